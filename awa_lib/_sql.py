@@ -1,0 +1,169 @@
+"""Find and parse ``sql/``: every statement the project sends, as named blocks.
+
+A file ``sql/queries/<noun>.sql`` holds blocks that start with ``-- name: <block>``, go on with
+comment lines, and hold one statement with ``:param`` placeholders.  The text is compiled once to
+``$1`` placeholders, which psycopg's raw cursors and asyncpg both send as they are.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Generator, Iterable
+from dataclasses import dataclass
+from functools import cache, wraps
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, Self, TypeVar
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+
+__all__ = ["BEGIN", "COMMIT", "ROLLBACK", "Op", "Query", "Rows", "Statement", "atomic", "sql"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T")
+
+_NAME = re.compile(r"^-- name: (\w+)\s*$", re.MULTILINE)
+_PARAM = re.compile(r"'(?:[^']|'')*'|::|:([a-z_][a-z0-9_]*)")
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One named block: its compiled text and the parameter names in ``$n`` order."""
+
+    name: str
+    text: str
+    params: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """A query with its parameter values, ready to send."""
+
+    query: Query
+    values: tuple[Any, ...]
+    # For COPY … FROM STDIN only: the blocks of text to send.
+    data: Iterable[str] | None = None
+
+
+# What an atomic op yields around its statements; the driver turns them into a transaction, or a
+# savepoint inside one.
+BEGIN: Final = Statement(Query("begin", "", ()), ())
+COMMIT: Final = Statement(Query("commit", "", ()), ())
+ROLLBACK: Final = Statement(Query("rollback", "", ()), ())
+
+
+class Rows(list[tuple[Any, ...]]):
+    """The rows of one statement, with their column names."""
+
+    def __init__(
+        self, rows: Iterable[tuple[Any, ...]] = (), columns: tuple[str, ...] = ()
+    ) -> None:
+        super().__init__(rows)
+        self.columns = columns
+
+    def into(self, cls: Callable[..., T]) -> list[T]:
+        """Build one ``cls`` a row; the column aliases are its field names."""
+        return [cls(**dict(zip(self.columns, row, strict=True))) for row in self]
+
+    def scalar(self) -> Any:
+        """Return the first column of the first row."""
+        return self[0][0]
+
+    @classmethod
+    def of(cls, *records: dict[str, Any]) -> Self:
+        """Build rows by hand, for tests that feed an op."""
+        columns = tuple(records[0]) if records else ()
+        return cls([tuple(record[c] for c in columns) for record in records], columns)
+
+
+Op = Generator[Statement, Rows, R]
+
+
+def atomic(op: Callable[P, Op[R]]) -> Callable[P, Op[R]]:
+    """Run all statements of an op in one transaction, or in a savepoint of an open one."""
+
+    @wraps(op)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> Op[R]:
+        yield BEGIN
+        try:
+            result = yield from op(*args, **kwargs)
+        except Exception:
+            yield ROLLBACK
+            raise
+        yield COMMIT
+        return result
+
+    return wrapper
+
+
+@cache
+def folder() -> Traversable:
+    """Return the ``sql`` folder: the packaged copy, else the checkout's.
+
+    An editable install leaves a copy in site-packages that Python never imports from, so the
+    checkout has no packaged folder and the second place is right there.
+    """
+    packaged = files("awa_lib") / "_sql_files"
+    return packaged if packaged.is_dir() else Path(__file__).parents[1] / "sql"
+
+
+def compile_block(name: str, body: str) -> Query:
+    """Compile one block: drop comment lines, number the ``:param`` placeholders."""
+    text = "\n".join(
+        line for line in body.splitlines() if line.strip() and not line.lstrip().startswith("--")
+    )
+    order: dict[str, int] = {}
+
+    def number(match: re.Match[str]) -> str:
+        param = match.group(1)
+        if param is None:
+            return match.group(0)
+        return f"${order.setdefault(param, len(order) + 1)}"
+
+    return Query(name, _PARAM.sub(number, text), tuple(order))
+
+
+def parse(source: str) -> dict[str, Query]:
+    """Parse the named blocks of one file."""
+    parts = _NAME.split(source)
+    return {
+        name: compile_block(name, body)
+        for name, body in zip(parts[1::2], parts[2::2], strict=True)
+    }
+
+
+@cache
+def load(noun: str) -> dict[str, Query]:
+    """Read ``sql/queries/<noun>.sql`` once."""
+    return parse((folder() / "queries" / f"{noun}.sql").read_text(encoding="utf-8"))
+
+
+class _Area:
+    """One query file; calling it with a block name and parameters builds a statement."""
+
+    def __init__(self, noun: str) -> None:
+        self.noun = noun
+
+    def __call__(self, name: str, /, **params: Any) -> Statement:
+        query = load(self.noun)[name]
+        if len(params) != len(query.params):
+            raise TypeError(f"{self.noun}.{name} takes {query.params}, got {tuple(params)}")
+        return Statement(query, tuple([params[key] for key in query.params]))
+
+    def copy(self, name: str, data: Iterable[str]) -> Statement:
+        """Build a ``COPY … FROM STDIN`` that sends ``data``."""
+        return Statement(load(self.noun)[name], (), data)
+
+
+class _Sql:
+    """``sql.jobs("get_job", id=7)``: attribute access names the file."""
+
+    def __getattr__(self, noun: str) -> _Area:
+        area = _Area(noun)
+        setattr(self, noun, area)
+        return area
+
+
+sql: Final = _Sql()

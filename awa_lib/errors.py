@@ -1,0 +1,182 @@
+"""Every error the library raises, one tree.
+
+AwaError
+├── NotFound
+│   ├── JobNotFound (also LookupError)
+│   └── CallbackNotFound (also LookupError)
+├── Conflict
+│   ├── UniqueConflict
+│   └── InvalidTransition
+├── InvalidInput
+│   ├── ValidationError (also ValueError)
+│   ├── SerializationError (also ValueError)
+│   └── UnknownJobKind (also LookupError)
+├── SchemaMismatch
+│   ├── SchemaNotMigrated
+│   └── SchemaUnsupported
+├── DatabaseError
+│   └── Unavailable
+├── StaleAttempt
+├── EmbeddedError
+└── TerminalError
+
+``str(error)`` says what happened, ``error.why`` the cause in one clause, ``error.hint`` what to
+do next, with the exact command where there is one.  No message ever holds a password.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "AwaError",
+    "CallbackNotFound",
+    "Conflict",
+    "DatabaseError",
+    "EmbeddedError",
+    "InvalidInput",
+    "InvalidTransition",
+    "JobNotFound",
+    "NotFound",
+    "SchemaMismatch",
+    "SchemaNotMigrated",
+    "SchemaUnsupported",
+    "SerializationError",
+    "StaleAttempt",
+    "TerminalError",
+    "Unavailable",
+    "UniqueConflict",
+    "UnknownJobKind",
+    "ValidationError",
+]
+
+
+class AwaError(Exception):
+    """Root of every error raised by this library."""
+
+    def __init__(
+        self, message: str = "", *, why: str | None = None, hint: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.why = why
+        self.hint = hint
+
+
+class NotFound(AwaError):  # noqa: N818 - reads as the state of the world, like LookupError's peers
+    """What was asked for does not exist."""
+
+
+class JobNotFound(NotFound, LookupError):
+    """No job has this id.  ``job_id`` holds it."""
+
+    def __init__(self, job_id: int) -> None:
+        super().__init__(
+            f"job not found: {job_id}",
+            why="it never existed, or it finished long ago and retention deleted it",
+            hint="list jobs: awa job list",
+        )
+        self.job_id = job_id
+
+
+class CallbackNotFound(NotFound, LookupError):
+    """No waiting job holds this callback id.  ``callback_id`` holds it."""
+
+    def __init__(self, callback_id: str) -> None:
+        super().__init__(
+            f"callback not found: {callback_id}",
+            why="it was already resolved, it timed out, or its job was cancelled",
+            hint="list waiting jobs: awa job list --state waiting_external",
+        )
+        self.callback_id = callback_id
+
+
+class Conflict(AwaError):  # noqa: N818 - see NotFound
+    """The request collides with the present state of the database."""
+
+
+class UniqueConflict(Conflict):
+    """Another live job holds the same unique key."""
+
+    def __init__(
+        self,
+        message: str = "another live job holds the same unique key",
+        *,
+        constraint: str | None = None,
+        why: str | None = None,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message, why=why, hint=hint)
+        self.constraint = constraint
+
+
+class InvalidTransition(Conflict):
+    """The job exists, but its state does not allow the change."""
+
+    def __init__(self, job_id: int, state: str, verb: str, allowed: tuple[str, ...]) -> None:
+        super().__init__(
+            f"cannot {verb} job {job_id}: it is {state}",
+            why=f"only jobs in state {', '.join(allowed)} can take this",
+            hint=f"look at it: awa job dump {job_id}",
+        )
+        self.job_id = job_id
+        self.state = state
+        self.allowed = allowed
+
+
+class InvalidInput(AwaError):  # noqa: N818 - see NotFound
+    """A value given by the caller cannot be used."""
+
+
+class ValidationError(InvalidInput, ValueError):
+    """A value is of the wrong shape or out of range."""
+
+
+class SerializationError(InvalidInput, ValueError):
+    """A value cannot be written as JSON, or JSON cannot be read into the declared type."""
+
+
+class UnknownJobKind(InvalidInput, LookupError):
+    """No handler is registered for this kind."""
+
+
+class SchemaMismatch(AwaError):  # noqa: N818 - see NotFound
+    """The database schema does not fit this version of the library."""
+
+
+class SchemaNotMigrated(SchemaMismatch):
+    """Tables are missing: migrations have not been applied, or not all of them."""
+
+
+class SchemaUnsupported(SchemaMismatch):
+    """The schema was made by a version this library does not work with."""
+
+
+class DatabaseError(AwaError):
+    """The database refused a statement.  ``sqlstate`` and ``constraint`` are kept when known."""
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        sqlstate: str | None = None,
+        constraint: str | None = None,
+        why: str | None = None,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message, why=why, hint=hint)
+        self.sqlstate = sqlstate
+        self.constraint = constraint
+
+
+class Unavailable(DatabaseError):
+    """The database cannot be reached, or the connection was lost."""
+
+
+class StaleAttempt(AwaError):  # noqa: N818 - see NotFound
+    """The attempt no longer owns its job: it was rescued, cancelled or finished elsewhere."""
+
+
+class EmbeddedError(AwaError):
+    """The embedded PostgreSQL cannot be found, started or used."""
+
+
+class TerminalError(AwaError):
+    """Raised by a handler: fail the job at once, without another attempt."""
