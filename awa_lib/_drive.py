@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import inspect
 import select
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack, ExitStack
+from collections.abc import Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from functools import update_wrapper
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 
@@ -84,7 +84,7 @@ def run(conn: psycopg.Connection[Any], op: Op[R]) -> R:
     On an autocommit connection each statement commits by itself, unless the op is atomic.  On a
     connection inside a transaction nothing is committed here; atomic ops use savepoints.
     """
-    open_blocks: list[ExitStack] = []
+    open_blocks: list[AbstractContextManager[Any]] = []
     try:
         return _steps(conn, op, open_blocks)
     except BaseException as error:
@@ -93,7 +93,7 @@ def run(conn: psycopg.Connection[Any], op: Op[R]) -> R:
         raise
 
 
-def _steps(conn: psycopg.Connection[Any], op: Op[R], open_blocks: list[ExitStack]) -> R:
+def _steps(conn: psycopg.Connection[Any], op: Op[R], open_blocks: list[AbstractContextManager[Any]]) -> R:
     try:
         statement = next(op)
         while True:
@@ -108,15 +108,15 @@ def _steps(conn: psycopg.Connection[Any], op: Op[R], open_blocks: list[ExitStack
 
 
 def _execute(
-    conn: psycopg.Connection[Any], statement: Statement, open_blocks: list[ExitStack]
+    conn: psycopg.Connection[Any], statement: Statement, open_blocks: list[AbstractContextManager[Any]]
 ) -> Rows:
     if statement is BEGIN:
-        block = ExitStack()
-        block.enter_context(conn.transaction())
+        block = conn.transaction()
+        block.__enter__()
         open_blocks.append(block)
         return Rows()
     if statement is COMMIT:
-        open_blocks.pop().close()
+        open_blocks.pop().__exit__(None, None, None)
         return Rows()
     if statement is ROLLBACK:
         open_blocks.pop().__exit__(psycopg.Rollback, psycopg.Rollback(), None)
@@ -133,7 +133,7 @@ def _execute(
 
 async def arun(conn: psycopg.AsyncConnection[Any], op: Op[R]) -> R:
     """Drive an op to its result on an async connection.  See ``run``."""
-    open_blocks: list[AsyncExitStack] = []
+    open_blocks: list[AbstractAsyncContextManager[Any]] = []
     try:
         return await _asteps(conn, op, open_blocks)
     except BaseException as error:
@@ -143,7 +143,7 @@ async def arun(conn: psycopg.AsyncConnection[Any], op: Op[R]) -> R:
 
 
 async def _asteps(
-    conn: psycopg.AsyncConnection[Any], op: Op[R], open_blocks: list[AsyncExitStack]
+    conn: psycopg.AsyncConnection[Any], op: Op[R], open_blocks: list[AbstractAsyncContextManager[Any]]
 ) -> R:
     try:
         statement = next(op)
@@ -159,15 +159,15 @@ async def _asteps(
 
 
 async def _aexecute(
-    conn: psycopg.AsyncConnection[Any], statement: Statement, open_blocks: list[AsyncExitStack]
+    conn: psycopg.AsyncConnection[Any], statement: Statement, open_blocks: list[AbstractAsyncContextManager[Any]]
 ) -> Rows:
     if statement is BEGIN:
-        block = AsyncExitStack()
-        await block.enter_async_context(conn.transaction())
+        block = conn.transaction()
+        await block.__aenter__()
         open_blocks.append(block)
         return Rows()
     if statement is COMMIT:
-        await open_blocks.pop().aclose()
+        await open_blocks.pop().__aexit__(None, None, None)
         return Rows()
     if statement is ROLLBACK:
         await open_blocks.pop().__aexit__(psycopg.Rollback, psycopg.Rollback(), None)
@@ -208,7 +208,7 @@ def verb(op: Callable[P, Op[R]]) -> Callable[Concatenate[_Runs, P], R]:
     return _dress(method, op)
 
 
-def averb(op: Callable[P, Op[R]]) -> Callable[Concatenate[_RunsAsync, P], Awaitable[R]]:
+def averb(op: Callable[P, Op[R]]) -> Callable[Concatenate[_RunsAsync, P], Coroutine[Any, Any, R]]:
     """Make an awaitable client method of an op, with its signature and docstring."""
 
     async def method(self: _RunsAsync, /, *args: P.args, **kwargs: P.kwargs) -> R:

@@ -1,0 +1,303 @@
+"""What the library hands out: jobs, states and what a handler may return."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from awa_lib._json import loads
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = [
+    "TERMINAL_STATES",
+    "Attempt",
+    "CallbackToken",
+    "Cancel",
+    "HealthCheck",
+    "Job",
+    "JobState",
+    "QueueHealth",
+    "RetryAfter",
+    "Snooze",
+    "WaitForCallback",
+]
+
+
+class JobState(IntEnum):
+    """State of a job.  ``str()`` gives the name used in SQL, filters and JSON."""
+
+    Scheduled = 0
+    Available = 1
+    Running = 2
+    Completed = 3
+    Retryable = 4
+    Failed = 5
+    Cancelled = 6
+    WaitingExternal = 7
+
+    def __str__(self) -> str:
+        """Return the snake_case name."""
+        return _STATE_NAMES[self]
+
+    def __repr__(self) -> str:
+        """Return ``JobState.Failed``."""
+        return f"JobState.{self.name}"
+
+    @classmethod
+    def parse(cls, name: str) -> JobState:
+        """Return the state with this snake_case name.  Raises ValueError."""
+        try:
+            return _STATES[name]
+        except KeyError:
+            raise ValueError(f"unknown job state: {name}") from None
+
+
+_STATE_NAMES: Final = {
+    JobState.Scheduled: "scheduled",
+    JobState.Available: "available",
+    JobState.Running: "running",
+    JobState.Completed: "completed",
+    JobState.Retryable: "retryable",
+    JobState.Failed: "failed",
+    JobState.Cancelled: "cancelled",
+    JobState.WaitingExternal: "waiting_external",
+}
+_STATES: Final = {name: state for state, name in _STATE_NAMES.items()}
+TERMINAL_STATES: Final = frozenset({JobState.Completed, JobState.Failed, JobState.Cancelled})
+
+
+@dataclass(frozen=True, slots=True)
+class RetryAfter:
+    """Handler result: try again in ``seconds`` (fractions count); uses up an attempt."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Snooze:
+    """Handler result: run again in ``seconds`` (fractions count) without using up an attempt."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Handler result: end the job as cancelled, with this reason in its errors."""
+
+    reason: str = "cancelled by handler"
+
+
+@dataclass(frozen=True, slots=True)
+class CallbackToken:
+    """A registered callback; ``id`` is the UUID an outside system sends back."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class WaitForCallback:
+    """Handler result: park the job until its registered callback is resolved."""
+
+    token: CallbackToken
+
+    @property
+    def callback_id(self) -> str:
+        """Return the id of the awaited callback."""
+        return self.token.id
+
+
+@dataclass(frozen=True, slots=True)
+class QueueHealth:
+    """One queue as this process sees it."""
+
+    in_flight: int
+    available: int
+    max_workers: int | None
+    min_workers: int | None = None
+    weight: int | None = None
+    overflow_held: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HealthCheck:
+    """State of this process's worker runtime; all False before start() and after shutdown()."""
+
+    healthy: bool
+    postgres_connected: bool
+    poll_loop_alive: bool
+    heartbeat_alive: bool
+    shutting_down: bool
+    leader: bool
+    queues: Mapping[str, QueueHealth]
+
+
+class Attempt(Protocol):
+    """What the runtime gives a job while its handler runs."""
+
+    progress: dict[str, Any] | None
+
+    def set_progress(self, percent: int, message: str | None) -> None: ...
+    def update_metadata(self, updates: Mapping[str, Any]) -> None: ...
+    async def flush_progress(self) -> None: ...
+    def flush_progress_sync(self) -> None: ...
+    def is_cancelled(self) -> bool: ...
+
+
+_UNREAD: Final = object()
+
+
+def _iso(value: datetime | str | None) -> str | None:
+    if value is None:
+        return None
+    moment = datetime.fromisoformat(value) if isinstance(value, str) else value
+    return moment.astimezone(UTC).isoformat()
+
+
+class Job:
+    """One job, as it was when read.  Nothing refreshes it but reading it again.
+
+    JSON columns arrive as text and are decoded on first use, so that claiming a job costs nothing
+    for fields its handler never looks at.  Times are RFC 3339 strings in UTC, as published.
+    While its handler runs, ``progress`` is live and the progress methods work; elsewhere they
+    raise RuntimeError.
+    """
+
+    __slots__ = (
+        "_args", "_attempt", "_created_at", "_deadline_at", "_errors", "_finalized_at", "_metadata",
+        "_progress", "_raw_args", "_run_at", "_tags", "attempt", "id", "kind", "max_attempts",
+        "priority", "queue", "run_lease", "state",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        id: int,  # noqa: A002 - the column's name
+        kind: str,
+        queue: str,
+        state: str | JobState,
+        priority: int,
+        attempt: int,
+        max_attempts: int,
+        run_lease: int,
+        args: str,
+        metadata: str | None,
+        tags: list[str] | str | None,
+        errors: str | None,
+        progress: str | None,
+        run_at: datetime | str,
+        created_at: datetime | str,
+        finalized_at: datetime | str | None = None,
+        deadline_at: datetime | str | None = None,
+    ) -> None:
+        self.id = id
+        self.kind = kind
+        self.queue = queue
+        self.state = _STATES[state] if isinstance(state, str) else state
+        self.priority = priority
+        self.attempt = attempt
+        self.max_attempts = max_attempts
+        self.run_lease = run_lease
+        self._raw_args = args
+        self._args: Any = _UNREAD
+        self._metadata: Any = metadata
+        self._tags = tags
+        self._errors: Any = errors
+        self._progress = progress
+        self._run_at = run_at
+        self._created_at = created_at
+        self._finalized_at = finalized_at
+        self._deadline_at = deadline_at
+        self._attempt: Attempt | None = None
+
+    @property
+    def args(self) -> Any:
+        """The arguments: the declared type inside a handler, else plain JSON data."""
+        if self._args is _UNREAD:
+            self._args = loads(self._raw_args)
+        return self._args
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """The job's metadata object."""
+        if not isinstance(self._metadata, dict):
+            self._metadata = loads(self._metadata) if self._metadata else {}
+        return self._metadata  # type: ignore[no-any-return]
+
+    @property
+    def tags(self) -> list[str]:
+        """The job's tags, in the order they were given."""
+        if not isinstance(self._tags, list):
+            self._tags = loads(self._tags) if self._tags else []
+        return self._tags
+
+    @property
+    def errors(self) -> list[dict[str, Any]]:
+        """Every recorded failure, oldest first: {error, attempt, at[, terminal]}."""
+        if not isinstance(self._errors, list):
+            self._errors = loads(self._errors) if self._errors else []
+        return self._errors  # type: ignore[no-any-return]
+
+    @property
+    def progress(self) -> dict[str, Any] | None:
+        """The progress object {percent, message?, metadata?}, or None."""
+        if self._attempt is not None:
+            return self._attempt.progress
+        return loads(self._progress) if self._progress else None
+
+    @property
+    def run_at(self) -> str:
+        """When the job may run, or ran."""
+        return _iso(self._run_at)  # type: ignore[return-value]
+
+    @property
+    def created_at(self) -> str:
+        """When the job was inserted."""
+        return _iso(self._created_at)  # type: ignore[return-value]
+
+    @property
+    def finalized_at(self) -> str | None:
+        """When an attempt last ended the job or put it back for a retry."""
+        return _iso(self._finalized_at)
+
+    @property
+    def deadline(self) -> str | None:
+        """When the running attempt must have ended, if it has a deadline."""
+        return _iso(self._deadline_at)
+
+    def _running(self, verb: str) -> Attempt:
+        if self._attempt is None:
+            raise RuntimeError(f"{verb} is only available during job execution")
+        return self._attempt
+
+    def set_progress(self, percent: int, message: str | None = None) -> None:
+        """Note progress in memory: percent 0..100 (more is clamped), message replaced.
+
+        Written by the next heartbeat, by ``flush_progress`` and with the end of the attempt.
+        """
+        self._running("set_progress").set_progress(percent, message)
+
+    def update_metadata(self, updates: Mapping[str, Any]) -> None:
+        """Merge keys into ``progress["metadata"]``, the checkpoint of this job."""
+        self._running("update_metadata").update_metadata(updates)
+
+    async def flush_progress(self) -> None:
+        """Write progress now.  Does nothing when the attempt no longer owns the job."""
+        await self._running("flush_progress").flush_progress()
+
+    def flush_progress_sync(self) -> None:
+        """Write progress now, from a blocking handler."""
+        self._running("flush_progress_sync").flush_progress_sync()
+
+    def is_cancelled(self) -> bool:
+        """Return True once this attempt should stop: cancel, rescue, deadline or shutdown."""
+        return self._attempt is not None and self._attempt.is_cancelled()
+
+    def __repr__(self) -> str:
+        """Show what identifies the job and where it stands."""
+        return (
+            f"Job(id={self.id}, kind={self.kind!r}, queue={self.queue!r}, "
+            f"state={self.state.name}, attempt={self.attempt})"
+        )

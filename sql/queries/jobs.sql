@@ -1,0 +1,256 @@
+-- Jobs as producers and operators see them: insert, look up, retry, cancel, discard.
+-- Rows in state scheduled or retryable live in awa.scheduled_jobs, all others in awa.jobs_hot.
+
+-- name: insert_jobs
+-- Insert any number of jobs, ids ascending in input order.  Columns whose arrays are empty take
+-- the scalar default.  Inserts nothing when another storage engine takes the writes
+-- (the op then goes through insert_jobs_compat).  A run_at in the past is available at once.
+-- Fires the notify and unique-claim triggers.
+WITH input AS MATERIALIZED (
+    SELECT nextval('awa.jobs_id_seq') AS id,
+           u.ord,
+           coalesce(u.kind, :kind::text) AS kind,
+           coalesce(u.queue, :queue::text) AS queue,
+           u.args,
+           coalesce(u.priority, :priority::smallint) AS priority,
+           coalesce(u.max_attempts, :max_attempts::smallint) AS max_attempts,
+           coalesce(u.run_at, :run_at::timestamptz) AS run_at,
+           coalesce(u.metadata, :metadata::jsonb) AS metadata,
+           coalesce(u.tags::text[], :tags::text[]) AS tags,
+           u.unique_key,
+           u.unique_states::bit(8) AS unique_states
+    FROM ROWS FROM (
+        jsonb_array_elements(:args::jsonb),
+        unnest(:kinds::text[]),
+        unnest(:queues::text[]),
+        unnest(:priorities::smallint[]),
+        unnest(:max_attempts_each::smallint[]),
+        unnest(:run_ats::timestamptz[]),
+        jsonb_array_elements(:metadata_each::jsonb),
+        unnest(:tags_each::text[]),
+        unnest(:unique_keys::bytea[]),
+        unnest(:unique_states_each::text[])
+    ) WITH ORDINALITY AS u (
+        args, kind, queue, priority, max_attempts, run_at, metadata, tags, unique_key,
+        unique_states, ord
+    )
+    WHERE awa.active_storage_engine() = 'canonical'
+), hot AS (
+    INSERT INTO awa.jobs_hot (
+        id, kind, queue, args, state, priority, max_attempts, run_at, metadata, tags,
+        unique_key, unique_states
+    )
+    SELECT id, kind, queue, args, 'available', priority, max_attempts, coalesce(run_at, now()),
+           metadata, tags, unique_key, unique_states
+    FROM input
+    WHERE run_at IS NULL OR run_at <= now()
+), cold AS (
+    INSERT INTO awa.scheduled_jobs (
+        id, kind, queue, args, state, priority, max_attempts, run_at, metadata, tags,
+        unique_key, unique_states
+    )
+    SELECT id, kind, queue, args, 'scheduled', priority, max_attempts, run_at, metadata, tags,
+           unique_key, unique_states
+    FROM input
+    WHERE run_at > now()
+)
+SELECT id,
+       CASE WHEN run_at > now() THEN 'scheduled' ELSE 'available' END AS state,
+       coalesce(run_at, now()) AS run_at,
+       now() AS created_at
+FROM input
+ORDER BY ord
+
+-- name: insert_jobs_compat
+-- The sanctioned door for every storage engine: one function call a job.
+SELECT j.id, j.state::text AS state, j.run_at, j.created_at
+FROM ROWS FROM (
+    jsonb_array_elements(:args::jsonb),
+    unnest(:kinds::text[]),
+    unnest(:queues::text[]),
+    unnest(:priorities::smallint[]),
+    unnest(:max_attempts_each::smallint[]),
+    unnest(:run_ats::timestamptz[]),
+    jsonb_array_elements(:metadata_each::jsonb),
+    unnest(:tags_each::text[]),
+    unnest(:unique_keys::bytea[]),
+    unnest(:unique_states_each::text[])
+) WITH ORDINALITY AS u (
+    args, kind, queue, priority, max_attempts, run_at, metadata, tags, unique_key,
+    unique_states, ord
+)
+CROSS JOIN LATERAL awa.insert_job_compat(
+    coalesce(u.kind, :kind::text),
+    coalesce(u.queue, :queue::text),
+    u.args,
+    (CASE WHEN coalesce(u.run_at, :run_at::timestamptz) > now()
+          THEN 'scheduled' ELSE 'available' END)::awa.job_state,
+    coalesce(u.priority, :priority::smallint),
+    coalesce(u.max_attempts, :max_attempts::smallint),
+    coalesce(u.run_at, :run_at::timestamptz),
+    coalesce(u.metadata, :metadata::jsonb),
+    coalesce(u.tags::text[], :tags::text[]),
+    u.unique_key,
+    u.unique_states::bit(8)
+) AS j
+ORDER BY u.ord
+
+-- name: reserve_ids
+-- Ids for a COPY in this transaction.  The share lock on the singleton row keeps a storage
+-- transition out until the transaction ends; no row means that another engine takes the writes.
+SELECT nextval('awa.jobs_id_seq') AS id, now() AS created_at, gate.open
+FROM (
+    SELECT awa.active_storage_engine() = 'canonical' AS open
+    FROM awa.storage_transition_state
+    WHERE singleton
+    FOR SHARE
+) AS gate, generate_series(1, :count::int)
+WHERE gate.open
+
+-- name: copy_available
+COPY awa.jobs_hot (id, kind, queue, args, priority, max_attempts, run_at, metadata, tags)
+FROM STDIN
+
+-- name: copy_scheduled
+COPY awa.scheduled_jobs (id, kind, queue, args, priority, max_attempts, run_at, metadata, tags)
+FROM STDIN
+
+-- name: get_job
+-- One job by id, from either table through the view.  No lock; both primary keys.
+SELECT id, kind, queue, state::text AS state, priority, attempt, max_attempts, run_lease,
+       args::text AS args, metadata::text AS metadata, to_jsonb(tags)::text AS tags,
+       to_jsonb(errors)::text AS errors, progress::text AS progress,
+       run_at, created_at, finalized_at, deadline_at
+FROM awa.jobs
+WHERE id = :id::bigint
+
+-- name: list_jobs
+-- A page of jobs, newest id first, before a given id.  No lock; walks the primary keys backwards.
+SELECT id, kind, queue, state::text AS state, priority, attempt, max_attempts, run_lease,
+       args::text AS args, metadata::text AS metadata, to_jsonb(tags)::text AS tags,
+       to_jsonb(errors)::text AS errors, progress::text AS progress,
+       run_at, created_at, finalized_at, deadline_at
+FROM awa.jobs
+WHERE (:before_id::bigint IS NULL OR id < :before_id::bigint)
+  AND (:state::text IS NULL OR state = :state::text::awa.job_state)
+  AND (:kind::text IS NULL OR kind = :kind::text)
+  AND (:queue::text IS NULL OR queue = :queue::text)
+  AND (:tag::text IS NULL OR tags @> ARRAY[:tag::text])
+ORDER BY id DESC
+LIMIT :limit::int
+
+-- name: retry_jobs
+-- Make jobs available now.  failed, cancelled and waiting_external start over with attempt 0;
+-- a retryable one skips the rest of its delay and keeps its attempts.  Errors and progress are
+-- kept.  Locks rows in id order.  The update of a hot row fires no insert trigger, so the
+-- notification is sent here.
+WITH hot_target AS MATERIALIZED (
+    SELECT id FROM awa.jobs_hot
+    WHERE id = ANY(:ids::bigint[]) AND state IN ('failed', 'cancelled', 'waiting_external')
+    ORDER BY id
+    FOR UPDATE
+), hot AS (
+    UPDATE awa.jobs_hot AS j
+    SET state = 'available', attempt = 0, run_at = now(), finalized_at = NULL,
+        heartbeat_at = NULL, deadline_at = NULL, callback_id = NULL, callback_timeout_at = NULL,
+        callback_filter = NULL, callback_on_complete = NULL, callback_on_fail = NULL,
+        callback_transform = NULL
+    FROM hot_target AS t
+    WHERE j.id = t.id
+    RETURNING j.*
+), gone AS (
+    DELETE FROM awa.scheduled_jobs
+    WHERE id = ANY(:ids::bigint[]) AND state = 'retryable'
+    RETURNING *
+), moved AS (
+    INSERT INTO awa.jobs_hot (
+        id, kind, queue, args, state, priority, attempt, max_attempts, run_at, attempted_at,
+        created_at, errors, metadata, tags, unique_key, unique_states, run_lease, progress
+    )
+    SELECT id, kind, queue, args, 'available', priority, attempt, max_attempts, now(),
+           attempted_at, created_at, errors, metadata, tags, unique_key, unique_states, run_lease,
+           progress
+    FROM gone
+    RETURNING *
+), changed AS (
+    SELECT * FROM hot UNION ALL SELECT * FROM moved
+), told AS MATERIALIZED (
+    SELECT pg_notify('awa:' || queue, '')
+    FROM (SELECT DISTINCT queue FROM hot WHERE octet_length(queue) <= 59) AS queues
+)
+SELECT id, kind, queue, state::text AS state, priority, attempt, max_attempts, run_lease,
+       args::text AS args, metadata::text AS metadata, to_jsonb(tags)::text AS tags,
+       to_jsonb(errors)::text AS errors, progress::text AS progress,
+       run_at, created_at, finalized_at, deadline_at
+FROM changed
+LEFT JOIN (SELECT count(*) AS notified FROM told) AS t ON true
+ORDER BY id
+
+-- name: cancel_jobs
+-- Cancel jobs that have not ended.  Rows of the cold table move to the hot one.  A running
+-- attempt is told by notification on awa:cancel, and cannot finish any more: its lease guard
+-- matches no row.  Locks rows in id order.
+WITH hot_target AS MATERIALIZED (
+    SELECT id, state, run_lease FROM awa.jobs_hot
+    WHERE id = ANY(:ids::bigint[]) AND state IN ('available', 'running', 'waiting_external')
+    ORDER BY id
+    FOR UPDATE
+), hot AS (
+    UPDATE awa.jobs_hot AS j
+    SET state = 'cancelled', finalized_at = now(), callback_id = NULL,
+        callback_timeout_at = NULL, callback_filter = NULL, callback_on_complete = NULL,
+        callback_on_fail = NULL, callback_transform = NULL
+    FROM hot_target AS t
+    WHERE j.id = t.id
+    RETURNING j.*
+), gone AS (
+    DELETE FROM awa.scheduled_jobs WHERE id = ANY(:ids::bigint[]) RETURNING *
+), moved AS (
+    INSERT INTO awa.jobs_hot (
+        id, kind, queue, args, state, priority, attempt, max_attempts, run_at, attempted_at,
+        finalized_at, created_at, errors, metadata, tags, unique_key, unique_states, run_lease,
+        progress
+    )
+    SELECT id, kind, queue, args, 'cancelled', priority, attempt, max_attempts, run_at,
+           attempted_at, now(), created_at, errors, metadata, tags, unique_key, unique_states,
+           run_lease, progress
+    FROM gone
+    RETURNING *
+), changed AS (
+    SELECT * FROM hot UNION ALL SELECT * FROM moved
+), told AS MATERIALIZED (
+    SELECT pg_notify(
+        'awa:cancel', json_build_object('job_id', id, 'run_lease', run_lease)::text)
+    FROM hot_target
+    WHERE state IN ('running', 'waiting_external')
+)
+SELECT id, kind, queue, state::text AS state, priority, attempt, max_attempts, run_lease,
+       args::text AS args, metadata::text AS metadata, to_jsonb(tags)::text AS tags,
+       to_jsonb(errors)::text AS errors, progress::text AS progress,
+       run_at, created_at, finalized_at, deadline_at
+FROM changed
+LEFT JOIN (SELECT count(*) AS notified FROM told) AS t ON true
+ORDER BY id
+
+-- name: failed_ids
+-- Ids of failed jobs of one kind or one queue, ascending.  Index awa_jobs_hot_unsuccessful.
+SELECT id FROM awa.jobs_hot
+WHERE state = 'failed'
+  AND (:kind::text IS NULL OR kind = :kind::text)
+  AND (:queue::text IS NULL OR queue = :queue::text)
+ORDER BY id
+
+-- name: discard_failed
+-- Delete the failed jobs of a kind; their unique claims go with them (trigger).
+WITH gone AS (
+    DELETE FROM awa.jobs_hot WHERE state = 'failed' AND kind = :kind::text RETURNING id
+)
+SELECT count(*) AS deleted FROM gone
+
+-- name: drainable_ids
+-- Ids of a queue's jobs that wait: everything but running and ended ones, ascending.
+SELECT id FROM awa.jobs_hot
+WHERE queue = :queue::text AND state IN ('available', 'waiting_external')
+UNION ALL
+SELECT id FROM awa.scheduled_jobs WHERE queue = :queue::text
+ORDER BY id
