@@ -1,0 +1,178 @@
+-- The worker's hot path: claim, heartbeat, finish.  Every statement that ends or touches an
+-- attempt matches id, state running and run_lease; a row it does not match belongs to somebody
+-- else by now.  Ids arrive sorted, and rows are locked in that order.
+
+-- name: claim_kind
+-- Claim jobs of one kind: most urgent first, oldest first.  Locks only what it takes
+-- (SKIP LOCKED).  Index awa_jobs_hot_claim_by_kind.
+WITH picked AS MATERIALIZED (
+    SELECT id FROM awa.jobs_hot
+    WHERE state = 'available' AND queue = :queue::text AND kind = :kind::text AND run_at <= now()
+      AND NOT EXISTS (SELECT 1 FROM awa.queue_meta AS m WHERE m.queue = :queue::text AND m.paused)
+    ORDER BY priority, run_at, id
+    LIMIT :limit::int
+    FOR UPDATE SKIP LOCKED
+), claimed AS (
+    UPDATE awa.jobs_hot AS j
+    SET state = 'running', attempt = attempt + 1, run_lease = run_lease + 1,
+        attempted_at = now(), heartbeat_at = now(),
+        deadline_at = now() + make_interval(secs => :deadline_seconds::float8)
+    FROM picked
+    WHERE j.id = picked.id AND j.state = 'available'
+    RETURNING j.*
+)
+SELECT id, kind, queue, 'running' AS state, priority, attempt, max_attempts, run_lease,
+       args::text AS args,
+       CASE WHEN metadata <> '{}' THEN metadata::text END AS metadata,
+       CASE WHEN cardinality(tags) > 0 THEN to_jsonb(tags)::text END AS tags,
+       CASE WHEN cardinality(errors) > 0 THEN to_jsonb(errors)::text END AS errors,
+       progress::text AS progress, run_at::text AS run_at, created_at::text AS created_at,
+       finalized_at::text AS finalized_at, deadline_at::text AS deadline_at
+FROM claimed
+ORDER BY priority, claimed.run_at, id
+
+-- name: claim_kinds
+-- The same for several kinds: the head of each kind is looked up in the same index without
+-- locks, so foreign kinds are never walked over; the best of all are then locked.  Twice as many
+-- candidates as needed leave room for another worker that claims at the same moment.
+WITH heads AS MATERIALIZED (
+    SELECT h.id, h.priority, h.run_at
+    FROM unnest(:kinds::text[]) AS k(kind)
+    CROSS JOIN LATERAL (
+        SELECT id, priority, run_at FROM awa.jobs_hot
+        WHERE state = 'available' AND queue = :queue::text AND kind = k.kind AND run_at <= now()
+        ORDER BY priority, run_at, id
+        LIMIT :limit::int * 2
+    ) AS h
+    WHERE NOT EXISTS (SELECT 1 FROM awa.queue_meta AS m WHERE m.queue = :queue::text AND m.paused)
+    ORDER BY h.priority, h.run_at, h.id
+    LIMIT :limit::int * 2
+), picked AS MATERIALIZED (
+    SELECT j.id FROM heads
+    JOIN awa.jobs_hot AS j ON j.id = heads.id
+    WHERE j.state = 'available'
+    ORDER BY j.priority, j.run_at, j.id
+    LIMIT :limit::int
+    FOR UPDATE OF j SKIP LOCKED
+), claimed AS (
+    UPDATE awa.jobs_hot AS j
+    SET state = 'running', attempt = attempt + 1, run_lease = run_lease + 1,
+        attempted_at = now(), heartbeat_at = now(),
+        deadline_at = now() + make_interval(secs => :deadline_seconds::float8)
+    FROM picked
+    WHERE j.id = picked.id AND j.state = 'available'
+    RETURNING j.*
+)
+SELECT id, kind, queue, 'running' AS state, priority, attempt, max_attempts, run_lease,
+       args::text AS args,
+       CASE WHEN metadata <> '{}' THEN metadata::text END AS metadata,
+       CASE WHEN cardinality(tags) > 0 THEN to_jsonb(tags)::text END AS tags,
+       CASE WHEN cardinality(errors) > 0 THEN to_jsonb(errors)::text END AS errors,
+       progress::text AS progress, run_at::text AS run_at, created_at::text AS created_at,
+       finalized_at::text AS finalized_at, deadline_at::text AS deadline_at
+FROM claimed
+ORDER BY priority, claimed.run_at, id
+
+-- name: heartbeat
+-- Renew the leases of running attempts; returns those that are no longer ours.  The row is
+-- updated in place (no index holds heartbeat_at).
+WITH input AS (
+    SELECT * FROM unnest(:ids::bigint[], :leases::bigint[]) AS i(id, lease)
+), beat AS (
+    UPDATE awa.jobs_hot AS j
+    SET heartbeat_at = now()
+    FROM input
+    WHERE j.id = input.id AND j.run_lease = input.lease AND j.state = 'running'
+    RETURNING j.id
+)
+SELECT id FROM input EXCEPT SELECT id FROM beat
+
+-- name: write_progress
+-- Write progress of running attempts, and renew their leases; returns those no longer ours.
+WITH input AS (
+    SELECT * FROM ROWS FROM (
+        unnest(:ids::bigint[]), unnest(:leases::bigint[]), jsonb_array_elements(:progress::jsonb)
+    ) AS i(id, lease, progress)
+), beat AS (
+    UPDATE awa.jobs_hot AS j
+    SET heartbeat_at = now(), progress = nullif(input.progress, 'null'::jsonb)
+    FROM input
+    WHERE j.id = input.id AND j.run_lease = input.lease AND j.state = 'running'
+    RETURNING j.id
+)
+SELECT id FROM input EXCEPT SELECT id FROM beat
+
+-- name: finish_completed
+-- Complete attempts that succeeded; returns the stale ones, which changed nothing.
+WITH input AS (
+    SELECT * FROM unnest(:ids::bigint[], :leases::bigint[]) AS i(id, lease)
+), done AS (
+    UPDATE awa.jobs_hot AS j
+    SET state = 'completed', finalized_at = now(), progress = NULL
+    FROM input
+    WHERE j.id = input.id AND j.run_lease = input.lease AND j.state = 'running'
+    RETURNING j.id
+)
+SELECT id FROM input EXCEPT SELECT id FROM done
+
+-- name: finish_attempts
+-- End attempts that did not succeed; returns the stale ones, which changed nothing.
+-- target: retryable and scheduled move to the cold table; failed, cancelled and available
+-- (handed back) stay.  A null delay of a retryable one means the published backoff.
+-- attempt_back is 1 where the attempt shall not count.
+WITH input AS MATERIALIZED (
+    SELECT * FROM ROWS FROM (
+        unnest(:ids::bigint[]), unnest(:leases::bigint[]), unnest(:targets::text[]),
+        unnest(:delays::float8[]), unnest(:attempts_back::smallint[]),
+        jsonb_array_elements(:errors::jsonb), jsonb_array_elements(:progress::jsonb)
+    ) AS i(id, lease, target, delay, attempt_back, error, progress)
+), owned AS MATERIALIZED (
+    SELECT j.id AS job_id, input.target, input.delay, input.attempt_back,
+           CASE WHEN input.error <> 'null'::jsonb THEN ARRAY[input.error] ELSE '{}' END AS error,
+           nullif(input.progress, 'null'::jsonb) AS new_progress
+    FROM input
+    JOIN awa.jobs_hot AS j
+      ON j.id = input.id AND j.run_lease = input.lease AND j.state = 'running'
+    ORDER BY j.id
+    FOR UPDATE OF j
+), ended AS (
+    UPDATE awa.jobs_hot AS j
+    SET state = owned.target::awa.job_state, finalized_at = now(),
+        errors = coalesce(j.errors, '{}') || owned.error, progress = owned.new_progress
+    FROM owned
+    WHERE j.id = owned.job_id AND owned.target IN ('failed', 'cancelled')
+), returned AS (
+    UPDATE awa.jobs_hot AS j
+    SET state = 'available', attempt = greatest(j.attempt - owned.attempt_back, 0),
+        heartbeat_at = NULL, deadline_at = NULL, progress = owned.new_progress
+    FROM owned
+    WHERE j.id = owned.job_id AND owned.target = 'available'
+    RETURNING j.queue
+), gone AS (
+    DELETE FROM awa.jobs_hot AS j
+    USING owned
+    WHERE j.id = owned.job_id AND owned.target IN ('retryable', 'scheduled')
+    RETURNING j.*, owned.*
+), moved AS (
+    INSERT INTO awa.scheduled_jobs (
+        id, kind, queue, args, state, priority, attempt, max_attempts, run_at, attempted_at,
+        finalized_at, created_at, errors, metadata, tags, unique_key, unique_states, callback_id,
+        callback_timeout_at, callback_filter, callback_on_complete, callback_on_fail,
+        callback_transform, run_lease, progress
+    )
+    SELECT id, kind, queue, args, target::awa.job_state, priority,
+           greatest(attempt - attempt_back, 0), max_attempts,
+           now() + coalesce(make_interval(secs => delay),
+                            awa.backoff_duration(attempt, max_attempts)),
+           attempted_at, CASE WHEN target = 'retryable' THEN now() ELSE finalized_at END,
+           created_at, coalesce(errors, '{}') || error, metadata, tags, unique_key, unique_states,
+           callback_id, callback_timeout_at, callback_filter, callback_on_complete,
+           callback_on_fail, callback_transform, run_lease, new_progress
+    FROM gone
+), told AS MATERIALIZED (
+    SELECT pg_notify('awa:' || queue, '')
+    FROM (SELECT DISTINCT queue FROM returned WHERE octet_length(queue) <= 59) AS queues
+)
+SELECT input.id
+FROM input LEFT JOIN (SELECT count(*) AS notified FROM told) AS t ON true
+WHERE input.id NOT IN (SELECT job_id FROM owned)
