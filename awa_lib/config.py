@@ -1,0 +1,233 @@
+"""Worker options: what ``start()`` accepts, checked and with every default resolved."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Final
+
+__all__ = ["QueueOptions", "QueuesArgument", "RateLimit", "Retention", "WorkerOptions"]
+
+QueuesArgument = Iterable[tuple[str, int] | Mapping[str, Any]]
+
+_DEFAULT_WORKERS: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimit:
+    """Token bucket of one queue in one process; starts full."""
+
+    max_rate: float
+    """Jobs a second."""
+    burst: int
+    """Bucket size; 0 means ceil(max_rate), at least 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How long ended jobs are kept, in hours; None means the process-wide value."""
+
+    completed_hours: float | None = None
+    failed_hours: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class QueueOptions:
+    """One queue this process works."""
+
+    name: str
+    max_workers: int | None = None
+    """Slots of this queue; unset only in weighted mode."""
+    min_workers: int = 0
+    """Guaranteed slots in weighted mode."""
+    weight: int = 1
+    """Share of the overflow slots in weighted mode."""
+    rate_limit: RateLimit | None = None
+    retention: Retention | None = None
+    deadline_seconds: float | None = 300.0
+    """Longest run of one attempt; None for no limit."""
+
+    @property
+    def capacity(self) -> int:
+        """Return the hard limit of slots (hard-reserved mode)."""
+        return self.max_workers if self.max_workers is not None else self.min_workers
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerOptions:
+    """Everything a worker process needs to know, intervals in milliseconds."""
+
+    queues: tuple[QueueOptions, ...]
+    poll_interval_ms: float = 200
+    """How often an idle queue is looked at when notifications do not arrive."""
+    quiet_poll_interval_ms: float = 5_000
+    """The same while the listener is proven alive."""
+    global_max_workers: int | None = None
+    """Turns on weighted mode: slots of all queues together."""
+    claim_batch: int = 500
+    """Most jobs one claim takes."""
+    heartbeat_interval_ms: float = 30_000
+    heartbeat_staleness_ms: float = 90_000
+    promote_interval_ms: float = 250
+    heartbeat_rescue_interval_ms: float = 30_000
+    deadline_rescue_interval_ms: float = 30_000
+    callback_rescue_interval_ms: float = 30_000
+    leader_election_interval_ms: float = 10_000
+    completed_retention_hours: float = 24
+    failed_retention_hours: float = 72
+    descriptor_retention_days: float = 30
+    cleanup_batch_size: int = 1_000
+
+    @classmethod
+    def build(
+        cls, queues: QueuesArgument | None, declared: Iterable[str], **options: Any
+    ) -> WorkerOptions:
+        """Check and resolve the arguments of ``start()``.
+
+        ``declared`` are the queues of the registered handlers: the default when ``queues`` is
+        None (10 slots each), and required to be among them otherwise.  An option that is None
+        keeps its default.  Raises ValueError or TypeError as published, naming the nearest valid
+        key for an unknown one.
+        """
+        known = {f.name: f for f in fields(cls) if f.name != "queues"}
+        for key in options:
+            if key not in known:
+                raise ValueError(_unknown("start() option", key, known))
+        given = {key: value for key, value in options.items() if value is not None}
+        _check_options(given)
+        weighted = given.get("global_max_workers") is not None
+        if queues is None:
+            if weighted:
+                raise ValueError(
+                    "weighted mode requires explicit queue configs "
+                    "(global_max_workers set but queues=None)"
+                )
+            queues = [(name, _DEFAULT_WORKERS) for name in dict.fromkeys(declared)]
+        parsed = tuple(parse_queue(item, weighted=weighted) for item in queues)
+        _check_queues(parsed, tuple(declared), given.get("global_max_workers"))
+        return cls(queues=parsed, **given)
+
+
+def _unknown(what: str, key: str, known: Iterable[str]) -> str:
+    names = sorted(known)
+    near = difflib.get_close_matches(key, names, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"valid: {', '.join(names)}"
+    return f"unknown {what} {key!r}; {hint}"
+
+
+def _check_options(given: Mapping[str, Any]) -> None:
+    for key, value in given.items():
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise ValueError(f"{key} must be a number, got {value!r}")
+        if value < 0 or (value == 0 and not key.endswith(("_hours", "_days"))):
+            raise ValueError(f"{key} must be > 0, got {value!r}")
+
+
+def _check_queues(
+    queues: tuple[QueueOptions, ...], declared: tuple[str, ...], total: int | None
+) -> None:
+    names = [queue.name for queue in queues]
+    missing = [name for name in dict.fromkeys(declared) if name not in names]
+    if missing:
+        raise ValueError(
+            "start() must configure the worker queues declared via @client.task(..., queue=...): "
+            + ", ".join(missing)
+        )
+    twice = {name for name in names if names.count(name) > 1}
+    if twice:
+        raise ValueError(f"queue {min(twice)!r} is configured twice")
+    if total is not None:
+        reserved = sum(queue.min_workers for queue in queues)
+        if reserved > total:
+            raise ValueError(
+                f"sum of min_workers ({reserved}) exceeds global_max_workers ({total})"
+            )
+
+
+def parse_queue(item: tuple[str, int] | Mapping[str, Any], *, weighted: bool) -> QueueOptions:
+    """Read one entry of ``queues``: a (name, max_workers) tuple or a mapping."""
+    if isinstance(item, tuple):
+        if weighted:
+            raise ValueError(
+                "tuple queue config is not supported with global_max_workers; "
+                "use dict form with min_workers/weight"
+            )
+        name, workers = item
+        return QueueOptions(name=_name(name), max_workers=_count("max_workers", workers, 1))
+    if not isinstance(item, Mapping):
+        raise TypeError(f"queue config must be a tuple or a dict, got {type(item).__name__}")
+    known = {f.name for f in fields(QueueOptions)}
+    for key in item:
+        if key not in known:
+            raise ValueError(_unknown("queue config key", str(key), known))
+    if "name" not in item:
+        raise ValueError("queue config dict must have 'name' key")
+    if item.get("max_workers") is not None and item.get("min_workers") is not None:
+        raise ValueError("max_workers and min_workers cannot be used together")
+    if not weighted and item.get("max_workers") is None:
+        raise ValueError(
+            "max_workers required in hard-reserved mode (no global_max_workers set)"
+        )
+    weight = item.get("weight", 1)
+    if weight is not None and _count("weight", weight, None) <= 0:
+        raise ValueError("weight must be > 0")
+    return QueueOptions(
+        name=_name(item["name"]),
+        max_workers=None if weighted else _count("max_workers", item["max_workers"], 1),
+        min_workers=_count("min_workers", item.get("min_workers") or 0, 0),
+        weight=weight or 1,
+        rate_limit=_rate_limit(item.get("rate_limit")),
+        retention=_retention(item.get("retention")),
+        deadline_seconds=_deadline(item.get("deadline_seconds", 300.0)),
+    )
+
+
+def _name(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"queue name must be a string, got {value!r}")
+    if not value or len(value) > 200:  # noqa: PLR2004 - the column's CHECK
+        raise ValueError(f"queue name must have 1 to 200 characters, got {value!r}")
+    return value
+
+
+def _count(name: str, value: object, least: int | None) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be an integer, got {value!r}")
+    if least is not None and value < least:
+        raise ValueError(f"{name} must be >= {least}, got {value}")
+    return value
+
+
+def _rate_limit(value: object) -> RateLimit | None:
+    if value is None:
+        return None
+    if not isinstance(value, tuple | list) or len(value) != 2:  # noqa: PLR2004 - a pair
+        raise TypeError("rate_limit must be a (max_rate, burst) tuple")
+    rate, burst = float(value[0]), _count("burst", value[1], 0)
+    if not rate > 0 or not math.isfinite(rate):
+        raise ValueError("rate_limit max_rate must be > 0.0")
+    return RateLimit(rate, burst or max(1, math.ceil(rate)))
+
+
+def _retention(value: object) -> Retention | None:
+    if value is None:
+        return None
+    if not isinstance(value, Mapping):
+        raise TypeError("retention must be a dict with completed_hours and failed_hours")
+    known = {f.name for f in fields(Retention)}
+    for key, hours in value.items():
+        if key not in known:
+            raise ValueError(_unknown("retention key", str(key), known))
+        if hours is not None and not (isinstance(hours, int | float) and 0 <= hours < math.inf):
+            raise ValueError(f"retention {key} must be >= 0, got {hours!r}")
+    return Retention(**value)
+
+
+def _deadline(value: object) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise ValueError(f"deadline_seconds must be > 0 or None, got {value!r}")
+    return float(value)

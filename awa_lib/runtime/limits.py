@@ -1,0 +1,114 @@
+"""How many jobs may run: slots per queue, shared overflow by weight, token buckets."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from awa_lib.config import QueueOptions, RateLimit, WorkerOptions
+
+__all__ = ["Overflow", "Slots", "TokenBucket"]
+
+
+class TokenBucket:
+    """A rate limit of one queue in one process: starts full, refills by elapsed time."""
+
+    def __init__(self, limit: RateLimit, clock: Callable[[], float] = time.monotonic) -> None:
+        self._rate = limit.max_rate
+        self._size = float(limit.burst)
+        self._tokens = self._size
+        self._clock = clock
+        self._at = clock()
+
+    def available(self) -> int:
+        """Return how many jobs may be claimed now."""
+        now = self._clock()
+        self._tokens = min(self._size, self._tokens + (now - self._at) * self._rate)
+        self._at = now
+        return int(self._tokens)
+
+    def take(self, count: int) -> None:
+        """Use tokens for jobs that were really claimed."""
+        self._tokens -= count
+
+    def wait_seconds(self) -> float:
+        """Return how long until one token is there."""
+        return max(0.0, (1 - self._tokens) / self._rate)
+
+
+class Overflow:
+    """The slots of weighted mode that no queue has reserved, shared by weight.
+
+    A queue that wants more than its own asks; contenders are the queues that want or hold some.
+    Each may hold up to ceil(pool × weight / sum of contending weights).
+    """
+
+    def __init__(self, options: WorkerOptions) -> None:
+        reserved = sum(queue.min_workers for queue in options.queues)
+        self._pool = (options.global_max_workers or 0) - reserved
+        self._weights = {queue.name: queue.weight for queue in options.queues}
+        self._held = dict.fromkeys(self._weights, 0)
+        self._wanted = dict.fromkeys(self._weights, 0)
+
+    def held(self, queue: str) -> int:
+        """Return how many overflow slots a queue holds."""
+        return self._held[queue]
+
+    def grant(self, queue: str, wanted: int) -> int:
+        """Return how many more slots the queue may take now, and note its demand."""
+        self._wanted[queue] = wanted
+        contending = sum(
+            weight
+            for name, weight in self._weights.items()
+            if self._wanted[name] or self._held[name]
+        )
+        if not contending or not wanted:
+            return 0
+        share = math.ceil(self._pool * self._weights[queue] / contending)
+        free = self._pool - sum(self._held.values())
+        return max(0, min(wanted, free, share - self._held[queue]))
+
+    def hold(self, queue: str, count: int) -> None:
+        """Set how many overflow slots the queue holds."""
+        self._held[queue] = count
+
+
+class Slots:
+    """The running jobs of one queue against what it may run."""
+
+    def __init__(self, queue: QueueOptions, overflow: Overflow | None) -> None:
+        self._queue = queue
+        self._overflow = overflow
+        self.used = 0
+
+    def free(self, demand: int) -> int:
+        """Return how many jobs may be claimed now, at most ``demand``."""
+        own = self._queue.capacity - self.used
+        if self._overflow is None:
+            return min(own, demand)
+        own = max(own, 0)
+        return min(own, demand) + self._overflow.grant(self._queue.name, max(0, demand - own))
+
+    def take(self, count: int) -> None:
+        """Count claimed jobs as running."""
+        self.used += count
+        self._settle()
+
+    def release(self) -> None:
+        """Count one job as ended."""
+        self.used -= 1
+        if self._overflow is not None:
+            self._settle()
+
+    def _settle(self) -> None:
+        if self._overflow is not None:
+            self._overflow.hold(self._queue.name, max(0, self.used - self._queue.capacity))
+
+    def clear_demand(self) -> None:
+        """Stop contending for overflow: the queue is empty."""
+        if self._overflow is not None:
+            self._overflow.grant(self._queue.name, 0)
