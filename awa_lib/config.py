@@ -62,7 +62,7 @@ class WorkerOptions:
     queues: tuple[QueueOptions, ...]
     poll_interval_ms: float = 200
     """How often an idle queue is looked at when notifications do not arrive."""
-    quiet_poll_interval_ms: float = 5_000
+    quiet_poll_interval_ms: float = 1_000
     """The same while the listener is proven alive."""
     global_max_workers: int | None = None
     """Turns on weighted mode: slots of all queues together."""

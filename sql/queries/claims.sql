@@ -128,7 +128,10 @@ WITH input AS MATERIALIZED (
     ) AS i(id, lease, target, delay, attempt_back, error, progress)
 ), owned AS MATERIALIZED (
     SELECT j.id AS job_id, input.target, input.delay, input.attempt_back,
-           CASE WHEN input.error <> 'null'::jsonb THEN ARRAY[input.error] ELSE '{}' END AS error,
+           CASE WHEN input.error <> 'null'::jsonb THEN ARRAY[
+               input.error || jsonb_build_object('attempt', j.attempt, 'at', to_char(
+                   now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"'))
+           ] ELSE '{}' END AS error,
            nullif(input.progress, 'null'::jsonb) AS new_progress
     FROM input
     JOIN awa.jobs_hot AS j

@@ -1,0 +1,176 @@
+"""Write the ends of attempts in batches, each guarded by its lease."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Final
+
+from awa_lib.errors import AwaError, DatabaseError, Unavailable, UniqueConflict
+from awa_lib.ops import claims
+from awa_lib.runtime.connections import pause
+from awa_lib.runtime.outcomes import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from awa_lib._sql import Op
+    from awa_lib.runtime.connections import Link
+    from awa_lib.runtime.context import Attempt
+
+__all__ = ["Completer"]
+
+logger = logging.getLogger(__name__)
+
+_BATCH: Final = 1_000
+# Ends not yet written; past this the dispatchers claim no more, so memory stays flat.
+_MOST_PENDING: Final = 4_000
+# Deadlock and serialization failure: the statement changed nothing and may be sent again.
+_TRANSIENT: Final = frozenset({"40P01", "40001"})
+
+
+class Completer:
+    """One loop that flushes whatever has ended since its last statement.
+
+    While a statement is under way the next batch gathers, so batches grow with the load and a
+    lone job is written at once.
+    """
+
+    def __init__(self, link: Link, on_done: Callable[[Attempt], None]) -> None:
+        self._link = link
+        self._on_done = on_done
+        self._completed: list[Attempt] = []
+        self._ended: list[tuple[Attempt, Outcome]] = []
+        self._writing = 0
+        self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._task: asyncio.Task[None] | None = None
+        self.stale = 0
+
+    @property
+    def pending(self) -> int:
+        """Return how many ends are not durable yet."""
+        return len(self._completed) + len(self._ended) + self._writing
+
+    @property
+    def has_room(self) -> bool:
+        """Return False while claims should wait for the database to catch up."""
+        return self.pending < _MOST_PENDING
+
+    @property
+    def alive(self) -> bool:
+        """Return True while the loop runs."""
+        return self._task is not None and not self._task.done()
+
+    def complete(self, attempt: Attempt) -> None:
+        """Queue an attempt as completed."""
+        self._completed.append(attempt)
+        self._notify()
+
+    def end(self, attempt: Attempt, outcome: Outcome) -> None:
+        """Queue an attempt with another outcome."""
+        self._ended.append((attempt, outcome))
+        self._notify()
+
+    def _notify(self) -> None:
+        self._idle.clear()
+        self._wake.set()
+
+    def start(self) -> None:
+        """Start the loop."""
+        self._task = asyncio.create_task(self._run(), name="awa completer")
+
+    async def drain(self) -> None:
+        """Wait until everything queued so far is durable."""
+        await self._idle.wait()
+
+    async def stop(self) -> None:
+        """Stop the loop; what is not written yet is dropped (its jobs will be rescued)."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+        await self._link.close()
+
+    async def _run(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._completed or self._ended:
+                await self._flush()
+            self._idle.set()
+
+    async def _flush(self) -> None:
+        completed, self._completed = self._completed[:_BATCH], self._completed[_BATCH:]
+        ended, self._ended = self._ended[:_BATCH], self._ended[_BATCH:]
+        self._writing = len(completed) + len(ended)
+        if completed:
+            completed.sort(key=_by_id)
+            await self._write(claims.finish_completed, completed, self._complete_one)
+        if ended:
+            ended.sort(key=_by_first_id)
+            await self._write(claims.finish_attempts, ended, self._end_one)
+        for attempt in completed:
+            self._on_done(attempt)
+        for attempt, _ in ended:
+            self._on_done(attempt)
+        self._writing = 0
+
+    async def _write[T](
+        self,
+        op: Callable[[list[T]], Op[list[int]]],
+        batch: list[T],
+        one: Callable[[T], Op[list[int]]],
+    ) -> None:
+        """Write a batch; after an error of the data, each member by itself."""
+        try:
+            await self._insist(lambda: op(batch))
+        except AwaError:
+            for member in batch:
+                try:
+                    await self._insist(lambda member=member: one(member))
+                except AwaError:
+                    logger.exception("could not record the end of a job; it will be rescued")
+
+    async def _insist(self, make: Callable[[], Op[list[int]]]) -> None:
+        """Run an op until the database has answered."""
+        while True:
+            try:
+                stale = await self._link.run(make())
+            except Unavailable:
+                await pause(self._link.failures)
+            except DatabaseError as error:
+                if error.sqlstate not in _TRANSIENT:
+                    raise
+            else:
+                if stale:
+                    self.stale += len(stale)
+                    logger.warning(
+                        "dropped the end of attempts that no longer own their job",
+                        extra={"job_ids": stale},
+                    )
+                return
+
+    def _complete_one(self, attempt: Attempt) -> Op[list[int]]:
+        return _or_failed(attempt, claims.finish_completed([attempt]))
+
+    def _end_one(self, member: tuple[Attempt, Outcome]) -> Op[list[int]]:
+        return _or_failed(member[0], claims.finish_attempts([member]))
+
+
+def _or_failed(attempt: Attempt, op: Op[list[int]]) -> Op[list[int]]:
+    """Fail the job when another one holds the unique key its next state needs."""
+    try:
+        return (yield from op)
+    except UniqueConflict as error:
+        reason = f"the job ended, but {error}"
+        return (yield from claims.finish_attempts([(attempt, Outcome("failed", reason))]))
+
+
+def _by_id(attempt: Attempt) -> int:
+    return attempt.job.id
+
+
+def _by_first_id(member: tuple[Attempt, Outcome]) -> int:
+    return member[0].job.id

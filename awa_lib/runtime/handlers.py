@@ -1,0 +1,54 @@
+"""Handlers by kind: what ``client.task`` registers."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from awa_lib.args import decoder
+from awa_lib.kinds import kind_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Handler", "Handlers"]
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """One registered handler."""
+
+    kind: str
+    queue: str
+    call: Callable[..., Any]
+    is_async: bool
+    decode: Callable[[Any], Any]
+
+
+def is_async_callable(call: Callable[..., Any]) -> bool:
+    """Return True for coroutine functions, behind partials and callable objects too."""
+    while isinstance(call, functools.partial):
+        call = call.func
+    return inspect.iscoroutinefunction(call) or inspect.iscoroutinefunction(
+        getattr(call, "__call__", None)  # noqa: B004 - its kind matters, not that it is there
+    )
+
+
+class Handlers(dict[str, Handler]):
+    """Kind to handler; a later registration of a kind replaces the earlier one."""
+
+    def add(
+        self, args_type: type[Any], call: Callable[..., Any], kind: str | None, queue: str
+    ) -> None:
+        """Register a handler.  Raises ValidationError for a bad kind, TypeError for no callable."""
+        if not callable(call):
+            raise TypeError(f"a handler must be callable, got {call!r}")
+        name = kind_of(args_type, kind)
+        self[name] = Handler(name, queue, call, is_async_callable(call), decoder(args_type))
+
+    @property
+    def queues(self) -> list[str]:
+        """The queues that handlers were declared for, in order, without repeats."""
+        return list(dict.fromkeys(handler.queue for handler in self.values()))
