@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Final
+from functools import partial
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from awa_lib.errors import AwaError, DatabaseError, Unavailable, UniqueConflict
 from awa_lib.ops import claims
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Completer"]
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 _BATCH: Final = 1_000
 # Ends not yet written; past this the dispatchers claim no more, so memory stays flat.
@@ -117,7 +119,7 @@ class Completer:
             self._on_done(attempt)
         self._writing = 0
 
-    async def _write[T](
+    async def _write(
         self,
         op: Callable[[list[T]], Op[list[int]]],
         batch: list[T],
@@ -125,11 +127,11 @@ class Completer:
     ) -> None:
         """Write a batch; after an error of the data, each member by itself."""
         try:
-            await self._insist(lambda: op(batch))
+            await self._insist(partial(op, batch))
         except AwaError:
             for member in batch:
                 try:
-                    await self._insist(lambda member=member: one(member))
+                    await self._insist(partial(one, member))
                 except AwaError:
                     logger.exception("could not record the end of a job; it will be rescued")
 

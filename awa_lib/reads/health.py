@@ -1,0 +1,25 @@
+"""What a health check asks the database."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from awa_lib._sql import sql
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from awa_lib._sql import Op
+
+__all__ = ["available_counts", "ping"]
+
+
+def ping() -> Op[None]:
+    """Make one round trip.  Raises Unavailable."""
+    yield sql.read_health("ping")
+
+
+def available_counts(queues: Sequence[str]) -> Op[dict[str, int]]:
+    """Return the number of available jobs of each of these queues that has any."""
+    rows = yield sql.read_health("available_counts", queues=list(queues))
+    return {queue: available for queue, available in rows}

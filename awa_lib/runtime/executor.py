@@ -1,0 +1,183 @@
+"""Run handlers: one task an attempt, blocking handlers in threads."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Final
+
+from awa_lib._json import loads
+from awa_lib.errors import AwaError
+from awa_lib.models import Job
+from awa_lib.runtime.context import Attempt
+from awa_lib.runtime.outcomes import Outcome, of_error, of_failure, of_result
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterable
+
+    from awa_lib.runtime.completer import Completer
+    from awa_lib.runtime.handlers import Handlers
+    from awa_lib.runtime.limits import Slots
+
+__all__ = ["Executor"]
+
+logger = logging.getLogger(__name__)
+
+# How often running attempts are compared with their deadlines: one sweep costs less than a timer
+# for each attempt (4.5 µs each).
+_SWEEP_SECONDS: Final = 0.25
+
+
+class Executor:
+    """The attempts this process runs, by job id, from claim to durable end."""
+
+    def __init__(
+        self,
+        handlers: Handlers,
+        completer: Completer,
+        flush: Callable[[Attempt], Coroutine[Any, Any, None]],
+        flush_sync: Callable[[Attempt], None],
+        threads: int,
+    ) -> None:
+        self._handlers = handlers
+        self._completer = completer
+        self._flush = flush
+        self._flush_sync = flush_sync
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="awa handler")
+        self._loop = asyncio.get_running_loop()
+        self._sweep: asyncio.TimerHandle | None = None
+        self._timed: set[Attempt] = set()
+        self._running = 0
+        self._drained = asyncio.Event()
+        self._drained.set()
+        self.attempts: dict[int, Attempt] = {}
+
+    @property
+    def running(self) -> int:
+        """Return how many handlers have not returned yet."""
+        return self._running
+
+    def spawn(
+        self, rows: Iterable[tuple[Any, ...]], slots: Slots, deadline_seconds: float | None,
+        on_free: Callable[[], None],
+    ) -> None:
+        """Start an attempt for each claimed row, in order."""
+        loop = self._loop
+        deadline = None if deadline_seconds is None else loop.time() + deadline_seconds
+        for row in rows:
+            job = Job(*row)
+            attempt = Attempt(job, self._handlers[job.kind], self._flush, self._flush_sync)
+            job._attempt = attempt  # noqa: SLF001 - the job is bound to its attempt here only
+            self.attempts[job.id] = attempt
+            self._running += 1
+            if deadline is not None:
+                attempt.deadline = deadline
+                self._timed.add(attempt)
+            attempt.task = loop.create_task(self._run(attempt, slots, on_free))
+        self._drained.clear()
+        if deadline is not None and self._sweep is None:
+            self._sweep = loop.call_later(_SWEEP_SECONDS, self._check_deadlines)
+
+    async def _run(self, attempt: Attempt, slots: Slots, on_free: Callable[[], None]) -> None:
+        outcome = await self._outcome(attempt)
+        self._timed.discard(attempt)
+        if outcome is None:
+            self._completer.complete(attempt)
+        elif outcome.target == _DROPPED:
+            self.forget(attempt)
+        else:
+            self._completer.end(attempt, outcome)
+        self._running -= 1
+        if not self._running:
+            self._drained.set()
+        slots.release()
+        on_free()
+
+    async def _outcome(self, attempt: Attempt) -> Outcome | None:
+        job, handler = attempt.job, attempt.handler
+        try:
+            job._args = handler.decode(loads(job._raw_args))  # noqa: SLF001 - see spawn
+        except Exception as error:  # noqa: BLE001 - any model may raise anything
+            return _terminal(error)
+        try:
+            if handler.is_async:
+                result = await handler.call(job)
+            else:
+                context = contextvars.copy_context()
+                result = await self._loop.run_in_executor(
+                    self._threads, context.run, handler.call, job
+                )
+            return of_result(job, result)
+        except asyncio.CancelledError as error:
+            return _of_cancel(attempt, error)
+        except Exception as error:  # noqa: BLE001 - whatever a handler raises is its outcome
+            if attempt.stop_reason in _STOPPED_HERE:
+                return _of_cancel(attempt, error)
+            logger.debug("handler failed", exc_info=error, extra={"job_id": job.id})
+            return of_error(job, error)
+
+    def _check_deadlines(self) -> None:
+        """Stop attempts past their deadline; the leader's rescue covers dead processes."""
+        self._sweep = None
+        now = self._loop.time()
+        for attempt in [a for a in self._timed if a.deadline is not None and a.deadline <= now]:
+            self._timed.discard(attempt)
+            attempt.stop("deadline")
+        if self._timed:
+            self._sweep = self._loop.call_later(_SWEEP_SECONDS, self._check_deadlines)
+
+    def forget(self, attempt: Attempt) -> None:
+        """Drop an attempt whose end is durable, or that is not ours any more."""
+        if self.attempts.get(attempt.job.id) is attempt:
+            del self.attempts[attempt.job.id]
+
+    def stop_attempts(self, reason: str, ids: Iterable[int] | None = None) -> None:
+        """Ask attempts to stop; see ``Attempt.stop``."""
+        chosen = list(self.attempts) if ids is None else ids
+        for job_id in chosen:
+            attempt = self.attempts.get(job_id)
+            if attempt is not None:
+                attempt.stop(reason)
+
+    async def drain(self, seconds: float) -> list[Attempt]:
+        """Wait for handlers, then cancel async ones; return the blocking ones still running."""
+        try:
+            await asyncio.wait_for(self._drained.wait(), seconds)
+        except TimeoutError:
+            logger.warning(
+                "handlers did not end in time; async ones are cancelled and handed back",
+                extra={"running": self._running},
+            )
+            self.stop_attempts("handed back")
+            tasks = [a.task for a in self.attempts.values() if a.task and not a.blocking]
+            if tasks:
+                await asyncio.wait(tasks, timeout=1.0)
+        return [a for a in self.attempts.values() if a.task is not None and not a.task.done()]
+
+    def close(self) -> None:
+        """Let go of the threads; a blocking handler still running keeps its own."""
+        if self._sweep is not None:
+            self._sweep.cancel()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+_DROPPED: Final = "dropped"
+_STOPPED_HERE: Final = frozenset({"deadline", "cancelled", "lost", "handed back"})
+
+
+def _terminal(error: Exception) -> Outcome:
+    text = f"{type(error).__qualname__}: {error}" if isinstance(error, AwaError) else repr(error)
+    return Outcome("failed", text, terminal=True)
+
+
+def _of_cancel(attempt: Attempt, error: BaseException) -> Outcome:
+    """Return what a stopped handler's job becomes."""
+    if attempt.stop_reason == "deadline":
+        return of_failure(attempt.job, "hard deadline exceeded")
+    if attempt.stop_reason in {"cancelled", "lost"}:
+        return Outcome(_DROPPED)
+    if attempt.stop_reason == "handed back":
+        return Outcome("available", attempt_back=1)
+    return of_error(attempt.job, error)

@@ -1,0 +1,161 @@
+"""One listening connection a process: wakes dispatchers, passes cancels on, proves it is alive."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from typing import TYPE_CHECKING, Any, Final
+
+import psycopg
+from psycopg import sql as compose
+
+from awa_lib._drive import translate
+from awa_lib.errors import AwaError
+from awa_lib.runtime.connections import connect, pause
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from awa_lib.runtime.connections import Outage
+
+__all__ = ["CANCEL_CHANNEL", "Listener"]
+
+logger = logging.getLogger(__name__)
+
+CANCEL_CHANNEL: Final = "awa:cancel"
+_PREFIX: Final = "awa:"
+# Postgres cuts channel names at 63 bytes; longer queue names can only be polled.
+_LONGEST_CHANNEL: Final = 63
+_PROOF_SECONDS: Final = 20.0
+_PROOF_TIMEOUT: Final = 5.0
+
+
+class Listener:
+    """LISTEN for every queue and for cancels.
+
+    Notifications are read straight from the socket by the event loop.  Every 20 s the connection
+    is asked whether it still listens to all channels (a pooler answers queries but delivers
+    nothing); without proof the dispatchers poll quickly.  After a loss it listens anew and wakes
+    every queue once.
+    """
+
+    def __init__(
+        self,
+        dsn: str,
+        queues: Iterable[str],
+        outage: Outage,
+        on_wake: Callable[[str], None],
+        on_cancel: Callable[[int, int], None],
+    ) -> None:
+        self._dsn = dsn
+        self._queues = list(queues)
+        self._channels = [
+            _PREFIX + q for q in self._queues if len((_PREFIX + q).encode()) <= _LONGEST_CHANNEL
+        ]
+        self._outage = outage
+        self._on_wake = on_wake
+        self._on_cancel = on_cancel
+        self._heard: set[str] = set()
+        self._lost = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._first = asyncio.Event()
+
+    def listens(self, queue: str) -> bool:
+        """Return True while notifications of this queue are proven to arrive."""
+        return _PREFIX + queue in self._heard
+
+    async def start(self) -> None:
+        """Start, and wait until the first try to listen has succeeded or failed."""
+        self._task = asyncio.create_task(self._run(), name="awa listener")
+        await self._first.wait()
+
+    async def stop(self) -> None:
+        """Stop listening."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+
+    async def _run(self) -> None:
+        failures = 0
+        while True:
+            try:
+                conn = await connect(self._dsn)
+                try:
+                    await self._serve(conn)
+                finally:
+                    self._heard = set()
+                    await conn.close()
+                failures = 0
+            except (psycopg.Error, AwaError, TimeoutError) as error:
+                failures += 1
+                known = translate(error) if isinstance(error, psycopg.Error) else error
+                self._outage.lost("listener", known)
+            finally:
+                self._first.set()
+            await pause(failures)
+
+    async def _serve(self, conn: psycopg.AsyncConnection[Any]) -> None:
+        """Listen until the connection is lost."""
+        loop = asyncio.get_running_loop()
+        conn.add_notify_handler(self._hear)
+        for channel in [*self._channels, CANCEL_CHANNEL]:
+            await conn.execute(compose.SQL("LISTEN {}").format(compose.Identifier(channel)))
+        await self._prove(conn)
+        self._outage.back("listener")
+        self._first.set()
+        for queue in self._queues:
+            self._on_wake(queue)
+        self._lost.clear()
+        while not self._lost.is_set():
+            loop.add_reader(conn.fileno(), self._read, conn)
+            try:
+                await asyncio.wait_for(self._lost.wait(), _PROOF_SECONDS)
+            except TimeoutError:
+                pass
+            finally:
+                loop.remove_reader(conn.pgconn.socket)
+            if not self._lost.is_set():
+                await self._prove(conn)
+        raise psycopg.OperationalError("the listening connection was closed")
+
+    async def _prove(self, conn: psycopg.AsyncConnection[Any]) -> None:
+        async with asyncio.timeout(_PROOF_TIMEOUT):
+            cursor = await conn.execute("SELECT pg_listening_channels()")
+            heard = {row[0] for row in await cursor.fetchall()}
+        deaf = set(self._channels) - heard
+        if deaf and deaf != set(self._channels) - self._heard:
+            logger.warning(
+                "LISTEN is not heard (a transaction pooler in front?); polling instead",
+                extra={"channels": sorted(deaf)},
+            )
+        self._heard = heard
+
+    def _read(self, conn: psycopg.AsyncConnection[Any]) -> None:
+        """Take notifications off the socket."""
+        pgconn = conn.pgconn
+        try:
+            pgconn.consume_input()
+        except psycopg.OperationalError:
+            self._lost.set()
+            return
+        if pgconn.status != psycopg.pq.ConnStatus.OK:
+            self._lost.set()
+            return
+        while notify := pgconn.notifies():
+            self._dispatch(notify.relname.decode(), notify.extra.decode())
+
+    def _hear(self, notify: psycopg.Notify) -> None:
+        # Those that arrive while a query of ours runs come this way.
+        self._dispatch(notify.channel, notify.payload)
+
+    def _dispatch(self, channel: str, payload: str) -> None:
+        if channel == CANCEL_CHANNEL and payload:
+            try:
+                told = json.loads(payload)
+                self._on_cancel(int(told["job_id"]), int(told["run_lease"]))
+            except (ValueError, TypeError, KeyError):
+                logger.debug("ignored a malformed cancel", extra={"payload": payload})
+            return
+        self._on_wake(channel.removeprefix(_PREFIX))

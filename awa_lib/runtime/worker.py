@@ -1,0 +1,143 @@
+"""The worker half of AsyncClient: register handlers, start, shut down, look at health."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from awa_lib.config import WorkerOptions
+from awa_lib.descriptors import Descriptor
+from awa_lib.errors import AwaError
+from awa_lib.runtime.app import Runtime, idle_health
+from awa_lib.runtime.handlers import Handlers
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from awa_lib._sql import Op
+    from awa_lib.config import QueuesArgument
+    from awa_lib.models import HealthCheck
+    from awa_lib.runtime.context import Attempt
+
+__all__ = ["Worker"]
+
+R = TypeVar("R")
+H = TypeVar("H", bound="Callable[..., Any]")
+
+
+class Worker:
+    """Mixed into AsyncClient; needs its ``_dsn()`` and ``_run(op)``."""
+
+    def __init__(self) -> None:
+        self._handlers = Handlers()
+        self._queue_descriptors: dict[str, Descriptor] = {}
+        self._kind_descriptors: dict[str, Descriptor] = {}
+        self._runtime: Runtime | None = None
+
+    async def _dsn(self) -> str:
+        raise NotImplementedError
+
+    async def _run(self, op: Op[R], /) -> R:
+        raise NotImplementedError
+
+    def task(
+        self, args_type: type[Any], *, kind: str | None = None, queue: str = "default"
+    ) -> Callable[[H], H]:
+        """Register a handler for a kind and return it unchanged, callable and typed as before.
+
+        ``async def`` handlers run on the event loop, plain functions in threads.  The kind is
+        derived from ``args_type`` unless given.  Needs no running event loop; a later
+        registration of the same kind replaces the earlier one.
+        """
+
+        def register(handler: H) -> H:
+            self._not_running("task")
+            self._handlers.add(args_type, handler, kind, queue)
+            return handler
+
+        return register
+
+    def worker(
+        self, args_type: type[Any], *, kind: str | None = None, queue: str = "default"
+    ) -> Callable[[H], H]:
+        """Do what ``task`` does, under its old name."""
+        warnings.warn("worker() is called task() now", DeprecationWarning, stacklevel=2)
+        return self.task(args_type, kind=kind, queue=queue)
+
+    def queue_descriptor(self, queue: str, **fields: Any) -> None:
+        """Describe a queue for operators: display_name, description, owner, docs_url, tags, extra.
+
+        Only before start().  Raises ValidationError for a value out of bounds.
+        """
+        self._not_running("queue_descriptor")
+        self._queue_descriptors[queue] = Descriptor(**fields)
+
+    def job_kind_descriptor(self, kind: str, **fields: Any) -> None:
+        """Describe a kind for operators; see ``queue_descriptor``."""
+        self._not_running("job_kind_descriptor")
+        self._kind_descriptors[kind] = Descriptor(**fields)
+
+    def _not_running(self, verb: str) -> None:
+        if self._runtime is not None:
+            raise AwaError(f"{verb}() must be called before start()")
+
+    async def start(self, queues: QueuesArgument | None = None, **options: Any) -> None:
+        """Start working; returns once every loop runs.
+
+        ``queues`` are (name, max_workers) tuples or dicts; None means every queue that a handler
+        was registered for, 10 slots each.  Options are the fields of ``WorkerOptions``.
+        Raises AwaError (no handlers, already running, unknown descriptor), ValueError or TypeError
+        (bad options), SchemaNotMigrated or SchemaUnsupported, Unavailable.
+        """
+        from awa_lib import migrate
+
+        if self._runtime is not None:
+            raise AwaError("worker runtime is already running")
+        if not self._handlers:
+            raise AwaError("register at least one worker before starting the runtime")
+        resolved = WorkerOptions.build(queues, self._handlers.queues, **options)
+        names = {queue.name for queue in resolved.queues}
+        for queue in self._queue_descriptors:
+            if queue not in names:
+                raise AwaError(f"queue descriptor declared for unknown queue {queue!r}")
+        await self._run(migrate.check())
+        dsn = await self._dsn()
+        runtime = Runtime(
+            dsn, self._handlers, resolved, self._queue_descriptors, self._kind_descriptors
+        )
+        self._runtime = runtime
+        try:
+            await runtime.start()
+        except BaseException:
+            self._runtime = None
+            await runtime.stop(0)
+            raise
+
+    async def shutdown(self, timeout_ms: float = 2000) -> None:
+        """Stop working: claim no more, give handlers ``timeout_ms`` to end, write their ends.
+
+        Handlers see ``job.is_cancelled()`` at once.  Async ones still running at the time-out are
+        cancelled and their jobs made available again, the attempt not counted.  Does nothing when
+        not started; start() works again afterwards.
+        """
+        await self._shutdown(timeout_ms / 1000)
+
+    async def _shutdown(self, seconds: float) -> list[Attempt]:
+        runtime, self._runtime = self._runtime, None
+        return [] if runtime is None else await runtime.stop(seconds)
+
+    async def health_check(self) -> HealthCheck:
+        """Return the state of this process's runtime; counts of available jobs are live."""
+        if self._runtime is not None:
+            return await self._runtime.health()
+        return idle_health(connected=await self._reachable())
+
+    async def _reachable(self) -> bool:
+        from awa_lib.reads.health import ping
+
+        reach: Awaitable[None] = self._run(ping())
+        try:
+            await reach
+        except AwaError:
+            return False
+        return True
