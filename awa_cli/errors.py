@@ -1,0 +1,68 @@
+"""Say what went wrong: exit codes, and three lines on stderr."""
+
+from __future__ import annotations
+
+import sys
+from enum import IntEnum
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from awa_lib.errors import AwaError
+
+__all__ = ["ExitCode", "complain", "exit_code_for", "explain"]
+
+
+class ExitCode(IntEnum):
+    """What the exit status of ``awa`` means, in every command."""
+
+    OK = 0
+    """Done as asked."""
+    FAILED = 1
+    """The request failed: no such job, wrong state, refused by the database."""
+    USAGE = 2
+    """The command line or a value given on it cannot be used; nothing was done."""
+    UNREACHABLE = 3
+    """The database cannot be reached, or the connection was lost."""
+    SCHEMA = 4
+    """The schema is missing, incomplete, or of a version this program does not work with."""
+    NOTHING = 5
+    """Nothing matched, where that was asked to count (--fail-empty)."""
+    WRONG = 6
+    """A check found something wrong."""
+    TIMED_OUT = 124
+    """The time given for waiting ran out."""
+    INTERRUPTED = 130
+    """Stopped by Ctrl-C."""
+
+
+_LABELS: Final = (("error", "31"), ("why", "2"), ("do", "36"))
+
+
+def exit_code_for(error: AwaError) -> ExitCode:
+    """Return the exit code of a library error."""
+    from awa_lib import errors
+
+    if isinstance(error, errors.Unavailable | errors.EmbeddedError):
+        return ExitCode.UNREACHABLE
+    if isinstance(error, errors.SchemaMismatch):
+        return ExitCode.SCHEMA
+    if isinstance(error, errors.InvalidInput):
+        return ExitCode.USAGE
+    return ExitCode.FAILED
+
+
+def explain(what: str, why: str | None = None, do: str | None = None, *, color: bool) -> str:
+    """Lay out the three lines: what happened, why, what to do."""
+    lines = []
+    for (label, code), text in zip(_LABELS, (what, why, do), strict=True):
+        if text:
+            head = f"{label + ':':>6}"
+            lines.append((f"\x1b[{code}m{head}\x1b[0m " if color else f"{head} ") + text)
+    return "\n".join(lines)
+
+
+def complain(
+    what: str, why: str | None = None, do: str | None = None, *, color: bool = False
+) -> None:
+    """Print the three lines on stderr."""
+    print(explain(what, why, do, color=color), file=sys.stderr)  # noqa: T201 - this is the talk

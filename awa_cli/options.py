@@ -1,0 +1,96 @@
+"""Options that many commands share, each declared once."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import IO, TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperOption
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Common", "FailEmpty", "Format", "Output", "Yes", "common", "common_options"]
+
+COMMON_PANEL = "Options of every command"
+
+
+@dataclass(slots=True)
+class Common:
+    """What the options of every command said, before or after the subcommand."""
+
+    database_url: str | None = None
+    verbose: int = 0
+    no_color: bool = False
+
+    def color(self, stream: IO[str] | None = None) -> bool:
+        """Say whether this stream (default stdout) takes colours."""
+        stream = stream or sys.stdout
+        return not (
+            self.no_color or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+        ) and stream.isatty()
+
+
+class Format(StrEnum):
+    """How rows are printed."""
+
+    table = "table"
+    json = "json"
+
+
+Output = Annotated[
+    Format,
+    typer.Option("--output", "-o", help="table for people, json for scripts.", metavar="FORMAT"),
+]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+FailEmpty = Annotated[
+    bool, typer.Option("--fail-empty", help="Exit with status 5 when nothing matches.")
+]
+
+
+def common(ctx: typer.Context) -> Common:
+    """Return the options of every command, as given so far."""
+    return ctx.find_root().ensure_object(Common)
+
+
+def _remember(field: str) -> Callable[..., Any]:
+    def callback(ctx: typer.Context, param: Any, value: Any) -> None:  # noqa: ARG001 - click's form
+        if value:
+            setattr(common(ctx), field, value)
+
+    return callback
+
+
+def common_options() -> list[TyperOption]:
+    """Make the options that every group and command takes."""
+    return [
+        TyperOption(
+            param_decls=["--database-url"],
+            metavar="URL",
+            help="Database to use, postgresql://… or embedded:.  [env: DATABASE_URL]",
+            expose_value=False,
+            callback=_remember("database_url"),
+            rich_help_panel=COMMON_PANEL,
+        ),
+        TyperOption(
+            param_decls=["-v", "--verbose"],
+            count=True,
+            help="Show the traceback of an error.",
+            expose_value=False,
+            callback=_remember("verbose"),
+            rich_help_panel=COMMON_PANEL,
+        ),
+        TyperOption(
+            param_decls=["--no-color"],
+            is_flag=True,
+            default=False,
+            help="Plain text.  [env: NO_COLOR]",
+            expose_value=False,
+            callback=_remember("no_color"),
+            rich_help_panel=COMMON_PANEL,
+        ),
+    ]

@@ -1,0 +1,170 @@
+"""The tree of commands.  Each room (a noun, or a lone verb) is loaded when it is first entered."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from difflib import get_close_matches
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+import typer
+from typer._click.exceptions import UsageError
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command
+
+from awa_cli.help import page, render
+from awa_cli.options import common, common_options
+
+if TYPE_CHECKING:
+    from typer._click.core import Command, Context
+
+__all__ = ["AwaCommand", "AwaGroup", "Room", "UnknownCommand", "app"]
+
+_LOOK: Final = "Jobs and queues"
+_RUN: Final = "Run"
+_DATABASE: Final = "Database"
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """Where a command of the first level lives; ``panel`` is its heading in the help."""
+
+    module: str
+    panel: str
+
+
+# In the order of the help.  A module exports ``app``: a Typer with one command and no callback is
+# a lone verb, any other a noun with verbs.
+ROOMS: Final = {
+    "job": Room("awa_cli.commands.job", _LOOK),
+    "queue": Room("awa_cli.commands.queue", _LOOK),
+    "worker": Room("awa_cli.commands.worker", _RUN),
+    "demo": Room("awa_cli.commands.demo", _RUN),
+    "migrate": Room("awa_cli.commands.migrate", _DATABASE),
+    "storage": Room("awa_cli.commands.storage", _DATABASE),
+    "dev": Room("awa_cli.commands.dev", _DATABASE),
+}
+
+
+class UnknownCommand(UsageError):
+    """No command has this name.  ``nearest`` holds full command lines that come close."""
+
+    def __init__(self, name: str, ctx: Context, nearest: list[str]) -> None:
+        super().__init__(f"no such command {name!r}", ctx)
+        self.nearest = nearest
+
+
+def _help(command: Any, ctx: Any) -> str:
+    width = shutil.get_terminal_size().columns
+    return render(page(command, ctx), width=width, color=common(ctx).color())
+
+
+class AwaCommand(TyperCommand):
+    """A command with the options of every command and our help page."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.params += common_options()
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the help page."""
+        formatter.write(_help(self, ctx))
+
+
+class AwaGroup(TyperGroup):
+    """A group with the options of every command, our help page, and help for typing errors."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.params += common_options()
+        self.no_args_is_help = True
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the help page."""
+        formatter.write(_help(self, ctx))
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find the command; say which come close to an unknown one."""
+        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            raise UnknownCommand(args[0], ctx, self.nearest(ctx, args[0]))
+        return super().resolve_command(ctx, args)
+
+    def nearest(self, ctx: Any, name: str) -> list[str]:
+        """Return command lines whose name is like this one."""
+        close = get_close_matches(name, self.list_commands(ctx))
+        return [f"{ctx.command_path} {match}" for match in close]
+
+
+class Root(AwaGroup):
+    """The first level, whose rooms are modules."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - click's form
+        """Return the names in the order of the help."""
+        from importlib.util import find_spec
+        return [n for n, r in ROOMS.items() if find_spec(r.module)]  # DEV
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Command | None:  # noqa: ARG002 - click's form
+        """Load a room."""
+        if cmd_name not in self.commands and cmd_name in self.list_commands(ctx):
+            self.commands[cmd_name] = _enter(cmd_name)
+        return self.commands.get(cmd_name)
+
+    def nearest(self, ctx: Any, name: str) -> list[str]:
+        """Look into the rooms too: ``awa retry`` is ``awa job retry``."""
+        deeper = []
+        for noun in self.list_commands(ctx):
+            room = self.get_command(ctx, noun)
+            if isinstance(room, TyperGroup) and name in room.list_commands(ctx):
+                deeper.append(f"{ctx.command_path} {noun} {name}")
+        return deeper or super().nearest(ctx, name)
+
+
+def _enter(name: str) -> Command:
+    room = ROOMS[name]
+    inner: typer.Typer = import_module(room.module).app
+    inner._add_completion = False  # noqa: SLF001 - its options belong to the root alone
+    inner.info.name = name
+    for info in inner.registered_commands:
+        if info.cls is None or info.cls is TyperCommand:
+            info.cls = AwaCommand
+    inner.info.cls = AwaGroup
+    command = get_command(inner)
+    command.name = name
+    command.rich_help_panel = room.panel  # type: ignore[attr-defined] - group or command, both do
+    return command
+
+
+app = typer.Typer(
+    cls=Root,
+    name="awa",
+    add_completion=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="""
+    awa demo
+    awa migrate --database-url postgresql://localhost/app
+    awa worker myapp.jobs:client --queue email=20
+    awa job list --state failed
+    awa job retry 42
+    """,
+)
+
+
+def _version(value: bool) -> None:  # noqa: FBT001 - an option's callback
+    if value:
+        from awa_cli.main import version
+
+        typer.echo(f"awa {version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: bool = typer.Option(  # noqa: ARG001 - its callback does the work
+        False, "--version", "-V", is_eager=True, callback=_version, help="Print the version."
+    ),
+) -> None:
+    """Operate a job queue that lives in PostgreSQL.
+
+    Enqueue, work, look, repair: each command is one word for the thing and one for the deed.
+    """

@@ -1,0 +1,161 @@
+"""Which migrations a database has had, and whether this library can work with them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+from awa_lib._sql import Op, Rows, sql
+from awa_lib.errors import SchemaNotMigrated, SchemaUnsupported, ValidationError
+from awa_lib.migrations import Migration, current_migration_version, load
+
+__all__ = ["SchemaStatus", "check_schema", "read_schema"]
+
+# awa 0.5.5 ends at version 10; what comes before it lacks the doors that we insert through.
+_OLDEST: Final = 10
+_FIRST_OF_0_6: Final = 39
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaStatus:
+    """What a database holds of both tracks and what it lacks, in the order of application."""
+
+    canonical: tuple[int, ...]
+    toolkit: tuple[int, ...]
+    pending: tuple[Migration, ...]
+
+    @property
+    def version(self) -> int:
+        """Return the newest canonical version found, 0 for none."""
+        return max(self.canonical, default=0)
+
+    @property
+    def made_by(self) -> str:
+        """Return what most likely brought the schema to this version."""
+        if 0 < self.version < _OLDEST and self.toolkit:
+            return "an awa-toolkit that was told to stop there"
+        return _maker(self.version)
+
+    @property
+    def current(self) -> bool:
+        """Return whether nothing is pending."""
+        return not self.pending
+
+
+def read_schema(target: int | None = None) -> Op[SchemaStatus]:
+    """Read both ledgers and say what is pending up to canonical version ``target``.
+
+    Raises: SchemaUnsupported when the schema is older than awa 0.5.5, newer than 0.5.7 or of
+    unknown make; ValidationError when no such target exists.
+    """
+    newest = current_migration_version()
+    if target is not None and not 1 <= target <= newest:
+        raise ValidationError(f"Version {target} is out of range. Valid versions: 1..{newest}")
+    has_canonical, has_ledger, has_jobs = (yield sql.schema("schema_presence"))[0]
+    canonical: list[int] = []
+    ledger: Rows = Rows()
+    if has_canonical:
+        canonical = [version for (version,) in (yield sql.schema("canonical_versions"))]
+    if has_ledger:
+        ledger = yield sql.schema("toolkit_versions")
+    _refuse_foreign(canonical, has_ledger=has_ledger, has_jobs=has_jobs)
+    _refuse_breaking(ledger)
+    status = SchemaStatus(tuple(canonical), tuple(row[0] for row in ledger), ())
+    return replace(status, pending=_pending(status, newest if target is None else target))
+
+
+def check_schema() -> Op[SchemaStatus]:
+    """Read the schema as a worker does at start.
+
+    Raises: SchemaNotMigrated when anything is pending, SchemaUnsupported as ``read_schema``.
+    """
+    status = yield from read_schema()
+    if status.current:
+        return status
+    labels = ", ".join(migration.label for migration in status.pending)
+    if not status.canonical:
+        raise SchemaNotMigrated(
+            "this database has no awa schema",
+            why="no migration was ever applied to it",
+            hint="apply them: awa migrate",
+        )
+    raise SchemaNotMigrated(
+        f"the awa schema of this database is not up to date: {labels} pending",
+        why=f"it is at version {status.version}, made by {status.made_by}",
+        hint="apply them: awa migrate",
+    )
+
+
+def _pending(status: SchemaStatus, target: int) -> tuple[Migration, ...]:
+    canonical = [
+        migration
+        for migration in load()
+        if migration.track == "canonical"
+        and migration.version <= target
+        and migration.version not in status.canonical
+    ]
+    complete = target == current_migration_version()
+    # An awa 0.5.5 that migrates a newer schema runs its scripts again from version 5 on and
+    # undoes ours: where canonical rows are missing, our track is applied once more.
+    done = {0} & set(status.toolkit) if canonical else set(status.toolkit)
+    toolkit = [
+        migration
+        for migration in load()
+        if migration.track == "toolkit" and migration.version not in done and complete
+    ]
+    ledger = [load()[0]] if 0 not in done and (canonical or toolkit) else []
+    return (*ledger, *canonical, *(item for item in toolkit if item.version))
+
+
+def _maker(version: int) -> str:
+    if version >= _FIRST_OF_0_6:
+        return "awa 0.6 or later"
+    if version > current_migration_version():
+        return "a release of awa after 0.5.7"
+    if version == _OLDEST:
+        return "awa 0.5.5"
+    if version > _OLDEST:
+        return "awa 0.5.6, 0.5.7 or awa-toolkit"
+    return "a release of awa before 0.5.5"
+
+
+def _refuse_foreign(canonical: list[int], *, has_ledger: bool, has_jobs: bool) -> None:
+    known = [migration.version for migration in load() if migration.track == "canonical"]
+    version = max(canonical, default=0)
+    if version > known[-1]:
+        raise SchemaUnsupported(
+            f"schema version {version} was found, made by {_maker(version)}",
+            why=f"awa-toolkit works with versions {_OLDEST} and {known[-1]} (awa 0.5.5 to 0.5.7)"
+            " and does not touch newer ones",
+            hint="use the awa release that made it, or give awa-toolkit a database of its own",
+        )
+    if canonical != known[: len(canonical)]:
+        rows = ", ".join(map(str, canonical))
+        raise SchemaUnsupported(
+            f"the rows of awa.schema_version ({rows}) are those of no known release",
+            why="a release of awa before 0.4 numbered differently, or rows were edited by hand",
+            hint="migrate it with awa 0.5.7 first (pip install awa-cli==0.5.7; awa migrate)",
+        )
+    if canonical and version < _OLDEST and not has_ledger:
+        raise SchemaUnsupported(
+            f"schema version {version} was found, made by {_maker(version)}",
+            why=f"awa-toolkit works with versions {_OLDEST} and {known[-1]} (awa 0.5.5 to 0.5.7)",
+            hint="migrate it with awa 0.5.7 first (pip install awa-cli==0.5.7; awa migrate)",
+        )
+    if has_jobs and not canonical:
+        raise SchemaUnsupported(
+            "the schema awa holds job tables but no version rows",
+            why="it was not made by a migration, or awa.schema_version was emptied",
+            hint="restore awa.schema_version, or give awa-toolkit a database of its own",
+        )
+
+
+def _refuse_breaking(ledger: Rows) -> None:
+    known = {migration.version for migration in load() if migration.track == "toolkit"}
+    for version, name, breaking in ledger:
+        if breaking and version not in known:
+            raise SchemaUnsupported(
+                f"migration T{version:04} ({name}) was found, made by a later awa-toolkit",
+                why="it breaks programs that do not know it",
+                hint="upgrade this program: pip install --upgrade awa-toolkit",
+            )

@@ -1,0 +1,67 @@
+-- What the migrator asks and tells the database.  Its scripts are in sql/migrations.
+
+-- name: schema_presence
+-- Which of the bookkeeping tables exist, and whether there are job tables at all.  No lock.
+SELECT to_regclass('awa.schema_version') IS NOT NULL AS canonical,
+       to_regclass('awa.toolkit_migrations') IS NOT NULL AS ledger,
+       to_regclass('awa.jobs_hot') IS NOT NULL OR to_regclass('awa.jobs') IS NOT NULL AS jobs
+
+-- name: canonical_versions
+-- Versions of the canonical track, in order.
+SELECT version FROM awa.schema_version ORDER BY version
+
+-- name: toolkit_versions
+-- Versions of the toolkit track, in order.
+SELECT version, name, breaking FROM awa.toolkit_migrations ORDER BY version
+
+-- name: forget_toolkit
+-- Forget all of the toolkit track but the ledger itself: it is about to be applied once more.
+DELETE FROM awa.toolkit_migrations WHERE version > 0
+
+-- name: try_migration_lock
+-- The migration lock of awa 0.5 ("AWA_MIGR"), held by the session.  Polled, never waited for: a
+-- session that waits inside a statement holds a snapshot, and the lock's holder may be building
+-- an index concurrently, which waits for that snapshot.
+SELECT pg_try_advisory_lock(4708303813013489490) AS locked
+
+-- name: migration_unlock
+SELECT pg_advisory_unlock(4708303813013489490) AS unlocked
+
+-- name: migration_lock_holder
+-- Who holds the migration lock; the two numbers are its high and low half.
+SELECT a.pid, a.usename::text AS username, a.application_name, a.backend_start
+FROM pg_catalog.pg_locks AS l
+JOIN pg_catalog.pg_stat_activity AS a USING (pid)
+WHERE l.locktype = 'advisory' AND l.granted
+  AND l.classid = 1096237407 AND l.objid = 1296648018 AND l.objsubid = 1
+  AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
+
+-- name: oldest_transaction
+-- The transaction most likely in the way of a migration: one that holds a lock on our tables
+-- before one that does not, then the oldest.
+SELECT a.pid, a.usename::text AS username, a.application_name,
+       round(extract(epoch FROM clock_timestamp() - a.xact_start))::bigint AS age_seconds
+FROM pg_catalog.pg_stat_activity AS a
+WHERE a.datname = current_database()
+  AND a.pid <> pg_backend_pid()
+  AND a.xact_start IS NOT NULL
+ORDER BY EXISTS (
+             SELECT FROM pg_catalog.pg_locks AS l
+             JOIN pg_catalog.pg_class AS c ON c.oid = l.relation
+             WHERE l.pid = a.pid AND l.granted
+               AND c.relnamespace = to_regnamespace('awa')
+         ) DESC,
+         a.xact_start
+LIMIT 1
+
+-- name: read_timeouts
+SELECT current_setting('lock_timeout') AS lock_timeout,
+       current_setting('statement_timeout') AS statement_timeout
+
+-- name: set_timeouts
+-- For the session.  A pooler may refuse start-up parameters, so they are set here.
+SELECT set_config('lock_timeout', :lock_timeout::text, false) AS lock_timeout,
+       set_config('statement_timeout', :statement_timeout::text, false) AS statement_timeout
+
+-- name: refresh_counts
+SELECT awa.refresh_admin_metadata()
