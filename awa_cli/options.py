@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import IO, TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer._click.types import INT
 from typer.core import TyperOption
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ def common_options() -> list[TyperOption]:
         TyperOption(
             param_decls=["-v", "--verbose"],
             count=True,
+            type=INT,
             help="Show the traceback of an error.",
             expose_value=False,
             callback=_remember("verbose"),

@@ -31,7 +31,7 @@ from awa_lib.migrations import (
     migrations,
     migrations_range,
 )
-from awa_lib.ops.schema import SchemaStatus, check_schema, read_schema
+from awa_lib.ops.schema import SchemaStatus, check, read_schema
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -44,7 +44,6 @@ __all__ = [
     "Step",
     "apply",
     "check",
-    "check_schema",
     "current_migration_version",
     "load",
     "migrations",
@@ -75,11 +74,6 @@ class Step:
 def plan(conn: Connection[Any], *, target: int | None = None) -> SchemaStatus:
     """Return what is found and what ``apply(conn, to=target)`` would do.  Changes nothing."""
     return run(conn, read_schema(target))
-
-
-def check(conn: Connection[Any]) -> SchemaStatus:
-    """Return the status of a schema that is up to date.  See ``check_schema``."""
-    return run(conn, check_schema())
 
 
 def apply(

@@ -9,7 +9,7 @@ from awa_lib._sql import Op, Rows, sql
 from awa_lib.errors import SchemaNotMigrated, SchemaUnsupported, ValidationError
 from awa_lib.migrations import Migration, current_migration_version, load
 
-__all__ = ["SchemaStatus", "check_schema", "read_schema"]
+__all__ = ["SchemaStatus", "check", "read_schema", "require_known"]
 
 # awa 0.5.5 ends at version 10; what comes before it lacks the doors that we insert through.
 _OLDEST: Final = 10
@@ -48,9 +48,9 @@ def read_schema(target: int | None = None) -> Op[SchemaStatus]:
     Raises: SchemaUnsupported when the schema is older than awa 0.5.5, newer than 0.5.7 or of
     unknown make; ValidationError when no such target exists.
     """
-    newest = current_migration_version()
-    if target is not None and not 1 <= target <= newest:
-        raise ValidationError(f"Version {target} is out of range. Valid versions: 1..{newest}")
+    if target is None:
+        target = current_migration_version()
+    require_known(target)
     has_canonical, has_ledger, has_jobs = (yield sql.schema("schema_presence"))[0]
     canonical: list[int] = []
     ledger: Rows = Rows()
@@ -61,10 +61,17 @@ def read_schema(target: int | None = None) -> Op[SchemaStatus]:
     _refuse_foreign(canonical, has_ledger=has_ledger, has_jobs=has_jobs)
     _refuse_breaking(ledger)
     status = SchemaStatus(tuple(canonical), tuple(row[0] for row in ledger), ())
-    return replace(status, pending=_pending(status, newest if target is None else target))
+    return replace(status, pending=_pending(status, target))
 
 
-def check_schema() -> Op[SchemaStatus]:
+def require_known(version: int) -> None:
+    """Refuse a canonical version number that no script can reach; 8 was never published."""
+    newest = current_migration_version()
+    if not 1 <= version <= newest:
+        raise ValidationError(f"Version {version} is out of range. Valid versions: 1..{newest}")
+
+
+def check() -> Op[SchemaStatus]:
     """Read the schema as a worker does at start.
 
     Raises: SchemaNotMigrated when anything is pending, SchemaUnsupported as ``read_schema``.

@@ -30,8 +30,7 @@ class Dispatcher:
     """The claim loop of one queue.
 
     A slot is reserved before its job is claimed, so no row becomes running without a place to
-    run.  After a notification or a poll it claims until a claim comes back short; while a backlog
-    is known it waits for a quarter of its slots, so that claims stay worth their round trip.
+    run.  After a notification or a poll it claims until a claim comes back short.
     """
 
     def __init__(
@@ -122,7 +121,9 @@ class Dispatcher:
                 self._executor.spawn(
                     rows, self.slots, self.queue.deadline_seconds, self._freed.set
                 )
-            if len(rows) < wanted:
+            # Several kinds: another worker may have taken the same candidates, so short is not
+            # empty.
+            if not rows or (len(rows) < wanted and len(self._kinds) == 1):
                 self.slots.clear_demand()
                 return False
         return True

@@ -7,7 +7,7 @@ import inspect
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from awa_lib.args import decoder
+from awa_lib.decode import decoder
 from awa_lib.kinds import kind_of
 
 if TYPE_CHECKING:

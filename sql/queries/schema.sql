@@ -25,6 +25,7 @@ DELETE FROM awa.toolkit_migrations WHERE version > 0
 SELECT pg_try_advisory_lock(4708303813013489490) AS locked
 
 -- name: migration_unlock
+-- Let the next migrator in.
 SELECT pg_advisory_unlock(4708303813013489490) AS unlocked
 
 -- name: migration_lock_holder
@@ -55,6 +56,7 @@ ORDER BY EXISTS (
 LIMIT 1
 
 -- name: read_timeouts
+-- What to give back to the session afterwards.
 SELECT current_setting('lock_timeout') AS lock_timeout,
        current_setting('statement_timeout') AS statement_timeout
 
@@ -64,4 +66,5 @@ SELECT set_config('lock_timeout', :lock_timeout::text, false) AS lock_timeout,
        set_config('statement_timeout', :statement_timeout::text, false) AS statement_timeout
 
 -- name: refresh_counts
+-- Fill the cached counts after a migration.  Reads both job tables.
 SELECT awa.refresh_admin_metadata()

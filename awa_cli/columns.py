@@ -1,0 +1,103 @@
+"""How each field looks, said once: tables of the command and grids of the dashboard use these."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+
+from awa_cli.output import age, span
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from awa_lib.reads.jobs import JobRow
+    from awa_lib.reads.queues import QueueStat
+
+__all__ = ["JOBS", "QUEUES", "STATE_STYLES", "Column"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Column(Generic[T]):
+    """One column.
+
+    ``width`` is the least a narrow terminal leaves of it; without one it is never cut, which is
+    what ids need.
+    """
+
+    title: str
+    get: Callable[[T], Any]
+    style: Callable[[T], str] | None = None
+    width: int | None = None
+    right: bool = False
+
+
+STATE_STYLES: Final = {
+    "scheduled": "blue",
+    "available": "cyan",
+    "running": "bold yellow",
+    "completed": "green",
+    "retryable": "yellow",
+    "failed": "bold red",
+    "cancelled": "bright_black",
+    "waiting_external": "magenta",
+}
+
+
+def _when(job: JobRow) -> str | None:
+    """Say the time that matters in this state."""
+    moments = {
+        "running": job.attempted_at,
+        "completed": job.finalized_at,
+        "failed": job.finalized_at,
+        "cancelled": job.finalized_at,
+        "waiting_external": job.callback_timeout_at,
+    }
+    return age(moments.get(job.state, job.run_at))
+
+
+def _note(job: JobRow) -> str:
+    if job.errors and job.state not in {"completed", "cancelled"}:
+        return str(job.errors[-1].get("error", "")).partition("\n")[0]
+    if job.progress and job.progress.get("percent") is not None:
+        message = job.progress.get("message") or ""
+        return f"{job.progress['percent']}% {message}".rstrip()
+    return ""
+
+
+JOBS: Final[tuple[Column[JobRow], ...]] = (
+    Column("ID", lambda job: job.id),
+    Column("KIND", lambda job: job.kind, width=12),
+    Column("QUEUE", lambda job: job.queue, width=8),
+    Column("STATE", lambda job: job.state, style=lambda job: STATE_STYLES.get(job.state, "")),
+    Column("ATT", lambda job: job.attempt, right=True),
+    Column("MAX", lambda job: job.max_attempts, right=True),
+    Column("WHEN", _when, style=lambda _: "bright_black"),
+    Column("NOTE", _note, width=1, style=lambda job: "red" if job.errors else ""),
+)
+
+QUEUES: Final[tuple[Column[QueueStat], ...]] = (
+    Column("QUEUE", lambda queue: queue.queue, width=8),
+    Column("AVAIL", lambda queue: queue.available, right=True),
+    Column("RUNNING", lambda queue: queue.running, right=True),
+    Column(
+        "FAILED",
+        lambda queue: queue.failed,
+        style=lambda queue: "bold red" if queue.failed else "",
+        right=True,
+    ),
+    Column("LATER", lambda queue: queue.scheduled + queue.retryable, right=True),
+    Column("WAITING", lambda queue: queue.waiting_external, right=True),
+    Column("COMPLETED/1H", lambda queue: queue.completed_last_hour, right=True),
+    Column(
+        "LAG",
+        lambda queue: None if queue.lag_seconds is None else span(queue.lag_seconds),
+        right=True,
+    ),
+    Column(
+        "PAUSED",
+        lambda queue: "yes" if queue.paused else "no",
+        style=lambda queue: "bold yellow" if queue.paused else "",
+    ),
+)

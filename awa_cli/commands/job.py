@@ -1,0 +1,204 @@
+"""``awa job``: look at jobs, run them again, cancel, enqueue."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from awa_cli.errors import ExitCode, complain, exit_code_for
+from awa_cli.options import FailEmpty, Format, Output, Yes, common
+from awa_cli.output import result, show_document, show_rows
+from awa_cli.target import open_session
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from awa_cli.target import Session
+    from awa_lib._sql import Op
+    from awa_lib.models import Job
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    help="Look at jobs, run them again, cancel, discard and enqueue them.",
+    epilog="""
+    awa job list --state failed
+    awa job dump 42
+    awa job retry 42
+    """,
+)
+
+One = Annotated[int, typer.Argument(metavar="ID", help="Id of the job.")]
+Many = Annotated[list[int], typer.Argument(metavar="ID...", help="Ids of jobs.")]
+Kind = Annotated[str | None, typer.Option(metavar="KIND", help="Only jobs of this kind.")]
+Queue = Annotated[str | None, typer.Option(metavar="QUEUE", help="Only jobs of this queue.")]
+
+
+@app.command(
+    "list",
+    epilog="""
+    awa job list --state failed --kind send_email
+    awa job list --queue email --limit 100 -o json | jq '.[].id'
+    awa job list --before-id 4100
+    """,
+)
+def list_(
+    ctx: typer.Context,
+    state: Annotated[
+        str | None, typer.Option(metavar="STATE", help="Only jobs in this state.")
+    ] = None,
+    kind: Kind = None,
+    queue: Queue = None,
+    tag: Annotated[
+        str | None, typer.Option(metavar="TAG", help="Only jobs with this tag.")
+    ] = None,
+    before_id: Annotated[
+        int | None, typer.Option(metavar="ID", help="Only jobs older than this one.")
+    ] = None,
+    limit: Annotated[int, typer.Option(metavar="N", help="At most so many.", min=0)] = 20,
+    output: Output = Format.table,
+    fail_empty: FailEmpty = False,
+) -> int:
+    """List jobs, newest first.
+
+    WHEN is the time that matters: when it may run, began, ended, or times out waiting.
+    """
+    from awa_cli.columns import JOBS
+    from awa_cli.inputs import read_state
+    from awa_lib.reads.jobs import job_rows
+
+    state = read_state(state) if state is not None else None
+    with open_session(ctx) as db:
+        rows = db.run(
+            job_rows(
+                state=state, kind=kind, queue=queue, tag=tag, before_id=before_id, limit=limit
+            )
+        )
+    footer = f"{len(rows)} jobs listed."
+    if rows and len(rows) == limit:
+        footer += f"  Older ones: --before-id {rows[-1].id}"
+    show_rows(rows, JOBS, output, common(ctx), empty="No jobs found.", footer=footer)
+    return ExitCode.NOTHING if fail_empty and not rows else ExitCode.OK
+
+
+@app.command(epilog="awa job dump 42 | jq .timeline")
+def dump(ctx: typer.Context, job_id: One) -> None:
+    """Print all that is known of a job as JSON: row, summary, timeline."""
+    from awa_lib.reads.jobs import dump_job
+
+    with open_session(ctx) as db:
+        show_document(db.run(dump_job(job_id)))
+
+
+@app.command(
+    "dump-run",
+    epilog="""
+    awa job dump-run 42
+    awa job dump-run 42 --attempt 1 | jq -r .error
+    """,
+)
+def dump_run(
+    ctx: typer.Context,
+    job_id: One,
+    attempt: Annotated[
+        int | None, typer.Option(metavar="N", help="Which attempt; the present one by default.")
+    ] = None,
+) -> None:
+    """Print one attempt of a job as JSON.
+
+    An earlier attempt is known from the error it left; one that left none is not kept.
+    """
+    from awa_lib.reads.jobs import dump_run as read_run
+
+    with open_session(ctx) as db:
+        show_document(db.run(read_run(job_id, attempt)))
+
+
+@app.command(epilog="awa job retry 42 43")
+def retry(ctx: typer.Context, job_ids: Many) -> int:
+    """Run jobs again: failed, cancelled and waiting ones from the start, retryable ones at once."""
+    from awa_lib.ops.jobs import retry as retry_job
+
+    with open_session(ctx, changing=True) as db:
+        return _each(ctx, db, job_ids, retry_job, "Retried job {}")
+
+
+@app.command(epilog="awa job cancel 42 43")
+def cancel(ctx: typer.Context, job_ids: Many) -> int:
+    """Cancel jobs that have not ended; a running handler is told to stop."""
+    from awa_lib.ops.jobs import cancel as cancel_job
+
+    with open_session(ctx, changing=True) as db:
+        return _each(ctx, db, job_ids, cancel_job, "Cancelled job {}")
+
+
+def _each(
+    ctx: typer.Context,
+    db: Session,
+    job_ids: Sequence[int],
+    op: Callable[[int], Op[Job]],
+    sentence: str,
+) -> int:
+    """Change jobs one by one; a job that cannot be changed does not stop the others."""
+    import sys
+
+    from awa_lib.errors import Conflict, NotFound
+
+    code = ExitCode.OK
+    for job_id in job_ids:
+        try:
+            db.run(op(job_id))
+        except (Conflict, NotFound) as error:
+            complain(str(error), error.why, error.hint, color=common(ctx).color(sys.stderr))
+            code = exit_code_for(error)
+        else:
+            result(sentence.format(job_id))
+    return code
+
+
+@app.command(
+    "retry-failed",
+    epilog="""
+    awa job retry-failed --kind send_email
+    awa job retry-failed --queue email
+    """,
+)
+def retry_failed(
+    ctx: typer.Context, kind: Kind = None, queue: Queue = None, fail_empty: FailEmpty = False
+) -> int:
+    """Run every failed job of one kind or one queue again.
+
+    Jobs whose unique key another live job holds stay failed.
+    """
+    from awa_lib.ops.jobs import retry_failed as retry_all_failed
+
+    if kind is None and queue is None:
+        raise typer.BadParameter("Must specify --kind or --queue", param_hint="--kind")
+    if kind is not None and queue is not None:
+        raise typer.BadParameter("give --kind or --queue, not both", param_hint="--kind")
+    with open_session(ctx, changing=True) as db:
+        count = len(db.run(retry_all_failed(kind=kind, queue=queue)))
+    result(f"Retried {count} failed jobs")
+    return ExitCode.NOTHING if fail_empty and not count else ExitCode.OK
+
+
+@app.command(epilog="awa job discard --kind send_email --yes")
+def discard(
+    ctx: typer.Context,
+    kind: Annotated[str, typer.Option(metavar="KIND", help="Kind of the jobs to delete.")],
+    yes: Yes = False,
+    fail_empty: FailEmpty = False,
+) -> int:
+    """Delete every failed job of a kind for good.
+
+    Asks first at a terminal.
+    """
+    from awa_cli.actions import confirm
+    from awa_lib.ops.jobs import discard_failed
+
+    with open_session(ctx, changing=True) as db:
+        confirm("job.discard", kind, yes=yes)
+        count = db.run(discard_failed(kind))
+    result(f"Discarded {count} failed jobs of kind '{kind}'")
+    return ExitCode.NOTHING if fail_empty and not count else ExitCode.OK

@@ -1,0 +1,235 @@
+"""``awa migrate``: bring a database to this version, or hand out the scripts that do."""
+
+from __future__ import annotations
+
+from pathlib import Path  # noqa: TC003 - typer reads the annotations when it runs
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from awa_cli.errors import ExitCode
+from awa_cli.options import Format, Output
+from awa_cli.output import result, say, show_document
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from awa_lib.migrate import Migration, SchemaStatus, Step
+
+__all__ = ["app"]
+
+app = typer.Typer()
+
+
+@app.command(
+    epilog="""
+    awa migrate --database-url postgresql://localhost/app
+    awa migrate --check
+    awa migrate --dry-run
+    awa migrate --sql --pending | less
+    awa migrate --extract-to db/awa
+    """
+)
+def migrate(
+    ctx: typer.Context,
+    sql: Annotated[bool, typer.Option("--sql", help="Print the scripts; apply nothing.")] = False,
+    extract_to: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Write the scripts to files; apply nothing."),
+    ] = None,
+    from_version: Annotated[
+        int | None,
+        typer.Option("--from", metavar="N", help="With --sql or --extract-to: only above N."),
+    ] = None,
+    to_version: Annotated[
+        int | None,
+        typer.Option("--to", metavar="N", help="Stop after version N."),
+    ] = None,
+    version: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="With --sql or --extract-to: only version N."),
+    ] = None,
+    pending: Annotated[
+        bool, typer.Option("--pending", help="Only what this database lacks.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List what would be applied; apply nothing.")
+    ] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Exit with status 4 when anything is pending.")
+    ] = False,
+    output: Output = Format.table,
+) -> int:
+    """Apply database migrations.
+
+    Safe to repeat and to run twice at once.
+    Each script commits by itself; after an error, run it again and it goes on from there.
+
+    Scripts V1 to V11 make the layout of awa 0.5.7; T0000 and up are the toolkit's own and follow
+    when V11 is reached.
+    A schema older than awa 0.5.5 or newer than 0.5.7 is refused and not touched.
+    """
+    printing = sql or extract_to is not None
+    _refuse_combinations(
+        printing=printing,
+        pending=pending,
+        ranged=from_version is not None or version is not None,
+        only=version is not None and (from_version is not None or to_version is not None),
+        quiet=check or dry_run,
+    )
+    if printing:
+        scripts = (
+            _status(ctx, to_version).pending
+            if pending
+            else _range(from_version, to_version, version)
+        )
+        if scripts is not None:
+            _hand_out(scripts, None if sql else extract_to, output, pending=pending)
+        return ExitCode.OK
+    if check or dry_run:
+        status = _status(ctx, to_version)
+        _list_pending(status, output)
+        return ExitCode.SCHEMA if check and status.pending else ExitCode.OK
+    _apply(ctx, to_version, output)
+    return ExitCode.OK
+
+
+def _refuse_combinations(
+    *, printing: bool, pending: bool, ranged: bool, only: bool, quiet: bool
+) -> None:
+    if only:
+        raise typer.BadParameter("--version cannot be used with --from or --to")
+    if pending and ranged:
+        raise typer.BadParameter("--pending cannot be used with --from or --version")
+    if printing and quiet:
+        raise typer.BadParameter("--check and --dry-run cannot be used with --sql or --extract-to")
+    if ranged and not printing:
+        raise typer.BadParameter(
+            "--from and --version choose scripts to print: add --sql or --extract-to, or use --to"
+        )
+
+
+def _status(ctx: typer.Context, target: int | None) -> SchemaStatus:
+    from awa_cli.target import connect
+    from awa_lib.migrate import plan
+
+    with connect(ctx) as conn:
+        return plan(conn, target=target)
+
+
+def _range(
+    from_version: int | None, to_version: int | None, only: int | None
+) -> Sequence[Migration] | None:
+    """Choose scripts by canonical number; ours go with the newest, unless one was asked for."""
+    from awa_lib.migrate import current_migration_version, load
+    from awa_lib.ops.schema import require_known
+
+    newest = current_migration_version()
+    for bound in (to_version, only):
+        if bound is not None:
+            require_known(bound)
+    low, high = (only - 1, only) if only else (from_version or 0, to_version or newest)
+    ours = high == newest and only is None and not (to_version and low >= newest)
+    chosen = [
+        item
+        for item in load()
+        if (low < item.version <= high if item.track == "canonical" else ours)
+    ]
+    if chosen:
+        return chosen
+    if low >= high:
+        say(f"No migrations in range ({low}, {high}].")
+    else:
+        result("No migrations matched the selected range.")
+    return None
+
+
+def _hand_out(
+    scripts: Sequence[Migration], folder: Path | None, output: Format, *, pending: bool
+) -> None:
+    if output is Format.json and folder is None:
+        show_document([_entry(item) | {"sql": item.sql} for item in scripts])
+    elif not scripts and pending:
+        _say_current(None)
+    elif folder is None:
+        for item in scripts:
+            result(f"-- Migration {item.label}: {item.description}\n{_for_psql(item)}")
+    else:
+        _extract(scripts, folder, output)
+
+
+def _for_psql(item: Migration) -> str:
+    """Wrap a script as the migrator does, so that it can be piped into psql."""
+    body = item.sql.rstrip()
+    return f"BEGIN;\n{body}\nCOMMIT;\n" if item.transactional else f"{body}\n"
+
+
+def _extract(scripts: Sequence[Migration], folder: Path, output: Format) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for item in scripts:
+        path = folder / item.file_name
+        path.write_text(item.sql, encoding="utf-8")
+        paths.append(str(path))
+        if output is Format.table:
+            result(f"Extracted: {path}")
+    if output is Format.json:
+        show_document(paths)
+
+
+def _say_current(status: SchemaStatus | None) -> None:
+    from awa_lib.migrate import current_migration_version
+
+    version = status.version if status else current_migration_version()
+    result(f"Schema is up to date (version {version}).")
+
+
+def _entry(item: Migration) -> dict[str, Any]:
+    return {
+        "label": item.label,
+        "track": item.track,
+        "version": item.version,
+        "description": item.description,
+        "breaking": item.breaking,
+    }
+
+
+def _list_pending(status: SchemaStatus, output: Format) -> None:
+    if output is Format.json:
+        show_document(
+            {
+                "version": status.version,
+                "current": status.current,
+                "pending": [_entry(item) for item in status.pending],
+            }
+        )
+    elif status.current:
+        _say_current(status)
+    else:
+        for item in status.pending:
+            warning = "  (breaking)" if item.breaking else ""
+            result(f"Pending: {item.label} {item.description}{warning}")
+        say("apply them: awa migrate")
+
+
+def _apply(ctx: typer.Context, to: int | None, output: Format) -> None:
+    from awa_cli.target import connect
+    from awa_lib.migrate import apply, plan
+
+    with connect(ctx) as conn:
+        applied = apply(conn, to=to, on_step=None if output is Format.json else _tell)
+        status = plan(conn, target=to)
+    if output is Format.json:
+        show_document({"version": status.version, "applied": [_entry(item) for item in applied]})
+    elif applied:
+        result("Migrations applied successfully.")
+    else:
+        _say_current(status)
+
+
+def _tell(step: Step) -> None:
+    if step.status == "waiting":
+        say(f"Waiting: {step.note}")
+    elif step.status == "applied" and step.migration:
+        item = step.migration
+        say(f"Applied: {item.label} {item.description} ({step.seconds * 1000:.0f} ms)")

@@ -1,0 +1,39 @@
+"""The kind of a job: a name derived from the type of its arguments."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from awa_lib.errors import ValidationError
+
+__all__ = ["derive_kind", "kind_of"]
+
+_LONGEST: Final = 200
+
+
+def derive_kind(name: str) -> str:
+    """Return the snake_case kind of a CamelCase type name.
+
+    >>> derive_kind("SMTPEmail"), derive_kind("ProcessV2Import"), derive_kind("HTMLToPDF")
+    ('smtp_email', 'process_v2_import', 'html_to_pdf')
+    """
+    out: list[str] = []
+    for index, char in enumerate(name):
+        if index and char.isupper():
+            before = name[index - 1]
+            after = name[index + 1] if index + 1 < len(name) else ""
+            digit = before.isascii() and before.isdigit()
+            if before.islower() or digit or (before.isupper() and after.islower()):
+                out.append("_")
+        out.append(char)
+    return "".join(out).lower()
+
+
+def kind_of(args: Any, kind: str | None = None) -> str:
+    """Return the kind given, or the one of an args type or object.  Raises ValidationError."""
+    if kind is None:
+        owner = args if isinstance(args, type) else type(args)
+        kind = derive_kind(owner.__name__)
+    if not isinstance(kind, str) or not kind or len(kind) > _LONGEST or "\x00" in kind:
+        raise ValidationError(f"kind must be 1 to {_LONGEST} characters of text, got {kind!r}")
+    return kind

@@ -1,0 +1,310 @@
+"""Jobs as people and tools look at them: rows, dumps with a timeline, single attempts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from awa_lib._json import loads
+from awa_lib._sql import sql
+from awa_lib.errors import JobNotFound, ValidationError
+from awa_lib.models import TERMINAL_STATES, JobState
+
+if TYPE_CHECKING:
+    from awa_lib._sql import Op
+
+__all__ = [
+    "Callback", "JobDump", "JobEvent", "JobRow", "JobRun", "JobSummary",
+    "dump_job", "dump_run", "job_row", "job_rows",
+]  # fmt: skip
+
+_RETRIES: Final = frozenset({"failed", "cancelled", "waiting_external"})
+_ENDED: Final = frozenset(map(str, TERMINAL_STATES))
+
+
+@dataclass(frozen=True, slots=True)
+class JobRow:
+    """Every column of a job.  ``unique_states`` holds the names of the states its key blocks."""
+
+    id: int
+    kind: str
+    queue: str
+    args: Any
+    state: str
+    priority: int
+    attempt: int
+    run_lease: int
+    max_attempts: int
+    run_at: datetime
+    heartbeat_at: datetime | None
+    deadline_at: datetime | None
+    attempted_at: datetime | None
+    finalized_at: datetime | None
+    created_at: datetime
+    errors: list[dict[str, Any]]
+    metadata: dict[str, Any]
+    tags: list[str]
+    unique_key: list[int] | None
+    unique_states: list[str] | None
+    callback_id: str | None
+    callback_timeout_at: datetime | None
+    callback_filter: str | None
+    callback_on_complete: str | None
+    callback_on_fail: str | None
+    callback_transform: str | None
+    progress: dict[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class JobSummary:
+    """What an operator asks first."""
+
+    original_priority: int
+    can_retry: bool
+    can_cancel: bool
+    error_count: int
+    latest_error: dict[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class JobEvent:
+    """Something that happened to a job.  ``timestamp`` keeps the nanoseconds workers write."""
+
+    timestamp: str
+    label: str
+    state: str | None = None
+    detail: str | None = None
+    is_error: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class JobDump:
+    """A job with its summary and its events, oldest first."""
+
+    job: JobRow
+    summary: JobSummary
+    timeline: list[JobEvent]
+
+
+@dataclass(frozen=True, slots=True)
+class Callback:
+    """The callback fields of a job."""
+
+    callback_id: str | None
+    callback_timeout_at: datetime | None
+    callback_filter: str | None
+    callback_on_complete: str | None
+    callback_on_fail: str | None
+    callback_transform: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class JobRun:
+    """One attempt of a job: the present one from its row, an earlier one from its errors."""
+
+    job_id: int
+    kind: str
+    queue: str
+    selected_attempt: int
+    current_attempt: int
+    current_run_lease: int
+    selected_run_lease: int | None
+    source: str
+    state: str
+    started_at: datetime | None
+    finished_at: datetime | str | None
+    error: str | None
+    terminal: bool | None
+    progress: dict[str, Any] | None
+    metadata: dict[str, Any] | None
+    callback: Callback | None
+    raw_error_entry: dict[str, Any] | None
+    notes: list[str]
+
+
+def job_rows(
+    *,
+    state: str | None = None,
+    kind: str | None = None,
+    queue: str | None = None,
+    tag: str | None = None,
+    before_id: int | None = None,
+    limit: int = 20,
+) -> Op[list[JobRow]]:
+    """Return a page of jobs, newest id first; the next one starts at the last id."""
+    if limit < 0:
+        raise ValidationError(f"limit must not be negative, got {limit}")
+    rows = yield sql.read_jobs(
+        "list_jobs", before_id=before_id, state=state, kind=kind, queue=queue, tag=tag, limit=limit
+    )
+    return rows.into(_row)
+
+
+def job_row(job_id: int) -> Op[JobRow]:
+    """Return one job.  Raises JobNotFound."""
+    rows = yield sql.read_jobs("get_job", id=job_id)
+    if not rows:
+        raise JobNotFound(job_id)
+    return rows.into(_row)[0]
+
+
+def dump_job(job_id: int) -> Op[JobDump]:
+    """Return all that is known of a job.  Raises JobNotFound."""
+    job = yield from job_row(job_id)
+    summary = JobSummary(
+        original_priority=job.metadata.get("_awa_original_priority", job.priority),
+        can_retry=job.state in _RETRIES,
+        can_cancel=job.state not in _ENDED,
+        error_count=len(job.errors),
+        latest_error=job.errors[-1] if job.errors else None,
+    )
+    return JobDump(job, summary, _timeline(job))
+
+
+def dump_run(job_id: int, attempt: int | None = None) -> Op[JobRun]:
+    """Return one attempt, by default the present one.
+
+    Raises JobNotFound, or ValidationError when the job has no such attempt or kept no trace of it.
+    """
+    job = yield from job_row(job_id)
+    chosen = job.attempt if attempt is None else attempt
+    entry = next((e for e in reversed(job.errors) if e.get("attempt") == chosen), None)
+    if chosen == job.attempt:
+        return _present_run(job, entry)
+    if not 0 < chosen < job.attempt:
+        raise ValidationError(
+            f"attempt {chosen} is not available for job {job_id}; "
+            f"current attempt is {job.attempt}",
+            why="attempts count from 1, and only those that began can be shown",
+            hint=f"see which there were: awa job dump {job_id}",
+        )
+    if entry is None:
+        raise ValidationError(
+            f"attempt {chosen} of job {job_id} left no error, so nothing is known of it",
+            why="only the present attempt and earlier failures are kept",
+            hint=f"see what is kept: awa job dump {job_id}",
+        )
+    return _past_run(job, chosen, entry)
+
+
+def _present_run(job: JobRow, entry: dict[str, Any] | None) -> JobRun:
+    callback = Callback(
+        job.callback_id, job.callback_timeout_at, job.callback_filter, job.callback_on_complete,
+        job.callback_on_fail, job.callback_transform,
+    )  # fmt: skip
+    return JobRun(
+        job_id=job.id,
+        kind=job.kind,
+        queue=job.queue,
+        selected_attempt=job.attempt,
+        current_attempt=job.attempt,
+        current_run_lease=job.run_lease,
+        selected_run_lease=job.run_lease,
+        source="current_job_row",
+        state=job.state,
+        started_at=job.attempted_at,
+        finished_at=job.finalized_at if job.state in _ENDED else None,
+        error=entry["error"] if entry else None,
+        terminal=bool(entry.get("terminal")) if entry else None,
+        progress=job.progress,
+        metadata=job.metadata,
+        callback=callback if callback != Callback(*[None] * 6) else None,
+        raw_error_entry=entry,
+        notes=[] if job.attempt else ["No attempt has begun; this is the job as it waits."],
+    )
+
+
+def _past_run(job: JobRow, attempt: int, entry: dict[str, Any]) -> JobRun:
+    return JobRun(
+        job_id=job.id,
+        kind=job.kind,
+        queue=job.queue,
+        selected_attempt=attempt,
+        current_attempt=job.attempt,
+        current_run_lease=job.run_lease,
+        selected_run_lease=None,
+        source="error_history",
+        state="failed" if entry.get("terminal") else "retryable",
+        started_at=None,
+        finished_at=_stamp(entry["at"]),
+        error=entry.get("error"),
+        terminal=bool(entry.get("terminal")),
+        progress=None,
+        metadata=None,
+        callback=None,
+        raw_error_entry=entry,
+        notes=[
+            "Earlier attempts are known from their error entries alone.",
+            "Progress, metadata and callback are kept for the present attempt only.",
+        ],
+    )
+
+
+def _timeline(job: JobRow) -> list[JobEvent]:
+    events = [JobEvent(_stamp(job.created_at), "Created")]
+    for entry in job.errors:
+        number = entry.get("attempt")
+        label = f"Attempt {number} failed" if number is not None else "Error"
+        when = _stamp(entry.get("at") or job.created_at)
+        events.append(JobEvent(when, label, "failed", entry.get("error"), is_error=True))
+    if job.attempted_at is not None:
+        state = "running" if job.state in _ENDED else job.state
+        words = {"waiting_external": " — waiting for callback"}
+        doing = words.get(job.state, " started" if job.state in _ENDED else " running")
+        events.append(JobEvent(_stamp(job.attempted_at), f"Attempt {job.attempt}{doing}", state))
+    if job.finalized_at is not None:
+        plural = "" if job.attempt == 1 else "s"
+        labels = {
+            "completed": f"Completed (attempt {job.attempt})",
+            "failed": f"Failed after {job.attempt} attempt{plural}",
+            "cancelled": "Cancelled",
+        }
+        label = labels.get(job.state, "Finalized")
+        events.append(JobEvent(_stamp(job.finalized_at), label, job.state))
+    return sorted(events, key=lambda event: datetime.fromisoformat(event.timestamp))
+
+
+def _stamp(moment: datetime | str) -> str:
+    """Write a moment as RFC 3339 in UTC with 0, 3, 6 or 9 decimals, as published."""
+    if isinstance(moment, str) and moment.endswith("+00:00"):
+        # Kept as text: a datetime would lose the nanoseconds.
+        whole, _, decimals = moment.removesuffix("+00:00").partition(".")
+    else:
+        value = datetime.fromisoformat(moment) if isinstance(moment, str) else moment
+        whole, _, decimals = value.astimezone(UTC).replace(tzinfo=None).isoformat().partition(".")
+    decimals = decimals.rstrip("0")
+    width = -(-len(decimals) // 3) * 3
+    return f"{whole}.{decimals:0<{width}}Z" if decimals else f"{whole}Z"
+
+
+def _ordered(value: Any) -> Any:
+    """Sort the keys of objects at every depth: jsonb hands them out by length."""
+    if isinstance(value, dict):
+        return {key: _ordered(value[key]) for key in sorted(value)}
+    return [_ordered(item) for item in value] if isinstance(value, list) else value
+
+
+def _row(
+    *,
+    args: str,
+    errors: str | None,
+    metadata: str,
+    unique_key: str | None,
+    unique_states: str | None,
+    progress: str | None,
+    **columns: Any,
+) -> JobRow:
+    return JobRow(
+        args=_ordered(loads(args)),
+        errors=_ordered(loads(errors)) if errors else [],
+        metadata=_ordered(loads(metadata)),
+        unique_key=list(bytes.fromhex(unique_key)) if unique_key is not None else None,
+        unique_states=[
+            str(JobState(bit)) for bit, set_ in enumerate(unique_states) if set_ == "1"
+        ]
+        if unique_states is not None
+        else None,
+        progress=_ordered(loads(progress)) if progress else None,
+        **columns,
+    )

@@ -1,0 +1,39 @@
+"""Queues as people and tools look at them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from awa_lib._sql import sql
+
+if TYPE_CHECKING:
+    from awa_lib._sql import Op
+
+__all__ = ["QueueStat", "queue_stats"]
+
+
+@dataclass(frozen=True, slots=True)
+class QueueStat:
+    """One queue now.  ``total_queued`` leaves out what has ended.
+
+    ``lag_seconds`` is the age of the oldest job that could run, None when there is none.
+    """
+
+    queue: str
+    total_queued: int
+    scheduled: int
+    available: int
+    retryable: int
+    running: int
+    failed: int
+    waiting_external: int
+    completed_last_hour: int
+    lag_seconds: float | None
+    paused: bool
+
+
+def queue_stats() -> Op[list[QueueStat]]:
+    """Return one row per queue anybody knows of, sorted by name; the counts are exact."""
+    rows = yield sql.read_queues("queue_stats")
+    return rows.into(QueueStat)
