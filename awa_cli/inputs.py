@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
 
-import typer
+from awa_lib.errors import InvalidInput
 
 __all__ = ["read_duration", "read_json", "read_moment", "read_queue", "read_state"]
 
@@ -19,6 +19,7 @@ _STATES: Final = (
 )  # fmt: skip
 _SECONDS: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _PIECE: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhdw])")
+_MOST_JOBS: Final = 100_000
 
 
 def read_json(text: str, option: str) -> Any:
@@ -32,23 +33,31 @@ def read_json(text: str, option: str) -> Any:
         try:
             source = Path(text[1:]).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise typer.BadParameter(
-                f"cannot read {text[1:]!r}: {reason}", param_hint=option
+            raise InvalidInput(
+                f"cannot read {text[1:]!r} for {option}",
+                why=str(getattr(error, "strerror", None) or error).lower(),
+                hint=f"{option} takes JSON, @FILE, or - for stdin",
             ) from None
     try:
         return json.loads(source)
     except (ValueError, RecursionError) as error:
-        raise typer.BadParameter(f"not JSON: {error}", param_hint=option) from None
+        raise InvalidInput(
+            f"{option} is not JSON",
+            why=str(error).lower(),
+            hint=f"quote it for the shell: {option} '{{\"to\": \"x\"}}'; or give @FILE, or - for stdin",
+        ) from None
 
 
 def read_state(text: str) -> str:
     """Check the name of a job state."""
     if text in _STATES:
         return text
-    close = get_close_matches(text.lower(), _STATES, cutoff=0.5)
-    hint = f"did you mean {close[0]}?" if close else "one of " + ", ".join(_STATES)
-    raise typer.BadParameter(f"unknown job state: {text}; {hint}", param_hint="--state")
+    close = get_close_matches(text.lower(), _STATES, n=1, cutoff=0.5)
+    raise InvalidInput(
+        f"unknown job state: {text}",
+        why="states are " + ", ".join(_STATES),
+        hint=f"did you mean: --state {close[0]}" if close else None,
+    )
 
 
 def read_duration(text: str, option: str) -> timedelta:
@@ -57,23 +66,24 @@ def read_duration(text: str, option: str) -> timedelta:
         text += "s"
     pieces = _PIECE.findall(text)
     if not pieces or "".join(number + unit for number, unit in pieces) != text:
-        raise typer.BadParameter(
-            f"{text!r} is not a duration; write 90s, 10m, 2h30m or 7d", param_hint=option
+        raise InvalidInput(
+            f"{option} {text!r} is not a duration", hint="write it like 90s, 10m, 2h30m or 7d"
         )
     try:
         return timedelta(seconds=sum(float(number) * _SECONDS[unit] for number, unit in pieces))
     except OverflowError:
-        raise typer.BadParameter(f"{text!r} is too long", param_hint=option) from None
+        raise InvalidInput(f"{option} {text!r} is too long") from None
 
 
 def read_moment(text: str, option: str) -> datetime:
     """Read an RFC 3339 moment; without an offset it is local time."""
     try:
-        moment = datetime.fromisoformat(text)
-        return moment.astimezone(UTC)
+        return datetime.fromisoformat(text).astimezone(UTC)
     except (ValueError, OverflowError):
-        raise typer.BadParameter(
-            f"{text!r} is not a moment; write 2030-01-31T08:00:00+01:00", param_hint=option
+        raise InvalidInput(
+            f"{option} {text!r} is not a moment",
+            why="it is not of the form RFC 3339 gives",
+            hint="write it like 2030-01-31T08:00:00+01:00",
         ) from None
 
 
@@ -82,8 +92,10 @@ def read_queue(text: str) -> tuple[str, int | None]:
     name, equals, number = text.rpartition("=")
     if not equals:
         return text, None
-    if not number.isdecimal() or not 0 < int(number) <= 100_000 or not name:  # noqa: PLR2004
-        raise typer.BadParameter(
-            f"{text!r} is not NAME or NAME=N with N from 1", param_hint="--queue"
+    if not (name and number.isdecimal() and 0 < int(number) <= _MOST_JOBS):
+        raise InvalidInput(
+            f"--queue {text!r} cannot be read",
+            why=f"N must be a number from 1 to {_MOST_JOBS}",
+            hint="write it like --queue email or --queue email=20",
         )
     return name, int(number)

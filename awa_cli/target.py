@@ -28,8 +28,8 @@ R = TypeVar("R")
 
 _CONNECT_SECONDS: Final = 5
 _WAYS: Final = (
-    "pass --database-url postgresql://USER@HOST/NAME, or set DATABASE_URL, "
-    "or try without a server: --database-url embedded:"
+    "pass --database-url postgresql://USER@HOST/NAME, or set DATABASE_URL; "
+    "without a server: --database-url embedded:"
 )
 
 

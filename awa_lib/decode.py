@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -199,8 +200,17 @@ def _hints(cls: Any) -> dict[str, Any]:
     try:
         return typing.get_type_hints(cls, include_extras=True)
     except NameError:
-        # A type named only inside a function cannot be resolved: those fields stay plain.
-        return {}
+        # A type defined inside a function: decoders are built where the handler is registered,
+        # most often in that very function, so the callers' names are tried too.
+        names: dict[str, Any] = {}
+        frame = sys._getframe(1)  # noqa: SLF001 - see above
+        while frame is not None:
+            names = {**frame.f_locals, **names}
+            frame = frame.f_back  # type: ignore[assignment]
+        try:
+            return typing.get_type_hints(cls, localns=names, include_extras=True)
+        except NameError:
+            return {}
 
 
 def _dataclass(cls: Any) -> Decode:

@@ -171,12 +171,19 @@ def retry_failed(
 
     Jobs whose unique key another live job holds stay failed.
     """
+    from awa_lib.errors import InvalidInput
     from awa_lib.ops.jobs import retry_failed as retry_all_failed
 
     if kind is None and queue is None:
-        raise typer.BadParameter("Must specify --kind or --queue", param_hint="--kind")
+        raise InvalidInput(
+            "Must specify --kind or --queue", hint="see awa job retry-failed --help"
+        )
     if kind is not None and queue is not None:
-        raise typer.BadParameter("give --kind or --queue, not both", param_hint="--kind")
+        raise InvalidInput(
+            "--kind and --queue exclude each other",
+            why="it would not be clear whether either or both must match",
+            hint="run it once with each",
+        )
     with open_session(ctx, changing=True) as db:
         count = len(db.run(retry_all_failed(kind=kind, queue=queue)))
     result(f"Retried {count} failed jobs")

@@ -63,8 +63,11 @@ def abort(ctx: typer.Context) -> None:
 
 def _object(text: str) -> dict[str, Any]:
     from awa_cli.inputs import read_json
+    from awa_lib.errors import InvalidInput
 
     value = read_json(text, "--details")
     if not isinstance(value, dict):
-        raise typer.BadParameter("must be a JSON object", param_hint="--details")
+        raise InvalidInput(
+            "--details is not a JSON object", hint="write it like --details '{\"schema\": \"awa\"}'"
+        )
     return value
