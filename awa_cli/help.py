@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -56,17 +57,16 @@ def page(command: Any, ctx: typer.Context) -> Page:
     tail: dict[str, list[tuple[str, str]]] = {}
     for param in command.get_params(ctx):
         if param.param_type_name == "argument":
-            text = param.help or ""
-            panels.setdefault("Arguments", []).append((param.make_metavar(ctx), text))
+            panels.setdefault("Arguments", []).append((param.metavar or param.name, param.help or ""))
         elif not param.hidden and (record := param.get_help_record(ctx)):
             common = getattr(param, "rich_help_panel", None) == COMMON_PANEL
             home = tail if common or param.name == "help" else panels
             title = COMMON_PANEL if home is tail else "Options"
-            home.setdefault(title, []).append((record[0].strip(), record[1].strip()))
+            home.setdefault(title, []).append((record[0].strip(), _plain_ranges(record[1].strip())))
     return Page(
         path=ctx.command_path,
         about=(command.help or "").strip(),
-        usage=" ".join([ctx.command_path, *command.collect_usage_pieces(ctx)]),
+        usage=_usage(command, ctx),
         sections=tuple(
             Section(title, tuple(entries)) for title, entries in (panels | tail).items()
         ),
@@ -74,6 +74,22 @@ def page(command: Any, ctx: typer.Context) -> Page:
             line.strip() for line in (command.epilog or "").splitlines() if line.strip()
         ),
     )
+
+
+def _usage(command: Any, ctx: typer.Context) -> str:
+    if isinstance(command, TyperGroup):
+        return f"{ctx.command_path} COMMAND [OPTIONS]"
+    arguments = [param for param in command.params if param.param_type_name == "argument"]
+    words = [
+        param.metavar if param.required else f"[{param.metavar}]" for param in arguments
+    ]
+    return " ".join([ctx.command_path, *words, "[OPTIONS]"])
+
+
+def _plain_ranges(text: str) -> str:
+    """Write ``1<=x<=4`` as people do."""
+    text = re.sub(r"(\d+(?:\.\d+)?)<=x<=(\d+(?:\.\d+)?)", r"\1 to \2", text)
+    return re.sub(r"x>=(\d+(?:\.\d+)?)", r"at least \1", text)
 
 
 def render(about: Page, *, width: int, color: bool) -> str:

@@ -14,7 +14,7 @@ from awa_cli.output import result, say, show_document
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from awa_lib.migrate import Migration, SchemaStatus, Step
+    from awa_lib._migrate import Migration, SchemaStatus, Step
 
 __all__ = ["app"]
 
@@ -111,7 +111,7 @@ def _refuse_combinations(
 
 def _status(ctx: typer.Context, target: int | None) -> SchemaStatus:
     from awa_cli.target import connect
-    from awa_lib.migrate import plan
+    from awa_lib._migrate import plan
 
     with connect(ctx) as conn:
         return plan(conn, target=target)
@@ -121,7 +121,7 @@ def _range(
     from_version: int | None, to_version: int | None, only: int | None
 ) -> Sequence[Migration] | None:
     """Choose scripts by canonical number; ours go with the newest, unless one was asked for."""
-    from awa_lib.migrate import current_migration_version, load
+    from awa_lib._migrate import current_migration_version, load
     from awa_lib.ops.schema import require_known
 
     newest = current_migration_version()
@@ -178,7 +178,7 @@ def _extract(scripts: Sequence[Migration], folder: Path, output: Format) -> None
 
 
 def _say_current(status: SchemaStatus | None) -> None:
-    from awa_lib.migrate import current_migration_version
+    from awa_lib._migrate import current_migration_version
 
     version = status.version if status else current_migration_version()
     result(f"Schema is up to date (version {version}).")
@@ -214,9 +214,9 @@ def _list_pending(status: SchemaStatus, output: Format) -> None:
 
 def _apply(ctx: typer.Context, to: int | None, output: Format) -> None:
     from awa_cli.target import connect
-    from awa_lib.migrate import apply, plan
+    from awa_lib._migrate import apply, plan
 
-    with connect(ctx) as conn:
+    with connect(ctx, changing=True) as conn:
         applied = apply(conn, to=to, on_step=None if output is Format.json else _tell)
         status = plan(conn, target=to)
     if output is Format.json:

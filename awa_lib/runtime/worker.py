@@ -8,18 +8,21 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from awa_lib.config import WorkerOptions
 from awa_lib.descriptors import Descriptor
 from awa_lib.errors import AwaError
+from awa_lib.ops.schema import check
+from awa_lib.reads.health import ping
 from awa_lib.runtime.app import Runtime, idle_health
 from awa_lib.runtime.handlers import Handlers
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
     from awa_lib._sql import Op
+    from awa_lib.client import Client
     from awa_lib.config import QueuesArgument
     from awa_lib.models import HealthCheck
     from awa_lib.runtime.context import Attempt
 
-__all__ = ["Worker"]
+__all__ = ["Worker", "idle_health", "reachable"]
 
 R = TypeVar("R")
 H = TypeVar("H", bound="Callable[..., Any]")
@@ -89,8 +92,6 @@ class Worker:
         Raises AwaError (no handlers, already running, unknown descriptor), ValueError or TypeError
         (bad options), SchemaNotMigrated or SchemaUnsupported, Unavailable.
         """
-        from awa_lib import migrate
-
         if self._runtime is not None:
             raise AwaError("worker runtime is already running")
         if not self._handlers:
@@ -100,7 +101,7 @@ class Worker:
         for queue in self._queue_descriptors:
             if queue not in names:
                 raise AwaError(f"queue descriptor declared for unknown queue {queue!r}")
-        await self._run(migrate.check())
+        await self._run(check())
         dsn = await self._dsn()
         runtime = Runtime(
             dsn, self._handlers, resolved, self._queue_descriptors, self._kind_descriptors
@@ -133,11 +134,17 @@ class Worker:
         return idle_health(connected=await self._reachable())
 
     async def _reachable(self) -> bool:
-        from awa_lib.reads.health import ping
-
-        reach: Awaitable[None] = self._run(ping())
         try:
-            await reach
+            await self._run(ping())
         except AwaError:
             return False
         return True
+
+
+def reachable(client: Client) -> bool:
+    """Return whether the database of a blocking client answers."""
+    try:
+        client._run(ping())  # noqa: SLF001 - the two halves of one class
+    except AwaError:
+        return False
+    return True

@@ -24,7 +24,7 @@ from awa_lib.errors import (
     Unavailable,
     ValidationError,
 )
-from awa_lib.migrations import (
+from awa_lib._migrations import (
     Migration,
     current_migration_version,
     load,

@@ -1,0 +1,144 @@
+"""``awa worker``: run the handlers of a program."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from awa_cli.options import common
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from awa_lib.client import AsyncClient
+
+__all__ = ["app"]
+
+app = typer.Typer()
+
+
+@app.command(
+    epilog="""
+    awa worker myapp.jobs:client
+    awa worker myapp.jobs:client --queue email=20 --queue default
+    awa worker myapp.jobs:client --processes 4
+    awa worker myapp.jobs:client --reload
+    """
+)
+def worker(
+    ctx: typer.Context,
+    client: Annotated[
+        str, typer.Argument(metavar="MODULE:CLIENT", help="An AsyncClient in a module.")
+    ],
+    queue: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME[=N]",
+            help="Work this queue, N jobs at once; may be given again.  "
+            "By default all queues the handlers were declared for.",
+        ),
+    ] = None,
+    concurrency: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Jobs at once of a queue given without =N.")
+    ] = 10,
+    processes: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Run N processes, and restart any that crash.")
+    ] = 1,
+    reload: Annotated[
+        bool, typer.Option("--reload", help="For development: restart when a .py file changes.")
+    ] = False,
+    drain_timeout: Annotated[
+        float,
+        typer.Option(metavar="SECONDS", min=0, help="How long running jobs may go on at the end."),
+    ] = 30.0,
+) -> int:
+    """Run the handlers registered on a client, until SIGTERM or Ctrl-C.
+
+    Then no more jobs are started and the running ones may finish.
+    A second signal ends the process at once; the jobs it was running are rescued by other workers.
+    """
+    from awa_cli.inputs import read_queue
+
+    pairs = [read_queue(text) for text in queue or []]
+    if processes > 1 or reload:
+        return _supervise(ctx, client, queue or [], concurrency, processes, drain_timeout, reload)
+    _work(ctx, client, pairs, concurrency, drain_timeout)
+    return 0
+
+
+def _work(
+    ctx: typer.Context,
+    place: str,
+    pairs: Sequence[tuple[str, int | None]],
+    concurrency: int,
+    drain_timeout: float,
+) -> None:
+    from awa_cli.loader import load_client
+    from awa_cli.logs import set_up
+    from awa_cli.supervisor import stop_with_parent
+
+    if url := common(ctx).database_url:
+        # The module makes the client; this is how it learns what the command line said.
+        os.environ["DATABASE_URL"] = url
+    client = load_client(place)
+    set_up(verbose=common(ctx).verbose)
+    stop_with_parent()
+    _run(client, _queues(client, pairs, concurrency), drain_timeout)
+
+
+def _queues(
+    client: AsyncClient, pairs: Sequence[tuple[str, int | None]], concurrency: int
+) -> list[tuple[str, int]]:
+    names: list[tuple[str, int | None]] = list(pairs)
+    if not names:
+        names = [(name, None) for name in client._handlers.queues]  # noqa: SLF001 - see below
+    # The published client has no public list of its handlers' queues.
+    return [(name, number or concurrency) for name, number in names]
+
+
+def _run(client: AsyncClient, queues: list[tuple[str, int]], drain_timeout: float) -> None:
+    from awa_lib.errors import InvalidInput
+    from awa_lib.runtime.run import run
+
+    try:
+        run(client, queues or None, drain_timeout=drain_timeout)
+    except ValueError as error:
+        # How start() refuses its arguments, as published.
+        if isinstance(error, InvalidInput):
+            raise
+        raise InvalidInput(
+            str(error), why="the queues do not fit the handlers", hint="see awa worker --help"
+        ) from error
+
+
+def _supervise(
+    ctx: typer.Context,
+    place: str,
+    queues: Sequence[str],
+    concurrency: int,
+    processes: int,
+    drain_timeout: float,
+    reload: bool,  # noqa: FBT001 - passed on from the option
+) -> int:
+    from awa_cli.supervisor import Supervisor, child_argv
+    from awa_lib.errors import InvalidInput
+
+    if reload and processes > 1:
+        raise InvalidInput(
+            "--reload and --processes exclude each other",
+            why="--reload is for development, where one process is enough",
+            hint="leave one of them out",
+        )
+    said = common(ctx)
+    arguments: list[Any] = ["worker", place, "--concurrency", concurrency]
+    arguments += ["--drain-timeout", drain_timeout]
+    arguments += [f"--queue={name}" for name in queues]
+    arguments += ["-v"] * said.verbose + ["--no-color"] * said.no_color
+    if said.database_url:
+        # By environment, because other users of the machine can read a command line.
+        os.environ["DATABASE_URL"] = said.database_url
+    argv = child_argv([str(argument) for argument in arguments])
+    return Supervisor(argv, processes, watch=Path.cwd() if reload else None).run()

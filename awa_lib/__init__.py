@@ -1,0 +1,131 @@
+"""awa: a Postgres-native job queue, sync and async.
+
+>>> import awa_lib as awa
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from awa_lib.client import AsyncClient, Client
+    from awa_lib.errors import (
+        AwaError,
+        CallbackNotFound,
+        Conflict,
+        DatabaseError,
+        EmbeddedError,
+        InvalidInput,
+        InvalidTransition,
+        JobNotFound,
+        NotFound,
+        SchemaMismatch,
+        SchemaNotMigrated,
+        SchemaUnsupported,
+        SerializationError,
+        StaleAttempt,
+        TerminalError,
+        Unavailable,
+        UniqueConflict,
+        UnknownJobKind,
+        ValidationError,
+    )
+    from awa_lib.kinds import derive_kind
+    from awa_lib._migrations import (
+        current_migration_version,
+        migrations,
+        migrations_range,
+    )
+    from awa_lib.models import (
+        CallbackToken,
+        Cancel,
+        HealthCheck,
+        Job,
+        JobState,
+        QueueHealth,
+        RetryAfter,
+        Snooze,
+        WaitForCallback,
+    )
+    from awa_lib.reads.queues import QueueStat
+    from awa_lib.runtime.run import run
+    from awa_lib.transaction import AsyncTransaction as Transaction
+    from awa_lib.transaction import Transaction as SyncTransaction
+
+__all__ = [
+    "AsyncClient",
+    "AwaError",
+    "CallbackNotFound",
+    "CallbackToken",
+    "Cancel",
+    "Client",
+    "Conflict",
+    "DatabaseError",
+    "EmbeddedError",
+    "HealthCheck",
+    "InvalidInput",
+    "InvalidTransition",
+    "Job",
+    "JobNotFound",
+    "JobState",
+    "NotFound",
+    "QueueHealth",
+    "QueueStat",
+    "RetryAfter",
+    "SchemaMismatch",
+    "SchemaNotMigrated",
+    "SchemaUnsupported",
+    "SerializationError",
+    "Snooze",
+    "StaleAttempt",
+    "SyncTransaction",
+    "TerminalError",
+    "Transaction",
+    "Unavailable",
+    "UniqueConflict",
+    "UnknownJobKind",
+    "ValidationError",
+    "WaitForCallback",
+    "current_migration_version",
+    "derive_kind",
+    "migrate",
+    "migrations",
+    "migrations_range",
+    "run",
+]
+
+# Names are loaded on first use: psycopg alone costs 177 ms, which the command line's help and a
+# producer's import should not pay.
+_HOMES: Final = {
+    "awa_lib.client": ("AsyncClient", "Client"),
+    "awa_lib.kinds": ("derive_kind",),
+    "awa_lib._migrations": ("current_migration_version", "migrations", "migrations_range"),
+    "awa_lib.models": (
+        "CallbackToken", "Cancel", "HealthCheck", "Job", "JobState", "QueueHealth", "RetryAfter",
+        "Snooze", "WaitForCallback",
+    ),
+    "awa_lib.reads.queues": ("QueueStat",),
+    "awa_lib.runtime.run": ("run",),
+}  # fmt: skip
+_HOME_OF: Final = {name: module for module, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name in {"Transaction", "SyncTransaction"}:
+        module = import_module("awa_lib.transaction")
+        value = module.AsyncTransaction if name == "Transaction" else module.Transaction
+    elif name in __all__:
+        value = getattr(import_module(_HOME_OF.get(name, "awa_lib.errors")), name)
+    else:
+        raise AttributeError(f"module 'awa_lib' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+async def migrate(database_url: str) -> None:
+    """Apply every pending migration to a database.  Safe when several do it at once."""
+    from awa_lib.client import AsyncClient
+
+    async with AsyncClient(database_url, 1) as client:
+        await client.migrate()
