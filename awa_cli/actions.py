@@ -35,7 +35,7 @@ _ALL: Final = (
     Action("job.enqueue", "Enqueue", "Enqueue a job of kind {target}?", Danger.NONE),
     Action("job.retry", "Retry", "Run job {target} again?", Danger.SOME),
     Action("job.cancel", "Cancel", "Cancel job {target}?", Danger.SOME),
-    Action("job.retry-failed", "Retry failed", "Run all failed jobs of {target} again?", Danger.SOME),
+    Action("job.retry-failed", "Retry failed", "Run failed jobs of {target} again?", Danger.SOME),
     Action(
         "job.discard",
         "Discard",

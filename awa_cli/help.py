@@ -57,7 +57,8 @@ def page(command: Any, ctx: typer.Context) -> Page:
     tail: dict[str, list[tuple[str, str]]] = {}
     for param in command.get_params(ctx):
         if param.param_type_name == "argument":
-            panels.setdefault("Arguments", []).append((param.metavar or param.name, param.help or ""))
+            entry = (param.metavar or param.name, param.help or "")
+            panels.setdefault("Arguments", []).append(entry)
         elif not param.hidden and (record := param.get_help_record(ctx)):
             common = getattr(param, "rich_help_panel", None) == COMMON_PANEL
             home = tail if common or param.name == "help" else panels
@@ -80,9 +81,7 @@ def _usage(command: Any, ctx: typer.Context) -> str:
     if isinstance(command, TyperGroup):
         return f"{ctx.command_path} COMMAND [OPTIONS]"
     arguments = [param for param in command.params if param.param_type_name == "argument"]
-    words = [
-        param.metavar if param.required else f"[{param.metavar}]" for param in arguments
-    ]
+    words = [param.metavar if param.required else f"[{param.metavar}]" for param in arguments]
     return " ".join([ctx.command_path, *words, "[OPTIONS]"])
 
 
@@ -96,11 +95,13 @@ def render(about: Page, *, width: int, color: bool) -> str:
     """Lay a page out for a terminal."""
     width = min(width, _WIDEST) - 1
     paragraphs = [
-        textwrap.fill(paragraph.replace("\n", " "), width) for paragraph in about.about.split("\n\n")
+        textwrap.fill(text.replace("\n", " "), width) for text in about.about.split("\n\n")
     ]
     parts = ["\n\n".join(paragraphs), _bold("Usage:", color) + " " + about.usage]
-    for section in about.sections:
-        parts.append(_bold(section.title + ":", color) + "\n" + _entries(section, width))
+    parts += [
+        _bold(section.title + ":", color) + "\n" + _entries(section, width)
+        for section in about.sections
+    ]
     if about.examples:
         lines = "\n".join(f"  {line}" for line in about.examples)
         parts.append(_bold("Examples:", color) + "\n" + lines)
@@ -122,5 +123,5 @@ def _entries(section: Section, width: int) -> str:
     return "\n".join(lines)
 
 
-def _bold(text: str, color: bool) -> str:  # noqa: FBT001 - private, and read at the call
+def _bold(text: str, color: bool) -> str:
     return f"\x1b[1m{text}\x1b[0m" if color else text

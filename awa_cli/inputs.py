@@ -44,7 +44,7 @@ def read_json(text: str, option: str) -> Any:
         raise InvalidInput(
             f"{option} is not JSON",
             why=str(error).lower(),
-            hint=f"quote it for the shell: {option} '{{\"to\": \"x\"}}'; or give @FILE, or - for stdin",
+            hint=f'quote it for the shell, like {option} \'{{"to": "x"}}\'; or give @FILE or -',
         ) from None
 
 

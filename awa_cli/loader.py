@@ -54,7 +54,7 @@ def _import(name: str) -> ModuleType:
             why=f"it imports {error.name!r}, which is not installed",
             hint=f"install it for {sys.executable}",
         ) from None
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever the user's module raises
         _show(error)
         unset = isinstance(error, KeyError) and error.args == ("DATABASE_URL",)
         raise InvalidInput(

@@ -52,9 +52,7 @@ def _run(args: list[str]) -> int:
 
     state = Common()
     try:
-        result = get_command(app).main(
-            args, prog_name="awa", standalone_mode=False, obj=state
-        )
+        result = get_command(app).main(args, prog_name="awa", standalone_mode=False, obj=state)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
@@ -111,9 +109,11 @@ def _usage(error: Any, *, color: bool) -> int:
         return ExitCode.USAGE
     help_line = f"see {path} --help"
     if kind == "UnknownCommand" and error.nearest:
-        complain(str(error.message), None, "did you mean: " + ", ".join(error.nearest), color=color)
+        near = "did you mean: " + ", ".join(error.nearest)
+        complain(str(error.message), None, near, color=color)
     elif kind == "NoSuchOption":
-        near = f"did you mean: {', '.join(error.possibilities)}" if error.possibilities else help_line
+        close = ", ".join(error.possibilities or ())
+        near = f"did you mean: {close}" if close else help_line
         complain(f"{path} has no option {error.option_name!r}", None, near, color=color)
     else:
         message = error.format_message().removesuffix(".")

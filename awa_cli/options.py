@@ -31,9 +31,10 @@ class Common:
     def color(self, stream: IO[str] | None = None) -> bool:
         """Say whether this stream (default stdout) takes colours."""
         stream = stream or sys.stdout
-        return not (
-            self.no_color or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
-        ) and stream.isatty()
+        return (
+            not (self.no_color or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb")
+            and stream.isatty()
+        )
 
 
 class Format(StrEnum):

@@ -120,7 +120,8 @@ def _rich_table(rows: Sequence[T], columns: Sequence[Column[T]], common: Common)
                 for column, cells in zip(columns, texts, strict=True)
             ]
         )
-    Console(no_color=not colors, color_system="auto" if colors else None, highlight=False).print(table)
+    console = Console(no_color=not colors, color_system="auto" if colors else None, highlight=False)
+    console.print(table)
 
 
 def clean(value: Any) -> str:

@@ -51,9 +51,7 @@ class _Slot:
 class Supervisor:
     """Run ``argv`` in ``count`` processes until a signal; return the exit status."""
 
-    def __init__(
-        self, argv: Sequence[str], count: int, *, watch: Path | None = None
-    ) -> None:
+    def __init__(self, argv: Sequence[str], count: int, *, watch: Path | None = None) -> None:
         self._argv = list(argv)
         self._slots = [_Slot(number + 1) for number in range(count)]
         self._watch = watch
@@ -80,7 +78,7 @@ class Supervisor:
             time.sleep(_TICK_SECONDS)
         return self._wait()
 
-    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         self._signals += 1
         if self._signals == 1:
             say("stopping: workers drain; once more to stop at once")

@@ -47,7 +47,7 @@ ROOMS: Final = {
 }
 
 
-class UnknownCommand(UsageError):
+class UnknownCommand(UsageError):  # noqa: N818 - as typer's NoSuchOption
     """No command has this name.  ``nearest`` holds full command lines that come close."""
 
     def __init__(self, name: str, ctx: Context, nearest: list[str]) -> None:
@@ -102,9 +102,10 @@ class Root(AwaGroup):
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - click's form
         """Return the names in the order of the help."""
         from importlib.util import find_spec
+
         return [n for n, r in ROOMS.items() if find_spec(r.module)]  # DEV
 
-    def get_command(self, ctx: Any, cmd_name: str) -> Command | None:  # noqa: ARG002 - click's form
+    def get_command(self, ctx: Any, cmd_name: str) -> Command | None:
         """Load a room."""
         if cmd_name not in self.commands and cmd_name in self.list_commands(ctx):
             self.commands[cmd_name] = _enter(cmd_name)
@@ -131,7 +132,8 @@ def _enter(name: str) -> Command:
     inner.info.cls = AwaGroup
     command = get_command(inner)
     command.name = name
-    command.rich_help_panel = room.panel  # type: ignore[attr-defined] - group or command, both do
+    if isinstance(command, TyperGroup | TyperCommand):
+        command.rich_help_panel = room.panel
     return command
 
 
@@ -150,7 +152,7 @@ app = typer.Typer(
 )
 
 
-def _version(value: bool) -> None:  # noqa: FBT001 - an option's callback
+def _version(value: bool) -> None:
     if value:
         from awa_cli.main import version
 
@@ -160,7 +162,7 @@ def _version(value: bool) -> None:  # noqa: FBT001 - an option's callback
 
 @app.callback()
 def root(
-    version: bool = typer.Option(  # noqa: ARG001 - its callback does the work
+    version: bool = typer.Option(
         False, "--version", "-V", is_eager=True, callback=_version, help="Print the version."
     ),
 ) -> None:

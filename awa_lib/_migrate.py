@@ -16,6 +16,13 @@ from psycopg import errors as pg
 from psycopg.pq import TransactionStatus
 
 from awa_lib._drive import run, translate
+from awa_lib._migrations import (
+    Migration,
+    current_migration_version,
+    load,
+    migrations,
+    migrations_range,
+)
 from awa_lib._sql import Op, Rows, Statement, sql
 from awa_lib.errors import (
     Conflict,
@@ -23,13 +30,6 @@ from awa_lib.errors import (
     SchemaNotMigrated,
     Unavailable,
     ValidationError,
-)
-from awa_lib._migrations import (
-    Migration,
-    current_migration_version,
-    load,
-    migrations,
-    migrations_range,
 )
 from awa_lib.ops.schema import SchemaStatus, check, read_schema
 

@@ -64,7 +64,11 @@ class Interop:
 
 def cache_folder() -> Path:
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "awa-toolkit" / f"interop-{VERSION}-py{sys.version_info[0]}{sys.version_info[1]}"
+    return (
+        Path(base)
+        / "awa-toolkit"
+        / f"interop-{VERSION}-py{sys.version_info[0]}{sys.version_info[1]}"
+    )
 
 
 def build(folder: Path) -> None:

@@ -51,9 +51,7 @@ def list_(
     ] = None,
     kind: Kind = None,
     queue: Queue = None,
-    tag: Annotated[
-        str | None, typer.Option(metavar="TAG", help="Only jobs with this tag.")
-    ] = None,
+    tag: Annotated[str | None, typer.Option(metavar="TAG", help="Only jobs with this tag.")] = None,
     before_id: Annotated[
         int | None, typer.Option(metavar="ID", help="Only jobs older than this one.")
     ] = None,
@@ -72,9 +70,7 @@ def list_(
     state = read_state(state) if state is not None else None
     with open_session(ctx) as db:
         rows = db.run(
-            job_rows(
-                state=state, kind=kind, queue=queue, tag=tag, before_id=before_id, limit=limit
-            )
+            job_rows(state=state, kind=kind, queue=queue, tag=tag, before_id=before_id, limit=limit)
         )
     footer = f"{len(rows)} jobs listed."
     if rows and len(rows) == limit:
@@ -176,9 +172,7 @@ def retry_failed(
     from awa_lib.ops.jobs import retry_failed as retry_all_failed
 
     if kind is None and queue is None:
-        raise InvalidInput(
-            "Must specify --kind or --queue", hint="see awa job retry-failed --help"
-        )
+        raise InvalidInput("Must specify --kind or --queue", hint="see awa job retry-failed --help")
     if kind is not None and queue is not None:
         raise InvalidInput(
             "--kind and --queue exclude each other",

@@ -30,9 +30,7 @@ Name = Annotated[str, typer.Argument(metavar="QUEUE", help="Name of the queue.")
     awa queue stats -o json | jq '.[] | select(.lag_seconds > 60)'
     """
 )
-def stats(
-    ctx: typer.Context, output: Output = Format.table, fail_empty: FailEmpty = False
-) -> int:
+def stats(ctx: typer.Context, output: Output = Format.table, fail_empty: FailEmpty = False) -> int:
     """Show every queue: jobs by state, lag, whether it is paused.
 
     The counts are exact and made now.

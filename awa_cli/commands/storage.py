@@ -26,7 +26,7 @@ def status(ctx: typer.Context) -> None:
         show_document(db.run(storage_report()))
 
 
-@app.command(epilog="awa storage prepare --engine queue_storage --details '{\"schema\": \"awa\"}'")
+@app.command(epilog='awa storage prepare --engine queue_storage --details \'{"schema": "awa"}\'')
 def prepare(
     ctx: typer.Context,
     engine: Annotated[str, typer.Option(metavar="NAME", help="The engine to move to.")],
@@ -68,6 +68,6 @@ def _object(text: str) -> dict[str, Any]:
     value = read_json(text, "--details")
     if not isinstance(value, dict):
         raise InvalidInput(
-            "--details is not a JSON object", hint="write it like --details '{\"schema\": \"awa\"}'"
+            "--details is not a JSON object", hint='write it like --details \'{"schema": "awa"}\''
         )
     return value

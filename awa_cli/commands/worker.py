@@ -121,7 +121,7 @@ def _supervise(
     concurrency: int,
     processes: int,
     drain_timeout: float,
-    reload: bool,  # noqa: FBT001 - passed on from the option
+    reload: bool,
 ) -> int:
     from awa_cli.supervisor import Supervisor, child_argv
     from awa_lib.errors import InvalidInput

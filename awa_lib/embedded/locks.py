@@ -55,8 +55,9 @@ def hold(path: Path, *, seconds: float) -> Iterator[None]:
     try:
         while not (_try(descriptor, fcntl.LOCK_EX) and _is_current(descriptor, path)):
             if not _is_current(descriptor, path):
+                fresh = _open(path)
                 os.close(descriptor)
-                descriptor = _open(path)
+                descriptor = fresh
             if time.monotonic() >= until:
                 raise EmbeddedError(
                     f"the embedded PostgreSQL in {str(path.parent)!r} is busy",
@@ -79,13 +80,14 @@ def share(path: Path) -> int:
     return descriptor
 
 
-def is_held(path: Path) -> bool:
-    """Say whether somebody holds a lock on the file, shared or not."""
+def is_held(path: Path, *, shared: bool = False) -> bool:
+    """Say whether somebody holds the lock: exclusively, or with ``shared`` in whatever way."""
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
         return False
     try:
-        return not _try(descriptor, fcntl.LOCK_EX)
+        # A shared probe, where it is enough, because two of them never see each other.
+        return not _try(descriptor, fcntl.LOCK_EX if shared else fcntl.LOCK_SH)
     finally:
         os.close(descriptor)

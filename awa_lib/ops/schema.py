@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final
 
+from awa_lib._migrations import Migration, current_migration_version, load
 from awa_lib._sql import Op, Rows, sql
 from awa_lib.errors import SchemaNotMigrated, SchemaUnsupported, ValidationError
-from awa_lib._migrations import Migration, current_migration_version, load
 
 __all__ = ["SchemaStatus", "check", "read_schema", "require_known"]
 

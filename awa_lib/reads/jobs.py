@@ -174,8 +174,7 @@ def dump_run(job_id: int, attempt: int | None = None) -> Op[JobRun]:
         return _present_run(job, entry)
     if not 0 < chosen < job.attempt:
         raise ValidationError(
-            f"attempt {chosen} is not available for job {job_id}; "
-            f"current attempt is {job.attempt}",
+            f"attempt {chosen} is not available for job {job_id}; current attempt is {job.attempt}",
             why="attempts count from 1, and only those that began can be shown",
             hint=f"see which there were: awa job dump {job_id}",
         )
@@ -300,9 +299,7 @@ def _row(
         errors=_ordered(loads(errors)) if errors else [],
         metadata=_ordered(loads(metadata)),
         unique_key=list(bytes.fromhex(unique_key)) if unique_key is not None else None,
-        unique_states=[
-            str(JobState(bit)) for bit, set_ in enumerate(unique_states) if set_ == "1"
-        ]
+        unique_states=[str(JobState(bit)) for bit, set_ in enumerate(unique_states) if set_ == "1"]
         if unique_states is not None
         else None,
         progress=_ordered(loads(progress)) if progress else None,

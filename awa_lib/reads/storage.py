@@ -52,9 +52,7 @@ def storage_report() -> Op[StorageReport]:
     return rows.into(_report)[0]
 
 
-def _report(
-    *, details: str, live_runtime_capability_counts: str, **columns: Any
-) -> StorageReport:
+def _report(*, details: str, live_runtime_capability_counts: str, **columns: Any) -> StorageReport:
     counts: dict[str, int] = loads(live_runtime_capability_counts)
     enter = _enter_blockers(columns, counts)
     finalize = _finalize_blockers(columns, counts)

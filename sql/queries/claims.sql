@@ -1,6 +1,10 @@
 -- The worker's hot path: claim, heartbeat, finish.  Every statement that ends or touches an
 -- attempt matches id, state running and run_lease; a row it does not match belongs to somebody
 -- else by now.  Ids arrive sorted, and rows are locked in that order.
+--
+-- Guards are written BETWEEN 'running' AND 'running' so that the planner cannot use the index of
+-- running jobs: it would scan that index once and compare every running job with every id (seen:
+-- 200 ms for 1,000 ids), where the primary key is 1,000 lookups (7 ms).
 
 -- name: claim_kind
 -- Claim jobs of one kind: most urgent first, oldest first.  Locks only what it takes
@@ -82,7 +86,8 @@ WITH input AS (
     UPDATE awa.jobs_hot AS j
     SET heartbeat_at = now()
     FROM input
-    WHERE j.id = input.id AND j.run_lease = input.lease AND j.state = 'running'
+    WHERE j.id = input.id AND j.run_lease = input.lease
+      AND j.state BETWEEN 'running' AND 'running'
     RETURNING j.id
 )
 SELECT id FROM input EXCEPT SELECT id FROM beat
@@ -97,7 +102,8 @@ WITH input AS (
     UPDATE awa.jobs_hot AS j
     SET heartbeat_at = now(), progress = nullif(input.progress, 'null'::jsonb)
     FROM input
-    WHERE j.id = input.id AND j.run_lease = input.lease AND j.state = 'running'
+    WHERE j.id = input.id AND j.run_lease = input.lease
+      AND j.state BETWEEN 'running' AND 'running'
     RETURNING j.id
 )
 SELECT id FROM input EXCEPT SELECT id FROM beat
@@ -110,7 +116,8 @@ WITH input AS (
     UPDATE awa.jobs_hot AS j
     SET state = 'completed', finalized_at = now(), progress = NULL
     FROM input
-    WHERE j.id = input.id AND j.run_lease = input.lease AND j.state = 'running'
+    WHERE j.id = input.id AND j.run_lease = input.lease
+      AND j.state BETWEEN 'running' AND 'running'
     RETURNING j.id
 )
 SELECT id FROM input EXCEPT SELECT id FROM done
@@ -135,7 +142,8 @@ WITH input AS MATERIALIZED (
            nullif(input.progress, 'null'::jsonb) AS new_progress
     FROM input
     JOIN awa.jobs_hot AS j
-      ON j.id = input.id AND j.run_lease = input.lease AND j.state = 'running'
+      ON j.id = input.id AND j.run_lease = input.lease
+      AND j.state BETWEEN 'running' AND 'running'
     ORDER BY j.id
     FOR UPDATE OF j
 ), ended AS (

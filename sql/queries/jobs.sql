@@ -96,13 +96,9 @@ CROSS JOIN LATERAL awa.insert_job_compat(
 ORDER BY u.ord
 
 -- name: reserve_ids
--- Ids for a COPY in this transaction, with the state and time its rows get.  The share lock on
--- the singleton row keeps a storage transition out until the transaction ends; no row means that
--- another engine takes the writes.
-SELECT nextval('awa.jobs_id_seq') AS id,
-       CASE WHEN :run_at::timestamptz > now() THEN 'scheduled' ELSE 'available' END AS state,
-       coalesce(:run_at::timestamptz, now()) AS run_at,
-       now() AS created_at
+-- Ids for a COPY in this transaction.  The share lock on the singleton row keeps a storage
+-- transition out until the transaction ends; no row means that another engine takes the writes.
+SELECT nextval('awa.jobs_id_seq') AS id, now() AS created_at
 FROM (
     SELECT awa.active_storage_engine() AS engine
     FROM awa.storage_transition_state

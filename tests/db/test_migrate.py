@@ -10,6 +10,8 @@ import psycopg
 import pytest
 
 from awa_lib._drive import run
+from awa_lib._migrate import apply, check, migrations, plan
+from awa_lib._migrations import load
 from awa_lib.errors import (
     Conflict,
     DatabaseError,
@@ -18,8 +20,6 @@ from awa_lib.errors import (
     Unavailable,
     ValidationError,
 )
-from awa_lib._migrate import apply, check, migrations, plan
-from awa_lib._migrations import load
 
 CANONICAL = [1, 2, 3, 4, 5, 6, 7, 9, 10, 11]
 LABELS = [migration.label for migration in load()]
@@ -120,7 +120,7 @@ def test_canonical_11_alone_leaves_the_toolkit_pending(empty_database_url) -> No
 def test_target_out_of_range_is_refused(empty_database_url, target) -> None:
     with (
         connection(empty_database_url) as conn,
-        pytest.raises(ValidationError, match=f"Version {target} is out of range. Valid versions: 1..11"),
+        pytest.raises(ValidationError, match=rf"Version {target} is out of range"),
     ):
         apply(conn, to=target)
 
@@ -230,7 +230,7 @@ def test_failed_script_keeps_nothing_of_itself(empty_database_url) -> None:
     with connection(empty_database_url) as conn:
         apply(conn, to=1)
         conn.execute("CREATE TABLE awa.job_queue_catalog (mine int)")
-        with pytest.raises(DatabaseError, match="migration V4 .* already exists") as error:
+        with pytest.raises(DatabaseError, match=r"migration V4 .* already exists") as error:
             apply(conn)
 
         assert error.value.why == "nothing of it was kept"
@@ -245,9 +245,7 @@ def test_failed_script_keeps_nothing_of_itself(empty_database_url) -> None:
 def test_another_migrator_is_named_after_a_bounded_wait(empty_database_url) -> None:
     told = []
     with (
-        psycopg.connect(
-            empty_database_url, autocommit=True, application_name="the other"
-        ) as other,
+        psycopg.connect(empty_database_url, autocommit=True, application_name="the other") as other,
         connection(empty_database_url) as conn,
     ):
         other.execute("SELECT pg_advisory_lock(4708303813013489490)")

@@ -50,9 +50,7 @@ def claims(conn) -> list[int]:
 def test_view_inserts_into_the_table_of_the_state(conn, state) -> None:
     job = insert(conn, state=state)
 
-    assert where(conn, job["id"]) == (
-        "awa.scheduled_jobs" if state in COLD else "awa.jobs_hot"
-    )
+    assert where(conn, job["id"]) == ("awa.scheduled_jobs" if state in COLD else "awa.jobs_hot")
 
 
 def test_view_insert_fills_nulls(conn) -> None:
@@ -67,7 +65,9 @@ def test_view_insert_fills_nulls(conn) -> None:
     assert (job["errors"], job["metadata"], job["tags"]) == ([], {}, [])
 
 
-@pytest.mark.parametrize(("before", "after"), [("running", "retryable"), ("scheduled", "available")])
+@pytest.mark.parametrize(
+    ("before", "after"), [("running", "retryable"), ("scheduled", "available")]
+)
 def test_view_update_moves_the_whole_row(conn, before, after) -> None:
     job = insert(
         conn, state=before, args='{"a": 1}', attempt=3, run_lease=4, progress='{"percent": 5}',
@@ -79,9 +79,7 @@ def test_view_update_moves_the_whole_row(conn, before, after) -> None:
     ).fetchone()
 
     assert moved == job | {"state": after}
-    assert where(conn, job["id"]) == (
-        "awa.scheduled_jobs" if after in COLD else "awa.jobs_hot"
-    )
+    assert where(conn, job["id"]) == ("awa.scheduled_jobs" if after in COLD else "awa.jobs_hot")
 
 
 def test_view_update_of_a_row_that_changed_meanwhile_touches_nothing(database_url, conn) -> None:

@@ -51,7 +51,9 @@ def test_extracted_names_are_the_published_ones() -> None:
 @pytest.mark.parametrize("item", load(), ids=lambda item: item.label)
 def test_script_records_its_own_version(item) -> None:
     table = "schema_version" if item.track == "canonical" else "toolkit_migrations"
-    row = re.search(rf"INSERT INTO awa\.{table} \(version, (\w+)\)\nVALUES \((\d+), '(.+)'\);", item.sql)
+    row = re.search(
+        rf"INSERT INTO awa\.{table} \(version, (\w+)\)\nVALUES \((\d+), '(.+)'\);", item.sql
+    )
 
     assert row is not None
     assert int(row[2]) == item.version

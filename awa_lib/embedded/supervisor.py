@@ -1,0 +1,220 @@
+"""The detached process that runs PostgreSQL as long as somebody wants it.
+
+Started as a script by ``server`` with ``python -I -S`` and one JSON argument, so it may import
+nothing but the standard library: it is up in about 15 ms.  It polls, instead of waiting in
+flock, because it must see four things: the last client leaving, the server dying, its directory
+being deleted, and a signal.  Five system calls every tenth of a second cost nothing measurable.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, Final
+
+__all__ = ["is_ready", "listener_pid", "main"]
+
+_TICK_SECONDS: Final = 0.1
+_STOP_SECONDS: Final = 30.0
+# A server that dies more often than this is broken, not unlucky.
+_RESTARTS: Final = 5
+_RESTART_WINDOW_SECONDS: Final = 60.0
+
+
+def listener_pid(path: Path) -> int | None:
+    """Return the pid of the process that listens on a socket, told by the kernel; None if none.
+
+    Trustworthy where a pid file is not: after a reboot its number may be anybody's.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1.0)
+        try:
+            probe.connect(os.fspath(path))
+        except OSError:
+            return None
+        if sys.platform == "darwin":
+            solo_local, local_peerpid = 0, 2
+            return int(probe.getsockopt(solo_local, local_peerpid))
+        size = struct.calcsize("3i")
+        credentials = probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
+        return int(struct.unpack("3i", credentials)[0])
+
+
+def is_ready(postmaster_pid: Path) -> bool:
+    """Say whether the server wrote into its pid file that it accepts connections."""
+    try:
+        lines = postmaster_pid.read_text().splitlines()
+    except (OSError, UnicodeDecodeError):
+        return False
+    return len(lines) > 7 and lines[7].strip() == "ready"  # noqa: PLR2004 - the eighth line
+
+
+def _lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+class Supervisor:
+    """One server process and the reasons to keep it."""
+
+    def __init__(self, spec: dict[str, Any]) -> None:
+        self._argv: list[str] = spec["argv"]
+        self._switch: dict[str, Any] = spec["switch"]
+        self._root = Path(spec["root"])
+        self._pid_file = Path(spec["pid_file"])
+        self._linger: float = spec["linger"]
+        self._child: subprocess.Popen[bytes] | None = None
+        self._adopted: int | None = spec["adopt"]
+        self._stopping = False
+        self._was_ready = self._adopted is not None
+        self._starts: list[float] = []
+        self._own = self._open("supervisor.lock")
+        self._clients = self._open("clients.lock")
+        self._start = self._open("start.lock")
+
+    def _open(self, name: str) -> int:
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        return os.open(self._root / name, flags, 0o600)
+
+    def claim(self) -> bool:
+        """Become the supervisor; a moment's patience, because others look at this lock."""
+        for _ in range(50):
+            if _lock(self._own):
+                return True
+            time.sleep(0.01)
+        return False
+
+    def run(self) -> int:
+        """Serve until nobody is left, then stop the server."""
+        os.ftruncate(self._own, 0)
+        os.pwrite(self._own, f"{os.getpid()}\n".encode(), 0)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._ask_to_stop)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        if self._adopted is None:
+            self._launch()
+        idle_since: float | None = None
+        while not self._stopping:
+            time.sleep(_TICK_SECONDS)
+            if not self._is_home():
+                self._stop(signal.SIGQUIT)
+                return 0
+            wanted = self._is_wanted()
+            if not self._alive():
+                if not (wanted and self._relaunch()):
+                    return 1
+                continue
+            self._was_ready = self._was_ready or is_ready(self._pid_file)
+            if wanted:
+                idle_since = None
+                continue
+            idle_since = idle_since or time.monotonic()
+            if time.monotonic() - idle_since >= self._linger and self._leave():
+                return 0
+        self._stop(signal.SIGINT)
+        return 0
+
+    def _ask_to_stop(self, _number: int, _frame: object) -> None:
+        self._stopping = True
+
+    def _is_home(self) -> bool:
+        """Say whether the directory still is the one we serve: somebody may have deleted it."""
+        try:
+            found = (self._root / "clients.lock").stat()
+        except OSError:
+            return False
+        return os.path.samestat(found, os.fstat(self._clients))
+
+    def _is_wanted(self) -> bool:
+        if (self._root / "keep").exists():
+            return True
+        if not _lock(self._clients):
+            return True
+        fcntl.flock(self._clients, fcntl.LOCK_UN)
+        return False
+
+    def _leave(self) -> bool:
+        """Stop the server unless somebody is coming in; False when it goes on."""
+        if not _lock(self._start):
+            return False
+        if self._is_wanted():
+            fcntl.flock(self._start, fcntl.LOCK_UN)
+            return False
+        self._stop(signal.SIGINT)
+        # In this order: who gets the start lock must find no supervisor.
+        os.close(self._own)
+        os.close(self._start)
+        return True
+
+    def _launch(self) -> None:
+        self._adopted = None
+        self._starts.append(time.monotonic())
+        self._child = subprocess.Popen(
+            self._argv, stdin=subprocess.DEVNULL, cwd="/", umask=0o077, **self._switch
+        )
+
+    def _relaunch(self) -> bool:
+        """Start a server again that worked and then died; False when it should stay dead."""
+        recent = time.monotonic() - _RESTART_WINDOW_SECONDS
+        self._starts = [moment for moment in self._starts if moment > recent]
+        if not self._was_ready or len(self._starts) >= _RESTARTS:
+            return False
+        sys.stderr.write("awa: the server died and is started again\n")
+        self._launch()
+        return True
+
+    def _alive(self) -> bool:
+        if self._child is not None:
+            return self._child.poll() is None
+        try:
+            os.kill(self._adopted or 0, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            return True
+        return True
+
+    def _stop(self, number: int) -> None:
+        """Stop the server: what is committed is safe with either signal."""
+        pid = self._child.pid if self._child else self._adopted
+        until = time.monotonic() + _STOP_SECONDS
+        while pid and self._alive():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+            # Repeated, because a signal sent while the server starts is lost (seen).
+            again = time.monotonic() + 1.0
+            while self._alive() and time.monotonic() < again:
+                time.sleep(0.005)
+            if time.monotonic() > until:
+                number = signal.SIGQUIT
+        # A directory for sockets far from the data; one inside the data stays.
+        with contextlib.suppress(OSError, ValueError):
+            far = Path(self._argv[self._argv.index("-k") + 1].strip('"'))
+            if far.parent != self._root:
+                far.rmdir()
+
+
+def main(argv: list[str]) -> int:
+    """Lock first, detach then: when the first process is gone, the lock is held for good."""
+    supervisor = Supervisor(json.loads(argv[0]))
+    if not supervisor.claim():
+        return 75
+    if os.fork():
+        return 0
+    return supervisor.run()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
