@@ -9,6 +9,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from awa_lib._migrations import (
+        current_migration_version,
+        migrations,
+        migrations_range,
+    )
     from awa_lib.client import AsyncClient, Client
     from awa_lib.errors import (
         AwaError,
@@ -32,11 +37,6 @@ if TYPE_CHECKING:
         ValidationError,
     )
     from awa_lib.kinds import derive_kind
-    from awa_lib._migrations import (
-        current_migration_version,
-        migrations,
-        migrations_range,
-    )
     from awa_lib.models import (
         CallbackToken,
         Cancel,

@@ -9,7 +9,6 @@ from __future__ import annotations
 import inspect
 import select
 from collections.abc import Callable, Coroutine
-from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from functools import update_wrapper
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 
@@ -27,6 +26,8 @@ from awa_lib.errors import (
 )
 
 if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager, AbstractContextManager
+
     from awa_lib._sql import Statement
 
 __all__ = ["arun", "averb", "check_socket", "run", "translate", "verb"]
@@ -62,7 +63,10 @@ def translate(error: psycopg.Error) -> AwaError:
             hint="check the server and the database URL, then try again",
         )
     return DatabaseError(
-        message, sqlstate=error.sqlstate, constraint=diag.constraint_name, why=diag.message_detail,
+        message,
+        sqlstate=error.sqlstate,
+        constraint=diag.constraint_name,
+        why=diag.message_detail,
         hint=diag.message_hint,
     )
 
@@ -93,7 +97,9 @@ def run(conn: psycopg.Connection[Any], op: Op[R]) -> R:
         raise
 
 
-def _steps(conn: psycopg.Connection[Any], op: Op[R], open_blocks: list[AbstractContextManager[Any]]) -> R:
+def _steps(
+    conn: psycopg.Connection[Any], op: Op[R], open_blocks: list[AbstractContextManager[Any]]
+) -> R:
     try:
         statement = next(op)
         while True:
@@ -108,7 +114,9 @@ def _steps(conn: psycopg.Connection[Any], op: Op[R], open_blocks: list[AbstractC
 
 
 def _execute(
-    conn: psycopg.Connection[Any], statement: Statement, open_blocks: list[AbstractContextManager[Any]]
+    conn: psycopg.Connection[Any],
+    statement: Statement,
+    open_blocks: list[AbstractContextManager[Any]],
 ) -> Rows:
     if statement is BEGIN:
         block = conn.transaction()
@@ -143,7 +151,9 @@ async def arun(conn: psycopg.AsyncConnection[Any], op: Op[R]) -> R:
 
 
 async def _asteps(
-    conn: psycopg.AsyncConnection[Any], op: Op[R], open_blocks: list[AbstractAsyncContextManager[Any]]
+    conn: psycopg.AsyncConnection[Any],
+    op: Op[R],
+    open_blocks: list[AbstractAsyncContextManager[Any]],
 ) -> R:
     try:
         statement = next(op)
@@ -159,7 +169,9 @@ async def _asteps(
 
 
 async def _aexecute(
-    conn: psycopg.AsyncConnection[Any], statement: Statement, open_blocks: list[AbstractAsyncContextManager[Any]]
+    conn: psycopg.AsyncConnection[Any],
+    statement: Statement,
+    open_blocks: list[AbstractAsyncContextManager[Any]],
 ) -> Rows:
     if statement is BEGIN:
         block = conn.transaction()

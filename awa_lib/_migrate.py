@@ -59,6 +59,11 @@ _LOCK_TRIES: Final = 10
 _ONLINE_LOCK_TIMEOUT: Final = "30s"
 _ONLINE_LOCK_TRIES: Final = 3
 _REFRESH_TIMEOUT: Final = "5s"
+# The lock of awa 0.5 ("AWA_MIGR") and one among ourselves ("AWA_TOOL").  awa 0.5 waits for its
+# lock inside a statement, and building an index concurrently waits for that statement: so the
+# first is let go before our own track, where awa 0.5 has nothing to do.
+_PUBLISHED_LOCK: Final = 4708303813013489490
+_OWN_LOCK: Final = 4708303813131325260
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +90,7 @@ def apply(
 ) -> list[Migration]:
     """Apply what is pending up to canonical version ``to`` and return what was applied.
 
-    Holds the session's migration lock, so the connection must be a direct one, outside a
+    Holds migration locks of the session, so the connection must be a direct one, outside a
     transaction.  Each script commits by itself; after an error the earlier ones stay applied and
     a second call goes on from there.  The toolkit track follows a complete canonical one.
     Raises: Conflict when another migrator keeps the lock for ``wait_seconds``, Unavailable when
@@ -93,18 +98,25 @@ def apply(
     """
     tell = on_step or (lambda _step: None)
     applied: list[Migration] = []
-    with _session(conn), _lock(conn, tell, wait_seconds):
-        status = plan(conn, target=to)
-        if any(item.track == "canonical" for item in status.pending) and max(
-            status.toolkit, default=0
-        ):
-            run(conn, _one(sql.schema("forget_toolkit")))
-        for migration in status.pending:
-            tell(Step("applying", migration))
-            started = time.monotonic()
-            _apply_one(conn, migration, tell)
-            applied.append(migration)
-            tell(Step("applied", migration, time.monotonic() - started))
+
+    def step(migration: Migration) -> None:
+        tell(Step("applying", migration))
+        started = time.monotonic()
+        _apply_one(conn, migration, tell)
+        applied.append(migration)
+        tell(Step("applied", migration, time.monotonic() - started))
+
+    with _session(conn), _lock(conn, _OWN_LOCK, tell, wait_seconds):
+        with _lock(conn, _PUBLISHED_LOCK, tell, wait_seconds):
+            status = plan(conn, target=to)
+            canonical = [item for item in status.pending if item.track == "canonical"]
+            if canonical and max(status.toolkit, default=0):
+                run(conn, _one(sql.schema("forget_toolkit")))
+            split = status.pending.index(canonical[-1]) + 1 if canonical else 0
+            for migration in status.pending[:split]:
+                step(migration)
+        for migration in status.pending[split:]:
+            step(migration)
         if applied:
             _refresh(conn)
     return applied
@@ -138,11 +150,13 @@ def _set_timeouts(conn: Connection[Any], lock: str, statement: str) -> None:
 
 
 @contextmanager
-def _lock(conn: Connection[Any], tell: Callable[[Step], None], seconds: float) -> Iterator[None]:
+def _lock(
+    conn: Connection[Any], key: int, tell: Callable[[Step], None], seconds: float
+) -> Iterator[None]:
     until = time.monotonic() + seconds
     told = False
-    while not run(conn, _one(sql.schema("try_migration_lock"))).scalar():
-        rows = run(conn, _one(sql.schema("migration_lock_holder")))
+    while not run(conn, _one(sql.schema("try_migration_lock", key=key))).scalar():
+        rows = run(conn, _one(sql.schema("migration_lock_holder", key=key)))
         holder = _describe(rows)
         if time.monotonic() >= until:
             raise Conflict(
@@ -158,7 +172,7 @@ def _lock(conn: Connection[Any], tell: Callable[[Step], None], seconds: float) -
         yield
     finally:
         with suppress(DatabaseError, PgError):
-            run(conn, _one(sql.schema("migration_unlock")))
+            run(conn, _one(sql.schema("migration_unlock", key=key)))
 
 
 def _describe(rows: Rows) -> str:

@@ -57,9 +57,7 @@ ROLLBACK: Final = Statement(Query("rollback", "", ()), ())
 class Rows(list[tuple[Any, ...]]):
     """The rows of one statement, with their column names."""
 
-    def __init__(
-        self, rows: Iterable[tuple[Any, ...]] = (), columns: tuple[str, ...] = ()
-    ) -> None:
+    def __init__(self, rows: Iterable[tuple[Any, ...]] = (), columns: tuple[str, ...] = ()) -> None:
         super().__init__(rows)
         self.columns = columns
 
@@ -129,8 +127,7 @@ def parse(source: str) -> dict[str, Query]:
     """Parse the named blocks of one file."""
     parts = _NAME.split(source)
     return {
-        name: compile_block(name, body)
-        for name, body in zip(parts[1::2], parts[2::2], strict=True)
+        name: compile_block(name, body) for name, body in zip(parts[1::2], parts[2::2], strict=True)
     }
 
 

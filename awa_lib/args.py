@@ -25,7 +25,9 @@ _MOST_INT: Final = 2**64 - 1
 # 1.7976931348623157e308 comes back as 309 digits and is rejected.
 _LARGEST_FLOAT: Final = 1e308
 # Anything that could be wrong leaves one of these marks in the text; most arguments have none.
-_SUSPICIOUS: Final = re.compile(r"\\u0000|\\ud[89a-f]|[eE][+-]?\d{3}|\d{19}|[\ud800-\udfff]", re.I)
+_SUSPICIOUS: Final = re.compile(
+    r"\\u0000|\\ud[89a-f]|[eE][+-]?\d{3}|\d{19}|[\ud800-\udfff]", re.IGNORECASE
+)
 
 
 def encode(args: Any) -> str:
@@ -165,17 +167,17 @@ def _refuse(path: str, why: str) -> SerializationError:
     return SerializationError(f"{path}: {why}", why="the value would be lost or unreadable")
 
 
+def _decimal(value: Decimal) -> str:
+    if not value.is_finite():
+        raise SerializationError(f"{value} cannot be stored in JSON")
+    return str(value)
+
+
 _SCALARS: Final[dict[type, Callable[[Any], Any]]] = {
     datetime: lambda value: value.isoformat(),
     date: lambda value: value.isoformat(),
     time: lambda value: value.isoformat(),
     timedelta: lambda value: value.total_seconds(),
     UUID: str,
-    Decimal: lambda value: _decimal(value),
+    Decimal: _decimal,
 }
-
-
-def _decimal(value: Decimal) -> str:
-    if not value.is_finite():
-        raise SerializationError(f"{value} cannot be stored in JSON")
-    return str(value)

@@ -83,8 +83,8 @@ class _Target:
             "kwargs": {"autocommit": True, "connect_timeout": 10, "application_name": "awa"},
         }
 
-    def _unreachable(self, url: str) -> Unavailable:
-        parts = psycopg.conninfo.conninfo_to_dict(url)
+    def _unreachable(self) -> Unavailable:
+        parts = psycopg.conninfo.conninfo_to_dict(self._resolve())
         where = f"{parts.get('host', 'the default socket')}:{parts.get('port', 5432)}"
         return Unavailable(
             f"no connection to the database at {where} within {_WAIT_SECONDS:.0f} s",
@@ -116,7 +116,8 @@ class Client(_Target):
             raise TypeError(f"Client needs a psycopg.Connection, got {type(conn).__qualname__}")
         client = cls.__new__(cls)
         _Target.__init__(client, "bound:", 1)
-        client._pool, client._bound = None, conn
+        client._pool = None  # noqa: SLF001 - see below
+        client._bound = conn  # noqa: SLF001 - an instance of this very class
         return client
 
     def using(self, conn: psycopg.Connection[Any]) -> Self:
@@ -133,7 +134,7 @@ class Client(_Target):
             with pool.connection() as conn:
                 return run(conn, op)
         except PoolTimeout:
-            raise self._unreachable(pool.conninfo) from None
+            raise self._unreachable() from None
         except psycopg.Error as error:
             raise translate(error) from error
 
@@ -245,7 +246,7 @@ class AsyncClient(_Target, Worker):
             async with pool.connection() as conn:
                 return await arun(conn, op)
         except PoolTimeout:
-            raise self._unreachable(pool.conninfo) from None
+            raise self._unreachable() from None
         except psycopg.Error as error:
             raise translate(error) from error
 

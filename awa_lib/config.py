@@ -119,7 +119,11 @@ def _unknown(what: str, key: str, known: Iterable[str]) -> str:
 
 def _check_options(given: Mapping[str, Any]) -> None:
     for key, value in given.items():
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, int | float)
+            or not math.isfinite(value)
+        ):
             raise ValueError(f"{key} must be a number, got {value!r}")
         if value < 0 or (value == 0 and not key.endswith(("_hours", "_days"))):
             raise ValueError(f"{key} must be > 0, got {value!r}")
@@ -167,9 +171,7 @@ def parse_queue(item: tuple[str, int] | Mapping[str, Any], *, weighted: bool) ->
     if item.get("max_workers") is not None and item.get("min_workers") is not None:
         raise ValueError("max_workers and min_workers cannot be used together")
     if not weighted and item.get("max_workers") is None:
-        raise ValueError(
-            "max_workers required in hard-reserved mode (no global_max_workers set)"
-        )
+        raise ValueError("max_workers required in hard-reserved mode (no global_max_workers set)")
     weight = item.get("weight", 1)
     if weight is not None and _count("weight", weight, None) <= 0:
         raise ValueError("weight must be > 0")

@@ -98,7 +98,7 @@ def _decoder(hint: Any) -> Decode:
 
 
 @cache
-def _build(hint: Any) -> Decode:
+def _build(hint: Any) -> Decode:  # noqa: PLR0911 - a table of cases
     if hint in _SCALARS:
         return _SCALARS[hint]
     origin = get_origin(hint)
@@ -203,10 +203,10 @@ def _hints(cls: Any) -> dict[str, Any]:
         # A type defined inside a function: decoders are built where the handler is registered,
         # most often in that very function, so the callers' names are tried too.
         names: dict[str, Any] = {}
-        frame = sys._getframe(1)  # noqa: SLF001 - see above
+        frame: types.FrameType | None = sys._getframe(1)  # noqa: SLF001 - see above
         while frame is not None:
             names = {**frame.f_locals, **names}
-            frame = frame.f_back  # type: ignore[assignment]
+            frame = frame.f_back
         try:
             return typing.get_type_hints(cls, localns=names, include_extras=True)
         except NameError:

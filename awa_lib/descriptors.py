@@ -32,13 +32,8 @@ class Descriptor:
             value = getattr(self, name)
             if value is not None and (not isinstance(value, str) or len(value) > most):
                 raise ValidationError(f"{name} must be text of at most {most} characters")
-        object.__setattr__(self, "tags", list(self.tags or []))
         if len(self.tags) > _MOST_TAGS or not all(isinstance(tag, str) for tag in self.tags):
             raise ValidationError(f"tags must be at most {_MOST_TAGS} texts")
-        if self.extra is None:
-            object.__setattr__(self, "extra", {})
-        if not isinstance(self.extra, dict):
-            raise ValidationError("extra must be a dict")
         to_json(self.extra, "extra")
 
     @property

@@ -60,7 +60,7 @@ class AwaError(Exception):
         self.hint = hint
 
 
-class NotFound(AwaError):  # noqa: N818 - reads as the state of the world, like LookupError's peers
+class NotFound(AwaError):
     """What was asked for does not exist."""
 
 
@@ -88,7 +88,7 @@ class CallbackNotFound(NotFound, LookupError):
         self.callback_id = callback_id
 
 
-class Conflict(AwaError):  # noqa: N818 - see NotFound
+class Conflict(AwaError):
     """The request collides with the present state of the database."""
 
 
@@ -121,7 +121,7 @@ class InvalidTransition(Conflict):
         self.allowed = allowed
 
 
-class InvalidInput(AwaError):  # noqa: N818 - see NotFound
+class InvalidInput(AwaError):
     """A value given by the caller cannot be used."""
 
 
@@ -137,7 +137,7 @@ class UnknownJobKind(InvalidInput, LookupError):
     """No handler is registered for this kind."""
 
 
-class SchemaMismatch(AwaError):  # noqa: N818 - see NotFound
+class SchemaMismatch(AwaError):
     """The database schema does not fit this version of the library."""
 
 
@@ -170,7 +170,7 @@ class Unavailable(DatabaseError):
     """The database cannot be reached, or the connection was lost."""
 
 
-class StaleAttempt(AwaError):  # noqa: N818 - see NotFound
+class StaleAttempt(AwaError):
     """The attempt no longer owns its job: it was rescued, cancelled or finished elsewhere."""
 
 

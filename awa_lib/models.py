@@ -140,19 +140,27 @@ class Attempt(Protocol):
 
     progress: dict[str, Any] | None
 
-    def set_progress(self, percent: int, message: str | None) -> None: ...
-    def update_metadata(self, updates: Mapping[str, Any]) -> None: ...
-    async def flush_progress(self) -> None: ...
-    def flush_progress_sync(self) -> None: ...
-    def is_cancelled(self) -> bool: ...
+    def set_progress(self, percent: int, message: str | None) -> None:
+        """Note progress in memory."""
+
+    def update_metadata(self, updates: Mapping[str, Any]) -> None:
+        """Merge into the checkpoint."""
+
+    async def flush_progress(self) -> None:
+        """Write progress now."""
+
+    def flush_progress_sync(self) -> None:
+        """Write progress now, from a thread."""
+
+    def is_cancelled(self) -> bool:
+        """Return True once the attempt should stop."""
+        ...
 
 
 _UNREAD: Final = object()
 
 
-def _iso(value: datetime | str | None) -> str | None:
-    if value is None:
-        return None
+def _iso(value: datetime | str) -> str:
     moment = datetime.fromisoformat(value) if isinstance(value, str) else value
     return moment.astimezone(UTC).isoformat()
 
@@ -224,7 +232,7 @@ class Job:
         """The job's metadata object."""
         if not isinstance(self._metadata, dict):
             self._metadata = loads(self._metadata) if self._metadata else {}
-        return self._metadata  # type: ignore[no-any-return]
+        return self._metadata
 
     @property
     def tags(self) -> list[str]:
@@ -238,7 +246,7 @@ class Job:
         """Every recorded failure, oldest first: {error, attempt, at[, terminal]}."""
         if not isinstance(self._errors, list):
             self._errors = loads(self._errors) if self._errors else []
-        return self._errors  # type: ignore[no-any-return]
+        return self._errors
 
     @property
     def progress(self) -> dict[str, Any] | None:
@@ -250,22 +258,22 @@ class Job:
     @property
     def run_at(self) -> str:
         """When the job may run, or ran."""
-        return _iso(self._run_at)  # type: ignore[return-value]
+        return _iso(self._run_at)
 
     @property
     def created_at(self) -> str:
         """When the job was inserted."""
-        return _iso(self._created_at)  # type: ignore[return-value]
+        return _iso(self._created_at)
 
     @property
     def finalized_at(self) -> str | None:
         """When an attempt last ended the job or put it back for a retry."""
-        return _iso(self._finalized_at)
+        return None if self._finalized_at is None else _iso(self._finalized_at)
 
     @property
     def deadline(self) -> str | None:
         """When the running attempt must have ended, if it has a deadline."""
-        return _iso(self._deadline_at)
+        return None if self._deadline_at is None else _iso(self._deadline_at)
 
     def _running(self, verb: str) -> Attempt:
         if self._attempt is None:

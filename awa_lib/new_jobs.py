@@ -103,12 +103,14 @@ class NewJobs:
         )) + "\n"  # fmt: skip
         for start in range(0, len(ids), _BLOCK):
             end = start + _BLOCK
-            yield "".join([
-                f"{job_id}{before[kind]}{pgtext.copy_json(args)}{after}"
-                for job_id, kind, args in zip(
-                    ids[start:end], self.kinds[start:end], self.args[start:end], strict=True
-                )
-            ])
+            yield "".join(
+                [
+                    f"{job_id}{before[kind]}{pgtext.copy_json(args)}{after}"
+                    for job_id, kind, args in zip(
+                        ids[start:end], self.kinds[start:end], self.args[start:end], strict=True
+                    )
+                ]
+            )
 
 
 def check(

@@ -99,7 +99,7 @@ class Transaction:
     def _cursor(self, query: str, values: tuple[Any, ...]) -> psycopg.RawCursor[dict[str, Any]]:
         cursor = psycopg.RawCursor(self._open(), row_factory=dict_row)
         try:
-            cursor.execute(query, values)  # type: ignore[arg-type]
+            cursor.execute(query, values)
         except psycopg.Error as error:
             raise translate(error) from error
         return cursor
@@ -200,7 +200,7 @@ class AsyncTransaction:
     ) -> psycopg.AsyncRawCursor[dict[str, Any]]:
         cursor = psycopg.AsyncRawCursor(self._open(), row_factory=dict_row)
         try:
-            await cursor.execute(query, values)  # type: ignore[arg-type]
+            await cursor.execute(query, values)
         except psycopg.Error as error:
             raise translate(error) from error
         return cursor

@@ -53,7 +53,7 @@ class UniqueOptions:
 
 def _is_int(value: object, bits: int) -> bool:
     whole = isinstance(value, int) and not isinstance(value, bool)
-    return whole and -(2**bits) <= value < 2**bits  # type: ignore[operator]
+    return whole and -(2**bits) <= value < 2**bits
 
 
 def unique_key(

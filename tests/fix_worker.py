@@ -57,9 +57,7 @@ class Rows:
 
 @pytest.fixture
 def rows(database_url: str) -> Iterator[Rows]:
-    with psycopg.connect(
-        database_url, autocommit=True, row_factory=psycopg.rows.dict_row
-    ) as conn:
+    with psycopg.connect(database_url, autocommit=True, row_factory=psycopg.rows.dict_row) as conn:
         yield Rows(conn)
 
 

@@ -153,7 +153,11 @@ def _version(postgres: Path) -> str | None:
     try:
         answer = subprocess.run(  # noqa: S603 - a program we found by its fixed name
             [postgres, "--version"],
-            env=clean_environment(), capture_output=True, text=True, timeout=30, check=True,
+            env=clean_environment(),
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=True,
         ).stdout
     except (OSError, subprocess.SubprocessError):
         return None

@@ -112,8 +112,9 @@ def make_sockets(layout: Layout, account: Account) -> None:
         far = layout.far_sockets
         # In /tmp others may have made it before us: then it is theirs to open, so refuse.
         _make_private(far, os.geteuid(), 0o711 if account.dropped else 0o700)
-    if _make_path(sockets, 0o700) and account.dropped:
-        os.chown(sockets, account.uid, account.gid)
+    _make_path(sockets, 0o700)
+    if account.dropped and sockets.lstat().st_uid == os.geteuid():
+        os.chown(sockets, account.uid, account.gid, follow_symlinks=False)
     _make_private(sockets, account.uid, 0o700)
 
 
@@ -166,8 +167,16 @@ def _initdb(cluster: Path, binaries: Binaries, settings: Mapping[str, str]) -> l
     else:
         locale = ["--locale=C.UTF-8" if sys.platform == "linux" else "--locale=C"]
     return [
-        str(binaries.program("initdb")), "-D", str(cluster), "-U", SUPERUSER, "-E", "UTF8",
-        "--auth-local=trust", "--auth-host=reject", *locale,
+        str(binaries.program("initdb")),
+        "-D",
+        str(cluster),
+        "-U",
+        SUPERUSER,
+        "-E",
+        "UTF8",
+        "--auth-local=trust",
+        "--auth-host=reject",
+        *locale,
         *(["--no-sync"] if settings.get("fsync") == "off" else []),
     ]
 
@@ -203,17 +212,19 @@ def forget_stale_pid(layout: Layout) -> None:
     try:
         name = Path(f"/proc/{pid}/comm").read_text().strip()
     except OSError:
-        shown = _run(["ps", "-o", "comm=", "-p", str(pid)], {}) if sys.platform == "darwin" else None
+        shown = (
+            _run(["ps", "-o", "comm=", "-p", str(pid)], {}) if sys.platform == "darwin" else None
+        )
         name = Path(shown.stdout.strip()).name if shown else ""
     if name and not name.startswith("postgres"):
         layout.postmaster_pid.unlink()
 
 
-def tail(layout: Layout) -> str:
-    """Return the last lines of the server's log."""
+def tail(layout: Layout, since: int) -> str:
+    """Return the last lines of the server's log, none of them before a place in it."""
     try:
         with layout.log.open("rb") as log:
-            log.seek(max(0, log.seek(0, os.SEEK_END) - _TAIL_BYTES))
+            log.seek(max(since, log.seek(0, os.SEEK_END) - _TAIL_BYTES))
             return _last_words(log.read().decode(errors="replace"))
     except FileNotFoundError:
         return ""
@@ -225,7 +236,14 @@ def _last_words(text: str) -> str:
 
 def _run(command: list[str], switch: dict[str, Any]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(  # noqa: S603 - programs we found by their fixed names
-        command, env=clean_environment(), cwd="/", stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
-        check=False, **switch,
+        command,
+        env=clean_environment(),
+        cwd="/",
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        check=False,
+        **switch,
     )

@@ -75,10 +75,11 @@ def stop(url_or_path: str | os.PathLike[str]) -> bool:
     """
     require_posix()
     layout = layout_of(url_or_path)
-    if not layout.marker.exists():
-        return False
-    with translating(layout), locks.hold(layout.start_lock, seconds=_LOCK_SECONDS):
-        return _stop(layout)
+    with translating(layout):
+        if not layout.marker.exists():
+            return False
+        with locks.hold(layout.start_lock, seconds=_LOCK_SECONDS):
+            return _stop(layout)
 
 
 def reset(url_or_path: str | os.PathLike[str]) -> bool:
@@ -89,19 +90,24 @@ def reset(url_or_path: str | os.PathLike[str]) -> bool:
     """
     require_posix()
     layout = layout_of(url_or_path)
-    if not layout.marker.exists():
-        return False
-    with translating(layout), locks.hold(layout.start_lock, seconds=_LOCK_SECONDS):
-        _stop(layout)
-        created = json.loads(layout.marker.read_text() or "{}").get("created_directory")
-        for path in (*layout.root.glob("pg.new-*"), *layout.ours):
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
-        if created and not any(layout.root.iterdir()):
-            layout.root.rmdir()
+    with translating(layout):
+        if not layout.marker.exists():
+            return False
+        with locks.hold(layout.start_lock, seconds=_LOCK_SECONDS):
+            _stop(layout)
+            _delete(layout)
     return True
+
+
+def _delete(layout: Layout) -> None:
+    created = json.loads(layout.marker.read_text() or "{}").get("created_directory")
+    for path in (*layout.root.glob("pg.new-*"), *layout.ours):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    if created and not any(layout.root.iterdir()):
+        layout.root.rmdir()
 
 
 def _stop(layout: Layout) -> bool:

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
+from awa_lib.embedded.account import require_posix
+
 __all__ = ["DATABASE", "PORT", "SUPERUSER", "Layout", "data_dir", "is_embedded", "layout_of"]
 
 DATABASE: Final = "awa"
@@ -27,9 +29,9 @@ def is_embedded(url: str) -> bool:
 
 def data_dir(url: str) -> Path:
     """Return the directory of ``embedded:`` (the platform's) or ``embedded:PATH``, absolute."""
+    require_posix()
     rest = url.removeprefix(_SCHEME)
-    if rest.startswith("//"):
-        rest = rest[2:]
+    rest = rest.removeprefix("//")
     if rest:
         return Path(rest).expanduser().resolve()
     if os.geteuid() == 0:

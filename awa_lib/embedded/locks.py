@@ -1,8 +1,8 @@
 """File locks that the kernel drops when their holder dies.
 
-Every lock belongs to one open file description.  Descriptors are close-on-exec, and ``server``
-closes them in forked children; nothing here ever unlocks other than by closing, because an
-explicit unlock in a forked child would take the lock from its parent as well.
+Every lock belongs to one open file description, which a forked child shares.  So descriptors are
+close-on-exec, a forked child closes its copies, and a lock is only ever given back by closing: an
+explicit unlock in a child would take it from the parent as well.
 """
 
 from __future__ import annotations
@@ -22,13 +22,33 @@ if TYPE_CHECKING:
 if sys.platform != "win32":
     import fcntl
 
-__all__ = ["hold", "is_held", "share"]
+__all__ = ["give_back", "hold", "is_held", "share"]
 
 _POLL_SECONDS: Final = 0.005
 
+_descriptors: set[int] = set()
+
 
 def _open(path: Path) -> int:
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    descriptor = os.open(path, flags, 0o600)
+    _descriptors.add(descriptor)
+    return descriptor
+
+
+def give_back(descriptor: int) -> None:
+    """Close a descriptor of ``share``, and with it give the lock back."""
+    _descriptors.discard(descriptor)
+    os.close(descriptor)
+
+
+def _leave_to_parent() -> None:
+    while _descriptors:
+        os.close(_descriptors.pop())
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_to_parent)
 
 
 def _try(descriptor: int, mode: int) -> bool:
@@ -56,7 +76,7 @@ def hold(path: Path, *, seconds: float) -> Iterator[None]:
         while not (_try(descriptor, fcntl.LOCK_EX) and _is_current(descriptor, path)):
             if not _is_current(descriptor, path):
                 fresh = _open(path)
-                os.close(descriptor)
+                give_back(descriptor)
                 descriptor = fresh
             if time.monotonic() >= until:
                 raise EmbeddedError(
@@ -67,11 +87,11 @@ def hold(path: Path, *, seconds: float) -> Iterator[None]:
             time.sleep(_POLL_SECONDS)
         yield
     finally:
-        os.close(descriptor)
+        give_back(descriptor)
 
 
 def share(path: Path) -> int:
-    """Take a shared lock and return its descriptor; closing it gives the lock back.
+    """Take a shared lock and return its descriptor, for ``give_back``.
 
     Others hold it exclusively for microseconds at a time, to look whether anybody is left.
     """

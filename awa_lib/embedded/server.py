@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import time
-import weakref
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from awa_lib.embedded import cluster, locks
 from awa_lib.embedded.account import clean_environment, require_posix, server_account
 from awa_lib.embedded.binaries import reachable_binaries
-from awa_lib.embedded.layout import DATABASE, PORT, layout_of
+from awa_lib.embedded.layout import PORT, layout_of
 from awa_lib.errors import EmbeddedError
 
 if TYPE_CHECKING:
@@ -37,8 +36,6 @@ _POLL_SECONDS: Final = 0.005
 _LOG_BYTES: Final = 1_000_000
 _SETTINGS: Final = {"shared_buffers": "128MB", "unix_socket_permissions": "0700"}
 
-_held: weakref.WeakSet[Server] = weakref.WeakSet()
-
 
 class Server:
     """A share in a running server.  Leave by ``release()`` or as a context manager.
@@ -50,7 +47,7 @@ class Server:
     def __init__(self, layout: Layout, descriptor: int) -> None:
         self._layout = layout
         self._descriptor: int | None = descriptor
-        _held.add(self)
+        self._pid = os.getpid()
 
     @property
     def url(self) -> str:
@@ -69,8 +66,9 @@ class Server:
     def release(self) -> None:
         """Give up the share; the last one out makes the server stop.  Harmless twice."""
         descriptor, self._descriptor = self._descriptor, None
-        if descriptor is not None:
-            os.close(descriptor)
+        # In a forked child the number may be another file's by now.
+        if descriptor is not None and self._pid == os.getpid():
+            locks.give_back(descriptor)
 
     def pass_on(self) -> None:
         """Let the share survive ``exec``, so that the program that follows holds it."""
@@ -90,17 +88,6 @@ class Server:
 
     def __repr__(self) -> str:
         return f"<Server {str(self._layout.root)!r}>"
-
-
-def _leave_to_parent() -> None:
-    # A forked child shares the parent's lock.  Kept open, it would keep the server up for as
-    # long as the child lives; closing it here does not take it from the parent.
-    for server in list(_held):
-        server.release()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_leave_to_parent)
 
 
 def acquire(
@@ -128,7 +115,7 @@ def acquire(
                 if keep_alive:
                     layout.keep.touch()
             except BaseException:
-                os.close(descriptor)
+                locks.give_back(descriptor)
                 raise
     return Server(layout, descriptor)
 
@@ -152,32 +139,38 @@ def _bring_up(layout: Layout, account: Account, settings: Mapping[str, str]) -> 
     from awa_lib.embedded.supervisor import is_ready, listener_pid
 
     binaries: Binaries | None = None
+    said = 0
     until = time.monotonic() + _START_SECONDS
     while True:
         if locks.is_held(layout.supervisor_lock):
             if is_ready(layout.postmaster_pid) and listener_pid(layout.socket):
                 break
         elif binaries is not None:
-            raise _failure(layout)
+            raise _failure(layout, said)
         else:
-            binaries = _start(layout, account, settings)
+            binaries, said = _start(layout, account, settings)
         if time.monotonic() > until:
-            raise _failure(layout)
+            raise _failure(layout, said)
         time.sleep(_POLL_SECONDS)
     if not layout.has_database.exists():
-        cluster.make_database(layout, binaries or _running_binaries(layout, account))
+        # Also when who started it was killed before it came to this.
+        found = binaries or reachable_binaries(account, major=cluster.data_major(layout))
+        cluster.make_database(layout, found)
 
 
-def _failure(layout: Layout) -> EmbeddedError:
+def _failure(layout: Layout, said: int) -> EmbeddedError:
     return EmbeddedError(
         f"the embedded PostgreSQL in {str(layout.root)!r} did not start",
-        why=cluster.tail(layout) or "it said nothing",
+        why=cluster.tail(layout, said) or "it said nothing",
         hint=f"see the whole log: {layout.log}; the data can be deleted with awa dev reset",
     )
 
 
-def _start(layout: Layout, account: Account, settings: Mapping[str, str]) -> Binaries:
-    """Start a supervisor, which starts the server or adopts one that lost its supervisor."""
+def _start(layout: Layout, account: Account, settings: Mapping[str, str]) -> tuple[Binaries, int]:
+    """Start a supervisor, which starts the server or adopts one that lost its supervisor.
+
+    Returns also where in the log its own words begin.
+    """
     from awa_lib.embedded import supervisor
 
     binaries = reachable_binaries(account, major=cluster.data_major(layout))
@@ -202,22 +195,31 @@ def _start(layout: Layout, account: Account, settings: Mapping[str, str]) -> Bin
     }
     # Isolated and without site: no package of the user's can slow it down or break it.
     with layout.log.open("ab") as log:
+        said = log.tell()
         subprocess.run(  # noqa: S603 - our own script
             [sys.executable, "-I", "-S", supervisor.__file__, json.dumps(spec)],
-            env=clean_environment(), cwd="/", start_new_session=True, check=False,
-            stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            env=clean_environment(),
+            cwd="/",
+            start_new_session=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
         )
-    return binaries
+    return binaries, said
 
 
 def _command(layout: Layout, binaries: Binaries, settings: Mapping[str, str]) -> list[str]:
     options = [f"{name}={value}" for name, value in {**_SETTINGS, **settings}.items()]
     return [
-        str(binaries.program("postgres")), "-D", str(layout.cluster), "-p", str(PORT),
-        "-k", str(layout.sockets), "-h", "",
+        str(binaries.program("postgres")),
+        "-D",
+        str(layout.cluster),
+        "-p",
+        str(PORT),
+        "-k",
+        str(layout.sockets),
+        "-h",
+        "",
         *(part for option in options for part in ("-c", option)),
     ]
-
-
-def _running_binaries(layout: Layout, account: Account) -> Binaries:
-    return reachable_binaries(account, major=cluster.data_major(layout))

@@ -1,0 +1,1 @@
+"""Writes: one module per noun, every public function an op."""

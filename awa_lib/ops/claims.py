@@ -49,9 +49,7 @@ class Ending(Protocol):
     def attempt_back(self) -> int: ...
 
 
-def claim(
-    queue: str, kinds: Sequence[str], limit: int, deadline_seconds: float | None
-) -> Op[Rows]:
+def claim(queue: str, kinds: Sequence[str], limit: int, deadline_seconds: float | None) -> Op[Rows]:
     """Claim up to ``limit`` jobs of a queue whose kind is known here; rows in run order.
 
     Each becomes running with attempt and run_lease one higher.  A paused queue gives none.

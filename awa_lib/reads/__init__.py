@@ -1,0 +1,1 @@
+"""Read models: a frozen dataclass and the op that fills it."""

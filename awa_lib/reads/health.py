@@ -22,4 +22,4 @@ def ping() -> Op[None]:
 def available_counts(queues: Sequence[str]) -> Op[dict[str, int]]:
     """Return the number of available jobs of each of these queues that has any."""
     rows = yield sql.read_health("available_counts", queues=list(queues))
-    return {queue: available for queue, available in rows}
+    return dict(rows)

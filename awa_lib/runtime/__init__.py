@@ -1,0 +1,1 @@
+"""The worker: async, one duty per file."""

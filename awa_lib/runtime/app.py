@@ -79,9 +79,15 @@ class Runtime:
         )
         self._dispatchers = {
             queue.name: Dispatcher(
-                queue, options, sorted(handlers), self._claims, self._executor, self._completer,
-                overflow, self._listener.listens,
-            )  # fmt: skip
+                queue,
+                options,
+                sorted(handlers),
+                self._claims,
+                self._executor,
+                self._completer,
+                overflow,
+                self._listener.listens,
+            )
             for queue in options.queues
         }
         self._heartbeat = Heartbeat(

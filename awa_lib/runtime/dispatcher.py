@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from awa_lib.errors import AwaError, Unavailable
@@ -118,9 +119,7 @@ class Dispatcher:
                 self.slots.take(len(rows))
                 if self._bucket:
                     self._bucket.take(len(rows))
-                self._executor.spawn(
-                    rows, self.slots, self.queue.deadline_seconds, self._freed.set
-                )
+                self._executor.spawn(rows, self.slots, self.queue.deadline_seconds, self._freed.set)
             # Several kinds: another worker may have taken the same candidates, so short is not
             # empty.
             if not rows or (len(rows) < wanted and len(self._kinds) == 1):
@@ -142,10 +141,8 @@ class Dispatcher:
             return wanted
         self._freed.clear()
         timeout = None if self._options.global_max_workers is None else 0.1
-        try:
+        with suppress(TimeoutError):
             await asyncio.wait_for(self._freed.wait(), timeout)
-        except TimeoutError:
-            pass
         # Let every handler that is about to return do so: one claim then fills all their slots.
         await asyncio.sleep(0)
         return 0
@@ -157,7 +154,5 @@ class Dispatcher:
         if quiet:
             milliseconds = max(milliseconds, options.quiet_poll_interval_ms)
         seconds = milliseconds / 1000 * random.uniform(0.9, 1.1)
-        try:
+        with suppress(TimeoutError):
             await asyncio.wait_for(self._wake.wait(), seconds)
-        except TimeoutError:
-            pass

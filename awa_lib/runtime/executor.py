@@ -60,7 +60,10 @@ class Executor:
         return self._running
 
     def spawn(
-        self, rows: Iterable[tuple[Any, ...]], slots: Slots, deadline_seconds: float | None,
+        self,
+        rows: Iterable[tuple[Any, ...]],
+        slots: Slots,
+        deadline_seconds: float | None,
         on_free: Callable[[], None],
     ) -> None:
         """Start an attempt for each claimed row, in order."""
@@ -112,7 +115,7 @@ class Executor:
             return of_result(job, result)
         except asyncio.CancelledError as error:
             return _of_cancel(attempt, error)
-        except Exception as error:  # noqa: BLE001 - whatever a handler raises is its outcome
+        except Exception as error:
             if attempt.stop_reason in _STOPPED_HERE:
                 return _of_cancel(attempt, error)
             logger.debug("handler failed", exc_info=error, extra={"job_id": job.id})

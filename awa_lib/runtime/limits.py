@@ -44,7 +44,7 @@ class Overflow:
     """The slots of weighted mode that no queue has reserved, shared by weight.
 
     A queue that wants more than its own asks; contenders are the queues that want or hold some.
-    Each may hold up to ceil(pool × weight / sum of contending weights).
+    Each may hold up to ceil(pool * weight / sum of contending weights).
     """
 
     def __init__(self, options: WorkerOptions) -> None:

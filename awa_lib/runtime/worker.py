@@ -73,12 +73,12 @@ class Worker:
         Only before start().  Raises ValidationError for a value out of bounds.
         """
         self._not_running("queue_descriptor")
-        self._queue_descriptors[queue] = Descriptor(**fields)
+        self._queue_descriptors[queue] = _descriptor(fields)
 
     def job_kind_descriptor(self, kind: str, **fields: Any) -> None:
         """Describe a kind for operators; see ``queue_descriptor``."""
         self._not_running("job_kind_descriptor")
-        self._kind_descriptors[kind] = Descriptor(**fields)
+        self._kind_descriptors[kind] = _descriptor(fields)
 
     def _not_running(self, verb: str) -> None:
         if self._runtime is not None:
@@ -148,3 +148,7 @@ def reachable(client: Client) -> bool:
     except AwaError:
         return False
     return True
+
+
+def _descriptor(fields: dict[str, Any]) -> Descriptor:
+    return Descriptor(**{name: value for name, value in fields.items() if value is not None})

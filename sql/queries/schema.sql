@@ -19,22 +19,21 @@ SELECT version, name, breaking FROM awa.toolkit_migrations ORDER BY version
 DELETE FROM awa.toolkit_migrations WHERE version > 0
 
 -- name: try_migration_lock
--- The migration lock of awa 0.5 ("AWA_MIGR"), held by the session.  Polled, never waited for: a
--- session that waits inside a statement holds a snapshot, and the lock's holder may be building
--- an index concurrently, which waits for that snapshot.
-SELECT pg_try_advisory_lock(4708303813013489490) AS locked
+-- A lock of the session.  Polled, never waited for: a session that waits inside a statement holds
+-- a snapshot, and the lock's holder may be building an index concurrently, which waits for that.
+SELECT pg_try_advisory_lock(:key::bigint) AS locked
 
 -- name: migration_unlock
 -- Let the next migrator in.
-SELECT pg_advisory_unlock(4708303813013489490) AS unlocked
+SELECT pg_advisory_unlock(:key::bigint) AS unlocked
 
 -- name: migration_lock_holder
--- Who holds the migration lock; the two numbers are its high and low half.
+-- Who holds a migration lock; the lock table shows the high and the low half of the key.
 SELECT a.pid, a.usename::text AS username, a.application_name, a.backend_start
 FROM pg_catalog.pg_locks AS l
 JOIN pg_catalog.pg_stat_activity AS a USING (pid)
-WHERE l.locktype = 'advisory' AND l.granted
-  AND l.classid = 1096237407 AND l.objid = 1296648018 AND l.objsubid = 1
+WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+  AND l.classid = (:key::bigint >> 32)::oid AND l.objid = (:key::bigint & 4294967295)::oid
   AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
 
 -- name: oldest_transaction

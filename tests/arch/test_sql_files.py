@@ -28,8 +28,11 @@ def uses() -> dict[tuple[str, str], set[tuple[str, ...] | None]]:
                 noun = node.func.attr
             if not (isinstance(owner, ast.Name) and owner.id == "sql" and node.args):
                 continue
-            names = {c.value for c in ast.walk(node.args[0])
-                     if isinstance(c, ast.Constant) and isinstance(c.value, str)}
+            names = {
+                c.value
+                for c in ast.walk(node.args[0])
+                if isinstance(c, ast.Constant) and isinstance(c.value, str)
+            }
             keys = [keyword.arg for keyword in node.keywords]
             params = None if None in keys or node.func.attr == "copy" else tuple(sorted(keys))
             for name in names:
@@ -75,7 +78,8 @@ def test_python_holds_no_sql() -> None:
         (path.name, node.value[:60])
         for path in SOURCES
         for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        if isinstance(node, ast.Constant)
+        and isinstance(node.value, str)
         and SQL_TEXT.search(node.value)
     ]
 

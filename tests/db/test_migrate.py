@@ -259,6 +259,25 @@ def test_another_migrator_is_named_after_a_bounded_wait(empty_database_url) -> N
         assert labels(apply(conn)) == LABELS
 
 
+def test_awa_0_5_may_wait_for_its_lock_while_indexes_are_built(empty_database_url) -> None:
+    """Its wait holds a snapshot that the index build waits for: a deadlock if we kept the lock."""
+    with (
+        connection(empty_database_url) as conn,
+        connection(empty_database_url) as other,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        futures = []
+
+        def on_step(step) -> None:
+            if step.status == "applying" and step.migration.label == "V11":
+                futures.append(
+                    pool.submit(other.execute, "SELECT pg_advisory_lock(4708303813013489490)")
+                )
+
+        assert labels(apply(conn, on_step=on_step)) == LABELS
+        assert futures[0].result(10).fetchone() == ("",)
+
+
 def test_lock_and_settings_are_given_back(empty_database_url) -> None:
     with psycopg.connect(empty_database_url) as conn:
         conn.execute("SET lock_timeout = '7s'")

@@ -265,9 +265,7 @@ async def test_cancel_by_sql_is_noticed_by_the_heartbeat(
     assert rows.job(job.id)["state"] == "cancelled"
 
 
-async def test_deadline_is_enforced_on_async_handlers(
-    aclient: awa.AsyncClient, rows: Rows
-) -> None:
+async def test_deadline_is_enforced_on_async_handlers(aclient: awa.AsyncClient, rows: Rows) -> None:
     @aclient.task(Noop)
     async def handler(job: awa.Job) -> None:
         await asyncio.Event().wait()
@@ -295,7 +293,8 @@ async def test_stale_end_changes_nothing(aclient: awa.AsyncClient, rows: Rows) -
         await asyncio.wait_for(started.wait(), 10)
         rows.conn.execute(
             "UPDATE awa.jobs_hot SET run_lease = run_lease + 1, attempt = attempt + 1 "
-            "WHERE id = %s", (job.id,)
+            "WHERE id = %s",
+            (job.id,),
         )
         go.set()
         await aeventually(lambda: aclient._runtime._completer.stale == 1)
@@ -315,7 +314,9 @@ async def test_unknown_kind_is_left_for_another_worker(
 
     async with working(aclient):
         await ended(rows, mine.id)
-        untouched = rows.all("SELECT DISTINCT state::text, attempt FROM awa.jobs WHERE kind = 'foreign'")
+        untouched = rows.all(
+            "SELECT DISTINCT state::text, attempt FROM awa.jobs WHERE kind = 'foreign'"
+        )
         async with awa.AsyncClient(database_url) as other:
 
             @other.task(dict, kind="foreign")
@@ -372,9 +373,7 @@ async def test_pause_stops_claims_and_resume_wakes(aclient: awa.AsyncClient, row
         await ended(rows, first.id)
 
 
-async def test_shutdown_hands_back_what_does_not_end(
-    aclient: awa.AsyncClient, rows: Rows
-) -> None:
+async def test_shutdown_hands_back_what_does_not_end(aclient: awa.AsyncClient, rows: Rows) -> None:
     started = asyncio.Event()
 
     @aclient.task(Noop)

@@ -1,0 +1,225 @@
+"""Kill things for real: no job is lost, none completes twice."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import psycopg
+import pytest
+from fix_wait import aeventually, eventually
+from fix_worker import QUICK, Noop, Rows, working
+
+import awa_lib as awa
+
+pytestmark = pytest.mark.chaos
+
+WORKER = f"""
+import asyncio, os
+from dataclasses import dataclass
+import psycopg
+import awa_lib as awa
+
+@dataclass
+class Tick:
+    n: int
+
+client = awa.AsyncClient(os.environ["DATABASE_URL"])
+ledger = None
+
+@client.task(Tick)
+async def tick(job):
+    await asyncio.sleep(0.002)
+
+awa.run(client, [("default", 100)], drain_timeout=5, **{QUICK!r})
+"""
+
+
+@pytest.mark.parametrize("count", [10_000, pytest.param(100_000, marks=pytest.mark.soak)])
+def test_kill_9_in_the_middle_loses_no_job(
+    database_url: str, rows: Rows, spawn_worker, count: int
+) -> None:
+    """Completion is recorded by a trigger, so a job completed twice would leave two lines."""
+    rows.conn.execute("CREATE TABLE public.ended (id bigint, attempt int)")
+    rows.conn.execute(
+        "CREATE FUNCTION public.note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+        "INSERT INTO public.ended VALUES (new.id, new.attempt); RETURN NULL; END $$"
+    )
+    rows.conn.execute(
+        "CREATE TRIGGER note AFTER UPDATE ON awa.jobs_hot FOR EACH ROW "
+        "WHEN (old.state <> 'completed' AND new.state = 'completed') "
+        "EXECUTE FUNCTION public.note()"
+    )
+    with awa.Client(database_url) as client:
+        client.insert_many_copy(({"n": n} for n in range(count)), kind="tick")
+
+    def completed() -> int:
+        return rows.one("SELECT count(*) AS n FROM public.ended")["n"]
+
+    victim = spawn_worker(WORKER)
+    eventually(lambda: completed() > count // 10, timeout=30)
+    victim.send_signal(signal.SIGKILL)
+    victim.wait()
+    left = rows.states()
+    spawn_worker(WORKER)
+    eventually(lambda: rows.states() == {"completed": count}, timeout=120)
+
+    twice = rows.all("SELECT id FROM public.ended GROUP BY id HAVING count(*) > 1")
+    assert left.get("completed", 0) < count
+    assert left.get("running", 0) > 0
+    assert completed() == count
+    assert twice == []
+    errors = rows.all("SELECT DISTINCT e ->> 'error' AS error FROM awa.jobs, unnest(errors) AS e")
+    assert errors == [{"error": "heartbeat stale: worker presumed dead"}]
+
+
+def test_rescue_never_exceeds_max_attempts(rows: Rows, database_url: str, spawn_worker) -> None:
+    """A job that kills its worker ends failed instead of crashing the fleet for ever."""
+    source = f"""
+import os, signal
+import awa_lib as awa
+client = awa.AsyncClient(os.environ["DATABASE_URL"])
+
+@client.task(dict, kind="poison")
+async def poison(job):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+awa.run(client, [("default", 1)], **{QUICK!r})
+"""
+    with awa.Client(database_url) as client:
+        job = client.insert({}, kind="poison", max_attempts=2)
+        for _ in range(2):
+            process = spawn_worker(source)
+            assert process.wait(30) == -signal.SIGKILL
+        # A worker of another kind leads and rescues.
+        spawn_worker(source.replace('"poison"', '"other"'))
+        eventually(lambda: rows.job(job.id)["state"] == "failed", timeout=30)
+    row = rows.job(job.id)
+
+    assert row["attempt"] == 2
+    assert [e["error"] for e in row["errors"]] == ["heartbeat stale: worker presumed dead"] * 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signal_drains_and_leaves_no_row_running(
+    rows: Rows, database_url: str, spawn_worker, number: signal.Signals
+) -> None:
+    with awa.Client(database_url) as client:
+        client.insert_many([{"n": n} for n in range(500)], kind="tick")
+        process = spawn_worker(WORKER)
+        eventually(lambda: rows.states().get("completed", 0) > 20, timeout=30)
+        process.send_signal(number)
+
+        assert process.wait(20) == 0
+        assert "running" not in rows.states()
+
+
+def test_blocking_handler_that_outlives_the_drain_is_handed_back(
+    rows: Rows, database_url: str, spawn_worker
+) -> None:
+    source = """
+import os, time
+import awa_lib as awa
+client = awa.AsyncClient(os.environ["DATABASE_URL"])
+
+@client.task(dict, kind="slow")
+def slow(job):
+    time.sleep(60)
+
+awa.run(client, [("default", 1)], drain_timeout=0.2)
+"""
+    with awa.Client(database_url) as client:
+        job = client.insert({}, kind="slow")
+        process = spawn_worker(source)
+        eventually(lambda: rows.job(job.id)["state"] == "running", timeout=30)
+        process.send_signal(signal.SIGTERM)
+
+        assert process.wait(20) == 0
+    row = rows.job(job.id)
+    assert (row["state"], row["attempt"]) == ("available", 0)
+
+
+def test_second_signal_stops_at_once(rows: Rows, database_url: str, spawn_worker) -> None:
+    source = """
+import asyncio, os
+import awa_lib as awa
+client = awa.AsyncClient(os.environ["DATABASE_URL"])
+
+@client.task(dict, kind="stubborn")
+async def stubborn(job):
+    while not job.is_cancelled():
+        await asyncio.sleep(0.01)
+    open(os.environ["DATABASE_URL"].split("?")[0].replace("/", "_") + ".draining", "w").close()
+    await asyncio.sleep(600)
+
+awa.run(client, [("default", 1)], drain_timeout=600)
+"""
+    with awa.Client(database_url) as client:
+        job = client.insert({}, kind="stubborn")
+        process = spawn_worker(
+            source.replace(
+                'open(os.environ["DATABASE_URL"].split("?")[0].replace("/", "_") + ".draining", "w").close()',
+                "job.set_progress(99); await job.flush_progress()",
+            )
+        )
+        eventually(lambda: rows.job(job.id)["state"] == "running", timeout=30)
+        process.send_signal(signal.SIGTERM)
+        eventually(lambda: (rows.job(job.id)["progress"] or {}).get("percent") == 99, timeout=30)
+        process.send_signal(signal.SIGTERM)
+
+        assert process.wait(10) == 128 + signal.SIGTERM
+
+
+async def test_lost_connections_are_remade_and_said_once(
+    aclient: awa.AsyncClient, rows: Rows, caplog: pytest.LogCaptureFixture
+) -> None:
+    @aclient.task(Noop)
+    async def handler(job: awa.Job) -> None: ...
+
+    async with working(aclient):
+        first = await aclient.insert(Noop())
+        await aeventually(lambda: rows.job(first.id)["state"] == "completed")
+        for _ in range(3):
+            rows.conn.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+            job = await aclient.insert(Noop())
+            await aeventually(lambda job=job: rows.job(job.id)["state"] == "completed")
+        health = await aclient.health_check()
+
+    assert health.healthy
+    lost = [r for r in caplog.records if "lost the database" in r.getMessage()]
+    assert 1 <= len(lost) <= 3
+
+
+async def test_jobs_survive_a_crash_of_the_server(
+    aclient: awa.AsyncClient, rows: Rows, database_url: str, postgres
+) -> None:
+    """SIGQUIT of the postmaster: claims that were not flushed are claimed again."""
+    done: list[int] = []
+
+    @aclient.task(Noop)
+    async def handler(job: awa.Job) -> None:
+        done.append(job.args.n)
+
+    jobs = await aclient.insert_many([Noop(n) for n in range(2000)])
+    async with working(aclient, ("default", 50)):
+        await aeventually(lambda: len(done) > 100)
+        pids = rows.all("SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'")
+        os.kill(pids[0]["pid"], signal.SIGKILL)  # the postmaster restarts all of itself
+
+        def states() -> dict[str, int]:
+            try:
+                with psycopg.connect(database_url, autocommit=True) as conn:
+                    return dict(
+                        conn.execute(
+                            "SELECT state::text, count(*) FROM awa.jobs GROUP BY state"
+                        ).fetchall()
+                    )
+            except psycopg.OperationalError:
+                return {}
+
+        await aeventually(lambda: states() == {"completed": len(jobs)}, timeout=60)
+
+    assert set(done) == set(range(2000))

@@ -1,0 +1,139 @@
+"""The command: in this process, in a process of its own, and at a terminal of a given size."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import pty
+import struct
+import subprocess
+import sys
+import termios
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from awa_cli.main import main
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a run of the command left."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def data(self) -> Any:
+        """Stdout read as JSON."""
+        return json.loads(self.out)
+
+
+def environment(url: str | None, **more: str) -> dict[str, str]:
+    """Return a bare environment for a process, with the URL when there is one."""
+    env = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), "LC_ALL": "C.UTF-8"}
+    env["PYTHONPATH"] = str(ROOT)
+    if url is not None:
+        env["DATABASE_URL"] = url
+    return env | more
+
+
+def argv(*args: object) -> list[str]:
+    return [sys.executable, "-m", "awa_cli", *map(str, args)]
+
+
+@pytest.fixture
+def offline(capsys, monkeypatch) -> Callable[..., Ran]:
+    """Run the command in this process, with no database named."""
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+
+    def run(*args: object) -> Ran:
+        capsys.readouterr()
+        status = main(list(map(str, args)))
+        return Ran(int(status), *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def cli(offline, monkeypatch, database_url) -> Callable[..., Ran]:
+    """Run the command in this process, on a migrated database."""
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    return offline
+
+
+@pytest.fixture
+def process() -> Callable[..., Ran]:
+    """Run the command in a process of its own: ``process("job", "list", url=…)``."""
+
+    def run(*args: object, url: str | None = None, stdin: str = "", **options: Any) -> Ran:
+        done = subprocess.run(
+            argv(*args), env=environment(url), input=stdin, capture_output=True, text=True,
+            timeout=30, **options,
+        )  # fmt: skip
+        return Ran(done.returncode, done.stdout, done.stderr)
+
+    return run
+
+
+@pytest.fixture
+def terminal() -> Callable[..., Ran]:
+    """Run the command at a terminal of ``columns`` × 24, typing ``keys``; all output is in out."""
+
+    def run(
+        *args: object, url: str | None = None, columns: int = 80, keys: str = "", **env: str
+    ) -> Ran:
+        leader, follower = pty.openpty()
+        fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        process = subprocess.Popen(
+            argv(*args), env=environment(url, TERM="xterm-256color", **env),
+            stdin=follower, stdout=follower, stderr=follower,
+        )  # fmt: skip
+        os.close(follower)
+        os.write(leader, keys.encode())
+        shown = b"".join(_read(leader))
+        os.close(leader)
+        return Ran(process.wait(timeout=30), shown.decode().replace("\r\n", "\n"), "")
+
+    return run
+
+
+def _read(leader: int) -> Iterator[bytes]:
+    while True:
+        try:
+            block = os.read(leader, 65536)
+        except OSError:  # Linux says EIO when the other side is closed
+            return
+        if not block:
+            return
+        yield block
+
+
+@pytest.fixture
+def db(database_url) -> Iterator[psycopg.Connection]:
+    """Look at the database of ``cli`` directly."""
+    with psycopg.connect(database_url, autocommit=True) as conn:
+        yield conn
+
+
+@pytest.fixture
+def add(db) -> Callable[..., int]:
+    """Write a job row in any state and return its id."""
+
+    def add(state: str = "available", **columns: Any) -> int:
+        table = "scheduled_jobs" if state in {"scheduled", "retryable"} else "jobs_hot"
+        row = {"kind": "send_email", "queue": "email", "state": state, **columns}
+        names = ", ".join(row)
+        places = ", ".join(["%s"] * len(row))
+        query = f"INSERT INTO awa.{table} ({names}) VALUES ({places}) RETURNING id"
+        return db.execute(query, list(row.values())).fetchone()[0]
+
+    return add
