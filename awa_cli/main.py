@@ -48,6 +48,7 @@ def _run(args: list[str]) -> int:
     from typer.main import get_command
 
     from awa_cli.options import Common
+    from awa_cli.output import ReaderLeft
     from awa_cli.tree import app
 
     state = Common()
@@ -55,7 +56,7 @@ def _run(args: list[str]) -> int:
         result = get_command(app).main(args, prog_name="awa", standalone_mode=False, obj=state)
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:
+    except (BrokenPipeError, ReaderLeft):
         _leave_quietly()
         return 0
     except SystemExit as stop:

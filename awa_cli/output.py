@@ -16,21 +16,46 @@ if TYPE_CHECKING:
     from awa_cli.columns import Column
     from awa_cli.options import Common
 
-__all__ = ["age", "clean", "encode", "result", "say", "show_document", "show_rows"]
+__all__ = [
+    "ReaderLeft",
+    "age",
+    "clean",
+    "encode",
+    "fit",
+    "result",
+    "say",
+    "show_document",
+    "show_rows",
+    "span",
+]
 
 T = TypeVar("T")
 
 _UNITS = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 
 
+class ReaderLeft(Exception):
+    """Nobody reads stdout any more, as after ``| head``."""
+
+
+def _write(text: str) -> None:
+    try:
+        sys.stdout.write(text)
+    except BrokenPipeError:
+        raise ReaderLeft from None
+
+
 def result(text: str) -> None:
     """Print what a command did, as published scripts expect it: one sentence on stdout."""
-    sys.stdout.write(text + "\n")
+    _write(text + "\n")
 
 
 def say(text: str) -> None:
     """Tell the person at the terminal something, on stderr."""
-    sys.stdout.flush()
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise ReaderLeft from None
     sys.stderr.write(text + "\n")
 
 
@@ -58,7 +83,7 @@ def _rfc3339(moment: datetime) -> str:
 def show_document(value: Any) -> None:
     """Print one value as JSON, two spaces deep."""
     plain = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
-    sys.stdout.write(json.dumps(encode(value), indent=2, ensure_ascii=plain) + "\n")
+    _write(json.dumps(encode(value), indent=2, ensure_ascii=plain) + "\n")
 
 
 def show_rows(
@@ -93,25 +118,35 @@ def _plain_table(rows: Sequence[T], columns: Sequence[Column[T]]) -> None:
             f"{text:>{width}}" if column.right else f"{text:<{width}}"
             for text, width, column in zip(line, widths, columns, strict=True)
         ]
-        sys.stdout.write("  ".join(parts).rstrip() + "\n")
+        _write("  ".join(parts).rstrip() + "\n")
 
 
 def _rich_table(rows: Sequence[T], columns: Sequence[Column[T]], common: Common) -> None:
     # rich costs about 45 ms, so it is loaded for terminals only.
+    from rich.cells import cell_len
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     colors = common.color()
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    console = Console(no_color=not colors, color_system="auto" if colors else None, highlight=False)
     texts = [[clean(column.get(row)) for row in rows] for column in columns]
-    for column, cells in zip(columns, texts, strict=True):
+    widths = fit(
+        [
+            max(cell_len(text) for text in [column.title, *cells])
+            for column, cells in zip(columns, texts, strict=True)
+        ],
+        [column.width for column in columns],
+        console.width - 2 * (len(columns) - 1),
+    )
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for column, width in zip(columns, widths, strict=True):
         table.add_column(
             column.title,
             justify="right" if column.right else "left",
             no_wrap=True,
             overflow="ellipsis",
-            min_width=column.width or max(map(len, [column.title, *cells])),
+            width=width,
         )
     for number, row in enumerate(rows):
         table.add_row(
@@ -120,8 +155,18 @@ def _rich_table(rows: Sequence[T], columns: Sequence[Column[T]], common: Common)
                 for column, cells in zip(columns, texts, strict=True)
             ]
         )
-    console = Console(no_color=not colors, color_system="auto" if colors else None, highlight=False)
     console.print(table)
+
+
+def fit(wanted: Sequence[int], least: Sequence[int | None], room: int) -> list[int]:
+    """Take cells from the widest columns that may shrink, until all fit or none may any more."""
+    widths = list(wanted)
+    while sum(widths) > room:
+        able = [i for i, low in enumerate(least) if low is not None and widths[i] > low]
+        if not able:
+            break
+        widths[max(able, key=widths.__getitem__)] -= 1
+    return widths
 
 
 def clean(value: Any) -> str:

@@ -47,7 +47,7 @@ ROOMS: Final = {
 }
 
 
-class UnknownCommand(UsageError):  # noqa: N818 - as typer's NoSuchOption
+class UnknownCommand(UsageError):
     """No command has this name.  ``nearest`` holds full command lines that come close."""
 
     def __init__(self, name: str, ctx: Context, nearest: list[str]) -> None:

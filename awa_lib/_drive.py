@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 import psycopg
 from psycopg import errors as pg
+from psycopg.pq import TransactionStatus
 from psycopg.rows import tuple_row
 
 from awa_lib._sql import BEGIN, COMMIT, ROLLBACK, Op, Rows
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     from awa_lib._sql import Statement
 
-__all__ = ["arun", "averb", "check_socket", "run", "translate", "verb"]
+__all__ = ["abegin", "arun", "averb", "begin", "check_socket", "run", "translate", "verb"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -76,10 +77,43 @@ def check_socket(conn: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -
 
     Looks at the socket only (about 2 µs), where a probe query would double the round trips.
     """
-    if select.select([conn.pgconn.socket], [], [], 0)[0]:
-        conn.pgconn.consume_input()
-        if conn.pgconn.status != psycopg.pq.ConnStatus.OK:
+    pgconn = conn.pgconn
+    while _readable(pgconn.socket):
+        # The farewell of the server comes first and reads well; only then the stream has ended.
+        pgconn.consume_input()
+        if pgconn.status != psycopg.pq.ConnStatus.OK:
             raise psycopg.OperationalError("the server closed the connection")
+
+
+def _readable(socket: int) -> bool:
+    if not hasattr(select, "poll"):  # Windows
+        return bool(select.select([socket], [], [], 0)[0])
+    # Unlike select, poll takes file descriptors beyond 1024.
+    poller = select.poll()
+    poller.register(socket, select.POLLIN)
+    return bool(poller.poll(0))
+
+
+def begin(conn: psycopg.Connection[Any]) -> AbstractContextManager[Any]:
+    """Enter and return a transaction block, or a savepoint in the caller's transaction.
+
+    Outside autocommit a block opened first thing would be the transaction itself, and its end
+    would commit; an empty statement makes psycopg begin the caller's transaction before it.
+    """
+    if not conn.autocommit and conn.pgconn.transaction_status == TransactionStatus.IDLE:
+        conn.execute(b"")
+    block = conn.transaction()
+    block.__enter__()
+    return block
+
+
+async def abegin(conn: psycopg.AsyncConnection[Any]) -> AbstractAsyncContextManager[Any]:
+    """Enter and return a transaction block on an async connection.  See ``begin``."""
+    if not conn.autocommit and conn.pgconn.transaction_status == TransactionStatus.IDLE:
+        await conn.execute(b"")
+    block = conn.transaction()
+    await block.__aenter__()
+    return block
 
 
 def run(conn: psycopg.Connection[Any], op: Op[R]) -> R:
@@ -119,9 +153,7 @@ def _execute(
     open_blocks: list[AbstractContextManager[Any]],
 ) -> Rows:
     if statement is BEGIN:
-        block = conn.transaction()
-        block.__enter__()
-        open_blocks.append(block)
+        open_blocks.append(begin(conn))
         return Rows()
     if statement is COMMIT:
         open_blocks.pop().__exit__(None, None, None)
@@ -174,9 +206,7 @@ async def _aexecute(
     open_blocks: list[AbstractAsyncContextManager[Any]],
 ) -> Rows:
     if statement is BEGIN:
-        block = conn.transaction()
-        await block.__aenter__()
-        open_blocks.append(block)
+        open_blocks.append(await abegin(conn))
         return Rows()
     if statement is COMMIT:
         await open_blocks.pop().__aexit__(None, None, None)

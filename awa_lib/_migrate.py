@@ -110,7 +110,7 @@ def apply(
         with _lock(conn, _PUBLISHED_LOCK, tell, wait_seconds):
             status = plan(conn, target=to)
             canonical = [item for item in status.pending if item.track == "canonical"]
-            if canonical and max(status.toolkit, default=0):
+            if canonical and any(status.toolkit):
                 run(conn, _one(sql.schema("forget_toolkit")))
             split = status.pending.index(canonical[-1]) + 1 if canonical else 0
             for migration in status.pending[:split]:

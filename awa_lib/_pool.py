@@ -9,6 +9,7 @@ them: the check is done here, without pauses.
 from __future__ import annotations
 
 import asyncio
+import os
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -28,6 +29,9 @@ AsyncConn: TypeAlias = psycopg.AsyncConnection[tuple[Any, ...]]
 Conn: TypeAlias = psycopg.Connection[tuple[Any, ...]]
 
 WAIT_SECONDS: Final = 10.0
+# The pool retries at growing pauses.  After this long it gives up and the next caller makes it
+# begin anew, at once; with the default of minutes, a caller could wait long for a live server.
+_RETRY_SECONDS: Final = WAIT_SECONDS
 _SETTINGS: Final = "-c timezone=UTC -c datestyle=ISO"
 
 
@@ -133,9 +137,21 @@ class Pool:
         except psycopg.Error as error:
             raise self._connect.unreachable(error) from error
         self._pool = ConnectionPool(
-            dsn, connection_class=self._connect, min_size=0, max_size=size,  # type: ignore[arg-type]  # connects
-            timeout=WAIT_SECONDS, num_workers=1, open=True,
-        )  # fmt: skip
+            dsn,
+            connection_class=self._connect,  # type: ignore[arg-type]  # all it does is connect
+            min_size=0,
+            max_size=size,
+            timeout=WAIT_SECONDS,
+            reconnect_timeout=_RETRY_SECONDS,
+            num_workers=1,
+            open=True,
+        )
+        self._pid = os.getpid()
+
+    @property
+    def inherited(self) -> bool:
+        """Return True in a forked child: the sockets and threads are its parent's."""
+        return self._pid != os.getpid()
 
     @contextmanager
     def lease(self) -> Iterator[Conn]:
@@ -168,6 +184,8 @@ class Pool:
     def close(self) -> None:
         """Close every connection."""
         self._pool.close()
+        while self._connect.ready:
+            self._connect.ready.pop().close()
 
 
 class AsyncPool:
@@ -186,9 +204,15 @@ class AsyncPool:
         except psycopg.Error as error:
             raise self._connect.unreachable(error) from error
         self._pool = AsyncConnectionPool(
-            self._dsn, connection_class=self._connect, min_size=0, max_size=self._size,  # type: ignore[arg-type]  # connects
-            timeout=WAIT_SECONDS, num_workers=1, open=False,
-        )  # fmt: skip
+            self._dsn,
+            connection_class=self._connect,  # type: ignore[arg-type]  # all it does is connect
+            min_size=0,
+            max_size=self._size,
+            timeout=WAIT_SECONDS,
+            reconnect_timeout=_RETRY_SECONDS,
+            num_workers=1,
+            open=False,
+        )
         await self._pool.open()
 
     @asynccontextmanager
@@ -222,3 +246,5 @@ class AsyncPool:
     async def close(self) -> None:
         """Close every connection."""
         await self._pool.close()
+        while self._connect.ready:
+            await self._connect.ready.pop().close()

@@ -7,9 +7,11 @@ import threading
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 
-from awa_lib._drive import arun, averb, check_socket, run, translate, verb
-from awa_lib.errors import AwaError, Unavailable, ValidationError
+from awa_lib._drive import arun, averb, run, verb
+from awa_lib._pool import AsyncPool, Pool
+from awa_lib.errors import AwaError, DatabaseError, ValidationError
 from awa_lib.ops import inserts, jobs, queues
 from awa_lib.reads.queues import queue_stats
 from awa_lib.runtime.worker import Worker, idle_health, reachable
@@ -17,8 +19,6 @@ from awa_lib.transaction import AsyncTransaction, Transaction
 
 if TYPE_CHECKING:
     from types import TracebackType
-
-    from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
     from awa_lib._sql import Op
     from awa_lib.embedded import Server
@@ -28,7 +28,9 @@ __all__ = ["AsyncClient", "Client"]
 
 R = TypeVar("R")
 
-_WAIT_SECONDS: Final = 10.0
+_BOUND: Final = "bound:"
+# Pools of a parent process; letting go of one would make it wait for threads that are not here.
+_INHERITED: Final[list[Pool]] = []
 
 
 class _Target:
@@ -40,6 +42,8 @@ class _Target:
                 "a database URL is needed",
                 hint="postgresql://user@host/database, or embedded: for a local server",
             )
+        if not isinstance(max_connections, int) or max_connections < 1:
+            raise ValidationError(f"max_connections must be 1 or more, got {max_connections!r}")
         self._database_url = database_url
         self._max_connections = max_connections
         self._server: Server | None = None
@@ -50,7 +54,12 @@ class _Target:
         """Return a connection string psycopg takes.  Blocks while an embedded server starts."""
         with self._starting:
             if self._closed:
-                raise AwaError("the client is closed", hint="make a new one")
+                raise DatabaseError("the client is closed", hint="make a new one")
+            if self._database_url == _BOUND:
+                raise AwaError(
+                    "a client bound to a connection cannot open others",
+                    hint="call this on the client itself, not on client.using(conn)",
+                )
             if self._database_url.startswith("embedded:"):
                 if self._server is None:
                     from awa_lib.embedded import acquire
@@ -58,7 +67,7 @@ class _Target:
                     self._server = acquire(self._database_url)
                 return self._server.url
         try:
-            psycopg.conninfo.conninfo_to_dict(self._database_url)
+            conninfo_to_dict(self._database_url)
         except psycopg.ProgrammingError:
             # libpq's own words may repeat the URL, password and all.
             raise ValidationError(
@@ -74,24 +83,6 @@ class _Target:
         if server is not None:
             server.release()
 
-    def _pool_options(self) -> dict[str, Any]:
-        return {
-            "min_size": 0,
-            "max_size": self._max_connections,
-            "timeout": _WAIT_SECONDS,
-            "open": False,
-            "kwargs": {"autocommit": True, "connect_timeout": 10, "application_name": "awa"},
-        }
-
-    def _unreachable(self) -> Unavailable:
-        parts = psycopg.conninfo.conninfo_to_dict(self._resolve())
-        where = f"{parts.get('host', 'the default socket')}:{parts.get('port', 5432)}"
-        return Unavailable(
-            f"no connection to the database at {where} within {_WAIT_SECONDS:.0f} s",
-            why="the server is down or unreachable, or every pooled connection is in use",
-            hint="check that the server runs and the URL is right",
-        )
-
 
 class Client(_Target):
     """Blocking client; safe to share between threads.
@@ -102,7 +93,7 @@ class Client(_Target):
 
     def __init__(self, database_url: str, max_connections: int = 10) -> None:
         super().__init__(database_url, max_connections)
-        self._pool: ConnectionPool[psycopg.Connection[Any]] | None = None
+        self._pool: Pool | None = None
         self._bound: psycopg.Connection[Any] | None = None
 
     @classmethod
@@ -115,7 +106,7 @@ class Client(_Target):
         if not isinstance(conn, psycopg.Connection):
             raise TypeError(f"Client needs a psycopg.Connection, got {type(conn).__qualname__}")
         client = cls.__new__(cls)
-        _Target.__init__(client, "bound:", 1)
+        _Target.__init__(client, _BOUND, 1)
         client._pool = None  # noqa: SLF001 - see below
         client._bound = conn  # noqa: SLF001 - an instance of this very class
         return client
@@ -127,37 +118,28 @@ class Client(_Target):
     def _run(self, op: Op[R], /) -> R:
         if self._bound is not None:
             return run(self._bound, op)
-        from psycopg_pool import PoolTimeout
+        with self._open().lease() as conn:
+            return run(conn, op)
 
-        pool = self._open()
-        try:
-            with pool.connection() as conn:
-                return run(conn, op)
-        except PoolTimeout:
-            raise self._unreachable() from None
-        except psycopg.Error as error:
-            raise translate(error) from error
-
-    def _open(self) -> ConnectionPool[psycopg.Connection[Any]]:
-        if self._pool is None:
-            from psycopg_pool import ConnectionPool
-
-            url = self._resolve()
-            with self._starting:
-                if self._pool is None:
-                    pool = ConnectionPool(url, check=check_socket, **self._pool_options())
-                    pool.open()
-                    self._pool = pool
-        return self._pool
+    def _open(self) -> Pool:
+        pool = self._pool
+        if pool is not None and not pool.inherited:
+            return pool
+        url = self._resolve()
+        with self._starting:
+            if self._pool is not None and self._pool.inherited:
+                _INHERITED.append(self._pool)
+                self._pool = None
+            if self._pool is None:
+                self._pool = Pool(url, self._max_connections)
+            return self._pool
 
     def transaction(self) -> Transaction:
         """Begin a transaction: ``with client.transaction() as tx``.
 
         Commits at the end of the block, rolls back on an exception.
         """
-        if self._bound is not None:
-            return Transaction(None, self._bound)
-        return Transaction(self._open(), None)
+        return Transaction(self._open, self._bound)
 
     def close(self) -> None:
         """Close every connection, and let go of an embedded server.  Idempotent."""
@@ -183,7 +165,10 @@ class Client(_Target):
         """Apply every pending migration.  Safe when several do it at once."""
         from awa_lib import _migrate
 
-        with psycopg.connect(self._resolve(), autocommit=True) as conn:
+        if self._bound is not None:
+            _migrate.apply(self._bound)
+            return
+        with self._open().lease() as conn:
             _migrate.apply(conn)
 
     def health_check(self) -> HealthCheck:
@@ -216,7 +201,7 @@ class AsyncClient(_Target, Worker):
     def __init__(self, database_url: str, max_connections: int = 10) -> None:
         _Target.__init__(self, database_url, max_connections)
         Worker.__init__(self)
-        self._pool: AsyncConnectionPool[psycopg.AsyncConnection[Any]] | None = None
+        self._pool: AsyncPool | None = None
         self._bound: psycopg.AsyncConnection[Any] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._opening: asyncio.Lock | None = None
@@ -228,7 +213,7 @@ class AsyncClient(_Target, Worker):
             raise TypeError(
                 f"AsyncClient needs a psycopg.AsyncConnection, got {type(conn).__qualname__}"
             )
-        client = cls("bound:", 1)
+        client = cls(_BOUND, 1)
         client._bound = conn
         return client
 
@@ -239,18 +224,11 @@ class AsyncClient(_Target, Worker):
     async def _run(self, op: Op[R], /) -> R:
         if self._bound is not None:
             return await arun(self._bound, op)
-        from psycopg_pool import PoolTimeout
-
         pool = await self._open()
-        try:
-            async with pool.connection() as conn:
-                return await arun(conn, op)
-        except PoolTimeout:
-            raise self._unreachable() from None
-        except psycopg.Error as error:
-            raise translate(error) from error
+        async with pool.lease() as conn:
+            return await arun(conn, op)
 
-    async def _open(self) -> AsyncConnectionPool[psycopg.AsyncConnection[Any]]:
+    async def _open(self) -> AsyncPool:
         loop = asyncio.get_running_loop()
         if self._loop is not loop:
             if self._pool is not None and self._loop is not None and not self._loop.is_closed():
@@ -260,18 +238,15 @@ class AsyncClient(_Target, Worker):
                     hint="make one AsyncClient for each event loop",
                 )
             self._loop, self._pool, self._opening = loop, None, asyncio.Lock()
-        if self._pool is None:
-            assert self._opening is not None
-            async with self._opening:
-                if self._pool is None:
-                    from psycopg_pool import AsyncConnectionPool
-
-                    pool = AsyncConnectionPool(
-                        await self._dsn(), check=_acheck, **self._pool_options()
-                    )
-                    await pool.open()
-                    self._pool = pool
-        return self._pool
+        if self._pool is not None:
+            return self._pool
+        assert self._opening is not None
+        async with self._opening:
+            if self._pool is None:
+                pool = AsyncPool(await self._dsn(), self._max_connections)
+                await pool.open()
+                self._pool = pool
+            return self._pool
 
     async def _dsn(self) -> str:
         if self._database_url.startswith("embedded:"):
@@ -329,7 +304,3 @@ class AsyncClient(_Target, Worker):
     drain_queue = averb(queues.drain_queue)
     queue_stats = averb(queue_stats)
     flush_admin_metadata = averb(queues.flush_admin_metadata)
-
-
-async def _acheck(conn: psycopg.AsyncConnection[Any]) -> None:
-    check_socket(conn)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path  # noqa: TC003 - typer reads the annotations when it runs
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -21,6 +21,27 @@ __all__ = ["app"]
 app = typer.Typer()
 
 
+Sql = Annotated[bool, typer.Option("--sql", help="Print the scripts; apply nothing.")]
+ExtractTo = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Write the scripts to files; apply nothing.")
+]
+From = Annotated[
+    int | None,
+    typer.Option("--from", metavar="N", help="With --sql or --extract-to: only above N."),
+]
+To = Annotated[int | None, typer.Option("--to", metavar="N", help="Stop after version N.")]
+Version = Annotated[
+    int | None, typer.Option(metavar="N", help="With --sql or --extract-to: only version N.")
+]
+Pending = Annotated[bool, typer.Option("--pending", help="Only what this database lacks.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="List what would be applied; apply nothing.")
+]
+Check = Annotated[
+    bool, typer.Option("--check", help="Exit with status 4 when anything is pending.")
+]
+
+
 @app.command(
     epilog="""
     awa migrate --database-url postgresql://localhost/app
@@ -32,32 +53,14 @@ app = typer.Typer()
 )
 def migrate(
     ctx: typer.Context,
-    sql: Annotated[bool, typer.Option("--sql", help="Print the scripts; apply nothing.")] = False,
-    extract_to: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Write the scripts to files; apply nothing."),
-    ] = None,
-    from_version: Annotated[
-        int | None,
-        typer.Option("--from", metavar="N", help="With --sql or --extract-to: only above N."),
-    ] = None,
-    to_version: Annotated[
-        int | None,
-        typer.Option("--to", metavar="N", help="Stop after version N."),
-    ] = None,
-    version: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="With --sql or --extract-to: only version N."),
-    ] = None,
-    pending: Annotated[
-        bool, typer.Option("--pending", help="Only what this database lacks.")
-    ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="List what would be applied; apply nothing.")
-    ] = False,
-    check: Annotated[
-        bool, typer.Option("--check", help="Exit with status 4 when anything is pending.")
-    ] = False,
+    sql: Sql = False,
+    extract_to: ExtractTo = None,
+    from_version: From = None,
+    to_version: To = None,
+    version: Version = None,
+    pending: Pending = False,
+    dry_run: DryRun = False,
+    check: Check = False,
     output: Output = Format.table,
 ) -> int:
     """Apply database migrations.

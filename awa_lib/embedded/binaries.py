@@ -126,11 +126,12 @@ def _fits(found: Binaries, major: int | None) -> bool:
 
 def _candidates(search: Iterable[Path] | None) -> Iterator[Binaries]:
     """Yield what is installed, best first; each asked for its version only when it is reached."""
-    for bin_dir, source in _places() if search is None else ((p, "path") for p in search):
+    named: Iterable[tuple[Path, Source]] = ((path, "path") for path in search or ())
+    for bin_dir, source in _places() if search is None else named:
         if (bin_dir / "initdb").is_file() and (bin_dir / "postgres").is_file():
             version = _version(bin_dir / "postgres")
             if version is not None:
-                yield Binaries(bin_dir, version, source)  # type: ignore[arg-type] - from a tuple
+                yield Binaries(bin_dir, version, source)
 
 
 def _places() -> Iterator[tuple[Path, Source]]:

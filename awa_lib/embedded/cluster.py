@@ -147,38 +147,32 @@ def make_cluster(
     try:
         if account.dropped:
             os.chown(fresh, account.uid, account.gid)
-        done = _run(_initdb(fresh, binaries, settings), account.switch)
-        if done.returncode != 0:
-            raise EmbeddedError(
-                f"initdb could not make a database in {str(layout.root)!r}",
-                why=_last_words(done.stdout) or f"it ended with status {done.returncode}",
-                hint="see what it says, make room or choose another directory: embedded:PATH",
-            )
+        _initdb(fresh, account, binaries, settings)
         fresh.rename(layout.cluster)
     except BaseException:
         shutil.rmtree(fresh, ignore_errors=True)
         raise
 
 
-def _initdb(cluster: Path, binaries: Binaries, settings: Mapping[str, str]) -> list[str]:
+def _initdb(
+    cluster: Path, account: Account, binaries: Binaries, settings: Mapping[str, str]
+) -> None:
+    command = [str(binaries.program("initdb")), "-D", str(cluster), "-U", SUPERUSER, "-E", "UTF8"]
+    command += ["--auth-local=trust", "--auth-host=reject"]
     if binaries.major >= _BUILTIN_LOCALE_SINCE:
         # Not the system's: the same order of text and the same upper case everywhere.
-        locale = ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"]
+        command += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"]
     else:
-        locale = ["--locale=C.UTF-8" if sys.platform == "linux" else "--locale=C"]
-    return [
-        str(binaries.program("initdb")),
-        "-D",
-        str(cluster),
-        "-U",
-        SUPERUSER,
-        "-E",
-        "UTF8",
-        "--auth-local=trust",
-        "--auth-host=reject",
-        *locale,
-        *(["--no-sync"] if settings.get("fsync") == "off" else []),
-    ]
+        command += ["--locale=C.UTF-8" if sys.platform == "linux" else "--locale=C"]
+    if settings.get("fsync") == "off":
+        command.append("--no-sync")
+    done = _run(command, account.switch)
+    if done.returncode != 0:
+        raise EmbeddedError(
+            f"initdb could not make a database in {str(cluster.parent)!r}",
+            why=_last_words(done.stdout) or f"it ended with status {done.returncode}",
+            hint="see what it says, make room or choose another directory: embedded:PATH",
+        )
 
 
 def make_database(layout: Layout, binaries: Binaries) -> None:

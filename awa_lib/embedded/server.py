@@ -8,8 +8,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 
 from awa_lib.embedded import cluster, locks
 from awa_lib.embedded.account import clean_environment, require_posix, server_account
@@ -19,6 +18,7 @@ from awa_lib.errors import EmbeddedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
     from types import TracebackType
 
     from awa_lib.embedded.account import Account
@@ -75,7 +75,7 @@ class Server:
         if self._descriptor is not None:
             os.set_inheritable(self._descriptor, True)
 
-    def __enter__(self) -> Server:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

@@ -161,7 +161,7 @@ class Supervisor:
     def _launch(self) -> None:
         self._adopted = None
         self._starts.append(time.monotonic())
-        self._child = subprocess.Popen(
+        self._child = subprocess.Popen(  # noqa: S603 - the caller's own postgres
             self._argv, stdin=subprocess.DEVNULL, cwd="/", umask=0o077, **self._switch
         )
 

@@ -8,15 +8,17 @@ import os
 import socket
 import uuid
 from datetime import UTC, datetime
+from functools import cache
+from importlib import metadata
 from typing import TYPE_CHECKING, Any, Final
 
 from awa_lib.errors import AwaError, Unavailable
 from awa_lib.models import HealthCheck, QueueHealth
 from awa_lib.ops import claims
-from awa_lib.ops.runtime import InstanceSnapshot
+from awa_lib.ops.runtime import InstanceSnapshot, described
 from awa_lib.reads.health import available_counts
 from awa_lib.runtime.completer import Completer
-from awa_lib.runtime.connections import Link, Outage, connect
+from awa_lib.runtime.connections import Link, Outage
 from awa_lib.runtime.dispatcher import Dispatcher
 from awa_lib.runtime.executor import Executor
 from awa_lib.runtime.heartbeat import Heartbeat
@@ -38,6 +40,16 @@ __all__ = ["Runtime", "idle_health"]
 
 logger = logging.getLogger(__name__)
 
+
+@cache
+def version() -> str:
+    """Return the version of this distribution, as published in the fleet's table."""
+    try:
+        return metadata.version("awa-toolkit")
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
 # Losing a claim in a server crash only leaves the job available, and the lease guard drops the
 # end of an attempt whose claim was lost, so claims need not wait for the disk.
 _CLAIM_DURABILITY: Final = "-c synchronous_commit=off"
@@ -52,7 +64,7 @@ def idle_health(*, connected: bool) -> HealthCheck:
 
 
 class Runtime:
-    """Connections: claims, completions, listener, heartbeat, and two of the leader's."""
+    """Connections: claims, completions, listener, heartbeat, publisher, and two of the leader's."""
 
     def __init__(
         self,
@@ -94,9 +106,17 @@ class Runtime:
             dsn, options.heartbeat_interval_ms / 1000, self._executor.attempts, self._outage,
             self._lost,
         )  # fmt: skip
-        self._leader = Leader(lambda: connect(dsn), options, self._rescued)
+        self._leader = Leader(
+            Link("leader", dsn, self._outage),
+            Link("maintenance", dsn, self._outage),
+            options,
+            self._rescued,
+        )
         self._publisher = Publisher(
-            lambda: connect(dsn), self.snapshot, queue_descriptors, kind_descriptors
+            Link("publisher", dsn, self._outage),
+            self.snapshot,
+            described(self._dispatchers, queue_descriptors),
+            described(handlers, kind_descriptors),
         )
         self._instance = str(uuid.uuid4())
         self._started_at = datetime.now(UTC)
@@ -152,6 +172,7 @@ class Runtime:
             instance_id=self._instance,
             hostname=os.environ.get("HOSTNAME") or socket.gethostname(),
             pid=os.getpid(),
+            version=version(),
             started_at=self._started_at,
             healthy=alive and not self._outage.any and not self.shutting_down,
             postgres_connected=not self._outage.any,

@@ -1,0 +1,95 @@
+"""What a worker process publishes of itself, and the fleet's leader lock."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from awa_lib._json import dumps
+from awa_lib._sql import sql
+from awa_lib.descriptors import Descriptor
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from datetime import datetime
+
+    from awa_lib._sql import Op
+
+__all__ = ["InstanceSnapshot", "publish_instance", "step_down", "sync_descriptors", "try_lead"]
+
+SNAPSHOT_INTERVAL_MS: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceSnapshot:
+    """One worker process at one moment; ``queues`` in the published shape."""
+
+    instance_id: str
+    hostname: str | None
+    pid: int
+    version: str
+    started_at: datetime
+    healthy: bool
+    postgres_connected: bool
+    poll_loop_alive: bool
+    heartbeat_alive: bool
+    maintenance_alive: bool
+    shutting_down: bool
+    leader: bool
+    global_max_workers: int | None
+    queues: list[dict[str, Any]]
+    kinds: list[str]
+
+
+def publish_instance(
+    snapshot: InstanceSnapshot,
+    queue_hashes: Mapping[str, str],
+    kind_hashes: Mapping[str, str],
+) -> Op[None]:
+    """Upsert the process's row in awa.runtime_instances."""
+    columns = {key: value for key, value in asdict(snapshot).items() if key != "kinds"}
+    columns["queues"] = dumps(snapshot.queues)
+    yield sql.runtime(
+        "publish_instance",
+        **columns,
+        snapshot_interval_ms=SNAPSHOT_INTERVAL_MS,
+        queue_hashes=dumps(dict(queue_hashes)),
+        kind_hashes=dumps(dict(kind_hashes)),
+    )
+
+
+def sync_descriptors(queues: Mapping[str, Descriptor], kinds: Mapping[str, Descriptor]) -> Op[None]:
+    """Upsert what operators read about these queues and kinds."""
+    yield sql.runtime(
+        "sync_queue_descriptors",
+        descriptors=dumps(_records(queues)),
+        interval_ms=SNAPSHOT_INTERVAL_MS,
+    )
+    yield sql.runtime(
+        "sync_kind_descriptors",
+        descriptors=dumps(_records(kinds)),
+        interval_ms=SNAPSHOT_INTERVAL_MS,
+    )
+
+
+def _records(described: Mapping[str, Descriptor]) -> list[dict[str, Any]]:
+    return [
+        {"name": name, "hash": descriptor.hash, **asdict(descriptor)}
+        for name, descriptor in described.items()
+    ]
+
+
+def described(names: Iterable[str], given: Mapping[str, Descriptor]) -> dict[str, Descriptor]:
+    """Return a descriptor for every name, empty where none was given."""
+    return {name: given.get(name, Descriptor()) for name in names}
+
+
+def try_lead() -> Op[bool]:
+    """Try to become the leader of the fleet; the lock lasts as long as the session."""
+    rows = yield sql.runtime("try_lead")
+    return bool(rows.scalar())
+
+
+def step_down() -> Op[None]:
+    """Give the leader lock up."""
+    yield sql.runtime("step_down")

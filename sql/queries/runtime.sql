@@ -1,0 +1,77 @@
+-- What a worker process publishes of itself, and leadership.
+
+-- name: publish_instance
+-- Upsert this process's row.  Readers of other versions decode it strictly.
+INSERT INTO awa.runtime_instances (
+    instance_id, hostname, pid, version, started_at, last_seen_at, snapshot_interval_ms, healthy,
+    postgres_connected, poll_loop_alive, heartbeat_alive, maintenance_alive, shutting_down, leader,
+    global_max_workers, queues, queue_descriptor_hashes, job_kind_descriptor_hashes,
+    storage_capability
+)
+VALUES (
+    :instance_id::uuid, :hostname::text, :pid::int, :version::text, :started_at::timestamptz,
+    now(), :snapshot_interval_ms::bigint, :healthy::boolean, :postgres_connected::boolean,
+    :poll_loop_alive::boolean, :heartbeat_alive::boolean, :maintenance_alive::boolean,
+    :shutting_down::boolean, :leader::boolean, :global_max_workers::int, :queues::jsonb,
+    :queue_hashes::jsonb, :kind_hashes::jsonb, 'canonical'
+)
+ON CONFLICT (instance_id) DO UPDATE
+SET last_seen_at = excluded.last_seen_at, healthy = excluded.healthy,
+    postgres_connected = excluded.postgres_connected,
+    poll_loop_alive = excluded.poll_loop_alive, heartbeat_alive = excluded.heartbeat_alive,
+    maintenance_alive = excluded.maintenance_alive, shutting_down = excluded.shutting_down,
+    leader = excluded.leader, global_max_workers = excluded.global_max_workers,
+    queues = excluded.queues, queue_descriptor_hashes = excluded.queue_descriptor_hashes,
+    job_kind_descriptor_hashes = excluded.job_kind_descriptor_hashes
+
+-- name: sync_queue_descriptors
+-- Upsert the descriptors of this process's queues; updated_at moves only when the hash changed.
+INSERT INTO awa.queue_descriptors AS d (
+    queue, display_name, description, owner, docs_url, tags, extra, descriptor_hash,
+    sync_interval_ms, last_seen_at
+)
+SELECT r.name, r.display_name, r.description, r.owner, r.docs_url,
+       ARRAY(SELECT jsonb_array_elements_text(r.tags)), r.extra, r.hash,
+       :interval_ms::bigint, now()
+FROM jsonb_to_recordset(:descriptors::jsonb) AS r(
+    name text, display_name text, description text, owner text, docs_url text, tags jsonb,
+    extra jsonb, hash text
+)
+ORDER BY r.name
+ON CONFLICT (queue) DO UPDATE
+SET display_name = excluded.display_name, description = excluded.description,
+    owner = excluded.owner, docs_url = excluded.docs_url, tags = excluded.tags,
+    extra = excluded.extra, descriptor_hash = excluded.descriptor_hash,
+    sync_interval_ms = excluded.sync_interval_ms, last_seen_at = excluded.last_seen_at,
+    updated_at = CASE WHEN d.descriptor_hash = excluded.descriptor_hash THEN d.updated_at
+                      ELSE now() END
+
+-- name: sync_kind_descriptors
+-- The same for the kinds this process has handlers for.
+INSERT INTO awa.job_kind_descriptors AS d (
+    kind, display_name, description, owner, docs_url, tags, extra, descriptor_hash,
+    sync_interval_ms, last_seen_at
+)
+SELECT r.name, r.display_name, r.description, r.owner, r.docs_url,
+       ARRAY(SELECT jsonb_array_elements_text(r.tags)), r.extra, r.hash,
+       :interval_ms::bigint, now()
+FROM jsonb_to_recordset(:descriptors::jsonb) AS r(
+    name text, display_name text, description text, owner text, docs_url text, tags jsonb,
+    extra jsonb, hash text
+)
+ORDER BY r.name
+ON CONFLICT (kind) DO UPDATE
+SET display_name = excluded.display_name, description = excluded.description,
+    owner = excluded.owner, docs_url = excluded.docs_url, tags = excluded.tags,
+    extra = excluded.extra, descriptor_hash = excluded.descriptor_hash,
+    sync_interval_ms = excluded.sync_interval_ms, last_seen_at = excluded.last_seen_at,
+    updated_at = CASE WHEN d.descriptor_hash = excluded.descriptor_hash THEN d.updated_at
+                      ELSE now() END
+
+-- name: try_lead
+-- Take the fleet's session lock, if nobody holds it.
+SELECT pg_try_advisory_lock(4708303813012965710) AS leads
+
+-- name: step_down
+-- Give the lock up.
+SELECT pg_advisory_unlock(4708303813012965710) AS released
