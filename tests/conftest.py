@@ -9,4 +9,4 @@ for _name in list(os.environ):
     if _name == "DATABASE_URL" or _name.startswith(("AWA_", "PG")):
         del os.environ[_name]
 
-pytest_plugins = ["fix_db", "fix_wait"]
+pytest_plugins = ["fix_db", "fix_wait", "fix_interop", "fix_clients", "fix_cli", "fix_worker"]

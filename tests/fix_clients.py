@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -25,8 +24,6 @@ class Awaited:
         method = getattr(self.inner, name)
 
         async def call(*args: Any, **kwargs: Any) -> Any:
-            if inspect.iscoroutinefunction(inspect.unwrap(method)):
-                return await method(*args, **kwargs)
             result = method(*args, **kwargs)
             return await result if inspect.isawaitable(result) else result
 
@@ -129,6 +126,3 @@ def heard(database_url: str):
 
         yield heard
 
-
-async def in_thread(function: Callable[..., Any], *args: Any) -> Any:
-    return await asyncio.to_thread(function, *args)

@@ -84,18 +84,44 @@ def _work(
         # The module makes the client; this is how it learns what the command line said.
         os.environ["DATABASE_URL"] = url
     client = load_client(place)
+    _name_database(client, url)
     set_up(verbose=common(ctx).verbose)
     stop_with_parent()
     _run(client, _queues(client, pairs, concurrency), drain_timeout)
 
 
+def _name_database(client: AsyncClient, url: str | None) -> None:
+    """Say which database the client uses; refuse when --database-url named another."""
+    from awa_cli.output import say
+    from awa_cli.target import describe
+    from awa_lib.errors import InvalidInput
+
+    used = describe(client._database_url)  # noqa: SLF001 - the published client does not tell it
+    if url and client._database_url != url:  # noqa: SLF001 - as above
+        raise InvalidInput(
+            f"the client works on {used.label}, not on the database of --database-url",
+            why="its module does not take the URL from DATABASE_URL",
+            hint='write it as AsyncClient(os.environ["DATABASE_URL"]), or leave the option out',
+        )
+    say(f"database: {used.label}")
+
+
 def _queues(
     client: AsyncClient, pairs: Sequence[tuple[str, int | None]], concurrency: int
 ) -> list[tuple[str, int]]:
-    names: list[tuple[str, int | None]] = list(pairs)
-    if not names:
-        names = [(name, None) for name in client._handlers.queues]  # noqa: SLF001 - see below
-    # The published client has no public list of its handlers' queues.
+    """Return what to work; every queue a handler was declared for must be among it."""
+    from awa_lib.errors import InvalidInput
+
+    declared = client._handlers.queues  # noqa: SLF001 - the published client does not list them
+    chosen = [name for name, _ in pairs]
+    missing = [name for name in declared if name not in chosen]
+    if pairs and missing:
+        raise InvalidInput(
+            f"no --queue for {', '.join(missing)}",
+            why="handlers of this client were declared for it, and their jobs would wait for ever",
+            hint="add " + " ".join(f"--queue {name}" for name in missing),
+        )
+    names = pairs or [(name, None) for name in declared]
     return [(name, number or concurrency) for name, number in names]
 
 
@@ -109,9 +135,7 @@ def _run(client: AsyncClient, queues: list[tuple[str, int]], drain_timeout: floa
         # How start() refuses its arguments, as published.
         if isinstance(error, InvalidInput):
             raise
-        raise InvalidInput(
-            str(error), why="the queues do not fit the handlers", hint="see awa worker --help"
-        ) from error
+        raise InvalidInput(str(error), hint="see awa worker --help") from error
 
 
 def _supervise(

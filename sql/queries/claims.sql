@@ -185,5 +185,6 @@ WITH input AS MATERIALIZED (
     FROM (SELECT DISTINCT queue FROM returned WHERE octet_length(queue) <= 59) AS queues
 )
 SELECT input.id
-FROM input LEFT JOIN (SELECT count(*) AS notified FROM told) AS t ON true
+FROM input
 WHERE input.id NOT IN (SELECT job_id FROM owned)
+  AND (SELECT count(*) FROM told) >= 0

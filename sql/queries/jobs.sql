@@ -183,7 +183,7 @@ SELECT id, kind, queue, state::text AS state, priority, attempt, max_attempts, r
        to_jsonb(errors)::text AS errors, progress::text AS progress,
        run_at, created_at, finalized_at, deadline_at
 FROM changed
-LEFT JOIN (SELECT count(*) AS notified FROM told) AS t ON true
+WHERE (SELECT count(*) FROM told) >= 0 -- sends them: a CTE nobody reads is not run
 ORDER BY id
 
 -- name: cancel_jobs
@@ -229,7 +229,7 @@ SELECT id, kind, queue, state::text AS state, priority, attempt, max_attempts, r
        to_jsonb(errors)::text AS errors, progress::text AS progress,
        run_at, created_at, finalized_at, deadline_at
 FROM changed
-LEFT JOIN (SELECT count(*) AS notified FROM told) AS t ON true
+WHERE (SELECT count(*) FROM told) >= 0 -- sends them: a CTE nobody reads is not run
 ORDER BY id
 
 -- name: failed_ids
