@@ -9,4 +9,12 @@ for _name in list(os.environ):
     if _name == "DATABASE_URL" or _name.startswith(("AWA_", "PG")):
         del os.environ[_name]
 
-pytest_plugins = ["fix_db", "fix_wait", "fix_interop", "fix_clients", "fix_cli", "fix_worker"]
+pytest_plugins = [
+    "fix_db",
+    "fix_embedded",
+    "fix_wait",
+    "fix_interop",
+    "fix_clients",
+    "fix_cli",
+    "fix_worker",
+]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import psycopg
@@ -21,6 +22,7 @@ logger = logging.getLogger(__name__)
 R = TypeVar("R")
 
 _CONNECT_SECONDS: Final = 10
+_SAME_OUTAGE_SECONDS: Final = 10.0
 # The hot statements are all index lookups.  On a fresh, fast-growing table without statistics the
 # planner otherwise picks bitmap scans and sorts over the whole backlog (seen: 7 times slower).
 HOT_PLANS: Final = (
@@ -31,10 +33,16 @@ _PLAIN: Final = "-c jit=off"
 
 
 class Outage:
-    """Which connections are down, logged once when the first goes and once when all are back."""
+    """Which connections are down; said once when they go and once when all are back.
+
+    The connections of a process notice the same outage at different moments, so what follows
+    within ten seconds belongs to it.
+    """
 
     def __init__(self) -> None:
         self._down: set[str] = set()
+        self._said_at = -_SAME_OUTAGE_SECONDS
+        self._to_end = False
 
     @property
     def any(self) -> bool:
@@ -43,18 +51,23 @@ class Outage:
 
     def lost(self, name: str, error: Exception) -> None:
         """Note a lost connection."""
-        if not self._down:
+        now = time.monotonic()
+        if not self._down and now - self._said_at >= _SAME_OUTAGE_SECONDS:
             logger.warning(
-                "lost the database; claims stop, running jobs go on, reconnecting",
-                extra={"connection": name, "error": str(error)},
+                "lost the database (%s); claims stop, running jobs go on, reconnecting",
+                error,
+                extra={"connection": name},
             )
+            self._said_at = now
+            self._to_end = True
         self._down.add(name)
 
     def back(self, name: str) -> None:
         """Note a working connection."""
         if name in self._down:
             self._down.discard(name)
-            if not self._down:
+            if not self._down and self._to_end:
+                self._to_end = False
                 logger.info("the database is back")
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import psycopg
 import pytest
 from fix_cli import argv, environment
+from fix_wait import eventually
 
 APP = """
 import os, time
@@ -63,14 +64,6 @@ def start(project, database_url):
 @pytest.fixture
 def log(project) -> Callable[[], str]:
     return lambda: (project / "log").read_text()
-
-
-def eventually(check: Callable[[], object], seconds: float = 20) -> object:
-    deadline = time.monotonic() + seconds
-    while not (value := check()):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    return value
 
 
 def states(url: str) -> dict[str, int]:

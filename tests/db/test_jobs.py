@@ -39,7 +39,6 @@ NO_CALLBACK = {
 
 
 def full(put, state: str) -> dict:
-    # A job in a state outside its mask would not hold the key; 255 holds it in all of them.
     return put(**FULL | {"state": state})
 
 
