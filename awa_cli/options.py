@@ -73,7 +73,7 @@ def common_options() -> list[TyperOption]:
         TyperOption(
             param_decls=["--database-url"],
             metavar="URL",
-            help="Database to use, postgresql://… or embedded:.  [env: DATABASE_URL]",
+            help="The database, or embedded:.  [env: DATABASE_URL]",
             expose_value=False,
             callback=_remember("database_url"),
             rich_help_panel=COMMON_PANEL,

@@ -244,7 +244,9 @@ class AsyncPool:
         await self._pool.putconn(conn)
 
     async def close(self) -> None:
-        """Close every connection."""
+        """Close every connection; nothing to do when their event loop has ended before them."""
+        if self.loop.is_closed():
+            return
         await self._pool.close()
         while self._connect.ready:
             await self._connect.ready.pop().close()

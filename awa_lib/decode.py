@@ -2,259 +2,243 @@
 
 from __future__ import annotations
 
+import collections.abc
 import dataclasses
-import sys
 import types
 import typing
-from collections.abc import Callable, Mapping
-from datetime import date, datetime, time, timedelta
-from decimal import Decimal, InvalidOperation
 from enum import Enum
-from functools import cache
-from typing import Any, Final, Literal, Union, get_args, get_origin
-from uuid import UUID
+from typing import TYPE_CHECKING, Any, Final, Literal, Union, get_args, get_origin
 
+from awa_lib.decode_values import (
+    SCALARS,
+    Mismatch,
+    at,
+    decode_array,
+    decode_enum,
+    decode_literal,
+    decode_tuple,
+    or_none,
+    plain,
+    validated,
+    wrong,
+)
 from awa_lib.errors import ValidationError
+from awa_lib.type_hints import filled, hints_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    Decode = Callable[[Any], Any]
 
 __all__ = ["decoder"]
-
-Decode = Callable[[Any, str], Any]
 
 
 def decoder(args_type: Any) -> Callable[[Any], Any]:
     """Return a function from JSON data to an instance of ``args_type``.
 
     A type with ``model_validate`` (pydantic) validates itself.  Dataclasses (nested ones too) and
-    TypedDicts are built by their type hints; a field that is missing, extra or of another type
-    raises ValidationError naming its path.  Any other type gets the plain data.
+    TypedDicts are built by their type hints; a field that is missing, extra (dataclasses only) or
+    of another type raises ValidationError naming its path.  Any other type gets the plain data.
+    Call it where the type is known by name, so that hints naming local types can be resolved.
     """
     validate = getattr(args_type, "model_validate", None)
     if validate is not None:
         return typing.cast("Callable[[Any], Any]", validate)
     if not dataclasses.is_dataclass(args_type) and not typing.is_typeddict(args_type):
-        return lambda value: value
-    decode = _decoder(args_type)
-    return lambda value: decode(value, "args")
+        return plain
+    build = _Builder().decoder(args_type)
 
-
-def _wrong(path: str, expected: str, value: Any) -> ValidationError:
-    return ValidationError(
-        f"{path}: expected {expected}, got {value!r:.80}",
-        why="the stored arguments do not fit the handler's type",
-    )
-
-
-def _plain(value: Any, path: str) -> Any:  # noqa: ARG001 - the shape of every decoder
-    return value
-
-
-def _exact(cls: type, name: str) -> Decode:
-    def decode(value: Any, path: str) -> Any:
-        if type(value) is cls:
-            return value
-        raise _wrong(path, name, value)
-
-    return decode
-
-
-def _float(value: Any, path: str) -> float:
-    if type(value) is float or type(value) is int:
-        return float(value)
-    raise _wrong(path, "float", value)
-
-
-def _parsed(parse: Callable[[Any], Any], name: str) -> Decode:
-    def decode(value: Any, path: str) -> Any:
+    def decode(value: Any) -> Any:
         try:
-            return parse(value)
-        except (ValueError, TypeError, InvalidOperation, AttributeError, OverflowError):
-            raise _wrong(path, name, value) from None
+            return build(value)
+        except Mismatch as error:
+            raise ValidationError(
+                str(error), why="the stored arguments do not fit the handler's type"
+            ) from None
 
     return decode
 
 
-_SCALARS: Final[dict[Any, Decode]] = {
-    Any: _plain,
-    object: _plain,
-    str: _exact(str, "str"),
-    int: _exact(int, "int"),
-    bool: _exact(bool, "bool"),
-    float: _float,
-    type(None): _exact(type(None), "null"),
-    datetime: _parsed(datetime.fromisoformat, "an ISO 8601 date and time"),
-    date: _parsed(date.fromisoformat, "an ISO 8601 date"),
-    time: _parsed(time.fromisoformat, "an ISO 8601 time"),
-    timedelta: _parsed(lambda value: timedelta(seconds=value), "seconds"),
-    UUID: _parsed(UUID, "a UUID"),
-    Decimal: _parsed(lambda v: Decimal(v if isinstance(v, str) else repr(v)), "a decimal"),
+_MISSING: Final = object()
+_JSON_TYPES: Final = frozenset({str, int, float, bool, type(None)})
+_WRAPPERS: Final = frozenset({typing.Annotated, typing.Required, typing.NotRequired, typing.Final})
+# What a declared container is made as.
+_MAKERS: Final[dict[Any, Callable[[Any], Any]]] = {
+    list: list,
+    tuple: tuple,
+    set: set,
+    frozenset: frozenset,
+    collections.abc.Sequence: list,
+    collections.abc.MutableSequence: list,
+    collections.abc.Collection: list,
+    collections.abc.Iterable: list,
+    collections.abc.Set: frozenset,
+    collections.abc.MutableSet: set,
 }
+_MAPPINGS: Final = frozenset({dict, collections.abc.Mapping, collections.abc.MutableMapping})
 
 
-def _decoder(hint: Any) -> Decode:
-    try:
-        return _build(hint)
-    except TypeError:  # an unhashable hint cannot be cached
-        return _plain
+class _Builder:
+    """Builds the decoders of one type and of all it mentions; types may mention themselves."""
 
+    def __init__(self) -> None:
+        self._objects: dict[Any, Decode] = {}
 
-@cache
-def _build(hint: Any) -> Decode:  # noqa: PLR0911 - a table of cases
-    if hint in _SCALARS:
-        return _SCALARS[hint]
-    origin = get_origin(hint)
-    if origin is typing.Annotated or origin in {typing.Required, typing.NotRequired}:
-        return _decoder(get_args(hint)[0])
-    if isinstance(hint, typing.NewType):
-        return _decoder(hint.__supertype__)
-    if origin is Literal:
-        return _literal(get_args(hint))
-    if origin in {Union, types.UnionType}:
-        return _union(get_args(hint))
-    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
-        return _dataclass(hint)
-    if typing.is_typeddict(hint):
-        return _typed_dict(hint)
-    if hasattr(hint, "model_validate"):
-        return lambda value, _path: hint.model_validate(value)
-    if isinstance(hint, type) and issubclass(hint, Enum):
-        return _parsed(hint, f"a {hint.__name__}")
-    return _container(origin or hint, get_args(hint))
+    def decoder(self, hint: Any) -> Decode:
+        """Return the decoder of any type hint; a hint that says nothing lets all pass."""
+        origin, inner = get_origin(hint), get_args(hint)
+        if origin in _WRAPPERS:
+            return self.decoder(inner[0])
+        if isinstance(hint, typing.NewType):
+            return self.decoder(hint.__supertype__)
+        if origin is Literal:
+            return decode_literal(inner)
+        if origin in {Union, types.UnionType}:
+            return self._union(inner)
+        base = origin or hint
+        if not isinstance(base, type):
+            # The alias of a ``type`` statement knows its value; None for all else.
+            alias = getattr(hint, "__value__", None)
+            return plain if alias is None else self.decoder(alias)
+        return SCALARS.get(base) or self._class(hint, base, inner)
 
+    def _class(self, hint: Any, base: type, inner: tuple[Any, ...]) -> Decode:
+        if dataclasses.is_dataclass(base) or typing.is_typeddict(base):
+            return self._object(hint, base, inner)
+        if hasattr(base, "model_validate"):
+            return validated(base.model_validate)
+        if issubclass(base, Enum):
+            return decode_enum(base)
+        return self._container(base, inner)
 
-def _literal(allowed: tuple[Any, ...]) -> Decode:
-    def decode(value: Any, path: str) -> Any:
-        for choice in allowed:
-            if choice == value and type(choice) is type(value):
-                return choice
-        raise _wrong(path, f"one of {allowed}", value)
+    def _container(self, base: Any, inner: tuple[Any, ...]) -> Decode:
+        if base in _MAPPINGS:
+            return self._mapping(*(inner or (str, Any)))
+        if hasattr(base, "_make") and issubclass(base, tuple):
+            return decode_tuple([self.decoder(h) for h in hints_of(base)().values()], base._make)
+        if base is tuple and inner and inner[-1] is not Ellipsis:
+            return decode_tuple([self.decoder(part) for part in inner], tuple)
+        make = _MAKERS.get(base)
+        if make is None:
+            return plain
+        return decode_array(self.decoder(inner[0]) if inner else plain, make)
 
-    return decode
+    def _object(self, hint: Any, base: type, inner: tuple[Any, ...]) -> Decode:
+        """Return the decoder of a dataclass or TypedDict, built at its first value.
 
+        By then it is in the table, where its own fields find it, and a module that names a type
+        before it defines it is complete.
+        """
+        if hint not in self._objects:
+            resolve = hints_of(base)
+            make = self._dataclass if dataclasses.is_dataclass(base) else self._typed_dict
+            built: list[Decode] = []
 
-def _union(choices: tuple[Any, ...]) -> Decode:
-    decoders = [_decoder(choice) for choice in choices]
+            def decode(value: Any) -> Any:
+                if not built:
+                    generic = dict(zip(getattr(base, "__parameters__", ()), inner, strict=False))
+                    hints = {name: filled(h, generic) for name, h in resolve().items()}
+                    built.append(make(base, hints))
+                return built[0](value)
 
-    def decode(value: Any, path: str) -> Any:
-        if value is None and type(None) in choices:
-            return None
-        # A value that already has one of the types is taken as it is; text would otherwise be
-        # parsed by whichever alternative comes first.
-        if type(value) in choices:
-            return value
-        for each in decoders:
-            try:
-                return each(value, path)
-            except ValidationError:
-                continue
-        names = " or ".join(getattr(c, "__name__", str(c)) for c in choices)
-        raise _wrong(path, names, value)
+            self._objects[hint] = decode
+        return self._objects[hint]
 
-    return decode
+    def _dataclass(self, cls: Any, hints: Mapping[str, Any]) -> Decode:
+        fields = dataclasses.fields(cls)
+        rows = [self._row(f, hints.get(f.name, Any)) for f in fields if f.init]
+        computed = [f.name for f in fields if not f.init]
+        label = cls.__name__
 
-
-def _container(base: Any, inner: tuple[Any, ...]) -> Decode:
-    if base is tuple and inner and inner[-1] is not Ellipsis:
-        return _fixed_tuple([_decoder(part) for part in inner])
-    if base in {list, set, frozenset, tuple} or getattr(base, "__name__", "") in _ABSTRACT:
-        make = base if base in {list, set, frozenset, tuple} else _ABSTRACT[base.__name__]
-        each = _decoder(inner[0]) if inner else _plain
-
-        def decode(value: Any, path: str) -> Any:
-            if not isinstance(value, list):
-                raise _wrong(path, "an array", value)
-            return make([each(item, f"{path}[{i}]") for i, item in enumerate(value)])
+        def decode(value: Any) -> Any:
+            if type(value) is not dict:
+                raise wrong(f"an object ({label})", value)
+            given, absent = value, 0
+            for name, json_type, convert, required in rows:
+                item = value.get(name, _MISSING)
+                # Most fields hold JSON's own types: one comparison instead of a call.
+                if type(item) is json_type:
+                    continue
+                if item is not _MISSING:
+                    given = value.copy() if given is value else given
+                    given[name] = at(name, convert, item)
+                elif required:
+                    raise Mismatch(f"missing, {label} needs it", name)
+                else:
+                    absent += 1
+            if len(value) + absent != len(rows):
+                given = _without(given, computed)
+                extra = given.keys() - {row[0] for row in rows}
+                if extra:
+                    raise Mismatch(f"{label} has no such field", min(extra))
+            return cls(**given)
 
         return decode
-    if base is dict or base is Mapping:
-        each_value = _decoder(inner[1]) if inner else _plain
-        each_key = _decoder(inner[0]) if inner else _plain
 
-        def decode_map(value: Any, path: str) -> Any:
-            if not isinstance(value, dict):
-                raise _wrong(path, "an object", value)
+    def _row(self, f: dataclasses.Field[Any], hint: Any) -> tuple[str, type | None, Decode, bool]:
+        required = f.default is f.default_factory is dataclasses.MISSING
+        json_type = hint if isinstance(hint, type) and hint in _JSON_TYPES else None
+        convert = self.decoder(hint)
+        if f.default is None:  # ``x: int = None`` is written often enough
+            convert = or_none(convert)
+        return f.name, json_type, convert, required
+
+    def _typed_dict(self, cls: Any, hints: Mapping[str, Any]) -> Decode:
+        decoders = {name: self.decoder(hint) for name, hint in hints.items()}
+        # Postponed annotations hide NotRequired from Python's own __required_keys__.
+        required = [
+            name
+            for name, hint in hints.items()
+            if get_origin(hint) is not typing.NotRequired
+            and (name in cls.__required_keys__ or get_origin(hint) is typing.Required)
+        ]
+
+        def decode(value: Any) -> Any:
+            if type(value) is not dict:
+                raise wrong(f"an object ({cls.__name__})", value)
+            for name in required:
+                if name not in value:
+                    raise Mismatch(f"missing, {cls.__name__} needs it", name)
             return {
-                each_key(key, f"{path} key"): each_value(item, f"{path}.{key}")
+                key: at(key, decoders[key], item) if key in decoders else item
                 for key, item in value.items()
             }
 
-        return decode_map
-    return _plain
+        return decode
+
+    def _mapping(self, key_hint: Any, value_hint: Any) -> Decode:
+        each_key, each_value = self.decoder(key_hint), self.decoder(value_hint)
+
+        def decode(value: Any) -> Any:
+            if type(value) is not dict:
+                raise wrong("an object", value)
+            return {
+                at(key, each_key, key): at(key, each_value, item) for key, item in value.items()
+            }
+
+        return decode
+
+    def _union(self, choices: tuple[Any, ...]) -> Decode:
+        decoders = [self.decoder(choice) for choice in choices if choice is not type(None)]
+        exact = frozenset(c for c in choices if isinstance(c, type) and c in _JSON_TYPES)
+        if len(decoders) == 1 and type(None) in exact:
+            return or_none(decoders[0])
+        names = " or ".join(getattr(choice, "__name__", str(choice)) for choice in choices)
+
+        def decode(value: Any) -> Any:
+            # Text would otherwise be parsed by whichever alternative takes it.
+            if type(value) in exact:
+                return value
+            for each in decoders:
+                try:
+                    return each(value)
+                except Mismatch:
+                    continue
+            raise wrong(names, value)
+
+        return decode
 
 
-_ABSTRACT: Final[dict[str, Any]] = {"Sequence": list, "Collection": list, "Iterable": list}
-
-
-def _fixed_tuple(parts: list[Decode]) -> Decode:
-    def decode(value: Any, path: str) -> Any:
-        if not isinstance(value, list) or len(value) != len(parts):
-            raise _wrong(path, f"an array of {len(parts)}", value)
-        return tuple(
-            part(item, f"{path}[{i}]")
-            for i, (part, item) in enumerate(zip(parts, value, strict=True))
-        )
-
-    return decode
-
-
-def _hints(cls: Any) -> dict[str, Any]:
-    try:
-        return typing.get_type_hints(cls, include_extras=True)
-    except NameError:
-        # A type defined inside a function: decoders are built where the handler is registered,
-        # most often in that very function, so the callers' names are tried too.
-        names: dict[str, Any] = {}
-        frame: types.FrameType | None = sys._getframe(1)  # noqa: SLF001 - see above
-        while frame is not None:
-            names = {**frame.f_locals, **names}
-            frame = frame.f_back
-        try:
-            return typing.get_type_hints(cls, localns=names, include_extras=True)
-        except NameError:
-            return {}
-
-
-def _dataclass(cls: Any) -> Decode:
-    hints = _hints(cls)
-    fields = {f.name: f for f in dataclasses.fields(cls) if f.init}
-    decoders = [(name, _decoder(hints.get(name, Any))) for name in fields]
-    required = {
-        name
-        for name, f in fields.items()
-        if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
-    }
-    label = cls.__name__
-
-    def decode(value: Any, path: str) -> Any:
-        if not isinstance(value, dict):
-            raise _wrong(path, label, value)
-        given = {}
-        for name, each in decoders:
-            if name in value:
-                given[name] = each(value[name], f"{path}.{name}")
-            elif name in required:
-                raise ValidationError(f"{path}.{name}: missing, {label} needs it")
-        if len(given) != len(value):
-            extra = next(key for key in value if key not in fields)
-            raise ValidationError(f"{path}.{extra}: {label} has no such field")
-        return cls(**given)
-
-    return decode
-
-
-def _typed_dict(cls: Any) -> Decode:
-    hints = _hints(cls)
-    decoders = {name: _decoder(hint) for name, hint in hints.items()}
-    required = cls.__required_keys__
-
-    def decode(value: Any, path: str) -> Any:
-        if not isinstance(value, dict):
-            raise _wrong(path, cls.__name__, value)
-        for name in required:
-            if name not in value:
-                raise ValidationError(f"{path}.{name}: missing, {cls.__name__} needs it")
-        return {
-            key: decoders[key](item, f"{path}.{key}") if key in decoders else item
-            for key, item in value.items()
-        }
-
-    return decode
+def _without(value: dict[str, Any], names: list[str]) -> dict[str, Any]:
+    """Return a copy without fields that were written with the others but are made anew."""
+    return {key: item for key, item in value.items() if key not in names}

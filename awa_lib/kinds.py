@@ -19,14 +19,19 @@ def derive_kind(name: str) -> str:
     """
     out: list[str] = []
     for index, char in enumerate(name):
-        if index and char.isupper():
+        if not char.isupper():
+            out.append(char)
+            continue
+        if index:
             before = name[index - 1]
-            after = name[index + 1] if index + 1 < len(name) else ""
+            after = name[index + 1 : index + 2]
             digit = before.isascii() and before.isdigit()
             if before.islower() or digit or (before.isupper() and after.islower()):
                 out.append("_")
-        out.append(char)
-    return "".join(out).lower()
+        # One letter for one, as published: the whole word's lower() turns a last sigma into
+        # another letter, and U+0130 into two.
+        out.append(char.lower()[0])
+    return "".join(out)
 
 
 def kind_of(args: Any, kind: str | None = None) -> str:

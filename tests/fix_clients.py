@@ -125,4 +125,3 @@ def heard(database_url: str):
             return [(n.channel, n.payload) for n in conn.notifies(timeout=0)]
 
         yield heard
-

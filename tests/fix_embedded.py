@@ -50,7 +50,7 @@ def impatient(monkeypatch) -> None:
 
 
 @pytest.fixture
-def client(place: Path) -> Iterator[Callable[[], subprocess.Popen[str]]]:
+def joining(place: Path) -> Iterator[Callable[[], subprocess.Popen[str]]]:
     """Start a process that joins the server of ``place``."""
     started: list[subprocess.Popen[str]] = []
 

@@ -94,7 +94,7 @@ def url(ctx: typer.Context, data_dir: DataDir = None) -> None:
 @app.command(
     epilog="""
     awa dev psql
-    awa dev psql -- -c 'SELECT state, count(*) FROM awa.jobs GROUP BY state'
+    awa dev psql -- -c 'TABLE awa.schema_version'
     """
 )
 def psql(

@@ -47,11 +47,6 @@ class Account:
                 return directory
         return None
 
-    def may_run(self, program: Path) -> bool:
-        """Say whether this user can reach and execute a program."""
-        way = self.obstacle(program.parent) is None
-        return way and (not self.dropped or self._may(program, stat.S_IXOTH | stat.S_IROTH))
-
     def _may(self, path: Path, bits: int) -> bool:
         found = path.stat()
         shift = 6 if found.st_uid == self.uid else 3 if found.st_gid == self.gid else 0

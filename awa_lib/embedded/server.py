@@ -109,6 +109,8 @@ def acquire(
     with translating(layout):
         cluster.make_directory(layout, account)
         with locks.hold(layout.start_lock, seconds=_LOCK_SECONDS):
+            # Again, because a reset may have come first.
+            cluster.make_directory(layout, account)
             descriptor = locks.share(layout.clients_lock)
             try:
                 _bring_up(layout, account, settings or {})

@@ -24,6 +24,8 @@ from typing import Any, Final
 __all__ = ["is_ready", "listener_pid", "main"]
 
 _TICK_SECONDS: Final = 0.1
+# Until the server is ready: what dies before that is not started again.
+_STARTING_TICK_SECONDS: Final = 0.005
 _STOP_SECONDS: Final = 30.0
 # A server that dies more often than this is broken, not unlucky.
 _RESTARTS: Final = 5
@@ -107,7 +109,7 @@ class Supervisor:
             self._launch()
         idle_since: float | None = None
         while not self._stopping:
-            time.sleep(_TICK_SECONDS)
+            time.sleep(_TICK_SECONDS if self._was_ready else _STARTING_TICK_SECONDS)
             if not self._is_home():
                 self._stop(signal.SIGQUIT)
                 return 0

@@ -108,10 +108,12 @@ FROM (
 WHERE gate.engine = 'canonical'
 
 -- name: copy_available
+-- Jobs that can run now, with reserved ids.  Fires the notify trigger.
 COPY awa.jobs_hot (id, kind, queue, args, priority, max_attempts, run_at, metadata, tags)
 FROM STDIN
 
 -- name: copy_scheduled
+-- Jobs for later, with reserved ids.
 COPY awa.scheduled_jobs (id, kind, queue, args, priority, max_attempts, run_at, metadata, tags)
 FROM STDIN
 

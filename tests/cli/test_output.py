@@ -77,9 +77,10 @@ def test_fit_fills_the_room_and_never_cuts_what_must_stay(columns, room) -> None
 @given(st.text())
 def test_any_text_is_a_duration_or_refused(text) -> None:
     try:
-        assert read_duration(text, "--in") >= timedelta(0)
-    except InvalidInput as error:
-        assert str(error).startswith("--in ")
+        length = read_duration(text, "--in")
+    except InvalidInput:
+        return
+    assert length >= timedelta(0)
 
 
 def test_durations() -> None:

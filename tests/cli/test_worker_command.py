@@ -63,7 +63,7 @@ def start(project, database_url):
 
 @pytest.fixture
 def log(project) -> Callable[[], str]:
-    return lambda: (project / "log").read_text()
+    return (project / "log").read_text
 
 
 def states(url: str) -> dict[str, int]:

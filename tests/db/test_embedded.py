@@ -58,8 +58,8 @@ def test_default_directory_of_root_is_outside_its_home() -> None:
 # --- life
 
 
-def test_processes_that_start_cold_at_once_share_one_server(place, client) -> None:
-    clients = [client() for _ in range(3)]
+def test_processes_that_start_cold_at_once_share_one_server(place, joining) -> None:
+    clients = [joining() for _ in range(3)]
     answers = [told(process) for process in clients]
 
     assert len({answer["pid"] for answer in answers}) == 1
@@ -69,8 +69,8 @@ def test_processes_that_start_cold_at_once_share_one_server(place, client) -> No
     eventually(lambda: is_gone(place))
 
 
-def test_killed_client_leaks_nothing(place, client) -> None:
-    process = client()
+def test_killed_client_leaks_nothing(place, joining) -> None:
+    process = joining()
     told(process)
 
     process.kill()
@@ -79,9 +79,9 @@ def test_killed_client_leaks_nothing(place, client) -> None:
     assert not (place / "pg" / "postmaster.pid").exists()
 
 
-def test_last_one_out_stops_it(place, client, impatient) -> None:
+def test_last_one_out_stops_it(place, joining, impatient) -> None:
     first = acquire(place, settings=FAST)
-    second = client()
+    second = joining()
     pid = told(second)["pid"]
 
     first.release()

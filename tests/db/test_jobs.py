@@ -230,7 +230,9 @@ async def test_retry_failed(client, put, look, by) -> None:
 
 
 async def test_retry_failed_goes_through_pages(client, look) -> None:
-    look("INSERT INTO awa.jobs_hot (kind, state) SELECT 'x', 'failed' FROM generate_series(1, 1203)")
+    look(
+        "INSERT INTO awa.jobs_hot (kind, state) SELECT 'x', 'failed' FROM generate_series(1, 1203)"
+    )
     jobs = await client.retry_failed(kind="x")
 
     assert len({job.id for job in jobs}) == 1203

@@ -1,0 +1,75 @@
+"""Type hints of a class as types, also where Python alone cannot look the names up."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import types
+import typing
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+__all__ = ["filled", "hints_of"]
+
+
+def hints_of(cls: type) -> Callable[[], dict[str, Any]]:
+    """Return a function that gives the hints of a class by field name.
+
+    Names are looked up now, and again when the function is called if some were unknown: a module
+    may name a type before it defines it.  A hint that stays unknown is ``Any``, the others are
+    not lost with it.
+    """
+    try:
+        found = typing.get_type_hints(cls, include_extras=True)
+    except Exception:  # noqa: BLE001 - evaluates text written by others
+        return _resolver(cls)
+    return lambda: found
+
+
+def _resolver(cls: type) -> Callable[[], dict[str, Any]]:
+    local = _local_names(cls)
+    try:
+        found = typing.get_type_hints(cls, localns=local, include_extras=True)
+    except Exception:  # noqa: BLE001 - as above
+        return lambda: _one_by_one(cls, local)
+    return lambda: found
+
+
+def _local_names(cls: type) -> dict[str, Any]:
+    """Return the local names of the running functions that a class was defined in."""
+    names: dict[str, Any] = {}
+    frame: types.FrameType | None = sys._getframe(1)  # noqa: SLF001 - the only way to them
+    while frame is not None:
+        inside = cls.__qualname__.startswith(f"{frame.f_code.co_qualname}.<locals>.")
+        if inside and frame.f_globals.get("__name__") == cls.__module__:
+            names = {**frame.f_locals, **names}
+        frame = frame.f_back
+    return names
+
+
+def _one_by_one(cls: type, local: Mapping[str, Any]) -> dict[str, Any]:
+    hints: dict[str, Any] = {}
+    for owner in reversed(cls.__mro__):
+        module = sys.modules.get(owner.__module__)
+        for name, annotation in inspect.get_annotations(owner).items():
+            alone = types.SimpleNamespace(__annotations__={name: annotation})
+            try:
+                found = typing.get_type_hints(
+                    alone, getattr(module, "__dict__", {}), dict(local), include_extras=True
+                )
+            except Exception:  # noqa: BLE001 - as above
+                found = {name: Any}
+            hints.update(found)
+    return hints
+
+
+def filled(hint: Any, generic: Mapping[Any, Any]) -> Any:
+    """Return a hint with its type variables replaced; those not given become ``Any``."""
+    if isinstance(hint, TypeVar):
+        return generic.get(hint, Any)
+    if isinstance(hint, type):
+        return hint
+    variables = getattr(hint, "__parameters__", ())
+    return hint[tuple(generic.get(v, Any) for v in variables)] if variables else hint
