@@ -82,14 +82,19 @@ class WorkerOptions:
 
     @classmethod
     def build(
-        cls, queues: QueuesArgument | None, declared: Iterable[str], **options: Any
+        cls,
+        queues: QueuesArgument | None,
+        declared: Iterable[str],
+        *,
+        partial: bool = False,
+        **options: Any,
     ) -> WorkerOptions:
         """Check and resolve the arguments of ``start()``.
 
         ``declared`` are the queues of the registered handlers: the default when ``queues`` is
-        None (10 slots each), and required to be among them otherwise.  An option that is None
-        keeps its default.  Raises ValueError or TypeError as published, naming the nearest valid
-        key for an unknown one.
+        None (10 slots each), and required to be among them otherwise unless ``partial``.  An
+        option that is None keeps its default.  Raises ValueError or TypeError as published,
+        naming the nearest valid key for an unknown one.
         """
         known = {f.name: f for f in fields(cls) if f.name != "queues"}
         for key in options:
@@ -106,7 +111,7 @@ class WorkerOptions:
                 )
             queues = [(name, _DEFAULT_WORKERS) for name in dict.fromkeys(declared)]
         parsed = tuple(parse_queue(item, weighted=weighted) for item in queues)
-        _check_queues(parsed, tuple(declared), given.get("global_max_workers"))
+        _check_queues(parsed, () if partial else tuple(declared), given.get("global_max_workers"))
         return cls(queues=parsed, **given)
 
 

@@ -23,7 +23,7 @@ from awa_lib.decode_values import (
     wrong,
 )
 from awa_lib.errors import ValidationError
-from awa_lib.type_hints import filled, hints_of
+from awa_lib.type_hints import filled, hints_of, local_names, loose_hints_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -115,7 +115,8 @@ class _Builder:
         if base in _MAPPINGS:
             return self._mapping(*(inner or (str, Any)))
         if hasattr(base, "_make") and issubclass(base, tuple):
-            return decode_tuple([self.decoder(h) for h in hints_of(base)().values()], base._make)
+            hints = loose_hints_of(base, local_names(base))
+            return decode_tuple([self.decoder(h) for h in hints.values()], base._make)
         if base is tuple and inner and inner[-1] is not Ellipsis:
             return decode_tuple([self.decoder(part) for part in inner], tuple)
         make = _MAKERS.get(base)
@@ -124,24 +125,31 @@ class _Builder:
         return decode_array(self.decoder(inner[0]) if inner else plain, make)
 
     def _object(self, hint: Any, base: type, inner: tuple[Any, ...]) -> Decode:
-        """Return the decoder of a dataclass or TypedDict, built at its first value.
+        """Return the decoder of a dataclass or TypedDict.
 
-        By then it is in the table, where its own fields find it, and a module that names a type
-        before it defines it is complete.
+        It is in the table before it is built, so that its own fields find it.  While a hint names
+        a type that its module has yet to define, building waits for the first value.
         """
-        if hint not in self._objects:
-            resolve = hints_of(base)
+        if hint in self._objects:
+            return self._objects[hint]
+        local = local_names(base)
+        built: list[Decode] = []
+
+        def build(hints: Mapping[str, Any]) -> None:
+            generic = dict(zip(getattr(base, "__parameters__", ()), inner, strict=False))
             make = self._dataclass if dataclasses.is_dataclass(base) else self._typed_dict
-            built: list[Decode] = []
+            built.append(make(base, {name: filled(h, generic) for name, h in hints.items()}))
 
-            def decode(value: Any) -> Any:
-                if not built:
-                    generic = dict(zip(getattr(base, "__parameters__", ()), inner, strict=False))
-                    hints = {name: filled(h, generic) for name, h in resolve().items()}
-                    built.append(make(base, hints))
-                return built[0](value)
+        def decode(value: Any) -> Any:
+            if not built:
+                build(loose_hints_of(base, local))
+            return built[0](value)
 
-            self._objects[hint] = decode
+        self._objects[hint] = decode
+        hints = hints_of(base, local)
+        if hints is not None:
+            build(hints)
+            self._objects[hint] = built[0]
         return self._objects[hint]
 
     def _dataclass(self, cls: Any, hints: Mapping[str, Any]) -> Decode:
@@ -240,5 +248,5 @@ class _Builder:
 
 
 def _without(value: dict[str, Any], names: list[str]) -> dict[str, Any]:
-    """Return a copy without fields that were written with the others but are made anew."""
+    """Return a copy without the named keys: fields that are computed, not given."""
     return {key: item for key, item in value.items() if key not in names}

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal, InvalidOperation
-from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from awa_lib.args import to_json
+from awa_lib.errors import SerializationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from enum import Enum
 
     Decode = Callable[[Any], Any]
 
@@ -47,14 +48,17 @@ class Mismatch(Exception):
 
 
 def wrong(expected: str, value: Any) -> Mismatch:
+    """Return the mismatch of a value that is not what was expected."""
     return Mismatch(f"expected {expected}, got {value!r:.80}")
 
 
 def plain(value: Any) -> Any:
+    """Return the value as it is."""
     return value
 
 
 def at(step: str | int, convert: Decode, value: Any) -> Any:
+    """Decode a value found under a key or index, which a mismatch then names."""
     try:
         return convert(value)
     except Mismatch as error:
@@ -63,6 +67,7 @@ def at(step: str | int, convert: Decode, value: Any) -> Any:
 
 
 def or_none(convert: Decode) -> Decode:
+    """Let null pass as None."""
     return lambda value: None if value is None else convert(value)
 
 
@@ -122,6 +127,8 @@ def _parsed(parse: Callable[[Any], Any], name: str) -> Decode:
 
 
 def validated(validate: Decode) -> Decode:
+    """Let a model validate itself."""
+
     def decode(value: Any) -> Any:
         try:
             return validate(value)
@@ -131,26 +138,40 @@ def validated(validate: Decode) -> Decode:
     return decode
 
 
+def _written(choices: Iterable[Any]) -> list[tuple[Any, Any]]:
+    """Pair choices with their JSON data, without those that have none."""
+    table = []
+    for choice in choices:
+        try:
+            table.append((to_json(choice), choice))
+        except SerializationError:
+            continue
+    return table
+
+
 def decode_literal(allowed: tuple[Any, ...]) -> Decode:
-    table = [(to_json(choice), choice) for choice in allowed]
+    """Return the decoder of a Literal; 1 is neither 1.0 nor True there."""
+    table = _written(allowed)
 
     def decode(value: Any) -> Any:
-        for plain, choice in table:
-            if plain == value and type(plain) is type(value):
+        for written, choice in table:
+            if written == value and type(written) is type(value):
                 return choice
-        raise wrong(f"one of {[plain for plain, _ in table]}", value)
+        raise wrong(f"one of {[written for written, _ in table]}", value)
 
     return decode
 
 
 def decode_enum(cls: type[Enum]) -> Decode:
+    """Return the decoder of an Enum, by the values of its members."""
+
     def decode(value: Any) -> Any:
         try:
             return cls(value)
         except (ValueError, TypeError, KeyError):
             pass
-        for member in cls:  # a member's value may be no JSON type itself
-            if isinstance(value, str | list) and to_json(member.value) == value:
+        for written, member in _written(cls):  # a date or a tuple may be a member's value
+            if isinstance(value, str | list) and written == value:
                 return member
         raise wrong(f"a {cls.__name__}", value)
 
@@ -158,6 +179,8 @@ def decode_enum(cls: type[Enum]) -> Decode:
 
 
 def decode_array(each: Decode, make: Callable[[list[Any]], Any]) -> Decode:
+    """Return the decoder of an array whose items are alike."""
+
     def decode(value: Any) -> Any:
         if type(value) is not list:
             raise wrong("an array", value)
@@ -177,6 +200,8 @@ def decode_array(each: Decode, make: Callable[[list[Any]], Any]) -> Decode:
 
 
 def decode_tuple(parts: list[Decode], make: Callable[[Iterable[Any]], Any]) -> Decode:
+    """Return the decoder of an array with one decoder for each item."""
+
     def decode(value: Any) -> Any:
         if type(value) is not list or len(value) != len(parts):
             raise wrong(f"an array of {len(parts)}", value)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass, field
+import dataclasses
+from dataclasses import dataclass, field
 from typing import Any, Final
 
-from awa_lib.args import to_json
+from awa_lib.args import encode_object, to_json
 from awa_lib.errors import ValidationError
+from awa_lib.unique import canonical_json
 
 __all__ = ["Descriptor"]
 
@@ -30,16 +31,25 @@ class Descriptor:
         """Check the bounds of the columns."""
         for name, most in _LIMITS.items():
             value = getattr(self, name)
-            if value is not None and (not isinstance(value, str) or len(value) > most):
-                raise ValidationError(f"{name} must be text of at most {most} characters")
-        if len(self.tags) > _MOST_TAGS or not all(isinstance(tag, str) for tag in self.tags):
-            raise ValidationError(f"tags must be at most {_MOST_TAGS} texts")
-        to_json(self.extra, "extra")
+            if value is not None:
+                _check_text(name, value, most)
+        if not isinstance(self.tags, list | tuple) or len(self.tags) > _MOST_TAGS:
+            raise ValidationError(f"tags must be a list of at most {_MOST_TAGS}: {self.tags!r}")
+        for i, tag in enumerate(self.tags):
+            _check_text(f"tags[{i}]", tag, None)
+        encode_object(self.extra, name="extra")
 
     @property
     def hash(self) -> str:
         """Hex BLAKE3 of the compact, sorted JSON, as published: equal in every process."""
         from blake3 import blake3  # 1 ms, and only workers need it
 
-        text = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-        return blake3(text.encode()).hexdigest()
+        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return blake3(canonical_json(to_json(fields, "descriptor")).encode()).hexdigest()
+
+
+def _check_text(name: str, value: object, most: int | None) -> None:
+    if not isinstance(value, str) or (most is not None and len(value) > most):
+        bound = "" if most is None else f" of at most {most} characters"
+        raise ValidationError(f"{name} must be text{bound}, got {value!r:.80}")
+    to_json(value, name)

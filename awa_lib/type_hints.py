@@ -9,37 +9,27 @@ import typing
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
-__all__ = ["filled", "hints_of"]
+__all__ = ["filled", "hints_of", "local_names", "loose_hints_of"]
 
 
-def hints_of(cls: type) -> Callable[[], dict[str, Any]]:
-    """Return a function that gives the hints of a class by field name.
+def hints_of(cls: type, local: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the hints of a class by field name; None while some name is unknown.
 
-    Names are looked up now, and again when the function is called if some were unknown: a module
-    may name a type before it defines it.  A hint that stays unknown is ``Any``, the others are
-    not lost with it.
+    A module may name a type before it defines it, so a later call can know more.
     """
     try:
-        found = typing.get_type_hints(cls, include_extras=True)
+        return typing.get_type_hints(cls, localns=dict(local) or None, include_extras=True)
     except Exception:  # noqa: BLE001 - evaluates text written by others
-        return _resolver(cls)
-    return lambda: found
+        return None
 
 
-def _resolver(cls: type) -> Callable[[], dict[str, Any]]:
-    local = _local_names(cls)
-    try:
-        found = typing.get_type_hints(cls, localns=local, include_extras=True)
-    except Exception:  # noqa: BLE001 - as above
-        return lambda: _one_by_one(cls, local)
-    return lambda: found
-
-
-def _local_names(cls: type) -> dict[str, Any]:
+def local_names(cls: type) -> dict[str, Any]:
     """Return the local names of the running functions that a class was defined in."""
     names: dict[str, Any] = {}
+    if "<locals>" not in cls.__qualname__:
+        return names
     frame: types.FrameType | None = sys._getframe(1)  # noqa: SLF001 - the only way to them
     while frame is not None:
         inside = cls.__qualname__.startswith(f"{frame.f_code.co_qualname}.<locals>.")
@@ -49,7 +39,8 @@ def _local_names(cls: type) -> dict[str, Any]:
     return names
 
 
-def _one_by_one(cls: type, local: Mapping[str, Any]) -> dict[str, Any]:
+def loose_hints_of(cls: type, local: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the hints of a class by field name, ``Any`` for each that stays unknown."""
     hints: dict[str, Any] = {}
     for owner in reversed(cls.__mro__):
         module = sys.modules.get(owner.__module__)

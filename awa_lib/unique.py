@@ -44,6 +44,11 @@ class UniqueOptions:
                     hint=f"did you mean {near[0]!r}?" if near else f"valid: {', '.join(known)}",
                 )
         options = cls(**given)
+        for name in ("by_queue", "by_args"):
+            if not isinstance(getattr(options, name), bool):
+                raise ValidationError(
+                    f"{name} must be True or False, got {getattr(options, name)!r}"
+                )
         if options.by_period is not None and not _is_int(options.by_period, 63):
             raise ValidationError(f"by_period must be a 64-bit integer, got {options.by_period!r}")
         if not _is_int(options.states, 8) or not 0 <= options.states <= _ALL_STATES:
@@ -86,7 +91,11 @@ def states_bits(mask: int) -> str:
 
 
 def canonical_json(value: Any) -> str:
-    """Return compact JSON with sorted keys and the published spelling of floats."""
+    """Return compact JSON with sorted keys and the published spelling of floats.
+
+    >>> canonical_json({"b": [1e16, 1e-7, 0.00005], "a": None})
+    '{"a":null,"b":[1e+16,1e-7,0.00005]}'
+    """
     if isinstance(value, dict):
         items = (f"{_string(key)}:{canonical_json(value[key])}" for key in sorted(value))
         return "{" + ",".join(items) + "}"

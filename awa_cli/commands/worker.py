@@ -109,18 +109,20 @@ def _name_database(client: AsyncClient, url: str | None) -> None:
 def _queues(
     client: AsyncClient, pairs: Sequence[tuple[str, int | None]], concurrency: int
 ) -> list[tuple[str, int]]:
-    """Return what to work; every queue a handler was declared for must be among it."""
+    """Return what to work; a queue that no handler was declared for is most likely a typo."""
+    from difflib import get_close_matches
+
     from awa_lib.errors import InvalidInput
 
     declared = client._handlers.queues  # noqa: SLF001 - the published client does not list them
-    chosen = [name for name, _ in pairs]
-    missing = [name for name in declared if name not in chosen]
-    if pairs and missing:
-        raise InvalidInput(
-            f"no --queue for {', '.join(missing)}",
-            why="handlers of this client were declared for it, and their jobs would wait for ever",
-            hint="add " + " ".join(f"--queue {name}" for name in missing),
-        )
+    for name, _ in pairs:
+        if name not in declared:
+            near = get_close_matches(name, declared, n=1)
+            raise InvalidInput(
+                f"no handler was declared for queue {name!r}",
+                why=f"the client's queues are {', '.join(declared)}",
+                hint=f"did you mean --queue {near[0]}?" if near else "choose one of these",
+            )
     names = pairs or [(name, None) for name in declared]
     return [(name, number or concurrency) for name, number in names]
 
@@ -130,7 +132,7 @@ def _run(client: AsyncClient, queues: list[tuple[str, int]], drain_timeout: floa
     from awa_lib.runtime.run import run
 
     try:
-        run(client, queues or None, drain_timeout=drain_timeout)
+        run(client, queues or None, drain_timeout=drain_timeout, partial=True)
     except ValueError as error:
         # How start() refuses its arguments, as published.
         if isinstance(error, InvalidInput):

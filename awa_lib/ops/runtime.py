@@ -93,3 +93,9 @@ def try_lead() -> Op[bool]:
 def step_down() -> Op[None]:
     """Give the leader lock up."""
     yield sql.runtime("step_down")
+
+
+def listening_channels() -> Op[set[str]]:
+    """Return the channels this session really listens to."""
+    rows = yield sql.runtime("listening_channels")
+    return {row[0] for row in rows}

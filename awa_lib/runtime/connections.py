@@ -76,17 +76,19 @@ async def pause(failures: int) -> None:
     await asyncio.sleep(min(0.1 * 2**failures, 5.0) * random.uniform(0.5, 1.0))
 
 
-def _arguments(options: str, extra: str) -> dict[str, Any]:
-    settings = f"-c timezone=UTC -c datestyle=ISO {options} {extra}".strip()
-    return {
-        "autocommit": True,
-        "connect_timeout": _CONNECT_SECONDS,
-        "options": settings,
+def _arguments(dsn: str, options: str) -> dict[str, Any]:
+    """Return what every connection is opened with; settings of the URL come last and win."""
+    given = psycopg.conninfo.conninfo_to_dict(dsn)
+    settings = f"-c timezone=UTC -c datestyle=ISO {options} {given.get('options') or ''}".strip()
+    ours: dict[str, Any] = {
         "application_name": "awa worker",
+        "connect_timeout": _CONNECT_SECONDS,
         "keepalives_idle": 30,
         "keepalives_interval": 10,
         "keepalives_count": 3,
     }
+    kept = {key: value for key, value in ours.items() if key not in given}
+    return {**kept, "autocommit": True, "options": settings}
 
 
 def _refused_options(error: psycopg.Error) -> bool:
@@ -98,7 +100,7 @@ async def connect(
     dsn: str, *, hot: bool = False, extra: str = ""
 ) -> psycopg.AsyncConnection[tuple[Any, ...]]:
     """Open one autocommit connection in UTC.  Raises Unavailable or DatabaseError."""
-    arguments = _arguments(HOT_PLANS if hot else _PLAIN, extra)
+    arguments = _arguments(dsn, f"{HOT_PLANS if hot else _PLAIN} {extra}")
     try:
         try:
             return await psycopg.AsyncConnection.connect(dsn, **arguments)
@@ -113,7 +115,7 @@ async def connect(
 
 def connect_sync(dsn: str) -> psycopg.Connection[tuple[Any, ...]]:
     """Open one blocking autocommit connection in UTC.  Raises Unavailable or DatabaseError."""
-    arguments = _arguments(_PLAIN, "")
+    arguments = _arguments(dsn, _PLAIN)
     try:
         try:
             return psycopg.Connection.connect(dsn, **arguments)

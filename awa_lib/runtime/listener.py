@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 import psycopg
 from psycopg import sql as compose
 
-from awa_lib._drive import translate
+from awa_lib._drive import arun, translate
 from awa_lib.errors import AwaError
+from awa_lib.ops.runtime import listening_channels
 from awa_lib.runtime.connections import connect, pause
 
 if TYPE_CHECKING:
@@ -122,8 +123,7 @@ class Listener:
 
     async def _prove(self, conn: psycopg.AsyncConnection[Any]) -> None:
         async with asyncio.timeout(_PROOF_TIMEOUT):
-            cursor = await conn.execute("SELECT pg_listening_channels()")
-            heard = {row[0] for row in await cursor.fetchall()}
+            heard = await arun(conn, listening_channels())
         deaf = set(self._channels) - heard
         if deaf and deaf != set(self._channels) - self._heard:
             logger.warning(

@@ -84,11 +84,18 @@ class Worker:
         if self._runtime is not None:
             raise AwaError(f"{verb}() must be called before start()")
 
-    async def start(self, queues: QueuesArgument | None = None, **options: Any) -> None:
+    async def start(
+        self,
+        queues: QueuesArgument | None = None,
+        *,
+        partial: bool = False,
+        **options: Any,
+    ) -> None:
         """Start working; returns once every loop runs.
 
         ``queues`` are (name, max_workers) tuples or dicts; None means every queue that a handler
-        was registered for, 10 slots each.  Options are the fields of ``WorkerOptions``.
+        was registered for, 10 slots each.  With ``partial`` some of those may be left out, for
+        fleets split by queue.  Options are the fields of ``WorkerOptions``.
         Raises AwaError (no handlers, already running, unknown descriptor), ValueError or TypeError
         (bad options), SchemaNotMigrated or SchemaUnsupported, Unavailable.
         """
@@ -96,7 +103,7 @@ class Worker:
             raise AwaError("worker runtime is already running")
         if not self._handlers:
             raise AwaError("register at least one worker before starting the runtime")
-        resolved = WorkerOptions.build(queues, self._handlers.queues, **options)
+        resolved = WorkerOptions.build(queues, self._handlers.queues, partial=partial, **options)
         names = {queue.name for queue in resolved.queues}
         for queue in self._queue_descriptors:
             if queue not in names:

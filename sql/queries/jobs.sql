@@ -108,11 +108,13 @@ FROM (
 WHERE gate.engine = 'canonical'
 
 -- name: copy_available
+-- COPY of jobs that may run now; fires the notify trigger once.
 -- Jobs that can run now, with reserved ids.  Fires the notify trigger.
 COPY awa.jobs_hot (id, kind, queue, args, priority, max_attempts, run_at, metadata, tags)
 FROM STDIN
 
 -- name: copy_scheduled
+-- COPY of jobs that run later.
 -- Jobs for later, with reserved ids.
 COPY awa.scheduled_jobs (id, kind, queue, args, priority, max_attempts, run_at, metadata, tags)
 FROM STDIN

@@ -75,3 +75,7 @@ SELECT pg_try_advisory_lock(4708303813012965710) AS leads
 -- name: step_down
 -- Give the lock up.
 SELECT pg_advisory_unlock(4708303813012965710) AS released
+
+-- name: listening_channels
+-- What this session really listens to; behind a transaction pooler it is nothing.
+SELECT pg_listening_channels() AS channel

@@ -126,15 +126,15 @@ def test_a_module_without_its_url_gets_the_ways_to_give_one(process, project) ->
     assert "do: set DATABASE_URL, or pass --database-url" in ran.err
 
 
-def test_every_declared_queue_must_be_worked(process, project) -> None:
+def test_a_queue_nobody_handles_is_a_typo(process, project) -> None:
     ran = process(
-        "worker", "myapp.jobs:client", "--queue", "other", url="postgresql://localhost/x",
+        "worker", "myapp.jobs:client", "--queue", "emial", url="postgresql://localhost/x",
         cwd=project,
     )  # fmt: skip
 
     assert ran.status == 2
-    assert "error: no --queue for email" in ran.err
-    assert "do: add --queue email" in ran.err
+    assert "error: no handler was declared for queue 'emial'" in ran.err
+    assert "do: did you mean --queue email?" in ran.err
 
 
 @pytest.mark.parametrize(
