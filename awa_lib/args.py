@@ -92,7 +92,7 @@ def _quick_orjson(value: Any) -> str | None:
     except (TypeError, ValueError, RecursionError):
         return None
     # NaN becomes null there, so a null is a reason to look again.
-    if "null" in text or "\\u0000" in text or "e308" in text:
+    if "null" in text or "\\u0000" in text or "e308" in text or "e+308" in text:
         return _quick_json(value)
     if text.count("{") + text.count("[") > _DEEPEST:
         return text if _is_sound(value, 0) else None

@@ -14,9 +14,7 @@ from awa_lib.errors import SerializationError, ValidationError
 def test_hash_golden() -> None:
     full = Descriptor(display_name="Default Q", tags=["x"], extra={"b": 1, "a": [1, 2]})
 
-    assert (
-        Descriptor().hash == "98814589427c8cd1487aad76a869406c82a4e9f81d96b635df78745848e09443"
-    )
+    assert Descriptor().hash == "98814589427c8cd1487aad76a869406c82a4e9f81d96b635df78745848e09443"
     assert full.hash == "eb6b157f97748877b53efa4e6d94d080a87dc8b0b8aca4a637fca306dccd76a5"
 
 

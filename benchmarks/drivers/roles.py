@@ -1,0 +1,120 @@
+"""What every driver can be told to do; runs in each queue's own environment, stdlib only.
+
+A driver is a class with coroutines setup, open, insert(i, t), insert_batch(numbers), close and
+work(concurrency, ready).  Its handlers call ``note(t)``.  Roles print one JSON line.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import resource
+import signal
+import sys
+import time
+
+URL = os.environ["BENCH_URL"]
+handled = 0
+latencies: list[float] = []
+
+
+def note(t: float) -> None:
+    """Count a job; ``t`` is the wall clock at its enqueue, or 0."""
+    global handled
+    handled += 1
+    if t:
+        latencies.append(time.time() - t)
+
+
+def say(**fields: object) -> None:
+    print(json.dumps(fields), flush=True)
+
+
+def cpu() -> float:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+async def work(driver, concurrency: int) -> None:
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    started = 0.0
+
+    def ready() -> None:
+        nonlocal started
+        started = cpu()
+        say(ready=time.time())
+
+    working = asyncio.create_task(driver.work(concurrency, ready))
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    if not stop.is_set():
+        working.result()
+        raise SystemExit("the worker ended by itself")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    say(
+        cpu_seconds=round(cpu() - started, 3), handled=handled, latencies=latencies,
+        rss_mib=round(peak, 1),
+    )  # fmt: skip
+    os._exit(0)  # what follows is not measured
+
+
+async def produce(driver, role: str, count: float, batch: float) -> None:
+    await driver.open()
+    begin = time.perf_counter()
+    done = 0
+    if role == "single":
+        for i in range(int(count)):
+            await driver.insert(i, 0.0)
+        done = int(count)
+    elif role == "bulk":
+        for start in range(0, int(count), int(batch)):
+            await driver.insert_batch(range(start, min(start + int(batch), int(count))))
+        done = int(count)
+    elif role == "steady":
+        while time.perf_counter() - begin < count:
+            await driver.insert_batch(range(done, done + int(batch)))
+            done += int(batch)
+    elif role == "paced":
+        due = time.time()
+        for i in range(int(count)):
+            due += batch
+            await asyncio.sleep(max(0.0, due - time.time()))
+            await driver.insert(i, time.time())
+        done = int(count)
+    say(jobs=done, seconds=time.perf_counter() - begin)
+    await driver.close()
+
+
+async def play(driver, role: str, *arguments: str) -> None:
+    if role == "setup":
+        await driver.setup()
+    elif role == "work":
+        await work(driver, int(arguments[0]))
+    else:
+        await produce(driver, role, float(arguments[0]), float(arguments[1]))
+
+
+def main(driver_class) -> None:
+    logging.disable(logging.INFO)
+    import uvloop
+
+    if os.environ.get("BENCH_PROFILE") and sys.argv[1] == "work":
+        import cProfile
+
+        profile = cProfile.Profile()
+        profile.enable()
+        leave = os._exit
+
+        def report(code: int) -> None:
+            import pstats
+
+            profile.disable()
+            pstats.Stats(profile, stream=sys.stderr).sort_stats("tottime").print_stats(30)
+            sys.stderr.flush()
+            leave(code)
+
+        os._exit = report
+    uvloop.run(play(driver_class(), *sys.argv[1:]))

@@ -1,0 +1,159 @@
+"""What is measured.  Every measure runs one peer on a fresh database and returns plain figures."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+
+from benchmarks.peers import Peer
+
+DRIVERS = Path(__file__).resolve().parent / "drivers"
+# A drain that takes longer is cut off; its rate is what was done by then.
+LONGEST_DRAIN = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How much of everything."""
+
+    drain_jobs: int = 20_000
+    bulk_jobs: int = 50_000
+    single_jobs: int = 2_000
+    paced_jobs: int = 300
+    pace_seconds: float = 0.02
+    steady_seconds: float = 12.0
+    batch: int = 1_000
+    steady_batch: int = 500
+    concurrency: int | None = None
+
+
+def _environment(peer: Peer, url: str) -> dict[str, str]:
+    return {**os.environ, **peer.environment, "BENCH_URL": url, "PYTHONPATH": str(DRIVERS)}
+
+
+def play(peer: Peer, url: str, *role: object) -> dict:
+    """Run one role to its end; return what it said."""
+    done = subprocess.run(
+        [peer.python, str(DRIVERS / peer.driver), *map(str, role)],
+        env=_environment(peer, url),
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    if done.returncode:
+        raise RuntimeError(f"{peer.name} {role[0]} failed:\n{done.stderr[-2000:]}")
+    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
+    return json.loads(lines[-1]) if lines else {}
+
+
+class Worker:
+    """A worker process of a peer."""
+
+    def __init__(self, peer: Peer, url: str, concurrency: int) -> None:
+        self._errors = tempfile.TemporaryFile("w+")
+        self.process = subprocess.Popen(
+            [peer.python, str(DRIVERS / peer.driver), "work", str(concurrency)],
+            env=_environment(peer, url), stdout=subprocess.PIPE, stderr=self._errors, text=True,
+        )  # fmt: skip
+        line = ""
+        while not line.startswith('{"ready"'):
+            line = self.process.stdout.readline()
+            if not line:
+                raise RuntimeError(f"{peer.name}'s worker did not start:\n{self.errors()}")
+        self.ready = json.loads(line)["ready"]
+
+    def errors(self) -> str:
+        self._errors.seek(0)
+        return self._errors.read()
+
+    def stop(self) -> dict:
+        self.process.send_signal(signal.SIGTERM)
+        out, _ = self.process.communicate(timeout=30)
+        if "BENCH_PROFILE" in os.environ:
+            print(self.errors())
+        return json.loads([line for line in out.splitlines() if line.startswith("{")][-1])
+
+
+def _count(conn: psycopg.Connection, peer: Peer) -> int:
+    return int(conn.execute(peer.done).fetchone()[0])
+
+
+def drain(peer: Peer, url: str, sizes: Sizes) -> dict:
+    """Work off a queue of no-op jobs; the clock runs from the worker's start to the last commit."""
+    jobs = peer.drain_jobs or sizes.drain_jobs
+    play(peer, url, "bulk", jobs, sizes.batch)
+    with psycopg.connect(url, autocommit=True) as conn:
+        conn.execute("VACUUM ANALYZE")
+        conn.execute("CHECKPOINT")
+        worker = Worker(peer, url, sizes.concurrency or peer.concurrency)
+        done, now = 0, worker.ready
+        while done < jobs and now - worker.ready < LONGEST_DRAIN:
+            time.sleep(0.02)
+            done, now = _count(conn, peer), time.time()
+    told = worker.stop()
+    seconds = now - worker.ready
+    return {
+        "jobs": done,
+        "jobs_per_second": round(done / seconds),
+        "worker_cpu_seconds_per_10k": round(told["cpu_seconds"] * 10_000 / max(1, done), 3),
+        "worker_rss_mib": told["rss_mib"],
+    }
+
+
+def enqueue(peer: Peer, url: str, sizes: Sizes) -> dict:
+    """Insert one job a commit, then 1,000 a commit, from one producer."""
+    single = play(peer, url, "single", sizes.single_jobs, 0)
+    bulk = play(peer, url, "bulk", peer.bulk_jobs or sizes.bulk_jobs, sizes.batch)
+    return {
+        "single_jobs_per_second": round(single["jobs"] / single["seconds"]),
+        "bulk_jobs_per_second": round(bulk["jobs"] / bulk["seconds"]),
+    }
+
+
+def latency(peer: Peer, url: str, sizes: Sizes) -> dict:
+    """Wall clock from just before an enqueue to the start of its handler, on an idle worker."""
+    worker = Worker(peer, url, sizes.concurrency or peer.concurrency)
+    time.sleep(2)
+    play(peer, url, "paced", sizes.paced_jobs, sizes.pace_seconds)
+    time.sleep(1)
+    found = sorted(seconds * 1000 for seconds in worker.stop()["latencies"])
+    return {
+        "jobs": len(found),
+        **{f"p{p}_ms": round(found[min(len(found) - 1, len(found) * p // 100)], 2)
+           for p in (50, 95, 99)},
+    }  # fmt: skip
+
+
+def steady(peer: Peer, url: str, sizes: Sizes) -> dict:
+    """Work while a producer inserts as fast as it can, on the same processors."""
+    worker = Worker(peer, url, sizes.concurrency or peer.concurrency)
+    time.sleep(1)
+    begin = time.time()
+    producer = play(peer, url, "steady", sizes.steady_seconds, sizes.steady_batch)
+    with psycopg.connect(url, autocommit=True) as conn:
+        done = _count(conn, peer)
+    seconds = time.time() - begin
+    worker.stop()
+    return {
+        "jobs_per_second": round(done / seconds),
+        "enqueued_per_second": round(producer["jobs"] / producer["seconds"]),
+        "backlog": producer["jobs"] - done,
+    }
+
+
+MEASURES = {"drain": drain, "enqueue": enqueue, "latency": latency, "steady": steady}
+# The figure that tells who is best, and whether more of it is better.
+HEADLINES = {
+    "drain": ("jobs_per_second", True),
+    "enqueue": ("bulk_jobs_per_second", True),
+    "latency": ("p50_ms", False),
+    "steady": ("jobs_per_second", True),
+}

@@ -1,0 +1,59 @@
+"""A private PostgreSQL for one benchmark run, with the settings every queue is measured on."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+
+from awa_lib.embedded import Server, acquire, reset
+
+# Durable, with room for checkpoints; the rest is PostgreSQL's default.
+SETTINGS = {
+    "fsync": "on",
+    "synchronous_commit": "on",
+    "shared_buffers": "512MB",
+    "max_connections": "200",
+    "max_wal_size": "4GB",
+}
+
+
+@contextmanager
+def private_server() -> Iterator[Server]:
+    """Start a server in a directory of its own on disk, and delete it afterwards."""
+    base = Path(tempfile.mkdtemp(prefix="awa-bench-"))
+    base.chmod(0o711)
+    try:
+        with acquire(base / "pg", settings=SETTINGS) as server:
+            yield server
+        reset(base / "pg")
+    finally:
+        shutil.rmtree(base, ignore_errors=True)
+
+
+def fresh(server: Server, name: str) -> str:
+    """Make an empty database and write everything pending to disk; return its URL."""
+    with psycopg.connect(server.url_of("postgres"), autocommit=True) as conn:
+        conn.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+        conn.execute(f'CREATE DATABASE "{name}"')
+        conn.execute("CHECKPOINT")
+    return server.url_of(name)
+
+
+def facts(server: Server) -> dict[str, object]:
+    """Return what machine and server the figures belong to."""
+    with psycopg.connect(server.url_of("postgres"), autocommit=True) as conn:
+        (version,) = conn.execute("SHOW server_version").fetchone()
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {
+        "cpus": os.cpu_count(),
+        "memory_gib": round(memory / 2**30),
+        "python": ".".join(map(str, __import__("sys").version_info[:3])),
+        "postgres": version,
+        "settings": SETTINGS,
+    }
