@@ -261,8 +261,8 @@ def _seconds(value: timedelta) -> float | str:
             return seconds
     except OverflowError:
         pass
-    whole = value // timedelta(seconds=1)
-    return f"{whole}.{(value - timedelta(seconds=whole)).microseconds:06d}"
+    whole, rest = divmod(abs(value // timedelta(microseconds=1)), 1_000_000)
+    return f"{'-' if seconds < 0 else ''}{whole}.{rest:06d}"
 
 
 _SCALARS: Final[dict[type, Callable[[Any], Any]]] = {

@@ -6,7 +6,7 @@ import json
 import math
 import sys
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
@@ -28,10 +28,10 @@ WRITERS = [args._quick_json] + ([] if _json.orjson is None else [args._quick_orj
 @pytest.fixture(autouse=True, params=WRITERS, ids=lambda writer: writer.__name__[7:])
 def writer(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[[Any], str | None]]:
+) -> Callable[[Any], str | None]:
     """Every test runs with and without orjson."""
     monkeypatch.setattr(args, "_quick", request.param)
-    yield request.param
+    return request.param
 
 
 class Color(Enum):
@@ -47,7 +47,7 @@ class Word(StrEnum):
     YES = "yes"
 
 
-class Mixed(str, Enum):
+class Mixed(str, Enum):  # noqa: UP042 - the old style, whose str() differs
     KEY = "key"
 
 
@@ -95,8 +95,9 @@ CASES: list[tuple[Any, Any]] = [
     (time(3, 4), "03:04:00"),
     (timedelta(minutes=1, microseconds=1), 60.000001),
     (timedelta(days=-1), -86400.0),
+    (timedelta(days=-99421, microseconds=1), "-8589974399.999999"),
     (timedelta.max, "86399999999999.999999"),
-    (timedelta.min, "-86399999913600.000000"),
+    (timedelta.min, -86399999913600.0),
     (UUID(int=7), "00000000-0000-0000-0000-000000000007"),
     (Decimal("1.10"), "1.10"),
     (Color.RED, "red"),
@@ -129,7 +130,11 @@ CASES: list[tuple[Any, Any]] = [
 ]
 
 
-@pytest.mark.parametrize(("value", "data"), CASES, ids=lambda case: f"{case!r:.30}")
+@pytest.mark.parametrize(
+    ("value", "data"),
+    CASES,
+    ids=[f"{i}-{type(value).__name__}" for i, (value, _) in enumerate(CASES)],
+)
 def test_value_is_written(value: Any, data: Any) -> None:
     expected = json.dumps({"v": data})
 
@@ -199,7 +204,7 @@ BAD: list[tuple[Any, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("value", "message"), BAD, ids=lambda case: f"{case!r:.30}"[:30])
+@pytest.mark.parametrize(("value", "message"), BAD, ids=[message for _, message in BAD])
 def test_unreadable_value_is_refused_with_its_path(value: Any, message: str) -> None:
     with pytest.raises(SerializationError) as caught:
         encode({"ok": 1, "v": value})

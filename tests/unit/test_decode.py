@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum, Flag, IntEnum, StrEnum
@@ -115,14 +115,14 @@ class Everything:
     access: Access
     customer: Customer
     maybe: Customer | None
-    old_style: Optional[int]
+    old_style: Optional[int]  # noqa: UP045 - many programs hold it
     ids: set[int]
     frozen: frozenset[Color]
     prices: list[Decimal]
     pair: tuple[int, date]
     row: tuple[UUID, ...]
     by_name: dict[str, Customer]
-    choice: Literal["a", 1, True, None]
+    choice: Literal["a", 1, True, None]  # noqa: PYI061 - taken as well
     either: date | datetime | int
     user: UserId
     noted: Annotated[Decimal, ["unhashable"]]
@@ -150,11 +150,15 @@ texts = st.text(st.characters(exclude_characters="\x00", exclude_categories=("Cs
 ints = st.integers(-(2**63), 2**64 - 1)
 floats = st.floats(-1.7e308, 1.7e308)
 decimals = st.decimals(allow_nan=False, allow_infinity=False)
-moments = st.datetimes(timezones=st.none() | st.just(UTC))
+# ISO 8601 has no place for fold, which tells the two 2:30s of an autumn night apart.
+moments = st.datetimes(timezones=st.none() | st.just(UTC)).map(
+    lambda moment: moment.replace(fold=0)
+)
+clocks = st.times().map(lambda clock: clock.replace(fold=0))
 customers = st.builds(Customer, ints, texts)
 HINTS: dict[Any, Any] = {
     "n": ints, "x": floats, "flag": st.booleans(), "text": texts, "nothing": st.none(),
-    "at": moments, "day": st.dates(), "clock": st.times(), "span": st.timedeltas(),
+    "at": moments, "day": st.dates(), "clock": clocks, "span": st.timedeltas(),
     "id": st.uuids(), "price": decimals, "color": st.sampled_from(Color),
     "level": st.sampled_from(Level), "word": st.sampled_from(Word),
     "access": st.sampled_from([Access.READ, Access.READ | Access.WRITE, Access(0)]),
@@ -174,13 +178,29 @@ HINTS: dict[Any, Any] = {
 }  # fmt: skip
 
 
-@settings(deadline=None)  # the machine may be busy with other tests
-@given(st.builds(Everything, **HINTS))
-def test_typed_args_survive_the_round_trip(value: Everything) -> None:
+PLAIN = Everything(
+    n=1, x=1.5, flag=True, text="x", nothing=None, at=datetime(2024, 1, 2, 3, tzinfo=UTC),
+    day=date(2024, 1, 2), clock=time(3, 4), span=timedelta(1), id=UUID(int=1),
+    price=Decimal("1.10"), color=Color.PAIR, level=Level.HIGH, word=Word.YES, access=Access.WRITE,
+    customer=Customer(1, "x"), maybe=None, old_style=2, ids={1}, frozen=frozenset(),
+    prices=[Decimal(1)], pair=(1, date(2024, 1, 2)), row=(UUID(int=2),), by_name={},
+    choice=None, either=3, user=UserId(4), noted=Decimal(2), point=Point(1, date(2024, 1, 2)),
+    window={"start": datetime(2024, 1, 2)}, loose={"n": 5}, names=["x"], table={},
+    box=Box(date(2024, 1, 2)), anything=None,
+)  # fmt: skip
+
+
+# One field at a time is drawn wildly: 36 wild ones at once take a second an example to shrink.
+@settings(deadline=None, max_examples=400)
+@given(st.sampled_from(sorted(HINTS)).flatmap(lambda name: st.tuples(st.just(name), HINTS[name])))
+def test_typed_args_survive_the_round_trip(drawn: tuple[str, Any]) -> None:
+    value = replace(PLAIN, **dict([drawn]))
+
     again = back(value)
 
     assert again == value
-    assert repr(again) == repr(value)
+    if drawn[0] not in {"ids", "frozen", "loose"}:  # equal sets may print in another order
+        assert repr(again) == repr(value)
 
 
 def test_type_that_mentions_itself_and_a_later_one() -> None:

@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from awa_lib import _json, args
@@ -28,6 +28,7 @@ def same(a: Any, b: Any) -> bool:
     return repr(a) == repr(b)
 
 
+@settings(deadline=None)
 @given(plain)
 @example(2**64)
 @example(-(2**63) - 1)
@@ -73,6 +74,7 @@ def test_dumps_refuses(bad: Any) -> None:
 
 
 @needs_orjson
+@settings(deadline=None)
 @given(st.dictionaries(texts, plain, max_size=5))
 @example({"a": None, "b": 1.5})
 @example({"a": "\x00"})

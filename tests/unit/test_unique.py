@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from awa_lib.errors import ValidationError
@@ -56,6 +56,7 @@ def test_canonical_text(value: Any, text: str) -> None:
     assert canonical_json(value) == text
 
 
+@settings(deadline=None)
 @given(plain)
 def test_canonical_text_holds_the_same_value(value: Any) -> None:
     assert repr(json.loads(canonical_json(value))) == repr(in_order(value))
@@ -67,6 +68,7 @@ def in_order(value: Any) -> Any:
     return [in_order(item) for item in value] if isinstance(value, list) else value
 
 
+@settings(deadline=None)
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_float_notation(value: float) -> None:
     """Fixed from 1e-5 to 1e16, an exponent with a sign and without padding elsewhere."""
