@@ -12,7 +12,7 @@ from awa_lib._json import loads
 from awa_lib.args import encode, encode_object
 from awa_lib.errors import ValidationError
 from awa_lib.kinds import kind_of
-from awa_lib.models import Job
+from awa_lib.models import Job, JobState
 from awa_lib.unique import UniqueOptions, states_bits, unique_key
 
 if TYPE_CHECKING:
@@ -79,16 +79,16 @@ class NewJobs:
             "unique_states_each": pgtext.repeated_array(self.unique_states, count),
         }
 
-    def jobs(self, rows: Iterable[tuple[int, str, datetime, datetime]]) -> list[Job]:
-        """Build the jobs from what was sent and (id, state, run_at, created_at) of each."""
+    def jobs(self, ids: Sequence[int], now: datetime) -> list[Job]:
+        """Build the jobs from what was sent, their ids and the database's time of the insert."""
+        run_at = self.run_at or now
+        state = JobState.Scheduled if run_at > now else JobState.Available
         return [
             Job(
                 job_id, kind, self.queue, state, self.priority, 0, self.max_attempts, 0, args,
-                self.metadata, self.tags.copy(), None, None, run_at, created_at,
+                self.metadata, self.tags.copy(), None, None, run_at, now,
             )
-            for (job_id, state, run_at, created_at), kind, args in zip(
-                rows, self.kinds, self.args, strict=True
-            )
+            for job_id, kind, args in zip(ids, self.kinds, self.args, strict=True)
         ]  # fmt: skip
 
     def copy_text(self, ids: Sequence[int], run_at: datetime) -> Iterator[str]:
