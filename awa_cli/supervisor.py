@@ -15,16 +15,16 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from awa_cli.errors import ExitCode
 from awa_cli.output import say
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from types import FrameType
 
-__all__ = ["Supervisor", "stop_with_parent"]
+__all__ = ["Supervisor", "start_child", "stop_with_parent"]
 
 _PIPE: Final = "AWA_SUPERVISOR_PIPE"
 _TICK_SECONDS: Final = 0.2
@@ -121,12 +121,7 @@ class Supervisor:
 
     def _start(self, slot: _Slot) -> None:
         slot.started = time.monotonic()
-        slot.process = subprocess.Popen(  # noqa: S603 - our own command line
-            self._argv,
-            env={**os.environ, _PIPE: str(self._read_end)},
-            pass_fds=[self._read_end],
-            start_new_session=True,
-        )
+        slot.process = start_child(self._argv, self._read_end)
         if self._signals:
             # The signal came while this child was being born.
             slot.process.send_signal(signal.SIGTERM)
@@ -170,6 +165,19 @@ def _snapshot(root: Path) -> dict[str, float]:
                 except FileNotFoundError:
                     continue
     return found
+
+
+def start_child(
+    argv: Sequence[str], pipe: int, *, env: Mapping[str, str] | None = None, errors: Any = None
+) -> subprocess.Popen[bytes]:
+    """Start a child in a process group of its own, holding the read end of our pipe."""
+    return subprocess.Popen(  # noqa: S603 - our own command line
+        argv,
+        env={**os.environ, **(env or {}), _PIPE: str(pipe)},
+        pass_fds=[pipe],
+        start_new_session=True,
+        stderr=errors,
+    )
 
 
 def stop_with_parent() -> None:

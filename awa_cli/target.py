@@ -105,7 +105,7 @@ def describe(url: str) -> Target:
 def connect(ctx: typer.Context, *, changing: bool = False) -> Iterator[psycopg.Connection[Any]]:
     """Open the one connection of a command; say which database it is when it will change it."""
     target = find_target(ctx)
-    with _served(target) as url:
+    with served(target) as url:
         if changing:
             say(f"database: {target.label}")
         conn = dial(target, url)
@@ -123,7 +123,7 @@ def open_session(ctx: typer.Context, *, changing: bool = False) -> Iterator[Sess
 
 
 @contextmanager
-def _served(target: Target) -> Iterator[str]:
+def served(target: Target) -> Iterator[str]:
     """Give the URL of a server: an embedded one is started first, and kept while in use."""
     if not target.url.startswith("embedded:"):
         yield target.url

@@ -1,0 +1,1 @@
+"""``awa demo``: every file of a tree becomes a job, and one worker is killed on purpose."""

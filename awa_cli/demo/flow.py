@@ -1,0 +1,264 @@
+"""The course of the demo: enqueue, watch, kill a worker half-way, wait for the end."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import time
+import uuid
+from collections import defaultdict
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Final, Self
+
+from awa_cli.demo import jobs, tables
+from awa_cli.supervisor import start_child
+from awa_lib.client import Client
+from awa_lib.errors import AwaError
+from awa_lib.models import TERMINAL_STATES, JobState
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable, Sequence
+
+    from awa_cli.demo.tables import Found
+
+__all__ = ["Demo", "Moment"]
+
+_WORKERS: Final = 2
+_CHUNK: Final = 500
+_LARGE_BYTES: Final = 100_000
+_TICK_SECONDS: Final = 0.1
+_KILL_AT_PERCENT: Final = 45
+_DUE_SECONDS: Final = 3.0
+_LONGEST_SECONDS: Final = 300.0
+_ENDED: Final = frozenset(str(state) for state in TERMINAL_STATES)
+_URGENT: Final = frozenset({"Python", "C", "SQL"})
+
+
+@dataclass(slots=True)
+class Moment:
+    """What the screen shows."""
+
+    elapsed: float = 0.0
+    jobs: int = 0
+    states: dict[str, int] = field(default_factory=dict)
+    rate: float = 0.0
+    survey_percent: int = 0
+    survey_message: str = ""
+    events: list[tuple[float, str]] = field(default_factory=list)
+
+    @property
+    def ended(self) -> int:
+        """Return how many jobs have ended."""
+        return sum(count for state, count in self.states.items() if state in _ENDED)
+
+
+class _Workers:
+    """The worker processes; they end when this process does, however it does."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._pipe = os.pipe()
+        self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed in stop
+        self._running: dict[int, subprocess.Popen[bytes]] = {}
+
+    def start(self) -> None:
+        """Start one more."""
+        child = start_child(
+            [sys.executable, "-m", "awa_cli.demo.worker"],
+            self._pipe[0],
+            env={"DATABASE_URL": self._url},
+            errors=self._errors,
+        )
+        self._running[child.pid] = child
+
+    def kill(self, pid: int) -> bool:
+        """Kill one of them without warning; return False when it is none of ours."""
+        child = self._running.pop(pid, None)
+        if child is None:
+            return False
+        child.kill()
+        child.wait()
+        return True
+
+    def check(self) -> None:
+        """Raise AwaError when one has ended by itself."""
+        for pid, child in self._running.items():
+            if child.poll() is not None:
+                self._errors.seek(0)
+                told = self._errors.read().decode(errors="replace").strip().splitlines()
+                raise AwaError(
+                    f"worker {pid} ended with status {child.returncode}",
+                    why=told[-1] if told else "it left no message",
+                    hint="run awa demo again; if it happens again, look at awa dev status",
+                )
+
+    def stop(self) -> None:
+        """Let them drain, then make sure."""
+        for child in self._running.values():
+            child.terminate()
+        for child in self._running.values():
+            try:
+                child.wait(timeout=5)
+            except TimeoutError:
+                child.kill()
+            except Exception:  # noqa: BLE001 - subprocess.TimeoutExpired, or a second Ctrl-C
+                child.kill()
+                child.wait()
+        self._errors.close()
+        for end in self._pipe:
+            os.close(end)
+
+
+class Demo:
+    """One run.  Use as a context manager: leaving it ends the workers."""
+
+    def __init__(self, url: str, root: str, show: Callable[[Moment], None]) -> None:
+        self.run_id = str(uuid.uuid4())
+        self.after = 0
+        self._root = root
+        self._show = show
+        self._client = Client(url, max_connections=2)
+        self._workers = _Workers(url)
+        self._folder = tempfile.TemporaryDirectory(prefix="awa-demo-")
+        self._locked = Path(self._folder.name) / "locked.txt"
+        self._began = time.monotonic()
+        self._moment = Moment()
+        self._ids: dict[str, int] = {}
+        self._killed_at: float | None = None
+
+    def __enter__(self) -> Self:
+        """Migrate, put leftovers of an earlier run aside, start the workers."""
+        self._client.migrate()
+        for queue in jobs.QUEUES:
+            self._client.drain_queue(queue)
+        self.after = self._client._run(tables.prepare())  # noqa: SLF001 - ops of our own tables
+        for _ in range(_WORKERS):
+            self._workers.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the workers; jobs that did not run stay in the queue."""
+        try:
+            self._workers.stop()
+        finally:
+            self._client.close()
+            self._folder.cleanup()
+
+    def work(self) -> Found:
+        """Enqueue everything, watch until all has ended, return what was found."""
+        paths = jobs.walk(self._root)
+        self._moment.jobs = len(paths) + 3
+        self._tell(f"enqueueing {len(paths):,} files in transactions of {_CHUNK}")
+        self._enqueue_single()
+        for start in range(0, len(paths), _CHUNK):
+            self._enqueue_files(start, paths[start : start + _CHUNK])
+            self._look()
+        self._tell("all jobs are enqueued")
+        while self._moment.ended < self._moment.jobs:
+            if time.monotonic() - self._began > _LONGEST_SECONDS:
+                raise AwaError(
+                    f"the demo did not end within {_LONGEST_SECONDS:.0f} s",
+                    why=f"{self._moment.jobs - self._moment.ended} jobs have not ended",
+                    hint="give it a smaller tree: awa demo PATH",
+                )
+            self._workers.check()
+            self._look()
+            time.sleep(_TICK_SECONDS)
+        return self._client._run(  # noqa: SLF001 - see __enter__
+            tables.found(self.run_id, self.after, jobs.QUEUES)
+        )
+
+    @property
+    def elapsed(self) -> float:
+        """Return the seconds since the start."""
+        return time.monotonic() - self._began
+
+    def _enqueue_single(self) -> None:
+        insert = self._client.insert
+        survey = insert(jobs.SurveyTree(self.run_id, self._root), queue=jobs.LARGE, priority=1)
+        locked = jobs.ReadLocked(self.run_id, str(self._locked))
+        self._ids = {
+            "survey": survey.id,
+            "locked": insert(locked, queue=jobs.LARGE, max_attempts=5).id,
+        }
+        due = datetime.now(UTC) + timedelta(seconds=_DUE_SECONDS)
+        insert(jobs.Announce(self.run_id, due), queue=jobs.FILES, priority=1, run_at=due)
+
+    def _enqueue_files(self, start: int, paths: Sequence[str]) -> None:
+        """Write the app's rows and their jobs in one transaction: both, or neither."""
+        stored = [tables.store_path(path) for path in paths]
+        groups: dict[tuple[str, int], list[jobs.MeasureFile]] = defaultdict(list)
+        for offset, path in enumerate(paths):
+            job = jobs.MeasureFile(self.run_id, start + offset, stored[offset])
+            groups[_place(path)].append(job)
+        with self._client.transaction() as tx:
+            tx._run(tables.add_files(self.run_id, start, stored))  # noqa: SLF001 - see __enter__
+            for (queue, priority), found in groups.items():
+                tx.insert_many(found, queue=queue, priority=priority, max_attempts=2)
+
+    def _look(self) -> None:
+        moment, run = self._moment, self._client._run  # noqa: SLF001 - see __enter__
+        before, then = moment.ended, moment.elapsed
+        moment.states = run(tables.states(self.after, jobs.QUEUES))
+        moment.elapsed = self.elapsed
+        seconds = max(moment.elapsed - then, 1e-3)
+        # A moving average over about a second.
+        share = min(1.0, seconds)
+        moment.rate += share * ((moment.ended - before) / seconds - moment.rate)
+        self._look_at_survey()
+        self._look_at_locked()
+        self._show(moment)
+
+    def _look_at_survey(self) -> None:
+        if self._ids.get("survey") is None:
+            return
+        job = self._client.get_job(self._ids["survey"])
+        if job.state == JobState.Completed:
+            self._moment.survey_percent, self._moment.survey_message = 100, "done"
+            self._ids.pop("survey")
+            self._tell("the checkpointed job is done")
+            return
+        progress = job.progress or {}
+        self._moment.survey_percent = progress.get("percent", 0)
+        self._moment.survey_message = progress.get("message", "")
+        pid = progress.get("metadata", {}).get("pid")
+        running = job.state == JobState.Running
+        if self._killed_at is None:
+            ripe = running and self._moment.survey_percent >= _KILL_AT_PERCENT
+            if ripe and pid and self._workers.kill(pid):
+                self._killed_at = self.elapsed
+                self._tell(f"kill -9 of worker {pid}, at {self._moment.survey_percent}% of its job")
+                self._workers.start()
+        elif running and job.attempt > 1 and not self._ids.get("resumed"):
+            self._ids["resumed"] = 1
+            gap = self.elapsed - self._killed_at
+            self._tell(
+                f"another worker goes on at {self._moment.survey_percent}%, {gap:.1f} s later"
+            )
+
+    def _look_at_locked(self) -> None:
+        if self._ids.get("locked") is None or self._locked.exists():
+            return
+        if self._client.get_job(self._ids["locked"]).errors:
+            self._locked.write_text("now it can be read\n", encoding="utf-8")
+            self._tell("a file could not be read; it can be now, and its job is retried")
+
+    def _tell(self, text: str) -> None:
+        self._moment.events.append((self.elapsed, text))
+        self._moment.elapsed = self.elapsed
+        self._show(self._moment)
+
+
+def _place(path: str) -> tuple[str, int]:
+    """Return the queue and the priority of a file."""
+    size = 0
+    with suppress(OSError):
+        size = Path(path).stat().st_size
+    if size > _LARGE_BYTES:
+        return jobs.LARGE, 3
+    return jobs.FILES, 2 if jobs.language_of(path) in _URGENT else 3

@@ -1,0 +1,91 @@
+"""The table at the end of the demo, and what to type next."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.console import Console, RenderableType
+
+    from awa_cli.demo.tables import Found
+
+__all__ = ["print_report"]
+
+
+def print_report(console: Console, found: Found, root: str, elapsed: float, url: str) -> None:
+    """Print what the database says was found and done."""
+    from rich.columns import Columns
+
+    console.print(Columns([_facts(found, elapsed), _languages(found)], padding=(0, 4)))
+    console.print(f"[dim]tree: {root}[/]", soft_wrap=True, highlight=False)
+    console.print("\n[bold]next[/]", highlight=False)
+    named = f"awa --database-url {shlex.quote(url)}"
+    for command, why in (
+        (f"{named} queue stats", "the two queues"),
+        (f"{named} job list --state failed", "what failed, if anything"),
+        (f"{named} job dump ID", "everything about one job"),
+        ("awa dev up", "keep this Postgres running"),
+    ):
+        console.print(f"  {command}  [dim]# {why}[/]", soft_wrap=True, highlight=False)
+
+
+def size(count: int) -> str:
+    """Return bytes for people.
+
+    >>> size(999), size(249_420_252)
+    ('999 B', '249.4 MB')
+    """
+    value, unit = float(count), "B"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if value < 1000:  # noqa: PLR2004 - decimal units
+            break
+        value, unit = value / 1000, larger
+    return f"{count} B" if unit == "B" else f"{value:.1f} {unit}"
+
+
+def _facts(found: Found, elapsed: float) -> RenderableType:
+    from rich.table import Table
+
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold")
+    table.add_column(justify="right", no_wrap=True)
+    for name, value in _rows(found, elapsed):
+        table.add_row(name, value)
+    return table
+
+
+def _rows(found: Found, elapsed: float) -> Iterator[tuple[str, str]]:
+    files, jobs = found.files, found.jobs
+    yield "files", f"{files.files:,}"
+    yield "lines", f"{files.lines:,}"
+    yield "bytes", f"{files.bytes:,} ({size(files.bytes)})"
+    if found.largest:
+        name = str(found.largest["path"]).rsplit("/", 1)[-1]
+        yield "largest", f"{name[:24]} ({size(found.largest['bytes'])})"
+    yield "duplicates", f"{found.duplicates['extra']:,} in {found.duplicates['groups']:,} groups"
+    if files.unreadable:
+        yield "unreadable", f"[red]{files.unreadable:,}[/]"
+    yield "jobs run", f"{jobs.completed:,} completed, {jobs.failed:,} failed"
+    yield "retried", f"{jobs.retried:,}"
+    yield "rescued", f"{jobs.rescued:,} from the killed worker"
+    if found.survey:
+        yield "long job", f"went on at {found.survey['resumed_at_percent']}%"
+    if found.announce:
+        yield "scheduled", f"{found.announce['late_seconds']:.2f} s after its time"
+    yield "took", f"{elapsed:.1f} s"
+
+
+def _languages(found: Found) -> RenderableType:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("language", no_wrap=True)
+    for name in ("files", "lines", "size"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in found.languages:
+        table.add_row(row.language[:18], f"{row.files:,}", f"{row.lines:,}", size(row.bytes))
+    return table
