@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Final, Self
 
 from awa_cli.output import say
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["LiveScreen", "PlainScreen"]
 
 _EVENTS: Final = 6
-_BAR: Final = 40
+_BAR: Final = 32
 _PLAIN_SECONDS: Final = 2.0
 # State, its sign and its colour; the sign is what remains without colours.
 _STATES: Final = (
@@ -109,7 +108,7 @@ class LiveScreen:
 
         share = moment.ended / moment.jobs if moment.jobs else 0.0
         line = Text("jobs      ")
-        line.append_text(_bar(share, "green"))
+        line.append_text(self._bar(share, "green"))
         line.append(f" {moment.ended:>6,} / {moment.jobs:,}", style="bold")
         line.append(f"   {moment.rate:,.0f}/s", style="cyan")
         return line
@@ -132,9 +131,16 @@ class LiveScreen:
         from rich.text import Text
 
         line = Text("long job  ")
-        line.append_text(_bar(moment.survey_percent / 100, "blue"))
+        line.append_text(self._bar(moment.survey_percent / 100, "blue"))
         line.append(f" {moment.survey_percent:>3}%  {moment.survey_message}")
         return line
+
+    def _bar(self, share: float, color: str) -> Text:
+        from rich.text import Text
+
+        full = round(max(0.0, min(1.0, share)) * _BAR)
+        on, off = ("━", "─") if self._console.encoding.startswith("utf") else ("#", "-")
+        return Text(on * full, style=color) + Text(off * (_BAR - full), style="bright_black")
 
     def _events(self, moment: Moment) -> list[RenderableType]:
         from rich.text import Text
@@ -145,12 +151,3 @@ class LiveScreen:
             for at, text in recent
         ]
         return [*lines, *[Text("")] * (_EVENTS - len(lines))]
-
-
-def _bar(share: float, color: str) -> Text:
-    from rich.text import Text
-
-    full = round(max(0.0, min(1.0, share)) * _BAR)
-    plain = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
-    on, off = ("#", "-") if plain else ("━", "━")
-    return Text(on * full, style=color) + Text(off * (_BAR - full), style="bright_black")

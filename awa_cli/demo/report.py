@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -14,19 +14,23 @@ if TYPE_CHECKING:
 
 __all__ = ["print_report"]
 
+# From here on the languages have room for their sizes.
+_WIDE: Final = 96
+
 
 def print_report(console: Console, found: Found, root: str, elapsed: float, url: str) -> None:
     """Print what the database says was found and done."""
     from rich.columns import Columns
 
-    console.print(Columns([_facts(found, elapsed), _languages(found)], padding=(0, 4)))
+    wide = console.width >= _WIDE
+    console.print(Columns([_facts(found, elapsed), _languages(found, wide=wide)], padding=(0, 3)))
     console.print(f"[dim]tree: {root}[/]", soft_wrap=True, highlight=False)
     console.print("\n[bold]next[/]", highlight=False)
     named = f"awa --database-url {shlex.quote(url)}"
     for command, why in (
         (f"{named} queue stats", "the two queues"),
-        (f"{named} job list --state failed", "what failed, if anything"),
-        (f"{named} job dump ID", "everything about one job"),
+        (f"{named} job list --state failed", "what failed"),
+        (f"{named} job dump ID", "one job, whole"),
         ("awa dev up", "keep this Postgres running"),
     ):
         console.print(f"  {command}  [dim]# {why}[/]", soft_wrap=True, highlight=False)
@@ -51,7 +55,7 @@ def _facts(found: Found, elapsed: float) -> RenderableType:
 
     table = Table.grid(padding=(0, 2))
     table.add_column(style="bold")
-    table.add_column(justify="right", no_wrap=True)
+    table.add_column(no_wrap=True)
     for name, value in _rows(found, elapsed):
         table.add_row(name, value)
     return table
@@ -61,16 +65,16 @@ def _rows(found: Found, elapsed: float) -> Iterator[tuple[str, str]]:
     files, jobs = found.files, found.jobs
     yield "files", f"{files.files:,}"
     yield "lines", f"{files.lines:,}"
-    yield "bytes", f"{files.bytes:,} ({size(files.bytes)})"
+    yield "bytes", f"{size(files.bytes)} ({files.bytes:,})"
     if found.largest:
         name = str(found.largest["path"]).rsplit("/", 1)[-1]
-        yield "largest", f"{name[:24]} ({size(found.largest['bytes'])})"
+        yield "largest", f"{name[:18]} ({size(found.largest['bytes'])})"
     yield "duplicates", f"{found.duplicates['extra']:,} in {found.duplicates['groups']:,} groups"
     if files.unreadable:
         yield "unreadable", f"[red]{files.unreadable:,}[/]"
     yield "jobs run", f"{jobs.completed:,} completed, {jobs.failed:,} failed"
     yield "retried", f"{jobs.retried:,}"
-    yield "rescued", f"{jobs.rescued:,} from the killed worker"
+    yield "rescued", f"{jobs.rescued:,} from the dead worker"
     if found.survey:
         yield "long job", f"went on at {found.survey['resumed_at_percent']}%"
     if found.announce:
@@ -78,14 +82,15 @@ def _rows(found: Found, elapsed: float) -> Iterator[tuple[str, str]]:
     yield "took", f"{elapsed:.1f} s"
 
 
-def _languages(found: Found) -> RenderableType:
+def _languages(found: Found, *, wide: bool) -> RenderableType:
     from rich import box
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("language", no_wrap=True)
-    for name in ("files", "lines", "size"):
+    for name in ("files", "lines", "size") if wide else ("files", "lines"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in found.languages:
-        table.add_row(row.language[:18], f"{row.files:,}", f"{row.lines:,}", size(row.bytes))
+        cells = [row.language[:15], f"{row.files:,}", f"{row.lines:,}", size(row.bytes)]
+        table.add_row(*cells[: len(table.columns)])
     return table
