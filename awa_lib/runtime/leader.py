@@ -24,7 +24,8 @@ __all__ = ["Leader"]
 
 logger = logging.getLogger(__name__)
 
-_CHECK_SECONDS: Final = 30.0
+# The lock's connection is checked every third election: 30 s by default, as published.
+_CHECK_EVERY: Final = 3
 
 
 class Leader:
@@ -92,7 +93,7 @@ class Leader:
         await self._term.start()
         try:
             while not self._stop.is_set():
-                await self._wait(_CHECK_SECONDS)
+                await self._wait(_CHECK_EVERY * self._options.leader_election_interval_ms / 1000)
                 await self._lock.run(ping() if not self._stop.is_set() else ops.step_down())
         finally:
             term, self._term = self._term, None

@@ -1,0 +1,248 @@
+"""What the leader does to rows: guards, columns, and rows that cannot be changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import psycopg
+import pytest
+from fix_worker import Rows
+
+from awa_lib._drive import run
+from awa_lib.ops import maintenance as ops
+
+CALLBACK = "callback_id, callback_timeout_at, callback_filter, callback_on_complete"
+
+
+@pytest.fixture
+def conn(database_url: str) -> Iterator[psycopg.Connection]:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture
+def put(rows: Rows) -> Callable[..., int]:
+    """Insert a job as it might stand in the table; values are SQL."""
+
+    def insert(**columns: str) -> int:
+        columns = {"kind": "'k'", **columns}
+        names, values = ", ".join(columns), ", ".join(columns.values())
+        return rows.one(
+            f"INSERT INTO awa.jobs ({names}) VALUES ({values}) RETURNING id"
+        )["id"]
+
+    return insert
+
+
+def now(rows: Rows) -> Any:
+    return rows.one("SELECT now() AS now")["now"]
+
+
+@pytest.mark.parametrize("state", ["scheduled", "retryable"])
+def test_promotion_moves_due_jobs_and_keeps_their_history(
+    conn, rows: Rows, put, state: str
+) -> None:
+    due = put(
+        state=f"'{state}'", run_at="now() - interval '1 s'", attempt="2", run_lease="3",
+        errors="ARRAY['{\"error\": \"x\", \"attempt\": 2, \"at\": \"t\"}'::jsonb]",
+        progress="'{\"percent\": 4}'", metadata="'{\"a\": 1}'", priority="3", tags="'{t}'",
+        finalized_at="now()", heartbeat_at="now()", deadline_at="now()",
+        callback_id="gen_random_uuid()", callback_filter="'true'",
+    )  # fmt: skip
+    later = put(state=f"'{state}'", run_at="now() + interval '1 hour'")
+    before = rows.job(due)
+
+    promoted = run(conn, ops.promote(f"promote_{state}"))
+
+    row = rows.job(due)
+    changed = {key for key in row if row[key] != before[key]}
+    assert promoted == 1
+    assert row["state"] == "available"
+    assert (now(rows) - row["run_at"]).total_seconds() < 5
+    assert changed == {
+        "state", "run_at", "heartbeat_at", "deadline_at", "callback_id", "callback_filter",
+    }  # fmt: skip
+    assert rows.job(later)["state"] == state
+
+
+def test_promotion_wakes_workers_once_a_queue(conn, put, database_url: str) -> None:
+    for _ in range(3):
+        put(state="'scheduled'", run_at="now() - interval '1 s'", queue="'email'")
+    with psycopg.connect(database_url, autocommit=True) as ears:
+        ears.execute('LISTEN "awa:email"')
+        run(conn, ops.promote("promote_scheduled"))
+        heard = list(ears.notifies(timeout=5, stop_after=1))
+        heard += list(ears.notifies(timeout=0.2))
+
+    assert [n.channel for n in heard] == ["awa:email"]
+
+
+def test_one_conflicting_row_does_not_stop_promotion(conn, rows: Rows, put) -> None:
+    """Its key was taken while it waited: it is parked with the reason, the others run."""
+    key = "'\\x01'::bytea"
+    put(unique_key=key, unique_states="'01000000'")
+    bad = put(
+        state="'retryable'", run_at="now() - interval '1 s'", unique_key=key,
+        unique_states="'01000000'",
+    )  # fmt: skip
+    good = [put(state="'retryable'", run_at="now() - interval '1 s'") for _ in range(5)]
+
+    first = run(conn, ops.promote("promote_retryable"))
+    again = run(conn, ops.promote("promote_retryable"))
+    rows.conn.execute("UPDATE awa.scheduled_jobs SET run_at = now() - interval '1 s'")
+    run(conn, ops.promote("promote_retryable"))
+
+    row = rows.job(bad)
+    assert (first, again) == (5, 0)
+    assert {rows.job(i)["state"] for i in good} == {"available"}
+    assert row["state"] == "retryable"
+    assert 50 < (row["run_at"] - now(rows)).total_seconds() <= 60
+    (entry,) = row["errors"]
+    assert "unique key" in entry["error"]
+
+
+def test_a_queue_name_too_long_for_a_channel_is_promoted_too(conn, rows: Rows, put) -> None:
+    long = put(state="'scheduled'", run_at="now() - interval '1 s'", queue=f"'{'q' * 70}'")
+    other = put(state="'scheduled'", run_at="now() - interval '1 s'")
+
+    assert run(conn, ops.promote("promote_scheduled")) == 2
+    assert {rows.job(i)["state"] for i in (long, other)} == {"available"}
+
+
+@pytest.mark.parametrize("cause", ["heartbeat", "deadline", "callback"])
+@pytest.mark.parametrize("attempt", [2, 3])
+def test_rescue(conn, rows: Rows, put, cause: str, attempt: int) -> None:
+    """With attempts left a job runs again; on its last one it ends failed."""
+    stale = {
+        "heartbeat": {"state": "'running'", "heartbeat_at": "now() - interval '91 s'"},
+        "deadline": {"state": "'running'", "heartbeat_at": "now()",
+                     "deadline_at": "now() - interval '1 s'"},
+        "callback": {"state": "'waiting_external'",
+                     "callback_timeout_at": "now() - interval '1 s'"},
+    }[cause]  # fmt: skip
+    alive = {
+        "heartbeat": {"state": "'running'", "heartbeat_at": "now() - interval '80 s'"},
+        "deadline": {"state": "'running'", "heartbeat_at": "now()",
+                     "deadline_at": "now() + interval '1 s'"},
+        "callback": {"state": "'waiting_external'"},
+    }[cause]  # fmt: skip
+    common = {
+        "attempt": str(attempt), "max_attempts": "3", "run_lease": "5",
+        "progress": "'{\"percent\": 9}'", "callback_id": "gen_random_uuid()",
+        "run_at": "now() - interval '1 min'", "attempted_at": "now()",
+    }  # fmt: skip
+    victim = put(**common, **stale)
+    common["callback_id"] = "gen_random_uuid()"
+    spared = put(**common, **alive)
+    before, untouched = rows.job(victim), rows.job(spared)
+
+    op = {
+        "heartbeat": lambda: ops.rescue_stale(90),
+        "deadline": ops.rescue_deadline,
+        "callback": ops.rescue_callbacks,
+    }[cause]
+    rescued = run(conn, op())
+
+    row, state = rows.job(victim), "retryable" if attempt < 3 else "failed"
+    assert rescued == [ops.Rescued(victim, "k", "default", 5, state)]
+    assert row["state"] == state
+    assert row["finalized_at"] is not None
+    assert row["heartbeat_at"] is row["deadline_at"] is row["callback_id"] is None
+    assert row["callback_timeout_at"] is None
+    assert (row["attempt"], row["run_lease"]) == (attempt, 5)
+    assert row["progress"] == {"percent": 9}
+    (entry,) = row["errors"]
+    assert entry["attempt"] == attempt
+    assert entry["at"].endswith("+00:00")
+    assert entry["error"] == {
+        "heartbeat": "heartbeat stale: worker presumed dead",
+        "deadline": "hard deadline exceeded",
+        "callback": "callback timed out",
+    }[cause]
+    delay = (row["run_at"] - row["finalized_at"]).total_seconds()
+    if attempt == 3 or cause == "heartbeat":
+        assert row["run_at"] == before["run_at"]
+    else:
+        assert 4 <= delay <= 5
+    assert rows.job(spared) == untouched
+
+
+def test_rescue_of_a_job_whose_key_was_taken_ends_it(conn, rows: Rows, put) -> None:
+    """The retry cannot hold the key, so the job fails with the reason; the others are rescued."""
+    key, mask = "'\\x02'::bytea", "'00001000'"
+    put(state="'retryable'", run_at="now() + interval '1 hour'", unique_key=key, unique_states=mask)
+    stale = {"state": "'running'", "heartbeat_at": "now() - interval '91 s'", "attempt": "1"}
+    bad = put(**stale, unique_key=key, unique_states=mask)
+    good = [put(**stale) for _ in range(3)]
+
+    rescued = run(conn, ops.rescue_stale(90))
+
+    assert {r.id: r.state for r in rescued} == {bad: "failed"} | dict.fromkeys(good, "retryable")
+    assert "unique key" in rows.job(bad)["errors"][0]["error"]
+
+
+def test_rescue_leaves_rows_that_others_hold(conn, rows: Rows, put, database_url: str) -> None:
+    stale = {"state": "'running'", "heartbeat_at": "now() - interval '91 s'", "attempt": "1"}
+    held, free = put(**stale), put(**stale)
+    with psycopg.connect(database_url) as other:
+        other.execute("SELECT 1 FROM awa.jobs_hot WHERE id = %s FOR UPDATE", (held,))
+
+        assert [r.id for r in run(conn, ops.rescue_stale(90))] == [free]
+
+
+def test_a_row_without_heartbeat_is_never_presumed_dead(conn, put) -> None:
+    put(state="'running'")
+
+    assert run(conn, ops.rescue_stale(0)) == []
+
+
+def test_aging_raises_priority_a_level_and_remembers_the_first(conn, rows: Rows, put) -> None:
+    old = put(priority="4", run_at="now() - interval '61 s'")
+    top = put(priority="1", run_at="now() - interval '61 s'")
+    young = put(priority="4", run_at="now() - interval '10 s'")
+
+    counts = [run(conn, ops.age(60)), run(conn, ops.age(60))]
+
+    assert counts == [1, 1]
+    assert rows.job(old)["priority"] == 2
+    assert rows.job(old)["metadata"] == {"_awa_original_priority": 4}
+    assert (rows.job(top)["priority"], rows.job(young)["priority"]) == (1, 4)
+
+
+def test_retention_deletes_the_oldest_ended_jobs_by_queue(conn, rows: Rows, put) -> None:
+    def ended(state: str, hours: int, queue: str = "a") -> int:
+        return put(
+            state=f"'{state}'", finalized_at=f"now() - interval '{hours} hours'",
+            queue=f"'{queue}'",
+        )  # fmt: skip
+
+    gone = [ended("completed", 25), ended("failed", 73), ended("cancelled", 73)]
+    kept = [ended("completed", 23), ended("failed", 71), ended("completed", 25, "own"), put()]
+
+    deleted = run(conn, ops.delete_finished(24 * 3600, 72 * 3600, 100, None, ["own"]))
+    own = run(conn, ops.delete_finished(24 * 3600, 72 * 3600, 100, "own"))
+
+    assert (deleted, own) == (3, 1)
+    left = {row["id"] for row in rows.all("SELECT id FROM awa.jobs")}
+    assert left == set(kept) - {kept[2]}
+    assert not left & set(gone)
+
+
+def test_retention_is_bounded(conn, rows: Rows, put) -> None:
+    for _ in range(5):
+        put(state="'completed'", finalized_at="now() - interval '25 hours'")
+
+    assert run(conn, ops.delete_finished(24 * 3600, 72 * 3600, 2)) == 2
+
+
+def test_counters_are_exact_after_a_recount(conn, rows: Rows, put) -> None:
+    for state in ("available", "running", "failed", "scheduled", "scheduled"):
+        put(state=f"'{state}'", queue="'c'")
+
+    run(conn, ops.recount())
+
+    row = rows.one("SELECT * FROM awa.queue_state_counts WHERE queue = 'c'")
+    assert {key: row[key] for key in ("available", "running", "failed", "scheduled")} == {
+        "available": 1, "running": 1, "failed": 1, "scheduled": 2,
+    }  # fmt: skip
