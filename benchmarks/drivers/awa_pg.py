@@ -33,9 +33,7 @@ class Driver:
         await self.client.insert(Noop(i, t), queue="q")
 
     async def insert_batch(self, numbers: range) -> None:
-        insert = (
-            self.client.enqueue_many_copy if QUEUE_STORAGE else self.client.insert_many_copy
-        )
+        insert = self.client.enqueue_many_copy if QUEUE_STORAGE else self.client.insert_many_copy
         await insert([Noop(i) for i in numbers], queue="q")
 
     async def close(self) -> None:

@@ -20,7 +20,6 @@ pytestmark = pytest.mark.chaos
 WORKER = f"""
 import asyncio, os
 from dataclasses import dataclass
-import psycopg
 import awa_lib as awa
 
 @dataclass
@@ -28,7 +27,6 @@ class Tick:
     n: int
 
 client = awa.AsyncClient(os.environ["DATABASE_URL"])
-ledger = None
 
 @client.task(Tick)
 async def tick(job):
@@ -152,19 +150,15 @@ client = awa.AsyncClient(os.environ["DATABASE_URL"])
 async def stubborn(job):
     while not job.is_cancelled():
         await asyncio.sleep(0.01)
-    open(os.environ["DATABASE_URL"].split("?")[0].replace("/", "_") + ".draining", "w").close()
+    job.set_progress(99)
+    await job.flush_progress()
     await asyncio.sleep(600)
 
 awa.run(client, [("default", 1)], drain_timeout=600)
 """
     with awa.Client(database_url) as client:
         job = client.insert({}, kind="stubborn")
-        process = spawn_worker(
-            source.replace(
-                'open(os.environ["DATABASE_URL"].split("?")[0].replace("/", "_") + ".draining", "w").close()',
-                "job.set_progress(99); await job.flush_progress()",
-            )
-        )
+        process = spawn_worker(source)
         eventually(lambda: rows.job(job.id)["state"] == "running", timeout=30)
         process.send_signal(signal.SIGTERM)
         eventually(lambda: (rows.job(job.id)["progress"] or {}).get("percent") == 99, timeout=30)

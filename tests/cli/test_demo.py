@@ -109,9 +109,11 @@ def test_ctrl_c_leaves_nothing_broken(scratch: Path, tree: Path, after: str) -> 
 
         def rescued() -> bool:
             with psycopg.connect(server.url, autocommit=True) as conn:
-                return bool(conn.execute(
-                    "SELECT 1 FROM awa.jobs WHERE errors[1] ->> 'error' LIKE 'heartbeat stale%%'"
-                ).fetchone())
+                return bool(
+                    conn.execute(
+                        "SELECT 1 FROM awa.jobs WHERE errors[1] ->> 'error' LIKE 'heartbeat stale%%'"
+                    ).fetchone()
+                )
 
         if after == "tables":
             eventually(lambda: workers() > 2, timeout=30)

@@ -28,9 +28,7 @@ def put(rows: Rows) -> Callable[..., int]:
     def insert(**columns: str) -> int:
         columns = {"kind": "'k'", **columns}
         names, values = ", ".join(columns), ", ".join(columns.values())
-        return rows.one(
-            f"INSERT INTO awa.jobs ({names}) VALUES ({values}) RETURNING id"
-        )["id"]
+        return rows.one(f"INSERT INTO awa.jobs ({names}) VALUES ({values}) RETURNING id")["id"]
 
     return insert
 
@@ -155,11 +153,14 @@ def test_rescue(conn, rows: Rows, put, cause: str, attempt: int) -> None:
     (entry,) = row["errors"]
     assert entry["attempt"] == attempt
     assert entry["at"].endswith("+00:00")
-    assert entry["error"] == {
-        "heartbeat": "heartbeat stale: worker presumed dead",
-        "deadline": "hard deadline exceeded",
-        "callback": "callback timed out",
-    }[cause]
+    assert (
+        entry["error"]
+        == {
+            "heartbeat": "heartbeat stale: worker presumed dead",
+            "deadline": "hard deadline exceeded",
+            "callback": "callback timed out",
+        }[cause]
+    )
     delay = (row["run_at"] - row["finalized_at"]).total_seconds()
     if attempt == 3 or cause == "heartbeat":
         assert row["run_at"] == before["run_at"]

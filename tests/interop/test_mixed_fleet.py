@@ -160,8 +160,10 @@ async def test_retries_of_both_are_promoted_by_whoever_leads(
         seen.append(job.attempt)
         return awa.RetryAfter(0.1) if job.attempt == 1 else None
 
-    await aeventually(lambda: any(i["leader"] for i in rows.all(
-        "SELECT leader FROM awa.runtime_instances")), timeout=30)
+    await aeventually(
+        lambda: any(i["leader"] for i in rows.all("SELECT leader FROM awa.runtime_instances")),
+        timeout=30,
+    )
     async with working(aclient, ("ours", 2)):
         job = await aclient.insert(Noop(), queue="ours")
         await aeventually(lambda: rows.job(job.id)["state"] == "completed")
@@ -185,9 +187,7 @@ NUMBERS = st.one_of(
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=20)
 VALUES = st.recursive(
     st.one_of(st.none(), st.booleans(), NUMBERS, TEXTS),
-    lambda inner: st.one_of(
-        st.lists(inner, max_size=4), st.dictionaries(TEXTS, inner, max_size=4)
-    ),
+    lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(TEXTS, inner, max_size=4)),
     max_leaves=8,
 )
 CASES = st.lists(
@@ -197,7 +197,12 @@ CASES = st.lists(
 )  # fmt: skip
 
 
-@settings(max_examples=4, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate], suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=4,
+    deadline=None,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
 @given(cases=CASES)
 def test_unique_keys_are_theirs_byte_for_byte(
     interop: Interop, database_url: str, rows: Rows, cases: list
@@ -229,8 +234,9 @@ def test_unique_keys_are_theirs_byte_for_byte(
         capture_output=True,
         timeout=60,
     )
-    found = [bytes(r["unique_key"]) for r in rows.all(
-        "SELECT unique_key FROM awa.jobs ORDER BY id")]
+    found = [
+        bytes(r["unique_key"]) for r in rows.all("SELECT unique_key FROM awa.jobs ORDER BY id")
+    ]
 
     assert done.stderr == ""
     assert found == expected

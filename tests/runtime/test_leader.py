@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import awa_lib as awa
 import pytest
 from fix_wait import aeventually
 from fix_worker import Noop, Rows, working
+
+import awa_lib as awa
 
 LOCK = """
     SELECT pid FROM pg_locks
