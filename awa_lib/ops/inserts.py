@@ -21,6 +21,8 @@ __all__ = ["insert", "insert_many", "insert_many_copy"]
 
 # Rows of one statement.
 _CHUNK: Final = 1000
+# Up to here COPY's extra round trips cost more than they save.
+_FEW: Final = 1000
 
 
 def insert(
@@ -86,7 +88,7 @@ def insert_many_copy(
     is faster there by a seventh.  Raises as ``insert``.
     """
     new = check(jobs, kind, queue, priority, max_attempts, tags, metadata, run_at, unique_opts)
-    return _rows(new) if new.unique_keys or len(new.args) <= _CHUNK else _copy(new)
+    return _rows(new) if new.unique_keys or len(new.args) <= _FEW else _copy(new)
 
 
 def _first(new: NewJobs) -> Op[Job]:

@@ -120,7 +120,7 @@ def test_inserting_nothing_sends_nothing(op) -> None:
 
 
 def test_a_short_insert_is_one_statement() -> None:
-    rows = Rows([(n, "available", NOW, NOW) for n in range(1000)])
+    rows = Rows([(list(range(1000)), NOW)])
     sent, made = feed(inserts.insert_many([{"n": 1}] * 1000), rows)
 
     assert names(sent) == ["insert_jobs"]
@@ -128,9 +128,9 @@ def test_a_short_insert_is_one_statement() -> None:
 
 
 def test_a_long_insert_is_one_transaction() -> None:
-    full = Rows([(n, "available", NOW, NOW) for n in range(1000)])
+    full, rest = Rows([(list(range(1000)), NOW)]), Rows([([1000], NOW)])
     sent, made = feed(
-        inserts.insert_many([{"n": n} for n in range(1001)]), Rows(), full, Rows(full[:1]), Rows()
+        inserts.insert_many([{"n": n} for n in range(1001)]), Rows(), full, rest, Rows()
     )
 
     assert names(sent) == ["begin", "insert_jobs", "insert_jobs", "commit"]
@@ -149,30 +149,43 @@ def test_uniform_columns_travel_as_scalars() -> None:
     }  # fmt: skip
 
 
+MANY = [{"s": "a\\b\n"}] * 1001
+
+
 def test_copy_rows_are_escaped() -> None:
-    op = inserts.insert_many_copy([{"s": "a\\b\n"}], kind="k\t", queue="q\\", tags=["\\"])
+    op = inserts.insert_many_copy(MANY, kind="k\t", queue="q\\", tags=["\\"])
     next(op)
     op.send(Rows())
-    statement = op.send(Rows([(5, NOW)], ("id", "created_at")))
+    statement = op.send(Rows([(list(range(5, 1006)), NOW)], ("ids", "created_at")))
+    lines = "".join(statement.data).splitlines(keepends=True)
 
     assert statement.query.name == "copy_available"
-    assert "".join(statement.data) == (
+    assert len(lines) == 1001
+    assert lines[0] == (
         '5\tk\\t\tq\\\\\t{"s":"a\\\\\\\\b\\\\n"}\t2\t25\t2026-01-02T03:04:05+00:00\t{}\t'
         '{"\\\\\\\\"}\n'
     )
 
 
 def test_copy_goes_another_way_when_no_ids_are_given() -> None:
-    sent, (job,) = feed(
-        inserts.insert_many_copy([{"n": 1}]),
-        Rows(), Rows(), Rows(), Rows([(9, "available", NOW, NOW)]), Rows(),
+    ids = list(range(1000))
+    sent, made = feed(
+        inserts.insert_many_copy(MANY),
+        Rows(), Rows(), Rows(), Rows([(ids, NOW)]), Rows(), Rows([([9], NOW)]), Rows(),
     )  # fmt: skip
 
     assert names(sent) == [
-        "begin", "reserve_ids", "insert_jobs", "insert_jobs_compat", "commit",
+        "begin", "reserve_ids", "insert_jobs", "insert_jobs_compat", "insert_jobs",
+        "insert_jobs_compat", "commit",
     ]  # fmt: skip
     assert parameters(sent[2]) == parameters(sent[3])
-    assert job.id == 9
+    assert made[-1].id == 9
+
+
+def test_few_jobs_are_not_copied() -> None:
+    sent, _ = feed(inserts.insert_many_copy([{"n": 1}]), Rows([([1], NOW)]))
+
+    assert names(sent) == ["insert_jobs"]
 
 
 def test_bad_input_is_refused_before_an_op_is_driven() -> None:
