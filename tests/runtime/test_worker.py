@@ -533,3 +533,34 @@ def _leads(client: awa.AsyncClient):
         return (await client.health_check()).leader
 
     return check
+
+
+@pytest.mark.parametrize("kinds", [["mine"], ["mine", "other", "third"]])
+def test_claims_look_only_at_their_own_kinds(rows: Rows, database_url: str, kinds: list) -> None:
+    """The plan holds whatever the statistics say: here they know nothing of the foreign head."""
+    import psycopg
+
+    from awa_lib import _sql
+    from awa_lib.ops import claims
+    from awa_lib.runtime.connections import HOT_PLANS
+
+    rows.conn.execute("ANALYZE awa.jobs_hot")
+    with awa.Client(database_url) as client:
+        client.insert_many([Noop(n) for n in range(20_000)], kind="foreign", priority=1)
+        client.insert_many([Noop(n) for n in range(300)], kind="mine")
+    statement = next(claims.claim("default", kinds, 200, 300.0))
+    assert isinstance(statement, _sql.Statement)
+    with psycopg.connect(database_url, options=HOT_PLANS, autocommit=True) as conn:
+        plan = "\n".join(
+            row[0]
+            for row in psycopg.RawCursor(conn).execute(
+                f"EXPLAIN (ANALYZE, COSTS off, TIMING off, BUFFERS) {statement.query.text}",
+                statement.values,
+            )
+        )
+
+    assert "awa_jobs_hot_claim_by_kind" in plan
+    assert "idx_awa_jobs_hot_dequeue" not in plan
+    assert "Seq Scan" not in plan
+    hits = int(plan.split("Buffers: shared hit=")[1].split()[0])
+    assert hits < 10_000, plan
