@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import signal
 
 # A developer's own settings must not reach the tests, which would work on his database.
 for _name in list(os.environ):
     if _name == "DATABASE_URL" or _name.startswith(("AWA_", "PG")):
         del os.environ[_name]
+
+# A shell makes commands in the background ignore Ctrl-C, and their children would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 pytest_plugins = [
     "fix_db",
