@@ -6,11 +6,13 @@ never leave this module: they are translated and thrown into the op, which may h
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import select
 from collections.abc import Callable, Coroutine
 from functools import update_wrapper
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
+from weakref import WeakKeyDictionary
 
 import psycopg
 from psycopg import errors as pg
@@ -37,6 +39,10 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _UNIQUE = "idx_awa_jobs_unique"
+
+# Tasks may share a connection.  psycopg lets one statement through at a time, but the statements
+# of another task between BEGIN and COMMIT would join the transaction and could keep it open.
+_turns: WeakKeyDictionary[psycopg.AsyncConnection[Any], asyncio.Lock] = WeakKeyDictionary()
 
 
 def translate(error: psycopg.Error) -> AwaError:
@@ -172,14 +178,15 @@ def _execute(
 
 
 async def arun(conn: psycopg.AsyncConnection[Any], op: Op[R]) -> R:
-    """Drive an op to its result on an async connection.  See ``run``."""
-    open_blocks: list[AbstractAsyncContextManager[Any]] = []
-    try:
-        return await _asteps(conn, op, open_blocks)
-    except BaseException as error:
-        while open_blocks:
-            await open_blocks.pop().__aexit__(type(error), error, error.__traceback__)
-        raise
+    """Drive an op to its result on an async connection, one op at a time.  See ``run``."""
+    async with _turns.setdefault(conn, asyncio.Lock()):
+        open_blocks: list[AbstractAsyncContextManager[Any]] = []
+        try:
+            return await _asteps(conn, op, open_blocks)
+        except BaseException as error:
+            while open_blocks:
+                await open_blocks.pop().__aexit__(type(error), error, error.__traceback__)
+            raise
 
 
 async def _asteps(

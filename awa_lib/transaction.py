@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar
 
 import psycopg
@@ -184,6 +185,7 @@ class AsyncTransaction:
         self._conn = bound
         self._block: AbstractAsyncContextManager[Any] | None = None
         self._over = False
+        self._beginning = asyncio.Lock()
 
     def __await__(self) -> Generator[Any, Any, Self]:
         """Begin, for ``async with await client.transaction()`` and for use without a block."""
@@ -207,15 +209,16 @@ class AsyncTransaction:
     async def _begin(self) -> AsyncConn:
         if self._over:
             raise _ended()
-        if self._block is None:
-            if self._conn is None:
-                self._pool = await self._open_pool()
-                self._conn = await self._pool.take()
-            try:
-                self._block = await abegin(self._conn)
-            except BaseException:
-                await self._give_back()
-                raise
+        async with self._beginning:
+            if self._block is None:
+                if self._conn is None:
+                    self._pool = await self._open_pool()
+                    self._conn = await self._pool.take()
+                try:
+                    self._block = await abegin(self._conn)
+                except BaseException:
+                    await self._give_back()
+                    raise
         assert self._conn is not None
         return self._conn
 

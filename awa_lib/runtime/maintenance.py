@@ -28,7 +28,7 @@ _DAY: Final = 86_400.0
 
 
 class Maintenance:
-    """Each duty has its own loop; the connection lets one statement through at a time."""
+    """Each duty has its own loop; the connection serves them in turn."""
 
     def __init__(
         self,

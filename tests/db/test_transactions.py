@@ -244,3 +244,33 @@ async def test_wrong_flavour_is_named(database_url) -> None:
     async with await psycopg.AsyncConnection.connect(database_url) as aconn:
         with pytest.raises(TypeError, match=r"Client needs a psycopg.Connection, got Async"):
             awa.Client("embedded:").using(aconn)  # type: ignore[arg-type]
+
+
+async def test_tasks_that_share_a_connection_take_turns(database_url, look) -> None:
+    async with (
+        awa.AsyncClient(database_url) as client,
+        await psycopg.AsyncConnection.connect(database_url, autocommit=True) as conn,
+    ):
+        bound = client.using(conn)
+        pairs = [{"n": n % 2} for n in range(1500)]
+        outcomes = await asyncio.gather(
+            *(bound.insert_many_copy(pairs) for _ in range(3)),
+            # Rolled back at its end: nothing of the other tasks may be in its transaction.
+            bound.insert_many_copy([*pairs, {}], kind="twice", unique_opts={"by_args": True}),
+            *(bound.insert({"n": n}) for n in range(20)),
+            return_exceptions=True,
+        )
+        assert conn.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
+
+    assert [type(outcome) for outcome in outcomes].count(awa.UniqueConflict) == 1
+    assert count(look) == 3 * 1500 + 20
+
+
+async def test_tasks_may_begin_a_transaction_together(database_url, look) -> None:
+    async with awa.AsyncClient(database_url, 2) as client:
+        tx = client.transaction()
+        await asyncio.gather(*(tx.insert({"n": n}) for n in range(10)))
+        assert count(look) == 0
+        await tx.commit()
+
+    assert count(look) == 10

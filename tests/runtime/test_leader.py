@@ -109,3 +109,18 @@ async def test_unknown_descriptor_is_refused(aclient: awa.AsyncClient) -> None:
 
     with pytest.raises(awa.AwaError, match="unknown queue 'nowhere'"):
         await nothing(aclient).start([("default", 1)])
+
+
+async def test_duties_do_not_join_in_one_transaction(
+    aclient: awa.AsyncClient, rows: Rows
+) -> None:
+    """Were one left open, now() would stand still in it and nothing would come due any more."""
+    often = {"promote_interval_ms": 1, "heartbeat_rescue_interval_ms": 1}
+    async with working(nothing(aclient), **often):
+        await aeventually(lambda: leads(aclient))
+        for _ in range(30):
+            stale = rows.one(
+                "INSERT INTO awa.jobs (kind, state, attempt, heartbeat_at) "
+                "VALUES ('other', 'running', 1, now() - interval '1 day') RETURNING id"
+            )["id"]
+            await aeventually(lambda: rows.job(stale)["state"] == "available")  # noqa: B023
