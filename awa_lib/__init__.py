@@ -37,19 +37,22 @@ if TYPE_CHECKING:
         ValidationError,
     )
     from awa_lib.kinds import derive_kind
-    from awa_lib.models import (
+    from awa_lib.models import HealthCheck, Job, JobState, QueueHealth
+    from awa_lib.reads.queues import QueueStat
+    from awa_lib.results import (
         CallbackToken,
         Cancel,
-        HealthCheck,
-        Job,
-        JobState,
-        QueueHealth,
+        ResolveResult,
         RetryAfter,
         Snooze,
         WaitForCallback,
     )
-    from awa_lib.reads.queues import QueueStat
     from awa_lib.runtime.run import run
+    from awa_lib.signatures import (
+        sign_callback,
+        sign_callback_request,
+        verify_callback_signature,
+    )
     from awa_lib.transaction import AsyncTransaction as Transaction
     from awa_lib.transaction import Transaction as SyncTransaction
 
@@ -72,6 +75,7 @@ __all__ = [
     "NotFound",
     "QueueHealth",
     "QueueStat",
+    "ResolveResult",
     "RetryAfter",
     "SchemaMismatch",
     "SchemaNotMigrated",
@@ -93,6 +97,9 @@ __all__ = [
     "migrations",
     "migrations_range",
     "run",
+    "sign_callback",
+    "sign_callback_request",
+    "verify_callback_signature",
 ]
 
 # Names are loaded on first use: psycopg alone costs 177 ms, which the command line's help and a
@@ -101,12 +108,15 @@ _HOMES: Final = {
     "awa_lib.client": ("AsyncClient", "Client"),
     "awa_lib.kinds": ("derive_kind",),
     "awa_lib._migrations": ("current_migration_version", "migrations", "migrations_range"),
-    "awa_lib.models": (
-        "CallbackToken", "Cancel", "HealthCheck", "Job", "JobState", "QueueHealth", "RetryAfter",
-        "Snooze", "WaitForCallback",
+    "awa_lib.models": ("HealthCheck", "Job", "JobState", "QueueHealth"),
+    "awa_lib.results": (
+        "CallbackToken", "Cancel", "ResolveResult", "RetryAfter", "Snooze", "WaitForCallback",
     ),
     "awa_lib.reads.queues": ("QueueStat",),
     "awa_lib.runtime.run": ("run",),
+    "awa_lib.signatures": (
+        "sign_callback", "sign_callback_request", "verify_callback_signature",
+    ),
 }  # fmt: skip
 _HOME_OF: Final = {name: module for module, names in _HOMES.items() for name in names}
 

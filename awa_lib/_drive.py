@@ -144,7 +144,10 @@ def _steps(
         statement = next(op)
         while True:
             try:
-                rows = _execute(conn, statement, open_blocks)
+                if statement.work is None:
+                    rows = _execute(conn, statement, open_blocks)
+                else:
+                    rows = Rows([(statement.work(),)])
             except psycopg.Error as error:
                 statement = op.throw(translate(error).with_traceback(error.__traceback__))
             else:
@@ -198,7 +201,10 @@ async def _asteps(
         statement = next(op)
         while True:
             try:
-                rows = await _aexecute(conn, statement, open_blocks)
+                if statement.work is None:
+                    rows = await _aexecute(conn, statement, open_blocks)
+                else:
+                    rows = Rows([(await asyncio.to_thread(statement.work),)])
             except psycopg.Error as error:
                 statement = op.throw(translate(error).with_traceback(error.__traceback__))
             else:

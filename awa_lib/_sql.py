@@ -18,7 +18,18 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec, Self, TypeVar
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
-__all__ = ["BEGIN", "COMMIT", "ROLLBACK", "Op", "Query", "Rows", "Statement", "atomic", "sql"]
+__all__ = [
+    "BEGIN",
+    "COMMIT",
+    "ROLLBACK",
+    "Op",
+    "Query",
+    "Rows",
+    "Statement",
+    "atomic",
+    "compute",
+    "sql",
+]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -46,12 +57,25 @@ class Statement:
     # For COPY … FROM STDIN only: the blocks of text to send.
     data: Iterable[str] | None = None
 
+    @property
+    def work(self) -> Callable[[], Any] | None:
+        """Return what ``compute`` was given."""
+        return self.values[0] if self.query is _COMPUTE else None
+
 
 # What an atomic op yields around its statements; the driver turns them into a transaction, or a
 # savepoint inside one.
 BEGIN: Final = Statement(Query("begin", "", ()), ())
 COMMIT: Final = Statement(Query("commit", "", ()), ())
 ROLLBACK: Final = Statement(Query("rollback", "", ()), ())
+
+
+def compute(call: Callable[[], Any]) -> Statement:
+    """Make what an op yields for work that would block an event loop; one value comes back."""
+    return Statement(_COMPUTE, (call,))
+
+
+_COMPUTE: Final = Query("compute", "", ())
 
 
 class Rows(list[tuple[Any, ...]]):

@@ -12,9 +12,10 @@ from psycopg.conninfo import conninfo_to_dict
 from awa_lib._drive import arun, averb, run, verb
 from awa_lib._pool import AsyncPool, Pool
 from awa_lib.errors import AwaError, DatabaseError, ValidationError
-from awa_lib.ops import inserts, jobs, queues
+from awa_lib.ops import callbacks, inserts, jobs, queues
 from awa_lib.reads.queues import queue_stats
 from awa_lib.runtime.worker import Worker, idle_health, reachable
+from awa_lib.signatures import verify_callback_request
 from awa_lib.transaction import AsyncTransaction, Transaction
 
 if TYPE_CHECKING:
@@ -188,6 +189,13 @@ class Client(_Target):
     resume_queue = verb(queues.resume_queue)
     drain_queue = verb(queues.drain_queue)
     queue_stats = verb(queue_stats)
+    complete_external = verb(callbacks.complete_external)
+    fail_external = verb(callbacks.fail_external)
+    retry_external = verb(callbacks.retry_external)
+    resume_external = verb(callbacks.resume_external)
+    heartbeat_callback = verb(callbacks.heartbeat_callback)
+    resolve_callback = verb(callbacks.resolve_callback)
+    verify_callback_request = verb(verify_callback_request)
     flush_admin_metadata = verb(queues.flush_admin_metadata)
 
 
@@ -303,4 +311,11 @@ class AsyncClient(_Target, Worker):
     resume_queue = averb(queues.resume_queue)
     drain_queue = averb(queues.drain_queue)
     queue_stats = averb(queue_stats)
+    complete_external = averb(callbacks.complete_external)
+    fail_external = averb(callbacks.fail_external)
+    retry_external = averb(callbacks.retry_external)
+    resume_external = averb(callbacks.resume_external)
+    heartbeat_callback = averb(callbacks.heartbeat_callback)
+    resolve_callback = averb(callbacks.resolve_callback)
+    verify_callback_request = averb(verify_callback_request)
     flush_admin_metadata = averb(queues.flush_admin_metadata)

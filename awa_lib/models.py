@@ -1,30 +1,30 @@
-"""What the library hands out: jobs, states and what a handler may return."""
+"""What the library hands out: jobs, their states, and the health of a worker."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from awa_lib._json import loads
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Coroutine, Mapping
+
+    from awa_lib.cel import Expressions
+    from awa_lib.results import CallbackToken
 
 __all__ = [
     "TERMINAL_STATES",
     "Attempt",
-    "CallbackToken",
-    "Cancel",
     "HealthCheck",
     "Job",
     "JobState",
     "QueueHealth",
-    "RetryAfter",
-    "Snooze",
-    "WaitForCallback",
 ]
+
+R = TypeVar("R")
 
 
 class JobState(IntEnum):
@@ -71,46 +71,6 @@ TERMINAL_STATES: Final = frozenset({JobState.Completed, JobState.Failed, JobStat
 
 
 @dataclass(frozen=True, slots=True)
-class RetryAfter:
-    """Handler result: try again in ``seconds`` (fractions count); uses up an attempt."""
-
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Snooze:
-    """Handler result: run again in ``seconds`` (fractions count) without using up an attempt."""
-
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Cancel:
-    """Handler result: end the job as cancelled, with this reason in its errors."""
-
-    reason: str = "cancelled by handler"
-
-
-@dataclass(frozen=True, slots=True)
-class CallbackToken:
-    """A registered callback; ``id`` is the UUID an outside system sends back."""
-
-    id: str
-
-
-@dataclass(frozen=True, slots=True)
-class WaitForCallback:
-    """Handler result: park the job until its registered callback is resolved."""
-
-    token: CallbackToken
-
-    @property
-    def callback_id(self) -> str:
-        """Return the id of the awaited callback."""
-        return self.token.id
-
-
-@dataclass(frozen=True, slots=True)
 class QueueHealth:
     """One queue as this process sees it."""
 
@@ -154,6 +114,23 @@ class Attempt(Protocol):
 
     def is_cancelled(self) -> bool:
         """Return True once the attempt should stop."""
+        ...
+
+    async def register_callback(
+        self, timeout_seconds: float, expressions: Expressions
+    ) -> CallbackToken:
+        """Give the job a callback."""
+        ...
+
+    async def wait_for_callback(self, token: CallbackToken) -> Any:
+        """Wait for the answer to a callback."""
+
+    async def cancel_callback(self, token: CallbackToken) -> bool:
+        """Withdraw a callback."""
+        ...
+
+    def from_thread(self, call: Coroutine[Any, Any, R]) -> R:
+        """Run a coroutine on the event loop, from a blocking handler."""
         ...
 
 
@@ -298,6 +275,58 @@ class Job:
     def flush_progress_sync(self) -> None:
         """Write progress now, from a blocking handler."""
         self._running("flush_progress_sync").flush_progress_sync()
+
+    async def register_callback(
+        self,
+        timeout_seconds: float = 3_600.0,
+        filter: str | None = None,  # noqa: A002 - the published name
+        on_complete: str | None = None,
+        on_fail: str | None = None,
+        transform: str | None = None,
+    ) -> CallbackToken:
+        """Give the job a callback id for an outside system, in place of one it may have.
+
+        Written at once.  The expressions are CEL over ``payload``, for ``resolve_callback``.
+        An attempt that takes the place of one whose worker died gets the same ids again, in the
+        order they were asked for.  Raises ValidationError for a bad time-out or expression, or
+        when the attempt does not own the job any more.
+        """
+        from awa_lib.cel import Expressions
+
+        return await self._running("register_callback").register_callback(
+            timeout_seconds, Expressions(filter, on_complete, on_fail, transform)
+        )
+
+    def register_callback_sync(
+        self,
+        timeout_seconds: float = 3_600.0,
+        filter: str | None = None,  # noqa: A002 - the published name
+        on_complete: str | None = None,
+        on_fail: str | None = None,
+        transform: str | None = None,
+    ) -> CallbackToken:
+        """Do what ``register_callback`` does, from a blocking handler."""
+        return self._running("register_callback_sync").from_thread(
+            self.register_callback(timeout_seconds, filter, on_complete, on_fail, transform)
+        )
+
+    async def wait_for_callback(self, token: CallbackToken) -> Any:
+        """Wait until ``resume_external`` answers a callback and return its payload.
+
+        The job is waiting_external meanwhile, without heartbeat or deadline, and keeps its slot.
+        The deadline starts anew with the answer.  When the worker stops meanwhile, the answer
+        starts a new attempt, whose handler gets it here.  Raises ValidationError when the token
+        was replaced, or the job was resolved another way.
+        """
+        return await self._running("wait_for_callback").wait_for_callback(token)
+
+    def wait_for_callback_sync(self, token: CallbackToken) -> Any:
+        """Do what ``wait_for_callback`` does, from a blocking handler; keeps its thread."""
+        return self._running("wait_for_callback_sync").from_thread(self.wait_for_callback(token))
+
+    async def cancel_callback(self, token: CallbackToken) -> bool:
+        """Withdraw a callback before waiting for it; return False when it is gone already."""
+        return await self._running("cancel_callback").cancel_callback(token)
 
     def is_cancelled(self) -> bool:
         """Return True once this attempt should stop: cancel, rescue, deadline or shutdown."""

@@ -20,6 +20,7 @@ __all__ = [
     "age",
     "delete_finished",
     "forget",
+    "forget_signatures",
     "promote",
     "recount",
     "rescue_callbacks",
@@ -177,6 +178,11 @@ def delete_finished(
 def recount() -> Op[None]:
     """Bring the cached counters up to date, within their own limit of the time."""
     yield sql.maintenance("recount")
+
+
+def forget_signatures() -> Op[None]:
+    """Drop the request signatures of callbacks that are too old to be accepted."""
+    yield sql.callbacks("forget_signatures")
 
 
 def forget(descriptor_seconds: float) -> Op[None]:

@@ -12,11 +12,12 @@ from functools import cache
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, Final
 
-from awa_lib.errors import AwaError, Unavailable
+from awa_lib.errors import Unavailable
 from awa_lib.models import HealthCheck, QueueHealth
 from awa_lib.ops import claims
 from awa_lib.ops.runtime import InstanceSnapshot, described
 from awa_lib.reads.health import available_counts
+from awa_lib.runtime.callbacks import Callbacks
 from awa_lib.runtime.completer import Completer
 from awa_lib.runtime.connections import Link, Outage
 from awa_lib.runtime.dispatcher import Dispatcher
@@ -82,13 +83,14 @@ class Runtime:
         self._completer = Completer(self._ends, self._ended)
         blocking = sum(queue.capacity for queue in options.queues)
         self._executor = Executor(
-            handlers, self._completer, self._flush, self._flush_sync,
-            threads=max(1, options.global_max_workers or blocking),
-        )  # fmt: skip
+            handlers, self._completer, self, threads=max(1, options.global_max_workers or blocking)
+        )
+        self.callbacks = Callbacks(self._ends, self._deadline_of, self._resumed)
         overflow = Overflow(options) if options.global_max_workers is not None else None
         self._listener = Listener(
-            dsn, [q.name for q in options.queues], self._outage, self._wake, self._cancelled
-        )
+            dsn, [q.name for q in options.queues], self._outage, self._wake, self._cancelled,
+            self.callbacks.heard,
+        )  # fmt: skip
         self._dispatchers = {
             queue.name: Dispatcher(
                 queue,
@@ -120,7 +122,7 @@ class Runtime:
         )
         self._instance = str(uuid.uuid4())
         self._started_at = datetime.now(UTC)
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         self.shutting_down = False
 
     async def start(self) -> None:
@@ -146,6 +148,7 @@ class Runtime:
         self.shutting_down = True
         self._publisher.poke()
         self._executor.stop_attempts("shutdown")
+        self.callbacks.release()
         await asyncio.gather(*(d.stop() for d in self._dispatchers.values()))
         left = await self._executor.drain(timeout_seconds)
         try:
@@ -158,6 +161,7 @@ class Runtime:
         await self._leader.stop()
         await self._listener.stop()
         await self._heartbeat.stop()
+        await self.callbacks.stop()
         await self._completer.stop()
         await self._claims.close()
         await self._publisher.stop()
@@ -261,28 +265,40 @@ class Runtime:
     def _cancelled(self, job_id: int, lease: int) -> None:
         attempt = self._executor.attempts.get(job_id)
         if attempt is not None and attempt.lease == lease:
-            attempt.stop("cancelled")
+            self._take_away(attempt, "cancelled")
 
     def _lost(self, job_ids: list[int]) -> None:
-        self._executor.stop_attempts("lost", job_ids)
+        for job_id in job_ids:
+            attempt = self._executor.attempts.get(job_id)
+            if attempt is not None and not attempt.waiting:
+                attempt.stop("lost")
 
     def _rescued(self, rescued: list[Rescued]) -> None:
         for row in rescued:
             attempt = self._executor.attempts.get(row.id)
             if attempt is not None and attempt.lease == row.run_lease:
-                attempt.stop("lost")
+                self._take_away(attempt, "lost")
 
-    async def _flush(self, attempt: Attempt) -> None:
+    def _take_away(self, attempt: Attempt, reason: str) -> None:
+        if attempt.waiting:
+            # Its wait ends with an error that says what became of the job.
+            attempt.stop_reason = reason
+            self.callbacks.heard(attempt.job.id)
+        else:
+            attempt.stop(reason)
+
+    def _deadline_of(self, queue: str) -> float | None:
+        return self._dispatchers[queue].queue.deadline_seconds
+
+    def _resumed(self, attempt: Attempt) -> None:
+        self._executor.set_deadline(attempt, self._deadline_of(attempt.job.queue))
+
+    async def flush(self, attempt: Attempt) -> None:
+        """Write the progress of a running attempt."""
         progress = attempt.progress
         lease = [(attempt.job.id, attempt.lease)]
-        lost = await self._ends.run(claims.write_progress(lease, [progress]))
+        # Shielded: a cancelled handler must not cut off the connection that all ends use.
+        lost = await asyncio.shield(self._ends.run(claims.write_progress(lease, [progress])))
         attempt.mark_written(progress)
-        if lost:
+        if lost and not attempt.waiting:
             attempt.stop("lost")
-
-    def _flush_sync(self, attempt: Attempt) -> None:
-        future = asyncio.run_coroutine_threadsafe(self._flush(attempt), self._loop)
-        try:
-            future.result(timeout=30)
-        except TimeoutError:
-            raise AwaError("progress was not written within 30 s") from None

@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import asyncio
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from awa_lib.args import encode_object
+from awa_lib.errors import AwaError
 
 if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import Callable, Coroutine, Mapping
+    from collections.abc import Coroutine, Mapping
 
+    from awa_lib.cel import Expressions
     from awa_lib.models import Job
+    from awa_lib.results import CallbackToken
+    from awa_lib.runtime.callbacks import Callbacks
     from awa_lib.runtime.handlers import Handler
 
-__all__ = ["Attempt"]
+__all__ = ["Attempt", "Desk"]
+
+R = TypeVar("R")
+_THREAD_SECONDS: Final = 30.0
+
+
+class Desk(Protocol):
+    """What the runtime does for a running attempt, on the event loop."""
+
+    callbacks: Callbacks
+    loop: asyncio.AbstractEventLoop
+
+    async def flush(self, attempt: Attempt) -> None:
+        """Write the attempt's progress."""
 
 
 class Attempt:
@@ -24,17 +41,11 @@ class Attempt:
     """
 
     __slots__ = (
-        "_flush", "_flush_sync", "_written", "blocking", "deadline", "handler", "job", "lease",
-        "progress", "stop_reason", "task",
+        "_desk", "_written", "asked", "blocking", "deadline", "handler", "job", "journal", "lease",
+        "progress", "stop_reason", "task", "waiting",
     )  # fmt: skip
 
-    def __init__(
-        self,
-        job: Job,
-        handler: Handler,
-        flush: Callable[[Attempt], Coroutine[Any, Any, None]],
-        flush_sync: Callable[[Attempt], None],
-    ) -> None:
+    def __init__(self, job: Job, handler: Handler, desk: Desk) -> None:
         self.job = job
         self.lease = job.run_lease
         self.handler = handler
@@ -44,8 +55,11 @@ class Attempt:
         self._written: dict[str, Any] | None = self.progress
         self.stop_reason: str | None = None
         self.task: asyncio.Task[None] | None = None
-        self._flush = flush
-        self._flush_sync = flush_sync
+        # Callbacks: the row's journal once it was needed, and how many of it were asked for again.
+        self.journal: list[dict[str, Any]] | None = None
+        self.asked = 0
+        self.waiting = False
+        self._desk = desk
 
     @property
     def has_news(self) -> bool:
@@ -97,9 +111,33 @@ class Attempt:
     async def flush_progress(self) -> None:
         """Write progress now, if there is news."""
         if self.has_news:
-            await self._flush(self)
+            await self._desk.flush(self)
 
     def flush_progress_sync(self) -> None:
         """Write progress now, from a thread."""
-        if self.has_news:
-            self._flush_sync(self)
+        future = asyncio.run_coroutine_threadsafe(self.flush_progress(), self._desk.loop)
+        try:
+            future.result(timeout=_THREAD_SECONDS)
+        except TimeoutError:
+            raise AwaError(
+                f"progress was not written within {_THREAD_SECONDS:g} s",
+                why="the database, or the event loop of the worker, does not answer",
+            ) from None
+
+    def from_thread(self, call: Coroutine[Any, Any, R]) -> R:
+        """Run a coroutine on the worker's event loop and wait for it."""
+        return asyncio.run_coroutine_threadsafe(call, self._desk.loop).result()
+
+    async def register_callback(
+        self, timeout_seconds: float, expressions: Expressions
+    ) -> CallbackToken:
+        """Give the job a callback, or the one that an attempt before this one asked for."""
+        return await self._desk.callbacks.register(self, timeout_seconds, expressions)
+
+    async def wait_for_callback(self, token: CallbackToken) -> Any:
+        """Wait for the answer to a callback and return its payload."""
+        return await self._desk.callbacks.wait(self, token)
+
+    async def cancel_callback(self, token: CallbackToken) -> bool:
+        """Withdraw a callback."""
+        return await self._desk.callbacks.cancel(self, token)

@@ -15,9 +15,10 @@ from awa_lib.runtime.context import Attempt
 from awa_lib.runtime.outcomes import Outcome, of_error, of_failure, of_result
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable
+    from collections.abc import Callable, Iterable
 
     from awa_lib.runtime.completer import Completer
+    from awa_lib.runtime.context import Desk
     from awa_lib.runtime.handlers import Handlers
     from awa_lib.runtime.limits import Slots
 
@@ -37,14 +38,12 @@ class Executor:
         self,
         handlers: Handlers,
         completer: Completer,
-        flush: Callable[[Attempt], Coroutine[Any, Any, None]],
-        flush_sync: Callable[[Attempt], None],
+        desk: Desk,
         threads: int,
     ) -> None:
         self._handlers = handlers
         self._completer = completer
-        self._flush = flush
-        self._flush_sync = flush_sync
+        self._desk = desk
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="awa handler")
         self._loop = asyncio.get_running_loop()
         self._sweep: asyncio.TimerHandle | None = None
@@ -71,7 +70,7 @@ class Executor:
         deadline = None if deadline_seconds is None else loop.time() + deadline_seconds
         for row in rows:
             job = Job(*row)
-            attempt = Attempt(job, self._handlers[job.kind], self._flush, self._flush_sync)
+            attempt = Attempt(job, self._handlers[job.kind], self._desk)
             job._attempt = attempt  # noqa: SLF001 - the job is bound to its attempt here only
             self.attempts[job.id] = attempt
             self._running += 1
@@ -80,8 +79,19 @@ class Executor:
                 self._timed.add(attempt)
             attempt.task = loop.create_task(self._run(attempt, slots, on_free))
         self._drained.clear()
-        if deadline is not None and self._sweep is None:
-            self._sweep = loop.call_later(_SWEEP_SECONDS, self._check_deadlines)
+        if deadline is not None:
+            self._watch_deadlines()
+
+    def set_deadline(self, attempt: Attempt, seconds: float | None) -> None:
+        """Start the deadline of a running attempt anew."""
+        if seconds is not None:
+            attempt.deadline = self._loop.time() + seconds
+            self._timed.add(attempt)
+            self._watch_deadlines()
+
+    def _watch_deadlines(self) -> None:
+        if self._sweep is None:
+            self._sweep = self._loop.call_later(_SWEEP_SECONDS, self._check_deadlines)
 
     async def _run(self, attempt: Attempt, slots: Slots, on_free: Callable[[], None]) -> None:
         outcome = await self._outcome(attempt)
@@ -127,9 +137,10 @@ class Executor:
         now = self._loop.time()
         for attempt in [a for a in self._timed if a.deadline is not None and a.deadline <= now]:
             self._timed.discard(attempt)
-            attempt.stop("deadline")
+            if not attempt.waiting:
+                attempt.stop("deadline")
         if self._timed:
-            self._sweep = self._loop.call_later(_SWEEP_SECONDS, self._check_deadlines)
+            self._watch_deadlines()
 
     def forget(self, attempt: Attempt) -> None:
         """Drop an attempt whose end is durable, or that is not ours any more."""

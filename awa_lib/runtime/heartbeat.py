@@ -94,7 +94,8 @@ class Heartbeat:
 
     def _beat(self) -> bool:
         """Renew all leases; return False when the database did not answer."""
-        attempts = sorted(list(self._attempts.values()), key=lambda a: a.job.id)  # noqa: C414 - a copy first: the loop's thread changes the dict
+        running = list(self._attempts.values())  # a copy: the loop's thread changes the dict
+        attempts = sorted((a for a in running if not a.waiting), key=lambda a: a.job.id)
         if not attempts:
             return True
         try:

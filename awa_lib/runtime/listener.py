@@ -25,6 +25,8 @@ __all__ = ["CANCEL_CHANNEL", "Listener"]
 logger = logging.getLogger(__name__)
 
 CANCEL_CHANNEL: Final = "awa:cancel"
+# Not awa:callback: that would be the channel of a queue of this name.
+CALLBACK_CHANNEL: Final = "awa_callback"
 _PREFIX: Final = "awa:"
 # Postgres cuts channel names at 63 bytes; longer queue names can only be polled.
 _LONGEST_CHANNEL: Final = 63
@@ -33,7 +35,7 @@ _PROOF_TIMEOUT: Final = 5.0
 
 
 class Listener:
-    """LISTEN for every queue and for cancels.
+    """LISTEN for every queue, for cancels, and for answers to callbacks.
 
     Notifications are read straight from the socket by the event loop.  Every 20 s the connection
     is asked whether it still listens to all channels (a pooler answers queries but delivers
@@ -48,6 +50,7 @@ class Listener:
         outage: Outage,
         on_wake: Callable[[str], None],
         on_cancel: Callable[[int, int], None],
+        on_callback: Callable[[int], None],
     ) -> None:
         self._dsn = dsn
         self._queues = list(queues)
@@ -57,6 +60,7 @@ class Listener:
         self._outage = outage
         self._on_wake = on_wake
         self._on_cancel = on_cancel
+        self._on_callback = on_callback
         self._heard: set[str] = set()
         self._lost = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -101,7 +105,7 @@ class Listener:
         """Listen until the connection is lost."""
         loop = asyncio.get_running_loop()
         conn.add_notify_handler(self._hear)
-        for channel in [*self._channels, CANCEL_CHANNEL]:
+        for channel in [*self._channels, CANCEL_CHANNEL, CALLBACK_CHANNEL]:
             await conn.execute(compose.SQL("LISTEN {}").format(compose.Identifier(channel)))
         await self._prove(conn)
         self._outage.back("listener")
@@ -157,5 +161,8 @@ class Listener:
                 self._on_cancel(int(told["job_id"]), int(told["run_lease"]))
             except (ValueError, TypeError, KeyError):
                 logger.debug("ignored a malformed cancel", extra={"payload": payload})
-            return
-        self._on_wake(channel.removeprefix(_PREFIX))
+        elif channel == CALLBACK_CHANNEL:
+            if payload.isdecimal():
+                self._on_callback(int(payload))
+        else:
+            self._on_wake(channel.removeprefix(_PREFIX))

@@ -106,6 +106,7 @@ class Maintenance:
                 [],
             )
         await self._link.run(ops.forget(options.descriptor_retention_days * _DAY))
+        await self._link.run(ops.forget_signatures())
 
     async def _delete(
         self, completed: float, failed: float, queue: str | None, except_queues: list[str]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from awa_lib.errors import TerminalError
-from awa_lib.models import Cancel, RetryAfter, Snooze, WaitForCallback
+from awa_lib.results import Cancel, RetryAfter, Snooze, WaitForCallback
 
 if TYPE_CHECKING:
     from awa_lib.models import Job
@@ -45,8 +45,11 @@ def of_result(job: Job, result: object) -> Outcome | None:
     if isinstance(result, Cancel):
         return Outcome("cancelled", clean(f"cancelled: {result.reason}"))
     if isinstance(result, WaitForCallback):
+        # The error is what it fails with when its row has no callback.
         return Outcome(
-            "failed", "WaitForCallback returned without calling register_callback", terminal=True
+            "waiting_external",
+            "WaitForCallback returned without calling register_callback",
+            terminal=True,
         )
     return None
 

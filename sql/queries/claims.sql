@@ -133,7 +133,9 @@ SELECT id FROM input EXCEPT SELECT id FROM done
 -- End attempts that did not succeed; returns the stale ones, which changed nothing.
 -- target: retryable and scheduled move to the cold table; failed, cancelled and available
 -- (handed back) stay.  A null delay of a retryable one means the published backoff.
--- attempt_back is 1 where the attempt shall not count.
+-- attempt_back is 1 where the attempt shall not count.  waiting_external needs a callback: without
+-- one the job ends failed with the given error, or completed when its answer is there already.
+-- An attempt that ends by itself takes its journal of callbacks with it.
 WITH input AS MATERIALIZED (
     SELECT * FROM ROWS FROM (
         unnest(:ids::bigint[]), unnest(:leases::bigint[]), unnest(:targets::text[]),
@@ -141,8 +143,9 @@ WITH input AS MATERIALIZED (
         jsonb_array_elements(:errors::jsonb), jsonb_array_elements(:progress::jsonb)
     ) AS i(id, lease, target, delay, attempt_back, error, progress)
 ), owned AS MATERIALIZED (
-    SELECT j.id AS job_id, input.target, input.delay, input.attempt_back,
-           CASE WHEN input.error <> 'null'::jsonb THEN ARRAY[
+    SELECT j.id AS job_id, goal.target, input.delay, input.attempt_back,
+           CASE WHEN input.error <> 'null'::jsonb
+                 AND (input.target <> 'waiting_external' OR goal.target = 'failed') THEN ARRAY[
                input.error || jsonb_build_object('attempt', j.attempt, 'at', to_char(
                    now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"'))
            ] ELSE '{}' END AS error,
@@ -151,14 +154,27 @@ WITH input AS MATERIALIZED (
     JOIN awa.jobs_hot AS j
       ON j.id = input.id AND j.run_lease = input.lease
       AND j.state BETWEEN 'running' AND 'running'
+    CROSS JOIN LATERAL (SELECT CASE
+        WHEN input.target <> 'waiting_external' OR j.callback_id IS NOT NULL THEN input.target
+        WHEN j.metadata ? '_awa_callback_result' THEN 'completed'
+        ELSE 'failed' END AS target) AS goal
     ORDER BY j.id
     FOR UPDATE OF j
 ), ended AS (
     UPDATE awa.jobs_hot AS j
     SET state = owned.target::awa.job_state, finalized_at = now(),
-        errors = coalesce(j.errors, '{}') || owned.error, progress = owned.new_progress
+        errors = coalesce(j.errors, '{}') || owned.error,
+        progress = CASE WHEN owned.target <> 'completed' THEN owned.new_progress END,
+        metadata = CASE WHEN owned.target = 'completed' THEN j.metadata
+                        ELSE j.metadata - '{_awa_callbacks,_awa_reenter}'::text[] END
     FROM owned
-    WHERE j.id = owned.job_id AND owned.target IN ('failed', 'cancelled')
+    WHERE j.id = owned.job_id AND owned.target IN ('failed', 'cancelled', 'completed')
+), parked AS (
+    UPDATE awa.jobs_hot AS j
+    SET state = 'waiting_external', heartbeat_at = NULL, deadline_at = NULL,
+        progress = owned.new_progress, metadata = j.metadata || '{"_awa_reenter": true}'
+    FROM owned
+    WHERE j.id = owned.job_id AND owned.target = 'waiting_external'
 ), returned AS (
     UPDATE awa.jobs_hot AS j
     SET state = 'available', attempt = greatest(j.attempt - owned.attempt_back, 0),
@@ -183,7 +199,9 @@ WITH input AS MATERIALIZED (
            now() + coalesce(make_interval(secs => delay),
                             awa.backoff_duration(attempt, max_attempts)),
            attempted_at, CASE WHEN target = 'retryable' THEN now() ELSE finalized_at END,
-           created_at, coalesce(errors, '{}') || error, metadata, tags, unique_key, unique_states,
+           created_at, coalesce(errors, '{}') || error,
+           metadata - '{_awa_callbacks,_awa_callback_result,_awa_reenter}'::text[],
+           tags, unique_key, unique_states,
            callback_id, callback_timeout_at, callback_filter, callback_on_complete,
            callback_on_fail, callback_transform, run_lease, new_progress
     FROM gone

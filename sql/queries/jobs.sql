@@ -144,7 +144,7 @@ LIMIT :limit::int
 -- name: retry_jobs
 -- Make jobs available now.  failed, cancelled and waiting_external start over with attempt 0;
 -- a retryable one skips the rest of its delay and keeps its attempts.  Errors and progress are
--- kept.  Locks rows in id order.  The update of a hot row fires no insert trigger, so the
+-- kept, a callback's journal is not.  Locks rows in id order.  The update of a hot row fires no insert trigger, so the
 -- notification is sent here.
 WITH hot_target AS MATERIALIZED (
     SELECT id FROM awa.jobs_hot
@@ -156,7 +156,8 @@ WITH hot_target AS MATERIALIZED (
     SET state = 'available', attempt = 0, run_at = now(), finalized_at = NULL,
         heartbeat_at = NULL, deadline_at = NULL, callback_id = NULL, callback_timeout_at = NULL,
         callback_filter = NULL, callback_on_complete = NULL, callback_on_fail = NULL,
-        callback_transform = NULL
+        callback_transform = NULL,
+        metadata = metadata - '{_awa_callbacks,_awa_callback_result,_awa_reenter}'::text[]
     FROM hot_target AS t
     WHERE j.id = t.id
     RETURNING j.*

@@ -94,6 +94,7 @@ LIMIT :limit::int
 -- Take jobs away from attempts that cannot end them.  With attempts left they become retryable
 -- (a stale one due at once, the others after the backoff), else failed.  The condition is tested
 -- again under the lock: a heartbeat that came meanwhile keeps its job.  `spent` fails them all.
+-- The journal of callbacks outlives a dead worker only: the next attempt takes it up.
 WITH target AS MATERIALIZED (
     SELECT id, :spent::boolean OR attempt >= max_attempts AS spent,
            jsonb_build_object('error', :error::text, 'attempt', attempt, 'at', to_char(
@@ -130,8 +131,10 @@ WITH target AS MATERIALIZED (
     SELECT id, kind, queue, args, 'retryable', priority, attempt, max_attempts,
            CASE WHEN :cause::text = 'heartbeat' THEN run_at
                 ELSE now() + awa.backoff_duration(attempt, max_attempts) END,
-           attempted_at, now(), created_at, coalesce(errors, '{}') || entry, metadata, tags,
-           unique_key, unique_states, run_lease, progress
+           attempted_at, now(), created_at, coalesce(errors, '{}') || entry,
+           CASE WHEN :cause::text = 'heartbeat' THEN metadata
+                ELSE metadata - '{_awa_callbacks,_awa_callback_result,_awa_reenter}'::text[] END,
+           tags, unique_key, unique_states, run_lease, progress
     FROM gone
     RETURNING id, kind, queue, run_lease, state
 )

@@ -1,0 +1,222 @@
+"""Callbacks: what an outside system says of a job that waits for it, and the handler's side."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Final, Literal
+from uuid import UUID
+
+from awa_lib import cel
+from awa_lib._json import dumps
+from awa_lib._sql import compute, sql
+from awa_lib.args import to_json
+from awa_lib.cel import Decision, Expressions
+from awa_lib.errors import CallbackNotFound, ValidationError
+from awa_lib.models import Job
+from awa_lib.ops.jobs import id_array
+from awa_lib.results import ResolveResult
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from awa_lib._sql import Op, Rows
+
+__all__ = [
+    "abandon_wait",
+    "cancel_callback",
+    "complete_external",
+    "enter_wait",
+    "fail_external",
+    "heartbeat_callback",
+    "look_at_waits",
+    "register_callback",
+    "resolve_callback",
+    "resume_external",
+    "retry_external",
+    "take_answer",
+]
+
+_ACTIONS: Final = ("complete", "fail", "ignore")
+_TIMEOUT: Final = 3_600.0
+# A hundred years, well inside what timestamptz can hold.
+_LONGEST: Final = 3.15e9
+Block = Literal[
+    "complete_external", "fail_external", "retry_external", "resume_external", "heartbeat_callback"
+]
+
+
+def complete_external(callback_id: str, payload: Any = None) -> Op[Job]:
+    """End the job of a callback as completed and return it.
+
+    The payload (JSON data) is kept in the job's metadata under ``_awa_callback_result``.  A job
+    that is still running is completed too: its handler has not come round to waiting yet.  Raises
+    CallbackNotFound for an unknown or resolved callback, ValidationError for a malformed id.
+    """
+    return (yield from _resolve("complete_external", callback_id, payload=_payload(payload)))
+
+
+def fail_external(callback_id: str, error: str) -> Op[Job]:
+    """End the job of a callback as failed, whatever attempts are left, and return it.
+
+    Raises as ``complete_external``.
+    """
+    return (yield from _fail(callback_id, {"error": _text(error)}))
+
+
+def retry_external(callback_id: str) -> Op[Job]:
+    """Start the waiting job of a callback over, with attempt 0, and return it.
+
+    Raises as ``complete_external``; a job that still runs is not found.
+    """
+    return (yield from _resolve("retry_external", callback_id))
+
+
+def resume_external(callback_id: str, payload: Any = None) -> Op[Job]:
+    """Hand a payload to the handler that waits for a callback and return the job.
+
+    A handler in ``wait_for_callback`` goes on with it at once.  When no process waits any more
+    the job becomes available, the attempt not counted, and its next handler gets the payload
+    where it waits for the same callback.  Raises as ``complete_external``.
+    """
+    return (yield from _resolve("resume_external", callback_id, payload=_payload(payload)))
+
+
+def heartbeat_callback(callback_id: str, timeout_seconds: float = _TIMEOUT) -> Op[Job]:
+    """Start the time-out of a waiting job anew and return the job.
+
+    Raises as ``retry_external``, ValidationError for a negative or NaN time-out.
+    """
+    return (
+        yield from _resolve(
+            "heartbeat_callback", callback_id, timeout_seconds=_seconds(timeout_seconds)
+        )
+    )
+
+
+def resolve_callback(
+    callback_id: str,
+    payload: Any = None,
+    default_action: str = "ignore",
+) -> Op[ResolveResult]:
+    """Let the expressions that a callback was registered with decide what the payload means.
+
+    filter false: ignored, the job goes on waiting.  on_fail true: failed.  on_complete true:
+    completed with ``transform(payload)``.  Else ``default_action``: complete, fail or ignore.  An
+    expression that cannot be evaluated counts as not written.  Raises as ``complete_external``,
+    ValueError for another default action.
+    """
+    if default_action not in _ACTIONS:
+        raise ValueError(f"default_action must be one of {_ACTIONS}, got {default_action!r}")
+    data = to_json(payload, "payload")
+    rows = yield sql.callbacks("find_callback", callback_id=_uuid(callback_id))
+    if not rows:
+        raise CallbackNotFound(callback_id)
+    expressions = Expressions(*rows[0][2:])
+    decided = yield compute(lambda: cel.decide(expressions, data, default_action))
+    decision: Decision = decided.scalar()
+    if decision.outcome == "ignored":
+        return ResolveResult("ignored", reason=decision.reason)
+    if decision.outcome == "failed":
+        error = {"error": decision.reason}
+        if decision.expression is not None:
+            error["expression"] = decision.expression
+        return ResolveResult("failed", job=(yield from _fail(callback_id, error)))
+    job = yield from complete_external(callback_id, decision.payload)
+    return ResolveResult("completed", job=job, payload=decision.payload)
+
+
+def _fail(callback_id: str, error: dict[str, Any]) -> Op[Job]:
+    return (yield from _resolve("fail_external", callback_id, error=dumps(error)))
+
+
+def _resolve(block: Block, callback_id: str, **given: Any) -> Op[Job]:
+    rows: Rows = yield sql.callbacks(block, callback_id=_uuid(callback_id), **given)
+    if not rows:
+        raise CallbackNotFound(callback_id)
+    return rows.into(Job)[0]
+
+
+def register_callback(
+    job_id: int,
+    lease: int,
+    callback_id: str,
+    timeout_seconds: float,
+    expressions: Expressions,
+    journal: Sequence[dict[str, Any]],
+) -> Op[bool]:
+    """Give a running attempt a callback; return False when it does not own its job any more."""
+    rows = yield sql.callbacks(
+        "register_callback",
+        id=job_id,
+        lease=lease,
+        callback_id=callback_id,
+        timeout_seconds=_seconds(timeout_seconds),
+        filter=expressions.filter,
+        on_complete=expressions.on_complete,
+        on_fail=expressions.on_fail,
+        transform=expressions.transform,
+        journal=dumps(list(journal)),
+    )
+    return bool(rows)
+
+
+def cancel_callback(job_id: int, lease: int, callback_id: str) -> Op[bool]:
+    """Withdraw the callback of a running attempt; return False when it is not registered."""
+    rows = yield sql.callbacks("cancel_callback", id=job_id, lease=lease, callback_id=callback_id)
+    return bool(rows)
+
+
+def enter_wait(
+    job_id: int, lease: int, callback_id: str, progress: dict[str, Any] | None
+) -> Op[bool]:
+    """Put a running attempt to waiting_external; return False when its row says otherwise."""
+    rows = yield sql.callbacks(
+        "enter_wait", id=job_id, lease=lease, callback_id=callback_id, progress=dumps(progress)
+    )
+    return bool(rows)
+
+
+def abandon_wait(job_id: int, lease: int) -> Op[bool]:
+    """Note that nobody waits for the answer in a live process any more."""
+    rows = yield sql.callbacks("abandon_wait", id=job_id, lease=lease)
+    return bool(rows)
+
+
+def look_at_waits(ids: Sequence[int]) -> Op[dict[int, tuple[str, int, str | None, bool]]]:
+    """Return (state, run_lease, callback_id, answered) of each job that still exists."""
+    rows = yield sql.callbacks("look_at_waits", ids=id_array(ids))
+    return {row[0]: (row[1], row[2], row[3], row[4]) for row in rows}
+
+
+def take_answer(job_id: int, lease: int, deadline_seconds: float | None) -> Op[str | None]:
+    """Take the answer of a resumed job as JSON text, its lease and deadline renewed; else None."""
+    rows = yield sql.callbacks(
+        "take_answer", id=job_id, lease=lease, deadline_seconds=deadline_seconds
+    )
+    return rows.scalar() if rows else None
+
+
+def _payload(payload: Any) -> str:
+    return dumps(to_json(payload, "payload"))
+
+
+def _text(error: Any) -> str:
+    if not isinstance(error, str):
+        raise ValidationError(f"error must be text, got {type(error).__name__}")
+    to_json(error, "error")
+    return error
+
+
+def _uuid(callback_id: Any) -> str:
+    try:
+        return str(UUID(callback_id))
+    except (ValueError, AttributeError, TypeError):
+        raise ValidationError(f"invalid callback id: {callback_id!r} is not a UUID") from None
+
+
+def _seconds(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValidationError(f"timeout_seconds must be a number, got {value!r}")
+    if math.isnan(value) or value < 0:
+        raise ValidationError(f"timeout_seconds must not be negative or NaN, got {value!r}")
+    return min(float(value), _LONGEST)
