@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         InvalidTransition,
         JobNotFound,
         NotFound,
+        ScheduleNotFound,
         SchemaMismatch,
         SchemaNotMigrated,
         SchemaUnsupported,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     )
     from awa_lib.kinds import derive_kind
     from awa_lib.models import HealthCheck, Job, JobState, QueueHealth
+    from awa_lib.reads.cron import CronJob
     from awa_lib.reads.queues import QueueStat
     from awa_lib.results import (
         CallbackToken,
@@ -64,6 +66,7 @@ __all__ = [
     "Cancel",
     "Client",
     "Conflict",
+    "CronJob",
     "DatabaseError",
     "EmbeddedError",
     "HealthCheck",
@@ -77,6 +80,7 @@ __all__ = [
     "QueueStat",
     "ResolveResult",
     "RetryAfter",
+    "ScheduleNotFound",
     "SchemaMismatch",
     "SchemaNotMigrated",
     "SchemaUnsupported",
@@ -112,6 +116,7 @@ _HOMES: Final = {
     "awa_lib.results": (
         "CallbackToken", "Cancel", "ResolveResult", "RetryAfter", "Snooze", "WaitForCallback",
     ),
+    "awa_lib.reads.cron": ("CronJob",),
     "awa_lib.reads.queues": ("QueueStat",),
     "awa_lib.runtime.run": ("run",),
     "awa_lib.signatures": (

@@ -12,7 +12,8 @@ from psycopg.conninfo import conninfo_to_dict
 from awa_lib._drive import arun, averb, run, verb
 from awa_lib._pool import AsyncPool, Pool
 from awa_lib.errors import AwaError, DatabaseError, ValidationError
-from awa_lib.ops import callbacks, inserts, jobs, queues
+from awa_lib.ops import callbacks, cron, inserts, jobs, queues
+from awa_lib.reads.cron import list_cron_jobs
 from awa_lib.reads.queues import queue_stats
 from awa_lib.runtime.worker import Worker, idle_health, reachable
 from awa_lib.signatures import verify_callback_request
@@ -197,6 +198,11 @@ class Client(_Target):
     resolve_callback = verb(callbacks.resolve_callback)
     verify_callback_request = verb(verify_callback_request)
     flush_admin_metadata = verb(queues.flush_admin_metadata)
+    list_cron_jobs = verb(list_cron_jobs)
+    trigger_cron_job = verb(cron.trigger_cron_job)
+    pause_cron_job = verb(cron.pause_cron_job)
+    resume_cron_job = verb(cron.resume_cron_job)
+    delete_cron_job = verb(cron.delete_cron_job)
 
 
 class AsyncClient(_Target, Worker):
@@ -319,3 +325,8 @@ class AsyncClient(_Target, Worker):
     resolve_callback = averb(callbacks.resolve_callback)
     verify_callback_request = averb(verify_callback_request)
     flush_admin_metadata = averb(queues.flush_admin_metadata)
+    list_cron_jobs = averb(list_cron_jobs)
+    trigger_cron_job = averb(cron.trigger_cron_job)
+    pause_cron_job = averb(cron.pause_cron_job)
+    resume_cron_job = averb(cron.resume_cron_job)
+    delete_cron_job = averb(cron.delete_cron_job)

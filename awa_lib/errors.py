@@ -3,7 +3,8 @@
 AwaError
 ├── NotFound
 │   ├── JobNotFound (also LookupError)
-│   └── CallbackNotFound (also LookupError)
+│   ├── CallbackNotFound (also LookupError)
+│   └── ScheduleNotFound (also LookupError)
 ├── Conflict
 │   ├── UniqueConflict
 │   └── InvalidTransition
@@ -26,6 +27,11 @@ do next, with the exact command where there is one.  No message ever holds a pas
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
 __all__ = [
     "AwaError",
     "CallbackNotFound",
@@ -36,6 +42,7 @@ __all__ = [
     "InvalidTransition",
     "JobNotFound",
     "NotFound",
+    "ScheduleNotFound",
     "SchemaMismatch",
     "SchemaNotMigrated",
     "SchemaUnsupported",
@@ -86,6 +93,21 @@ class CallbackNotFound(NotFound, LookupError):
             hint="list waiting jobs: awa job list --state waiting_external",
         )
         self.callback_id = callback_id
+
+
+class ScheduleNotFound(NotFound, LookupError):
+    """No schedule has this name.  ``name`` holds it, ``removed_at`` when it was removed, if so."""
+
+    def __init__(self, name: str, removed_at: datetime | None = None) -> None:
+        if removed_at is None:
+            why = "no process that has started here declares it"
+        else:
+            why = f"it was removed at {removed_at.isoformat(timespec='seconds')}"
+        super().__init__(
+            f"schedule not found: {name!r}", why=why, hint="list schedules: awa cron list"
+        )
+        self.name = name
+        self.removed_at = removed_at
 
 
 class Conflict(AwaError):

@@ -26,13 +26,15 @@ from awa_lib.runtime.heartbeat import Heartbeat
 from awa_lib.runtime.leader import Leader
 from awa_lib.runtime.limits import Overflow
 from awa_lib.runtime.listener import Listener
+from awa_lib.runtime.scheduler import Declarer
 from awa_lib.runtime.snapshot import Publisher
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from awa_lib.config import QueueOptions, WorkerOptions
     from awa_lib.descriptors import Descriptor
+    from awa_lib.ops.cron import Schedule
     from awa_lib.ops.maintenance import Rescued
     from awa_lib.runtime.context import Attempt
     from awa_lib.runtime.handlers import Handlers
@@ -74,6 +76,7 @@ class Runtime:
         options: WorkerOptions,
         queue_descriptors: Mapping[str, Descriptor],
         kind_descriptors: Mapping[str, Descriptor],
+        schedules: Sequence[Schedule],
     ) -> None:
         self._options = options
         self._handlers = handlers
@@ -114,8 +117,10 @@ class Runtime:
             options,
             self._rescued,
         )
+        publisher = Link("publisher", dsn, self._outage)
+        self._declarer = Declarer(publisher, schedules)
         self._publisher = Publisher(
-            Link("publisher", dsn, self._outage),
+            publisher,
             self.snapshot,
             described(self._dispatchers, queue_descriptors),
             described(handlers, kind_descriptors),
@@ -130,6 +135,7 @@ class Runtime:
         await self._claims.connection()
         await self._ends.connection()
         await self._publisher.start()
+        await self._declarer.start()
         self._completer.start()
         self._heartbeat.start()
         await self._listener.start()
@@ -164,6 +170,7 @@ class Runtime:
         await self.callbacks.stop()
         await self._completer.stop()
         await self._claims.close()
+        await self._declarer.stop()
         await self._publisher.stop()
         self._executor.close()
         logger.info("worker stopped", extra={"abandoned": [a.job.id for a in left]})

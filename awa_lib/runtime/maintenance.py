@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from awa_lib.ops import maintenance as ops
 from awa_lib.ops import queues
+from awa_lib.runtime.scheduler import Scheduler
 from awa_lib.runtime.service import Periodic
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ __all__ = ["Maintenance"]
 
 _PROMOTE_BATCHES: Final = 32
 _CLEANUP_BATCHES: Final = 100
+_SCHEDULES_SECONDS: Final = 1.0
 _AGING_SECONDS: Final = 60.0
 _CLEANUP_SECONDS: Final = 60.0
 _COUNT_SECONDS: Final = 2.0
@@ -50,6 +52,7 @@ class Maintenance:
             Periodic("heartbeat rescue", seconds["heartbeat rescue"], self._rescue_stale),
             Periodic("deadline rescue", seconds["deadline rescue"], self._rescue_deadline),
             Periodic("callback rescue", seconds["callback rescue"], self._rescue_callbacks),
+            Periodic("schedules", _SCHEDULES_SECONDS, Scheduler(link).evaluate),
             Periodic("aging", _AGING_SECONDS, self._age),
             Periodic("cleanup", _CLEANUP_SECONDS, self._clean_up),
             Periodic("counters", _COUNT_SECONDS, self._count),

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from awa_lib.config import WorkerOptions
 from awa_lib.descriptors import Descriptor
 from awa_lib.errors import AwaError
+from awa_lib.kinds import kind_of
+from awa_lib.ops.cron import Schedule
 from awa_lib.ops.schema import check
 from awa_lib.reads.health import ping
 from awa_lib.runtime.app import Runtime, idle_health
 from awa_lib.runtime.handlers import Handlers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
     from awa_lib._sql import Op
     from awa_lib.client import Client
@@ -35,6 +37,7 @@ class Worker:
         self._handlers = Handlers()
         self._queue_descriptors: dict[str, Descriptor] = {}
         self._kind_descriptors: dict[str, Descriptor] = {}
+        self._schedules: dict[str, Schedule] = {}
         self._runtime: Runtime | None = None
 
     async def _dsn(self) -> str:
@@ -66,6 +69,50 @@ class Worker:
         """Do what ``task`` does, under its old name."""
         warnings.warn("worker() is called task() now", DeprecationWarning, stacklevel=2)
         return self.task(args_type, kind=kind, queue=queue)
+
+    def periodic(
+        self,
+        name: str,
+        cron_expr: str,
+        args_type: type[Any],
+        args: Any,
+        *,
+        timezone: str = "UTC",
+        queue: str = "default",
+        priority: int = 2,
+        max_attempts: int = 25,
+        tags: Sequence[str] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        kind: str | None = None,
+        missed_fire_policy: str = "coalesce",
+        catch_up_limit: int = 100,
+        jitter_seconds: float = 0,
+    ) -> None:
+        """Declare a schedule: a job with these args at each fire of ``cron_expr``.
+
+        Five or six fields (seconds first) or ``@daily`` and its like, in an IANA time zone; see
+        ``awa_lib.cron`` for clock changes.  Written when start() runs; the leader of the fleet
+        fires it, whoever handles the kind.  Fires missed while no leader was there: coalesce
+        enqueues the newest only, catch_up the newest ``catch_up_limit`` of them.  A job may run up
+        to ``jitter_seconds`` (at random) after its fire.  The kind is derived from ``args_type``
+        unless given.  A second declaration of a name replaces the first.  Raises ValidationError.
+        """
+        self._not_running("periodic")
+        self._schedules[name] = Schedule.build(
+            name,
+            cron_expr,
+            args,
+            kind=kind_of(args_type, kind),
+            timezone=timezone,
+            queue=queue,
+            priority=priority,
+            max_attempts=max_attempts,
+            tags=tags,
+            metadata=metadata,
+            missed_fire_policy=missed_fire_policy,
+            catch_up_limit=catch_up_limit,
+            jitter_seconds=jitter_seconds,
+        )
 
     def queue_descriptor(self, queue: str, **fields: Any) -> None:
         """Describe a queue for operators: display_name, description, owner, docs_url, tags, extra.
@@ -111,7 +158,12 @@ class Worker:
         await self._run(check())
         dsn = await self._dsn()
         runtime = Runtime(
-            dsn, self._handlers, resolved, self._queue_descriptors, self._kind_descriptors
+            dsn,
+            self._handlers,
+            resolved,
+            self._queue_descriptors,
+            self._kind_descriptors,
+            list(self._schedules.values()),
         )
         self._runtime = runtime
         try:

@@ -1,0 +1,208 @@
+"""Periodic jobs: declare, fire, trigger, pause, remove."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from awa_lib._json import dumps, loads
+from awa_lib._sql import sql
+from awa_lib.cron import CronExpression
+from awa_lib.errors import ScheduleNotFound, ValidationError
+from awa_lib.models import Job
+from awa_lib.new_jobs import check
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from awa_lib._sql import Op
+
+__all__ = [
+    "Due",
+    "Fire",
+    "Schedule",
+    "declare",
+    "delete_cron_job",
+    "fire",
+    "pause_cron_job",
+    "read_schedules",
+    "resume_cron_job",
+    "trigger_cron_job",
+]
+
+_POLICIES: Final = ("coalesce", "catch_up")
+_LONGEST_NAME: Final = 200
+_MOST_FIRES: Final = 10_000
+_LONGEST_JITTER: Final = 86_400.0
+Block = Literal["pause_schedule", "resume_schedule", "trigger_schedule"]
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """A declared schedule, checked; the columns of its rows."""
+
+    name: str
+    cron_expr: str
+    timezone: str
+    kind: str
+    queue: str
+    args: str
+    priority: int
+    max_attempts: int
+    tags: list[str]
+    metadata: str
+    missed_fire_policy: str
+    catch_up_limit: int
+    jitter_seconds: float
+
+    @classmethod
+    def build(
+        cls,
+        name: str,
+        cron_expr: str,
+        args: Any,
+        *,
+        kind: str,
+        timezone: str,
+        queue: str,
+        priority: int,
+        max_attempts: int,
+        tags: Sequence[str] | None,
+        metadata: Mapping[str, Any] | None,
+        missed_fire_policy: str,
+        catch_up_limit: int,
+        jitter_seconds: float,
+    ) -> Schedule:
+        """Check every field.  Raises ValidationError or SerializationError."""
+        if not isinstance(name, str) or not 0 < len(name) <= _LONGEST_NAME or "\x00" in name:
+            raise ValidationError(f"name must be 1 to {_LONGEST_NAME} characters, got {name!r}")
+        CronExpression(cron_expr, timezone)
+        if missed_fire_policy not in _POLICIES:
+            raise ValidationError(
+                f"missed_fire_policy must be one of {_POLICIES}, got {missed_fire_policy!r}"
+            )
+        if type(catch_up_limit) is not int or not 1 <= catch_up_limit <= _MOST_FIRES:
+            raise ValidationError(
+                f"catch_up_limit must be a whole number from 1 to {_MOST_FIRES}, "
+                f"got {catch_up_limit!r}"
+            )
+        if (
+            not isinstance(jitter_seconds, int | float)
+            or isinstance(jitter_seconds, bool)
+            or not 0 <= jitter_seconds <= _LONGEST_JITTER
+        ):
+            raise ValidationError(
+                f"jitter_seconds must be a number from 0 to {_LONGEST_JITTER:g}, "
+                f"got {jitter_seconds!r}"
+            )
+        job = check([args], kind, queue, priority, max_attempts, tags, metadata, None, None)
+        return cls(
+            name, cron_expr, timezone, job.kinds[0], job.queue, job.args[0], job.priority,
+            job.max_attempts, job.tags, job.metadata, missed_fire_policy, catch_up_limit,
+            float(jitter_seconds),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """What finding the fires of a schedule takes."""
+
+    name: str
+    cron_expr: str
+    timezone: str
+    last_enqueued_at: datetime | None
+    created_at: datetime
+    missed_fire_policy: str
+    catch_up_limit: int
+    jitter_seconds: float
+    now: datetime
+    """The database's clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fire:
+    """Fires of one schedule to enqueue, oldest first, each with the time its job may run."""
+
+    name: str
+    seen: datetime | None
+    """last_enqueued_at as it was read; another value now means that somebody was faster."""
+    fires: tuple[tuple[datetime, datetime], ...]
+
+
+def declare(schedules: Sequence[Schedule], *, fresh: bool) -> Op[None]:
+    """Write the schedules of this process; ``fresh`` at its start, when removed ones come back."""
+    rows = [
+        {
+            **{name: getattr(schedule, name) for name in Schedule.__slots__},
+            "args": loads(schedule.args),
+            "metadata": loads(schedule.metadata),
+        }
+        for schedule in schedules
+    ]
+    yield sql.cron("declare_schedules", schedules=dumps(rows), fresh=fresh)
+
+
+def read_schedules() -> Op[list[Due]]:
+    """Return every schedule that is not paused, by name."""
+    rows = yield sql.cron("read_schedules")
+    return rows.into(Due)
+
+
+def fire(due: Sequence[Fire]) -> Op[int]:
+    """Enqueue fires and move each schedule on, unless another leader did; return how many."""
+    flat = [(one.name, *pair) for one in due for pair in one.fires]
+    rows = yield sql.cron(
+        "fire_schedules",
+        names=[one.name for one in due],
+        seen=[one.seen for one in due],
+        newest=[one.fires[-1][0] for one in due],
+        fire_names=[name for name, _, _ in flat],
+        fire_ats=[fire_at for _, fire_at, _ in flat],
+        run_ats=[run_at for _, _, run_at in flat],
+    )
+    return int(rows.scalar())
+
+
+def trigger_cron_job(name: str) -> Op[Job]:
+    """Enqueue the job of a schedule now, beside its fires, and return it.
+
+    Its metadata holds ``cron_name`` and ``triggered_manually``.  Works while paused.  Raises
+    ScheduleNotFound.
+    """
+    rows = yield sql.cron("trigger_schedule", name=name)
+    if not rows:
+        raise (yield from _missing(name))
+    return rows.into(Job)[0]
+
+
+def pause_cron_job(name: str, paused_by: str | None = None) -> Op[None]:
+    """Keep a schedule from firing until it is resumed.  Idempotent.  Raises ScheduleNotFound.
+
+    Leaders of awa 0.5 do not know pauses.
+    """
+    rows = yield sql.cron("pause_schedule", name=name, paused_by=paused_by)
+    if not rows:
+        raise (yield from _missing(name))
+
+
+def resume_cron_job(name: str) -> Op[None]:
+    """Let a schedule fire again from now on.  Idempotent.  Raises ScheduleNotFound."""
+    rows = yield sql.cron("resume_schedule", name=name)
+    if not rows:
+        raise (yield from _missing(name))
+
+
+def delete_cron_job(name: str) -> Op[bool]:
+    """Remove a schedule; return False when there was none.
+
+    It comes back when a process that declares it starts, not before.  A leader of awa 0.5 that
+    declares it writes it again within a minute.
+    """
+    rows = yield sql.cron("delete_schedule", name=name)
+    return bool(rows)
+
+
+def _missing(name: str) -> Op[ScheduleNotFound]:
+    rows = yield sql.cron("removed_at", name=name)
+    return ScheduleNotFound(name, rows.scalar() if rows else None)

@@ -1,0 +1,65 @@
+"""Periodic jobs as operators look at them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from awa_lib._sql import sql
+from awa_lib.cron import CronExpression
+from awa_lib.errors import ValidationError
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from awa_lib._sql import Op
+
+__all__ = ["CronJob", "list_cron_jobs"]
+
+
+@dataclass(frozen=True, slots=True)
+class CronJob:
+    """One schedule."""
+
+    name: str
+    cron_expr: str
+    timezone: str
+    kind: str
+    queue: str
+    args: Any
+    priority: int
+    max_attempts: int
+    tags: list[str]
+    metadata: dict[str, Any]
+    last_enqueued_at: datetime | None
+    """The last fire that was enqueued."""
+    created_at: datetime
+    updated_at: datetime
+    missed_fire_policy: str
+    catch_up_limit: int
+    jitter_seconds: float
+    paused_at: datetime | None
+    paused_by: str | None
+    declared_at: datetime | None
+    """When a process last said that it has this schedule."""
+    declared: bool
+    """True while a live process of ours has it."""
+    next_fire_at: datetime | None
+    """None while paused, or when the expression cannot be read."""
+
+
+def list_cron_jobs(name: str | None = None) -> Op[list[CronJob]]:
+    """Return every schedule, or the one with this name, by name."""
+    rows = yield sql.read_cron("list_cron_jobs", name=name)
+    return rows.into(_cron_job)
+
+
+def _cron_job(*, now: datetime, **columns: Any) -> CronJob:
+    next_fire_at = None
+    if columns["paused_at"] is None:
+        try:
+            expression = CronExpression.cached(columns["cron_expr"], columns["timezone"])
+            next_fire_at = expression.next_after(now)
+        except ValidationError:
+            pass
+    return CronJob(next_fire_at=next_fire_at, **columns)

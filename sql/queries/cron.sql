@@ -1,0 +1,129 @@
+-- Periodic jobs: awa.cron_jobs holds the published definition and the last fire, awa.cron_settings
+-- what only we know.  A fire is claimed by compare-and-swap on last_enqueued_at, so two leaders
+-- (ours, or of awa 0.5) never enqueue it twice.
+
+-- name: declare_schedules
+-- Write the schedules of a process, in name order.  The last fire, the pause and the time of
+-- creation stay.  One that was removed comes back only when a process starts (:fresh).
+WITH declared AS MATERIALIZED (
+    SELECT d.*
+    FROM jsonb_to_recordset(:schedules::jsonb) AS d (
+        name text, cron_expr text, timezone text, kind text, queue text, args jsonb,
+        priority smallint, max_attempts smallint, tags text[], metadata jsonb,
+        missed_fire_policy text, catch_up_limit int, jitter_seconds float8
+    )
+    LEFT JOIN awa.cron_settings AS s ON s.name = d.name
+    WHERE :fresh::boolean OR s.removed_at IS NULL
+    ORDER BY d.name
+), settings AS (
+    INSERT INTO awa.cron_settings AS s (
+        name, missed_fire_policy, catch_up_limit, jitter_seconds, declared_at
+    )
+    SELECT name, missed_fire_policy, catch_up_limit, jitter_seconds, now() FROM declared
+    ON CONFLICT (name) DO UPDATE
+    SET missed_fire_policy = excluded.missed_fire_policy,
+        catch_up_limit = excluded.catch_up_limit, jitter_seconds = excluded.jitter_seconds,
+        declared_at = now(), removed_at = NULL
+)
+INSERT INTO awa.cron_jobs AS c (
+    name, cron_expr, timezone, kind, queue, args, priority, max_attempts, tags, metadata
+)
+SELECT name, cron_expr, timezone, kind, queue, args, priority, max_attempts, tags, metadata
+FROM declared
+ON CONFLICT (name) DO UPDATE
+SET cron_expr = excluded.cron_expr, timezone = excluded.timezone, kind = excluded.kind,
+    queue = excluded.queue, args = excluded.args, priority = excluded.priority,
+    max_attempts = excluded.max_attempts, tags = excluded.tags, metadata = excluded.metadata,
+    updated_at = now()
+WHERE (c.cron_expr, c.timezone, c.kind, c.queue, c.args, c.priority, c.max_attempts, c.tags,
+       c.metadata)
+    IS DISTINCT FROM (excluded.cron_expr, excluded.timezone, excluded.kind, excluded.queue,
+       excluded.args, excluded.priority, excluded.max_attempts, excluded.tags, excluded.metadata)
+
+-- name: read_schedules
+-- What the leader needs to find due schedules, by name.  No lock.
+SELECT c.name, c.cron_expr, c.timezone, c.last_enqueued_at, c.created_at,
+       coalesce(s.missed_fire_policy, 'coalesce') AS missed_fire_policy,
+       coalesce(s.catch_up_limit, 1) AS catch_up_limit,
+       coalesce(s.jitter_seconds, 0) AS jitter_seconds, now() AS now
+FROM awa.cron_jobs AS c
+LEFT JOIN awa.cron_settings AS s ON s.name = c.name
+WHERE s.paused_at IS NULL
+ORDER BY c.name
+
+-- name: fire_schedules
+-- Enqueue the fires of due schedules whose last fire is still the one that was read.  Locks the
+-- rows of awa.cron_jobs.  Job metadata gets cron_name and cron_fire_time, as published.
+WITH due AS MATERIALIZED (
+    SELECT * FROM unnest(:names::text[], :seen::timestamptz[], :newest::timestamptz[])
+        AS d(name, seen, newest)
+    ORDER BY name
+), won AS (
+    UPDATE awa.cron_jobs AS c
+    SET last_enqueued_at = due.newest, updated_at = now()
+    FROM due
+    WHERE c.name = due.name AND c.last_enqueued_at IS NOT DISTINCT FROM due.seen
+    RETURNING c.*
+)
+SELECT count(j.id) AS fired
+FROM unnest(:fire_names::text[], :fire_ats::timestamptz[], :run_ats::timestamptz[])
+    AS f(name, fire_at, run_at)
+JOIN won ON won.name = f.name
+CROSS JOIN LATERAL awa.insert_job_compat(
+    won.kind, won.queue, won.args,
+    (CASE WHEN f.run_at > now() THEN 'scheduled' ELSE 'available' END)::awa.job_state,
+    won.priority, won.max_attempts, CASE WHEN f.run_at > now() THEN f.run_at END,
+    won.metadata || jsonb_build_object(
+        'cron_name', won.name,
+        'cron_fire_time', to_char(f.fire_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') || '+00'),
+    won.tags
+) AS j
+
+-- name: trigger_schedule
+-- Enqueue a schedule's job now; its fires are not touched.
+SELECT j.id, j.kind, j.queue, j.state::text AS state, j.priority, j.attempt, j.max_attempts,
+       j.run_lease, j.args::text AS args, j.metadata::text AS metadata,
+       to_jsonb(j.tags)::text AS tags, to_jsonb(j.errors)::text AS errors,
+       j.progress::text AS progress, j.run_at, j.created_at, j.finalized_at, j.deadline_at
+FROM awa.cron_jobs AS c
+CROSS JOIN LATERAL awa.insert_job_compat(
+    c.kind, c.queue, c.args, 'available', c.priority, c.max_attempts, NULL,
+    c.metadata || jsonb_build_object('cron_name', c.name, 'triggered_manually', true), c.tags
+) AS j
+WHERE c.name = :name::text
+
+-- name: pause_schedule
+-- Keep a schedule from firing.
+INSERT INTO awa.cron_settings AS s (name, paused_at, paused_by)
+SELECT name, now(), :paused_by::text FROM awa.cron_jobs WHERE name = :name::text
+ON CONFLICT (name) DO UPDATE
+SET paused_at = coalesce(s.paused_at, now()), paused_by = excluded.paused_by
+RETURNING name
+
+-- name: resume_schedule
+-- Let a schedule fire again, from now on: what it missed while paused stays missed.
+WITH resumed AS (
+    UPDATE awa.cron_settings SET paused_at = NULL, paused_by = NULL
+    WHERE name = :name::text AND paused_at IS NOT NULL
+    RETURNING name
+), moved AS (
+    UPDATE awa.cron_jobs AS c
+    SET last_enqueued_at = greatest(c.last_enqueued_at, date_trunc('second', now()))
+    FROM resumed
+    WHERE c.name = resumed.name
+)
+SELECT name FROM awa.cron_jobs WHERE name = :name::text
+
+-- name: delete_schedule
+-- Remove a schedule and remember that it was.
+WITH gone AS (
+    DELETE FROM awa.cron_jobs WHERE name = :name::text RETURNING name
+)
+INSERT INTO awa.cron_settings (name, removed_at)
+SELECT name, now() FROM gone
+ON CONFLICT (name) DO UPDATE SET removed_at = now(), paused_at = NULL, paused_by = NULL
+RETURNING name
+
+-- name: removed_at
+-- When a schedule that does not exist was removed, if it ever was.
+SELECT removed_at FROM awa.cron_settings WHERE name = :name::text AND removed_at IS NOT NULL

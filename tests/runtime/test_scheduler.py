@@ -1,0 +1,140 @@
+"""The leader fires schedules: once each, whoever leads, whatever was missed."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from fix_wait import aeventually
+from fix_worker import Noop, Rows, working
+
+import awa_lib as awa
+from awa_lib._drive import arun
+from awa_lib.ops import cron as ops
+
+
+def jobs_of(rows: Rows, name: str) -> list[dict[str, Any]]:
+    return rows.all(
+        "SELECT * FROM awa.jobs WHERE metadata ->> 'cron_name' = %s "
+        "ORDER BY metadata ->> 'cron_fire_time'",
+        name,
+    )
+
+
+@pytest.fixture
+def client(aclient: awa.AsyncClient) -> awa.AsyncClient:
+    @aclient.task(Noop)
+    async def handler(job: awa.Job) -> None: ...
+
+    return aclient
+
+
+async def test_fires_each_second_once(client: awa.AsyncClient, rows: Rows) -> None:
+    client.periodic("tick", "* * * * * *", Noop, Noop(7), metadata={"m": 1})
+
+    async with working(client):
+        assert rows.one("SELECT name FROM awa.cron_jobs") == {"name": "tick"}
+        await aeventually(lambda: len(jobs_of(rows, "tick")) >= 3)
+    jobs = jobs_of(rows, "tick")
+
+    times = [job["metadata"]["cron_fire_time"] for job in jobs]
+    assert len(set(times)) == len(times)
+    assert times[0].endswith("+00")
+    assert jobs[0]["args"] == {"n": 7}
+    assert jobs[0]["metadata"]["m"] == 1
+    assert jobs[0]["kind"] == "noop"
+
+
+async def test_two_processes_that_both_think_they_lead_fire_once(
+    client: awa.AsyncClient, rows: Rows, database_url: str
+) -> None:
+    """The compare-and-swap decides, not the leader's lock."""
+    client.periodic("tick", "* * * * * *", Noop, Noop())
+    async with working(client):
+        await aeventually(lambda: jobs_of(rows, "tick"))
+    (due,) = rows.all("SELECT last_enqueued_at, now() AS now FROM awa.cron_jobs")
+    fire = ops.Fire("tick", due["last_enqueued_at"], ((due["now"], due["now"]),))
+    before = len(jobs_of(rows, "tick"))
+
+    async def race(url: str) -> int:
+        import psycopg
+
+        async with await psycopg.AsyncConnection.connect(url, autocommit=True) as conn:
+            return await arun(conn, ops.fire([fire]))
+
+    fired = await asyncio.gather(*(race(database_url) for _ in range(5)))
+
+    assert sorted(fired) == [0, 0, 0, 0, 1]
+    assert len(jobs_of(rows, "tick")) == before + 1
+
+
+@pytest.mark.parametrize(
+    ("policy", "limit", "jobs"), [("coalesce", 100, 1), ("catch_up", 100, 5), ("catch_up", 3, 3)]
+)
+async def test_missed_fires(
+    client: awa.AsyncClient, rows: Rows, policy: str, limit: int, jobs: int
+) -> None:
+    """A yearly schedule that was last enqueued five fires ago."""
+    client.periodic(
+        "yearly", "@yearly", Noop, Noop(), missed_fire_policy=policy, catch_up_limit=limit
+    )
+    year = rows.one("SELECT extract(year FROM now())::int AS year")["year"]
+    async with working(client):
+        pass
+    rows.conn.execute(f"UPDATE awa.cron_jobs SET last_enqueued_at = '{year - 5}-01-01 00:00Z'")
+    async with working(client):
+        await aeventually(lambda: len(jobs_of(rows, "yearly")) >= jobs)
+
+    times = [job["metadata"]["cron_fire_time"] for job in jobs_of(rows, "yearly")]
+    assert times == [f"{y}-01-01 00:00:00+00" for y in range(year - jobs + 1, year + 1)]
+    last = rows.one("SELECT last_enqueued_at FROM awa.cron_jobs")["last_enqueued_at"]
+    assert (last.year, last.month) == (year, 1)
+
+
+async def test_jitter_delays_the_job_not_the_fire(client: awa.AsyncClient, rows: Rows) -> None:
+    client.periodic("tick", "* * * * * *", Noop, Noop(), jitter_seconds=3600)
+
+    async with working(client):
+        await aeventually(lambda: jobs_of(rows, "tick"))
+
+    late = rows.all("SELECT state::text, run_at - created_at AS delay FROM awa.jobs")
+    assert all(0 <= job["delay"].total_seconds() <= 3600 for job in late)
+    assert max(job["delay"].total_seconds() for job in late) > 1
+
+
+async def test_one_bad_schedule_does_not_stop_the_others(
+    client: awa.AsyncClient, rows: Rows, caplog
+) -> None:
+    for name, column, value in [
+        ("broken", "cron_expr", "'x'"), ("nowhere", "timezone", "'Mars'"), ("wild", "priority", "9"),
+    ]:  # fmt: skip
+        rows.conn.execute(
+            "INSERT INTO awa.cron_jobs (name, cron_expr, kind) VALUES (%s, '* * * * * *', 'k')",
+            (name,),
+        )
+        rows.conn.execute(f"UPDATE awa.cron_jobs SET {column} = {value} WHERE name = '{name}'")
+    client.periodic("zebra", "* * * * * *", Noop, Noop())
+
+    async with working(client):
+        await aeventually(lambda: len(jobs_of(rows, "zebra")) >= 2)
+
+    assert jobs_of(rows, "wild") == []
+    said = [r.schedule for r in caplog.records if r.message.startswith("a schedule cannot be read")]
+    assert sorted(said) == ["broken", "nowhere"]
+
+
+async def test_schedule_of_others_fires_too(client: awa.AsyncClient, rows: Rows) -> None:
+    """Rows that awa 0.5 wrote have no settings of ours."""
+    rows.conn.execute(
+        "INSERT INTO awa.cron_jobs (name, cron_expr, kind) VALUES ('theirs', '* * * * * *', 'noop')"
+    )
+
+    async with working(client):
+        await aeventually(lambda: jobs_of(rows, "theirs"))
+
+
+async def test_periodic_is_refused_while_running(client: awa.AsyncClient) -> None:
+    async with working(client):
+        with pytest.raises(awa.AwaError, match=r"periodic\(\) must be called before start\(\)"):
+            client.periodic("x", "@daily", Noop, Noop())
