@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     )
     from awa_lib.kinds import derive_kind
     from awa_lib.models import HealthCheck, Job, JobState, QueueHealth
+    from awa_lib.new_jobs import NewJob
     from awa_lib.reads.cron import CronJob
     from awa_lib.reads.queues import QueueStat
     from awa_lib.results import (
@@ -75,6 +76,7 @@ __all__ = [
     "Job",
     "JobNotFound",
     "JobState",
+    "NewJob",
     "NotFound",
     "QueueHealth",
     "QueueStat",
@@ -116,6 +118,7 @@ _HOMES: Final = {
     "awa_lib.results": (
         "CallbackToken", "Cancel", "ResolveResult", "RetryAfter", "Snooze", "WaitForCallback",
     ),
+    "awa_lib.new_jobs": ("NewJob",),
     "awa_lib.reads.cron": ("CronJob",),
     "awa_lib.reads.queues": ("QueueStat",),
     "awa_lib.runtime.run": ("run",),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import re
 import select
 from collections.abc import Callable, Coroutine
 from functools import update_wrapper
@@ -39,6 +40,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _UNIQUE = "idx_awa_jobs_unique"
+_HOLDER = re.compile(r"held by job (\d+)")
 
 # Tasks may share a connection.  psycopg lets one statement through at a time, but the statements
 # of another task between BEGIN and COMMIT would join the transaction and could keep it open.
@@ -50,7 +52,8 @@ def translate(error: psycopg.Error) -> AwaError:
     diag = error.diag
     message = (diag.message_primary or str(error)).strip().replace("\n", " ")
     if isinstance(error, pg.UniqueViolation) and diag.constraint_name == _UNIQUE:
-        return UniqueConflict(constraint=_UNIQUE)
+        holder = _HOLDER.fullmatch(diag.message_detail or "")
+        return UniqueConflict(constraint=_UNIQUE, job_id=int(holder[1]) if holder else None)
     if isinstance(error, pg.UndefinedTable | pg.InvalidSchemaName | pg.UndefinedFunction) and (
         "awa" in message
     ):

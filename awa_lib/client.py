@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, cast
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from awa_lib._drive import arun, averb, run, verb
 from awa_lib._pool import AsyncPool, Pool
+from awa_lib.batcher import Batcher
 from awa_lib.errors import AwaError, DatabaseError, ValidationError
+from awa_lib.new_jobs import check
 from awa_lib.ops import callbacks, cron, inserts, jobs, queues
 from awa_lib.reads.cron import list_cron_jobs
 from awa_lib.reads.queues import queue_stats
@@ -20,11 +22,14 @@ from awa_lib.signatures import verify_callback_request
 from awa_lib.transaction import AsyncTransaction, Transaction
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
     from types import TracebackType
 
     from awa_lib._sql import Op
+    from awa_lib._typing import AsyncInsert, Insert
     from awa_lib.embedded import Server
-    from awa_lib.models import HealthCheck
+    from awa_lib.models import HealthCheck, Job
 
 __all__ = ["AsyncClient", "Client"]
 
@@ -177,13 +182,15 @@ class Client(_Target):
         """Return whether the database answers; a blocking client runs no worker."""
         return idle_health(connected=reachable(self))
 
-    insert = verb(inserts.insert)
+    insert = cast("Insert", verb(inserts.insert))
     insert_many = verb(inserts.insert_many)
     insert_many_copy = verb(inserts.insert_many_copy)
+    enqueue_many_copy = verb(inserts.enqueue_many_copy)
     get_job = verb(jobs.get_job)
     list_jobs = verb(jobs.list_jobs)
     retry = verb(jobs.retry)
     cancel = verb(jobs.cancel)
+    cancel_by_unique_key = verb(inserts.cancel_by_unique_key)
     retry_failed = verb(jobs.retry_failed)
     discard_failed = verb(jobs.discard_failed)
     pause_queue = verb(queues.pause_queue)
@@ -219,6 +226,7 @@ class AsyncClient(_Target, Worker):
         self._bound: psycopg.AsyncConnection[Any] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._opening: asyncio.Lock | None = None
+        self._batcher: Batcher | None = None
 
     @classmethod
     def on(cls, conn: psycopg.AsyncConnection[Any]) -> Self:
@@ -252,6 +260,7 @@ class AsyncClient(_Target, Worker):
                     hint="make one AsyncClient for each event loop",
                 )
             self._loop, self._pool, self._opening = loop, None, asyncio.Lock()
+            self._batcher = None
         if self._pool is not None:
             return self._pool
         assert self._opening is not None
@@ -281,6 +290,8 @@ class AsyncClient(_Target, Worker):
         A running worker is shut down first, with its default time to drain.
         """
         await self.shutdown()
+        if self._batcher is not None:
+            await self._batcher.drain()
         pool, self._pool = self._pool, None
         if pool is not None:
             await pool.close()
@@ -299,18 +310,49 @@ class AsyncClient(_Target, Worker):
         """Close the client."""
         await self.close()
 
+    async def enqueue(
+        self,
+        args: Any,
+        *,
+        kind: str | None = None,
+        queue: str = "default",
+        priority: int = 2,
+        max_attempts: int = 25,
+        tags: Sequence[str] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        run_at: datetime | str | None = None,
+        unique_opts: Mapping[str, Any] | None = None,
+    ) -> Job:
+        """Insert one job and return it, sharing a statement and a commit with other callers.
+
+        For servers whose requests insert one job each: while one statement is under way, the jobs
+        of other tasks gather for the next.  Each caller gets its own job or its own error, after
+        the commit.  Raises as ``insert``.  On a client bound to a connection nothing is shared
+        with other connections.
+        """
+        new = check(
+            [args], kind, queue, priority, max_attempts, tags, metadata, run_at, unique_opts
+        )
+        if self._bound is None:
+            await self._open()
+        if self._batcher is None:
+            self._batcher = Batcher(self._run)
+        return await self._batcher.insert(new)
+
     async def migrate(self) -> None:
         """Apply every pending migration.  Safe when several do it at once."""
         with Client(await self._dsn(), 1) as client:
             await asyncio.to_thread(client.migrate)
 
-    insert = averb(inserts.insert)
+    insert = cast("AsyncInsert", averb(inserts.insert))
     insert_many = averb(inserts.insert_many)
     insert_many_copy = averb(inserts.insert_many_copy)
+    enqueue_many_copy = averb(inserts.enqueue_many_copy)
     get_job = averb(jobs.get_job)
     list_jobs = averb(jobs.list_jobs)
     retry = averb(jobs.retry)
     cancel = averb(jobs.cancel)
+    cancel_by_unique_key = averb(inserts.cancel_by_unique_key)
     retry_failed = averb(jobs.retry_failed)
     discard_failed = averb(jobs.discard_failed)
     pause_queue = averb(queues.pause_queue)

@@ -115,18 +115,23 @@ class Conflict(AwaError):
 
 
 class UniqueConflict(Conflict):
-    """Another live job holds the same unique key."""
+    """Another live job holds the same unique key; ``job_id`` is its id where it is known."""
 
     def __init__(
         self,
         message: str = "another live job holds the same unique key",
         *,
         constraint: str | None = None,
+        job_id: int | None = None,
         why: str | None = None,
         hint: str | None = None,
     ) -> None:
+        if job_id is not None:
+            message = f"{message}: job {job_id}"
+            hint = hint or f"look at it: awa job dump {job_id}"
         super().__init__(message, why=why, hint=hint)
         self.constraint = constraint
+        self.job_id = job_id
 
 
 class InvalidTransition(Conflict):

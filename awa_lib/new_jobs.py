@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, Final
 
 from awa_lib import pgtext
@@ -18,7 +19,7 @@ from awa_lib.unique import UniqueOptions, states_bits, unique_key
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-__all__ = ["NewJobs", "check"]
+__all__ = ["NewJob", "NewJobs", "Options", "check"]
 
 # Rows of one block of COPY text.
 _BLOCK: Final = 1000
@@ -32,74 +33,187 @@ _MOMENT: Final = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class NewJobs:
-    """Checked jobs that differ in args, kind and unique key only."""
+class NewJob:
+    """A job of a bulk insert with options of its own; those left out are the call's."""
 
-    args: list[str]
-    kinds: list[str]
+    args: Any
+    kind: str | None = None
+    queue: str | None = None
+    priority: int | None = None
+    max_attempts: int | None = None
+    tags: Sequence[str] | None = None
+    metadata: Mapping[str, Any] | None = None
+    run_at: datetime | str | None = None
+    unique_opts: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Checked options of jobs, as they are sent."""
+
     queue: str
     priority: int
     max_attempts: int
     tags: list[str]
     metadata: str
     run_at: datetime | None
-    unique_keys: list[bytes]
-    unique_states: str
+    unique: UniqueOptions | None
+
+
+@dataclass(frozen=True, slots=True)
+class NewJobs:
+    """Checked jobs; they share their options, or each has its own."""
+
+    args: list[str]
+    kinds: list[str]
+    unique_keys: list[bytes | None]
+    """Empty when no job is unique."""
+    options: Options
+    own: list[Options] | None = None
+
+    @classmethod
+    def merge(cls, parts: Sequence[NewJobs]) -> NewJobs:
+        """Put single jobs together, in order."""
+        first = parts[0]
+        alike = all(part.options == first.options for part in parts)
+        unique = any(part.unique_keys for part in parts)
+        return cls(
+            [part.args[0] for part in parts],
+            [part.kinds[0] for part in parts],
+            [part.unique_keys[0] if part.unique_keys else None for part in parts] if unique else [],
+            first.options,
+            None if alike else [part.options for part in parts],
+        )
+
+    @property
+    def immediate(self) -> bool:
+        """Return True for jobs of one kind with shared options that may run now."""
+        return (
+            self.own is None
+            and not self.unique_keys
+            and self.options.run_at is None
+            and (len(self.kinds) == 1 or len(set(self.kinds)) == 1)
+        )
 
     def slice(self, start: int, end: int) -> NewJobs:
         """Return some of the jobs."""
         return NewJobs(
-            self.args[start:end], self.kinds[start:end], self.queue, self.priority,
-            self.max_attempts, self.tags, self.metadata, self.run_at,
-            self.unique_keys[start:end], self.unique_states,
-        )  # fmt: skip
+            self.args[start:end],
+            self.kinds[start:end],
+            self.unique_keys[start:end],
+            self.options,
+            None if self.own is None else self.own[start:end],
+        )
+
+    def pick(self, places: Sequence[int]) -> NewJobs:
+        """Return the jobs at these places, each with its own options."""
+        own = self.own or [self.options] * len(self.args)
+        return NewJobs(
+            [self.args[place] for place in places],
+            [self.kinds[place] for place in places],
+            [self.unique_keys[place] for place in places],
+            self.options,
+            [own[place] for place in places],
+        )
+
+    def _args(self) -> str:
+        return "[" + ",".join(self.args) + "]"
+
+    def immediate_params(self) -> dict[str, Any]:
+        """Return the parameters of insert_available."""
+        options = self.options
+        return {
+            "args": self._args(),
+            "kind": self.kinds[0],
+            "queue": options.queue,
+            "priority": options.priority,
+            "max_attempts": options.max_attempts,
+            "metadata": options.metadata,
+            "tags": pgtext.text_array(options.tags),
+        }
 
     def params(self) -> dict[str, Any]:
-        """Return the parameters of insert_jobs; one kind for all travels as a scalar."""
-        kind = self.kinds[0]
+        """Return the parameters of insert_jobs; what all share travels as a scalar."""
+        options, kind = self.options, self.kinds[0]
         mixed = any(other != kind for other in self.kinds)
-        count = len(self.unique_keys)
-        return {
-            "args": "[" + ",".join(self.args) + "]",
+        shared = {
             "kind": kind,
+            "queue": options.queue,
+            "priority": options.priority,
+            "max_attempts": options.max_attempts,
+            "run_at": options.run_at,
+            "metadata": options.metadata,
+            "tags": pgtext.text_array(options.tags),
+        }
+        if self.own is not None:
+            # A job without a time of its own runs now, whatever the first one does.
+            return self.columns() | shared | {"run_at": None}
+        bits = "" if options.unique is None else states_bits(options.unique.states)
+        return shared | {
+            "args": self._args(),
             "kinds": pgtext.text_array(self.kinds) if mixed else "{}",
-            "queue": self.queue,
             "queues": "{}",
-            "priority": self.priority,
             "priorities": "{}",
-            "max_attempts": self.max_attempts,
             "max_attempts_each": "{}",
-            "run_at": self.run_at,
             "run_ats": "{}",
-            "metadata": self.metadata,
             "metadata_each": "[]",
-            "tags": pgtext.text_array(self.tags),
             "tags_each": "{}",
-            "unique_keys": pgtext.bytea_array(self.unique_keys),
-            "unique_states_each": pgtext.repeated_array(self.unique_states, count),
+            "unique_keys": _byte_array(self.unique_keys),
+            "unique_states_each": pgtext.repeated_array(bits, len(self.unique_keys)),
+        }
+
+    def columns(self) -> dict[str, Any]:
+        """Return every column of every job as an array."""
+        own = self.own or [self.options] * len(self.args)
+        keys = self.unique_keys or [None] * len(self.args)
+        return {
+            "args": self._args(),
+            "kinds": pgtext.text_array(self.kinds),
+            "queues": pgtext.text_array(one.queue for one in own),
+            "priorities": pgtext.text_array(str(one.priority) for one in own),
+            "max_attempts_each": pgtext.text_array(str(one.max_attempts) for one in own),
+            "run_ats": pgtext.nullable_array(
+                None if one.run_at is None else one.run_at.isoformat() for one in own
+            ),
+            "metadata_each": "[" + ",".join(one.metadata for one in own) + "]",
+            "tags_each": pgtext.text_array(pgtext.text_array(one.tags) for one in own),
+            "unique_keys": _byte_array(keys),
+            "unique_states_each": pgtext.nullable_array(
+                None if one.unique is None else states_bits(one.unique.states) for one in own
+            ),
         }
 
     def jobs(self, ids: Sequence[int], now: datetime) -> list[Job]:
         """Build the jobs from what was sent, their ids and the database's time of the insert."""
-        run_at = self.run_at or now
+        if self.own is not None:
+            return [
+                _job(job_id, kind, args, options, now)
+                for job_id, kind, args, options in zip(
+                    ids, self.kinds, self.args, self.own, strict=True
+                )
+            ]
+        options = self.options
+        run_at = options.run_at or now
         state = JobState.Scheduled if run_at > now else JobState.Available
         return [
             Job(
-                job_id, kind, self.queue, state, self.priority, 0, self.max_attempts, 0, args,
-                self.metadata, self.tags.copy(), None, None, run_at, now,
+                job_id, kind, options.queue, state, options.priority, 0, options.max_attempts, 0,
+                args, options.metadata, options.tags.copy(), None, None, run_at, now,
             )
             for job_id, kind, args in zip(ids, self.kinds, self.args, strict=True)
         ]  # fmt: skip
 
     def copy_text(self, ids: Sequence[int], run_at: datetime) -> Iterator[str]:
-        """Yield COPY rows of the jobs, ``_BLOCK`` a block."""
+        """Yield COPY rows of jobs that share their options, ``_BLOCK`` a block."""
+        options = self.options
         before = {
-            kind: f"\t{pgtext.copy_field(kind)}\t{pgtext.copy_field(self.queue)}\t"
+            kind: f"\t{pgtext.copy_field(kind)}\t{pgtext.copy_field(options.queue)}\t"
             for kind in set(self.kinds)
         }
         after = "\t".join((
-            "", str(self.priority), str(self.max_attempts), run_at.isoformat(),
-            pgtext.copy_json(self.metadata), pgtext.copy_field(pgtext.text_array(self.tags)),
+            "", str(options.priority), str(options.max_attempts), run_at.isoformat(),
+            pgtext.copy_json(options.metadata),
+            pgtext.copy_field(pgtext.text_array(options.tags)),
         )) + "\n"  # fmt: skip
         for start in range(0, len(ids), _BLOCK):
             end = start + _BLOCK
@@ -113,6 +227,19 @@ class NewJobs:
             )
 
 
+def _job(job_id: int, kind: str, args: str, options: Options, now: datetime) -> Job:
+    run_at = options.run_at or now
+    return Job(
+        job_id, kind, options.queue, JobState.Scheduled if run_at > now else JobState.Available,
+        options.priority, 0, options.max_attempts, 0, args, options.metadata, options.tags.copy(),
+        None, None, run_at, now,
+    )  # fmt: skip
+
+
+def _byte_array(keys: Sequence[bytes | None]) -> str:
+    return pgtext.nullable_array(None if key is None else "\\x" + key.hex() for key in keys)
+
+
 def check(
     jobs: Iterable[Any],
     kind: str | None,
@@ -124,45 +251,83 @@ def check(
     run_at: datetime | str | None,
     unique_opts: Mapping[str, Any] | None,
 ) -> NewJobs:
-    """Check and encode jobs that share their options.  Raises as ``ops.inserts.insert``."""
+    """Check and encode jobs.  Raises as ``ops.inserts.insert``."""
+    options = _options(queue, priority, max_attempts, tags, metadata, run_at, unique_opts)
     known: dict[type, str] = {}
     kinds: list[str] = []
     texts: list[str] = []
-    for args in jobs:
-        owner = type(args)
-        if owner not in known:
-            known[owner] = _text("kind", kind_of(args, kind), _LONGEST_NAME)
-        kinds.append(known[owner])
+    own: dict[int, Options] = {}
+    for item in jobs:
+        args, owner = item, type(item)
+        if owner is NewJob:
+            args = item.args
+            own[len(texts)] = _own(item, options)
+            kinds.append(_text("kind", kind_of(args, item.kind or kind), _LONGEST_NAME))
+        else:
+            if owner not in known:
+                known[owner] = _text("kind", kind_of(args, kind), _LONGEST_NAME)
+            kinds.append(known[owner])
         texts.append(encode(args))
-    queue = _text("queue", queue, _LONGEST_NAME)
-    options = None if unique_opts is None else UniqueOptions.parse(unique_opts)
-    return NewJobs(
-        args=texts,
-        kinds=kinds,
-        queue=queue,
+    each = [own.get(place, options) for place in range(len(texts))] if own else None
+    keys: list[bytes | None] = []
+    if options.unique is not None or any(one.unique for one in own.values()):
+        keys = [
+            _key(one, kind_, text)
+            for one, kind_, text in zip(each or repeat(options), kinds, texts, strict=False)
+        ]
+    return NewJobs(texts, kinds, keys, options, each)
+
+
+def _options(
+    queue: str,
+    priority: int,
+    max_attempts: int,
+    tags: Sequence[str] | None,
+    metadata: Mapping[str, Any] | None,
+    run_at: datetime | str | None,
+    unique_opts: Mapping[str, Any] | None,
+) -> Options:
+    return Options(
+        queue=_text("queue", queue, _LONGEST_NAME),
         priority=_number("priority", priority, *_PRIORITIES),
         max_attempts=_number("max_attempts", max_attempts, *_ATTEMPTS),
         tags=_tags(tags),
         metadata="{}" if metadata is None else encode_object(metadata, name="metadata"),
         run_at=None if run_at is None else _moment(run_at),
-        unique_keys=[] if options is None else _keys(options, kinds, queue, texts),
-        unique_states="" if options is None else states_bits(options.states),
+        unique=None if unique_opts is None else UniqueOptions.parse(unique_opts),
     )
 
 
-def _keys(
-    options: UniqueOptions, kinds: Sequence[str], queue: str, texts: Sequence[str]
-) -> list[bytes]:
+def _own(job: NewJob, shared: Options) -> Options:
+    """Return the options of one job: its own where given, else the shared ones."""
+    return Options(
+        queue=shared.queue if job.queue is None else _text("queue", job.queue, _LONGEST_NAME),
+        priority=shared.priority
+        if job.priority is None
+        else _number("priority", job.priority, *_PRIORITIES),
+        max_attempts=shared.max_attempts
+        if job.max_attempts is None
+        else _number("max_attempts", job.max_attempts, *_ATTEMPTS),
+        tags=shared.tags if job.tags is None else _tags(job.tags),
+        metadata=shared.metadata
+        if job.metadata is None
+        else encode_object(job.metadata, name="metadata"),
+        run_at=shared.run_at if job.run_at is None else _moment(job.run_at),
+        unique=shared.unique if job.unique_opts is None else UniqueOptions.parse(job.unique_opts),
+    )
+
+
+def _key(options: Options, kind: str, text: str) -> bytes | None:
     # Hashed from the JSON data that is sent, so that every writer of the same args agrees.
-    return [
-        unique_key(
-            kind,
-            queue=queue if options.by_queue else None,
-            args=loads(text) if options.by_args else ...,
-            period=options.by_period,
-        )
-        for kind, text in zip(kinds, texts, strict=True)
-    ]
+    unique = options.unique
+    if unique is None:
+        return None
+    return unique_key(
+        kind,
+        queue=options.queue if unique.by_queue else None,
+        args=loads(text) if unique.by_args else ...,
+        period=unique.by_period,
+    )
 
 
 def _text(field: str, value: object, longest: int) -> str:

@@ -11,7 +11,23 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["bytea_array", "copy_field", "copy_json", "repeated_array", "text_array"]
+__all__ = [
+    "bytea_array",
+    "copy_field",
+    "copy_json",
+    "nullable_array",
+    "repeated_array",
+    "text_array",
+]
+
+
+def nullable_array(values: Iterable[str | None]) -> str:
+    r"""Return an array literal of texts, some of them NULL.
+
+    >>> nullable_array(["a", None, "NULL"])
+    '{"a",NULL,"NULL"}'
+    """
+    return "{" + ",".join("NULL" if v is None else text_array([v])[1:-1] for v in values) + "}"
 
 
 def text_array(values: Iterable[str]) -> str:

@@ -98,9 +98,9 @@ class Schedule:
             )
         job = check([args], kind, queue, priority, max_attempts, tags, metadata, None, None)
         return cls(
-            name, cron_expr, timezone, job.kinds[0], job.queue, job.args[0], job.priority,
-            job.max_attempts, job.tags, job.metadata, missed_fire_policy, catch_up_limit,
-            float(jitter_seconds),
+            name, cron_expr, timezone, job.kinds[0], job.options.queue, job.args[0],
+            job.options.priority, job.options.max_attempts, job.options.tags,
+            job.options.metadata, missed_fire_policy, catch_up_limit, float(jitter_seconds),
         )  # fmt: skip
 
 

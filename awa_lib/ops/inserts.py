@@ -5,19 +5,46 @@ Arguments are checked and encoded when an op is made, before any connection is t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final, Literal
 
+from awa_lib import pgtext
+from awa_lib._json import loads
 from awa_lib._sql import atomic, sql
+from awa_lib.args import encode
+from awa_lib.errors import (
+    AwaError,
+    InvalidTransition,
+    JobNotFound,
+    UniqueConflict,
+    ValidationError,
+)
+from awa_lib.models import Job
 from awa_lib.new_jobs import NewJobs, check
+from awa_lib.ops.jobs import cancel
+from awa_lib.unique import unique_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from awa_lib._sql import Op
-    from awa_lib.models import Job
 
-__all__ = ["insert", "insert_many", "insert_many_copy"]
+__all__ = [
+    "cancel_by_unique_key",
+    "enqueue_many_copy",
+    "insert",
+    "insert_batch",
+    "insert_many",
+    "insert_many_copy",
+]
+
+OnConflict = Literal["raise", "skip", "return_existing", "replace"]
+_MODES: Final = ("raise", "skip", "return_existing", "replace")
+# A key whose holder ends between two statements is tried again so often.
+_TRIES: Final = 5
+# Jobs of a stream in memory at a time.
+_STREAM: Final = 5_000
 
 # Rows of one statement.
 _CHUNK: Final = 1000
@@ -36,17 +63,21 @@ def insert(
     metadata: Mapping[str, Any] | None = None,
     run_at: datetime | str | None = None,
     unique_opts: Mapping[str, Any] | None = None,
+    on_conflict: OnConflict = "raise",
 ) -> Op[Job]:
     """Insert one job and return it.
 
     ``args`` is a dataclass instance, a pydantic model or a dict; the kind is derived from its
     type unless given.  A ``run_at`` in the future makes the job scheduled, one in the past
     available at once; without an offset it is UTC.  ``unique_opts`` holds by_queue (False),
-    by_args (True), by_period (a bucket number) and states (mask, 31).
+    by_args (True), by_period (a bucket number) and states (mask, 31).  When another job holds the
+    unique key, ``on_conflict`` decides: raise UniqueConflict with its id; skip: return None;
+    return_existing: return it; replace: give it these args and this run_at, provided that it has
+    not started, and return it.
     Raises UniqueConflict, ValidationError, SerializationError.
     """
     new = check([args], kind, queue, priority, max_attempts, tags, metadata, run_at, unique_opts)
-    return _first(new)
+    return _first(new) if _raises(on_conflict, new) else _first_unique(new, on_conflict)
 
 
 def insert_many(
@@ -60,14 +91,17 @@ def insert_many(
     metadata: Mapping[str, Any] | None = None,
     run_at: datetime | str | None = None,
     unique_opts: Mapping[str, Any] | None = None,
+    on_conflict: OnConflict = "raise",
 ) -> Op[list[Job]]:
     """Insert all jobs or none and return them in the same order, ids ascending.
 
-    ``jobs`` are args as ``insert`` takes them, of one class or several; the options hold for all.
-    Raises as ``insert``.
+    ``jobs`` are args as ``insert`` takes them, of one class or several, or ``NewJob`` objects
+    with options of their own; the options here hold for all others.  With
+    ``on_conflict="skip"`` jobs whose unique key is taken are left out of the result.  Raises as
+    ``insert``.
     """
     new = check(jobs, kind, queue, priority, max_attempts, tags, metadata, run_at, unique_opts)
-    return _rows(new)
+    return _rows(new) if _raises(on_conflict, new) else _unique(new, on_conflict)
 
 
 def insert_many_copy(
@@ -81,14 +115,105 @@ def insert_many_copy(
     metadata: Mapping[str, Any] | None = None,
     run_at: datetime | str | None = None,
     unique_opts: Mapping[str, Any] | None = None,
+    on_conflict: OnConflict = "raise",
 ) -> Op[list[Job]]:
     """Insert all jobs or none through COPY, the fastest way for more than a thousand jobs.
 
-    Takes and returns what ``insert_many`` does; fewer jobs, and unique ones, go its way, which
-    is faster there by a seventh.  Raises as ``insert``.
+    Takes and returns what ``insert_many`` does.  Fewer jobs, for which that is faster, and jobs
+    with a unique key or options of their own go its way.  Raises as ``insert``.
     """
     new = check(jobs, kind, queue, priority, max_attempts, tags, metadata, run_at, unique_opts)
-    return _rows(new) if new.unique_keys or len(new.args) <= _FEW else _copy(new)
+    if not _raises(on_conflict, new):
+        return _unique(new, on_conflict)
+    return _copy(new) if len(new.args) > _FEW and _copies(new) else _rows(new)
+
+
+@atomic
+def enqueue_many_copy(
+    jobs: Iterable[Any],
+    *,
+    kind: str | None = None,
+    queue: str = "default",
+    priority: int = 2,
+    max_attempts: int = 25,
+    tags: Sequence[str] | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    run_at: datetime | str | None = None,
+    unique_opts: Mapping[str, Any] | None = None,
+    on_progress: Callable[[int], None] | None = None,
+) -> Op[int]:
+    """Insert all jobs or none from any iterable in flat memory; return how many.
+
+    ``jobs`` are as ``insert_many`` takes them, and are read 5,000 at a time inside one
+    transaction; ``on_progress`` is called with the count so far after each of these.  Raises as
+    ``insert``.
+    """
+    count = 0
+    source = iter(jobs)
+    while batch := list(islice(source, _STREAM)):
+        new = check(batch, kind, queue, priority, max_attempts, tags, metadata, run_at, unique_opts)
+        if _copies(new):
+            yield from _copy_rows(new)
+        else:
+            yield from _each_chunk(new)
+        count += len(batch)
+        if on_progress is not None:
+            on_progress(count)
+    return count
+
+
+def cancel_by_unique_key(
+    kind: str,
+    *,
+    queue: str | None = None,
+    args: Any = None,
+    period_bucket: int | None = None,
+) -> Op[Job | None]:
+    """Cancel the oldest job with a unique key that has not ended; return it, or None.
+
+    Give exactly what made up the key: ``queue`` for by_queue, ``args`` for by_args, the bucket
+    number for by_period.
+    """
+    data = ... if args is None else loads(encode(args))
+    key = unique_key(kind, queue=queue, args=data, period=period_bucket)
+    return _cancel_by_key(key)
+
+
+def _cancel_by_key(key: bytes) -> Op[Job | None]:
+    held = yield sql.jobs("unique_holders", keys=pgtext.bytea_array([key]))
+    ids = [row[1] for row in held] or [
+        row[0] for row in (yield sql.jobs("find_by_unique_key", key=key))
+    ]
+    for job_id in ids:
+        try:
+            return (yield from cancel(job_id))
+        except (InvalidTransition, JobNotFound):
+            continue
+    return None
+
+
+def insert_batch(new: NewJobs) -> Op[list[Job]]:
+    """Insert checked jobs in one statement and return them in order."""
+    return _chunk(new)
+
+
+def _raises(on_conflict: object, new: NewJobs) -> bool:
+    """Return True for the default mode.  Raises ValidationError for an unknown or idle one."""
+    if on_conflict == "raise":
+        return True
+    if on_conflict not in _MODES:
+        raise ValidationError(f"on_conflict must be one of {_MODES}, got {on_conflict!r}")
+    if not new.unique_keys:
+        raise ValidationError(
+            f"on_conflict={on_conflict!r} needs unique_opts",
+            why="jobs without a unique key never conflict",
+            hint="for example unique_opts={'by_args': True}",
+        )
+    return False
+
+
+def _copies(new: NewJobs) -> bool:
+    return new.own is None and not new.unique_keys
 
 
 def _first(new: NewJobs) -> Op[Job]:
@@ -103,11 +228,13 @@ def _rows(new: NewJobs) -> Op[list[Job]]:
 
 
 def _chunk(new: NewJobs) -> Op[list[Job]]:
-    params = new.params()
-    rows = yield sql.jobs("insert_jobs", **params)
+    if new.immediate:
+        rows = yield sql.jobs("insert_available", **new.immediate_params())
+    else:
+        rows = yield sql.jobs("insert_jobs", **new.params())
     if not rows:
         # Another storage engine takes the writes: only its own door knows where they go.
-        rows = yield sql.jobs("insert_jobs_compat", **params)
+        rows = yield sql.jobs("insert_jobs_compat", **new.params())
     return new.jobs(*rows[0])
 
 
@@ -121,14 +248,81 @@ def _each_chunk(new: NewJobs) -> Op[list[Job]]:
 _chunks = atomic(_each_chunk)
 
 
-@atomic
-def _copy(new: NewJobs) -> Op[list[Job]]:
+def _copy_rows(new: NewJobs) -> Op[list[Job]]:
     reserved = yield sql.jobs("reserve_ids", count=len(new.args))
     if not reserved:
         return (yield from _each_chunk(new))
     ids, now = reserved[0]
-    run_at = new.run_at or now
+    run_at = new.options.run_at or now
     yield sql.jobs.copy(
         "copy_scheduled" if run_at > now else "copy_available", new.copy_text(ids, run_at)
     )
     return new.jobs(ids, now)
+
+
+_copy = atomic(_copy_rows)
+
+
+def _first_unique(new: NewJobs, on_conflict: OnConflict) -> Op[Job]:
+    jobs = yield from _unique(new, on_conflict)
+    # None for a skipped one: the overloads of the clients' insert say so.
+    return jobs[0] if jobs else None  # type: ignore[return-value]
+
+
+@atomic
+def _unique(new: NewJobs, on_conflict: OnConflict) -> Op[list[Job]]:
+    """Insert what is free; treat what is held as ``on_conflict`` says."""
+    jobs: dict[int, Job] = {}
+    open_places = list(range(len(new.args)))
+    for _ in range(_TRIES):
+        part = new.pick(open_places)
+        taken = yield from _insert_free(part, open_places, jobs)
+        if not taken or on_conflict == "skip":
+            return [jobs[place] for place in sorted(jobs)]
+        keys = [key for place in taken if (key := new.unique_keys[place]) is not None]
+        rows = yield sql.jobs("unique_holders", keys=pgtext.bytea_array(keys))
+        holders = {bytes(row[0]): Job(*row[1:]) for row in rows}
+        held = [
+            (holder, place)
+            for place in taken
+            if (holder := holders.get(new.unique_keys[place] or b"")) is not None
+        ]
+        # Rows are locked in id order everywhere; of several with one key the last wins.
+        for holder, place in sorted(held, key=lambda pair: pair[0].id):
+            replaced = on_conflict == "replace"
+            jobs[place] = (yield from _replace(new.pick([place]), holder)) if replaced else holder
+        # A holder that ended meanwhile has left its key free.
+        open_places = [place for place in taken if place not in jobs]
+        if not open_places:
+            return [jobs[place] for place in sorted(jobs)]
+    raise UniqueConflict(why="its holders change faster than they can be found", hint="try again")
+
+
+def _insert_free(part: NewJobs, places: Sequence[int], jobs: dict[int, Job]) -> Op[list[int]]:
+    """Insert the jobs whose key is free into ``jobs``; return the places of the others."""
+    taken: list[int] = []
+    for start in range(0, len(places), _CHUNK):
+        chunk = part.slice(start, start + _CHUNK)
+        rows = yield sql.jobs("insert_unique_jobs", **chunk.columns())
+        if not rows:
+            raise AwaError(
+                "on_conflict is not possible here: another storage engine takes the writes",
+                hint="insert without on_conflict and handle UniqueConflict",
+            )
+        won = [row[0] for row in rows if row[1] is not None]
+        made = chunk.pick(won).jobs([row[1] for row in rows if row[1] is not None], rows[0][2])
+        jobs.update({places[start + place]: job for place, job in zip(won, made, strict=True)})
+        taken += [places[start + row[0]] for row in rows if row[1] is None]
+    return taken
+
+
+def _replace(new: NewJobs, holder: Job) -> Op[Job]:
+    options = (new.own or [new.options])[0]
+    rows = yield sql.jobs("replace_job", id=holder.id, args=new.args[0], run_at=options.run_at)
+    if not rows:
+        raise UniqueConflict(
+            job_id=holder.id,
+            why=f"it is {holder.state}: only a job that has not started can be replaced",
+            hint="leave running and completed out of the states of unique_opts",
+        )
+    return rows.into(Job)[0]

@@ -123,7 +123,7 @@ def test_a_short_insert_is_one_statement() -> None:
     rows = Rows([(list(range(1000)), NOW)])
     sent, made = feed(inserts.insert_many([{"n": 1}] * 1000), rows)
 
-    assert names(sent) == ["insert_jobs"]
+    assert names(sent) == ["insert_available"]
     assert [job.id for job in made] == list(range(1000))
 
 
@@ -133,18 +133,18 @@ def test_a_long_insert_is_one_transaction() -> None:
         inserts.insert_many([{"n": n} for n in range(1001)]), Rows(), full, rest, Rows()
     )
 
-    assert names(sent) == ["begin", "insert_jobs", "insert_jobs", "commit"]
+    assert names(sent) == ["begin", "insert_available", "insert_available", "commit"]
     assert len(made) == 1001
 
 
 def test_uniform_columns_travel_as_scalars() -> None:
-    op = inserts.insert_many([{"n": 1}, {"n": 2}], kind='a"b', queue="q", tags=["x,y"])
+    op = inserts.insert_many([{"n": 1}, {"n": 2}], kind='a"b', queue="q", tags=["x,y"], run_at=NOW)
     statement = next(op)
 
     assert parameters(statement) == {
         "args": '[{"n":1},{"n":2}]', "kind": 'a"b', "kinds": "{}", "queue": "q", "queues": "{}",
         "priority": 2, "priorities": "{}", "max_attempts": 25, "max_attempts_each": "{}",
-        "run_at": None, "run_ats": "{}", "metadata": "{}", "metadata_each": "[]",
+        "run_at": NOW, "run_ats": "{}", "metadata": "{}", "metadata_each": "[]",
         "tags": '{"x,y"}', "tags_each": "{}", "unique_keys": "{}", "unique_states_each": "{}",
     }  # fmt: skip
 
@@ -175,17 +175,17 @@ def test_copy_goes_another_way_when_no_ids_are_given() -> None:
     )  # fmt: skip
 
     assert names(sent) == [
-        "begin", "reserve_ids", "insert_jobs", "insert_jobs_compat", "insert_jobs",
+        "begin", "reserve_ids", "insert_available", "insert_jobs_compat", "insert_available",
         "insert_jobs_compat", "commit",
     ]  # fmt: skip
-    assert parameters(sent[2]) == parameters(sent[3])
+    assert parameters(sent[2]).items() <= parameters(sent[3]).items()
     assert made[-1].id == 9
 
 
 def test_few_jobs_are_not_copied() -> None:
     sent, _ = feed(inserts.insert_many_copy([{"n": 1}]), Rows([([1], NOW)]))
 
-    assert names(sent) == ["insert_jobs"]
+    assert names(sent) == ["insert_available"]
 
 
 def test_bad_input_is_refused_before_an_op_is_driven() -> None:
