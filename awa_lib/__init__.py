@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from awa_lib.client import AsyncClient, Client
     from awa_lib.errors import (
         AwaError,
+        BulkOperationNotFound,
         CallbackNotFound,
         Conflict,
         DatabaseError,
@@ -38,8 +39,11 @@ if TYPE_CHECKING:
     )
     from awa_lib.kinds import derive_kind
     from awa_lib.models import (
+        BulkOperation,
+        BulkPreview,
         CallbackToken,
         Cancel,
+        DlqEntry,
         HealthCheck,
         Job,
         JobState,
@@ -56,12 +60,16 @@ if TYPE_CHECKING:
 __all__ = [
     "AsyncClient",
     "AwaError",
+    "BulkOperation",
+    "BulkOperationNotFound",
+    "BulkPreview",
     "CallbackNotFound",
     "CallbackToken",
     "Cancel",
     "Client",
     "Conflict",
     "DatabaseError",
+    "DlqEntry",
     "EmbeddedError",
     "HealthCheck",
     "InvalidInput",
@@ -102,8 +110,8 @@ _HOMES: Final = {
     "awa_lib.kinds": ("derive_kind",),
     "awa_lib._migrations": ("current_migration_version", "migrations", "migrations_range"),
     "awa_lib.models": (
-        "CallbackToken", "Cancel", "HealthCheck", "Job", "JobState", "QueueHealth", "RetryAfter",
-        "Snooze", "WaitForCallback",
+        "BulkOperation", "BulkPreview", "CallbackToken", "Cancel", "DlqEntry", "HealthCheck", "Job",
+        "JobState", "QueueHealth", "RetryAfter", "Snooze", "WaitForCallback",
     ),
     "awa_lib.reads.queues": ("QueueStat",),
     "awa_lib.runtime.run": ("run",),

@@ -12,7 +12,9 @@ from psycopg.conninfo import conninfo_to_dict
 from awa_lib._drive import arun, averb, run, verb
 from awa_lib._pool import AsyncPool, Pool
 from awa_lib.errors import AwaError, DatabaseError, ValidationError
-from awa_lib.ops import inserts, jobs, queues
+from awa_lib.ops import bulk, dead_letters, inserts, jobs, queues
+from awa_lib.reads import bulk as read_bulk
+from awa_lib.reads import dead_letters as read_dead_letters
 from awa_lib.reads.queues import queue_stats
 from awa_lib.runtime.worker import Worker, idle_health, reachable
 from awa_lib.transaction import AsyncTransaction, Transaction
@@ -189,6 +191,23 @@ class Client(_Target):
     drain_queue = verb(queues.drain_queue)
     queue_stats = verb(queue_stats)
     flush_admin_metadata = verb(queues.flush_admin_metadata)
+    set_dead_letters = verb(dead_letters.set_dead_letters)
+    list_dlq = verb(read_dead_letters.list_dlq)
+    get_dlq_job = verb(read_dead_letters.get_dlq_job)
+    dlq_depth = verb(read_dead_letters.dlq_depth)
+    dlq_depth_by_queue = verb(read_dead_letters.dlq_depth_by_queue)
+    retry_from_dlq = verb(dead_letters.retry_from_dlq)
+    bulk_retry_from_dlq = verb(dead_letters.bulk_retry_from_dlq)
+    move_failed_to_dlq = verb(dead_letters.move_failed_to_dlq)
+    bulk_move_failed_to_dlq = verb(dead_letters.bulk_move_failed_to_dlq)
+    purge_dlq_job = verb(dead_letters.purge_dlq_job)
+    purge_dlq = verb(dead_letters.purge_dlq)
+    preview_bulk_operation = verb(bulk.preview_bulk_operation)
+    submit_bulk_operation = verb(bulk.submit_bulk_operation)
+    get_bulk_operation = verb(read_bulk.get_bulk_operation)
+    list_bulk_operations = verb(read_bulk.list_bulk_operations)
+    cancel_bulk_operation = verb(bulk.cancel_bulk_operation)
+    run_bulk_operation = verb(bulk.run_bulk_operation)
 
 
 class AsyncClient(_Target, Worker):
@@ -304,3 +323,20 @@ class AsyncClient(_Target, Worker):
     drain_queue = averb(queues.drain_queue)
     queue_stats = averb(queue_stats)
     flush_admin_metadata = averb(queues.flush_admin_metadata)
+    set_dead_letters = averb(dead_letters.set_dead_letters)
+    list_dlq = averb(read_dead_letters.list_dlq)
+    get_dlq_job = averb(read_dead_letters.get_dlq_job)
+    dlq_depth = averb(read_dead_letters.dlq_depth)
+    dlq_depth_by_queue = averb(read_dead_letters.dlq_depth_by_queue)
+    retry_from_dlq = averb(dead_letters.retry_from_dlq)
+    bulk_retry_from_dlq = averb(dead_letters.bulk_retry_from_dlq)
+    move_failed_to_dlq = averb(dead_letters.move_failed_to_dlq)
+    bulk_move_failed_to_dlq = averb(dead_letters.bulk_move_failed_to_dlq)
+    purge_dlq_job = averb(dead_letters.purge_dlq_job)
+    purge_dlq = averb(dead_letters.purge_dlq)
+    preview_bulk_operation = averb(bulk.preview_bulk_operation)
+    submit_bulk_operation = averb(bulk.submit_bulk_operation)
+    get_bulk_operation = averb(read_bulk.get_bulk_operation)
+    list_bulk_operations = averb(read_bulk.list_bulk_operations)
+    cancel_bulk_operation = averb(bulk.cancel_bulk_operation)
+    run_bulk_operation = averb(bulk.run_bulk_operation)

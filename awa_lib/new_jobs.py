@@ -18,7 +18,7 @@ from awa_lib.unique import UniqueOptions, states_bits, unique_key
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-__all__ = ["NewJobs", "check"]
+__all__ = ["NewJobs", "check", "moment_of", "number_of", "text_of"]
 
 # Rows of one block of COPY text.
 _BLOCK: Final = 1000
@@ -131,20 +131,20 @@ def check(
     for args in jobs:
         owner = type(args)
         if owner not in known:
-            known[owner] = _text("kind", kind_of(args, kind), _LONGEST_NAME)
+            known[owner] = text_of("kind", kind_of(args, kind), _LONGEST_NAME)
         kinds.append(known[owner])
         texts.append(encode(args))
-    queue = _text("queue", queue, _LONGEST_NAME)
+    queue = text_of("queue", queue, _LONGEST_NAME)
     options = None if unique_opts is None else UniqueOptions.parse(unique_opts)
     return NewJobs(
         args=texts,
         kinds=kinds,
         queue=queue,
-        priority=_number("priority", priority, *_PRIORITIES),
-        max_attempts=_number("max_attempts", max_attempts, *_ATTEMPTS),
+        priority=number_of("priority", priority, *_PRIORITIES),
+        max_attempts=number_of("max_attempts", max_attempts, *_ATTEMPTS),
         tags=_tags(tags),
         metadata="{}" if metadata is None else encode_object(metadata, name="metadata"),
-        run_at=None if run_at is None else _moment(run_at),
+        run_at=None if run_at is None else moment_of(run_at),
         unique_keys=[] if options is None else _keys(options, kinds, queue, texts),
         unique_states="" if options is None else states_bits(options.states),
     )
@@ -165,7 +165,8 @@ def _keys(
     ]
 
 
-def _text(field: str, value: object, longest: int) -> str:
+def text_of(field: str, value: object, longest: int) -> str:
+    """Return a text that Postgres can store.  Raises ValidationError."""
     if not isinstance(value, str) or len(value) > longest:
         raise ValidationError(f"{field} must be text of at most {longest} characters: {value!r}")
     if not _storable(value):
@@ -183,7 +184,8 @@ def _storable(text: str) -> bool:
         return False
 
 
-def _number(field: str, value: object, least: int, most: int) -> int:
+def number_of(field: str, value: object, least: int, most: int) -> int:
+    """Return a whole number within bounds, both inclusive.  Raises ValidationError."""
     if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
         raise ValidationError(f"{field} must be a whole number from {least} to {most}: {value!r}")
     return int(value)
@@ -202,7 +204,8 @@ def _tags(tags: object) -> list[str]:
     return list(tags)
 
 
-def _moment(value: object) -> datetime:
+def moment_of(value: object, field: str = "run_at") -> datetime:
+    """Return a time in UTC, of a datetime or RFC 3339 text.  Raises ValidationError."""
     moment = value
     if isinstance(value, str) and _MOMENT.fullmatch(value):
         try:
@@ -215,6 +218,6 @@ def _moment(value: object) -> datetime:
         except OverflowError:
             pass
     raise ValidationError(
-        f"run_at must be a datetime or RFC 3339 text: {value!r}",
+        f"{field} must be a datetime or RFC 3339 text: {value!r}",
         hint="for example 2030-01-31T08:00:00Z; without an offset it is UTC",
     )
