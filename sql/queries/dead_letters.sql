@@ -31,8 +31,8 @@ ORDER BY id
 LIMIT :limit::int
 
 -- name: move_failed
--- Move failed jobs to the dead letters; a null reason takes each job's last error.  Locks rows in
--- id order, leaving out those that somebody else holds.
+-- Move failed jobs to the dead letters; a null reason takes the first line of each job's last
+-- error.  Locks rows in id order, leaving out those that somebody else holds.
 WITH failed AS MATERIALIZED (
     SELECT id FROM awa.jobs_hot
     WHERE id = ANY(:ids::bigint[]) AND state = 'failed'
@@ -52,7 +52,8 @@ WITH failed AS MATERIALIZED (
         deadline_at, attempted_at, finalized_at, created_at, errors, metadata, tags, unique_key,
         unique_states, callback_id, callback_timeout_at, callback_filter, callback_on_complete,
         callback_on_fail, callback_transform, run_lease, progress,
-        coalesce(:reason::text, errors[cardinality(errors)] ->> 'error', 'failed')
+        coalesce(:reason::text, split_part(errors[cardinality(errors)] ->> 'error', E'\n', 1),
+                 'failed')
     FROM gone
     RETURNING id
 )
