@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from awa_lib._sql import sql
 from awa_lib.errors import JobNotFound
 from awa_lib.filters import DlqFilter, checked_filter, checked_limit
 from awa_lib.models import DlqEntry, Job
+from awa_lib.new_jobs import number_of, text_of
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from awa_lib._sql import Op
 
 __all__ = ["dlq_depth", "dlq_depth_by_queue", "get_dlq_job", "list_dlq"]
+
+_LARGEST_ID: Final = 2**63 - 1
+_LONGEST_NAME: Final = 200
 
 
 def list_dlq(
@@ -25,6 +29,8 @@ def list_dlq(
     The next page starts at ``before_id=page[-1].job.id``.  Raises ValidationError.
     """
     filters = checked_filter(where, DlqFilter)
+    if before_id is not None:
+        number_of("before_id", before_id, 0, _LARGEST_ID)
     rows = yield sql.read_dead_letters(
         "list", before_id=before_id, limit=checked_limit(limit), **filters
     )
@@ -44,7 +50,12 @@ def get_dlq_job(job_id: int) -> Op[DlqEntry]:
 
 
 def dlq_depth(queue: str | None = None) -> Op[int]:
-    """Return how many dead letters there are, in all or in one queue; counted, not cached."""
+    """Return how many dead letters there are, in all or in one queue; counted, not cached.
+
+    Raises ValidationError.
+    """
+    if queue is not None:
+        text_of("queue", queue, _LONGEST_NAME)
     rows = yield sql.read_dead_letters("depth", queue=queue)
     return int(rows.scalar())
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import psycopg
 import pytest
+from fix_wait import eventually
 
 import awa_lib as awa
 from awa_lib._drive import run
@@ -144,6 +147,35 @@ async def test_goes_on_where_another_process_stopped(client, fill, look) -> None
 
     assert (states(look), done.processed, done.state) == ({}, 700, "completed")
     assert not run(look.conn, advance_next())
+
+
+def test_a_crash_inside_a_batch_takes_all_of_it_back(fill, put, look, database_url) -> None:
+    unique = {"unique_key": b"k" * 16, "unique_states": "01100000"}
+    fill(600)
+    put(state="failed", **unique)
+    waits = "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
+    waits += " AND wait_event_type = 'Lock'"
+    with awa.Client(database_url) as client, psycopg.connect(database_url) as other:
+        submitted = client.submit_bulk_operation("retry", kind="k")
+        run(look.conn, advance_next())
+        # The last row of the second batch waits for this key.
+        other.execute(
+            "INSERT INTO awa.jobs_hot (kind, unique_key, unique_states) VALUES ('o', %s, %s)",
+            list(unique.values()),
+        )
+        with ThreadPoolExecutor() as pool:
+            driver = pool.submit(client.run_bulk_operation, submitted.id)
+            (waiting,) = eventually(lambda: look(waits))
+            look("SELECT pg_terminate_backend(%s)", waiting["pid"])
+            with pytest.raises(awa.Unavailable):
+                driver.result(10)
+        half = client.get_bulk_operation(submitted.id)
+        assert (half.state, half.processed) == ("running", 500)
+        assert states(look) == {"available": 500, "failed": 101}
+        other.rollback()
+        done = client.run_bulk_operation(submitted.id)
+
+    assert (done.state, done.processed, done.errored) == ("completed", 601, 0)
 
 
 async def test_a_failing_callback_loses_no_batch(client, fill, look) -> None:

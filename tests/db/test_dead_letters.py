@@ -265,6 +265,15 @@ async def test_a_reason_is_checked(client, failed, look, reason, sentence) -> No
     assert letters(look) == []
 
 
-async def test_a_page_has_a_sane_length(client) -> None:
-    with pytest.raises(awa.ValidationError, match="limit must be a whole number from 0, got -1"):
-        await client.list_dlq(limit=-1)
+@pytest.mark.parametrize(
+    ("verb", "options", "sentence"),
+    [
+        ("list_dlq", {"limit": -1}, "limit must be a whole number from 0, got -1"),
+        ("list_dlq", {"before_id": "x"}, "before_id must be a whole number from 0 to"),
+        ("list_dlq", {"kinds": "x"}, "unknown filter 'kinds'"),
+        ("dlq_depth", {"queue": 3}, "queue must be text of at most 200 characters: 3"),
+    ],
+)
+async def test_reads_refuse_bad_options(client, verb, options, sentence) -> None:
+    with pytest.raises(awa.ValidationError, match=sentence):
+        await getattr(client, verb)(**options)

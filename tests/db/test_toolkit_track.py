@@ -267,3 +267,27 @@ def test_grants_of_the_counts_are_those_of_the_cache(database_url, conn) -> None
     finally:
         conn.execute(f'DROP OWNED BY "{role}"')
         conn.execute(f'DROP ROLE "{role}"')
+
+
+def test_who_may_change_jobs_may_change_dead_letters_and_bulk_operations(
+    database_url, conn
+) -> None:
+    role = "awa_jobs_" + database_url.rpartition("/")[2].replace("-", "_")[:40]
+    conn.execute(f'CREATE ROLE "{role}"')
+    try:
+        conn.execute(f'GRANT SELECT, DELETE ON awa.jobs_hot TO "{role}"')
+        conn.execute("DELETE FROM awa.toolkit_migrations WHERE version IN (5, 6)")
+        from awa_lib._migrate import apply
+
+        apply(conn)
+        for table in ("queue_policies", "dead_letters", "bulk_operations"):
+            row = conn.execute(
+                "SELECT has_table_privilege(%(r)s, %(t)s, 'SELECT'),"
+                " has_table_privilege(%(r)s, %(t)s, 'DELETE'),"
+                " has_table_privilege(%(r)s, %(t)s, 'INSERT')",
+                {"r": role, "t": f"awa.{table}"},
+            )
+            assert row.fetchone() == (True, True, False), table
+    finally:
+        conn.execute(f'DROP OWNED BY "{role}"')
+        conn.execute(f'DROP ROLE "{role}"')
