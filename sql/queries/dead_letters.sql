@@ -11,7 +11,8 @@ SET dead_letters = excluded.dead_letters, updated_at = now()
 
 -- name: failed_ids_of_policies
 -- Ids of failed jobs that must move, ascending.  No lock; index awa_jobs_hot_unsuccessful, which
--- holds the queue, and which is not opened while no queue has the policy.
+-- holds the queue, and which is not opened while no queue has the policy (a million failed jobs of
+-- other queues cost 17 ms).
 SELECT id FROM awa.jobs_hot
 WHERE state = 'failed'
   AND EXISTS (SELECT FROM awa.queue_policies WHERE dead_letters)

@@ -97,6 +97,7 @@ def test_toolkit_track_keeps_columns_types_and_constraints(their_catalog, databa
     with connection(database_url) as conn:
         ours = catalog(conn, *SAME_WITH_TOOLKIT)
     own = {"toolkit_migrations", "toolkit_counts"}
+    own |= {"queue_policies", "dead_letters", "bulk_operations"}
     for name in ("columns", "constraints"):
         ours[name] = {row for row in ours[name] if row[0].removeprefix("awa.") not in own}
 
