@@ -5,9 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from awa_lib._sql import atomic, sql
-from awa_lib.errors import InvalidTransition, JobNotFound, UniqueConflict, ValidationError
+from awa_lib.errors import (
+    Conflict,
+    InvalidTransition,
+    JobNotFound,
+    UniqueConflict,
+    ValidationError,
+)
 from awa_lib.filters import DlqFilter, checked_filter, require_some
-from awa_lib.models import Job
+from awa_lib.models import Job, JobState
 from awa_lib.new_jobs import moment_of, number_of, text_of
 from awa_lib.ops.jobs import get_job, id_array
 
@@ -67,11 +73,16 @@ def move_failed_to_dlq(job_id: int, reason: str = "moved by hand") -> Op[None]:
     """Move one failed job to the dead letters, whatever its queue's policy.
 
     Its unique key, if failed jobs were to hold it, is free from then on.
-    Raises JobNotFound, InvalidTransition or ValidationError.
+    Raises JobNotFound, InvalidTransition, ValidationError, or Conflict when somebody else holds the
+    row.
     """
     reason = _reason(reason)
     if not (yield from _move([job_id], reason)):
         job = yield from get_job(job_id)
+        if job.state is JobState.Failed:
+            raise Conflict(
+                f"job {job_id} was not moved: somebody else is changing it now", hint="try again"
+            )
         raise InvalidTransition(job_id, str(job.state), "move to the dead letters", ("failed",))
 
 

@@ -135,6 +135,18 @@ async def test_unknown_ids(client, put) -> None:
         await client.move_failed_to_dlq(live)
 
 
+async def test_a_row_that_somebody_holds_is_said_to_be_held(
+    client, failed, look, database_url
+) -> None:
+    job_id = failed()["id"]
+    with psycopg.connect(database_url) as other:
+        other.execute("SELECT FROM awa.jobs_hot WHERE id = %s FOR UPDATE", [job_id])
+        with pytest.raises(awa.Conflict, match="somebody else is changing it now"):
+            await client.move_failed_to_dlq(job_id)
+
+    assert letters(look) == []
+
+
 async def test_retry_starts_over_and_keeps_the_history(client, failed, look, heard) -> None:
     before = failed(queue="default")
     await client.move_failed_to_dlq(before["id"])

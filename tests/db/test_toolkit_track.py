@@ -221,6 +221,9 @@ def hot_updates(conn) -> int:
          "awa_jobs_hot_running"),
         ("SELECT id FROM awa.jobs_hot WHERE state = 'failed' AND kind = 'k' ORDER BY id",
          "awa_jobs_hot_unsuccessful"),
+        (("SELECT id FROM awa.jobs_hot WHERE state = 'failed'"
+         " AND queue = ANY (ARRAY(SELECT queue FROM awa.queue_policies)) ORDER BY id LIMIT 9"),
+         "awa_jobs_hot_unsuccessful"),
         (("SELECT id FROM awa.jobs_hot WHERE state IN ('failed', 'cancelled')"
          " AND finalized_at < now() ORDER BY finalized_at LIMIT 9"),
          "awa_jobs_hot_unsuccessful_finalized"),
