@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from awa_lib.client import AsyncClient, Client
     from awa_lib.errors import (
         AwaError,
+        BulkOperationNotFound,
         CallbackNotFound,
         Conflict,
         DatabaseError,
@@ -38,7 +39,15 @@ if TYPE_CHECKING:
         ValidationError,
     )
     from awa_lib.kinds import derive_kind
-    from awa_lib.models import HealthCheck, Job, JobState, QueueHealth
+    from awa_lib.models import (
+        BulkOperation,
+        BulkPreview,
+        DlqEntry,
+        HealthCheck,
+        Job,
+        JobState,
+        QueueHealth,
+    )
     from awa_lib.new_jobs import NewJob
     from awa_lib.reads.cron import CronJob
     from awa_lib.reads.queues import QueueStat
@@ -62,6 +71,9 @@ if TYPE_CHECKING:
 __all__ = [
     "AsyncClient",
     "AwaError",
+    "BulkOperation",
+    "BulkOperationNotFound",
+    "BulkPreview",
     "CallbackNotFound",
     "CallbackToken",
     "Cancel",
@@ -69,6 +81,7 @@ __all__ = [
     "Conflict",
     "CronJob",
     "DatabaseError",
+    "DlqEntry",
     "EmbeddedError",
     "HealthCheck",
     "InvalidInput",
@@ -114,7 +127,10 @@ _HOMES: Final = {
     "awa_lib.client": ("AsyncClient", "Client"),
     "awa_lib.kinds": ("derive_kind",),
     "awa_lib._migrations": ("current_migration_version", "migrations", "migrations_range"),
-    "awa_lib.models": ("HealthCheck", "Job", "JobState", "QueueHealth"),
+    "awa_lib.models": (
+        "BulkOperation", "BulkPreview", "DlqEntry", "HealthCheck", "Job", "JobState",
+        "QueueHealth",
+    ),
     "awa_lib.results": (
         "CallbackToken", "Cancel", "ResolveResult", "RetryAfter", "Snooze", "WaitForCallback",
     ),

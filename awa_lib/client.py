@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
-from awa_lib._drive import arun, averb, run, verb
+from awa_lib._drive import arun, run
 from awa_lib._pool import AsyncPool, Pool
 from awa_lib.batcher import Batcher
 from awa_lib.errors import AwaError, DatabaseError, ValidationError
 from awa_lib.new_jobs import check
-from awa_lib.ops import callbacks, cron, inserts, jobs, queues
-from awa_lib.reads.cron import list_cron_jobs
-from awa_lib.reads.queues import queue_stats
 from awa_lib.runtime.worker import Worker, idle_health, reachable
-from awa_lib.signatures import verify_callback_request
 from awa_lib.transaction import AsyncTransaction, Transaction
+from awa_lib.verbs import AsyncVerbs, Verbs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,7 +24,6 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from awa_lib._sql import Op
-    from awa_lib._typing import AsyncInsert, Insert
     from awa_lib.embedded import Server
     from awa_lib.models import HealthCheck, Job
 
@@ -91,7 +87,7 @@ class _Target:
             server.release()
 
 
-class Client(_Target):
+class Client(_Target, Verbs):
     """Blocking client; safe to share between threads.
 
     Connects on first use, never in the constructor.  Connections are in autocommit mode, at most
@@ -182,37 +178,8 @@ class Client(_Target):
         """Return whether the database answers; a blocking client runs no worker."""
         return idle_health(connected=reachable(self))
 
-    insert = cast("Insert", verb(inserts.insert))
-    insert_many = verb(inserts.insert_many)
-    insert_many_copy = verb(inserts.insert_many_copy)
-    enqueue_many_copy = verb(inserts.enqueue_many_copy)
-    get_job = verb(jobs.get_job)
-    list_jobs = verb(jobs.list_jobs)
-    retry = verb(jobs.retry)
-    cancel = verb(jobs.cancel)
-    cancel_by_unique_key = verb(inserts.cancel_by_unique_key)
-    retry_failed = verb(jobs.retry_failed)
-    discard_failed = verb(jobs.discard_failed)
-    pause_queue = verb(queues.pause_queue)
-    resume_queue = verb(queues.resume_queue)
-    drain_queue = verb(queues.drain_queue)
-    queue_stats = verb(queue_stats)
-    complete_external = verb(callbacks.complete_external)
-    fail_external = verb(callbacks.fail_external)
-    retry_external = verb(callbacks.retry_external)
-    resume_external = verb(callbacks.resume_external)
-    heartbeat_callback = verb(callbacks.heartbeat_callback)
-    resolve_callback = verb(callbacks.resolve_callback)
-    verify_callback_request = verb(verify_callback_request)
-    flush_admin_metadata = verb(queues.flush_admin_metadata)
-    list_cron_jobs = verb(list_cron_jobs)
-    trigger_cron_job = verb(cron.trigger_cron_job)
-    pause_cron_job = verb(cron.pause_cron_job)
-    resume_cron_job = verb(cron.resume_cron_job)
-    delete_cron_job = verb(cron.delete_cron_job)
 
-
-class AsyncClient(_Target, Worker):
+class AsyncClient(_Target, AsyncVerbs, Worker):
     """Async client, and the worker; belongs to the event loop that first uses it.
 
     Connects on first use, never in the constructor, so it can be made, and handlers registered,
@@ -343,32 +310,3 @@ class AsyncClient(_Target, Worker):
         """Apply every pending migration.  Safe when several do it at once."""
         with Client(await self._dsn(), 1) as client:
             await asyncio.to_thread(client.migrate)
-
-    insert = cast("AsyncInsert", averb(inserts.insert))
-    insert_many = averb(inserts.insert_many)
-    insert_many_copy = averb(inserts.insert_many_copy)
-    enqueue_many_copy = averb(inserts.enqueue_many_copy)
-    get_job = averb(jobs.get_job)
-    list_jobs = averb(jobs.list_jobs)
-    retry = averb(jobs.retry)
-    cancel = averb(jobs.cancel)
-    cancel_by_unique_key = averb(inserts.cancel_by_unique_key)
-    retry_failed = averb(jobs.retry_failed)
-    discard_failed = averb(jobs.discard_failed)
-    pause_queue = averb(queues.pause_queue)
-    resume_queue = averb(queues.resume_queue)
-    drain_queue = averb(queues.drain_queue)
-    queue_stats = averb(queue_stats)
-    complete_external = averb(callbacks.complete_external)
-    fail_external = averb(callbacks.fail_external)
-    retry_external = averb(callbacks.retry_external)
-    resume_external = averb(callbacks.resume_external)
-    heartbeat_callback = averb(callbacks.heartbeat_callback)
-    resolve_callback = averb(callbacks.resolve_callback)
-    verify_callback_request = averb(verify_callback_request)
-    flush_admin_metadata = averb(queues.flush_admin_metadata)
-    list_cron_jobs = averb(list_cron_jobs)
-    trigger_cron_job = averb(cron.trigger_cron_job)
-    pause_cron_job = averb(cron.pause_cron_job)
-    resume_cron_job = averb(cron.resume_cron_job)
-    delete_cron_job = averb(cron.delete_cron_job)

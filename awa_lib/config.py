@@ -48,6 +48,8 @@ class QueueOptions:
     retention: Retention | None = None
     deadline_seconds: float | None = 300.0
     """Longest run of one attempt; None for no limit."""
+    dead_letters: bool | None = None
+    """Whether failed jobs are kept apart, published at start; None leaves it as it is."""
 
     @property
     def capacity(self) -> int:
@@ -188,6 +190,7 @@ def parse_queue(item: tuple[str, int] | Mapping[str, Any], *, weighted: bool) ->
         rate_limit=_rate_limit(item.get("rate_limit")),
         retention=_retention(item.get("retention")),
         deadline_seconds=_deadline(item.get("deadline_seconds", 300.0)),
+        dead_letters=_flag("dead_letters", item.get("dead_letters")),
     )
 
 
@@ -204,6 +207,12 @@ def _count(name: str, value: object, least: int | None) -> int:
         raise TypeError(f"{name} must be an integer, got {value!r}")
     if least is not None and value < least:
         raise ValueError(f"{name} must be >= {least}, got {value}")
+    return value
+
+
+def _flag(name: str, value: object) -> bool | None:
+    if value is not None and not isinstance(value, bool):
+        raise TypeError(f"{name} must be True, False or None, got {value!r}")
     return value
 
 

@@ -3,6 +3,7 @@
 AwaError
 ├── NotFound
 │   ├── JobNotFound (also LookupError)
+│   ├── BulkOperationNotFound (also LookupError)
 │   ├── CallbackNotFound (also LookupError)
 │   └── ScheduleNotFound (also LookupError)
 ├── Conflict
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AwaError",
+    "BulkOperationNotFound",
     "CallbackNotFound",
     "Conflict",
     "DatabaseError",
@@ -74,13 +76,27 @@ class NotFound(AwaError):
 class JobNotFound(NotFound, LookupError):
     """No job has this id.  ``job_id`` holds it."""
 
-    def __init__(self, job_id: int) -> None:
-        super().__init__(
-            f"job not found: {job_id}",
-            why="it never existed, or it finished long ago and retention deleted it",
-            hint="list jobs: awa job list",
-        )
+    def __init__(
+        self,
+        job_id: int,
+        *,
+        why: str = "it never existed, or it finished long ago and retention deleted it",
+        hint: str = "list jobs: awa job list",
+    ) -> None:
+        super().__init__(f"job not found: {job_id}", why=why, hint=hint)
         self.job_id = job_id
+
+
+class BulkOperationNotFound(NotFound, LookupError):
+    """No bulk operation has this id.  ``operation_id`` holds it."""
+
+    def __init__(self, operation_id: str) -> None:
+        super().__init__(
+            f"bulk operation not found: {operation_id}",
+            why="none was submitted under this id in this database",
+            hint="list them with client.list_bulk_operations()",
+        )
+        self.operation_id = operation_id
 
 
 class CallbackNotFound(NotFound, LookupError):

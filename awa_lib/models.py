@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 __all__ = [
     "TERMINAL_STATES",
     "Attempt",
+    "BulkOperation",
+    "BulkPreview",
+    "DlqEntry",
     "HealthCheck",
     "Job",
     "JobState",
@@ -338,3 +341,56 @@ class Job:
             f"Job(id={self.id}, kind={self.kind!r}, queue={self.queue!r}, "
             f"state={self.state.name}, attempt={self.attempt})"
         )
+
+
+@dataclass(frozen=True, slots=True)
+class DlqEntry:
+    """A dead letter: the job as it failed, why it is here and since when.
+
+    ``original_run_lease`` is the lease of the attempt that failed.
+    """
+
+    job: Job
+    reason: str
+    dead_at: datetime
+    original_run_lease: int
+
+
+@dataclass(frozen=True, slots=True)
+class BulkPreview:
+    """What a bulk operation would take: how many jobs, and the ten lowest of their ids."""
+
+    total_matched: int
+    sample: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class BulkOperation:
+    """A bulk operation as it stood when read.
+
+    ``total_matched`` was counted when it was submitted.  Jobs it came to are ``processed``
+    (changed), ``skipped`` (held by somebody else to the end, or changed meanwhile) or ``errored``
+    (refused one by one; ``last_error`` names the last).  Jobs that stopped to fit before it came
+    to them are in none of the three.
+    """
+
+    id: str
+    operation: str
+    filter: dict[str, Any]
+    spec: dict[str, Any]
+    state: str
+    cursor: int
+    total_matched: int
+    processed: int
+    skipped: int
+    errored: int
+    last_error: str | None
+    submitted_by: str | None
+    submitted_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+    @property
+    def finished(self) -> bool:
+        """Return True when nothing more will happen."""
+        return self.finished_at is not None

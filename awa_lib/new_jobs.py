@@ -19,7 +19,7 @@ from awa_lib.unique import UniqueOptions, states_bits, unique_key
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-__all__ = ["NewJob", "NewJobs", "Options", "check"]
+__all__ = ["NewJob", "NewJobs", "Options", "check", "moment_of", "number_of", "text_of"]
 
 # Rows of one block of COPY text.
 _BLOCK: Final = 1000
@@ -262,10 +262,10 @@ def check(
         if owner is NewJob:
             args = item.args
             own[len(texts)] = _own(item, options)
-            kinds.append(_text("kind", kind_of(args, item.kind or kind), _LONGEST_NAME))
+            kinds.append(text_of("kind", kind_of(args, item.kind or kind), _LONGEST_NAME))
         else:
             if owner not in known:
-                known[owner] = _text("kind", kind_of(args, kind), _LONGEST_NAME)
+                known[owner] = text_of("kind", kind_of(args, kind), _LONGEST_NAME)
             kinds.append(known[owner])
         texts.append(encode(args))
     each = [own.get(place, options) for place in range(len(texts))] if own else None
@@ -288,12 +288,12 @@ def _options(
     unique_opts: Mapping[str, Any] | None,
 ) -> Options:
     return Options(
-        queue=_text("queue", queue, _LONGEST_NAME),
-        priority=_number("priority", priority, *_PRIORITIES),
-        max_attempts=_number("max_attempts", max_attempts, *_ATTEMPTS),
+        queue=text_of("queue", queue, _LONGEST_NAME),
+        priority=number_of("priority", priority, *_PRIORITIES),
+        max_attempts=number_of("max_attempts", max_attempts, *_ATTEMPTS),
         tags=_tags(tags),
         metadata="{}" if metadata is None else encode_object(metadata, name="metadata"),
-        run_at=None if run_at is None else _moment(run_at),
+        run_at=None if run_at is None else moment_of(run_at),
         unique=None if unique_opts is None else UniqueOptions.parse(unique_opts),
     )
 
@@ -301,18 +301,18 @@ def _options(
 def _own(job: NewJob, shared: Options) -> Options:
     """Return the options of one job: its own where given, else the shared ones."""
     return Options(
-        queue=shared.queue if job.queue is None else _text("queue", job.queue, _LONGEST_NAME),
+        queue=shared.queue if job.queue is None else text_of("queue", job.queue, _LONGEST_NAME),
         priority=shared.priority
         if job.priority is None
-        else _number("priority", job.priority, *_PRIORITIES),
+        else number_of("priority", job.priority, *_PRIORITIES),
         max_attempts=shared.max_attempts
         if job.max_attempts is None
-        else _number("max_attempts", job.max_attempts, *_ATTEMPTS),
+        else number_of("max_attempts", job.max_attempts, *_ATTEMPTS),
         tags=shared.tags if job.tags is None else _tags(job.tags),
         metadata=shared.metadata
         if job.metadata is None
         else encode_object(job.metadata, name="metadata"),
-        run_at=shared.run_at if job.run_at is None else _moment(job.run_at),
+        run_at=shared.run_at if job.run_at is None else moment_of(job.run_at),
         unique=shared.unique if job.unique_opts is None else UniqueOptions.parse(job.unique_opts),
     )
 
@@ -330,7 +330,8 @@ def _key(options: Options, kind: str, text: str) -> bytes | None:
     )
 
 
-def _text(field: str, value: object, longest: int) -> str:
+def text_of(field: str, value: object, longest: int) -> str:
+    """Return a text that Postgres can store.  Raises ValidationError."""
     if not isinstance(value, str) or len(value) > longest:
         raise ValidationError(f"{field} must be text of at most {longest} characters: {value!r}")
     if not _storable(value):
@@ -348,7 +349,8 @@ def _storable(text: str) -> bool:
         return False
 
 
-def _number(field: str, value: object, least: int, most: int) -> int:
+def number_of(field: str, value: object, least: int, most: int) -> int:
+    """Return a whole number within bounds, both inclusive.  Raises ValidationError."""
     if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
         raise ValidationError(f"{field} must be a whole number from {least} to {most}: {value!r}")
     return int(value)
@@ -367,7 +369,8 @@ def _tags(tags: object) -> list[str]:
     return list(tags)
 
 
-def _moment(value: object) -> datetime:
+def moment_of(value: object, field: str = "run_at") -> datetime:
+    """Return a time in UTC, of a datetime or RFC 3339 text.  Raises ValidationError."""
     moment = value
     if isinstance(value, str) and _MOMENT.fullmatch(value):
         try:
@@ -380,6 +383,6 @@ def _moment(value: object) -> datetime:
         except OverflowError:
             pass
     raise ValidationError(
-        f"run_at must be a datetime or RFC 3339 text: {value!r}",
+        f"{field} must be a datetime or RFC 3339 text: {value!r}",
         hint="for example 2030-01-31T08:00:00Z; without an offset it is UTC",
     )

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from awa_lib._sql import Op
 
 __all__ = [
+    "CANCELS",
+    "RETRIES",
     "cancel",
     "cancel_in_pages",
     "discard_failed",
@@ -26,8 +28,9 @@ __all__ = [
 
 # Rows locked by one statement of a bulk change.
 _PAGE: Final = 500
-_RETRIES: Final = ("failed", "cancelled", "waiting_external", "retryable")
-_CANCELS: Final = ("scheduled", "available", "running", "retryable", "waiting_external")
+# States from which a job can be retried or cancelled.
+RETRIES: Final = ("failed", "cancelled", "waiting_external", "retryable")
+CANCELS: Final = ("scheduled", "available", "running", "retryable", "waiting_external")
 Block = Literal["retry_jobs", "cancel_jobs"]
 
 
@@ -37,9 +40,17 @@ def id_array(ids: Sequence[int]) -> str:
 
 
 def get_job(job_id: int) -> Op[Job]:
-    """Return one job.  Raises JobNotFound."""
+    """Return one job.  Raises JobNotFound, whose hint tells when it is among the dead letters."""
     rows = yield sql.jobs("get_job", id=job_id)
     if not rows:
+        dead = yield sql.dead_letters("is_dead", id=job_id)
+        if dead:
+            raise JobNotFound(
+                job_id,
+                why="it failed and was moved to the dead letters",
+                hint=f"look with client.get_dlq_job({job_id}), "
+                f"run it again with client.retry_from_dlq({job_id})",
+            )
         raise JobNotFound(job_id)
     return rows.into(Job)[0]
 
@@ -75,7 +86,7 @@ def retry(job_id: int) -> Op[Job]:
     the rest of its delay and keeps its attempts.  Raises JobNotFound, InvalidTransition, or
     UniqueConflict when another live job took its unique key.
     """
-    return (yield from _change("retry_jobs", job_id, "retry", _RETRIES))
+    return (yield from _change("retry_jobs", job_id, "retry", RETRIES))
 
 
 def cancel(job_id: int) -> Op[Job]:
@@ -84,7 +95,7 @@ def cancel(job_id: int) -> Op[Job]:
     A running handler is told at once: ``job.is_cancelled()`` turns true and an async handler gets
     CancelledError; whatever it returns is dropped.  Raises JobNotFound or InvalidTransition.
     """
-    return (yield from _change("cancel_jobs", job_id, "cancel", _CANCELS))
+    return (yield from _change("cancel_jobs", job_id, "cancel", CANCELS))
 
 
 def _change(block: Block, job_id: int, word: str, allowed: tuple[str, ...]) -> Op[Job]:

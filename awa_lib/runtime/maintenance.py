@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from awa_lib.ops import bulk, dead_letters, queues
 from awa_lib.ops import maintenance as ops
-from awa_lib.ops import queues
 from awa_lib.runtime.scheduler import Scheduler
 from awa_lib.runtime.service import Periodic
 
@@ -26,6 +26,8 @@ _CLEANUP_SECONDS: Final = 60.0
 _COUNT_SECONDS: Final = 2.0
 _REFRESH_SECONDS: Final = 60.0
 _HOUR: Final = 3600.0
+_DEAD_LETTER_SECONDS: Final = 2.0
+_BULK_SECONDS: Final = 1.0
 _DAY: Final = 86_400.0
 
 
@@ -55,6 +57,8 @@ class Maintenance:
             Periodic("schedules", _SCHEDULES_SECONDS, Scheduler(link).evaluate),
             Periodic("aging", _AGING_SECONDS, self._age),
             Periodic("cleanup", _CLEANUP_SECONDS, self._clean_up),
+            Periodic("dead letters", _DEAD_LETTER_SECONDS, self._move_failed),
+            Periodic("bulk operations", _BULK_SECONDS, self._advance_bulk),
             Periodic("counters", _COUNT_SECONDS, self._count),
             Periodic("counter refresh", _REFRESH_SECONDS, self._refresh),
         ]
@@ -121,6 +125,16 @@ class Maintenance:
             )
             if deleted < batch:
                 break
+
+    async def _move_failed(self) -> None:
+        for _ in range(_CLEANUP_BATCHES):
+            if await self._link.run(dead_letters.move_failed()) < dead_letters.MOVE_BATCH:
+                break
+
+    async def _advance_bulk(self) -> None:
+        # Between two batches the other duties get their turn on the connection.
+        while await self._link.run(bulk.advance_next()):
+            pass
 
     async def _count(self) -> None:
         await self._link.run(ops.recount())

@@ -10,6 +10,7 @@ from awa_lib.descriptors import Descriptor
 from awa_lib.errors import AwaError
 from awa_lib.kinds import kind_of
 from awa_lib.ops.cron import Schedule
+from awa_lib.ops.dead_letters import set_dead_letters
 from awa_lib.ops.schema import check
 from awa_lib.reads.health import ping
 from awa_lib.runtime.app import Runtime, idle_health
@@ -152,10 +153,13 @@ class Worker:
             raise AwaError("register at least one worker before starting the runtime")
         resolved = WorkerOptions.build(queues, self._handlers.queues, partial=partial, **options)
         names = {queue.name for queue in resolved.queues}
-        for queue in self._queue_descriptors:
-            if queue not in names:
-                raise AwaError(f"queue descriptor declared for unknown queue {queue!r}")
+        for name in self._queue_descriptors:
+            if name not in names:
+                raise AwaError(f"queue descriptor declared for unknown queue {name!r}")
         await self._run(check())
+        for queue in resolved.queues:
+            if queue.dead_letters is not None:
+                await self._run(set_dead_letters(queue.name, queue.dead_letters))
         dsn = await self._dsn()
         runtime = Runtime(
             dsn,

@@ -180,10 +180,13 @@ WITH old AS MATERIALIZED (
 SELECT count(*) AS deleted FROM gone
 
 -- name: delete_unsuccessful
--- Delete failed and cancelled jobs past their retention, oldest first.
+-- Delete failed and cancelled jobs past their retention, oldest first; not the failed ones that
+-- are to become dead letters.
 WITH old AS MATERIALIZED (
     SELECT id FROM awa.jobs_hot
     WHERE state IN ('failed', 'cancelled')
+      AND (state = 'cancelled' OR queue <> ALL (ARRAY(
+          SELECT p.queue FROM awa.queue_policies AS p WHERE p.dead_letters)))
       AND finalized_at < now() - make_interval(secs => :seconds::float8)
       AND (:queue::text IS NULL OR queue = :queue::text)
       AND queue <> ALL(:except_queues::text[])

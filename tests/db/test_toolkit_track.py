@@ -221,6 +221,9 @@ def hot_updates(conn) -> int:
          "awa_jobs_hot_running"),
         ("SELECT id FROM awa.jobs_hot WHERE state = 'failed' AND kind = 'k' ORDER BY id",
          "awa_jobs_hot_unsuccessful"),
+        (("SELECT id FROM awa.jobs_hot WHERE state = 'failed'"
+         " AND queue = ANY (ARRAY(SELECT queue FROM awa.queue_policies)) ORDER BY id LIMIT 9"),
+         "awa_jobs_hot_unsuccessful"),
         (("SELECT id FROM awa.jobs_hot WHERE state IN ('failed', 'cancelled')"
          " AND finalized_at < now() ORDER BY finalized_at LIMIT 9"),
          "awa_jobs_hot_unsuccessful_finalized"),
@@ -264,6 +267,31 @@ def test_grants_of_the_counts_are_those_of_the_cache(database_url, conn) -> None
             {"r": role},
         )
         assert row.fetchone() == (True, True, False)
+    finally:
+        conn.execute(f'DROP OWNED BY "{role}"')
+        conn.execute(f'DROP ROLE "{role}"')
+
+
+def test_who_may_change_jobs_may_change_what_belongs_to_them(database_url, conn) -> None:
+    role = "awa_jobs_" + database_url.rpartition("/")[2].replace("-", "_")[:40]
+    conn.execute(f'CREATE ROLE "{role}"')
+    try:
+        conn.execute(f'GRANT SELECT, DELETE ON awa.jobs_hot TO "{role}"')
+        conn.execute("DELETE FROM awa.toolkit_migrations WHERE version IN (5, 6, 8, 9)")
+        from awa_lib._migrate import apply
+
+        apply(conn)
+        for table in (
+            "callback_signatures", "cron_settings", "queue_policies", "dead_letters",
+            "bulk_operations",
+        ):  # fmt: skip
+            row = conn.execute(
+                "SELECT has_table_privilege(%(r)s, %(t)s, 'SELECT'),"
+                " has_table_privilege(%(r)s, %(t)s, 'DELETE'),"
+                " has_table_privilege(%(r)s, %(t)s, 'INSERT')",
+                {"r": role, "t": f"awa.{table}"},
+            )
+            assert row.fetchone() == (True, True, False), table
     finally:
         conn.execute(f'DROP OWNED BY "{role}"')
         conn.execute(f'DROP ROLE "{role}"')

@@ -65,7 +65,7 @@ def test_get_job() -> None:
 
 def test_get_job_of_no_row() -> None:
     with pytest.raises(awa.JobNotFound):
-        feed(jobs.get_job(7), Rows())
+        feed(jobs.get_job(7), Rows(), Rows())
 
 
 def test_retry_asks_why_it_missed() -> None:

@@ -18,3 +18,23 @@ CREATE TABLE IF NOT EXISTS awa.cron_settings (
     declared_at timestamptz,
     removed_at timestamptz
 );
+
+-- Who may change the jobs may change this.
+DO $block$
+DECLARE
+    v_grant record;
+BEGIN
+    FOR v_grant IN
+        SELECT new_table, acl.privilege_type,
+               CASE acl.grantee WHEN 0 THEN 'PUBLIC' ELSE acl.grantee::regrole::text END AS role
+        FROM unnest(ARRAY['awa.cron_settings']::regclass[]) AS new_table
+        CROSS JOIN pg_catalog.pg_class AS c
+        CROSS JOIN LATERAL aclexplode(c.relacl) AS acl
+        WHERE c.oid = 'awa.jobs_hot'::regclass AND acl.grantee <> c.relowner
+    LOOP
+        EXECUTE format(
+            'GRANT %s ON %s TO %s', v_grant.privilege_type, v_grant.new_table, v_grant.role
+        );
+    END LOOP;
+END
+$block$;

@@ -1,0 +1,109 @@
+"""Which jobs a bulk change is about: the filters, checked before anything is sent."""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING, Any, Final, TypedDict
+from uuid import UUID
+
+from awa_lib.args import encode_object
+from awa_lib.errors import ValidationError
+from awa_lib.models import JobState
+from awa_lib.new_jobs import moment_of, text_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+__all__ = [
+    "DlqFilter", "JobFilter", "checked_filter", "checked_limit", "checked_uuid", "require_some",
+]  # fmt: skip
+
+_LONGEST_NAME: Final = 200
+_LONGEST_TEXT: Final = 10_000
+
+
+class DlqFilter(TypedDict, total=False):
+    """Jobs that fit every key that is given."""
+
+    kind: str
+    queue: str
+    tag: str
+
+
+class JobFilter(DlqFilter, total=False):
+    """Jobs that fit every key that is given.
+
+    ``args`` holds what the arguments must contain, nested objects included; ``error`` is a part of
+    the latest error's text; ``created_after`` is inclusive, ``created_before`` is not.
+    """
+
+    state: str
+    created_after: datetime | str
+    created_before: datetime | str
+    args: Mapping[str, Any]
+    error: str
+
+
+def checked_filter(where: Mapping[str, Any], known: type) -> dict[str, Any]:
+    """Return every key of the filter, in the form that is stored and sent; None where not given.
+
+    Raises ValidationError for an unknown key or a value that cannot be compared.
+    """
+    names = list(known.__annotations__)
+    for key in where:
+        if key not in names:
+            near = difflib.get_close_matches(key, names, n=1)
+            raise ValidationError(
+                f"unknown filter {key!r}",
+                hint=f"did you mean {near[0]!r}?" if near else f"valid: {', '.join(sorted(names))}",
+            )
+    return {key: None if where.get(key) is None else _value(key, where[key]) for key in names}
+
+
+def _value(key: str, value: Any) -> str:
+    if key == "args":
+        return encode_object(value, name="args")
+    if key.startswith("created_"):
+        return moment_of(value, key).isoformat()
+    text = text_of(key, value, _LONGEST_TEXT if key == "error" else _LONGEST_NAME)
+    if key == "error" and not text:
+        raise ValidationError("error must be a part of an error's text, got ''")
+    if key == "state":
+        try:
+            JobState.parse(text)
+        except ValueError as unknown:
+            raise ValidationError(
+                str(unknown), hint=f"valid: {', '.join(map(str, JobState))}"
+            ) from None
+    return text
+
+
+def require_some(verb: str, where: Mapping[str, Any], *, everything: bool) -> None:
+    """Refuse a change of everything that was not asked for.  Raises ValidationError."""
+    if not isinstance(everything, bool):
+        raise ValidationError(f"all must be True or False, got {everything!r}")
+    if not everything and all(value is None for value in where.values()):
+        raise ValidationError(
+            f"{verb} needs at least one of {', '.join(where)}",
+            why="without a filter it would take every job",
+            hint="all=True if that is what you want",
+        )
+
+
+def checked_limit(limit: object) -> int:
+    """Return the length of a page.  Raises ValidationError."""
+    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 0:
+        raise ValidationError(f"limit must be a whole number from 0, got {limit!r}")
+    return limit
+
+
+def checked_uuid(value: object) -> str:
+    """Return the id of a bulk operation.  Raises ValidationError."""
+    try:
+        return str(UUID(str(value)))
+    except ValueError:
+        raise ValidationError(
+            f"a bulk operation's id must be a UUID, got {value!r}",
+            hint="it is the id of what submit_bulk_operation() returned",
+        ) from None

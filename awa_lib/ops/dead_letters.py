@@ -1,0 +1,226 @@
+"""Dead letters: failed jobs kept apart until someone acts on them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from awa_lib._sql import atomic, sql
+from awa_lib.errors import (
+    Conflict,
+    InvalidTransition,
+    JobNotFound,
+    UniqueConflict,
+    ValidationError,
+)
+from awa_lib.filters import DlqFilter, checked_filter, require_some
+from awa_lib.models import Job, JobState
+from awa_lib.new_jobs import moment_of, number_of, text_of
+from awa_lib.ops.jobs import get_job, id_array
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
+    from typing import Unpack
+
+    from awa_lib._sql import Op
+
+__all__ = [
+    "MOVE_BATCH",
+    "bulk_move_failed_to_dlq",
+    "bulk_retry_from_dlq",
+    "move_failed",
+    "move_failed_to_dlq",
+    "purge_dlq",
+    "purge_dlq_job",
+    "retry_from_dlq",
+    "set_dead_letters",
+]
+
+# Rows locked by one statement.
+MOVE_BATCH: Final = 500
+_LONGEST_NAME: Final = 200
+_LONGEST_REASON: Final = 1_000
+
+
+def set_dead_letters(queue: str, enabled: bool) -> Op[None]:
+    """Choose whether failed jobs of a queue move to the dead letters.
+
+    The leader moves them within seconds, those that failed before included, whichever worker ran
+    them; retention no longer deletes them.  Switching off moves nothing back.
+    Raises ValidationError.
+    """
+    if not text_of("queue", queue, _LONGEST_NAME):
+        raise ValidationError("queue must not be empty")
+    if not isinstance(enabled, bool):
+        raise ValidationError(f"enabled must be True or False, got {enabled!r}")
+    yield sql.dead_letters("set_policy", queue=queue, enabled=enabled)
+
+
+def move_failed() -> Op[int]:
+    """Move a batch of failed jobs of the queues that keep dead letters; return how many."""
+    rows = yield sql.dead_letters("failed_ids_of_policies", limit=MOVE_BATCH)
+    if not rows:
+        return 0
+    return len((yield from _move([row[0] for row in rows], None)))
+
+
+def _move(ids: Sequence[int], reason: str | None) -> Op[list[int]]:
+    rows = yield sql.dead_letters("move_failed", ids=id_array(ids), reason=reason)
+    return [row[0] for row in rows]
+
+
+def move_failed_to_dlq(job_id: int, reason: str = "moved by hand") -> Op[None]:
+    """Move one failed job to the dead letters, whatever its queue's policy.
+
+    Its unique key, if failed jobs were to hold it, is free from then on.
+    Raises JobNotFound, InvalidTransition, ValidationError, or Conflict when somebody else holds the
+    row.
+    """
+    reason = _reason(reason)
+    if not (yield from _move([job_id], reason)):
+        job = yield from get_job(job_id)
+        if job.state is JobState.Failed:
+            raise Conflict(
+                f"job {job_id} was not moved: somebody else is changing it now", hint="try again"
+            )
+        raise InvalidTransition(job_id, str(job.state), "move to the dead letters", ("failed",))
+
+
+def bulk_move_failed_to_dlq(
+    *,
+    reason: str = "moved by hand",
+    all: bool = False,  # noqa: A002 - says it best
+    **where: Unpack[DlqFilter],
+) -> Op[int]:
+    """Move failed jobs that fit to the dead letters; return how many.
+
+    Filters are ``kind``, ``queue`` and ``tag``; without any, ``all=True`` is required.  Works in
+    pages, each its own statement; rows that somebody else holds are left out.
+    Raises ValidationError.
+    """
+    filters = checked_filter(where, DlqFilter)
+    require_some("bulk_move_failed_to_dlq", filters, everything=all)
+    reason = _reason(reason)
+    moved = after = 0
+    while True:
+        rows = yield sql.dead_letters("failed_ids", after=after, limit=MOVE_BATCH, **filters)
+        if not rows:
+            return moved
+        moved += len((yield from _move([row[0] for row in rows], reason)))
+        after = rows[-1][0]
+
+
+def _reason(value: object) -> str:
+    if not text_of("reason", value, _LONGEST_REASON):
+        raise ValidationError("reason must not be empty")
+    return str(value)
+
+
+def retry_from_dlq(
+    job_id: int,
+    *,
+    run_at: datetime | str | None = None,
+    priority: int | None = None,
+    queue: str | None = None,
+) -> Op[Job]:
+    """Make a dead letter a job again and return it: same id, attempt 0, errors and progress kept.
+
+    It runs now, or at ``run_at``; ``priority`` (1 to 4) and ``queue`` replace its own.
+    Raises JobNotFound, ValidationError, or UniqueConflict when another live job took its unique
+    key: it then stays a dead letter.
+    """
+    when = None if run_at is None else moment_of(run_at)
+    if priority is not None:
+        number_of("priority", priority, 1, 4)
+    if queue is not None and not text_of("queue", queue, _LONGEST_NAME):
+        raise ValidationError("queue must not be empty")
+    rows = yield sql.dead_letters(
+        "retry", ids=id_array([job_id]), run_at=when, priority=priority, queue=queue
+    )
+    if not rows:
+        raise _no_letter(job_id)
+    return rows.into(Job)[0]
+
+
+def bulk_retry_from_dlq(
+    *,
+    all: bool = False,  # noqa: A002 - says it best
+    **where: Unpack[DlqFilter],
+) -> Op[int]:
+    """Make dead letters that fit jobs again, to run now; return how many.
+
+    Filters are ``kind``, ``queue`` and ``tag``; without any, ``all=True`` is required.  Those whose
+    unique key another live job took stay.  Works in pages, each its own transaction.
+    Raises ValidationError.
+    """
+    filters = checked_filter(where, DlqFilter)
+    require_some("bulk_retry_from_dlq", filters, everything=all)
+    return (yield from _in_pages(filters, _retry_page))
+
+
+def purge_dlq_job(job_id: int) -> Op[None]:
+    """Delete a dead letter for good.  Raises JobNotFound."""
+    if not (yield from _purge_page([job_id])):
+        raise _no_letter(job_id)
+
+
+def purge_dlq(
+    *,
+    all: bool = False,  # noqa: A002 - says it best
+    **where: Unpack[DlqFilter],
+) -> Op[int]:
+    """Delete dead letters that fit for good; return how many.
+
+    Filters are ``kind``, ``queue`` and ``tag``; without any, ``all=True`` is required.  Works in
+    pages, each its own statement.  Raises ValidationError.
+    """
+    filters = checked_filter(where, DlqFilter)
+    require_some("purge_dlq", filters, everything=all)
+    return (yield from _in_pages(filters, _purge_page))
+
+
+def _in_pages(
+    filters: dict[str, str | None], change: Callable[[Sequence[int]], Op[int]]
+) -> Op[int]:
+    # By id, so that a job that fails again meanwhile is not taken twice.
+    changed = after = 0
+    while True:
+        rows = yield sql.dead_letters("ids", after=after, limit=MOVE_BATCH, **filters)
+        if not rows:
+            return changed
+        changed += yield from change([row[0] for row in rows])
+        after = rows[-1][0]
+
+
+def _retry_page(ids: Sequence[int]) -> Op[int]:
+    try:
+        return (yield from _retry_ids(ids))
+    except UniqueConflict:
+        retried = 0
+        for job_id in ids:
+            try:
+                retried += yield from _retry_ids([job_id])
+            except UniqueConflict:
+                continue
+        return retried
+
+
+@atomic
+def _retry_ids(ids: Sequence[int]) -> Op[int]:
+    rows = yield sql.dead_letters(
+        "retry", ids=id_array(ids), run_at=None, priority=None, queue=None
+    )
+    return len(rows)
+
+
+def _purge_page(ids: Sequence[int]) -> Op[int]:
+    rows = yield sql.dead_letters("purge", ids=id_array(ids))
+    return len(rows)
+
+
+def _no_letter(job_id: int) -> JobNotFound:
+    return JobNotFound(
+        job_id,
+        why="no dead letter has this id, or somebody else is changing it now",
+        hint="list them with client.list_dlq()",
+    )

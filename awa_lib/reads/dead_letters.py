@@ -1,0 +1,70 @@
+"""Dead letters as people and tools look at them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from awa_lib._sql import sql
+from awa_lib.errors import JobNotFound
+from awa_lib.filters import DlqFilter, checked_filter, checked_limit
+from awa_lib.models import DlqEntry, Job
+from awa_lib.new_jobs import number_of, text_of
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from awa_lib._sql import Op
+
+__all__ = ["dlq_depth", "dlq_depth_by_queue", "get_dlq_job", "list_dlq"]
+
+_LARGEST_ID: Final = 2**63 - 1
+_LONGEST_NAME: Final = 200
+
+
+def list_dlq(
+    *, before_id: int | None = None, limit: int = 100, **where: Unpack[DlqFilter]
+) -> Op[list[DlqEntry]]:
+    """Return a page of dead letters, newest id first; filters are ``kind``, ``queue``, ``tag``.
+
+    The next page starts at ``before_id=page[-1].job.id``.  Raises ValidationError.
+    """
+    filters = checked_filter(where, DlqFilter)
+    if before_id is not None:
+        number_of("before_id", before_id, 0, _LARGEST_ID)
+    rows = yield sql.read_dead_letters(
+        "list", before_id=before_id, limit=checked_limit(limit), **filters
+    )
+    return rows.into(_entry)
+
+
+def get_dlq_job(job_id: int) -> Op[DlqEntry]:
+    """Return one dead letter.  Raises JobNotFound, for a job that is not dead too."""
+    rows = yield sql.read_dead_letters("get", id=job_id)
+    if not rows:
+        raise JobNotFound(
+            job_id,
+            why="no dead letter has this id",
+            hint=f"look among the jobs with client.get_job({job_id})",
+        )
+    return rows.into(_entry)[0]
+
+
+def dlq_depth(queue: str | None = None) -> Op[int]:
+    """Return how many dead letters there are, in all or in one queue; counted, not cached.
+
+    Raises ValidationError.
+    """
+    if queue is not None:
+        text_of("queue", queue, _LONGEST_NAME)
+    rows = yield sql.read_dead_letters("depth", queue=queue)
+    return int(rows.scalar())
+
+
+def dlq_depth_by_queue() -> Op[dict[str, int]]:
+    """Return how many dead letters each queue has, by name; queues without any are left out."""
+    rows = yield sql.read_dead_letters("depth_by_queue")
+    return {queue: int(depth) for queue, depth in rows}
+
+
+def _entry(*, reason: str, dead_at: Any, **job: Any) -> DlqEntry:
+    return DlqEntry(Job(**job), reason, dead_at, job["run_lease"])

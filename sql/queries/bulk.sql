@@ -1,0 +1,157 @@
+-- Bulk operations: one change of many jobs, in batches.  A batch locks its row of
+-- awa.bulk_operations first, then at most 500 jobs in id order (SKIP LOCKED), and commits its work
+-- together with the cursor.  The state is compared as an enum constant, so that partial indexes
+-- serve; the walk by id goes along a primary key, or awa_jobs_hot_unsuccessful.
+
+-- name: preview
+-- How many jobs fit, the highest id, and the lowest ten ids.  No lock; reads the tables once.
+WITH matching AS MATERIALIZED (
+    SELECT id FROM awa.jobs
+    WHERE (:state::awa.job_state IS NULL OR state = :state::awa.job_state)
+      AND state = ANY(:states::awa.job_state[])
+      AND (:kind::text IS NULL OR kind = :kind::text)
+      AND (:queue::text IS NULL OR queue = :queue::text)
+      AND (:tag::text IS NULL OR tags @> ARRAY[:tag::text])
+      AND (:created_after::timestamptz IS NULL OR created_at >= :created_after::timestamptz)
+      AND (:created_before::timestamptz IS NULL OR created_at < :created_before::timestamptz)
+      AND (:args::jsonb IS NULL OR args @> :args::jsonb)
+      AND (:error::text IS NULL
+           OR strpos(errors[cardinality(errors)] ->> 'error', :error::text) > 0)
+)
+SELECT count(*) AS total_matched, coalesce(max(id), 0) AS last_id,
+       ARRAY(SELECT id FROM matching ORDER BY id LIMIT 10) AS sample
+FROM matching
+
+-- name: submit
+-- Record an operation.
+INSERT INTO awa.bulk_operations (
+    operation, filter, spec, last_id, total_matched, submitted_by
+)
+VALUES (
+    :operation::text, :filter::jsonb, :spec::jsonb, :last_id::bigint, :total_matched::bigint,
+    :submitted_by::text
+)
+RETURNING id::text AS id, operation, filter, spec, state, cursor, total_matched, processed, skipped,
+       errored, last_error, submitted_by, submitted_at, started_at, finished_at
+
+-- name: cancel
+-- End an operation between two batches: waits for the one in progress.
+UPDATE awa.bulk_operations
+SET state = 'cancelled', finished_at = now()
+WHERE id = :id::uuid AND state IN ('pending', 'running')
+RETURNING id::text AS id, operation, filter, spec, state, cursor, total_matched, processed, skipped,
+       errored, last_error, submitted_by, submitted_at, started_at, finished_at
+
+-- name: take_next
+-- Lock the oldest operation that is not over and that nobody else drives at this moment.
+-- Index awa_bulk_operations_open.
+SELECT id::text AS id, operation, cursor, last_id, deferred,
+       (spec ->> 'priority')::smallint AS priority, spec ->> 'to_queue' AS to_queue,
+       filter ->> 'kind' AS kind, filter ->> 'queue' AS queue, filter ->> 'tag' AS tag,
+       filter ->> 'state' AS state, filter ->> 'created_after' AS created_after,
+       filter ->> 'created_before' AS created_before, filter ->> 'args' AS args,
+       filter ->> 'error' AS error
+FROM awa.bulk_operations
+WHERE state IN ('pending', 'running')
+ORDER BY submitted_at, id
+LIMIT 1
+FOR UPDATE SKIP LOCKED
+
+-- name: take_one
+-- Lock one operation, unless it is over; waits for a batch in progress.  Primary key.
+SELECT id::text AS id, operation, cursor, last_id, deferred,
+       (spec ->> 'priority')::smallint AS priority, spec ->> 'to_queue' AS to_queue,
+       filter ->> 'kind' AS kind, filter ->> 'queue' AS queue, filter ->> 'tag' AS tag,
+       filter ->> 'state' AS state, filter ->> 'created_after' AS created_after,
+       filter ->> 'created_before' AS created_before, filter ->> 'args' AS args,
+       filter ->> 'error' AS error
+FROM awa.bulk_operations
+WHERE id = :id::uuid AND state IN ('pending', 'running')
+FOR UPDATE
+
+-- name: matching_ids
+-- A page of ids of jobs that fit, ascending; `only` narrows it to jobs that are locked already.
+-- No lock.
+SELECT id FROM awa.jobs
+WHERE id > :after::bigint AND id <= :last_id::bigint
+  AND (:only::bigint[] IS NULL OR id = ANY(:only::bigint[]))
+  AND (:state::awa.job_state IS NULL OR state = :state::awa.job_state)
+  AND state = ANY(:states::awa.job_state[])
+  AND (:kind::text IS NULL OR kind = :kind::text)
+  AND (:queue::text IS NULL OR queue = :queue::text)
+  AND (:tag::text IS NULL OR tags @> ARRAY[:tag::text])
+  AND (:created_after::timestamptz IS NULL OR created_at >= :created_after::timestamptz)
+  AND (:created_before::timestamptz IS NULL OR created_at < :created_before::timestamptz)
+  AND (:args::jsonb IS NULL OR args @> :args::jsonb)
+  AND (:error::text IS NULL
+       OR strpos(errors[cardinality(errors)] ->> 'error', :error::text) > 0)
+ORDER BY id
+LIMIT :limit::int
+
+-- name: lock_jobs
+-- Lock the jobs with these ids that nobody else holds, in id order, in the order of the tables.
+WITH hot AS MATERIALIZED (
+    SELECT id FROM awa.jobs_hot WHERE id = ANY(:ids::bigint[])
+    ORDER BY id
+    FOR UPDATE SKIP LOCKED
+), cold AS MATERIALIZED (
+    SELECT id FROM awa.scheduled_jobs WHERE id = ANY(:ids::bigint[])
+    ORDER BY id
+    FOR UPDATE SKIP LOCKED
+)
+SELECT id FROM hot UNION ALL SELECT id FROM cold
+
+-- name: delete
+-- Delete ended jobs; their unique claims go with them (trigger).
+DELETE FROM awa.jobs_hot
+WHERE id = ANY(:ids::bigint[]) AND state IN ('completed', 'failed', 'cancelled')
+RETURNING id
+
+-- name: set_priority
+-- Give waiting jobs another priority; aging starts over from it.
+WITH hot AS (
+    UPDATE awa.jobs_hot
+    SET priority = :priority::smallint, metadata = metadata - '_awa_original_priority'
+    WHERE id = ANY(:ids::bigint[]) AND state = 'available'
+    RETURNING id
+), cold AS (
+    UPDATE awa.scheduled_jobs
+    SET priority = :priority::smallint, metadata = metadata - '_awa_original_priority'
+    WHERE id = ANY(:ids::bigint[])
+    RETURNING id
+)
+SELECT id FROM hot UNION ALL SELECT id FROM cold
+
+-- name: move_queue
+-- Move waiting jobs to another queue and wake its workers.
+WITH hot AS (
+    UPDATE awa.jobs_hot SET queue = :to_queue::text
+    WHERE id = ANY(:ids::bigint[]) AND state = 'available'
+    RETURNING id
+), cold AS (
+    UPDATE awa.scheduled_jobs SET queue = :to_queue::text
+    WHERE id = ANY(:ids::bigint[])
+    RETURNING id
+), told AS MATERIALIZED (
+    SELECT pg_notify('awa:' || :to_queue::text, '')
+    WHERE octet_length(:to_queue::text) <= 59 AND EXISTS (SELECT FROM hot)
+)
+SELECT id FROM (SELECT id FROM hot UNION ALL SELECT id FROM cold) AS moved
+WHERE (SELECT count(*) FROM told) >= 0 -- sends it: a CTE nobody reads is not run
+
+-- name: advance
+-- Record a batch, in its transaction.
+UPDATE awa.bulk_operations
+SET state = CASE WHEN :over::boolean THEN 'completed' ELSE 'running' END,
+    started_at = coalesce(started_at, now()),
+    finished_at = CASE WHEN :over::boolean THEN clock_timestamp() END,
+    cursor = :cursor::bigint, deferred = :deferred::bigint[],
+    processed = processed + :processed::int, skipped = skipped + :skipped::int,
+    errored = errored + :errored::int, last_error = coalesce(:last_error::text, last_error)
+WHERE id = :id::uuid
+
+-- name: fail
+-- End an operation that cannot go on.
+UPDATE awa.bulk_operations
+SET state = 'failed', finished_at = now(), last_error = :last_error::text
+WHERE id = :id::uuid AND state IN ('pending', 'running')

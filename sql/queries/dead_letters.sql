@@ -1,0 +1,132 @@
+-- Dead letters: failed jobs kept apart from the queue until someone acts.  A job moves by DELETE and
+-- INSERT in one statement, so it is always in exactly one place; the triggers on the job tables
+-- let go of its unique key and take it again.  Sets are bounded, and locked with SKIP LOCKED.
+
+-- name: set_policy
+-- Choose whether failed jobs of a queue become dead letters.
+INSERT INTO awa.queue_policies (queue, dead_letters)
+VALUES (:queue::text, :enabled::boolean)
+ON CONFLICT (queue) DO UPDATE
+SET dead_letters = excluded.dead_letters, updated_at = now()
+
+-- name: failed_ids_of_policies
+-- Ids of failed jobs that must move, ascending.  No lock; index awa_jobs_hot_unsuccessful, which
+-- holds the queue, and which is not opened while no queue has the policy (a million failed jobs of
+-- other queues cost 17 ms).
+SELECT id FROM awa.jobs_hot
+WHERE state = 'failed'
+  AND EXISTS (SELECT FROM awa.queue_policies WHERE dead_letters)
+  AND queue = ANY (ARRAY(SELECT p.queue FROM awa.queue_policies AS p WHERE p.dead_letters))
+ORDER BY id
+LIMIT :limit::int
+
+-- name: failed_ids
+-- A page of ids of failed jobs after a given id, ascending.  No lock; index
+-- awa_jobs_hot_unsuccessful.
+SELECT id FROM awa.jobs_hot
+WHERE state = 'failed' AND id > :after::bigint
+  AND (:kind::text IS NULL OR kind = :kind::text)
+  AND (:queue::text IS NULL OR queue = :queue::text)
+  AND (:tag::text IS NULL OR tags @> ARRAY[:tag::text])
+ORDER BY id
+LIMIT :limit::int
+
+-- name: move_failed
+-- Move failed jobs to the dead letters; a null reason takes the first line of each job's last
+-- error.  Locks rows in id order, leaving out those that somebody else holds.
+WITH failed AS MATERIALIZED (
+    SELECT id FROM awa.jobs_hot
+    WHERE id = ANY(:ids::bigint[]) AND state = 'failed'
+    ORDER BY id
+    FOR UPDATE SKIP LOCKED
+), gone AS (
+    DELETE FROM awa.jobs_hot AS j USING failed WHERE j.id = failed.id RETURNING j.*
+), moved AS (
+    INSERT INTO awa.dead_letters (
+        id, kind, queue, args, state, priority, attempt, max_attempts, run_at, heartbeat_at,
+        deadline_at, attempted_at, finalized_at, created_at, errors, metadata, tags, unique_key,
+        unique_states, callback_id, callback_timeout_at, callback_filter, callback_on_complete,
+        callback_on_fail, callback_transform, run_lease, progress, reason
+    )
+    SELECT
+        id, kind, queue, args, state, priority, attempt, max_attempts, run_at, heartbeat_at,
+        deadline_at, attempted_at, finalized_at, created_at, errors, metadata, tags, unique_key,
+        unique_states, callback_id, callback_timeout_at, callback_filter, callback_on_complete,
+        callback_on_fail, callback_transform, run_lease, progress,
+        coalesce(:reason::text, split_part(errors[cardinality(errors)] ->> 'error', E'\n', 1),
+                 'failed')
+    FROM gone
+    RETURNING id
+)
+SELECT id FROM moved ORDER BY id
+
+-- name: ids
+-- A page of ids of dead letters after a given id, ascending.  No lock; primary key, or
+-- awa_dead_letters_queue.
+SELECT id FROM awa.dead_letters
+WHERE id > :after::bigint
+  AND (:kind::text IS NULL OR kind = :kind::text)
+  AND (:queue::text IS NULL OR queue = :queue::text)
+  AND (:tag::text IS NULL OR tags @> ARRAY[:tag::text])
+ORDER BY id
+LIMIT :limit::int
+
+-- name: retry
+-- Make dead letters jobs again: same id, attempt 0, errors, progress and lease kept.  Nothing
+-- changes when a unique key was taken meanwhile: the insert trigger raises.  The insert into the
+-- hot table notifies.  Locks rows in id order.
+WITH dead AS MATERIALIZED (
+    SELECT id FROM awa.dead_letters
+    WHERE id = ANY(:ids::bigint[])
+    ORDER BY id
+    FOR UPDATE SKIP LOCKED
+), gone AS (
+    DELETE FROM awa.dead_letters AS d USING dead WHERE d.id = dead.id RETURNING d.*
+), hot AS (
+    INSERT INTO awa.jobs_hot (
+        id, kind, queue, args, state, priority, attempt, max_attempts, run_at, attempted_at,
+        created_at, errors, metadata, tags, unique_key, unique_states, run_lease, progress
+    )
+    SELECT id, kind, coalesce(:queue::text, queue), args, 'available',
+           coalesce(:priority::smallint, priority), 0, max_attempts, now(), attempted_at,
+           created_at, errors, metadata, tags, unique_key, unique_states, run_lease, progress
+    FROM gone
+    WHERE :run_at::timestamptz IS NULL OR :run_at::timestamptz <= now()
+    RETURNING *
+), cold AS (
+    INSERT INTO awa.scheduled_jobs (
+        id, kind, queue, args, state, priority, attempt, max_attempts, run_at, attempted_at,
+        created_at, errors, metadata, tags, unique_key, unique_states, run_lease, progress
+    )
+    SELECT id, kind, coalesce(:queue::text, queue), args, 'scheduled',
+           coalesce(:priority::smallint, priority), 0, max_attempts, :run_at::timestamptz,
+           attempted_at, created_at, errors, metadata, tags, unique_key, unique_states, run_lease,
+           progress
+    FROM gone
+    WHERE :run_at::timestamptz > now()
+    RETURNING *
+), changed AS (
+    SELECT * FROM hot UNION ALL SELECT * FROM cold
+)
+SELECT id, kind, queue, state::text AS state, priority, attempt, max_attempts, run_lease,
+       args::text AS args, metadata::text AS metadata, to_jsonb(tags)::text AS tags,
+       to_jsonb(errors)::text AS errors, progress::text AS progress,
+       run_at, created_at, finalized_at, deadline_at
+FROM changed
+ORDER BY id
+
+-- name: purge
+-- Delete dead letters for good.  Locks rows in id order.
+WITH dead AS MATERIALIZED (
+    SELECT id FROM awa.dead_letters
+    WHERE id = ANY(:ids::bigint[])
+    ORDER BY id
+    FOR UPDATE SKIP LOCKED
+), gone AS (
+    DELETE FROM awa.dead_letters AS d USING dead WHERE d.id = dead.id RETURNING d.id
+)
+SELECT id FROM gone
+
+-- name: is_dead
+-- Whether a job is among the dead letters: a row or none.  Primary key.
+SELECT id FROM awa.dead_letters WHERE id = :id::bigint

@@ -1,0 +1,36 @@
+-- Dead letters as people and tools look at them.
+
+-- name: get
+-- One dead letter.  No lock; primary key.
+SELECT id, kind, queue, state::text AS state, priority, attempt, max_attempts, run_lease,
+       args::text AS args, metadata::text AS metadata, to_jsonb(tags)::text AS tags,
+       to_jsonb(errors)::text AS errors, progress::text AS progress,
+       run_at, created_at, finalized_at, deadline_at,
+       reason, dead_at
+FROM awa.dead_letters
+WHERE id = :id::bigint
+
+-- name: list
+-- A page of dead letters, newest id first, before a given id.  No lock; primary key, or
+-- awa_dead_letters_queue.
+SELECT id, kind, queue, state::text AS state, priority, attempt, max_attempts, run_lease,
+       args::text AS args, metadata::text AS metadata, to_jsonb(tags)::text AS tags,
+       to_jsonb(errors)::text AS errors, progress::text AS progress,
+       run_at, created_at, finalized_at, deadline_at,
+       reason, dead_at
+FROM awa.dead_letters
+WHERE (:before_id::bigint IS NULL OR id < :before_id::bigint)
+  AND (:kind::text IS NULL OR kind = :kind::text)
+  AND (:queue::text IS NULL OR queue = :queue::text)
+  AND (:tag::text IS NULL OR tags @> ARRAY[:tag::text])
+ORDER BY id DESC
+LIMIT :limit::int
+
+-- name: depth
+-- How many dead letters there are, in all or in one queue.  Index awa_dead_letters_queue.
+SELECT count(*) AS depth FROM awa.dead_letters
+WHERE :queue::text IS NULL OR queue = :queue::text
+
+-- name: depth_by_queue
+-- How many dead letters each queue has.  Index awa_dead_letters_queue.
+SELECT queue, count(*) AS depth FROM awa.dead_letters GROUP BY queue ORDER BY queue

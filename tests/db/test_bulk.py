@@ -1,0 +1,337 @@
+"""Bulk operations: filters, batches, what happens to rows that resist; on both clients."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import psycopg
+import pytest
+from fix_wait import eventually
+
+import awa_lib as awa
+from awa_lib._drive import run
+from awa_lib.ops.bulk import advance_next
+
+STATES = [
+    "scheduled", "available", "running", "completed",
+    "retryable", "failed", "cancelled", "waiting_external",
+]  # fmt: skip
+
+
+@pytest.fixture
+def fill(look):
+    """Insert many jobs alike; values are SQL of ``n``."""
+
+    def fill(count: int, **columns: str) -> None:
+        columns = {"kind": "'k'", "queue": "'q'", "state": "'failed'", **columns}
+        names, values = ", ".join(columns), ", ".join(columns.values())
+        look(
+            f"INSERT INTO awa.jobs_hot ({names}) SELECT {values} FROM generate_series(1, %s) AS n",
+            count,
+        )
+
+    return fill
+
+
+def states(look) -> dict[str, int]:
+    rows = look("SELECT state::text, count(*) AS n FROM awa.jobs GROUP BY state")
+    return {row["state"]: row["n"] for row in rows}
+
+
+async def carried_out(client, operation: str, **options) -> awa.BulkOperation:
+    submitted = await client.submit_bulk_operation(operation, **options)
+    return await client.run_bulk_operation(submitted.id)
+
+
+@pytest.mark.parametrize(
+    ("operation", "options", "taken", "column", "becomes"),
+    [
+        ("retry", {}, {"failed", "cancelled", "waiting_external", "retryable"}, "state", "available"),
+        ("cancel", {}, {"scheduled", "available", "running", "retryable", "waiting_external"},
+         "state", "cancelled"),
+        ("delete", {}, {"completed", "failed", "cancelled"}, "state", None),
+        ("set_priority", {"priority": 1}, {"scheduled", "available", "retryable"}, "priority", 1),
+        ("move_queue", {"to_queue": "z"}, {"scheduled", "available", "retryable"}, "queue", "z"),
+    ],
+)  # fmt: skip
+async def test_each_takes_the_states_of_its_single_verb(
+    client, put, look, operation, options, taken, column, becomes
+) -> None:
+    before = {put(queue="q", state=state)["id"]: state for state in STATES}
+    other = put(queue="other", state="failed")
+    done = await carried_out(client, operation, queue="q", **options)
+    after = {row["id"]: row for row in look("SELECT *, state::text AS state FROM awa.jobs")}
+
+    assert (done.state, done.total_matched, done.processed) == ("completed", len(taken), len(taken))
+    assert (done.skipped, done.errored, done.last_error) == (0, 0, None)
+    assert after.pop(other["id"])["state"] == "failed"
+    kept = {"state": None, "priority": 2, "queue": "q"}[column]
+    for job_id, state in before.items():
+        found = after[job_id][column] if job_id in after else None
+        assert found == (becomes if state in taken else kept or state), state
+
+
+async def test_cancel_tells_the_running_handler(client, put, heard) -> None:
+    job = put(state="running", run_lease=3)
+    await carried_out(client, "cancel", kind="k")
+
+    assert heard() == [("awa:cancel", f'{{"job_id" : {job["id"]}, "run_lease" : 3}}')]
+
+
+async def test_move_wakes_the_other_queue(client, put, heard) -> None:
+    put(queue="old")
+    heard()
+    await carried_out(client, "move_queue", queue="old", to_queue="q")
+
+    assert heard() == [("awa:q", "")]
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        {"state": "failed"},
+        {"kind": "a"},
+        {"queue": "a"},
+        {"tag": "a"},
+        {"created_before": "2020-06-01T00:00:00Z"},
+        {"args": {"to": {"id": 1}}},
+        {"error": "reset by"},
+    ],
+)
+async def test_filters(client, put, where) -> None:
+    fits = put(
+        state="failed", kind="a", queue="a", tags=["a", "b"], created_at="2020-01-01",
+        args='{"to": {"id": 1, "name": "ada"}}', errors=['{"error": "connection reset by peer"}'],
+    )  # fmt: skip
+    put(state="cancelled", kind="b", queue="b", tags=["b"], args='{"to": {"id": 2}}',
+        errors=['{"error": "reset by"}', '{"error": "time-out"}'])  # fmt: skip
+    found = await client.preview_bulk_operation("retry", **where)
+
+    assert found == awa.BulkPreview(1, [fits["id"]])
+
+
+async def test_filter_by_age_from_a_moment_on(client, put) -> None:
+    put(state="failed", created_at="2020-01-01T00:00:00Z")
+    late = put(state="failed", created_at="2020-01-02T00:00:00Z")
+    found = await client.preview_bulk_operation("retry", created_after="2020-01-02T00:00:00Z")
+
+    assert found.sample == [late["id"]]
+
+
+async def test_a_batch_touches_500_at_most_and_shows_its_progress(client, fill, look) -> None:
+    fill(1200)
+    submitted = await client.submit_bulk_operation("retry", queue="q", submitted_by="ada")
+    seen = []
+    done = await client.run_bulk_operation(submitted.id, on_progress=seen.append)
+    sizes = look("SELECT count(*) AS n FROM awa.jobs WHERE state = 'available' GROUP BY run_at"
+                 " ORDER BY run_at")  # fmt: skip
+
+    assert (submitted.state, submitted.total_matched, submitted.submitted_by) == (
+        "pending", 1200, "ada",
+    )  # fmt: skip
+    assert [row["n"] for row in sizes] == [500, 500, 200]
+    assert [(o.state, o.processed) for o in seen] == [
+        ("running", 500), ("running", 1000), ("completed", 1200),
+    ]  # fmt: skip
+    assert done == seen[-1] == await client.get_bulk_operation(submitted.id)
+    assert done.started_at is not None
+    assert done.finished
+
+
+async def test_goes_on_where_another_process_stopped(client, fill, look) -> None:
+    fill(700)
+    submitted = await client.submit_bulk_operation("delete", kind="k")
+    assert run(look.conn, advance_next())
+    assert states(look) == {"failed": 200}
+    done = await client.run_bulk_operation(submitted.id)
+
+    assert (states(look), done.processed, done.state) == ({}, 700, "completed")
+    assert not run(look.conn, advance_next())
+
+
+def test_a_crash_inside_a_batch_takes_all_of_it_back(fill, put, look, database_url) -> None:
+    unique = {"unique_key": b"k" * 16, "unique_states": "01100000"}
+    fill(600)
+    put(state="failed", **unique)
+    waits = "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
+    waits += " AND wait_event_type = 'Lock'"
+    with awa.Client(database_url) as client, psycopg.connect(database_url) as other:
+        submitted = client.submit_bulk_operation("retry", kind="k")
+        run(look.conn, advance_next())
+        # The last row of the second batch waits for this key.
+        other.execute(
+            "INSERT INTO awa.jobs_hot (kind, unique_key, unique_states) VALUES ('o', %s, %s)",
+            list(unique.values()),
+        )
+        with ThreadPoolExecutor() as pool:
+            driver = pool.submit(client.run_bulk_operation, submitted.id)
+            (waiting,) = eventually(lambda: look(waits))
+            look("SELECT pg_terminate_backend(%s)", waiting["pid"])
+            with pytest.raises(awa.Unavailable):
+                driver.result(10)
+        half = client.get_bulk_operation(submitted.id)
+        assert (half.state, half.processed) == ("running", 500)
+        assert states(look) == {"available": 500, "failed": 101}
+        other.rollback()
+        done = client.run_bulk_operation(submitted.id)
+
+    assert (done.state, done.processed, done.errored) == ("completed", 601, 0)
+
+
+async def test_a_failing_callback_loses_no_batch(client, fill, look) -> None:
+    fill(700)
+    submitted = await client.submit_bulk_operation("delete", kind="k")
+
+    def crash(now: awa.BulkOperation) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        await client.run_bulk_operation(submitted.id, on_progress=crash)
+    assert (await client.get_bulk_operation(submitted.id)).processed == 500
+    assert (await client.run_bulk_operation(submitted.id)).processed == 700
+
+
+async def test_jobs_inserted_later_are_left_alone(client, put, look) -> None:
+    put(state="failed")
+    submitted = await client.submit_bulk_operation("delete", kind="k")
+    put(state="failed")
+    await client.run_bulk_operation(submitted.id)
+
+    assert states(look) == {"failed": 1}
+
+
+async def test_locked_jobs_are_come_back_to(client, fill, look, database_url) -> None:
+    fill(3)
+    (first, second, _) = [row["id"] for row in look("SELECT id FROM awa.jobs ORDER BY id")]
+    submitted = await client.submit_bulk_operation("retry", kind="k")
+    with psycopg.connect(database_url) as other, psycopg.connect(database_url) as third:
+        other.execute("SELECT FROM awa.jobs_hot WHERE id = %s FOR UPDATE", [first])
+        third.execute("SELECT FROM awa.jobs_hot WHERE id = %s FOR UPDATE", [second])
+        assert run(look.conn, advance_next())
+        half = await client.get_bulk_operation(submitted.id)
+        other.rollback()
+        done = await client.run_bulk_operation(submitted.id)
+
+    assert (half.state, half.processed, half.skipped) == ("running", 1, 0)
+    assert (done.state, done.processed, done.skipped) == ("completed", 2, 1)
+    assert look("SELECT id FROM awa.jobs WHERE state = 'failed'") == [{"id": second}]
+
+
+async def test_one_that_is_refused_does_not_stop_the_rest(client, fill, put, look) -> None:
+    unique = {"unique_key": b"k" * 16, "unique_states": "01100000"}
+    fill(2)
+    bad = put(state="failed", **unique)
+    fill(2)
+    holder = put(kind="holder", **unique)
+    done = await carried_out(client, "retry", kind="k")
+
+    assert (done.state, done.processed, done.errored, done.skipped) == ("completed", 4, 1, 0)
+    assert done.last_error == (
+        f"job {bad['id']}: another live job holds the same unique key: job {holder['id']}"
+    )
+    assert look("SELECT id FROM awa.jobs WHERE state = 'failed'") == [{"id": bad["id"]}]
+
+
+async def test_cancel_stops_between_batches(client, fill, look) -> None:
+    fill(700)
+    submitted = await client.submit_bulk_operation("delete", kind="k")
+    run(look.conn, advance_next())
+    stopped = await client.cancel_bulk_operation(submitted.id)
+    again = await client.run_bulk_operation(submitted.id)
+
+    assert (stopped.state, stopped.processed, again) == ("cancelled", 500, stopped)
+    assert (states(look), run(look.conn, advance_next())) == ({"failed": 200}, False)
+    with pytest.raises(awa.Conflict, match="it is cancelled"):
+        await client.cancel_bulk_operation(submitted.id)
+
+
+async def test_one_that_cannot_go_on_fails_with_its_reason(client, put, look) -> None:
+    put(state="failed")
+    submitted = await client.submit_bulk_operation("delete", kind="k")
+    look('UPDATE awa.bulk_operations SET filter = \'{"created_after": "x"}\'')
+    done = await client.run_bulk_operation(submitted.id)
+
+    assert (done.state, states(look)) == ("failed", {"failed": 1})
+    assert "invalid input syntax" in done.last_error
+
+
+async def test_nothing_to_do_is_done_at_once(client) -> None:
+    done = await carried_out(client, "retry", kind="nobody")
+
+    assert (done.state, done.total_matched, done.processed) == ("completed", 0, 0)
+
+
+async def test_all_takes_everything(client, put, look) -> None:
+    put(), put(queue="q", kind="z")
+    done = await carried_out(client, "cancel", all=True)
+
+    assert (done.processed, states(look)) == (2, {"cancelled": 2})
+
+
+async def test_list(client) -> None:
+    first = await client.submit_bulk_operation("retry", kind="a")
+    second = await carried_out(client, "set_priority", args={"n": 1}, state="available", priority=3)
+
+    assert [o.id for o in await client.list_bulk_operations()] == [second.id, first.id]
+    assert [o.id for o in await client.list_bulk_operations(limit=1)] == [second.id]
+    assert await client.list_bulk_operations(state="pending") == [first]
+    assert (second.filter, second.spec) == (
+        {"state": "available", "args": {"n": 1}}, {"priority": 3},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("operation", "options", "sentence"),
+    [
+        ("explode", {"kind": "k"}, "unknown bulk operation 'explode'"),
+        (None, {"kind": "k"}, "unknown bulk operation None"),
+        ("retry", {}, "submit_bulk_operation needs at least one of kind, queue, tag, state"),
+        ("retry", {"all": "yes"}, "all must be True or False, got 'yes'"),
+        ("retry", {"sate": "failed"}, "unknown filter 'sate'"),
+        ("retry", {"state": "dead"}, "unknown job state: dead"),
+        ("retry", {"state": "completed"}, "retry cannot take jobs that are completed"),
+        ("retry", {"kind": 1}, "kind must be text of at most 200 characters: 1"),
+        ("retry", {"queue": []}, "queue must be text of at most 200 characters"),
+        ("retry", {"tag": "\0"}, "tag holds a character that Postgres cannot store"),
+        ("retry", {"created_after": "today"}, "created_after must be a datetime or RFC 3339 text"),
+        ("retry", {"created_before": 5}, "created_before must be a datetime or RFC 3339 text: 5"),
+        ("retry", {"args": "x"}, "args must be"),
+        ("retry", {"error": ""}, "error must be a part of an error's text, got ''"),
+        ("retry", {"kind": "k", "priority": 1}, "retry takes no priority"),
+        ("delete", {"kind": "k", "to_queue": "z"}, "delete takes no to_queue"),
+        ("set_priority", {"kind": "k"}, "set_priority needs priority"),
+        ("set_priority", {"kind": "k", "priority": 0}, "priority must be a whole number from 1"),
+        ("move_queue", {"kind": "k"}, "move_queue needs to_queue"),
+        ("move_queue", {"kind": "k", "to_queue": ""}, "to_queue must not be empty"),
+        ("move_queue", {"kind": "k", "to_queue": 1}, "to_queue must be text of at most 200"),
+        ("retry", {"kind": "k", "submitted_by": 1}, "submitted_by must be text of at most 200"),
+    ],
+)
+async def test_submit_refuses_what_it_cannot_do(client, look, operation, options, sentence) -> None:
+    with pytest.raises(awa.ValidationError) as raised:
+        await client.submit_bulk_operation(operation, **options)
+
+    assert sentence in str(raised.value)
+    assert look("SELECT 1 FROM awa.bulk_operations") == []
+
+
+async def test_a_wrong_name_is_answered_with_the_nearest(client) -> None:
+    with pytest.raises(awa.ValidationError) as raised:
+        await client.preview_bulk_operation("retry", sate="failed")
+
+    assert raised.value.hint == "did you mean 'state'?"
+
+
+async def test_unknown_operations(client) -> None:
+    unknown = "00000000-0000-0000-0000-000000000000"
+    for verb in ("get_bulk_operation", "cancel_bulk_operation", "run_bulk_operation"):
+        with pytest.raises(awa.BulkOperationNotFound, match=unknown):
+            await getattr(client, verb)(unknown)
+        with pytest.raises(awa.ValidationError, match="id must be a UUID, got 7"):
+            await getattr(client, verb)(7)
+    with pytest.raises(awa.ValidationError, match="on_progress must be a function, got 3"):
+        await client.run_bulk_operation(unknown, on_progress=3)
+    with pytest.raises(awa.ValidationError, match="unknown state of a bulk operation: 'over'"):
+        await client.list_bulk_operations(state="over")
+    with pytest.raises(awa.ValidationError, match="limit must be a whole number from 0, got True"):
+        await client.list_bulk_operations(limit=True)
