@@ -111,9 +111,7 @@ async def test_unknown_descriptor_is_refused(aclient: awa.AsyncClient) -> None:
         await nothing(aclient).start([("default", 1)])
 
 
-async def test_duties_do_not_join_in_one_transaction(
-    aclient: awa.AsyncClient, rows: Rows
-) -> None:
+async def test_duties_do_not_join_in_one_transaction(aclient: awa.AsyncClient, rows: Rows) -> None:
     """Were one left open, now() would stand still in it and nothing would come due any more."""
     often = {"promote_interval_ms": 1, "heartbeat_rescue_interval_ms": 1}
     async with working(nothing(aclient), **often):
