@@ -7,7 +7,7 @@ import logging
 import uuid
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from awa_lib import cel
 from awa_lib._json import loads
@@ -21,16 +21,25 @@ if TYPE_CHECKING:
 
     from awa_lib._sql import Op
     from awa_lib.cel import Expressions
-    from awa_lib.runtime.connections import Link
     from awa_lib.runtime.context import Attempt
 
-__all__ = ["Callbacks"]
+__all__ = ["Callbacks", "Runs"]
 
 logger = logging.getLogger(__name__)
 R = TypeVar("R")
 
 # Workers and commands of awa 0.5 resume without a notification; one look serves all waits.
 _LOOK_SECONDS: Final = 1.0
+
+
+class Runs(Protocol):
+    """A connection that is re-made after a loss."""
+
+    failures: int
+
+    async def run(self, op: Op[R]) -> R:
+        """Drive an op.  Raises Unavailable after a loss."""
+        ...
 
 
 @dataclass(slots=True)
@@ -48,7 +57,7 @@ class Callbacks:
 
     def __init__(
         self,
-        link: Link,
+        link: Runs,
         deadline_of: Callable[[str], float | None],
         on_resumed: Callable[[Attempt], None],
     ) -> None:

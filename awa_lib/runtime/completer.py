@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from awa_lib.runtime.connections import Link
     from awa_lib.runtime.context import Attempt
 
-__all__ = ["Completer"]
+__all__ = ["Completer", "finish"]
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -109,10 +109,12 @@ class Completer:
         self._writing = len(completed) + len(ended)
         if completed:
             completed.sort(key=_by_id)
-            await self._write(claims.finish_completed, completed, self._complete_one)
+            await self._write(
+                claims.finish_completed, completed, lambda attempt: finish(attempt, None)
+            )
         if ended:
             ended.sort(key=_by_first_id)
-            await self._write(claims.finish_attempts, ended, self._end_one)
+            await self._write(claims.finish_attempts, ended, lambda member: finish(*member))
         for attempt in completed:
             self._on_done(attempt)
         for attempt, _ in ended:
@@ -154,17 +156,16 @@ class Completer:
                     )
                 return
 
-    def _complete_one(self, attempt: Attempt) -> Op[list[int]]:
-        return _or_failed(attempt, claims.finish_completed([attempt]))
 
-    def _end_one(self, member: tuple[Attempt, Outcome]) -> Op[list[int]]:
-        return _or_failed(member[0], claims.finish_attempts([member]))
+def finish(attempt: Attempt, outcome: Outcome | None) -> Op[list[int]]:
+    """End one attempt; return its id when it was stale.
 
-
-def _or_failed(attempt: Attempt, op: Op[list[int]]) -> Op[list[int]]:
-    """Fail the job when another one holds the unique key its next state needs."""
+    The job fails when another one holds the unique key its next state needs.
+    """
     try:
-        return (yield from op)
+        if outcome is None:
+            return (yield from claims.finish_completed([attempt]))
+        return (yield from claims.finish_attempts([(attempt, outcome)]))
     except UniqueConflict as error:
         reason = f"the job ended, but {error}"
         return (yield from claims.finish_attempts([(attempt, Outcome("failed", reason))]))

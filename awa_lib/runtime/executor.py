@@ -15,14 +15,14 @@ from awa_lib.runtime.context import Attempt
 from awa_lib.runtime.outcomes import Outcome, of_error, of_failure, of_result
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from awa_lib.runtime.completer import Completer
     from awa_lib.runtime.context import Desk
-    from awa_lib.runtime.handlers import Handlers
+    from awa_lib.runtime.handlers import Handler, Handlers
     from awa_lib.runtime.limits import Slots
 
-__all__ = ["Executor"]
+__all__ = ["Executor", "attempt_of", "outcome_of"]
 
 logger = logging.getLogger(__name__)
 
@@ -69,10 +69,8 @@ class Executor:
         loop = self._loop
         deadline = None if deadline_seconds is None else loop.time() + deadline_seconds
         for row in rows:
-            job = Job(*row)
-            attempt = Attempt(job, self._handlers[job.kind], self._desk)
-            job._attempt = attempt  # noqa: SLF001 - the job is bound to its attempt here only
-            self.attempts[job.id] = attempt
+            attempt = attempt_of(row, self._handlers, self._desk)
+            self.attempts[attempt.job.id] = attempt
             self._running += 1
             if deadline is not None:
                 attempt.deadline = deadline
@@ -94,11 +92,11 @@ class Executor:
             self._sweep = self._loop.call_later(_SWEEP_SECONDS, self._check_deadlines)
 
     async def _run(self, attempt: Attempt, slots: Slots, on_free: Callable[[], None]) -> None:
-        outcome = await self._outcome(attempt)
+        outcome = await outcome_of(attempt, self._threads)
         self._timed.discard(attempt)
         if outcome is None:
             self._completer.complete(attempt)
-        elif outcome.target == _DROPPED:
+        elif outcome.target == DROPPED:
             self.forget(attempt)
         else:
             self._completer.end(attempt, outcome)
@@ -107,29 +105,6 @@ class Executor:
             self._drained.set()
         slots.release()
         on_free()
-
-    async def _outcome(self, attempt: Attempt) -> Outcome | None:
-        job, handler = attempt.job, attempt.handler
-        try:
-            job._args = handler.decode(loads(job._raw_args))  # noqa: SLF001 - see spawn
-        except Exception as error:  # noqa: BLE001 - any model may raise anything
-            return _terminal(error)
-        try:
-            if handler.is_async:
-                result = await handler.call(job)
-            else:
-                context = contextvars.copy_context()
-                result = await self._loop.run_in_executor(
-                    self._threads, context.run, handler.call, job
-                )
-            return of_result(job, result)
-        except asyncio.CancelledError as error:
-            return _of_cancel(attempt, error)
-        except Exception as error:
-            if attempt.stop_reason in _STOPPED_HERE:
-                return _of_cancel(attempt, error)
-            logger.debug("handler failed", exc_info=error, extra={"job_id": job.id})
-            return of_error(job, error)
 
     def _check_deadlines(self) -> None:
         """Stop attempts past their deadline; the leader's rescue covers dead processes."""
@@ -177,8 +152,42 @@ class Executor:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
-_DROPPED: Final = "dropped"
+# The target of an attempt whose job is not ours any more: nothing is written.
+DROPPED: Final = "dropped"
 _STOPPED_HERE: Final = frozenset({"deadline", "cancelled", "lost", "handed back"})
+
+
+def attempt_of(row: tuple[Any, ...], handlers: Mapping[str, Handler], desk: Desk) -> Attempt:
+    """Return the attempt that a claimed row begins."""
+    job = Job(*row)
+    attempt = Attempt(job, handlers[job.kind], desk)
+    job._attempt = attempt  # noqa: SLF001 - the job is bound to its attempt here only
+    return attempt
+
+
+async def outcome_of(attempt: Attempt, threads: ThreadPoolExecutor | None) -> Outcome | None:
+    """Decode the args, call the handler, and return what its end means; None for completed."""
+    job, handler = attempt.job, attempt.handler
+    try:
+        job._args = handler.decode(loads(job._raw_args))  # noqa: SLF001 - see attempt_of
+    except Exception as error:  # noqa: BLE001 - any model may raise anything
+        return _terminal(error)
+    try:
+        if handler.is_async:
+            result = await handler.call(job)
+        else:
+            context = contextvars.copy_context()
+            result = await asyncio.get_running_loop().run_in_executor(
+                threads, context.run, handler.call, job
+            )
+        return of_result(job, result)
+    except asyncio.CancelledError as error:
+        return _of_cancel(attempt, error)
+    except Exception as error:
+        if attempt.stop_reason in _STOPPED_HERE:
+            return _of_cancel(attempt, error)
+        logger.debug("handler failed", exc_info=error, extra={"job_id": job.id})
+        return of_error(job, error)
 
 
 def _terminal(error: Exception) -> Outcome:
@@ -191,7 +200,7 @@ def _of_cancel(attempt: Attempt, error: BaseException) -> Outcome:
     if attempt.stop_reason == "deadline":
         return of_failure(attempt.job, "hard deadline exceeded")
     if attempt.stop_reason in {"cancelled", "lost"}:
-        return Outcome(_DROPPED)
+        return Outcome(DROPPED)
     if attempt.stop_reason == "handed back":
         return Outcome("available", attempt_back=1)
     return of_error(attempt.job, error)

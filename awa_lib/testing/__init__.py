@@ -1,0 +1,56 @@
+"""Test code that uses the queue: run jobs without a worker, look at what was enqueued.
+
+Every function takes an ``AsyncClient``, and is then awaited, or a ``Client``, and then blocks.
+A ``Client`` has no handlers: name the ``AsyncClient`` they are registered on as ``worker``.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from awa_lib.models import Job as HandlerJob
+    from awa_lib.testing._asserts import assert_enqueued, assert_not_enqueued, enqueued
+    from awa_lib.testing._inline import inline
+    from awa_lib.testing._published import AwaTestClient, get_database_url
+    from awa_lib.testing._results import Drained, JobRow, NoJob, WorkResult
+    from awa_lib.testing._work import drain, travel, work_one
+
+__all__ = [
+    "AwaTestClient",
+    "Drained",
+    "HandlerJob",
+    "JobRow",
+    "NoJob",
+    "WorkResult",
+    "assert_enqueued",
+    "assert_not_enqueued",
+    "drain",
+    "enqueued",
+    "get_database_url",
+    "inline",
+    "travel",
+    "work_one",
+]
+
+# pytest loads the plugin of this package in every run; psycopg must wait until a test needs it.
+_HOMES: Final = {
+    "_asserts": ("assert_enqueued", "assert_not_enqueued", "enqueued"),
+    "_inline": ("inline",),
+    "_published": ("AwaTestClient", "get_database_url"),
+    "_results": ("Drained", "JobRow", "NoJob", "WorkResult"),
+    "_work": ("drain", "travel", "work_one"),
+}
+_HOME_OF: Final = {name: module for module, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "HandlerJob":
+        value = import_module("awa_lib.models").Job
+    elif name in _HOME_OF:
+        value = getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value

@@ -1,0 +1,71 @@
+"""One body for both clients: coroutines, run to their end for a blocking one."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import inspect
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from awa_lib.client import AsyncClient, Client
+from awa_lib.errors import ValidationError
+from awa_lib.transaction import AsyncTransaction, Transaction
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from awa_lib._sql import Op
+    from awa_lib.runtime.handlers import Handlers
+
+__all__ = ["Door", "check_name", "either", "handlers_of", "perform"]
+
+R = TypeVar("R")
+
+Door = Client | AsyncClient | Transaction | AsyncTransaction
+
+
+async def perform(door: Door, op: Op[R]) -> R:
+    """Run an op on whichever door it is."""
+    result: Any = door._run(op)  # noqa: SLF001 - what every verb is made of
+    return await result if inspect.isawaitable(result) else result  # type: ignore[no-any-return]
+
+
+def either(door: object, work: Coroutine[Any, Any, R]) -> Coroutine[Any, Any, R] | R:
+    """Return the coroutine for an async door; run it for a blocking one.
+
+    In a thread of its own, where no event loop of the test is in the way.
+    """
+    if isinstance(door, AsyncClient | AsyncTransaction):
+        return work
+    if not isinstance(door, Client | Transaction):
+        work.close()
+        raise ValidationError(
+            f"a Client or an AsyncClient is needed, got {type(door).__name__}",
+            hint="pass the client itself first: work_one(client)",
+        )
+    with ThreadPoolExecutor(1, thread_name_prefix="awa test") as thread:
+        return thread.submit(contextvars.copy_context().run, asyncio.run, work).result()
+
+
+def handlers_of(door: object, worker: AsyncClient | None) -> Handlers:
+    """Return the handlers to run.  Raises ValidationError when there are none."""
+    owner = door if worker is None else worker
+    if not isinstance(owner, AsyncClient):
+        raise ValidationError(
+            f"{type(owner).__name__} has no handlers",
+            why="handlers are registered on an AsyncClient",
+            hint="name it: worker=app.client",
+        )
+    if not owner._handlers:  # noqa: SLF001 - ours
+        raise ValidationError(
+            "no handler is registered on the client",
+            hint="import the module with the handlers, or name their client: worker=app.client",
+        )
+    return owner._handlers  # noqa: SLF001 - ours
+
+
+def check_name(field: str, value: object) -> None:
+    """Refuse a queue or kind that is not text."""
+    if value is not None and not isinstance(value, str):
+        raise ValidationError(f"{field} must be text: {value!r}")

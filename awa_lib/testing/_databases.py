@@ -1,0 +1,166 @@
+"""A server for a test run, and a fresh migrated database for whoever asks.
+
+The processes of a run share the server: an embedded one that goes with the last of them, or the
+one of AWA_TEST_DATABASE_URL.  The first that needs a database builds a migrated template; tests
+get clones of it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+import psycopg
+from psycopg import sql as names
+
+from awa_lib._drive import run, translate
+from awa_lib._migrate import apply
+from awa_lib._sql import Op, Rows, sql
+from awa_lib.errors import ValidationError
+from awa_lib.testing._places import make
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from awa_lib._sql import Statement
+
+__all__ = ["Postgres", "clean_up", "serve"]
+
+# Nothing is synced to disk: the data is deleted at the end.
+SETTINGS: Final = {
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "max_connections": "200",
+    # Checkpoints and vacuums of others must not fall into a test's timings.
+    "autovacuum": "off",
+    "max_wal_size": "256MB",
+}
+_VARIABLE: Final = "AWA_TEST_DATABASE_URL"
+_FILE_COPY_SINCE: Final = 150000
+
+
+@dataclass
+class Postgres:
+    """The server of a test run, and an administrator's connection to it."""
+
+    run_id: str
+    url_of: Callable[[str], str]
+    admin: psycopg.Connection[Any]
+    left: list[str] = field(default_factory=list)
+
+    def ask(self, statement: Statement) -> Rows:
+        """Run one statement."""
+        return run(self.admin, _one(statement))
+
+    def execute(self, text: str, **identifiers: str) -> None:
+        """Run a statement about databases: their names cannot be parameters."""
+        parts = {key: names.Identifier(name) for key, name in identifiers.items()}
+        try:
+            self.admin.execute(names.SQL(text).format(**parts))
+        except psycopg.Error as error:
+            raise translate(error) from error
+
+    @contextmanager
+    def database(self, template: str = "template1") -> Iterator[str]:
+        """Make a database, give its URL, drop it a little later.
+
+        Not at once: closed connections take a moment to end, and PostgreSQL waits for them in
+        steps of 100 ms.  The last few go with the run.
+        """
+        while len(self.left) > 2:  # noqa: PLR2004 - any small number
+            self.execute("DROP DATABASE {name} WITH (FORCE)", name=self.left.pop(0))
+        name = f"awa_test_{self.run_id}_{uuid.uuid4().hex[:16]}"
+        # PostgreSQL 14 has no other way than this one.
+        newer = self.admin.info.server_version >= _FILE_COPY_SINCE
+        text = "CREATE DATABASE {name} TEMPLATE {template}" + " STRATEGY file_copy" * newer
+        self.execute(text, name=name, template=template)
+        self.left.append(name)
+        yield self.url_of(name)
+
+    def template(self) -> str:
+        """Return the name of the migrated database, built once for all processes of the run."""
+        name = f"awa_test_{self.run_id}_template"
+        self.ask(sql.testing("lock_template", name=name))
+        try:
+            if [name] not in [list(row) for row in self.ask(sql.testing("databases", prefix=name))]:
+                self._build(name)
+        finally:
+            self.ask(sql.testing("unlock_template", name=name))
+        return name
+
+    def _build(self, name: str) -> None:
+        unfinished = f"awa_test_{self.run_id}_unfinished"
+        self.execute("DROP DATABASE IF EXISTS {name} WITH (FORCE)", name=unfinished)
+        self.execute("CREATE DATABASE {name}", name=unfinished)
+        with psycopg.connect(self.url_of(unfinished), autocommit=True) as conn:
+            apply(conn)
+            conn.execute("VACUUM ANALYZE")
+        self.execute("ALTER DATABASE {name} RENAME TO {new}", name=unfinished, new=name)
+
+    def drop_all(self) -> None:
+        """Drop every database of the run."""
+        for (name,) in self.ask(sql.testing("databases", prefix=f"awa_test_{self.run_id}_")):
+            self.execute("DROP DATABASE {name} WITH (FORCE)", name=name)
+
+
+def _one(statement: Statement) -> Op[Rows]:
+    return (yield statement)
+
+
+@contextmanager
+def serve(run_id: str) -> Iterator[Postgres]:
+    """Give the server of the run.  Raises EmbeddedError, Unavailable or ValidationError."""
+    given = os.environ.get(_VARIABLE)
+    if given is not None:
+        url_of = _sibling(given)
+        with _connect(given) as admin:
+            # Notes that there is something to clean up.
+            make(run_id)
+            yield Postgres(run_id, url_of, admin)
+        return
+    from awa_lib.embedded import acquire
+
+    with (
+        acquire(make(run_id) / "pg", settings=SETTINGS) as server,
+        _connect(server.url_of("postgres")) as a,
+    ):
+        yield Postgres(run_id, server.url_of, a)
+
+
+def _connect(url: str) -> psycopg.Connection[Any]:
+    try:
+        return psycopg.connect(url, autocommit=True)
+    except psycopg.Error as error:
+        raise translate(error) from error
+
+
+def _sibling(url: str) -> Callable[[str], str]:
+    parts = urlsplit(url)
+    if parts.scheme not in {"postgres", "postgresql"}:
+        raise ValidationError(
+            f"{_VARIABLE} cannot be read",
+            why="it is not a postgresql:// URL",
+            hint="postgresql://user:password@host:5432/database; its role needs CREATEDB",
+        )
+    query = f"?{parts.query}" if parts.query else ""
+    return lambda name: f"{parts.scheme}://{parts.netloc}/{name}{query}"
+
+
+def clean_up(run_id: str) -> None:
+    """Remove what the run has left: its databases, or its whole embedded server."""
+    base = make(run_id)
+    given = os.environ.get(_VARIABLE)
+    if given is not None:
+        with _connect(given) as admin:
+            Postgres(run_id, _sibling(given), admin).drop_all()
+    else:
+        from awa_lib.embedded import reset
+
+        reset(base / "pg")
+    shutil.rmtree(base, ignore_errors=True)

@@ -1,0 +1,104 @@
+"""Run jobs inside the insert that makes them."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Final
+
+from awa_lib._sql import sql
+from awa_lib.ops.jobs import get_job
+from awa_lib.testing._clients import Door, either, handlers_of, perform
+from awa_lib.testing._work import DEADLINE_SECONDS, run_claimed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from awa_lib._sql import Op, Rows
+    from awa_lib.client import AsyncClient, Client
+    from awa_lib.models import Job
+    from awa_lib.runtime.handlers import Handler
+
+__all__ = ["inline"]
+
+_INSERTS: Final = ("insert", "insert_many", "insert_many_copy")
+_DOORS: Final = ("transaction", "using")
+
+
+@contextmanager
+def inline(
+    client: AsyncClient | Client,
+    *,
+    worker: AsyncClient | None = None,
+    raise_errors: bool = False,
+) -> Iterator[None]:
+    """Inside the block, inserts of this client run their jobs at once and return them ended.
+
+    In the caller's transaction where there is one: ``client.transaction()``, ``client.using()``.
+    Scheduled jobs, and kinds without a handler, are only inserted.  With ``raise_errors`` an
+    error of a handler leaves the insert, once the end of its job is recorded.
+    Handlers as in ``work_one``; raises ValidationError when there are none.
+    """
+    handlers = handlers_of(client, worker)
+    _hook(client, handlers, raise_errors)
+    try:
+        yield
+    finally:
+        for name in (*_INSERTS, *_DOORS):
+            vars(client).pop(name, None)
+
+
+def _hook(door: Any, handlers: Mapping[str, Handler], raise_errors: bool) -> Any:
+    """Shadow the door's methods on the instance; transactions it opens are hooked too."""
+    for name in _INSERTS:
+        if hasattr(door, name):
+            setattr(door, name, _running(door, getattr(door, name), handlers, raise_errors))
+    for name in _DOORS:
+        if hasattr(door, name):
+            setattr(door, name, _hooking(getattr(door, name), handlers, raise_errors))
+    return door
+
+
+def _hooking(
+    method: Callable[..., Any], handlers: Mapping[str, Handler], raise_errors: bool
+) -> Callable[..., Any]:
+    @wraps(method)
+    def opened(*args: Any, **options: Any) -> Any:
+        return _hook(method(*args, **options), handlers, raise_errors)
+
+    return opened
+
+
+def _running(
+    door: Door, method: Callable[..., Any], handlers: Mapping[str, Handler], raise_errors: bool
+) -> Callable[..., Any]:
+    @wraps(method)
+    def insert(*args: Any, **options: Any) -> Any:
+        return either(door, ended(method(*args, **options)))
+
+    async def ended(inserted: Any) -> Any:
+        jobs = await inserted if hasattr(inserted, "__await__") else inserted
+        if jobs is None:  # skipped
+            return None
+        if not isinstance(jobs, list):
+            return await _run(door, jobs, handlers, raise_errors)
+        return [await _run(door, job, handlers, raise_errors) for job in jobs]
+
+    return insert
+
+
+async def _run(door: Door, job: Job, handlers: Mapping[str, Handler], raise_errors: bool) -> Job:
+    if job.kind not in handlers:
+        return job
+    rows = await perform(door, _claim(job.id))
+    if not rows:
+        return await perform(door, get_job(job.id))
+    errors: list[BaseException] = []
+    done = await run_claimed(door, handlers, rows[0], errors)
+    if errors and raise_errors:
+        raise errors[0]
+    return done
+
+
+def _claim(job_id: int) -> Op[Rows]:
+    return (yield sql.testing("claim_job", id=job_id, deadline_seconds=DEADLINE_SECONDS))

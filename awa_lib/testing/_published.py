@@ -1,0 +1,66 @@
+"""The test client of awa 0.5, for tests written for it."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from awa_lib._sql import Op, atomic, sql
+from awa_lib.runtime.handlers import Handlers
+from awa_lib.testing._work import next_attempt
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from awa_lib.client import AsyncClient
+    from awa_lib.models import Job
+    from awa_lib.testing._results import WorkResult
+
+__all__ = ["AwaTestClient", "get_database_url"]
+
+
+def get_database_url() -> str:
+    """Return DATABASE_URL of the environment, or the published address of a local server."""
+    return os.environ.get("DATABASE_URL", "postgres://postgres:test@localhost:5432/awa_test")
+
+
+class AwaTestClient:
+    """Wraps an AsyncClient as ``.client``."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        self.client = client
+
+    async def insert(self, args: Any, **options: Any) -> Job:
+        """Insert a job; options as of ``AsyncClient.insert``."""
+        job: Job = await self.client.insert(args, **options)
+        return job
+
+    async def migrate(self) -> None:
+        """Apply every pending migration."""
+        await self.client.migrate()
+
+    async def clean(self) -> None:
+        """Delete every job, and what is known of queues.  Only for a database of tests."""
+        await self.client._run(_clean())  # noqa: SLF001 - what every verb is made of
+
+    async def work_one(
+        self,
+        args_type: type[Any],
+        handler: Callable[..., Any],
+        *,
+        kind: str | None = None,
+        queue: str = "default",
+    ) -> WorkResult:
+        """Claim one available job of this kind and queue and run ``handler`` as a worker would.
+
+        Raises ValidationError for a bad kind, TypeError for a handler that cannot be called.
+        """
+        handlers = Handlers()
+        handlers.add(args_type, handler, kind, queue)
+        return await next_attempt(self.client, handlers, queue, None)
+
+
+@atomic
+def _clean() -> Op[None]:
+    yield sql.testing("delete_jobs")
+    yield sql.testing("delete_queues")

@@ -1,0 +1,121 @@
+"""What running jobs in a test gives back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
+
+if TYPE_CHECKING:
+    from awa_lib.models import Job
+
+__all__ = ["Drained", "JobRow", "NoJob", "Outcome", "WorkResult"]
+
+Outcome = Literal[
+    "completed", "retryable", "failed", "cancelled", "snoozed", "waiting_external", "no_job"
+]
+_OUTCOMES: Final[dict[str, Outcome]] = {
+    "completed": "completed", "retryable": "retryable", "failed": "failed",
+    "cancelled": "cancelled", "scheduled": "snoozed", "available": "snoozed",
+    "waiting_external": "waiting_external",
+}  # fmt: skip
+
+
+class _NoJob:
+    """Stands for the job where there was none; false, and one of a kind."""
+
+    def __bool__(self) -> Literal[False]:
+        return False
+
+    def __repr__(self) -> str:
+        return "NoJob"
+
+
+NoJob: Final = _NoJob()
+
+
+@dataclass(frozen=True, slots=True)
+class JobRow:
+    """A job as its run left it; ``state`` is the snake_case name."""
+
+    id: int
+    kind: str
+    queue: str
+    args: Any
+    attempt: int
+    max_attempts: int
+    priority: int
+    tags: list[str]
+    state: str
+
+    @classmethod
+    def of(cls, job: Job) -> Self:
+        """Return the row of a job."""
+        return cls(
+            job.id, job.kind, job.queue, job.args, job.attempt, job.max_attempts, job.priority,
+            job.tags, str(job.state),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class WorkResult:
+    """What running one job came to; ``error`` is what the run recorded, if anything."""
+
+    job: JobRow | _NoJob
+    outcome: Outcome
+    error: str | None = None
+
+    @classmethod
+    def of(cls, job: Job) -> Self:
+        """Return the result that the row shows after a run."""
+        outcome = _OUTCOMES[str(job.state)]
+        last = job.errors[-1] if job.errors else {}
+        error = last.get("error") if last.get("attempt") == job.attempt else None
+        return cls(JobRow.of(job), outcome, error)
+
+    def is_completed(self) -> bool:
+        """Return True when the handler succeeded."""
+        return self.outcome == "completed"
+
+    def is_retryable(self) -> bool:
+        """Return True when the job runs again, the attempt counted."""
+        return self.outcome == "retryable"
+
+    def is_failed(self) -> bool:
+        """Return True when the job failed for good."""
+        return self.outcome == "failed"
+
+    def is_cancelled(self) -> bool:
+        """Return True when the job was cancelled."""
+        return self.outcome == "cancelled"
+
+    def is_snoozed(self) -> bool:
+        """Return True when the job runs again, the attempt not counted."""
+        return self.outcome == "snoozed"
+
+    def is_waiting_external(self) -> bool:
+        """Return True when the job waits for its callback."""
+        return self.outcome == "waiting_external"
+
+    def is_no_job(self) -> bool:
+        """Return True when nothing was available."""
+        return self.outcome == "no_job"
+
+
+@dataclass(frozen=True, slots=True)
+class Drained:
+    """How many runs ended how."""
+
+    completed: int = 0
+    retryable: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    snoozed: int = 0
+    waiting_external: int = 0
+
+    @property
+    def total(self) -> int:
+        """The number of runs."""
+        return (
+            self.completed + self.retryable + self.failed + self.cancelled + self.snoozed
+            + self.waiting_external
+        )  # fmt: skip

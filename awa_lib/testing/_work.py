@@ -1,0 +1,289 @@
+"""Run jobs in a test, through the statements and the handler call of the worker."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from dataclasses import replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
+
+from awa_lib._sql import sql
+from awa_lib.errors import ValidationError
+from awa_lib.ops import claims
+from awa_lib.ops.jobs import get_job
+from awa_lib.ops.maintenance import promote
+from awa_lib.runtime.callbacks import Callbacks
+from awa_lib.runtime.completer import finish
+from awa_lib.runtime.executor import DROPPED, attempt_of, outcome_of
+from awa_lib.testing._clients import Door, check_name, either, handlers_of, perform
+from awa_lib.testing._results import Drained, NoJob, WorkResult
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Mapping, Sequence
+
+    from awa_lib._sql import Op, Rows
+    from awa_lib.client import AsyncClient, Client
+    from awa_lib.models import Job
+    from awa_lib.runtime.context import Attempt
+    from awa_lib.runtime.handlers import Handler
+
+__all__ = ["drain", "next_attempt", "run_claimed", "travel", "work_one"]
+
+R = TypeVar("R")
+
+DEADLINE_SECONDS: Final = 300.0
+_EMPTY: Final = WorkResult(NoJob, "no_job")
+_LIMIT: Final = 10_000
+
+
+@overload
+def work_one(
+    client: AsyncClient,
+    *,
+    queue: str | None = None,
+    kind: str | None = None,
+    worker: AsyncClient | None = None,
+) -> Coroutine[Any, Any, WorkResult]: ...
+@overload
+def work_one(
+    client: Client,
+    *,
+    queue: str | None = None,
+    kind: str | None = None,
+    worker: AsyncClient | None = None,
+) -> WorkResult: ...
+def work_one(
+    client: AsyncClient | Client,
+    *,
+    queue: str | None = None,
+    kind: str | None = None,
+    worker: AsyncClient | None = None,
+) -> Coroutine[Any, Any, WorkResult] | WorkResult:
+    """Claim the next available job, run its handler and record its end, as a worker would.
+
+    Handlers are the client's own, or those of ``worker``.  With a blocking client the handler
+    runs in another thread, async ones on an event loop there.  Nothing enforces the deadline.
+    Raises ValidationError when there is no handler.
+    """
+    return either(client, _work_one(client, queue, kind, worker))
+
+
+async def _work_one(
+    client: Door, queue: str | None, kind: str | None, worker: AsyncClient | None
+) -> WorkResult:
+    handlers = chosen(handlers_of(client, worker), kind)
+    return await next_attempt(client, handlers, queue, None)
+
+
+@overload
+def drain(
+    client: AsyncClient,
+    *,
+    queue: str | None = None,
+    limit: int = _LIMIT,
+    raise_errors: bool = False,
+    worker: AsyncClient | None = None,
+) -> Coroutine[Any, Any, Drained]: ...
+@overload
+def drain(
+    client: Client,
+    *,
+    queue: str | None = None,
+    limit: int = _LIMIT,
+    raise_errors: bool = False,
+    worker: AsyncClient | None = None,
+) -> Drained: ...
+def drain(
+    client: AsyncClient | Client,
+    *,
+    queue: str | None = None,
+    limit: int = _LIMIT,
+    raise_errors: bool = False,
+    worker: AsyncClient | None = None,
+) -> Coroutine[Any, Any, Drained] | Drained:
+    """Run available jobs one after the other, in claim order, until none is left.
+
+    Jobs that handlers enqueue meanwhile are run too, up to ``limit`` runs in all; retries and
+    scheduled jobs wait (see ``travel``).  With ``raise_errors`` the first error of a handler is
+    raised, once the end of its job is recorded.  Handlers and errors as in ``work_one``.
+    """
+    return either(client, _drain(client, queue, limit, worker, raise_errors=raise_errors))
+
+
+async def _drain(
+    client: Door, queue: str | None, limit: int, worker: AsyncClient | None, *, raise_errors: bool
+) -> Drained:
+    if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
+        raise ValidationError(f"limit must be a whole number from 1 on: {limit!r}")
+    handlers = handlers_of(client, worker)
+    counts: Counter[str] = Counter()
+    while counts.total() < limit:
+        errors: list[BaseException] = []
+        result = await next_attempt(client, handlers, queue, errors)
+        if result.is_no_job():
+            break
+        counts[result.outcome] += 1
+        if errors and raise_errors:
+            raise errors[0]
+    return Drained(**counts)
+
+
+@overload
+def travel(
+    client: AsyncClient, seconds: float | None = None, *, to: datetime | None = None
+) -> Coroutine[Any, Any, int]: ...
+@overload
+def travel(client: Client, seconds: float | None = None, *, to: datetime | None = None) -> int: ...
+def travel(
+    client: AsyncClient | Client, seconds: float | None = None, *, to: datetime | None = None
+) -> Coroutine[Any, Any, int] | int:
+    """Let time pass for scheduled and retryable jobs; return how many became available.
+
+    Their run_at moves nearer by ``seconds``, or by what is left until ``to`` (with an offset), in
+    one statement; clocks, and jobs available already, stay.  Only for a database of the test's
+    own.  Raises ValidationError unless exactly one is given and it does not lead back.
+    """
+    return either(client, _travel(client, seconds, to))
+
+
+async def _travel(client: Door, seconds: float | None, to: datetime | None) -> int:
+    if (seconds is None) == (to is None):
+        raise ValidationError("give either seconds or to")
+    if seconds is not None and not (
+        isinstance(seconds, int | float)
+        and not isinstance(seconds, bool)
+        and 0 <= seconds <= _LONGEST_SECONDS
+    ):
+        raise ValidationError(
+            f"seconds must be a number from 0 to {_LONGEST_SECONDS:.0f}: {seconds!r}"
+        )
+    if to is not None and (not isinstance(to, datetime) or to.tzinfo is None):
+        raise ValidationError(f"to must be a datetime with an offset: {to!r}")
+    if to is not None and to < datetime.now(to.tzinfo):
+        raise ValidationError(f"to is in the past: {to.isoformat()}")
+    return await perform(client, _shift(seconds, to))
+
+
+# A hundred years, well inside what timestamptz can hold.
+_LONGEST_SECONDS: Final = 3.15e9
+
+
+def _shift(seconds: float | None, to: datetime | None) -> Op[int]:
+    yield sql.testing("shift_jobs", seconds=seconds, moment=to)
+    promoted = 0
+    for block in ("promote_scheduled", "promote_retryable"):
+        while count := (yield from promote(block)):
+            promoted += count
+    return promoted
+
+
+def chosen(handlers: Mapping[str, Handler], kind: str | None) -> Mapping[str, Handler]:
+    """Return the handler of one kind, or all.  Raises ValidationError for an unknown kind."""
+    if kind is None:
+        return handlers
+    if kind not in handlers:
+        raise ValidationError(
+            f"no handler is registered for kind {kind!r}", hint=f"known: {', '.join(handlers)}"
+        )
+    return {kind: handlers[kind]}
+
+
+def _claim_next(kinds: Sequence[str], queue: str | None) -> Op[Rows]:
+    """Find the next job over all queues, then claim in its queue and kind as a worker does."""
+    while found := (yield sql.testing("next_job", kinds=list(kinds), queue=queue)):
+        name, kind = found[0]
+        # None when a worker, or another test, was quicker: look again.
+        if rows := (yield from claims.claim(name, [kind], 1, DEADLINE_SECONDS)):
+            return rows
+    return found
+
+
+async def next_attempt(
+    door: Door,
+    handlers: Mapping[str, Handler],
+    queue: str | None,
+    errors: list[BaseException] | None,
+) -> WorkResult:
+    """Claim and run the next job; errors of its handler are added to ``errors``."""
+    check_name("queue", queue)
+    rows = await perform(door, _claim_next(list(handlers), queue))
+    if not rows:
+        return _EMPTY
+    return WorkResult.of(await run_claimed(door, handlers, rows[0], errors))
+
+
+async def run_claimed(
+    door: Door,
+    handlers: Mapping[str, Handler],
+    row: tuple[Any, ...],
+    errors: list[BaseException] | None,
+) -> Job:
+    """Run the handler of a claimed row, record the end, and return the job as it is then."""
+    desk = _Desk(door)
+    attempt = attempt_of(row, handlers, desk)
+    attempt.handler = _noting(attempt.handler, [] if errors is None else errors)
+    task = asyncio.current_task()
+    assert task is not None
+    before = task.cancelling()
+    try:
+        outcome = await outcome_of(attempt, None)
+    finally:
+        await desk.callbacks.stop()
+    if outcome is None or outcome.target != DROPPED:
+        await perform(door, finish(attempt, outcome))
+    if task.cancelling() > before:
+        # The test itself was cancelled, not the job: the handler's end must not hide it.
+        raise asyncio.CancelledError
+    return await perform(door, get_job(attempt.job.id))
+
+
+class _Desk:
+    """What the runtime does for a running attempt, over the test's own client."""
+
+    failures = 0
+
+    def __init__(self, door: Door) -> None:
+        self._door = door
+        self.loop = asyncio.get_running_loop()
+        self.callbacks = Callbacks(self, lambda _: DEADLINE_SECONDS, lambda _: None)
+
+    async def run(self, op: Op[R]) -> R:
+        """Drive an op on the client."""
+        return await perform(self._door, op)
+
+    async def flush(self, attempt: Attempt) -> None:
+        """Write the attempt's progress."""
+        progress = attempt.progress
+        lease = [(attempt.job.id, attempt.lease)]
+        lost = await perform(self._door, claims.write_progress(lease, [progress]))
+        attempt.mark_written(progress)
+        if lost and not attempt.waiting:
+            attempt.stop("lost")
+
+
+def _noting(handler: Handler, errors: list[BaseException]) -> Handler:
+    """Return the handler with its errors noted: outcomes keep only their text."""
+
+    def decode(data: Any) -> Any:
+        try:
+            return handler.decode(data)
+        except Exception as error:
+            errors.append(error)
+            raise
+
+    async def call(job: Job) -> Any:
+        try:
+            return await handler.call(job)
+        except Exception as error:
+            errors.append(error)
+            raise
+
+    def call_sync(job: Job) -> Any:
+        try:
+            return handler.call(job)
+        except Exception as error:
+            errors.append(error)
+            raise
+
+    return replace(handler, decode=decode, call=call if handler.is_async else call_sync)
