@@ -59,6 +59,7 @@ if TYPE_CHECKING:
         Snooze,
         WaitForCallback,
     )
+    from awa_lib.retries import exponential, fixed, linear
     from awa_lib.runtime.run import run
     from awa_lib.signatures import (
         sign_callback,
@@ -112,6 +113,9 @@ __all__ = [
     "WaitForCallback",
     "current_migration_version",
     "derive_kind",
+    "exponential",
+    "fixed",
+    "linear",
     "migrate",
     "migrations",
     "migrations_range",
@@ -137,6 +141,7 @@ _HOMES: Final = {
     "awa_lib.new_jobs": ("NewJob",),
     "awa_lib.reads.cron": ("CronJob",),
     "awa_lib.reads.queues": ("QueueStat",),
+    "awa_lib.retries": ("exponential", "fixed", "linear"),
     "awa_lib.runtime.run": ("run",),
     "awa_lib.signatures": (
         "sign_callback", "sign_callback_request", "verify_callback_signature",

@@ -6,7 +6,14 @@ import difflib
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+from awa_lib.retries import check_backoff
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from awa_lib.retries import Backoff
 
 __all__ = ["QueueOptions", "QueuesArgument", "RateLimit", "Retention", "WorkerOptions"]
 
@@ -48,6 +55,8 @@ class QueueOptions:
     retention: Retention | None = None
     deadline_seconds: float | None = 300.0
     """Longest run of one attempt; None for no limit."""
+    backoff: Backoff | Callable[[int, BaseException], float] | None = None
+    """Delay of a retry, for kinds without their own; None is the published backoff."""
     dead_letters: bool | None = None
     """Whether failed jobs are kept apart, published at start; None leaves it as it is."""
 
@@ -190,6 +199,7 @@ def parse_queue(item: tuple[str, int] | Mapping[str, Any], *, weighted: bool) ->
         rate_limit=_rate_limit(item.get("rate_limit")),
         retention=_retention(item.get("retention")),
         deadline_seconds=_deadline(item.get("deadline_seconds", 300.0)),
+        backoff=check_backoff(item.get("backoff")),
         dead_letters=_flag("dead_letters", item.get("dead_letters")),
     )
 

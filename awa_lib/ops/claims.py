@@ -44,6 +44,8 @@ class Ending(Protocol):
     @property
     def terminal(self) -> bool: ...
     @property
+    def error_type(self) -> str | None: ...
+    @property
     def delay(self) -> float | None: ...
     @property
     def attempt_back(self) -> int: ...
@@ -129,4 +131,5 @@ def finish_attempts(ended: Sequence[tuple[OwnedAttempt, Ending]]) -> Op[list[int
 def _error(ending: Ending) -> dict[str, Any] | None:
     if ending.error is None:
         return None
-    return {"error": ending.error} | ({"terminal": True} if ending.terminal else {})
+    kind = {} if ending.error_type is None else {"type": ending.error_type}
+    return {"error": ending.error} | kind | ({"terminal": True} if ending.terminal else {})

@@ -41,8 +41,8 @@ class Attempt:
     """
 
     __slots__ = (
-        "_desk", "_written", "asked", "blocking", "deadline", "handler", "job", "journal", "lease",
-        "progress", "stop_reason", "task", "waiting",
+        "_desk", "_written", "asked", "backoff", "blocking", "deadline", "handler", "job",
+        "journal", "lease", "progress", "stop_reason", "task", "waiting",
     )  # fmt: skip
 
     def __init__(self, job: Job, handler: Handler, desk: Desk) -> None:
@@ -50,6 +50,7 @@ class Attempt:
         self.lease = job.run_lease
         self.handler = handler
         self.blocking = not handler.is_async
+        self.backoff = None if handler.policy is None else handler.policy.backoff
         self.deadline: float | None = None
         self.progress: dict[str, Any] | None = job.progress if job._progress else None  # noqa: SLF001 - spares a decode
         self._written: dict[str, Any] | None = self.progress
@@ -60,6 +61,19 @@ class Attempt:
         self.asked = 0
         self.waiting = False
         self._desk = desk
+
+    @property
+    def max_attempts(self) -> int:
+        """Return the job's limit, or the handler's where that is lower."""
+        policy, most = self.handler.policy, self.job.max_attempts
+        if policy is None or policy.max_attempts is None:
+            return most
+        return min(most, policy.max_attempts)
+
+    @property
+    def is_last(self) -> bool:
+        """Return True when no attempt is left after this one."""
+        return self.job.attempt >= self.max_attempts
 
     @property
     def has_news(self) -> bool:

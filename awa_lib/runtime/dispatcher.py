@@ -119,7 +119,7 @@ class Dispatcher:
                 self.slots.take(len(rows))
                 if self._bucket:
                     self._bucket.take(len(rows))
-                self._executor.spawn(rows, self.slots, self.queue.deadline_seconds, self._freed.set)
+                self._executor.spawn(rows, self.slots, self.queue, self._freed.set)
             # Several kinds: another worker may have taken the same candidates, so short is not
             # empty.
             if not rows or (len(rows) < wanted and len(self._kinds) == 1):

@@ -17,6 +17,7 @@ from awa_lib.runtime.outcomes import Outcome, of_error, of_failure, of_result
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from awa_lib.config import QueueOptions
     from awa_lib.runtime.completer import Completer
     from awa_lib.runtime.context import Desk
     from awa_lib.runtime.handlers import Handler, Handlers
@@ -62,14 +63,16 @@ class Executor:
         self,
         rows: Iterable[tuple[Any, ...]],
         slots: Slots,
-        deadline_seconds: float | None,
+        queue: QueueOptions,
         on_free: Callable[[], None],
     ) -> None:
         """Start an attempt for each claimed row, in order."""
         loop = self._loop
-        deadline = None if deadline_seconds is None else loop.time() + deadline_seconds
+        seconds = queue.deadline_seconds
+        deadline = None if seconds is None else loop.time() + seconds
         for row in rows:
             attempt = attempt_of(row, self._handlers, self._desk)
+            attempt.backoff = attempt.backoff or queue.backoff
             self.attempts[attempt.job.id] = attempt
             self._running += 1
             if deadline is not None:
@@ -180,14 +183,14 @@ async def outcome_of(attempt: Attempt, threads: ThreadPoolExecutor | None) -> Ou
             result = await asyncio.get_running_loop().run_in_executor(
                 threads, context.run, handler.call, job
             )
-        return of_result(job, result)
+        return of_result(attempt, result)
     except asyncio.CancelledError as error:
         return _of_cancel(attempt, error)
     except Exception as error:
         if attempt.stop_reason in _STOPPED_HERE:
             return _of_cancel(attempt, error)
         logger.debug("handler failed", exc_info=error, extra={"job_id": job.id})
-        return of_error(job, error)
+        return of_error(attempt, error)
 
 
 def _terminal(error: Exception) -> Outcome:
@@ -198,9 +201,9 @@ def _terminal(error: Exception) -> Outcome:
 def _of_cancel(attempt: Attempt, error: BaseException) -> Outcome:
     """Return what a stopped handler's job becomes."""
     if attempt.stop_reason == "deadline":
-        return of_failure(attempt.job, "hard deadline exceeded")
+        return of_failure(attempt, "hard deadline exceeded")
     if attempt.stop_reason in {"cancelled", "lost"}:
         return Outcome(DROPPED)
     if attempt.stop_reason == "handed back":
         return Outcome("available", attempt_back=1)
-    return of_error(attempt.job, error)
+    return of_error(attempt, error)

@@ -13,6 +13,8 @@ from awa_lib.kinds import kind_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from awa_lib.retries import RetryPolicy
+
 __all__ = ["Handler", "Handlers"]
 
 
@@ -25,6 +27,7 @@ class Handler:
     call: Callable[..., Any]
     is_async: bool
     decode: Callable[[Any], Any]
+    policy: RetryPolicy | None = None
 
 
 def is_async_callable(call: Callable[..., Any]) -> bool:
@@ -40,13 +43,19 @@ class Handlers(dict[str, Handler]):
     """Kind to handler; a later registration of a kind replaces the earlier one."""
 
     def add(
-        self, args_type: type[Any], call: Callable[..., Any], kind: str | None, queue: str
+        self,
+        args_type: type[Any],
+        call: Callable[..., Any],
+        kind: str | None,
+        queue: str,
+        policy: RetryPolicy | None = None,
     ) -> None:
         """Register a handler.  Raises ValidationError for a bad kind, TypeError for no callable."""
         if not callable(call):
             raise TypeError(f"a handler must be callable, got {call!r}")
         name = kind_of(args_type, kind)
-        self[name] = Handler(name, queue, call, is_async_callable(call), decoder(args_type))
+        decode = decoder(args_type)
+        self[name] = Handler(name, queue, call, is_async_callable(call), decode, policy)
 
     @property
     def queues(self) -> list[str]:

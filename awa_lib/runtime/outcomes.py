@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import logging
 import math
+import random
 import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from awa_lib.errors import TerminalError
 from awa_lib.results import Cancel, RetryAfter, Snooze, WaitForCallback
+from awa_lib.retries import Backoff
 
 if TYPE_CHECKING:
-    from awa_lib.models import Job
+    from collections.abc import Callable
 
-__all__ = ["Outcome", "of_error", "of_result"]
+    from awa_lib.runtime.context import Attempt
+
+__all__ = ["Outcome", "of_error", "of_failure", "of_result"]
+
+logger = logging.getLogger(__name__)
 
 _TRACE_LINES: Final = 10
 _TEXT_LIMIT: Final = 16_000
 # A hundred years: beyond any real delay, and well inside what timestamptz can hold.
 _LONGEST_SECONDS: Final = 3.15e9
+_RANDOM: Final = random.Random()
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +40,15 @@ class Outcome:
     """Seconds until the next run; None means the published backoff."""
     attempt_back: int = 0
     """1 where the attempt shall not count."""
+    error_type: str | None = None
+    """Qualified name of the exception."""
 
 
-def of_result(job: Job, result: object) -> Outcome | None:
+def of_result(attempt: Attempt, result: object) -> Outcome | None:
     """Return the outcome a handler asked for, or None for a plain completion."""
     if isinstance(result, RetryAfter):
-        if job.attempt >= job.max_attempts:
-            return Outcome("failed", f"RetryAfter on the last of {job.max_attempts} attempts")
+        if attempt.is_last:
+            return Outcome("failed", f"RetryAfter on the last of {attempt.max_attempts} attempts")
         return Outcome("retryable", delay=_seconds(result.seconds))
     if isinstance(result, Snooze):
         return Outcome("scheduled", delay=_seconds(result.seconds), attempt_back=1)
@@ -54,17 +64,44 @@ def of_result(job: Job, result: object) -> Outcome | None:
     return None
 
 
-def of_error(job: Job, error: BaseException) -> Outcome:
+def of_error(attempt: Attempt, error: BaseException) -> Outcome:
     """Return the outcome of an exception that left the handler."""
-    if isinstance(error, TerminalError):
-        return Outcome("failed", describe(error), terminal=True)
-    return of_failure(job, describe(error))
+    policy = attempt.handler.policy
+    text, name = describe(error), _name(error)
+    if policy is not None and isinstance(error, policy.discard_on):
+        return Outcome("cancelled", clean(f"discarded: {text}"), error_type=name)
+    unwanted = policy is not None and policy.retry_on and not isinstance(error, policy.retry_on)
+    if isinstance(error, TerminalError) or unwanted:
+        return Outcome("failed", text, terminal=True, error_type=name)
+    return of_failure(attempt, text, error)
 
 
-def of_failure(job: Job, message: str) -> Outcome:
-    """Return a retry with backoff, or the end when no attempt is left."""
-    target = "retryable" if job.attempt < job.max_attempts else "failed"
-    return Outcome(target, message)
+def of_failure(attempt: Attempt, message: str, error: BaseException | None = None) -> Outcome:
+    """Return a retry after the backoff, or the end when no attempt is left."""
+    name = None if error is None else _name(error)
+    if attempt.is_last:
+        return Outcome("failed", message, error_type=name)
+    return Outcome("retryable", message, delay=_delay(attempt, error), error_type=name)
+
+
+def _delay(attempt: Attempt, error: BaseException | None) -> float | None:
+    backoff = attempt.backoff
+    if backoff is None:
+        return None
+    number = attempt.job.attempt
+    if isinstance(backoff, Backoff):
+        return backoff.seconds(number, _RANDOM)
+    return _asked(backoff, number, error or TimeoutError("hard deadline exceeded"))
+
+
+def _asked(
+    backoff: Callable[[int, BaseException], float], number: int, error: BaseException
+) -> float | None:
+    try:
+        return _seconds(backoff(number, error))
+    except Exception:
+        logger.exception("a backoff function failed; the default backoff is used")
+        return None
 
 
 def describe(error: BaseException) -> str:
@@ -83,6 +120,10 @@ def clean(text: str) -> str:
     """Make text that Postgres can store: no NUL, no lone surrogate, bounded."""
     text = text.replace("\x00", "\N{REPLACEMENT CHARACTER}")[:_TEXT_LIMIT]
     return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _name(error: BaseException) -> str:
+    return f"{type(error).__module__}.{type(error).__qualname__}"
 
 
 def _seconds(value: Any) -> float:

@@ -13,16 +13,18 @@ from awa_lib.ops.cron import Schedule
 from awa_lib.ops.dead_letters import set_dead_letters
 from awa_lib.ops.schema import check
 from awa_lib.reads.health import ping
+from awa_lib.retries import RetryPolicy
 from awa_lib.runtime.app import Runtime, idle_health
 from awa_lib.runtime.handlers import Handlers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from awa_lib._sql import Op
     from awa_lib.client import Client
     from awa_lib.config import QueuesArgument
     from awa_lib.models import HealthCheck
+    from awa_lib.retries import Backoff
     from awa_lib.runtime.context import Attempt
 
 __all__ = ["Worker", "idle_health", "reachable"]
@@ -48,18 +50,33 @@ class Worker:
         raise NotImplementedError
 
     def task(
-        self, args_type: type[Any], *, kind: str | None = None, queue: str = "default"
+        self,
+        args_type: type[Any],
+        *,
+        kind: str | None = None,
+        queue: str = "default",
+        backoff: Backoff | Callable[[int, BaseException], float] | None = None,
+        max_attempts: int | None = None,
+        retry_on: type[BaseException] | Collection[type[BaseException]] = (),
+        discard_on: type[BaseException] | Collection[type[BaseException]] = (),
     ) -> Callable[[H], H]:
         """Register a handler for a kind and return it unchanged, callable and typed as before.
 
         ``async def`` handlers run on the event loop, plain functions in threads.  The kind is
         derived from ``args_type`` unless given.  Needs no running event loop; a later
         registration of the same kind replaces the earlier one.
+
+        Of an exception: ``discard_on`` classes cancel the job, ``TerminalError`` and, where
+        ``retry_on`` is given, all other classes fail it for good; the rest is tried again after
+        ``backoff`` (``fixed``, ``linear``, ``exponential`` or a function of attempt and error to
+        seconds; else the queue's, else 2, 4, 8, … s and up to a quarter more).  ``max_attempts``
+        lowers the limit of the job.  Raises ValidationError.
         """
+        policy = RetryPolicy.build(backoff, max_attempts, retry_on, discard_on)
 
         def register(handler: H) -> H:
             self._not_running("task")
-            self._handlers.add(args_type, handler, kind, queue)
+            self._handlers.add(args_type, handler, kind, queue, policy)
             return handler
 
         return register
