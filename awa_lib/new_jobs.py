@@ -73,16 +73,20 @@ class NewJobs:
 
     @classmethod
     def merge(cls, parts: Sequence[NewJobs]) -> NewJobs:
-        """Put single jobs together, in order."""
+        """Put jobs together, in order."""
         first = parts[0]
-        alike = all(part.options == first.options for part in parts)
+        alike = all(part.own is None and part.options == first.options for part in parts)
         unique = any(part.unique_keys for part in parts)
         return cls(
-            [part.args[0] for part in parts],
-            [part.kinds[0] for part in parts],
-            [part.unique_keys[0] if part.unique_keys else None for part in parts] if unique else [],
+            [args for part in parts for args in part.args],
+            [kind for part in parts for kind in part.kinds],
+            [key for part in parts for key in part.unique_keys or [None] * len(part.args)]
+            if unique
+            else [],
             first.options,
-            None if alike else [part.options for part in parts],
+            None
+            if alike
+            else [one for part in parts for one in part.own or [part.options] * len(part.args)],
         )
 
     @property

@@ -35,6 +35,7 @@ __all__ = [
     "enqueue_many_copy",
     "insert",
     "insert_batch",
+    "insert_free",
     "insert_many",
     "insert_many_copy",
 ]
@@ -195,6 +196,11 @@ def _cancel_by_key(key: bytes) -> Op[Job | None]:
 def insert_batch(new: NewJobs) -> Op[list[Job]]:
     """Insert checked jobs in one statement and return them in order."""
     return _chunk(new)
+
+
+def insert_free(new: NewJobs) -> Op[list[Job]]:
+    """Insert checked jobs, leaving out those whose unique key is taken."""
+    return _unique(new, "skip") if new.unique_keys else _rows(new)
 
 
 def _raises(on_conflict: object, new: NewJobs) -> bool:

@@ -20,6 +20,7 @@ __all__ = [
     "cancel_in_pages",
     "discard_failed",
     "get_job",
+    "get_jobs",
     "list_jobs",
     "retry",
     "retry_failed",
@@ -53,6 +54,12 @@ def get_job(job_id: int) -> Op[Job]:
             )
         raise JobNotFound(job_id)
     return rows.into(Job)[0]
+
+
+def get_jobs(job_ids: Sequence[int]) -> Op[list[Job]]:
+    """Return the jobs with these ids that exist, by id."""
+    rows = yield sql.jobs("get_jobs", ids=id_array(job_ids))
+    return rows.into(Job)
 
 
 def list_jobs(

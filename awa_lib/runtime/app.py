@@ -21,6 +21,7 @@ from awa_lib.runtime.callbacks import Callbacks
 from awa_lib.runtime.completer import Completer
 from awa_lib.runtime.connections import Link, Outage
 from awa_lib.runtime.dispatcher import Dispatcher
+from awa_lib.runtime.events import Events
 from awa_lib.runtime.executor import Executor
 from awa_lib.runtime.heartbeat import Heartbeat
 from awa_lib.runtime.leader import Leader
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from awa_lib.ops.cron import Schedule
     from awa_lib.ops.maintenance import Rescued
     from awa_lib.runtime.context import Attempt
+    from awa_lib.runtime.events import Registry
     from awa_lib.runtime.handlers import Handlers
 
 __all__ = ["Runtime", "idle_health"]
@@ -77,18 +79,27 @@ class Runtime:
         queue_descriptors: Mapping[str, Descriptor],
         kind_descriptors: Mapping[str, Descriptor],
         schedules: Sequence[Schedule],
+        registry: Registry,
     ) -> None:
         self._options = options
         self._handlers = handlers
         self._outage = Outage()
         self._claims = Link("claims", dsn, self._outage, hot=True, extra=_CLAIM_DURABILITY)
         self._ends = Link("completions", dsn, self._outage, hot=True)
-        self._completer = Completer(self._ends, self._ended)
+        publisher = Link("publisher", dsn, self._outage)
+        self._events = Events(registry, handlers, publisher)
+        self._completer = Completer(self._ends, self._events, self._ended)
         blocking = sum(queue.capacity for queue in options.queues)
         self._executor = Executor(
-            handlers, self._completer, self, threads=max(1, options.global_max_workers or blocking)
+            handlers,
+            self._completer,
+            self,
+            self._events,
+            threads=max(1, options.global_max_workers or blocking),
         )
-        self.callbacks = Callbacks(self._ends, self._deadline_of, self._resumed)
+        self.callbacks = Callbacks(
+            self._ends, self._deadline_of, self._events.waiting, self._resumed
+        )
         overflow = Overflow(options) if options.global_max_workers is not None else None
         self._listener = Listener(
             dsn, [q.name for q in options.queues], self._outage, self._wake, self._cancelled,
@@ -117,7 +128,6 @@ class Runtime:
             options,
             self._rescued,
         )
-        publisher = Link("publisher", dsn, self._outage)
         self._declarer = Declarer(publisher, schedules)
         self._publisher = Publisher(
             publisher,
@@ -170,6 +180,7 @@ class Runtime:
         await self.callbacks.stop()
         await self._completer.stop()
         await self._claims.close()
+        await self._events.stop()
         await self._declarer.stop()
         await self._publisher.stop()
         self._executor.close()
@@ -273,6 +284,7 @@ class Runtime:
         attempt = self._executor.attempts.get(job_id)
         if attempt is not None and attempt.lease == lease:
             self._take_away(attempt, "cancelled")
+            self._events.cancelled(attempt)
 
     def _lost(self, job_ids: list[int]) -> None:
         for job_id in job_ids:
@@ -285,6 +297,7 @@ class Runtime:
             attempt = self._executor.attempts.get(row.id)
             if attempt is not None and attempt.lease == row.run_lease:
                 self._take_away(attempt, "lost")
+        self._events.rescued((row.id, row.kind) for row in rescued)
 
     def _take_away(self, attempt: Attempt, reason: str) -> None:
         if attempt.waiting:

@@ -59,10 +59,12 @@ class Callbacks:
         self,
         link: Runs,
         deadline_of: Callable[[str], float | None],
+        on_waiting: Callable[[Attempt], None],
         on_resumed: Callable[[Attempt], None],
     ) -> None:
         self._link = link
         self._deadline_of = deadline_of
+        self._on_waiting = on_waiting
         self._on_resumed = on_resumed
         self._waits: dict[int, _Wait] = {}
         self._wake = asyncio.Event()
@@ -111,6 +113,7 @@ class Callbacks:
         progress = attempt.progress
         if await self._insist(lambda: ops.enter_wait(job.id, attempt.lease, token.id, progress)):
             attempt.mark_written(progress)
+            self._on_waiting(attempt)
         future = asyncio.get_running_loop().create_future()
         self._waits[job.id] = _Wait(attempt, token, future)
         self._start()

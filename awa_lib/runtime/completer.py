@@ -7,17 +7,21 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from awa_lib._sql import atomic
 from awa_lib.errors import AwaError, DatabaseError, Unavailable, UniqueConflict
+from awa_lib.new_jobs import NewJobs
 from awa_lib.ops import claims
+from awa_lib.ops.inserts import insert_free
 from awa_lib.runtime.connections import pause
 from awa_lib.runtime.outcomes import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from awa_lib._sql import Op
     from awa_lib.runtime.connections import Link
     from awa_lib.runtime.context import Attempt
+    from awa_lib.runtime.events import Events
 
 __all__ = ["Completer", "finish"]
 
@@ -38,8 +42,9 @@ class Completer:
     lone job is written at once.
     """
 
-    def __init__(self, link: Link, on_done: Callable[[Attempt], None]) -> None:
+    def __init__(self, link: Link, events: Events, on_done: Callable[[Attempt], None]) -> None:
         self._link = link
+        self._events = events
         self._on_done = on_done
         self._completed: list[Attempt] = []
         self._ended: list[tuple[Attempt, Outcome]] = []
@@ -107,17 +112,20 @@ class Completer:
         completed, self._completed = self._completed[:_BATCH], self._completed[_BATCH:]
         ended, self._ended = self._ended[:_BATCH], self._ended[_BATCH:]
         self._writing = len(completed) + len(ended)
+        lost: set[int] = set()
         if completed:
             completed.sort(key=_by_id)
-            await self._write(
-                claims.finish_completed, completed, lambda attempt: finish(attempt, None)
+            lost |= await self._write(
+                claims.finish_completed, completed, lambda attempt: finish(attempt, None), _itself
             )
         if ended:
             ended.sort(key=_by_first_id)
-            await self._write(claims.finish_attempts, ended, lambda member: finish(*member))
-        for attempt in completed:
-            self._on_done(attempt)
-        for attempt, _ in ended:
+            lost |= await self._write(
+                claims.finish_attempts, ended, lambda member: finish(*member), _first
+            )
+        ends = [(attempt, None) for attempt in completed] + ended
+        self._events.ended(end for end in ends if end[0].job.id not in lost)
+        for attempt, _ in ends:
             self._on_done(attempt)
         self._writing = 0
 
@@ -126,19 +134,33 @@ class Completer:
         op: Callable[[list[T]], Op[list[int]]],
         batch: list[T],
         one: Callable[[T], Op[list[int]]],
-    ) -> None:
-        """Write a batch; after an error of the data, each member by itself."""
-        try:
-            await self._insist(partial(op, batch))
-        except AwaError:
-            for member in batch:
-                try:
-                    await self._insist(partial(one, member))
-                except AwaError:
-                    logger.exception("could not record the end of a job; it will be rescued")
+        attempt_of: Callable[[T], Attempt],
+    ) -> set[int]:
+        """Write a batch; after an error of the data, each member by itself.
 
-    async def _insist(self, make: Callable[[], Op[list[int]]]) -> None:
-        """Run an op until the database has answered."""
+        Follow-ups are part of the same transaction.  Return the ids that were not written.
+        """
+        attempts = [attempt_of(member) for member in batch]
+        try:
+            return set(await self._insist(lambda: _with_follow_ups(op(batch), attempts)))
+        except AwaError:
+            lost: set[int] = set()
+            for member, attempt in zip(batch, attempts, strict=True):
+                lost |= await self._write_one(partial(one, member), attempt)
+            return lost
+
+    async def _write_one(self, make: Callable[[], Op[list[int]]], attempt: Attempt) -> set[int]:
+        try:
+            return set(await self._insist(lambda: _with_follow_ups(make(), [attempt])))
+        except AwaError:
+            logger.exception(
+                "could not record the end of a job; it will be rescued",
+                extra={"job_id": attempt.job.id},
+            )
+            return {attempt.job.id}
+
+    async def _insist(self, make: Callable[[], Op[list[int]]]) -> list[int]:
+        """Run an op until the database has answered; return the stale ids."""
         while True:
             try:
                 stale = await self._link.run(make())
@@ -154,7 +176,23 @@ class Completer:
                         "dropped the end of attempts that no longer own their job",
                         extra={"job_ids": stale},
                     )
-                return
+                return stale
+
+
+def _with_follow_ups(op: Op[list[int]], attempts: Sequence[Attempt]) -> Op[list[int]]:
+    """Enqueue what follows from the ends that were not stale, in their transaction."""
+    if not any(attempt.after for attempt in attempts):
+        return op
+    return _follow(op, attempts)
+
+
+@atomic
+def _follow(op: Op[list[int]], attempts: Sequence[Attempt]) -> Op[list[int]]:
+    stale = yield from op
+    after = [a.after for a in attempts if a.after is not None and a.job.id not in stale]
+    if after:
+        yield from insert_free(NewJobs.merge(after))
+    return stale
 
 
 def finish(attempt: Attempt, outcome: Outcome | None) -> Op[list[int]]:
@@ -177,3 +215,11 @@ def _by_id(attempt: Attempt) -> int:
 
 def _by_first_id(member: tuple[Attempt, Outcome]) -> int:
     return member[0].job.id
+
+
+def _itself(attempt: Attempt) -> Attempt:
+    return attempt
+
+
+def _first(member: tuple[Attempt, Outcome]) -> Attempt:
+    return member[0]

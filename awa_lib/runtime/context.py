@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from awa_lib.args import encode_object
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
     from awa_lib.cel import Expressions
     from awa_lib.models import Job
+    from awa_lib.new_jobs import NewJobs
     from awa_lib.results import CallbackToken
     from awa_lib.runtime.callbacks import Callbacks
     from awa_lib.runtime.handlers import Handler
@@ -41,8 +43,22 @@ class Attempt:
     """
 
     __slots__ = (
-        "_desk", "_written", "asked", "backoff", "blocking", "deadline", "handler", "job",
-        "journal", "lease", "progress", "stop_reason", "task", "waiting",
+        "_desk",
+        "_written",
+        "after",
+        "asked",
+        "backoff",
+        "began",
+        "blocking",
+        "deadline",
+        "handler",
+        "job",
+        "journal",
+        "lease",
+        "progress",
+        "stop_reason",
+        "task",
+        "waiting",
     )  # fmt: skip
 
     def __init__(self, job: Job, handler: Handler, desk: Desk) -> None:
@@ -60,6 +76,9 @@ class Attempt:
         self.journal: list[dict[str, Any]] | None = None
         self.asked = 0
         self.waiting = False
+        # What its end enqueues in the same transaction.
+        self.after: NewJobs | None = None
+        self.began = time.perf_counter()
         self._desk = desk
 
     @property
@@ -74,6 +93,11 @@ class Attempt:
     def is_last(self) -> bool:
         """Return True when no attempt is left after this one."""
         return self.job.attempt >= self.max_attempts
+
+    @property
+    def seconds(self) -> float:
+        """Return how long ago the attempt was claimed."""
+        return time.perf_counter() - self.began
 
     @property
     def has_news(self) -> bool:

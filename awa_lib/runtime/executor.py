@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from awa_lib.config import QueueOptions
     from awa_lib.runtime.completer import Completer
     from awa_lib.runtime.context import Desk
+    from awa_lib.runtime.events import Events
     from awa_lib.runtime.handlers import Handler, Handlers
     from awa_lib.runtime.limits import Slots
 
@@ -40,11 +41,13 @@ class Executor:
         handlers: Handlers,
         completer: Completer,
         desk: Desk,
+        events: Events,
         threads: int,
     ) -> None:
         self._handlers = handlers
         self._completer = completer
         self._desk = desk
+        self._events = events
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="awa handler")
         self._loop = asyncio.get_running_loop()
         self._sweep: asyncio.TimerHandle | None = None
@@ -78,6 +81,7 @@ class Executor:
             if deadline is not None:
                 attempt.deadline = deadline
                 self._timed.add(attempt)
+            self._events.started(attempt)
             attempt.task = loop.create_task(self._run(attempt, slots, on_free))
         self._drained.clear()
         if deadline is not None:
@@ -96,6 +100,10 @@ class Executor:
 
     async def _run(self, attempt: Attempt, slots: Slots, on_free: Callable[[], None]) -> None:
         outcome = await outcome_of(attempt, self._threads)
+        try:
+            attempt.after = self._events.follow_up(attempt, outcome)
+        except Exception as error:  # noqa: BLE001 - the caller's function may raise anything
+            outcome = of_error(attempt, error)
         self._timed.discard(attempt)
         if outcome is None:
             self._completer.complete(attempt)

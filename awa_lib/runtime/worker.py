@@ -15,6 +15,7 @@ from awa_lib.ops.schema import check
 from awa_lib.reads.health import ping
 from awa_lib.retries import RetryPolicy
 from awa_lib.runtime.app import Runtime, idle_health
+from awa_lib.runtime.events import Registry
 from awa_lib.runtime.handlers import Handlers
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from awa_lib._sql import Op
     from awa_lib.client import Client
     from awa_lib.config import QueuesArgument
+    from awa_lib.events import Event
     from awa_lib.models import HealthCheck
     from awa_lib.retries import Backoff
     from awa_lib.runtime.context import Attempt
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["Worker", "idle_health", "reachable"]
 
 R = TypeVar("R")
+E = TypeVar("E", bound="Event")
 H = TypeVar("H", bound="Callable[..., Any]")
 
 
@@ -41,6 +44,7 @@ class Worker:
         self._queue_descriptors: dict[str, Descriptor] = {}
         self._kind_descriptors: dict[str, Descriptor] = {}
         self._schedules: dict[str, Schedule] = {}
+        self._registry = Registry()
         self._runtime: Runtime | None = None
 
     async def _dsn(self) -> str:
@@ -87,6 +91,41 @@ class Worker:
         """Do what ``task`` does, under its old name."""
         warnings.warn("worker() is called task() now", DeprecationWarning, stacklevel=2)
         return self.task(args_type, kind=kind, queue=queue)
+
+    def on_event(
+        self, kind: type[Any] | str, *events: type[Event]
+    ) -> Callable[[Callable[[E], Any]], Callable[[E], Any]]:
+        """Register a hook that hears of a kind's jobs in this process, after the commit.
+
+        ``events`` are classes of ``awa_lib.events``, all of them when none is given.  Async
+        functions run on the event loop, plain ones in threads; those of a kind run in order.  An
+        error is logged and does not touch the job.  A crash loses what was not delivered: what
+        must happen belongs into a ``follow_up``.
+        """
+
+        def register(hook: Callable[[E], Any]) -> Callable[[E], Any]:
+            self._not_running("on_event")
+            self._registry.add(self._registry.hooks, kind, events, hook)
+            return hook
+
+        return register
+
+    def follow_up(
+        self, kind: type[Any] | str, *events: type[Event]
+    ) -> Callable[[Callable[[E], Any]], Callable[[E], Any]]:
+        """Register what to enqueue in the transaction that ends a kind's attempt.
+
+        The plain function gets the event before the commit and returns args, a ``NewJob``, a list
+        of these, or None.  All of it is written with the end of the attempt, or nothing; jobs
+        whose unique key is taken are left out.  When it raises, the attempt fails.
+        """
+
+        def register(make: Callable[[E], Any]) -> Callable[[E], Any]:
+            self._not_running("follow_up")
+            self._registry.add(self._registry.follow_ups, kind, events, make)
+            return make
+
+        return register
 
     def periodic(
         self,
@@ -185,6 +224,7 @@ class Worker:
             self._queue_descriptors,
             self._kind_descriptors,
             list(self._schedules.values()),
+            self._registry,
         )
         self._runtime = runtime
         try:

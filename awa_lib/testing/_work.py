@@ -238,6 +238,9 @@ async def run_claimed(
     return await perform(door, get_job(attempt.job.id))
 
 
+def _nothing(_attempt: Attempt) -> None: ...
+
+
 class _Desk:
     """What the runtime does for a running attempt, over the test's own client."""
 
@@ -246,7 +249,7 @@ class _Desk:
     def __init__(self, door: Door) -> None:
         self._door = door
         self.loop = asyncio.get_running_loop()
-        self.callbacks = Callbacks(self, lambda _: DEADLINE_SECONDS, lambda _: None)
+        self.callbacks = Callbacks(self, lambda _: DEADLINE_SECONDS, _nothing, _nothing)
 
     async def run(self, op: Op[R]) -> R:
         """Drive an op on the client."""

@@ -277,6 +277,16 @@ SELECT id, kind, queue, state::text AS state, priority, attempt, max_attempts, r
 FROM awa.jobs
 WHERE id = :id::bigint
 
+-- name: get_jobs
+-- Several jobs by id.  No lock; both primary keys.
+SELECT id, kind, queue, state::text AS state, priority, attempt, max_attempts, run_lease,
+       args::text AS args, metadata::text AS metadata, to_jsonb(tags)::text AS tags,
+       to_jsonb(errors)::text AS errors, progress::text AS progress,
+       run_at, created_at, finalized_at, deadline_at
+FROM awa.jobs
+WHERE id = ANY(:ids::bigint[])
+ORDER BY id
+
 -- name: list_jobs
 -- A page of jobs, newest id first, before a given id.  No lock; walks the primary keys backwards.
 SELECT id, kind, queue, state::text AS state, priority, attempt, max_attempts, run_lease,

@@ -1,0 +1,217 @@
+"""Hooks that hear of events after the commit, and follow-ups that are part of it."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from awa_lib import events
+from awa_lib._json import loads
+from awa_lib.errors import AwaError, ValidationError
+from awa_lib.kinds import kind_of
+from awa_lib.new_jobs import NewJobs, check
+from awa_lib.ops.jobs import get_jobs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from awa_lib.events import Event
+    from awa_lib.models import Job
+    from awa_lib.runtime.callbacks import Runs
+    from awa_lib.runtime.context import Attempt
+    from awa_lib.runtime.handlers import Handler
+    from awa_lib.runtime.outcomes import Outcome
+
+__all__ = ["Events", "Registry"]
+
+logger = logging.getLogger(__name__)
+
+_STOP_SECONDS: Final = 5.0
+_CANCELLED: Final = "cancelled: "
+_BEFORE_THE_END: Final = (events.Started, events.Rescued)
+
+
+@dataclass(slots=True)
+class Registry:
+    """Functions by kind, each with the classes of events it wants."""
+
+    hooks: dict[str, list[_Wanted]] = field(default_factory=dict)
+    follow_ups: dict[str, list[_Wanted]] = field(default_factory=dict)
+
+    def add(
+        self,
+        where: dict[str, list[_Wanted]],
+        kind: type[Any] | str,
+        classes: Sequence[type[Event]],
+        call: Callable[[Any], Any],
+    ) -> None:
+        """Register a function.  Raises ValidationError."""
+        for one in classes:
+            if not (isinstance(one, type) and issubclass(one, events.Event)):
+                raise ValidationError(f"events must be classes of awa_lib.events, got {one!r}")
+            if where is self.follow_ups and issubclass(one, _BEFORE_THE_END):
+                raise ValidationError(
+                    f"{one.__name__} has no follow-up",
+                    why="a follow-up is written in the transaction that ends an attempt",
+                    hint="use on_event, which runs after it",
+                )
+        if not callable(call):
+            raise TypeError(f"a hook must be callable, got {call!r}")
+        if where is self.follow_ups and inspect.iscoroutinefunction(call):
+            raise TypeError("a follow-up must be a plain function: it only says what to enqueue")
+        name = kind_of(None, kind) if isinstance(kind, str) else kind_of(kind)
+        where.setdefault(name, []).append(_Wanted(tuple(classes) or (events.Event,), call))
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    classes: tuple[type[Event], ...]
+    call: Callable[[Any], Any]
+
+
+class Events:
+    """Delivers events of one process; costs nothing for kinds without a hook.
+
+    Hooks of a kind run one after the other, detached from the job; an error is logged and hurts
+    nobody.  They hear what was committed, and nothing of what a crash cut off.
+    """
+
+    def __init__(self, registry: Registry, handlers: Mapping[str, Handler], link: Runs) -> None:
+        self._hooks = registry.hooks
+        self._follow_ups = registry.follow_ups
+        self._handlers = handlers
+        self._link = link
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def started(self, attempt: Attempt) -> None:
+        """Tell that an attempt begins."""
+        if attempt.job.kind in self._hooks:
+            self._spawn([events.Started(attempt.job)])
+
+    def waiting(self, attempt: Attempt) -> None:
+        """Tell that a handler waits for a callback."""
+        if attempt.job.kind in self._hooks:
+            self._spawn([events.Waiting(attempt.job)])
+
+    def cancelled(self, attempt: Attempt) -> None:
+        """Tell that an operator cancelled a running job."""
+        if attempt.job.kind in self._hooks:
+            self._spawn([events.Cancelled(attempt.job, "cancelled by an operator")])
+
+    def ended(self, ends: Iterable[tuple[Attempt, Outcome | None]]) -> None:
+        """Tell of ends that are committed."""
+        if not self._hooks:
+            return
+        told = [(a.job.id, _event(a, o)) for a, o in ends if a.job.kind in self._hooks]
+        found = [(job_id, event) for job_id, event in told if event is not None]
+        if found:
+            self._run(self._reread(found))
+
+    def rescued(self, jobs: Iterable[tuple[int, str]]) -> None:
+        """Tell of (id, kind) that the leader rescued."""
+        ids = [job_id for job_id, kind in jobs if kind in self._hooks]
+        if ids:
+            self._run(self._tell_rescued(ids))
+
+    def follow_up(self, attempt: Attempt, outcome: Outcome | None) -> NewJobs | None:
+        """Return what to enqueue with the end of an attempt.  Raises what the function raises."""
+        wanted = self._follow_ups.get(attempt.job.kind)
+        event = _event(attempt, outcome) if wanted else None
+        if not wanted or event is None:
+            return None
+        parts = [
+            check(made if isinstance(made, list) else [made], **_DEFAULTS)
+            for one in wanted
+            if isinstance(event, one.classes) and (made := one.call(event)) is not None
+        ]
+        return NewJobs.merge(parts) if parts else None
+
+    async def _reread(self, found: list[tuple[int, Event]]) -> None:
+        """Deliver events with their jobs as they are after the commit."""
+        fresh = await self._jobs([job_id for job_id, _ in found])
+        for job_id, event in found:
+            job = fresh.get(job_id, event.job)
+            job._args = event.job._args  # noqa: SLF001 - decoded for the handler already
+            await self._deliver(_with(event, job))
+
+    async def _tell_rescued(self, ids: list[int]) -> None:
+        for job in (await self._jobs(ids)).values():
+            try:
+                job._args = self._handlers[job.kind].decode(loads(job._raw_args))  # noqa: SLF001 - as for a handler
+            except KeyError:
+                pass  # a hook of a kind that another process handles gets plain data
+            except Exception:  # noqa: BLE001 - any model may raise anything
+                logger.warning("a rescued job's args cannot be read", extra={"job_id": job.id})
+                continue
+            reason = job.errors[-1]["error"] if job.errors else ""
+            await self._deliver(events.Rescued(job, reason, job.attempt))
+
+    async def _jobs(self, ids: Sequence[int]) -> dict[int, Job]:
+        try:
+            return {job.id: job for job in await self._link.run(get_jobs(ids))}
+        except AwaError as error:
+            logger.warning("jobs were not read again for hooks", extra={"error": str(error)})
+            return {}
+
+    def _spawn(self, told: list[Event]) -> None:
+        self._run(self._deliver_all(told))
+
+    def _run(self, work: Any) -> None:
+        task = asyncio.create_task(work, name="awa hooks")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _deliver_all(self, told: list[Event]) -> None:
+        for event in told:
+            await self._deliver(event)
+
+    async def _deliver(self, event: Event) -> None:
+        for wanted in self._hooks.get(event.job.kind, ()):
+            if not isinstance(event, wanted.classes):
+                continue
+            try:
+                if inspect.iscoroutinefunction(wanted.call):
+                    await wanted.call(event)
+                else:
+                    await asyncio.to_thread(wanted.call, event)
+            except Exception:
+                logger.exception(
+                    "a hook failed; the job is not touched", extra={"job_id": event.job.id}
+                )
+
+    async def stop(self) -> None:
+        """Give hooks under way five seconds."""
+        if self._tasks:
+            _, late = await asyncio.wait(set(self._tasks), timeout=_STOP_SECONDS)
+            for task in late:
+                task.cancel()
+
+
+_DEFAULTS: Final[dict[str, Any]] = {
+    "kind": None, "queue": "default", "priority": 2, "max_attempts": 25, "tags": None,
+    "metadata": None, "run_at": None, "unique_opts": None,
+}  # fmt: skip
+
+
+def _event(attempt: Attempt, outcome: Outcome | None) -> Event | None:
+    """Return the event of an end; None for one that is none (snoozed, handed back)."""
+    job = attempt.job
+    if outcome is None:
+        return events.Completed(job, attempt.seconds)
+    error = outcome.error or ""
+    if outcome.target == "retryable":
+        return events.Retried(job, error, job.attempt)
+    if outcome.target == "failed":
+        kind = events.Failed if outcome.terminal else events.Exhausted
+        return kind(job, error, job.attempt)
+    if outcome.target == "cancelled":
+        return events.Cancelled(job, error.removeprefix(_CANCELLED))
+    return events.Waiting(job) if outcome.target == "waiting_external" else None
+
+
+def _with(event: Event, job: Job) -> Event:
+    values = {name: getattr(event, name) for name in event.__dataclass_fields__ if name != "job"}
+    return type(event)(job=job, **values)
