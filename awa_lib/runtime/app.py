@@ -13,6 +13,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any, Final
 
 from awa_lib.errors import Unavailable
+from awa_lib.http_worker import HttpWorker
 from awa_lib.models import HealthCheck, QueueHealth
 from awa_lib.ops import claims
 from awa_lib.ops.runtime import InstanceSnapshot, described
@@ -106,17 +107,7 @@ class Runtime:
             self.callbacks.heard,
         )  # fmt: skip
         self._dispatchers = {
-            queue.name: Dispatcher(
-                queue,
-                options,
-                sorted(handlers),
-                self._claims,
-                self._executor,
-                self._completer,
-                overflow,
-                self._listener.listens,
-            )
-            for queue in options.queues
+            queue.name: self._dispatcher(queue, overflow) for queue in options.queues
         }
         self._heartbeat = Heartbeat(
             dsn, options.heartbeat_interval_ms / 1000, self._executor.attempts, self._outage,
@@ -139,6 +130,18 @@ class Runtime:
         self._started_at = datetime.now(UTC)
         self.loop = asyncio.get_running_loop()
         self.shutting_down = False
+
+    def _dispatcher(self, queue: QueueOptions, overflow: Overflow | None) -> Dispatcher:
+        return Dispatcher(
+            queue,
+            self._options,
+            sorted(self._handlers),
+            self._claims,
+            self._executor,
+            self._completer,
+            overflow,
+            self._listener.listens,
+        )
 
     async def start(self) -> None:
         """Start every duty.  Raises Unavailable when the database cannot be reached."""
@@ -181,6 +184,9 @@ class Runtime:
         await self._completer.stop()
         await self._claims.close()
         await self._events.stop()
+        for handler in self._handlers.values():
+            if isinstance(handler.call, HttpWorker):
+                await handler.call.aclose()
         await self._declarer.stop()
         await self._publisher.stop()
         self._executor.close()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import warnings
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from awa_lib.config import WorkerOptions
 from awa_lib.descriptors import Descriptor
-from awa_lib.errors import AwaError
+from awa_lib.errors import AwaError, ValidationError
+from awa_lib.http_worker import HttpWorker
 from awa_lib.kinds import kind_of
 from awa_lib.ops.cron import Schedule
 from awa_lib.ops.dead_letters import set_dead_letters
@@ -19,6 +21,7 @@ from awa_lib.runtime.events import Registry
 from awa_lib.runtime.handlers import Handlers
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Collection, Mapping, Sequence
 
     from awa_lib._sql import Op
@@ -91,6 +94,49 @@ class Worker:
         """Do what ``task`` does, under its old name."""
         warnings.warn("worker() is called task() now", DeprecationWarning, stacklevel=2)
         return self.task(args_type, kind=kind, queue=queue)
+
+    def http_worker(
+        self,
+        kind: str,
+        url: str,
+        *,
+        queue: str = "default",
+        mode: str = "async",
+        timeout_seconds: float = 30.0,
+        callback_timeout_seconds: float = 3_600.0,
+        callback_base_url: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        secret: bytes | str | None = None,
+        verify: bool | str | ssl.SSLContext = True,
+        backoff: Backoff | Callable[[int, BaseException], float] | None = None,
+        max_attempts: int | None = None,
+    ) -> None:
+        """Let a function behind HTTP carry out the jobs of a kind; needs the extra ``http``.
+
+        In async mode a 2xx answer parks the job until its callback, in sync mode it completes it.
+        Server errors, 408, 425, 429 (its Retry-After is kept to), timeouts and failing
+        connections are tried again; other answers fail the job for good.  Redirects are not
+        followed.  Raises ValidationError.
+        """
+        worker = HttpWorker(
+            url=url,
+            mode=mode,
+            timeout_seconds=timeout_seconds,
+            callback_timeout_seconds=callback_timeout_seconds,
+            callback_base_url=callback_base_url,
+            headers=headers if headers is not None else {},
+            secret=secret,
+            verify=verify,
+        )
+        if find_spec("httpx") is None:
+            raise ValidationError(
+                "http_worker needs the extra 'http', which is not installed here",
+                hint="pip install 'awa-toolkit[http]'",
+            )
+        register = self.task(
+            dict, kind=kind, queue=queue, backoff=backoff, max_attempts=max_attempts
+        )
+        register(worker)
 
     def on_event(
         self, kind: type[Any] | str, *events: type[Event]

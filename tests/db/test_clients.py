@@ -312,7 +312,7 @@ def test_the_clients_have_the_same_verbs() -> None:
         return {name for name in dir(cls) if not name.startswith("_")}
 
     worker = {
-        "enqueue", "follow_up", "job_kind_descriptor", "on_event", "periodic",
+        "enqueue", "follow_up", "http_worker", "job_kind_descriptor", "on_event", "periodic",
         "queue_descriptor", "shutdown", "start",
         "task", "worker",
     }  # fmt: skip
@@ -339,7 +339,8 @@ async def test_migrate_function(empty_database_url) -> None:
 def test_only_the_async_client_is_awaited(cls) -> None:
     """The ``client`` fixture awaits what it can, and would hide a verb of the wrong flavour."""
     plain = {"on", "using", "transaction", "task", "worker", "queue_descriptor",
-             "job_kind_descriptor", "periodic", "on_event", "follow_up"}  # fmt: skip
+             "job_kind_descriptor", "periodic", "on_event", "follow_up",
+             "http_worker"}  # fmt: skip
     verbs = {name for name in dir(cls) if not name.startswith("_")} - plain
     awaited = {name for name in verbs if inspect.iscoroutinefunction(getattr(cls, name))}
 

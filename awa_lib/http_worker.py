@@ -1,0 +1,199 @@
+"""Jobs that a function behind HTTP carries out: the worker posts them and waits.
+
+The request is ``POST`` with a JSON object: job_id, kind, args, attempt, max_attempts, and in async
+mode callback_id and (with a base URL) callback_url.  httpx sends it (extra ``http``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import metadata
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+from awa_lib._json import dumps
+from awa_lib.errors import TerminalError, ValidationError
+from awa_lib.results import RetryAfter, WaitForCallback
+from awa_lib.signatures import (
+    REQUEST_HEADER,
+    SIGNATURE_HEADER,
+    secret_key,
+    sign_callback,
+    sign_callback_request,
+)
+
+if TYPE_CHECKING:
+    import ssl
+
+    import httpx
+
+    from awa_lib.models import Job
+
+__all__ = ["FunctionFailed", "FunctionRefused", "HttpWorker"]
+
+_BODY_BYTES: Final = 2_000
+_LATER: Final = frozenset({408, 425, 429})
+_SERVER_ERROR: Final = 500
+_LONGEST_DELAY: Final = 86_400.0
+
+
+class FunctionFailed(Exception):
+    """The function could not be reached, or answered with a server error; tried again."""
+
+
+class FunctionRefused(TerminalError):
+    """The function answered that this job will never succeed."""
+
+
+@dataclass(kw_only=True)
+class HttpWorker:
+    """How jobs of a kind are sent; the handler itself."""
+
+    url: str
+    mode: str = "async"
+    """async: a 2xx answer means accepted, the function calls back.  sync: it means done."""
+    timeout_seconds: float = 30.0
+    """For the whole exchange."""
+    callback_timeout_seconds: float = 3_600.0
+    callback_base_url: str | None = None
+    """Where the callback receiver is; callback_url is left out without it."""
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    secret: bytes | str | None = field(default=None, repr=False)
+    """32 bytes or 64 hex digits; signs what is sent."""
+    verify: bool | str | ssl.SSLContext = True
+    """Check of TLS certificates: a CA file, a context, or False for none at all."""
+    _client: httpx.AsyncClient | None = field(default=None, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Check every field.  Raises ValidationError, never with the secret in it."""
+        for name in ("url", "callback_base_url"):
+            value = getattr(self, name)
+            if value is None and name != "url":
+                continue
+            parts = urlsplit(value) if isinstance(value, str) else None
+            if parts is None or parts.scheme not in {"http", "https"} or not parts.hostname:
+                raise ValidationError(f"{name} must be an http or https URL, got {value!r}")
+        if self.mode not in {"async", "sync"}:
+            raise ValidationError(f"mode must be 'async' or 'sync', got {self.mode!r}")
+        for name in ("timeout_seconds", "callback_timeout_seconds"):
+            value = getattr(self, name)
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            if not number or not 0 < value < math.inf:
+                raise ValidationError(f"{name} must be a number > 0, got {value!r}")
+        if not isinstance(self.headers, Mapping) or not all(
+            isinstance(key, str) and isinstance(value, str) and _is_header(key + value)
+            for key, value in self.headers.items()
+        ):
+            raise ValidationError("headers must be a dict of one-line texts")
+        if self.secret is not None:
+            secret_key(self.secret)
+
+    async def __call__(self, job: Job) -> Any:
+        """Send one job.  Raises FunctionFailed or FunctionRefused."""
+        body: dict[str, Any] = {
+            "job_id": job.id,
+            "kind": job.kind,
+            "args": job.args,
+            "attempt": job.attempt,
+            "max_attempts": job.max_attempts,
+        }
+        headers = {**self.headers, "Content-Type": "application/json", "User-Agent": _agent()}
+        if self.mode == "sync":
+            return await self._post(dumps(body).encode(), headers)
+        token = await job.register_callback(timeout_seconds=self.callback_timeout_seconds)
+        body["callback_id"] = token.id
+        if self.callback_base_url is not None:
+            base = self.callback_base_url.rstrip("/")
+            body["callback_url"] = f"{base}/api/callbacks/{token.id}/complete"
+        content = dumps(body).encode()
+        if self.secret is not None:
+            headers[SIGNATURE_HEADER] = sign_callback(self.secret, token.id)
+            headers[REQUEST_HEADER] = sign_callback_request(
+                self.secret, token.id, "dispatch", content
+            )
+        return await self._post(content, headers) or WaitForCallback(token)
+
+    async def _post(self, content: bytes, headers: Mapping[str, str]) -> RetryAfter | None:
+        """Return None for 2xx, RetryAfter where the function names a time; else raise."""
+        import httpx
+
+        client = self._open()
+        try:
+            async with asyncio.timeout(self.timeout_seconds):
+                async with client.stream(
+                    "POST", self.url, content=content, headers=headers
+                ) as response:
+                    text = "" if response.is_success else await _start_of(response)
+        except TimeoutError:
+            raise FunctionFailed(
+                f"function did not answer within {self.timeout_seconds:g} s"
+            ) from None
+        except httpx.HTTPError as error:
+            raise FunctionFailed(f"function not reached: {_plain(error)}") from error
+        return _judge(response, text)
+
+    async def aclose(self) -> None:
+        """Close the connections; the next job opens new ones."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.aclose()
+
+    def _open(self) -> httpx.AsyncClient:
+        if self._client is None:
+            import httpx
+
+            self._client = httpx.AsyncClient(
+                verify=self.verify,
+                timeout=self.timeout_seconds,
+                follow_redirects=False,
+                limits=httpx.Limits(max_connections=None, max_keepalive_connections=100),
+            )
+        return self._client
+
+
+def _judge(response: httpx.Response, text: str) -> RetryAfter | None:
+    status = response.status_code
+    if response.is_success:
+        return None
+    message = f"function returned {status}: {text}"
+    if response.is_redirect:
+        raise FunctionRefused(
+            f"function returned {status}, a redirect to {response.headers.get('location')!r}",
+            hint="redirects are not followed: set url to where the function is",
+        )
+    if status in _LATER:
+        delay = response.headers.get("retry-after", "")
+        if delay.isdecimal():
+            return RetryAfter(min(float(delay), _LONGEST_DELAY))
+        raise FunctionFailed(message)
+    if status >= _SERVER_ERROR:
+        raise FunctionFailed(message)
+    raise FunctionRefused(message)
+
+
+async def _start_of(response: httpx.Response) -> str:
+    """Read no more than an error text needs."""
+    found = b""
+    async for part in response.aiter_bytes():
+        found += part
+        if len(found) >= _BODY_BYTES:
+            break
+    return found[:_BODY_BYTES].decode("utf-8", "replace")
+
+
+def _is_header(text: str) -> bool:
+    return text.isprintable() and text.isascii()
+
+
+def _plain(error: Exception) -> str:
+    return str(error) or type(error).__name__
+
+
+def _agent() -> str:
+    try:
+        return f"awa-toolkit/{metadata.version('awa-toolkit')}"
+    except metadata.PackageNotFoundError:
+        return "awa-toolkit"

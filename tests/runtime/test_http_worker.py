@@ -1,0 +1,228 @@
+"""Jobs sent to real HTTP servers: good, slow, failing, redirecting, hanging and gone."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from fix_wait import aeventually
+from fix_worker import Rows, working
+
+import awa_lib as awa
+from awa_lib.http_worker import HttpWorker
+
+KEY = bytes([1]) * 32
+
+
+@dataclass
+class Function:
+    """A server that answers every POST with what it is told."""
+
+    answer: bytes = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+    requests: list[tuple[str, dict[str, str], bytes]] = field(default_factory=list)
+    url: str = ""
+    hang: asyncio.Event | None = None
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                line, *fields = head.decode().split("\r\n")
+                headers = {
+                    key.lower(): value for key, _, value in (f.partition(": ") for f in fields)
+                }
+                body = await reader.readexactly(int(headers["content-length"]))
+                self.requests.append((line, headers, body))
+                if self.hang is not None:
+                    await self.hang.wait()
+                if not self.answer:
+                    break
+                writer.write(self.answer)
+                await writer.drain()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+
+def answer(status: int, body: str = "", **headers: str) -> bytes:
+    more = "".join(f"{key.replace('_', '-')}: {value}\r\n" for key, value in headers.items())
+    return f"HTTP/1.1 {status} X\r\nContent-Length: {len(body)}\r\n{more}\r\n{body}".encode()
+
+
+@pytest.fixture
+async def function() -> AsyncIterator[Function]:
+    made = Function()
+    server = await asyncio.start_server(made.serve, "127.0.0.1", 0)
+    made.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/run"
+    yield made
+    if made.hang is not None:
+        made.hang.set()
+    server.close()
+
+
+async def ended(
+    client: awa.AsyncClient, rows: Rows, state: str, args: Any = None
+) -> dict[str, Any]:
+    async with working(client):
+        job = await client.insert(args or {"n": 1}, kind="resize", max_attempts=3)
+        await aeventually(lambda: rows.job(job.id)["state"] == state)
+        return rows.job(job.id)
+
+
+async def test_sync_mode_completes_on_2xx(aclient, rows: Rows, function: Function) -> None:
+    aclient.http_worker("resize", function.url, mode="sync", headers={"X-Team": "ops"}, secret=KEY)
+
+    row = await ended(aclient, rows, "completed", {"n": 1, "é": [1.5, None]})
+
+    ((line, headers, body),) = function.requests
+    assert line == "POST /run HTTP/1.1"
+    assert json.loads(body) == {
+        "job_id": row["id"], "kind": "resize", "args": {"n": 1, "é": [1.5, None]}, "attempt": 1,
+        "max_attempts": 3,
+    }  # fmt: skip
+    assert headers["content-type"] == "application/json"
+    assert headers["x-team"] == "ops"
+    assert headers["user-agent"].startswith("awa-toolkit/")
+    assert "x-awa-signature" not in headers
+
+
+async def test_async_mode_parks_and_the_callback_completes(
+    aclient, rows: Rows, function: Function
+) -> None:
+    aclient.http_worker(
+        "resize", function.url, secret=KEY.hex(), callback_base_url="https://awa.example/x/",
+        callback_timeout_seconds=60,
+    )  # fmt: skip
+
+    async with working(aclient):
+        job = await aclient.insert({}, kind="resize")
+        await aeventually(lambda: rows.job(job.id)["state"] == "waiting_external")
+        ((_, headers, body),) = function.requests
+        sent = json.loads(body)
+        await aclient.complete_external(sent["callback_id"], {"ok": True})
+
+    assert sent["callback_url"] == (
+        f"https://awa.example/x/api/callbacks/{sent['callback_id']}/complete"
+    )
+    assert awa.verify_callback_signature(KEY, sent["callback_id"], headers["x-awa-signature"])
+    assert await aclient.verify_callback_request(
+        KEY, sent["callback_id"], "dispatch", body, headers["x-awa-request-signature"]
+    )
+    row = rows.job(job.id)
+    assert row["state"] == "completed"
+    assert row["metadata"]["_awa_callback_result"] == {"ok": True}
+
+
+async def test_callback_before_the_answer_wins(aclient, rows: Rows, function: Function) -> None:
+    """The function calls back while its own answer is still on the way."""
+    function.hang = asyncio.Event()
+    aclient.http_worker("resize", function.url)
+
+    async with working(aclient):
+        job = await aclient.insert({}, kind="resize")
+        await aeventually(lambda: function.requests)
+        await aclient.complete_external(json.loads(function.requests[0][2])["callback_id"])
+        function.hang.set()
+
+    assert rows.job(job.id)["state"] == "completed"
+
+
+@pytest.mark.parametrize(
+    ("reply", "state", "words"),
+    [
+        (
+            answer(500, "out of memory"),
+            "retryable",
+            "FunctionFailed: function returned 500: out of",
+        ),
+        (answer(503), "retryable", "function returned 503: "),
+        (answer(429), "retryable", "function returned 429"),
+        (answer(400, "no such image"), "failed", "FunctionRefused: function returned 400: no such"),
+        (answer(404), "failed", "function returned 404"),
+        (answer(302, location="http://elsewhere/"), "failed", "a redirect to 'http://elsewhere/'"),
+        (answer(500, "x" * 1_000_000), "retryable", "function returned 500: " + "x" * 1_900),
+        (answer(500, "a\x00b"), "retryable", "a\N{REPLACEMENT CHARACTER}b"),
+        (b"nonsense\r\n\r\n", "retryable", "FunctionFailed: function not reached"),
+        (b"", "retryable", "FunctionFailed: function not reached: "),
+    ],
+)
+@pytest.mark.parametrize("mode", ["sync", "async"])
+async def test_answers(
+    aclient, rows: Rows, function: Function, reply: bytes, state: str, words: str, mode: str
+) -> None:
+    function.answer = reply
+    aclient.http_worker("resize", function.url, mode=mode, backoff=awa.fixed(60))
+
+    row = await ended(aclient, rows, state)
+
+    (error,) = row["errors"]
+    assert words in error["error"]
+    assert len(error["error"]) < 5_000
+    assert error.get("terminal", False) is (state == "failed")
+
+
+async def test_retry_after_is_kept_to(aclient, rows: Rows, function: Function) -> None:
+    function.answer = answer(429, retry_after="120")
+    aclient.http_worker("resize", function.url, mode="sync")
+
+    await ended(aclient, rows, "retryable")
+
+    (row,) = rows.all("SELECT run_at - finalized_at AS delay FROM awa.jobs")
+    assert row["delay"].total_seconds() == pytest.approx(120, abs=1)
+
+
+async def test_hanging_function_times_out(aclient, rows: Rows, function: Function) -> None:
+    function.hang = asyncio.Event()
+    aclient.http_worker("resize", function.url, mode="sync", timeout_seconds=0.3)
+
+    row = await ended(aclient, rows, "retryable")
+
+    assert "function did not answer within 0.3 s" in row["errors"][0]["error"]
+
+
+async def test_nobody_there(aclient, rows: Rows) -> None:
+    aclient.http_worker("resize", "http://127.0.0.1:1/", mode="sync")
+
+    row = await ended(aclient, rows, "retryable")
+
+    assert "FunctionFailed: function not reached" in row["errors"][0]["error"]
+
+
+async def test_worker_starts_again_after_shutdown(aclient, rows: Rows, function: Function) -> None:
+    aclient.http_worker("resize", function.url, mode="sync")
+
+    await ended(aclient, rows, "completed")
+    await ended(aclient, rows, "completed")
+
+    assert len(function.requests) == 2
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"url": "ftp://x"}, "url must be an http or https URL, got 'ftp://x'"),
+        ({"url": 7}, "url must be an http or https URL, got 7"),
+        ({"callback_base_url": "awa"}, "callback_base_url must be an http or https URL"),
+        ({"mode": "later"}, "mode must be 'async' or 'sync', got 'later'"),
+        ({"timeout_seconds": 0}, "timeout_seconds must be a number > 0, got 0"),
+        ({"callback_timeout_seconds": float("inf")}, "callback_timeout_seconds must be a number"),
+        ({"headers": {"a": "b\r\nc"}}, "headers must be a dict of one-line texts"),
+        ({"headers": [("a", "b")]}, "headers must be a dict of one-line texts"),
+        ({"secret": b"x"}, "the callback secret must be 32 bytes"),
+    ],
+)
+def test_bad_configuration(given: dict[str, Any], message: str) -> None:
+    call: Callable[[], Any] = lambda: HttpWorker(**{"url": "http://x/", **given})  # noqa: E731
+    with pytest.raises(awa.ValidationError, match=message):
+        call()
+
+
+def test_secret_is_never_shown() -> None:
+    worker = HttpWorker(url="http://x/", secret=KEY, headers={"Authorization": "Bearer s3cret"})
+
+    assert KEY.hex() not in repr(worker)
+    assert "s3cret" not in repr(worker)
