@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from awa_lib._sql import Statement
 
-__all__ = ["abegin", "arun", "averb", "begin", "check_socket", "run", "translate", "verb"]
+__all__ = ["abegin", "arun", "averb", "begin", "check_socket", "run", "translate", "turn", "verb"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -45,6 +45,15 @@ _HOLDER = re.compile(r"held by job (\d+)")
 # Tasks may share a connection.  psycopg lets one statement through at a time, but the statements
 # of another task between BEGIN and COMMIT would join the transaction and could keep it open.
 _turns: WeakKeyDictionary[psycopg.AsyncConnection[Any], asyncio.Lock] = WeakKeyDictionary()
+
+
+def turn(conn: psycopg.AsyncConnection[Any]) -> asyncio.Lock:
+    """Return the lock that the task using this connection holds.
+
+    Who closes a connection that others share takes it too: psycopg's generator of a statement
+    under way would go on reading memory that the close has freed (seen: segmentation fault).
+    """
+    return _turns.setdefault(conn, asyncio.Lock())
 
 
 def translate(error: psycopg.Error) -> AwaError:
@@ -185,7 +194,7 @@ def _execute(
 
 async def arun(conn: psycopg.AsyncConnection[Any], op: Op[R]) -> R:
     """Drive an op to its result on an async connection, one op at a time.  See ``run``."""
-    async with _turns.setdefault(conn, asyncio.Lock()):
+    async with turn(conn):
         open_blocks: list[AbstractAsyncContextManager[Any]] = []
         try:
             return await _asteps(conn, op, open_blocks)

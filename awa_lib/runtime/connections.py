@@ -6,11 +6,12 @@ import asyncio
 import logging
 import random
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import psycopg
 
-from awa_lib._drive import arun, translate
+from awa_lib._drive import arun, translate, turn
 from awa_lib.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ logger = logging.getLogger(__name__)
 R = TypeVar("R")
 
 _CONNECT_SECONDS: Final = 10
+_CLOSE_SECONDS: Final = 5.0
 _SAME_OUTAGE_SECONDS: Final = 10.0
 # The hot statements are all index lookups.  On a fresh, fast-growing table without statistics the
 # planner otherwise picks bitmap scans and sorts over the whole backlog (seen: 7 times slower).
@@ -175,7 +177,12 @@ class Link:
         return result
 
     async def close(self) -> None:
-        """Close the connection, if open."""
+        """Close the connection, if open, once the statement under way has ended.
+
+        A statement that gets no answer keeps the connection; its own end will let it go.
+        """
         conn, self._conn = self._conn, None
         if conn is not None:
-            await conn.close()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_CLOSE_SECONDS), turn(conn):
+                    await conn.close()
