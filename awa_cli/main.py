@@ -27,6 +27,13 @@ def version() -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status."""
+    try:
+        return _main(argv)
+    except KeyboardInterrupt:  # also in the middle of an import
+        return 130
+
+
+def _main(argv: Sequence[str] | None) -> int:
     args = list(sys.argv[1:] if argv is None else argv)
     if args in (["--version"], ["-V"]):
         # Half the start-up time, because the tree is not built (measured 25 ms for 60).
@@ -54,8 +61,6 @@ def _run(args: list[str]) -> int:
     state = Common()
     try:
         result = get_command(app).main(args, prog_name="awa", standalone_mode=False, obj=state)
-    except KeyboardInterrupt:
-        return 130
     except (BrokenPipeError, ReaderLeft):
         _leave_quietly()
         return 0

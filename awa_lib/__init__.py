@@ -60,6 +60,7 @@ if TYPE_CHECKING:
         QueueHealth,
     )
     from awa_lib.new_jobs import NewJob
+    from awa_lib.policies import QueuePolicy
     from awa_lib.reads.cron import CronJob
     from awa_lib.reads.queues import QueueStat
     from awa_lib.results import (
@@ -109,6 +110,7 @@ __all__ = [
     "NewJob",
     "NotFound",
     "QueueHealth",
+    "QueuePolicy",
     "QueueStat",
     "Rescued",
     "ResolveResult",
@@ -154,11 +156,13 @@ _HOMES: Final = {
     "awa_lib.models": (
         "BulkOperation", "BulkPreview", "DlqEntry", "HealthCheck", "Job", "JobState",
         "QueueHealth",
+    "QueuePolicy",
     ),
     "awa_lib.results": (
         "CallbackToken", "Cancel", "ResolveResult", "RetryAfter", "Snooze", "WaitForCallback",
     ),
     "awa_lib.new_jobs": ("NewJob",),
+    "awa_lib.policies": ("QueuePolicy",),
     "awa_lib.reads.cron": ("CronJob",),
     "awa_lib.reads.queues": ("QueueStat",),
     "awa_lib.events": (

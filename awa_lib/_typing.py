@@ -31,6 +31,7 @@ class Insert(Protocol):
         metadata: Mapping[str, Any] | None = None,
         run_at: datetime | str | None = None,
         unique_opts: Mapping[str, Any] | None = None,
+        concurrency_key: str | None = None,
         on_conflict: _Always = "raise",
     ) -> Job: ...
 
@@ -47,6 +48,7 @@ class Insert(Protocol):
         metadata: Mapping[str, Any] | None = None,
         run_at: datetime | str | None = None,
         unique_opts: Mapping[str, Any] | None = None,
+        concurrency_key: str | None = None,
         on_conflict: Literal["skip"],
     ) -> Job | None: ...
 
@@ -67,6 +69,7 @@ class AsyncInsert(Protocol):
         metadata: Mapping[str, Any] | None = None,
         run_at: datetime | str | None = None,
         unique_opts: Mapping[str, Any] | None = None,
+        concurrency_key: str | None = None,
         on_conflict: _Always = "raise",
     ) -> Coroutine[Any, Any, Job]: ...
 
@@ -83,5 +86,6 @@ class AsyncInsert(Protocol):
         metadata: Mapping[str, Any] | None = None,
         run_at: datetime | str | None = None,
         unique_opts: Mapping[str, Any] | None = None,
+        concurrency_key: str | None = None,
         on_conflict: Literal["skip"],
     ) -> Coroutine[Any, Any, Job | None]: ...

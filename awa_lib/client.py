@@ -217,7 +217,8 @@ class AsyncClient(_Target, AsyncVerbs, Worker):
         async with pool.lease() as conn:
             return await arun(conn, op)
 
-    async def _open(self) -> AsyncPool:
+    def _belong(self) -> None:
+        """Start anew on a new event loop.  Raises AwaError while the old one lives."""
         loop = asyncio.get_running_loop()
         if self._loop is not loop:
             if self._pool is not None and self._loop is not None and not self._loop.is_closed():
@@ -228,6 +229,9 @@ class AsyncClient(_Target, AsyncVerbs, Worker):
                 )
             self._loop, self._pool, self._opening = loop, None, asyncio.Lock()
             self._batcher = None
+
+    async def _open(self) -> AsyncPool:
+        self._belong()
         if self._pool is not None:
             return self._pool
         assert self._opening is not None
@@ -289,6 +293,7 @@ class AsyncClient(_Target, AsyncVerbs, Worker):
         metadata: Mapping[str, Any] | None = None,
         run_at: datetime | str | None = None,
         unique_opts: Mapping[str, Any] | None = None,
+        concurrency_key: str | None = None,
     ) -> Job:
         """Insert one job and return it, sharing a statement and a commit with other callers.
 
@@ -298,10 +303,11 @@ class AsyncClient(_Target, AsyncVerbs, Worker):
         with other connections.
         """
         new = check(
-            [args], kind, queue, priority, max_attempts, tags, metadata, run_at, unique_opts
-        )
+            [args], kind, queue, priority, max_attempts, tags, metadata, run_at, unique_opts,
+            concurrency_key,
+        )  # fmt: skip
         if self._bound is None:
-            await self._open()
+            self._belong()
         if self._batcher is None:
             self._batcher = Batcher(self._run)
         return await self._batcher.insert(new)

@@ -8,8 +8,8 @@ from uuid import UUID
 
 from awa_lib.args import encode_object
 from awa_lib.errors import ValidationError
+from awa_lib.fields import LONGEST_NAME, moment_of, text_of
 from awa_lib.models import JobState
-from awa_lib.new_jobs import moment_of, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,7 +19,6 @@ __all__ = [
     "DlqFilter", "JobFilter", "checked_filter", "checked_limit", "checked_uuid", "require_some",
 ]  # fmt: skip
 
-_LONGEST_NAME: Final = 200
 _LONGEST_TEXT: Final = 10_000
 
 
@@ -66,7 +65,7 @@ def _value(key: str, value: Any) -> str:
         return encode_object(value, name="args")
     if key.startswith("created_"):
         return moment_of(value, key).isoformat()
-    text = text_of(key, value, _LONGEST_TEXT if key == "error" else _LONGEST_NAME)
+    text = text_of(key, value, _LONGEST_TEXT if key == "error" else LONGEST_NAME)
     if key == "error" and not text:
         raise ValidationError("error must be a part of an error's text, got ''")
     if key == "state":

@@ -2,34 +2,31 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from itertools import repeat
 from typing import TYPE_CHECKING, Any, Final
 
 from awa_lib import pgtext
-from awa_lib._json import loads
+from awa_lib._json import dumps, loads
 from awa_lib.args import encode, encode_object
 from awa_lib.errors import ValidationError
+from awa_lib.fields import LONGEST_NAME, moment_of, name_of, number_of, storable, text_of
 from awa_lib.kinds import kind_of
 from awa_lib.models import Job, JobState
 from awa_lib.unique import UniqueOptions, states_bits, unique_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from datetime import datetime
 
-__all__ = ["NewJob", "NewJobs", "Options", "check", "moment_of", "number_of", "text_of"]
+__all__ = ["NewJob", "NewJobs", "Options", "check"]
 
 # Rows of one block of COPY text.
 _BLOCK: Final = 1000
-_LONGEST_NAME: Final = 200
+CONCURRENCY_KEY: Final = "_awa_concurrency_key"
 _MOST_TAGS: Final = 20
 _PRIORITIES: Final = (1, 4)
 _ATTEMPTS: Final = (1, 1000)
-_MOMENT: Final = re.compile(
-    r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)?", re.IGNORECASE
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +42,7 @@ class NewJob:
     metadata: Mapping[str, Any] | None = None
     run_at: datetime | str | None = None
     unique_opts: Mapping[str, Any] | None = None
+    concurrency_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,9 +252,18 @@ def check(
     metadata: Mapping[str, Any] | None,
     run_at: datetime | str | None,
     unique_opts: Mapping[str, Any] | None,
+    concurrency_key: str | None,
 ) -> NewJobs:
     """Check and encode jobs.  Raises as ``ops.inserts.insert``."""
-    options = _options(queue, priority, max_attempts, tags, metadata, run_at, unique_opts)
+    options = Options(
+        queue=text_of("queue", queue, LONGEST_NAME),
+        priority=number_of("priority", priority, *_PRIORITIES),
+        max_attempts=number_of("max_attempts", max_attempts, *_ATTEMPTS),
+        tags=_tags(tags),
+        metadata=_metadata(metadata, concurrency_key),
+        run_at=None if run_at is None else moment_of(run_at),
+        unique=None if unique_opts is None else UniqueOptions.parse(unique_opts),
+    )
     known: dict[type, str] = {}
     kinds: list[str] = []
     texts: list[str] = []
@@ -265,11 +272,11 @@ def check(
         args, owner = item, type(item)
         if owner is NewJob:
             args = item.args
-            own[len(texts)] = _own(item, options)
-            kinds.append(text_of("kind", kind_of(args, item.kind or kind), _LONGEST_NAME))
+            own[len(texts)] = _own(item, options, metadata, concurrency_key)
+            kinds.append(text_of("kind", kind_of(args, item.kind or kind), LONGEST_NAME))
         else:
             if owner not in known:
-                known[owner] = text_of("kind", kind_of(args, kind), _LONGEST_NAME)
+                known[owner] = text_of("kind", kind_of(args, kind), LONGEST_NAME)
             kinds.append(known[owner])
         texts.append(encode(args))
     each = [own.get(place, options) for place in range(len(texts))] if own else None
@@ -282,30 +289,15 @@ def check(
     return NewJobs(texts, kinds, keys, options, each)
 
 
-def _options(
-    queue: str,
-    priority: int,
-    max_attempts: int,
-    tags: Sequence[str] | None,
+def _own(
+    job: NewJob,
+    shared: Options,
     metadata: Mapping[str, Any] | None,
-    run_at: datetime | str | None,
-    unique_opts: Mapping[str, Any] | None,
+    concurrency_key: str | None,
 ) -> Options:
-    return Options(
-        queue=text_of("queue", queue, _LONGEST_NAME),
-        priority=number_of("priority", priority, *_PRIORITIES),
-        max_attempts=number_of("max_attempts", max_attempts, *_ATTEMPTS),
-        tags=_tags(tags),
-        metadata="{}" if metadata is None else encode_object(metadata, name="metadata"),
-        run_at=None if run_at is None else moment_of(run_at),
-        unique=None if unique_opts is None else UniqueOptions.parse(unique_opts),
-    )
-
-
-def _own(job: NewJob, shared: Options) -> Options:
     """Return the options of one job: its own where given, else the shared ones."""
     return Options(
-        queue=shared.queue if job.queue is None else text_of("queue", job.queue, _LONGEST_NAME),
+        queue=shared.queue if job.queue is None else text_of("queue", job.queue, LONGEST_NAME),
         priority=shared.priority
         if job.priority is None
         else number_of("priority", job.priority, *_PRIORITIES),
@@ -314,11 +306,23 @@ def _own(job: NewJob, shared: Options) -> Options:
         else number_of("max_attempts", job.max_attempts, *_ATTEMPTS),
         tags=shared.tags if job.tags is None else _tags(job.tags),
         metadata=shared.metadata
-        if job.metadata is None
-        else encode_object(job.metadata, name="metadata"),
+        if job.metadata is None and job.concurrency_key is None
+        else _metadata(
+            metadata if job.metadata is None else job.metadata,
+            concurrency_key if job.concurrency_key is None else job.concurrency_key,
+        ),
         run_at=shared.run_at if job.run_at is None else moment_of(job.run_at),
         unique=shared.unique if job.unique_opts is None else UniqueOptions.parse(job.unique_opts),
     )
+
+
+def _metadata(metadata: Mapping[str, Any] | None, concurrency_key: str | None) -> str:
+    # Kept in the metadata, so that the published layout holds and every writer can set it.
+    text = "{}" if metadata is None else encode_object(metadata, name="metadata")
+    if concurrency_key is None:
+        return text
+    key = name_of("concurrency_key", concurrency_key)
+    return dumps({**loads(text), CONCURRENCY_KEY: key})
 
 
 def _key(options: Options, kind: str, text: str) -> bytes | None:
@@ -334,32 +338,6 @@ def _key(options: Options, kind: str, text: str) -> bytes | None:
     )
 
 
-def text_of(field: str, value: object, longest: int) -> str:
-    """Return a text that Postgres can store.  Raises ValidationError."""
-    if not isinstance(value, str) or len(value) > longest:
-        raise ValidationError(f"{field} must be text of at most {longest} characters: {value!r}")
-    if not _storable(value):
-        raise ValidationError(
-            f"{field} holds a character that Postgres cannot store: {value!r}",
-            why="NUL characters and lone surrogates are not text there",
-        )
-    return value
-
-
-def _storable(text: str) -> bool:
-    try:
-        return b"\x00" not in text.encode()
-    except UnicodeEncodeError:
-        return False
-
-
-def number_of(field: str, value: object, least: int, most: int) -> int:
-    """Return a whole number within bounds, both inclusive.  Raises ValidationError."""
-    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
-        raise ValidationError(f"{field} must be a whole number from {least} to {most}: {value!r}")
-    return int(value)
-
-
 def _tags(tags: object) -> list[str]:
     if tags is None:
         return []
@@ -368,25 +346,6 @@ def _tags(tags: object) -> list[str]:
     if len(tags) > _MOST_TAGS:
         raise ValidationError(f"tags must be {_MOST_TAGS} at most, got {len(tags)}: {tags!r}")
     for tag in tags:
-        if not isinstance(tag, str) or not _storable(tag):
+        if not isinstance(tag, str) or not storable(tag):
             raise ValidationError(f"tags must be texts without NUL characters: {tag!r}")
     return list(tags)
-
-
-def moment_of(value: object, field: str = "run_at") -> datetime:
-    """Return a time in UTC, of a datetime or RFC 3339 text.  Raises ValidationError."""
-    moment = value
-    if isinstance(value, str) and _MOMENT.fullmatch(value):
-        try:
-            moment = datetime.fromisoformat(value.upper())
-        except ValueError:  # the shape is right, the date does not exist
-            moment = value
-    if isinstance(moment, datetime):
-        try:
-            return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
-        except OverflowError:
-            pass
-    raise ValidationError(
-        f"{field} must be a datetime or RFC 3339 text: {value!r}",
-        hint="for example 2030-01-31T08:00:00Z; without an offset it is UTC",
-    )

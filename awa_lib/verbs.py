@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from awa_lib._drive import averb, verb
-from awa_lib.ops import bulk, callbacks, cron, dead_letters, inserts, jobs, queues
+from awa_lib.ops import bulk, callbacks, cron, dead_letters, inserts, jobs, policies, queues
 from awa_lib.reads import bulk as read_bulk
 from awa_lib.reads import dead_letters as read_dead_letters
 from awa_lib.reads.cron import list_cron_jobs
@@ -49,6 +49,9 @@ class Verbs:
     pause_cron_job = verb(cron.pause_cron_job)
     resume_cron_job = verb(cron.resume_cron_job)
     delete_cron_job = verb(cron.delete_cron_job)
+    set_queue_policy = verb(policies.set_queue_policy)
+    get_queue_policy = verb(policies.get_queue_policy)
+    list_queue_policies = verb(policies.list_queue_policies)
     set_dead_letters = verb(dead_letters.set_dead_letters)
     list_dlq = verb(read_dead_letters.list_dlq)
     get_dlq_job = verb(read_dead_letters.get_dlq_job)
@@ -99,6 +102,9 @@ class AsyncVerbs:
     pause_cron_job = averb(cron.pause_cron_job)
     resume_cron_job = averb(cron.resume_cron_job)
     delete_cron_job = averb(cron.delete_cron_job)
+    set_queue_policy = averb(policies.set_queue_policy)
+    get_queue_policy = averb(policies.get_queue_policy)
+    list_queue_policies = averb(policies.list_queue_policies)
     set_dead_letters = averb(dead_letters.set_dead_letters)
     list_dlq = averb(read_dead_letters.list_dlq)
     get_dlq_job = averb(read_dead_letters.get_dlq_job)

@@ -15,9 +15,9 @@ from awa_lib.errors import (
     Unavailable,
     ValidationError,
 )
+from awa_lib.fields import LONGEST_NAME, name_of, number_of, text_of
 from awa_lib.filters import JobFilter, checked_filter, checked_uuid, require_some
 from awa_lib.models import BulkOperation, BulkPreview
-from awa_lib.new_jobs import number_of, text_of
 from awa_lib.ops.jobs import CANCELS, RETRIES, id_array
 
 if TYPE_CHECKING:
@@ -39,7 +39,6 @@ __all__ = [
 BATCH: Final = 500
 # Jobs held by others that are come back to; the list is written with each batch.
 _MOST_DEFERRED: Final = 10_000
-_LONGEST_NAME: Final = 200
 _WAITING: Final = ("scheduled", "available", "retryable")
 # The states each operation may take a job from.
 _STATES: Final = {
@@ -103,7 +102,7 @@ def submit_bulk_operation(
     filters = _filters("submit_bulk_operation", operation, where, everything=all)
     spec = _spec(operation, priority, to_queue)
     if submitted_by is not None:
-        text_of("submitted_by", submitted_by, _LONGEST_NAME)
+        text_of("submitted_by", submitted_by, LONGEST_NAME)
     return (yield from _submit(operation, filters, spec, submitted_by))
 
 
@@ -322,6 +321,5 @@ def _spec(operation: str, priority: object, to_queue: object) -> dict[str, Any]:
         raise ValidationError(f"{operation} needs {wanted}")
     if wanted == "priority":
         return {wanted: number_of(wanted, priority, 1, 4)}
-    if not text_of(wanted, to_queue, _LONGEST_NAME):
-        raise ValidationError("to_queue must not be empty")
+    name_of(wanted, to_queue)
     return {wanted: to_queue}

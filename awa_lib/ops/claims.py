@@ -51,11 +51,29 @@ class Ending(Protocol):
     def attempt_back(self) -> int: ...
 
 
-def claim(queue: str, kinds: Sequence[str], limit: int, deadline_seconds: float | None) -> Op[Rows]:
+def claim(
+    queue: str,
+    kinds: Sequence[str],
+    limit: int,
+    deadline_seconds: float | None,
+    *,
+    limited: bool = False,
+) -> Op[Rows]:
     """Claim up to ``limit`` jobs of a queue whose kind is known here; rows in run order.
 
     Each becomes running with attempt and run_lease one higher.  A paused queue gives none.
+    ``limited`` keeps to the limits of the queue's policy.
     """
+    if limited:
+        return (
+            yield sql.claims(
+                "claim_limited",
+                queue=queue,
+                kinds=list(kinds),
+                limit=limit,
+                deadline_seconds=deadline_seconds,
+            )
+        )
     if len(kinds) == 1:
         return (
             yield sql.claims(

@@ -12,9 +12,9 @@ from awa_lib.errors import (
     UniqueConflict,
     ValidationError,
 )
+from awa_lib.fields import moment_of, name_of, number_of, text_of
 from awa_lib.filters import DlqFilter, checked_filter, require_some
 from awa_lib.models import Job, JobState
-from awa_lib.new_jobs import moment_of, number_of, text_of
 from awa_lib.ops.jobs import get_job, id_array
 
 if TYPE_CHECKING:
@@ -38,7 +38,6 @@ __all__ = [
 
 # Rows locked by one statement.
 MOVE_BATCH: Final = 500
-_LONGEST_NAME: Final = 200
 _LONGEST_REASON: Final = 1_000
 
 
@@ -49,8 +48,7 @@ def set_dead_letters(queue: str, enabled: bool) -> Op[None]:
     them; retention no longer deletes them.  Switching off moves nothing back.
     Raises ValidationError.
     """
-    if not text_of("queue", queue, _LONGEST_NAME):
-        raise ValidationError("queue must not be empty")
+    name_of("queue", queue)
     if not isinstance(enabled, bool):
         raise ValidationError(f"enabled must be True or False, got {enabled!r}")
     yield sql.dead_letters("set_policy", queue=queue, enabled=enabled)
@@ -132,8 +130,8 @@ def retry_from_dlq(
     when = None if run_at is None else moment_of(run_at)
     if priority is not None:
         number_of("priority", priority, 1, 4)
-    if queue is not None and not text_of("queue", queue, _LONGEST_NAME):
-        raise ValidationError("queue must not be empty")
+    if queue is not None:
+        name_of("queue", queue)
     rows = yield sql.dead_letters(
         "retry", ids=id_array([job_id]), run_at=when, priority=priority, queue=queue
     )

@@ -64,6 +64,7 @@ def insert(
     metadata: Mapping[str, Any] | None = None,
     run_at: datetime | str | None = None,
     unique_opts: Mapping[str, Any] | None = None,
+    concurrency_key: str | None = None,
     on_conflict: OnConflict = "raise",
 ) -> Op[Job]:
     """Insert one job and return it.
@@ -74,10 +75,14 @@ def insert(
     by_args (True), by_period (a bucket number) and states (mask, 31).  When another job holds the
     unique key, ``on_conflict`` decides: raise UniqueConflict with its id; skip: return None;
     return_existing: return it; replace: give it these args and this run_at, provided that it has
-    not started, and return it.
+    not started, and return it.  ``concurrency_key`` (1 to 200 characters) names what the jobs of
+    the queue's policy ``max_running_per_key`` share; it is kept in the metadata.
     Raises UniqueConflict, ValidationError, SerializationError.
     """
-    new = check([args], kind, queue, priority, max_attempts, tags, metadata, run_at, unique_opts)
+    new = check(
+        [args], kind, queue, priority, max_attempts, tags, metadata, run_at, unique_opts,
+        concurrency_key,
+    )  # fmt: skip
     return _first(new) if _raises(on_conflict, new) else _first_unique(new, on_conflict)
 
 
@@ -92,6 +97,7 @@ def insert_many(
     metadata: Mapping[str, Any] | None = None,
     run_at: datetime | str | None = None,
     unique_opts: Mapping[str, Any] | None = None,
+    concurrency_key: str | None = None,
     on_conflict: OnConflict = "raise",
 ) -> Op[list[Job]]:
     """Insert all jobs or none and return them in the same order, ids ascending.
@@ -101,7 +107,10 @@ def insert_many(
     ``on_conflict="skip"`` jobs whose unique key is taken are left out of the result.  Raises as
     ``insert``.
     """
-    new = check(jobs, kind, queue, priority, max_attempts, tags, metadata, run_at, unique_opts)
+    new = check(
+        jobs, kind, queue, priority, max_attempts, tags, metadata, run_at, unique_opts,
+        concurrency_key,
+    )  # fmt: skip
     return _rows(new) if _raises(on_conflict, new) else _unique(new, on_conflict)
 
 
@@ -116,6 +125,7 @@ def insert_many_copy(
     metadata: Mapping[str, Any] | None = None,
     run_at: datetime | str | None = None,
     unique_opts: Mapping[str, Any] | None = None,
+    concurrency_key: str | None = None,
     on_conflict: OnConflict = "raise",
 ) -> Op[list[Job]]:
     """Insert all jobs or none through COPY, the fastest way for more than a thousand jobs.
@@ -123,7 +133,10 @@ def insert_many_copy(
     Takes and returns what ``insert_many`` does.  Fewer jobs, for which that is faster, and jobs
     with a unique key or options of their own go its way.  Raises as ``insert``.
     """
-    new = check(jobs, kind, queue, priority, max_attempts, tags, metadata, run_at, unique_opts)
+    new = check(
+        jobs, kind, queue, priority, max_attempts, tags, metadata, run_at, unique_opts,
+        concurrency_key,
+    )  # fmt: skip
     if not _raises(on_conflict, new):
         return _unique(new, on_conflict)
     return _copy(new) if len(new.args) > _FEW and _copies(new) else _rows(new)
@@ -141,6 +154,7 @@ def enqueue_many_copy(
     metadata: Mapping[str, Any] | None = None,
     run_at: datetime | str | None = None,
     unique_opts: Mapping[str, Any] | None = None,
+    concurrency_key: str | None = None,
     on_progress: Callable[[int], None] | None = None,
 ) -> Op[int]:
     """Insert all jobs or none from any iterable in flat memory; return how many.
@@ -152,7 +166,10 @@ def enqueue_many_copy(
     count = 0
     source = iter(jobs)
     while batch := list(islice(source, _STREAM)):
-        new = check(batch, kind, queue, priority, max_attempts, tags, metadata, run_at, unique_opts)
+        new = check(
+            batch, kind, queue, priority, max_attempts, tags, metadata, run_at, unique_opts,
+            concurrency_key,
+        )  # fmt: skip
         if _copies(new):
             yield from _copy_rows(new)
         else:

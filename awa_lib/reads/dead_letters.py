@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from awa_lib._sql import sql
 from awa_lib.errors import JobNotFound
+from awa_lib.fields import LONGEST_NAME, number_of, text_of
 from awa_lib.filters import DlqFilter, checked_filter, checked_limit
 from awa_lib.models import DlqEntry, Job
-from awa_lib.new_jobs import number_of, text_of
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 __all__ = ["dlq_depth", "dlq_depth_by_queue", "get_dlq_job", "list_dlq"]
 
 _LARGEST_ID: Final = 2**63 - 1
-_LONGEST_NAME: Final = 200
 
 
 def list_dlq(
@@ -55,7 +54,7 @@ def dlq_depth(queue: str | None = None) -> Op[int]:
     Raises ValidationError.
     """
     if queue is not None:
-        text_of("queue", queue, _LONGEST_NAME)
+        text_of("queue", queue, LONGEST_NAME)
     rows = yield sql.read_dead_letters("depth", queue=queue)
     return int(rows.scalar())
 

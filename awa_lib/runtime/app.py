@@ -28,6 +28,7 @@ from awa_lib.runtime.heartbeat import Heartbeat
 from awa_lib.runtime.leader import Leader
 from awa_lib.runtime.limits import Overflow
 from awa_lib.runtime.listener import Listener
+from awa_lib.runtime.policies import Policies
 from awa_lib.runtime.scheduler import Declarer
 from awa_lib.runtime.snapshot import Publisher
 
@@ -104,7 +105,7 @@ class Runtime:
         overflow = Overflow(options) if options.global_max_workers is not None else None
         self._listener = Listener(
             dsn, [q.name for q in options.queues], self._outage, self._wake, self._cancelled,
-            self.callbacks.heard,
+            self.callbacks.heard, self._policy_changed,
         )  # fmt: skip
         self._dispatchers = {
             queue.name: self._dispatcher(queue, overflow) for queue in options.queues
@@ -126,6 +127,7 @@ class Runtime:
             described(self._dispatchers, queue_descriptors),
             described(handlers, kind_descriptors),
         )
+        self._policies = Policies(publisher, self._dispatchers, self._publisher.poke)
         self._instance = str(uuid.uuid4())
         self._started_at = datetime.now(UTC)
         self.loop = asyncio.get_running_loop()
@@ -149,6 +151,7 @@ class Runtime:
         await self._ends.connection()
         await self._publisher.start()
         await self._declarer.start()
+        await self._policies.start()
         self._completer.start()
         self._heartbeat.start()
         await self._listener.start()
@@ -188,6 +191,7 @@ class Runtime:
             if isinstance(handler.call, HttpWorker):
                 await handler.call.aclose()
         await self._declarer.stop()
+        await self._policies.stop()
         await self._publisher.stop()
         self._executor.close()
         logger.info("worker stopped", extra={"abandoned": [a.job.id for a in left]})
@@ -235,7 +239,7 @@ class Runtime:
                 "min_workers": queue.min_workers if weighted else None,
                 "weight": queue.weight if weighted else None,
                 "global_max_workers": self._options.global_max_workers,
-                "poll_interval_ms": round(self._options.poll_interval_ms),
+                "poll_interval_ms": round(dispatcher.poll_interval_ms),
                 # Readers of the published shape want an integer; 0 stands for no deadline.
                 "deadline_duration_secs": round(queue.deadline_seconds or 0),
                 "priority_aging_interval_secs": 60,
@@ -285,6 +289,12 @@ class Runtime:
 
     def _ended(self, attempt: Attempt) -> None:
         self._executor.forget(attempt)
+        dispatcher = self._dispatchers[attempt.job.queue]
+        if dispatcher.policy.limited:
+            dispatcher.wake()
+
+    def _policy_changed(self) -> None:
+        self._policies.poke()
 
     def _cancelled(self, job_id: int, lease: int) -> None:
         attempt = self._executor.attempts.get(job_id)

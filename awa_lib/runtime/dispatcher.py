@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from awa_lib.errors import AwaError, Unavailable
 from awa_lib.ops import claims
+from awa_lib.policies import QueuePolicy
 from awa_lib.runtime.connections import pause
 from awa_lib.runtime.limits import Slots, TokenBucket
 
@@ -31,7 +32,8 @@ class Dispatcher:
     """The claim loop of one queue.
 
     A slot is reserved before its job is claimed, so no row becomes running without a place to
-    run.  After a notification or a poll it claims until a claim comes back short.
+    run.  After a notification or a poll it claims until a claim comes back short.  The policy
+    stored about the queue goes over what the process was started with.
     """
 
     def __init__(
@@ -46,6 +48,8 @@ class Dispatcher:
         listening: Callable[[str], bool],
     ) -> None:
         self.queue = queue
+        self._own = queue
+        self.policy = QueuePolicy(queue.name)
         self.slots = Slots(queue, overflow)
         self._options = options
         self._kinds = kinds
@@ -66,6 +70,23 @@ class Dispatcher:
     def wake(self) -> None:
         """Look for work now."""
         self._wake.set()
+
+    @property
+    def poll_interval_ms(self) -> float:
+        """Return how often an idle queue is looked at when notifications do not arrive."""
+        return self.policy.poll_interval_ms or self._options.poll_interval_ms
+
+    def follow(self, policy: QueuePolicy) -> bool:
+        """Go by this policy from the next claim on; return whether it is another one."""
+        if policy == self.policy:
+            return False
+        self.policy = policy
+        before, self.queue = self.queue.rate_limit, policy.over(self._own)
+        limit = self.queue.rate_limit
+        if limit != before:
+            self._bucket = TokenBucket(limit) if limit else None
+        self.wake()
+        return True
 
     def start(self) -> None:
         """Start the loop."""
@@ -113,7 +134,13 @@ class Dispatcher:
             if not wanted:
                 continue
             rows = await self._link.run(
-                claims.claim(self.queue.name, self._kinds, wanted, self.queue.deadline_seconds)
+                claims.claim(
+                    self.queue.name,
+                    self._kinds,
+                    wanted,
+                    self.queue.deadline_seconds,
+                    limited=self.policy.limited,
+                )
             )
             if rows:
                 self.slots.take(len(rows))
@@ -121,8 +148,9 @@ class Dispatcher:
                     self._bucket.take(len(rows))
                 self._executor.spawn(rows, self.slots, self.queue, self._freed.set)
             # Several kinds: another worker may have taken the same candidates, so short is not
-            # empty.
-            if not rows or (len(rows) < wanted and len(self._kinds) == 1):
+            # empty.  Claims within limits wait for each other, so theirs is.
+            sure = len(self._kinds) == 1 or self.policy.limited
+            if not rows or (len(rows) < wanted and sure):
                 self.slots.clear_demand()
                 return False
         return True
@@ -134,7 +162,7 @@ class Dispatcher:
         if self._bucket is not None and self._bucket.available() < 1:
             await asyncio.sleep(min(self._bucket.wait_seconds(), 1.0))
             return 0
-        wanted = self.slots.free(self._options.claim_batch)
+        wanted = self.slots.free(self.policy.claim_batch or self._options.claim_batch)
         if self._bucket is not None:
             wanted = min(wanted, self._bucket.available())
         if wanted > 0:
@@ -148,11 +176,11 @@ class Dispatcher:
         return 0
 
     async def _wait_for_work(self) -> None:
-        options = self._options
-        quiet = self._listening(self.queue.name)
-        milliseconds = options.poll_interval_ms
-        if quiet:
-            milliseconds = max(milliseconds, options.quiet_poll_interval_ms)
+        milliseconds = self.poll_interval_ms
+        # Nobody tells of jobs that ended elsewhere and made room within a limit.
+        exact = self.policy.limited or self.policy.poll_interval_ms is not None
+        if not exact and self._listening(self.queue.name):
+            milliseconds = max(milliseconds, self._options.quiet_poll_interval_ms)
         seconds = milliseconds / 1000 * random.uniform(0.9, 1.1)
         with suppress(TimeoutError):
             await asyncio.wait_for(self._wake.wait(), seconds)

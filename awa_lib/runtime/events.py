@@ -192,7 +192,7 @@ class Events:
 
 _DEFAULTS: Final[dict[str, Any]] = {
     "kind": None, "queue": "default", "priority": 2, "max_attempts": 25, "tags": None,
-    "metadata": None, "run_at": None, "unique_opts": None,
+    "metadata": None, "run_at": None, "unique_opts": None, "concurrency_key": None,
 }  # fmt: skip
 
 

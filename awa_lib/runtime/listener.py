@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 CANCEL_CHANNEL: Final = "awa:cancel"
 # Not awa:callback: that would be the channel of a queue of this name.
 CALLBACK_CHANNEL: Final = "awa_callback"
+POLICY_CHANNEL: Final = "awa_policy"
 _PREFIX: Final = "awa:"
 # Postgres cuts channel names at 63 bytes; longer queue names can only be polled.
 _LONGEST_CHANNEL: Final = 63
@@ -35,7 +36,7 @@ _PROOF_TIMEOUT: Final = 5.0
 
 
 class Listener:
-    """LISTEN for every queue, for cancels, and for answers to callbacks.
+    """LISTEN for every queue, for cancels, answers to callbacks, and changed policies.
 
     Notifications are read straight from the socket by the event loop.  Every 20 s the connection
     is asked whether it still listens to all channels (a pooler answers queries but delivers
@@ -51,6 +52,7 @@ class Listener:
         on_wake: Callable[[str], None],
         on_cancel: Callable[[int, int], None],
         on_callback: Callable[[int], None],
+        on_policy: Callable[[], None],
     ) -> None:
         self._dsn = dsn
         self._queues = list(queues)
@@ -61,6 +63,7 @@ class Listener:
         self._on_wake = on_wake
         self._on_cancel = on_cancel
         self._on_callback = on_callback
+        self._on_policy = on_policy
         self._heard: set[str] = set()
         self._lost = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -105,11 +108,12 @@ class Listener:
         """Listen until the connection is lost."""
         loop = asyncio.get_running_loop()
         conn.add_notify_handler(self._hear)
-        for channel in [*self._channels, CANCEL_CHANNEL, CALLBACK_CHANNEL]:
+        for channel in [*self._channels, CANCEL_CHANNEL, CALLBACK_CHANNEL, POLICY_CHANNEL]:
             await conn.execute(compose.SQL("LISTEN {}").format(compose.Identifier(channel)))
         await self._prove(conn)
         self._outage.back("listener")
         self._first.set()
+        self._on_policy()
         for queue in self._queues:
             self._on_wake(queue)
         self._lost.clear()
@@ -164,5 +168,7 @@ class Listener:
         elif channel == CALLBACK_CHANNEL:
             if payload.isdecimal():
                 self._on_callback(int(payload))
+        elif channel == POLICY_CHANNEL:
+            self._on_policy()
         else:
             self._on_wake(channel.removeprefix(_PREFIX))

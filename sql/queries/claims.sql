@@ -84,6 +84,21 @@ SELECT id, kind, queue, 'running' AS state, priority, attempt, max_attempts, run
 FROM claimed
 ORDER BY priority, claimed.run_at, id
 
+-- name: claim_limited
+-- The same for a queue with fleet-wide limits.  Locks the queue's row in awa.queue_policies until
+-- the commit, and what it takes.  Indexes awa_jobs_hot_running_by_queue, awa_jobs_hot_claim_by_kind
+-- and, where concurrency keys fill the head of the queue, awa_jobs_hot_claim_by_key.
+SELECT id, kind, queue, 'running' AS state, priority, attempt, max_attempts, run_lease,
+       args::text AS args,
+       CASE WHEN metadata <> '{}' THEN metadata::text END AS metadata,
+       CASE WHEN cardinality(tags) > 0 THEN to_jsonb(tags)::text END AS tags,
+       CASE WHEN cardinality(errors) > 0 THEN to_jsonb(errors)::text END AS errors,
+       progress::text AS progress, run_at::text AS run_at, created_at::text AS created_at,
+       finalized_at::text AS finalized_at, deadline_at::text AS deadline_at
+FROM awa.claim_within_limits(
+    :queue::text, :kinds::text[], :limit::int, :deadline_seconds::float8) AS claimed
+ORDER BY priority, claimed.run_at, id
+
 -- name: heartbeat
 -- Renew the leases of running attempts; returns those that are no longer ours.  The row is
 -- updated in place (no index holds heartbeat_at).

@@ -70,14 +70,14 @@ SET run_at = now() + interval '1 minute',
 WHERE id = :id::bigint
 
 -- name: stale_ids
--- Running jobs whose worker is presumed dead.  Index awa_jobs_hot_running.
+-- Running jobs whose worker is presumed dead.  Index awa_jobs_hot_running_by_queue.
 SELECT id FROM awa.jobs_hot
 WHERE state = 'running' AND heartbeat_at < now() - make_interval(secs => :staleness::float8)
 ORDER BY id
 LIMIT :limit::int
 
 -- name: overdue_ids
--- Running jobs past their deadline.  Index awa_jobs_hot_running.
+-- Running jobs past their deadline.  Index awa_jobs_hot_running_by_queue.
 SELECT id FROM awa.jobs_hot
 WHERE state = 'running' AND deadline_at < now()
 ORDER BY id

@@ -375,7 +375,7 @@ def test_invalid_index_of_a_cut_off_build_is_made_again(database_url) -> None:
         conn.execute("DELETE FROM awa.toolkit_migrations WHERE version = 1")
         conn.execute(
             "UPDATE pg_index SET indisvalid = false"
-            " WHERE indexrelid = 'awa.awa_jobs_hot_running'::regclass"
+            " WHERE indexrelid = 'awa.awa_jobs_hot_claim_by_kind'::regclass"
         )
         apply(conn)
         invalid = conn.execute("SELECT count(*) FROM pg_index WHERE NOT indisvalid").fetchone()

@@ -65,7 +65,7 @@ def test_counting_reads_partial_indexes_only(db) -> None:
     assert "Seq Scan on jobs_hot" not in plan
     # Two indexes hold the available jobs; which one is taken does not matter.
     assert "idx_awa_jobs_hot_dequeue" in plan or "awa_jobs_hot_claim_by_kind" in plan
-    assert "awa_jobs_hot_running" in plan
+    assert "awa_jobs_hot_running_by_queue" in plan
     assert "awa_jobs_hot_unsuccessful" in plan
     assert "idx_awa_jobs_hot_completed_finalized" in plan
 

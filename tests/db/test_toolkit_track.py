@@ -218,7 +218,7 @@ def hot_updates(conn) -> int:
          " AND run_at <= now() ORDER BY priority, run_at, id LIMIT 9"),
          "awa_jobs_hot_claim_by_kind"),
         ("SELECT id FROM awa.jobs_hot WHERE state = 'running' AND heartbeat_at < now() LIMIT 9",
-         "awa_jobs_hot_running"),
+         "awa_jobs_hot_running_by_queue"),
         ("SELECT id FROM awa.jobs_hot WHERE state = 'failed' AND kind = 'k' ORDER BY id",
          "awa_jobs_hot_unsuccessful"),
         (("SELECT id FROM awa.jobs_hot WHERE state = 'failed'"

@@ -1,0 +1,99 @@
+"""Settings of queues that the whole fleet follows while it runs."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from typing import TYPE_CHECKING, Any, Final
+
+from awa_lib._json import dumps
+from awa_lib._sql import sql
+from awa_lib.errors import ValidationError
+from awa_lib.fields import name_of, number_of
+from awa_lib.policies import PolicyChanges, QueuePolicy
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Unpack
+
+    from awa_lib._sql import Op
+
+__all__ = ["get_queue_policy", "list_queue_policies", "set_queue_policy"]
+
+_MOST: Final = 2**31 - 1
+_COUNTS: Final = {
+    "max_running": 0, "max_running_per_key": 1, "poll_interval_ms": 1, "claim_batch": 1,
+}  # fmt: skip
+
+
+def set_queue_policy(queue: str, **changes: Unpack[PolicyChanges]) -> Op[QueuePolicy]:
+    """Change what is stored about a queue; return all of it.
+
+    A setting that is None is taken back, one that is left out stays.  Workers follow within
+    milliseconds of the commit where notifications arrive, else within ten seconds; running
+    attempts keep what they began with.  ``rate_limit`` is (jobs a second, burst) for each process,
+    burst 0 meaning a second's worth; ``deadline_seconds`` 0 means no deadline; retention is in
+    hours.  Limits of running jobs hold in the whole fleet; jobs that wait for a callback do not
+    count, and lowering a limit stops nothing that runs.
+    Locks the queue's row, which every claim of a limited queue waits for.
+    Raises ValidationError.
+    """
+    name = name_of("queue", queue)
+    if not changes:
+        raise ValidationError(
+            "nothing to change", hint=f"give one of {', '.join(PolicyChanges.__annotations__)}"
+        )
+    stored: dict[str, Any] = {}
+    for key, value in changes.items():
+        stored |= _stored(key, value)
+    rows = yield sql.policies("set_queue_policy", queue=name, changes=dumps(stored))
+    return rows.into(QueuePolicy)[0]
+
+
+def _stored(key: str, value: object) -> dict[str, Any]:
+    """Return the columns of one setting."""
+    if key not in PolicyChanges.__annotations__:
+        near = difflib.get_close_matches(key, PolicyChanges.__annotations__, n=1)
+        raise ValidationError(
+            f"unknown queue setting {key!r}",
+            hint=f"did you mean {near[0]!r}?"
+            if near
+            else f"valid: {', '.join(PolicyChanges.__annotations__)}",
+        )
+    if key == "rate_limit":
+        return _rate_limit(value)
+    if value is not None and key in _COUNTS:
+        return {key: number_of(key, value, _COUNTS[key], _MOST)}
+    return {key: value if value is None else _real(key, value)}
+
+
+def _rate_limit(value: object) -> dict[str, Any]:
+    if value is None:
+        return {"max_rate": None, "burst": None}
+    if not isinstance(value, tuple | list) or len(value) != 2:  # noqa: PLR2004 - a pair
+        raise ValidationError(f"rate_limit must be a (max_rate, burst) pair: {value!r}")
+    rate = _real("rate_limit max_rate", value[0])
+    if not rate:
+        raise ValidationError("rate_limit max_rate must be more than 0")
+    burst = number_of("rate_limit burst", value[1], 0, _MOST)
+    return {"max_rate": rate, "burst": burst or max(1, min(math.ceil(rate), _MOST))}
+
+
+def _real(field: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+        raise ValidationError(f"{field} must be a number of at least 0: {value!r}")
+    return float(value)
+
+
+def get_queue_policy(queue: str) -> Op[QueuePolicy]:
+    """Return what is stored about a queue; an empty policy when nothing is."""
+    found = yield from list_queue_policies([name_of("queue", queue)])
+    return found[0] if found else QueuePolicy(queue)
+
+
+def list_queue_policies(queues: Sequence[str] | None = None) -> Op[list[QueuePolicy]]:
+    """Return what is stored about these queues, or about all, sorted by name."""
+    rows = yield sql.policies(
+        "list_queue_policies", queues=None if queues is None else list(queues)
+    )
+    return rows.into(QueuePolicy)

@@ -1,0 +1,54 @@
+"""Follow what is stored about this process's queues."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from awa_lib.ops.policies import list_queue_policies
+from awa_lib.policies import QueuePolicy
+from awa_lib.runtime.service import Periodic
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from awa_lib.runtime.connections import Link
+    from awa_lib.runtime.dispatcher import Dispatcher
+
+__all__ = ["Policies"]
+
+_SECONDS: Final = 10.0
+
+
+class Policies:
+    """Reads the policies at start, when told of a change, and every 10 s."""
+
+    def __init__(
+        self, link: Link, dispatchers: Mapping[str, Dispatcher], on_change: Callable[[], None]
+    ) -> None:
+        self._link = link
+        self._dispatchers = dispatchers
+        self._on_change = on_change
+        self._loop = Periodic("policies", _SECONDS, self._read)
+
+    async def start(self) -> None:
+        """Read once, so that no job is claimed against a limit, then keep at it."""
+        await self._read()
+        await self._loop.start()
+
+    def poke(self) -> None:
+        """Read now."""
+        self._loop.poke()
+
+    async def stop(self) -> None:
+        """Stop reading."""
+        await self._loop.stop()
+
+    async def _read(self) -> None:
+        found = await self._link.run(list_queue_policies(list(self._dispatchers)))
+        stored = {policy.queue: policy for policy in found}
+        changed = [
+            dispatcher.follow(stored.get(name) or QueuePolicy(name))
+            for name, dispatcher in self._dispatchers.items()
+        ]
+        if any(changed):
+            self._on_change()

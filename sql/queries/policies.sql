@@ -1,0 +1,37 @@
+-- Settings of queues for the whole fleet.  The columns of a policy that nobody reads are those the
+-- claims keep for themselves.
+
+-- name: set_queue_policy
+-- Change some settings of a queue; those absent from the object stay.  Locks the queue's row.
+WITH changed AS (
+    INSERT INTO awa.queue_policies AS p (
+        queue, max_running, max_running_per_key, max_rate, burst, poll_interval_ms, claim_batch,
+        deadline_seconds, completed_retention_hours, failed_retention_hours)
+    SELECT :queue::text, c.max_running, c.max_running_per_key, c.max_rate, c.burst,
+           c.poll_interval_ms, c.claim_batch, c.deadline_seconds, c.completed_retention_hours,
+           c.failed_retention_hours
+    FROM jsonb_populate_record(NULL::awa.queue_policies, :changes::jsonb) AS c
+    ON CONFLICT (queue) DO UPDATE
+    SET (max_running, max_running_per_key, max_rate, burst, poll_interval_ms, claim_batch,
+         deadline_seconds, completed_retention_hours, failed_retention_hours, updated_at) = (
+        SELECT c.max_running, c.max_running_per_key, c.max_rate, c.burst, c.poll_interval_ms,
+               c.claim_batch, c.deadline_seconds, c.completed_retention_hours,
+               c.failed_retention_hours, now()
+        FROM jsonb_populate_record(p, :changes::jsonb) AS c)
+    RETURNING p.*
+), told AS (
+    SELECT pg_notify('awa_policy', queue) FROM changed
+)
+SELECT queue, dead_letters, max_running, max_running_per_key, max_rate, burst,
+       poll_interval_ms, claim_batch, deadline_seconds, completed_retention_hours,
+       failed_retention_hours, updated_at
+FROM changed CROSS JOIN told
+
+-- name: list_queue_policies
+-- Settings of some queues, or of all.  No lock; primary key.
+SELECT queue, dead_letters, max_running, max_running_per_key, max_rate, burst,
+       poll_interval_ms, claim_batch, deadline_seconds, completed_retention_hours,
+       failed_retention_hours, updated_at
+FROM awa.queue_policies
+WHERE :queues::text[] IS NULL OR queue = ANY (:queues::text[])
+ORDER BY queue
