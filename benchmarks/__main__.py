@@ -14,7 +14,7 @@ import sys
 import time
 
 from benchmarks.measures import HEADLINES, MEASURES, Sizes
-from benchmarks.peers import PEERS
+from benchmarks.peers import PEERS, VARIANTS
 from benchmarks.server import facts, fresh, private_server
 
 
@@ -28,9 +28,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--concurrency", type=int, help="instead of each peer's own")
     parser.add_argument("--profile", action="store_true", help="profile our worker")
     chosen = parser.parse_args()
-    unknown = set(chosen.peers.split(",")) - set(PEERS)
+    known = PEERS | VARIANTS
+    unknown = set(chosen.peers.split(",")) - set(known)
     if unknown:
-        parser.error(f"unknown peer {min(unknown)!r}; there are {', '.join(PEERS)}")
+        parser.error(f"unknown peer {min(unknown)!r}; there are {', '.join(known)}")
     return chosen
 
 
@@ -66,7 +67,7 @@ def main() -> None:
     chosen = arguments()
     if chosen.profile:
         os.environ["BENCH_PROFILE"] = "1"
-    peers = [PEERS[name] for name in chosen.peers.split(",")]
+    peers = [(PEERS | VARIANTS)[name] for name in chosen.peers.split(",")]
     for peer in peers:
         peer.install()
     sizes = Sizes(

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import venv
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -92,3 +92,13 @@ PEERS = {
         ),
     )
 }  # fmt: skip
+
+# This project with features on, to be named by --peers.
+_OURS = PEERS["awa"]
+VARIANTS = {
+    name: replace(_OURS, name=name, environment=environment)
+    for name, environment in {
+        "awa-max-running": {"BENCH_POLICY": '{"max_running": 1000}'},
+        "awa-per-key": {"BENCH_POLICY": '{"max_running_per_key": 20}', "BENCH_KEYS": "100"},
+    }.items()
+}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 from dataclasses import dataclass
 
 import roles
@@ -19,6 +21,9 @@ class Noop:
 class Driver:
     async def setup(self) -> None:
         await awa.migrate(roles.URL)
+        if policy := os.environ.get("BENCH_POLICY"):
+            async with awa.AsyncClient(roles.URL) as client:
+                await client.set_queue_policy("q", **json.loads(policy))
 
     async def open(self) -> None:
         self.client = awa.AsyncClient(roles.URL, max_connections=1)
@@ -27,7 +32,12 @@ class Driver:
         await self.client.insert(Noop(i, t), queue="q")
 
     async def insert_batch(self, numbers: range) -> None:
-        await self.client.insert_many_copy([Noop(i) for i in numbers], queue="q")
+        keys = int(os.environ.get("BENCH_KEYS", "0"))
+        if keys:
+            jobs = [awa.NewJob(Noop(i), concurrency_key=str(i % keys)) for i in numbers]
+        else:
+            jobs = [Noop(i) for i in numbers]
+        await self.client.insert_many_copy(jobs, queue="q")
 
     async def close(self) -> None:
         await self.client.close()

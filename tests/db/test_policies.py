@@ -201,6 +201,18 @@ async def test_a_flood_of_one_key_does_not_starve_the_others(client, put, claim)
     assert (claim(1), claim(1), claim(1)) == (others[3:], early, [])
 
 
+async def test_a_flood_of_one_key_does_not_starve_jobs_without_one(client, put, claim) -> None:
+    await client.set_queue_policy("q", max_running_per_key=1)
+    flood = [awa.NewJob({}, concurrency_key="flood")] * 12_000
+    await client.insert_many_copy(flood, kind="k", queue="q", priority=1)
+    free = keyed(put, *[None] * 3, priority=4)
+    key = keyed(put, "b", priority=4)
+    found = [job for _ in range(60) for job in claim(2)]
+
+    assert sorted(found[1:]) == sorted(free + key)
+    assert found[1:].index(key[0]) < 3  # the keys get their turn among those without
+
+
 async def test_keys_of_foreign_kinds_are_left(client, put, claim) -> None:
     await client.set_queue_policy("q", max_running_per_key=1)
     await client.insert_many([{}] * 99, kind="k", queue="q", concurrency_key="m")
