@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from awa_lib.new_jobs import NewJob
     from awa_lib.policies import QueuePolicy
     from awa_lib.reads.cron import CronJob
+    from awa_lib.reads.overviews import KindOverview, QueueOverview
     from awa_lib.reads.queues import QueueStat
     from awa_lib.results import (
         CallbackToken,
@@ -107,9 +108,11 @@ __all__ = [
     "Job",
     "JobNotFound",
     "JobState",
+    "KindOverview",
     "NewJob",
     "NotFound",
     "QueueHealth",
+    "QueueOverview",
     "QueuePolicy",
     "QueueStat",
     "Rescued",
@@ -156,6 +159,7 @@ _HOMES: Final = {
     "awa_lib.models": (
         "BulkOperation", "BulkPreview", "DlqEntry", "HealthCheck", "Job", "JobState",
         "QueueHealth",
+    "QueueOverview",
     "QueuePolicy",
     ),
     "awa_lib.results": (
@@ -164,6 +168,7 @@ _HOMES: Final = {
     "awa_lib.new_jobs": ("NewJob",),
     "awa_lib.policies": ("QueuePolicy",),
     "awa_lib.reads.cron": ("CronJob",),
+    "awa_lib.reads.overviews": ("KindOverview", "QueueOverview"),
     "awa_lib.reads.queues": ("QueueStat",),
     "awa_lib.events": (
         "Cancelled", "Completed", "Event", "Exhausted", "Failed", "Rescued", "Retried", "Started",

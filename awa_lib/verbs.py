@@ -9,6 +9,7 @@ from awa_lib.ops import bulk, callbacks, cron, dead_letters, inserts, jobs, poli
 from awa_lib.reads import bulk as read_bulk
 from awa_lib.reads import dead_letters as read_dead_letters
 from awa_lib.reads.cron import list_cron_jobs
+from awa_lib.reads.overviews import list_kinds, list_queues
 from awa_lib.reads.queues import queue_stats
 from awa_lib.signatures import verify_callback_request
 
@@ -36,6 +37,8 @@ class Verbs:
     resume_queue = verb(queues.resume_queue)
     drain_queue = verb(queues.drain_queue)
     queue_stats = verb(queue_stats)
+    list_queues = verb(list_queues)
+    list_kinds = verb(list_kinds)
     complete_external = verb(callbacks.complete_external)
     fail_external = verb(callbacks.fail_external)
     retry_external = verb(callbacks.retry_external)
@@ -89,6 +92,8 @@ class AsyncVerbs:
     resume_queue = averb(queues.resume_queue)
     drain_queue = averb(queues.drain_queue)
     queue_stats = averb(queue_stats)
+    list_queues = averb(list_queues)
+    list_kinds = averb(list_kinds)
     complete_external = averb(callbacks.complete_external)
     fail_external = averb(callbacks.fail_external)
     retry_external = averb(callbacks.retry_external)
