@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from awa_lib.testing._inline import inline
     from awa_lib.testing._published import AwaTestClient, get_database_url
     from awa_lib.testing._results import Drained, JobRow, NoJob, WorkResult
-    from awa_lib.testing._work import drain, travel, work_one
+    from awa_lib.testing._travel import travel
+    from awa_lib.testing._work import drain, work_one
 
 __all__ = [
     "AwaTestClient",
@@ -40,7 +41,8 @@ _HOMES: Final = {
     "_inline": ("inline",),
     "_published": ("AwaTestClient", "get_database_url"),
     "_results": ("Drained", "JobRow", "NoJob", "WorkResult"),
-    "_work": ("drain", "travel", "work_one"),
+    "_travel": ("travel",),
+    "_work": ("drain", "work_one"),
 }
 _HOME_OF: Final = {name: module for module, names in _HOMES.items() for name in names}
 

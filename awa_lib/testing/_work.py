@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from dataclasses import replace
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
 from awa_lib._sql import sql
 from awa_lib.errors import ValidationError
 from awa_lib.ops import claims
 from awa_lib.ops.jobs import get_job
-from awa_lib.ops.maintenance import promote
 from awa_lib.runtime.callbacks import Callbacks
 from awa_lib.runtime.completer import finish
 from awa_lib.runtime.executor import DROPPED, attempt_of, outcome_of
@@ -28,7 +26,7 @@ if TYPE_CHECKING:
     from awa_lib.runtime.context import Attempt
     from awa_lib.runtime.handlers import Handler
 
-__all__ = ["drain", "next_attempt", "run_claimed", "travel", "work_one"]
+__all__ = ["drain", "next_attempt", "run_claimed", "work_one"]
 
 R = TypeVar("R")
 
@@ -127,55 +125,6 @@ async def _drain(
         if errors and raise_errors:
             raise errors[0]
     return Drained(**counts)
-
-
-@overload
-def travel(
-    client: AsyncClient, seconds: float | None = None, *, to: datetime | None = None
-) -> Coroutine[Any, Any, int]: ...
-@overload
-def travel(client: Client, seconds: float | None = None, *, to: datetime | None = None) -> int: ...
-def travel(
-    client: AsyncClient | Client, seconds: float | None = None, *, to: datetime | None = None
-) -> Coroutine[Any, Any, int] | int:
-    """Let time pass for scheduled and retryable jobs; return how many became available.
-
-    Their run_at moves nearer by ``seconds``, or by what is left until ``to`` (with an offset), in
-    one statement; clocks, and jobs available already, stay.  Only for a database of the test's
-    own.  Raises ValidationError unless exactly one is given and it does not lead back.
-    """
-    return either(client, _travel(client, seconds, to))
-
-
-async def _travel(client: Door, seconds: float | None, to: datetime | None) -> int:
-    if (seconds is None) == (to is None):
-        raise ValidationError("give either seconds or to")
-    if seconds is not None and not (
-        isinstance(seconds, int | float)
-        and not isinstance(seconds, bool)
-        and 0 <= seconds <= _LONGEST_SECONDS
-    ):
-        raise ValidationError(
-            f"seconds must be a number from 0 to {_LONGEST_SECONDS:.0f}: {seconds!r}"
-        )
-    if to is not None and (not isinstance(to, datetime) or to.tzinfo is None):
-        raise ValidationError(f"to must be a datetime with an offset: {to!r}")
-    if to is not None and to < datetime.now(to.tzinfo):
-        raise ValidationError(f"to is in the past: {to.isoformat()}")
-    return await perform(client, _shift(seconds, to))
-
-
-# A hundred years, well inside what timestamptz can hold.
-_LONGEST_SECONDS: Final = 3.15e9
-
-
-def _shift(seconds: float | None, to: datetime | None) -> Op[int]:
-    yield sql.testing("shift_jobs", seconds=seconds, moment=to)
-    promoted = 0
-    for block in ("promote_scheduled", "promote_retryable"):
-        while count := (yield from promote(block)):
-            promoted += count
-    return promoted
 
 
 def chosen(handlers: Mapping[str, Handler], kind: str | None) -> Mapping[str, Handler]:

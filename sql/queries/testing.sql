@@ -41,9 +41,7 @@ ORDER BY id
 -- Bring the run of every waiting job nearer, as if that much time had passed.  Locks the whole
 -- cold table's rows.
 UPDATE awa.scheduled_jobs
-SET run_at = run_at - (
-    coalesce(:moment::timestamptz, now() + make_interval(secs => :seconds::float8)) - now()
-)
+SET run_at = run_at - make_interval(secs => :seconds::float8)
 
 -- name: delete_jobs
 -- Delete every job, whatever its state.

@@ -251,8 +251,41 @@ async def test_travel_makes_waiting_jobs_due(client, app, call) -> None:
     assert await call(testing.travel, 3500) == 0
     assert await call(testing.travel, 101) == 1
     assert (await call(testing.work_one, worker=app)).is_retryable()
-    assert await call(testing.travel, to=datetime.now(UTC) + timedelta(hours=2)) == 2
+    assert await call(testing.travel, to=datetime.now(UTC) + timedelta(hours=3)) == 2
     assert (await call(testing.drain, worker=app)) == testing.Drained(completed=1, retryable=1)
+
+
+async def test_travel_fires_schedules_on_the_way(client, app, call, look) -> None:
+    app.periodic("daily", "0 9 * * *", Mail, Mail("a"), timezone="Europe/Paris")
+    app.periodic("hourly", "0 * * * *", Mail, Mail("b"), queue="h")
+    count = (
+        "SELECT metadata ->> 'cron_name' AS n, count(*) AS jobs FROM awa.jobs GROUP BY 1 ORDER BY 1"
+    )
+    day = timedelta(days=1).total_seconds()
+
+    assert await call(testing.travel, day, worker=app) == 25
+    assert await call(testing.travel, day, worker=app) == 25
+    assert look(count) == [{"n": "daily", "jobs": 2}, {"n": "hourly", "jobs": 48}]
+    (fires,) = look(
+        "SELECT count(DISTINCT metadata ->> 'cron_fire_time') AS n FROM awa.jobs WHERE queue = 'h'"
+    )
+    assert fires == {"n": 48}
+
+
+async def test_paused_schedules_do_not_fire(client, app, call) -> None:
+    app.periodic("hourly", "0 * * * *", Mail, Mail("b"))
+    assert await call(testing.travel, 3600, worker=app) == 1
+    await client.pause_cron_job("hourly")
+
+    assert await call(testing.travel, 3600, worker=app) == 0
+
+
+async def test_a_travel_past_a_thousand_fires_is_refused(call, app, look) -> None:
+    app.periodic("often", "* * * * * *", Mail, Mail("b"))
+    with pytest.raises(awa.ValidationError, match="'often' would fire more than 1,000 times"):
+        await call(testing.travel, 1100, worker=app)
+
+    assert look("SELECT 1 AS n FROM awa.jobs UNION ALL SELECT 2 FROM awa.cron_jobs") == []
 
 
 @pytest.mark.parametrize(
