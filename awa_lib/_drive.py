@@ -12,11 +12,10 @@ import re
 import select
 from collections.abc import Callable, Coroutine
 from functools import update_wrapper
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, Protocol, TypeVar
 from weakref import WeakKeyDictionary
 
 import psycopg
-from psycopg import errors as pg
 from psycopg.pq import TransactionStatus
 from psycopg.rows import tuple_row
 
@@ -32,14 +31,22 @@ from awa_lib.errors import (
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager, AbstractContextManager
 
+    from psycopg.adapt import AdaptersMap
+
     from awa_lib._sql import Statement
 
-__all__ = ["abegin", "arun", "averb", "begin", "check_socket", "run", "translate", "turn", "verb"]
+__all__ = [
+    "abegin", "arun", "averb", "begin", "check_socket", "explain", "run", "translate", "turn",
+    "verb",
+]  # fmt: skip
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_UNIQUE = "idx_awa_jobs_unique"
+_UNIQUE: Final = "idx_awa_jobs_unique"
+_UNIQUE_VIOLATION: Final = "23505"
+# A table, a schema, a function that is not there.
+_UNDEFINED: Final = {"42P01", "3F000", "42883"}
 _HOLDER = re.compile(r"held by job (\d+)")
 
 # Tasks may share a connection.  psycopg lets one statement through at a time, but the statements
@@ -59,35 +66,47 @@ def turn(conn: psycopg.AsyncConnection[Any]) -> asyncio.Lock:
 def translate(error: psycopg.Error) -> AwaError:
     """Return the library's error for one of psycopg's."""
     diag = error.diag
-    message = (diag.message_primary or str(error)).strip().replace("\n", " ")
-    if isinstance(error, pg.UniqueViolation) and diag.constraint_name == _UNIQUE:
-        holder = _HOLDER.fullmatch(diag.message_detail or "")
+    return explain(
+        diag.message_primary or str(error),
+        error.sqlstate,
+        constraint=diag.constraint_name,
+        detail=diag.message_detail,
+        hint=diag.message_hint,
+        broken=isinstance(error, psycopg.OperationalError | psycopg.InterfaceError),
+    )
+
+
+def explain(
+    message: str,
+    sqlstate: str | None,
+    *,
+    constraint: str | None,
+    detail: str | None,
+    hint: str | None,
+    broken: bool,
+) -> AwaError:
+    """Return the library's error for what a server or a driver said.
+
+    ``broken`` tells that an error without a code, or with one of a lost connection, means that.
+    """
+    message = message.strip().replace("\n", " ")
+    if sqlstate == _UNIQUE_VIOLATION and constraint == _UNIQUE:
+        holder = _HOLDER.fullmatch(detail or "")
         return UniqueConflict(constraint=_UNIQUE, job_id=int(holder[1]) if holder else None)
-    if isinstance(error, pg.UndefinedTable | pg.InvalidSchemaName | pg.UndefinedFunction) and (
-        "awa" in message
-    ):
+    if sqlstate in _UNDEFINED and "awa" in message:
         return SchemaNotMigrated(
             "the awa schema is missing or not up to date in this database",
             why=message,
             hint="apply the migrations: awa migrate",
         )
-    lost = isinstance(error, psycopg.OperationalError | psycopg.InterfaceError) and (
-        error.sqlstate is None or error.sqlstate[:2] in {"08", "53"} or error.sqlstate[:3] == "57P"
-    )
-    if lost:
+    if broken and (sqlstate is None or sqlstate[:2] in {"08", "53"} or sqlstate[:3] == "57P"):
         return Unavailable(
             f"the database is not available: {message}",
-            sqlstate=error.sqlstate,
+            sqlstate=sqlstate,
             why="the server is down, restarting, unreachable or out of connection slots",
             hint="check the server and the database URL, then try again",
         )
-    return DatabaseError(
-        message,
-        sqlstate=error.sqlstate,
-        constraint=diag.constraint_name,
-        why=diag.message_detail,
-        hint=diag.message_hint,
-    )
+    return DatabaseError(message, sqlstate=sqlstate, constraint=constraint, why=detail, hint=hint)
 
 
 def check_socket(conn: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> None:
@@ -182,7 +201,7 @@ def _execute(
     if statement is ROLLBACK:
         open_blocks.pop().__exit__(psycopg.Rollback, psycopg.Rollback(), None)
         return Rows()
-    with psycopg.RawCursor(conn, row_factory=tuple_row) as cursor:
+    with _Cursor(conn, row_factory=tuple_row) as cursor:
         if statement.data is not None:
             with cursor.copy(statement.query.text) as copy:
                 for block_of_text in statement.data:
@@ -239,7 +258,7 @@ async def _aexecute(
     if statement is ROLLBACK:
         await open_blocks.pop().__aexit__(psycopg.Rollback, psycopg.Rollback(), None)
         return Rows()
-    async with psycopg.AsyncRawCursor(conn, row_factory=tuple_row) as cursor:
+    async with _AsyncCursor(conn, row_factory=tuple_row) as cursor:
         if statement.data is not None:
             async with cursor.copy(statement.query.text) as copy:
                 for block_of_text in statement.data:
@@ -256,6 +275,20 @@ def _rows(cursor: psycopg.RawCursor[Any]) -> Rows:
     if cursor.description is None:
         return Rows()
     return Rows(cursor.fetchall(), tuple(column.name for column in cursor.description))
+
+
+class _Cursor(psycopg.RawCursor[Any]):
+    """Reads rows as psycopg does by itself, whatever types the caller's connection has."""
+
+    @property
+    def adapters(self) -> AdaptersMap:
+        return psycopg.adapters
+
+
+class _AsyncCursor(psycopg.AsyncRawCursor[Any]):
+    @property
+    def adapters(self) -> AdaptersMap:
+        return psycopg.adapters
 
 
 class _Runs(Protocol):

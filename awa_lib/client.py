@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
+from awa_lib._borrow import AsyncBorrowed, Borrowed, borrow, borrow_async
 from awa_lib._drive import arun, run
 from awa_lib._pool import AsyncPool, Pool
 from awa_lib.batcher import Batcher
@@ -29,11 +30,22 @@ if TYPE_CHECKING:
 
 __all__ = ["AsyncClient", "Client"]
 
+C = TypeVar("C")
 R = TypeVar("R")
 
 _BOUND: Final = "bound:"
 # Pools of a parent process; letting go of one would make it wait for threads that are not here.
 _INHERITED: Final[list[Pool]] = []
+
+
+def _own(bound: Borrowed | AsyncBorrowed, kind: type[C]) -> C:
+    """Return the caller's connection where it is psycopg's own."""
+    if not isinstance(bound.conn, kind):
+        raise AwaError(
+            f"this does not work on {type(bound.conn).__qualname__}",
+            hint="begin and end transactions there, and use the verbs of client.using(conn) inside",
+        )
+    return bound.conn
 
 
 class _Target:
@@ -97,30 +109,30 @@ class Client(_Target, Verbs):
     def __init__(self, database_url: str, max_connections: int = 10) -> None:
         super().__init__(database_url, max_connections)
         self._pool: Pool | None = None
-        self._bound: psycopg.Connection[Any] | None = None
+        self._bound: Borrowed | None = None
 
     @classmethod
-    def on(cls, conn: psycopg.Connection[Any]) -> Self:
+    def on(cls, conn: Any) -> Self:
         """Return a client bound to an open connection, which stays the caller's.
 
-        The verbs run inside the connection's open transaction, if there is one; nothing is
-        committed or closed here.
+        A psycopg Connection, a SQLAlchemy Connection or Session, or Django's connection.  The
+        verbs run inside its open transaction, if there is one; nothing is committed or closed
+        here.  Raises TypeError for anything else.
         """
-        if not isinstance(conn, psycopg.Connection):
-            raise TypeError(f"Client needs a psycopg.Connection, got {type(conn).__qualname__}")
+        bound = borrow(conn)
         client = cls.__new__(cls)
         _Target.__init__(client, _BOUND, 1)
         client._pool = None  # noqa: SLF001 - see below
-        client._bound = conn  # noqa: SLF001 - an instance of this very class
+        client._bound = bound  # noqa: SLF001 - an instance of this very class
         return client
 
-    def using(self, conn: psycopg.Connection[Any]) -> Self:
+    def using(self, conn: Any) -> Self:
         """Return the same verbs on the caller's connection, in its transaction.  See ``on``."""
         return type(self).on(conn)
 
     def _run(self, op: Op[R], /) -> R:
         if self._bound is not None:
-            return run(self._bound, op)
+            return self._bound.run(op)
         with self._open().lease() as conn:
             return run(conn, op)
 
@@ -142,7 +154,8 @@ class Client(_Target, Verbs):
 
         Commits at the end of the block, rolls back on an exception.
         """
-        return Transaction(self._open, self._bound)
+        bound = None if self._bound is None else _own(self._bound, psycopg.Connection)
+        return Transaction(self._open, bound)
 
     def close(self) -> None:
         """Close every connection, and let go of an embedded server.  Idempotent."""
@@ -169,7 +182,7 @@ class Client(_Target, Verbs):
         from awa_lib import _migrate
 
         if self._bound is not None:
-            _migrate.apply(self._bound)
+            _migrate.apply(_own(self._bound, psycopg.Connection))
             return
         with self._open().lease() as conn:
             _migrate.apply(conn)
@@ -190,29 +203,30 @@ class AsyncClient(_Target, AsyncVerbs, Worker):
         _Target.__init__(self, database_url, max_connections)
         Worker.__init__(self)
         self._pool: AsyncPool | None = None
-        self._bound: psycopg.AsyncConnection[Any] | None = None
+        self._bound: AsyncBorrowed | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._opening: asyncio.Lock | None = None
         self._batcher: Batcher | None = None
 
     @classmethod
-    def on(cls, conn: psycopg.AsyncConnection[Any]) -> Self:
-        """Return a client bound to an open connection.  See ``Client.on``."""
-        if not isinstance(conn, psycopg.AsyncConnection):
-            raise TypeError(
-                f"AsyncClient needs a psycopg.AsyncConnection, got {type(conn).__qualname__}"
-            )
+    def on(cls, conn: Any) -> Self:
+        """Return a client bound to an open connection.  See ``Client.on``.
+
+        A psycopg AsyncConnection, an asyncpg Connection, what an asyncpg pool lends, or a
+        SQLAlchemy AsyncConnection or AsyncSession.
+        """
+        bound = borrow_async(conn)
         client = cls(_BOUND, 1)
-        client._bound = conn
+        client._bound = bound
         return client
 
-    def using(self, conn: psycopg.AsyncConnection[Any]) -> Self:
+    def using(self, conn: Any) -> Self:
         """Return the same verbs on the caller's connection, in its transaction.  See ``on``."""
         return type(self).on(conn)
 
     async def _run(self, op: Op[R], /) -> R:
         if self._bound is not None:
-            return await arun(self._bound, op)
+            return await self._bound.run(op)
         pool = await self._open()
         async with pool.lease() as conn:
             return await arun(conn, op)
@@ -253,7 +267,8 @@ class AsyncClient(_Target, AsyncVerbs, Worker):
         ``async with await client.transaction() as tx`` works too.  Commits at the end of the
         block, rolls back on an exception.
         """
-        return AsyncTransaction(self._open, self._bound)
+        bound = None if self._bound is None else _own(self._bound, psycopg.AsyncConnection)
+        return AsyncTransaction(self._open, bound)
 
     async def close(self) -> None:
         """Close every connection, and let go of an embedded server.  Idempotent.

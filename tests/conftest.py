@@ -21,5 +21,6 @@ pytest_plugins = [
     "fix_interop",
     "fix_clients",
     "fix_cli",
+    "fix_bridge",
     "fix_worker",
 ]

@@ -238,12 +238,12 @@ async def test_using_needs_no_server_of_the_clients_own(flavour, database_url) -
 async def test_wrong_flavour_is_named(database_url) -> None:
     with (
         psycopg.connect(database_url) as conn,
-        pytest.raises(TypeError, match=r"AsyncClient needs a psycopg.AsyncConnection, got Conn"),
+        pytest.raises(TypeError, match=r"psycopg.Connection is blocking: use awa_lib.Client"),
     ):
-        awa.AsyncClient("embedded:").using(conn)  # type: ignore[arg-type]
+        awa.AsyncClient("embedded:").using(conn)
     async with await psycopg.AsyncConnection.connect(database_url) as aconn:
-        with pytest.raises(TypeError, match=r"Client needs a psycopg.Connection, got Async"):
-            awa.Client("embedded:").using(aconn)  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match=r"psycopg\.AsyncConnection is async: use"):
+            awa.Client("embedded:").using(aconn)
 
 
 async def test_tasks_that_share_a_connection_take_turns(database_url, look) -> None:

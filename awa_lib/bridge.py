@@ -1,0 +1,92 @@
+"""Insert a job inside the transaction of any connection: the doors of awa 0.5's ``awa.bridge``.
+
+``client.using(conn)`` takes the same connections and has every verb.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from awa_lib._borrow import borrow, borrow_async
+from awa_lib.ops.inserts import insert
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from awa_lib._sql import Op
+    from awa_lib.models import Job
+
+__all__ = ["insert_job", "insert_job_sync"]
+
+
+async def insert_job(
+    conn: Any,
+    args: Any,
+    *,
+    kind: str | None = None,
+    queue: str = "default",
+    priority: int = 2,
+    max_attempts: int = 25,
+    tags: Sequence[str] | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    run_at: datetime | str | None = None,
+    unique_opts: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Insert a job on an async connection and return its row.
+
+    ``conn`` is a psycopg AsyncConnection, an asyncpg Connection, or a SQLAlchemy AsyncConnection
+    or AsyncSession.  A dict of args needs ``kind=``, or a ``kind`` key, which stays in the args.
+    Never commits.  The row has id, kind, queue, args, state (text), priority, attempt,
+    max_attempts, run_at and created_at (datetime), metadata and tags.
+    Raises TypeError for another connection, or without a kind; else as ``insert``.
+    """
+    borrowed = borrow_async(conn)
+    op = _insert(
+        args, kind, queue=queue, priority=priority, max_attempts=max_attempts, tags=tags,
+        metadata=metadata, run_at=run_at, unique_opts=unique_opts,
+    )  # fmt: skip
+    return _row(await borrowed.run(op))
+
+
+def insert_job_sync(
+    conn: Any,
+    args: Any,
+    *,
+    kind: str | None = None,
+    queue: str = "default",
+    priority: int = 2,
+    max_attempts: int = 25,
+    tags: Sequence[str] | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    run_at: datetime | str | None = None,
+    unique_opts: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Insert a job on a blocking connection and return its row.  See ``insert_job``.
+
+    ``conn`` is a psycopg Connection, a SQLAlchemy Connection or Session, or Django's connection.
+    """
+    borrowed = borrow(conn)
+    op = _insert(
+        args, kind, queue=queue, priority=priority, max_attempts=max_attempts, tags=tags,
+        metadata=metadata, run_at=run_at, unique_opts=unique_opts,
+    )  # fmt: skip
+    return _row(borrowed.run(op))
+
+
+def _insert(args: Any, kind: str | None, **options: Any) -> Op[Job]:
+    if kind is None and isinstance(args, dict):
+        kind = args.get("kind")
+        if not isinstance(kind, str):
+            raise TypeError("dict args need kind=..., or a 'kind' key in the dict")
+    return insert(args, kind=kind, **options)
+
+
+def _row(job: Job) -> dict[str, Any]:
+    return {
+        "id": job.id, "kind": job.kind, "queue": job.queue, "args": job.args,
+        "state": str(job.state), "priority": job.priority, "attempt": job.attempt,
+        "max_attempts": job.max_attempts, "run_at": datetime.fromisoformat(job.run_at),
+        "created_at": datetime.fromisoformat(job.created_at),
+        "metadata": job.metadata, "tags": job.tags,
+    }  # fmt: skip
