@@ -297,10 +297,11 @@ class Runtime:
         self._policies.poke()
 
     def _cancelled(self, job_id: int, lease: int) -> None:
-        attempt = self._executor.attempts.get(job_id)
-        if attempt is not None and attempt.lease == lease:
-            self._take_away(attempt, "cancelled")
-            self._events.cancelled(attempt)
+        self._executor.cancelled(job_id, lease, self._cancel)
+
+    def _cancel(self, attempt: Attempt) -> None:
+        self._take_away(attempt, "cancelled")
+        self._events.cancelled(attempt)
 
     def _lost(self, job_ids: list[int]) -> None:
         for job_id in job_ids:

@@ -31,6 +31,8 @@ logger = logging.getLogger(__name__)
 # How often running attempts are compared with their deadlines: one sweep costs less than a timer
 # for each attempt (4.5 µs each).
 _SWEEP_SECONDS: Final = 0.25
+# Cancels kept for attempts that are being claimed; every process hears those of the whole fleet.
+_MOST_EARLY: Final = 128
 
 
 class Executor:
@@ -52,6 +54,7 @@ class Executor:
         self._loop = asyncio.get_running_loop()
         self._sweep: asyncio.TimerHandle | None = None
         self._timed: set[Attempt] = set()
+        self._early: dict[tuple[int, int], Callable[[Attempt], None]] = {}
         self._running = 0
         self._drained = asyncio.Event()
         self._drained.set()
@@ -83,9 +86,25 @@ class Executor:
                 self._timed.add(attempt)
             self._events.started(attempt)
             attempt.task = loop.create_task(self._run(attempt, slots, on_free))
+            if self._early and (tell := self._early.pop((attempt.job.id, attempt.lease), None)):
+                # After the first step of the task: one cancelled before never runs to its end.
+                loop.call_soon(tell, attempt)
         self._drained.clear()
         if deadline is not None:
             self._watch_deadlines()
+
+    def cancelled(self, job_id: int, lease: int, tell: Callable[[Attempt], None]) -> None:
+        """Tell of an attempt that an operator cancelled.
+
+        The notification can arrive before the rows of the claim: it is kept for the start.
+        """
+        attempt = self.attempts.get(job_id)
+        if attempt is not None and attempt.lease == lease:
+            tell(attempt)
+        elif attempt is None or attempt.lease < lease:
+            self._early[job_id, lease] = tell
+            while len(self._early) > _MOST_EARLY:
+                del self._early[next(iter(self._early))]
 
     def set_deadline(self, attempt: Attempt, seconds: float | None) -> None:
         """Start the deadline of a running attempt anew."""

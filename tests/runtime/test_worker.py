@@ -243,6 +243,28 @@ async def test_admin_cancel_reaches_the_running_handler(
     assert row["errors"] == []
 
 
+async def test_a_cancel_that_overtakes_its_claim_is_kept(
+    aclient: awa.AsyncClient, rows: Rows
+) -> None:
+    """A cancel between the claim's commit and its rows' arrival comes as this one does."""
+    ended: list[str] = []
+
+    @aclient.task(Noop)
+    async def handler(job: awa.Job) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append("cancelled" if job.is_cancelled() else "not told")
+
+    async with working(aclient):
+        job_id = rows.one("SELECT nextval('awa.jobs_id_seq') + 1 AS id")["id"]
+        told = f'{{"job_id": {job_id}, "run_lease": 1}}'
+        rows.all("SELECT pg_notify('awa:cancel', %s)", told)
+        job = await aclient.insert(Noop())
+        assert job.id == job_id
+        await aeventually(lambda: ended == ["cancelled"])
+
+
 async def test_cancel_by_sql_is_noticed_by_the_heartbeat(
     aclient: awa.AsyncClient, rows: Rows
 ) -> None:
