@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from awa_lib.errors import ValidationError
 
-__all__ = ["derive_kind", "kind_of"]
+__all__ = ["derive_kind", "kind_of", "kind_of_type"]
 
 _LONGEST: Final = 200
 
@@ -42,3 +42,16 @@ def kind_of(args: Any, kind: str | None = None) -> str:
     if not isinstance(kind, str) or not kind or len(kind) > _LONGEST or "\x00" in kind:
         raise ValidationError(f"kind must be 1 to {_LONGEST} characters of text, got {kind!r}")
     return kind
+
+
+def kind_of_type(args_type: Any, kind: str | None = None) -> str:
+    """Return the kind given, or the one of an args type.
+
+    Raises ValidationError, or TypeError for a name in the place of the type.
+    """
+    if isinstance(args_type, str):
+        raise TypeError(
+            f"the first argument is the type of the args, got {args_type!r};"
+            f" for dict args give dict, kind={args_type!r}"
+        )
+    return kind_of(args_type, kind)

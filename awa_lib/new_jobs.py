@@ -13,6 +13,7 @@ from awa_lib.errors import ValidationError
 from awa_lib.fields import LONGEST_NAME, moment_of, name_of, number_of, storable, text_of
 from awa_lib.kinds import kind_of
 from awa_lib.models import Job, JobState
+from awa_lib.telemetry import TRACEPARENT, traceparent
 from awa_lib.unique import UniqueOptions, states_bits, unique_key
 
 if TYPE_CHECKING:
@@ -253,14 +254,20 @@ def check(
     run_at: datetime | str | None,
     unique_opts: Mapping[str, Any] | None,
     concurrency_key: str | None,
+    *,
+    traced: bool = True,
 ) -> NewJobs:
-    """Check and encode jobs.  Raises as ``ops.inserts.insert``."""
+    """Check and encode jobs; ``traced`` ones remember the current span.
+
+    Raises as ``ops.inserts.insert``.
+    """
+    extra = {CONCURRENCY_KEY: concurrency_key, TRACEPARENT: traceparent() if traced else None}
     options = Options(
         queue=text_of("queue", queue, LONGEST_NAME),
         priority=number_of("priority", priority, *_PRIORITIES),
         max_attempts=number_of("max_attempts", max_attempts, *_ATTEMPTS),
         tags=_tags(tags),
-        metadata=_metadata(metadata, concurrency_key),
+        metadata=_metadata(metadata, extra),
         run_at=None if run_at is None else moment_of(run_at),
         unique=None if unique_opts is None else UniqueOptions.parse(unique_opts),
     )
@@ -272,7 +279,7 @@ def check(
         args, owner = item, type(item)
         if owner is NewJob:
             args = item.args
-            own[len(texts)] = _own(item, options, metadata, concurrency_key)
+            own[len(texts)] = _own(item, options, metadata, extra)
             kinds.append(text_of("kind", kind_of(args, item.kind or kind), LONGEST_NAME))
         else:
             if owner not in known:
@@ -293,7 +300,7 @@ def _own(
     job: NewJob,
     shared: Options,
     metadata: Mapping[str, Any] | None,
-    concurrency_key: str | None,
+    extra: Mapping[str, str | None],
 ) -> Options:
     """Return the options of one job: its own where given, else the shared ones."""
     return Options(
@@ -309,20 +316,22 @@ def _own(
         if job.metadata is None and job.concurrency_key is None
         else _metadata(
             metadata if job.metadata is None else job.metadata,
-            concurrency_key if job.concurrency_key is None else job.concurrency_key,
+            extra
+            if job.concurrency_key is None
+            else {**extra, CONCURRENCY_KEY: job.concurrency_key},
         ),
         run_at=shared.run_at if job.run_at is None else moment_of(job.run_at),
         unique=shared.unique if job.unique_opts is None else UniqueOptions.parse(job.unique_opts),
     )
 
 
-def _metadata(metadata: Mapping[str, Any] | None, concurrency_key: str | None) -> str:
-    # Kept in the metadata, so that the published layout holds and every writer can set it.
+def _metadata(metadata: Mapping[str, Any] | None, extra: Mapping[str, str | None]) -> str:
+    # Ours goes there too, so that the published layout holds and every writer can set it.
     text = "{}" if metadata is None else encode_object(metadata, name="metadata")
-    if concurrency_key is None:
-        return text
-    key = name_of("concurrency_key", concurrency_key)
-    return dumps({**loads(text), CONCURRENCY_KEY: key})
+    ours = {key: value for key, value in extra.items() if value is not None}
+    if CONCURRENCY_KEY in ours:
+        name_of("concurrency_key", ours[CONCURRENCY_KEY])
+    return dumps({**loads(text), **ours}) if ours else text
 
 
 def _key(options: Options, kind: str, text: str) -> bytes | None:

@@ -100,5 +100,7 @@ VARIANTS = {
     for name, environment in {
         "awa-max-running": {"BENCH_POLICY": '{"max_running": 1000}'},
         "awa-per-key": {"BENCH_POLICY": '{"max_running_per_key": 20}', "BENCH_KEYS": "100"},
+        "awa-metrics": {"BENCH_OTEL": "metrics"},
+        "awa-traces": {"BENCH_OTEL": "metrics,traces"},
     }.items()
 }

@@ -96,7 +96,9 @@ class Schedule:
                 f"jitter_seconds must be a number from 0 to {_LONGEST_JITTER:g}, "
                 f"got {jitter_seconds!r}"
             )
-        job = check([args], kind, queue, priority, max_attempts, tags, metadata, None, None, None)
+        job = check([args], kind, queue, priority, max_attempts, tags, metadata, None, None, None,
+            traced=False,
+        )  # fmt: skip
         return cls(
             name, cron_expr, timezone, job.kinds[0], job.options.queue, job.args[0],
             job.options.priority, job.options.max_attempts, job.options.tags,

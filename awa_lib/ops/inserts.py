@@ -8,7 +8,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from awa_lib import pgtext
+from awa_lib import pgtext, telemetry
 from awa_lib._json import loads
 from awa_lib._sql import atomic, sql
 from awa_lib.args import encode
@@ -258,6 +258,7 @@ def _chunk(new: NewJobs) -> Op[list[Job]]:
     if not rows:
         # Another storage engine takes the writes: only its own door knows where they go.
         rows = yield sql.jobs("insert_jobs_compat", **new.params())
+    telemetry.inserted(new)
     return new.jobs(*rows[0])
 
 
@@ -280,6 +281,7 @@ def _copy_rows(new: NewJobs) -> Op[list[Job]]:
     yield sql.jobs.copy(
         "copy_scheduled" if run_at > now else "copy_available", new.copy_text(ids, run_at)
     )
+    telemetry.inserted(new)
     return new.jobs(ids, now)
 
 
@@ -333,7 +335,9 @@ def _insert_free(part: NewJobs, places: Sequence[int], jobs: dict[int, Job]) -> 
                 hint="insert without on_conflict and handle UniqueConflict",
             )
         won = [row[0] for row in rows if row[1] is not None]
-        made = chunk.pick(won).jobs([row[1] for row in rows if row[1] is not None], rows[0][2])
+        free = chunk.pick(won)
+        telemetry.inserted(free)
+        made = free.jobs([row[1] for row in rows if row[1] is not None], rows[0][2])
         jobs.update({places[start + place]: job for place, job in zip(won, made, strict=True)})
         taken += [places[start + row[0]] for row in rows if row[1] is None]
     return taken

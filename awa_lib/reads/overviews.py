@@ -15,7 +15,14 @@ if TYPE_CHECKING:
 
     from awa_lib._sql import Op, Rows
 
-__all__ = ["KindOverview", "QueueOverview", "list_kinds", "list_queues"]
+__all__ = [
+    "DeclaredKind",
+    "KindOverview",
+    "QueueOverview",
+    "declared_kinds",
+    "list_kinds",
+    "list_queues",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +63,20 @@ class QueueOverview(_Declared):
 
 
 @dataclass(frozen=True, slots=True)
-class KindOverview(_Declared):
+class DeclaredKind(_Declared):
+    """One kind that a worker has declared."""
+
+    kind: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class KindOverview(DeclaredKind):
     """One kind: its descriptor and its jobs.
 
     ``job_count`` holds jobs of every state and comes from the counters that the leader keeps;
     all others are exact.  ``queue_count`` leaves out queues whose jobs ended over an hour ago.
     """
 
-    kind: str = ""
     job_count: int = 0
     queue_count: int = 0
     scheduled: int = 0
@@ -95,6 +108,12 @@ def list_kinds() -> Op[list[KindOverview]]:
         KindOverview(**{"kind": name, **declared.get(name, {}), **counts.get(name, {})})
         for name in sorted(counts.keys() | declared.keys())
     ]
+
+
+def declared_kinds() -> Op[list[DeclaredKind]]:
+    """Return the kinds that workers have declared, sorted by name."""
+    found = _by_name((yield sql.read_descriptors("kind_declarations")))
+    return [DeclaredKind(**found[name], kind=name) for name in sorted(found)]
 
 
 def _by_name(rows: Rows) -> dict[str, dict[str, Any]]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from awa_lib import telemetry
 from awa_lib._sql import atomic
 from awa_lib.errors import AwaError, DatabaseError, Unavailable, UniqueConflict
 from awa_lib.new_jobs import NewJobs
@@ -113,6 +115,7 @@ class Completer:
         ended, self._ended = self._ended[:_BATCH], self._ended[_BATCH:]
         self._writing = len(completed) + len(ended)
         lost: set[int] = set()
+        began = time.perf_counter()
         if completed:
             completed.sort(key=_by_id)
             lost |= await self._write(
@@ -123,9 +126,14 @@ class Completer:
             lost |= await self._write(
                 claims.finish_attempts, ended, lambda member: finish(*member), _first
             )
-        ends = [(attempt, None) for attempt in completed] + ended
-        self._events.ended(end for end in ends if end[0].job.id not in lost)
+        ends: list[tuple[Attempt, Outcome | None]] = [(attempt, None) for attempt in completed]
+        ends += ended
+        written = [end for end in ends if end[0].job.id not in lost] if lost else ends
+        telemetry.ended(written, time.perf_counter() - began)
+        self._events.ended(written)
         for attempt, _ in ends:
+            if attempt.job.id in lost:
+                telemetry.dropped(attempt.job.queue)
             self._on_done(attempt)
         self._writing = 0
 

@@ -56,6 +56,7 @@ class Attempt:
         "journal",
         "lease",
         "progress",
+        "ran",
         "stop_reason",
         "task",
         "waiting",
@@ -79,6 +80,8 @@ class Attempt:
         # What its end enqueues in the same transaction.
         self.after: NewJobs | None = None
         self.began = time.perf_counter()
+        # Seconds from the claim to the handler's return.
+        self.ran = 0.0
         self._desk = desk
 
     @property

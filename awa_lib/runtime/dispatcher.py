@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from awa_lib import telemetry
 from awa_lib.errors import AwaError, Unavailable
 from awa_lib.ops import claims
 from awa_lib.policies import QueuePolicy
@@ -133,6 +135,7 @@ class Dispatcher:
             wanted = await self._room()
             if not wanted:
                 continue
+            asked = time.perf_counter()
             rows = await self._link.run(
                 claims.claim(
                     self.queue.name,
@@ -142,6 +145,7 @@ class Dispatcher:
                     limited=self.policy.limited,
                 )
             )
+            telemetry.claimed(self.queue.name, rows, time.perf_counter() - asked)
             if rows:
                 self.slots.take(len(rows))
                 if self._bucket:

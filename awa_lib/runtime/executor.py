@@ -8,6 +8,7 @@ import logging
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final
 
+from awa_lib import logs, telemetry
 from awa_lib._json import loads
 from awa_lib.errors import AwaError
 from awa_lib.models import Job
@@ -16,6 +17,8 @@ from awa_lib.runtime.outcomes import Outcome, of_error, of_failure, of_result
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+
+    from opentelemetry.trace import Tracer
 
     from awa_lib.config import QueueOptions
     from awa_lib.runtime.completer import Completer
@@ -55,6 +58,8 @@ class Executor:
         self._sweep: asyncio.TimerHandle | None = None
         self._timed: set[Attempt] = set()
         self._early: dict[tuple[int, int], Callable[[Attempt], None]] = {}
+        self._tracer: Tracer | None = None
+        self._measuring = False
         self._running = 0
         self._drained = asyncio.Event()
         self._drained.set()
@@ -74,6 +79,7 @@ class Executor:
     ) -> None:
         """Start an attempt for each claimed row, in order."""
         loop = self._loop
+        self._tracer, self._measuring = telemetry.tracer(), telemetry.measuring()
         seconds = queue.deadline_seconds
         deadline = None if seconds is None else loop.time() + seconds
         for row in rows:
@@ -118,15 +124,19 @@ class Executor:
             self._sweep = self._loop.call_later(_SWEEP_SECONDS, self._check_deadlines)
 
     async def _run(self, attempt: Attempt, slots: Slots, on_free: Callable[[], None]) -> None:
-        outcome = await outcome_of(attempt, self._threads)
-        try:
-            attempt.after = self._events.follow_up(attempt, outcome)
-        except Exception as error:  # noqa: BLE001 - the caller's function may raise anything
-            outcome = of_error(attempt, error)
+        # The context is the task's own, so nothing need be set back.
+        logs.running.set(attempt.job)
+        if self._tracer is None:
+            outcome = self._follow(attempt, await outcome_of(attempt, self._threads))
+        else:
+            outcome = await telemetry.traced(self._tracer, attempt.job, self._outcome(attempt))
+        if self._measuring:
+            attempt.ran = attempt.seconds
         self._timed.discard(attempt)
         if outcome is None:
             self._completer.complete(attempt)
         elif outcome.target == DROPPED:
+            telemetry.dropped(attempt.job.queue)
             self.forget(attempt)
         else:
             self._completer.end(attempt, outcome)
@@ -135,6 +145,17 @@ class Executor:
             self._drained.set()
         slots.release()
         on_free()
+
+    async def _outcome(self, attempt: Attempt) -> Outcome | None:
+        return self._follow(attempt, await outcome_of(attempt, self._threads))
+
+    def _follow(self, attempt: Attempt, outcome: Outcome | None) -> Outcome | None:
+        """Note what follows from an end; return the end, another one when that fails."""
+        try:
+            attempt.after = self._events.follow_up(attempt, outcome)
+        except Exception as error:  # noqa: BLE001 - the caller's function may raise anything
+            outcome = of_error(attempt, error)
+        return outcome
 
     def _check_deadlines(self) -> None:
         """Stop attempts past their deadline; the leader's rescue covers dead processes."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from awa_lib.decode import decoder
-from awa_lib.kinds import kind_of
+from awa_lib.kinds import kind_of_type
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,10 +50,10 @@ class Handlers(dict[str, Handler]):
         queue: str,
         policy: RetryPolicy | None = None,
     ) -> None:
-        """Register a handler.  Raises ValidationError for a bad kind, TypeError for no callable."""
+        """Register a handler.  Raises ValidationError for a bad kind, TypeError otherwise."""
         if not callable(call):
             raise TypeError(f"a handler must be callable, got {call!r}")
-        name = kind_of(args_type, kind)
+        name = kind_of_type(args_type, kind)
         decode = decoder(args_type)
         self[name] = Handler(name, queue, call, is_async_callable(call), decode, policy)
 

@@ -10,6 +10,7 @@ import time
 import traceback
 from typing import TYPE_CHECKING, Any, Final
 
+from awa_lib import telemetry
 from awa_lib._drive import run
 from awa_lib.errors import AwaError, Unavailable
 from awa_lib.ops import claims
@@ -113,6 +114,7 @@ class Heartbeat:
             self._close()
             return False
         self._outage.back("heartbeat")
+        telemetry.heartbeat()
         if lost:
             self._tell(self._on_lost, lost)
         return True

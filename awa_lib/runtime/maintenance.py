@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Final
 
+from awa_lib import telemetry
 from awa_lib.config import Retention
 from awa_lib.ops import bulk, dead_letters, policies, queues
 from awa_lib.ops import maintenance as ops
+from awa_lib.reads.overviews import declared_kinds, list_queues
 from awa_lib.runtime.scheduler import Scheduler
 from awa_lib.runtime.service import Periodic
 
@@ -29,6 +32,7 @@ _REFRESH_SECONDS: Final = 60.0
 _HOUR: Final = 3600.0
 _DEAD_LETTER_SECONDS: Final = 2.0
 _BULK_SECONDS: Final = 1.0
+_TELEMETRY_SECONDS: Final = 30.0
 _DAY: Final = 86_400.0
 
 
@@ -61,6 +65,7 @@ class Maintenance:
             Periodic("dead letters", _DEAD_LETTER_SECONDS, self._move_failed),
             Periodic("bulk operations", _BULK_SECONDS, self._advance_bulk),
             Periodic("counters", _COUNT_SECONDS, self._count),
+            Periodic("telemetry", _TELEMETRY_SECONDS, self._describe),
             Periodic("counter refresh", _REFRESH_SECONDS, self._refresh),
         ]
 
@@ -78,20 +83,25 @@ class Maintenance:
         blocks: tuple[Block, ...] = ("promote_scheduled", "promote_retryable")
         for block in blocks:
             for _ in range(_PROMOTE_BATCHES):
-                if await self._link.run(ops.promote(block)) < ops.PROMOTE_BATCH:
+                began = time.perf_counter()
+                count = await self._link.run(ops.promote(block))
+                seconds = time.perf_counter() - began
+                telemetry.promoted(block.removeprefix("promote_"), count, seconds)
+                if count < ops.PROMOTE_BATCH:
                     break
 
     async def _rescue_stale(self) -> None:
         staleness = self._options.heartbeat_staleness_ms / 1000
-        self._told(await self._link.run(ops.rescue_stale(staleness)))
+        self._told("heartbeat", await self._link.run(ops.rescue_stale(staleness)))
 
     async def _rescue_deadline(self) -> None:
-        self._told(await self._link.run(ops.rescue_deadline()))
+        self._told("deadline", await self._link.run(ops.rescue_deadline()))
 
     async def _rescue_callbacks(self) -> None:
-        self._told(await self._link.run(ops.rescue_callbacks()))
+        self._told("callback_timeout", await self._link.run(ops.rescue_callbacks()))
 
-    def _told(self, rescued: list[Rescued]) -> None:
+    def _told(self, why: str, rescued: list[Rescued]) -> None:
+        telemetry.rescued(why, len(rescued))
         if rescued:
             self._on_rescued(rescued)
 
@@ -142,6 +152,12 @@ class Maintenance:
 
     async def _count(self) -> None:
         await self._link.run(ops.recount())
+
+    async def _describe(self) -> None:
+        if telemetry.measuring():
+            telemetry.described(
+                await self._link.run(list_queues()), await self._link.run(declared_kinds())
+            )
 
     async def _refresh(self) -> None:
         await self._link.run(queues.flush_admin_metadata())

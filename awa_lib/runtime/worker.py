@@ -10,7 +10,7 @@ from awa_lib.config import WorkerOptions
 from awa_lib.descriptors import Descriptor
 from awa_lib.errors import AwaError, ValidationError
 from awa_lib.http_worker import HttpWorker
-from awa_lib.kinds import kind_of
+from awa_lib.kinds import kind_of_type
 from awa_lib.ops.cron import Schedule
 from awa_lib.ops.dead_letters import set_dead_letters
 from awa_lib.ops.schema import check
@@ -205,7 +205,7 @@ class Worker:
             name,
             cron_expr,
             args,
-            kind=kind_of(args_type, kind),
+            kind=kind_of_type(args_type, kind),
             timezone=timezone,
             queue=queue,
             priority=priority,

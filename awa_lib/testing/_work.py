@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
+from awa_lib import logs
 from awa_lib._sql import sql
 from awa_lib.errors import ValidationError
 from awa_lib.ops import claims
@@ -175,9 +176,11 @@ async def run_claimed(
     task = asyncio.current_task()
     assert task is not None
     before = task.cancelling()
+    bound = logs.running.set(attempt.job)
     try:
         outcome = await outcome_of(attempt, None)
     finally:
+        logs.running.reset(bound)
         await desk.callbacks.stop()
     if outcome is None or outcome.target != DROPPED:
         await perform(door, finish(attempt, outcome))

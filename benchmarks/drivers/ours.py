@@ -18,6 +18,21 @@ class Noop:
     t: float = 0.0
 
 
+def observe(what: str) -> None:
+    """Switch OpenTelemetry on; what it gathers stays in memory."""
+    if "metrics" in what:
+        from opentelemetry import metrics
+        from opentelemetry.sdk.metrics import MeterProvider
+        from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+
+        metrics.set_meter_provider(MeterProvider([InMemoryMetricReader()]))
+    if "traces" in what:
+        from opentelemetry import trace
+        from opentelemetry.sdk.trace import TracerProvider
+
+        trace.set_tracer_provider(TracerProvider())
+
+
 class Driver:
     async def setup(self) -> None:
         await awa.migrate(roles.URL)
@@ -43,6 +58,7 @@ class Driver:
         await self.client.close()
 
     async def work(self, concurrency: int, ready) -> None:
+        observe(os.environ.get("BENCH_OTEL", ""))
         client = awa.AsyncClient(roles.URL)
 
         @client.task(Noop, queue="q")

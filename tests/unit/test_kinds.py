@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from awa_lib.errors import ValidationError
-from awa_lib.kinds import derive_kind, kind_of
+from awa_lib.kinds import derive_kind, kind_of, kind_of_type
 
 
 @pytest.mark.parametrize(
@@ -53,6 +53,16 @@ class SendEmail:
 )  # fmt: skip
 def test_kind_of_type_and_object(args: object, kind: str) -> None:
     assert kind_of(args) == kind
+
+
+def test_a_name_is_no_args_type() -> None:
+    with pytest.raises(TypeError) as caught:
+        kind_of_type("send_email")
+
+    assert str(caught.value) == (
+        "the first argument is the type of the args, got 'send_email';"
+        " for dict args give dict, kind='send_email'"
+    )
 
 
 def test_kind_given_wins() -> None:

@@ -1,0 +1,79 @@
+"""Logs that say which job they are about, in tasks and in threads."""
+
+from __future__ import annotations
+
+import logging
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from awa_lib._json import dumps
+
+if TYPE_CHECKING:
+    from awa_lib.models import Job
+
+__all__ = ["JobFilter", "JsonFormatter", "current_job", "running"]
+
+running: Final[ContextVar[Job | None]] = ContextVar("awa job", default=None)
+"""The job whose handler runs in this context; the worker sets it."""
+
+_FIELDS: Final = {
+    "job_id": "id",
+    "job_kind": "kind",
+    "job_queue": "queue",
+    "job_attempt": "attempt",
+}
+# What every record has; all else came by ``extra=``.
+_OWN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+def current_job() -> Job | None:
+    """Return the job whose handler is running here, in a task or a thread; None outside."""
+    return running.get()
+
+
+class JobFilter(logging.Filter):
+    """Gives records ``job_id``, ``job_kind``, ``job_queue`` and ``job_attempt``; None outside.
+
+    Put it on a handler: ``handler.addFilter(JobFilter())``.  Values given by ``extra=`` stay.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Add the fields; lets every record pass."""
+        job = running.get()
+        for field, attribute in _FIELDS.items():
+            if not hasattr(record, field):
+                setattr(record, field, None if job is None else getattr(job, attribute))
+        return True
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: time (RFC 3339, UTC), level, logger, message, the job, the extras."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line, without its end."""
+        job = running.get()
+        line: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if job is not None:
+            line |= {field: getattr(job, attribute) for field, attribute in _FIELDS.items()}
+        line |= {
+            key: _plain(value)
+            for key, value in vars(record).items()
+            if key not in _OWN and not (key in _FIELDS and value is None)
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return dumps(line)
+
+
+def _plain(value: Any) -> Any:
+    try:
+        dumps(value)
+    except (TypeError, ValueError):
+        return str(value)
+    return value

@@ -1,0 +1,287 @@
+"""OpenTelemetry: metrics under the names of awa 0.5, and traces from enqueue to execute.
+
+Nothing is imported until the application has loaded OpenTelemetry itself; without that, a call here
+is one look into ``sys.modules``.  One measurement costs the SDK 5 µs, a quarter of all that the
+worker spends on a job, so counters are added once a batch, and of a batch's durations an even
+sample of 20 is recorded.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Iterable, Sequence
+
+    from opentelemetry.trace import Tracer
+
+    from awa_lib._sql import Rows
+    from awa_lib.models import Job
+    from awa_lib.new_jobs import NewJobs
+    from awa_lib.reads.overviews import DeclaredKind, QueueOverview
+    from awa_lib.runtime.context import Attempt
+    from awa_lib.runtime.outcomes import Outcome
+
+__all__ = [
+    "TRACEPARENT",
+    "claimed",
+    "described",
+    "dropped",
+    "ended",
+    "heartbeat",
+    "inserted",
+    "measuring",
+    "promoted",
+    "rescued",
+    "traced",
+    "traceparent",
+    "tracer",
+]  # fmt: skip
+
+TRACEPARENT: Final = "_awa_traceparent"
+"""The key in a job's metadata: the span it was enqueued in, in W3C form."""
+_NAME: Final = "awa"
+_SAMPLE: Final = 20
+_KIND: Final = "awa.job.kind"
+_QUEUE: Final = "awa.job.queue"
+_STATE: Final = "awa.job.state"
+_STATES: Final = (
+    "scheduled", "available", "running", "retryable", "failed", "waiting_external",
+)  # fmt: skip
+_COUNTERS: Final = {
+    "awa.job.inserted": "{job}", "awa.job.claimed": "{job}", "awa.job.completed": "{job}",
+    "awa.job.failed": "{job}", "awa.job.retried": "{job}", "awa.job.cancelled": "{job}",
+    "awa.job.waiting_external": "{job}", "awa.dispatch.claim_batches": "{batch}",
+    "awa.completion.flushes": "{batch}", "awa.maintenance.promote_batches": "{batch}",
+    "awa.maintenance.rescues": "{job}", "awa.heartbeat.batches": "{batch}",
+}  # fmt: skip
+_HISTOGRAMS: Final = {
+    "awa.job.duration": "s", "awa.job.wait_duration": "s", "awa.dispatch.claim_batch_size": "{job}",
+    "awa.dispatch.claim_duration": "s", "awa.completion.flush_batch_size": "{job}",
+    "awa.completion.flush_duration": "s", "awa.maintenance.promote_batch_size": "{job}",
+    "awa.maintenance.promote_duration": "s",
+}  # fmt: skip
+_GAUGES: Final = {
+    "awa.queue.depth": "{job}", "awa.queue.lag": "s", "awa.queue.info": "{queue}",
+    "awa.job_kind.info": "{kind}",
+}  # fmt: skip
+# The counter of each target of an attempt; the others (snoozed, handed back) have none.
+_ENDS: Final = {
+    "failed": "awa.job.failed", "retryable": "awa.job.retried", "cancelled": "awa.job.cancelled",
+    "waiting_external": "awa.job.waiting_external",
+}  # fmt: skip
+_SHARD: Final = {"awa.completion.shard": 0}
+
+
+class _Instruments:
+    """Every instrument, by its published name."""
+
+    def __init__(self) -> None:
+        from opentelemetry import metrics
+
+        meter = metrics.get_meter(_NAME)
+        self.by_name: dict[str, Any] = {
+            **{name: meter.create_counter(name, unit) for name, unit in _COUNTERS.items()},
+            **{name: meter.create_histogram(name, unit) for name, unit in _HISTOGRAMS.items()},
+            **{name: meter.create_gauge(name, unit) for name, unit in _GAUGES.items()},
+            "awa.job.in_flight": meter.create_up_down_counter("awa.job.in_flight", "{job}"),
+        }
+
+    def add(self, name: str, count: int, attributes: dict[str, Any] | None = None) -> None:
+        self.by_name[name].add(count, attributes)
+
+    def record(self, name: str, value: float, attributes: dict[str, Any] | None = None) -> None:
+        self.by_name[name].record(value, attributes)
+
+    def gauge(self, name: str, value: float, attributes: dict[str, Any]) -> None:
+        self.by_name[name].set(value, attributes)
+
+
+_made: _Instruments | None = None
+
+
+def _instruments() -> _Instruments | None:
+    global _made  # noqa: PLW0603 - made once, when the application turns out to want it
+    if _made is None and "opentelemetry.metrics" in sys.modules:
+        _made = _Instruments()
+    return _made
+
+
+def measuring() -> bool:
+    """Return True once the application has loaded OpenTelemetry's metrics."""
+    return _instruments() is not None
+
+
+def inserted(new: NewJobs) -> None:
+    """Count jobs that were inserted; the caller's transaction may still be rolled back."""
+    if (made := _instruments()) is None:
+        return
+    if new.own is None:
+        counts = Counter((kind, new.options.queue) for kind in new.kinds)
+    else:
+        counts = Counter((k, one.queue) for k, one in zip(new.kinds, new.own, strict=True))
+    for (kind, queue), count in counts.items():
+        made.add("awa.job.inserted", count, {_KIND: kind, _QUEUE: queue})
+
+
+def claimed(queue: str, rows: Rows, seconds: float) -> None:
+    """Record one claim, also an empty one."""
+    if (made := _instruments()) is None:
+        return
+    labels = {_QUEUE: queue}
+    made.add("awa.dispatch.claim_batches", 1, labels)
+    made.record("awa.dispatch.claim_batch_size", len(rows), labels)
+    made.record("awa.dispatch.claim_duration", seconds, labels)
+    if not rows:
+        return
+    made.add("awa.job.claimed", len(rows), labels)
+    made.add("awa.job.in_flight", len(rows), labels)
+    now, column = datetime.now(UTC), rows.columns.index("created_at")
+    for row in _sample(rows):
+        waited = (now - datetime.fromisoformat(row[column])).total_seconds()
+        made.record("awa.job.wait_duration", max(0.0, waited), labels)
+
+
+def ended(ends: Sequence[tuple[Attempt, Outcome | None]], seconds: float) -> None:
+    """Record one flush of attempts that ended."""
+    if (made := _instruments()) is None:
+        return
+    made.add("awa.completion.flushes", 1, _SHARD)
+    made.record("awa.completion.flush_batch_size", len(ends), _SHARD)
+    made.record("awa.completion.flush_duration", seconds, _SHARD)
+    counts: Counter[tuple[str, str, str, bool]] = Counter()
+    completed: list[Attempt] = []
+    for attempt, outcome in ends:
+        job = attempt.job
+        if outcome is None:
+            completed.append(attempt)
+            counts["awa.job.completed", job.kind, job.queue, False] += 1
+        elif name := _ENDS.get(outcome.target):
+            counts[name, job.kind, job.queue, outcome.terminal] += 1
+    for (name, kind, queue, terminal), count in counts.items():
+        labels: dict[str, Any] = {_KIND: kind, _QUEUE: queue}
+        if name == "awa.job.failed":
+            labels["awa.job.terminal"] = terminal
+        made.add(name, count, labels)
+    for queue, count in Counter(attempt.job.queue for attempt, _ in ends).items():
+        made.add("awa.job.in_flight", -count, {_QUEUE: queue})
+    for attempt in _sample(completed):
+        labels = {_KIND: attempt.job.kind, _QUEUE: attempt.job.queue}
+        made.record("awa.job.duration", attempt.ran, labels)
+
+
+def dropped(queue: str) -> None:
+    """Count an attempt out whose job is not ours any more."""
+    if (made := _instruments()) is not None:
+        made.add("awa.job.in_flight", -1, {_QUEUE: queue})
+
+
+def promoted(state: str, count: int, seconds: float) -> None:
+    """Record one batch of due jobs that became available."""
+    if count and (made := _instruments()) is not None:
+        labels = {_STATE: state}
+        made.add("awa.maintenance.promote_batches", 1, labels)
+        made.record("awa.maintenance.promote_batch_size", count, labels)
+        made.record("awa.maintenance.promote_duration", seconds, labels)
+
+
+def rescued(why: str, count: int) -> None:
+    """Count jobs taken from attempts: heartbeat, deadline or callback_timeout."""
+    if count and (made := _instruments()) is not None:
+        made.add("awa.maintenance.rescues", count, {"awa.rescue.kind": why})
+
+
+def heartbeat() -> None:
+    """Count one renewal of leases."""
+    if (made := _instruments()) is not None:
+        made.add("awa.heartbeat.batches", 1)
+
+
+def described(queues: Iterable[QueueOverview], kinds: Iterable[DeclaredKind]) -> None:
+    """Set the gauges of queues and kinds."""
+    if (made := _instruments()) is None:
+        return
+    for queue in queues:
+        for state in _STATES:
+            depth = getattr(queue, state)
+            made.gauge("awa.queue.depth", depth, {_QUEUE: queue.queue, _STATE: state})
+        made.gauge("awa.queue.lag", queue.lag_seconds or 0.0, {_QUEUE: queue.queue})
+        made.gauge("awa.queue.info", 1, {_QUEUE: queue.queue, **_info("awa.queue.", queue)})
+    for kind in kinds:
+        made.gauge("awa.job_kind.info", 1, {_KIND: kind.kind, **_info("awa.job_kind.", kind)})
+
+
+def _info(prefix: str, one: QueueOverview | DeclaredKind) -> dict[str, str]:
+    found = {name: getattr(one, name) for name in ("display_name", "description", "owner")}
+    found |= {"docs_url": one.docs_url, "tags": ",".join(one.tags)}
+    return {prefix + name: value for name, value in found.items() if value}
+
+
+def _sample(batch: Sequence[Any]) -> Sequence[Any]:
+    return batch[:: -(-len(batch) // _SAMPLE)] if len(batch) > _SAMPLE else batch
+
+
+def traceparent() -> str | None:
+    """Return the current span for a job's metadata; None when nothing is being traced."""
+    if "opentelemetry.trace" not in sys.modules:
+        return None
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+    carrier: dict[str, str] = {}
+    TraceContextTextMapPropagator().inject(carrier)
+    return carrier.get("traceparent")
+
+
+def tracer() -> Tracer | None:
+    """Return the tracer once the application has set a provider up, else None."""
+    trace = sys.modules.get("opentelemetry.trace")
+    if trace is None or isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
+        return None
+    return trace.get_tracer(_NAME)  # type: ignore[no-any-return]
+
+
+async def traced(
+    tracer: Tracer, job: Job, work: Coroutine[Any, Any, Outcome | None]
+) -> Outcome | None:
+    """Run an attempt in a span whose parent is the one its job was enqueued in.
+
+    Parent and not link: a job has one origin, and people look for what became of a request.
+    """
+    from opentelemetry.trace import SpanKind, StatusCode
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+    origin = job.metadata.get(TRACEPARENT)
+    carrier = {"traceparent": origin} if isinstance(origin, str) else {}
+    with tracer.start_as_current_span(
+        f"job.execute {job.kind}",
+        context=TraceContextTextMapPropagator().extract(carrier, _nothing()),
+        kind=SpanKind.CONSUMER,
+        attributes={
+            "job.id": job.id, "job.kind": job.kind, "job.queue": job.queue,
+            "job.attempt": job.attempt,
+        },
+    ) as span:  # fmt: skip
+        outcome = await work
+        if outcome is None or outcome.error is None:
+            span.set_status(StatusCode.OK)
+        else:
+            first = outcome.error.partition("\n")[0]
+            span.add_event(
+                "exception",
+                {
+                    "exception.type": outcome.error_type or "",
+                    "exception.message": first,
+                    "exception.stacktrace": outcome.error,
+                },
+            )
+            span.set_status(StatusCode.ERROR, first)
+        return outcome
+
+
+def _nothing() -> Any:
+    from opentelemetry.context import Context
+
+    return Context()  # else the parent would be whatever the worker was started in
