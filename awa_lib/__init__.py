@@ -49,15 +49,14 @@ if TYPE_CHECKING:
         Started,
         Waiting,
     )
+    from awa_lib.health import HealthCheck, QueueHealth
     from awa_lib.kinds import derive_kind
     from awa_lib.models import (
         BulkOperation,
         BulkPreview,
         DlqEntry,
-        HealthCheck,
         Job,
         JobState,
-        QueueHealth,
     )
     from awa_lib.new_jobs import NewJob
     from awa_lib.policies import QueuePolicy
@@ -156,9 +155,9 @@ _HOMES: Final = {
     "awa_lib.client": ("AsyncClient", "Client"),
     "awa_lib.kinds": ("derive_kind",),
     "awa_lib._migrations": ("current_migration_version", "migrations", "migrations_range"),
+    "awa_lib.health": ("HealthCheck", "QueueHealth"),
     "awa_lib.models": (
-        "BulkOperation", "BulkPreview", "DlqEntry", "HealthCheck", "Job", "JobState",
-        "QueueHealth",
+        "BulkOperation", "BulkPreview", "DlqEntry", "Job", "JobState",
     "QueueOverview",
     "QueuePolicy",
     ),

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
     from awa_lib._sql import Op
     from awa_lib.embedded import Server
-    from awa_lib.models import HealthCheck, Job
+    from awa_lib.health import HealthCheck
+    from awa_lib.models import Job
 
 __all__ = ["AsyncClient", "Client"]
 

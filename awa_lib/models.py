@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
 from awa_lib._json import loads
 
@@ -21,13 +21,17 @@ __all__ = [
     "BulkOperation",
     "BulkPreview",
     "DlqEntry",
-    "HealthCheck",
     "Job",
     "JobState",
-    "QueueHealth",
 ]
 
 R = TypeVar("R")
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar as TypeVarWithDefault
+
+    A = TypeVarWithDefault("A", default=Any)
+else:
+    A = TypeVar("A")
 
 
 class JobState(IntEnum):
@@ -71,31 +75,6 @@ _STATE_NAMES: Final = {
 }
 _STATES: Final = {name: state for state, name in _STATE_NAMES.items()}
 TERMINAL_STATES: Final = frozenset({JobState.Completed, JobState.Failed, JobState.Cancelled})
-
-
-@dataclass(frozen=True, slots=True)
-class QueueHealth:
-    """One queue as this process sees it."""
-
-    in_flight: int
-    available: int
-    max_workers: int | None
-    min_workers: int | None = None
-    weight: int | None = None
-    overflow_held: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class HealthCheck:
-    """State of this process's worker runtime; all False before start() and after shutdown()."""
-
-    healthy: bool
-    postgres_connected: bool
-    poll_loop_alive: bool
-    heartbeat_alive: bool
-    shutting_down: bool
-    leader: bool
-    queues: Mapping[str, QueueHealth]
 
 
 class Attempt(Protocol):
@@ -145,7 +124,7 @@ def _iso(value: datetime | str) -> str:
     return moment.astimezone(UTC).isoformat()
 
 
-class Job:
+class Job(Generic[A]):
     """One job, as it was when read.  Nothing refreshes it but reading it again.
 
     JSON columns arrive as text and are decoded on first use, so that claiming a job costs nothing
@@ -201,11 +180,11 @@ class Job:
         self._attempt: Attempt | None = None
 
     @property
-    def args(self) -> Any:
+    def args(self) -> A:
         """The arguments: the declared type inside a handler, else plain JSON data."""
         if self._args is _UNREAD:
             self._args = loads(self._raw_args)
-        return self._args
+        return self._args  # type: ignore[no-any-return]
 
     @property
     def metadata(self) -> dict[str, Any]:

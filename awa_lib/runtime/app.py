@@ -13,8 +13,8 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any, Final
 
 from awa_lib.errors import Unavailable
+from awa_lib.health import HealthCheck, QueueHealth
 from awa_lib.http_worker import HttpWorker
-from awa_lib.models import HealthCheck, QueueHealth
 from awa_lib.ops import claims
 from awa_lib.ops.runtime import InstanceSnapshot, described
 from awa_lib.reads.health import available_counts

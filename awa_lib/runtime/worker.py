@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from awa_lib.client import Client
     from awa_lib.config import QueuesArgument
     from awa_lib.events import Event
-    from awa_lib.models import HealthCheck
+    from awa_lib.health import HealthCheck
     from awa_lib.retries import Backoff
     from awa_lib.runtime.context import Attempt
 

@@ -32,6 +32,12 @@ def plain(job: awa.Job) -> awa.RetryAfter | None:
     return awa.RetryAfter(1.5) if job.attempt else None
 
 
+@app.task(Mail, kind="typed")
+async def typed(job: awa.Job[Mail]) -> None:
+    assert_type(job.args, Mail)
+    assert_type(job.args.to, str)
+
+
 async def through_async(job: awa.Job, conn: psycopg.AsyncConnection[tuple[object, ...]]) -> None:
     # A handler keeps its type.
     assert_type(await send(job), int)
