@@ -25,6 +25,11 @@ async def misplaced(job: awa.Job) -> None: ...
 
 
 @app.task(Mail)
+async def typed(job: awa.Job[Mail]) -> None:
+    print(job.args.too)  # wrong: no such field
+
+
+@app.task(Mail)
 async def send(job: awa.Job) -> int:
     return 1
 
@@ -42,6 +47,11 @@ async def through_async(job: awa.Job) -> None:
     await app.list_jobs(limit="5")  # wrong: a number
     job.set_progress("half")  # wrong: percent is a number
     app.nothing()  # wrong: no such verb
+    await app.set_queue_policy("q", max_runing=1)  # wrong: no such setting
+    await app.set_queue_policy("q", max_running="1")  # wrong: a number
+    await app.insert(Mail("a"), concurrency_key=7)  # wrong: text
+    await app.retry_from_dlq("7")  # wrong: ids are numbers
+    await app.preview_bulk_operation("retry", sate="failed")  # wrong: no such filter
     with app.transaction() as tx:  # wrong: async with
         print(tx, text)
     await testing.drain(app, limit="many")  # wrong: a number

@@ -49,6 +49,10 @@ async def through_async(job: awa.Job, conn: psycopg.AsyncConnection[tuple[object
     assert_type(await app.get_job(7), awa.Job)
     assert_type(await app.queue_stats(), list[awa.QueueStat])
     assert_type(await app.discard_failed("mail"), int)
+    assert_type(await app.set_queue_policy("q", max_running=None), awa.QueuePolicy)
+    assert_type(await app.list_queues(), list[awa.QueueOverview])
+    assert_type(await app.list_kinds(), list[awa.KindOverview])
+    assert_type(await app.insert(Mail("a"), concurrency_key="k"), awa.Job)
     assert_type(app.using(conn), awa.AsyncClient)
     async with app.transaction() as tx:
         assert_type(tx, awa.Transaction)
