@@ -186,8 +186,12 @@ def forget_signatures() -> Op[None]:
 
 
 def forget(descriptor_seconds: float) -> Op[None]:
-    """Delete rows of processes, and descriptors, that nobody has renewed; 0 keeps descriptors."""
+    """Delete rows of processes, and descriptors, that nobody has renewed; 0 keeps descriptors.
+
+    Bulk operations are deleted a month after they ended.
+    """
     yield sql.maintenance("forget_instances")
+    yield sql.maintenance("forget_bulk_operations")
     if descriptor_seconds:
         yield sql.maintenance("forget_queue_descriptors", seconds=descriptor_seconds)
         yield sql.maintenance("forget_kind_descriptors", seconds=descriptor_seconds)

@@ -206,6 +206,10 @@ SELECT awa.recompute_dirty_admin_metadata(100) AS processed
 -- Delete the rows of processes not seen for a day.
 DELETE FROM awa.runtime_instances WHERE last_seen_at < now() - interval '24 hours'
 
+-- name: forget_bulk_operations
+-- Delete bulk operations that ended a month ago.
+DELETE FROM awa.bulk_operations WHERE finished_at < now() - interval '30 days'
+
 -- name: forget_queue_descriptors
 -- Delete descriptors of queues that nobody has declared for a while.
 DELETE FROM awa.queue_descriptors

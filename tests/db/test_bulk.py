@@ -11,6 +11,7 @@ from fix_wait import eventually
 import awa_lib as awa
 from awa_lib._drive import run
 from awa_lib.ops.bulk import advance_next
+from awa_lib.ops.maintenance import forget
 
 STATES = [
     "scheduled", "available", "running", "completed",
@@ -335,3 +336,19 @@ async def test_unknown_operations(client) -> None:
         await client.list_bulk_operations(state="over")
     with pytest.raises(awa.ValidationError, match="limit must be a whole number from 0, got True"):
         await client.list_bulk_operations(limit=True)
+
+
+async def test_ended_operations_are_forgotten_after_a_month(client, put, look) -> None:
+    put(kind="k")
+    made = {}
+    for name in ("old", "recent", "open"):
+        made[name] = (await client.submit_bulk_operation("cancel", kind="k")).id
+    for name, days in (("old", 31), ("recent", 29)):
+        look(
+            "UPDATE awa.bulk_operations SET state = 'completed',"
+            f" finished_at = now() - interval '{days} days' WHERE id = %s RETURNING id", made[name],
+        )  # fmt: skip
+    run(look.conn, forget(0))
+
+    left = {one.id for one in await client.list_bulk_operations()}
+    assert left == {made["recent"], made["open"]}
