@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
@@ -31,6 +32,8 @@ class Column(Generic[T]):
     style: Callable[[T], str] | None = None
     width: int | None = None
     right: bool = False
+    wide: bool = False
+    """Only shown by ``-o wide``."""
 
 
 STATE_STYLES: Final = {
@@ -73,7 +76,11 @@ JOBS: Final[tuple[Column[JobRow], ...]] = (
     Column("STATE", lambda job: job.state, style=lambda job: STATE_STYLES.get(job.state, "")),
     Column("ATT", lambda job: job.attempt, right=True),
     Column("MAX", lambda job: job.max_attempts, right=True),
+    Column("PRIO", lambda job: job.priority, right=True, wide=True),
+    Column("CREATED", lambda job: age(job.created_at), wide=True),
+    Column("TAGS", lambda job: ",".join(job.tags) or None, wide=True),
     Column("WHEN", _when, style=lambda _: "bright_black"),
+    Column("ARGS", lambda job: json.dumps(job.args, ensure_ascii=False), wide=True),
     Column("NOTE", _note, width=1, style=lambda job: "red" if job.errors else ""),
 )
 

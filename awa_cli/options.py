@@ -6,16 +6,21 @@ import os
 import sys
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import IO, TYPE_CHECKING, Annotated, Any
+from typing import IO, TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from typer._click.types import INT
 from typer.core import TyperOption
 
+from awa_cli.shapes import Shape, read_shape
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Common", "FailEmpty", "Format", "Output", "Yes", "common", "common_options"]
+__all__ = [
+    "TABLE", "Columns", "Common", "FailEmpty", "Output", "Report", "ReportFormat", "Yes", "common",
+    "common_options",
+]  # fmt: skip
 
 COMMON_PANEL = "Options of every command"
 
@@ -26,6 +31,7 @@ class Common:
 
     database_url: str | None = None
     verbose: int = 0
+    quiet: bool = False
     no_color: bool = False
 
     def color(self, stream: IO[str] | None = None) -> bool:
@@ -37,17 +43,34 @@ class Common:
         )
 
 
-class Format(StrEnum):
-    """How rows are printed."""
+class ReportFormat(StrEnum):
+    """How a report is printed."""
 
     table = "table"
     json = "json"
 
 
-Output = Annotated[
-    Format,
+Report = Annotated[
+    ReportFormat,
     typer.Option("--output", "-o", help="table for people, json for scripts.", metavar="FORMAT"),
 ]
+Output = Annotated[
+    Shape,
+    typer.Option(
+        "--output",
+        "-o",
+        help="table, wide, json, ndjson, yaml, csv, ids, or template='{field}'.",
+        metavar="FORMAT",
+        parser=read_shape,
+    ),
+]
+Columns = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FIELDS", help="Fields of the table or the csv, as in json: id,kind,args.to."
+    ),
+]
+TABLE: Final = Shape()
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 FailEmpty = Annotated[
     bool, typer.Option("--fail-empty", help="Exit with status 5 when nothing matches.")
@@ -85,6 +108,15 @@ def common_options() -> list[TyperOption]:
             help="Show the traceback of an error.",
             expose_value=False,
             callback=_remember("verbose"),
+            rich_help_panel=COMMON_PANEL,
+        ),
+        TyperOption(
+            param_decls=["-q", "--quiet"],
+            is_flag=True,
+            default=False,
+            help="Only data and errors: no remarks, no progress.",
+            expose_value=False,
+            callback=_remember("quiet"),
             rich_help_panel=COMMON_PANEL,
         ),
         TyperOption(

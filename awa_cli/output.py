@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from awa_cli.options import Format
+from awa_cli.shapes import Format, Shape, encode, field_of, write_data
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from awa_cli.columns import Column
     from awa_cli.options import Common
@@ -20,7 +19,6 @@ __all__ = [
     "ReaderLeft",
     "age",
     "clean",
-    "encode",
     "fit",
     "result",
     "say",
@@ -59,54 +57,57 @@ def say(text: str) -> None:
     sys.stderr.write(text + "\n")
 
 
-def encode(value: Any) -> Any:
-    """Turn a read model into plain JSON data: fields in order, times as RFC 3339 in UTC."""
-    if isinstance(value, datetime):
-        return _rfc3339(value)
-    if is_dataclass(value):
-        return {field.name: encode(getattr(value, field.name)) for field in fields(value)}
-    if isinstance(value, dict):
-        return {str(key): encode(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [encode(item) for item in value]
-    return value
-
-
-def _rfc3339(moment: datetime) -> str:
-    utc = moment.astimezone(UTC).replace(tzinfo=None)
-    if utc.microsecond == 0:
-        return utc.isoformat() + "Z"
-    digits = "milliseconds" if utc.microsecond % 1000 == 0 else "microseconds"
-    return utc.isoformat(timespec=digits) + "Z"
-
-
 def show_document(value: Any) -> None:
     """Print one value as JSON, two spaces deep."""
-    plain = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
-    _write(json.dumps(encode(value), indent=2, ensure_ascii=plain) + "\n")
+    _write(json.dumps(encode(value), indent=2, ensure_ascii=_ascii_only()) + "\n")
+
+
+def _ascii_only() -> bool:
+    return (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
 
 
 def show_rows(
-    rows: Sequence[T],
+    rows: Iterable[T],
     columns: Sequence[Column[T]],
-    output: Format,
+    shape: Shape,
     common: Common,
     *,
     empty: str,
-    footer: str = "",
-) -> None:
-    """Print rows as a table or as JSON; ``empty`` stands for a table without rows."""
-    if output is Format.json:
-        show_document(list(rows))
-    elif not rows:
+    footer: Callable[[Sequence[T]], str] | None = None,
+    chosen: Sequence[str] = (),
+) -> int:
+    """Print rows as a table or as data, and return how many there were.
+
+    ``empty`` stands for a table without rows.  ``chosen`` fields take the place of the columns.
+    """
+    if not shape.for_people:
+        return write_data(rows, shape, chosen, _write, ascii_only=_ascii_only())
+    rows = list(rows)
+    if not rows:
         result(empty)
+        return 0
+    if chosen:
+        columns = [_field_column(name) for name in chosen]
     else:
-        if sys.stdout.isatty():
-            _rich_table(rows, columns, common)
-        else:
-            _plain_table(rows, columns)
-        if footer:
-            say(f"\n{footer}")
+        wide = shape.format is Format.wide
+        columns = [column for column in columns if wide or not column.wide]
+    if sys.stdout.isatty() and shape.format is not Format.wide:
+        _rich_table(rows, columns, common)
+    else:
+        _plain_table(rows, columns)
+    if footer and not common.quiet:
+        say(f"\n{footer(rows)}")
+    return len(rows)
+
+
+def _field_column(name: str) -> Column[Any]:
+    from awa_cli.columns import Column
+
+    def get(row: Any) -> Any:
+        value = field_of(encode(row), name)
+        return value if value is None or isinstance(value, str) else json.dumps(value)
+
+    return Column(name.upper(), get, width=8)
 
 
 def _plain_table(rows: Sequence[T], columns: Sequence[Column[T]]) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from awa_cli.options import Format, Output, common
+from awa_cli.options import Report, ReportFormat, common
 
 __all__ = ["app"]
 
@@ -20,7 +20,7 @@ def demo(
         str | None,
         typer.Argument(help="A folder; Python's own standard library when left out."),
     ] = None,
-    output: Output = Format.table,
+    output: Report = ReportFormat.table,
 ) -> None:
     """Enqueue a job for every file of a folder and watch two workers do them.
 
@@ -38,11 +38,11 @@ def demo(
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     # DATABASE_URL is not looked at: a demo belongs on a database only when asked for in words.
     url = common(ctx).database_url or "embedded:"
-    live = sys.stdout.isatty() and output is Format.table
+    live = sys.stdout.isatty() and output is ReportFormat.table
     if not live:
         say(f"demo of {root}")
     found, elapsed = _play(ctx, url, root, live=live)
-    if output is Format.json:
+    if output is ReportFormat.json:
         show_document({**asdict(found), "elapsed_seconds": round(elapsed, 1), "tree": root})
         return
     from rich.console import Console

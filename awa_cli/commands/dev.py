@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from awa_cli.options import Format, Output, Yes, common
+from awa_cli.options import Report, ReportFormat, Yes, common
 from awa_cli.output import result, say, show_document
 
 if TYPE_CHECKING:
@@ -65,12 +65,14 @@ def up(ctx: typer.Context, data_dir: DataDir = None) -> None:
     awa dev status -o json | jq -r .running
     """
 )
-def status(ctx: typer.Context, data_dir: DataDir = None, output: Output = Format.table) -> None:
+def status(
+    ctx: typer.Context, data_dir: DataDir = None, output: Report = ReportFormat.table
+) -> None:
     """Show whether it runs, where its data is and how large.  Starts nothing."""
     from awa_lib.embedded import status as look
 
     state = look(_place(ctx, data_dir))
-    if output is Format.json:
+    if output is ReportFormat.json:
         show_document(_document(state))
     else:
         _show(state, color=common(ctx).color())

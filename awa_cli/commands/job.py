@@ -7,16 +7,19 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from awa_cli.errors import ExitCode, complain, exit_code_for
-from awa_cli.options import FailEmpty, Format, Output, Yes, common
+from awa_cli.options import TABLE, Columns, FailEmpty, Output, Yes, common
 from awa_cli.output import result, show_document, show_rows
+from awa_cli.shapes import Format, read_columns
 from awa_cli.target import open_session
+from awa_cli.which import ErrorText, Kind, Queue, Since, States, Tag, Until, Where, read_query
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from awa_cli.target import Session
     from awa_lib._sql import Op
     from awa_lib.models import Job
+    from awa_lib.reads.jobs import JobQuery, JobRow
 
 __all__ = ["app"]
 
@@ -30,33 +33,43 @@ app = typer.Typer(
 )
 
 _LARGEST: Final = 2**63 - 1
+# Rows of one page of a stream.
+_PAGE: Final = 1_000
 One = Annotated[int, typer.Argument(metavar="ID", max=_LARGEST, help="Id of the job.")]
 Many = Annotated[list[int], typer.Argument(metavar="ID...", max=_LARGEST, help="Ids of jobs.")]
-Kind = Annotated[str | None, typer.Option(metavar="KIND", help="Only jobs of this kind.")]
-Queue = Annotated[str | None, typer.Option(metavar="QUEUE", help="Only jobs of this queue.")]
 
 
 @app.command(
     "list",
     epilog="""
     awa job list --state failed --kind send_email
-    awa job list --queue email --limit 100 -o json | jq '.[].id'
-    awa job list --before-id 4100
+    awa job list --since 2h --where args.customer=42 --columns id,state,args.to
+    awa job list --queue email --all -o ndjson | jq .id
+    awa job list --state running --sort attempted_at
     """,
 )
 def list_(
     ctx: typer.Context,
-    state: Annotated[
-        str | None, typer.Option(metavar="STATE", help="Only jobs in this state.")
-    ] = None,
+    state: States = None,
     kind: Kind = None,
     queue: Queue = None,
-    tag: Annotated[str | None, typer.Option(metavar="TAG", help="Only jobs with this tag.")] = None,
+    tag: Tag = None,
+    since: Since = None,
+    until: Until = None,
+    where: Where = None,
+    error: ErrorText = None,
     before_id: Annotated[
         int | None, typer.Option(metavar="ID", help="Only jobs older than this one.")
     ] = None,
+    sort: Annotated[
+        str, typer.Option(metavar="FIELD", help="id, run_at, …; with - for the largest first.")
+    ] = "-id",
     limit: Annotated[int, typer.Option(metavar="N", help="At most so many.", min=0)] = 20,
-    output: Output = Format.table,
+    everything: Annotated[
+        bool, typer.Option("--all", help="All of them; streamed unless it is a table.")
+    ] = False,
+    columns: Columns = None,
+    output: Output = TABLE,
     fail_empty: FailEmpty = False,
 ) -> int:
     """List jobs, newest first.
@@ -64,19 +77,59 @@ def list_(
     WHEN is the time that matters: when it may run, began, ended, or times out waiting.
     """
     from awa_cli.columns import JOBS
-    from awa_cli.inputs import read_state
     from awa_lib.reads.jobs import job_rows
 
-    state = read_state(state) if state is not None else None
+    query = read_query(
+        states=state, kind=kind, queue=queue, tag=tag, since=since, until=until, where=where,
+        error=error,
+    )  # fmt: skip
+    query["before_id"] = before_id
+    _check_order(sort, everything=everything, before_id=before_id)
+
+    def footer(shown: Sequence[JobRow]) -> str:
+        cut = len(shown) == limit and sort == "-id" and not everything
+        more = f"  Older ones: --before-id {shown[-1].id}" if cut else ""
+        return f"{len(shown)} jobs listed.{more}"
+
     with open_session(ctx) as db:
-        rows = db.run(
-            job_rows(state=state, kind=kind, queue=queue, tag=tag, before_id=before_id, limit=limit)
+        rows: Iterable[JobRow] = (
+            _pages(db, query) if everything else db.run(job_rows(sort=sort, limit=limit, **query))
         )
-    footer = f"{len(rows)} jobs listed."
-    if rows and len(rows) == limit:
-        footer += f"  Older ones: --before-id {rows[-1].id}"
-    show_rows(rows, JOBS, output, common(ctx), empty="No jobs found.", footer=footer)
-    return ExitCode.NOTHING if fail_empty and not rows else ExitCode.OK
+        count = show_rows(
+            rows, JOBS, output, common(ctx), empty="No jobs found.", footer=footer,
+            chosen=read_columns(columns),
+        )  # fmt: skip
+    return ExitCode.NOTHING if fail_empty and not count else ExitCode.OK
+
+
+def _check_order(sort: str, *, everything: bool, before_id: int | None) -> None:
+    from difflib import get_close_matches
+
+    from awa_lib.errors import InvalidInput
+    from awa_lib.reads.jobs import SORTS
+
+    field = sort.removeprefix("-")
+    if field not in SORTS:
+        close = get_close_matches(field, SORTS, n=1)
+        raise InvalidInput(
+            f"jobs cannot be sorted by {field!r}",
+            why=f"fields are {', '.join(SORTS)}",
+            hint=f"did you mean: --sort {close[0]}" if close else None,
+        )
+    if sort != "-id" and (everything or before_id is not None):
+        raise InvalidInput(
+            "--sort goes with neither --all nor --before-id",
+            why="pages follow each other by id, newest first",
+            hint="leave --sort out, or give --limit",
+        )
+
+
+def _pages(db: Session, query: JobQuery) -> Iterator[JobRow]:
+    from awa_lib.reads.jobs import job_rows
+
+    while rows := db.run(job_rows(limit=_PAGE, **query)):
+        yield from rows
+        query["before_id"] = rows[-1].id
 
 
 @app.command(epilog="awa job dump 42 | jq .timeline")
@@ -236,7 +289,7 @@ def enqueue(
     in_: Annotated[
         str | None, typer.Option("--in", metavar="DURATION", help="Not before 90s, 10m, 2h30m, 7d.")
     ] = None,
-    output: Output = Format.table,
+    output: Output = TABLE,
 ) -> None:
     """Put a job into the queue."""
     from datetime import UTC, datetime
@@ -263,7 +316,9 @@ def enqueue(
     )
     with open_session(ctx, changing=True) as db:
         job = db.run(op)
-        if output is Format.json:
+        if output.for_people:
+            result(f"Enqueued job {job.id}")
+        elif output.format is Format.json:
             show_document(db.run(job_row(job.id)))
         else:
-            result(f"Enqueued job {job.id}")
+            show_rows([db.run(job_row(job.id))], (), output, common(ctx), empty="")

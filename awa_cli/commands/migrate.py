@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from awa_cli.errors import ExitCode
-from awa_cli.options import Format, Output
+from awa_cli.options import Report, ReportFormat
 from awa_cli.output import result, say, show_document
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def migrate(
     pending: Pending = False,
     dry_run: DryRun = False,
     check: Check = False,
-    output: Output = Format.table,
+    output: Report = ReportFormat.table,
 ) -> int:
     """Apply database migrations.
 
@@ -148,9 +148,9 @@ def _range(
 
 
 def _hand_out(
-    scripts: Sequence[Migration], folder: Path | None, output: Format, *, pending: bool
+    scripts: Sequence[Migration], folder: Path | None, output: ReportFormat, *, pending: bool
 ) -> None:
-    if output is Format.json and folder is None:
+    if output is ReportFormat.json and folder is None:
         show_document([_entry(item) | {"sql": item.sql} for item in scripts])
     elif not scripts and pending:
         _say_current(None)
@@ -167,16 +167,16 @@ def _for_psql(item: Migration) -> str:
     return f"BEGIN;\n{body}\nCOMMIT;\n" if item.transactional else f"{body}\n"
 
 
-def _extract(scripts: Sequence[Migration], folder: Path, output: Format) -> None:
+def _extract(scripts: Sequence[Migration], folder: Path, output: ReportFormat) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for item in scripts:
         path = folder / item.file_name
         path.write_text(item.sql, encoding="utf-8")
         paths.append(str(path))
-        if output is Format.table:
+        if output is ReportFormat.table:
             result(f"Extracted: {path}")
-    if output is Format.json:
+    if output is ReportFormat.json:
         show_document(paths)
 
 
@@ -197,8 +197,8 @@ def _entry(item: Migration) -> dict[str, Any]:
     }
 
 
-def _list_pending(status: SchemaStatus, output: Format) -> None:
-    if output is Format.json:
+def _list_pending(status: SchemaStatus, output: ReportFormat) -> None:
+    if output is ReportFormat.json:
         show_document(
             {
                 "version": status.version,
@@ -215,14 +215,14 @@ def _list_pending(status: SchemaStatus, output: Format) -> None:
         say("apply them: awa migrate")
 
 
-def _apply(ctx: typer.Context, to: int | None, output: Format) -> None:
+def _apply(ctx: typer.Context, to: int | None, output: ReportFormat) -> None:
     from awa_cli.target import connect
     from awa_lib._migrate import apply, plan
 
     with connect(ctx, changing=True) as conn:
-        applied = apply(conn, to=to, on_step=None if output is Format.json else _tell)
+        applied = apply(conn, to=to, on_step=None if output is ReportFormat.json else _tell)
         status = plan(conn, target=to)
-    if output is Format.json:
+    if output is ReportFormat.json:
         show_document({"version": status.version, "applied": [_entry(item) for item in applied]})
     elif applied:
         result("Migrations applied successfully.")

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from awa_cli.errors import ExitCode
-from awa_cli.options import FailEmpty, Format, Output, Yes, common
+from awa_cli.options import TABLE, FailEmpty, Output, Yes, common
 from awa_cli.output import result, show_rows
 from awa_cli.target import open_session
 
@@ -30,7 +30,7 @@ Name = Annotated[str, typer.Argument(metavar="QUEUE", help="Name of the queue.")
     awa queue stats -o json | jq '.[] | select(.lag_seconds > 60)'
     """
 )
-def stats(ctx: typer.Context, output: Output = Format.table, fail_empty: FailEmpty = False) -> int:
+def stats(ctx: typer.Context, output: Output = TABLE, fail_empty: FailEmpty = False) -> int:
     """Show every queue: jobs by state, lag, whether it is paused.
 
     The counts are exact and made now.

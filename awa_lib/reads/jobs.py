@@ -4,21 +4,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypedDict
 
-from awa_lib._json import loads
+from awa_lib._json import dumps, loads
 from awa_lib._sql import sql
 from awa_lib.errors import JobNotFound, ValidationError
 from awa_lib.models import TERMINAL_STATES, JobState
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Unpack
+
     from awa_lib._sql import Op
 
 __all__ = [
-    "Callback", "JobDump", "JobEvent", "JobRow", "JobRun", "JobSummary",
+    "SORTS", "Callback", "JobDump", "JobEvent", "JobQuery", "JobRow", "JobRun", "JobSummary",
     "dump_job", "dump_run", "job_row", "job_rows",
 ]  # fmt: skip
 
+SORTS: Final = ("id", "run_at", "created_at", "attempted_at", "finalized_at", "priority", "attempt")
 _RETRIES: Final = frozenset({"failed", "cancelled", "waiting_external"})
 _ENDED: Final = frozenset(map(str, TERMINAL_STATES))
 
@@ -123,21 +127,48 @@ class JobRun:
     notes: list[str]
 
 
-def job_rows(
-    *,
-    state: str | None = None,
-    kind: str | None = None,
-    queue: str | None = None,
-    tag: str | None = None,
-    before_id: int | None = None,
-    limit: int = 20,
-) -> Op[list[JobRow]]:
-    """Return a page of jobs, newest id first; the next one starts at the last id."""
+class JobQuery(TypedDict, total=False):
+    """Which jobs: those that fit every key that is given.
+
+    ``since`` and ``until`` are about created_at, the first inclusive; ``args`` and ``metadata``
+    hold what must be contained; ``error`` is a part of the latest error's text, in any case.
+    """
+
+    states: Sequence[str]
+    kind: str | None
+    queue: str | None
+    tag: str | None
+    before_id: int | None
+    since: datetime | None
+    until: datetime | None
+    args: Mapping[str, Any] | None
+    metadata: Mapping[str, Any] | None
+    error: str | None
+
+
+def job_rows(*, sort: str = "-id", limit: int = 20, **query: Unpack[JobQuery]) -> Op[list[JobRow]]:
+    """Return a page of jobs; in the order ``-id``, newest first, the next starts at the last id.
+
+    ``sort`` is one of ``SORTS``, with ``-`` for the largest first.
+    """
     if limit < 0:
         raise ValidationError(f"limit must not be negative, got {limit}")
-    rows = yield sql.read_jobs(
-        "list_jobs", before_id=before_id, state=state, kind=kind, queue=queue, tag=tag, limit=limit
-    )
+    asked: dict[str, Any] = {name: query.get(name) for name in JobQuery.__annotations__}
+    asked["states"] = list(query.get("states") or ())
+    for name in ("args", "metadata"):
+        asked[name] = None if asked[name] is None else dumps(asked[name])
+    if sort == "-id":
+        rows = yield sql.read_jobs("list_jobs", **asked, limit=limit)
+    else:
+        field = sort.removeprefix("-")
+        if field not in SORTS:
+            raise ValidationError(
+                f"jobs cannot be sorted by {field!r}", why=f"fields are {', '.join(SORTS)}"
+            )
+        descending = sort.startswith("-")
+        rows = yield sql.read_jobs(
+            "sort_jobs", **asked, field=field, descending=descending, limit=limit
+        )
     return rows.into(_row)
 
 

@@ -10,11 +10,49 @@ SELECT id, kind, queue, args::text AS args, state::text AS state, priority, atte
        callback_on_complete, callback_on_fail, callback_transform, progress::text AS progress
 FROM awa.jobs
 WHERE (:before_id::bigint IS NULL OR id < :before_id::bigint)
-  AND (:state::text IS NULL OR state = :state::text::awa.job_state)
+  AND (cardinality(:states::text[]) = 0 OR state = ANY (:states::text[]::awa.job_state[]))
   AND (:kind::text IS NULL OR kind = :kind::text)
   AND (:queue::text IS NULL OR queue = :queue::text)
   AND (:tag::text IS NULL OR tags @> ARRAY[:tag::text])
+  AND (:since::timestamptz IS NULL OR created_at >= :since::timestamptz)
+  AND (:until::timestamptz IS NULL OR created_at < :until::timestamptz)
+  AND (:args::jsonb IS NULL OR args @> :args::jsonb)
+  AND (:metadata::jsonb IS NULL OR metadata @> :metadata::jsonb)
+  AND (:error::text IS NULL OR strpos(lower(errors[cardinality(errors)] ->> 'error'),
+                                      lower(:error::text)) > 0)
 ORDER BY id DESC
+LIMIT :limit::bigint
+
+-- name: sort_jobs
+-- Jobs in another order, nulls last.  No lock; reads and sorts all that fit.
+SELECT id, kind, queue, args::text AS args, state::text AS state, priority, attempt, run_lease,
+       max_attempts, run_at, heartbeat_at, deadline_at, attempted_at, finalized_at, created_at,
+       to_jsonb(errors)::text AS errors, metadata::text AS metadata, tags::text[] AS tags,
+       encode(unique_key, 'hex') AS unique_key, unique_states::text AS unique_states,
+       callback_id::text AS callback_id, callback_timeout_at, callback_filter,
+       callback_on_complete, callback_on_fail, callback_transform, progress::text AS progress
+FROM awa.jobs
+WHERE (:before_id::bigint IS NULL OR id < :before_id::bigint)
+  AND (cardinality(:states::text[]) = 0 OR state = ANY (:states::text[]::awa.job_state[]))
+  AND (:kind::text IS NULL OR kind = :kind::text)
+  AND (:queue::text IS NULL OR queue = :queue::text)
+  AND (:tag::text IS NULL OR tags @> ARRAY[:tag::text])
+  AND (:since::timestamptz IS NULL OR created_at >= :since::timestamptz)
+  AND (:until::timestamptz IS NULL OR created_at < :until::timestamptz)
+  AND (:args::jsonb IS NULL OR args @> :args::jsonb)
+  AND (:metadata::jsonb IS NULL OR metadata @> :metadata::jsonb)
+  AND (:error::text IS NULL OR strpos(lower(errors[cardinality(errors)] ->> 'error'),
+                                      lower(:error::text)) > 0)
+ORDER BY CASE WHEN NOT :descending::boolean THEN CASE :field::text
+             WHEN 'run_at' THEN run_at WHEN 'created_at' THEN created_at
+             WHEN 'attempted_at' THEN attempted_at WHEN 'finalized_at' THEN finalized_at END END,
+         CASE WHEN :descending::boolean THEN CASE :field::text
+             WHEN 'run_at' THEN run_at WHEN 'created_at' THEN created_at
+             WHEN 'attempted_at' THEN attempted_at WHEN 'finalized_at' THEN finalized_at END END
+             DESC NULLS LAST,
+         CASE WHEN :descending::boolean THEN -1 ELSE 1 END
+             * CASE :field::text WHEN 'priority' THEN priority WHEN 'attempt' THEN attempt END,
+         CASE WHEN :descending::boolean THEN -id ELSE id END
 LIMIT :limit::bigint
 
 -- name: get_job

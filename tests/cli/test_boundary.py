@@ -116,7 +116,7 @@ def test_nothing_to_do_prints_help_on_stderr(offline) -> None:
         (["job", "dump"], "missing argument 'ID'"),
         (["job", "dump", str(2**63)], "not in the range"),
         (["job", "list", "--limit", "-1"], "not in the range"),
-        (["job", "list", "-o", "xml"], "'xml' is not one of"),
+        (["job", "list", "-o", "xml"], "unknown output format: xml"),
         (["queue", "pause"], "missing argument 'QUEUE'"),
         (["storage", "prepare"], "missing option '--engine'"),
         (["storage", "prepare", "--engine", "e", "--details", "[1"], "--details is not JSON"),

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from awa_cli.errors import explain
 from awa_cli.inputs import read_duration, read_queue
-from awa_cli.output import age, clean, encode, fit, span
+from awa_cli.output import age, clean, fit, span
+from awa_cli.shapes import encode
 from awa_lib.errors import InvalidInput
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -1,0 +1,207 @@
+"""The forms rows are printed in: tables for people, data for everything else."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, fields, is_dataclass
+from datetime import UTC, datetime
+from difflib import get_close_matches
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+__all__ = ["Format", "Shape", "encode", "field_of", "read_columns", "read_shape", "write_data"]
+
+
+class Format(StrEnum):
+    """How rows are printed."""
+
+    table = "table"
+    wide = "wide"
+    json = "json"
+    ndjson = "ndjson"
+    yaml = "yaml"
+    csv = "csv"
+    ids = "ids"
+    template = "template"
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A format, with the text of a template."""
+
+    format: Format = Format.table
+    template: str = ""
+
+    @property
+    def for_people(self) -> bool:
+        """Return True for tables."""
+        return self.format in {Format.table, Format.wide}
+
+
+_ESCAPES: Final = {"\\n": "\n", "\\t": "\t", "\\\\": "\\", "{{": "{", "}}": "}"}
+_TOKEN: Final = re.compile(r"\\[nt\\]|\{\{|\}\}|\{([^{}]*)\}")
+
+
+def read_shape(text: Any) -> Shape:
+    """Read ``-o``: a format, or ``template=TEXT`` with ``{field}`` in it."""
+    from awa_lib.errors import InvalidInput
+
+    if isinstance(text, Shape):
+        return text
+    name, equals, rest = str(text).partition("=")
+    known = [one.value for one in Format if one is not Format.template]
+    if name == Format.template and equals:
+        return Shape(Format.template, rest)
+    if name in known and not equals:
+        return Shape(Format(name))
+    close = get_close_matches(name.lower(), [*known, "template"], n=1, cutoff=0.5)
+    near = "template='{id}'" if close == ["template"] else "".join(close)
+    raise InvalidInput(
+        f"unknown output format: {text}",
+        why=f"formats are {', '.join(known)}, template=TEXT",
+        hint=f"did you mean: -o {near}" if close else None,
+    )
+
+
+def read_columns(text: str | None) -> list[str]:
+    """Read ``--columns``: names of fields, separated by commas."""
+    return [name for name in (text or "").replace(" ", "").split(",") if name]
+
+
+def encode(value: Any) -> Any:
+    """Turn a read model into plain JSON data: fields in order, times as RFC 3339 in UTC."""
+    if isinstance(value, datetime):
+        return _rfc3339(value)
+    if is_dataclass(value):
+        return {field.name: encode(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, dict):
+        return {str(key): encode(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [encode(item) for item in value]
+    return value
+
+
+def _rfc3339(moment: datetime) -> str:
+    utc = moment.astimezone(UTC).replace(tzinfo=None)
+    if utc.microsecond == 0:
+        return utc.isoformat() + "Z"
+    digits = "milliseconds" if utc.microsecond % 1000 == 0 else "microseconds"
+    return utc.isoformat(timespec=digits) + "Z"
+
+
+def field_of(row: dict[str, Any], path: str) -> Any:
+    """Return a field of an encoded row, or a part of one by dots: ``args.customer``, ``tags.0``.
+
+    None for a part that this row does not have.  Raises InvalidInput for a field no row has.
+    """
+    name, *parts = path.split(".")
+    if name not in row:
+        from awa_lib.errors import InvalidInput
+
+        close = get_close_matches(name, row, n=1, cutoff=0.5)
+        raise InvalidInput(
+            f"there is no field {name!r}",
+            why="fields are " + ", ".join(row),
+            hint=f"did you mean: {close[0]}" if close else None,
+        )
+    value = row[name]
+    for part in parts:
+        if isinstance(value, dict):
+            value = value.get(part)
+        elif isinstance(value, list) and part.isdecimal():
+            value = value[int(part)] if int(part) < len(value) else None
+        else:
+            return None
+    return value
+
+
+def write_data(
+    rows: Iterable[Any],
+    shape: Shape,
+    columns: Sequence[str],
+    write: Callable[[str], None],
+    *,
+    ascii_only: bool,
+) -> int:
+    """Write rows one by one, in flat memory but for YAML; return how many."""
+    count = 0
+
+    def counted() -> Iterable[dict[str, Any]]:
+        nonlocal count
+        for row in rows:
+            count += 1
+            yield encode(row)
+
+    _WRITERS[shape.format](counted(), shape, columns, write, ascii_only)
+    return count
+
+
+def _json(rows: Any, _: Shape, __: Any, write: Any, ascii_only: bool) -> None:
+    before = "["
+    for row in rows:
+        text = json.dumps(row, indent=2, ensure_ascii=ascii_only)
+        write(before + "\n  " + text.replace("\n", "\n  "))
+        before = ","
+    write("[]\n" if before == "[" else "\n]\n")
+
+
+def _ndjson(rows: Any, _: Shape, __: Any, write: Any, ascii_only: bool) -> None:
+    for row in rows:
+        write(json.dumps(row, separators=(",", ":"), ensure_ascii=ascii_only) + "\n")
+
+
+def _yaml(rows: Any, _: Shape, __: Any, write: Any, ascii_only: bool) -> None:
+    import yaml
+
+    write(yaml.safe_dump(list(rows), sort_keys=False, allow_unicode=not ascii_only))
+
+
+def _csv(rows: Any, _: Shape, columns: Sequence[str], write: Any, __: bool) -> None:
+    import csv
+
+    writer = None
+    for row in rows:
+        names = columns or list(row)
+        if writer is None:
+            writer = csv.writer(_Sink(write), lineterminator="\n")
+            writer.writerow(names)
+        writer.writerow([_cell(field_of(row, name)) for name in names])
+
+
+class _Sink:
+    def __init__(self, write: Callable[[str], None]) -> None:
+        self.write = write
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+def _ids(rows: Any, _: Shape, __: Any, write: Any, ___: bool) -> None:
+    # The first field of every read model names the thing.
+    for row in rows:
+        write(f"{next(iter(row.values()))}\n")
+
+
+def _template(rows: Any, shape: Shape, __: Any, write: Any, ___: bool) -> None:
+    for row in rows:
+
+        def fill(match: re.Match[str], row: dict[str, Any] = row) -> str:
+            path = match[1]
+            return _ESCAPES[match[0]] if path is None else _cell(field_of(row, path))
+
+        write(_TOKEN.sub(fill, shape.template) + "\n")
+
+
+_WRITERS: Final[dict[Format, Callable[..., None]]] = {
+    Format.json: _json, Format.ndjson: _ndjson, Format.yaml: _yaml, Format.csv: _csv,
+    Format.ids: _ids, Format.template: _template,
+}  # fmt: skip

@@ -1,0 +1,133 @@
+"""Say which jobs a command is about: options that filter, each declared once."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from awa_lib.reads.jobs import JobQuery
+
+__all__ = [
+    "ErrorText", "Kind", "Queue", "Since", "States", "Tag", "Until", "Where", "read_ids",
+    "read_query",
+]  # fmt: skip
+
+States = Annotated[
+    list[str] | None,
+    typer.Option("--state", metavar="STATE", help="Only jobs in this state; may be given again."),
+]
+Kind = Annotated[str | None, typer.Option(metavar="KIND", help="Only jobs of this kind.")]
+Queue = Annotated[str | None, typer.Option(metavar="QUEUE", help="Only jobs of this queue.")]
+Tag = Annotated[str | None, typer.Option(metavar="TAG", help="Only jobs with this tag.")]
+Since = Annotated[
+    str | None,
+    typer.Option(metavar="WHEN", help="Created at or after: 2h, 7d ago, or an RFC 3339 moment."),
+]
+Until = Annotated[str | None, typer.Option(metavar="WHEN", help="Created before.")]
+Where = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="PATH=VALUE", help="Only jobs with args.customer=42, metadata.run='\"7\"', …."
+    ),
+]
+ErrorText = Annotated[
+    str | None,
+    typer.Option("--error", metavar="TEXT", help="Only jobs whose latest error holds this text."),
+]
+
+_LARGEST: Final = 2**63 - 1
+_PATH: Final = re.compile(r"(args|metadata)\.([^=]+)=(.*)", re.DOTALL)
+
+
+def read_query(
+    *,
+    states: Iterable[str] | None = None,
+    kind: str | None = None,
+    queue: str | None = None,
+    tag: str | None = None,
+    since: str | None = None,
+    until: str | None = None,
+    where: Iterable[str] | None = None,
+    error: str | None = None,
+) -> JobQuery:
+    """Read the filters.  Raises InvalidInput."""
+    from awa_cli.inputs import read_state
+
+    objects: dict[str, dict[str, Any]] = {}
+    for condition in where or ():
+        _contain(objects, condition)
+    return {
+        "states": [read_state(one) for text in states or () for one in text.split(",")],
+        "kind": kind,
+        "queue": queue,
+        "tag": tag,
+        "since": None if since is None else _when(since, "--since"),
+        "until": None if until is None else _when(until, "--until"),
+        "args": objects.get("args"),
+        "metadata": objects.get("metadata"),
+        "error": error,
+    }
+
+
+def _when(text: str, option: str) -> datetime:
+    """Read a moment, or how long ago."""
+    from awa_cli.inputs import read_duration, read_moment
+    from awa_lib.errors import InvalidInput
+
+    if re.match(r"\d{4}-", text):
+        return read_moment(text, option)
+    try:
+        return datetime.now(UTC) - read_duration(text.removesuffix(" ago"), option)
+    except (InvalidInput, OverflowError):
+        raise InvalidInput(
+            f"{option} {text!r} is neither a duration nor a moment",
+            hint=f"write it like {option} 2h or {option} 2030-01-31T08:00:00Z",
+        ) from None
+
+
+def _contain(objects: dict[str, dict[str, Any]], condition: str) -> None:
+    import json
+
+    from awa_lib.errors import InvalidInput
+
+    found = _PATH.fullmatch(condition)
+    if found is None or "" in found[2].split("."):
+        raise InvalidInput(
+            f"--where {condition!r} cannot be read",
+            hint="write it like --where args.customer=42 or --where 'args.to=\"a@example.org\"'",
+        )
+    try:
+        value = json.loads(found[3])
+    except ValueError:
+        value = found[3]
+    at: Any = objects.setdefault(found[1], {})
+    *parents, last = found[2].split(".")
+    for name in parents:
+        at = at.setdefault(name, {})
+        if not isinstance(at, dict):
+            raise InvalidInput(f"--where {condition!r} contradicts another one")
+    at[last] = value
+
+
+def read_ids(words: Iterable[str]) -> list[int]:
+    """Read job ids; ``-`` stands for those on stdin, separated by white space."""
+    import sys
+
+    from awa_lib.errors import InvalidInput
+
+    ids: list[int] = []
+    for word in words:
+        for text in sys.stdin.read().split() if word == "-" else [word]:
+            if not text.isascii() or not text.isdecimal() or int(text) > _LARGEST:
+                raise InvalidInput(
+                    f"{text!r} is not a job id",
+                    hint="ids are whole numbers: awa job list -o ids",
+                )
+            ids.append(int(text))
+    return ids
