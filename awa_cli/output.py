@@ -7,6 +7,7 @@ import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from awa_cli.options import common
 from awa_cli.shapes import Format, Shape, encode, field_of, write_data
 
 if TYPE_CHECKING:
@@ -49,7 +50,12 @@ def result(text: str) -> None:
 
 
 def say(text: str) -> None:
-    """Tell the person at the terminal something, on stderr."""
+    """Tell the person at the terminal something, on stderr; nothing with --quiet."""
+    from typer._click.globals import get_current_context
+
+    ctx = get_current_context(silent=True)
+    if ctx is not None and common(ctx).quiet:  # type: ignore[arg-type] # typer has its own class
+        return
     try:
         sys.stdout.flush()
     except BrokenPipeError:
@@ -70,7 +76,7 @@ def show_rows(
     rows: Iterable[T],
     columns: Sequence[Column[T]],
     shape: Shape,
-    common: Common,
+    options: Common,
     *,
     empty: str,
     footer: Callable[[Sequence[T]], str] | None = None,
@@ -92,10 +98,10 @@ def show_rows(
         wide = shape.format is Format.wide
         columns = [column for column in columns if wide or not column.wide]
     if sys.stdout.isatty() and shape.format is not Format.wide:
-        _rich_table(rows, columns, common)
+        _rich_table(rows, columns, options)
     else:
         _plain_table(rows, columns)
-    if footer and not common.quiet:
+    if footer:
         say(f"\n{footer(rows)}")
     return len(rows)
 
@@ -122,14 +128,14 @@ def _plain_table(rows: Sequence[T], columns: Sequence[Column[T]]) -> None:
         _write("  ".join(parts).rstrip() + "\n")
 
 
-def _rich_table(rows: Sequence[T], columns: Sequence[Column[T]], common: Common) -> None:
+def _rich_table(rows: Sequence[T], columns: Sequence[Column[T]], options: Common) -> None:
     # rich costs about 45 ms, so it is loaded for terminals only.
     from rich.cells import cell_len
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    colors = common.color()
+    colors = options.color()
     console = Console(no_color=not colors, color_system="auto" if colors else None, highlight=False)
     texts = [[clean(column.get(row)) for row in rows] for column in columns]
     widths = fit(

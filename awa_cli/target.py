@@ -106,7 +106,7 @@ def connect(ctx: typer.Context, *, changing: bool = False) -> Iterator[psycopg.C
     """Open the one connection of a command; say which database it is when it will change it."""
     target = find_target(ctx)
     with served(target) as url:
-        if changing and not common(ctx).quiet:
+        if changing:
             say(f"database: {target.label}")
         conn = dial(target, url)
         try:
