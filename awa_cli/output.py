@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -20,11 +22,13 @@ __all__ = [
     "ReaderLeft",
     "age",
     "clean",
+    "counted",
     "fit",
     "result",
     "say",
     "show_document",
     "show_rows",
+    "show_text",
     "span",
 ]
 
@@ -47,6 +51,17 @@ def _write(text: str) -> None:
 def result(text: str) -> None:
     """Print what a command did, as published scripts expect it: one sentence on stdout."""
     _write(text + "\n")
+
+
+def show_text(text: str) -> None:
+    """Print a page; through a pager where it is longer than the terminal."""
+    if sys.stdout.isatty() and text.count("\n") >= shutil.get_terminal_size().lines:
+        import pydoc
+
+        os.environ.setdefault("LESS", "FRX")
+        pydoc.pager(text)
+    else:
+        _write(text)
 
 
 def say(text: str) -> None:
@@ -184,6 +199,11 @@ def clean(value: Any) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def counted(number: int, thing: str = "job") -> str:
+    """Write how many: ``1 job``, ``1,204 jobs``."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
 def age(moment: datetime | None, now: datetime | None = None) -> str | None:

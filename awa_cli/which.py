@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import inspect
 import re
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from awa_cli.options import FailEmpty, Yes
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from awa_lib.reads.jobs import JobQuery
 
 __all__ = [
-    "ErrorText", "Kind", "Queue", "Since", "States", "Tag", "Until", "Where", "read_ids",
-    "read_query",
+    "ErrorText", "Kind", "Queue", "Selection", "Since", "States", "Tag", "Until", "Where",
+    "read_ids", "read_query", "selecting",
 ]  # fmt: skip
 
 States = Annotated[
@@ -41,6 +45,16 @@ ErrorText = Annotated[
     typer.Option("--error", metavar="TEXT", help="Only jobs whose latest error holds this text."),
 ]
 
+_FILTERS: Final[dict[str, Any]] = {
+    "state": States, "kind": Kind, "queue": Queue, "tag": Tag, "since": Since, "until": Until,
+    "where": Where, "error": ErrorText,
+}  # fmt: skip
+_SWITCHES: Final[dict[str, Any]] = {
+    "everything": Annotated[bool, typer.Option("--all", help="Every job that can be changed so.")],
+    "dry_run": Annotated[bool, typer.Option("--dry-run", help="Only say which jobs it would be.")],
+    "yes": Yes,
+    "fail_empty": FailEmpty,
+}
 _LARGEST: Final = 2**63 - 1
 _PATH: Final = re.compile(r"(args|metadata)\.([^=]+)=(.*)", re.DOTALL)
 
@@ -131,3 +145,51 @@ def read_ids(words: Iterable[str]) -> list[int]:
                 )
             ids.append(int(text))
     return ids
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The jobs a change is about: ids, or a filter that somebody has to agree to."""
+
+    ids: list[int]
+    query: JobQuery
+    everything: bool
+    dry_run: bool
+    yes: bool
+    fail_empty: bool
+
+    @property
+    def filters(self) -> dict[str, Any]:
+        """Return the filters that were given."""
+        return {name: value for name, value in self.query.items() if value not in (None, [])}
+
+
+def selecting(command: Callable[..., int]) -> Callable[..., int]:
+    """Give a command ids and filters as its last arguments; it gets them as one ``selection``."""
+    own = inspect.signature(command, eval_str=True)
+    words = Annotated[
+        list[str] | None, typer.Argument(metavar="ID...", help="Ids of jobs, or - for stdin.")
+    ]
+    more: dict[str, tuple[Any, Any]] = {"jobs": (words, None)}
+    more |= {name: (kind, None) for name, kind in _FILTERS.items()}
+    more |= {name: (kind, False) for name, kind in _SWITCHES.items()}
+
+    def chosen(**given: Any) -> int:
+        found = {name: given.pop(name) for name in more}
+        query = read_query(
+            states=found["state"], **{name: found[name] for name in _FILTERS if name != "state"}
+        )
+        switches = {name: found[name] for name in _SWITCHES}
+        return command(
+            selection=Selection(read_ids(found["jobs"] or ()), query, **switches), **given
+        )
+
+    kept = [one for one in own.parameters.values() if one.name != "selection"]
+    added = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
+        for name, (kind, default) in more.items()
+    ]
+    chosen.__signature__ = own.replace(parameters=kept + added)  # type: ignore[attr-defined]
+    chosen.__annotations__ = {one.name: one.annotation for one in kept + added}
+    chosen.__name__, chosen.__doc__ = command.__name__, command.__doc__
+    return chosen

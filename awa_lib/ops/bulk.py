@@ -18,7 +18,7 @@ from awa_lib.errors import (
 from awa_lib.fields import LONGEST_NAME, name_of, number_of, text_of
 from awa_lib.filters import JobFilter, checked_filter, checked_uuid, require_some
 from awa_lib.models import BulkOperation, BulkPreview
-from awa_lib.ops.jobs import CANCELS, RETRIES, id_array
+from awa_lib.ops.jobs import CANCELS, ENDED, RETRIES, WAITING, id_array
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,14 +39,13 @@ __all__ = [
 BATCH: Final = 500
 # Jobs held by others that are come back to; the list is written with each batch.
 _MOST_DEFERRED: Final = 10_000
-_WAITING: Final = ("scheduled", "available", "retryable")
 # The states each operation may take a job from.
 _STATES: Final = {
     "retry": RETRIES,
     "cancel": CANCELS,
-    "delete": ("completed", "failed", "cancelled"),
-    "set_priority": _WAITING,
-    "move_queue": _WAITING,
+    "delete": ENDED,
+    "set_priority": WAITING,
+    "move_queue": WAITING,
 }
 # Serialization and deadlock, a lock or statement time-out: the batch is tried again.
 _TRANSIENT: Final = ("40", "53", "55", "57")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from awa_lib._sql import atomic, sql
 from awa_lib.errors import InvalidTransition, JobNotFound, UniqueConflict
+from awa_lib.fields import name_of, number_of
 from awa_lib.models import Job, JobState
 
 if TYPE_CHECKING:
@@ -15,16 +16,21 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CANCELS",
+    "ENDED",
     "RETRIES",
+    "WAITING",
     "cancel",
     "cancel_in_pages",
+    "discard",
     "discard_failed",
     "get_job",
     "get_jobs",
     "list_jobs",
+    "move_queue",
     "retry",
     "retry_failed",
     "retry_in_pages",
+    "set_priority",
 ]
 
 # Rows locked by one statement of a bulk change.
@@ -32,6 +38,8 @@ _PAGE: Final = 500
 # States from which a job can be retried or cancelled.
 RETRIES: Final = ("failed", "cancelled", "waiting_external", "retryable")
 CANCELS: Final = ("scheduled", "available", "running", "retryable", "waiting_external")
+ENDED: Final = ("completed", "failed", "cancelled")
+WAITING: Final = ("scheduled", "available", "retryable")
 Block = Literal["retry_jobs", "cancel_jobs"]
 
 
@@ -116,6 +124,41 @@ def _change(block: Block, job_id: int, word: str, allowed: tuple[str, ...]) -> O
         if str(job.state) not in allowed:
             break
     raise InvalidTransition(job_id, str(job.state), word, allowed)
+
+
+def set_priority(job_id: int, priority: int) -> Op[Job]:
+    """Give a job that waits another priority, 1 (urgent) to 4, and return it.
+
+    Aging starts over from it.  Raises JobNotFound, InvalidTransition, or ValidationError.
+    """
+    number_of("priority", priority, 1, 4)
+    rows = yield sql.bulk("set_priority", ids=id_array([job_id]), priority=priority)
+    return (yield from _waiting(job_id, "change the priority of", moved=bool(rows)))
+
+
+def move_queue(job_id: int, to_queue: str) -> Op[Job]:
+    """Move a job that waits to another queue and return it.
+
+    Its unique key stays as it was made.  Raises JobNotFound, InvalidTransition, ValidationError.
+    """
+    name_of("to_queue", to_queue)
+    rows = yield sql.bulk("move_queue", ids=id_array([job_id]), to_queue=to_queue)
+    return (yield from _waiting(job_id, "move", moved=bool(rows)))
+
+
+def discard(job_id: int) -> Op[None]:
+    """Delete a job that has ended.  Raises JobNotFound or InvalidTransition."""
+    rows = yield sql.bulk("delete", ids=id_array([job_id]))
+    if not rows:
+        job = yield from get_job(job_id)
+        raise InvalidTransition(job_id, str(job.state), "discard", ENDED)
+
+
+def _waiting(job_id: int, word: str, *, moved: bool) -> Op[Job]:
+    job = yield from get_job(job_id)
+    if not moved:
+        raise InvalidTransition(job_id, str(job.state), word, WAITING)
+    return job
 
 
 def retry_failed(*, kind: str | None = None, queue: str | None = None) -> Op[list[Job]]:

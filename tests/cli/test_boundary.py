@@ -23,10 +23,15 @@ SECRET = "hunter2-so-secret"
 # Every command that needs a database, in a form that gets as far as asking for one.
 NEEDY = [
     ["job", "list"],
+    ["job", "show", 1],
     ["job", "dump", 1],
     ["job", "dump-run", 1],
     ["job", "retry", 1],
     ["job", "cancel", 1],
+    ["job", "cancel", "--kind", "k"],
+    ["job", "priority", 1, 1],
+    ["job", "move", "q", 1],
+    ["job", "discard", 1],
     ["job", "retry-failed", "--kind", "k"],
     ["job", "discard", "--kind", "k"],
     ["job", "enqueue", "k"],

@@ -93,7 +93,7 @@ def test_all_goes_through_every_page(cli, db) -> None:
 
     assert len(listed) == 2500
     assert listed == sorted(listed, key=int, reverse=True)
-    assert "2500 jobs listed." in cli("job", "list", "--all").err
+    assert "2,500 jobs listed." in cli("job", "list", "--all").err
 
 
 @pytest.mark.parametrize(

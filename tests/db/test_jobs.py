@@ -275,3 +275,53 @@ async def test_discard_lets_go_of_keys(client, put, look) -> None:
     await client.discard_failed("x")
 
     assert look("SELECT * FROM awa.job_unique_claims") == []
+
+
+@pytest.mark.parametrize("state", STATES)
+async def test_priority_and_queue_of_jobs_that_wait(client, put, look, state) -> None:
+    before = put(**FULL | {"state": state, "metadata": '{"_awa_original_priority": 4, "m": 1}'})
+    (table,) = look("SELECT tableoid::regclass::text AS name FROM awa.jobs_hot UNION ALL"
+                    " SELECT tableoid::regclass::text FROM awa.scheduled_jobs")  # fmt: skip
+    row = f"SELECT * FROM {table['name']}"
+
+    if state not in {"scheduled", "available", "retryable"}:
+        with pytest.raises(awa.InvalidTransition, match=f"it is {state}"):
+            await client.set_priority(before["id"], 1)
+        with pytest.raises(awa.InvalidTransition, match=f"cannot move job {before['id']}"):
+            await client.move_queue(before["id"], "slow")
+        assert look(row) == [before]
+        return
+    job = await client.set_priority(before["id"], 1)
+    moved = await client.move_queue(before["id"], "slow")
+
+    assert (job.priority, moved.queue) == (1, "slow")
+    (after,) = look(row)
+    assert changes(before, after) == {"priority": 1, "queue": "slow", "metadata": {"m": 1}}
+
+
+async def test_moving_wakes_the_other_queue(client, put, heard) -> None:
+    job = put(kind="k", queue="slow", state="available")
+    heard()
+
+    await client.move_queue(job["id"], "q")
+
+    assert heard() == [("awa:q", "")]
+
+
+@pytest.mark.parametrize("state", STATES)
+async def test_discarding_one_job(client, put, look, state) -> None:
+    before = put(kind="k", queue="q", state=state)
+
+    if state in {"completed", "failed", "cancelled"}:
+        await client.discard(before["id"])
+        assert look("SELECT * FROM awa.jobs") == []
+    else:
+        with pytest.raises(awa.InvalidTransition, match=f"cannot discard job {before['id']}"):
+            await client.discard(before["id"])
+        assert len(look("SELECT * FROM awa.jobs")) == 1
+
+
+@pytest.mark.parametrize("verb", [("set_priority", 1), ("move_queue", "q"), ("discard",)])
+async def test_a_change_of_no_job(client, verb) -> None:
+    with pytest.raises(awa.JobNotFound):
+        await getattr(client, verb[0])(7, *verb[1:])

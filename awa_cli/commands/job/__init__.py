@@ -1,0 +1,8 @@
+"""``awa job``: look at jobs, change them, enqueue."""
+
+from __future__ import annotations
+
+from awa_cli.commands.job import look, change, enqueue  # isort: skip - the order of the help
+from awa_cli.commands.job._app import app
+
+__all__ = ["app", "change", "enqueue", "look"]

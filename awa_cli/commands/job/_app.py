@@ -1,0 +1,22 @@
+"""The room of ``awa job``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+import typer
+
+__all__ = ["LARGEST", "One", "app"]
+
+app = typer.Typer(
+    help="Look at jobs, run them again, cancel, discard and enqueue them.",
+    epilog="""
+    awa job list --state failed
+    awa job show 42
+    awa job retry 42
+    awa job retry --state failed --kind send_email
+    """,
+)
+
+LARGEST: Final = 2**63 - 1
+One = Annotated[int, typer.Argument(metavar="ID", max=LARGEST, help="Id of the job.")]

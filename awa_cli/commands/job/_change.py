@@ -1,0 +1,170 @@
+"""Carry out one change: of the jobs that were named, or of all that fit a filter."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import typer
+
+from awa_cli.errors import ExitCode, complain, exit_code_for
+from awa_cli.options import common
+from awa_cli.output import counted, result, say
+from awa_cli.target import open_session
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from awa_cli.target import Session
+    from awa_cli.which import Selection
+    from awa_lib._sql import Op
+    from awa_lib.models import BulkOperation
+
+__all__ = ["Change"]
+
+_SHOWN: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One way to change jobs: single ones by ``op``, sets by the bulk operation of this name."""
+
+    operation: str
+    done: str
+    op: Callable[[int], Op[Any]]
+    spec: dict[str, Any] = field(default_factory=dict)
+
+    def carry_out(self, ctx: typer.Context, chosen: Selection) -> int:
+        """Change the jobs.  Raises InvalidInput when none or too many ways name them."""
+        from awa_lib.errors import InvalidInput
+
+        filters = _bulk_filters(chosen)
+        if bool(chosen.ids) == bool(filters or chosen.everything):
+            raise InvalidInput(
+                "give either ids or a filter" if chosen.ids else "no jobs were named",
+                why="both at once could mean either or both" if chosen.ids else None,
+                hint=f"see {ctx.command_path} --help",
+            )
+        with open_session(ctx, changing=not chosen.dry_run) as db:
+            if chosen.ids:
+                return self._each(ctx, db, chosen)
+            return self._all(ctx, db, chosen, filters)
+
+    def _each(self, ctx: typer.Context, db: Session, chosen: Selection) -> int:
+        """Change jobs one by one; a job that cannot be changed does not stop the others."""
+        from awa_lib.errors import Conflict, NotFound
+
+        code = ExitCode.OK
+        for job_id in chosen.ids:
+            if chosen.dry_run:
+                result(str(job_id))
+                continue
+            try:
+                db.run(self.op(job_id))
+            except (Conflict, NotFound) as error:
+                complain(str(error), error.why, error.hint, color=common(ctx).color(sys.stderr))
+                code = exit_code_for(error)
+            else:
+                result(f"{self.done} job {job_id}")
+        return code
+
+    def _all(
+        self, ctx: typer.Context, db: Session, chosen: Selection, filters: dict[str, Any]
+    ) -> int:
+        """Say what fits, ask, and change it in bounded batches."""
+        from awa_lib.ops.bulk import (
+            preview_bulk_operation,
+            run_bulk_operation,
+            submit_bulk_operation,
+        )
+
+        found = db.run(preview_bulk_operation(self.operation, all=chosen.everything, **filters))
+        if found.total_matched and chosen.dry_run:
+            for job_id in found.sample[:_SHOWN]:
+                result(str(job_id))
+            say(_found(found.total_matched, found.sample))
+        elif found.total_matched:
+            say(_found(found.total_matched, found.sample))
+            _agree(ctx, found.total_matched, yes=chosen.yes)
+            operation = db.run(
+                submit_bulk_operation(
+                    self.operation,
+                    submitted_by="awa",
+                    all=chosen.everything,
+                    **self.spec,
+                    **filters,
+                )
+            )
+            ended = db.run(run_bulk_operation(operation.id, on_progress=_Progress(ctx)))
+            return self._told(ctx, ended)
+        else:
+            result("No jobs fit.")
+        return ExitCode.NOTHING if chosen.fail_empty and not found.total_matched else ExitCode.OK
+
+    def _told(self, ctx: typer.Context, ended: BulkOperation) -> int:
+        result(f"{self.done} {counted(ended.processed)}")
+        if ended.skipped:
+            say(f"{counted(ended.skipped)} left: somebody else held or changed them.")
+        if ended.errored:
+            complain(
+                f"{counted(ended.errored)} could not be changed",
+                ended.last_error,
+                color=common(ctx).color(sys.stderr),
+            )
+            return ExitCode.FAILED
+        return ExitCode.OK
+
+
+def _bulk_filters(chosen: Selection) -> dict[str, Any]:
+    """Return the filters under the names a bulk operation has for them."""
+    from awa_lib.errors import InvalidInput
+
+    given = chosen.filters
+    states = given.pop("states", [])
+    if len(states) > 1:
+        raise InvalidInput(
+            "one --state at a time", hint="run it once for each, or leave --state out"
+        )
+    if "metadata" in given:
+        raise InvalidInput(
+            "--where takes args.… here",
+            hint="for metadata: awa job list --where metadata.a=1 --all -o ids | awa job … -",
+        )
+    names = {"since": "created_after", "until": "created_before"}
+    renamed = {names.get(name, name): value for name, value in given.items()}
+    return renamed | ({"state": states[0]} if states else {})
+
+
+def _found(total: int, sample: list[int]) -> str:
+    shown = ", ".join(map(str, sample[:_SHOWN]))
+    more = " …" if total > min(len(sample), _SHOWN) else ""
+    return f"{counted(total)} {'fits' if total == 1 else 'fit'}: {shown}{more}"
+
+
+def _agree(ctx: typer.Context, count: int, *, yes: bool) -> None:
+    """Ask at a terminal.  Raises InvalidInput where nobody can answer."""
+    from awa_lib.errors import InvalidInput
+
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise InvalidInput(
+            f"nobody can be asked whether to change {counted(count)}",
+            why="stdin is not a terminal",
+            hint=f"look first: {ctx.command_path} … --dry-run; then add --yes",
+        )
+    typer.confirm(f"{ctx.info_name} {counted(count)}?".capitalize(), abort=True, err=True)
+
+
+class _Progress:
+    """One line on stderr that counts up, at a terminal."""
+
+    def __init__(self, ctx: typer.Context) -> None:
+        self._shown = sys.stderr.isatty() and not common(ctx).quiet
+
+    def __call__(self, now: BulkOperation) -> None:
+        if self._shown:
+            end = "\r\x1b[K" if now.finished else ""
+            sys.stderr.write(f"\r{now.processed} of {now.total_matched}{end}")
+            sys.stderr.flush()

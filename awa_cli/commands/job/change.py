@@ -1,0 +1,164 @@
+"""Change jobs: the named ones, those on stdin, or all that fit a filter."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from awa_cli.commands.job._app import app
+from awa_cli.commands.job._change import Change
+from awa_cli.errors import ExitCode
+from awa_cli.options import FailEmpty
+from awa_cli.output import result
+from awa_cli.target import open_session
+from awa_cli.which import Kind, Queue, Selection, selecting
+
+
+@app.command(
+    epilog="""
+    awa job retry 42 43
+    awa job retry --state failed --kind send_email --error timeout --dry-run
+    awa job list --state failed -o ids | awa job retry -
+    """
+)
+@selecting
+def retry(ctx: typer.Context, selection: Selection) -> int:
+    """Run jobs again: failed, cancelled and waiting ones from the start, retryable ones at once.
+
+    With a filter it says how many fit and asks first.
+    """
+    from awa_lib.ops.jobs import retry as retry_job
+
+    return Change("retry", "Retried", retry_job).carry_out(ctx, selection)
+
+
+@app.command(
+    epilog="""
+    awa job cancel 42 43
+    awa job cancel --kind report --state scheduled --yes
+    """
+)
+@selecting
+def cancel(ctx: typer.Context, selection: Selection) -> int:
+    """Cancel jobs that have not ended; a running handler is told to stop.
+
+    With a filter it says how many fit and asks first.
+    """
+    from awa_lib.ops.jobs import cancel as cancel_job
+
+    return Change("cancel", "Cancelled", cancel_job).carry_out(ctx, selection)
+
+
+@app.command(
+    epilog="""
+    awa job priority 1 42 43
+    awa job priority 4 --kind report --tag nightly --yes
+    """
+)
+@selecting
+def priority(
+    ctx: typer.Context,
+    urgency: Annotated[
+        int, typer.Argument(metavar="N", min=1, max=4, help="1 is the most urgent, 4 the least.")
+    ],
+    selection: Selection,
+) -> int:
+    """Give jobs that wait another priority.
+
+    With a filter it says how many fit and asks first.
+    """
+    from awa_lib.ops.jobs import set_priority
+
+    change = Change(
+        "set_priority",
+        f"Set priority {urgency} for",
+        lambda job_id: set_priority(job_id, urgency),
+        {"priority": urgency},
+    )
+    return change.carry_out(ctx, selection)
+
+
+@app.command(
+    epilog="""
+    awa job move slow 42 43
+    awa job move slow --kind report --queue default --yes
+    """
+)
+@selecting
+def move(
+    ctx: typer.Context,
+    to_queue: Annotated[str, typer.Argument(metavar="TO_QUEUE", help="The queue to move to.")],
+    selection: Selection,
+) -> int:
+    """Move jobs that wait to another queue.
+
+    With a filter it says how many fit and asks first.
+    """
+    from awa_lib.ops.jobs import move_queue
+
+    change = Change(
+        "move_queue", "Moved", lambda job_id: move_queue(job_id, to_queue), {"to_queue": to_queue}
+    )
+    return change.carry_out(ctx, selection)
+
+
+@app.command(
+    "retry-failed",
+    epilog="""
+    awa job retry-failed --kind send_email
+    awa job retry-failed --queue email
+    """,
+)
+def retry_failed(
+    ctx: typer.Context, kind: Kind = None, queue: Queue = None, fail_empty: FailEmpty = False
+) -> int:
+    """Run every failed job of one kind or one queue again.
+
+    Jobs whose unique key another live job holds stay failed.
+    """
+    from awa_lib.errors import InvalidInput
+    from awa_lib.ops.jobs import retry_failed as retry_all_failed
+
+    if kind is None and queue is None:
+        raise InvalidInput("Must specify --kind or --queue", hint="see awa job retry-failed --help")
+    if kind is not None and queue is not None:
+        raise InvalidInput(
+            "--kind and --queue exclude each other",
+            why="it would not be clear whether either or both must match",
+            hint="run it once with each",
+        )
+    with open_session(ctx, changing=True) as db:
+        count = len(db.run(retry_all_failed(kind=kind, queue=queue)))
+    result(f"Retried {count} failed jobs")
+    return ExitCode.NOTHING if fail_empty and not count else ExitCode.OK
+
+
+@app.command(
+    epilog="""
+    awa job discard --kind send_email --yes
+    awa job discard 42 43
+    awa job discard --state cancelled --queue old --dry-run
+    """
+)
+@selecting
+def discard(ctx: typer.Context, selection: Selection) -> int:
+    """Delete jobs that have ended, for good: failed ones, unless --state says otherwise.
+
+    With a filter it says how many fit; at a terminal it asks first.
+    """
+    from awa_cli.actions import confirm
+    from awa_lib.ops.jobs import discard as discard_job
+    from awa_lib.ops.jobs import discard_failed
+
+    filters = selection.filters
+    if list(filters) == ["kind"] and not (selection.ids or selection.dry_run):
+        # As published: no question without a terminal, and these words.
+        with open_session(ctx, changing=True) as db:
+            confirm("job.discard", filters["kind"], yes=selection.yes)
+            count = db.run(discard_failed(filters["kind"]))
+        result(f"Discarded {count} failed jobs of kind '{filters['kind']}'")
+        return ExitCode.NOTHING if selection.fail_empty and not count else ExitCode.OK
+    if filters and "states" not in filters:
+        selection.query["states"] = ["failed"]
+    return Change("delete", "Discarded", discard_job).carry_out(ctx, selection)
