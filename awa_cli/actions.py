@@ -5,7 +5,12 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+from awa_cli.options import common
+
+if TYPE_CHECKING:
+    import typer
 
 __all__ = ["ACTIONS", "Action", "Danger", "confirm"]
 
@@ -58,13 +63,14 @@ _ALL: Final = (
 ACTIONS: Final = {action.id: action for action in _ALL}
 
 
-def confirm(action_id: str, target: str, *, yes: bool) -> None:
+def confirm(ctx: typer.Context, action_id: str, target: str) -> None:
     """Ask before a destructive change at a terminal.  Raises typer.Abort on no.
 
     Without a terminal nothing is asked, so that scripts written for the published command work.
     """
     action = ACTIONS[action_id]
-    if yes or action.danger < Danger.DESTRUCTIVE or not sys.stdin.isatty():
+    asked = action.danger >= Danger.DESTRUCTIVE and sys.stdin.isatty()
+    if not asked or common(ctx).yes:
         return
     import typer
 

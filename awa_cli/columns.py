@@ -11,10 +11,11 @@ from awa_cli.output import age, span
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from awa_cli.commands.context import ContextRow
     from awa_lib.reads.jobs import JobRow
     from awa_lib.reads.queues import QueueStat
 
-__all__ = ["JOBS", "QUEUES", "STATE_STYLES", "Column"]
+__all__ = ["CONTEXTS", "JOBS", "QUEUES", "STATE_STYLES", "Column"]
 
 T = TypeVar("T")
 
@@ -107,4 +108,11 @@ QUEUES: Final[tuple[Column[QueueStat], ...]] = (
         lambda queue: "yes" if queue.paused else "no",
         style=lambda queue: "bold yellow" if queue.paused else "",
     ),
+)
+
+CONTEXTS: Final[tuple[Column[ContextRow], ...]] = (
+    Column("NAME", lambda one: one.name, style=lambda one: one.color or ""),
+    Column("CURRENT", lambda one: "yes" if one.current else ""),
+    Column("DATABASE", lambda one: one.database, width=20),
+    Column("PROTECTED", lambda one: "yes" if one.protected else ""),
 )

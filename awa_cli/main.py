@@ -89,7 +89,7 @@ def _fail(error: Exception, state: Common) -> int:
     if isinstance(error, typer.Abort):
         complain("stopped, nothing was changed", color=color)
         return ExitCode.FAILED
-    if state.verbose:
+    if state.verbose > 1:
         import traceback
 
         traceback.print_exception(error)
@@ -99,7 +99,7 @@ def _fail(error: Exception, state: Common) -> int:
     complain(
         f"unexpected {type(error).__name__}: {error}",
         "this is a fault in awa itself",
-        "run it again with -v and report what it prints",
+        "run it again with -vv and report what it prints",
         color=color,
     )
     return ExitCode.FAILED

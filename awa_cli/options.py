@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import IO, TYPE_CHECKING, Annotated, Any, Final
 
 import typer
-from typer._click.types import INT
+from typer._click.types import INT, FloatRange
 from typer.core import TyperOption
 
 from awa_cli.shapes import Shape, read_shape
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = [
-    "TABLE", "Columns", "Common", "FailEmpty", "Output", "Report", "ReportFormat", "Yes", "common",
+    "TABLE", "Columns", "Common", "FailEmpty", "Output", "Report", "ReportFormat", "common",
     "common_options",
 ]  # fmt: skip
 
@@ -30,6 +30,9 @@ class Common:
     """What the options of every command said, before or after the subcommand."""
 
     database_url: str | None = None
+    context: str | None = None
+    connect_timeout: float | None = None
+    yes: bool = False
     verbose: int = 0
     quiet: bool = False
     no_color: bool = False
@@ -71,7 +74,6 @@ Columns = Annotated[
     ),
 ]
 TABLE: Final = Shape()
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 FailEmpty = Annotated[
     bool, typer.Option("--fail-empty", help="Exit with status 5 when nothing matches.")
 ]
@@ -93,39 +95,55 @@ def _remember(field: str) -> Callable[..., Any]:
 def common_options() -> list[TyperOption]:
     """Make the options that every group and command takes."""
     return [
-        TyperOption(
-            param_decls=["--database-url"],
+        _option(
+            "database_url",
+            ["--database-url"],
+            "The database, or embedded:.  [env: DATABASE_URL]",
             metavar="URL",
-            help="The database, or embedded:.  [env: DATABASE_URL]",
-            expose_value=False,
-            callback=_remember("database_url"),
-            rich_help_panel=COMMON_PANEL,
         ),
-        TyperOption(
-            param_decls=["-v", "--verbose"],
+        _option(
+            "context", ["--context"], "A database of the config file, by name.", metavar="NAME"
+        ),
+        _option(
+            "connect_timeout",
+            ["--connect-timeout"],
+            "Give up connecting after so long; 5 by default.",
+            metavar="SECONDS",
+            type=FloatRange(min=1),
+        ),
+        _option(
+            "yes",
+            ["-y", "--yes"],
+            "Do not ask, not even on a protected context.",
+            is_flag=True,
+            default=False,
+        ),
+        _option(
+            "verbose",
+            ["-v", "--verbose"],
+            "Show each SQL statement with its time; -vv the traceback too.",
             count=True,
             type=INT,
-            help="Show the traceback of an error.",
-            expose_value=False,
-            callback=_remember("verbose"),
-            rich_help_panel=COMMON_PANEL,
         ),
-        TyperOption(
-            param_decls=["-q", "--quiet"],
+        _option(
+            "quiet",
+            ["-q", "--quiet"],
+            "Only data and errors: no remarks, no progress.",
             is_flag=True,
             default=False,
-            help="Only data and errors: no remarks, no progress.",
-            expose_value=False,
-            callback=_remember("quiet"),
-            rich_help_panel=COMMON_PANEL,
         ),
-        TyperOption(
-            param_decls=["--no-color"],
-            is_flag=True,
-            default=False,
-            help="Plain text.  [env: NO_COLOR]",
-            expose_value=False,
-            callback=_remember("no_color"),
-            rich_help_panel=COMMON_PANEL,
+        _option(
+            "no_color", ["--no-color"], "Plain text.  [env: NO_COLOR]", is_flag=True, default=False
         ),
     ]
+
+
+def _option(field: str, names: list[str], text: str, **more: Any) -> TyperOption:
+    return TyperOption(
+        param_decls=names,
+        help=text,
+        expose_value=False,
+        callback=_remember(field),
+        rich_help_panel=COMMON_PANEL,
+        **more,
+    )

@@ -1,76 +1,188 @@
-"""Which database a command works on, and the one connection to it.
+"""Which database a command works on.
 
-``--database-url`` wins over ``DATABASE_URL``.  Nothing is ever used in their stead: a deployment
-step with a forgotten variable must fail, not migrate some empty local database.
+``--database-url`` wins over ``--context``, that over ``DATABASE_URL``, and that over the current
+context of the config file.  Nothing else is ever used in their stead: a deployment step with a
+forgotten variable must fail, not migrate some empty local database.
 """
 
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+import sys
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
 
 from awa_cli.options import common
-from awa_cli.output import say
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    import psycopg
     import typer
 
-    from awa_lib._sql import Op
+    from awa_cli.config import Context
 
-__all__ = ["Session", "Target", "connect", "describe", "dial", "find_target", "open_session"]
+__all__ = ["Target", "describe", "find_target", "named_target", "of_context"]
 
-R = TypeVar("R")
-
-_CONNECT_SECONDS: Final = 5
 _WAYS: Final = (
     "pass --database-url postgresql://USER@HOST/NAME, or set DATABASE_URL; "
     "without a server: --database-url embedded:"
 )
+_COMMAND_SECONDS: Final = 30
+_COLORS: Final = {
+    "red": "31", "green": "32", "yellow": "33", "blue": "34", "magenta": "35", "cyan": "36",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A database.  ``label`` names it without the password; ``secret`` is that password."""
+    """A database.  ``label`` names it without its password."""
 
     url: str
     label: str
     secret: str | None = None
+    """The password in the URL or of the context, never to be shown."""
+    password: str | None = None
+    """The password when it is not in the URL."""
+    context: Context | None = None
 
     def scrub(self, text: str) -> str:
         """Take the password out of a text."""
         return text.replace(self.secret, "***") if self.secret else text
 
+    @property
+    def option(self) -> str:
+        """Return the option that names this database in a command for people to copy."""
+        import shlex
 
-@dataclass(frozen=True, slots=True)
-class Session:
-    """One open connection to the target."""
+        if self.context is not None:
+            return f"--context {shlex.quote(self.context.name)}"
+        if self.secret:
+            return '--database-url "$DATABASE_URL"'
+        return f"--database-url {shlex.quote(self.url)}"
 
-    conn: psycopg.Connection[Any]
+    @property
+    def full_url(self) -> str:
+        """Return a URL that holds the password, for another process's environment."""
+        if self.password is None:
+            return self.url
+        from psycopg.conninfo import make_conninfo
 
-    def run(self, op: Op[R]) -> R:
-        """Run one operation or read and return its result."""
-        from awa_lib._drive import run
+        return make_conninfo(self.url, password=self.password)
 
-        return run(self.conn, op)
+    def title(self, *, color: bool) -> str:
+        """Name the context too, in its colour."""
+        if self.context is None:
+            return self.label
+        name, code = self.context.name, _COLORS.get(self.context.color or "")
+        if code and color:
+            name = f"\x1b[{code}m{name}\x1b[0m"
+        return f"{name} ({self.label})"
+
+    def permit(self, ctx: typer.Context) -> None:
+        """Ask for the name of a protected context before a change.
+
+        Raises InvalidInput where nobody can be asked, typer.Abort for another answer.
+        """
+        if self.context is None or not self.context.protected or common(ctx).yes:
+            return
+        import typer
+
+        from awa_lib.errors import InvalidInput
+
+        name = self.context.name
+        if not sys.stdin.isatty():
+            raise InvalidInput(
+                f"the context {name!r} is protected, and nobody can be asked",
+                why="stdin is not a terminal",
+                hint="say that you mean it: add --yes",
+            )
+        answer = typer.prompt(f"{name} is protected; type its name to go on", err=True)
+        if answer.strip() != name:
+            raise typer.Abort
 
 
 def find_target(ctx: typer.Context) -> Target:
     """Return the database that was named.  Raises InvalidInput when none was."""
+    if (target := named_target(ctx)) is not None:
+        return target
+    if url := os.environ.get("DATABASE_URL", "").strip():
+        return describe(url)
+    from awa_cli.config import read_config
     from awa_lib.errors import InvalidInput
 
-    url = common(ctx).database_url or os.environ.get("DATABASE_URL", "")
-    if not url.strip():
+    config = read_config()
+    if config.current is not None:
+        return of_context(config.context(config.current))
+    why = "neither --database-url, --context nor DATABASE_URL is set, and no context is current"
+    raise InvalidInput("no database was named", why=why, hint=_WAYS)
+
+
+def named_target(ctx: typer.Context) -> Target | None:
+    """Return the database that the command line names, if it does."""
+    said = common(ctx)
+    if said.database_url and said.database_url.strip():
+        return describe(said.database_url.strip())
+    if said.context:
+        from awa_cli.config import read_config
+
+        return of_context(read_config().context(said.context))
+    return None
+
+
+def of_context(context: Context) -> Target:
+    """Return the database of a context.  Raises InvalidInput when a reference leads nowhere."""
+    where = f"the context {context.name!r}"
+    url = context.url
+    if url.startswith("service:"):
+        url = "service=" + url.removeprefix("service:")
+    elif _is_reference(url):
+        url = _resolve(url, f"the url of {where}")
+    target = replace(describe(url), context=context)
+    if context.password is None:
+        return target
+    if not _is_reference(context.password):
+        from awa_lib.errors import InvalidInput
+
         raise InvalidInput(
-            "no database was named",
-            why="neither --database-url nor DATABASE_URL is set",
-            hint=_WAYS,
+            f"the password of {where} is not a reference",
+            why="the config file is no place for a secret",
+            hint="write env:NAME or cmd:COMMAND, or put it into ~/.pgpass",
         )
-    return describe(url.strip())
+    password = _resolve(context.password, f"the password of {where}")
+    return replace(target, password=password, secret=password)
+
+
+def _is_reference(text: str) -> bool:
+    return text.startswith(("env:", "cmd:"))
+
+
+def _resolve(reference: str, what: str) -> str:
+    from awa_lib.errors import InvalidInput
+
+    kind, _, rest = reference.partition(":")
+    if kind == "env":
+        if value := os.environ.get(rest):
+            return value
+        raise InvalidInput(
+            f"{what} is not known", why=f"{rest} is not set", hint=f"export {rest}=…"
+        )
+    import shlex
+    import subprocess
+
+    try:
+        done = subprocess.run(  # noqa: S603 - the user's own command, without a shell
+            shlex.split(rest), stdout=subprocess.PIPE, text=True, check=True,
+            timeout=_COMMAND_SECONDS,
+        )  # fmt: skip
+    except subprocess.CalledProcessError as error:
+        why = f"{rest!r} exited with {error.returncode}"
+    except subprocess.TimeoutExpired:
+        why = f"{rest!r} ran longer than {_COMMAND_SECONDS} s"
+    except (OSError, ValueError, IndexError) as error:
+        why = f"{rest!r} cannot be run: {str(getattr(error, 'strerror', None) or error).lower()}"
+    else:
+        if value := done.stdout.rstrip("\n"):
+            return value
+        why = f"{rest!r} printed nothing"
+    raise InvalidInput(f"{what} is not known", why=why, hint="see man awa-config") from None
 
 
 def describe(url: str) -> Target:
@@ -99,87 +211,3 @@ def describe(url: str) -> Target:
     password = parts.get("password")
     label = f"{user}@{where}/{name}" if user else f"{where}/{name}"
     return Target(url, label, str(password) if password else None)
-
-
-@contextmanager
-def connect(ctx: typer.Context, *, changing: bool = False) -> Iterator[psycopg.Connection[Any]]:
-    """Open the one connection of a command; say which database it is when it will change it."""
-    target = find_target(ctx)
-    with served(target) as url:
-        if changing:
-            say(f"database: {target.label}")
-        conn = dial(target, url)
-        try:
-            yield conn
-        finally:
-            conn.close()
-
-
-@contextmanager
-def open_session(ctx: typer.Context, *, changing: bool = False) -> Iterator[Session]:
-    """Do what ``connect`` does, and give what runs operations."""
-    with connect(ctx, changing=changing) as conn:
-        yield Session(conn)
-
-
-@contextmanager
-def served(target: Target) -> Iterator[str]:
-    """Give the URL of a server: an embedded one is started first, and kept while in use."""
-    if not target.url.startswith("embedded:"):
-        yield target.url
-        return
-    from awa_lib.embedded import acquire
-
-    with acquire(target.url) as server:
-        yield server.url
-
-
-def dial(target: Target, url: str | None = None) -> psycopg.Connection[Any]:
-    """Open an autocommit connection in UTC within five seconds.  Raises Unavailable."""
-    import psycopg
-    from psycopg.conninfo import conninfo_to_dict
-
-    from awa_lib.errors import Unavailable
-
-    address = url or target.url
-    arguments: dict[str, Any] = {
-        "autocommit": True,
-        "application_name": "awa",
-        "options": "-c timezone=UTC -c datestyle=ISO",
-        "connect_timeout": _CONNECT_SECONDS,
-    }
-    given = conninfo_to_dict(address)
-    if given.get("options"):
-        arguments["options"] = f"{given['options']} {arguments['options']}"
-    if given.get("connect_timeout"):
-        del arguments["connect_timeout"]
-    try:
-        try:
-            return psycopg.Connection.connect(address, **arguments)
-        except psycopg.OperationalError as error:
-            if "startup parameter" not in str(error):
-                raise
-        # A pooler that passes no start-up parameters on.
-        del arguments["options"]
-        return psycopg.Connection.connect(address, **arguments, prepare_threshold=None)
-    except psycopg.Error as error:
-        cause = target.scrub(_cause(str(error)))
-        raise Unavailable(
-            f"cannot connect to {target.label}", why=cause, hint=_advice(cause)
-        ) from None
-
-
-def _cause(message: str) -> str:
-    """Keep the last clause of libpq's message, which names the cause."""
-    first = message.strip().partition("\n")[0]
-    return first.rpartition(" failed: ")[2].removeprefix("FATAL:").strip().rstrip(".")
-
-
-def _advice(cause: str) -> str:
-    if "does not exist" in cause and cause.startswith("database"):
-        return "create it (createdb NAME), or correct the name in the URL"
-    if "password" in cause or "role" in cause or "authentication" in cause:
-        return "check user and password in the URL, PGPASSWORD or ~/.pgpass"
-    if "too many" in cause or "slots" in cause:
-        return "wait, or close other connections; see pg_stat_activity"
-    return "check that the server runs and that host and port are right: pg_isready -h HOST -p PORT"

@@ -44,6 +44,7 @@ ROOMS: Final = {
     "migrate": Room("awa_cli.commands.migrate", _DATABASE),
     "storage": Room("awa_cli.commands.storage", _DATABASE),
     "dev": Room("awa_cli.commands.dev", _DATABASE),
+    "context": Room("awa_cli.commands.context", _DATABASE),
 }
 
 

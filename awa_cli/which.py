@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from awa_cli.options import FailEmpty, Yes
+from awa_cli.options import FailEmpty
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -52,7 +52,6 @@ _FILTERS: Final[dict[str, Any]] = {
 _SWITCHES: Final[dict[str, Any]] = {
     "everything": Annotated[bool, typer.Option("--all", help="Every job that can be changed so.")],
     "dry_run": Annotated[bool, typer.Option("--dry-run", help="Only say which jobs it would be.")],
-    "yes": Yes,
     "fail_empty": FailEmpty,
 }
 _LARGEST: Final = 2**63 - 1
@@ -155,7 +154,6 @@ class Selection:
     query: JobQuery
     everything: bool
     dry_run: bool
-    yes: bool
     fail_empty: bool
 
     @property

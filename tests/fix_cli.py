@@ -41,6 +41,7 @@ def environment(url: str | None, **more: str) -> dict[str, str]:
     """Return a bare environment for a process, with the URL when there is one."""
     env = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), "LC_ALL": "C.UTF-8"}
     env["PYTHONPATH"] = str(ROOT)
+    env["AWA_CONFIG"] = os.environ["AWA_CONFIG"]
     if url is not None:
         env["DATABASE_URL"] = url
     return env | more
@@ -48,6 +49,14 @@ def environment(url: str | None, **more: str) -> dict[str, str]:
 
 def argv(*args: object) -> list[str]:
     return [sys.executable, "-m", "awa_cli", *map(str, args)]
+
+
+@pytest.fixture(autouse=True)
+def config(tmp_path, monkeypatch) -> Path:
+    """The config file of this test's own, which is not there yet."""
+    path = tmp_path / "awa-config" / "config.toml"
+    monkeypatch.setenv("AWA_CONFIG", str(path))
+    return path
 
 
 @pytest.fixture

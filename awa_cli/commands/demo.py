@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from awa_cli.options import Report, ReportFormat, common
+
+if TYPE_CHECKING:
+    from awa_cli.target import Target
 
 __all__ = ["app"]
 
@@ -33,15 +36,17 @@ def demo(
     from dataclasses import asdict
 
     from awa_cli.output import say, show_document
+    from awa_cli.target import describe, named_target
 
     root = _root(path)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     # DATABASE_URL is not looked at: a demo belongs on a database only when asked for in words.
-    url = common(ctx).database_url or "embedded:"
+    target = named_target(ctx) or describe("embedded:")
+    target.permit(ctx)
     live = sys.stdout.isatty() and output is ReportFormat.table
     if not live:
         say(f"demo of {root}")
-    found, elapsed = _play(ctx, url, root, live=live)
+    found, elapsed = _play(ctx, target, root, live=live)
     if output is ReportFormat.json:
         show_document({**asdict(found), "elapsed_seconds": round(elapsed, 1), "tree": root})
         return
@@ -50,13 +55,13 @@ def demo(
     from awa_cli.demo.report import print_report
 
     console = Console(no_color=not common(ctx).color(), highlight=False)
-    print_report(console, found, root, elapsed, url)
+    print_report(console, found, root, elapsed, target.option)
 
 
-def _play(ctx: typer.Context, url: str, root: str, *, live: bool):  # type: ignore[no-untyped-def]  # noqa: ANN202 - (Found, float), whose import costs 200 ms
+def _play(ctx: typer.Context, target: Target, root: str, *, live: bool):  # type: ignore[no-untyped-def]  # noqa: ANN202 - (Found, float), whose import costs 200 ms
     from awa_cli.demo.display import LiveScreen, PlainScreen
     from awa_cli.demo.flow import Demo
-    from awa_cli.target import describe, served
+    from awa_cli.session import served
 
     screen: LiveScreen | PlainScreen
     if live:
@@ -66,7 +71,7 @@ def _play(ctx: typer.Context, url: str, root: str, *, live: bool):  # type: igno
         screen = LiveScreen(Console(no_color=not common(ctx).color(), highlight=False), label)
     else:
         screen = PlainScreen()
-    with served(describe(url)) as address, screen, Demo(address, root, screen.show) as run:
+    with served(target) as address, screen, Demo(address, root, screen.show) as run:
         return run.work(), run.elapsed
 
 

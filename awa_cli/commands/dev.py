@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from awa_cli.options import Report, ReportFormat, Yes, common
+from awa_cli.options import Report, ReportFormat, common
 from awa_cli.output import result, say, show_document
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def down(ctx: typer.Context, data_dir: DataDir = None) -> None:
     awa dev reset --yes --data-dir ./postgres
     """
 )
-def reset(ctx: typer.Context, data_dir: DataDir = None, yes: Yes = False) -> None:
+def reset(ctx: typer.Context, data_dir: DataDir = None) -> None:
     """Stop it and delete all its data.
 
     Asks first.
@@ -157,7 +157,7 @@ def reset(ctx: typer.Context, data_dir: DataDir = None, yes: Yes = False) -> Non
     if state.version is None:
         result("There is no data.")
         return
-    if not yes:
+    if not common(ctx).yes:
         _ask(state, "awa dev reset --yes" + _flag(data_dir))
     delete(place)
     result(f"Deleted the data in {state.data_dir}")

@@ -113,7 +113,7 @@ def _refuse_combinations(
 
 
 def _status(ctx: typer.Context, target: int | None) -> SchemaStatus:
-    from awa_cli.target import connect
+    from awa_cli.session import connect
     from awa_lib._migrate import plan
 
     with connect(ctx) as conn:
@@ -216,7 +216,7 @@ def _list_pending(status: SchemaStatus, output: ReportFormat) -> None:
 
 
 def _apply(ctx: typer.Context, to: int | None, output: ReportFormat) -> None:
-    from awa_cli.target import connect
+    from awa_cli.session import connect
     from awa_lib._migrate import apply, plan
 
     with connect(ctx, changing=True) as conn:

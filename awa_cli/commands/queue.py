@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from awa_cli.errors import ExitCode
-from awa_cli.options import TABLE, FailEmpty, Output, Yes, common
+from awa_cli.options import TABLE, FailEmpty, Output, common
 from awa_cli.output import result, show_rows
-from awa_cli.target import open_session
+from awa_cli.session import open_session
 
 __all__ = ["app"]
 
@@ -70,7 +70,7 @@ def resume(ctx: typer.Context, queue: Name) -> None:
 
 
 @app.command(epilog="awa queue drain email --yes")
-def drain(ctx: typer.Context, queue: Name, yes: Yes = False) -> None:
+def drain(ctx: typer.Context, queue: Name) -> None:
     """Cancel every job of a queue that waits; running ones are spared.
 
     Asks first at a terminal.
@@ -79,6 +79,6 @@ def drain(ctx: typer.Context, queue: Name, yes: Yes = False) -> None:
     from awa_lib.ops.queues import drain_queue
 
     with open_session(ctx, changing=True) as db:
-        confirm("queue.drain", queue, yes=yes)
+        confirm(ctx, "queue.drain", queue)
         count = db.run(drain_queue(queue))
     result(f"Drained {count} jobs from queue '{queue}'")

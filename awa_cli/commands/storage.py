@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from awa_cli.output import show_document
-from awa_cli.target import open_session
+from awa_cli.session import open_session
 
 __all__ = ["app"]
 

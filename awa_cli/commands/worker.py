@@ -79,8 +79,11 @@ def _work(
     from awa_cli.loader import load_client
     from awa_cli.logs import set_up
     from awa_cli.supervisor import stop_with_parent
+    from awa_cli.target import named_target
 
-    if url := common(ctx).database_url:
+    target = named_target(ctx)
+    url = target.full_url if target else None
+    if url:
         # The module makes the client; this is how it learns what the command line said.
         os.environ["DATABASE_URL"] = url
     client = load_client(place)
@@ -99,7 +102,7 @@ def _name_database(client: AsyncClient, url: str | None) -> None:
     used = describe(client._database_url)  # noqa: SLF001 - the published client does not tell it
     if url and client._database_url != url:  # noqa: SLF001 - as above
         raise InvalidInput(
-            f"the client works on {used.label}, not on the database of --database-url",
+            f"the client works on {used.label}, not on the database of the command line",
             why="its module does not take the URL from DATABASE_URL",
             hint='write it as AsyncClient(os.environ["DATABASE_URL"]), or leave the option out',
         )
@@ -150,6 +153,7 @@ def _supervise(
     reload: bool,
 ) -> int:
     from awa_cli.supervisor import Supervisor, child_argv
+    from awa_cli.target import named_target
     from awa_lib.errors import InvalidInput
 
     if reload and processes > 1:
@@ -163,8 +167,8 @@ def _supervise(
     arguments += ["--drain-timeout", drain_timeout]
     arguments += [f"--queue={name}" for name in queues]
     arguments += ["-v"] * said.verbose + ["--no-color"] * said.no_color
-    if said.database_url:
+    if (target := named_target(ctx)) is not None:
         # By environment, because other users of the machine can read a command line.
-        os.environ["DATABASE_URL"] = said.database_url
+        os.environ["DATABASE_URL"] = target.full_url
     argv = child_argv([str(argument) for argument in arguments])
     return Supervisor(argv, processes, watch=Path.cwd() if reload else None).run()

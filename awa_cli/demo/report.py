@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -18,7 +17,7 @@ __all__ = ["print_report"]
 _WIDE: Final = 96
 
 
-def print_report(console: Console, found: Found, root: str, elapsed: float, url: str) -> None:
+def print_report(console: Console, found: Found, root: str, elapsed: float, option: str) -> None:
     """Print what the database says was found and done."""
     from rich.columns import Columns
 
@@ -26,7 +25,7 @@ def print_report(console: Console, found: Found, root: str, elapsed: float, url:
     console.print(Columns([_facts(found, elapsed), _languages(found, wide=wide)], padding=(0, 3)))
     console.print(f"[dim]tree: {root}[/]", soft_wrap=True, highlight=False)
     console.print("\n[bold]next[/]", highlight=False)
-    named = f"awa --database-url {shlex.quote(url)}"
+    named = f"awa {option}"
     for command, why in (
         (f"{named} queue stats", "the two queues"),
         (f"{named} job list --state failed", "what failed"),

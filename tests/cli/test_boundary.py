@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -147,7 +148,7 @@ def test_no_command_falls_back_to_some_database(offline, monkeypatch, line) -> N
         assert (ran.status, ran.out) == (2, "")
         what, why, do = ran.err.splitlines()
         assert what == "error: no database was named"
-        assert why == "  why: neither --database-url nor DATABASE_URL is set"
+        assert why.startswith("  why: neither --database-url, --context nor DATABASE_URL is set")
         assert "--database-url postgresql://" in do
         assert "embedded:" in do
 
@@ -241,12 +242,20 @@ def test_changing_commands_name_the_database(cli, database_url, monkeypatch) -> 
     assert cli("queue", "stats").err == ""
 
 
-def test_traceback_only_with_v(cli) -> None:
-    assert "Traceback" not in cli("job", "dump", 1).err
+def test_v_shows_sql_and_vv_the_traceback(cli) -> None:
+    quiet = cli("job", "dump", 1).err
+    assert "Traceback" not in quiet
+    assert "sql:" not in quiet
     ran = cli("job", "dump", 1, "-v")
-    assert "Traceback" in ran.err
+    assert "Traceback" not in ran.err
+    assert re.search(
+        r"^sql: \d+\.\d ms  SELECT id, kind, .* FROM awa\.jobs WHERE id = \$1::bigint$",
+        ran.err,
+        re.M,
+    )
     assert ran.err.endswith("   do: list jobs: awa job list\n")
-    assert "Traceback" in cli("-v", "job", "dump", 1).err
+    assert "Traceback" in cli("-vv", "job", "dump", 1).err
+    assert "Traceback" in cli("-v", "job", "dump", 1, "-vv").err
 
 
 def test_ctrl_c_exits_130(database_url, db) -> None:

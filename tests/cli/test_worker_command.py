@@ -156,7 +156,7 @@ def test_a_client_with_another_database_is_refused(process, project) -> None:
     )
 
     assert ran.status == 2
-    assert "the client works on u@h:5432/other, not on the database of --database-url" in ran.err
+    assert "the client works on u@h:5432/other, not on the database of the command line" in ran.err
     assert "hunter2" not in ran.err
 
 

@@ -11,12 +11,12 @@ import typer
 from awa_cli.errors import ExitCode, complain, exit_code_for
 from awa_cli.options import common
 from awa_cli.output import counted, result, say
-from awa_cli.target import open_session
+from awa_cli.session import open_session
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from awa_cli.target import Session
+    from awa_cli.session import Session
     from awa_cli.which import Selection
     from awa_lib._sql import Op
     from awa_lib.models import BulkOperation
@@ -86,7 +86,7 @@ class Change:
             say(_found(found.total_matched, found.sample))
         elif found.total_matched:
             say(_found(found.total_matched, found.sample))
-            _agree(ctx, found.total_matched, yes=chosen.yes)
+            _agree(ctx, found.total_matched)
             operation = db.run(
                 submit_bulk_operation(
                     self.operation,
@@ -142,11 +142,11 @@ def _found(total: int, sample: list[int]) -> str:
     return f"{counted(total)} {'fits' if total == 1 else 'fit'}: {shown}{more}"
 
 
-def _agree(ctx: typer.Context, count: int, *, yes: bool) -> None:
+def _agree(ctx: typer.Context, count: int) -> None:
     """Ask at a terminal.  Raises InvalidInput where nobody can answer."""
     from awa_lib.errors import InvalidInput
 
-    if yes:
+    if common(ctx).yes:
         return
     if not sys.stdin.isatty():
         raise InvalidInput(

@@ -11,7 +11,7 @@ from awa_cli.commands.job._change import Change
 from awa_cli.errors import ExitCode
 from awa_cli.options import FailEmpty
 from awa_cli.output import result
-from awa_cli.target import open_session
+from awa_cli.session import open_session
 from awa_cli.which import Kind, Queue, Selection, selecting
 
 
@@ -155,7 +155,7 @@ def discard(ctx: typer.Context, selection: Selection) -> int:
     if list(filters) == ["kind"] and not (selection.ids or selection.dry_run):
         # As published: no question without a terminal, and these words.
         with open_session(ctx, changing=True) as db:
-            confirm("job.discard", filters["kind"], yes=selection.yes)
+            confirm(ctx, "job.discard", filters["kind"])
             count = db.run(discard_failed(filters["kind"]))
         result(f"Discarded {count} failed jobs of kind '{filters['kind']}'")
         return ExitCode.NOTHING if selection.fail_empty and not count else ExitCode.OK

@@ -9,8 +9,8 @@ import typer
 from awa_cli.commands.job._app import app
 from awa_cli.options import TABLE, Output, common
 from awa_cli.output import result, show_document, show_rows
+from awa_cli.session import open_session
 from awa_cli.shapes import Format
-from awa_cli.target import open_session
 
 
 @app.command(

@@ -10,14 +10,14 @@ from awa_cli.commands.job._app import One, app
 from awa_cli.errors import ExitCode
 from awa_cli.options import TABLE, Columns, FailEmpty, Output, Report, ReportFormat, common
 from awa_cli.output import counted, show_document, show_rows, show_text
+from awa_cli.session import open_session
 from awa_cli.shapes import read_columns
-from awa_cli.target import open_session
 from awa_cli.which import ErrorText, Kind, Queue, Since, States, Tag, Until, Where, read_query
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from awa_cli.target import Session
+    from awa_cli.session import Session
     from awa_lib.reads.jobs import JobQuery, JobRow
 
 # Rows of one page of a stream.

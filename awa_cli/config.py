@@ -1,0 +1,242 @@
+"""The config file: databases by name, so that nobody types a URL twice.
+
+TOML, one table a context::
+
+    current = "staging"
+
+    [contexts.staging]
+    url = "postgresql://app@db.staging/app"
+    password = "env:STAGING_PASSWORD"
+    color = "yellow"
+    protected = false
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Final
+
+from awa_lib.errors import InvalidInput
+
+__all__ = ["COLORS", "Config", "Context", "change_config", "config_path", "read_config"]
+
+COLORS: Final = ("red", "yellow", "green", "cyan", "blue", "magenta")
+_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_KEYS: Final = ("url", "password", "color", "protected")
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """A database with a name.
+
+    ``url`` is a database URL or says where it is: ``env:NAME``, ``cmd:COMMAND``, ``service:NAME``.
+    ``password`` is ``env:NAME`` or ``cmd:COMMAND``.  A ``protected`` one asks before a change.
+    """
+
+    name: str
+    url: str
+    password: str | None = None
+    color: str | None = None
+    protected: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What the config file says."""
+
+    path: Path
+    current: str | None = None
+    contexts: dict[str, Context] = field(default_factory=dict)
+
+    def context(self, name: str) -> Context:
+        """Return a context.  Raises InvalidInput for one that is not there."""
+        if name in self.contexts:
+            return self.contexts[name]
+        close = get_close_matches(name, self.contexts, n=1)
+        raise InvalidInput(
+            f"no context is named {name!r}",
+            why=f"{self.path} has {', '.join(self.contexts) or 'none'}",
+            hint=f"did you mean: --context {close[0]}"
+            if close
+            else f"add it: awa context add {name} URL",
+        )
+
+
+def config_path() -> Path:
+    """Return where the config file is: ``AWA_CONFIG``, or awa/config.toml of the user's configs."""
+    if given := os.environ.get("AWA_CONFIG"):
+        return Path(given)
+    home = os.environ.get("XDG_CONFIG_HOME")
+    return (Path(home) if home else Path.home() / ".config") / "awa" / "config.toml"
+
+
+def read_config() -> Config:
+    """Read the config file; an empty config when there is none.  Raises InvalidInput."""
+    path = config_path()
+    return _parse(path, _text(path))
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return ""
+    except (OSError, UnicodeDecodeError) as error:
+        reason = str(getattr(error, "strerror", None) or error).lower()
+        raise _bad(path, f"it cannot be read: {reason}") from None
+
+
+def _parse(path: Path, text: str) -> Config:
+    try:
+        found = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise _bad(path, f"it is not TOML: {error}") from None
+    current, tables = found.get("current"), found.get("contexts", {})
+    if not isinstance(tables, dict) or not (current is None or isinstance(current, str)):
+        raise _bad(path, "current must be a name, contexts a table")
+    return Config(path, current, {name: _context(path, name, tables[name]) for name in tables})
+
+
+def _context(path: Path, name: str, table: Any) -> Context:
+    if not isinstance(table, dict) or not isinstance(table.get("url"), str):
+        raise _bad(path, f"contexts.{name} has no url")
+    for key, value in table.items():
+        wanted = bool if key == "protected" else str
+        if key not in _KEYS or not isinstance(value, wanted):
+            close = "".join(get_close_matches(key, _KEYS, n=1))
+            near = f", did you mean {close}?" if close and close != key else ""
+            # The value may be a secret, so it is not shown.
+            raise _bad(path, f"contexts.{name}.{key} cannot be used{near}")
+    return Context(name, **table)
+
+
+def _bad(path: Path, why: str) -> InvalidInput:
+    return InvalidInput(
+        f"the config file {path} cannot be used", why=why, hint="see man awa-config"
+    )
+
+
+def change_config(
+    *, put: Context | None = None, remove: str | None = None, use: str | None = None
+) -> Config:
+    """Add or replace one context, remove one, or make one current; write the file with mode 0600.
+
+    The rest of the file stays as it is, comments too, wherever the lines to change can be told
+    apart from it; else it is written anew without comments.  Raises InvalidInput.
+    """
+    path = config_path()
+    text = _text(path)
+    before = tomllib.loads(text) if _parse(path, text) else {}
+    after = _changed(before, put, remove, use)
+    new = _edited(text, put, remove, use, before.get("current"))
+    if not _same(new, after):
+        new = _whole(after)
+    _write(path, new)
+    return _parse(path, new)
+
+
+def _changed(
+    before: dict[str, Any], put: Context | None, remove: str | None, use: str | None
+) -> dict[str, Any]:
+    after = before | {"contexts": dict(before.get("contexts", {}))}
+    if put is not None:
+        if not _NAME.fullmatch(put.name):
+            raise InvalidInput(
+                f"{put.name!r} cannot be the name of a context",
+                hint="use up to 64 letters, digits, dots, dashes and underscores",
+            )
+        after["contexts"][put.name] = _table(put)
+    if remove is not None:
+        del after["contexts"][remove]
+        if after.get("current") == remove:
+            del after["current"]
+    return after if use is None else after | {"current": use}
+
+
+def _table(context: Context) -> dict[str, Any]:
+    values = {key: getattr(context, key) for key in _KEYS}
+    return {key: value for key, value in values.items() if value not in (None, False)}
+
+
+def _same(text: str, wanted: dict[str, Any]) -> bool:
+    try:
+        found = tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        return False
+    return found | {"contexts": found.get("contexts", {})} == wanted
+
+
+def _whole(after: dict[str, Any]) -> str:
+    import tomli_w
+
+    return tomli_w.dumps(after)
+
+
+def _edited(
+    text: str, put: Context | None, remove: str | None, use: str | None, current: str | None
+) -> str:
+    """Edit the text line by line; the caller checks whether it came out right."""
+    import tomli_w
+
+    gone = remove if remove is not None else put.name if put is not None else None
+    if gone is not None:
+        text = _without(text, gone)
+        if remove is not None and current == remove:
+            text = _replace_current(text, "")
+    if put is not None:
+        table = tomli_w.dumps({"contexts": {put.name: _table(put)}})
+        text = f"{text.rstrip()}\n\n{table}".lstrip("\n")
+    return text if use is None else _replace_current(text, tomli_w.dumps({"current": use}))
+
+
+def _without(text: str, name: str) -> str:
+    """Cut a context's table: from its header to the next one; comments above that one stay."""
+    header = re.compile(rf'\s*\[contexts\.(?:{re.escape(name)}|"{re.escape(name)}")\]\s*(#.*)?')
+    kept: list[str] = []
+    pending: list[str] = []
+    inside = False
+    for line in text.splitlines(keepends=True):
+        if line.lstrip().startswith("["):
+            inside = header.fullmatch(line.rstrip("\n")) is not None
+            kept += [] if inside else pending
+            pending = []
+        if inside and (not line.strip() or line.lstrip().startswith("#")):
+            pending.append(line)  # whose it is, the next line tells
+        elif inside:
+            pending = []
+        else:
+            kept.append(line)
+    return "".join(kept + pending)
+
+
+def _replace_current(text: str, line: str) -> str:
+    lines = text.splitlines(keepends=True)
+    for number, old in enumerate(lines):
+        if old.lstrip().startswith("["):
+            break
+        if re.match(r"\s*current\s*=", old):
+            return "".join([*lines[:number], line, *lines[number + 1 :]])
+    return f"{line}\n{text}" if line else text
+
+
+def _write(path: Path, text: str) -> None:
+    """Replace the file in one step, readable by its owner alone."""
+    path = path.resolve()  # a link stays a link
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    new = path.with_name(f"{path.name}.{os.getpid()}.new")
+    try:
+        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(path)
+    except OSError as error:
+        new.unlink(missing_ok=True)
+        raise InvalidInput(
+            f"the config file {path} cannot be written", why=str(error.strerror).lower()
+        ) from None

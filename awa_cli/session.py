@@ -1,0 +1,153 @@
+"""The one connection of a command."""
+
+from __future__ import annotations
+
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from awa_cli.options import common
+from awa_cli.output import say
+from awa_cli.target import find_target
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import psycopg
+    import typer
+
+    from awa_cli.target import Target
+    from awa_lib._sql import Op, Rows, Statement
+
+__all__ = ["Session", "connect", "dial", "open_session", "served"]
+
+R = TypeVar("R")
+
+_CONNECT_SECONDS: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One open connection to the target; ``log`` is told each statement and its seconds."""
+
+    conn: psycopg.Connection[Any]
+    log: Callable[[Statement, float], None] | None = None
+
+    def run(self, op: Op[R]) -> R:
+        """Run one operation or read and return its result."""
+        from awa_lib._drive import run
+
+        return run(self.conn, op if self.log is None else _timed(op, self.log))
+
+
+def _timed(op: Op[R], log: Callable[[Statement, float], None]) -> Op[R]:
+    """Pass on what an op yields and gets, with the time between."""
+    answer: Rows | None = None
+    failure: Exception | None = None
+    while True:
+        try:
+            statement = op.throw(failure) if failure is not None else op.send(answer)  # type: ignore[arg-type] # a generator begins with None
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+        began, failure = time.perf_counter(), None
+        try:
+            answer = yield statement
+        except Exception as error:  # noqa: BLE001 - the op decides
+            failure = error
+        log(statement, time.perf_counter() - began)
+
+
+def _show_statement(statement: Statement, seconds: float) -> None:
+    text = " ".join((statement.query.text or statement.query.name).split())
+    sys.stderr.write(f"sql: {1000 * seconds:.1f} ms  {text}\n")
+
+
+@contextmanager
+def connect(ctx: typer.Context, *, changing: bool = False) -> Iterator[psycopg.Connection[Any]]:
+    """Open the one connection of a command; say which database it is when it will change it."""
+    target = find_target(ctx)
+    if changing:
+        say(f"database: {target.title(color=common(ctx).color(sys.stderr))}")
+        target.permit(ctx)
+    with served(target) as url:
+        conn = dial(target, url, seconds=common(ctx).connect_timeout)
+        try:
+            yield conn
+        finally:
+            conn.close()
+
+
+@contextmanager
+def open_session(ctx: typer.Context, *, changing: bool = False) -> Iterator[Session]:
+    """Do what ``connect`` does, and give what runs operations."""
+    with connect(ctx, changing=changing) as conn:
+        yield Session(conn, _show_statement if common(ctx).verbose else None)
+
+
+@contextmanager
+def served(target: Target) -> Iterator[str]:
+    """Give the URL of a server: an embedded one is started first, and kept while in use."""
+    if not target.url.startswith("embedded:"):
+        yield target.url
+        return
+    from awa_lib.embedded import acquire
+
+    with acquire(target.url) as server:
+        yield server.url
+
+
+def dial(
+    target: Target, url: str | None = None, *, seconds: float | None = None
+) -> psycopg.Connection[Any]:
+    """Open an autocommit connection in UTC within five, or these, seconds.  Raises Unavailable."""
+    import psycopg
+    from psycopg.conninfo import conninfo_to_dict
+
+    from awa_lib.errors import Unavailable
+
+    address = url or target.url
+    arguments: dict[str, Any] = {
+        "autocommit": True,
+        "application_name": "awa",
+        "options": "-c timezone=UTC -c datestyle=ISO",
+        "connect_timeout": max(1, round(seconds or _CONNECT_SECONDS)),
+    }
+    given = conninfo_to_dict(address)
+    if given.get("options"):
+        arguments["options"] = f"{given['options']} {arguments['options']}"
+    if given.get("connect_timeout") and seconds is None:
+        del arguments["connect_timeout"]
+    if target.password is not None:
+        arguments["password"] = target.password
+    try:
+        try:
+            return psycopg.Connection.connect(address, **arguments)
+        except psycopg.OperationalError as error:
+            if "startup parameter" not in str(error):
+                raise
+        # A pooler that passes no start-up parameters on.
+        del arguments["options"]
+        return psycopg.Connection.connect(address, **arguments, prepare_threshold=None)
+    except psycopg.Error as error:
+        cause = target.scrub(_cause(str(error)))
+        raise Unavailable(
+            f"cannot connect to {target.label}", why=cause, hint=_advice(cause)
+        ) from None
+
+
+def _cause(message: str) -> str:
+    """Keep the last clause of libpq's message, which names the cause."""
+    first = message.strip().partition("\n")[0]
+    return first.rpartition(" failed: ")[2].removeprefix("FATAL:").strip().rstrip(".")
+
+
+def _advice(cause: str) -> str:
+    if "does not exist" in cause and cause.startswith("database"):
+        return "create it (createdb NAME), or correct the name in the URL"
+    if "password" in cause or "role" in cause or "authentication" in cause:
+        return "check user and password in the URL, PGPASSWORD or ~/.pgpass"
+    if "too many" in cause or "slots" in cause:
+        return "wait, or close other connections; see pg_stat_activity"
+    return "check that the server runs and that host and port are right: pg_isready -h HOST -p PORT"
