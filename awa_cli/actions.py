@@ -24,6 +24,8 @@ class Danger(IntEnum):
     """Changes jobs; no data is lost."""
     DESTRUCTIVE = 2
     """Cannot be undone: asked about at a terminal."""
+    LOSS = 3
+    """Takes work that was never done: needs --yes where nobody can be asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,19 @@ _ALL: Final = (
         Danger.DESTRUCTIVE,
     ),
     Action(
+        "queue.purge",
+        "Purge",
+        "Delete all jobs of queue {target} but running ones for good?",
+        Danger.LOSS,
+    ),
+    Action(
+        "queue.purge-ended",
+        "Purge ended",
+        "Delete all jobs of queue {target} that have ended for good?",
+        Danger.DESTRUCTIVE,
+    ),
+    Action("queue.set", "Set", "Change the settings of queue {target}?", Danger.NONE),
+    Action(
         "storage.prepare", "Prepare", "Note {target} as the storage engine to move to?", Danger.SOME
     ),
     Action("storage.abort", "Abort", "Forget the prepared storage engine?", Danger.SOME),
@@ -66,12 +81,22 @@ ACTIONS: Final = {action.id: action for action in _ALL}
 def confirm(ctx: typer.Context, action_id: str, target: str) -> None:
     """Ask before a destructive change at a terminal.  Raises typer.Abort on no.
 
-    Without a terminal nothing is asked, so that scripts written for the published command work.
+    Without a terminal the published commands ask nothing, so that scripts written for them work;
+    what may lose work raises InvalidInput there.
     """
     action = ACTIONS[action_id]
-    asked = action.danger >= Danger.DESTRUCTIVE and sys.stdin.isatty()
-    if not asked or common(ctx).yes:
+    if action.danger < Danger.DESTRUCTIVE or common(ctx).yes:
         return
+    if not sys.stdin.isatty():
+        if action.danger < Danger.LOSS:
+            return
+        from awa_lib.errors import InvalidInput
+
+        raise InvalidInput(
+            f"nobody can be asked: {action.question.format(target=target)}",
+            why="stdin is not a terminal",
+            hint="say that you mean it: add --yes",
+        )
     import typer
 
     typer.confirm(action.question.format(target=target), abort=True, err=True)

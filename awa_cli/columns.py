@@ -13,9 +13,10 @@ if TYPE_CHECKING:
 
     from awa_cli.commands.context import ContextRow
     from awa_lib.reads.jobs import JobRow
+    from awa_lib.reads.overviews import KindOverview, QueueOverview
     from awa_lib.reads.queues import QueueStat
 
-__all__ = ["CONTEXTS", "JOBS", "QUEUES", "STATE_STYLES", "Column"]
+__all__ = ["CONTEXTS", "JOBS", "KINDS", "QUEUES", "QUEUE_OVERVIEWS", "STATE_STYLES", "Column"]
 
 T = TypeVar("T")
 
@@ -115,4 +116,63 @@ CONTEXTS: Final[tuple[Column[ContextRow], ...]] = (
     Column("CURRENT", lambda one: "yes" if one.current else ""),
     Column("DATABASE", lambda one: one.database, width=20),
     Column("PROTECTED", lambda one: "yes" if one.protected else ""),
+)
+
+
+def _declared(row: QueueOverview | KindOverview) -> str:
+    """Say whether its workers agree about it."""
+    if row.descriptor_mismatch:
+        return "drift"
+    if row.descriptor_stale:
+        return "stale"
+    return "" if row.descriptor_last_seen_at else "no"
+
+
+def _drift_style(row: QueueOverview | KindOverview) -> str:
+    return "bold yellow" if row.descriptor_mismatch else "bright_black"
+
+
+QUEUE_OVERVIEWS: Final[tuple[Column[QueueOverview], ...]] = (
+    Column("QUEUE", lambda one: one.queue, width=8),
+    Column("NAME", lambda one: one.display_name, width=8),
+    Column("OWNER", lambda one: one.owner, width=6),
+    Column("QUEUED", lambda one: one.total_queued, right=True),
+    Column("RUNNING", lambda one: one.running, right=True),
+    Column(
+        "FAILED",
+        lambda one: one.failed,
+        style=lambda one: "bold red" if one.failed else "",
+        right=True,
+    ),
+    Column("WORKERS", lambda one: one.live_instances, right=True),
+    Column("DECLARED", _declared, style=_drift_style),
+    Column(
+        "PAUSED",
+        lambda one: "yes" if one.paused else "no",
+        style=lambda one: "bold yellow" if one.paused else "",
+    ),
+    Column("TAGS", lambda one: ",".join(one.tags) or None, wide=True),
+    Column("DOCS", lambda one: one.docs_url, wide=True),
+    Column("ABOUT", lambda one: one.description, width=1),
+)
+
+KINDS: Final[tuple[Column[KindOverview], ...]] = (
+    Column("KIND", lambda one: one.kind, width=12),
+    Column("OWNER", lambda one: one.owner, width=6, wide=True),
+    Column("JOBS", lambda one: one.job_count, right=True),
+    Column("QUEUES", lambda one: one.queue_count, right=True, wide=True),
+    Column("AVAIL", lambda one: one.available, right=True),
+    Column("RUNNING", lambda one: one.running, right=True),
+    Column(
+        "FAILED",
+        lambda one: one.failed,
+        style=lambda one: "bold red" if one.failed else "",
+        right=True,
+    ),
+    Column("LATER", lambda one: one.scheduled + one.retryable, right=True),
+    Column("WAITING", lambda one: one.waiting_external, right=True, wide=True),
+    Column("COMPLETED/1H", lambda one: one.completed_last_hour, right=True),
+    Column("WORKERS", lambda one: one.live_instances, right=True),
+    Column("DECLARED", _declared, style=_drift_style),
+    Column("ABOUT", lambda one: one.description, width=1, wide=True),
 )

@@ -11,9 +11,9 @@ from typing import Any, Final
 
 from awa_lib.errors import InvalidInput
 
-__all__ = ["read_duration", "read_json", "read_moment", "read_queue", "read_state"]
+__all__ = ["STATES", "read_duration", "read_json", "read_moment", "read_queue", "read_state"]
 
-_STATES: Final = (
+STATES: Final = (
     "scheduled", "available", "running", "completed", "retryable", "failed", "cancelled",
     "waiting_external",
 )  # fmt: skip
@@ -50,12 +50,12 @@ def read_json(text: str, option: str) -> Any:
 
 def read_state(text: str) -> str:
     """Check the name of a job state."""
-    if text in _STATES:
+    if text in STATES:
         return text
-    close = get_close_matches(text.lower(), _STATES, n=1, cutoff=0.5)
+    close = get_close_matches(text.lower(), STATES, n=1, cutoff=0.5)
     raise InvalidInput(
         f"unknown job state: {text}",
-        why="states are " + ", ".join(_STATES),
+        why="states are " + ", ".join(STATES),
         hint=f"did you mean: --state {close[0]}" if close else None,
     )
 

@@ -7,13 +7,16 @@ import os
 import shutil
 import sys
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from awa_cli.options import common
 from awa_cli.shapes import Format, Shape, encode, field_of, write_data
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+
+    from rich.console import Console
+    from rich.table import Table
 
     from awa_cli.columns import Column
     from awa_cli.options import Common
@@ -27,6 +30,7 @@ __all__ = [
     "result",
     "say",
     "show_document",
+    "show_live",
     "show_rows",
     "show_text",
     "span",
@@ -113,7 +117,8 @@ def show_rows(
         wide = shape.format is Format.wide
         columns = [column for column in columns if wide or not column.wide]
     if sys.stdout.isatty() and shape.format is not Format.wide:
-        _rich_table(rows, columns, options)
+        console = _console(options)
+        console.print(_rich_table(rows, columns, console))
     else:
         _plain_table(rows, columns)
     if footer:
@@ -143,15 +148,54 @@ def _plain_table(rows: Sequence[T], columns: Sequence[Column[T]]) -> None:
         _write("  ".join(parts).rstrip() + "\n")
 
 
-def _rich_table(rows: Sequence[T], columns: Sequence[Column[T]], options: Common) -> None:
+def show_live(
+    read: Callable[[], Sequence[T]],
+    columns: Sequence[Column[T]],
+    shape: Shape,
+    options: Common,
+    seconds: float,
+    *,
+    chosen: Sequence[str] = (),
+) -> NoReturn:
+    """Print rows again and again until Ctrl-C: in place at a terminal, else one after another."""
+    from awa_cli.feed import watch
+
+    if not (shape.for_people and sys.stdout.isatty()):
+        for rows in watch(read, seconds):
+            show_rows(rows, columns, shape, options, empty="Nothing yet.", chosen=chosen)
+            sys.stdout.flush()
+    from rich.live import Live
+    from rich.text import Text
+
+    shown = [_field_column(name) for name in chosen] or [
+        column for column in columns if shape.format is Format.wide or not column.wide
+    ]
+    console = _console(options)
+    with Live(console=console, screen=True, auto_refresh=False) as live:
+        for rows in watch(read, seconds):
+            table = _rich_table(rows, shown, console)
+            table.caption = Text(
+                f"{datetime.now().astimezone():%H:%M:%S}, every {span(seconds)}; Ctrl-C ends",
+                style="bright_black",
+            )
+            table.caption_justify = "left"
+            live.update(table, refresh=True)
+    raise AssertionError
+
+
+def _console(options: Common) -> Console:
+    from rich.console import Console
+
+    colors = options.color()
+    return Console(no_color=not colors, color_system="auto" if colors else None, highlight=False)
+
+
+def _rich_table(rows: Sequence[T], columns: Sequence[Column[T]], console: Console) -> Table:
     # rich costs about 45 ms, so it is loaded for terminals only.
     from rich.cells import cell_len
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    colors = options.color()
-    console = Console(no_color=not colors, color_system="auto" if colors else None, highlight=False)
     texts = [[clean(column.get(row)) for row in rows] for column in columns]
     widths = fit(
         [
@@ -177,7 +221,7 @@ def _rich_table(rows: Sequence[T], columns: Sequence[Column[T]], options: Common
                 for column, cells in zip(columns, texts, strict=True)
             ]
         )
-    console.print(table)
+    return table
 
 
 def fit(wanted: Sequence[int], least: Sequence[int | None], room: int) -> list[int]:

@@ -39,6 +39,7 @@ class Room:
 ROOMS: Final = {
     "job": Room("awa_cli.commands.job", _LOOK),
     "queue": Room("awa_cli.commands.queue", _LOOK),
+    "kind": Room("awa_cli.commands.kind", _LOOK),
     "worker": Room("awa_cli.commands.worker", _RUN),
     "demo": Room("awa_cli.commands.demo", _RUN),
     "migrate": Room("awa_cli.commands.migrate", _DATABASE),

@@ -10,24 +10,37 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from awa_cli import complete
 from awa_cli.options import FailEmpty
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from awa_cli.session import Session
     from awa_lib.reads.jobs import JobQuery
 
 __all__ = [
     "ErrorText", "Kind", "Queue", "Selection", "Since", "States", "Tag", "Until", "Where",
-    "read_ids", "read_query", "selecting",
+    "hint_at", "read_ids", "read_query", "selecting",
 ]  # fmt: skip
 
 States = Annotated[
     list[str] | None,
-    typer.Option("--state", metavar="STATE", help="Only jobs in this state; may be given again."),
+    typer.Option(
+        "--state",
+        metavar="STATE",
+        help="Only jobs in this state; may be given again.",
+        autocompletion=complete.states,
+    ),
 ]
-Kind = Annotated[str | None, typer.Option(metavar="KIND", help="Only jobs of this kind.")]
-Queue = Annotated[str | None, typer.Option(metavar="QUEUE", help="Only jobs of this queue.")]
+Kind = Annotated[
+    str | None,
+    typer.Option(metavar="KIND", help="Only jobs of this kind.", autocompletion=complete.kinds),
+]
+Queue = Annotated[
+    str | None,
+    typer.Option(metavar="QUEUE", help="Only jobs of this queue.", autocompletion=complete.queues),
+]
 Tag = Annotated[str | None, typer.Option(metavar="TAG", help="Only jobs with this tag.")]
 Since = Annotated[
     str | None,
@@ -128,6 +141,22 @@ def _contain(objects: dict[str, dict[str, Any]], condition: str) -> None:
     at[last] = value
 
 
+def hint_at(db: Session, query: JobQuery) -> None:
+    """Remark which name may have been meant where a filter names none that is known."""
+    from difflib import get_close_matches
+
+    from awa_cli.output import say
+    from awa_lib.reads.names import kind_names, queue_names
+
+    for noun, given, read in (
+        ("queue", query.get("queue"), queue_names), ("kind", query.get("kind"), kind_names),
+    ):  # fmt: skip
+        if given is not None and given not in (known := db.run(read())):
+            close = get_close_matches(given, known, n=1)
+            near = f"; did you mean: --{noun} {close[0]}" if close else ""
+            say(f"no {noun} is known as '{given}'{near}")
+
+
 def read_ids(words: Iterable[str]) -> list[int]:
     """Read job ids; ``-`` stands for those on stdin, separated by white space."""
     import sys
@@ -166,7 +195,10 @@ def selecting(command: Callable[..., int]) -> Callable[..., int]:
     """Give a command ids and filters as its last arguments; it gets them as one ``selection``."""
     own = inspect.signature(command, eval_str=True)
     words = Annotated[
-        list[str] | None, typer.Argument(metavar="ID...", help="Ids of jobs, or - for stdin.")
+        list[str] | None,
+        typer.Argument(
+            metavar="ID...", help="Ids of jobs, or - for stdin.", autocompletion=complete.job_ids
+        ),
     ]
     more: dict[str, tuple[Any, Any]] = {"jobs": (words, None)}
     more |= {name: (kind, None) for name, kind in _FILTERS.items()}

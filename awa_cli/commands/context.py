@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from awa_cli.complete import contexts
 from awa_cli.errors import ExitCode
 from awa_cli.options import TABLE, Output, Report, ReportFormat, common
 from awa_cli.output import result, say, show_document, show_rows
@@ -26,7 +27,9 @@ app = typer.Typer(
     """,
 )
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the context.")]
+Name = Annotated[
+    str, typer.Argument(metavar="NAME", help="Name of the context.", autocompletion=contexts)
+]
 
 
 @dataclass(frozen=True, slots=True)

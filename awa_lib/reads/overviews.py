@@ -3,29 +3,40 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from awa_lib._json import loads
 from awa_lib._sql import sql
+from awa_lib.errors import NotFound
+from awa_lib.ops.policies import get_queue_policy
+from awa_lib.reads.dead_letters import dlq_depth
 from awa_lib.reads.queues import QueueStat, queue_stats
+from awa_lib.reads.runtime import live_instances
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import datetime
 
     from awa_lib._sql import Op, Rows
+    from awa_lib.policies import QueuePolicy
+    from awa_lib.reads.runtime import RuntimeInstance
 
 __all__ = [
     "DeclaredKind",
     "KindOverview",
+    "QueueDetails",
     "QueueOverview",
     "declared_kinds",
+    "kind_overview",
     "list_kinds",
     "list_queues",
+    "queue_details",
 ]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Declared:
     """What the workers declared; all of it is empty where none has."""
 
@@ -45,31 +56,22 @@ class _Declared:
     """Live workers that declare it."""
 
 
-@dataclass(frozen=True, slots=True)
-class QueueOverview(_Declared):
-    """One queue: its descriptor, and what ``QueueStat`` says."""
-
-    queue: str = ""
-    total_queued: int = 0
-    scheduled: int = 0
-    available: int = 0
-    retryable: int = 0
-    running: int = 0
-    failed: int = 0
-    waiting_external: int = 0
-    completed_last_hour: int = 0
-    lag_seconds: float | None = None
-    paused: bool = False
+@dataclass(frozen=True)
+class QueueOverview(_Declared, QueueStat):
+    """One queue: what ``QueueStat`` says, and its descriptor."""
 
 
-@dataclass(frozen=True, slots=True)
-class DeclaredKind(_Declared):
+@dataclass(frozen=True)
+class _Kind:
+    kind: str
+
+
+@dataclass(frozen=True)
+class DeclaredKind(_Declared, _Kind):
     """One kind that a worker has declared."""
 
-    kind: str = ""
 
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class KindOverview(DeclaredKind):
     """One kind: its descriptor and its jobs.
 
@@ -97,6 +99,54 @@ def list_queues() -> Op[list[QueueOverview]]:
         QueueOverview(**declared.get(one.queue, {}), **{name: getattr(one, name) for name in names})
         for one in stats
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class QueueDetails:
+    """All that is known of one queue.
+
+    ``workers`` are the live processes that work it, ``dead_letters`` the number of them.
+    """
+
+    overview: QueueOverview
+    policy: QueuePolicy
+    workers: list[RuntimeInstance]
+    dead_letters: int
+
+
+def queue_details(queue: str) -> Op[QueueDetails]:
+    """Return what is known of a queue.  Raises NotFound when nothing is."""
+    found = {one.queue: one for one in (yield from list_queues())}
+    if queue not in found:
+        raise NotFound(
+            f"queue not found: {queue}",
+            why="it has no jobs, no settings and no worker",
+            hint=_near(queue, found, "awa queue show") or "list queues: awa queue list",
+        )
+    workers = yield from live_instances()
+    return QueueDetails(
+        found[queue],
+        (yield from get_queue_policy(queue)),
+        [one for one in workers if any(worked.get("queue") == queue for worked in one.queues)],
+        (yield from dlq_depth(queue)),
+    )
+
+
+def kind_overview(kind: str) -> Op[KindOverview]:
+    """Return what is known of a kind.  Raises NotFound when nothing is."""
+    found = {one.kind: one for one in (yield from list_kinds())}
+    if kind not in found:
+        raise NotFound(
+            f"kind not found: {kind}",
+            why="it has no jobs, and no worker declares it",
+            hint=_near(kind, found, "awa kind show") or "list kinds: awa kind list",
+        )
+    return found[kind]
+
+
+def _near(name: str, known: Iterable[str], command: str) -> str | None:
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"did you mean: {command} {close[0]}" if close else None
 
 
 def list_kinds() -> Op[list[KindOverview]]:

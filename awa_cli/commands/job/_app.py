@@ -6,6 +6,8 @@ from typing import Annotated, Final
 
 import typer
 
+from awa_cli.complete import job_ids
+
 __all__ = ["LARGEST", "One", "app"]
 
 app = typer.Typer(
@@ -19,4 +21,6 @@ app = typer.Typer(
 )
 
 LARGEST: Final = 2**63 - 1
-One = Annotated[int, typer.Argument(metavar="ID", max=LARGEST, help="Id of the job.")]
+One = Annotated[
+    int, typer.Argument(metavar="ID", max=LARGEST, help="Id of the job.", autocompletion=job_ids)
+]

@@ -12,6 +12,7 @@ from awa_cli.errors import ExitCode, complain, exit_code_for
 from awa_cli.options import common
 from awa_cli.output import counted, result, say
 from awa_cli.session import open_session
+from awa_cli.which import hint_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -100,6 +101,7 @@ class Change:
             return self._told(ctx, ended)
         else:
             result("No jobs fit.")
+            hint_at(db, chosen.query)
         return ExitCode.NOTHING if chosen.fail_empty and not found.total_matched else ExitCode.OK
 
     def _told(self, ctx: typer.Context, ended: BulkOperation) -> int:

@@ -12,7 +12,18 @@ from awa_cli.options import TABLE, Columns, FailEmpty, Output, Report, ReportFor
 from awa_cli.output import counted, show_document, show_rows, show_text
 from awa_cli.session import open_session
 from awa_cli.shapes import read_columns
-from awa_cli.which import ErrorText, Kind, Queue, Since, States, Tag, Until, Where, read_query
+from awa_cli.which import (
+    ErrorText,
+    Kind,
+    Queue,
+    Since,
+    States,
+    Tag,
+    Until,
+    Where,
+    hint_at,
+    read_query,
+)  # fmt: skip
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -84,6 +95,8 @@ def list_(
             rows, JOBS, output, common(ctx), empty="No jobs found.", footer=footer,
             chosen=read_columns(columns),
         )  # fmt: skip
+        if not count:
+            hint_at(db, query)
     return ExitCode.NOTHING if fail_empty and not count else ExitCode.OK
 
 

@@ -1,0 +1,8 @@
+"""``awa queue``: look at queues, stop and start them, set their limits."""
+
+from __future__ import annotations
+
+from awa_cli.commands.queue import look, change, limits  # isort: skip - the order of the help
+from awa_cli.commands.queue._app import app
+
+__all__ = ["app", "change", "limits", "look"]

@@ -1,0 +1,25 @@
+"""The room of ``awa queue``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from awa_cli.complete import queues
+
+__all__ = ["Name", "app"]
+
+app = typer.Typer(
+    help="Look at queues, pause, resume and drain them, set limits.",
+    epilog="""
+    awa queue stats
+    awa queue show email
+    awa queue pause email
+    awa queue set email --max-running 20
+    """,
+)
+
+Name = Annotated[
+    str, typer.Argument(metavar="QUEUE", help="Name of the queue.", autocompletion=queues)
+]

@@ -1,0 +1,145 @@
+"""Limits and settings of queues that the whole fleet follows while it runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from awa_cli.commands.queue._app import Name, app
+from awa_cli.options import Report, ReportFormat
+from awa_cli.output import result, show_document
+from awa_cli.session import open_session
+
+if TYPE_CHECKING:
+    from awa_lib.policies import QueuePolicy
+
+_SETTINGS: Final = (
+    "max_running", "max_running_per_key", "rate_limit", "poll_interval_ms", "claim_batch",
+    "deadline_seconds", "completed_retention_hours", "failed_retention_hours",
+)  # fmt: skip
+
+
+@app.command(
+    "set",
+    epilog="""
+    awa queue set email --max-running 20 --rate-limit 50/s
+    awa queue set import --max-running-per-key 1 --deadline 15m
+    awa queue set email --keep-completed 6h --keep-failed 30d
+    """,
+)
+def set_(
+    ctx: typer.Context,
+    queue: Name,
+    max_running: Annotated[
+        int | None, typer.Option(metavar="N", min=0, help="Most that run at once in the fleet.")
+    ] = None,
+    max_running_per_key: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Most that run at once of a key.")
+    ] = None,
+    rate_limit: Annotated[
+        str | None,
+        typer.Option(metavar="RATE", help="Starts of each process: 50/s, 600/m, 50/s:100 (burst)."),
+    ] = None,
+    deadline: Annotated[
+        str | None, typer.Option(metavar="DURATION", help="Longest run of an attempt; 0 is none.")
+    ] = None,
+    poll_interval: Annotated[
+        str | None, typer.Option(metavar="DURATION", help="How often an idle worker looks.")
+    ] = None,
+    claim_batch: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Most jobs that one claim takes.")
+    ] = None,
+    keep_completed: Annotated[
+        str | None, typer.Option(metavar="DURATION", help="How long completed jobs are kept.")
+    ] = None,
+    keep_failed: Annotated[
+        str | None, typer.Option(metavar="DURATION", help="How long failed jobs are kept.")
+    ] = None,
+    output: Report = ReportFormat.table,
+) -> None:
+    """Set limits of a queue; running workers follow within seconds.
+
+    They win over what the workers were started with.
+    """
+    from awa_lib.errors import InvalidInput
+    from awa_lib.ops.policies import set_queue_policy
+
+    changes: dict[str, Any] = {
+        "max_running": max_running,
+        "max_running_per_key": max_running_per_key,
+        "claim_batch": claim_batch,
+        "rate_limit": None if rate_limit is None else _rate(rate_limit),
+        "deadline_seconds": _seconds(deadline, "--deadline"),
+        "completed_retention_hours": _seconds(keep_completed, "--keep-completed", 3600),
+        "failed_retention_hours": _seconds(keep_failed, "--keep-failed", 3600),
+    }
+    if (millis := _seconds(poll_interval, "--poll-interval", 0.001)) is not None:
+        changes["poll_interval_ms"] = round(millis)
+    changes = {name: value for name, value in changes.items() if value is not None}
+    if not changes:
+        raise InvalidInput("nothing to set", hint="see awa queue set --help")
+    with open_session(ctx, changing=True) as db:
+        _show(db.run(set_queue_policy(queue, **changes)), output)
+
+
+@app.command(
+    epilog="""
+    awa queue unset email max_running
+    awa queue unset email --all
+    """
+)
+def unset(
+    ctx: typer.Context,
+    queue: Name,
+    settings: Annotated[
+        list[str] | None, typer.Argument(metavar="SETTING...", help="As awa queue show has them.")
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Every setting of the queue.")] = False,
+    output: Report = ReportFormat.table,
+) -> None:
+    """Take settings of a queue back; its workers do as they were started again."""
+    from awa_lib.errors import InvalidInput
+    from awa_lib.ops.policies import set_queue_policy
+
+    if bool(settings) == everything:
+        raise InvalidInput(
+            "name what to take back", hint=f"one of {', '.join(_SETTINGS)}, or --all"
+        )
+    named = [text.removeprefix("--").replace("-", "_") for text in settings or _SETTINGS]
+    changes: Any = dict.fromkeys(named)
+    op = set_queue_policy(queue, **changes)
+    with open_session(ctx, changing=True) as db:
+        _show(db.run(op), output)
+
+
+def _show(policy: QueuePolicy, output: ReportFormat) -> None:
+    if output is ReportFormat.json:
+        show_document(policy)
+        return
+    from awa_cli.pages import policy_facts
+
+    facts = policy_facts(policy)
+    result(f"Queue '{policy.queue}': " + (", ".join(facts) if facts else "no settings"))
+
+
+def _seconds(text: str | None, option: str, unit: float = 1) -> float | None:
+    from awa_cli.inputs import read_duration
+
+    return None if text is None else read_duration(text, option).total_seconds() / unit
+
+
+def _rate(text: str) -> tuple[float, int]:
+    """Read ``50/s``, ``600/m`` or ``50/s:100``."""
+    import re
+
+    from awa_lib.errors import InvalidInput
+
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)(?:/([smh]))?(?::(\d{1,9}))?", text)
+    if found is None:
+        raise InvalidInput(
+            f"--rate-limit {text!r} cannot be read",
+            hint="write it like 50/s, 600/m or 50/s:100, where 100 is the burst",
+        )
+    per = {"s": 1, "m": 60, "h": 3600}[found[2] or "s"]
+    return float(found[1]) / per, int(found[3] or 0)

@@ -1,0 +1,118 @@
+"""Look at queues."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from awa_cli.commands.queue._app import Name, app
+from awa_cli.errors import ExitCode, complain
+from awa_cli.options import TABLE, Columns, FailEmpty, Output, Report, ReportFormat, common
+from awa_cli.output import show_document, show_live, show_rows, show_text
+from awa_cli.session import open_session
+from awa_cli.shapes import read_columns
+
+
+@app.command(
+    epilog="""
+    awa queue stats
+    awa queue stats --watch
+    awa queue stats -o json | jq '.[] | select(.lag_seconds > 60)'
+    awa queue stats --fail-if 'lag>60s' --fail-if 'email.failed>100'
+    """
+)
+def stats(
+    ctx: typer.Context,
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Show them again and again, until Ctrl-C.")
+    ] = False,
+    interval: Annotated[
+        str, typer.Option(metavar="DURATION", help="How often with --watch.")
+    ] = "2s",
+    fail_if: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="CONDITION",
+            help="Exit with status 6 when it holds for a queue: lag>60s, email.failed>=10.",
+        ),
+    ] = None,
+    columns: Columns = None,
+    output: Output = TABLE,
+    fail_empty: FailEmpty = False,
+) -> int:
+    """Show every queue: jobs by state, lag, whether it is paused.
+
+    The counts are exact and made now.
+    LAG is how long the oldest job that could run has waited.
+    """
+    from awa_cli.columns import QUEUES
+    from awa_cli.conditions import read_condition
+    from awa_cli.inputs import read_duration
+    from awa_lib.reads.queues import QueueStat, queue_stats
+
+    conditions = [read_condition(text, QueueStat, "queue") for text in fail_if or ()]
+    seconds = read_duration(interval, "--interval").total_seconds()
+    with open_session(ctx) as db:
+        if watch:
+            show_live(
+                lambda: db.run(queue_stats()), QUEUES, output, common(ctx), seconds,
+                chosen=read_columns(columns),
+            )  # fmt: skip
+        rows = db.run(queue_stats())
+    show_rows(
+        rows, QUEUES, output, common(ctx), empty="No queues found.", chosen=read_columns(columns)
+    )
+    held = [why for condition in conditions for row in rows if (why := condition.held(row))]
+    for why in held:
+        complain(why, color=common(ctx).color(sys.stderr))
+    if held:
+        return ExitCode.WRONG
+    return ExitCode.NOTHING if fail_empty and not rows else ExitCode.OK
+
+
+@app.command(
+    "list",
+    epilog="""
+    awa queue list
+    awa queue list -o wide
+    awa queue list -o template='{queue} {owner}'
+    """,
+)
+def list_(
+    ctx: typer.Context,
+    columns: Columns = None,
+    output: Output = TABLE,
+    fail_empty: FailEmpty = False,
+) -> int:
+    """List queues with what their workers declare about them."""
+    from awa_cli.columns import QUEUE_OVERVIEWS
+    from awa_lib.reads.overviews import list_queues
+
+    with open_session(ctx) as db:
+        rows = db.run(list_queues())
+    count = show_rows(
+        rows, QUEUE_OVERVIEWS, output, common(ctx), empty="No queues found.",
+        chosen=read_columns(columns),
+    )  # fmt: skip
+    return ExitCode.NOTHING if fail_empty and not count else ExitCode.OK
+
+
+@app.command(
+    epilog="""
+    awa queue show email
+    awa queue show email -o json | jq .policy
+    """
+)
+def show(ctx: typer.Context, queue: Name, output: Report = ReportFormat.table) -> None:
+    """Show one queue as a page: jobs, limits and settings, its workers, latest failures."""
+    from awa_cli.pages import queue_page
+    from awa_lib.reads.overviews import queue_details
+
+    with open_session(ctx) as db:
+        details = db.run(queue_details(queue))
+    if output is ReportFormat.json:
+        show_document(details)
+    else:
+        show_text(queue_page(details, color=common(ctx).color()))

@@ -1,0 +1,41 @@
+"""Names that exist, for completion and for hints after a typing error."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from awa_lib._sql import sql
+
+if TYPE_CHECKING:
+    from awa_lib._sql import Op
+
+__all__ = ["kind_names", "queue_names", "recent_ids", "schedule_names"]
+
+_MOST: Final = 1_000
+
+
+def queue_names(prefix: str = "", limit: int = _MOST) -> Op[list[str]]:
+    """Return the names of queues that begin so, sorted."""
+    rows = yield sql.read_names("queue_names", prefix=prefix, limit=limit)
+    return [name for (name,) in rows]
+
+
+def kind_names(prefix: str = "", limit: int = _MOST) -> Op[list[str]]:
+    """Return the names of kinds that begin so, sorted.
+
+    A kind whose jobs are old and that no leader has counted may be missing.
+    """
+    rows = yield sql.read_names("kind_names", prefix=prefix, limit=limit)
+    return [name for (name,) in rows]
+
+
+def schedule_names(prefix: str = "", limit: int = _MOST) -> Op[list[str]]:
+    """Return the names of schedules that begin so, sorted."""
+    rows = yield sql.read_names("schedule_names", prefix=prefix, limit=limit)
+    return [name for (name,) in rows]
+
+
+def recent_ids(prefix: str = "", limit: int = 50) -> Op[list[tuple[int, str, str]]]:
+    """Return (id, kind, state) of the newest jobs whose id begins so, newest first."""
+    rows = yield sql.read_names("recent_ids", prefix=prefix, limit=limit)
+    return [(job_id, kind, state) for job_id, kind, state in rows]

@@ -1,0 +1,42 @@
+-- Names for completion and for hints after a typing error.  No lock; small tables, and the newest
+-- jobs by primary key for what the counters have not seen yet.
+
+-- name: queue_names
+-- Queues that begin so, by name.
+SELECT queue AS name FROM (
+    SELECT queue FROM awa.queue_state_counts
+    UNION SELECT queue FROM awa.queue_meta
+    UNION SELECT queue FROM awa.queue_descriptors
+    UNION SELECT queue FROM (SELECT queue FROM awa.jobs_hot ORDER BY id DESC LIMIT 500) AS hot
+    UNION SELECT queue FROM (SELECT queue FROM awa.scheduled_jobs ORDER BY id DESC LIMIT 500) AS cold
+) AS known
+WHERE starts_with(queue, :prefix::text)
+ORDER BY queue COLLATE "C"
+LIMIT :limit::int
+
+-- name: kind_names
+-- Kinds that begin so, by name.
+SELECT kind AS name FROM (
+    SELECT kind FROM awa.job_kind_catalog
+    UNION SELECT kind FROM awa.job_kind_descriptors
+    UNION SELECT kind FROM (SELECT kind FROM awa.jobs_hot ORDER BY id DESC LIMIT 500) AS hot
+    UNION SELECT kind FROM (SELECT kind FROM awa.scheduled_jobs ORDER BY id DESC LIMIT 500) AS cold
+) AS known
+WHERE starts_with(kind, :prefix::text)
+ORDER BY kind COLLATE "C"
+LIMIT :limit::int
+
+-- name: schedule_names
+-- Schedules that begin so, by name.
+SELECT name FROM awa.cron_jobs WHERE starts_with(name, :prefix::text)
+ORDER BY name COLLATE "C"
+LIMIT :limit::int
+
+-- name: recent_ids
+-- Ids that begin so, of the newest jobs, with their kind and state.
+SELECT id, kind, state FROM (
+    SELECT id, kind, state::text AS state FROM awa.jobs ORDER BY id DESC LIMIT 5000
+) AS newest
+WHERE starts_with(id::text, :prefix::text)
+ORDER BY id DESC
+LIMIT :limit::int
