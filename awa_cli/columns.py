@@ -12,11 +12,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from awa_cli.commands.context import ContextRow
+    from awa_cli.commands.cron.look import Fire
+    from awa_lib.models import BulkOperation
+    from awa_lib.reads.cron import CronJob
+    from awa_lib.reads.dead_letters import DeadLetter
     from awa_lib.reads.jobs import JobRow
     from awa_lib.reads.overviews import KindOverview, QueueOverview
     from awa_lib.reads.queues import QueueStat
+    from awa_lib.reads.runtime import RuntimeInstance
 
-__all__ = ["CONTEXTS", "JOBS", "KINDS", "QUEUES", "QUEUE_OVERVIEWS", "STATE_STYLES", "Column"]
+__all__ = [
+    "BATCHES", "CONTEXTS", "DEAD_LETTERS", "FIRES", "JOBS", "KINDS", "QUEUES",
+    "QUEUE_OVERVIEWS", "SCHEDULES", "STATE_STYLES", "WORKERS", "Column",
+]  # fmt: skip
 
 T = TypeVar("T")
 
@@ -175,4 +183,108 @@ KINDS: Final[tuple[Column[KindOverview], ...]] = (
     Column("WORKERS", lambda one: one.live_instances, right=True),
     Column("DECLARED", _declared, style=_drift_style),
     Column("ABOUT", lambda one: one.description, width=1, wide=True),
+)
+
+
+def _schedule_note(one: CronJob) -> str:
+    if one.paused_at is not None:
+        return "paused"
+    return "" if one.declared else "no process declares it"
+
+
+SCHEDULES: Final[tuple[Column[CronJob], ...]] = (
+    Column("NAME", lambda one: one.name, width=12),
+    Column("CRON", lambda one: one.cron_expr),
+    Column("TIMEZONE", lambda one: one.timezone, width=3),
+    Column("KIND", lambda one: one.kind, width=8),
+    Column("QUEUE", lambda one: one.queue, width=6),
+    Column("NEXT", lambda one: age(one.next_fire_at)),
+    Column("LAST", lambda one: age(one.last_enqueued_at), style=lambda _: "bright_black"),
+    Column("ARGS", lambda one: json.dumps(one.args, ensure_ascii=False), wide=True),
+    Column("MISSED", lambda one: one.missed_fire_policy, wide=True),
+    Column("NOTE", _schedule_note, width=1, style=lambda _: "yellow"),
+)
+
+FIRES: Final[tuple[Column[Fire], ...]] = (
+    Column("LOCAL", lambda one: one.local),
+    Column("UTC", lambda one: f"{one.utc:%Y-%m-%dT%H:%M:%SZ}"),
+    Column("WHEN", lambda one: age(one.utc), style=lambda _: "bright_black"),
+)
+
+DEAD_LETTERS: Final[tuple[Column[DeadLetter], ...]] = (
+    Column("ID", lambda one: one.id),
+    Column("KIND", lambda one: one.kind, width=12),
+    Column("QUEUE", lambda one: one.queue, width=8),
+    Column("ATT", lambda one: one.attempt, right=True),
+    Column("DEAD", lambda one: age(one.dead_at), style=lambda _: "bright_black"),
+    Column("REASON", lambda one: one.reason, width=10),
+    Column("ARGS", lambda one: json.dumps(one.args, ensure_ascii=False), wide=True),
+    Column("ERROR", lambda one: _first_line(one.errors), width=1, style=lambda _: "red"),
+)
+
+
+def _first_line(errors: list[dict[str, Any]]) -> str:
+    return str(errors[-1].get("error", "")).partition("\n")[0] if errors else ""
+
+
+BATCH_STYLES: Final = {
+    "pending": "cyan", "running": "bold yellow", "completed": "green", "failed": "bold red",
+    "cancelled": "bright_black",
+}  # fmt: skip
+
+BATCHES: Final[tuple[Column[BulkOperation], ...]] = (
+    Column("ID", lambda one: one.id),
+    Column("OPERATION", lambda one: one.operation),
+    Column(
+        "STATE",
+        lambda one: one.state,
+        style=lambda one: BATCH_STYLES.get(one.state, ""),
+    ),
+    Column("DONE", lambda one: f"{one.processed}/{one.total_matched}", right=True),
+    Column("SKIPPED", lambda one: one.skipped, right=True, wide=True),
+    Column("ERRORS", lambda one: one.errored, right=True, wide=True),
+    Column("SUBMITTED", lambda one: age(one.submitted_at), style=lambda _: "bright_black"),
+    Column("BY", lambda one: one.submitted_by, width=3, wide=True),
+    Column("FILTER", lambda one: json.dumps(one.filter, ensure_ascii=False), width=1),
+)
+
+
+def _worker_state(one: RuntimeInstance) -> str:
+    if one.stale:
+        return "stale"
+    if one.shutting_down:
+        return "stopping"
+    return "healthy" if one.healthy else "degraded"
+
+
+_WORKER_STYLES: Final = {
+    "healthy": "green", "degraded": "bold red", "stale": "bright_black", "stopping": "yellow",
+}  # fmt: skip
+
+
+def _loops(one: RuntimeInstance) -> str:
+    """Name the loops that have stopped."""
+    alive = {
+        "postgres": one.postgres_connected, "poll": one.poll_loop_alive,
+        "heartbeat": one.heartbeat_alive, "maintenance": one.maintenance_alive,
+    }  # fmt: skip
+    return ",".join(name for name, up in alive.items() if not up) or "-"
+
+
+WORKERS: Final[tuple[Column[RuntimeInstance], ...]] = (
+    Column("ID", lambda one: one.instance_id, wide=True),
+    Column("HOST", lambda one: one.hostname, width=8),
+    Column("PID", lambda one: one.pid, right=True),
+    Column("VERSION", lambda one: one.version, width=5),
+    Column("STATE", _worker_state, style=lambda one: _WORKER_STYLES[_worker_state(one)]),
+    Column("LEADER", lambda one: "yes" if one.leader and not one.stale else ""),
+    Column(
+        "IN FLIGHT",
+        lambda one: sum(queue.get("in_flight", 0) for queue in one.queues),
+        right=True,
+    ),
+    Column("DOWN", _loops, style=lambda one: "" if _loops(one) == "-" else "bold red", wide=True),
+    Column("UP", lambda one: age(one.started_at), style=lambda _: "bright_black"),
+    Column("SEEN", lambda one: age(one.last_seen_at), style=lambda _: "bright_black"),
+    Column("QUEUES", lambda one: ",".join(queue["queue"] for queue in one.queues), width=1),
 )

@@ -220,7 +220,7 @@ def _replace_current(text: str, line: str) -> str:
         if old.lstrip().startswith("["):
             break
         if re.match(r"\s*current\s*=", old):
-            return "".join([*lines[:number], line, *lines[number + 1 :]])
+            return "".join([*lines[:number], line, *lines[number + 1 :]]).lstrip("\n")
     return f"{line}\n{text}" if line else text
 
 

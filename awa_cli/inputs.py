@@ -11,7 +11,15 @@ from typing import Any, Final
 
 from awa_lib.errors import InvalidInput
 
-__all__ = ["STATES", "read_duration", "read_json", "read_moment", "read_queue", "read_state"]
+__all__ = [
+    "STATES",
+    "read_duration",
+    "read_json",
+    "read_moment",
+    "read_queue",
+    "read_source",
+    "read_state",
+]
 
 STATES: Final = (
     "scheduled", "available", "running", "completed", "retryable", "failed", "cancelled",
@@ -26,6 +34,19 @@ def read_json(text: str, option: str) -> Any:
     """Read JSON given as text, as ``@file``, or as ``-`` for stdin."""
     import json
 
+    source = read_source(text, option)
+    try:
+        return json.loads(source)
+    except (ValueError, RecursionError) as error:
+        raise InvalidInput(
+            f"{option} is not JSON",
+            why=str(error).lower(),
+            hint=f'quote it for the shell, like {option} \'{{"to": "x"}}\'; or give @FILE or -',
+        ) from None
+
+
+def read_source(text: str, option: str) -> str:
+    """Return a text given as itself, as ``@file``, or as ``-`` for stdin."""
     source = text
     if text == "-":
         source = sys.stdin.read()
@@ -36,16 +57,9 @@ def read_json(text: str, option: str) -> Any:
             raise InvalidInput(
                 f"cannot read {text[1:]!r} for {option}",
                 why=str(getattr(error, "strerror", None) or error).lower(),
-                hint=f"{option} takes JSON, @FILE, or - for stdin",
+                hint=f"{option} takes the text itself, @FILE, or - for stdin",
             ) from None
-    try:
-        return json.loads(source)
-    except (ValueError, RecursionError) as error:
-        raise InvalidInput(
-            f"{option} is not JSON",
-            why=str(error).lower(),
-            hint=f'quote it for the shell, like {option} \'{{"to": "x"}}\'; or give @FILE or -',
-        ) from None
+    return source
 
 
 def read_state(text: str) -> str:

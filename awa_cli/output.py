@@ -31,6 +31,7 @@ __all__ = [
     "say",
     "show_document",
     "show_live",
+    "show_one",
     "show_rows",
     "show_text",
     "span",
@@ -85,6 +86,16 @@ def say(text: str) -> None:
 def show_document(value: Any) -> None:
     """Print one value as JSON, two spaces deep."""
     _write(json.dumps(encode(value), indent=2, ensure_ascii=_ascii_only()) + "\n")
+
+
+def show_one(row: Any, sentence: str, shape: Shape, options: Common) -> None:
+    """Print what was made: a sentence for people, else the row; JSON without a list around it."""
+    if shape.for_people:
+        result(sentence)
+    elif shape.format is Format.json:
+        show_document(row)
+    else:
+        show_rows([row], (), shape, options, empty="")
 
 
 def _ascii_only() -> bool:

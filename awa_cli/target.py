@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from awa_cli.config import Context
 
-__all__ = ["Target", "describe", "find_target", "named_target", "of_context"]
+__all__ = ["Target", "describe", "find_target", "named_target", "of_context", "resolve"]
 
 _WAYS: Final = (
     "pass --database-url postgresql://USER@HOST/NAME, or set DATABASE_URL; "
@@ -134,7 +134,7 @@ def of_context(context: Context) -> Target:
     if url.startswith("service:"):
         url = "service=" + url.removeprefix("service:")
     elif _is_reference(url):
-        url = _resolve(url, f"the url of {where}")
+        url = resolve(url, f"the url of {where}")
     target = replace(describe(url), context=context)
     if context.password is None:
         return target
@@ -146,7 +146,7 @@ def of_context(context: Context) -> Target:
             why="the config file is no place for a secret",
             hint="write env:NAME or cmd:COMMAND, or put it into ~/.pgpass",
         )
-    password = _resolve(context.password, f"the password of {where}")
+    password = resolve(context.password, f"the password of {where}")
     return replace(target, password=password, secret=password)
 
 
@@ -154,10 +154,17 @@ def _is_reference(text: str) -> bool:
     return text.startswith(("env:", "cmd:"))
 
 
-def _resolve(reference: str, what: str) -> str:
+def resolve(reference: str, what: str) -> str:
+    """Follow ``env:NAME`` or ``cmd:COMMAND`` to a secret.  Raises InvalidInput."""
     from awa_lib.errors import InvalidInput
 
     kind, _, rest = reference.partition(":")
+    if kind not in {"env", "cmd"}:
+        raise InvalidInput(
+            f"{what} is not known",
+            why="what was given is not a reference",
+            hint="write env:NAME or cmd:COMMAND",
+        )
     if kind == "env":
         if value := os.environ.get(rest):
             return value

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ErrorText", "Kind", "Queue", "Selection", "Since", "States", "Tag", "Until", "Where",
-    "hint_at", "read_ids", "read_query", "selecting",
+    "bulk_filters", "hint_at", "read_ids", "read_query", "selecting",
 ]  # fmt: skip
 
 States = Annotated[
@@ -139,6 +139,28 @@ def _contain(objects: dict[str, dict[str, Any]], condition: str) -> None:
         if not isinstance(at, dict):
             raise InvalidInput(f"--where {condition!r} contradicts another one")
     at[last] = value
+
+
+def bulk_filters(query: JobQuery) -> dict[str, Any]:
+    """Return the filters under the names a bulk operation has for them.  Raises InvalidInput."""
+    from awa_lib.errors import InvalidInput
+
+    given: dict[str, Any] = {
+        name: value for name, value in query.items() if value not in (None, [])
+    }
+    states = given.pop("states", [])
+    if len(states) > 1:
+        raise InvalidInput(
+            "one --state at a time", hint="run it once for each, or leave --state out"
+        )
+    if "metadata" in given:
+        raise InvalidInput(
+            "--where takes args.… here",
+            hint="for metadata: awa job list --where metadata.a=1 --all -o ids | awa job … -",
+        )
+    names = {"since": "created_after", "until": "created_before"}
+    renamed = {names.get(name, name): value for name, value in given.items()}
+    return renamed | ({"state": states[0]} if states else {})
 
 
 def hint_at(db: Session, query: JobQuery) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -59,6 +60,10 @@ class CronExpression:
     def next_after(self, moment: datetime) -> datetime | None:
         """Return the first fire after a moment, in UTC; None when there is none in nine years."""
         return next(self._forward(moment), None)
+
+    def upcoming(self, moment: datetime, count: int) -> list[datetime]:
+        """Return the next fires after a moment, in UTC, at most ``count``."""
+        return list(islice(self._forward(moment), count))
 
     def latest(self, after: datetime, until: datetime, limit: int = 1) -> list[datetime]:
         """Return the newest fires with after < fire <= until, at most ``limit``, oldest first.

@@ -57,7 +57,7 @@ def list_(
 @app.command(epilog="awa kind show send_email")
 def show(ctx: typer.Context, kind: Name, output: Report = ReportFormat.table) -> None:
     """Show one kind as a page: jobs, workers, latest failures."""
-    from awa_cli.pages import kind_page
+    from awa_cli.pages.queue import kind_page
     from awa_lib.reads.jobs import job_rows
     from awa_lib.reads.overviews import kind_overview
 

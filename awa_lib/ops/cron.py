@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from awa_lib._json import dumps, loads
-from awa_lib._sql import sql
+from awa_lib._sql import atomic, sql
 from awa_lib.cron import CronExpression
 from awa_lib.errors import ScheduleNotFound, ValidationError
 from awa_lib.models import Job
@@ -22,6 +22,7 @@ __all__ = [
     "Due",
     "Fire",
     "Schedule",
+    "apply_schedules",
     "declare",
     "delete_cron_job",
     "fire",
@@ -132,8 +133,11 @@ class Fire:
     fires: tuple[tuple[datetime, datetime], ...]
 
 
-def declare(schedules: Sequence[Schedule], *, fresh: bool) -> Op[None]:
-    """Write the schedules of this process; ``fresh`` at its start, when removed ones come back."""
+def declare(schedules: Sequence[Schedule], *, fresh: bool, living: bool = True) -> Op[None]:
+    """Write the schedules of this process; ``fresh`` at its start, when removed ones come back.
+
+    Those that are not ``living`` belong to no process.
+    """
     rows = [
         {
             **{name: getattr(schedule, name) for name in Schedule.__slots__},
@@ -142,7 +146,26 @@ def declare(schedules: Sequence[Schedule], *, fresh: bool) -> Op[None]:
         }
         for schedule in schedules
     ]
-    yield sql.cron("declare_schedules", schedules=dumps(rows), fresh=fresh)
+    yield sql.cron("declare_schedules", schedules=dumps(rows), fresh=fresh, living=living)
+
+
+@atomic
+def apply_schedules(
+    schedules: Sequence[Schedule], *, pause: Sequence[str], resume: Sequence[str],
+    remove: Sequence[str], paused_by: str | None = None,
+) -> Op[None]:  # fmt: skip
+    """Write schedules that no process declares, and pause, resume and remove others, all or none.
+
+    Raises ScheduleNotFound.
+    """
+    if schedules:
+        yield from declare(schedules, fresh=True, living=False)
+    for name in pause:
+        yield from pause_cron_job(name, paused_by)
+    for name in resume:
+        yield from resume_cron_job(name)
+    for name in remove:
+        yield from delete_cron_job(name)
 
 
 def read_schedules() -> Op[list[Due]]:

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from awa_lib._sql import sql
 from awa_lib.cron import CronExpression
-from awa_lib.errors import ValidationError
+from awa_lib.errors import ScheduleNotFound, ValidationError
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from awa_lib._sql import Op
 
-__all__ = ["CronJob", "list_cron_jobs"]
+__all__ = ["CronJob", "get_cron_job", "list_cron_jobs"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,15 @@ def list_cron_jobs(name: str | None = None) -> Op[list[CronJob]]:
     """Return every schedule, or the one with this name, by name."""
     rows = yield sql.read_cron("list_cron_jobs", name=name)
     return rows.into(_cron_job)
+
+
+def get_cron_job(name: str) -> Op[CronJob]:
+    """Return one schedule.  Raises ScheduleNotFound."""
+    found = yield from list_cron_jobs(name)
+    if not found:
+        rows = yield sql.cron("removed_at", name=name)
+        raise ScheduleNotFound(name, rows.scalar() if rows else None)
+    return found[0]
 
 
 def _cron_job(*, now: datetime, **columns: Any) -> CronJob:

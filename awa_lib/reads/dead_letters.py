@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from awa_lib._sql import sql
@@ -15,9 +17,64 @@ if TYPE_CHECKING:
 
     from awa_lib._sql import Op
 
-__all__ = ["dlq_depth", "dlq_depth_by_queue", "get_dlq_job", "list_dlq"]
+__all__ = [
+    "DeadLetter", "count_dead_letters", "dead_letter", "dead_letters", "dlq_depth",
+    "dlq_depth_by_queue", "get_dlq_job", "list_dlq",
+]  # fmt: skip
 
 _LARGEST_ID: Final = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A dead letter for tools: the job as it failed, and why and since when it is here."""
+
+    id: int
+    kind: str
+    queue: str
+    reason: str
+    dead_at: datetime
+    args: Any
+    priority: int
+    attempt: int
+    max_attempts: int
+    original_run_lease: int
+    created_at: datetime
+    finalized_at: datetime | None
+    errors: list[dict[str, Any]]
+    metadata: dict[str, Any]
+    tags: list[str]
+    progress: dict[str, Any] | None
+
+
+def dead_letters(
+    *, before_id: int | None = None, limit: int = 100, **where: Unpack[DlqFilter]
+) -> Op[list[DeadLetter]]:
+    """Return what ``list_dlq`` does, flat."""
+    found = yield from list_dlq(before_id=before_id, limit=limit, **where)
+    return [_letter(entry) for entry in found]
+
+
+def dead_letter(job_id: int) -> Op[DeadLetter]:
+    """Return one dead letter, flat.  Raises JobNotFound."""
+    return _letter((yield from get_dlq_job(job_id)))
+
+
+def count_dead_letters(**where: Unpack[DlqFilter]) -> Op[int]:
+    """Return how many dead letters fit.  Raises ValidationError."""
+    rows = yield sql.read_dead_letters("count", **checked_filter(where, DlqFilter))
+    return int(rows.scalar())
+
+
+def _letter(entry: DlqEntry) -> DeadLetter:
+    job = entry.job
+    return DeadLetter(
+        job.id, job.kind, job.queue, entry.reason, entry.dead_at, job.args, job.priority,
+        job.attempt, job.max_attempts, entry.original_run_lease,
+        datetime.fromisoformat(job.created_at),
+        None if job.finalized_at is None else datetime.fromisoformat(job.finalized_at),
+        job.errors, job.metadata, job.tags, job.progress,
+    )  # fmt: skip
 
 
 def list_dlq(

@@ -4,7 +4,8 @@
 
 -- name: declare_schedules
 -- Write the schedules of a process, in name order.  The last fire, the pause and the time of
--- creation stay.  One that was removed comes back only when a process starts (:fresh).
+-- creation stay.  One that was removed comes back only when a process starts (:fresh).  Without
+-- :living nobody is said to have them: they came from a file.
 WITH declared AS MATERIALIZED (
     SELECT d.*
     FROM jsonb_to_recordset(:schedules::jsonb) AS d (
@@ -19,11 +20,13 @@ WITH declared AS MATERIALIZED (
     INSERT INTO awa.cron_settings AS s (
         name, missed_fire_policy, catch_up_limit, jitter_seconds, declared_at
     )
-    SELECT name, missed_fire_policy, catch_up_limit, jitter_seconds, now() FROM declared
+    SELECT name, missed_fire_policy, catch_up_limit, jitter_seconds,
+           CASE WHEN :living::boolean THEN now() END
+    FROM declared
     ON CONFLICT (name) DO UPDATE
     SET missed_fire_policy = excluded.missed_fire_policy,
         catch_up_limit = excluded.catch_up_limit, jitter_seconds = excluded.jitter_seconds,
-        declared_at = now(), removed_at = NULL
+        declared_at = coalesce(excluded.declared_at, s.declared_at), removed_at = NULL
 )
 INSERT INTO awa.cron_jobs AS c (
     name, cron_expr, timezone, kind, queue, args, priority, max_attempts, tags, metadata

@@ -34,3 +34,10 @@ WHERE :queue::text IS NULL OR queue = :queue::text
 -- name: depth_by_queue
 -- How many dead letters each queue has.  Index awa_dead_letters_queue.
 SELECT queue, count(*) AS depth FROM awa.dead_letters GROUP BY queue ORDER BY queue
+
+-- name: count
+-- How many dead letters fit.  Index awa_dead_letters_queue with a queue, else a scan.
+SELECT count(*) AS fit FROM awa.dead_letters
+WHERE (:kind::text IS NULL OR kind = :kind::text)
+  AND (:queue::text IS NULL OR queue = :queue::text)
+  AND (:tag::text IS NULL OR tags @> ARRAY[:tag::text])

@@ -25,8 +25,8 @@ def worker(db) -> None:
         " snapshot_interval_ms, healthy, postgres_connected, poll_loop_alive, heartbeat_alive,"
         " shutting_down, leader, queues, queue_descriptor_hashes, job_kind_descriptor_hashes)"
         " VALUES (gen_random_uuid(), 'box', 7, '0.5.7', now(), 10000, true, true, true, true,"
-        " false, true, '[{\"queue\": \"email\", \"in_flight\": 3}]',"
-        " '{\"email\": \"a\"}', '{\"send_email\": \"a\"}')"
+        ' false, true, \'[{"queue": "email", "in_flight": 3}]\','
+        ' \'{"email": "a"}\', \'{"send_email": "a"}\')'
     )
 
 

@@ -6,16 +6,17 @@ import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-import typer
-
+from awa_cli.commands._ask import ask
 from awa_cli.errors import ExitCode, complain, exit_code_for
 from awa_cli.options import common
 from awa_cli.output import counted, result, say
 from awa_cli.session import open_session
-from awa_cli.which import hint_at
+from awa_cli.which import bulk_filters, hint_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import typer
 
     from awa_cli.session import Session
     from awa_cli.which import Selection
@@ -40,7 +41,7 @@ class Change:
         """Change the jobs.  Raises InvalidInput when none or too many ways name them."""
         from awa_lib.errors import InvalidInput
 
-        filters = _bulk_filters(chosen)
+        filters = bulk_filters(chosen.query)
         if bool(chosen.ids) == bool(filters or chosen.everything):
             raise InvalidInput(
                 "give either ids or a filter" if chosen.ids else "no jobs were named",
@@ -87,7 +88,7 @@ class Change:
             say(_found(found.total_matched, found.sample))
         elif found.total_matched:
             say(_found(found.total_matched, found.sample))
-            _agree(ctx, found.total_matched)
+            ask(ctx, f"{_verb(ctx)} {counted(found.total_matched)}")
             operation = db.run(
                 submit_bulk_operation(
                     self.operation,
@@ -118,45 +119,14 @@ class Change:
         return ExitCode.OK
 
 
-def _bulk_filters(chosen: Selection) -> dict[str, Any]:
-    """Return the filters under the names a bulk operation has for them."""
-    from awa_lib.errors import InvalidInput
-
-    given = chosen.filters
-    states = given.pop("states", [])
-    if len(states) > 1:
-        raise InvalidInput(
-            "one --state at a time", hint="run it once for each, or leave --state out"
-        )
-    if "metadata" in given:
-        raise InvalidInput(
-            "--where takes args.… here",
-            hint="for metadata: awa job list --where metadata.a=1 --all -o ids | awa job … -",
-        )
-    names = {"since": "created_after", "until": "created_before"}
-    renamed = {names.get(name, name): value for name, value in given.items()}
-    return renamed | ({"state": states[0]} if states else {})
-
-
 def _found(total: int, sample: list[int]) -> str:
     shown = ", ".join(map(str, sample[:_SHOWN]))
     more = " …" if total > min(len(sample), _SHOWN) else ""
     return f"{counted(total)} {'fits' if total == 1 else 'fit'}: {shown}{more}"
 
 
-def _agree(ctx: typer.Context, count: int) -> None:
-    """Ask at a terminal.  Raises InvalidInput where nobody can answer."""
-    from awa_lib.errors import InvalidInput
-
-    if common(ctx).yes:
-        return
-    if not sys.stdin.isatty():
-        raise InvalidInput(
-            f"nobody can be asked whether to change {counted(count)}",
-            why="stdin is not a terminal",
-            hint=f"look first: {ctx.command_path} … --dry-run; then add --yes",
-        )
-    typer.confirm(f"{ctx.info_name} {counted(count)}?".capitalize(), abort=True, err=True)
+def _verb(ctx: typer.Context) -> str:
+    return {"priority": "change the priority of"}.get(str(ctx.info_name), str(ctx.info_name))
 
 
 class _Progress:

@@ -8,9 +8,8 @@ import typer
 
 from awa_cli.commands.job._app import app
 from awa_cli.options import TABLE, Output, common
-from awa_cli.output import result, show_document, show_rows
+from awa_cli.output import show_one
 from awa_cli.session import open_session
-from awa_cli.shapes import Format
 
 
 @app.command(
@@ -70,9 +69,5 @@ def enqueue(
     )
     with open_session(ctx, changing=True) as db:
         job = db.run(op)
-        if output.for_people:
-            result(f"Enqueued job {job.id}")
-        elif output.format is Format.json:
-            show_document(db.run(job_row(job.id)))
-        else:
-            show_rows([db.run(job_row(job.id))], (), output, common(ctx), empty="")
+        row = None if output.for_people else db.run(job_row(job.id))
+    show_one(row, f"Enqueued job {job.id}", output, common(ctx))

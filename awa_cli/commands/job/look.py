@@ -138,7 +138,7 @@ def _pages(db: Session, query: JobQuery) -> Iterator[JobRow]:
 )
 def show(ctx: typer.Context, job_id: One, output: Report = ReportFormat.table) -> None:
     """Show a job as a page for people: what it is, how far, what happened, what can be done."""
-    from awa_cli.pages import job_page
+    from awa_cli.pages.job import job_page
     from awa_lib.reads.jobs import dump_job
 
     with open_session(ctx) as db:

@@ -117,7 +117,7 @@ def _show(policy: QueuePolicy, output: ReportFormat) -> None:
     if output is ReportFormat.json:
         show_document(policy)
         return
-    from awa_cli.pages import policy_facts
+    from awa_cli.pages.queue import policy_facts
 
     facts = policy_facts(policy)
     result(f"Queue '{policy.queue}': " + (", ".join(facts) if facts else "no settings"))

@@ -107,7 +107,7 @@ def list_(
 )
 def show(ctx: typer.Context, queue: Name, output: Report = ReportFormat.table) -> None:
     """Show one queue as a page: jobs, limits and settings, its workers, latest failures."""
-    from awa_cli.pages import queue_page
+    from awa_cli.pages.queue import queue_page
     from awa_lib.reads.overviews import queue_details
 
     with open_session(ctx) as db:

@@ -1,0 +1,185 @@
+"""``awa batch``: bulk operations, changes of many jobs that survive a crash."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from awa_cli.commands._ask import ask
+from awa_cli.errors import ExitCode
+from awa_cli.options import TABLE, Columns, FailEmpty, Output, Report, ReportFormat, common
+from awa_cli.output import counted, result, say, show_document, show_rows, show_text
+from awa_cli.session import open_session
+from awa_cli.shapes import read_columns
+from awa_cli.which import (
+    ErrorText,
+    Kind,
+    Queue,
+    Since,
+    States,
+    Tag,
+    Until,
+    Where,
+    bulk_filters,
+    read_query,
+)  # fmt: skip
+
+if TYPE_CHECKING:
+    from awa_lib.models import BulkOperation
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    help="Change many jobs in the background: submit, look, stop.",
+    epilog="""
+    awa batch submit retry --state failed --kind send_email
+    awa batch list
+    awa batch show ID
+    """,
+)
+
+Id = Annotated[str, typer.Argument(metavar="ID", help="Id of the bulk operation.")]
+
+
+@app.command(
+    "list",
+    epilog="""
+    awa batch list
+    awa batch list --state running -o json
+    """,
+)
+def list_(
+    ctx: typer.Context,
+    state: Annotated[
+        str | None,
+        typer.Option(metavar="STATE", help="pending, running, completed, cancelled or failed."),
+    ] = None,
+    limit: Annotated[int, typer.Option(metavar="N", help="At most so many.", min=0)] = 20,
+    columns: Columns = None,
+    output: Output = TABLE,
+    fail_empty: FailEmpty = False,
+) -> int:
+    """List bulk operations, newest first."""
+    from awa_cli.columns import BATCHES
+    from awa_lib.reads.bulk import list_bulk_operations
+
+    op = list_bulk_operations(state=state, limit=limit)
+    with open_session(ctx) as db:
+        rows = db.run(op)
+    count = show_rows(
+        rows, BATCHES, output, common(ctx), empty="No bulk operations found.",
+        chosen=read_columns(columns),
+    )  # fmt: skip
+    return ExitCode.NOTHING if fail_empty and not count else ExitCode.OK
+
+
+@app.command(epilog="awa batch show 4e0c2c1e-0f5e-4e5b-8f5a-3f1f0c3f1a11")
+def show(ctx: typer.Context, operation_id: Id, output: Report = ReportFormat.table) -> None:
+    """Show one bulk operation as a page."""
+    from awa_lib.reads.bulk import get_bulk_operation
+
+    with open_session(ctx) as db:
+        _show(ctx, db.run(get_bulk_operation(operation_id)), output)
+
+
+@app.command(
+    epilog="""
+    awa batch submit retry --state failed --kind send_email
+    awa batch submit delete --state completed --until 30d --dry-run
+    awa batch submit move_queue --to-queue slow --kind report
+    """
+)
+def submit(
+    ctx: typer.Context,
+    operation: Annotated[
+        str,
+        typer.Argument(
+            metavar="OPERATION", help="retry, cancel, delete, set_priority or move_queue."
+        ),
+    ],
+    state: States = None,
+    kind: Kind = None,
+    queue: Queue = None,
+    tag: Tag = None,
+    since: Since = None,
+    until: Until = None,
+    where: Where = None,
+    error: ErrorText = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Every job that can be changed so.")
+    ] = False,
+    priority: Annotated[
+        int | None, typer.Option(metavar="N", min=1, max=4, help="For set_priority.")
+    ] = None,
+    to_queue: Annotated[str | None, typer.Option(metavar="QUEUE", help="For move_queue.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how many fit.")] = False,
+    output: Report = ReportFormat.table,
+) -> None:
+    """Have the fleet's leader change all jobs that fit, in batches.
+
+    Prints the id.  Without a worker: awa batch run ID.
+    """
+    from awa_lib.ops.bulk import preview_bulk_operation, submit_bulk_operation
+
+    query = read_query(
+        states=state, kind=kind, queue=queue, tag=tag, since=since, until=until, where=where,
+        error=error,
+    )  # fmt: skip
+    filters: Any = bulk_filters(query)
+    preview = preview_bulk_operation(operation, all=everything, **filters)
+    with open_session(ctx, changing=not dry_run) as db:
+        found = db.run(preview)
+        if dry_run:
+            result(counted(found.total_matched))
+            return
+        if operation == "delete":
+            ask(ctx, f"delete {counted(found.total_matched)} for good")
+        made = db.run(
+            submit_bulk_operation(
+                operation, priority=priority, to_queue=to_queue, submitted_by="cli",
+                all=everything, **filters,
+            )
+        )  # fmt: skip
+    if output is ReportFormat.json:
+        show_document(made)
+    else:
+        result(made.id)
+        say(f"{counted(made.total_matched)} to do: awa batch show {made.id}")
+
+
+@app.command(epilog="awa batch run 4e0c2c1e-0f5e-4e5b-8f5a-3f1f0c3f1a11")
+def run(ctx: typer.Context, operation_id: Id, output: Report = ReportFormat.table) -> int:
+    """Carry a bulk operation out here, to its end; goes on where it stopped."""
+    from awa_lib.ops.bulk import run_bulk_operation
+
+    def progress(now: BulkOperation) -> None:
+        if sys.stderr.isatty() and not common(ctx).quiet:
+            end = "\r\x1b[K" if now.finished else ""
+            sys.stderr.write(f"\r{now.processed:,} of {now.total_matched:,}{end}")
+            sys.stderr.flush()
+
+    with open_session(ctx, changing=True) as db:
+        ended = db.run(run_bulk_operation(operation_id, on_progress=progress))
+    _show(ctx, ended, output)
+    return ExitCode.OK if ended.state == "completed" and not ended.errored else ExitCode.FAILED
+
+
+@app.command(epilog="awa batch cancel 4e0c2c1e-0f5e-4e5b-8f5a-3f1f0c3f1a11")
+def cancel(ctx: typer.Context, operation_id: Id) -> None:
+    """Stop a bulk operation between two batches; what it changed stays changed."""
+    from awa_lib.ops.bulk import cancel_bulk_operation
+
+    with open_session(ctx, changing=True) as db:
+        ended = db.run(cancel_bulk_operation(operation_id))
+    result(f"Stopped bulk operation {ended.id} after {counted(ended.processed)}")
+
+
+def _show(ctx: typer.Context, one: BulkOperation, output: ReportFormat) -> None:
+    from awa_cli.pages.bulk import batch_page
+
+    if output is ReportFormat.json:
+        show_document(one)
+    else:
+        show_text(batch_page(one, color=common(ctx).color()))

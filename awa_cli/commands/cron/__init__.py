@@ -1,0 +1,8 @@
+"""``awa cron``: periodic jobs."""
+
+from __future__ import annotations
+
+from awa_cli.commands.cron import look, change, files  # isort: skip - the order of the help
+from awa_cli.commands.cron._app import app
+
+__all__ = ["app", "change", "files", "look"]

@@ -1,0 +1,67 @@
+"""Fire, pause, resume and remove schedules."""
+
+from __future__ import annotations
+
+import typer  # noqa: TC002 - typer reads the annotations
+
+from awa_cli.commands.cron._app import Name, app
+from awa_cli.errors import ExitCode
+from awa_cli.options import TABLE, FailEmpty, Output, common
+from awa_cli.output import result, show_one
+from awa_cli.session import open_session
+
+
+@app.command(
+    epilog="""
+    awa cron trigger nightly
+    awa job wait $(awa cron trigger nightly -o ids)
+    """
+)
+def trigger(ctx: typer.Context, name: Name, output: Output = TABLE) -> None:
+    """Enqueue the job of a schedule now, beside its fires; also while it is paused."""
+    from awa_lib.ops.cron import trigger_cron_job
+    from awa_lib.reads.jobs import job_row
+
+    with open_session(ctx, changing=True) as db:
+        job = db.run(trigger_cron_job(name))
+        row = None if output.for_people else db.run(job_row(job.id))
+    show_one(row, f"Triggered schedule '{name}': job {job.id}", output, common(ctx))
+
+
+@app.command(epilog="awa cron pause nightly")
+def pause(ctx: typer.Context, name: Name) -> None:
+    """Keep a schedule from firing until it is resumed.
+
+    Leaders of awa 0.5 do not know pauses.
+    """
+    from awa_lib.ops.cron import pause_cron_job
+
+    with open_session(ctx, changing=True) as db:
+        db.run(pause_cron_job(name, paused_by="cli"))
+    result(f"Paused schedule '{name}'")
+
+
+@app.command(epilog="awa cron resume nightly")
+def resume(ctx: typer.Context, name: Name) -> None:
+    """Let a schedule fire again, from now on: what it missed stays missed."""
+    from awa_lib.ops.cron import resume_cron_job
+
+    with open_session(ctx, changing=True) as db:
+        db.run(resume_cron_job(name))
+    result(f"Resumed schedule '{name}'")
+
+
+@app.command(epilog="awa cron remove nightly")
+def remove(ctx: typer.Context, name: Name, fail_empty: FailEmpty = False) -> int:
+    """Remove a schedule; it comes back when a process that declares it starts."""
+    from awa_cli.actions import confirm
+    from awa_lib.ops.cron import delete_cron_job
+
+    with open_session(ctx, changing=True) as db:
+        confirm(ctx, "cron.remove", name)
+        gone = db.run(delete_cron_job(name))
+    if gone:
+        result(f"Removed cron schedule '{name}'")
+        return ExitCode.OK
+    result(f"No cron schedule found with name '{name}'")
+    return ExitCode.NOTHING if fail_empty else ExitCode.OK

@@ -1,0 +1,136 @@
+"""Schedules in files."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from awa_cli.commands._ask import ask
+from awa_cli.commands.cron._app import app
+from awa_cli.errors import ExitCode
+from awa_cli.options import Report, ReportFormat, common
+from awa_cli.output import clean, counted, result, say, show_document
+from awa_cli.session import open_session
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from awa_cli.schedules import Change
+
+
+class _Language(StrEnum):
+    yaml = "yaml"
+    toml = "toml"
+
+
+@app.command(
+    epilog="""
+    awa cron export > schedules.yaml
+    awa cron export --format toml > schedules.toml
+    """
+)
+def export(
+    ctx: typer.Context,
+    language: Annotated[
+        _Language, typer.Option("--format", metavar="FORMAT", help="yaml or toml.")
+    ] = _Language.yaml,
+) -> None:
+    """Print all schedules as a file that awa cron apply takes."""
+    from awa_cli.schedules import to_records
+    from awa_lib.reads.cron import list_cron_jobs
+
+    with open_session(ctx) as db:
+        document = {"schedules": to_records(db.run(list_cron_jobs()))}
+    if language is _Language.toml:
+        import tomli_w
+
+        result(tomli_w.dumps(document).rstrip())
+    else:
+        import yaml
+
+        result(yaml.safe_dump(document, sort_keys=False, allow_unicode=True).rstrip())
+
+
+@app.command(
+    epilog="""
+    awa cron apply -f schedules.yaml --dry-run
+    awa cron apply -f schedules.toml --prune --yes
+    awa cron apply -f schedules.yaml --check
+    """
+)
+def apply(
+    ctx: typer.Context,
+    file: Annotated[
+        str,
+        typer.Option("--file", "-f", metavar="FILE", help="YAML or TOML (.toml); - for stdin."),
+    ],
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Remove schedules that the file does not name.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only show what would change.")
+    ] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Change nothing; status 6 when something differs.")
+    ] = False,
+    output: Report = ReportFormat.table,
+) -> int:
+    """Make the schedules be as a file says: shows what changes, asks, and does all or nothing.
+
+    A process that declares a schedule of the same name writes its own version when it starts.
+    """
+    from awa_cli.schedules import compare, read_file
+    from awa_lib.ops.cron import apply_schedules
+    from awa_lib.reads.cron import list_cron_jobs
+
+    wanted = read_file(file)
+    look_only = dry_run or check
+    with open_session(ctx, changing=not look_only) as db:
+        changes = compare(wanted, db.run(list_cron_jobs()), prune=prune)
+        real = {one.name: one for one in changes if one.change != "keep"}
+        _show(changes, output, color=common(ctx).color())
+        if look_only or not real:
+            return ExitCode.WRONG if check and real else ExitCode.OK
+        ask(ctx, f"make {counted(len(real), 'change')}")
+        shifted = [
+            one for one in wanted
+            if one.schedule.name in real
+            and (one.paused if real[one.schedule.name].change == "add"
+                 else "paused" in real[one.schedule.name].fields)
+        ]  # fmt: skip
+        db.run(
+            apply_schedules(
+                [one.schedule for one in wanted if one.schedule.name in real],
+                pause=[one.schedule.name for one in shifted if one.paused],
+                resume=[one.schedule.name for one in shifted if not one.paused],
+                remove=[one.name for one in real.values() if one.change == "remove"],
+                paused_by="cli",
+            )
+        )
+    say(f"Applied {counted(len(real), 'change')}.")
+    return ExitCode.OK
+
+
+def _show(changes: Sequence[Change], output: ReportFormat, *, color: bool) -> None:
+    if output is ReportFormat.json:
+        show_document(changes)
+        return
+    signs = {"add": ("+", "32"), "change": ("~", "33"), "remove": ("-", "31")}
+    for one in changes:
+        if one.change == "keep":
+            continue
+        sign, code = signs[one.change]
+        line = f"{sign} {clean(one.name)}"
+        result(f"\x1b[{code}m{line}\x1b[0m" if color else line)
+        for field, (old, new) in one.fields.items():
+            result(f"    {field}: {_word(old)} -> {_word(new)}")
+    kept = sum(one.change == "keep" for one in changes)
+    if kept:
+        result(f"  {kept} unchanged")
+
+
+def _word(value: Any) -> str:
+    return clean(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))

@@ -1,0 +1,118 @@
+"""Look at schedules."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from awa_cli.commands.cron._app import Name, app
+from awa_cli.complete import schedules
+from awa_cli.errors import ExitCode
+from awa_cli.options import TABLE, Columns, FailEmpty, Output, Report, ReportFormat, common
+from awa_cli.output import show_document, show_rows, show_text
+from awa_cli.session import open_session
+from awa_cli.shapes import read_columns
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from awa_lib.reads.cron import CronJob
+
+
+@dataclass(frozen=True, slots=True)
+class Fire:
+    """One time a schedule fires: as its clock shows it, and in UTC."""
+
+    local: str
+    utc: datetime
+
+
+@app.command(
+    "list",
+    epilog="""
+    awa cron list
+    awa cron list -o json | jq -r '.[] | select(.declared | not) | .name'
+    """,
+)
+def list_(
+    ctx: typer.Context,
+    columns: Columns = None,
+    output: Output = TABLE,
+    fail_empty: FailEmpty = False,
+) -> int:
+    """List schedules with their next and last fire."""
+    from awa_cli.columns import SCHEDULES
+    from awa_lib.reads.cron import list_cron_jobs
+
+    with open_session(ctx) as db:
+        rows = db.run(list_cron_jobs())
+
+    def footer(shown: Sequence[CronJob]) -> str:
+        return f"{len(shown)} schedules listed."
+
+    count = show_rows(
+        rows, SCHEDULES, output, common(ctx), empty="No cron job schedules found.",
+        footer=footer, chosen=read_columns(columns),
+    )  # fmt: skip
+    return ExitCode.NOTHING if fail_empty and not count else ExitCode.OK
+
+
+@app.command(epilog="awa cron show nightly")
+def show(ctx: typer.Context, name: Name, output: Report = ReportFormat.table) -> None:
+    """Show one schedule as a page: when, what, its next fires, who declares it."""
+    from awa_cli.pages.schedule import schedule_page
+    from awa_lib.reads.cron import get_cron_job
+
+    with open_session(ctx) as db:
+        found = db.run(get_cron_job(name))
+    if output is ReportFormat.json:
+        show_document(found)
+    else:
+        show_text(schedule_page(found, color=common(ctx).color()))
+
+
+@app.command(
+    "next",
+    epilog="""
+    awa cron next nightly
+    awa cron next '*/15 8-18 * * mon-fri' -n 3
+    awa cron next '0 2 * * *' --tz Europe/Berlin -o json
+    """,
+)
+def next_(
+    ctx: typer.Context,
+    what: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME|EXPR",
+            help="A schedule, or an expression, for which no database is needed.",
+            autocompletion=schedules,
+        ),
+    ],
+    number: Annotated[int, typer.Option("-n", metavar="N", min=1, max=1000, help="How many.")] = 5,
+    zone: Annotated[
+        str | None,
+        typer.Option("--tz", metavar="ZONE", help="Time zone of the expression; UTC by default."),
+    ] = None,
+    output: Output = TABLE,
+) -> None:
+    """Show when a schedule or an expression fires next."""
+    from awa_cli.columns import FIRES
+    from awa_lib.cron import CronExpression
+
+    text, timezone = what, zone or "UTC"
+    if not (what.startswith("@") or len(what.split()) > 1):
+        from awa_lib.reads.cron import get_cron_job
+
+        with open_session(ctx) as db:
+            found = db.run(get_cron_job(what))
+        text, timezone = found.cron_expr, zone or found.timezone
+    expression = CronExpression(text, timezone)
+    fires = [
+        Fire(moment.astimezone(expression.zone).isoformat(), moment)
+        for moment in expression.upcoming(datetime.now(UTC), number)
+    ]
+    show_rows(fires, FIRES, output, common(ctx), empty="It never fires.")

@@ -1,0 +1,307 @@
+"""``awa dlq``: dead letters, failed jobs kept apart until someone acts on them."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from awa_cli.commands._ask import ask
+from awa_cli.complete import queues
+from awa_cli.errors import ExitCode, complain, exit_code_for
+from awa_cli.options import TABLE, Columns, FailEmpty, Output, Report, ReportFormat, common
+from awa_cli.output import clean, counted, result, show_document, show_rows, show_text
+from awa_cli.session import open_session
+from awa_cli.shapes import read_columns
+from awa_cli.which import Kind, Queue, Tag, read_ids
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from awa_cli.session import Session
+    from awa_lib._sql import Op
+    from awa_lib.reads.dead_letters import DeadLetter
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    help="Look at dead letters, run them again or delete them.",
+    epilog="""
+    awa dlq list --queue email
+    awa dlq retry --kind send_email --yes
+    awa dlq enable email
+    """,
+)
+
+Ids = Annotated[
+    list[str] | None, typer.Argument(metavar="ID...", help="Ids of jobs, or - for stdin.")
+]
+All = Annotated[bool, typer.Option("--all", help="Every one of them.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say how many it would be.")]
+QueueName = Annotated[
+    str, typer.Argument(metavar="QUEUE", help="Name of the queue.", autocompletion=queues)
+]
+
+
+@app.command(
+    "list",
+    epilog="""
+    awa dlq list --kind send_email
+    awa dlq list --queue email -o ids | awa dlq retry -
+    """,
+)
+def list_(
+    ctx: typer.Context,
+    kind: Kind = None,
+    queue: Queue = None,
+    tag: Tag = None,
+    before_id: Annotated[
+        int | None, typer.Option(metavar="ID", min=0, help="Only those older than this one.")
+    ] = None,
+    limit: Annotated[int, typer.Option(metavar="N", help="At most so many.", min=0)] = 20,
+    columns: Columns = None,
+    output: Output = TABLE,
+    fail_empty: FailEmpty = False,
+) -> int:
+    """List dead letters, newest id first."""
+    from awa_cli.columns import DEAD_LETTERS
+    from awa_lib.reads.dead_letters import dead_letters
+
+    def footer(shown: Sequence[DeadLetter]) -> str:
+        more = f"  Older ones: --before-id {shown[-1].id}" if len(shown) == limit else ""
+        return f"{counted(len(shown), 'dead letter')} listed.{more}"
+
+    with open_session(ctx) as db:
+        rows = db.run(dead_letters(before_id=before_id, limit=limit, **_filters(kind, queue, tag)))
+    count = show_rows(
+        rows, DEAD_LETTERS, output, common(ctx), empty="No dead letters found.", footer=footer,
+        chosen=read_columns(columns),
+    )  # fmt: skip
+    return ExitCode.NOTHING if fail_empty and not count else ExitCode.OK
+
+
+@app.command(epilog="awa dlq show 42")
+def show(
+    ctx: typer.Context,
+    job_id: Annotated[int, typer.Argument(metavar="ID", max=2**63 - 1, help="Id of the job.")],
+    output: Report = ReportFormat.table,
+) -> None:
+    """Show one dead letter as a page."""
+    from awa_cli.pages.bulk import dead_letter_page
+    from awa_lib.reads.dead_letters import dead_letter
+
+    with open_session(ctx) as db:
+        found = db.run(dead_letter(job_id))
+    if output is ReportFormat.json:
+        show_document(found)
+    else:
+        show_text(dead_letter_page(found, color=common(ctx).color()))
+
+
+@app.command(
+    epilog="""
+    awa dlq depth
+    awa dlq depth --queue email
+    """
+)
+def depth(ctx: typer.Context, queue: Queue = None, output: Report = ReportFormat.table) -> None:
+    """Count dead letters, in all and of each queue."""
+    from awa_lib.reads.dead_letters import dlq_depth, dlq_depth_by_queue
+
+    with open_session(ctx) as db:
+        total = db.run(dlq_depth(queue))
+        by_queue = {} if queue is not None else db.run(dlq_depth_by_queue())
+    if output is ReportFormat.json:
+        show_document({"depth": total, "by_queue": by_queue or {queue: total}})
+        return
+    result(counted(total, "dead letter"))
+    for name, number in by_queue.items():
+        result(f"  {clean(name)}  {number:,}")
+
+
+@app.command(
+    epilog="""
+    awa dlq retry 42 43
+    awa dlq retry --kind send_email --yes
+    """
+)
+def retry(
+    ctx: typer.Context,
+    jobs: Ids = None,
+    kind: Kind = None,
+    queue: Queue = None,
+    tag: Tag = None,
+    everything: All = False,
+    dry_run: DryRun = False,
+    to_queue: Annotated[
+        str | None, typer.Option(metavar="QUEUE", help="Run it there; with ids only.")
+    ] = None,
+    fail_empty: FailEmpty = False,
+) -> int:
+    """Make dead letters jobs again, from the start: same id, errors kept.
+
+    Those whose unique key another live job took stay.
+    """
+    from awa_lib.ops.dead_letters import bulk_retry_from_dlq, retry_from_dlq
+
+    filters = _filters(kind, queue, tag)
+    return _change(
+        ctx, jobs, filters, ("retry", "Retried"), everything=everything, dry_run=dry_run,
+        fail_empty=fail_empty, one=lambda job_id: retry_from_dlq(job_id, queue=to_queue),
+        many=lambda: bulk_retry_from_dlq(all=everything, **filters),
+    )  # fmt: skip
+
+
+@app.command(
+    epilog="""
+    awa dlq purge 42
+    awa dlq purge --queue email --yes
+    """
+)
+def purge(
+    ctx: typer.Context,
+    jobs: Ids = None,
+    kind: Kind = None,
+    queue: Queue = None,
+    tag: Tag = None,
+    everything: All = False,
+    dry_run: DryRun = False,
+    fail_empty: FailEmpty = False,
+) -> int:
+    """Delete dead letters for good."""
+    from awa_lib.ops.dead_letters import purge_dlq, purge_dlq_job
+
+    filters = _filters(kind, queue, tag)
+    return _change(
+        ctx, jobs, filters, ("purge", "Purged"), everything=everything, dry_run=dry_run,
+        fail_empty=fail_empty, one=purge_dlq_job,
+        many=lambda: purge_dlq(all=everything, **filters),
+    )  # fmt: skip
+
+
+@app.command(
+    epilog="""
+    awa dlq move 42
+    awa dlq move --queue email --reason 'bad template' --yes
+    """
+)
+def move(
+    ctx: typer.Context,
+    jobs: Ids = None,
+    kind: Kind = None,
+    queue: Queue = None,
+    tag: Tag = None,
+    everything: All = False,
+    dry_run: DryRun = False,
+    reason: Annotated[
+        str, typer.Option(metavar="TEXT", help="Why; kept with each.")
+    ] = "moved by hand",
+    fail_empty: FailEmpty = False,
+) -> int:
+    """Move failed jobs to the dead letters."""
+    from awa_lib.ops.dead_letters import bulk_move_failed_to_dlq, move_failed_to_dlq
+
+    filters = _filters(kind, queue, tag)
+    return _change(
+        ctx, jobs, filters, ("move", "Moved"), everything=everything, dry_run=dry_run,
+        fail_empty=fail_empty, one=lambda job_id: move_failed_to_dlq(job_id, reason),
+        many=lambda: bulk_move_failed_to_dlq(reason=reason, all=everything, **filters),
+    )  # fmt: skip
+
+
+@app.command(epilog="awa dlq enable email")
+def enable(ctx: typer.Context, queue: QueueName) -> None:
+    """Keep failed jobs of a queue as dead letters from now on."""
+    _set(ctx, queue, enabled=True)
+    result(f"Failed jobs of queue '{queue}' become dead letters")
+
+
+@app.command(epilog="awa dlq disable email")
+def disable(ctx: typer.Context, queue: QueueName) -> None:
+    """Leave failed jobs of a queue where they are; its dead letters stay."""
+    _set(ctx, queue, enabled=False)
+    result(f"Failed jobs of queue '{queue}' stay among the jobs")
+
+
+def _set(ctx: typer.Context, queue: str, *, enabled: bool) -> None:
+    from awa_lib.ops.dead_letters import set_dead_letters
+
+    with open_session(ctx, changing=True) as db:
+        db.run(set_dead_letters(queue, enabled))
+
+
+def _filters(kind: str | None, queue: str | None, tag: str | None) -> Any:
+    given = {"kind": kind, "queue": queue, "tag": tag}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _change(
+    ctx: typer.Context,
+    jobs: list[str] | None,
+    filters: dict[str, Any],
+    words: tuple[str, str],
+    *,
+    everything: bool,
+    dry_run: bool,
+    fail_empty: bool,
+    one: Callable[[int], Op[Any]],
+    many: Callable[[], Op[int]],
+) -> int:
+    """Change the named ones, or all that fit after asking.  Raises InvalidInput."""
+    from awa_lib.errors import InvalidInput
+
+    ids = read_ids(jobs or ())
+    if bool(ids) == bool(filters or everything):
+        raise InvalidInput(
+            "give either ids or a filter" if ids else "nothing was named",
+            hint=f"see {ctx.command_path} --help",
+        )
+    verb, done = words
+    thing = "failed job" if verb == "move" else "dead letter"
+    with open_session(ctx, changing=not dry_run) as db:
+        if ids:
+            return _each(ctx, db, ids, done, one, dry_run=dry_run)
+        found = db.run(_counting(verb, filters))
+        if found and not dry_run:
+            ask(ctx, f"{verb} {counted(found, thing)}")
+            found = db.run(many())
+        result(f"{done} {counted(found, thing)}" if not dry_run else counted(found, thing))
+    return ExitCode.NOTHING if fail_empty and not found else ExitCode.OK
+
+
+def _counting(verb: str, filters: dict[str, Any]) -> Op[int]:
+    from awa_lib.ops.bulk import preview_bulk_operation
+    from awa_lib.reads.dead_letters import count_dead_letters
+
+    if verb == "move":
+        return (
+            yield from preview_bulk_operation("delete", state="failed", **filters)
+        ).total_matched
+    return (yield from count_dead_letters(**filters))
+
+
+def _each(
+    ctx: typer.Context,
+    db: Session,
+    ids: Sequence[int],
+    done: str,
+    one: Callable[[int], Op[Any]],
+    *,
+    dry_run: bool,
+) -> int:
+    from awa_lib.errors import Conflict, NotFound
+
+    code = ExitCode.OK
+    for job_id in ids:
+        if dry_run:
+            result(str(job_id))
+            continue
+        try:
+            db.run(one(job_id))
+        except (Conflict, NotFound) as error:
+            complain(str(error), error.why, error.hint, color=common(ctx).color(sys.stderr))
+            code = exit_code_for(error)
+        else:
+            result(f"{done} job {job_id}")
+    return code

@@ -1,0 +1,76 @@
+"""``awa version``: what runs here, and whether the database goes with it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from awa_cli.errors import ExitCode
+from awa_cli.options import Report, ReportFormat
+from awa_cli.output import result, say, show_document
+from awa_cli.session import open_session
+
+__all__ = ["app"]
+
+app = typer.Typer()
+
+
+@app.command(
+    epilog="""
+    awa version
+    awa version --check
+    """
+)
+def version(
+    ctx: typer.Context,
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="Compare with the database and its fleet; 4 if it differs."),
+    ] = False,
+    output: Report = ReportFormat.table,
+) -> int:
+    """Print the versions of awa, Python, the driver and the schema this program works with."""
+    import platform
+
+    import psycopg
+
+    from awa_cli.main import version as own_version
+    from awa_lib._migrate import current_migration_version
+
+    known: dict[str, Any] = {
+        "awa": own_version(),
+        "python": platform.python_version(),
+        "psycopg": psycopg.__version__,
+        "libpq": _dotted(psycopg.pq.version()),
+        "schema": current_migration_version(),
+    }
+    code = ExitCode.OK
+    if check:
+        from awa_lib.ops.schema import read_schema
+        from awa_lib.reads.runtime import live_instances
+
+        with open_session(ctx) as db:
+            status = db.run(read_schema())
+            fleet = db.run(live_instances()) if status.version else []
+            server = _dotted(db.conn.info.server_version)
+        known |= {
+            "server": server,
+            "database_schema": status.version,
+            "pending": [item.label for item in status.pending],
+            "fleet": sorted({one.version for one in fleet}),
+        }
+        code = ExitCode.OK if status.current else ExitCode.SCHEMA
+    if output is ReportFormat.json:
+        show_document(known)
+        return code
+    for name, value in known.items():
+        shown = ", ".join(value) or "none" if isinstance(value, list) else value
+        result(f"{name.replace('_', ' '):<16} {shown}")
+    if code:
+        say("apply the migrations: awa migrate")
+    return code
+
+
+def _dotted(number: int) -> str:
+    return f"{number // 10000}.{number % 10000}"

@@ -1,0 +1,76 @@
+"""``awa workers``: the fleet."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from awa_cli.errors import ExitCode
+from awa_cli.options import TABLE, Columns, FailEmpty, Output, common
+from awa_cli.output import counted, show_live, show_rows
+from awa_cli.session import open_session
+from awa_cli.shapes import read_columns
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from awa_cli.session import Session
+    from awa_lib.reads.runtime import RuntimeInstance
+
+__all__ = ["app"]
+
+app = typer.Typer()
+
+
+@app.command(
+    epilog="""
+    awa workers
+    awa workers --all -o wide
+    awa workers -o json | jq '.[] | select(.leader) | .hostname'
+    """
+)
+def workers(
+    ctx: typer.Context,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Those too that fell silent within a day.")
+    ] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Show them again and again, until Ctrl-C.")
+    ] = False,
+    interval: Annotated[
+        str, typer.Option(metavar="DURATION", help="How often with --watch.")
+    ] = "2s",
+    columns: Columns = None,
+    output: Output = TABLE,
+    fail_empty: FailEmpty = False,
+) -> int:
+    """List the worker processes of the fleet: health, leader, jobs in flight, queues."""
+    from awa_cli.columns import WORKERS
+    from awa_cli.inputs import read_duration
+
+    seconds = read_duration(interval, "--interval").total_seconds()
+    chosen = read_columns(columns)
+
+    def footer(shown: Sequence[RuntimeInstance]) -> str:
+        leaders = sum(one.leader and not one.stale for one in shown)
+        return f"{counted(len(shown), 'worker')}, {counted(leaders, 'leader')}."
+
+    with open_session(ctx) as db:
+        if watch:
+            show_live(
+                lambda: _read(db, everything=everything), WORKERS, output, common(ctx), seconds,
+                chosen=chosen,
+            )  # fmt: skip
+        rows = _read(db, everything=everything)
+    count = show_rows(
+        rows, WORKERS, output, common(ctx), empty="No workers found.", footer=footer,
+        chosen=chosen,
+    )  # fmt: skip
+    return ExitCode.NOTHING if fail_empty and not count else ExitCode.OK
+
+
+def _read(db: Session, *, everything: bool) -> list[RuntimeInstance]:
+    from awa_lib.reads.runtime import live_instances, runtime_instances
+
+    return db.run(runtime_instances() if everything else live_instances())

@@ -1,0 +1,156 @@
+"""Schedules in files: read, compared with the database, written."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from awa_lib.errors import AwaError, InvalidInput
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from awa_lib.ops.cron import Schedule
+    from awa_lib.reads.cron import CronJob
+
+__all__ = ["Change", "Wanted", "compare", "read_file", "to_records"]
+
+_DEFAULTS: Final[dict[str, Any]] = {
+    "timezone": "UTC", "queue": "default", "args": {}, "priority": 2, "max_attempts": 25,
+    "tags": [], "metadata": {}, "missed_fire_policy": "coalesce", "catch_up_limit": 1,
+    "jitter_seconds": 0.0, "paused": False,
+}  # fmt: skip
+_NEEDED: Final = ("name", "cron_expr", "kind")
+_FIELDS: Final = (*_NEEDED, *_DEFAULTS)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One schedule of a file."""
+
+    schedule: Schedule
+    paused: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What applying a file does to one schedule: ``add``, ``change``, ``remove`` or ``keep``.
+
+    ``fields`` holds the old and the new value of each field that differs.
+    """
+
+    name: str
+    change: str
+    fields: dict[str, list[Any]] = field(default_factory=dict)
+
+
+def read_file(name: str) -> list[Wanted]:
+    """Read a YAML or TOML file, or YAML on stdin for ``-``.  Raises InvalidInput."""
+    try:
+        text = sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(
+            f"cannot read {name!r}", why=str(getattr(error, "strerror", None) or error).lower()
+        ) from None
+    found = _parse(name, text)
+    records = found.get("schedules") if isinstance(found, dict) else None
+    if not isinstance(records, list):
+        raise InvalidInput(
+            f"{name!r} holds no schedules",
+            why="a list named schedules is expected",
+            hint="see how it looks: awa cron export",
+        )
+    wanted = [_wanted(number, record) for number, record in enumerate(records, 1)]
+    names = [one.schedule.name for one in wanted]
+    for one in names:
+        if names.count(one) > 1:
+            raise InvalidInput(f"schedule {one!r} stands twice in {name!r}")
+    return wanted
+
+
+def _parse(name: str, text: str) -> Any:
+    try:
+        if name.endswith(".toml"):
+            import tomllib
+
+            return tomllib.loads(text)
+        import yaml
+
+        return yaml.safe_load(text)
+    except Exception as error:  # noqa: BLE001 - two libraries, each with errors of its own
+        kind = "TOML" if name.endswith(".toml") else "YAML"
+        raise InvalidInput(f"{name!r} is not {kind}", why=" ".join(str(error).split())) from None
+
+
+def _wanted(number: int, record: Any) -> Wanted:
+    from awa_lib.ops.cron import Schedule
+
+    where = f"schedule {number}"
+    if not isinstance(record, dict):
+        raise InvalidInput(f"{where} is not a table of fields")
+    where = f"schedule {record.get('name', number)!r}"
+    for key in record:
+        if key not in _FIELDS:
+            close = get_close_matches(str(key), _FIELDS, n=1)
+            raise InvalidInput(
+                f"{where} has an unknown field {key!r}",
+                why=f"fields are {', '.join(_FIELDS)}",
+                hint=f"did you mean: {close[0]}" if close else None,
+            )
+    for key in _NEEDED:
+        if key not in record:
+            raise InvalidInput(f"{where} has no {key}")
+    values = _DEFAULTS | record
+    paused = values.pop("paused")
+    if not isinstance(paused, bool) or not isinstance(values["kind"], str):
+        raise InvalidInput(f"{where}: kind must be text, paused true or false")
+    try:
+        return Wanted(Schedule.build(**values), paused)
+    except AwaError as error:
+        raise InvalidInput(f"{where}: {error}", why=error.why, hint=error.hint) from None
+    except (TypeError, ValueError) as error:
+        raise InvalidInput(f"{where}: {error}") from None
+
+
+def compare(wanted: Sequence[Wanted], present: Sequence[CronJob], *, prune: bool) -> list[Change]:
+    """Return what applying does, by name; what the file does not name goes with ``prune``."""
+    old = {one["name"]: one for one in to_records(present, whole=True)}
+    changes = []
+    for one in wanted:
+        new = _record(one)
+        before = old.pop(one.schedule.name, None)
+        if before is None:
+            changes.append(Change(one.schedule.name, "add"))
+            continue
+        differing = {key: [before[key], new[key]] for key in _FIELDS if before[key] != new[key]}
+        kind = "change" if differing else "keep"
+        changes.append(Change(one.schedule.name, kind, differing))
+    changes += [Change(name, "remove") for name in old if prune]
+    return sorted(changes, key=lambda change: change.name)
+
+
+def _record(one: Wanted) -> dict[str, Any]:
+    values = {key: getattr(one.schedule, key) for key in _FIELDS if key != "paused"}
+    for key in ("args", "metadata"):
+        values[key] = json.loads(values[key])
+    return values | {"paused": one.paused}
+
+
+def to_records(present: Sequence[CronJob], *, whole: bool = False) -> list[dict[str, Any]]:
+    """Write schedules as a file has them; defaults are left out unless ``whole``."""
+    records = []
+    for one in present:
+        values = {key: getattr(one, key) for key in _FIELDS if key != "paused"}
+        values["paused"] = one.paused_at is not None
+        records.append(
+            {
+                key: value
+                for key, value in values.items()
+                if whole or key in _NEEDED or value != _DEFAULTS[key]
+            }
+        )
+    return records
