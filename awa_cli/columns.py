@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from awa_cli.commands.context import ContextRow
     from awa_cli.commands.cron.look import Fire
     from awa_lib.models import BulkOperation
+    from awa_lib.ops.waits import JobStatus
     from awa_lib.reads.cron import CronJob
     from awa_lib.reads.dead_letters import DeadLetter
     from awa_lib.reads.jobs import JobRow
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BATCHES", "CONTEXTS", "DEAD_LETTERS", "FIRES", "JOBS", "KINDS", "QUEUES",
-    "QUEUE_OVERVIEWS", "SCHEDULES", "STATE_STYLES", "WORKERS", "Column",
+    "QUEUE_OVERVIEWS", "SCHEDULES", "STATE_STYLES", "STATUSES", "WORKERS", "Column",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -209,6 +210,15 @@ FIRES: Final[tuple[Column[Fire], ...]] = (
     Column("LOCAL", lambda one: one.local),
     Column("UTC", lambda one: f"{one.utc:%Y-%m-%dT%H:%M:%SZ}"),
     Column("WHEN", lambda one: age(one.utc), style=lambda _: "bright_black"),
+)
+
+STATUSES: Final[tuple[Column[JobStatus], ...]] = (
+    Column("ID", lambda one: one.id),
+    Column("STATE", lambda one: one.state, style=lambda one: STATE_STYLES.get(one.state, "")),
+    Column("ATT", lambda one: one.attempt, right=True),
+    Column(
+        "ERROR", lambda one: (one.error or "").partition("\n")[0], width=1, style=lambda _: "red"
+    ),
 )
 
 DEAD_LETTERS: Final[tuple[Column[DeadLetter], ...]] = (

@@ -1,73 +1,282 @@
-"""Put jobs into the queue."""
+"""Put jobs into the queue: one, or a stream of them."""
 
 from __future__ import annotations
 
-from typing import Annotated
+import json
+import sys
+import time
+from dataclasses import fields
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from awa_cli import complete
 from awa_cli.commands.job._app import app
 from awa_cli.options import TABLE, Output, common
-from awa_cli.output import show_one
+from awa_cli.output import counted, result, show_document, show_one
 from awa_cli.session import open_session
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import TextIO
+
+    from awa_cli.options import Common
+    from awa_lib.new_jobs import NewJob
+
+
+_Kind = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="KIND",
+        help="What kind of job; with --ndjson each line may name its own.",
+        autocompletion=complete.kinds,
+    ),
+]
+_Args = Annotated[
+    str, typer.Option("--args", metavar="JSON", help="An object, @FILE, or - for stdin.")
+]
+_Ndjson = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE",
+        help="A job a line, - for stdin: its args, or without KIND an object of kind, args, "
+        "queue, priority, max_attempts, tags, metadata, run_at.  All or none.",
+    ),
+]
+_Queue = Annotated[
+    str, typer.Option(metavar="QUEUE", help="Where it waits.", autocompletion=complete.queues)
+]
+_Priority = Annotated[int, typer.Option(metavar="N", min=1, max=4, help="1 is the most urgent.")]
+_MaxAttempts = Annotated[
+    int, typer.Option(metavar="N", min=1, max=1000, help="Attempts before it fails for good.")
+]
+_Tag = Annotated[list[str] | None, typer.Option(metavar="TAG", help="A tag; may be given again.")]
+_Metadata = Annotated[str, typer.Option(metavar="JSON", help="An object to go with it.")]
+_RunAt = Annotated[
+    str | None, typer.Option(metavar="TIME", help="Not before this moment, RFC 3339.")
+]
+_In = Annotated[
+    str | None, typer.Option("--in", metavar="DURATION", help="Not before 90s, 10m, 2h30m, 7d.")
+]
+_Unique = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="BY",
+        help="Refuse it while one like it lives: by args, queue, period=1h; may be repeated.",
+    ),
+]
+_Key = Annotated[
+    str | None, typer.Option(metavar="KEY", help="Concurrency key, for limits by key.")
+]
 
 
 @app.command(
     epilog="""
     awa job enqueue send_email --args '{"to": "a@example.org"}'
     awa job enqueue report --args @report.json --queue slow --in 2h30m
-    jq -c .payload event.json | awa job enqueue ingest --args - --tag import
+    awa job enqueue sync --args '{"user": 7}' --unique args --key user-7
+    jq -c .payload events.json | awa job enqueue ingest --ndjson -
+    awa job list --all -o ndjson | jq -c '{kind, args}' | awa job enqueue --ndjson -
     """
 )
 def enqueue(
     ctx: typer.Context,
-    kind: Annotated[str, typer.Argument(metavar="KIND", help="What kind of job.")],
-    args: Annotated[
-        str, typer.Option("--args", metavar="JSON", help="An object, @FILE, or - for stdin.")
-    ] = "{}",
-    queue: Annotated[str, typer.Option(metavar="QUEUE", help="Where it waits.")] = "default",
-    priority: Annotated[
-        int, typer.Option(metavar="N", min=1, max=4, help="1 is the most urgent.")
-    ] = 2,
-    max_attempts: Annotated[
-        int, typer.Option(metavar="N", min=1, max=1000, help="Attempts before it fails for good.")
-    ] = 25,
-    tag: Annotated[
-        list[str] | None, typer.Option(metavar="TAG", help="A tag; may be given again.")
-    ] = None,
-    metadata: Annotated[str, typer.Option(metavar="JSON", help="An object to go with it.")] = "{}",
-    run_at: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Not before this moment, RFC 3339.")
-    ] = None,
-    in_: Annotated[
-        str | None, typer.Option("--in", metavar="DURATION", help="Not before 90s, 10m, 2h30m, 7d.")
-    ] = None,
+    kind: _Kind = None,
+    args: _Args = "{}",
+    ndjson: _Ndjson = None,
+    queue: _Queue = "default",
+    priority: _Priority = 2,
+    max_attempts: _MaxAttempts = 25,
+    tag: _Tag = None,
+    metadata: _Metadata = "{}",
+    run_at: _RunAt = None,
+    in_: _In = None,
+    unique: _Unique = None,
+    key: _Key = None,
     output: Output = TABLE,
 ) -> None:
-    """Put a job into the queue."""
-    from datetime import UTC, datetime
-
-    from awa_cli.inputs import read_duration, read_json, read_moment
+    """Put a job into the queue, or a stream of them from NDJSON."""
+    from awa_cli.inputs import read_json
     from awa_lib.errors import InvalidInput
+
+    options: dict[str, Any] = {
+        "queue": queue,
+        "priority": priority,
+        "max_attempts": max_attempts,
+        "tags": tag or [],
+        "metadata": read_json(metadata, "--metadata"),
+        "run_at": _start(run_at, in_),
+        "unique_opts": _unique(unique or []),
+        "concurrency_key": key,
+    }
+    if ndjson is not None:
+        if args != "{}":
+            raise InvalidInput("--ndjson and --args exclude each other", hint="give one of them")
+        _stream(ctx, ndjson, kind, options, output)
+        return
+    if kind is None:
+        raise InvalidInput("no kind was named", hint="awa job enqueue KIND --args JSON")
     from awa_lib.ops.inserts import insert
     from awa_lib.reads.jobs import job_row
 
-    if run_at is not None and in_ is not None:
-        raise InvalidInput("--run-at and --in exclude each other", hint="give one of them")
-    start = read_moment(run_at, "--run-at") if run_at is not None else None
-    if in_ is not None:
-        start = datetime.now(UTC) + read_duration(in_, "--in")
-    op = insert(
-        read_json(args, "--args"),
-        kind=kind,
-        queue=queue,
-        priority=priority,
-        max_attempts=max_attempts,
-        tags=tag or [],
-        metadata=read_json(metadata, "--metadata"),
-        run_at=start,
-    )
+    op = insert(read_json(args, "--args"), kind=kind, **options)
     with open_session(ctx, changing=True) as db:
         job = db.run(op)
         row = None if output.for_people else db.run(job_row(job.id))
     show_one(row, f"Enqueued job {job.id}", output, common(ctx))
+
+
+def _start(run_at: str | None, in_: str | None) -> Any:
+    from datetime import UTC, datetime
+
+    from awa_cli.inputs import read_duration, read_moment
+    from awa_lib.errors import InvalidInput
+
+    if run_at is not None and in_ is not None:
+        raise InvalidInput("--run-at and --in exclude each other", hint="give one of them")
+    if in_ is not None:
+        return datetime.now(UTC) + read_duration(in_, "--in")
+    return None if run_at is None else read_moment(run_at, "--run-at")
+
+
+def _unique(words: list[str]) -> dict[str, Any] | None:
+    from awa_cli.inputs import read_duration
+    from awa_lib.errors import InvalidInput
+
+    if not words:
+        return None
+    options: dict[str, Any] = {"by_args": False}
+    for word in (one for text in words for one in text.split(",")):
+        name, _, value = word.partition("=")
+        if name == "period" and value:
+            options["by_period"] = round(read_duration(value, "--unique period").total_seconds())
+        elif word in {"args", "queue"}:
+            options[f"by_{word}"] = True
+        elif word != "kind":  # which every key holds
+            raise InvalidInput(
+                f"--unique {word!r} cannot be read",
+                hint="write --unique args, --unique queue, --unique period=1h",
+            )
+    return options
+
+
+def _stream(
+    ctx: typer.Context, name: str, kind: str | None, options: dict[str, Any], output: Any
+) -> None:
+    """Insert a job for each line, all or none, in flat memory."""
+    from awa_cli.shapes import Format
+    from awa_lib.errors import InvalidInput
+    from awa_lib.ops.inserts import enqueue_many_copy
+
+    with _opened(name) as file, open_session(ctx, changing=True) as db:
+        tell = _Progress(common(ctx))
+        source = _Lines(file)
+        jobs = _args(source) if kind is not None else _records(source)
+        try:
+            count = db.run(enqueue_many_copy(jobs, kind=kind, on_progress=tell, **options))
+        except InvalidInput as error:
+            if str(error).startswith("line "):
+                raise
+            where = f"in lines {tell.lines + 1} to {source.number}; nothing was enqueued"
+            raise InvalidInput(str(error), why=error.why, hint=where) from None
+        finally:
+            tell.end()
+    if output.format is Format.table:
+        result(f"Enqueued {counted(count)}")
+    else:
+        show_document({"enqueued": count})
+
+
+def _opened(name: str) -> Any:
+    from contextlib import nullcontext
+    from pathlib import Path
+
+    from awa_lib.errors import InvalidInput
+
+    if name == "-":
+        return nullcontext(sys.stdin)
+    try:
+        return Path(name).open(encoding="utf-8")
+    except OSError as error:
+        raise InvalidInput(f"cannot read {name!r}", why=str(error.strerror).lower()) from None
+
+
+class _Lines:
+    """The lines of a stream, read as JSON; ``number`` is that of the last one."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+        self.number = 0
+
+    def __iter__(self) -> Iterator[tuple[int, Any]]:
+        from awa_lib.errors import InvalidInput
+
+        try:
+            for line in self._file:
+                self.number += 1
+                if line.strip():
+                    yield self.number, json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise InvalidInput(
+                f"line {self.number + isinstance(error, UnicodeDecodeError)} is not JSON",
+                why=str(error).lower(),
+                hint="nothing was enqueued; correct the line and send all again",
+            ) from None
+
+
+def _args(lines: _Lines) -> Iterator[Any]:
+    from awa_lib.errors import InvalidInput
+
+    for number, value in lines:
+        if not isinstance(value, dict):
+            raise InvalidInput(
+                f"line {number} is not an object", hint="nothing was enqueued; args are an object"
+            )
+        yield value
+
+
+def _records(lines: _Lines) -> Iterator[NewJob]:
+    from awa_lib.errors import InvalidInput
+    from awa_lib.new_jobs import NewJob
+
+    known = [one.name for one in fields(NewJob)]
+    for number, value in lines:
+        if not isinstance(value, dict) or not isinstance(value.get("kind"), str):
+            raise InvalidInput(
+                f"line {number} names no kind",
+                hint="nothing was enqueued; give KIND, or lines like "
+                '{"kind": "report", "args": {}}',
+            )
+        for name in value:
+            if name not in known:
+                close = get_close_matches(name, known, n=1)
+                raise InvalidInput(
+                    f"line {number} has an unknown field {name!r}",
+                    why=f"fields are {', '.join(known)}",
+                    hint=f"did you mean: {close[0]}" if close else "nothing was enqueued",
+                )
+        yield NewJob(**{"args": {}, **value})
+
+
+class _Progress:
+    """A count on stderr at a terminal, from the first second on."""
+
+    def __init__(self, options: Common) -> None:
+        self._shown = sys.stderr.isatty() and not options.quiet
+        self._began = time.monotonic()
+        self._drawn = False
+        self.lines = 0
+        """Jobs that were taken; blank lines do not count."""
+
+    def __call__(self, count: int) -> None:
+        self.lines = count
+        passed = time.monotonic() - self._began
+        if self._shown and passed >= 1:
+            sys.stderr.write(f"\r{count:,} jobs, {count / passed:,.0f}/s\x1b[K")
+            sys.stderr.flush()
+            self._drawn = True
+
+    def end(self) -> None:
+        if self._drawn:
+            sys.stderr.write("\r\x1b[K")

@@ -1,0 +1,267 @@
+"""What happens to jobs, as it happens: a stream of transitions told from the rows alone.
+
+No trigger and no table of events: a look costs what has changed.  Each new id is found once, also
+when its transaction commits late; each claim and each end is found by its index, in a window that
+reaches back as far as a transaction that is still open may.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections import deque
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from awa_lib._json import loads
+from awa_lib._sql import sql
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from awa_lib._sql import Op, Rows
+
+__all__ = ["Activity", "Transition", "recent_transitions"]
+
+_PAGE: Final = 5_000
+# now() of a transaction may be so much older than its first write.
+_SLACK: Final = timedelta(seconds=5)
+# A transaction that stays open longer keeps the window from reaching back to it.
+_LONGEST: Final = timedelta(seconds=60)
+# A gap is looked at for so long at least: an id is taken just before its transaction has one.
+_FRESH: Final = timedelta(seconds=2)
+# A row does not say when it came into one of these states.
+_UNTIMED: Final = frozenset({"waiting_external", "available", "scheduled"})
+_ENDED: Final = frozenset({"completed", "failed", "cancelled"})
+_HIGHEST: Final = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """A job came into a state.
+
+    ``event`` is ``created`` or the name of a state.  ``at`` is the database's time; for waits and
+    for jobs put back it is when they were seen.  ``error`` is the first line of what failed.
+    """
+
+    id: int
+    at: datetime
+    event: str
+    kind: str
+    queue: str
+    attempt: int
+    tags: list[str]
+    error: str | None = None
+
+
+@dataclass(slots=True)
+class _Row:
+    id: int
+    kind: str
+    queue: str
+    state: str
+    attempt: int
+    run_lease: int
+    tags: list[str]
+    created_at: datetime
+    attempted_at: datetime | None
+    finalized_at: datetime | None
+    errors: str | None
+
+    def entries(self) -> list[dict[str, Any]]:
+        return loads(self.errors) if self.errors else []
+
+    @property
+    def mark(self) -> tuple[str, int, datetime | None]:
+        """Changes with every transition."""
+        return (self.state, self.run_lease, self.finalized_at)
+
+
+@dataclass(slots=True)
+class _Gap:
+    """Ids that were not to be seen, and may still be: their transactions may be open."""
+
+    low: int
+    high: int
+    born: datetime
+    until: int | None = None
+    """The next transaction id after they were missed; once all before it are over, they are."""
+
+
+class Activity:
+    """Follows all jobs of a database from now on; ``step`` returns what is new.
+
+    Loses nothing that is committed within a minute of being written.  Two things leave no trace in
+    a row and are told when the job is claimed next: that it became due, and that it was retried by
+    hand.
+    """
+
+    def __init__(self) -> None:
+        self._last_id = 0
+        self._gaps: list[_Gap] = []
+        self._looks: deque[tuple[datetime, int]] = deque()
+        self._since = datetime.min.replace(tzinfo=UTC)
+        self._known: dict[int, tuple[set[tuple[Any, ...]], Any, datetime]] = {}
+        self._running: set[int] = set()
+        self.more = False
+        """True when a step ended at its limit: the next has more at once."""
+
+    def begin(self) -> Op[None]:
+        """Take the present as known."""
+        now, xmin, xmax, self._last_id = (yield sql.read_activity("moment"))[0]
+        self._since = self._horizon(now, xmin, xmax)
+        for row in _rows((yield sql.read_activity("changed", since=self._since))):
+            self._derive(row, now, whole=False)
+
+    def step(self) -> Op[list[Transition]]:
+        """Return the transitions since the last step, in order of time."""
+        now, xmin, xmax, _ = (yield sql.read_activity("moment"))[0]
+        found: list[Transition] = []
+        for row in (yield from self._created(now, xmin, xmax)):
+            found += self._derive(row, now, whole=True)
+        changed = _rows((yield sql.read_activity("changed", since=self._since)))
+        for row in changed:
+            found += self._derive(row, now, whole=False)
+        if left := self._running - {row.id for row in changed}:
+            for row in _rows((yield sql.read_activity("by_id", ids=sorted(left)))):
+                found += self._derive(row, now, whole=False)
+        self._running = {row.id for row in changed if row.state == "running"}
+        self._since = self._horizon(now, xmin, xmax)
+        self._forget()
+        return sorted(found, key=lambda one: (one.at, one.id))
+
+    def _horizon(self, now: datetime, xmin: int, xmax: int) -> datetime:
+        """Return from when on changes may be unseen after a look: nothing older can still commit.
+
+        What is not visible now has an id of at least xmin, so it began to write after the latest
+        look whose next id was no larger.
+        """
+        self._looks.append((now, xmax))
+        while len(self._looks) > 1 and self._looks[1][1] <= xmin:
+            self._looks.popleft()
+        return max(self._looks[0][0] - _SLACK, now - _LONGEST)
+
+    def _created(self, now: datetime, xmin: int, xmax: int) -> Op[list[_Row]]:
+        """Return jobs with new ids, and remember which ids were left out between them."""
+        for gap in self._gaps:
+            gap.until = xmax if gap.until is None else gap.until
+        rows = _rows(
+            (
+                yield sql.read_activity(
+                    "created",
+                    lows=[*[gap.low for gap in self._gaps], self._last_id + 1],
+                    highs=[*[gap.high for gap in self._gaps], _HIGHEST],
+                    limit=_PAGE,
+                )
+            )
+        )
+        self.more = len(rows) == _PAGE
+        ids = [row.id for row in rows]
+        reached = max(self._last_id, ids[-1] if ids else 0)
+        # A page that was cut says nothing about the ids beyond it.
+        checked = ids[-1] if self.more else reached
+        fresh = [*self._gaps, _Gap(self._last_id + 1, reached, now)]
+        self._gaps = [
+            left
+            for gap in fresh
+            for left in _without(gap, ids)
+            if left.low > checked or left.until is None or left.until > xmin
+            or now - left.born < _FRESH
+        ]  # fmt: skip
+        self._last_id = reached
+        return rows
+
+    def _derive(self, row: _Row, now: datetime, *, whole: bool) -> Iterable[Transition]:
+        """Return what is new about a row; ``whole`` tells all of it, however old."""
+        keys, mark, _ = self._known.get(row.id, (set(), None, now))
+        self._known[row.id] = (keys, row.mark, now)
+        if mark == row.mark and not whole:
+            return []
+        new = []
+        for key, at, event, attempt, error in _events(row, now, created=whole):
+            if key not in keys:
+                keys.add(key)
+                if whole or at >= self._since:
+                    new.append(
+                        Transition(row.id, at, event, row.kind, row.queue, attempt, row.tags, error)
+                    )
+        return new
+
+    def _forget(self) -> None:
+        over = [
+            job_id
+            for job_id, (_, _, seen) in self._known.items()
+            if seen < self._since and job_id not in self._running
+        ]
+        for job_id in over:
+            del self._known[job_id]
+
+
+def recent_transitions(limit: int = 20) -> Op[list[Transition]]:
+    """Return the latest transitions that the rows still tell, in order of time."""
+    now = (yield sql.read_activity("moment"))[0][0]
+    rows = _rows((yield sql.read_activity("recent", limit=max(limit, 1))))
+    found = [
+        Transition(row.id, at, event, row.kind, row.queue, attempt, row.tags, error)
+        for row in rows
+        for _, at, event, attempt, error in _events(row, now, created=True)
+        if event not in _UNTIMED
+    ]
+    return sorted(found, key=lambda one: (one.at, one.id))[-limit:] if limit else []
+
+
+def _rows(rows: Rows) -> list[_Row]:
+    return rows.into(_Row)
+
+
+def _without(gap: _Gap, ids: list[int]) -> Iterator[_Gap]:
+    """Cut ids, which are sorted, out of a gap."""
+    low = gap.low
+    for job_id in ids[bisect_left(ids, gap.low) : bisect_right(ids, gap.high)]:
+        if low < job_id:
+            yield _Gap(low, job_id - 1, gap.born, gap.until)
+        low = job_id + 1
+    if low <= gap.high:
+        yield _Gap(low, gap.high, gap.born, gap.until)
+
+
+def _events(
+    row: _Row, now: datetime, *, created: bool
+) -> Iterator[tuple[tuple[Any, ...], datetime, str, int, str | None]]:
+    """Yield (key, at, event, attempt, error) of what a row tells, oldest first.
+
+    A claim counts run_lease up by one, so an attempt before the present one had a lease as much
+    smaller as its number is, unless it was snoozed.
+    """
+    if created:
+        yield ("created",), row.created_at, "created", 0, None
+    latest = {entry.get("attempt"): entry for entry in row.entries()}
+    entry: dict[str, Any] | None
+    for attempt in sorted(one for one in latest if isinstance(one, int) and one < row.attempt):
+        past = latest[attempt]
+        lease = row.run_lease - row.attempt + attempt
+        if (at := _moment(past)) is not None:
+            yield ("retryable", lease), at, "retryable", attempt, _first_line(past)
+    if row.attempted_at is not None:
+        yield ("running", row.run_lease), row.attempted_at, "running", row.attempt, None
+    if row.state in _ENDED or row.state == "retryable":
+        entry = latest.get(row.attempt)
+        if row.state == "cancelled" and entry and (at := _moment(entry)) is not None:
+            yield ("retryable", row.run_lease), at, "retryable", row.attempt, _first_line(entry)
+        error = None if row.state in {"completed", "cancelled"} else _first_line(entry)
+        ended = row.finalized_at or now
+        key = (row.state, row.run_lease if row.attempt else row.finalized_at)
+        yield key, ended, row.state, row.attempt, error
+    elif row.state in _UNTIMED and row.attempted_at is not None:
+        yield (row.state, row.run_lease), now, row.state, row.attempt, None
+
+
+def _moment(entry: dict[str, Any]) -> datetime | None:
+    try:
+        return datetime.fromisoformat(str(entry.get("at")))
+    except ValueError:
+        return None
+
+
+def _first_line(entry: dict[str, Any] | None) -> str | None:
+    return str(entry.get("error", "")).partition("\n")[0] if entry else None

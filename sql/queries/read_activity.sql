@@ -1,0 +1,64 @@
+-- What has happened to jobs since a moment, from the rows alone.  No lock.
+
+-- name: moment
+-- Where a look begins: the clock, the transactions in progress, the newest id.
+SELECT now() AS now, pg_snapshot_xmin(s)::text::bigint AS xmin,
+       pg_snapshot_xmax(s)::text::bigint AS xmax,
+       greatest((SELECT max(id) FROM awa.jobs_hot), (SELECT max(id) FROM awa.scheduled_jobs), 0) AS last_id
+FROM pg_current_snapshot() AS s
+
+-- name: created
+-- New jobs by id: after the last one, and in ranges where some were not to be seen yet.  Both
+-- primary keys.
+SELECT id, kind, queue, state::text AS state, attempt, run_lease, tags::text[] AS tags, created_at,
+       attempted_at, finalized_at, to_jsonb(errors)::text AS errors
+FROM unnest(:lows::bigint[], :highs::bigint[]) AS r(low, high)
+CROSS JOIN LATERAL (
+    (SELECT * FROM awa.jobs WHERE id BETWEEN r.low AND r.high ORDER BY id LIMIT :limit::int)
+) AS j
+ORDER BY id
+LIMIT :limit::int
+
+-- name: changed
+-- Jobs that run, and jobs whose attempt began or ended since.  Indexes: running by queue,
+-- unsuccessful, completed and unsuccessful by finalized_at; retryable jobs are all looked through.
+SELECT id, kind, queue, state::text AS state, attempt, run_lease, tags::text[] AS tags, created_at,
+       attempted_at, finalized_at, to_jsonb(errors)::text AS errors
+FROM (
+    SELECT * FROM awa.jobs_hot WHERE state = 'running'
+    UNION ALL
+    SELECT * FROM awa.jobs_hot WHERE state = 'completed' AND finalized_at >= :since::timestamptz
+    UNION ALL
+    SELECT * FROM awa.jobs_hot
+    WHERE state IN ('failed', 'cancelled') AND finalized_at >= :since::timestamptz
+    UNION ALL
+    SELECT * FROM awa.jobs_hot
+    WHERE state = 'waiting_external' AND attempted_at >= :since::timestamptz
+    UNION ALL
+    SELECT * FROM awa.scheduled_jobs
+    WHERE state = 'retryable' AND finalized_at >= :since::timestamptz
+) AS j
+ORDER BY coalesce(finalized_at, attempted_at), id
+
+-- name: by_id
+-- Jobs that were running at the last look and are not any more.  Both primary keys.
+SELECT id, kind, queue, state::text AS state, attempt, run_lease, tags::text[] AS tags, created_at,
+       attempted_at, finalized_at, to_jsonb(errors)::text AS errors
+FROM awa.jobs
+WHERE id = ANY(:ids::bigint[])
+
+-- name: recent
+-- The newest jobs, those that run, and those that ended last.
+SELECT id, kind, queue, state::text AS state, attempt, run_lease, tags::text[] AS tags, created_at,
+       attempted_at, finalized_at, to_jsonb(errors)::text AS errors
+FROM (
+    (SELECT * FROM awa.jobs ORDER BY id DESC LIMIT :limit::int)
+    UNION
+    (SELECT * FROM awa.jobs_hot WHERE state = 'running' LIMIT :limit::int)
+    UNION
+    (SELECT * FROM awa.jobs_hot WHERE state = 'completed' AND finalized_at IS NOT NULL
+     ORDER BY finalized_at DESC LIMIT :limit::int)
+    UNION
+    (SELECT * FROM awa.jobs_hot WHERE state IN ('failed', 'cancelled')
+     ORDER BY finalized_at DESC NULLS LAST LIMIT :limit::int)
+) AS j

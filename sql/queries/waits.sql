@@ -1,0 +1,21 @@
+-- Waiting for jobs: who does is written down, so that whoever changes a job tells.
+
+-- name: watch
+-- Be told of changes of these jobs on awa_job_state for a while; drops what has run out.
+WITH over AS (
+    DELETE FROM awa.job_waits WHERE expires_at < now() RETURNING job_id
+)
+INSERT INTO awa.job_waits (job_id, session, expires_at)
+SELECT DISTINCT unnest(:ids::bigint[]), pg_backend_pid(),
+       now() + make_interval(secs => :seconds::float8)
+ON CONFLICT (job_id, session) DO UPDATE SET expires_at = excluded.expires_at
+
+-- name: unwatch
+-- Stop being told.
+DELETE FROM awa.job_waits WHERE session = pg_backend_pid()
+
+-- name: states
+-- States of these jobs; a job that is gone is left out.  No lock; both primary keys.
+SELECT id, state::text AS state, attempt, errors[cardinality(errors)] ->> 'error' AS error
+FROM awa.jobs
+WHERE id = ANY(:ids::bigint[])

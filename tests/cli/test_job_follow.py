@@ -1,0 +1,298 @@
+"""``awa job wait|watch|tail|logs``, and bulk enqueueing."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import threading
+import time
+
+import psycopg
+import pytest
+from fix_cli import argv, environment
+from fix_wait import eventually
+
+ENTRY = json.dumps({"error": "Boom: x\n  at y", "attempt": 1, "at": "2026-11-23T21:32:12+00:00"})
+
+
+def start(url: str, *line: object) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        argv(*line), env=environment(url), text=True,
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("state", "wanted", "status"),
+    [
+        ("completed", [], 0),
+        ("failed", [], 1),
+        ("cancelled", [], 1),
+        ("failed", ["--for", "failed"], 0),
+        ("cancelled", ["--for", "completed,cancelled"], 0),
+        ("scheduled", ["--timeout", "0.1s"], 124),
+        ("available", ["--timeout", "0.1s", "--for", "running"], 124),
+    ],
+)
+def test_the_exit_status_tells_the_outcome(cli, add, state, wanted, status) -> None:
+    job = add(state, errors=[ENTRY])
+    ran = cli("job", "wait", job, *wanted)
+    assert ran.status == status
+    assert ran.out.splitlines()[1].split() == [str(job), state, "0", "Boom:", "x"]
+    assert ("not all jobs were there after 0.1s" in ran.err) == (status == 124)
+    data = cli("job", "wait", job, *wanted, "-o", "json").data
+    assert data == [{"id": job, "state": state, "attempt": 0, "error": "Boom: x\n  at y"}]
+
+
+def test_waiting_for_a_job_that_is_not_there(cli, add) -> None:
+    job = add("completed")
+    ran = cli("job", "wait", job, 999)
+    assert ran.status == 1
+    assert "job not found: 999" in ran.err
+    assert cli("job", "wait", "x").status == 2
+    assert cli("job", "wait", job, "--for", "done").status == 2
+
+
+def test_waiting_is_woken_by_the_change(database_url, add, db) -> None:
+    jobs = [add(), add()]
+    waiting = start(database_url, "job", "wait", *jobs, "--timeout", "30s")
+    eventually(lambda: db.execute("SELECT count(*) FROM awa.job_waits").fetchone() == (2,))
+    end = "UPDATE awa.jobs_hot SET state = 'completed', finalized_at = now() WHERE id = %s"
+    db.execute("LISTEN awa_job_state")
+    db.execute(end, [jobs[0]])
+    db.execute(end, [jobs[1]])
+    out, err = waiting.communicate(timeout=20)
+    assert (waiting.returncode, err) == (0, "")
+    told = [note.payload for note in db.notifies(timeout=0)]
+    assert told == [f"{job} completed" for job in jobs]
+    assert [line.split()[1] for line in out.splitlines()[1:]] == ["completed", "completed"]
+    assert db.execute("SELECT count(*) FROM awa.job_waits").fetchone() == (0,)
+
+
+def test_ctrl_c_while_waiting(database_url, add, db) -> None:
+    waiting = start(database_url, "job", "wait", add())
+    eventually(lambda: db.execute("SELECT count(*) FROM awa.job_waits").fetchone() == (1,))
+    waiting.send_signal(signal.SIGINT)
+    out, err = waiting.communicate(timeout=20)
+    assert (waiting.returncode, out, err) == (130, "", "")
+    assert db.execute("SELECT count(*) FROM awa.job_waits").fetchone() == (0,)
+
+
+def test_a_reader_waits_too(cli, add, db, database_url, monkeypatch) -> None:
+    role = "waiting_reader"
+    db.execute(f"DROP ROLE IF EXISTS {role}")
+    db.execute(f"CREATE ROLE {role} LOGIN")
+    db.execute(f"GRANT USAGE ON SCHEMA awa TO {role}")
+    db.execute(f"GRANT SELECT ON awa.jobs_hot, awa.scheduled_jobs, awa.jobs TO {role}")
+    job = add()
+    try:
+        url = psycopg.conninfo.make_conninfo(database_url, user=role)
+        waiting = start(url, "job", "wait", job, "--timeout", "20s")
+        asking = "SELECT count(*) FROM pg_stat_activity WHERE usename = %s"
+        eventually(lambda: db.execute(asking, [role]).fetchone() == (1,))
+        db.execute("UPDATE awa.jobs_hot SET state = 'completed', finalized_at = now()")
+        _, err = waiting.communicate(timeout=20)
+        assert (waiting.returncode, err) == (0, "")
+    finally:
+        db.execute(f"DROP OWNED BY {role}")
+        db.execute(f"DROP ROLE {role}")
+
+
+def test_watching_in_a_pipe(database_url, add, db) -> None:
+    job = add("running", attempt=1)
+    running = start(database_url, "job", "watch", job, "--interval", "50ms")
+    assert running.stdout
+    assert running.stdout.readline() == f"{job} running attempt 1\n"
+    db.execute("""UPDATE awa.jobs_hot SET progress = '{"percent": 50, "message": "half"}'""")
+    assert running.stdout.readline() == f"{job} running attempt 1 50% half\n"
+    db.execute("UPDATE awa.jobs_hot SET state = 'failed', finalized_at = now(), progress = NULL")
+    out, err = running.communicate(timeout=10)
+    assert (running.returncode, out, err) == (1, f"{job} failed attempt 1\n", "")
+
+
+def test_watching_at_a_terminal(terminal, database_url, add) -> None:
+    job = add("completed", attempt=1)
+    ran = terminal("job", "watch", job, url=database_url)
+    assert ran.status == 0
+    assert f"Job {job}" in ran.out
+    assert "Timeline" in ran.out
+    assert terminal("job", "watch", 999, url=database_url).status == 1
+
+
+def test_logs(cli, add) -> None:
+    job = add("failed", attempt=1, errors=[ENTRY], created_at="2026-11-23T21:30Z",
+              attempted_at="2026-11-23T21:32Z", finalized_at="2026-11-23T21:32:12Z")  # fmt: skip
+    assert cli("job", "logs", job).out == (
+        "2026-11-23T21:30:00Z  Created\n"
+        "2026-11-23T21:32:00Z  Attempt 1 started\n"
+        "2026-11-23T21:32:12Z  Attempt 1 failed\n"
+        "    Boom: x\n"
+        "      at y\n"
+        "2026-11-23T21:32:12Z  Failed after 1 attempt\n"
+    )
+    data = cli("job", "logs", job, "-o", "json").data
+    assert data == cli("job", "dump", job).data["timeline"]
+    assert cli("job", "logs", job, "--attempt", 1).out.count("Attempt 1") == 2
+    assert "This attempt left nothing." in cli("job", "logs", job, "--attempt", 7).err
+    assert cli("job", "logs", 999).status == 1
+
+
+def test_tail_of_what_was(cli, add) -> None:
+    assert "Nothing has happened." in cli("job", "tail").err
+    job = add("failed", attempt=1, run_lease=1, errors=[ENTRY], tags=["t"],
+              created_at="2026-11-23T21:30Z", attempted_at="2026-11-23T21:32Z",
+              finalized_at="2026-11-23T21:32:12Z")  # fmt: skip
+    lines = cli("job", "tail").out.splitlines()
+    assert [line.split()[1] for line in lines] == ["created", "running", "failed"]
+    assert lines[2].endswith(f"{job}  send_email  email  attempt 1  Boom: x")
+    one = json.loads(cli("job", "tail", "-n", 1, "-o", "ndjson").out)
+    assert one == {
+        "id": job, "at": "2026-11-23T21:32:12Z", "event": "failed", "kind": "send_email",
+        "queue": "email", "attempt": 1, "tags": ["t"], "error": "Boom: x",
+    }  # fmt: skip
+    assert cli("job", "tail", "--event", "created,failed").out.count("\n") == 2
+    for nothing in (["--queue", "x"], ["--kind", "x"], ["--tag", "x"], ["--event", "cancelled"]):
+        assert cli("job", "tail", *nothing).out == ""
+    assert "did you mean: --state failed" in cli("job", "tail", "--event", "fail").err
+
+
+def test_tail_loses_nothing_of_a_thousand_jobs_a_second(database_url, db, rows) -> None:
+    tailing = start(database_url, "job", "tail", "-f", "-n", 0, "-o", "ndjson")
+    found: list[dict] = []
+    reader = threading.Thread(
+        target=lambda: found.extend(json.loads(line) for line in tailing.stdout), daemon=True
+    )
+    reader.start()
+    assert tailing.stderr
+    assert "following" in tailing.stderr.readline()
+    claim = """
+        WITH new AS (
+            INSERT INTO awa.jobs_hot (kind, queue)
+            SELECT 'k', 'q' FROM generate_series(1, 50) RETURNING id
+        )
+        SELECT array_agg(id) FROM new"""
+    run = ("UPDATE awa.jobs_hot SET state = 'running', attempt = 1, run_lease = run_lease + 1,"
+           " attempted_at = now() WHERE id = ANY(%s)")  # fmt: skip
+    end = "UPDATE awa.jobs_hot SET state = 'completed', finalized_at = now() WHERE id = ANY(%s)"
+    began = time.monotonic()
+    for number in range(60):
+        ids = db.execute(claim).fetchone()[0]
+        db.execute(run, [ids])
+        db.execute(end, [ids])
+        time.sleep(max(0.0, began + (number + 1) * 0.05 - time.monotonic()))
+    eventually(lambda: sum(one["event"] == "completed" for one in found) == 3_000, timeout=20)
+    tailing.send_signal(signal.SIGINT)
+    assert tailing.wait(timeout=10) == 130
+    reader.join(timeout=10)
+    tailing.stdout.close()
+    tailing.stderr.close()
+    told = [(one["id"], one["event"]) for one in found]
+    ids = [row["id"] for row in rows.all("SELECT id FROM awa.jobs")]
+    expected = {(one, event) for one in ids for event in ("created", "running", "completed")}
+    assert len(told) == 9_000
+    assert set(told) == expected
+
+
+def test_bulk_enqueue_of_args(process, database_url, rows) -> None:
+    lines = "".join(f'{{"n": {n}}}\n\n' for n in range(2_500))
+    line = ["job", "enqueue", "k", "--ndjson", "-", "--queue", "q", "--priority", 1]
+    ran = process(*line, url=database_url, stdin=lines)
+    assert (ran.status, ran.out) == (0, "Enqueued 2,500 jobs\n")
+    found = rows.all("SELECT kind, queue, priority, args FROM awa.jobs ORDER BY id")
+    assert found[7] == {"kind": "k", "queue": "q", "priority": 1, "args": {"n": 7}}
+    assert len(found) == 2_500
+
+
+def test_bulk_enqueue_of_records(cli, tmp_path, rows) -> None:
+    file = tmp_path / "jobs.ndjson"
+    file.write_text('{"kind": "a", "args": {"x": 1}, "queue": "z", "tags": ["t"]}\n{"kind": "b"}\n')
+    ran = cli("job", "enqueue", "--ndjson", file, "-o", "json")
+    assert ran.data == {"enqueued": 2}
+    found = rows.all("SELECT kind, args, queue, tags FROM awa.jobs ORDER BY id")
+    assert found == [
+        {"kind": "a", "args": {"x": 1}, "queue": "z", "tags": ["t"]},
+        {"kind": "b", "args": {}, "queue": "default", "tags": []},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "bad", "says"),
+    [
+        (["k"], "{", "line 3 is not JSON"),
+        (["k"], "[1]", "line 3 is not an object"),
+        (["k"], '{"a": "\\u0000"}', "NUL character"),
+        ([], "{}", "line 3 names no kind"),
+        ([], '{"kind": 1}', "line 3 names no kind"),
+        ([], '{"kind": "a", "quene": "q"}', "did you mean: queue"),
+        ([], '{"kind": "a", "priority": 9}', "priority"),
+    ],
+)
+def test_a_bad_line_enqueues_nothing(cli, tmp_path, rows, kind, bad, says) -> None:
+    file = tmp_path / "jobs.ndjson"
+    good = "{}" if kind else '{"kind": "a"}'
+    file.write_text(f"{good}\n{good}\n{bad}\n{good}\n")
+    ran = cli("job", "enqueue", *kind, "--ndjson", file)
+    assert (ran.status, ran.out) == (2, "")
+    assert says in ran.err
+    assert "line 3" in ran.err or "lines 1 to 4" in ran.err
+    assert rows.states() == {}
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ([], "no kind was named"),
+        (["k", "--ndjson", "/no/such"], "cannot read '/no/such'"),
+        (["k", "--ndjson", "-", "--args", "[]"], "exclude each other"),
+        (["k", "--unique", "args=1"], "--unique 'args=1' cannot be read"),
+        (["k", "--unique", "period=x"], "is not a duration"),
+    ],
+)
+def test_bad_enqueues(cli, rows, line, says) -> None:
+    ran = cli("job", "enqueue", *line)
+    assert (ran.status, ran.out) == (2, "")
+    assert says in ran.err
+    assert rows.states() == {}
+
+
+def test_unique_and_key(cli, rows) -> None:
+    line = ["job", "enqueue", "k", "--args", '{"u": 7}', "--unique", "args,queue", "--key", "u7"]
+    assert cli(*line).status == 0
+    again = cli(*line)
+    assert again.status == 1
+    assert "another live job holds the same unique key" in again.err
+    assert cli(*line, "--queue", "other").status == 0
+    row = rows.one("SELECT metadata ->> '_awa_concurrency_key' AS key FROM awa.jobs LIMIT 1")
+    assert row["key"] == "u7"
+
+
+def test_progress_of_a_long_stream_at_a_terminal(database_url) -> None:
+    import pty
+
+    leader, follower = pty.openpty()
+    read, write = os.pipe()
+    running = subprocess.Popen(
+        argv("job", "enqueue", "k", "--ndjson", "-"), stdin=read, stdout=subprocess.PIPE,
+        stderr=follower, env=environment(database_url), text=True,
+    )  # fmt: skip
+    os.close(read)
+    os.close(follower)
+    shown = b""
+    with os.fdopen(write, "w") as file:
+        while b"jobs, " not in shown:
+            file.write('{"n": 1}\n' * 5_000)
+            file.flush()
+            if b"jobs, " not in shown and select_ready(leader):
+                shown += os.read(leader, 65536)
+    out, _ = running.communicate(timeout=30)
+    os.close(leader)
+    assert running.returncode == 0
+    assert out.startswith("Enqueued ")
+
+
+def select_ready(fd: int) -> bool:
+    import select
+
+    return bool(select.select([fd], [], [], 0.02)[0])
