@@ -205,8 +205,7 @@ def _apply_one(conn: Connection[Any], migration: Migration, tell: Callable[[Step
             time.sleep(0.5)
         except pg.InsufficientPrivilege as error:
             raise AccessDenied(
-                f"migration {migration.label} ({migration.description}) failed: "
-                f"{translate(error)}",
+                f"migration {migration.label} ({migration.description}) failed: {translate(error)}",
                 sqlstate=error.sqlstate,
                 why="the role of this connection does not own what the migration changes",
                 hint="migrate as the owner, or as a role that acts as it: see awa roles",

@@ -31,7 +31,9 @@ def roles(
         bool, typer.Option("--apply", help="Do it, in one transaction, instead of printing it.")
     ] = False,
 ) -> None:
-    """Print the SQL that makes roles with the least rights: owner, migrator, runtime, producer, readonly.
+    """Print the SQL that makes roles with the least rights.
+
+    Owner, migrator, runtime, producer and readonly.
 
     It can be repeated, and takes back what was granted beyond.
     Run it after awa migrate, as a superuser or as the owner of the database who may create roles.

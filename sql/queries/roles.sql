@@ -172,8 +172,7 @@ WITH owner AS (
 )
 SELECT r.rolname::text AS role, r.rolsuper AS superuser, owner.name AS owner,
        r.rolname = owner.name AS owns,
-       r.rolname = current_user AS own, r.rolname IN (SELECT name FROM working) AS works,
-       substr(r.rolname, length(owner.name) - 4) AS purpose
+       r.rolname = current_user AS own, r.rolname IN (SELECT name FROM working) AS works
 FROM owner
 JOIN pg_catalog.pg_roles AS r
     ON r.rolname IN (SELECT current_user UNION SELECT name FROM working)
