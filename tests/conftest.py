@@ -24,4 +24,5 @@ pytest_plugins = [
     "fix_bridge",
     "fix_worker",
     "fix_server",
+    "fix_doctor",
 ]

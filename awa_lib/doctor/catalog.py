@@ -125,8 +125,7 @@ def definition(kind: str, name: str) -> str | None:
     if not found:
         return None
     made: str = found[-1]
-    if kind == "index":
-        return re.sub(
-            r"INDEX (CONCURRENTLY |IF NOT EXISTS )*", "INDEX CONCURRENTLY ", made, count=1
-        )
-    return re.sub(r"^CREATE FUNCTION", "CREATE OR REPLACE FUNCTION", made)
+    if kind == "function":
+        return re.sub(r"^CREATE FUNCTION", "CREATE OR REPLACE FUNCTION", made)
+    line = " ".join(made.split())
+    return re.sub(r"INDEX (CONCURRENTLY |IF NOT EXISTS )*", "INDEX CONCURRENTLY ", line, count=1)

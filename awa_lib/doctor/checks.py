@@ -13,7 +13,14 @@ from awa_lib.doctor import fleet, jobs, rights, schema, server, tables
 from awa_lib.doctor.finding import Finding, Severity
 from awa_lib.doctor.limits import Limits
 from awa_lib.doctor.looks import LOOKS, Circumstances
-from awa_lib.errors import AwaError, SchemaMismatch, SchemaNotMigrated, Unavailable, ValidationError
+from awa_lib.errors import (
+    AwaError,
+    DatabaseError,
+    SchemaMismatch,
+    SchemaNotMigrated,
+    Unavailable,
+    ValidationError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -108,6 +115,10 @@ def _checks() -> Iterator[Check]:
 
 CHECKS: Final = {check.name: check for check in _checks()}
 _ORDER: Final = list(Severity)
+_GIVEN_UP: Final = {
+    "55P03": "a table is locked: a migration runs, or somebody holds it",
+    "57014": "the server is busy, or the table is large and an index is missing",
+}
 # A pooler that hands out connections by the transaction keeps one for the length of each.
 _OUTSIDE: Final = {"backends"}
 
@@ -182,7 +193,8 @@ def _briefly(look: Op[Any], limits: Limits) -> Op[Any]:
     """Look in a transaction or a savepoint with a time-out, and leave nothing of it."""
     yield BEGIN
     try:
-        yield sql.doctor("be_brief", milliseconds=str(int(limits.look_seconds * 1000)))
+        ms = int(limits.look_seconds * 1000)
+        yield sql.doctor("be_brief", look_ms=str(ms), lock_ms=str(ms // 5))
         seen = yield from look
     except AwaError:
         yield ROLLBACK
@@ -194,12 +206,10 @@ def _briefly(look: Op[Any], limits: Limits) -> Op[Any]:
 def _judge(check: Check, seen: list[Any]) -> Iterator[Finding]:
     for one in seen:
         if isinstance(one, AwaError):
-            yield Finding(
-                check.name,
-                Severity.warning,
-                f"could not look: {one}",
-                one.why,
-                one.hint or f"awa doctor --check {check.name}",
-            )
+            why = one.why
+            if isinstance(one, DatabaseError):
+                why = _GIVEN_UP.get(one.sqlstate or "", why)
+            do = one.hint or f"awa doctor --check {check.name}"
+            yield Finding(check.name, Severity.warning, f"could not look: {one}", why, do)
             return
     yield from check.judge(*seen)

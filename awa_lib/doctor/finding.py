@@ -45,7 +45,8 @@ class Finding:
 def advise(*statements: Statement, **values: names.Composable) -> str:
     """Write statements of ``sql/queries/advice.sql`` with their names and values, a line each."""
     return "\n".join(
-        names.SQL(one.query.text).format(**values).as_string() + ";" for one in statements
+        names.SQL(" ".join(one.query.text.split())).format(**values).as_string() + ";"
+        for one in statements
     )
 
 

@@ -11,7 +11,7 @@ from awa_lib.doctor.finding import Finding, Severity, advise, literal
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from awa_lib.doctor.facts import Declared, Fleet
+    from awa_lib.doctor.facts import Declared, Fleet, Holder
     from awa_lib.doctor.limits import Limits
     from awa_lib.reads.runtime import RuntimeInstance
 
@@ -29,6 +29,9 @@ def leader(fleet: Fleet, limits: Limits) -> Iterator[Finding]:
         for one in fleet.live
         if one.leader and newest and (newest - one.last_seen_at).total_seconds() < _FRESH_SECONDS
     ]
+    settled = [
+        one for one in fleet.live if not one.shutting_down and _age(one) > limits.settled_seconds
+    ]
     if len(leading) > 1:
         yield Finding(
             "leader",
@@ -38,12 +41,11 @@ def leader(fleet: Fleet, limits: Limits) -> Iterator[Finding]:
             "writes",
             "awa doctor --check pooler",
         )
-    if fleet.lock and not leading:
-        yield from _kept(fleet, limits)
-    settled = [
-        one for one in fleet.live if not one.shutting_down and _age(one) > limits.settled_seconds
-    ]
-    if not fleet.lock and settled and not leading:
+    if leading:
+        return
+    if fleet.lock:
+        yield from _kept(fleet.lock[0], limits, settled=bool(settled))
+    elif settled:
         yield Finding(
             "leader",
             Severity.error,
@@ -54,10 +56,11 @@ def leader(fleet: Fleet, limits: Limits) -> Iterator[Finding]:
         )
 
 
-def _kept(fleet: Fleet, limits: Limits) -> Iterator[Finding]:
-    holder = fleet.lock[0]
-    idle = holder.idle_seconds is None or holder.idle_seconds > limits.settled_seconds
-    if not (idle or fleet.live):
+def _kept(holder: Holder, limits: Limits, *, settled: bool) -> Iterator[Finding]:
+    """Judge a lock without a leader: who leads uses its session twice a minute."""
+    idle = holder.idle_seconds is not None and holder.idle_seconds > limits.settled_seconds
+    # A leader that has just been elected says so within ten seconds.
+    if not (idle or settled):
         return
     who = f"{holder.application or 'no name'}, role {holder.role}"
     yield Finding(
@@ -74,7 +77,8 @@ def _kept(fleet: Fleet, limits: Limits) -> Iterator[Finding]:
 def workers(fleet: Fleet) -> Iterator[Finding]:
     """Find workers that are not well, and no workers."""
     for one in fleet.live:
-        if one.healthy or one.shutting_down:
+        # The first snapshot comes before the loops run.
+        if one.healthy or one.shutting_down or 2000 * _age(one) < one.snapshot_interval_ms:
             continue
         loops = {
             "database": one.postgres_connected, "poll": one.poll_loop_alive,

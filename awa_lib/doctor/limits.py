@@ -12,7 +12,7 @@ class Limits:
     """The thresholds of the checks; the defaults are those of ``awa doctor``."""
 
     look_seconds: float = 10
-    """A look that takes longer is given up."""
+    """A look that takes longer is given up; a lock is waited for a fifth of it."""
     transaction_seconds: float = 300
     """A transaction older than this keeps too much from being vacuumed."""
     pinned_xids: int = 100_000

@@ -4,8 +4,8 @@
 
 -- name: be_brief
 -- For the look that follows: rather no answer than a long wait.  Ends with its transaction.
-SELECT set_config('statement_timeout', :milliseconds::text, true),
-       set_config('lock_timeout', :milliseconds::text, true)
+SELECT set_config('statement_timeout', :look_ms::text, true),
+       set_config('lock_timeout', :lock_ms::text, true)
 
 -- name: columns
 -- Columns of the tables and views of the schema.
@@ -17,11 +17,12 @@ WHERE c.relnamespace = 'awa'::regnamespace AND c.relkind IN ('r', 'p', 'v')
 ORDER BY c.relname COLLATE "C", a.attnum
 
 -- name: indexes
--- Indexes of the schema: what they cover, and whether they can be used.
+-- Indexes of the schema: what they cover, and whether they can be used.  A key that is an expression
+-- is called expr: printing it would wait for a lock.
 SELECT i.relname::text AS name, t.relname::text AS table_name, x.indisunique AS is_unique,
        x.indpred IS NOT NULL AS is_partial, am.amname::text AS method,
-       ARRAY(SELECT pg_get_indexdef(x.indexrelid, n, true)
-             FROM generate_series(1, x.indnkeyatts) AS n) AS keys,
+       ARRAY(SELECT a.attname::text FROM pg_catalog.pg_attribute AS a
+             WHERE a.attrelid = i.oid AND a.attnum <= x.indnkeyatts ORDER BY a.attnum) AS keys,
        x.indisvalid AND x.indisready AS usable
 FROM pg_catalog.pg_index AS x
 JOIN pg_catalog.pg_class AS i ON i.oid = x.indexrelid
@@ -76,10 +77,13 @@ SELECT pg_backend_pid() AS pid
 
 -- name: tables
 -- How well the tables are kept.  The threshold is the one autovacuum goes by; row_bytes is what a
--- row takes by the statistics, NULL without them.
+-- row takes by the statistics, NULL without them.  The size is that of the last vacuum or analyze:
+-- asking for the present one waits for locks.
 SELECT c.relname::text AS name, c.relpersistence = 'u' AS unlogged, c.reltuples::float8 AS rows,
        coalesce(s.n_dead_tup, 0) AS dead, coalesce(s.n_mod_since_analyze, 0) AS changed,
-       pg_relation_size(c.oid) AS bytes, w.width + 28 AS row_bytes,
+       CASE WHEN c.reltuples < 0 THEN pg_relation_size(c.oid)
+            ELSE c.relpages * current_setting('block_size')::bigint END AS bytes,
+       w.width + 28 AS row_bytes,
        has_table_privilege(c.oid, 'SELECT') AS readable, age(c.relfrozenxid) AS frozen_age,
        coalesce((SELECT option_value::boolean FROM pg_options_to_table(c.reloptions)
                  WHERE option_name = 'autovacuum_enabled'), true) AS autovacuum,
@@ -100,9 +104,9 @@ WHERE c.relnamespace = 'awa'::regnamespace AND c.relkind = 'r'
 ORDER BY c.relname COLLATE "C"
 
 -- name: index_sizes
--- What each index takes, and how many entries it had when it was last vacuumed or analyzed.
-SELECT i.relname::text AS name, t.relname::text AS table_name, pg_relation_size(i.oid) AS bytes,
-       i.reltuples::float8 AS entries
+-- What each index took, and how many entries it had, when it was last vacuumed or analyzed.
+SELECT i.relname::text AS name, t.relname::text AS table_name,
+       i.relpages * current_setting('block_size')::bigint AS bytes, i.reltuples::float8 AS entries
 FROM pg_catalog.pg_index AS x
 JOIN pg_catalog.pg_class AS i ON i.oid = x.indexrelid
 JOIN pg_catalog.pg_class AS t ON t.oid = x.indrelid

@@ -61,7 +61,9 @@ def test_the_definition_names_what_there_is(admin) -> None:
         ).fetchall()
     )
     for purpose in ("runtime", "readonly"):
-        named = {r.object for r in RIGHTS if r.purpose == purpose and r.kind in {"table", "sequence"}}
+        named = {
+            r.object for r in RIGHTS if r.purpose == purpose and r.kind in {"table", "sequence"}
+        }
         assert named == found
     assert {functions[r.object] for r in RIGHTS if r.kind == "function"} == {1}
 
@@ -97,7 +99,9 @@ def test_what_was_granted_beyond_is_taken_back(admin, as_role, prefix) -> None:
     run(admin, apply_roles(prefix))
 
     url = as_role("producer")
-    refused(url, "SELECT args FROM awa.jobs_hot", "SELECT 1 FROM awa.jobs", "DELETE FROM awa.jobs_hot")
+    refused(
+        url, "SELECT args FROM awa.jobs_hot", "SELECT 1 FROM awa.jobs", "DELETE FROM awa.jobs_hot"
+    )
     refused(as_role("readonly"), "DELETE FROM awa.jobs_hot")
 
 
@@ -125,9 +129,12 @@ def test_roles_need_a_schema(sound, prefix) -> None:
         with pytest.raises(awa.SchemaNotMigrated):
             run(conn, apply_roles(prefix))
 
-        assert conn.execute(
-            "SELECT 1 FROM pg_roles WHERE starts_with(rolname, %s)", [prefix]
-        ).fetchall() == []
+        assert (
+            conn.execute(
+                "SELECT 1 FROM pg_roles WHERE starts_with(rolname, %s)", [prefix]
+            ).fetchall()
+            == []
+        )
 
 
 def test_an_owner_who_is_no_superuser_makes_them(sound, admin, prefix) -> None:
@@ -142,7 +149,9 @@ def test_an_owner_who_is_no_superuser_makes_them(sound, admin, prefix) -> None:
         run(conn, apply_roles(prefix))
 
         assert plan(conn).current
-    with awa.Client(make_conninfo(sound.url_of(f"{prefix}app"), user=f"{prefix}producer")) as client:
+    with awa.Client(
+        make_conninfo(sound.url_of(f"{prefix}app"), user=f"{prefix}producer")
+    ) as client:
         client.insert(Noop())
 
 
@@ -163,16 +172,17 @@ def test_a_producer_inserts_and_does_nothing_else(admin, as_role) -> None:
             tx.insert(Noop(6))
         for act in (
             lambda: client.get_job(first.id),
-            lambda: client.list_jobs(),
+            client.list_jobs,
             lambda: client.cancel(first.id),
             lambda: client.retry(first.id),
             lambda: client.pause_queue("default"),
-            lambda: client.queue_stats(),
+            client.queue_stats,
             lambda: client.insert(Noop(1), unique_opts=UNIQUE, on_conflict="return_existing"),
         ):
             with pytest.raises(awa.AccessDenied, match="permission denied for") as denied:
                 act()
-            assert denied.value.why and "awa roles" in str(denied.value.hint)
+            assert denied.value.why
+            assert "awa roles" in str(denied.value.hint)
     refused(
         url,
         "SELECT args FROM awa.jobs_hot",
@@ -245,7 +255,7 @@ def test_a_reader_looks_and_changes_nothing(admin, as_role) -> None:
             lambda: client.cancel(job.id),
             lambda: client.insert_many_copy([Noop()]),
             lambda: client.pause_queue("default"),
-            lambda: client.flush_admin_metadata(),
+            client.flush_admin_metadata,
         ):
             with pytest.raises(awa.AccessDenied):
                 act()
