@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
+from fix_wait import eventually
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from awa_lib.embedded import acquire
 from awa_lib.testing._databases import Postgres
@@ -35,3 +42,44 @@ def sound_url(sound: Postgres) -> Iterator[str]:
     """A migrated database of this test's own on it."""
     with sound.database(sound.template()) as url:
         yield url
+
+
+@pytest.fixture
+def pooled_url(sound_url: str) -> Iterator[str]:
+    """The same database through a transaction pooler, where one is installed."""
+    program = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
+    if program is None:
+        pytest.skip("pgbouncer is not installed")
+    server = conninfo_to_dict(sound_url)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    place = Path(str(server["host"]))
+    # Who may connect to the socket of the server; root must not be.
+    owner = place.owner()
+    folder = Path(tempfile.mkdtemp(prefix="awa-pooler-"))
+    settings = folder / "pooler.ini"
+    settings.write_text(
+        f"[databases]\n* = host={place} port={server['port']} user={server['user']}\n[pgbouncer]\n"
+        f"listen_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
+        "auth_type = any\npool_mode = transaction\ndefault_pool_size = 3\n"
+        f"ignore_startup_parameters = extra_float_digits\nlogfile = {folder}/log\n"
+    )
+    settings.chmod(0o644)
+    shutil.chown(folder, owner)
+    as_owner = ["-u", owner] if os.geteuid() == 0 else []
+    process = subprocess.Popen([program, "-q", *as_owner, str(settings)])
+    url = make_conninfo(
+        host="127.0.0.1", port=port, dbname=server["dbname"], user=server["user"]
+    )  # fmt: skip
+
+    def answers() -> bool:
+        with psycopg.connect(url, autocommit=True, prepare_threshold=None) as conn:
+            return conn.execute("SELECT true").fetchone() == (True,)
+
+    try:
+        eventually(answers)
+        yield url
+    finally:
+        process.terminate()
+        process.wait()
+        shutil.rmtree(folder)
