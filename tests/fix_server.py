@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -16,6 +17,8 @@ from fix_wait import eventually
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from awa_lib.embedded import acquire
+from awa_lib.embedded.account import server_account
+from awa_lib.embedded.binaries import reachable_binaries
 from awa_lib.testing._databases import Postgres
 
 SETTINGS = {
@@ -42,6 +45,43 @@ def sound_url(sound: Postgres) -> Iterator[str]:
     """A migrated database of this test's own on it."""
     with sound.database(sound.template()) as url:
         yield url
+
+
+@pytest.fixture
+def standby_url(sound: Postgres, sound_url: str, scratch: Path) -> Iterator[str]:
+    """The same database on a standby that tells its primary what it reads."""
+    account = server_account()
+    programs = reachable_binaries(account)
+    primary = sound.url_of("postgres")
+    place = Path(tempfile.mkdtemp(prefix="standby-", dir=scratch))
+    shutil.chown(place, account.uid)
+    data = place / "data"
+    subprocess.run(
+        [programs.program("pg_basebackup"), "-d", primary, "-D", data, "-R", "-c", "fast"],
+        check=True, **account.switch,
+    )  # fmt: skip
+    settings = SETTINGS | {
+        "unix_socket_directories": str(place), "listen_addresses": "",
+        "hot_standby_feedback": "on", "wal_receiver_status_interval": "1s",
+    }  # fmt: skip
+    options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+    process = subprocess.Popen(
+        [programs.program("postgres"), "-D", data, *options],
+        stderr=subprocess.DEVNULL, **account.switch,
+    )  # fmt: skip
+    url = make_conninfo(sound_url, host=str(place))
+
+    def answers() -> bool:
+        with psycopg.connect(url) as conn:
+            return conn.execute("SELECT pg_is_in_recovery()").fetchone() == (True,)
+
+    try:
+        eventually(answers, timeout=30)
+        yield url
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait()
+        shutil.rmtree(place)
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from awa_cli.options import common
 from awa_cli.output import result, say, show_text
 from awa_cli.session import open_session
 
@@ -33,11 +32,11 @@ def roles(
 ) -> None:
     """Print the SQL that makes roles with the least rights.
 
-    Owner, migrator, runtime, producer and readonly.
-
-    It can be repeated, and takes back what was granted beyond.
-    Run it after awa migrate, as a superuser or as the owner of the database who may create roles.
+    They are owner, migrator, runtime (workers), producer (inserts and reads nothing) and readonly.
     No password is set.
+
+    Run it after awa migrate, as a superuser, or as the owner of the database who may create roles.
+    It can be repeated, and takes back what was granted beyond.
     """
     from awa_lib.ops.roles import apply_roles, role_script
     from awa_lib.roles import PURPOSES, role_name
@@ -49,5 +48,4 @@ def roles(
     with open_session(ctx, changing=True) as db:
         db.run(apply_roles(prefix))
     result(f"Roles are in place: {', '.join(names)}")
-    if not common(ctx).quiet:
-        say("give each that logs in a password: psql -c '\\password NAME'")
+    say("give each that logs in a password: psql -c '\\password NAME'")

@@ -240,7 +240,7 @@ def test_a_producer_enqueues_and_a_reader_looks(ask, sick, sound_url, monkeypatc
     prefix = f"c{uuid.uuid4().hex[:6]}_"
     run(sick, apply_roles(prefix))
     monkeypatch.setenv("DATABASE_URL", make_conninfo(sound_url, user=f"{prefix}producer"))
-    ran = ask("job", "enqueue", "send_email", '{"to": "a"}', "--unique", "args")
+    ran = ask("job", "enqueue", "send_email", "--args", '{"to": "a"}', "--unique", "args")
     assert ran.status == 0, ran.err
     monkeypatch.setenv("DATABASE_URL", make_conninfo(sound_url, user=f"{prefix}readonly"))
     for line in (
@@ -248,7 +248,7 @@ def test_a_producer_enqueues_and_a_reader_looks(ask, sick, sound_url, monkeypatc
         ["queue", "list"], ["queue", "show", "default"], ["kind", "list"], ["cron", "list"],
         ["dlq", "list"], ["batch", "list"], ["workers"], ["health"], ["version", "--check"],
         ["storage", "status"], ["migrate", "--check"], ["doctor", "--fail-on", "error"],
-        ["job", "wait", 1, "--state", "available"],
+        ["job", "wait", 1, "--for", "available"],
     ):  # fmt: skip
         ran = ask(*line)
         assert (line, ran.status, ran.err.count("error:")) == (line, 0, 0)

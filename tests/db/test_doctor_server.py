@@ -143,6 +143,21 @@ def test_a_slot_that_is_behind_is_found(sick, look) -> None:
     assert look("horizon", limits={"pinned_xids": 10}) == []
 
 
+def test_a_standby_is_examined_and_one_that_pins_is_found(sick, look, standby_url) -> None:
+    with psycopg.connect(standby_url, autocommit=True) as conn:
+        assert brief(run(conn, doctor())) == [("workers", NOTE, None)]
+        conn.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+        conn.execute("SELECT 1 FROM awa.jobs_hot")
+        for _ in range(20):
+            sick.execute("SELECT txid_current()")
+
+        (found,) = eventually(lambda: look("horizon", limits={"pinned_xids": 10}))
+
+    assert (found.severity, found.what[:12]) == (WARNING, "the standby ")
+    assert str(found.do).startswith("ALTER SYSTEM SET hot_standby_feedback = off;")
+    eventually(lambda: look("horizon", limits={"pinned_xids": 10}) == [])
+
+
 def test_what_does_not_survive_a_crash_is_found(sick, look, sound_url, database_url) -> None:
     assert look("durability") == []
     sick.execute("ALTER TABLE awa.queue_meta SET UNLOGGED")
