@@ -1,9 +1,7 @@
-"""Every check, and the op that makes them."""
+"""Every check, and how they are made."""
 
 from __future__ import annotations
 
-import time
-from contextlib import nullcontext
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final
@@ -11,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Final
 from awa_lib._sql import BEGIN, ROLLBACK, sql
 from awa_lib.doctor import fleet, jobs, rights, schema, server, tables
 from awa_lib.doctor.finding import Finding, Severity
-from awa_lib.doctor.limits import Limits
 from awa_lib.doctor.looks import LOOKS, Circumstances
 from awa_lib.errors import (
     AwaError,
@@ -24,11 +21,11 @@ from awa_lib.errors import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from contextlib import AbstractContextManager
 
     from awa_lib._sql import Op
+    from awa_lib.doctor.limits import Limits
 
-__all__ = ["CHECKS", "Check", "doctor"]
+__all__ = ["CHECKS", "Check", "choose", "examine"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,78 +39,75 @@ class Check:
     needs: tuple[str, ...]
 
 
-def _checks() -> Iterator[Check]:
-    area = "Schema"
-    yield Check("migrations", area, "all migrations are applied", schema.migrations, ("schema",))
-    yield Check(
-        "drift", area, "tables, indexes, functions and triggers are as our files make them",
+# Area by area, in the order of the page.
+_ALL: Final = (
+    Check("migrations", "Schema", "all migrations are applied", schema.migrations, ("schema",)),
+    Check(
+        "drift", "Schema", "tables, indexes, functions and triggers are as our files make them",
         schema.drift, ("catalog", "schema"),
-    )  # fmt: skip
-    yield Check("storage", area, "jobs go where workers look", schema.storage, ("storage",))
-    area = "Jobs"
-    yield Check(
-        "stuck", area, "every running job has a worker", jobs.stuck_jobs, ("stuck", "fleet")
-    )
-    yield Check("orphans", area, "every running job can be rescued", jobs.orphans, ("stuck",))
-    yield Check(
-        "callbacks", area, "no wait for a callback is overdue", jobs.callbacks, ("stuck", "fleet")
-    )
-    yield Check("promotion", area, "what is due is available", jobs.promotion, ("stuck", "fleet"))
-    yield Check(
-        "queues", area, "every queue with jobs has a worker", jobs.queues, ("waiting", "fleet")
-    )
-    yield Check(
-        "kinds", area, "a worker knows every kind that waits", jobs.kinds, ("waiting", "fleet")
-    )
-    yield Check("batches", area, "no bulk operation hangs", jobs.batches, ("batches",))
-    yield Check("ids", area, "there are ids for jobs", server.ids, ("ids", "limits"))
-    area = "Fleet"
-    yield Check(
-        "leader", area, "one worker leads, or none is there", fleet.leader, ("fleet", "limits")
-    )
-    yield Check("workers", area, "all workers are healthy", fleet.workers, ("fleet",))
-    yield Check("versions", area, "all workers run one release", fleet.versions, ("fleet",))
-    yield Check(
-        "descriptors", area, "workers agree about what they declare", fleet.descriptors, ("fleet",)
-    )
-    yield Check("clock", area, "the clocks agree", server.clock, ("clock", "limits"))
-    area = "Tables"
-    yield Check("autovacuum", area, "autovacuum is on", tables.autovacuum, ("server", "tables"))
-    yield Check("dead-rows", area, "vacuum keeps up", tables.dead_rows, ("tables", "limits"))
-    yield Check(
-        "horizon", area, "nothing keeps dead rows from being removed",
+    ),
+    Check("storage", "Schema", "jobs go where workers look", schema.storage, ("storage",)),
+    Check("stuck", "Jobs", "every running job has a worker", jobs.stuck_jobs, ("stuck", "fleet")),
+    Check("orphans", "Jobs", "every running job can be rescued", jobs.orphans, ("stuck",)),
+    Check(
+        "callbacks", "Jobs", "no wait for a callback is overdue",
+        jobs.callbacks, ("stuck", "fleet"),
+    ),
+    Check("promotion", "Jobs", "what is due is available", jobs.promotion, ("stuck", "fleet")),
+    Check(
+        "queues", "Jobs", "every queue with jobs has a worker", jobs.queues, ("waiting", "fleet")
+    ),
+    Check(
+        "kinds", "Jobs", "a worker knows every kind that waits", jobs.kinds, ("waiting", "fleet")
+    ),
+    Check("batches", "Jobs", "no bulk operation hangs", jobs.batches, ("batches",)),
+    Check("ids", "Jobs", "there are ids for jobs", server.ids, ("ids", "limits")),
+    Check(
+        "leader", "Fleet", "one worker leads, or none is there", fleet.leader, ("fleet", "limits")
+    ),
+    Check("workers", "Fleet", "all workers are healthy", fleet.workers, ("fleet",)),
+    Check("versions", "Fleet", "all workers run one release", fleet.versions, ("fleet",)),
+    Check(
+        "descriptors", "Fleet", "workers agree about what they declare",
+        fleet.descriptors, ("fleet",),
+    ),
+    Check("clock", "Fleet", "the clocks agree", server.clock, ("clock", "limits")),
+    Check("autovacuum", "Tables", "autovacuum is on", tables.autovacuum, ("server", "tables")),
+    Check("dead-rows", "Tables", "vacuum keeps up", tables.dead_rows, ("tables", "limits")),
+    Check(
+        "horizon", "Tables", "nothing keeps dead rows from being removed",
         tables.horizon, ("pins", "server", "limits"),
-    )  # fmt: skip
-    yield Check(
-        "bloat", area, "tables and indexes are as large as they need to be",
+    ),
+    Check(
+        "bloat", "Tables", "tables and indexes are as large as they need to be",
         tables.bloat, ("tables", "index_sizes", "limits"),
-    )  # fmt: skip
-    yield Check(
-        "statistics", area, "the planner knows the tables",
+    ),
+    Check(
+        "statistics", "Tables", "the planner knows the tables",
         tables.statistics, ("tables", "server", "limits"),
-    )  # fmt: skip
-    area = "Server"
-    yield Check(
-        "durability", area, "what is committed survives a crash",
+    ),
+    Check(
+        "durability", "Server", "what is committed survives a crash",
         server.durability, ("server", "tables"),
-    )  # fmt: skip
-    yield Check(
-        "wraparound", area, "there are transaction ids",
+    ),
+    Check(
+        "wraparound", "Server", "there are transaction ids",
         server.wraparound, ("server", "tables", "limits"),
-    )  # fmt: skip
-    yield Check(
-        "connections", area, "connection slots are free", server.connections, ("server", "limits")
-    )
-    yield Check("pooler", area, "no pooler changes the connection", server.pooler, ("backends",))
-    area = "Rights"
-    yield Check(
-        "superuser", area, "no worker is a superuser or the owner", rights.superuser, ("rights",)
-    )
-    yield Check("public", area, "PUBLIC may do nothing", rights.public, ("rights",))
-    yield Check("rights", area, "roles have what they need", rights.fitting, ("rights",))
+    ),
+    Check(
+        "connections", "Server", "connection slots are free",
+        server.connections, ("server", "limits"),
+    ),
+    Check("pooler", "Server", "no pooler changes the connection", server.pooler, ("backends",)),
+    Check(
+        "superuser", "Rights", "no worker is a superuser or the owner",
+        rights.superuser, ("rights",),
+    ),
+    Check("public", "Rights", "PUBLIC may do nothing", rights.public, ("rights",)),
+    Check("rights", "Rights", "roles have what they need", rights.fitting, ("rights",)),
+)  # fmt: skip
 
-
-CHECKS: Final = {check.name: check for check in _checks()}
+CHECKS: Final = {check.name: check for check in _ALL}
 _ORDER: Final = list(Severity)
 _GIVEN_UP: Final = {
     "55P03": "a table is locked: a migration runs, or somebody holds it",
@@ -123,25 +117,12 @@ _GIVEN_UP: Final = {
 _OUTSIDE: Final = {"backends"}
 
 
-def doctor(
-    checks: Iterable[str] | None = None,
-    *,
-    everything: bool = False,
-    limits: Limits = Limits(),  # noqa: B008 - frozen
-    clock: Callable[[], float] = time.time,
-    beside: Callable[[], AbstractContextManager[object]] = nullcontext,
+def examine(
+    chosen: Iterable[Check], given: Circumstances, *, everything: bool
 ) -> Op[list[Finding]]:
-    """Look for what goes wrong and return what was found, the worst first.
-
-    ``checks`` chooses some of ``awa_lib.doctor.CHECKS``; ``everything`` adds those that found
-    nothing.  A check that cannot look says so in a warning.  Changes nothing, waits for no lock
-    for long, works on a standby.  ``beside`` opens a second connection and keeps it in a
-    transaction: without it a transaction pooler shows itself only on a busy server.
-    Raises ValidationError for an unknown check, SchemaMismatch, Unavailable.
-    """
-    chosen = _choose(checks)
-    given = Circumstances(limits, clock, beside)
-    seen: dict[str, Any] = {"limits": limits}
+    """Look and judge; see ``awa_lib.doctor.doctor``."""
+    chosen = list(chosen)
+    seen: dict[str, Any] = {"limits": given.limits}
     findings: list[Finding] = []
     for name in dict.fromkeys(["schema", *(need for check in chosen for need in check.needs)]):
         if name not in seen:
@@ -154,7 +135,8 @@ def doctor(
     return sorted(findings, key=lambda one: _ORDER.index(one.severity))
 
 
-def _choose(names: Iterable[str] | None) -> list[Check]:
+def choose(names: Iterable[str] | None) -> list[Check]:
+    """Return the checks of these names, or all.  Raises ValidationError."""
     if names is None:
         return list(CHECKS.values())
     wanted = set(names)

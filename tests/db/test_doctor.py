@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from fix_clients import AnyClient
 from fix_doctor import brief, instance, obey
-from fix_wait import aeventually
+from fix_wait import aeventually, eventually
 from fix_worker import Noop, working
 from psycopg.conninfo import make_conninfo
 
@@ -362,7 +362,7 @@ def test_a_lock_that_leads_nobody_is_found(sick, look, sound_url) -> None:
         assert found.severity == ERROR
         assert "(gone, role postgres) keeps the leader's lock" in found.what
         obey(sick, [found])
-    assert [one.what for one in look("leader")] == ["no worker leads"]
+        eventually(lambda: [one.what for one in look("leader")] == ["no worker leads"])
 
 
 def test_workers_that_are_not_well_are_found(sick, look) -> None:
