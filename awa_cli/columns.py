@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from awa_cli.commands.context import ContextRow
     from awa_cli.commands.cron.look import Fire
+    from awa_lib.doctor import Finding
     from awa_lib.models import BulkOperation
     from awa_lib.ops.waits import JobStatus
     from awa_lib.reads.cron import CronJob
@@ -23,8 +24,9 @@ if TYPE_CHECKING:
     from awa_lib.reads.runtime import RuntimeInstance
 
 __all__ = [
-    "BATCHES", "CONTEXTS", "DEAD_LETTERS", "FIRES", "JOBS", "KINDS", "QUEUES",
-    "QUEUE_OVERVIEWS", "SCHEDULES", "STATE_STYLES", "STATUSES", "WORKERS", "Column",
+    "BATCHES", "CONTEXTS", "DEAD_LETTERS", "FINDINGS", "FIRES", "JOBS", "KINDS", "QUEUES",
+    "QUEUE_OVERVIEWS", "SCHEDULES", "SEVERITY_STYLES", "STATE_STYLES", "STATUSES", "WORKERS",
+    "Column",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -297,4 +299,17 @@ WORKERS: Final[tuple[Column[RuntimeInstance], ...]] = (
     Column("UP", lambda one: age(one.started_at), style=lambda _: "bright_black"),
     Column("SEEN", lambda one: age(one.last_seen_at), style=lambda _: "bright_black"),
     Column("QUEUES", lambda one: ",".join(queue["queue"] for queue in one.queues), width=1),
+)
+
+SEVERITY_STYLES: Final = {
+    "error": "bold red", "warning": "bold yellow", "note": "cyan", "ok": "green",
+}  # fmt: skip
+
+FINDINGS: Final[tuple[Column[Finding], ...]] = (
+    Column("SEVERITY", lambda one: one.severity, style=lambda one: SEVERITY_STYLES[one.severity]),
+    Column("CHECK", lambda one: one.check),
+    Column("SUBJECT", lambda one: one.subject, width=8),
+    Column("WHAT", lambda one: one.what, width=20),
+    Column("WHY", lambda one: one.why, width=20, wide=True),
+    Column("DO", lambda one: one.do, width=1),
 )

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from awa_lib._sql import Op
 
-__all__ = ["contexts", "job_ids", "kinds", "queues", "schedules", "states"]
+__all__ = ["checks", "contexts", "job_ids", "kinds", "queues", "schedules", "states"]
 
 # A person at the Tab key waits no longer.
 _SECONDS: Final = 1.0
@@ -22,6 +22,13 @@ _SECONDS: Final = 1.0
 def states(incomplete: str) -> list[str]:
     """Complete the state of a job."""
     return [state for state in STATES if state.startswith(incomplete)]
+
+
+def checks(incomplete: str) -> list[tuple[str, str]]:
+    """Complete the name of a check, with what it means that it finds nothing."""
+    from awa_lib.doctor import CHECKS
+
+    return [(one.name, one.fine) for one in CHECKS.values() if one.name.startswith(incomplete)]
 
 
 def contexts(incomplete: str) -> list[str]:

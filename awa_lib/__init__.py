@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     )
     from awa_lib.client import AsyncClient, Client
     from awa_lib.errors import (
+        AccessDenied,
         AwaError,
         BulkOperationNotFound,
         CallbackNotFound,
@@ -82,6 +83,7 @@ if TYPE_CHECKING:
     from awa_lib.transaction import Transaction as SyncTransaction
 
 __all__ = [
+    "AccessDenied",
     "AsyncClient",
     "AwaError",
     "BulkOperation",

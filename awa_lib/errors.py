@@ -17,6 +17,7 @@ AwaError
 │   ├── SchemaNotMigrated
 │   └── SchemaUnsupported
 ├── DatabaseError
+│   ├── AccessDenied
 │   └── Unavailable
 ├── StaleAttempt
 ├── EmbeddedError
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 __all__ = [
+    "AccessDenied",
     "AwaError",
     "BulkOperationNotFound",
     "CallbackNotFound",
@@ -207,6 +209,10 @@ class DatabaseError(AwaError):
         super().__init__(message, why=why, hint=hint)
         self.sqlstate = sqlstate
         self.constraint = constraint
+
+
+class AccessDenied(DatabaseError):
+    """The role of this connection lacks a right that the statement needs."""
 
 
 class Unavailable(DatabaseError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from awa_lib._drive import averb, verb
+from awa_lib.doctor import doctor
 from awa_lib.ops import bulk, callbacks, cron, dead_letters, inserts, jobs, policies, queues
 from awa_lib.reads import bulk as read_bulk
 from awa_lib.reads import dead_letters as read_dead_letters
@@ -75,6 +76,7 @@ class Verbs:
     list_bulk_operations = verb(read_bulk.list_bulk_operations)
     cancel_bulk_operation = verb(bulk.cancel_bulk_operation)
     run_bulk_operation = verb(bulk.run_bulk_operation)
+    doctor = verb(doctor)
 
 
 class AsyncVerbs:
@@ -133,3 +135,4 @@ class AsyncVerbs:
     list_bulk_operations = averb(read_bulk.list_bulk_operations)
     cancel_bulk_operation = averb(bulk.cancel_bulk_operation)
     run_bulk_operation = averb(bulk.run_bulk_operation)
+    doctor = averb(doctor)

@@ -23,4 +23,6 @@ pytest_plugins = [
     "fix_cli",
     "fix_bridge",
     "fix_worker",
+    "fix_server",
+    "fix_doctor",
 ]

@@ -86,6 +86,8 @@ NEEDY = [
     ["storage", "prepare", "--engine", "e"],
     ["storage", "abort"],
     ["migrate"],
+    ["roles", "--apply"],
+    ["doctor"],
 ]
 
 
