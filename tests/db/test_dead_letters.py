@@ -280,8 +280,8 @@ async def test_a_reason_is_checked(client, failed, look, reason, sentence) -> No
 @pytest.mark.parametrize(
     ("verb", "options", "sentence"),
     [
-        ("list_dlq", {"limit": -1}, "limit must be a whole number from 0, got -1"),
-        ("list_dlq", {"before_id": "x"}, "before_id must be a whole number from 0 to"),
+        ("list_dlq", {"limit": -1}, "limit must be a whole number from 0 to .*-1"),
+        ("list_dlq", {"before_id": "x"}, "before_id must be a whole number of at most 64 bits"),
         ("list_dlq", {"kinds": "x"}, "unknown filter 'kinds'"),
         ("dlq_depth", {"queue": 3}, "queue must be text of at most 200 characters: 3"),
     ],
