@@ -303,10 +303,9 @@ class Runtime:
         self._take_away(attempt, "cancelled")
         self._events.cancelled(attempt)
 
-    def _lost(self, job_ids: list[int]) -> None:
-        for job_id in job_ids:
-            attempt = self._executor.attempts.get(job_id)
-            if attempt is not None and not attempt.waiting:
+    def _lost(self, attempts: list[tuple[Attempt, int]]) -> None:
+        for attempt, waits in attempts:
+            if attempt.waits == waits:
                 attempt.stop("lost")
 
     def _rescued(self, rescued: list[Rescued]) -> None:
@@ -332,10 +331,10 @@ class Runtime:
 
     async def flush(self, attempt: Attempt) -> None:
         """Write the progress of a running attempt."""
-        progress = attempt.progress
+        progress, waits = attempt.progress, attempt.waits
         lease = [(attempt.job.id, attempt.lease)]
         # Shielded: a cancelled handler must not cut off the connection that all ends use.
         lost = await asyncio.shield(self._ends.run(claims.write_progress(lease, [progress])))
         attempt.mark_written(progress)
-        if lost and not attempt.waiting:
-            attempt.stop("lost")
+        if lost:
+            self._lost([(attempt, waits)])
