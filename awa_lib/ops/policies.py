@@ -8,16 +8,15 @@ from typing import TYPE_CHECKING, Any, Final
 from awa_lib._json import dumps
 from awa_lib._sql import sql
 from awa_lib.errors import ValidationError
-from awa_lib.fields import name_of, names_of, nearest, number_of
+from awa_lib.fields import name_of, nearest, number_of
 from awa_lib.policies import PolicyChanges, QueuePolicy
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from typing import Unpack
 
     from awa_lib._sql import Op
 
-__all__ = ["get_queue_policy", "list_queue_policies", "set_queue_policy"]
+__all__ = ["set_queue_policy"]
 
 _MOST: Final = 2**31 - 1
 _COUNTS: Final = {
@@ -78,23 +77,3 @@ def _real(field: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
         raise ValidationError(f"{field} must be a number of at least 0: {value!r}")
     return float(value)
-
-
-def get_queue_policy(queue: str) -> Op[QueuePolicy]:
-    """Return what is stored about a queue; an empty policy when nothing is.
-
-    Raises ValidationError.
-    """
-    found = yield from list_queue_policies([name_of("queue", queue)])
-    return found[0] if found else QueuePolicy(queue)
-
-
-def list_queue_policies(queues: Sequence[str] | None = None) -> Op[list[QueuePolicy]]:
-    """Return what is stored about these queues, or about all, sorted by name.
-
-    Raises ValidationError.
-    """
-    rows = yield sql.policies(
-        "list_queue_policies", queues=None if queues is None else names_of("queues", queues)
-    )
-    return rows.into(QueuePolicy)

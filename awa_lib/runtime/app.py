@@ -12,7 +12,7 @@ from functools import cache
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, Final
 
-from awa_lib.errors import Unavailable
+from awa_lib.errors import AwaError
 from awa_lib.health import HealthCheck, QueueHealth
 from awa_lib.http_worker import HttpWorker
 from awa_lib.ops import claims
@@ -258,7 +258,7 @@ class Runtime:
         connected = True
         try:
             available = await self._ends.run(available_counts(list(self._dispatchers)))
-        except Unavailable:
+        except AwaError:
             connected = False
         return HealthCheck(
             healthy=connected and self._alive() and not self.shutting_down,

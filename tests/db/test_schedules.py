@@ -133,5 +133,5 @@ def test_bad_schedule_is_refused_at_declaration(fields, message: str) -> None:
 
 @pytest.mark.parametrize("name", ["", "x" * 201, "a\x00", 7])
 def test_bad_name(name) -> None:
-    with pytest.raises(awa.ValidationError, match="name (must|holds)"):
+    with pytest.raises(awa.ValidationError, match=r"name (must|holds)"):
         schedule(name)
