@@ -194,7 +194,10 @@ def __getattr__(name: str) -> Any:
 
 
 async def migrate(database_url: str) -> None:
-    """Apply every pending migration to a database.  Safe when several do it at once."""
+    """Apply every pending migration to a database.  Safe when several do it at once.
+
+    Raises SchemaUnsupported, ValidationError for a bad URL, Unavailable, DatabaseError.
+    """
     from awa_lib.client import AsyncClient
 
     async with AsyncClient(database_url, 1) as client:

@@ -236,7 +236,7 @@ class Worker:
         self._queue_descriptors[name_of("queue", queue)] = Descriptor.of(fields)
 
     def job_kind_descriptor(self, kind: str, **fields: Unpack[DescriptorFields]) -> None:
-        """Describe a kind for operators.  Fields and errors are those of ``queue_descriptor``."""
+        """Describe a kind for operators.  See ``queue_descriptor``; raises as it does."""
         self._not_running("job_kind_descriptor")
         self._kind_descriptors[name_of("kind", kind)] = Descriptor.of(fields)
 
@@ -309,7 +309,7 @@ class Worker:
     async def health_check(self) -> HealthCheck:
         """Return the state of this process's runtime; counts of available jobs are live.
 
-        Never raises: a database that does not answer is part of the answer.
+        A database that does not answer is part of the answer, not an error.
         """
         if self._runtime is not None:
             return await self._runtime.health()

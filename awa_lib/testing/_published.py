@@ -61,7 +61,7 @@ class AwaTestClient:
         self.client = client
 
     async def insert(self, args: Any, **options: Any) -> Job:
-        """Insert a job; options as of ``AsyncClient.insert``."""
+        """Insert a job.  Takes the options of ``AsyncClient.insert`` and raises as it does."""
         job: Job = await self.client.insert(args, **options)
         return job
 
