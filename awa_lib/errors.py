@@ -96,7 +96,7 @@ class BulkOperationNotFound(NotFound, LookupError):
         super().__init__(
             f"bulk operation not found: {operation_id}",
             why="none was submitted under this id in this database",
-            hint="list them with client.list_bulk_operations()",
+            hint="list them: awa batch list",
         )
         self.operation_id = operation_id
 
@@ -146,7 +146,7 @@ class UniqueConflict(Conflict):
     ) -> None:
         if job_id is not None:
             message = f"{message}: job {job_id}"
-            hint = hint or f"look at it: awa job dump {job_id}"
+            hint = hint or f"look at it: awa job show {job_id}"
         super().__init__(message, why=why, hint=hint)
         self.constraint = constraint
         self.job_id = job_id
@@ -159,7 +159,7 @@ class InvalidTransition(Conflict):
         super().__init__(
             f"cannot {verb} job {job_id}: it is {state}",
             why=f"only jobs in state {', '.join(allowed)} can take this",
-            hint=f"look at it: awa job dump {job_id}",
+            hint=f"look at it: awa job show {job_id}",
         )
         self.job_id = job_id
         self.state = state

@@ -11,6 +11,7 @@ from awa_lib.reads import bulk as read_bulk
 from awa_lib.reads import dead_letters as read_dead_letters
 from awa_lib.reads.cron import list_cron_jobs
 from awa_lib.reads.overviews import list_kinds, list_queues
+from awa_lib.reads.policies import get_queue_policy, list_queue_policies
 from awa_lib.reads.queues import queue_stats
 from awa_lib.signatures import verify_callback_request
 
@@ -57,8 +58,8 @@ class Verbs:
     resume_cron_job = verb(cron.resume_cron_job)
     delete_cron_job = verb(cron.delete_cron_job)
     set_queue_policy = verb(policies.set_queue_policy)
-    get_queue_policy = verb(policies.get_queue_policy)
-    list_queue_policies = verb(policies.list_queue_policies)
+    get_queue_policy = verb(get_queue_policy)
+    list_queue_policies = verb(list_queue_policies)
     set_dead_letters = verb(dead_letters.set_dead_letters)
     list_dlq = verb(read_dead_letters.list_dlq)
     get_dlq_job = verb(read_dead_letters.get_dlq_job)
@@ -116,8 +117,8 @@ class AsyncVerbs:
     resume_cron_job = averb(cron.resume_cron_job)
     delete_cron_job = averb(cron.delete_cron_job)
     set_queue_policy = averb(policies.set_queue_policy)
-    get_queue_policy = averb(policies.get_queue_policy)
-    list_queue_policies = averb(policies.list_queue_policies)
+    get_queue_policy = averb(get_queue_policy)
+    list_queue_policies = averb(list_queue_policies)
     set_dead_letters = averb(dead_letters.set_dead_letters)
     list_dlq = averb(read_dead_letters.list_dlq)
     get_dlq_job = averb(read_dead_letters.get_dlq_job)

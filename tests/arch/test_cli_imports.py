@@ -21,6 +21,9 @@ sys.exit(status)
 """
 
 
+BARE = [sys.executable, "-c", "import asyncio"]
+
+
 def loaded(args, allowed, url=None) -> tuple[int, str]:
     """Run a command and return what it loaded of the heavy modules it must not."""
     names = ",".join(name for name in HEAVY if name not in allowed)
@@ -45,18 +48,24 @@ def test_a_command_in_a_pipe_loads_psycopg_alone(line, database_url) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "bound"), [(["--version"], 0.08), (["--help"], 0.15), (["job", "list"], 0.25)]
+    ("line", "bound"), [(["--version"], 2.5), (["--help"], 4.5), (["job", "list"], 8)]
 )
 def test_start_up_stays_within_its_budget(line, bound, database_url) -> None:
-    """CPU seconds, the best of five, which a busy machine does not change much."""
-    assert min(cpu_seconds(line, database_url) for _ in range(5)) < bound
+    """CPU time against that of a bare ``import asyncio`` (30 ms), the best of five pairs.
+
+    A busy machine makes both slower: a second of CPU is not the same work there.
+    """
+    environ = environment(database_url)
+    pairs = [(cpu_seconds([*argv(*line)], environ), cpu_seconds(BARE, environ)) for _ in range(5)]
+
+    assert min(ours for ours, _ in pairs) < bound * min(bare for _, bare in pairs)
 
 
-def cpu_seconds(line, url) -> float:
+def cpu_seconds(command, environ) -> float:
     def spent() -> float:
         usage = resource.getrusage(resource.RUSAGE_CHILDREN)
         return usage.ru_utime + usage.ru_stime
 
     before = spent()
-    subprocess.run(argv(*line), env=environment(url), check=True, capture_output=True, timeout=30)
+    subprocess.run(command, env=environ, check=True, capture_output=True, timeout=30)
     return spent() - before
