@@ -219,7 +219,11 @@ def tail(
     ] = 20,
     event: Annotated[
         list[str] | None,
-        typer.Option(metavar="EVENT", help="Only these: created, or a state; may be repeated."),
+        typer.Option(
+            metavar="EVENT",
+            help="Only these: created, or a state; may be repeated.",
+            autocompletion=complete.events,
+        ),
     ] = None,
     kind: Kind = None,
     queue: Queue = None,
