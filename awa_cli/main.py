@@ -6,6 +6,7 @@ The tree of commands is in ``tree``; this module must import nothing that costs 
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from typing import TYPE_CHECKING, Any
@@ -28,9 +29,14 @@ def version() -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status."""
     try:
-        return _main(argv)
+        status = _main(argv)
     except KeyboardInterrupt:  # also in the middle of an import
-        return 130
+        status = 130
+    if argv is None:
+        # The process ends.  Its shutdown would walk all that is loaded again and again, which is
+        # a sixth of the time of a command.
+        gc.freeze()
+    return status
 
 
 def _main(argv: Sequence[str] | None) -> int:

@@ -12,6 +12,7 @@ import typer
 from typer._click.types import INT, FloatRange
 from typer.core import TyperOption
 
+from awa_cli import complete
 from awa_cli.shapes import Shape, read_shape
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ Output = Annotated[
         help="table, wide, json, ndjson, yaml, csv, ids, or template='{field}'.",
         metavar="FORMAT",
         parser=read_shape,
+        autocompletion=complete.formats,
     ),
 ]
 Columns = Annotated[
@@ -102,7 +104,11 @@ def common_options() -> list[TyperOption]:
             metavar="URL",
         ),
         _option(
-            "context", ["--context"], "A database of the config file, by name.", metavar="NAME"
+            "context",
+            ["--context"],
+            "A database of the config file, by name.",
+            metavar="NAME",
+            autocompletion=lambda _ctx, _args, incomplete: complete.contexts(incomplete),
         ),
         _option(
             "connect_timeout",

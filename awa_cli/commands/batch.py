@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from awa_cli.commands._ask import ask
+from awa_cli.complete import operation_ids, queues
 from awa_cli.errors import ExitCode
 from awa_cli.options import TABLE, Columns, FailEmpty, Output, Report, ReportFormat, common
 from awa_cli.output import counted, result, say, show_document, show_rows, show_text
@@ -40,7 +41,10 @@ app = typer.Typer(
     """,
 )
 
-Id = Annotated[str, typer.Argument(metavar="ID", help="Id of the bulk operation.")]
+Id = Annotated[
+    str,
+    typer.Argument(metavar="ID", help="Id of the bulk operation.", autocompletion=operation_ids),
+]
 
 
 @app.command(
@@ -113,7 +117,9 @@ def submit(
     priority: Annotated[
         int | None, typer.Option(metavar="N", min=1, max=4, help="For set_priority.")
     ] = None,
-    to_queue: Annotated[str | None, typer.Option(metavar="QUEUE", help="For move_queue.")] = None,
+    to_queue: Annotated[
+        str | None, typer.Option(metavar="QUEUE", help="For move_queue.", autocompletion=queues)
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how many fit.")] = False,
     output: Report = ReportFormat.table,
 ) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from awa_cli.commands._ask import ask
-from awa_cli.complete import queues
+from awa_cli.complete import dead_ids, job_ids, queues
 from awa_cli.errors import ExitCode, complain, exit_code_for
 from awa_cli.options import TABLE, Columns, FailEmpty, Output, Report, ReportFormat, common
 from awa_cli.output import clean, counted, result, show_document, show_rows, show_text
@@ -35,7 +35,12 @@ app = typer.Typer(
 )
 
 Ids = Annotated[
-    list[str] | None, typer.Argument(metavar="ID...", help="Ids of jobs, or - for stdin.")
+    list[str] | None,
+    typer.Argument(metavar="ID...", help="Ids of jobs, or - for stdin.", autocompletion=dead_ids),
+]
+Jobs = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="ID...", help="Ids of jobs, or - for stdin.", autocompletion=job_ids),
 ]
 All = Annotated[bool, typer.Option("--all", help="Every one of them.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say how many it would be.")]
@@ -84,7 +89,10 @@ def list_(
 @app.command(epilog="awa dlq show 42")
 def show(
     ctx: typer.Context,
-    job_id: Annotated[int, typer.Argument(metavar="ID", max=2**63 - 1, help="Id of the job.")],
+    job_id: Annotated[
+        int,
+        typer.Argument(metavar="ID", max=2**63 - 1, help="Id of the job.", autocompletion=dead_ids),
+    ],
     output: Report = ReportFormat.table,
 ) -> None:
     """Show one dead letter as a page."""
@@ -135,7 +143,8 @@ def retry(
     everything: All = False,
     dry_run: DryRun = False,
     to_queue: Annotated[
-        str | None, typer.Option(metavar="QUEUE", help="Run it there; with ids only.")
+        str | None,
+        typer.Option(metavar="QUEUE", help="Run it there; with ids only.", autocompletion=queues),
     ] = None,
     fail_empty: FailEmpty = False,
 ) -> int:
@@ -188,7 +197,7 @@ def purge(
 )
 def move(
     ctx: typer.Context,
-    jobs: Ids = None,
+    jobs: Jobs = None,
     kind: Kind = None,
     queue: Queue = None,
     tag: Tag = None,

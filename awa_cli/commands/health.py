@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from awa_cli.complete import queues
 from awa_cli.errors import ExitCode
 from awa_cli.options import Report, ReportFormat, common
 from awa_cli.output import result, show_document
@@ -30,7 +31,11 @@ def health(
     ] = 0,
     queue: Annotated[
         list[str] | None,
-        typer.Option(metavar="QUEUE", help="Also need a healthy worker of it; may be repeated."),
+        typer.Option(
+            metavar="QUEUE",
+            help="Also need a healthy worker of it; may be repeated.",
+            autocompletion=queues,
+        ),
     ] = None,
     output: Report = ReportFormat.table,
 ) -> int:

@@ -310,9 +310,15 @@ def _stamp(moment: datetime | str) -> str:
 
 def _ordered(value: Any) -> Any:
     """Sort the keys of objects at every depth: jsonb hands them out by length."""
-    if isinstance(value, dict):
-        return {key: _ordered(value[key]) for key in sorted(value)}
-    return [_ordered(item) for item in value] if isinstance(value, list) else value
+    if type(value) is dict:
+        return {
+            key: _ordered(one) if type(one := value[key]) in _NESTED else one
+            for key in sorted(value)
+        }
+    return [_ordered(item) for item in value] if type(value) is list else value
+
+
+_NESTED: Final = frozenset({dict, list})
 
 
 def _row(
@@ -326,9 +332,9 @@ def _row(
     **columns: Any,
 ) -> JobRow:
     return JobRow(
-        args=_ordered(loads(args)),
+        args=_ordered(loads(args)) if args != "{}" else {},
         errors=_ordered(loads(errors)) if errors else [],
-        metadata=_ordered(loads(metadata)),
+        metadata=_ordered(loads(metadata)) if metadata != "{}" else {},
         unique_key=list(bytes.fromhex(unique_key)) if unique_key is not None else None,
         unique_states=[str(JobState(bit)) for bit, set_ in enumerate(unique_states) if set_ == "1"]
         if unique_states is not None

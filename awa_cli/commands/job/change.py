@@ -8,6 +8,7 @@ import typer
 
 from awa_cli.commands.job._app import app
 from awa_cli.commands.job._change import Change
+from awa_cli.complete import queues
 from awa_cli.errors import ExitCode
 from awa_cli.options import FailEmpty
 from awa_cli.output import result
@@ -88,7 +89,9 @@ def priority(
 @selecting
 def move(
     ctx: typer.Context,
-    to_queue: Annotated[str, typer.Argument(metavar="TO_QUEUE", help="The queue to move to.")],
+    to_queue: Annotated[
+        str, typer.Argument(metavar="TO_QUEUE", help="The queue to move to.", autocompletion=queues)
+    ],
     selection: Selection,
 ) -> int:
     """Move jobs that wait to another queue.

@@ -219,7 +219,11 @@ def tail(
     ] = 20,
     event: Annotated[
         list[str] | None,
-        typer.Option(metavar="EVENT", help="Only these: created, or a state; may be repeated."),
+        typer.Option(
+            metavar="EVENT",
+            help="Only these: created, or a state; may be repeated.",
+            autocompletion=complete.events,
+        ),
     ] = None,
     kind: Kind = None,
     queue: Queue = None,
@@ -252,7 +256,8 @@ def tail(
         activity = Activity()
         if follow:
             db.run(activity.begin())
-        recent = [one for one in db.run(recent_transitions(number)) if fits(one)]
+        look = activity.recent if follow else recent_transitions
+        recent = [one for one in db.run(look(number)) if fits(one)]
         printer.show(recent)
         if not follow:
             if not recent:
