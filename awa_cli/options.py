@@ -36,6 +36,7 @@ class Common:
     verbose: int = 0
     quiet: bool = False
     no_color: bool = False
+    no_pager: bool = False
 
     def color(self, stream: IO[str] | None = None) -> bool:
         """Say whether this stream (default stdout) takes colours."""
@@ -65,6 +66,7 @@ Output = Annotated[
         help="table, wide, json, ndjson, yaml, csv, ids, or template='{field}'.",
         metavar="FORMAT",
         parser=read_shape,
+        show_default="table",
     ),
 ]
 Columns = Annotated[
@@ -134,6 +136,13 @@ def common_options() -> list[TyperOption]:
         ),
         _option(
             "no_color", ["--no-color"], "Plain text.  [env: NO_COLOR]", is_flag=True, default=False
+        ),
+        _option(
+            "no_pager",
+            ["--no-pager"],
+            "Print long pages and tables at once.  [env: AWA_PAGER, PAGER]",
+            is_flag=True,
+            default=False,
         ),
     ]
 

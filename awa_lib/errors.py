@@ -94,7 +94,7 @@ class BulkOperationNotFound(NotFound, LookupError):
         super().__init__(
             f"bulk operation not found: {operation_id}",
             why="none was submitted under this id in this database",
-            hint="list them with client.list_bulk_operations()",
+            hint="list bulk operations: awa batch list",
         )
         self.operation_id = operation_id
 

@@ -24,3 +24,11 @@ pytest_plugins = [
     "fix_bridge",
     "fix_worker",
 ]
+
+
+def pytest_addoption(parser) -> None:
+    parser.addoption(
+        "--update-golden",
+        action="store_true",
+        help="write tests/cli/golden anew from what is printed",
+    )

@@ -12,6 +12,7 @@ from awa_cli.complete import queues
 from awa_cli.errors import ExitCode, complain, exit_code_for
 from awa_cli.options import TABLE, Columns, FailEmpty, Output, Report, ReportFormat, common
 from awa_cli.output import clean, counted, result, show_document, show_rows, show_text
+from awa_cli.progress import Progress
 from awa_cli.session import open_session
 from awa_cli.shapes import read_columns
 from awa_cli.which import Kind, Queue, Tag, read_ids
@@ -265,7 +266,8 @@ def _change(
         found = db.run(_counting(verb, filters))
         if found and not dry_run:
             ask(ctx, f"{verb} {counted(found, thing)}")
-            found = db.run(many())
+            with Progress(common(ctx)):
+                found = db.run(many())
         result(f"{done} {counted(found, thing)}" if not dry_run else counted(found, thing))
     return ExitCode.NOTHING if fail_empty and not found else ExitCode.OK
 

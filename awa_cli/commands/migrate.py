@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from awa_cli.errors import ExitCode
-from awa_cli.options import Report, ReportFormat
+from awa_cli.options import Report, ReportFormat, common
 from awa_cli.output import result, say, show_document
+from awa_cli.progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -219,8 +220,18 @@ def _apply(ctx: typer.Context, to: int | None, output: ReportFormat) -> None:
     from awa_cli.session import connect
     from awa_lib._migrate import apply, plan
 
-    with connect(ctx, changing=True) as conn:
-        applied = apply(conn, to=to, on_step=None if output is ReportFormat.json else _tell)
+    with connect(ctx, changing=True) as conn, Progress(common(ctx), "script") as progress:
+        total = len(plan(conn, target=to).pending)
+        done = 0
+
+        def tell(step: Step) -> None:
+            nonlocal done
+            done += step.status == "applied"
+            progress.show(done, total)
+            if output is not ReportFormat.json and (text := _told(step)):
+                progress.say(text)
+
+        applied = apply(conn, to=to, on_step=tell)
         status = plan(conn, target=to)
     if output is ReportFormat.json:
         show_document({"version": status.version, "applied": [_entry(item) for item in applied]})
@@ -230,9 +241,10 @@ def _apply(ctx: typer.Context, to: int | None, output: ReportFormat) -> None:
         _say_current(status)
 
 
-def _tell(step: Step) -> None:
+def _told(step: Step) -> str | None:
     if step.status == "waiting":
-        say(f"Waiting: {step.note}")
-    elif step.status == "applied" and step.migration:
+        return f"Waiting: {step.note}"
+    if step.status == "applied" and step.migration:
         item = step.migration
-        say(f"Applied: {item.label} {item.description} ({step.seconds * 1000:.0f} ms)")
+        return f"Applied: {item.label} {item.description} ({step.seconds * 1000:.0f} ms)"
+    return None

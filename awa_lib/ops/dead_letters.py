@@ -220,5 +220,5 @@ def _no_letter(job_id: int) -> JobNotFound:
     return JobNotFound(
         job_id,
         why="no dead letter has this id, or somebody else is changing it now",
-        hint="list them with client.list_dlq()",
+        hint="list dead letters: awa dlq list",
     )

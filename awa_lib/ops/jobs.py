@@ -57,8 +57,7 @@ def get_job(job_id: int) -> Op[Job]:
             raise JobNotFound(
                 job_id,
                 why="it failed and was moved to the dead letters",
-                hint=f"look with client.get_dlq_job({job_id}), "
-                f"run it again with client.retry_from_dlq({job_id})",
+                hint=f"look at it: awa dlq show {job_id}; run it again: awa dlq retry {job_id}",
             )
         raise JobNotFound(job_id)
     return rows.into(Job)[0]

@@ -100,7 +100,7 @@ def get_dlq_job(job_id: int) -> Op[DlqEntry]:
         raise JobNotFound(
             job_id,
             why="no dead letter has this id",
-            hint=f"look among the jobs with client.get_job({job_id})",
+            hint=f"look among the jobs: awa job show {job_id}",
         )
     return rows.into(_entry)[0]
 

@@ -173,9 +173,15 @@ def job_rows(*, sort: str = "-id", limit: int = 20, **query: Unpack[JobQuery]) -
 
 
 def job_row(job_id: int) -> Op[JobRow]:
-    """Return one job.  Raises JobNotFound."""
+    """Return one job.  Raises JobNotFound, whose hint tells when it is among the dead letters."""
     rows = yield sql.read_jobs("get_job", id=job_id)
     if not rows:
+        if (yield sql.dead_letters("is_dead", id=job_id)):
+            raise JobNotFound(
+                job_id,
+                why="it failed and was moved to the dead letters",
+                hint=f"look at it: awa dlq show {job_id}; run it again: awa dlq retry {job_id}",
+            )
         raise JobNotFound(job_id)
     return rows.into(_row)[0]
 

@@ -119,7 +119,7 @@ async def test_a_dead_letter_is_no_job(client, failed) -> None:
             await verb(job_id)
 
         assert raised.value.why == "it failed and was moved to the dead letters"
-        assert f"client.get_dlq_job({job_id})" in raised.value.hint
+        assert f"awa dlq show {job_id}" in raised.value.hint
 
 
 async def test_unknown_ids(client, put) -> None:
