@@ -22,6 +22,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from awa_cli.main import main
+from awa_cli.shapes import read_shape
 from awa_cli.tree import app
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -38,6 +39,16 @@ def commands(command=None, path=(), parent=None):
 
 
 TREE = {path: command for path, command in commands() if not command.hidden}
+LEAVES = {" ".join(path): one for path, one in TREE.items() if not isinstance(one, TyperGroup)}
+
+
+def forms(name: str) -> tuple[str, ...]:
+    """Return the forms of data that a command prints with ``-o``."""
+    for param in LEAVES[name].params:
+        if param.name == "output":
+            lists = getattr(param.type, "func", None) is read_shape
+            return ("json", "ndjson", "yaml", "csv", "ids") if lists else ("json",)
+    return ()
 
 
 @dataclass(frozen=True)

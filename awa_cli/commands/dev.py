@@ -73,7 +73,7 @@ def status(
 
     state = look(_place(ctx, data_dir))
     if output is ReportFormat.json:
-        show_document(_document(state))
+        show_document(state)
     else:
         _show(state, color=common(ctx).color())
 
@@ -197,19 +197,6 @@ def _place(ctx: typer.Context, data_dir: str | None) -> str:
 
 def _flag(data_dir: str | None) -> str:
     return f" --data-dir {shlex.quote(data_dir)}" if data_dir else ""
-
-
-def _document(state: ServerStatus) -> dict[str, object]:
-    return {
-        "running": state.running,
-        "pid": state.pid,
-        "version": state.version,
-        "data_dir": str(state.data_dir),
-        "url": state.url,
-        "size_bytes": state.size_bytes,
-        "kept": state.kept,
-        "in_use": state.in_use,
-    }
 
 
 def _show(state: ServerStatus, *, color: bool) -> None:

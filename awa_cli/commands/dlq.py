@@ -114,7 +114,9 @@ def depth(ctx: typer.Context, queue: Queue = None, output: Report = ReportFormat
         total = db.run(dlq_depth(queue))
         by_queue = {} if queue is not None else db.run(dlq_depth_by_queue())
     if output is ReportFormat.json:
-        show_document({"depth": total, "by_queue": by_queue or {queue: total}})
+        from awa_cli.reports import Depth
+
+        show_document(Depth(total, by_queue if queue is None else {queue: total}))
         return
     result(counted(total, "dead letter"))
     for name, number in by_queue.items():

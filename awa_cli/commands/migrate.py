@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -152,7 +152,9 @@ def _hand_out(
     scripts: Sequence[Migration], folder: Path | None, output: ReportFormat, *, pending: bool
 ) -> None:
     if output is ReportFormat.json and folder is None:
-        show_document([_entry(item) | {"sql": item.sql} for item in scripts])
+        from awa_cli.reports import MigrationScript
+
+        show_document([MigrationScript(*_facts(item), item.sql) for item in scripts])
     elif not scripts and pending:
         _say_current(None)
     elif folder is None:
@@ -188,25 +190,16 @@ def _say_current(status: SchemaStatus | None) -> None:
     result(f"Schema is up to date (version {version}).")
 
 
-def _entry(item: Migration) -> dict[str, Any]:
-    return {
-        "label": item.label,
-        "track": item.track,
-        "version": item.version,
-        "description": item.description,
-        "breaking": item.breaking,
-    }
+def _facts(item: Migration) -> tuple[str, str, int, str, bool]:
+    return item.label, item.track, item.version, item.description, item.breaking
 
 
 def _list_pending(status: SchemaStatus, output: ReportFormat) -> None:
+    from awa_cli import reports
+
     if output is ReportFormat.json:
-        show_document(
-            {
-                "version": status.version,
-                "current": status.current,
-                "pending": [_entry(item) for item in status.pending],
-            }
-        )
+        pending = [reports.Migration(*_facts(item)) for item in status.pending]
+        show_document(reports.PendingMigrations(status.version, status.current, pending))
     elif status.current:
         _say_current(status)
     else:
@@ -217,6 +210,7 @@ def _list_pending(status: SchemaStatus, output: ReportFormat) -> None:
 
 
 def _apply(ctx: typer.Context, to: int | None, output: ReportFormat) -> None:
+    from awa_cli import reports
     from awa_cli.session import connect
     from awa_lib._migrate import apply, plan
 
@@ -234,7 +228,8 @@ def _apply(ctx: typer.Context, to: int | None, output: ReportFormat) -> None:
         applied = apply(conn, to=to, on_step=tell)
         status = plan(conn, target=to)
     if output is ReportFormat.json:
-        show_document({"version": status.version, "applied": [_entry(item) for item in applied]})
+        entries = [reports.Migration(*_facts(item)) for item in applied]
+        show_document(reports.AppliedMigrations(status.version, entries))
     elif applied:
         result("Migrations applied successfully.")
     else:

@@ -33,6 +33,7 @@ class DeadLetter:
     kind: str
     queue: str
     reason: str
+    """Why it is here."""
     dead_at: datetime
     args: Any
     priority: int
@@ -42,6 +43,7 @@ class DeadLetter:
     created_at: datetime
     finalized_at: datetime | None
     errors: list[dict[str, Any]]
+    """One object for each failed attempt, oldest first."""
     metadata: dict[str, Any]
     tags: list[str]
     progress: dict[str, Any] | None

@@ -7,7 +7,6 @@ import os
 import re
 import shlex
 import sys
-import unicodedata
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -147,14 +146,14 @@ class _Words(dict[str, str]):
         return f"{{{name}}}"
 
 
-def in_a_pipe(line: Line, place: Place, monkeypatch: Any, capsys: Any) -> str:
-    """Run in this process; lines of stderr are marked."""
+def in_a_pipe(line: Line, place: Place, monkeypatch: Any, capsys: Any) -> tuple[str, str]:
+    """Run in this process; return what a golden file shows of it, and stdout as it was."""
     monkeypatch.setattr(sys, "stdin", io.StringIO(line.typed))
     capsys.readouterr()
     status = int(main(line.argv(place)))
     out, err = capsys.readouterr()
     err = "".join(f"stderr: {text}".rstrip(" ") + "\n" for text in err.splitlines())
-    return place.plain(out + err) + _ended(status)
+    return place.plain(out + err) + _ended(status), out
 
 
 def at_a_terminal(line: Line, place: Place, terminal: Any, columns: int) -> str:
@@ -168,8 +167,3 @@ def at_a_terminal(line: Line, place: Place, terminal: Any, columns: int) -> str:
 
 def _ended(status: int) -> str:
     return f"exit status {status}\n" if status else ""
-
-
-def width(text: str) -> int:
-    """Return how many cells of a terminal a text takes."""
-    return sum(1 + (unicodedata.east_asian_width(c) in "WF") for c in text)

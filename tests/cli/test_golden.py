@@ -5,45 +5,10 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
-from fix_cli import TREE
+from fix_cli import LEAVES, TREE, forms
 from golden_cases import CASES
-from golden_runs import ENVIRONMENT, GOLDEN, Line, Place, at_a_terminal, in_a_pipe
-from typer.core import TyperGroup
-
-from awa_cli.shapes import read_shape
-
-LEAVES = {" ".join(path): one for path, one in TREE.items() if not isinstance(one, TyperGroup)}
-LIST_FORMS = ("json", "ndjson", "yaml", "csv", "ids")
-
-
-def forms(name: str) -> tuple[str, ...]:
-    """Return the forms of data that a command has."""
-    for param in LEAVES[name].params:
-        if param.name == "output":
-            lists = getattr(param.type, "func", None) is read_shape
-            return LIST_FORMS if lists else ("json",)
-    return ()
-
-
-@pytest.fixture
-def place(postgres, template, tmp_path, monkeypatch):
-    """Make places: databases with the seed in them."""
-    for name, value in ENVIRONMENT.items():
-        monkeypatch.setenv(name, value)
-    time.tzset()
-    folder = tmp_path / "here"
-    folder.mkdir()
-
-    def make() -> Place:
-        with postgres.database(template) as url, postgres.database() as empty:
-            monkeypatch.setenv("DATABASE_URL", url)
-            monkeypatch.setenv("HERE", url)
-            return Place(url, empty, folder)
-
-    return make
+from golden_runs import GOLDEN, Line, at_a_terminal, in_a_pipe
 
 
 @pytest.fixture
@@ -90,7 +55,7 @@ def test_output(place, terminal, monkeypatch, capsys, golden, name) -> None:
 
     for text in case.lines:
         if Line(text).piped:
-            show(text, ("", lambda line, at: in_a_pipe(line, at, monkeypatch, capsys)))
+            show(text, ("", lambda line, at: in_a_pipe(line, at, monkeypatch, capsys)[0]))
         else:
             show(
                 text,
@@ -105,7 +70,7 @@ def test_output(place, terminal, monkeypatch, capsys, golden, name) -> None:
     for form in forms(name):
         show(
             f"{case.data} -o {form}",
-            ("", lambda line, at: in_a_pipe(line, at, monkeypatch, capsys)),
+            ("", lambda line, at: in_a_pipe(line, at, monkeypatch, capsys)[0]),
         )
 
     golden(name.replace(" ", "-"), "\n".join(shown))

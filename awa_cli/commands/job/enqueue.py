@@ -189,7 +189,9 @@ def _stream(
     if output.format is Format.table:
         result(f"Enqueued {counted(count)}")
     else:
-        show_document({"enqueued": count})
+        from awa_cli.reports import Enqueued
+
+        show_document(Enqueued(count))
 
 
 def _opened(name: str) -> Any:
