@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 
 import pytest
-from golden_runs import ENVIRONMENT, Place
+from fix_cli import environment
+from golden_runs import ENVIRONMENT, GOLDEN, Place
+
+
+@pytest.fixture(scope="module")
+def terminals():
+    """A process that runs commands at terminals; see golden_terminals.py."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWA_CONFIG", "")  # each request brings its own
+        env = environment(None)
+    with subprocess.Popen(
+        [sys.executable, str(GOLDEN.parent / "golden_terminals.py")],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env,
+    ) as process:  # fmt: skip
+        yield process
+        process.stdin.close()
 
 
 @pytest.fixture

@@ -44,7 +44,7 @@ CASES = {
         "job list --state failed -o wide",
         "job list --columns id,state,args.to,errors.0.error",
         "job list --limit 2",
-        "job list --limit 2 -o template='{id} {state} {args.to}'",
+        "job list --limit 2 -o template='{id}: {state}'",
         "job list --kind nothing --fail-empty",
         "job list --queue emial",
         data="job list --state failed --limit 1",

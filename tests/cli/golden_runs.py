@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import re
 import shlex
@@ -11,8 +12,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import psycopg
+from fix_cli import environment
 
 from awa_cli.main import main
 from awa_cli.target import describe
@@ -31,7 +34,8 @@ _UUID = re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{
 _KNOWN = ("0b7a3c1e-", "4e0c2c1e-", "8feaec61-", "00000000-")
 _VARYING = [
     (re.compile(r"\(\d+ ms\)"), "(N ms)"),
-    (re.compile(r"(lag_seconds['\"]?: )\d+\.\d+"), r"\1N"),
+    (re.compile(r"(lag_seconds['\"]?: ?)\d+\.\d+"), r"\1N"),
+    (re.compile(r"(?<=,)\d+\.\d{3,}(?=,)"), "N"),  # the same in csv
     (re.compile(r"PostgreSQL \d+(\.\d+)?"), "PostgreSQL N"),
     (re.compile(r"(?m)^(awa|python|psycopg|libpq|server)( +)\d\S*$"), r"\1\2N"),
     (re.compile(r'"(awa|python|psycopg|libpq|server)": "\d[^"]*"'), r'"\1": "N"'),
@@ -95,7 +99,8 @@ class Place:
         for url, name in ((self.url, "app"), (self.empty, "empty")):
             text = text.replace(describe(url).label, f"me@host/{name}")
         text = text.replace(os.environ["AWA_CONFIG"], "{config}")
-        text = text.replace(str(self.folder), "{dir}").replace(os.getcwd(), "{cwd}")
+        for path, shown in ((str(self.folder), "{dir}"), (os.getcwd(), "{cwd}")):
+            text = text.replace(path, shown).replace(quote(path, safe=""), shown)
         for pattern, shown in _VARYING:
             text = pattern.sub(shown, text)
         return text
@@ -124,6 +129,7 @@ class Line:
 
     @property
     def piped(self) -> bool:
+        """Whether it is not for a terminal: data, or with something on stdin."""
         return self.text.endswith("| cat") or " -o " in self.text or " - " in f"{self.text} "
 
     @property
@@ -133,17 +139,9 @@ class Line:
 
     def argv(self, place: Place) -> list[str]:
         command = self.text.partition(" <<< ")[0].removesuffix("| cat")
-        return [
-            word if word.startswith('{"') else word.format_map(_Words(place.words))
-            for word in shlex.split(command)
-        ]
-
-
-class _Words(dict[str, str]):
-    """Leaves ``{field}`` of a template alone."""
-
-    def __missing__(self, name: str) -> str:
-        return f"{{{name}}}"
+        for name, word in place.words.items():
+            command = command.replace(f"{{{name}}}", word)
+        return shlex.split(command)
 
 
 def in_a_pipe(line: Line, place: Place, monkeypatch: Any, capsys: Any) -> tuple[str, str]:
@@ -156,13 +154,16 @@ def in_a_pipe(line: Line, place: Place, monkeypatch: Any, capsys: Any) -> tuple[
     return place.plain(out + err) + _ended(status), out
 
 
-def at_a_terminal(line: Line, place: Place, terminal: Any, columns: int) -> str:
+def at_a_terminal(line: Line, place: Place, terminals: Any, columns: int) -> str:
     """Run in a process at a terminal so wide."""
-    ran = terminal(
-        *line.argv(place), url=place.url, columns=columns, keys=line.typed, AWA_PAGER="",
-        **ENVIRONMENT, HERE=place.url,
-    )  # fmt: skip
-    return place.plain(ran.out) + _ended(ran.status)
+    more = {"TERM": "xterm-256color", "AWA_PAGER": "", "HERE": place.url, **ENVIRONMENT}
+    request = {
+        "argv": line.argv(place), "columns": columns, "keys": line.typed,
+        "environment": environment(place.url, **more),
+    }  # fmt: skip
+    print(json.dumps(request), file=terminals.stdin, flush=True)
+    answer = json.loads(terminals.stdout.readline())
+    return place.plain(answer["out"]) + _ended(answer["status"])
 
 
 def _ended(status: int) -> str:

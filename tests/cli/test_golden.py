@@ -36,7 +36,7 @@ def test_help(offline, monkeypatch, golden, path) -> None:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_output(place, terminal, monkeypatch, capsys, golden, name) -> None:
+def test_output(place, terminals, monkeypatch, capsys, golden, name) -> None:
     case = CASES[name]
     here = place()
     shown = []
@@ -62,7 +62,7 @@ def test_output(place, terminal, monkeypatch, capsys, golden, name) -> None:
                 *[
                     (
                         f"{columns} columns",
-                        lambda line, at, c=columns: at_a_terminal(line, at, terminal, c),
+                        lambda line, at, c=columns: at_a_terminal(line, at, terminals, c),
                     )
                     for columns in (80, 200)
                 ],
