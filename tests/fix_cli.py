@@ -139,7 +139,7 @@ def terminal() -> Callable[..., Ran]:
         leader, follower = pty.openpty()
         fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
         process = subprocess.Popen(
-            argv(*args), env=environment(url, TERM="xterm-256color", **env),
+            argv(*args), env=environment(url, **{"TERM": "xterm-256color", **env}),
             stdin=follower, stdout=follower, stderr=follower,
         )  # fmt: skip
         os.close(follower)
