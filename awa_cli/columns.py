@@ -37,7 +37,7 @@ class Column(Generic[T]):
     """One column.
 
     ``width`` is the least a narrow terminal leaves of it; without one it is never cut, which is
-    what ids need.
+    what ids need.  Where even that is too much, columns with a ``width`` are left out first.
     """
 
     title: str
@@ -47,6 +47,8 @@ class Column(Generic[T]):
     right: bool = False
     wide: bool = False
     """Only shown by ``-o wide``."""
+    link: Callable[[T], str | None] | None = None
+    """An address the text leads to, in terminals that open links."""
 
 
 STATE_STYLES: Final = {
@@ -136,7 +138,7 @@ def _declared(row: QueueOverview | KindOverview) -> str:
         return "drift"
     if row.descriptor_stale:
         return "stale"
-    return "" if row.descriptor_last_seen_at else "no"
+    return "yes" if row.descriptor_last_seen_at else "no"
 
 
 def _drift_style(row: QueueOverview | KindOverview) -> str:
@@ -144,7 +146,7 @@ def _drift_style(row: QueueOverview | KindOverview) -> str:
 
 
 QUEUE_OVERVIEWS: Final[tuple[Column[QueueOverview], ...]] = (
-    Column("QUEUE", lambda one: one.queue, width=8),
+    Column("QUEUE", lambda one: one.queue, width=8, link=lambda one: one.docs_url),
     Column("NAME", lambda one: one.display_name, width=8),
     Column("OWNER", lambda one: one.owner, width=6),
     Column("QUEUED", lambda one: one.total_queued, right=True),
@@ -168,7 +170,7 @@ QUEUE_OVERVIEWS: Final[tuple[Column[QueueOverview], ...]] = (
 )
 
 KINDS: Final[tuple[Column[KindOverview], ...]] = (
-    Column("KIND", lambda one: one.kind, width=12),
+    Column("KIND", lambda one: one.kind, width=12, link=lambda one: one.docs_url),
     Column("OWNER", lambda one: one.owner, width=6, wide=True),
     Column("JOBS", lambda one: one.job_count, right=True),
     Column("QUEUES", lambda one: one.queue_count, right=True, wide=True),
@@ -255,7 +257,7 @@ BATCHES: Final[tuple[Column[BulkOperation], ...]] = (
     Column("DONE", lambda one: f"{one.processed}/{one.total_matched}", right=True),
     Column("SKIPPED", lambda one: one.skipped, right=True, wide=True),
     Column("ERRORS", lambda one: one.errored, right=True, wide=True),
-    Column("SUBMITTED", lambda one: age(one.submitted_at), style=lambda _: "bright_black"),
+    Column("WHEN", lambda one: age(one.submitted_at), style=lambda _: "bright_black"),
     Column("BY", lambda one: one.submitted_by, width=3, wide=True),
     Column("FILTER", lambda one: json.dumps(one.filter, ensure_ascii=False), width=1),
 )

@@ -37,6 +37,7 @@ class Common:
     verbose: int = 0
     quiet: bool = False
     no_color: bool = False
+    no_pager: bool = False
 
     def color(self, stream: IO[str] | None = None) -> bool:
         """Say whether this stream (default stdout) takes colours."""
@@ -67,6 +68,7 @@ Output = Annotated[
         metavar="FORMAT",
         parser=read_shape,
         autocompletion=complete.formats,
+        show_default="table",
     ),
 ]
 Columns = Annotated[
@@ -140,6 +142,13 @@ def common_options() -> list[TyperOption]:
         ),
         _option(
             "no_color", ["--no-color"], "Plain text.  [env: NO_COLOR]", is_flag=True, default=False
+        ),
+        _option(
+            "no_pager",
+            ["--no-pager"],
+            "Print long pages and tables at once.  [env: AWA_PAGER, PAGER]",
+            is_flag=True,
+            default=False,
         ),
     ]
 

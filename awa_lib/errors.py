@@ -96,7 +96,7 @@ class BulkOperationNotFound(NotFound, LookupError):
         super().__init__(
             f"bulk operation not found: {operation_id}",
             why="none was submitted under this id in this database",
-            hint="list them: awa batch list",
+            hint="list bulk operations: awa batch list",
         )
         self.operation_id = operation_id
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Protocol, TypeVar
 
 from awa_lib._json import loads
 
@@ -23,6 +23,7 @@ __all__ = [
     "DlqEntry",
     "Job",
     "JobState",
+    "StateName",
 ]
 
 R = TypeVar("R")
@@ -63,7 +64,11 @@ class JobState(IntEnum):
             raise ValueError(f"unknown job state: {name}") from None
 
 
-_STATE_NAMES: Final = {
+StateName = Literal[
+    "scheduled", "available", "running", "completed", "retryable", "failed", "cancelled",
+    "waiting_external",
+]  # fmt: skip
+_STATE_NAMES: Final[dict[JobState, StateName]] = {
     JobState.Scheduled: "scheduled",
     JobState.Available: "available",
     JobState.Running: "running",
@@ -73,7 +78,7 @@ _STATE_NAMES: Final = {
     JobState.Cancelled: "cancelled",
     JobState.WaitingExternal: "waiting_external",
 }
-_STATES: Final = {name: state for state, name in _STATE_NAMES.items()}
+_STATES: Final[dict[str, JobState]] = {name: state for state, name in _STATE_NAMES.items()}
 TERMINAL_STATES: Final = frozenset({JobState.Completed, JobState.Failed, JobState.Cancelled})
 
 
@@ -373,11 +378,14 @@ class BulkOperation:
     """
 
     id: str
-    operation: str
+    operation: Literal["retry", "cancel", "delete", "set_priority", "move_queue"]
     filter: dict[str, Any]
+    """Which jobs, by the names of the filters."""
     spec: dict[str, Any]
-    state: str
+    """What they get: priority or to_queue."""
+    state: Literal["pending", "running", "completed", "cancelled", "failed"]
     cursor: int
+    """Jobs up to this id are done."""
     total_matched: int
     processed: int
     skipped: int

@@ -26,3 +26,11 @@ pytest_plugins = [
     "fix_server",
     "fix_doctor",
 ]
+
+
+def pytest_addoption(parser) -> None:
+    parser.addoption(
+        "--update-golden",
+        action="store_true",
+        help="write tests/cli/golden anew from what is printed",
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,6 +11,7 @@ from awa_cli.complete import operation_ids, queues
 from awa_cli.errors import ExitCode
 from awa_cli.options import TABLE, Columns, FailEmpty, Output, Report, ReportFormat, common
 from awa_cli.output import counted, result, say, show_document, show_rows, show_text
+from awa_cli.progress import Progress
 from awa_cli.session import open_session
 from awa_cli.shapes import read_columns
 from awa_cli.which import (
@@ -160,14 +160,13 @@ def run(ctx: typer.Context, operation_id: Id, output: Report = ReportFormat.tabl
     """Carry a bulk operation out here, to its end; goes on where it stopped."""
     from awa_lib.ops.bulk import run_bulk_operation
 
-    def progress(now: BulkOperation) -> None:
-        if sys.stderr.isatty() and not common(ctx).quiet:
-            end = "\r\x1b[K" if now.finished else ""
-            sys.stderr.write(f"\r{now.processed:,} of {now.total_matched:,}{end}")
-            sys.stderr.flush()
-
-    with open_session(ctx, changing=True) as db:
-        ended = db.run(run_bulk_operation(operation_id, on_progress=progress))
+    with open_session(ctx, changing=True) as db, Progress(common(ctx)) as progress:
+        ended = db.run(
+            run_bulk_operation(
+                operation_id,
+                on_progress=lambda now: progress.show(now.processed, now.total_matched),
+            )
+        )
     _show(ctx, ended, output)
     return ExitCode.OK if ended.state == "completed" and not ended.errored else ExitCode.FAILED
 

@@ -12,6 +12,7 @@ from awa_cli.complete import dead_ids, job_ids, queues
 from awa_cli.errors import ExitCode, complain, exit_code_for
 from awa_cli.options import TABLE, Columns, FailEmpty, Output, Report, ReportFormat, common
 from awa_cli.output import clean, counted, result, show_document, show_rows, show_text
+from awa_cli.progress import Progress
 from awa_cli.session import open_session
 from awa_cli.shapes import read_columns
 from awa_cli.which import Kind, Queue, Tag, read_ids
@@ -121,7 +122,9 @@ def depth(ctx: typer.Context, queue: Queue = None, output: Report = ReportFormat
         total = db.run(dlq_depth(queue))
         by_queue = {} if queue is not None else db.run(dlq_depth_by_queue())
     if output is ReportFormat.json:
-        show_document({"depth": total, "by_queue": by_queue or {queue: total}})
+        from awa_cli.reports import Depth
+
+        show_document(Depth(total, by_queue if queue is None else {queue: total}))
         return
     result(counted(total, "dead letter"))
     for name, number in by_queue.items():
@@ -274,7 +277,8 @@ def _change(
         found = db.run(_counting(verb, filters))
         if found and not dry_run:
             ask(ctx, f"{verb} {counted(found, thing)}")
-            found = db.run(many())
+            with Progress(common(ctx)):
+                found = db.run(many())
         result(f"{done} {counted(found, thing)}" if not dry_run else counted(found, thing))
     return ExitCode.NOTHING if fail_empty and not found else ExitCode.OK
 

@@ -67,7 +67,9 @@ def health(
         reasons += _missing_workers(healthy, workers, queue or [])
         code = ExitCode.WRONG if reasons else ExitCode.OK
     if output is ReportFormat.json:
-        show_document({"ready": not code, "reasons": reasons})
+        from awa_cli.reports import Health
+
+        show_document(Health(not code, reasons))
         return code
     color = common(ctx).color()
     word = "not ready" if code else "ready"

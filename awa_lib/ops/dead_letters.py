@@ -224,5 +224,5 @@ def _no_letter(job_id: int) -> JobNotFound:
     return JobNotFound(
         job_id,
         why="no dead letter has this id, or somebody else is changing it now",
-        hint="list them: awa dlq list",
+        hint="list dead letters: awa dlq list",
     )

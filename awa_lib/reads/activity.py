@@ -52,6 +52,7 @@ class Transition:
     id: int
     at: datetime
     event: str
+    """``created``, or the state it came into."""
     kind: str
     queue: str
     attempt: int

@@ -37,8 +37,11 @@ class CronJob:
     created_at: datetime
     updated_at: datetime
     missed_fire_policy: str
+    """``coalesce``: missed fires become one; ``catch_up``: each is made up for."""
     catch_up_limit: int
+    """Most fires that are made up for."""
     jitter_seconds: float
+    """Each job runs up to so much later."""
     paused_at: datetime | None
     paused_by: str | None
     declared_at: datetime | None

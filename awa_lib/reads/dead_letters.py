@@ -31,6 +31,7 @@ class DeadLetter:
     kind: str
     queue: str
     reason: str
+    """Why it is here."""
     dead_at: datetime
     args: Any
     priority: int
@@ -40,6 +41,7 @@ class DeadLetter:
     created_at: datetime
     finalized_at: datetime | None
     errors: list[dict[str, Any]]
+    """One object for each failed attempt, oldest first."""
     metadata: dict[str, Any]
     tags: list[str]
     progress: dict[str, Any] | None
