@@ -178,13 +178,13 @@ CASES = {
     "dev psql": looks("dev psql --database-url postgresql://localhost/app"),
     "dev down": looks("dev down --data-dir {dir}/nothing"),
     "dev reset": looks("dev reset --data-dir {dir}/nothing"),
-    "context add": looks(
+    "context add": changes(
         "context add staging postgresql://app@db.example.org/app",
         "context add staging postgresql://app:secret@db.example.org/app",
     ),
     "context list": looks("context list"),
-    "context use": looks("context use prod", "context use pord"),
+    "context use": changes("context use prod", "context use pord"),
     "context show": looks("context show", "context show prod"),
-    "context remove": looks("context remove prod"),
+    "context remove": changes("context remove prod"),
     "context test": looks("context test here", "context test prod"),
 }  # fmt: skip
