@@ -170,6 +170,13 @@ CASES = {
     "storage status": looks("storage status | cat"),
     "storage prepare": changes("storage prepare --engine queue_storage | cat"),
     "storage abort": changes("storage abort | cat"),
+    # Of the server itself nothing: tests run on one that is fast and careless.
+    "doctor": looks(
+        "doctor --check stuck,queues,batches,workers,descriptors,versions",
+        "doctor --check queues --columns severity,subject", "doctor --check quues",
+        "doctor --check versions",
+    ),
+    "roles": changes("roles | cat"),
     "health": looks("health", "health --workers 2 --queue slow", "health --database-url {empty}"),
     "version": looks("version --check", "version"),
     "dev up": looks("dev up --database-url postgresql://localhost/app"),
