@@ -73,6 +73,7 @@ DOCUMENTS: Final = {
     "storage status": _one(_STORAGE),
     "storage prepare": _one(_STORAGE),
     "storage abort": _one(_STORAGE),
+    "doctor": _many("awa_lib.doctor:Finding"),
     "health": _one("awa_cli.reports:Health"),
     "version": _one("awa_cli.reports:Versions", "awa_cli.reports:VersionCheck"),
     "dev status": _one("awa_lib.embedded.control:ServerStatus"),
