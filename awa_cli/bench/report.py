@@ -61,7 +61,7 @@ class BenchReport:
     server: dict[str, str | None]
     """Version and settings of the server; None for one it does not have."""
     round_trip: Latency
-    """SELECT 1 on the producer's connection."""
+    """The least statement there is, on the producer's connection."""
     enqueue_single: Rate
     """One producer, a commit for each job."""
     enqueue_bulk: Rate
