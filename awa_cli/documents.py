@@ -65,6 +65,7 @@ DOCUMENTS: Final = {
     "batch submit": _one(_BATCH),
     "batch run": _one(_BATCH),
     "workers": _many("awa_lib.reads.runtime:RuntimeInstance"),
+    "bench": _one("awa_cli.bench.report:BenchReport"),
     "demo": _one("awa_cli.demo.tables:Report"),
     "migrate": _one(
         "awa_cli.reports:AppliedMigrations", "awa_cli.reports:PendingMigrations",

@@ -49,6 +49,7 @@ ROOMS: Final = {
     "callback": Room("awa_cli.commands.callback", _LOOK),
     "workers": Room("awa_cli.commands.workers", _LOOK),
     "worker": Room("awa_cli.commands.worker", _RUN),
+    "bench": Room("awa_cli.commands.bench", _RUN),
     "demo": Room("awa_cli.commands.demo", _RUN),
     "migrate": Room("awa_cli.commands.migrate", _DATABASE),
     "storage": Room("awa_cli.commands.storage", _DATABASE),

@@ -160,6 +160,7 @@ CASES = {
     # Run
     "workers": looks("workers", "workers --all -o wide", "workers | cat"),
     "worker": looks("worker nowhere:client"),
+    "bench": looks("bench --duration 1ms"),
     "demo": looks("demo {dir}/nothing", data="demo {dir}/nothing"),
     # Database
     "migrate": changes(

@@ -84,6 +84,7 @@ NEEDY = [
     ["migrate"],
     ["roles", "--apply"],
     ["doctor"],
+    ["bench", "--jobs", 10, "--duration", "100ms"],
 ]
 
 
