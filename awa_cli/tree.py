@@ -50,6 +50,7 @@ ROOMS: Final = {
     "workers": Room("awa_cli.commands.workers", _LOOK),
     "worker": Room("awa_cli.commands.worker", _RUN),
     "bench": Room("awa_cli.commands.bench", _RUN),
+    "serve": Room("awa_cli.commands.serve", _RUN),
     "demo": Room("awa_cli.commands.demo", _RUN),
     "migrate": Room("awa_cli.commands.migrate", _DATABASE),
     "storage": Room("awa_cli.commands.storage", _DATABASE),

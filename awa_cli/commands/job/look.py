@@ -79,7 +79,7 @@ def list_(
     WHEN is the time that matters: when it may run, began, ended, or times out waiting.
     """
     from awa_cli.columns import JOBS
-    from awa_lib.reads.jobs import job_rows
+    from awa_lib.reads.described import described_jobs
 
     query = read_query(
         states=state, kind=kind, queue=queue, tag=tag, since=since, until=until, where=where,
@@ -95,7 +95,9 @@ def list_(
 
     with open_session(ctx) as db:
         rows: Iterable[JobRow] = (
-            _pages(db, query) if everything else db.run(job_rows(sort=sort, limit=limit, **query))
+            _pages(db, query)
+            if everything
+            else db.run(described_jobs(sort=sort, limit=limit, **query))
         )
         count = show_rows(
             rows, JOBS, output, common(ctx), empty="No jobs found.", footer=footer,
@@ -129,9 +131,9 @@ def _check_order(sort: str, *, everything: bool, before_id: int | None) -> None:
 
 
 def _pages(db: Session, query: JobQuery) -> Iterator[JobRow]:
-    from awa_lib.reads.jobs import job_rows
+    from awa_lib.reads.described import described_jobs
 
-    while rows := db.run(job_rows(limit=_PAGE, **query)):
+    while rows := db.run(described_jobs(limit=_PAGE, **query)):
         yield from rows
         query["before_id"] = rows[-1].id
 
