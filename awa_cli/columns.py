@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from awa_lib.doctor import Finding
     from awa_lib.models import BulkOperation
     from awa_lib.ops.waits import JobStatus
+    from awa_lib.reads.audit import AuditEntry
     from awa_lib.reads.cron import CronJob
     from awa_lib.reads.dead_letters import DeadLetter
     from awa_lib.reads.jobs import JobRow
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from awa_lib.reads.runtime import RuntimeInstance
 
 __all__ = [
-    "BATCHES", "CONTEXTS", "DEAD_LETTERS", "FINDINGS", "FIRES", "JOBS", "KINDS", "QUEUES",
+    "AUDIT", "BATCHES", "CONTEXTS", "DEAD_LETTERS", "FINDINGS", "FIRES", "JOBS", "KINDS", "QUEUES",
     "QUEUE_OVERVIEWS", "SCHEDULES", "SEVERITY_STYLES", "STATE_STYLES", "STATUSES", "WORKERS",
     "Column",
 ]  # fmt: skip
@@ -260,6 +261,19 @@ BATCHES: Final[tuple[Column[BulkOperation], ...]] = (
     Column("WHEN", lambda one: age(one.submitted_at), style=lambda _: "bright_black"),
     Column("BY", lambda one: one.submitted_by, width=3, wide=True),
     Column("FILTER", lambda one: json.dumps(one.filter, ensure_ascii=False), width=1),
+)
+
+
+AUDIT: Final[tuple[Column[AuditEntry], ...]] = (
+    Column("ID", lambda one: one.id),
+    Column("WHEN", lambda one: age(one.at), style=lambda _: "bright_black"),
+    Column("WHO", lambda one: one.actor, width=8),
+    Column("VIA", lambda one: one.via),
+    Column("ACTION", lambda one: one.action),
+    Column("TARGET", lambda one: one.target, width=8),
+    Column("USER", lambda one: one.database_user, wide=True),
+    Column("FROM", lambda one: one.address, wide=True),
+    Column("DETAIL", lambda one: json.dumps(one.detail, ensure_ascii=False), width=1),
 )
 
 

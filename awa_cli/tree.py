@@ -48,6 +48,7 @@ ROOMS: Final = {
     "batch": Room("awa_cli.commands.batch", _LOOK),
     "callback": Room("awa_cli.commands.callback", _LOOK),
     "workers": Room("awa_cli.commands.workers", _LOOK),
+    "audit": Room("awa_cli.commands.audit", _LOOK),
     "worker": Room("awa_cli.commands.worker", _RUN),
     "bench": Room("awa_cli.commands.bench", _RUN),
     "serve": Room("awa_cli.commands.serve", _RUN),

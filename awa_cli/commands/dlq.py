@@ -240,7 +240,8 @@ def _set(ctx: typer.Context, queue: str, *, enabled: bool) -> None:
     from awa_lib.ops.dead_letters import set_dead_letters
 
     with open_session(ctx, changing=True) as db:
-        db.run(set_dead_letters(queue, enabled))
+        action = "dlq.enable" if enabled else "dlq.disable"
+        db.change(action, queue, set_dead_letters(queue, enabled))
 
 
 def _filters(kind: str | None, queue: str | None, tag: str | None) -> Any:
@@ -273,12 +274,13 @@ def _change(
     thing = "failed job" if verb == "move" else "dead letter"
     with open_session(ctx, changing=not dry_run) as db:
         if ids:
-            return _each(ctx, db, ids, done, one, dry_run=dry_run)
+            return _each(ctx, db, ids, words, one, dry_run=dry_run)
         found = db.run(_counting(verb, filters))
         if found and not dry_run:
             ask(ctx, f"{verb} {counted(found, thing)}")
+            said = ", ".join(f"{name} {value}" for name, value in filters.items()) or "all"
             with Progress(common(ctx)):
-                found = db.run(many())
+                found = db.change(f"dlq.{verb}-all", said, many())
         result(f"{done} {counted(found, thing)}" if not dry_run else counted(found, thing))
     return ExitCode.NOTHING if fail_empty and not found else ExitCode.OK
 
@@ -298,7 +300,7 @@ def _each(
     ctx: typer.Context,
     db: Session,
     ids: Sequence[int],
-    done: str,
+    words: tuple[str, str],
     one: Callable[[int], Op[Any]],
     *,
     dry_run: bool,
@@ -306,12 +308,13 @@ def _each(
     from awa_lib.errors import Conflict, NotFound
 
     code = ExitCode.OK
+    verb, done = words
     for job_id in ids:
         if dry_run:
             result(str(job_id))
             continue
         try:
-            db.run(one(job_id))
+            db.change(f"dlq.{verb}", job_id, one(job_id))
         except (Conflict, NotFound) as error:
             complain(str(error), error.why, error.hint, color=common(ctx).color(sys.stderr))
             code = exit_code_for(error)

@@ -37,12 +37,14 @@ Ids = Annotated[
 ]
 Name = Annotated[str, Rule(minLength=1, maxLength=200, pattern=_TEXT)]
 Text = Annotated[str, Rule(maxLength=1000, pattern=_TEXT)]
+_SPAN: Final = (
+    r"^([0-9]{1,9}(\.[0-9]{1,3})?|([0-9]{1,4}(\.[0-9]{1,3})?(ms|s|m|h|d|w)){1,3}( ago)?)$"
+)
 When = Annotated[
     str,
     Rule(
         maxLength=64,
-        pattern=r"^([0-9]+(\.[0-9]+)?(ms|s|m|h|d|w))+( ago)?$"
-        r"|^[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9:.]+(Z|[+-][0-9:]+)?)?$",
+        anyOf=[{"pattern": _SPAN}, {"format": "date-time"}],
         description="How long ago, like 2h, or an RFC 3339 moment.",
     ),
 ]

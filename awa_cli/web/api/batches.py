@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from awa_cli.web.access import Identity
 from awa_cli.web.api._fields import Everything, Limit, Name, Object, Priority, State, Uuid, change
@@ -11,6 +11,7 @@ from awa_cli.web.route import Routes
 from awa_lib._sql import Op
 from awa_lib.models import BulkOperation, BulkPreview
 from awa_lib.ops import bulk
+from awa_lib.ops.jobs import CANCELS, ENDED, RETRIES, WAITING
 from awa_lib.reads.bulk import get_bulk_operation, list_bulk_operations
 
 __all__ = ["routes"]
@@ -20,6 +21,38 @@ routes = Routes("batch operations")
 Operation = Literal["retry", "cancel", "delete", "set_priority", "move_queue"]
 Moment = Annotated[str, Rule(format="date-time", maxLength=64)]
 ErrorText = Annotated[str, Rule(minLength=1, maxLength=1000, pattern=r"^[^\u0000]*$")]
+# What an operation takes beside a filter, and the states it takes jobs from.
+_OPERATIONS: Final = {
+    "retry": (None, RETRIES),
+    "cancel": (None, CANCELS),
+    "delete": (None, ENDED),
+    "set_priority": ("priority", WAITING),
+    "move_queue": ("to_queue", WAITING),
+}
+_FILTERS: Final = ("state", "kind", "queue", "tag", "created_after", "created_before", "error")
+# Some filter that is not null, or all.
+_SOME: Final = [
+    *[{"required": [name], "properties": {name: {"type": "string"}}} for name in _FILTERS],
+    {"required": ["args"], "properties": {"args": {"type": "object"}}},
+    {"required": ["all"], "properties": {"all": {"const": True}}},
+]
+
+
+def _variants(extras: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Say of each operation what its body must and must not hold."""
+    found = []
+    for name, (needs, states) in _OPERATIONS.items():
+        properties: dict[str, Any] = {"operation": {"const": name}}
+        properties["state"] = {"enum": [*states, None]}
+        properties |= {
+            extra: {"not": {"type": "null"}} if extra == needs else {"type": "null"}
+            for extra in extras
+        }
+        required = [needs] if needs in extras else []
+        found.append({"properties": properties, "required": ["operation", *required]})
+    return found
+
+
 BatchState = Literal["pending", "running", "completed", "cancelled", "failed"]
 
 
@@ -35,7 +68,7 @@ def show(operation_id: Uuid) -> Op[BulkOperation]:
     return get_bulk_operation(operation_id)
 
 
-@routes.post("/batch-ops/preview")
+@routes.post("/batch-ops/preview", allOf=[{"oneOf": _variants(())}, {"anyOf": _SOME}])
 def preview(
     *,
     operation: Operation,
@@ -57,7 +90,10 @@ def preview(
     return bulk.preview_bulk_operation(operation, all=all, **where)
 
 
-@routes.post("/batch-ops")
+@routes.post(
+    "/batch-ops",
+    allOf=[{"oneOf": _variants(("priority", "to_queue"))}, {"anyOf": _SOME}],
+)
 def submit(
     who: Identity,
     *,

@@ -24,7 +24,7 @@ from awa_cli.web.api._fields import (
 from awa_cli.web.contract import Rule
 from awa_cli.web.route import Routes
 from awa_lib._sql import Op
-from awa_lib.errors import InvalidInput
+from awa_lib.errors import InvalidInput, NotFound, ValidationError
 from awa_lib.ops import inserts, jobs
 from awa_lib.reads.described import DescribedJob, described_job, described_jobs, described_jobs_of
 from awa_lib.reads.jobs import JobDump, JobQuery, JobRun, dump_job, dump_run
@@ -79,12 +79,6 @@ def list_jobs(
         error=error,
     )  # fmt: skip
     query["before_id"] = before_id
-    if before_id is not None and sort != "-id":
-        raise InvalidInput(
-            "sort does not go with before_id",
-            why="pages follow each other by id, newest first",
-            hint="leave one of them out",
-        )
     return described_jobs(sort=sort, limit=limit, **query)
 
 
@@ -117,8 +111,8 @@ def enqueue(
 ) -> Op[DescribedJob]:
     """Enqueue a job and return it.
 
-    With ``unique_by`` it is refused while another like it lives, or was enqueued in the same
-    span of ``unique_seconds``.
+    With ``unique_by`` it is refused while another like it lives; with ``unique_seconds``, only
+    within the same span of so many seconds.
     """
     unique: dict[str, Any] | None = None
     if unique_by is not None or unique_seconds is not None:
@@ -155,7 +149,10 @@ def run(
     job_id: JobId, *, attempt: Annotated[int, Rule(minimum=0, maximum=32767)] | None = None
 ) -> Op[JobRun]:
     """One attempt of a job, by default the present one."""
-    return dump_run(job_id, attempt)
+    try:
+        return (yield from dump_run(job_id, attempt))
+    except ValidationError as error:
+        raise NotFound(str(error), why=error.why, hint=error.hint) from None
 
 
 @routes.post("/jobs/{job_id}/retry")
