@@ -16,7 +16,7 @@ from awa_cli.web import create_app
 from awa_cli.web.settings import Settings
 
 # Nothing is as old as the last test.
-FRESH = {"cache_seconds": 0.0, "event_seconds": 0.05}
+FRESH = {"cache_seconds": 0.0, "scrape_seconds": 0.0, "event_seconds": 0.05}
 
 
 @asynccontextmanager

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 
-from awa_cli.web import api, openapi, pages
+from awa_cli.web import api, pages
 from awa_cli.web.contract import unknown
 from awa_cli.web.dispatch import Api, dumps
 from awa_cli.web.events import Hub
@@ -55,6 +55,7 @@ def create_app(
             Route("/api/openapi.json", _Document(table), methods=["GET"]),
             Route("/api/events", _Events(hub), methods=["GET"]),
             Mount("/api", Api(state, table)),
+            Route("/metrics", _metrics),
             *pages.routes(),
         ]
 
@@ -113,7 +114,9 @@ class _Document:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if not self._text:
-            self._text = dumps(openapi.document(self._table)).encode()
+            from awa_cli.web.openapi import document
+
+            self._text = dumps(document(self._table)).encode()
         headers = {"Cache-Control": "no-cache"}
         await Response(self._text, 200, headers, "application/json")(scope, receive, send)
 
@@ -145,6 +148,14 @@ async def _ready(request: Request) -> Response:
     found = await readiness(request.app.state.awa)
     content: dict[str, Any] = asdict(found)
     return JSONResponse(content, 200 if found.ready else 503, {"Cache-Control": "no-store"})
+
+
+async def _metrics(request: Request) -> Response:
+    from awa_cli.web.metrics import CONTENT_TYPE, exposition
+
+    state: State = request.app.state.awa
+    text: str = await state.scrapes.get("metrics", lambda: exposition(state))
+    return Response(text, 200, {"Cache-Control": "no-store"}, CONTENT_TYPE)
 
 
 async def _refuse(request: Request, error: Exception) -> Response:

@@ -23,6 +23,8 @@ class Settings:
     pool: PoolLimits = _POOL
     cache_seconds: float = 5.0
     """How old the cached answers of the API may be."""
+    scrape_seconds: float = 10.0
+    """How old metrics may be: several who scrape cost as much as one."""
     read_only: bool = False
     """Change nothing, whatever the database allows."""
     secret: bytes | None = field(default=None, repr=False)

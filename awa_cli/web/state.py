@@ -52,6 +52,7 @@ class State:
     def __init__(self, database_url: str, settings: Settings) -> None:
         self.settings = settings
         self.cache = _Cache(settings.cache_seconds)
+        self.scrapes = _Cache(settings.scrape_seconds)
         self._url = database_url
         self._server: Server | None = None
         self._pool: AsyncPool | None = None

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from starlette.responses import HTMLResponse
 
 from awa_cli.actions import ACTIONS
@@ -19,6 +18,7 @@ from awa_cli.web.origins import COOKIE, is_csrf, new_csrf
 from awa_lib.errors import AwaError
 
 if TYPE_CHECKING:
+    from jinja2 import Environment
     from starlette.requests import Request
     from starlette.responses import Response
 
@@ -31,6 +31,9 @@ _HERE: Final = Path(__file__).parents[1]
 
 @cache
 def _environment() -> Environment:
+    # 50 ms, which a server that only answers programs need not pay.
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+
     environment = Environment(
         loader=FileSystemLoader(_HERE / "templates"),
         autoescape=select_autoescape(default=True, default_for_string=True),
