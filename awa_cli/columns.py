@@ -11,6 +11,7 @@ from awa_cli.output import age, span
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from awa_cli.commands.access import Entry
     from awa_cli.commands.context import ContextRow
     from awa_cli.commands.cron.look import Fire
     from awa_lib.doctor import Finding
@@ -25,9 +26,9 @@ if TYPE_CHECKING:
     from awa_lib.reads.runtime import RuntimeInstance
 
 __all__ = [
-    "AUDIT", "BATCHES", "CONTEXTS", "DEAD_LETTERS", "FINDINGS", "FIRES", "JOBS", "KINDS", "QUEUES",
-    "QUEUE_OVERVIEWS", "SCHEDULES", "SEVERITY_STYLES", "STATE_STYLES", "STATUSES", "WORKERS",
-    "Column",
+    "ACCESS", "AUDIT", "BATCHES", "CONTEXTS", "DEAD_LETTERS", "FINDINGS", "FIRES", "JOBS", "KINDS",
+    "QUEUES", "QUEUE_OVERVIEWS", "SCHEDULES", "SEVERITY_STYLES", "STATE_STYLES", "STATUSES",
+    "WORKERS", "Column",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -263,6 +264,12 @@ BATCHES: Final[tuple[Column[BulkOperation], ...]] = (
     Column("FILTER", lambda one: json.dumps(one.filter, ensure_ascii=False), width=1),
 )
 
+
+ACCESS: Final[tuple[Column[Entry], ...]] = (
+    Column("NAME", lambda one: one.name),
+    Column("KIND", lambda one: one.kind),
+    Column("SCOPE", lambda one: one.scope),
+)
 
 AUDIT: Final[tuple[Column[AuditEntry], ...]] = (
     Column("ID", lambda one: one.id),

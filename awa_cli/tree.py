@@ -52,6 +52,8 @@ ROOMS: Final = {
     "worker": Room("awa_cli.commands.worker", _RUN),
     "bench": Room("awa_cli.commands.bench", _RUN),
     "serve": Room("awa_cli.commands.serve", _RUN),
+    "callbacks": Room("awa_cli.commands.callbacks", _RUN),
+    "access": Room("awa_cli.commands.access", _RUN),
     "demo": Room("awa_cli.commands.demo", _RUN),
     "migrate": Room("awa_cli.commands.migrate", _DATABASE),
     "storage": Room("awa_cli.commands.storage", _DATABASE),

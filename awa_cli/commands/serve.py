@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from awa_cli.extra import need_serve
 from awa_cli.options import common
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from awa_cli.web.settings import Settings
 
-__all__ = ["app", "need_extra", "read_secret"]
+__all__ = ["app", "read_secret", "run"]
 
 app = typer.Typer()
 
@@ -121,7 +122,7 @@ def serve(
     Only this machine can reach it, until --host says otherwise, which needs --auth.
     It changes nothing on a standby, or where the database is read-only.
     """
-    need_extra()
+    need_serve("awa serve")
     from awa_cli.web.settings import Settings
     from awa_lib._pool import PoolLimits
 
@@ -142,22 +143,6 @@ def serve(
     if workers > 1 and "AWA_SERVE_PART" not in os.environ:
         return _supervise(ctx, host, port, workers)
     return run(ctx, settings, host, port)
-
-
-def need_extra() -> None:
-    """Raise InvalidInput where the web framework is not installed."""
-    try:
-        import starlette
-        import uvicorn  # noqa: F401 - is it there?
-    except ImportError as error:
-        from awa_lib.errors import InvalidInput
-
-        raise InvalidInput(
-            "awa serve needs a web framework",
-            why=f"{error.name} is not installed",
-            hint="pip install 'awa-toolkit[serve]'",
-        ) from None
-    del starlette
 
 
 def read_secret(text: str | None) -> bytes | None:

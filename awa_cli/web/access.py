@@ -33,12 +33,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = [
-    "SCOPES", "Access", "Identity", "Proxy", "hash_password", "hash_token", "new_token",
+    "NAME", "SCOPES", "Access", "Identity", "Proxy", "hash_password", "hash_token", "new_token",
     "read_access",
 ]  # fmt: skip
 
 SCOPES: Final = ("read", "operate")
-_NAME: Final = re.compile(r"[A-Za-z0-9_.@-]{1,64}")
+NAME: Final = re.compile(r"[A-Za-z0-9_.@-]{1,64}")
 _N, _R, _P = 2**14, 8, 1
 _MOST_MEMORY: Final = 64 * 1024 * 1024
 _PASSWORD: Final = re.compile(r"scrypt:(\d{1,7}):(\d{1,2}):(\d{1,2}):([0-9a-f]{32}):([0-9a-f]{64})")
@@ -130,7 +130,7 @@ def _tables(path: Path, found: dict[str, Any], key: str) -> dict[str, dict[str, 
     if not isinstance(tables, dict) or not all(isinstance(one, dict) for one in tables.values()):
         raise _bad(path, f"{key} must be tables, like [{key}.NAME]")
     for name in tables:
-        if not _NAME.fullmatch(name):
+        if not NAME.fullmatch(name):
             raise _bad(path, f"{key}.{name!r} is no name: letters, digits and _ . @ - only")
     return tables
 
