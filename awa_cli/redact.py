@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from awa_lib.reads.jobs import JobQuery
 
-__all__ = ["HIDDEN", "Redactor", "read_redactor"]
+__all__ = ["HIDDEN", "Redactor", "hidden", "read_redactor"]
 
 T = TypeVar("T")
 
@@ -83,8 +83,13 @@ class Redactor:
 
 
 def read_redactor(pattern: str | None) -> Redactor | None:
-    """Return the redactor of ``--redact`` or AWA_REDACT.  Raises InvalidInput."""
-    import os
+    """Return the redactor of ``--redact``, if it was given.  Raises InvalidInput."""
+    return Redactor(pattern) if pattern else None
 
-    text = pattern or os.environ.get("AWA_REDACT", "")
-    return Redactor(text) if text else None
+
+def hidden(row: T, pattern: str | None) -> T:
+    """Return a read model, or a list of them, with what ``--redact`` names hidden."""
+    if not pattern:
+        return row
+    redactor = Redactor(pattern)
+    return [redactor.row(one) for one in row] if isinstance(row, list) else redactor.row(row)  # type: ignore[return-value] # a list for a list

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from awa_cli.extra import need_serve
-from awa_cli.options import common
+from awa_cli.options import Redact, common
 
 if TYPE_CHECKING:
     import socket
@@ -28,14 +28,6 @@ Auth = Annotated[
 ]
 ReadOnly = Annotated[
     bool, typer.Option("--read-only", help="Change nothing.  [env var: AWA_READ_ONLY]")
-]
-Redact = Annotated[
-    str | None,
-    typer.Option(
-        metavar="PATTERN",
-        envvar="AWA_REDACT",
-        help="Hide values in args, metadata and progress whose key this is found in.",
-    ),
 ]
 AllowedHost = Annotated[
     list[str] | None,
@@ -123,6 +115,7 @@ def serve(
     It changes nothing on a standby, or where the database is read-only.
     """
     need_serve("awa serve")
+    from awa_cli.redact import read_redactor
     from awa_cli.web.settings import Settings
     from awa_lib._pool import PoolLimits
 
@@ -138,7 +131,7 @@ def serve(
         access=_access(auth, host),
         hosts=frozenset(name.lower() for name in allowed_host or ()),
         origins=_origins(cors_origin or []),
-        redactor=_redactor(redact),
+        redactor=read_redactor(redact),
     )  # fmt: skip
     if workers > 1 and "AWA_SERVE_PART" not in os.environ:
         return _supervise(ctx, host, port, workers)
@@ -190,12 +183,6 @@ def _origins(urls: list[str]) -> frozenset[str]:
                 hint="write it like --cors-origin https://app.example.org",
             )
     return frozenset(urls)
-
-
-def _redactor(pattern: str | None) -> Any:
-    from awa_cli.redact import read_redactor
-
-    return read_redactor(pattern)
 
 
 def run(

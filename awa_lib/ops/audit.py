@@ -76,6 +76,6 @@ def _kept(text: str, longest: int) -> str:
 
 
 def forget_audit(days: int) -> Op[int]:
-    """Delete entries older than so many days, at least 30; return how many."""
+    """Delete entries older than so many days, at least 90; return how many."""
     rows = yield sql.audit("forget", days=days)
     return int(rows.scalar())

@@ -8,6 +8,7 @@ from awa_cli.web.access import Identity
 from awa_cli.web.api._fields import Everything, Limit, Name, Object, Priority, State, Uuid, change
 from awa_cli.web.contract import Rule
 from awa_cli.web.route import Routes
+from awa_cli.web.settings import Settings
 from awa_lib._sql import Op
 from awa_lib.models import BulkOperation, BulkPreview
 from awa_lib.ops import bulk
@@ -70,6 +71,7 @@ def show(operation_id: Uuid) -> Op[BulkOperation]:
 
 @routes.post("/batch-ops/preview", allOf=[{"oneOf": _variants(())}, {"anyOf": _SOME}])
 def preview(
+    settings: Settings,
     *,
     operation: Operation,
     state: State | None = None,
@@ -87,6 +89,7 @@ def preview(
         state=state, kind=kind, queue=queue, tag=tag, created_after=created_after,
         created_before=created_before, args=args, error=error,
     )  # fmt: skip
+    _check_hidden(settings, where)
     return bulk.preview_bulk_operation(operation, all=all, **where)
 
 
@@ -96,6 +99,7 @@ def preview(
 )
 def submit(
     who: Identity,
+    settings: Settings,
     *,
     operation: Operation,
     priority: Priority | None = None,
@@ -115,6 +119,7 @@ def submit(
         state=state, kind=kind, queue=queue, tag=tag, created_after=created_after,
         created_before=created_before, args=args, error=error,
     )  # fmt: skip
+    _check_hidden(settings, where)
     op = bulk.submit_bulk_operation(
         operation, priority=priority, to_queue=to_queue, submitted_by=who.name, all=all, **where
     )
@@ -131,6 +136,11 @@ def cancel(who: Identity, operation_id: Uuid) -> Op[BulkOperation]:
     """Stop an operation between two batches; what it changed stays changed."""
     op = bulk.cancel_bulk_operation(operation_id)
     return (yield from change(who, "batch.cancel", operation_id, op))
+
+
+def _check_hidden(settings: Settings, where: dict[str, Any]) -> None:
+    if settings.redactor is not None:
+        settings.redactor.check_query({"args": where.get("args")})
 
 
 def _where(**given: Any) -> dict[str, Any]:

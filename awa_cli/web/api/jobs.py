@@ -23,6 +23,7 @@ from awa_cli.web.api._fields import (
 )
 from awa_cli.web.contract import Rule
 from awa_cli.web.route import Routes
+from awa_cli.web.settings import Settings
 from awa_lib._sql import Op
 from awa_lib.errors import InvalidInput, NotFound, ValidationError
 from awa_lib.ops import inserts, jobs
@@ -57,6 +58,7 @@ class Count:
 
 @routes.get("/jobs")
 def list_jobs(
+    settings: Settings,
     *,
     state: list[State] | None = None,
     kind: Name | None = None,
@@ -79,6 +81,8 @@ def list_jobs(
         error=error,
     )  # fmt: skip
     query["before_id"] = before_id
+    if settings.redactor is not None:
+        settings.redactor.check_query(query)
     return described_jobs(sort=sort, limit=limit, **query)
 
 

@@ -28,7 +28,7 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog
 AS $function$
     WITH gone AS (
         DELETE FROM awa.audit_log
-        WHERE at < now() - make_interval(days => greatest(p_days, 30))
+        WHERE at < now() - make_interval(days => greatest(p_days, 90))
         RETURNING 1
     )
     SELECT count(*) FROM gone
