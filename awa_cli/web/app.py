@@ -52,8 +52,8 @@ def create_app(
 
     def routes(state: State, hub: Hub) -> list[BaseRoute]:
         return [
-            Route("/api/openapi.json", _Document(table), methods=["GET"]),
-            Route("/api/events", _Events(hub), methods=["GET"]),
+            Route("/api/openapi.json", _Document(table)),
+            Route("/api/events", _Events(hub)),
             Mount("/api", Api(state, table)),
             Route("/metrics", _metrics),
             *pages.routes(),
@@ -115,6 +115,7 @@ class _Document:
         self._text = b""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        _only_get(scope)
         if not self._text:
             from awa_cli.web.openapi import document
 
@@ -130,6 +131,7 @@ class _Events:
         self._hub = hub
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        _only_get(scope)
         pairs = Request(scope).query_params.multi_items()
         for name, _ in pairs:
             if name != "topic":
@@ -140,6 +142,12 @@ class _Events:
         events = self._hub.watch(topics)
         stream = StreamingResponse(events, 200, headers, "text/event-stream")
         await stream(scope, receive, send)
+
+
+def _only_get(scope: Scope) -> None:
+    if scope["method"] not in {"GET", "HEAD"}:
+        what = f"{scope['method']} is not for this path"
+        raise Refused(405, what, "it takes GET", headers={"Allow": "GET, HEAD"})
 
 
 async def _alive(_: Request) -> Response:

@@ -31,6 +31,9 @@ __all__ = ["Guard", "identity_of"]
 _KEY: Final = "awa.identity"
 # Whoever asks: probes have no credentials.
 _OPEN: Final = ("/healthz", "/readyz")
+# A second, and at once: of one address, and of one caller.
+_READS: Final = (1_000, 2_000)
+_CHANGES: Final = (50, 200)
 _REMEMBER_SECONDS: Final = 300.0
 _MOST_REMEMBERED: Final = 1_000
 _SECURITY: Final = {
@@ -75,8 +78,8 @@ class Guard:
         self._settings = settings
         self._signed = signed
         self._whose = whose
-        self._reads = Buckets(1_000, 2_000)
-        self._changes = Buckets(50, 200)
+        self._reads = Buckets(*_READS)
+        self._changes = Buckets(*_CHANGES)
         self._passwords = _Passwords(settings.access)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

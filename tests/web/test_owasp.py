@@ -215,7 +215,13 @@ SCRIPT = "<script>alert(1)</script><img src=x onerror=alert(1)>"
 
 
 async def test_a03_pages_show_names_as_text(api, add) -> None:
-    add("failed", kind=SCRIPT, queue=SCRIPT, finalized_at="now", errors=[f'{{"error": "{SCRIPT}", "attempt": 1}}'])
+    add(
+        "failed",
+        kind=SCRIPT,
+        queue=SCRIPT,
+        finalized_at="now",
+        errors=[f'{{"error": "{SCRIPT}", "attempt": 1}}'],
+    )
 
     for path in ("/", "/queues"):
         page = await api.get(path)
