@@ -190,7 +190,7 @@ def run(
 ) -> int:
     """Serve until a signal; ``callbacks`` is the path below which they alone are served."""
     from awa_cli.logs import set_up
-    from awa_cli.output import result, say
+    from awa_cli.output import say
     from awa_cli.session import served
     from awa_cli.supervisor import stop_with_parent
     from awa_cli.target import find_target
@@ -211,9 +211,19 @@ def run(
         sock = bind(host, port, shared=part is not None)
         if part is None:
             say(f"database: {target.title(color=False)}")
-            result(f"AWA UI listening on {_address(sock)}{_mode(settings)}")
+            _announce(f"AWA UI listening on {_address(sock)}{_mode(settings)}")
         serve_on(application, sock, before_end=application.state.hub.close)
     return 0
+
+
+def _announce(text: str) -> None:
+    """Say it at once, also to a pipe: who started the server waits for it."""
+    import sys
+
+    from awa_cli.output import result
+
+    result(text)
+    sys.stdout.flush()
 
 
 def _address(sock: socket.socket) -> str:
@@ -229,7 +239,6 @@ def _supervise(ctx: typer.Context, host: str, port: int, workers: int) -> int:
     """Run this command line in several processes, which share the port."""
     import sys
 
-    from awa_cli.output import result
     from awa_cli.supervisor import Supervisor, child_argv
     from awa_cli.target import find_target
     from awa_cli.web.server import bind
@@ -237,9 +246,9 @@ def _supervise(ctx: typer.Context, host: str, port: int, workers: int) -> int:
     target = find_target(ctx)
     # Bound alone first, so that a port in use is noticed; held, so that port 0 stays the same.
     bind(host, port).close()
-    sock = bind(host, port, shared=True)
+    sock = bind(host, port, shared=True, listening=False)
     os.environ["DATABASE_URL"] = target.full_url
     os.environ["AWA_SERVE_PART"] = "1"
     arguments = [*sys.argv[1:], "--port", str(sock.getsockname()[1])]
-    result(f"AWA UI listening on {_address(sock)}")
+    _announce(f"AWA UI listening on {_address(sock)}")
     return Supervisor(child_argv(arguments), workers).run()

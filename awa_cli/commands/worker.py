@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,8 +12,7 @@ import typer
 from awa_cli.options import common
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from contextlib import AbstractContextManager
+    from collections.abc import Iterator, Sequence
 
     from awa_lib.client import AsyncClient
 
@@ -116,11 +116,11 @@ def _refuse_port(health_port: str | None) -> None:
         )
 
 
-def _probes(client: AsyncClient, health_port: str | None) -> AbstractContextManager[Any]:
-    from contextlib import nullcontext
-
+@contextmanager
+def _probes(client: AsyncClient, health_port: str | None) -> Iterator[None]:
     if health_port is None:
-        return nullcontext()
+        yield
+        return
     from awa_cli.extra import need_serve
     from awa_cli.output import say
 
@@ -128,8 +128,10 @@ def _probes(client: AsyncClient, health_port: str | None) -> AbstractContextMana
     from awa_cli.web.probe import observed, read_address
 
     host, port = read_address(health_port)
-    say(f"health: http://{host}:{port}/readyz")
-    return observed(client, client._database_url, host, port)  # noqa: SLF001 - as below
+    url = client._database_url  # noqa: SLF001 - as below
+    with observed(client, url, host, port) as bound:
+        say(f"health: http://{host}:{bound}/readyz")
+        yield
 
 
 def _name_database(client: AsyncClient, url: str | None) -> None:

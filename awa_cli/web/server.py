@@ -75,9 +75,10 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def bind(host: str, port: int, *, shared: bool = False) -> socket.socket:
-    """Return a listening socket; ``shared`` lets several processes have one port.
+def bind(host: str, port: int, *, shared: bool = False, listening: bool = True) -> socket.socket:
+    """Return a socket; ``shared`` lets several processes have one port.
 
+    One that only holds the port must not listen: it would get connections that nobody accepts.
     Raises InvalidInput.
     """
     try:
@@ -89,7 +90,8 @@ def bind(host: str, port: int, *, shared: bool = False) -> socket.socket:
         if shared:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         sock.bind(address)
-        sock.listen(_BACKLOG)
+        if listening:
+            sock.listen(_BACKLOG)
     except OSError as error:
         raise InvalidInput(
             f"cannot listen on {host}:{port}",
