@@ -12,6 +12,7 @@ import types
 from dataclasses import MISSING, fields, is_dataclass
 from datetime import datetime
 from difflib import get_close_matches
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Union, get_args, get_origin
 
 from awa_cli.web import models
@@ -59,6 +60,8 @@ class Schemas:
             return dict(_PLAIN[kind])
         if origin is Annotated:
             return {**self.of(inner[0]), **inner[1]}
+        if isinstance(kind, type) and issubclass(kind, StrEnum):
+            return {"type": "string", "enum": [str(one) for one in kind]}
         if origin is Literal:
             return {"type": "string", "enum": list(inner)}
         if origin in {Union, types.UnionType}:

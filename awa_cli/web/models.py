@@ -6,6 +6,7 @@ from datetime import datetime
 from functools import cache
 from typing import Any, get_type_hints
 
+from awa_lib.doctor import Severity
 from awa_lib.policies import QueuePolicy
 from awa_lib.reads.described import Descriptor
 from awa_lib.reads.jobs import JobEvent, JobRow, JobSummary
@@ -18,7 +19,7 @@ _NAMES = {
     one.__name__: one
     for one in (
         datetime, Descriptor, JobEvent, JobRow, JobSummary, QueueOverview, QueuePolicy,
-        RuntimeInstance,
+        RuntimeInstance, Severity,
     )
 }  # fmt: skip
 

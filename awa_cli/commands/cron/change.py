@@ -23,9 +23,7 @@ def trigger(ctx: typer.Context, name: Name, output: Output = TABLE) -> None:
     from awa_lib.reads.jobs import job_row
 
     with open_session(ctx, changing=True) as db:
-        op = db.noted(
-            "cron.trigger", name, trigger_cron_job(name), lambda job: {"job_id": job.id}
-        )
+        op = db.noted("cron.trigger", name, trigger_cron_job(name), lambda job: {"job_id": job.id})
         job = run_named(db, op, ctx.command_path)
         row = None if output.for_people else db.run(job_row(job.id))
     show_one(row, f"Triggered schedule '{name}': job {job.id}", output, common(ctx))

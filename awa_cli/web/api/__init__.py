@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from awa_cli.web.api import batches, callbacks, cron, dlq, jobs, overview, queues, workers
+from awa_cli.web.api import batches, callbacks, cron, dlq, doctor, jobs, overview, queues, workers
 from awa_cli.web.route import Table
 
 __all__ = ["callback_table", "table"]
@@ -10,7 +10,7 @@ __all__ = ["callback_table", "table"]
 
 def table() -> Table:
     """Return every endpoint."""
-    nouns = (overview, jobs, queues, workers, cron, dlq, batches, callbacks)
+    nouns = (overview, jobs, queues, workers, cron, dlq, batches, doctor, callbacks)
     return Table(endpoint for noun in nouns for endpoint in noun.routes.endpoints)
 
 

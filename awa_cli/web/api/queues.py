@@ -22,6 +22,7 @@ from awa_lib.reads.overviews import (
     list_queues,
     queue_details,
 )
+from awa_lib.reads.policies import get_queue_policy
 from awa_lib.reads.runtime import QueueRuntime, queue_runtimes
 
 __all__ = ["routes"]
@@ -67,7 +68,7 @@ def details(queue: Text) -> Op[QueueDetails]:
 @routes.get("/queues/{queue}/settings")
 def settings(queue: Name) -> Op[QueuePolicy]:
     """What is stored about a queue for the whole fleet; null is what each worker began with."""
-    return policies.get_queue_policy(queue)
+    return get_queue_policy(queue)
 
 
 @routes.post("/queues/{queue}/settings", minProperties=1, dependentRequired={"burst": ["max_rate"]})
@@ -114,7 +115,7 @@ def keep_dead_letters(who: Identity, queue: Name, *, enabled: bool) -> Op[QueueP
     """Choose whether failed jobs of a queue move to the dead letters."""
     action = "dlq.enable" if enabled else "dlq.disable"
     yield from change(who, action, queue, dead_letters.set_dead_letters(queue, enabled))
-    return (yield from policies.get_queue_policy(queue))
+    return (yield from get_queue_policy(queue))
 
 
 @routes.post("/queues/{queue}/pause")
