@@ -115,6 +115,8 @@ class WorkerOptions:
     completed_retention_hours: float = 24
     failed_retention_hours: float = 72
     descriptor_retention_days: float = 30
+    audit_retention_days: float = 365
+    """How long the audit log is kept; 90 days at least, 0 for ever."""
     cleanup_batch_size: int = 1_000
 
     @classmethod

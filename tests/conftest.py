@@ -25,6 +25,7 @@ pytest_plugins = [
     "fix_worker",
     "fix_server",
     "fix_doctor",
+    "fix_web",
 ]
 
 

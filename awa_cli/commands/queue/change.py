@@ -27,7 +27,7 @@ def pause(ctx: typer.Context, queue: Name) -> None:
 
     with open_session(ctx, changing=True) as db:
         _doubt(db, queue)
-        db.run(pause_queue(queue, paused_by="cli"))
+        db.change("queue.pause", queue, pause_queue(queue, paused_by="cli"))
     result(f"Paused queue '{queue}'")
 
 
@@ -38,7 +38,7 @@ def resume(ctx: typer.Context, queue: Name) -> None:
 
     with open_session(ctx, changing=True) as db:
         _doubt(db, queue)
-        db.run(resume_queue(queue))
+        db.change("queue.resume", queue, resume_queue(queue))
     result(f"Resumed queue '{queue}'")
 
 
@@ -55,7 +55,7 @@ def drain(ctx: typer.Context, queue: Name) -> None:
         _doubt(db, queue)
         confirm(ctx, "queue.drain", queue)
         with Progress(common(ctx)):
-            count = db.run(drain_queue(queue))
+            count = db.change("queue.drain", queue, drain_queue(queue))
     result(f"Drained {count} jobs from queue '{queue}'")
 
 
@@ -83,11 +83,13 @@ def purge(
 
     with open_session(ctx, changing=True) as db:
         _doubt(db, queue)
-        confirm(ctx, "queue.purge-ended" if ended else "queue.purge", queue)
+        action = "queue.purge-ended" if ended else "queue.purge"
+        confirm(ctx, action, queue)
+        submit = submit_bulk_operation("delete", submitted_by="awa", queue=queue)
         with Progress(common(ctx)) as progress:
             if not ended:
-                db.run(drain_queue(queue))
-            operation = db.run(submit_bulk_operation("delete", submitted_by="awa", queue=queue))
+                db.change("queue.drain", queue, drain_queue(queue))
+            operation = db.change(action, queue, submit, lambda one: {"id": one.id})
             done = db.run(
                 run_bulk_operation(
                     operation.id,
