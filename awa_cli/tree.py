@@ -45,6 +45,7 @@ ROOMS: Final = {
     "batch": Room("awa_cli.commands.batch", _LOOK),
     "callback": Room("awa_cli.commands.callback", _LOOK),
     "workers": Room("awa_cli.commands.workers", _LOOK),
+    "tui": Room("awa_cli.commands.tui", _LOOK),
     "worker": Room("awa_cli.commands.worker", _RUN),
     "demo": Room("awa_cli.commands.demo", _RUN),
     "migrate": Room("awa_cli.commands.migrate", _DATABASE),

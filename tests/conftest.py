@@ -23,4 +23,5 @@ pytest_plugins = [
     "fix_cli",
     "fix_bridge",
     "fix_worker",
+    "fix_tui",
 ]

@@ -1,0 +1,141 @@
+"""What every screen is: data that is read again and again, and the lines around it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+
+from textual.containers import Container
+from textual.screen import Screen
+from textual.widgets import Footer
+
+from awa_cli.feed import Feed
+from awa_cli.tui.widgets.bars import Banner, PlaceBar, StatusBar
+from awa_lib.errors import AwaError, Unavailable
+
+if TYPE_CHECKING:
+    from textual.app import ComposeResult
+
+    from awa_cli.feed import Reading
+    from awa_cli.tui.app import Monitor
+    from awa_cli.tui.places import Place
+    from awa_cli.tui.trail import Stop
+    from awa_lib._sql import Op
+
+__all__ = ["Page"]
+
+V = TypeVar("V")
+
+
+class Page(Screen[None], Generic[V]):
+    """A screen.  A subclass says what to read, what it is made of, and how it shows a value.
+
+    ``ACTIONS`` names the action of ``actions`` behind an action method, which is hidden where it
+    may not be done: ``{"pause": "queue.pause"}``.
+    """
+
+    app: Monitor
+    ACTIONS: ClassVar[dict[str, str]] = {}
+
+    def __init__(self, place: Place, stop: Stop) -> None:
+        super().__init__()
+        self.place = place
+        self.stop_here = stop
+        self.value: V | None = None
+        self.feed: Feed[V] | None = None
+
+    # For subclasses
+
+    def query_op(self) -> Op[V]:
+        """Return the read that fills this screen; made anew for each look."""
+        raise NotImplementedError
+
+    def body(self) -> ComposeResult:
+        """Yield what the screen is made of."""
+        raise NotImplementedError
+
+    def show(self, value: V) -> None:
+        """Show what was read, in place."""
+        raise NotImplementedError
+
+    def keep(self) -> dict[str, Any]:
+        """Return what a later visit should find again."""
+        return {}
+
+    @property
+    def every(self) -> float:
+        """Return the seconds between two looks."""
+        return self.app.interval
+
+    # The frame
+
+    def compose(self) -> ComposeResult:
+        """Put the lines around the body."""
+        yield StatusBar(self.stop_here, id="status")
+        yield PlaceBar(self.stop_here.line()[0].place, id="places")
+        yield Banner(id="banner")
+        with Container(id="body"):
+            yield from self.body()
+        yield Footer(compact=True, show_command_palette=False)
+
+    def on_mount(self) -> None:
+        """Show what was known at the last visit, and begin to read."""
+        self.query_one(Banner).say("")
+        known = self.stop_here.memory.get("value")
+        if known is not None:
+            self.value = known
+            self.show(known)
+        self.watch(self.app, "app_focus", self._focus_changed, init=False)
+        self.reread()
+
+    def reread(self) -> None:
+        """Read now.  A read under way is given up for it."""
+        self.feed = Feed(self._read, self.every)
+        self.run_worker(self._follow(self.feed), exclusive=True, group="feed")
+
+    async def _read(self) -> V:
+        return await self.app.source.read(self.query_op())
+
+    async def _follow(self, feed: Feed[V]) -> None:
+        if not self.app.app_focus and self.value is not None:
+            feed.hold()
+        async for reading in feed:
+            if self.query(Banner):  # not while the screen is being taken away
+                self._take(reading)
+
+    def _take(self, reading: Reading[V]) -> None:
+        if reading.error is None:
+            self.value = reading.value
+            if reading.value is not None:
+                self.show(reading.value)
+        self.trouble(reading.error)
+        self.query_one(StatusBar).draw()
+        self.refresh_bindings()
+
+    def trouble(self, error: AwaError | None) -> None:
+        """Say that the database is lost, or what else went wrong; the last data stays, greyed."""
+        self.set_class(error is not None, "-old")
+        text = ""
+        if isinstance(error, Unavailable):
+            text = f"The database is lost: {error.why or error}. Trying again."
+        elif error is not None:
+            text = ". ".join(part for part in (str(error), error.why, error.hint) if part)
+        self.query_one(Banner).say(self.app.source.target.scrub(text))
+
+    def _focus_changed(self, focus: bool) -> None:
+        if self.feed is not None:
+            if focus:
+                self.feed.go_on()
+            else:
+                self.feed.hold()
+        self.query_one(StatusBar).draw()
+
+    def leave(self) -> None:
+        """Keep what a later visit should find."""
+        self.workers.cancel_group(self, "feed")
+        self.stop_here.memory.update(self.keep(), value=self.value)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Hide what may not be done here."""
+        if (action_id := self.ACTIONS.get(action)) is not None and not self.app.may(action_id):
+            return False
+        return super().check_action(action, parameters)

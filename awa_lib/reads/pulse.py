@@ -1,0 +1,65 @@
+"""The whole queue at a glance: jobs by state, what ended when, how long jobs waited."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from awa_lib._sql import sql
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from awa_lib._sql import Op
+
+__all__ = ["Bucket", "Failure", "ended_series", "latest_failures", "state_counts"]
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """What ended in a span of time.  ``number`` times the width is its beginning, in epoch seconds.
+
+    ``waited`` is how many seconds jobs waited until they were claimed: the mean of a sample, None
+    where none completed.
+    """
+
+    number: int
+    completed: int
+    failed: int
+    waited: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A job that failed; ``error`` is the first line of its last error."""
+
+    id: int
+    kind: str
+    queue: str
+    attempt: int
+    max_attempts: int
+    finalized_at: datetime
+    error: str | None
+
+
+def state_counts() -> Op[dict[str, int]]:
+    """Return the number of jobs by state; completed ones as the leader counted them last."""
+    rows = yield sql.read_pulse("state_counts")
+    return dict(rows)
+
+
+def ended_series(since: datetime, until: datetime, seconds: int) -> Op[list[Bucket]]:
+    """Return what ended from ``since`` to ``until`` in buckets of so many seconds, oldest first.
+
+    Buckets begin at multiples of their width; those in which nothing ended are left out.
+    """
+    span = {"since": since, "until": until, "seconds": seconds}
+    ended = yield sql.read_pulse("ended_series", **span)
+    waited: dict[int, float] = dict((yield sql.read_pulse("wait_series", **span)))
+    return [Bucket(number, done, failed, waited.get(number)) for number, done, failed in ended]
+
+
+def latest_failures(limit: int = 10) -> Op[list[Failure]]:
+    """Return the jobs that failed last, the latest first."""
+    rows = yield sql.read_pulse("latest_failures", limit=limit)
+    return rows.into(Failure)

@@ -1,0 +1,73 @@
+-- The whole queue at a glance.  No lock.
+
+-- name: state_counts
+-- Jobs by state.  All but completed are counted now, each branch by one partial index: dequeue,
+-- running_by_queue, unsuccessful, and the cold table.  Completed jobs can be millions: their number
+-- is the leader's cached one.
+SELECT state, jobs FROM (
+    SELECT 'available' AS state, count(*) AS jobs FROM awa.jobs_hot WHERE state = 'available'
+    UNION ALL
+    SELECT 'running', count(*) FROM awa.jobs_hot WHERE state = 'running'
+    UNION ALL
+    SELECT state::text, count(*)
+    FROM awa.jobs_hot
+    WHERE state IN ('failed', 'cancelled', 'waiting_external')
+    GROUP BY state
+    UNION ALL
+    SELECT state::text, count(*) FROM awa.scheduled_jobs GROUP BY state
+    UNION ALL
+    SELECT 'completed', coalesce(sum(completed), 0)::bigint FROM awa.queue_state_counts
+) AS counted
+
+-- name: ended_series
+-- Jobs that completed and failed in each bucket of so many seconds, from a moment on; buckets begin
+-- at multiples of their width.  Indexes: completed_finalized alone, unsuccessful_finalized.
+SELECT bucket, sum(completed)::bigint AS completed, sum(failed)::bigint AS failed
+FROM (
+    SELECT floor(extract(epoch FROM finalized_at) / :seconds::int)::bigint AS bucket,
+           count(*) AS completed, 0 AS failed
+    FROM awa.jobs_hot
+    WHERE state = 'completed' AND finalized_at >= :since::timestamptz
+      AND finalized_at <= :until::timestamptz
+    GROUP BY 1
+    UNION ALL
+    SELECT floor(extract(epoch FROM finalized_at) / :seconds::int)::bigint, 0, count(*)
+    FROM awa.jobs_hot
+    WHERE state IN ('failed', 'cancelled') AND state = 'failed'
+      AND finalized_at >= :since::timestamptz AND finalized_at <= :until::timestamptz
+    GROUP BY 1
+) AS ended
+GROUP BY bucket
+ORDER BY bucket
+
+-- name: wait_series
+-- How long jobs waited until they were claimed, by bucket of their completion: a sample of the last
+-- ten of each bucket, so that the cost is the same for a thousand jobs and for millions.
+-- Index: completed_finalized.
+SELECT b.bucket, avg(greatest(s.waited, 0))::float8 AS waited
+FROM (
+    SELECT generate_series(
+        floor(extract(epoch FROM :since::timestamptz) / :seconds::int)::bigint,
+        floor(extract(epoch FROM :until::timestamptz) / :seconds::int)::bigint
+    ) AS bucket
+) AS b
+CROSS JOIN LATERAL (
+    SELECT extract(epoch FROM attempted_at - run_at) AS waited
+    FROM awa.jobs_hot
+    WHERE state = 'completed'
+      AND finalized_at >= to_timestamp(b.bucket * :seconds::int)
+      AND finalized_at < to_timestamp((b.bucket + 1) * :seconds::int)
+    ORDER BY finalized_at DESC
+    LIMIT 10
+) AS s
+GROUP BY b.bucket
+ORDER BY b.bucket
+
+-- name: latest_failures
+-- The jobs that failed last.  Index: unsuccessful_finalized, backwards.
+SELECT id, kind, queue, attempt, max_attempts, finalized_at,
+       split_part(errors[cardinality(errors)] ->> 'error', E'\n', 1) AS error
+FROM awa.jobs_hot
+WHERE state IN ('failed', 'cancelled') AND state = 'failed' AND finalized_at IS NOT NULL
+ORDER BY finalized_at DESC
+LIMIT :limit::int
