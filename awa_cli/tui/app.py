@@ -220,12 +220,7 @@ class Monitor(App[int]):
         self.run_worker(self._do(deed, note), group="change", exit_on_error=False)
 
     async def _do(self, deed: Deed, note: str) -> None:
-        if not self.may(deed.action_id):
-            self.notify("Nothing is changed here.", severity="warning")
-            return
-        context = self.source.target.context
-        name = context.name if context is not None and context.protected else None
-        if not await self.push_screen_wait(Confirm(deed, protected=name, note=note)):
+        if not await self.agreed(deed, note=note):
             return
         try:
             await self.source.change(deed.op())
@@ -238,6 +233,15 @@ class Monitor(App[int]):
         self.notify(f"{deed.done}{more}", markup=False)
         if (page := self.page) is not None:
             page.reread()
+
+    async def agreed(self, deed: Deed, *, note: str = "") -> bool:
+        """Ask whether to do it; False at once where it may not be done."""
+        if not self.may(deed.action_id):
+            self.notify("Nothing is changed here.", severity="warning")
+            return False
+        context = self.source.target.context
+        name = context.name if context is not None and context.protected else None
+        return await self.push_screen_wait(Confirm(deed, protected=name, note=note))
 
     def action_undo(self) -> None:
         """Take the latest change back, if it can be."""

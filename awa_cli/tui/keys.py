@@ -5,7 +5,7 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Final
 
-from textual.binding import Binding, BindingType
+from textual.binding import Binding
 
 from awa_cli.tui.places import PLACES
 from awa_lib.errors import InvalidInput

@@ -37,6 +37,7 @@ class Place:
 
 _ALL: Final = (
     Place("overview", "Overview", "1,O", "overview:OverviewPage"),
+    Place("jobs", "Jobs", "2,J", "jobs:JobsPage"),
     Place("queues", "Queues", "3,Q", "queues:QueuesPage"),
 )
 PLACES: Final = {place.id: place for place in _ALL}

@@ -9,7 +9,7 @@ from awa_lib._sql import sql
 if TYPE_CHECKING:
     from awa_lib._sql import Op
 
-__all__ = ["kind_names", "queue_names", "recent_ids", "schedule_names"]
+__all__ = ["kind_names", "queue_names", "recent_ids", "schedule_names", "tag_names"]
 
 _MOST: Final = 1_000
 
@@ -32,6 +32,12 @@ def kind_names(prefix: str = "", limit: int = _MOST) -> Op[list[str]]:
 def schedule_names(prefix: str = "", limit: int = _MOST) -> Op[list[str]]:
     """Return the names of schedules that begin so, sorted."""
     rows = yield sql.read_names("schedule_names", prefix=prefix, limit=limit)
+    return [name for (name,) in rows]
+
+
+def tag_names(prefix: str = "", limit: int = _MOST) -> Op[list[str]]:
+    """Return the tags of the newest jobs that begin so, sorted."""
+    rows = yield sql.read_names("tag_names", prefix=prefix, limit=limit)
     return [name for (name,) in rows]
 
 

@@ -27,7 +27,8 @@ class Rights:
 
     def allow(self, noun: str) -> bool:
         """Say whether things of a noun may be changed; callbacks are changes of jobs."""
-        return not self.standby and bool(getattr(self, "job" if noun == "callback" else noun))
+        name = "job" if noun in {"jobs", "callback"} else noun
+        return not self.standby and bool(getattr(self, name))
 
 
 def rights() -> Op[Rights]:

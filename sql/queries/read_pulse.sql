@@ -22,23 +22,25 @@ SELECT state, jobs FROM (
 -- name: ended_series
 -- Jobs that completed and failed in each bucket of so many seconds, from a moment on; buckets begin
 -- at multiples of their width.  Indexes: completed_finalized alone, unsuccessful_finalized.
-SELECT bucket, sum(completed)::bigint AS completed, sum(failed)::bigint AS failed
+SELECT (extract(epoch FROM began) / :seconds::int)::bigint AS bucket,
+       sum(completed)::bigint AS completed, sum(failed)::bigint AS failed
 FROM (
-    SELECT floor(extract(epoch FROM finalized_at) / :seconds::int)::bigint AS bucket,
+    SELECT date_bin(make_interval(secs => :seconds::int), finalized_at, to_timestamp(0)) AS began,
            count(*) AS completed, 0 AS failed
     FROM awa.jobs_hot
     WHERE state = 'completed' AND finalized_at >= :since::timestamptz
       AND finalized_at <= :until::timestamptz
     GROUP BY 1
     UNION ALL
-    SELECT floor(extract(epoch FROM finalized_at) / :seconds::int)::bigint, 0, count(*)
+    SELECT date_bin(make_interval(secs => :seconds::int), finalized_at, to_timestamp(0)), 0,
+           count(*)
     FROM awa.jobs_hot
     WHERE state IN ('failed', 'cancelled') AND state = 'failed'
       AND finalized_at >= :since::timestamptz AND finalized_at <= :until::timestamptz
     GROUP BY 1
 ) AS ended
-GROUP BY bucket
-ORDER BY bucket
+GROUP BY began
+ORDER BY began
 
 -- name: wait_series
 -- How long jobs waited until they were claimed, by bucket of their completion: a sample of the last
