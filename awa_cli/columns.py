@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BATCHES", "CONTEXTS", "DEAD_LETTERS", "FAILURES", "FIRES", "GLANCE_QUEUES", "JOBS", "KINDS",
-    "QUEUES", "QUEUE_OVERVIEWS", "SCHEDULES", "STATE_SIGNS", "STATE_STYLES", "STATUSES", "WORKERS",
-    "Column", "state_sign",
+    "QUEUES", "QUEUE_OVERVIEWS", "QUEUE_WORKERS", "SCHEDULES", "STATE_SIGNS", "STATE_STYLES",
+    "STATUSES", "WORKERS", "Column", "state_sign",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -155,6 +155,14 @@ FAILURES: Final[tuple[Column[Failure], ...]] = (
     Column("KIND", lambda one: one.kind, width=8),
     Column("WHEN", lambda one: age(one.finalized_at), style=lambda _: "bright_black"),
     Column("ERROR", lambda one: one.error or "", width=1, style=lambda _: "red"),
+)
+
+# A process, its version, and what it says of one of its queues.
+QUEUE_WORKERS: Final[tuple[Column[tuple[str, str, dict[str, Any]]], ...]] = (
+    Column("WORKER", lambda one: one[0], width=10),
+    Column("VERSION", lambda one: one[1], width=5),
+    Column("IN FLIGHT", lambda one: one[2].get("in_flight", 0), right=True),
+    Column("MOST", lambda one: one[2].get("config", {}).get("max_workers"), right=True),
 )
 
 CONTEXTS: Final[tuple[Column[ContextRow], ...]] = (

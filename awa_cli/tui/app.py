@@ -128,8 +128,8 @@ class Monitor(App[int]):
 
     def title_of(self, stop: Stop) -> str:
         """Return what a stop is called in the way here."""
-        title = PLACES[stop.place].title
-        return title if stop.subject is None else f"{title} {stop.subject}"
+        about = stop.subject or stop.memory.get("filter")
+        return f"{PLACES[stop.place].title} {about or ''}".rstrip()
 
     def enter(self, place: str, subject: Any = None, **memory: Any) -> None:
         """Go into something from here: Esc leads back."""

@@ -38,6 +38,8 @@ class Place:
 _ALL: Final = (
     Place("overview", "Overview", "1,O", "overview:OverviewPage"),
     Place("jobs", "Jobs", "2,J", "jobs:JobsPage"),
+    Place("job", "Job", "", "job:JobPage"),
     Place("queues", "Queues", "3,Q", "queues:QueuesPage"),
+    Place("queue", "Queue", "", "queue:QueuePage"),
 )
 PLACES: Final = {place.id: place for place in _ALL}

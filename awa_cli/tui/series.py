@@ -31,10 +31,11 @@ WINDOWS: Final = (Window("15m", 15), Window("1h", 60), Window("24h", 1440))
 
 
 class Series:
-    """The buckets of one window, and the lag as it was seen."""
+    """The buckets of one window, of one queue or of all, and the lag as it was seen."""
 
-    def __init__(self, window: Window) -> None:
+    def __init__(self, window: Window, queue: str | None = None) -> None:
         self.window = window
+        self._queue = queue
         self._known: dict[int, Bucket] = {}
         self._lags: dict[int, float] = {}
         self._until: datetime | None = None
@@ -48,7 +49,7 @@ class Series:
             # From the beginning of the bucket that was not full at the last look.
             late = int((self._until - _SLACK).timestamp()) // width * width
             since = max(since, datetime.fromtimestamp(late, UTC))
-        read = yield from ended_series(since, until, width)
+        read = yield from ended_series(since, until, width, queue=self._queue)
         self._known = {
             number: one
             for number, one in self._known.items()
@@ -56,6 +57,11 @@ class Series:
         } | {one.number: one for one in read}
         self._lags = {number: lag for number, lag in self._lags.items() if number >= first}
         self._until = until
+
+    @property
+    def begun(self) -> bool:
+        """Return True once something was read."""
+        return self._until is not None
 
     def note_lag(self, seconds: float) -> None:
         """Note how long the oldest job waits now."""

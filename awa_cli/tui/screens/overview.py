@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from textual.binding import Binding
 from textual.containers import Container, Horizontal, Vertical
@@ -13,11 +13,11 @@ from textual.widgets import Static
 from awa_cli.alerts import find_alerts
 from awa_cli.columns import FAILURES, GLANCE_QUEUES
 from awa_cli.inputs import STATES
-from awa_cli.output import counted, now, span
+from awa_cli.output import counted, now
 from awa_cli.tui.screens.page import Page
 from awa_cli.tui.series import WINDOWS, Series
-from awa_cli.tui.widgets.chart import Chart
 from awa_cli.tui.widgets.grid import Grid
+from awa_cli.tui.widgets.pulse import Pulse
 from awa_cli.tui.widgets.tile import StateTile
 from awa_lib.reads.pulse import latest_failures, state_counts
 from awa_lib.reads.queues import QueueStat, queue_stats
@@ -67,7 +67,9 @@ class OverviewPage(Page[Glance]):
         queues = yield from queue_stats()
         fleet = yield from runtime_instances()
         failures = yield from latest_failures(_FAILURES)
-        yield from self.series.read(now())
+        if self.value is not None:
+            # A day of a busy queue takes a second the first time: the rest is shown before it.
+            yield from self.series.read(now())
         return Glance(counts, queues, fleet, failures)
 
     def body(self) -> ComposeResult:
@@ -76,11 +78,7 @@ class OverviewPage(Page[Glance]):
         with Container(id="tiles"):
             for state in STATES:
                 yield StateTile(state, id=f"tile-{state}")
-        with Horizontal(id="charts"):
-            yield Chart("completed", style="green", say=_rate, id="completed")
-            yield Chart("failed", style="red", say=_count, id="failed")
-            yield Chart("wait", style="cyan", say=_seconds, id="waited")
-            yield Chart("lag", style="yellow", say=_seconds, id="lags")
+        yield Pulse(id="charts")
         with Horizontal(id="tables"):
             with Vertical():
                 yield Static("Busiest queues", classes="title")
@@ -92,21 +90,17 @@ class OverviewPage(Page[Glance]):
 
     def show(self, value: Glance) -> None:
         """Show the numbers, in place."""
+        if not self.series.begun and self.feed is not None:
+            self.feed.hurry()
         for state in STATES:
             self.query_one(f"#tile-{state}", StateTile).show(value.counts.get(state, 0))
         self.series.note_lag(max((one.lag_seconds or 0.0 for one in value.queues), default=0.0))
-        self._show_charts()
+        self.query_one(Pulse).show(self.series)
         busiest = sorted(value.queues, key=_business, reverse=True)
         self.query_one("#busiest", Grid).show(busiest)
         self.query_one("#failures", Grid).show(value.failures)
         self._show_alerts(value)
         self._show_fleet(value.fleet)
-
-    def _show_charts(self) -> None:
-        series = self.series
-        for name in ("completed", "failed", "waited", "lags"):
-            values = getattr(series, name)()
-            self.query_one(f"#{name}", Chart).show(values, series.window.name)
 
     def _show_alerts(self, value: Glance) -> None:
         sign = "!" if self.app.ascii_only else "⚠"
@@ -136,9 +130,17 @@ class OverviewPage(Page[Glance]):
         self.app.memory.put("window", window.name)
         self.reread()
 
-    def keep(self) -> dict[str, Any]:
-        """Keep nothing more than the numbers and the series."""
-        return {}
+    def on_state_tile_opened(self, event: StateTile.Opened) -> None:
+        """Go to the jobs of a state."""
+        self.app.enter("jobs", filter=f"state:{event.state}")
+
+    def on_grid_opened(self, event: Grid.Opened) -> None:
+        """Go into a queue or a job."""
+        row = event.grid.row
+        if event.grid.id == "busiest" and row is not None:
+            self.app.enter("queue", row.queue)
+        elif row is not None:
+            self.app.enter("job", row.id)
 
 
 def _queue(one: QueueStat) -> str:
@@ -151,15 +153,3 @@ def _failure(one: Failure) -> int:
 
 def _business(one: QueueStat) -> tuple[int, int]:
     return (one.running + one.available, one.completed_last_hour)
-
-
-def _rate(value: float) -> str:
-    return f"{value:,.0f}/s" if value >= 10 or value == 0 else f"{value:.1f}/s"  # noqa: PLR2004 - two digits say enough
-
-
-def _count(value: float) -> str:
-    return f"{value:,.0f}"
-
-
-def _seconds(value: float) -> str:
-    return f"{1000 * value:.0f}ms" if value < 1 else span(value)

@@ -36,6 +36,10 @@ class QueuesPage(ListPage[QueueStat]):
         """Return the name."""
         return row.queue
 
+    def opened(self, row: QueueStat) -> None:
+        """Go into the queue."""
+        self.app.enter("queue", row.queue)
+
     def action_pause(self) -> None:
         """Pause the queue, or let it go on."""
         if (row := self.grid.row) is not None:
