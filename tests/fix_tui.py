@@ -47,9 +47,8 @@ class Driver:
 
     def text(self) -> str:
         """Return what is on the screen, a line each."""
-        width, height = self.app.size
         lines = self.app.screen._compositor.render_strips()
-        return "\n".join(strip.text.rstrip() for strip in lines[:height])
+        return "\n".join(strip.text.rstrip() for strip in lines)
 
     async def shows(self, *parts: str) -> str:
         """Wait until all of these are on the screen."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import locale
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from textual import events
+from textual import events, work
 from textual.app import App
 from textual.binding import Binding
 
@@ -90,9 +90,10 @@ class Monitor(App[int]):
         self._open(self.trail.here)
 
     async def on_event(self, event: events.Event) -> None:
-        """Keep keys from a question that was only just asked."""
-        key = isinstance(event, events.Key | events.Paste) and not event.is_forwarded
-        if key and isinstance(self.screen, Confirm) and self.screen.deaf():
+        """Keep keys and clicks from a question that was only just asked."""
+        given = isinstance(event, events.Key | events.Paste | events.MouseDown)
+        question = self.screen if given and not event.is_forwarded else None
+        if isinstance(question, Confirm) and not question.hears(event):
             return
         await super().on_event(event)
 
@@ -217,8 +218,9 @@ class Monitor(App[int]):
 
     def do(self, deed: Deed, *, note: str = "") -> None:
         """Ask, change, say what was done, and read anew."""
-        self.run_worker(self._do(deed, note), group="change", exit_on_error=False)
+        self._do(deed, note)
 
+    @work(group="change", exit_on_error=False)
     async def _do(self, deed: Deed, note: str) -> None:
         if not await self.agreed(deed, note=note):
             return
@@ -226,18 +228,20 @@ class Monitor(App[int]):
             await self.source.change(deed.op())
         except AwaError as error:
             self.complain(error)
-            return
-        if deed.undo is not None:
-            self._undo = [*self._undo, deed.undo][-_MOST_UNDO:]
-        more = "; u undoes it" if deed.undo else ""
-        self.notify(f"{deed.done}{more}", markup=False)
+        else:
+            if deed.undo is not None:
+                self._undo = [*self._undo, deed.undo][-_MOST_UNDO:]
+            more = "; u undoes it" if deed.undo else ""
+            self.notify(f"{deed.done}{more}", markup=False)
         if (page := self.page) is not None:
-            page.reread()
+            page.changed()
 
     async def agreed(self, deed: Deed, *, note: str = "") -> bool:
         """Ask whether to do it; False at once where it may not be done."""
         if not self.may(deed.action_id):
             self.notify("Nothing is changed here.", severity="warning")
+            return False
+        if any(isinstance(one, Confirm) for one in self.screen_stack):
             return False
         context = self.source.target.context
         name = context.name if context is not None and context.protected else None

@@ -23,22 +23,16 @@ if TYPE_CHECKING:
     from awa_cli.tui.app import Monitor
     from awa_lib.models import BulkOperation
 
-__all__ = ["choose"]
+__all__ = ["change_all"]
 
 _SAMPLE: Final = 8
 
 
-def choose(app: Monitor, filter_text: str) -> None:
-    """Ask which change, and carry it out."""
-    allowed = [name for name, one in BULK.items() if app.may(one.action_id)]
+async def change_all(app: Monitor, filter_text: str) -> None:
+    """Ask which change of the jobs that fit, show how many they are, and carry it out."""
     title = f"All jobs with {filter_text}" if filter_text else "All jobs"
+    allowed = [name for name, one in BULK.items() if app.may(one.action_id)]
     options = [(name, ACTIONS[BULK[name].action_id].verb) for name in allowed]
-    app.run_worker(_carry_out(app, title, options, filter_text), group="change")
-
-
-async def _carry_out(
-    app: Monitor, title: str, options: list[tuple[str, str]], filter_text: str
-) -> None:
     try:
         name = await app.push_screen_wait(Pick(title, options))
         if name is None or (spec := await _spec(app, name)) is None:
@@ -92,4 +86,4 @@ async def _submit(app: Monitor, name: str, spec: dict[str, Any], where: dict[str
         told += f"; {ended.skipped + ended.errored:,} could not be"
     app.notify(told, severity="warning" if ended.errored else "information", markup=False)
     if (page := app.page) is not None:
-        page.reread()
+        page.changed()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Palette"]
 
 # Whoever types a name does not mean a step of the cursor.
-_MOVES: Final = ("go.", "grid.", "app.palette")
+_MOVES: Final = ("go.", "grid.", "tile.", "app.palette")
 
 
 class Palette(Provider):

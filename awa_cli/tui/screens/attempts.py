@@ -56,7 +56,7 @@ class AttemptsScreen(ModalScreen[None]):
         except AwaError as error:
             self.app.complain(error)
             return
-        room = self.query_one("#attempts").content_size.width
+        room = self.app.size.width * 9 // 10
         for run in runs:
             await self._add(run, max(room // len(runs), min(_NARROW, room)))
 

@@ -6,6 +6,7 @@ import json
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
+from textual import work
 from textual.binding import Binding
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
@@ -53,7 +54,8 @@ class JobPage(Page[JobDump]):
         Binding("d", "discard", "Discard", show=False, id="job.discard"),
         Binding("a", "attempts", "Attempts", id="job.attempts"),
         Binding("y", "copy", "Copy", id="job.copy"),
-        Binding("e", "same_kind", "Same kind", show=False, id="job.same-kind"),
+        Binding("e", "same_kind", "Failed of its kind", id="job.same-kind"),
+        Binding("o", "queue", "Its queue", id="job.queue"),
         Binding("j", "scroll(1)", "Down", show=False, id="job.down"),
         Binding("k", "scroll(-1)", "Up", show=False, id="job.up"),
     ]
@@ -86,8 +88,9 @@ class JobPage(Page[JobDump]):
         """Count down once a second, and be told when the job changes."""
         self.set_interval(1.0, self._tick)
         self.query_one("#job").focus()
-        self.run_worker(self._listen(), group="listen", exit_on_error=False)
+        self._listen()
 
+    @work(group="listen", exit_on_error=False)
     async def _listen(self) -> None:
         async for _ in self.app.source.watch([int(self.stop_here.subject)]):
             self.reread()
@@ -224,6 +227,11 @@ class JobPage(Page[JobDump]):
 
         if self.value is not None:
             self.app.push_screen(AttemptsScreen(self.value.job))
+
+    def action_queue(self) -> None:
+        """Go into the queue of the job."""
+        if self.value is not None:
+            self.app.enter("queue", self.value.job.queue)
 
     def action_same_kind(self) -> None:
         """Go to the failed jobs of this kind."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from textual import work
 from textual.binding import Binding
 
 from awa_cli.columns import JOBS
@@ -55,6 +56,7 @@ class JobsPage(ListPage[JobRow]):
         Binding("p", "priority", "Priority", show=False, id="jobs.priority"),
         Binding("v", "move", "Move", show=False, id="jobs.move"),
         Binding("d", "discard", "Discard", show=False, id="jobs.discard"),
+        Binding("o", "queue", "Its queue", show=False, id="jobs.queue"),
         Binding("b", "bulk", "All that fit", id="jobs.bulk"),
     ]
 
@@ -87,11 +89,13 @@ class JobsPage(ListPage[JobRow]):
         self._window = kept if kept is not None else JobWindow(self._query)
         self.grid.follow = self._window.follows
         self.grid.focus()
-        self.run_worker(self._read_names(), group="names", exit_on_error=False)
+        self._read_names()
 
+    @work(group="names", exit_on_error=False)
     async def _read_names(self) -> None:
+        bar = self.query_one(FilterBar)
         try:
-            self.query_one(FilterBar).names = {
+            bar.names = {
                 "kind": await self.app.source.read(kind_names()),
                 "queue": await self.app.source.read(queue_names()),
                 "tag": await self.app.source.read(tag_names()),
@@ -135,15 +139,16 @@ class JobsPage(ListPage[JobRow]):
         """Read a page more at an end."""
         if self._sort == "-id" and self.value is not None:
             step = self._window.down if event.edge == "end" else self._window.up
-            self.run_worker(self._page(step), group="page", exclusive=True, exit_on_error=False)
+            self._page(step)
 
+    @work(exclusive=True, group="page", exit_on_error=False)
     async def _page(self, step: Callable[[], Op[None]]) -> None:
         before = self._window.rows
         try:
             await self.app.source.read(step())
         except AwaError:
             return  # the feed says what is wrong
-        if self._window.rows is not before:
+        if self._window.rows is not before and not self.leaving:
             self.grid.show(self._window.rows)
 
     def on_grid_moved(self) -> None:
@@ -200,6 +205,11 @@ class JobsPage(ListPage[JobRow]):
         """Go into a job."""
         self.app.enter("job", row.id)
 
+    def action_queue(self) -> None:
+        """Go into the queue of the job."""
+        if self.grid.row is not None:
+            self.app.enter("queue", self.grid.row.queue)
+
     def _do(self, make: Callable[[list[JobRow]], Deed]) -> None:
         if picked := self.grid.picked:
             self.app.do(make(picked))
@@ -236,11 +246,12 @@ class JobsPage(ListPage[JobRow]):
 
         self.app.push_screen(AskText("Move to which queue?"), named)
 
-    def action_bulk(self) -> None:
+    @work(group="change", exit_on_error=False)
+    async def action_bulk(self) -> None:
         """Change all jobs that fit the filter."""
-        from awa_cli.tui.bulk import choose
+        from awa_cli.tui.bulk import change_all
 
-        choose(self.app, self.query_one(FilterBar).text)
+        await change_all(self.app, self.query_one(FilterBar).text)
 
 
 def ask_priority() -> Pick:

@@ -28,6 +28,7 @@ class ListPage(Page[list[T]], Generic[T]):
     EMPTY: ClassVar[str] = "Nothing here."
     BINDINGS: ClassVar = [
         Binding("s", "sort", "Sort", id="list.sort"),
+        Binding("escape", "out", "Out", show=False, id="app.out"),
         Binding("t", "columns", "Columns", show=False, id="list.columns"),
     ]
 
@@ -110,6 +111,11 @@ class ListPage(Page[list[T]], Generic[T]):
 
         every = [column.title for column in grid.columns]
         self.app.push_screen(PickMany("Columns", every, shown), chosen)
+
+    def changed(self) -> None:
+        """Show what a change did; what it was done to is not marked any more."""
+        self.grid.clear_marks()
+        super().changed()
 
     def action_out(self) -> None:
         """Take marks away; without any, go out."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
+from textual import work
 from textual.containers import Container
+from textual.css.query import NoMatches
 from textual.screen import Screen
 from textual.widgets import Footer
 
@@ -14,6 +16,7 @@ from awa_lib.errors import AwaError, Unavailable
 
 if TYPE_CHECKING:
     from textual.app import ComposeResult
+    from textual.dom import DOMNode
 
     from awa_cli.feed import Reading
     from awa_cli.tui.app import Monitor
@@ -42,6 +45,7 @@ class Page(Screen[None], Generic[V]):
         self.stop_here = stop
         self.value: V | None = None
         self.feed: Feed[V] | None = None
+        self._parts: list[DOMNode] = [self]
 
     # For subclasses
 
@@ -79,6 +83,7 @@ class Page(Screen[None], Generic[V]):
 
     def on_mount(self) -> None:
         """Show what was known at the last visit, and begin to read."""
+        self._parts = [self, *self.query("*")]
         self.query_one(Banner).say("")
         known = self.stop_here.memory.get("value")
         if known is not None:
@@ -90,17 +95,30 @@ class Page(Screen[None], Generic[V]):
     def reread(self) -> None:
         """Read now.  A read under way is given up for it."""
         self.feed = Feed(self._read, self.every)
-        self.run_worker(self._follow(self.feed), exclusive=True, group="feed")
+        self._follow(self.feed)
+
+    def changed(self) -> None:
+        """Show what a change did."""
+        self.reread()
 
     async def _read(self) -> V:
         return await self.app.source.read(self.query_op())
 
+    @work(exclusive=True, group="feed")
     async def _follow(self, feed: Feed[V]) -> None:
         if not self.app.app_focus and self.value is not None:
             feed.hold()
-        async for reading in feed:
-            if self.query(Banner):  # not while the screen is being taken away
+        try:
+            async for reading in feed:
                 self._take(reading)
+        except NoMatches:
+            if not self.leaving:
+                raise
+
+    @property
+    def leaving(self) -> bool:
+        """Return True while the screen is being taken away, widget by widget."""
+        return not all(one.is_attached for one in self._parts)
 
     def _take(self, reading: Reading[V]) -> None:
         if reading.error is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from textual.content import Content
 from textual.widgets import Static
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from awa_cli.tui.trail import Stop
 
 __all__ = ["Banner", "PlaceBar", "StatusBar"]
+
+_SHORT: Final = 12
 
 
 class StatusBar(Static):
@@ -39,21 +41,26 @@ class StatusBar(Static):
     def draw(self) -> None:
         """Draw the line, if it is another."""
         right = self._state()
-        left = self._way()
         room = self.size.width - 2
-        gap = room - left.cell_length - right.cell_length
-        if gap < 1:
+        left = self._way()
+        if (over := left.cell_length + right.cell_length + 1 - room) > 0:
+            # The way here says more than the beginning of a long address.
+            left = self._way(over)
             left = left.truncate(max(room - right.cell_length - 1, 0), ellipsis=True)
-            gap = room - left.cell_length - right.cell_length
+        gap = room - left.cell_length - right.cell_length
         line = Content.assemble(left, " " * max(gap, 0), right)
         if str(line.markup) != self._drawn:
             self._drawn = str(line.markup)
             self.update(line)
 
-    def _way(self) -> Content:
+    def _way(self, over: int = 0) -> Content:
+        """Return the way here, shorter by so many cells if the name of the database allows it."""
         app = self.app
         context = app.source.target.context
         name = context.name if context is not None else app.source.target.label
+        if over and len(name) > _SHORT:
+            kept = max(len(name) - over - 1, _SHORT)
+            name = ("~" if app.ascii_only else "…") + name[-kept:]
         color = f"bold {app.context_color}".strip()
         parts: list[Content | tuple[str, str]] = [(clean(name), color)]
         if not app.source.can_change:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from textual.binding import Binding
 from textual.containers import Horizontal, Vertical
+from textual.message import Message
 from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Static
 
 from awa_cli.actions import Danger
 
 if TYPE_CHECKING:
+    from textual import events
     from textual.app import ComposeResult
 
     from awa_cli.tui.deeds import Deed
@@ -39,7 +40,8 @@ class Confirm(ModalScreen[bool]):
         self.deed = deed
         self._protected = protected
         self._note = note
-        self._deaf_until = time.monotonic() + _DEAF_SECONDS
+        self._deaf_until = Message().time + _DEAF_SECONDS
+        self._heard = False
 
     def compose(self) -> ComposeResult:
         """Lay out the question."""
@@ -64,7 +66,8 @@ class Confirm(ModalScreen[bool]):
         return "Can be undone with u." if self.deed.undo else "This cannot be undone."
 
     def on_mount(self) -> None:
-        """Let a risky answer not be the one of Enter."""
+        """Begin to listen, and let a risky answer not be the one of Enter."""
+        self._deaf_until = Message().time + _DEAF_SECONDS
         risky = self.deed.action.danger >= Danger.DESTRUCTIVE
         first = "#name" if self._protected is not None else "#no" if risky else "#yes"
         self.query_one(first).focus()
@@ -72,13 +75,17 @@ class Confirm(ModalScreen[bool]):
     @property
     def listens(self) -> bool:
         """Return True once a key would be heard."""
-        return self.is_mounted and time.monotonic() >= self._deaf_until
+        return self.is_mounted and Message().time >= self._deaf_until
 
-    def deaf(self) -> bool:
-        """Say whether a key that comes now is to be dropped; the app asks before each."""
-        if self.listens:
+    def hears(self, event: events.Event) -> bool:
+        """Say whether a key or a click is meant for this question; the app asks before each.
+
+        What counts is when it was made: a busy program sees it later.
+        """
+        if event.time < self._deaf_until:
+            self._deaf_until = max(self._deaf_until, event.time + _DEAF_SECONDS)
             return False
-        self._deaf_until = time.monotonic() + _DEAF_SECONDS
+        self._heard = True
         return True
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
@@ -100,6 +107,9 @@ class Confirm(ModalScreen[bool]):
     def _answer(self, *, yes: bool) -> None:
         if not yes:
             self.dismiss(False)
+        elif not self._heard:
+            # A key that was on its way to the screen below when this one came up.
+            return
         elif self._named():
             self.dismiss(True)
         else:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from textual.binding import Binding
 from textual.content import Content
 from textual.message import Message
 from textual.widgets import Static
@@ -20,7 +21,11 @@ class StateTile(Static, can_focus=True):
     """How many jobs are in a state; Enter or a click leads to them."""
 
     app: Monitor
-    BINDINGS = [("enter", "open", "Show them")]  # noqa: RUF012 - as Textual declares it
+    BINDINGS: ClassVar = [
+        Binding("enter", "open", "Show them", id="tile.open"),
+        Binding("left,h,k,up", "app.focus_previous", "Left", show=False, id="tile.left"),
+        Binding("right,l,j,down", "app.focus_next", "Right", show=False, id="tile.right"),
+    ]
 
     class Opened(Message):
         """The jobs of a state are asked for."""
