@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from awa_cli.output import result
 from awa_cli.session import served
 from awa_cli.target import find_target, of_context
 
@@ -22,6 +23,7 @@ app = typer.Typer()
     awa tui
     awa tui --screen jobs --filter 'state:failed since:2h'
     awa tui --context production --read-only
+    awa tui --screenshot overview.svg --size 160x45
     """
 )
 def tui(
@@ -40,6 +42,13 @@ def tui(
     interval: Annotated[
         str | None, typer.Option(metavar="DURATION", help="How often to look; 2s by default.")
     ] = None,
+    screenshot: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Write one frame as SVG, without a terminal."),
+    ] = None,
+    size: Annotated[
+        str, typer.Option(metavar="COLUMNSxLINES", help="Size of the screenshot.")
+    ] = "120x36",
 ) -> int:
     """Watch and operate the queue on one live screen.
 
@@ -49,13 +58,14 @@ def tui(
     from awa_cli.config import read_config
     from awa_cli.filter_text import read_filter
     from awa_cli.inputs import read_duration
-    from awa_cli.tui.start import check_screen, make
+    from awa_cli.tui.start import check_screen, make, read_size, take_screenshot
 
     settings = read_config().tui
     place = check_screen(screen) if screen else "jobs" if filter_text else None
     if filter_text:
         read_filter(filter_text)
     seconds = read_duration(interval or settings.interval or "2s", "--interval").total_seconds()
+    frame = read_size(size)
     target = find_target(ctx)
     with served(target) as url:
         monitor = make(
@@ -69,6 +79,10 @@ def tui(
             keys=settings.keys,
             others=_named,
         )
+        if screenshot is not None:
+            take_screenshot(monitor, screenshot, frame)
+            result(f"Wrote {screenshot}")
+            return 0
         monitor.run()
         return monitor.return_code or 0
 

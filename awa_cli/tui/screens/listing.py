@@ -70,7 +70,7 @@ class ListPage(Page[list[T]], Generic[T]):
 
     def on_grid_moved(self) -> None:
         """Offer what can be done with the row."""
-        self.refresh_bindings()
+        self.offer()
 
     def on_grid_sorted(self, event: Grid.Sorted) -> None:
         """Sort by a column, or the other way round."""

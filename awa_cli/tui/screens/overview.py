@@ -72,6 +72,11 @@ class OverviewPage(Page[Glance]):
             yield from self.series.read(now())
         return Glance(counts, queues, fleet, failures)
 
+    @property
+    def settled(self) -> bool:
+        """Return True once the charts are drawn too."""
+        return self.series.begun
+
     def body(self) -> ComposeResult:
         """Yield tiles, charts and tables."""
         yield Static(id="alerts")

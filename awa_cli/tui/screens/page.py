@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from textual import work
+from textual.binding import Binding
 from textual.containers import Container
 from textual.css.query import NoMatches
 from textual.screen import Screen
@@ -44,8 +45,11 @@ class Page(Screen[None], Generic[V]):
         self.place = place
         self.stop_here = stop
         self.value: V | None = None
+        self.error: AwaError | None = None
+        """What the latest look failed with."""
         self.feed: Feed[V] | None = None
         self._parts: list[DOMNode] = [self]
+        self._offered: list[str] = []
 
     # For subclasses
 
@@ -69,6 +73,11 @@ class Page(Screen[None], Generic[V]):
     def every(self) -> float:
         """Return the seconds between two looks."""
         return self.app.interval
+
+    @property
+    def settled(self) -> bool:
+        """Return True once all that is read at first is shown."""
+        return self.value is not None
 
     # The frame
 
@@ -125,9 +134,21 @@ class Page(Screen[None], Generic[V]):
             self.value = reading.value
             if reading.value is not None:
                 self.show(reading.value)
+        self.error = reading.error
         self.trouble(reading.error)
         self.query_one(StatusBar).draw()
-        self.refresh_bindings()
+        self.offer()
+
+    def offer(self) -> None:
+        """Offer what can be done now; the footer is built anew only when that has changed."""
+        offered = [
+            one.action
+            for one in self.BINDINGS
+            if isinstance(one, Binding) and self.check_action(one.action, ())
+        ]
+        if offered != self._offered:
+            self._offered = offered
+            self.refresh_bindings()
 
     def trouble(self, error: AwaError | None) -> None:
         """Say that the database is lost, or what else went wrong; the last data stays, greyed."""

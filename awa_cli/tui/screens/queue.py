@@ -79,6 +79,11 @@ class QueuePage(Page[QueueLook]):
             yield from self.series.read(now())
         return QueueLook(details, failures)
 
+    @property
+    def settled(self) -> bool:
+        """Return True once the charts are drawn too."""
+        return self.series.begun
+
     def body(self) -> ComposeResult:
         """Yield tiles, charts, settings and tables."""
         yield Static(id="queue-head")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from rich.segment import Segment
+from rich.style import Style
 from textual.strip import Strip
 from textual.widget import Widget
 
@@ -12,8 +13,6 @@ from awa_cli.tui.widgets.cells import cell
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-    from rich.style import Style
 
     from awa_cli.tui.app import Monitor
 
@@ -61,7 +60,6 @@ class Chart(Widget):
     """A title with the latest value, bars, and a line that says from when to when."""
 
     app: Monitor
-    COMPONENT_CLASSES: ClassVar = {"chart--title", "chart--value", "chart--axis"}
 
     def __init__(
         self, title: str, *, style: str, say: Callable[[float], str], **options: Any
@@ -87,7 +85,7 @@ class Chart(Widget):
         axis = height > 2  # noqa: PLR2004 - below that there is room for the bars alone
         body = height - 1 - axis
         if axis and y == height - 1:
-            muted = base + self.get_component_rich_style("chart--axis", partial=True)
+            muted = base + self.app.paint("bright_black")
             left = f"-{self._span}" if self._span else ""
             return Strip([Segment(cell(left, max(width - 3, 0)) + "now"[:width], muted)])
         lines = bars(resample(self._values, width), body, ascii_only=self.app.ascii_only)
@@ -98,9 +96,8 @@ class Chart(Widget):
         known = [one for one in self._values if one is not None]
         latest = self._say(known[-1]) if known else "-"
         top = f"max {self._say(max(known))}" if known else ""
-        title = base + self.get_component_rich_style("chart--title", partial=True)
-        value = base + self.get_component_rich_style("chart--value", partial=True)
-        muted = base + self.get_component_rich_style("chart--axis", partial=True)
+        title = muted = base + self.app.paint("bright_black")
+        value = base + Style(bold=True)
         left = f"{self.chart_title} "
         rest = width - len(left) - len(latest)
         parts = [Segment(cell(left, min(len(left), width)), title)]

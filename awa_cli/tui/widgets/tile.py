@@ -55,7 +55,8 @@ class StateTile(Static, can_focus=True):
         style = self.app.paint.css(STATE_STYLES[self.state]) if number else ""
         name = self.state.replace("_", " ")
         self.set_class(number == 0, "-none")
-        self.update(Content.assemble((f"{sign} ", style), (f"{number:,}", "bold"), "\n", name))
+        loud = f"bold {style}" if self.state == "failed" else "bold"
+        self.update(Content.assemble((f"{sign} ", style), (f"{number:,}", loud), "\n", name))
 
     def action_open(self) -> None:
         """Ask for the jobs."""
