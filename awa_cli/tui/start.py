@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 from difflib import get_close_matches
 from pathlib import Path
@@ -43,6 +44,9 @@ def make(target: Target, url: str | None, *, theme: str | None, **options: Any) 
     """Make the monitor.  Raises InvalidInput for an unknown theme or binding."""
     from awa_cli.tui.app import Monitor
 
+    # What nobody handles goes to stderr, over the screen.
+    for name in ("psycopg", "awa_lib", "asyncio"):
+        logging.getLogger(name).addHandler(logging.NullHandler())
     monitor = Monitor(target, url, theme=theme, **options)
     if theme is not None and theme not in monitor.available_themes:
         names = sorted(monitor.available_themes)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["MOST", "PAGE", "JobWindow"]
 
 PAGE: Final = 150
-MOST: Final = 1200
+MOST: Final = 600
 """Rows that are kept."""
 
 

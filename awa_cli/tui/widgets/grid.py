@@ -126,7 +126,8 @@ class Grid(ScrollView, Generic[T], can_focus=True):
         before, top = self.cursor, self.scroll_offset.y
         self.rows = sort_rows(rows, self.columns, self.order) if self.sorts_itself else list(rows)
         self.loaded = True
-        self.marked = {one: row for row in self.rows if (one := self.key(row)) in self.marked}
+        if self.marked:
+            self.marked = {one: row for row in self.rows if (one := self.key(row)) in self.marked}
         if self.follow:
             self.cursor = 0
         elif old is not None:
