@@ -15,7 +15,7 @@ from awa_cli.tui.palette import Palette
 from awa_cli.tui.places import PLACES
 from awa_cli.tui.screens.page import Page
 from awa_cli.tui.source import Source
-from awa_cli.tui.theme import DARK, LIGHT, Paint
+from awa_cli.tui.theme import DARK, LIGHT, Paint, shades
 from awa_cli.tui.trail import Stop, Trail
 from awa_cli.tui.widgets.confirm import Confirm
 from awa_lib.errors import AwaError
@@ -98,6 +98,12 @@ class Monitor(App[int]):
         await super().on_event(event)
 
     # Looks
+
+    def get_css_variables(self) -> dict[str, str]:
+        """Add two shades between text and ground, of any theme: Textual's own are not for spans."""
+        variables = super().get_css_variables()
+        variables |= shades(variables)
+        return variables
 
     @property
     def paint(self) -> Paint:

@@ -12,7 +12,11 @@ from textual.theme import Theme
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["DARK", "LIGHT", "Paint"]
+__all__ = ["DARK", "LIGHT", "Paint", "shades"]
+
+# Shares of the text colour in its ground.
+_QUIET: Final = 0.6
+_FAINT: Final = 0.4
 
 DARK: Final = Theme(
     name="awa-dark",
@@ -65,20 +69,22 @@ LIGHT: Final = Theme(
 # The colours that ``columns`` and ``pages`` speak of, in the words of a theme.
 _ROLES: Final = {
     "red": "error", "green": "success", "yellow": "warning", "blue": "primary",
-    "cyan": "accent", "magenta": "secondary", "bright_black": "muted",
+    "cyan": "accent", "magenta": "secondary", "bright_black": "quiet",
 }  # fmt: skip
+
+
+def shades(variables: Mapping[str, str]) -> dict[str, str]:
+    """Return ``quiet`` and ``faint``: text that matters less, and text that hardly does."""
+    ground = Color.parse(variables["background"])
+    text = Color.parse(variables["foreground"])
+    return {"quiet": ground.blend(text, _QUIET).hex, "faint": ground.blend(text, _FAINT).hex}
 
 
 class Paint:
     """Turns a style like ``bold red`` into the colours of a theme."""
 
     def __init__(self, variables: Mapping[str, str]) -> None:
-        ground = Color.parse(variables["background"])
-        text = Color.parse(variables["foreground"])
-        self.background = ground
-        self._colors = {
-            name: variables[role] for name, role in _ROLES.items() if role in variables
-        } | {"bright_black": ground.blend(text, 0.55).hex}
+        self._colors = {name: variables[role] for name, role in _ROLES.items()}
 
         self._made: dict[str, Style] = {}
 

@@ -95,7 +95,7 @@ def _head(run: JobRun) -> Content:
     ]
     lines = [Content.styled(f"Attempt {run.selected_attempt}", "bold $text-accent")]
     lines += [
-        Content.assemble((f"{name:<10}", "$text-muted"), clean(value))
+        Content.assemble((f"{name:<10}", "$quiet"), clean(value))
         for name, value in rows
         if value is not None
     ]

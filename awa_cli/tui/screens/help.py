@@ -51,7 +51,7 @@ class HelpScreen(ModalScreen[None]):
                     Content.assemble(
                         (f"  {' '.join(keys):<16}", "$text-primary"),
                         f"{description:<24}",
-                        (f"  {binding_id}", "$text-muted"),
+                        (f"  {binding_id}", "$quiet"),
                     )
                 )
         lines += [

@@ -121,13 +121,13 @@ class JobPage(Page[JobDump]):
         style = app.paint.css(STATE_STYLES.get(job.state, ""))
         parts: list[Any] = [
             (f"{sign} {job.state}", style), f"  {clean(job.kind)}  ",
-            (f"attempt {job.attempt} of {job.max_attempts}", "$text-muted"),
+            (f"attempt {job.attempt} of {job.max_attempts}", "$quiet"),
         ]  # fmt: skip
         if job.state == "running" and job.attempted_at is not None:
-            parts.append((f"  for {_since(job.attempted_at)}", "$text-muted"))
+            parts.append((f"  for {_since(job.attempted_at)}", "$quiet"))
         if job.callback_id and job.callback_timeout_at is not None:
             left = (job.callback_timeout_at - now()).total_seconds()
-            parts.append(("\ncallback ", "$text-muted"))
+            parts.append(("\ncallback ", "$quiet"))
             parts.append(_countdown(left))
         if job.progress and isinstance(percent := job.progress.get("percent"), int):
             parts += ["\n", *self._bar(percent), f" {clean(job.progress.get('message') or '')}"]
@@ -137,7 +137,7 @@ class JobPage(Page[JobDump]):
         done = round(_BAR * min(max(percent, 0), 100) / 100)
         full, rest = ("#", "-") if self.app.ascii_only else ("━", "─")
         return [
-            (full * done, "$text-success"), (rest * (_BAR - done), "$text-disabled"),
+            (full * done, "$text-success"), (rest * (_BAR - done), "$faint"),
             (f" {percent}%", "bold"),
         ]  # fmt: skip
 
@@ -146,9 +146,9 @@ class JobPage(Page[JobDump]):
         for name, value in job_facts(dump):
             if value is None:
                 continue
-            parts: list[Any] = [(f"{name:<11}", "$text-muted")]
+            parts: list[Any] = [(f"{name:<11}", "$quiet")]
             if isinstance(value, datetime):
-                parts += [age(value) or "", (f"  {encode(value)}", "$text-disabled")]
+                parts += [age(value) or "", (f"  {encode(value)}", "$faint")]
             else:
                 parts.append(clean(value))
             lines.append(Content.assemble(*parts))
@@ -164,7 +164,7 @@ class JobPage(Page[JobDump]):
             style = "$text-error" if event.is_error else ""
             label = f"{event.label}{f': {first}' if first else ''}"
             moment = f"{at:%m-%d %H:%M:%S} {gap:>7}  "
-            lines.append(Content.assemble((moment, "$text-muted"), (label, style)))
+            lines.append(Content.assemble((moment, "$quiet"), (label, style)))
             previous = at
         self.query_one("#job-timeline", Static).update(Content("\n").join(lines))
 

@@ -64,6 +64,7 @@ class JobsPage(ListPage[JobRow]):
         super().__init__(*given)
         self._window = JobWindow({})
         self._query: JobQuery = {}
+        self._paging = False
 
     # Reading
 
@@ -141,13 +142,17 @@ class JobsPage(ListPage[JobRow]):
             step = self._window.down if event.edge == "end" else self._window.up
             self._page(step)
 
-    @work(exclusive=True, group="page", exit_on_error=False)
+    @work(group="page", exit_on_error=False)
     async def _page(self, step: Callable[[], Op[None]]) -> None:
-        before = self._window.rows
+        if self._paging:
+            return
+        self._paging, before = True, self._window.rows
         try:
             await self.app.source.read(step())
         except AwaError:
             return  # the feed says what is wrong
+        finally:
+            self._paging = False
         if self._window.rows is not before and not self.leaving:
             self.grid.show(self._window.rows)
 

@@ -121,21 +121,21 @@ class QueuePage(Page[QueueLook]):
 
     def _show_head(self, details: QueueDetails) -> None:
         stat = details.overview
-        sign = {True: "||", False: ">"} if self.app.ascii_only else {True: "⏸", False: "▶"}
+        sign = {True: "||", False: ">"} if self.app.ascii_only else {True: "‖", False: "▶"}
         state = ("paused", "bold $text-warning") if stat.paused else ("open", "$text-success")
         parts: list[Content | str | tuple[str, str]] = [
             (f"{sign[stat.paused]} ", state[1]), state,
-            ("  lag ", "$text-muted"), span(stat.lag_seconds) if stat.lag_seconds else "none",
-            ("  last hour ", "$text-muted"), f"{stat.completed_last_hour:,} completed",
+            ("  lag ", "$quiet"), span(stat.lag_seconds) if stat.lag_seconds else "none",
+            ("  last hour ", "$quiet"), f"{stat.completed_last_hour:,} completed",
         ]  # fmt: skip
         if details.dead_letters:
-            parts += [("  dead letters ", "$text-muted"), f"{details.dead_letters:,}"]
+            parts += [("  dead letters ", "$quiet"), f"{details.dead_letters:,}"]
         if stat.description or stat.owner:
             about = " · ".join(clean(one) for one in (stat.owner, stat.description) if one)
-            parts += ["\n", (about, "$text-muted")]
+            parts += ["\n", (about, "$quiet")]
         self.query_one("#queue-head", Static).update(Content.assemble(*parts))
         facts = policy_facts(details.policy)
-        line = Content.assemble(("Settings  ", "$text-muted"), ", ".join(facts) or _AS_STARTED)
+        line = Content.assemble(("Settings  ", "$quiet"), ", ".join(facts) or _AS_STARTED)
         self.query_one("#queue-settings", Static).update(line)
 
     def _filter(self, state: str | None = None) -> str:

@@ -68,7 +68,7 @@ class StatusBar(Static):
         arrow = " > " if app.ascii_only else " \u203a "
         for number, stop in enumerate(self._stop.line()):
             last = stop is self._stop
-            parts.append((arrow, "$text-muted"))
+            parts.append((arrow, "$quiet"))
             style = "bold" if last else f"@click=app.out_to({number})"
             parts.append((app.title_of(stop), style))
         return Content.assemble(*parts)
@@ -81,12 +81,12 @@ class StatusBar(Static):
         if app.source.lost is not None:
             return Content.assemble((f"{dot} lost", "$text-error"), f", {old} old" if old else "")
         if not app.app_focus:
-            return Content.assemble((f"paused, {old} old", "$text-muted"))
+            return Content.assemble((f"paused, {old} old", "$quiet"))
         if age is None:
-            return Content.assemble(("connecting", "$text-muted"))
+            return Content.assemble(("connecting", "$quiet"))
         late = age.total_seconds() > max(3 * app.interval, 5)
         style = "$text-warning" if late else "$text-success"
-        return Content.assemble((dot, style), (f" {old} ago" if late else " live", "$text-muted"))
+        return Content.assemble((dot, style), (f" {old} ago" if late else " live", "$quiet"))
 
 
 class PlaceBar(Static):
@@ -113,7 +113,7 @@ class PlaceBar(Static):
                 click = f"@click=app.go('{place.id}')"
                 key = self.app.key_of(f"go.{place.id}")
                 parts += [
-                    (key, f"$text-muted {click}"),
+                    (key, f"$quiet {click}"),
                     (f" {title}  ", f"bold $text-primary {click}" if here else click),
                 ]
             line = Content.assemble(*parts)

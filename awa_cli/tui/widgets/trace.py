@@ -29,19 +29,19 @@ def trace(text: str) -> Content:
             head = "bold $text-error" if " " not in name else "$text-error"
             lines.append(Content.assemble((name, head), (colon + rest, "$text-error")))
         elif not line.strip(" ^~"):
-            lines.append(Content.styled(line, "$text-disabled" if ours else "$text-error"))
+            lines.append(Content.styled(line, "$faint" if ours else "$text-error"))
         else:
-            lines.append(Content.styled(line, "$text-disabled" if ours else ""))
+            lines.append(Content.styled(line, "$faint" if ours else ""))
     return Content("\n").join(lines)
 
 
 def _frame(found: re.Match[str], *, ours: bool) -> Content:
     if ours:
-        return Content.styled(found[0], "$text-disabled")
+        return Content.styled(found[0], "$faint")
     parts = [
-        (found[1], "$text-muted"), (found[2], "$text-primary"), (", line ", "$text-muted"),
+        (found[1], "$quiet"), (found[2], "$text-primary"), (", line ", "$quiet"),
         (found[3], "bold $text-warning"),
     ]  # fmt: skip
     if found[4]:
-        parts += [(", in ", "$text-muted"), (found[4], "$text-accent")]
+        parts += [(", in ", "$quiet"), (found[4], "$text-accent")]
     return Content.assemble(*parts)
