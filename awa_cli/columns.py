@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from awa_cli.commands.context import ContextRow
     from awa_cli.commands.cron.look import Fire
+    from awa_lib.doctor import Finding
     from awa_lib.models import BulkOperation
     from awa_lib.ops.waits import JobStatus
     from awa_lib.reads.cron import CronJob
@@ -24,9 +25,9 @@ if TYPE_CHECKING:
     from awa_lib.reads.runtime import RuntimeInstance
 
 __all__ = [
-    "BATCHES", "CONTEXTS", "DEAD_LETTERS", "FAILURES", "FIRES", "GLANCE_QUEUES", "JOBS", "KINDS",
-    "QUEUES", "QUEUE_OVERVIEWS", "QUEUE_WORKERS", "SCHEDULES", "STATE_SIGNS", "STATE_STYLES",
-    "STATUSES", "WORKERS", "Column", "state_sign",
+    "BATCHES", "CONTEXTS", "DEAD_LETTERS", "FAILURES", "FINDINGS", "FIRES", "GLANCE_QUEUES", "JOBS",
+    "KINDS", "QUEUES", "QUEUE_OVERVIEWS", "QUEUE_WORKERS", "SCHEDULES", "SEVERITY_STYLES",
+    "STATE_SIGNS", "STATE_STYLES", "STATUSES", "WORKERS", "Column", "state_sign",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -37,7 +38,7 @@ class Column(Generic[T]):
     """One column.
 
     ``width`` is the least a narrow terminal leaves of it; without one it is never cut, which is
-    what ids need.
+    what ids need.  Where even that is too much, columns with a ``width`` are left out first.
     """
 
     title: str
@@ -47,6 +48,8 @@ class Column(Generic[T]):
     right: bool = False
     wide: bool = False
     """Only shown by ``-o wide``."""
+    link: Callable[[T], str | None] | None = None
+    """An address the text leads to, in terminals that open links."""
     by: Callable[[T], Any] | None = None
     """What rows are sorted by where the text would mislead."""
     state: Callable[[T], str] | None = None
@@ -179,7 +182,7 @@ def _declared(row: QueueOverview | KindOverview) -> str:
         return "drift"
     if row.descriptor_stale:
         return "stale"
-    return "" if row.descriptor_last_seen_at else "no"
+    return "yes" if row.descriptor_last_seen_at else "no"
 
 
 def _drift_style(row: QueueOverview | KindOverview) -> str:
@@ -187,7 +190,7 @@ def _drift_style(row: QueueOverview | KindOverview) -> str:
 
 
 QUEUE_OVERVIEWS: Final[tuple[Column[QueueOverview], ...]] = (
-    Column("QUEUE", lambda one: one.queue, width=8),
+    Column("QUEUE", lambda one: one.queue, width=8, link=lambda one: one.docs_url),
     Column("NAME", lambda one: one.display_name, width=8),
     Column("OWNER", lambda one: one.owner, width=6),
     Column("QUEUED", lambda one: one.total_queued, right=True),
@@ -211,7 +214,7 @@ QUEUE_OVERVIEWS: Final[tuple[Column[QueueOverview], ...]] = (
 )
 
 KINDS: Final[tuple[Column[KindOverview], ...]] = (
-    Column("KIND", lambda one: one.kind, width=12),
+    Column("KIND", lambda one: one.kind, width=12, link=lambda one: one.docs_url),
     Column("OWNER", lambda one: one.owner, width=6, wide=True),
     Column("JOBS", lambda one: one.job_count, right=True),
     Column("QUEUES", lambda one: one.queue_count, right=True, wide=True),
@@ -298,7 +301,7 @@ BATCHES: Final[tuple[Column[BulkOperation], ...]] = (
     Column("DONE", lambda one: f"{one.processed}/{one.total_matched}", right=True),
     Column("SKIPPED", lambda one: one.skipped, right=True, wide=True),
     Column("ERRORS", lambda one: one.errored, right=True, wide=True),
-    Column("SUBMITTED", lambda one: age(one.submitted_at), style=lambda _: "bright_black"),
+    Column("WHEN", lambda one: age(one.submitted_at), style=lambda _: "bright_black"),
     Column("BY", lambda one: one.submitted_by, width=3, wide=True),
     Column("FILTER", lambda one: json.dumps(one.filter, ensure_ascii=False), width=1),
 )
@@ -342,4 +345,17 @@ WORKERS: Final[tuple[Column[RuntimeInstance], ...]] = (
     Column("UP", lambda one: age(one.started_at), style=lambda _: "bright_black"),
     Column("SEEN", lambda one: age(one.last_seen_at), style=lambda _: "bright_black"),
     Column("QUEUES", lambda one: ",".join(queue["queue"] for queue in one.queues), width=1),
+)
+
+SEVERITY_STYLES: Final = {
+    "error": "bold red", "warning": "bold yellow", "note": "cyan", "ok": "green",
+}  # fmt: skip
+
+FINDINGS: Final[tuple[Column[Finding], ...]] = (
+    Column("SEVERITY", lambda one: one.severity, style=lambda one: SEVERITY_STYLES[one.severity]),
+    Column("CHECK", lambda one: one.check),
+    Column("SUBJECT", lambda one: one.subject, width=8),
+    Column("WHAT", lambda one: one.what, width=20),
+    Column("WHY", lambda one: one.why, width=20, wide=True),
+    Column("DO", lambda one: one.do, width=1),
 )

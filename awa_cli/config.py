@@ -43,17 +43,24 @@ _MONITOR_KEYS: Final = ("theme", "interval", "keys")
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """A database with a name.
-
-    ``url`` is a database URL or says where it is: ``env:NAME``, ``cmd:COMMAND``, ``service:NAME``.
-    ``password`` is ``env:NAME`` or ``cmd:COMMAND``.  A ``protected`` one asks before a change.
-    """
+    """A database with a name: letters, digits, dots, dashes and underscores, 64 at most."""
 
     name: str
     url: str
+    """A database URL without password, ``embedded:`` or ``embedded:PATH``, or where the URL is:
+    ``env:NAME`` (an environment variable), ``cmd:COMMAND`` (what it prints, run without a shell)
+    or ``service:NAME`` (a service of pg_service.conf).
+    """
     password: str | None = None
+    """Where the password is, ``env:NAME`` or ``cmd:COMMAND``, never the password itself.
+    Without it PGPASSWORD and ~/.pgpass are asked.
+    """
     color: str | None = None
+    """The name's colour when a changing command says where it works: red, yellow, green, cyan,
+    blue or magenta.
+    """
     protected: bool = False
+    """Ask for the name before each change; where nobody can be asked, --yes is needed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +78,9 @@ class Config:
 
     path: Path
     current: str | None = None
+    """The context that commands use when none of --database-url, --context and DATABASE_URL
+    names a database.
+    """
     contexts: dict[str, Context] = field(default_factory=dict)
     tui: MonitorSettings = field(default_factory=MonitorSettings)
 

@@ -12,6 +12,7 @@ import typer
 from typer._click.types import INT, FloatRange
 from typer.core import TyperOption
 
+from awa_cli import complete
 from awa_cli.shapes import Shape, read_shape
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class Common:
     verbose: int = 0
     quiet: bool = False
     no_color: bool = False
+    no_pager: bool = False
 
     def color(self, stream: IO[str] | None = None) -> bool:
         """Say whether this stream (default stdout) takes colours."""
@@ -65,6 +67,8 @@ Output = Annotated[
         help="table, wide, json, ndjson, yaml, csv, ids, or template='{field}'.",
         metavar="FORMAT",
         parser=read_shape,
+        autocompletion=complete.formats,
+        show_default="table",
     ),
 ]
 Columns = Annotated[
@@ -102,7 +106,11 @@ def common_options() -> list[TyperOption]:
             metavar="URL",
         ),
         _option(
-            "context", ["--context"], "A database of the config file, by name.", metavar="NAME"
+            "context",
+            ["--context"],
+            "A database of the config file, by name.",
+            metavar="NAME",
+            autocompletion=lambda _ctx, _args, incomplete: complete.contexts(incomplete),
         ),
         _option(
             "connect_timeout",
@@ -134,6 +142,13 @@ def common_options() -> list[TyperOption]:
         ),
         _option(
             "no_color", ["--no-color"], "Plain text.  [env: NO_COLOR]", is_flag=True, default=False
+        ),
+        _option(
+            "no_pager",
+            ["--no-pager"],
+            "Print long pages and tables at once.  [env: AWA_PAGER, PAGER]",
+            is_flag=True,
+            default=False,
         ),
     ]
 

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-from awa_cli.options import common
+from awa_cli.options import Common, common
+from awa_cli.pager import page
 from awa_cli.shapes import Format, Shape, encode, field_of, write_data
+from awa_cli.tables import clean, fit, table_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from rich.console import Console
-    from rich.table import Table
-
     from awa_cli.columns import Column
-    from awa_cli.options import Common
 
 __all__ = [
     "ReaderLeft",
@@ -60,28 +57,27 @@ def result(text: str) -> None:
 
 
 def show_text(text: str) -> None:
-    """Print a page; through a pager where it is longer than the terminal."""
-    if sys.stdout.isatty() and text.count("\n") >= shutil.get_terminal_size().lines:
-        import pydoc
-
-        os.environ.setdefault("LESS", "FRX")
-        pydoc.pager(text)
-    else:
+    """Print a page or a table; through a pager where it is longer than the terminal."""
+    if not page(text, _options()):
         _write(text)
 
 
 def say(text: str) -> None:
     """Tell the person at the terminal something, on stderr; nothing with --quiet."""
-    from typer._click.globals import get_current_context
-
-    ctx = get_current_context(silent=True)
-    if ctx is not None and common(ctx).quiet:  # type: ignore[arg-type] # typer has its own class
+    if _options().quiet:
         return
     try:
         sys.stdout.flush()
     except BrokenPipeError:
         raise ReaderLeft from None
     sys.stderr.write(text + "\n")
+
+
+def _options() -> Common:
+    from typer._click.globals import get_current_context
+
+    ctx = get_current_context(silent=True)
+    return Common() if ctx is None else common(ctx)  # type: ignore[arg-type] # typer has its own class
 
 
 def show_document(value: Any) -> None:
@@ -123,19 +119,30 @@ def show_rows(
     if not rows:
         result(empty)
         return 0
-    if chosen:
-        columns = [_field_column(name) for name in chosen]
-    else:
-        wide = shape.format is Format.wide
-        columns = [column for column in columns if wide or not column.wide]
-    if sys.stdout.isatty() and shape.format is not Format.wide:
-        console = _console(options)
-        console.print(_rich_table(rows, columns, console))
-    else:
-        _plain_table(rows, columns)
+    show_text("\n".join(_table(rows, columns, shape, options, chosen)) + "\n")
     if footer:
         say(f"\n{footer(rows)}")
     return len(rows)
+
+
+def _table(
+    rows: Sequence[T],
+    columns: Sequence[Column[T]],
+    shape: Shape,
+    options: Common,
+    chosen: Sequence[str],
+) -> list[str]:
+    """Lay a table out: as wide as the terminal, as wide as it gets in a pipe and with -o wide."""
+    from awa_cli.paint import Paint
+
+    wide = shape.format is Format.wide
+    if chosen:
+        columns = [_field_column(name) for name in chosen]
+    else:
+        columns = [column for column in columns if wide or not column.wide]
+    fits = sys.stdout.isatty() and not wide
+    room = shutil.get_terminal_size().columns if fits else None
+    return table_lines(rows, columns, Paint(color=options.color()), room)
 
 
 def _field_column(name: str) -> Column[Any]:
@@ -145,19 +152,8 @@ def _field_column(name: str) -> Column[Any]:
         value = field_of(encode(row), name)
         return value if value is None or isinstance(value, str) else json.dumps(value)
 
-    return Column(name.upper(), get, width=8)
-
-
-def _plain_table(rows: Sequence[T], columns: Sequence[Column[T]]) -> None:
-    cells = [[column.title for column in columns]]
-    cells += [[clean(column.get(row)) for column in columns] for row in rows]
-    widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
-    for line in cells:
-        parts = [
-            f"{text:>{width}}" if column.right else f"{text:<{width}}"
-            for text, width, column in zip(line, widths, columns, strict=True)
-        ]
-        _write("  ".join(parts).rstrip() + "\n")
+    # An id that is cut is of no use.
+    return Column(name.upper(), get, width=None if name.endswith("id") else 8)
 
 
 def show_live(
@@ -176,85 +172,19 @@ def show_live(
         for rows in watch(read, seconds):
             show_rows(rows, columns, shape, options, empty="Nothing yet.", chosen=chosen)
             sys.stdout.flush()
+    from rich.console import Console
     from rich.live import Live
     from rich.text import Text
 
-    shown = [_field_column(name) for name in chosen] or [
-        column for column in columns if shape.format is Format.wide or not column.wide
-    ]
-    console = _console(options)
+    console = Console(highlight=False)
     with Live(console=console, screen=True, auto_refresh=False) as live:
         for rows in watch(read, seconds):
-            table = _rich_table(rows, shown, console)
-            table.caption = Text(
-                f"{datetime.now().astimezone():%H:%M:%S}, every {span(seconds)}; Ctrl-C ends",
-                style="bright_black",
-            )
-            table.caption_justify = "left"
-            live.update(table, refresh=True)
+            lines = _table(rows, columns, shape, options, chosen)
+            clock = f"{datetime.now().astimezone():%H:%M:%S}"
+            lines += ["", f"{clock}, every {span(seconds)}; Ctrl-C ends"]
+            screen = Text.from_ansi("\n".join(lines), no_wrap=True, overflow="ellipsis")
+            live.update(screen, refresh=True)
     raise AssertionError
-
-
-def _console(options: Common) -> Console:
-    from rich.console import Console
-
-    colors = options.color()
-    return Console(no_color=not colors, color_system="auto" if colors else None, highlight=False)
-
-
-def _rich_table(rows: Sequence[T], columns: Sequence[Column[T]], console: Console) -> Table:
-    # rich costs about 45 ms, so it is loaded for terminals only.
-    from rich.cells import cell_len
-    from rich.table import Table
-    from rich.text import Text
-
-    texts = [[clean(column.get(row)) for row in rows] for column in columns]
-    widths = fit(
-        [
-            max(cell_len(text) for text in [column.title, *cells])
-            for column, cells in zip(columns, texts, strict=True)
-        ],
-        [column.width for column in columns],
-        console.width - 2 * (len(columns) - 1),
-    )
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for column, width in zip(columns, widths, strict=True):
-        table.add_column(
-            column.title,
-            justify="right" if column.right else "left",
-            no_wrap=True,
-            overflow="ellipsis",
-            width=width,
-        )
-    for number, row in enumerate(rows):
-        table.add_row(
-            *[
-                Text(cells[number], style=column.style(row) if column.style else "")
-                for column, cells in zip(columns, texts, strict=True)
-            ]
-        )
-    return table
-
-
-def fit(wanted: Sequence[int], least: Sequence[int | None], room: int) -> list[int]:
-    """Take cells from the widest columns that may shrink, until all fit or none may any more."""
-    widths = list(wanted)
-    while sum(widths) > room:
-        able = [i for i, low in enumerate(least) if low is not None and widths[i] > low]
-        if not able:
-            break
-        widths[max(able, key=widths.__getitem__)] -= 1
-    return widths
-
-
-def clean(value: Any) -> str:
-    """Write a cell: nothing as ``-``, control characters visible, so that no name draws screens."""
-    if value is None:
-        return "-"
-    text = str(value)
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def counted(number: int, thing: str = "job") -> str:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from difflib import get_close_matches
 from enum import StrEnum
 from functools import cache
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -89,7 +90,15 @@ def encode(value: Any) -> Any:
         return {str(key): encode(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [encode(item) for item in value]
-    return value
+    return str(value) if isinstance(value, PurePath) else value
+
+
+def _shallow(value: Any) -> Any:
+    """Turn a value that JSON does not know into one that it does, one level deep."""
+    if isinstance(value, datetime):
+        return _rfc3339(value)
+    names = _names(type(value))  # type: ignore[arg-type] # classes are hashable
+    return {name: getattr(value, name) for name in names} or encode(value)
 
 
 # Most fields are one of these: looking them up halves the time of a long list.
@@ -102,11 +111,8 @@ def _names(kind: type) -> tuple[str, ...]:
 
 
 def _rfc3339(moment: datetime) -> str:
-    utc = moment.astimezone(UTC).replace(tzinfo=None)
-    if utc.microsecond == 0:
-        return utc.isoformat() + "Z"
-    digits = "milliseconds" if utc.microsecond % 1000 == 0 else "microseconds"
-    return utc.isoformat(timespec=digits) + "Z"
+    text = moment.astimezone(UTC).isoformat().removesuffix("+00:00")
+    return (text[:-3] if moment.microsecond and text.endswith("000") else text) + "Z"
 
 
 def field_of(row: dict[str, Any], path: str) -> Any:
@@ -143,14 +149,14 @@ def write_data(
     *,
     ascii_only: bool,
 ) -> int:
-    """Write rows one by one, in flat memory but for YAML; return how many."""
+    """Write rows one by one, in flat memory; return how many."""
     count = 0
 
-    def counted() -> Iterable[dict[str, Any]]:
+    def counted() -> Iterable[Any]:
         nonlocal count
         for row in rows:
             count += 1
-            yield encode(row)
+            yield row if shape.format is Format.ndjson else encode(row)
 
     _WRITERS[shape.format](counted(), shape, columns, write, ascii_only)
     return count
@@ -166,14 +172,23 @@ def _json(rows: Any, _: Shape, __: Any, write: Any, ascii_only: bool) -> None:
 
 
 def _ndjson(rows: Any, _: Shape, __: Any, write: Any, ascii_only: bool) -> None:
+    # One encoder for all rows, which walks what is plain already by itself: twice as fast.
+    text = json.JSONEncoder(
+        separators=(",", ":"), ensure_ascii=ascii_only, check_circular=False, default=_shallow
+    ).encode
     for row in rows:
-        write(json.dumps(row, separators=(",", ":"), ensure_ascii=ascii_only) + "\n")
+        write(text(row) + "\n")
 
 
 def _yaml(rows: Any, _: Shape, __: Any, write: Any, ascii_only: bool) -> None:
     import yaml
 
-    write(yaml.safe_dump(list(rows), sort_keys=False, allow_unicode=not ascii_only))
+    empty = True
+    for row in rows:  # lists of one, one after another, are a list
+        write(yaml.safe_dump([row], sort_keys=False, allow_unicode=not ascii_only))
+        empty = False
+    if empty:
+        write("[]\n")
 
 
 def _csv(rows: Any, _: Shape, columns: Sequence[str], write: Any, __: bool) -> None:

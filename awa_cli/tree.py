@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING, Any, Final
 import typer
 from typer._click.exceptions import UsageError
 from typer.core import TyperCommand, TyperGroup
-from typer.main import get_command
+from typer.main import get_command_from_info, get_command_name
 
 from awa_cli.help import page, render
 from awa_cli.options import common, common_options
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from typer._click.core import Command, Context
+    from typer.models import CommandInfo
 
 __all__ = ["AwaCommand", "AwaGroup", "Room", "UnknownCommand", "app"]
 
@@ -34,8 +37,8 @@ class Room:
     panel: str
 
 
-# In the order of the help.  A module exports ``app``: a Typer with one command and no callback is
-# a lone verb, any other a noun with verbs.
+# In the order of the help.  A module exports ``app``: a Typer with one command is a lone verb, any
+# other a noun with verbs.
 ROOMS: Final = {
     "job": Room("awa_cli.commands.job", _LOOK),
     "queue": Room("awa_cli.commands.queue", _LOOK),
@@ -50,7 +53,9 @@ ROOMS: Final = {
     "demo": Room("awa_cli.commands.demo", _RUN),
     "migrate": Room("awa_cli.commands.migrate", _DATABASE),
     "storage": Room("awa_cli.commands.storage", _DATABASE),
+    "roles": Room("awa_cli.commands.roles", _DATABASE),
     "health": Room("awa_cli.commands.health", _DATABASE),
+    "doctor": Room("awa_cli.commands.doctor", _DATABASE),
     "version": Room("awa_cli.commands.version", _DATABASE),
     "dev": Room("awa_cli.commands.dev", _DATABASE),
     "context": Room("awa_cli.commands.context", _DATABASE),
@@ -83,12 +88,27 @@ class AwaCommand(TyperCommand):
 
 
 class AwaGroup(TyperGroup):
-    """A group with the options of every command, our help page, and help for typing errors."""
+    """A group with the options of every command, our help page, and help for typing errors.
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    Its verbs are built when they are asked for: all of ``awa job`` would be a third of the time
+    that ``awa job list`` takes to start.
+    """
+
+    def __init__(self, *args: Any, verbs: Sequence[CommandInfo] = (), **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.params += common_options()
         self.no_args_is_help = True
+        self._verbs = {_verb(info): info for info in verbs}
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - click's form
+        """Return the names in the order of the help."""
+        return list(self._verbs)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Command | None:  # noqa: ARG002 - click's form
+        """Build a verb."""
+        if cmd_name not in self.commands and (info := self._verbs.get(cmd_name)) is not None:
+            self.commands[cmd_name] = _build(info)
+        return self.commands.get(cmd_name)
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help page."""
@@ -129,20 +149,28 @@ class Root(AwaGroup):
         return deeper or super().nearest(ctx, name)
 
 
-def _enter(name: str) -> Command:
+def _enter(name: str) -> Any:
     room = ROOMS[name]
     inner: typer.Typer = import_module(room.module).app
-    inner._add_completion = False  # noqa: SLF001 - its options belong to the root alone
-    inner.info.name = name
-    for info in inner.registered_commands:
-        if info.cls is None or info.cls is TyperCommand:
-            info.cls = AwaCommand
-    inner.info.cls = AwaGroup
-    command = get_command(inner)
-    command.name = name
-    if isinstance(command, TyperGroup | TyperCommand):
-        command.rich_help_panel = room.panel
+    command: Any
+    if len(inner.registered_commands) > 1:
+        command = AwaGroup(
+            verbs=inner.registered_commands, help=inner.info.help, epilog=inner.info.epilog
+        )
+    else:
+        command = _build(inner.registered_commands[0])
+    command.name, command.rich_help_panel = name, room.panel
     return command
+
+
+def _build(info: CommandInfo) -> Command:
+    if info.cls is TyperCommand:
+        info.cls = AwaCommand
+    return get_command_from_info(info, pretty_exceptions_short=True, rich_markup_mode=None)
+
+
+def _verb(info: CommandInfo) -> str:
+    return info.name or get_command_name(info.callback.__name__)  # type: ignore[union-attr] # a command has one
 
 
 app = typer.Typer(

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     )
     from awa_lib.client import AsyncClient, Client
     from awa_lib.errors import (
+        AccessDenied,
         AwaError,
         BulkOperationNotFound,
         CallbackNotFound,
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
     )
     from awa_lib.new_jobs import NewJob
     from awa_lib.policies import QueuePolicy
+    from awa_lib.raw_client import RawClient
     from awa_lib.reads.cron import CronJob
     from awa_lib.reads.overviews import KindOverview, QueueOverview
     from awa_lib.reads.queues import QueueStat
@@ -82,6 +84,7 @@ if TYPE_CHECKING:
     from awa_lib.transaction import Transaction as SyncTransaction
 
 __all__ = [
+    "AccessDenied",
     "AsyncClient",
     "AwaError",
     "BulkOperation",
@@ -114,6 +117,7 @@ __all__ = [
     "QueueOverview",
     "QueuePolicy",
     "QueueStat",
+    "RawClient",
     "Rescued",
     "ResolveResult",
     "Retried",
@@ -156,16 +160,13 @@ _HOMES: Final = {
     "awa_lib.kinds": ("derive_kind",),
     "awa_lib._migrations": ("current_migration_version", "migrations", "migrations_range"),
     "awa_lib.health": ("HealthCheck", "QueueHealth"),
-    "awa_lib.models": (
-        "BulkOperation", "BulkPreview", "DlqEntry", "Job", "JobState",
-    "QueueOverview",
-    "QueuePolicy",
-    ),
+    "awa_lib.models": ("BulkOperation", "BulkPreview", "DlqEntry", "Job", "JobState"),
     "awa_lib.results": (
         "CallbackToken", "Cancel", "ResolveResult", "RetryAfter", "Snooze", "WaitForCallback",
     ),
     "awa_lib.new_jobs": ("NewJob",),
     "awa_lib.policies": ("QueuePolicy",),
+    "awa_lib.raw_client": ("RawClient",),
     "awa_lib.reads.cron": ("CronJob",),
     "awa_lib.reads.overviews": ("KindOverview", "QueueOverview"),
     "awa_lib.reads.queues": ("QueueStat",),
@@ -195,7 +196,10 @@ def __getattr__(name: str) -> Any:
 
 
 async def migrate(database_url: str) -> None:
-    """Apply every pending migration to a database.  Safe when several do it at once."""
+    """Apply every pending migration to a database.  Safe when several do it at once.
+
+    Raises SchemaUnsupported, ValidationError for a bad URL, Unavailable, DatabaseError.
+    """
     from awa_lib.client import AsyncClient
 
     async with AsyncClient(database_url, 1) as client:

@@ -21,6 +21,7 @@ from psycopg.rows import tuple_row
 
 from awa_lib._sql import BEGIN, COMMIT, ROLLBACK, Op, Rows
 from awa_lib.errors import (
+    AccessDenied,
     AwaError,
     DatabaseError,
     SchemaNotMigrated,
@@ -45,6 +46,7 @@ R = TypeVar("R")
 
 _UNIQUE: Final = "idx_awa_jobs_unique"
 _UNIQUE_VIOLATION: Final = "23505"
+_NO_RIGHT: Final = "42501"
 # A table, a schema, a function that is not there.
 _UNDEFINED: Final = {"42P01", "3F000", "42883"}
 _HOLDER = re.compile(r"held by job (\d+)")
@@ -98,6 +100,13 @@ def explain(
             "the awa schema is missing or not up to date in this database",
             why=message,
             hint="apply the migrations: awa migrate",
+        )
+    if sqlstate == _NO_RIGHT:
+        return AccessDenied(
+            message,
+            sqlstate=sqlstate,
+            why="the role of this connection lacks the right to do this",
+            hint="use a role that has it; awa roles prints roles with the rights they need",
         )
     if broken and (sqlstate is None or sqlstate[:2] in {"08", "53"} or sqlstate[:3] == "57P"):
         return Unavailable(

@@ -25,6 +25,7 @@ from awa_lib._migrations import (
 )
 from awa_lib._sql import Op, Rows, Statement, sql
 from awa_lib.errors import (
+    AccessDenied,
     Conflict,
     DatabaseError,
     SchemaNotMigrated,
@@ -202,6 +203,13 @@ def _apply_one(conn: Connection[Any], migration: Migration, tell: Callable[[Step
                 ) from error
             tell(Step("waiting", migration, note=f"tables are locked: {blocker}"))
             time.sleep(0.5)
+        except pg.InsufficientPrivilege as error:
+            raise AccessDenied(
+                f"migration {migration.label} ({migration.description}) failed: {translate(error)}",
+                sqlstate=error.sqlstate,
+                why="the role of this connection does not own what the migration changes",
+                hint="migrate as the owner, or as a role that acts as it: see awa roles",
+            ) from error
         except PgError as error:
             raise DatabaseError(
                 f"migration {migration.label} ({migration.description}) failed: {translate(error)}",

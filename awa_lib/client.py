@@ -105,6 +105,11 @@ class Client(_Target, Verbs):
 
     Connects on first use, never in the constructor.  Connections are in autocommit mode, at most
     ``max_connections`` of them, closed by ``close()`` or at the end of a ``with`` block.
+
+    Beside what each verb names it raises Unavailable when the database cannot be reached,
+    SchemaNotMigrated when tables are missing, and DatabaseError for what else the server refuses.
+    A verb that changes jobs locks their rows, in the order of their ids and 500 at most in one
+    statement, until that statement (or the caller's transaction) ends; reads lock nothing.
     """
 
     def __init__(self, database_url: str, max_connections: int = 10) -> None:
@@ -153,7 +158,8 @@ class Client(_Target, Verbs):
     def transaction(self) -> Transaction:
         """Begin a transaction: ``with client.transaction() as tx``.
 
-        Commits at the end of the block, rolls back on an exception.
+        Commits at the end of the block, rolls back on an exception.  A connection is taken with
+        the block, or the first statement.  Raises AwaError where the connection is not psycopg's.
         """
         bound = None if self._bound is None else _own(self._bound, psycopg.Connection)
         return Transaction(self._open, bound)
@@ -179,7 +185,11 @@ class Client(_Target, Verbs):
         self.close()
 
     def migrate(self) -> None:
-        """Apply every pending migration.  Safe when several do it at once."""
+        """Apply every pending migration.  Safe when several do it at once.
+
+        Takes an advisory lock, and the locks of the DDL it runs.  Raises SchemaUnsupported,
+        Unavailable, DatabaseError.
+        """
         from awa_lib import _migrate
 
         if self._bound is not None:
@@ -189,7 +199,10 @@ class Client(_Target, Verbs):
             _migrate.apply(conn)
 
     def health_check(self) -> HealthCheck:
-        """Return whether the database answers; a blocking client runs no worker."""
+        """Return whether the database answers; a blocking client runs no worker.
+
+        An unreachable database is an answer, not an error.
+        """
         return idle_health(connected=reachable(self))
 
 
@@ -197,7 +210,7 @@ class AsyncClient(_Target, AsyncVerbs, Worker):
     """Async client, and the worker; belongs to the event loop that first uses it.
 
     Connects on first use, never in the constructor, so it can be made, and handlers registered,
-    with no running loop.
+    with no running loop.  Errors and locks are those of ``Client``.
     """
 
     def __init__(self, database_url: str, max_connections: int = 10) -> None:
@@ -329,6 +342,10 @@ class AsyncClient(_Target, AsyncVerbs, Worker):
         return await self._batcher.insert(new)
 
     async def migrate(self) -> None:
-        """Apply every pending migration.  Safe when several do it at once."""
+        """Apply every pending migration.  Safe when several do it at once.
+
+        Takes an advisory lock, and the locks of the DDL it runs.  Raises SchemaUnsupported,
+        Unavailable, DatabaseError.
+        """
         with Client(await self._dsn(), 1) as client:
             await asyncio.to_thread(client.migrate)

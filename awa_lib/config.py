@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypedDict
 
+from awa_lib.fields import nearest
 from awa_lib.retries import check_backoff
 
 if TYPE_CHECKING:
@@ -15,11 +15,14 @@ if TYPE_CHECKING:
 
     from awa_lib.retries import Backoff
 
-__all__ = ["QueueOptions", "QueuesArgument", "RateLimit", "Retention", "WorkerOptions"]
+__all__ = [
+    "QueueOptions", "QueuesArgument", "RateLimit", "Retention", "StartOptions", "WorkerOptions",
+]  # fmt: skip
 
 QueuesArgument = Iterable[tuple[str, int] | Mapping[str, Any]]
 
 _DEFAULT_WORKERS: Final = 10
+_COUNTS: Final = ("global_max_workers", "claim_batch", "cleanup_batch_size")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,26 @@ class QueueOptions:
         return self.max_workers if self.max_workers is not None else self.min_workers
 
 
+class StartOptions(TypedDict, total=False):
+    """Options of ``start()``; None means the default, which ``WorkerOptions`` tells."""
+
+    poll_interval_ms: float | None
+    quiet_poll_interval_ms: float | None
+    global_max_workers: int | None
+    claim_batch: int | None
+    heartbeat_interval_ms: float | None
+    heartbeat_staleness_ms: float | None
+    promote_interval_ms: float | None
+    heartbeat_rescue_interval_ms: float | None
+    deadline_rescue_interval_ms: float | None
+    callback_rescue_interval_ms: float | None
+    leader_election_interval_ms: float | None
+    completed_retention_hours: float | None
+    failed_retention_hours: float | None
+    descriptor_retention_days: float | None
+    cleanup_batch_size: int | None
+
+
 @dataclass(frozen=True, slots=True)
 class WorkerOptions:
     """Everything a worker process needs to know, intervals in milliseconds."""
@@ -107,10 +130,9 @@ class WorkerOptions:
         option that is None keeps its default.  Raises ValueError or TypeError as published,
         naming the nearest valid key for an unknown one.
         """
-        known = {f.name: f for f in fields(cls) if f.name != "queues"}
         for key in options:
-            if key not in known:
-                raise ValueError(_unknown("start() option", key, known))
+            if key not in StartOptions.__annotations__:
+                raise ValueError(_unknown("start() option", key, StartOptions.__annotations__))
         given = {key: value for key, value in options.items() if value is not None}
         _check_options(given)
         weighted = given.get("global_max_workers") is not None
@@ -121,16 +143,15 @@ class WorkerOptions:
                     "(global_max_workers set but queues=None)"
                 )
             queues = [(name, _DEFAULT_WORKERS) for name in dict.fromkeys(declared)]
+        if isinstance(queues, str | bytes | Mapping) or not isinstance(queues, Iterable):
+            raise TypeError(f"queues must be a list of tuples and dicts, got {queues!r}")
         parsed = tuple(parse_queue(item, weighted=weighted) for item in queues)
         _check_queues(parsed, () if partial else tuple(declared), given.get("global_max_workers"))
         return cls(queues=parsed, **given)
 
 
 def _unknown(what: str, key: str, known: Iterable[str]) -> str:
-    names = sorted(known)
-    near = difflib.get_close_matches(key, names, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"valid: {', '.join(names)}"
-    return f"unknown {what} {key!r}; {hint}"
+    return f"unknown {what} {key!r}; {nearest(key, sorted(known))}"
 
 
 def _check_options(given: Mapping[str, Any]) -> None:
@@ -141,6 +162,8 @@ def _check_options(given: Mapping[str, Any]) -> None:
             or not math.isfinite(value)
         ):
             raise ValueError(f"{key} must be a number, got {value!r}")
+        if key in _COUNTS and not isinstance(value, int):
+            raise ValueError(f"{key} must be a whole number, got {value!r}")
         if value < 0 or (value == 0 and not key.endswith(("_hours", "_days"))):
             raise ValueError(f"{key} must be > 0, got {value!r}")
 
@@ -169,13 +192,7 @@ def _check_queues(
 def parse_queue(item: tuple[str, int] | Mapping[str, Any], *, weighted: bool) -> QueueOptions:
     """Read one entry of ``queues``: a (name, max_workers) tuple or a mapping."""
     if isinstance(item, tuple):
-        if weighted:
-            raise ValueError(
-                "tuple queue config is not supported with global_max_workers; "
-                "use dict form with min_workers/weight"
-            )
-        name, workers = item
-        return QueueOptions(name=_name(name), max_workers=_count("max_workers", workers, 1))
+        return _pair(item, weighted=weighted)
     if not isinstance(item, Mapping):
         raise TypeError(f"queue config must be a tuple or a dict, got {type(item).__name__}")
     known = {f.name for f in fields(QueueOptions)}
@@ -202,6 +219,18 @@ def parse_queue(item: tuple[str, int] | Mapping[str, Any], *, weighted: bool) ->
         backoff=check_backoff(item.get("backoff")),
         dead_letters=_flag("dead_letters", item.get("dead_letters")),
     )
+
+
+def _pair(item: tuple[str, int], *, weighted: bool) -> QueueOptions:
+    if weighted:
+        raise ValueError(
+            "tuple queue config is not supported with global_max_workers; "
+            "use dict form with min_workers/weight"
+        )
+    if len(item) != 2:  # noqa: PLR2004 - a pair
+        raise ValueError(f"a queue's tuple must be (name, max_workers), got {item!r}")
+    name, workers = item
+    return QueueOptions(name=_name(name), max_workers=_count("max_workers", workers, 1))
 
 
 def _name(value: object) -> str:
@@ -231,10 +260,12 @@ def _rate_limit(value: object) -> RateLimit | None:
         return None
     if not isinstance(value, tuple | list) or len(value) != 2:  # noqa: PLR2004 - a pair
         raise TypeError("rate_limit must be a (max_rate, burst) tuple")
-    rate, burst = float(value[0]), _count("burst", value[1], 0)
+    rate, burst = value[0], _count("burst", value[1], 0)
+    if isinstance(rate, bool) or not isinstance(rate, int | float):
+        raise TypeError(f"rate_limit max_rate must be a number, got {rate!r}")
     if not rate > 0 or not math.isfinite(rate):
         raise ValueError("rate_limit max_rate must be > 0.0")
-    return RateLimit(rate, burst or max(1, math.ceil(rate)))
+    return RateLimit(float(rate), burst or max(1, math.ceil(rate)))
 
 
 def _retention(value: object) -> Retention | None:
@@ -246,7 +277,8 @@ def _retention(value: object) -> Retention | None:
     for key, hours in value.items():
         if key not in known:
             raise ValueError(_unknown("retention key", str(key), known))
-        if hours is not None and not (isinstance(hours, int | float) and 0 <= hours < math.inf):
+        number = isinstance(hours, int | float) and not isinstance(hours, bool)
+        if hours is not None and not (number and 0 <= hours < math.inf):
             raise ValueError(f"retention {key} must be >= 0, got {hours!r}")
     return Retention(**value)
 

@@ -4,16 +4,31 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypedDict
 
 from awa_lib.args import encode_object, to_json
 from awa_lib.errors import ValidationError
+from awa_lib.fields import nearest
 from awa_lib.unique import canonical_json
 
-__all__ = ["Descriptor"]
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = ["Descriptor", "DescriptorFields"]
 
 _LIMITS: Final = {"display_name": 200, "description": 2000, "owner": 200, "docs_url": 2048}
 _MOST_TAGS: Final = 20
+
+
+class DescriptorFields(TypedDict, total=False):
+    """What can be said of a queue or a kind; None means nothing."""
+
+    display_name: str | None
+    description: str | None
+    owner: str | None
+    docs_url: str | None
+    tags: Sequence[str] | None
+    extra: Mapping[str, Any] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +53,17 @@ class Descriptor:
         for i, tag in enumerate(self.tags):
             _check_text(f"tags[{i}]", tag, None)
         encode_object(self.extra, name="extra")
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> Descriptor:
+        """Return a descriptor of the fields that are not None.  Raises ValidationError."""
+        known = DescriptorFields.__annotations__
+        for name in given:
+            if name not in known:
+                raise ValidationError(
+                    f"unknown field of a descriptor {name!r}", hint=nearest(name, known)
+                )
+        return cls(**{name: value for name, value in given.items() if value is not None})
 
     @property
     def hash(self) -> str:

@@ -17,6 +17,7 @@ AwaError
 │   ├── SchemaNotMigrated
 │   └── SchemaUnsupported
 ├── DatabaseError
+│   ├── AccessDenied
 │   └── Unavailable
 ├── StaleAttempt
 ├── EmbeddedError
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 __all__ = [
+    "AccessDenied",
     "AwaError",
     "BulkOperationNotFound",
     "CallbackNotFound",
@@ -94,7 +96,7 @@ class BulkOperationNotFound(NotFound, LookupError):
         super().__init__(
             f"bulk operation not found: {operation_id}",
             why="none was submitted under this id in this database",
-            hint="list them with client.list_bulk_operations()",
+            hint="list bulk operations: awa batch list",
         )
         self.operation_id = operation_id
 
@@ -144,7 +146,7 @@ class UniqueConflict(Conflict):
     ) -> None:
         if job_id is not None:
             message = f"{message}: job {job_id}"
-            hint = hint or f"look at it: awa job dump {job_id}"
+            hint = hint or f"look at it: awa job show {job_id}"
         super().__init__(message, why=why, hint=hint)
         self.constraint = constraint
         self.job_id = job_id
@@ -157,7 +159,7 @@ class InvalidTransition(Conflict):
         super().__init__(
             f"cannot {verb} job {job_id}: it is {state}",
             why=f"only jobs in state {', '.join(allowed)} can take this",
-            hint=f"look at it: awa job dump {job_id}",
+            hint=f"look at it: awa job show {job_id}",
         )
         self.job_id = job_id
         self.state = state
@@ -207,6 +209,10 @@ class DatabaseError(AwaError):
         super().__init__(message, why=why, hint=hint)
         self.sqlstate = sqlstate
         self.constraint = constraint
+
+
+class AccessDenied(DatabaseError):
+    """The role of this connection lacks a right that the statement needs."""
 
 
 class Unavailable(DatabaseError):

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import difflib
 import re
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, TypeVar
 
 from awa_lib.errors import ValidationError
+from awa_lib.models import JobState
 
-__all__ = ["LONGEST_NAME", "moment_of", "name_of", "number_of", "storable", "text_of"]
+__all__ = [
+    "LONGEST_NAME", "int64_of", "items_of", "moment_of", "name_of", "names_of", "nearest",
+    "number_of", "state_of", "storable", "text_of",
+]  # fmt: skip
+
+T = TypeVar("T")
 
 # The CHECK of the published columns queue and kind.
 LONGEST_NAME: Final = 200
+_LEAST: Final = -(2**63)
+_MOST: Final = 2**63 - 1
 _MOMENT: Final = re.compile(
     r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)?", re.IGNORECASE
 )
@@ -22,6 +32,18 @@ def name_of(field: str, value: object) -> str:
     if not text_of(field, value, LONGEST_NAME):
         raise ValidationError(f"{field} must not be empty")
     return str(value)
+
+
+def names_of(field: str, value: Iterable[object]) -> list[str]:
+    """Return a list of names.  Raises ValidationError."""
+    return [name_of(f"a name in {field}", name) for name in items_of(field, value)]
+
+
+def items_of(field: str, value: Iterable[T]) -> Iterable[T]:
+    """Return what can be read one by one, but no text and no dict.  Raises ValidationError."""
+    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
+        raise ValidationError(f"{field} must be a list, or another iterable: {value!r}")
+    return value
 
 
 def text_of(field: str, value: object, longest: int) -> str:
@@ -49,6 +71,28 @@ def number_of(field: str, value: object, least: int, most: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
         raise ValidationError(f"{field} must be a whole number from {least} to {most}: {value!r}")
     return int(value)
+
+
+def int64_of(field: str, value: object) -> int:
+    """Return a whole number that a bigint can hold, like an id.  Raises ValidationError."""
+    if not isinstance(value, int) or isinstance(value, bool) or not _LEAST <= value <= _MOST:
+        raise ValidationError(f"{field} must be a whole number of at most 64 bits: {value!r}")
+    return int(value)
+
+
+def state_of(value: object) -> str:
+    """Return the snake_case name of a state of jobs.  Raises ValidationError."""
+    names = [str(state) for state in JobState]
+    if not isinstance(value, str) or value not in names:
+        raise ValidationError(f"unknown job state: {value}", hint=nearest(value, names))
+    return value
+
+
+def nearest(value: object, known: Iterable[str]) -> str:
+    """Return a hint that names the known word most like an unknown one, or all of them."""
+    names = list(known)
+    near = difflib.get_close_matches(str(value), names, n=1)
+    return f"did you mean {near[0]!r}?" if near else f"valid: {', '.join(names)}"
 
 
 def moment_of(value: object, field: str = "run_at") -> datetime:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING, Any, Final, TypedDict
 from uuid import UUID
 
 from awa_lib.args import encode_object
 from awa_lib.errors import ValidationError
-from awa_lib.fields import LONGEST_NAME, moment_of, text_of
-from awa_lib.models import JobState
+from awa_lib.fields import LONGEST_NAME, moment_of, nearest, number_of, state_of, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,6 +18,7 @@ __all__ = [
 ]  # fmt: skip
 
 _LONGEST_TEXT: Final = 10_000
+_LARGEST_LIMIT: Final = 2**31 - 1
 
 
 class DlqFilter(TypedDict, total=False):
@@ -52,11 +51,7 @@ def checked_filter(where: Mapping[str, Any], known: type) -> dict[str, Any]:
     names = list(known.__annotations__)
     for key in where:
         if key not in names:
-            near = difflib.get_close_matches(key, names, n=1)
-            raise ValidationError(
-                f"unknown filter {key!r}",
-                hint=f"did you mean {near[0]!r}?" if near else f"valid: {', '.join(sorted(names))}",
-            )
+            raise ValidationError(f"unknown filter {key!r}", hint=nearest(key, sorted(names)))
     return {key: None if where.get(key) is None else _value(key, where[key]) for key in names}
 
 
@@ -65,16 +60,11 @@ def _value(key: str, value: Any) -> str:
         return encode_object(value, name="args")
     if key.startswith("created_"):
         return moment_of(value, key).isoformat()
+    if key == "state":
+        return state_of(value)
     text = text_of(key, value, _LONGEST_TEXT if key == "error" else LONGEST_NAME)
     if key == "error" and not text:
         raise ValidationError("error must be a part of an error's text, got ''")
-    if key == "state":
-        try:
-            JobState.parse(text)
-        except ValueError as unknown:
-            raise ValidationError(
-                str(unknown), hint=f"valid: {', '.join(map(str, JobState))}"
-            ) from None
     return text
 
 
@@ -92,9 +82,7 @@ def require_some(verb: str, where: Mapping[str, Any], *, everything: bool) -> No
 
 def checked_limit(limit: object) -> int:
     """Return the length of a page.  Raises ValidationError."""
-    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 0:
-        raise ValidationError(f"limit must be a whole number from 0, got {limit!r}")
-    return limit
+    return number_of("limit", limit, 0, _LARGEST_LIMIT)
 
 
 def checked_uuid(value: object) -> str:

@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
@@ -88,8 +89,19 @@ class HttpWorker:
             for key, value in self.headers.items()
         ):
             raise ValidationError("headers must be a dict of one-line texts")
+        self._check_verify()
         if self.secret is not None:
             secret_key(self.secret)
+
+    def _check_verify(self) -> None:
+        from ssl import SSLContext  # 16 ms, and only HTTP workers need it
+
+        if not isinstance(self.verify, bool | str | SSLContext):
+            raise ValidationError(
+                f"verify must be True, False, a CA file or an SSLContext: {self.verify!r}"
+            )
+        if isinstance(self.verify, str) and not Path(self.verify).is_file():
+            raise ValidationError(f"verify names a CA file that is not there: {self.verify!r}")
 
     async def __call__(self, job: Job) -> Any:
         """Send one job.  Raises FunctionFailed or FunctionRefused."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Protocol, TypeVar
 
 from awa_lib._json import loads
 
@@ -23,6 +23,7 @@ __all__ = [
     "DlqEntry",
     "Job",
     "JobState",
+    "StateName",
 ]
 
 R = TypeVar("R")
@@ -63,7 +64,11 @@ class JobState(IntEnum):
             raise ValueError(f"unknown job state: {name}") from None
 
 
-_STATE_NAMES: Final = {
+StateName = Literal[
+    "scheduled", "available", "running", "completed", "retryable", "failed", "cancelled",
+    "waiting_external",
+]  # fmt: skip
+_STATE_NAMES: Final[dict[JobState, StateName]] = {
     JobState.Scheduled: "scheduled",
     JobState.Available: "available",
     JobState.Running: "running",
@@ -73,7 +78,7 @@ _STATE_NAMES: Final = {
     JobState.Cancelled: "cancelled",
     JobState.WaitingExternal: "waiting_external",
 }
-_STATES: Final = {name: state for state, name in _STATE_NAMES.items()}
+_STATES: Final[dict[str, JobState]] = {name: state for state, name in _STATE_NAMES.items()}
 TERMINAL_STATES: Final = frozenset({JobState.Completed, JobState.Failed, JobState.Cancelled})
 
 
@@ -243,19 +248,31 @@ class Job(Generic[A]):
         """Note progress in memory: percent 0..100 (more is clamped), message replaced.
 
         Written by the next heartbeat, by ``flush_progress`` and with the end of the attempt.
+        Raises TypeError or ValueError for a bad percent, RuntimeError outside a run.
         """
         self._running("set_progress").set_progress(percent, message)
 
     def update_metadata(self, updates: Mapping[str, Any]) -> None:
-        """Merge keys into ``progress["metadata"]``, the checkpoint of this job."""
+        """Merge keys into ``progress["metadata"]``, the checkpoint of this job.
+
+        In memory, like ``set_progress``; the next attempt begins with it.  Raises ValueError for
+        anything but a dict, SerializationError, RuntimeError outside a run.
+        """
         self._running("update_metadata").update_metadata(updates)
 
     async def flush_progress(self) -> None:
-        """Write progress now.  Does nothing when the attempt no longer owns the job."""
+        """Write progress now.  Does nothing when the attempt no longer owns the job.
+
+        One statement, under the lease of the attempt.  Raises Unavailable, RuntimeError outside a
+        run.
+        """
         await self._running("flush_progress").flush_progress()
 
     def flush_progress_sync(self) -> None:
-        """Write progress now, from a blocking handler."""
+        """Write progress now, from a blocking handler.
+
+        Raises as ``flush_progress``, AwaError when it takes more than 30 s.
+        """
         self._running("flush_progress_sync").flush_progress_sync()
 
     async def register_callback(
@@ -268,10 +285,11 @@ class Job(Generic[A]):
     ) -> CallbackToken:
         """Give the job a callback id for an outside system, in place of one it may have.
 
-        Written at once.  The expressions are CEL over ``payload``, for ``resolve_callback``.
+        Written at once; ``timeout_seconds`` run from now.  The expressions are CEL over
+        ``payload``, for ``resolve_callback``.
         An attempt that takes the place of one whose worker died gets the same ids again, in the
         order they were asked for.  Raises ValidationError for a bad time-out or expression, or
-        when the attempt does not own the job any more.
+        when the attempt does not own the job any more; RuntimeError outside a run.
         """
         from awa_lib.cel import Expressions
 
@@ -287,7 +305,7 @@ class Job(Generic[A]):
         on_fail: str | None = None,
         transform: str | None = None,
     ) -> CallbackToken:
-        """Do what ``register_callback`` does, from a blocking handler."""
+        """Do what ``register_callback`` does, from a blocking handler.  Raises as it does."""
         return self._running("register_callback_sync").from_thread(
             self.register_callback(timeout_seconds, filter, on_complete, on_fail, transform)
         )
@@ -298,16 +316,22 @@ class Job(Generic[A]):
         The job is waiting_external meanwhile, without heartbeat or deadline, and keeps its slot.
         The deadline starts anew with the answer.  When the worker stops meanwhile, the answer
         starts a new attempt, whose handler gets it here.  Raises ValidationError when the token
-        was replaced, or the job was resolved another way.
+        was replaced, or the job was resolved another way; RuntimeError outside a run.
         """
         return await self._running("wait_for_callback").wait_for_callback(token)
 
     def wait_for_callback_sync(self, token: CallbackToken) -> Any:
-        """Do what ``wait_for_callback`` does, from a blocking handler; keeps its thread."""
+        """Do what ``wait_for_callback`` does, from a blocking handler; keeps its thread.
+
+        Raises as it does.
+        """
         return self._running("wait_for_callback_sync").from_thread(self.wait_for_callback(token))
 
     async def cancel_callback(self, token: CallbackToken) -> bool:
-        """Withdraw a callback before waiting for it; return False when it is gone already."""
+        """Withdraw a callback before waiting for it; return False when it is gone already.
+
+        Raises Unavailable, RuntimeError outside a run.
+        """
         return await self._running("cancel_callback").cancel_callback(token)
 
     def is_cancelled(self) -> bool:
@@ -354,11 +378,14 @@ class BulkOperation:
     """
 
     id: str
-    operation: str
+    operation: Literal["retry", "cancel", "delete", "set_priority", "move_queue"]
     filter: dict[str, Any]
+    """Which jobs, by the names of the filters."""
     spec: dict[str, Any]
-    state: str
+    """What they get: priority or to_queue."""
+    state: Literal["pending", "running", "completed", "cancelled", "failed"]
     cursor: int
+    """Jobs up to this id are done."""
     total_matched: int
     processed: int
     skipped: int

@@ -10,7 +10,7 @@ from awa_lib import pgtext
 from awa_lib._json import dumps, loads
 from awa_lib.args import encode, encode_object
 from awa_lib.errors import ValidationError
-from awa_lib.fields import LONGEST_NAME, moment_of, name_of, number_of, storable, text_of
+from awa_lib.fields import LONGEST_NAME, items_of, moment_of, name_of, number_of, storable, text_of
 from awa_lib.kinds import kind_of
 from awa_lib.models import Job, JobState
 from awa_lib.telemetry import TRACEPARENT, traceparent
@@ -275,7 +275,7 @@ def check(
     kinds: list[str] = []
     texts: list[str] = []
     own: dict[int, Options] = {}
-    for item in jobs:
+    for item in items_of("jobs", jobs):
         args, owner = item, type(item)
         if owner is NewJob:
             args = item.args

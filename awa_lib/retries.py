@@ -38,21 +38,30 @@ class Backoff:
 
 
 def fixed(seconds: float, *, jitter: float = 0) -> Backoff:
-    """Wait equally long after each attempt; up to ``jitter`` (a share, 0.1 is 10 %) longer."""
+    """Wait equally long after each attempt; up to ``jitter`` (a share, 0.1 is 10 %) longer.
+
+    Raises ValidationError.
+    """
     return _backoff(seconds, 1, 0, math.inf, jitter)
 
 
 def linear(
     first: float, *, step: float | None = None, most: float = _DAY, jitter: float = 0
 ) -> Backoff:
-    """Wait ``first`` seconds, then each time ``step`` longer (``first`` unless given)."""
+    """Wait ``first`` seconds, then each time ``step`` longer (``first`` unless given).
+
+    Never longer than ``most`` seconds, a day unless given.  Raises ValidationError.
+    """
     return _backoff(first, 1, first if step is None else step, most, jitter)
 
 
 def exponential(
     first: float = 2.0, *, factor: float = 2.0, most: float = _DAY, jitter: float = 0.25
 ) -> Backoff:
-    """Wait ``first`` seconds, then ``factor`` times as long each time; as published by default."""
+    """Wait ``first`` seconds, then ``factor`` times as long each time; as published by default.
+
+    Never longer than ``most`` seconds, a day unless given.  Raises ValidationError.
+    """
     return _backoff(first, factor, 0, most, jitter)
 
 

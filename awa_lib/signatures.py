@@ -67,19 +67,30 @@ def secret_key(secret: bytes | str) -> bytes:
 
 
 def sign_callback(secret: bytes | str, callback_id: str) -> str:
-    """Return the published signature: 64 hex digits over the id text as the URL has it."""
-    return _mac(secret_key(secret), callback_id.encode())
+    """Return the published signature: 64 hex digits over the id text as the URL has it.
+
+    ``secret`` is 32 bytes, or 64 hex digits.  Raises ValidationError.
+    """
+    return _mac(secret_key(secret), _id_bytes(callback_id))
 
 
-def verify_callback_signature(secret: bytes | str, callback_id: str, signature: str) -> bool:
-    """Return whether a published signature is right, in constant time; hex of either case."""
-    return _equal(sign_callback(secret, callback_id), signature.lower())
+def verify_callback_signature(secret: bytes | str, callback_id: str, signature: str | None) -> bool:
+    """Return whether a published signature is right, in constant time; hex of either case.
+
+    A missing header (None) is a wrong signature.  Raises ValidationError for a bad secret.
+    """
+    expected = sign_callback(secret, callback_id)
+    return isinstance(signature, str) and _equal(expected, signature.lower())
 
 
 def sign_callback_request(
     secret: bytes | str, callback_id: str, action: str, body: bytes, *, now: float | None = None
 ) -> str:
-    """Return the value of the ``X-Awa-Request-Signature`` header for one request."""
+    """Return the value of the ``X-Awa-Request-Signature`` header for one request.
+
+    ``body`` is what will be sent, byte for byte; ``now`` is in epoch seconds.  Raises
+    ValidationError.
+    """
     stamp = str(int(time.time() if now is None else now))
     nonce = secrets.token_hex(16)
     mac = _mac(secret_key(secret), _covered(stamp, nonce, action, callback_id, body))
@@ -87,17 +98,20 @@ def sign_callback_request(
 
 
 def verify_callback_request(
-    secret: bytes | str, callback_id: str, action: str, body: bytes, signature: str
+    secret: bytes | str, callback_id: str, action: str, body: bytes, signature: str | None
 ) -> Op[bool]:
     """Return whether a request signature is right, in time, and was never used before.
 
     A right one is remembered in awa.callback_signatures, so that it is valid once in the fleet.
+    ``body`` is the raw body as it came; a missing header (None) is a wrong signature.  Raises
+    ValidationError for a bad secret, or another type.
     """
-    parts = _PARTS.fullmatch(signature)
+    key = secret_key(secret)
+    parts = _PARTS.fullmatch(signature) if isinstance(signature, str) else None
+    stamp, nonce, given = parts.groups() if parts else ("", "", "")
+    expected = _mac(key, _covered(stamp, nonce, action, callback_id, body))
     if parts is None:
         return False
-    stamp, nonce, given = parts.groups()
-    expected = _mac(secret_key(secret), _covered(stamp, nonce, action, callback_id, body))
     if not _equal(expected, given) or abs(time.time() - int(stamp)) > _VALID_SECONDS:
         return False
     # Kept twice as long as it is valid, for a clock ahead of ours.
@@ -108,8 +122,26 @@ def verify_callback_request(
 
 
 def _covered(stamp: str, nonce: str, action: str, callback_id: str, body: bytes) -> bytes:
-    head = f"awa-request-v1\n{stamp}\n{nonce}\n{action}\n{callback_id}\n"
-    return head.encode() + body
+    if not isinstance(action, str):
+        raise ValidationError(f"action must be text: {action!r}")
+    if not isinstance(body, bytes):
+        raise ValidationError(
+            f"body must be bytes, got {type(body).__name__}",
+            why="the signature covers the body byte for byte, as it was sent",
+        )
+    head = f"awa-request-v1\n{stamp}\n{nonce}\n{action}\n"
+    return _bytes(head) + _id_bytes(callback_id) + b"\n" + body
+
+
+def _id_bytes(callback_id: str) -> bytes:
+    if not isinstance(callback_id, str):
+        raise ValidationError(f"callback_id must be text: {callback_id!r}")
+    return _bytes(callback_id)
+
+
+def _bytes(text: str) -> bytes:
+    # Text of a URL may hold lone surrogates: it is wrong then, but not an error.
+    return text.encode(errors="surrogatepass")
 
 
 def _mac(key: bytes, message: bytes) -> str:
@@ -120,4 +152,4 @@ def _mac(key: bytes, message: bytes) -> str:
 
 
 def _equal(expected: str, given: str) -> bool:
-    return hmac.compare_digest(expected.encode(), given.encode())
+    return hmac.compare_digest(_bytes(expected), _bytes(given))

@@ -151,15 +151,15 @@ class Transaction:
             raise translate(error) from error
 
     def execute(self, query: str, *values: Any) -> int:
-        """Run a statement and return how many rows it touched."""
+        """Run a statement and return how many rows it touched.  Raises DatabaseError."""
         return self._fetch(query, values)[0]
 
     def fetch_all(self, query: str, *values: Any) -> list[dict[str, Any]]:
-        """Return every row."""
+        """Return every row.  Raises DatabaseError."""
         return self._fetch(query, values)[1]
 
     def fetch_optional(self, query: str, *values: Any) -> dict[str, Any] | None:
-        """Return the first row, or None."""
+        """Return the first row, or None.  Raises DatabaseError."""
         rows = self.fetch_all(query, *values)
         return rows[0] if rows else None
 
@@ -268,15 +268,15 @@ class AsyncTransaction:
             raise translate(error) from error
 
     async def execute(self, query: str, *values: Any) -> int:
-        """Run a statement and return how many rows it touched."""
+        """Run a statement and return how many rows it touched.  Raises DatabaseError."""
         return (await self._fetch(query, values))[0]
 
     async def fetch_all(self, query: str, *values: Any) -> list[dict[str, Any]]:
-        """Return every row."""
+        """Return every row.  Raises DatabaseError."""
         return (await self._fetch(query, values))[1]
 
     async def fetch_optional(self, query: str, *values: Any) -> dict[str, Any] | None:
-        """Return the first row, or None."""
+        """Return the first row, or None.  Raises DatabaseError."""
         rows = await self.fetch_all(query, *values)
         return rows[0] if rows else None
 

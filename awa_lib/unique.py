@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Final
 
 from awa_lib.errors import ValidationError
+from awa_lib.fields import int64_of, nearest
 
 __all__ = ["UniqueOptions", "canonical_json", "states_bits", "unique_key"]
 
@@ -38,19 +38,15 @@ class UniqueOptions:
         known = [f.name for f in fields(cls)]
         for key in given:
             if key not in known:
-                near = difflib.get_close_matches(str(key), known, n=1)
-                raise ValidationError(
-                    f"unknown unique_opts key {key!r}",
-                    hint=f"did you mean {near[0]!r}?" if near else f"valid: {', '.join(known)}",
-                )
+                raise ValidationError(f"unknown unique_opts key {key!r}", hint=nearest(key, known))
         options = cls(**given)
         for name in ("by_queue", "by_args"):
             if not isinstance(getattr(options, name), bool):
                 raise ValidationError(
                     f"{name} must be True or False, got {getattr(options, name)!r}"
                 )
-        if options.by_period is not None and not _is_int(options.by_period, 63):
-            raise ValidationError(f"by_period must be a 64-bit integer, got {options.by_period!r}")
+        if options.by_period is not None:
+            int64_of("by_period", options.by_period)
         if not _is_int(options.states, 8) or not 0 <= options.states <= _ALL_STATES:
             raise ValidationError(f"states must be a mask of 0 to 255, got {options.states!r}")
         return options

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from awa_lib._drive import averb, verb
+from awa_lib.doctor import doctor
 from awa_lib.ops import bulk, callbacks, cron, dead_letters, inserts, jobs, policies, queues
 from awa_lib.reads import bulk as read_bulk
 from awa_lib.reads import dead_letters as read_dead_letters
 from awa_lib.reads.cron import list_cron_jobs
 from awa_lib.reads.overviews import list_kinds, list_queues
+from awa_lib.reads.policies import get_queue_policy, list_queue_policies
 from awa_lib.reads.queues import queue_stats
 from awa_lib.signatures import verify_callback_request
 
@@ -56,8 +58,8 @@ class Verbs:
     resume_cron_job = verb(cron.resume_cron_job)
     delete_cron_job = verb(cron.delete_cron_job)
     set_queue_policy = verb(policies.set_queue_policy)
-    get_queue_policy = verb(policies.get_queue_policy)
-    list_queue_policies = verb(policies.list_queue_policies)
+    get_queue_policy = verb(get_queue_policy)
+    list_queue_policies = verb(list_queue_policies)
     set_dead_letters = verb(dead_letters.set_dead_letters)
     list_dlq = verb(read_dead_letters.list_dlq)
     get_dlq_job = verb(read_dead_letters.get_dlq_job)
@@ -75,6 +77,7 @@ class Verbs:
     list_bulk_operations = verb(read_bulk.list_bulk_operations)
     cancel_bulk_operation = verb(bulk.cancel_bulk_operation)
     run_bulk_operation = verb(bulk.run_bulk_operation)
+    doctor = verb(doctor)
 
 
 class AsyncVerbs:
@@ -114,8 +117,8 @@ class AsyncVerbs:
     resume_cron_job = averb(cron.resume_cron_job)
     delete_cron_job = averb(cron.delete_cron_job)
     set_queue_policy = averb(policies.set_queue_policy)
-    get_queue_policy = averb(policies.get_queue_policy)
-    list_queue_policies = averb(policies.list_queue_policies)
+    get_queue_policy = averb(get_queue_policy)
+    list_queue_policies = averb(list_queue_policies)
     set_dead_letters = averb(dead_letters.set_dead_letters)
     list_dlq = averb(read_dead_letters.list_dlq)
     get_dlq_job = averb(read_dead_letters.get_dlq_job)
@@ -133,3 +136,4 @@ class AsyncVerbs:
     list_bulk_operations = averb(read_bulk.list_bulk_operations)
     cancel_bulk_operation = averb(bulk.cancel_bulk_operation)
     run_bulk_operation = averb(bulk.run_bulk_operation)
+    doctor = averb(doctor)

@@ -24,4 +24,14 @@ pytest_plugins = [
     "fix_bridge",
     "fix_worker",
     "fix_tui",
+    "fix_server",
+    "fix_doctor",
 ]
+
+
+def pytest_addoption(parser) -> None:
+    parser.addoption(
+        "--update-golden",
+        action="store_true",
+        help="write tests/cli/golden anew from what is printed",
+    )

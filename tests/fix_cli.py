@@ -17,10 +17,38 @@ from typing import Any
 
 import psycopg
 import pytest
+import typer
+from typer.core import TyperGroup
+from typer.main import get_command
 
 from awa_cli.main import main
+from awa_cli.shapes import read_shape
+from awa_cli.tree import app
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+def commands(command=None, path=(), parent=None):
+    """Yield (path, command) of the whole tree."""
+    command = command or get_command(app)
+    ctx = typer.Context(command, info_name=(path or ("awa",))[-1], parent=parent)
+    yield path, command
+    if isinstance(command, TyperGroup):
+        for name in command.list_commands(ctx):
+            yield from commands(command.get_command(ctx, name), (*path, name), ctx)
+
+
+TREE = {path: command for path, command in commands() if not command.hidden}
+LEAVES = {" ".join(path): one for path, one in TREE.items() if not isinstance(one, TyperGroup)}
+
+
+def forms(name: str) -> tuple[str, ...]:
+    """Return the forms of data that a command prints with ``-o``."""
+    for param in LEAVES[name].params:
+        if param.name == "output":
+            lists = getattr(param.type, "func", None) is read_shape
+            return ("json", "ndjson", "yaml", "csv", "ids") if lists else ("json",)
+    return ()
 
 
 @dataclass(frozen=True)
@@ -95,20 +123,32 @@ def process() -> Callable[..., Ran]:
 
 @pytest.fixture
 def terminal() -> Callable[..., Ran]:
-    """Run the command at a terminal of ``columns`` × 24, typing ``keys``; all output is in out."""
+    """Run the command at a terminal of ``columns`` × ``lines``, typing ``keys`` when it asks.
+
+    All output is in out.
+    """
 
     def run(
-        *args: object, url: str | None = None, columns: int = 80, keys: str = "", **env: str
+        *args: object,
+        url: str | None = None,
+        columns: int = 80,
+        lines: int = 24,
+        keys: str = "",
+        **env: str,
     ) -> Ran:
         leader, follower = pty.openpty()
-        fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
         process = subprocess.Popen(
-            argv(*args), env=environment(url, TERM="xterm-256color", **env),
+            argv(*args), env=environment(url, **{"TERM": "xterm-256color", **env}),
             stdin=follower, stdout=follower, stderr=follower,
         )  # fmt: skip
         os.close(follower)
-        os.write(leader, keys.encode())
-        shown = b"".join(_read(leader))
+        shown = b""
+        for block in _read(leader):
+            shown += block
+            if keys and shown.endswith(b": "):
+                os.write(leader, keys.encode())
+                keys = ""
         os.close(leader)
         return Ran(process.wait(timeout=30), shown.decode().replace("\r\n", "\n"), "")
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from awa_cli.commands._ask import ask
+from awa_cli.complete import operation_ids, queues
 from awa_cli.errors import ExitCode
 from awa_cli.options import TABLE, Columns, FailEmpty, Output, Report, ReportFormat, common
 from awa_cli.output import counted, result, say, show_document, show_rows, show_text
+from awa_cli.progress import Progress
 from awa_cli.session import open_session
 from awa_cli.shapes import read_columns
 from awa_cli.which import (
@@ -40,7 +41,10 @@ app = typer.Typer(
     """,
 )
 
-Id = Annotated[str, typer.Argument(metavar="ID", help="Id of the bulk operation.")]
+Id = Annotated[
+    str,
+    typer.Argument(metavar="ID", help="Id of the bulk operation.", autocompletion=operation_ids),
+]
 
 
 @app.command(
@@ -113,7 +117,9 @@ def submit(
     priority: Annotated[
         int | None, typer.Option(metavar="N", min=1, max=4, help="For set_priority.")
     ] = None,
-    to_queue: Annotated[str | None, typer.Option(metavar="QUEUE", help="For move_queue.")] = None,
+    to_queue: Annotated[
+        str | None, typer.Option(metavar="QUEUE", help="For move_queue.", autocompletion=queues)
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how many fit.")] = False,
     output: Report = ReportFormat.table,
 ) -> None:
@@ -154,14 +160,13 @@ def run(ctx: typer.Context, operation_id: Id, output: Report = ReportFormat.tabl
     """Carry a bulk operation out here, to its end; goes on where it stopped."""
     from awa_lib.ops.bulk import run_bulk_operation
 
-    def progress(now: BulkOperation) -> None:
-        if sys.stderr.isatty() and not common(ctx).quiet:
-            end = "\r\x1b[K" if now.finished else ""
-            sys.stderr.write(f"\r{now.processed:,} of {now.total_matched:,}{end}")
-            sys.stderr.flush()
-
-    with open_session(ctx, changing=True) as db:
-        ended = db.run(run_bulk_operation(operation_id, on_progress=progress))
+    with open_session(ctx, changing=True) as db, Progress(common(ctx)) as progress:
+        ended = db.run(
+            run_bulk_operation(
+                operation_id,
+                on_progress=lambda now: progress.show(now.processed, now.total_matched),
+            )
+        )
     _show(ctx, ended, output)
     return ExitCode.OK if ended.state == "completed" and not ended.errored else ExitCode.FAILED
 

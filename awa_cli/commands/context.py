@@ -159,7 +159,10 @@ def use(name: Name) -> None:
 )
 def show(
     name: Annotated[
-        str | None, typer.Argument(metavar="NAME", help="The current one when left out.")
+        str | None,
+        typer.Argument(
+            metavar="NAME", help="The current one when left out.", autocompletion=contexts
+        ),
     ] = None,
     output: Report = ReportFormat.table,
 ) -> None:
@@ -201,7 +204,10 @@ def remove(name: Name) -> None:
 def check(
     ctx: typer.Context,
     name: Annotated[
-        str | None, typer.Argument(metavar="NAME", help="The current one when left out.")
+        str | None,
+        typer.Argument(
+            metavar="NAME", help="The current one when left out.", autocompletion=contexts
+        ),
     ] = None,
 ) -> int:
     """Connect to a context and say what is there: server, user, schema."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -33,7 +33,7 @@ def demo(
     """
     import signal
     import sys
-    from dataclasses import asdict
+    from dataclasses import fields
 
     from awa_cli.output import say, show_document
     from awa_cli.target import describe, named_target
@@ -48,7 +48,10 @@ def demo(
         say(f"demo of {root}")
     found, elapsed = _play(ctx, target, root, live=live)
     if output is ReportFormat.json:
-        show_document({**asdict(found), "elapsed_seconds": round(elapsed, 1), "tree": root})
+        from awa_cli.demo.tables import Report
+
+        facts: Any = {one.name: getattr(found, one.name) for one in fields(found)}
+        show_document(Report(**facts, elapsed_seconds=round(elapsed, 1), tree=root))
         return
     from rich.console import Console
 

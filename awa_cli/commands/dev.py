@@ -73,7 +73,7 @@ def status(
 
     state = look(_place(ctx, data_dir))
     if output is ReportFormat.json:
-        show_document(_document(state))
+        show_document(state)
     else:
         _show(state, color=common(ctx).color())
 
@@ -199,24 +199,10 @@ def _flag(data_dir: str | None) -> str:
     return f" --data-dir {shlex.quote(data_dir)}" if data_dir else ""
 
 
-def _document(state: ServerStatus) -> dict[str, object]:
-    return {
-        "running": state.running,
-        "pid": state.pid,
-        "version": state.version,
-        "data_dir": str(state.data_dir),
-        "url": state.url,
-        "size_bytes": state.size_bytes,
-        "kept": state.kept,
-        "in_use": state.in_use,
-    }
-
-
 def _show(state: ServerStatus, *, color: bool) -> None:
-    # rich costs about 45 ms.
-    from rich.console import Console
-    from rich.table import Table
+    from awa_cli.paint import Paint
 
+    paint = Paint(color=color)
     server = f"up, process {state.pid}" if state.running else "down"
     stays = "until awa dev down" if state.kept else "while it is used"
     rows = {
@@ -228,12 +214,8 @@ def _show(state: ServerStatus, *, color: bool) -> None:
         "size": _size(state.size_bytes),
         "url": state.url,
     }
-    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
     for title, text in rows.items():
-        table.add_row(title, text)
-    Console(no_color=not color, highlight=False, markup=False, soft_wrap=True).print(table)
+        result(f"{paint(f'{title:<10}', 'bold')}{text}")
 
 
 def _size(count: int) -> str:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from awa_cli.commands._ask import ask
-from awa_cli.complete import queues
+from awa_cli.complete import dead_ids, job_ids, queues
 from awa_cli.errors import ExitCode, complain, exit_code_for
 from awa_cli.options import TABLE, Columns, FailEmpty, Output, Report, ReportFormat, common
 from awa_cli.output import clean, counted, result, show_document, show_rows, show_text
+from awa_cli.progress import Progress
 from awa_cli.session import open_session
 from awa_cli.shapes import read_columns
 from awa_cli.which import Kind, Queue, Tag, read_ids
@@ -35,7 +36,12 @@ app = typer.Typer(
 )
 
 Ids = Annotated[
-    list[str] | None, typer.Argument(metavar="ID...", help="Ids of jobs, or - for stdin.")
+    list[str] | None,
+    typer.Argument(metavar="ID...", help="Ids of jobs, or - for stdin.", autocompletion=dead_ids),
+]
+Jobs = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="ID...", help="Ids of jobs, or - for stdin.", autocompletion=job_ids),
 ]
 All = Annotated[bool, typer.Option("--all", help="Every one of them.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say how many it would be.")]
@@ -84,7 +90,10 @@ def list_(
 @app.command(epilog="awa dlq show 42")
 def show(
     ctx: typer.Context,
-    job_id: Annotated[int, typer.Argument(metavar="ID", max=2**63 - 1, help="Id of the job.")],
+    job_id: Annotated[
+        int,
+        typer.Argument(metavar="ID", max=2**63 - 1, help="Id of the job.", autocompletion=dead_ids),
+    ],
     output: Report = ReportFormat.table,
 ) -> None:
     """Show one dead letter as a page."""
@@ -113,7 +122,9 @@ def depth(ctx: typer.Context, queue: Queue = None, output: Report = ReportFormat
         total = db.run(dlq_depth(queue))
         by_queue = {} if queue is not None else db.run(dlq_depth_by_queue())
     if output is ReportFormat.json:
-        show_document({"depth": total, "by_queue": by_queue or {queue: total}})
+        from awa_cli.reports import Depth
+
+        show_document(Depth(total, by_queue if queue is None else {queue: total}))
         return
     result(counted(total, "dead letter"))
     for name, number in by_queue.items():
@@ -135,7 +146,8 @@ def retry(
     everything: All = False,
     dry_run: DryRun = False,
     to_queue: Annotated[
-        str | None, typer.Option(metavar="QUEUE", help="Run it there; with ids only.")
+        str | None,
+        typer.Option(metavar="QUEUE", help="Run it there; with ids only.", autocompletion=queues),
     ] = None,
     fail_empty: FailEmpty = False,
 ) -> int:
@@ -188,7 +200,7 @@ def purge(
 )
 def move(
     ctx: typer.Context,
-    jobs: Ids = None,
+    jobs: Jobs = None,
     kind: Kind = None,
     queue: Queue = None,
     tag: Tag = None,
@@ -265,7 +277,8 @@ def _change(
         found = db.run(_counting(verb, filters))
         if found and not dry_run:
             ask(ctx, f"{verb} {counted(found, thing)}")
-            found = db.run(many())
+            with Progress(common(ctx)):
+                found = db.run(many())
         result(f"{done} {counted(found, thing)}" if not dry_run else counted(found, thing))
     return ExitCode.NOTHING if fail_empty and not found else ExitCode.OK
 

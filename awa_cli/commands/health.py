@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from awa_cli.complete import queues
 from awa_cli.errors import ExitCode
 from awa_cli.options import Report, ReportFormat, common
 from awa_cli.output import result, show_document
@@ -30,7 +31,11 @@ def health(
     ] = 0,
     queue: Annotated[
         list[str] | None,
-        typer.Option(metavar="QUEUE", help="Also need a healthy worker of it; may be repeated."),
+        typer.Option(
+            metavar="QUEUE",
+            help="Also need a healthy worker of it; may be repeated.",
+            autocompletion=queues,
+        ),
     ] = None,
     output: Report = ReportFormat.table,
 ) -> int:
@@ -62,7 +67,9 @@ def health(
         reasons += _missing_workers(healthy, workers, queue or [])
         code = ExitCode.WRONG if reasons else ExitCode.OK
     if output is ReportFormat.json:
-        show_document({"ready": not code, "reasons": reasons})
+        from awa_cli.reports import Health
+
+        show_document(Health(not code, reasons))
         return code
     color = common(ctx).color()
     word = "not ready" if code else "ready"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from awa_cli.errors import ExitCode
-from awa_cli.options import Report, ReportFormat
+from awa_cli.options import Report, ReportFormat, common
 from awa_cli.output import result, say, show_document
+from awa_cli.progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -151,7 +152,9 @@ def _hand_out(
     scripts: Sequence[Migration], folder: Path | None, output: ReportFormat, *, pending: bool
 ) -> None:
     if output is ReportFormat.json and folder is None:
-        show_document([_entry(item) | {"sql": item.sql} for item in scripts])
+        from awa_cli.reports import MigrationScript
+
+        show_document([MigrationScript(*_facts(item), item.sql) for item in scripts])
     elif not scripts and pending:
         _say_current(None)
     elif folder is None:
@@ -187,25 +190,16 @@ def _say_current(status: SchemaStatus | None) -> None:
     result(f"Schema is up to date (version {version}).")
 
 
-def _entry(item: Migration) -> dict[str, Any]:
-    return {
-        "label": item.label,
-        "track": item.track,
-        "version": item.version,
-        "description": item.description,
-        "breaking": item.breaking,
-    }
+def _facts(item: Migration) -> tuple[str, str, int, str, bool]:
+    return item.label, item.track, item.version, item.description, item.breaking
 
 
 def _list_pending(status: SchemaStatus, output: ReportFormat) -> None:
+    from awa_cli import reports
+
     if output is ReportFormat.json:
-        show_document(
-            {
-                "version": status.version,
-                "current": status.current,
-                "pending": [_entry(item) for item in status.pending],
-            }
-        )
+        pending = [reports.Migration(*_facts(item)) for item in status.pending]
+        show_document(reports.PendingMigrations(status.version, status.current, pending))
     elif status.current:
         _say_current(status)
     else:
@@ -216,23 +210,36 @@ def _list_pending(status: SchemaStatus, output: ReportFormat) -> None:
 
 
 def _apply(ctx: typer.Context, to: int | None, output: ReportFormat) -> None:
+    from awa_cli import reports
     from awa_cli.session import connect
     from awa_lib._migrate import apply, plan
 
-    with connect(ctx, changing=True) as conn:
-        applied = apply(conn, to=to, on_step=None if output is ReportFormat.json else _tell)
+    with connect(ctx, changing=True) as conn, Progress(common(ctx), "script") as progress:
+        total = len(plan(conn, target=to).pending)
+        done = 0
+
+        def tell(step: Step) -> None:
+            nonlocal done
+            done += step.status == "applied"
+            progress.show(done, total)
+            if output is not ReportFormat.json and (text := _told(step)):
+                progress.say(text)
+
+        applied = apply(conn, to=to, on_step=tell)
         status = plan(conn, target=to)
     if output is ReportFormat.json:
-        show_document({"version": status.version, "applied": [_entry(item) for item in applied]})
+        entries = [reports.Migration(*_facts(item)) for item in applied]
+        show_document(reports.AppliedMigrations(status.version, entries))
     elif applied:
         result("Migrations applied successfully.")
     else:
         _say_current(status)
 
 
-def _tell(step: Step) -> None:
+def _told(step: Step) -> str | None:
     if step.status == "waiting":
-        say(f"Waiting: {step.note}")
-    elif step.status == "applied" and step.migration:
+        return f"Waiting: {step.note}"
+    if step.status == "applied" and step.migration:
         item = step.migration
-        say(f"Applied: {item.label} {item.description} ({step.seconds * 1000:.0f} ms)")
+        return f"Applied: {item.label} {item.description} ({step.seconds * 1000:.0f} ms)"
+    return None

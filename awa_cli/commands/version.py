@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -36,15 +36,15 @@ def version(
     import psycopg
 
     from awa_cli.main import version as own_version
+    from awa_cli.reports import VersionCheck, Versions
+    from awa_cli.shapes import encode
     from awa_lib._migrate import current_migration_version
 
-    known: dict[str, Any] = {
-        "awa": own_version(),
-        "python": platform.python_version(),
-        "psycopg": psycopg.__version__,
-        "libpq": _dotted(psycopg.pq.version()),
-        "schema": current_migration_version(),
-    }
+    here = (
+        own_version(), platform.python_version(), psycopg.__version__,
+        _dotted(psycopg.pq.version()), current_migration_version(),
+    )  # fmt: skip
+    known = Versions(*here)
     code = ExitCode.OK
     if check:
         from awa_lib.ops.schema import read_schema
@@ -54,17 +54,14 @@ def version(
             status = db.run(read_schema())
             fleet = db.run(live_instances()) if status.version else []
             server = _dotted(db.conn.info.server_version)
-        known |= {
-            "server": server,
-            "database_schema": status.version,
-            "pending": [item.label for item in status.pending],
-            "fleet": sorted({one.version for one in fleet}),
-        }
+        pending = [item.label for item in status.pending]
+        versions = sorted({one.version for one in fleet})
+        known = VersionCheck(*here, server, status.version, pending, versions)
         code = ExitCode.OK if status.current else ExitCode.SCHEMA
     if output is ReportFormat.json:
         show_document(known)
         return code
-    for name, value in known.items():
+    for name, value in encode(known).items():
         shown = ", ".join(value) or "none" if isinstance(value, list) else value
         result(f"{name.replace('_', ' '):<16} {shown}")
     if code:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from awa_lib._sql import Op
 
-__all__ = ["Found", "Language", "Totals"]
+__all__ = ["Found", "Language", "Report", "Totals"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,14 @@ class Found:
     jobs: JobTotals
     survey: dict[str, Any] | None
     announce: dict[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Report(Found):
+    """What was found in a tree, and how long it took."""
+
+    elapsed_seconds: float
+    tree: str
 
 
 def store_path(path: str) -> str:

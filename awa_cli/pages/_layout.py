@@ -7,25 +7,13 @@ from datetime import datetime
 from typing import Any, Final
 
 from awa_cli.output import age, clean
+from awa_cli.paint import Paint
 from awa_cli.shapes import encode
 
 __all__ = ["INDENT", "Paint", "fact_lines", "json_lines", "progress_lines"]
 
-_CODES: Final = {
-    "bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "blue": "34",
-    "magenta": "35", "cyan": "36", "bright_black": "90",
-}  # fmt: skip
 _BAR: Final = 24
 INDENT: Final = "  "
-
-
-class Paint:
-    def __init__(self, *, color: bool) -> None:
-        self.color = color
-
-    def __call__(self, text: str, style: str) -> str:
-        codes = ";".join(_CODES[word] for word in style.split())
-        return f"\x1b[{codes}m{text}\x1b[0m" if self.color and codes else text
 
 
 def fact_lines(facts: list[tuple[str, Any]], paint: Paint) -> list[str]:
@@ -51,7 +39,7 @@ def progress_lines(progress: dict[str, Any], paint: Paint) -> list[str]:
         bar = paint("█" * done, "green") + paint("░" * (_BAR - done), "dim")
         lines.append(f"{INDENT}{bar} {percent}%  {clean(progress.get('message') or '')}".rstrip())
     if progress.get("metadata"):
-        lines += [paint("Checkpoint", "bold"), *json_lines(progress["metadata"])]
+        lines += ["", paint("Checkpoint", "bold"), *json_lines(progress["metadata"])]
     return lines
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING, Any
 
-from awa_cli.output import age, clean, span
+from awa_cli.output import age, clean, counted, span
 from awa_cli.pages._layout import INDENT, Paint, fact_lines
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def queue_page(details: QueueDetails, *, color: bool) -> str:
     lines += fact_lines(
         [
             ("lag", None if queue.lag_seconds is None else span(queue.lag_seconds)),
-            ("dead", f"{details.dead_letters} letters" if details.dead_letters else None),
+            ("dead", counted(details.dead_letters, "letter") if details.dead_letters else None),
         ],
         paint,
     )

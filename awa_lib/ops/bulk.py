@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -294,8 +295,11 @@ def _filters(
     verb: str, operation: object, where: JobFilter, *, everything: bool
 ) -> dict[str, str | None]:
     if not isinstance(operation, str) or operation not in _STATES:
+        near = difflib.get_close_matches(str(operation), _STATES, n=1)
         raise ValidationError(
-            f"unknown bulk operation {operation!r}", hint=f"valid: {', '.join(_STATES)}"
+            f"unknown bulk operation {operation!r}",
+            why=f"operations are {', '.join(_STATES)}",
+            hint=f"did you mean {near[0]!r}?" if near else None,
         )
     filters = checked_filter(where, JobFilter)
     state = filters["state"]

@@ -102,11 +102,10 @@ def resolve_callback(
 
     filter false: ignored, the job goes on waiting.  on_fail true: failed.  on_complete true:
     completed with ``transform(payload)``.  Else ``default_action``: complete, fail or ignore.  An
-    expression that cannot be evaluated counts as not written.  Raises as ``complete_external``,
-    ValueError for another default action.
+    expression that cannot be evaluated counts as not written.  Raises as ``complete_external``.
     """
     if default_action not in _ACTIONS:
-        raise ValueError(f"default_action must be one of {_ACTIONS}, got {default_action!r}")
+        raise ValidationError(f"default_action must be one of {_ACTIONS}, got {default_action!r}")
     data = to_json(payload, "payload")
     rows = yield sql.callbacks("find_callback", callback_id=_uuid(callback_id))
     if not rows:

@@ -9,6 +9,7 @@ from awa_lib._json import dumps, loads
 from awa_lib._sql import atomic, sql
 from awa_lib.cron import CronExpression
 from awa_lib.errors import ScheduleNotFound, ValidationError
+from awa_lib.fields import LONGEST_NAME, name_of, number_of, text_of
 from awa_lib.models import Job
 from awa_lib.new_jobs import check
 
@@ -33,7 +34,6 @@ __all__ = [
 ]
 
 _POLICIES: Final = ("coalesce", "catch_up")
-_LONGEST_NAME: Final = 200
 _MOST_FIRES: Final = 10_000
 _LONGEST_JITTER: Final = 86_400.0
 Block = Literal["pause_schedule", "resume_schedule", "trigger_schedule"]
@@ -76,18 +76,13 @@ class Schedule:
         jitter_seconds: float,
     ) -> Schedule:
         """Check every field.  Raises ValidationError or SerializationError."""
-        if not isinstance(name, str) or not 0 < len(name) <= _LONGEST_NAME or "\x00" in name:
-            raise ValidationError(f"name must be 1 to {_LONGEST_NAME} characters, got {name!r}")
+        name_of("name", name)
         CronExpression(cron_expr, timezone)
         if missed_fire_policy not in _POLICIES:
             raise ValidationError(
                 f"missed_fire_policy must be one of {_POLICIES}, got {missed_fire_policy!r}"
             )
-        if type(catch_up_limit) is not int or not 1 <= catch_up_limit <= _MOST_FIRES:
-            raise ValidationError(
-                f"catch_up_limit must be a whole number from 1 to {_MOST_FIRES}, "
-                f"got {catch_up_limit!r}"
-            )
+        number_of("catch_up_limit", catch_up_limit, 1, _MOST_FIRES)
         if (
             not isinstance(jitter_seconds, int | float)
             or isinstance(jitter_seconds, bool)
@@ -193,27 +188,32 @@ def trigger_cron_job(name: str) -> Op[Job]:
     """Enqueue the job of a schedule now, beside its fires, and return it.
 
     Its metadata holds ``cron_name`` and ``triggered_manually``.  Works while paused.  Raises
-    ScheduleNotFound.
+    ScheduleNotFound or ValidationError.
     """
-    rows = yield sql.cron("trigger_schedule", name=name)
+    rows = yield sql.cron("trigger_schedule", name=name_of("name", name))
     if not rows:
         raise (yield from _missing(name))
     return rows.into(Job)[0]
 
 
 def pause_cron_job(name: str, paused_by: str | None = None) -> Op[None]:
-    """Keep a schedule from firing until it is resumed.  Idempotent.  Raises ScheduleNotFound.
+    """Keep a schedule from firing until it is resumed.  Idempotent.
 
-    Leaders of awa 0.5 do not know pauses.
+    Leaders of awa 0.5 do not know pauses.  Raises ScheduleNotFound or ValidationError.
     """
-    rows = yield sql.cron("pause_schedule", name=name, paused_by=paused_by)
+    if paused_by is not None:
+        text_of("paused_by", paused_by, LONGEST_NAME)
+    rows = yield sql.cron("pause_schedule", name=name_of("name", name), paused_by=paused_by)
     if not rows:
         raise (yield from _missing(name))
 
 
 def resume_cron_job(name: str) -> Op[None]:
-    """Let a schedule fire again from now on.  Idempotent.  Raises ScheduleNotFound."""
-    rows = yield sql.cron("resume_schedule", name=name)
+    """Let a schedule fire again from now on.  Idempotent.
+
+    Raises ScheduleNotFound or ValidationError.
+    """
+    rows = yield sql.cron("resume_schedule", name=name_of("name", name))
     if not rows:
         raise (yield from _missing(name))
 
@@ -222,9 +222,9 @@ def delete_cron_job(name: str) -> Op[bool]:
     """Remove a schedule; return False when there was none.
 
     It comes back when a process that declares it starts, not before.  A leader of awa 0.5 that
-    declares it writes it again within a minute.
+    declares it writes it again within a minute.  Raises ValidationError.
     """
-    rows = yield sql.cron("delete_schedule", name=name)
+    rows = yield sql.cron("delete_schedule", name=name_of("name", name))
     return bool(rows)
 
 

@@ -12,7 +12,7 @@ from awa_lib.errors import (
     UniqueConflict,
     ValidationError,
 )
-from awa_lib.fields import moment_of, name_of, number_of, text_of
+from awa_lib.fields import int64_of, moment_of, name_of, number_of, text_of
 from awa_lib.filters import DlqFilter, checked_filter, require_some
 from awa_lib.models import Job, JobState
 from awa_lib.ops.jobs import get_job, id_array
@@ -75,7 +75,7 @@ def move_failed_to_dlq(job_id: int, reason: str = "moved by hand") -> Op[None]:
     row.
     """
     reason = _reason(reason)
-    if not (yield from _move([job_id], reason)):
+    if not (yield from _move([int64_of("job_id", job_id)], reason)):
         job = yield from get_job(job_id)
         if job.state is JobState.Failed:
             raise Conflict(
@@ -133,7 +133,11 @@ def retry_from_dlq(
     if queue is not None:
         name_of("queue", queue)
     rows = yield sql.dead_letters(
-        "retry", ids=id_array([job_id]), run_at=when, priority=priority, queue=queue
+        "retry",
+        ids=id_array([int64_of("job_id", job_id)]),
+        run_at=when,
+        priority=priority,
+        queue=queue,
     )
     if not rows:
         raise _no_letter(job_id)
@@ -157,8 +161,8 @@ def bulk_retry_from_dlq(
 
 
 def purge_dlq_job(job_id: int) -> Op[None]:
-    """Delete a dead letter for good.  Raises JobNotFound."""
-    if not (yield from _purge_page([job_id])):
+    """Delete a dead letter for good.  Raises JobNotFound or ValidationError."""
+    if not (yield from _purge_page([int64_of("job_id", job_id)])):
         raise _no_letter(job_id)
 
 
@@ -220,5 +224,5 @@ def _no_letter(job_id: int) -> JobNotFound:
     return JobNotFound(
         job_id,
         why="no dead letter has this id, or somebody else is changing it now",
-        hint="list them with client.list_dlq()",
+        hint="list dead letters: awa dlq list",
     )

@@ -19,6 +19,7 @@ from awa_lib.errors import (
     UniqueConflict,
     ValidationError,
 )
+from awa_lib.fields import LONGEST_NAME, int64_of, items_of, text_of
 from awa_lib.models import Job
 from awa_lib.new_jobs import NewJobs, check
 from awa_lib.ops.jobs import cancel
@@ -163,8 +164,10 @@ def enqueue_many_copy(
     transaction; ``on_progress`` is called with the count so far after each of these.  Raises as
     ``insert``.
     """
+    if on_progress is not None and not callable(on_progress):
+        raise ValidationError(f"on_progress must be a function, got {on_progress!r}")
     count = 0
-    source = iter(jobs)
+    source = iter(items_of("jobs", jobs))
     while batch := list(islice(source, _STREAM)):
         new = check(
             batch, kind, queue, priority, max_attempts, tags, metadata, run_at, unique_opts,
@@ -190,8 +193,13 @@ def cancel_by_unique_key(
     """Cancel the oldest job with a unique key that has not ended; return it, or None.
 
     Give exactly what made up the key: ``queue`` for by_queue, ``args`` for by_args, the bucket
-    number for by_period.
+    number for by_period.  Raises ValidationError or SerializationError.
     """
+    text_of("kind", kind, LONGEST_NAME)
+    if queue is not None:
+        text_of("queue", queue, LONGEST_NAME)
+    if period_bucket is not None:
+        int64_of("period_bucket", period_bucket)
     data = ... if args is None else loads(encode(args))
     key = unique_key(kind, queue=queue, args=data, period=period_bucket)
     return _cancel_by_key(key)

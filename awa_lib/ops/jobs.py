@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from awa_lib._sql import atomic, sql
 from awa_lib.errors import InvalidTransition, JobNotFound, UniqueConflict
-from awa_lib.fields import name_of, number_of
-from awa_lib.models import Job, JobState
+from awa_lib.fields import LONGEST_NAME, int64_of, name_of, number_of, state_of, text_of
+from awa_lib.filters import checked_limit
+from awa_lib.models import Job
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,16 +50,18 @@ def id_array(ids: Sequence[int]) -> str:
 
 
 def get_job(job_id: int) -> Op[Job]:
-    """Return one job.  Raises JobNotFound, whose hint tells when it is among the dead letters."""
-    rows = yield sql.jobs("get_job", id=job_id)
+    """Return one job.
+
+    Raises JobNotFound, whose hint tells when it is among the dead letters, or ValidationError.
+    """
+    rows = yield sql.jobs("get_job", id=int64_of("job_id", job_id))
     if not rows:
         dead = yield sql.dead_letters("is_dead", id=job_id)
         if dead:
             raise JobNotFound(
                 job_id,
                 why="it failed and was moved to the dead letters",
-                hint=f"look with client.get_dlq_job({job_id}), "
-                f"run it again with client.retry_from_dlq({job_id})",
+                hint=f"look at it: awa dlq show {job_id}; run it again: awa dlq retry {job_id}",
             )
         raise JobNotFound(job_id)
     return rows.into(Job)[0]
@@ -81,15 +84,17 @@ def list_jobs(
 ) -> Op[list[Job]]:
     """Return a page of jobs, newest id first.
 
-    The next page starts at ``before_id=page[-1].id``.  Raises ValueError for an unknown state or
-    a negative limit.
+    The next page starts at ``before_id=page[-1].id``.  Raises ValidationError, for an unknown
+    state or a negative limit too.
     """
-    if state is not None:
-        JobState.parse(state)
-    if limit < 0:
-        raise ValueError(f"limit must not be negative, got {limit}")
     rows = yield sql.jobs(
-        "list_jobs", before_id=before_id, state=state, kind=kind, queue=queue, tag=tag, limit=limit
+        "list_jobs",
+        before_id=None if before_id is None else int64_of("before_id", before_id),
+        state=None if state is None else state_of(state),
+        kind=None if kind is None else text_of("kind", kind, LONGEST_NAME),
+        queue=None if queue is None else text_of("queue", queue, LONGEST_NAME),
+        tag=None if tag is None else text_of("tag", tag, LONGEST_NAME),
+        limit=checked_limit(limit),
     )
     return rows.into(Job)
 
@@ -98,8 +103,8 @@ def retry(job_id: int) -> Op[Job]:
     """Make a job available now and return it.
 
     A failed, cancelled or waiting_external job starts over with attempt 0; a retryable one skips
-    the rest of its delay and keeps its attempts.  Raises JobNotFound, InvalidTransition, or
-    UniqueConflict when another live job took its unique key.
+    the rest of its delay and keeps its attempts.  Raises JobNotFound, InvalidTransition,
+    ValidationError, or UniqueConflict when another live job took its unique key.
     """
     return (yield from _change("retry_jobs", job_id, "retry", RETRIES))
 
@@ -108,7 +113,8 @@ def cancel(job_id: int) -> Op[Job]:
     """Cancel a job that has not ended and return it.
 
     A running handler is told at once: ``job.is_cancelled()`` turns true and an async handler gets
-    CancelledError; whatever it returns is dropped.  Raises JobNotFound or InvalidTransition.
+    CancelledError; whatever it returns is dropped.  Raises JobNotFound, InvalidTransition or
+    ValidationError.
     """
     return (yield from _change("cancel_jobs", job_id, "cancel", CANCELS))
 
@@ -117,7 +123,7 @@ def _change(block: Block, job_id: int, word: str, allowed: tuple[str, ...]) -> O
     # A job that moves between the two tables while the statement runs is seen by neither half of
     # it, so a miss on an allowed state is tried again.  One statement writes: no transaction.
     for _ in range(3):
-        rows = yield sql.jobs(block, ids=id_array([job_id]))
+        rows = yield sql.jobs(block, ids=id_array([int64_of("job_id", job_id)]))
         if rows:
             return rows.into(Job)[0]
         job = yield from get_job(job_id)
@@ -132,7 +138,9 @@ def set_priority(job_id: int, priority: int) -> Op[Job]:
     Aging starts over from it.  Raises JobNotFound, InvalidTransition, or ValidationError.
     """
     number_of("priority", priority, 1, 4)
-    rows = yield sql.bulk("set_priority", ids=id_array([job_id]), priority=priority)
+    rows = yield sql.bulk(
+        "set_priority", ids=id_array([int64_of("job_id", job_id)]), priority=priority
+    )
     return (yield from _waiting(job_id, "change the priority of", moved=bool(rows)))
 
 
@@ -142,13 +150,15 @@ def move_queue(job_id: int, to_queue: str) -> Op[Job]:
     Its unique key stays as it was made.  Raises JobNotFound, InvalidTransition, ValidationError.
     """
     name_of("to_queue", to_queue)
-    rows = yield sql.bulk("move_queue", ids=id_array([job_id]), to_queue=to_queue)
+    rows = yield sql.bulk(
+        "move_queue", ids=id_array([int64_of("job_id", job_id)]), to_queue=to_queue
+    )
     return (yield from _waiting(job_id, "move", moved=bool(rows)))
 
 
 def discard(job_id: int) -> Op[None]:
-    """Delete a job that has ended.  Raises JobNotFound or InvalidTransition."""
-    rows = yield sql.bulk("delete", ids=id_array([job_id]))
+    """Delete a job that has ended.  Raises JobNotFound, InvalidTransition or ValidationError."""
+    rows = yield sql.bulk("delete", ids=id_array([int64_of("job_id", job_id)]))
     if not rows:
         job = yield from get_job(job_id)
         raise InvalidTransition(job_id, str(job.state), "discard", ENDED)
@@ -165,10 +175,15 @@ def retry_failed(*, kind: str | None = None, queue: str | None = None) -> Op[lis
     """Make every failed job of one kind or one queue available and return them by id.
 
     Jobs whose unique key another live job took stay failed.  Works in pages, each its own
-    statement.  Raises ValueError unless exactly one of ``kind`` and ``queue`` is given.
+    statement.  Raises ValueError unless exactly one of ``kind`` and ``queue`` is given, and
+    ValidationError.
     """
     if (kind is None) == (queue is None):
         raise ValueError("Specify exactly one of kind or queue")
+    if kind is None:
+        text_of("queue", queue, LONGEST_NAME)
+    else:
+        text_of("kind", kind, LONGEST_NAME)
     rows = yield sql.jobs("failed_ids", kind=kind, queue=queue)
     return (yield from retry_in_pages([row[0] for row in rows]))
 
@@ -205,6 +220,9 @@ def cancel_in_pages(ids: Sequence[int]) -> Op[int]:
 
 
 def discard_failed(kind: str) -> Op[int]:
-    """Delete every failed job of a kind for good; return how many."""
-    rows = yield sql.jobs("discard_failed", kind=kind)
+    """Delete every failed job of a kind for good; return how many.
+
+    One statement, which locks every row it deletes.  Raises ValidationError.
+    """
+    rows = yield sql.jobs("discard_failed", kind=text_of("kind", kind, LONGEST_NAME))
     return int(rows.scalar())

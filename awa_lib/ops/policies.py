@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from typing import TYPE_CHECKING, Any, Final
 
 from awa_lib._json import dumps
 from awa_lib._sql import sql
 from awa_lib.errors import ValidationError
-from awa_lib.fields import name_of, number_of
+from awa_lib.fields import name_of, nearest, number_of
 from awa_lib.policies import PolicyChanges, QueuePolicy
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from typing import Unpack
 
     from awa_lib._sql import Op
 
-__all__ = ["get_queue_policy", "list_queue_policies", "set_queue_policy"]
+__all__ = ["set_queue_policy"]
 
 _MOST: Final = 2**31 - 1
 _COUNTS: Final = {
@@ -53,12 +51,8 @@ def set_queue_policy(queue: str, **changes: Unpack[PolicyChanges]) -> Op[QueuePo
 def _stored(key: str, value: object) -> dict[str, Any]:
     """Return the columns of one setting."""
     if key not in PolicyChanges.__annotations__:
-        near = difflib.get_close_matches(key, PolicyChanges.__annotations__, n=1)
         raise ValidationError(
-            f"unknown queue setting {key!r}",
-            hint=f"did you mean {near[0]!r}?"
-            if near
-            else f"valid: {', '.join(PolicyChanges.__annotations__)}",
+            f"unknown queue setting {key!r}", hint=nearest(key, PolicyChanges.__annotations__)
         )
     if key == "rate_limit":
         return _rate_limit(value)
@@ -83,17 +77,3 @@ def _real(field: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
         raise ValidationError(f"{field} must be a number of at least 0: {value!r}")
     return float(value)
-
-
-def get_queue_policy(queue: str) -> Op[QueuePolicy]:
-    """Return what is stored about a queue; an empty policy when nothing is."""
-    found = yield from list_queue_policies([name_of("queue", queue)])
-    return found[0] if found else QueuePolicy(queue)
-
-
-def list_queue_policies(queues: Sequence[str] | None = None) -> Op[list[QueuePolicy]]:
-    """Return what is stored about these queues, or about all, sorted by name."""
-    rows = yield sql.policies(
-        "list_queue_policies", queues=None if queues is None else list(queues)
-    )
-    return rows.into(QueuePolicy)

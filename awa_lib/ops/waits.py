@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from awa_lib._sql import Op
+    from awa_lib.models import StateName
 
 __all__ = ["CHANNEL", "JobStatus", "job_states", "unwatch_jobs", "watch_jobs"]
 
@@ -23,7 +24,7 @@ class JobStatus:
     """Where a job stands; ``error`` is the latest one, with its traceback."""
 
     id: int
-    state: str
+    state: StateName
     attempt: int
     error: str | None
 

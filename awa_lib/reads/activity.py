@@ -17,13 +17,15 @@ from awa_lib._json import loads
 from awa_lib._sql import sql
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from awa_lib._sql import Op, Rows
 
 __all__ = ["Activity", "Transition", "recent_transitions"]
 
 _PAGE: Final = 5_000
+# Looking begins so many ids back, for jobs whose transactions were open then.
+_BACK: Final = _PAGE - 1
 # now() of a transaction may be so much older than its first write.
 _SLACK: Final = timedelta(seconds=5)
 # A transaction that stays open longer keeps the window from reaching back to it.
@@ -32,6 +34,8 @@ _LONGEST: Final = timedelta(seconds=60)
 _FRESH: Final = timedelta(seconds=2)
 # A row does not say when it came into one of these states.
 _UNTIMED: Final = frozenset({"waiting_external", "available", "scheduled"})
+# A row is retryable, or may have been so unseen before it came into this state.
+_RETRIED: Final = frozenset({"retryable", "cancelled", *_UNTIMED})
 _ENDED: Final = frozenset({"completed", "failed", "cancelled"})
 _HIGHEST: Final = 2**63 - 1
 
@@ -41,12 +45,14 @@ class Transition:
     """A job came into a state.
 
     ``event`` is ``created`` or the name of a state.  ``at`` is the database's time; for waits and
-    for jobs put back it is when they were seen.  ``error`` is the first line of what failed.
+    for jobs put back it is when they were seen, and an attempt that began and failed between two
+    looks is told to have begun when it failed.  ``error`` is the first line of what failed.
     """
 
     id: int
     at: datetime
     event: str
+    """``created``, or the state it came into."""
     kind: str
     queue: str
     attempt: int
@@ -89,11 +95,13 @@ class _Gap:
 
 
 class Activity:
-    """Follows all jobs of a database from now on; ``step`` returns what is new.
+    """Follows all jobs of a database from now on; ``step`` returns what is new, each thing once.
 
-    Loses nothing that is committed within a minute of being written.  Two things leave no trace in
-    a row and are told when the job is claimed next: that it became due, and that it was retried by
-    hand.
+    It finds every new job, however late its transaction commits, and every start and end of an
+    attempt whose transaction began to write within five seconds of its first statement and was
+    committed within a minute.  What a row does not keep is not told: that a job became due or was
+    retried by hand (it is told when it is claimed next), all but the last of several attempts
+    between two looks that left no error, and jobs that were deleted before a look.
     """
 
     def __init__(self) -> None:
@@ -108,27 +116,43 @@ class Activity:
 
     def begin(self) -> Op[None]:
         """Take the present as known."""
-        now, xmin, xmax, self._last_id = (yield sql.read_activity("moment"))[0]
+        now, xmin, xmax, last_id = (yield sql.read_activity("moment"))[0]
         self._since = self._horizon(now, xmin, xmax)
-        for row in _rows((yield sql.read_activity("changed", since=self._since))):
+        changed = _rows((yield sql.read_activity("changed", since=self._since)))
+        self._last_id = max(0, last_id - _BACK)
+        created = yield from self._created(now, xmin, xmax)
+        for row in changed:
             self._derive(row, now, whole=False)
+        for row in created:
+            self._derive(row, now, whole=True)
+        self._running = _running(changed, created)
 
     def step(self) -> Op[list[Transition]]:
         """Return the transitions since the last step, in order of time."""
         now, xmin, xmax, _ = (yield sql.read_activity("moment"))[0]
         found: list[Transition] = []
-        for row in (yield from self._created(now, xmin, xmax)):
-            found += self._derive(row, now, whole=True)
         changed = _rows((yield sql.read_activity("changed", since=self._since)))
+        if left := self._running - {row.id for row in changed}:
+            changed += _rows((yield sql.read_activity("by_id", ids=sorted(left))))
         for row in changed:
             found += self._derive(row, now, whole=False)
-        if left := self._running - {row.id for row in changed}:
-            for row in _rows((yield sql.read_activity("by_id", ids=sorted(left)))):
-                found += self._derive(row, now, whole=False)
-        self._running = {row.id for row in changed if row.state == "running"}
+        # After them, so that a job whose start is told is told to be there, too.
+        created = yield from self._created(now, xmin, xmax)
+        for row in created:
+            found += self._derive(row, now, whole=True)
+        self._running = _running(changed, created)
         self._since = self._horizon(now, xmin, xmax)
         self._forget()
-        return sorted(found, key=lambda one: (one.at, one.id))
+        return _in_order(found)
+
+    def recent(self, limit: int = 20) -> Op[list[Transition]]:
+        """Return the latest transitions, in order of time, that no step is going to return."""
+        return recent_transitions(limit, self._is_past)
+
+    def _is_past(self, row: _Row, key: tuple[Any, ...], at: datetime) -> bool:
+        if key in self._known.get(row.id, ((), None))[0]:
+            return True
+        return row.id <= self._last_id - _PAGE if key == ("created",) else at < self._since
 
     def _horizon(self, now: datetime, xmin: int, xmax: int) -> datetime:
         """Return from when on changes may be unseen after a look: nothing older can still commit.
@@ -182,9 +206,9 @@ class Activity:
             if key not in keys:
                 keys.add(key)
                 if whole or at >= self._since:
-                    new.append(
-                        Transition(row.id, at, event, row.kind, row.queue, attempt, row.tags, error)
-                    )
+                    new.append(_transition(row, at, event, attempt, error))
+        if row.attempted_at is not None:
+            keys.add(("began", row.attempt))
         return new
 
     def _forget(self) -> None:
@@ -197,17 +221,32 @@ class Activity:
             del self._known[job_id]
 
 
-def recent_transitions(limit: int = 20) -> Op[list[Transition]]:
+def recent_transitions(
+    limit: int = 20, wanted: Callable[[_Row, tuple[Any, ...], datetime], bool] | None = None
+) -> Op[list[Transition]]:
     """Return the latest transitions that the rows still tell, in order of time."""
     now = (yield sql.read_activity("moment"))[0][0]
     rows = _rows((yield sql.read_activity("recent", limit=max(limit, 1))))
     found = [
-        Transition(row.id, at, event, row.kind, row.queue, attempt, row.tags, error)
+        _transition(row, at, event, attempt, error)
         for row in rows
-        for _, at, event, attempt, error in _events(row, now, created=True)
-        if event not in _UNTIMED
+        for key, at, event, attempt, error in _events(row, now, created=True)
+        if event not in _UNTIMED and key[0] != "began"
+        if wanted is None or wanted(row, key, at)
     ]
-    return sorted(found, key=lambda one: (one.at, one.id))[-limit:] if limit else []
+    return _in_order(found)[-limit:] if limit else []
+
+
+def _transition(row: _Row, at: datetime, event: str, attempt: int, error: str | None) -> Transition:
+    return Transition(row.id, at, event, row.kind, row.queue, attempt, row.tags, error)
+
+
+def _in_order(found: list[Transition]) -> list[Transition]:
+    return sorted(found, key=lambda one: (one.at, one.id, one.event != "created"))
+
+
+def _running(*found: list[_Row]) -> set[int]:
+    return {row.id for rows in found for row in rows if row.state == "running"}
 
 
 def _rows(rows: Rows) -> list[_Row]:
@@ -230,30 +269,46 @@ def _events(
 ) -> Iterator[tuple[tuple[Any, ...], datetime, str, int, str | None]]:
     """Yield (key, at, event, attempt, error) of what a row tells, oldest first.
 
-    A claim counts run_lease up by one, so an attempt before the present one had a lease as much
-    smaller as its number is, unless it was snoozed.
+    A claim counts run_lease up, and each failure leaves an entry with its time; a snooze counts
+    the attempt down again, so that attempts alone tell nothing apart.
     """
     if created:
         yield ("created",), row.created_at, "created", 0, None
-    latest = {entry.get("attempt"): entry for entry in row.entries()}
-    entry: dict[str, Any] | None
-    for attempt in sorted(one for one in latest if isinstance(one, int) and one < row.attempt):
+    latest = _latest_errors(row)
+    for attempt in sorted(one for one in latest if one < row.attempt):
         past = latest[attempt]
-        lease = row.run_lease - row.attempt + attempt
         if (at := _moment(past)) is not None:
-            yield ("retryable", lease), at, "retryable", attempt, _first_line(past)
+            yield ("began", attempt), at, "running", attempt, None
+            yield _retryable(attempt, past), at, "retryable", attempt, _first_line(past)
     if row.attempted_at is not None:
         yield ("running", row.run_lease), row.attempted_at, "running", row.attempt, None
-    if row.state in _ENDED or row.state == "retryable":
-        entry = latest.get(row.attempt)
-        if row.state == "cancelled" and entry and (at := _moment(entry)) is not None:
-            yield ("retryable", row.run_lease), at, "retryable", row.attempt, _first_line(entry)
-        error = None if row.state in {"completed", "cancelled"} else _first_line(entry)
-        ended = row.finalized_at or now
-        key = (row.state, row.run_lease if row.attempt else row.finalized_at)
-        yield key, ended, row.state, row.attempt, error
+    entry = latest.get(row.attempt)
+    retried = entry if row.state in _RETRIED and entry and not entry.get("terminal") else None
+    if retried is not None and (at := _moment(retried)) is not None:
+        error = _first_line(retried)
+        yield _retryable(row.attempt, retried), at, "retryable", row.attempt, error
+    if row.state in _ENDED:
+        error = _first_line(entry) if row.state == "failed" else None
+        yield (row.state, row.finalized_at), row.finalized_at or now, row.state, row.attempt, error
     elif row.state in _UNTIMED and row.attempted_at is not None:
         yield (row.state, row.run_lease), now, row.state, row.attempt, None
+
+
+def _latest_errors(row: _Row) -> dict[int, dict[str, Any]]:
+    """Return the latest entry of each attempt that failed or asked to be run again.
+
+    The latter leaves no entry, only its time, which claims leave as it is.
+    """
+    found = {one["attempt"]: one for one in row.entries() if isinstance(one.get("attempt"), int)}
+    if row.finalized_at is not None and row.attempted_at is not None and row.state not in _ENDED:
+        last = row.attempt if row.finalized_at >= row.attempted_at else row.attempt - 1
+        if last > 0:
+            found.setdefault(last, {"at": row.finalized_at.isoformat()})
+    return found
+
+
+def _retryable(attempt: int, entry: dict[str, Any]) -> tuple[Any, ...]:
+    return ("retryable", attempt, entry.get("at"))
 
 
 def _moment(entry: dict[str, Any]) -> datetime | None:
@@ -264,4 +319,5 @@ def _moment(entry: dict[str, Any]) -> datetime | None:
 
 
 def _first_line(entry: dict[str, Any] | None) -> str | None:
-    return str(entry.get("error", "")).partition("\n")[0] if entry else None
+    error = entry.get("error") if entry else None
+    return None if error is None else str(error).partition("\n")[0]

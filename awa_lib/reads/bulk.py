@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from typing import TYPE_CHECKING, Final
 
 from awa_lib._sql import sql
@@ -32,8 +33,11 @@ def get_bulk_operation(operation_id: str) -> Op[BulkOperation]:
 def list_bulk_operations(*, state: str | None = None, limit: int = 20) -> Op[list[BulkOperation]]:
     """Return the latest bulk operations, newest first.  Raises ValidationError."""
     if state is not None and state not in _STATES:
+        near = difflib.get_close_matches(str(state), _STATES, n=1)
         raise ValidationError(
-            f"unknown state of a bulk operation: {state!r}", hint=f"valid: {', '.join(_STATES)}"
+            f"unknown state of a bulk operation: {state!r}",
+            why=f"states are {', '.join(_STATES)}",
+            hint=f"did you mean {near[0]!r}?" if near else None,
         )
     rows = yield sql.read_bulk("list", state=state, limit=checked_limit(limit))
     return rows.into(BulkOperation)

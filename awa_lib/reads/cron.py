@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from awa_lib._sql import sql
 from awa_lib.cron import CronExpression
 from awa_lib.errors import ScheduleNotFound, ValidationError
+from awa_lib.fields import name_of
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -36,8 +37,11 @@ class CronJob:
     created_at: datetime
     updated_at: datetime
     missed_fire_policy: str
+    """``coalesce``: missed fires become one; ``catch_up``: each is made up for."""
     catch_up_limit: int
+    """Most fires that are made up for."""
     jitter_seconds: float
+    """Each job runs up to so much later."""
     paused_at: datetime | None
     paused_by: str | None
     declared_at: datetime | None
@@ -49,7 +53,9 @@ class CronJob:
 
 
 def list_cron_jobs(name: str | None = None) -> Op[list[CronJob]]:
-    """Return every schedule, or the one with this name, by name."""
+    """Return every schedule, or the one with this name, by name.  Raises ValidationError."""
+    if name is not None:
+        name_of("name", name)
     rows = yield sql.read_cron("list_cron_jobs", name=name)
     return rows.into(_cron_job)
 

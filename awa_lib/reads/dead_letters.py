@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from awa_lib._sql import sql
 from awa_lib.errors import JobNotFound
-from awa_lib.fields import LONGEST_NAME, number_of, text_of
+from awa_lib.fields import LONGEST_NAME, int64_of, text_of
 from awa_lib.filters import DlqFilter, checked_filter, checked_limit
 from awa_lib.models import DlqEntry, Job
 
@@ -22,8 +22,6 @@ __all__ = [
     "dlq_depth_by_queue", "get_dlq_job", "list_dlq",
 ]  # fmt: skip
 
-_LARGEST_ID: Final = 2**63 - 1
-
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
@@ -33,6 +31,7 @@ class DeadLetter:
     kind: str
     queue: str
     reason: str
+    """Why it is here."""
     dead_at: datetime
     args: Any
     priority: int
@@ -42,6 +41,7 @@ class DeadLetter:
     created_at: datetime
     finalized_at: datetime | None
     errors: list[dict[str, Any]]
+    """One object for each failed attempt, oldest first."""
     metadata: dict[str, Any]
     tags: list[str]
     progress: dict[str, Any] | None
@@ -86,7 +86,7 @@ def list_dlq(
     """
     filters = checked_filter(where, DlqFilter)
     if before_id is not None:
-        number_of("before_id", before_id, 0, _LARGEST_ID)
+        int64_of("before_id", before_id)
     rows = yield sql.read_dead_letters(
         "list", before_id=before_id, limit=checked_limit(limit), **filters
     )
@@ -94,13 +94,16 @@ def list_dlq(
 
 
 def get_dlq_job(job_id: int) -> Op[DlqEntry]:
-    """Return one dead letter.  Raises JobNotFound, for a job that is not dead too."""
-    rows = yield sql.read_dead_letters("get", id=job_id)
+    """Return one dead letter.
+
+    Raises JobNotFound, for a job that is not dead too, or ValidationError.
+    """
+    rows = yield sql.read_dead_letters("get", id=int64_of("job_id", job_id))
     if not rows:
         raise JobNotFound(
             job_id,
             why="no dead letter has this id",
-            hint=f"look among the jobs with client.get_job({job_id})",
+            hint=f"look among the jobs: awa job show {job_id}",
         )
     return rows.into(_entry)[0]
 

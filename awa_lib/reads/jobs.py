@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from awa_lib._sql import Op
+    from awa_lib.models import StateName
 
 __all__ = [
     "SORTS", "Callback", "JobDump", "JobEvent", "JobQuery", "JobRow", "JobRun", "JobSummary",
@@ -35,29 +36,42 @@ class JobRow:
     kind: str
     queue: str
     args: Any
-    state: str
+    """What the handler gets, an object in most cases."""
+    state: StateName
     priority: int
+    """1 is the most urgent, 4 the least; waiting raises it."""
     attempt: int
+    """Attempts that have begun."""
     run_lease: int
+    """Counts the claims; an attempt that lost its job cannot end it."""
     max_attempts: int
     run_at: datetime
+    """Not before this moment."""
     heartbeat_at: datetime | None
+    """Last sign of life of the running attempt."""
     deadline_at: datetime | None
+    """When the running attempt is given up."""
     attempted_at: datetime | None
+    """Begin of the latest attempt."""
     finalized_at: datetime | None
+    """End of the latest attempt; retries keep it."""
     created_at: datetime
     errors: list[dict[str, Any]]
+    """One object for each failed attempt, oldest first: attempt, error, at, terminal."""
     metadata: dict[str, Any]
     tags: list[str]
     unique_key: list[int] | None
+    """Sixteen bytes as numbers."""
     unique_states: list[str] | None
     callback_id: str | None
     callback_timeout_at: datetime | None
+    """When waiting for the callback ends."""
     callback_filter: str | None
     callback_on_complete: str | None
     callback_on_fail: str | None
     callback_transform: str | None
     progress: dict[str, Any] | None
+    """What the handler noted: percent, message, metadata."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +79,7 @@ class JobSummary:
     """What an operator asks first."""
 
     original_priority: int
+    """Before waiting raised it."""
     can_retry: bool
     can_cancel: bool
     error_count: int
@@ -77,8 +92,10 @@ class JobEvent:
 
     timestamp: str
     label: str
-    state: str | None = None
+    """What happened, in words."""
+    state: StateName | None = None
     detail: str | None = None
+    """The error's text."""
     is_error: bool = False
 
 
@@ -114,17 +131,21 @@ class JobRun:
     current_attempt: int
     current_run_lease: int
     selected_run_lease: int | None
+    """None for an earlier attempt."""
     source: str
-    state: str
+    """``current_job_row`` or ``error_history``."""
+    state: StateName
     started_at: datetime | None
     finished_at: datetime | str | None
     error: str | None
     terminal: bool | None
+    """Whether its error was the last one."""
     progress: dict[str, Any] | None
     metadata: dict[str, Any] | None
     callback: Callback | None
     raw_error_entry: dict[str, Any] | None
     notes: list[str]
+    """What is not known of it, in sentences."""
 
 
 class JobQuery(TypedDict, total=False):
@@ -188,9 +209,15 @@ def _asked(query: JobQuery) -> dict[str, Any]:
 
 
 def job_row(job_id: int) -> Op[JobRow]:
-    """Return one job.  Raises JobNotFound."""
+    """Return one job.  Raises JobNotFound, whose hint tells when it is among the dead letters."""
     rows = yield sql.read_jobs("get_job", id=job_id)
     if not rows:
+        if (yield sql.dead_letters("is_dead", id=job_id)):
+            raise JobNotFound(
+                job_id,
+                why="it failed and was moved to the dead letters",
+                hint=f"look at it: awa dlq show {job_id}; run it again: awa dlq retry {job_id}",
+            )
         raise JobNotFound(job_id)
     return rows.into(_row)[0]
 
@@ -325,9 +352,15 @@ def _stamp(moment: datetime | str) -> str:
 
 def _ordered(value: Any) -> Any:
     """Sort the keys of objects at every depth: jsonb hands them out by length."""
-    if isinstance(value, dict):
-        return {key: _ordered(value[key]) for key in sorted(value)}
-    return [_ordered(item) for item in value] if isinstance(value, list) else value
+    if type(value) is dict:
+        return {
+            key: _ordered(one) if type(one := value[key]) in _NESTED else one
+            for key in sorted(value)
+        }
+    return [_ordered(item) for item in value] if type(value) is list else value
+
+
+_NESTED: Final = frozenset({dict, list})
 
 
 def _row(
@@ -341,9 +374,9 @@ def _row(
     **columns: Any,
 ) -> JobRow:
     return JobRow(
-        args=_ordered(loads(args)),
+        args=_ordered(loads(args)) if args != "{}" else {},
         errors=_ordered(loads(errors)) if errors else [],
-        metadata=_ordered(loads(metadata)),
+        metadata=_ordered(loads(metadata)) if metadata != "{}" else {},
         unique_key=list(bytes.fromhex(unique_key)) if unique_key is not None else None,
         unique_states=[str(JobState(bit)) for bit, set_ in enumerate(unique_states) if set_ == "1"]
         if unique_states is not None

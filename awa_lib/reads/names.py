@@ -9,7 +9,10 @@ from awa_lib._sql import sql
 if TYPE_CHECKING:
     from awa_lib._sql import Op
 
-__all__ = ["kind_names", "queue_names", "recent_ids", "schedule_names", "tag_names"]
+__all__ = [
+    "dead_ids", "kind_names", "operation_ids", "queue_names", "recent_ids", "schedule_names",
+    "tag_names",
+]  # fmt: skip
 
 _MOST: Final = 1_000
 
@@ -45,3 +48,15 @@ def recent_ids(prefix: str = "", limit: int = 50) -> Op[list[tuple[int, str, str
     """Return (id, kind, state) of the newest jobs whose id begins so, newest first."""
     rows = yield sql.read_names("recent_ids", prefix=prefix, limit=limit)
     return [(job_id, kind, state) for job_id, kind, state in rows]
+
+
+def dead_ids(prefix: str = "", limit: int = 50) -> Op[list[tuple[int, str, str]]]:
+    """Return (id, kind, reason) of the newest dead letters whose id begins so, newest first."""
+    rows = yield sql.read_names("dead_ids", prefix=prefix, limit=limit)
+    return [(job_id, kind, reason) for job_id, kind, reason in rows]
+
+
+def operation_ids(prefix: str = "", limit: int = 50) -> Op[list[tuple[str, str, str]]]:
+    """Return (id, operation, state) of bulk operations whose id begins so, newest first."""
+    rows = yield sql.read_names("operation_ids", prefix=prefix, limit=limit)
+    return [(operation_id, name, state) for operation_id, name, state in rows]

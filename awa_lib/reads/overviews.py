@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from awa_lib._json import loads
 from awa_lib._sql import sql
 from awa_lib.errors import NotFound
-from awa_lib.ops.policies import get_queue_policy
 from awa_lib.reads.dead_letters import dlq_depth
+from awa_lib.reads.policies import get_queue_policy
 from awa_lib.reads.queues import QueueStat, queue_stats
 from awa_lib.reads.runtime import live_instances
 

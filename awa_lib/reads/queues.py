@@ -24,13 +24,17 @@ class QueueStat:
     total_queued: int
     scheduled: int
     available: int
+    """Could run now."""
     retryable: int
+    """Will run again later."""
     running: int
     failed: int
     waiting_external: int
     completed_last_hour: int
+    """Completed within the last hour."""
     lag_seconds: float | None
     paused: bool
+    """No job of it is started."""
 
 
 def queue_stats() -> Op[list[QueueStat]]:

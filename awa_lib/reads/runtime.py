@@ -28,6 +28,7 @@ class RuntimeInstance:
     started_at: datetime
     last_seen_at: datetime
     snapshot_interval_ms: int
+    """How often it reports."""
     stale: bool
     healthy: bool
     postgres_connected: bool
@@ -35,9 +36,13 @@ class RuntimeInstance:
     heartbeat_alive: bool
     maintenance_alive: bool
     shutting_down: bool
+    """It starts no more jobs."""
     leader: bool
+    """It promotes, rescues and cleans up for the fleet."""
     global_max_workers: int | None
+    """Most jobs it runs at once over all queues; None is no limit."""
     queues: list[dict[str, Any]]
+    """One object for each queue it works: queue, in_flight and settings."""
 
 
 def runtime_instances() -> Op[list[RuntimeInstance]]:

@@ -12,7 +12,7 @@ from functools import cache
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, Final
 
-from awa_lib.errors import Unavailable
+from awa_lib.errors import AwaError
 from awa_lib.health import HealthCheck, QueueHealth
 from awa_lib.http_worker import HttpWorker
 from awa_lib.ops import claims
@@ -258,7 +258,7 @@ class Runtime:
         connected = True
         try:
             available = await self._ends.run(available_counts(list(self._dispatchers)))
-        except Unavailable:
+        except AwaError:
             connected = False
         return HealthCheck(
             healthy=connected and self._alive() and not self.shutting_down,
@@ -303,10 +303,9 @@ class Runtime:
         self._take_away(attempt, "cancelled")
         self._events.cancelled(attempt)
 
-    def _lost(self, job_ids: list[int]) -> None:
-        for job_id in job_ids:
-            attempt = self._executor.attempts.get(job_id)
-            if attempt is not None and not attempt.waiting:
+    def _lost(self, attempts: list[tuple[Attempt, int]]) -> None:
+        for attempt, waits in attempts:
+            if attempt.waits == waits:
                 attempt.stop("lost")
 
     def _rescued(self, rescued: list[Rescued]) -> None:
@@ -332,10 +331,10 @@ class Runtime:
 
     async def flush(self, attempt: Attempt) -> None:
         """Write the progress of a running attempt."""
-        progress = attempt.progress
+        progress, waits = attempt.progress, attempt.waits
         lease = [(attempt.job.id, attempt.lease)]
         # Shielded: a cancelled handler must not cut off the connection that all ends use.
         lost = await asyncio.shield(self._ends.run(claims.write_progress(lease, [progress])))
         attempt.mark_written(progress)
-        if lost and not attempt.waiting:
-            attempt.stop("lost")
+        if lost:
+            self._lost([(attempt, waits)])

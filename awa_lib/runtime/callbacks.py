@@ -103,6 +103,7 @@ class Callbacks:
                 return entry["result"]
         # From here on neither the heartbeat nor the deadline looks after this attempt.
         attempt.waiting = True
+        attempt.waits += 1
         try:
             return await self._wait(attempt, token)
         finally:

@@ -60,6 +60,7 @@ class Attempt:
         "stop_reason",
         "task",
         "waiting",
+        "waits",
     )  # fmt: skip
 
     def __init__(self, job: Job, handler: Handler, desk: Desk) -> None:
@@ -77,6 +78,8 @@ class Attempt:
         self.journal: list[dict[str, Any]] | None = None
         self.asked = 0
         self.waiting = False
+        # Waits so far: tells whether the row was out of our hands since it was looked at.
+        self.waits = 0
         # What its end enqueues in the same transaction.
         self.after: NewJobs | None = None
         self.began = time.perf_counter()

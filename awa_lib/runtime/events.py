@@ -62,6 +62,8 @@ class Registry:
             raise TypeError(f"a hook must be callable, got {call!r}")
         if where is self.follow_ups and inspect.iscoroutinefunction(call):
             raise TypeError("a follow-up must be a plain function: it only says what to enqueue")
+        if not isinstance(kind, type | str):
+            raise ValidationError(f"kind must be a name or the type of the args, got {kind!r}")
         name = kind_of(None, kind) if isinstance(kind, str) else kind_of(kind)
         where.setdefault(name, []).append(_Wanted(tuple(classes) or (events.Event,), call))
 

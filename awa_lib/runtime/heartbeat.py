@@ -37,8 +37,10 @@ class Heartbeat:
     """A thread with a blocking connection.
 
     Every interval it renews the lease of each attempt of this process, with its progress when
-    there is news.  Leases that are gone (rescued, cancelled) are reported to the event loop.  In
-    between it watches the event loop and names the handler that blocks it.
+    there is news.  Attempts whose lease is gone (rescued, cancelled) are reported to the event
+    loop, each with its waits when the beat began: one that waited meanwhile had its row under
+    another state, and lost nothing.  In between it watches the event loop and names the handler
+    that blocks it.
     """
 
     def __init__(
@@ -47,7 +49,7 @@ class Heartbeat:
         interval_seconds: float,
         attempts: dict[int, Attempt],
         outage: Outage,
-        on_lost: Callable[[list[int]], None],
+        on_lost: Callable[[list[tuple[Attempt, int]]], None],
     ) -> None:
         self._dsn = dsn
         self._interval = interval_seconds
@@ -96,6 +98,8 @@ class Heartbeat:
     def _beat(self) -> bool:
         """Renew all leases; return False when the database did not answer."""
         running = list(self._attempts.values())  # a copy: the loop's thread changes the dict
+        # Waits are read first: a wait that begins in between then counts as begun since.
+        waits = {a.job.id: (a, a.waits) for a in running}
         attempts = sorted((a for a in running if not a.waiting), key=lambda a: a.job.id)
         if not attempts:
             return True
@@ -116,7 +120,7 @@ class Heartbeat:
         self._outage.back("heartbeat")
         telemetry.heartbeat()
         if lost:
-            self._tell(self._on_lost, lost)
+            self._tell(self._on_lost, [waits[job_id] for job_id in lost])
         return True
 
     def _renew(self, conn: psycopg.Connection[Any], attempts: list[Attempt]) -> list[int]:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Final
 
 from awa_lib import telemetry
 from awa_lib.config import Retention
-from awa_lib.ops import bulk, dead_letters, policies, queues
+from awa_lib.ops import bulk, dead_letters, queues
 from awa_lib.ops import maintenance as ops
 from awa_lib.reads.overviews import declared_kinds, list_queues
+from awa_lib.reads.policies import list_queue_policies
 from awa_lib.runtime.scheduler import Scheduler
 from awa_lib.runtime.service import Periodic
 
@@ -111,7 +112,7 @@ class Maintenance:
     async def _clean_up(self) -> None:
         options = self._options
         kept = {q.name: q.retention for q in options.queues if q.retention is not None}
-        for policy in await self._link.run(policies.list_queue_policies()):
+        for policy in await self._link.run(list_queue_policies()):
             own = kept.get(policy.queue, Retention())
             kept[policy.queue] = policy.kept(own)
         completed = options.completed_retention_hours * _HOUR

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from awa_lib.ops.policies import list_queue_policies
 from awa_lib.policies import QueuePolicy
+from awa_lib.reads.policies import list_queue_policies
 from awa_lib.runtime.service import Periodic
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import logging
 import os
 import signal
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from awa_lib.errors import AwaError
 from awa_lib.ops import claims
@@ -15,9 +15,10 @@ from awa_lib.runtime.outcomes import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Unpack
 
     from awa_lib.client import AsyncClient
-    from awa_lib.config import QueuesArgument
+    from awa_lib.config import QueuesArgument, StartOptions
     from awa_lib.runtime.context import Attempt
 
 __all__ = ["run", "serve"]
@@ -32,17 +33,20 @@ def run(
     queues: QueuesArgument | None = None,
     *,
     drain_timeout: float = 30.0,
-    **options: Any,
+    partial: bool = False,
+    **options: Unpack[StartOptions],
 ) -> None:
     """Work until SIGTERM or SIGINT, then drain for ``drain_timeout`` seconds and return.
 
-    Takes the options of ``AsyncClient.start``.  Uses uvloop when it is installed.  A second
-    signal ends the process at once; its running jobs are rescued by another worker.  Blocking
-    handlers that outlive the drain are handed back, and the process ends without waiting for
-    their threads.  Closes the client.
+    Takes the options of ``AsyncClient.start`` and raises as it does.  Uses uvloop when it is
+    installed.  A second signal ends the process at once; its running jobs are rescued by another
+    worker.  Blocking handlers that outlive the drain are handed back, and the process ends
+    without waiting for their threads.  Closes the client.
     """
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        left = runner.run(serve(client, queues, drain_timeout=drain_timeout, **options))
+        left = runner.run(
+            serve(client, queues, drain_timeout=drain_timeout, partial=partial, **options)
+        )
     if left:
         # Python would wait for the threads of handlers whose jobs are already given away.
         logging.shutdown()
@@ -65,13 +69,14 @@ async def serve(
     queues: QueuesArgument | None = None,
     *,
     drain_timeout: float = 30.0,
-    **options: Any,
+    partial: bool = False,
+    **options: Unpack[StartOptions],
 ) -> list[Attempt]:
     """Do what ``run`` does inside a running loop; return blocking attempts that did not end."""
     stop = asyncio.Event()
     signals = _install(stop)
     try:
-        await client.start(queues, **options)
+        await client.start(queues, partial=partial, **options)
         await stop.wait()
         left = await client._shutdown(drain_timeout)  # noqa: SLF001 - the worker half of one class
         if left:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from awa_lib.config import WorkerOptions
 from awa_lib.descriptors import Descriptor
 from awa_lib.errors import AwaError, ValidationError
+from awa_lib.fields import LONGEST_NAME, name_of, text_of
 from awa_lib.http_worker import HttpWorker
 from awa_lib.kinds import kind_of_type
 from awa_lib.ops.cron import Schedule
@@ -23,10 +24,12 @@ from awa_lib.runtime.handlers import Handlers
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Collection, Mapping, Sequence
+    from typing import Unpack
 
     from awa_lib._sql import Op
     from awa_lib.client import Client
-    from awa_lib.config import QueuesArgument
+    from awa_lib.config import QueuesArgument, StartOptions
+    from awa_lib.descriptors import DescriptorFields
     from awa_lib.events import Event
     from awa_lib.health import HealthCheck
     from awa_lib.retries import Backoff
@@ -77,8 +80,10 @@ class Worker:
         ``retry_on`` is given, all other classes fail it for good; the rest is tried again after
         ``backoff`` (``fixed``, ``linear``, ``exponential`` or a function of attempt and error to
         seconds; else the queue's, else 2, 4, 8, … s and up to a quarter more).  ``max_attempts``
-        lowers the limit of the job.  Raises ValidationError.
+        lowers the limit of the job.  Raises ValidationError, TypeError for a handler that cannot
+        be called, AwaError after start().
         """
+        text_of("queue", queue, LONGEST_NAME)
         policy = RetryPolicy.build(backoff, max_attempts, retry_on, discard_on)
 
         def register(handler: H) -> H:
@@ -91,7 +96,7 @@ class Worker:
     def worker(
         self, args_type: type[Any], *, kind: str | None = None, queue: str = "default"
     ) -> Callable[[H], H]:
-        """Do what ``task`` does, under its old name."""
+        """Do what ``task`` does, under its old name.  Raises as ``task``."""
         warnings.warn("worker() is called task() now", DeprecationWarning, stacklevel=2)
         return self.task(args_type, kind=kind, queue=queue)
 
@@ -116,7 +121,8 @@ class Worker:
         In async mode a 2xx answer parks the job until its callback, in sync mode it completes it.
         Server errors, 408, 425, 429 (its Retry-After is kept to), timeouts and failing
         connections are tried again; other answers fail the job for good.  Redirects are not
-        followed.  Raises ValidationError.
+        followed.  ``secret`` is 32 bytes, or 64 hex digits.  Raises ValidationError, AwaError
+        after start().
         """
         worker = HttpWorker(
             url=url,
@@ -146,7 +152,8 @@ class Worker:
         ``events`` are classes of ``awa_lib.events``, all of them when none is given.  Async
         functions run on the event loop, plain ones in threads; those of a kind run in order.  An
         error is logged and does not touch the job.  A crash loses what was not delivered: what
-        must happen belongs into a ``follow_up``.
+        must happen belongs into a ``follow_up``.  Raises ValidationError, TypeError for a hook
+        that cannot be called, AwaError after start().
         """
 
         def register(hook: Callable[[E], Any]) -> Callable[[E], Any]:
@@ -163,7 +170,8 @@ class Worker:
 
         The plain function gets the event before the commit and returns args, a ``NewJob``, a list
         of these, or None.  All of it is written with the end of the attempt, or nothing; jobs
-        whose unique key is taken are left out.  When it raises, the attempt fails.
+        whose unique key is taken are left out.  When it raises, the attempt fails.  Raises as
+        ``on_event``, and TypeError for a coroutine function.
         """
 
         def register(make: Callable[[E], Any]) -> Callable[[E], Any]:
@@ -198,7 +206,8 @@ class Worker:
         fires it, whoever handles the kind.  Fires missed while no leader was there: coalesce
         enqueues the newest only, catch_up the newest ``catch_up_limit`` of them.  A job may run up
         to ``jitter_seconds`` (at random) after its fire.  The kind is derived from ``args_type``
-        unless given.  A second declaration of a name replaces the first.  Raises ValidationError.
+        unless given.  A second declaration of a name replaces the first.  Raises ValidationError,
+        SerializationError, AwaError after start().
         """
         self._not_running("periodic")
         self._schedules[name] = Schedule.build(
@@ -217,18 +226,19 @@ class Worker:
             jitter_seconds=jitter_seconds,
         )
 
-    def queue_descriptor(self, queue: str, **fields: Any) -> None:
+    def queue_descriptor(self, queue: str, **fields: Unpack[DescriptorFields]) -> None:
         """Describe a queue for operators: display_name, description, owner, docs_url, tags, extra.
 
-        Only before start().  Raises ValidationError for a value out of bounds.
+        Only before start(), which publishes it.  A second call for the queue replaces the first.
+        Raises ValidationError for a value out of bounds, AwaError after start().
         """
         self._not_running("queue_descriptor")
-        self._queue_descriptors[queue] = _descriptor(fields)
+        self._queue_descriptors[name_of("queue", queue)] = Descriptor.of(fields)
 
-    def job_kind_descriptor(self, kind: str, **fields: Any) -> None:
-        """Describe a kind for operators; see ``queue_descriptor``."""
+    def job_kind_descriptor(self, kind: str, **fields: Unpack[DescriptorFields]) -> None:
+        """Describe a kind for operators.  See ``queue_descriptor``; raises as it does."""
         self._not_running("job_kind_descriptor")
-        self._kind_descriptors[kind] = _descriptor(fields)
+        self._kind_descriptors[name_of("kind", kind)] = Descriptor.of(fields)
 
     def _not_running(self, verb: str) -> None:
         if self._runtime is not None:
@@ -239,13 +249,14 @@ class Worker:
         queues: QueuesArgument | None = None,
         *,
         partial: bool = False,
-        **options: Any,
+        **options: Unpack[StartOptions],
     ) -> None:
         """Start working; returns once every loop runs.
 
         ``queues`` are (name, max_workers) tuples or dicts; None means every queue that a handler
         was registered for, 10 slots each.  With ``partial`` some of those may be left out, for
-        fleets split by queue.  Options are the fields of ``WorkerOptions``.
+        fleets split by queue.  Options are the fields of ``awa_lib.config.WorkerOptions``: times
+        in the unit that their name ends in.
         Raises AwaError (no handlers, already running, unknown descriptor), ValueError or TypeError
         (bad options), SchemaNotMigrated or SchemaUnsupported, Unavailable.
         """
@@ -285,16 +296,21 @@ class Worker:
 
         Handlers see ``job.is_cancelled()`` at once.  Async ones still running at the time-out are
         cancelled and their jobs made available again, the attempt not counted.  Does nothing when
-        not started; start() works again afterwards.
+        not started; start() works again afterwards.  Raises ValidationError.
         """
-        await self._shutdown(timeout_ms / 1000)
+        if isinstance(timeout_ms, bool) or not isinstance(timeout_ms, int | float):
+            raise ValidationError(f"timeout_ms must be a number of milliseconds: {timeout_ms!r}")
+        await self._shutdown(max(0.0, timeout_ms / 1000))
 
     async def _shutdown(self, seconds: float) -> list[Attempt]:
         runtime, self._runtime = self._runtime, None
         return [] if runtime is None else await runtime.stop(seconds)
 
     async def health_check(self) -> HealthCheck:
-        """Return the state of this process's runtime; counts of available jobs are live."""
+        """Return the state of this process's runtime; counts of available jobs are live.
+
+        A database that does not answer is part of the answer, not an error.
+        """
         if self._runtime is not None:
             return await self._runtime.health()
         return idle_health(connected=await self._reachable())
@@ -314,7 +330,3 @@ def reachable(client: Client) -> bool:
     except AwaError:
         return False
     return True
-
-
-def _descriptor(fields: dict[str, Any]) -> Descriptor:
-    return Descriptor(**{name: value for name, value in fields.items() if value is not None})

@@ -10,13 +10,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from awa_lib.models import Job as HandlerJob
     from awa_lib.testing._asserts import assert_enqueued, assert_not_enqueued, enqueued
     from awa_lib.testing._inline import inline
-    from awa_lib.testing._published import AwaTestClient, get_database_url
+    from awa_lib.testing._published import AwaTestClient, HandlerJob, get_database_url
     from awa_lib.testing._results import Drained, JobRow, NoJob, WorkResult
     from awa_lib.testing._travel import travel
     from awa_lib.testing._work import drain, work_one
+    from awa_lib.testing.plugin import awa_client
 
 __all__ = [
     "AwaTestClient",
@@ -27,6 +27,7 @@ __all__ = [
     "WorkResult",
     "assert_enqueued",
     "assert_not_enqueued",
+    "awa_client",
     "drain",
     "enqueued",
     "get_database_url",
@@ -39,20 +40,18 @@ __all__ = [
 _HOMES: Final = {
     "_asserts": ("assert_enqueued", "assert_not_enqueued", "enqueued"),
     "_inline": ("inline",),
-    "_published": ("AwaTestClient", "get_database_url"),
+    "_published": ("AwaTestClient", "HandlerJob", "get_database_url"),
     "_results": ("Drained", "JobRow", "NoJob", "WorkResult"),
     "_travel": ("travel",),
     "_work": ("drain", "work_one"),
+    "plugin": ("awa_client",),
 }
 _HOME_OF: Final = {name: module for module, names in _HOMES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
-    if name == "HandlerJob":
-        value = import_module("awa_lib.models").Job
-    elif name in _HOME_OF:
-        value = getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
-    else:
+    if name not in _HOME_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
     globals()[name] = value
     return value

@@ -3,25 +3,55 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from awa_lib._json import dumps
 from awa_lib._sql import Op, atomic, sql
+from awa_lib.kinds import kind_of
+from awa_lib.models import Job, JobState
 from awa_lib.runtime.handlers import Handlers
 from awa_lib.testing._work import next_attempt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
     from awa_lib.client import AsyncClient
-    from awa_lib.models import Job
     from awa_lib.testing._results import WorkResult
 
-__all__ = ["AwaTestClient", "get_database_url"]
+__all__ = ["AwaTestClient", "HandlerJob", "get_database_url"]
+
+A = TypeVar("A")
 
 
 def get_database_url() -> str:
     """Return DATABASE_URL of the environment, or the published address of a local server."""
     return os.environ.get("DATABASE_URL", "postgres://postgres:test@localhost:5432/awa_test")
+
+
+class HandlerJob(Job[A]):
+    """A job made by hand, to call a handler with; ``work_one`` gives handlers a real one."""
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        args: A,
+        id: int,  # noqa: A002 - the published name
+        attempt: int,
+        max_attempts: int,
+        queue: str,
+        priority: int,
+        deadline: datetime | None,
+        metadata: Mapping[str, Any],
+        tags: Sequence[str],
+    ) -> None:
+        now = datetime.now(UTC)
+        super().__init__(
+            id, kind_of(args), queue, JobState.Running, priority, attempt, max_attempts, 1,
+            "null", dumps(dict(metadata)), list(tags), None, None, now, now, None, deadline,
+        )  # fmt: skip
+        self._args = args
 
 
 class AwaTestClient:
@@ -31,7 +61,7 @@ class AwaTestClient:
         self.client = client
 
     async def insert(self, args: Any, **options: Any) -> Job:
-        """Insert a job; options as of ``AsyncClient.insert``."""
+        """Insert a job.  Takes the options of ``AsyncClient.insert`` and raises as it does."""
         job: Job = await self.client.insert(args, **options)
         return job
 

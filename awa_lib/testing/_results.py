@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from awa_lib.models import Job
 
 __all__ = ["Drained", "JobRow", "NoJob", "Outcome", "WorkResult"]
@@ -45,7 +47,14 @@ class JobRow:
     max_attempts: int
     priority: int
     tags: list[str]
-    state: str
+    state: str | None = None
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Self:
+        """Return the row of a dict of columns; tags and state may be missing."""
+        names = ("id", "kind", "queue", "args", "attempt", "max_attempts", "priority")
+        kept = {name: row[name] for name in names}
+        return cls(**kept, tags=row.get("tags") or [], state=row.get("state"))
 
     @classmethod
     def of(cls, job: Job) -> Self:

@@ -1,170 +1,273 @@
--- What the doctor looks at.  No lock; catalogs, statistics and small tables, and partial indexes of
--- the job tables.
+-- What the doctor looks at.  It changes nothing, locks nothing but what every read does, and works on
+-- a standby.  Catalogs, statistics and small tables; of the job tables partial indexes only, and
+-- never more of one than a bounded number of entries, so that millions of jobs cost nothing.
+
+-- name: be_brief
+-- For the look that follows: rather no answer than a long wait.  Ends with its transaction.
+SELECT set_config('statement_timeout', :look_ms::text, true),
+       set_config('lock_timeout', :lock_ms::text, true)
 
 -- name: columns
 -- Columns of the tables and views of the schema.
 SELECT c.relname::text AS table_name, a.attname::text AS name,
        format_type(a.atttypid, a.atttypmod) AS type, a.attnotnull AS not_null
-FROM pg_class AS c
-JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+FROM pg_catalog.pg_class AS c
+JOIN pg_catalog.pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
 WHERE c.relnamespace = 'awa'::regnamespace AND c.relkind IN ('r', 'p', 'v')
 ORDER BY c.relname COLLATE "C", a.attnum
 
 -- name: indexes
--- Indexes of the schema: what they cover, and whether they can be used.
+-- Indexes of the schema: what they cover, and whether they can be used.  A key that is an expression
+-- is called expr: printing it would wait for a lock.
 SELECT i.relname::text AS name, t.relname::text AS table_name, x.indisunique AS is_unique,
        x.indpred IS NOT NULL AS is_partial, am.amname::text AS method,
-       ARRAY(SELECT pg_get_indexdef(x.indexrelid, n, true)
-             FROM generate_series(1, x.indnkeyatts) AS n) AS keys,
+       ARRAY(SELECT a.attname::text FROM pg_catalog.pg_attribute AS a
+             WHERE a.attrelid = i.oid AND a.attnum <= x.indnkeyatts ORDER BY a.attnum) AS keys,
        x.indisvalid AND x.indisready AS usable
-FROM pg_index AS x
-JOIN pg_class AS i ON i.oid = x.indexrelid
-JOIN pg_class AS t ON t.oid = x.indrelid
-JOIN pg_am AS am ON am.oid = i.relam
+FROM pg_catalog.pg_index AS x
+JOIN pg_catalog.pg_class AS i ON i.oid = x.indexrelid
+JOIN pg_catalog.pg_class AS t ON t.oid = x.indrelid
+JOIN pg_catalog.pg_am AS am ON am.oid = i.relam
 WHERE t.relnamespace = 'awa'::regnamespace AND t.relkind IN ('r', 'p')
 ORDER BY i.relname COLLATE "C"
 
 -- name: functions
 -- Functions of the schema, with a digest of their source.
 SELECT p.proname || '(' || pg_get_function_identity_arguments(p.oid) || ')' AS name,
-       md5(btrim(p.prosrc, E' \n\t')) AS digest
-FROM pg_proc AS p
+       md5(btrim(p.prosrc, E' \n\r\t')) AS digest
+FROM pg_catalog.pg_proc AS p
 WHERE p.pronamespace = 'awa'::regnamespace
-ORDER BY 1 COLLATE "C"
+ORDER BY p.proname COLLATE "C", 1
 
 -- name: triggers
 -- Triggers of the schema's tables and views.
-SELECT c.relname || '.' || t.tgname AS name, t.tgenabled <> 'D' AS enabled
-FROM pg_trigger AS t
-JOIN pg_class AS c ON c.oid = t.tgrelid
+SELECT c.relname::text AS table_name, t.tgname::text AS name, p.proname::text AS function,
+       t.tgenabled IN ('O', 'A') AS enabled
+FROM pg_catalog.pg_trigger AS t
+JOIN pg_catalog.pg_class AS c ON c.oid = t.tgrelid
+JOIN pg_catalog.pg_proc AS p ON p.oid = t.tgfoid
 WHERE c.relnamespace = 'awa'::regnamespace AND NOT t.tgisinternal
-ORDER BY 1 COLLATE "C"
+ORDER BY c.relname COLLATE "C", t.tgname COLLATE "C"
+
+-- name: server
+-- The server's settings and connections, and who asks.
+SELECT current_setting('fsync')::boolean AS fsync,
+       current_setting('full_page_writes')::boolean AS full_page_writes,
+       current_setting('synchronous_commit') AS synchronous_commit,
+       current_setting('autovacuum')::boolean AS autovacuum,
+       current_setting('track_counts')::boolean AS track_counts,
+       pg_is_in_recovery() AS standby,
+       current_setting('max_connections')::int
+           - current_setting('superuser_reserved_connections')::int
+           - coalesce(current_setting('reserved_connections', true)::int, 0) AS slots,
+       (SELECT sum(numbackends) FROM pg_catalog.pg_stat_database)::int AS connections,
+       pg_notification_queue_usage() AS notify_usage,
+       d.datname::text AS database, age(d.datfrozenxid) AS frozen_age,
+       current_user::text AS role, pg_has_role('pg_read_all_stats', 'USAGE') AS sees_all
+FROM pg_catalog.pg_database AS d
+WHERE d.datname = current_database()
+
+-- name: clock
+-- What time it is.
+SELECT extract(epoch FROM clock_timestamp())::float8 AS now
+
+-- name: backend
+-- Which process of the server answers; another one each time when a pooler hands them out.
+SELECT pg_backend_pid() AS pid
 
 -- name: tables
--- How well the tables are kept.  The threshold is the one autovacuum goes by.
-SELECT c.relname::text AS name, c.relpersistence = 'u' AS unlogged,
-       coalesce(s.n_live_tup, 0) AS live, coalesce(s.n_dead_tup, 0) AS dead,
-       coalesce(s.n_mod_since_analyze, 0) AS changed,
-       s.last_analyze IS NULL AND s.last_autoanalyze IS NULL AS never_analyzed,
-       greatest(s.last_vacuum, s.last_autovacuum) AS vacuumed_at,
-       pg_total_relation_size(c.oid) AS bytes,
-       age(c.relfrozenxid) AS frozen_age,
+-- How well the tables are kept.  The threshold is the one autovacuum goes by; row_bytes is what a
+-- row takes by the statistics, NULL without them.  The size is that of the last vacuum or analyze:
+-- asking for the present one waits for locks.
+SELECT c.relname::text AS name, c.relpersistence = 'u' AS unlogged, c.reltuples::float8 AS rows,
+       coalesce(s.n_dead_tup, 0) AS dead, coalesce(s.n_mod_since_analyze, 0) AS changed,
+       CASE WHEN c.reltuples < 0 THEN pg_relation_size(c.oid)
+            ELSE c.relpages * current_setting('block_size')::bigint END AS bytes,
+       w.width + 28 AS row_bytes,
+       has_table_privilege(c.oid, 'SELECT') AS readable, age(c.relfrozenxid) AS frozen_age,
        coalesce((SELECT option_value::boolean FROM pg_options_to_table(c.reloptions)
                  WHERE option_name = 'autovacuum_enabled'), true) AS autovacuum,
        coalesce((SELECT option_value::float8 FROM pg_options_to_table(c.reloptions)
                  WHERE option_name = 'autovacuum_vacuum_threshold'),
                 current_setting('autovacuum_vacuum_threshold')::float8)
-       + greatest(c.reltuples, 0)
-         * coalesce((SELECT option_value::float8 FROM pg_options_to_table(c.reloptions)
-                     WHERE option_name = 'autovacuum_vacuum_scale_factor'),
-                    current_setting('autovacuum_vacuum_scale_factor')::float8) AS threshold,
-       now() AS now
-FROM pg_class AS c
-LEFT JOIN pg_stat_all_tables AS s ON s.relid = c.oid
+           + greatest(c.reltuples, 0)
+           * coalesce((SELECT option_value::float8 FROM pg_options_to_table(c.reloptions)
+                       WHERE option_name = 'autovacuum_vacuum_scale_factor'),
+                      current_setting('autovacuum_vacuum_scale_factor')::float8) AS threshold
+FROM pg_catalog.pg_class AS c
+LEFT JOIN pg_catalog.pg_stat_all_tables AS s ON s.relid = c.oid
+CROSS JOIN LATERAL (
+    SELECT sum(avg_width)::int AS width FROM pg_catalog.pg_stats
+    WHERE schemaname = 'awa' AND tablename = c.relname
+) AS w
 WHERE c.relnamespace = 'awa'::regnamespace AND c.relkind = 'r'
 ORDER BY c.relname COLLATE "C"
 
--- name: server
--- The server's settings and connections, the clock, the user.
-SELECT current_setting('server_version_num')::int AS version, pg_is_in_recovery() AS standby,
-       current_setting('fsync')::boolean AS fsync,
-       current_setting('full_page_writes')::boolean AS full_page_writes,
-       current_setting('synchronous_commit') AS synchronous_commit,
-       current_setting('autovacuum')::boolean AS autovacuum,
-       current_setting('track_counts')::boolean AS track_counts,
-       current_setting('max_connections')::int AS max_connections,
-       current_setting('superuser_reserved_connections')::int AS reserved,
-       (SELECT count(*) FROM pg_stat_activity
-        WHERE backend_type = 'client backend' OR backend_type IS NULL) AS connections,
-       current_setting('max_prepared_transactions')::int AS max_prepared,
-       r.rolname::text AS role, r.rolsuper AS superuser,
-       pg_has_role('pg_read_all_stats', 'USAGE') AS sees_all
-
-FROM pg_roles AS r
-WHERE r.rolname = current_user
+-- name: index_sizes
+-- What each index took, and how many entries it had, when it was last vacuumed or analyzed.
+SELECT i.relname::text AS name, t.relname::text AS table_name,
+       i.relpages * current_setting('block_size')::bigint AS bytes, i.reltuples::float8 AS entries
+FROM pg_catalog.pg_index AS x
+JOIN pg_catalog.pg_class AS i ON i.oid = x.indexrelid
+JOIN pg_catalog.pg_class AS t ON t.oid = x.indrelid
+WHERE t.relnamespace = 'awa'::regnamespace AND t.relkind = 'r'
+ORDER BY i.relname COLLATE "C"
 
 -- name: pins
--- What keeps dead rows from being removed: the transaction, slot or standby that sees the oldest.
-SELECT kind, name, pid, extract(epoch FROM now() - since)::float8 AS seconds, age, what
+-- What keeps dead rows from being removed, the oldest first: transactions of this database, and
+-- slots and standbys of the whole server.  Sessions of other roles are hidden from those who may
+-- not see all statistics.
+SELECT kind, name, pid, seconds, xids, what
 FROM (
-    SELECT 'transaction' AS kind, coalesce(application_name, '') || ' ' || coalesce(usename::text, '')
-               AS name, pid, xact_start AS since, age(backend_xmin) AS age, left(query, 80) AS what
-    FROM pg_stat_activity
-    WHERE backend_xmin IS NOT NULL AND xact_start < now() - interval '5 minutes'
-      AND backend_type = 'client backend' AND pid <> pg_backend_pid()
+    SELECT 'transaction' AS kind, coalesce(nullif(application_name, ''), 'no name') AS name, pid,
+           extract(epoch FROM now() - xact_start)::float8 AS seconds,
+           greatest(age(backend_xmin), age(backend_xid)) AS xids,
+           usename::text || ', ' || state || ': ' || left(query, 60) AS what
+    FROM pg_catalog.pg_stat_activity
+    WHERE xact_start < now() - make_interval(secs => :seconds::float8)
+      AND (backend_xmin IS NOT NULL OR backend_xid IS NOT NULL)
+      AND backend_type = 'client backend' AND datname = current_database()
+      AND pid <> pg_backend_pid()
     UNION ALL
-    SELECT 'prepared transaction', gid, NULL, prepared, age(transaction), NULL
-    FROM pg_prepared_xacts WHERE prepared < now() - interval '5 minutes'
+    SELECT 'prepared transaction', gid, NULL, extract(epoch FROM now() - prepared)::float8,
+           age(transaction), owner::text
+    FROM pg_catalog.pg_prepared_xacts
+    WHERE prepared < now() - make_interval(secs => :seconds::float8)
+      AND database = current_database()
     UNION ALL
-    SELECT 'replication slot', slot_name::text, active_pid, NULL,
-           greatest(age(xmin), age(catalog_xmin)), slot_type
-    FROM pg_replication_slots WHERE greatest(age(xmin), age(catalog_xmin)) > 100000
+    SELECT 'slot', slot_name::text, active_pid, NULL, greatest(age(xmin), age(catalog_xmin)),
+           CASE WHEN active THEN 'in use' ELSE 'not in use' END
+    FROM pg_catalog.pg_replication_slots
+    WHERE greatest(age(xmin), age(catalog_xmin)) > :xids::int
     UNION ALL
     SELECT 'standby', application_name, pid, NULL, age(backend_xmin), client_addr::text
-    FROM pg_stat_replication WHERE age(backend_xmin) > 100000
+    FROM pg_catalog.pg_stat_replication
+    WHERE age(backend_xmin) > :xids::int
 ) AS pins
-ORDER BY age DESC NULLS LAST
-LIMIT 5
+ORDER BY xids DESC NULLS LAST, kind, name
+LIMIT 10
 
 -- name: stuck
--- Attempts that nobody seems to run, waits that are over, and jobs that are due and not promoted.
--- Partial indexes heartbeat, deadline, callback_timeout, run_at_scheduled, run_at_retryable.
-SELECT (SELECT count(*) FROM awa.jobs_hot
-        WHERE state = 'running' AND heartbeat_at < now() - interval '4 minutes') AS silent,
-       (SELECT min(id) FROM awa.jobs_hot
-        WHERE state = 'running' AND heartbeat_at < now() - interval '4 minutes') AS silent_id,
-       (SELECT count(*) FROM awa.jobs_hot
-        WHERE state = 'running' AND deadline_at < now() - interval '3 minutes') AS overdue,
-       (SELECT count(*) FROM awa.jobs_hot
-        WHERE state = 'running' AND heartbeat_at IS NULL
-          AND attempted_at < now() - interval '5 minutes') AS orphaned,
-       (SELECT count(*) FROM awa.jobs_hot
-        WHERE state = 'waiting_external' AND callback_timeout_at < now() - interval '3 minutes')
-           AS expired,
-       (SELECT count(*) FROM awa.scheduled_jobs
-        WHERE state = 'scheduled' AND run_at < now() - interval '1 minute')
-       + (SELECT count(*) FROM awa.scheduled_jobs
-          WHERE state = 'retryable' AND run_at < now() - interval '1 minute') AS unpromoted
+-- Attempts that nobody seems to run, waits that are over, and jobs that are due and not promoted; of
+-- each at most 10,000, and the first ids.  Indexes running_by_queue (as many as the fleet has slots),
+-- callback_timeout, run_at_scheduled and run_at_retryable.
+WITH running AS MATERIALIZED (
+    SELECT id, heartbeat_at, deadline_at FROM awa.jobs_hot WHERE state = 'running' LIMIT 100000
+), silent AS (
+    SELECT id FROM running
+    WHERE heartbeat_at < now() - make_interval(secs => :rescue_seconds::float8)
+), overdue AS (
+    SELECT id FROM running
+    WHERE deadline_at < now() - make_interval(secs => :rescue_seconds::float8)
+), orphaned AS (
+    SELECT id FROM running WHERE heartbeat_at IS NULL AND deadline_at IS NULL
+), expired AS (
+    SELECT id FROM awa.jobs_hot
+    WHERE state = 'waiting_external'
+      AND callback_timeout_at < now() - make_interval(secs => :rescue_seconds::float8)
+    LIMIT 10000
+), due AS (
+    (SELECT id, run_at FROM awa.scheduled_jobs
+     WHERE state = 'scheduled' AND run_at < now() - make_interval(secs => :promote_seconds::float8)
+     ORDER BY run_at LIMIT 10000)
+    UNION ALL
+    (SELECT id, run_at FROM awa.scheduled_jobs
+     WHERE state = 'retryable' AND run_at < now() - make_interval(secs => :promote_seconds::float8)
+     ORDER BY run_at LIMIT 10000)
+), unpromoted AS (
+    SELECT id FROM due ORDER BY run_at LIMIT 10000
+)
+SELECT what, count(*) AS jobs, (array_agg(id ORDER BY id))[1:10] AS ids
+FROM (
+    SELECT 'silent' AS what, id FROM silent
+    UNION ALL SELECT 'overdue', id FROM overdue
+    UNION ALL SELECT 'orphaned', id FROM orphaned
+    UNION ALL SELECT 'expired', id FROM expired
+    UNION ALL SELECT 'unpromoted', id FROM unpromoted
+) AS found
+GROUP BY what
+ORDER BY what
 
--- name: unworked
--- Kinds and queues with jobs that could have run for a minute; index dequeue.
-SELECT queue, kind, count(*) AS jobs,
-       extract(epoch FROM now() - min(run_at))::float8 AS lag_seconds
-FROM awa.jobs_hot
-WHERE state = 'available' AND run_at < now() - interval '1 minute'
-GROUP BY queue, kind
-ORDER BY count(*) DESC
-LIMIT 200
+-- name: waiting
+-- Kinds and queues with jobs that could have run for a while, at most 500 pairs and of each at most
+-- 1,000 jobs.  Walks from one pair to the next in index claim_by_kind, past any number of jobs.
+WITH RECURSIVE pair AS (
+    (SELECT queue, kind FROM awa.jobs_hot
+     WHERE state BETWEEN 'available' AND 'available'
+     ORDER BY queue, kind LIMIT 1)
+    UNION ALL
+    SELECT following.queue, following.kind
+    FROM pair
+    CROSS JOIN LATERAL (
+        SELECT j.queue, j.kind FROM awa.jobs_hot AS j
+        WHERE j.state BETWEEN 'available' AND 'available'
+          AND (j.queue, j.kind) > (pair.queue, pair.kind)
+        ORDER BY j.queue, j.kind LIMIT 1
+    ) AS following
+), bounded AS (
+    SELECT queue, kind FROM pair LIMIT 500
+)
+SELECT bounded.queue, bounded.kind, ready.jobs,
+       extract(epoch FROM now() - ready.oldest)::float8 AS seconds,
+       coalesce(meta.paused, false) AS paused
+FROM bounded
+CROSS JOIN LATERAL (
+    SELECT count(*) AS jobs, min(run_at) AS oldest
+    FROM (
+        SELECT j.run_at FROM generate_series(1, 4) AS p(priority)
+        CROSS JOIN LATERAL (
+            SELECT j.run_at FROM awa.jobs_hot AS j
+            WHERE j.state BETWEEN 'available' AND 'available' AND j.queue = bounded.queue
+              AND j.kind = bounded.kind AND j.priority = p.priority
+              AND j.run_at < now() - make_interval(secs => :seconds::float8)
+            ORDER BY j.run_at LIMIT 1000
+        ) AS j
+        LIMIT 1000
+    ) AS first
+) AS ready
+LEFT JOIN awa.queue_meta AS meta USING (queue)
+WHERE ready.jobs > 0
+ORDER BY bounded.queue COLLATE "C", bounded.kind COLLATE "C"
 
--- name: paused
--- Names of paused queues.
-SELECT queue FROM awa.queue_meta WHERE paused ORDER BY queue
+-- name: leader_lock
+-- The session that holds the fleet's lock, and for how long it has been idle.
+SELECT l.pid, a.usename::text AS role, coalesce(a.application_name, '') AS application,
+       extract(epoch FROM now() - a.state_change)::float8 AS idle_seconds
+FROM pg_catalog.pg_locks AS l
+LEFT JOIN pg_catalog.pg_stat_activity AS a USING (pid)
+WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+  AND l.classid = (4708303813012965710 >> 32)::oid
+  AND l.objid = (4708303813012965710 & 4294967295)::oid
+  AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
 
--- name: counts
--- The id sequence, open bulk operations, dead letters.
-SELECT (SELECT last_value FROM pg_sequences
-        WHERE schemaname = 'awa' AND sequencename = 'jobs_id_seq') AS last_id,
-       (SELECT max_value FROM pg_sequences
-        WHERE schemaname = 'awa' AND sequencename = 'jobs_id_seq') AS max_id,
-       (SELECT count(*) FROM awa.bulk_operations
-        WHERE state IN ('pending', 'running') AND submitted_at < now() - interval '10 minutes')
-           AS open_batches,
-       now() AS now
+-- name: clocks
+-- Workers whose clock is ahead: they started later than the server last heard of them.
+SELECT coalesce(hostname, 'unknown host') || ':' || pid AS worker,
+       extract(epoch FROM started_at - last_seen_at)::float8 AS seconds
+FROM awa.runtime_instances
+WHERE started_at > last_seen_at + make_interval(secs => :seconds::float8)
+ORDER BY started_at - last_seen_at DESC
+LIMIT 10
 
--- name: grants
--- What each role but the owner may do with each table; the public role is called PUBLIC.
-SELECT CASE g.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(g.grantee)::text END AS role,
-       c.relname::text AS table_name, array_agg(g.privilege_type::text ORDER BY g.privilege_type) AS privileges
-FROM pg_class AS c
-CROSS JOIN LATERAL aclexplode(c.relacl) AS g
-WHERE c.relnamespace = 'awa'::regnamespace AND c.relkind IN ('r', 'v') AND g.grantee <> c.relowner
-GROUP BY 1, 2
-ORDER BY 1, 2
+-- name: ids
+-- How many ids of jobs are left.
+SELECT coalesce(last_value, start_value) AS last, max_value AS most
+FROM pg_catalog.pg_sequences
+WHERE schemaname = 'awa' AND sequencename = 'jobs_id_seq'
 
--- name: powerful
--- Superusers that are connected as workers.
-SELECT DISTINCT a.usename::text AS role
-FROM pg_stat_activity AS a
-JOIN pg_roles AS r ON r.rolname = a.usename
-WHERE r.rolsuper AND a.application_name LIKE 'awa-worker%'
-ORDER BY 1
+-- name: batches
+-- Bulk operations that are open for long or have failed of late.  The table is small.
+SELECT id::text AS id, operation, state, processed, total_matched, last_error,
+       extract(epoch FROM now() - submitted_at)::float8 AS seconds
+FROM awa.bulk_operations
+WHERE state = 'pending' AND submitted_at < now() - make_interval(secs => :pending_seconds::float8)
+   OR state = 'running' AND submitted_at < now() - make_interval(secs => :running_seconds::float8)
+   OR state = 'failed' AND finished_at > now() - interval '7 days'
+ORDER BY submitted_at
+LIMIT 10
+
+-- name: storage
+-- The record of a move to another storage engine.
+SELECT current_engine, prepared_engine, state,
+       extract(epoch FROM now() - entered_at)::float8 AS seconds
+FROM awa.storage_transition_state

@@ -8,13 +8,19 @@ SELECT now() AS now, pg_snapshot_xmin(s)::text::bigint AS xmin,
 FROM pg_current_snapshot() AS s
 
 -- name: created
--- New jobs by id: after the last one, and in ranges where some were not to be seen yet.  Both
--- primary keys.
+-- New jobs by id: after the last one, and in ranges where some were not to be seen yet; also those
+-- that are dead letters already.  The three primary keys.
 SELECT id, kind, queue, state::text AS state, attempt, run_lease, tags::text[] AS tags, created_at,
        attempted_at, finalized_at, to_jsonb(errors)::text AS errors
 FROM unnest(:lows::bigint[], :highs::bigint[]) AS r(low, high)
 CROSS JOIN LATERAL (
-    (SELECT * FROM awa.jobs WHERE id BETWEEN r.low AND r.high ORDER BY id LIMIT :limit::int)
+    (SELECT id, kind, queue, state, attempt, run_lease, tags, created_at, attempted_at,
+            finalized_at, errors
+     FROM awa.jobs WHERE id BETWEEN r.low AND r.high ORDER BY id LIMIT :limit::int)
+    UNION ALL
+    (SELECT id, kind, queue, state, attempt, run_lease, tags, created_at, attempted_at,
+            finalized_at, errors
+     FROM awa.dead_letters WHERE id BETWEEN r.low AND r.high ORDER BY id LIMIT :limit::int)
 ) AS j
 ORDER BY id
 LIMIT :limit::int
@@ -41,10 +47,15 @@ FROM (
 ORDER BY coalesce(finalized_at, attempted_at), id
 
 -- name: by_id
--- Jobs that were running at the last look and are not any more.  Both primary keys.
+-- Jobs that were running at the last look and are not any more.  The three primary keys.
 SELECT id, kind, queue, state::text AS state, attempt, run_lease, tags::text[] AS tags, created_at,
        attempted_at, finalized_at, to_jsonb(errors)::text AS errors
 FROM awa.jobs
+WHERE id = ANY(:ids::bigint[])
+UNION ALL
+SELECT id, kind, queue, state::text, attempt, run_lease, tags::text[], created_at,
+       attempted_at, finalized_at, to_jsonb(errors)::text
+FROM awa.dead_letters
 WHERE id = ANY(:ids::bigint[])
 
 -- name: recent

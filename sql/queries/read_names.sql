@@ -49,3 +49,19 @@ SELECT id, kind, state FROM (
 WHERE starts_with(id::text, :prefix::text)
 ORDER BY id DESC
 LIMIT :limit::int
+
+-- name: dead_ids
+-- Ids that begin so, of the newest dead letters, with their kind and reason.
+SELECT id, kind, reason FROM (
+    SELECT id, kind, reason FROM awa.dead_letters ORDER BY id DESC LIMIT 5000
+) AS newest
+WHERE starts_with(id::text, :prefix::text)
+ORDER BY id DESC
+LIMIT :limit::int
+
+-- name: operation_ids
+-- Ids of bulk operations that begin so, with what they do and their state.  The table is small.
+SELECT id::text AS id, operation, state FROM awa.bulk_operations
+WHERE starts_with(id::text, :prefix::text)
+ORDER BY submitted_at DESC, id
+LIMIT :limit::int

@@ -6,9 +6,12 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
+
+from awa_cli import config
 
 ROOT = Path(__file__).resolve().parents[2]
 GENERATE = ROOT / ".ci" / "generate"
@@ -29,8 +32,8 @@ def test_check_sees_changes_and_writing_mends_them(tmp_path) -> None:
     for part in ("awa_cli", "awa_lib", ".ci", "completions", "man", "docs/reference"):
         shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
-    (tmp_path / "man" / "awa-job.1").write_text("old")
-    (tmp_path / "man" / "awa-gone.1").write_text("old")
+    (tmp_path / "man" / "man1" / "awa-job.1").write_text("old")
+    (tmp_path / "man" / "man1" / "awa-gone.1").write_text("old")
     (tmp_path / "completions" / "_awa").unlink()
 
     def generate(*args):
@@ -43,14 +46,27 @@ def test_check_sees_changes_and_writing_mends_them(tmp_path) -> None:
     assert done.returncode == 1
     assert done.stdout.splitlines() == [
         "out of date: completions/_awa",
-        "out of date: man/awa-job.1",
-        "out of date: man/awa-gone.1",
+        "out of date: man/man1/awa-job.1",
+        "out of date: man/man1/awa-gone.1",
         "run .ci/generate",
     ]
     assert generate().returncode == 0
     assert generate("--check").returncode == 0
-    for name in ("completions/_awa", "man/awa-job.1"):
+    for name in ("completions/_awa", "man/man1/awa-job.1"):
         assert (tmp_path / name).read_text() == (ROOT / name).read_text()
+
+
+def test_page_of_the_config_file_names_all_it_may_hold(monkeypatch, tmp_path) -> None:
+    page = (ROOT / "man" / "man5" / "awa-config.5").read_text()
+    _, _, rest = page.partition(".nf\n")
+    example = tmp_path / "config.toml"
+    example.write_text(rest.partition("\n.fi")[0].replace("\\-", "-"))
+    monkeypatch.setenv("AWA_CONFIG", str(example))
+
+    assert config.read_config().current == "staging"
+    assert set(config._KEYS) == {one.name for one in fields(config.Context)} - {"name"}
+    for name in (*config._KEYS, "current"):
+        assert f".BR {name} " in page
 
 
 @pytest.mark.parametrize(
@@ -66,10 +82,10 @@ def test_completions_are_valid_scripts(shell, file) -> None:
 def test_manual_pages_are_valid_roff() -> None:
     if shutil.which("groff") is None:
         pytest.skip("groff is not installed")
-    for file in sorted((ROOT / "man").glob("*.1")):
+    for file in sorted((ROOT / "man").glob("*/*")):
         done = subprocess.run(
             ["groff", "-man", "-ww", "-Tutf8", str(file)], capture_output=True, text=True,
             timeout=30,
         )  # fmt: skip
         assert (file.name, done.stderr) == (file.name, "")
-        assert "Done as asked." in done.stdout
+        assert file.suffix == ".5" or "Done as asked." in done.stdout

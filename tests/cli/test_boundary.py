@@ -11,14 +11,10 @@ import time
 
 import psycopg
 import pytest
-import typer
-from fix_cli import argv, environment
+from fix_cli import TREE, argv, environment
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from typer.core import TyperGroup
-from typer.main import get_command
 
 from awa_cli.errors import ExitCode
-from awa_cli.tree import app
 
 SECRET = "hunter2-so-secret"
 UUID = "8feaec61-ea03-4e4c-ab3d-f63350329dc6"
@@ -86,20 +82,9 @@ NEEDY = [
     ["storage", "prepare", "--engine", "e"],
     ["storage", "abort"],
     ["migrate"],
+    ["roles", "--apply"],
+    ["doctor"],
 ]
-
-
-def commands(command=None, path=(), parent=None):
-    """Yield (path, command) of the whole tree."""
-    command = command or get_command(app)
-    ctx = typer.Context(command, info_name=(path or ("awa",))[-1], parent=parent)
-    yield path, command
-    if isinstance(command, TyperGroup):
-        for name in command.list_commands(ctx):
-            yield from commands(command.get_command(ctx, name), (*path, name), ctx)
-
-
-TREE = {path: command for path, command in commands() if not command.hidden}
 
 
 @pytest.mark.parametrize("path", TREE, ids=" ".join)

@@ -6,8 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import threading
-import time
 
 import psycopg
 import pytest
@@ -156,43 +154,6 @@ def test_tail_of_what_was(cli, add) -> None:
     for nothing in (["--queue", "x"], ["--kind", "x"], ["--tag", "x"], ["--event", "cancelled"]):
         assert cli("job", "tail", *nothing).out == ""
     assert "did you mean: --state failed" in cli("job", "tail", "--event", "fail").err
-
-
-def test_tail_loses_nothing_of_a_thousand_jobs_a_second(database_url, db, rows) -> None:
-    tailing = start(database_url, "job", "tail", "-f", "-n", 0, "-o", "ndjson")
-    found: list[dict] = []
-    reader = threading.Thread(
-        target=lambda: found.extend(json.loads(line) for line in tailing.stdout), daemon=True
-    )
-    reader.start()
-    assert tailing.stderr
-    assert "following" in tailing.stderr.readline()
-    claim = """
-        WITH new AS (
-            INSERT INTO awa.jobs_hot (kind, queue)
-            SELECT 'k', 'q' FROM generate_series(1, 50) RETURNING id
-        )
-        SELECT array_agg(id) FROM new"""
-    run = ("UPDATE awa.jobs_hot SET state = 'running', attempt = 1, run_lease = run_lease + 1,"
-           " attempted_at = now() WHERE id = ANY(%s)")  # fmt: skip
-    end = "UPDATE awa.jobs_hot SET state = 'completed', finalized_at = now() WHERE id = ANY(%s)"
-    began = time.monotonic()
-    for number in range(60):
-        ids = db.execute(claim).fetchone()[0]
-        db.execute(run, [ids])
-        db.execute(end, [ids])
-        time.sleep(max(0.0, began + (number + 1) * 0.05 - time.monotonic()))
-    eventually(lambda: sum(one["event"] == "completed" for one in found) == 3_000, timeout=20)
-    tailing.send_signal(signal.SIGINT)
-    assert tailing.wait(timeout=10) == 130
-    reader.join(timeout=10)
-    tailing.stdout.close()
-    tailing.stderr.close()
-    told = [(one["id"], one["event"]) for one in found]
-    ids = [row["id"] for row in rows.all("SELECT id FROM awa.jobs")]
-    expected = {(one, event) for one in ids for event in ("created", "running", "completed")}
-    assert len(told) == 9_000
-    assert set(told) == expected
 
 
 def test_bulk_enqueue_of_args(process, database_url, rows) -> None:

@@ -9,10 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from awa_cli.columns import Column
 from awa_cli.errors import explain
 from awa_cli.inputs import read_duration, read_queue
 from awa_cli.output import age, clean, fit, span
+from awa_cli.paint import Paint
 from awa_cli.shapes import encode
+from awa_cli.tables import cells, table_lines
 from awa_lib.errors import InvalidInput
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -58,6 +61,35 @@ def test_encode_keeps_order_and_writes_times_as_published() -> None:
 @given(st.text())
 def test_cells_are_one_printable_line(text) -> None:
     assert clean(text).isprintable()
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from([None, 1, 6, 12]), st.booleans(), st.text(max_size=40)),
+        min_size=1,
+    ),
+    st.integers(20, 200),
+)
+def test_tables_fit_and_cut_no_column_that_must_stay_whole(given_columns, room) -> None:
+    columns = [
+        Column(f"C{number}", lambda row, n=number: row[n], width=width, right=right)
+        for number, (width, right, _) in enumerate(given_columns)
+    ]
+    row = [text for _, _, text in given_columns]
+
+    lines = table_lines([row], columns, Paint(color=False), room)
+    whole = table_lines([row], columns, Paint(color=False))
+
+    assert whole[1].split() == " ".join(map(clean, row)).split()
+    for line in [*lines, *whole]:
+        assert line == line.rstrip() or clean(row[-1]).endswith(" ")
+    kept = [int(title[1:]) for title in lines[0].replace("…", " ").split() if title[1:]]
+    if len(kept) > 1:
+        assert max(map(cells, lines)) <= room
+    assert 0 in kept
+    for number in kept:
+        if columns[number].width is None:
+            assert clean(row[number]).strip() in lines[1]
 
 
 @given(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 
 import pytest
 from fix_cli import argv, environment
@@ -233,36 +232,3 @@ def test_watching_at_a_terminal_draws_in_place(database_url, add) -> None:
     assert b"\x1b[?1049h" in shown  # the other screen
     assert shown.endswith(b"\x1b[?25h\x1b[?1049l")  # cursor shown, screen left again
     assert b"email" in shown
-
-
-def completed(url: str | None, *words: str) -> list[str]:
-    """Return what bash would offer for the last word."""
-    done = subprocess.run(
-        [sys.executable, "-m", "awa_cli"], timeout=30, capture_output=True, text=True,
-        env=environment(url, _AWA_COMPLETE="complete_bash", COMP_WORDS=" ".join(words),
-                        COMP_CWORD=str(len(words) - 1)),
-    )  # fmt: skip
-    assert done.stderr == ""
-    return done.stdout.split()
-
-
-def test_completion_of_names(database_url, add, cli, config) -> None:
-    job = add("failed", kind="send_email")
-    add("scheduled", kind="send_sms", queue="sms")
-    cli("context", "add", "staging", "embedded:")
-    url = database_url
-    assert completed(url, "awa", "queue", "show", "") == ["email", "sms"]
-    assert completed(url, "awa", "queue", "pause", "e") == ["email"]
-    assert completed(url, "awa", "job", "list", "--kind", "send_") == ["send_email", "send_sms"]
-    assert completed(url, "awa", "job", "list", "--queue", "s") == ["sms"]
-    assert completed(url, "awa", "job", "retry", "--state", "f") == ["failed"]
-    assert str(job) in completed(url, "awa", "job", "show", "")
-    assert completed(None, "awa", "context", "use", "st") == ["staging"]
-    named = completed(None, "awa", "queue", "show", "--database-url", url, "sm")
-    assert named == ["sms"]
-
-
-@pytest.mark.parametrize("url", [None, "postgresql://127.0.0.1:1/x", "nonsense", "embedded:/no"])
-def test_completion_is_silent_when_the_database_is_away(url) -> None:
-    assert completed(url, "awa", "queue", "show", "e") == []
-    assert completed(url, "awa", "job", "list", "--state", "f") == ["failed"]

@@ -334,7 +334,7 @@ async def test_unknown_operations(client) -> None:
         await client.run_bulk_operation(unknown, on_progress=3)
     with pytest.raises(awa.ValidationError, match="unknown state of a bulk operation: 'over'"):
         await client.list_bulk_operations(state="over")
-    with pytest.raises(awa.ValidationError, match="limit must be a whole number from 0, got True"):
+    with pytest.raises(awa.ValidationError, match=r"limit must be .*: True"):
         await client.list_bulk_operations(limit=True)
 
 

@@ -119,7 +119,7 @@ async def test_a_dead_letter_is_no_job(client, failed) -> None:
             await verb(job_id)
 
         assert raised.value.why == "it failed and was moved to the dead letters"
-        assert f"client.get_dlq_job({job_id})" in raised.value.hint
+        assert f"awa dlq show {job_id}" in raised.value.hint
 
 
 async def test_unknown_ids(client, put) -> None:
@@ -280,8 +280,8 @@ async def test_a_reason_is_checked(client, failed, look, reason, sentence) -> No
 @pytest.mark.parametrize(
     ("verb", "options", "sentence"),
     [
-        ("list_dlq", {"limit": -1}, "limit must be a whole number from 0, got -1"),
-        ("list_dlq", {"before_id": "x"}, "before_id must be a whole number from 0 to"),
+        ("list_dlq", {"limit": -1}, "limit must be a whole number from 0 to .*-1"),
+        ("list_dlq", {"before_id": "x"}, "before_id must be a whole number of at most 64 bits"),
         ("list_dlq", {"kinds": "x"}, "unknown filter 'kinds'"),
         ("dlq_depth", {"queue": 3}, "queue must be text of at most 200 characters: 3"),
     ],

@@ -118,7 +118,7 @@ def test_declaring_again_keeps_what_happened_and_writes_only_changes(conn, decla
         ({"priority": 5}, "priority must be a whole number from 1 to 4: 5"),
         ({"max_attempts": 0}, "max_attempts must be a whole number from 1 to 1000: 0"),
         ({"missed_fire_policy": "all"}, "missed_fire_policy must be one of"),
-        ({"catch_up_limit": 0}, "catch_up_limit must be a whole number from 1 to 10000, got 0"),
+        ({"catch_up_limit": 0}, "catch_up_limit must be a whole number from 1 to 10000: 0"),
         ({"catch_up_limit": True}, "catch_up_limit must be a whole number"),
         ({"jitter_seconds": -1}, "jitter_seconds must be a number from 0 to 86400, got -1"),
         ({"jitter_seconds": float("nan")}, "jitter_seconds must be a number from 0"),
@@ -133,5 +133,5 @@ def test_bad_schedule_is_refused_at_declaration(fields, message: str) -> None:
 
 @pytest.mark.parametrize("name", ["", "x" * 201, "a\x00", 7])
 def test_bad_name(name) -> None:
-    with pytest.raises(awa.ValidationError, match="name must be 1 to 200 characters"):
+    with pytest.raises(awa.ValidationError, match=r"name (must|holds)"):
         schedule(name)

@@ -13,6 +13,7 @@ import pytest
 from awa_lib._drive import run
 from awa_lib._migrate import apply, check, migrations, plan
 from awa_lib._migrations import load
+from awa_lib.doctor import doctor
 
 pytestmark = pytest.mark.interop
 
@@ -99,7 +100,7 @@ def test_toolkit_track_keeps_columns_types_and_constraints(their_catalog, databa
     with connection(database_url) as conn:
         ours = catalog(conn, *SAME_WITH_TOOLKIT)
     scripts = "".join(item.sql for item in load() if item.track == "toolkit")
-    own = set(re.findall(r"CREATE TABLE (?:IF NOT EXISTS )?awa\.(\w+)", scripts))
+    own = set(re.findall(r"CREATE (?:UNLOGGED )?TABLE (?:IF NOT EXISTS )?awa\.(\w+)", scripts))
     for name in ("columns", "constraints"):
         ours[name] = {row for row in ours[name] if row[0].removeprefix("awa.") not in own}
 
@@ -222,3 +223,12 @@ def test_their_worker_and_leader_work_on_ours(interop, database_url) -> None:
 
     assert states == {"completed": 19, "failed": 1}
     assert cached == (19, 1, 0)
+
+
+def test_the_doctor_finds_nothing_after_their_migrations_and_ours(theirs) -> None:
+    with connection(theirs) as conn:
+        (before,) = run(conn, doctor(["migrations", "drift", "storage"]))
+        assert (before.check, before.do) == ("migrations", "awa migrate")
+        apply(conn)
+
+        assert run(conn, doctor(["migrations", "drift", "storage", "rights", "public"])) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from fix_wait import aeventually
 
 import awa_lib as awa
 from awa_lib._drive import run
+from awa_lib.ops.dead_letters import move_failed_to_dlq
 from awa_lib.reads.activity import Activity, Transition, recent_transitions
 
 
@@ -85,7 +87,8 @@ def test_all_that_happened_between_two_looks_is_told_in_order(conn, look) -> Non
     )  # fmt: skip
     found = look()
     assert sorted(told(found)) == [
-        (job, "created", 0), (job, "failed", 2), (job, "retryable", 1), (job, "running", 2),
+        (job, "created", 0), (job, "failed", 2), (job, "retryable", 1), (job, "running", 1),
+        (job, "running", 2),
     ]  # fmt: skip
     errors = {one.event: one.error for one in found}
     assert errors == {"created": None, "running": None, "failed": "c", "retryable": "a"}
@@ -135,6 +138,107 @@ def test_retried_by_hand_and_run_again(conn, look) -> None:
     conn.execute("UPDATE awa.jobs_hot SET state = 'completed', attempt = 1, run_lease = 2,"
                  " attempted_at = now(), finalized_at = now()")  # fmt: skip
     assert told(look()) == [(job, "running", 1), (job, "completed", 1)]
+
+
+def entry(attempt: int, at: str = "2100-01-01T00:00:00+00:00", **more: object) -> str:
+    return json.dumps({"error": "e", "attempt": attempt, "at": at, **more})
+
+
+def test_an_attempt_that_began_and_failed_between_two_looks(conn, look) -> None:
+    job = insert(conn)
+    look()
+    conn.execute("UPDATE awa.jobs_hot SET state = 'running', attempt = 2, run_lease = 2,"
+                 " attempted_at = now(), errors = %s", [[entry(1)]])  # fmt: skip
+    assert sorted(told(look())) == [
+        (job, "retryable", 1), (job, "running", 1), (job, "running", 2),
+    ]  # fmt: skip
+    assert look() == []
+
+
+@pytest.mark.parametrize(("more", "retried"), [({}, True), ({"terminal": True}, False)])
+def test_a_failure_whose_wait_was_over_before_the_look(conn, look, more, retried) -> None:
+    job = insert(conn, "running", attempt=1, run_lease=1, attempted_at="now")
+    look()
+    conn.execute("UPDATE awa.jobs_hot SET state = 'available', errors = %s", [[entry(1, **more)]])
+    found = set(told(look()))
+    assert found == {(job, "available", 1)} | ({(job, "retryable", 1)} if retried else set())
+
+
+def test_a_retry_without_an_error_that_was_over_before_the_look(conn, look) -> None:
+    job = insert(conn)
+    look()
+    conn.execute("UPDATE awa.jobs_hot SET state = 'running', attempt = 2, run_lease = 2,"
+                 " finalized_at = now(), attempted_at = now() + interval '1 ms'")  # fmt: skip
+    found = look()
+    assert told(found) == [(job, "running", 1), (job, "retryable", 1), (job, "running", 2)]
+    assert [one.error for one in found] == [None] * 3
+    assert look() == []
+
+
+def test_a_snooze_tells_no_failure_again(conn, look) -> None:
+    job = insert(conn, "running", attempt=2, run_lease=2, attempted_at="now", errors=[entry(1)])
+    look()
+    # Put back without counting the attempt, and claimed again: the lease counts, the attempt not.
+    conn.execute("UPDATE awa.jobs_hot SET run_lease = 3, attempted_at = now()")
+    assert told(look()) == [(job, "running", 2)]
+
+
+def test_cancelled_retried_and_cancelled_again(conn, look) -> None:
+    job = insert(conn, attempt=1, run_lease=1, attempted_at="now")
+    look()
+    cancel = "UPDATE awa.jobs_hot SET state = 'cancelled', finalized_at = now()"
+    for _ in range(2):
+        conn.execute(cancel)
+        assert told(look()) == [(job, "cancelled", 1)]
+        conn.execute("UPDATE awa.jobs_hot SET state = 'available', finalized_at = NULL")
+        assert look() == []
+
+
+def test_a_job_that_became_a_dead_letter_before_the_look(conn, look) -> None:
+    seen = insert(conn, "running", attempt=1, run_lease=1, attempted_at="now")
+    look()
+    unseen = insert(conn, "failed", attempt=1, run_lease=1, attempted_at="now", finalized_at="now")
+    conn.execute("UPDATE awa.jobs_hot SET state = 'failed', finalized_at = now()")
+    for job in (seen, unseen):
+        run(conn, move_failed_to_dlq(job, "why"))
+    assert sorted(told(look())) == [
+        (seen, "failed", 1), (unseen, "created", 0), (unseen, "failed", 1), (unseen, "running", 1),
+    ]  # fmt: skip
+    assert look() == []
+
+
+def test_what_was_under_way_at_the_begin(conn, database_url) -> None:
+    """A job that runs and is then put back, and one whose transaction is open."""
+    running = insert(conn, "running", attempt=1, run_lease=1, attempted_at="now")
+    activity = Activity()
+    with psycopg.connect(database_url) as late:
+        committed_late = insert(late)
+        insert(conn)
+        run(conn, activity.begin())
+        late.commit()
+    conn.execute("UPDATE awa.jobs_hot SET state = 'available' WHERE id = %s", [running])
+
+    found = told(run(conn, activity.step()))
+
+    assert sorted(found) == [(running, "available", 1), (committed_late, "created", 0)]
+
+
+def test_recent_ones_and_steps_together_tell_each_thing_once(conn) -> None:
+    before = insert(conn, "running", attempt=1, run_lease=1, attempted_at="now")
+    activity = Activity()
+    run(conn, activity.begin())
+    conn.execute("UPDATE awa.jobs_hot SET state = 'completed', finalized_at = now()")
+    after = insert(conn, "completed", attempt=1, run_lease=1, attempted_at="now",
+                   finalized_at="now")  # fmt: skip
+
+    recent = told(run(conn, activity.recent(100)))
+    found = told(run(conn, activity.step()))
+
+    assert recent == [(before, "created", 0), (before, "running", 1)]
+    assert found == [
+        (before, "completed", 1), (after, "created", 0), (after, "running", 1),
+        (after, "completed", 1),
+    ]  # fmt: skip
 
 
 def test_recent_ones_come_from_the_rows(conn) -> None:

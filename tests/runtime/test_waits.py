@@ -6,6 +6,7 @@ import asyncio
 import signal
 from typing import Any
 
+import psycopg
 import pytest
 from fix_wait import aeventually, eventually
 from fix_worker import QUICK, Noop, Rows, working
@@ -150,6 +151,60 @@ async def test_lease_and_deadline_rest_while_waiting_and_start_anew(
         row = await ended(rows, job.id, "failed")
 
     assert [e["error"] for e in row["errors"]] == ["hard deadline exceeded"]
+
+
+async def test_heartbeat_that_overlaps_a_wait_does_not_stop_the_attempt(
+    aclient: awa.AsyncClient, rows: Rows, database_url: str
+) -> None:
+    """It saw the row as waiting, and tells of it when the handler has long got its answer."""
+    parts: list[str] = []
+    park, go = asyncio.Event(), asyncio.Event()
+
+    async def busy(job: awa.Job[Noop], until: asyncio.Event) -> None:
+        """Have news at each beat, which are written after the leases without any."""
+        while not until.is_set():
+            job.set_progress(job.args.n)
+            await asyncio.sleep(0.01)
+
+    @aclient.task(Noop)
+    async def handler(job: awa.Job[Noop]) -> None:
+        if job.args.n == 0:
+            await go.wait()
+        if job.args.n == 1:
+            await busy(job, park)
+            await job.wait_for_callback(await job.register_callback())
+            parts.append("answered")
+        await busy(job, go)
+        parts.append("ended")
+
+    def blocked(statement: str) -> bool:
+        query = (
+            "SELECT query FROM pg_stat_activity"
+            " WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        )
+        return any(statement in row["query"] for row in rows.all(query))
+
+    lock = "SELECT 1 FROM awa.jobs_hot WHERE id = %s FOR UPDATE"
+    async with working(aclient, heartbeat_staleness_ms=60_000):
+        quiet, job, last = await aclient.insert_many([Noop(n) for n in range(3)])
+        await aeventually(lambda: rows.states() == {"running": 3})
+        with psycopg.connect(database_url) as before, psycopg.connect(database_url) as after:
+            before.execute(lock, [quiet.id])
+            await aeventually(lambda: blocked("SET heartbeat_at = now()\n"))
+            after.execute(lock, [last.id])
+            park.set()
+            callback = await waiting(rows, job.id)
+            before.rollback()
+            await aeventually(lambda: blocked("SET heartbeat_at = now(), progress"))
+            await aclient.resume_external(callback)
+            await aeventually(lambda: parts == ["answered"])
+        beat = rows.job(last.id)["heartbeat_at"]
+        await aeventually(lambda: rows.job(last.id)["heartbeat_at"] > beat)
+        go.set()
+        await aeventually(lambda: rows.states() == {"completed": 3})
+
+    assert rows.job(job.id)["attempt"] == 1
+    assert parts == ["answered", "ended", "ended", "ended"]
 
 
 @pytest.mark.parametrize(

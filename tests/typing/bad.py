@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import awa_lib as awa
-from awa_lib import testing
+from awa_lib import bridge, testing
 
 app = awa.AsyncClient("postgresql:///x")
 blocking = awa.Client("postgresql:///x")
@@ -32,6 +32,47 @@ async def typed(job: awa.Job[Mail]) -> None:
 @app.task(Mail)
 async def send(job: awa.Job) -> int:
     return 1
+
+
+@app.task(Mail, backoff="slow")  # wrong: a backoff or a function
+async def slow(job: awa.Job) -> None: ...
+
+
+@app.task(Mail, retry_on="OSError")  # wrong: exception classes
+async def again(job: awa.Job) -> None: ...
+
+
+@app.on_event(Mail, Mail)  # wrong: a class of events
+async def heard(event: awa.Completed) -> None: ...
+
+
+@app.on_event(Mail)  # wrong: what it takes is no event
+async def number(event: int) -> None: ...
+
+
+async def newest(job: awa.Job) -> None:
+    held: awa.Job = await app.insert(Mail("a"), unique_opts={}, on_conflict="skip")  # wrong: None
+    await app.insert(Mail("a"), unique_opts={}, on_conflict="ignore")  # wrong: no such mode
+    await app.enqueue(Mail("a"), on_conflict="skip")  # wrong: batches raise
+    awa.NewJob(Mail("a"), quue="q")  # wrong: no such option
+    await app.enqueue_many_copy(7)  # wrong: an iterable
+    await app.enqueue_many_copy([], on_progress=7)  # wrong: a function
+    await job.register_callback(timeout="60")  # wrong: no such option
+    await job.wait_for_callback("id")  # wrong: a token
+    awa.WaitForCallback("id")  # wrong: a token
+    await app.complete_external(7)  # wrong: ids are text
+    await app.submit_bulk_operation("retry", stat="failed")  # wrong: no such filter
+    await app.run_bulk_operation("id", on_progress="print")  # wrong: a function
+    await app.list_dlq(quue="q")  # wrong: no such filter
+    await app.trigger_cron_job(7)  # wrong: names are text
+    app.periodic("daily", "@daily", Mail, Mail("a"), jitter="1 h")  # wrong: no such option
+    app.http_worker("k", "https://x.invalid/", timeout=5)  # wrong: no such option
+    app.queue_descriptor("q", ownr="me")  # wrong: no such field
+    await app.start([("q", 1)], pol_interval_ms=5)  # wrong: no such option
+    await app.start(poll_interval_ms="5")  # wrong: a number
+    await bridge.insert_job(object(), Mail("a"), quue="q")  # wrong: no such option
+    awa.fixed("5")  # wrong: a number
+    print(held)
 
 
 async def through_async(job: awa.Job) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import assert_type
+from typing import Any, assert_type
 
 import psycopg
 
 import awa_lib as awa
-from awa_lib import testing
+from awa_lib import bridge, testing
+from awa_lib.retries import Backoff
 
 app = awa.AsyncClient("postgresql:///x", max_connections=3)
 blocking = awa.Client("postgresql:///x")
@@ -36,6 +37,85 @@ def plain(job: awa.Job) -> awa.RetryAfter | None:
 async def typed(job: awa.Job[Mail]) -> None:
     assert_type(job.args, Mail)
     assert_type(job.args.to, str)
+
+
+@app.task(
+    Mail, kind="tried", backoff=awa.linear(2, step=3), max_attempts=3, retry_on=(OSError,),
+    discard_on=KeyError,
+)  # fmt: skip
+async def waits(job: awa.Job[Mail]) -> awa.WaitForCallback | awa.Snooze:
+    token = await job.register_callback(timeout_seconds=60, on_complete="payload.ok")
+    assert_type(token, awa.CallbackToken)
+    if await job.cancel_callback(token):
+        return awa.Snooze(0.5)
+    assert_type(await job.wait_for_callback(token), Any)
+    return awa.WaitForCallback(token)
+
+
+@app.on_event(Mail, awa.Completed, awa.Failed)
+async def heard(event: awa.Completed | awa.Failed) -> None:
+    assert_type(event.job, awa.Job)
+
+
+@app.on_event("mail", awa.Retried)
+def retried(event: awa.Retried) -> None:
+    assert_type(event.attempt, int)
+    assert_type(event.error, str)
+
+
+@app.follow_up(Mail, awa.Completed)
+def next_mail(event: awa.Completed) -> awa.NewJob:
+    return awa.NewJob(Mail("b"), queue="q", priority=1)
+
+
+app.periodic("daily", "@daily", Mail, Mail("a"), timezone="UTC", missed_fire_policy="catch_up")
+app.http_worker("remote", "https://x.invalid/f", mode="sync", timeout_seconds=5)
+app.queue_descriptor("mail", display_name="Mail", tags=["a"], extra={"k": 1})
+app.job_kind_descriptor("mail", owner=None)
+assert_type(awa.exponential(1, most=60), Backoff)
+
+
+async def newest(job: awa.Job) -> None:
+    unique = {"by_args": True}
+    assert_type(await app.insert(Mail("a"), unique_opts=unique, on_conflict="replace"), awa.Job)
+    assert_type(await app.insert(Mail("a"), unique_opts=unique, on_conflict="skip"), awa.Job | None)
+    assert_type(await app.enqueue(Mail("a"), queue="q"), awa.Job)
+    assert_type(await app.insert_many_copy([awa.NewJob(Mail("a"), tags=["t"])]), list[awa.Job])
+    many = (Mail(str(n)) for n in range(9))
+    assert_type(await app.enqueue_many_copy(many, on_progress=print), int)
+    assert_type(await app.cancel_by_unique_key("mail", args=Mail("a")), awa.Job | None)
+    assert_type(await app.complete_external("id", {"ok": True}), awa.Job)
+    assert_type(await app.resolve_callback("id", 1, default_action="fail"), awa.ResolveResult)
+    assert_type(await app.verify_callback_request(b"k", "id", "fail", b"", None), bool)
+    assert_type(awa.verify_callback_signature("k", "id", None), bool)
+    operation = await app.submit_bulk_operation("move_queue", to_queue="q", state="available")
+    assert_type(operation, awa.BulkOperation)
+    assert_type(await app.preview_bulk_operation("retry", kind="mail"), awa.BulkPreview)
+    assert_type(await app.run_bulk_operation(operation.id, on_progress=print), awa.BulkOperation)
+    assert_type(await app.list_bulk_operations(state="running"), list[awa.BulkOperation])
+    assert_type(await app.list_dlq(queue="q", limit=5), list[awa.DlqEntry])
+    assert_type(await app.retry_from_dlq(7, run_at=datetime.now(UTC)), awa.Job)
+    assert_type(await app.dlq_depth_by_queue(), dict[str, int])
+    assert_type(await app.list_cron_jobs(), list[awa.CronJob])
+    assert_type(await app.trigger_cron_job("daily"), awa.Job)
+    assert_type(await app.get_queue_policy("q"), awa.QueuePolicy)
+    assert_type(await app.set_priority(7, 1), awa.Job)
+    assert_type(await app.health_check(), awa.HealthCheck)
+    await app.start([("mail", 2), {"name": "q", "max_workers": 1}], poll_interval_ms=100)
+    await app.shutdown(timeout_ms=500)
+
+
+async def through_bridges(
+    sync: psycopg.Connection[tuple[object, ...]], conn: psycopg.AsyncConnection[tuple[object, ...]]
+) -> None:
+    row = await bridge.insert_job(conn, Mail("a"), queue="q", unique_opts={})
+    assert_type(row, dict[str, Any])
+    assert_type(bridge.insert_job_sync(sync, {"a": 1}, kind="k"), dict[str, Any])
+    assert_type(await awa.AsyncClient.on(conn).insert(Mail("a")), awa.Job)
+    raw = awa.RawClient("postgresql:///x")
+    assert_type(raw.insert_sync(Mail("a")), awa.Job)
+    assert_type(raw.list_jobs_sync(kind="k"), list[awa.Job])
+    assert_type(raw.transaction_sync(), awa.SyncTransaction)
 
 
 async def through_async(job: awa.Job, conn: psycopg.AsyncConnection[tuple[object, ...]]) -> None:
@@ -77,5 +157,10 @@ def through_sync(conn: psycopg.Connection[tuple[object, ...]]) -> None:
         assert_type(tx.insert(Mail("a")), awa.Job)
     assert_type(testing.work_one(blocking, worker=app), testing.WorkResult)
     assert_type(testing.assert_enqueued(blocking, Mail, count=1), list[awa.Job])
+    assert_type(blocking.insert(Mail("a"), unique_opts={}, on_conflict="skip"), awa.Job | None)
+    assert_type(blocking.get_bulk_operation("id"), awa.BulkOperation)
+    assert_type(blocking.resume_external("id", [1]), awa.Job)
+    made = testing.HandlerJob(Mail("a"), 1, 1, 25, "q", 2, None, {}, [])
+    assert_type(made.args, Mail)
     with testing.inline(blocking, worker=app):
         pass

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
 from awa_cli.complete import schedules
 
-__all__ = ["Name", "app"]
+if TYPE_CHECKING:
+    from awa_cli.session import Session
+    from awa_lib._sql import Op
+
+__all__ = ["Name", "app", "run_named"]
+
+R = TypeVar("R")
 
 app = typer.Typer(
     help="Look at schedules of periodic jobs, fire, pause, remove, export and apply them.",
@@ -23,3 +29,18 @@ app = typer.Typer(
 Name = Annotated[
     str, typer.Argument(metavar="NAME", help="Name of the schedule.", autocompletion=schedules)
 ]
+
+
+def run_named(db: Session, op: Op[R], command: str) -> R:
+    """Run an op on one schedule; an unknown name gets the nearest known one."""
+    from difflib import get_close_matches
+
+    from awa_lib.errors import ScheduleNotFound
+    from awa_lib.reads.names import schedule_names
+
+    try:
+        return db.run(op)
+    except ScheduleNotFound as error:
+        if close := get_close_matches(error.name, db.run(schedule_names()), n=1):
+            error.hint = f"did you mean: {command} {close[0]}"
+        raise

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer  # noqa: TC002 - typer reads the annotations
 
-from awa_cli.commands.cron._app import Name, app
+from awa_cli.commands.cron._app import Name, app, run_named
 from awa_cli.errors import ExitCode
 from awa_cli.options import TABLE, FailEmpty, Output, common
 from awa_cli.output import result, show_one
@@ -23,7 +23,7 @@ def trigger(ctx: typer.Context, name: Name, output: Output = TABLE) -> None:
     from awa_lib.reads.jobs import job_row
 
     with open_session(ctx, changing=True) as db:
-        job = db.run(trigger_cron_job(name))
+        job = run_named(db, trigger_cron_job(name), ctx.command_path)
         row = None if output.for_people else db.run(job_row(job.id))
     show_one(row, f"Triggered schedule '{name}': job {job.id}", output, common(ctx))
 
@@ -37,7 +37,7 @@ def pause(ctx: typer.Context, name: Name) -> None:
     from awa_lib.ops.cron import pause_cron_job
 
     with open_session(ctx, changing=True) as db:
-        db.run(pause_cron_job(name, paused_by="cli"))
+        run_named(db, pause_cron_job(name, paused_by="cli"), ctx.command_path)
     result(f"Paused schedule '{name}'")
 
 
@@ -47,7 +47,7 @@ def resume(ctx: typer.Context, name: Name) -> None:
     from awa_lib.ops.cron import resume_cron_job
 
     with open_session(ctx, changing=True) as db:
-        db.run(resume_cron_job(name))
+        run_named(db, resume_cron_job(name), ctx.command_path)
     result(f"Resumed schedule '{name}'")
 
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from awa_cli.commands.cron._app import Name, app
+from awa_cli.commands.cron._app import Name, app, run_named
 from awa_cli.complete import schedules
 from awa_cli.errors import ExitCode
 from awa_cli.options import TABLE, Columns, FailEmpty, Output, Report, ReportFormat, common
-from awa_cli.output import show_document, show_rows, show_text
+from awa_cli.output import counted, show_document, show_rows, show_text
 from awa_cli.session import open_session
 from awa_cli.shapes import read_columns
 
@@ -51,7 +51,7 @@ def list_(
         rows = db.run(list_cron_jobs())
 
     def footer(shown: Sequence[CronJob]) -> str:
-        return f"{len(shown)} schedules listed."
+        return f"{counted(len(shown), 'schedule')} listed."
 
     count = show_rows(
         rows, SCHEDULES, output, common(ctx), empty="No cron job schedules found.",
@@ -67,7 +67,7 @@ def show(ctx: typer.Context, name: Name, output: Report = ReportFormat.table) ->
     from awa_lib.reads.cron import get_cron_job
 
     with open_session(ctx) as db:
-        found = db.run(get_cron_job(name))
+        found = run_named(db, get_cron_job(name), ctx.command_path)
     if output is ReportFormat.json:
         show_document(found)
     else:
@@ -108,7 +108,7 @@ def next_(
         from awa_lib.reads.cron import get_cron_job
 
         with open_session(ctx) as db:
-            found = db.run(get_cron_job(what))
+            found = run_named(db, get_cron_job(what), ctx.command_path)
         text, timezone = found.cron_expr, zone or found.timezone
     expression = CronExpression(text, timezone)
     fires = [

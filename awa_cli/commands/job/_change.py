@@ -10,6 +10,7 @@ from awa_cli.commands._ask import ask
 from awa_cli.errors import ExitCode, complain, exit_code_for
 from awa_cli.options import common
 from awa_cli.output import counted, result, say
+from awa_cli.progress import Progress
 from awa_cli.session import open_session
 from awa_cli.which import bulk_filters, hint_at
 
@@ -98,7 +99,13 @@ class Change:
                     **filters,
                 )
             )
-            ended = db.run(run_bulk_operation(operation.id, on_progress=_Progress(ctx)))
+            with Progress(common(ctx)) as progress:
+                ended = db.run(
+                    run_bulk_operation(
+                        operation.id,
+                        on_progress=lambda now: progress.show(now.processed, now.total_matched),
+                    )
+                )
             return self._told(ctx, ended)
         else:
             result("No jobs fit.")
@@ -127,16 +134,3 @@ def _found(total: int, sample: list[int]) -> str:
 
 def _verb(ctx: typer.Context) -> str:
     return {"priority": "change the priority of"}.get(str(ctx.info_name), str(ctx.info_name))
-
-
-class _Progress:
-    """One line on stderr that counts up, at a terminal."""
-
-    def __init__(self, ctx: typer.Context) -> None:
-        self._shown = sys.stderr.isatty() and not common(ctx).quiet
-
-    def __call__(self, now: BulkOperation) -> None:
-        if self._shown:
-            end = "\r\x1b[K" if now.finished else ""
-            sys.stderr.write(f"\r{now.processed} of {now.total_matched}{end}")
-            sys.stderr.flush()

@@ -8,9 +8,11 @@ import typer
 
 from awa_cli.commands.job._app import app
 from awa_cli.commands.job._change import Change
+from awa_cli.complete import queues
 from awa_cli.errors import ExitCode
-from awa_cli.options import FailEmpty
+from awa_cli.options import FailEmpty, common
 from awa_cli.output import result
+from awa_cli.progress import Progress
 from awa_cli.session import open_session
 from awa_cli.which import Kind, Queue, Selection, selecting
 
@@ -88,7 +90,9 @@ def priority(
 @selecting
 def move(
     ctx: typer.Context,
-    to_queue: Annotated[str, typer.Argument(metavar="TO_QUEUE", help="The queue to move to.")],
+    to_queue: Annotated[
+        str, typer.Argument(metavar="TO_QUEUE", help="The queue to move to.", autocompletion=queues)
+    ],
     selection: Selection,
 ) -> int:
     """Move jobs that wait to another queue.
@@ -128,7 +132,7 @@ def retry_failed(
             why="it would not be clear whether either or both must match",
             hint="run it once with each",
         )
-    with open_session(ctx, changing=True) as db:
+    with open_session(ctx, changing=True) as db, Progress(common(ctx)):
         count = len(db.run(retry_all_failed(kind=kind, queue=queue)))
     result(f"Retried {count} failed jobs")
     return ExitCode.NOTHING if fail_empty and not count else ExitCode.OK

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from dataclasses import fields
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,13 +14,13 @@ from awa_cli import complete
 from awa_cli.commands.job._app import app
 from awa_cli.options import TABLE, Output, common
 from awa_cli.output import counted, result, show_document, show_one
+from awa_cli.progress import Progress
 from awa_cli.session import open_session
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import TextIO
 
-    from awa_cli.options import Common
     from awa_lib.new_jobs import NewJob
 
 
@@ -170,22 +169,29 @@ def _stream(
     from awa_lib.ops.inserts import enqueue_many_copy
 
     with _opened(name) as file, open_session(ctx, changing=True) as db:
-        tell = _Progress(common(ctx))
         source = _Lines(file)
         jobs = _args(source) if kind is not None else _records(source)
+        taken = 0
+
+        def tell(count: int) -> None:
+            nonlocal taken
+            taken = count
+            progress.show(count)
+
         try:
-            count = db.run(enqueue_many_copy(jobs, kind=kind, on_progress=tell, **options))
+            with Progress(common(ctx)) as progress:
+                count = db.run(enqueue_many_copy(jobs, kind=kind, on_progress=tell, **options))
         except InvalidInput as error:
             if str(error).startswith("line "):
                 raise
-            where = f"in lines {tell.lines + 1} to {source.number}; nothing was enqueued"
+            where = f"in lines {taken + 1} to {source.number}; nothing was enqueued"
             raise InvalidInput(str(error), why=error.why, hint=where) from None
-        finally:
-            tell.end()
     if output.format is Format.table:
         result(f"Enqueued {counted(count)}")
     else:
-        show_document({"enqueued": count})
+        from awa_cli.reports import Enqueued
+
+        show_document(Enqueued(count))
 
 
 def _opened(name: str) -> Any:
@@ -257,26 +263,3 @@ def _records(lines: _Lines) -> Iterator[NewJob]:
                     hint=f"did you mean: {close[0]}" if close else "nothing was enqueued",
                 )
         yield NewJob(**{"args": {}, **value})
-
-
-class _Progress:
-    """A count on stderr at a terminal, from the first second on."""
-
-    def __init__(self, options: Common) -> None:
-        self._shown = sys.stderr.isatty() and not options.quiet
-        self._began = time.monotonic()
-        self._drawn = False
-        self.lines = 0
-        """Jobs that were taken; blank lines do not count."""
-
-    def __call__(self, count: int) -> None:
-        self.lines = count
-        passed = time.monotonic() - self._began
-        if self._shown and passed >= 1:
-            sys.stderr.write(f"\r{count:,} jobs, {count / passed:,.0f}/s\x1b[K")
-            sys.stderr.flush()
-            self._drawn = True
-
-    def end(self) -> None:
-        if self._drawn:
-            sys.stderr.write("\r\x1b[K")

@@ -14,6 +14,7 @@ from awa_cli.errors import ExitCode, complain
 from awa_cli.options import TABLE, Output, common
 from awa_cli.output import clean, result, say, show_rows
 from awa_cli.session import open_session
+from awa_cli.tables import cells
 from awa_cli.which import Kind, Queue, Tag, read_ids
 
 if TYPE_CHECKING:
@@ -82,7 +83,8 @@ def wait(
                 outcome = ExitCode.OK
                 break
     rows = [last[job_id] for job_id in dict.fromkeys(ids) if job_id in last]
-    show_rows(rows, STATUSES, output, common(ctx), empty="No jobs.")
+    if rows or not output.for_people:
+        show_rows(rows, STATUSES, output, common(ctx), empty="")
     _explain(ctx, outcome, [one for one in ids if one not in last], timeout)
     return outcome
 
@@ -175,7 +177,7 @@ class _LivePage:
         from awa_cli.pages.job import job_page
 
         page = job_page(dump, color=self._color).partition("\nArgs")[0]
-        self._live.update(Text.from_ansi(page), refresh=True)
+        self._live.update(Text.from_ansi(page, no_wrap=True, overflow="ellipsis"), refresh=True)
 
 
 class _Lines:
@@ -219,7 +221,11 @@ def tail(
     ] = 20,
     event: Annotated[
         list[str] | None,
-        typer.Option(metavar="EVENT", help="Only these: created, or a state; may be repeated."),
+        typer.Option(
+            metavar="EVENT",
+            help="Only these: created, or a state; may be repeated.",
+            autocompletion=complete.events,
+        ),
     ] = None,
     kind: Kind = None,
     queue: Queue = None,
@@ -252,7 +258,8 @@ def tail(
         activity = Activity()
         if follow:
             db.run(activity.begin())
-        recent = [one for one in db.run(recent_transitions(number)) if fits(one)]
+        look = activity.recent if follow else recent_transitions
+        recent = [one for one in db.run(look(number)) if fits(one)]
         printer.show(recent)
         if not follow:
             if not recent:
@@ -280,6 +287,7 @@ class _Printer:
         from awa_cli.shapes import Format
 
         self._shape, self._options = output, options
+        self._widths = [0, 0, 0]
         if output.format is Format.json:
             from awa_cli.shapes import Shape
 
@@ -287,8 +295,16 @@ class _Printer:
 
     def show(self, found: list[Transition]) -> None:
         if self._shape.for_people:
-            for one in found:
-                result(_line(one, color=self._options.color()))
+            texts = [(str(one.id), clean(one.kind), clean(one.queue)) for one in found]
+            for row in texts:
+                # They only grow: lines already printed cannot move.
+                self._widths = list(map(max, self._widths, map(cells, row)))
+            for one, row in zip(found, texts, strict=True):
+                padded = [
+                    text + " " * (w - cells(text))
+                    for text, w in zip(row, self._widths, strict=True)
+                ]
+                result(_line(one, "  ".join(padded), color=self._options.color()))
         elif found:
             show_rows(found, (), self._shape, self._options, empty="")
         sys.stdout.flush()
@@ -300,7 +316,7 @@ _CODES: Final = {
 }  # fmt: skip
 
 
-def _line(one: Transition, *, color: bool) -> str:
+def _line(one: Transition, job: str, *, color: bool) -> str:
     event = f"{one.event:<16}"
     code = _CODES.get(one.event)
     if color and code:
@@ -308,7 +324,7 @@ def _line(one: Transition, *, color: bool) -> str:
     attempt = f"  attempt {one.attempt}" if one.attempt else ""
     error = f"  {clean(one.error)}" if one.error else ""
     moment = one.at.astimezone().strftime("%H:%M:%S.%f")[:-3]
-    return f"{moment}  {event}  {one.id}  {clean(one.kind)}  {clean(one.queue)}{attempt}{error}"
+    return f"{moment}  {event}  {job}{attempt}{error}".rstrip()
 
 
 @app.command(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from awa_cli import complete
 from awa_cli.commands.job._app import One, app
 from awa_cli.errors import ExitCode
 from awa_cli.options import TABLE, Columns, FailEmpty, Output, Report, ReportFormat, common
@@ -58,7 +59,12 @@ def list_(
         int | None, typer.Option(metavar="ID", help="Only jobs older than this one.")
     ] = None,
     sort: Annotated[
-        str, typer.Option(metavar="FIELD", help="id, run_at, …; with - for the largest first.")
+        str,
+        typer.Option(
+            metavar="FIELD",
+            help="id, run_at, …; with - for the largest first.",
+            autocompletion=complete.sorts,
+        ),
     ] = "-id",
     limit: Annotated[int, typer.Option(metavar="N", help="At most so many.", min=0)] = 20,
     everything: Annotated[

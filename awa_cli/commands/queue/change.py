@@ -8,7 +8,9 @@ import typer
 
 from awa_cli.actions import ACTIONS
 from awa_cli.commands.queue._app import Name, app
+from awa_cli.options import common
 from awa_cli.output import counted, result, say
+from awa_cli.progress import Progress
 from awa_cli.session import open_session
 
 if TYPE_CHECKING:
@@ -53,7 +55,8 @@ def drain(ctx: typer.Context, queue: Name) -> None:
     with open_session(ctx, changing=True) as db:
         _doubt(db, queue)
         confirm(ctx, "queue.drain", queue)
-        count = db.run(drain_queue(queue))
+        with Progress(common(ctx)):
+            count = db.run(drain_queue(queue))
     result(f"Drained {count} jobs from queue '{queue}'")
 
 
@@ -82,10 +85,16 @@ def purge(
     with open_session(ctx, changing=True) as db:
         _doubt(db, queue)
         confirm(ctx, "queue.purge-ended" if ended else "queue.purge", queue)
-        if not ended:
-            db.run(drain_queue(queue))
-        operation = db.run(submit_bulk_operation("delete", submitted_by="awa", queue=queue))
-        done = db.run(run_bulk_operation(operation.id))
+        with Progress(common(ctx)) as progress:
+            if not ended:
+                db.run(drain_queue(queue))
+            operation = db.run(submit_bulk_operation("delete", submitted_by="awa", queue=queue))
+            done = db.run(
+                run_bulk_operation(
+                    operation.id,
+                    on_progress=lambda now: progress.show(now.processed, now.total_matched),
+                )
+            )
     result(f"Purged {counted(done.processed)} of queue '{queue}'")
 
 

@@ -1,0 +1,111 @@
+"""``awa doctor``: what goes wrong, and what to do about it."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from awa_cli import complete
+from awa_cli.errors import ExitCode
+from awa_cli.options import TABLE, Columns, Output, common
+from awa_cli.output import show_rows, show_text
+from awa_cli.session import dial, open_session
+from awa_cli.shapes import Format, read_columns
+from awa_cli.target import find_target
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["app"]
+
+app = typer.Typer()
+
+
+class FailOn(StrEnum):
+    """What counts as wrong."""
+
+    warning = "warning"
+    error = "error"
+
+
+@app.command(
+    epilog="""
+    awa doctor
+    awa doctor --check horizon --check dead-rows
+    awa doctor --fail-on error --quiet
+    awa doctor -o json | jq -r '.[] | select(.severity == "error") | .do'
+    """
+)
+def doctor(
+    ctx: typer.Context,
+    check: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Only this check; may be given again.",
+            autocompletion=complete.checks,
+        ),
+    ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="List checks that found nothing too.")
+    ] = False,
+    fail_on: Annotated[
+        FailOn,
+        typer.Option(metavar="SEVERITY", help="Exit with status 6 from here on: warning or error."),
+    ] = FailOn.warning,
+    columns: Columns = None,
+    output: Output = TABLE,
+) -> int:
+    """Look for what goes wrong and say what to do about it, with the exact command.
+
+    An error keeps jobs from being done or endangers data; a warning costs, or becomes an error; a
+    note is worth knowing.
+    Status 6 when there is an error or a warning, 0 for notes only.
+    Changes nothing, holds no lock, and works on a standby and with the rights of a reader: a check
+    that cannot look says so.
+    """
+    from awa_lib.doctor import CHECKS
+    from awa_lib.doctor import doctor as examine
+
+    names = [name for given in check or [] for name in given.split(",") if name] or None
+    with open_session(ctx) as db:
+        findings = db.run(examine(names, everything=everything, beside=lambda: _second(ctx)))
+    chosen = read_columns(columns)
+    if output.format is Format.table and not chosen:
+        from shutil import get_terminal_size
+
+        from awa_cli.pages.doctor import doctor_page
+
+        width = get_terminal_size().columns
+        looked = len(set(names)) if names else len(CHECKS)
+        show_text(doctor_page(findings, looked, width=width, color=common(ctx).color()))
+    else:
+        from awa_cli.columns import FINDINGS
+
+        show_rows(
+            findings, FINDINGS, output, common(ctx), empty="Nothing was found.", chosen=chosen
+        )
+    wrong = {"error", fail_on.value}
+    return ExitCode.WRONG if any(one.severity in wrong for one in findings) else ExitCode.OK
+
+
+@contextmanager
+def _second(ctx: typer.Context) -> Iterator[None]:
+    """Keep a transaction open on a second connection, on the same way to the server."""
+    from awa_lib._drive import run
+    from awa_lib.reads.health import ping
+
+    target = find_target(ctx)
+    if target.url.startswith("embedded:"):
+        yield
+        return
+    conn = dial(target, seconds=common(ctx).connect_timeout)
+    try:
+        conn.autocommit = False
+        run(conn, ping())
+        yield
+    finally:
+        conn.close()

@@ -1,0 +1,99 @@
+"""What commands report that is no read model: shapes of ``-o json`` that scripts rely on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = [
+    "AppliedMigrations", "Depth", "Enqueued", "Health", "Migration", "MigrationScript",
+    "PendingMigrations", "VersionCheck", "Versions",
+]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Enqueued:
+    """What ``--ndjson`` put into the queue."""
+
+    enqueued: int
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """How many dead letters there are."""
+
+    depth: int
+    by_queue: dict[str, int]
+    """Queues without any are left out, unless one was asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Whether a database is ready for jobs."""
+
+    ready: bool
+    reasons: list[str]
+    """Why not, in sentences; empty when it is ready."""
+
+
+@dataclass(frozen=True, slots=True)
+class Versions:
+    """What runs here."""
+
+    awa: str
+    python: str
+    psycopg: str
+    libpq: str
+    schema: int
+    """The newest version of the published layout that this program knows."""
+
+
+@dataclass(frozen=True, slots=True)
+class VersionCheck(Versions):
+    """What runs here, and whether the database goes with it (``--check``)."""
+
+    server: str
+    database_schema: int
+    """0 where there is no schema."""
+    pending: list[str]
+    """Labels of scripts to apply, like V7 or T0002."""
+    fleet: list[str]
+    """Versions of the live workers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One script."""
+
+    label: str
+    """Like V7 or T0002."""
+    track: str
+    """``canonical`` is the published layout, ``toolkit`` what this program adds."""
+    version: int
+    description: str
+    breaking: bool
+    """Programs that do not know it cannot go on."""
+
+
+@dataclass(frozen=True, slots=True)
+class MigrationScript(Migration):
+    """One script with its text (``--sql``)."""
+
+    sql: str
+
+
+@dataclass(frozen=True, slots=True)
+class PendingMigrations:
+    """What a database lacks (``--check``, ``--dry-run``)."""
+
+    version: int
+    """Of the published layout in this database; 0 without one."""
+    current: bool
+    pending: list[Migration]
+
+
+@dataclass(frozen=True, slots=True)
+class AppliedMigrations:
+    """What was applied."""
+
+    version: int
+    applied: list[Migration]

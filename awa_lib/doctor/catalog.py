@@ -1,0 +1,131 @@
+"""What the schema is made of, and what our files make of it."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
+
+from awa_lib._migrations import load
+from awa_lib._sql import folder, sql
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from awa_lib._sql import Op
+
+__all__ = ["Catalog", "Column", "Index", "Trigger", "definition", "read_catalog", "reference"]
+
+# Written by .ci/schema from a freshly migrated database, and from one that awa 0.5.7 has migrated.
+_FILE: Final = "schema.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column."""
+
+    type: str
+    not_null: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """An index; without its condition, which versions of PostgreSQL print differently."""
+
+    table_name: str
+    is_unique: bool
+    is_partial: bool
+    method: str
+    keys: tuple[str, ...]
+    usable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Trigger:
+    """A trigger and the function it calls."""
+
+    function: str
+    enabled: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """Columns by table and name, indexes by name, triggers by table and name.
+
+    Functions by signature: the digests of sources that are right.
+    """
+
+    columns: Mapping[tuple[str, str], Column]
+    indexes: Mapping[str, Index]
+    functions: Mapping[str, frozenset[str]]
+    triggers: Mapping[tuple[str, str], Trigger]
+
+    @property
+    def tables(self) -> set[str]:
+        """Return the names of tables and views."""
+        return {table for table, _ in self.columns}
+
+
+def read_catalog() -> Op[Catalog]:
+    """Read what the schema of a database is made of."""
+    columns = yield sql.doctor("columns")
+    indexes = yield sql.doctor("indexes")
+    functions = yield sql.doctor("functions")
+    triggers = yield sql.doctor("triggers")
+    return Catalog(
+        {(table, name): Column(kind, not_null) for table, name, kind, not_null in columns},
+        {
+            name: Index(table, unique, partial, method, tuple(keys), usable)
+            for name, table, unique, partial, method, keys, usable in indexes
+        },
+        {name: frozenset([digest]) for name, digest in functions},
+        {(table, name): Trigger(function, on) for table, name, function, on in triggers},
+    )
+
+
+@cache
+def reference() -> Catalog:
+    """Return what our files make of an empty database, or of one that awa 0.5.7 has migrated."""
+    given: dict[str, Any] = json.loads((folder() / _FILE).read_text(encoding="utf-8"))
+    return Catalog(
+        {
+            (table, name): Column(kind, not_null)
+            for table, columns in given["columns"].items()
+            for name, (kind, not_null) in columns.items()
+        },
+        {
+            name: Index(table, unique, partial, method, tuple(keys))
+            for name, (table, unique, partial, method, keys) in given["indexes"].items()
+        },
+        {name: frozenset(digests) for name, digests in given["functions"].items()},
+        {
+            (table, name): Trigger(function)
+            for table, triggers in given["triggers"].items()
+            for name, function in triggers.items()
+        },
+    )
+
+
+_FORMS: Final = {
+    "function": r"^CREATE (?:OR REPLACE )?FUNCTION awa\.{}\(.*?^\$function\$;$",
+    "index": r"^CREATE (?:UNIQUE )?INDEX (?:CONCURRENTLY )?(?:IF NOT EXISTS )?{}\s.*?;$",
+    "trigger": r"^CREATE TRIGGER {}\s.*?;$",
+}
+
+
+def definition(kind: str, name: str) -> str | None:
+    """Return the statement of our files that makes a function, an index or a trigger.
+
+    The last one, which is the one that counts; an index is built concurrently.
+    """
+    form = re.compile(_FORMS[kind].format(re.escape(name)), re.MULTILINE | re.DOTALL)
+    found = [text for script in load() for text in form.findall(script.sql)]
+    if not found:
+        return None
+    made: str = found[-1]
+    if kind == "function":
+        return re.sub(r"^CREATE FUNCTION", "CREATE OR REPLACE FUNCTION", made)
+    line = " ".join(made.split())
+    return re.sub(r"INDEX (CONCURRENTLY |IF NOT EXISTS )*", "INDEX CONCURRENTLY ", line, count=1)

@@ -1,0 +1,42 @@
+"""The one op of the doctor, light to import: clients have it as a verb."""
+
+from __future__ import annotations
+
+import time
+from contextlib import nullcontext
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from contextlib import AbstractContextManager
+
+    from awa_lib._sql import Op
+    from awa_lib.doctor.finding import Finding
+    from awa_lib.doctor.limits import Limits
+
+__all__ = ["doctor"]
+
+
+def doctor(
+    checks: Iterable[str] | None = None,
+    *,
+    everything: bool = False,
+    limits: Limits | None = None,
+    clock: Callable[[], float] = time.time,
+    beside: Callable[[], AbstractContextManager[object]] = nullcontext,
+) -> Op[list[Finding]]:
+    """Look for what goes wrong and return what was found, the worst first.
+
+    ``checks`` chooses some of ``awa_lib.doctor.CHECKS``; ``everything`` adds those that found
+    nothing.  A check that cannot look says so in a warning.  Changes nothing, waits for no lock
+    for long, works on a standby.  ``beside`` opens a second connection and keeps it in a
+    transaction: without it a transaction pooler shows itself only on a busy server.
+    Raises ValidationError for an unknown check, SchemaMismatch, Unavailable.
+    """
+    # 20 ms that an application which only inserts jobs should not pay.
+    from awa_lib.doctor.checks import choose, examine
+    from awa_lib.doctor.limits import Limits
+    from awa_lib.doctor.looks import Circumstances
+
+    given = Circumstances(limits or Limits(), clock, beside)
+    return (yield from examine(choose(checks), given, everything=everything))

@@ -1,0 +1,214 @@
+"""The checks of the schema."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from psycopg import sql as names
+
+from awa_lib._sql import sql
+from awa_lib.doctor.catalog import definition, reference
+from awa_lib.doctor.finding import Finding, Severity, advise, identifier, relation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from awa_lib.doctor.catalog import Catalog, Index
+    from awa_lib.doctor.facts import Storage
+    from awa_lib.ops.schema import SchemaStatus
+
+__all__ = ["drift", "migrations", "storage"]
+
+_JOBS: Final = ("jobs_hot", "scheduled_jobs")
+# A comment, so that all that is to be done about drift can be piped into psql.
+_SEE: Final = "-- see how it is made: awa migrate --sql"
+_PREPARED_SECONDS: Final = 7 * 86400
+
+
+def migrations(status: SchemaStatus) -> Iterator[Finding]:
+    """Find pending migrations."""
+    if status.pending:
+        labels = ", ".join(item.label for item in status.pending)
+        yield Finding(
+            "migrations",
+            Severity.error,
+            f"migrations are pending: {labels}",
+            f"the schema is at version {status.version}, made by {status.made_by}; "
+            "workers of this version refuse to start",
+            "awa migrate",
+        )
+
+
+def drift(found: Catalog, status: SchemaStatus) -> Iterator[Finding]:
+    """Find what is missing, changed or not ours; nothing while migrations are pending."""
+    if status.pending:
+        return
+    wanted = reference()
+    yield from _missing_tables(found, wanted)
+    yield from _columns(found, wanted)
+    yield from _functions(found, wanted)
+    yield from _triggers(found, wanted)
+    yield from _indexes(found, wanted)
+
+
+def _drift(severity: Severity, what: str, why: str, do: str | None, subject: str) -> Finding:
+    return Finding("drift", severity, what, why, do, subject)
+
+
+def _missing_tables(found: Catalog, wanted: Catalog) -> Iterator[Finding]:
+    for table in sorted(wanted.tables - found.tables):
+        what = f"the table {table} is missing"
+        yield _drift(Severity.error, what, "our migrations made it", _SEE, table)
+    for table in sorted(found.tables - wanted.tables):
+        what = f"the table {table} is not ours"
+        yield _drift(Severity.note, what, "no migration makes it", None, table)
+
+
+def _columns(found: Catalog, wanted: Catalog) -> Iterator[Finding]:
+    for (table, name), column in wanted.columns.items():
+        subject = f"{table}.{name}"
+        if table not in found.tables:
+            continue
+        there = found.columns.get((table, name))
+        if there is None:
+            what = f"the column {subject} is missing"
+            yield _drift(Severity.error, what, "statements name it", _SEE, subject)
+        elif there != column:
+            what = f"the column {subject} is {_typed(there.type, there.not_null)}"
+            why = f"our files make it {_typed(column.type, column.not_null)}"
+            yield _drift(Severity.error, what, why, _SEE, subject)
+    for table, name in sorted(found.columns.keys() - wanted.columns.keys()):
+        if table in wanted.tables:
+            what = f"the column {table}.{name} is not ours"
+            why = "jobs that move between tables lose what it holds"
+            severity = Severity.warning if table in _JOBS else Severity.note
+            yield _drift(severity, what, why, None, f"{table}.{name}")
+
+
+def _typed(kind: str, not_null: bool) -> str:
+    return f"{kind} NOT NULL" if not_null else kind
+
+
+def _functions(found: Catalog, wanted: Catalog) -> Iterator[Finding]:
+    for name, digests in wanted.functions.items():
+        do = definition("function", name.partition("(")[0])
+        there = found.functions.get(name)
+        if there is None:
+            what = f"the function {name} is missing"
+            yield _drift(Severity.error, what, "statements or triggers call it", do, name)
+        elif not there <= digests:
+            what = f"the function {name} has another body"
+            why = "it was replaced by hand, or by another release of awa"
+            yield _drift(Severity.error, what, why, do, name)
+    for name in sorted(found.functions.keys() - wanted.functions.keys()):
+        what = f"the function {name} is not ours"
+        yield _drift(Severity.note, what, "no migration makes it", None, name)
+
+
+def _triggers(found: Catalog, wanted: Catalog) -> Iterator[Finding]:
+    for (table, name), trigger in wanted.triggers.items():
+        if table not in found.tables:
+            continue
+        there = found.triggers.get((table, name))
+        given = {"table": relation(table), "name": identifier(name)}
+        if there is None:
+            what = f"the trigger {name} of {table} is missing"
+            why = f"nothing calls {trigger.function}() any more"
+            yield _drift(Severity.error, what, why, definition("trigger", name), name)
+        elif not there.enabled:
+            what = f"the trigger {name} of {table} is disabled"
+            why = f"nothing calls {trigger.function}()"
+            yield _drift(
+                Severity.error, what, why, advise(sql.advice("enable_trigger"), **given), name
+            )
+        elif there.function != trigger.function:
+            what = f"the trigger {name} of {table} calls {there.function}()"
+            why = f"our files make it call {trigger.function}()"
+            drop = advise(sql.advice("drop_trigger"), **given)
+            do = f"{drop}\n{definition('trigger', name)}"
+            yield _drift(Severity.error, what, why, do, name)
+    for table, name in sorted(found.triggers.keys() - wanted.triggers.keys()):
+        if table in wanted.tables:
+            drop = advise(sql.advice("drop_trigger"), table=relation(table), name=identifier(name))
+            what = f"the trigger {name} of {table} is not ours"
+            why = "each statement that changes jobs pays for it"
+            severity = Severity.warning if table in _JOBS else Severity.note
+            yield _drift(severity, what, why, f"-- if it is not wanted: {drop}", name)
+
+
+def _indexes(found: Catalog, wanted: Catalog) -> Iterator[Finding]:
+    for name, index in wanted.indexes.items():
+        if index.table_name not in found.tables:
+            continue
+        there = found.indexes.get(name)
+        build = _build(name, index)
+        drop = advise(sql.advice("drop_index"), index=relation(name))
+        severity = Severity.error if index.is_unique else Severity.warning
+        if there is None:
+            what = f"the index {name} on {index.table_name} is missing"
+            why = "what it kept unique no longer is" if index.is_unique else "statements go by it"
+            yield _drift(severity, what, why, build, name)
+        elif not there.usable:
+            what = f"the index {name} cannot be used"
+            why = "its build was cut off; it costs each write and helps nobody"
+            yield _drift(severity, what, why, f"{drop}\n{build}", name)
+        elif there != index:
+            what = f"the index {name} is another one"
+            why = f"it is on {', '.join(there.keys)}, ours on {', '.join(index.keys)}"
+            if there.keys == index.keys:
+                why = "it has the same columns, but another condition or kind"
+            yield _drift(severity, what, why, f"{drop}\n{build}", name)
+    for name in sorted(found.indexes.keys() - wanted.indexes.keys()):
+        table = found.indexes[name].table_name
+        if table in wanted.tables:
+            drop = advise(sql.advice("drop_index"), index=relation(name))
+            what = f"the index {name} on {table} is not ours"
+            why = "each claim and completion pays for it"
+            severity = Severity.warning if table in _JOBS else Severity.note
+            why = why if table in _JOBS else "no migration makes it"
+            yield _drift(severity, what, why, f"-- if it is not wanted: {drop}", name)
+
+
+def _build(name: str, index: Index) -> str | None:
+    if made := definition("index", name):
+        return made
+    return advise(
+        sql.advice("add_primary_key"),
+        table=relation(index.table_name),
+        name=identifier(name),
+        keys=names.SQL(", ").join(map(identifier, index.keys)),
+    )
+
+
+def storage(record: list[Storage]) -> Iterator[Finding]:
+    """Find a move to another storage engine."""
+    if not record:
+        yield Finding(
+            "storage",
+            Severity.error,
+            "the record of the storage engine is missing",
+            "awa.storage_transition_state has no row",
+            advise(sql.advice("restore_storage")),
+        )
+    for one in record:
+        if one.state == "canonical" and one.current_engine == "canonical":
+            continue
+        if one.state == "prepared":
+            if one.seconds > _PREPARED_SECONDS:
+                yield Finding(
+                    "storage",
+                    Severity.note,
+                    f"a move to the engine {one.prepared_engine} was prepared "
+                    f"{one.seconds / 86400:.0f} days ago",
+                    "nobody has gone on with it; jobs go on as before",
+                    "awa storage abort",
+                )
+            continue
+        yield Finding(
+            "storage",
+            Severity.error,
+            f"new jobs go to another storage engine: state {one.state}, "
+            f"engine {one.prepared_engine or one.current_engine}",
+            "a later release of awa has moved on; workers of this one see the older jobs only",
+            "awa storage status",
+        )

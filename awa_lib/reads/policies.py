@@ -1,0 +1,36 @@
+"""What is stored about queues for the whole fleet."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from awa_lib._sql import sql
+from awa_lib.fields import name_of, names_of
+from awa_lib.policies import QueuePolicy
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from awa_lib._sql import Op
+
+__all__ = ["get_queue_policy", "list_queue_policies"]
+
+
+def get_queue_policy(queue: str) -> Op[QueuePolicy]:
+    """Return what is stored about a queue; an empty policy when nothing is.
+
+    Raises ValidationError.
+    """
+    found = yield from list_queue_policies([name_of("queue", queue)])
+    return found[0] if found else QueuePolicy(queue)
+
+
+def list_queue_policies(queues: Sequence[str] | None = None) -> Op[list[QueuePolicy]]:
+    """Return what is stored about these queues, or about all, sorted by name.
+
+    Raises ValidationError.
+    """
+    rows = yield sql.policies(
+        "list_queue_policies", queues=None if queues is None else names_of("queues", queues)
+    )
+    return rows.into(QueuePolicy)

@@ -1,0 +1,98 @@
+"""A hint that names a command names one that exists, with options that it has."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+from awa_cli.tree import app
+
+ROOT = Path(__file__).resolve().parents[2]
+COMMAND = re.compile(r"\bawa ((?:[a-z][a-z-]*|--[a-z-]+|[^\s,;()'\"`]+)(?: [^\s,;()'\"`]+)*)")
+# Words that follow "awa" in a sentence.
+PROSE = {"release", "schema", "0.5.7"}
+
+
+def texts(node: ast.AST) -> str:
+    """Return the text of an expression; ``X`` for what is filled in."""
+    if isinstance(node, ast.Constant):
+        return node.value if isinstance(node.value, str) else ""
+    if isinstance(node, ast.JoinedStr):
+        return "".join(texts(part) for part in node.values)
+    if isinstance(node, ast.FormattedValue):
+        return "X"
+    return " | ".join(texts(child) for child in ast.iter_child_nodes(node))
+
+
+def hints() -> Iterator[tuple[str, str]]:
+    """Yield every ``hint=``, given or a default, and every text in a call for one."""
+    for path in sorted([*(ROOT / "awa_lib").rglob("*.py"), *(ROOT / "awa_cli").rglob("*.py")]):
+        for node in ast.walk(ast.parse(path.read_text())):
+            where = path.relative_to(ROOT)
+            if isinstance(node, ast.keyword) and node.arg == "hint":
+                yield f"{where}:{node.value.lineno}", texts(node.value)
+            if isinstance(node, ast.FunctionDef):
+                named = [*node.args.args, *node.args.kwonlyargs]
+                defaults = [*node.args.defaults, *node.args.kw_defaults]
+                for one, default in zip(reversed(named), reversed(defaults), strict=False):
+                    if one.arg == "hint" and default is not None:
+                        yield f"{where}:{default.lineno}", texts(default)
+            if isinstance(node, ast.Assign) and any(
+                isinstance(target, ast.Name) and target.id == "hint" for target in node.targets
+            ):
+                yield f"{where}:{node.lineno}", texts(node.value)
+
+
+def commands() -> Iterator[tuple[str, str]]:
+    for where, text in hints():
+        for found in COMMAND.finditer(text):
+            line = found[1].rstrip(".:")
+            if line.split()[0] not in PROSE:
+                yield where, line
+
+
+def problem(line: str) -> str | None:
+    """Return what is wrong with a command line, if anything."""
+    words = line.split()
+    command = get_command(app)
+    while hasattr(command, "commands") or hasattr(command, "list_commands"):
+        if not words or words[0].startswith("-") or words[0].startswith("X"):
+            break
+        found = command.get_command(None, words[0])  # type: ignore[arg-type]
+        if found is None:
+            return f"no command {words[0]!r}"
+        command, words = found, words[1:]
+    known = {"--help"} | {
+        option for one in command.params for option in (*one.opts, *one.secondary_opts)
+    }
+    for word in words:
+        name = word.partition("=")[0]
+        if name.startswith("--") and name not in known:
+            return f"no option {name}"
+    return None
+
+
+def test_the_walk_finds_them() -> None:
+    assert len(list(hints())) > 150
+    assert ("awa_lib/errors.py", "job list") in {
+        (where.partition(":")[0], line) for where, line in commands()
+    }
+
+
+@pytest.mark.parametrize(("line", "words"), [
+    ("job lst", "no command 'lst'"), ("jobs", "no command 'jobs'"),
+    ("job list --stat failed", "no option --stat"),
+])  # fmt: skip
+def test_a_wrong_one_would_be_found(line: str, words: str) -> None:
+    assert problem(line) == words
+
+
+def test_every_command_of_a_hint_exists() -> None:
+    wrong = {f"{where}: awa {line}": why for where, line in commands() if (why := problem(line))}
+
+    assert wrong == {}

@@ -1,0 +1,99 @@
+"""What the shell offers at the Tab key, and that it says nothing else."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import time
+
+import psycopg
+import pytest
+from fix_cli import environment
+
+
+def completed(url: str | None, *words: str) -> list[str]:
+    """Return what bash would offer for the last word."""
+    done = subprocess.run(
+        [sys.executable, "-m", "awa_cli"], timeout=30, capture_output=True, text=True,
+        env=environment(url, _AWA_COMPLETE="complete_bash", COMP_WORDS=" ".join(words),
+                        COMP_CWORD=str(len(words) - 1)),
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.split()
+
+
+def test_names(database_url, add, cli) -> None:
+    job = add("failed", kind="send_email")
+    add("scheduled", kind="send_sms", queue="sms")
+    cli("context", "add", "staging", "embedded:")
+    url = database_url
+    assert completed(url, "awa", "queue", "show", "") == ["email", "sms"]
+    assert completed(url, "awa", "queue", "pause", "e") == ["email"]
+    assert completed(url, "awa", "job", "move", "s") == ["sms"]
+    assert completed(url, "awa", "job", "list", "--kind", "send_") == ["send_email", "send_sms"]
+    assert completed(url, "awa", "job", "list", "--queue", "s") == ["sms"]
+    assert completed(url, "awa", "job", "retry", "--state", "f") == ["failed"]
+    assert str(job) in completed(url, "awa", "job", "show", "")
+    assert completed(None, "awa", "context", "use", "st") == ["staging"]
+    assert completed(None, "awa", "context", "test", "st") == ["staging"]
+    assert completed(None, "awa", "--context", "st") == ["staging"]
+    assert completed(None, "awa", "job", "list", "--context", "st") == ["staging"]
+    named = completed(None, "awa", "queue", "show", "--database-url", url, "sm")
+    assert named == ["sms"]
+
+
+def test_ids_of_other_things(database_url, add, cli) -> None:
+    job = add("failed", kind="send_email")
+    assert cli("dlq", "move", job, "--reason", "why").status == 0
+    add("failed", kind="send_sms")
+    submitted = cli("batch", "submit", "retry", "--all", "-o", "json").data["id"]
+    assert str(job) in completed(database_url, "awa", "dlq", "show", "")
+    assert str(job) not in completed(database_url, "awa", "dlq", "move", "")
+    assert submitted in completed(database_url, "awa", "batch", "show", submitted[:4])
+
+
+def test_words_that_need_no_database() -> None:
+    assert completed(None, "awa", "que") == ["queue"]
+    assert completed(None, "awa", "queue", "re") == ["resume"]
+    assert completed(None, "awa", "job", "tail", "--event", "c") == [
+        "created", "completed", "cancelled",
+    ]  # fmt: skip
+    assert completed(None, "awa", "job", "list", "--sort", "run") == ["run_at"]
+    assert completed(None, "awa", "job", "list", "-o", "t") == ["table", "template="]
+    assert completed(None, "awa", "job", "show", "1", "-o", "") == ["table", "json"]
+
+
+@pytest.mark.parametrize("url", [None, "postgresql://127.0.0.1:1/x", "nonsense", "embedded:/no"])
+def test_silent_when_the_database_is_away(url) -> None:
+    assert completed(url, "awa", "queue", "show", "e") == []
+    assert completed(url, "awa", "job", "list", "--state", "f") == ["failed"]
+
+
+def test_silent_on_a_database_without_awa(empty_database_url) -> None:
+    assert completed(empty_database_url, "awa", "queue", "show", "e") == []
+    assert completed(empty_database_url, "awa", "dlq", "show", "") == []
+
+
+def test_silent_when_the_config_cannot_be_read(config) -> None:
+    config.parent.mkdir()
+    config.write_text("current = [")
+    assert completed(None, "awa", "queue", "show", "e") == []
+    assert completed(None, "awa", "context", "use", "") == []
+
+
+def test_nobody_waits_for_a_server_that_does_not_answer() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as hole:
+        url = f"postgresql://127.0.0.1:{hole.getsockname()[1]}/x"
+        began = time.monotonic()
+        assert completed(url, "awa", "queue", "show", "e") == []
+        assert time.monotonic() - began < 3  # half a second, and the start of a busy machine
+
+
+def test_nobody_waits_for_a_lock(database_url, add) -> None:
+    add()
+    with psycopg.connect(database_url) as blocker:
+        blocker.execute("LOCK TABLE awa.jobs_hot")
+        began = time.monotonic()
+        assert completed(database_url, "awa", "queue", "show", "e") == []
+        assert time.monotonic() - began < 3

@@ -1,0 +1,467 @@
+"""Each condition is caused on a real database; where the remedy is SQL, it is obeyed."""
+
+from __future__ import annotations
+
+import itertools
+import time
+
+import psycopg
+import pytest
+from fix_clients import AnyClient
+from fix_doctor import brief, instance, obey
+from fix_wait import aeventually, eventually
+from fix_worker import Noop, working
+from psycopg.conninfo import make_conninfo
+
+import awa_lib as awa
+from awa_lib._drive import run
+from awa_lib._migrate import apply, migrations
+from awa_lib.doctor import CHECKS, Limits, Severity, doctor
+from awa_lib.doctor.catalog import read_catalog, reference
+from awa_lib.ops.roles import apply_roles
+
+ERROR, WARNING, NOTE = "error", "warning", "note"
+
+
+async def test_a_healthy_database_with_a_worker_has_nothing(sick, look, sound_url) -> None:
+    run(sick, apply_roles())
+    async with awa.AsyncClient(make_conninfo(sound_url, user="awa_runtime")) as client:
+
+        @client.task(Noop)
+        async def noop(job: awa.Job) -> None:
+            pass
+
+        async with working(client):
+            await client.insert_many([Noop(n) for n in range(50)])
+
+            async def done() -> bool:
+                stats = await client.queue_stats()
+                leads = (await client.health_check()).leader
+                return leads and stats[0].completed_last_hour == 50
+
+            await aeventually(done)
+
+            assert look() == []
+            findings = look(everything=True)
+    assert [one.check for one in findings] == list(CHECKS)
+    assert {one.severity for one in findings} == {Severity.ok}
+
+
+def test_our_files_make_what_the_reference_says(sick) -> None:
+    """Fails after a new migration until .ci/schema is run."""
+    found, wanted = run(sick, read_catalog()), reference()
+
+    assert found.columns == wanted.columns
+    assert found.indexes == wanted.indexes
+    assert found.triggers == wanted.triggers
+    assert found.functions.keys() == wanted.functions.keys()
+    assert all(digests <= wanted.functions[name] for name, digests in found.functions.items())
+
+
+def test_pending_migrations_and_nothing_about_drift(sick, look) -> None:
+    sick.execute("DELETE FROM awa.toolkit_migrations WHERE version = 12")
+    sick.execute("DROP TABLE awa.job_waits")
+
+    (found,) = look("migrations", "drift")
+
+    assert (found.severity, found.do) == (ERROR, "awa migrate")
+    assert found.what == "migrations are pending: T0012"
+    apply(sick)
+    assert look("migrations", "drift") == []
+
+
+def test_a_schema_of_awa_0_5_is_examined(sound) -> None:
+    """What the toolkit adds is not there: those checks say that they cannot look."""
+    with sound.database() as url, psycopg.connect(url, autocommit=True) as conn:
+        for _, _, script in migrations():
+            conn.execute(script)
+        findings = run(conn, doctor())
+
+    assert {one.check for one in findings if one.severity == "error"} == {"migrations"}
+    (batches,) = [one for one in findings if one.check == "batches"]
+    assert batches.what.startswith("could not look: the awa schema is missing or not up to date")
+    assert batches.do == "apply the migrations: awa migrate"
+
+
+def test_no_schema_and_unknown_checks_are_errors(sound) -> None:
+    with sound.database() as url, awa.Client(url) as client:
+        with pytest.raises(awa.SchemaNotMigrated):
+            client.doctor()
+        with pytest.raises(awa.ValidationError, match="unknown check: horizn") as error:
+            client.doctor(["horizn"])
+    assert error.value.hint == "did you mean: horizon"
+
+
+def test_every_missing_function_index_and_trigger_is_found_and_put_back(sick, look) -> None:
+    wanted = reference()
+    for name in wanted.functions:
+        sick.execute(f"DROP FUNCTION awa.{name.partition('(')[0]} CASCADE")
+        findings = look("drift")
+        assert {one.severity for one in findings} == {ERROR}
+        assert f"the function {name} is missing" in [one.what for one in findings]
+        obey(sick, findings)
+    for name, index in wanted.indexes.items():
+        if name.endswith("_pkey"):
+            sick.execute(f"ALTER TABLE awa.{index.table_name} DROP CONSTRAINT {name}")
+        else:
+            sick.execute(f"DROP INDEX awa.{name}")
+        (found,) = look("drift")
+        assert (found.subject, found.severity) == (name, ERROR if index.is_unique else WARNING)
+        obey(sick, [found])
+    for table, name in wanted.triggers:
+        sick.execute(f"DROP TRIGGER {name} ON awa.{table}")
+        (found,) = look("drift")
+        assert (found.subject, found.severity) == (name, ERROR)
+        obey(sick, [found])
+        sick.execute(
+            f"ALTER TABLE awa.{table} DISABLE TRIGGER {name}" if table != "jobs" else "SELECT"
+        )
+        obey(sick, look("drift"))
+
+    assert look("drift") == []
+    with awa.Client(make_conninfo(sick.info.dsn)) as client:
+        client.insert(Noop(1), unique_opts={"by_args": True})
+        client.insert(Noop(1), run_at="2100-01-01T00:00:00Z")
+
+
+CHANGED = [
+    ("DROP TABLE awa.dead_letters", ERROR, "dead_letters", False),
+    ("ALTER TABLE awa.queue_meta DROP COLUMN paused_by", ERROR, "queue_meta.paused_by", False),
+    ("ALTER TABLE awa.cron_jobs ALTER COLUMN kind TYPE varchar(9)", ERROR, "cron_jobs.kind", False),
+    ("ALTER TABLE awa.jobs_hot ALTER COLUMN tags DROP NOT NULL", ERROR, "jobs_hot.tags", False),
+    ("ALTER TABLE awa.jobs_hot ADD COLUMN mine int", WARNING, "jobs_hot.mine", False),
+    ("ALTER TABLE awa.queue_meta ADD COLUMN mine int", NOTE, "queue_meta.mine", False),
+    ("CREATE TABLE awa.mine (id int PRIMARY KEY)", NOTE, "mine", False),
+    ("CREATE INDEX mine ON awa.jobs_hot (created_at)", WARNING, "mine", True),
+    ('CREATE INDEX "My i" ON awa.queue_meta (paused)', NOTE, "My i", True),
+    (("CREATE OR REPLACE FUNCTION awa.backoff_duration(attempt smallint, max_attempts smallint)"
+     " RETURNS interval LANGUAGE sql AS $$ SELECT interval '1s' $$"),
+     ERROR, "backoff_duration(attempt smallint, max_attempts smallint)", True),
+    ("CREATE FUNCTION awa.mine() RETURNS int LANGUAGE sql AS 'SELECT 1'", NOTE, "mine()", False),
+    (("CREATE TRIGGER mine BEFORE UPDATE ON awa.jobs_hot FOR EACH ROW"
+     " EXECUTE FUNCTION suppress_redundant_updates_trigger()"), WARNING, "mine", True),
+    (("CREATE OR REPLACE TRIGGER trg_awa_notify AFTER INSERT ON awa.jobs_hot"
+     " FOR EACH ROW EXECUTE FUNCTION awa.notify_new_job()"), ERROR, "trg_awa_notify", True),
+    (("DROP INDEX awa.idx_awa_jobs_unique;"
+     "CREATE INDEX idx_awa_jobs_unique ON awa.job_unique_claims (unique_key)"),
+     ERROR, "idx_awa_jobs_unique", True),
+    (("DROP INDEX awa.idx_awa_jobs_hot_tags;"
+     "CREATE INDEX idx_awa_jobs_hot_tags ON awa.jobs_hot USING gin (metadata)"),
+     WARNING, "idx_awa_jobs_hot_tags", True),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("change", "severity", "subject", "mends"), CHANGED)
+def test_what_was_changed_by_hand_is_found(sick, look, change, severity, subject, mends) -> None:
+    sick.execute(change)
+
+    findings = look("drift")
+
+    assert ("drift", severity, subject) in brief(findings)
+    assert len(findings) == 1
+    if mends:
+        obey(sick, findings)
+        assert look("drift") == []
+
+
+def test_an_index_whose_build_was_cut_off_is_found(sick, look) -> None:
+    sick.execute("DROP INDEX awa.idx_awa_jobs_unique")
+    sick.execute("INSERT INTO awa.job_unique_claims VALUES ('x', 1), ('x', 2)")
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        sick.execute(
+            "CREATE UNIQUE INDEX CONCURRENTLY idx_awa_jobs_unique"
+            " ON awa.job_unique_claims (unique_key)"
+        )
+
+    (found,) = look("drift")
+
+    assert (found.what, found.severity) == ("the index idx_awa_jobs_unique cannot be used", ERROR)
+    sick.execute("DELETE FROM awa.job_unique_claims WHERE job_id = 2")
+    obey(sick, [found])
+    assert look("drift") == []
+
+
+@pytest.mark.parametrize(
+    ("change", "severity", "says", "mends"),
+    [
+        ("DELETE FROM awa.storage_transition_state", ERROR, "is missing", True),
+        (("SELECT awa.storage_prepare('queue_storage');"
+         "UPDATE awa.storage_transition_state SET entered_at = now() - interval '30 days'"),
+         NOTE, "prepared 30 days ago", False),
+        (("UPDATE awa.storage_transition_state SET prepared_engine = 'queue_storage',"
+         " state = 'mixed_transition'"), ERROR, "another storage engine", False),
+    ],
+)  # fmt: skip
+def test_a_move_to_another_engine_is_found(sick, look, change, severity, says, mends) -> None:
+    sick.execute(change)
+
+    (found,) = look("storage")
+
+    assert found.severity == severity
+    assert says in found.what
+    if mends:
+        obey(sick, [found])
+        assert look("storage") == []
+
+
+JOB = "INSERT INTO awa.jobs_hot (kind, queue, state, heartbeat_at, deadline_at, attempted_at"
+CAUSES = [
+    ("stuck", f"{JOB}) VALUES ('k', 'q', 'running', now() - interval '5 min', now(), now())",
+     "1 job is said to run, and no worker has been heard of"),
+    ("stuck", f"{JOB}) VALUES ('k', 'q', 'running', now(), now() - interval '5 min', now())",
+     "1 job is running past the deadline"),
+    ("orphans", (f"{JOB}) SELECT 'k', 'q', 'running', NULL, NULL, now()"
+     " FROM generate_series(1, 12)"),
+     "12 jobs are running with neither heartbeat nor deadline"),
+    ("callbacks", (f"{JOB}, callback_id, callback_timeout_at) VALUES ('k', 'q',"
+     " 'waiting_external', NULL, NULL, now(), gen_random_uuid(), now() - interval '5 min')"),
+     "1 job is waiting for a callback past the time-out"),
+    ("promotion", ("INSERT INTO awa.scheduled_jobs (kind, state, run_at)"
+     " SELECT 'k', 'scheduled'::awa.job_state, now() - interval '2 min' FROM generate_series(1, 2)"
+     " UNION ALL SELECT 'k', 'retryable', now() - interval '3 min'"),
+     "3 jobs are due, and not made available"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("check", "cause", "says"), CAUSES)
+def test_jobs_that_nobody_sees_to_are_found(sick, look, check, cause, says) -> None:
+    sick.execute(cause)
+
+    (found,) = look(check)
+
+    assert (found.check, found.severity) == (check, ERROR)
+    assert found.what.startswith(says)
+    others = [one.check for one in look("stuck", "orphans", "callbacks", "promotion")]
+    assert others == [check]
+    if check == "orphans":
+        assert found.do is not None
+        assert found.do.startswith("awa job cancel ")
+        return
+    assert (found.why, found.do) == (
+        "no worker runs, so nobody sees to them", "awa worker MODULE:CLIENT",
+    )  # fmt: skip
+    instance(sick)
+    assert look(check)[0].do == "awa doctor --check leader"
+
+
+def test_few_ids_of_many_stuck_jobs_are_read(sick, look) -> None:
+    sick.execute(
+        "INSERT INTO awa.scheduled_jobs (kind, state, run_at)"
+        " SELECT 'k', 'scheduled', now() - interval '2 min' FROM generate_series(1, 12000)"
+    )
+
+    (found,) = look("promotion")
+
+    assert found.what == "10,000 jobs or more are due, and not made available"
+
+
+WAIT = "INSERT INTO awa.jobs_hot (kind, queue, priority, run_at) SELECT"
+
+
+def test_queues_without_a_worker_are_found(sick, look) -> None:
+    sick.execute(
+        f"{WAIT} 'k' || n % 3, 'it''s', 1 + n % 4, now() - interval '5 min'"
+        " FROM generate_series(1, 40) AS n"
+    )
+    sick.execute(f"{WAIT} 'k', 'big', 4, now() - interval '5 min' FROM generate_series(1, 1200)")
+    sick.execute(f"{WAIT} 'k', 'new', 1, now()")
+    sick.execute(f"{WAIT} 'k', 'paused', 1, now() - interval '5 min'")
+    sick.execute("INSERT INTO awa.queue_meta (queue, paused) VALUES ('paused', true)")
+
+    big, its, paused = look("queues")
+
+    assert (big.subject, big.severity) == ("big", ERROR)
+    assert big.what == "no worker works the queue big, where 1,000 jobs or more wait"
+    assert its.what == "no worker works the queue it's, where 40 jobs wait"
+    assert its.why == "the oldest for 5 min; no worker runs"
+    assert its.do == """awa worker MODULE:CLIENT --queue 'it'"'"'s'"""
+    assert (paused.subject, paused.severity) == ("paused", NOTE)
+    assert paused.do == "awa queue resume paused"
+    assert look("kinds") == []
+
+
+async def test_kinds_that_no_worker_knows_are_found(sick, look, sound_url) -> None:
+    sick.execute(f"{WAIT} 'renamed', 'default', 1, now() - interval '5 min'")
+    async with awa.AsyncClient(sound_url) as client:
+
+        @client.task(Noop)
+        async def noop(job: awa.Job) -> None:
+            pass
+
+        async with working(client):
+            (found,) = look("queues", "kinds")
+
+    assert (found.subject, found.severity) == ("renamed", ERROR)
+    assert found.do == "awa kind show renamed"
+
+
+def test_bulk_operations_that_hang_are_found(sick, look) -> None:
+    sick.execute("""
+        INSERT INTO awa.bulk_operations (
+            operation, filter, state, last_id, total_matched, processed, last_error, submitted_at,
+            finished_at
+        ) VALUES
+            ('retry', '{}', 'pending', 1, 5, 0, NULL, now() - interval '20 min', NULL),
+            ('cancel', '{}', 'running', 1, 5, 3, 'boom', now() - interval '2 h', NULL),
+            ('delete', '{}', 'failed', 1, 5, 4, 'bad', now() - interval '1 h', now()),
+            ('delete', '{}', 'running', 1, 5, 4, NULL, now(), NULL),
+            ('delete', '{}', 'failed', 1, 5, 4, NULL, now() - interval '9 d',
+             now() - interval '9 d')
+    """)
+
+    running, pending, failed = look("batches")
+
+    assert running.severity == pending.severity == WARNING
+    assert running.what.endswith("(cancel) is at work for 2 h, and is 3 of 5 jobs")
+    assert running.why == "boom"
+    assert pending.what.endswith("(retry) has not begun in 20 min")
+    assert (failed.severity, failed.why) == (NOTE, "bad")
+    assert failed.do == f"awa batch show {failed.subject}"
+    with awa.Client(sick.info.dsn) as client:
+        client.run_bulk_operation(pending.subject)
+    assert pending.subject not in [one.subject for one in look("batches")]
+
+
+def test_ids_that_run_out_are_found(sick, look) -> None:
+    for share, severity in ((6, WARNING), (9.5, ERROR)):
+        sick.execute(f"SELECT setval('awa.jobs_id_seq', ({2**63 - 1} / 10 * {share})::bigint)")
+        (found,) = look("ids")
+        assert (found.severity, found.subject) == (severity, "jobs_id_seq")
+
+
+def test_no_leader_is_found(sick, look, sound_url) -> None:
+    instance(sick, started_at="now()")
+    assert look("leader") == []
+    instance(sick)
+
+    (found,) = look("leader")
+
+    assert (found.severity, found.what) == (ERROR, "no worker leads")
+    instance(sick, leader="true")
+    assert look("leader") == []
+    instance(sick, leader="true")
+    (found,) = look("leader")
+    assert (found.severity, found.what) == (
+        WARNING, "2 workers say that they lead: host:1, host:1",
+    )  # fmt: skip
+    sick.execute(
+        "UPDATE awa.runtime_instances SET last_seen_at = now() - interval '20 s' WHERE leader"
+    )
+    assert [one.what for one in look("leader")] == ["no worker leads"]
+
+
+def test_a_lock_that_leads_nobody_is_found(sick, look, sound_url) -> None:
+    with psycopg.connect(sound_url, autocommit=True, application_name="gone") as lost:
+        lost.execute("SELECT pg_try_advisory_lock(4708303813012965710)")
+        assert look("leader") == []
+        instance(sick)
+        assert brief(look("leader")) == [("leader", WARNING, str(lost.info.backend_pid))]
+
+        (found,) = look("leader", limits={"settled_seconds": 0})
+
+        assert found.severity == ERROR
+        assert "(gone, role postgres) keeps the leader's lock" in found.what
+        obey(sick, [found])
+        eventually(lambda: [one.what for one in look("leader")] == ["no worker leads"])
+
+
+def test_workers_that_are_not_well_are_found(sick, look) -> None:
+    assert brief(look("workers")) == [("workers", NOTE, None)]
+    instance(sick, pid="7", healthy="false", heartbeat_alive="false")
+
+    (found,) = look("workers")
+
+    assert (found.severity, found.subject) == (ERROR, "host:7")
+    assert found.why == "stopped: heartbeat; its log says why"
+    sick.execute("UPDATE awa.runtime_instances SET last_seen_at = now() - interval '2 min'")
+    assert brief(look("workers")) == [("workers", NOTE, None)]
+
+
+def test_releases_side_by_side_are_found(sick, look) -> None:
+    instance(sick)
+    instance(sick, version="'0.5.7'", storage_capability="'queue_storage'")
+
+    engine, mixed = look("versions")
+
+    assert (mixed.severity, mixed.what) == (NOTE, "the fleet runs 2 releases: 0.1, 0.5.7")
+    assert (engine.severity, engine.do) == (WARNING, "awa storage status")
+
+
+def test_descriptors_in_drift_are_found(sick, look) -> None:
+    for digest in ("a", "b"):
+        instance(
+            sick,
+            queue_descriptor_hashes=f"""'{{"email": "{digest}", "same": "x"}}'""",
+            job_kind_descriptor_hashes=f"""'{{"send": "{digest}"}}'""",
+        )
+
+    assert brief(look("descriptors")) == [
+        ("descriptors", WARNING, "email"), ("descriptors", WARNING, "send"),
+    ]  # fmt: skip
+
+
+def test_clocks_that_differ_are_found(sick, look) -> None:
+    assert look("clock") == []
+    for shift, words in ((60, "60.0 s ahead of"), (-3600, "3600.0 s behind")):
+        (found,) = look("clock", clock=lambda shift=shift: time.time() + shift)
+        assert found.severity == WARNING
+        assert words in found.what
+    # An answer that takes long says little.
+    ticks = itertools.cycle([-5, 5])
+    assert look("clock", clock=lambda: time.time() + next(ticks)) == []
+    instance(sick, started_at="now() + interval '7 s'")
+    (found,) = look("clock")
+    assert found.subject == "host:1"
+    assert "at least 7.0 s ahead" in found.what
+
+
+async def test_both_clients_and_asyncpg_see_the_same(sick, sound_url) -> None:
+    import asyncpg
+    from fix_bridge import asyncpg_target
+
+    sick.execute(f"{WAIT} 'k', 'q', 1, now() - interval '5 min'")
+    sick.execute("CREATE INDEX mine ON awa.jobs_hot (created_at)")
+    with awa.Client(sound_url) as client:
+        expected = brief(client.doctor())
+        assert len(expected) == 3
+    async with awa.AsyncClient(sound_url) as client:
+        assert brief(await AnyClient(client).doctor(everything=True))[:3] == expected
+    conn = await asyncpg.connect(**asyncpg_target(sound_url))
+    try:
+        async with conn.transaction():
+            assert brief(await awa.AsyncClient.on(conn).doctor()) == expected
+    finally:
+        await conn.close()
+
+
+def test_a_caller_keeps_transaction_and_settings(sick, sound_url) -> None:
+    sick.execute("DROP TABLE awa.bulk_operations")
+    with psycopg.connect(sound_url) as conn:
+        conn.execute("SET LOCAL statement_timeout = '77s'")
+        conn.execute("CREATE TABLE mine ()")
+        findings = run(conn, doctor(["batches", "ids"]))
+        assert [one.what[:15] for one in findings] == ["could not look:"]
+        assert conn.execute("SHOW statement_timeout").fetchone() == ("77s",)
+        conn.commit()
+    assert sick.execute("SELECT to_regclass('mine')").fetchone() == ("mine",)
+
+
+def test_it_works_read_only(sick, sound_url) -> None:
+    with psycopg.connect(
+        sound_url, autocommit=True, options="-c default_transaction_read_only=on"
+    ) as conn:
+        assert brief(run(conn, doctor())) == [("workers", NOTE, None)]
+
+
+def test_a_table_that_is_locked_stops_no_other_check(sick, sound_url) -> None:
+    with psycopg.connect(sound_url) as blocker, psycopg.connect(sound_url, autocommit=True) as conn:
+        blocker.execute("LOCK TABLE awa.scheduled_jobs")
+        findings = run(conn, doctor(limits=Limits(look_seconds=1)))
+
+    blind = [one for one in findings if one.what.startswith("could not look: ")]
+    assert {one.check for one in blind} == {"stuck", "orphans", "callbacks", "promotion"}
+    assert {one.severity for one in blind} == {WARNING}
+    assert {one.what for one in blind} == {
+        "could not look: canceling statement due to lock timeout"
+    }
+    assert brief([one for one in findings if one not in blind]) == [("workers", NOTE, None)]

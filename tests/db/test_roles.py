@@ -1,0 +1,318 @@
+"""Roles with the least rights: what each can do, and what it cannot."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+
+import psycopg
+import pytest
+from fix_wait import aeventually
+from fix_worker import Noop, working
+from psycopg.conninfo import make_conninfo
+
+import awa_lib as awa
+from awa_lib._drive import run
+from awa_lib._migrate import apply, plan
+from awa_lib.ops.roles import apply_roles, role_script
+from awa_lib.roles import PURPOSES, RIGHTS, role_name
+
+UNIQUE = {"by_args": True}
+
+
+@pytest.fixture
+def admin(sound_url) -> Iterator[psycopg.Connection]:
+    with psycopg.connect(sound_url, autocommit=True) as conn:
+        yield conn
+
+
+@pytest.fixture
+def prefix() -> str:
+    return f"r{uuid.uuid4().hex[:8]}_"
+
+
+@pytest.fixture
+def as_role(admin, sound_url, prefix) -> Callable[[str], str]:
+    """Make the roles, and return the URL to log in as one of them."""
+    run(admin, apply_roles(prefix))
+    return lambda purpose: make_conninfo(sound_url, user=prefix + purpose)
+
+
+def refused(url: str, *statements: str) -> None:
+    """Each of these statements is not allowed."""
+    with psycopg.connect(url, autocommit=True) as conn:
+        for statement in statements:
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                conn.execute(statement)
+
+
+def test_the_definition_names_what_there_is(admin) -> None:
+    """Every table and sequence of the schema, and nothing else."""
+    found = {
+        name for (name,) in admin.execute(
+            "SELECT relname FROM pg_class WHERE relnamespace = 'awa'::regnamespace"
+            " AND relkind IN ('r', 'v', 'S')"
+        )
+    }  # fmt: skip
+    functions = dict(
+        admin.execute(
+            "SELECT proname, count(*) FROM pg_proc WHERE pronamespace = 'awa'::regnamespace"
+            " GROUP BY 1"
+        ).fetchall()
+    )
+    for purpose in ("runtime", "readonly"):
+        named = {
+            r.object for r in RIGHTS if r.purpose == purpose and r.kind in {"table", "sequence"}
+        }
+        assert named == found
+    assert {functions[r.object] for r in RIGHTS if r.kind == "function"} == {1}
+
+
+def test_the_script_is_what_is_applied_and_can_be_repeated(admin, prefix) -> None:
+    script = role_script(prefix)
+    admin.execute(script)
+    before = acl(admin)
+    assert any(f"{prefix}producer=a/" in str(row) for row in before)
+
+    run(admin, apply_roles(prefix))
+    admin.execute(script)
+
+    assert acl(admin) == before
+
+
+def acl(conn) -> list[tuple]:
+    return conn.execute(
+        "SELECT relname, relowner::regrole::text, relacl::text, '' FROM pg_class"
+        " WHERE relnamespace = 'awa'::regnamespace"
+        " UNION ALL SELECT attrelid::regclass::text, attname, attacl::text, ''"
+        " FROM pg_attribute WHERE attacl IS NOT NULL"
+        " UNION ALL SELECT defaclrole::regrole::text, defaclobjtype::text, defaclacl::text, ''"
+        " FROM pg_default_acl ORDER BY 1, 2, 3"
+    ).fetchall()
+
+
+def test_what_was_granted_beyond_is_taken_back(admin, as_role, prefix) -> None:
+    as_role("producer")
+    admin.execute(f"GRANT ALL ON ALL TABLES IN SCHEMA awa TO {prefix}producer, {prefix}readonly")
+    admin.execute("GRANT SELECT ON awa.jobs TO PUBLIC")
+
+    run(admin, apply_roles(prefix))
+
+    url = as_role("producer")
+    refused(
+        url, "SELECT args FROM awa.jobs_hot", "SELECT 1 FROM awa.jobs", "DELETE FROM awa.jobs_hot"
+    )
+    refused(as_role("readonly"), "DELETE FROM awa.jobs_hot")
+
+
+@pytest.mark.parametrize("name", ["", "1_", "a b", 'a"b', "a'b", "a$block$", "a" * 60, "a;"])
+def test_names_that_are_none(name) -> None:
+    if name == "":
+        assert role_name("owner", name) == "owner"
+        return
+    with pytest.raises(awa.ValidationError, match="cannot begin the name of a role"):
+        role_script(name)
+
+
+def test_mixed_case_and_dashes_are_quoted(admin) -> None:
+    prefix = f"My-App{uuid.uuid4().hex[:6]}-"
+
+    run(admin, apply_roles(prefix))
+
+    assert admin.execute(
+        "SELECT count(*) FROM pg_roles WHERE starts_with(rolname, %s)", [prefix]
+    ).fetchone() == (len(PURPOSES),)
+
+
+def test_roles_need_a_schema(sound, prefix) -> None:
+    with sound.database() as url, psycopg.connect(url, autocommit=True) as conn:
+        with pytest.raises(awa.SchemaNotMigrated):
+            run(conn, apply_roles(prefix))
+
+        assert (
+            conn.execute(
+                "SELECT 1 FROM pg_roles WHERE starts_with(rolname, %s)", [prefix]
+            ).fetchall()
+            == []
+        )
+
+
+def test_an_owner_who_is_no_superuser_makes_them(sound, admin, prefix) -> None:
+    name = f"{prefix}dba"
+    admin.execute(f"CREATE ROLE {name} LOGIN CREATEROLE CREATEDB")
+    with psycopg.connect(sound.url_of("postgres"), user=name, autocommit=True) as conn:
+        conn.execute(f"CREATE DATABASE {prefix}app")
+    with psycopg.connect(sound.url_of(f"{prefix}app"), user=name, autocommit=True) as conn:
+        apply(conn)
+
+        run(conn, apply_roles(prefix))
+        run(conn, apply_roles(prefix))
+
+        assert plan(conn).current
+    with awa.Client(
+        make_conninfo(sound.url_of(f"{prefix}app"), user=f"{prefix}producer")
+    ) as client:
+        client.insert(Noop())
+
+
+def test_a_producer_inserts_and_does_nothing_else(admin, as_role) -> None:
+    url = as_role("producer")
+    with awa.Client(url) as client:
+        first = client.insert(Noop(1), unique_opts=UNIQUE)
+        client.insert(Noop(2), run_at="2100-01-01T00:00:00Z")
+        client.insert_many([Noop(3), Noop(4)], queue="q", tags=["t"], metadata={"a": 1})
+        client.insert_many_copy([Noop(n) for n in range(100, 120)])
+        client.insert_many_copy([Noop(5)], unique_opts=UNIQUE, on_conflict="skip")
+        assert client.enqueue_many_copy(Noop(n) for n in range(200, 210)) == 10
+        with pytest.raises(awa.UniqueConflict) as conflict:
+            client.insert(Noop(1), unique_opts=UNIQUE)
+        assert conflict.value.job_id == first.id
+        assert client.insert(Noop(1), unique_opts=UNIQUE, on_conflict="skip") is None
+        with client.transaction() as tx:
+            tx.insert(Noop(6))
+        for act in (
+            lambda: client.get_job(first.id),
+            client.list_jobs,
+            lambda: client.cancel(first.id),
+            lambda: client.retry(first.id),
+            lambda: client.pause_queue("default"),
+            client.queue_stats,
+            lambda: client.insert(Noop(1), unique_opts=UNIQUE, on_conflict="return_existing"),
+        ):
+            with pytest.raises(awa.AccessDenied, match="permission denied for") as denied:
+                act()
+            assert denied.value.why
+            assert "awa roles" in str(denied.value.hint)
+    refused(
+        url,
+        "SELECT args FROM awa.jobs_hot",
+        "SELECT * FROM awa.jobs",
+        "UPDATE awa.jobs_hot SET state = 'running'",
+        "DELETE FROM awa.jobs_hot",
+        "INSERT INTO awa.bulk_operations (operation, filter, last_id, total_matched)"
+        " VALUES ('delete', '{}', 1, 1)",
+        "DELETE FROM awa.job_unique_claims",
+        "CREATE TABLE awa.x ()",
+        "SELECT nextval('awa.jobs_id_seq'), setval('awa.jobs_id_seq', 1)",
+    )
+    assert admin.execute("SELECT count(*) FROM awa.jobs").fetchone() == (36,)
+
+
+async def test_the_runtime_works_jobs_and_leads(as_role) -> None:
+    url = as_role("runtime")
+    async with awa.AsyncClient(url) as client:
+
+        @client.task(Noop)
+        async def noop(job: awa.Job) -> None:
+            if job.args.n == 7 and job.attempt == 1:
+                raise RuntimeError("once")
+
+        await client.set_queue_policy("limited", max_running=2, max_running_per_key=1)
+        await client.set_dead_letters("default", True)
+        async with working(client, ("default", 5), ("limited", 5)):
+            await client.insert_many([Noop(n) for n in range(10)])
+            await client.insert_many(
+                [Noop(n) for n in range(10)], queue="limited", concurrency_key="k"
+            )
+            await client.insert(Noop(20), run_at="2020-01-01T00:00:00Z", unique_opts=UNIQUE)
+
+            async def done() -> bool:
+                stats = {one.queue: one for one in await client.queue_stats()}
+                health = await client.health_check()
+                ended = sum(stats[name].completed_last_hour for name in ("default", "limited"))
+                return health.leader and ended == 21
+
+            await aeventually(done, timeout=20)
+            await client.flush_admin_metadata()
+            operation = await client.submit_bulk_operation("delete", all=True)
+            await aeventually(lambda: _ended(client, operation.id), timeout=20)
+    refused(
+        url,
+        "CREATE TABLE awa.x ()",
+        "DROP TABLE awa.jobs_hot",
+        "ALTER TABLE awa.jobs_hot ADD COLUMN x int",
+        "DELETE FROM awa.toolkit_migrations",
+        "UPDATE awa.storage_transition_state SET current_engine = 'x'",
+    )
+
+
+async def _ended(client, operation_id) -> bool:
+    return (await client.get_bulk_operation(operation_id)).state == "completed"
+
+
+def test_a_reader_looks_and_changes_nothing(admin, as_role) -> None:
+    url = as_role("readonly")
+    with awa.Client(as_role("runtime")) as client:
+        job = client.insert(Noop(1))
+    with awa.Client(url) as client:
+        assert client.get_job(job.id).args == {"n": 1}
+        assert [one.id for one in client.list_jobs()] == [job.id]
+        assert client.queue_stats()
+        assert client.list_kinds()
+        assert client.list_queues()
+        for act in (
+            lambda: client.insert(Noop()),
+            lambda: client.cancel(job.id),
+            lambda: client.insert_many_copy([Noop()]),
+            lambda: client.pause_queue("default"),
+            client.flush_admin_metadata,
+        ):
+            with pytest.raises(awa.AccessDenied):
+                act()
+    with psycopg.connect(url, autocommit=True) as conn:
+        tables = [r.object for r in RIGHTS if r.purpose == "readonly" and r.kind == "table"]
+        for table in tables:
+            conn.execute(f"SELECT * FROM awa.{table}")
+    refused(
+        url,
+        *(f"DELETE FROM awa.{table}" for table in tables),
+        "SELECT nextval('awa.jobs_id_seq')",
+        "CREATE TABLE awa.x ()",
+    )
+
+
+def test_the_migrator_migrates_and_what_it_makes_is_the_owners(admin, as_role, prefix) -> None:
+    url = as_role("migrator")
+    with psycopg.connect(url, autocommit=True) as conn:
+        assert conn.execute("SELECT session_user, current_user").fetchone() == (
+            f"{prefix}migrator", f"{prefix}owner",
+        )  # fmt: skip
+        conn.execute("DELETE FROM awa.toolkit_migrations WHERE version > 1")
+        applied = apply(conn)
+        conn.execute("CREATE TABLE awa.later (id int)")
+
+    assert len(applied) > 5
+    with psycopg.connect(as_role("runtime"), autocommit=True) as conn:
+        conn.execute("INSERT INTO awa.later VALUES (1)")
+    with psycopg.connect(as_role("readonly"), autocommit=True) as conn:
+        conn.execute("SELECT * FROM awa.later")
+    refused(as_role("producer"), "SELECT * FROM awa.later", "SELECT * FROM awa.bulk_operations")
+    with awa.Client(as_role("producer")) as client:
+        client.insert(Noop())
+
+
+def test_an_empty_database_is_migrated_by_the_migrator(sound, admin, as_role, prefix) -> None:
+    """The roles are there from another database; the owner may make the schema in this one."""
+    as_role("migrator")
+    with sound.database() as url:
+        with psycopg.connect(url, autocommit=True) as conn:
+            name = conn.info.dbname
+            conn.execute(f'GRANT CREATE ON DATABASE "{name}" TO {prefix}owner')
+        with psycopg.connect(url, user=f"{prefix}migrator", autocommit=True) as conn:
+            apply(conn)
+            assert plan(conn).current
+
+
+def test_nobody_else_migrates(admin, as_role) -> None:
+    url = as_role("runtime")
+    admin.execute("DELETE FROM awa.toolkit_migrations WHERE version > 3")
+    with psycopg.connect(url, autocommit=True) as conn:
+        with pytest.raises(awa.AccessDenied, match="migration T0004") as denied:
+            apply(conn)
+    assert "awa roles" in str(denied.value.hint)
+
+
+def test_who_may_not_make_roles_is_told(as_role, prefix) -> None:
+    with psycopg.connect(as_role("runtime"), autocommit=True) as conn:
+        with pytest.raises(awa.AccessDenied, match="permission denied"):
+            run(conn, apply_roles(f"{prefix}2_"))
