@@ -20,15 +20,15 @@ def sick(sound_url: str) -> Iterator[psycopg.Connection]:
 
 
 @pytest.fixture
-def look(sound_url: str) -> Iterator[Callable[..., list[Finding]]]:
-    """Examine that database: ``look("drift", …)`` returns what the check found."""
+def diagnose(sound_url: str) -> Iterator[Callable[..., list[Finding]]]:
+    """Examine that database: ``diagnose("drift", …)`` returns what the check found."""
     with psycopg.connect(sound_url, autocommit=True) as conn:
 
-        def look(*checks: str, **options: object) -> list[Finding]:
+        def diagnose(*checks: str, **options: object) -> list[Finding]:
             limits = Limits(**options.pop("limits", {}))
             return run(conn, doctor(checks or None, limits=limits, **options))
 
-        yield look
+        yield diagnose
 
 
 def brief(findings: list[Finding]) -> list[tuple[str, str, str | None]]:

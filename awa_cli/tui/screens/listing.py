@@ -41,10 +41,15 @@ class ListPage(Page[list[T]], Generic[T]):
 
     def body(self) -> ComposeResult:
         """Yield the grid."""
-        grid: Grid[T] = Grid(self.COLUMNS, self.key, empty=self.EMPTY, id="grid")
-        grid.chosen = self.app.memory.get(f"columns.{self.place.id}")
-        grid.order = self.app.memory.get(f"order.{self.place.id}")
-        yield grid
+        memory, place = self.app.memory, self.place.id
+        yield Grid(
+            self.COLUMNS,
+            self.key,
+            empty=self.EMPTY,
+            titles=memory.get(f"columns.{place}"),
+            order=memory.get(f"order.{place}"),
+            id="grid",
+        )
 
     @property
     def grid(self) -> Grid[T]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Literal, TypeVar
 
-from rich.cells import cell_len
 from rich.segment import Segment
 from textual.binding import Binding
 from textual.geometry import Region, Size
@@ -13,8 +12,9 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from awa_cli.columns import state_sign
-from awa_cli.output import clean, fit
+from awa_cli.output import clean
 from awa_cli.tui.widgets.cells import cell, sort_rows
+from awa_cli.tui.widgets.layout import GAP, GUTTER, Layout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
@@ -30,10 +30,6 @@ __all__ = ["Grid"]
 T = TypeVar("T")
 Edge = Literal["start", "end"]
 
-_GUTTER: Final = 2
-_GAP: Final = 2
-# Rows the widths are taken from; longer texts further down are cut.
-_SAMPLE: Final = 200
 # So many rows before an end of what is loaded, more are asked for.
 _AHEAD: Final = 50
 
@@ -97,6 +93,8 @@ class Grid(ScrollView, Generic[T], can_focus=True):
         key: Callable[[T], Hashable],
         *,
         empty: str = "Nothing here.",
+        titles: list[str] | None = None,
+        order: str | None = None,
         **options: Any,
     ) -> None:
         super().__init__(**options)
@@ -107,15 +105,10 @@ class Grid(ScrollView, Generic[T], can_focus=True):
         self.cursor = 0
         self.marked: dict[Hashable, T] = {}
         self.follow = False
-        self.chosen: list[str] | None = None
-        """Titles of the columns to show; None for those that fit."""
-        self.order: str | None = None
-        """The title rows are sorted by, with ``-`` for the largest first."""
         self.sorts_itself = True
         self.loaded = False
-        self._shown: list[Column[T]] = []
-        self._widths: list[int] = []
-        self._wanted: dict[str, int] = {}
+        self._layout: Layout[T] = Layout(self.columns)
+        self._layout.titles, self._layout.order = titles, order
         self._drawn: dict[int, Any] = {}
 
     # What is shown
@@ -135,7 +128,7 @@ class Grid(ScrollView, Generic[T], can_focus=True):
             places = (i for i, row in enumerate(self.rows) if self.key(row) == wanted)
             self.cursor = next(places, min(self.cursor, len(self.rows) - 1))
         self.cursor = max(0, min(self.cursor, len(self.rows) - 1))
-        self._measure(self.rows[:_SAMPLE])
+        self._layout.measure(self.rows, self.size.width)
         self._lay_out()
         if self.follow:
             self.scroll_to(y=0, animate=False, immediate=True)
@@ -154,9 +147,14 @@ class Grid(ScrollView, Generic[T], can_focus=True):
         return list(self.marked.values()) or ([self.row] if self.row is not None else [])
 
     @property
+    def order(self) -> str | None:
+        """Return the title that rows are sorted by, with ``-`` for the largest first."""
+        return self._layout.order
+
+    @property
     def shown_titles(self) -> list[str]:
         """Return the titles of the columns that are shown."""
-        return [column.title for column in self._shown]
+        return [column.title for column in self._layout.shown]
 
     def put_cursor(self, key: Hashable) -> None:
         """Put the cursor on the row with this key, if it is there."""
@@ -167,7 +165,7 @@ class Grid(ScrollView, Generic[T], can_focus=True):
 
     def sort_by(self, order: str | None) -> None:
         """Sort by the column of a title, ``-TITLE`` for the largest first."""
-        self.order = order
+        self._layout.order = order
         if self.sorts_itself:
             self.show(self.rows)
         self._lay_out()
@@ -175,69 +173,25 @@ class Grid(ScrollView, Generic[T], can_focus=True):
 
     def choose(self, titles: list[str] | None) -> None:
         """Show these columns, or for None those that fit."""
-        self.chosen = titles
-        self._wanted.clear()
-        self._choose_columns()
-        self._measure(self.rows[:_SAMPLE])
+        self._layout.titles = titles
+        self._layout.forget()
+        self._layout.measure(self.rows, self.size.width)
         self._lay_out()
         self.refresh()
 
     # Layout
 
-    def _choose_columns(self) -> None:
-        if self.chosen is not None:
-            self._shown = [one for one in self.columns if one.title in self.chosen]
-            if self._shown:
-                return
-        self._shown = [one for one in self.columns if not one.wide]
-        room = self.size.width - _GUTTER
-        taken = sum(self._width(one) + _GAP for one in self._shown)
-        for one in self.columns:
-            # Whatever else fits into a wide terminal; it must leave the last column some room.
-            if one.wide and taken + self._width(one) + _GAP <= room - 20:
-                taken += self._width(one) + _GAP
-                self._shown.append(one)
-        self._shown.sort(key=self.columns.index)
-
-    def _width(self, column: Column[T]) -> int:
-        arrow = (self.order or "").removeprefix("-") == column.title
-        return max(self._wanted.get(column.title, 0), len(column.title) + arrow)
-
-    def _measure(self, rows: Sequence[T]) -> None:
-        if not self._wanted and rows:
-            for column in self.columns:
-                self._widen(column, rows[:20])
-            self._choose_columns()
-        for column in self._shown:
-            self._widen(column, rows)
-
-    def _widen(self, column: Column[T], rows: Sequence[T]) -> None:
-        """Widths only grow, so that columns do not dance."""
-        extra = 2 if column.state else 0
-        longest = max((cell_len(clean(column.get(row))) + extra for row in rows), default=0)
-        self._wanted[column.title] = max(self._width(column), longest)
-
     def _lay_out(self) -> None:
-        if not self._shown:
-            self._choose_columns()
-        room = self.size.width - _GUTTER - _GAP * max(len(self._shown) - 1, 0)
-        widths = fit(
-            [self._width(one) for one in self._shown], [one.width for one in self._shown], room
-        )
-        if widths and (spare := room - sum(widths)) > 0 and not self._shown[-1].right:
-            widths[-1] += spare
-        if widths != self._widths:
-            self._widths = widths
+        if self._layout.fit(self.size.width):
             self.refresh()
-        total = _GUTTER + sum(widths) + _GAP * max(len(widths) - 1, 0)
-        size = Size(max(total, 1), len(self.rows) + 1)
+        size = Size(max(self._layout.total, 1), len(self.rows) + 1)
         if size != self.virtual_size:
             self.virtual_size = size
             self.refresh()
 
     def on_resize(self) -> None:
         """Fit the columns anew."""
-        self._choose_columns()
+        self._layout.choose(self.size.width)
         self._lay_out()
         self._show_cursor()
 
@@ -257,17 +211,17 @@ class Grid(ScrollView, Generic[T], can_focus=True):
 
     def _header(self, base: Style) -> Strip:
         style = self.get_component_rich_style("grid--header")
-        parts = [Segment(" " * _GUTTER, style)]
+        parts = [Segment(" " * GUTTER, style)]
         order = (self.order or "").removeprefix("-")
-        for number, (column, width) in enumerate(zip(self._shown, self._widths, strict=True)):
+        for number, (column, width) in enumerate(self._layout.pairs()):
             title = column.title
             if title == order:
                 down = (self.order or "").startswith("-")
                 title += ("v" if down else "^") if self.app.ascii_only else ("▾" if down else "▴")
             text = cell(title, width, right=column.right)
             parts.append(Segment(text, style))
-            if number + 1 < len(self._shown):
-                parts.append(Segment(" " * _GAP, style))
+            if number + 1 < len(self._layout.shown):
+                parts.append(Segment(" " * GAP, style))
         strip = Strip(parts)
         return strip.extend_cell_length(max(strip.cell_length, self.size.width), style or base)
 
@@ -286,14 +240,14 @@ class Grid(ScrollView, Generic[T], can_focus=True):
         parts = [Segment(mark, style + self.get_component_rich_style("grid--mark", partial=True))]
         for place, (text, color) in enumerate(self._cells(row)):
             if place:
-                parts.append(Segment(" " * _GAP, style))
+                parts.append(Segment(" " * GAP, style))
             parts.append(Segment(text, style + self.app.paint(color) if color else style))
         strip = Strip(parts)
         return strip.extend_cell_length(max(strip.cell_length, self.virtual_size.width), style)
 
     def _cells(self, row: T) -> list[tuple[str, str]]:
         found = []
-        for column, width in zip(self._shown, self._widths, strict=True):
+        for column, width in self._layout.pairs():
             text = clean(column.get(row))
             if column.state:
                 text = f"{state_sign(column.state(row), ascii_only=self.app.ascii_only)} {text}"
@@ -398,9 +352,9 @@ class Grid(ScrollView, Generic[T], can_focus=True):
             if event.chain > 1:
                 self.action_open()
             return
-        x = event.x + self.scroll_offset.x - _GUTTER
-        for column, width in zip(self._shown, self._widths, strict=True):
+        x = event.x + self.scroll_offset.x - GUTTER
+        for column, width in self._layout.pairs():
             if x < width:
                 self.post_message(self.Sorted(self, column.title))
                 return
-            x -= width + _GAP
+            x -= width + GAP
