@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import locale
+import os
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from textual import events, work
@@ -68,6 +68,8 @@ class Monitor(App[int]):
         self.register_theme(DARK)
         self.register_theme(LIGHT)
         self.theme = self._first_theme(theme)
+        self.set_class(self.ascii_only, "-ascii")
+        self.set_class(self.console.color_system in {None, "standard"}, "-few-colors")
         if keys:
             check_keys(keys, known_ids())
             self.set_keymap(dict(keys))
@@ -117,6 +119,11 @@ class Monitor(App[int]):
         """Return the colour of the context as a style of Textual's; empty without one."""
         context = self.source.target.context
         return f"ansi_{context.color}" if context is not None and context.color else ""
+
+    def get_key_display(self, binding: Binding) -> str:
+        """Return a key as the footer shows it, by its name where its sign cannot be shown."""
+        shown = super().get_key_display(binding)
+        return shown if shown.isascii() or not self.ascii_only else binding.key
 
     def key_of(self, binding_id: str) -> str:
         """Return the first key that a binding of the app has now."""
@@ -315,4 +322,11 @@ class Monitor(App[int]):
 
 
 def _ascii_terminal() -> bool:
-    return "utf" not in locale.getpreferredencoding(do_setlocale=False).lower()
+    """Say whether the terminal shows ASCII alone, as far as its environment tells.
+
+    Python itself takes the C locale for UTF-8, so its word is not asked.
+    """
+    named = (os.environ.get(name) for name in ("LC_ALL", "LC_CTYPE", "LANG"))
+    charset = next((value for value in named if value), "utf-8")
+    simple = os.environ.get("TERM", "") in {"linux", "vt100", "vt220", "dumb"}
+    return simple or "utf" not in charset.lower()

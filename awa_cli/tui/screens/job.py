@@ -178,7 +178,13 @@ class JobPage(Page[JobDump]):
             text = str(entry.get("error", ""))
             first = clean(text.partition("\n")[0])
             title = f"Attempt {entry.get('attempt', '?')}  {first}"
-            fold = Collapsible(Static(trace(text)), title=Content(title).markup, collapsed=not last)
+            fold = Collapsible(
+                Static(trace(text)),
+                title=Content(title).markup,
+                collapsed=not last,
+                collapsed_symbol="+" if self.app.ascii_only else "▶",
+                expanded_symbol="-" if self.app.ascii_only else "▼",
+            )
             box.mount(fold, before=0 if box.children else None)
 
     # Doing

@@ -36,6 +36,9 @@ class JsonTree(Tree[Any]):
         super().__init__(title, **options)
         self._value: Any = None
         self.guide_depth = 2
+        if self.app.ascii_only:
+            self.ICON_NODE, self.ICON_NODE_EXPANDED = "+ ", "- "
+            self.LINES = dict.fromkeys(self.LINES, ("  ", "| ", "+ ", "+-"))
         self.auto_expand = True
 
     def show(self, value: Any) -> None:
