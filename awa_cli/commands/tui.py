@@ -49,6 +49,13 @@ def tui(
     size: Annotated[
         str, typer.Option(metavar="COLUMNSxLINES", help="Size of the screenshot.")
     ] = "120x36",
+    record: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Record the session as asciicast v2.")
+    ] = None,
+    web: Annotated[
+        bool, typer.Option("--web", help="Serve it to a browser of this machine, not here.")
+    ] = False,
+    port: Annotated[int, typer.Option(metavar="PORT", min=1, max=65535, help="With --web.")] = 8321,
 ) -> int:
     """Watch and operate the queue on one live screen.
 
@@ -58,17 +65,17 @@ def tui(
     from awa_cli.config import read_config
     from awa_cli.filter_text import read_filter
     from awa_cli.inputs import read_duration
-    from awa_cli.tui.start import check_screen, make, read_size, take_screenshot
+    from awa_cli.tui import start
 
     settings = read_config().tui
-    place = check_screen(screen) if screen else "jobs" if filter_text else None
+    place = start.check_screen(screen) if screen else "jobs" if filter_text else None
     if filter_text:
         read_filter(filter_text)
     seconds = read_duration(interval or settings.interval or "2s", "--interval").total_seconds()
-    frame = read_size(size)
+    frame = start.read_size(size)
     target = find_target(ctx)
     with served(target) as url:
-        monitor = make(
+        monitor = start.make(
             target,
             url,
             screen=place,
@@ -79,12 +86,38 @@ def tui(
             keys=settings.keys,
             others=_named,
         )
+        if web:
+            options = {
+                "--screen": place, "--filter": filter_text, "--theme": theme,
+                "--interval": interval,
+            }  # fmt: skip
+            _serve(target, url, options, port, read_only=read_only)
+            return 0
         if screenshot is not None:
-            take_screenshot(monitor, screenshot, frame)
+            start.take_screenshot(monitor, screenshot, frame)
             result(f"Wrote {screenshot}")
             return 0
+        if record is not None:
+            start.record(monitor, record)
         monitor.run()
         return monitor.return_code or 0
+
+
+def _serve(
+    target: Target, url: str, options: dict[str, str | None], port: int, *, read_only: bool
+) -> None:
+    """Serve this monitor to a browser; the processes behind it get the database by environment."""
+    import os
+
+    from awa_cli.tui.browser import serve_browser
+
+    words = [word for name, value in options.items() if value for word in (name, value)]
+    words += ["--read-only"] if read_only else []
+    if target.context is not None:
+        words += ["--context", target.context.name]
+    else:
+        os.environ["DATABASE_URL"] = url
+    serve_browser(words, port, target.label)
 
 
 def _named(name: str) -> tuple[Target, str | None]:

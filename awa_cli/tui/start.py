@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import shutil
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from awa_cli.tui.app import Monitor
     from awa_lib.errors import AwaError
 
-__all__ = ["check_screen", "make", "read_size", "take_screenshot"]
+__all__ = ["check_screen", "make", "read_size", "record", "take_screenshot"]
 
 # A database that has not answered until then will not.
 _PATIENCE: Final = 15.0
@@ -67,6 +68,14 @@ def read_size(text: str) -> tuple[int, int]:
             f"--size {text!r} cannot be read", hint="write it like --size 160x45; at least 20x5"
         )
     return int(found[1]), int(found[2])
+
+
+def record(monitor: Monitor, path: str) -> None:
+    """Have the monitor write down what it tells the terminal.  Raises InvalidInput."""
+    from awa_cli.tui.record import recorder
+
+    size = shutil.get_terminal_size()
+    monitor.driver_class = recorder(monitor.driver_class, path, (size.columns, size.lines))
 
 
 def take_screenshot(monitor: Monitor, path: str, size: tuple[int, int]) -> None:
