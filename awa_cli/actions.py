@@ -36,18 +36,41 @@ class Danger(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """One change: ``verb`` on a button, ``question`` before it happens, with {target}."""
+    """One change: ``verb`` on a button, ``question`` before it and ``done`` after, with {target}.
+
+    ``opposite`` is the action that undoes it.
+    """
 
     id: str
     verb: str
     question: str
     danger: Danger
+    done: str = "Done: {target}"
+    opposite: str | None = None
 
 
 _ALL: Final = (
     Action("job.enqueue", "Enqueue", "Enqueue a job of kind {target}?", Danger.NONE),
-    Action("job.retry", "Retry", "Run job {target} again?", Danger.SOME),
-    Action("job.cancel", "Cancel", "Cancel job {target}?", Danger.SOME),
+    Action("job.retry", "Retry", "Run job {target} again?", Danger.SOME, "Retried job {target}"),
+    Action("job.cancel", "Cancel", "Cancel job {target}?", Danger.SOME, "Cancelled job {target}"),
+    Action("jobs.retry", "Retry", "Run {target} again?", Danger.SOME, "Retried {target}"),
+    Action("jobs.cancel", "Cancel", "Cancel {target}?", Danger.SOME, "Cancelled {target}"),
+    Action(
+        "jobs.priority",
+        "Set priority",
+        "Give {target}?",
+        Danger.NONE,
+        "Gave {target}",
+        "jobs.priority",
+    ),
+    Action("jobs.move", "Move", "Move {target}?", Danger.NONE, "Moved {target}", "jobs.move"),
+    Action(
+        "jobs.discard",
+        "Discard",
+        "Delete {target} for good?",
+        Danger.DESTRUCTIVE,
+        "Discarded {target}",
+    ),
     Action("job.retry-failed", "Retry failed", "Run failed jobs of {target} again?", Danger.SOME),
     Action(
         "job.discard",
@@ -58,13 +81,28 @@ _ALL: Final = (
     Action("job.priority", "Set priority", "Change the priority of job {target}?", Danger.SOME),
     Action("job.move", "Move", "Move job {target} to another queue?", Danger.SOME),
     Action("job.delete", "Delete", "Delete job {target} for good?", Danger.DESTRUCTIVE),
-    Action("queue.pause", "Pause", "Stop starting jobs of queue {target}?", Danger.NONE),
-    Action("queue.resume", "Resume", "Start jobs of queue {target} again?", Danger.NONE),
+    Action(
+        "queue.pause",
+        "Pause",
+        "Stop starting jobs of queue {target}?",
+        Danger.NONE,
+        "Paused queue '{target}'",
+        "queue.resume",
+    ),
+    Action(
+        "queue.resume",
+        "Resume",
+        "Start jobs of queue {target} again?",
+        Danger.NONE,
+        "Resumed queue '{target}'",
+        "queue.pause",
+    ),
     Action(
         "queue.drain",
         "Drain",
         "Cancel every job that waits in queue {target}?",
         Danger.DESTRUCTIVE,
+        "Drained queue '{target}'",
     ),
     Action(
         "queue.purge",

@@ -22,13 +22,14 @@ if TYPE_CHECKING:
     from awa_lib.reads.dead_letters import DeadLetter
     from awa_lib.reads.jobs import JobRow
     from awa_lib.reads.overviews import KindOverview, QueueOverview
+    from awa_lib.reads.pulse import Failure
     from awa_lib.reads.queues import QueueStat
     from awa_lib.reads.runtime import RuntimeInstance
 
 __all__ = [
-    "ACCESS", "AUDIT", "BATCHES", "CONTEXTS", "DEAD_LETTERS", "FINDINGS", "FIRES", "JOBS", "KINDS",
-    "QUEUES", "QUEUE_OVERVIEWS", "SCHEDULES", "SEVERITY_STYLES", "STATE_STYLES", "STATUSES",
-    "WORKERS", "Column",
+    "ACCESS", "AUDIT", "BATCHES", "CONTEXTS", "DEAD_LETTERS", "FAILURES", "FINDINGS", "FIRES",
+    "GLANCE_QUEUES", "JOBS", "KINDS", "QUEUES", "QUEUE_OVERVIEWS", "QUEUE_WORKERS", "SCHEDULES",
+    "SEVERITY_STYLES", "STATE_SIGNS", "STATE_STYLES", "STATUSES", "WORKERS", "Column", "state_sign",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -51,6 +52,10 @@ class Column(Generic[T]):
     """Only shown by ``-o wide``."""
     link: Callable[[T], str | None] | None = None
     """An address the text leads to, in terminals that open links."""
+    by: Callable[[T], Any] | None = None
+    """What rows are sorted by where the text would mislead."""
+    state: Callable[[T], str] | None = None
+    """The state whose sign stands before the text on screens."""
 
 
 STATE_STYLES: Final = {
@@ -63,6 +68,22 @@ STATE_STYLES: Final = {
     "cancelled": "bright_black",
     "waiting_external": "magenta",
 }
+# A sign for terminals that show Unicode, and one for those that do not.
+STATE_SIGNS: Final = {
+    "scheduled": "◷@",
+    "available": "·.",
+    "running": "▶>",
+    "completed": "✓+",
+    "retryable": "↻~",
+    "failed": "✗x",
+    "cancelled": "--",
+    "waiting_external": "…:",
+}
+
+
+def state_sign(state: str, *, ascii_only: bool = False) -> str:
+    """Return the one-cell sign of a state."""
+    return STATE_SIGNS.get(state, "  ")[1 if ascii_only else 0]
 
 
 def _when(job: JobRow) -> str | None:
@@ -90,11 +111,16 @@ JOBS: Final[tuple[Column[JobRow], ...]] = (
     Column("ID", lambda job: job.id),
     Column("KIND", lambda job: job.kind, width=12),
     Column("QUEUE", lambda job: job.queue, width=8),
-    Column("STATE", lambda job: job.state, style=lambda job: STATE_STYLES.get(job.state, "")),
+    Column(
+        "STATE",
+        lambda job: job.state,
+        style=lambda job: STATE_STYLES.get(job.state, ""),
+        state=lambda job: job.state,
+    ),
     Column("ATT", lambda job: job.attempt, right=True),
     Column("MAX", lambda job: job.max_attempts, right=True),
     Column("PRIO", lambda job: job.priority, right=True, wide=True),
-    Column("CREATED", lambda job: age(job.created_at), wide=True),
+    Column("CREATED", lambda job: age(job.created_at), wide=True, by=lambda job: job.created_at),
     Column("TAGS", lambda job: ",".join(job.tags) or None, wide=True),
     Column("WHEN", _when, style=lambda _: "bright_black"),
     Column("ARGS", lambda job: json.dumps(job.args, ensure_ascii=False), wide=True),
@@ -118,12 +144,30 @@ QUEUES: Final[tuple[Column[QueueStat], ...]] = (
         "LAG",
         lambda queue: None if queue.lag_seconds is None else span(queue.lag_seconds),
         right=True,
+        by=lambda queue: queue.lag_seconds or 0.0,
     ),
     Column(
         "PAUSED",
         lambda queue: "yes" if queue.paused else "no",
         style=lambda queue: "bold yellow" if queue.paused else "",
     ),
+)
+
+GLANCE_QUEUES: Final = tuple(one for one in QUEUES if one.title not in {"LATER", "WAITING"})
+
+FAILURES: Final[tuple[Column[Failure], ...]] = (
+    Column("ID", lambda one: one.id),
+    Column("KIND", lambda one: one.kind, width=8),
+    Column("WHEN", lambda one: age(one.finalized_at), style=lambda _: "bright_black"),
+    Column("ERROR", lambda one: one.error or "", width=1, style=lambda _: "red"),
+)
+
+# A process, its version, and what it says of one of its queues.
+QUEUE_WORKERS: Final[tuple[Column[tuple[str, str, dict[str, Any]]], ...]] = (
+    Column("WORKER", lambda one: one[0], width=10),
+    Column("VERSION", lambda one: one[1], width=5),
+    Column("IN FLIGHT", lambda one: one[2].get("in_flight", 0), right=True),
+    Column("MOST", lambda one: one[2].get("config", {}).get("max_workers"), right=True),
 )
 
 CONTEXTS: Final[tuple[Column[ContextRow], ...]] = (

@@ -9,6 +9,13 @@ TOML, one table a context::
     password = "env:STAGING_PASSWORD"
     color = "yellow"
     protected = false
+
+    [tui]
+    theme = "awa-light"
+    interval = "5s"
+
+    [tui.keys]
+    "queue.pause" = "P"
 """
 
 from __future__ import annotations
@@ -23,11 +30,15 @@ from typing import Any, Final
 
 from awa_lib.errors import InvalidInput
 
-__all__ = ["COLORS", "Config", "Context", "change_config", "config_path", "read_config"]
+__all__ = [
+    "COLORS", "Config", "Context", "MonitorSettings", "change_config", "config_path",
+    "read_config",
+]  # fmt: skip
 
 COLORS: Final = ("red", "yellow", "green", "cyan", "blue", "magenta")
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _KEYS: Final = ("url", "password", "color", "protected")
+_MONITOR_KEYS: Final = ("theme", "interval", "keys")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +64,15 @@ class Context:
 
 
 @dataclass(frozen=True, slots=True)
+class MonitorSettings:
+    """How ``awa tui`` looks and feels.  ``keys`` binds the names that its help shows."""
+
+    theme: str | None = None
+    interval: str | None = None
+    keys: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """What the config file says."""
 
@@ -62,6 +82,7 @@ class Config:
     names a database.
     """
     contexts: dict[str, Context] = field(default_factory=dict)
+    tui: MonitorSettings = field(default_factory=MonitorSettings)
 
     def context(self, name: str) -> Context:
         """Return a context.  Raises InvalidInput for one that is not there."""
@@ -109,20 +130,35 @@ def _parse(path: Path, text: str) -> Config:
     current, tables = found.get("current"), found.get("contexts", {})
     if not isinstance(tables, dict) or not (current is None or isinstance(current, str)):
         raise _bad(path, "current must be a name, contexts a table")
-    return Config(path, current, {name: _context(path, name, tables[name]) for name in tables})
+    contexts = {name: _context(path, name, tables[name]) for name in tables}
+    return Config(path, current, contexts, _monitor(path, found.get("tui", {})))
 
 
 def _context(path: Path, name: str, table: Any) -> Context:
     if not isinstance(table, dict) or not isinstance(table.get("url"), str):
         raise _bad(path, f"contexts.{name} has no url")
+    _check(path, f"contexts.{name}", table, _KEYS, {"protected": bool})
+    return Context(name, **table)
+
+
+def _monitor(path: Path, table: Any) -> MonitorSettings:
+    if not isinstance(table, dict):
+        raise _bad(path, "tui must be a table")
+    _check(path, "tui", table, _MONITOR_KEYS, {"keys": dict})
+    if not all(isinstance(value, str) for value in table.get("keys", {}).values()):
+        raise _bad(path, 'tui.keys gives each name its keys as one text, like "p,P"')
+    return MonitorSettings(**table)
+
+
+def _check(
+    path: Path, where: str, table: dict[str, Any], keys: tuple[str, ...], types: dict[str, type]
+) -> None:
     for key, value in table.items():
-        wanted = bool if key == "protected" else str
-        if key not in _KEYS or not isinstance(value, wanted):
-            close = "".join(get_close_matches(key, _KEYS, n=1))
+        if key not in keys or not isinstance(value, types.get(key, str)):
+            close = "".join(get_close_matches(key, keys, n=1))
             near = f", did you mean {close}?" if close and close != key else ""
             # The value may be a secret, so it is not shown.
-            raise _bad(path, f"contexts.{name}.{key} cannot be used{near}")
-    return Context(name, **table)
+            raise _bad(path, f"{where}.{key} cannot be used{near}")
 
 
 def _bad(path: Path, why: str) -> InvalidInput:

@@ -24,6 +24,7 @@ __all__ = [
     "clean",
     "counted",
     "fit",
+    "now",
     "result",
     "say",
     "show_document",
@@ -191,11 +192,16 @@ def counted(number: int, thing: str = "job") -> str:
     return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
-def age(moment: datetime | None, now: datetime | None = None) -> str | None:
+def now() -> datetime:
+    """Return the time by which ages are told."""
+    return datetime.now(UTC)
+
+
+def age(moment: datetime | None) -> str | None:
     """Write a moment as people say it: ``3m ago``, ``in 2h``."""
     if moment is None:
         return None
-    seconds = ((now or datetime.now(UTC)) - moment).total_seconds()
+    seconds = (now() - moment).total_seconds()
     text = span(abs(seconds))
     if text == "0s":
         return "now"

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
     from awa_cli.target import Target
     from awa_lib._sql import Op, Rows, Statement
+    from awa_lib.errors import Unavailable
 
-__all__ = ["Session", "connect", "dial", "open_session", "served"]
+__all__ = ["Session", "adial", "connect", "dial", "open_session", "served"]
 
 R = TypeVar("R")
 
@@ -129,15 +130,51 @@ def dial(
 ) -> psycopg.Connection[Any]:
     """Open an autocommit connection in UTC within five, or these, seconds.  Raises Unavailable."""
     import psycopg
-    from psycopg.conninfo import conninfo_to_dict
 
-    from awa_lib.errors import Unavailable
+    address, arguments = _arguments(target, url, seconds)
+    try:
+        try:
+            return psycopg.Connection.connect(address, **arguments)
+        except psycopg.OperationalError as error:
+            if not _refused_options(error):
+                raise
+        del arguments["options"]
+        return psycopg.Connection.connect(address, **arguments, prepare_threshold=None)
+    except psycopg.Error as error:
+        raise _unavailable(target, error) from None
+
+
+async def adial(
+    target: Target, url: str | None = None, *, seconds: float | None = None, options: str = ""
+) -> psycopg.AsyncConnection[Any]:
+    """Do what ``dial`` does without blocking; ``options`` are more settings of the session."""
+    import psycopg
+
+    address, arguments = _arguments(target, url, seconds, options)
+    # Someone is looking: a peer that fell silent is noticed within ten seconds or so.
+    arguments |= {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3}
+    try:
+        try:
+            return await psycopg.AsyncConnection.connect(address, **arguments)
+        except psycopg.OperationalError as error:
+            if not _refused_options(error):
+                raise
+        del arguments["options"]
+        return await psycopg.AsyncConnection.connect(address, **arguments, prepare_threshold=None)
+    except psycopg.Error as error:
+        raise _unavailable(target, error) from None
+
+
+def _arguments(
+    target: Target, url: str | None, seconds: float | None, options: str = ""
+) -> tuple[str, dict[str, Any]]:
+    from psycopg.conninfo import conninfo_to_dict
 
     address = url or target.url
     arguments: dict[str, Any] = {
         "autocommit": True,
         "application_name": "awa",
-        "options": "-c timezone=UTC -c datestyle=ISO",
+        "options": f"-c timezone=UTC -c datestyle=ISO {options}".strip(),
         "connect_timeout": max(1, round(seconds or _CONNECT_SECONDS)),
     }
     given = conninfo_to_dict(address)
@@ -147,20 +184,19 @@ def dial(
         del arguments["connect_timeout"]
     if target.password is not None:
         arguments["password"] = target.password
-    try:
-        try:
-            return psycopg.Connection.connect(address, **arguments)
-        except psycopg.OperationalError as error:
-            if "startup parameter" not in str(error):
-                raise
-        # A pooler that passes no start-up parameters on.
-        del arguments["options"]
-        return psycopg.Connection.connect(address, **arguments, prepare_threshold=None)
-    except psycopg.Error as error:
-        cause = target.scrub(_cause(str(error)))
-        raise Unavailable(
-            f"cannot connect to {target.label}", why=cause, hint=_advice(cause)
-        ) from None
+    return address, arguments
+
+
+def _refused_options(error: Exception) -> bool:
+    # A pooler that passes no start-up parameters on.
+    return "startup parameter" in str(error)
+
+
+def _unavailable(target: Target, error: Exception) -> Unavailable:
+    from awa_lib.errors import Unavailable
+
+    cause = target.scrub(_cause(str(error)))
+    return Unavailable(f"cannot connect to {target.label}", why=cause, hint=_advice(cause))
 
 
 def _cause(message: str) -> str:

@@ -49,6 +49,7 @@ ROOMS: Final = {
     "callback": Room("awa_cli.commands.callback", _LOOK),
     "workers": Room("awa_cli.commands.workers", _LOOK),
     "audit": Room("awa_cli.commands.audit", _LOOK),
+    "tui": Room("awa_cli.commands.tui", _LOOK),
     "worker": Room("awa_cli.commands.worker", _RUN),
     "bench": Room("awa_cli.commands.bench", _RUN),
     "serve": Room("awa_cli.commands.serve", _RUN),

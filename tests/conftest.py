@@ -23,6 +23,7 @@ pytest_plugins = [
     "fix_cli",
     "fix_bridge",
     "fix_worker",
+    "fix_tui",
     "fix_server",
     "fix_doctor",
     "fix_web",

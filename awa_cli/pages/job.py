@@ -12,7 +12,7 @@ from awa_cli.pages._layout import INDENT, Paint, fact_lines, json_lines, progres
 if TYPE_CHECKING:
     from awa_lib.reads.jobs import JobDump, JobEvent, JobRow
 
-__all__ = ["job_page"]
+__all__ = ["job_commands", "job_facts", "job_page"]
 
 
 def job_page(dump: JobDump, *, color: bool) -> str:
@@ -35,16 +35,17 @@ def job_page(dump: JobDump, *, color: bool) -> str:
         text = str(dump.summary.latest_error.get("error", ""))
         lines += ["", paint("Latest error", "bold")]
         lines += [INDENT + paint(clean(line), "red") for line in text.splitlines()]
-    if actions := _actions(dump):
+    if actions := job_commands(dump):
         lines += ["", paint("What can be done", "bold"), *[INDENT + line for line in actions]]
     return "\n".join(lines) + "\n"
 
 
 def _facts(dump: JobDump, paint: Paint) -> list[str]:
-    return fact_lines(_job_facts(dump), paint)
+    return fact_lines(job_facts(dump), paint)
 
 
-def _job_facts(dump: JobDump) -> list[tuple[str, Any]]:
+def job_facts(dump: JobDump) -> list[tuple[str, Any]]:
+    """Return what there is to say of a job, by name; None where there is nothing."""
     job = dump.job
     aged = dump.summary.original_priority
     priority = f"{job.priority}" if aged == job.priority else f"{job.priority} (aged from {aged})"
@@ -76,7 +77,8 @@ def _event(event: JobEvent, paint: Paint) -> str:
     return f"{INDENT}{moment}  {paint(event.label + detail, style)}"
 
 
-def _actions(dump: JobDump) -> list[str]:
+def job_commands(dump: JobDump) -> list[str]:
+    """Return the commands that can be given to this job now."""
     job, actions = dump.job, []
     if dump.summary.can_retry or job.state == "retryable":
         actions.append(f"awa job retry {job.id}")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SORTS", "Callback", "JobDump", "JobEvent", "JobQuery", "JobRow", "JobRun", "JobSummary",
-    "dump_job", "dump_run", "job_row", "job_rows", "job_rows_of",
+    "dump_job", "dump_run", "job_row", "job_rows", "job_rows_after", "job_rows_of",
 ]  # fmt: skip
 
 SORTS: Final = ("id", "run_at", "created_at", "attempted_at", "finalized_at", "priority", "attempt")
@@ -174,10 +174,7 @@ def job_rows(*, sort: str = "-id", limit: int = 20, **query: Unpack[JobQuery]) -
     """
     if limit < 0:
         raise ValidationError(f"limit must not be negative, got {limit}")
-    asked: dict[str, Any] = {name: query.get(name) for name in JobQuery.__annotations__}
-    asked["states"] = list(query.get("states") or ())
-    for name in ("args", "metadata"):
-        asked[name] = None if asked[name] is None else dumps(asked[name])
+    asked = _asked(query)
     if sort == "-id":
         rows = yield sql.read_jobs("list_jobs", **asked, limit=limit)
     else:
@@ -191,6 +188,24 @@ def job_rows(*, sort: str = "-id", limit: int = 20, **query: Unpack[JobQuery]) -
             "sort_jobs", **asked, field=field, descending=descending, limit=limit
         )
     return rows.into(_row)
+
+
+def job_rows_after(
+    after_id: int, *, limit: int = 20, **query: Unpack[JobQuery]
+) -> Op[list[JobRow]]:
+    """Return the page of jobs just after an id, newest first: what precedes it in ``job_rows``."""
+    asked = _asked(query)
+    del asked["before_id"]
+    rows = yield sql.read_jobs("list_jobs_after", after_id=after_id, limit=limit, **asked)
+    return rows.into(_row)[::-1]
+
+
+def _asked(query: JobQuery) -> dict[str, Any]:
+    asked: dict[str, Any] = {name: query.get(name) for name in JobQuery.__annotations__}
+    asked["states"] = "{" + ",".join(query.get("states") or ()) + "}"
+    for name in ("args", "metadata"):
+        asked[name] = None if asked[name] is None else dumps(asked[name])
+    return asked
 
 
 def job_row(job_id: int) -> Op[JobRow]:

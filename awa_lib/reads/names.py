@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "dead_ids", "kind_names", "operation_ids", "queue_names", "recent_ids", "schedule_names",
+    "tag_names",
 ]  # fmt: skip
 
 _MOST: Final = 1_000
@@ -34,6 +35,12 @@ def kind_names(prefix: str = "", limit: int = _MOST) -> Op[list[str]]:
 def schedule_names(prefix: str = "", limit: int = _MOST) -> Op[list[str]]:
     """Return the names of schedules that begin so, sorted."""
     rows = yield sql.read_names("schedule_names", prefix=prefix, limit=limit)
+    return [name for (name,) in rows]
+
+
+def tag_names(prefix: str = "", limit: int = _MOST) -> Op[list[str]]:
+    """Return the tags of the newest jobs that begin so, sorted."""
+    rows = yield sql.read_names("tag_names", prefix=prefix, limit=limit)
     return [name for (name,) in rows]
 
 

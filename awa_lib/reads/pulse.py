@@ -48,18 +48,21 @@ def state_counts() -> Op[dict[str, int]]:
     return dict(rows)
 
 
-def ended_series(since: datetime, until: datetime, seconds: int) -> Op[list[Bucket]]:
+def ended_series(
+    since: datetime, until: datetime, seconds: int, *, queue: str | None = None
+) -> Op[list[Bucket]]:
     """Return what ended from ``since`` to ``until`` in buckets of so many seconds, oldest first.
 
-    Buckets begin at multiples of their width; those in which nothing ended are left out.
+    Of one queue, or of all.  Buckets begin at multiples of their width; those in which nothing
+    ended are left out.
     """
-    span = {"since": since, "until": until, "seconds": seconds}
+    span = {"since": since, "until": until, "seconds": seconds, "queue": queue}
     ended = yield sql.read_pulse("ended_series", **span)
     waited: dict[int, float] = dict((yield sql.read_pulse("wait_series", **span)))
     return [Bucket(number, done, failed, waited.get(number)) for number, done, failed in ended]
 
 
-def latest_failures(limit: int = 10) -> Op[list[Failure]]:
-    """Return the jobs that failed last, the latest first."""
-    rows = yield sql.read_pulse("latest_failures", limit=limit)
+def latest_failures(limit: int = 10, *, queue: str | None = None) -> Op[list[Failure]]:
+    """Return the jobs that failed last, of one queue or of all, the latest first."""
+    rows = yield sql.read_pulse("latest_failures", limit=limit, queue=queue)
     return rows.into(Failure)

@@ -2,6 +2,8 @@
 
 -- name: list_jobs
 -- A page of jobs, newest id first, before a given id.  No lock; walks both primary keys backwards.
+-- The states are of their own type, not text: planned with their values, as each first time, the
+-- indexes on single states can take the place of the walk.
 SELECT id, kind, queue, args::text AS args, state::text AS state, priority, attempt, run_lease,
        max_attempts, run_at, heartbeat_at, deadline_at, attempted_at, finalized_at, created_at,
        to_jsonb(errors)::text AS errors, metadata::text AS metadata, tags::text[] AS tags,
@@ -10,17 +12,40 @@ SELECT id, kind, queue, args::text AS args, state::text AS state, priority, atte
        callback_on_complete, callback_on_fail, callback_transform, progress::text AS progress
 FROM awa.jobs
 WHERE (:before_id::bigint IS NULL OR id < :before_id::bigint)
-  AND (cardinality(:states::text[]) = 0 OR state = ANY (:states::text[]::awa.job_state[]))
+  AND (cardinality(:states::awa.job_state[]) = 0 OR state = ANY (:states::awa.job_state[]))
   AND (:kind::text IS NULL OR kind = :kind::text)
   AND (:queue::text IS NULL OR queue = :queue::text)
-  AND (:tag::text IS NULL OR tags @> ARRAY[:tag::text])
+  AND (:tag::text IS NULL OR (tags @> ARRAY[:tag::text] AND tags <> '{}'))
   AND (:since::timestamptz IS NULL OR created_at >= :since::timestamptz)
   AND (:until::timestamptz IS NULL OR created_at < :until::timestamptz)
   AND (:args::jsonb IS NULL OR args @> :args::jsonb)
   AND (:metadata::jsonb IS NULL OR metadata @> :metadata::jsonb)
-  AND (:error::text IS NULL OR strpos(lower(errors[cardinality(errors)] ->> 'error'),
-                                      lower(:error::text)) > 0)
+  AND (:error::text IS NULL OR cardinality(errors) > 0 AND strpos(lower(errors[cardinality(errors)] ->> 'error'),
+                           lower(:error::text)) > 0)
 ORDER BY id DESC
+LIMIT :limit::bigint
+
+-- name: list_jobs_after
+-- The page before: jobs after a given id, oldest id first.  As list_jobs, forwards.
+SELECT id, kind, queue, args::text AS args, state::text AS state, priority, attempt, run_lease,
+       max_attempts, run_at, heartbeat_at, deadline_at, attempted_at, finalized_at, created_at,
+       to_jsonb(errors)::text AS errors, metadata::text AS metadata, tags::text[] AS tags,
+       encode(unique_key, 'hex') AS unique_key, unique_states::text AS unique_states,
+       callback_id::text AS callback_id, callback_timeout_at, callback_filter,
+       callback_on_complete, callback_on_fail, callback_transform, progress::text AS progress
+FROM awa.jobs
+WHERE id > :after_id::bigint
+  AND (cardinality(:states::awa.job_state[]) = 0 OR state = ANY (:states::awa.job_state[]))
+  AND (:kind::text IS NULL OR kind = :kind::text)
+  AND (:queue::text IS NULL OR queue = :queue::text)
+  AND (:tag::text IS NULL OR (tags @> ARRAY[:tag::text] AND tags <> '{}'))
+  AND (:since::timestamptz IS NULL OR created_at >= :since::timestamptz)
+  AND (:until::timestamptz IS NULL OR created_at < :until::timestamptz)
+  AND (:args::jsonb IS NULL OR args @> :args::jsonb)
+  AND (:metadata::jsonb IS NULL OR metadata @> :metadata::jsonb)
+  AND (:error::text IS NULL OR cardinality(errors) > 0 AND strpos(lower(errors[cardinality(errors)] ->> 'error'),
+                           lower(:error::text)) > 0)
+ORDER BY id
 LIMIT :limit::bigint
 
 -- name: sort_jobs
@@ -33,16 +58,16 @@ SELECT id, kind, queue, args::text AS args, state::text AS state, priority, atte
        callback_on_complete, callback_on_fail, callback_transform, progress::text AS progress
 FROM awa.jobs
 WHERE (:before_id::bigint IS NULL OR id < :before_id::bigint)
-  AND (cardinality(:states::text[]) = 0 OR state = ANY (:states::text[]::awa.job_state[]))
+  AND (cardinality(:states::awa.job_state[]) = 0 OR state = ANY (:states::awa.job_state[]))
   AND (:kind::text IS NULL OR kind = :kind::text)
   AND (:queue::text IS NULL OR queue = :queue::text)
-  AND (:tag::text IS NULL OR tags @> ARRAY[:tag::text])
+  AND (:tag::text IS NULL OR (tags @> ARRAY[:tag::text] AND tags <> '{}'))
   AND (:since::timestamptz IS NULL OR created_at >= :since::timestamptz)
   AND (:until::timestamptz IS NULL OR created_at < :until::timestamptz)
   AND (:args::jsonb IS NULL OR args @> :args::jsonb)
   AND (:metadata::jsonb IS NULL OR metadata @> :metadata::jsonb)
-  AND (:error::text IS NULL OR strpos(lower(errors[cardinality(errors)] ->> 'error'),
-                                      lower(:error::text)) > 0)
+  AND (:error::text IS NULL OR cardinality(errors) > 0 AND strpos(lower(errors[cardinality(errors)] ->> 'error'),
+                           lower(:error::text)) > 0)
 ORDER BY CASE WHEN NOT :descending::boolean THEN CASE :field::text
              WHEN 'run_at' THEN run_at WHEN 'created_at' THEN created_at
              WHEN 'attempted_at' THEN attempted_at WHEN 'finalized_at' THEN finalized_at END END,

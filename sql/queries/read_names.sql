@@ -26,6 +26,15 @@ WHERE starts_with(kind, :prefix::text)
 ORDER BY kind COLLATE "C"
 LIMIT :limit::int
 
+-- name: tag_names
+-- Tags that begin so, of the newest jobs, by name.
+SELECT DISTINCT tag COLLATE "C" AS name
+FROM (SELECT tags FROM awa.jobs ORDER BY id DESC LIMIT 5000) AS newest
+CROSS JOIN LATERAL unnest(tags) AS tag
+WHERE starts_with(tag, :prefix::text)
+ORDER BY name
+LIMIT :limit::int
+
 -- name: schedule_names
 -- Schedules that begin so, by name.
 SELECT name FROM awa.cron_jobs WHERE starts_with(name, :prefix::text)

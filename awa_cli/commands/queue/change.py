@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from awa_cli.actions import ACTIONS
 from awa_cli.commands.queue._app import Name, app
 from awa_cli.options import common
 from awa_cli.output import counted, result, say
@@ -28,7 +29,7 @@ def pause(ctx: typer.Context, queue: Name) -> None:
     with open_session(ctx, changing=True) as db:
         _doubt(db, queue)
         db.change("queue.pause", queue, pause_queue(queue, paused_by="cli"))
-    result(f"Paused queue '{queue}'")
+    result(ACTIONS["queue.pause"].done.format(target=queue))
 
 
 @app.command(epilog="awa queue resume email")
@@ -39,7 +40,7 @@ def resume(ctx: typer.Context, queue: Name) -> None:
     with open_session(ctx, changing=True) as db:
         _doubt(db, queue)
         db.change("queue.resume", queue, resume_queue(queue))
-    result(f"Resumed queue '{queue}'")
+    result(ACTIONS["queue.resume"].done.format(target=queue))
 
 
 @app.command(epilog="awa queue drain email --yes")

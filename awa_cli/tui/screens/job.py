@@ -1,0 +1,293 @@
+"""One job, live: what it is, what happened to it, how its attempts went."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+from textual import work
+from textual.binding import Binding
+from textual.containers import Vertical, VerticalScroll
+from textual.content import Content
+from textual.widgets import Collapsible, Static
+
+from awa_cli.columns import STATE_STYLES, state_sign
+from awa_cli.output import age, clean, now, span
+from awa_cli.pages.job import job_commands, job_facts
+from awa_cli.shapes import encode
+from awa_cli.tui import deeds_jobs as deeds
+from awa_cli.tui.screens.jobs import ask_priority
+from awa_cli.tui.screens.page import Page
+from awa_cli.tui.widgets.ask import AskText, Pick
+from awa_cli.tui.widgets.json_tree import JsonTree
+from awa_cli.tui.widgets.trace import trace
+from awa_lib.reads.jobs import JobDump, dump_job
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from textual.app import ComposeResult
+
+    from awa_cli.tui.deeds import Deed
+    from awa_lib._sql import Op
+    from awa_lib.reads.jobs import JobRow
+
+__all__ = ["JobPage"]
+
+_LIVE: Final = {"running", "waiting_external"}
+_BAR: Final = 30
+
+
+class JobPage(Page[JobDump]):
+    """A job; its subject is the id."""
+
+    ACTIONS: ClassVar = {
+        "retry": "jobs.retry", "cancel": "jobs.cancel", "discard": "jobs.discard",
+        "priority": "jobs.priority", "move": "jobs.move",
+    }  # fmt: skip
+    BINDINGS: ClassVar = [
+        Binding("r", "retry", "Retry", id="job.retry"),
+        Binding("c", "cancel", "Cancel", id="job.cancel"),
+        Binding("p", "priority", "Priority", show=False, id="job.priority"),
+        Binding("v", "move", "Move", show=False, id="job.move"),
+        Binding("d", "discard", "Discard", show=False, id="job.discard"),
+        Binding("a", "attempts", "Attempts", id="job.attempts"),
+        Binding("y", "copy", "Copy", id="job.copy"),
+        Binding("e", "same_kind", "Failed of its kind", id="job.same-kind"),
+        Binding("o", "queue", "Its queue", id="job.queue"),
+        Binding("j", "scroll(1)", "Down", show=False, id="job.down"),
+        Binding("k", "scroll(-1)", "Up", show=False, id="job.up"),
+    ]
+
+    def query_op(self) -> Op[JobDump]:
+        """Read the job with all that is known of it."""
+        return dump_job(int(self.stop_here.subject))
+
+    @property
+    def every(self) -> float:
+        """Look more often while the job runs."""
+        live = self.value is not None and self.value.job.state in _LIVE
+        return min(self.app.interval, 0.5) if live else self.app.interval
+
+    def body(self) -> ComposeResult:
+        """Yield facts and errors on the left, data on the right; below each other where narrow."""
+        with VerticalScroll(id="job"):
+            with Vertical(id="job-left"):
+                yield Static(id="job-head")
+                yield Static(id="job-facts")
+                yield Static("Timeline", classes="title")
+                yield Static(id="job-timeline")
+                yield Vertical(id="job-errors")
+            with Vertical(id="job-right"):
+                yield JsonTree("Args", id="args")
+                yield JsonTree("Metadata", id="metadata")
+                yield JsonTree("Checkpoint", id="checkpoint")
+
+    def on_mount(self) -> None:
+        """Count down once a second, and be told when the job changes."""
+        self.set_interval(1.0, self._tick)
+        self.query_one("#job").focus()
+        self._listen()
+
+    @work(group="listen", exit_on_error=False)
+    async def _listen(self) -> None:
+        async for _ in self.app.source.watch([int(self.stop_here.subject)]):
+            self.reread()
+
+    def _tick(self) -> None:
+        if self.value is not None:
+            self._show_head(self.value.job)
+            self._show_facts(self.value)
+
+    def show(self, value: JobDump) -> None:
+        """Show the job, in place."""
+        self._show_head(value.job)
+        self._show_facts(value)
+        self._show_timeline(value)
+        self._show_errors(value.job)
+        progress = value.job.progress or {}
+        for name, data in (
+            ("args", value.job.args), ("metadata", value.job.metadata),
+            ("checkpoint", progress.get("metadata")),
+        ):  # fmt: skip
+            self.query_one(f"#{name}", JsonTree).show(data)
+        if self.feed is not None:
+            self.feed.pace.interval = self.every
+
+    def _show_head(self, job: JobRow) -> None:
+        app = self.app
+        sign = state_sign(job.state, ascii_only=app.ascii_only)
+        style = app.paint.css(STATE_STYLES.get(job.state, ""))
+        parts: list[Any] = [
+            (f"{sign} {job.state}", style), f"  {clean(job.kind)}  ",
+            (f"attempt {job.attempt} of {job.max_attempts}", "$quiet"),
+        ]  # fmt: skip
+        if job.state == "running" and job.attempted_at is not None:
+            parts.append((f"  for {_since(job.attempted_at)}", "$quiet"))
+        if job.callback_id and job.callback_timeout_at is not None:
+            left = (job.callback_timeout_at - now()).total_seconds()
+            parts.append(("\ncallback ", "$quiet"))
+            parts.append(_countdown(left))
+        if job.progress and isinstance(percent := job.progress.get("percent"), int):
+            parts += ["\n", *self._bar(percent), f" {clean(job.progress.get('message') or '')}"]
+        self.query_one("#job-head", Static).update(Content.assemble(*parts))
+
+    def _bar(self, percent: int) -> list[tuple[str, str]]:
+        done = round(_BAR * min(max(percent, 0), 100) / 100)
+        full, rest = ("#", "-") if self.app.ascii_only else ("━", "─")
+        return [
+            (full * done, "$text-success"), (rest * (_BAR - done), "$faint"),
+            (f" {percent}%", "bold"),
+        ]  # fmt: skip
+
+    def _show_facts(self, dump: JobDump) -> None:
+        lines = []
+        for name, value in job_facts(dump):
+            if value is None:
+                continue
+            parts: list[Any] = [(f"{name:<11}", "$quiet")]
+            if isinstance(value, datetime):
+                parts += [age(value) or "", (f"  {encode(value)}", "$faint")]
+            else:
+                parts.append(clean(value))
+            lines.append(Content.assemble(*parts))
+        self.query_one("#job-facts", Static).update(Content("\n").join(lines))
+
+    def _show_timeline(self, dump: JobDump) -> None:
+        lines = []
+        previous: datetime | None = None
+        for event in dump.timeline:
+            at = datetime.fromisoformat(event.timestamp)
+            gap = "" if previous is None else f"+{_short((at - previous).total_seconds())}"
+            first = clean((event.detail or "").partition("\n")[0])
+            style = "$text-error" if event.is_error else ""
+            label = f"{event.label}{f': {first}' if first else ''}"
+            moment = f"{at:%m-%d %H:%M:%S} {gap:>7}  "
+            lines.append(Content.assemble((moment, "$quiet"), (label, style)))
+            previous = at
+        self.query_one("#job-timeline", Static).update(Content("\n").join(lines))
+
+    def _show_errors(self, job: JobRow) -> None:
+        box = self.query_one("#job-errors", Vertical)
+        shown = len(box.children)
+        for number, entry in enumerate(job.errors):
+            if number < shown:
+                continue
+            last = number + 1 == len(job.errors)
+            text = str(entry.get("error", ""))
+            first = clean(text.partition("\n")[0])
+            title = f"Attempt {entry.get('attempt', '?')}  {first}"
+            fold = Collapsible(
+                Static(trace(text)),
+                title=Content(title).markup,
+                collapsed=not last,
+                collapsed_symbol="+" if self.app.ascii_only else "▶",
+                expanded_symbol="-" if self.app.ascii_only else "▼",
+            )
+            box.mount(fold, before=0 if box.children else None)
+
+    # Doing
+
+    def action_scroll(self, step: int) -> None:
+        """Scroll by a line."""
+        self.query_one("#job", VerticalScroll).scroll_relative(y=step, animate=False)
+
+    def _do(self, make: Callable[[list[JobRow]], Deed]) -> None:
+        if self.value is not None:
+            self.app.do(make([self.value.job]))
+
+    def action_retry(self) -> None:
+        """Run the job again."""
+        self._do(deeds.retry)
+
+    def action_cancel(self) -> None:
+        """Cancel the job."""
+        self._do(deeds.cancel)
+
+    def action_discard(self) -> None:
+        """Delete the job."""
+        self._do(deeds.discard)
+
+    def action_priority(self) -> None:
+        """Give the job another priority."""
+
+        def chosen(number: str | None) -> None:
+            if number is not None:
+                self._do(lambda jobs: deeds.set_priority(jobs, int(number)))
+
+        self.app.push_screen(ask_priority(), chosen)
+
+    def action_move(self) -> None:
+        """Move the job to another queue."""
+
+        def named(queue: str | None) -> None:
+            if queue is not None:
+                self._do(lambda jobs: deeds.move(jobs, queue))
+
+        self.app.push_screen(AskText("Move to which queue?"), named)
+
+    def action_attempts(self) -> None:
+        """Show the attempts side by side."""
+        from awa_cli.tui.screens.attempts import AttemptsScreen
+
+        if self.value is not None:
+            self.app.push_screen(AttemptsScreen(self.value.job))
+
+    def action_queue(self) -> None:
+        """Go into the queue of the job."""
+        if self.value is not None:
+            self.app.enter("queue", self.value.job.queue)
+
+    def action_same_kind(self) -> None:
+        """Go to the failed jobs of this kind."""
+        if self.value is not None:
+            from awa_cli.filter_text import add_word
+
+            text = add_word("state:failed", "kind", self.value.job.kind)
+            self.app.enter("jobs", filter=text)
+
+    def action_copy(self) -> None:
+        """Copy the job as JSON, or a command that shows or changes it."""
+        if self.value is None:
+            return
+        job_id = self.value.job.id
+        commands = [f"awa job show {job_id}", *job_commands(self.value)]
+        options = [("json", "as JSON"), *[(line, line) for line in commands]]
+
+        def chosen(name: str | None) -> None:
+            if name is not None and self.value is not None:
+                text = json.dumps(encode(self.value.job), indent=2, ensure_ascii=False)
+                self.app.copy_to_clipboard(text if name == "json" else name)
+                self.app.notify("Copied.")
+
+        self.app.push_screen(Pick("Copy", options), chosen)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Hide what this job does not allow."""
+        if self.value is not None:
+            summary, state = self.value.summary, self.value.job.state
+            allowed = {
+                "retry": summary.can_retry or state == "retryable",
+                "cancel": summary.can_cancel,
+                "discard": not summary.can_cancel,
+                "priority": state in {"scheduled", "available", "retryable"},
+                "move": state in {"scheduled", "available", "retryable"},
+            }
+            if not allowed.get(action, True):
+                return False
+        return super().check_action(action, parameters)
+
+
+def _since(moment: datetime) -> str:
+    return _short((now() - moment).total_seconds())
+
+
+def _countdown(left: float) -> tuple[str, str]:
+    if left <= 0:
+        return ("has timed out", "$text-error")
+    return (f"times out in {span(left)}", "$text-warning")
+
+
+def _short(seconds: float) -> str:
+    return f"{max(seconds, 0):.1f}s" if seconds < 10 else span(seconds)  # noqa: PLR2004 - tenths matter below

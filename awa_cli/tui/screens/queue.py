@@ -1,0 +1,177 @@
+"""One queue: how much waits, how fast it goes, who works it, by which settings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Final
+
+from textual.binding import Binding
+from textual.containers import Container, Horizontal, Vertical
+from textual.content import Content
+from textual.widgets import Static
+
+from awa_cli.columns import FAILURES, QUEUE_WORKERS
+from awa_cli.filter_text import add_word
+from awa_cli.output import clean, now, span
+from awa_cli.pages.queue import policy_facts
+from awa_cli.tui import deeds
+from awa_cli.tui.screens.page import Page
+from awa_cli.tui.series import WINDOWS, Series
+from awa_cli.tui.widgets.grid import Grid
+from awa_cli.tui.widgets.pulse import Pulse
+from awa_cli.tui.widgets.tile import StateTile
+from awa_lib.reads.overviews import QueueDetails, queue_details
+from awa_lib.reads.pulse import latest_failures
+
+if TYPE_CHECKING:
+    from textual.app import ComposeResult
+
+    from awa_lib._sql import Op
+    from awa_lib.reads.pulse import Failure
+
+__all__ = ["QueueLook", "QueuePage"]
+
+_STATES: Final = (
+    "available", "running", "scheduled", "retryable", "waiting_external", "failed",
+)  # fmt: skip
+_FAILURES: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class QueueLook:
+    """What the screen shows."""
+
+    details: QueueDetails
+    failures: list[Failure]
+
+
+class QueuePage(Page[QueueLook]):
+    """A queue; its subject is the name."""
+
+    ACTIONS: ClassVar = {"pause": "queue.pause", "drain": "queue.drain"}
+    BINDINGS: ClassVar = [
+        Binding("p", "pause", "Pause or resume", id="queue.pause"),
+        Binding("x", "drain", "Drain", id="queue.drain"),
+        Binding("w", "window", "Time span", id="queue.window"),
+        Binding("e", "jobs", "Its jobs", id="queue.jobs"),
+    ]
+
+    @property
+    def queue(self) -> str:
+        """Return the name."""
+        return str(self.stop_here.subject)
+
+    @property
+    def series(self) -> Series:
+        """Return what the charts show."""
+        memory = self.stop_here.memory
+        if "series" not in memory:
+            wanted = self.app.memory.get("window")
+            window = next((one for one in WINDOWS if one.name == wanted), WINDOWS[0])
+            memory["series"] = Series(window, self.queue)
+        return memory["series"]  # type: ignore[no-any-return]
+
+    def query_op(self) -> Op[QueueLook]:
+        """Read the queue, its failures, and what ended."""
+        details = yield from queue_details(self.queue)
+        failures = yield from latest_failures(_FAILURES, queue=self.queue)
+        if self.value is not None:
+            yield from self.series.read(now())
+        return QueueLook(details, failures)
+
+    @property
+    def settled(self) -> bool:
+        """Return True once the charts are drawn too."""
+        return self.series.begun
+
+    def body(self) -> ComposeResult:
+        """Yield tiles, charts, settings and tables."""
+        yield Static(id="queue-head")
+        with Container(id="tiles"):
+            for state in _STATES:
+                yield StateTile(state, id=f"tile-{state}")
+        yield Pulse(id="charts")
+        yield Static(id="queue-settings")
+        with Horizontal(id="tables"):
+            with Vertical():
+                yield Static("Workers", classes="title")
+                yield Grid(QUEUE_WORKERS, lambda one: one[0], empty="No worker.", id="workers")
+            with Vertical():
+                yield Static("Latest failures", classes="title")
+                yield Grid(FAILURES, lambda one: one.id, empty="No job has failed.", id="failures")
+
+    def show(self, value: QueueLook) -> None:
+        """Show the queue, in place."""
+        if not self.series.begun and self.feed is not None:
+            self.feed.hurry()
+        stat = value.details.overview
+        for state in _STATES:
+            self.query_one(f"#tile-{state}", StateTile).show(getattr(stat, state))
+        self.series.note_lag(stat.lag_seconds or 0.0)
+        self.query_one(Pulse).show(self.series)
+        self._show_head(value.details)
+        workers = [
+            (f"{one.hostname or ''}:{one.pid}", one.version, work)
+            for one in value.details.workers
+            for work in one.queues
+            if work.get("queue") == self.queue
+        ]
+        self.query_one("#workers", Grid).show(workers)
+        self.query_one("#failures", Grid).show(value.failures)
+
+    def _show_head(self, details: QueueDetails) -> None:
+        stat = details.overview
+        sign = {True: "||", False: ">"} if self.app.ascii_only else {True: "‖", False: "▶"}
+        state = ("paused", "bold $text-warning") if stat.paused else ("open", "$text-success")
+        parts: list[Content | str | tuple[str, str]] = [
+            (f"{sign[stat.paused]} ", state[1]), state,
+            ("  lag ", "$quiet"), span(stat.lag_seconds) if stat.lag_seconds else "none",
+            ("  last hour ", "$quiet"), f"{stat.completed_last_hour:,} completed",
+        ]  # fmt: skip
+        if details.dead_letters:
+            parts += [("  dead letters ", "$quiet"), f"{details.dead_letters:,}"]
+        if stat.description or stat.owner:
+            about = " · ".join(clean(one) for one in (stat.owner, stat.description) if one)
+            parts += ["\n", (about, "$quiet")]
+        self.query_one("#queue-head", Static).update(Content.assemble(*parts))
+        facts = policy_facts(details.policy)
+        line = Content.assemble(("Settings  ", "$quiet"), ", ".join(facts) or _AS_STARTED)
+        self.query_one("#queue-settings", Static).update(line)
+
+    def _filter(self, state: str | None = None) -> str:
+        return add_word("" if state is None else f"state:{state}", "queue", self.queue)
+
+    def on_state_tile_opened(self, event: StateTile.Opened) -> None:
+        """Go to the jobs of a state."""
+        self.app.enter("jobs", filter=self._filter(event.state))
+
+    def on_grid_opened(self, event: Grid.Opened) -> None:
+        """Go into a job that failed."""
+        if event.grid.id == "failures" and event.grid.row is not None:
+            self.app.enter("job", event.grid.row.id)
+
+    def action_jobs(self) -> None:
+        """Go to the jobs of the queue."""
+        self.app.enter("jobs", filter=self._filter())
+
+    def action_pause(self) -> None:
+        """Pause the queue, or let it go on."""
+        if self.value is not None:
+            paused = self.value.details.overview.paused
+            make = deeds.resume_queue if paused else deeds.pause_queue
+            self.app.do(make(self.queue))
+
+    def action_drain(self) -> None:
+        """Cancel what waits in the queue."""
+        self.app.do(deeds.drain_queue(self.queue))
+
+    def action_window(self) -> None:
+        """Show a longer time, or the shortest again."""
+        at = WINDOWS.index(self.series.window)
+        window = WINDOWS[(at + 1) % len(WINDOWS)]
+        self.stop_here.memory["series"] = Series(window, self.queue)
+        self.app.memory.put("window", window.name)
+        self.reread()
+
+
+_AS_STARTED: Final = "as each worker was started"

@@ -1,0 +1,44 @@
+"""Cells of a table: cut to a width, sorted by value."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from rich.cells import cell_len, set_cell_size
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from awa_cli.columns import Column
+
+__all__ = ["cell", "sort_rows"]
+
+T = TypeVar("T")
+
+
+def cell(text: str, width: int, *, right: bool = False, ascii_only: bool = False) -> str:
+    """Return the text in exactly so many terminal cells."""
+    if ascii_only and not text.isascii():
+        text = text.encode("ascii", "replace").decode()
+    length = cell_len(text)
+    if length > width:
+        return (
+            set_cell_size(text, max(width - 1, 0)) + ("~" if ascii_only else "…")[: max(width, 0)]
+        )
+    return " " * (width - length) + text if right else text + " " * (width - length)
+
+
+def sort_rows(rows: Sequence[T], columns: Sequence[Column[T]], order: str | None) -> list[T]:
+    """Return the rows in the order of a column's values, those without one last."""
+    title = (order or "").removeprefix("-")
+    column = next((one for one in columns if one.title == title), None)
+    if column is None:
+        return list(rows)
+    value = column.by or column.get
+    having = [row for row in rows if value(row) is not None]
+    having.sort(key=lambda row: _sortable(value(row)), reverse=(order or "").startswith("-"))
+    return having + [row for row in rows if value(row) is None]
+
+
+def _sortable(value: Any) -> Any:
+    return value.lower() if isinstance(value, str) else value

@@ -1,0 +1,99 @@
+"""Which columns a table shows, and how wide each is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
+
+from rich.cells import cell_len
+
+from awa_cli.output import clean, fit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from awa_cli.columns import Column
+
+__all__ = ["GAP", "GUTTER", "Layout"]
+
+T = TypeVar("T")
+
+GUTTER: Final = 2
+"""Cells on the left, for marks."""
+GAP: Final = 2
+# Rows the widths are taken from; longer texts further down are cut.
+_SAMPLE: Final = 200
+_FIRST: Final = 20
+# What columns that need not be shown leave to the last one.
+_SPARE: Final = 20
+
+
+class Layout(Generic[T]):
+    """Columns with their widths, which only grow, so that columns do not dance."""
+
+    def __init__(self, columns: Sequence[Column[T]]) -> None:
+        self._columns = list(columns)
+        self.titles: list[str] | None = None
+        """What to show; None for what fits."""
+        self.order: str | None = None
+        """The title rows are sorted by, with ``-`` for the largest first."""
+        self.shown: list[Column[T]] = []
+        self._widths: list[int] = []
+        self._wanted: dict[str, int] = {}
+
+    def pairs(self) -> Iterator[tuple[Column[T], int]]:
+        """Yield the columns with their widths, from the left."""
+        return zip(self.shown, self._widths, strict=True)
+
+    @property
+    def total(self) -> int:
+        """Return the cells of a whole line."""
+        return GUTTER + sum(self._widths) + GAP * max(len(self._widths) - 1, 0)
+
+    def choose(self, width: int) -> None:
+        """Choose what to show in so many cells."""
+        if self.titles is not None:
+            self.shown = [one for one in self._columns if one.title in self.titles]
+            if self.shown:
+                return
+        self.shown = [one for one in self._columns if not one.wide]
+        taken = sum(self._width(one) + GAP for one in self.shown)
+        for one in self._columns:
+            if one.wide and taken + self._width(one) + GAP <= width - GUTTER - _SPARE:
+                taken += self._width(one) + GAP
+                self.shown.append(one)
+        self.shown.sort(key=self._columns.index)
+
+    def measure(self, rows: Sequence[T], width: int) -> None:
+        """Widen columns to what these rows need; the first rows tell which columns fit."""
+        if not self._wanted and rows:
+            for column in self._columns:
+                self._widen(column, rows[:_FIRST])
+            self.choose(width)
+        for column in self.shown:
+            self._widen(column, rows[:_SAMPLE])
+
+    def fit(self, width: int) -> bool:
+        """Fit the columns into so many cells; return whether any has another width now."""
+        if not self.shown:
+            self.choose(width)
+        room = width - GUTTER - GAP * max(len(self.shown) - 1, 0)
+        wanted = [self._width(one) for one in self.shown]
+        widths = fit(wanted, [one.width for one in self.shown], room)
+        if widths and (spare := room - sum(widths)) > 0 and not self.shown[-1].right:
+            widths[-1] += spare
+        changed = widths != self._widths
+        self._widths = widths
+        return changed
+
+    def forget(self) -> None:
+        """Measure anew."""
+        self._wanted.clear()
+
+    def _width(self, column: Column[T]) -> int:
+        arrow = (self.order or "").removeprefix("-") == column.title
+        return max(self._wanted.get(column.title, 0), len(column.title) + arrow)
+
+    def _widen(self, column: Column[T], rows: Sequence[T]) -> None:
+        extra = 2 if column.state else 0
+        longest = max((cell_len(clean(column.get(row))) + extra for row in rows), default=0)
+        self._wanted[column.title] = max(self._width(column), longest)

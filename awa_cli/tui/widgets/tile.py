@@ -1,0 +1,67 @@
+"""A number with its sign and name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from textual.binding import Binding
+from textual.content import Content
+from textual.message import Message
+from textual.widgets import Static
+
+from awa_cli.columns import STATE_STYLES, state_sign
+
+if TYPE_CHECKING:
+    from awa_cli.tui.app import Monitor
+
+__all__ = ["StateTile"]
+
+
+class StateTile(Static, can_focus=True):
+    """How many jobs are in a state; Enter or a click leads to them."""
+
+    app: Monitor
+    BINDINGS: ClassVar = [
+        Binding("enter", "open", "Show them", id="tile.open"),
+        Binding("left,h,k,up", "app.focus_previous", "Left", show=False, id="tile.left"),
+        Binding("right,l,j,down", "app.focus_next", "Right", show=False, id="tile.right"),
+    ]
+
+    class Opened(Message):
+        """The jobs of a state are asked for."""
+
+        def __init__(self, state: str) -> None:
+            super().__init__()
+            self.state = state
+
+    def __init__(self, state: str, **options: Any) -> None:
+        super().__init__(classes="tile", **options)
+        self.state = state
+        self.number: int | None = None
+
+    def show(self, number: int) -> None:
+        """Show another number."""
+        if number != self.number:
+            self.number = number
+            self._draw()
+
+    def on_mount(self) -> None:
+        """Draw anew when the theme changes."""
+        self.watch(self.app, "theme", self._draw, init=False)
+
+    def _draw(self) -> None:
+        number = self.number or 0
+        sign = state_sign(self.state, ascii_only=self.app.ascii_only)
+        style = self.app.paint.css(STATE_STYLES[self.state]) if number else ""
+        name = self.state.replace("_", " ")
+        self.set_class(number == 0, "-none")
+        loud = f"bold {style}" if self.state == "failed" else "bold"
+        self.update(Content.assemble((f"{sign} ", style), (f"{number:,}", loud), "\n", name))
+
+    def action_open(self) -> None:
+        """Ask for the jobs."""
+        self.post_message(self.Opened(self.state))
+
+    def on_click(self) -> None:
+        """Ask for the jobs."""
+        self.action_open()

@@ -1,0 +1,126 @@
+"""Every screen and dialog as it looks, small and large, dark and light.
+
+After a change that is meant to be seen: ``pytest tests/tui/test_snapshots.py --snapshot-update``,
+and look at what changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+
+import pytest
+from fix_wait import aeventually
+
+from awa_cli.tui.app import Monitor
+from awa_cli.tui.widgets.confirm import Confirm
+
+SIZES = [(80, 24), (160, 45)]
+THEMES = ["awa-dark", "awa-light"]
+NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
+DIALOGS = {
+    "help": "?", "palette": ":", "sort": "s", "columns": "t", "themes": "ctrl+t", "mark": "m",
+}  # fmt: skip
+
+
+async def settle(pilot) -> None:
+    app: Monitor = pilot.app
+    await aeventually(lambda: app.page is not None and app.page.settled)
+    await pilot.pause()
+
+
+def at(place: str, subject: object = None, **memory: object) -> Callable[..., Awaitable[None]]:
+    async def go(pilot) -> None:
+        await settle(pilot)
+        pilot.app.enter(place, subject, **memory)
+        await aeventually(lambda: pilot.app.page.place.id == place)
+        await settle(pilot)
+
+    return go
+
+
+async def job(pilot, state: str) -> None:
+    await settle(pilot)
+    (row,) = [row for row in pilot.app.page.grid.rows if row.state == state][:1]
+    await at("job", row.id)(pilot)
+
+
+@pytest.fixture(params=THEMES)
+def theme(request) -> str:
+    return request.param
+
+
+@pytest.fixture(params=SIZES, ids=["80x24", "160x45"])
+def size(request) -> tuple[int, int]:
+    return request.param
+
+
+@pytest.fixture
+def looks(snap_compare, still_monitor, theme, size):
+    """Compare what ``before`` leads to with the picture that is kept."""
+
+    def looks(before=settle, **options) -> bool:
+        app = still_monitor(theme=theme, **options)
+        return snap_compare(app, terminal_size=size, run_before=before)
+
+    return looks
+
+
+@pytest.mark.parametrize("place", ["overview", "jobs", "queues"])
+def test_place(looks, place) -> None:
+    assert looks(screen=place)
+
+
+@pytest.mark.parametrize("still", [NOON], indirect=True, ids=["noon"])
+@pytest.mark.parametrize("state", ["failed", "running", "waiting_external"])
+def test_job(looks, state) -> None:
+    async def before(pilot) -> None:
+        await job(pilot, state)
+
+    assert looks(before, screen="jobs", filter_text=f"state:{state}")
+
+
+def test_queue(looks) -> None:
+    assert looks(at("queue", "email"), screen="queues")
+
+
+@pytest.mark.parametrize("still", [NOON], indirect=True, ids=["noon"])
+def test_attempts(looks) -> None:
+    async def before(pilot) -> None:
+        await job(pilot, "failed")
+        await pilot.press("a")
+        await aeventually(lambda: len(pilot.app.screen.query(".attempt-note")) == 4)
+        await pilot.pause()
+
+    assert looks(before, screen="jobs", filter_text="state:failed")
+
+
+@pytest.mark.parametrize("key", ["p", "x"], ids=["pause", "drain"])
+def test_question(looks, key) -> None:
+    async def before(pilot) -> None:
+        await settle(pilot)
+        await pilot.press(key)
+        await aeventually(lambda: isinstance(pilot.app.screen, Confirm))
+        await pilot.pause()
+
+    assert looks(before, screen="queues")
+
+
+@pytest.mark.parametrize("key", DIALOGS.values(), ids=DIALOGS)
+def test_dialog(looks, key) -> None:
+    async def before(pilot) -> None:
+        await settle(pilot)
+        await pilot.press(key)
+        await pilot.pause(0.3)
+
+    assert looks(before, screen="queues")
+
+
+@pytest.mark.parametrize("text", ["state:fail", "sate:failed "], ids=["completed", "wrong"])
+def test_filter(looks, text) -> None:
+    async def before(pilot) -> None:
+        await settle(pilot)
+        await pilot.press("/", *text)
+        await pilot.pause(0.4)
+
+    assert looks(before, screen="jobs")

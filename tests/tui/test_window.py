@@ -1,0 +1,100 @@
+"""A window on a long list has no gap, in either direction, and is bounded."""
+
+from __future__ import annotations
+
+import psycopg
+import pytest
+
+from awa_cli.tui.window import MOST, PAGE, JobWindow
+from awa_lib._drive import run
+
+COUNT = 3000
+
+
+@pytest.fixture
+def conn(database_url):
+    with psycopg.connect(database_url, autocommit=True) as conn:
+        yield conn
+
+
+def fill(conn, count: int = COUNT, kind: str = "a") -> None:
+    conn.execute(
+        "INSERT INTO awa.jobs_hot (kind, queue) SELECT %s, 'q' FROM generate_series(1, %s)",
+        (kind, count),
+    )
+
+
+def ids(window: JobWindow) -> list[int]:
+    return [row.id for row in window.rows]
+
+
+def every_id(conn) -> list[int]:
+    return [n for (n,) in conn.execute("SELECT id FROM awa.jobs ORDER BY id DESC")]
+
+
+def test_pages_down_and_up_meet_without_a_gap(conn) -> None:
+    fill(conn)
+    known = every_id(conn)
+    window = JobWindow({})
+    run(conn, window.look(0, 40))
+    window.hold()
+    seen = set(ids(window))
+    while window.more_below:
+        run(conn, window.down())
+        seen.update(ids(window))
+        assert len(window.rows) <= MOST
+        start = known.index(window.rows[0].id)
+        assert known[start : start + len(window.rows)] == ids(window)
+    assert seen == set(known)
+
+    while window.rows[0].id != known[0]:
+        before = window.rows[0].id
+        run(conn, window.up())
+        assert window.rows[0].id > before
+        assert len(window.rows) <= MOST
+        start = known.index(window.rows[0].id)
+        assert known[start : start + len(window.rows)] == ids(window)
+
+
+def test_a_window_that_follows_has_the_newest(conn) -> None:
+    fill(conn, 20)
+    window = JobWindow({})
+    run(conn, window.look(0, 40))
+    fill(conn, 2 * PAGE)
+    run(conn, window.look(0, 40))
+
+    assert every_id(conn)[:PAGE] == ids(window)[:PAGE]
+    assert ids(window) == sorted(ids(window), reverse=True)
+    assert window.more_below
+
+
+def test_a_window_that_holds_shows_nothing_newer_and_keeps_what_is_seen_up_to_date(conn) -> None:
+    fill(conn, 50)
+    window = JobWindow({"states": ["available"]})
+    run(conn, window.look(0, 40))
+    window.hold()
+    before = ids(window)
+    fill(conn, 5)
+    conn.execute(
+        "UPDATE awa.jobs SET state = 'cancelled', finalized_at = now() WHERE id = %s", (before[3],)
+    )
+    run(conn, window.look(0, 40))
+
+    assert [one for one in before if one != before[3]] == ids(window)
+    run(conn, window.up())
+    assert window.rows[0].id == before[0]
+
+    window.to_top()
+    run(conn, window.look(0, 40))
+    assert window.rows[0].id == every_id(conn)[0]
+
+
+def test_the_end_is_the_oldest_page(conn) -> None:
+    fill(conn, 400)
+    window = JobWindow({})
+    run(conn, window.look(0, 40))
+    run(conn, window.to_end())
+
+    assert every_id(conn)[-PAGE:] == ids(window)
+    run(conn, window.up())
+    assert every_id(conn)[-2 * PAGE :] == ids(window)
