@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from awa_cli.cron_words import in_words
 from awa_cli.output import age, span
+from awa_cli.states import STATE_SIGNS, STATE_STYLES, state_sign
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,35 +66,6 @@ class Column(Generic[T]):
 def _ago(title: str, get: Callable[[T], datetime | None]) -> Column[T]:
     """Return the column of a moment, said as its age."""
     return Column(title, lambda one: age(get(one)), style=lambda _: "bright_black", by=get)
-
-
-STATE_STYLES: Final = {
-    "scheduled": "blue",
-    "available": "cyan",
-    "running": "bold yellow",
-    "completed": "green",
-    "retryable": "yellow",
-    "failed": "bold red",
-    "cancelled": "bright_black",
-    "waiting_external": "magenta",
-}
-# A sign for terminals that show Unicode, and one for those that do not.
-STATE_SIGNS: Final = {
-    "scheduled": "◷@",
-    "available": "·.",
-    "running": "▶>",
-    "completed": "✓+",
-    "retryable": "↻~",
-    "failed": "✗x",
-    "cancelled": "--",
-    "waiting_external": "…:",
-    "created": "++",
-}
-
-
-def state_sign(state: str, *, ascii_only: bool = False) -> str:
-    """Return the one-cell sign of a state."""
-    return STATE_SIGNS.get(state, "  ")[1 if ascii_only else 0]
 
 
 def _when(job: JobRow) -> str | None:
