@@ -13,6 +13,7 @@ import textwrap
 import types
 import typing
 from datetime import datetime
+from enum import Enum
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -81,6 +82,8 @@ def _type(hint: Any, definitions: dict[str, Any]) -> Any:
             form = {"type": "array", "items": _type(arguments[0], definitions)}
         case builtins.dict:
             form = {"type": "object", "additionalProperties": _type(arguments[1], definitions)}
+        case _ if isinstance(hint, type) and issubclass(hint, Enum):
+            form = {"enum": [one.value for one in hint]}
         case _:
             form = PLAIN[hint]
     return form

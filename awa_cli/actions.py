@@ -5,14 +5,20 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from awa_cli.options import common
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import typer
 
-__all__ = ["ACTIONS", "Action", "Danger", "confirm"]
+    from awa_lib._sql import Op
+
+__all__ = ["ACTIONS", "Action", "Danger", "confirm", "operator", "recorded"]
+
+R = TypeVar("R")
 
 
 class Danger(IntEnum):
@@ -72,6 +78,9 @@ _ALL: Final = (
         "Delete all failed jobs of kind {target} for good?",
         Danger.DESTRUCTIVE,
     ),
+    Action("job.priority", "Set priority", "Change the priority of job {target}?", Danger.SOME),
+    Action("job.move", "Move", "Move job {target} to another queue?", Danger.SOME),
+    Action("job.delete", "Delete", "Delete job {target} for good?", Danger.DESTRUCTIVE),
     Action(
         "queue.pause",
         "Pause",
@@ -111,6 +120,11 @@ _ALL: Final = (
     Action("dlq.retry", "Retry", "Run dead letter {target} again?", Danger.SOME),
     Action("dlq.purge", "Purge", "Delete dead letter {target} for good?", Danger.LOSS),
     Action("dlq.move", "Move", "Move job {target} to the dead letters?", Danger.SOME),
+    Action("dlq.retry-all", "Retry all", "Run dead letters of {target} again?", Danger.SOME),
+    Action("dlq.purge-all", "Purge all", "Delete dead letters of {target} for good?", Danger.LOSS),
+    Action(
+        "dlq.move-all", "Move all", "Move failed jobs of {target} to the dead letters?", Danger.SOME
+    ),
     Action("dlq.enable", "Keep", "Keep failed jobs of queue {target} apart?", Danger.NONE),
     Action("dlq.disable", "Leave", "Leave failed jobs of queue {target}?", Danger.NONE),
     Action("batch.submit", "Submit", "Submit {target}?", Danger.SOME),
@@ -118,6 +132,8 @@ _ALL: Final = (
     Action("callback.complete", "Complete", "Complete the job of callback {target}?", Danger.SOME),
     Action("callback.fail", "Fail", "Fail the job of callback {target}?", Danger.SOME),
     Action("callback.resume", "Resume", "Answer callback {target}?", Danger.SOME),
+    Action("callback.retry", "Retry", "Start the job of callback {target} over?", Danger.SOME),
+    Action("callback.heartbeat", "Extend", "Give callback {target} more time?", Danger.NONE),
     Action("cron.trigger", "Trigger", "Enqueue the job of schedule {target} now?", Danger.NONE),
     Action("cron.pause", "Pause", "Keep schedule {target} from firing?", Danger.NONE),
     Action("cron.resume", "Resume", "Let schedule {target} fire again?", Danger.NONE),
@@ -129,6 +145,43 @@ _ALL: Final = (
     Action("storage.abort", "Abort", "Forget the prepared storage engine?", Danger.SOME),
 )
 ACTIONS: Final = {action.id: action for action in _ALL}
+
+
+# They work in pages, each its own transaction, so that a large backlog is not locked at once.
+_PAGED: Final = frozenset(
+    {"job.retry-failed", "queue.drain", "queue.purge", "queue.purge-ended", "dlq.retry-all",
+     "dlq.purge-all", "dlq.move-all"}
+)  # fmt: skip
+
+
+def recorded(
+    action_id: str,
+    target: object,
+    op: Op[R],
+    *,
+    via: str,
+    actor: str,
+    outcome: Callable[[R], dict[str, Any]] | None = None,
+    **detail: Any,
+) -> Op[R]:
+    """Return the op of a change with its entry in the audit log: the one door for all surfaces."""
+    from awa_lib.ops.audit import Entry, announced, audited
+
+    entry = Entry(actor, via, ACTIONS[action_id].id, str(target), detail)
+    return announced(op, entry) if action_id in _PAGED else audited(op, entry, outcome)
+
+
+def operator() -> str:
+    """Return who sits at this terminal, as far as the machine knows."""
+    import getpass
+    import os
+    import socket
+
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = f"uid {os.getuid()}" if hasattr(os, "getuid") else "unknown"
+    return f"{user}@{socket.gethostname()}"
 
 
 def confirm(ctx: typer.Context, action_id: str, target: str) -> None:

@@ -11,11 +11,13 @@ from awa_cli.output import age, span
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from awa_cli.commands.access import Entry
     from awa_cli.commands.context import ContextRow
     from awa_cli.commands.cron.look import Fire
     from awa_lib.doctor import Finding
     from awa_lib.models import BulkOperation
     from awa_lib.ops.waits import JobStatus
+    from awa_lib.reads.audit import AuditEntry
     from awa_lib.reads.cron import CronJob
     from awa_lib.reads.dead_letters import DeadLetter
     from awa_lib.reads.jobs import JobRow
@@ -25,9 +27,9 @@ if TYPE_CHECKING:
     from awa_lib.reads.runtime import RuntimeInstance
 
 __all__ = [
-    "BATCHES", "CONTEXTS", "DEAD_LETTERS", "FAILURES", "FINDINGS", "FIRES", "GLANCE_QUEUES", "JOBS",
-    "KINDS", "QUEUES", "QUEUE_OVERVIEWS", "QUEUE_WORKERS", "SCHEDULES", "SEVERITY_STYLES",
-    "STATE_SIGNS", "STATE_STYLES", "STATUSES", "WORKERS", "Column", "state_sign",
+    "ACCESS", "AUDIT", "BATCHES", "CONTEXTS", "DEAD_LETTERS", "FAILURES", "FINDINGS", "FIRES",
+    "GLANCE_QUEUES", "JOBS", "KINDS", "QUEUES", "QUEUE_OVERVIEWS", "QUEUE_WORKERS", "SCHEDULES",
+    "SEVERITY_STYLES", "STATE_SIGNS", "STATE_STYLES", "STATUSES", "WORKERS", "Column", "state_sign",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -304,6 +306,25 @@ BATCHES: Final[tuple[Column[BulkOperation], ...]] = (
     Column("WHEN", lambda one: age(one.submitted_at), style=lambda _: "bright_black"),
     Column("BY", lambda one: one.submitted_by, width=3, wide=True),
     Column("FILTER", lambda one: json.dumps(one.filter, ensure_ascii=False), width=1),
+)
+
+
+ACCESS: Final[tuple[Column[Entry], ...]] = (
+    Column("NAME", lambda one: one.name),
+    Column("KIND", lambda one: one.kind),
+    Column("SCOPE", lambda one: one.scope),
+)
+
+AUDIT: Final[tuple[Column[AuditEntry], ...]] = (
+    Column("ID", lambda one: one.id),
+    Column("WHEN", lambda one: age(one.at), style=lambda _: "bright_black"),
+    Column("WHO", lambda one: one.actor, width=8),
+    Column("VIA", lambda one: one.via),
+    Column("ACTION", lambda one: one.action),
+    Column("TARGET", lambda one: one.target, width=8),
+    Column("USER", lambda one: one.database_user, wide=True),
+    Column("FROM", lambda one: one.address, wide=True),
+    Column("DETAIL", lambda one: json.dumps(one.detail, ensure_ascii=False), width=1),
 )
 
 

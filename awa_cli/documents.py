@@ -65,6 +65,7 @@ DOCUMENTS: Final = {
     "batch submit": _one(_BATCH),
     "batch run": _one(_BATCH),
     "workers": _many("awa_lib.reads.runtime:RuntimeInstance"),
+    "bench": _one("awa_cli.bench.report:BenchReport"),
     "demo": _one("awa_cli.demo.tables:Report"),
     "migrate": _one(
         "awa_cli.reports:AppliedMigrations", "awa_cli.reports:PendingMigrations",
@@ -73,6 +74,7 @@ DOCUMENTS: Final = {
     "storage status": _one(_STORAGE),
     "storage prepare": _one(_STORAGE),
     "storage abort": _one(_STORAGE),
+    "doctor": _many("awa_lib.doctor:Finding"),
     "health": _one("awa_cli.reports:Health"),
     "version": _one("awa_cli.reports:Versions", "awa_cli.reports:VersionCheck"),
     "dev status": _one("awa_lib.embedded.control:ServerStatus"),

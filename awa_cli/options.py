@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = [
-    "TABLE", "Columns", "Common", "FailEmpty", "Output", "Report", "ReportFormat", "common",
+    "TABLE", "Columns", "Common", "FailEmpty", "Output", "Redact", "Report", "ReportFormat",
+    "common",
     "common_options",
 ]  # fmt: skip
 
@@ -75,6 +76,14 @@ Columns = Annotated[
     str | None,
     typer.Option(
         metavar="FIELDS", help="Fields of the table or the csv, as in json: id,kind,args.to."
+    ),
+]
+Redact = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PATTERN",
+        envvar="AWA_REDACT",
+        help="Hide values in args, metadata and progress whose key this is found in.",
     ),
 ]
 TABLE: Final = Shape()

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import shlex
 import shutil
-import subprocess
 import sys
 from typing import TYPE_CHECKING
 
@@ -28,6 +26,9 @@ def page(text: str, options: Common) -> bool:
     command = _command()
     if command in ([], ["cat"]):
         return False
+    # Costs 10 ms, which only a long page has to pay.
+    import subprocess
+
     from awa_cli.paint import without_links
 
     sys.stdout.flush()
@@ -49,6 +50,8 @@ def page(text: str, options: Common) -> bool:
 
 
 def _command() -> list[str]:
+    import shlex
+
     for name in ("AWA_PAGER", "PAGER"):
         if (given := os.environ.get(name)) is not None:
             try:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
-import threading
 import time
-from typing import TYPE_CHECKING, Final, Self
+from threading import Event, Lock, Thread
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from awa_cli.options import Common
 
 __all__ = ["Progress"]
@@ -29,10 +31,10 @@ class Progress:
         self._began = time.monotonic()
         self._done: int | None = None
         self._total: int | None = None
-        self._over = threading.Event()
-        self._lock = threading.Lock()
+        self._over = Event()
+        self._lock = Lock()
         self._drawn = False
-        self._drawer = threading.Thread(target=self._draw, daemon=True)
+        self._drawer = Thread(target=self._draw, daemon=True)
 
     def __enter__(self) -> Self:
         if self._shown:

@@ -42,6 +42,32 @@ class Session:
 
         return run(self.conn, op if self.log is None else _timed(op, self.log))
 
+    def noted(
+        self,
+        action_id: str,
+        target: object,
+        op: Op[R],
+        outcome: Callable[[R], dict[str, Any]] | None = None,
+        **detail: Any,
+    ) -> Op[R]:
+        """Return the op of a change with its entry in the audit log."""
+        from awa_cli.actions import operator, recorded
+
+        return recorded(
+            action_id, target, op, via="cli", actor=operator(), outcome=outcome, **detail
+        )
+
+    def change(
+        self,
+        action_id: str,
+        target: object,
+        op: Op[R],
+        outcome: Callable[[R], dict[str, Any]] | None = None,
+        **detail: Any,
+    ) -> R:
+        """Run a change, with its entry in the audit log."""
+        return self.run(self.noted(action_id, target, op, outcome, **detail))
+
 
 def _timed(op: Op[R], log: Callable[[Statement, float], None]) -> Op[R]:
     """Pass on what an op yields and gets, with the time between."""

@@ -168,7 +168,12 @@ def _snapshot(root: Path) -> dict[str, float]:
 
 
 def start_child(
-    argv: Sequence[str], pipe: int, *, env: Mapping[str, str] | None = None, errors: Any = None
+    argv: Sequence[str],
+    pipe: int,
+    *,
+    env: Mapping[str, str] | None = None,
+    output: Any = None,
+    errors: Any = None,
 ) -> subprocess.Popen[bytes]:
     """Start a child in a process group of its own, holding the read end of our pipe."""
     return subprocess.Popen(  # noqa: S603 - our own command line
@@ -176,6 +181,7 @@ def start_child(
         env={**os.environ, **(env or {}), _PIPE: str(pipe)},
         pass_fds=[pipe],
         start_new_session=True,
+        stdout=output,
         stderr=errors,
     )
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import psycopg
@@ -23,7 +24,7 @@ from awa_lib.errors import Unavailable
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-__all__ = ["AsyncPool", "Pool"]
+__all__ = ["AsyncPool", "Pool", "PoolLimits"]
 
 AsyncConn: TypeAlias = psycopg.AsyncConnection[tuple[Any, ...]]
 Conn: TypeAlias = psycopg.Connection[tuple[Any, ...]]
@@ -38,14 +39,14 @@ _SETTINGS: Final = "-c timezone=UTC -c datestyle=ISO"
 class _Connector:
     """What both kinds of pool are told about connecting."""
 
-    def __init__(self, dsn: str) -> None:
+    def __init__(self, dsn: str, settings: str = "") -> None:
         given = conninfo_to_dict(dsn)
         self.address = f"{given.get('host') or 'the local socket'}:{given.get('port') or 5432}"
         self.arguments: dict[str, Any] = {
             "autocommit": True,
             "connect_timeout": given.get("connect_timeout") or int(WAIT_SECONDS),
             "fallback_application_name": "awa",
-            "options": f"{_SETTINGS} {given.get('options') or ''}".strip(),
+            "options": " ".join([_SETTINGS, settings, str(given.get("options") or "")]).strip(),
         }
         self.error: psycopg.Error | None = None
 
@@ -58,16 +59,16 @@ class _Connector:
         self.arguments["prepare_threshold"] = None
         return True
 
-    def out_of_time(self, size: int) -> Unavailable:
+    def out_of_time(self, size: int, seconds: float = WAIT_SECONDS) -> Unavailable:
         """Return the error for no connection in time."""
         if self.error is not None:
             return Unavailable(
-                f"no connection to the database at {self.address} within {WAIT_SECONDS:.0f} s",
+                f"no connection to the database at {self.address} within {seconds:.0f} s",
                 why=str(translate(self.error)),
                 hint="check that the server runs and the URL is right",
             )
         return Unavailable(
-            f"no connection was free within {WAIT_SECONDS:.0f} s",
+            f"no connection was free within {seconds:.0f} s",
             why=f"all {size} connections of this client are in use",
             hint="end transactions sooner, or give the client more max_connections",
         )
@@ -107,8 +108,8 @@ class _Connect(_Connector):
 class _AsyncConnect(_Connector):
     """The async form of ``_Connect``."""
 
-    def __init__(self, dsn: str) -> None:
-        super().__init__(dsn)
+    def __init__(self, dsn: str, settings: str) -> None:
+        super().__init__(dsn, settings)
         self.ready: list[AsyncConn] = []
 
     async def connect(self, conninfo: str = "", **_: Any) -> AsyncConn:
@@ -188,13 +189,29 @@ class Pool:
             self._connect.ready.pop().close()
 
 
-class AsyncPool:
-    """Async connections of one event loop.  See ``Pool``."""
+@dataclass(frozen=True, slots=True)
+class PoolLimits:
+    """Bounds of a pool."""
 
-    def __init__(self, dsn: str, size: int) -> None:
+    most: int = 10
+    """Connections at once."""
+    least: int = 0
+    """Connections that are kept when idle."""
+    idle_seconds: float = 600.0
+    """How long a connection beyond ``least`` may be idle."""
+    lifetime_seconds: float = 3600.0
+    """How long a connection may live."""
+    wait_seconds: float = WAIT_SECONDS
+    """How long a caller waits for a free connection."""
+
+
+class AsyncPool:
+    """Async connections of one event loop, with more ``settings`` of theirs.  See ``Pool``."""
+
+    def __init__(self, dsn: str, limits: PoolLimits, settings: str = "") -> None:
         self._dsn = dsn
-        self._size = size
-        self._connect = _AsyncConnect(dsn)
+        self._limits = limits
+        self._connect = _AsyncConnect(dsn, settings)
         self.loop = asyncio.get_running_loop()
 
     async def open(self) -> None:
@@ -206,9 +223,11 @@ class AsyncPool:
         self._pool = AsyncConnectionPool(
             self._dsn,
             connection_class=self._connect,  # type: ignore[arg-type]  # all it does is connect
-            min_size=0,
-            max_size=self._size,
-            timeout=WAIT_SECONDS,
+            min_size=self._limits.least,
+            max_size=self._limits.most,
+            max_idle=self._limits.idle_seconds,
+            max_lifetime=self._limits.lifetime_seconds,
+            timeout=self._limits.wait_seconds,
             reconnect_timeout=_RETRY_SECONDS,
             num_workers=1,
             open=False,
@@ -230,7 +249,9 @@ class AsyncPool:
             try:
                 conn: AsyncConn = await self._pool.getconn()
             except PoolTimeout:
-                raise self._connect.out_of_time(self._size) from None
+                raise self._connect.out_of_time(
+                    self._limits.most, self._limits.wait_seconds
+                ) from None
             try:
                 check_socket(conn)
             except psycopg.OperationalError:

@@ -11,7 +11,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from awa_lib._borrow import AsyncBorrowed, Borrowed, borrow, borrow_async
 from awa_lib._drive import arun, run
-from awa_lib._pool import AsyncPool, Pool
+from awa_lib._pool import AsyncPool, Pool, PoolLimits
 from awa_lib.batcher import Batcher
 from awa_lib.errors import AwaError, DatabaseError, ValidationError
 from awa_lib.new_jobs import check
@@ -265,7 +265,7 @@ class AsyncClient(_Target, AsyncVerbs, Worker):
         assert self._opening is not None
         async with self._opening:
             if self._pool is None:
-                pool = AsyncPool(await self._dsn(), self._max_connections)
+                pool = AsyncPool(await self._dsn(), PoolLimits(self._max_connections))
                 await pool.open()
                 self._pool = pool
             return self._pool

@@ -83,6 +83,7 @@ class StartOptions(TypedDict, total=False):
     deadline_rescue_interval_ms: float | None
     callback_rescue_interval_ms: float | None
     leader_election_interval_ms: float | None
+    leads: bool | None
     completed_retention_hours: float | None
     failed_retention_hours: float | None
     descriptor_retention_days: float | None
@@ -109,9 +110,13 @@ class WorkerOptions:
     deadline_rescue_interval_ms: float = 30_000
     callback_rescue_interval_ms: float = 30_000
     leader_election_interval_ms: float = 10_000
+    leads: bool = True
+    """Whether this process may become the leader, which does the maintenance of the whole fleet."""
     completed_retention_hours: float = 24
     failed_retention_hours: float = 72
     descriptor_retention_days: float = 30
+    audit_retention_days: float = 365
+    """How long the audit log is kept; 90 days at least, 0 for ever."""
     cleanup_batch_size: int = 1_000
 
     @classmethod
@@ -156,6 +161,10 @@ def _unknown(what: str, key: str, known: Iterable[str]) -> str:
 
 def _check_options(given: Mapping[str, Any]) -> None:
     for key, value in given.items():
+        if key == "leads":
+            if not isinstance(value, bool):
+                raise ValueError(f"{key} must be True or False, got {value!r}")
+            continue
         if (
             isinstance(value, bool)
             or not isinstance(value, int | float)

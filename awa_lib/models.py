@@ -380,12 +380,10 @@ class BulkOperation:
     id: str
     operation: Literal["retry", "cancel", "delete", "set_priority", "move_queue"]
     filter: dict[str, Any]
-    """Which jobs, by the names of the filters."""
     spec: dict[str, Any]
     """What they get: priority or to_queue."""
     state: Literal["pending", "running", "completed", "cancelled", "failed"]
     cursor: int
-    """Jobs up to this id are done."""
     total_matched: int
     processed: int
     skipped: int

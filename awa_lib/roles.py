@@ -34,6 +34,8 @@ _WRITTEN: Final = (
     "job_queue_catalog", "job_unique_claims", "job_waits", "queue_descriptors", "queue_meta",
     "queue_policies", "queue_state_counts", "runtime_instances", "toolkit_counts",
 )  # fmt: skip
+# Entries of the audit log are added, and neither changed nor taken back.
+_ADDED: Final = "audit_log"
 _LEDGERS: Final = ("schema_version", "storage_transition_state", "toolkit_migrations")
 _GIVEN: Final = (
     "id", "kind", "queue", "args", "state", "priority", "max_attempts", "run_at", "metadata",
@@ -61,7 +63,7 @@ class Right:
 _CALLED: Final = {
     "runtime": (
         "active_storage_engine", "assert_writable_canonical_storage", "backoff_duration",
-        "claim_within_limits", "insert_job_compat", "job_state_in_bitmask",
+        "claim_within_limits", "forget_audit", "insert_job_compat", "job_state_in_bitmask",
         "recompute_dirty_admin_metadata", "refresh_admin_metadata", "storage_status",
         "toolkit_recount", "toolkit_recount_if_due",
     ),
@@ -83,6 +85,8 @@ def _runtime_tables() -> Iterator[Right]:
     for table in _WRITTEN:
         for privilege in _CHANGES:
             yield Right("runtime", "table", table, privilege)
+    for privilege in ("SELECT", "INSERT"):
+        yield Right("runtime", "table", _ADDED, privilege)
     for table in _LEDGERS:
         yield Right("runtime", "table", table, "SELECT")
     yield from _gate("runtime")
@@ -103,7 +107,7 @@ def _producer_tables() -> Iterator[Right]:
 
 
 def _reader_tables() -> Iterator[Right]:
-    for table in sorted((*_WRITTEN, *_LEDGERS)):
+    for table in sorted((*_WRITTEN, _ADDED, *_LEDGERS)):
         yield Right("readonly", "table", table, "SELECT")
 
 

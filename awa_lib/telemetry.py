@@ -11,12 +11,13 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable, Sequence
 
-    from opentelemetry.trace import Tracer
+    from opentelemetry.trace import Span, TracerProvider
 
     from awa_lib._sql import Rows
     from awa_lib.models import Job
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "TRACEPARENT",
+    "Tracing",
     "claimed",
     "described",
     "dropped",
@@ -36,9 +38,8 @@ __all__ = [
     "measuring",
     "promoted",
     "rescued",
-    "traced",
     "traceparent",
-    "tracer",
+    "tracing",
 ]  # fmt: skip
 
 TRACEPARENT: Final = "_awa_traceparent"
@@ -235,53 +236,70 @@ def traceparent() -> str | None:
     return carrier.get("traceparent")
 
 
-def tracer() -> Tracer | None:
-    """Return the tracer once the application has set a provider up, else None."""
+def tracing() -> Tracing | None:
+    """Return what makes spans once the application has set a tracer provider up, else None."""
     trace = sys.modules.get("opentelemetry.trace")
     if trace is None or isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
         return None
-    return trace.get_tracer(_NAME)  # type: ignore[no-any-return]
+    return _tracing(trace.get_tracer_provider())
 
 
-async def traced(
-    tracer: Tracer, job: Job, work: Coroutine[Any, Any, Outcome | None]
-) -> Outcome | None:
-    """Run an attempt in a span whose parent is the one its job was enqueued in.
-
-    Parent and not link: a job has one origin, and people look for what became of a request.
-    """
-    from opentelemetry.trace import SpanKind, StatusCode
-    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-
-    origin = job.metadata.get(TRACEPARENT)
-    carrier = {"traceparent": origin} if isinstance(origin, str) else {}
-    with tracer.start_as_current_span(
-        f"job.execute {job.kind}",
-        context=TraceContextTextMapPropagator().extract(carrier, _nothing()),
-        kind=SpanKind.CONSUMER,
-        attributes={
-            "job.id": job.id, "job.kind": job.kind, "job.queue": job.queue,
-            "job.attempt": job.attempt,
-        },
-    ) as span:  # fmt: skip
-        outcome = await work
-        if outcome is None or outcome.error is None:
-            span.set_status(StatusCode.OK)
-        else:
-            first = outcome.error.partition("\n")[0]
-            span.add_event(
-                "exception",
-                {
-                    "exception.type": outcome.error_type or "",
-                    "exception.message": first,
-                    "exception.stacktrace": outcome.error,
-                },
-            )
-            span.set_status(StatusCode.ERROR, first)
-        return outcome
+@lru_cache(maxsize=1)
+def _tracing(provider: TracerProvider) -> Tracing:
+    return Tracing(provider)
 
 
-def _nothing() -> Any:
-    from opentelemetry.context import Context
+class Tracing:
+    """Spans of attempts.  One costs the SDK 20 µs at least; the rest is kept small."""
 
-    return Context()  # else the parent would be whatever the worker was started in
+    def __init__(self, provider: TracerProvider) -> None:
+        from opentelemetry import context, trace
+        from opentelemetry.trace.propagation import tracecontext
+
+        self._tracer = provider.get_tracer(_NAME)
+        self._context, self._trace = context, trace
+        self._origin = tracecontext.TraceContextTextMapPropagator()
+        # Else the parent would be whatever the worker was started in.
+        self._nothing = context.Context()
+
+    async def run(self, job: Job, work: Coroutine[Any, Any, Outcome | None]) -> Outcome | None:
+        """Run an attempt in a span whose parent is the one its job was enqueued in.
+
+        Parent and not link: a job has one origin, and people look for what became of a request.
+        Must be called in a task of its own, whose context the span stays in.
+        """
+        trace, parent = self._trace, self._nothing
+        origin = job.metadata.get(TRACEPARENT)
+        if isinstance(origin, str):
+            parent = self._origin.extract({"traceparent": origin}, parent)
+        span = self._tracer.start_span(
+            f"job.execute {job.kind}",
+            context=parent,
+            kind=trace.SpanKind.CONSUMER,
+            attributes={
+                "job.id": job.id, "job.kind": job.kind, "job.queue": job.queue,
+                "job.attempt": job.attempt,
+            },
+        )  # fmt: skip
+        self._context.attach(trace.set_span_in_context(span, parent))
+        try:
+            outcome = await work
+            if outcome is None or outcome.error is None:
+                span.set_status(trace.StatusCode.OK)
+            else:
+                self._failed(span, outcome, outcome.error)
+            return outcome
+        finally:
+            span.end()
+
+    def _failed(self, span: Span, outcome: Outcome, error: str) -> None:
+        first = error.partition("\n")[0]
+        span.add_event(
+            "exception",
+            {
+                "exception.type": outcome.error_type or "",
+                "exception.message": first,
+                "exception.stacktrace": error,
+            },
+        )
+        span.set_status(self._trace.StatusCode.ERROR, first)

@@ -1,5 +1,6 @@
-"""Measure commands on a private server: ``python -m benchmarks.commands stream|tail``.
+"""Measure commands on a private server: ``python -m benchmarks.commands startup|stream|tail``.
 
+``startup``: CPU of commands and of a completion, beside that of a bare interpreter.
 ``stream``: ``awa job list --all`` of a million rows in each form, its speed and memory.
 ``tail``: a worker drains paced jobs while ``awa job tail -f`` follows; what it told is compared
 with what happened.  Prints one JSON document a run.
@@ -10,6 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -45,6 +47,39 @@ FILL = """
 
 def awa_argv(url: str, *words: object) -> list[str]:
     return [sys.executable, "-m", "awa_cli", "--database-url", url, *map(str, words)]
+
+
+STARTS = {
+    "a bare interpreter": None,
+    "awa --version": ["--version"],
+    "awa --help": ["--help"],
+    "awa job --help": ["job", "--help"],
+    "awa job list": ["job", "list"],
+    "awa queue stats": ["queue", "stats"],
+    "Tab after awa queue show": [],
+}
+
+
+def startup(url: str, reps: int = 20) -> dict:
+    """Return the least CPU milliseconds of each, taken in turns."""
+    found: dict[str, list[float]] = {name: [] for name in STARTS}
+    for _ in range(reps):
+        for name, words in STARTS.items():
+            env = os.environ | {"DATABASE_URL": url, "PYTHONDONTWRITEBYTECODE": ""}
+            if name.startswith("Tab"):
+                env |= {
+                    "_AWA_COMPLETE": "complete_bash", "COMP_WORDS": "awa queue show ",
+                    "COMP_CWORD": "3",
+                }  # fmt: skip
+            line = [sys.executable, "-c", ""]
+            if words is not None:
+                line = [sys.executable, "-m", "awa_cli", *words]
+            done = subprocess.run(
+                [sys.executable, "-c", SMALL, *line],
+                capture_output=True, text=True, check=True, env=env,
+            )  # fmt: skip
+            found[name].append(1000 * json.loads(done.stdout)["cpu"])
+    return {"measure": "startup", "cpu_ms": {name: round(min(ms)) for name, ms in found.items()}}
 
 
 def stream(url: str, form: str, rows: int) -> dict:
@@ -121,7 +156,7 @@ def tail(url: str, rate: int, seconds: float) -> dict:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.commands", description=__doc__)
-    parser.add_argument("measures", nargs="+", choices=["stream", "tail"])
+    parser.add_argument("measures", nargs="+", choices=["startup", "stream", "tail"])
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--forms", default="ndjson")
     parser.add_argument("--rate", type=int, default=1_000, help="jobs a second of the tail")
@@ -133,6 +168,9 @@ def main() -> None:
             url = fresh(server, "bench")
             with awa.Client(url) as client:
                 client.migrate()
+            if measure == "startup":
+                print(json.dumps(startup(url)), flush=True)
+                continue
             if measure == "tail":
                 print(json.dumps(tail(url, chosen.rate, chosen.seconds)), flush=True)
                 continue

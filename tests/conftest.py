@@ -26,6 +26,7 @@ pytest_plugins = [
     "fix_tui",
     "fix_server",
     "fix_doctor",
+    "fix_web",
 ]
 
 

@@ -20,15 +20,15 @@ def sick(sound_url: str) -> Iterator[psycopg.Connection]:
 
 
 @pytest.fixture
-def diagnose(sound_url: str) -> Iterator[Callable[..., list[Finding]]]:
-    """Examine that database: ``diagnose("drift", …)`` returns what the check found."""
+def examined(sound_url: str) -> Iterator[Callable[..., list[Finding]]]:
+    """Examine that database: ``examined("drift", …)`` returns what the check found."""
     with psycopg.connect(sound_url, autocommit=True) as conn:
 
-        def diagnose(*checks: str, **options: object) -> list[Finding]:
+        def examined(*checks: str, **options: object) -> list[Finding]:
             limits = Limits(**options.pop("limits", {}))
             return run(conn, doctor(checks or None, limits=limits, **options))
 
-        yield diagnose
+        yield examined
 
 
 def brief(findings: list[Finding]) -> list[tuple[str, str, str | None]]:

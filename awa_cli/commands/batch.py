@@ -142,11 +142,13 @@ def submit(
             return
         if operation == "delete":
             ask(ctx, f"delete {counted(found.total_matched)} for good")
-        made = db.run(
-            submit_bulk_operation(
-                operation, priority=priority, to_queue=to_queue, submitted_by="cli",
-                all=everything, **filters,
-            )
+        op = submit_bulk_operation(
+            operation, priority=priority, to_queue=to_queue, submitted_by="cli", all=everything,
+            **filters,
+        )  # fmt: skip
+        made = db.change(
+            "batch.submit", f"{operation} of jobs", op,
+            lambda one: {"id": one.id, "total_matched": one.total_matched},
         )  # fmt: skip
     if output is ReportFormat.json:
         show_document(made)
@@ -177,7 +179,7 @@ def cancel(ctx: typer.Context, operation_id: Id) -> None:
     from awa_lib.ops.bulk import cancel_bulk_operation
 
     with open_session(ctx, changing=True) as db:
-        ended = db.run(cancel_bulk_operation(operation_id))
+        ended = db.change("batch.cancel", operation_id, cancel_bulk_operation(operation_id))
     result(f"Stopped bulk operation {ended.id} after {counted(ended.processed)}")
 
 

@@ -54,7 +54,13 @@ def complete(ctx: typer.Context, callback_id: Id, payload: Payload = None) -> No
     """End the job of a callback as completed."""
     from awa_lib.ops.callbacks import complete_external
 
-    _answer(ctx, complete_external(callback_id, _json(payload)), "Completed")
+    _answer(
+        ctx,
+        "callback.complete",
+        callback_id,
+        complete_external(callback_id, _json(payload)),
+        "Completed",
+    )
 
 
 @app.command(
@@ -68,7 +74,7 @@ def fail(
     """End the job of a callback as failed, whatever attempts are left."""
     from awa_lib.ops.callbacks import fail_external
 
-    _answer(ctx, fail_external(callback_id, error), "Failed")
+    _answer(ctx, "callback.fail", callback_id, fail_external(callback_id, error), "Failed")
 
 
 @app.command(epilog="awa callback retry 8feaec61-ea03-4e4c-ab3d-f63350329dc6")
@@ -76,7 +82,7 @@ def retry(ctx: typer.Context, callback_id: Id) -> None:
     """Start the waiting job of a callback over."""
     from awa_lib.ops.callbacks import retry_external
 
-    _answer(ctx, retry_external(callback_id), "Retried")
+    _answer(ctx, "callback.retry", callback_id, retry_external(callback_id), "Retried")
 
 
 @app.command(
@@ -88,7 +94,9 @@ def resume(ctx: typer.Context, callback_id: Id, payload: Payload = None) -> None
     """Hand an answer to the handler that waits in wait_for_callback."""
     from awa_lib.ops.callbacks import resume_external
 
-    _answer(ctx, resume_external(callback_id, _json(payload)), "Resumed")
+    _answer(
+        ctx, "callback.resume", callback_id, resume_external(callback_id, _json(payload)), "Resumed"
+    )
 
 
 @app.command(epilog="awa callback heartbeat 8feaec61-ea03-4e4c-ab3d-f63350329dc6 --timeout 2h")
@@ -104,7 +112,9 @@ def heartbeat(
     from awa_lib.ops.callbacks import heartbeat_callback
 
     seconds = read_duration(timeout, "--timeout").total_seconds()
-    _answer(ctx, heartbeat_callback(callback_id, seconds), "Extended")
+    _answer(
+        ctx, "callback.heartbeat", callback_id, heartbeat_callback(callback_id, seconds), "Extended"
+    )
 
 
 @app.command(
@@ -159,9 +169,9 @@ def verify(
     return ExitCode.OK if right else ExitCode.WRONG
 
 
-def _answer(ctx: typer.Context, op: Op[Job], done: str) -> None:
+def _answer(ctx: typer.Context, action: str, callback_id: str, op: Op[Job], done: str) -> None:
     with open_session(ctx, changing=True) as db:
-        job = db.run(op)
+        job = db.change(action, callback_id, op, lambda job: {"job_id": job.id})
     result(f"{done} job {job.id}, it is {job.state}")
 
 

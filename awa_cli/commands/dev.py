@@ -212,7 +212,7 @@ def _show(state: ServerStatus, *, color: bool) -> None:
         "version": f"PostgreSQL {state.version}" if state.version else "no data yet",
         "data": str(state.data_dir),
         "size": _size(state.size_bytes),
-        "url": state.url,
+        "url": state.url if state.running else "-",
     }
     for title, text in rows.items():
         result(f"{paint(f'{title:<10}', 'bold')}{text}")

@@ -10,7 +10,7 @@ import typer
 from awa_cli.commands._ask import ask
 from awa_cli.complete import dead_ids, job_ids, queues
 from awa_cli.errors import ExitCode, complain, exit_code_for
-from awa_cli.options import TABLE, Columns, FailEmpty, Output, Report, ReportFormat, common
+from awa_cli.options import TABLE, Columns, FailEmpty, Output, Redact, Report, ReportFormat, common
 from awa_cli.output import clean, counted, result, show_document, show_rows, show_text
 from awa_cli.progress import Progress
 from awa_cli.session import open_session
@@ -67,11 +67,13 @@ def list_(
     ] = None,
     limit: Annotated[int, typer.Option(metavar="N", help="At most so many.", min=0)] = 20,
     columns: Columns = None,
+    redact: Redact = None,
     output: Output = TABLE,
     fail_empty: FailEmpty = False,
 ) -> int:
     """List dead letters, newest id first."""
     from awa_cli.columns import DEAD_LETTERS
+    from awa_cli.redact import hidden
     from awa_lib.reads.dead_letters import dead_letters
 
     def footer(shown: Sequence[DeadLetter]) -> str:
@@ -79,7 +81,8 @@ def list_(
         return f"{counted(len(shown), 'dead letter')} listed.{more}"
 
     with open_session(ctx) as db:
-        rows = db.run(dead_letters(before_id=before_id, limit=limit, **_filters(kind, queue, tag)))
+        op = dead_letters(before_id=before_id, limit=limit, **_filters(kind, queue, tag))
+        rows = hidden(db.run(op), redact)
     count = show_rows(
         rows, DEAD_LETTERS, output, common(ctx), empty="No dead letters found.", footer=footer,
         chosen=read_columns(columns),
@@ -94,14 +97,16 @@ def show(
         int,
         typer.Argument(metavar="ID", max=2**63 - 1, help="Id of the job.", autocompletion=dead_ids),
     ],
+    redact: Redact = None,
     output: Report = ReportFormat.table,
 ) -> None:
     """Show one dead letter as a page."""
     from awa_cli.pages.bulk import dead_letter_page
+    from awa_cli.redact import hidden
     from awa_lib.reads.dead_letters import dead_letter
 
     with open_session(ctx) as db:
-        found = db.run(dead_letter(job_id))
+        found = hidden(db.run(dead_letter(job_id)), redact)
     if output is ReportFormat.json:
         show_document(found)
     else:
@@ -240,7 +245,8 @@ def _set(ctx: typer.Context, queue: str, *, enabled: bool) -> None:
     from awa_lib.ops.dead_letters import set_dead_letters
 
     with open_session(ctx, changing=True) as db:
-        db.run(set_dead_letters(queue, enabled))
+        action = "dlq.enable" if enabled else "dlq.disable"
+        db.change(action, queue, set_dead_letters(queue, enabled))
 
 
 def _filters(kind: str | None, queue: str | None, tag: str | None) -> Any:
@@ -273,12 +279,13 @@ def _change(
     thing = "failed job" if verb == "move" else "dead letter"
     with open_session(ctx, changing=not dry_run) as db:
         if ids:
-            return _each(ctx, db, ids, done, one, dry_run=dry_run)
+            return _each(ctx, db, ids, words, one, dry_run=dry_run)
         found = db.run(_counting(verb, filters))
         if found and not dry_run:
             ask(ctx, f"{verb} {counted(found, thing)}")
+            said = ", ".join(f"{name} {value}" for name, value in filters.items()) or "all"
             with Progress(common(ctx)):
-                found = db.run(many())
+                found = db.change(f"dlq.{verb}-all", said, many())
         result(f"{done} {counted(found, thing)}" if not dry_run else counted(found, thing))
     return ExitCode.NOTHING if fail_empty and not found else ExitCode.OK
 
@@ -298,7 +305,7 @@ def _each(
     ctx: typer.Context,
     db: Session,
     ids: Sequence[int],
-    done: str,
+    words: tuple[str, str],
     one: Callable[[int], Op[Any]],
     *,
     dry_run: bool,
@@ -306,12 +313,13 @@ def _each(
     from awa_lib.errors import Conflict, NotFound
 
     code = ExitCode.OK
+    verb, done = words
     for job_id in ids:
         if dry_run:
             result(str(job_id))
             continue
         try:
-            db.run(one(job_id))
+            db.change(f"dlq.{verb}", job_id, one(job_id))
         except (Conflict, NotFound) as error:
             complain(str(error), error.why, error.hint, color=common(ctx).color(sys.stderr))
             code = exit_code_for(error)

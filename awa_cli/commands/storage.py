@@ -43,7 +43,7 @@ def prepare(
 
     extra = _object(details)
     with open_session(ctx, changing=True) as db:
-        db.run(prepare_storage(engine, extra))
+        db.change("storage.prepare", engine, prepare_storage(engine, extra))
         show_document(db.run(storage_report()))
 
 
@@ -57,7 +57,7 @@ def abort(ctx: typer.Context) -> None:
     from awa_lib.reads.storage import storage_report
 
     with open_session(ctx, changing=True) as db:
-        db.run(abort_storage())
+        db.change("storage.abort", "storage", abort_storage())
         show_document(db.run(storage_report()))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,7 +12,7 @@ import typer
 from awa_cli.options import common
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from awa_lib.client import AsyncClient
 
@@ -54,6 +55,14 @@ def worker(
         float,
         typer.Option(metavar="SECONDS", min=0, help="How long running jobs may go on at the end."),
     ] = 30.0,
+    health_port: Annotated[
+        str | None,
+        typer.Option(
+            metavar="[ADDRESS:]PORT",
+            envvar="AWA_HEALTH_ADDR",
+            help="Answer /healthz, /readyz and /metrics there.",
+        ),
+    ] = None,
 ) -> int:
     """Run the handlers registered on a client, until SIGTERM or Ctrl-C.
 
@@ -64,8 +73,9 @@ def worker(
 
     pairs = [read_queue(text) for text in queue or []]
     if processes > 1 or reload:
+        _refuse_port(health_port)
         return _supervise(ctx, client, queue or [], concurrency, processes, drain_timeout, reload)
-    _work(ctx, client, pairs, concurrency, drain_timeout)
+    _work(ctx, client, pairs, concurrency, drain_timeout, health_port)
     return 0
 
 
@@ -75,6 +85,7 @@ def _work(
     pairs: Sequence[tuple[str, int | None]],
     concurrency: int,
     drain_timeout: float,
+    health_port: str | None,
 ) -> None:
     from awa_cli.loader import load_client
     from awa_cli.logs import set_up
@@ -90,7 +101,37 @@ def _work(
     _name_database(client, url)
     set_up(verbose=common(ctx).verbose)
     stop_with_parent()
-    _run(client, _queues(client, pairs, concurrency), drain_timeout)
+    with _probes(client, health_port):
+        _run(client, _queues(client, pairs, concurrency), drain_timeout)
+
+
+def _refuse_port(health_port: str | None) -> None:
+    from awa_lib.errors import InvalidInput
+
+    if health_port is not None:
+        raise InvalidInput(
+            "--health-port goes with one process",
+            why="several processes cannot answer on one port",
+            hint="run one process a container, or leave --processes and --reload out",
+        )
+
+
+@contextmanager
+def _probes(client: AsyncClient, health_port: str | None) -> Iterator[None]:
+    if health_port is None:
+        yield
+        return
+    from awa_cli.extra import need_serve
+    from awa_cli.output import say
+
+    need_serve("--health-port")
+    from awa_cli.web.probe import observed, read_address
+
+    host, port = read_address(health_port)
+    url = client._database_url  # noqa: SLF001 - as below
+    with observed(client, url, host, port) as bound:
+        say(f"health: http://{host}:{bound}/readyz")
+        yield
 
 
 def _name_database(client: AsyncClient, url: str | None) -> None:

@@ -28,7 +28,7 @@ def fact_lines(facts: list[tuple[str, Any]], paint: Paint) -> list[str]:
 def _moment(value: Any, paint: Paint) -> str:
     if not isinstance(value, datetime):
         return clean(value)
-    return f"{age(value)}  {paint(encode(value), 'dim')}"
+    return f"{age(value)}  {paint(encode(value.replace(microsecond=0)), 'dim')}"
 
 
 def progress_lines(progress: dict[str, Any], paint: Paint) -> list[str]:

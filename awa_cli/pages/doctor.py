@@ -87,9 +87,9 @@ def _summary(findings: Sequence[Finding], looked: int, paint: Paint) -> str:
         if count[name]
     ]
     rest = looked - len(found)
-    checks = counted(rest, "check")
+    fine = f"{counted(rest, 'check')} found nothing"
     if not parts:
-        return paint(f"All is well: {checks} found nothing.", "green")
+        return paint(f"All is well: {fine}.", "green")
     wrong = count["error"] or count["warning"]
     head = "" if wrong else paint("Nothing is wrong", "green") + ": "
-    return f"{head}{', '.join(parts)}; {checks} found nothing."
+    return f"{head}{', '.join(parts)}{f'; {fine}' if rest else ''}."

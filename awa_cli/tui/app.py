@@ -238,7 +238,7 @@ class Monitor(App[int]):
         if not await self.agreed(deed, note=note):
             return
         try:
-            await self.source.change(deed.op())
+            await self.source.change(deed.noted())
         except AwaError as error:
             self.complain(error)
         else:

@@ -75,7 +75,7 @@ async def _submit(app: Monitor, name: str, spec: dict[str, Any], where: dict[str
     )
     if not await app.agreed(deed, note=note):
         return
-    operation: BulkOperation = await app.source.change(deed.op())
+    operation: BulkOperation = await app.source.change(deed.noted())
     dialog = ProgressDialog(deed.action.verb, operation)
     app.push_screen(dialog)
     ended = await app.source.change(run_bulk_operation(operation.id, on_progress=dialog.show))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from awa_cli.actions import ACTIONS
+from awa_cli.actions import ACTIONS, operator, recorded
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,6 +39,10 @@ class Deed:
     def done(self) -> str:
         """Return what is said after."""
         return self.action.done.format(target=self.target)
+
+    def noted(self) -> Op[Any]:
+        """Return the op with its entry in the audit log."""
+        return recorded(self.action_id, self.target, self.op(), via="tui", actor=operator())
 
 
 def pause_queue(queue: str) -> Deed:

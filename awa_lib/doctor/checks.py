@@ -18,6 +18,7 @@ from awa_lib.errors import (
     Unavailable,
     ValidationError,
 )
+from awa_lib.fields import items_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -139,14 +140,15 @@ def choose(names: Iterable[str] | None) -> list[Check]:
     """Return the checks of these names, or all.  Raises ValidationError."""
     if names is None:
         return list(CHECKS.values())
-    wanted = set(names)
-    for name in sorted(wanted - CHECKS.keys()):
-        close = get_close_matches(name, CHECKS, n=1)
-        raise ValidationError(
-            f"unknown check: {name}",
-            why="checks are " + ", ".join(CHECKS),
-            hint=f"did you mean: {close[0]}" if close else None,
-        )
+    wanted = list(items_of("checks", names))
+    for name in wanted:
+        if not isinstance(name, str) or name not in CHECKS:
+            close = get_close_matches(str(name), CHECKS, n=1)
+            raise ValidationError(
+                f"unknown check: {name}",
+                why="checks are " + ", ".join(CHECKS),
+                hint=f"did you mean: {close[0]}" if close else None,
+            )
     return [check for check in CHECKS.values() if check.name in wanted]
 
 

@@ -6,6 +6,8 @@ import time
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
+from awa_lib.errors import ValidationError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from contextlib import AbstractContextManager
@@ -31,12 +33,19 @@ def doctor(
     nothing.  A check that cannot look says so in a warning.  Changes nothing, waits for no lock
     for long, works on a standby.  ``beside`` opens a second connection and keeps it in a
     transaction: without it a transaction pooler shows itself only on a busy server.
-    Raises ValidationError for an unknown check, SchemaMismatch, Unavailable.
+    Raises ValidationError for an unknown check or a wrong option, SchemaMismatch, Unavailable.
     """
     # 20 ms that an application which only inserts jobs should not pay.
     from awa_lib.doctor.checks import choose, examine
     from awa_lib.doctor.limits import Limits
     from awa_lib.doctor.looks import Circumstances
 
+    if not isinstance(everything, bool):
+        raise ValidationError(f"everything must be True or False, got {everything!r}")
+    if limits is not None and not isinstance(limits, Limits):
+        raise ValidationError(f"limits must be Limits of awa_lib.doctor, got {limits!r}")
+    for name, function in (("clock", clock), ("beside", beside)):
+        if not callable(function):
+            raise ValidationError(f"{name} must be a function, got {function!r}")
     given = Circumstances(limits or Limits(), clock, beside)
     return (yield from examine(choose(checks), given, everything=everything))

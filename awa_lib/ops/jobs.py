@@ -210,13 +210,13 @@ def _retry_page(ids: Sequence[int]) -> Op[list[Job]]:
     return rows.into(Job)
 
 
-def cancel_in_pages(ids: Sequence[int]) -> Op[int]:
-    """Cancel the jobs with these ids that have not ended; return how many."""
-    count = 0
+def cancel_in_pages(ids: Sequence[int]) -> Op[list[int]]:
+    """Cancel the jobs with these ids that have not ended; return the ids of those."""
+    cancelled: list[int] = []
     for start in range(0, len(ids), _PAGE):
         rows = yield sql.jobs("cancel_jobs", ids=id_array(ids[start : start + _PAGE]))
-        count += len(rows)
-    return count
+        cancelled += [row[rows.columns.index("id")] for row in rows]
+    return cancelled
 
 
 def discard_failed(kind: str) -> Op[int]:

@@ -38,7 +38,7 @@ def drain_queue(queue: str) -> Op[int]:
     not locked at once; jobs inserted meanwhile may stay.  Raises ValidationError.
     """
     rows = yield sql.jobs("drainable_ids", queue=text_of("queue", queue, LONGEST_NAME))
-    return (yield from cancel_in_pages([row[0] for row in rows]))
+    return len((yield from cancel_in_pages([row[0] for row in rows])))
 
 
 def flush_admin_metadata() -> Op[None]:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from awa_lib._sql import Op
 
-__all__ = ["available_counts", "ping"]
+__all__ = ["available_counts", "is_read_only", "ping"]
 
 
 def ping() -> Op[None]:
@@ -23,3 +23,9 @@ def available_counts(queues: Sequence[str]) -> Op[dict[str, int]]:
     """Return the number of available jobs of each of these queues that has any."""
     rows = yield sql.read_health("available_counts", queues=list(queues))
     return dict(rows)
+
+
+def is_read_only() -> Op[bool]:
+    """Return whether this session cannot write: a standby, or made so by a setting."""
+    rows = yield sql.read_health("is_read_only")
+    return bool(rows.scalar())

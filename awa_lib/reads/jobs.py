@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SORTS", "Callback", "JobDump", "JobEvent", "JobQuery", "JobRow", "JobRun", "JobSummary",
-    "dump_job", "dump_run", "job_row", "job_rows", "job_rows_after",
+    "dump_job", "dump_run", "job_row", "job_rows", "job_rows_after", "job_rows_of",
 ]  # fmt: skip
 
 SORTS: Final = ("id", "run_at", "created_at", "attempted_at", "finalized_at", "priority", "attempt")
@@ -220,6 +220,12 @@ def job_row(job_id: int) -> Op[JobRow]:
             )
         raise JobNotFound(job_id)
     return rows.into(_row)[0]
+
+
+def job_rows_of(ids: Sequence[int]) -> Op[list[JobRow]]:
+    """Return the jobs with these ids that exist, by id."""
+    rows = yield sql.read_jobs("get_jobs", ids=list(ids))
+    return rows.into(_row)
 
 
 def dump_job(job_id: int) -> Op[JobDump]:

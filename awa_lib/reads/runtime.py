@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
     from awa_lib._sql import Op
 
-__all__ = ["RuntimeInstance", "live_instances", "runtime_instances"]
+__all__ = [
+    "QueueRuntime", "RuntimeInstance", "RuntimeOverview", "live_instances", "queue_runtimes",
+    "runtime_instances", "runtime_overview",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,77 @@ class RuntimeInstance:
     """Most jobs it runs at once over all queues; None is no limit."""
     queues: list[dict[str, Any]]
     """One object for each queue it works: queue, in_flight and settings."""
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeOverview:
+    """The fleet: how many of which kind, and each process; leaders and healthy ones are live."""
+
+    total_instances: int
+    live_instances: int
+    stale_instances: int
+    healthy_instances: int
+    leader_instances: int
+    instances: list[RuntimeInstance]
+
+
+@dataclass(frozen=True, slots=True)
+class QueueRuntime:
+    """The processes that work one queue.
+
+    ``config`` is that of the first live one, and ``config_mismatch`` says that another has a
+    different one.  ``overflow_held_total`` is None unless slots are shared by weight.
+    """
+
+    queue: str
+    instance_count: int
+    live_instances: int
+    stale_instances: int
+    healthy_instances: int
+    total_in_flight: int
+    overflow_held_total: int | None
+    config_mismatch: bool
+    config: dict[str, Any] | None
+
+
+def runtime_overview() -> Op[RuntimeOverview]:
+    """Return the fleet of the last day, the process heard from last first."""
+    found = yield from runtime_instances()
+    live = [one for one in found if not one.stale]
+    return RuntimeOverview(
+        len(found),
+        len(live),
+        len(found) - len(live),
+        sum(one.healthy for one in live),
+        sum(one.leader for one in live),
+        found,
+    )
+
+
+def queue_runtimes() -> Op[list[QueueRuntime]]:
+    """Return one row per queue that a process of the last day works, sorted by name."""
+    worked: dict[str, list[tuple[RuntimeInstance, dict[str, Any]]]] = {}
+    for one in (yield from runtime_instances()):
+        for queue in one.queues:
+            worked.setdefault(queue["queue"], []).append((one, queue))
+    return [_queue_runtime(name, worked[name]) for name in sorted(worked)]
+
+
+def _queue_runtime(name: str, worked: list[tuple[RuntimeInstance, dict[str, Any]]]) -> QueueRuntime:
+    live = [(one, queue) for one, queue in worked if not one.stale]
+    configs = [queue.get("config") for _, queue in live]
+    held = [queue["overflow_held"] for _, queue in live if queue.get("overflow_held") is not None]
+    return QueueRuntime(
+        name,
+        len(worked),
+        len(live),
+        len(worked) - len(live),
+        sum(one.healthy for one, _ in live),
+        sum(queue.get("in_flight", 0) for _, queue in live),
+        sum(held) if held else None,
+        any(config != configs[0] for config in configs),
+        configs[0] if configs else None,
+    )
 
 
 def runtime_instances() -> Op[list[RuntimeInstance]]:

@@ -10,12 +10,13 @@ from awa_lib.args import encode_object
 from awa_lib.errors import AwaError
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Mapping
+    from collections.abc import Callable, Coroutine, Mapping
 
     from awa_lib.cel import Expressions
     from awa_lib.models import Job
     from awa_lib.new_jobs import NewJobs
     from awa_lib.results import CallbackToken
+    from awa_lib.retries import Backoff
     from awa_lib.runtime.callbacks import Callbacks
     from awa_lib.runtime.handlers import Handler
 
@@ -47,15 +48,14 @@ class Attempt:
         "_written",
         "after",
         "asked",
-        "backoff",
         "began",
-        "blocking",
         "deadline",
         "handler",
         "job",
         "journal",
         "lease",
         "progress",
+        "queue_backoff",
         "ran",
         "stop_reason",
         "task",
@@ -63,12 +63,18 @@ class Attempt:
         "waits",
     )  # fmt: skip
 
-    def __init__(self, job: Job, handler: Handler, desk: Desk) -> None:
+    def __init__(
+        self,
+        job: Job,
+        handler: Handler,
+        desk: Desk,
+        began: float,
+        queue_backoff: Backoff | Callable[[int, BaseException], float] | None,
+    ) -> None:
         self.job = job
         self.lease = job.run_lease
         self.handler = handler
-        self.blocking = not handler.is_async
-        self.backoff = None if handler.policy is None else handler.policy.backoff
+        self.queue_backoff = queue_backoff
         self.deadline: float | None = None
         self.progress: dict[str, Any] | None = job.progress if job._progress else None  # noqa: SLF001 - spares a decode
         self._written: dict[str, Any] | None = self.progress
@@ -82,10 +88,21 @@ class Attempt:
         self.waits = 0
         # What its end enqueues in the same transaction.
         self.after: NewJobs | None = None
-        self.began = time.perf_counter()
+        self.began = began
         # Seconds from the claim to the handler's return.
         self.ran = 0.0
         self._desk = desk
+
+    @property
+    def blocking(self) -> bool:
+        """Return True for a handler that runs in a thread."""
+        return not self.handler.is_async
+
+    @property
+    def backoff(self) -> Backoff | Callable[[int, BaseException], float] | None:
+        """Return the handler's backoff, else the queue's; None for the published one."""
+        policy = self.handler.policy
+        return self.queue_backoff if policy is None else policy.backoff or self.queue_backoff
 
     @property
     def max_attempts(self) -> int:

@@ -87,6 +87,9 @@ class Events:
         self._handlers = handlers
         self._link = link
         self._tasks: set[asyncio.Task[None]] = set()
+        # Spares a call for every job where nothing is registered at all.
+        self.hooked = bool(registry.hooks)
+        self.followed = bool(registry.follow_ups)
 
     def started(self, attempt: Attempt) -> None:
         """Tell that an attempt begins."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,9 +19,8 @@ from awa_lib.runtime.outcomes import Outcome, of_error, of_failure, of_result
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from opentelemetry.trace import Tracer
-
     from awa_lib.config import QueueOptions
+    from awa_lib.retries import Backoff
     from awa_lib.runtime.completer import Completer
     from awa_lib.runtime.context import Desk
     from awa_lib.runtime.events import Events
@@ -58,7 +58,7 @@ class Executor:
         self._sweep: asyncio.TimerHandle | None = None
         self._timed: set[Attempt] = set()
         self._early: dict[tuple[int, int], Callable[[Attempt], None]] = {}
-        self._tracer: Tracer | None = None
+        self._tracing: telemetry.Tracing | None = None
         self._measuring = False
         self._running = 0
         self._drained = asyncio.Event()
@@ -79,18 +79,19 @@ class Executor:
     ) -> None:
         """Start an attempt for each claimed row, in order."""
         loop = self._loop
-        self._tracer, self._measuring = telemetry.tracer(), telemetry.measuring()
+        self._tracing, self._measuring = telemetry.tracing(), telemetry.measuring()
         seconds = queue.deadline_seconds
         deadline = None if seconds is None else loop.time() + seconds
+        began, hooked = time.perf_counter(), self._events.hooked
         for row in rows:
-            attempt = attempt_of(row, self._handlers, self._desk)
-            attempt.backoff = attempt.backoff or queue.backoff
+            attempt = attempt_of(row, self._handlers, self._desk, began, queue.backoff)
             self.attempts[attempt.job.id] = attempt
             self._running += 1
             if deadline is not None:
                 attempt.deadline = deadline
                 self._timed.add(attempt)
-            self._events.started(attempt)
+            if hooked:
+                self._events.started(attempt)
             attempt.task = loop.create_task(self._run(attempt, slots, on_free))
             if self._early and (tell := self._early.pop((attempt.job.id, attempt.lease), None)):
                 # After the first step of the task: one cancelled before never runs to its end.
@@ -126,10 +127,12 @@ class Executor:
     async def _run(self, attempt: Attempt, slots: Slots, on_free: Callable[[], None]) -> None:
         # The context is the task's own, so nothing need be set back.
         logs.running.set(attempt.job)
-        if self._tracer is None:
-            outcome = self._follow(attempt, await outcome_of(attempt, self._threads))
+        if self._tracing is None:
+            outcome = await outcome_of(attempt, self._threads)
+            if self._events.followed:
+                outcome = self._follow(attempt, outcome)
         else:
-            outcome = await telemetry.traced(self._tracer, attempt.job, self._outcome(attempt))
+            outcome = await self._tracing.run(attempt.job, self._outcome(attempt))
         if self._measuring:
             attempt.ran = attempt.seconds
         self._timed.discard(attempt)
@@ -208,10 +211,16 @@ DROPPED: Final = "dropped"
 _STOPPED_HERE: Final = frozenset({"deadline", "cancelled", "lost", "handed back"})
 
 
-def attempt_of(row: tuple[Any, ...], handlers: Mapping[str, Handler], desk: Desk) -> Attempt:
-    """Return the attempt that a claimed row begins."""
+def attempt_of(
+    row: tuple[Any, ...],
+    handlers: Mapping[str, Handler],
+    desk: Desk,
+    began: float,
+    queue_backoff: Backoff | Callable[[int, BaseException], float] | None = None,
+) -> Attempt:
+    """Return the attempt that a claimed row begins; ``began`` is of ``time.perf_counter``."""
     job = Job(*row)
-    attempt = Attempt(job, handlers[job.kind], desk)
+    attempt = Attempt(job, handlers[job.kind], desk, began, queue_backoff)
     job._attempt = attempt  # noqa: SLF001 - the job is bound to its attempt here only
     return attempt
 

@@ -78,7 +78,7 @@ class Leader:
         retry = self._options.leader_election_interval_ms / 1000
         while not self._stop.is_set():
             try:
-                if await self._lock.run(ops.try_lead()):
+                if self._options.leads and await self._lock.run(ops.try_lead()):
                     await self._lead()
             except Unavailable:
                 pass

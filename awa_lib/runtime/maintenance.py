@@ -9,6 +9,7 @@ from awa_lib import telemetry
 from awa_lib.config import Retention
 from awa_lib.ops import bulk, dead_letters, queues
 from awa_lib.ops import maintenance as ops
+from awa_lib.ops.audit import forget_audit
 from awa_lib.reads.overviews import declared_kinds, list_queues
 from awa_lib.reads.policies import list_queue_policies
 from awa_lib.runtime.scheduler import Scheduler
@@ -129,6 +130,8 @@ class Maintenance:
             )
         await self._link.run(ops.forget(options.descriptor_retention_days * _DAY))
         await self._link.run(ops.forget_signatures())
+        if options.audit_retention_days:
+            await self._link.run(forget_audit(round(options.audit_retention_days)))
 
     async def _delete(
         self, completed: float, failed: float, queue: str | None, except_queues: list[str]

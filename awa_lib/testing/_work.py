@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
@@ -171,7 +172,7 @@ async def run_claimed(
 ) -> Job:
     """Run the handler of a claimed row, record the end, and return the job as it is then."""
     desk = _Desk(door)
-    attempt = attempt_of(row, handlers, desk)
+    attempt = attempt_of(row, handlers, desk, time.perf_counter())
     attempt.handler = _noting(attempt.handler, [] if errors is None else errors)
     task = asyncio.current_task()
     assert task is not None

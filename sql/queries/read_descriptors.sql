@@ -77,3 +77,15 @@ SELECT kind, coalesce(max(c.ref_count), 0) AS job_count, count(DISTINCT queue) A
 FROM jobs
 FULL JOIN (SELECT kind, ref_count FROM awa.job_kind_catalog WHERE ref_count > 0) AS c USING (kind)
 GROUP BY kind
+
+-- name: described
+-- The descriptors of these queues and kinds; ``of`` says which of the two a name is.  Primary keys.
+SELECT 'queue' AS of, queue AS name, display_name, description, owner, docs_url,
+       coalesce(tags, '{}') AS tags, coalesce(extra, '{}')::text AS extra
+FROM awa.queue_descriptors
+WHERE queue = ANY (:queues::text[])
+UNION ALL
+SELECT 'kind', kind, display_name, description, owner, docs_url, coalesce(tags, '{}'),
+       coalesce(extra, '{}')::text
+FROM awa.job_kind_descriptors
+WHERE kind = ANY (:kinds::text[])

@@ -11,3 +11,7 @@ FROM awa.jobs_hot
 WHERE state = 'available' AND queue = ANY(:queues::text[])
 GROUP BY queue
 ORDER BY queue
+
+-- name: is_read_only
+-- On a standby the first setting is on too.  default_transaction_read_only decides it elsewhere.
+SELECT current_setting('transaction_read_only')::boolean

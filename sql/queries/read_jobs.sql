@@ -90,3 +90,15 @@ SELECT id, kind, queue, args::text AS args, state::text AS state, priority, atte
        callback_on_complete, callback_on_fail, callback_transform, progress::text AS progress
 FROM awa.jobs
 WHERE id = :id::bigint
+
+-- name: get_jobs
+-- Several jobs by id, from either table, by id.  No lock; both primary keys.
+SELECT id, kind, queue, args::text AS args, state::text AS state, priority, attempt, run_lease,
+       max_attempts, run_at, heartbeat_at, deadline_at, attempted_at, finalized_at, created_at,
+       to_jsonb(errors)::text AS errors, metadata::text AS metadata, tags::text[] AS tags,
+       encode(unique_key, 'hex') AS unique_key, unique_states::text AS unique_states,
+       callback_id::text AS callback_id, callback_timeout_at, callback_filter,
+       callback_on_complete, callback_on_fail, callback_transform, progress::text AS progress
+FROM awa.jobs
+WHERE id = ANY (:ids::bigint[])
+ORDER BY id

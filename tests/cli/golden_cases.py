@@ -160,6 +160,7 @@ CASES = {
     # Run
     "workers": looks("workers", "workers --all -o wide", "workers | cat"),
     "worker": looks("worker nowhere:client"),
+    "bench": looks("bench --duration 1ms"),
     "demo": looks("demo {dir}/nothing", data="demo {dir}/nothing"),
     # Database
     "migrate": changes(
@@ -170,6 +171,13 @@ CASES = {
     "storage status": looks("storage status | cat"),
     "storage prepare": changes("storage prepare --engine queue_storage | cat"),
     "storage abort": changes("storage abort | cat"),
+    # Of the server itself nothing: tests run on one that is fast and careless.
+    "doctor": looks(
+        "doctor --check stuck,queues,batches,workers,descriptors,versions",
+        "doctor --check queues --columns severity,subject", "doctor --check quues",
+        "doctor --check versions",
+    ),
+    "roles": changes("roles | cat"),
     "health": looks("health", "health --workers 2 --queue slow", "health --database-url {empty}"),
     "version": looks("version --check", "version"),
     "dev up": looks("dev up --database-url postgresql://localhost/app"),
@@ -178,13 +186,13 @@ CASES = {
     "dev psql": looks("dev psql --database-url postgresql://localhost/app"),
     "dev down": looks("dev down --data-dir {dir}/nothing"),
     "dev reset": looks("dev reset --data-dir {dir}/nothing"),
-    "context add": looks(
+    "context add": changes(
         "context add staging postgresql://app@db.example.org/app",
         "context add staging postgresql://app:secret@db.example.org/app",
     ),
     "context list": looks("context list"),
-    "context use": looks("context use prod", "context use pord"),
+    "context use": changes("context use prod", "context use pord"),
     "context show": looks("context show", "context show prod"),
-    "context remove": looks("context remove prod"),
+    "context remove": changes("context remove prod"),
     "context test": looks("context test here", "context test prod"),
 }  # fmt: skip

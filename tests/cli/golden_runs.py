@@ -28,6 +28,8 @@ CRON_IN = timedelta(hours=14, minutes=30)
 
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
 _CLOCK = re.compile(r"\b\d\d:\d\d:\d\d\.\d{3}\b")
+# Progress: drawn where a run takes over a second, and gone at its end.
+_ERASED = re.compile(r"\r[^\r\n]*\x1b\[K")
 _COLOR = re.compile(r"\x1b\[[0-9;]*m|\x1b\]8;[^\x1b]*\x1b\\")
 _HIDDEN = re.compile(r"\x1b\[\?25[hl]")
 _UUID = re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b")
@@ -90,7 +92,7 @@ class Place:
 
     def plain(self, text: str) -> str:
         """Replace what differs between two runs, and nothing else."""
-        text = _HIDDEN.sub("", _COLOR.sub("", text))
+        text = _HIDDEN.sub("", _COLOR.sub("", _ERASED.sub("", text)))
         *_, text = text.split("\x1b[2K")  # of what is drawn in place, the last remains
         for hours in (0, 9):  # UTC and Tokyo
             text = text.replace(self._cron(self.now, hours), self._cron(NOON, hours))

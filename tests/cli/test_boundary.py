@@ -84,6 +84,7 @@ NEEDY = [
     ["migrate"],
     ["roles", "--apply"],
     ["doctor"],
+    ["bench", "--jobs", 10, "--duration", "100ms"],
 ]
 
 
@@ -303,7 +304,7 @@ def test_ctrl_c_exits_130(database_url, db) -> None:
         while db.execute(waiting).fetchone() == (0,):
             assert time.monotonic() < deadline
         running.send_signal(signal.SIGINT)
-        out, err = running.communicate(timeout=10)
+        out, err = running.communicate(timeout=30)
 
     assert running.returncode == 130
     assert b"Traceback" not in err

@@ -14,6 +14,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from fix_wait import eventually
+from jsonschema import Draft202012Validator
 
 from awa_cli.demo.tables import restore_path, store_path
 from awa_lib.embedded import acquire
@@ -36,6 +37,9 @@ def tree(tmp_path: Path) -> Path:
     (root / "link").symlink_to(root / "same.txt")
     (root / "site-packages" / "left_out.py").write_text("no\n")
     return root
+
+
+SCHEMA = Path(__file__).parents[2] / "docs" / "reference" / "schemas" / "demo.json"
 
 
 def count(root: Path) -> dict:
@@ -78,6 +82,7 @@ def test_the_table_is_true_and_a_second_run_is_fine(scratch: Path, tree: Path) -
         told = run(url, tree)
         expected = count(tree)
 
+        Draft202012Validator(json.loads(SCHEMA.read_text())).validate(told)
         assert {k: told["files"][k] for k in ("files", "bytes", "lines")} == {
             k: expected[k] for k in ("files", "bytes", "lines")
         }

@@ -51,7 +51,8 @@ def test_list_filters_by_state_kind_and_queue(cli, add) -> None:
     jobs = cli("job", "list", "--state", "failed", "--kind", "k", "--queue", "q", "-o", "json").data
 
     assert [job["id"] for job in jobs] == [wanted]
-    assert list(jobs[0]) == KEYS
+    described = ["original_priority", "queue_descriptor", "kind_descriptor"]
+    assert list(jobs[0]) == KEYS + described
 
 
 def test_plain_table(cli, add) -> None:

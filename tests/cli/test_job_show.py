@@ -58,7 +58,7 @@ def test_progress_and_callback(cli, add) -> None:
         progress='{"percent": 50, "message": "half", "metadata": {"page": 3}}',
     )  # fmt: skip
     out = cli("job", "show", running).out
-    assert f"  {'█' * 12}{'░' * 12} 50%  half\nCheckpoint\n" in out
+    assert f"  {'█' * 12}{'░' * 12} 50%  half\n\nCheckpoint\n" in out
     assert '    "page": 3\n' in out
 
     callback = "8feaec61-ea03-4e4c-ab3d-f63350329dc6"

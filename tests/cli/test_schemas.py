@@ -54,7 +54,7 @@ LINES = [
     pytest.param(name, line, id=line)
     for name in DOCUMENTS
     for line in [line_of(name), *MORE.get(name, ())]
-    if name != "demo"  # test_demo has one
+    if name not in {"bench", "demo"}  # their own tests have one
 ]
 
 

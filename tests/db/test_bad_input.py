@@ -70,6 +70,7 @@ CALLS: dict[str, dict[str, Any]] = {
     "list_bulk_operations": {},
     "cancel_bulk_operation": {"operation_id": NOBODY},
     "run_bulk_operation": {"operation_id": NOBODY},
+    "doctor": {},
 }  # fmt: skip
 
 INT64 = "must be a whole number of at most 64 bits: "
@@ -244,6 +245,14 @@ TABLE: dict[str, dict[str, list[tuple[Any, str]]]] = {
     "cancel_bulk_operation": {"operation_id": UUIDS},
     "run_bulk_operation": {
         "operation_id": UUIDS, "on_progress": [(7, "on_progress must be a function, got 7")],
+    },
+    "doctor": {
+        "checks": [("horizon", "checks must be a list, or another iterable: 'horizon'"),
+                   (["horizn"], "unknown check: horizn"), ([["ids"]], "unknown check: ['ids']")],
+        "everything": [(1, "everything must be True or False, got 1")],
+        "limits": [({}, "limits must be Limits of awa_lib.doctor, got {}")],
+        "clock": [(7, "clock must be a function, got 7")],
+        "beside": [(None, "beside must be a function, got None")],
     },
 }  # fmt: skip
 

@@ -23,7 +23,7 @@ from awa_lib.ops.roles import apply_roles
 ERROR, WARNING, NOTE = "error", "warning", "note"
 
 
-async def test_a_healthy_database_with_a_worker_has_nothing(sick, diagnose, sound_url) -> None:
+async def test_a_healthy_database_with_a_worker_has_nothing(sick, examined, sound_url) -> None:
     run(sick, apply_roles())
     async with awa.AsyncClient(make_conninfo(sound_url, user="awa_runtime")) as client:
 
@@ -41,8 +41,8 @@ async def test_a_healthy_database_with_a_worker_has_nothing(sick, diagnose, soun
 
             await aeventually(done)
 
-            assert diagnose() == []
-            findings = diagnose(everything=True)
+            assert examined() == []
+            findings = examined(everything=True)
     assert [one.check for one in findings] == list(CHECKS)
     assert {one.severity for one in findings} == {Severity.ok}
 
@@ -58,16 +58,16 @@ def test_our_files_make_what_the_reference_says(sick) -> None:
     assert all(digests <= wanted.functions[name] for name, digests in found.functions.items())
 
 
-def test_pending_migrations_and_nothing_about_drift(sick, diagnose) -> None:
+def test_pending_migrations_and_nothing_about_drift(sick, examined) -> None:
     sick.execute("DELETE FROM awa.toolkit_migrations WHERE version = 12")
     sick.execute("DROP TABLE awa.job_waits")
 
-    (found,) = diagnose("migrations", "drift")
+    (found,) = examined("migrations", "drift")
 
     assert (found.severity, found.do) == (ERROR, "awa migrate")
     assert found.what == "migrations are pending: T0012"
     apply(sick)
-    assert diagnose("migrations", "drift") == []
+    assert examined("migrations", "drift") == []
 
 
 def test_a_schema_of_awa_0_5_is_examined(sound) -> None:
@@ -92,11 +92,11 @@ def test_no_schema_and_unknown_checks_are_errors(sound) -> None:
     assert error.value.hint == "did you mean: horizon"
 
 
-def test_every_missing_function_index_and_trigger_is_found_and_put_back(sick, diagnose) -> None:
+def test_every_missing_function_index_and_trigger_is_found_and_put_back(sick, examined) -> None:
     wanted = reference()
     for name in wanted.functions:
         sick.execute(f"DROP FUNCTION awa.{name.partition('(')[0]} CASCADE")
-        findings = diagnose("drift")
+        findings = examined("drift")
         assert {one.severity for one in findings} == {ERROR}
         assert f"the function {name} is missing" in [one.what for one in findings]
         obey(sick, findings)
@@ -105,20 +105,20 @@ def test_every_missing_function_index_and_trigger_is_found_and_put_back(sick, di
             sick.execute(f"ALTER TABLE awa.{index.table_name} DROP CONSTRAINT {name}")
         else:
             sick.execute(f"DROP INDEX awa.{name}")
-        (found,) = diagnose("drift")
+        (found,) = examined("drift")
         assert (found.subject, found.severity) == (name, ERROR if index.is_unique else WARNING)
         obey(sick, [found])
     for table, name in wanted.triggers:
         sick.execute(f"DROP TRIGGER {name} ON awa.{table}")
-        (found,) = diagnose("drift")
+        (found,) = examined("drift")
         assert (found.subject, found.severity) == (name, ERROR)
         obey(sick, [found])
         sick.execute(
             f"ALTER TABLE awa.{table} DISABLE TRIGGER {name}" if table != "jobs" else "SELECT"
         )
-        obey(sick, diagnose("drift"))
+        obey(sick, examined("drift"))
 
-    assert diagnose("drift") == []
+    assert examined("drift") == []
     with awa.Client(make_conninfo(sick.info.dsn)) as client:
         client.insert(Noop(1), unique_opts={"by_args": True})
         client.insert(Noop(1), run_at="2100-01-01T00:00:00Z")
@@ -153,20 +153,20 @@ CHANGED = [
 
 @pytest.mark.parametrize(("change", "severity", "subject", "mends"), CHANGED)
 def test_what_was_changed_by_hand_is_found(
-    sick, diagnose, change, severity, subject, mends
+    sick, examined, change, severity, subject, mends
 ) -> None:
     sick.execute(change)
 
-    findings = diagnose("drift")
+    findings = examined("drift")
 
     assert ("drift", severity, subject) in brief(findings)
     assert len(findings) == 1
     if mends:
         obey(sick, findings)
-        assert diagnose("drift") == []
+        assert examined("drift") == []
 
 
-def test_an_index_whose_build_was_cut_off_is_found(sick, diagnose) -> None:
+def test_an_index_whose_build_was_cut_off_is_found(sick, examined) -> None:
     sick.execute("DROP INDEX awa.idx_awa_jobs_unique")
     sick.execute("INSERT INTO awa.job_unique_claims VALUES ('x', 1), ('x', 2)")
     with pytest.raises(psycopg.errors.UniqueViolation):
@@ -175,12 +175,12 @@ def test_an_index_whose_build_was_cut_off_is_found(sick, diagnose) -> None:
             " ON awa.job_unique_claims (unique_key)"
         )
 
-    (found,) = diagnose("drift")
+    (found,) = examined("drift")
 
     assert (found.what, found.severity) == ("the index idx_awa_jobs_unique cannot be used", ERROR)
     sick.execute("DELETE FROM awa.job_unique_claims WHERE job_id = 2")
     obey(sick, [found])
-    assert diagnose("drift") == []
+    assert examined("drift") == []
 
 
 @pytest.mark.parametrize(
@@ -194,16 +194,16 @@ def test_an_index_whose_build_was_cut_off_is_found(sick, diagnose) -> None:
          " state = 'mixed_transition'"), ERROR, "another storage engine", False),
     ],
 )  # fmt: skip
-def test_a_move_to_another_engine_is_found(sick, diagnose, change, severity, says, mends) -> None:
+def test_a_move_to_another_engine_is_found(sick, examined, change, severity, says, mends) -> None:
     sick.execute(change)
 
-    (found,) = diagnose("storage")
+    (found,) = examined("storage")
 
     assert found.severity == severity
     assert says in found.what
     if mends:
         obey(sick, [found])
-        assert diagnose("storage") == []
+        assert examined("storage") == []
 
 
 JOB = "INSERT INTO awa.jobs_hot (kind, queue, state, heartbeat_at, deadline_at, attempted_at"
@@ -226,14 +226,14 @@ CAUSES = [
 
 
 @pytest.mark.parametrize(("check", "cause", "says"), CAUSES)
-def test_jobs_that_nobody_sees_to_are_found(sick, diagnose, check, cause, says) -> None:
+def test_jobs_that_nobody_sees_to_are_found(sick, examined, check, cause, says) -> None:
     sick.execute(cause)
 
-    (found,) = diagnose(check)
+    (found,) = examined(check)
 
     assert (found.check, found.severity) == (check, ERROR)
     assert found.what.startswith(says)
-    others = [one.check for one in diagnose("stuck", "orphans", "callbacks", "promotion")]
+    others = [one.check for one in examined("stuck", "orphans", "callbacks", "promotion")]
     assert others == [check]
     if check == "orphans":
         assert found.do is not None
@@ -243,16 +243,16 @@ def test_jobs_that_nobody_sees_to_are_found(sick, diagnose, check, cause, says) 
         "no worker runs, so nobody sees to them", "awa worker MODULE:CLIENT",
     )  # fmt: skip
     instance(sick)
-    assert diagnose(check)[0].do == "awa doctor --check leader"
+    assert examined(check)[0].do == "awa doctor --check leader"
 
 
-def test_few_ids_of_many_stuck_jobs_are_read(sick, diagnose) -> None:
+def test_few_ids_of_many_stuck_jobs_are_read(sick, examined) -> None:
     sick.execute(
         "INSERT INTO awa.scheduled_jobs (kind, state, run_at)"
         " SELECT 'k', 'scheduled', now() - interval '2 min' FROM generate_series(1, 12000)"
     )
 
-    (found,) = diagnose("promotion")
+    (found,) = examined("promotion")
 
     assert found.what == "10,000 jobs or more are due, and not made available"
 
@@ -260,7 +260,7 @@ def test_few_ids_of_many_stuck_jobs_are_read(sick, diagnose) -> None:
 WAIT = "INSERT INTO awa.jobs_hot (kind, queue, priority, run_at) SELECT"
 
 
-def test_queues_without_a_worker_are_found(sick, diagnose) -> None:
+def test_queues_without_a_worker_are_found(sick, examined) -> None:
     sick.execute(
         f"{WAIT} 'k' || n % 3, 'it''s', 1 + n % 4, now() - interval '5 min'"
         " FROM generate_series(1, 40) AS n"
@@ -270,7 +270,7 @@ def test_queues_without_a_worker_are_found(sick, diagnose) -> None:
     sick.execute(f"{WAIT} 'k', 'paused', 1, now() - interval '5 min'")
     sick.execute("INSERT INTO awa.queue_meta (queue, paused) VALUES ('paused', true)")
 
-    big, its, paused = diagnose("queues")
+    big, its, paused = examined("queues")
 
     assert (big.subject, big.severity) == ("big", ERROR)
     assert big.what == "no worker works the queue big, where 1,000 jobs or more wait"
@@ -279,10 +279,10 @@ def test_queues_without_a_worker_are_found(sick, diagnose) -> None:
     assert its.do == """awa worker MODULE:CLIENT --queue 'it'"'"'s'"""
     assert (paused.subject, paused.severity) == ("paused", NOTE)
     assert paused.do == "awa queue resume paused"
-    assert diagnose("kinds") == []
+    assert examined("kinds") == []
 
 
-async def test_kinds_that_no_worker_knows_are_found(sick, diagnose, sound_url) -> None:
+async def test_kinds_that_no_worker_knows_are_found(sick, examined, sound_url) -> None:
     sick.execute(f"{WAIT} 'renamed', 'default', 1, now() - interval '5 min'")
     async with awa.AsyncClient(sound_url) as client:
 
@@ -291,13 +291,13 @@ async def test_kinds_that_no_worker_knows_are_found(sick, diagnose, sound_url) -
             pass
 
         async with working(client):
-            (found,) = diagnose("queues", "kinds")
+            (found,) = examined("queues", "kinds")
 
     assert (found.subject, found.severity) == ("renamed", ERROR)
     assert found.do == "awa kind show renamed"
 
 
-def test_bulk_operations_that_hang_are_found(sick, diagnose) -> None:
+def test_bulk_operations_that_hang_are_found(sick, examined) -> None:
     sick.execute("""
         INSERT INTO awa.bulk_operations (
             operation, filter, state, last_id, total_matched, processed, last_error, submitted_at,
@@ -311,7 +311,7 @@ def test_bulk_operations_that_hang_are_found(sick, diagnose) -> None:
              now() - interval '9 d')
     """)
 
-    running, pending, failed = diagnose("batches")
+    running, pending, failed = examined("batches")
 
     assert running.severity == pending.severity == WARNING
     assert running.what.endswith("(cancel) is at work for 2 h, and is 3 of 5 jobs")
@@ -321,75 +321,75 @@ def test_bulk_operations_that_hang_are_found(sick, diagnose) -> None:
     assert failed.do == f"awa batch show {failed.subject}"
     with awa.Client(sick.info.dsn) as client:
         client.run_bulk_operation(pending.subject)
-    assert pending.subject not in [one.subject for one in diagnose("batches")]
+    assert pending.subject not in [one.subject for one in examined("batches")]
 
 
-def test_ids_that_run_out_are_found(sick, diagnose) -> None:
+def test_ids_that_run_out_are_found(sick, examined) -> None:
     for share, severity in ((6, WARNING), (9.5, ERROR)):
         sick.execute(f"SELECT setval('awa.jobs_id_seq', ({2**63 - 1} / 10 * {share})::bigint)")
-        (found,) = diagnose("ids")
+        (found,) = examined("ids")
         assert (found.severity, found.subject) == (severity, "jobs_id_seq")
 
 
-def test_no_leader_is_found(sick, diagnose, sound_url) -> None:
+def test_no_leader_is_found(sick, examined, sound_url) -> None:
     instance(sick, started_at="now()")
-    assert diagnose("leader") == []
+    assert examined("leader") == []
     instance(sick)
 
-    (found,) = diagnose("leader")
+    (found,) = examined("leader")
 
     assert (found.severity, found.what) == (ERROR, "no worker leads")
     instance(sick, leader="true")
-    assert diagnose("leader") == []
+    assert examined("leader") == []
     instance(sick, leader="true")
-    (found,) = diagnose("leader")
+    (found,) = examined("leader")
     assert (found.severity, found.what) == (
         WARNING, "2 workers say that they lead: host:1, host:1",
     )  # fmt: skip
     sick.execute(
         "UPDATE awa.runtime_instances SET last_seen_at = now() - interval '20 s' WHERE leader"
     )
-    assert [one.what for one in diagnose("leader")] == ["no worker leads"]
+    assert [one.what for one in examined("leader")] == ["no worker leads"]
 
 
-def test_a_lock_that_leads_nobody_is_found(sick, diagnose, sound_url) -> None:
+def test_a_lock_that_leads_nobody_is_found(sick, examined, sound_url) -> None:
     with psycopg.connect(sound_url, autocommit=True, application_name="gone") as lost:
         lost.execute("SELECT pg_try_advisory_lock(4708303813012965710)")
-        assert diagnose("leader") == []
+        assert examined("leader") == []
         instance(sick)
-        assert brief(diagnose("leader")) == [("leader", WARNING, str(lost.info.backend_pid))]
+        assert brief(examined("leader")) == [("leader", WARNING, str(lost.info.backend_pid))]
 
-        (found,) = diagnose("leader", limits={"settled_seconds": 0})
+        (found,) = examined("leader", limits={"settled_seconds": 0})
 
         assert found.severity == ERROR
         assert "(gone, role postgres) keeps the leader's lock" in found.what
         obey(sick, [found])
-        eventually(lambda: [one.what for one in diagnose("leader")] == ["no worker leads"])
+        eventually(lambda: [one.what for one in examined("leader")] == ["no worker leads"])
 
 
-def test_workers_that_are_not_well_are_found(sick, diagnose) -> None:
-    assert brief(diagnose("workers")) == [("workers", NOTE, None)]
+def test_workers_that_are_not_well_are_found(sick, examined) -> None:
+    assert brief(examined("workers")) == [("workers", NOTE, None)]
     instance(sick, pid="7", healthy="false", heartbeat_alive="false")
 
-    (found,) = diagnose("workers")
+    (found,) = examined("workers")
 
     assert (found.severity, found.subject) == (ERROR, "host:7")
     assert found.why == "stopped: heartbeat; its log says why"
     sick.execute("UPDATE awa.runtime_instances SET last_seen_at = now() - interval '2 min'")
-    assert brief(diagnose("workers")) == [("workers", NOTE, None)]
+    assert brief(examined("workers")) == [("workers", NOTE, None)]
 
 
-def test_releases_side_by_side_are_found(sick, diagnose) -> None:
+def test_releases_side_by_side_are_found(sick, examined) -> None:
     instance(sick)
     instance(sick, version="'0.5.7'", storage_capability="'queue_storage'")
 
-    engine, mixed = diagnose("versions")
+    engine, mixed = examined("versions")
 
     assert (mixed.severity, mixed.what) == (NOTE, "the fleet runs 2 releases: 0.1, 0.5.7")
     assert (engine.severity, engine.do) == (WARNING, "awa storage status")
 
 
-def test_descriptors_in_drift_are_found(sick, diagnose) -> None:
+def test_descriptors_in_drift_are_found(sick, examined) -> None:
     for digest in ("a", "b"):
         instance(
             sick,
@@ -397,22 +397,22 @@ def test_descriptors_in_drift_are_found(sick, diagnose) -> None:
             job_kind_descriptor_hashes=f"""'{{"send": "{digest}"}}'""",
         )
 
-    assert brief(diagnose("descriptors")) == [
+    assert brief(examined("descriptors")) == [
         ("descriptors", WARNING, "email"), ("descriptors", WARNING, "send"),
     ]  # fmt: skip
 
 
-def test_clocks_that_differ_are_found(sick, diagnose) -> None:
-    assert diagnose("clock") == []
+def test_clocks_that_differ_are_found(sick, examined) -> None:
+    assert examined("clock") == []
     for shift, words in ((60, "60.0 s ahead of"), (-3600, "3600.0 s behind")):
-        (found,) = diagnose("clock", clock=lambda shift=shift: time.time() + shift)
+        (found,) = examined("clock", clock=lambda shift=shift: time.time() + shift)
         assert found.severity == WARNING
         assert words in found.what
     # An answer that takes long says little.
     ticks = itertools.cycle([-5, 5])
-    assert diagnose("clock", clock=lambda: time.time() + next(ticks)) == []
+    assert examined("clock", clock=lambda: time.time() + next(ticks)) == []
     instance(sick, started_at="now() + interval '7 s'")
-    (found,) = diagnose("clock")
+    (found,) = examined("clock")
     assert found.subject == "host:1"
     assert "at least 7.0 s ahead" in found.what
 

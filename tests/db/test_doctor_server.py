@@ -22,14 +22,14 @@ WORKING = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'awa w
 MANY = "INSERT INTO awa.jobs_hot (kind, state, finalized_at) SELECT 'k', 'completed', now()"
 
 
-def test_autovacuum_switched_off_is_found(sick, diagnose, database_url) -> None:
+def test_autovacuum_switched_off_is_found(sick, examined, database_url) -> None:
     sick.execute("ALTER TABLE awa.jobs_hot SET (autovacuum_enabled = off)")
 
-    (found,) = diagnose("autovacuum")
+    (found,) = examined("autovacuum")
 
     assert (found.severity, found.subject) == (ERROR, "jobs_hot")
     obey(sick, [found])
-    assert diagnose("autovacuum") == []
+    assert examined("autovacuum") == []
     # The server of the other tests runs without.
     with psycopg.connect(database_url, autocommit=True) as conn:
         (found,) = run(conn, doctor(["autovacuum"]))
@@ -44,18 +44,18 @@ def change(url: str, *statements: str) -> None:
             conn.execute(statement)
 
 
-def test_dead_rows_are_found(sick, diagnose, sound_url) -> None:
+def test_dead_rows_are_found(sick, examined, sound_url) -> None:
     change(sound_url, f"{MANY} FROM generate_series(1, 12000)", "DELETE FROM awa.jobs_hot")
 
-    (found,) = eventually(lambda: diagnose("dead-rows"))
+    (found,) = eventually(lambda: examined("dead-rows"))
 
     assert (found.severity, found.subject) == (WARNING, "jobs_hot")
     assert found.what == "the table jobs_hot has 12,000 dead rows"
     obey(sick, [found])
-    eventually(lambda: diagnose("dead-rows") == [])
+    eventually(lambda: examined("dead-rows") == [])
 
 
-def test_tables_and_indexes_too_large_are_found(sick, diagnose) -> None:
+def test_tables_and_indexes_too_large_are_found(sick, examined) -> None:
     sick.execute(
         "INSERT INTO awa.jobs_hot (kind, queue, args, run_at)"
         " SELECT 'k', repeat('q', 190), jsonb_build_object('pad', repeat('x', 300)), now()"
@@ -63,87 +63,87 @@ def test_tables_and_indexes_too_large_are_found(sick, diagnose) -> None:
     )
     sick.execute("VACUUM (ANALYZE) awa.jobs_hot")
     limits = {"bloat_bytes": 8_000_000}
-    assert diagnose("bloat", limits=limits) == []
+    assert examined("bloat", limits=limits) == []
     # The last row keeps the file from being cut.
     sick.execute("DELETE FROM awa.jobs_hot WHERE id < 40000")
     sick.execute("VACUUM (ANALYZE) awa.jobs_hot")
 
-    findings = diagnose("bloat", limits=limits)
+    findings = examined("bloat", limits=limits)
 
     assert ("bloat", NOTE, "jobs_hot") in brief(findings)
     assert ("bloat", WARNING, "idx_awa_jobs_hot_dequeue") in brief(findings)
     indexes = [one for one in findings if one.severity == WARNING]
     obey(sick, indexes)
-    assert brief(diagnose("bloat", limits=limits)) == [("bloat", NOTE, "jobs_hot")]
+    assert brief(examined("bloat", limits=limits)) == [("bloat", NOTE, "jobs_hot")]
     sick.execute("VACUUM (FULL, ANALYZE) awa.jobs_hot")
-    assert diagnose("bloat", limits=limits) == []
+    assert examined("bloat", limits=limits) == []
 
 
-def test_missing_and_old_statistics_are_found(sick, diagnose, sound_url) -> None:
+def test_missing_and_old_statistics_are_found(sick, examined, sound_url) -> None:
     sick.execute(
         "INSERT INTO awa.cron_settings (name) SELECT repeat('x', 60) || n"
         " FROM generate_series(1, 12000) AS n"
     )
     sick.execute("VACUUM awa.cron_settings")
 
-    (found,) = diagnose("statistics")
+    (found,) = examined("statistics")
 
     assert (found.severity, found.subject) == (WARNING, "cron_settings")
     assert "has no statistics" in found.what
     obey(sick, [found])
-    assert diagnose("statistics") == []
+    assert examined("statistics") == []
     change(sound_url, f"{MANY} FROM generate_series(1, 12000)")
-    (found,) = eventually(lambda: diagnose("statistics"))
+    (found,) = eventually(lambda: examined("statistics"))
     assert "are old: 12,000 rows have changed" in found.what
     obey(sick, [found])
-    eventually(lambda: diagnose("statistics") == [])
+    eventually(lambda: examined("statistics") == [])
 
 
-def test_a_long_transaction_is_found(sick, diagnose, sound_url) -> None:
+def test_a_long_transaction_is_found(sick, examined, sound_url) -> None:
     long = psycopg.connect(sound_url, application_name="report")
     long.execute("SELECT txid_current()")
-    assert diagnose("horizon") == []
+    assert examined("horizon") == []
 
-    (found,) = diagnose("horizon", limits={"transaction_seconds": 0})
+    (found,) = examined("horizon", limits={"transaction_seconds": 0})
 
     assert (found.severity, found.subject) == (WARNING, str(long.info.backend_pid))
     assert "(report) has a transaction open for 0 min, " in found.what
     assert "idle in transaction" in str(found.why)
     obey(sick, [found])
-    eventually(lambda: diagnose("horizon", limits={"transaction_seconds": 0}) == [])
+    eventually(lambda: examined("horizon", limits={"transaction_seconds": 0}) == [])
     long.close()
 
 
-def test_a_prepared_transaction_is_found(sick, diagnose, sound_url) -> None:
+def test_a_prepared_transaction_is_found(sick, examined, sound_url) -> None:
     with psycopg.connect(sound_url, autocommit=True) as conn:
         conn.execute("BEGIN")
         conn.execute("CREATE TABLE mine ()")
         conn.execute("PREPARE TRANSACTION 'it''s'")
-    assert diagnose("horizon") == []
+    assert examined("horizon") == []
 
-    (found,) = diagnose("horizon", limits={"transaction_seconds": 0})
+    (found,) = examined("horizon", limits={"transaction_seconds": 0})
 
     assert found.severity == WARNING
     assert "the prepared transaction" in found.what
     obey(sick, [found])
-    assert diagnose("horizon", limits={"transaction_seconds": 0}) == []
+    assert examined("horizon", limits={"transaction_seconds": 0}) == []
 
 
-def test_a_slot_that_is_behind_is_found(sick, diagnose) -> None:
+def test_a_slot_that_is_behind_is_found(sick, examined) -> None:
     sick.execute("SELECT pg_create_logical_replication_slot('idle', 'pgoutput')")
     for _ in range(20):
         sick.execute("SELECT txid_current()")
-    assert diagnose("horizon") == []
+    assert examined("horizon") == []
 
-    (found,) = diagnose("horizon", limits={"pinned_xids": 10})
+    (found,) = examined("horizon", limits={"pinned_xids": 10})
 
     assert (found.severity, found.subject) == (WARNING, "idle")
     assert found.do == "SELECT pg_drop_replication_slot('idle');  -- if nobody needs it any more"
     obey(sick, [found])
-    assert diagnose("horizon", limits={"pinned_xids": 10}) == []
+    assert examined("horizon", limits={"pinned_xids": 10}) == []
 
 
-def test_a_standby_is_examined_and_one_that_pins_is_found(sick, diagnose, standby_url) -> None:
+def test_a_standby_is_examined_and_one_that_pins_is_found(sick, examined, standby_url) -> None:
     with psycopg.connect(standby_url, autocommit=True) as conn:
         assert brief(run(conn, doctor())) == [("workers", NOTE, None)]
         conn.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
@@ -151,22 +151,22 @@ def test_a_standby_is_examined_and_one_that_pins_is_found(sick, diagnose, standb
         for _ in range(20):
             sick.execute("SELECT txid_current()")
 
-        (found,) = eventually(lambda: diagnose("horizon", limits={"pinned_xids": 10}))
+        (found,) = eventually(lambda: examined("horizon", limits={"pinned_xids": 10}))
 
     assert (found.severity, found.what[:12]) == (WARNING, "the standby ")
     assert str(found.do).startswith("ALTER SYSTEM SET hot_standby_feedback = off;")
-    eventually(lambda: diagnose("horizon", limits={"pinned_xids": 10}) == [])
+    eventually(lambda: examined("horizon", limits={"pinned_xids": 10}) == [])
 
 
-def test_what_does_not_survive_a_crash_is_found(sick, diagnose, sound_url, database_url) -> None:
-    assert diagnose("durability") == []
+def test_what_does_not_survive_a_crash_is_found(sick, examined, sound_url, database_url) -> None:
+    assert examined("durability") == []
     sick.execute("ALTER TABLE awa.queue_meta SET UNLOGGED")
 
-    (found,) = diagnose("durability")
+    (found,) = examined("durability")
 
     assert (found.severity, found.subject) == (ERROR, "queue_meta")
     obey(sick, [found])
-    assert diagnose("durability") == []
+    assert examined("durability") == []
     with psycopg.connect(sound_url, autocommit=True, options="-c synchronous_commit=off") as conn:
         assert brief(run(conn, doctor(["durability"]))) == [
             ("durability", NOTE, "synchronous_commit")
@@ -180,21 +180,21 @@ def test_what_does_not_survive_a_crash_is_found(sick, diagnose, sound_url, datab
         ]
 
 
-def test_old_rows_that_are_not_frozen_are_found(sick, diagnose) -> None:
+def test_old_rows_that_are_not_frozen_are_found(sick, examined) -> None:
     for _ in range(30):
         sick.execute("SELECT txid_current()")
-    assert diagnose("wraparound") == []
+    assert examined("wraparound") == []
     limits = {"frozen_xids": 20}
 
-    findings = diagnose("wraparound", limits=limits)
+    findings = examined("wraparound", limits=limits)
 
     assert ("wraparound", WARNING, "jobs_hot") in brief(findings)
     obey(sick, findings)
-    assert {one.subject for one in diagnose("wraparound", limits=limits)} <= {sick.info.dbname}
+    assert {one.subject for one in examined("wraparound", limits=limits)} <= {sick.info.dbname}
 
 
-def test_connection_slots_that_run_out_are_found(sick, diagnose, sound_url) -> None:
-    assert diagnose("connections") == []
+def test_connection_slots_that_run_out_are_found(sick, examined, sound_url) -> None:
+    assert examined("connections") == []
     with ExitStack() as stack:
 
         def fill(share: float) -> None:
@@ -203,9 +203,9 @@ def test_connection_slots_that_run_out_are_found(sick, diagnose, sound_url) -> N
                 stack.enter_context(psycopg.connect(sound_url))
 
         fill(0.8)
-        assert brief(diagnose("connections")) == [("connections", WARNING, None)]
+        assert brief(examined("connections")) == [("connections", WARNING, None)]
         fill(0.9)
-        (found,) = diagnose("connections")
+        (found,) = examined("connections")
         assert (found.severity, found.what) == (ERROR, "25 of 27 connection slots are used")
         obey(sick, [found])
 
@@ -247,7 +247,7 @@ def prefix(sick) -> str:
     return prefix
 
 
-async def test_workers_that_are_superusers_are_found(sick, diagnose, sound_url, prefix) -> None:
+async def test_workers_that_are_superusers_are_found(sick, examined, sound_url, prefix) -> None:
     for user, expected in (
         ("postgres", [("superuser", WARNING, "postgres")]),
         (f"{prefix}runtime", []),
@@ -259,30 +259,30 @@ async def test_workers_that_are_superusers_are_found(sick, diagnose, sound_url, 
                 pass
 
             async with working(client):
-                assert brief(diagnose("superuser", "rights")) == expected
+                assert brief(examined("superuser", "rights")) == expected
         await aeventually(lambda: sick.execute(WORKING).fetchone() == (0,))
 
 
-def test_what_everybody_may_do_is_found(sick, diagnose) -> None:
+def test_what_everybody_may_do_is_found(sick, examined) -> None:
     sick.execute("GRANT SELECT, INSERT ON awa.jobs_hot TO PUBLIC")
 
-    (found,) = diagnose("public")
+    (found,) = examined("public")
 
     assert (found.severity, found.subject) == (WARNING, "jobs_hot")
     assert found.what == "everybody may INSERT and SELECT jobs_hot"
     obey(sick, [found])
-    assert diagnose("public") == []
+    assert examined("public") == []
 
 
-def test_roles_with_less_or_more_than_their_purpose_are_found(sick, diagnose, prefix) -> None:
-    assert diagnose("rights") == []
+def test_roles_with_less_or_more_than_their_purpose_are_found(sick, examined, prefix) -> None:
+    assert examined("rights") == []
     sick.execute(f"REVOKE DELETE ON awa.jobs_hot FROM {prefix}runtime")
     sick.execute(f"REVOKE INSERT (args) ON awa.jobs_hot FROM {prefix}producer")
     sick.execute(f"GRANT UPDATE ON awa.queue_meta, awa.cron_jobs TO {prefix}readonly")
     sick.execute(f"GRANT SELECT (args) ON awa.jobs_hot TO {prefix}producer")
     sick.execute(f"CREATE TABLE awa.mine (); GRANT ALL ON awa.mine TO {prefix}readonly")
 
-    findings = {(one.subject, one.what): one for one in diagnose("rights")}
+    findings = {(one.subject, one.what): one for one in examined("rights")}
 
     assert set(findings) == {
         (f"{prefix}runtime", f"the role {prefix}runtime lacks rights: DELETE on jobs_hot"),
@@ -301,7 +301,7 @@ def test_roles_with_less_or_more_than_their_purpose_are_found(sick, diagnose, pr
     }
     assert {one.do for one in findings.values()} == {f"awa roles --apply --prefix {prefix}"}
     run(sick, apply_roles(prefix))
-    assert diagnose("rights") == []
+    assert examined("rights") == []
 
 
 def test_a_reader_sees_all_but_the_sessions_of_others(sick, sound_url, prefix) -> None:

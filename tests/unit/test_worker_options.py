@@ -106,6 +106,7 @@ START: list[tuple[dict[str, Any], str]] = [
     *(({name: value}, f"{name} must be a number, got {value!r}")
       for name in POSITIVE + FROM_ZERO for value in ("5", True, float("nan"))),
     *(({name: 1.5}, f"{name} must be a whole number, got 1.5") for name in WHOLE),
+    *(({"leads": value}, f"leads must be True or False, got {value!r}") for value in (1, "no")),
     ({"poll_intervall_ms": 5}, "unknown start() option 'poll_intervall_ms'; did you mean"),
 ]  # fmt: skip
 QUEUES: list[tuple[Any, str]] = [

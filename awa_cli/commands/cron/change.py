@@ -23,7 +23,8 @@ def trigger(ctx: typer.Context, name: Name, output: Output = TABLE) -> None:
     from awa_lib.reads.jobs import job_row
 
     with open_session(ctx, changing=True) as db:
-        job = run_named(db, trigger_cron_job(name), ctx.command_path)
+        op = db.noted("cron.trigger", name, trigger_cron_job(name), lambda job: {"job_id": job.id})
+        job = run_named(db, op, ctx.command_path)
         row = None if output.for_people else db.run(job_row(job.id))
     show_one(row, f"Triggered schedule '{name}': job {job.id}", output, common(ctx))
 
@@ -37,7 +38,8 @@ def pause(ctx: typer.Context, name: Name) -> None:
     from awa_lib.ops.cron import pause_cron_job
 
     with open_session(ctx, changing=True) as db:
-        run_named(db, pause_cron_job(name, paused_by="cli"), ctx.command_path)
+        op = db.noted("cron.pause", name, pause_cron_job(name, paused_by="cli"))
+        run_named(db, op, ctx.command_path)
     result(f"Paused schedule '{name}'")
 
 
@@ -47,7 +49,7 @@ def resume(ctx: typer.Context, name: Name) -> None:
     from awa_lib.ops.cron import resume_cron_job
 
     with open_session(ctx, changing=True) as db:
-        run_named(db, resume_cron_job(name), ctx.command_path)
+        run_named(db, db.noted("cron.resume", name, resume_cron_job(name)), ctx.command_path)
     result(f"Resumed schedule '{name}'")
 
 
@@ -59,7 +61,7 @@ def remove(ctx: typer.Context, name: Name, fail_empty: FailEmpty = False) -> int
 
     with open_session(ctx, changing=True) as db:
         confirm(ctx, "cron.remove", name)
-        gone = db.run(delete_cron_job(name))
+        gone = db.change("cron.remove", name, delete_cron_job(name))
     if gone:
         result(f"Removed cron schedule '{name}'")
         return ExitCode.OK

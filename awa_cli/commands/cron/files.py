@@ -101,15 +101,15 @@ def apply(
             and (one.paused if real[one.schedule.name].change == "add"
                  else "paused" in real[one.schedule.name].fields)
         ]  # fmt: skip
-        db.run(
-            apply_schedules(
-                [one.schedule for one in wanted if one.schedule.name in real],
-                pause=[one.schedule.name for one in shifted if one.paused],
-                resume=[one.schedule.name for one in shifted if not one.paused],
-                remove=[one.name for one in real.values() if one.change == "remove"],
-                paused_by="cli",
-            )
+        op = apply_schedules(
+            [one.schedule for one in wanted if one.schedule.name in real],
+            pause=[one.schedule.name for one in shifted if one.paused],
+            resume=[one.schedule.name for one in shifted if not one.paused],
+            remove=[one.name for one in real.values() if one.change == "remove"],
+            paused_by="cli",
         )
+        made = {one.name: one.change for one in real.values()}
+        db.change("cron.apply", file, op, schedules=made)
     say(f"Applied {counted(len(real), 'change')}.")
     return ExitCode.OK
 

@@ -27,6 +27,11 @@ if TYPE_CHECKING:
 __all__ = ["Change"]
 
 _SHOWN: Final = 8
+# The action of each bulk operation, for one job.
+_ACTIONS: Final = {
+    "retry": "job.retry", "cancel": "job.cancel", "delete": "job.delete",
+    "set_priority": "job.priority", "move_queue": "job.move",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +69,7 @@ class Change:
                 result(str(job_id))
                 continue
             try:
-                db.run(self.op(job_id))
+                db.change(_ACTIONS[self.operation], job_id, self.op(job_id), **self.spec)
             except (Conflict, NotFound) as error:
                 complain(str(error), error.why, error.hint, color=common(ctx).color(sys.stderr))
                 code = exit_code_for(error)
@@ -90,15 +95,13 @@ class Change:
         elif found.total_matched:
             say(_found(found.total_matched, found.sample))
             ask(ctx, f"{_verb(ctx)} {counted(found.total_matched)}")
-            operation = db.run(
-                submit_bulk_operation(
-                    self.operation,
-                    submitted_by="awa",
-                    all=chosen.everything,
-                    **self.spec,
-                    **filters,
-                )
+            submit = submit_bulk_operation(
+                self.operation, submitted_by="awa", all=chosen.everything, **self.spec, **filters
             )
+            operation = db.change(
+                "batch.submit", f"{self.operation} of jobs", submit,
+                lambda one: {"id": one.id, "total_matched": one.total_matched}, **self.spec,
+            )  # fmt: skip
             with Progress(common(ctx)) as progress:
                 ended = db.run(
                     run_bulk_operation(

@@ -133,7 +133,9 @@ def retry_failed(
             hint="run it once with each",
         )
     with open_session(ctx, changing=True) as db, Progress(common(ctx)):
-        count = len(db.run(retry_all_failed(kind=kind, queue=queue)))
+        op = retry_all_failed(kind=kind, queue=queue)
+        target = f"queue {queue}" if kind is None else f"kind {kind}"
+        count = len(db.change("job.retry-failed", target, op))
     result(f"Retried {count} failed jobs")
     return ExitCode.NOTHING if fail_empty and not count else ExitCode.OK
 
@@ -160,7 +162,10 @@ def discard(ctx: typer.Context, selection: Selection) -> int:
         # As published: no question without a terminal, and these words.
         with open_session(ctx, changing=True) as db:
             confirm(ctx, "job.discard", filters["kind"])
-            count = db.run(discard_failed(filters["kind"]))
+            kind = filters["kind"]
+            count = db.change(
+                "job.discard", kind, discard_failed(kind), lambda count: {"jobs": count}
+            )
         result(f"Discarded {count} failed jobs of kind '{filters['kind']}'")
         return ExitCode.NOTHING if selection.fail_empty and not count else ExitCode.OK
     if filters and "states" not in filters:

@@ -121,7 +121,9 @@ def enqueue(
 
     op = insert(read_json(args, "--args"), kind=kind, **options)
     with open_session(ctx, changing=True) as db:
-        job = db.run(op)
+        job = db.change(
+            "job.enqueue", kind, op, lambda job: {"job_id": job.id}, queue=options["queue"]
+        )
         row = None if output.for_people else db.run(job_row(job.id))
     show_one(row, f"Enqueued job {job.id}", output, common(ctx))
 
@@ -179,8 +181,12 @@ def _stream(
             progress.show(count)
 
         try:
+            op = enqueue_many_copy(jobs, kind=kind, on_progress=tell, **options)
             with Progress(common(ctx)) as progress:
-                count = db.run(enqueue_many_copy(jobs, kind=kind, on_progress=tell, **options))
+                count = db.change(
+                    "job.enqueue", kind or "jobs", op, lambda count: {"jobs": count},
+                    queue=options["queue"],
+                )  # fmt: skip
         except InvalidInput as error:
             if str(error).startswith("line "):
                 raise

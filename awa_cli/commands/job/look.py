@@ -9,7 +9,16 @@ import typer
 from awa_cli import complete
 from awa_cli.commands.job._app import One, app
 from awa_cli.errors import ExitCode
-from awa_cli.options import TABLE, Columns, FailEmpty, Output, Report, ReportFormat, common
+from awa_cli.options import (
+    TABLE,
+    Columns,
+    FailEmpty,
+    Output,
+    Redact,
+    Report,
+    ReportFormat,
+    common,
+)
 from awa_cli.output import counted, show_document, show_rows, show_text
 from awa_cli.session import open_session
 from awa_cli.shapes import read_columns
@@ -71,6 +80,7 @@ def list_(
         bool, typer.Option("--all", help="All of them; streamed unless it is a table.")
     ] = False,
     columns: Columns = None,
+    redact: Redact = None,
     output: Output = TABLE,
     fail_empty: FailEmpty = False,
 ) -> int:
@@ -79,13 +89,17 @@ def list_(
     WHEN is the time that matters: when it may run, began, ended, or times out waiting.
     """
     from awa_cli.columns import JOBS
-    from awa_lib.reads.jobs import job_rows
+    from awa_cli.redact import read_redactor
+    from awa_lib.reads.described import described_jobs
 
     query = read_query(
         states=state, kind=kind, queue=queue, tag=tag, since=since, until=until, where=where,
         error=error,
     )  # fmt: skip
     query["before_id"] = before_id
+    redactor = read_redactor(redact)
+    if redactor is not None:
+        redactor.check_query(query)
     _check_order(sort, everything=everything, before_id=before_id)
 
     def footer(shown: Sequence[JobRow]) -> str:
@@ -95,8 +109,12 @@ def list_(
 
     with open_session(ctx) as db:
         rows: Iterable[JobRow] = (
-            _pages(db, query) if everything else db.run(job_rows(sort=sort, limit=limit, **query))
+            _pages(db, query)
+            if everything
+            else db.run(described_jobs(sort=sort, limit=limit, **query))
         )
+        if redactor is not None:
+            rows = redactor.rows(rows)
         count = show_rows(
             rows, JOBS, output, common(ctx), empty="No jobs found.", footer=footer,
             chosen=read_columns(columns),
@@ -129,9 +147,9 @@ def _check_order(sort: str, *, everything: bool, before_id: int | None) -> None:
 
 
 def _pages(db: Session, query: JobQuery) -> Iterator[JobRow]:
-    from awa_lib.reads.jobs import job_rows
+    from awa_lib.reads.described import described_jobs
 
-    while rows := db.run(job_rows(limit=_PAGE, **query)):
+    while rows := db.run(described_jobs(limit=_PAGE, **query)):
         yield from rows
         query["before_id"] = rows[-1].id
 
@@ -142,13 +160,16 @@ def _pages(db: Session, query: JobQuery) -> Iterator[JobRow]:
     awa job show 42 -o json | jq .summary
     """
 )
-def show(ctx: typer.Context, job_id: One, output: Report = ReportFormat.table) -> None:
+def show(
+    ctx: typer.Context, job_id: One, redact: Redact = None, output: Report = ReportFormat.table
+) -> None:
     """Show a job as a page for people: what it is, how far, what happened, what can be done."""
     from awa_cli.pages.job import job_page
+    from awa_cli.redact import hidden
     from awa_lib.reads.jobs import dump_job
 
     with open_session(ctx) as db:
-        dump = db.run(dump_job(job_id))
+        dump = hidden(db.run(dump_job(job_id)), redact)
     if output is ReportFormat.json:
         show_document(dump)
     else:
@@ -156,12 +177,13 @@ def show(ctx: typer.Context, job_id: One, output: Report = ReportFormat.table) -
 
 
 @app.command(epilog="awa job dump 42 | jq .timeline")
-def dump(ctx: typer.Context, job_id: One) -> None:
+def dump(ctx: typer.Context, job_id: One, redact: Redact = None) -> None:
     """Print all that is known of a job as JSON: row, summary, timeline."""
+    from awa_cli.redact import hidden
     from awa_lib.reads.jobs import dump_job
 
     with open_session(ctx) as db:
-        show_document(db.run(dump_job(job_id)))
+        show_document(hidden(db.run(dump_job(job_id)), redact))
 
 
 @app.command(
@@ -177,12 +199,14 @@ def dump_run(
     attempt: Annotated[
         int | None, typer.Option(metavar="N", help="Which attempt; the present one by default.")
     ] = None,
+    redact: Redact = None,
 ) -> None:
     """Print one attempt of a job as JSON.
 
     An earlier attempt is known from the error it left; one that left none is not kept.
     """
+    from awa_cli.redact import hidden
     from awa_lib.reads.jobs import dump_run as read_run
 
     with open_session(ctx) as db:
-        show_document(db.run(read_run(job_id, attempt)))
+        show_document(hidden(db.run(read_run(job_id, attempt)), redact))

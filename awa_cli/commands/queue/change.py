@@ -28,7 +28,7 @@ def pause(ctx: typer.Context, queue: Name) -> None:
 
     with open_session(ctx, changing=True) as db:
         _doubt(db, queue)
-        db.run(pause_queue(queue, paused_by="cli"))
+        db.change("queue.pause", queue, pause_queue(queue, paused_by="cli"))
     result(ACTIONS["queue.pause"].done.format(target=queue))
 
 
@@ -39,7 +39,7 @@ def resume(ctx: typer.Context, queue: Name) -> None:
 
     with open_session(ctx, changing=True) as db:
         _doubt(db, queue)
-        db.run(resume_queue(queue))
+        db.change("queue.resume", queue, resume_queue(queue))
     result(ACTIONS["queue.resume"].done.format(target=queue))
 
 
@@ -56,7 +56,7 @@ def drain(ctx: typer.Context, queue: Name) -> None:
         _doubt(db, queue)
         confirm(ctx, "queue.drain", queue)
         with Progress(common(ctx)):
-            count = db.run(drain_queue(queue))
+            count = db.change("queue.drain", queue, drain_queue(queue))
     result(f"Drained {count} jobs from queue '{queue}'")
 
 
@@ -84,11 +84,13 @@ def purge(
 
     with open_session(ctx, changing=True) as db:
         _doubt(db, queue)
-        confirm(ctx, "queue.purge-ended" if ended else "queue.purge", queue)
+        action = "queue.purge-ended" if ended else "queue.purge"
+        confirm(ctx, action, queue)
+        submit = submit_bulk_operation("delete", submitted_by="awa", queue=queue)
         with Progress(common(ctx)) as progress:
             if not ended:
-                db.run(drain_queue(queue))
-            operation = db.run(submit_bulk_operation("delete", submitted_by="awa", queue=queue))
+                db.change("queue.drain", queue, drain_queue(queue))
+            operation = db.change(action, queue, submit, lambda one: {"id": one.id})
             done = db.run(
                 run_bulk_operation(
                     operation.id,

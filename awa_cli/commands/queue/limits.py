@@ -80,7 +80,8 @@ def set_(
     if not changes:
         raise InvalidInput("nothing to set", hint="see awa queue set --help")
     with open_session(ctx, changing=True) as db:
-        _show(db.run(set_queue_policy(queue, **changes)), output)
+        op = set_queue_policy(queue, **changes)
+        _show(db.change("queue.set", queue, op, changes=changes), output)
 
 
 @app.command(
@@ -110,7 +111,7 @@ def unset(
     changes: Any = dict.fromkeys(named)
     op = set_queue_policy(queue, **changes)
     with open_session(ctx, changing=True) as db:
-        _show(db.run(op), output)
+        _show(db.change("queue.set", queue, op, changes=changes), output)
 
 
 def _show(policy: QueuePolicy, output: ReportFormat) -> None:

@@ -1,0 +1,1 @@
+"""Measure a database: how fast it takes, gives out and ends jobs."""

@@ -1,0 +1,43 @@
+"""One worker process of a measurement; DATABASE_URL names the database, as it may hold a password.
+
+Prints a line when it is about to start, and one with what it saw when it was told to end.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import time
+from typing import Any
+
+import awa_lib as awa
+from awa_cli.supervisor import stop_with_parent
+
+
+def main(url: str, name: str, concurrency: int) -> None:
+    """Do jobs that do nothing, and note how late each one that says so was begun."""
+    logging.basicConfig(level=logging.ERROR, format="%(message)s")
+    stop_with_parent()
+    client = awa.AsyncClient(url)
+    latencies: list[float] = []
+
+    @client.task(dict, kind=name, queue=name)
+    async def work(job: awa.Job[dict[str, Any]]) -> None:
+        if (enqueued := job.args.get("at")) is not None:
+            latencies.append(time.time() - enqueued)
+
+    _say(ready=time.time())
+    # It must not do the fleet's maintenance, which would touch other jobs.
+    awa.run(client, [(name, concurrency)], drain_timeout=2, leads=False)
+    _say(latencies=latencies)
+
+
+def _say(**fields: object) -> None:
+    sys.stdout.write(json.dumps(fields) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main(os.environ["DATABASE_URL"], sys.argv[1], int(sys.argv[2]))

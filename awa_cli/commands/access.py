@@ -1,0 +1,154 @@
+"""``awa access``: who may use the web server."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from awa_cli.options import TABLE, Output, common
+from awa_cli.output import result, say, show_rows
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    help="Say who may use the web server: people and programs, in a file.",
+    epilog="""
+    awa access user alice --scope operate
+    awa access token ci --scope read
+    awa serve --host 0.0.0.0 --auth access.toml
+    """,
+)
+
+
+class Scope(StrEnum):
+    """What somebody may do."""
+
+    read = "read"
+    operate = "operate"
+
+
+File = Annotated[
+    Path, typer.Option("--file", metavar="FILE", envvar="AWA_AUTH", help="The access file.")
+]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Letters, digits and _ . @ -")]
+May = Annotated[Scope, typer.Option(metavar="SCOPE", help="read, or operate for changes too.")]
+FILE = Path("access.toml")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of the list."""
+
+    name: str
+    kind: str
+    scope: str
+
+
+@app.command(
+    epilog="""
+    awa access user alice --scope operate
+    echo "$PASSWORD" | awa access user alice
+    """
+)
+def user(name: Name, scope: May = Scope.read, file: File = FILE) -> None:
+    """Let a person in, or change the password or scope of one.
+
+    Asks for the password; without a terminal it is the first line of stdin.
+    """
+    from awa_cli.web.access import hash_password
+    from awa_lib.errors import InvalidInput
+
+    found = _read(file, name)
+    if sys.stdin.isatty():
+        password = typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+    else:
+        password = sys.stdin.readline().rstrip("\n")
+    if len(password) < 8:  # noqa: PLR2004 - what any guide asks for at least
+        raise InvalidInput("the password is too short", why="it has fewer than 8 characters")
+    found.setdefault("users", {})[name] = {
+        "password": hash_password(password), "scope": scope.value,
+    }  # fmt: skip
+    _write(file, found)
+    result(f"{name} may {scope.value}")
+
+
+@app.command(epilog="awa access token ci --scope read")
+def token(name: Name, scope: May = Scope.read, file: File = FILE) -> None:
+    """Make a token for a program and print it; it is shown this once.
+
+    A token of the same name stops to be valid.
+    """
+    from awa_cli.web.access import hash_token, new_token
+
+    found = _read(file, name)
+    made = new_token()
+    found.setdefault("tokens", {})[name] = {"sha256": hash_token(made), "scope": scope.value}
+    _write(file, found)
+    say(f"{name} may {scope.value}; send it as: Authorization: Bearer TOKEN")
+    result(made)
+
+
+@app.command(epilog="awa access remove alice")
+def remove(name: Name, file: File = FILE) -> None:
+    """Let a person or a program in no more; servers have to be started again."""
+    from awa_lib.errors import NotFound
+
+    found = _read(file, name)
+    gone = [found[kind].pop(name, None) for kind in ("users", "tokens") if kind in found]
+    if not any(gone):
+        raise NotFound(f"nobody is called {name!r} in {file}", hint="see awa access list")
+    _write(file, found)
+    result(f"{name} is let in no more")
+
+
+@app.command("list", epilog="awa access list")
+def list_(ctx: typer.Context, file: File = FILE, output: Output = TABLE) -> None:
+    """List who may come in; no secret is shown, for none is kept."""
+    from awa_cli.columns import ACCESS
+
+    found = _read(file)
+    rows = [
+        Entry(name, kind.removesuffix("s"), table.get("scope", ""))
+        for kind in ("users", "tokens")
+        for name, table in sorted(found.get(kind, {}).items())
+    ]
+    if "proxy" in found:
+        proxy = found["proxy"]
+        rows.append(Entry(str(proxy.get("header")), "proxy", proxy.get("scope", "")))
+    show_rows(rows, ACCESS, output, common(ctx), empty="Nobody may come in.")
+
+
+def _read(file: Path, name: str | None = None) -> dict[str, Any]:
+    import tomllib
+
+    from awa_cli.web.access import NAME, read_access
+    from awa_lib.errors import InvalidInput
+
+    if name is not None and not NAME.fullmatch(name):
+        raise InvalidInput(
+            f"{name!r} is no name", why="names have letters, digits and _ . @ -, 64 at most"
+        )
+    if not file.exists():
+        return {}
+    if file.stat().st_size == 0:
+        return {}
+    read_access(file)
+    return tomllib.loads(file.read_text(encoding="utf-8"))
+
+
+def _write(file: Path, found: dict[str, Any]) -> None:
+    """Write the file at once, for its owner alone."""
+    import tomli_w
+
+    kept = {key: table for key, table in found.items() if table}
+    draft = file.with_name(f".{file.name}.{os.getpid()}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+        stream.write(tomli_w.dumps(kept))
+    draft.replace(file)

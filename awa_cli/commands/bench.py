@@ -1,0 +1,110 @@
+"""``awa bench``: measure one's own database."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from awa_cli.options import Report, ReportFormat, common
+from awa_cli.output import result, say, show_document
+
+if TYPE_CHECKING:
+    from awa_cli.bench.report import BenchReport, Latency, Rate
+
+__all__ = ["app"]
+
+app = typer.Typer()
+
+_SHORTEST_SECONDS = 0.1
+
+
+@app.command(
+    epilog="""
+    awa bench
+    awa bench --jobs 50000 --processes 2 --concurrency 200
+    awa bench --context staging -o json > bench.json
+    """
+)
+def bench(
+    ctx: typer.Context,
+    jobs: Annotated[
+        int, typer.Option(metavar="N", min=10, max=10_000_000, help="Jobs to enqueue and drain.")
+    ] = 10_000,
+    duration: Annotated[
+        str, typer.Option(metavar="DURATION", help="How long the pickup of jobs is measured.")
+    ] = "5s",
+    processes: Annotated[
+        int, typer.Option(metavar="N", min=1, max=64, help="Worker processes.")
+    ] = 1,
+    concurrency: Annotated[
+        int, typer.Option(metavar="N", min=1, max=10_000, help="Jobs at once in each process.")
+    ] = 100,
+    output: Report = ReportFormat.table,
+) -> None:
+    """Measure this database: enqueue, drain, and how soon a job is begun.
+
+    Loads the database for some seconds.
+    Uses a queue of its own, touches no other job, and leaves nothing behind, also after Ctrl-C.
+    Jobs do nothing; producer and workers run on this machine.
+    """
+    from awa_cli.bench.measure import Bench
+    from awa_cli.bench.report import Plan
+    from awa_cli.inputs import read_duration
+    from awa_cli.session import dial, served
+    from awa_cli.target import find_target
+    from awa_lib.errors import InvalidInput
+
+    seconds = read_duration(duration, "--duration").total_seconds()
+    if seconds < _SHORTEST_SECONDS:
+        raise InvalidInput(f"--duration {duration!r} is too short", hint="give at least 100ms")
+    target = find_target(ctx)
+    say(f"database: {target.title(color=common(ctx).color(sys.stderr))}")
+    target.permit(ctx)
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    plan = Plan(target.label, jobs, seconds, processes, concurrency)
+    with served(target) as url:
+
+        def connect():  # type: ignore[no-untyped-def]  # noqa: ANN202 - a psycopg connection
+            return dial(target, url, seconds=common(ctx).connect_timeout)
+
+        workers = url if target.url.startswith("embedded:") else target.full_url
+        with Bench(plan, workers, connect) as run:
+            found = run.run()
+    if output is ReportFormat.json:
+        show_document(found)
+    else:
+        _show(found)
+
+
+def _show(found: BenchReport) -> None:
+    """Print the figures, with what they depend on."""
+    plan, here, server = found.plan, found.machine, found.server
+    workers = "1 process" if plan.processes == 1 else f"{plan.processes} processes"
+    settings = [f"{name} {server[name]}" for name in ("fsync", "synchronous_commit")]
+    if server["synchronous_standby_names"]:
+        settings.append(f"synchronous_standby_names {server['synchronous_standby_names']}")
+    result(f"server      PostgreSQL {server['server_version']}, {', '.join(settings)}")
+    result(
+        f"here        {here.cpus} CPUs, {here.memory_bytes / 2**30:.0f} GiB, Python {here.python}, "
+        f"awa {here.awa}, psycopg {here.psycopg}{', uvloop' if here.uvloop else ''}"
+    )
+    result(f"round trip  {_milliseconds(found.round_trip)}")
+    result("")
+    result(f"enqueue     {_per_second(found.enqueue_single)}, a commit for each")
+    result(f"enqueue     {_per_second(found.enqueue_bulk)}, a commit for each thousand")
+    result(f"drain       {_per_second(found.drain)}, {workers}, {plan.concurrency} at once in each")
+    result(f"pickup      {_milliseconds(found.pickup)}")
+
+
+def _per_second(rate: Rate) -> str:
+    return f"{rate.jobs_per_second:>9,.0f} jobs/s  {rate.jobs:,} jobs in {rate.seconds:.2f} s"
+
+
+def _milliseconds(one: Latency) -> str:
+    return (
+        f"p50 {one.p50_ms:.2f} ms, p95 {one.p95_ms:.2f} ms, p99 {one.p99_ms:.2f} ms, "
+        f"most {one.max_ms:.2f} ms, of {one.samples}"
+    )

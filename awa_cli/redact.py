@@ -1,0 +1,95 @@
+"""Hide values by the names of their keys, wherever jobs are shown."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields, is_dataclass, replace
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from awa_lib.reads.jobs import JobQuery
+
+__all__ = ["HIDDEN", "Redactor", "hidden", "read_redactor"]
+
+T = TypeVar("T")
+
+HIDDEN: Final = "***"
+# Where callers of the queue put data of their own.
+_HELD: Final = frozenset({"args", "metadata", "progress", "extra", "payload", "filter"})
+
+
+class Redactor:
+    """Hides the values of keys that the pattern is found in, in any case."""
+
+    def __init__(self, pattern: str) -> None:
+        from awa_lib.errors import InvalidInput
+
+        try:
+            self._pattern = re.compile(pattern, re.IGNORECASE)
+        except re.error as error:
+            raise InvalidInput(
+                f"--redact {pattern!r} is not a regular expression",
+                why=str(error),
+                hint="write it like --redact 'password|token'",
+            ) from None
+
+    def row(self, row: T) -> T:
+        """Return a read model with what must not be seen hidden, also in models inside."""
+        if not is_dataclass(row) or isinstance(row, type):
+            return row
+        changed: dict[str, Any] = {}
+        for field in fields(row):
+            value = getattr(row, field.name)
+            if field.name in _HELD:
+                changed[field.name] = self._hide(value)
+            elif is_dataclass(value):
+                changed[field.name] = self.row(value)
+        return replace(row, **changed) if changed else row
+
+    def rows(self, rows: Iterable[T]) -> Iterable[T]:
+        """Do what ``row`` does, for each."""
+        return map(self.row, rows)
+
+    def document(self, value: Any) -> Any:
+        """Do the same for an encoded document."""
+        if isinstance(value, dict):
+            return {
+                key: self._hide(item) if key in _HELD else self.document(item)
+                for key, item in value.items()
+            }
+        return [self.document(item) for item in value] if isinstance(value, list) else value
+
+    def _hide(self, value: Any) -> Any:
+        if isinstance(value, dict):
+            return {
+                key: HIDDEN if self._pattern.search(str(key)) else self._hide(item)
+                for key, item in value.items()
+            }
+        return [self._hide(item) for item in value] if isinstance(value, list) else value
+
+    def check_query(self, query: JobQuery) -> None:
+        """Refuse a filter by a hidden value: its answers would tell it.  Raises InvalidInput."""
+        from awa_lib.errors import InvalidInput
+
+        for given in (query.get("args"), query.get("metadata")):
+            if given is not None and self._hide(given) != given:
+                raise InvalidInput(
+                    "jobs cannot be filtered by what is hidden here",
+                    why="the answer would tell the value",
+                    hint="leave that condition out",
+                )
+
+
+def read_redactor(pattern: str | None) -> Redactor | None:
+    """Return the redactor of ``--redact``, if it was given.  Raises InvalidInput."""
+    return Redactor(pattern) if pattern else None
+
+
+def hidden(row: T, pattern: str | None) -> T:
+    """Return a read model, or a list of them, with what ``--redact`` names hidden."""
+    if not pattern:
+        return row
+    redactor = Redactor(pattern)
+    return [redactor.row(one) for one in row] if isinstance(row, list) else redactor.row(row)  # type: ignore[return-value] # a list for a list

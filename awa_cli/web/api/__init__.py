@@ -1,0 +1,19 @@
+"""The REST API: one module for each noun, one function for each endpoint."""
+
+from __future__ import annotations
+
+from awa_cli.web.api import batches, callbacks, cron, dlq, doctor, jobs, overview, queues, workers
+from awa_cli.web.route import Table
+
+__all__ = ["callback_table", "table"]
+
+
+def table() -> Table:
+    """Return every endpoint."""
+    nouns = (overview, jobs, queues, workers, cron, dlq, batches, doctor, callbacks)
+    return Table(endpoint for noun in nouns for endpoint in noun.routes.endpoints)
+
+
+def callback_table() -> Table:
+    """Return the endpoints of callbacks alone, for a server at the edge."""
+    return Table(callbacks.routes.endpoints)

@@ -1,0 +1,89 @@
+"""The types of arguments that several endpoints take, with what is said of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar
+
+from awa_cli.actions import recorded
+from awa_cli.web.contract import Rule
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from awa_cli.web.access import Identity
+    from awa_lib._sql import Op
+
+__all__ = [
+    "KEEP", "ActionId", "BeforeId", "DlqWhere", "Everything", "Ids", "JobId", "Limit", "Name",
+    "Object", "Ok", "Priority", "State", "Text", "Uuid", "When", "change",
+]  # fmt: skip
+
+R = TypeVar("R")
+
+_LARGEST: Final = 2**63 - 1
+_TEXT: Final = r"^[^\u0000]*$"
+_UUID: Final = r"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$"
+
+JobId = Annotated[int, Rule(minimum=1, maximum=_LARGEST, description="Id of the job.")]
+BeforeId = Annotated[
+    int | None,
+    Rule(minimum=0, maximum=_LARGEST, description="Only what has a smaller id: the next page."),
+]
+Limit = Annotated[int, Rule(minimum=0, maximum=1000, description="At most so many.")]
+Ids = Annotated[
+    list[Annotated[int, Rule(minimum=1, maximum=_LARGEST)]],
+    Rule(maxItems=10_000, description="Ids of jobs."),
+]
+Name = Annotated[str, Rule(minLength=1, maxLength=200, pattern=_TEXT)]
+Text = Annotated[str, Rule(maxLength=1000, pattern=_TEXT)]
+_SPAN: Final = (
+    r"^([0-9]{1,9}(\.[0-9]{1,3})?|([0-9]{1,4}(\.[0-9]{1,3})?(ms|s|m|h|d|w)){1,3}( ago)?)$"
+)
+When = Annotated[
+    str,
+    Rule(
+        maxLength=64,
+        anyOf=[{"pattern": _SPAN}, {"format": "date-time"}],
+        description="How long ago, like 2h, or an RFC 3339 moment.",
+    ),
+]
+Uuid = Annotated[str, Rule(pattern=_UUID, format="uuid")]
+Priority = Annotated[int, Rule(minimum=1, maximum=4, description="1 is the most urgent.")]
+Object = Annotated[dict[str, Any], Rule(description="A JSON object.")]
+State = Literal[
+    "scheduled", "available", "running", "completed", "retryable", "failed", "cancelled",
+    "waiting_external",
+]  # fmt: skip
+Everything = Annotated[bool, Rule(description="Mean everything, where no filter is given.")]
+ActionId = Annotated[str, Rule(maxLength=100, pattern=r"^[a-z][a-z-]*(\.[a-z-]+)?$")]
+# The default of a member that, left out, changes nothing; null means something else there.
+KEEP: Final[Any] = object()
+# What bulk changes say of their body: some filter, or all.
+DlqWhere: Final = [
+    {"required": ["kind"], "properties": {"kind": {"type": "string"}}},
+    {"required": ["queue"], "properties": {"queue": {"type": "string"}}},
+    {"required": ["tag"], "properties": {"tag": {"type": "string"}}},
+    {"required": ["all"], "properties": {"all": {"const": True}}},
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Ok:
+    """It was done."""
+
+    ok: bool = True
+
+
+def change(
+    who: Identity,
+    action_id: str,
+    target: object,
+    op: Op[R],
+    *,
+    outcome: Callable[[R], dict[str, Any]] | None = None,
+    **detail: Any,
+) -> Op[R]:
+    """Return the op of a change, recorded as this caller's."""
+    detail["way"] = who.way
+    return recorded(action_id, target, op, via="web", actor=who.name, outcome=outcome, **detail)

@@ -1,0 +1,74 @@
+"""Answers of outside systems to jobs that wait for them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from awa_cli.web.access import Identity
+from awa_cli.web.api._fields import change
+from awa_cli.web.contract import Rule
+from awa_cli.web.route import Routes
+from awa_lib._sql import Op
+from awa_lib.models import Job
+from awa_lib.ops import callbacks
+
+__all__ = ["routes"]
+
+routes = Routes("callbacks", signed=True)
+
+Id = Annotated[str, Rule(format="uuid", maxLength=64, description="Id of the callback.")]
+Payload = Annotated[Any, Rule(description="Any JSON.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The job of the callback, and its state, spelled like ``WaitingExternal``."""
+
+    id: int
+    state: str
+
+
+@routes.post("/callbacks/{callback_id}/complete")
+def complete(who: Identity, callback_id: Id, *, payload: Payload = None) -> Op[Answered]:
+    """End the job of a callback as completed."""
+    op = callbacks.complete_external(callback_id, payload)
+    return _answer(who, "callback.complete", callback_id, op)
+
+
+@routes.post("/callbacks/{callback_id}/fail")
+def fail(
+    who: Identity,
+    callback_id: Id,
+    *,
+    error: Annotated[str, Rule(maxLength=100_000, pattern=r"^[^\u0000]*$")],
+) -> Op[Answered]:
+    """End the job of a callback as failed, whatever attempts are left."""
+    op = callbacks.fail_external(callback_id, error)
+    return _answer(who, "callback.fail", callback_id, op)
+
+
+@routes.post("/callbacks/{callback_id}/resume")
+def resume(who: Identity, callback_id: Id, *, payload: Payload = None) -> Op[Answered]:
+    """Hand a payload to the handler that waits for a callback."""
+    op = callbacks.resume_external(callback_id, payload)
+    return _answer(who, "callback.resume", callback_id, op)
+
+
+@routes.post("/callbacks/{callback_id}/heartbeat")
+def heartbeat(
+    who: Identity,
+    callback_id: Id,
+    *,
+    timeout_seconds: Annotated[float, Rule(minimum=0)] = 3600.0,
+) -> Op[Answered]:
+    """Start the time-out of a waiting job anew."""
+    op = callbacks.heartbeat_callback(callback_id, timeout_seconds)
+    return _answer(who, "callback.heartbeat", callback_id, op)
+
+
+def _answer(who: Identity, action: str, callback_id: str, op: Op[Job]) -> Op[Answered]:
+    # What the outside system itself sends is the normal course of a job, not an operator's change.
+    by_hand = who.way != "signature"
+    job = yield from (change(who, action, callback_id, op) if by_hand else op)
+    return Answered(job.id, job.state.name)

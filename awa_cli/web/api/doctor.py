@@ -1,0 +1,28 @@
+"""What goes wrong, and what to do about it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from awa_cli.web.api._fields import Text
+from awa_cli.web.contract import Rule
+from awa_cli.web.route import Routes
+from awa_lib._sql import Op
+from awa_lib.doctor import CHECKS, Finding
+from awa_lib.doctor import doctor as examine
+
+__all__ = ["routes"]
+
+routes = Routes("doctor")
+
+Check = Annotated[Text, Rule(enum=list(CHECKS))]
+
+
+@routes.get("/doctor", cached=True)
+def doctor(
+    *,
+    check: Annotated[list[Check], Rule(maxItems=len(CHECKS))] | None = None,
+    all: Annotated[bool, Rule(description="Checks that found nothing too.")] = False,  # noqa: A002
+) -> Op[list[Finding]]:
+    """What ``awa doctor`` finds; each finding says what to do, with the exact command."""
+    return examine(check, everything=all)

@@ -1,0 +1,236 @@
+"""Jobs: look, enqueue, change."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from awa_cli.web.access import Identity
+from awa_cli.web.api._fields import (
+    BeforeId,
+    Ids,
+    JobId,
+    Limit,
+    Name,
+    Object,
+    Ok,
+    Priority,
+    State,
+    Text,
+    When,
+    change,
+)
+from awa_cli.web.contract import Rule
+from awa_cli.web.route import Routes
+from awa_cli.web.settings import Settings
+from awa_lib._sql import Op
+from awa_lib.errors import InvalidInput, NotFound, ValidationError
+from awa_lib.ops import inserts, jobs
+from awa_lib.reads.described import DescribedJob, described_job, described_jobs, described_jobs_of
+from awa_lib.reads.jobs import JobDump, JobQuery, JobRun, dump_job, dump_run
+
+__all__ = ["routes"]
+
+routes = Routes("jobs")
+
+Sort = Literal[
+    "-id", "id", "run_at", "-run_at", "created_at", "-created_at", "attempted_at",
+    "-attempted_at", "finalized_at", "-finalized_at", "priority", "-priority", "attempt",
+    "-attempt",
+]  # fmt: skip
+Where = Annotated[
+    list[
+        Annotated[
+            str, Rule(maxLength=1000, pattern=r"^(args|metadata)(\.[^.=\u0000]+)+=[^\u0000]*$")
+        ]
+    ],
+    Rule(maxItems=20, description="Only jobs whose args or metadata hold this: args.customer=42."),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """How many jobs were changed."""
+
+    count: int
+
+
+@routes.get("/jobs")
+def list_jobs(
+    settings: Settings,
+    *,
+    state: list[State] | None = None,
+    kind: Name | None = None,
+    queue: Name | None = None,
+    tag: Name | None = None,
+    since: When | None = None,
+    until: When | None = None,
+    where: Where | None = None,
+    error: Text | None = None,
+    before_id: BeforeId = None,
+    sort: Sort = "-id",
+    limit: Limit = 100,
+) -> Op[list[DescribedJob]]:
+    """Jobs that fit every filter, newest first: the document of ``awa job list -o json``.
+
+    A full page has the next one's address in its Link header.
+    """
+    query = read_query(
+        states=state, kind=kind, queue=queue, tag=tag, since=since, until=until, where=where,
+        error=error,
+    )  # fmt: skip
+    query["before_id"] = before_id
+    if settings.redactor is not None:
+        settings.redactor.check_query(query)
+    return described_jobs(sort=sort, limit=limit, **query)
+
+
+def read_query(**given: Any) -> JobQuery:
+    """Read the filters as ``awa job list`` does.  Raises InvalidInput, in words of the API."""
+    from awa_cli.which import read_query as read
+
+    try:
+        return read(**given)
+    except InvalidInput as error:
+        hint = None if error.hint is None else error.hint.replace("--", "")
+        raise InvalidInput(str(error).replace("--", ""), why=error.why, hint=hint) from None
+
+
+@routes.post("/jobs")
+def enqueue(
+    who: Identity,
+    *,
+    kind: Name,
+    args: Object | None = None,
+    queue: Name = "default",
+    priority: Priority = 2,
+    max_attempts: Annotated[int, Rule(minimum=1, maximum=1000)] = 25,
+    tags: Annotated[list[Name], Rule(maxItems=20)] | None = None,
+    metadata: Object | None = None,
+    run_at: Annotated[str, Rule(format="date-time", maxLength=64)] | None = None,
+    unique_by: Annotated[list[Literal["args", "queue", "kind"]], Rule(maxItems=3)] | None = None,
+    unique_seconds: Annotated[int, Rule(minimum=1, maximum=2**31)] | None = None,
+    concurrency_key: Name | None = None,
+) -> Op[DescribedJob]:
+    """Enqueue a job and return it.
+
+    With ``unique_by`` it is refused while another like it lives; with ``unique_seconds``, only
+    within the same span of so many seconds.
+    """
+    unique: dict[str, Any] | None = None
+    if unique_by is not None or unique_seconds is not None:
+        by = unique_by or []
+        unique = {"by_args": "args" in by, "by_queue": "queue" in by}
+        unique |= (
+            {} if unique_seconds is None else {"by_period": int(time.time()) // unique_seconds}
+        )
+    op = inserts.insert(
+        args or {}, kind=kind, queue=queue, priority=priority, max_attempts=max_attempts,
+        tags=tags, metadata=metadata, run_at=run_at, unique_opts=unique,
+        concurrency_key=concurrency_key,
+    )  # fmt: skip
+    job = yield from change(
+        who, "job.enqueue", kind, op, outcome=lambda job: {"job_id": job.id}, queue=queue
+    )
+    return (yield from described_job(job.id))
+
+
+@routes.get("/jobs/{job_id}")
+def show(job_id: JobId) -> Op[DescribedJob]:
+    """One job."""
+    return described_job(job_id)
+
+
+@routes.get("/jobs/{job_id}/dump")
+def dump(job_id: JobId) -> Op[JobDump]:
+    """All that is known of a job: row, summary, timeline."""
+    return dump_job(job_id)
+
+
+@routes.get("/jobs/{job_id}/run")
+def run(
+    job_id: JobId, *, attempt: Annotated[int, Rule(minimum=0, maximum=32767)] | None = None
+) -> Op[JobRun]:
+    """One attempt of a job, by default the present one."""
+    try:
+        return (yield from dump_run(job_id, attempt))
+    except ValidationError as error:
+        raise NotFound(str(error), why=error.why, hint=error.hint) from None
+
+
+@routes.post("/jobs/{job_id}/retry")
+def retry(who: Identity, job_id: JobId) -> Op[DescribedJob]:
+    """Run a failed, cancelled or waiting job again, or a retryable one at once."""
+    yield from change(who, "job.retry", job_id, jobs.retry(job_id))
+    return (yield from described_job(job_id))
+
+
+@routes.post("/jobs/{job_id}/cancel")
+def cancel(who: Identity, job_id: JobId) -> Op[DescribedJob]:
+    """Cancel a job that has not ended; a running handler is told."""
+    yield from change(who, "job.cancel", job_id, jobs.cancel(job_id))
+    return (yield from described_job(job_id))
+
+
+@routes.post("/jobs/{job_id}/priority")
+def priority(who: Identity, job_id: JobId, *, priority: Priority) -> Op[DescribedJob]:
+    """Give a job that waits another priority."""
+    op = jobs.set_priority(job_id, priority)
+    yield from change(who, "job.priority", job_id, op, priority=priority)
+    return (yield from described_job(job_id))
+
+
+@routes.post("/jobs/{job_id}/move")
+def move(who: Identity, job_id: JobId, *, to_queue: Name) -> Op[DescribedJob]:
+    """Move a job that waits to another queue."""
+    op = jobs.move_queue(job_id, to_queue)
+    yield from change(who, "job.move", job_id, op, to_queue=to_queue)
+    return (yield from described_job(job_id))
+
+
+@routes.post("/jobs/{job_id}/delete")
+def delete(who: Identity, job_id: JobId) -> Op[Ok]:
+    """Delete a job that has ended, for good."""
+    yield from change(who, "job.delete", job_id, jobs.discard(job_id))
+    return Ok()
+
+
+@routes.post("/jobs/bulk-retry")
+def bulk_retry(who: Identity, *, ids: Ids) -> Op[list[DescribedJob]]:
+    """Retry these jobs; those in another state, or that are not there, are skipped."""
+    op = jobs.retry_in_pages(sorted(set(ids)))
+    changed = yield from change(who, "job.retry", _few(ids), op)
+    return (yield from described_jobs_of([job.id for job in changed]))
+
+
+@routes.post("/jobs/bulk-cancel")
+def bulk_cancel(who: Identity, *, ids: Ids) -> Op[list[DescribedJob]]:
+    """Cancel these jobs; those that have ended, or are not there, are skipped."""
+    op = jobs.cancel_in_pages(sorted(set(ids)))
+    changed = yield from change(who, "job.cancel", _few(ids), op)
+    return (yield from described_jobs_of(changed))
+
+
+@routes.post("/jobs/retry-failed", oneOf=[{"required": ["kind"]}, {"required": ["queue"]}])
+def retry_failed(who: Identity, *, kind: Name = "", queue: Name = "") -> Op[Count]:
+    """Run every failed job of one kind, or of one queue, again."""
+    if bool(kind) == bool(queue):
+        raise InvalidInput("give either kind or queue", why="it would not be clear what is meant")
+    op = jobs.retry_failed(kind=kind or None, queue=queue or None)
+    target = f"kind {kind}" if kind else f"queue {queue}"
+    changed = yield from change(who, "job.retry-failed", target, op)
+    return Count(len(changed))
+
+
+@routes.post("/jobs/discard-failed")
+def discard_failed(who: Identity, *, kind: Name) -> Op[Count]:
+    """Delete every failed job of a kind for good."""
+    op = jobs.discard_failed(kind)
+    count = yield from change(who, "job.discard", kind, op, outcome=lambda count: {"jobs": count})
+    return Count(count)
+
+
+def _few(ids: list[int]) -> str:
+    shown = ", ".join(map(str, ids[:10]))
+    return f"{shown} and {len(ids) - 10} more" if len(ids) > 10 else shown  # noqa: PLR2004

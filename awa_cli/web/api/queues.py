@@ -1,0 +1,152 @@
+"""Queues and kinds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from awa_cli.web.access import Identity
+from awa_cli.web.api._fields import KEEP, Name, Ok, Text, change
+from awa_cli.web.contract import Rule
+from awa_cli.web.route import Routes
+from awa_lib._sql import Op
+from awa_lib.errors import InvalidInput
+from awa_lib.ops import dead_letters, policies, queues
+from awa_lib.policies import QueuePolicy
+from awa_lib.reads.overviews import (
+    KindOverview,
+    QueueDetails,
+    QueueOverview,
+    kind_overview,
+    list_kinds,
+    list_queues,
+    queue_details,
+)
+from awa_lib.reads.policies import get_queue_policy
+from awa_lib.reads.runtime import QueueRuntime, queue_runtimes
+
+__all__ = ["routes"]
+
+routes = Routes("queues")
+
+_MOST = 2**31 - 1
+_COUNT: Any = Rule(minimum=1, maximum=_MOST)
+_REAL: Any = Rule(minimum=0, maximum=1e9)
+
+
+@dataclass(frozen=True, slots=True)
+class Drained:
+    """How many jobs were cancelled."""
+
+    drained: int
+
+
+@routes.get("/queues", cached=True)
+def listed() -> Op[list[QueueOverview]]:
+    """Every queue anybody knows of, by name; the counts are exact."""
+    return list_queues()
+
+
+@routes.get("/queues/runtime", cached=True)
+def runtime() -> Op[list[QueueRuntime]]:
+    """The processes that work each queue."""
+    return queue_runtimes()
+
+
+@routes.get("/queues/{queue}")
+def show(queue: Text) -> Op[QueueOverview]:
+    """One queue."""
+    return (yield from queue_details(queue)).overview
+
+
+@routes.get("/queues/{queue}/details")
+def details(queue: Text) -> Op[QueueDetails]:
+    """One queue with its settings, its workers and the number of its dead letters."""
+    return queue_details(queue)
+
+
+@routes.get("/queues/{queue}/settings")
+def settings(queue: Name) -> Op[QueuePolicy]:
+    """What is stored about a queue for the whole fleet; null is what each worker began with."""
+    return get_queue_policy(queue)
+
+
+@routes.post("/queues/{queue}/settings", minProperties=1, dependentRequired={"burst": ["max_rate"]})
+def set_settings(
+    who: Identity,
+    queue: Name,
+    *,
+    max_running: Annotated[int | None, Rule(minimum=0, maximum=_MOST)] = KEEP,
+    max_running_per_key: Annotated[int | None, _COUNT] = KEEP,
+    max_rate: Annotated[float | None, Rule(exclusiveMinimum=0, maximum=1e9)] = KEEP,
+    burst: Annotated[int | None, Rule(minimum=0, maximum=_MOST)] = KEEP,
+    poll_interval_ms: Annotated[int | None, _COUNT] = KEEP,
+    claim_batch: Annotated[int | None, _COUNT] = KEEP,
+    deadline_seconds: Annotated[float | None, _REAL] = KEEP,
+    completed_retention_hours: Annotated[float | None, _REAL] = KEEP,
+    failed_retention_hours: Annotated[float | None, _REAL] = KEEP,
+) -> Op[QueuePolicy]:
+    """Change settings of a queue: null takes one back, one that is left out stays."""
+    given = {
+        "max_running": max_running,
+        "max_running_per_key": max_running_per_key,
+        "rate_limit": _rate_limit(max_rate, burst),
+        "poll_interval_ms": poll_interval_ms,
+        "claim_batch": claim_batch,
+        "deadline_seconds": deadline_seconds,
+        "completed_retention_hours": completed_retention_hours,
+        "failed_retention_hours": failed_retention_hours,
+    }
+    changes: Any = {name: value for name, value in given.items() if value is not KEEP}
+    op = policies.set_queue_policy(queue, **changes)
+    return (yield from change(who, "queue.set", queue, op, changes=changes))
+
+
+def _rate_limit(max_rate: float | None, burst: int | None) -> Any:
+    if max_rate is KEEP:
+        if burst is not KEEP:
+            raise InvalidInput("burst needs max_rate", hint="send both")
+        return KEEP
+    return None if max_rate is None else (max_rate, 0 if burst is KEEP else burst or 0)
+
+
+@routes.post("/queues/{queue}/dead-letters")
+def keep_dead_letters(who: Identity, queue: Name, *, enabled: bool) -> Op[QueuePolicy]:
+    """Choose whether failed jobs of a queue move to the dead letters."""
+    action = "dlq.enable" if enabled else "dlq.disable"
+    yield from change(who, action, queue, dead_letters.set_dead_letters(queue, enabled))
+    return (yield from get_queue_policy(queue))
+
+
+@routes.post("/queues/{queue}/pause")
+def pause(who: Identity, queue: Name, *, paused_by: Name | None = None) -> Op[Ok]:
+    """Stop starting jobs of a queue, in the whole fleet; a new queue is created, paused."""
+    op = queues.pause_queue(queue, paused_by or who.name)
+    yield from change(who, "queue.pause", queue, op)
+    return Ok()
+
+
+@routes.post("/queues/{queue}/resume")
+def resume(who: Identity, queue: Name) -> Op[Ok]:
+    """Start jobs of a paused queue again."""
+    yield from change(who, "queue.resume", queue, queues.resume_queue(queue))
+    return Ok()
+
+
+@routes.post("/queues/{queue}/drain")
+def drain(who: Identity, queue: Name) -> Op[Drained]:
+    """Cancel every job of a queue that waits; running ones are spared."""
+    count = yield from change(who, "queue.drain", queue, queues.drain_queue(queue))
+    return Drained(count)
+
+
+@routes.get("/kinds")
+def kinds() -> Op[list[KindOverview]]:
+    """Every kind that has jobs, is declared or is worked, by name."""
+    return list_kinds()
+
+
+@routes.get("/kinds/{kind}")
+def kind(kind: Text) -> Op[KindOverview]:
+    """One kind."""
+    return kind_overview(kind)

@@ -1,0 +1,200 @@
+"""From a request to an endpoint's operation, and from its result to the answer."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import MISSING
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qsl, urlencode
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from awa_cli.shapes import encode
+from awa_cli.web.contract import check, from_text, unknown
+from awa_cli.web.guard import identity_of
+from awa_cli.web.problems import Refused
+from awa_cli.web.route import path_parts
+from awa_cli.web.signing import Prover
+from awa_lib.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
+
+    from awa_cli.web.route import Endpoint, Table
+    from awa_cli.web.state import State
+    from awa_lib._sql import Op
+
+__all__ = ["Api", "dumps", "read_json"]
+
+_JSON: Final = "application/json"
+_MOST_FIELDS: Final = 100
+
+# Control characters and "<" never reach a page unescaped, should one ever be made of this.
+dumps: Final = json.JSONEncoder(
+    separators=(",", ":"), ensure_ascii=False, allow_nan=False, check_circular=False
+).encode
+
+
+class Api:
+    """The endpoints of a table as an ASGI application.
+
+    ``below`` stands before the path of a request, where only a part of the table is mounted.
+    """
+
+    def __init__(self, state: State, table: Table, *, below: tuple[str, ...] = ()) -> None:
+        self._state = state
+        self._table = table
+        self._below = list(below)
+        self._prover = Prover(state.settings)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request.  Raises Refused and AwaError, which the guard answers."""
+        method = "GET" if scope["method"] == "HEAD" else scope["method"]
+        parts = self._below + path_parts(scope)
+        by_method = self._table.find(parts)
+        if not by_method:
+            raise Refused(
+                404, "there is nothing at this path", None, "see the endpoints: /api/openapi.json"
+            )
+        allowed = ", ".join(sorted({*by_method, *(["HEAD"] if "GET" in by_method else [])}))
+        endpoint = by_method.get(method)
+        if endpoint is None:
+            raise Refused(
+                405, f"{method} is not for this path", f"it takes {allowed}",
+                "see the endpoints: /api/openapi.json", {"Allow": allowed},
+            )  # fmt: skip
+        response = await self._answer(endpoint, parts, Request(scope, receive))
+        await response(scope, receive, send)
+
+    async def _answer(self, endpoint: Endpoint, parts: list[str], request: Request) -> Response:
+        given: dict[str, Any] = {}
+        for part, name in zip(parts, endpoint.segments, strict=True):
+            if name.startswith("{"):
+                given[name[1:-1]] = from_text(endpoint.path_schemas[name[1:-1]], [part], name[1:-1])
+        if endpoint.method == "GET":
+            given |= _query(endpoint, request)
+            content = await self._read(endpoint, given, request)
+        else:
+            content = await self._change(endpoint, given, request)
+        headers = {"Cache-Control": "no-store"}
+        if (link := _next_page(endpoint, given, content, request)) is not None:
+            headers["Link"] = link
+        return Response(content[0], media_type=_JSON, headers=headers)
+
+    async def _read(
+        self, endpoint: Endpoint, given: dict[str, Any], request: Request
+    ) -> tuple[bytes, Any]:
+        async def make() -> tuple[bytes, Any]:
+            op = endpoint.call(**given, **self._served(endpoint, request))
+            return self._encoded(await self._state.run(op))
+
+        if not endpoint.cached:
+            return await make()
+        key = (endpoint.path, dumps(given))
+        found: tuple[bytes, Any] = await self._state.cache.get(key, make)
+        return found
+
+    async def _change(
+        self, endpoint: Endpoint, given: dict[str, Any], request: Request
+    ) -> tuple[bytes, Any]:
+        _no_query(request)
+        if endpoint.signed and self._state.settings.secret is not None:
+            body = await request.body()
+            op = self._prover.prove(
+                self._later(endpoint, given, request, body), given["callback_id"],
+                endpoint.segments[-1], body, request.headers, identity_of(request.scope).name,
+            )  # fmt: skip
+            await self._state.require_writable()
+        else:
+            if endpoint.changes:
+                await self._state.require_operate(identity_of(request.scope))
+            op = self._later(endpoint, given, request, await request.body())
+        try:
+            return self._encoded(await self._state.run(op))
+        finally:
+            if endpoint.changes:
+                self._state.cache.clear()
+
+    def _later(
+        self, endpoint: Endpoint, given: dict[str, Any], request: Request, body: bytes
+    ) -> Op[Any]:
+        """Read the body when the op runs: strangers with a wrong signature learn nothing of it."""
+        given |= _body(endpoint, request, body)
+        return (yield from endpoint.call(**given, **self._served(endpoint, request)))
+
+    def _served(self, endpoint: Endpoint, request: Request) -> dict[str, Any]:
+        served = {"who": identity_of(request.scope), "settings": self._state.settings}
+        return {name: served[name] for name in endpoint.wants}
+
+    def _encoded(self, result: Any) -> tuple[bytes, Any]:
+        document = encode(result)
+        redactor = self._state.settings.redactor
+        if redactor is not None:
+            document = redactor.document(document)
+        return dumps(document).encode(), document
+
+
+def _query(endpoint: Endpoint, request: Request) -> dict[str, Any]:
+    schemas = endpoint.query_schemas
+    given: dict[str, list[str]] = {}
+    for name, text in _pairs(request):
+        if name not in schemas:
+            raise unknown(f"there is no parameter {name!r}", name, schemas)
+        given.setdefault(name, []).append(text)
+    for name, _, default in endpoint.members:
+        if default is MISSING and name not in given:
+            raise InvalidInput(f"{name} is missing", hint=f"send it in the query: ?{name}=…")
+    return {name: from_text(schemas[name], texts, name) for name, texts in given.items()}
+
+
+def _no_query(request: Request) -> None:
+    for name, _ in _pairs(request):
+        raise unknown(f"there is no parameter {name!r}", name, ())
+
+
+def _pairs(request: Request) -> list[tuple[str, str]]:
+    text = request.scope.get("query_string", b"").decode("latin-1")
+    try:
+        return parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=_MOST_FIELDS)
+    except ValueError:
+        raise InvalidInput("the query cannot be read", why="it is not UTF-8, or too long") from None
+
+
+def _body(endpoint: Endpoint, request: Request, body: bytes) -> dict[str, Any]:
+    if not body:
+        return check(endpoint.body_schema, {}, "the body")  # type: ignore[no-any-return]
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != _JSON:
+        raise Refused(
+            415, "the body must be JSON", f"its type is {kind or 'not said'}",
+            "send the header Content-Type: application/json",
+        )  # fmt: skip
+    return check(endpoint.body_schema, read_json(body), "the body")  # type: ignore[no-any-return]
+
+
+def read_json(body: bytes) -> Any:
+    """Return the value of a JSON body.  Raises Refused (400)."""
+    try:
+        return json.loads(body, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        why = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise Refused(400, "the body is not JSON", why.lower(), "send one JSON object") from None
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _next_page(
+    endpoint: Endpoint, given: dict[str, Any], content: tuple[bytes, Any], request: Request
+) -> str | None:
+    """Return the Link header of a full page that can be followed by another."""
+    rows = content[1]
+    if "before_id" not in endpoint.query_schemas or not rows or given.get("sort", "-id") != "-id":
+        return None
+    if len(rows) < given.get("limit", endpoint.signature.parameters["limit"].default):
+        return None
+    pairs = [(name, text) for name, text in _pairs(request) if name != "before_id"]
+    query = urlencode([*pairs, ("before_id", rows[-1]["id"])])
+    return f'<{request.url.path}?{query}>; rel="next"'

@@ -1,0 +1,220 @@
+"""Live events: one look at the database a tick, however many watch.
+
+A topic is read only while somebody watches it.  What was read is encoded once and given to every
+watcher; of a snapshot only the newest is kept for a slow one, of the activity a bounded number.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import deque
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Final
+
+from awa_cli.feed import Feed
+from awa_cli.shapes import encode
+from awa_cli.web.api.overview import stats
+from awa_cli.web.dispatch import dumps
+from awa_cli.web.problems import Problem, Refused
+from awa_lib.errors import JobNotFound
+from awa_lib.reads.activity import Activity
+from awa_lib.reads.bulk import list_bulk_operations
+from awa_lib.reads.cron import list_cron_jobs
+from awa_lib.reads.jobs import dump_job
+from awa_lib.reads.queues import queue_stats
+from awa_lib.reads.runtime import runtime_overview
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+
+    from awa_cli.web.state import State
+
+__all__ = ["TOPICS", "Hub"]
+
+TOPICS: Final = ("stats", "queues", "runtime", "cron", "batches", "activity")
+_SNAPSHOTS: Final[dict[str, Callable[[], Any]]] = {
+    "stats": stats,
+    "queues": queue_stats,
+    "runtime": runtime_overview,
+    "cron": list_cron_jobs,
+    "batches": list_bulk_operations,
+}
+_JOB: Final = re.compile(r"job:([1-9][0-9]{0,17})")
+_MOST_TOPICS: Final = 8
+_MOST_WATCHERS: Final = 1_000
+# Texts of a stream that wait for a slow watcher.
+_MOST_WAITING: Final = 50
+_ALIVE_SECONDS: Final = 15.0
+
+
+class Hub:
+    """Gives what is read to who watches."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._channels: dict[str, _Channel] = {}
+        self._watchers: set[_Watcher] = set()
+        self._closing = False
+
+    def check(self, topics: list[str]) -> list[str]:
+        """Return the topics, each once.  Raises Refused."""
+        for topic in topics:
+            if topic not in TOPICS and not _JOB.fullmatch(topic):
+                raise Refused(
+                    422,
+                    f"there is no topic {topic[:40]!r}",
+                    f"topics are {', '.join(TOPICS)}, job:ID",
+                )
+        if len(set(topics)) > _MOST_TOPICS:
+            raise Refused(422, f"more than {_MOST_TOPICS} topics", do="open another stream")
+        if len(self._watchers) >= _MOST_WATCHERS:
+            raise Refused(503, "too many live streams are open", f"at most {_MOST_WATCHERS}")
+        return list(dict.fromkeys(topics)) or ["stats", "queues"]
+
+    async def watch(self, topics: list[str]) -> AsyncIterator[bytes]:
+        """Yield server-sent events until the watcher leaves or the server stops."""
+        with self._watching(topics) as watcher:
+            yield b"retry: 2000\n\n"
+            while not self._closing:
+                try:
+                    async with asyncio.timeout(_ALIVE_SECONDS):
+                        await watcher.wake.wait()
+                except TimeoutError:
+                    yield b": alive\n\n"
+                    continue
+                for text in watcher.take():
+                    yield text
+
+    @contextmanager
+    def _watching(self, topics: list[str]) -> Iterator[_Watcher]:
+        watcher = _Watcher()
+        self._watchers.add(watcher)
+        for topic in topics:
+            if topic not in self._channels:
+                self._channels[topic] = _Channel(self._state, topic)
+            self._channels[topic].join(watcher)
+        try:
+            yield watcher
+        finally:
+            self._watchers.discard(watcher)
+            for topic in topics:
+                if self._channels[topic].leave(watcher):
+                    del self._channels[topic]
+
+    def close(self) -> None:
+        """End every stream."""
+        self._closing = True
+        for watcher in self._watchers:
+            watcher.wake.set()
+
+
+class _Watcher:
+    """What one stream has not sent yet."""
+
+    def __init__(self) -> None:
+        self.wake = asyncio.Event()
+        self._newest: dict[str, bytes] = {}
+        self._stream: deque[bytes] = deque(maxlen=_MOST_WAITING)
+
+    def give(self, topic: str, text: bytes, *, newest: bool) -> None:
+        """Keep a text to send; a newer one of a snapshot takes the place of an older one."""
+        if newest:
+            self._newest[topic] = text
+        else:
+            if len(self._stream) == _MOST_WAITING:
+                self._stream.clear()
+                text = _event("missed", {"topic": topic})
+            self._stream.append(text)
+        self.wake.set()
+
+    def take(self) -> list[bytes]:
+        """Return what to send, and forget it."""
+        texts = [*self._newest.values(), *self._stream]
+        self._newest.clear()
+        self._stream.clear()
+        self.wake.clear()
+        return texts
+
+
+class _Channel:
+    """One topic: reads while it has watchers."""
+
+    def __init__(self, state: State, topic: str) -> None:
+        self._state = state
+        self._topic = topic
+        self._watchers: set[_Watcher] = set()
+        self._last: bytes | None = None
+        self._task = asyncio.create_task(self._run(), name=f"awa events {topic}")
+
+    def join(self, watcher: _Watcher) -> None:
+        self._watchers.add(watcher)
+        if self._last is not None:
+            watcher.give(self._topic, self._last, newest=True)
+
+    def leave(self, watcher: _Watcher) -> bool:
+        """Return True when nobody watches any more."""
+        self._watchers.discard(watcher)
+        if not self._watchers:
+            self._task.cancel()
+        return not self._watchers
+
+    async def _run(self) -> None:
+        snapshot = self._topic != "activity"
+        read = self._reader()
+        async for reading in Feed(read, self._state.settings.event_seconds):
+            if isinstance(error := reading.error, JobNotFound):
+                text = _event("gone", {"topic": self._topic})
+            elif error is not None:
+                what = str(error)
+                text = _event("lost", asdict(Problem(what, what, error.why, error.hint)))
+            elif not snapshot and not reading.value:
+                continue
+            else:
+                text = _event(self._topic.partition(":")[0], reading.value)
+            if snapshot:
+                if text == self._last:
+                    continue
+                self._last = text
+            for watcher in self._watchers:
+                watcher.give(self._topic, text, newest=snapshot)
+
+    def _reader(self) -> Callable[[], Awaitable[Any]]:
+        redactor = self._state.settings.redactor
+        make = self._maker()
+
+        async def read() -> Any:
+            document = encode(await make())
+            return document if redactor is None else redactor.document(document)
+
+        return read
+
+    def _maker(self) -> Callable[[], Awaitable[Any]]:
+        run = self._state.run
+        if found := _JOB.fullmatch(self._topic):
+            job_id = int(found[1])
+            return lambda: run(dump_job(job_id))
+        if self._topic == "activity":
+            return _Follow(self._state).step
+        read = _SNAPSHOTS[self._topic]
+        return lambda: run(read())
+
+
+class _Follow:
+    """The transitions since the last step."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._activity = Activity()
+        self._begun = False
+
+    async def step(self) -> list[Any]:
+        if not self._begun:
+            await self._state.run(self._activity.begin())
+            self._begun = True
+        return list(await self._state.run(self._activity.step()))
+
+
+def _event(name: str, data: Any) -> bytes:
+    return f"event: {name}\ndata: {dumps(data)}\n\n".encode()

@@ -1,0 +1,39 @@
+"""Alive and ready, for probes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from awa_lib.errors import AwaError
+from awa_lib.ops.schema import read_schema
+
+if TYPE_CHECKING:
+    from awa_cli.web.state import State
+    from awa_lib._sql import Op
+
+__all__ = ["Readiness", "readiness"]
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """Whether requests can be served, and what is in the way."""
+
+    ready: bool
+    reasons: list[str]
+
+
+async def readiness(state: State) -> Readiness:
+    """Ask the database, at most once in the cache's time."""
+    try:
+        pending: int = await state.cache.get("pending", lambda: state.run(_pending()))
+    except AwaError as error:
+        return Readiness(False, [str(error)])
+    if pending:
+        return Readiness(False, [f"{pending} migrations are pending: awa migrate"])
+    return Readiness(True, [])
+
+
+def _pending() -> Op[int]:
+    status = yield from read_schema()
+    return len(status.pending)

@@ -1,0 +1,30 @@
+"""The types of the API's documents, resolved: read models name theirs for type checkers only."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from functools import cache
+from typing import Any, get_type_hints
+
+from awa_lib.doctor import Severity
+from awa_lib.policies import QueuePolicy
+from awa_lib.reads.described import Descriptor
+from awa_lib.reads.jobs import JobEvent, JobRow, JobSummary
+from awa_lib.reads.overviews import QueueOverview
+from awa_lib.reads.runtime import RuntimeInstance
+
+__all__ = ["hints"]
+
+_NAMES = {
+    one.__name__: one
+    for one in (
+        datetime, Descriptor, JobEvent, JobRow, JobSummary, QueueOverview, QueuePolicy,
+        RuntimeInstance, Severity,
+    )
+}  # fmt: skip
+
+
+@cache
+def hints(kind: type) -> dict[str, Any]:
+    """Return the types of a dataclass's fields."""
+    return get_type_hints(kind, localns=_NAMES, include_extras=True)

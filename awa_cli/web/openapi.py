@@ -1,0 +1,179 @@
+"""The OpenAPI document, made of the table that the server itself goes by."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import MISSING
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
+
+from awa_cli.main import version
+from awa_cli.web.api._fields import KEEP
+from awa_cli.web.contract import Schemas, without_null
+from awa_cli.web.events import TOPICS
+from awa_cli.web.problems import Problem
+
+if TYPE_CHECKING:
+    from awa_cli.web.route import Endpoint, Table
+
+__all__ = ["document"]
+
+_REASONS: Final = {
+    400: "The body is not JSON.",
+    401: "Nobody is known by these credentials, or the signature is wrong.",
+    403: "The caller may not do this, or a page of another site sends it.",
+    404: "There is no such thing.",
+    408: "The body did not arrive in time.",
+    409: "Its present state does not allow this.",
+    413: "The body is too long.",
+    415: "The body is not said to be JSON.",
+    421: "This server is not called by that name.",
+    422: "A value cannot be used.",
+    429: "Too many requests.",
+    500: "A fault in the server.",
+    503: "The database is away or read-only.",
+}
+_READS: Final = (401, 403, 404, 421, 422, 429, 500, 503)
+_CHANGES: Final = (400, 401, 403, 404, 408, 409, 413, 415, 421, 422, 429, 500, 503)
+
+
+@cache
+def document(table: Table) -> dict[str, Any]:
+    """Return the document."""
+    schemas = Schemas()
+    paths: dict[str, dict[str, Any]] = {}
+    for endpoint in table.endpoints:
+        operation = _operation(endpoint, schemas)
+        paths.setdefault(f"/api{endpoint.path}", {})[endpoint.method.lower()] = operation
+    schemas.of(Problem)
+    paths["/api/events"] = {"get": _events()}
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "awa",
+            "version": version(),
+            "description": "A job queue that lives in PostgreSQL: look, change, follow.",
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "tags": [{"name": tag} for tag in dict.fromkeys(one.tag for one in table.endpoints)],
+        "paths": paths,
+        "components": {
+            "schemas": dict(sorted(schemas.defined.items())),
+            "securitySchemes": {
+                "token": {"type": "http", "scheme": "bearer"},
+                "password": {"type": "http", "scheme": "basic"},
+                "signature": {"type": "apiKey", "in": "header", "name": "X-Awa-Signature"},
+                "request signature": {
+                    "type": "apiKey", "in": "header", "name": "X-Awa-Request-Signature",
+                },
+            },
+        },
+    }  # fmt: skip
+
+
+def _operation(endpoint: Endpoint, schemas: Schemas) -> dict[str, Any]:
+    text = re.sub(r"``", "`", endpoint.call.__doc__ or "")
+    summary, _, more = text.partition("\n")
+    changes = endpoint.method != "GET"
+    operation: dict[str, Any] = {
+        "operationId": _operation_id(endpoint),
+        "tags": [endpoint.tag],
+        "summary": summary.strip(),
+        "parameters": [_path_parameter(endpoint, name) for name in endpoint.path_names],
+        "responses": {
+            "200": {
+                "description": "Done." if changes else "Found.",
+                "content": {"application/json": {"schema": schemas.of(endpoint.result)}},
+            },
+            **{str(code): _problem(code) for code in (_CHANGES if changes else _READS)},
+        },
+    }
+    if description := " ".join(more.split()):
+        operation["description"] = description
+    if endpoint.signed:
+        operation["security"] = [{"signature": []}, {"request signature": []}, {}]
+    else:
+        operation["security"] = [{}, {"token": []}, {"password": []}]
+    if not changes:
+        operation["parameters"] += [_query_parameter(endpoint, *one) for one in endpoint.members]
+    elif endpoint.members:
+        operation["requestBody"] = _body(endpoint)
+    return operation
+
+
+def _operation_id(endpoint: Endpoint) -> str:
+    module = endpoint.call.__module__.rpartition(".")[2]
+    return f"{module}.{endpoint.call.__name__}"
+
+
+def _path_parameter(endpoint: Endpoint, name: str) -> dict[str, Any]:
+    schema = endpoint.path_schemas[name]
+    return {"name": name, "in": "path", "required": True, "schema": _without_words(schema),
+            **_words(schema)}  # fmt: skip
+
+
+def _query_parameter(endpoint: Endpoint, name: str, _: Any, default: Any) -> dict[str, Any]:
+    schema = endpoint.query_schemas[name]
+    shown = _without_words(schema)
+    if default not in (MISSING, None):
+        shown = {**shown, "default": default}
+    return {"name": name, "in": "query", "required": default is MISSING, "schema": shown,
+            **_words(schema)}  # fmt: skip
+
+
+def _body(endpoint: Endpoint) -> dict[str, Any]:
+    schema = endpoint.body_schema
+    properties = dict(schema["properties"])
+    for name, _, default in endpoint.members:
+        if default is not MISSING and default is not None and default is not KEEP:
+            properties[name] = {**properties[name], "default": default}
+    return {
+        "required": bool(schema.get("required") or endpoint.rules),
+        "content": {"application/json": {"schema": {**schema, "properties": properties}}},
+    }
+
+
+def _words(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"description": schema["description"]} if "description" in schema else {}
+
+
+def _without_words(schema: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in schema.items() if key != "description"}
+
+
+def _problem(code: int) -> dict[str, Any]:
+    return {
+        "description": _REASONS[code],
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    }
+
+
+def _events() -> dict[str, Any]:
+    topics = "|".join(TOPICS)
+    topic = {
+        "type": "array",
+        "maxItems": 8,
+        "items": {"type": "string", "pattern": rf"^({topics}|job:[1-9][0-9]{{0,17}})$"},
+    }
+    return {
+        "operationId": "events.watch",
+        "tags": ["events"],
+        "summary": "Live events.",
+        "description": (
+            "Server-sent events named as the topic: snapshots when they change, and the activity. "
+            "`lost` says that the database is away, `gone` that a watched job was deleted, "
+            "`missed` that the watcher was too slow for the activity."
+        ),
+        "parameters": [
+            {"name": "topic", "in": "query", "required": False, "schema": without_null(topic),
+             "description": "What to follow; stats and queues by default."},
+        ],
+        "responses": {
+            "200": {
+                "description": "A stream that does not end by itself.",
+                "content": {"text/event-stream": {"schema": {"type": "string"}}},
+            },
+            **{str(code): _problem(code) for code in _READS},
+        },
+        "security": [{}, {"token": []}, {"password": []}],
+    }  # fmt: skip

@@ -1,0 +1,127 @@
+"""Health and metrics of a worker process, from a thread of its own.
+
+The thread answers while a handler blocks the worker's event loop, and says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Final
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from awa_cli.web.access import Identity
+from awa_cli.web.guard import Guard
+from awa_cli.web.health import Readiness
+from awa_cli.web.metrics import CONTENT_TYPE, exposition
+from awa_cli.web.server import bind, make_server
+from awa_cli.web.settings import Settings
+from awa_cli.web.state import State
+from awa_lib._pool import PoolLimits
+from awa_lib.errors import AwaError, InvalidInput
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from starlette.requests import Request
+
+    from awa_lib.client import AsyncClient
+    from awa_lib.health import HealthCheck
+
+__all__ = ["observed", "read_address"]
+
+# A loop that does not answer for so long is blocked.
+_ANSWER_SECONDS: Final = 2.0
+_STOP_SECONDS: Final = 5.0
+
+
+def read_address(text: str) -> tuple[str, int]:
+    """Read ``PORT`` or ``ADDRESS:PORT``.  Raises InvalidInput."""
+    host, _, port = text.rpartition(":")
+    if not port.isdecimal() or not int(port) < 2**16:
+        raise InvalidInput(
+            f"--health-port {text!r} cannot be read",
+            hint="write it like --health-port 8080 or --health-port 0.0.0.0:8080",
+        )
+    return host.strip("[]") or "127.0.0.1", int(port)
+
+
+@contextmanager
+def observed(client: AsyncClient, database_url: str, host: str, port: int) -> Iterator[int]:
+    """Answer probes while the block runs; gives the port."""
+    sock = bind(host, port)
+    app = _app(client, database_url)
+    server = make_server(app, before_end=lambda: None)
+    thread = threading.Thread(
+        target=lambda: asyncio.run(server.serve(sockets=[sock])), name="awa probes", daemon=True
+    )
+    thread.start()
+    try:
+        yield sock.getsockname()[1]
+    finally:
+        server.should_exit = True
+        thread.join(_STOP_SECONDS)
+        sock.close()
+
+
+def _app(client: AsyncClient, database_url: str) -> Starlette:
+    settings = Settings(pool=PoolLimits(1), read_only=True, hosts=frozenset({"*"}))
+    state = State(database_url, settings)
+
+    async def alive(_: Request) -> Response:
+        return PlainTextResponse("ok\n")
+
+    async def ready(_: Request) -> Response:
+        found = await _readiness(client)
+        content: dict[str, Any] = asdict(found)
+        return JSONResponse(content, 200 if found.ready else 503, {"Cache-Control": "no-store"})
+
+    async def metrics(_: Request) -> Response:
+        text: str = await state.scrapes.get("metrics", lambda: exposition(state))
+        return Response(text, 200, {"Cache-Control": "no-store"}, CONTENT_TYPE)
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        yield
+        await state.close()
+
+    anybody = Identity("anybody", "read", "none")
+    return Starlette(
+        routes=[
+            Route("/healthz", alive), Route("/readyz", ready), Route("/metrics", metrics),
+        ],
+        middleware=[Middleware(Guard, settings, whose=lambda _: anybody)],
+        lifespan=lifespan,
+    )  # fmt: skip
+
+
+async def _readiness(client: AsyncClient) -> Readiness:
+    loop = client._loop  # noqa: SLF001 - the published client does not tell it
+    if loop is None or loop.is_closed():
+        return Readiness(False, ["the worker has not started yet"])
+    asked = asyncio.run_coroutine_threadsafe(client.health_check(), loop)
+    try:
+        async with asyncio.timeout(_ANSWER_SECONDS):
+            health = await asyncio.wrap_future(asked)
+    except TimeoutError:
+        return Readiness(False, ["the event loop of the worker is blocked by a handler"])
+    except AwaError as error:
+        return Readiness(False, [str(error)])
+    reasons = _reasons(health)
+    return Readiness(not reasons, reasons)
+
+
+def _reasons(health: HealthCheck) -> list[str]:
+    found = {
+        "the worker is shutting down": health.shutting_down,
+        "the database is not connected": not health.postgres_connected,
+        "no jobs are claimed": not health.poll_loop_alive,
+        "heartbeats have stopped": not health.heartbeat_alive,
+    }
+    return [why for why, holds in found.items() if holds]

@@ -1,0 +1,81 @@
+"""The audit log: who changed what, in the transaction of the change."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from awa_lib._json import dumps
+from awa_lib._sql import atomic, sql
+from awa_lib.errors import SchemaNotMigrated
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from awa_lib._sql import Op
+
+__all__ = ["Entry", "announced", "audited", "forget_audit"]
+
+R = TypeVar("R")
+
+_LONGEST_NAME = 200
+_LONGEST_TARGET = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One change: ``actor`` did ``action`` to ``target``, by ``via`` (cli, tui or web)."""
+
+    actor: str
+    via: str
+    action: str
+    target: str
+    detail: dict[str, Any] = field(default_factory=dict)
+
+
+@atomic
+def audited(op: Op[R], entry: Entry, outcome: Callable[[R], dict[str, Any]] | None = None) -> Op[R]:
+    """Run an op and record it, in one transaction: a change that fails leaves no entry.
+
+    ``outcome`` makes more detail of the result.
+    """
+    result = yield from op
+    yield from _record(entry, {} if outcome is None else outcome(result))
+    return result
+
+
+def announced(op: Op[R], entry: Entry) -> Op[R]:
+    """Record an op that works in several transactions, before its first: the entry says begun."""
+    yield from _record(entry, {})
+    return (yield from op)
+
+
+def _record(entry: Entry, more: dict[str, Any]) -> Op[None]:
+    """Add the entry; a database that was not migrated yet has no log to add it to."""
+    try:
+        yield from _add(entry, more)
+    except SchemaNotMigrated:
+        return
+
+
+@atomic
+def _add(entry: Entry, more: dict[str, Any]) -> Op[None]:
+    yield sql.audit(
+        "record",
+        actor=_kept(entry.actor, _LONGEST_NAME),
+        via=entry.via,
+        action=entry.action,
+        target=_kept(entry.target, _LONGEST_TARGET),
+        detail=dumps({**entry.detail, **more}),
+    )
+
+
+def _kept(text: str, longest: int) -> str:
+    """Cut a text to what the column takes, without what Postgres cannot store."""
+    return text.encode(errors="replace").decode().replace("\x00", "?")[:longest]
+
+
+def forget_audit(days: int) -> Op[int]:
+    """Delete entries older than so many days, at least 90; return how many."""
+    rows = yield sql.audit("forget", days=days)
+    return int(rows.scalar())
