@@ -121,13 +121,17 @@ def seeded(put, look, still: datetime) -> datetime:
                 created_at=at - timedelta(seconds=number % 7 + 1),
             )  # fmt: skip
     for number in range(4):
-        put(kind="resize", queue="images", run_at=ago(minutes=12, seconds=number), priority=3)
+        at = ago(minutes=12, seconds=number)
+        put(kind="resize", queue="images", run_at=at, created_at=at, priority=3)
     put(
         kind="import_orders", queue="imports", state="running", attempt=1, attempted_at=ago(seconds=42),
         heartbeat_at=ago(seconds=3), progress='{"percent": 40, "message": "line 400 of 1,000", "metadata": {"line": 400}}',
         args='{"path": "orders.csv"}', tags=["nightly"], created_at=ago(minutes=2), run_at=ago(minutes=2),
     )  # fmt: skip
-    put(kind="report", queue="reports", state="scheduled", run_at=still + timedelta(hours=3))
+    put(
+        kind="report", queue="reports", state="scheduled", run_at=still + timedelta(hours=3),
+        created_at=ago(minutes=20),
+    )  # fmt: skip
     put(
         kind="charge_card", queue="billing", state="waiting_external", attempt=1,
         attempted_at=ago(minutes=4), callback_id="4f3c1c1e-6f0e-4f6e-9b57-1f1d0a5d2b11",

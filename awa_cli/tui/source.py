@@ -93,12 +93,13 @@ class Source:
     async def watch(self, ids: Sequence[int]) -> AsyncIterator[None]:
         """Yield whenever one of these jobs is claimed or ends, as long as the database tells.
 
-        Ends at once where this session may not note whom to tell: look now and then instead.
+        Ends at once where nothing may be written, as it is noted whom to tell: look now and then
+        instead.
         """
         from awa_lib.errors import AwaError
         from awa_lib.ops.waits import CHANNEL, watch_jobs
 
-        if self.rights is not None and self.rights.standby:
+        if not self.can_change:
             return
         with suppress(AwaError, OSError):
             async with await adial(self.target, self._url) as conn:

@@ -161,3 +161,76 @@ async def test_every_size_is_drawn(monitor, queues, size) -> None:
         await driver.pilot.resize_terminal(*size)
 
         assert "email" in await driver.shows("email")
+
+
+async def test_another_context_is_looked_at_and_its_name_asked_for(
+    monitor, queues, config, database_url, empty_database_url, look
+) -> None:
+    from awa_cli.config import read_config
+    from awa_cli.target import of_context
+
+    config.parent.mkdir(parents=True, exist_ok=True)
+    config.write_text(
+        f'[contexts.shop]\nurl = "{database_url}"\nprotected = true\n'
+        f'[contexts.empty]\nurl = "{empty_database_url}"\n'
+    )
+
+    def others(name):
+        return of_context(read_config().context(name)), None
+
+    async with monitor(screen="queues", others=others) as driver:
+        await driver.at("queues")
+        await driver.press("ctrl+k")
+        await driver.shows("shop  protected")
+        await driver.press("down", "enter")
+        await driver.shows("empty", "awa migrate")
+        await driver.press("ctrl+k")
+        await driver.shows("shop  protected")
+        await driver.press("up", "enter")
+        await aeventually(lambda: driver.app.source.target.context.name == "shop")
+        await driver.press("Q")
+        await driver.at("queues")
+        await driver.press("p")
+        await driver.shows("shop is protected; type its name to go on")
+        await aeventually(lambda: driver.app.screen.listens)
+        await driver.press("enter")
+        await driver.pilot.pause()
+        assert isinstance(driver.app.screen, Confirm)
+        await driver.press(*"shop", "enter")
+        await driver.shows("Paused queue 'email'")
+
+    assert [{"queue": "email"}] == look("SELECT queue FROM awa.queue_meta WHERE paused")
+
+
+async def test_nothing_is_read_out_of_focus(monitor, queues) -> None:
+    from textual import events
+
+    async with monitor(screen="queues") as driver:
+        page = await driver.at("queues")
+        driver.app.post_message(events.AppBlur())
+        await driver.shows("paused,")
+        seen = page.app.source.read_at
+        await driver.pilot.pause(0.4)
+        assert seen == page.app.source.read_at
+
+        driver.app.post_message(events.AppFocus())
+        await aeventually(lambda: page.app.source.read_at > seen)
+
+
+async def test_a_read_that_was_given_up_leaves_a_working_connection(monitor, queues) -> None:
+    """A slow query is replaced, not waited for."""
+    import asyncio
+
+    from awa_lib._sql import Query, Statement
+    from awa_lib.reads.queues import queue_stats
+
+    def slow():
+        yield Statement(Query("slow", "SELECT pg_sleep(30)", ()), ())
+
+    async with monitor(screen="queues") as driver:
+        source = (await driver.at("queues")).app.source
+        reading = asyncio.ensure_future(source.read(slow()))
+        await asyncio.sleep(0.2)
+        reading.cancel()
+        async with asyncio.timeout(8):
+            assert 2 == len(await source.read(queue_stats()))

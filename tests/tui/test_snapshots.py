@@ -11,8 +11,10 @@ from datetime import UTC, datetime
 
 import pytest
 from fix_wait import aeventually
+from textual.command import CommandList
 
 from awa_cli.tui.app import Monitor
+from awa_cli.tui.places import PLACES
 from awa_cli.tui.widgets.confirm import Confirm
 
 SIZES = [(80, 24), (160, 45)]
@@ -112,6 +114,11 @@ def test_dialog(looks, key) -> None:
         await settle(pilot)
         await pilot.press(key)
         await pilot.pause(0.3)
+        if key == ":":
+            # They come in by and by.
+            commands = pilot.app.screen.query_one(CommandList)
+            await aeventually(lambda: commands.option_count > len(PLACES))
+            await pilot.pause(0.5)
 
     assert looks(before, screen="queues")
 
