@@ -37,7 +37,7 @@ _BATCH: Final = "awa_lib.models:BulkOperation"
 _STORAGE: Final = "awa_lib.reads.storage:StorageReport"
 
 DOCUMENTS: Final = {
-    "job list": _many(_JOB),
+    "job list": _many("awa_lib.reads.described:DescribedJob"),
     "job show": _one("awa_lib.reads.jobs:JobDump"),
     "job dump": _one("awa_lib.reads.jobs:JobDump"),
     "job dump-run": _one("awa_lib.reads.jobs:JobRun"),
@@ -64,6 +64,8 @@ DOCUMENTS: Final = {
     "batch show": _one(_BATCH),
     "batch submit": _one(_BATCH),
     "batch run": _one(_BATCH),
+    "audit": _many("awa_lib.reads.audit:AuditEntry"),
+    "access list": _many("awa_cli.commands.access:Entry"),
     "workers": _many("awa_lib.reads.runtime:RuntimeInstance"),
     "bench": _one("awa_cli.bench.report:BenchReport"),
     "demo": _one("awa_cli.demo.tables:Report"),

@@ -157,7 +157,7 @@ def _enter(name: str) -> Any:
     room = ROOMS[name]
     inner: typer.Typer = import_module(room.module).app
     command: Any
-    if len(inner.registered_commands) > 1:
+    if len(inner.registered_commands) > 1 or inner.registered_callback is not None:
         command = AwaGroup(
             verbs=inner.registered_commands, help=inner.info.help, epilog=inner.info.epilog
         )

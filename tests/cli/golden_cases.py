@@ -159,7 +159,14 @@ CASES = {
     ),
     # Run
     "workers": looks("workers", "workers --all -o wide", "workers | cat"),
+    "audit": looks("audit", "audit -o wide", "audit --action queue", "audit --actor nobody"),
     "worker": looks("worker nowhere:client"),
+    "serve": looks("serve --host 0.0.0.0", "serve --auth {dir}/nothing"),
+    "callbacks serve": looks("callbacks serve --path-prefix hooks"),
+    "access user": looks("access user 'a b' --file {dir}/access.toml"),
+    "access token": looks("access token 'a b' --file {dir}/access.toml"),
+    "access remove": looks("access remove bob --file {dir}/nothing"),
+    "access list": looks("access list --file {dir}/nothing"),
     "bench": looks("bench --duration 1ms"),
     "demo": looks("demo {dir}/nothing", data="demo {dir}/nothing"),
     # Database
