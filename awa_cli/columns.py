@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
+from awa_cli.cron_words import in_words
 from awa_cli.output import age, span
 
 if TYPE_CHECKING:
@@ -246,11 +247,17 @@ def _schedule_note(one: CronJob) -> str:
 SCHEDULES: Final[tuple[Column[CronJob], ...]] = (
     Column("NAME", lambda one: one.name, width=12),
     Column("CRON", lambda one: one.cron_expr),
+    Column("IN WORDS", lambda one: in_words(one.cron_expr), width=12, wide=True),
     Column("TIMEZONE", lambda one: one.timezone, width=3),
     Column("KIND", lambda one: one.kind, width=8),
     Column("QUEUE", lambda one: one.queue, width=6),
-    Column("NEXT", lambda one: age(one.next_fire_at)),
-    Column("LAST", lambda one: age(one.last_enqueued_at), style=lambda _: "bright_black"),
+    Column("NEXT", lambda one: age(one.next_fire_at), by=lambda one: one.next_fire_at),
+    Column(
+        "LAST",
+        lambda one: age(one.last_enqueued_at),
+        style=lambda _: "bright_black",
+        by=lambda one: one.last_enqueued_at,
+    ),
     Column("ARGS", lambda one: json.dumps(one.args, ensure_ascii=False), wide=True),
     Column("MISSED", lambda one: one.missed_fire_policy, wide=True),
     Column("NOTE", _schedule_note, width=1, style=lambda _: "yellow"),
@@ -276,7 +283,12 @@ DEAD_LETTERS: Final[tuple[Column[DeadLetter], ...]] = (
     Column("KIND", lambda one: one.kind, width=12),
     Column("QUEUE", lambda one: one.queue, width=8),
     Column("ATT", lambda one: one.attempt, right=True),
-    Column("DEAD", lambda one: age(one.dead_at), style=lambda _: "bright_black"),
+    Column(
+        "DEAD",
+        lambda one: age(one.dead_at),
+        style=lambda _: "bright_black",
+        by=lambda one: one.dead_at,
+    ),
     Column("REASON", lambda one: one.reason, width=10),
     Column("ARGS", lambda one: json.dumps(one.args, ensure_ascii=False), wide=True),
     Column("ERROR", lambda one: _first_line(one.errors), width=1, style=lambda _: "red"),
@@ -303,7 +315,12 @@ BATCHES: Final[tuple[Column[BulkOperation], ...]] = (
     Column("DONE", lambda one: f"{one.processed}/{one.total_matched}", right=True),
     Column("SKIPPED", lambda one: one.skipped, right=True, wide=True),
     Column("ERRORS", lambda one: one.errored, right=True, wide=True),
-    Column("WHEN", lambda one: age(one.submitted_at), style=lambda _: "bright_black"),
+    Column(
+        "WHEN",
+        lambda one: age(one.submitted_at),
+        style=lambda _: "bright_black",
+        by=lambda one: one.submitted_at,
+    ),
     Column("BY", lambda one: one.submitted_by, width=3, wide=True),
     Column("FILTER", lambda one: json.dumps(one.filter, ensure_ascii=False), width=1),
 )
@@ -363,8 +380,18 @@ WORKERS: Final[tuple[Column[RuntimeInstance], ...]] = (
         right=True,
     ),
     Column("DOWN", _loops, style=lambda one: "" if _loops(one) == "-" else "bold red", wide=True),
-    Column("UP", lambda one: age(one.started_at), style=lambda _: "bright_black"),
-    Column("SEEN", lambda one: age(one.last_seen_at), style=lambda _: "bright_black"),
+    Column(
+        "UP",
+        lambda one: age(one.started_at),
+        style=lambda _: "bright_black",
+        by=lambda one: one.started_at,
+    ),
+    Column(
+        "SEEN",
+        lambda one: age(one.last_seen_at),
+        style=lambda _: "bright_black",
+        by=lambda one: one.last_seen_at,
+    ),
     Column("QUEUES", lambda one: ",".join(queue["queue"] for queue in one.queues), width=1),
 )
 
