@@ -41,5 +41,8 @@ _ALL: Final = (
     Place("job", "Job", "", "job:JobPage"),
     Place("queues", "Queues", "3,Q", "queues:QueuesPage"),
     Place("queue", "Queue", "", "queue:QueuePage"),
+    Place("kinds", "Kinds", "4,K", "kinds:KindsPage"),
+    Place("workers", "Workers", "5,W", "workers:WorkersPage"),
+    Place("cron", "Cron", "6,C", "cron:CronPage"),
 )
 PLACES: Final = {place.id: place for place in _ALL}
