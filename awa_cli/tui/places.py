@@ -44,5 +44,8 @@ _ALL: Final = (
     Place("kinds", "Kinds", "4,K", "kinds:KindsPage"),
     Place("workers", "Workers", "5,W", "workers:WorkersPage"),
     Place("cron", "Cron", "6,C", "cron:CronPage"),
+    Place("dlq", "Dead letters", "7,D", "letters:LettersPage"),
+    Place("letter", "Dead letter", "", "letter:LetterPage"),
+    Place("batches", "Batch operations", "8,B", "batches:BatchesPage"),
 )
 PLACES: Final = {place.id: place for place in _ALL}
