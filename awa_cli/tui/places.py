@@ -47,5 +47,8 @@ _ALL: Final = (
     Place("dlq", "Dead letters", "7,D", "letters:LettersPage"),
     Place("letter", "Dead letter", "", "letter:LetterPage"),
     Place("batches", "Batch operations", "8,B", "batches:BatchesPage"),
+    Place("activity", "Activity", "9,A", "activity:ActivityPage"),
+    Place("doctor", "Doctor", "0,X", "doctor:DoctorPage"),
+    Place("storage", "Storage", "minus,S", "storage:StoragePage"),
 )
 PLACES: Final = {place.id: place for place in _ALL}

@@ -90,7 +90,7 @@ class BatchesPage(DetailedPage[BulkOperation]):
         done = min(_BAR, int(_BAR * share))
         full, rest = ("#", "-") if self.app.ascii_only else ("━", "─")
         return Content.assemble(
-            (full * done, "$text-success"), (rest * (_BAR - done), "$text-disabled"),
+            (full * done, "$text-success"), (rest * (_BAR - done), "$faint"),
             (f" {min(100, int(100 * share))}%", "bold"),
             f"  {row.processed:,} of {counted(row.total_matched)}",
         )  # fmt: skip

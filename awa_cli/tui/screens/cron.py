@@ -80,7 +80,7 @@ class CronPage(DetailedPage[CronJob]):
         if due:
             first = min(due, key=lambda one: one.next_fire_at or now())
             parts += [
-                ("   next  ", "$text-muted"), clean(first.name), " ",
+                ("   next  ", "$quiet"), clean(first.name), " ",
                 (age(first.next_fire_at) or "", "bold $text-accent"),
             ]  # fmt: skip
         return Content.assemble(*parts) if rows else Content("")
@@ -149,5 +149,5 @@ def _fires(row: CronJob) -> Content:
     for moment in expression.upcoming(now(), _FIRES):
         local = moment.astimezone(expression.zone)
         day = "" if local.date() == today else f"{local:%a %d %b} "
-        parts.append(Content.assemble(f"{day}{local:%H:%M:%S}", (f" {age(moment)}", "$text-muted")))
+        parts.append(Content.assemble(f"{day}{local:%H:%M:%S}", (f" {age(moment)}", "$quiet")))
     return Content("   ").join(parts)

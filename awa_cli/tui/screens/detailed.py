@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from textual.containers import VerticalScroll
 from textual.content import Content
@@ -20,6 +20,10 @@ T = TypeVar("T")
 
 class DetailedPage(ListPage[T]):
     """A list.  A subclass gives what ``ListPage`` wants, ``about`` and, if it likes, ``head``."""
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self._drawn: dict[str, str] = {}
 
     def about(self, row: T) -> Content:
         """Return more about a row."""
@@ -49,9 +53,8 @@ class DetailedPage(ListPage[T]):
         """Show the rows, and the one of the cursor."""
         super().show(value)
         line = self.head(value)
-        head = self.query_one("#head", Static)
-        head.display = bool(line.plain)
-        head.update(line)
+        self.query_one("#head").display = bool(line.plain)
+        self._put("#head", line)
         self._show_about()
 
     def on_grid_moved(self) -> None:
@@ -63,4 +66,10 @@ class DetailedPage(ListPage[T]):
         row = self.grid.row
         self.query_one("#about").display = row is not None
         if row is not None:
-            self.query_one("#about-text", Static).update(self.about(row))
+            self._put("#about-text", self.about(row))
+
+    def _put(self, place: str, text: Content) -> None:
+        """Update a text, if it is another: each update goes to the terminal."""
+        if self._drawn.get(place) != text.markup:
+            self._drawn[place] = text.markup
+            self.query_one(place, Static).update(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from textual import work
@@ -28,12 +29,16 @@ __all__ = ["LettersPage"]
 _PAGE: Final = 200
 # Each look reads all that is loaded; who wants more than this filters.
 _MOST: Final = 2_000
+# Mostly the reason is the error.
+_COLUMNS: Final = tuple(
+    replace(one, wide=True) if one.title == "REASON" else one for one in DEAD_LETTERS
+)
 
 
 class LettersPage(FilteredPage[DeadLetter]):
     """Dead letters that fit the filter, newest id first."""
 
-    COLUMNS = DEAD_LETTERS
+    COLUMNS = _COLUMNS
     EMPTY = "No dead letters.  A queue keeps them apart after: awa dlq enable QUEUE"
     FIELDS = ("kind", "queue", "tag")
     ACTIONS: ClassVar = {"retry": "dlq.retry", "purge": "dlq.purge", "bulk": "dlq.retry"}

@@ -57,14 +57,14 @@ class WorkersPage(DetailedPage[RuntimeInstance]):
             f", {sum(map(_flying, live)):,} in flight",
         ]
         leaders = [f"{one.hostname or ''}:{one.pid}" for one in live if one.leader]
-        parts += [("   leader  ", "$text-muted")]
+        parts += [("   leader  ", "$quiet")]
         parts += [clean(", ".join(leaders))] if leaders else [("none", "bold $text-error")]
         versions = sorted({one.version for one in live})
         if versions:
             style = "$text-warning" if len(versions) > 1 else ""
-            parts += [("   version  ", "$text-muted"), (clean(", ".join(versions)), style)]
+            parts += [("   version  ", "$quiet"), (clean(", ".join(versions)), style)]
         if silent := len(rows) - len(live):
-            parts += [(f"   {silent:,} silent", "$text-muted")]
+            parts += [(f"   {silent:,} silent", "$quiet")]
         return Content.assemble(*parts)
 
     def about(self, row: RuntimeInstance) -> Content:
@@ -89,7 +89,7 @@ class WorkersPage(DetailedPage[RuntimeInstance]):
     def _loop(self, row: RuntimeInstance, name: str) -> Content:
         up = bool(getattr(row, _LOOPS[name]))
         if row.stale:
-            return Content.styled(f"{'?' if self.app.ascii_only else '·'} {name}", "$text-muted")
+            return Content.styled(f"{'?' if self.app.ascii_only else '·'} {name}", "$quiet")
         sign = ("+" if up else "x") if self.app.ascii_only else ("✓" if up else "✗")
         return Content.styled(f"{sign} {name}", "$text-success" if up else "bold $text-error")
 
@@ -102,8 +102,8 @@ class WorkersPage(DetailedPage[RuntimeInstance]):
         name = clean(queue.get("queue", ""))
         return Content.assemble(
             (f"{name[:_NAME]:<{_NAME}} ", ""),
-            (full * done, "$text-warning"), (rest * (_BAR - done), "$text-disabled"),
-            f" {flying:,}", (f" of {most:,}" if most else "", "$text-muted"),
+            (full * done, "$text-warning"), (rest * (_BAR - done), "$faint"),
+            f" {flying:,}", (f" of {most:,}" if most else "", "$quiet"),
         )  # fmt: skip
 
     def opened(self, row: RuntimeInstance) -> None:

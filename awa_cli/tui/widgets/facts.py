@@ -24,9 +24,9 @@ def facts(pairs: Iterable[tuple[str, Any]]) -> Content:
     for name, value in pairs:
         if value is None:
             continue
-        parts: list[Any] = [(f"{name:<{_NAME}}", "$text-muted")]
+        parts: list[Any] = [(f"{name:<{_NAME}}", "$quiet")]
         if isinstance(value, datetime):
-            parts += [age(value) or "", (f"  {encode(value)}", "$text-disabled")]
+            parts += [age(value) or "", (f"  {encode(value)}", "$faint")]
         else:
             parts.append(value if isinstance(value, Content) else clean(value))
         lines.append(Content.assemble(*parts))
