@@ -11,6 +11,7 @@ from awa_cli.output import age, span
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
     from awa_cli.commands.access import Entry
     from awa_cli.commands.context import ContextRow
@@ -59,6 +60,11 @@ class Column(Generic[T]):
     """What rows are sorted by where the text would mislead."""
     state: Callable[[T], str] | None = None
     """The state whose sign stands before the text on screens."""
+
+
+def _ago(title: str, get: Callable[[T], datetime | None]) -> Column[T]:
+    """Return the column of a moment, said as its age."""
+    return Column(title, lambda one: age(get(one)), style=lambda _: "bright_black", by=get)
 
 
 STATE_STYLES: Final = {
@@ -182,7 +188,7 @@ TRANSITIONS: Final[tuple[Column[Transition], ...]] = (
 FAILURES: Final[tuple[Column[Failure], ...]] = (
     Column("ID", lambda one: one.id),
     Column("KIND", lambda one: one.kind, width=8),
-    Column("WHEN", lambda one: age(one.finalized_at), style=lambda _: "bright_black"),
+    _ago("WHEN", lambda one: one.finalized_at),
     Column("ERROR", lambda one: one.error or "", width=1, style=lambda _: "red"),
 )
 
@@ -275,12 +281,7 @@ SCHEDULES: Final[tuple[Column[CronJob], ...]] = (
     Column("KIND", lambda one: one.kind, width=8),
     Column("QUEUE", lambda one: one.queue, width=6),
     Column("NEXT", lambda one: age(one.next_fire_at), by=lambda one: one.next_fire_at),
-    Column(
-        "LAST",
-        lambda one: age(one.last_enqueued_at),
-        style=lambda _: "bright_black",
-        by=lambda one: one.last_enqueued_at,
-    ),
+    _ago("LAST", lambda one: one.last_enqueued_at),
     Column("ARGS", lambda one: json.dumps(one.args, ensure_ascii=False), wide=True),
     Column("MISSED", lambda one: one.missed_fire_policy, wide=True),
     Column("NOTE", _schedule_note, width=1, style=lambda _: "yellow"),
@@ -289,7 +290,7 @@ SCHEDULES: Final[tuple[Column[CronJob], ...]] = (
 FIRES: Final[tuple[Column[Fire], ...]] = (
     Column("LOCAL", lambda one: one.local),
     Column("UTC", lambda one: f"{one.utc:%Y-%m-%dT%H:%M:%SZ}"),
-    Column("WHEN", lambda one: age(one.utc), style=lambda _: "bright_black"),
+    _ago("WHEN", lambda one: one.utc),
 )
 
 STATUSES: Final[tuple[Column[JobStatus], ...]] = (
@@ -306,12 +307,7 @@ DEAD_LETTERS: Final[tuple[Column[DeadLetter], ...]] = (
     Column("KIND", lambda one: one.kind, width=12),
     Column("QUEUE", lambda one: one.queue, width=8),
     Column("ATT", lambda one: one.attempt, right=True),
-    Column(
-        "DEAD",
-        lambda one: age(one.dead_at),
-        style=lambda _: "bright_black",
-        by=lambda one: one.dead_at,
-    ),
+    _ago("DEAD", lambda one: one.dead_at),
     Column("REASON", lambda one: one.reason, width=10),
     Column("ARGS", lambda one: json.dumps(one.args, ensure_ascii=False), wide=True),
     Column("ERROR", lambda one: _first_line(one.errors), width=1, style=lambda _: "red"),
@@ -338,12 +334,7 @@ BATCHES: Final[tuple[Column[BulkOperation], ...]] = (
     Column("DONE", lambda one: f"{one.processed}/{one.total_matched}", right=True),
     Column("SKIPPED", lambda one: one.skipped, right=True, wide=True),
     Column("ERRORS", lambda one: one.errored, right=True, wide=True),
-    Column(
-        "WHEN",
-        lambda one: age(one.submitted_at),
-        style=lambda _: "bright_black",
-        by=lambda one: one.submitted_at,
-    ),
+    _ago("WHEN", lambda one: one.submitted_at),
     Column("BY", lambda one: one.submitted_by, width=3, wide=True),
     Column("FILTER", lambda one: json.dumps(one.filter, ensure_ascii=False), width=1),
 )
@@ -403,18 +394,8 @@ WORKERS: Final[tuple[Column[RuntimeInstance], ...]] = (
         right=True,
     ),
     Column("DOWN", _loops, style=lambda one: "" if _loops(one) == "-" else "bold red", wide=True),
-    Column(
-        "UP",
-        lambda one: age(one.started_at),
-        style=lambda _: "bright_black",
-        by=lambda one: one.started_at,
-    ),
-    Column(
-        "SEEN",
-        lambda one: age(one.last_seen_at),
-        style=lambda _: "bright_black",
-        by=lambda one: one.last_seen_at,
-    ),
+    _ago("UP", lambda one: one.started_at),
+    _ago("SEEN", lambda one: one.last_seen_at),
     Column("QUEUES", lambda one: ",".join(queue["queue"] for queue in one.queues), width=1),
 )
 
