@@ -21,6 +21,7 @@ _DAY_KEYS: Final = tuple(day[:3].lower() for day in _DAYS)
 _MONTH_KEYS: Final = tuple(month[:3].lower() for month in _MONTHS)
 _STEP: Final = re.compile(r"\*/(\d+)")
 _RANGE: Final = re.compile(r"(\d+)-(\d+)")
+_ZEROS: Final = re.compile(r"\b0+(?=\d)")
 _LEAP_DAY: Final = (29, 2)
 _MINUTES: Final = 60
 _HOURS: Final = 24
@@ -36,7 +37,7 @@ def in_words(expression: str) -> str:
     text = " ".join(expression.split())
     if text.startswith("@"):
         return _NAMED.get(text.lower(), text)
-    fields = text.lower().replace("?", "*").split(" ")
+    fields = _ZEROS.sub("", text.lower().replace("?", "*")).split(" ")
     every_second = len(fields) == 6 and fields[0]  # noqa: PLR2004 - seconds come first of six
     if every_second:
         return _with_seconds(fields) or text

@@ -35,6 +35,7 @@ from awa_lib.cron import CronExpression
         ("* * * * * *", "every second"),
         ("*/10 * * * * *", "every 10 seconds"),
         ("0 0 3 * * *", "every day at 03:00"),
+        ("00 30 02 * * *", "every day at 02:30"),
         ("@daily", "every day at 00:00"),
         ("@Hourly", "every hour"),
     ],

@@ -148,6 +148,7 @@ def _fires(row: CronJob) -> Content:
     parts: list[Any] = []
     for moment in expression.upcoming(now(), _FIRES):
         local = moment.astimezone(expression.zone)
-        day = "" if local.date() == today else f"{local:%a %d %b} "
+        year = "" if local.year == today.year else f"{local.year} "
+        day = "" if local.date() == today else f"{local:%a %d %b} {year}"
         parts.append(Content.assemble(f"{day}{local:%H:%M:%S}", (f" {age(moment)}", "$quiet")))
     return Content("   ").join(parts)
