@@ -152,6 +152,6 @@ SET entered_at = pg_temp.ago('14d12h'), updated_at = pg_temp.ago('14d12h');
 SELECT awa.toolkit_recount();
 
 INSERT INTO awa.audit_log (at, actor, via, action, target, detail, database_user, address)
-VALUES (pg_temp.ago('3h30m'), 'alice', 'web', 'queue.pause', 'email', '{"way": "token"}', 'app',
+VALUES (pg_temp.ago('13h30m'), 'alice', 'web', 'queue.pause', 'email', '{"way": "token"}', 'app',
         '10.0.0.7'),
-       (pg_temp.ago('2m30s'), 'bob@host', 'cli', 'job.retry', '102', '{}', 'app', NULL);
+       (pg_temp.ago('12m30s'), 'bob@host', 'cli', 'job.retry', '102', '{}', 'app', NULL);
