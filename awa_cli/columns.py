@@ -6,10 +6,13 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
+from awa_cli.cron_words import in_words
 from awa_cli.output import age, span
+from awa_cli.states import STATE_SIGNS, STATE_STYLES, state_sign
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
     from awa_cli.commands.access import Entry
     from awa_cli.commands.context import ContextRow
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
     from awa_lib.doctor import Finding
     from awa_lib.models import BulkOperation
     from awa_lib.ops.waits import JobStatus
+    from awa_lib.reads.activity import Transition
     from awa_lib.reads.audit import AuditEntry
     from awa_lib.reads.cron import CronJob
     from awa_lib.reads.dead_letters import DeadLetter
@@ -29,7 +33,8 @@ if TYPE_CHECKING:
 __all__ = [
     "ACCESS", "AUDIT", "BATCHES", "CONTEXTS", "DEAD_LETTERS", "FAILURES", "FINDINGS", "FIRES",
     "GLANCE_QUEUES", "JOBS", "KINDS", "QUEUES", "QUEUE_OVERVIEWS", "QUEUE_WORKERS", "SCHEDULES",
-    "SEVERITY_STYLES", "STATE_SIGNS", "STATE_STYLES", "STATUSES", "WORKERS", "Column", "state_sign",
+    "SEVERITY_STYLES", "STATE_SIGNS", "STATE_STYLES", "STATUSES", "TRANSITIONS", "WORKERS",
+    "Column", "state_sign",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -58,32 +63,9 @@ class Column(Generic[T]):
     """The state whose sign stands before the text on screens."""
 
 
-STATE_STYLES: Final = {
-    "scheduled": "blue",
-    "available": "cyan",
-    "running": "bold yellow",
-    "completed": "green",
-    "retryable": "yellow",
-    "failed": "bold red",
-    "cancelled": "bright_black",
-    "waiting_external": "magenta",
-}
-# A sign for terminals that show Unicode, and one for those that do not.
-STATE_SIGNS: Final = {
-    "scheduled": "◷@",
-    "available": "·.",
-    "running": "▶>",
-    "completed": "✓+",
-    "retryable": "↻~",
-    "failed": "✗x",
-    "cancelled": "--",
-    "waiting_external": "…:",
-}
-
-
-def state_sign(state: str, *, ascii_only: bool = False) -> str:
-    """Return the one-cell sign of a state."""
-    return STATE_SIGNS.get(state, "  ")[1 if ascii_only else 0]
+def _ago(title: str, get: Callable[[T], datetime | None]) -> Column[T]:
+    """Return the column of a moment, said as its age."""
+    return Column(title, lambda one: age(get(one)), style=lambda _: "bright_black", by=get)
 
 
 def _when(job: JobRow) -> str | None:
@@ -155,10 +137,30 @@ QUEUES: Final[tuple[Column[QueueStat], ...]] = (
 
 GLANCE_QUEUES: Final = tuple(one for one in QUEUES if one.title not in {"LATER", "WAITING"})
 
+TRANSITIONS: Final[tuple[Column[Transition], ...]] = (
+    Column(
+        "AT",
+        lambda one: one.at.astimezone().strftime("%H:%M:%S.%f")[:-3],
+        style=lambda _: "bright_black",
+    ),
+    Column(
+        "EVENT",
+        lambda one: one.event,
+        style=lambda one: STATE_STYLES.get(one.event, "cyan"),
+        state=lambda one: one.event,
+    ),
+    Column("ID", lambda one: one.id, right=True),
+    Column("KIND", lambda one: one.kind, width=12),
+    Column("QUEUE", lambda one: one.queue, width=8),
+    Column("ATT", lambda one: one.attempt or "", right=True),
+    Column("TAGS", lambda one: ",".join(one.tags), wide=True),
+    Column("ERROR", lambda one: one.error or "", width=1, style=lambda _: "red"),
+)
+
 FAILURES: Final[tuple[Column[Failure], ...]] = (
     Column("ID", lambda one: one.id),
     Column("KIND", lambda one: one.kind, width=8),
-    Column("WHEN", lambda one: age(one.finalized_at), style=lambda _: "bright_black"),
+    _ago("WHEN", lambda one: one.finalized_at),
     Column("ERROR", lambda one: one.error or "", width=1, style=lambda _: "red"),
 )
 
@@ -246,11 +248,12 @@ def _schedule_note(one: CronJob) -> str:
 SCHEDULES: Final[tuple[Column[CronJob], ...]] = (
     Column("NAME", lambda one: one.name, width=12),
     Column("CRON", lambda one: one.cron_expr),
+    Column("IN WORDS", lambda one: in_words(one.cron_expr), width=12, wide=True),
     Column("TIMEZONE", lambda one: one.timezone, width=3),
     Column("KIND", lambda one: one.kind, width=8),
     Column("QUEUE", lambda one: one.queue, width=6),
-    Column("NEXT", lambda one: age(one.next_fire_at)),
-    Column("LAST", lambda one: age(one.last_enqueued_at), style=lambda _: "bright_black"),
+    Column("NEXT", lambda one: age(one.next_fire_at), by=lambda one: one.next_fire_at),
+    _ago("LAST", lambda one: one.last_enqueued_at),
     Column("ARGS", lambda one: json.dumps(one.args, ensure_ascii=False), wide=True),
     Column("MISSED", lambda one: one.missed_fire_policy, wide=True),
     Column("NOTE", _schedule_note, width=1, style=lambda _: "yellow"),
@@ -259,7 +262,7 @@ SCHEDULES: Final[tuple[Column[CronJob], ...]] = (
 FIRES: Final[tuple[Column[Fire], ...]] = (
     Column("LOCAL", lambda one: one.local),
     Column("UTC", lambda one: f"{one.utc:%Y-%m-%dT%H:%M:%SZ}"),
-    Column("WHEN", lambda one: age(one.utc), style=lambda _: "bright_black"),
+    _ago("WHEN", lambda one: one.utc),
 )
 
 STATUSES: Final[tuple[Column[JobStatus], ...]] = (
@@ -276,7 +279,7 @@ DEAD_LETTERS: Final[tuple[Column[DeadLetter], ...]] = (
     Column("KIND", lambda one: one.kind, width=12),
     Column("QUEUE", lambda one: one.queue, width=8),
     Column("ATT", lambda one: one.attempt, right=True),
-    Column("DEAD", lambda one: age(one.dead_at), style=lambda _: "bright_black"),
+    _ago("DEAD", lambda one: one.dead_at),
     Column("REASON", lambda one: one.reason, width=10),
     Column("ARGS", lambda one: json.dumps(one.args, ensure_ascii=False), wide=True),
     Column("ERROR", lambda one: _first_line(one.errors), width=1, style=lambda _: "red"),
@@ -303,7 +306,7 @@ BATCHES: Final[tuple[Column[BulkOperation], ...]] = (
     Column("DONE", lambda one: f"{one.processed}/{one.total_matched}", right=True),
     Column("SKIPPED", lambda one: one.skipped, right=True, wide=True),
     Column("ERRORS", lambda one: one.errored, right=True, wide=True),
-    Column("WHEN", lambda one: age(one.submitted_at), style=lambda _: "bright_black"),
+    _ago("WHEN", lambda one: one.submitted_at),
     Column("BY", lambda one: one.submitted_by, width=3, wide=True),
     Column("FILTER", lambda one: json.dumps(one.filter, ensure_ascii=False), width=1),
 )
@@ -363,8 +366,8 @@ WORKERS: Final[tuple[Column[RuntimeInstance], ...]] = (
         right=True,
     ),
     Column("DOWN", _loops, style=lambda one: "" if _loops(one) == "-" else "bold red", wide=True),
-    Column("UP", lambda one: age(one.started_at), style=lambda _: "bright_black"),
-    Column("SEEN", lambda one: age(one.last_seen_at), style=lambda _: "bright_black"),
+    _ago("UP", lambda one: one.started_at),
+    _ago("SEEN", lambda one: one.last_seen_at),
     Column("QUEUES", lambda one: ",".join(queue["queue"] for queue in one.queues), width=1),
 )
 

@@ -32,12 +32,13 @@ def _many(model: str) -> Document:
 
 
 _JOB: Final = "awa_lib.reads.jobs:JobRow"
+_DESCRIBED: Final = "awa_lib.reads.described:DescribedJob"
 _POLICY: Final = "awa_lib.policies:QueuePolicy"
 _BATCH: Final = "awa_lib.models:BulkOperation"
 _STORAGE: Final = "awa_lib.reads.storage:StorageReport"
 
 DOCUMENTS: Final = {
-    "job list": _many(_JOB),
+    "job list": _many(_DESCRIBED),
     "job show": _one("awa_lib.reads.jobs:JobDump"),
     "job dump": _one("awa_lib.reads.jobs:JobDump"),
     "job dump-run": _one("awa_lib.reads.jobs:JobRun"),
@@ -64,6 +65,7 @@ DOCUMENTS: Final = {
     "batch show": _one(_BATCH),
     "batch submit": _one(_BATCH),
     "batch run": _one(_BATCH),
+    "audit": _many("awa_lib.reads.audit:AuditEntry"),
     "workers": _many("awa_lib.reads.runtime:RuntimeInstance"),
     "bench": _one("awa_cli.bench.report:BenchReport"),
     "demo": _one("awa_cli.demo.tables:Report"),
@@ -74,6 +76,7 @@ DOCUMENTS: Final = {
     "storage status": _one(_STORAGE),
     "storage prepare": _one(_STORAGE),
     "storage abort": _one(_STORAGE),
+    "access list": _many("awa_cli.commands.access:Entry"),
     "doctor": _many("awa_lib.doctor:Finding"),
     "health": _one("awa_cli.reports:Health"),
     "version": _one("awa_cli.reports:Versions", "awa_cli.reports:VersionCheck"),

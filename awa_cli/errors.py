@@ -52,12 +52,14 @@ def exit_code_for(error: AwaError) -> ExitCode:
 
 
 def explain(what: str, why: str | None = None, do: str | None = None, *, color: bool) -> str:
-    """Lay out the three lines: what happened, why, what to do."""
+    """Lay out the three lines: what happened, why, what to do; no name in them draws screens."""
+    from awa_cli.tables import clean
+
     lines = []
     for (label, code), text in zip(_LABELS, (what, why, do), strict=True):
         if text:
             head = f"{label + ':':>6}"
-            lines.append((f"\x1b[{code}m{head}\x1b[0m " if color else f"{head} ") + text)
+            lines.append((f"\x1b[{code}m{head}\x1b[0m " if color else f"{head} ") + clean(text))
     return "\n".join(lines)
 
 

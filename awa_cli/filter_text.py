@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 
     from awa_lib.reads.jobs import JobQuery
 
-__all__ = ["FIELDS", "add_word", "complete_filter", "read_filter"]
+__all__ = ["FIELDS", "add_word", "complete_filter", "read_filter", "read_limited"]
 
 FIELDS: Final = ("state", "kind", "queue", "tag", "since", "until", "error")
 _PATHS: Final = ("args.", "metadata.")
+_EVERY: Final = [f"{name}:" for name in FIELDS]
 _SPANS: Final = ("15m", "1h", "2h", "24h", "7d")
 _WORD: Final = re.compile(r'(?:[^\s"]|"(?:[^"\\]|\\.)*"?)+')
 
@@ -61,6 +62,20 @@ def read_filter(text: str) -> JobQuery:
     return found
 
 
+def read_limited(text: str, fields: Sequence[str]) -> JobQuery:
+    """Read a filter that takes these fields only.  Raises InvalidInput."""
+    from awa_lib.errors import InvalidInput
+
+    for word in _WORD.findall(text):
+        name = word.partition(":")[0]
+        if word.startswith(_PATHS) or (name in FIELDS and name not in fields):
+            raise InvalidInput(
+                f"{word!r} does not filter here",
+                why=f"filters here are {', '.join(f'{one}:' for one in fields)}",
+            )
+    return read_filter(text)
+
+
 def add_word(text: str, name: str, value: str) -> str:
     """Return the filter with one word more, in place of another of that name."""
     kept = [word for word in _WORD.findall(text) if not word.startswith(f"{name}:")]
@@ -68,15 +83,18 @@ def add_word(text: str, name: str, value: str) -> str:
     return " ".join([*kept, f"{name}:{quoted}"])
 
 
-def complete_filter(text: str, names: Mapping[str, Sequence[str]]) -> list[str]:
+def complete_filter(
+    text: str, names: Mapping[str, Sequence[str]], fields: Sequence[str] | None = None
+) -> list[str]:
     """Return what the text may go on to, the likeliest first.
 
-    ``names`` holds what is known by field: kinds, queues, tags.
+    ``names`` holds what is known by field: kinds, queues, tags.  ``fields`` are those that the
+    filter takes; all for None.
     """
     head, word = (text[:cut], text[cut:]) if (cut := text.rfind(" ") + 1) else ("", text)
     field, colon, value = word.partition(":")
     if not colon:
-        words = [*(f"{name}:" for name in FIELDS), *_PATHS]
+        words = [f"{name}:" for name in fields] if fields else [*_EVERY, *_PATHS]
         return [head + one for one in words if word and one.startswith(word) and one != word]
     known: Sequence[str] = names.get(field, ())
     if field == "state":

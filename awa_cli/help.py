@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["Page", "Section", "page", "render"]
 
 _WIDEST: Final = 100
+_NARROWEST: Final = 30
 _TERM_LIMIT: Final = 30
 
 
@@ -93,7 +94,7 @@ def _plain_ranges(text: str) -> str:
 
 def render(about: Page, *, width: int, color: bool) -> str:
     """Lay a page out for a terminal."""
-    width = min(width, _WIDEST) - 1
+    width = min(max(width, _NARROWEST), _WIDEST) - 1
     paragraphs = [
         textwrap.fill(text.replace("\n", " "), width) for text in about.about.split("\n\n")
     ]

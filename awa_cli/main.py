@@ -102,6 +102,10 @@ def _fail(error: Exception, state: Common) -> int:
     if isinstance(error, AwaError):
         complain(str(error), error.why, error.hint, color=color)
         return exit_code_for(error)
+    if isinstance(error, UnicodeEncodeError):
+        complain("the command line holds bytes that are no text", f"in {error.object!a}",
+                 "write names in UTF-8", color=color)  # fmt: skip
+        return ExitCode.USAGE
     complain(
         f"unexpected {type(error).__name__}: {error}",
         "this is a fault in awa itself",

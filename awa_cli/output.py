@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 from awa_cli.options import Common, common
 from awa_cli.pager import page
@@ -53,7 +54,16 @@ def _write(text: str) -> None:
 
 def result(text: str) -> None:
     """Print what a command did, as published scripts expect it: one sentence on stdout."""
-    _write(text + "\n")
+    _write(_tame(text) + "\n")
+
+
+# Colours are ours, line ends and tabs do no harm.
+_DRAWS: Final = re.compile(r"\x1b\[[0-9;]*m|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def _tame(text: str) -> str:
+    """Make control characters visible, so that no name draws screens."""
+    return _DRAWS.sub(lambda found: found[0] if "[" in found[0] else repr(found[0])[1:-1], text)
 
 
 def show_text(text: str) -> None:
@@ -70,7 +80,7 @@ def say(text: str) -> None:
         sys.stdout.flush()
     except BrokenPipeError:
         raise ReaderLeft from None
-    sys.stderr.write(text + "\n")
+    sys.stderr.write(_tame(text) + "\n")
 
 
 def _options() -> Common:

@@ -37,8 +37,8 @@ class Room:
     panel: str
 
 
-# In the order of the help.  A module exports ``app``: a Typer with one command is a lone verb, any
-# other a noun with verbs.
+# In the order of the help.  A module exports ``app``: a Typer with one command and no callback is a
+# lone verb, any other a noun with verbs.
 ROOMS: Final = {
     "job": Room("awa_cli.commands.job", _LOOK),
     "queue": Room("awa_cli.commands.queue", _LOOK),
@@ -158,7 +158,7 @@ def _enter(name: str) -> Any:
     room = ROOMS[name]
     inner: typer.Typer = import_module(room.module).app
     command: Any
-    if len(inner.registered_commands) > 1:
+    if len(inner.registered_commands) > 1 or inner.registered_callback is not None:
         command = AwaGroup(
             verbs=inner.registered_commands, help=inner.info.help, epilog=inner.info.epilog
         )

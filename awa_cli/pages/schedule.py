@@ -6,6 +6,7 @@ import shlex
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from awa_cli.cron_words import in_words
 from awa_cli.output import age, clean, span
 from awa_cli.pages._layout import INDENT, Paint, fact_lines, json_lines
 
@@ -26,8 +27,10 @@ def schedule_page(one: CronJob, *, color: bool) -> str:
     missed = one.missed_fire_policy
     if missed == "catch_up":
         missed = f"caught up, at most {one.catch_up_limit}"
+    words = in_words(one.cron_expr)
     facts: list[tuple[str, Any]] = [
         ("cron", f"{one.cron_expr}  {one.timezone}"),
+        ("in words", None if words == one.cron_expr else words),
         ("kind", one.kind),
         ("queue", one.queue),
         ("priority", one.priority),

@@ -126,12 +126,13 @@ class Monitor(App[int]):
         shown = super().get_key_display(binding)
         return shown if shown.isascii() or not self.ascii_only else binding.key
 
-    def key_of(self, binding_id: str) -> str:
-        """Return the first key that a binding of the app has now."""
+    def key_of(self, binding_id: str, wanted: str = "") -> str:
+        """Return the key that a binding of the app has now; the wanted one if it is among them."""
         for one in EVERYWHERE:
             if one.id == binding_id:
-                keys = self._keymap.get(binding_id, one.key)
-                return self.get_key_display(Binding(keys.partition(",")[0], "", ""))
+                keys = self._keymap.get(binding_id, one.key).split(",")
+                key = wanted if wanted in keys else keys[0]
+                return self.get_key_display(Binding(key, "", ""))
         return ""
 
     # Places

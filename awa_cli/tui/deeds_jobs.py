@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from awa_lib._sql import Op
+    from awa_lib.reads.dead_letters import DeadLetter
     from awa_lib.reads.jobs import JobRow
 
-__all__ = ["BULK", "Bulk", "cancel", "discard", "move", "retry", "set_priority"]
+__all__ = ["BULK", "Bulk", "cancel", "discard", "each", "move", "retry", "set_priority"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,17 +39,17 @@ BULK: Final = {
 
 def retry(jobs: Sequence[JobRow]) -> Deed:
     """Make the deed that runs jobs again."""
-    return Deed("jobs.retry", _said(jobs), lambda: _each(ops.retry, jobs))
+    return Deed("jobs.retry", _said(jobs), lambda: each(ops.retry, jobs))
 
 
 def cancel(jobs: Sequence[JobRow]) -> Deed:
     """Make the deed that cancels jobs."""
-    return Deed("jobs.cancel", _said(jobs), lambda: _each(ops.cancel, jobs))
+    return Deed("jobs.cancel", _said(jobs), lambda: each(ops.cancel, jobs))
 
 
 def discard(jobs: Sequence[JobRow]) -> Deed:
     """Make the deed that deletes jobs."""
-    return Deed("jobs.discard", _said(jobs), lambda: _each(ops.discard, jobs))
+    return Deed("jobs.discard", _said(jobs), lambda: each(ops.discard, jobs))
 
 
 def set_priority(jobs: Sequence[JobRow], priority: int) -> Deed:
@@ -57,11 +58,11 @@ def set_priority(jobs: Sequence[JobRow], priority: int) -> Deed:
     return Deed(
         "jobs.priority",
         f"{_said(jobs)} priority {priority}",
-        lambda: _each(lambda job_id: ops.set_priority(job_id, priority), jobs),
+        lambda: each(lambda job_id: ops.set_priority(job_id, priority), jobs),
         lambda: Deed(
             "jobs.priority",
             f"{_said(jobs)} the priority it had" if len(jobs) == 1 else _each_its_own(jobs),
-            lambda: _each(lambda job_id: ops.set_priority(job_id, before[job_id]), jobs),
+            lambda: each(lambda job_id: ops.set_priority(job_id, before[job_id]), jobs),
         ),
     )
 
@@ -72,11 +73,11 @@ def move(jobs: Sequence[JobRow], to_queue: str) -> Deed:
     return Deed(
         "jobs.move",
         f"{_said(jobs)} to queue {to_queue}",
-        lambda: _each(lambda job_id: ops.move_queue(job_id, to_queue), jobs),
+        lambda: each(lambda job_id: ops.move_queue(job_id, to_queue), jobs),
         lambda: Deed(
             "jobs.move",
             f"{_said(jobs)} back",
-            lambda: _each(lambda job_id: ops.move_queue(job_id, before[job_id]), jobs),
+            lambda: each(lambda job_id: ops.move_queue(job_id, before[job_id]), jobs),
         ),
     )
 
@@ -91,7 +92,9 @@ def _each_its_own(jobs: Sequence[JobRow]) -> str:
     return f"{_said(jobs)} the priority each had"
 
 
-def _each(op: Callable[[int], Op[Any]], jobs: Sequence[JobRow]) -> Op[None]:
+def each(
+    op: Callable[[int], Op[Any]], jobs: Sequence[JobRow | DeadLetter], thing: str = "job"
+) -> Op[None]:
     """Change jobs one by one; one that cannot be changed does not stop the others.
 
     Raises the last refusal, with the number of those that were changed.
@@ -105,7 +108,7 @@ def _each(op: Callable[[int], Op[Any]], jobs: Sequence[JobRow]) -> Op[None]:
     if refused and len(jobs) > 1:
         done = len(jobs) - len(refused)
         raise Conflict(
-            f"{counted(done)} changed, {len(refused):,} not",
+            f"{counted(done, thing)} changed, {len(refused):,} not",
             why=str(refused[-1]),
             hint=refused[-1].hint,
         )

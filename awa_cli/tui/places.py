@@ -41,5 +41,14 @@ _ALL: Final = (
     Place("job", "Job", "", "job:JobPage"),
     Place("queues", "Queues", "3,Q", "queues:QueuesPage"),
     Place("queue", "Queue", "", "queue:QueuePage"),
+    Place("kinds", "Kinds", "4,K", "kinds:KindsPage"),
+    Place("workers", "Workers", "5,W", "workers:WorkersPage"),
+    Place("cron", "Cron", "6,C", "cron:CronPage"),
+    Place("dlq", "Dead letters", "7,D", "letters:LettersPage"),
+    Place("letter", "Dead letter", "", "letter:LetterPage"),
+    Place("batches", "Batch operations", "8,B", "batches:BatchesPage"),
+    Place("activity", "Activity", "9,A", "activity:ActivityPage"),
+    Place("doctor", "Doctor", "0,X", "doctor:DoctorPage"),
+    Place("storage", "Storage", "minus,S", "storage:StoragePage"),
 )
 PLACES: Final = {place.id: place for place in _ALL}

@@ -157,7 +157,22 @@ CASES = {
     "callback verify": looks(
         f"callback verify {CALLBACK} 00", f"callback verify {CALLBACK} 00 --action compleet"
     ),
+    "audit": looks("audit", "audit --action queue -o wide", "audit --actor nobody --fail-empty"),
     # Run
+    "tui": looks("tui --screen jbos", "tui --filter stat:failed"),
+    "serve": looks("serve --host 0.0.0.0", "serve --cors-origin nonsense"),
+    "callbacks serve": looks("callbacks serve --callback-hmac-secret nonsense"),
+    "access user": changes(
+        "access user bob --scope operate --file {dir}/access.toml | cat <<< correct horse battery",
+        "access user bob --file {dir}/access.toml | cat <<< short", "access user 'no name'",
+    ),
+    "access token": changes("access token ci2 --file {dir}/access.toml"),
+    "access remove": changes(
+        "access remove ci --file {dir}/access.toml", "access remove bob --file {dir}/access.toml",
+    ),
+    "access list": looks(
+        "access list --file {dir}/access.toml", "access list --file {dir}/nothing"
+    ),
     "workers": looks("workers", "workers --all -o wide", "workers | cat"),
     "worker": looks("worker nowhere:client"),
     "bench": looks("bench --duration 1ms"),

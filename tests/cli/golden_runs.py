@@ -35,6 +35,8 @@ _HIDDEN = re.compile(r"\x1b\[\?25[hl]")
 _UUID = re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b")
 _KNOWN = ("0b7a3c1e-", "4e0c2c1e-", "8feaec61-", "00000000-")
 _VARYING = [
+    (re.compile(r"\bawa_[\w-]{43}\b"), "awa_TOKEN"),
+    (re.compile(r"\b(now|\d+s ago)  (2026-01-01T12:00:00Z)"), r"now  \2"),
     (re.compile(r"\(\d+ ms\)"), "(N ms)"),
     (re.compile(r"(lag_seconds['\"]?: ?)\d+\.\d+"), r"\1N"),
     (re.compile(r"(?<=,)\d+\.\d{3,}(?=,)"), "N"),  # the same in csv
@@ -70,6 +72,16 @@ schedules:
   kind: send_email
 """
 
+ACCESS = f"""\
+[users.alice]
+password = "scrypt:16384:8:1:{"00" * 16}:{"00" * 32}"
+scope = "operate"
+
+[tokens.ci]
+sha256 = "{"00" * 32}"
+scope = "read"
+"""
+
 
 class Place:
     """One seeded database and the files beside it; moves its moment to noon of a fixed day."""
@@ -83,6 +95,7 @@ class Place:
         cron = self._cron(self.now)
         self.words = {"dir": str(folder), "empty": empty, "cron": cron}
         (folder / "schedules.yaml").write_text(SCHEDULES.replace("{cron}", cron))
+        (folder / "access.toml").write_text(ACCESS)
         Path(os.environ["AWA_CONFIG"]).parent.mkdir(exist_ok=True)
         Path(os.environ["AWA_CONFIG"]).write_text(CONFIG)
 
@@ -110,7 +123,8 @@ class Place:
     def _moved(self, match: re.Match[str]) -> str:
         moment = datetime.fromisoformat(match[0])
         moved = NOON.astimezone(moment.tzinfo) + (moment - self.now)
-        if match[1]:  # of the database's clock during the run: the seed has whole seconds
+        # What happens in a run happens at noon; the seed has whole seconds, and none of them.
+        if match[1] or timedelta(0) <= moment - self.now < timedelta(minutes=1):
             moved = moved.replace(second=0, microsecond=0)
         return moved.isoformat().replace("+00:00", "Z" if match[2] == "Z" else "+00:00")
 
@@ -132,7 +146,8 @@ class Line:
     @property
     def piped(self) -> bool:
         """Whether it is not for a terminal: data, or with something on stdin."""
-        return self.text.endswith("| cat") or " -o " in self.text or " - " in f"{self.text} "
+        command = self.text.partition(" <<< ")[0]
+        return command.endswith("| cat") or " -o " in command or " - " in f"{command} "
 
     @property
     def typed(self) -> str:

@@ -261,7 +261,7 @@ def test_exit_130(database_url, add, db) -> None:
     )
     eventually(lambda: db.execute("SELECT 1 FROM awa.job_waits").fetchone(), timeout=20)
     waiting.send_signal(signal.SIGINT)
-    _, err = waiting.communicate(timeout=10)
+    _, err = waiting.communicate(timeout=30)
 
     assert waiting.returncode == ExitCode.INTERRUPTED
     assert err == b""

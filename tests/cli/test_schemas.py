@@ -86,8 +86,9 @@ def test_lists_have_the_same_fields_in_every_form(place, monkeypatch, capsys, na
     """Names of the read model: JSON, the heading of csv, templates and ids."""
     here = place()
     schema = validator(name).schema
-    first = next(iter(schema["$defs"])) if len(schema["$defs"]) == 1 else None
-    fields = list(schema["$defs"][first or "JobRow"]["properties"])
+    items = schema.get("items") or schema.get("anyOf", [schema])[0]
+    model = items["$ref"].rpartition("/")[2]
+    fields = list(schema["$defs"][model]["properties"])
 
     def out(form: str) -> str:
         line = line_of(name).replace(" -o json", f" -o {form}")

@@ -21,6 +21,16 @@ PROGRAMS = [
 ]
 
 
+def test_each_topic_has_a_program() -> None:
+    topics = {
+        "enqueueing", "handlers", "retries", "uniqueness", "callbacks", "cron", "concurrency",
+        "testing", "transactions", "events", "dead-letters", "bulk-operations", "observability",
+    }  # fmt: skip
+    named = {program.id.rpartition("-")[0] for program in PROGRAMS}
+
+    assert topics - named == set()
+
+
 @pytest.mark.parametrize(("program", "printed"), PROGRAMS)
 def test_program_of_a_guide(
     program: str, printed: str | None, database_url: str, tmp_path: Path

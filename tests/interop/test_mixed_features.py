@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 from typing import Any
 
@@ -204,3 +205,42 @@ awa.run(client, [("ours", 1)], **{QUICK!r})
     assert [e["error"] for e in rows.job(slow.id)["errors"]] == [
         "heartbeat stale: worker presumed dead"
     ]
+
+
+async def test_limits_hold_under_their_leader_and_dead_letters_wait_for_ours(
+    aclient: awa.AsyncClient, rows: Rows, start_theirs
+) -> None:
+    """Claims count by themselves; what the leader does of dead letters, theirs leaves undone."""
+    go = asyncio.Event()
+    most = 0
+
+    @aclient.task(Noop)
+    async def handler(job: awa.Job[Noop]) -> None:
+        nonlocal most
+        if job.args.n < 0:
+            raise awa.TerminalError("no luck")
+        most = max(most, rows.states().get("running", 0))
+        await go.wait()
+
+    await aclient.set_queue_policy("default", max_running=2)
+    await aclient.set_dead_letters("default", True)
+    theirs = start_theirs()
+    await aeventually(lambda: rows.all(LEADER))
+    async with working(aclient, ("default", 8)):
+        failed = await aclient.insert(Noop(-1))
+        await aeventually(lambda: rows.job(failed.id)["state"] == "failed")
+        jobs = await aclient.insert_many([Noop(n) for n in range(5)])
+        await aeventually(lambda: rows.states().get("running") == 2)
+        go.set()
+        await aeventually(lambda: rows.states().get("completed") == len(jobs))
+        assert not (await aclient.health_check()).leader
+        assert rows.job(failed.id)["state"] == "failed"
+        assert await aclient.dlq_depth() == 0
+
+        theirs.kill()
+        theirs.wait()
+        await aeventually(aclient.dlq_depth, timeout=30)
+        entry = await aclient.get_dlq_job(failed.id)
+
+    assert most == 2
+    assert "no luck" in entry.reason

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -124,8 +125,10 @@ def _looks(db: Session, ids: list[int], seconds: float | None) -> Iterator[dict[
             for _ in db.conn.notifies(timeout=rest, stop_after=1):
                 pass
     finally:
+        # It ends by itself too: Ctrl-C must not become the error of a connection it broke.
         if told and not db.conn.broken:
-            db.run(unwatch_jobs())
+            with suppress(DatabaseError):
+                db.run(unwatch_jobs())
 
 
 @app.command(epilog="awa job watch 42")

@@ -11,7 +11,10 @@ from awa_cli.output import clean, span
 from awa_cli.tui.places import PLACES
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from awa_cli.tui.app import Monitor
+    from awa_cli.tui.places import Place
     from awa_cli.tui.trail import Stop
 
 __all__ = ["Banner", "PlaceBar", "StatusBar"]
@@ -84,7 +87,8 @@ class StatusBar(Static):
             return Content.assemble((f"paused, {old} old", "$quiet"))
         if age is None:
             return Content.assemble(("connecting", "$quiet"))
-        late = age.total_seconds() > max(3 * app.interval, 5)
+        # A page that looks seldom is not late before its next look is.
+        late = age.total_seconds() > max(3 * app.interval, getattr(self.screen, "every", 0) + 5)
         style = "$text-warning" if late else "$text-success"
         return Content.assemble((dot, style), (f" {old} ago" if late else " live", "$quiet"))
 
@@ -99,27 +103,36 @@ class PlaceBar(Static):
         self._here = here
 
     def on_resize(self) -> None:
-        """Fit the line: keys and titles, or less."""
-        self.update(self._line())
+        """Fit the line: keys and titles, or titles whose first letter is the key, or less."""
+        room = self.size.width
+        line = self._keyed()
+        if line.cell_length > room:
+            line = self._lettered()
+        self.update(line.truncate(room, ellipsis=True))
 
-    def _line(self) -> Content:
-        places = [place for place in PLACES.values() if not place.needs_subject]
-        room = self.size.width - 2
-        for long in (True, False):
-            parts: list[tuple[str, str]] = []
-            for place in places:
-                here = place.id == self._here
-                title = place.title if long or here else place.title[:4]
-                click = f"@click=app.go('{place.id}')"
-                key = self.app.key_of(f"go.{place.id}")
-                parts += [
-                    (key, f"$quiet {click}"),
-                    (f" {title}  ", f"bold $text-primary {click}" if here else click),
-                ]
-            line = Content.assemble(*parts)
-            if line.cell_length <= room:
-                return line
-        return line.truncate(max(room, 0), ellipsis=True)
+    def _keyed(self) -> Content:
+        parts: list[tuple[str, str]] = []
+        for place, click, style in self._places():
+            key = self.app.key_of(f"go.{place.id}")
+            parts += [(key, f"$quiet {click}"), (f" {place.title}  ", f"{style} {click}")]
+        return Content.assemble(*parts)
+
+    def _lettered(self) -> Content:
+        parts: list[tuple[str, str]] = []
+        for place, click, style in self._places():
+            title = place.title.partition(" ")[0]
+            key = self.app.key_of(f"go.{place.id}", title[0])
+            mark = f"bold underline {style} {click}"
+            rest = title[1:] if key == title[0] else f" {title}"
+            parts += [(key, mark), (rest, f"{style} {click}"), (" ", "")]
+        return Content.assemble(*parts)
+
+    def _places(self) -> Iterator[tuple[Place, str, str]]:
+        """Yield places with what a click does and how they look."""
+        for place in PLACES.values():
+            if not place.needs_subject:
+                style = "bold $text-primary" if place.id == self._here else ""
+                yield place, f"@click=app.go('{place.id}')", style
 
 
 class Banner(Static):

@@ -10,7 +10,7 @@ from textual.containers import Vertical
 from textual.message import Message
 from textual.widgets import Input, Static
 
-from awa_cli.filter_text import complete_filter, read_filter
+from awa_cli.filter_text import complete_filter, read_filter, read_limited
 from awa_lib.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from textual.app import ComposeResult
     from textual.timer import Timer
+
+    from awa_lib.reads.jobs import JobQuery
 
 __all__ = ["FilterBar"]
 
@@ -44,16 +46,21 @@ class FilterBar(Vertical):
     class Closed(Message):
         """Nothing more is typed."""
 
-    def __init__(self, text: str, **options: Any) -> None:
+    def __init__(self, text: str, fields: Sequence[str] | None = None, **options: Any) -> None:
+        """Begin with a text; ``fields`` are those that may be used, all for None."""
         super().__init__(**options)
         self.text = text
+        self._fields = fields
         self.names: Mapping[str, Sequence[str]] = {}
         self._before = text
         self._timer: Timer | None = None
 
     def compose(self) -> ComposeResult:
         """Yield the line, and what it may go on to."""
-        yield Input(self.text, placeholder="state:failed kind:email since:2h", id="filter-input")
+        like = "state:failed kind:email since:2h"
+        if self._fields is not None:
+            like = " ".join(f"{name}:…" for name in self._fields)
+        yield Input(self.text, placeholder=like, id="filter-input")
         yield Static("", id="filter-hint", markup=False)
 
     def on_mount(self) -> None:
@@ -64,6 +71,10 @@ class FilterBar(Vertical):
     def is_open(self) -> bool:
         """Return True while something is typed."""
         return self.query_one(Input).has_focus
+
+    def read(self, text: str) -> JobQuery:
+        """Read a filter.  Raises InvalidInput."""
+        return read_filter(text) if self._fields is None else read_limited(text, self._fields)
 
     def open(self) -> None:
         """Take another filter."""
@@ -114,9 +125,9 @@ class FilterBar(Vertical):
             return False
         text = self.query_one(Input).value.strip()
         try:
-            read_filter(text)
+            self.read(text)
         except InvalidInput as error:
-            if last or not complete_filter(text, self.names):
+            if last or not complete_filter(text, self.names, self._fields):
                 self._say(f"{error}; {error.hint}" if error.hint else str(error), wrong=True)
             return False
         if text != self.text:
@@ -127,7 +138,7 @@ class FilterBar(Vertical):
     def action_complete(self) -> None:
         """Go on as far as there is one way."""
         line = self.query_one(Input)
-        if found := complete_filter(line.value, self.names):
+        if found := complete_filter(line.value, self.names, self._fields):
             longest = commonprefix(found)  # noqa: RUF071 - of texts, not of paths
             line.value = longest if len(longest) > len(line.value) else found[0]
             line.cursor_position = len(line.value)
@@ -141,7 +152,7 @@ class FilterBar(Vertical):
 
     def _hint(self) -> None:
         value = self.query_one(Input).value
-        found = complete_filter(value, self.names)[:_SHOWN]
+        found = complete_filter(value, self.names, self._fields)[:_SHOWN]
         start = value.rfind(" ") + 1
         self._say("  ".join(one[start:] for one in found))
 

@@ -146,7 +146,22 @@ VALUES
      'completed', 90, 90, 1200, 1198, 1, 1, 'unique key of job 88 is held by job 90', 'awa',
      pg_temp.ago('14h30m'), pg_temp.ago('13h30m'), pg_temp.ago('12h30m'));
 
+INSERT INTO awa.audit_log (at, actor, via, action, target, detail, database_user, address)
+VALUES
+    (pg_temp.ago('14d12h'), 'alice', 'web', 'queue.pause', 'payments', '{}', 'awa_runtime',
+     '10.1.2.3'),
+    (pg_temp.ago('12h30m'), 'bob@laptop', 'cli', 'job.retry', '102',
+     '{"from": "failed", "reason": "the mail server is back"}', 'bob', NULL);
+
 UPDATE awa.storage_transition_state
 SET entered_at = pg_temp.ago('14d12h'), updated_at = pg_temp.ago('14d12h');
 
 SELECT awa.toolkit_recount();
+<<<<<<< HEAD
+=======
+
+INSERT INTO awa.audit_log (at, actor, via, action, target, detail, database_user, address)
+VALUES (pg_temp.ago('13h30m'), 'alice', 'web', 'queue.pause', 'email', '{"way": "token"}', 'app',
+        '10.0.0.7'),
+       (pg_temp.ago('12m30s'), 'bob@host', 'cli', 'job.retry', '102', '{}', 'app', NULL);
+>>>>>>> web

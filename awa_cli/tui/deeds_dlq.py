@@ -1,0 +1,48 @@
+"""Changes of dead letters: of those that are picked, and of all that fit a filter."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from awa_cli.output import counted
+from awa_cli.tui.deeds import Deed
+from awa_cli.tui.deeds_jobs import each
+from awa_lib.ops import dead_letters as ops
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from awa_lib.reads.dead_letters import DeadLetter
+
+__all__ = ["purge", "purge_all", "retry", "retry_all"]
+
+
+_THING: Final = "dead letter"
+
+
+def retry(letters: Sequence[DeadLetter]) -> Deed:
+    """Make the deed that makes dead letters jobs again."""
+    return Deed("dlq.retry", _said(letters), lambda: each(ops.retry_from_dlq, letters, _THING))
+
+
+def purge(letters: Sequence[DeadLetter]) -> Deed:
+    """Make the deed that deletes dead letters."""
+    return Deed("dlq.purge", _said(letters), lambda: each(ops.purge_dlq_job, letters, _THING))
+
+
+def retry_all(count: int, where: Any) -> Deed:
+    """Make the deed that makes all that fit jobs again; no filter means every one."""
+    said = counted(count, _THING)
+    return Deed("dlq.retry-all", said, lambda: ops.bulk_retry_from_dlq(all=not where, **where))
+
+
+def purge_all(count: int, where: Any) -> Deed:
+    """Make the deed that deletes all that fit; no filter means every one."""
+    said = counted(count, _THING)
+    return Deed("dlq.purge-all", said, lambda: ops.purge_dlq(all=not where, **where))
+
+
+def _said(letters: Sequence[DeadLetter]) -> str:
+    if len(letters) == 1:
+        return f"dead letter {letters[0].id} ({letters[0].kind})"
+    return counted(len(letters), _THING)

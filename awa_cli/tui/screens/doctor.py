@@ -1,0 +1,100 @@
+"""What goes wrong, and the command that mends it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+from textual.binding import Binding
+from textual.content import Content
+
+from awa_cli.columns import FINDINGS, SEVERITY_STYLES
+from awa_cli.output import clean, counted
+from awa_cli.tui.screens.detailed import DetailedPage
+from awa_lib.doctor import CHECKS, Finding, doctor
+
+if TYPE_CHECKING:
+    from awa_lib._sql import Op
+
+__all__ = ["DoctorPage"]
+
+# A whole examination looks at every table.
+_EVERY: Final = 60.0
+_COLUMNS: Final = tuple(
+    replace(one, width=1 if one.title == "WHAT" else one.width)
+    for one in FINDINGS
+    if one.title not in {"WHY", "DO"}
+)
+
+
+class DoctorPage(DetailedPage[Finding]):
+    """One row a finding, the worst first; below it, why and what to do."""
+
+    COLUMNS = _COLUMNS
+    EMPTY = "All is well: no check found anything."
+    BINDINGS: ClassVar = [
+        Binding("a", "all", "All checks", id="doctor.all"),
+        Binding("y", "copy", "Copy what to do", id="doctor.copy"),
+    ]
+
+    @property
+    def _all(self) -> bool:
+        return bool(self.app.memory.get("doctor.all", False))
+
+    @property
+    def every(self) -> float:
+        """Look once a minute."""
+        return _EVERY
+
+    def query_op(self) -> Op[list[Finding]]:
+        """Examine the database."""
+        return doctor(everything=self._all)
+
+    def key(self, row: Finding) -> tuple[Any, ...]:
+        """Return what tells findings apart."""
+        return (row.check, row.subject, row.what)
+
+    def head(self, rows: list[Finding]) -> Content:
+        """Say how many there are of each severity."""
+        counts = Counter(one.severity.value for one in rows)
+        parts: list[Any] = []
+        for name in ("error", "warning", "note"):
+            if counts[name]:
+                style = self.app.paint.css(SEVERITY_STYLES[name])
+                parts += [(counted(counts[name], name), style), "  "]
+        found = {one.check for one in rows if one.severity != "ok"}
+        rest = counted(len(CHECKS) - len(found), "check")
+        parts.append((f"{rest} found nothing; ctrl+r looks again", "$quiet"))
+        return Content.assemble(*parts)
+
+    def about(self, row: Finding) -> Content:
+        """Say why, and what to do."""
+        style = self.app.paint.css(SEVERITY_STYLES[row.severity])
+        subject = f"  {clean(row.subject)}" if row.subject else ""
+        lines = [
+            Content.assemble((row.severity.value, style), "  ", (row.check, "bold"), subject),
+            Content(clean(row.what)),
+        ]
+        if row.why:
+            lines.append(Content.assemble(("why  ", "$quiet"), clean(row.why)))
+        for number, line in enumerate((row.do or "").splitlines()):
+            head = "do   " if number == 0 else "     "
+            lines.append(Content.assemble((head, "$quiet"), (clean(line), "$text-accent")))
+        return Content("\n").join(lines)
+
+    def opened(self, row: Finding) -> None:
+        """Copy what to do about it."""
+        if row.do:
+            self.app.copy_to_clipboard(row.do)
+            self.app.notify("Copied.")
+
+    def action_copy(self) -> None:
+        """Copy what to do about the row of the cursor."""
+        if self.grid.row is not None:
+            self.opened(self.grid.row)
+
+    def action_all(self) -> None:
+        """Show checks that found nothing too, or leave them out."""
+        self.app.memory.put("doctor.all", not self._all)
+        self.reread()

@@ -1,0 +1,96 @@
+"""All kinds of jobs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, ClassVar, Final
+
+from textual.binding import Binding
+from textual.content import Content
+
+from awa_cli.columns import KINDS
+from awa_cli.filter_text import add_word
+from awa_cli.output import clean, counted
+from awa_cli.tui.deeds import Deed
+from awa_cli.tui.screens.detailed import DetailedPage
+from awa_cli.tui.widgets.facts import facts
+from awa_lib.ops.jobs import retry_failed
+from awa_lib.reads.overviews import KindOverview, list_kinds
+
+if TYPE_CHECKING:
+    from awa_lib._sql import Op
+
+__all__ = ["KindsPage"]
+
+# The panel says what is declared; the name needs the room.
+_COLUMNS: Final = tuple(
+    replace(one, width=16 if one.title == "KIND" else one.width)
+    for one in KINDS
+    if one.title != "DECLARED"
+)
+
+
+class KindsPage(DetailedPage[KindOverview]):
+    """One row a kind; below it, what its workers declare."""
+
+    COLUMNS = _COLUMNS
+    EMPTY = "No kinds yet: enqueue a job, or start a worker."
+    ACTIONS: ClassVar = {"retry": "job.retry-failed"}
+    BINDINGS: ClassVar = [
+        Binding("e", "failed", "Its failures", id="kind.failed"),
+        Binding("r", "retry", "Retry failed", id="kind.retry-failed"),
+    ]
+
+    def query_op(self) -> Op[list[KindOverview]]:
+        """Read every kind."""
+        return list_kinds()
+
+    def key(self, row: KindOverview) -> str:
+        """Return the name."""
+        return row.kind
+
+    def about(self, row: KindOverview) -> Content:
+        """Say what is declared about it."""
+        workers = counted(row.live_instances, "live worker")
+        seen = row.descriptor_last_seen_at
+        declared = f"by {workers}" if row.live_instances else None if seen else "by no worker"
+        lines = facts([
+            ("about", row.description),
+            ("owner", row.owner),
+            ("docs", row.docs_url),
+            ("tags", ", ".join(row.tags) or None),
+            ("jobs", f"{row.job_count:,} in {counted(row.queue_count, 'queue')}"),
+            ("last hour", f"{row.completed_last_hour:,} completed"),
+            ("declared", declared or seen),
+            ("drift", _DRIFT if row.descriptor_mismatch else None),
+        ])  # fmt: skip
+        name = row.display_name or row.kind
+        return Content("\n").join([Content.styled(clean(name), "bold $text-accent"), lines])
+
+    def opened(self, row: KindOverview) -> None:
+        """Go to its jobs."""
+        self.app.enter("jobs", filter=add_word("", "kind", row.kind))
+
+    def action_failed(self) -> None:
+        """Go to those of its jobs that failed."""
+        if (row := self.grid.row) is not None:
+            self.app.enter("jobs", filter=add_word("state:failed", "kind", row.kind))
+
+    def action_retry(self) -> None:
+        """Run its failed jobs again."""
+        if (row := self.grid.row) is not None:
+            kind = row.kind
+            note = f"{counted(row.failed)} failed."
+            self.app.do(
+                Deed("job.retry-failed", f"kind {kind}", lambda: retry_failed(kind=kind)),
+                note=note,
+            )
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Offer a retry where something failed."""
+        if action == "retry" and ((row := self.grid.row) is None or not row.failed):
+            return False
+        return super().check_action(action, parameters)
+
+
+_DRIFT = Content.styled("live workers declare it differently", "$text-warning")

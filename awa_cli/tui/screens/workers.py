@@ -1,0 +1,130 @@
+"""The fleet: who works, who leads, who fell silent."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+from textual.binding import Binding
+from textual.content import Content
+
+from awa_cli.columns import WORKERS
+from awa_cli.output import clean, counted
+from awa_cli.tui.screens.detailed import DetailedPage
+from awa_cli.tui.widgets.facts import facts
+from awa_lib.reads.runtime import RuntimeInstance, live_instances, runtime_instances
+
+if TYPE_CHECKING:
+    from awa_lib._sql import Op
+
+__all__ = ["WorkersPage"]
+
+_LOOPS: Final = {
+    "database": "postgres_connected", "claims": "poll_loop_alive", "heartbeat": "heartbeat_alive",
+    "maintenance": "maintenance_alive",
+}  # fmt: skip
+_NAME: Final = 20
+_BAR: Final = 16
+
+
+class WorkersPage(DetailedPage[RuntimeInstance]):
+    """One row a process; below it, its loops and its queues."""
+
+    COLUMNS = WORKERS
+    EMPTY = "No worker reports: start one with awa worker run."
+    BINDINGS: ClassVar = [
+        Binding("a", "silent", "With silent ones", id="workers.silent"),
+    ]
+
+    @property
+    def _all(self) -> bool:
+        return bool(self.app.memory.get("workers.silent", True))
+
+    def query_op(self) -> Op[list[RuntimeInstance]]:
+        """Read the processes of the last day, or those that report."""
+        return runtime_instances() if self._all else live_instances()
+
+    def key(self, row: RuntimeInstance) -> str:
+        """Return the id."""
+        return row.instance_id
+
+    def head(self, rows: list[RuntimeInstance]) -> Content:
+        """Say how the fleet is."""
+        live = [one for one in rows if not one.stale]
+        if not rows:
+            return Content("")
+        parts: list[Any] = [
+            counted(len(live), "worker"),
+            f", {sum(map(_flying, live)):,} in flight",
+        ]
+        leaders = [f"{one.hostname or ''}:{one.pid}" for one in live if one.leader]
+        parts += [("   leader  ", "$quiet")]
+        parts += [clean(", ".join(leaders))] if leaders else [("none", "bold $text-error")]
+        versions = sorted({one.version for one in live})
+        if versions:
+            style = "$text-warning" if len(versions) > 1 else ""
+            parts += [("   version  ", "$quiet"), (clean(", ".join(versions)), style)]
+        if silent := len(rows) - len(live):
+            parts += [(f"   {silent:,} silent", "$quiet")]
+        return Content.assemble(*parts)
+
+    def about(self, row: RuntimeInstance) -> Content:
+        """Say how its loops are, and what it has in flight of each queue."""
+        loops = Content("  ").join(self._loop(row, name) for name in _LOOPS)
+        lines = facts([
+            ("id", row.instance_id),
+            ("loops", loops),
+            ("seen", row.last_seen_at),
+            ("started", row.started_at),
+            ("storage", row.storage_capability.replace("_", " ")),
+            ("at most", counted(row.global_max_workers) if row.global_max_workers else None),
+        ])  # fmt: skip
+        queues = [self._queue(one) for one in row.queues]
+        title = Content.styled(clean(f"{row.hostname or ''}:{row.pid}"), "bold $text-accent")
+        if row.leader and not row.stale:
+            title = Content.assemble(title, ("  leader", "$text-success"))
+        if row.shutting_down:
+            title = Content.assemble(title, ("  shuts down", "$text-warning"))
+        return Content("\n").join([title, lines, *queues])
+
+    def _loop(self, row: RuntimeInstance, name: str) -> Content:
+        up = bool(getattr(row, _LOOPS[name]))
+        if row.stale:
+            return Content.styled(f"{'?' if self.app.ascii_only else '·'} {name}", "$quiet")
+        sign = ("+" if up else "x") if self.app.ascii_only else ("✓" if up else "✗")
+        return Content.styled(f"{sign} {name}", "$text-success" if up else "bold $text-error")
+
+    def _queue(self, queue: dict[str, Any]) -> Content:
+        """Draw how full it is."""
+        flying = int(queue.get("in_flight", 0))
+        most = queue.get("config", {}).get("max_workers") or 0
+        done = min(_BAR, round(_BAR * flying / most)) if most else 0
+        full, rest = ("#", "-") if self.app.ascii_only else ("━", "─")
+        name = clean(queue.get("queue", ""))
+        return Content.assemble(
+            (f"{name[:_NAME]:<{_NAME}} ", ""),
+            (full * done, "$text-warning"), (rest * (_BAR - done), "$faint"),
+            f" {flying:,}", (f" of {most:,}" if most else "", "$quiet"),
+        )  # fmt: skip
+
+    def opened(self, row: RuntimeInstance) -> None:
+        """Go into the queue it works, when it works one."""
+        queues = [str(one["queue"]) for one in row.queues]
+        if len(queues) == 1:
+            self.app.enter("queue", queues[0])
+        elif queues:
+            from awa_cli.tui.widgets.ask import Pick
+
+            def chosen(queue: str | None) -> None:
+                if queue is not None:
+                    self.app.enter("queue", queue)
+
+            self.app.push_screen(Pick("Into which queue?", [(one, one) for one in queues]), chosen)
+
+    def action_silent(self) -> None:
+        """Show the silent ones of the last day, or leave them out."""
+        self.app.memory.put("workers.silent", not self._all)
+        self.reread()
+
+
+def _flying(one: RuntimeInstance) -> int:
+    return sum(queue.get("in_flight", 0) for queue in one.queues)

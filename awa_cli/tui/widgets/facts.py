@@ -1,0 +1,33 @@
+"""Names with values, as pages of the command have them, in the colours of the theme."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from textual.content import Content
+
+from awa_cli.output import age, clean
+from awa_cli.shapes import encode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["facts"]
+
+_NAME: Final = 11
+
+
+def facts(pairs: Iterable[tuple[str, Any]]) -> Content:
+    """Return one line each; a value that is None is left out, a moment is said as an age too."""
+    lines = []
+    for name, value in pairs:
+        if value is None:
+            continue
+        parts: list[Any] = [(f"{name:<{_NAME}}", "$quiet")]
+        if isinstance(value, datetime):
+            parts += [age(value) or "", (f"  {encode(value)}", "$faint")]
+        else:
+            parts.append(value if isinstance(value, Content) else clean(value))
+        lines.append(Content.assemble(*parts))
+    return Content("\n").join(lines)
