@@ -69,7 +69,6 @@ class Monitor(App[int]):
         self.register_theme(LIGHT)
         self.theme = self._first_theme(theme)
         self.set_class(self.ascii_only, "-ascii")
-        self.set_class(self.console.color_system in {None, "standard"}, "-few-colors")
         if keys:
             check_keys(keys, known_ids())
             self.set_keymap(dict(keys))
@@ -89,6 +88,8 @@ class Monitor(App[int]):
 
     def on_mount(self) -> None:
         """Open the first place."""
+        few = not self.is_headless and self.console.color_system in {None, "standard"}
+        self.set_class(few, "-few-colors")
         self._open(self.trail.here)
 
     async def on_event(self, event: events.Event) -> None:
