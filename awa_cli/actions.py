@@ -217,7 +217,7 @@ ACTIONS: Final = {action.id: action for action in _ALL}
 # They work in pages, each its own transaction, so that a large backlog is not locked at once.
 _PAGED: Final = frozenset(
     {"job.retry-failed", "queue.drain", "queue.purge", "queue.purge-ended", "dlq.retry-all",
-     "dlq.purge-all", "dlq.move-all"}
+     "dlq.purge-all", "dlq.move-all", "batch.run"}
 )  # fmt: skip
 
 

@@ -18,12 +18,16 @@ __all__ = ["Deed", "drain_queue", "pause_queue", "resume_queue"]
 
 @dataclass(frozen=True, slots=True)
 class Deed:
-    """One change of one thing, not made yet.  ``undo`` makes the deed that takes it back."""
+    """One change of one thing, not made yet.  ``undo`` makes the deed that takes it back.
+
+    The op of one that is ``in_parts`` notes each part itself, in the transaction of that part.
+    """
 
     action_id: str
     target: str
     op: Callable[[], Op[Any]]
     undo: Callable[[], Deed] | None = None
+    in_parts: bool = False
 
     @property
     def action(self) -> Action:
@@ -42,6 +46,8 @@ class Deed:
 
     def noted(self) -> Op[Any]:
         """Return the op with its entry in the audit log."""
+        if self.in_parts:
+            return self.op()
         return recorded(self.action_id, self.target, self.op(), via="tui", actor=operator())
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from awa_cli.output import counted
 from awa_cli.tui.deeds import Deed
-from awa_cli.tui.deeds_jobs import each
+from awa_cli.tui.deeds_jobs import one_by_one
 from awa_lib.ops import dead_letters as ops
 
 if TYPE_CHECKING:
@@ -16,18 +16,17 @@ if TYPE_CHECKING:
 
 __all__ = ["purge", "purge_all", "retry", "retry_all"]
 
-
 _THING: Final = "dead letter"
 
 
 def retry(letters: Sequence[DeadLetter]) -> Deed:
     """Make the deed that makes dead letters jobs again."""
-    return Deed("dlq.retry", _said(letters), lambda: each(ops.retry_from_dlq, letters, _THING))
+    return one_by_one("dlq.retry", _said(letters), ops.retry_from_dlq, letters, thing=_THING)
 
 
 def purge(letters: Sequence[DeadLetter]) -> Deed:
     """Make the deed that deletes dead letters."""
-    return Deed("dlq.purge", _said(letters), lambda: each(ops.purge_dlq_job, letters, _THING))
+    return one_by_one("dlq.purge", _said(letters), ops.purge_dlq_job, letters, thing=_THING)
 
 
 def retry_all(where: Any) -> Deed:

@@ -34,6 +34,7 @@ async def test_one_is_carried_out_from_here(monitor, put, look, submit) -> None:
         await driver.shows("completed", "100%  3 of 3 jobs", "Carried out")
 
         assert [{"priority": 1}] == look("SELECT DISTINCT priority FROM awa.jobs")
+        assert look("SELECT 1 FROM awa.audit_log WHERE action = 'batch.run'")
         assert (False, False) == (page.check_action("run", ()), page.check_action("cancel", ()))
 
 

@@ -83,6 +83,21 @@ async def test_marked_ones_are_purged_after_a_yes_only(monitor, bury, look) -> N
         await aeventually(lambda: len(page.grid.rows) == 1)
 
 
+async def test_one_that_stays_takes_no_other_back(monitor, bury, look) -> None:
+    first, second = bury(2)
+    async with monitor(screen="dlq") as driver:
+        page = await driver.at("dlq")
+        page.feed.hold()
+        look("DELETE FROM awa.dead_letters WHERE id = %s", first)
+        await driver.press("*", "r")
+        assert "Run 2 dead letters again?" == await driver.answer("y")
+        await driver.shows("1 dead letter changed, 1 not")
+        await aeventually(lambda: look("SELECT id FROM awa.jobs") == [{"id": second}])
+        entries = look("SELECT target FROM awa.audit_log WHERE action = 'dlq.retry'")
+
+        assert [{"target": str(second)}] == entries
+
+
 async def test_all_that_fit_are_retried_and_what_stays_is_told(monitor, bury, look, put) -> None:
     bury(3, kind="mail")
     bury(1, kind="other")

@@ -107,7 +107,12 @@ async def test_marked_jobs_are_cancelled_and_a_refusal_is_told(monitor, put, loo
         await driver.shows("2 jobs changed, 1 not", "cannot cancel")
 
         assert "Cancel 3 jobs?" == question
-        assert [{"n": 2}] == look("SELECT count(*) AS n FROM awa.jobs WHERE state = 'cancelled'")
+        cancelled = look("SELECT id::text AS id FROM awa.jobs WHERE state = 'cancelled' ORDER BY 1")
+        noted = look(
+            "SELECT target AS id FROM awa.audit_log WHERE action = 'job.cancel' ORDER BY 1"
+        )
+        assert 2 == len(cancelled)
+        assert cancelled == noted
         await aeventually(lambda: not page.grid.marked)
         await driver.press("*")
         assert 3 == len(page.grid.marked)
