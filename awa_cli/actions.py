@@ -270,6 +270,6 @@ def confirm(ctx: typer.Context, action_id: str, target: str) -> None:
             why="stdin is not a terminal",
             hint="say that you mean it: add --yes",
         )
-    import typer
+    from awa_cli.questions import agree
 
-    typer.confirm(action.question.format(target=target), abort=True, err=True)
+    agree(action.question.format(target=target))

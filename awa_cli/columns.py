@@ -252,6 +252,13 @@ STATUSES: Final[tuple[Column[JobStatus], ...]] = (
     ),
 )
 
+
+def _other_error(one: DeadLetter) -> str | None:
+    """Return the first line of the last error, unless the reason says the same."""
+    line = _first_line(one.errors)
+    return None if line == one.reason else line
+
+
 DEAD_LETTERS: Final[tuple[Column[DeadLetter], ...]] = (
     Column("ID", lambda one: one.id),
     Column("KIND", lambda one: one.kind, width=12),
@@ -260,7 +267,7 @@ DEAD_LETTERS: Final[tuple[Column[DeadLetter], ...]] = (
     _ago("DEAD", lambda one: one.dead_at),
     Column("REASON", lambda one: one.reason, width=10),
     Column("ARGS", lambda one: json.dumps(one.args, ensure_ascii=False), wide=True),
-    Column("ERROR", lambda one: _first_line(one.errors), width=1, style=lambda _: "red"),
+    Column("ERROR", _other_error, width=1, style=lambda _: "red"),
 )
 
 

@@ -94,7 +94,8 @@ def _fail(error: Exception, state: Common) -> int:
         return _usage(error, color=color)
     if isinstance(error, typer.Abort):
         complain("stopped, nothing was changed", color=color)
-        return ExitCode.FAILED
+        interrupted = isinstance(error.__context__, KeyboardInterrupt)
+        return ExitCode.INTERRUPTED if interrupted else ExitCode.FAILED
     if state.verbose > 1:
         import traceback
 

@@ -210,6 +210,8 @@ def _advice(cause: str) -> str:
         return "create it (createdb NAME), or correct the name in the URL"
     if "password" in cause or "role" in cause or "authentication" in cause:
         return "check user and password in the URL, PGPASSWORD or ~/.pgpass"
+    if "service" in cause and "not found" in cause:
+        return "define it in ~/.pg_service.conf, or set PGSERVICEFILE; services: man awa-config"
     if "too many" in cause or "slots" in cause:
         return "wait, or close other connections; see pg_stat_activity"
     return "check that the server runs and that host and port are right: pg_isready -h HOST -p PORT"

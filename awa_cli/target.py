@@ -94,8 +94,9 @@ class Target:
                 why="stdin is not a terminal",
                 hint="say that you mean it: add --yes",
             )
-        answer = typer.prompt(f"{name} is protected; type its name to go on", err=True)
-        if answer.strip() != name:
+        from awa_cli.questions import typed
+
+        if typed(f"{name} is protected; type its name to go on") != name:
             raise typer.Abort
 
 
@@ -217,4 +218,6 @@ def describe(url: str) -> Target:
     where = f"{host}:{port}" if not host.startswith("/") and host != "local socket" else host
     password = parts.get("password")
     label = f"{user}@{where}/{name}" if user else f"{where}/{name}"
+    if parts.get("service") and not parts.get("host"):
+        label = f"service {parts['service']}"
     return Target(url, label, str(password) if password else None)

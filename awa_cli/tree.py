@@ -184,11 +184,14 @@ app = typer.Typer(
     add_completion=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="""
-    awa demo
-    awa migrate --database-url postgresql://localhost/app
+    awa job list --state failed      # what failed
+    awa job show 42                  # why, and what can be done
+    awa job retry --state failed --kind send_email
+    awa queue pause email            # start no more of them
+    awa doctor                       # what else is wrong
     awa worker myapp.jobs:client --queue email=20
-    awa job list --state failed
-    awa job retry 42
+    awa migrate --database-url postgresql://localhost/app
+    awa demo                         # try it, with no database installed
     """,
 )
 

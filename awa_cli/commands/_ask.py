@@ -28,6 +28,6 @@ def ask(ctx: typer.Context, deed: str) -> None:
             why="stdin is not a terminal",
             hint=f"look first: {ctx.command_path} … --dry-run; then add --yes",
         )
-    import typer
+    from awa_cli.questions import agree
 
-    typer.confirm(f"{deed[:1].upper()}{deed[1:]}?", abort=True, err=True)
+    agree(f"{deed[:1].upper()}{deed[1:]}?")

@@ -162,13 +162,17 @@ def run(ctx: typer.Context, operation_id: Id, output: Report = ReportFormat.tabl
     """Carry a bulk operation out here, to its end; goes on where it stopped."""
     from awa_lib.ops.bulk import run_bulk_operation
 
-    with open_session(ctx, changing=True) as db, Progress(common(ctx)) as progress:
-        ended = db.run(
-            run_bulk_operation(
-                operation_id,
-                on_progress=lambda now: progress.show(now.processed, now.total_matched),
+    try:
+        with open_session(ctx, changing=True) as db, Progress(common(ctx)) as progress:
+            ended = db.run(
+                run_bulk_operation(
+                    operation_id,
+                    on_progress=lambda now: progress.show(now.processed, now.total_matched),
+                )
             )
-        )
+    except KeyboardInterrupt:
+        say(f"it is not over; a leader goes on with it, unless: awa batch cancel {operation_id}")
+        raise
     _show(ctx, ended, output)
     return ExitCode.OK if ended.state == "completed" and not ended.errored else ExitCode.FAILED
 

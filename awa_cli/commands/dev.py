@@ -11,6 +11,7 @@ import typer
 
 from awa_cli.options import Report, ReportFormat, common
 from awa_cli.output import result, say, show_document
+from awa_cli.questions import agree
 
 if TYPE_CHECKING:
     from awa_lib.embedded import ServerStatus
@@ -174,7 +175,7 @@ def _ask(state: ServerStatus, command: str) -> None:
         )
     used = ", which programs are using now," if state.in_use else ""
     question = f"Delete {_size(state.size_bytes)} of data in {state.data_dir}{used} for good?"
-    typer.confirm(question, abort=True, err=True)
+    agree(question)
 
 
 def _place(ctx: typer.Context, data_dir: str | None) -> str:

@@ -78,7 +78,8 @@ def list_(
 
     def footer(shown: Sequence[DeadLetter]) -> str:
         more = f"  Older ones: --before-id {shown[-1].id}" if len(shown) == limit else ""
-        return f"{counted(len(shown), 'dead letter')} listed.{more}"
+        why = f"  Why one died: awa dlq show {shown[0].id}"
+        return f"{counted(len(shown), 'dead letter')} listed.{more}{why}"
 
     with open_session(ctx) as db:
         op = dead_letters(before_id=before_id, limit=limit, **_filters(kind, queue, tag))

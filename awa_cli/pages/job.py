@@ -10,7 +10,7 @@ from awa_cli.output import clean
 from awa_cli.pages._layout import INDENT, Paint, fact_lines, json_lines, progress_lines
 
 if TYPE_CHECKING:
-    from awa_lib.reads.jobs import JobDump, JobEvent, JobRow
+    from awa_lib.reads.jobs import JobDump, JobEvent
 
 __all__ = ["job_commands", "job_facts", "job_page"]
 
@@ -83,7 +83,8 @@ def job_commands(dump: JobDump) -> list[str]:
     if dump.summary.can_retry or job.state == "retryable":
         actions.append(f"awa job retry {job.id}")
     if job.state == "failed":
-        actions.append(f"awa job retry --state failed --kind {_word(job)}")
+        actions.append(f"awa job retry --state failed --kind {_word(job.kind)}")
+        actions.append(f"awa queue pause {_word(job.queue)}")
     if job.state == "waiting_external" and job.callback_id is not None:
         actions.append(f"awa callback complete {job.callback_id} --payload '{{}}'")
     if dump.summary.can_cancel:
@@ -91,5 +92,5 @@ def job_commands(dump: JobDump) -> list[str]:
     return actions
 
 
-def _word(job: JobRow) -> str:
-    return shlex.quote(clean(job.kind))
+def _word(name: str) -> str:
+    return shlex.quote(clean(name))

@@ -47,6 +47,7 @@ def queue_page(details: QueueDetails, *, color: bool) -> str:
     actions = [f"awa queue {'resume' if queue.paused else 'pause'} {name}"]
     if queue.failed:
         actions.append(f"awa job list --state failed --queue {name}")
+        actions.append(f"awa job retry --state failed --queue {name}")
     lines += ["", paint("What can be done", "bold"), *[INDENT + line for line in actions]]
     return "\n".join(lines) + "\n"
 

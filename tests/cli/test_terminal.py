@@ -81,7 +81,8 @@ def test_no_address_draws_on_the_screen(place, terminal, address) -> None:
     with psycopg.connect(url, autocommit=True) as conn:
         conn.execute("UPDATE awa.queue_descriptors SET docs_url = %s", [address])
 
-    out = terminal("queue", "list", url=url).out + terminal("queue", "show", "email", url=url).out
+    out = terminal("queue", "list", url=url).out
+    out += terminal("queue", "show", "email", url=url, lines=60).out
 
     assert "\x1b]8" not in out
     assert "\x1b[2J" not in out

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from awa_cli.commands._ask import ask
+from awa_cli.commands._bulk import carry_out
 from awa_cli.errors import ExitCode, complain, exit_code_for
 from awa_cli.options import common
 from awa_cli.output import counted, result, say
-from awa_cli.progress import Progress
 from awa_cli.session import open_session
 from awa_cli.which import bulk_filters, hint_at
 
@@ -81,11 +81,7 @@ class Change:
         self, ctx: typer.Context, db: Session, chosen: Selection, filters: dict[str, Any]
     ) -> int:
         """Say what fits, ask, and change it in bounded batches."""
-        from awa_lib.ops.bulk import (
-            preview_bulk_operation,
-            run_bulk_operation,
-            submit_bulk_operation,
-        )
+        from awa_lib.ops.bulk import preview_bulk_operation, submit_bulk_operation
 
         found = db.run(preview_bulk_operation(self.operation, all=chosen.everything, **filters))
         if found.total_matched and chosen.dry_run:
@@ -102,14 +98,7 @@ class Change:
                 "batch.submit", f"{self.operation} of jobs", submit,
                 lambda one: {"id": one.id, "total_matched": one.total_matched}, **self.spec,
             )  # fmt: skip
-            with Progress(common(ctx)) as progress:
-                ended = db.run(
-                    run_bulk_operation(
-                        operation.id,
-                        on_progress=lambda now: progress.show(now.processed, now.total_matched),
-                    )
-                )
-            return self._told(ctx, ended)
+            return self._told(ctx, carry_out(ctx, db, operation.id))
         else:
             result("No jobs fit.")
             hint_at(db, chosen.query)

@@ -13,7 +13,7 @@ import typer
 from awa_cli import complete
 from awa_cli.commands.job._app import app
 from awa_cli.options import TABLE, Output, common
-from awa_cli.output import counted, result, show_document, show_one
+from awa_cli.output import counted, result, say, show_document, show_one
 from awa_cli.progress import Progress
 from awa_cli.session import open_session
 
@@ -192,6 +192,9 @@ def _stream(
                 raise
             where = f"in lines {taken + 1} to {source.number}; nothing was enqueued"
             raise InvalidInput(str(error), why=error.why, hint=where) from None
+        except KeyboardInterrupt:
+            say("stopped; nothing was enqueued")
+            raise
     if output.format is Format.table:
         result(f"Enqueued {counted(count)}")
     else:

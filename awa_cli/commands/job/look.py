@@ -106,7 +106,9 @@ def list_(
     def footer(shown: Sequence[JobRow]) -> str:
         cut = len(shown) == limit and sort == "-id" and not everything
         more = f"  Older ones: --before-id {shown[-1].id}" if cut else ""
-        return f"{counted(len(shown))} listed.{more}"
+        failed = next((one.id for one in shown if one.state == "failed"), None)
+        why = f"  Why one failed: awa job show {failed}" if failed is not None else ""
+        return f"{counted(len(shown))} listed.{more}{why}"
 
     with open_session(ctx) as db:
         rows: Iterable[JobRow] = (

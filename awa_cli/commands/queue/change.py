@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from awa_cli.actions import ACTIONS
+from awa_cli.commands._bulk import carry_out
 from awa_cli.commands.queue._app import Name, app
 from awa_cli.options import common
 from awa_cli.output import counted, result, say
@@ -79,7 +80,7 @@ def purge(
     Dead letters stay: awa dlq purge.
     """
     from awa_cli.actions import confirm
-    from awa_lib.ops.bulk import run_bulk_operation, submit_bulk_operation
+    from awa_lib.ops.bulk import submit_bulk_operation
     from awa_lib.ops.queues import drain_queue
 
     with open_session(ctx, changing=True) as db:
@@ -87,16 +88,11 @@ def purge(
         action = "queue.purge-ended" if ended else "queue.purge"
         confirm(ctx, action, queue)
         submit = submit_bulk_operation("delete", submitted_by="awa", queue=queue)
-        with Progress(common(ctx)) as progress:
-            if not ended:
+        if not ended:
+            with Progress(common(ctx)):
                 db.change("queue.drain", queue, drain_queue(queue))
-            operation = db.change(action, queue, submit, lambda one: {"id": one.id})
-            done = db.run(
-                run_bulk_operation(
-                    operation.id,
-                    on_progress=lambda now: progress.show(now.processed, now.total_matched),
-                )
-            )
+        operation = db.change(action, queue, submit, lambda one: {"id": one.id})
+        done = carry_out(ctx, db, operation.id)
     result(f"Purged {counted(done.processed)} of queue '{queue}'")
 
 

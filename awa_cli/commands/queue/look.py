@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from awa_cli.commands.queue._app import Name, app
 from awa_cli.errors import ExitCode, complain
 from awa_cli.options import TABLE, Columns, FailEmpty, Output, Report, ReportFormat, common
-from awa_cli.output import show_document, show_live, show_rows, show_text
+from awa_cli.output import clean, show_document, show_live, show_rows, show_text
 from awa_cli.session import open_session
 from awa_cli.shapes import read_columns
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from awa_lib.reads.queues import QueueStat
 
 
 @app.command(
@@ -61,15 +66,26 @@ def stats(
                 chosen=read_columns(columns),
             )  # fmt: skip
         rows = db.run(queue_stats())
+    footer = _worst if any(one.failed for one in rows) else None
     show_rows(
-        rows, QUEUES, output, common(ctx), empty="No queues found.", chosen=read_columns(columns)
-    )
+        rows, QUEUES, output, common(ctx), empty="No queues found.", footer=footer,
+        chosen=read_columns(columns),
+    )  # fmt: skip
     held = [why for condition in conditions for row in rows if (why := condition.held(row))]
     for why in held:
         complain(why, color=common(ctx).color(sys.stderr))
     if held:
         return ExitCode.WRONG
     return ExitCode.NOTHING if fail_empty and not rows else ExitCode.OK
+
+
+def _worst(rows: Sequence[QueueStat]) -> str:
+    """Say where to look first: the queue with the most failed jobs."""
+    import shlex
+
+    worst = max(rows, key=lambda one: one.failed)
+    name = shlex.quote(clean(worst.queue))
+    return f"What failed: awa job list --state failed --queue {name}"
 
 
 @app.command(
