@@ -87,6 +87,7 @@ class StartOptions(TypedDict, total=False):
     completed_retention_hours: float | None
     failed_retention_hours: float | None
     descriptor_retention_days: float | None
+    audit_retention_days: float | None
     cleanup_batch_size: int | None
 
 
