@@ -128,6 +128,8 @@ def test_filter(looks, text) -> None:
     async def before(pilot) -> None:
         await settle(pilot)
         await pilot.press("/", *text)
-        await pilot.pause(0.4)
+        hint = pilot.app.page.query_one("#filter-hint")
+        await aeventually(lambda: hint.display and hint.has_class("-wrong") == (text[0:2] == "sa"))
+        await pilot.pause()
 
     assert looks(before, screen="jobs")
