@@ -126,8 +126,20 @@ _ALL: Final = (
     Action("dlq.retry", "Retry", "Run {target} again?", Danger.SOME, "Retried {target}"),
     Action("dlq.purge", "Purge", "Delete {target} for good?", Danger.LOSS, "Purged {target}"),
     Action("dlq.move", "Move", "Move job {target} to the dead letters?", Danger.SOME),
-    Action("dlq.retry-all", "Retry", "Run {target} again?", Danger.SOME, "Retried {target}"),
-    Action("dlq.purge-all", "Purge", "Delete {target} for good?", Danger.LOSS, "Purged {target}"),
+    Action(
+        "dlq.retry-all",
+        "Retry all",
+        "Run dead letters of {target} again?",
+        Danger.SOME,
+        "Retried {target}",
+    ),
+    Action(
+        "dlq.purge-all",
+        "Purge all",
+        "Delete dead letters of {target} for good?",
+        Danger.LOSS,
+        "Purged {target}",
+    ),
     Action(
         "dlq.move-all", "Move all", "Move failed jobs of {target} to the dead letters?", Danger.SOME
     ),

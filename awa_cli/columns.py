@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from awa_lib.doctor import Finding
     from awa_lib.models import BulkOperation
     from awa_lib.ops.waits import JobStatus
-    from awa_lib.reads.activity import Transition
     from awa_lib.reads.audit import AuditEntry
     from awa_lib.reads.cron import CronJob
     from awa_lib.reads.dead_letters import DeadLetter
@@ -33,8 +32,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ACCESS", "AUDIT", "BATCHES", "CONTEXTS", "DEAD_LETTERS", "FAILURES", "FINDINGS", "FIRES",
     "GLANCE_QUEUES", "JOBS", "KINDS", "QUEUES", "QUEUE_OVERVIEWS", "QUEUE_WORKERS", "SCHEDULES",
-    "SEVERITY_STYLES", "STATE_SIGNS", "STATE_STYLES", "STATUSES", "TRANSITIONS", "WORKERS",
-    "Column", "state_sign",
+    "SEVERITY_STYLES", "STATE_SIGNS", "STATE_STYLES", "STATUSES", "WORKERS", "Column", "state_sign",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -136,26 +134,6 @@ QUEUES: Final[tuple[Column[QueueStat], ...]] = (
 )
 
 GLANCE_QUEUES: Final = tuple(one for one in QUEUES if one.title not in {"LATER", "WAITING"})
-
-TRANSITIONS: Final[tuple[Column[Transition], ...]] = (
-    Column(
-        "AT",
-        lambda one: one.at.astimezone().strftime("%H:%M:%S.%f")[:-3],
-        style=lambda _: "bright_black",
-    ),
-    Column(
-        "EVENT",
-        lambda one: one.event,
-        style=lambda one: STATE_STYLES.get(one.event, "cyan"),
-        state=lambda one: one.event,
-    ),
-    Column("ID", lambda one: one.id, right=True),
-    Column("KIND", lambda one: one.kind, width=12),
-    Column("QUEUE", lambda one: one.queue, width=8),
-    Column("ATT", lambda one: one.attempt or "", right=True),
-    Column("TAGS", lambda one: ",".join(one.tags), wide=True),
-    Column("ERROR", lambda one: one.error or "", width=1, style=lambda _: "red"),
-)
 
 FAILURES: Final[tuple[Column[Failure], ...]] = (
     Column("ID", lambda one: one.id),

@@ -97,6 +97,7 @@ def _producer_tables() -> Iterator[Right]:
     for privilege in ("SELECT", "INSERT"):
         yield Right("producer", "table", "job_unique_claims", privilege)
     yield Right("producer", "table", "storage_transition_state", "SELECT")
+    yield Right("producer", "table", _ADDED, "INSERT")  # of awa job enqueue
     # By column: an insert gives back the id alone, so nothing of others can be read.  Migrations
     # pass the rights on jobs_hot on to new tables, but not those on its columns.
     for table in ("jobs_hot", "scheduled_jobs"):

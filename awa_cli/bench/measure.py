@@ -57,11 +57,11 @@ class Bench:
 
     def __exit__(self, *_: object) -> None:
         """Stop the workers and delete the jobs; a second Ctrl-C would leave them behind."""
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        self._fleet.stop()
-        if self._after is None:
-            return
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
+            self._fleet.stop()
+            if self._after is None:
+                return
             # The other connection may be in the middle of a statement.
             with self._connect() as conn:
                 db = Session(conn)
@@ -75,7 +75,7 @@ class Bench:
                 hint=f"when the database is back: awa queue purge {self.queue} --yes",
             ) from error
         finally:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+            signal.signal(signal.SIGINT, before)
 
     def run(self) -> BenchReport:
         """Measure one thing after the other."""

@@ -17,6 +17,31 @@ __all__ = ["app"]
 
 app = typer.Typer()
 
+Screen = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Where to begin: overview, jobs, queues, ….")
+]
+Filter = Annotated[
+    str | None,
+    typer.Option("--filter", metavar="FILTER", help="Which jobs: 'state:failed kind:email'."),
+]
+Theme = Annotated[
+    str | None, typer.Option(metavar="NAME", help="awa-dark, awa-light, or one of Textual's.")
+]
+Interval = Annotated[
+    str | None, typer.Option(metavar="DURATION", help="How often to look; 2s by default.")
+]
+Screenshot = Annotated[
+    str | None, typer.Option(metavar="FILE", help="Write one frame as SVG, without a terminal.")
+]
+Size = Annotated[str, typer.Option(metavar="COLUMNSxLINES", help="Size of the screenshot.")]
+Record = Annotated[
+    str | None, typer.Option(metavar="FILE", help="Record the session as asciicast v2.")
+]
+Web = Annotated[
+    bool, typer.Option("--web", help="Serve it to a browser of this machine, not here.")
+]
+Port = Annotated[int, typer.Option(metavar="PORT", min=1, max=65535, help="With --web.")]
+
 
 @app.command(
     epilog="""
@@ -28,34 +53,16 @@ app = typer.Typer()
 )
 def tui(
     ctx: typer.Context,
-    screen: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Where to begin: overview, jobs, queues, ….")
-    ] = None,
-    filter_text: Annotated[
-        str | None,
-        typer.Option("--filter", metavar="FILTER", help="Which jobs: 'state:failed kind:email'."),
-    ] = None,
+    screen: Screen = None,
+    filter_text: Filter = None,
     read_only: Annotated[bool, typer.Option("--read-only", help="Change nothing.")] = False,
-    theme: Annotated[
-        str | None, typer.Option(metavar="NAME", help="awa-dark, awa-light, or one of Textual's.")
-    ] = None,
-    interval: Annotated[
-        str | None, typer.Option(metavar="DURATION", help="How often to look; 2s by default.")
-    ] = None,
-    screenshot: Annotated[
-        str | None,
-        typer.Option(metavar="FILE", help="Write one frame as SVG, without a terminal."),
-    ] = None,
-    size: Annotated[
-        str, typer.Option(metavar="COLUMNSxLINES", help="Size of the screenshot.")
-    ] = "120x36",
-    record: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Record the session as asciicast v2.")
-    ] = None,
-    web: Annotated[
-        bool, typer.Option("--web", help="Serve it to a browser of this machine, not here.")
-    ] = False,
-    port: Annotated[int, typer.Option(metavar="PORT", min=1, max=65535, help="With --web.")] = 8321,
+    theme: Theme = None,
+    interval: Interval = None,
+    screenshot: Screenshot = None,
+    size: Size = "120x36",
+    record: Record = None,
+    web: Web = False,
+    port: Port = 8321,
 ) -> int:
     """Watch and operate the queue on one live screen.
 

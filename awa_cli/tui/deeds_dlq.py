@@ -30,16 +30,20 @@ def purge(letters: Sequence[DeadLetter]) -> Deed:
     return Deed("dlq.purge", _said(letters), lambda: each(ops.purge_dlq_job, letters, _THING))
 
 
-def retry_all(count: int, where: Any) -> Deed:
+def retry_all(where: Any) -> Deed:
     """Make the deed that makes all that fit jobs again; no filter means every one."""
-    said = counted(count, _THING)
-    return Deed("dlq.retry-all", said, lambda: ops.bulk_retry_from_dlq(all=not where, **where))
+    op = ops.bulk_retry_from_dlq
+    return Deed("dlq.retry-all", _fitting(where), lambda: op(all=not where, **where))
 
 
-def purge_all(count: int, where: Any) -> Deed:
+def purge_all(where: Any) -> Deed:
     """Make the deed that deletes all that fit; no filter means every one."""
-    said = counted(count, _THING)
-    return Deed("dlq.purge-all", said, lambda: ops.purge_dlq(all=not where, **where))
+    op = ops.purge_dlq
+    return Deed("dlq.purge-all", _fitting(where), lambda: op(all=not where, **where))
+
+
+def _fitting(where: Any) -> str:
+    return ", ".join(f"{name} {value}" for name, value in where.items()) or "every queue"
 
 
 def _said(letters: Sequence[DeadLetter]) -> str:

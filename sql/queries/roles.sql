@@ -54,6 +54,10 @@ BEGIN
         FROM pg_catalog.pg_class
         WHERE relnamespace = to_regnamespace('awa') AND relkind IN ('r', 'p', 'v', 'S')
           AND pg_get_userbyid(relowner) <> {owner_name}
+          -- The sequence of a column goes with its table.
+          AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend AS d
+                          WHERE d.objid = pg_class.oid AND d.classid = 'pg_class'::regclass
+                            AND d.refclassid = 'pg_class'::regclass AND d.deptype IN ('a', 'i'))
         UNION ALL
         SELECT format('ALTER ROUTINE %s OWNER TO %I', oid::regprocedure, {owner_name})
         FROM pg_catalog.pg_proc

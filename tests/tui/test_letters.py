@@ -93,7 +93,8 @@ async def test_all_that_fit_are_retried_and_what_stays_is_told(monitor, bury, lo
         await driver.press("b")
         await driver.shows("All dead letters with kind:mail", "Purge")
         await driver.press("enter")
-        assert "Run 3 dead letters again?" == await driver.answer("y")
+        await driver.shows("3 dead letters fit.")
+        assert "Run dead letters of kind mail again?" == await driver.answer("y")
         await driver.shows("Retried 3 dead letters")
         await aeventually(lambda: page.grid.rows == [])
 

@@ -107,7 +107,9 @@ def test_retry_failed_splits_a_page_that_collides() -> None:
 
 def test_drain_sends_pages_of_ids() -> None:
     ids = Rows([(n,) for n in range(700)], ("id",))
-    sent, count = feed(queues.drain_queue("q"), ids, Rows([()] * 500), Rows([()] * 199))
+    sent, count = feed(
+        queues.drain_queue("q"), ids, Rows([(1,)] * 500, ("id",)), Rows([(2,)] * 199, ("id",))
+    )
 
     assert names(sent) == ["drainable_ids", "cancel_jobs", "cancel_jobs"]
     assert sent[1].values[0].count(",") == 499

@@ -43,6 +43,18 @@ if TYPE_CHECKING:
 
 # Rows of one page of a stream.
 _PAGE: Final = 1_000
+BeforeId = Annotated[int | None, typer.Option(metavar="ID", help="Only jobs older than this one.")]
+Sort = Annotated[
+    str,
+    typer.Option(
+        metavar="FIELD",
+        help="id, run_at, …; with - for the largest first.",
+        autocompletion=complete.sorts,
+    ),
+]
+Everything = Annotated[
+    bool, typer.Option("--all", help="All of them; streamed unless it is a table.")
+]
 
 
 @app.command(
@@ -64,21 +76,10 @@ def list_(
     until: Until = None,
     where: Where = None,
     error: ErrorText = None,
-    before_id: Annotated[
-        int | None, typer.Option(metavar="ID", help="Only jobs older than this one.")
-    ] = None,
-    sort: Annotated[
-        str,
-        typer.Option(
-            metavar="FIELD",
-            help="id, run_at, …; with - for the largest first.",
-            autocompletion=complete.sorts,
-        ),
-    ] = "-id",
+    before_id: BeforeId = None,
+    sort: Sort = "-id",
     limit: Annotated[int, typer.Option(metavar="N", help="At most so many.", min=0)] = 20,
-    everything: Annotated[
-        bool, typer.Option("--all", help="All of them; streamed unless it is a table.")
-    ] = False,
+    everything: Everything = False,
     columns: Columns = None,
     redact: Redact = None,
     output: Output = TABLE,

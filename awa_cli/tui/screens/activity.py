@@ -10,7 +10,7 @@ from textual.binding import Binding
 from textual.content import Content
 from textual.widgets import Static
 
-from awa_cli.columns import STATE_STYLES, TRANSITIONS, state_sign
+from awa_cli.columns import STATE_STYLES, Column, state_sign
 from awa_cli.output import now
 from awa_cli.tui.screens.filtered import FilteredPage
 from awa_cli.tui.widgets.chart import spark
@@ -34,10 +34,31 @@ _DRAWN: Final = 30
 _EVENTS: Final = ("created", "running", "completed", "retryable", "failed", "cancelled")
 
 
+_COLUMNS: Final[tuple[Column[Transition], ...]] = (
+    Column(
+        "AT",
+        lambda one: one.at.astimezone().strftime("%H:%M:%S.%f")[:-3],
+        style=lambda _: "bright_black",
+    ),
+    Column(
+        "EVENT",
+        lambda one: one.event,
+        style=lambda one: STATE_STYLES.get(one.event, "cyan"),
+        state=lambda one: one.event,
+    ),
+    Column("ID", lambda one: one.id, right=True),
+    Column("KIND", lambda one: one.kind, width=12),
+    Column("QUEUE", lambda one: one.queue, width=8),
+    Column("ATT", lambda one: one.attempt or "", right=True),
+    Column("TAGS", lambda one: ",".join(one.tags), wide=True),
+    Column("ERROR", lambda one: one.error or "", width=1, style=lambda _: "red"),
+)
+
+
 class ActivityPage(FilteredPage[Transition]):
     """Transitions, newest first.  Followed until the cursor moves; then held, to be read."""
 
-    COLUMNS = TRANSITIONS
+    COLUMNS = _COLUMNS
     EMPTY = "Nothing has happened yet."
     FIELDS = ("state", "kind", "queue", "tag", "error")
     BINDINGS: ClassVar = [

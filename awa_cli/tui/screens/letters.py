@@ -109,14 +109,14 @@ class LettersPage(FilteredPage[DeadLetter]):
         options = [(name, ACTIONS[name].verb) for name in ("dlq.retry-all", "dlq.purge-all")]
         if (name := await self.app.push_screen_wait(Pick(title, options))) is None:
             return
-        make = {"dlq.retry-all": deeds.retry_all, "dlq.purge-all": deeds.purge_all}[name]
+        make = deeds.retry_all if name == "dlq.retry-all" else deeds.purge_all
         try:
             count = await self.app.source.read(count_dead_letters(**where))
             if not count:
                 self.app.notify("No dead letters fit.")
                 return
-            deed = make(count, where)
-            if not await self.app.agreed(deed):
+            deed = make(where)
+            if not await self.app.agreed(deed, note=f"{counted(count, 'dead letter')} fit."):
                 return
             changed = await self.app.source.change(deed.noted())
         except AwaError as error:

@@ -157,11 +157,3 @@ UPDATE awa.storage_transition_state
 SET entered_at = pg_temp.ago('14d12h'), updated_at = pg_temp.ago('14d12h');
 
 SELECT awa.toolkit_recount();
-<<<<<<< HEAD
-=======
-
-INSERT INTO awa.audit_log (at, actor, via, action, target, detail, database_user, address)
-VALUES (pg_temp.ago('13h30m'), 'alice', 'web', 'queue.pause', 'email', '{"way": "token"}', 'app',
-        '10.0.0.7'),
-       (pg_temp.ago('12m30s'), 'bob@host', 'cli', 'job.retry', '102', '{}', 'app', NULL);
->>>>>>> web
