@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 import pytest
 from fix_wait import aeventually
 from textual.command import CommandList
+from textual.widgets import LoadingIndicator
 
 from awa_cli.tui.app import Monitor
 from awa_cli.tui.places import PLACES
@@ -115,10 +116,13 @@ def test_dialog(looks, key) -> None:
         await pilot.press(key)
         await pilot.pause(0.3)
         if key == ":":
-            # They come in by and by.
+            # They come in by and by; after half a second it says that it is busy.
             commands = pilot.app.screen.query_one(CommandList)
+            busy = pilot.app.screen.query_one(LoadingIndicator)
             await aeventually(lambda: commands.option_count > len(PLACES))
-            await pilot.pause(0.5)
+            await pilot.pause(0.8)
+            await aeventually(lambda: not busy.has_class("--visible"))
+            await pilot.pause()
 
     assert looks(before, screen="queues")
 
@@ -128,6 +132,8 @@ def test_filter(looks, text) -> None:
     async def before(pilot) -> None:
         await settle(pilot)
         await pilot.press("/", *text)
-        await pilot.pause(0.4)
+        hint = pilot.app.page.query_one("#filter-hint")
+        await aeventually(lambda: hint.display and hint.has_class("-wrong") == (text[0:2] == "sa"))
+        await pilot.pause()
 
     assert looks(before, screen="jobs")

@@ -65,6 +65,7 @@ class JobsPage(ListPage[JobRow]):
         self._window = JobWindow({})
         self._query: JobQuery = {}
         self._paging = False
+        self._asked = False
 
     # Reading
 
@@ -90,7 +91,6 @@ class JobsPage(ListPage[JobRow]):
         self._window = kept if kept is not None else JobWindow(self._query)
         self.grid.follow = self._window.follows
         self.grid.focus()
-        self._read_names()
 
     @work(group="names", exit_on_error=False)
     async def _read_names(self) -> None:
@@ -128,6 +128,10 @@ class JobsPage(ListPage[JobRow]):
     def show(self, value: list[JobRow]) -> None:
         """Show the rows."""
         super().show(value)
+        if not self._asked:
+            # Only now, so that nobody waits for what he may not need.
+            self._asked = True
+            self._read_names()
         follows = self._sort == "-id" and self._window.follows
         self.grid.set_class(follows, "-follows")
 
