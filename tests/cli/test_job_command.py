@@ -86,7 +86,7 @@ def test_table_at_a_terminal_fits_and_keeps_ids(terminal, database_url, add, col
     assert ran.status == 0
     assert max(map(len, lines)) <= columns
     assert len(lines) == 5  # header, two jobs, a blank line, the footer: nothing wraps
-    assert sum(str(number) in line for line in lines) == 1
+    assert sum(str(number) in line for line in lines[:3]) == 1
     assert "waiting_external" in ran.out
     assert "\x1b[" not in ran.out
 

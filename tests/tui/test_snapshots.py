@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 import pytest
 from fix_wait import aeventually
 from textual.command import CommandList
-from textual.widgets import LoadingIndicator
+from textual.widgets import Input, LoadingIndicator
 
 from awa_cli.tui.app import Monitor
 from awa_cli.tui.places import PLACES
@@ -59,8 +59,10 @@ def size(request) -> tuple[int, int]:
 
 
 @pytest.fixture
-def looks(snap_compare, still_monitor, theme, size):
+def looks(snap_compare, still_monitor, theme, size, monkeypatch):
     """Compare what ``before`` leads to with the picture that is kept."""
+    # A cursor that blinks is there in every other picture.
+    monkeypatch.setattr(Input, "cursor_blink", False)
 
     def looks(before=settle, **options) -> bool:
         app = still_monitor(theme=theme, **options)
