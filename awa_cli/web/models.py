@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any, get_type_hints
 
 from awa_lib.doctor import Severity
+from awa_lib.models import StateName
 from awa_lib.policies import QueuePolicy
 from awa_lib.reads.described import Descriptor
 from awa_lib.reads.jobs import JobEvent, JobRow, JobSummary
@@ -21,7 +22,7 @@ _NAMES = {
         datetime, Descriptor, JobEvent, JobRow, JobSummary, QueueOverview, QueuePolicy,
         RuntimeInstance, Severity,
     )
-}  # fmt: skip
+} | {"StateName": StateName}  # fmt: skip
 
 
 @cache

@@ -158,6 +158,8 @@ class Runtime:
         for dispatcher in self._dispatchers.values():
             dispatcher.start()
         await self._leader.start()
+        # The first snapshot was written before the loops ran: it says that none is alive.
+        self._publisher.poke()
         logger.info("worker started", extra={"queues": list(self._dispatchers)})
 
     async def stop(self, timeout_seconds: float) -> list[Attempt]:

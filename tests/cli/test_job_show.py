@@ -47,7 +47,8 @@ def test_what_can_be_done_really_can(cli, failed, add) -> None:
         commands = cli("job", "show", job).out.partition("What can be done\n")[2].splitlines()
         assert commands
         for line in commands:
-            ran = cli(*line.split()[1:], "--dry-run")
+            really = line.startswith("  awa queue pause")
+            ran = cli(*line.split()[1:], *([] if really else ["--dry-run"]))
             assert ran.status == 0
     assert "What can be done" not in cli("job", "show", add("completed")).out
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 from awa_cli.web.access import Identity
-from awa_cli.web.api._fields import Name, Ok, Text, change
+from awa_cli.web.api._fields import Name, Ok, change
 from awa_cli.web.contract import Rule
 from awa_cli.web.route import Routes
 from awa_lib._sql import Op
@@ -38,14 +38,14 @@ def listed() -> Op[list[CronJob]]:
 
 
 @routes.get("/cron/{name}")
-def show(name: Text) -> Op[CronJob]:
+def show(name: Name) -> Op[CronJob]:
     """One schedule."""
     return get_cron_job(name)
 
 
 @routes.get("/cron/{name}/fires")
 def fires(
-    name: Text,
+    name: Name,
     *,
     count: Annotated[int, Rule(minimum=1, maximum=100)] = 5,
     zone: Zone | None = None,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from awa_cli.web.api._fields import Text
 from awa_cli.web.contract import Rule
 from awa_cli.web.route import Routes
 from awa_lib._sql import Op
@@ -15,7 +14,7 @@ __all__ = ["routes"]
 
 routes = Routes("doctor")
 
-Check = Annotated[Text, Rule(enum=list(CHECKS))]
+Check = Annotated[str, Rule(enum=list(CHECKS))]
 
 
 @routes.get("/doctor", cached=True)
