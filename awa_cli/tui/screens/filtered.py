@@ -1,4 +1,4 @@
-"""A list with a filter that takes some of the fields a filter of jobs has."""
+"""A list with a filter that takes the fields of a filter of jobs, or some of them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from textual import work
 from textual.binding import Binding
 
-from awa_cli.filter_text import read_limited
 from awa_cli.tui.screens.listing import ListPage
 from awa_cli.tui.widgets.filter_bar import FilterBar
 from awa_lib.errors import AwaError, InvalidInput
@@ -28,7 +27,8 @@ T = TypeVar("T")
 class FilteredPage(ListPage[T]):
     """A list.  A subclass gives what ``ListPage`` wants, ``FIELDS`` and ``filtered``."""
 
-    FIELDS: ClassVar[Sequence[str]] = ()
+    FIELDS: ClassVar[Sequence[str] | None] = None
+    """What may be filtered by; None for all that jobs can be."""
     BINDINGS: ClassVar = [
         Binding("slash", "filter", "Filter", id="list.filter"),
         Binding("backspace", "clear_filter", "No filter", show=False, id="list.no-filter"),
@@ -48,15 +48,16 @@ class FilteredPage(ListPage[T]):
         if text is None:
             text = self.app.memory.get(f"filter.{self.place.id}", "")
         try:
-            read_limited(text, self.FIELDS)
-        except InvalidInput:
+            FilterBar("", self.FIELDS).read(text)
+        except InvalidInput:  # as of another version
             return ""
         return str(text)
 
     def on_mount(self) -> None:
         """Give the keys to the grid."""
         self.grid.focus()
-        self._read_names()
+        # Once it has its first rows: nobody waits for what he may not need.
+        self.call_after_refresh(self._read_names)
 
     @work(group="names", exit_on_error=False)
     async def _read_names(self) -> None:

@@ -8,20 +8,15 @@ from textual import work
 from textual.binding import Binding
 
 from awa_cli.columns import JOBS
-from awa_cli.filter_text import read_filter
 from awa_cli.tui import deeds_jobs as deeds
-from awa_cli.tui.screens.listing import ListPage
+from awa_cli.tui.screens.filtered import FilteredPage
 from awa_cli.tui.widgets.ask import AskText, Pick
-from awa_cli.tui.widgets.filter_bar import FilterBar
 from awa_cli.tui.window import JobWindow
-from awa_lib.errors import AwaError, InvalidInput
+from awa_lib.errors import AwaError
 from awa_lib.reads.jobs import JobRow, job_rows
-from awa_lib.reads.names import kind_names, queue_names, tag_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from textual.app import ComposeResult
 
     from awa_cli.tui.deeds import Deed
     from awa_cli.tui.widgets.grid import Grid
@@ -38,7 +33,7 @@ _SORTS = {
 _SORTED = 300
 
 
-class JobsPage(ListPage[JobRow]):
+class JobsPage(FilteredPage[JobRow]):
     """Jobs that fit the filter, newest first and without end, or the first few by another order."""
 
     COLUMNS = JOBS
@@ -48,8 +43,6 @@ class JobsPage(ListPage[JobRow]):
         "priority": "jobs.priority", "move": "jobs.move", "bulk": "batch.submit",
     }  # fmt: skip
     BINDINGS: ClassVar = [
-        Binding("slash", "filter", "Filter", id="jobs.filter"),
-        Binding("backspace", "clear_filter", "No filter", show=False, id="jobs.no-filter"),
         Binding("f", "follow", "Follow", id="jobs.follow"),
         Binding("r", "retry", "Retry", id="jobs.retry"),
         Binding("c", "cancel", "Cancel", id="jobs.cancel"),
@@ -65,49 +58,21 @@ class JobsPage(ListPage[JobRow]):
         self._window = JobWindow({})
         self._query: JobQuery = {}
         self._paging = False
-        self._asked = False
 
     # Reading
-
-    def body(self) -> ComposeResult:
-        """Yield the filter and the grid."""
-        yield FilterBar(self._first_filter(), id="filter")
-        yield from super().body()
-
-    def _first_filter(self) -> str:
-        text = self.stop_here.memory.get("filter")
-        if text is None:
-            text = self.app.memory.get("filter.jobs", "")
-        try:
-            self._query = read_filter(text)
-        except InvalidInput:
-            text = ""
-        return str(text)
 
     def on_mount(self) -> None:
         """Begin at the newest, or as it was left."""
         self.grid.sorts_itself = False
+        self._query = self.wanted
         kept = self.stop_here.memory.get("window")
         self._window = kept if kept is not None else JobWindow(self._query)
         self.grid.follow = self._window.follows
-        self.grid.focus()
-
-    @work(group="names", exit_on_error=False)
-    async def _read_names(self) -> None:
-        bar = self.query_one(FilterBar)
-        try:
-            bar.names = {
-                "kind": await self.app.source.read(kind_names()),
-                "queue": await self.app.source.read(queue_names()),
-                "tag": await self.app.source.read(tag_names()),
-            }
-        except AwaError:
-            return  # names are a convenience; the feed says what is wrong
 
     def query_op(self) -> Op[list[JobRow]]:
         """Read what is on the screen."""
         # Ages in a filter mean the present one.
-        self._query = read_filter(self.query_one(FilterBar).text)
+        self._query = self.wanted
         if (sort := self._sort) != "-id":
             return (yield from job_rows(sort=sort, limit=_SORTED, **self._query))
         self._window.query = self._query
@@ -128,17 +93,12 @@ class JobsPage(ListPage[JobRow]):
     def show(self, value: list[JobRow]) -> None:
         """Show the rows."""
         super().show(value)
-        if not self._asked:
-            # Only now, so that nobody waits for what he may not need.
-            self._asked = True
-            self._read_names()
         follows = self._sort == "-id" and self._window.follows
         self.grid.set_class(follows, "-follows")
 
     def keep(self) -> dict[str, Any]:
         """Keep filter, rows and cursor."""
-        text = self.query_one(FilterBar).text
-        return {**super().keep(), "filter": text, "window": self._window}
+        return {**super().keep(), "window": self._window}
 
     def on_grid_short(self, event: Grid.Short) -> None:
         """Read a page more at an end."""
@@ -185,28 +145,10 @@ class JobsPage(ListPage[JobRow]):
         self.grid.follow = True
         self.reread()
 
-    # The filter
-
-    def action_filter(self) -> None:
-        """Take another filter."""
-        self.query_one(FilterBar).open()
-
-    def action_clear_filter(self) -> None:
-        """Show all jobs."""
-        self.query_one(FilterBar).put("")
-
-    def on_filter_bar_changed(self, event: FilterBar.Changed) -> None:
+    def filtered(self) -> None:
         """Read what fits now."""
-        self._query = read_filter(event.text)
-        if self.stop_here.parent is None:
-            self.app.memory.put("filter.jobs", event.text or None)
-        self.stop_here.memory["filter"] = event.text
-        self.grid.clear_marks()
+        self._query = self.wanted
         self._anew()
-
-    def on_filter_bar_closed(self) -> None:
-        """Give the keys back to the grid."""
-        self.grid.focus()
 
     # Changes
 
@@ -260,7 +202,7 @@ class JobsPage(ListPage[JobRow]):
         """Change all jobs that fit the filter."""
         from awa_cli.tui.bulk import change_all
 
-        await change_all(self.app, self.query_one(FilterBar).text)
+        await change_all(self.app, self.filter.text)
 
 
 def ask_priority() -> Pick:
