@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import time
 
 import pytest
 from fix_cli import argv, environment
+from fix_wait import eventually
 from test_schemas import validator
 
 SMALL = ["bench", "--jobs", "100", "--duration", "200ms"]
@@ -20,6 +20,8 @@ TRACES = """
         UNION ALL SELECT queue FROM awa.queue_state_counts
         UNION ALL SELECT queues::text FROM awa.runtime_instances
     ) AS named(queue) WHERE queue LIKE '%awa_bench%'"""
+
+BEGUN = "SELECT EXISTS (SELECT FROM awa.jobs WHERE queue LIKE 'awa_bench_%')"
 
 
 @pytest.fixture
@@ -75,7 +77,7 @@ def test_stopped_in_the_middle(database_url, db, others, moment, number) -> None
     )  # fmt: skip
     while moment not in running.stderr.readline():
         pass
-    time.sleep(0.05)  # into the measure
+    eventually(lambda: db.execute(BEGUN).fetchone()[0])
     running.send_signal(number)
     out, err = running.communicate(timeout=30)
 

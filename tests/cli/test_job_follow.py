@@ -6,11 +6,14 @@ import json
 import os
 import signal
 import subprocess
+import time
 
 import psycopg
 import pytest
 from fix_cli import argv, environment
 from fix_wait import eventually
+
+from awa_lib.unique import unique_key
 
 ENTRY = json.dumps({"error": "Boom: x\n  at y", "attempt": 1, "at": "2026-11-23T21:32:12+00:00"})
 
@@ -209,6 +212,7 @@ def test_a_bad_line_enqueues_nothing(cli, tmp_path, rows, kind, bad, says) -> No
         (["k", "--ndjson", "-", "--args", "[]"], "exclude each other"),
         (["k", "--unique", "args=1"], "--unique 'args=1' cannot be read"),
         (["k", "--unique", "period=x"], "is not a duration"),
+        (["k", "--unique", "period=0s"], "shorter than a second"),
     ],
 )
 def test_bad_enqueues(cli, rows, line, says) -> None:
@@ -227,6 +231,16 @@ def test_unique_and_key(cli, rows) -> None:
     assert cli(*line, "--queue", "other").status == 0
     row = rows.one("SELECT metadata ->> '_awa_concurrency_key' AS key FROM awa.jobs LIMIT 1")
     assert row["key"] == "u7"
+
+
+def test_unique_within_a_period(cli, rows) -> None:
+    """The key holds the number of the period, so that the next one takes a job again."""
+    before = int(time.time()) // 3600
+    assert cli("job", "enqueue", "k", "--unique", "period=1h").status == 0
+    after = int(time.time()) // 3600
+
+    key = bytes(rows.one("SELECT unique_key FROM awa.jobs")["unique_key"])
+    assert key in {unique_key("k", period=number) for number in (before, after)}
 
 
 def test_progress_of_a_long_stream_at_a_terminal(database_url) -> None:

@@ -19,6 +19,7 @@ from awa_cli.session import open_session
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import timedelta
     from typing import TextIO
 
     from awa_lib.new_jobs import NewJob
@@ -141,6 +142,20 @@ def _start(run_at: str | None, in_: str | None) -> Any:
     return None if run_at is None else read_moment(run_at, "--run-at")
 
 
+def _period(length: timedelta) -> int:
+    """Return the number of the present period since 1970, which is what a key holds of it."""
+    from datetime import UTC, datetime, timedelta
+
+    from awa_lib.errors import InvalidInput
+
+    if length < timedelta(seconds=1):
+        raise InvalidInput(
+            "--unique period is shorter than a second",
+            hint="write --unique period=1h",
+        )
+    return (datetime.now(UTC) - datetime(1970, 1, 1, tzinfo=UTC)) // length
+
+
 def _unique(words: list[str]) -> dict[str, Any] | None:
     from awa_cli.inputs import read_duration
     from awa_lib.errors import InvalidInput
@@ -151,7 +166,7 @@ def _unique(words: list[str]) -> dict[str, Any] | None:
     for word in (one for text in words for one in text.split(",")):
         name, _, value = word.partition("=")
         if name == "period" and value:
-            options["by_period"] = round(read_duration(value, "--unique period").total_seconds())
+            options["by_period"] = _period(read_duration(value, "--unique period"))
         elif word in {"args", "queue"}:
             options[f"by_{word}"] = True
         elif word != "kind":  # which every key holds
