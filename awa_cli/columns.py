@@ -66,8 +66,8 @@ def _ago(title: str, get: Callable[[T], datetime | None]) -> Column[T]:
     return Column(title, lambda one: age(get(one)), style=lambda _: "bright_black", by=get)
 
 
-def _when(job: JobRow) -> str | None:
-    """Say the time that matters in this state."""
+def _moment(job: JobRow) -> datetime | None:
+    """Return the time that matters in this state."""
     moments = {
         "running": job.attempted_at,
         "completed": job.finalized_at,
@@ -75,7 +75,7 @@ def _when(job: JobRow) -> str | None:
         "cancelled": job.finalized_at,
         "waiting_external": job.callback_timeout_at,
     }
-    return age(moments.get(job.state, job.run_at))
+    return moments.get(job.state, job.run_at)
 
 
 def _note(job: JobRow) -> str:
@@ -102,7 +102,7 @@ JOBS: Final[tuple[Column[JobRow], ...]] = (
     Column("PRIO", lambda job: job.priority, right=True, wide=True),
     Column("CREATED", lambda job: age(job.created_at), wide=True, by=lambda job: job.created_at),
     Column("TAGS", lambda job: ",".join(job.tags) or None, wide=True),
-    Column("WHEN", _when, style=lambda _: "bright_black"),
+    _ago("WHEN", _moment),
     Column("ARGS", lambda job: json.dumps(job.args, ensure_ascii=False), wide=True),
     Column("NOTE", _note, width=1, style=lambda job: "red" if job.errors else ""),
 )

@@ -27,6 +27,7 @@ pytest_plugins = [
     "fix_server",
     "fix_doctor",
     "fix_web",
+    "fix_browser",
 ]
 
 

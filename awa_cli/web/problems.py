@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from dataclasses import asdict, dataclass, field
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from starlette.responses import HTMLResponse, JSONResponse
+from starlette.responses import JSONResponse
 
 from awa_lib import errors
 
@@ -90,10 +90,12 @@ def _status(error: errors.AwaError) -> int:
 
 def answer(scope: Scope, refused: Refused) -> Response:
     """Return the answer: JSON, or a page for a browser that went to one."""
-    headers = {"Cache-Control": "no-store", **refused.headers}
     if wants_page(scope):
-        return HTMLResponse(_page(refused), refused.status, headers)
+        from awa_cli.web.pages._render import error_page
+
+        return error_page(scope, refused, HTTPStatus(refused.status).phrase)
     problem = Problem(refused.what, refused.what, refused.why, refused.do)
+    headers = {"Cache-Control": "no-store", **refused.headers}
     return JSONResponse(asdict(problem), refused.status, headers)
 
 
@@ -105,17 +107,3 @@ def wants_page(scope: Scope) -> bool:
 
 def _header(scope: Scope, name: bytes) -> str:
     return next((v.decode("latin-1") for k, v in scope.get("headers", ()) if k == name), "")
-
-
-def _page(refused: Refused) -> str:
-    from html import escape
-
-    lines: list[tuple[str, Any]] = [("why", refused.why), ("do", refused.do)]
-    more = "".join(f"<p>{label}: {escape(str(text))}</p>" for label, text in lines if text)
-    phrase = HTTPStatus(refused.status).phrase
-    return (
-        '<!doctype html><html lang="en"><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width">'
-        f"<title>{refused.status} {phrase}</title>"
-        f"<main><h1>{escape(refused.what)}</h1>{more}</main>"
-    )

@@ -12,10 +12,11 @@ from textual.widgets import Static
 
 from awa_cli.alerts import find_alerts
 from awa_cli.columns import FAILURES, GLANCE_QUEUES
+from awa_cli.glance import busiest, fleet_words
 from awa_cli.inputs import STATES
-from awa_cli.output import counted, now
+from awa_cli.output import now
+from awa_cli.series import WINDOWS, Series
 from awa_cli.tui.screens.page import Page
-from awa_cli.tui.series import WINDOWS, Series
 from awa_cli.tui.widgets.grid import Grid
 from awa_cli.tui.widgets.pulse import Pulse
 from awa_cli.tui.widgets.tile import StateTile
@@ -101,8 +102,7 @@ class OverviewPage(Page[Glance]):
             self.query_one(f"#tile-{state}", StateTile).show(value.counts.get(state, 0))
         self.series.note_lag(max((one.lag_seconds or 0.0 for one in value.queues), default=0.0))
         self.query_one(Pulse).show(self.series)
-        busiest = sorted(value.queues, key=_business, reverse=True)
-        self.query_one("#busiest", Grid).show(busiest)
+        self.query_one("#busiest", Grid).show(busiest(value.queues))
         self.query_one("#failures", Grid).show(value.failures)
         self._show_alerts(value)
         self._show_fleet(value.fleet)
@@ -115,16 +115,7 @@ class OverviewPage(Page[Glance]):
         alerts.update(Content("\n".join(lines)))
 
     def _show_fleet(self, fleet: list[RuntimeInstance]) -> None:
-        live = [one for one in fleet if not one.stale]
-        flying = sum(queue.get("in_flight", 0) for one in live for queue in one.queues)
-        versions = sorted({one.version for one in live})
-        leader = next((f"{one.hostname}:{one.pid}" for one in live if one.leader), None)
-        parts = [counted(len(live), "worker"), f"{flying:,} in flight"]
-        parts += [f"leader {leader}"] if leader else []
-        parts += [f"version {', '.join(versions)}"] if versions else []
-        silent = len(fleet) - len(live)
-        parts += [f"{silent} silent"] if silent else []
-        line = (", " if self.app.ascii_only else " · ").join(parts)
+        line = (", " if self.app.ascii_only else " · ").join(fleet_words(fleet))
         self.query_one("#fleet", Static).update(Content(line))
 
     def action_window(self) -> None:
@@ -154,7 +145,3 @@ def _queue(one: QueueStat) -> str:
 
 def _failure(one: Failure) -> int:
     return one.id
-
-
-def _business(one: QueueStat) -> tuple[int, int]:
-    return (one.running + one.available, one.completed_last_hour)

@@ -14,9 +14,9 @@ from awa_cli.columns import FAILURES, QUEUE_WORKERS
 from awa_cli.filter_text import add_word
 from awa_cli.output import clean, now, span
 from awa_cli.pages.queue import policy_facts
+from awa_cli.series import WINDOWS, Series
 from awa_cli.tui import deeds
 from awa_cli.tui.screens.page import Page
-from awa_cli.tui.series import WINDOWS, Series
 from awa_cli.tui.widgets.grid import Grid
 from awa_cli.tui.widgets.pulse import Pulse
 from awa_cli.tui.widgets.tile import StateTile

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 from textual.containers import Horizontal
 
-from awa_cli.output import span
+from awa_cli.glance import say_count, say_rate, say_seconds
 from awa_cli.tui.widgets.chart import Chart
 
 if TYPE_CHECKING:
     from textual.app import ComposeResult
 
-    from awa_cli.tui.series import Series
+    from awa_cli.series import Series
 
 __all__ = ["Pulse"]
 
@@ -22,25 +22,13 @@ class Pulse(Horizontal):
 
     def compose(self) -> ComposeResult:
         """Yield the charts."""
-        yield Chart("completed", style="green", say=_rate, id="completed")
-        yield Chart("failed", style="red", say=_count, id="failed")
-        yield Chart("wait", style="cyan", say=_seconds, id="waited")
-        yield Chart("lag", style="yellow", say=_seconds, id="lags")
+        yield Chart("completed", style="green", say=say_rate, id="completed")
+        yield Chart("failed", style="red", say=say_count, id="failed")
+        yield Chart("wait", style="cyan", say=say_seconds, id="waited")
+        yield Chart("lag", style="yellow", say=say_seconds, id="lags")
 
     def show(self, series: Series) -> None:
         """Show other values, in place."""
         for name in ("completed", "failed", "waited", "lags"):
             values = getattr(series, name)()
             self.query_one(f"#{name}", Chart).show(values, series.window.name)
-
-
-def _rate(value: float) -> str:
-    return f"{value:,.0f}/s" if value >= 10 or value == 0 else f"{value:.1f}/s"  # noqa: PLR2004 - two digits say enough
-
-
-def _count(value: float) -> str:
-    return f"{value:,.0f}"
-
-
-def _seconds(value: float) -> str:
-    return f"{1000 * value:.0f}ms" if value < 1 else span(value)

@@ -2,28 +2,42 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import Mount, Route
-from starlette.staticfiles import StaticFiles
 
 from awa_cli.web.pages import dashboard, queues
+from awa_cli.web.pages._static import Files
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from starlette.routing import BaseRoute
 
 __all__ = ["routes"]
 
-_STATIC = Path(__file__).parents[1] / "static"
+# A page holds its token, which the length of a compressed answer could tell to who may choose a
+# part of it; but a request that another site causes carries no cookie (SameSite), and so gets a
+# token that is good for nothing.
+_SMALL: Final = [Middleware(GZipMiddleware, minimum_size=500, compresslevel=6)]
 
 
 def routes() -> list[BaseRoute]:
     """Return the routes of every page."""
     return [
-        Route("/", dashboard.show),
-        Route("/queues", queues.listed),
-        Route("/queues/{queue:path}/pause", queues.pause, methods=["POST"]),
-        Route("/queues/{queue:path}/resume", queues.resume, methods=["POST"]),
-        Mount("/static", StaticFiles(directory=_STATIC)),
+        _get("/", dashboard.show),
+        _get("/queues", queues.listed),
+        _post("/queues/{queue:path}/pause", queues.pause),
+        _post("/queues/{queue:path}/resume", queues.resume),
+        Mount("/static", Files(), middleware=_SMALL),
     ]
+
+
+def _get(path: str, show: Callable[..., Any]) -> Route:
+    return Route(path, show, middleware=_SMALL)
+
+
+def _post(path: str, act: Callable[..., Any]) -> Route:
+    return Route(path, act, methods=["POST"])

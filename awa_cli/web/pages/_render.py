@@ -2,31 +2,39 @@
 
 from __future__ import annotations
 
-import hashlib
+import json
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote
 
-from starlette.responses import HTMLResponse
+from starlette.responses import HTMLResponse, Response
 
 from awa_cli.actions import ACTIONS
 from awa_cli.main import version
-from awa_cli.output import age, clean, counted, span
+from awa_cli.output import age, clean, counted, now, span
+from awa_cli.states import state_sign
 from awa_cli.web.guard import identity_of
 from awa_cli.web.origins import COOKIE, is_csrf, new_csrf
+from awa_cli.web.pages._static import stamp
+from awa_cli.web.pages.places import PLACES
+from awa_cli.web.problems import PATH
 from awa_lib.errors import AwaError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
+
     from jinja2 import Environment
     from starlette.requests import Request
-    from starlette.responses import Response
+    from starlette.types import Scope
 
+    from awa_cli.web.problems import Refused
     from awa_cli.web.state import State
 
-__all__ = ["change", "read", "render"]
+__all__ = ["act", "at", "error_page", "fields", "read", "render"]
 
-_HERE: Final = Path(__file__).parents[1]
+_TEMPLATES: Final = Path(__file__).parents[1] / "templates"
 
 
 @cache
@@ -35,14 +43,18 @@ def _environment() -> Environment:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
     environment = Environment(
-        loader=FileSystemLoader(_HERE / "templates"),
+        loader=FileSystemLoader(_TEMPLATES),
         autoescape=select_autoescape(default=True, default_for_string=True),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(age=age, span=span, cell=clean, counted=counted, part=_part)
-    environment.globals.update(ACTIONS=ACTIONS, version=version())
+    environment.filters.update(
+        age=age, span=span, cell=clean, counted=counted, part=_part, css=_css, utc=_utc,
+        sign=state_sign, json=_json,
+    )  # fmt: skip
+    environment.tests["moment"] = lambda value: isinstance(value, datetime)
+    environment.globals.update(ACTIONS=ACTIONS, PLACES=PLACES, version=version(), now=now)
     return environment
 
 
@@ -51,43 +63,84 @@ def _part(text: object) -> str:
     return quote(str(text), safe="")
 
 
-@cache
-def _stamp(name: str) -> str:
-    """Return what makes a browser load a file again after it changed."""
-    return hashlib.blake2b((_HERE / "static" / name).read_bytes(), digest_size=6).hexdigest()
+def _css(style: str) -> str:
+    """Return the classes of a column's style, as of ``bold red``."""
+    return " ".join(f"c-{word}" for word in style.split())
 
 
-async def render(request: Request, template: str, status: int = 200, **context: Any) -> Response:
-    """Answer with a page, or with a part of one.
+def _json(value: object) -> str:
+    return clean(json.dumps(value, ensure_ascii=False, default=str))
 
-    Every template knows ``root`` (what stands before each path), ``csrf``, ``who`` (the identity),
-    ``read_only`` and ``static('app.css')``.
+
+def _utc(moment: datetime) -> str:
+    """Write a moment for who has no JavaScript, which would write it in the viewer's zone."""
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def at(*parts: object) -> str:
+    """Return the path of a page: ``at("queues", name)``; templates put ``root`` before it."""
+    return "/" + "/".join(map(_part, parts))
+
+
+async def render(
+    request: Request, template: str, status: int = 200, *, part: str | None = None, **context: Any
+) -> Response:
+    """Answer with a page; with the template ``part`` instead where htmx asks for what changed.
+
+    Every template knows ``root`` (what stands before each path), ``path``, ``here`` (the address
+    without the root), ``csrf``, ``who`` (the identity), ``read_only`` and ``static('app.css')``.
     """
+    if part is not None and _wants_part(request):
+        template = part
     root = request.scope.get("root_path", "")
+    path = request.url.path.removeprefix(root)
     token = request.cookies.get(COOKIE, "")
     fresh = not is_csrf(token)
     if fresh:
         token = new_csrf()
-    text = (
-        _environment()
-        .get_template(template)
-        .render(
-            root=root,
-            csrf=token,
-            who=identity_of(request.scope),
-            read_only=await _read_only(request),
-            path=request.url.path.removeprefix(root),
-            static=lambda name: f"{root}/static/{name}?v={_stamp(name)}",
-            **context,
-        )
-    )
-    response = HTMLResponse(text, status, {"Cache-Control": "no-store"})
+    text = _text(
+        template, root, path,
+        here=f"{path}?{request.url.query}" if request.url.query else path,
+        csrf=token, who=identity_of(request.scope), read_only=await _read_only(request), **context,
+    )  # fmt: skip
+    response = HTMLResponse(text, status, {"Cache-Control": "no-store", "Vary": "HX-Request"})
     if fresh:
         response.set_cookie(
             COOKIE, token, path=root or "/", httponly=True, samesite="strict",
             secure=request.url.scheme == "https",
         )  # fmt: skip
     return response
+
+
+def _text(template: str, root: str, path: str, **context: Any) -> str:
+    return (
+        _environment()
+        .get_template(template)
+        .render(
+            root=root,
+            path=path,
+            static=lambda name: f"{root}/static/{name}?v={stamp(name)}",
+            **context,
+        )
+    )
+
+
+def _wants_part(request: Request) -> bool:
+    headers = request.headers
+    return "HX-Request" in headers and "HX-History-Restore-Request" not in headers
+
+
+def error_page(scope: Scope, refused: Refused, phrase: str) -> Response:
+    """Answer with what went wrong; the database is not asked, for it may be what is wrong."""
+    try:
+        who = identity_of(scope)
+    except KeyError:
+        who = None
+    text = _text(
+        "error.html", scope["path"].removesuffix(scope[PATH]), scope[PATH],
+        here=scope[PATH], csrf="", who=who, read_only=True, problem=refused, phrase=phrase,
+    )  # fmt: skip
+    return HTMLResponse(text, refused.status, {"Cache-Control": "no-store", **refused.headers})
 
 
 async def _read_only(request: Request) -> bool:
@@ -99,21 +152,47 @@ async def _read_only(request: Request) -> bool:
         return True
 
 
-async def read(request: Request, op: Any) -> Any:
-    """Run a read for a page, with what must not be seen hidden."""
+async def read(request: Request, op: Any, *, cached: Hashable = None) -> Any:
+    """Run a read for a page, with what must not be seen hidden.
+
+    With a name in ``cached`` all who look within the time of the cache get the same answer.
+    """
     state: State = request.app.state.awa
-    result = await state.run(op)
+    if cached is None:
+        result = await state.run(op)
+    else:
+        result = await state.cache.get(("page", cached), lambda: state.run(op))
     redactor = state.settings.redactor
     if redactor is None:
         return result
-    return list(redactor.rows(result)) if isinstance(result, list) else redactor.row(result)
+    hide: Callable[[Any], Any] = redactor.row
+    if isinstance(result, tuple):
+        return tuple(_hidden(one, hide) for one in result)
+    return _hidden(result, hide)
 
 
-async def change(request: Request, op: Any) -> Any:
-    """Run the operation of an API endpoint for a page's button.  Raises Refused and AwaError."""
+def _hidden(value: Any, hide: Callable[[Any], Any]) -> Any:
+    return [hide(one) for one in value] if isinstance(value, list) else hide(value)
+
+
+async def fields(request: Request) -> dict[str, str]:
+    """Return the fields of the form that was sent, those that are not empty."""
+    text = (await request.body()).decode("utf-8", "replace")
+    return dict(parse_qsl(text))
+
+
+async def act(request: Request, op: Any, action_id: str, target: object) -> Response:
+    """Run the operation of an API endpoint for a page's button; then the page reads anew.
+
+    Raises Refused and AwaError, which the page shows.
+    """
     state: State = request.app.state.awa
     await state.require_operate(identity_of(request.scope))
     try:
-        return await state.run(op)
+        await state.run(op)
     finally:
         state.cache.clear()
+    # Headers are ASCII, and so is this JSON.
+    said = clean(ACTIONS[action_id].done.format(target=target))
+    events = json.dumps({"said": {"text": said}, "changed": True})
+    return Response(status_code=204, headers={"HX-Trigger": events})

@@ -1,25 +1,59 @@
-"""The first page."""
+"""The first page: tiles, charts, the busiest queues, the latest failures, the fleet, what is wrong.
+
+Its reads and its words are those of the monitor's overview.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from awa_cli.alerts import find_alerts
+from awa_cli.columns import FAILURES, GLANCE_QUEUES
+from awa_cli.glance import busiest, fleet_words
 from awa_cli.web.api.overview import stats
-from awa_cli.web.pages._render import read, render
+from awa_cli.web.pages._charts import charts, window_of
+from awa_cli.web.pages._render import at, read, render
 from awa_lib.reads.pulse import latest_failures
+from awa_lib.reads.queues import queue_stats
+from awa_lib.reads.runtime import runtime_instances
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
+    from awa_lib._sql import Op
+
 __all__ = ["show"]
+
+_FAILURES = 12
+_QUEUES = 10
 
 
 async def show(request: Request) -> Response:
     """Answer with the state of everything."""
+    counts, queues, fleet, failures = await read(request, _glance(), cached="glance")
     return await render(
         request,
         "dashboard.html",
-        stats=await read(request, stats()),
-        failures=await read(request, latest_failures()),
+        part="parts/glance.html",
+        counts=counts,
+        alerts=find_alerts(queues, fleet),
+        queues=busiest(queues)[:_QUEUES],
+        queue_columns=GLANCE_QUEUES,
+        queue_links={"QUEUE": lambda one: at("queues", one.queue)},
+        failures=failures,
+        failure_columns=FAILURES,
+        failure_links={"ID": lambda one: at("jobs", one.id)},
+        fleet=fleet_words(fleet),
+        charts=await charts(request),
+        window=window_of(request),
     )
+
+
+def _glance() -> Op[tuple[Any, ...]]:
+    """Read everything at one time, for all who look within the time of the cache."""
+    counts = yield from stats()
+    queues = yield from queue_stats()
+    fleet = yield from runtime_instances()
+    failures = yield from latest_failures(_FAILURES)
+    return counts, queues, fleet, failures

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 from awa_cli.columns import QUEUES
 from awa_cli.web import api
 from awa_cli.web.guard import identity_of
-from awa_cli.web.pages._render import change, read, render
-from awa_lib.reads.overviews import queue_details
+from awa_cli.web.pages._render import act, at, read, render
 from awa_lib.reads.queues import queue_stats
 
 if TYPE_CHECKING:
@@ -20,24 +19,25 @@ __all__ = ["listed", "pause", "resume"]
 
 async def listed(request: Request) -> Response:
     """Answer with every queue; only the rows where htmx asks for them."""
-    rows = await read(request, queue_stats())
-    part = "HX-Request" in request.headers
-    template = "parts/queue_rows.html" if part else "queues.html"
-    return await render(request, template, queues=rows, columns=QUEUES)
+    return await render(
+        request,
+        "queues.html",
+        part="parts/queues.html",
+        queues=await read(request, queue_stats()),
+        columns=QUEUES,
+        links={"QUEUE": lambda one: at("queues", one.queue)},
+    )
 
 
 async def pause(request: Request) -> Response:
-    """Pause a queue, and answer with its row."""
-    return await _set(request, api.queues.pause)
+    """Pause a queue."""
+    queue = request.path_params["queue"]
+    op = api.queues.pause(identity_of(request.scope), queue)
+    return await act(request, op, "queue.pause", queue)
 
 
 async def resume(request: Request) -> Response:
-    """Let a queue go on, and answer with its row."""
-    return await _set(request, api.queues.resume)
-
-
-async def _set(request: Request, call: object) -> Response:
+    """Let a queue go on."""
     queue = request.path_params["queue"]
-    await change(request, call(identity_of(request.scope), queue))  # type: ignore[operator]
-    found = await read(request, queue_details(queue))
-    return await render(request, "parts/queue_rows.html", queues=[found.overview], columns=QUEUES)
+    op = api.queues.resume(identity_of(request.scope), queue)
+    return await act(request, op, "queue.resume", queue)

@@ -63,6 +63,17 @@ class Series:
         """Return True once something was read."""
         return self._until is not None
 
+    @property
+    def until(self) -> datetime:
+        """Return when it was read; only of one that has begun."""
+        assert self._until is not None
+        return self._until
+
+    @property
+    def begin(self) -> int:
+        """Return when the first bucket begins, in epoch seconds."""
+        return self._numbers.start * self.window.width
+
     def note_lag(self, seconds: float) -> None:
         """Note how long the oldest job waits now."""
         if self._until is not None:

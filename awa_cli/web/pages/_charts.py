@@ -1,0 +1,101 @@
+"""What the charts show: one memory of each time span for all who look."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakKeyDictionary
+
+from awa_cli.glance import say_count, say_rate, say_seconds
+from awa_cli.output import now
+from awa_cli.series import WINDOWS, Series
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from starlette.requests import Request
+
+    from awa_cli.series import Window
+    from awa_cli.web.state import State
+
+__all__ = ["Chart", "charts", "window_of"]
+
+_MOST_SERIES: Final = 32
+_CHARTS: Final[tuple[tuple[str, str, Callable[[float], str]], ...]] = (
+    ("completed", "Completed", say_rate),
+    ("failed", "Failed", say_count),
+    ("waited", "Wait until claimed", say_seconds),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """One chart: ``values`` by bucket, the last one now; ``words`` says the same."""
+
+    name: str
+    title: str
+    last: str
+    words: str
+    begin: int
+    """Epoch seconds of the first bucket."""
+    width: int
+    """Seconds of a bucket."""
+    values: Sequence[float | None]
+
+    @property
+    def points(self) -> str:
+        """Return the line of a picture that is 100 wide and 40 high."""
+        most = max((one for one in self.values if one is not None), default=0.0) or 1.0
+        step = 100 / max(len(self.values) - 1, 1)
+        return " ".join(
+            f"{number * step:.1f},{39 - 38 * value / most:.1f}"
+            for number, value in enumerate(self.values)
+            if value is not None
+        )
+
+
+class _Kept:
+    """A series, read by one request at a time."""
+
+    def __init__(self, window: Window, queue: str | None) -> None:
+        self.series = Series(window, queue)
+        self.turn = asyncio.Lock()
+
+
+_KEPT: WeakKeyDictionary[State, dict[Any, _Kept]] = WeakKeyDictionary()
+
+
+def window_of(request: Request) -> Window:
+    """Return the time span that the address names; an unknown one is the shortest."""
+    wanted = request.query_params.get("window")
+    return next((one for one in WINDOWS if one.name == wanted), WINDOWS[0])
+
+
+async def charts(request: Request, queue: str | None = None) -> list[Chart]:
+    """Return the charts of a queue, or of all; only what is new is read."""
+    state: State = request.app.state.awa
+    window = window_of(request)
+    kept = _KEPT.setdefault(state, {})
+    while len(kept) >= _MOST_SERIES:
+        del kept[next(iter(kept))]
+    one = kept.setdefault((window.name, queue), _Kept(window, queue))
+    async with one.turn:
+        age = state.settings.cache_seconds
+        if not one.series.begun or (now() - one.series.until).total_seconds() >= age:
+            await state.run(one.series.read(now()))
+        return [_chart(one.series, name, title, say) for name, title, say in _CHARTS]
+
+
+def _chart(series: Series, name: str, title: str, say: Callable[[float], str]) -> Chart:
+    values: list[float | None] = getattr(series, name)()
+    known = [value for value in values if value is not None]
+    last = next((say(value) for value in reversed(values) if value is not None), "none yet")
+    words = f"none in the last {series.window.name}"
+    if name == "failed" and any(known):
+        words = f"{say(sum(known))} in the last {series.window.name}"
+    elif any(known):
+        mean, most = say(sum(known) / len(known)), say(max(known))
+        words = f"{mean} on average, at most {most}, in the last {series.window.name}"
+    first = series.begin
+    return Chart(name, title, last, words, first, series.window.width, values)

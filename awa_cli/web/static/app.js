@@ -1,0 +1,269 @@
+// What pages do beyond links and htmx: theme, keys, dialogs, copies, times, ticks, live banner.
+(() => {
+  "use strict";
+  const root = document.documentElement;
+  const base = document.body.dataset.root;
+  const find = (selector, within = document) => within.querySelector(selector);
+  const all = (selector, within = document) => [...within.querySelectorAll(selector)];
+
+  // Theme
+
+  function dark() {
+    return root.dataset.theme ? root.dataset.theme === "dark"
+      : matchMedia("(prefers-color-scheme: dark)").matches;
+  }
+
+  function switchTheme() {
+    root.dataset.theme = dark() ? "light" : "dark";
+    try { localStorage.setItem("awa-theme", root.dataset.theme); } catch { /* forbidden */ }
+    document.dispatchEvent(new Event("awa:theme"));
+  }
+
+  // Times: ages are counted on, moments are said in the viewer's zone
+
+  const UNITS = [[86400, "d"], [3600, "h"], [60, "m"], [1, "s"]];
+
+  function span(seconds) {
+    const whole = Math.floor(seconds);
+    for (const [index, [size, unit]] of UNITS.entries()) {
+      if (whole < size) continue;
+      const count = Math.floor(whole / size);
+      const next = UNITS[index + 1];
+      const small = count < 10 && next ? Math.floor((whole % size) / next[0]) : 0;
+      return small ? `${count}${unit}${small}${next[1]}` : `${count}${unit}`;
+    }
+    return "0s";
+  }
+
+  // The clock of the server is what ages are told by.
+  let ahead = 0;
+
+  function age(moment) {
+    const seconds = (Date.now() + ahead - moment) / 1000;
+    const text = span(Math.abs(seconds));
+    if (text === "0s") return "now";
+    return seconds > 0 ? `${text} ago` : `in ${text}`;
+  }
+
+  const zoned = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "long" });
+
+  function tellTimes() {
+    for (const time of all("time[datetime]")) {
+      const moment = new Date(time.dateTime);
+      if (!time.dataset.told) {
+        time.title = `${zoned.format(moment)}\n${time.title}`;
+        time.dataset.told = "1";
+      }
+      if ("age" in time.dataset) {
+        const text = age(moment);
+        if (time.textContent !== text) time.textContent = text;
+      }
+    }
+  }
+
+  function ageEvery() {
+    if (!document.hidden) tellTimes();
+    tellPulse();
+  }
+
+  // Words for a moment, and dialogs
+
+  let hush = 0;
+
+  function say(text, bad = false) {
+    const box = find("#said");
+    box.textContent = text;
+    box.className = bad ? "shown bad" : "shown";
+    clearTimeout(hush);
+    hush = setTimeout(() => { box.className = ""; }, bad ? 12000 : 5000);
+  }
+
+  function open(dialog) {
+    dialog.returnValue = "no";
+    if (!dialog.open) dialog.showModal();
+    return new Promise((done) => {
+      dialog.addEventListener("close", () => done(dialog.returnValue), { once: true });
+    });
+  }
+
+  // A button asks before it does what costs something; a risky answer is not the one of Enter.
+  document.addEventListener("htmx:confirm", async (event) => {
+    const { question, elt } = event.detail;
+    if (!question) return;
+    event.preventDefault();
+    const risky = Number(elt.dataset.danger) >= 2;
+    const dialog = find("#ask");
+    dialog.classList.toggle("risky", risky);
+    find("#ask-question").textContent = question;
+    find("#ask-note").textContent = elt.dataset.note || (risky ? "This cannot be undone." : "");
+    find("#ask-yes").textContent = elt.dataset.verb || "Yes";
+    const answer = open(dialog);
+    find(risky ? "#ask-no" : "#ask-yes").focus();
+    if ((await answer) === "yes") event.detail.issueRequest(true);
+  });
+
+  document.body.addEventListener("said", (event) => say(event.detail.text));
+  document.addEventListener("htmx:sendError", () => say("The server does not answer.", true));
+  document.addEventListener("htmx:responseError", (event) => {
+    const { xhr, elt } = event.detail;
+    // What is read by itself is tried again by itself, and the banner says what is wrong.
+    if (elt.hasAttribute("hx-get") && xhr.status === 503) return;
+    let text = `${xhr.status} ${xhr.statusText}`;
+    try {
+      const { what, why, do: then } = JSON.parse(xhr.responseText);
+      text = [what, why && `why: ${why}`, then && `do: ${then}`].filter(Boolean).join("\n");
+    } catch { /* not ours */ }
+    say(text, true);
+  });
+
+  async function copy(button) {
+    const from = button.dataset.copyFrom;
+    const text = from ? find(from).textContent : button.dataset.copy;
+    try {
+      await navigator.clipboard.writeText(text);
+      say("Copied.");
+    } catch {
+      say(`Copy it yourself: ${text}`);
+    }
+  }
+
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("button");
+    if (!button) return;
+    if ("copy" in button.dataset || "copyFrom" in button.dataset) copy(button);
+    if ("themeSwitch" in button.dataset) switchTheme();
+    if (button.dataset.open) open(find(`#${button.dataset.open}`));
+  });
+
+  // Live: what the reader has done stays when a part is read anew
+
+  let kept = null;
+
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    const box = event.detail.target;
+    kept = {
+      ticked: new Set(all("input[name=id]:checked", box).map((one) => one.value)),
+      folds: new Map(all("details[id]", box).map((one) => [one.id, one.open])),
+      row: box.contains(document.activeElement) && document.activeElement.closest("tr")?.dataset.key,
+      scrolls: all(".table", box).map((one) => [one.scrollLeft, one.scrollTop]),
+    };
+  });
+
+  document.addEventListener("htmx:afterSwap", (event) => {
+    const box = event.detail.target;
+    if (kept) {
+      for (const one of all("input[name=id]", box)) one.checked = kept.ticked.has(one.value);
+      for (const one of all("details[id]", box)) one.open = kept.folds.get(one.id) ?? one.open;
+      all(".table", box).forEach((one, index) => one.scrollTo(...(kept.scrolls[index] ?? [0, 0])));
+      if (kept.row) select(all("tr[data-key]", box).find((one) => one.dataset.key === kept.row));
+    }
+    kept = null;
+    tellTicks();
+    tellTimes();
+  });
+
+  function tellTicks() {
+    const boxes = all("input[name=id]");
+    const count = boxes.filter((one) => one.checked).length;
+    for (const one of all("[data-all]")) {
+      one.checked = count > 0 && count === boxes.length;
+      one.indeterminate = count > 0 && count < boxes.length;
+    }
+    for (const one of all("[data-ticked]")) one.textContent = count ? `${count} ticked` : "";
+    for (const one of all("[data-needs-ticked]")) one.disabled = !count || "locked" in one.dataset;
+  }
+
+  document.addEventListener("change", (event) => {
+    if ("all" in event.target.dataset) {
+      for (const one of all("input[name=id]")) one.checked = event.target.checked;
+    }
+    if (event.target.matches("input[name=id], [data-all]")) tellTicks();
+  });
+
+  let lookedAt = 0;
+
+  function tellPulse() {
+    const seconds = (Date.now() - lookedAt) / 1000;
+    find("#pulse").textContent = lookedAt ? ` · live, changed ${age(lookedAt + ahead)}` : "";
+    if (seconds < 0) lookedAt = 0;
+  }
+
+  function lost(text) {
+    const box = find("#lost");
+    box.textContent = text;
+    box.hidden = !text;
+  }
+
+  document.addEventListener("htmx:sseOpen", (event) => {
+    lost("");
+    const { source } = event.detail;
+    for (const topic of find("#main").dataset.topics.split(" ")) {
+      source.addEventListener(topic.split(":")[0], () => { lookedAt = Date.now(); lost(""); });
+    }
+    source.addEventListener("lost", (message) => {
+      const { what, why } = JSON.parse(message.data);
+      lost(`${what}${why ? `: ${why}` : ""}. It is tried again.`);
+    });
+  });
+  document.addEventListener("htmx:sseError", () => lost("The connection to the server is lost. It is tried again."));
+
+  // Keys
+
+  const places = new Map(all("nav.places a").map((one) => [find("kbd", one).textContent, one]));
+  let going = 0;
+
+  function rows() {
+    return all("main tbody tr").filter((one) => one.offsetParent);
+  }
+
+  function select(row) {
+    if (!row) return;
+    row.tabIndex = -1;
+    row.focus({ preventScroll: true });
+    row.scrollIntoView({ block: "nearest" });
+  }
+
+  function move(step) {
+    const known = rows();
+    const at = known.indexOf(document.activeElement?.closest("tr"));
+    select(known[at < 0 ? (step > 0 ? 0 : known.length - 1) : at + step]);
+  }
+
+  const here = () => document.activeElement?.closest("main tbody tr");
+  const KEYS = {
+    "/": () => (find("[data-filter]") ?? find("main input[type=search]"))?.focus(),
+    "?": () => open(find("#help")),
+    j: () => move(1),
+    k: () => move(-1),
+    x: () => here() && find("input[name=id]", here())?.click(),
+    Enter: () => document.activeElement.matches("tr") && find("a[href]", here())?.click(),
+    g: () => { going = Date.now(); },
+  };
+
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || find("dialog[open]")) return;
+    if (event.target.matches("input:not([type=checkbox]), textarea, select")) {
+      if (event.key === "Escape") event.target.blur();
+      return;
+    }
+    const place = Date.now() - going < 1500 && places.get(event.key);
+    going = 0;
+    if (place) { location.href = place.href; return; }
+    const act = KEYS[event.key];
+    if (!act || (event.key === "Enter" && !document.activeElement.matches("tr"))) return;
+    event.preventDefault();
+    act();
+  });
+
+  // Begin
+
+  const served = Date.parse(document.body.dataset.now);
+  if (served) ahead = Math.round((served - Date.now()) / 1000) * 1000;
+  // A page that took long to come is not a clock that is wrong.
+  if (Math.abs(ahead) < 5000) ahead = 0;
+  find("nav.places [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+  tellTimes();
+  tellTicks();
+  setInterval(ageEvery, 1000);
+  window.awa = { base, say, open, span, age };
+})();

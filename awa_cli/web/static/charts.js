@@ -1,0 +1,70 @@
+// Charts: [data-series] holds the numbers, the [data-plot] inside it is drawn on.
+(() => {
+  "use strict";
+  const charts = new Map();
+  const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+
+  const hours = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
+  const WHOLE = [...Array(9).keys()].flatMap((power) => [1, 2, 5].map((one) => one * 10 ** power));
+
+  function words(name, value) {
+    if (value == null) return "nothing";
+    if (name === "completed") return `${value < 10 && value ? value.toFixed(1) : Math.round(value).toLocaleString()}/s`;
+    if (name === "waited" || name === "lags") return value < 1 ? `${Math.round(value * 1000)}ms` : window.awa.span(value);
+    return Math.round(value).toLocaleString();
+  }
+
+  function options(box, name) {
+    const style = getComputedStyle(box);
+    const color = style.color;
+    const line = style.getPropertyValue("--line");
+    const axis = {
+      stroke: style.getPropertyValue("--quiet"), font: "11px system-ui", grid: { stroke: line, width: 1 },
+      ticks: { show: false },
+    };
+    return {
+      width: box.clientWidth, height: box.clientHeight, legend: { show: false },
+      padding: [6, 6, 0, 0],
+      cursor: { y: false, drag: { x: false, y: false }, points: { size: 6 } },
+      scales: { y: { range: (_, low, high) => [0, (high || 1) * 1.1] } },
+      axes: [
+        { ...axis, size: 22, space: 60, grid: { show: false }, values: (_, marks) => marks.map((one) => hours.format(new Date(one * 1000))) },
+        { ...axis, size: 46, space: 30, ...(name === "failed" && { incrs: WHOLE }), values: (_, marks) => marks.map((one) => words(name, one)) },
+      ],
+      series: [{}, { stroke: color, fill: `color-mix(in srgb, ${color} 14%, transparent)`, width: 1.5, points: { show: false } }],
+      hooks: { setCursor: [(plot) => point(plot, box, name)] },
+    };
+  }
+
+  function point(plot, box, name) {
+    const at = plot.cursor.idx;
+    const said = box.closest("[data-series]")?.querySelector(".words");
+    if (!said) return;
+    said.dataset.words ??= said.textContent;
+    said.textContent = at == null || plot.cursor.left < 0 ? said.dataset.words
+      : `${words(name, plot.data[1][at])} at ${clock.format(new Date(plot.data[0][at] * 1000))}`;
+  }
+
+  function draw(again = false) {
+    for (const figure of document.querySelectorAll("[data-series]")) {
+      const box = figure.querySelector("[data-plot]");
+      const { begin, width, values } = JSON.parse(figure.dataset.series);
+      const data = [values.map((_, index) => begin + index * width), values];
+      const known = charts.get(box.id);
+      if (known && known.box === box && !again) { known.plot.setData(data); continue; }
+      known?.plot.destroy();
+      box.replaceChildren();
+      charts.set(box.id, { box, plot: new uPlot(options(box, box.dataset.plot), data, box) });
+    }
+  }
+
+  draw();
+  document.addEventListener("htmx:afterSwap", () => draw());
+  document.addEventListener("awa:theme", () => draw(true));
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => draw(true));
+  new ResizeObserver(() => {
+    for (const { box, plot } of charts.values()) {
+      if (box.clientWidth !== plot.width) plot.setSize({ width: box.clientWidth, height: box.clientHeight });
+    }
+  }).observe(document.querySelector("main"));
+})();

@@ -1,0 +1,158 @@
+"""Pages in a real browser: Debian's chromium, a server of a module's own, a database, a worker.
+
+One browser serves the tests of a module, which must not be async.  Where there is none, they are
+skipped with the reason; with CI=true they fail instead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+# Nothing of ours may wait for what is outside this machine.
+_FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+    "--disable-background-networking", "--disable-component-update",
+]  # fmt: skip
+PHONE = {"width": 390, "height": 844}
+DESKTOP = {"width": 1280, "height": 800}
+_AXE = Path(__file__).parent / "web" / "pages" / "vendor" / "axe.min.js"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """The browser."""
+    from playwright.sync_api import sync_playwright
+
+    path = os.environ.get("CHROMIUM") or shutil.which("chromium")
+    if path is None:
+        reason = "there is no chromium: apt-get install chromium, or set CHROMIUM to one"
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)
+    # Of a module: while it runs, its loop is this thread's, and async tests cannot be.
+    with sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=path, args=_FLAGS)
+        yield found
+        found.close()
+
+
+class Site:
+    """A server with its database, as a test of pages sees them."""
+
+    def __init__(self, url: str, database_url: str) -> None:
+        self.url = url
+        self.database_url = database_url
+
+
+@pytest.fixture(scope="module")
+def site(postgres: Any, template: str) -> Iterator[Site]:
+    """A server on a migrated database; both are shared by the tests of a module."""
+    from fix_web import FRESH, running
+
+    from awa_cli.web import create_app
+    from awa_cli.web.settings import Settings
+
+    with postgres.database(template) as database_url:
+        app = create_app(database_url, Settings(**{**FRESH, "cache_seconds": 0.05}))
+        with running(app) as server:
+            yield Site(server.url, database_url)
+
+
+@contextmanager
+def working(database_url: str, register: Callable[[Any], None], *queues: Any) -> Iterator[Any]:
+    """Run a worker in a thread; ``register`` gives it its handlers."""
+    from fix_worker import QUICK
+
+    import awa_lib as awa
+
+    ready, end = threading.Event(), asyncio.Event()
+    loop = asyncio.new_event_loop()
+
+    async def work() -> None:
+        async with awa.AsyncClient(database_url) as client:
+            register(client)
+            await client.start(list(queues) or [("default", 4)], **QUICK)
+            ready.set()
+            try:
+                await end.wait()
+            finally:
+                await client.shutdown(2000)
+
+    thread = threading.Thread(target=loop.run_until_complete, args=(work(),))
+    thread.start()
+    assert ready.wait(20)
+    try:
+        yield loop
+    finally:
+        loop.call_soon_threadsafe(end.set)
+        thread.join(timeout=20)
+        loop.close()
+
+
+@pytest.fixture
+def visit(browser: Any, site: Site) -> Iterator[Callable[..., Any]]:
+    """Open a page: ``visit("/jobs", size="phone", theme="dark")``; faults of scripts fail the test."""
+    contexts: list[Any] = []
+    faults: list[str] = []
+
+    def go(path: str = "/", size: str = "desktop", theme: str = "light", **options: Any) -> Any:
+        viewport = PHONE if size == "phone" else DESKTOP
+        context = browser.new_context(
+            base_url=site.url, viewport=viewport, color_scheme=theme, reduced_motion="reduce",
+            timezone_id="Europe/Berlin", locale="en-GB", **options,
+        )  # fmt: skip
+        context.set_default_timeout(10_000)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on("console", lambda said: _note(faults, said))
+        page.goto(path)
+        return page
+
+    yield go
+    for context in contexts:
+        context.close()
+    assert not faults
+
+
+# What is part of a test: a refusal, a server that went, a page that was left.
+_EXPECTED = re.compile(
+    r"status of [45]|htmx:(responseError|sendAbort|sendError|sseError|afterRequest)"
+)
+
+
+def _note(faults: list[str], said: Any) -> None:
+    if said.type == "error" and not _EXPECTED.search(said.text):
+        faults.append(said.text)
+
+
+def check_access(page: Any) -> None:
+    """Find nothing that keeps people from using a page: light and dark, on a phone and a desk."""
+    if not page.evaluate("() => 'axe' in window"):
+        page.evaluate(_AXE.read_text(encoding="utf-8"))
+    for theme in ("light", "dark"):
+        for size in (PHONE, DESKTOP):
+            page.emulate_media(color_scheme=theme)
+            page.set_viewport_size(size)
+            _check_look(page, f"{theme}, {size['width']} wide")
+
+
+def _check_look(page: Any, look: str) -> None:
+    found = page.evaluate("() => axe.run(document, {resultTypes: ['violations']})")
+    said = [
+        f"{look}: {one['id']} ({one['impact']}): {one['help']}\n    {node['html'][:160]}"
+        f"\n    {node.get('failureSummary', '')}"
+        for one in found["violations"]
+        for node in one["nodes"][:3]
+    ]
+    assert not said, "\n".join(said)
+    width = page.evaluate("() => [document.documentElement.scrollWidth, innerWidth]")
+    assert width[0] <= width[1], f"{look}: the page is wider than its window: {width}"

@@ -1,0 +1,124 @@
+"""The first page in a browser."""
+
+from __future__ import annotations
+
+import asyncio
+
+import psycopg
+import pytest
+from fix_browser import check_access, working
+from fix_worker import Noop
+
+import awa_lib as awa
+
+TROUBLE = """
+INSERT INTO awa.jobs_hot (kind, queue, state, attempt, args, run_at, attempted_at, finalized_at, errors)
+SELECT 'send_email', 'email', (CASE WHEN n % 5 = 0 THEN 'failed' ELSE 'completed' END)::awa.job_state,
+       1, '{}', now() - n * interval '10 s', now() - n * interval '10 s', now() - n * interval '10 s',
+       CASE WHEN n % 5 = 0 THEN ARRAY['{"error": "smtp is away", "attempt": 1}'::jsonb] ELSE '{}' END
+FROM generate_series(1, 50) AS n
+"""
+
+
+@pytest.fixture(scope="module")
+def busy(site):
+    with psycopg.connect(site.database_url, autocommit=True) as conn:
+        conn.execute(TROUBLE)
+        conn.execute(
+            "INSERT INTO awa.jobs_hot (kind, queue, args) VALUES ('noop', 'default', '{}')"
+        )
+    return site
+
+
+def test_everybody_can_use_it(busy, visit) -> None:
+    page = visit("/")
+    page.wait_for_selector(".plot canvas")
+
+    check_access(page)
+
+
+def test_it_says_how_things_are(busy, visit) -> None:
+    page = visit("/")
+
+    assert "10" in page.locator(".tile.s-failed").inner_text()
+    assert "no worker is running" in page.locator(".alerts").inner_text()
+    assert "smtp is away" in page.locator("[aria-label='Latest failures']").inner_text()
+    assert page.locator(".tile.s-failed").get_attribute("href") == "/jobs?state=failed"
+    assert (
+        page.locator("[aria-label='Busiest queues'] a")
+        .first.get_attribute("href")
+        .startswith("/queues/")
+    )
+    assert "in the last 15m" in page.locator(".ch-failed .words").inner_text()
+    page.get_by_role("link", name="24h").click()
+    page.wait_for_url("**/?window=24h")
+    assert "10 in the last 24h" in page.locator(".ch-failed .words").inner_text()
+
+
+def test_it_reads_well_without_scripts(busy, visit) -> None:
+    page = visit("/", java_script_enabled=False)
+
+    assert page.locator(".tile").count() == 8
+    assert page.locator(".chart polyline").count() == 3
+    assert page.locator("button:visible").count() == 0
+
+
+def test_it_changes_by_itself(busy, visit) -> None:
+    page = visit("/")
+    page.wait_for_selector(".ch-completed canvas")
+    page.evaluate("document.querySelector('.ch-completed canvas').dataset.kept = 'yes'")
+
+    with working(
+        busy.database_url, lambda client: client.task(Noop, queue="default")(_noop)
+    ) as loop:
+        page.locator(".fleet", has_text="1 worker").wait_for()
+        page.get_by_text("no worker is running").wait_for(state="detached")
+
+        async def more() -> None:
+            async with awa.AsyncClient(busy.database_url) as client:
+                for number in range(3):
+                    await client.insert(Noop(number))
+
+        asyncio.run_coroutine_threadsafe(more(), loop).result(10)
+        page.locator(".tile.s-completed .count", has_text="44").wait_for()
+
+    # The charts are drawn on, not made anew.
+    assert page.locator(".ch-completed canvas").get_attribute("data-kept") == "yes"
+
+
+async def _noop(job) -> None: ...
+
+
+def test_keys_lead_on(busy, visit) -> None:
+    page = visit("/")
+
+    page.keyboard.press("?")
+    assert page.get_by_role("dialog").inner_text().startswith("Keys")
+    page.keyboard.press("Escape")
+    page.keyboard.press("g")
+    page.keyboard.press("q")
+    page.wait_for_url("**/queues")
+    page.keyboard.press("j")
+    assert page.evaluate("document.activeElement.tagName") == "TR"
+
+
+def test_the_theme_is_kept(busy, visit) -> None:
+    page = visit("/")
+    ground = "getComputedStyle(document.body).backgroundColor"
+    light = page.evaluate(ground)
+
+    page.get_by_role("button", name="Switch between light and dark").click()
+    dark = page.evaluate(ground)
+    page.reload()
+
+    assert light != dark == page.evaluate(ground)
+
+
+def test_a_queue_is_paused_after_one_click(busy, visit) -> None:
+    page = visit("/queues")
+
+    page.get_by_role("button", name="Pause email").click()
+
+    page.get_by_role("button", name="Resume email").wait_for()
+    assert "Paused queue 'email'" in page.locator("#said").inner_text()
+    check_access(page)
