@@ -83,6 +83,7 @@ class StartOptions(TypedDict, total=False):
     deadline_rescue_interval_ms: float | None
     callback_rescue_interval_ms: float | None
     leader_election_interval_ms: float | None
+    spans_per_second: float | None
     leads: bool | None
     completed_retention_hours: float | None
     failed_retention_hours: float | None
@@ -111,6 +112,8 @@ class WorkerOptions:
     deadline_rescue_interval_ms: float = 30_000
     callback_rescue_interval_ms: float = 30_000
     leader_election_interval_ms: float = 10_000
+    spans_per_second: float = 1_000
+    """Attempts that have an OpenTelemetry span of their own; those that fail always have."""
     leads: bool = True
     """Whether this process may become the leader, which does the maintenance of the whole fleet."""
     completed_retention_hours: float = 24

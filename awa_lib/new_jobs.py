@@ -13,7 +13,7 @@ from awa_lib.errors import ValidationError
 from awa_lib.fields import LONGEST_NAME, items_of, moment_of, name_of, number_of, storable, text_of
 from awa_lib.kinds import kind_of
 from awa_lib.models import Job, JobState
-from awa_lib.telemetry import TRACEPARENT, traceparent
+from awa_lib.tracing import TRACEPARENT, traceparent
 from awa_lib.unique import UniqueOptions, states_bits, unique_key
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""OpenTelemetry: metrics under the names of awa 0.5, and traces from enqueue to execute.
+"""OpenTelemetry metrics under the names of awa 0.5; traces are in ``tracing``.
 
 Nothing is imported until the application has loaded OpenTelemetry itself; without that, a call here
 is one look into ``sys.modules``.  One measurement costs the SDK 5 µs, a quarter of all that the
@@ -11,39 +11,22 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from datetime import UTC, datetime
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterable, Sequence
-
-    from opentelemetry.trace import Span, TracerProvider
+    from collections.abc import Iterable, Sequence
 
     from awa_lib._sql import Rows
-    from awa_lib.models import Job
     from awa_lib.new_jobs import NewJobs
     from awa_lib.reads.overviews import DeclaredKind, QueueOverview
     from awa_lib.runtime.context import Attempt
     from awa_lib.runtime.outcomes import Outcome
 
 __all__ = [
-    "TRACEPARENT",
-    "Tracing",
-    "claimed",
-    "described",
-    "dropped",
-    "ended",
-    "heartbeat",
-    "inserted",
-    "measuring",
-    "promoted",
+    "claimed", "described", "dropped", "ended", "heartbeat", "inserted", "measuring", "promoted",
     "rescued",
-    "traceparent",
-    "tracing",
 ]  # fmt: skip
 
-TRACEPARENT: Final = "_awa_traceparent"
-"""The key in a job's metadata: the span it was enqueued in, in W3C form."""
 _NAME: Final = "awa"
 _SAMPLE: Final = 20
 _KIND: Final = "awa.job.kind"
@@ -223,83 +206,3 @@ def _info(prefix: str, one: QueueOverview | DeclaredKind) -> dict[str, str]:
 
 def _sample(batch: Sequence[Any]) -> Sequence[Any]:
     return batch[:: -(-len(batch) // _SAMPLE)] if len(batch) > _SAMPLE else batch
-
-
-def traceparent() -> str | None:
-    """Return the current span for a job's metadata; None when nothing is being traced."""
-    if "opentelemetry.trace" not in sys.modules:
-        return None
-    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-
-    carrier: dict[str, str] = {}
-    TraceContextTextMapPropagator().inject(carrier)
-    return carrier.get("traceparent")
-
-
-def tracing() -> Tracing | None:
-    """Return what makes spans once the application has set a tracer provider up, else None."""
-    trace = sys.modules.get("opentelemetry.trace")
-    if trace is None or isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
-        return None
-    return _tracing(trace.get_tracer_provider())
-
-
-@lru_cache(maxsize=1)
-def _tracing(provider: TracerProvider) -> Tracing:
-    return Tracing(provider)
-
-
-class Tracing:
-    """Spans of attempts.  One costs the SDK 20 µs at least; the rest is kept small."""
-
-    def __init__(self, provider: TracerProvider) -> None:
-        from opentelemetry import context, trace
-        from opentelemetry.trace.propagation import tracecontext
-
-        self._tracer = provider.get_tracer(_NAME)
-        self._context, self._trace = context, trace
-        self._origin = tracecontext.TraceContextTextMapPropagator()
-        # Else the parent would be whatever the worker was started in.
-        self._nothing = context.Context()
-
-    async def run(self, job: Job, work: Coroutine[Any, Any, Outcome | None]) -> Outcome | None:
-        """Run an attempt in a span whose parent is the one its job was enqueued in.
-
-        Parent and not link: a job has one origin, and people look for what became of a request.
-        Must be called in a task of its own, whose context the span stays in.
-        """
-        trace, parent = self._trace, self._nothing
-        origin = job.metadata.get(TRACEPARENT)
-        if isinstance(origin, str):
-            parent = self._origin.extract({"traceparent": origin}, parent)
-        span = self._tracer.start_span(
-            f"job.execute {job.kind}",
-            context=parent,
-            kind=trace.SpanKind.CONSUMER,
-            attributes={
-                "job.id": job.id, "job.kind": job.kind, "job.queue": job.queue,
-                "job.attempt": job.attempt,
-            },
-        )  # fmt: skip
-        self._context.attach(trace.set_span_in_context(span, parent))
-        try:
-            outcome = await work
-            if outcome is None or outcome.error is None:
-                span.set_status(trace.StatusCode.OK)
-            else:
-                self._failed(span, outcome, outcome.error)
-            return outcome
-        finally:
-            span.end()
-
-    def _failed(self, span: Span, outcome: Outcome, error: str) -> None:
-        first = error.partition("\n")[0]
-        span.add_event(
-            "exception",
-            {
-                "exception.type": outcome.error_type or "",
-                "exception.message": first,
-                "exception.stacktrace": error,
-            },
-        )
-        span.set_status(self._trace.StatusCode.ERROR, first)

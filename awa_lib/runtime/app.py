@@ -98,6 +98,7 @@ class Runtime:
             self,
             self._events,
             threads=max(1, options.global_max_workers or blocking),
+            spans_per_second=options.spans_per_second,
         )
         self.callbacks = Callbacks(
             self._ends, self._deadline_of, self._events.waiting, self._resumed

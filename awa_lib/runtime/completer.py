@@ -8,7 +8,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from awa_lib import telemetry
+from awa_lib import telemetry, tracing
 from awa_lib._sql import atomic
 from awa_lib.errors import AwaError, DatabaseError, Unavailable, UniqueConflict
 from awa_lib.new_jobs import NewJobs
@@ -130,6 +130,8 @@ class Completer:
         ends += ended
         written = [end for end in ends if end[0].job.id not in lost] if lost else ends
         telemetry.ended(written, time.perf_counter() - began)
+        if (spans := tracing.tracing()) is not None:
+            spans.ended(written)
         self._events.ended(written)
         for attempt, _ in ends:
             if attempt.job.id in lost:

@@ -57,6 +57,7 @@ class Attempt:
         "progress",
         "queue_backoff",
         "ran",
+        "spanned",
         "stop_reason",
         "task",
         "waiting",
@@ -91,6 +92,8 @@ class Attempt:
         self.began = began
         # Seconds from the claim to the handler's return.
         self.ran = 0.0
+        # Whether this attempt has a span of its own, where spans are made.
+        self.spanned = True
         self._desk = desk
 
     @property

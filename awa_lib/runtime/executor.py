@@ -9,7 +9,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final
 
-from awa_lib import logs, telemetry
+from awa_lib import logs, telemetry, tracing
 from awa_lib._json import loads
 from awa_lib.errors import AwaError
 from awa_lib.models import Job
@@ -17,7 +17,7 @@ from awa_lib.runtime.context import Attempt
 from awa_lib.runtime.outcomes import Outcome, of_error, of_failure, of_result
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from awa_lib.config import QueueOptions
     from awa_lib.retries import Backoff
@@ -48,6 +48,7 @@ class Executor:
         desk: Desk,
         events: Events,
         threads: int,
+        spans_per_second: float,
     ) -> None:
         self._handlers = handlers
         self._completer = completer
@@ -58,7 +59,8 @@ class Executor:
         self._sweep: asyncio.TimerHandle | None = None
         self._timed: set[Attempt] = set()
         self._early: dict[tuple[int, int], Callable[[Attempt], None]] = {}
-        self._tracing: telemetry.Tracing | None = None
+        self._tracing: tracing.Tracing | None = None
+        self._spans = tracing.Allowance(spans_per_second)
         self._measuring = False
         self._running = 0
         self._drained = asyncio.Event()
@@ -72,21 +74,24 @@ class Executor:
 
     def spawn(
         self,
-        rows: Iterable[tuple[Any, ...]],
+        rows: Sequence[tuple[Any, ...]],
         slots: Slots,
         queue: QueueOptions,
         on_free: Callable[[], None],
     ) -> None:
         """Start an attempt for each claimed row, in order."""
         loop = self._loop
-        self._tracing, self._measuring = telemetry.tracing(), telemetry.measuring()
+        self._tracing, self._measuring = tracing.tracing(), telemetry.measuring()
+        spans = None if self._tracing is None else self._spans.take(len(rows))
         seconds = queue.deadline_seconds
         deadline = None if seconds is None else loop.time() + seconds
         began, hooked = time.perf_counter(), self._events.hooked
-        for row in rows:
+        for at, row in enumerate(rows):
             attempt = attempt_of(row, self._handlers, self._desk, began, queue.backoff)
             self.attempts[attempt.job.id] = attempt
             self._running += 1
+            if spans is not None:
+                attempt.spanned = at < spans
             if deadline is not None:
                 attempt.deadline = deadline
                 self._timed.add(attempt)
@@ -127,13 +132,16 @@ class Executor:
     async def _run(self, attempt: Attempt, slots: Slots, on_free: Callable[[], None]) -> None:
         # The context is the task's own, so nothing need be set back.
         logs.running.set(attempt.job)
-        if self._tracing is None:
+        spans = self._tracing
+        if spans is not None and attempt.spanned:
+            outcome = await spans.run(attempt, self._outcome(attempt))
+        else:
+            if spans is not None:
+                spans.enter(attempt)
             outcome = await outcome_of(attempt, self._threads)
             if self._events.followed:
                 outcome = self._follow(attempt, outcome)
-        else:
-            outcome = await self._tracing.run(attempt.job, self._outcome(attempt))
-        if self._measuring:
+        if self._measuring or spans is not None:
             attempt.ran = attempt.seconds
         self._timed.discard(attempt)
         if outcome is None:

@@ -247,6 +247,54 @@ def test_traces_lead_from_enqueue_to_execute(database_url: str, rows: Rows) -> N
     assert kept["_awa_traceparent"].startswith(f"00-{request[1]:032x}-{request[2]:016x}-")
 
 
+def test_a_busy_worker_makes_a_span_for_a_batch_and_for_each_failure(database_url: str) -> None:
+    found = play(
+        """
+        async def main():
+            async with awa.AsyncClient(os.environ["DATABASE_URL"]) as client:
+                @client.task(Work, queue="q")
+                async def work(job):
+                    if job.args.how == "fail":
+                        raise ValueError("no luck")
+                    await client.insert(Plain(1), queue="q")
+
+                @client.task(Plain, queue="q")
+                def plain(job):
+                    pass
+
+                with trace.get_tracer("test").start_as_current_span("request"):
+                    await client.insert_many(
+                        [Work("ok")] * 40 + [Work("fail")], queue="q", max_attempts=1
+                    )
+                await client.start([("q", 50)], spans_per_second=1, **QUICK)
+                await until(client, ["completed"] * 80 + ["failed"])
+                kept = [job.metadata["_awa_traceparent"] for job in
+                        await client.list_jobs(kind="plain", limit=100)]
+            print(json.dumps([kept, [
+                [s.name, s.context.trace_id, s.parent and s.parent.span_id, dict(s.attributes),
+                 s.status.status_code.name, s.end_time - s.start_time, s.context.span_id]
+                for s in spans.get_finished_spans()
+            ]]))
+        asyncio.run(main())
+        """,
+        database_url,
+    )
+    kept, spans = found
+    request = next(s for s in spans if s[0] == "request")
+    own = [s for s in spans if s[0].startswith("job.execute ")]
+    batches = [s for s in spans if s[0].startswith("job.batch ")]
+    (failed,) = [s for s in own if s[4] == "ERROR"]
+
+    assert (failed[1], failed[2]) == (request[1], request[6])
+    # An attempt has a span of its own or is in a batch's, never in both.
+    assert len(own) + sum(s[3]["job.count"] for s in batches) == 81
+    assert len(own) < 20
+    assert {s[3]["job.kind"] for s in batches} == {"work", "plain"}
+    assert all(s[2] is None and s[5] > 0 and s[3]["job.queue"] == "q" for s in batches)
+    # The trace of the request goes on also through attempts without a span.
+    assert {text.split("-")[1] for text in kept} == {f"{request[1]:032x}"}
+
+
 def test_schedules_do_not_keep_the_span_they_were_declared_in(database_url, rows: Rows) -> None:
     play(
         """

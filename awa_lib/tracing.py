@@ -1,0 +1,171 @@
+"""OpenTelemetry traces from enqueue to execute; nothing is imported before the application does.
+
+A span costs the SDK 20 µs at least, three times what the worker does for a job.  So each attempt
+has its own span up to so many a second; beyond them it has one only if it fails, and the rest of
+a flush shares one span per kind and queue.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Iterable
+
+    from opentelemetry.context import Context
+    from opentelemetry.trace import Span, TracerProvider
+
+    from awa_lib.models import Job
+    from awa_lib.runtime.context import Attempt
+    from awa_lib.runtime.outcomes import Outcome
+
+__all__ = ["TRACEPARENT", "Allowance", "Tracing", "traceparent", "tracing"]
+
+TRACEPARENT: Final = "_awa_traceparent"
+"""The key in a job's metadata: the span it was enqueued in, in W3C form."""
+_NAME: Final = "awa"
+
+
+def traceparent() -> str | None:
+    """Return the current span for a job's metadata; None when nothing is being traced."""
+    if "opentelemetry.trace" not in sys.modules:
+        return None
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+    carrier: dict[str, str] = {}
+    TraceContextTextMapPropagator().inject(carrier)
+    return carrier.get("traceparent")
+
+
+def tracing() -> Tracing | None:
+    """Return what makes spans once the application has set a tracer provider up, else None."""
+    trace = sys.modules.get("opentelemetry.trace")
+    if trace is None or isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
+        return None
+    return _tracing(trace.get_tracer_provider())
+
+
+@lru_cache(maxsize=1)
+def _tracing(provider: TracerProvider) -> Tracing:
+    return Tracing(provider)
+
+
+class Allowance:
+    """Spans a worker may still begin: ``per_second`` of them, saved up for one second at most."""
+
+    def __init__(self, per_second: float) -> None:
+        self._per_second = per_second
+        self._left = max(1.0, per_second)
+        self._at = time.perf_counter()
+
+    def take(self, wanted: int) -> int:
+        """Return how many of so many attempts have a span of their own."""
+        now = time.perf_counter()
+        saved = self._left + (now - self._at) * self._per_second
+        self._left, self._at = min(max(1.0, self._per_second), saved), now
+        granted = min(wanted, int(self._left))
+        self._left -= granted
+        return granted
+
+
+class Tracing:
+    """Spans of attempts and of batches of them."""
+
+    def __init__(self, provider: TracerProvider) -> None:
+        from opentelemetry import context, trace
+        from opentelemetry.trace.propagation import tracecontext
+
+        self._tracer = provider.get_tracer(_NAME)
+        self._context, self._trace = context, trace
+        self._origin = tracecontext.TraceContextTextMapPropagator()
+        # Else the parent would be whatever the worker was started in.
+        self._nothing = context.Context()
+
+    async def run(
+        self, attempt: Attempt, work: Coroutine[Any, Any, Outcome | None]
+    ) -> Outcome | None:
+        """Run an attempt in a span whose parent is the one its job was enqueued in.
+
+        Parent and not link: a job has one origin, and people look for what became of a request.
+        Must be called in a task of its own, whose context the span stays in.
+        """
+        parent = self._parent(attempt.job)
+        span = self._start(attempt, parent)
+        self._context.attach(self._trace.set_span_in_context(span, parent))
+        try:
+            outcome = await work
+            self._finish(span, outcome)
+            return outcome
+        finally:
+            span.end()
+
+    def enter(self, attempt: Attempt) -> None:
+        """Go on with the trace the job was enqueued in, in a task that has no span of its own."""
+        self._context.attach(self._parent(attempt.job))
+
+    def ended(self, ends: Iterable[tuple[Attempt, Outcome | None]]) -> None:
+        """Record what ran without a span: each failure, and the rest by kind and queue."""
+        batches: dict[tuple[str, str], list[Attempt]] = {}
+        for attempt, outcome in ends:
+            if attempt.spanned:
+                continue
+            if outcome is None or outcome.error is None:
+                batches.setdefault((attempt.job.kind, attempt.job.queue), []).append(attempt)
+                continue
+            start = _since(attempt.began)
+            span = self._start(attempt, self._parent(attempt.job), start)
+            self._finish(span, outcome)
+            span.end(start + int(attempt.ran * 1e9))
+        for (kind, queue), batch in batches.items():
+            self._tracer.start_span(
+                f"job.batch {kind}",
+                context=self._nothing,
+                kind=self._trace.SpanKind.CONSUMER,
+                attributes={"job.kind": kind, "job.queue": queue, "job.count": len(batch)},
+                start_time=_since(min(attempt.began for attempt in batch)),
+            ).end()
+
+    def _parent(self, job: Job) -> Context:
+        # Undecoded for most jobs, which were enqueued in no span.
+        if not job._metadata or TRACEPARENT not in job._metadata:  # noqa: SLF001
+            return self._nothing
+        origin = job.metadata.get(TRACEPARENT)
+        if not isinstance(origin, str):
+            return self._nothing
+        return self._origin.extract({"traceparent": origin}, self._nothing)
+
+    def _start(self, attempt: Attempt, parent: Context, start: int | None = None) -> Span:
+        job = attempt.job
+        return self._tracer.start_span(
+            f"job.execute {job.kind}",
+            context=parent,
+            kind=self._trace.SpanKind.CONSUMER,
+            attributes={
+                "job.id": job.id, "job.kind": job.kind, "job.queue": job.queue,
+                "job.attempt": job.attempt,
+            },
+            start_time=start,
+        )  # fmt: skip
+
+    def _finish(self, span: Span, outcome: Outcome | None) -> None:
+        if outcome is None or outcome.error is None:
+            span.set_status(self._trace.StatusCode.OK)
+            return
+        first = outcome.error.partition("\n")[0]
+        span.add_event(
+            "exception",
+            {
+                "exception.type": outcome.error_type or "",
+                "exception.message": first,
+                "exception.stacktrace": outcome.error,
+            },
+        )
+        span.set_status(self._trace.StatusCode.ERROR, first)
+
+
+def _since(began: float) -> int:
+    """Return a moment of ``time.perf_counter`` as nanoseconds since 1970."""
+    return time.time_ns() - int((time.perf_counter() - began) * 1e9)
