@@ -39,7 +39,8 @@ async def insert_job(
     or AsyncSession.  A dict of args needs ``kind=``, or a ``kind`` key, which stays in the args.
     Never commits.  The row has id, kind, queue, args, state (text), priority, attempt,
     max_attempts, run_at and created_at (datetime), metadata and tags.
-    Raises TypeError for another connection, or without a kind; else as ``insert``.
+    Raises TypeError for another connection, args or run_at of a wrong type, or without a kind;
+    else as ``insert``.
     """
     borrowed = borrow_async(conn)
     op = _insert(
@@ -79,6 +80,13 @@ def _insert(args: Any, kind: str | None, **options: Any) -> Op[Job]:
         kind = args.get("kind")
         if not isinstance(kind, str):
             raise TypeError("dict args need kind=..., or a 'kind' key in the dict")
+    if args is None or isinstance(args, str | bytes | int | float | list | tuple):
+        raise TypeError(
+            f"args must be a dataclass, a pydantic model or a dict, got {type(args).__name__}"
+        )
+    run_at = options["run_at"]
+    if run_at is not None and not isinstance(run_at, str | datetime):
+        raise TypeError(f"run_at must be text or a datetime, got {type(run_at).__name__}")
     return insert(args, kind=kind, **options)
 
 

@@ -7,6 +7,7 @@ The environment is made once and kept in the user's cache directory.
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import shutil
 import subprocess
@@ -18,7 +19,11 @@ from pathlib import Path
 import pytest
 
 VERSION = "0.5.7"
-REQUIREMENTS = (f"awa-pg=={VERSION}", f"awa-cli=={VERSION}")
+REQUIREMENTS = (
+    f"awa-pg=={VERSION}", f"awa-cli=={VERSION}",
+    # What ``awa.bridge`` and ``awa.testing`` work with.
+    "asyncpg", "django>=5.0", "psycopg[binary]", "pytest-asyncio", "sqlalchemy[asyncio]>=2.0",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +59,7 @@ class Interop:
             command, env=self._environment(url), text=True, capture_output=True, timeout=timeout
         )
         if check and done.returncode:
-            pytest.fail(f"{command[:3]} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
+            pytest.fail(f"{command[0]} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
         return done
 
     def _environment(self, url: str) -> dict[str, str]:
@@ -64,11 +69,9 @@ class Interop:
 
 def cache_folder() -> Path:
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return (
-        Path(base)
-        / "awa-toolkit"
-        / f"interop-{VERSION}-py{sys.version_info[0]}{sys.version_info[1]}"
-    )
+    python = f"py{sys.version_info[0]}{sys.version_info[1]}"
+    content = hashlib.sha256(" ".join(REQUIREMENTS).encode()).hexdigest()[:8]
+    return Path(base) / "awa-toolkit" / f"interop-{VERSION}-{python}-{content}"
 
 
 def build(folder: Path) -> None:

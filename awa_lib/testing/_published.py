@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -83,11 +84,20 @@ class AwaTestClient:
     ) -> WorkResult:
         """Claim one available job of this kind and queue and run ``handler`` as a worker would.
 
-        Raises ValidationError for a bad kind, TypeError for a handler that cannot be called.
+        The result's ``error`` is what the handler's exception or ``Cancel`` said, without its
+        type.  Raises ValidationError for a bad kind, TypeError for a handler that cannot be called.
         """
         handlers = Handlers()
         handlers.add(args_type, handler, kind, queue)
-        return await next_attempt(self.client, handlers, queue, None)
+        result = await next_attempt(self.client, handlers, queue, None)
+        if result.error is None:
+            return result
+        return replace(result, error=_said(result.error))
+
+
+def _said(recorded: str) -> str:
+    """Return the message of what ``outcomes.describe`` wrote: ``Type: message`` and its frames."""
+    return recorded.partition(": ")[2].partition('\n  File "')[0]
 
 
 @atomic

@@ -190,7 +190,7 @@ async def test_published_doors(lent: Lent, look) -> None:
         ({}, {}, TypeError, "dict args need kind=..., or a 'kind' key in the dict"),
         ({"kind": 3}, {}, TypeError, "dict args need kind=..., or a 'kind' key in the dict"),
         ({"n": "\x00"}, {"kind": "k"}, ValueError, "NUL"),
-        ({}, {"kind": "k", "run_at": 5}, awa.ValidationError, "run_at must be a datetime"),
+        ({}, {"kind": "k", "run_at": 5}, TypeError, "run_at must be text or a datetime"),
         ({}, {"kind": "k", "priority": 9}, awa.ValidationError, "priority must be"),
     ],
 )
