@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import shutil
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from awa_cli.output import show_document
+from awa_cli.options import ReportFormat, common
+from awa_cli.output import show_document, show_text
 from awa_cli.session import open_session
+
+if TYPE_CHECKING:
+    from awa_lib.reads.storage import StorageReport
 
 __all__ = ["app"]
 
@@ -16,14 +22,29 @@ app = typer.Typer(
     epilog="awa storage status",
 )
 
+Report = Annotated[
+    ReportFormat | None,
+    typer.Option(
+        "--output",
+        "-o",
+        help="table for people, json for scripts; by itself table on a terminal, json in a pipe.",
+        metavar="FORMAT",
+    ),
+]
 
-@app.command(epilog="awa storage status | jq -r '.state'")
-def status(ctx: typer.Context) -> None:
-    """Print where the transition stands and what blocks its next steps, as JSON."""
+
+@app.command(
+    epilog="""
+    awa storage status
+    awa storage status | jq -r '.state'
+    """
+)
+def status(ctx: typer.Context, output: Report = None) -> None:
+    """Print where the transition stands and what blocks its next steps."""
     from awa_lib.reads.storage import storage_report
 
     with open_session(ctx) as db:
-        show_document(db.run(storage_report()))
+        _show(ctx, db.run(storage_report()), output)
 
 
 @app.command(epilog='awa storage prepare --engine queue_storage --details \'{"schema": "awa"}\'')
@@ -33,6 +54,7 @@ def prepare(
     details: Annotated[
         str, typer.Option(metavar="JSON", help="An object to keep with the record.")
     ] = "{}",
+    output: Report = None,
 ) -> None:
     """Note another engine as the one to move to; jobs go on as before.
 
@@ -44,11 +66,11 @@ def prepare(
     extra = _object(details)
     with open_session(ctx, changing=True) as db:
         db.change("storage.prepare", engine, prepare_storage(engine, extra))
-        show_document(db.run(storage_report()))
+        _show(ctx, db.run(storage_report()), output)
 
 
 @app.command(epilog="awa storage abort")
-def abort(ctx: typer.Context) -> None:
+def abort(ctx: typer.Context, output: Report = None) -> None:
     """Forget the prepared engine; harmless when there is none.
 
     Prints the status afterwards.
@@ -58,7 +80,18 @@ def abort(ctx: typer.Context) -> None:
 
     with open_session(ctx, changing=True) as db:
         db.change("storage.abort", "storage", abort_storage())
-        show_document(db.run(storage_report()))
+        _show(ctx, db.run(storage_report()), output)
+
+
+def _show(ctx: typer.Context, report: StorageReport, output: ReportFormat | None) -> None:
+    """Print the report; the published command prints JSON, which scripts read from its pipe."""
+    if output is ReportFormat.json or (output is None and not sys.stdout.isatty()):
+        show_document(report)
+        return
+    from awa_cli.pages.storage import storage_page
+
+    width = shutil.get_terminal_size().columns
+    show_text(storage_page(report, width=width, color=common(ctx).color()))
 
 
 def _object(text: str) -> dict[str, Any]:

@@ -183,9 +183,9 @@ CASES = {
         "migrate --check --database-url {empty}", "migrate --sql --version 99",
         data="migrate --check",
     ),
-    "storage status": looks("storage status | cat"),
-    "storage prepare": changes("storage prepare --engine queue_storage | cat"),
-    "storage abort": changes("storage abort | cat"),
+    "storage status": looks("storage status", "storage status -o json"),
+    "storage prepare": changes("storage prepare --engine queue_storage"),
+    "storage abort": changes("storage abort"),
     # Of the server itself nothing: tests run on one that is fast and careless.
     "doctor": looks(
         "doctor --check stuck,queues,batches,workers,descriptors,versions",
