@@ -305,8 +305,8 @@ def _filters(
     state = filters["state"]
     if state is not None and state not in _STATES[operation]:
         raise ValidationError(
-            f"{operation} cannot take jobs that are {state}",
-            hint=f"it takes {', '.join(_STATES[operation])}",
+            f"jobs that are {state} cannot be chosen for this",
+            why=f"it is for jobs that are {', '.join(_STATES[operation])}",
         )
     require_some(verb, filters, everything=everything)
     return filters

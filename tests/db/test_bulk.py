@@ -290,7 +290,7 @@ async def test_list(client) -> None:
         ("retry", {"all": "yes"}, "all must be True or False, got 'yes'"),
         ("retry", {"sate": "failed"}, "unknown filter 'sate'"),
         ("retry", {"state": "dead"}, "unknown job state: dead"),
-        ("retry", {"state": "completed"}, "retry cannot take jobs that are completed"),
+        ("retry", {"state": "completed"}, "jobs that are completed cannot be chosen for this"),
         ("retry", {"kind": 1}, "kind must be text of at most 200 characters: 1"),
         ("retry", {"queue": []}, "queue must be text of at most 200 characters"),
         ("retry", {"tag": "\0"}, "tag holds a character that Postgres cannot store"),
