@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import time
 from typing import IO, TYPE_CHECKING
 
@@ -27,10 +28,18 @@ def recorder(driver: type[Driver], path: str, size: tuple[int, int]) -> type[Dri
     file.write(json.dumps({**head, "title": "awa tui", "env": env}) + "\n")
 
     class Recorder(driver):  # type: ignore[valid-type, misc] # which driver, the platform decides
+        shown = size
+
         def write(self, data: str) -> None:
             super().write(data)
+            if (now := shutil.get_terminal_size()) != self.shown:
+                self.shown = (now.columns, now.lines)
+                self._note("r", f"{now.columns}x{now.lines}")
+            self._note("o", data)
+
+        def _note(self, code: str, data: str) -> None:
             moment = round(time.monotonic() - began, 6)
-            file.write(json.dumps([moment, "o", data], ensure_ascii=False) + "\n")
+            file.write(json.dumps([moment, code, data], ensure_ascii=False) + "\n")
 
         def close(self) -> None:
             super().close()

@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import pty
+import signal
 import struct
 import subprocess
 import termios
@@ -72,10 +73,14 @@ def test_a_session_is_recorded(database_url, tmp_path) -> None:
         stdin=follower, stdout=follower, stderr=follower,
     )  # fmt: skip
     os.close(follower)
-    shown = b""
+    shown, after = b"", None
     while block := _read(leader):
         shown += block
-        if b"Overview" in shown and b"live" in shown:
+        if after is None and b"Overview" in shown and b"live" in shown:
+            fcntl.ioctl(leader, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
+            process.send_signal(signal.SIGWINCH)
+            after = len(shown)
+        if after is not None and b"Overview" in shown[after:]:
             os.write(leader, b"q")
     os.close(leader)
     status = process.wait(timeout=30)
@@ -83,7 +88,8 @@ def test_a_session_is_recorded(database_url, tmp_path) -> None:
 
     assert 0 == status
     assert {"version": 2, "width": 80, "height": 24}.items() <= head.items()
-    assert "Overview" in "".join(text for _, _, text in events)
+    assert "Overview" in "".join(text for _, code, text in events if code == "o")
+    assert "100x30" in [text for _, code, text in events if code == "r"]
 
 
 def _read(leader: int) -> bytes:
