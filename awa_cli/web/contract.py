@@ -12,7 +12,7 @@ import types
 from dataclasses import MISSING, fields, is_dataclass
 from datetime import datetime
 from difflib import get_close_matches
-from enum import StrEnum
+from enum import Enum
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Union, get_args, get_origin
 
 from awa_cli.web import models
@@ -50,6 +50,8 @@ _LARGEST: Final = 2**63 - 1
 class Schemas:
     """Makes JSON Schema of types; classes are collected in ``defined`` and referred to."""
 
+    place = "#/components/schemas/"
+
     def __init__(self) -> None:
         self.defined: dict[str, Schema] = {}
 
@@ -60,7 +62,7 @@ class Schemas:
             return dict(_PLAIN[kind])
         if origin is Annotated:
             return {**self.of(inner[0]), **inner[1]}
-        if isinstance(kind, type) and issubclass(kind, StrEnum):
+        if isinstance(kind, type) and issubclass(kind, Enum):
             return {"type": "string", "enum": [str(one) for one in kind]}
         if origin is Literal:
             return {"type": "string", "enum": list(inner)}
@@ -79,16 +81,24 @@ class Schemas:
         name = kind.__name__
         if name not in self.defined:
             self.defined[name] = {}
-            hints = models.hints(kind)
-            properties = {field.name: self.of(hints[field.name]) for field in fields(kind)}
-            self.defined[name] = {
-                "type": "object",
-                "description": " ".join((kind.__doc__ or "").split()).replace("``", ""),
-                "properties": properties,
-                "required": list(properties),
-                "additionalProperties": False,
-            }
-        return {"$ref": f"#/components/schemas/{name}"}
+            self.defined[name] = self.model(kind)
+        return {"$ref": self.place + name}
+
+    def hints(self, kind: Any) -> Mapping[str, Any]:
+        """Return the types of a dataclass's fields."""
+        return models.hints(kind)
+
+    def model(self, kind: Any) -> Schema:
+        """Return the schema of a dataclass."""
+        hints = self.hints(kind)
+        properties = {field.name: self.of(hints[field.name]) for field in fields(kind)}
+        return {
+            "type": "object",
+            "description": " ".join((kind.__doc__ or "").split()).replace("``", ""),
+            "properties": properties,
+            "required": list(properties),
+            "additionalProperties": False,
+        }
 
     def object_of(self, given: Iterable[tuple[str, Any, Any]]) -> Schema:
         """Return the schema of an object with these (name, type, default) members."""
