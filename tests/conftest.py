@@ -5,10 +5,19 @@ from __future__ import annotations
 import os
 import signal
 
-# A developer's own settings must not reach the tests, which would work on his database.
+from hypothesis import settings
+
+# A developer's own settings must not reach the tests, which would work on his database; the server
+# to test on is one that was meant.
 for _name in list(os.environ):
-    if _name == "DATABASE_URL" or _name.startswith(("AWA_", "PG")):
+    if _name != "AWA_TEST_DATABASE_URL" and (
+        _name == "DATABASE_URL" or _name.startswith(("AWA_", "PG"))
+    ):
         del os.environ[_name]
+
+# A busy machine is no fault of the code; what is slow shows in benchmarks.
+settings.register_profile("awa", deadline=None)
+settings.load_profile("awa")
 
 # A shell makes commands in the background ignore Ctrl-C, and their children would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

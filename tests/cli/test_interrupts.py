@@ -106,7 +106,10 @@ def test_a_question_that_is_answered_otherwise(terminal, database_url, add, rows
 )
 def test_what_never_ends_by_itself(database_url, db, line) -> None:
     running = start(database_url, *line)
-    there = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'awa'"
+    there = (
+        "SELECT count(*) FROM pg_stat_activity"
+        " WHERE application_name = 'awa' AND datname = current_database()"
+    )
     eventually(lambda: db.execute(there).fetchone() == (1,), timeout=30)
     running.send_signal(signal.SIGINT)
     _, err = running.communicate(timeout=30)
