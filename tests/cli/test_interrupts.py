@@ -113,5 +113,5 @@ def test_what_never_ends_by_itself(database_url, db, line) -> None:
     eventually(lambda: db.execute(there).fetchone() == (1,), timeout=30)
     running.send_signal(signal.SIGINT)
     _, err = running.communicate(timeout=30)
-    assert running.returncode == 130
+    assert running.returncode == 130, err
     assert err in {"", "following; Ctrl-C ends\n"}
