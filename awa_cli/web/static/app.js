@@ -70,9 +70,17 @@
 
   let hush = 0;
 
-  function say(text, bad = false) {
+  function say(text, bad = false, to = null) {
+    const within = find("dialog[open] .error");
+    if (bad && within) { within.textContent = text; return; }
     const box = find("#said");
     box.textContent = text;
+    if (to) {
+      const link = document.createElement("a");
+      link.href = base + to;
+      link.textContent = "Show";
+      box.append(" ", link);
+    }
     box.className = bad ? "shown bad" : "shown";
     clearTimeout(hush);
     hush = setTimeout(() => { box.className = ""; }, bad ? 12000 : 5000);
@@ -102,7 +110,7 @@
     if ((await answer) === "yes") event.detail.issueRequest(true);
   });
 
-  document.body.addEventListener("said", (event) => say(event.detail.text));
+  document.body.addEventListener("said", (event) => say(event.detail.text, false, event.detail.to));
   document.addEventListener("htmx:sendError", () => say("The server does not answer.", true));
   document.addEventListener("htmx:responseError", (event) => {
     const { xhr, elt } = event.detail;
@@ -133,16 +141,35 @@
     if ("copy" in button.dataset || "copyFrom" in button.dataset) copy(button);
     if ("themeSwitch" in button.dataset) switchTheme();
     if (button.dataset.open) open(find(`#${button.dataset.open}`));
+    if ("close" in button.dataset) button.closest("dialog").close();
+    if ("untick" in button.dataset) untick();
+    button.closest("details.menu")?.removeAttribute("open");
+  });
+
+  // What a server put into the dialog is opened; it closes when it was done.
+  document.addEventListener("htmx:afterSettle", (event) => {
+    if (event.detail.target.id !== "form") return;
+    open(event.detail.target);
+    find("[autofocus]", event.detail.target)?.focus();
+  });
+  document.addEventListener("htmx:afterRequest", (event) => {
+    if (!event.detail.successful || !("closes" in event.detail.elt.dataset)) return;
+    event.detail.elt.closest("dialog").close();
+    untick();
+  });
+  document.addEventListener("click", (event) => {
+    for (const menu of all("details.menu[open]")) if (!menu.contains(event.target)) menu.open = false;
   });
 
   // Live: what the reader has done stays when a part is read anew
 
+  // Ticks are kept by id: a row that comes back, or that left the page, is still ticked.
+  const ticked = new Set();
   let kept = null;
 
   document.addEventListener("htmx:beforeSwap", (event) => {
     const box = event.detail.target;
     kept = {
-      ticked: new Set(all("input[name=id]:checked", box).map((one) => one.value)),
       folds: new Map(all("details[id]", box).map((one) => [one.id, one.open])),
       row: box.contains(document.activeElement) && document.activeElement.closest("tr")?.dataset.key,
       scrolls: all(".table", box).map((one) => [one.scrollLeft, one.scrollTop]),
@@ -152,7 +179,7 @@
   document.addEventListener("htmx:afterSwap", (event) => {
     const box = event.detail.target;
     if (kept) {
-      for (const one of all("input[name=id]", box)) one.checked = kept.ticked.has(one.value);
+      for (const one of all("input[name=id]", box)) one.checked = ticked.has(one.value);
       for (const one of all("details[id]", box)) one.open = kept.folds.get(one.id) ?? one.open;
       all(".table", box).forEach((one, index) => one.scrollTo(...(kept.scrolls[index] ?? [0, 0])));
       if (kept.row) select(all("tr[data-key]", box).find((one) => one.dataset.key === kept.row));
@@ -164,20 +191,36 @@
 
   function tellTicks() {
     const boxes = all("input[name=id]");
-    const count = boxes.filter((one) => one.checked).length;
+    const here = boxes.filter((one) => one.checked).length;
     for (const one of all("[data-all]")) {
-      one.checked = count > 0 && count === boxes.length;
-      one.indeterminate = count > 0 && count < boxes.length;
+      one.checked = here > 0 && here === boxes.length;
+      one.indeterminate = here > 0 && here < boxes.length;
     }
-    for (const one of all("[data-ticked]")) one.textContent = count ? `${count} ticked` : "";
-    for (const one of all("[data-needs-ticked]")) one.disabled = !count || "locked" in one.dataset;
+    for (const one of all("[data-ticked-bar]")) one.hidden = !ticked.size;
+    for (const one of all("[data-ticked]")) one.textContent = `${ticked.size.toLocaleString()} ticked`;
+  }
+
+  function tick(box, on) {
+    box.checked = on;
+    if (on) ticked.add(box.value);
+    else ticked.delete(box.value);
+  }
+
+  function untick() {
+    ticked.clear();
+    for (const one of all("input[name=id]")) one.checked = false;
+    tellTicks();
   }
 
   document.addEventListener("change", (event) => {
-    if ("all" in event.target.dataset) {
-      for (const one of all("input[name=id]")) one.checked = event.target.checked;
-    }
-    if (event.target.matches("input[name=id], [data-all]")) tellTicks();
+    const box = event.target;
+    if ("all" in box.dataset) for (const one of all("input[name=id]", box.closest("table"))) tick(one, box.checked);
+    else if (box.matches("input[name=id]")) tick(box, box.checked);
+    else return;
+    tellTicks();
+  });
+  document.addEventListener("htmx:configRequest", (event) => {
+    if ("withTicked" in event.detail.elt.dataset) event.detail.parameters.ids = [...ticked].join(",");
   });
 
   let lookedAt = 0;
@@ -263,6 +306,8 @@
   if (Math.abs(ahead) < 5000) ahead = 0;
   find("nav.places [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
   tellTimes();
+  // Ticks that a browser kept over a reload.
+  for (const one of all("input[name=id]:checked")) ticked.add(one.value);
   tellTicks();
   setInterval(ageEvery, 1000);
   window.awa = { base, say, open, span, age };
