@@ -9,9 +9,9 @@ from urllib.parse import parse_qsl, urlencode
 
 from awa_cli.columns import JOBS
 from awa_cli.filter_text import FIELDS, filter_line
-from awa_cli.web.api._fields import BeforeId, Limit, Name, State, Text, When
+from awa_cli.web.api._fields import BeforeId, Name, State, Text, When
 from awa_cli.web.api.jobs import Sort, Where, read_query
-from awa_cli.web.contract import Rule, Schemas, check, from_text, unknown, without_null
+from awa_cli.web.contract import Rule, Schemas, from_text, unknown, without_null
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,7 +28,7 @@ _COLUMNS: Final = tuple(column.title.lower() for column in JOBS)
 _PARAMS: Final[dict[str, Any]] = {
     "state": list[State], "kind": Name, "queue": Name, "tag": Name, "since": When, "until": When,
     "error": Text, "where": Where, "before_id": BeforeId, "after_id": BeforeId, "sort": Sort,
-    "limit": Annotated[Limit, Rule(minimum=1)],
+    "limit": Annotated[int, Rule(minimum=1, maximum=1000)],
     "column": list[Literal[_COLUMNS]],  # type: ignore[valid-type] # made of the columns there are
     "filter": Text,
 }  # fmt: skip
@@ -116,5 +116,4 @@ def asked_by(given: Mapping[str, list[str]]) -> Asked:
         if name not in schemas:
             raise unknown(f"there is no parameter {name!r}", name, schemas)
         values[name] = from_text(schemas[name], texts, name)
-    check({}, values, "the address")
     return Asked(dict(given), values)

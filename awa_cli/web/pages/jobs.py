@@ -124,7 +124,7 @@ async def _show(
             "KIND": lambda job: asked.link(kind=[job.kind]),
             "QUEUE": lambda job: asked.link(queue=[job.queue]),
         },
-        sorts={title: (field, _turned(asked, field)) for title, field in _SORTS.items()},
+        sorts=_sorts(asked),
         key=lambda job: job.id,
         chips=await _chips(request, asked),
     )
@@ -132,6 +132,21 @@ async def _show(
 
 def _shown(title: str, chosen: Sequence[str] | None, *, wide: bool) -> bool:
     return not wide if chosen is None else title.lower() in chosen
+
+
+def _sorts(asked: Asked) -> dict[str, tuple[str, str]]:
+    """Return field and address for the titles that a click sorts by.
+
+    The server reads and sorts all that fit; of ended jobs there may be millions, which takes
+    seconds, so other orders are offered where states are chosen, and completed is not one.
+    """
+    states = asked.params.get("state", [])
+    few = bool(states) and "completed" not in states
+    return {
+        title: (field, _turned(asked, field))
+        for title, field in _SORTS.items()
+        if few or field in {"id", asked.sort.removeprefix("-")}
+    }
 
 
 def _turned(asked: Asked, field: str) -> str:

@@ -1,4 +1,4 @@
-// What pages do beyond links and htmx: theme, keys, dialogs, copies, times, ticks, live banner.
+// What pages do beyond links and htmx: theme, times, words, dialogs, copies, ticks, live banner.
 (() => {
   "use strict";
   const root = document.documentElement;
@@ -167,11 +167,41 @@
   const ticked = new Set();
   let kept = null;
 
+  // Nothing changes under an open question or a change that is under way: a button that is
+  // replaced meanwhile would neither be answered nor send.
+  let changing = 0;
+  let late = false;
+
+  function catchUp() {
+    if (!late || changing || find("dialog[open]")) return;
+    late = false;
+    htmx.trigger(document.body, "changed");
+  }
+
+  document.addEventListener("htmx:beforeRequest", (event) => {
+    if (event.detail.requestConfig.verb === "post") changing += 1;
+  });
+  document.addEventListener("htmx:afterRequest", (event) => {
+    if (event.detail.requestConfig.verb === "post") changing = Math.max(changing - 1, 0);
+    catchUp();
+  });
+  for (const dialog of all("dialog")) dialog.addEventListener("close", () => setTimeout(catchUp));
+
+  function rowIn(box, row) {
+    const at = row ? all("tbody tr", box).indexOf(row) : -1;
+    return at < 0 ? null : { at, key: row.dataset.key };
+  }
+
   document.addEventListener("htmx:beforeSwap", (event) => {
     const box = event.detail.target;
+    if ((changing || find("dialog[open]")) && box.hasAttribute("hx-trigger")) {
+      event.detail.shouldSwap = false;
+      late = true;
+      return;
+    }
     kept = {
       folds: new Map(all("details[id]", box).map((one) => [one.id, one.open])),
-      row: box.contains(document.activeElement) && document.activeElement.closest("tr")?.dataset.key,
+      row: rowIn(box, document.activeElement.closest("tbody tr")),
       scrolls: all(".table", box).map((one) => [one.scrollLeft, one.scrollTop]),
     };
   });
@@ -182,7 +212,10 @@
       for (const one of all("input[name=id]", box)) one.checked = ticked.has(one.value);
       for (const one of all("details[id]", box)) one.open = kept.folds.get(one.id) ?? one.open;
       all(".table", box).forEach((one, index) => one.scrollTo(...(kept.scrolls[index] ?? [0, 0])));
-      if (kept.row) select(all("tr[data-key]", box).find((one) => one.dataset.key === kept.row));
+      if (kept.row) {
+        const now = all("tbody tr", box);
+        awa.select(now.find((one) => kept.row.key && one.dataset.key === kept.row.key) ?? now[kept.row.at]);
+      }
     }
     kept = null;
     tellTicks();
@@ -250,54 +283,6 @@
   });
   document.addEventListener("htmx:sseError", () => lost("The connection to the server is lost. It is tried again."));
 
-  // Keys
-
-  const places = new Map(all("nav.places a").map((one) => [find("kbd", one).textContent, one]));
-  let going = 0;
-
-  function rows() {
-    return all("main tbody tr").filter((one) => one.offsetParent);
-  }
-
-  function select(row) {
-    if (!row) return;
-    row.tabIndex = -1;
-    row.focus({ preventScroll: true });
-    row.scrollIntoView({ block: "nearest" });
-  }
-
-  function move(step) {
-    const known = rows();
-    const at = known.indexOf(document.activeElement?.closest("tr"));
-    select(known[at < 0 ? (step > 0 ? 0 : known.length - 1) : at + step]);
-  }
-
-  const here = () => document.activeElement?.closest("main tbody tr");
-  const KEYS = {
-    "/": () => (find("[data-filter]") ?? find("main input[type=search]"))?.focus(),
-    "?": () => open(find("#help")),
-    j: () => move(1),
-    k: () => move(-1),
-    x: () => here() && find("input[name=id]", here())?.click(),
-    Enter: () => document.activeElement.matches("tr") && find("a[href]", here())?.click(),
-    g: () => { going = Date.now(); },
-  };
-
-  document.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || find("dialog[open]")) return;
-    if (event.target.matches("input:not([type=checkbox]), textarea, select")) {
-      if (event.key === "Escape") event.target.blur();
-      return;
-    }
-    const place = Date.now() - going < 1500 && places.get(event.key);
-    going = 0;
-    if (place) { location.href = place.href; return; }
-    const act = KEYS[event.key];
-    if (!act || (event.key === "Enter" && !document.activeElement.matches("tr"))) return;
-    event.preventDefault();
-    act();
-  });
-
   // Begin
 
   const served = Date.parse(document.body.dataset.now);
@@ -310,5 +295,5 @@
   for (const one of all("input[name=id]:checked")) ticked.add(one.value);
   tellTicks();
   setInterval(ageEvery, 1000);
-  window.awa = { base, say, open, span, age };
+  window.awa = { find, all, say, open, span };
 })();
