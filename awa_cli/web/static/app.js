@@ -150,7 +150,7 @@
   document.addEventListener("htmx:afterSettle", (event) => {
     if (event.detail.target.id !== "form") return;
     open(event.detail.target);
-    find("[autofocus]", event.detail.target)?.focus();
+    find("[data-focus]", event.detail.target)?.focus();
   });
   document.addEventListener("htmx:afterRequest", (event) => {
     if (!event.detail.successful || !("closes" in event.detail.elt.dataset)) return;
@@ -164,6 +164,7 @@
   // Live: what the reader has done stays when a part is read anew
 
   // Ticks are kept by id: a row that comes back, or that left the page, is still ticked.
+  const SCROLLS = ".table, .chips, .attempts, pre";
   const ticked = new Set();
   let kept = null;
 
@@ -202,7 +203,7 @@
     kept = {
       folds: new Map(all("details[id]", box).map((one) => [one.id, one.open])),
       row: rowIn(box, document.activeElement.closest("tbody tr")),
-      scrolls: all(".table", box).map((one) => [one.scrollLeft, one.scrollTop]),
+      scrolls: all(SCROLLS, box).map((one) => [one.scrollLeft, one.scrollTop]),
     };
   });
 
@@ -211,7 +212,7 @@
     if (kept) {
       for (const one of all("input[name=id]", box)) one.checked = ticked.has(one.value);
       for (const one of all("details[id]", box)) one.open = kept.folds.get(one.id) ?? one.open;
-      all(".table", box).forEach((one, index) => one.scrollTo(...(kept.scrolls[index] ?? [0, 0])));
+      all(SCROLLS, box).forEach((one, index) => one.scrollTo(...(kept.scrolls[index] ?? [0, 0])));
       if (kept.row) {
         const now = all("tbody tr", box);
         awa.select(now.find((one) => kept.row.key && one.dataset.key === kept.row.key) ?? now[kept.row.at]);
@@ -289,7 +290,7 @@
   if (served) ahead = Math.round((served - Date.now()) / 1000) * 1000;
   // A page that took long to come is not a clock that is wrong.
   if (Math.abs(ahead) < 5000) ahead = 0;
-  find("nav.places [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+  for (const one of all("nav [aria-current]")) one.scrollIntoView({ block: "nearest", inline: "center" });
   tellTimes();
   // Ticks that a browser kept over a reload.
   for (const one of all("input[name=id]:checked")) ticked.add(one.value);

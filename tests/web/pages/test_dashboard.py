@@ -122,3 +122,36 @@ def test_a_queue_is_paused_after_one_click(busy, visit) -> None:
     page.get_by_role("button", name="Resume email").wait_for()
     assert "Paused queue 'email'" in page.locator("#said").inner_text()
     check_access(page)
+
+
+def test_a_lost_database_is_said_and_found_again(postgres, template, contexts) -> None:
+    from fix_web import FRESH, running
+
+    from awa_cli.web import create_app
+    from awa_cli.web.settings import Settings
+
+    with postgres.database(template) as url:
+        name = psycopg.conninfo.conninfo_to_dict(url)["dbname"]
+        with running(create_app(url, Settings(**FRESH))) as server:
+            page = contexts().new_page()
+            page.goto(server.url)
+            page.locator("#pulse", has_text="live").wait_for()
+            _away(postgres, name)
+            page.locator("#lost", has_text="It is tried again.").wait_for()
+            answered = page.request.get(server.url, headers={"Accept": "text/html"})
+            assert answered.status == 503
+            assert "Try again" in answered.text()
+            _back(postgres, name)
+            page.locator("#lost").wait_for(state="hidden")
+            page.close()
+
+
+def _away(postgres, name: str) -> None:
+    postgres.execute("ALTER DATABASE {name} ALLOW_CONNECTIONS false", name=name)
+    postgres.admin.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name]
+    )
+
+
+def _back(postgres, name: str) -> None:
+    postgres.execute("ALTER DATABASE {name} ALLOW_CONNECTIONS true", name=name)
