@@ -24,7 +24,7 @@ from awa_cli.web.problems import PATH
 from awa_lib.errors import AwaError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Callable, Hashable, Sequence
 
     from jinja2 import Environment
     from starlette.requests import Request
@@ -53,6 +53,7 @@ def _environment() -> Environment:
     environment.filters.update(
         age=age, span=span, cell=clean, counted=counted, part=_part, css=_css, utc=_utc,
         sign=state_sign, json=_json, trace=read_trace, moment=_moment,
+        numbered=_numbered,
     )  # fmt: skip
     environment.tests["moment"] = lambda value: isinstance(value, datetime)
     environment.globals.update(ACTIONS=ACTIONS, PLACES=PLACES, version=version(), now=now)
@@ -75,6 +76,10 @@ def _json(value: object) -> str:
 
 def _moment(value: datetime | str) -> datetime:
     return datetime.fromisoformat(value) if isinstance(value, str) else value
+
+
+def _numbered(items: Sequence[Any]) -> list[tuple[int, Any]]:
+    return list(enumerate(items))
 
 
 def _utc(moment: datetime) -> str:
@@ -143,7 +148,7 @@ def error_page(scope: Scope, refused: Refused, phrase: str) -> Response:
         who = None
     text = _text(
         "error.html", scope["path"].removesuffix(scope[PATH]), scope[PATH],
-        here=scope[PATH], csrf="", who=who, read_only=True, problem=refused, phrase=phrase,
+        here=scope[PATH], csrf="", who=who, read_only=False, problem=refused, phrase=phrase,
     )  # fmt: skip
     return HTMLResponse(text, refused.status, {"Cache-Control": "no-store", **refused.headers})
 

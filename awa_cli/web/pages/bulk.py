@@ -91,12 +91,12 @@ async def ask(request: Request) -> Response:
 
 async def carry_out(request: Request) -> Response:
     """Change the jobs; those that cannot be changed do not stop the others."""
-    sent = await fields(request)
-    _, change = _change(sent.pop("action", [""])[0])
-    extra = _extra(change, sent)
     who = identity_of(request.scope)
     state: State = request.app.state.awa
     await state.require_operate(who)
+    sent = await fields(request)
+    _, change = _change(sent.pop("action", [""])[0])
+    extra = _extra(change, sent)
     if "ids" in sent:
         return await _change_each(request, change, _ids(sent["ids"][0]), extra)
     where = _where(sent)

@@ -1,4 +1,4 @@
-// What pages do beyond links and htmx: theme, times, words, dialogs, copies, ticks, live banner.
+// What pages do beyond links and htmx: theme, times, words, dialogs, copies.
 (() => {
   "use strict";
   const root = document.documentElement;
@@ -59,11 +59,6 @@
         if (time.textContent !== text) time.textContent = text;
       }
     }
-  }
-
-  function ageEvery() {
-    if (!document.hidden) tellTimes();
-    tellPulse();
   }
 
   // Words for a moment, and dialogs
@@ -142,7 +137,7 @@
     if ("themeSwitch" in button.dataset) switchTheme();
     if (button.dataset.open) open(find(`#${button.dataset.open}`));
     if ("close" in button.dataset) button.closest("dialog").close();
-    if ("untick" in button.dataset) untick();
+    if ("untick" in button.dataset) awa.untick();
     button.closest("details.menu")?.removeAttribute("open");
   });
 
@@ -155,134 +150,11 @@
   document.addEventListener("htmx:afterRequest", (event) => {
     if (!event.detail.successful || !("closes" in event.detail.elt.dataset)) return;
     event.detail.elt.closest("dialog").close();
-    untick();
+    awa.untick();
   });
   document.addEventListener("click", (event) => {
     for (const menu of all("details.menu[open]")) if (!menu.contains(event.target)) menu.open = false;
   });
-
-  // Live: what the reader has done stays when a part is read anew
-
-  // Ticks are kept by id: a row that comes back, or that left the page, is still ticked.
-  const SCROLLS = ".table, .chips, .attempts, pre";
-  const ticked = new Set();
-  let kept = null;
-
-  // Nothing changes under an open question or a change that is under way: a button that is
-  // replaced meanwhile would neither be answered nor send.
-  let changing = 0;
-  let late = false;
-
-  function catchUp() {
-    if (!late || changing || find("dialog[open]")) return;
-    late = false;
-    htmx.trigger(document.body, "changed");
-  }
-
-  document.addEventListener("htmx:beforeRequest", (event) => {
-    if (event.detail.requestConfig.verb === "post") changing += 1;
-  });
-  document.addEventListener("htmx:afterRequest", (event) => {
-    if (event.detail.requestConfig.verb === "post") changing = Math.max(changing - 1, 0);
-    catchUp();
-  });
-  for (const dialog of all("dialog")) dialog.addEventListener("close", () => setTimeout(catchUp));
-
-  function rowIn(box, row) {
-    const at = row ? all("tbody tr", box).indexOf(row) : -1;
-    return at < 0 ? null : { at, key: row.dataset.key };
-  }
-
-  document.addEventListener("htmx:beforeSwap", (event) => {
-    const box = event.detail.target;
-    if ((changing || find("dialog[open]")) && box.hasAttribute("hx-trigger")) {
-      event.detail.shouldSwap = false;
-      late = true;
-      return;
-    }
-    kept = {
-      folds: new Map(all("details[id]", box).map((one) => [one.id, one.open])),
-      row: rowIn(box, document.activeElement.closest("tbody tr")),
-      scrolls: all(SCROLLS, box).map((one) => [one.scrollLeft, one.scrollTop]),
-    };
-  });
-
-  document.addEventListener("htmx:afterSwap", (event) => {
-    const box = event.detail.target;
-    if (kept) {
-      for (const one of all("input[name=id]", box)) one.checked = ticked.has(one.value);
-      for (const one of all("details[id]", box)) one.open = kept.folds.get(one.id) ?? one.open;
-      all(SCROLLS, box).forEach((one, index) => one.scrollTo(...(kept.scrolls[index] ?? [0, 0])));
-      if (kept.row) {
-        const now = all("tbody tr", box);
-        awa.select(now.find((one) => kept.row.key && one.dataset.key === kept.row.key) ?? now[kept.row.at]);
-      }
-    }
-    kept = null;
-    tellTicks();
-    tellTimes();
-  });
-
-  function tellTicks() {
-    const boxes = all("input[name=id]");
-    const here = boxes.filter((one) => one.checked).length;
-    for (const one of all("[data-all]")) {
-      one.checked = here > 0 && here === boxes.length;
-      one.indeterminate = here > 0 && here < boxes.length;
-    }
-    for (const one of all("[data-ticked-bar]")) one.hidden = !ticked.size;
-    for (const one of all("[data-ticked]")) one.textContent = `${ticked.size.toLocaleString()} ticked`;
-  }
-
-  function tick(box, on) {
-    box.checked = on;
-    if (on) ticked.add(box.value);
-    else ticked.delete(box.value);
-  }
-
-  function untick() {
-    ticked.clear();
-    for (const one of all("input[name=id]")) one.checked = false;
-    tellTicks();
-  }
-
-  document.addEventListener("change", (event) => {
-    const box = event.target;
-    if ("all" in box.dataset) for (const one of all("input[name=id]", box.closest("table"))) tick(one, box.checked);
-    else if (box.matches("input[name=id]")) tick(box, box.checked);
-    else return;
-    tellTicks();
-  });
-  document.addEventListener("htmx:configRequest", (event) => {
-    if ("withTicked" in event.detail.elt.dataset) event.detail.parameters.ids = [...ticked].join(",");
-  });
-
-  let lookedAt = 0;
-
-  function tellPulse() {
-    const seconds = (Date.now() - lookedAt) / 1000;
-    find("#pulse").textContent = lookedAt ? ` · live, changed ${age(lookedAt + ahead)}` : "";
-    if (seconds < 0) lookedAt = 0;
-  }
-
-  function lost(text) {
-    const box = find("#lost");
-    box.textContent = text;
-    box.hidden = !text;
-  }
-
-  document.addEventListener("htmx:sseOpen", (event) => {
-    lost("");
-    const { source } = event.detail;
-    for (const topic of find("#main").dataset.topics.split(" ")) {
-      source.addEventListener(topic.split(":")[0], () => { lookedAt = Date.now(); lost(""); });
-    }
-    source.addEventListener("lost", (message) => {
-      const { what, why } = JSON.parse(message.data);
-      lost(`${what}${why ? `: ${why}` : ""}. It is tried again.`);
-    });
-  });
-  document.addEventListener("htmx:sseError", () => lost("The connection to the server is lost. It is tried again."));
 
   // Begin
 
@@ -292,9 +164,6 @@
   if (Math.abs(ahead) < 5000) ahead = 0;
   for (const one of all("nav [aria-current]")) one.scrollIntoView({ block: "nearest", inline: "center" });
   tellTimes();
-  // Ticks that a browser kept over a reload.
-  for (const one of all("input[name=id]:checked")) ticked.add(one.value);
-  tellTicks();
-  setInterval(ageEvery, 1000);
-  window.awa = { find, all, say, open, span };
+  setInterval(() => { if (!document.hidden) tellTimes(); }, 1000);
+  window.awa = { find, all, say, open, span, tellTimes };
 })();

@@ -30,6 +30,7 @@
     k: () => move(-1),
     x: () => here() && find("input[name=id]", here())?.click(),
     Enter: () => document.activeElement.matches("tr") && find("a[href]", here())?.click(),
+    Escape: () => { for (const menu of all("details.menu[open]")) menu.open = false; },
     g: () => { going = Date.now(); },
   };
 

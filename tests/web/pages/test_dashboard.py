@@ -124,34 +124,40 @@ def test_a_queue_is_paused_after_one_click(busy, visit) -> None:
     check_access(page)
 
 
-def test_a_lost_database_is_said_and_found_again(postgres, template, contexts) -> None:
+def test_a_server_that_went_is_said(busy, contexts) -> None:
     from fix_web import FRESH, running
 
     from awa_cli.web import create_app
     from awa_cli.web.settings import Settings
 
-    with postgres.database(template) as url:
-        name = psycopg.conninfo.conninfo_to_dict(url)["dbname"]
-        with running(create_app(url, Settings(**FRESH))) as server:
-            page = contexts().new_page()
-            page.goto(server.url)
-            page.locator("#pulse", has_text="live").wait_for()
-            _away(postgres, name)
-            page.locator("#lost", has_text="It is tried again.").wait_for()
-            answered = page.request.get(server.url, headers={"Accept": "text/html"})
-            assert answered.status == 503
-            assert "Try again" in answered.text()
-            _back(postgres, name)
-            page.locator("#lost").wait_for(state="hidden")
-            page.close()
+    page = contexts().new_page()
+    with running(create_app(busy.database_url, Settings(**FRESH))) as server:
+        page.goto(server.url)
+        page.locator("#pulse", has_text="live").wait_for()
+        assert page.locator("#lost").is_hidden()
+
+    page.locator("#lost", has_text="The connection to the server is lost.").wait_for()
+    # What was shown is still there to be read.
+    assert page.locator(".tile").count() == 8
+    page.close()
 
 
-def _away(postgres, name: str) -> None:
-    postgres.execute("ALTER DATABASE {name} ALLOW_CONNECTIONS false", name=name)
-    postgres.admin.execute(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name]
+def test_a_lost_database_is_said_and_found_again(busy, visit) -> None:
+    page = visit("/")
+    page.locator("#pulse", has_text="live").wait_for()
+
+    lost = '{"what": "cannot reach the database", "why": "it is away"}'
+    page.evaluate(
+        """lost => document.dispatchEvent(new CustomEvent("htmx:sseOpen", {
+        detail: {source: window.told = new EventTarget()}}))""",
+        lost,
     )
+    page.evaluate("lost => told.dispatchEvent(new MessageEvent('lost', {data: lost}))", lost)
+    assert (
+        page.locator("#lost").inner_text()
+        == "cannot reach the database: it is away. It is tried again."
+    )
+    check_access(page)
+    page.evaluate("told.dispatchEvent(new MessageEvent('stats', {data: '{}'}))")
 
-
-def _back(postgres, name: str) -> None:
-    postgres.execute("ALTER DATABASE {name} ALLOW_CONNECTIONS true", name=name)
+    assert page.locator("#lost").is_hidden()

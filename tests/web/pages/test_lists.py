@@ -217,3 +217,13 @@ async def test_a_job_with_odd_data_is_shown(api, add) -> None:
     assert "<i>" not in page.text
     assert 'href="/queues/a%2Fb"' in page.text
     assert "/jobs?tag=t%26u" in page.text
+
+
+async def test_a_job_with_deep_and_long_data_is_shown(api, add) -> None:
+    deep = '{"a": ' * 300 + "1" + "}" * 300
+    job_id = add(args=f'{{"deep": {deep}, "long": {list(range(5000))}}}')
+
+    page = await api.get(f"/jobs/{job_id}")
+
+    assert page.status_code == 200
+    assert "and 4,800 more" in page.text
