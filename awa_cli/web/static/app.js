@@ -85,7 +85,12 @@
     dialog.returnValue = "no";
     if (!dialog.open) dialog.showModal();
     return new Promise((done) => {
-      dialog.addEventListener("close", () => done(dialog.returnValue), { once: true });
+      // It may be open again when the event of the last time comes.
+      dialog.addEventListener("close", function ended() {
+        if (dialog.open) return;
+        dialog.removeEventListener("close", ended);
+        done(dialog.returnValue);
+      });
     });
   }
 
