@@ -6,8 +6,10 @@ them here.
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
+from contextlib import suppress
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,7 +20,10 @@ if TYPE_CHECKING:
 
     from awa_lib.reads.jobs import JobQuery
 
-__all__ = ["FIELDS", "add_word", "complete_filter", "read_filter", "read_limited"]
+__all__ = [
+    "FIELDS", "add_word", "complete_filter", "filter_line", "filter_params", "read_filter",
+    "read_limited",
+]  # fmt: skip
 
 FIELDS: Final = ("state", "kind", "queue", "tag", "since", "until", "error")
 _PATHS: Final = ("args.", "metadata.")
@@ -32,12 +37,30 @@ def read_filter(text: str) -> JobQuery:
     from awa_cli.which import read_query
     from awa_lib.errors import InvalidInput
 
-    states: list[str] = []
-    where: list[str] = []
-    given: dict[str, str] = {}
+    given = filter_params(text)
+    states, where = given.pop("state", []), given.pop("where", [])
+    query: Any = read_query
+    try:
+        found: JobQuery = query(
+            states=states, where=where, **{name: one for name, (one,) in given.items()}
+        )
+    except InvalidInput as error:
+        # The words of an option become those of this text.
+        raise InvalidInput(_reworded(str(error)), why=error.why, hint=_hint(error.hint)) from None
+    return found
+
+
+def filter_params(text: str) -> dict[str, list[str]]:
+    """Return what a filter says under the names of the options of ``awa job list``.
+
+    The values are not read yet.  Raises InvalidInput.
+    """
+    from awa_lib.errors import InvalidInput
+
+    given: dict[str, list[str]] = {}
     for word in _WORD.findall(text):
         if word.startswith(_PATHS):
-            where.append(word)
+            given.setdefault("where", []).append(word)
             continue
         name, colon, value = word.partition(":")
         if not colon or name not in FIELDS:
@@ -46,20 +69,33 @@ def read_filter(text: str) -> JobQuery:
         if not value:
             raise InvalidInput(f"{name}: has no value", hint=f"write it like {name}:{_like(name)}")
         if name == "state":
-            states.append(value)
+            given.setdefault("state", []).extend(value.split(","))
         elif name in given:
             raise InvalidInput(
                 f"{name}: is given twice", why="a job has to fit all of a filter", hint="leave one"
             )
         else:
-            given[name] = value
-    query: Any = read_query
-    try:
-        found: JobQuery = query(states=states, where=where, **given)
-    except InvalidInput as error:
-        # The words of an option become those of this text.
-        raise InvalidInput(_reworded(str(error)), why=error.why, hint=_hint(error.hint)) from None
-    return found
+            given[name] = [value]
+    return given
+
+
+def filter_line(params: Mapping[str, Sequence[str]]) -> str:
+    """Return the text of a filter that is given as options."""
+    words = []
+    if states := params.get("state"):
+        words.append(f"state:{','.join(states)}")
+    words += [f"{name}:{_quoted(params[name][0])}" for name in FIELDS[1:] if params.get(name)]
+    return " ".join([*words, *map(_condition, params.get("where", ()))])
+
+
+def _condition(text: str) -> str:
+    """Write a condition as one word."""
+    path, _, value = text.partition("=")
+    if re.fullmatch(r'[^\s"]*', value):
+        return text
+    with suppress(ValueError):
+        value = json.loads(value)
+    return f"{path}={json.dumps(value, ensure_ascii=False, separators=(',', ':'))}"
 
 
 def read_limited(text: str, fields: Sequence[str]) -> JobQuery:
@@ -79,8 +115,7 @@ def read_limited(text: str, fields: Sequence[str]) -> JobQuery:
 def add_word(text: str, name: str, value: str) -> str:
     """Return the filter with one word more, in place of another of that name."""
     kept = [word for word in _WORD.findall(text) if not word.startswith(f"{name}:")]
-    quoted = value if re.fullmatch(r'[^\s"]+', value) else '"' + value.replace('"', '\\"') + '"'
-    return " ".join([*kept, f"{name}:{quoted}"])
+    return " ".join([*kept, f"{name}:{_quoted(value)}"])
 
 
 def complete_filter(
@@ -104,6 +139,12 @@ def complete_filter(
         head = f"{head}{field}:"
         known = _SPANS if field in {"since", "until"} else known
     return [head + one for one in known if one.startswith(value) and one != value]
+
+
+def _quoted(value: str) -> str:
+    if re.fullmatch(r'[^\s"]+', value):
+        return value
+    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def _unquoted(value: str) -> str:

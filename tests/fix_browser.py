@@ -75,57 +75,83 @@ def working(database_url: str, register: Callable[[Any], None], *queues: Any) ->
 
     ready, end = threading.Event(), asyncio.Event()
     loop = asyncio.new_event_loop()
+    failed: list[BaseException] = []
 
     async def work() -> None:
-        async with awa.AsyncClient(database_url) as client:
-            register(client)
-            await client.start(list(queues) or [("default", 4)], **QUICK)
-            ready.set()
-            try:
+        try:
+            async with awa.AsyncClient(database_url) as client:
+                register(client)
+                await client.start(list(queues) or [("default", 4)], **QUICK)
+                ready.set()
                 await end.wait()
-            finally:
                 await client.shutdown(2000)
+        except BaseException as error:
+            failed.append(error)
+            ready.set()
 
     thread = threading.Thread(target=loop.run_until_complete, args=(work(),))
     thread.start()
-    assert ready.wait(20)
     try:
-        yield loop
+        assert ready.wait(20)
+        if not failed:
+            yield loop
     finally:
         loop.call_soon_threadsafe(end.set)
         thread.join(timeout=20)
         loop.close()
+    if failed:
+        raise failed[0]
+
+
+@pytest.fixture(scope="module")
+def contexts(browser: Any, site: Site) -> Iterator[Callable[..., Any]]:
+    """Windows by their options: those of one kind share what they have loaded."""
+    made: dict[str, Any] = {}
+
+    def give(**options: Any) -> Any:
+        key = repr(sorted(options.items()))
+        if key not in made:
+            made[key] = browser.new_context(
+                base_url=site.url, viewport=DESKTOP, reduced_motion="reduce",
+                timezone_id="Europe/Berlin", locale="en-GB", **options,
+            )  # fmt: skip
+            made[key].set_default_timeout(10_000)
+        return made[key]
+
+    yield give
+    for context in made.values():
+        context.close()
 
 
 @pytest.fixture
-def visit(browser: Any, site: Site) -> Iterator[Callable[..., Any]]:
-    """Open a page: ``visit("/jobs", size="phone", theme="dark")``; faults of scripts fail the test."""
-    contexts: list[Any] = []
+def visit(contexts: Callable[..., Any]) -> Iterator[Callable[..., Any]]:
+    """Open a page: ``visit("/jobs", size="phone", theme="dark")``; faults of scripts fail the test.
+
+    Other options are those of a context, as ``java_script_enabled=False``.
+    """
+    pages: list[Any] = []
     faults: list[str] = []
 
     def go(path: str = "/", size: str = "desktop", theme: str = "light", **options: Any) -> Any:
-        viewport = PHONE if size == "phone" else DESKTOP
-        context = browser.new_context(
-            base_url=site.url, viewport=viewport, color_scheme=theme, reduced_motion="reduce",
-            timezone_id="Europe/Berlin", locale="en-GB", **options,
-        )  # fmt: skip
-        context.set_default_timeout(10_000)
-        contexts.append(context)
-        page = context.new_page()
+        page = contexts(**options).new_page()
+        pages.append(page)
+        page.set_viewport_size(PHONE if size == "phone" else DESKTOP)
+        page.emulate_media(color_scheme=theme)
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.on("console", lambda said: _note(faults, said))
         page.goto(path)
         return page
 
     yield go
-    for context in contexts:
-        context.close()
+    for page in pages:
+        page.evaluate("() => localStorage.clear()")
+        page.close()
     assert not faults
 
 
 # What is part of a test: a refusal, a server that went, a page that was left.
 _EXPECTED = re.compile(
-    r"status of [45]|htmx:(responseError|sendAbort|sendError|sseError|afterRequest)"
+    r"[Ss]tatus (of|Error Code) [45]|htmx:(responseError|sendAbort|sendError|sseError|afterRequest)"
 )
 
 

@@ -9,7 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from awa_cli.filter_text import add_word, complete_filter, read_filter
+from awa_cli.filter_text import (
+    add_word,
+    complete_filter,
+    filter_line,
+    filter_params,
+    read_filter,
+)
 from awa_lib.errors import InvalidInput
 
 NAMES = st.text(string.ascii_letters + string.digits + "_-.: \"'\\é", min_size=1, max_size=20).map(
@@ -96,3 +102,33 @@ def test_words_are_completed_by_what_is_known() -> None:
         "state:failed,r", names
     )
     assert [] == complete_filter("kind:email", names)
+
+
+VALUES = st.text(string.ascii_letters + string.digits + "_-.: \"'\\é", min_size=1, max_size=20)
+
+
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "state": st.lists(st.sampled_from(["failed", "running"]), min_size=1, unique=True),
+            "kind": VALUES.map(lambda one: [one]),
+            "error": VALUES.map(lambda one: [one]),
+            "since": st.just(["2h"]),
+            "where": st.lists(
+                VALUES.map(lambda one: f"args.x={one}") | st.just('metadata.y={"a": [1, "b c"]}'),
+                min_size=1, max_size=2,
+            ),
+        },
+    )
+)  # fmt: skip
+def test_options_become_a_line_that_means_the_same(params) -> None:
+    from awa_cli.which import read_query
+
+    found = filter_params(filter_line(params))
+
+    conditions = [params.pop("where", []), found.pop("where", [])]
+    assert found == params
+    if len({one.partition("=")[0] for one in conditions[0]}) == len(conditions[0]):
+        before, after = (read_query(where=one) for one in conditions)
+        assert before == after

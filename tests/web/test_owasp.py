@@ -46,10 +46,28 @@ def paths() -> list[tuple[str, str]]:
     """Every endpoint with plausible arguments."""
     values = {"job_id": "1", "operation_id": "4e0c2c1e-0f5e-4e5b-8f5a-3f1f0c3f1a11",
               "callback_id": "4e0c2c1e-0f5e-4e5b-8f5a-3f1f0c3f1a11"}  # fmt: skip
+
+    def filled(path: str) -> str:
+        return re.sub(r"{(\w+)(:\w+)?}", lambda m: values.get(m[1], "x"), path)
+
     return [
-        (one.method, "/api" + re.sub(r"{(\w+)}", lambda m: values.get(m[1], "x"), one.path))
-        for one in table().endpoints
-    ] + [("GET", path) for path in ("/", "/queues", "/metrics", "/api/events", "/api/openapi.json")]
+        *[(one.method, "/api" + filled(one.path)) for one in table().endpoints],
+        *[(method, filled(path)) for method, path in page_routes()],
+        *[("GET", path) for path in ("/metrics", "/api/events", "/api/openapi.json")],
+    ]
+
+
+def page_routes() -> list[tuple[str, str]]:
+    """Every page and every change that a page makes."""
+    from starlette.routing import Route
+
+    from awa_cli.web import pages
+
+    found = [one for one in pages.routes() if isinstance(one, Route)]
+    return [("GET" if "GET" in one.methods else "POST", one.path) for one in found]
+
+
+PAGES = [path for method, path in page_routes() if method == "GET" and "{" not in path]
 
 
 # A01: broken access control
@@ -223,7 +241,7 @@ async def test_a03_pages_show_names_as_text(api, add) -> None:
         errors=[f'{{"error": "{SCRIPT}", "attempt": 1}}'],
     )
 
-    for path in ("/", "/queues"):
+    for path in ("/", "/queues", "/jobs", "/jobs/1"):
         page = await api.get(path)
         assert "&lt;script&gt;" in page.text
         assert "<script>alert" not in page.text
@@ -291,7 +309,7 @@ async def test_a04_a_hidden_value_cannot_be_guessed_by_filters(database_url, add
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/queues", "/api/stats", "/api/nope", "/nope", "/healthz", "/static/app.css"]
+    "path", [*PAGES, "/api/stats", "/api/nope", "/nope", "/healthz", "/static/app.css"]
 )
 async def test_a05_every_answer_carries_the_security_headers(api, path) -> None:
     headers = (await api.get(path)).headers
@@ -307,7 +325,7 @@ async def test_a05_every_answer_carries_the_security_headers(api, path) -> None:
 
 
 async def test_a05_pages_hold_no_inline_code(api) -> None:
-    for path in ("/", "/queues"):
+    for path in PAGES:
         text = (await api.get(path)).text
         assert not re.search(r"<script(?![^>]* src=)[^>]*>|<style|\sstyle=|\son[a-z]+=", text)
 

@@ -10,23 +10,21 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from awa_cli.attempts import latest_runs
 from awa_cli.output import age, clean
 from awa_cli.shapes import encode
 from awa_cli.tui.widgets.json_tree import JsonTree
 from awa_cli.tui.widgets.trace import trace
 from awa_lib.errors import AwaError
-from awa_lib.reads.jobs import JobRun, dump_run
 
 if TYPE_CHECKING:
     from textual.app import ComposeResult
 
     from awa_cli.tui.app import Monitor
-    from awa_lib._sql import Op
-    from awa_lib.reads.jobs import JobRow
+    from awa_lib.reads.jobs import JobRow, JobRun
 
 __all__ = ["AttemptsScreen"]
 
-_MOST: Final = 6
 _NARROW: Final = 44
 
 
@@ -52,7 +50,7 @@ class AttemptsScreen(ModalScreen[None]):
     async def on_mount(self) -> None:
         """Read the attempts and show them."""
         try:
-            runs = await self.app.source.read(_runs(self._job))
+            runs = await self.app.source.read(latest_runs(self._job))
         except AwaError as error:
             self.app.complain(error)
             return
@@ -73,17 +71,6 @@ class AttemptsScreen(ModalScreen[None]):
             tree.show(run.progress)
         for note in run.notes:
             await column.mount(Static(note, classes="attempt-note", markup=False))
-
-
-def _runs(job: JobRow) -> Op[list[JobRun]]:
-    """Read the latest attempts that left a trace."""
-    kept = {entry.get("attempt") for entry in job.errors if isinstance(entry.get("attempt"), int)}
-    numbers = sorted({job.attempt, *(n for n in kept if n is not None and n < job.attempt)})
-    found: list[JobRun] = []
-    for number in numbers[::-1][:_MOST]:
-        run = yield from dump_run(job.id, number)
-        found.append(run)
-    return found
 
 
 def _head(run: JobRun) -> Content:

@@ -8,7 +8,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import Mount, Route
 
-from awa_cli.web.pages import dashboard, queues
+from awa_cli.web.pages import bulk, dashboard, job, jobs, queues
 from awa_cli.web.pages._static import Files
 
 if TYPE_CHECKING:
@@ -28,6 +28,14 @@ def routes() -> list[BaseRoute]:
     """Return the routes of every page."""
     return [
         _get("/", dashboard.show),
+        _get("/jobs", jobs.listed),
+        _get("/jobs/complete", jobs.complete),
+        _get("/jobs/bulk", bulk.ask),
+        _post("/jobs/bulk", bulk.carry_out),
+        _get("/jobs/{job_id:int}", job.show),
+        _post("/jobs/{job_id:int}/retry", job.retry),
+        _post("/jobs/{job_id:int}/cancel", job.cancel),
+        _post("/jobs/{job_id:int}/delete", job.delete),
         _get("/queues", queues.listed),
         _post("/queues/{queue:path}/pause", queues.pause),
         _post("/queues/{queue:path}/resume", queues.resume),

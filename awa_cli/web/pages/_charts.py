@@ -77,9 +77,10 @@ async def charts(request: Request, queue: str | None = None) -> list[Chart]:
     state: State = request.app.state.awa
     window = window_of(request)
     kept = _KEPT.setdefault(state, {})
-    while len(kept) >= _MOST_SERIES:
+    key = (window.name, queue)
+    if key not in kept and len(kept) >= _MOST_SERIES:
         del kept[next(iter(kept))]
-    one = kept.setdefault((window.name, queue), _Kept(window, queue))
+    one = kept.setdefault(key, _Kept(window, queue))
     async with one.turn:
         age = state.settings.cache_seconds
         if not one.series.begun or (now() - one.series.until).total_seconds() >= age:
@@ -90,7 +91,7 @@ async def charts(request: Request, queue: str | None = None) -> list[Chart]:
 def _chart(series: Series, name: str, title: str, say: Callable[[float], str]) -> Chart:
     values: list[float | None] = getattr(series, name)()
     known = [value for value in values if value is not None]
-    last = next((say(value) for value in reversed(values) if value is not None), "none yet")
+    last = next((say(value) for value in reversed(values) if value is not None), "none")
     words = f"none in the last {series.window.name}"
     if name == "failed" and any(known):
         words = f"{say(sum(known))} in the last {series.window.name}"

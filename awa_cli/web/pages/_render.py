@@ -15,6 +15,7 @@ from awa_cli.actions import ACTIONS
 from awa_cli.main import version
 from awa_cli.output import age, clean, counted, now, span
 from awa_cli.states import state_sign
+from awa_cli.traces import read_trace
 from awa_cli.web.guard import identity_of
 from awa_cli.web.origins import COOKIE, is_csrf, new_csrf
 from awa_cli.web.pages._static import stamp
@@ -23,7 +24,7 @@ from awa_cli.web.problems import PATH
 from awa_lib.errors import AwaError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Callable, Hashable, Sequence
 
     from jinja2 import Environment
     from starlette.requests import Request
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from awa_cli.web.problems import Refused
     from awa_cli.web.state import State
 
-__all__ = ["act", "at", "error_page", "fields", "read", "render"]
+__all__ = ["act", "at", "error_page", "fields", "read", "render", "root_of", "told"]
 
 _TEMPLATES: Final = Path(__file__).parents[1] / "templates"
 
@@ -51,7 +52,8 @@ def _environment() -> Environment:
     )
     environment.filters.update(
         age=age, span=span, cell=clean, counted=counted, part=_part, css=_css, utc=_utc,
-        sign=state_sign, json=_json,
+        sign=state_sign, json=_json, trace=read_trace, moment=_moment,
+        numbered=_numbered,
     )  # fmt: skip
     environment.tests["moment"] = lambda value: isinstance(value, datetime)
     environment.globals.update(ACTIONS=ACTIONS, PLACES=PLACES, version=version(), now=now)
@@ -70,6 +72,14 @@ def _css(style: str) -> str:
 
 def _json(value: object) -> str:
     return clean(json.dumps(value, ensure_ascii=False, default=str))
+
+
+def _moment(value: datetime | str) -> datetime:
+    return datetime.fromisoformat(value) if isinstance(value, str) else value
+
+
+def _numbered(items: Sequence[Any]) -> list[tuple[int, Any]]:
+    return list(enumerate(items))
 
 
 def _utc(moment: datetime) -> str:
@@ -92,7 +102,7 @@ async def render(
     """
     if part is not None and _wants_part(request):
         template = part
-    root = request.scope.get("root_path", "")
+    root = root_of(request)
     path = request.url.path.removeprefix(root)
     token = request.cookies.get(COOKIE, "")
     fresh = not is_csrf(token)
@@ -138,7 +148,7 @@ def error_page(scope: Scope, refused: Refused, phrase: str) -> Response:
         who = None
     text = _text(
         "error.html", scope["path"].removesuffix(scope[PATH]), scope[PATH],
-        here=scope[PATH], csrf="", who=who, read_only=True, problem=refused, phrase=phrase,
+        here=scope[PATH], csrf="", who=who, read_only=False, problem=refused, phrase=phrase,
     )  # fmt: skip
     return HTMLResponse(text, refused.status, {"Cache-Control": "no-store", **refused.headers})
 
@@ -175,16 +185,22 @@ def _hidden(value: Any, hide: Callable[[Any], Any]) -> Any:
     return [hide(one) for one in value] if isinstance(value, list) else hide(value)
 
 
-async def fields(request: Request) -> dict[str, str]:
+async def fields(request: Request) -> dict[str, list[str]]:
     """Return the fields of the form that was sent, those that are not empty."""
     text = (await request.body()).decode("utf-8", "replace")
-    return dict(parse_qsl(text))
+    found: dict[str, list[str]] = {}
+    for name, value in parse_qsl(text, max_num_fields=2_000):
+        found.setdefault(name, []).append(value)
+    return found
 
 
-async def act(request: Request, op: Any, action_id: str, target: object) -> Response:
+async def act(
+    request: Request, op: Any, action_id: str, target: object, *, go: str | None = None
+) -> Response:
     """Run the operation of an API endpoint for a page's button; then the page reads anew.
 
-    Raises Refused and AwaError, which the page shows.
+    With ``go`` the browser goes to that page instead.  Raises Refused and AwaError, which the
+    page shows.
     """
     state: State = request.app.state.awa
     await state.require_operate(identity_of(request.scope))
@@ -192,7 +208,21 @@ async def act(request: Request, op: Any, action_id: str, target: object) -> Resp
         await state.run(op)
     finally:
         state.cache.clear()
+    if go is not None:
+        return Response(status_code=204, headers={"HX-Redirect": root_of(request) + go})
+    return told(ACTIONS[action_id].done.format(target=target))
+
+
+def told(text: str, *, to: str | None = None) -> Response:
+    """Answer to a button that something was done: the page says so and reads anew.
+
+    ``to`` is the path of a page that shows more.
+    """
     # Headers are ASCII, and so is this JSON.
-    said = clean(ACTIONS[action_id].done.format(target=target))
-    events = json.dumps({"said": {"text": said}, "changed": True})
+    events = json.dumps({"said": {"text": clean(text), "to": to}, "changed": True})
     return Response(status_code=204, headers={"HX-Trigger": events})
+
+
+def root_of(request: Request) -> str:
+    """Return what stands before each path."""
+    return str(request.scope.get("root_path", ""))

@@ -1,4 +1,4 @@
-// What pages do beyond links and htmx: theme, keys, dialogs, copies, times, ticks, live banner.
+// What pages do beyond links and htmx: theme, times, words, dialogs, copies.
 (() => {
   "use strict";
   const root = document.documentElement;
@@ -61,18 +61,21 @@
     }
   }
 
-  function ageEvery() {
-    if (!document.hidden) tellTimes();
-    tellPulse();
-  }
-
   // Words for a moment, and dialogs
 
   let hush = 0;
 
-  function say(text, bad = false) {
+  function say(text, bad = false, to = null) {
+    const within = find("dialog[open] .error");
+    if (bad && within) { within.textContent = text; return; }
     const box = find("#said");
     box.textContent = text;
+    if (to) {
+      const link = document.createElement("a");
+      link.href = base + to;
+      link.textContent = "Show";
+      box.append(" ", link);
+    }
     box.className = bad ? "shown bad" : "shown";
     clearTimeout(hush);
     hush = setTimeout(() => { box.className = ""; }, bad ? 12000 : 5000);
@@ -82,7 +85,12 @@
     dialog.returnValue = "no";
     if (!dialog.open) dialog.showModal();
     return new Promise((done) => {
-      dialog.addEventListener("close", () => done(dialog.returnValue), { once: true });
+      // It may be open again when the event of the last time comes.
+      dialog.addEventListener("close", function ended() {
+        if (dialog.open) return;
+        dialog.removeEventListener("close", ended);
+        done(dialog.returnValue);
+      });
     });
   }
 
@@ -102,7 +110,7 @@
     if ((await answer) === "yes") event.detail.issueRequest(true);
   });
 
-  document.body.addEventListener("said", (event) => say(event.detail.text));
+  document.body.addEventListener("said", (event) => say(event.detail.text, false, event.detail.to));
   document.addEventListener("htmx:sendError", () => say("The server does not answer.", true));
   document.addEventListener("htmx:responseError", (event) => {
     const { xhr, elt } = event.detail;
@@ -133,126 +141,24 @@
     if ("copy" in button.dataset || "copyFrom" in button.dataset) copy(button);
     if ("themeSwitch" in button.dataset) switchTheme();
     if (button.dataset.open) open(find(`#${button.dataset.open}`));
+    if ("close" in button.dataset) button.closest("dialog").close();
+    if ("untick" in button.dataset) awa.untick();
+    button.closest("details.menu")?.removeAttribute("open");
   });
 
-  // Live: what the reader has done stays when a part is read anew
-
-  let kept = null;
-
-  document.addEventListener("htmx:beforeSwap", (event) => {
-    const box = event.detail.target;
-    kept = {
-      ticked: new Set(all("input[name=id]:checked", box).map((one) => one.value)),
-      folds: new Map(all("details[id]", box).map((one) => [one.id, one.open])),
-      row: box.contains(document.activeElement) && document.activeElement.closest("tr")?.dataset.key,
-      scrolls: all(".table", box).map((one) => [one.scrollLeft, one.scrollTop]),
-    };
+  // What a server put into the dialog is opened; it closes when it was done.
+  document.addEventListener("htmx:afterSettle", (event) => {
+    if (event.detail.target.id !== "form") return;
+    open(event.detail.target);
+    find("[data-focus]", event.detail.target)?.focus();
   });
-
-  document.addEventListener("htmx:afterSwap", (event) => {
-    const box = event.detail.target;
-    if (kept) {
-      for (const one of all("input[name=id]", box)) one.checked = kept.ticked.has(one.value);
-      for (const one of all("details[id]", box)) one.open = kept.folds.get(one.id) ?? one.open;
-      all(".table", box).forEach((one, index) => one.scrollTo(...(kept.scrolls[index] ?? [0, 0])));
-      if (kept.row) select(all("tr[data-key]", box).find((one) => one.dataset.key === kept.row));
-    }
-    kept = null;
-    tellTicks();
-    tellTimes();
+  document.addEventListener("htmx:afterRequest", (event) => {
+    if (!event.detail.successful || !("closes" in event.detail.elt.dataset)) return;
+    event.detail.elt.closest("dialog").close();
+    awa.untick();
   });
-
-  function tellTicks() {
-    const boxes = all("input[name=id]");
-    const count = boxes.filter((one) => one.checked).length;
-    for (const one of all("[data-all]")) {
-      one.checked = count > 0 && count === boxes.length;
-      one.indeterminate = count > 0 && count < boxes.length;
-    }
-    for (const one of all("[data-ticked]")) one.textContent = count ? `${count} ticked` : "";
-    for (const one of all("[data-needs-ticked]")) one.disabled = !count || "locked" in one.dataset;
-  }
-
-  document.addEventListener("change", (event) => {
-    if ("all" in event.target.dataset) {
-      for (const one of all("input[name=id]")) one.checked = event.target.checked;
-    }
-    if (event.target.matches("input[name=id], [data-all]")) tellTicks();
-  });
-
-  let lookedAt = 0;
-
-  function tellPulse() {
-    const seconds = (Date.now() - lookedAt) / 1000;
-    find("#pulse").textContent = lookedAt ? ` · live, changed ${age(lookedAt + ahead)}` : "";
-    if (seconds < 0) lookedAt = 0;
-  }
-
-  function lost(text) {
-    const box = find("#lost");
-    box.textContent = text;
-    box.hidden = !text;
-  }
-
-  document.addEventListener("htmx:sseOpen", (event) => {
-    lost("");
-    const { source } = event.detail;
-    for (const topic of find("#main").dataset.topics.split(" ")) {
-      source.addEventListener(topic.split(":")[0], () => { lookedAt = Date.now(); lost(""); });
-    }
-    source.addEventListener("lost", (message) => {
-      const { what, why } = JSON.parse(message.data);
-      lost(`${what}${why ? `: ${why}` : ""}. It is tried again.`);
-    });
-  });
-  document.addEventListener("htmx:sseError", () => lost("The connection to the server is lost. It is tried again."));
-
-  // Keys
-
-  const places = new Map(all("nav.places a").map((one) => [find("kbd", one).textContent, one]));
-  let going = 0;
-
-  function rows() {
-    return all("main tbody tr").filter((one) => one.offsetParent);
-  }
-
-  function select(row) {
-    if (!row) return;
-    row.tabIndex = -1;
-    row.focus({ preventScroll: true });
-    row.scrollIntoView({ block: "nearest" });
-  }
-
-  function move(step) {
-    const known = rows();
-    const at = known.indexOf(document.activeElement?.closest("tr"));
-    select(known[at < 0 ? (step > 0 ? 0 : known.length - 1) : at + step]);
-  }
-
-  const here = () => document.activeElement?.closest("main tbody tr");
-  const KEYS = {
-    "/": () => (find("[data-filter]") ?? find("main input[type=search]"))?.focus(),
-    "?": () => open(find("#help")),
-    j: () => move(1),
-    k: () => move(-1),
-    x: () => here() && find("input[name=id]", here())?.click(),
-    Enter: () => document.activeElement.matches("tr") && find("a[href]", here())?.click(),
-    g: () => { going = Date.now(); },
-  };
-
-  document.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || find("dialog[open]")) return;
-    if (event.target.matches("input:not([type=checkbox]), textarea, select")) {
-      if (event.key === "Escape") event.target.blur();
-      return;
-    }
-    const place = Date.now() - going < 1500 && places.get(event.key);
-    going = 0;
-    if (place) { location.href = place.href; return; }
-    const act = KEYS[event.key];
-    if (!act || (event.key === "Enter" && !document.activeElement.matches("tr"))) return;
-    event.preventDefault();
-    act();
+  document.addEventListener("click", (event) => {
+    for (const menu of all("details.menu[open]")) if (!menu.contains(event.target)) menu.open = false;
   });
 
   // Begin
@@ -261,9 +167,8 @@
   if (served) ahead = Math.round((served - Date.now()) / 1000) * 1000;
   // A page that took long to come is not a clock that is wrong.
   if (Math.abs(ahead) < 5000) ahead = 0;
-  find("nav.places [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+  for (const one of all("nav [aria-current]")) one.scrollIntoView({ block: "nearest", inline: "center" });
   tellTimes();
-  tellTicks();
-  setInterval(ageEvery, 1000);
-  window.awa = { base, say, open, span, age };
+  setInterval(() => { if (!document.hidden) tellTimes(); }, 1000);
+  window.awa = { find, all, say, open, span, tellTimes };
 })();

@@ -122,3 +122,42 @@ def test_a_queue_is_paused_after_one_click(busy, visit) -> None:
     page.get_by_role("button", name="Resume email").wait_for()
     assert "Paused queue 'email'" in page.locator("#said").inner_text()
     check_access(page)
+
+
+def test_a_server_that_went_is_said(busy, contexts) -> None:
+    from fix_web import FRESH, running
+
+    from awa_cli.web import create_app
+    from awa_cli.web.settings import Settings
+
+    page = contexts().new_page()
+    with running(create_app(busy.database_url, Settings(**FRESH))) as server:
+        page.goto(server.url)
+        page.locator("#pulse", has_text="live").wait_for()
+        assert page.locator("#lost").is_hidden()
+
+    page.locator("#lost", has_text="The connection to the server is lost.").wait_for()
+    # What was shown is still there to be read.
+    assert page.locator(".tile").count() == 8
+    page.close()
+
+
+def test_a_lost_database_is_said_and_found_again(busy, visit) -> None:
+    page = visit("/")
+    page.locator("#pulse", has_text="live").wait_for()
+
+    lost = '{"what": "cannot reach the database", "why": "it is away"}'
+    page.evaluate(
+        """lost => document.dispatchEvent(new CustomEvent("htmx:sseOpen", {
+        detail: {source: window.told = new EventTarget()}}))""",
+        lost,
+    )
+    page.evaluate("lost => told.dispatchEvent(new MessageEvent('lost', {data: lost}))", lost)
+    assert (
+        page.locator("#lost").inner_text()
+        == "cannot reach the database: it is away. It is tried again."
+    )
+    check_access(page)
+    page.evaluate("told.dispatchEvent(new MessageEvent('stats', {data: '{}'}))")
+
+    assert page.locator("#lost").is_hidden()

@@ -1,0 +1,185 @@
+"""One change of many jobs: of those that are ticked, or of all that fit a filter.
+
+The dialog says first what would be changed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from awa_cli.actions import ACTIONS
+from awa_cli.output import counted
+from awa_cli.web import api
+from awa_cli.web.api._fields import Name, Priority
+from awa_cli.web.contract import Schemas, from_text
+from awa_cli.web.guard import identity_of
+from awa_cli.web.pages._asked import FILTERS, asked_by, given_by
+from awa_cli.web.pages._render import fields, read, render, told
+from awa_cli.web.problems import Refused
+from awa_cli.which import bulk_filters
+from awa_lib.errors import Conflict, InvalidInput, NotFound
+from awa_lib.ops.jobs import CANCELS, ENDED, RETRIES, WAITING
+from awa_lib.reads.jobs import job_rows_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from awa_cli.web.access import Identity
+    from awa_cli.web.state import State
+    from awa_lib._sql import Op
+
+__all__ = ["ask", "carry_out"]
+
+_MOST_TICKED: Final = 1_000
+_SAMPLE: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """A change: its name in the address, as a bulk operation and as an action; what it takes."""
+
+    operation: str
+    action_id: str
+    states: Sequence[str]
+    one: Callable[..., Op[Any]]
+    """The endpoint that changes one job."""
+    needs: str | None = None
+    kind: Any = None
+
+
+_CHANGES: Final = {
+    "retry": _Change("retry", "jobs.retry", RETRIES, api.jobs.retry),
+    "cancel": _Change("cancel", "jobs.cancel", CANCELS, api.jobs.cancel),
+    "discard": _Change("delete", "jobs.discard", ENDED, api.jobs.delete),
+    "priority": _Change(
+        "set_priority", "jobs.priority", WAITING, api.jobs.priority, "priority", Priority
+    ),
+    "move": _Change("move_queue", "jobs.move", WAITING, api.jobs.move, "to_queue", Name),
+}
+
+
+async def ask(request: Request) -> Response:
+    """Answer with the dialog: how many jobs it would be, and which."""
+    given = given_by(request)
+    name, change = _change(given.pop("action", [""])[0])
+    if "ids" in given:
+        wanted = _ids(",".join(given["ids"]))
+        rows = await read(request, job_rows_of(wanted))
+        fit = [job.id for job in rows if job.state in change.states]
+        total, sample, hidden = len(fit), fit, [("ids", ",".join(map(str, fit)))]
+        of = counted(len(wanted), "ticked job") if len(fit) < len(wanted) else ""
+    else:
+        where = _where(given)
+        state: State = request.app.state.awa
+        op = api.batches.preview(
+            state.settings, operation=_operation(change), all=not where, **where
+        )
+        found = await read(request, op)
+        total, sample, of = found.total_matched, found.sample, ""
+        hidden = [(field, value) for field, values in given.items() for value in values]
+    queues = await read(request, api.overview.queues(), cached="names of queue")
+    return await render(
+        request, "parts/bulk.html", name=name, change=change, action=ACTIONS[change.action_id],
+        jobs=counted(total), total=total, sample=sample[:_SAMPLE], of=of, hidden=hidden,
+        queues=queues if change.needs == "to_queue" else [], by_ids="ids" in given,
+    )  # fmt: skip
+
+
+async def carry_out(request: Request) -> Response:
+    """Change the jobs; those that cannot be changed do not stop the others."""
+    who = identity_of(request.scope)
+    state: State = request.app.state.awa
+    await state.require_operate(who)
+    sent = await fields(request)
+    _, change = _change(sent.pop("action", [""])[0])
+    extra = _extra(change, sent)
+    if "ids" in sent:
+        return await _change_each(request, change, _ids(sent["ids"][0]), extra)
+    where = _where(sent)
+    op = api.batches.submit(
+        who, state.settings, operation=_operation(change), all=not where, **extra, **where
+    )
+    submitted = await state.run(op)
+    state.cache.clear()
+    total = counted(submitted.total_matched)
+    verb = ACTIONS[change.action_id].verb
+    return told(f"{verb}: {total}, as a batch operation", to="/batches")
+
+
+async def _change_each(
+    request: Request, change: _Change, ids: list[int], extra: dict[str, Any]
+) -> Response:
+    state: State = request.app.state.awa
+    who: Identity = identity_of(request.scope)
+    refused: list[NotFound | Conflict] = []
+    for job_id in ids:
+        try:
+            await state.run(change.one(who, job_id, **extra))
+        except (NotFound, Conflict) as error:
+            refused.append(error)
+    state.cache.clear()
+    done = len(ids) - len(refused)
+    if refused and not done:
+        raise refused[0]
+    said = ACTIONS[change.action_id].done.format(target=_target(counted(done), extra))
+    return told(f"{said}; {len(refused):,} not: {refused[-1]}" if refused else said)
+
+
+def _target(jobs: str, extra: dict[str, Any]) -> str:
+    if "priority" in extra:
+        return f"{jobs} priority {extra['priority']}"
+    return f"{jobs} to queue {extra['to_queue']}" if "to_queue" in extra else jobs
+
+
+def _change(name: str) -> tuple[str, _Change]:
+    if name not in _CHANGES:
+        raise Refused(
+            422, f"there is no change {name[:40]!r}", f"it is one of {', '.join(_CHANGES)}"
+        )
+    return name, _CHANGES[name]
+
+
+def _operation(change: _Change) -> Any:
+    return change.operation
+
+
+def _extra(change: _Change, sent: dict[str, list[str]]) -> dict[str, Any]:
+    if change.needs is None:
+        return {}
+    texts = sent.pop(change.needs, None)
+    if not texts:
+        raise InvalidInput(f"{change.needs} is missing")
+    schema = Schemas().of(change.kind)
+    return {change.needs: from_text(schema, texts, change.needs)}
+
+
+def _ids(text: str) -> list[int]:
+    words = [word for word in text.split(",") if word]
+    if not words or not all(word.isascii() and word.isdecimal() for word in words):
+        raise InvalidInput("no job is ticked", hint="tick some rows first")
+    ids = sorted({int(word) for word in words if len(word) <= 18})  # noqa: PLR2004 - as ids are
+    if len(ids) > _MOST_TICKED:
+        raise InvalidInput(
+            f"more than {_MOST_TICKED:,} jobs are ticked",
+            hint="filter them, and change all that fit",
+        )
+    return ids
+
+
+def _where(given: dict[str, list[str]]) -> dict[str, Any]:
+    """Return the filters as endpoints of bulk operations take them.  Raises InvalidInput."""
+    query = asked_by({name: values for name, values in given.items() if name in FILTERS}).query
+    try:
+        where = bulk_filters(query)
+    except InvalidInput as error:
+        raise InvalidInput(
+            str(error).replace("--", ""), hint="filter by one state, and not by metadata"
+        ) from None
+    for name in ("created_after", "created_before"):
+        if name in where:
+            where[name] = where[name].isoformat()
+    return where

@@ -1,0 +1,104 @@
+"""One job, live: what it is, what happened to it, how its attempts went, what can be done."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from awa_cli.attempts import latest_runs
+from awa_cli.pages.job import job_commands, job_facts
+from awa_cli.shapes import encode
+from awa_cli.web import api
+from awa_cli.web.guard import identity_of
+from awa_cli.web.pages._render import act, at, read, render
+from awa_lib.errors import JobNotFound
+from awa_lib.ops.jobs import WAITING
+from awa_lib.reads.jobs import JobDump, dump_job
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from awa_lib._sql import Op
+    from awa_lib.reads.jobs import JobRun
+
+__all__ = ["cancel", "delete", "retry", "show"]
+
+_LARGEST = 2**63 - 1
+
+
+async def show(request: Request) -> Response:
+    """Answer with the page of a job."""
+    dump, runs = await read(request, _dump(_id(request)))
+    job, summary = dump.job, dump.summary
+    progress = job.progress or {}
+    waits = job.state in WAITING
+    return await render(
+        request,
+        "job.html",
+        part="parts/job.html",
+        job=job,
+        dump=dump,
+        runs=runs,
+        facts=job_facts(dump),
+        timeline=_timeline(dump),
+        commands=[f"awa job show {job.id}", *job_commands(dump)],
+        percent=progress.get("percent"),
+        message=progress.get("message"),
+        checkpoint=progress.get("metadata"),
+        document=json.dumps(encode(job), indent=2, ensure_ascii=False),
+        can={
+            "retry": summary.can_retry or job.state == "retryable",
+            "cancel": summary.can_cancel,
+            "discard": not summary.can_cancel,
+            "priority": waits,
+            "move": waits,
+        },
+    )
+
+
+def _dump(job_id: int) -> Op[tuple[JobDump, list[JobRun]]]:
+    dump = yield from dump_job(job_id)
+    runs = yield from latest_runs(dump.job)
+    return dump, runs
+
+
+def _timeline(dump: JobDump) -> list[tuple[Any, Any, float | None]]:
+    """Return moment, event, and the seconds since the event before."""
+    from datetime import datetime
+
+    found: list[tuple[Any, Any, float | None]] = []
+    for event in dump.timeline:
+        at_ = datetime.fromisoformat(event.timestamp)
+        gap = (at_ - found[-1][0]).total_seconds() if found else None
+        found.append((at_, event, gap))
+    return found
+
+
+def _id(request: Request) -> int:
+    job_id = int(request.path_params["job_id"])
+    if not 0 < job_id <= _LARGEST:
+        raise JobNotFound(job_id)
+    return job_id
+
+
+async def retry(request: Request) -> Response:
+    """Run the job again."""
+    job_id = _id(request)
+    return await act(
+        request, api.jobs.retry(identity_of(request.scope), job_id), "job.retry", job_id
+    )
+
+
+async def cancel(request: Request) -> Response:
+    """Cancel the job."""
+    job_id = _id(request)
+    op = api.jobs.cancel(identity_of(request.scope), job_id)
+    return await act(request, op, "job.cancel", job_id)
+
+
+async def delete(request: Request) -> Response:
+    """Delete the job, and go to the list."""
+    job_id = _id(request)
+    op = api.jobs.delete(identity_of(request.scope), job_id)
+    return await act(request, op, "job.delete", job_id, go=at("jobs"))

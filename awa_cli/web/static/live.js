@@ -1,0 +1,157 @@
+// Live parts: what the reader does stays when a part is read anew; ticks; what is lost is said.
+(() => {
+  "use strict";
+  const { find, all, span } = window.awa;
+
+  // Ticks are kept by id: a row that comes back, or that left the page, is still ticked.
+  const SCROLLS = ".table, .chips, .attempts, pre";
+  const ticked = new Set();
+  let kept = null;
+
+  // Nothing changes under an open question, in the middle of a click, or while the request of a
+  // button is under way: one that is replaced meanwhile would neither be answered nor send.
+  let changing = 0;
+  let pressed = false;
+  let late = false;
+
+  function busy(box) {
+    // What is being copied would be lost too.
+    const picked = getSelection();
+    return pressed || changing || find("dialog[open]") || (!picked.isCollapsed && box.contains(picked.anchorNode));
+  }
+
+  function catchUp() {
+    if (!late || busy(document.body)) return;
+    late = false;
+    htmx.trigger(document.body, "changed");
+  }
+
+  document.addEventListener("htmx:beforeRequest", (event) => {
+    if (!event.detail.elt.hasAttribute("hx-trigger")) changing += 1;
+  });
+  document.addEventListener("htmx:afterRequest", (event) => {
+    if (!event.detail.elt.hasAttribute("hx-trigger")) changing = Math.max(changing - 1, 0);
+    catchUp();
+  });
+  for (const dialog of all("dialog")) dialog.addEventListener("close", () => setTimeout(catchUp));
+  document.addEventListener("selectionchange", catchUp);
+  document.addEventListener("pointerdown", () => { pressed = true; }, true);
+  for (const end of ["pointerup", "pointercancel", "dragend"]) {
+    document.addEventListener(end, () => setTimeout(() => { pressed = false; catchUp(); }), true);
+  }
+
+  // What came last into each box; most events change nothing that is seen, and then nothing is
+  // replaced: no click is lost, no focus moves.
+  const shown = new Map();
+
+  function plain(html) {
+    const inert = document.createElement("template");
+    inert.innerHTML = html;
+    return inert.innerHTML.replace(/(<time[^>]*>)[^<]*/g, "$1").trim();
+  }
+
+  function rowIn(box, row) {
+    const at = row ? all("tbody tr", box).indexOf(row) : -1;
+    return at < 0 ? null : { at, key: row.dataset.key };
+  }
+
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    const box = event.detail.target;
+    if (box.hasAttribute("hx-trigger") && event.detail.shouldSwap) {
+      const text = plain(event.detail.serverResponse);
+      const same = shown.get(box.id) === text;
+      late ||= !same && busy(box);
+      event.detail.shouldSwap = !same && !busy(box);
+      if (!event.detail.shouldSwap) return;
+      shown.set(box.id, text);
+    }
+    kept = {
+      folds: new Map(all("details[id]", box).map((one) => [one.id, one.open])),
+      row: rowIn(box, document.activeElement.closest("tbody tr")),
+      scrolls: all(SCROLLS, box).map((one) => [one.scrollLeft, one.scrollTop]),
+    };
+  });
+
+  document.addEventListener("htmx:afterSwap", (event) => {
+    const box = event.detail.target;
+    if (kept) {
+      for (const one of all("input[name=id]", box)) one.checked = ticked.has(one.value);
+      for (const one of all("details[id]", box)) one.open = kept.folds.get(one.id) ?? one.open;
+      all(SCROLLS, box).forEach((one, index) => one.scrollTo(...(kept.scrolls[index] ?? [0, 0])));
+      if (kept.row) {
+        const now = all("tbody tr", box);
+        awa.select(now.find((one) => kept.row.key && one.dataset.key === kept.row.key) ?? now[kept.row.at]);
+      }
+    }
+    kept = null;
+    tellTicks();
+    awa.tellTimes();
+  });
+
+  function tellTicks() {
+    const boxes = all("input[name=id]");
+    const here = boxes.filter((one) => one.checked).length;
+    for (const one of all("[data-all]")) {
+      one.checked = here > 0 && here === boxes.length;
+      one.indeterminate = here > 0 && here < boxes.length;
+    }
+    for (const one of all("[data-ticked-bar]")) one.hidden = !ticked.size;
+    for (const one of all("[data-ticked]")) one.textContent = `${ticked.size.toLocaleString()} ticked`;
+  }
+
+  function tick(box, on) {
+    box.checked = on;
+    if (on) ticked.add(box.value);
+    else ticked.delete(box.value);
+  }
+
+  function untick() {
+    ticked.clear();
+    for (const one of all("input[name=id]")) one.checked = false;
+    tellTicks();
+  }
+
+  document.addEventListener("change", (event) => {
+    const box = event.target;
+    if ("all" in box.dataset) for (const one of all("input[name=id]", box.closest("table"))) tick(one, box.checked);
+    else if (box.matches("input[name=id]")) tick(box, box.checked);
+    else return;
+    tellTicks();
+  });
+  document.addEventListener("htmx:configRequest", (event) => {
+    if ("withTicked" in event.detail.elt.dataset) event.detail.parameters.ids = [...ticked].join(",");
+  });
+
+  let lookedAt = 0;
+
+  function tellPulse() {
+    const seconds = (Date.now() - lookedAt) / 1000;
+    find("#pulse").textContent = lookedAt ? ` · live, changed ${seconds < 1 ? "now" : `${span(seconds)} ago`}` : "";
+  }
+
+  function lost(text) {
+    const box = find("#lost");
+    box.textContent = text;
+    box.hidden = !text;
+  }
+
+  document.addEventListener("htmx:sseOpen", (event) => {
+    lost("");
+    const { source } = event.detail;
+    for (const topic of find("#main").dataset.topics.split(" ")) {
+      source.addEventListener(topic.split(":")[0], () => { lookedAt = Date.now(); lost(""); });
+    }
+    source.addEventListener("lost", (message) => {
+      const { what, why } = JSON.parse(message.data);
+      lost(`${what}${why ? `: ${why}` : ""}. It is tried again.`);
+    });
+  });
+  document.addEventListener("htmx:sseError", () => lost("The connection to the server is lost. It is tried again."));
+
+  for (const box of all("[hx-get][hx-trigger][id]")) shown.set(box.id, plain(box.innerHTML));
+  // Ticks that a browser kept over a reload.
+  for (const one of all("input[name=id]:checked")) ticked.add(one.value);
+  tellTicks();
+  setInterval(tellPulse, 1000);
+  window.awa.untick = untick;
+})();
