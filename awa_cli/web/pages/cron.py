@@ -46,6 +46,8 @@ class _Fire:
 
     at: datetime
     local: str
+    far: bool
+    """It is in another year, which has to be said."""
 
 
 async def listed(request: Request) -> Response:
@@ -109,10 +111,14 @@ def _fires(schedule: CronJob) -> tuple[list[_Fire], str | None]:
         expression = CronExpression.cached(schedule.cron_expr, schedule.timezone)
     except ValidationError as error:
         return [], str(error)
-    moments = expression.upcoming(now(), _FIRES)
-    return [
-        _Fire(one, f"{one.astimezone(expression.zone):%a %d %b %Y, %H:%M:%S %Z}") for one in moments
-    ], None
+    today = now().astimezone(expression.zone)
+    found = []
+    for one in expression.upcoming(now(), _FIRES):
+        local = one.astimezone(expression.zone)
+        far = local.year != today.year
+        day = f"{local:%d %b %Y}" if far else f"{local:%a %d %b}"
+        found.append(_Fire(one, f"{day}, {local:%H:%M:%S %Z}", far))
+    return found, None
 
 
 def _address(schedule: CronJob, **more: Any) -> str:

@@ -20,8 +20,16 @@ if TYPE_CHECKING:
 
 __all__ = ["listed", "show"]
 
-# The id leads on; the loops that stopped are what one looks for.
-_COLUMNS: Final = tuple(replace(one, wide=one.title == "ID") for one in WORKERS)
+
+def _pid(one: RuntimeInstance) -> str:
+    return str(one.pid)
+
+
+# The id leads on; the loops that stopped are what one looks for.  A pid is no number to count.
+_COLUMNS: Final = tuple(
+    replace(one, wide=one.title == "ID", get=_pid if one.title == "PID" else one.get)
+    for one in WORKERS
+)
 _LOOPS: Final = {
     "database": "postgres_connected", "claims": "poll_loop_alive", "heartbeat": "heartbeat_alive",
     "maintenance": "maintenance_alive",

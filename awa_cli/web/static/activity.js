@@ -50,14 +50,12 @@
     if (held) {
       waiting = [...waiting, ...rows].slice(-most);
     } else {
-      const top = box.scrollTop;
       for (const row of rows) put(row);
       while (body.children.length > most) {
         known.delete(key(body.lastElementChild));
         body.lastElementChild.remove();
       }
       find("#nothing").hidden = body.children.length > 0;
-      box.scrollTop = top;
       tellTimes();
     }
     tell();

@@ -49,7 +49,8 @@
   const time = { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" };
   const CLOCKS = {
     second: new Intl.DateTimeFormat(undefined, { ...time, fractionalSecondDigits: 3 }),
-    day: new Intl.DateTimeFormat(undefined, { weekday: "short", day: "2-digit", month: "short", year: "numeric", ...time, timeZoneName: "short" }),
+    day: new Intl.DateTimeFormat(undefined, { weekday: "short", day: "2-digit", month: "short", ...time, timeZoneName: "short" }),
+    year: new Intl.DateTimeFormat(undefined, { day: "2-digit", month: "short", year: "numeric", ...time, timeZoneName: "short" }),
   };
 
   function tellTimes() {
