@@ -31,13 +31,14 @@ _AXE = Path(__file__).parent / "web" / "pages" / "vendor" / "axe.min.js"
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     """The browser."""
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
     path = os.environ.get("CHROMIUM") or shutil.which("chromium")
     if path is None:
         reason = "there is no chromium: apt-get install chromium, or set CHROMIUM to one"
         (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)
     # Of a module: while it runs, its loop is this thread's, and async tests cannot be.
+    expect.set_options(timeout=15_000)
     with sync_playwright() as playwright:
         found = playwright.chromium.launch(executable_path=path, args=_FLAGS)
         yield found

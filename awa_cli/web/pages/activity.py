@@ -32,9 +32,8 @@ async def show(request: Request) -> Response:
         for name in ("event", "kind", "queue")
         if (value := request.query_params.get(name, "").strip())
     }
-    found: list[Transition] = await read(
-        request, recent_transitions(_RECENT), cached="recent transitions"
-    )
+    # Not an older answer: what it lacks, the stream does not bring.
+    found: list[Transition] = await read(request, recent_transitions(_RECENT))
     fitting = [one for one in reversed(found) if _fits(one, wanted)]
     return await render(
         request,

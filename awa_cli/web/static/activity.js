@@ -89,7 +89,8 @@
   }
 
   document.addEventListener("htmx:sseOpen", ({ detail: { source } }) => {
-    catchUp();
+    // By then it has begun; what both bring is shown once.
+    setTimeout(catchUp, 1000);
     if (source.followed) return;
     source.followed = true;
     source.addEventListener("missed", catchUp);

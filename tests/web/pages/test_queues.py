@@ -143,7 +143,7 @@ def test_a_queue_is_followed(post, visit) -> None:
     expect(tile.locator(".count")).to_have_text("0")
     page.get_by_role("link", name="1h", exact=True).click()
     expect(page.locator(".ch-completed .words")).to_contain_text("in the last 1h")
-    expect(page.get_by_text("$ awa queue show post")).to_be_visible()
+    expect(page.locator(".head .cli code")).to_have_text("awa queue show post")
 
 
 def field(page, label: str):
