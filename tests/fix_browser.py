@@ -62,7 +62,9 @@ def site(postgres: Any, template: str) -> Iterator[Site]:
     from awa_cli.web.settings import Settings
 
     with postgres.database(template) as database_url:
-        app = create_app(database_url, Settings(**{**FRESH, "cache_seconds": 0.05}))
+        # A part is read once 100 ms have gone by without an event, so they are further apart.
+        settings = {**FRESH, "cache_seconds": 0.05, "event_seconds": 0.25}
+        app = create_app(database_url, Settings(**settings))
         with running(app) as server:
             yield Site(server.url, database_url)
 
