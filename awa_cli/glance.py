@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from awa_lib.reads.queues import QueueStat
     from awa_lib.reads.runtime import RuntimeInstance
 
-__all__ = ["busiest", "fleet_words", "say_count", "say_rate", "say_seconds"]
+__all__ = ["busiest", "fleet_words", "queue_words", "say_count", "say_rate", "say_seconds"]
 
 
 def busiest(queues: Sequence[QueueStat]) -> list[QueueStat]:
@@ -33,6 +33,17 @@ def fleet_words(fleet: Sequence[RuntimeInstance]) -> list[str]:
     parts += [f"version {', '.join(versions)}"] if versions else []
     silent = len(fleet) - len(live)
     return parts + ([f"{silent} silent"] if silent else [])
+
+
+def queue_words(queues: Sequence[QueueStat]) -> list[str]:
+    """Say of the queues how many they are, what they hold, and how long the oldest job waits."""
+    lags = [one.lag_seconds for one in queues if one.lag_seconds is not None]
+    paused = sum(one.paused for one in queues)
+    parts = [counted(len(queues), "queue")]
+    parts += [f"{paused:,} paused"] if paused else []
+    parts.append(f"{sum(one.running for one in queues):,} running")
+    parts.append(f"{sum(one.available for one in queues):,} could run")
+    return parts + ([f"the oldest waits {span(max(lags))}"] if lags else [])
 
 
 def say_rate(value: float) -> str:

@@ -17,6 +17,7 @@ __all__ = [
     "read_json",
     "read_moment",
     "read_queue",
+    "read_rate",
     "read_source",
     "read_state",
 ]
@@ -27,6 +28,7 @@ STATES: Final = (
 )  # fmt: skip
 _SECONDS: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _PIECE: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhdw])")
+_RATE: Final = re.compile(r"(\d+(?:\.\d+)?)(?:/([smh]))?(?::(\d{1,9}))?")
 _MOST_JOBS: Final = 100_000
 
 
@@ -113,3 +115,14 @@ def read_queue(text: str) -> tuple[str, int | None]:
             hint="write it like --queue email or --queue email=20",
         )
     return name, int(number)
+
+
+def read_rate(text: str, option: str) -> tuple[float, int]:
+    """Read ``50/s``, ``600/m`` or ``50/s:100`` as (jobs a second, burst); without one it is 0."""
+    found = _RATE.fullmatch(text)
+    if found is None:
+        raise InvalidInput(
+            f"{option} {text!r} cannot be read",
+            hint="write it like 50/s, 600/m or 50/s:100, where 100 is the burst",
+        )
+    return float(found[1]) / _SECONDS[found[2] or "s"], int(found[3] or 0)

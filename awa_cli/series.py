@@ -31,11 +31,11 @@ WINDOWS: Final = (Window("15m", 15), Window("1h", 60), Window("24h", 1440))
 
 
 class Series:
-    """The buckets of one window, of one queue or of all, and the lag as it was seen."""
+    """The buckets of one window, of one queue, of one kind or of all, and the lag as seen."""
 
-    def __init__(self, window: Window, queue: str | None = None) -> None:
+    def __init__(self, window: Window, queue: str | None = None, kind: str | None = None) -> None:
         self.window = window
-        self._queue = queue
+        self._of = {"queue": queue, "kind": kind}
         self._known: dict[int, Bucket] = {}
         self._lags: dict[int, float] = {}
         self._until: datetime | None = None
@@ -49,7 +49,7 @@ class Series:
             # From the beginning of the bucket that was not full at the last look.
             late = int((self._until - _SLACK).timestamp()) // width * width
             since = max(since, datetime.fromtimestamp(late, UTC))
-        read = yield from ended_series(since, until, width, queue=self._queue)
+        read = yield from ended_series(since, until, width, **self._of)
         self._known = {
             number: one
             for number, one in self._known.items()

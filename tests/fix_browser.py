@@ -31,13 +31,14 @@ _AXE = Path(__file__).parent / "web" / "pages" / "vendor" / "axe.min.js"
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     """The browser."""
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
     path = os.environ.get("CHROMIUM") or shutil.which("chromium")
     if path is None:
         reason = "there is no chromium: apt-get install chromium, or set CHROMIUM to one"
         (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)
     # Of a module: while it runs, its loop is this thread's, and async tests cannot be.
+    expect.set_options(timeout=15_000)
     with sync_playwright() as playwright:
         found = playwright.chromium.launch(executable_path=path, args=_FLAGS)
         yield found
@@ -61,7 +62,9 @@ def site(postgres: Any, template: str) -> Iterator[Site]:
     from awa_cli.web.settings import Settings
 
     with postgres.database(template) as database_url:
-        app = create_app(database_url, Settings(**{**FRESH, "cache_seconds": 0.05}))
+        # A part is read once 100 ms have gone by without an event, so they are further apart.
+        settings = {**FRESH, "cache_seconds": 0.05, "event_seconds": 0.25}
+        app = create_app(database_url, Settings(**settings))
         with running(app) as server:
             yield Site(server.url, database_url)
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from awa_lib.reads.jobs import JobRow
     from awa_lib.reads.overviews import KindOverview, QueueDetails, QueueOverview
 
-__all__ = ["kind_page", "policy_facts", "queue_page"]
+__all__ = ["declared_facts", "kind_page", "named_facts", "policy_facts", "queue_page"]
 
 
 def queue_page(details: QueueDetails, *, color: bool) -> str:
@@ -24,7 +24,7 @@ def queue_page(details: QueueDetails, *, color: bool) -> str:
     state = paint("paused", "bold yellow") if queue.paused else paint("open", "green")
     settings = policy_facts(details.policy)
     lines = [f"{paint('Queue ' + clean(queue.queue), 'bold')}  {state}", ""]
-    lines += fact_lines([*_declared_facts(queue), *_job_counts(queue)], paint)
+    lines += fact_lines([*declared_facts(queue), *_job_counts(queue)], paint)
     lines += fact_lines(
         [
             ("lag", None if queue.lag_seconds is None else span(queue.lag_seconds)),
@@ -56,7 +56,7 @@ def kind_page(kind: KindOverview, failed: Sequence[JobRow], *, color: bool) -> s
     """Return what an operator wants to know of a kind, with its latest failed jobs."""
     paint = Paint(color=color)
     lines = [paint(f"Kind {clean(kind.kind)}", "bold"), ""]
-    lines += fact_lines([*_declared_facts(kind), *_job_counts(kind)], paint)
+    lines += fact_lines([*declared_facts(kind), *_job_counts(kind)], paint)
     workers = str(kind.live_instances) if kind.live_instances else paint("none", "bold red")
     lines.append(INDENT + paint("workers    ", "dim") + workers)
     if failed:
@@ -72,7 +72,8 @@ def kind_page(kind: KindOverview, failed: Sequence[JobRow], *, color: bool) -> s
     return "\n".join(lines) + "\n"
 
 
-def _declared_facts(one: QueueOverview | KindOverview) -> list[tuple[str, Any]]:
+def declared_facts(one: QueueOverview | KindOverview) -> list[tuple[str, Any]]:
+    """Return what its workers declare; a value that is None is not known."""
     trouble = "live workers declare it differently" if one.descriptor_mismatch else None
     return [
         ("name", one.display_name),
@@ -97,22 +98,31 @@ def _job_counts(one: QueueOverview | KindOverview) -> list[tuple[str, Any]]:
 
 def policy_facts(policy: QueuePolicy) -> list[str]:
     """Say each setting of a queue in words."""
-    facts: list[tuple[str, Any]] = [
-        ("at most {} running", policy.max_running),
-        ("at most {} running of a key", policy.max_running_per_key),
-        ("deadline {}", _deadline(policy)),
-        ("idle workers look every {}", _short(policy.poll_interval_ms, 1000)),
-        ("at most {} jobs a claim", policy.claim_batch),
-        ("completed jobs kept {}", _short(policy.completed_retention_hours, 1 / 3600)),
-        ("failed jobs kept {}", _short(policy.failed_retention_hours, 1 / 3600)),
-        ("failed jobs become dead letters", policy.dead_letters or None),
-    ]
-    if policy.max_rate is not None:
-        rate = (
-            f"at most {policy.max_rate:g} starts a second in each process, {policy.burst} at once"
-        )
-        facts.insert(2, (rate, ""))
-    return [words.format(value) for words, value in facts if value is not None]
+    return [words for _, words in named_facts(policy)]
+
+
+def named_facts(policy: QueuePolicy) -> list[tuple[str, str]]:
+    """Return the name of each setting of a queue, as changes are named, and its words."""
+    facts: list[tuple[str, str, Any]] = [
+        ("max_running", "at most {} running", policy.max_running),
+        ("max_running_per_key", "at most {} running of a key", policy.max_running_per_key),
+        ("rate_limit", "at most {} at once", _rate(policy)),
+        ("deadline_seconds", "deadline {}", _deadline(policy)),
+        ("poll_interval_ms", "idle workers look every {}", _short(policy.poll_interval_ms, 1000)),
+        ("claim_batch", "at most {} jobs a claim", policy.claim_batch),
+        ("completed_retention_hours", "completed jobs kept {}",
+         _short(policy.completed_retention_hours, 1 / 3600)),
+        ("failed_retention_hours", "failed jobs kept {}",
+         _short(policy.failed_retention_hours, 1 / 3600)),
+        ("dead_letters", "failed jobs become dead letters", policy.dead_letters or None),
+    ]  # fmt: skip
+    return [(name, words.format(value)) for name, words, value in facts if value is not None]
+
+
+def _rate(policy: QueuePolicy) -> str | None:
+    if policy.max_rate is None:
+        return None
+    return f"{policy.max_rate:g} starts a second in each process, {policy.burst}"
 
 
 def _deadline(policy: QueuePolicy) -> str | None:

@@ -13,7 +13,7 @@ from awa_cli.pages._layout import INDENT, Paint, fact_lines, json_lines
 if TYPE_CHECKING:
     from awa_lib.reads.cron import CronJob
 
-__all__ = ["schedule_page"]
+__all__ = ["schedule_facts", "schedule_page"]
 
 
 def schedule_page(one: CronJob, *, color: bool) -> str:
@@ -24,29 +24,10 @@ def schedule_page(one: CronJob, *, color: bool) -> str:
     paint = Paint(color=color)
     paused = one.paused_at is not None
     state = paint("paused", "bold yellow") if paused else paint("on", "green")
-    missed = one.missed_fire_policy
-    if missed == "catch_up":
-        missed = f"caught up, at most {one.catch_up_limit}"
-    words = in_words(one.cron_expr)
-    facts: list[tuple[str, Any]] = [
-        ("cron", f"{one.cron_expr}  {one.timezone}"),
-        ("in words", None if words == one.cron_expr else words),
-        ("kind", one.kind),
-        ("queue", one.queue),
-        ("priority", one.priority),
-        ("attempts", one.max_attempts),
-        ("tags", ", ".join(one.tags) or None),
-        ("missed", missed),
-        ("jitter", f"up to {span(one.jitter_seconds)}" if one.jitter_seconds else None),
-        ("last fire", one.last_enqueued_at or "none yet"),
-        ("paused", one.paused_at),
-        ("paused by", one.paused_by),
-        ("declared", one.declared_at if one.declared else "by no live process"),
-    ]
     lines = [
         f"{paint(f'Schedule {clean(one.name)}', 'bold')}  {state}",
         "",
-        *fact_lines(facts, paint),
+        *fact_lines(schedule_facts(one), paint),
     ]
     lines += ["", paint("Next fires", "bold")]
     try:
@@ -62,3 +43,26 @@ def schedule_page(one: CronJob, *, color: bool) -> str:
     actions = [f"awa cron trigger {name}", f"awa cron {'resume' if paused else 'pause'} {name}"]
     lines += ["", paint("What can be done", "bold"), *[INDENT + line for line in actions]]
     return "\n".join(lines) + "\n"
+
+
+def schedule_facts(one: CronJob) -> list[tuple[str, Any]]:
+    """Return what is known of a schedule; a value that is None is not."""
+    missed = one.missed_fire_policy
+    if missed == "catch_up":
+        missed = f"caught up, at most {one.catch_up_limit}"
+    words = in_words(one.cron_expr)
+    return [
+        ("cron", f"{one.cron_expr}  {one.timezone}"),
+        ("in words", None if words == one.cron_expr else words),
+        ("kind", one.kind),
+        ("queue", one.queue),
+        ("priority", one.priority),
+        ("attempts", one.max_attempts),
+        ("tags", ", ".join(one.tags) or None),
+        ("missed", missed),
+        ("jitter", f"up to {span(one.jitter_seconds)}" if one.jitter_seconds else None),
+        ("last fire", one.last_enqueued_at or "none yet"),
+        ("paused", one.paused_at),
+        ("paused by", one.paused_by),
+        ("declared", one.declared_at if one.declared else "by no live process"),
+    ]

@@ -49,20 +49,27 @@ def state_counts() -> Op[dict[str, int]]:
 
 
 def ended_series(
-    since: datetime, until: datetime, seconds: int, *, queue: str | None = None
+    since: datetime,
+    until: datetime,
+    seconds: int,
+    *,
+    queue: str | None = None,
+    kind: str | None = None,
 ) -> Op[list[Bucket]]:
     """Return what ended from ``since`` to ``until`` in buckets of so many seconds, oldest first.
 
-    Of one queue, or of all.  Buckets begin at multiples of their width; those in which nothing
-    ended are left out.
+    Of one queue or kind, or of all.  Buckets begin at multiples of their width; those in which
+    nothing ended are left out.
     """
-    span = {"since": since, "until": until, "seconds": seconds, "queue": queue}
+    span = {"since": since, "until": until, "seconds": seconds, "queue": queue, "kind": kind}
     ended = yield sql.read_pulse("ended_series", **span)
     waited: dict[int, float] = dict((yield sql.read_pulse("wait_series", **span)))
     return [Bucket(number, done, failed, waited.get(number)) for number, done, failed in ended]
 
 
-def latest_failures(limit: int = 10, *, queue: str | None = None) -> Op[list[Failure]]:
-    """Return the jobs that failed last, of one queue or of all, the latest first."""
-    rows = yield sql.read_pulse("latest_failures", limit=limit, queue=queue)
+def latest_failures(
+    limit: int = 10, *, queue: str | None = None, kind: str | None = None
+) -> Op[list[Failure]]:
+    """Return the jobs that failed last, of one queue or kind, or of all, the latest first."""
+    rows = yield sql.read_pulse("latest_failures", limit=limit, queue=queue, kind=kind)
     return rows.into(Failure)

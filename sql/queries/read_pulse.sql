@@ -31,6 +31,7 @@ FROM (
     WHERE state = 'completed' AND finalized_at >= :since::timestamptz
       AND finalized_at <= :until::timestamptz
       AND (:queue::text IS NULL OR queue = :queue::text)
+      AND (:kind::text IS NULL OR kind = :kind::text)
     GROUP BY 1
     UNION ALL
     SELECT date_bin(make_interval(secs => :seconds::int), finalized_at, to_timestamp(0)), 0,
@@ -39,6 +40,7 @@ FROM (
     WHERE state IN ('failed', 'cancelled') AND state = 'failed'
       AND finalized_at >= :since::timestamptz AND finalized_at <= :until::timestamptz
       AND (:queue::text IS NULL OR queue = :queue::text)
+      AND (:kind::text IS NULL OR kind = :kind::text)
     GROUP BY 1
 ) AS ended
 GROUP BY began
@@ -62,6 +64,7 @@ CROSS JOIN LATERAL (
       AND finalized_at >= to_timestamp(b.bucket * :seconds::int)
       AND finalized_at < to_timestamp((b.bucket + 1) * :seconds::int)
       AND (:queue::text IS NULL OR queue = :queue::text)
+      AND (:kind::text IS NULL OR kind = :kind::text)
     ORDER BY finalized_at DESC
     LIMIT 10
 ) AS s
@@ -69,11 +72,12 @@ GROUP BY b.bucket
 ORDER BY b.bucket
 
 -- name: latest_failures
--- The jobs that failed last, of all queues or of one.  Index: unsuccessful_finalized, backwards.
+-- The jobs that failed last, of all queues and kinds or of one.  Index: unsuccessful_finalized, backwards.
 SELECT id, kind, queue, attempt, max_attempts, finalized_at,
        split_part(errors[cardinality(errors)] ->> 'error', E'\n', 1) AS error
 FROM awa.jobs_hot
 WHERE state IN ('failed', 'cancelled') AND state = 'failed' AND finalized_at IS NOT NULL
   AND (:queue::text IS NULL OR queue = :queue::text)
+  AND (:kind::text IS NULL OR kind = :kind::text)
 ORDER BY finalized_at DESC
 LIMIT :limit::int

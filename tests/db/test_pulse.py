@@ -54,7 +54,7 @@ def test_what_ended_is_put_into_buckets(conn, put) -> None:
             state="completed", queue=queue, finalized_at=at(seconds), attempted_at=at(seconds),
             run_at=at(seconds - 4),
         )  # fmt: skip
-    put(state="failed", queue="a", finalized_at=at(200))
+    put(state="failed", queue="a", kind="odd", finalized_at=at(200))
     put(state="cancelled", queue="a", finalized_at=at(200))
     put(state="failed", queue="a", finalized_at=at(999))
 
@@ -62,6 +62,8 @@ def test_what_ended_is_put_into_buckets(conn, put) -> None:
         Bucket(first, 2, 0, 4.0), Bucket(first + 1, 1, 0, 4.0), Bucket(first + 3, 0, 1, None),
     ] == run(conn, ended_series(START, at(300), 60))  # fmt: skip
     assert [Bucket(first, 1, 0, 4.0)] == run(conn, ended_series(START, at(300), 60, queue="b"))
+    odd = run(conn, ended_series(START, at(300), 60, kind="odd"))
+    assert [Bucket(first + 3, 0, 1, None)] == odd
 
 
 def test_the_latest_failures_come_first(conn, put, look) -> None:
@@ -72,6 +74,7 @@ def test_the_latest_failures_come_first(conn, put, look) -> None:
     assert [ids[1], ids[2], ids[0]] == [one.id for one in found]
     assert "E: no" == found[0].error
     assert [ids[2]] == [one.id for one in run(conn, latest_failures(1, queue="a"))]
+    assert [] == run(conn, latest_failures(kind="odd"))
 
 
 def test_pages_upwards_precede_pages_downwards(conn, put) -> None:

@@ -62,6 +62,7 @@ def set_(
 
     They win over what the workers were started with.
     """
+    from awa_cli.inputs import read_rate
     from awa_lib.errors import InvalidInput
     from awa_lib.ops.policies import set_queue_policy
 
@@ -69,7 +70,7 @@ def set_(
         "max_running": max_running,
         "max_running_per_key": max_running_per_key,
         "claim_batch": claim_batch,
-        "rate_limit": None if rate_limit is None else _rate(rate_limit),
+        "rate_limit": None if rate_limit is None else read_rate(rate_limit, "--rate-limit"),
         "deadline_seconds": _seconds(deadline, "--deadline"),
         "completed_retention_hours": _seconds(keep_completed, "--keep-completed", 3600),
         "failed_retention_hours": _seconds(keep_failed, "--keep-failed", 3600),
@@ -128,19 +129,3 @@ def _seconds(text: str | None, option: str, unit: float = 1) -> float | None:
     from awa_cli.inputs import read_duration
 
     return None if text is None else read_duration(text, option).total_seconds() / unit
-
-
-def _rate(text: str) -> tuple[float, int]:
-    """Read ``50/s``, ``600/m`` or ``50/s:100``."""
-    import re
-
-    from awa_lib.errors import InvalidInput
-
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)(?:/([smh]))?(?::(\d{1,9}))?", text)
-    if found is None:
-        raise InvalidInput(
-            f"--rate-limit {text!r} cannot be read",
-            hint="write it like 50/s, 600/m or 50/s:100, where 100 is the burst",
-        )
-    per = {"s": 1, "m": 60, "h": 3600}[found[2] or "s"]
-    return float(found[1]) / per, int(found[3] or 0)

@@ -8,7 +8,19 @@ from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import Mount, Route
 
-from awa_cli.web.pages import bulk, dashboard, job, jobs, queues
+from awa_cli.web.pages import (
+    activity,
+    bulk,
+    cron,
+    dashboard,
+    job,
+    jobs,
+    kinds,
+    queue,
+    queues,
+    settings,
+    workers,
+)
 from awa_cli.web.pages._static import Files
 
 if TYPE_CHECKING:
@@ -37,8 +49,23 @@ def routes() -> list[BaseRoute]:
         _post("/jobs/{job_id:int}/cancel", job.cancel),
         _post("/jobs/{job_id:int}/delete", job.delete),
         _get("/queues", queues.listed),
-        _post("/queues/{queue:path}/pause", queues.pause),
-        _post("/queues/{queue:path}/resume", queues.resume),
+        _get("/queues/{queue:path}", queue.show),
+        _post("/queues/{queue:path}/pause", queue.pause),
+        _post("/queues/{queue:path}/resume", queue.resume),
+        _post("/queues/{queue:path}/drain", queue.drain),
+        _post("/queues/{queue:path}/settings", settings.change),
+        _get("/kinds", kinds.listed),
+        _get("/kinds/{kind:path}", kinds.show),
+        _post("/kinds/{kind:path}/retry", kinds.retry),
+        _get("/workers", workers.listed),
+        _get("/workers/{instance_id}", workers.show),
+        _get("/cron", cron.listed),
+        _get("/cron/{name:path}", cron.show),
+        _post("/cron/{name:path}/trigger", cron.trigger),
+        _post("/cron/{name:path}/pause", cron.pause),
+        _post("/cron/{name:path}/resume", cron.resume),
+        _post("/cron/{name:path}/remove", cron.remove),
+        _get("/activity", activity.show),
         Mount("/static", Files(), middleware=_SMALL),
     ]
 

@@ -58,8 +58,8 @@ class Chart:
 class _Kept:
     """A series, read by one request at a time."""
 
-    def __init__(self, window: Window, queue: str | None) -> None:
-        self.series = Series(window, queue)
+    def __init__(self, window: Window, **of: str | None) -> None:
+        self.series = Series(window, **of)
         self.turn = asyncio.Lock()
 
 
@@ -72,15 +72,17 @@ def window_of(request: Request) -> Window:
     return next((one for one in WINDOWS if one.name == wanted), WINDOWS[0])
 
 
-async def charts(request: Request, queue: str | None = None) -> list[Chart]:
-    """Return the charts of a queue, or of all; only what is new is read."""
+async def charts(
+    request: Request, *, queue: str | None = None, kind: str | None = None
+) -> list[Chart]:
+    """Return the charts of a queue, of a kind, or of all; only what is new is read."""
     state: State = request.app.state.awa
     window = window_of(request)
     kept = _KEPT.setdefault(state, {})
-    key = (window.name, queue)
+    key = (window.name, queue, kind)
     if key not in kept and len(kept) >= _MOST_SERIES:
         del kept[next(iter(kept))]
-    one = kept.setdefault(key, _Kept(window, queue))
+    one = kept.setdefault(key, _Kept(window, queue=queue, kind=kind))
     async with one.turn:
         age = state.settings.cache_seconds
         if not one.series.begun or (now() - one.series.until).total_seconds() >= age:

@@ -46,12 +46,19 @@
   }
 
   const zoned = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "long" });
+  const time = { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" };
+  const CLOCKS = {
+    second: new Intl.DateTimeFormat(undefined, { ...time, fractionalSecondDigits: 3 }),
+    day: new Intl.DateTimeFormat(undefined, { weekday: "short", day: "2-digit", month: "short", ...time, timeZoneName: "short" }),
+    year: new Intl.DateTimeFormat(undefined, { day: "2-digit", month: "short", year: "numeric", ...time, timeZoneName: "short" }),
+  };
 
   function tellTimes() {
     for (const time of all("time[datetime]")) {
       const moment = new Date(time.dateTime);
       if (!time.dataset.told) {
         time.title = `${zoned.format(moment)}\n${time.title}`;
+        if (time.dataset.clock) time.textContent = CLOCKS[time.dataset.clock].format(moment);
         time.dataset.told = "1";
       }
       if ("age" in time.dataset) {

@@ -24,7 +24,7 @@
     };
     return {
       width: box.clientWidth, height: box.clientHeight, legend: { show: false },
-      padding: [6, 6, 0, 0],
+      padding: [6, 16, 0, 0],
       cursor: { y: false, drag: { x: false, y: false }, points: { size: 6 } },
       scales: { y: { range: (_, low, high) => [0, (high || 1) * 1.1] } },
       axes: [

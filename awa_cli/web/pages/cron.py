@@ -1,0 +1,165 @@
+"""Schedules: when each fires next, in words and counted down; and one of them."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from awa_cli.columns import JOBS, SCHEDULES
+from awa_cli.cron_words import in_words
+from awa_cli.output import age, counted, now
+from awa_cli.pages.schedule import schedule_facts
+from awa_cli.web import api
+from awa_cli.web.guard import identity_of
+from awa_cli.web.pages._asked import address
+from awa_cli.web.pages._render import act, at, read, render
+from awa_lib.cron import CronExpression
+from awa_lib.errors import ValidationError
+from awa_lib.reads.cron import get_cron_job, list_cron_jobs
+from awa_lib.reads.jobs import job_rows
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from awa_lib.reads.cron import CronJob
+
+__all__ = ["listed", "pause", "remove", "resume", "show", "trigger"]
+
+# Words take the place of the expression, which the page of a schedule shows.
+_COLUMNS: Final = tuple(
+    replace(one, wide=False if one.title == "IN WORDS" else one.wide)
+    for one in SCHEDULES
+    if one.title not in {"CRON", "TIMEZONE"}
+)
+_JOBS: Final = tuple(one for one in JOBS if one.title in {"ID", "STATE", "ATT", "WHEN", "NOTE"})
+_FIRES: Final = 10
+_LAST: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class _Fire:
+    """A fire to come, and what the clock of its schedule shows then."""
+
+    at: datetime
+    local: str
+    far: bool
+    """It is in another year, which has to be said."""
+
+
+async def listed(request: Request) -> Response:
+    """Answer with every schedule."""
+    schedules = await read(request, list_cron_jobs())
+    return await render(
+        request,
+        "cron.html",
+        part="parts/cron.html",
+        schedules=schedules,
+        words=_words(schedules),
+        columns=_COLUMNS,
+        links={
+            "NAME": lambda one: at("cron", one.name),
+            "KIND": lambda one: at("kinds", one.kind),
+            "QUEUE": lambda one: at("queues", one.queue),
+        },
+    )
+
+
+def _words(schedules: list[CronJob]) -> list[str]:
+    due = [(one.next_fire_at, one.name) for one in schedules if one.next_fire_at is not None]
+    paused = sum(one.paused_at is not None for one in schedules)
+    words = [counted(len(schedules), "schedule")]
+    words += [f"{paused:,} paused"] if paused else []
+    return words + ([f"next {min(due)[1]} {age(min(due)[0])}"] if due else [])
+
+
+async def show(request: Request) -> Response:
+    """Answer with the page of a schedule; with its latest jobs where ``jobs`` is asked for.
+
+    They are found by a walk, which may be long where it fires seldom, so the page loads them last
+    and once.
+    """
+    name = request.path_params["name"]
+    schedule: CronJob = await read(request, get_cron_job(name))
+    if "jobs" in request.query_params:
+        return await _jobs(request, schedule)
+    fires, problem = _fires(schedule)
+    words = in_words(schedule.cron_expr)
+    return await render(
+        request,
+        "schedule.html",
+        part="parts/schedule.html",
+        schedule=schedule,
+        url=at("cron", name),
+        command=f"awa cron show {shlex.quote(name)}",
+        next_command=f"awa cron next {shlex.quote(name)} -n {_FIRES}",
+        words=words[:1].upper() + words[1:] if words != schedule.cron_expr else None,
+        facts=[one for one in schedule_facts(schedule) if one[0] not in {"in words", "paused"}],
+        fires=fires,
+        problem=problem,
+        jobs=_address(schedule),
+        failed=_address(schedule, state=["failed"]),
+    )
+
+
+def _fires(schedule: CronJob) -> tuple[list[_Fire], str | None]:
+    """Return the next fires, also of a paused one, or why there are none."""
+    try:
+        expression = CronExpression.cached(schedule.cron_expr, schedule.timezone)
+    except ValidationError as error:
+        return [], str(error)
+    today = now().astimezone(expression.zone)
+    found = []
+    for one in expression.upcoming(now(), _FIRES):
+        local = one.astimezone(expression.zone)
+        far = local.year != today.year
+        day = f"{local:%d %b %Y}" if far else f"{local:%a %d %b}"
+        found.append(_Fire(one, f"{day}, {local:%H:%M:%S %Z}", far))
+    return found, None
+
+
+def _address(schedule: CronJob, **more: Any) -> str:
+    return address({**more, "where": [f"metadata.cron_name={schedule.name}"]})
+
+
+async def _jobs(request: Request, schedule: CronJob) -> Response:
+    op = job_rows(
+        kind=schedule.kind, queue=schedule.queue, metadata={"cron_name": schedule.name}, limit=_LAST
+    )
+    return await render(
+        request,
+        "parts/schedule_jobs.html",
+        rows=await read(request, op),
+        columns=_JOBS,
+        links={"ID": lambda job: at("jobs", job.id)},
+    )
+
+
+async def trigger(request: Request) -> Response:
+    """Enqueue the job of the schedule now."""
+    name = request.path_params["name"]
+    op = api.cron.trigger(identity_of(request.scope), name)
+    return await act(request, op, "cron.trigger", name)
+
+
+async def pause(request: Request) -> Response:
+    """Keep the schedule from firing."""
+    name = request.path_params["name"]
+    return await act(request, api.cron.pause(identity_of(request.scope), name), "cron.pause", name)
+
+
+async def resume(request: Request) -> Response:
+    """Let the schedule fire again."""
+    name = request.path_params["name"]
+    op = api.cron.resume(identity_of(request.scope), name)
+    return await act(request, op, "cron.resume", name)
+
+
+async def remove(request: Request) -> Response:
+    """Remove the schedule, and go to the list."""
+    name = request.path_params["name"]
+    op = api.cron.remove(identity_of(request.scope), name)
+    return await act(request, op, "cron.remove", name, go=at("cron"))

@@ -1,0 +1,87 @@
+"""All kinds of jobs, and one of them."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING, Final
+
+from awa_cli.columns import FAILURES, KINDS
+from awa_cli.output import counted
+from awa_cli.pages.queue import declared_facts
+from awa_cli.web import api
+from awa_cli.web.guard import identity_of
+from awa_cli.web.pages._asked import address
+from awa_cli.web.pages._charts import charts, window_of
+from awa_cli.web.pages._counted import counted_links, tiles
+from awa_cli.web.pages._render import act, at, read, render
+from awa_lib.reads.overviews import kind_overview, list_kinds
+from awa_lib.reads.pulse import latest_failures
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from awa_lib._sql import Op
+    from awa_lib.reads.overviews import KindOverview
+    from awa_lib.reads.pulse import Failure
+
+__all__ = ["listed", "retry", "show"]
+
+_FAILURES: Final = 20
+
+
+async def listed(request: Request) -> Response:
+    """Answer with every kind."""
+    kinds = await read(request, list_kinds())
+    drift = sum(one.descriptor_mismatch for one in kinds)
+    unworked = sum(not one.live_instances for one in kinds)
+    words = [counted(len(kinds), "kind"), f"{sum(one.running for one in kinds):,} running"]
+    words += [f"{unworked:,} without a live worker"] if unworked else []
+    words += [f"{drift:,} declared differently by live workers"] if drift else []
+    return await render(
+        request,
+        "kinds.html",
+        part="parts/kinds.html",
+        kinds=kinds,
+        words=words,
+        columns=KINDS,
+        links={
+            "KIND": lambda one: at("kinds", one.kind),
+            "JOBS": lambda one: address({"kind": [one.kind]}),
+            **counted_links("kind"),
+        },
+    )
+
+
+async def show(request: Request) -> Response:
+    """Answer with the page of a kind."""
+    name = request.path_params["kind"]
+    kind, failures = await read(request, _look(name))
+    return await render(
+        request,
+        "kind.html",
+        part="parts/kind.html",
+        kind=kind,
+        command=f"awa kind show {shlex.quote(name)}",
+        facts=declared_facts(kind),
+        tiles=tiles("kind", kind),
+        jobs=address({"kind": [name]}),
+        failures=failures,
+        failure_columns=FAILURES,
+        failure_links={"ID": lambda one: at("jobs", one.id)},
+        charts=await charts(request, kind=name),
+        window=window_of(request),
+    )
+
+
+def _look(name: str) -> Op[tuple[KindOverview, list[Failure]]]:
+    kind = yield from kind_overview(name)
+    failures = yield from latest_failures(_FAILURES, kind=name)
+    return kind, failures
+
+
+async def retry(request: Request) -> Response:
+    """Run the failed jobs of the kind again."""
+    kind = request.path_params["kind"]
+    op = api.jobs.retry_failed(identity_of(request.scope), kind=kind)
+    return await act(request, op, "job.retry-failed", f"kind {kind}")

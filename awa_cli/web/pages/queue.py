@@ -1,0 +1,103 @@
+"""One queue, live: how much waits, how fast it goes, who works it, by which settings."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING, Any, Final
+
+from awa_cli.columns import FAILURES, QUEUE_WORKERS
+from awa_cli.pages.queue import declared_facts, named_facts
+from awa_cli.web import api
+from awa_cli.web.guard import identity_of
+from awa_cli.web.pages import settings
+from awa_cli.web.pages._asked import address
+from awa_cli.web.pages._charts import charts, window_of
+from awa_cli.web.pages._counted import tiles
+from awa_cli.web.pages._render import act, at, read, render
+from awa_lib.reads.overviews import queue_details
+from awa_lib.reads.pulse import latest_failures
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from awa_lib._sql import Op
+    from awa_lib.reads.overviews import QueueDetails
+    from awa_lib.reads.pulse import Failure
+
+__all__ = ["drain", "pause", "resume", "show"]
+
+_FAILURES: Final = 20
+
+
+async def show(request: Request) -> Response:
+    """Answer with the page of a queue; with the dialog of its settings where they are asked for."""
+    name = request.path_params["queue"]
+    if "settings" in request.query_params:
+        return await settings.ask(request)
+    details, failures = await read(request, _look(name))
+    queue = details.overview
+    workers = _workers(details)
+    return await render(
+        request,
+        "queue.html",
+        part="parts/queue.html",
+        queue=queue,
+        url=at("queues", name),
+        command=f"awa queue show {shlex.quote(name)}",
+        facts=declared_facts(queue),
+        tiles=tiles("queue", queue),
+        jobs=address({"queue": [name]}),
+        dead_letters=details.dead_letters,
+        settings=named_facts(details.policy),
+        workers=workers,
+        worker_columns=QUEUE_WORKERS,
+        worker_links={"WORKER": lambda one: at("workers", one[3])},
+        flying=sum(one[2].get("in_flight", 0) for one in workers),
+        capacity=sum(one[2].get("config", {}).get("max_workers") or 0 for one in workers),
+        failures=failures,
+        failure_columns=FAILURES,
+        failure_links={
+            "ID": lambda one: at("jobs", one.id),
+            "KIND": lambda one: at("kinds", one.kind),
+        },
+        charts=await charts(request, queue=name),
+        window=window_of(request),
+    )
+
+
+def _look(name: str) -> Op[tuple[QueueDetails, list[Failure]]]:
+    details = yield from queue_details(name)
+    failures = yield from latest_failures(_FAILURES, queue=name)
+    return details, failures
+
+
+def _workers(details: QueueDetails) -> list[tuple[str, str, dict[str, Any], str]]:
+    """Return the rows of the workers; the id of the process is the last of each."""
+    return [
+        (f"{one.hostname or ''}:{one.pid}", one.version, work, one.instance_id)
+        for one in details.workers
+        for work in one.queues
+        if work.get("queue") == details.overview.queue
+    ]
+
+
+async def pause(request: Request) -> Response:
+    """Pause the queue."""
+    queue = request.path_params["queue"]
+    op = api.queues.pause(identity_of(request.scope), queue)
+    return await act(request, op, "queue.pause", queue)
+
+
+async def resume(request: Request) -> Response:
+    """Let the queue go on."""
+    queue = request.path_params["queue"]
+    op = api.queues.resume(identity_of(request.scope), queue)
+    return await act(request, op, "queue.resume", queue)
+
+
+async def drain(request: Request) -> Response:
+    """Cancel what waits in the queue."""
+    queue = request.path_params["queue"]
+    op = api.queues.drain(identity_of(request.scope), queue)
+    return await act(request, op, "queue.drain", queue)

@@ -1,0 +1,85 @@
+"""The fleet: who works, who leads, who fell silent; and one process of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from awa_cli.columns import WORKERS
+from awa_cli.glance import fleet_words
+from awa_cli.output import counted
+from awa_cli.web import api
+from awa_cli.web.pages._render import at, read, render
+from awa_lib.reads.runtime import live_instances, runtime_instances
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from awa_lib.reads.runtime import RuntimeInstance
+
+__all__ = ["listed", "show"]
+
+
+def _pid(one: RuntimeInstance) -> str:
+    return str(one.pid)
+
+
+# The id leads on; the loops that stopped are what one looks for.  A pid is no number to count.
+_COLUMNS: Final = tuple(
+    replace(one, wide=one.title == "ID", get=_pid if one.title == "PID" else one.get)
+    for one in WORKERS
+)
+_LOOPS: Final = {
+    "database": "postgres_connected", "claims": "poll_loop_alive", "heartbeat": "heartbeat_alive",
+    "maintenance": "maintenance_alive",
+}  # fmt: skip
+
+
+async def listed(request: Request) -> Response:
+    """Answer with every process of the last day; ``live=yes`` leaves the silent ones out."""
+    live = request.query_params.get("live") == "yes"
+    fleet = await read(request, live_instances() if live else runtime_instances())
+    return await render(
+        request,
+        "workers.html",
+        part="parts/workers.html",
+        fleet=fleet,
+        live=live,
+        silent=sum(one.stale for one in fleet),
+        words=fleet_words(fleet) if fleet else [],
+        columns=_COLUMNS,
+        links={"HOST": _page, "PID": _page},
+    )
+
+
+def _page(one: RuntimeInstance) -> str:
+    return at("workers", one.instance_id)
+
+
+async def show(request: Request) -> Response:
+    """Answer with the page of a process."""
+    worker: RuntimeInstance = await read(
+        request, api.workers.show(request.path_params["instance_id"])
+    )
+    return await render(
+        request,
+        "worker.html",
+        part="parts/worker.html",
+        worker=worker,
+        name=f"{worker.hostname or ''}:{worker.pid}",
+        state=next(one for one in WORKERS if one.title == "STATE"),
+        loops=[(name, getattr(worker, field)) for name, field in _LOOPS.items()],
+        queues=[
+            (str(one.get("queue")), one.get("in_flight", 0), one.get("config", {}))
+            for one in worker.queues
+        ],
+        facts=[
+            ("id", worker.instance_id),
+            ("version", worker.version),
+            ("seen", worker.last_seen_at),
+            ("started", worker.started_at),
+            ("storage", worker.storage_capability.replace("_", " ")),
+            ("at most", counted(most) if (most := worker.global_max_workers) else None),
+        ],
+    )

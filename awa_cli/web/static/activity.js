@@ -1,0 +1,107 @@
+// Activity: what the stream brings is put on top, as far as it fits; a list that is held counts it.
+(() => {
+  "use strict";
+  const { find, all, tellTimes } = window.awa;
+  const root = document.body.dataset.root;
+  const box = find("#activity");
+  const body = find("tbody", box);
+  const hold = find("#hold");
+  const wanted = Object.entries(JSON.parse(box.dataset.wanted));
+  const signs = JSON.parse(box.dataset.signs);
+  const most = Number(box.dataset.most);
+  // Rates are told over so many seconds.
+  const RATE = 5;
+  const known = new Set();
+  let seen = [];
+  let waiting = [];
+  let held = false;
+
+  const moment = (row) => Date.parse(find("time", row).dateTime);
+  const key = (row) => [row.dataset.id, row.dataset.event, row.dataset.attempt, moment(row)].join();
+
+  function rowOf(one) {
+    const row = find("#transition").content.firstElementChild.cloneNode(true);
+    Object.assign(row.dataset, { id: one.id, event: one.event, attempt: one.attempt });
+    const [at, event, id, kind, queue, attempt, error] = row.children;
+    at.firstChild.dateTime = one.at;
+    event.firstChild.classList.add(`s-${one.event}`);
+    event.firstChild.firstChild.textContent = signs[one.event] ?? " ";
+    event.firstChild.lastChild.textContent = one.event.replaceAll("_", " ");
+    for (const [cell, text, to] of [[id, one.id, "jobs"], [kind, one.kind, "kinds"], [queue, one.queue, "queues"]]) {
+      cell.firstChild.textContent = text;
+      cell.firstChild.href = `${root}/${to}/${encodeURIComponent(text)}`;
+    }
+    attempt.textContent = one.attempt || "";
+    error.textContent = one.error ?? "";
+    return row;
+  }
+
+  // The newest on top; one that is told late goes where its time is.
+  function put(row) {
+    if (known.has(key(row))) return;
+    known.add(key(row));
+    const at = moment(row);
+    let next = body.firstElementChild;
+    while (next && moment(next) > at) next = next.nextElementSibling;
+    body.insertBefore(row, next);
+  }
+
+  function show(rows) {
+    if (held) {
+      waiting = [...waiting, ...rows].slice(-most);
+    } else {
+      for (const row of rows) put(row);
+      while (body.children.length > most) {
+        known.delete(key(body.lastElementChild));
+        body.lastElementChild.remove();
+      }
+      find("#nothing").hidden = body.children.length > 0;
+      tellTimes();
+    }
+    tell();
+  }
+
+  function tell() {
+    const since = Date.now() - RATE * 1000;
+    seen = seen.filter((at) => at > since);
+    const rate = seen.length / RATE;
+    const words = `${rate >= 10 || !rate ? Math.round(rate).toLocaleString() : rate.toFixed(1)}/s`;
+    const many = waiting.length === most ? `${most} or more` : waiting.length;
+    find("#rate").textContent = held ? `${words}, held, ${many} new` : words;
+  }
+
+  hold.addEventListener("click", () => {
+    held = !held;
+    hold.textContent = held ? "Follow" : "Hold";
+    hold.setAttribute("aria-pressed", String(held));
+    const rows = waiting;
+    waiting = [];
+    show(rows);
+  });
+
+  // What happened before the stream began, or while it was away.
+  async function catchUp() {
+    const answer = await fetch(location.href, { headers: { "HX-Request": "true" } }).catch(() => null);
+    if (!answer?.ok) return;
+    const part = document.createElement("template");
+    part.innerHTML = await answer.text();
+    show(all("tr", part.content).reverse().filter((row) => !known.has(key(row))));
+  }
+
+  document.addEventListener("htmx:sseOpen", ({ detail: { source } }) => {
+    // By then it has begun; what both bring is shown once.
+    setTimeout(catchUp, 1000);
+    if (source.followed) return;
+    source.followed = true;
+    source.addEventListener("missed", catchUp);
+    source.addEventListener("activity", (message) => {
+      const found = JSON.parse(message.data).filter((one) => wanted.every(([name, value]) => one[name] === value));
+      seen.push(...found.map(() => Date.now()));
+      show(found.slice(-most).map(rowOf));
+    });
+  });
+
+  find("#activity-filter").addEventListener("change", (event) => event.currentTarget.requestSubmit());
+  for (const row of all("tr", body)) known.add(key(row));
+  setInterval(tell, 1000);
+})();
