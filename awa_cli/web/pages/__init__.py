@@ -8,7 +8,19 @@ from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import Mount, Route
 
-from awa_cli.web.pages import bulk, dashboard, job, jobs, queues
+from awa_cli.web.pages import (
+    audit,
+    batches,
+    bulk,
+    dashboard,
+    doctor,
+    job,
+    jobs,
+    letters,
+    letters_bulk,
+    queues,
+    storage,
+)
 from awa_cli.web.pages._static import Files
 
 if TYPE_CHECKING:
@@ -39,6 +51,21 @@ def routes() -> list[BaseRoute]:
         _get("/queues", queues.listed),
         _post("/queues/{queue:path}/pause", queues.pause),
         _post("/queues/{queue:path}/resume", queues.resume),
+        _get("/dlq", letters.listed),
+        _get("/dlq/bulk", letters_bulk.ask),
+        _post("/dlq/bulk", letters_bulk.carry_out),
+        _get("/dlq/{job_id}", letters.show),
+        _post("/dlq/{job_id}/retry", letters.retry),
+        _post("/dlq/{job_id}/purge", letters.purge),
+        _get("/batches", batches.listed),
+        _get("/batches/{operation_id}", batches.show),
+        _post("/batches/{operation_id}/cancel", batches.cancel),
+        _get("/doctor", doctor.show),
+        _get("/storage", storage.show),
+        _get("/storage/prepare", storage.ask),
+        _post("/storage/prepare", storage.prepare),
+        _post("/storage/abort", storage.abort),
+        _get("/audit", audit.listed),
         Mount("/static", Files(), middleware=_SMALL),
     ]
 
