@@ -27,9 +27,11 @@ def filter_words(where: Mapping[str, Any]) -> str:
 
     Parts that are not known here are given as they are.
     """
+    if not where:
+        return "all jobs"
     given = dict(where)
-    state = str(given.pop("state", "all")).replace("_", " ")
-    words = [f"{state} jobs"]
+    state = str(given.pop("state", "")).replace("_", " ")
+    words = [f"{state} jobs".lstrip()]
     parts = {
         "kind": "of kind {}",
         "queue": "in queue {}",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from awa_cli.columns import DEAD_LETTERS
@@ -19,6 +21,8 @@ from awa_lib.reads.dead_letters import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from starlette.requests import Request
     from starlette.responses import Response
 
@@ -81,6 +85,7 @@ async def show(request: Request) -> Response:
         request,
         "letter.html",
         letter=letter,
+        failures=[_failure(entry) for entry in reversed(letter.errors)],
         percent=(letter.progress or {}).get("percent"),
         message=(letter.progress or {}).get("message"),
         checkpoint=(letter.progress or {}).get("metadata"),
@@ -88,6 +93,14 @@ async def show(request: Request) -> Response:
             f"awa dlq show {letter.id}", f"awa dlq retry {letter.id}", f"awa dlq purge {letter.id}",
         ],
     )  # fmt: skip
+
+
+def _failure(entry: Mapping[str, Any]) -> tuple[object, datetime | None, str]:
+    """Return number, moment and text of an attempt; programs may have written anything."""
+    moment = None
+    with suppress(ValueError):
+        moment = datetime.fromisoformat(str(entry.get("at")))
+    return entry.get("attempt", "?"), moment, str(entry.get("error", ""))
 
 
 def _id(request: Request) -> int:

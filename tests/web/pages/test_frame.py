@@ -97,6 +97,17 @@ async def test_only_the_part_is_answered_where_htmx_asks(api) -> None:
     assert "<html" in restored.text
 
 
+@pytest.mark.parametrize(
+    ("path", "button"),
+    [("/dlq", 'hx-get="/dlq/bulk"'), ("/storage", 'hx-get="/storage/prepare"')],
+)
+async def test_buttons_are_off_where_nothing_can_be_changed(database_url, path, button) -> None:
+    async with web_client(database_url, read_only=True) as client:
+        page = await client.get(path)
+
+    assert re.search(f"{button}[^>]* disabled", page.text)
+
+
 def test_places_have_a_letter_of_their_own_and_an_icon() -> None:
     from awa_cli.tui.places import PLACES as SCREENS
     from awa_cli.web.pages._static import FOLDER
