@@ -70,7 +70,7 @@ def test_it_looks_again_and_says_that_it_does(house, visit) -> None:
     expect(page.get_by_text("Every table is looked at")).to_be_hidden()
     house.ask("UPDATE awa.jobs_hot SET queue = 'crowded' WHERE queue = 'lonely'")
     held: list[Any] = []
-    page.route("**/doctor", lambda route: held.append(route))
+    page.route("**/doctor", lambda route: held.append(route))  # noqa: PLW0108 - it looks at what it is given
 
     page.get_by_role("link", name="Look again").click()
     expect(page.get_by_text("Every table is looked at")).to_be_visible()
