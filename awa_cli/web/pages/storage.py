@@ -81,6 +81,7 @@ async def ask(request: Request) -> Response:
 
 async def prepare(request: Request) -> Response:
     """Note an engine as the one to move to."""
+    await request.app.state.awa.require_operate(identity_of(request.scope))
     sent = await fields(request)
     if "engine" not in sent:
         raise InvalidInput("engine is missing", hint="name one, like queue_storage")
