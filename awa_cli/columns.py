@@ -305,7 +305,7 @@ ACCESS: Final[tuple[Column[Entry], ...]] = (
 
 AUDIT: Final[tuple[Column[AuditEntry], ...]] = (
     Column("ID", lambda one: one.id),
-    Column("WHEN", lambda one: age(one.at), style=lambda _: "bright_black"),
+    _ago("WHEN", lambda one: one.at),
     Column("WHO", lambda one: one.actor, width=8),
     Column("VIA", lambda one: one.via),
     Column("ACTION", lambda one: one.action),

@@ -46,6 +46,8 @@ class Redactor:
                 changed[field.name] = self._hide(value)
             elif is_dataclass(value):
                 changed[field.name] = self.row(value)
+            elif isinstance(value, dict | list):
+                changed[field.name] = self.document(value)
         return replace(row, **changed) if changed else row
 
     def rows(self, rows: Iterable[T]) -> Iterable[T]:

@@ -27,6 +27,8 @@ STATE_SIGNS: Final = {
     "cancelled": "--",
     "waiting_external": "…:",
     "created": "++",
+    # Of bulk operations.
+    "pending": "◷@",
 }
 
 

@@ -10,15 +10,21 @@ from starlette.routing import Mount, Route
 
 from awa_cli.web.pages import (
     activity,
+    audit,
+    batches,
     bulk,
     cron,
     dashboard,
+    doctor,
     job,
     jobs,
     kinds,
+    letters,
+    letters_bulk,
     queue,
     queues,
     settings,
+    storage,
     workers,
 )
 from awa_cli.web.pages._static import Files
@@ -66,6 +72,21 @@ def routes() -> list[BaseRoute]:
         _post("/cron/{name:path}/resume", cron.resume),
         _post("/cron/{name:path}/remove", cron.remove),
         _get("/activity", activity.show),
+        _get("/dlq", letters.listed),
+        _get("/dlq/bulk", letters_bulk.ask),
+        _post("/dlq/bulk", letters_bulk.carry_out),
+        _get("/dlq/{job_id}", letters.show),
+        _post("/dlq/{job_id}/retry", letters.retry),
+        _post("/dlq/{job_id}/purge", letters.purge),
+        _get("/batches", batches.listed),
+        _get("/batches/{operation_id}", batches.show),
+        _post("/batches/{operation_id}/cancel", batches.cancel),
+        _get("/doctor", doctor.show),
+        _get("/storage", storage.show),
+        _get("/storage/prepare", storage.ask),
+        _post("/storage/prepare", storage.prepare),
+        _post("/storage/abort", storage.abort),
+        _get("/audit", audit.listed),
         Mount("/static", Files(), middleware=_SMALL),
     ]
 

@@ -15,10 +15,11 @@ from awa_cli.web.api._fields import Name, Priority
 from awa_cli.web.contract import Schemas, from_text
 from awa_cli.web.guard import identity_of
 from awa_cli.web.pages._asked import FILTERS, asked_by, given_by
+from awa_cli.web.pages._each import change_each, ids_of
 from awa_cli.web.pages._render import fields, read, render, told
 from awa_cli.web.problems import Refused
 from awa_cli.which import bulk_filters
-from awa_lib.errors import Conflict, InvalidInput, NotFound
+from awa_lib.errors import InvalidInput
 from awa_lib.ops.jobs import CANCELS, ENDED, RETRIES, WAITING
 from awa_lib.reads.jobs import job_rows_of
 
@@ -28,13 +29,11 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from awa_cli.web.access import Identity
     from awa_cli.web.state import State
     from awa_lib._sql import Op
 
 __all__ = ["ask", "carry_out"]
 
-_MOST_TICKED: Final = 1_000
 _SAMPLE: Final = 10
 
 
@@ -67,7 +66,7 @@ async def ask(request: Request) -> Response:
     given = given_by(request)
     name, change = _change(given.pop("action", [""])[0])
     if "ids" in given:
-        wanted = _ids(",".join(given["ids"]))
+        wanted = ids_of(given["ids"])
         rows = await read(request, job_rows_of(wanted))
         fit = [job.id for job in rows if job.state in change.states]
         total, sample, hidden = len(fit), fit, [("ids", ",".join(map(str, fit)))]
@@ -98,7 +97,7 @@ async def carry_out(request: Request) -> Response:
     _, change = _change(sent.pop("action", [""])[0])
     extra = _extra(change, sent)
     if "ids" in sent:
-        return await _change_each(request, change, _ids(sent["ids"][0]), extra)
+        return await _change_each(request, change, ids_of(sent["ids"]), extra)
     where = _where(sent)
     op = api.batches.submit(
         who, state.settings, operation=_operation(change), all=not where, **extra, **where
@@ -113,20 +112,11 @@ async def carry_out(request: Request) -> Response:
 async def _change_each(
     request: Request, change: _Change, ids: list[int], extra: dict[str, Any]
 ) -> Response:
-    state: State = request.app.state.awa
-    who: Identity = identity_of(request.scope)
-    refused: list[NotFound | Conflict] = []
-    for job_id in ids:
-        try:
-            await state.run(change.one(who, job_id, **extra))
-        except (NotFound, Conflict) as error:
-            refused.append(error)
-    state.cache.clear()
-    done = len(ids) - len(refused)
-    if refused and not done:
-        raise refused[0]
-    said = ACTIONS[change.action_id].done.format(target=_target(counted(done), extra))
-    return told(f"{said}; {len(refused):,} not: {refused[-1]}" if refused else said)
+    who = identity_of(request.scope)
+    return await change_each(
+        request, ids, lambda job_id: change.one(who, job_id, **extra), change.action_id,
+        lambda done: _target(counted(done), extra),
+    )  # fmt: skip
 
 
 def _target(jobs: str, extra: dict[str, Any]) -> str:
@@ -155,19 +145,6 @@ def _extra(change: _Change, sent: dict[str, list[str]]) -> dict[str, Any]:
         raise InvalidInput(f"{change.needs} is missing")
     schema = Schemas().of(change.kind)
     return {change.needs: from_text(schema, texts, change.needs)}
-
-
-def _ids(text: str) -> list[int]:
-    words = [word for word in text.split(",") if word]
-    if not words or not all(word.isascii() and word.isdecimal() for word in words):
-        raise InvalidInput("no job is ticked", hint="tick some rows first")
-    ids = sorted({int(word) for word in words if len(word) <= 18})  # noqa: PLR2004 - as ids are
-    if len(ids) > _MOST_TICKED:
-        raise InvalidInput(
-            f"more than {_MOST_TICKED:,} jobs are ticked",
-            hint="filter them, and change all that fit",
-        )
-    return ids
 
 
 def _where(given: dict[str, list[str]]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import re
 import pytest
 from fix_web import web_client
 
+from awa_cli.redact import Redactor
 from awa_cli.web.pages.places import PLACES
 
 SMALL = {"Accept-Encoding": "gzip"}
@@ -95,6 +96,30 @@ async def test_only_the_part_is_answered_where_htmx_asks(api) -> None:
 
     assert "<html" not in part.text
     assert "<html" in restored.text
+
+
+@pytest.mark.parametrize(
+    ("path", "button"),
+    [("/dlq", 'hx-get="/dlq/bulk"'), ("/storage", 'hx-get="/storage/prepare"')],
+)
+async def test_buttons_are_off_where_nothing_can_be_changed(database_url, path, button) -> None:
+    async with web_client(database_url, read_only=True) as client:
+        page = await client.get(path)
+
+    assert re.search(f"{button}[^>]* disabled", page.text)
+
+
+async def test_what_is_hidden_is_hidden_in_the_audit_log_too(database_url) -> None:
+    hidden = {"redactor": Redactor("password")}
+    async with web_client(database_url) as client:
+        where = {"operation": "cancel", "args": {"password": "geheim"}}
+        assert (await client.post("/api/batch-ops", json=where)).status_code == 200
+    async with web_client(database_url, **hidden) as client:
+        pages = [await client.get(path) for path in ("/audit", "/batches")]
+        (one,) = (await client.get("/api/batch-ops")).json()
+        pages.append(await client.get(f"/batches/{one['id']}"))
+
+    assert all("password" in page.text and "geheim" not in page.text for page in pages)
 
 
 def test_places_have_a_letter_of_their_own_and_an_icon() -> None:

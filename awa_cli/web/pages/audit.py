@@ -1,0 +1,77 @@
+"""Who changed what."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from awa_cli.actions import ACTIONS
+from awa_cli.columns import AUDIT
+from awa_cli.web import api
+from awa_cli.web.api._fields import ActionId, BeforeId, Text, When
+from awa_cli.web.pages._render import at, read, render
+from awa_cli.web.pages._wanted import LIMIT, Field, Wanted, keyset, wanted_by
+from awa_lib.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from awa_lib.reads.audit import AuditEntry
+
+__all__ = ["listed"]
+
+_FIELDS: Final = (
+    Field("actor", Text, "alice"),
+    Field(
+        "action", ActionId, "job.retry, or queue",
+        sorted({*ACTIONS, *(name.partition(".")[0] for name in ACTIONS)}),
+    ),
+    Field("target", Text, "42, or a queue"),
+    Field("since", When, "2h, 7d ago"),
+    Field("until", When, "1h"),
+)  # fmt: skip
+_KINDS: Final = {**{one.name: one.kind for one in _FIELDS}, "before_id": BeforeId}
+_ID: Final = re.compile(r"[1-9][0-9]{0,17}")
+_UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+async def listed(request: Request) -> Response:
+    """Answer with a page of changes."""
+    wanted = wanted_by(request, "/audit", _KINDS)
+    entries: list[AuditEntry] = []
+    if wanted.problem is None:
+        try:
+            op = api.overview.audit(before_id=wanted.before_id, limit=LIMIT + 1, **wanted.filters)
+            entries = await read(request, op)
+        except InvalidInput as error:
+            wanted = Wanted(wanted.path, wanted.params, problem=error)
+    page, older = keyset(wanted, entries)
+    return await render(
+        request,
+        "audit.html",
+        422 if wanted.problem else 200,
+        part="parts/audit.html",
+        wanted=wanted,
+        fields=_FIELDS,
+        entries=page,
+        older=older,
+        columns=AUDIT,
+        links={
+            "WHO": lambda one: wanted.link(actor=one.actor),
+            "ACTION": lambda one: wanted.link(action=one.action),
+            "TARGET": _target,
+        },
+    )
+
+
+def _target(one: AuditEntry) -> str | None:
+    """Return the page of what was changed, where there is one."""
+    noun = one.action.partition(".")[0]
+    if noun in {"job", "dlq"} and _ID.fullmatch(one.target):
+        return at("jobs", one.target)
+    if noun == "batch" and _UUID.fullmatch(one.target):
+        return at("batches", one.target)
+    if noun == "queue":
+        return at("queues", one.target)
+    return None

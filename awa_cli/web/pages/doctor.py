@@ -1,0 +1,68 @@
+"""What goes wrong, and the command that mends it."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Final
+
+from awa_cli.output import counted, now
+from awa_cli.web.pages._render import read, render
+from awa_lib.doctor import CHECKS, Finding, Severity
+from awa_lib.doctor import doctor as examine
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from awa_lib._sql import Op
+
+__all__ = ["show"]
+
+_SIGNS: Final = {"error": "✗", "warning": "!", "note": "i", "ok": "✓"}
+
+
+async def show(request: Request) -> Response:
+    """Answer with what was found, the worst first.
+
+    It is looked anew where htmx asks; who comes by a link within the time of the cache sees what
+    was found for another.
+    """
+    everything = request.query_params.get("all") == "true"
+    again = "HX-Request" in request.headers
+    key = None if again else ("doctor", everything)
+    findings, at, seconds = await read(request, _examined(everything=everything), cached=key)
+    groups = [
+        (severity.value, _SIGNS[severity], [one for one in findings if one.severity is severity])
+        for severity in Severity
+    ]
+    found = {one.check for one in findings if one.severity is not Severity.ok}
+    return await render(
+        request,
+        "doctor.html",
+        part="parts/doctor.html",
+        groups=[group for group in groups if group[2]],
+        summary=_summary(findings),
+        fine=len(CHECKS) - len(found),
+        checks=CHECKS,
+        everything=everything,
+        looked_at=at,
+        seconds=seconds,
+        command="awa doctor --all" if everything else "awa doctor",
+    )
+
+
+def _examined(*, everything: bool) -> Op[tuple[list[Finding], datetime, float]]:
+    """Examine, and say when and how long it took."""
+    began = time.monotonic()
+    findings = yield from examine(everything=everything)
+    return findings, now(), time.monotonic() - began
+
+
+def _summary(findings: list[Finding]) -> list[tuple[str, Any]]:
+    count = Counter(one.severity.value for one in findings)
+    return [
+        (name, counted(count[name], name)) for name in ("error", "warning", "note") if count[name]
+    ]
