@@ -130,13 +130,21 @@ def contexts(browser: Any, site: Site) -> Iterator[Callable[..., Any]]:
 def visit(contexts: Callable[..., Any]) -> Iterator[Callable[..., Any]]:
     """Open a page: ``visit("/jobs", size="phone", theme="dark")``; faults of scripts fail the test.
 
-    Other options are those of a context, as ``java_script_enabled=False``.
+    ``before`` is a script that runs first.  Other options are those of a context, as
+    ``java_script_enabled=False``.
     """
     pages: list[Any] = []
     faults: list[str] = []
 
-    def go(path: str = "/", size: str = "desktop", theme: str = "light", **options: Any) -> Any:
+    def go(
+        path: str = "/",
+        size: str = "desktop",
+        theme: str = "light",
+        before: str = "",
+        **options: Any,
+    ) -> Any:
         page = contexts(**options).new_page()
+        page.add_init_script(before)
         pages.append(page)
         page.set_viewport_size(PHONE if size == "phone" else DESKTOP)
         page.emulate_media(color_scheme=theme)

@@ -161,3 +161,34 @@ def test_a_lost_database_is_said_and_found_again(busy, visit) -> None:
     page.evaluate("told.dispatchEvent(new MessageEvent('stats', {data: '{}'}))")
 
     assert page.locator("#lost").is_hidden()
+
+
+COUNTED = """
+const streams = window.streams = new Set();
+window.EventSource = class extends EventSource {
+  constructor(url) { super(url); streams.add(this); }
+  close() { super.close(); streams.delete(this); }
+};
+window.look = (hidden) => {
+  Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+  document.dispatchEvent(new Event("visibilitychange"));
+};
+"""
+
+
+def test_a_hidden_page_rests_and_catches_up(busy, visit) -> None:
+    """A browser keeps six connections to a server; forgotten tabs must not take them."""
+    page = visit("/", before=COUNTED)
+    page.wait_for_function("window.streams.size === 1")
+    page.evaluate("look(true)")
+    assert page.evaluate("window.streams.size") == 0
+
+    with psycopg.connect(busy.database_url, autocommit=True) as conn:
+        conn.execute(
+            "INSERT INTO awa.scheduled_jobs (kind, queue, state, run_at)"
+            " SELECT 'later', 'default', 'scheduled', now() + interval '1 day'"
+            " FROM generate_series(1, 7)"
+        )
+    page.evaluate("look(false)")
+    assert page.evaluate("window.streams.size") == 1
+    page.locator(".tile.s-scheduled", has_text="7").wait_for()
