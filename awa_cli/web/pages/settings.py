@@ -123,6 +123,7 @@ async def change(request: Request) -> Response:
 
     A field X stands beside a field was.X, which is what it held before.
     """
+    await request.app.state.awa.require_operate(identity_of(request.scope))
     queue = request.path_params["queue"]
     given = {name: values[0] for name, values in (await fields(request)).items()}
     op = _changed(identity_of(request.scope), queue, given)
