@@ -10,7 +10,10 @@
   function words(name, value) {
     if (value == null) return "nothing";
     if (name === "completed") return `${value < 10 && value ? value.toFixed(1) : Math.round(value).toLocaleString()}/s`;
-    if (name === "waited" || name === "lags") return value < 1 ? `${Math.round(value * 1000)}ms` : window.awa.span(value);
+    if (name === "waited" || name === "lags") {
+      if (value < 1) return `${Math.round(value * 1000)}ms`;
+      return value < 10 ? `${Number(value.toFixed(1))}s` : window.awa.span(value);
+    }
     return Math.round(value).toLocaleString();
   }
 
