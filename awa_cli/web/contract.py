@@ -61,7 +61,10 @@ class Schemas:
         if origin is None and kind in _PLAIN:
             return dict(_PLAIN[kind])
         if origin is Annotated:
-            return {**self.of(inner[0]), **inner[1]}
+            schema = self.of(inner[0])
+            for rule in inner[1:]:
+                schema |= rule
+            return schema
         if isinstance(kind, type) and issubclass(kind, Enum):
             return {"type": "string", "enum": [str(one) for one in kind]}
         if origin is Literal:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import MISSING
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import urlencode
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -13,6 +13,7 @@ from starlette.responses import Response
 from awa_cli.shapes import encode
 from awa_cli.web.contract import check, from_text, unknown
 from awa_cli.web.guard import identity_of
+from awa_cli.web.pairs import read_pairs
 from awa_cli.web.problems import Refused
 from awa_cli.web.route import path_parts
 from awa_cli.web.signing import Prover
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 __all__ = ["Api", "dumps", "read_json"]
 
 _JSON: Final = "application/json"
-_MOST_FIELDS: Final = 100
-
 # Control characters and "<" never reach a page unescaped, should one ever be made of this.
 dumps: Final = json.JSONEncoder(
     separators=(",", ":"), ensure_ascii=False, allow_nan=False, check_circular=False
@@ -155,10 +154,7 @@ def _no_query(request: Request) -> None:
 
 def _pairs(request: Request) -> list[tuple[str, str]]:
     text = request.scope.get("query_string", b"").decode("latin-1")
-    try:
-        return parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=_MOST_FIELDS)
-    except ValueError:
-        raise InvalidInput("the query cannot be read", why="it is not UTF-8, or too long") from None
+    return read_pairs(text, blank=True)
 
 
 def _body(endpoint: Endpoint, request: Request, body: bytes) -> dict[str, Any]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import urlencode
 
 from awa_cli.columns import JOBS
 from awa_cli.filter_text import FIELDS, filter_line
 from awa_cli.web.api._fields import BeforeId, Name, State, Text, When
 from awa_cli.web.api.jobs import Sort, Where, read_query
 from awa_cli.web.contract import Rule, Schemas, from_text, unknown, without_null
+from awa_cli.web.pairs import read_pairs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -100,9 +101,12 @@ def address(params: Mapping[str, Sequence[str] | None]) -> str:
 
 
 def given_by(request: Request) -> dict[str, list[str]]:
-    """Return the parameters of the address; those without a value are as if not given."""
+    """Return the parameters of the address; those without a value are as if not given.
+
+    Raises InvalidInput.
+    """
     given: dict[str, list[str]] = {}
-    for name, value in parse_qsl(request.url.query, max_num_fields=2_000):
+    for name, value in read_pairs(request.url.query):
         values = value.split(",") if name == "state" else [value]
         given.setdefault(name, []).extend(values)
     return given

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import parse_qsl, quote
+from urllib.parse import quote
 
 from starlette.responses import HTMLResponse, Response
 
@@ -20,6 +20,7 @@ from awa_cli.web.guard import identity_of
 from awa_cli.web.origins import COOKIE, is_csrf, new_csrf
 from awa_cli.web.pages._static import stamp
 from awa_cli.web.pages.places import PLACES
+from awa_cli.web.pairs import read_pairs
 from awa_cli.web.problems import PATH
 from awa_lib.errors import AwaError
 
@@ -186,10 +187,10 @@ def _hidden(value: Any, hide: Callable[[Any], Any]) -> Any:
 
 
 async def fields(request: Request) -> dict[str, list[str]]:
-    """Return the fields of the form that was sent, those that are not empty."""
+    """Return the fields of a form that was sent, the empty ones left out.  Raises InvalidInput."""
     text = (await request.body()).decode("utf-8", "replace")
     found: dict[str, list[str]] = {}
-    for name, value in parse_qsl(text, max_num_fields=2_000):
+    for name, value in read_pairs(text, "the form"):
         found.setdefault(name, []).append(value)
     return found
 

@@ -135,3 +135,11 @@ def test_places_have_a_letter_of_their_own_and_an_icon() -> None:
         if screen.keys:
             (place,) = [one for one in PLACES if one.id == screen.id]
             assert (place.title, place.key) == (screen.title, screen.keys[-1].lower())
+
+
+@pytest.mark.parametrize("query", ["tag=a&" * 2_001, "tag=%ff"])
+async def test_an_address_that_cannot_be_read_is_said(api, query) -> None:
+    answer = await api.get(f"/jobs?{query}", headers=PAGE)
+
+    assert answer.status_code == 422
+    assert "the query cannot be read" in answer.text
