@@ -112,7 +112,7 @@ class WorkerOptions:
     deadline_rescue_interval_ms: float = 30_000
     callback_rescue_interval_ms: float = 30_000
     leader_election_interval_ms: float = 10_000
-    spans_per_second: float = 1_000
+    spans_per_second: float = 500
     """Attempts that have an OpenTelemetry span of their own; those that fail always have."""
     leads: bool = True
     """Whether this process may become the leader, which does the maintenance of the whole fleet."""

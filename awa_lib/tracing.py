@@ -54,7 +54,7 @@ def _tracing(provider: TracerProvider) -> Tracing:
 
 
 class Allowance:
-    """Spans a worker may still begin: ``per_second`` of them, saved up for one second at most."""
+    """Records a worker may still make: ``per_second`` of them, saved up for one second at most."""
 
     def __init__(self, per_second: float) -> None:
         self._per_second = per_second
@@ -62,7 +62,7 @@ class Allowance:
         self._at = time.perf_counter()
 
     def take(self, wanted: int) -> int:
-        """Return how many of so many attempts have a span of their own."""
+        """Return how many of so many wanted may be recorded now."""
         now = time.perf_counter()
         saved = self._left + (now - self._at) * self._per_second
         self._left, self._at = min(max(1.0, self._per_second), saved), now
@@ -102,9 +102,15 @@ class Tracing:
         finally:
             span.end()
 
+    def leave(self) -> None:
+        """Leave the trace the worker was started in; for the task that starts the attempts' own."""
+        self._context.attach(self._nothing)
+
     def enter(self, attempt: Attempt) -> None:
         """Go on with the trace the job was enqueued in, in a task that has no span of its own."""
-        self._context.attach(self._parent(attempt.job))
+        # Attaching costs 2 µs, and few jobs have an origin.
+        if (parent := self._parent(attempt.job)) is not self._nothing:
+            self._context.attach(parent)
 
     def ended(self, ends: Iterable[tuple[Attempt, Outcome | None]]) -> None:
         """Record what ran without a span: each failure, and the rest by kind and queue."""

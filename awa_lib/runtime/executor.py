@@ -82,7 +82,10 @@ class Executor:
         """Start an attempt for each claimed row, in order."""
         loop = self._loop
         self._tracing, self._measuring = tracing.tracing(), telemetry.measuring()
-        spans = None if self._tracing is None else self._spans.take(len(rows))
+        spans = None
+        if self._tracing is not None:
+            self._tracing.leave()
+            spans = self._spans.take(len(rows))
         seconds = queue.deadline_seconds
         deadline = None if seconds is None else loop.time() + seconds
         began, hooked = time.perf_counter(), self._events.hooked
