@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import select
+import sys
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from textual import events, work
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["Monitor"]
 
 _MOST_UNDO: Final = 20
+_TERMINAL_SECONDS: Final = 2.0
 
 
 class Monitor(App[int]):
@@ -90,7 +93,16 @@ class Monitor(App[int]):
         """Open the first place."""
         few = not self.is_headless and self.console.color_system in {None, "standard"}
         self.set_class(few, "-few-colors")
+        if not self.is_headless:
+            self.set_interval(_TERMINAL_SECONDS, self._leave_with_the_terminal)
         self._open(self.trail.here)
+
+    def _leave_with_the_terminal(self) -> None:
+        """End when the terminal is gone; without a SIGHUP its end of input would spin for ever."""
+        look = select.poll()
+        look.register(sys.__stdin__.fileno() if sys.__stdin__ else 0, 0)
+        if look.poll(0):  # POLLHUP and POLLERR are always told
+            self.exit()
 
     async def on_event(self, event: events.Event) -> None:
         """Keep keys and clicks from a question that was only just asked."""

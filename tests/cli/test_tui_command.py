@@ -92,6 +92,23 @@ def test_a_session_is_recorded(database_url, tmp_path) -> None:
     assert "100x30" in [text for _, code, text in events if code == "r"]
 
 
+def test_it_ends_with_its_terminal(database_url) -> None:
+    """Without a SIGHUP too, as under nohup; what reads a dead terminal would spin."""
+    leader, follower = pty.openpty()
+    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    process = subprocess.Popen(
+        argv("tui"), env=environment(database_url, TERM="xterm-256color"),
+        stdin=follower, stdout=follower, stderr=follower,
+    )  # fmt: skip
+    os.close(follower)
+    shown = b""
+    while b"Overview" not in shown and (block := _read(leader)):
+        shown += block
+    os.close(leader)
+
+    assert 0 == process.wait(timeout=30)
+
+
 def _read(leader: int) -> bytes:
     try:
         return os.read(leader, 65536)
