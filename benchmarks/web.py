@@ -1,4 +1,4 @@
-"""Measure ``awa serve``: start, memory, requests a second with latencies, cost of live watchers.
+"""Measure ``awa serve``: start, memory, requests a second with latencies, live watchers, pages.
 
     python benchmarks/web.py --database-url postgresql://localhost/app --jobs 100000
 
@@ -13,10 +13,12 @@ import json
 import os
 import signal
 import socket
+import statistics
 import subprocess
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
+from http.client import HTTPConnection
 
 import psycopg
 
@@ -70,6 +72,7 @@ def measure(options: argparse.Namespace, url: str) -> dict:
         report["rss_mb_after_load"] = rss(process.pid)
         report["watchers"] = asyncio.run(watch(port, options.watchers, url))
         report["rss_mb_with_watchers"] = rss(process.pid)
+        report["pages"] = {path: page(port, path) for path in pages(url)}
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(timeout=20)
@@ -162,6 +165,38 @@ async def watch(port: int, number: int, url: str) -> dict:
     for writer in streams:
         writer.close()
     return {"streams": number, "transactions_in_10_s": after - before}
+
+
+def pages(url: str) -> list[str]:
+    """Return the addresses of pages, with a job, a kind and a queue that exist."""
+    with Client(url) as client:
+        (job,) = client.list_jobs(limit=1)
+    return [
+        "/", "/jobs", "/jobs?state=failed", "/jobs?state=available&state=completed",
+        f"/jobs?kind={job.kind}&state=failed", f"/jobs?queue={job.queue}", "/jobs?since=2h",
+        "/jobs?error=refused", "/jobs?error=no+such+words", "/jobs?where=customer%3D17",
+        f"/jobs/{job.id}", "/queues", f"/queues/{job.queue}", "/kinds", f"/kinds/{job.kind}",
+        "/workers", "/cron", "/dlq", "/batches", "/activity", "/storage", "/doctor", "/audit",
+    ]  # fmt: skip
+
+
+def page(port: int, path: str) -> dict:
+    """Ask for a page as a browser does; later looks are a cache's lifetime apart."""
+    times, size = [], 0
+    for look in range(6):
+        if look:
+            time.sleep(1.1)
+        connection = HTTPConnection("127.0.0.1", port, timeout=60)
+        began = time.perf_counter()
+        connection.request("GET", path, headers={"Accept-Encoding": "gzip", "Accept": "text/html"})
+        answer = connection.getresponse()
+        size = len(answer.read())
+        times.append(1000 * (time.perf_counter() - began))
+        connection.close()
+    return {
+        "status": answer.status, "first_ms": round(times[0], 1),
+        "median_ms": round(statistics.median(times[1:]), 1), "bytes": size,
+    }  # fmt: skip
 
 
 def statements(url: str) -> int:
