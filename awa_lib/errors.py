@@ -24,7 +24,8 @@ AwaError
 └── TerminalError
 
 ``str(error)`` says what happened, ``error.why`` the cause in one clause, ``error.hint`` what to
-do next, with the exact command where there is one.  No message ever holds a password.
+do next, with the exact command where there is one; a traceback shows all three.  No message ever
+holds a password.
 """
 
 from __future__ import annotations
@@ -69,6 +70,10 @@ class AwaError(Exception):
         super().__init__(message)
         self.why = why
         self.hint = hint
+        # A traceback shows notes.
+        for name, text in (("why", why), ("do", hint)):
+            if text:
+                self.add_note(f"{name}: {text}")
 
 
 class NotFound(AwaError):

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from awa_lib.errors import ValidationError
 from awa_lib.models import JobState
 
 __all__ = [
     "LONGEST_NAME", "int64_of", "items_of", "moment_of", "name_of", "names_of", "nearest",
-    "number_of", "state_of", "storable", "text_of",
+    "number_of", "state_of", "storable", "takes", "text_of",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -83,9 +84,22 @@ def int64_of(field: str, value: object) -> int:
 def state_of(value: object) -> str:
     """Return the snake_case name of a state of jobs.  Raises ValidationError."""
     names = [str(state) for state in JobState]
+    if isinstance(value, JobState):
+        return str(value)
     if not isinstance(value, str) or value not in names:
         raise ValidationError(f"unknown job state: {value}", hint=nearest(value, names))
     return value
+
+
+def takes(call: Callable[..., Any], count: int) -> bool:
+    """Return False for what surely cannot be called with so many positional arguments."""
+    try:
+        inspect.signature(call).bind(*[None] * count)
+    except TypeError:
+        return False
+    except ValueError:  # a builtin may tell nothing of itself
+        return True
+    return True
 
 
 def nearest(value: object, known: Iterable[str]) -> str:

@@ -176,12 +176,10 @@ def _judge(response: httpx.Response, text: str) -> RetryAfter | None:
             f"function returned {status}, a redirect to {response.headers.get('location')!r}",
             hint="redirects are not followed: set url to where the function is",
         )
-    if status in _LATER:
+    if status in _LATER or status >= _SERVER_ERROR:
         delay = response.headers.get("retry-after", "")
         if delay.isdecimal():
             return RetryAfter(min(float(delay), _LONGEST_DELAY))
-        raise FunctionFailed(message)
-    if status >= _SERVER_ERROR:
         raise FunctionFailed(message)
     raise FunctionRefused(message)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from types import FunctionType
+from typing import Any, Final, get_origin
 
 from awa_lib.errors import ValidationError
 
@@ -54,4 +55,12 @@ def kind_of_type(args_type: Any, kind: str | None = None) -> str:
             f"the first argument is the type of the args, got {args_type!r};"
             f" for dict args give dict, kind={args_type!r}"
         )
+    if isinstance(args_type, FunctionType):
+        raise TypeError(
+            "the first argument is the type of the args, got a function:"
+            f" write @client.task(ArgsType) above {args_type.__name__}"
+        )
+    named = hasattr(args_type, "__supertype__") or hasattr(args_type, "__value__")
+    if not isinstance(args_type, type) and get_origin(args_type) is None and not named:
+        raise TypeError(f"the first argument is the type of the args, got {args_type!r}")
     return kind_of(args_type, kind)

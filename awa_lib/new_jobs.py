@@ -263,7 +263,7 @@ def check(
     """
     extra = {CONCURRENCY_KEY: concurrency_key, TRACEPARENT: traceparent() if traced else None}
     options = Options(
-        queue=text_of("queue", queue, LONGEST_NAME),
+        queue=name_of("queue", queue),
         priority=number_of("priority", priority, *_PRIORITIES),
         max_attempts=number_of("max_attempts", max_attempts, *_ATTEMPTS),
         tags=_tags(tags),
@@ -304,7 +304,7 @@ def _own(
 ) -> Options:
     """Return the options of one job: its own where given, else the shared ones."""
     return Options(
-        queue=shared.queue if job.queue is None else text_of("queue", job.queue, LONGEST_NAME),
+        queue=shared.queue if job.queue is None else name_of("queue", job.queue),
         priority=shared.priority
         if job.priority is None
         else number_of("priority", job.priority, *_PRIORITIES),

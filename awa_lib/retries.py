@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from awa_lib.errors import ValidationError
+from awa_lib.fields import takes
 
 if TYPE_CHECKING:
     import random
@@ -114,7 +115,7 @@ def check_backoff(value: Any) -> Any:
     """
     if value is None or isinstance(value, Backoff):
         return value
-    if callable(value) and not inspect.iscoroutinefunction(value):
+    if callable(value) and not inspect.iscoroutinefunction(value) and takes(value, 2):
         return value
     raise ValidationError(
         f"backoff must be fixed(), linear(), exponential() or a function, got {value!r}",

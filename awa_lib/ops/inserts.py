@@ -259,15 +259,32 @@ def _rows(new: NewJobs) -> Op[list[Job]]:
 
 
 def _chunk(new: NewJobs) -> Op[list[Job]]:
-    if new.immediate:
-        rows = yield sql.jobs("insert_available", **new.immediate_params())
-    else:
-        rows = yield sql.jobs("insert_jobs", **new.params())
-    if not rows:
-        # Another storage engine takes the writes: only its own door knows where they go.
-        rows = yield sql.jobs("insert_jobs_compat", **new.params())
+    try:
+        if new.immediate:
+            rows = yield sql.jobs("insert_available", **new.immediate_params())
+        else:
+            rows = yield sql.jobs("insert_jobs", **new.params())
+        if not rows:
+            # Another storage engine takes the writes: only its own door knows where they go.
+            rows = yield sql.jobs("insert_jobs_compat", **new.params())
+    except UniqueConflict as error:
+        raise _conflict(new, error) from error.__cause__
     telemetry.inserted(new)
     return new.jobs(*rows[0])
+
+
+def _conflict(new: NewJobs, error: UniqueConflict) -> UniqueConflict:
+    """Return the error of jobs among themselves, whose holder was never there, else this one."""
+    places: dict[bytes, int] = {}
+    for place, key in enumerate(new.unique_keys):
+        if key is not None and (first := places.setdefault(key, place)) != place:
+            return UniqueConflict(
+                f"two jobs of this call have the same unique key: the ones at {first} and {place}",
+                constraint=error.constraint,
+                why="of jobs with one key only one may live",
+                hint="leave one out, or give on_conflict='skip'",
+            )
+    return error
 
 
 def _each_chunk(new: NewJobs) -> Op[list[Job]]:

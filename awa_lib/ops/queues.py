@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from awa_lib._sql import sql
-from awa_lib.fields import LONGEST_NAME, text_of
+from awa_lib.fields import LONGEST_NAME, name_of, text_of
 from awa_lib.ops.jobs import cancel_in_pages
 
 if TYPE_CHECKING:
@@ -21,14 +21,12 @@ def pause_queue(queue: str, paused_by: str | None = None) -> Op[None]:
     """
     if paused_by is not None:
         text_of("paused_by", paused_by, LONGEST_NAME)
-    yield sql.queues(
-        "pause_queue", queue=text_of("queue", queue, LONGEST_NAME), paused_by=paused_by
-    )
+    yield sql.queues("pause_queue", queue=name_of("queue", queue), paused_by=paused_by)
 
 
 def resume_queue(queue: str) -> Op[None]:
     """Allow claims of a queue again and wake its workers.  Idempotent.  Raises ValidationError."""
-    yield sql.queues("resume_queue", queue=text_of("queue", queue, LONGEST_NAME))
+    yield sql.queues("resume_queue", queue=name_of("queue", queue))
 
 
 def drain_queue(queue: str) -> Op[int]:
@@ -37,7 +35,7 @@ def drain_queue(queue: str) -> Op[int]:
     Returns the number cancelled.  Works in pages, each its own statement, so a large backlog is
     not locked at once; jobs inserted meanwhile may stay.  Raises ValidationError.
     """
-    rows = yield sql.jobs("drainable_ids", queue=text_of("queue", queue, LONGEST_NAME))
+    rows = yield sql.jobs("drainable_ids", queue=name_of("queue", queue))
     return len((yield from cancel_in_pages([row[0] for row in rows])))
 
 

@@ -121,6 +121,17 @@ class Attempt:
         return self.job.attempt >= self.max_attempts
 
     @property
+    def beyond(self) -> bool:
+        """Return True for one more than the handler's limit, after a failure.
+
+        A rescue knows the job's own limit alone.
+        """
+        policy = self.handler.policy
+        if policy is None or policy.max_attempts is None or self.job.attempt <= policy.max_attempts:
+            return False
+        return bool(self.job.errors) and self.job.errors[-1].get("attempt") == self.job.attempt - 1
+
+    @property
     def seconds(self) -> float:
         """Return how long ago the attempt was claimed."""
         return time.perf_counter() - self.began

@@ -146,8 +146,8 @@ class Dispatcher:
                 )
             )
             telemetry.claimed(self.queue.name, rows, time.perf_counter() - asked)
+            self.slots.take(len(rows))
             if rows:
-                self.slots.take(len(rows))
                 if self._bucket:
                     self._bucket.take(len(rows))
                 self._executor.spawn(rows, self.slots, self.queue, self._freed.set)

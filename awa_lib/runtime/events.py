@@ -104,7 +104,8 @@ class Events:
     def cancelled(self, attempt: Attempt) -> None:
         """Tell that an operator cancelled a running job."""
         if attempt.job.kind in self._hooks:
-            self._spawn([events.Cancelled(attempt.job, "cancelled by an operator")])
+            event = events.Cancelled(attempt.job, "cancelled by an operator")
+            self._run(self._reread([(attempt.job.id, event)]))
 
     def ended(self, ends: Iterable[tuple[Attempt, Outcome | None]]) -> None:
         """Tell of ends that are committed."""

@@ -239,6 +239,8 @@ def attempt_of(
 async def outcome_of(attempt: Attempt, threads: ThreadPoolExecutor | None) -> Outcome | None:
     """Decode the args, call the handler, and return what its end means; None for completed."""
     job, handler = attempt.job, attempt.handler
+    if attempt.beyond:
+        return Outcome("failed", f"not begun: {job.kind} has {attempt.max_attempts} attempts")
     try:
         job._args = handler.decode(loads(job._raw_args))  # noqa: SLF001 - see attempt_of
     except Exception as error:  # noqa: BLE001 - any model may raise anything
@@ -249,16 +251,24 @@ async def outcome_of(attempt: Attempt, threads: ThreadPoolExecutor | None) -> Ou
         else:
             context = contextvars.copy_context()
             result = await asyncio.get_running_loop().run_in_executor(
-                threads, context.run, handler.call, job
+                threads, context.run, _call, handler, job
             )
         return of_result(attempt, result)
     except asyncio.CancelledError as error:
         return _of_cancel(attempt, error)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # sys.exit() ends a job, not the worker
         if attempt.stop_reason in _STOPPED_HERE:
             return _of_cancel(attempt, error)
         logger.debug("handler failed", exc_info=error, extra={"job_id": job.id})
         return of_error(attempt, error)
+
+
+def _call(handler: Handler, job: Job) -> object:
+    try:
+        return handler.call(job)
+    except StopIteration as error:
+        # A future cannot hold it, and would never be done.
+        raise RuntimeError("the handler raised StopIteration") from error
 
 
 def _terminal(error: Exception) -> Outcome:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from awa_lib.decode import decoder
+from awa_lib.fields import takes
 from awa_lib.kinds import kind_of_type
 
 if TYPE_CHECKING:
@@ -53,6 +54,10 @@ class Handlers(dict[str, Handler]):
         """Register a handler.  Raises ValidationError for a bad kind, TypeError otherwise."""
         if not callable(call):
             raise TypeError(f"a handler must be callable, got {call!r}")
+        if inspect.isgeneratorfunction(call) or inspect.isasyncgenfunction(call):
+            raise TypeError(f"a handler must not yield: none of {call.__name__} would run")
+        if not takes(call, 1):
+            raise TypeError(f"a handler is called with the job, which {call!r} does not take")
         name = kind_of_type(args_type, kind)
         decode = decoder(args_type)
         self[name] = Handler(name, queue, call, is_async_callable(call), decode, policy)

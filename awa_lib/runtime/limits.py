@@ -84,18 +84,27 @@ class Slots:
         self._queue = queue
         self._overflow = overflow
         self.used = 0
+        # What a claim under way may take, so that no other queue is granted it meanwhile.
+        self._promised = 0
 
     def free(self, demand: int) -> int:
-        """Return how many jobs may be claimed now, at most ``demand``."""
+        """Return how many jobs may be claimed now, at most ``demand``; they are kept for it."""
         own = self._queue.capacity - self.used
         if self._overflow is None:
             return min(own, demand)
+        self._promise(0)
         own = max(own, 0)
-        return min(own, demand) + self._overflow.grant(self._queue.name, max(0, demand - own))
+        granted = self._overflow.grant(self._queue.name, max(0, demand - own))
+        self._promise(min(own, demand) + granted)
+        return self._promised
 
     def take(self, count: int) -> None:
-        """Count claimed jobs as running."""
+        """Count claimed jobs as running; what was free beyond them is given back."""
         self.used += count
+        self._promise(0)
+
+    def _promise(self, count: int) -> None:
+        self._promised = count
         self._settle()
 
     def release(self) -> None:
@@ -106,7 +115,8 @@ class Slots:
 
     def _settle(self) -> None:
         if self._overflow is not None:
-            self._overflow.hold(self._queue.name, max(0, self.used - self._queue.capacity))
+            over = self.used + self._promised - self._queue.capacity
+            self._overflow.hold(self._queue.name, max(0, over))
 
     def clear_demand(self) -> None:
         """Stop contending for overflow: the queue is empty."""

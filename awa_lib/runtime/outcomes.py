@@ -27,6 +27,7 @@ _TEXT_LIMIT: Final = 16_000
 # A hundred years: beyond any real delay, and well inside what timestamptz can hold.
 _LONGEST_SECONDS: Final = 3.15e9
 _RANDOM: Final = random.Random()
+_RESULTS: Final = (RetryAfter, Snooze, Cancel, WaitForCallback)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,15 @@ def of_result(attempt: Attempt, result: object) -> Outcome | None:
             "WaitForCallback returned without calling register_callback",
             terminal=True,
         )
-    return None
+    return _of_class(result)
+
+
+def _of_class(result: object) -> Outcome | None:
+    """Return the failure of a handler that forgot to make what it returns, else None."""
+    if not isinstance(result, type) or result not in _RESULTS:
+        return None
+    name = result.__name__
+    return Outcome("failed", f"TypeError: return {name}(...), not the class {name}", terminal=True)
 
 
 def of_error(attempt: Attempt, error: BaseException) -> Outcome:

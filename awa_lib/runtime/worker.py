@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from awa_lib.config import WorkerOptions
 from awa_lib.descriptors import Descriptor
 from awa_lib.errors import AwaError, ValidationError
-from awa_lib.fields import LONGEST_NAME, name_of, text_of
+from awa_lib.fields import name_of
 from awa_lib.http_worker import HttpWorker
 from awa_lib.kinds import kind_of_type
 from awa_lib.ops.cron import Schedule
@@ -81,10 +81,11 @@ class Worker:
         ``backoff`` (``fixed``, ``linear``, ``exponential`` or a function of attempt and error to
         seconds; else the queue's, else 2, 4, 8, … s and up to a quarter more).  ``max_attempts``
         lowers the limit of the job.  Raises ValidationError, TypeError for a handler that cannot
-        be called, AwaError after start().
+        be called with a job, AwaError after start().
         """
-        text_of("queue", queue, LONGEST_NAME)
+        name_of("queue", queue)
         policy = RetryPolicy.build(backoff, max_attempts, retry_on, discard_on)
+        kind_of_type(args_type, kind)
 
         def register(handler: H) -> H:
             self._not_running("task")
@@ -119,7 +120,7 @@ class Worker:
         """Let a function behind HTTP carry out the jobs of a kind; needs the extra ``http``.
 
         In async mode a 2xx answer parks the job until its callback, in sync mode it completes it.
-        Server errors, 408, 425, 429 (its Retry-After is kept to), timeouts and failing
+        Server errors, 408, 425, 429 (their Retry-After is kept to), timeouts and failing
         connections are tried again; other answers fail the job for good.  Redirects are not
         followed.  ``secret`` is 32 bytes, or 64 hex digits.  Raises ValidationError, AwaError
         after start().

@@ -26,12 +26,23 @@ async def test_conflict_names_the_holder(client, look, many: str) -> None:
     holder = await client.insert({"n": 1}, **UNIQUE)
     args: Any = {"n": 1} if many == "insert" else [{"n": 2}, {"n": 1}]
 
-    with pytest.raises(awa.UniqueConflict, match=f"unique key: job {holder.id}$") as raised:
+    with pytest.raises(awa.UniqueConflict, match=f"unique key: job {holder.id}\n") as raised:
         await getattr(client, many)(args, **UNIQUE)
 
     assert raised.value.job_id == holder.id
     assert raised.value.hint == f"look at it: awa job show {holder.id}"
     assert [row["id"] for row in stored(look)] == [holder.id]
+
+
+@pytest.mark.parametrize("many", ["insert_many", "insert_many_copy"])
+async def test_jobs_of_one_call_conflict_with_each_other(client, look, many: str) -> None:
+    """No holder is named: it went with the call."""
+    words = "two jobs of this call have the same unique key: the ones at 1 and 2"
+    with pytest.raises(awa.UniqueConflict, match=words) as raised:
+        await getattr(client, many)([{"n": 0}, {"n": 1}, {"n": 1}], **UNIQUE)
+
+    assert raised.value.job_id is None
+    assert stored(look) == []
 
 
 async def test_retry_into_a_taken_key_names_the_holder(client) -> None:

@@ -159,6 +159,7 @@ async def test_rescue_and_admin_cancel_are_heard(aclient: awa.AsyncClient, rows:
     assert (found[awa.Cancelled].job.id, found[awa.Cancelled].reason) == (
         job.id, "cancelled by an operator",
     )  # fmt: skip
+    assert found[awa.Cancelled].job.state == awa.JobState.Cancelled
 
 
 async def test_follow_up_is_written_with_the_end(aclient: awa.AsyncClient, rows: Rows) -> None:

@@ -165,8 +165,9 @@ async def test_answers(
     assert error.get("terminal", False) is (state == "failed")
 
 
-async def test_retry_after_is_kept_to(aclient, rows: Rows, function: Function) -> None:
-    function.answer = answer(429, retry_after="120")
+@pytest.mark.parametrize("status", [429, 503])
+async def test_retry_after_is_kept_to(aclient, rows: Rows, function: Function, status) -> None:
+    function.answer = answer(status, retry_after="120")
     aclient.http_worker("resize", function.url, mode="sync")
 
     await ended(aclient, rows, "retryable")

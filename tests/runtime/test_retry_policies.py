@@ -62,7 +62,7 @@ async def test_kind_comes_before_queue(aclient, rows: Rows) -> None:
     assert row["delay"].total_seconds() == pytest.approx(100, abs=0.5)
 
 
-@pytest.mark.parametrize("broken", [lambda attempt, error: "x", lambda attempt: 1])
+@pytest.mark.parametrize("broken", [lambda attempt, error: "x", lambda attempt, error: {}[1]])
 async def test_broken_backoff_function_falls_back(aclient, rows: Rows, broken, caplog) -> None:
     row = await run(aclient, rows, Busy(), "retryable", backoff=broken)
 
@@ -74,6 +74,28 @@ async def test_max_attempts_of_the_kind(aclient, rows: Rows) -> None:
     row = await run(aclient, rows, Busy(), "failed", max_attempts=3, backoff=awa.fixed(0))
 
     assert (row["attempt"], row["max_attempts"], len(row["errors"])) == (3, 25, 3)
+
+
+async def test_limit_of_the_kind_holds_after_a_rescue(aclient, rows: Rows) -> None:
+    """The leader that rescues may not know the kind."""
+    begun: list[int] = []
+
+    @aclient.task(Noop, max_attempts=2)
+    async def handler(job: awa.Job) -> None:
+        begun.append(job.attempt)
+
+    for attempt in (1, 2):
+        rows.all(
+            "INSERT INTO awa.jobs (kind, args, state, attempt, heartbeat_at) VALUES"
+            " ('noop', '{}', 'running', %s, now() - interval '1 day') RETURNING id",
+            attempt,
+        )
+    async with working(aclient):
+        await aeventually(lambda: rows.states() == {"completed": 1, "failed": 1})
+
+    failed = rows.one("SELECT * FROM awa.jobs WHERE state = 'failed'")
+    assert begun == [2]
+    assert failed["errors"][-1]["error"] == "not begun: noop has 2 attempts"
 
 
 async def test_lower_limit_of_the_job_wins(aclient, rows: Rows) -> None:

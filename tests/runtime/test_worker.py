@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 import threading
 import time
 from dataclasses import dataclass, field
@@ -586,3 +587,74 @@ def test_claims_look_only_at_their_own_kinds(rows: Rows, database_url: str, kind
     assert "Seq Scan" not in plan
     hits = int(plan.split("Buffers: shared hit=")[1].split()[0])
     assert hits < 10_000, plan
+
+
+@pytest.mark.parametrize("blocking", [False, True])
+async def test_sys_exit_fails_a_job_and_not_the_worker(aclient, rows: Rows, blocking) -> None:
+    if blocking:
+
+        @aclient.task(Noop)
+        def leave(job: awa.Job) -> None:
+            sys.exit(3)
+
+    else:
+
+        @aclient.task(Noop)
+        async def aleave(job: awa.Job) -> None:
+            sys.exit(3)
+
+    async with working(aclient):
+        job = await aclient.insert(Noop(), max_attempts=1)
+        await aeventually(lambda: rows.job(job.id)["state"] == "failed")
+
+    assert rows.job(job.id)["errors"][0]["error"].startswith("SystemExit: 3\n")
+
+
+async def test_stop_iteration_in_a_thread_fails_the_job(aclient, rows: Rows) -> None:
+    @aclient.task(Noop)
+    def handler(job: awa.Job) -> None:
+        next(iter(()))
+
+    async with working(aclient):
+        job = await aclient.insert(Noop(), max_attempts=1)
+        await aeventually(lambda: rows.job(job.id)["state"] == "failed")
+
+    assert "the handler raised StopIteration" in rows.job(job.id)["errors"][0]["error"]
+
+
+async def test_a_result_that_was_not_made_fails_the_job(aclient, rows: Rows) -> None:
+    @aclient.task(Noop)
+    async def handler(job: awa.Job) -> object:
+        return awa.Cancel
+
+    async with working(aclient):
+        job = await aclient.insert(Noop())
+        await aeventually(lambda: rows.job(job.id)["state"] == "failed")
+
+    (error,) = rows.job(job.id)["errors"]
+    assert error["error"] == "TypeError: return Cancel(...), not the class Cancel"
+
+
+async def test_weighted_queues_never_run_more_than_all_slots(aclient, rows: Rows) -> None:
+    """Also while the claims of several queues are under way at once."""
+    running, most = 0, 0
+
+    def declare(queue: str) -> None:
+        @aclient.task(dict, kind=queue, queue=queue)
+        async def handler(job: awa.Job) -> None:
+            nonlocal running, most
+            running += 1
+            most = max(most, running)
+            await asyncio.sleep(0.005)
+            running -= 1
+
+    names = ["a", "b", "c"]
+    for name in names:
+        declare(name)
+        await aclient.insert_many([{}] * 60, kind=name, queue=name)
+    queues = [{"name": name, "min_workers": 1, "weight": place + 1}
+              for place, name in enumerate(names)]  # fmt: skip
+    async with working(aclient, *queues, global_max_workers=7):
+        await aeventually(lambda: rows.states() == {"completed": 180})
+
+    assert most == 7

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,10 @@ def handler(job: awa.Job) -> None: ...
 async def coroutine(event: awa.Event) -> None: ...
 
 
+def yielding(job: awa.Job) -> Iterator[None]:
+    yield
+
+
 NAME = "must be text of at most 200 characters: "
 POSITIVE = ("poll_interval_ms", "quiet_poll_interval_ms", "heartbeat_interval_ms",
             "heartbeat_staleness_ms", "promote_interval_ms", "heartbeat_rescue_interval_ms",
@@ -34,7 +39,7 @@ WHOLE = ("claim_batch", "cleanup_batch_size", "global_max_workers")
 URLS = [("ftp://x", "must be an http or https URL, got 'ftp://x'"), (7, "must be an http"),
         ("https://", "must be an http or https URL")]  # fmt: skip
 BACKOFFS = [("slow", "backoff must be fixed(), linear(), exponential() or a function, got 'slow'"),
-            (5, "backoff must be")]  # fmt: skip
+            (5, "backoff must be"), (awa.fixed, "backoff must be fixed()")]  # fmt: skip
 ATTEMPTS = [(0, "max_attempts must be a whole number from 1 to 1000"), ("3", "max_attempts must")]
 TIMES = [(0, "must be a number > 0, got 0"), ("5", "must be a number > 0, got '5'"),
          (float("nan"), "must be a number > 0")]  # fmt: skip
@@ -61,8 +66,11 @@ CALLS: dict[str, dict[str, Any]] = {
 KINDS = [("", "kind must be 1 to 200 characters of text, got ''"), (7, "kind must be 1 to 200")]
 TABLE: dict[str, dict[str, list[tuple[Any, str]]]] = {
     "task": {
-        "args_type": [("mail", "the first argument is the type of the args, got 'mail'")],
-        "kind": KINDS, "queue": [(7, "queue " + NAME + "7"), (None, "queue " + NAME)],
+        "args_type": [("mail", "the first argument is the type of the args, got 'mail'"),
+                      ({}, "the first argument is the type of the args, got {}"),
+                      (repr, "the first argument is the type of the args, got <built-in"),
+                      (handler, "write @client.task(ArgsType) above handler")],
+        "kind": KINDS, "queue": [("", "queue must not be empty"), (7, "queue " + NAME + "7"), (None, "queue " + NAME)],
         "backoff": BACKOFFS, "max_attempts": ATTEMPTS,
         "retry_on": [("OSError", "retry_on must be exception classes, got 'OSError'")],
         "discard_on": [([7], "discard_on must be exception classes, got 7")],
@@ -210,6 +218,8 @@ async def test_start_queue(queue: dict[str, Any], words: str) -> None:
         (lambda c: c.follow_up(Mail, awa.Started)(handler), "Started has no follow-up"),
         (lambda c: c.follow_up(Mail)(coroutine), "a follow-up must be a plain function"),
         (lambda c: c.task(Mail)(7), "a handler must be callable, got 7"),
+        (lambda c: c.task(Mail)(lambda: None), "a handler is called with the job, which <func"),
+        (lambda c: c.task(Mail)(yielding), "a handler must not yield: none of yielding would run"),
     ],
 )
 def test_what_is_registered(call: Any, words: str) -> None:
