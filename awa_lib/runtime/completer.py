@@ -211,12 +211,17 @@ def finish(attempt: Attempt, outcome: Outcome | None) -> Op[list[int]]:
     The job fails when another one holds the unique key its next state needs.
     """
     try:
-        if outcome is None:
-            return (yield from claims.finish_completed([attempt]))
-        return (yield from claims.finish_attempts([(attempt, outcome)]))
+        return (yield from _end(attempt, outcome))
     except UniqueConflict as error:
         reason = f"the job ended, but {error}"
         return (yield from claims.finish_attempts([(attempt, Outcome("failed", reason))]))
+
+
+@atomic  # a savepoint, so that a transaction with follow-ups goes on after a conflict
+def _end(attempt: Attempt, outcome: Outcome | None) -> Op[list[int]]:
+    if outcome is None:
+        return (yield from claims.finish_completed([attempt]))
+    return (yield from claims.finish_attempts([(attempt, outcome)]))
 
 
 def _by_id(attempt: Attempt) -> int:

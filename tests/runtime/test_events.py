@@ -270,3 +270,34 @@ async def test_registration_is_refused_while_running(aclient: awa.AsyncClient) -
         for verb in ("on_event", "follow_up"):
             with pytest.raises(awa.AwaError, match=rf"{verb}\(\) must be called before start"):
                 getattr(aclient, verb)(Noop)(print)
+
+
+@pytest.mark.parametrize("followed", [False, True])
+async def test_an_end_whose_unique_key_is_taken_fails_the_job(
+    aclient: awa.AsyncClient, rows: Rows, followed: bool
+) -> None:
+    """With a follow-up the end and the failure share one transaction."""
+    unique = {"by_args": True, "states": 0b01010}  # available and completed
+
+    @aclient.task(Noop)
+    async def handler(job: awa.Job) -> None:
+        if job.args.n:  # the key is free while it runs: another one takes it
+            await aclient.insert(
+                Noop(1), queue="else", unique_opts=unique, metadata={"second": True}
+            )
+
+    if followed:
+
+        @aclient.follow_up(Noop)
+        def follow(event: awa.Event) -> dict[str, int] | None:
+            return None
+
+        @aclient.follow_up(Noop, awa.Completed)
+        def write(event: awa.Event) -> awa.NewJob:
+            return awa.NewJob({}, kind="after", queue="else")
+
+    job = await aclient.insert(Noop(1), unique_opts=unique)
+    async with working(aclient):
+        await aeventually(lambda: rows.job(job.id)["state"] == "failed")
+
+    assert rows.job(job.id)["errors"][-1]["error"].startswith("the job ended, but another live job")
