@@ -195,6 +195,7 @@ def run(
     from awa_cli.supervisor import stop_with_parent
     from awa_cli.target import find_target
     from awa_cli.web.app import callback_app, create_app
+    from awa_cli.web.health import readiness
     from awa_cli.web.server import bind
     from awa_cli.web.server import serve as serve_on
 
@@ -212,7 +213,8 @@ def run(
         if part is None:
             say(f"database: {target.title(color=False)}")
             _announce(f"AWA UI listening on {_address(sock)}{_mode(settings)}")
-        serve_on(application, sock, before_end=application.state.hub.close)
+        state = application.state
+        serve_on(application, sock, before_end=state.hub.close, ready=lambda: readiness(state.awa))
     return 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import socket
 from typing import TYPE_CHECKING, Any, Final
@@ -14,11 +15,15 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from awa_lib.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from starlette.applications import Starlette
 
+    from awa_cli.web.health import Readiness
+
 __all__ = ["bind", "serve"]
+
+logger = logging.getLogger(__name__)
 
 # The head of a request must be there so soon after the connection, or the last answer, was made.
 _HEAD_SECONDS: Final = 10.0
@@ -121,8 +126,17 @@ def make_server(app: Starlette, *, before_end: Callable[[], None]) -> uvicorn.Se
     return _Server(config, before_end)
 
 
-def serve(app: Starlette, sock: socket.socket, *, before_end: Callable[[], None]) -> None:
-    """Serve until SIGTERM or SIGINT; requests under way may take ten more seconds."""
+def serve(
+    app: Starlette,
+    sock: socket.socket,
+    *,
+    before_end: Callable[[], None],
+    ready: Callable[[], Awaitable[Readiness]],
+) -> None:
+    """Serve until SIGTERM or SIGINT; requests under way may take ten more seconds.
+
+    What is in the way of the first requests is logged; they are taken all the same.
+    """
     from awa_lib.runtime.run import loop_factory
 
     server = make_server(app, before_end=before_end)
@@ -130,4 +144,17 @@ def serve(app: Starlette, sock: socket.socket, *, before_end: Callable[[], None]
         # uvicorn raises the signal again when it has ended; that is no failure.
         signal.signal(number, lambda *_: None)
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        runner.run(server.serve(sockets=[sock]))
+        runner.run(_serve(server, sock, ready))
+
+
+async def _serve(
+    server: uvicorn.Server, sock: socket.socket, ready: Callable[[], Awaitable[Readiness]]
+) -> None:
+    async def look() -> None:
+        for reason in (await ready()).reasons:
+            logger.warning("not ready: %s", reason)
+
+    looking = asyncio.create_task(look())
+    await server.serve(sockets=[sock])
+    looking.cancel()
+    await asyncio.wait({looking})

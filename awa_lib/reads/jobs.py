@@ -250,7 +250,7 @@ def dump_run(job_id: int, attempt: int | None = None) -> Op[JobRun]:
     chosen = job.attempt if attempt is None else attempt
     entry = next((e for e in reversed(job.errors) if e.get("attempt") == chosen), None)
     if chosen == job.attempt:
-        return _present_run(job, entry)
+        return _present_run(job, entry if entry is not None and _is_present(job, entry) else None)
     if not 0 < chosen < job.attempt:
         raise ValidationError(
             f"attempt {chosen} is not available for job {job_id}; current attempt is {job.attempt}",
@@ -264,6 +264,13 @@ def dump_run(job_id: int, attempt: int | None = None) -> Op[JobRun]:
             hint=f"see what is kept: awa job dump {job_id}",
         )
     return _past_run(job, chosen, entry)
+
+
+def _is_present(job: JobRow, entry: dict[str, Any]) -> bool:
+    """Return whether an error is of the present attempt: attempts count anew after a retry."""
+    if job.attempted_at is None or "at" not in entry:
+        return True
+    return datetime.fromisoformat(_stamp(entry["at"])) >= job.attempted_at
 
 
 def _present_run(job: JobRow, entry: dict[str, Any] | None) -> JobRun:
@@ -326,10 +333,10 @@ def _timeline(job: JobRow) -> list[JobEvent]:
         label = f"Attempt {number} failed" if number is not None else "Error"
         when = _stamp(entry.get("at") or job.created_at)
         events.append(JobEvent(when, label, "failed", entry.get("error"), is_error=True))
-    if job.attempted_at is not None:
-        state = "running" if job.state in _ENDED else job.state
-        words = {"waiting_external": " — waiting for callback"}
-        doing = words.get(job.state, " started" if job.state in _ENDED else " running")
+    if job.attempted_at is not None and job.attempt:  # a retry counts anew, and keeps the time
+        state = job.state if job.state in {"running", "waiting_external"} else "running"
+        words = {"waiting_external": " — waiting for callback", "running": " running"}
+        doing = words.get(job.state, " started")
         events.append(JobEvent(_stamp(job.attempted_at), f"Attempt {job.attempt}{doing}", state))
     if job.finalized_at is not None:
         plural = "" if job.attempt == 1 else "s"

@@ -16,6 +16,7 @@ DELETE FROM awa.job_waits WHERE session = pg_backend_pid()
 
 -- name: states
 -- States of these jobs; a job that is gone is left out.  No lock; both primary keys.
-SELECT id, state::text AS state, attempt, errors[cardinality(errors)] ->> 'error' AS error
+SELECT id, state::text AS state, attempt,
+       CASE WHEN state <> 'completed' THEN errors[cardinality(errors)] ->> 'error' END AS error
 FROM awa.jobs
 WHERE id = ANY(:ids::bigint[])

@@ -48,6 +48,14 @@ def get(address: str, path: str, **headers: str) -> tuple[int, str]:
         return error.code, error.read().decode()
 
 
+def test_a_database_that_is_not_there_is_said_at_once() -> None:
+    url = "postgresql://nobody@127.0.0.1:1/app"
+    with serving("serve", "--port", "0", url=url) as (process, _, _):
+        said = [process.stderr.readline() for _ in range(2)]
+
+    assert "not ready: cannot connect to the database at 127.0.0.1:1" in said[1]
+
+
 def test_it_serves_and_ends_well_at_a_signal(database_url) -> None:
     with serving("serve", "--port", "0", url=database_url) as (process, address, line):
         assert line == f"AWA UI listening on {address}\n"

@@ -11,7 +11,7 @@ import pytest
 from awa_lib._drive import run
 from awa_lib._sql import sql
 from awa_lib.errors import JobNotFound, ValidationError
-from awa_lib.reads.jobs import dump_job, job_row, job_rows
+from awa_lib.reads.jobs import dump_job, dump_run, job_row, job_rows
 from awa_lib.reads.queues import queue_stats
 from awa_lib.reads.runtime import live_instances, runtime_instances
 
@@ -114,6 +114,16 @@ def test_times_do_not_depend_on_the_session_time_zone(database_url, add) -> None
     ]  # fmt: skip
 
 
+def test_an_error_from_before_a_retry_is_not_of_the_present_attempt(db, add) -> None:
+    """Attempts count anew after a retry."""
+    job_id = add("completed", attempt=1, attempted_at="2026-01-01T00:05Z")
+    for minute, ours in ((1, False), (6, True)):
+        entry = {"error": "E: no", "attempt": 1, "at": f"2026-01-01T00:0{minute}:00+00:00"}
+        db.execute("UPDATE awa.jobs_hot SET errors = ARRAY[%s::jsonb]", [json.dumps(entry)])
+
+        assert (run(db, dump_run(job_id)).error is not None) is ours
+
+
 @pytest.mark.parametrize(
     ("state", "attempt", "labels"),
     [
@@ -121,7 +131,7 @@ def test_times_do_not_depend_on_the_session_time_zone(database_url, add) -> None
         ("completed", 1, ["Created", "Attempt 1 started", "Completed (attempt 1)"]),
         ("failed", 1, ["Created", "Attempt 1 started", "Failed after 1 attempt"]),
         ("cancelled", 2, ["Created", "Attempt 2 started", "Cancelled"]),
-        ("retryable", 2, ["Created", "Attempt 2 running", "Finalized"]),
+        ("retryable", 2, ["Created", "Attempt 2 started", "Finalized"]),
         ("waiting_external", 1, ["Created", "Attempt 1 — waiting for callback"]),
     ],
 )
