@@ -134,6 +134,33 @@ def test_what_cannot_be_parsed(process, line, says) -> None:
     assert says in ran.err
 
 
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        (["job", "list", "--kind", "a", "--kind", "b"], "--kind was given twice"),
+        (["job", "retry", "--queue=a", "--dry-run", "--queue", "b"], "--queue was given twice"),
+        (["batch", "submit", "retry", "--tag", "a", "--tag", "a"], "--tag was given twice"),
+        (["dlq", "purge", "--kind", "a", "--kind", "b", "--yes"], "--kind was given twice"),
+        (["job", "list", "-o", "ids", "--output", "json"], "--output was given twice"),
+    ],
+)
+def test_an_option_of_one_value_is_refused_a_second_time(process, line, says) -> None:
+    """The last one won, and a change took other jobs than were named."""
+    ran = process(*line, url=CLOSED)
+
+    what, why, do = lines(ran.err)
+    assert (ran.status, ran.out) == (ExitCode.USAGE, "")
+    assert what == f"error: {says}"
+    assert why == "  why: it takes one value"
+    assert do.startswith(f"   do: write {says.split()[0]} ")
+
+
+def test_an_option_of_many_values_is_taken_again(process, database_url) -> None:
+    line = ["job", "list", "--state", "failed", "--state", "running", "-v", "-v"]
+
+    assert process(*line, url=database_url).status == ExitCode.OK
+
+
 # A typing error gets the nearest name that is known.
 @pytest.mark.parametrize(
     ("line", "status", "says"),
