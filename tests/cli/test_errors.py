@@ -161,6 +161,24 @@ def test_an_option_of_many_values_is_taken_again(process, database_url) -> None:
     assert process(*line, url=database_url).status == ExitCode.OK
 
 
+@pytest.mark.parametrize("option", ["--database-url", "--context"])
+@pytest.mark.parametrize("value", ["", " "])
+def test_an_empty_database_is_not_the_usual_one(process, database_url, option, value) -> None:
+    """An unset "$PROD" led to what DATABASE_URL named."""
+    after = process("queue", "pause", "email", option, value, url=database_url)
+    before = process(option, value, "queue", "pause", "email", url=database_url)
+
+    what, why, do = lines(after.err)
+    assert (after.status, after.out, after) == (ExitCode.USAGE, "", before)
+    assert what == f"error: {option} is empty"
+    assert why == "  why: probably a variable that is not set"
+    assert do.startswith(f"   do: write {option} ")
+
+
+def test_an_empty_environment_variable_names_none(process) -> None:
+    assert "error: no database was named" in process("queue", "stats", url="").err
+
+
 # A typing error gets the nearest name that is known.
 @pytest.mark.parametrize(
     ("line", "status", "says"),
