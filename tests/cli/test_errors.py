@@ -179,6 +179,29 @@ def test_an_empty_environment_variable_names_none(process) -> None:
     assert "error: no database was named" in process("queue", "stats", url="").err
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        ["workers", "--watch"],
+        ["queue", "stats", "--watch"],
+        ["job", "watch", 1],
+        ["job", "tail", "-f"],
+    ],
+    ids=lambda line: " ".join(map(str, line)),
+)
+@pytest.mark.parametrize("interval", ["0", "99ms"])
+def test_an_interval_too_short_is_refused(process, line, interval) -> None:
+    """It was a loop without a pause."""
+    ran = process(*line, "--interval", interval, url=CLOSED)
+
+    assert (ran.status, ran.out) == (ExitCode.USAGE, "")
+    assert lines(ran.err) == [
+        f"error: --interval {interval!r} is too short",
+        "  why: the database would be read without a pause",
+        "   do: write 100ms or longer, like --interval 2s",
+    ]
+
+
 # A typing error gets the nearest name that is known.
 @pytest.mark.parametrize(
     ("line", "status", "says"),
