@@ -33,6 +33,7 @@ def _many(model: str) -> Document:
 
 _JOB: Final = "awa_lib.reads.jobs:JobRow"
 _DESCRIBED: Final = "awa_lib.reads.described:DescribedJob"
+_CHANGED: Final = "awa_cli.reports:Changed"
 _POLICY: Final = "awa_lib.policies:QueuePolicy"
 _BATCH: Final = "awa_lib.models:BulkOperation"
 _STORAGE: Final = "awa_lib.reads.storage:StorageReport"
@@ -45,6 +46,11 @@ DOCUMENTS: Final = {
     "job logs": _many("awa_lib.reads.jobs:JobEvent"),
     "job wait": _many("awa_lib.ops.waits:JobStatus"),
     "job tail": Document(("awa_lib.reads.activity:Transition",), lines=True),
+    "job retry": _one(_CHANGED),
+    "job cancel": _one(_CHANGED),
+    "job priority": _one(_CHANGED),
+    "job move": _one(_CHANGED),
+    "job discard": _one(_CHANGED),
     "job enqueue": _one(_JOB, "awa_cli.reports:Enqueued"),
     "queue stats": _many("awa_lib.reads.queues:QueueStat"),
     "queue list": _many("awa_lib.reads.overviews:QueueOverview"),

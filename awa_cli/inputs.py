@@ -14,6 +14,7 @@ from awa_lib.errors import InvalidInput
 __all__ = [
     "STATES",
     "read_duration",
+    "read_interval",
     "read_json",
     "read_moment",
     "read_queue",
@@ -30,6 +31,8 @@ _SECONDS: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604
 _PIECE: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhdw])")
 _RATE: Final = re.compile(r"(\d+(?:\.\d+)?)(?:/([smh]))?(?::(\d{1,9}))?")
 _MOST_JOBS: Final = 100_000
+# Oftener than people see and the database should be asked.
+_SHORTEST_INTERVAL: Final = 0.1
 
 
 def read_json(text: str, option: str) -> Any:
@@ -89,6 +92,18 @@ def read_duration(text: str, option: str) -> timedelta:
         return timedelta(seconds=sum(float(number) * _SECONDS[unit] for number, unit in pieces))
     except OverflowError:
         raise InvalidInput(f"{option} {text!r} is too long") from None
+
+
+def read_interval(text: str) -> float:
+    """Read how often to look, in seconds.  Raises InvalidInput below a tenth of one."""
+    seconds = read_duration(text, "--interval").total_seconds()
+    if seconds < _SHORTEST_INTERVAL:
+        raise InvalidInput(
+            f"--interval {text!r} is too short",
+            why="the database would be read without a pause",
+            hint="write 100ms or longer, like --interval 2s",
+        )
+    return seconds
 
 
 def read_moment(text: str, option: str) -> datetime:

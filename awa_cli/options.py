@@ -98,7 +98,16 @@ def common(ctx: typer.Context) -> Common:
 
 
 def _remember(field: str) -> Callable[..., Any]:
-    def callback(ctx: typer.Context, param: Any, value: Any) -> None:  # noqa: ARG001 - click's form
+    def callback(ctx: typer.Context, param: Any, value: Any) -> None:
+        if isinstance(value, str) and not value.strip() and not ctx.resilient_parsing:
+            from awa_lib.errors import InvalidInput
+
+            # Left unsaid it would be another database than the one that was meant.
+            raise InvalidInput(
+                f"{param.opts[0]} is empty",
+                why="probably a variable that is not set",
+                hint=f"write {param.opts[0]} {param.metavar}, or leave it out",
+            )
         if value:
             setattr(common(ctx), field, value)
 

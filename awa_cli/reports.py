@@ -5,9 +5,26 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 __all__ = [
-    "AppliedMigrations", "Depth", "Enqueued", "Health", "Migration", "MigrationScript",
+    "AppliedMigrations", "Changed", "Depth", "Enqueued", "Health", "Migration", "MigrationScript",
     "PendingMigrations", "VersionCheck", "Versions",
 ]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """What became of the jobs that were named, or that fit a filter."""
+
+    dry_run: bool
+    """With --dry-run nothing was changed; ``changed`` is how many it would be."""
+    changed: int
+    skipped: int
+    """Somebody else held or changed them meanwhile."""
+    errored: int
+    """Refused; why is on stderr."""
+    ids: list[int]
+    """The jobs that were named and changed; of a filter only with --dry-run, the first that fit."""
+    batch_id: str | None
+    """The bulk operation that carried a filter out: awa batch show."""
 
 
 @dataclass(frozen=True, slots=True)

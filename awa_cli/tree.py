@@ -87,6 +87,20 @@ class AwaCommand(TyperCommand):
         super().__init__(*args, **kwargs)
         self.params += common_options()
 
+    def make_parser(self, ctx: Any) -> Any:
+        """Make the parser that refuses an option of one value that was given twice."""
+        parser = super().make_parser(ctx)
+        read = parser.parse_args
+
+        def parse_args(args: list[str]) -> Any:
+            opts, rest, given = read(args)
+            if not ctx.resilient_parsing:
+                _refuse_second(ctx, given)
+            return opts, rest, given
+
+        parser.parse_args = parse_args  # type: ignore[method-assign] # click gives no other hook
+        return parser
+
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help page."""
         formatter.write(_help(self, ctx))
@@ -152,6 +166,24 @@ class Root(AwaGroup):
             if isinstance(room, TyperGroup) and name in room.list_commands(ctx):
                 deeper.append(f"{ctx.command_path} {noun} {name}")
         return deeper or super().nearest(ctx, name)
+
+
+def _refuse_second(ctx: Any, given: Sequence[Any]) -> None:
+    """Refuse what click would drop in silence: all values but the last."""
+    seen = set()
+    for param in given:
+        if param.param_type_name != "option" or param.multiple or param.is_flag or param.count:
+            continue
+        if param.name in seen:
+            from awa_lib.errors import InvalidInput
+
+            name = max(param.opts, key=len)
+            raise InvalidInput(
+                f"{name} was given twice",
+                why="it takes one value",
+                hint=f"write {name} {param.make_metavar(ctx)} once, and run the command for each",
+            )
+        seen.add(param.name)
 
 
 def _enter(name: str) -> Any:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from awa_cli import complete
-from awa_cli.options import FailEmpty
+from awa_cli.options import FailEmpty, Report, ReportFormat
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -206,6 +206,7 @@ class Selection:
     everything: bool
     dry_run: bool
     fail_empty: bool
+    output: ReportFormat
 
     @property
     def filters(self) -> dict[str, Any]:
@@ -225,13 +226,14 @@ def selecting(command: Callable[..., int]) -> Callable[..., int]:
     more: dict[str, tuple[Any, Any]] = {"jobs": (words, None)}
     more |= {name: (kind, None) for name, kind in _FILTERS.items()}
     more |= {name: (kind, False) for name, kind in _SWITCHES.items()}
+    more["output"] = (Report, ReportFormat.table)
 
     def chosen(**given: Any) -> int:
         found = {name: given.pop(name) for name in more}
         query = read_query(
             states=found["state"], **{name: found[name] for name in _FILTERS if name != "state"}
         )
-        switches = {name: found[name] for name in _SWITCHES}
+        switches = {name: found[name] for name in (*_SWITCHES, "output")}
         return command(
             selection=Selection(read_ids(found["jobs"] or ()), query, **switches), **given
         )

@@ -47,9 +47,9 @@ def workers(
 ) -> int:
     """List the worker processes of the fleet: health, leader, jobs in flight, queues."""
     from awa_cli.columns import WORKERS
-    from awa_cli.inputs import read_duration
+    from awa_cli.inputs import read_interval
 
-    seconds = read_duration(interval, "--interval").total_seconds()
+    seconds = read_interval(interval)
     chosen = read_columns(columns)
 
     def footer(shown: Sequence[RuntimeInstance]) -> str:

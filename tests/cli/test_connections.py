@@ -14,7 +14,7 @@ from test_boundary import NEEDY
 # So that these end by themselves.
 ENDING = {
     "job wait 1": ["--timeout", "0.2s"],
-    "job watch 1": ["--interval", "50ms"],
+    "job watch 1": ["--interval", "100ms"],
 }
 ENDLESS = ["job", "tail", "-f"]
 

@@ -134,6 +134,74 @@ def test_what_cannot_be_parsed(process, line, says) -> None:
     assert says in ran.err
 
 
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        (["job", "list", "--kind", "a", "--kind", "b"], "--kind was given twice"),
+        (["job", "retry", "--queue=a", "--dry-run", "--queue", "b"], "--queue was given twice"),
+        (["batch", "submit", "retry", "--tag", "a", "--tag", "a"], "--tag was given twice"),
+        (["dlq", "purge", "--kind", "a", "--kind", "b", "--yes"], "--kind was given twice"),
+        (["job", "list", "-o", "ids", "--output", "json"], "--output was given twice"),
+    ],
+)
+def test_an_option_of_one_value_is_refused_a_second_time(process, line, says) -> None:
+    """The last one won, and a change took other jobs than were named."""
+    ran = process(*line, url=CLOSED)
+
+    what, why, do = lines(ran.err)
+    assert (ran.status, ran.out) == (ExitCode.USAGE, "")
+    assert what == f"error: {says}"
+    assert why == "  why: it takes one value"
+    assert do.startswith(f"   do: write {says.split()[0]} ")
+
+
+def test_an_option_of_many_values_is_taken_again(process, database_url) -> None:
+    line = ["job", "list", "--state", "failed", "--state", "running", "-v", "-v"]
+
+    assert process(*line, url=database_url).status == ExitCode.OK
+
+
+@pytest.mark.parametrize("option", ["--database-url", "--context"])
+@pytest.mark.parametrize("value", ["", " "])
+def test_an_empty_database_is_not_the_usual_one(process, database_url, option, value) -> None:
+    """An unset "$PROD" led to what DATABASE_URL named."""
+    after = process("queue", "pause", "email", option, value, url=database_url)
+    before = process(option, value, "queue", "pause", "email", url=database_url)
+
+    what, why, do = lines(after.err)
+    assert (after.status, after.out, after) == (ExitCode.USAGE, "", before)
+    assert what == f"error: {option} is empty"
+    assert why == "  why: probably a variable that is not set"
+    assert do.startswith(f"   do: write {option} ")
+
+
+def test_an_empty_environment_variable_names_none(process) -> None:
+    assert "error: no database was named" in process("queue", "stats", url="").err
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        ["workers", "--watch"],
+        ["queue", "stats", "--watch"],
+        ["job", "watch", 1],
+        ["job", "tail", "-f"],
+    ],
+    ids=lambda line: " ".join(map(str, line)),
+)
+@pytest.mark.parametrize("interval", ["0", "99ms"])
+def test_an_interval_too_short_is_refused(process, line, interval) -> None:
+    """It was a loop without a pause."""
+    ran = process(*line, "--interval", interval, url=CLOSED)
+
+    assert (ran.status, ran.out) == (ExitCode.USAGE, "")
+    assert lines(ran.err) == [
+        f"error: --interval {interval!r} is too short",
+        "  why: the database would be read without a pause",
+        "   do: write 100ms or longer, like --interval 2s",
+    ]
+
+
 # A typing error gets the nearest name that is known.
 @pytest.mark.parametrize(
     ("line", "status", "says"),

@@ -132,6 +132,51 @@ def test_dry_run_of_ids_prints_them(cli, add, db) -> None:
     assert state(db, job) == "failed"
 
 
+def test_json_tells_what_became_of_named_jobs(cli, add) -> None:
+    first, running = add("failed"), add("running")
+
+    dry = cli("job", "retry", first, running, "--dry-run", "-o", "json")
+    ran = cli("job", "retry", first, running, "-o", "json")
+
+    assert (dry.data["dry_run"], dry.data["ids"]) == (True, [first, running])
+    assert ran.status == 1
+    assert f"cannot retry job {running}" in ran.err
+    assert ran.data == {
+        "dry_run": False, "changed": 1, "skipped": 0, "errored": 1, "ids": [first],
+        "batch_id": None,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("line", "before"),
+    [
+        (["retry"], "failed"),
+        (["cancel"], "scheduled"),
+        (["move", "slow"], "available"),
+        (["priority", "4"], "available"),
+        (["discard", "--state", "cancelled"], "cancelled"),
+    ],
+)
+def test_json_tells_what_became_of_a_filter(cli, add, line, before) -> None:
+    ids = [add(before, kind="k") for _ in range(2)]
+    line = ["job", *line, "--kind", "k", "--yes", "-o", "json"]
+
+    dry, ran, none = cli(*line, "--dry-run"), cli(*line), cli(*line, "--tag", "none")
+
+    assert (dry.data["dry_run"], dry.data["changed"], dry.data["ids"]) == (True, 2, ids)
+    assert (ran.status, ran.data["changed"], ran.data["ids"]) == (0, 2, [])
+    assert cli("batch", "show", ran.data["batch_id"], "-o", "json").data["processed"] == 2
+    assert (none.status, none.data["changed"], none.data["batch_id"]) == (0, 0, None)
+
+
+def test_json_of_the_published_discard(cli, add) -> None:
+    add("failed", kind="k")
+
+    ran = cli("job", "discard", "--kind", "k", "-o", "json")
+
+    assert (ran.status, ran.data["changed"]) == (0, 1)
+
+
 def test_nothing_fits(cli) -> None:
     line = ["job", "retry", "--kind", "k"]
 

@@ -103,7 +103,7 @@ def test_a_reader_waits_too(cli, add, db, database_url, monkeypatch) -> None:
 
 def test_watching_in_a_pipe(database_url, add, db) -> None:
     job = add("running", attempt=1)
-    running = start(database_url, "job", "watch", job, "--interval", "50ms")
+    running = start(database_url, "job", "watch", job, "--interval", "100ms")
     assert running.stdout
     assert running.stdout.readline() == f"{job} running attempt 1\n"
     db.execute("""UPDATE awa.jobs_hot SET progress = '{"percent": 50, "message": "half"}'""")

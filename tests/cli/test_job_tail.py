@@ -127,7 +127,7 @@ def test_what_there_was_is_not_told_again(database_url, add, tail) -> None:
     assert tail.stop() == (130, "")
     add("completed", attempt=1, run_lease=1, attempted_at="now", finalized_at="now")
     running = subprocess.Popen(
-        argv("job", "tail", "-f", "-o", "ndjson", "--interval", "10ms"), text=True,
+        argv("job", "tail", "-f", "-o", "ndjson", "--interval", "100ms"), text=True,
         env=environment(database_url), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     events = [json.loads(running.stdout.readline())["event"] for _ in range(3)]

@@ -195,7 +195,7 @@ def test_any_condition_is_read_or_refused(text: str) -> None:
 def test_watching(database_url, add) -> None:
     add()
     running = subprocess.Popen(
-        argv("queue", "stats", "--watch", "--interval", "50ms", "-o", "ndjson"),
+        argv("queue", "stats", "--watch", "--interval", "100ms", "-o", "ndjson"),
         env=environment(database_url), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert running.stdout

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, Final
 from awa_cli.commands._ask import ask
 from awa_cli.commands._bulk import carry_out
 from awa_cli.errors import ExitCode, complain, exit_code_for
-from awa_cli.options import common
-from awa_cli.output import counted, result, say
+from awa_cli.options import ReportFormat, common
+from awa_cli.output import counted, result, say, show_document
 from awa_cli.session import open_session
 from awa_cli.which import bulk_filters, hint_at
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     import typer
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from awa_lib._sql import Op
     from awa_lib.models import BulkOperation
 
-__all__ = ["Change"]
+__all__ = ["Change", "report"]
 
 _SHOWN: Final = 8
 # The action of each bulk operation, for one job.
@@ -63,10 +63,13 @@ class Change:
         """Change jobs one by one; a job that cannot be changed does not stop the others."""
         from awa_lib.errors import Conflict, NotFound
 
-        code = ExitCode.OK
+        code, told = ExitCode.OK, chosen.output is ReportFormat.table
+        changed: list[int] = []
         for job_id in chosen.ids:
             if chosen.dry_run:
-                result(str(job_id))
+                changed.append(job_id)
+                if told:
+                    result(str(job_id))
                 continue
             try:
                 db.change(_ACTIONS[self.operation], job_id, self.op(job_id), **self.spec)
@@ -74,7 +77,10 @@ class Change:
                 complain(str(error), error.why, error.hint, color=common(ctx).color(sys.stderr))
                 code = exit_code_for(error)
             else:
-                result(f"{self.done} job {job_id}")
+                changed.append(job_id)
+                if told:
+                    result(f"{self.done} job {job_id}")
+        report(chosen, len(changed), errored=len(chosen.ids) - len(changed), ids=changed)
         return code
 
     def _all(
@@ -86,7 +92,9 @@ class Change:
         found = db.run(preview_bulk_operation(self.operation, all=chosen.everything, **filters))
         if found.total_matched and chosen.dry_run:
             for job_id in found.sample[:_SHOWN]:
-                result(str(job_id))
+                if chosen.output is ReportFormat.table:
+                    result(str(job_id))
+            report(chosen, found.total_matched, ids=found.sample)
             say(_found(found.total_matched, found.sample))
         elif found.total_matched:
             say(_found(found.total_matched, found.sample))
@@ -98,14 +106,20 @@ class Change:
                 "batch.submit", f"{self.operation} of jobs", submit,
                 lambda one: {"id": one.id, "total_matched": one.total_matched}, **self.spec,
             )  # fmt: skip
-            return self._told(ctx, carry_out(ctx, db, operation.id))
+            return self._told(ctx, chosen, carry_out(ctx, db, operation.id))
         else:
-            result("No jobs fit.")
+            if chosen.output is ReportFormat.table:
+                result("No jobs fit.")
+            report(chosen, 0)
             hint_at(db, chosen.query)
         return ExitCode.NOTHING if chosen.fail_empty and not found.total_matched else ExitCode.OK
 
-    def _told(self, ctx: typer.Context, ended: BulkOperation) -> int:
-        result(f"{self.done} {counted(ended.processed)}")
+    def _told(self, ctx: typer.Context, chosen: Selection, ended: BulkOperation) -> int:
+        if chosen.output is ReportFormat.table:
+            result(f"{self.done} {counted(ended.processed)}")
+        report(
+            chosen, ended.processed, skipped=ended.skipped, errored=ended.errored, batch_id=ended.id
+        )
         if ended.skipped:
             say(f"{counted(ended.skipped)} left: somebody else held or changed them.")
         if ended.errored:
@@ -116,6 +130,22 @@ class Change:
             )
             return ExitCode.FAILED
         return ExitCode.OK
+
+
+def report(
+    chosen: Selection,
+    changed: int,
+    *,
+    skipped: int = 0,
+    errored: int = 0,
+    ids: Sequence[int] = (),
+    batch_id: str | None = None,
+) -> None:
+    """Print what became of the jobs, for a script that asked for JSON."""
+    if chosen.output is ReportFormat.json:
+        from awa_cli.reports import Changed
+
+        show_document(Changed(chosen.dry_run, changed, skipped, errored, list(ids), batch_id))
 
 
 def _found(total: int, sample: list[int]) -> str:

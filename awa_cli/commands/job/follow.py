@@ -142,10 +142,10 @@ def watch(
     Status 0 when it completed, 1 when it ended otherwise.
     """
     from awa_cli.feed import watch as look
-    from awa_cli.inputs import read_duration
+    from awa_cli.inputs import read_interval
     from awa_lib.reads.jobs import dump_job
 
-    seconds = read_duration(interval, "--interval").total_seconds()
+    seconds = read_interval(interval)
     live = sys.stdout.isatty()
     with open_session(ctx) as db:
         screen = _LivePage(common(ctx)) if live else _Lines()
@@ -242,10 +242,10 @@ def tail(
 
     Costs the workers nothing: it is read from the rows, of workers of any version.
     """
-    from awa_cli.inputs import read_duration
+    from awa_cli.inputs import read_interval
     from awa_lib.reads.activity import Activity, recent_transitions
 
-    seconds = read_duration(interval, "--interval").total_seconds()
+    seconds = read_interval(interval)
     wanted = _wanted(event)
 
     def fits(one: Transition) -> bool:

@@ -54,11 +54,11 @@ def stats(
     """
     from awa_cli.columns import QUEUES
     from awa_cli.conditions import read_condition
-    from awa_cli.inputs import read_duration
+    from awa_cli.inputs import read_interval
     from awa_lib.reads.queues import QueueStat, queue_stats
 
     conditions = [read_condition(text, QueueStat, "queue") for text in fail_if or ()]
-    seconds = read_duration(interval, "--interval").total_seconds()
+    seconds = read_interval(interval)
     with open_session(ctx) as db:
         if watch:
             show_live(
