@@ -33,6 +33,8 @@ COOKIE: Final = "awa_csrf"
 TOKEN_HEADER: Final = "x-csrf-token"  # noqa: S105 - its name, not its value
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{43}")
+# A name or an IPv4 address, or an IPv6 address in brackets; a port may follow.
+_HOST: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::[0-9]{1,5})?")
 # A browser sends at least one of these with a change; programs send none.
 _BROWSER: Final = ("origin", "sec-fetch-site", "cookie", "referer")
 
@@ -63,10 +65,8 @@ def check_host(settings: Settings, headers: Mapping[str, str]) -> None:
 
 
 def _name(host: str) -> str:
-    try:
-        return (urlsplit(f"//{host}").hostname or "").lower()
-    except ValueError:
-        return ""
+    found = _HOST.fullmatch(host)
+    return (found[1] or found[2]).lower() if found else ""
 
 
 def is_loopback(name: str) -> bool:

@@ -340,7 +340,17 @@ async def test_a05_faults_tell_nothing_of_the_inside(database_url, caplog) -> No
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example", "evil.example:3000", "127.0.0.1.evil.example", ""]
+    "host",
+    [
+        "evil.example",
+        "evil.example:3000",
+        "127.0.0.1.evil.example",
+        "",
+        "127.0.0.1:3111.evil.com",
+        "127.0.0.1:x",
+        "evil.example@127.0.0.1",
+        "[::1].evil.com",
+    ],
 )
 async def test_a05_a_name_that_was_made_to_lead_here_is_refused(api, host) -> None:
     response = await api.get("/api/stats", headers={"Host": host})

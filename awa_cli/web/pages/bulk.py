@@ -5,6 +5,7 @@ The dialog says first what would be changed.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,6 +22,7 @@ from awa_cli.web.problems import Refused
 from awa_cli.which import bulk_filters
 from awa_lib.errors import InvalidInput
 from awa_lib.ops.jobs import CANCELS, ENDED, RETRIES, WAITING
+from awa_lib.reads.bulk import matching_states
 from awa_lib.reads.jobs import job_rows_of
 
 if TYPE_CHECKING:
@@ -68,7 +70,9 @@ async def ask(request: Request) -> Response:
     if "ids" in given:
         wanted = ids_of(given["ids"])
         rows = await read(request, job_rows_of(wanted))
-        fit = [job.id for job in rows if job.state in change.states]
+        able = [job for job in rows if job.state in change.states]
+        states = dict(Counter(job.state for job in able).most_common())
+        fit = [job.id for job in able]
         total, sample, hidden = len(fit), fit, [("ids", ",".join(map(str, fit)))]
         of = counted(len(wanted), "ticked job") if len(fit) < len(wanted) else ""
     else:
@@ -79,12 +83,18 @@ async def ask(request: Request) -> Response:
         )
         found = await read(request, op)
         total, sample, of = found.total_matched, found.sample, ""
+        if "state" in where:
+            states = {where["state"]: total}
+        else:
+            states = await read(request, matching_states(change.states, **where))
+            # It was read later: the number is that of its parts.
+            total = sum(states.values())
         hidden = [(field, value) for field, values in given.items() for value in values]
     queues = await read(request, api.overview.queues(), cached="names of queue")
     return await render(
         request, "parts/bulk.html", name=name, change=change, action=ACTIONS[change.action_id],
-        jobs=counted(total), total=total, sample=sample[:_SAMPLE], of=of, hidden=hidden,
-        queues=queues if change.needs == "to_queue" else [], by_ids="ids" in given,
+        jobs=counted(total), total=total, states=states, sample=sample[:_SAMPLE], of=of,
+        hidden=hidden, queues=queues if change.needs == "to_queue" else [], by_ids="ids" in given,
     )  # fmt: skip
 
 

@@ -101,7 +101,7 @@
     });
   }
 
-  // A button asks before it does what costs something; a risky answer is not the one of Enter.
+  // A button asks before it does anything; a risky answer is not the one of Enter.
   document.addEventListener("htmx:confirm", async (event) => {
     const { question, elt } = event.detail;
     if (!question) return;
@@ -114,7 +114,10 @@
     find("#ask-yes").textContent = elt.dataset.verb || "Yes";
     const answer = open(dialog);
     find(risky ? "#ask-no" : "#ask-yes").focus();
-    if ((await answer) === "yes") event.detail.issueRequest(true);
+    if ((await answer) !== "yes") return;
+    if (elt.isConnected) event.detail.issueRequest(true);
+    // The page was read anew meanwhile: what was asked is done all the same.
+    else htmx.ajax("POST", elt.getAttribute("hx-post"), { source: document.body, swap: "none", values: JSON.parse(elt.getAttribute("hx-vals") || "{}") });
   });
 
   document.body.addEventListener("said", (event) => say(event.detail.text, false, event.detail.to));

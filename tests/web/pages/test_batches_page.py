@@ -67,6 +67,7 @@ def test_one_is_stopped(shop, submit, visit, where) -> None:
     page = visit("/batches" if where == "list" else f"/batches/{one}")
 
     page.get_by_role("button", name=f"Stop move to queue attic-{where}").click()
+    page.get_by_role("dialog").get_by_role("button", name="Stop").click()
 
     box = (
         page.locator("tbody tr", has_text=f"attic-{where}")

@@ -114,10 +114,11 @@ def test_the_theme_is_kept(busy, visit) -> None:
     assert light != dark == page.evaluate(ground)
 
 
-def test_a_queue_is_paused_after_one_click(busy, visit) -> None:
+def test_a_queue_is_paused_after_a_question(busy, visit) -> None:
     page = visit("/queues")
 
     page.get_by_role("button", name="Pause email").click()
+    page.get_by_role("dialog").get_by_role("button", name="Pause").click()
 
     page.get_by_role("button", name="Resume email").wait_for()
     assert "Paused queue 'email'" in page.locator("#said").inner_text()

@@ -21,6 +21,7 @@ INSERT INTO awa.runtime_instances (instance_id, hostname, pid, version, started_
 VALUES (gen_random_uuid(), 'old-host', 4242, '0.0.9', now() - interval '5 h',
     now() - interval '1 h', 10000, true, true, true, true, true, false, false, '[]')
 """
+CRON_JOBS = """SELECT FROM awa.jobs WHERE metadata @> '{"cron_name": "leap"}'"""
 
 
 @dataclass
@@ -78,6 +79,13 @@ def of(page, job_id: int):
 
 def change(page, verb: str) -> None:
     page.get_by_role("group", name="Change this schedule").get_by_role("button", name=verb).click()
+    page.get_by_role("dialog").get_by_role("button", name=verb).click()
+
+
+def change_of(page, name: str, verb: str, question: str) -> None:
+    page.get_by_role("button", name=f"{verb} {name}").click()
+    expect(page.get_by_role("dialog")).to_contain_text(question)
+    page.get_by_role("dialog").get_by_role("button", name=verb).click()
 
 
 def test_the_fleet(tower, visit) -> None:
@@ -110,13 +118,14 @@ def test_schedules_are_said_in_words(tower, visit) -> None:
     expect(row.locator("[data-title=NEXT]")).to_contain_text("in ")
     expect(page.locator(".words")).to_contain_text("2 schedules · next matins in ")
     check_access(page)
-    page.get_by_role("button", name="Pause leap").click()
-    page.get_by_role("button", name="Resume leap").click()
+    change_of(page, "leap", "Pause", "Keep schedule leap from firing?")
+    change_of(page, "leap", "Resume", "Let schedule leap fire again?")
     page.get_by_role("button", name="Pause leap").wait_for()
     page.get_by_role("button", name="Trigger leap").click()
-    eventually(
-        lambda: tower.ask('SELECT FROM awa.jobs WHERE metadata @> \'{"cron_name": "leap"}\'')
-    )
+    page.get_by_role("dialog").get_by_role("button", name="No").click()
+    assert not tower.ask(CRON_JOBS)
+    change_of(page, "leap", "Trigger", "Enqueue the job of schedule leap now?")
+    eventually(lambda: tower.ask(CRON_JOBS))
 
 
 def test_a_schedule_is_triggered_paused_and_removed(tower, visit) -> None:
@@ -139,9 +148,7 @@ def test_a_schedule_is_triggered_paused_and_removed(tower, visit) -> None:
     expect(page.get_by_text("Not while it is paused.")).to_be_visible()
     change(page, "Resume")
     expect(page.locator(".subject .badge")).to_contain_text("on")
-    change(page, "Remove")
-    expect(page.get_by_role("dialog")).to_contain_text("Remove schedule matins?")
-    page.get_by_role("dialog").get_by_role("button", name="Remove").click()
+    change_of(page, "matins", "Remove", "Remove schedule matins?")
 
     page.wait_for_url("**/cron")
     expect(page.locator("tr", has_text="leap")).to_be_visible()

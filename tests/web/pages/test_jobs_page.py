@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import psycopg
@@ -172,6 +173,7 @@ def test_the_ticked_jobs_are_run_again(table, visit) -> None:
     dialog = page.get_by_role("dialog")
     expect(dialog).to_contain_text("Run 2 jobs again?")
     expect(dialog).to_contain_text("2 of 3 ticked jobs can be changed so.")
+    expect(dialog.locator(".by-state")).to_have_text(re.compile(r"^2 \S failed$"))
 
     assert agree(page, "Retry") == "Retried 2 jobs"
     eventually(lambda: [table.state(one) for one in ids] == ["completed"] * 3)
@@ -255,6 +257,30 @@ def test_all_that_fit_are_changed_as_a_batch(table, visit) -> None:
         "SELECT detail ->> 'total_matched' FROM awa.audit_log WHERE action = 'batch.submit'"
     )
     assert submitted == [("12",)]
+
+
+def test_jobs_that_are_well_are_named_before_all_that_fit_run_again(table, visit) -> None:
+    for state in ["waiting_external"] * 9 + ["cancelled"] * 3 + ["completed"]:
+        table.add(state, tags=["mixed"])
+    page = visit("/jobs?tag=mixed")
+    retry = page.get_by_role("group", name="Change all jobs that fit").get_by_role(
+        "button", name="Retry"
+    )
+    dialog = page.get_by_role("dialog")
+
+    page.get_by_text("All that fit").click()
+    retry.click()
+    expect(dialog).to_contain_text("Run 12 jobs again?")
+    expect(dialog.locator(".by-state")).to_have_text(
+        re.compile(r"^9 \S waiting external, 3 \S cancelled$")
+    )
+    check_access(page)
+    dialog.get_by_role("button", name="No").click()
+    page.goto("/jobs?tag=mixed&state=cancelled")
+    page.get_by_text("All that fit").click()
+    retry.click()
+
+    expect(dialog.locator(".by-state")).to_have_text(re.compile(r"^3 \S cancelled$"))
 
 
 def test_it_reads_well_without_scripts(shelf, visit) -> None:

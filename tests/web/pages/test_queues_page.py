@@ -87,7 +87,9 @@ def cells(page, row: str) -> dict[str, str]:
 
 def test_a_queue_is_paused_and_goes_on(post, visit) -> None:
     page = visit("/queues")
-    page.get_by_role("button", name="Pause shed").click()
+    agree(page, "Pause shed", "Stop starting jobs of queue shed?", "No")
+    assert post.noted("queue.pause", "shed") == []
+    agree(page, "Pause shed", "Stop starting jobs of queue shed?", "Pause")
     page.get_by_role("button", name="Resume shed").wait_for()
     expect(page.locator("#said")).to_have_text("Paused queue 'shed'")
     ids = post.put("shed", 2)
@@ -99,11 +101,26 @@ def test_a_queue_is_paused_and_goes_on(post, visit) -> None:
     expect(page.locator("p.words")).to_contain_text("1 paused")
     check_access(page)
     assert post.states(ids) == {"available"}
-    page.get_by_role("button", name="Resume shed").click()
+    agree(page, "Resume shed", "Start jobs of queue shed again?", "Resume")
 
     eventually(lambda: post.states(ids) == {"completed"})
     page.get_by_role("button", name="Pause shed").wait_for()
     assert post.noted("queue.pause", "shed") == [("local", "web")]
+
+
+def test_an_answer_counts_though_the_page_was_read_anew(post, visit) -> None:
+    page = visit("/queues/post")
+    page.get_by_role("button", name="Pause post").click()
+    page.evaluate(
+        "() => { const old = document.querySelector('[hx-post$=pause]');"
+        " old.replaceWith(old.cloneNode(true)); }"
+    )
+
+    page.get_by_role("dialog").get_by_role("button", name="Pause").click()
+    expect(page.locator(".subject .badge")).to_contain_text("paused")
+    expect(page.locator("#said")).to_have_text("Paused queue 'post'")
+    agree(page, "Resume post", "Start jobs of queue post again?", "Resume")
+    expect(page.locator(".subject .badge")).to_contain_text("open")
 
 
 def test_what_waits_is_drained_after_a_question(post, visit) -> None:
@@ -134,10 +151,10 @@ def test_a_queue_is_followed(post, visit) -> None:
     tile = page.locator(".tile.s-scheduled")
     expect(tile.locator(".count")).to_have_text("1")
     assert tile.get_attribute("href") == "/jobs?state=scheduled&queue=post"
-    page.get_by_role("button", name="Pause post").click()
+    agree(page, "Pause post", "Stop starting", "Pause")
     expect(page.locator(".subject .badge")).to_contain_text("paused")
     check_access(page)
-    page.get_by_role("button", name="Resume post").click()
+    agree(page, "Resume post", "again?", "Resume")
     expect(page.locator(".subject .badge")).to_contain_text("open")
     agree(page, "Drain post", "Cancel every job", "Drain")
     expect(tile.locator(".count")).to_have_text("0")
@@ -188,9 +205,9 @@ def test_settings_are_set_and_unset(post, visit) -> None:
     # The worker goes by it: nothing starts until the limit is taken back.
     ids = post.put("post")
     expect(page.locator(".tile.s-available .count")).to_have_text("1")
-    page.get_by_role("button", name="Unset: at most 0 running").click()
+    agree(page, "Unset: at most 0 running", "Change the settings of queue post?", "Unset")
     eventually(lambda: post.states(ids) == {"completed"})
-    page.get_by_role("button", name="Unset: failed jobs become dead letters").click()
+    agree(page, "Unset: failed jobs become dead letters", "failed jobs become", "Unset")
     expect(settings).to_have_count(5)
 
 
@@ -199,7 +216,7 @@ def test_a_name_may_hold_anything(post, visit) -> None:
     page.get_by_role("link", name=ODD).click()
 
     expect(page.get_by_role("heading", level=1)).to_have_text(ODD)
-    page.get_by_role("button", name=f"Pause {ODD}").click()
+    agree(page, f"Pause {ODD}", f"Stop starting jobs of queue {ODD}?", "Pause")
     page.get_by_role("button", name=f"Resume {ODD}").wait_for()
     assert post.ask("SELECT paused FROM awa.queue_meta WHERE queue = %s", ODD) == [(True,)]
 
