@@ -209,7 +209,8 @@ def run(
             application = create_app(full, settings)
         else:
             application = callback_app(full, settings, prefix=callbacks)
-        sock = bind(host, port, shared=part is not None)
+        # The port that the parent holds; it may have been asked for any.
+        sock = bind(host, port if part is None else int(part), shared=part is not None)
         if part is None:
             say(f"database: {target.title(color=False)}")
             _announce(f"AWA UI listening on {_address(sock)}{_mode(settings)}")
@@ -250,7 +251,6 @@ def _supervise(ctx: typer.Context, host: str, port: int, workers: int) -> int:
     bind(host, port).close()
     sock = bind(host, port, shared=True, listening=False)
     os.environ["DATABASE_URL"] = target.full_url
-    os.environ["AWA_SERVE_PART"] = "1"
-    arguments = [*sys.argv[1:], "--port", str(sock.getsockname()[1])]
+    os.environ["AWA_SERVE_PART"] = str(sock.getsockname()[1])
     _announce(f"AWA UI listening on {_address(sock)}")
-    return Supervisor(child_argv(arguments), workers).run()
+    return Supervisor(child_argv(sys.argv[1:]), workers).run()
