@@ -92,5 +92,5 @@ def checked_uuid(value: object) -> str:
     except ValueError:
         raise ValidationError(
             f"a bulk operation's id must be a UUID, got {value!r}",
-            hint="it is the id of what submit_bulk_operation() returned",
+            hint="list bulk operations: awa batch list",
         ) from None

@@ -1,6 +1,10 @@
 """Measure ``awa tui`` at a terminal: first paint, filter, scrolling, and what an idle screen costs.
 
     python benchmarks/monitor.py --database-url postgresql://localhost/app
+    python benchmarks/monitor.py --activity 20
+
+The second form follows 2,000 transitions a second on a database of its own, and measures how long
+a key takes to show.
 
 The database should hold many jobs, and no worker should be at work.  The program runs at a
 pseudo-terminal; a time ends when the bytes that show the result have arrived.
@@ -21,6 +25,7 @@ import subprocess
 import sys
 import tempfile
 import termios
+import threading
 import time
 from contextlib import suppress
 
@@ -28,6 +33,7 @@ from awa_lib import Client
 
 COLUMNS, LINES = 120, 40
 PAGE = LINES - 6
+HELP = "Go to"
 ESCAPES = re.compile(rb"\x1b\[[0-9;?]*[a-zA-Z]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)")
 
 
@@ -98,7 +104,13 @@ def main() -> None:
     parser.add_argument("--filter", default="kind:charge_card state:failed")
     parser.add_argument("--idle", type=float, default=30, help="seconds")
     parser.add_argument("--reps", type=int, default=5)
+    parser.add_argument("--activity", type=float, default=0, metavar="SECONDS")
     options = parser.parse_args()
+    if options.activity:
+        with tempfile.TemporaryDirectory() as folder:
+            os.chmod(folder, 0o755)  # the embedded server may run as another user
+            print(json.dumps(activity(f"embedded:{folder}/db", options.activity)))
+        return
     with Client(options.database_url) as client:
         url = client._resolve()
         ids = [str(job.id) for job in client.list_jobs(limit=1000)]
@@ -137,6 +149,47 @@ def main() -> None:
     }
     screen.close()
     print(json.dumps(report))
+
+
+def activity(url: str, seconds: float) -> dict:
+    """Follow inserts, and ask for the help again and again: a frozen screen shows it late."""
+    done = threading.Event()
+    inserted = 0
+
+    def insert(client: Client) -> None:
+        nonlocal inserted
+        due = time.perf_counter()
+        while not done.is_set():
+            client.insert_many([{"n": n} for n in range(100)], kind="bench")
+            inserted += 100
+            due += 0.05
+            done.wait(max(0.0, due - time.perf_counter()))
+
+    with Client(url) as client:
+        client.migrate()
+        screen = Terminal("--screen", "activity", url=client._resolve())
+        screen.until("Activity")
+        thread = threading.Thread(target=insert, args=[client])
+        began = time.perf_counter()
+        thread.start()
+        screen.until("bench")
+        delays = []
+        while time.perf_counter() - began < seconds:
+            for key, shown in (("?", HELP), ("\x1b", "bench")):
+                screen.drain(0.2)
+                screen.text = b""
+                asked = time.perf_counter()
+                os.write(screen._leader, key.encode())
+                delays.append(screen.until(shown) - asked)
+        done.set()
+        thread.join()
+        rate = inserted / (time.perf_counter() - began)
+        screen.close()
+    delays.sort()
+    return {
+        "measure": "activity", "transitions_per_second": round(rate), "keys": len(delays),
+        "median_ms": round(1000 * statistics.median(delays)), "max_ms": round(1000 * delays[-1]),
+    }  # fmt: skip
 
 
 if __name__ == "__main__":

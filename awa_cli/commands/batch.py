@@ -127,6 +127,7 @@ def submit(
 
     Prints the id.  Without a worker: awa batch run ID.
     """
+    from awa_lib.errors import InvalidInput
     from awa_lib.ops.bulk import preview_bulk_operation, submit_bulk_operation
 
     query = read_query(
@@ -134,6 +135,12 @@ def submit(
         error=error,
     )  # fmt: skip
     filters: Any = bulk_filters(query)
+    if not filters and not everything:
+        raise InvalidInput(
+            "nothing says which jobs to change",
+            why="without a filter it would be every job",
+            hint="give a filter like --state failed or --kind send_email, or --all",
+        )
     preview = preview_bulk_operation(operation, all=everything, **filters)
     with open_session(ctx, changing=not dry_run) as db:
         found = db.run(preview)

@@ -151,7 +151,7 @@ def retry_failed(
 def discard(ctx: typer.Context, selection: Selection) -> int:
     """Delete jobs that have ended, for good: failed ones, unless --state says otherwise.
 
-    With a filter it says how many fit; at a terminal it asks first.
+    With a filter it says how many fit and asks first; a script gives --yes.
     """
     from awa_cli.actions import confirm
     from awa_lib.ops.jobs import discard as discard_job
