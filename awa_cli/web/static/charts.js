@@ -2,14 +2,25 @@
 (() => {
   "use strict";
   const charts = new Map();
-  const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+  const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
 
-  const hours = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
+  const hours = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
   const WHOLE = [...Array(9).keys()].flatMap((power) => [1, 2, 5].map((one) => one * 10 ** power));
 
-  function words(name, value) {
+  // A line needs two points: one that stands between gaps is drawn by itself.
+  function alone(plot, series) {
+    const values = plot.data[series];
+    return [...values.keys()].filter((at) => values[at] != null && values[at - 1] == null && values[at + 1] == null);
+  }
+
+  function rate(value, slow) {
+    if (!slow) return `${value < 10 && value % 1 ? value.toFixed(1) : Math.round(value).toLocaleString()}/s`;
+    return value * 60 < 1 && value ? "less than 1/min" : `${Math.round(value * 60)}/min`;
+  }
+
+  function words(name, value, slow = value < 1) {
     if (value == null) return "nothing";
-    if (name === "completed") return `${value < 10 && value ? value.toFixed(1) : Math.round(value).toLocaleString()}/s`;
+    if (name === "completed") return rate(value, slow);
     if (name === "waited" || name === "lags") {
       if (value < 1) return `${Math.round(value * 1000)}ms`;
       return value < 10 ? `${Number(value.toFixed(1))}s` : window.awa.span(value);
@@ -27,14 +38,14 @@
     };
     return {
       width: box.clientWidth, height: box.clientHeight, legend: { show: false },
-      padding: [6, 16, 0, 0],
+      padding: [6, 22, 0, 0],
       cursor: { y: false, drag: { x: false, y: false }, points: { size: 6 } },
       scales: { y: { range: (_, low, high) => [0, (high || 1) * 1.1] } },
       axes: [
         { ...axis, size: 22, space: 60, grid: { show: false }, values: (_, marks) => marks.map((one) => hours.format(new Date(one * 1000))) },
-        { ...axis, size: 46, space: 30, ...(name === "failed" && { incrs: WHOLE }), values: (_, marks) => marks.map((one) => words(name, one)) },
+        { ...axis, size: 46, space: 30, ...(name === "failed" && { incrs: WHOLE }), values: (_, marks) => marks.map((one) => words(name, one, false)) },
       ],
-      series: [{}, { stroke: color, fill: `color-mix(in srgb, ${color} 14%, transparent)`, width: 1.5, points: { show: false } }],
+      series: [{}, { stroke: color, fill: `color-mix(in srgb, ${color} 14%, transparent)`, width: 1.5, points: { show: false, filter: alone, size: 5, fill: color } }],
       hooks: { setCursor: [(plot) => point(plot, box, name)] },
     };
   }
