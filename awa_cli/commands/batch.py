@@ -127,7 +127,6 @@ def submit(
 
     Prints the id.  Without a worker: awa batch run ID.
     """
-    from awa_lib.errors import InvalidInput
     from awa_lib.ops.bulk import preview_bulk_operation, submit_bulk_operation
 
     query = read_query(
@@ -135,12 +134,7 @@ def submit(
         error=error,
     )  # fmt: skip
     filters: Any = bulk_filters(query)
-    if not filters and not everything:
-        raise InvalidInput(
-            "nothing says which jobs to change",
-            why="without a filter it would be every job",
-            hint="give a filter like --state failed or --kind send_email, or --all",
-        )
+    _require_some(filters, everything=everything)
     preview = preview_bulk_operation(operation, all=everything, **filters)
     with open_session(ctx, changing=not dry_run) as db:
         found = db.run(preview)
@@ -192,6 +186,17 @@ def cancel(ctx: typer.Context, operation_id: Id) -> None:
     with open_session(ctx, changing=True) as db:
         ended = db.change("batch.cancel", operation_id, cancel_bulk_operation(operation_id))
     result(f"Stopped bulk operation {ended.id} after {counted(ended.processed)}")
+
+
+def _require_some(filters: Any, *, everything: bool) -> None:
+    from awa_lib.errors import InvalidInput
+
+    if not filters and not everything:
+        raise InvalidInput(
+            "nothing says which jobs to change",
+            why="without a filter it would be every job",
+            hint="give a filter like --state failed or --kind send_email, or --all",
+        )
 
 
 def _show(ctx: typer.Context, one: BulkOperation, output: ReportFormat) -> None:
