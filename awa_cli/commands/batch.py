@@ -133,8 +133,7 @@ def submit(
         states=state, kind=kind, queue=queue, tag=tag, since=since, until=until, where=where,
         error=error,
     )  # fmt: skip
-    filters: Any = bulk_filters(query)
-    _require_some(filters, everything=everything)
+    filters: Any = _some(bulk_filters(query), everything=everything)
     preview = preview_bulk_operation(operation, all=everything, **filters)
     with open_session(ctx, changing=not dry_run) as db:
         found = db.run(preview)
@@ -188,7 +187,7 @@ def cancel(ctx: typer.Context, operation_id: Id) -> None:
     result(f"Stopped bulk operation {ended.id} after {counted(ended.processed)}")
 
 
-def _require_some(filters: Any, *, everything: bool) -> None:
+def _some(filters: dict[str, Any], *, everything: bool) -> dict[str, Any]:
     from awa_lib.errors import InvalidInput
 
     if not filters and not everything:
@@ -197,6 +196,7 @@ def _require_some(filters: Any, *, everything: bool) -> None:
             why="without a filter it would be every job",
             hint="give a filter like --state failed or --kind send_email, or --all",
         )
+    return filters
 
 
 def _show(ctx: typer.Context, one: BulkOperation, output: ReportFormat) -> None:
