@@ -47,7 +47,9 @@ def queue_words(queues: Sequence[QueueStat]) -> list[str]:
 
 
 def say_rate(value: float) -> str:
-    """Write jobs a second."""
+    """Write jobs a second, or a minute where they are fewer."""
+    if 0 < value < 1:
+        return f"{60 * value:.0f}/min" if 60 * value >= 1 else "less than 1/min"
     return f"{value:,.0f}/s" if value >= 10 or value == 0 else f"{value:.1f}/s"  # noqa: PLR2004 - two digits say enough
 
 

@@ -76,7 +76,7 @@ def require_some(verb: str, where: Mapping[str, Any], *, everything: bool) -> No
         raise ValidationError(
             f"{verb} needs at least one of {', '.join(where)}",
             why="without a filter it would take every job",
-            hint="all=True if that is what you want",
+            hint="give all=True, or --all, if that is what you want",
         )
 
 

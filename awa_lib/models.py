@@ -365,6 +365,8 @@ class BulkPreview:
 
     total_matched: int
     sample: list[int]
+    states: dict[str, int]
+    """How many of them are in each state, the most first; states of none are left out."""
 
 
 @dataclass(frozen=True, slots=True)

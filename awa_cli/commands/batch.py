@@ -133,7 +133,7 @@ def submit(
         states=state, kind=kind, queue=queue, tag=tag, since=since, until=until, where=where,
         error=error,
     )  # fmt: skip
-    filters: Any = _some(bulk_filters(query), everything=everything)
+    filters: Any = bulk_filters(query)
     preview = preview_bulk_operation(operation, all=everything, **filters)
     with open_session(ctx, changing=not dry_run) as db:
         found = db.run(preview)
@@ -185,18 +185,6 @@ def cancel(ctx: typer.Context, operation_id: Id) -> None:
     with open_session(ctx, changing=True) as db:
         ended = db.change("batch.cancel", operation_id, cancel_bulk_operation(operation_id))
     result(f"Stopped bulk operation {ended.id} after {counted(ended.processed)}")
-
-
-def _some(filters: dict[str, Any], *, everything: bool) -> dict[str, Any]:
-    from awa_lib.errors import InvalidInput
-
-    if not filters and not everything:
-        raise InvalidInput(
-            "nothing says which jobs to change",
-            why="without a filter it would be every job",
-            hint="give a filter like --state failed or --kind send_email, or --all",
-        )
-    return filters
 
 
 def _show(ctx: typer.Context, one: BulkOperation, output: ReportFormat) -> None:

@@ -71,14 +71,14 @@ def tui(
     """
     from awa_cli.config import read_config
     from awa_cli.filter_text import read_filter
-    from awa_cli.inputs import read_duration
+    from awa_cli.inputs import read_interval
     from awa_cli.tui import start
 
     settings = read_config().tui
     place = start.check_screen(screen) if screen else "jobs" if filter_text else None
     if filter_text:
         read_filter(filter_text)
-    seconds = read_duration(interval or settings.interval or "2s", "--interval").total_seconds()
+    seconds = read_interval(interval or settings.interval or "2s")
     frame = start.read_size(size)
     target = find_target(ctx)
     with served(target) as url:
@@ -89,7 +89,7 @@ def tui(
             filter_text=filter_text,
             read_only=read_only,
             theme=theme or settings.theme,
-            interval=max(seconds, 0.1),
+            interval=seconds,
             keys=settings.keys,
             others=_named,
         )

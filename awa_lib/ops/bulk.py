@@ -76,10 +76,12 @@ def preview_bulk_operation(
 
     Only jobs in a state that the operation may change are counted.  Raises ValidationError.
     """
-    filters = _filters("preview_bulk_operation", operation, where, everything=all)
+    filters = _filters(operation, where, everything=all)
     rows = yield sql.bulk("preview", states=_states(operation), **filters)
-    total, _, sample = rows[0]
-    return BulkPreview(int(total), list(sample))
+    total, _, sample, by_state = rows[0]
+    states: dict[str, int] = loads(by_state or "{}")
+    most = sorted(states.items(), key=lambda pair: (-pair[1], pair[0]))
+    return BulkPreview(int(total), list(sample), dict(most))
 
 
 def submit_bulk_operation(
@@ -99,7 +101,7 @@ def submit_bulk_operation(
     after this call are not touched.  A script without a worker calls ``run_bulk_operation``.
     Raises ValidationError.
     """
-    filters = _filters("submit_bulk_operation", operation, where, everything=all)
+    filters = _filters(operation, where, everything=all)
     spec = _spec(operation, priority, to_queue)
     if submitted_by is not None:
         text_of("submitted_by", submitted_by, LONGEST_NAME)
@@ -111,7 +113,7 @@ def _submit(
     operation: str, filters: dict[str, Any], spec: dict[str, Any], submitted_by: str | None
 ) -> Op[BulkOperation]:
     found = yield sql.bulk("preview", states=_states(operation), **filters)
-    total, last_id, _ = found[0]
+    total, last_id, *_ = found[0]
     stored = {key: value for key, value in filters.items() if value is not None}
     if "args" in stored:
         stored["args"] = loads(stored["args"])
@@ -291,9 +293,7 @@ def _states(operation: str) -> str:
     return "{" + ",".join(_STATES[operation]) + "}"
 
 
-def _filters(
-    verb: str, operation: object, where: JobFilter, *, everything: bool
-) -> dict[str, str | None]:
+def _filters(operation: object, where: JobFilter, *, everything: bool) -> dict[str, str | None]:
     if not isinstance(operation, str) or operation not in _STATES:
         near = difflib.get_close_matches(str(operation), _STATES, n=1)
         raise ValidationError(
@@ -308,7 +308,7 @@ def _filters(
             f"jobs that are {state} cannot be chosen for this",
             why=f"it is for jobs that are {', '.join(_STATES[operation])}",
         )
-    require_some(verb, filters, everything=everything)
+    require_some(operation, filters, everything=everything)
     return filters
 
 

@@ -7,16 +7,13 @@ from typing import TYPE_CHECKING, Final
 
 from awa_lib._sql import sql
 from awa_lib.errors import BulkOperationNotFound, ValidationError
-from awa_lib.filters import JobFilter, checked_filter, checked_limit, checked_uuid
+from awa_lib.filters import checked_limit, checked_uuid
 from awa_lib.models import BulkOperation
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from typing import Unpack
-
     from awa_lib._sql import Op
 
-__all__ = ["get_bulk_operation", "list_bulk_operations", "matching_states"]
+__all__ = ["get_bulk_operation", "list_bulk_operations"]
 
 _STATES: Final = ("pending", "running", "completed", "cancelled", "failed")
 
@@ -44,14 +41,3 @@ def list_bulk_operations(*, state: str | None = None, limit: int = 20) -> Op[lis
         )
     rows = yield sql.read_bulk("list", state=state, limit=checked_limit(limit))
     return rows.into(BulkOperation)
-
-
-def matching_states(states: Sequence[str], **where: Unpack[JobFilter]) -> Op[dict[str, int]]:
-    """Return how many jobs that fit are in each of ``states``, the most first; none of zero.
-
-    The filter names no state.  Raises ValidationError.
-    """
-    filters = checked_filter(where, JobFilter)
-    del filters["state"]
-    rows = yield sql.read_bulk("matching_states", states="{" + ",".join(states) + "}", **filters)
-    return {state: int(jobs) for state, jobs in rows}

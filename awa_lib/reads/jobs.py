@@ -26,6 +26,8 @@ __all__ = [
 SORTS: Final = ("id", "run_at", "created_at", "attempted_at", "finalized_at", "priority", "attempt")
 _RETRIES: Final = frozenset({"failed", "cancelled", "waiting_external"})
 _ENDED: Final = frozenset(map(str, TERMINAL_STATES))
+# The present attempt of a job in one of these has left no error.
+_FAULTLESS: Final = frozenset({"running", "waiting_external", "completed"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,7 +252,8 @@ def dump_run(job_id: int, attempt: int | None = None) -> Op[JobRun]:
     chosen = job.attempt if attempt is None else attempt
     entry = next((e for e in reversed(job.errors) if e.get("attempt") == chosen), None)
     if chosen == job.attempt:
-        return _present_run(job, entry if entry is not None and _is_present(job, entry) else None)
+        # Attempts count anew after a retry: an error of this number may be of an earlier round.
+        return _present_run(job, None if job.state in _FAULTLESS else entry)
     if not 0 < chosen < job.attempt:
         raise ValidationError(
             f"attempt {chosen} is not available for job {job_id}; current attempt is {job.attempt}",
@@ -264,13 +267,6 @@ def dump_run(job_id: int, attempt: int | None = None) -> Op[JobRun]:
             hint=f"see what is kept: awa job dump {job_id}",
         )
     return _past_run(job, chosen, entry)
-
-
-def _is_present(job: JobRow, entry: dict[str, Any]) -> bool:
-    """Return whether an error is of the present attempt: attempts count anew after a retry."""
-    if job.attempted_at is None or "at" not in entry:
-        return True
-    return datetime.fromisoformat(_stamp(entry["at"])) >= job.attempted_at
 
 
 def _present_run(job: JobRow, entry: dict[str, Any] | None) -> JobRun:

@@ -4,9 +4,10 @@
 -- serve; the walk by id goes along a primary key, or awa_jobs_hot_unsuccessful.
 
 -- name: preview
--- How many jobs fit, the highest id, and the lowest ten ids.  No lock; reads the tables once.
+-- How many jobs fit, also by state, the highest id, and the lowest ten ids.  No lock; reads the
+-- tables once.
 WITH matching AS MATERIALIZED (
-    SELECT id FROM awa.jobs
+    SELECT id, state FROM awa.jobs
     WHERE (:state::awa.job_state IS NULL OR state = :state::awa.job_state)
       AND state = ANY(:states::awa.job_state[])
       AND (:kind::text IS NULL OR kind = :kind::text)
@@ -19,7 +20,9 @@ WITH matching AS MATERIALIZED (
            OR strpos(errors[cardinality(errors)] ->> 'error', :error::text) > 0)
 )
 SELECT count(*) AS total_matched, coalesce(max(id), 0) AS last_id,
-       ARRAY(SELECT id FROM matching ORDER BY id LIMIT 10) AS sample
+       ARRAY(SELECT id FROM matching ORDER BY id LIMIT 10) AS sample,
+       (SELECT jsonb_object_agg(state, jobs)::text
+        FROM (SELECT state, count(*) AS jobs FROM matching GROUP BY state) AS s) AS states
 FROM matching
 
 -- name: submit

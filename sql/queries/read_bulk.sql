@@ -15,20 +15,3 @@ FROM awa.bulk_operations
 WHERE :state::text IS NULL OR state = :state::text
 ORDER BY submitted_at DESC, id
 LIMIT :limit::int
-
--- name: matching_states
--- How many of the jobs that fit are in each state, as the preview of a change counts them.  No
--- lock; reads the tables once.
-SELECT state::text AS state, count(*) AS jobs
-FROM awa.jobs
-WHERE state = ANY(:states::awa.job_state[])
-  AND (:kind::text IS NULL OR kind = :kind::text)
-  AND (:queue::text IS NULL OR queue = :queue::text)
-  AND (:tag::text IS NULL OR tags @> ARRAY[:tag::text])
-  AND (:created_after::timestamptz IS NULL OR created_at >= :created_after::timestamptz)
-  AND (:created_before::timestamptz IS NULL OR created_at < :created_before::timestamptz)
-  AND (:args::jsonb IS NULL OR args @> :args::jsonb)
-  AND (:error::text IS NULL
-       OR strpos(errors[cardinality(errors)] ->> 'error', :error::text) > 0)
-GROUP BY state
-ORDER BY count(*) DESC, state

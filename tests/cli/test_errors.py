@@ -120,7 +120,6 @@ def test_unknown_state(process, database_url) -> None:
         (["frobnicate"], "error: no such command 'frobnicate'"),
         (["job", "dump", "seven"], "error: invalid value for 'ID': 'seven' is not a valid int"),
         (["job", "discard"], "error: no jobs were named"),
-        (["batch", "submit", "retry"], "error: nothing says which jobs to change"),
         (["storage", "prepare"], "error: missing option '--engine'"),
         (
             ["migrate", "--version", 3, "--to", 4, "--sql"],

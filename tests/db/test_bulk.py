@@ -108,7 +108,15 @@ async def test_filters(client, put, where) -> None:
         errors=['{"error": "reset by"}', '{"error": "time-out"}'])  # fmt: skip
     found = await client.preview_bulk_operation("retry", **where)
 
-    assert found == awa.BulkPreview(1, [fits["id"]])
+    assert found == awa.BulkPreview(1, [fits["id"]], {"failed": 1})
+
+
+async def test_a_preview_says_how_many_are_in_which_state(client, put) -> None:
+    ids = [put(state=state)["id"] for state in ("failed", "cancelled", "cancelled", "completed")]
+    found = await client.preview_bulk_operation("retry", all=True)
+
+    assert found == awa.BulkPreview(3, ids[:3], {"cancelled": 2, "failed": 1})
+    assert list(found.states) == ["cancelled", "failed"]
 
 
 async def test_filter_by_age_from_a_moment_on(client, put) -> None:
@@ -286,7 +294,7 @@ async def test_list(client) -> None:
     [
         ("explode", {"kind": "k"}, "unknown bulk operation 'explode'"),
         (None, {"kind": "k"}, "unknown bulk operation None"),
-        ("retry", {}, "submit_bulk_operation needs at least one of kind, queue, tag, state"),
+        ("retry", {}, "retry needs at least one of kind, queue, tag, state"),
         ("retry", {"all": "yes"}, "all must be True or False, got 'yes'"),
         ("retry", {"sate": "failed"}, "unknown filter 'sate'"),
         ("retry", {"state": "dead"}, "unknown job state: dead"),

@@ -294,4 +294,4 @@ async def test_a_preview_is_no_change(database_url, add) -> None:
             "/api/batch-ops/preview", json={"operation": "retry", "kind": "k"}
         )
 
-    assert response.json() == {"total_matched": 1, "sample": [1]}
+    assert response.json() == {"total_matched": 1, "sample": [1], "states": {"failed": 1}}

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from awa_lib._sql import Op
     from awa_lib.models import BulkOperation
 
-__all__ = ["Change", "report"]
+__all__ = ["Change", "report", "tell"]
 
 _SHOWN: Final = 8
 # The action of each bulk operation, for one job.
@@ -63,13 +63,12 @@ class Change:
         """Change jobs one by one; a job that cannot be changed does not stop the others."""
         from awa_lib.errors import Conflict, NotFound
 
-        code, told = ExitCode.OK, chosen.output is ReportFormat.table
+        code = ExitCode.OK
         changed: list[int] = []
         for job_id in chosen.ids:
             if chosen.dry_run:
                 changed.append(job_id)
-                if told:
-                    result(str(job_id))
+                tell(chosen, str(job_id))
                 continue
             try:
                 db.change(_ACTIONS[self.operation], job_id, self.op(job_id), **self.spec)
@@ -78,8 +77,7 @@ class Change:
                 code = exit_code_for(error)
             else:
                 changed.append(job_id)
-                if told:
-                    result(f"{self.done} job {job_id}")
+                tell(chosen, f"{self.done} job {job_id}")
         report(chosen, len(changed), errored=len(chosen.ids) - len(changed), ids=changed)
         return code
 
@@ -92,8 +90,7 @@ class Change:
         found = db.run(preview_bulk_operation(self.operation, all=chosen.everything, **filters))
         if found.total_matched and chosen.dry_run:
             for job_id in found.sample[:_SHOWN]:
-                if chosen.output is ReportFormat.table:
-                    result(str(job_id))
+                tell(chosen, str(job_id))
             report(chosen, found.total_matched, ids=found.sample)
             say(_found(found.total_matched, found.sample))
         elif found.total_matched:
@@ -108,15 +105,13 @@ class Change:
             )  # fmt: skip
             return self._told(ctx, chosen, carry_out(ctx, db, operation.id))
         else:
-            if chosen.output is ReportFormat.table:
-                result("No jobs fit.")
+            tell(chosen, "No jobs fit.")
             report(chosen, 0)
             hint_at(db, chosen.query)
         return ExitCode.NOTHING if chosen.fail_empty and not found.total_matched else ExitCode.OK
 
     def _told(self, ctx: typer.Context, chosen: Selection, ended: BulkOperation) -> int:
-        if chosen.output is ReportFormat.table:
-            result(f"{self.done} {counted(ended.processed)}")
+        tell(chosen, f"{self.done} {counted(ended.processed)}")
         report(
             chosen, ended.processed, skipped=ended.skipped, errored=ended.errored, batch_id=ended.id
         )
@@ -130,6 +125,12 @@ class Change:
             )
             return ExitCode.FAILED
         return ExitCode.OK
+
+
+def tell(chosen: Selection, text: str) -> None:
+    """Say what became of the jobs, to people."""
+    if chosen.output is ReportFormat.table:
+        result(text)
 
 
 def report(

@@ -7,10 +7,10 @@ from typing import Annotated
 import typer
 
 from awa_cli.commands.job._app import app
-from awa_cli.commands.job._change import Change, report
+from awa_cli.commands.job._change import Change, report, tell
 from awa_cli.complete import queues
 from awa_cli.errors import ExitCode
-from awa_cli.options import FailEmpty, ReportFormat, common
+from awa_cli.options import FailEmpty, common
 from awa_cli.output import result
 from awa_cli.progress import Progress
 from awa_cli.session import open_session
@@ -151,7 +151,8 @@ def retry_failed(
 def discard(ctx: typer.Context, selection: Selection) -> int:
     """Delete jobs that have ended, for good: failed ones, unless --state says otherwise.
 
-    With a filter it says how many fit and asks first; a script gives --yes.
+    With a filter it says how many fit and asks first; a script gives --yes, but for --kind
+    alone, as in awa 0.5.
     """
     from awa_cli.actions import confirm
     from awa_lib.ops.jobs import discard as discard_job
@@ -166,8 +167,7 @@ def discard(ctx: typer.Context, selection: Selection) -> int:
             count = db.change(
                 "job.discard", kind, discard_failed(kind), lambda count: {"jobs": count}
             )
-        if selection.output is ReportFormat.table:
-            result(f"Discarded {count} failed jobs of kind '{filters['kind']}'")
+        tell(selection, f"Discarded {count} failed jobs of kind '{filters['kind']}'")
         report(selection, count)
         return ExitCode.NOTHING if selection.fail_empty and not count else ExitCode.OK
     if filters and "states" not in filters:

@@ -22,17 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["Chart", "charts", "window_of"]
 
 _MOST_SERIES: Final = 32
-
-
-def _say_rate(value: float) -> str:
-    """Write jobs a second, or a minute where they are fewer."""
-    if not 0 < value < 1:
-        return say_rate(value)
-    return f"{60 * value:.0f}/min" if value * 60 >= 1 else "less than 1/min"
-
-
 _CHARTS: Final[tuple[tuple[str, str, Callable[[float], str]], ...]] = (
-    ("completed", "Completed", _say_rate),
+    ("completed", "Completed", say_rate),
     ("failed", "Failed", say_count),
     ("waited", "Wait until claimed", say_seconds),
 )

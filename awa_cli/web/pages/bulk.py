@@ -22,7 +22,6 @@ from awa_cli.web.problems import Refused
 from awa_cli.which import bulk_filters
 from awa_lib.errors import InvalidInput
 from awa_lib.ops.jobs import CANCELS, ENDED, RETRIES, WAITING
-from awa_lib.reads.bulk import matching_states
 from awa_lib.reads.jobs import job_rows_of
 
 if TYPE_CHECKING:
@@ -82,13 +81,7 @@ async def ask(request: Request) -> Response:
             state.settings, operation=_operation(change), all=not where, **where
         )
         found = await read(request, op)
-        total, sample, of = found.total_matched, found.sample, ""
-        if "state" in where:
-            states = {where["state"]: total}
-        else:
-            states = await read(request, matching_states(change.states, **where))
-            # It was read later: the number is that of its parts.
-            total = sum(states.values())
+        total, sample, of, states = found.total_matched, found.sample, "", found.states
         hidden = [(field, value) for field, values in given.items() for value in values]
     queues = await read(request, api.overview.queues(), cached="names of queue")
     return await render(
