@@ -54,12 +54,12 @@ if TYPE_CHECKING:
     from awa_lib.kinds import derive_kind
     from awa_lib.models import (
         BulkOperation,
-        BulkPreview,
         DlqEntry,
         Job,
         JobState,
     )
     from awa_lib.new_jobs import NewJob
+    from awa_lib.ops.bulk import BulkPreview
     from awa_lib.policies import QueuePolicy
     from awa_lib.raw_client import RawClient
     from awa_lib.reads.cron import CronJob
@@ -160,11 +160,12 @@ _HOMES: Final = {
     "awa_lib.kinds": ("derive_kind",),
     "awa_lib._migrations": ("current_migration_version", "migrations", "migrations_range"),
     "awa_lib.health": ("HealthCheck", "QueueHealth"),
-    "awa_lib.models": ("BulkOperation", "BulkPreview", "DlqEntry", "Job", "JobState"),
+    "awa_lib.models": ("BulkOperation", "DlqEntry", "Job", "JobState"),
     "awa_lib.results": (
         "CallbackToken", "Cancel", "ResolveResult", "RetryAfter", "Snooze", "WaitForCallback",
     ),
     "awa_lib.new_jobs": ("NewJob",),
+    "awa_lib.ops.bulk": ("BulkPreview",),
     "awa_lib.policies": ("QueuePolicy",),
     "awa_lib.raw_client": ("RawClient",),
     "awa_lib.reads.cron": ("CronJob",),

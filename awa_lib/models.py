@@ -19,7 +19,6 @@ __all__ = [
     "TERMINAL_STATES",
     "Attempt",
     "BulkOperation",
-    "BulkPreview",
     "DlqEntry",
     "Job",
     "JobState",
@@ -357,16 +356,6 @@ class DlqEntry:
     reason: str
     dead_at: datetime
     original_run_lease: int
-
-
-@dataclass(frozen=True, slots=True)
-class BulkPreview:
-    """What a bulk operation would take: how many jobs, and the ten lowest of their ids."""
-
-    total_matched: int
-    sample: list[int]
-    states: dict[str, int]
-    """How many of them are in each state, the most first; states of none are left out."""
 
 
 @dataclass(frozen=True, slots=True)

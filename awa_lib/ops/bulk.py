@@ -18,7 +18,7 @@ from awa_lib.errors import (
 )
 from awa_lib.fields import LONGEST_NAME, name_of, number_of, text_of
 from awa_lib.filters import JobFilter, checked_filter, checked_uuid, require_some
-from awa_lib.models import BulkOperation, BulkPreview
+from awa_lib.models import BulkOperation
 from awa_lib.ops.jobs import CANCELS, ENDED, RETRIES, WAITING, id_array
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BATCH",
+    "BulkPreview",
     "advance_next",
     "cancel_bulk_operation",
     "preview_bulk_operation",
@@ -50,6 +51,15 @@ _STATES: Final = {
 }
 # Serialization and deadlock, a lock or statement time-out: the batch is tried again.
 _TRANSIENT: Final = ("40", "53", "55", "57")
+
+
+@dataclass(frozen=True, slots=True)
+class BulkPreview:
+    """How many jobs a bulk operation would take, their ten lowest ids, and how many by state."""
+
+    total_matched: int
+    sample: list[int]
+    states: dict[str, int]
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import psycopg
 import pytest
+from fix_wait import eventually
 
 from awa_lib._drive import run
 from awa_lib._migrate import apply, check, migrations, plan
@@ -219,12 +220,17 @@ def test_their_worker_and_leader_work_on_ours(interop, database_url) -> None:
     interop.python(WORKER, url=database_url)
     with connection(database_url) as conn:
         states = dict(conn.execute("SELECT state::text, count(*) FROM awa.jobs GROUP BY 1"))
-        cached = conn.execute(
-            "SELECT completed, failed, available FROM awa.queue_state_counts WHERE queue = 'q'"
-        ).fetchone()
+        assert states == {"completed": 19, "failed": 1}
 
-    assert states == {"completed": 19, "failed": 1}
-    assert cached == (19, 1, 0)
+        # A recount that was dear, on a busy machine, puts the next one off.
+        eventually(lambda: cached(conn) == (19, 1, 0))
+
+
+def cached(conn) -> tuple[int, int, int] | None:
+    conn.execute("SELECT awa.refresh_admin_metadata()")
+    return conn.execute(
+        "SELECT completed, failed, available FROM awa.queue_state_counts WHERE queue = 'q'"
+    ).fetchone()
 
 
 def test_the_doctor_finds_nothing_after_their_migrations_and_ours(theirs) -> None:

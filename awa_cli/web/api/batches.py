@@ -10,8 +10,9 @@ from awa_cli.web.contract import Rule
 from awa_cli.web.route import Routes
 from awa_cli.web.settings import Settings
 from awa_lib._sql import Op
-from awa_lib.models import BulkOperation, BulkPreview
+from awa_lib.models import BulkOperation
 from awa_lib.ops import bulk
+from awa_lib.ops.bulk import BulkPreview
 from awa_lib.ops.jobs import CANCELS, ENDED, RETRIES, WAITING
 from awa_lib.reads.bulk import get_bulk_operation, list_bulk_operations
 
