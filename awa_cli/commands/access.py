@@ -96,7 +96,7 @@ def token(name: Name, scope: May = Scope.read, file: File = FILE) -> None:
 
 @app.command(epilog="awa access remove alice")
 def remove(name: Name, file: File = FILE) -> None:
-    """Let a person or a program in no more; servers have to be started again."""
+    """Let a person or a program in no more; servers notice within a second."""
     from awa_lib.errors import NotFound
 
     found = _read(file, name)

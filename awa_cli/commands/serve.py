@@ -155,12 +155,12 @@ def read_secret(text: str | None) -> bytes | None:
 
 def _access(path: Path | None, host: str) -> Any:
     """Read who may come in.  Raises InvalidInput where nothing says so and strangers could."""
-    from awa_cli.web.access import read_access
+    from awa_cli.web.access_file import AccessFile
     from awa_cli.web.origins import is_loopback
     from awa_lib.errors import InvalidInput
 
     if path is not None:
-        return read_access(path)
+        return AccessFile(path)
     if not is_loopback(host):
         raise InvalidInput(
             f"{host} can be reached by others, and nothing says who may come in",

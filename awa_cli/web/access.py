@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "NAME", "SCOPES", "Access", "Identity", "Proxy", "hash_password", "hash_token", "new_token",
-    "read_access",
+    "parse_access", "read_access",
 ]  # fmt: skip
 
 SCOPES: Final = ("read", "operate")
@@ -100,7 +100,15 @@ class Access:
 
 
 def read_access(path: Path) -> Access:
-    """Read the file.  Raises InvalidInput, without any value of it."""
+    """Read a file that lets somebody in.  Raises InvalidInput, without any value of it."""
+    access = parse_access(path)
+    if not (access.users or access.tokens or access.proxy):
+        raise _bad(path, "it lets nobody in", "add somebody: awa access user NAME")
+    return access
+
+
+def parse_access(path: Path) -> Access:
+    """Read the file, which may let nobody in.  Raises InvalidInput, without any value of it."""
     try:
         if path.stat().st_mode & _OTHERS_WRITE:
             raise _bad(path, "others may write to it", f"chmod 600 {path}")
@@ -120,8 +128,6 @@ def read_access(path: Path) -> Access:
         for name, one in _tables(path, found, "tokens").items()
     }
     proxy = _proxy(path, found["proxy"]) if "proxy" in found else None
-    if not (users or tokens or proxy):
-        raise _bad(path, "it lets nobody in", "add somebody: awa access user NAME")
     return Access(users, tokens, proxy)
 
 

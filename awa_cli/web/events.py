@@ -74,16 +74,23 @@ class Hub:
         return list(dict.fromkeys(topics)) or ["stats", "queues"]
 
     async def watch(self, topics: list[str]) -> AsyncIterator[bytes]:
-        """Yield server-sent events until the watcher leaves or the server stops."""
+        """Yield server-sent events until the watcher leaves or the server stops.
+
+        Also until the access file changes: who still may comes back by itself.
+        """
+        settings = self._state.settings
+        access = settings.who_may()
         with self._watching(topics) as watcher:
             yield b"retry: 2000\n\n"
-            while not self._closing:
+            while not self._closing and settings.who_may() is access:
                 try:
                     async with asyncio.timeout(_ALIVE_SECONDS):
                         await watcher.wake.wait()
                 except TimeoutError:
                     yield b": alive\n\n"
                     continue
+                if settings.who_may() is not access:
+                    return
                 for text in watcher.take():
                     yield text
 

@@ -80,7 +80,7 @@ class Guard:
         self._whose = whose
         self._reads = Buckets(*_READS)
         self._changes = Buckets(*_CHANGES)
-        self._passwords = _Passwords(settings.access)
+        self._passwords = _Passwords()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -138,7 +138,7 @@ class Guard:
             origins.check_token(headers, cookie_parser(headers.get("cookie", "")))
 
     async def _identify(self, scope: Scope, headers: Headers, peer: str) -> Identity:
-        access = self._settings.access
+        access = self._settings.who_may()
         if self._whose is not None:
             found = self._whose(scope)
             if found is None:
@@ -157,20 +157,27 @@ class Guard:
             name = headers.get(access.proxy.header, "").strip()
             if name:
                 return Identity(name[:64], access.proxy.scope, "proxy")
+        self._passwords.follow(access)
         return await self._passwords.identify(headers.get("authorization", ""), peer)
 
 
 class _Passwords:
     """Checks the Authorization header; what was right is remembered for five minutes."""
 
-    def __init__(self, access: Access | None) -> None:
-        self._access = access or Access()
+    def __init__(self) -> None:
+        self._access = Access()
         self._key = secrets.token_bytes(32)
         self._known: OrderedDict[bytes, tuple[Identity, float]] = OrderedDict()
         # One costs 50 ms of a core and 16 MB.
         self._turns = asyncio.Semaphore(2)
         self._tries = Buckets(0.2, 10)
         self._failures = Buckets(1, 20)
+
+    def follow(self, access: Access) -> None:
+        """Check by this from now on; what was right before need not be so any more."""
+        if access is not self._access:
+            self._access = access
+            self._known.clear()
 
     async def identify(self, header: str, peer: str) -> Identity:
         """Return who it is.  Raises Refused (401, 429)."""
@@ -200,8 +207,10 @@ class _Passwords:
             return None
         self._tries.require(f"{peer} {name[:64]}", "tries of a password")
         async with self._turns:
-            found = await asyncio.to_thread(self._access.by_password, name, password)
-        if found is not None:
+            access = self._access
+            found = await asyncio.to_thread(access.by_password, name, password)
+        # The file may have changed meanwhile: what it said is not to be remembered.
+        if found is not None and access is self._access:
             self._known[seen] = (found, time.monotonic())
             if len(self._known) > _MOST_REMEMBERED:
                 self._known.popitem(last=False)

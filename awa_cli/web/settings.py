@@ -10,6 +10,7 @@ from awa_lib._pool import PoolLimits
 if TYPE_CHECKING:
     from awa_cli.redact import Redactor
     from awa_cli.web.access import Access
+    from awa_cli.web.access_file import AccessFile
 
 __all__ = ["Settings"]
 
@@ -31,8 +32,8 @@ class Settings:
     """The key of callback signatures, 32 bytes; without one callbacks are not checked."""
     strict: bool = False
     """Take only signatures of whole requests for callbacks, not those of the id alone."""
-    access: Access | None = None
-    """Who may come in; without it, only requests from this machine."""
+    access: Access | AccessFile | None = None
+    """Who may come in, or a file that says so; without it, only requests from this machine."""
     hosts: frozenset[str] = frozenset()
     """Names this server may be called by, beside those of this machine; ``*`` for any."""
     origins: frozenset[str] = frozenset()
@@ -43,3 +44,7 @@ class Settings:
     """The longest body of a request."""
     event_seconds: float = 2.0
     """How often the live events look at the database, while somebody watches."""
+
+    def who_may(self) -> Access | None:
+        """Return who may come in now: the same object as long as the file does not change."""
+        return self.access() if callable(self.access) else self.access
