@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -9,14 +10,10 @@ from typing import TYPE_CHECKING, Any
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Mount, Route
 
-from awa_cli.web import api, pages
 from awa_cli.web.access import Identity
-from awa_cli.web.contract import unknown
-from awa_cli.web.dispatch import Api, dumps
 from awa_cli.web.events import Hub
 from awa_cli.web.guard import Guard
 from awa_cli.web.health import readiness
@@ -27,10 +24,8 @@ from awa_cli.web.state import State
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from starlette.routing import BaseRoute
-    from starlette.types import Receive, Scope, Send
-
-    from awa_cli.web.route import Table
+    from starlette.requests import Request
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
 __all__ = ["callback_app", "create_app"]
 
@@ -48,47 +43,46 @@ def create_app(
     the scope of each request and returns who that is, or None for nobody.
     """
     settings = settings or Settings()
-    table = api.table()
 
-    def routes(state: State, hub: Hub) -> list[BaseRoute]:
-        return [
-            Route("/api/openapi.json", _Document(table)),
-            Route("/api/events", _Events(hub)),
-            Mount("/api", Api(state, table)),
-            Route("/metrics", _metrics),
-            *pages.routes(),
-        ]
+    def load(state: State, hub: Hub) -> ASGIApp:
+        from awa_cli.web.parts import everything
 
-    return _build(database_url, settings, routes, "/api/callbacks", user)
+        return everything(state, hub)
+
+    return _build(database_url, settings, load, "/api/callbacks", user)
 
 
 def callback_app(
     database_url: str, settings: Settings, *, prefix: str = "/api/callbacks"
 ) -> Starlette:
     """Return what takes callbacks below ``prefix``, and nothing else."""
-    table = api.callback_table()
 
-    def routes(state: State, _: Hub) -> list[BaseRoute]:
-        return [Mount(prefix, Api(state, table, below=("callbacks",)))]
+    def load(state: State, _: Hub) -> ASGIApp:
+        from awa_cli.web.parts import callbacks
+
+        return callbacks(state, prefix)
 
     # Without a secret whoever knows an id may answer, as the command line has said.
     anybody = Identity("anybody", "operate", "signature")
-    return _build(database_url, settings, routes, prefix, lambda _: anybody)
+    return _build(database_url, settings, load, prefix, lambda _: anybody)
 
 
 def _build(
     database_url: str,
     settings: Settings,
-    routes: Callable[[State, Hub], list[BaseRoute]],
+    load: Callable[[State, Hub], ASGIApp],
     callbacks: str,
     user: Callable[[Scope], Identity | None] | None,
 ) -> Starlette:
     state = State(database_url, settings)
     hub = Hub(state)
+    later = _Later(lambda: load(state, hub))
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        loading = asyncio.create_task(later.load())
         yield
+        await asyncio.wait({loading})
         hub.close()
         await state.close()
 
@@ -96,7 +90,7 @@ def _build(
         return settings.secret is not None and path.startswith(f"{callbacks}/")
 
     app = Starlette(
-        routes=[*routes(state, hub), Route("/healthz", _alive), Route("/readyz", _ready)],
+        routes=[Route("/healthz", _alive), Route("/readyz", _ready), Mount("", later)],
         middleware=[Middleware(Guard, settings, signed=signed, whose=user)],
         exception_handlers={HTTPException: _refuse},
         lifespan=lifespan,
@@ -107,47 +101,24 @@ def _build(
     return app
 
 
-class _Document:
-    """The OpenAPI document, encoded when first asked for."""
+class _Later:
+    """Answers with what is loaded in a thread: as soon as the server has begun, or when asked."""
 
-    def __init__(self, table: Table) -> None:
-        self._table = table
-        self._text = b""
+    def __init__(self, make: Callable[[], ASGIApp]) -> None:
+        self._make = make
+        self._app: ASGIApp | None = None
+        self._turn = asyncio.Lock()
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        _only_get(scope)
-        if not self._text:
-            from awa_cli.web.openapi import document
-
-            self._text = dumps(document(self._table)).encode()
-        headers = {"Cache-Control": "no-cache"}
-        await Response(self._text, 200, headers, "application/json")(scope, receive, send)
-
-
-class _Events:
-    """The live events."""
-
-    def __init__(self, hub: Hub) -> None:
-        self._hub = hub
+    async def load(self) -> ASGIApp:
+        """Load it, once."""
+        async with self._turn:
+            if self._app is None:
+                self._app = await asyncio.to_thread(self._make)
+            return self._app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        _only_get(scope)
-        pairs = Request(scope).query_params.multi_items()
-        for name, _ in pairs:
-            if name != "topic":
-                raise unknown(f"there is no parameter {name!r}", name, ["topic"])
-        topics = self._hub.check([topic for _, topic in pairs])
-        # Proxies must not collect the stream before they pass it on.
-        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        events = self._hub.watch(topics)
-        stream = StreamingResponse(events, 200, headers, "text/event-stream")
-        await stream(scope, receive, send)
-
-
-def _only_get(scope: Scope) -> None:
-    if scope["method"] not in {"GET", "HEAD"}:
-        what = f"{scope['method']} is not for this path"
-        raise Refused(405, what, "it takes GET", headers={"Allow": "GET, HEAD"})
+        app = self._app or await self.load()
+        await app(scope, receive, send)
 
 
 async def _alive(_: Request) -> Response:
@@ -158,14 +129,6 @@ async def _ready(request: Request) -> Response:
     found = await readiness(request.app.state.awa)
     content: dict[str, Any] = asdict(found)
     return JSONResponse(content, 200 if found.ready else 503, {"Cache-Control": "no-store"})
-
-
-async def _metrics(request: Request) -> Response:
-    from awa_cli.web.metrics import CONTENT_TYPE, exposition
-
-    state: State = request.app.state.awa
-    text: str = await state.scrapes.get("metrics", lambda: exposition(state))
-    return Response(text, 200, {"Cache-Control": "no-store"}, CONTENT_TYPE)
 
 
 async def _refuse(request: Request, error: Exception) -> Response:

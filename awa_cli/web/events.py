@@ -11,20 +11,13 @@ import re
 from collections import deque
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from awa_cli.feed import Feed
 from awa_cli.shapes import encode
-from awa_cli.web.api.overview import stats
-from awa_cli.web.dispatch import dumps
 from awa_cli.web.problems import Problem, Refused
 from awa_lib.errors import JobNotFound
-from awa_lib.reads.activity import Activity
-from awa_lib.reads.bulk import list_bulk_operations
-from awa_lib.reads.cron import list_cron_jobs
-from awa_lib.reads.jobs import dump_job
-from awa_lib.reads.queues import queue_stats
-from awa_lib.reads.runtime import runtime_overview
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -34,19 +27,30 @@ if TYPE_CHECKING:
 __all__ = ["TOPICS", "Hub"]
 
 TOPICS: Final = ("stats", "queues", "runtime", "cron", "batches", "activity")
-_SNAPSHOTS: Final[dict[str, Callable[[], Any]]] = {
-    "stats": stats,
-    "queues": queue_stats,
-    "runtime": runtime_overview,
-    "cron": list_cron_jobs,
-    "batches": list_bulk_operations,
-}
 _JOB: Final = re.compile(r"job:([1-9][0-9]{0,17})")
 _MOST_TOPICS: Final = 8
 _MOST_WATCHERS: Final = 1_000
 # Texts of a stream that wait for a slow watcher.
 _MOST_WAITING: Final = 50
 _ALIVE_SECONDS: Final = 15.0
+
+
+@cache
+def _snapshots() -> dict[str, Callable[[], Any]]:
+    """Return what reads each topic; a server that has just begun need not wait for them."""
+    from awa_cli.web.api.overview import stats
+    from awa_lib.reads.bulk import list_bulk_operations
+    from awa_lib.reads.cron import list_cron_jobs
+    from awa_lib.reads.queues import queue_stats
+    from awa_lib.reads.runtime import runtime_overview
+
+    return {
+        "stats": stats,
+        "queues": queue_stats,
+        "runtime": runtime_overview,
+        "cron": list_cron_jobs,
+        "batches": list_bulk_operations,
+    }
 
 
 class Hub:
@@ -200,11 +204,13 @@ class _Channel:
     def _maker(self) -> Callable[[], Awaitable[Any]]:
         run = self._state.run
         if found := _JOB.fullmatch(self._topic):
+            from awa_lib.reads.jobs import dump_job
+
             job_id = int(found[1])
             return lambda: run(dump_job(job_id))
         if self._topic == "activity":
             return _Follow(self._state).step
-        read = _SNAPSHOTS[self._topic]
+        read = _snapshots()[self._topic]
         return lambda: run(read())
 
 
@@ -212,6 +218,8 @@ class _Follow:
     """The transitions since the last step."""
 
     def __init__(self, state: State) -> None:
+        from awa_lib.reads.activity import Activity
+
         self._state = state
         self._activity = Activity()
         self._begun = False
@@ -224,4 +232,6 @@ class _Follow:
 
 
 def _event(name: str, data: Any) -> bytes:
+    from awa_cli.web.dispatch import dumps
+
     return f"event: {name}\ndata: {dumps(data)}\n\n".encode()

@@ -9,9 +9,8 @@ import socket
 from typing import TYPE_CHECKING, Any, Final
 
 import h11
-import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from awa_cli.web._uvicorn import Config, H11Protocol, Server
 from awa_lib.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -68,10 +67,10 @@ class _Protocol(H11Protocol):
             self.transport.close()
 
 
-class _Server(uvicorn.Server):
+class _Server(Server):
     """Ends the live streams first, which would keep it from ending."""
 
-    def __init__(self, config: uvicorn.Config, before_end: Callable[[], None]) -> None:
+    def __init__(self, config: Config, before_end: Callable[[], None]) -> None:
         super().__init__(config)
         self._before_end = before_end
 
@@ -106,9 +105,9 @@ def bind(host: str, port: int, *, shared: bool = False, listening: bool = True) 
     return sock
 
 
-def make_server(app: Starlette, *, before_end: Callable[[], None]) -> uvicorn.Server:
+def make_server(app: Starlette, *, before_end: Callable[[], None]) -> Server:
     """Return a server of the application, not started."""
-    config = uvicorn.Config(
+    config = Config(
         app,
         http=_Protocol,
         ws="none",
@@ -148,7 +147,7 @@ def serve(
 
 
 async def _serve(
-    server: uvicorn.Server, sock: socket.socket, ready: Callable[[], Awaitable[Readiness]]
+    server: Server, sock: socket.socket, ready: Callable[[], Awaitable[Readiness]]
 ) -> None:
     async def look() -> None:
         for reason in (await ready()).reasons:

@@ -85,3 +85,44 @@ def test_a_command_in_a_pipe_loads_psycopg_alone(line, database_url) -> None:
 )
 def test_what_one_command_needs_no_other_pays_for(line, more, database_url) -> None:
     assert loaded(line, database_url) <= PARSING | more
+
+
+SERVE = """
+import json, sys
+from awa_cli.web.app import create_app
+from awa_cli.web import server
+app = create_app("postgresql://nowhere", None)
+print(json.dumps([0, sorted(sys.modules)]), file=sys.stderr)
+"""
+
+
+def test_a_server_that_begins_loads_what_probes_need_and_no_more() -> None:
+    """The rest is loaded in a thread while it listens: pages, API, templates, the doctor."""
+    done = subprocess.run(
+        [sys.executable, "-c", SERVE],
+        env=environment(None),
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    _, modules = json.loads(done.stderr.splitlines()[-1])
+    found = set(modules)
+    assert not found & {
+        "click", "jinja2", "rich", "textual", "uvicorn.main", "awa_lib.doctor", "awa_lib.client",
+        "awa_lib.runtime", "awa_cli.web.api", "awa_cli.web.pages", "awa_cli.web.parts",
+    }  # fmt: skip
+    assert not {name for name in found if name.startswith("awa_lib.reads.")} - {
+        "awa_lib.reads.health"
+    }
+
+
+def test_uvicorn_is_whole_for_who_asks() -> None:
+    script = (
+        "import awa_cli.web.server, uvicorn; print(uvicorn.run.__name__, "
+        "uvicorn.Config is awa_cli.web.server.Config, bool(uvicorn.__version__))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=environment(None), capture_output=True, text=True,
+        timeout=30, check=True,
+    )  # fmt: skip
+    assert done.stdout.split() == ["run", "True", "True"]
