@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -50,11 +50,14 @@ class Series:
             late = int((self._until - _SLACK).timestamp()) // width * width
             since = max(since, datetime.fromtimestamp(late, UTC))
         read = yield from ended_series(since, until, width, **self._of)
-        self._known = {
-            number: one
-            for number, one in self._known.items()
-            if first <= number < int(since.timestamp()) // width
-        } | {one.number: one for one in read}
+        begin = int(since.timestamp()) // width
+        kept = {number: one for number, one in self._known.items() if first <= number < begin}
+        again = {number: one for number, one in self._known.items() if number >= begin}
+        for one in read:
+            again[one.number] = _still_failed(one, again.get(one.number))
+        for number in again.keys() - {one.number for one in read}:
+            again[number] = _still_failed(Bucket(number, 0, 0, None), again[number])
+        self._known = kept | again
         self._lags = {number: lag for number, lag in self._lags.items() if number >= first}
         self._until = until
 
@@ -115,3 +118,8 @@ class Series:
             # A bucket that has only begun would swing between nothing and too much.
             elapsed = max(min(gone, width), width / 3) if gone < width else width
         return self._count(number, name) / elapsed
+
+
+def _still_failed(now: Bucket, before: Bucket | None) -> Bucket:
+    """Keep failures that were seen: a row forgets that it failed once somebody retries the job."""
+    return now if before is None else replace(now, failed=max(now.failed, before.failed))

@@ -11,7 +11,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import Mount, Route
+from starlette.routing import Route
 
 from awa_cli.web.access import Identity
 from awa_cli.web.events import Hub
@@ -90,13 +90,15 @@ def _build(
         return settings.secret is not None and path.startswith(f"{callbacks}/")
 
     app = Starlette(
-        routes=[Route("/healthz", _alive), Route("/readyz", _ready), Mount("", later)],
+        routes=[Route("/healthz", _alive), Route("/readyz", _ready)],
         middleware=[Middleware(Guard, settings, signed=signed, whose=user)],
         exception_handlers={HTTPException: _refuse},
         lifespan=lifespan,
     )
     # A redirect would go to whatever the Host header says.
     app.router.redirect_slashes = False
+    # No route of its own: a path with a line end matches none that Starlette has.
+    app.router.default = later
     app.state.awa, app.state.hub = state, hub
     return app
 

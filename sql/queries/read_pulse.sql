@@ -72,12 +72,13 @@ GROUP BY b.bucket
 ORDER BY b.bucket
 
 -- name: latest_failures
--- The jobs that failed last, of all queues and kinds or of one.  Index: unsuccessful_finalized, backwards.
+-- The jobs that failed last, of all queues and kinds or of one.  Many that fail in one statement have
+-- one time, and are told apart by id.  Index: unsuccessful_finalized, backwards.
 SELECT id, kind, queue, attempt, max_attempts, finalized_at,
        split_part(errors[cardinality(errors)] ->> 'error', E'\n', 1) AS error
 FROM awa.jobs_hot
 WHERE state IN ('failed', 'cancelled') AND state = 'failed' AND finalized_at IS NOT NULL
   AND (:queue::text IS NULL OR queue = :queue::text)
   AND (:kind::text IS NULL OR kind = :kind::text)
-ORDER BY finalized_at DESC
+ORDER BY finalized_at DESC, id DESC
 LIMIT :limit::int

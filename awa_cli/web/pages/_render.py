@@ -17,6 +17,7 @@ from awa_cli.output import age, clean, counted, now, span
 from awa_cli.states import state_sign
 from awa_cli.traces import read_trace
 from awa_cli.web.guard import identity_of
+from awa_cli.web.names import step
 from awa_cli.web.origins import COOKIE, is_csrf, new_csrf
 from awa_cli.web.pages._static import stamp
 from awa_cli.web.pages.places import PLACES
@@ -52,7 +53,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        age=age, span=span, cell=clean, counted=counted, part=_part, css=_css, utc=_utc,
+        age=age, span=span, cell=clean, counted=counted, part=_part, step=step, css=_css, utc=_utc,
         sign=state_sign, json=_json, trace=read_trace, moment=_moment,
         numbered=_numbered,
     )  # fmt: skip
@@ -62,7 +63,7 @@ def _environment() -> Environment:
 
 
 def _part(text: object) -> str:
-    """Write a name as one part of a path."""
+    """Write a value of a query."""
     return quote(str(text), safe="")
 
 
@@ -90,7 +91,7 @@ def _utc(moment: datetime) -> str:
 
 def at(*parts: object) -> str:
     """Return the path of a page: ``at("queues", name)``; templates put ``root`` before it."""
-    return "/" + "/".join(map(_part, parts))
+    return "/" + "/".join(map(step, parts))
 
 
 async def render(

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from awa_lib.reads.overviews import QueueDetails
     from awa_lib.reads.pulse import Failure
 
-__all__ = ["drain", "pause", "resume", "show"]
+__all__ = ["drain", "pause", "resume", "retry", "show"]
 
 _FAILURES: Final = 20
 
@@ -101,3 +101,10 @@ async def drain(request: Request) -> Response:
     queue = request.path_params["queue"]
     op = api.queues.drain(identity_of(request.scope), queue)
     return await act(request, op, "queue.drain", queue)
+
+
+async def retry(request: Request) -> Response:
+    """Run the failed jobs of the queue again."""
+    queue = request.path_params["queue"]
+    op = api.jobs.retry_failed(identity_of(request.scope), queue=queue)
+    return await act(request, op, "job.retry-failed", f"queue {queue}")

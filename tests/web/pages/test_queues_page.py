@@ -243,13 +243,13 @@ def test_failed_jobs_of_a_kind_run_again(post, visit) -> None:
     check_access(page)
     post.rain = False
     agree(
-        page, "Retry failed kind parcel", "Run all failed jobs of kind parcel again?",
-        "Retry failed",
+        page, "Retry 2 failed jobs of kind parcel", "Run all failed jobs of kind parcel again?",
+        "Retry 2 failed jobs",
     )  # fmt: skip
 
     expect(page.locator(".tile.s-failed .count")).to_have_text("0")
     eventually(lambda: post.states(ids) == {"completed"})
-    expect(page.get_by_role("button", name="Retry failed kind parcel")).to_have_count(0)
+    expect(page.get_by_role("button", name="failed jobs of kind parcel")).to_have_count(0)
 
 
 def test_drift_is_said(post, visit) -> None:
