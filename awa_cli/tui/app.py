@@ -36,6 +36,7 @@ _MOST_UNDO: Final = 20
 _TERMINAL_SECONDS: Final = 2.0
 _COLLECT_SECONDS: Final = 60.0
 _STILL_SECONDS: Final = 2.0
+_SAID_SECONDS: Final = 3.0
 _NEVER: Final = 1_000_000
 
 
@@ -70,6 +71,7 @@ class Monitor(App[int]):
         self.interval = interval
         self.ascii_only = _ascii_terminal() if ascii_only is None else ascii_only
         self._typed = time.monotonic()
+        self._said: dict[str, float] = {}
         self._read_only = read_only
         self._others = others
         self._undo: list[Callable[[], Deed]] = []
@@ -302,6 +304,12 @@ class Monitor(App[int]):
             self.notify("Nothing to undo.")
             return
         self.do(self._undo.pop()())
+
+    def notify(self, message: str, **options: Any) -> None:
+        """Say something; what was said a moment ago is still to be seen."""
+        if time.monotonic() - self._said.get(message, -_SAID_SECONDS) >= _SAID_SECONDS:
+            self._said = {message: time.monotonic()}
+            super().notify(message, **options)
 
     def complain(self, error: AwaError) -> None:
         """Say what went wrong, why, and what to do."""
