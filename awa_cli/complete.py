@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import typer  # noqa: TC002 - typer reads the annotations
 
 from awa_cli.inputs import STATES
 from awa_cli.shapes import Format
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from awa_lib._sql import Op
-
 __all__ = [
     "checks", "contexts", "dead_ids", "events", "formats", "job_ids", "kinds", "operation_ids",
     "queues", "schedules", "sorts", "states",
 ]  # fmt: skip
 
-# A person at the Tab key waits no longer.
-_SECONDS: Final = 0.5
+# A person at the Tab key waits no longer; loading the driver is a part of it.
+_SECONDS: Final = 0.6
+_CONNECT_SECONDS: Final = 2
+_MOST_NAMES: Final = 1_000
+_MOST_IDS: Final = 50
+# Names rarely change; of ids only the newest are wanted.
+_MINUTE: Final = 60
+_DAY: Final = 86_400
 
 
 def states(incomplete: str) -> list[str]:
@@ -66,75 +67,70 @@ def contexts(incomplete: str) -> list[str]:
 
 def queues(ctx: typer.Context, incomplete: str) -> list[str]:
     """Complete the name of a queue."""
-    from awa_lib.reads.names import queue_names
-
-    return _ask(ctx, lambda: queue_names(incomplete))
+    return _names(ctx, "queue_names", incomplete)
 
 
 def kinds(ctx: typer.Context, incomplete: str) -> list[str]:
     """Complete the name of a kind."""
-    from awa_lib.reads.names import kind_names
-
-    return _ask(ctx, lambda: kind_names(incomplete))
+    return _names(ctx, "kind_names", incomplete)
 
 
 def schedules(ctx: typer.Context, incomplete: str) -> list[str]:
     """Complete the name of a schedule."""
-    from awa_lib.reads.names import schedule_names
-
-    return _ask(ctx, lambda: schedule_names(incomplete))
+    return _names(ctx, "schedule_names", incomplete)
 
 
 def job_ids(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
     """Complete the id of a job from the newest ones, with kind and state."""
-    from awa_lib.reads.names import recent_ids
-
-    found = _ask(ctx, lambda: recent_ids(incomplete))
-    return [(str(job_id), f"{kind} {state}") for job_id, kind, state in found]
+    return _ids(ctx, "recent_ids", incomplete)
 
 
 def dead_ids(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
     """Complete the id of a dead letter from the newest ones, with kind and reason."""
-    from awa_lib.reads import names
-
-    found = _ask(ctx, lambda: names.dead_ids(incomplete))
-    return [(str(job_id), f"{kind} {reason}") for job_id, kind, reason in found]
+    return _ids(ctx, "dead_ids", incomplete)
 
 
 def operation_ids(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
     """Complete the id of a bulk operation, with what it does and its state."""
-    from awa_lib.reads import names
-
-    found = _ask(ctx, lambda: names.operation_ids(incomplete))
-    return [(operation_id, f"{name} {state}") for operation_id, name, state in found]
+    return _ids(ctx, "operation_ids", incomplete)
 
 
-def _ask(ctx: typer.Context, make: Callable[[], Op[list[Any]]]) -> list[Any]:
-    """Ask the database in a thread: a lookup of a host name heeds no signal and no timeout."""
-    import threading
-
-    found: list[Any] = []
-
-    def ask() -> None:
-        with suppress(Exception):  # a message would land in the line being typed
-            found.extend(_answer(ctx, make))
-
-    with suppress(Exception):
-        import psycopg  # noqa: F401 - before the clock runs: it takes about 60 ms
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(_SECONDS)
-    return list(found)
+def _names(ctx: typer.Context, what: str, incomplete: str) -> list[str]:
+    """Ask for all names first: then one answer serves whatever is typed."""
+    for prefix in ("", incomplete):
+        found = _ask(ctx, what, prefix, _MOST_NAMES, keep=_DAY)
+        if len(found) < _MOST_NAMES:
+            break
+    return [name for name in found if name.startswith(incomplete)]
 
 
-def _answer(ctx: typer.Context, make: Callable[[], Op[list[Any]]]) -> list[Any]:
+def _ids(ctx: typer.Context, what: str, incomplete: str) -> list[tuple[str, str]]:
+    found = _ask(ctx, what, incomplete, _MOST_IDS, keep=_MINUTE)
+    return [(str(number), f"{name} {state}") for number, name, state in found]
+
+
+def _ask(ctx: typer.Context, what: str, prefix: str, most: int, *, keep: int) -> list[Any]:
+    """Return what a read of ``awa_lib.reads.names`` finds, or found a short time ago."""
+    from awa_cli.options import common
+    from awa_cli.recall import recall
+
+    said = common(ctx)
+    question = [what, prefix, said.database_url or "", said.context or ""]
+    with suppress(Exception):  # a message would land in the line being typed
+        return recall(question, lambda: _answer(ctx, what, prefix, most), keep=keep, wait=_SECONDS)
+    return []
+
+
+def _answer(ctx: typer.Context, what: str, prefix: str, most: int) -> list[Any]:
     from awa_cli.session import Session, dial
     from awa_cli.target import find_target
+    from awa_lib.reads import names
 
     target = find_target(ctx)
     url = _running(target.url) if target.url.startswith("embedded:") else target.url
-    with dial(target, url, seconds=1) as conn:
-        return Session(conn).run(make())
+    with dial(target, url, seconds=_CONNECT_SECONDS) as conn:
+        found: list[Any] = Session(conn).run(getattr(names, what)(prefix, most))
+        return found
 
 
 def _running(url: str) -> str:

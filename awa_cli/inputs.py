@@ -17,6 +17,7 @@ __all__ = [
     "read_interval",
     "read_json",
     "read_moment",
+    "read_object",
     "read_queue",
     "read_rate",
     "read_source",
@@ -48,6 +49,16 @@ def read_json(text: str, option: str) -> Any:
             why=str(error).lower(),
             hint=f'quote it for the shell, like {option} \'{{"to": "x"}}\'; or give @FILE or -',
         ) from None
+
+
+def read_object(text: str, option: str) -> dict[str, Any]:
+    """Read JSON that must be an object."""
+    value = read_json(text, option)
+    if not isinstance(value, dict):
+        raise InvalidInput(
+            f"{option} is not a JSON object", hint=f'write it like {option} \'{{"to": "x"}}\''
+        )
+    return value
 
 
 def read_source(text: str, option: str) -> str:

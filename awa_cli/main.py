@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -91,7 +91,9 @@ def _fail(error: Exception, state: Common) -> int:
 
     color = state.color(sys.stderr)
     if isinstance(error, ClickException):
-        return _usage(error, color=color)
+        from awa_cli.usage import complain_of_usage
+
+        return complain_of_usage(error, color=color)
     if isinstance(error, typer.Abort):
         complain("stopped, nothing was changed", color=color)
         interrupted = isinstance(error.__context__, KeyboardInterrupt)
@@ -114,40 +116,3 @@ def _fail(error: Exception, state: Common) -> int:
         color=color,
     )
     return ExitCode.FAILED
-
-
-def _usage(error: Any, *, color: bool) -> int:
-    from awa_cli.errors import ExitCode, complain
-
-    kind = type(error).__name__
-    path = error.ctx.command_path if getattr(error, "ctx", None) else "awa"
-    if kind == "NoArgsIsHelpError":
-        sys.stderr.write(error.format_message() + "\n")
-        return ExitCode.USAGE
-    help_line = f"see {path} --help"
-    if kind == "UnknownCommand" and error.nearest:
-        near = "did you mean: " + ", ".join(error.nearest)
-        complain(str(error.message), None, near, color=color)
-    elif kind == "NoSuchOption":
-        close = ", ".join(error.possibilities or ())
-        near = f"did you mean: {close}" if close else help_line
-        complain(f"{path} has no option {error.option_name!r}", None, near, color=color)
-    else:
-        choice = _nearest_choice(error)
-        near = f"did you mean: {choice}" if choice else help_line
-        message = error.format_message().removesuffix(".")
-        complain(message[:1].lower() + message[1:], None, near, color=color)
-    return ExitCode.USAGE
-
-
-def _nearest_choice(error: Any) -> str | None:
-    """Return the option with the nearest of its choices, for a value that is none of them."""
-    import re
-    from difflib import get_close_matches
-
-    choices = getattr(getattr(getattr(error, "param", None), "type", None), "choices", None)
-    found = re.match(r"'([^']*)' is not one of", str(error.message))
-    if not choices or found is None:
-        return None
-    close = get_close_matches(found[1].lower(), [str(one) for one in choices], n=1, cutoff=0.5)
-    return f"{error.param.opts[-1]} {close[0]}" if close else None

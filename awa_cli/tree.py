@@ -67,6 +67,20 @@ ROOMS: Final = {
 }
 
 
+# What other tools call it.
+_ELSEWHERE: Final = {
+    "ls": ("list",), "get": ("show", "list"), "describe": ("show",), "info": ("show",),
+    "cat": ("show",), "rm": ("remove", "discard", "purge"), "del": ("remove", "discard", "purge"),
+    "delete": ("remove", "discard", "purge"), "create": ("add", "enqueue", "submit"),
+    "new": ("add", "enqueue", "submit"), "insert": ("enqueue",), "push": ("enqueue",),
+    "requeue": ("retry",), "rerun": ("retry",), "kill": ("cancel",), "stop": ("cancel", "pause"),
+    "unpause": ("resume",), "start": ("resume", "worker"), "run": ("trigger", "worker"),
+    "top": ("tui",), "monitor": ("tui",), "ps": ("workers",), "status": ("health", "show"),
+    "web": ("serve",), "ui": ("tui", "serve"), "upgrade": ("migrate",), "check": ("doctor",),
+    "config": ("context",), "help": ("--help",), "completion": ("--install-completion",),
+}  # fmt: skip
+
+
 class UnknownCommand(UsageError):
     """No command has this name.  ``nearest`` holds full command lines that come close."""
 
@@ -141,8 +155,9 @@ class AwaGroup(TyperGroup):
 
     def nearest(self, ctx: Any, name: str) -> list[str]:
         """Return command lines whose name is like this one."""
-        close = get_close_matches(name, self.list_commands(ctx))
-        return [f"{ctx.command_path} {match}" for match in close]
+        known = self.list_commands(ctx)
+        close = [one for one in _ELSEWHERE.get(name, ()) if one in known or one.startswith("--")]
+        return [f"{ctx.command_path} {one}" for one in close or get_close_matches(name, known)]
 
 
 class Root(AwaGroup):

@@ -32,8 +32,21 @@ from contextlib import suppress
 from awa_lib import Client
 
 COLUMNS, LINES = 120, 40
+WORKER = """
+import asyncio, sys
+import awa_lib as awa
+
+client = awa.AsyncClient(sys.argv[1])
+
+@client.task(dict, kind="bench")
+async def work(job):
+    pass
+
+awa.run(client, [("default", 100)])
+"""
 PAGE = LINES - 6
 HELP = "Go to"
+FILTER = "kind:…"
 ESCAPES = re.compile(rb"\x1b\[[0-9;?]*[a-zA-Z]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)")
 
 
@@ -152,7 +165,10 @@ def main() -> None:
 
 
 def activity(url: str, seconds: float) -> dict:
-    """Follow inserts, and ask for the help again and again: a frozen screen shows it late."""
+    """Follow jobs that are inserted and worked, and press keys: a frozen screen shows them late.
+
+    Each job is told three times: created, running, completed.
+    """
     done = threading.Event()
     inserted = 0
 
@@ -160,35 +176,48 @@ def activity(url: str, seconds: float) -> dict:
         nonlocal inserted
         due = time.perf_counter()
         while not done.is_set():
-            client.insert_many([{"n": n} for n in range(100)], kind="bench")
-            inserted += 100
+            client.insert_many([{"n": n} for n in range(34)], kind="bench")
+            inserted += 34
             due += 0.05
             done.wait(max(0.0, due - time.perf_counter()))
 
     with Client(url) as client:
         client.migrate()
-        screen = Terminal("--screen", "activity", url=client._resolve())
+        resolved = client._resolve()
+        worker = subprocess.Popen(
+            [sys.executable, "-c", WORKER, resolved], stderr=subprocess.DEVNULL
+        )
+        screen = Terminal("--screen", "activity", url=resolved)
         screen.until("Activity")
         thread = threading.Thread(target=insert, args=[client])
         began = time.perf_counter()
         thread.start()
-        screen.until("bench")
-        delays = []
+        screen.until("completed")
+        delays: dict[str, list[float]] = {"help": [], "close": [], "filter": []}
         while time.perf_counter() - began < seconds:
-            for key, shown in (("?", HELP), ("\x1b", "bench")):
+            for name, key, shown in (
+                ("help", "?", HELP), ("close", "?", "bench"), ("filter", "/", FILTER),
+            ):  # fmt: skip
                 screen.drain(0.2)
                 screen.text = b""
                 asked = time.perf_counter()
                 os.write(screen._leader, key.encode())
-                delays.append(screen.until(shown) - asked)
+                delays[name].append(screen.until(shown) - asked)
+            os.write(screen._leader, b"\x1b")
         done.set()
         thread.join()
-        rate = inserted / (time.perf_counter() - began)
+        rate = 3 * inserted / (time.perf_counter() - began)
         screen.close()
-    delays.sort()
+        worker.terminate()
+        worker.wait(timeout=20)
+    every = sorted(delay for found in delays.values() for delay in found)
     return {
-        "measure": "activity", "transitions_per_second": round(rate), "keys": len(delays),
-        "median_ms": round(1000 * statistics.median(delays)), "max_ms": round(1000 * delays[-1]),
+        "measure": "activity", "transitions_per_second": round(rate), "keys": len(every),
+        "median_ms": round(1000 * statistics.median(every)), "max_ms": round(1000 * every[-1]),
+        "by_key": {
+            name: [round(1000 * statistics.median(found)), round(1000 * max(found))]
+            for name, found in delays.items()
+        },
     }  # fmt: skip
 
 

@@ -70,6 +70,7 @@ def environment(url: str | None, **more: str) -> dict[str, str]:
     env = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), "LC_ALL": "C.UTF-8"}
     env["PYTHONPATH"] = str(ROOT)
     env["AWA_CONFIG"] = os.environ["AWA_CONFIG"]
+    env["XDG_CACHE_HOME"] = str(Path(env["AWA_CONFIG"]).parent / "cache")
     if url is not None:
         env["DATABASE_URL"] = url
     return env | more

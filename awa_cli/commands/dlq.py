@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from awa_cli.commands._ask import ask
+from awa_cli.commands._changed import each, report, tell
 from awa_cli.complete import dead_ids, job_ids, queues
-from awa_cli.errors import ExitCode, complain, exit_code_for
+from awa_cli.errors import ExitCode
 from awa_cli.options import TABLE, Columns, FailEmpty, Output, Redact, Report, ReportFormat, common
 from awa_cli.output import clean, counted, result, show_document, show_rows, show_text
 from awa_cli.progress import Progress
@@ -20,7 +21,6 @@ from awa_cli.which import Kind, Queue, Tag, read_ids
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from awa_cli.session import Session
     from awa_lib._sql import Op
     from awa_lib.reads.dead_letters import DeadLetter
 
@@ -34,6 +34,9 @@ app = typer.Typer(
     awa dlq enable email
     """,
 )
+
+# As many as the preview of a bulk operation gives.
+_SAMPLE: Final = 10
 
 Ids = Annotated[
     list[str] | None,
@@ -155,6 +158,7 @@ def retry(
         str | None,
         typer.Option(metavar="QUEUE", help="Run it there; with ids only.", autocompletion=queues),
     ] = None,
+    output: Report = ReportFormat.table,
     fail_empty: FailEmpty = False,
 ) -> int:
     """Make dead letters jobs again, from the start: same id, errors kept.
@@ -164,9 +168,9 @@ def retry(
     from awa_lib.ops.dead_letters import bulk_retry_from_dlq, retry_from_dlq
 
     filters = _filters(kind, queue, tag)
-    return _change(
-        ctx, jobs, filters, ("retry", "Retried"), everything=everything, dry_run=dry_run,
-        fail_empty=fail_empty, one=lambda job_id: retry_from_dlq(job_id, queue=to_queue),
+    chosen = _Chosen(read_ids(jobs or ()), filters, everything, dry_run, fail_empty, output)
+    return chosen.carry_out(
+        ctx, "retry", "Retried", one=lambda job_id: retry_from_dlq(job_id, queue=to_queue),
         many=lambda: bulk_retry_from_dlq(all=everything, **filters),
     )  # fmt: skip
 
@@ -185,15 +189,16 @@ def purge(
     tag: Tag = None,
     everything: All = False,
     dry_run: DryRun = False,
+    output: Report = ReportFormat.table,
     fail_empty: FailEmpty = False,
 ) -> int:
     """Delete dead letters for good."""
     from awa_lib.ops.dead_letters import purge_dlq, purge_dlq_job
 
     filters = _filters(kind, queue, tag)
-    return _change(
-        ctx, jobs, filters, ("purge", "Purged"), everything=everything, dry_run=dry_run,
-        fail_empty=fail_empty, one=purge_dlq_job,
+    chosen = _Chosen(read_ids(jobs or ()), filters, everything, dry_run, fail_empty, output)
+    return chosen.carry_out(
+        ctx, "purge", "Purged", one=purge_dlq_job,
         many=lambda: purge_dlq(all=everything, **filters),
     )  # fmt: skip
 
@@ -215,15 +220,16 @@ def move(
     reason: Annotated[
         str, typer.Option(metavar="TEXT", help="Why; kept with each.")
     ] = "moved by hand",
+    output: Report = ReportFormat.table,
     fail_empty: FailEmpty = False,
 ) -> int:
     """Move failed jobs to the dead letters."""
     from awa_lib.ops.dead_letters import bulk_move_failed_to_dlq, move_failed_to_dlq
 
     filters = _filters(kind, queue, tag)
-    return _change(
-        ctx, jobs, filters, ("move", "Moved"), everything=everything, dry_run=dry_run,
-        fail_empty=fail_empty, one=lambda job_id: move_failed_to_dlq(job_id, reason),
+    chosen = _Chosen(read_ids(jobs or ()), filters, everything, dry_run, fail_empty, output)
+    return chosen.carry_out(
+        ctx, "move", "Moved", one=lambda job_id: move_failed_to_dlq(job_id, reason),
         many=lambda: bulk_move_failed_to_dlq(reason=reason, all=everything, **filters),
     )  # fmt: skip
 
@@ -255,75 +261,56 @@ def _filters(kind: str | None, queue: str | None, tag: str | None) -> Any:
     return {name: value for name, value in given.items() if value is not None}
 
 
-def _change(
-    ctx: typer.Context,
-    jobs: list[str] | None,
-    filters: dict[str, Any],
-    words: tuple[str, str],
-    *,
-    everything: bool,
-    dry_run: bool,
-    fail_empty: bool,
-    one: Callable[[int], Op[Any]],
-    many: Callable[[], Op[int]],
-) -> int:
-    """Change the named ones, or all that fit after asking.  Raises InvalidInput."""
-    from awa_lib.errors import InvalidInput
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """The jobs a change is about: ids, or a filter that somebody has to agree to."""
 
-    ids = read_ids(jobs or ())
-    if bool(ids) == bool(filters or everything):
-        raise InvalidInput(
-            "give either ids or a filter" if ids else "nothing was named",
-            hint=f"see {ctx.command_path} --help",
-        )
-    verb, done = words
-    thing = "failed job" if verb == "move" else "dead letter"
-    with open_session(ctx, changing=not dry_run) as db:
-        if ids:
-            return _each(ctx, db, ids, words, one, dry_run=dry_run)
-        found = db.run(_counting(verb, filters))
-        if found and not dry_run:
-            ask(ctx, f"{verb} {counted(found, thing)}")
-            said = ", ".join(f"{name} {value}" for name, value in filters.items()) or "all"
-            with Progress(common(ctx)):
-                found = db.change(f"dlq.{verb}-all", said, many())
-        result(f"{done} {counted(found, thing)}" if not dry_run else counted(found, thing))
-    return ExitCode.NOTHING if fail_empty and not found else ExitCode.OK
+    ids: list[int]
+    filters: dict[str, Any]
+    everything: bool
+    dry_run: bool
+    fail_empty: bool
+    output: ReportFormat
+
+    def carry_out(
+        self,
+        ctx: typer.Context,
+        verb: str,
+        done: str,
+        *,
+        one: Callable[[int], Op[Any]],
+        many: Callable[[], Op[int]],
+    ) -> int:
+        """Change the named ones, or all that fit after asking.  Raises InvalidInput."""
+        from awa_lib.errors import InvalidInput
+
+        if bool(self.ids) == bool(self.filters or self.everything):
+            raise InvalidInput(
+                "give either ids or a filter" if self.ids else "nothing was named",
+                hint=f"see {ctx.command_path} --help",
+            )
+        thing = "failed job" if verb == "move" else "dead letter"
+        with open_session(ctx, changing=not self.dry_run) as db:
+            if self.ids:
+                return each(ctx, db, self, self.ids, action=f"dlq.{verb}", op=one, done=done)
+            found, sample = db.run(_fitting(verb, self.filters))
+            if found and not self.dry_run:
+                ask(ctx, f"{verb} {counted(found, thing)}")
+                said = ", ".join(f"{name} {value}" for name, value in self.filters.items())
+                with Progress(common(ctx)):
+                    found = db.change(f"dlq.{verb}-all", said or "all", many())
+        tell(self, counted(found, thing) if self.dry_run else f"{done} {counted(found, thing)}")
+        report(self, found, ids=sample if self.dry_run else ())
+        return ExitCode.NOTHING if self.fail_empty and not found else ExitCode.OK
 
 
-def _counting(verb: str, filters: dict[str, Any]) -> Op[int]:
+def _fitting(verb: str, filters: dict[str, Any]) -> Op[tuple[int, list[int]]]:
+    """Return how many fit, and some of their ids."""
     from awa_lib.ops.bulk import preview_bulk_operation
-    from awa_lib.reads.dead_letters import count_dead_letters
+    from awa_lib.reads.dead_letters import count_dead_letters, dead_letters
 
     if verb == "move":
-        return (
-            yield from preview_bulk_operation("delete", state="failed", **filters)
-        ).total_matched
-    return (yield from count_dead_letters(**filters))
-
-
-def _each(
-    ctx: typer.Context,
-    db: Session,
-    ids: Sequence[int],
-    words: tuple[str, str],
-    one: Callable[[int], Op[Any]],
-    *,
-    dry_run: bool,
-) -> int:
-    from awa_lib.errors import Conflict, NotFound
-
-    code = ExitCode.OK
-    verb, done = words
-    for job_id in ids:
-        if dry_run:
-            result(str(job_id))
-            continue
-        try:
-            db.change(f"dlq.{verb}", job_id, one(job_id))
-        except (Conflict, NotFound) as error:
-            complain(str(error), error.why, error.hint, color=common(ctx).color(sys.stderr))
-            code = exit_code_for(error)
-        else:
-            result(f"{done} job {job_id}")
-    return code
+        found = yield from preview_bulk_operation("delete", state="failed", **filters)
+        return found.total_matched, found.sample
+    total = yield from count_dead_letters(**filters)
+    return total, [one.id for one in (yield from dead_letters(limit=_SAMPLE, **filters))]

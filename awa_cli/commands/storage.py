@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -60,10 +60,11 @@ def prepare(
 
     Prints the status afterwards.
     """
+    from awa_cli.inputs import read_object
     from awa_lib.ops.storage import prepare as prepare_storage
     from awa_lib.reads.storage import storage_report
 
-    extra = _object(details)
+    extra = read_object(details, "--details")
     with open_session(ctx, changing=True) as db:
         db.change("storage.prepare", engine, prepare_storage(engine, extra))
         _show(ctx, db.run(storage_report()), output)
@@ -92,15 +93,3 @@ def _show(ctx: typer.Context, report: StorageReport, output: ReportFormat | None
 
     width = shutil.get_terminal_size().columns
     show_text(storage_page(report, width=width, color=common(ctx).color()))
-
-
-def _object(text: str) -> dict[str, Any]:
-    from awa_cli.inputs import read_json
-    from awa_lib.errors import InvalidInput
-
-    value = read_json(text, "--details")
-    if not isinstance(value, dict):
-        raise InvalidInput(
-            "--details is not a JSON object", hint='write it like --details \'{"schema": "awa"}\''
-        )
-    return value

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from awa_cli.output import clean, counted
 from awa_cli.pages._layout import INDENT, Paint, fact_lines
+from awa_cli.storage_words import REST, moving, steps_ahead
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +34,8 @@ def storage_page(report: StorageReport, *, width: int, color: bool) -> str:
     ready = "ready" if report.prepared_schema_ready else "not ready"
     counts = report.live_runtime_capability_counts
     fleet = ", ".join(f"{count} {_plain(name)}" for name, count in counts.items())
-    lines = [path, ""]
+    under_way = moving(report)
+    lines = [path, "", *([] if under_way else [REST, ""])]
     lines += fact_lines(
         [
             ("engine", report.current_engine),
@@ -48,10 +50,9 @@ def storage_page(report: StorageReport, *, width: int, color: bool) -> str:
         ],
         paint,
     )
-    lines += ["", paint("To enter the mixed transition", "bold")]
-    lines += _blockers(report.enter_mixed_transition_blockers, width, paint)
-    lines += ["", paint("To finalize", "bold")]
-    lines += _blockers(report.finalize_blockers, width, paint)
+    for title, blockers in steps_ahead(report):
+        lines += ["", paint(title, "bold")]
+        lines += _blockers(blockers, width, paint, "red" if under_way else "dim")
     if report.state == "canonical":
         todo = ["awa storage prepare --engine NAME   # a note; awa storage abort takes it back"]
     elif report.state == "prepared":
@@ -63,13 +64,13 @@ def storage_page(report: StorageReport, *, width: int, color: bool) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _blockers(blockers: Sequence[str], width: int, paint: Paint) -> list[str]:
+def _blockers(blockers: Sequence[str], width: int, paint: Paint, style: str) -> list[str]:
     if not blockers:
         return [INDENT + paint("nothing is in the way", "green")]
     lines = []
     for one in blockers:
         wrapped = textwrap.wrap(clean(one), max(20, width - 4)) or [""]
-        lines.append(f"{INDENT}{paint('-', 'red')} {wrapped[0]}")
+        lines.append(f"{INDENT}{paint('-', style)} {wrapped[0]}")
         lines += [f"{INDENT}  {rest}" for rest in wrapped[1:]]
     return lines
 

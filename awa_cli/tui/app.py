@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import select
 import sys
+import time
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from textual import events, work
@@ -32,6 +34,10 @@ __all__ = ["Monitor"]
 
 _MOST_UNDO: Final = 20
 _TERMINAL_SECONDS: Final = 2.0
+_COLLECT_SECONDS: Final = 60.0
+_STILL_SECONDS: Final = 2.0
+_SAID_SECONDS: Final = 3.0
+_NEVER: Final = 1_000_000
 
 
 class Monitor(App[int]):
@@ -64,6 +70,8 @@ class Monitor(App[int]):
         self.memory = Memory(target)
         self.interval = interval
         self.ascii_only = _ascii_terminal() if ascii_only is None else ascii_only
+        self._typed = time.monotonic()
+        self._said: dict[str, float] = {}
         self._read_only = read_only
         self._others = others
         self._undo: list[Callable[[], Deed]] = []
@@ -97,6 +105,20 @@ class Monitor(App[int]):
             self.set_interval(_TERMINAL_SECONDS, self._leave_with_the_terminal)
         self._open(self.trail.here)
 
+    def on_ready(self) -> None:
+        """Collect garbage in full only while nobody types: each time stops the screen for 100 ms.
+
+        What is loaded by now is left out for good, which halves that.
+        """
+        gc.freeze()
+        gc.set_threshold(*gc.get_threshold()[:2], _NEVER)
+        if not self.is_headless:
+            self.set_interval(_COLLECT_SECONDS, self._collect)
+
+    def _collect(self) -> None:
+        if time.monotonic() - self._typed > _STILL_SECONDS:
+            gc.collect()
+
     def _leave_with_the_terminal(self) -> None:
         """End when the terminal is gone; without a SIGHUP its end of input would spin for ever."""
         look = select.poll()
@@ -107,6 +129,8 @@ class Monitor(App[int]):
     async def on_event(self, event: events.Event) -> None:
         """Keep keys and clicks from a question that was only just asked."""
         given = isinstance(event, events.Key | events.Paste | events.MouseDown)
+        if given:
+            self._typed = time.monotonic()
         question = self.screen if given and not event.is_forwarded else None
         if isinstance(question, Confirm) and not question.hears(event):
             return
@@ -280,6 +304,12 @@ class Monitor(App[int]):
             self.notify("Nothing to undo.")
             return
         self.do(self._undo.pop()())
+
+    def notify(self, message: str, **options: Any) -> None:
+        """Say something; what was said a moment ago is still to be seen."""
+        if time.monotonic() - self._said.get(message, -_SAID_SECONDS) >= _SAID_SECONDS:
+            self._said = {message: time.monotonic()}
+            super().notify(message, **options)
 
     def complain(self, error: AwaError) -> None:
         """Say what went wrong, why, and what to do."""

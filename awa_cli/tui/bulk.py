@@ -14,6 +14,7 @@ from awa_cli.tui.widgets.progress import ProgressDialog
 from awa_cli.which import bulk_filters
 from awa_lib.errors import AwaError
 from awa_lib.ops.bulk import (
+    STATES,
     preview_bulk_operation,
     run_bulk_operation,
     submit_bulk_operation,
@@ -31,13 +32,19 @@ _SAMPLE: Final = 8
 async def change_all(app: Monitor, filter_text: str) -> None:
     """Ask which change of the jobs that fit, show how many they are, and carry it out."""
     title = f"All jobs with {filter_text}" if filter_text else "All jobs"
-    allowed = [name for name, one in BULK.items() if app.may(one.action_id)]
-    options = [(name, ACTIONS[BULK[name].action_id].verb) for name in allowed]
     try:
+        query = read_filter(filter_text)
+        states = query.get("states")
+        allowed = [
+            name for name, one in BULK.items()
+            if app.may(one.action_id)
+            if not states or set(states).intersection(STATES[one.operation])
+        ]  # fmt: skip
+        options = [(name, ACTIONS[BULK[name].action_id].verb) for name in allowed]
         name = await app.push_screen_wait(Pick(title, options))
         if name is None or (spec := await _spec(app, name)) is None:
             return
-        where = bulk_filters(read_filter(filter_text))
+        where = bulk_filters(query)
         await _submit(app, name, spec, where)
     except AwaError as error:
         app.complain(error)

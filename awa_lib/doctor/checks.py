@@ -61,6 +61,7 @@ _ALL: Final = (
     Check(
         "kinds", "Jobs", "a worker knows every kind that waits", jobs.kinds, ("waiting", "fleet")
     ),
+    Check("failing", "Jobs", "no kind fails nearly always", jobs.failing, ("failing",)),
     Check("batches", "Jobs", "no bulk operation hangs", jobs.batches, ("batches",)),
     Check("ids", "Jobs", "there are ids for jobs", server.ids, ("ids", "limits")),
     Check(

@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from awa_lib.reads.runtime import RuntimeInstance
 
 __all__ = [
-    "Batch", "Clock", "Declared", "Fleet", "Held", "Holder", "Ids", "IndexSize", "Pin", "Role",
-    "RoleRights", "Server", "Storage", "Stuck", "Table", "Waiting",
+    "Batch", "Clock", "Declared", "Failing", "Fleet", "Held", "Holder", "Ids", "IndexSize", "Pin",
+    "Role", "RoleRights", "Server", "Storage", "Stuck", "Table", "Waiting",
 ]  # fmt: skip
 
 
@@ -89,6 +89,16 @@ class Waiting:
     jobs: int
     seconds: float
     paused: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Failing:
+    """A kind whose newest attempts failed, with the first line of the most frequent error."""
+
+    kind: str
+    attempts: int
+    failed: int
+    error: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,11 +10,12 @@ from awa_lib.doctor.finding import Finding, Severity
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from awa_lib.doctor.facts import Batch, Fleet, Stuck, Waiting
+    from awa_lib.doctor.facts import Batch, Failing, Fleet, Stuck, Waiting
 
 __all__ = [
     "batches",
     "callbacks",
+    "failing",
     "kinds",
     "orphans",
     "promotion",
@@ -155,6 +156,20 @@ def kinds(waiting: list[Waiting], fleet: Fleet) -> Iterator[Finding]:
             "no live worker declares it: its handler was renamed, or is not deployed; workers of "
             "awa 0.5 fail such jobs for good",
             f"awa kind show {shlex.quote(one.kind)}",
+            one.kind,
+        )
+
+
+def failing(found: list[Failing]) -> Iterator[Finding]:
+    """Find kinds whose attempts nearly all fail."""
+    for one in found:
+        name = shlex.quote(one.kind)
+        yield Finding(
+            "failing",
+            Severity.warning,
+            f"{one.failed:,} of the last {one.attempts:,} attempts of the kind {one.kind} failed",
+            f"most often: {one.error}" if one.error else None,
+            f"awa job list --kind {name} --state failed,retryable -o wide",
             one.kind,
         )
 

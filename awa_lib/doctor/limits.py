@@ -27,6 +27,12 @@ class Limits:
     """A worker stands for election every ten seconds, and says every ten how it went."""
     waiting_seconds: float = 60
     """A job that nobody has claimed for so long may have nobody to claim it."""
+    failing_seconds: float = 3600
+    """Attempts that ended longer ago say nothing of a kind."""
+    failing_attempts: int = 10
+    """Fewer failed attempts may be chance."""
+    failing_share: float = 0.9
+    """A kind of which so many attempts fail does not work."""
     dead_rows: int = 10_000
     """Fewer dead rows, or rows changed without new statistics, are never worth a word."""
     bloat_bytes: int = 64 * 1024 * 1024

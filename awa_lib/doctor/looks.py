@@ -11,6 +11,7 @@ from awa_lib.doctor.facts import (
     Batch,
     Clock,
     Declared,
+    Failing,
     Fleet,
     Held,
     Holder,
@@ -99,6 +100,18 @@ def stuck(given: Circumstances) -> Op[dict[str, Stuck]]:
 def waiting(given: Circumstances) -> Op[list[Waiting]]:
     """Read which queues and kinds have jobs that nobody claims."""
     return (yield sql.doctor("waiting", seconds=given.limits.waiting_seconds)).into(Waiting)
+
+
+def failing(given: Circumstances) -> Op[list[Failing]]:
+    """Read which kinds fail."""
+    limits = given.limits
+    rows = yield sql.doctor(
+        "failing",
+        seconds=limits.failing_seconds,
+        least=limits.failing_attempts,
+        share=limits.failing_share,
+    )
+    return rows.into(Failing)
 
 
 def fleet(_: Circumstances) -> Op[Fleet]:
@@ -195,7 +208,7 @@ def backends(given: Circumstances) -> Op[set[int]]:
 LOOKS: Final[dict[str, Callable[[Circumstances], Op[Any]]]] = {
     look.__name__: look
     for look in (
-        schema, catalog, server, tables, index_sizes, pins, stuck, waiting, fleet, clock, ids,
-        batches, storage, rights, backends,
+        schema, catalog, server, tables, index_sizes, pins, stuck, waiting, failing, fleet,
+        clock, ids, batches, storage, rights, backends,
     )
 }  # fmt: skip

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BATCH",
+    "STATES",
     "BulkPreview",
     "advance_next",
     "cancel_bulk_operation",
@@ -41,14 +42,14 @@ __all__ = [
 BATCH: Final = 500
 # Jobs held by others that are come back to; the list is written with each batch.
 _MOST_DEFERRED: Final = 10_000
-# The states each operation may take a job from.
-_STATES: Final = {
+STATES: Final = {
     "retry": RETRIES,
     "cancel": CANCELS,
     "delete": ENDED,
     "set_priority": WAITING,
     "move_queue": WAITING,
 }
+"""The states each operation may take a job from."""
 # Serialization and deadlock, a lock or statement time-out: the batch is tried again.
 _TRANSIENT: Final = ("40", "53", "55", "57")
 
@@ -300,23 +301,23 @@ def _apply(task: _Task, ids: Sequence[int]) -> Op[int]:
 
 
 def _states(operation: str) -> str:
-    return "{" + ",".join(_STATES[operation]) + "}"
+    return "{" + ",".join(STATES[operation]) + "}"
 
 
 def _filters(operation: object, where: JobFilter, *, everything: bool) -> dict[str, str | None]:
-    if not isinstance(operation, str) or operation not in _STATES:
-        near = difflib.get_close_matches(str(operation), _STATES, n=1)
+    if not isinstance(operation, str) or operation not in STATES:
+        near = difflib.get_close_matches(str(operation), STATES, n=1)
         raise ValidationError(
             f"unknown bulk operation {operation!r}",
-            why=f"operations are {', '.join(_STATES)}",
+            why=f"operations are {', '.join(STATES)}",
             hint=f"did you mean {near[0]!r}?" if near else None,
         )
     filters = checked_filter(where, JobFilter)
     state = filters["state"]
-    if state is not None and state not in _STATES[operation]:
+    if state is not None and state not in STATES[operation]:
         raise ValidationError(
             f"jobs that are {state} cannot be chosen for this",
-            why=f"it is for jobs that are {', '.join(_STATES[operation])}",
+            why=f"it is for jobs that are {', '.join(STATES[operation])}",
         )
     require_some(operation, filters, everything=everything)
     return filters

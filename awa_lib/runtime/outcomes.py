@@ -15,6 +15,7 @@ from awa_lib.retries import Backoff
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import TracebackType
 
     from awa_lib.runtime.context import Attempt
 
@@ -23,6 +24,8 @@ __all__ = ["Outcome", "of_error", "of_failure", "of_result"]
 logger = logging.getLogger(__name__)
 
 _TRACE_LINES: Final = 10
+# What stands between the worker and a handler.
+_CALLERS: Final = frozenset({"awa_lib", "asyncio", "concurrent", "threading"})
 _TEXT_LIMIT: Final = 16_000
 # A hundred years: beyond any real delay, and well inside what timestamptz can hold.
 _LONGEST_SECONDS: Final = 3.15e9
@@ -114,15 +117,26 @@ def _asked(
 
 
 def describe(error: BaseException) -> str:
-    """Return ``QualName: message`` and the last lines of the traceback."""
+    """Return ``QualName: message`` and the last lines of the traceback, from the handler on."""
     head = f"{type(error).__qualname__}: {error}"
-    lines = traceback.format_tb(error.__traceback__)
+    lines = traceback.format_tb(_from_the_handler(error.__traceback__))
     text = "".join(lines).rstrip("\n").splitlines()
     if len(text) > _TRACE_LINES:
         tail = text[-_TRACE_LINES:]
         cut = len(lines) - sum(line.lstrip().startswith("File ") for line in tail)
         text = [f"... ({cut} frames truncated, full trace in logs)", *tail]
     return clean("\n".join([head, *text]) if text else head)
+
+
+def _from_the_handler(trace: TracebackType | None) -> TracebackType | None:
+    """Leave out how the worker got there; an error of the worker itself keeps all of it."""
+    first = trace
+    while first is not None:
+        package = str(first.tb_frame.f_globals.get("__name__", "")).partition(".")[0]
+        if package not in _CALLERS:
+            return first
+        first = first.tb_next
+    return trace
 
 
 def clean(text: str) -> str:

@@ -229,6 +229,43 @@ LEFT JOIN awa.queue_meta AS meta USING (queue)
 WHERE ready.jobs > 0
 ORDER BY bounded.queue COLLATE "C", bounded.kind COLLATE "C"
 
+-- name: failing
+-- Kinds most of whose newest attempts failed, with the error that is most frequent.  At most 5,000
+-- ends of each sort; where they do not reach back so far, only the time that all of them cover
+-- counts.  Indexes completed_finalized, unsuccessful_finalized and run_at_retryable.
+WITH completed AS MATERIALIZED (
+    SELECT kind, finalized_at FROM awa.jobs_hot
+    WHERE state = 'completed' AND finalized_at > now() - make_interval(secs => :seconds::float8)
+    ORDER BY finalized_at DESC LIMIT 5000
+), failed AS MATERIALIZED (
+    (SELECT kind, finalized_at, errors FROM awa.jobs_hot
+     WHERE state IN ('failed', 'cancelled') AND state = 'failed'
+       AND finalized_at > now() - make_interval(secs => :seconds::float8)
+     ORDER BY finalized_at DESC LIMIT 5000)
+    UNION ALL
+    (SELECT kind, finalized_at, errors FROM awa.scheduled_jobs
+     WHERE state = 'retryable' AND finalized_at > now() - make_interval(secs => :seconds::float8)
+     ORDER BY run_at DESC LIMIT 5000)
+), covered AS (
+    SELECT min(finalized_at) AS since FROM completed HAVING count(*) = 5000
+    UNION ALL
+    SELECT min(finalized_at) FROM failed HAVING count(*) >= 5000
+), ended AS (
+    SELECT kind, finalized_at, NULL::jsonb[] AS errors, false AS failed FROM completed
+    UNION ALL
+    SELECT kind, finalized_at, errors, true FROM failed
+)
+SELECT kind, count(*) AS attempts, count(*) FILTER (WHERE failed) AS failed,
+       mode() WITHIN GROUP (
+           ORDER BY left(split_part(errors[cardinality(errors)] ->> 'error', E'\n', 1), 120)
+       ) FILTER (WHERE failed) AS error
+FROM ended
+WHERE finalized_at >= coalesce((SELECT max(since) FROM covered), '-infinity')
+GROUP BY kind
+HAVING count(*) FILTER (WHERE failed) >= greatest(:least::int, :share::float8 * count(*))
+ORDER BY count(*) FILTER (WHERE failed) DESC, kind COLLATE "C"
+LIMIT 20
+
 -- name: leader_lock
 -- The session that holds the fleet's lock, and for how long it has been idle.
 SELECT l.pid, a.usename::text AS role, coalesce(a.application_name, '') AS application,

@@ -146,7 +146,7 @@ def test_nothing_to_do_prints_help_on_stderr(offline) -> None:
         (["xyzzy"], "see awa --help"),
         (["job", "list", "--stat", "x"], "did you mean: --state"),
         (["job", "list", "--xyzzy"], "see awa job list --help"),
-        (["job", "dump", "seven"], "'seven' is not a valid int"),
+        (["job", "dump", "seven"], "'seven' is not a whole number"),
         (["job", "dump"], "missing argument 'ID'"),
         (["job", "dump", str(2**63)], "not in the range"),
         (["job", "list", "--limit", "-1"], "not in the range"),

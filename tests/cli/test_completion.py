@@ -10,6 +10,7 @@ import time
 import psycopg
 import pytest
 from fix_cli import environment
+from fix_wait import eventually
 
 
 def completed(url: str | None, *words: str) -> list[str]:
@@ -97,3 +98,21 @@ def test_nobody_waits_for_a_lock(database_url, add) -> None:
         began = time.monotonic()
         assert completed(database_url, "awa", "queue", "show", "e") == []
         assert time.monotonic() - began < 3
+
+
+def test_an_answer_is_offered_again_at_once_and_then_anew(database_url, add) -> None:
+    add("failed")
+    words = ("awa", "queue", "show", "")
+    assert completed(database_url, *words) == ["email"]
+    add("failed", queue="sms")
+    assert eventually(lambda: completed(database_url, *words) == ["email", "sms"])
+
+
+def test_a_kept_answer_is_private_and_knows_no_password(database_url, add, config) -> None:
+    add("failed")
+    url = f"{database_url}{'&' if '?' in database_url else '?'}password=hunter2"
+    assert completed(url, "awa", "queue", "show", "") == ["email"]
+    (kept,) = (config.parent / "cache" / "awa" / "completion").iterdir()
+    assert kept.stat().st_mode & 0o077 == 0
+    assert "hunter2" not in kept.read_text()
+    assert completed(url.replace("hunter2", "swordfish"), "awa", "queue", "show", "e") == ["email"]

@@ -118,7 +118,7 @@ def test_unknown_state(process, database_url) -> None:
     [
         ([], "Usage: awa COMMAND"),
         (["frobnicate"], "error: no such command 'frobnicate'"),
-        (["job", "dump", "seven"], "error: invalid value for 'ID': 'seven' is not a valid int"),
+        (["job", "dump", "seven"], "error: invalid value for 'ID': 'seven' is not a whole number"),
         (["job", "discard"], "error: no jobs were named"),
         (["storage", "prepare"], "error: missing option '--engine'"),
         (
@@ -228,7 +228,11 @@ def test_an_interval_too_short_is_refused(process, line, interval) -> None:
         (["job", "list", "--columns", "id,knd"], 2, "kind"),
         (["job", "list", "--sort", "runat"], 2, "--sort run_at"),
         (["queue", "stats", "--fail-if", "lgg>3"], 2, "lag"),
-        (["queue", "unset", "email", "max_runing"], 2, "'max_running'"),
+        (["queue", "unset", "email", "max_runing"], 2, "max-running"),
+        (["audit", "list"], 2, "awa audit"),
+        (["job", "ls"], 2, "awa job list"),
+        (["help"], 2, "awa --help"),
+        (["ps"], 2, "awa workers"),
         (["batch", "submit", "retyr", "--all"], 2, "'retry'"),
         (["batch", "list", "--state", "complete"], 2, "'completed'"),
         (

@@ -177,6 +177,24 @@ def test_json_of_the_published_discard(cli, add) -> None:
     assert (ran.status, ran.data["changed"]) == (0, 1)
 
 
+def test_json_of_retry_failed(cli, add) -> None:
+    ids = [add("failed", kind="k") for _ in range(2)]
+
+    ran = cli("job", "retry-failed", "--kind", "k", "-o", "json")
+
+    assert (ran.status, ran.data["changed"], sorted(ran.data["ids"])) == (0, 2, ids)
+
+
+def test_a_preview_tells_states_apart(cli, add) -> None:
+    add("failed", kind="k")
+    add("cancelled", kind="k")
+    last = add("failed", kind="k")
+
+    ran = cli("job", "retry", "--kind", "k", "--dry-run")
+
+    assert f"3 jobs fit (2 failed, 1 cancelled): {last - 2}," in ran.err
+
+
 def test_nothing_fits(cli) -> None:
     line = ["job", "retry", "--kind", "k"]
 

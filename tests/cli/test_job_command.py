@@ -277,7 +277,7 @@ def test_enqueue_reads_args_from_file_and_stdin(process, cli, database_url, tmp_
     [
         (["--args", "{nope"], "--args is not JSON"),
         (["--args", "@/no/such/file"], "cannot read '/no/such/file'"),
-        (["--args", "[1]"], "must be a dataclass, pydantic BaseModel, or dict"),
+        (["--args", "[1]"], "--args is not a JSON object"),
         (["--args", '{"a": NaN}'], "args.a"),
         (["--metadata", "3"], "metadata"),
         (["--in", "soon"], "--in 'soon' is not a duration"),

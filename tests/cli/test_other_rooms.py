@@ -65,6 +65,9 @@ def test_dead_letters_come_back_or_go(cli, dead, db) -> None:
 
 
 def test_purging_dead_letters(cli, dead) -> None:
+    dry = cli("dlq", "purge", dead[0], "--dry-run", "-o", "json").data
+    assert (dry["dry_run"], dry["changed"], dry["ids"]) == (True, 1, [dead[0]])
+    assert cli("dlq", "purge", "--all", "--dry-run", "-o", "json").data["changed"] == 3
     assert "nothing was named" in cli("dlq", "purge").err
     assert "either ids or a filter" in cli("dlq", "purge", dead[0], "--all").err
     assert cli("dlq", "purge", dead[0], 999).out == f"Purged job {dead[0]}\n"

@@ -120,7 +120,7 @@ def test_setting_and_taking_back(cli) -> None:
         (["set", "q", "--poll-interval", "0"], "poll_interval_ms"),
         (["unset", "q"], "name what to take back"),
         (["unset", "q", "--all", "max_running"], "name what to take back"),
-        (["unset", "q", "max_runing"], "did you mean 'max_running'?"),
+        (["unset", "q", "max_runing"], "did you mean: max-running"),
     ],
 )
 def test_bad_settings_change_nothing(cli, db, line, says) -> None:

@@ -297,6 +297,35 @@ async def test_kinds_that_no_worker_knows_are_found(sick, examined, sound_url) -
     assert found.do == "awa kind show renamed"
 
 
+async def test_kinds_that_nearly_always_fail_are_found(sick, examined, sound_url) -> None:
+    async with awa.AsyncClient(sound_url) as client:
+
+        @client.task(Noop)
+        async def noop(job: awa.Job) -> None:
+            if job.tags == ["bad"]:
+                raise ConnectionError(f"refused\nby {job.id}")
+
+        async with working(client):
+            await client.insert_many([Noop(n) for n in range(2)])
+            await client.insert_many([Noop(n) for n in range(9)], tags=["bad"], max_attempts=1)
+            await client.insert_many([Noop(n) for n in range(9)], tags=["bad"])
+
+            async def ended() -> bool:
+                (stats,) = await client.queue_stats()
+                return (stats.failed, stats.retryable, stats.completed_last_hour) == (9, 9, 2)
+
+            await aeventually(ended)
+        assert examined("failing", limits={"failing_attempts": 19}) == []
+        (found,) = examined("failing")
+
+    assert (found.subject, found.severity) == ("noop", WARNING)
+    assert found.what == "18 of the last 20 attempts of the kind noop failed"
+    assert found.why == "most often: ConnectionError: refused"
+    assert found.do == "awa job list --kind noop --state failed,retryable -o wide"
+    sick.execute("UPDATE awa.jobs_hot SET state = 'completed' WHERE state = 'failed'")
+    assert examined("failing") == []
+
+
 def test_bulk_operations_that_hang_are_found(sick, examined) -> None:
     sick.execute("""
         INSERT INTO awa.bulk_operations (
@@ -461,7 +490,9 @@ def test_a_table_that_is_locked_stops_no_other_check(sick, sound_url) -> None:
         findings = run(conn, doctor(limits=Limits(look_seconds=1)))
 
     blind = [one for one in findings if one.what.startswith("could not look: ")]
-    assert {one.check for one in blind} == {"stuck", "orphans", "callbacks", "promotion"}
+    assert {one.check for one in blind} == {
+        "stuck", "orphans", "callbacks", "promotion", "failing",
+    }  # fmt: skip
     assert {one.severity for one in blind} == {WARNING}
     assert {one.what for one in blind} == {
         "could not look: canceling statement due to lock timeout"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -146,3 +147,27 @@ async def test_error_entry_has_attempt_time_type_and_trace(aclient, rows: Rows) 
     assert error["type"] == f"{Busy.__module__}.Busy"
     assert error["error"].startswith("Busy: now\n")
     assert "raise error" in error["error"]
+
+
+@pytest.mark.parametrize("blocking", [False, True])
+async def test_a_trace_begins_at_the_handler(aclient, rows: Rows, blocking: bool) -> None:
+    if blocking:
+
+        @aclient.task(Noop, max_attempts=1)
+        def handle(job: awa.Job) -> None:
+            raise Busy("now")
+    else:
+
+        @aclient.task(Noop, max_attempts=1)
+        async def handle(job: awa.Job) -> None:
+            raise Busy("now")
+
+    async with working(aclient):
+        job = await aclient.insert(Noop(1))
+        await aeventually(lambda: rows.job(job.id)["state"] == "failed")
+        errors = rows.job(job.id)["errors"]
+
+    head, first, *_ = errors[0]["error"].splitlines()
+    assert head == "Busy: now"
+    assert Path(__file__).name in first
+    assert first.endswith(", in handle")

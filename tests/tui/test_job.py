@@ -114,3 +114,18 @@ async def test_control_characters_of_a_job_draw_nothing(monitor, put) -> None:
         text = await driver.shows("k\\x1b[31mred", "[bold]x[/]")
 
         assert "\x1b" not in text
+
+
+async def test_the_ends_of_a_long_job_are_a_key_away(monitor, put, look) -> None:
+    job_id = put(state="failed", attempt=1, max_attempts=1)["id"]
+    text = "ValueError: x\\n" + "\\n".join(f"  line {number}" for number in range(60))
+    entry = f'{{"attempt": 1, "at": "2026-01-01T00:01:00Z", "error": "{text}"}}'
+    look("UPDATE awa.jobs_hot SET errors = %s::jsonb[] WHERE id = %s", [entry], job_id)
+    async with monitor(screen="jobs", size=(120, 30)) as driver:
+        await driver.at("jobs")
+        await driver.press("enter")
+        await driver.shows("queue", "line 1")
+        await driver.press("G")
+        await driver.shows("line 59")
+        await driver.press("g")
+        await driver.shows("queue", "line 1")

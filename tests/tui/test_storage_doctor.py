@@ -10,7 +10,7 @@ from fix_wait import aeventually
 async def test_an_engine_is_prepared_and_forgotten(monitor, look) -> None:
     async with monitor(screen="storage") as driver:
         page = await driver.at("storage")
-        await driver.shows("canonical → prepared", "no live queue-storage-capable runtimes")
+        await driver.shows("canonical → prepared", "no live worker knows the new engine")
         assert not page.check_action("abort", ())
         await driver.press("p")
         await driver.shows("Move to which engine?")

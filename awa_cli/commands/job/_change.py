@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from awa_cli.commands._ask import ask
 from awa_cli.commands._bulk import carry_out
-from awa_cli.errors import ExitCode, complain, exit_code_for
-from awa_cli.options import ReportFormat, common
-from awa_cli.output import counted, result, say, show_document
+from awa_cli.commands._changed import each, report, tell
+from awa_cli.errors import ExitCode, complain
+from awa_cli.options import common
+from awa_cli.output import counted, say
 from awa_cli.session import open_session
 from awa_cli.which import bulk_filters, hint_at
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     import typer
 
@@ -23,8 +24,9 @@ if TYPE_CHECKING:
     from awa_cli.which import Selection
     from awa_lib._sql import Op
     from awa_lib.models import BulkOperation
+    from awa_lib.ops.bulk import BulkPreview
 
-__all__ = ["Change", "report", "tell"]
+__all__ = ["Change"]
 
 _SHOWN: Final = 8
 # The action of each bulk operation, for one job.
@@ -56,30 +58,11 @@ class Change:
             )
         with open_session(ctx, changing=not chosen.dry_run) as db:
             if chosen.ids:
-                return self._each(ctx, db, chosen)
+                return each(
+                    ctx, db, chosen, chosen.ids, action=_ACTIONS[self.operation], op=self.op,
+                    done=self.done, **self.spec,
+                )  # fmt: skip
             return self._all(ctx, db, chosen, filters)
-
-    def _each(self, ctx: typer.Context, db: Session, chosen: Selection) -> int:
-        """Change jobs one by one; a job that cannot be changed does not stop the others."""
-        from awa_lib.errors import Conflict, NotFound
-
-        code = ExitCode.OK
-        changed: list[int] = []
-        for job_id in chosen.ids:
-            if chosen.dry_run:
-                changed.append(job_id)
-                tell(chosen, str(job_id))
-                continue
-            try:
-                db.change(_ACTIONS[self.operation], job_id, self.op(job_id), **self.spec)
-            except (Conflict, NotFound) as error:
-                complain(str(error), error.why, error.hint, color=common(ctx).color(sys.stderr))
-                code = exit_code_for(error)
-            else:
-                changed.append(job_id)
-                tell(chosen, f"{self.done} job {job_id}")
-        report(chosen, len(changed), errored=len(chosen.ids) - len(changed), ids=changed)
-        return code
 
     def _all(
         self, ctx: typer.Context, db: Session, chosen: Selection, filters: dict[str, Any]
@@ -92,9 +75,9 @@ class Change:
             for job_id in found.sample[:_SHOWN]:
                 tell(chosen, str(job_id))
             report(chosen, found.total_matched, ids=found.sample)
-            say(_found(found.total_matched, found.sample))
+            say(_found(found))
         elif found.total_matched:
-            say(_found(found.total_matched, found.sample))
+            say(_found(found))
             ask(ctx, f"{_verb(ctx)} {counted(found.total_matched)}")
             submit = submit_bulk_operation(
                 self.operation, submitted_by="awa", all=chosen.everything, **self.spec, **filters
@@ -127,32 +110,16 @@ class Change:
         return ExitCode.OK
 
 
-def tell(chosen: Selection, text: str) -> None:
-    """Say what became of the jobs, to people."""
-    if chosen.output is ReportFormat.table:
-        result(text)
-
-
-def report(
-    chosen: Selection,
-    changed: int,
-    *,
-    skipped: int = 0,
-    errored: int = 0,
-    ids: Sequence[int] = (),
-    batch_id: str | None = None,
-) -> None:
-    """Print what became of the jobs, for a script that asked for JSON."""
-    if chosen.output is ReportFormat.json:
-        from awa_cli.reports import Changed
-
-        show_document(Changed(chosen.dry_run, changed, skipped, errored, list(ids), batch_id))
-
-
-def _found(total: int, sample: list[int]) -> str:
-    shown = ", ".join(map(str, sample[:_SHOWN]))
-    more = " …" if total > min(len(sample), _SHOWN) else ""
-    return f"{counted(total)} {'fits' if total == 1 else 'fit'}: {shown}{more}"
+def _found(found: BulkPreview) -> str:
+    """Say how many jobs fit, in which states when there are several, and the first ids."""
+    total = found.total_matched
+    states = ""
+    if len(found.states) > 1:
+        counts = (f"{number:,} {state.replace('_', ' ')}" for state, number in found.states.items())
+        states = f" ({', '.join(counts)})"
+    shown = ", ".join(map(str, found.sample[:_SHOWN]))
+    more = " …" if total > min(len(found.sample), _SHOWN) else ""
+    return f"{counted(total)} {'fits' if total == 1 else 'fit'}{states}: {shown}{more}"
 
 
 def _verb(ctx: typer.Context) -> str:

@@ -6,12 +6,13 @@ from typing import Annotated
 
 import typer
 
+from awa_cli.commands._changed import report, tell
 from awa_cli.commands.job._app import app
-from awa_cli.commands.job._change import Change, report, tell
+from awa_cli.commands.job._change import Change
 from awa_cli.complete import queues
 from awa_cli.errors import ExitCode
-from awa_cli.options import FailEmpty, common
-from awa_cli.output import result
+from awa_cli.options import FailEmpty, Report, ReportFormat, common
+from awa_cli.output import result, show_document
 from awa_cli.progress import Progress
 from awa_cli.session import open_session
 from awa_cli.which import Kind, Queue, Selection, selecting
@@ -115,7 +116,11 @@ def move(
     """,
 )
 def retry_failed(
-    ctx: typer.Context, kind: Kind = None, queue: Queue = None, fail_empty: FailEmpty = False
+    ctx: typer.Context,
+    kind: Kind = None,
+    queue: Queue = None,
+    output: Report = ReportFormat.table,
+    fail_empty: FailEmpty = False,
 ) -> int:
     """Run every failed job of one kind or one queue again.
 
@@ -135,9 +140,14 @@ def retry_failed(
     with open_session(ctx, changing=True) as db, Progress(common(ctx)):
         op = retry_all_failed(kind=kind, queue=queue)
         target = f"queue {queue}" if kind is None else f"kind {kind}"
-        count = len(db.change("job.retry-failed", target, op))
-    result(f"Retried {count} failed jobs")
-    return ExitCode.NOTHING if fail_empty and not count else ExitCode.OK
+        ids = [job.id for job in db.change("job.retry-failed", target, op)]
+    if output is ReportFormat.json:
+        from awa_cli.reports import Changed
+
+        show_document(Changed(False, len(ids), 0, 0, ids, None))
+    else:
+        result(f"Retried {len(ids)} failed jobs")
+    return ExitCode.NOTHING if fail_empty and not ids else ExitCode.OK
 
 
 @app.command(

@@ -97,7 +97,7 @@ def enqueue(
     output: Output = TABLE,
 ) -> None:
     """Put a job into the queue, or a stream of them from NDJSON."""
-    from awa_cli.inputs import read_json
+    from awa_cli.inputs import read_object
     from awa_lib.errors import InvalidInput
 
     options: dict[str, Any] = {
@@ -105,7 +105,7 @@ def enqueue(
         "priority": priority,
         "max_attempts": max_attempts,
         "tags": tag or [],
-        "metadata": read_json(metadata, "--metadata"),
+        "metadata": read_object(metadata, "--metadata"),
         "run_at": _start(run_at, in_),
         "unique_opts": _unique(unique or []),
         "concurrency_key": key,
@@ -120,7 +120,7 @@ def enqueue(
     from awa_lib.ops.inserts import insert
     from awa_lib.reads.jobs import job_row
 
-    op = insert(read_json(args, "--args"), kind=kind, **options)
+    op = insert(read_object(args, "--args"), kind=kind, **options)
     with open_session(ctx, changing=True) as db:
         job = db.change(
             "job.enqueue", kind, op, lambda job: {"job_id": job.id}, queue=options["queue"]

@@ -14,10 +14,22 @@ from awa_cli.session import open_session
 if TYPE_CHECKING:
     from awa_lib.policies import QueuePolicy
 
-_SETTINGS: Final = (
-    "max_running", "max_running_per_key", "rate_limit", "poll_interval_ms", "claim_batch",
-    "deadline_seconds", "completed_retention_hours", "failed_retention_hours",
-)  # fmt: skip
+# The options of set, and what each sets.
+_SETTINGS: Final = {
+    "max-running": "max_running",
+    "max-running-per-key": "max_running_per_key",
+    "rate-limit": "rate_limit",
+    "deadline": "deadline_seconds",
+    "poll-interval": "poll_interval_ms",
+    "claim-batch": "claim_batch",
+    "keep-completed": "completed_retention_hours",
+    "keep-failed": "failed_retention_hours",
+}
+
+
+def _settings(incomplete: str) -> list[str]:
+    """Complete the name of a setting."""
+    return [name for name in _SETTINGS if name.startswith(incomplete)]
 
 
 @app.command(
@@ -87,7 +99,7 @@ def set_(
 
 @app.command(
     epilog="""
-    awa queue unset email max_running
+    awa queue unset email max-running
     awa queue unset email --all
     """
 )
@@ -95,7 +107,10 @@ def unset(
     ctx: typer.Context,
     queue: Name,
     settings: Annotated[
-        list[str] | None, typer.Argument(metavar="SETTING...", help="As awa queue show has them.")
+        list[str] | None,
+        typer.Argument(
+            metavar="SETTING...", help="An option of awa queue set.", autocompletion=_settings
+        ),
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Every setting of the queue.")] = False,
     output: Report = ReportFormat.table,
@@ -106,13 +121,32 @@ def unset(
 
     if bool(settings) == everything:
         raise InvalidInput(
-            "name what to take back", hint=f"one of {', '.join(_SETTINGS)}, or --all"
+            "name what to take back",
+            why=f"settings are {', '.join(_SETTINGS)}",
+            hint="name some, or --all",
         )
-    named = [text.removeprefix("--").replace("-", "_") for text in settings or _SETTINGS]
-    changes: Any = dict.fromkeys(named)
+    changes: Any = {_setting(text): None for text in settings or _SETTINGS}
     op = set_queue_policy(queue, **changes)
     with open_session(ctx, changing=True) as db:
         _show(db.change("queue.set", queue, op, changes=changes), output)
+
+
+def _setting(text: str) -> str:
+    """Find a setting by its option, or by the name that data has for it.  Raises InvalidInput."""
+    from difflib import get_close_matches
+
+    from awa_lib.errors import InvalidInput
+
+    option = text.removeprefix("--").replace("_", "-")
+    name = _SETTINGS.get(option, option.replace("-", "_"))
+    if name not in _SETTINGS.values():
+        close = get_close_matches(option, _SETTINGS, n=1)
+        raise InvalidInput(
+            f"unknown setting: {text}",
+            why=f"settings are {', '.join(_SETTINGS)}",
+            hint=f"did you mean: {close[0]}" if close else "see awa queue unset --help",
+        )
+    return name
 
 
 def _show(policy: QueuePolicy, output: ReportFormat) -> None:

@@ -71,6 +71,7 @@ class ActivityPage(FilteredPage[Transition]):
         self._activity: Activity | None = None
         self._kept: deque[Transition] = deque(maxlen=_MOST)
         self._anew = False
+        self._behind = False
         self._unseen = 0
         self._seconds: Counter[tuple[int, str]] = Counter()
         self._ahead = timedelta()
@@ -128,15 +129,27 @@ class ActivityPage(FilteredPage[Transition]):
         self._kept.extendleft(value)
         self._seconds.update((int(row.at.timestamp()), row.event) for row in value)
         if anew or self.grid.follow or not self.grid.loaded:
-            self._show_rows()
+            self._behind = True
         else:
             self._unseen += sum(map(self._fits, value))
-        self._show_head()
+        # Under a dialog every line would be painted twice, and the dialog would feel slow.
+        if self.app.screen is self or not self.grid.loaded:
+            self._catch_up()
         if self._activity is not None and self._activity.more and self.feed is not None:
             self.feed.hurry()
 
+    def on_screen_resume(self) -> None:
+        """Show what has come in under a dialog."""
+        if self.grid.loaded:
+            self._catch_up()
+
+    def _catch_up(self) -> None:
+        if self._behind:
+            self._show_rows()
+        self._show_head()
+
     def _show_rows(self) -> None:
-        self._unseen = 0
+        self._unseen, self._behind = 0, False
         self.grid.show([row for row in self._kept if self._fits(row)])
 
     def _fits(self, one: Transition) -> bool:

@@ -137,7 +137,7 @@ class CronPage(DetailedPage[CronJob]):
         self._do(deeds.remove)
 
 
-def _fires(row: CronJob) -> Content:
+def _fires(row: CronJob) -> Content | list[Content]:
     try:
         expression = CronExpression.cached(row.cron_expr, row.timezone)
     except ValidationError as error:
@@ -145,10 +145,10 @@ def _fires(row: CronJob) -> Content:
     if row.paused_at is not None:
         return Content.styled("not while it is paused", "$text-warning")
     today = now().astimezone(expression.zone).date()
-    parts: list[Any] = []
+    fires = []
     for moment in expression.upcoming(now(), _FIRES):
         local = moment.astimezone(expression.zone)
         year = "" if local.year == today.year else f"{local.year} "
         day = "" if local.date() == today else f"{local:%a %d %b} {year}"
-        parts.append(Content.assemble(f"{day}{local:%H:%M:%S}", (f" {age(moment)}", "$quiet")))
-    return Content("   ").join(parts)
+        fires.append(Content.assemble(f"{day}{local:%H:%M:%S}", (f"  {age(moment)}", "$quiet")))
+    return fires

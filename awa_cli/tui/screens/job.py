@@ -58,6 +58,8 @@ class JobPage(Page[JobDump]):
         Binding("o", "queue", "Its queue", id="job.queue"),
         Binding("j", "scroll(1)", "Down", show=False, id="job.down"),
         Binding("k", "scroll(-1)", "Up", show=False, id="job.up"),
+        Binding("g", "edge('start')", "Top", show=False, id="job.top"),
+        Binding("G", "edge('end')", "Bottom", show=False, id="job.bottom"),
     ]
 
     def query_op(self) -> Op[JobDump]:
@@ -71,18 +73,26 @@ class JobPage(Page[JobDump]):
         return min(self.app.interval, 0.5) if live else self.app.interval
 
     def body(self) -> ComposeResult:
-        """Yield facts and errors on the left, data on the right; below each other where narrow."""
+        """Yield facts beside data and errors under both; where narrow, facts, errors, data."""
         with VerticalScroll(id="job"):
             with Vertical(id="job-left"):
                 yield Static(id="job-head")
                 yield Static(id="job-facts")
                 yield Static("Timeline", classes="title")
                 yield Static(id="job-timeline")
-                yield Vertical(id="job-errors")
             with Vertical(id="job-right"):
                 yield JsonTree("Args", id="args")
                 yield JsonTree("Metadata", id="metadata")
                 yield JsonTree("Checkpoint", id="checkpoint")
+            yield Vertical(id="job-errors")
+
+    def on_resize(self) -> None:
+        """Put the errors where they can be read."""
+        box, data = self.query_one("#job"), self.query_one("#job-right")
+        if self.size.width >= self.app.HORIZONTAL_BREAKPOINTS[-1][0]:  # the class comes later
+            box.move_child(self.query_one("#job-errors"), after=data)
+        else:
+            box.move_child(self.query_one("#job-errors"), before=data)
 
     def on_mount(self) -> None:
         """Count down once a second, and be told when the job changes."""
@@ -192,6 +202,14 @@ class JobPage(Page[JobDump]):
     def action_scroll(self, step: int) -> None:
         """Scroll by a line."""
         self.query_one("#job", VerticalScroll).scroll_relative(y=step, animate=False)
+
+    def action_edge(self, edge: str) -> None:
+        """Scroll to the top or the bottom."""
+        box = self.query_one("#job", VerticalScroll)
+        if edge == "start":
+            box.scroll_home(animate=False)
+        else:
+            box.scroll_end(animate=False)
 
     def _do(self, make: Callable[[list[JobRow]], Deed]) -> None:
         if self.value is not None:

@@ -11,6 +11,7 @@ from textual.content import Content
 from textual.widgets import Static
 
 from awa_cli.output import clean, counted
+from awa_cli.storage_words import REST, moving, steps_ahead
 from awa_cli.tui.deeds import Deed
 from awa_cli.tui.screens.page import Page
 from awa_cli.tui.widgets.ask import AskText
@@ -70,9 +71,10 @@ class StoragePage(Page[StorageReport]):
             ("entered", value.entered_at),
             ("finalized", value.finalized_at),
         ])  # fmt: skip
-        enter = self._step("To enter the mixed transition", value.enter_mixed_transition_blockers)
-        finalize = self._step("To finalize", value.finalize_blockers)
-        text = Content("\n\n").join([self._path(value.state), lines, enter, finalize])
+        under_way = moving(value)
+        rest = [] if under_way else [Content(REST)]
+        steps = [self._step(*step, under_way=under_way) for step in steps_ahead(value)]
+        text = Content("\n\n").join([self._path(value.state), *rest, lines, *steps])
         self.query_one("#storage-text", Static).update(text)
 
     def _path(self, state: str) -> Content:
@@ -86,12 +88,13 @@ class StoragePage(Page[StorageReport]):
             parts.append((_plain(step), "bold $text-success" if here else "$quiet"))
         return Content.assemble(*parts)
 
-    def _step(self, title: str, blockers: Sequence[str]) -> Content:
-        good, bad = ("+", "x") if self.app.ascii_only else ("✓", "✗")
+    def _step(self, title: str, blockers: Sequence[str], *, under_way: bool) -> Content:
+        good, bad, ahead = ("+", "x", "-") if self.app.ascii_only else ("✓", "✗", "·")
+        mark = (f"{bad} ", "bold $text-error") if under_way else (f"{ahead} ", "$quiet")
         lines = [Content.styled(title, "bold $text-accent")]
-        lines += [
-            Content.assemble((f"{bad} ", "bold $text-error"), clean(one)) for one in blockers
-        ] or [Content.assemble((f"{good} ", "$text-success"), "nothing is in the way")]
+        lines += [Content.assemble(mark, clean(one)) for one in blockers] or [
+            Content.assemble((f"{good} ", "$text-success"), "nothing is in the way")
+        ]
         return Content("\n").join(lines)
 
     def action_scroll(self, step: int) -> None:

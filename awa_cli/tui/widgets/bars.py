@@ -44,7 +44,7 @@ class StatusBar(Static):
     def draw(self) -> None:
         """Draw the line, if it is another."""
         right = self._state()
-        room = self.size.width - 2
+        room = self.size.width
         left = self._way()
         if (over := left.cell_length + right.cell_length + 1 - room) > 0:
             # The way here says more than the beginning of a long address.

@@ -18,8 +18,17 @@ __all__ = ["facts"]
 _NAME: Final = 11
 
 
+def _text(value: Any) -> Content | str:
+    if isinstance(value, list):
+        return Content("\n" + " " * _NAME).join(value)
+    return value if isinstance(value, Content) else clean(value)
+
+
 def facts(pairs: Iterable[tuple[str, Any]]) -> Content:
-    """Return one line each; a value that is None is left out, a moment is said as an age too."""
+    """Return one line each; a value that is None is left out, a moment is said as an age too.
+
+    A list is a value of several lines.
+    """
     lines = []
     for name, value in pairs:
         if value is None:
@@ -28,6 +37,6 @@ def facts(pairs: Iterable[tuple[str, Any]]) -> Content:
         if isinstance(value, datetime):
             parts += [age(value) or "", (f"  {encode(value)}", "$faint")]
         else:
-            parts.append(value if isinstance(value, Content) else clean(value))
+            parts.append(_text(value))
         lines.append(Content.assemble(*parts))
     return Content("\n").join(lines)

@@ -1,0 +1,87 @@
+"""Change jobs one by one, and say what became of them to people or to a script."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any, Protocol
+
+from awa_cli.errors import ExitCode, complain, exit_code_for
+from awa_cli.options import ReportFormat, common
+from awa_cli.output import result, show_document
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import typer
+
+    from awa_cli.session import Session
+    from awa_lib._sql import Op
+
+__all__ = ["Chosen", "each", "report", "tell"]
+
+
+class Chosen(Protocol):
+    """What the user chose: to see only what would happen, and in which form."""
+
+    @property
+    def dry_run(self) -> bool:
+        """Say whether nothing may be changed."""
+
+    @property
+    def output(self) -> ReportFormat:
+        """Return the form."""
+
+
+def each(
+    ctx: typer.Context,
+    db: Session,
+    chosen: Chosen,
+    ids: Sequence[int],
+    *,
+    action: str,
+    op: Callable[[int], Op[Any]],
+    done: str,
+    **detail: Any,
+) -> int:
+    """Change jobs one by one; a job that cannot be changed does not stop the others."""
+    from awa_lib.errors import Conflict, NotFound
+
+    code = ExitCode.OK
+    changed: list[int] = []
+    for job_id in ids:
+        if chosen.dry_run:
+            changed.append(job_id)
+            tell(chosen, str(job_id))
+            continue
+        try:
+            db.change(action, job_id, op(job_id), **detail)
+        except (Conflict, NotFound) as error:
+            complain(str(error), error.why, error.hint, color=common(ctx).color(sys.stderr))
+            code = exit_code_for(error)
+        else:
+            changed.append(job_id)
+            tell(chosen, f"{done} job {job_id}")
+    report(chosen, len(changed), errored=len(ids) - len(changed), ids=changed)
+    return code
+
+
+def tell(chosen: Chosen, text: str) -> None:
+    """Say what became of the jobs, to people."""
+    if chosen.output is ReportFormat.table:
+        result(text)
+
+
+def report(
+    chosen: Chosen,
+    changed: int,
+    *,
+    skipped: int = 0,
+    errored: int = 0,
+    ids: Sequence[int] = (),
+    batch_id: str | None = None,
+) -> None:
+    """Print what became of the jobs, for a script that asked for JSON."""
+    if chosen.output is ReportFormat.json:
+        from awa_cli.reports import Changed
+
+        show_document(Changed(chosen.dry_run, changed, skipped, errored, list(ids), batch_id))

@@ -1,0 +1,66 @@
+"""What a command line that cannot be parsed gets to hear."""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import Any, Final
+
+from awa_cli.errors import ExitCode, complain
+
+__all__ = ["complain_of_usage"]
+
+# The parser's words, and people's.
+_PLAINER: Final = (
+    (r" is not a valid int(eger)?( range)?$", " is not a whole number"),
+    (r" is not a valid float( range)?$", " is not a number"),
+    (r" is not in the range (\S+)<=x<=(\S+)$", r" is not in the range from \1 to \2"),
+    (r" is not in the range x>=(\S+)$", r" is not in the range from \1 on"),
+    (r" is not in the range x<=(\S+)$", r" is not in the range up to \1"),
+)
+
+
+def complain_of_usage(error: Any, *, color: bool) -> int:
+    """Say what was wrong with a command line and what comes near it; return the exit status."""
+    kind = type(error).__name__
+    if kind == "NoArgsIsHelpError":
+        sys.stderr.write(error.format_message() + "\n")
+        return ExitCode.USAGE
+    ctx = getattr(error, "ctx", None)
+    path = ctx.command_path if ctx else "awa"
+    what, near = _plain(error), None
+    if kind == "UnknownCommand":
+        what, near = str(error.message), ", ".join(error.nearest)
+    elif kind == "NoSuchOption":
+        what = f"{path} has no option {error.option_name!r}"
+        near = ", ".join(error.possibilities or ())
+    elif ctx and (extra := re.match(r"got unexpected extra arguments? \((.*)\)$", what)):
+        if not any(param.param_type_name == "argument" for param in ctx.command.params):
+            what, near = f"{path} has no {extra[1]!r}: it is a command by itself", path
+        else:
+            what = f"{path} takes no further {extra[1]!r}"
+    else:
+        near = _nearest_choice(error)
+    do = f"did you mean: {near}" if near else f"see {path} --help"
+    complain(what, None, do, color=color)
+    return ExitCode.USAGE
+
+
+def _plain(error: Any) -> str:
+    message = str(error.format_message()).removesuffix(".")
+    message = (message[:1].lower() + message[1:]).replace("argument(s)", "arguments")
+    for pattern, plainer in _PLAINER:
+        message = re.sub(pattern, plainer, message)
+    return message
+
+
+def _nearest_choice(error: Any) -> str | None:
+    """Return the option with the nearest of its choices, for a value that is none of them."""
+    from difflib import get_close_matches
+
+    choices = getattr(getattr(getattr(error, "param", None), "type", None), "choices", None)
+    found = re.match(r"'([^']*)' is not one of", str(error.message))
+    if not choices or found is None:
+        return None
+    close = get_close_matches(found[1].lower(), [str(one) for one in choices], n=1, cutoff=0.5)
+    return f"{error.param.opts[-1]} {close[0]}" if close else None
