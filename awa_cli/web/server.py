@@ -9,8 +9,9 @@ import socket
 from typing import TYPE_CHECKING, Any, Final
 
 import h11
+from uvicorn import Config, Server
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from awa_cli.web._uvicorn import Config, H11Protocol, Server
 from awa_lib.errors import InvalidInput
 
 if TYPE_CHECKING:

@@ -108,21 +108,9 @@ def test_a_server_that_begins_loads_what_probes_need_and_no_more() -> None:
     _, modules = json.loads(done.stderr.splitlines()[-1])
     found = set(modules)
     assert not found & {
-        "click", "jinja2", "rich", "textual", "uvicorn.main", "awa_lib.doctor", "awa_lib.client",
+        "jinja2", "rich", "textual", "awa_lib.doctor", "awa_lib.client",
         "awa_lib.runtime", "awa_cli.web.api", "awa_cli.web.pages", "awa_cli.web.parts",
     }  # fmt: skip
     assert not {name for name in found if name.startswith("awa_lib.reads.")} - {
         "awa_lib.reads.health"
     }
-
-
-def test_uvicorn_is_whole_for_who_asks() -> None:
-    script = (
-        "import awa_cli.web.server, uvicorn; print(uvicorn.run.__name__, "
-        "uvicorn.Config is awa_cli.web.server.Config, bool(uvicorn.__version__))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script], env=environment(None), capture_output=True, text=True,
-        timeout=30, check=True,
-    )  # fmt: skip
-    assert done.stdout.split() == ["run", "True", "True"]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from awa_cli.output import counted
+from awa_cli.storage_words import REST, moving, steps_ahead
 from awa_cli.web import api
 from awa_cli.web.api._fields import Name
 from awa_cli.web.contract import Schemas, from_text
@@ -66,6 +67,9 @@ async def show(request: Request) -> Response:
         part="parts/storage.html",
         report=report,
         steps=steps,
+        moving=moving(report),
+        rest=REST,
+        ahead=steps_ahead(report),
         fleet=", ".join(fleet) or "no live worker",
         backlog=f"{counted(report.canonical_live_backlog)} in the canonical tables",
         # As the monitor offers it.

@@ -19,6 +19,10 @@
   const moment = (row) => Date.parse(find("time", row).dateTime);
   const key = (row) => [row.dataset.id, row.dataset.event, row.dataset.attempt, moment(row)].join();
 
+  // As names.py writes them: a browser takes dots for steps up the path.
+  const hex = (text) => [...text].map((one) => one.charCodeAt(0).toString(16)).join("");
+  const step = (text) => (/^(\.\.?|~([0-9a-f]{2})+)$/.test(text) ? `~${hex(text)}` : encodeURIComponent(text));
+
   function rowOf(one) {
     const row = find("#transition").content.firstElementChild.cloneNode(true);
     Object.assign(row.dataset, { id: one.id, event: one.event, attempt: one.attempt });
@@ -29,7 +33,7 @@
     event.firstChild.lastChild.textContent = one.event.replaceAll("_", " ");
     for (const [cell, text, to] of [[id, one.id, "jobs"], [kind, one.kind, "kinds"], [queue, one.queue, "queues"]]) {
       cell.firstChild.textContent = text;
-      cell.firstChild.href = `${root}/${to}/${encodeURIComponent(text)}`;
+      cell.firstChild.href = `${root}/${to}/${step(String(text))}`;
     }
     attempt.textContent = one.attempt || "";
     error.textContent = one.error ?? "";
