@@ -105,15 +105,18 @@ async def render(
     if part is not None and _wants_part(request):
         template = part
     root = root_of(request)
-    path = request.url.path.removeprefix(root)
+    # Not of request.url, which drops line ends and takes "?" in a name for a query.
+    path = request.scope["path"].removeprefix(root)
+    here = quote(path, safe="/!$&'()*+,;=:@")
+    if query := request.scope["query_string"].decode("latin-1"):
+        here += f"?{query}"
     token = request.cookies.get(COOKIE, "")
     fresh = not is_csrf(token)
     if fresh:
         token = new_csrf()
     text = _text(
-        template, root, path,
-        here=f"{path}?{request.url.query}" if request.url.query else path,
-        csrf=token, who=identity_of(request.scope), read_only=await _read_only(request), **context,
+        template, root, path, here=here, csrf=token, who=identity_of(request.scope),
+        read_only=await _read_only(request), **context,
     )  # fmt: skip
     response = HTMLResponse(text, status, {"Cache-Control": "no-store", "Vary": "HX-Request"})
     if fresh:

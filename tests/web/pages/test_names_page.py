@@ -40,9 +40,7 @@ def named(site):
 def test_a_queue_of_any_name_has_a_page_and_buttons(named, visit, name) -> None:
     page = visit(f"/queues/{step(name)}")
     expect(page.locator("h1")).to_contain_text(name.partition("\n")[2] or name)
-    if "\n" in name:
-        return
-    page.get_by_role("button", name="Pause").click()
+    page.locator('button[data-verb="Pause"]').click()
     page.locator("#ask-yes").click()
     expect(page.locator(".subject")).to_contain_text("paused")
 
