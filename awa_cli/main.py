@@ -6,10 +6,11 @@ The tree of commands is in ``tree``; this module must import nothing that costs 
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from awa_cli.options import Common
 
 __all__ = ["main", "version"]
+
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 
 
 def version() -> str:
@@ -41,6 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _main(argv: Sequence[str] | None) -> int:
     args = list(sys.argv[1:] if argv is None else argv)
+    _open_closed_streams()
     if args in (["--version"], ["-V"]):
         # Half the start-up time, because the tree is not built (measured 25 ms for 60).
         sys.stdout.write(f"awa {version()}\n")
@@ -54,7 +58,25 @@ def _main(argv: Sequence[str] | None) -> int:
         sys.stdout.flush()
     except BrokenPipeError:
         _leave_quietly()
+    except OSError as error:
+        _leave_quietly()
+        return _cannot_write(error)
     return status
+
+
+def _open_closed_streams() -> None:
+    """Give the process what the shell took from it (``>&-``): Python has None in its place."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: PTH123, SIM115 - for the whole run
+
+
+def _cannot_write(error: OSError, *, color: bool = False) -> int:
+    from awa_cli.errors import ExitCode, complain
+
+    what = "the output cannot be written"
+    complain(what, str(error.strerror).lower(), "make room, or write elsewhere", color=color)
+    return ExitCode.FAILED
 
 
 def _run(args: list[str]) -> int:
@@ -105,6 +127,9 @@ def _fail(error: Exception, state: Common) -> int:
     if isinstance(error, AwaError):
         complain(str(error), error.why, error.hint, color=color)
         return exit_code_for(error)
+    if isinstance(error, OSError) and error.errno in _FULL:
+        _leave_quietly()
+        return _cannot_write(error, color=color)
     if isinstance(error, UnicodeEncodeError):
         complain("the command line holds bytes that are no text", f"in {error.object!a}",
                  "write names in UTF-8", color=color)  # fmt: skip

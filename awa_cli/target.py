@@ -195,22 +195,11 @@ def resolve(reference: str, what: str) -> str:
 
 def describe(url: str) -> Target:
     """Read a database URL.  Raises InvalidInput, without a word of the URL."""
-    import psycopg
-    from psycopg.conninfo import conninfo_to_dict
-
-    from awa_lib.errors import InvalidInput
+    from awa_lib.addresses import read_address
 
     if url.startswith("embedded:"):
         return Target(url, url)
-    try:
-        parts = conninfo_to_dict(url)
-    except psycopg.Error:
-        # libpq quotes what it could not read, which may be the password: its message is dropped.
-        raise InvalidInput(
-            "the database URL cannot be read",
-            why="it is neither postgresql://… nor key=value pairs nor embedded:",
-            hint=_WAYS,
-        ) from None
+    parts = read_address(url)
     host = str(parts.get("host") or os.environ.get("PGHOST") or "local socket")
     port = str(parts.get("port") or os.environ.get("PGPORT") or "5432")
     user = str(parts.get("user") or os.environ.get("PGUSER") or "")

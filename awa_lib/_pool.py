@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import AsyncConnectionPool, ConnectionPool, PoolTimeout
 
 from awa_lib._drive import check_socket, translate
+from awa_lib.addresses import read_address
 from awa_lib.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class _Connector:
     """What both kinds of pool are told about connecting."""
 
     def __init__(self, dsn: str, settings: str = "") -> None:
-        given = conninfo_to_dict(dsn)
+        given = read_address(dsn)
         self.address = f"{given.get('host') or 'the local socket'}:{given.get('port') or 5432}"
         self.arguments: dict[str, Any] = {
             "autocommit": True,

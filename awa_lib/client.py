@@ -7,11 +7,11 @@ import threading
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict
 
 from awa_lib._borrow import AsyncBorrowed, Borrowed, borrow, borrow_async
 from awa_lib._drive import arun, run
 from awa_lib._pool import AsyncPool, Pool, PoolLimits
+from awa_lib.addresses import read_address
 from awa_lib.batcher import Batcher
 from awa_lib.errors import AwaError, DatabaseError, ValidationError
 from awa_lib.new_jobs import check
@@ -82,15 +82,7 @@ class _Target:
 
                     self._server = acquire(self._database_url)
                 return self._server.url
-        try:
-            conninfo_to_dict(self._database_url)
-        except psycopg.ProgrammingError:
-            # libpq's own words may repeat the URL, password and all.
-            raise ValidationError(
-                "the database URL cannot be read",
-                why="it is neither a postgresql:// URL nor key=value pairs",
-                hint="postgresql://user:password@host:5432/database",
-            ) from None
+        read_address(self._database_url)
         return self._database_url
 
     def _release(self) -> None:

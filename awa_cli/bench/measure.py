@@ -55,7 +55,7 @@ class Bench:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _: object, first: BaseException | None, __: object) -> None:
         """Stop the workers and delete the jobs; a second Ctrl-C would leave them behind."""
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
@@ -69,6 +69,8 @@ class Bench:
                     pass
                 db.run(forget_bench(self.queue))
         except AwaError as error:
+            if isinstance(first, AwaError):
+                return  # which says more, and probably why this failed too
             raise AwaError(
                 f"the jobs of queue {self.queue} could not be deleted",
                 why=str(error),

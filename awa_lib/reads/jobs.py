@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypedDict
 from awa_lib._json import dumps, loads
 from awa_lib._sql import sql
 from awa_lib.errors import JobNotFound, ValidationError
+from awa_lib.fields import int64_of
 from awa_lib.models import TERMINAL_STATES, JobState
 
 if TYPE_CHECKING:
@@ -174,7 +175,7 @@ def job_rows(*, sort: str = "-id", limit: int = 20, **query: Unpack[JobQuery]) -
 
     ``sort`` is one of ``SORTS``, with ``-`` for the largest first.
     """
-    if limit < 0:
+    if int64_of("limit", limit) < 0:
         raise ValidationError(f"limit must not be negative, got {limit}")
     asked = _asked(query)
     if sort == "-id":
@@ -204,6 +205,8 @@ def job_rows_after(
 
 def _asked(query: JobQuery) -> dict[str, Any]:
     asked: dict[str, Any] = {name: query.get(name) for name in JobQuery.__annotations__}
+    if (before := asked["before_id"]) is not None:
+        int64_of("before_id", before)
     asked["states"] = "{" + ",".join(query.get("states") or ()) + "}"
     for name in ("args", "metadata"):
         asked[name] = None if asked[name] is None else dumps(asked[name])

@@ -218,7 +218,6 @@ def test_url_before_or_after_the_command_and_over_the_environment(
         f"postgresql://u:{SECRET}@127.0.0.1:1/x",
         f"postgresql://u:{SECRET}@no-such-host.invalid/x",
         f"host=127.0.0.1 port=1 password={SECRET}",
-        f"postgresql://u:{SECRET}@127.0.0.1:port/x",
     ],
 )
 def test_unreachable_exits_3_without_the_password(offline, url) -> None:
@@ -230,7 +229,11 @@ def test_unreachable_exits_3_without_the_password(offline, url) -> None:
     assert SECRET not in ran.err
 
 
-@pytest.mark.parametrize("url", [SECRET, f"mysql://u:{SECRET}@h/x", f"host=x {SECRET}"])
+@pytest.mark.parametrize("url", [
+    SECRET, f"mysql://u:{SECRET}@h/x", f"host=x {SECRET}", f"postgresql://u:a@{SECRET}@h/x",
+    f"postgresql://u:a/{SECRET}@h/x", f"postgresql://u:1/{SECRET}@h/x", f"postgres://u:{SECRET}/x",
+    f"postgresql://u:a?{SECRET}@h/x", f"postgresql://u:{SECRET}@127.0.0.1:port/x",
+])  # fmt: skip
 def test_unreadable_url_exits_2_without_repeating_it(offline, url) -> None:
     ran = offline("queue", "stats", "-v", "--database-url", url)
 

@@ -301,3 +301,19 @@ def test_unknown_state_gets_the_nearest(offline) -> None:
     assert ran.status == 2
     assert ran.err.startswith("error: unknown job state: runing\n")
     assert ran.err.endswith("do: did you mean: --state running\n")
+
+
+@pytest.mark.parametrize("option", ["--limit", "--before-id"])
+def test_a_number_that_no_column_holds_is_refused(cli, option) -> None:
+    ran = cli("job", "list", option, 10**20)
+
+    assert ran.status == 2
+    assert "must be a whole number of at most 64 bits" in ran.err
+
+
+def test_the_log_of_many_jobs_names_no_queue_that_they_did_not_go_to(cli, tmp_path) -> None:
+    lines = tmp_path / "jobs.ndjson"
+    lines.write_text('{"kind": "a", "queue": "email"}\n')
+
+    assert cli("job", "enqueue", "--ndjson", lines).status == 0
+    assert cli("audit", "-o", "json").data[0]["detail"] == {"jobs": 1}

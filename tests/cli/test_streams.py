@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -70,3 +71,30 @@ def test_every_row_comes_once_while_others_are_written(database_url, db) -> None
 
     assert running.wait(timeout=20) == 0
     assert ids == list(range(5_000, 0, -1))
+
+
+@pytest.mark.parametrize("line", ["job list", "version", "--help", "job show 1"])
+def test_a_closed_output_is_no_fault(database_url, add, line) -> None:
+    add("failed")
+    done = subprocess.run(
+        ["sh", "-c", f"exec {sys.executable} -m awa_cli {line} >&-"],
+        capture_output=True, text=True, timeout=30, env=environment(database_url),
+    )  # fmt: skip
+    assert "Traceback" not in done.stderr
+    assert "fault" not in done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has it")
+@pytest.mark.parametrize("line", ["job list", "--help", "job list --all -o ndjson"])
+def test_a_full_disk_is_told(database_url, add, line) -> None:
+    add("failed")
+    done = subprocess.run(
+        ["sh", "-c", f"exec {sys.executable} -m awa_cli {line} >/dev/full"],
+        capture_output=True, text=True, timeout=30, env=environment(database_url),
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        "error: the output cannot be written",
+        "  why: no space left on device",
+        "   do: make room, or write elsewhere",
+    ]

@@ -200,7 +200,7 @@ def _stream(
             with Progress(common(ctx)) as progress:
                 count = db.change(
                     "job.enqueue", kind or "jobs", op, lambda count: {"jobs": count},
-                    queue=options["queue"],
+                    **({} if kind is None else {"queue": options["queue"]}),
                 )  # fmt: skip
         except InvalidInput as error:
             if str(error).startswith("line "):

@@ -1,0 +1,39 @@
+"""Addresses of databases: read so that no part of a password is ever taken for something else."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
+from awa_lib.errors import ValidationError
+
+__all__ = ["read_address"]
+
+
+def read_address(address: str) -> dict[str, Any]:
+    """Return the parts of a URL or of key=value pairs, as libpq names them.
+
+    Raises ValidationError, without a word of the address: libpq quotes what it cannot read, and
+    takes ``user:a/b@host`` for the host ``user`` with the port ``a``, which messages would show.
+    """
+    if (found := re.match(r"postgres(?:ql)?://([^?]*)", address)) is not None:
+        place, _, name = found[1].partition("/")
+        hosts = place.rpartition("@")[2]
+        ports = re.findall(r":([^,:\]]*)(?=,|$)", hosts)
+        if place.count("@") > 1 or "@" in name or not all(re.fullmatch(r"\d*", p) for p in ports):
+            raise ValidationError(
+                "the database URL cannot be read",
+                why="a port is no number, or a password holds a character that separates parts",
+                hint="write @ as %40, / as %2F, : as %3A and ? as %3F in user, password and name",
+            )
+    try:
+        return conninfo_to_dict(address)
+    except psycopg.Error:
+        raise ValidationError(
+            "the database URL cannot be read",
+            why="it is neither postgresql://… nor key=value pairs nor embedded:",
+            hint="write it like postgresql://USER:PASSWORD@HOST:5432/NAME",
+        ) from None
