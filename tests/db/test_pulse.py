@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 
+from awa_cli.series import WINDOWS, Series
 from awa_lib._drive import run
 from awa_lib.reads.jobs import job_rows, job_rows_after
 from awa_lib.reads.names import tag_names
@@ -117,3 +118,18 @@ def test_a_filter_by_state_is_served_by_the_index_on_it(conn, look, state) -> No
     plan = "\n".join(line for (line,) in cursor.fetchall())
 
     assert "jobs_hot_pkey" not in plan
+
+
+def test_a_chart_keeps_failures_that_it_has_shown(conn, put, look) -> None:
+    series = Series(WINDOWS[0])
+    put(state="failed", finalized_at=at(31))
+    put(state="failed", finalized_at=at(32))
+    run(conn, series.read(at(40)))
+    assert series.failed()[-1] == 2.0
+    look("DELETE FROM awa.jobs")  # as a retry leaves no trace in the rows either
+    put(state="failed", finalized_at=at(46))
+
+    run(conn, series.read(at(50)))
+    run(conn, series.read(at(300)))
+
+    assert sum(series.failed()) == 3.0
