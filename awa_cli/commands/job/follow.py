@@ -106,12 +106,12 @@ def _looks(db: Session, ids: list[int], seconds: float | None) -> Iterator[dict[
     until = None if seconds is None else time.monotonic() + seconds
     told = True
     try:
-        db.conn.execute(f"LISTEN {CHANNEL}")
-        db.run(watch_jobs(ids, _WATCHED_SECONDS))
-    except DatabaseError:
-        told = False  # a reader's role, or a standby: it looks more often instead
-    renew = time.monotonic() + _WATCHED_SECONDS / 2
-    try:
+        try:
+            db.conn.execute(f"LISTEN {CHANNEL}")
+            db.run(watch_jobs(ids, _WATCHED_SECONDS))
+        except DatabaseError:
+            told = False  # a reader's role, or a standby: it looks more often instead
+        renew = time.monotonic() + _WATCHED_SECONDS / 2
         while True:
             yield db.run(job_states(ids))
             rest = _LOOK_SECONDS if told else _LOOK_SECONDS / 4
