@@ -185,6 +185,14 @@ def test_json_of_retry_failed(cli, add) -> None:
     assert (ran.status, ran.data["changed"], sorted(ran.data["ids"])) == (0, 2, ids)
 
 
+def test_retry_failed_of_an_unknown_kind_names_the_nearest(cli, add) -> None:
+    add("failed", kind="send_email")
+
+    assert (
+        "did you mean: --kind send_email" in cli("job", "retry-failed", "--kind", "send_mail").err
+    )
+
+
 def test_a_preview_tells_states_apart(cli, add) -> None:
     add("failed", kind="k")
     add("cancelled", kind="k")

@@ -7,9 +7,9 @@ import io
 import logging
 
 import pytest
+from fix_web import web_client
 
 from awa_cli.web.access_file import AccessFile
-from tests.fix_web import web_client
 
 FAR = "192.0.2.7"
 

@@ -15,7 +15,7 @@ from awa_cli.options import FailEmpty, Report, ReportFormat, common
 from awa_cli.output import result, show_document
 from awa_cli.progress import Progress
 from awa_cli.session import open_session
-from awa_cli.which import Kind, Queue, Selection, selecting
+from awa_cli.which import Kind, Queue, Selection, hint_at, selecting
 
 
 @app.command(
@@ -141,6 +141,8 @@ def retry_failed(
         op = retry_all_failed(kind=kind, queue=queue)
         target = f"queue {queue}" if kind is None else f"kind {kind}"
         ids = [job.id for job in db.change("job.retry-failed", target, op)]
+        if not ids:
+            hint_at(db, {"kind": kind, "queue": queue})
     if output is ReportFormat.json:
         from awa_cli.reports import Changed
 
