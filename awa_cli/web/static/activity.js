@@ -52,7 +52,9 @@
 
   function show(rows) {
     if (held) {
-      waiting = [...waiting, ...rows].slice(-most);
+      // The stream and a look of its own may both bring a row.
+      const have = new Set([...known, ...waiting.map(key)]);
+      waiting = [...waiting, ...rows.filter((row) => !have.has(key(row)))].slice(-most);
     } else {
       for (const row of rows) put(row);
       while (body.children.length > most) {
