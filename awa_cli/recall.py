@@ -24,7 +24,7 @@ __all__ = ["recall"]
 _FRESH: Final = 2
 _GIVE_UP: Final = 10
 _DAY: Final = 86_400
-_PASSWORD: Final = re.compile(r"(?<=:)[^:@/]+(?=@)|password=('[^']*'|[^&\s]*)")
+_PASSWORD: Final = re.compile(r"(?<=:)[^@/]+(?=@)|password=('[^']*'|[^&\s]*)")
 
 
 def recall(
