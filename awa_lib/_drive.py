@@ -20,11 +20,13 @@ from psycopg.pq import TransactionStatus
 from psycopg.rows import tuple_row
 
 from awa_lib._sql import BEGIN, COMMIT, ROLLBACK, Op, Rows
+from awa_lib.db.sqlstates import Meaning, meaning_of
 from awa_lib.errors import (
     AccessDenied,
     AwaError,
     DatabaseError,
     SchemaNotMigrated,
+    Transient,
     Unavailable,
     UniqueConflict,
 )
@@ -47,6 +49,7 @@ R = TypeVar("R")
 _UNIQUE: Final = "idx_awa_jobs_unique"
 _UNIQUE_VIOLATION: Final = "23505"
 _NO_RIGHT: Final = "42501"
+_READ_ONLY: Final = "25006"
 # A table, a schema, a function that is not there.
 _UNDEFINED: Final = {"42P01", "3F000", "42883"}
 _HOLDER = re.compile(r"held by job (\d+)")
@@ -108,14 +111,34 @@ def explain(
             why="the role of this connection lacks the right to do this",
             hint="use a role that has it; awa roles prints roles with the rights they need",
         )
-    if broken and (sqlstate is None or sqlstate[:2] in {"08", "53"} or sqlstate[:3] == "57P"):
-        return Unavailable(
-            f"the database is not available: {message}",
+    meaning = meaning_of(sqlstate, broken=broken)
+    if meaning is Meaning.LOST:
+        return _lost(message, sqlstate)
+    if meaning is Meaning.AGAIN:
+        return Transient(
+            message,
             sqlstate=sqlstate,
-            why="the server is down, restarting, unreachable or out of connection slots",
-            hint="check the server and the database URL, then try again",
+            constraint=constraint,
+            why=detail or "other transactions hold what it needs, or it was cut off",
+            hint=hint or "try again",
         )
     return DatabaseError(message, sqlstate=sqlstate, constraint=constraint, why=detail, hint=hint)
+
+
+def _lost(message: str, sqlstate: str | None) -> Unavailable:
+    if sqlstate == _READ_ONLY:
+        return Unavailable(
+            f"the database takes no changes: {message}",
+            sqlstate=sqlstate,
+            why="the server is a standby or read-only, or the transaction is",
+            hint="connect to the primary; with several hosts in the URL it is found by itself",
+        )
+    return Unavailable(
+        f"the database is not available: {message}",
+        sqlstate=sqlstate,
+        why="the server is down, restarting, unreachable or out of connection slots",
+        hint="check the server and the database URL, then try again",
+    )
 
 
 def check_socket(conn: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> None:

@@ -18,7 +18,8 @@ AwaError
 │   └── SchemaUnsupported
 ├── DatabaseError
 │   ├── AccessDenied
-│   └── Unavailable
+│   └── Transient
+│       └── Unavailable
 ├── StaleAttempt
 ├── EmbeddedError
 └── TerminalError
@@ -54,6 +55,7 @@ __all__ = [
     "SerializationError",
     "StaleAttempt",
     "TerminalError",
+    "Transient",
     "Unavailable",
     "UniqueConflict",
     "UnknownJobKind",
@@ -220,8 +222,16 @@ class AccessDenied(DatabaseError):
     """The role of this connection lacks a right that the statement needs."""
 
 
-class Unavailable(DatabaseError):
-    """The database cannot be reached, or the connection was lost."""
+class Transient(DatabaseError):
+    """A passing trouble: nothing is wrong with the request, which may be sent again.
+
+    A lock or a statement that timed out, a deadlock, a serialization failure.  In a transaction
+    of the caller's, the whole transaction has to be repeated.
+    """
+
+
+class Unavailable(Transient):
+    """The database cannot be reached, is read-only, or the connection was lost."""
 
 
 class StaleAttempt(AwaError):

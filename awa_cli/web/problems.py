@@ -31,7 +31,7 @@ _BY_CLASS: Final = (
     (errors.Conflict, 409),
     (errors.InvalidInput, 422),
     (errors.SchemaMismatch, 503),
-    (errors.Unavailable, 503),
+    (errors.Transient, 503),
     (errors.EmbeddedError, 503),
 )
 
@@ -64,7 +64,7 @@ def problem_of(error: Exception) -> Refused:
     if isinstance(error, errors.AwaError):
         status = _status(error)
         if status < HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.SERVICE_UNAVAILABLE:
-            headers = {"Retry-After": "1"} if isinstance(error, errors.Unavailable) else {}
+            headers = {"Retry-After": "1"} if isinstance(error, errors.Transient) else {}
             return Refused(status, str(error), error.why, error.hint, headers)
     logger.error("a request failed", exc_info=error)
     return Refused(500, "internal server error", "this is a fault in awa itself", "see its log")
@@ -83,8 +83,6 @@ def _status(error: errors.AwaError) -> int:
             return 422
         if error.sqlstate == _NO_RIGHT:
             return 403
-        if error.sqlstate[:3] == "57P" or error.sqlstate == "57014":
-            return 503
     return 500
 
 

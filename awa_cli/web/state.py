@@ -71,11 +71,9 @@ class State:
                 except TimeoutError:
                     raise self._lost[1] from None
         except Unavailable as error:
-            self._lost = (time.monotonic(), error)
-            raise
-        except DatabaseError as error:
             if error.sqlstate == _READ_ONLY_STATE:
                 raise ReadOnly("the database is a standby, or was made read-only") from error
+            self._lost = (time.monotonic(), error)
             raise
         self._lost = None
         return result

@@ -1,0 +1,1 @@
+"""Reaching the database: how connections are opened, and what its errors mean."""
