@@ -337,7 +337,7 @@ class Runtime:
         progress, waits = attempt.progress, attempt.waits
         lease = [(attempt.job.id, attempt.lease)]
         # Shielded: a cancelled handler must not cut off the connection that all ends use.
-        lost = await asyncio.shield(self._ends.run(claims.write_progress(lease, [progress])))
+        missed = await asyncio.shield(self._ends.run(claims.write_progress(lease, [progress])))
         attempt.mark_written(progress)
-        if lost:
+        if missed.stale:
             self._lost([(attempt, waits)])

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from awa_lib._sql import Op
+    from awa_lib.ops.claims import Missed
     from awa_lib.runtime.connections import Link
     from awa_lib.runtime.context import Attempt
     from awa_lib.runtime.events import Events
@@ -141,9 +142,9 @@ class Completer:
 
     async def _write(
         self,
-        op: Callable[[list[T]], Op[list[int]]],
+        op: Callable[[list[T]], Op[Missed]],
         batch: list[T],
-        one: Callable[[T], Op[list[int]]],
+        one: Callable[[T], Op[Missed]],
         attempt_of: Callable[[T], Attempt],
     ) -> set[int]:
         """Write a batch; after an error of the data, each member by itself.
@@ -152,16 +153,18 @@ class Completer:
         """
         attempts = [attempt_of(member) for member in batch]
         try:
-            return set(await self._insist(lambda: _with_follow_ups(op(batch), attempts)))
+            missed = await self._insist(lambda: _with_follow_ups(op(batch), attempts))
+            return set(missed.stale)
         except AwaError:
             lost: set[int] = set()
             for member, attempt in zip(batch, attempts, strict=True):
                 lost |= await self._write_one(partial(one, member), attempt)
             return lost
 
-    async def _write_one(self, make: Callable[[], Op[list[int]]], attempt: Attempt) -> set[int]:
+    async def _write_one(self, make: Callable[[], Op[Missed]], attempt: Attempt) -> set[int]:
         try:
-            return set(await self._insist(lambda: _with_follow_ups(make(), [attempt])))
+            missed = await self._insist(lambda: _with_follow_ups(make(), [attempt]))
+            return set(missed.stale)
         except AwaError:
             logger.exception(
                 "could not record the end of a job; it will be rescued",
@@ -169,27 +172,27 @@ class Completer:
             )
             return {attempt.job.id}
 
-    async def _insist(self, make: Callable[[], Op[list[int]]]) -> list[int]:
+    async def _insist(self, make: Callable[[], Op[Missed]]) -> Missed:
         """Run an op until the database has answered; return the stale ids."""
         while True:
             try:
-                stale = await self._link.run(make())
+                missed = await self._link.run(make())
             except Unavailable:
                 await pause(self._link.failures)
             except DatabaseError as error:
                 if error.sqlstate not in _TRANSIENT:
                     raise
             else:
-                if stale:
-                    self.stale += len(stale)
+                if missed.stale:
+                    self.stale += len(missed.stale)
                     logger.warning(
                         "dropped the end of attempts that no longer own their job",
-                        extra={"job_ids": stale},
+                        extra={"job_ids": missed.stale},
                     )
-                return stale
+                return missed
 
 
-def _with_follow_ups(op: Op[list[int]], attempts: Sequence[Attempt]) -> Op[list[int]]:
+def _with_follow_ups(op: Op[Missed], attempts: Sequence[Attempt]) -> Op[Missed]:
     """Enqueue what follows from the ends that were not stale, in their transaction."""
     if not any(attempt.after for attempt in attempts):
         return op
@@ -197,16 +200,16 @@ def _with_follow_ups(op: Op[list[int]], attempts: Sequence[Attempt]) -> Op[list[
 
 
 @atomic
-def _follow(op: Op[list[int]], attempts: Sequence[Attempt]) -> Op[list[int]]:
-    stale = yield from op
-    after = [a.after for a in attempts if a.after is not None and a.job.id not in stale]
+def _follow(op: Op[Missed], attempts: Sequence[Attempt]) -> Op[Missed]:
+    missed = yield from op
+    after = [a.after for a in attempts if a.after is not None and a.job.id not in missed.stale]
     if after:
         yield from insert_free(NewJobs.merge(after))
-    return stale
+    return missed
 
 
-def finish(attempt: Attempt, outcome: Outcome | None) -> Op[list[int]]:
-    """End one attempt; return its id when it was stale.
+def finish(attempt: Attempt, outcome: Outcome | None) -> Op[Missed]:
+    """End one attempt; tell when it was stale.
 
     The job fails when another one holds the unique key its next state needs.
     """
@@ -218,7 +221,7 @@ def finish(attempt: Attempt, outcome: Outcome | None) -> Op[list[int]]:
 
 
 @atomic  # a savepoint, so that a transaction with follow-ups goes on after a conflict
-def _end(attempt: Attempt, outcome: Outcome | None) -> Op[list[int]]:
+def _end(attempt: Attempt, outcome: Outcome | None) -> Op[Missed]:
     if outcome is None:
         return (yield from claims.finish_completed([attempt]))
     return (yield from claims.finish_attempts([(attempt, outcome)]))

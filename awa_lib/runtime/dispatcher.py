@@ -142,6 +142,7 @@ class Dispatcher:
                     self._kinds,
                     wanted,
                     self.queue.deadline_seconds,
+                    lease=claims.new_lease(),
                     limited=self.policy.limited,
                 )
             )

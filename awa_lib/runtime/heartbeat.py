@@ -126,10 +126,10 @@ class Heartbeat:
     def _renew(self, conn: psycopg.Connection[Any], attempts: list[Attempt]) -> list[int]:
         quiet = [(a.job.id, a.lease) for a in attempts if not a.has_news]
         news = [(a, a.progress) for a in attempts if a.has_news]
-        lost = run(conn, claims.heartbeat(quiet)) if quiet else []
+        lost = run(conn, claims.heartbeat(quiet)).stale if quiet else []
         if news:
             leases = [(a.job.id, a.lease) for a, _ in news]
-            lost += run(conn, claims.write_progress(leases, [p for _, p in news]))
+            lost += run(conn, claims.write_progress(leases, [p for _, p in news])).stale
             for attempt, progress in news:
                 attempt.mark_written(progress)
         return lost
