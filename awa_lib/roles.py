@@ -63,9 +63,9 @@ class Right:
 _CALLED: Final = {
     "runtime": (
         "active_storage_engine", "assert_writable_canonical_storage", "backoff_duration",
-        "claim_within_limits", "forget_audit", "insert_job_compat", "job_state_in_bitmask",
-        "recompute_dirty_admin_metadata", "refresh_admin_metadata", "storage_status",
-        "toolkit_recount", "toolkit_recount_if_due",
+        "claim_limited", "claim_within_limits", "forget_audit", "insert_job_compat",
+        "job_state_in_bitmask", "recompute_dirty_admin_metadata", "refresh_admin_metadata",
+        "storage_status", "toolkit_recount", "toolkit_recount_if_due",
     ),
     "producer": ("active_storage_engine", "job_state_in_bitmask"),
     "readonly": ("active_storage_engine", "storage_status"),

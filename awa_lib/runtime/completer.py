@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -23,7 +24,6 @@ from awa_lib.errors import (
 )
 from awa_lib.new_jobs import NewJobs
 from awa_lib.ops import claims
-from awa_lib.ops.claims import Missed
 from awa_lib.ops.inserts import insert_free
 from awa_lib.runtime.outcomes import Outcome
 from awa_lib.runtime.supervisor import Duty
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from awa_lib._sql import Op
+    from awa_lib.ops.claims import Missed
     from awa_lib.runtime.connections import Link
     from awa_lib.runtime.context import Attempt
     from awa_lib.runtime.events import Events
@@ -83,9 +84,7 @@ class Completer:
     the others pass and is tried again.
     """
 
-    def __init__(
-        self, link: Link, events: Events, on_done: Callable[[Attempt], None]
-    ) -> None:
+    def __init__(self, link: Link, events: Events, on_done: Callable[[Attempt], None]) -> None:
         self._link = link
         self._events = events
         self._on_done = on_done
@@ -169,10 +168,8 @@ class Completer:
         if due is None:
             await self._wake.wait()
             return
-        try:
+        with suppress(TimeoutError):
             await asyncio.wait_for(self._wake.wait(), max(0.0, due - time.monotonic()))
-        except TimeoutError:
-            pass
 
     def _next_batch(self) -> list[End]:
         """Take what is due, each job once: of two ends of a job the later waits for a round."""

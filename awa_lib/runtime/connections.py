@@ -147,6 +147,12 @@ class Outage:
             await asyncio.wait_for(self._works.wait(), seconds)
 
 
+async def pause(failures: int) -> None:
+    """Sleep before the next try: 0.1 s doubling to 3 s, jittered by half."""
+    seconds = min(0.1 * 2 ** min(failures, 10), _LONGEST_PAUSE)
+    await asyncio.sleep(seconds * random.uniform(0.5, 1.0))
+
+
 async def open_async(dsn: str, purpose: Purpose) -> psycopg.AsyncConnection[tuple[Any, ...]]:
     """Open an async connection.  Raises Unavailable or DatabaseError."""
     try:
@@ -183,6 +189,21 @@ def _in_transaction(op: Op[R], settings: tuple[tuple[str, str], ...]) -> Op[R]:
     return result
 
 
+class _Bound:
+    """Cuts a connection whose answer is overdue.
+
+    In two steps, so that an event loop that was blocked reads what came meanwhile first.
+    """
+
+    def __init__(self, conn: psycopg.AsyncConnection[Any], seconds: float) -> None:
+        self._conn = conn
+        self._loop = asyncio.get_running_loop()
+        self.timer = self._loop.call_later(seconds, self._soon)
+
+    def _soon(self) -> None:
+        self.timer = self._loop.call_later(0.5, cut, self._conn)
+
+
 class Link:
     """One named connection that is opened on demand and re-made after a loss.
 
@@ -209,6 +230,11 @@ class Link:
         asked = self._asked_at
         patience = 5.0 if self.bounds.hot else 2.0 + self.bounds.statement_seconds
         return asked is not None and time.monotonic() - asked > patience
+
+    @property
+    def idle(self) -> bool:
+        """Return True while no op runs on it."""
+        return not self._turn.locked()
 
     @property
     def pooled(self) -> bool:
@@ -251,30 +277,24 @@ class Link:
             return result
 
     async def _bounded(self, conn: psycopg.AsyncConnection[tuple[Any, ...]], op: Op[R]) -> R:
-        loop = asyncio.get_running_loop()
-        # Twice, so that an event loop that was blocked first reads the answer that came meanwhile.
-        timer = loop.call_later(
-            self.bounds.answer_seconds,
-            lambda: timers.append(loop.call_later(0.5, cut, conn)),
-        )
-        timers = [timer]
+        bound = _Bound(conn, self.bounds.answer_seconds)
         try:
             return await arun(conn, with_settings(conn, op))
         finally:
-            for one in timers:
-                one.cancel()
+            bound.timer.cancel()
 
     async def insist(
         self, make: Callable[[], Op[R]], *, until: Callable[[], bool] | None = None
     ) -> R:
         """Run what ``make`` returns, anew after each passing error, until it is answered.
 
-        ``until`` ends it: once it returns True the error is raised.
+        ``until`` ends it: once it returns True the error is raised.  A caller that is cancelled
+        does not cut off a statement, and with it the connection that others use.
         """
         failures = 0
         while True:
             try:
-                return await self.run(make())
+                return await asyncio.shield(self.run(make()))
             except Transient:
                 if until is not None and until():
                     raise

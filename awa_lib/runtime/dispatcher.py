@@ -178,7 +178,7 @@ class Dispatcher:
             )  # fmt: skip
         except Unavailable:
             raise
-        except AwaError as error:
+        except AwaError:
             rows, refused = await self._link.run(
                 claims.claim_each(
                     name, self._kinds, wanted, seconds,
@@ -187,7 +187,7 @@ class Dispatcher:
             )  # fmt: skip
             if not refused and not rows:
                 # Nothing of a single job: the whole queue is locked, or the statement is at fault.
-                raise error
+                raise
             self._pass_over(refused)
             return rows
 

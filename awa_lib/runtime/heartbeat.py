@@ -96,9 +96,7 @@ class Heartbeat:
         self._stop.set()
         if self._thread is None:
             return
-        until = time.monotonic() + seconds
-        while self._thread.is_alive() and time.monotonic() < until:
-            await asyncio.sleep(0.01)
+        await asyncio.to_thread(self._thread.join, seconds)
         if self._thread.is_alive():
             self.cut()
 
@@ -140,7 +138,7 @@ class Heartbeat:
                 self._outage.back("heartbeat")
         try:
             self._beat(list(self._attempts.values()))
-        except BaseException as error:  # noqa: BLE001 - as above
+        except BaseException as error:
             logger.debug("the last heartbeat failed", exc_info=error)
         self._close()
 
@@ -214,9 +212,7 @@ class Heartbeat:
                 extra={"job_id": attempt.job.id},
             )
             attempt.mark_written(progress)
-            return self._patiently(
-                lambda skip: claims.heartbeat([_key(attempt)], skip_locked=skip)
-            )
+            return self._patiently(lambda skip: claims.heartbeat([_key(attempt)], skip_locked=skip))
 
     def _patiently(self, make: Callable[[bool], Op[Missed]]) -> Missed:
         """Renew all; when somebody holds a row, all but the held ones."""

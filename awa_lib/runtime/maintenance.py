@@ -44,10 +44,12 @@ class Maintenance:
     def __init__(
         self,
         link: Link,
+        slow: Link,
         options: WorkerOptions,
         on_rescued: Callable[[list[Rescued]], None],
     ) -> None:
         self._link = link
+        self._slow = slow
         self._options = options
         self._on_rescued = on_rescued
         seconds = {
@@ -56,7 +58,7 @@ class Maintenance:
             "deadline rescue": options.deadline_rescue_interval_ms / 1000,
             "callback rescue": options.callback_rescue_interval_ms / 1000,
         }
-        self._duties = [
+        self.duties = [
             Periodic("promotion", seconds["promotion"], self._promote),
             Periodic("heartbeat rescue", seconds["heartbeat rescue"], self._rescue_stale),
             Periodic("deadline rescue", seconds["deadline rescue"], self._rescue_deadline),
@@ -73,12 +75,12 @@ class Maintenance:
 
     async def start(self) -> None:
         """Start every duty; each runs once at once."""
-        for duty in self._duties:
+        for duty in self.duties:
             await duty.start()
 
     async def stop(self) -> None:
         """Stop every duty."""
-        for duty in self._duties:
+        for duty in self.duties:
             await duty.stop()
 
     async def _promote(self) -> None:

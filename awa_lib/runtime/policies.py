@@ -28,20 +28,20 @@ class Policies:
         self._link = link
         self._dispatchers = dispatchers
         self._on_change = on_change
-        self._loop = Periodic("policies", _SECONDS, self._read)
+        self.duty = Periodic("policies", _SECONDS, self._read)
 
     async def start(self) -> None:
         """Read once, so that no job is claimed against a limit, then keep at it."""
         await self._read()
-        await self._loop.start()
+        await self.duty.start()
 
     def poke(self) -> None:
         """Read now."""
-        self._loop.poke()
+        self.duty.poke()
 
     async def stop(self) -> None:
         """Stop reading."""
-        await self._loop.stop()
+        await self.duty.stop()
 
     async def _read(self) -> None:
         found = await self._link.run(list_queue_policies(list(self._dispatchers)))

@@ -34,17 +34,17 @@ class Declarer:
     def __init__(self, link: Link, schedules: Sequence[Schedule]) -> None:
         self._link = link
         self._schedules = sorted(schedules, key=lambda schedule: schedule.name)
-        self._loop = Periodic("schedules", _DECLARE_SECONDS, self._again)
+        self.duty = Periodic("schedules", _DECLARE_SECONDS, self._again)
 
     async def start(self) -> None:
         """Declare, so that the schedules are visible before this returns."""
         if self._schedules:
             await self._link.run(ops.declare(self._schedules, fresh=True))
-            await self._loop.start()
+            await self.duty.start()
 
     async def stop(self) -> None:
         """Say no more."""
-        await self._loop.stop()
+        await self.duty.stop()
 
     async def _again(self) -> None:
         await self._link.run(ops.declare(self._schedules, fresh=False))

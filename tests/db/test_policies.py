@@ -133,7 +133,7 @@ def claim(look):
     """Claim as a worker of kind k does; return (id, key)s in run order."""
 
     def claim(limit: int = 100, kinds=("k",)) -> list[int]:
-        rows = run(look.conn, claims.claim("q", list(kinds), limit, None, limited=True))
+        rows = run(look.conn, claims.claim("q", list(kinds), limit, None, lease=1, limited=True))
         return [row[0] for row in rows]
 
     return claim
@@ -235,7 +235,7 @@ async def test_claims_of_one_queue_wait_for_each_other(client, put, claim, datab
     await client.set_queue_policy("q", max_running=1)
     keyed(put, None, None)
     with psycopg.connect(database_url) as other:
-        run(other, claims.claim("q", ["k"], 9, None, limited=True))
+        run(other, claims.claim("q", ["k"], 9, None, lease=1, limited=True))
         with pytest.raises(psycopg.errors.LockNotAvailable), psycopg.connect(database_url) as late:
             late.execute("SET lock_timeout = '50ms'")
             late.execute("SELECT * FROM awa.claim_within_limits('q', '{k}', 9, NULL)")
