@@ -183,9 +183,12 @@ class Runtime:
 
     async def start(self) -> None:
         """Start every duty.  Raises Unavailable when the database cannot be reached."""
-        await asyncio.gather(
-            self._claims.connection(), self._ends.connection(), self._publishes.connection()
-        )
+        first = (self._claims, self._ends, self._publishes)
+        opened = await asyncio.gather(*(link.connection() for link in first), return_exceptions=True)
+        for error in opened:
+            # Only now: one that came later than the error would be left open.
+            if isinstance(error, BaseException):
+                raise error
         for begin in (self._publisher.start, self._declarer.start, self._policies.start):
             await self._patiently(begin)
         await self._completer.start()
@@ -285,8 +288,9 @@ class Runtime:
             await asyncio.wait_for(self._completer.drain(), seconds)
         except TimeoutError:
             logger.error(  # noqa: TRY400 - the time-out itself says nothing more
-                "the database did not answer; ends of jobs were not recorded and will run again",
-                extra={"jobs": self._completer.pending},
+                "ends of %d jobs could not be recorded in time: the database does not answer, or "
+                "other transactions hold them; they will be rescued and run again",
+                self._completer.pending,
             )
         await asyncio.gather(self._heartbeat.stop(0.2), self._completer.stop(), self._waits.close())
 
