@@ -34,6 +34,7 @@ def run(
     *,
     drain_timeout: float = 30.0,
     partial: bool = False,
+    on_ready: Callable[[], None] | None = None,
     **options: Unpack[StartOptions],
 ) -> None:
     """Work until SIGTERM or SIGINT, then drain for ``drain_timeout`` seconds and return.
@@ -41,11 +42,19 @@ def run(
     Takes the options of ``AsyncClient.start`` and raises as it does.  Uses uvloop when it is
     installed.  A second signal ends the process at once; its running jobs are rescued by another
     worker.  Blocking handlers that outlive the drain are handed back, and the process ends
-    without waiting for their threads.  Closes the client.
+    without waiting for their threads.  ``on_ready`` is called when the worker has started.
+    Closes the client.
     """
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         left = runner.run(
-            serve(client, queues, drain_timeout=drain_timeout, partial=partial, **options)
+            serve(
+                client,
+                queues,
+                drain_timeout=drain_timeout,
+                partial=partial,
+                on_ready=on_ready,
+                **options,
+            )
         )
     if left:
         # Python would wait for the threads of handlers whose jobs are already given away.
@@ -70,6 +79,7 @@ async def serve(
     *,
     drain_timeout: float = 30.0,
     partial: bool = False,
+    on_ready: Callable[[], None] | None = None,
     **options: Unpack[StartOptions],
 ) -> list[Attempt]:
     """Do what ``run`` does inside a running loop; return blocking attempts that did not end."""
@@ -77,6 +87,8 @@ async def serve(
     signals = _install(stop)
     try:
         await client.start(queues, partial=partial, **options)
+        if on_ready is not None:
+            on_ready()
         await stop.wait()
         left = await client._shutdown(drain_timeout)  # noqa: SLF001 - the worker half of one class
         if left:
