@@ -13,6 +13,7 @@ import psycopg
 
 from awa_lib._drive import arun, translate, turn
 from awa_lib.errors import Unavailable
+from awa_lib.runtime import forks
 
 if TYPE_CHECKING:
     from awa_lib._sql import Op
@@ -98,6 +99,11 @@ def _refused_options(error: psycopg.Error) -> bool:
     return "startup parameter" in str(error)
 
 
+def _own(conn: Any) -> Any:
+    forks.own(conn)
+    return conn
+
+
 async def connect(
     dsn: str, *, hot: bool = False, extra: str = ""
 ) -> psycopg.AsyncConnection[tuple[Any, ...]]:
@@ -105,12 +111,12 @@ async def connect(
     arguments = _arguments(dsn, f"{HOT_PLANS if hot else _PLAIN} {extra}")
     try:
         try:
-            return await psycopg.AsyncConnection.connect(dsn, **arguments)
+            return _own(await psycopg.AsyncConnection.connect(dsn, **arguments))
         except psycopg.OperationalError as error:
             if not _refused_options(error):
                 raise
         del arguments["options"]
-        return await psycopg.AsyncConnection.connect(dsn, **arguments, prepare_threshold=None)
+        return _own(await psycopg.AsyncConnection.connect(dsn, **arguments, prepare_threshold=None))
     except psycopg.Error as error:
         raise translate(error) from error
 
@@ -120,12 +126,12 @@ def connect_sync(dsn: str) -> psycopg.Connection[tuple[Any, ...]]:
     arguments = _arguments(dsn, _PLAIN)
     try:
         try:
-            return psycopg.Connection.connect(dsn, **arguments)
+            return _own(psycopg.Connection.connect(dsn, **arguments))
         except psycopg.OperationalError as error:
             if not _refused_options(error):
                 raise
         del arguments["options"]
-        return psycopg.Connection.connect(dsn, **arguments, prepare_threshold=None)
+        return _own(psycopg.Connection.connect(dsn, **arguments, prepare_threshold=None))
     except psycopg.Error as error:
         raise translate(error) from error
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from awa_lib.errors import AwaError
 from awa_lib.ops import claims
+from awa_lib.runtime import forks
 from awa_lib.runtime.outcomes import Outcome
 
 if TYPE_CHECKING:
@@ -86,14 +87,15 @@ async def serve(
     stop = asyncio.Event()
     signals = _install(stop)
     try:
-        await client.start(queues, partial=partial, **options)
-        if on_ready is not None:
-            on_ready()
-        await stop.wait()
-        left = await client._shutdown(drain_timeout)  # noqa: SLF001 - the worker half of one class
-        if left:
-            await _hand_back(client, left)
-        return left
+        with forks.guard(*signals):
+            await client.start(queues, partial=partial, **options)
+            if on_ready is not None:
+                on_ready()
+            await stop.wait()
+            left = await client._shutdown(drain_timeout)  # noqa: SLF001 - half of one class
+            if left:
+                await _hand_back(client, left)
+            return left
     finally:
         loop = asyncio.get_running_loop()
         for number in signals:
