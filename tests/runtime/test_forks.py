@@ -98,7 +98,8 @@ def test_a_signal_for_a_child_leaves_the_worker_alone(worker, rows, tmp_path, nu
     insert(rows, "pool")
     pid = child(tmp_path)
     os.kill(pid, number)
-    eventually(lambda: not Path(f"/proc/{pid}").exists())
+    if number == signal.SIGTERM:  # Ctrl-C ends the call, and the pool's process may go on
+        eventually(lambda: not Path(f"/proc/{pid}").exists())
 
     insert(rows, "noop")
 
