@@ -191,7 +191,8 @@ def _apply_one(conn: Connection[Any], migration: Migration, tell: Callable[[Step
     _set_timeouts(conn, _ONLINE_LOCK_TIMEOUT if online else _LOCK_TIMEOUT, "0")
     for left in reversed(range(tries)):
         try:
-            _execute(conn, migration)
+            with _psycopg_errors():
+                _execute(conn, migration)
         except (pg.LockNotAvailable, pg.DeadlockDetected) as error:
             rows = run(conn, _one(sql.schema("oldest_transaction")))
             age = f", in a transaction for {rows[0][3]} s" if rows else ""
@@ -222,6 +223,17 @@ def _apply_one(conn: Connection[Any], migration: Migration, tell: Callable[[Step
             ) from error
         else:
             return
+
+
+@contextmanager
+def _psycopg_errors() -> Iterator[None]:
+    """Let what an op raises be judged as what a script raises."""
+    try:
+        yield
+    except DatabaseError as error:
+        if isinstance(error.__context__, PgError):
+            raise error.__context__ from None
+        raise
 
 
 def _execute(conn: Connection[Any], migration: Migration) -> None:
