@@ -27,6 +27,7 @@ from awa_lib._online import run_online
 from awa_lib._sql import Op, Rows, Statement, sql
 from awa_lib.errors import (
     AccessDenied,
+    AwaError,
     Conflict,
     DatabaseError,
     SchemaNotMigrated,
@@ -230,7 +231,7 @@ def _psycopg_errors() -> Iterator[None]:
     """Let what an op raises be judged as what a script raises."""
     try:
         yield
-    except DatabaseError as error:
+    except AwaError as error:
         if isinstance(error.__context__, PgError):
             raise error.__context__ from None
         raise
