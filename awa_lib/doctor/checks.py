@@ -93,6 +93,9 @@ _ALL: Final = (
         server.durability, ("server", "tables"),
     ),
     Check(
+        "encoding", "Server", "the database can hold every text", server.encoding, ("schema",)
+    ),
+    Check(
         "wraparound", "Server", "there are transaction ids",
         server.wraparound, ("server", "tables", "limits"),
     ),

@@ -184,7 +184,9 @@ class Runtime:
     async def start(self) -> None:
         """Start every duty.  Raises Unavailable when the database cannot be reached."""
         first = (self._claims, self._ends, self._publishes)
-        opened = await asyncio.gather(*(link.connection() for link in first), return_exceptions=True)
+        opened = await asyncio.gather(
+            *(link.connection() for link in first), return_exceptions=True
+        )
         for error in opened:
             # Only now: one that came later than the error would be left open.
             if isinstance(error, BaseException):

@@ -46,7 +46,7 @@ _BATCH: Final = 1_000
 _MOST_PENDING: Final = 4_000
 # An end whose row somebody holds is tried again after 0.2 s, then after twice as long.
 _FIRST_PAUSE: Final = 0.2
-_LONGEST_PAUSE: Final = 30.0
+_LONGEST_PAUSE: Final = 5.0
 # Ends that are written by themselves: so many in a round, and so many of them may be blocked.
 _ONE_BY_ONE: Final = 50
 _MOST_BLOCKED: Final = 3

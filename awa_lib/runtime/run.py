@@ -11,6 +11,8 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
+from awa_lib.runtime import forks
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Unpack
@@ -26,6 +28,7 @@ logger = logging.getLogger(__name__)
 # The drain's own two seconds, and a little for the client's connections and the interpreter.
 _AFTER_DRAIN_SECONDS: Final = 2.5
 _CLOSE_SECONDS: Final = 1.0
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 # "Internal software error" of sysexits.h: systemd and Kubernetes start the worker anew.
 _EX_SOFTWARE: Final = 70
 
@@ -36,6 +39,7 @@ def run(
     *,
     drain_timeout: float = 30.0,
     partial: bool = False,
+    on_ready: Callable[[], None] | None = None,
     **options: Unpack[StartOptions],
 ) -> None:
     """Work until SIGTERM or SIGINT, then drain for ``drain_timeout`` seconds and return.
@@ -44,11 +48,14 @@ def run(
     installed.  Two seconds after the drain the process ends, whatever hangs; a second signal ends
     it at once.  Jobs whose handlers outlive the drain are handed back, and the process ends
     without waiting for their threads.  A worker one of whose duties keeps failing for minutes
-    though the database answers stops itself the same way, with exit status 70.  Closes the client.
+    though the database answers stops itself the same way, with exit status 70.  ``on_ready`` is
+    called when the worker has started.  Closes the client.
     """
     ending = _Ending(drain_timeout)
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        left = runner.run(_work(client, queues, ending, drain_timeout, partial=partial, **options))
+        left = runner.run(
+            _work(client, queues, ending, drain_timeout, partial, on_ready, **options)
+        )
         if left or ending.status:
             # Python would wait for the threads of handlers whose jobs are already given away.
             _leave(ending.status)
@@ -78,12 +85,13 @@ async def serve(
     *,
     drain_timeout: float = 30.0,
     partial: bool = False,
+    on_ready: Callable[[], None] | None = None,
     **options: Unpack[StartOptions],
 ) -> list[Attempt]:
     """Do what ``run`` does inside a running loop; return attempts that did not end."""
     ending = _Ending(drain_timeout)
     try:
-        return await _work(client, queues, ending, drain_timeout, partial=partial, **options)
+        return await _work(client, queues, ending, drain_timeout, partial, on_ready, **options)
     finally:
         ending.done()
 
@@ -93,28 +101,45 @@ async def _work(
     queues: QueuesArgument | None,
     ending: _Ending,
     drain_timeout: float,
-    *,
     partial: bool,
+    on_ready: Callable[[], None] | None,
     **options: Unpack[StartOptions],
 ) -> list[Attempt]:
     ending.listen()
     try:
-        # A signal that comes while the worker starts stops the start.
-        starting = asyncio.ensure_future(client.start(queues, partial=partial, **options))
-        stopping = asyncio.ensure_future(ending.asked.wait())
-        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
-        if not starting.done():
-            starting.cancel()
-            await asyncio.wait({starting})
-            return []
-        await starting
-        await _until_asked(client, ending)
-        return await client._shutdown(drain_timeout, exiting=True)  # noqa: SLF001 - the worker half of one class
+        with forks.guard(*_SIGNALS):
+            return await _start_and_wait(
+                client, queues, ending, drain_timeout, partial, on_ready, **options
+            )
     finally:
         with suppress(TimeoutError):
             async with asyncio.timeout(_CLOSE_SECONDS):
                 await client.close()
+
+
+async def _start_and_wait(
+    client: AsyncClient,
+    queues: QueuesArgument | None,
+    ending: _Ending,
+    drain_timeout: float,
+    partial: bool,
+    on_ready: Callable[[], None] | None,
+    **options: Unpack[StartOptions],
+) -> list[Attempt]:
+    # A signal that comes while the worker starts stops the start.
+    starting = asyncio.ensure_future(client.start(queues, partial=partial, **options))
+    stopping = asyncio.ensure_future(ending.asked.wait())
+    await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if not starting.done():
+        starting.cancel()
+        await asyncio.wait({starting})
+        return []
+    await starting
+    if on_ready is not None:
+        on_ready()
+    await _until_asked(client, ending)
+    return await client._shutdown(drain_timeout, exiting=True)  # noqa: SLF001 - the worker half of one class
 
 
 async def _until_asked(client: AsyncClient, ending: _Ending) -> None:
@@ -146,7 +171,7 @@ class _Ending:
         """Take SIGTERM and SIGINT."""
         self._loop = asyncio.get_running_loop()
         self.asked = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in _SIGNALS:
             self._before[number] = signal.signal(number, self._on_signal)
 
     def _on_signal(self, number: int, _frame: object) -> None:
