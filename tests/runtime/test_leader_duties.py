@@ -30,7 +30,7 @@ async def test_a_failed_job_becomes_a_dead_letter_and_runs_again(
         await aeventually(lambda: rows.job(job.id)["state"] == "completed")
 
     assert entry.reason == "TerminalError: no luck"
-    assert (entry.job.args, entry.original_run_lease) == ({"n": 3}, 1)
+    assert (entry.job.args, entry.original_run_lease > 0) == ({"n": 3}, True)
     assert await aclient.dlq_depth() == 0
 
 

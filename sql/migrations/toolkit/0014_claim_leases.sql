@@ -323,7 +323,7 @@ LANGUAGE sql VOLATILE
 AS $function$
     SELECT * FROM awa.claim_limited(
         p_queue, p_kinds, p_limit, p_deadline_seconds,
-        1 + floor(random() * 9007199254740990)::bigint, '{}', NULL)
+        1 + floor(random() * 9007199253692416)::bigint, '{}', NULL)
 $function$;
 
 -- Whoever may call the old one may call the new one.
