@@ -9,17 +9,21 @@ them: the check is done here, without pauses.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import os
+import time
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from weakref import WeakSet
 
 import psycopg
-from psycopg_pool import AsyncConnectionPool, ConnectionPool, PoolTimeout
+from psycopg.pq import TransactionStatus
+from psycopg_pool import AsyncConnectionPool, ConnectionPool, PoolClosed, PoolTimeout
 
 from awa_lib._drive import check_socket, translate
 from awa_lib.addresses import read_address
-from awa_lib.errors import Unavailable
+from awa_lib.errors import DatabaseError, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -33,6 +37,8 @@ WAIT_SECONDS: Final = 10.0
 # The pool retries at growing pauses.  After this long it gives up and the next caller makes it
 # begin anew, at once; with the default of minutes, a caller could wait long for a live server.
 _RETRY_SECONDS: Final = WAIT_SECONDS
+# For the threads of a pool, of which one may be connecting to a server that does not answer.
+_CLOSE_SECONDS: Final = 2.0
 _SETTINGS: Final = "-c timezone=UTC -c datestyle=ISO"
 
 
@@ -127,6 +133,10 @@ class _AsyncConnect(_Connector):
         return conn
 
 
+def _closed() -> DatabaseError:
+    return DatabaseError("the client is closed", hint="make a new one")
+
+
 class Pool:
     """Blocking connections, shared by threads.  Raises Unavailable when none can be made."""
 
@@ -148,45 +158,95 @@ class Pool:
             open=True,
         )
         self._pid = os.getpid()
-
-    @property
-    def inherited(self) -> bool:
-        """Return True in a forked child: the sockets and threads are its parent's."""
-        return self._pid != os.getpid()
+        _open.add(self)
 
     @contextmanager
     def lease(self) -> Iterator[Conn]:
         """Lend a live connection for the block."""
         conn = self.take()
-        try:
+        with self.given_back(conn):
             yield conn
+
+    @contextmanager
+    def given_back(self, conn: Conn) -> Iterator[None]:
+        """Take a connection back at the end of the block."""
+        try:
+            yield
+        except Unavailable:
+            # Open or not: a server that was demoted keeps its sessions.
+            if self._pid == os.getpid():
+                conn.close()
+            raise
         finally:
-            self._pool.putconn(conn)
+            self.give(conn)
 
     def take(self) -> Conn:
         """Lend a live connection until ``give``."""
+        until = time.monotonic() + WAIT_SECONDS
         while True:
             try:
-                conn: Conn = self._pool.getconn()
+                conn: Conn = self._pool.getconn(max(until - time.monotonic(), 0.001))
             except PoolTimeout:
                 raise self._connect.out_of_time(self._size) from None
+            except PoolClosed:
+                raise _closed() from None
             try:
                 check_socket(conn)
-            except psycopg.OperationalError:
+            except psycopg.OperationalError as error:
+                self._connect.error = error
                 conn.close()
                 self._pool.putconn(conn)
             else:
                 return conn
 
     def give(self, conn: Conn) -> None:
-        """Take a connection back."""
+        """Take a connection back; one that is not fit for the next caller is closed."""
+        if self._pid != os.getpid():
+            return
+        if conn.pgconn.transaction_status != TransactionStatus.IDLE:
+            conn.close()
         self._pool.putconn(conn)
+
+    def forget(self) -> None:
+        """Keep a forked child from touching what is its parent's, at its end too."""
+        _inherited.append(self)
+        # Else the pool's end would wait for threads that are not here.
+        self._pool._closed = True  # noqa: SLF001 - there is no other way to let go of one
 
     def close(self) -> None:
         """Close every connection."""
-        self._pool.close()
+        if self._pid != os.getpid():
+            return
+        self._pool.close(_CLOSE_SECONDS)
         while self._connect.ready:
             self._connect.ready.pop().close()
+
+
+_open: Final[WeakSet[Pool | AsyncPool]] = WeakSet()
+# Of a parent process; kept for ever, because a pool that is deleted says farewell to the server.
+_inherited: Final[list[Pool | AsyncPool]] = []
+
+
+def _forget_all() -> None:
+    for pool in list(_open):
+        pool.forget()
+    _open.clear()
+
+
+@atexit.register
+def _close_all() -> None:
+    """Close what a script has left open.
+
+    Later, while Python ends, the threads of a pool do not run any more, and its own end would wait
+    for them: in vain, and from Python 3.13 on with a warning after ten seconds.
+    """
+    for pool in list(_open):
+        if isinstance(pool, Pool):
+            pool.close()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_all)
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +273,7 @@ class AsyncPool:
         self._limits = limits
         self._connect = _AsyncConnect(dsn, settings)
         self.loop = asyncio.get_running_loop()
+        self._pid = os.getpid()
 
     async def open(self) -> None:
         """Connect once.  Raises Unavailable."""
@@ -233,41 +294,66 @@ class AsyncPool:
             open=False,
         )
         await self._pool.open()
+        _open.add(self)
 
     @asynccontextmanager
     async def lease(self) -> AsyncIterator[AsyncConn]:
         """Lend a live connection for the block."""
         conn = await self.take()
-        try:
+        async with self.given_back(conn):
             yield conn
+
+    @asynccontextmanager
+    async def given_back(self, conn: AsyncConn) -> AsyncIterator[None]:
+        """Take a connection back at the end of the block."""
+        try:
+            yield
+        except Unavailable:
+            # Open or not: a server that was demoted keeps its sessions.
+            if self._pid == os.getpid():
+                await conn.close()
+            raise
         finally:
-            await self._pool.putconn(conn)
+            await self.give(conn)
 
     async def take(self) -> AsyncConn:
         """Lend a live connection until ``give``."""
+        until = time.monotonic() + self._limits.wait_seconds
         while True:
             try:
-                conn: AsyncConn = await self._pool.getconn()
+                conn: AsyncConn = await self._pool.getconn(max(until - time.monotonic(), 0.001))
             except PoolTimeout:
                 raise self._connect.out_of_time(
                     self._limits.most, self._limits.wait_seconds
                 ) from None
+            except PoolClosed:
+                raise _closed() from None
             try:
                 check_socket(conn)
-            except psycopg.OperationalError:
+            except psycopg.OperationalError as error:
+                self._connect.error = error
                 await conn.close()
                 await self._pool.putconn(conn)
             else:
                 return conn
 
     async def give(self, conn: AsyncConn) -> None:
-        """Take a connection back."""
+        """Take a connection back; one that is not fit for the next caller is closed."""
+        if self._pid != os.getpid():
+            return
+        if conn.pgconn.transaction_status != TransactionStatus.IDLE:
+            await conn.close()
         await self._pool.putconn(conn)
+
+    def forget(self) -> None:
+        """Keep a forked child from touching what is its parent's.  See ``Pool.forget``."""
+        _inherited.append(self)
+        self._pool._closed = True  # noqa: SLF001 - there is no other way to let go of one
 
     async def close(self) -> None:
         """Close every connection; nothing to do when their event loop has ended before them."""
-        if self.loop.is_closed():
+        if self._pid != os.getpid() or self.loop.is_closed():
             return
-        await self._pool.close()
+        await self._pool.close(_CLOSE_SECONDS)
         while self._connect.ready:
             await self._connect.ready.pop().close()
