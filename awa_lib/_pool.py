@@ -23,6 +23,7 @@ from psycopg_pool import AsyncConnectionPool, ConnectionPool, PoolClosed, PoolTi
 
 from awa_lib._drive import check_socket, translate
 from awa_lib.addresses import read_address
+from awa_lib.db.connect import Purpose, connect, connect_async
 from awa_lib.errors import DatabaseError, Unavailable
 
 if TYPE_CHECKING:
@@ -39,31 +40,17 @@ WAIT_SECONDS: Final = 10.0
 _RETRY_SECONDS: Final = WAIT_SECONDS
 # For the threads of a pool, of which one may be connecting to a server that does not answer.
 _CLOSE_SECONDS: Final = 2.0
-_SETTINGS: Final = "-c timezone=UTC -c datestyle=ISO"
+_CLIENT: Final = Purpose()
 
 
 class _Connector:
     """What both kinds of pool are told about connecting."""
 
-    def __init__(self, dsn: str, settings: str = "") -> None:
+    def __init__(self, dsn: str, purpose: Purpose) -> None:
         given = read_address(dsn)
         self.address = f"{given.get('host') or 'the local socket'}:{given.get('port') or 5432}"
-        self.arguments: dict[str, Any] = {
-            "autocommit": True,
-            "connect_timeout": given.get("connect_timeout") or int(WAIT_SECONDS),
-            "fallback_application_name": "awa",
-            "options": " ".join([_SETTINGS, settings, str(given.get("options") or "")]).strip(),
-        }
+        self.purpose = purpose
         self.error: psycopg.Error | None = None
-
-    def refused_settings(self, error: psycopg.OperationalError) -> bool:
-        """Return True for a pooler that passes no start-up settings on; go on without them."""
-        if "startup parameter" not in str(error) or "options" not in self.arguments:
-            return False
-        del self.arguments["options"]
-        # Such a pooler switches servers under its clients.
-        self.arguments["prepare_threshold"] = None
-        return True
 
     def out_of_time(self, size: int, seconds: float = WAIT_SECONDS) -> Unavailable:
         """Return the error for no connection in time."""
@@ -92,8 +79,8 @@ class _Connector:
 class _Connect(_Connector):
     """Stands in for the connection class of a pool; gives out what was opened first."""
 
-    def __init__(self, dsn: str) -> None:
-        super().__init__(dsn)
+    def __init__(self, dsn: str, purpose: Purpose) -> None:
+        super().__init__(dsn, purpose)
         self.ready: list[Conn] = []
 
     def connect(self, conninfo: str = "", **_: Any) -> Conn:
@@ -101,10 +88,8 @@ class _Connect(_Connector):
         if self.ready:
             return self.ready.pop()
         try:
-            conn = psycopg.Connection.connect(conninfo, **self.arguments)
-        except psycopg.OperationalError as error:
-            if self.refused_settings(error):
-                return self.connect(conninfo)
+            conn = connect(conninfo, self.purpose)
+        except psycopg.Error as error:
             self.error = error
             raise
         self.error = None
@@ -114,8 +99,8 @@ class _Connect(_Connector):
 class _AsyncConnect(_Connector):
     """The async form of ``_Connect``."""
 
-    def __init__(self, dsn: str, settings: str) -> None:
-        super().__init__(dsn, settings)
+    def __init__(self, dsn: str, purpose: Purpose) -> None:
+        super().__init__(dsn, purpose)
         self.ready: list[AsyncConn] = []
 
     async def connect(self, conninfo: str = "", **_: Any) -> AsyncConn:
@@ -123,10 +108,8 @@ class _AsyncConnect(_Connector):
         if self.ready:
             return self.ready.pop()
         try:
-            conn = await psycopg.AsyncConnection.connect(conninfo, **self.arguments)
-        except psycopg.OperationalError as error:
-            if self.refused_settings(error):
-                return await self.connect(conninfo)
+            conn = await connect_async(conninfo, self.purpose)
+        except psycopg.Error as error:
             self.error = error
             raise
         self.error = None
@@ -142,7 +125,7 @@ class Pool:
 
     def __init__(self, dsn: str, size: int) -> None:
         self._size = size
-        self._connect = _Connect(dsn)
+        self._connect = _Connect(dsn, _CLIENT)
         try:
             self._connect.ready.append(self._connect.connect(dsn))
         except psycopg.Error as error:
@@ -266,12 +249,12 @@ class PoolLimits:
 
 
 class AsyncPool:
-    """Async connections of one event loop, with more ``settings`` of theirs.  See ``Pool``."""
+    """Async connections of one event loop, all for one purpose.  See ``Pool``."""
 
-    def __init__(self, dsn: str, limits: PoolLimits, settings: str = "") -> None:
+    def __init__(self, dsn: str, limits: PoolLimits, purpose: Purpose | None = None) -> None:
         self._dsn = dsn
         self._limits = limits
-        self._connect = _AsyncConnect(dsn, settings)
+        self._connect = _AsyncConnect(dsn, purpose or _CLIENT)
         self.loop = asyncio.get_running_loop()
         self._pid = os.getpid()
 
