@@ -161,9 +161,12 @@ def _is_session(conn: object) -> bool:
 
 
 def _is_inactive(conn: Any) -> bool:
-    """Return True in a savepoint of SQLAlchemy's that was rolled back and not left yet."""
-    nested = conn.get_nested_transaction()
-    return nested is not None and not nested.is_active
+    """Return True in a block of SQLAlchemy's that has ended and was not left yet."""
+    if (inner := getattr(conn, "sync_connection", None)) is not None:
+        conn = inner
+    # The block that SQLAlchemy itself asks before each statement; no public name leads to it.
+    blocks = (conn.get_nested_transaction(), getattr(conn, "_trans_context_manager", None))
+    return any(block is not None and not block.is_active for block in blocks)
 
 
 class _SqlAlchemy:
@@ -174,12 +177,12 @@ class _SqlAlchemy:
 
     def run(self, op: Op[R], /) -> R:
         conn = self.conn.connection() if _is_session(self.conn) else self.conn
-        if not conn.in_transaction():
+        if _is_inactive(conn):
+            # Ours would be outside the block; SQLAlchemy refuses its own, in its own words.
+            conn.exec_driver_sql(next(ping()).query.text)
+        elif not conn.in_transaction():
             # As the first statement would; without it commit() would find nothing to commit.
             conn.begin()
-        elif _is_inactive(conn):
-            # Ours would be outside the savepoint; SQLAlchemy refuses its own, in its own words.
-            conn.exec_driver_sql(next(ping()).query.text)
         raw = conn.connection.driver_connection
         if not isinstance(raw, psycopg.Connection):
             raise _wrong_driver(raw, "postgresql+psycopg://")
@@ -201,10 +204,10 @@ class _AsyncSqlAlchemy:
 
     async def run(self, op: Op[R], /) -> R:
         conn = await self.conn.connection() if _is_session(self.conn) else self.conn
-        if not conn.in_transaction():
-            await conn.begin()
-        elif _is_inactive(conn):
+        if _is_inactive(conn):
             await conn.exec_driver_sql(next(ping()).query.text)
+        elif not conn.in_transaction():
+            await conn.begin()
         raw = (await conn.get_raw_connection()).driver_connection
         if isinstance(raw, psycopg.AsyncConnection):
             _readable(raw)

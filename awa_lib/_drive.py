@@ -56,6 +56,8 @@ _NO_RIGHT: Final = "42501"
 _READ_ONLY: Final = "25006"
 # A table, a schema, a function that is not there.
 _UNDEFINED: Final = {"42P01", "3F000", "42883"}
+# A character that the server's encoding lacks, or bytes that are none.
+_UNKNOWN_TEXT: Final = {"22P05", "22021"}
 _HOLDER = re.compile(r"held by job (\d+)")
 
 
@@ -103,6 +105,14 @@ def explain(
             sqlstate=sqlstate,
             why="the role of this connection lacks the right to do this",
             hint="use a role that has it; awa roles prints roles with the rights they need",
+        )
+    if sqlstate in _UNKNOWN_TEXT:
+        return DatabaseError(
+            # The server's words show the bytes, which are the job's.
+            "text cannot be stored in this database: its encoding has no such character",
+            sqlstate=sqlstate,
+            why="the database was not made with ENCODING 'UTF8'",
+            hint="leave the character out, or move to a database with the encoding UTF8",
         )
     meaning = meaning_of(sqlstate, broken=broken)
     if meaning is Meaning.LOST:
