@@ -148,6 +148,7 @@ def test_uniform_columns_travel_as_scalars() -> None:
         "priority": 2, "priorities": "{}", "max_attempts": 25, "max_attempts_each": "{}",
         "run_at": NOW, "run_ats": "{}", "metadata": "{}", "metadata_each": "[]",
         "tags": '{"x,y"}', "tags_each": "{}", "unique_keys": "{}", "unique_states_each": "{}",
+        "ids": "{}",
     }  # fmt: skip
 
 
