@@ -16,6 +16,7 @@ import pytest
 from psycopg import sql as text
 
 from awa_lib._sql import load
+from awa_lib.db.connect import as_options
 from awa_lib.runtime.connections import HOT_PLANS
 from awa_lib.testing._databases import Postgres
 
@@ -65,7 +66,7 @@ STATES = {
 }
 # Settings, and whether it plans before the table is filled.
 SESSIONS = {
-    "worker": (HOT_PLANS, True),
+    "worker": (as_options(HOT_PLANS), True),
     "pooled, custom plans": ("-c plan_cache_mode=force_custom_plan", False),
     "pooled, generic plans": ("-c plan_cache_mode=force_generic_plan", False),
 }

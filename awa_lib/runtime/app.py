@@ -4,21 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import socket
-import uuid
 from contextlib import suppress
-from datetime import UTC, datetime
-from functools import cache
-from importlib import metadata
 from typing import TYPE_CHECKING, Any, Final
 
 from awa_lib.errors import AwaError, Transient, Unavailable
-from awa_lib.health import HealthCheck, QueueHealth
 from awa_lib.http_worker import HttpWorker
 from awa_lib.ops import claims
 from awa_lib.ops.runtime import InstanceSnapshot, described
-from awa_lib.reads.health import available_counts, ping
+from awa_lib.reads.health import ping
 from awa_lib.runtime.callbacks import Callbacks
 from awa_lib.runtime.completer import Completer
 from awa_lib.runtime.connections import Bounds, Link, Outage
@@ -33,6 +26,7 @@ from awa_lib.runtime.outcomes import Outcome
 from awa_lib.runtime.policies import Policies
 from awa_lib.runtime.scheduler import Declarer
 from awa_lib.runtime.snapshot import Publisher
+from awa_lib.runtime.status import HEALTH, Status
 from awa_lib.runtime.supervisor import Duty, Supervisor
 
 if TYPE_CHECKING:
@@ -40,6 +34,7 @@ if TYPE_CHECKING:
 
     from awa_lib.config import QueueOptions, WorkerOptions
     from awa_lib.descriptors import Descriptor
+    from awa_lib.health import HealthCheck
     from awa_lib.ops.cron import Schedule
     from awa_lib.ops.maintenance import Rescued
     from awa_lib.runtime.context import Attempt
@@ -47,18 +42,9 @@ if TYPE_CHECKING:
     from awa_lib.runtime.handlers import Handlers
     from awa_lib.runtime.supervisor import DutyState
 
-__all__ = ["Runtime", "idle_health"]
+__all__ = ["Runtime"]
 
 logger = logging.getLogger(__name__)
-
-
-@cache
-def version() -> str:
-    """Return the version of this distribution, as published in the fleet's table."""
-    try:
-        return metadata.version("awa-toolkit")
-    except metadata.PackageNotFoundError:
-        return "unknown"
 
 
 # Losing a claim in a server crash only leaves the job available, and the lease guard drops the
@@ -69,21 +55,11 @@ _CLAIMS: Final = Bounds(
 _ENDS: Final = Bounds(lock_ms=250, statement_seconds=30, hot=True)
 _HEARTBEAT: Final = Bounds(lock_ms=250, statement_seconds=10)
 _CALLBACKS: Final = Bounds(lock_ms=2_000, statement_seconds=10)
-_HEALTH: Final = Bounds(lock_ms=500, statement_seconds=2)
-_HEALTH_SECONDS: Final = 2.0
 _WATCH_SECONDS: Final = 1.0
 _START_SECONDS: Final = 10.0
 # What stop() may take beyond its argument.
 _STOP_SECONDS: Final = 2.0
 _HANDED_BACK: Final = Outcome("available", attempt_back=1)
-
-
-def idle_health(*, connected: bool) -> HealthCheck:
-    """Return the health of a client whose runtime does not run."""
-    return HealthCheck(
-        healthy=False, postgres_connected=connected, poll_loop_alive=False, heartbeat_alive=False,
-        shutting_down=False, leader=False, queues={},
-    )  # fmt: skip
 
 
 class Runtime:
@@ -110,7 +86,7 @@ class Runtime:
         self._claims = Link("claims", dsn, self._outage, _CLAIMS)
         self._ends = Link("completions", dsn, self._outage, _ENDS)
         self._waits = Link("callbacks", dsn, self._outage, _CALLBACKS)
-        self._asks = Link("health", dsn, self._outage, _HEALTH)
+        self._asks = Link("health", dsn, self._outage, HEALTH)
         self._publishes = Link("publisher", dsn, self._outage)
         self._events = Events(registry, handlers, self._publishes)
         self._completer = Completer(self._ends, self._events, self._ended)
@@ -159,8 +135,17 @@ class Runtime:
         self._policies = Policies(self._publishes, self._dispatchers, self._publisher.poke)
         self._watch = Duty("watch", self._look, seconds=_WATCH_SECONDS)
         self._said_healthy: bool | None = None
-        self._instance = str(uuid.uuid4())
-        self._started_at = datetime.now(UTC)
+        self._status = Status(
+            options=options,
+            kinds=sorted(handlers),
+            outage=self._outage,
+            supervisor=self._supervisor,
+            completer=self._completer,
+            dispatchers=self._dispatchers,
+            heartbeat=self._heartbeat,
+            leader=self._leader,
+            link=self._asks,
+        )
         self.loop = asyncio.get_running_loop()
         self.shutting_down = False
 
@@ -312,87 +297,11 @@ class Runtime:
 
     def snapshot(self) -> InstanceSnapshot:
         """Return what this process publishes of itself."""
-        connected = not self._outage.any
-        return InstanceSnapshot(
-            instance_id=self._instance,
-            hostname=os.environ.get("HOSTNAME") or socket.gethostname(),
-            pid=os.getpid(),
-            version=version(),
-            started_at=self._started_at,
-            healthy=connected and not self._supervisor.troubled and not self.shutting_down,
-            postgres_connected=connected,
-            poll_loop_alive=self._claiming,
-            heartbeat_alive=self._heartbeat.alive,
-            maintenance_alive=self._leader.alive,
-            shutting_down=self.shutting_down,
-            leader=self._leader.is_leader,
-            global_max_workers=self._options.global_max_workers,
-            queues=[self._published(d) for d in self._dispatchers.values()],
-            kinds=sorted(self._handlers),
-        )
-
-    @property
-    def _claiming(self) -> bool:
-        return self._completer.alive and all(d.alive for d in self._dispatchers.values())
-
-    def _published(self, dispatcher: Dispatcher) -> dict[str, Any]:
-        queue, weighted = dispatcher.queue, self._options.global_max_workers is not None
-        limit = queue.rate_limit
-        return {
-            "queue": queue.name,
-            "in_flight": dispatcher.slots.used,
-            "overflow_held": self._overflow_held(dispatcher),
-            "config": {
-                "mode": "weighted" if weighted else "hard_reserved",
-                "max_workers": queue.max_workers,
-                "min_workers": queue.min_workers if weighted else None,
-                "weight": queue.weight if weighted else None,
-                "global_max_workers": self._options.global_max_workers,
-                "poll_interval_ms": round(dispatcher.poll_interval_ms),
-                # Readers of the published shape want an integer; 0 stands for no deadline.
-                "deadline_duration_secs": round(queue.deadline_seconds or 0),
-                "priority_aging_interval_secs": 60,
-                "rate_limit": limit and {"max_rate": limit.max_rate, "burst": limit.burst},
-            },
-        }
-
-    def _overflow_held(self, dispatcher: Dispatcher) -> int | None:
-        if self._options.global_max_workers is None:
-            return None
-        return max(0, dispatcher.slots.used - dispatcher.queue.min_workers)
+        return self._status.snapshot(shutting_down=self.shutting_down)
 
     async def health(self) -> HealthCheck:
         """Return the health of this process, with live counts of available jobs; within 2 s."""
-        available: dict[str, int] = {}
-        connected = not self._outage.any
-        try:
-            async with asyncio.timeout(_HEALTH_SECONDS):
-                available = await self._asks.run(available_counts(list(self._dispatchers)))
-        except (AwaError, TimeoutError):
-            connected = False
-        troubled = self._supervisor.troubled
-        return HealthCheck(
-            healthy=connected and not troubled and not self.shutting_down,
-            postgres_connected=connected,
-            poll_loop_alive=self._claiming,
-            heartbeat_alive=self._heartbeat.alive,
-            shutting_down=self.shutting_down,
-            leader=self._leader.is_leader,
-            queues={n: self._queue_health(d, available) for n, d in self._dispatchers.items()},
-            troubled=tuple(troubled),
-        )
-
-    def _queue_health(self, dispatcher: Dispatcher, available: Mapping[str, int]) -> QueueHealth:
-        queue: QueueOptions = dispatcher.queue
-        weighted = self._options.global_max_workers is not None
-        return QueueHealth(
-            in_flight=dispatcher.slots.used,
-            available=available.get(queue.name, 0),
-            max_workers=queue.max_workers,
-            min_workers=queue.min_workers if weighted else None,
-            weight=queue.weight if weighted else None,
-            overflow_held=self._overflow_held(dispatcher),
-        )
+        return await self._status.health(shutting_down=self.shutting_down)
 
     def _wake(self, queue: str) -> None:
         dispatcher = self._dispatchers.get(queue)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from awa_lib._sql import Op
 
-__all__ = ["Bounds", "Link", "Outage", "open_async", "open_sync", "with_settings"]
+__all__ = ["HOT_PLANS", "Bounds", "Link", "Outage", "open_async", "open_sync", "with_settings"]
 
 logger = logging.getLogger(__name__)
 R = TypeVar("R")
@@ -33,7 +33,7 @@ _SAME_OUTAGE_SECONDS: Final = 10.0
 _LONGEST_PAUSE: Final = 3.0
 # The hot statements are all index lookups.  On a fresh, fast-growing table without statistics the
 # planner otherwise picks bitmap scans and sorts over the whole backlog (seen: 7 times slower).
-_HOT_PLANS: Final = (
+HOT_PLANS: Final = (
     ("enable_seqscan", "off"),
     ("enable_bitmapscan", "off"),
     ("enable_hashjoin", "off"),
@@ -68,7 +68,7 @@ class Bounds:
             ("lock_timeout", _time(self.lock_ms)),
             ("statement_timeout", _time(self.statement_seconds * 1000)),
             ("jit", "off"),
-            *(_HOT_PLANS if self.hot else ()),
+            *(HOT_PLANS if self.hot else ()),
             *self.settings,
         )
         return Purpose(f"awa worker: {duty}", settings)

@@ -17,9 +17,10 @@ from awa_lib.ops.dead_letters import set_dead_letters
 from awa_lib.ops.schema import check
 from awa_lib.reads.health import ping
 from awa_lib.retries import RetryPolicy
-from awa_lib.runtime.app import Runtime, idle_health
+from awa_lib.runtime.app import Runtime
 from awa_lib.runtime.events import Registry
 from awa_lib.runtime.handlers import Handlers
+from awa_lib.runtime.status import idle_health
 
 if TYPE_CHECKING:
     import asyncio

@@ -565,6 +565,7 @@ def test_claims_look_only_at_their_own_kinds(rows: Rows, database_url: str, kind
     import psycopg
 
     from awa_lib import _sql
+    from awa_lib.db.connect import as_options
     from awa_lib.ops import claims
     from awa_lib.runtime.connections import HOT_PLANS
 
@@ -574,7 +575,8 @@ def test_claims_look_only_at_their_own_kinds(rows: Rows, database_url: str, kind
         client.insert_many([Noop(n) for n in range(300)], kind="mine")
     statement = next(claims.claim("default", kinds, 200, 300.0, lease=1))
     assert isinstance(statement, _sql.Statement)
-    with psycopg.connect(database_url, options=HOT_PLANS, autocommit=True) as conn:
+    options = as_options(HOT_PLANS)
+    with psycopg.connect(database_url, options=options, autocommit=True) as conn:
         plan = "\n".join(
             row[0]
             for row in psycopg.RawCursor(conn).execute(
