@@ -118,9 +118,10 @@ def _evaluate(name: str, source: str, payload: _Payload) -> Any:
     """Return the plain value, or raise ValueError for an error of any kind."""
     if payload.size > LARGEST:
         logger.warning(
-            "a CEL expression was not evaluated: the payload has more than %d characters of JSON",
+            "a CEL expression counts as not written: the payload is nested too deep, or has more "
+            "than %d characters of JSON",
             LARGEST,
-            extra={"expression": name, "size": payload.size},
+            extra={"expression": name},
         )
         raise ValueError("the payload is too large")
     try:
@@ -142,7 +143,10 @@ class _Payload:
 
     def __init__(self, value: Any) -> None:
         self.value = value
-        self.size = len(dumps(value))
+        try:
+            self.size = len(dumps(value))
+        except RecursionError:
+            self.size = LARGEST + 1
 
 
 def _boolean(name: str, source: str, payload: _Payload) -> bool | None:

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -91,10 +92,8 @@ class _Helper:
         if process is not None:
             process.kill()
             for stream in (process.stdin, process.stdout):
-                try:
+                with suppress(OSError):  # what was not written yet
                     stream.close()  # type: ignore[union-attr] # both are pipes
-                except OSError:
-                    pass  # what was not written yet
             process.wait()
 
 
@@ -152,7 +151,7 @@ def ask(request: Mapping[str, Any]) -> dict[str, Any]:
 
 def _forget() -> None:
     """Leave the parent's process to the parent, in a forked child."""
-    global _helper  # noqa: PLW0603 - one a process
+    global _helper
     inherited, _helper = _helper, _Helper()
     if inherited.process is not None:
         inherited.process.returncode = 0
@@ -160,4 +159,8 @@ def _forget() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget)
-atexit.register(lambda: _helper.stop())
+
+
+@atexit.register
+def _stop() -> None:
+    _helper.stop()

@@ -76,6 +76,11 @@ def _bound_time(seconds: float) -> None:
         signal.setitimer(signal.ITIMER_PROF, seconds)
 
 
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
 def main() -> None:
     """Answer requests until standard input ends."""
     settings = json.loads(sys.stdin.readline())
@@ -83,7 +88,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _answer({"source": "payload == 1", "payload": 1}, 10)
     _bound_memory(settings["memory"])
-    print("{}", flush=True)
+    _say("{}")
     for line in sys.stdin:
         _bound_time(settings["seconds"])
         try:
@@ -91,7 +96,7 @@ def main() -> None:
         except (MemoryError, RecursionError):
             text = '{"over": "memory"}'
         _bound_time(0)
-        print(text, flush=True)
+        _say(text)
 
 
 if __name__ == "__main__":

@@ -225,7 +225,9 @@ class WaitStatus:
 def look_at_waits(ids: Sequence[int]) -> Op[dict[int, WaitStatus]]:
     """Return the status of each of these jobs that still exists, by id."""
     rows = yield sql.callbacks("look_at_waits", ids=id_array(ids))
-    return {row[0]: WaitStatus(*row[1:5], frozenset(loads(row[5]))) for row in rows}
+    return {
+        row[0]: WaitStatus(row[1], row[2], row[3], row[4], frozenset(loads(row[5]))) for row in rows
+    }
 
 
 def take_answer(

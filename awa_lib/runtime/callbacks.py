@@ -150,9 +150,7 @@ class Callbacks:
 
     async def _wait(self, attempt: Attempt, token: CallbackToken) -> str | None:
         job_id, lease, progress = attempt.job.id, attempt.lease, attempt.progress
-        if await self.insist(
-            attempt, lambda _: ops.enter_wait(job_id, lease, token.id, progress)
-        ):
+        if await self.insist(attempt, lambda _: ops.enter_wait(job_id, lease, token.id, progress)):
             attempt.mark_written(progress)
             self._on_waiting(attempt)
         elif (answer := await self._take(attempt, token)) is not None:
@@ -331,12 +329,15 @@ def _problem(wait: _Wait, seen: WaitStatus | None) -> str | None:
     """Return why there will be no answer; None when it is there."""
     if seen is None:
         return "the job does not exist any more"
-    if seen.lease != wait.attempt.lease or seen.state == "available":
-        return f"the job was retried and is {seen.state}"
+    if not _owns(wait.attempt, seen):
+        again = seen.lease != wait.attempt.lease or seen.state == "available"
+        return f"the job was retried and is {seen.state}" if again else f"the job is {seen.state}"
     if seen.state == "waiting_external":
         return "the callback was replaced by a newer one"
-    if seen.state != "running":
-        return f"the job is {seen.state}"
+    return _problem_of_running(wait, seen)
+
+
+def _problem_of_running(wait: _Wait, seen: WaitStatus) -> str | None:
     if wait.token.id in seen.answered:
         return None
     if seen.callback_id == wait.token.id:
@@ -351,12 +352,14 @@ def _journal(attempt: Attempt) -> list[dict[str, Any]]:
     if attempt.journal is None:
         metadata = attempt.job.metadata
         kept = metadata.get("_awa_callbacks")
-        sound = isinstance(kept, list) and all(isinstance(e, dict) and "id" in e for e in kept)
-        journal = attempt.journal = [dict(entry) for entry in kept] if sound else []
+        journal: list[dict[str, Any]] = []
+        if isinstance(kept, list) and all(isinstance(e, dict) and "id" in e for e in kept):
+            journal = [dict(entry) for entry in kept]
         if _ANSWER in metadata and journal and "result" not in journal[-1]:
             answer = metadata[_ANSWER]
             if not any("result" in e and e["result"] == answer for e in journal):
                 journal[-1]["result"] = answer
+        attempt.journal = journal
     return attempt.journal
 
 

@@ -7,6 +7,8 @@ import inspect
 import logging
 import threading
 from collections import deque
+from contextlib import suppress
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final
 
@@ -71,7 +73,7 @@ class Deliveries:
             work.close()
             return
         self._undelivered += count
-        self._start(work, lambda: self._prepared(count))
+        self._start(work, partial(self._prepared, count))
 
     def _prepared(self, count: int) -> None:
         self._undelivered -= count
@@ -80,7 +82,7 @@ class Deliveries:
         while self._ready and self._running < _AT_ONCE and not self._closed:
             event = self._ready.popleft()
             self._running += 1
-            self._start(self._one(event), lambda event=event: self._delivered(event))
+            self._start(self._one(event), partial(self._delivered, event))
 
     def _delivered(self, event: Event) -> None:
         self._running -= 1
@@ -175,10 +177,8 @@ class _Threads:
                 result = call(argument)
             except BaseException as raised:  # noqa: BLE001 - sys.exit() in a hook ends nothing
                 error = raised
-            try:
+            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
                 loop.call_soon_threadsafe(tell, result, error)
-            except RuntimeError:
-                pass  # the loop is closed: nobody waits any more
 
         self._work.put(work)
         if not self._idle.acquire(blocking=False) and self._started < self._most:
