@@ -152,7 +152,7 @@ class HttpWorker:
         import httpx
 
         answers: list[httpx.Response] = []
-        text = ""
+        body = bytearray()
         try:
             async with asyncio.timeout(self.timeout_seconds):
                 client = await self._open()
@@ -161,7 +161,7 @@ class HttpWorker:
                 ) as response:
                     answers.append(response)
                     if not response.is_success:
-                        text = await _start_of(response)
+                        await _read_start(response, body)
         except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError) as error:
             raise _not_sent(error) from error
         except (httpx.HTTPError, OSError, TimeoutError) as error:
@@ -170,7 +170,7 @@ class HttpWorker:
                 raise self._not_answered(error) from error
         except ValueError as error:  # of the name's encoding too
             raise _not_sent(error) from error
-        return _judge(answers[0], text)
+        return _judge(answers[0], body[:_BODY_BYTES].decode("utf-8", "replace"))
 
     def _not_answered(self, error: Exception) -> FunctionFailed:
         if isinstance(error, TimeoutError) and not str(error):
@@ -284,19 +284,12 @@ def _delay(text: str) -> float | None:
     return min(max(seconds, 0.0), _LONGEST_DELAY)
 
 
-async def _start_of(response: httpx.Response) -> str:
+async def _read_start(response: httpx.Response, body: bytearray) -> None:
     """Read no more than an error text needs, as it was sent: what is packed stays packed."""
-    import httpx
-
-    found = b""
-    try:
-        async for part in response.aiter_raw():
-            found += part
-            if len(found) >= _BODY_BYTES:
-                break
-    except httpx.HTTPError:
-        pass  # the status tells enough
-    return found[:_BODY_BYTES].decode("utf-8", "replace")
+    async for part in response.aiter_raw():
+        body += part
+        if len(body) >= _BODY_BYTES:
+            break
 
 
 def _is_header(text: str) -> bool:
