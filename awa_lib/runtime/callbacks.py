@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import time
 import uuid
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from awa_lib._json import loads
 from awa_lib.errors import AwaError, Transient, Unavailable, ValidationError
 from awa_lib.ops import callbacks as ops
 from awa_lib.results import CallbackToken
+from awa_lib.runtime.supervisor import Duty
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,15 +79,10 @@ class Callbacks:
         self._on_resumed = on_resumed
         self._waits: dict[int, set[_Wait]] = {}
         self._wake = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._started = False
         self._released = False
-        self.looked_at = time.monotonic()
-        """When the rows were last seen, or there was nothing to look at."""
-
-    @property
-    def alive(self) -> bool:
-        """Return True while every wait is looked after."""
-        return not self._waits or (self._task is not None and not self._task.done())
+        # The connection's own outage is no reason to look seldom once it is over.
+        self.duty = Duty("callbacks", self._round, pause=_pause)
 
     async def register(
         self, attempt: Attempt, timeout_seconds: float, expressions: Expressions
@@ -157,7 +152,9 @@ class Callbacks:
             return answer
         wait = _Wait(attempt, token, asyncio.get_running_loop().create_future())
         self._waits.setdefault(job_id, set()).add(wait)
-        self._start()
+        if not self._started:
+            self._started = True
+            await self.duty.start()
         self._wake.set()
         try:
             if self._released:
@@ -243,36 +240,15 @@ class Callbacks:
         if job_id in self._waits:
             self._wake.set()
 
-    def _start(self) -> None:
-        if self._task is None or self._task.done():
-            self.looked_at = time.monotonic()
-            self._task = asyncio.create_task(self._run(), name="awa callbacks")
-
     async def stop(self) -> None:
         """Stop looking."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await self.duty.stop()
 
-    async def _run(self) -> None:
-        failures = 0
-        while self._waits:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), _LOOK_SECONDS)
-            self._wake.clear()
-            try:
-                await self.look_once()
-            except (Exception, asyncio.CancelledError) as error:
-                task = asyncio.current_task()
-                if isinstance(error, asyncio.CancelledError) and task and task.cancelling():
-                    raise
-                # The connection's own log line tells of a passing trouble.
-                if failures == 0 and not isinstance(error, Transient):
-                    logger.exception("looking after waiting handlers fails; it is tried again")
-                await _pause(failures)
-                failures += 1
-            else:
-                failures = 0
+    async def _round(self) -> None:
+        with self.duty.resting(), suppress(TimeoutError):
+            await asyncio.wait_for(self._wake.wait(), _LOOK_SECONDS if self._waits else None)
+        self._wake.clear()
+        await self.look_once()
 
     async def look_once(self) -> None:
         """End the waits whose rows say that they are over.  Raises what the database raises."""
@@ -282,7 +258,6 @@ class Callbacks:
             for job_id, those in waits.items():
                 for wait in those:
                     _settle(wait, seen.get(job_id))
-        self.looked_at = time.monotonic()
 
 
 async def _pause(failures: int) -> None:
