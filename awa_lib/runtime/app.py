@@ -207,7 +207,7 @@ class Runtime:
     def _duties(self) -> list[DutyState]:
         duties = [
             self._completer.duty, self._listener.duty, self._leader.duty, self._publisher.duty,
-            self._policies.duty, self._declarer.duty,
+            self._policies.duty, self._declarer.duty, self.callbacks.duty,
             *(dispatcher.duty for dispatcher in self._dispatchers.values()),
         ]  # fmt: skip
         return [*(duty.state for duty in duties), self._heartbeat.state]

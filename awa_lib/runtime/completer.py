@@ -106,8 +106,8 @@ class Completer:
 
     @property
     def has_room(self) -> bool:
-        """Return False while claims should wait for the database to catch up."""
-        return self.pending < _MOST_PENDING
+        """Return False while claims should wait for the database, or for hooks, to catch up."""
+        return self.pending < _MOST_PENDING and self._events.has_room
 
     @property
     def alive(self) -> bool:
@@ -132,10 +132,11 @@ class Completer:
         await self.duty.start()
 
     async def wait_for_room(self) -> None:
-        """Wait until ``has_room``."""
-        self._room.clear()
-        if not self.has_room:
-            await self._room.wait()
+        """Wait until ``has_room``, which hooks do not tell of."""
+        while not self.has_room:
+            self._room.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._room.wait(), 0.1)
 
     async def drain(self) -> None:
         """Wait until everything queued so far is durable."""

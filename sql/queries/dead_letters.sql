@@ -72,8 +72,8 @@ ORDER BY id
 LIMIT :limit::int
 
 -- name: retry
--- Make dead letters jobs again: same id, attempt 0, errors, progress and lease kept.  Nothing
--- changes when a unique key was taken meanwhile: the insert trigger raises.  The insert into the
+-- Make dead letters jobs again: same id, attempt 0, errors, progress and lease kept, callbacks
+-- and their answers not: they belong to the earlier life.  Nothing changes when a unique key was taken meanwhile: the insert trigger raises.  The insert into the
 -- hot table notifies.  Locks rows in id order.
 WITH dead AS MATERIALIZED (
     SELECT id FROM awa.dead_letters
@@ -89,7 +89,9 @@ WITH dead AS MATERIALIZED (
     )
     SELECT id, kind, coalesce(:queue::text, queue), args, 'available',
            coalesce(:priority::smallint, priority), 0, max_attempts, now(), attempted_at,
-           created_at, errors, metadata, tags, unique_key, unique_states, run_lease, progress
+           created_at, errors,
+           metadata - '{_awa_callbacks,_awa_callback_result,_awa_reenter,_awa_crashes}'::text[],
+           tags, unique_key, unique_states, run_lease, progress
     FROM gone
     WHERE :run_at::timestamptz IS NULL OR :run_at::timestamptz <= now()
     RETURNING *
@@ -100,8 +102,9 @@ WITH dead AS MATERIALIZED (
     )
     SELECT id, kind, coalesce(:queue::text, queue), args, 'scheduled',
            coalesce(:priority::smallint, priority), 0, max_attempts, :run_at::timestamptz,
-           attempted_at, created_at, errors, metadata, tags, unique_key, unique_states, run_lease,
-           progress
+           attempted_at, created_at, errors,
+           metadata - '{_awa_callbacks,_awa_callback_result,_awa_reenter,_awa_crashes}'::text[],
+           tags, unique_key, unique_states, run_lease, progress
     FROM gone
     WHERE :run_at::timestamptz > now()
     RETURNING *
