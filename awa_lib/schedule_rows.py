@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from awa_lib.ops.cron import Due
     from awa_lib.reads.cron import CronJob
 
-__all__ = ["ahead", "check_settings", "fault"]
+__all__ = ["LOOK_BACK", "ahead", "check_settings", "fault"]
+
+# A schedule that never fired looks back so far before its creation, as published.
+LOOK_BACK: Final = timedelta(minutes=1)
 
 _POLICIES: Final = ("coalesce", "catch_up")
 _MOST_FIRES: Final = 10_000

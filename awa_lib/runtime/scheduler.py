@@ -16,7 +16,7 @@ from awa_lib.cron import CronExpression
 from awa_lib.errors import AwaError, Transient, Unavailable
 from awa_lib.ops import cron as ops
 from awa_lib.runtime.service import Periodic
-from awa_lib.schedule_rows import ahead, fault
+from awa_lib.schedule_rows import LOOK_BACK, ahead, fault
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -30,8 +30,6 @@ __all__ = ["Declarer", "Scheduler"]
 logger = logging.getLogger(__name__)
 
 _DECLARE_SECONDS: Final = 60.0
-# A schedule that never fired looks back so far before its creation, as published.
-_LOOK_BACK: Final = timedelta(minutes=1)
 # Jobs of one statement: it takes well under a second.
 _MOST_AT_ONCE: Final = 2_000
 # Fires found between two turns of the event loop: some milliseconds.
@@ -212,7 +210,7 @@ def _batches(due: Sequence[Fire]) -> Iterator[list[Fire]]:
 
 
 def _after(row: Due) -> datetime:
-    return row.last_enqueued_at or row.created_at - _LOOK_BACK
+    return row.last_enqueued_at or row.created_at - LOOK_BACK
 
 
 def _jitter(row: Due) -> timedelta:

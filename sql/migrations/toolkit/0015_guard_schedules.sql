@@ -44,12 +44,25 @@ BEGIN
           AND acl.grantee NOT IN (0, c.relowner)
         UNION ALL
         -- Rights on tables of later migrations were granted before this table was made.
-        SELECT format('REVOKE UPDATE, DELETE, TRUNCATE ON awa.audit_log FROM %s',
-                      CASE acl.grantee WHEN 0 THEN 'PUBLIC' ELSE acl.grantee::regrole::text END)
-        FROM pg_catalog.pg_class AS c
-        CROSS JOIN LATERAL aclexplode(c.relacl) AS acl
-        WHERE c.oid = 'awa.audit_log'::regclass AND acl.grantee <> c.relowner
-          AND acl.privilege_type IN ('UPDATE', 'DELETE', 'TRUNCATE')
+        SELECT format('REVOKE UPDATE, DELETE, TRUNCATE ON awa.audit_log FROM %s', role)
+        FROM (
+            SELECT CASE acl.grantee WHEN 0 THEN 'PUBLIC' ELSE acl.grantee::regrole::text END AS role
+            FROM pg_catalog.pg_class AS c
+            CROSS JOIN LATERAL aclexplode(c.relacl) AS acl
+            WHERE c.oid = 'awa.audit_log'::regclass AND acl.grantee <> c.relowner
+              AND acl.privilege_type IN ('UPDATE', 'DELETE', 'TRUNCATE')
+        ) AS wide
+        UNION ALL
+        -- Who adds entries says who did what; when, as which user and from where the server says.
+        SELECT format('REVOKE INSERT ON awa.audit_log FROM %1$s; GRANT INSERT'
+                      ' (actor, via, action, target, detail) ON awa.audit_log TO %1$s', role)
+        FROM (
+            SELECT CASE acl.grantee WHEN 0 THEN 'PUBLIC' ELSE acl.grantee::regrole::text END AS role
+            FROM pg_catalog.pg_class AS c
+            CROSS JOIN LATERAL aclexplode(c.relacl) AS acl
+            WHERE c.oid = 'awa.audit_log'::regclass AND acl.grantee <> c.relowner
+              AND acl.privilege_type = 'INSERT'
+        ) AS forging
     LOOP
         EXECUTE v_command;
     END LOOP;
