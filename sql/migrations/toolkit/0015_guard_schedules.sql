@@ -86,7 +86,7 @@ BEGIN
                   AND NOT EXISTS (
                       SELECT FROM pg_catalog.pg_attribute AS a
                       WHERE a.attrelid = c.oid AND NOT a.attnotnull
-                        AND a.attnum = ANY ((x.indkey::int2[])[0:x.indnkeyatts - 1]))
+                        AND a.attnum = ANY (x.indkey::int2[]))
                 ORDER BY i.relname
                 LIMIT 1) AS index
         FROM pg_catalog.pg_class AS c
