@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from awa_lib._json import dumps, loads
 from awa_lib._sql import atomic, sql
 from awa_lib.cron import CronExpression
-from awa_lib.errors import ScheduleNotFound
+from awa_lib.errors import ScheduleNotFound, Transient
 from awa_lib.fields import LONGEST_NAME, name_of, text_of
 from awa_lib.models import Job
 from awa_lib.new_jobs import check
@@ -124,10 +124,11 @@ class Fire:
     """The version of the row that was read, if it matters."""
 
 
-def declare(schedules: Sequence[Schedule], *, fresh: bool, living: bool = True) -> Op[None]:
+def declare(schedules: Sequence[Schedule], *, fresh: bool, living: bool = True) -> Op[list[str]]:
     """Write the schedules of this process; ``fresh`` at its start, when removed ones come back.
 
-    Those that are not ``living`` belong to no process.
+    Those that are not ``living`` belong to no process.  Returns the names of those that somebody
+    else has locked, which were not written.
     """
     rows = [
         {
@@ -137,7 +138,8 @@ def declare(schedules: Sequence[Schedule], *, fresh: bool, living: bool = True) 
         }
         for schedule in schedules
     ]
-    yield sql.cron("declare_schedules", schedules=dumps(rows), fresh=fresh, living=living)
+    busy = yield sql.cron("declare_schedules", schedules=dumps(rows), fresh=fresh, living=living)
+    return [name for (name,) in busy]
 
 
 @atomic
@@ -147,10 +149,14 @@ def apply_schedules(
 ) -> Op[None]:  # fmt: skip
     """Write schedules that no process declares, and pause, resume and remove others, all or none.
 
-    Raises ScheduleNotFound.
+    Raises ScheduleNotFound, or Transient when somebody else has one locked.
     """
-    if schedules:
-        yield from declare(schedules, fresh=True, living=False)
+    if schedules and (busy := (yield from declare(schedules, fresh=True, living=False))):
+        raise Transient(
+            f"the schedule {busy[0]!r} is locked",
+            why="a transaction that changes it is open",
+            hint="try again when that has ended",
+        )
     for name in pause:
         yield from pause_cron_job(name, paused_by)
     for name in resume:

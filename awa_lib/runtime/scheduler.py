@@ -47,19 +47,33 @@ class Declarer:
     def __init__(self, link: Link, schedules: Sequence[Schedule]) -> None:
         self._link = link
         self._schedules = sorted(schedules, key=lambda schedule: schedule.name)
+        self._late: list[Schedule] = []
         self._loop = Periodic("schedules", _DECLARE_SECONDS, self._again)
 
     async def start(self) -> None:
         """Declare, so that the schedules are visible before this returns."""
         if self._schedules:
-            await self._link.run(ops.declare(self._schedules, fresh=True))
+            await self._declare_at_start(self._schedules)
             await self._loop.start()
 
     async def stop(self) -> None:
         """Say no more."""
         await self._loop.stop()
 
+    async def _declare_at_start(self, schedules: list[Schedule]) -> None:
+        """Declare; those that somebody has locked keep no worker from starting and come later."""
+        busy = set(await self._link.run(ops.declare(schedules, fresh=True)))
+        late = [one for one in schedules if one.name in busy]
+        said, self._late = late == self._late, late
+        if busy and not said:
+            logger.warning(
+                "schedules are locked by an open transaction; they are declared later",
+                extra={"schedules": sorted(busy)},
+            )
+
     async def _again(self) -> None:
+        if self._late:
+            await self._declare_at_start(self._late)
         await self._link.run(ops.declare(self._schedules, fresh=False))
 
 

@@ -5,8 +5,9 @@
 -- name: declare_schedules
 -- Write the schedules of a process, in name order.  The pause and the time of creation stay, and the
 -- last fire too: a trigger sets it to now where expression or time zone change.  One that was removed comes back only when a process starts (:fresh).  Without
--- :living nobody is said to have them: they came from a file.
-WITH declared AS MATERIALIZED (
+-- :living nobody is said to have them: they came from a file.  Those that somebody else has locked are
+-- left as they are, and returned.
+WITH wanted AS MATERIALIZED (
     SELECT d.*
     FROM jsonb_to_recordset(:schedules::jsonb) AS d (
         name text, cron_expr text, timezone text, kind text, queue text, args jsonb,
@@ -16,6 +17,18 @@ WITH declared AS MATERIALIZED (
     LEFT JOIN awa.cron_settings AS s ON s.name = d.name
     WHERE :fresh::boolean OR s.removed_at IS NULL
     ORDER BY d.name
+), free AS MATERIALIZED (
+    SELECT c.name
+    FROM awa.cron_jobs AS c
+    WHERE c.name = ANY (ARRAY(SELECT wanted.name FROM wanted))
+    ORDER BY c.name
+    FOR NO KEY UPDATE OF c SKIP LOCKED
+), declared AS MATERIALIZED (
+    SELECT wanted.*
+    FROM wanted
+    WHERE wanted.name IN (SELECT free.name FROM free)
+       OR NOT EXISTS (SELECT FROM awa.cron_jobs AS c WHERE c.name = wanted.name)
+    ORDER BY wanted.name
 ), settings AS (
     INSERT INTO awa.cron_settings AS s (
         name, missed_fire_policy, catch_up_limit, jitter_seconds, declared_at
@@ -27,21 +40,26 @@ WITH declared AS MATERIALIZED (
     SET missed_fire_policy = excluded.missed_fire_policy,
         catch_up_limit = excluded.catch_up_limit, jitter_seconds = excluded.jitter_seconds,
         declared_at = coalesce(excluded.declared_at, s.declared_at), removed_at = NULL
+), written AS (
+    INSERT INTO awa.cron_jobs AS c (
+        name, cron_expr, timezone, kind, queue, args, priority, max_attempts, tags, metadata
+    )
+    SELECT name, cron_expr, timezone, kind, queue, args, priority, max_attempts, tags, metadata
+    FROM declared
+    ON CONFLICT (name) DO UPDATE
+    SET cron_expr = excluded.cron_expr, timezone = excluded.timezone, kind = excluded.kind,
+        queue = excluded.queue, args = excluded.args, priority = excluded.priority,
+        max_attempts = excluded.max_attempts, tags = excluded.tags, metadata = excluded.metadata,
+        updated_at = now()
+    WHERE (c.cron_expr, c.timezone, c.kind, c.queue, c.args, c.priority, c.max_attempts, c.tags,
+           c.metadata)
+        IS DISTINCT FROM (excluded.cron_expr, excluded.timezone, excluded.kind, excluded.queue,
+           excluded.args, excluded.priority, excluded.max_attempts, excluded.tags, excluded.metadata)
 )
-INSERT INTO awa.cron_jobs AS c (
-    name, cron_expr, timezone, kind, queue, args, priority, max_attempts, tags, metadata
-)
-SELECT name, cron_expr, timezone, kind, queue, args, priority, max_attempts, tags, metadata
-FROM declared
-ON CONFLICT (name) DO UPDATE
-SET cron_expr = excluded.cron_expr, timezone = excluded.timezone, kind = excluded.kind,
-    queue = excluded.queue, args = excluded.args, priority = excluded.priority,
-    max_attempts = excluded.max_attempts, tags = excluded.tags, metadata = excluded.metadata,
-    updated_at = now()
-WHERE (c.cron_expr, c.timezone, c.kind, c.queue, c.args, c.priority, c.max_attempts, c.tags,
-       c.metadata)
-    IS DISTINCT FROM (excluded.cron_expr, excluded.timezone, excluded.kind, excluded.queue,
-       excluded.args, excluded.priority, excluded.max_attempts, excluded.tags, excluded.metadata)
+SELECT wanted.name
+FROM wanted
+WHERE wanted.name NOT IN (SELECT declared.name FROM declared)
+ORDER BY wanted.name
 
 -- name: read_schedules
 -- What the leader needs to find due schedules, by name.  No lock.  Times that no datetime can hold

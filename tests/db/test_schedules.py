@@ -236,6 +236,22 @@ def test_what_was_changed_since_it_was_read_does_not_fire(
     ] == ["other"]
 
 
+def test_an_operator_is_told_that_a_schedule_is_locked(conn, declare, look, database_url) -> None:
+    import psycopg
+
+    declare(schedule())
+    changed = [schedule(priority=1), schedule("new")]
+    with psycopg.connect(database_url) as somebody:
+        run(somebody, ops.pause_cron_job("nightly"))
+        with pytest.raises(awa.Transient, match="the schedule 'nightly' is locked"):
+            run(conn, ops.apply_schedules(changed, pause=[], resume=[], remove=[]))
+        assert run(conn, ops.declare(changed, fresh=True)) == ["nightly"]
+
+    assert look("SELECT name, priority FROM awa.cron_jobs ORDER BY 1") == [
+        {"name": "new", "priority": 3}, {"name": "nightly", "priority": 3},
+    ]  # fmt: skip
+
+
 def test_a_pause_of_a_schedule_without_settings_is_seen_too(conn, declare, database_url) -> None:
     """A schedule of awa 0.5 has no row of ours: the pause writes the first."""
     import psycopg

@@ -206,6 +206,24 @@ async def test_a_schedule_that_somebody_has_locked_stops_no_other(
         await aeventually(lambda: len(jobs_of(rows, "locked")) > before)
 
 
+async def test_a_worker_starts_while_somebody_has_a_schedule_locked(
+    client: awa.AsyncClient, rows: Rows, database_url: str, caplog
+) -> None:
+    rows.conn.execute(
+        "INSERT INTO awa.cron_jobs (name, cron_expr, kind) VALUES ('locked', '@daily', 'noop')"
+    )
+    client.periodic("locked", "0 1 * * *", Noop, Noop())
+    client.periodic("zebra", "* * * * * *", Noop, Noop())
+
+    with psycopg.connect(database_url) as somebody:
+        run(somebody, ops.pause_cron_job("locked"))
+        async with asyncio.timeout(10), working(client):
+            await aeventually(lambda: jobs_of(rows, "zebra"))
+        somebody.rollback()
+
+    assert [r.schedules for r in caplog.records if hasattr(r, "schedules")] == [["locked"]]
+
+
 async def test_a_changed_expression_makes_nothing_up(
     client: awa.AsyncClient, rows: Rows, database_url: str
 ) -> None:
