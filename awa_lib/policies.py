@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypedDict
 
 from awa_lib.config import RateLimit, Retention
+from awa_lib.retention import MOST_HOURS, bounded
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -65,13 +66,13 @@ class QueuePolicy:
         if self.max_rate is not None and self.burst is not None:
             rate = RateLimit(self.max_rate, self.burst)
         if self.deadline_seconds is not None:
-            deadline = self.deadline_seconds or None
+            deadline = bounded(self.deadline_seconds) or None
         return replace(options, rate_limit=rate, deadline_seconds=deadline)
 
     def kept(self, own: Retention) -> Retention:
         """Return how long ended jobs are kept: these settings over a worker's own."""
         completed, failed = self.completed_retention_hours, self.failed_retention_hours
         return Retention(
-            own.completed_hours if completed is None else completed,
-            own.failed_hours if failed is None else failed,
+            own.completed_hours if completed is None else bounded(completed, MOST_HOURS),
+            own.failed_hours if failed is None else bounded(failed, MOST_HOURS),
         )

@@ -61,16 +61,16 @@ def set_dead_letters(queue: str, enabled: bool) -> Op[None]:
 
 
 def move_failed(aside: Aside | None = None) -> Op[int]:
-    """Move a batch of failed jobs of the queues that keep dead letters; return how many there were.
+    """Move a batch of failed jobs of the queues that keep dead letters; return how many.
 
     A row that something is in the way of does not stop the others; it is tried again soon.
     """
     aside = Aside() if aside is None else aside
     rows = yield from _look(id_array(aside.ids))
     found = [row[0] for row in rows]
-    yield from change_apart(found, _move_briefly, aside, _leave)
-    yield from change_apart(aside.due(), _move_briefly, aside, _leave)
-    return len(found)
+    moved = yield from change_apart(found, _move_briefly, aside, _leave)
+    moved |= yield from change_apart(aside.due(), _move_briefly, aside, _leave)
+    return len(moved)
 
 
 @atomic

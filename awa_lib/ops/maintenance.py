@@ -202,9 +202,7 @@ def rescue(
             return {}
 
     again = aside.due()
-    rescued = yield from change_apart(
-        sorted(i for i in ids if i not in aside), change, aside, fail
-    )
+    rescued = yield from change_apart(sorted(i for i in ids if i not in aside), change, aside, fail)
     rescued |= yield from change_apart(again, change, aside, fail)
     return [rescued[job_id] for job_id in sorted(rescued)]
 

@@ -10,6 +10,7 @@ from awa_lib._sql import sql
 from awa_lib.errors import ValidationError
 from awa_lib.fields import name_of, nearest, number_of
 from awa_lib.policies import PolicyChanges, QueuePolicy
+from awa_lib.retention import MOST_HOURS, MOST_SECONDS
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -19,6 +20,12 @@ if TYPE_CHECKING:
 __all__ = ["set_queue_policy"]
 
 _MOST: Final = 2**31 - 1
+# What is meant to be for ever is a hundred years.
+_LONGEST: Final = {
+    "deadline_seconds": MOST_SECONDS,
+    "completed_retention_hours": MOST_HOURS,
+    "failed_retention_hours": MOST_HOURS,
+}
 _COUNTS: Final = {
     "max_running": 0, "max_running_per_key": 1, "poll_interval_ms": 1, "claim_batch": 1,
 }  # fmt: skip
@@ -31,8 +38,8 @@ def set_queue_policy(queue: str, **changes: Unpack[PolicyChanges]) -> Op[QueuePo
     milliseconds of the commit where notifications arrive, else within ten seconds; running
     attempts keep what they began with.  ``rate_limit`` is (jobs a second, burst) for each process,
     burst 0 meaning a second's worth; ``deadline_seconds`` 0 means no deadline; retention is in
-    hours.  Limits of running jobs hold in the whole fleet; jobs that wait for a callback do not
-    count, and lowering a limit stops nothing that runs.
+    hours; both are a hundred years at most.  Limits of running jobs hold in the whole fleet; jobs
+    that wait for a callback do not count, and lowering a limit stops nothing that runs.
     Locks the queue's row, which every claim of a limited queue waits for.
     Raises ValidationError.
     """
@@ -58,7 +65,7 @@ def _stored(key: str, value: object) -> dict[str, Any]:
         return _rate_limit(value)
     if value is not None and key in _COUNTS:
         return {key: number_of(key, value, _COUNTS[key], _MOST)}
-    return {key: value if value is None else _real(key, value)}
+    return {key: value if value is None else min(_real(key, value), _LONGEST[key])}
 
 
 def _rate_limit(value: object) -> dict[str, Any]:

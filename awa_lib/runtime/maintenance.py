@@ -135,7 +135,9 @@ class Maintenance:
                 queue,
                 [],
             )
-        await self._try("descriptors", ops.briefly(ops.forget(options.descriptor_retention_days * _DAY)))
+        await self._try(
+            "descriptors", ops.briefly(ops.forget(options.descriptor_retention_days * _DAY))
+        )
         await self._try("signatures", ops.briefly(ops.forget_signatures()))
         if options.audit_retention_days:
             days = round(bounded(options.audit_retention_days * _DAY) / _DAY)
