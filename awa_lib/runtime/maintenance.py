@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections import defaultdict
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from awa_lib import telemetry
@@ -23,7 +24,7 @@ from awa_lib.runtime.scheduler import Scheduler
 from awa_lib.runtime.service import Periodic
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from awa_lib._sql import Op
     from awa_lib.config import WorkerOptions
@@ -47,10 +48,23 @@ _DEAD_LETTER_SECONDS: Final = 2.0
 _BULK_SECONDS: Final = 1.0
 _TELEMETRY_SECONDS: Final = 30.0
 _DAY: Final = 86_400.0
+# A round of long work goes on in the next after so long.
+_ROUND_SECONDS: Final = 20.0
+# A lock that is held for longer is worth a word.
+_PASSING_SECONDS: Final = 60.0
 # Cleaning rests for this part of the time that a batch took.
 _REST: Final = 0.25
 _BLOCKS: Final[tuple[Block, ...]] = ("promote_scheduled", "promote_retryable")
-_ENDS: Final[tuple[Ended, ...]] = ("completed", "unsuccessful")
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """How long ended jobs of one sort are kept: of a queue, or of all but some."""
+
+    queue: str | None
+    ended: Ended
+    seconds: float
+    except_queues: tuple[str, ...]
 
 
 class Maintenance:
@@ -71,7 +85,9 @@ class Maintenance:
         self._slow = slow
         self._options = options
         self._aside: defaultdict[str, Aside] = defaultdict(Aside)
-        self._complained: set[str] = set()
+        # Parts of the maintenance that fail: since when, and which were said.
+        self._failing: dict[str, float] = {}
+        self._said: set[str] = set()
         rescues = Rescues(self._contact, options, on_rescued)
         seconds = {
             "promotion": options.promote_interval_ms / 1000,
@@ -119,82 +135,102 @@ class Maintenance:
     async def _age(self) -> None:
         await self._slow.run(ops.age(_AGING_SECONDS))
 
-    async def _clean_up(self) -> None:
+    async def _clean_up(self) -> float | None:
+        if await self._delete(await self._retentions()):
+            return 0.0
+        options = self._options
+        unseen = options.descriptor_retention_days * _DAY
+        await self._try("descriptors", ops.briefly(ops.forget(unseen)))
+        await self._try("signatures", ops.briefly(ops.forget_signatures()))
+        if options.audit_retention_days:
+            days = round(bounded(options.audit_retention_days * _DAY) / _DAY)
+            await self._try("audit log", ops.briefly(forget_audit(days)))
+        return None
+
+    async def _retentions(self) -> list[_Kept]:
+        """Return what is deleted when: of the queues that have their own, then of all others."""
         options = self._options
         kept = {q.name: q.retention for q in options.queues if q.retention is not None}
         for policy in await self._slow.run(list_queue_policies()):
             own = kept.get(policy.queue, Retention())
             kept[policy.queue] = policy.kept(own)
-        completed, failed = options.completed_retention_hours, options.failed_retention_hours
-        await self._delete(completed, failed, None, list(kept))
-        for queue, retention in kept.items():
-            own_completed, own_failed = retention.completed_hours, retention.failed_hours
-            await self._delete(
-                completed if own_completed is None else own_completed,
-                failed if own_failed is None else own_failed,
-                queue,
-                [],
-            )
-        await self._try(
-            "descriptors", ops.briefly(ops.forget(options.descriptor_retention_days * _DAY))
-        )
-        await self._try("signatures", ops.briefly(ops.forget_signatures()))
-        if options.audit_retention_days:
-            days = round(bounded(options.audit_retention_days * _DAY) / _DAY)
-            await self._try("audit log", ops.briefly(forget_audit(days)))
+        found: list[_Kept] = []
+        for queue, own in [*kept.items(), (None, Retention())]:
+            hours: dict[Ended, tuple[float | None, float]] = {
+                "completed": (own.completed_hours, options.completed_retention_hours),
+                "unsuccessful": (own.failed_hours, options.failed_retention_hours),
+            }
+            for ended, (theirs, ours) in hours.items():
+                seconds = bounded(ours if theirs is None else theirs, MOST_HOURS) * _HOUR
+                found.append(_Kept(queue, ended, seconds, () if queue else tuple(kept)))
+        return found
 
-    async def _delete(
-        self, completed: float, failed: float, queue: str | None, except_queues: Sequence[str]
-    ) -> None:
-        for ended, hours in zip(_ENDS, (completed, failed), strict=True):
-            await self._delete_all(ended, bounded(hours, MOST_HOURS) * _HOUR, queue, except_queues)
+    async def _delete(self, kept: list[_Kept]) -> bool:
+        """Delete in turn, batch by batch; return True when time is up and there is more.
 
-    async def _delete_all(
-        self, ended: Ended, seconds: float, queue: str | None, except_queues: Sequence[str]
-    ) -> None:
-        """Go on while there is a full batch; each commits, and the database gets its rest."""
+        Each batch commits, and the database gets its rest after it.
+        """
         batch = self._options.cleanup_batch_size
-        aside = self._aside[ended]
-        while True:
-            began = time.perf_counter()
-            found = await self._try(
-                f"retention of {'other queues' if queue is None else queue}",
-                ops.delete_old(ended, seconds, batch, queue, except_queues, aside),
-            )
-            if found is None or found[0] < batch:
-                break
-            await asyncio.sleep((time.perf_counter() - began) * _REST)
+        until = time.monotonic() + _ROUND_SECONDS
+        while kept:
+            for one in list(kept):
+                began = time.perf_counter()
+                found = await self._try(
+                    f"retention of {one.queue or 'the other queues'}",
+                    ops.delete_old(
+                        one.ended, one.seconds, batch, one.queue, one.except_queues,
+                        self._aside[one.ended],
+                    ),
+                )  # fmt: skip
+                if found is None or found[0] < batch:
+                    kept.remove(one)
+                if time.monotonic() >= until:
+                    return bool(kept)
+                if found is not None and found[0]:
+                    await asyncio.sleep((time.perf_counter() - began) * _REST)
+        return False
 
     async def _try(self, what: str, op: Op[R]) -> R | None:
-        """Do one part of the cleaning; its failure never stops the others, and is said once."""
+        """Do one part of the work; its failure never stops the others, and is said once.
+
+        A passing trouble is worth a word only when it lasts.
+        """
         try:
             result = await self._slow.run(op)
         except Unavailable:
             raise
         except AwaError as error:
-            if what not in self._complained and not isinstance(error, Transient):
-                self._complained.add(what)
+            now = time.monotonic()
+            since = self._failing.setdefault(what, now)
+            lasts = now - since >= _PASSING_SECONDS or not isinstance(error, Transient)
+            if lasts and what not in self._said:
+                self._said.add(what)
                 logger.warning(
-                    "a part of the cleaning fails; it is tried again each minute",
+                    "a part of the maintenance fails; it is tried again",
                     extra={"part": what, "error": str(error)},
                 )
             return None
-        self._complained.discard(what)
+        self._failing.pop(what, None)
+        self._said.discard(what)
         return result
 
-    async def _move_failed(self) -> None:
+    async def _move_failed(self) -> float | None:
         for _ in range(_MOVE_BATCHES):
             moved = await self._slow.run(dead_letters.move_failed(self._aside["dead letters"]))
             if moved < dead_letters.MOVE_BATCH:
-                break
+                return None
+        return 0.0
 
-    async def _advance_bulk(self) -> None:
+    async def _advance_bulk(self) -> float | None:
         # Between two batches the other duties get their turn on the connection.
+        until = time.monotonic() + _ROUND_SECONDS
         while await self._slow.run(bulk.advance_next()):
-            pass
+            if time.monotonic() >= until:
+                return 0.0
+        return None
 
     async def _count(self) -> None:
-        await self._slow.run(ops.recount())
+        await self._try("counters", ops.recount())
 
     async def _describe(self) -> None:
         if telemetry.measuring():
@@ -203,4 +239,4 @@ class Maintenance:
             )
 
     async def _refresh(self) -> None:
-        await self._slow.run(ops.briefly(queues.flush_admin_metadata()))
+        await self._try("counters", ops.briefly(queues.flush_admin_metadata()))

@@ -29,6 +29,8 @@ __all__ = ["Contact", "Rescues", "grace", "longest_break"]
 R = TypeVar("R")
 
 _LEAST_GRACE: Final = 5.0
+# Batches of one round.
+_BATCHES: Final = 20
 
 
 class Contact:
@@ -126,13 +128,14 @@ class Rescues:
         """Take jobs past their deadline."""
         await self._take(await self._contact.run(ops.overdue_ids()), "deadline")
 
-    async def callback(self) -> None:
+    async def callback(self) -> float | None:
         """Take waiting jobs whose callback timed out."""
-        while True:
+        for _ in range(_BATCHES):
             ids = await self._contact.run(ops.expired_callback_ids(self._aside["callback"]))
             await self._take(ids, "callback")
             if len(ids) < ops.RESCUE_BATCH:
-                break
+                return None
+        return 0.0
 
     async def _take(self, ids: Sequence[int], cause: Cause) -> None:
         """Rescue in batches; other duties get their turn between them."""
