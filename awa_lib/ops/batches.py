@@ -110,7 +110,7 @@ def _batch(task: _Task) -> Op[bool]:
         locked = sorted(row[0] for row in rows)
     missed = sorted(set(page).difference(locked))
     # Under the lock they cannot change any more; until then they could.
-    fitting = (yield from _matching(task, locked)) if locked else []
+    fitting = (yield from _still_fit(task, locked)) if locked else []
     done = (yield from _apply_all(task, fitting)) if fitting else _Done()
     skipped = len(locked) - done.tried
     again = done.blocked
@@ -144,19 +144,21 @@ def _batch(task: _Task) -> Op[bool]:
 def _page(task: _Task) -> Op[tuple[list[int], int]]:
     """Return the jobs of the next batch, and up to which id all have been looked at."""
     upto = task.last_id if task.span is None else min(task.last_id, task.cursor + task.span)
-    found = yield from _matching(task, None, upto)
+    rows = yield sql.bulk(
+        "matching_ids",
+        after=task.cursor,
+        upto=upto,
+        limit=task.batch,
+        states=states_of(task.operation),
+        **task.where,
+    )
+    found = [row[0] for row in rows]
     return found, found[-1] if len(found) == task.batch else upto
 
 
-def _matching(task: _Task, only: Sequence[int] | None, upto: int | None = None) -> Op[list[int]]:
+def _still_fit(task: _Task, ids: Sequence[int]) -> Op[list[int]]:
     rows = yield sql.bulk(
-        "matching_ids",
-        after=task.cursor if only is None else 0,
-        upto=task.last_id if upto is None else upto,
-        only=None if only is None else id_array(only),
-        limit=task.batch if only is None else len(only),
-        states=states_of(task.operation),
-        **task.where,
+        "still_fit", ids=id_array(ids), states=states_of(task.operation), **task.where
     )
     return [row[0] for row in rows]
 

@@ -69,7 +69,6 @@ def move_failed(aside: Aside | None = None) -> Op[int]:
     rows = yield from _look(id_array(aside.ids))
     found = [row[0] for row in rows]
     moved = yield from change_apart(found, _move_briefly, aside, _leave)
-    moved |= yield from change_apart(aside.due(), _move_briefly, aside, _leave)
     return len(moved)
 
 

@@ -80,7 +80,6 @@ def promote(block: Block, limit: int = PROMOTE_BATCH, aside: Aside | None = None
     look = "due_" + block.removeprefix("promote_")
     rows = yield from _look(look, limit=limit, apart=id_array(aside.ids))
     promoted = yield from change_apart([row[0] for row in rows], _promote, aside, _park)
-    promoted |= yield from change_apart(aside.due(), _promote, aside, _park)
     return len(promoted)
 
 
@@ -201,9 +200,7 @@ def rescue(
                 )
             return {}
 
-    again = aside.due()
     rescued = yield from change_apart(sorted(i for i in ids if i not in aside), change, aside, fail)
-    rescued |= yield from change_apart(again, change, aside, fail)
     return [rescued[job_id] for job_id in sorted(rescued)]
 
 
@@ -264,7 +261,6 @@ def delete_old(
 
     found = sorted(row[0] for row in rows)
     deleted = yield from change_apart(found, change, aside, blame)
-    deleted |= yield from change_apart(aside.due(), change, aside, blame)
     return len(found), len(deleted)
 
 

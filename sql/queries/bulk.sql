@@ -76,11 +76,9 @@ WHERE id = :id::uuid AND state IN ('pending', 'running')
 FOR UPDATE
 
 -- name: matching_ids
--- A page of ids of jobs that fit, ascending, up to an id; `only` narrows it to jobs that are locked
--- already.  No lock.
+-- A page of ids of jobs that fit, ascending, up to an id.  No lock.
 SELECT id FROM awa.jobs
 WHERE id > :after::bigint AND id <= :upto::bigint
-  AND (:only::bigint[] IS NULL OR id = ANY(:only::bigint[]))
   AND (:state::awa.job_state IS NULL OR state = :state::awa.job_state)
   AND state = ANY(:states::awa.job_state[])
   AND (:kind::text IS NULL OR kind = :kind::text)
@@ -94,14 +92,30 @@ WHERE id > :after::bigint AND id <= :upto::bigint
 ORDER BY id
 LIMIT :limit::int
 
+-- name: still_fit
+-- Which of these jobs, locked before, fit.  Primary keys.
+SELECT id FROM awa.jobs
+WHERE id = ANY(ARRAY(SELECT unnest(:ids::bigint[])))
+  AND (:state::text IS NULL OR state::text = :state::text)
+  AND state::text = ANY(:states::text[])
+  AND (:kind::text IS NULL OR kind = :kind::text)
+  AND (:queue::text IS NULL OR queue = :queue::text)
+  AND (:tag::text IS NULL OR tags @> ARRAY[:tag::text])
+  AND (:created_after::timestamptz IS NULL OR created_at >= :created_after::timestamptz)
+  AND (:created_before::timestamptz IS NULL OR created_at < :created_before::timestamptz)
+  AND (:args::jsonb IS NULL OR args @> :args::jsonb)
+  AND (:error::text IS NULL
+       OR strpos(errors[cardinality(errors)] ->> 'error', :error::text) > 0)
+ORDER BY id
+
 -- name: lock_jobs
 -- Lock the jobs with these ids that nobody else holds, in id order, in the order of the tables.
 WITH hot AS MATERIALIZED (
-    SELECT id FROM awa.jobs_hot WHERE id = ANY(:ids::bigint[])
+    SELECT id FROM awa.jobs_hot WHERE id = ANY(ARRAY(SELECT unnest(:ids::bigint[])))
     ORDER BY id
     FOR UPDATE SKIP LOCKED
 ), cold AS MATERIALIZED (
-    SELECT id FROM awa.scheduled_jobs WHERE id = ANY(:ids::bigint[])
+    SELECT id FROM awa.scheduled_jobs WHERE id = ANY(ARRAY(SELECT unnest(:ids::bigint[])))
     ORDER BY id
     FOR UPDATE SKIP LOCKED
 )
@@ -110,7 +124,7 @@ SELECT id FROM hot UNION ALL SELECT id FROM cold
 -- name: delete
 -- Delete ended jobs; their unique claims go with them (trigger).
 DELETE FROM awa.jobs_hot
-WHERE id = ANY(:ids::bigint[]) AND state IN ('completed', 'failed', 'cancelled')
+WHERE id = ANY(ARRAY(SELECT unnest(:ids::bigint[]))) AND state::text IN ('completed', 'failed', 'cancelled')
 RETURNING id
 
 -- name: set_priority
@@ -118,12 +132,12 @@ RETURNING id
 WITH hot AS (
     UPDATE awa.jobs_hot
     SET priority = :priority::smallint, metadata = metadata - '_awa_original_priority'
-    WHERE id = ANY(:ids::bigint[]) AND state = 'available'
+    WHERE id = ANY(ARRAY(SELECT unnest(:ids::bigint[]))) AND state::text = 'available'
     RETURNING id
 ), cold AS (
     UPDATE awa.scheduled_jobs
     SET priority = :priority::smallint, metadata = metadata - '_awa_original_priority'
-    WHERE id = ANY(:ids::bigint[])
+    WHERE id = ANY(ARRAY(SELECT unnest(:ids::bigint[])))
     RETURNING id
 )
 SELECT id FROM hot UNION ALL SELECT id FROM cold
@@ -132,11 +146,11 @@ SELECT id FROM hot UNION ALL SELECT id FROM cold
 -- Move waiting jobs to another queue and wake its workers.
 WITH hot AS (
     UPDATE awa.jobs_hot SET queue = :to_queue::text
-    WHERE id = ANY(:ids::bigint[]) AND state = 'available'
+    WHERE id = ANY(ARRAY(SELECT unnest(:ids::bigint[]))) AND state::text = 'available'
     RETURNING id
 ), cold AS (
     UPDATE awa.scheduled_jobs SET queue = :to_queue::text
-    WHERE id = ANY(:ids::bigint[])
+    WHERE id = ANY(ARRAY(SELECT unnest(:ids::bigint[])))
     RETURNING id
 ), told AS MATERIALIZED (
     SELECT pg_notify('awa:' || :to_queue::text, '')

@@ -3,7 +3,8 @@
 --
 -- Each look is apart from the change.  A look takes no lock and is bounded by an index whose order it
 -- asks for; the change gets ids, goes along the primary key whatever the statistics say
--- (id = ANY(ARRAY(SELECT ...)), never a join), and tests the condition again under the lock.  When a
+-- (id = ANY(ARRAY(SELECT ...)), never a join or a list; the state compared as text, which fits no
+-- index), and tests the condition again under the lock.  When a
 -- change fails, the same statement is sent with fewer ids until the rows in the way are known;
 -- `apart` are rows known from before, which a look leaves out.
 
@@ -40,7 +41,7 @@ LIMIT :limit::int
 -- producer do not wait for each other in a ring.  Primary key.  The insert trigger notifies.
 WITH due AS MATERIALIZED (
     SELECT id FROM awa.scheduled_jobs
-    WHERE id = ANY(:ids::bigint[]) AND run_at <= now()
+    WHERE id = ANY(ARRAY(SELECT unnest(:ids::bigint[]))) AND run_at <= now()
     ORDER BY id
     FOR UPDATE SKIP LOCKED
 ), gone AS (
@@ -114,7 +115,7 @@ LIMIT :limit::int
 -- name: free_ids
 -- Which of these jobs nobody holds at this moment: each is locked for the length of the statement.
 SELECT id FROM awa.jobs_hot
-WHERE id = ANY(:ids::bigint[])
+WHERE id = ANY(ARRAY(SELECT unnest(:ids::bigint[])))
 ORDER BY id
 FOR UPDATE SKIP LOCKED
 
@@ -130,12 +131,12 @@ FOR UPDATE SKIP LOCKED
 WITH locked AS MATERIALIZED (
     SELECT id, attempt, max_attempts, metadata
     FROM awa.jobs_hot
-    WHERE id = ANY(:ids::bigint[])
+    WHERE id = ANY(ARRAY(SELECT unnest(:ids::bigint[])))
       AND CASE :cause::text
-          WHEN 'heartbeat' THEN state = 'running'
+          WHEN 'heartbeat' THEN state::text = 'running'
               AND heartbeat_at < now() - make_interval(secs => :staleness::float8)
-          WHEN 'deadline' THEN state = 'running' AND deadline_at < now()
-          ELSE state = 'waiting_external' AND callback_timeout_at < now()
+          WHEN 'deadline' THEN state::text = 'running' AND deadline_at < now()
+          ELSE state::text = 'waiting_external' AND callback_timeout_at < now()
       END
     ORDER BY id
     FOR UPDATE SKIP LOCKED
@@ -270,7 +271,7 @@ LIMIT :limit::int
 -- Delete ended jobs past their retention; one that was retried meanwhile stays.  Primary key.
 WITH old AS MATERIALIZED (
     SELECT id FROM awa.jobs_hot
-    WHERE id = ANY(:ids::bigint[]) AND state::text = ANY('{completed,failed,cancelled}')
+    WHERE id = ANY(ARRAY(SELECT unnest(:ids::bigint[]))) AND state::text = ANY('{completed,failed,cancelled}')
       AND finalized_at < now() - make_interval(secs => :seconds::float8)
     ORDER BY id
     FOR UPDATE SKIP LOCKED

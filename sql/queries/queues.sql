@@ -21,7 +21,7 @@ SELECT pg_notify('awa:' || queue, '') FROM resumed WHERE octet_length(queue) <= 
 -- for a callback of such a job is told.
 WITH hot_target AS MATERIALIZED (
     SELECT id, state, run_lease FROM awa.jobs_hot
-    WHERE id = ANY(:ids::bigint[]) AND queue || '' = :queue::text
+    WHERE id = ANY(ARRAY(SELECT unnest(:ids::bigint[]))) AND queue || '' = :queue::text
       AND state::text IN ('available', 'waiting_external')
     ORDER BY id
     FOR UPDATE SKIP LOCKED
@@ -34,7 +34,7 @@ WITH hot_target AS MATERIALIZED (
     RETURNING id
 ), cold_target AS MATERIALIZED (
     SELECT id FROM awa.scheduled_jobs
-    WHERE id = ANY(:ids::bigint[]) AND queue || '' = :queue::text
+    WHERE id = ANY(ARRAY(SELECT unnest(:ids::bigint[]))) AND queue || '' = :queue::text
     ORDER BY id
     FOR UPDATE SKIP LOCKED
 ), gone AS (
