@@ -190,7 +190,7 @@ UPDATE awa.bulk_operations AS b
 SET failures = failures + 1, failing_since = coalesce(failing_since, now()),
     retry_at = now() + make_interval(secs => least(60, 2 ^ least(failures, 6))),
     batch = greatest(1, batch / 2),
-    span = greatest(500, coalesce(span, last_id - cursor) / 4),
+    span = greatest(50, coalesce(span, last_id - cursor) / 4),
     last_error = :last_error::text,
     state = CASE WHEN chosen.over THEN 'failed' ELSE state END,
     started_at = coalesce(started_at, now()),
