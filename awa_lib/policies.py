@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, TypedDict, TypeVar
 
 from awa_lib.config import RateLimit, Retention
 from awa_lib.errors import ValidationError
+from awa_lib.retention import MOST_HOURS
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -22,7 +23,7 @@ __all__ = [
 # Beyond these a setting means nothing else, and intervals and waits cannot be computed.
 _MOST: Final = 2**31 - 1
 LONGEST_DEADLINE: Final = 10 * 366 * 86_400.0
-LONGEST_RETENTION: Final = 100 * 366 * 24.0
+LONGEST_RETENTION: Final = MOST_HOURS
 """Hours: a hundred years, which is for ever."""
 LONGEST_POLL_MS: Final = 86_400_000
 RATES: Final = (1e-6, 1e9)

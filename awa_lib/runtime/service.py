@@ -15,5 +15,7 @@ __all__ = ["Periodic"]
 class Periodic(Duty):
     """Run a coroutine function every ``seconds``, the first time at once."""
 
-    def __init__(self, name: str, seconds: float, duty: Callable[[], Awaitable[None]]) -> None:
+    def __init__(
+        self, name: str, seconds: float, duty: Callable[[], Awaitable[float | None]]
+    ) -> None:
         super().__init__(name, duty, seconds=seconds)
