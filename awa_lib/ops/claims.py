@@ -9,7 +9,7 @@ from awa_lib._sql import sql
 from awa_lib.ops.jobs import id_array
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from awa_lib._sql import Op, Rows
 
@@ -31,7 +31,7 @@ class OwnedAttempt(Protocol):
     @property
     def lease(self) -> int: ...
     @property
-    def progress(self) -> dict[str, Any] | None: ...
+    def progress_text(self) -> str | None: ...
 
 
 class Ending(Protocol):
@@ -106,14 +106,17 @@ def heartbeat(leases: Sequence[tuple[int, int]]) -> Op[list[int]]:
 
 
 def write_progress(
-    leases: Sequence[tuple[int, int]], progress: Sequence[dict[str, Any] | None]
+    leases: Sequence[tuple[int, int]], progress: Sequence[str | None]
 ) -> Op[list[int]]:
-    """Write progress of (id, lease) pairs, sorted by id; return ids that are no longer ours."""
+    """Write progress of (id, lease) pairs, sorted by id; return ids that are no longer ours.
+
+    Progress is JSON text, None for none.
+    """
     rows = yield sql.claims(
         "write_progress",
         ids=id_array([job_id for job_id, _ in leases]),
         leases=id_array([lease for _, lease in leases]),
-        progress=dumps(list(progress)),
+        progress=_array(progress),
     )
     return [row[0] for row in rows]
 
@@ -141,9 +144,13 @@ def finish_attempts(ended: Sequence[tuple[OwnedAttempt, Ending]]) -> Op[list[int
         delays=[ending.delay for _, ending in ended],
         attempts_back=[ending.attempt_back for _, ending in ended],
         errors=dumps([_error(ending) for _, ending in ended]),
-        progress=dumps([attempt.progress for attempt, _ in ended]),
+        progress=_array(attempt.progress_text for attempt, _ in ended),
     )
     return [row[0] for row in rows]
+
+
+def _array(texts: Iterable[str | None]) -> str:
+    return "[" + ",".join("null" if text is None else text for text in texts) + "]"
 
 
 def _error(ending: Ending) -> dict[str, Any] | None:

@@ -111,9 +111,9 @@ class Callbacks:
 
     async def _wait(self, attempt: Attempt, token: CallbackToken) -> Any:
         job = attempt.job
-        progress = attempt.progress
-        if await self._insist(lambda: ops.enter_wait(job.id, attempt.lease, token.id, progress)):
-            attempt.mark_written(progress)
+        noted, text = attempt.noted, attempt.progress_text
+        if await self._insist(lambda: ops.enter_wait(job.id, attempt.lease, token.id, text)):
+            attempt.mark_written(noted)
             self._on_waiting(attempt)
         future = asyncio.get_running_loop().create_future()
         self._waits[job.id] = _Wait(attempt, token, future)

@@ -63,6 +63,7 @@ class Dispatcher:
         self._wake = asyncio.Event()
         self._freed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        executor.on_claimable.append(self._freed.set)
 
     @property
     def alive(self) -> bool:
@@ -166,7 +167,9 @@ class Dispatcher:
         if self._bucket is not None and self._bucket.available() < 1:
             await asyncio.sleep(min(self._bucket.wait_seconds(), 1.0))
             return 0
-        wanted = self.slots.free(self.policy.claim_batch or self._options.claim_batch)
+        wanted = 0
+        if self._executor.may_claim:
+            wanted = self.slots.free(self.policy.claim_batch or self._options.claim_batch)
         if self._bucket is not None:
             wanted = min(wanted, self._bucket.available())
         if wanted > 0:

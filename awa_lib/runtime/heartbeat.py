@@ -47,7 +47,7 @@ class Heartbeat:
         self,
         dsn: str,
         interval_seconds: float,
-        attempts: dict[int, Attempt],
+        attempts: dict[tuple[int, int], Attempt],
         outage: Outage,
         on_lost: Callable[[list[tuple[Attempt, int]]], None],
     ) -> None:
@@ -125,13 +125,13 @@ class Heartbeat:
 
     def _renew(self, conn: psycopg.Connection[Any], attempts: list[Attempt]) -> list[int]:
         quiet = [(a.job.id, a.lease) for a in attempts if not a.has_news]
-        news = [(a, a.progress) for a in attempts if a.has_news]
+        news = [(a, a.noted, a.progress_text) for a in attempts if a.has_news]
         lost = run(conn, claims.heartbeat(quiet)) if quiet else []
         if news:
-            leases = [(a.job.id, a.lease) for a, _ in news]
-            lost += run(conn, claims.write_progress(leases, [p for _, p in news]))
-            for attempt, progress in news:
-                attempt.mark_written(progress)
+            leases = [(a.job.id, a.lease) for a, _, _ in news]
+            lost += run(conn, claims.write_progress(leases, [text for _, _, text in news]))
+            for attempt, noted, _ in news:
+                attempt.mark_written(noted)
         return lost
 
     def _close(self) -> None:
