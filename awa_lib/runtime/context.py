@@ -88,7 +88,8 @@ class Attempt:
         self.handler = handler
         self.queue_backoff = queue_backoff
         self.deadline: float | None = None
-        self.noted: Progress | None = Progress.of_text(job._progress)  # noqa: SLF001 - spares a decode
+        text = job._progress  # noqa: SLF001 - spares a decode
+        self.noted: Progress | None = Progress.of_text(text) if text else None
         self._written: Progress | None = self.noted
         self.stop_reason: str | None = None
         # Called once when it is asked to stop, on the event loop.

@@ -175,8 +175,7 @@ class Worker:
             for kind, how, wait in ends
         ]
         wanted = {
-            (job.id, kind, how): _state(how)
-            for job, (kind, how, _) in zip(jobs, ends, strict=True)
+            (job.id, kind, how): _state(how) for job, (kind, how, _) in zip(jobs, ends, strict=True)
         }
 
         async def told() -> bool:
@@ -231,9 +230,7 @@ def test_random_ends_leave_every_slot_free_and_every_row_true(worker: Worker) ->
 
 
 @pytest.mark.parametrize("kind", ["async", "thread"])
-async def test_errors_say_what_can_be_said(
-    aclient: awa.AsyncClient, rows: Rows, kind: str
-) -> None:
+async def test_errors_say_what_can_be_said(aclient: awa.AsyncClient, rows: Rows, kind: str) -> None:
     _register(aclient)
     jobs = {
         name: await aclient.insert({"how": f"raise: {name}"}, kind=kind, max_attempts=1)
