@@ -84,6 +84,7 @@ class StartOptions(TypedDict, total=False):
     claim_batch: int | None
     heartbeat_interval_ms: float | None
     heartbeat_staleness_ms: float | None
+    cancel_grace_ms: float | None
     promote_interval_ms: float | None
     heartbeat_rescue_interval_ms: float | None
     deadline_rescue_interval_ms: float | None
@@ -113,6 +114,8 @@ class WorkerOptions:
     """Most jobs one claim takes."""
     heartbeat_interval_ms: float = 30_000
     heartbeat_staleness_ms: float = 90_000
+    cancel_grace_ms: float = 2_000
+    """How long an async handler has to end by itself before it gets CancelledError; may be 0."""
     promote_interval_ms: float = 250
     heartbeat_rescue_interval_ms: float = 30_000
     deadline_rescue_interval_ms: float = 30_000
@@ -184,7 +187,7 @@ def _check_options(given: Mapping[str, Any]) -> None:
             raise ValueError(f"{key} must be a number, got {value!r}")
         if key in _COUNTS and not isinstance(value, int):
             raise ValueError(f"{key} must be a whole number, got {value!r}")
-        if value < 0 or (value == 0 and not key.endswith(("_hours", "_days"))):
+        if value < 0 or (value == 0 and not key.endswith(("_hours", "_days", "_grace_ms"))):
             raise ValueError(f"{key} must be > 0, got {value!r}")
 
 

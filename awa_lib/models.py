@@ -84,7 +84,9 @@ TERMINAL_STATES: Final = frozenset({JobState.Completed, JobState.Failed, JobStat
 class Attempt(Protocol):
     """What the runtime gives a job while its handler runs."""
 
-    progress: dict[str, Any] | None
+    @property
+    def progress(self) -> dict[str, Any] | None:
+        """A copy of the progress as noted now."""
 
     def set_progress(self, percent: int, message: str | None) -> None:
         """Note progress in memory."""
@@ -115,7 +117,7 @@ class Attempt(Protocol):
         """Withdraw a callback."""
         ...
 
-    def from_thread(self, call: Coroutine[Any, Any, R]) -> R:
+    def from_thread(self, call: Coroutine[Any, Any, R], *, bounded: bool = True) -> R:
         """Run a coroutine on the event loop, from a blocking handler."""
         ...
 
@@ -254,8 +256,9 @@ class Job(Generic[A]):
     def update_metadata(self, updates: Mapping[str, Any]) -> None:
         """Merge keys into ``progress["metadata"]``, the checkpoint of this job.
 
-        In memory, like ``set_progress``; the next attempt begins with it.  Raises ValueError for
-        anything but a dict, SerializationError, RuntimeError outside a run.
+        In memory, like ``set_progress``; the next attempt begins with it.  Values are kept as they
+        are at the call, encoded as args are.  Raises ValueError for anything but a dict,
+        SerializationError that names the key, RuntimeError outside a run.
         """
         self._running("update_metadata").update_metadata(updates)
 
@@ -270,7 +273,7 @@ class Job(Generic[A]):
     def flush_progress_sync(self) -> None:
         """Write progress now, from a blocking handler.
 
-        Raises as ``flush_progress``, AwaError when it takes more than 30 s.
+        Raises as ``flush_progress``, AwaError when it takes more than 30 s or on the event loop.
         """
         self._running("flush_progress_sync").flush_progress_sync()
 
@@ -304,7 +307,10 @@ class Job(Generic[A]):
         on_fail: str | None = None,
         transform: str | None = None,
     ) -> CallbackToken:
-        """Do what ``register_callback`` does, from a blocking handler.  Raises as it does."""
+        """Do what ``register_callback`` does, from a blocking handler.
+
+        Raises as it does, AwaError when it takes more than 30 s or on the event loop.
+        """
         return self._running("register_callback_sync").from_thread(
             self.register_callback(timeout_seconds, filter, on_complete, on_fail, transform)
         )
@@ -322,9 +328,11 @@ class Job(Generic[A]):
     def wait_for_callback_sync(self, token: CallbackToken) -> Any:
         """Do what ``wait_for_callback`` does, from a blocking handler; keeps its thread.
 
-        Raises as it does.
+        Raises as it does, AwaError on the event loop.
         """
-        return self._running("wait_for_callback_sync").from_thread(self.wait_for_callback(token))
+        return self._running("wait_for_callback_sync").from_thread(
+            self.wait_for_callback(token), bounded=False
+        )
 
     async def cancel_callback(self, token: CallbackToken) -> bool:
         """Withdraw a callback before waiting for it; return False when it is gone already.

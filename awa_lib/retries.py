@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 __all__ = ["Backoff", "RetryPolicy", "exponential", "fixed", "linear"]
 
 _DAY: Final = 86_400.0
+# A hundred years: beyond any real delay, and well inside what timestamptz can hold.
+_LONGEST: Final = 3.15e9
 _MOST_ATTEMPTS: Final = 1000
 
 
@@ -35,7 +37,12 @@ class Backoff:
         # Beyond 2**63 a power means the limit anyway, and could overflow.
         power = min(attempt - 1, 63 / max(math.log2(self.factor), 1e-9))
         base: float = self.first * self.factor**power + self.step * (attempt - 1)
-        return min(base * (1 + self.jitter * source.random()), self.most)
+        return bounded(min(base * (1 + self.jitter * source.random()), self.most))
+
+
+def bounded(seconds: float) -> float:
+    """Return a delay that the database can hold."""
+    return min(max(seconds, 0.0), _LONGEST)
 
 
 def fixed(seconds: float, *, jitter: float = 0) -> Backoff:
@@ -72,9 +79,12 @@ def _backoff(first: float, factor: float, step: float, most: float, jitter: floa
         ("jitter", jitter, 0),
     ):  # fmt: skip
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not number or math.isnan(value) or value < least:
+        # NaN is neither less nor more.
+        if not number or not value >= least:
             raise ValidationError(f"{name} of a backoff must be a number >= {least}, got {value!r}")
-    return Backoff(float(first), float(factor), float(step), float(most), float(jitter))
+    # Finite: inf times nought is NaN, and ints may be larger than any float.
+    numbers = (float(min(value, _LONGEST)) for value in (first, factor, step, most, jitter))
+    return Backoff(*numbers)
 
 
 @dataclass(frozen=True, slots=True)

@@ -176,12 +176,13 @@ def cancel_callback(job_id: int, lease: int, callback_id: str, *, again: bool = 
     return bool(rows)
 
 
-def enter_wait(
-    job_id: int, lease: int, callback_id: str, progress: dict[str, Any] | None
-) -> Op[bool]:
-    """Put a running attempt to waiting_external; return False when its row says otherwise."""
+def enter_wait(job_id: int, lease: int, callback_id: str, progress: str | None) -> Op[bool]:
+    """Put a running attempt to waiting_external; return False when its row says otherwise.
+
+    Progress is JSON text.
+    """
     rows = yield sql.callbacks(
-        "enter_wait", id=job_id, lease=lease, callback_id=callback_id, progress=dumps(progress)
+        "enter_wait", id=job_id, lease=lease, callback_id=callback_id, progress=progress or "null"
     )
     return bool(rows)
 

@@ -15,7 +15,7 @@ from awa_lib.errors import AwaError, Unavailable
 from awa_lib.ops.jobs import id_array
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from awa_lib._sql import Op, Rows, Statement
 
@@ -77,7 +77,7 @@ class OwnedAttempt(Protocol):
     @property
     def lease(self) -> int: ...
     @property
-    def progress(self) -> dict[str, Any] | None: ...
+    def progress_text(self) -> str | None: ...
 
 
 class Ending(Protocol):
@@ -228,20 +228,20 @@ def _heartbeat_held(leases: Sequence[tuple[int, int]]) -> Op[Missed]:
 
 def write_progress(
     leases: Sequence[tuple[int, int]],
-    progress: Sequence[dict[str, Any] | None],
+    progress: Sequence[str | None],
     *,
     skip_locked: bool = False,
 ) -> Op[Missed]:
-    """Write progress of (id, lease) pairs, and renew them."""
+    """Write progress of (id, lease) pairs, JSON text or None, and renew them."""
     if skip_locked:
         return (yield from _write_progress_held(leases, progress))
-    rows = yield sql.claims("write_progress", progress=dumps(list(progress)), **_pairs(leases))
+    rows = yield sql.claims("write_progress", progress=_array(progress), **_pairs(leases))
     return Missed([row[0] for row in rows], [])
 
 
 @atomic
 def _write_progress_held(
-    leases: Sequence[tuple[int, int]], progress: Sequence[dict[str, Any] | None]
+    leases: Sequence[tuple[int, int]], progress: Sequence[str | None]
 ) -> Op[Missed]:
     held, missed = yield from _hold(leases)
     if held:
@@ -282,7 +282,7 @@ def finish_attempts(
         delays=[ending.delay for _, ending in ended],
         attempts_back=[ending.attempt_back for _, ending in ended],
         errors=dumps([_error(ending) for _, ending in ended]),
-        progress=dumps([attempt.progress for attempt, _ in ended]),
+        progress=_array(attempt.progress_text for attempt, _ in ended),
     )
     return Missed([row[0] for row in rows], [])
 
@@ -324,6 +324,10 @@ def _pairs(leases: Sequence[tuple[int, int]]) -> dict[str, str]:
         "ids": id_array([job_id for job_id, _ in leases]),
         "leases": id_array([lease for _, lease in leases]),
     }
+
+
+def _array(texts: Iterable[str | None]) -> str:
+    return "[" + ",".join("null" if text is None else text for text in texts) + "]"
 
 
 def _error(ending: Ending) -> dict[str, Any] | None:

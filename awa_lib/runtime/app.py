@@ -98,6 +98,7 @@ class Runtime:
             self._events,
             threads=max(1, options.global_max_workers or blocking),
             spans_per_second=options.spans_per_second,
+            cancel_grace=options.cancel_grace_ms / 1000,
         )
         self.callbacks = Callbacks(
             self._waits, self._deadline_of, self._events.waiting, self._resumed
@@ -331,8 +332,8 @@ class Runtime:
 
     def _rescued(self, rescued: list[Rescued]) -> None:
         for row in rescued:
-            attempt = self._executor.attempts.get(row.id)
-            if attempt is not None and attempt.lease == row.run_lease:
+            attempt = self._executor.attempts.get((row.id, row.run_lease))
+            if attempt is not None:
                 self._take_away(attempt, "lost")
         self._events.rescued((row.id, row.kind) for row in rescued)
 
@@ -353,11 +354,11 @@ class Runtime:
 
     async def flush(self, attempt: Attempt) -> None:
         """Write the progress of a running attempt, however long the database is away."""
-        progress, waits = attempt.progress, attempt.waits
+        noted, text, waits = attempt.noted, attempt.progress_text, attempt.waits
         lease = [(attempt.job.id, attempt.lease)]
         missed = await self._waits.insist(
-            lambda: claims.write_progress(lease, [progress]), until=attempt.is_cancelled
+            lambda: claims.write_progress(lease, [text]), until=attempt.is_cancelled
         )
-        attempt.mark_written(progress)
+        attempt.mark_written(noted)
         if missed.stale:
             self._lost([(attempt, waits)])

@@ -144,9 +144,10 @@ class Callbacks:
         return result
 
     async def _wait(self, attempt: Attempt, token: CallbackToken) -> str | None:
-        job_id, lease, progress = attempt.job.id, attempt.lease, attempt.progress
-        if await self.insist(attempt, lambda _: ops.enter_wait(job_id, lease, token.id, progress)):
-            attempt.mark_written(progress)
+        job_id, lease = attempt.job.id, attempt.lease
+        noted, text = attempt.noted, attempt.progress_text
+        if await self.insist(attempt, lambda _: ops.enter_wait(job_id, lease, token.id, text)):
+            attempt.mark_written(noted)
             self._on_waiting(attempt)
         elif (answer := await self._take(attempt, token)) is not None:
             return answer

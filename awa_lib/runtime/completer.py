@@ -327,7 +327,7 @@ def _reduce(end: End, error: AwaError) -> None:
         reason = f"what follows from its end could not be enqueued: {error}"
         end.outcome = Outcome("failed", _ascii(reason), terminal=True)
         return
-    attempt.progress = None
+    attempt.noted = None
     if outcome is not None and outcome.error is not None:
         end.outcome = replace(outcome, error=_ascii(outcome.error))
 

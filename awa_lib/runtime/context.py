@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import time
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
-from awa_lib.args import encode_object
 from awa_lib.errors import AwaError
+from awa_lib.runtime.progress import EMPTY, Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
@@ -19,11 +20,15 @@ if TYPE_CHECKING:
     from awa_lib.retries import Backoff
     from awa_lib.runtime.callbacks import Callbacks
     from awa_lib.runtime.handlers import Handler
+    from awa_lib.runtime.outcomes import Outcome
 
 __all__ = ["Attempt", "Desk"]
 
 R = TypeVar("R")
+# How long a thread waits for the event loop and the database.
 _THREAD_SECONDS: Final = 30.0
+# How often a thread that waits without a bound sees whether the event loop is still there.
+_LOOK_SECONDS: Final = 1.0
 
 
 class Desk(Protocol):
@@ -39,8 +44,8 @@ class Desk(Protocol):
 class Attempt:
     """A claimed job between its claim and the durable end of this attempt.
 
-    Handlers in threads write progress while the heartbeat thread reads it, so progress is
-    replaced as a whole and never changed in place.
+    Handlers in threads note progress while the heartbeat thread reads it, so it is replaced as a
+    whole and never changed in place.
     """
 
     __slots__ = (
@@ -49,17 +54,23 @@ class Attempt:
         "after",
         "asked",
         "began",
+        "blocking",
         "deadline",
+        "ended",
+        "given_up",
         "handler",
+        "interrupted",
         "job",
         "journal",
         "lease",
-        "progress",
+        "noted",
+        "on_stop",
         "queue_backoff",
         "ran",
         "spanned",
         "stop_reason",
         "task",
+        "turn",
         "waiting",
         "waits",
     )  # fmt: skip
@@ -77,10 +88,23 @@ class Attempt:
         self.handler = handler
         self.queue_backoff = queue_backoff
         self.deadline: float | None = None
-        self.progress: dict[str, Any] | None = job.progress if job._progress else None  # noqa: SLF001 - spares a decode
-        self._written: dict[str, Any] | None = self.progress
+        text = job._progress  # noqa: SLF001 - spares a decode
+        self.noted: Progress | None = Progress.of_text(text) if text else None
+        self._written: Progress | None = self.noted
         self.stop_reason: str | None = None
+        # Called once when it is asked to stop, on the event loop.
+        self.on_stop: Callable[[Attempt], None] | None = None
+        # Whether CancelledError is due: a handler in a thread cannot get it.
+        self.interrupted = False
+        # Whether the worker waits for its handler no more.
+        self.given_up = False
+        # Whether the handler is in a thread at the moment.
+        self.blocking = False
         self.task: asyncio.Task[None] | None = None
+        # For a suspect, which runs alone: set when it may begin.
+        self.turn: asyncio.Future[str] | None = None
+        # What the handler's end means, once it is known and something else may yet fail.
+        self.ended: tuple[Outcome | None] | None = None
         # Callbacks: the row's journal once it was needed, and how many of it were asked for again.
         self.journal: list[dict[str, Any]] | None = None
         self.asked = 0
@@ -97,9 +121,14 @@ class Attempt:
         self._desk = desk
 
     @property
-    def blocking(self) -> bool:
-        """Return True for a handler that runs in a thread."""
-        return not self.handler.is_async
+    def progress(self) -> dict[str, Any] | None:
+        """A copy of the progress as it is noted now."""
+        return None if self.noted is None else self.noted.value
+
+    @property
+    def progress_text(self) -> str | None:
+        """The same as JSON text, which is what is written."""
+        return None if self.noted is None else self.noted.text
 
     @property
     def backoff(self) -> Backoff | Callable[[int, BaseException], float] | None:
@@ -129,7 +158,8 @@ class Attempt:
         policy = self.handler.policy
         if policy is None or policy.max_attempts is None or self.job.attempt <= policy.max_attempts:
             return False
-        return bool(self.job.errors) and self.job.errors[-1].get("attempt") == self.job.attempt - 1
+        last = self.job.errors[-1] if self.job.errors else None
+        return isinstance(last, dict) and last.get("attempt") == self.job.attempt - 1
 
     @property
     def seconds(self) -> float:
@@ -139,25 +169,25 @@ class Attempt:
     @property
     def has_news(self) -> bool:
         """Return True when progress holds something not yet written."""
-        return self.progress is not self._written
+        return self.noted is not self._written
 
-    def mark_written(self, progress: dict[str, Any] | None) -> None:
+    def mark_written(self, noted: Progress | None) -> None:
         """Note that this progress is in the database."""
-        self._written = progress
+        self._written = noted
 
     def is_cancelled(self) -> bool:
         """Return True once the attempt should stop."""
         return self.stop_reason is not None
 
     def stop(self, reason: str) -> None:
-        """Ask the handler to stop: the flag for all, CancelledError for async ones.
+        """Ask the handler to stop: the flag at once; what follows is the executor's.
 
-        The first reason stays.  Shutdown only raises the flag, so that handlers may end well.
+        The first reason stays.  Shutdown is none yet, so that handlers may end well.
         """
-        if self.stop_reason in (None, "shutdown"):
+        if self.stop_reason in (None, "shutdown") and self.stop_reason != reason:
             self.stop_reason = reason
-            if reason != "shutdown" and not self.blocking and self.task is not None:
-                self.task.cancel()
+            if self.on_stop is not None:
+                self.on_stop(self)
 
     def set_progress(self, percent: int, message: str | None) -> None:
         """Replace percent and message, keep the checkpoint."""
@@ -165,23 +195,14 @@ class Attempt:
             raise TypeError(f"percent must be an int, got {percent!r}")
         if percent < 0:
             raise ValueError(f"percent must be >= 0, got {percent}")
-        fresh: dict[str, Any] = {"percent": min(percent, 100)}
-        if message is not None:
-            fresh["message"] = str(message)
-        if self.progress and "metadata" in self.progress:
-            fresh["metadata"] = self.progress["metadata"]
-        encode_object(fresh, name="progress")
-        self.progress = fresh
+        text = None if message is None else str(message)
+        self.noted = (self.noted or EMPTY).noted(min(percent, 100), text)
 
     def update_metadata(self, updates: Mapping[str, Any]) -> None:
-        """Merge keys into the checkpoint (shallow)."""
+        """Merge keys into the checkpoint (shallow), as they are now."""
         if not isinstance(updates, dict):
             raise ValueError(f"updates must be a dict, got {updates!r}")  # noqa: TRY004 - published
-        encode_object(updates, name="updates")
-        current = (self.progress or {}).get("metadata", {})
-        if not isinstance(current, dict):
-            raise RuntimeError("progress metadata is not an object")  # noqa: TRY004 - published
-        self.progress = {**(self.progress or {}), "metadata": {**current, **updates}}
+        self.noted = (self.noted or EMPTY).merged(updates)
 
     async def flush_progress(self) -> None:
         """Write progress now, if there is news."""
@@ -190,18 +211,36 @@ class Attempt:
 
     def flush_progress_sync(self) -> None:
         """Write progress now, from a thread."""
-        future = asyncio.run_coroutine_threadsafe(self.flush_progress(), self._desk.loop)
-        try:
-            future.result(timeout=_THREAD_SECONDS)
-        except TimeoutError:
-            raise AwaError(
-                f"progress was not written within {_THREAD_SECONDS:g} s",
-                why="the database, or the event loop of the worker, does not answer",
-            ) from None
+        self.from_thread(self.flush_progress())
 
-    def from_thread(self, call: Coroutine[Any, Any, R]) -> R:
-        """Run a coroutine on the worker's event loop and wait for it."""
-        return asyncio.run_coroutine_threadsafe(call, self._desk.loop).result()
+    def from_thread(self, call: Coroutine[Any, Any, R], *, bounded: bool = True) -> R:
+        """Run a coroutine on the worker's event loop, from another thread, and wait for it."""
+        loop, verb = self._desk.loop, str(getattr(call, "__name__", "it"))
+        if _running_loop() is loop:
+            call.close()
+            raise AwaError(
+                f"{verb}_sync was called on the event loop",
+                why="it would wait for what only the event loop can do",
+                hint=f"await job.{verb}(...) instead",
+            )
+        try:
+            future = asyncio.run_coroutine_threadsafe(call, loop)
+        except RuntimeError:  # the loop is closed
+            call.close()
+            raise _no_loop(verb) from None
+        if bounded:
+            concurrent.futures.wait([future], _THREAD_SECONDS)
+        else:
+            while not concurrent.futures.wait([future], _LOOK_SECONDS).done:
+                if loop.is_closed():
+                    raise _no_loop(verb)
+        if not future.done():
+            future.cancel()
+            raise AwaError(
+                f"{verb} was not done within {_THREAD_SECONDS:g} s",
+                why="the database, or the event loop of the worker, does not answer",
+            )
+        return future.result()
 
     async def register_callback(
         self, timeout_seconds: float, expressions: Expressions
@@ -216,3 +255,14 @@ class Attempt:
     async def cancel_callback(self, token: CallbackToken) -> bool:
         """Withdraw a callback."""
         return await self._desk.callbacks.cancel(self, token)
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+def _no_loop(verb: str) -> AwaError:
+    return AwaError(f"{verb} is not possible any more", why="the worker has ended")

@@ -78,6 +78,7 @@ class Dispatcher:
         self._passing: dict[int, tuple[float, float]] = {}
         # Leases of claims without an answer, with the times of the looks that are left.
         self._unanswered: dict[int, list[float]] = {}
+        executor.on_claimable.append(self._freed.set)
         self.duty = Duty(f"claims of {queue.name}", self._round, pause=link.pause_after)
 
     @property
@@ -239,7 +240,9 @@ class Dispatcher:
             with self.duty.resting():
                 await asyncio.sleep(min(self._bucket.wait_seconds(), 1.0))
             return 0
-        wanted = self.slots.free(self.policy.claim_batch or self._options.claim_batch)
+        wanted = 0
+        if self._executor.may_claim:
+            wanted = self.slots.free(self.policy.claim_batch or self._options.claim_batch)
         if self._bucket is not None:
             wanted = min(wanted, self._bucket.available())
         if wanted > 0:

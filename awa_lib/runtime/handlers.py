@@ -5,9 +5,11 @@ from __future__ import annotations
 import functools
 import inspect
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from types import AsyncGeneratorType, GeneratorType
+from typing import TYPE_CHECKING, Any, Final
 
 from awa_lib.decode import decoder
+from awa_lib.errors import TerminalError
 from awa_lib.fields import takes
 from awa_lib.kinds import kind_of_type
 
@@ -16,7 +18,10 @@ if TYPE_CHECKING:
 
     from awa_lib.retries import RetryPolicy
 
-__all__ = ["Handler", "Handlers"]
+__all__ = ["Handler", "Handlers", "settle", "yields"]
+
+# Awaitables that give awaitables, and wrappers inside wrappers, are followed no deeper.
+_DEEPEST: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +45,42 @@ def is_async_callable(call: Callable[..., Any]) -> bool:
     )
 
 
+async def settle(result: Any) -> Any:
+    """Return what a handler or hook gave; what can be awaited is awaited.
+
+    A plain function, a lambda or a wrapper may give a coroutine, which no declaration shows.
+    Raises TerminalError for a generator, of whose body nothing has run.
+    """
+    for _ in range(_DEEPEST):
+        if not inspect.isawaitable(result):
+            break
+        result = await result
+    if isinstance(result, GeneratorType | AsyncGeneratorType):
+        raise TerminalError(
+            "the handler returned a generator: nothing of its body ran",
+            hint="do the work in a plain or an async function without yield",
+        )
+    return result
+
+
+def yields(call: Any) -> bool:
+    """Return True for generator functions, behind partials, callable objects and wrappers too."""
+    for _ in range(_DEEPEST):
+        if isinstance(call, functools.partial):
+            call = call.func
+        elif inspect.isgeneratorfunction(call) or inspect.isasyncgenfunction(call):
+            return True
+        elif inspect.iscoroutinefunction(call):
+            return False  # it may wrap a generator, but drives it
+        elif callable(inner := getattr(call, "__wrapped__", None)):
+            call = inner
+        elif not inspect.isroutine(call) and not isinstance(call, type):
+            call = getattr(type(call), "__call__", None)  # noqa: B004 - its kind matters, not that it is there
+        else:
+            return False
+    return False
+
+
 class Handlers(dict[str, Handler]):
     """Kind to handler; a later registration of a kind replaces the earlier one."""
 
@@ -54,8 +95,9 @@ class Handlers(dict[str, Handler]):
         """Register a handler.  Raises ValidationError for a bad kind, TypeError otherwise."""
         if not callable(call):
             raise TypeError(f"a handler must be callable, got {call!r}")
-        if inspect.isgeneratorfunction(call) or inspect.isasyncgenfunction(call):
-            raise TypeError(f"a handler must not yield: none of {call.__name__} would run")
+        if yields(call):
+            name = getattr(call, "__name__", None) or repr(call)
+            raise TypeError(f"a handler must not yield: none of {name} would run")
         if not takes(call, 1):
             raise TypeError(f"a handler is called with the job, which {call!r} does not take")
         name = kind_of_type(args_type, kind)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from awa_lib.ops.claims import Missed
     from awa_lib.runtime.connections import Bounds, Outage
     from awa_lib.runtime.context import Attempt
+    from awa_lib.runtime.progress import Progress
 
 __all__ = ["Heartbeat"]
 
@@ -56,7 +57,7 @@ class Heartbeat:
         *,
         interval_seconds: float,
         bounds: Bounds,
-        attempts: Mapping[Any, Attempt],
+        attempts: Mapping[tuple[int, int], Attempt],
         outage: Outage,
         on_lost: Callable[[list[tuple[Attempt, int]]], None],
     ) -> None:
@@ -172,7 +173,7 @@ class Heartbeat:
 
     def _renew(self, attempts: list[Attempt]) -> Missed:
         quiet = [_key(a) for a in attempts if not a.has_news]
-        news = [(a, a.progress) for a in attempts if a.has_news]
+        news = [(a, a.noted, a.progress_text) for a in attempts if a.has_news]
         missed = claims.Missed([], [])
         if quiet:
             missed = self._patiently(lambda skip: claims.heartbeat(quiet, skip_locked=skip))
@@ -189,20 +190,20 @@ class Heartbeat:
                 written = _join(written, self._write_alone(*single))
         return _join(missed, written)
 
-    def _write(self, news: list[tuple[Attempt, Any]]) -> Missed:
-        leases = [_key(a) for a, _ in news]
-        progress = [p for _, p in news]
+    def _write(self, news: list[tuple[Attempt, Progress | None, str | None]]) -> Missed:
+        leases = [_key(a) for a, _, _ in news]
+        progress = [text for _, _, text in news]
         missed = self._patiently(
             lambda skip: claims.write_progress(leases, progress, skip_locked=skip)
         )
-        for attempt, written in news:
+        for attempt, noted, _ in news:
             if attempt.job.id not in missed.busy:
-                attempt.mark_written(written)
+                attempt.mark_written(noted)
         return missed
 
-    def _write_alone(self, attempt: Attempt, progress: Any) -> Missed:
+    def _write_alone(self, attempt: Attempt, noted: Progress | None, text: str | None) -> Missed:
         try:
-            return self._write([(attempt, progress)])
+            return self._write([(attempt, noted, text)])
         except Transient:
             raise
         except AwaError as error:
@@ -211,7 +212,7 @@ class Heartbeat:
                 error,
                 extra={"job_id": attempt.job.id},
             )
-            attempt.mark_written(progress)
+            attempt.mark_written(noted)
             return self._patiently(lambda skip: claims.heartbeat([_key(attempt)], skip_locked=skip))
 
     def _patiently(self, make: Callable[[bool], Op[Missed]]) -> Missed:

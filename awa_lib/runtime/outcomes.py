@@ -9,9 +9,9 @@ import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from awa_lib.errors import TerminalError
+from awa_lib.errors import AwaError, TerminalError
 from awa_lib.results import Cancel, RetryAfter, Snooze, WaitForCallback
-from awa_lib.retries import Backoff
+from awa_lib.retries import Backoff, bounded
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from awa_lib.runtime.context import Attempt
 
-__all__ = ["Outcome", "of_error", "of_failure", "of_result"]
+__all__ = ["Outcome", "describe_briefly", "of_error", "of_failure", "of_result"]
 
 logger = logging.getLogger(__name__)
 
@@ -27,8 +27,6 @@ _TRACE_LINES: Final = 10
 # What stands between the worker and a handler.
 _CALLERS: Final = frozenset({"awa_lib", "asyncio", "concurrent", "threading"})
 _TEXT_LIMIT: Final = 16_000
-# A hundred years: beyond any real delay, and well inside what timestamptz can hold.
-_LONGEST_SECONDS: Final = 3.15e9
 _RANDOM: Final = random.Random()
 _RESULTS: Final = (RetryAfter, Snooze, Cancel, WaitForCallback)
 
@@ -57,7 +55,7 @@ def of_result(attempt: Attempt, result: object) -> Outcome | None:
     if isinstance(result, Snooze):
         return Outcome("scheduled", delay=_seconds(result.seconds), attempt_back=1)
     if isinstance(result, Cancel):
-        return Outcome("cancelled", clean(f"cancelled: {result.reason}"))
+        return Outcome("cancelled", clean(f"cancelled: {_text_of(result.reason)}"))
     if isinstance(result, WaitForCallback):
         # The error is what it fails with when its row has no callback.
         return Outcome(
@@ -77,7 +75,18 @@ def _of_class(result: object) -> Outcome | None:
 
 
 def of_error(attempt: Attempt, error: BaseException) -> Outcome:
-    """Return the outcome of an exception that left the handler."""
+    """Return the outcome of an exception that left the handler; raises nothing itself."""
+    try:
+        return _of_error(attempt, error)
+    except BaseException:
+        # A class of exceptions may define what isinstance() does, and fail there.
+        logger.exception(
+            "an error of a handler cannot be looked at", extra={"job_id": attempt.job.id}
+        )
+        return of_failure(attempt, describe(error), error)
+
+
+def _of_error(attempt: Attempt, error: BaseException) -> Outcome:
     policy = attempt.handler.policy
     text, name = describe(error), _name(error)
     if policy is not None and isinstance(error, policy.discard_on):
@@ -111,21 +120,45 @@ def _asked(
 ) -> float | None:
     try:
         return _seconds(backoff(number, error))
-    except Exception:
+    except BaseException:
         logger.exception("a backoff function failed; the default backoff is used")
         return None
 
 
 def describe(error: BaseException) -> str:
     """Return ``QualName: message`` and the last lines of the traceback, from the handler on."""
-    head = f"{type(error).__qualname__}: {error}"
-    lines = traceback.format_tb(_from_the_handler(error.__traceback__))
+    head = f"{type(error).__qualname__}: {_text_of(error)}"
+    try:
+        lines = traceback.format_tb(_from_the_handler(error.__traceback__))
+    except BaseException:
+        # Names in frames, and loaders that are asked for source lines, are the caller's.
+        logger.debug("a traceback cannot be shown", exc_info=True)
+        lines = []
     text = "".join(lines).rstrip("\n").splitlines()
     if len(text) > _TRACE_LINES:
         tail = text[-_TRACE_LINES:]
         cut = len(lines) - sum(line.lstrip().startswith("File ") for line in tail)
         text = [f"... ({cut} frames truncated, full trace in logs)", *tail]
     return clean("\n".join([head, *text]) if text else head)
+
+
+def _text_of(value: object) -> str:
+    """Return the text of a caller's object, whose ``__str__`` may do anything."""
+    try:
+        # Not the text itself, which may be of a class of its own.
+        return str.__str__(str(value))[:_TEXT_LIMIT]
+    except BaseException as failure:  # noqa: BLE001 - see above
+        return f"(its text cannot be shown: {type(failure).__qualname__} in __str__)"
+
+
+def describe_briefly(error: BaseException) -> str:
+    """Return ``QualName: message``; ``repr()`` for errors that are none of ours."""
+    if isinstance(error, AwaError):
+        return clean(f"{type(error).__qualname__}: {_text_of(error)}")
+    try:
+        return clean(str.__str__(repr(error)))
+    except BaseException:  # noqa: BLE001 - as ``__str__``
+        return clean(f"{type(error).__qualname__}: {_text_of(error)}")
 
 
 def _from_the_handler(trace: TracebackType | None) -> TracebackType | None:
@@ -141,16 +174,19 @@ def _from_the_handler(trace: TracebackType | None) -> TracebackType | None:
 
 def clean(text: str) -> str:
     """Make text that Postgres can store: no NUL, no lone surrogate, bounded."""
-    text = text.replace("\x00", "\N{REPLACEMENT CHARACTER}")[:_TEXT_LIMIT]
+    text = text[:_TEXT_LIMIT].replace("\x00", "\N{REPLACEMENT CHARACTER}")
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _name(error: BaseException) -> str:
-    return f"{type(error).__module__}.{type(error).__qualname__}"
+    return clean(f"{type(error).__module__}.{type(error).__qualname__}")
 
 
 def _seconds(value: Any) -> float:
-    seconds = float(value)
+    try:
+        seconds = float(value)
+    except OverflowError:  # an int that no float can hold
+        return bounded(math.inf if value > 0 else 0.0)
     if math.isnan(seconds):
         raise ValueError("a delay must be a number of seconds, got nan")
-    return min(max(seconds, 0.0), _LONGEST_SECONDS)
+    return bounded(seconds)

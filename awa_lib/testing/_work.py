@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
 from awa_lib import logs
@@ -14,8 +13,8 @@ from awa_lib.errors import ValidationError
 from awa_lib.ops import claims
 from awa_lib.ops.jobs import get_job
 from awa_lib.runtime.callbacks import Callbacks
+from awa_lib.runtime.calls import DROPPED, attempt_of, outcome_of
 from awa_lib.runtime.completer import finish
-from awa_lib.runtime.executor import DROPPED, attempt_of, outcome_of
 from awa_lib.testing._clients import Door, check_name, either, handlers_of, perform
 from awa_lib.testing._results import Drained, NoJob, WorkResult
 
@@ -174,17 +173,16 @@ async def run_claimed(
     """Run the handler of a claimed row, record the end, and return the job as it is then."""
     desk = _Desk(door)
     attempt = attempt_of(row, handlers, desk, time.perf_counter())
-    attempt.handler = _noting(attempt.handler, [] if errors is None else errors)
     task = asyncio.current_task()
     assert task is not None
     before = task.cancelling()
     bound = logs.running.set(attempt.job)
     try:
-        outcome = await outcome_of(attempt, None)
+        outcome = await outcome_of(attempt, None, errors)
     finally:
         logs.running.reset(bound)
         await desk.callbacks.stop()
-    if outcome is None or outcome.target != DROPPED:
+    if outcome is not DROPPED:
         await perform(door, finish(attempt, outcome))
     if task.cancelling() > before:
         # The test itself was cancelled, not the job: the handler's end must not hide it.
@@ -211,36 +209,9 @@ class _Desk:
 
     async def flush(self, attempt: Attempt) -> None:
         """Write the attempt's progress."""
-        progress = attempt.progress
+        noted, text = attempt.noted, attempt.progress_text
         lease = [(attempt.job.id, attempt.lease)]
-        missed = await perform(self._door, claims.write_progress(lease, [progress]))
-        attempt.mark_written(progress)
+        missed = await perform(self._door, claims.write_progress(lease, [text]))
+        attempt.mark_written(noted)
         if missed.stale and not attempt.waiting:
             attempt.stop("lost")
-
-
-def _noting(handler: Handler, errors: list[BaseException]) -> Handler:
-    """Return the handler with its errors noted: outcomes keep only their text."""
-
-    def decode(data: Any) -> Any:
-        try:
-            return handler.decode(data)
-        except Exception as error:
-            errors.append(error)
-            raise
-
-    async def call(job: Job) -> Any:
-        try:
-            return await handler.call(job)
-        except Exception as error:
-            errors.append(error)
-            raise
-
-    def call_sync(job: Job) -> Any:
-        try:
-            return handler.call(job)
-        except Exception as error:
-            errors.append(error)
-            raise
-
-    return replace(handler, decode=decode, call=call if handler.is_async else call_sync)

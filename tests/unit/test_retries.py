@@ -67,3 +67,31 @@ def test_default_is_the_published_one(attempt: int) -> None:
 def test_refused(call, message: str) -> None:
     with pytest.raises(awa.ValidationError, match=message):
         call()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: awa.exponential(1, factor=10, most=float("inf")),
+        lambda: awa.exponential(float("inf"), factor=float("inf"), most=float("inf"), jitter=1e308),
+        lambda: awa.exponential(0, factor=float("inf")),
+        lambda: awa.linear(1, step=float("inf")),
+        lambda: awa.linear(0, step=0, jitter=float("inf")),
+        lambda: awa.fixed(10**400),
+        lambda: awa.fixed(1e308, jitter=10**400),
+        lambda: awa.linear(10**400, step=10**400, most=10**400),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("attempt", [1, 2, 3, 1000, 32_767])
+def test_every_delay_fits_the_database(make, attempt: int) -> None:
+    for _ in range(20):
+        assert 0 <= make().seconds(attempt, SOURCE) <= 3.15e9
+
+
+class Nought(random.Random):
+    def random(self) -> float:
+        return 0.0
+
+
+def test_no_jitter_of_an_endless_one_is_none() -> None:
+    assert awa.fixed(1, jitter=float("inf")).seconds(1, Nought()) == 1

@@ -1,0 +1,161 @@
+"""Call the handler of a claimed job, and say what its end means, whatever that end is."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+from types import CoroutineType
+from typing import TYPE_CHECKING, Any, Final
+
+from awa_lib._json import loads
+from awa_lib.models import Job
+from awa_lib.runtime.context import Attempt
+from awa_lib.runtime.handlers import Handler, settle
+from awa_lib.runtime.outcomes import Outcome, describe_briefly, of_error, of_failure, of_result
+from awa_lib.runtime.progress import Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from concurrent.futures import ThreadPoolExecutor
+
+    from awa_lib.retries import Backoff
+    from awa_lib.runtime.context import Desk
+
+__all__ = ["DROPPED", "HANDED_BACK", "attempt_of", "of_raised", "outcome_of", "stand_in"]
+
+logger = logging.getLogger(__name__)
+
+DROPPED: Final = Outcome("dropped")
+"""The job is not ours any more: nothing is written."""
+HANDED_BACK: Final = Outcome("available", attempt_back=1)
+"""Another process shall run it; the attempt does not count."""
+_STOPPED_HERE: Final = frozenset({"deadline", "cancelled", "lost", "handed back"})
+
+
+def attempt_of(
+    row: tuple[Any, ...],
+    handlers: Mapping[str, Handler],
+    desk: Desk,
+    began: float,
+    queue_backoff: Backoff | Callable[[int, BaseException], float] | None = None,
+) -> Attempt:
+    """Return the attempt that a claimed row begins; ``began`` is of ``time.perf_counter``."""
+    job = Job(*row)
+    attempt = Attempt(job, handlers[job.kind], desk, began, queue_backoff)
+    job._attempt = attempt  # noqa: SLF001 - the job is bound to its attempt here only
+    return attempt
+
+
+def stand_in(row: tuple[Any, ...], desk: Desk, began: float) -> Attempt:
+    """Return an attempt that can be ended only, for a row that ``attempt_of`` cannot read."""
+    job_id, kind, queue, _, _, number, most, lease, *_ = row
+    job = Job(
+        job_id, kind, queue, "running", 2, number, most, lease, "{}", None, None, None, None,
+        row[13], row[14],
+    )  # fmt: skip
+    attempt = Attempt(job, Handler(kind, queue, _nothing, False, _nothing), desk, began, None)
+    attempt.noted = Progress.of_text(row[12])
+    return attempt
+
+
+def _nothing(_: Any) -> None: ...
+
+
+async def outcome_of(
+    attempt: Attempt,
+    threads: ThreadPoolExecutor | None,
+    errors: list[BaseException] | None = None,
+) -> Outcome | None:
+    """Decode the args, call the handler, and return what its end means; None for completed.
+
+    Raises nothing, whatever the handler raises: an error of its kind that ends threads, loops or
+    generators is a failed attempt as well.  Errors are added to ``errors``.
+    """
+    job, handler = attempt.job, attempt.handler
+    try:
+        if attempt.beyond:
+            return Outcome("failed", f"not begun: {job.kind} has {attempt.max_attempts} attempts")
+        job._args = handler.decode(loads(job._raw_args))  # noqa: SLF001 - see attempt_of
+    except BaseException as error:  # noqa: BLE001 - any model may raise anything
+        _note(errors, error)
+        return of_unreadable(error)
+    try:
+        if handler.is_async:
+            result = handler.call(job)
+            if type(result) is CoroutineType:
+                result = await result
+        else:
+            result = await _in_thread(attempt, threads)
+        if result is not None:
+            result = await settle(result)
+        if attempt.stop_reason == "cancelled":
+            return DROPPED
+        return None if result is None else of_result(attempt, result)
+    except BaseException as error:  # noqa: BLE001 - see above
+        _note(errors, error)
+        return of_raised(attempt, error)
+
+
+async def _in_thread(attempt: Attempt, threads: ThreadPoolExecutor | None) -> object:
+    """Call a plain function in a thread; what it gives to be awaited is awaited here."""
+    context = contextvars.copy_context()
+    attempt.blocking = True
+    try:
+        result, error = await asyncio.get_running_loop().run_in_executor(
+            threads, context.run, _call, attempt.handler, attempt.job
+        )
+    finally:
+        attempt.blocking = False
+    if error is not None:
+        raise error
+    if attempt.interrupted and type(result) is CoroutineType:
+        # It was due while the function was in its thread, where nothing could be done.
+        result.close()
+        raise asyncio.CancelledError
+    return result
+
+
+def _call(handler: Handler, job: Job) -> tuple[object, BaseException | None]:
+    """Return what the handler gave or raised: a future cannot hold every exception."""
+    try:
+        return handler.call(job), None
+    except StopIteration as error:
+        # Raised in a coroutine it would turn into a RuntimeError with other words.
+        wrapped = RuntimeError("the handler raised StopIteration")
+        wrapped.__cause__ = error
+        return None, wrapped
+    except BaseException as error:  # noqa: BLE001 - see outcome_of
+        return None, error
+
+
+def _note(errors: list[BaseException] | None, error: BaseException) -> None:
+    if errors is not None and not isinstance(error, asyncio.CancelledError):
+        errors.append(error)
+
+
+def of_unreadable(error: BaseException) -> Outcome:
+    """Return the end of an attempt whose row or args cannot be read; a retry would not help."""
+    return Outcome("failed", describe_briefly(error), terminal=True)
+
+
+def of_raised(attempt: Attempt, error: BaseException) -> Outcome:
+    """Return what an exception of the handler, or of a stop, makes of its job."""
+    if isinstance(error, asyncio.CancelledError) or attempt.stop_reason in _STOPPED_HERE:
+        return _of_stop(attempt, error)
+    try:
+        logger.debug("handler failed", exc_info=error, extra={"job_id": attempt.job.id})
+    except BaseException:  # noqa: BLE001 - a log handler may stumble over the exception's own text
+        logger.debug("handler failed", extra={"job_id": attempt.job.id})
+    return of_error(attempt, error)
+
+
+def _of_stop(attempt: Attempt, error: BaseException) -> Outcome:
+    """Return what a stopped handler's job becomes."""
+    if attempt.stop_reason == "deadline":
+        return of_failure(attempt, "hard deadline exceeded")
+    if attempt.stop_reason in {"cancelled", "lost"}:
+        return DROPPED
+    if attempt.stop_reason == "handed back":
+        return HANDED_BACK
+    return of_error(attempt, error)
