@@ -32,6 +32,7 @@ pytest_plugins = [
     "fix_cli",
     "fix_bridge",
     "fix_plans",
+    "fix_proxy",
     "fix_worker",
     "fix_tui",
     "fix_server",

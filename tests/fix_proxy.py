@@ -1,0 +1,122 @@
+"""A network that misbehaves on purpose: a proxy before the server that can fall silent or cut."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+
+class Proxy:
+    """Forwards connections to a server's socket, in a thread of its own."""
+
+    def __init__(self, target: str | Path) -> None:
+        self._target = str(target)
+        self._cut_on: bytes | None = None
+        self._held = threading.Event()
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._ready = threading.Event()
+        self.cuts = 0
+        self.port = 0
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
+        self._thread.start()
+        self._ready.wait(10)
+
+    def cut_answer(self, marker: bytes) -> None:
+        """Swallow the next answer of the server that holds these bytes, and cut its connection."""
+        self._cut_on = marker
+
+    def hold(self) -> None:
+        """Pass nothing on any more, and close nothing: a host that is gone."""
+        self._held.set()
+
+    def let_go(self) -> None:
+        """Pass on what comes from now on."""
+        self._held.clear()
+
+    def cut_all(self) -> None:
+        """Cut every connection."""
+        self._loop.call_soon_threadsafe(self._close_all)
+
+    def stop(self) -> None:
+        """End the proxy."""
+        self._loop.call_soon_threadsafe(self._over.set)
+        self._thread.join(10)
+
+    def _close_all(self) -> None:
+        for writer in list(self._writers):
+            writer.transport.abort()
+
+    async def _serve(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._over = asyncio.Event()
+        server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self.port = server.sockets[0].getsockname()[1]
+        self._ready.set()
+        await self._over.wait()
+        server.close()
+        self._close_all()
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            there = await asyncio.open_unix_connection(self._target)
+        except OSError:
+            writer.transport.abort()
+            return
+        self._writers |= {writer, there[1]}
+        await asyncio.gather(
+            self._pipe(reader, there[1], writer, answers=False),
+            self._pipe(there[0], writer, there[1], answers=True),
+        )
+        self._writers -= {writer, there[1]}
+
+    async def _pipe(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        back: asyncio.StreamWriter,
+        *,
+        answers: bool,
+    ) -> None:
+        try:
+            while data := await reader.read(65_536):
+                if self._held.is_set():
+                    continue
+                if answers and self._cut_on is not None and self._cut_on in data:
+                    self._cut_on = None
+                    self.cuts += 1
+                    break
+                writer.write(data)
+                await writer.drain()
+        except OSError:
+            pass
+        if not self._held.is_set():
+            for one in (writer, back):
+                one.transport.abort()
+
+
+@pytest.fixture
+def proxy(database_url: str) -> Iterator[Proxy]:
+    """A proxy before the server of ``database_url``."""
+    server = conninfo_to_dict(database_url)
+    one = Proxy(Path(str(server["host"])) / f".s.PGSQL.{server.get('port') or 5432}")
+    yield one
+    one.stop()
+
+
+@pytest.fixture
+def proxied_url(proxy: Proxy, database_url: str) -> str:
+    """The test's database, through the proxy."""
+    return make_conninfo(database_url, host="127.0.0.1", port=str(proxy.port))
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A port nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])

@@ -1,0 +1,119 @@
+"""Duties survive whatever their rounds raise, and health is what really happened."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import pytest
+from fix_wait import aeventually
+
+from awa_lib.errors import Transient, Unavailable
+from awa_lib.runtime import supervisor
+from awa_lib.runtime.supervisor import Duty, DutyState, Supervisor
+
+
+class OutOfTree(BaseException):
+    """As ``func_timeout`` raises."""
+
+
+RAISED = [
+    ValueError("odd"), KeyError("queue"), SystemExit(3), KeyboardInterrupt(), GeneratorExit(),
+    asyncio.CancelledError(), OutOfTree(), StopAsyncIteration(), MemoryError(),
+    BaseExceptionGroup("two", [ValueError(), KeyboardInterrupt()]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("error", RAISED, ids=lambda error: type(error).__name__)
+async def test_a_duty_goes_on_after_any_exception(error, caplog) -> None:
+    rounds = 0
+
+    async def work() -> None:
+        nonlocal rounds
+        rounds += 1
+        if rounds <= 2:
+            raise error
+
+    duty = Duty("odd", work, seconds=0.01)
+    await duty.start()
+    await aeventually(lambda: rounds > 3)
+    await duty.stop()
+
+    said = [r for r in caplog.records if "duty" in r.getMessage()]
+    assert [r.levelno for r in said if r.levelno >= logging.WARNING] == [logging.ERROR]
+    assert said[0].exc_info is not None
+    assert duty.state.failures == 2
+
+
+async def test_health_comes_and_goes_with_what_happens(monkeypatch) -> None:
+    monkeypatch.setattr(supervisor, "_FAILING_SECONDS", 0.05)
+    broken = True
+
+    async def work() -> None:
+        if broken:
+            raise ValueError("odd")
+
+    team = Supervisor()
+    duty = Duty("odd", work, seconds=0.01)
+    team.watch(duty.state)
+    await duty.start()
+    await aeventually(lambda: team.troubled == ["odd"])
+    assert not duty.alive
+    broken = False
+    await aeventually(lambda: team.troubled == [])
+    assert duty.alive
+    await duty.stop()
+    assert not duty.alive
+
+
+async def test_a_round_that_hangs_is_seen_and_waiting_is_not(monkeypatch) -> None:
+    monkeypatch.setattr(supervisor, "_FAILING_SECONDS", 0.05)
+    hang = asyncio.Event()
+
+    async def waits() -> None:
+        with duty.resting():
+            await hang.wait()
+
+    async def hangs() -> None:
+        await hang.wait()
+
+    duty = Duty("waits", waits, round_seconds=0.0)
+    stuck = Duty("hangs", hangs, round_seconds=0.0)
+    for one in (duty, stuck):
+        await one.start()
+    await aeventually(lambda: not stuck.state.healthy)
+    assert duty.state.healthy
+    for one in (duty, stuck):
+        await one.stop()
+
+
+async def test_only_what_is_no_outage_ends_the_process(monkeypatch) -> None:
+    monkeypatch.setattr(supervisor, "GIVE_UP_SECONDS", 0.0)
+    team = Supervisor()
+    away, ours = DutyState("away"), DutyState("ours")
+    for state in (away, ours):
+        team.watch(state)
+    away.fail(Unavailable("gone"))
+    await team.look()
+    assert not team.hopeless.is_set()
+    away.fail(Transient("a lock"))
+    await team.look()
+    assert not team.hopeless.is_set()
+    ours.fail(ValueError("a fault of ours"))
+    await aeventually(lambda: ours.hopeless)
+    await team.look()
+    assert team.hopeless.is_set()
+
+
+def test_a_passing_error_is_said_only_when_it_lasts(caplog, monkeypatch) -> None:
+    state = DutyState("busy")
+    state.fail(Transient("a lock"))
+    state.succeed()
+    assert not caplog.records
+
+    monkeypatch.setattr(supervisor, "_HELD_UP_SECONDS", -1.0)
+    with caplog.at_level(logging.INFO):
+        state.fail(Transient("a lock"))
+        state.fail(Transient("a lock"))
+        state.succeed()
+    assert [r.levelname for r in caplog.records] == ["WARNING", "INFO"]
