@@ -43,7 +43,8 @@ SELECT g, 'a', 'q', jsonb_build_object('text', repeat('x', 150)), 'completed', n
 FROM generate_series(1000000, {1_000_000 + ROWS // 2}) AS g;
 INSERT INTO awa.scheduled_jobs (id, kind, queue, state, run_at, run_lease)
 SELECT g, 'a', 'q', 'scheduled', now() + interval '1 day', 7
-FROM generate_series(2000000, {2_000_000 + COLD}) AS g
+FROM generate_series(2000000, {2_000_000 + COLD}) AS g;
+INSERT INTO awa.queue_policies (queue, max_running, max_running_per_key) VALUES ('q', 1000, 3)
 """
 OTHER = """
 INSERT INTO awa.jobs_hot (kind, queue, state, run_at, attempted_at, heartbeat_at, deadline_at,
@@ -127,7 +128,7 @@ class Queue:
                 for case in cases:
                     body = load(case.noun)[case.name].text.replace("%", "%%")
                     conn.execute(f"PREPARE {case.noun}_{case.name} AS {body}")
-                    conn.execute(self._asked("EXPLAIN", case))
+                    self.explain(name, case)  # functions plan when they run
 
     def _asked(self, words: str, case: Case) -> text.Composed:
         query = load(case.noun)[case.name]

@@ -179,13 +179,13 @@ ORDER BY priority, found.run_at, id
 -- name: hand_back_claim
 -- Give back the jobs of a claim whose answer never arrived, as if it had not been; returns their
 -- ids.  The range of one queue instead of an equation keeps the plan on
--- awa_jobs_hot_running_by_queue whatever the statistics say of queues and states.
+-- awa_jobs_hot_running_by_queue whatever the statistics say of queues and states; in the order of
+-- ids the planner would walk along the primary key.
 WITH held AS MATERIALIZED (
     SELECT id FROM awa.jobs_hot
     WHERE state = 'running'
       AND queue BETWEEN (SELECT :queue::text) AND (SELECT :queue::text)
       AND run_lease = :lease::bigint AND id <> ALL (:keep::bigint[])
-    ORDER BY id
     FOR UPDATE SKIP LOCKED
 ), returned AS (
     UPDATE awa.jobs_hot AS j

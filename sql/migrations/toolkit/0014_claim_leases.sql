@@ -19,7 +19,8 @@ VALUES (14, 'claim_leases');
 -- jobs).  count_from skips those.  Every five seconds all are counted: jobs that were resumed, and
 -- those that workers without limits claimed.
 --
--- The settings keep the plans whatever the statistics and the session say.
+-- The settings keep the plans whatever the statistics and the session say; running jobs are
+-- counted by a comparison of pairs because no index but awa_jobs_hot_running_by_queue fits that.
 CREATE OR REPLACE FUNCTION awa.claim_limited(
     p_queue text, p_kinds text[], p_limit integer, p_deadline_seconds float8, p_lease bigint,
     p_passing bigint[], p_only bigint
@@ -65,7 +66,7 @@ BEGIN
     IF v_per_key IS NULL THEN
         SELECT count(*), min(j.id) INTO v_running, v_low
         FROM awa.jobs_hot AS j
-        WHERE j.state = 'running' AND j.queue = p_queue AND j.id >= v_from;
+        WHERE j.state = 'running' AND (j.queue, j.id) >= (p_queue, v_from) AND j.queue <= p_queue;
     ELSE
         SELECT coalesce(sum(b.jobs), 0), min(b.low),
                coalesce(jsonb_object_agg(b.key, b.jobs) FILTER (WHERE b.key IS NOT NULL), '{}')
@@ -73,7 +74,8 @@ BEGIN
         FROM (
             SELECT j.metadata ->> '_awa_concurrency_key' AS key, count(*) AS jobs, min(j.id) AS low
             FROM awa.jobs_hot AS j
-            WHERE j.state = 'running' AND j.queue = p_queue AND j.id >= v_from
+            WHERE j.state = 'running' AND (j.queue, j.id) >= (p_queue, v_from)
+              AND j.queue <= p_queue
             GROUP BY 1
         ) AS b;
     END IF;

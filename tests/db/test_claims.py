@@ -1,0 +1,383 @@
+"""What workers ask of the database: claims, beats and ends, beside transactions of others."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any
+
+import psycopg
+import pytest
+from fix_wait import eventually
+
+import awa_lib as awa
+from awa_lib._drive import run
+from awa_lib.ops import claims
+
+ONE_RUNNING = {"by_args": True, "states": 0b100}
+WAYS = {
+    "one kind": {"kinds": ["k"]},
+    "two kinds": {"kinds": ["k", "other"]},
+    "limited": {"kinds": ["k"], "limited": True},
+    "limited, two kinds": {"kinds": ["k", "other"], "limited": True},
+}
+
+
+@pytest.fixture(params=WAYS)
+def way(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """One of the forms of a claim."""
+    return WAYS[request.param]
+
+
+@pytest.fixture
+def conn(database_url: str) -> Iterator[psycopg.Connection[Any]]:
+    """The worker's connection: it waits for nobody."""
+    with psycopg.connect(database_url, autocommit=True, options="-c lock_timeout=100") as conn:
+        yield conn
+
+
+@pytest.fixture
+def locked(database_url: str) -> Callable[..., Any]:
+    """Return a context in which a transaction of somebody holds these jobs."""
+
+    @contextmanager
+    def locked(*ids: int) -> Iterator[psycopg.Connection[Any]]:
+        with psycopg.connect(database_url) as other:
+            other.execute("SELECT FROM awa.jobs_hot WHERE id = ANY (%s) FOR UPDATE", [list(ids)])
+            yield other
+            other.rollback()
+
+    return locked
+
+
+@pytest.fixture
+def jobs(put: Any) -> Callable[..., list[int]]:
+    """Insert so many jobs of queue q; return their ids."""
+    return lambda count, **columns: [put(**{"queue": "q", **columns})["id"] for _ in range(count)]
+
+
+def claim(conn: Any, limit: int, **given: Any) -> list[int]:
+    given = {"kinds": ["k"], "lease": 7, **given}
+    return [
+        row[0] for row in run(conn, claims.claim("q", given.pop("kinds"), limit, None, **given))
+    ]
+
+
+def each(conn: Any, limit: int, **given: Any) -> tuple[list[int], dict[int, awa.AwaError]]:
+    given = {"kinds": ["k"], "lease": 7, **given}
+    rows, errors = run(conn, claims.claim_each("q", given.pop("kinds"), limit, None, **given))
+    return [row[0] for row in rows], errors
+
+
+def policy(look: Any, **limits: int) -> None:
+    names, values = ", ".join(limits), ", ".join(str(value) for value in limits.values())
+    look(f"INSERT INTO awa.queue_policies (queue, {names}) VALUES ('q', {values})")
+
+
+def keyed(jobs: Any, *keys: str, **columns: Any) -> list[int]:
+    made = [f'{{"_awa_concurrency_key": "{key}"}}' for key in keys]
+    return [jobs(1, metadata=metadata, **columns)[0] for metadata in made]
+
+
+# -- leases
+
+
+def test_leases_are_random_exact_in_json_and_of_each_process_its_own() -> None:
+    leases = {claims.new_lease() for _ in range(1000)}
+    reader, writer = os.pipe()
+    if (child := os.fork()) == 0:
+        os.write(writer, str(claims.new_lease()).encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+
+    assert len(leases) == 1000
+    assert 0 < min(leases) < max(leases) < 2**53
+    assert int(os.read(reader, 20)) != claims.new_lease()
+
+
+def test_all_rows_of_a_claim_have_its_lease(conn, look, jobs, way) -> None:
+    ids = jobs(3)
+
+    assert claim(conn, 9, **way, lease=2**53 - 2**20) == ids
+    assert look("SELECT DISTINCT run_lease, attempt, state::text FROM awa.jobs_hot") == [
+        {"run_lease": 2**53 - 2**20, "attempt": 1, "state": "running"}
+    ]
+
+
+def test_workers_of_the_release_before_claim_within_limits_too(conn, look, jobs) -> None:
+    ids = jobs(4)
+    policy(look, max_running=3)
+    claimed = look("SELECT id, run_lease FROM awa.claim_within_limits('q', '{k}', 9, NULL)")
+
+    assert sorted(row["id"] for row in claimed) == ids[:3]
+    assert 2**30 < claimed[0]["run_lease"] == claimed[2]["run_lease"] < 2**53
+    assert look("SELECT id FROM awa.claim_within_limits('q', '{k}', 9, NULL)") == []
+
+
+# -- what a claim passes over
+
+
+def test_ids_to_pass_over_are(conn, jobs, way) -> None:
+    ids = jobs(3)
+
+    assert claim(conn, 2, **way, passing=ids[:2]) == ids[2:]
+    assert each(conn, 2, **way, passing=ids[:1]) == (ids[1:2], {})
+
+
+def test_paused_queue_gives_none(conn, look, jobs, way) -> None:
+    jobs(1)
+    look("INSERT INTO awa.queue_meta (queue, paused) VALUES ('q', true)")
+
+    assert (claim(conn, 9, **way), each(conn, 9, **way)) == ([], ([], {}))
+
+
+@pytest.mark.parametrize("count", [1, 40])
+def test_locked_jobs_are_passed_over(conn, look, jobs, way, locked, count) -> None:
+    policy(look, max_running=2)
+    ids = jobs(count + 3)
+    with locked(*ids[:count]):
+        assert claim(conn, 1, **way) == ids[count : count + 1]
+        assert each(conn, 1, **way) == (ids[count + 1 : count + 2], {})
+
+
+def test_locked_jobs_do_not_hold_up_their_key_nor_others(conn, look, jobs, locked) -> None:
+    policy(look, max_running_per_key=1)
+    a1, a2, b, c = keyed(jobs, "a", "a", "b", "c")
+    with locked(a1, b):
+        assert claim(conn, 9, limited=True) == [a2, c]
+
+
+def test_a_locked_flood_of_a_key_holds_up_neither_keys_nor_jobs_without(
+    conn, look, jobs, locked
+) -> None:
+    policy(look, max_running_per_key=1)
+    flood = keyed(jobs, *["flood"] * 60, priority=1)
+    (free,), (key,) = jobs(1), keyed(jobs, "z")
+    with locked(*flood[:50]):
+        found = [job for _ in range(40) for job in claim(conn, 1, limited=True)]
+
+    assert sorted(found) == sorted([flood[50], free, key])
+
+
+@pytest.mark.parametrize("kinds", [["k"], ["k", "other"]])
+def test_job_that_moves_while_it_is_claimed_stays_where_it_went(conn, look, jobs, kinds) -> None:
+    """The claim has its snapshot, and waits; the move is committed; then it locks the job."""
+    moved, late, changed, stays = jobs(4)
+    look(
+        "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+        " IF current_setting('application_name') = 'claims' THEN"
+        " PERFORM pg_advisory_xact_lock(1); END IF; RETURN NULL; END $$"
+    )
+    look(
+        "CREATE TRIGGER wait BEFORE UPDATE ON awa.jobs_hot"
+        " FOR EACH STATEMENT EXECUTE FUNCTION wait()"
+    )
+    look("SELECT pg_advisory_lock(1)")
+    conn.execute("SET lock_timeout = 0")
+    conn.execute("SET application_name = 'claims'")
+    waiting = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    with ThreadPoolExecutor() as threads:
+        claiming = threads.submit(claim, conn, 9, kinds=kinds)
+        eventually(lambda: bool(look(waiting)))
+        look("UPDATE awa.jobs_hot SET queue = 'elsewhere' WHERE id = %s", moved)
+        look("UPDATE awa.jobs_hot SET run_at = now() + interval '1 h' WHERE id = %s", late)
+        look("UPDATE awa.jobs_hot SET kind = 'foreign' WHERE id = %s", changed)
+        look("SELECT pg_advisory_unlock(1)")
+        claimed = claiming.result()
+
+    assert claimed == [stays]
+    assert look("SELECT id FROM awa.jobs_hot WHERE state = 'running'") == [{"id": stays}]
+
+
+def test_urgent_job_that_comes_between_two_looks_does_not_exceed_its_key(conn, look, jobs) -> None:
+    """The function writes down where its look for jobs without a key goes on: there it comes."""
+    policy(look, max_running_per_key=1, scan_id=1)
+    keyed(jobs, *["shop"] * 40)
+    look(
+        "CREATE FUNCTION urgent() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+        " INSERT INTO awa.jobs_hot (kind, queue, priority, metadata)"
+        """ VALUES ('k', 'q', 1, '{"_awa_concurrency_key": "shop"}'); RETURN NULL; END $$"""
+    )
+    look(
+        "CREATE TRIGGER urgent AFTER UPDATE ON awa.queue_policies"
+        " FOR EACH ROW EXECUTE FUNCTION urgent()"
+    )
+    claimed = claim(conn, 9, limited=True)
+
+    assert len(look("SELECT id FROM awa.jobs_hot WHERE priority = 1")) >= 1
+    assert len(claimed) == 1
+
+
+def test_uncommitted_policy_concerns_its_queue_alone(conn, look, jobs, database_url) -> None:
+    policy(look, max_running=3)
+    look("INSERT INTO awa.queue_policies (queue, max_running) VALUES ('other', 3)")
+    ids = jobs(1)
+    with psycopg.connect(database_url) as other:
+        other.execute("UPDATE awa.queue_policies SET max_running = 1 WHERE queue = 'other'")
+        assert claim(conn, 9, limited=True) == ids
+        other.execute("UPDATE awa.queue_policies SET max_running = 1 WHERE queue = 'q'")
+        with pytest.raises(awa.Transient):
+            claim(conn, 9, limited=True)
+
+
+# -- one by one
+
+
+@pytest.fixture
+def twins(database_url: str) -> list[int]:
+    """Two jobs of which one may run at a time, and two others."""
+    with awa.Client(database_url) as client:
+        made = [
+            client.insert({"u": 1}, kind="k", queue="q", unique_opts=ONE_RUNNING) for _ in range(2)
+        ]
+        return [job.id for job in (*made, *client.insert_many([{}] * 2, kind="k", queue="q"))]
+
+
+def test_jobs_of_which_one_may_run_are_claimed_one_by_one(conn, twins, way) -> None:
+    with pytest.raises(awa.UniqueConflict):
+        claim(conn, 9, **way)
+    claimed, errors = each(conn, 9, **way)
+
+    assert claimed == [twins[0], *twins[2:]]
+    assert [(key, type(error)) for key, error in errors.items()] == [(twins[1], awa.UniqueConflict)]
+    assert claim(conn, 9, **way, passing=[twins[1]]) == []
+
+
+def test_rows_one_by_one_are_like_those_of_a_claim(conn, jobs, way) -> None:
+    jobs(2, tags=["t"], metadata='{"m": 1}')
+    alone = run(conn, claims.claim_each("q", way["kinds"], 1, 9.0, lease=7,
+                                        limited=way.get("limited", False)))[0][0]  # fmt: skip
+    rows = run(conn, claims.claim("q", way["kinds"], 1, 9.0, lease=7,
+                                  limited=way.get("limited", False)))  # fmt: skip
+
+    varied = {"id", "run_at", "created_at", "deadline_at"}
+    assert [v for v, c in zip(alone, rows.columns, strict=True) if c not in varied] == [
+        v for v, c in zip(rows[0], rows.columns, strict=True) if c not in varied
+    ]
+
+
+def test_a_key_that_somebody_is_taking_is_reported_and_the_others_claimed(
+    conn, twins, way, database_url
+) -> None:
+    with psycopg.connect(database_url) as other:
+        claim(other, 1)
+        claimed, errors = each(conn, 9, **way)
+        other.rollback()
+
+    assert claimed == twins[2:]
+    assert [(key, type(error)) for key, error in errors.items()] == [(twins[1], awa.Transient)]
+
+
+def test_one_by_one_stays_within_the_limits(conn, look, jobs, twins) -> None:
+    policy(look, max_running=2)
+
+    assert each(conn, 9, limited=True)[0] == [twins[0], twins[2]]
+    assert each(conn, 9, limited=True) == ([], {})
+
+
+def test_one_by_one_stays_within_the_limits_of_keys(conn, look, jobs) -> None:
+    policy(look, max_running_per_key=1)
+    a, _, b = keyed(jobs, "a", "a", "b")
+
+    assert each(conn, 9, limited=True) == ([a, b], {})
+    assert each(conn, 9, limited=True) == ([], {})
+
+
+def test_it_stops_after_so_many_errors(conn, database_url) -> None:
+    with awa.Client(database_url) as client:
+        for _ in range(20):
+            client.insert({"u": 1}, kind="k", queue="q", unique_opts=ONE_RUNNING)
+    claimed, errors = each(conn, 20)
+
+    assert (len(claimed), len(errors)) == (1, 16)
+
+
+# -- a claim whose answer never arrived
+
+
+def test_lost_claim_is_handed_back_and_does_not_count(conn, look, jobs, locked, heard) -> None:
+    ids = jobs(4, max_attempts=1)
+    claim(conn, 3, lease=7)
+    claim(conn, 1, lease=8)
+    heard()
+    with locked(ids[1]):
+        assert run(conn, claims.hand_back_claim("q", 7, keep=[ids[0]])) == ids[2:3]
+    assert run(conn, claims.hand_back_claim("elsewhere", 7)) == []
+    row = look("SELECT * FROM awa.jobs_hot WHERE id = %s", ids[2])[0]
+    states = look("SELECT state::text AS s FROM awa.jobs_hot ORDER BY id")
+
+    assert (row["attempt"], row["heartbeat_at"], row["deadline_at"]) == (0, None, None)
+    assert [one["s"] for one in states] == ["running", "running", "available", "running"]
+    assert heard() == [("awa:q", "")]
+
+
+# -- beats and ends
+
+ERROR = SimpleNamespace(target="failed", error="no", terminal=True, error_type=None, delay=None,
+                        attempt_back=0)  # fmt: skip
+
+
+def attempt(job_id: int, lease: int = 7) -> Any:
+    return SimpleNamespace(job=SimpleNamespace(id=job_id), lease=lease, progress={"p": 1})
+
+
+TOUCHES = {
+    "heartbeat": claims.heartbeat,
+    "write_progress": lambda pairs, **given: claims.write_progress(
+        pairs, [{"p": 1}] * len(pairs), **given
+    ),
+    "finish_completed": lambda pairs, **given: claims.finish_completed(
+        [attempt(*pair) for pair in pairs], **given
+    ),
+    "finish_attempts": lambda pairs, **given: claims.finish_attempts(
+        [(attempt(*pair), ERROR) for pair in pairs], **given
+    ),
+}
+
+
+@pytest.mark.parametrize("touch", TOUCHES.values(), ids=TOUCHES)
+def test_what_is_locked_is_told_from_what_is_gone(conn, look, jobs, locked, touch) -> None:
+    ids = jobs(5)
+    claim(conn, 4, lease=7)
+    look("UPDATE awa.jobs_hot SET heartbeat_at = NULL")
+    pairs = [(ids[0], 7), (ids[1], 7), (ids[2], 99), (ids[3], 7), (ids[4], 7)]
+    with locked(ids[0], ids[2]):
+        with pytest.raises(awa.Transient):
+            run(conn, touch(pairs))
+        missed = run(conn, touch(pairs, skip_locked=True))
+    again = run(conn, touch([pairs[0]], skip_locked=True))
+    touched = look(
+        "SELECT id FROM awa.jobs_hot WHERE heartbeat_at IS NOT NULL OR state NOT IN"
+        " ('running', 'available') ORDER BY id"
+    )
+
+    assert missed == claims.Missed(stale=[ids[2], ids[4]], busy=[ids[0]])
+    assert again == claims.Missed([], [])
+    assert [row["id"] for row in touched] == [ids[0], ids[1], ids[3]]
+
+
+def test_written_ends_are_found_wherever_they_are(conn, look, jobs) -> None:
+    ids = jobs(5)
+    claim(conn, 9, lease=7)
+    failed, again, done, runs, dead = ids
+    retry = SimpleNamespace(**{**vars(ERROR), "target": "retryable", "terminal": False})
+    run(conn, claims.finish_attempts([(attempt(failed), ERROR), (attempt(again), retry)]))
+    run(conn, claims.finish_completed([attempt(done)]))
+    run(conn, claims.finish_attempts([(attempt(dead), ERROR)]))
+    look(
+        "WITH gone AS (DELETE FROM awa.jobs_hot WHERE id = %s RETURNING *)"
+        " INSERT INTO awa.dead_letters SELECT *, 'poison' FROM gone",
+        dead,
+    )
+    found = run(conn, claims.written_ends([(job, 7) for job in ids]))
+
+    assert sorted(found, key=lambda one: one.id) == [
+        claims.Written(failed, "failed", 1, "no"),
+        claims.Written(again, "retryable", 1, "no"),
+        claims.Written(done, "completed", 1, None),
+        claims.Written(dead, "failed", 1, "no"),
+    ]
+    assert run(conn, claims.written_ends([(done, 8), (runs, 7)])) == []
