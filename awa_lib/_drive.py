@@ -99,6 +99,23 @@ def explain(
             why=message,
             hint="apply the migrations: awa migrate",
         )
+    if (refused := _refused(message, sqlstate)) is not None:
+        return refused
+    meaning = meaning_of(sqlstate, broken=broken)
+    if meaning is Meaning.LOST:
+        return _lost(message, sqlstate)
+    if meaning is Meaning.AGAIN:
+        return Transient(
+            message,
+            sqlstate=sqlstate,
+            constraint=constraint,
+            why=detail or "other transactions hold what it needs, or it was cut off",
+            hint=hint or "try again",
+        )
+    return DatabaseError(message, sqlstate=sqlstate, constraint=constraint, why=detail, hint=hint)
+
+
+def _refused(message: str, sqlstate: str | None) -> DatabaseError | None:
     if sqlstate == _NO_RIGHT:
         return AccessDenied(
             message,
@@ -114,18 +131,7 @@ def explain(
             why="the database was not made with ENCODING 'UTF8'",
             hint="leave the character out, or move to a database with the encoding UTF8",
         )
-    meaning = meaning_of(sqlstate, broken=broken)
-    if meaning is Meaning.LOST:
-        return _lost(message, sqlstate)
-    if meaning is Meaning.AGAIN:
-        return Transient(
-            message,
-            sqlstate=sqlstate,
-            constraint=constraint,
-            why=detail or "other transactions hold what it needs, or it was cut off",
-            hint=hint or "try again",
-        )
-    return DatabaseError(message, sqlstate=sqlstate, constraint=constraint, why=detail, hint=hint)
+    return None
 
 
 def _unwritable(error: UnicodeError) -> SerializationError:
