@@ -99,23 +99,6 @@ def explain(
             why=message,
             hint="apply the migrations: awa migrate",
         )
-    if (refused := _refused(message, sqlstate)) is not None:
-        return refused
-    meaning = meaning_of(sqlstate, broken=broken)
-    if meaning is Meaning.LOST:
-        return _lost(message, sqlstate)
-    if meaning is Meaning.AGAIN:
-        return Transient(
-            message,
-            sqlstate=sqlstate,
-            constraint=constraint,
-            why=detail or "other transactions hold what it needs, or it was cut off",
-            hint=hint or "try again",
-        )
-    return DatabaseError(message, sqlstate=sqlstate, constraint=constraint, why=detail, hint=hint)
-
-
-def _refused(message: str, sqlstate: str | None) -> DatabaseError | None:
     if sqlstate == _NO_RIGHT:
         return AccessDenied(
             message,
@@ -124,14 +107,15 @@ def _refused(message: str, sqlstate: str | None) -> DatabaseError | None:
             hint="use a role that has it; awa roles prints roles with the rights they need",
         )
     if sqlstate in _UNKNOWN_TEXT:
-        return DatabaseError(
-            # The server's words show the bytes, which are the job's.
-            "text cannot be stored in this database: its encoding has no such character",
-            sqlstate=sqlstate,
-            why="the database was not made with ENCODING 'UTF8'",
-            hint="leave the character out, or move to a database with the encoding UTF8",
-        )
-    return None
+        return _unstorable(sqlstate)
+    meaning = meaning_of(sqlstate, broken=broken)
+    if meaning is Meaning.LOST:
+        return _lost(message, sqlstate)
+    kind = Transient if meaning is Meaning.AGAIN else DatabaseError
+    if meaning is Meaning.AGAIN:
+        detail = detail or "other transactions hold what it needs, or it was cut off"
+        hint = hint or "try again"
+    return kind(message, sqlstate=sqlstate, constraint=constraint, why=detail, hint=hint)
 
 
 def _unwritable(error: UnicodeError) -> SerializationError:
@@ -141,6 +125,16 @@ def _unwritable(error: UnicodeError) -> SerializationError:
         f"text cannot be sent over this connection: {encoding} has no such character",
         why="the client_encoding of the connection is not UTF8",
         hint="run SET client_encoding TO 'UTF8' on it first, or leave the character out",
+    )
+
+
+def _unstorable(sqlstate: str | None) -> DatabaseError:
+    # The server's own words show the bytes, which are the job's.
+    return DatabaseError(
+        "text cannot be stored in this database: its encoding has no such character",
+        sqlstate=sqlstate,
+        why="the database was not made with ENCODING 'UTF8'",
+        hint="leave the character out, or move to a database with the encoding UTF8",
     )
 
 

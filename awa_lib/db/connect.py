@@ -25,9 +25,11 @@ from awa_lib._sql import sql
 from awa_lib.addresses import read_address
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from awa_lib._sql import Statement
 
-__all__ = ["Purpose", "connect", "connect_async", "cut", "settings_for"]
+__all__ = ["Purpose", "as_options", "connect", "connect_async", "cut", "settings_for"]
 
 AnyConn = psycopg.Connection[Any] | psycopg.AsyncConnection[Any]
 
@@ -166,9 +168,13 @@ def _plan(dsn: str, purpose: Purpose) -> dict[str, Any]:
     planned = {key: value for key, value in ours.items() if key not in given}
     if purpose.connect_seconds is not None:
         planned["connect_timeout"] = max(1, round(purpose.connect_seconds))
-    settings = " ".join(f"-c {name}={_quoted(value)}" for name, value in purpose.settings)
-    options = f"{_OPTIONS} {settings} {given.get('options') or ''}".strip()
+    options = f"{_OPTIONS} {as_options(purpose.settings)} {given.get('options') or ''}".strip()
     return {**planned, "client_encoding": "UTF8", "autocommit": True, "options": options}
+
+
+def as_options(settings: Iterable[tuple[str, str]]) -> str:
+    """Return settings as libpq's ``options`` takes them."""
+    return " ".join(f"-c {name}={_quoted(value)}" for name, value in settings)
 
 
 def _quoted(value: str) -> str:

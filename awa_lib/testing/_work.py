@@ -142,10 +142,11 @@ def chosen(handlers: Mapping[str, Handler], kind: str | None) -> Mapping[str, Ha
 
 def _claim_next(kinds: Sequence[str], queue: str | None) -> Op[Rows]:
     """Find the next job over all queues, then claim in its queue and kind as a worker does."""
+    lease = claims.new_lease()
     while found := (yield sql.testing("next_job", kinds=list(kinds), queue=queue)):
         name, kind = found[0]
         # None when a worker, or another test, was quicker: look again.
-        if rows := (yield from claims.claim(name, [kind], 1, DEADLINE_SECONDS)):
+        if rows := (yield from claims.claim(name, [kind], 1, DEADLINE_SECONDS, lease=lease)):
             return rows
     return found
 
@@ -212,9 +213,9 @@ class _Desk:
         """Write the attempt's progress."""
         progress = attempt.progress
         lease = [(attempt.job.id, attempt.lease)]
-        lost = await perform(self._door, claims.write_progress(lease, [progress]))
+        missed = await perform(self._door, claims.write_progress(lease, [progress]))
         attempt.mark_written(progress)
-        if lost and not attempt.waiting:
+        if missed.stale and not attempt.waiting:
             attempt.stop("lost")
 
 

@@ -340,7 +340,7 @@ WITH hot_target AS MATERIALIZED (
         heartbeat_at = NULL, deadline_at = NULL, callback_id = NULL, callback_timeout_at = NULL,
         callback_filter = NULL, callback_on_complete = NULL, callback_on_fail = NULL,
         callback_transform = NULL,
-        metadata = metadata - '{_awa_callbacks,_awa_callback_result,_awa_reenter}'::text[]
+        metadata = metadata - '{_awa_callbacks,_awa_callback_result,_awa_reenter,_awa_crashes}'::text[]
     FROM hot_target AS t
     WHERE j.id = t.id
     RETURNING j.*
