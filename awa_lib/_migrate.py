@@ -23,11 +23,10 @@ from awa_lib._migrations import (
     migrations,
     migrations_range,
 )
-from awa_lib._online import run_online
+from awa_lib._online import execute, run_online
 from awa_lib._sql import Op, Rows, Statement, sql
 from awa_lib.errors import (
     AccessDenied,
-    AwaError,
     Conflict,
     DatabaseError,
     SchemaNotMigrated,
@@ -192,8 +191,7 @@ def _apply_one(conn: Connection[Any], migration: Migration, tell: Callable[[Step
     _set_timeouts(conn, _ONLINE_LOCK_TIMEOUT if online else _LOCK_TIMEOUT, "0")
     for left in reversed(range(tries)):
         try:
-            with _psycopg_errors():
-                _execute(conn, migration)
+            _execute(conn, migration)
         except (pg.LockNotAvailable, pg.DeadlockDetected) as error:
             rows = run(conn, _one(sql.schema("oldest_transaction")))
             age = f", in a transaction for {rows[0][3]} s" if rows else ""
@@ -226,23 +224,12 @@ def _apply_one(conn: Connection[Any], migration: Migration, tell: Callable[[Step
             return
 
 
-@contextmanager
-def _psycopg_errors() -> Iterator[None]:
-    """Let what an op raises be judged as what a script raises."""
-    try:
-        yield
-    except AwaError as error:
-        if isinstance(error.__context__, PgError):
-            raise error.__context__ from None
-        raise
-
-
 def _execute(conn: Connection[Any], migration: Migration) -> None:
     # Bytes: the text is a file's, and without parameters a bare % and many statements are fine.
     if migration.transactional:
         with conn.transaction():
             if migration.track == "toolkit" and migration.version:
-                run(conn, _one(sql.schema("forget_mark", version=migration.version)))
+                execute(conn, sql.schema("forget_mark", version=migration.version))
             conn.execute(migration.sql.encode())
     else:
         run_online(conn, migration)

@@ -13,18 +13,19 @@ import re
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
+from psycopg import RawCursor
 from psycopg import sql as names
+from psycopg.rows import tuple_row
 
-from awa_lib._drive import run
 from awa_lib._migrations import load
-from awa_lib._sql import Op, Rows, Statement, folder, sql
+from awa_lib._sql import Statement, folder, sql
 
 if TYPE_CHECKING:
     from psycopg import Connection
 
     from awa_lib._migrations import Migration
 
-__all__ = ["index_definition", "run_online"]
+__all__ = ["execute", "index_definition", "run_online"]
 
 _DROP: Final = re.compile(r"DROP INDEX CONCURRENTLY IF EXISTS awa\.(\w+)")
 _CREATE: Final = re.compile(r"CREATE (?:UNIQUE )?INDEX CONCURRENTLY (\w+)\s")
@@ -41,7 +42,7 @@ def run_online(conn: Connection[Any], migration: Migration) -> None:
         elif (match := _DROP.match(text)) is None or match[1] not in built:
             conn.execute(text.encode())
     with conn.transaction():
-        run(conn, _one(sql.schema("forget_mark", version=migration.version)))
+        execute(conn, sql.schema("forget_mark", version=migration.version))
         conn.execute(record.encode())
 
 
@@ -49,8 +50,7 @@ def _build(conn: Connection[Any], migration: Migration, name: str, text: str) ->
     if name in _dropped_after(migration):
         # Another script gives its place to a better one: building it would be waiting for nothing.
         return
-    found = run(conn, index_definition(name))
-    usable, definition = found[0][:2] if found else (False, "")
+    usable, definition = index_definition(conn, name) or (False, "")
     index, old = names.Identifier("awa", name), names.Identifier("awa", name + _OLD)
     if not (usable and definition == _wanted().get(name)):
         if usable:
@@ -73,9 +73,19 @@ def _dropped_after(migration: Migration) -> set[str]:
     return dropped - {match[1] for text in texts if (match := _CREATE.match(text))}
 
 
-def index_definition(name: str) -> Op[Rows]:
-    """Return one row, whether an index can be used and how it is defined, or none."""
-    return (yield sql.schema("index_definition", name=name))
+def index_definition(conn: Connection[Any], name: str) -> tuple[bool, str] | None:
+    """Return whether an index can be used and how it is defined; None where there is none."""
+    found: tuple[bool, str] | None = execute(
+        conn, sql.schema("index_definition", name=name)
+    ).fetchone()
+    return found
+
+
+def execute(conn: Connection[Any], statement: Statement) -> RawCursor[Any]:
+    """Run a named statement as the scripts are: psycopg's errors are the migrator's to judge."""
+    cursor = RawCursor(conn, row_factory=tuple_row)
+    cursor.execute(statement.query.text, statement.values)
+    return cursor
 
 
 @cache
@@ -88,7 +98,3 @@ def _wanted() -> dict[str, str]:
 def _run_named(conn: Connection[Any], statement: Statement, **given: names.Composable) -> None:
     # Names cannot be parameters; these are of our own scripts.
     conn.execute(names.SQL(statement.query.text).format(**given))
-
-
-def _one(statement: Statement) -> Op[Rows]:
-    return (yield statement)

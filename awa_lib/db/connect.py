@@ -17,7 +17,7 @@ import socket
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 import psycopg
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from awa_lib._sql import Statement
 
-__all__ = ["Purpose", "as_options", "connect", "connect_async", "cut", "settings_for"]
+__all__ = ["Purpose", "as_options", "connect", "connect_async", "cut", "opened", "settings_for"]
 
 AnyConn = psycopg.Connection[Any] | psycopg.AsyncConnection[Any]
 
@@ -70,6 +70,8 @@ class Purpose:
     """Ask which settings arrived: one round trip."""
 
 
+# What a forked child of a worker must not hold: see awa_lib.runtime.forks.
+opened: WeakSet[AnyConn] = WeakSet()
 _pooled: WeakKeyDictionary[AnyConn, tuple[tuple[str, str], ...]] = WeakKeyDictionary()
 
 
@@ -96,6 +98,7 @@ async def connect_async(
             raise
         del planned["options"]
         conn = await psycopg.AsyncConnection.connect(dsn, **planned)
+    opened.add(conn)
     try:
         async with psycopg.AsyncRawCursor(conn) as cursor:
             for statement in _first_statements(conn, purpose):
@@ -118,6 +121,7 @@ def connect(dsn: str, purpose: Purpose, **arguments: Any) -> psycopg.Connection[
             raise
         del planned["options"]
         conn = psycopg.Connection.connect(dsn, **planned)
+    opened.add(conn)
     try:
         with psycopg.RawCursor(conn) as cursor:
             for statement in _first_statements(conn, purpose):

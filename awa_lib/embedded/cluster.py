@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import stat
 import subprocess
@@ -25,11 +26,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "data_major",
-    "forget_stale_pid",
     "make_cluster",
     "make_database",
     "make_directory",
     "make_sockets",
+    "reset_command",
     "tail",
 ]
 
@@ -130,11 +131,28 @@ def _make_private(path: Path, owner: int, mode: int) -> None:
 
 
 def data_major(layout: Layout) -> int | None:
-    """Return the major version that made the data, or None where there is none yet."""
+    """Return the major version that made the data, or None where there is none yet.
+
+    Raises EmbeddedError for data that lacks its beginning.
+    """
     try:
         return int((layout.cluster / "PG_VERSION").read_text().split(".")[0])
     except FileNotFoundError:
-        return None
+        if not layout.cluster.exists() or not any(layout.cluster.iterdir()):
+            return None
+    except ValueError:
+        pass
+    raise EmbeddedError(
+        f"the data in {str(layout.cluster)!r} is damaged",
+        why="it lacks the file PG_VERSION, or the file is empty: a copy that was cut off, or "
+        "files that were deleted",
+        hint=f"restore it from a copy, or start over: {reset_command(layout)}",
+    )
+
+
+def reset_command(layout: Layout) -> str:
+    """Return the command that deletes this server's data."""
+    return f"awa dev reset --data-dir {shlex.quote(str(layout.root))}"
 
 
 def make_cluster(
@@ -148,6 +166,7 @@ def make_cluster(
         if account.dropped:
             os.chown(fresh, account.uid, account.gid)
         _initdb(fresh, account, binaries, settings)
+        # An empty directory of that name makes room.
         fresh.rename(layout.cluster)
     except BaseException:
         shutil.rmtree(fresh, ignore_errors=True)
@@ -191,27 +210,6 @@ def make_database(layout: Layout, binaries: Binaries) -> None:
                 hint=f"see the server's log: {layout.log}",
             )
     layout.has_database.touch()
-
-
-def forget_stale_pid(layout: Layout) -> None:
-    """Delete PostgreSQL's pid file where its pid now is a process that is no PostgreSQL.
-
-    PostgreSQL copes with a dead pid by itself, but refuses to start while any process of the
-    same user has that number, which in a container that starts again is the rule.
-    """
-    try:
-        pid = int(layout.postmaster_pid.read_text().split("\n", 1)[0])
-    except (FileNotFoundError, ValueError):
-        return
-    try:
-        name = Path(f"/proc/{pid}/comm").read_text().strip()
-    except OSError:
-        shown = (
-            _run(["ps", "-o", "comm=", "-p", str(pid)], {}) if sys.platform == "darwin" else None
-        )
-        name = Path(shown.stdout.strip()).name if shown else ""
-    if name and not name.startswith("postgres"):
-        layout.postmaster_pid.unlink()
 
 
 def tail(layout: Layout, since: int) -> str:

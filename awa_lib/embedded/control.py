@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -54,12 +55,16 @@ def status(url_or_path: str | os.PathLike[str]) -> ServerStatus:
     layout = layout_of(url_or_path)
     with translating(layout):
         pid = listener_pid(layout.socket)
-        major = data_major(layout)
+        try:
+            major = data_major(layout)
+            found = str(major) if major else None
+        except EmbeddedError:
+            found = "unknown"
         version = _facts(layout).get("version") if pid else None
         return ServerStatus(
             running=pid is not None,
             pid=pid,
-            version=version or (str(major) if major else None),
+            version=version or found,
             data_dir=layout.root,
             url=layout.url(),
             size_bytes=_size(layout.cluster),
@@ -100,7 +105,11 @@ def reset(url_or_path: str | os.PathLike[str]) -> bool:
 
 
 def _delete(layout: Layout) -> None:
-    created = json.loads(layout.marker.read_text() or "{}").get("created_directory")
+    try:
+        created = json.loads(layout.marker.read_text()).get("created_directory")
+    except ValueError:
+        # Cut off by a full disk.
+        created = False
     for path in (*layout.root.glob("pg.new-*"), *layout.ours):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
@@ -111,19 +120,22 @@ def _delete(layout: Layout) -> None:
 
 
 def _stop(layout: Layout) -> bool:
-    from awa_lib.embedded.supervisor import listener_pid
+    from awa_lib.embedded.supervisor import clear_leftovers, listener_pid
 
     layout.keep.unlink(missing_ok=True)
     if locks.is_held(layout.supervisor_lock):
-        # Its pid is true as long as the lock is held.
-        os.kill(int(layout.supervisor_lock.read_text()), signal.SIGTERM)
+        _end_supervisor(layout)
     else:
         orphan = listener_pid(layout.socket)
         if orphan is None:
+            # Of one that was killed; reset is about to delete what they write to.
+            clear_leftovers(layout.cluster)
             return False
+        if orphan == 0:
+            raise _elsewhere(layout)
         os.kill(orphan, signal.SIGINT)
     until = time.monotonic() + _STOP_SECONDS
-    while locks.is_held(layout.supervisor_lock) or listener_pid(layout.socket):
+    while locks.is_held(layout.supervisor_lock) or listener_pid(layout.socket) is not None:
         if time.monotonic() > until:
             raise EmbeddedError(
                 f"the embedded PostgreSQL in {str(layout.root)!r} did not stop",
@@ -132,6 +144,40 @@ def _stop(layout: Layout) -> bool:
             )
         time.sleep(_POLL_SECONDS)
     return True
+
+
+def _end_supervisor(layout: Layout) -> None:
+    """Ask it to end; its pid is true while it holds the lock, and written a moment after."""
+    until = time.monotonic() + _STOP_SECONDS
+    while locks.is_held(layout.supervisor_lock) and time.monotonic() < until:
+        text = layout.supervisor_lock.read_text().strip()
+        if text.isdigit():
+            if not is_supervisor(int(text), layout.root):
+                raise _elsewhere(layout)
+            with suppress(ProcessLookupError):
+                os.kill(int(text), signal.SIGTERM)
+            return
+        time.sleep(_POLL_SECONDS)
+
+
+def is_supervisor(pid: int, root: Path) -> bool:
+    """Say whether a process is the supervisor of a directory, as far as the system tells.
+
+    In another container the same number is another process, while the lock is one for both.
+    """
+    try:
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return not Path("/proc/self").exists()
+    return os.fsencode(json.dumps(str(root))) in command
+
+
+def _elsewhere(layout: Layout) -> EmbeddedError:
+    return EmbeddedError(
+        f"the embedded PostgreSQL in {str(layout.root)!r} runs in another container",
+        why="it is up, but its process cannot be seen from here",
+        hint="stop it there: awa dev down",
+    )
 
 
 def _facts(layout: Layout) -> dict[str, str]:

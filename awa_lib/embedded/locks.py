@@ -7,6 +7,7 @@ explicit unlock in a child would take it from the parent as well.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import time
@@ -25,6 +26,8 @@ if sys.platform != "win32":
 __all__ = ["give_back", "hold", "is_held", "share"]
 
 _POLL_SECONDS: Final = 0.005
+
+_NO_LOCKS: Final = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
 
 _descriptors: set[int] = set()
 
@@ -56,6 +59,15 @@ def _try(descriptor: int, mode: int) -> bool:
         fcntl.flock(descriptor, mode | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
+    except OSError as error:
+        if error.errno in _NO_LOCKS:
+            raise EmbeddedError(
+                "the embedded PostgreSQL cannot be used in this directory",
+                why=f"its file system has no file locks ({error.strerror}), by which programs "
+                "agree on one server",
+                hint="name a directory on a local disk: embedded:PATH",
+            ) from error
+        raise
     return True
 
 
@@ -96,7 +108,12 @@ def share(path: Path) -> int:
     Others hold it exclusively for microseconds at a time, to look whether anybody is left.
     """
     descriptor = _open(path)
-    fcntl.flock(descriptor, fcntl.LOCK_SH)
+    try:
+        while not _try(descriptor, fcntl.LOCK_SH):
+            time.sleep(_POLL_SECONDS)
+    except BaseException:
+        give_back(descriptor)
+        raise
     return descriptor
 
 

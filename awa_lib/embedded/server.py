@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -34,6 +35,10 @@ _START_SECONDS: Final = 120.0
 _LINGER_SECONDS: Final = 1.0
 _POLL_SECONDS: Final = 0.005
 _LOG_BYTES: Final = 1_000_000
+# A start writes a segment of the log of changes.
+_DISK_BYTES: Final = 20_000_000
+# A server that says that it is ready is reached at once.
+_REACH_SECONDS: Final = 10.0
 _SETTINGS: Final = {"shared_buffers": "128MB", "unix_socket_permissions": "0700"}
 
 
@@ -143,10 +148,17 @@ def _bring_up(layout: Layout, account: Account, settings: Mapping[str, str]) -> 
     binaries: Binaries | None = None
     said = 0
     until = time.monotonic() + _START_SECONDS
+    ready_since: float | None = None
     while True:
         if locks.is_held(layout.supervisor_lock):
-            if is_ready(layout.postmaster_pid) and listener_pid(layout.socket):
+            if not is_ready(layout.postmaster_pid):
+                ready_since = None
+            elif listener_pid(layout.socket) is not None:
                 break
+            elif time.monotonic() - (ready_since := ready_since or time.monotonic()) > (
+                _REACH_SECONDS
+            ):
+                raise _unreachable(layout)
         elif binaries is not None:
             raise _failure(layout, said)
         else:
@@ -161,10 +173,23 @@ def _bring_up(layout: Layout, account: Account, settings: Mapping[str, str]) -> 
 
 
 def _failure(layout: Layout, said: int) -> EmbeddedError:
+    disk = os.statvfs(layout.root)
+    full = disk.f_bavail * disk.f_frsize < _DISK_BYTES or (disk.f_files and not disk.f_favail)
     return EmbeddedError(
         f"the embedded PostgreSQL in {str(layout.root)!r} did not start",
         why=cluster.tail(layout, said) or "it said nothing",
-        hint=f"see the whole log: {layout.log}; the data can be deleted with awa dev reset",
+        hint=f"the disk is full, make room: df -h {shlex.quote(str(layout.root))}"
+        if full
+        else f"see the whole log: {layout.log}; the data can be deleted with: "
+        + cluster.reset_command(layout),
+    )
+
+
+def _unreachable(layout: Layout) -> EmbeddedError:
+    return EmbeddedError(
+        f"the embedded PostgreSQL in {str(layout.root)!r} runs but cannot be reached",
+        why=f"its socket {str(layout.socket)!r} was deleted or does not answer",
+        hint=f"start it anew: awa dev down --data-dir {shlex.quote(str(layout.root))}",
     )
 
 
@@ -177,11 +202,24 @@ def _start(layout: Layout, account: Account, settings: Mapping[str, str]) -> tup
 
     binaries = reachable_binaries(account, major=cluster.data_major(layout))
     orphan = supervisor.listener_pid(layout.socket)
+    if orphan == 0:
+        raise EmbeddedError(
+            f"the embedded PostgreSQL in {str(layout.root)!r} runs in another container",
+            why="it answers on its socket, but its process cannot be seen from here",
+            hint="stop it there: awa dev down, or name another directory: embedded:PATH",
+        )
     if orphan is None:
-        if not layout.cluster.exists():
+        # A server that ended in order has left no pid file, and nothing else.
+        if layout.postmaster_pid.exists() and not supervisor.clear_leftovers(layout.cluster):
+            raise EmbeddedError(
+                f"processes of an earlier server in {str(layout.root)!r} do not end",
+                why="the server was killed, and they hold its shared memory",
+                hint=f"end them: fuser -k {shlex.quote(str(layout.cluster))}",
+            )
+        if cluster.data_major(layout) is None:
             cluster.make_cluster(layout, account, binaries, settings)
         cluster.make_sockets(layout, account)
-        cluster.forget_stale_pid(layout)
+        supervisor.forget_stale_locks(layout.cluster, layout.sockets)
         layout.has_database.unlink(missing_ok=True)
         facts = {"version": binaries.version, "bin_dir": str(binaries.bin_dir)}
         layout.facts.write_text(json.dumps(facts) + "\n")

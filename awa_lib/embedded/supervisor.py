@@ -21,7 +21,9 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
-__all__ = ["is_ready", "listener_pid", "main"]
+__all__ = [
+    "clear_leftovers", "forget_stale_locks", "is_ours", "is_ready", "listener_pid", "main",
+]  # fmt: skip
 
 _TICK_SECONDS: Final = 0.1
 # Until the server is ready: what dies before that is not started again.
@@ -30,6 +32,10 @@ _STOP_SECONDS: Final = 30.0
 # A server that dies more often than this is broken, not unlucky.
 _RESTARTS: Final = 5
 _RESTART_WINDOW_SECONDS: Final = 60.0
+_RESTART_PAUSES: Final = (0.0, 0.5, 1.0, 2.0, 4.0)
+# What a killed server leaves ends by itself when it looks; a busy process does not look.
+_LEFTOVERS: Final = ((0, 1.0), (signal.SIGQUIT, 3.0), (signal.SIGKILL, 10.0))
+_PROC: Final = Path("/proc")
 
 
 def listener_pid(path: Path) -> int | None:
@@ -58,6 +64,79 @@ def is_ready(postmaster_pid: Path) -> bool:
     except (OSError, UnicodeDecodeError):
         return False
     return len(lines) > 7 and lines[7].strip() == "ready"  # noqa: PLR2004 - the eighth line
+
+
+def _sees_processes() -> bool:
+    return _PROC.joinpath("self").exists()
+
+
+def is_ours(pid: int, cluster: Path) -> bool | None:
+    """Say whether a process is one of the server of this data; None when it cannot be seen.
+
+    A number in a lock file proves nothing: in a container that starts again it is another's, even
+    another server's.  The first process of a server names its data in its command line, and all
+    of them work in that directory.  A zombie, which a container may keep for ever, is nobody.
+    """
+    if not _sees_processes():
+        shown = subprocess.run(  # noqa: S603 - the system's own program, and a number
+            ["/bin/ps", "-o", "command=", "-p", str(pid)],
+            stdout=subprocess.PIPE, text=True, errors="replace", check=False,
+        ).stdout  # fmt: skip
+        return "postgres" in shown.split(" ")[0] and str(cluster) in shown
+    place = _PROC / str(pid)
+    command = b""
+    try:
+        is_postgres = (place / "comm").read_text().startswith("postgres")
+        if not is_postgres or (place / "stat").read_text().rpartition(")")[2].split()[0] == "Z":
+            return False
+        command = (place / "cmdline").read_bytes()
+        named = os.fsencode(cluster) in command.split(b"\0")
+        return named or os.path.samestat((place / "cwd").stat(), cluster.stat())
+    except PermissionError:
+        # Root in a container may not look at other users' processes.
+        return None if command.startswith(b"postgres:") else False
+    except (OSError, ValueError, IndexError):
+        return False
+
+
+def clear_leftovers(cluster: Path) -> bool:
+    """Wait for what a killed server left behind and end what stays; False when something does.
+
+    Its processes hold the shared memory, and no other server starts on the data until they are
+    gone.  What is committed is safe: the next start recovers.
+    """
+    if not _sees_processes():
+        return True
+    left = _processes(cluster)
+    for number, seconds in _LEFTOVERS:
+        for pid in left if number else ():
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, number)
+        until = time.monotonic() + seconds
+        while left and time.monotonic() < until:
+            time.sleep(0.02)
+            left = [pid for pid in left if is_ours(pid, cluster)] or _processes(cluster)
+    return not left
+
+
+def _processes(cluster: Path) -> list[int]:
+    names = [path.name for path in _PROC.iterdir()]
+    return [int(name) for name in names if name.isdigit() and is_ours(int(name), cluster)]
+
+
+def forget_stale_locks(cluster: Path, sockets: Path) -> None:
+    """Delete lock files of PostgreSQL whose process is none of this data's server.
+
+    PostgreSQL copes with a dead pid by itself, but refuses to start while any process of the
+    same user has that number, which in a container that starts again is the rule.
+    """
+    for path in (cluster / "postmaster.pid", *sockets.glob(".s.PGSQL.*.lock")):
+        try:
+            pid = int(path.read_text().split("\n", 1)[0])
+        except (OSError, ValueError):
+            pid = 0
+        if pid <= 0 or is_ours(pid, cluster) is False:
+            path.unlink(missing_ok=True)
 
 
 def _lock(descriptor: int) -> bool:
@@ -94,13 +173,14 @@ class Supervisor:
         """Become the supervisor; a moment's patience, because others look at this lock."""
         for _ in range(50):
             if _lock(self._own):
+                # At once: who finds the lock held believes the number in it.
+                os.ftruncate(self._own, 0)
                 return True
             time.sleep(0.01)
         return False
 
     def run(self) -> int:
         """Serve until nobody is left, then stop the server."""
-        os.ftruncate(self._own, 0)
         os.pwrite(self._own, f"{os.getpid()}\n".encode(), 0)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._ask_to_stop)
@@ -174,19 +254,26 @@ class Supervisor:
         if not self._was_ready or len(self._starts) >= _RESTARTS:
             return False
         sys.stderr.write("awa: the server died and is started again\n")
+        sys.stderr.flush()
+        # Where leftovers cannot be seen they are given time.
+        time.sleep(_RESTART_PAUSES[min(len(self._starts), len(_RESTART_PAUSES)) - 1])
+        cluster = self._pid_file.parent
+        if not clear_leftovers(cluster):
+            sys.stderr.write("awa: processes of the dead server do not end\n")
+            return False
+        forget_stale_locks(cluster, self._sockets())
         self._launch()
         return True
+
+    def _sockets(self) -> Path:
+        return Path(self._argv[self._argv.index("-k") + 1].strip('"'))
 
     def _alive(self) -> bool:
         if self._child is not None:
             return self._child.poll() is None
-        try:
-            os.kill(self._adopted or 0, 0)
-        except ProcessLookupError:
-            return False
-        except PermissionError:
-            return True
-        return True
+        return (
+            self._adopted is not None and is_ours(self._adopted, self._pid_file.parent) is not False
+        )
 
     def _stop(self, number: int) -> None:
         """Stop the server: what is committed is safe with either signal."""
@@ -203,7 +290,7 @@ class Supervisor:
                 number = signal.SIGQUIT
         # A directory for sockets far from the data; one inside the data stays.
         with contextlib.suppress(OSError, ValueError):
-            far = Path(self._argv[self._argv.index("-k") + 1].strip('"'))
+            far = self._sockets()
             if far.parent != self._root:
                 far.rmdir()
 

@@ -16,7 +16,6 @@ from awa_lib._drive import arun, translate, turn
 from awa_lib._sql import BEGIN, COMMIT, ROLLBACK, sql
 from awa_lib.db.connect import Purpose, connect, connect_async, cut, settings_for
 from awa_lib.errors import AwaError, Transient, Unavailable
-from awa_lib.runtime import forks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -157,21 +156,17 @@ async def pause(failures: int) -> None:
 async def open_async(dsn: str, purpose: Purpose) -> psycopg.AsyncConnection[tuple[Any, ...]]:
     """Open an async connection.  Raises Unavailable or DatabaseError."""
     try:
-        conn = await connect_async(dsn, purpose)
+        return await connect_async(dsn, purpose)
     except psycopg.Error as error:
         raise translate(error) from error
-    forks.own(conn)
-    return conn
 
 
 def open_sync(dsn: str, purpose: Purpose) -> psycopg.Connection[tuple[Any, ...]]:
     """Open a blocking connection.  Raises Unavailable or DatabaseError."""
     try:
-        conn = connect(dsn, purpose)
+        return connect(dsn, purpose)
     except psycopg.Error as error:
         raise translate(error) from error
-    forks.own(conn)
-    return conn
 
 
 def with_settings(conn: psycopg.Connection[Any] | psycopg.AsyncConnection[Any], op: Op[R]) -> Op[R]:

@@ -31,6 +31,8 @@ from weakref import WeakSet
 
 import psycopg
 
+from awa_lib.db.connect import opened
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -95,7 +97,7 @@ def _let_go() -> None:
     A number that were free would go to another file, which a late close would hit.
     """
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-    for resource in tuple(_owned):
+    for resource in (*opened, *_owned):
         try:
             os.dup2(null, resource.fileno(), inheritable=False)
         except (OSError, ValueError, psycopg.Error):

@@ -50,7 +50,7 @@ async def noop(job):
 """
 SESSIONS = """
     SELECT pid FROM pg_stat_activity
-    WHERE datname = current_database() AND application_name LIKE 'awa worker%%'
+    WHERE datname = current_database() AND application_name LIKE 'awa%%'
 """
 LOCK = """
     SELECT pid FROM pg_locks
