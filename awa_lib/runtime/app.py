@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from awa_lib.errors import AwaError, Transient, Unavailable
@@ -12,6 +12,7 @@ from awa_lib.http_worker import HttpWorker
 from awa_lib.ops import claims
 from awa_lib.ops.runtime import InstanceSnapshot, described
 from awa_lib.reads.health import ping
+from awa_lib.runtime import forks
 from awa_lib.runtime.callbacks import Callbacks
 from awa_lib.runtime.completer import Completer
 from awa_lib.runtime.connections import Bounds, Link, Outage
@@ -134,6 +135,7 @@ class Runtime:
             described(handlers, kind_descriptors),
         )
         self._policies = Policies(self._publishes, self._dispatchers, self._publisher.poke)
+        self._guards = ExitStack()
         self._watch = Duty("watch", self._look, seconds=_WATCH_SECONDS)
         self._said_healthy: bool | None = None
         self._status = Status(
@@ -169,6 +171,7 @@ class Runtime:
 
     async def start(self) -> None:
         """Start every duty.  Raises Unavailable when the database cannot be reached."""
+        self._guards.enter_context(forks.guard())
         first = (self._claims, self._ends, self._publishes)
         opened = await asyncio.gather(
             *(link.connection() for link in first), return_exceptions=True
@@ -255,6 +258,7 @@ class Runtime:
             timeout=max(0.1, until - self.loop.time() - 0.1),
         )
         self._executor.close()
+        self._guards.close()
         logger.info("worker stopped", extra={"abandoned": [a.job.id for a in left]})
         return left
 

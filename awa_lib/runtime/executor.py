@@ -319,7 +319,8 @@ class Executor:
     async def drain(self, seconds: float) -> list[Attempt]:
         """Wait for handlers, then cancel async ones; return those still running a second later."""
         try:
-            await asyncio.wait_for(self._drained.wait(), min(seconds, _LONGEST_DRAIN))
+            if not self._drained.is_set():
+                await asyncio.wait_for(self._drained.wait(), min(seconds, _LONGEST_DRAIN))
         except TimeoutError:
             logger.warning(
                 "handlers did not end in time; async ones are cancelled and handed back",

@@ -237,7 +237,7 @@ import awa_lib as awa
 async def main():
     client = awa.AsyncClient(os.environ["DATABASE_URL"])
 
-    @client.task(dict, kind="never")
+    @client.task(dict, kind="never", queue="never")
     async def never(job): ...
 
     await client.start([("never", 1)])
@@ -254,9 +254,11 @@ async def test_a_silent_leader_loses_the_lead(
     source = LEADER
     if end != "stopped":
         # A child of a fork holds the parent's sockets open.
-        source = source.replace("    await asyncio.Event", "    os.fork() or __import__('time').sleep(60)\n    await asyncio.Event")
+        child = "    os.fork() or __import__('time').sleep(60)\n"
+        source = source.replace("    await asyncio.Event", f"{child}    await asyncio.Event")
     process = spawn_worker(source)
-    await aeventually(lambda: rows.all("SELECT 1 FROM awa.runtime_instances WHERE leader"), timeout=30)
+    leaders = "SELECT 1 FROM awa.runtime_instances WHERE leader"
+    await aeventually(lambda: rows.all(leaders), timeout=30)
     os.kill(process.pid, signal.SIGSTOP if end == "stopped" else signal.SIGKILL)
     began = time.monotonic()
 
