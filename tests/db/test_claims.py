@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from fix_wait import eventually
 
 import awa_lib as awa
 from awa_lib._drive import run
+from awa_lib._sql import folder
 from awa_lib.ops import claims
 
 ONE_RUNNING = {"by_args": True, "states": 0b100}
@@ -115,6 +117,27 @@ def test_workers_of_the_release_before_claim_within_limits_too(conn, look, jobs)
     assert sorted(row["id"] for row in claimed) == ids[:3]
     assert 2**30 < claimed[0]["run_lease"] == claimed[2]["run_lease"] < 2**53
     assert look("SELECT id FROM awa.claim_within_limits('q', '{k}', 9, NULL)") == []
+
+
+def test_who_may_call_the_old_function_may_call_the_new_one(look) -> None:
+    role = f"awa_claims_{uuid.uuid4().hex[:8]}"
+    script = folder() / "migrations" / "toolkit" / "0014_claim_leases.sql"
+    old = "awa.claim_within_limits(text, text[], integer, float8)"
+    new = "awa.claim_limited(text, text[], integer, float8, bigint, bigint[], bigint)"
+    may = f"SELECT has_function_privilege('{role}', '{new}', 'EXECUTE') AS may"
+    look(f'CREATE ROLE "{role}"')
+    try:
+        look(f"REVOKE ALL ON FUNCTION {old}, {new} FROM PUBLIC")
+        assert look(may) == [{"may": False}]
+        look(f'GRANT EXECUTE ON FUNCTION {old} TO "{role}"')
+        look("DELETE FROM awa.toolkit_migrations WHERE version = 14")
+        look.conn.execute(script.read_text())
+
+        assert look(may) == [{"may": True}]
+        assert look(may.replace(role, "public")) == [{"may": False}]
+    finally:
+        look(f'DROP OWNED BY "{role}"')
+        look(f'DROP ROLE "{role}"')
 
 
 # -- what a claim passes over
