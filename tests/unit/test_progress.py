@@ -15,7 +15,7 @@ PLAIN = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.text(
         st.characters(exclude_categories=["Cs"], exclude_characters="\x00")
     ),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("ab\"\\é"), inner),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text('ab"\\é'), inner),
     max_leaves=5,
 )  # fmt: skip
 OBJECTS = st.dictionaries(st.text('ab"\\é', max_size=3), PLAIN, max_size=4)
