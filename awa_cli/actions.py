@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     import typer
 
     from awa_lib._sql import Op
+    from awa_lib.models import BulkOperation
 
-__all__ = ["ACTIONS", "Action", "Danger", "confirm", "operator", "recorded"]
+__all__ = ["ACTIONS", "Action", "Danger", "confirm", "operator", "recorded", "submitted"]
 
 R = TypeVar("R")
 
@@ -210,6 +211,13 @@ _ALL: Final = (
         "Noted {target} as the engine to move to",
     ),
     Action(
+        "roles.apply",
+        "Apply",
+        "Make the roles {target} and take back what was granted beyond?",
+        Danger.SOME,
+        "Roles are in place: {target}",
+    ),
+    Action(
         "storage.abort",
         "Abort",
         "Forget the prepared storage engine?",
@@ -222,8 +230,8 @@ ACTIONS: Final = {action.id: action for action in _ALL}
 
 # They work in pages, each its own transaction, so that a large backlog is not locked at once.
 _PAGED: Final = frozenset(
-    {"job.retry-failed", "queue.drain", "queue.purge", "queue.purge-ended", "dlq.retry-all",
-     "dlq.purge-all", "dlq.move-all", "batch.run"}
+    {"job.retry-failed", "queue.drain", "dlq.retry-all", "dlq.purge-all", "dlq.move-all",
+     "batch.run"}
 )  # fmt: skip
 
 
@@ -242,6 +250,14 @@ def recorded(
 
     entry = Entry(actor, via, ACTIONS[action_id].id, str(target), detail)
     return announced(op, entry) if action_id in _PAGED else audited(op, entry, outcome)
+
+
+def submitted(one: BulkOperation) -> dict[str, Any]:
+    """Return what an entry keeps of a bulk operation, which is forgotten long before it."""
+    return {
+        "id": one.id, "operation": one.operation, "total_matched": one.total_matched,
+        "filter": one.filter, **one.spec,
+    }  # fmt: skip
 
 
 def operator() -> str:

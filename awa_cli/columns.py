@@ -218,6 +218,8 @@ KINDS: Final[tuple[Column[KindOverview], ...]] = (
 
 
 def _schedule_note(one: CronJob) -> str:
+    if one.problem is not None:
+        return one.problem
     if one.paused_at is not None:
         return "paused"
     return "" if one.declared else "no process declares it"

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from awa_cli.target import Target
     from awa_lib._sql import Op, Rows, Statement
+    from awa_lib.db.connect import Purpose
     from awa_lib.errors import Unavailable
 
 __all__ = ["Session", "adial", "connect", "dial", "open_session", "served"]
@@ -131,65 +132,59 @@ def dial(
     """Open an autocommit connection in UTC within five, or these, seconds.  Raises Unavailable."""
     import psycopg
 
-    address, arguments = _arguments(target, url, seconds)
+    from awa_lib.db.connect import connect
+
     try:
-        try:
-            return psycopg.Connection.connect(address, **arguments)
-        except psycopg.OperationalError as error:
-            if not _refused_options(error):
-                raise
-        del arguments["options"]
-        return psycopg.Connection.connect(address, **arguments, prepare_threshold=None)
+        return connect(url or target.url, _purpose(target, url, seconds), **_password(target))
     except psycopg.Error as error:
         raise _unavailable(target, error) from None
 
 
 async def adial(
-    target: Target, url: str | None = None, *, seconds: float | None = None, options: str = ""
+    target: Target,
+    url: str | None = None,
+    *,
+    seconds: float | None = None,
+    settings: tuple[tuple[str, str], ...] = (),
 ) -> psycopg.AsyncConnection[Any]:
-    """Do what ``dial`` does without blocking; ``options`` are more settings of the session."""
+    """Do what ``dial`` does without blocking; ``settings`` are more of the session's."""
     import psycopg
 
-    address, arguments = _arguments(target, url, seconds, options)
-    # Someone is looking: a peer that fell silent is noticed within ten seconds or so.
-    arguments |= {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3}
+    from awa_lib.db.connect import connect_async
+
+    purpose = _purpose(target, url, seconds, settings)
     try:
-        try:
-            return await psycopg.AsyncConnection.connect(address, **arguments)
-        except psycopg.OperationalError as error:
-            if not _refused_options(error):
-                raise
-        del arguments["options"]
-        return await psycopg.AsyncConnection.connect(address, **arguments, prepare_threshold=None)
+        return await connect_async(
+            url or target.url,
+            purpose,
+            # Someone is looking: a peer that fell silent is noticed within ten seconds or so.
+            keepalives_idle=5,
+            keepalives_interval=2,
+            keepalives_count=3,
+            **_password(target),
+        )
     except psycopg.Error as error:
         raise _unavailable(target, error) from None
 
 
-def _arguments(
-    target: Target, url: str | None, seconds: float | None, options: str = ""
-) -> tuple[str, dict[str, Any]]:
+def _purpose(
+    target: Target,
+    url: str | None,
+    seconds: float | None,
+    settings: tuple[tuple[str, str], ...] = (),
+) -> Purpose:
     from psycopg.conninfo import conninfo_to_dict
 
-    address = url or target.url
-    arguments: dict[str, Any] = {
-        "autocommit": True,
-        "application_name": "awa",
-        "options": f"-c timezone=UTC -c datestyle=ISO {options}".strip(),
-        "connect_timeout": max(1, round(seconds or _CONNECT_SECONDS)),
-    }
-    given = conninfo_to_dict(address)
-    if given.get("options"):
-        arguments["options"] = f"{given['options']} {arguments['options']}"
-    if given.get("connect_timeout") and seconds is None:
-        del arguments["connect_timeout"]
-    if target.password is not None:
-        arguments["password"] = target.password
-    return address, arguments
+    from awa_lib.db.connect import Purpose
+
+    if seconds is None and not conninfo_to_dict(url or target.url).get("connect_timeout"):
+        seconds = _CONNECT_SECONDS
+    # A command sends too few statements for any of them to be prepared, so a pooler is no trouble.
+    return Purpose("awa", settings, connect_seconds=seconds, checked=bool(settings))
 
 
-def _refused_options(error: Exception) -> bool:
-    # A pooler that passes no start-up parameters on.
-    return "startup parameter" in str(error)
+def _password(target: Target) -> dict[str, str]:
+    return {} if target.password is None else {"password": target.password}
 
 
 def _unavailable(target: Target, error: Exception) -> Unavailable:

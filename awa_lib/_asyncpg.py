@@ -12,9 +12,10 @@ import re
 from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, TypeVar
+from weakref import WeakKeyDictionary
 
 from awa_lib import pgtext
-from awa_lib._drive import explain
+from awa_lib._drive import explain, translate
 from awa_lib._sql import BEGIN, COMMIT, ROLLBACK, Op, Rows
 
 if TYPE_CHECKING:
@@ -29,23 +30,43 @@ R = TypeVar("R")
 
 _PARAM: Final = re.compile(r"\$(\d+)::")
 _COPY: Final = re.compile(r"COPY (\w+)\.(\w+) \(([^)]*)\)\s+FROM STDIN", re.IGNORECASE)
+# By connection, or what stands for it: tasks that share one take turns.
+_turns: WeakKeyDictionary[Any, asyncio.Lock] = WeakKeyDictionary()
 
 
 async def run(conn: Any, op: Op[R]) -> R:
     """Drive an op to its result on an asyncpg connection, or on what a pool lends.
 
-    Nothing is committed in the caller's transaction; atomic ops use savepoints.  asyncpg lets one
-    task at a time use a connection, and so does this.
+    Nothing is committed in the caller's transaction; atomic ops use savepoints.  Ops of several
+    tasks take turns; asyncpg itself refuses a statement of the caller's while one is under way.
     """
-    open_blocks: list[Any] = []
+    async with _turn(conn):
+        open_blocks: list[Any] = []
+        try:
+            return await _steps(conn, op, open_blocks)
+        except BaseException:
+            await _undo(conn, open_blocks)
+            raise
+
+
+def _turn(conn: Any) -> asyncio.Lock:
+    # What a pool lends cannot be referred to weakly, but the connection inside can.
+    inner = getattr(conn, "_con", conn)
+    # None: the pool has taken it back, which the first statement will say.
+    return asyncio.Lock() if inner is None else _turns.setdefault(inner, asyncio.Lock())
+
+
+async def _undo(conn: Any, open_blocks: list[Any]) -> None:
+    """Roll back what an op has begun; half of it must not stay."""
     try:
-        return await _steps(conn, op, open_blocks)
-    except BaseException:
-        # A lost connection has no transaction to roll back any more.
         while open_blocks:
             block = open_blocks.pop()
+            # A lost connection has no transaction to roll back any more.
             if not _lost(conn):
                 await block.rollback()
+    except BaseException:
+        if not _lost(conn):
+            conn.terminate()
         raise
 
 
@@ -60,7 +81,9 @@ async def _steps(conn: Any, op: Op[R], open_blocks: list[Any]) -> R:
                     rows = await _execute(conn, statement, open_blocks)
                 else:
                     rows = Rows([(await asyncio.to_thread(statement.work),)])
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            except (
+                asyncpg.PostgresError, asyncpg.InterfaceError, OSError, UnicodeError
+            ) as error:  # fmt: skip
                 statement = op.throw(_translate(error, conn).with_traceback(error.__traceback__))
             else:
                 statement = op.send(rows)
@@ -133,6 +156,8 @@ def _lost(conn: Any) -> bool:
 
 
 def _translate(error: Exception, conn: Any) -> AwaError:
+    if isinstance(error, UnicodeError):
+        return translate(error)
     return explain(
         getattr(error, "message", None) or str(error),
         getattr(error, "sqlstate", None),

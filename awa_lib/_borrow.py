@@ -14,7 +14,7 @@ from psycopg.pq import TransactionStatus
 
 from awa_lib import _asyncpg
 from awa_lib._drive import arun, run
-from awa_lib.errors import AwaError, Unavailable
+from awa_lib.errors import AwaError, DatabaseError
 from awa_lib.reads.health import ping
 
 if TYPE_CHECKING:
@@ -119,11 +119,22 @@ def _wrong_driver(raw: object, wanted: str) -> TypeError:
     )
 
 
+def _readable(raw: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> None:
+    """Raise AwaError for a connection on which psycopg reads text as bytes."""
+    if raw.pgconn.parameter_status(b"client_encoding") == b"SQL_ASCII":
+        raise AwaError(
+            "the client_encoding of this connection is SQL_ASCII",
+            why="text that is read over it has no known encoding",
+            hint="run SET client_encoding TO 'UTF8' on it, or connect with client_encoding=UTF8",
+        )
+
+
 class _Psycopg:
     def __init__(self, conn: psycopg.Connection[Any]) -> None:
         self.conn = conn
 
     def run(self, op: Op[R], /) -> R:
+        _readable(self.conn)
         return run(self.conn, op)
 
 
@@ -132,6 +143,7 @@ class _AsyncPsycopg:
         self.conn = conn
 
     async def run(self, op: Op[R], /) -> R:
+        _readable(self.conn)
         return await arun(self.conn, op)
 
 
@@ -148,6 +160,15 @@ def _is_session(conn: object) -> bool:
     return callable(type(conn).connection)  # type: ignore[attr-defined]
 
 
+def _is_inactive(conn: Any) -> bool:
+    """Return True in a block of SQLAlchemy's that has ended and was not left yet."""
+    if (inner := getattr(conn, "sync_connection", None)) is not None:
+        conn = inner
+    # The block that SQLAlchemy itself asks before each statement; no public name leads to it.
+    blocks = (conn.get_nested_transaction(), getattr(conn, "_trans_context_manager", None))
+    return any(block is not None and not block.is_active for block in blocks)
+
+
 class _SqlAlchemy:
     """A Connection, a Session, or what proxies one."""
 
@@ -156,17 +177,21 @@ class _SqlAlchemy:
 
     def run(self, op: Op[R], /) -> R:
         conn = self.conn.connection() if _is_session(self.conn) else self.conn
-        if not conn.in_transaction():
+        if _is_inactive(conn):
+            # Ours would be outside the block; SQLAlchemy refuses its own, in its own words.
+            conn.exec_driver_sql(next(ping()).query.text)
+        elif not conn.in_transaction():
             # As the first statement would; without it commit() would find nothing to commit.
             conn.begin()
         raw = conn.connection.driver_connection
         if not isinstance(raw, psycopg.Connection):
             raise _wrong_driver(raw, "postgresql+psycopg://")
+        _readable(raw)
         try:
             return run(raw, op)
-        except Unavailable:
-            if raw.closed:
-                # Else its pool would go on lending it.
+        except BaseException as error:
+            if raw.closed or not isinstance(error, Exception):
+                # Else its pool would go on lending it, and a commit would seem to work.
                 conn.invalidate()
             raise
 
@@ -179,20 +204,25 @@ class _AsyncSqlAlchemy:
 
     async def run(self, op: Op[R], /) -> R:
         conn = await self.conn.connection() if _is_session(self.conn) else self.conn
-        if not conn.in_transaction():
+        if _is_inactive(conn):
+            await conn.exec_driver_sql(next(ping()).query.text)
+        elif not conn.in_transaction():
             await conn.begin()
         raw = (await conn.get_raw_connection()).driver_connection
+        if isinstance(raw, psycopg.AsyncConnection):
+            _readable(raw)
+        elif _library(raw) != "asyncpg":
+            raise _wrong_driver(raw, "postgresql+psycopg://, or asyncpg, postgresql+asyncpg://")
         try:
             if isinstance(raw, psycopg.AsyncConnection):
                 return await arun(raw, op)
-            if _library(raw) != "asyncpg":
-                raise _wrong_driver(raw, "postgresql+psycopg://, or asyncpg, postgresql+asyncpg://")
             if not raw.is_in_transaction():
                 # SQLAlchemy begins asyncpg's transaction with the first statement of its own.
                 await conn.exec_driver_sql(next(ping()).query.text)
             return await _asyncpg.run(raw, op)
-        except Unavailable:
-            if raw.closed if isinstance(raw, psycopg.AsyncConnection) else raw.is_closed():
+        except BaseException as error:
+            closed = raw.closed if isinstance(raw, psycopg.AsyncConnection) else raw.is_closed()
+            if closed or not isinstance(error, Exception):
                 await conn.invalidate()
             raise
 
@@ -204,17 +234,30 @@ class _Django:
         self.conn = conn
 
     def run(self, op: Op[R], /) -> R:
+        self.conn.validate_thread_sharing()
         self.conn.ensure_connection()
         raw = self.conn.connection
         if not isinstance(raw, psycopg.Connection):
             raise _wrong_driver(raw, 'pip install "psycopg[binary]"')
+        _readable(raw)
         try:
             return run(raw, op)
-        except AwaError:
-            # Django must know of errors it has not seen: it would commit a transaction that
-            # Postgres has given up, and keep a connection that is lost.
-            self.conn.errors_occurred = True
-            if self.conn.in_atomic_block:
-                status = raw.pgconn.transaction_status
-                self.conn.needs_rollback = status != TransactionStatus.INTRANS
+        except BaseException as error:
+            self._tell(raw, error)
             raise
+
+    def _tell(self, raw: psycopg.Connection[Any], error: BaseException) -> None:
+        """Tell Django of an error it has not seen, where the database has seen it.
+
+        It would commit a transaction that Postgres has given up, and keep a connection that is
+        lost.  The mark of a transaction is only ever set: the app may have set it.
+        """
+        usable = raw.pgconn.transaction_status in {
+            TransactionStatus.IDLE,
+            TransactionStatus.INTRANS,
+        }
+        if isinstance(error, DatabaseError) or not usable:
+            # The connection is looked at before the next request uses it.
+            self.conn.errors_occurred = True
+        if self.conn.in_atomic_block and not usable:
+            self.conn.needs_rollback = True

@@ -11,27 +11,31 @@ import inspect
 import re
 import select
 from collections.abc import Callable, Coroutine
+from contextlib import contextmanager
 from functools import update_wrapper
 from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, Protocol, TypeVar
-from weakref import WeakKeyDictionary
 
 import psycopg
 from psycopg.pq import TransactionStatus
 from psycopg.rows import tuple_row
 
+from awa_lib._again import RENEW, Renew
 from awa_lib._sql import BEGIN, COMMIT, ROLLBACK, Op, Rows
+from awa_lib._turns import thread_turn, turn
 from awa_lib.db.sqlstates import Meaning, meaning_of
 from awa_lib.errors import (
     AccessDenied,
     AwaError,
     DatabaseError,
     SchemaNotMigrated,
+    SerializationError,
     Transient,
     Unavailable,
     UniqueConflict,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from contextlib import AbstractAsyncContextManager, AbstractContextManager
 
     from psycopg.adapt import AdaptersMap
@@ -52,24 +56,15 @@ _NO_RIGHT: Final = "42501"
 _READ_ONLY: Final = "25006"
 # A table, a schema, a function that is not there.
 _UNDEFINED: Final = {"42P01", "3F000", "42883"}
+# A character that the server's encoding lacks, or bytes that are none.
+_UNKNOWN_TEXT: Final = {"22P05", "22021"}
 _HOLDER = re.compile(r"held by job (\d+)")
 
-# Tasks may share a connection.  psycopg lets one statement through at a time, but the statements
-# of another task between BEGIN and COMMIT would join the transaction and could keep it open.
-_turns: WeakKeyDictionary[psycopg.AsyncConnection[Any], asyncio.Lock] = WeakKeyDictionary()
 
-
-def turn(conn: psycopg.AsyncConnection[Any]) -> asyncio.Lock:
-    """Return the lock that the task using this connection holds.
-
-    Who closes a connection that others share takes it too: psycopg's generator of a statement
-    under way would go on reading memory that the close has freed (seen: segmentation fault).
-    """
-    return _turns.setdefault(conn, asyncio.Lock())
-
-
-def translate(error: psycopg.Error) -> AwaError:
-    """Return the library's error for one of psycopg's."""
+def translate(error: psycopg.Error | UnicodeError) -> AwaError:
+    """Return the library's error for one of psycopg's, or of the writing of text."""
+    if isinstance(error, UnicodeError):
+        return _unwritable(error)
     diag = error.diag
     return explain(
         diag.message_primary or str(error),
@@ -111,18 +106,36 @@ def explain(
             why="the role of this connection lacks the right to do this",
             hint="use a role that has it; awa roles prints roles with the rights they need",
         )
+    if sqlstate in _UNKNOWN_TEXT:
+        return _unstorable(sqlstate)
     meaning = meaning_of(sqlstate, broken=broken)
     if meaning is Meaning.LOST:
         return _lost(message, sqlstate)
+    kind = Transient if meaning is Meaning.AGAIN else DatabaseError
     if meaning is Meaning.AGAIN:
-        return Transient(
-            message,
-            sqlstate=sqlstate,
-            constraint=constraint,
-            why=detail or "other transactions hold what it needs, or it was cut off",
-            hint=hint or "try again",
-        )
-    return DatabaseError(message, sqlstate=sqlstate, constraint=constraint, why=detail, hint=hint)
+        detail = detail or "other transactions hold what it needs, or it was cut off"
+        hint = hint or "try again"
+    return kind(message, sqlstate=sqlstate, constraint=constraint, why=detail, hint=hint)
+
+
+def _unwritable(error: UnicodeError) -> SerializationError:
+    # The error itself holds the whole text.
+    encoding = getattr(error, "encoding", "its encoding")
+    return SerializationError(
+        f"text cannot be sent over this connection: {encoding} has no such character",
+        why="the client_encoding of the connection is not UTF8",
+        hint="run SET client_encoding TO 'UTF8' on it first, or leave the character out",
+    )
+
+
+def _unstorable(sqlstate: str | None) -> DatabaseError:
+    # The server's own words show the bytes, which are the job's.
+    return DatabaseError(
+        "text cannot be stored in this database: its encoding has no such character",
+        sqlstate=sqlstate,
+        why="the database was not made with ENCODING 'UTF8'",
+        hint="leave the character out, or move to a database with the encoding UTF8",
+    )
 
 
 def _lost(message: str, sqlstate: str | None) -> Unavailable:
@@ -191,12 +204,25 @@ def run(conn: psycopg.Connection[Any], op: Op[R]) -> R:
     On an autocommit connection each statement commits by itself, unless the op is atomic.  On a
     connection inside a transaction nothing is committed here; atomic ops use savepoints.
     """
-    open_blocks: list[AbstractContextManager[Any]] = []
+    with thread_turn(conn):
+        open_blocks: list[AbstractContextManager[Any]] = []
+        try:
+            return _steps(conn, op, open_blocks)
+        except BaseException as error:
+            with _undone(conn):
+                while open_blocks:
+                    open_blocks.pop().__exit__(type(error), error, error.__traceback__)
+            raise
+
+
+@contextmanager
+def _undone(conn: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> Iterator[None]:
+    """Close a connection whose transaction could not be undone: half of an op must not stay."""
     try:
-        return _steps(conn, op, open_blocks)
-    except BaseException as error:
-        while open_blocks:
-            open_blocks.pop().__exit__(type(error), error, error.__traceback__)
+        yield
+    except BaseException:
+        if conn.pgconn.transaction_status != TransactionStatus.INERROR:
+            conn.pgconn.finish()
         raise
 
 
@@ -211,7 +237,7 @@ def _steps(
                     rows = _execute(conn, statement, open_blocks)
                 else:
                     rows = Rows([(statement.work(),)])
-            except psycopg.Error as error:
+            except (psycopg.Error, UnicodeError) as error:
                 statement = op.throw(translate(error).with_traceback(error.__traceback__))
             else:
                 statement = op.send(rows)
@@ -233,6 +259,8 @@ def _execute(
     if statement is ROLLBACK:
         open_blocks.pop().__exit__(psycopg.Rollback, psycopg.Rollback(), None)
         return Rows()
+    if statement.query is RENEW:
+        raise Renew(statement.values[0])
     with _Cursor(conn, row_factory=tuple_row) as cursor:
         if statement.data is not None:
             with cursor.copy(statement.query.text) as copy:
@@ -250,8 +278,9 @@ async def arun(conn: psycopg.AsyncConnection[Any], op: Op[R]) -> R:
         try:
             return await _asteps(conn, op, open_blocks)
         except BaseException as error:
-            while open_blocks:
-                await open_blocks.pop().__aexit__(type(error), error, error.__traceback__)
+            with _undone(conn):
+                while open_blocks:
+                    await open_blocks.pop().__aexit__(type(error), error, error.__traceback__)
             raise
 
 
@@ -268,7 +297,7 @@ async def _asteps(
                     rows = await _aexecute(conn, statement, open_blocks)
                 else:
                     rows = Rows([(await asyncio.to_thread(statement.work),)])
-            except psycopg.Error as error:
+            except (psycopg.Error, UnicodeError) as error:
                 statement = op.throw(translate(error).with_traceback(error.__traceback__))
             else:
                 statement = op.send(rows)
@@ -290,6 +319,8 @@ async def _aexecute(
     if statement is ROLLBACK:
         await open_blocks.pop().__aexit__(psycopg.Rollback, psycopg.Rollback(), None)
         return Rows()
+    if statement.query is RENEW:
+        raise Renew(statement.values[0])
     async with _AsyncCursor(conn, row_factory=tuple_row) as cursor:
         if statement.data is not None:
             async with cursor.copy(statement.query.text) as copy:

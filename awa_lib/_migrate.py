@@ -23,16 +23,18 @@ from awa_lib._migrations import (
     migrations,
     migrations_range,
 )
+from awa_lib._online import run_online
 from awa_lib._sql import Op, Rows, Statement, sql
 from awa_lib.errors import (
     AccessDenied,
+    AwaError,
     Conflict,
     DatabaseError,
     SchemaNotMigrated,
     Unavailable,
     ValidationError,
 )
-from awa_lib.ops.schema import SchemaStatus, check, read_schema
+from awa_lib.ops.schema import SchemaStatus, check, read_schema, require_encoding
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -95,7 +97,7 @@ def apply(
     transaction.  Each script commits by itself; after an error the earlier ones stay applied and
     a second call goes on from there.  The toolkit track follows a complete canonical one.
     Raises: Conflict when another migrator keeps the lock for ``wait_seconds``, Unavailable when
-    a table stays locked, SchemaUnsupported as ``plan``.
+    a table stays locked, SchemaUnsupported as ``plan`` and for a database without an encoding.
     """
     tell = on_step or (lambda _step: None)
     applied: list[Migration] = []
@@ -110,9 +112,10 @@ def apply(
     with _session(conn), _lock(conn, _OWN_LOCK, tell, wait_seconds):
         with _lock(conn, _PUBLISHED_LOCK, tell, wait_seconds):
             status = plan(conn, target=to)
+            require_encoding(status)
             canonical = [item for item in status.pending if item.track == "canonical"]
             if canonical and any(status.toolkit):
-                run(conn, _one(sql.schema("forget_toolkit")))
+                run(conn, _one(sql.schema("mark_toolkit")))
             split = status.pending.index(canonical[-1]) + 1 if canonical else 0
             for migration in status.pending[:split]:
                 step(migration)
@@ -189,7 +192,8 @@ def _apply_one(conn: Connection[Any], migration: Migration, tell: Callable[[Step
     _set_timeouts(conn, _ONLINE_LOCK_TIMEOUT if online else _LOCK_TIMEOUT, "0")
     for left in reversed(range(tries)):
         try:
-            _execute(conn, migration)
+            with _psycopg_errors():
+                _execute(conn, migration)
         except (pg.LockNotAvailable, pg.DeadlockDetected) as error:
             rows = run(conn, _one(sql.schema("oldest_transaction")))
             age = f", in a transaction for {rows[0][3]} s" if rows else ""
@@ -222,14 +226,26 @@ def _apply_one(conn: Connection[Any], migration: Migration, tell: Callable[[Step
             return
 
 
+@contextmanager
+def _psycopg_errors() -> Iterator[None]:
+    """Let what an op raises be judged as what a script raises."""
+    try:
+        yield
+    except AwaError as error:
+        if isinstance(error.__context__, PgError):
+            raise error.__context__ from None
+        raise
+
+
 def _execute(conn: Connection[Any], migration: Migration) -> None:
     # Bytes: the text is a file's, and without parameters a bare % and many statements are fine.
     if migration.transactional:
         with conn.transaction():
+            if migration.track == "toolkit" and migration.version:
+                run(conn, _one(sql.schema("forget_mark", version=migration.version)))
             conn.execute(migration.sql.encode())
     else:
-        for statement in migration.statements():
-            conn.execute(statement.encode())
+        run_online(conn, migration)
 
 
 def _refresh(conn: Connection[Any]) -> None:

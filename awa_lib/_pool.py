@@ -9,17 +9,22 @@ them: the check is done here, without pauses.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import os
+import time
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from weakref import WeakSet
 
 import psycopg
-from psycopg_pool import AsyncConnectionPool, ConnectionPool, PoolTimeout
+from psycopg.pq import TransactionStatus
+from psycopg_pool import AsyncConnectionPool, ConnectionPool, PoolClosed, PoolTimeout
 
 from awa_lib._drive import check_socket, translate
 from awa_lib.addresses import read_address
-from awa_lib.errors import Unavailable
+from awa_lib.db.connect import Purpose, connect, connect_async
+from awa_lib.errors import DatabaseError, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -33,31 +38,19 @@ WAIT_SECONDS: Final = 10.0
 # The pool retries at growing pauses.  After this long it gives up and the next caller makes it
 # begin anew, at once; with the default of minutes, a caller could wait long for a live server.
 _RETRY_SECONDS: Final = WAIT_SECONDS
-_SETTINGS: Final = "-c timezone=UTC -c datestyle=ISO"
+# For the threads of a pool, of which one may be connecting to a server that does not answer.
+_CLOSE_SECONDS: Final = 2.0
+_CLIENT: Final = Purpose()
 
 
 class _Connector:
     """What both kinds of pool are told about connecting."""
 
-    def __init__(self, dsn: str, settings: str = "") -> None:
+    def __init__(self, dsn: str, purpose: Purpose) -> None:
         given = read_address(dsn)
         self.address = f"{given.get('host') or 'the local socket'}:{given.get('port') or 5432}"
-        self.arguments: dict[str, Any] = {
-            "autocommit": True,
-            "connect_timeout": given.get("connect_timeout") or int(WAIT_SECONDS),
-            "fallback_application_name": "awa",
-            "options": " ".join([_SETTINGS, settings, str(given.get("options") or "")]).strip(),
-        }
+        self.purpose = purpose
         self.error: psycopg.Error | None = None
-
-    def refused_settings(self, error: psycopg.OperationalError) -> bool:
-        """Return True for a pooler that passes no start-up settings on; go on without them."""
-        if "startup parameter" not in str(error) or "options" not in self.arguments:
-            return False
-        del self.arguments["options"]
-        # Such a pooler switches servers under its clients.
-        self.arguments["prepare_threshold"] = None
-        return True
 
     def out_of_time(self, size: int, seconds: float = WAIT_SECONDS) -> Unavailable:
         """Return the error for no connection in time."""
@@ -86,8 +79,8 @@ class _Connector:
 class _Connect(_Connector):
     """Stands in for the connection class of a pool; gives out what was opened first."""
 
-    def __init__(self, dsn: str) -> None:
-        super().__init__(dsn)
+    def __init__(self, dsn: str, purpose: Purpose) -> None:
+        super().__init__(dsn, purpose)
         self.ready: list[Conn] = []
 
     def connect(self, conninfo: str = "", **_: Any) -> Conn:
@@ -95,10 +88,8 @@ class _Connect(_Connector):
         if self.ready:
             return self.ready.pop()
         try:
-            conn = psycopg.Connection.connect(conninfo, **self.arguments)
-        except psycopg.OperationalError as error:
-            if self.refused_settings(error):
-                return self.connect(conninfo)
+            conn = connect(conninfo, self.purpose)
+        except psycopg.Error as error:
             self.error = error
             raise
         self.error = None
@@ -108,8 +99,8 @@ class _Connect(_Connector):
 class _AsyncConnect(_Connector):
     """The async form of ``_Connect``."""
 
-    def __init__(self, dsn: str, settings: str) -> None:
-        super().__init__(dsn, settings)
+    def __init__(self, dsn: str, purpose: Purpose) -> None:
+        super().__init__(dsn, purpose)
         self.ready: list[AsyncConn] = []
 
     async def connect(self, conninfo: str = "", **_: Any) -> AsyncConn:
@@ -117,14 +108,16 @@ class _AsyncConnect(_Connector):
         if self.ready:
             return self.ready.pop()
         try:
-            conn = await psycopg.AsyncConnection.connect(conninfo, **self.arguments)
-        except psycopg.OperationalError as error:
-            if self.refused_settings(error):
-                return await self.connect(conninfo)
+            conn = await connect_async(conninfo, self.purpose)
+        except psycopg.Error as error:
             self.error = error
             raise
         self.error = None
         return conn
+
+
+def _closed() -> DatabaseError:
+    return DatabaseError("the client is closed", hint="make a new one")
 
 
 class Pool:
@@ -132,7 +125,7 @@ class Pool:
 
     def __init__(self, dsn: str, size: int) -> None:
         self._size = size
-        self._connect = _Connect(dsn)
+        self._connect = _Connect(dsn, _CLIENT)
         try:
             self._connect.ready.append(self._connect.connect(dsn))
         except psycopg.Error as error:
@@ -148,45 +141,95 @@ class Pool:
             open=True,
         )
         self._pid = os.getpid()
-
-    @property
-    def inherited(self) -> bool:
-        """Return True in a forked child: the sockets and threads are its parent's."""
-        return self._pid != os.getpid()
+        _open.add(self)
 
     @contextmanager
     def lease(self) -> Iterator[Conn]:
         """Lend a live connection for the block."""
         conn = self.take()
-        try:
+        with self.given_back(conn):
             yield conn
+
+    @contextmanager
+    def given_back(self, conn: Conn) -> Iterator[None]:
+        """Take a connection back at the end of the block."""
+        try:
+            yield
+        except Unavailable:
+            # Open or not: a server that was demoted keeps its sessions.
+            if self._pid == os.getpid():
+                conn.close()
+            raise
         finally:
-            self._pool.putconn(conn)
+            self.give(conn)
 
     def take(self) -> Conn:
         """Lend a live connection until ``give``."""
+        until = time.monotonic() + WAIT_SECONDS
         while True:
             try:
-                conn: Conn = self._pool.getconn()
+                conn: Conn = self._pool.getconn(max(until - time.monotonic(), 0.001))
             except PoolTimeout:
                 raise self._connect.out_of_time(self._size) from None
+            except PoolClosed:
+                raise _closed() from None
             try:
                 check_socket(conn)
-            except psycopg.OperationalError:
+            except psycopg.OperationalError as error:
+                self._connect.error = error
                 conn.close()
                 self._pool.putconn(conn)
             else:
                 return conn
 
     def give(self, conn: Conn) -> None:
-        """Take a connection back."""
+        """Take a connection back; one that is not fit for the next caller is closed."""
+        if self._pid != os.getpid():
+            return
+        if conn.pgconn.transaction_status != TransactionStatus.IDLE:
+            conn.close()
         self._pool.putconn(conn)
+
+    def forget(self) -> None:
+        """Keep a forked child from touching what is its parent's, at its end too."""
+        _inherited.append(self)
+        # Else the pool's end would wait for threads that are not here.
+        self._pool._closed = True  # noqa: SLF001 - there is no other way to let go of one
 
     def close(self) -> None:
         """Close every connection."""
-        self._pool.close()
+        if self._pid != os.getpid():
+            return
+        self._pool.close(_CLOSE_SECONDS)
         while self._connect.ready:
             self._connect.ready.pop().close()
+
+
+_open: Final[WeakSet[Pool | AsyncPool]] = WeakSet()
+# Of a parent process; kept for ever, because a pool that is deleted says farewell to the server.
+_inherited: Final[list[Pool | AsyncPool]] = []
+
+
+def _forget_all() -> None:
+    for pool in list(_open):
+        pool.forget()
+    _open.clear()
+
+
+@atexit.register
+def _close_all() -> None:
+    """Close what a script has left open.
+
+    Later, while Python ends, the threads of a pool do not run any more, and its own end would wait
+    for them: in vain, and from Python 3.13 on with a warning after ten seconds.
+    """
+    for pool in list(_open):
+        if isinstance(pool, Pool):
+            pool.close()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_all)
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,13 +249,14 @@ class PoolLimits:
 
 
 class AsyncPool:
-    """Async connections of one event loop, with more ``settings`` of theirs.  See ``Pool``."""
+    """Async connections of one event loop, all for one purpose.  See ``Pool``."""
 
-    def __init__(self, dsn: str, limits: PoolLimits, settings: str = "") -> None:
+    def __init__(self, dsn: str, limits: PoolLimits, purpose: Purpose | None = None) -> None:
         self._dsn = dsn
         self._limits = limits
-        self._connect = _AsyncConnect(dsn, settings)
+        self._connect = _AsyncConnect(dsn, purpose or _CLIENT)
         self.loop = asyncio.get_running_loop()
+        self._pid = os.getpid()
 
     async def open(self) -> None:
         """Connect once.  Raises Unavailable."""
@@ -233,41 +277,66 @@ class AsyncPool:
             open=False,
         )
         await self._pool.open()
+        _open.add(self)
 
     @asynccontextmanager
     async def lease(self) -> AsyncIterator[AsyncConn]:
         """Lend a live connection for the block."""
         conn = await self.take()
-        try:
+        async with self.given_back(conn):
             yield conn
+
+    @asynccontextmanager
+    async def given_back(self, conn: AsyncConn) -> AsyncIterator[None]:
+        """Take a connection back at the end of the block."""
+        try:
+            yield
+        except Unavailable:
+            # Open or not: a server that was demoted keeps its sessions.
+            if self._pid == os.getpid():
+                await conn.close()
+            raise
         finally:
-            await self._pool.putconn(conn)
+            await self.give(conn)
 
     async def take(self) -> AsyncConn:
         """Lend a live connection until ``give``."""
+        until = time.monotonic() + self._limits.wait_seconds
         while True:
             try:
-                conn: AsyncConn = await self._pool.getconn()
+                conn: AsyncConn = await self._pool.getconn(max(until - time.monotonic(), 0.001))
             except PoolTimeout:
                 raise self._connect.out_of_time(
                     self._limits.most, self._limits.wait_seconds
                 ) from None
+            except PoolClosed:
+                raise _closed() from None
             try:
                 check_socket(conn)
-            except psycopg.OperationalError:
+            except psycopg.OperationalError as error:
+                self._connect.error = error
                 await conn.close()
                 await self._pool.putconn(conn)
             else:
                 return conn
 
     async def give(self, conn: AsyncConn) -> None:
-        """Take a connection back."""
+        """Take a connection back; one that is not fit for the next caller is closed."""
+        if self._pid != os.getpid():
+            return
+        if conn.pgconn.transaction_status != TransactionStatus.IDLE:
+            await conn.close()
         await self._pool.putconn(conn)
+
+    def forget(self) -> None:
+        """Keep a forked child from touching what is its parent's.  See ``Pool.forget``."""
+        _inherited.append(self)
+        self._pool._closed = True  # noqa: SLF001 - there is no other way to let go of one
 
     async def close(self) -> None:
         """Close every connection; nothing to do when their event loop has ended before them."""
-        if self.loop.is_closed():
+        if self._pid != os.getpid() or self.loop.is_closed():
             return
-        await self._pool.close()
+        await self._pool.close(_CLOSE_SECONDS)
         while self._connect.ready:
             await self._connect.ready.pop().close()

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import math
+import logging
 import re
 from dataclasses import dataclass
-from functools import lru_cache
+from importlib.util import find_spec
 from typing import Any, Final
 
 from awa_lib._json import dumps
+from awa_lib.cel_helper import LARGEST, OverBound, ask
 from awa_lib.errors import ValidationError
 
 __all__ = ["Decision", "Expressions", "check", "decide"]
 
-# cel-cpp bounds iterations and recursion, but neither time nor memory: a short source bounds both.
+logger = logging.getLogger(__name__)
+
 _LONGEST_SOURCE: Final = 2_048
-_LARGEST_RESULT: Final = 1_048_576
 _UNDECLARED: Final = re.compile(r"undeclared reference to '([^']*)'")
-_MOST_INT: Final = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,34 +58,45 @@ def check(expressions: Expressions) -> None:
             raise ValidationError(
                 f"CEL expression for {name} has {len(source)} characters, {_LONGEST_SOURCE} at most"
             )
-        try:
-            _compiled(source)
-        except RuntimeError as error:
-            unknown = sorted(set(_UNDECLARED.findall(str(error))))
-            if unknown:
-                raise ValidationError(
-                    f"CEL expression for {name} references undeclared variable(s): "
-                    f"{', '.join(unknown)}; only 'payload' is available"
-                ) from error
-            reason = " ".join(str(error).split())
-            raise ValidationError(f"invalid CEL expression for {name}: {reason}") from error
+        _compile(name, source)
+
+
+def _compile(name: str, source: str) -> None:
+    try:
+        error = _ask({"source": source}).get("error")
+    except OverBound as over:
+        error = f"{over} to compile"
+    if error is None:
+        return
+    unknown = sorted(set(_UNDECLARED.findall(error)))
+    if unknown:
+        raise ValidationError(
+            f"CEL expression for {name} references undeclared variable(s): "
+            f"{', '.join(unknown)}; only 'payload' is available"
+        )
+    raise ValidationError(f"invalid CEL expression for {name}: {' '.join(error.split())}")
 
 
 def decide(expressions: Expressions, payload: Any, default_action: str) -> Decision:
-    """Evaluate the expressions of a callback.  Blocks for milliseconds: not for an event loop.
+    """Evaluate the expressions of a callback.  Blocks, seconds at worst: not for an event loop.
 
-    The order is filter, on_fail, on_complete, default.  An expression that fails, or gives no
-    boolean, counts as not written; a failing transform leaves the payload as it is.
+    The order is filter, on_fail, on_complete, default.  An expression that fails, gives no
+    boolean, or takes more than a second of processor time or 256 MB, counts as not written; a
+    failing transform leaves the payload as it is.
     """
-    if expressions.filter is not None and _boolean(expressions.filter, payload) is False:
+    given = _Payload(payload)
+    if expressions.filter is not None and _boolean("filter", expressions.filter, given) is False:
         return Decision("ignored", reason="filter expression returned false")
-    if expressions.on_fail is not None and _boolean(expressions.on_fail, payload) is True:
+    if expressions.on_fail is not None and _boolean("on_fail", expressions.on_fail, given) is True:
         return Decision(
             "failed", reason="callback failed: on_fail expression matched",
             expression=expressions.on_fail,
         )  # fmt: skip
-    if expressions.on_complete is not None and _boolean(expressions.on_complete, payload) is True:
-        return Decision("completed", payload=_transformed(expressions.transform, payload))
+    if (
+        expressions.on_complete is not None
+        and _boolean("on_complete", expressions.on_complete, given) is True
+    ):
+        return Decision("completed", payload=_transformed(expressions.transform, given))
     if default_action == "complete":
         return Decision("completed", payload=payload)
     if default_action == "fail":
@@ -94,55 +105,62 @@ def decide(expressions: Expressions, payload: Any, default_action: str) -> Decis
     return Decision("ignored", reason=f"{matched}, default is ignore")
 
 
-@lru_cache(maxsize=256)
-def _compiled(source: str) -> Any:
-    try:
-        from cel_expr_python import cel
-    except ImportError:
+def _ask(request: dict[str, Any]) -> dict[str, Any]:
+    if find_spec("cel_expr_python") is None:
         raise ValidationError(
             "CEL expressions need the extra 'cel', which is not installed here",
             hint="pip install 'awa-toolkit[cel]'",
-        ) from None
-    return cel.NewEnv(variables={"payload": cel.Type.DYN}).compile(source)
+        )
+    return ask(request)
 
 
-def _evaluate(source: str, payload: Any) -> Any:
+def _evaluate(name: str, source: str, payload: _Payload) -> Any:
     """Return the plain value, or raise ValueError for an error of any kind."""
-    from cel_expr_python import cel
-
+    if payload.size > LARGEST:
+        logger.warning(
+            "a CEL expression counts as not written: the payload is nested too deep, or has more "
+            "than %d characters of JSON",
+            LARGEST,
+            extra={"expression": name},
+        )
+        raise ValueError("the payload is too large")
     try:
-        result = _compiled(source).eval(data={"payload": _readable(payload)})
-    except RuntimeError as error:
+        answer = _ask({"source": source, "payload": payload.value})
+    except OverBound as error:
+        logger.warning(
+            "a CEL expression was given up, and counts as not written: %s",
+            error,
+            extra={"expression": name, "source": source},
+        )
         raise ValueError(str(error)) from error
-    if result.type() == cel.Type.ERROR:
-        raise ValueError(str(result.value()))
-    return result.plain_value()
+    if "error" in answer:
+        raise ValueError(answer["error"])
+    return answer["value"]
 
 
-def _readable(value: Any) -> Any:
-    """Return the value with integers beyond CEL's 64 bits as doubles."""
-    if isinstance(value, dict):
-        return {key: _readable(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_readable(item) for item in value]
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) > _MOST_INT:
-        return float(value) if abs(value) < 2**1023 else math.inf
-    return value
+class _Payload:
+    """A payload and the length of its JSON text."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+        try:
+            self.size = len(dumps(value))
+        except RecursionError:
+            self.size = LARGEST + 1
 
 
-def _boolean(source: str, payload: Any) -> bool | None:
+def _boolean(name: str, source: str, payload: _Payload) -> bool | None:
     try:
-        value = _evaluate(source, payload)
+        value = _evaluate(name, source, payload)
     except ValueError:
         return None
     return value if isinstance(value, bool) else None
 
 
-def _transformed(source: str | None, payload: Any) -> Any:
+def _transformed(source: str | None, payload: _Payload) -> Any:
     if source is None:
-        return payload
+        return payload.value
     try:
-        value = _evaluate(source, payload)
-        return value if len(dumps(value)) <= _LARGEST_RESULT else payload
-    except (ValueError, TypeError):  # a failing expression, or a value that JSON cannot hold
-        return payload
+        return _evaluate("transform", source, payload)
+    except ValueError:
+        return payload.value

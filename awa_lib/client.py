@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
+import time
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+from weakref import WeakSet
 
 import psycopg
 
+from awa_lib._again import Renew, Tries, again
 from awa_lib._borrow import AsyncBorrowed, Borrowed, borrow, borrow_async
 from awa_lib._drive import arun, run
 from awa_lib._pool import AsyncPool, Pool, PoolLimits
 from awa_lib.addresses import read_address
 from awa_lib.batcher import Batcher
-from awa_lib.errors import AwaError, DatabaseError, ValidationError
+from awa_lib.errors import AwaError, DatabaseError, Unavailable, ValidationError
 from awa_lib.new_jobs import check
 from awa_lib.runtime.worker import Worker, idle_health, reachable
 from awa_lib.transaction import AsyncTransaction, Transaction
@@ -35,8 +39,6 @@ C = TypeVar("C")
 R = TypeVar("R")
 
 _BOUND: Final = "bound:"
-# Pools of a parent process; letting go of one would make it wait for threads that are not here.
-_INHERITED: Final[list[Pool]] = []
 
 
 def _own(bound: Borrowed | AsyncBorrowed, kind: type[C]) -> C:
@@ -65,6 +67,11 @@ class _Target:
         self._server: Server | None = None
         self._closed = False
         self._starting = threading.Lock()
+        _targets.add(self)
+
+    def _forked(self) -> None:
+        """Forget in a child what is its parent's; nothing is closed, and no lock is held."""
+        self._starting = threading.Lock()
 
     def _resolve(self) -> str:
         """Return a connection string psycopg takes.  Blocks while an embedded server starts."""
@@ -90,6 +97,18 @@ class _Target:
         self._closed = True
         if server is not None:
             server.release()
+
+
+_targets: Final[WeakSet[_Target]] = WeakSet()
+
+
+def _in_child() -> None:
+    for target in list(_targets):
+        target._forked()  # noqa: SLF001 - of this module
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)
 
 
 class Client(_Target, Verbs):
@@ -131,21 +150,39 @@ class Client(_Target, Verbs):
     def _run(self, op: Op[R], /) -> R:
         if self._bound is not None:
             return self._bound.run(op)
-        with self._open().lease() as conn:
-            return run(conn, op)
+        tries = Tries()
+        op = again(op, tries)
+        while True:
+            try:
+                pool, conn = self._take(tries)
+                with pool.given_back(conn):
+                    return run(conn, op)
+            except Renew as more:
+                time.sleep(more.seconds)
+
+    def _take(self, tries: Tries) -> tuple[Pool, psycopg.Connection[Any]]:
+        while True:
+            try:
+                pool = self._open()
+                return pool, pool.take()
+            except Unavailable:
+                if (pause := tries.pause()) is None:
+                    raise
+            time.sleep(pause)
 
     def _open(self) -> Pool:
         pool = self._pool
-        if pool is not None and not pool.inherited:
+        if pool is not None:
             return pool
         url = self._resolve()
         with self._starting:
-            if self._pool is not None and self._pool.inherited:
-                _INHERITED.append(self._pool)
-                self._pool = None
             if self._pool is None:
                 self._pool = Pool(url, self._max_connections)
             return self._pool
+
+    def _forked(self) -> None:
+        super()._forked()
+        self._pool = None
 
     def transaction(self) -> Transaction:
         """Begin a transaction: ``with client.transaction() as tx``.
@@ -233,9 +270,29 @@ class AsyncClient(_Target, AsyncVerbs, Worker):
     async def _run(self, op: Op[R], /) -> R:
         if self._bound is not None:
             return await self._bound.run(op)
-        pool = await self._open()
-        async with pool.lease() as conn:
-            return await arun(conn, op)
+        tries = Tries()
+        op = again(op, tries)
+        while True:
+            try:
+                pool, conn = await self._take(tries)
+                async with pool.given_back(conn):
+                    return await arun(conn, op)
+            except Renew as more:
+                await asyncio.sleep(more.seconds)
+
+    async def _take(self, tries: Tries) -> tuple[AsyncPool, psycopg.AsyncConnection[Any]]:
+        while True:
+            try:
+                pool = await self._open()
+                return pool, await pool.take()
+            except Unavailable:
+                if (pause := tries.pause()) is None:
+                    raise
+            await asyncio.sleep(pause)
+
+    def _forked(self) -> None:
+        super()._forked()
+        self._loop = self._pool = self._opening = self._batcher = None
 
     def _belong(self) -> None:
         """Start anew on a new event loop.  Raises AwaError while the old one lives."""
@@ -283,7 +340,7 @@ class AsyncClient(_Target, AsyncVerbs, Worker):
         """
         await self.shutdown()
         if self._batcher is not None:
-            await self._batcher.drain()
+            await self._batcher.close()
         pool, self._pool = self._pool, None
         if pool is not None:
             await pool.close()

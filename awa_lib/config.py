@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Final, TypedDict
 
 from awa_lib.fields import nearest
+from awa_lib.retention import MOST_HOURS, MOST_SECONDS
 from awa_lib.retries import check_backoff
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ __all__ = [
 QueuesArgument = Iterable[tuple[str, int] | Mapping[str, Any]]
 
 _DEFAULT_WORKERS: Final = 10
+# Seconds of the unit an option's name ends in.
+_UNITS: Final = {"_ms": 0.001, "_seconds": 1, "_hours": 3600, "_days": 86_400}
 _COUNTS: Final = ("global_max_workers", "claim_batch", "cleanup_batch_size")
 
 
@@ -37,7 +40,10 @@ class RateLimit:
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """How long ended jobs are kept, in hours; None means the process-wide value."""
+    """How long ended jobs are kept, in hours; None means the process-wide value.
+
+    A hundred years at most.
+    """
 
     completed_hours: float | None = None
     failed_hours: float | None = None
@@ -147,6 +153,7 @@ class WorkerOptions:
                 raise ValueError(_unknown("start() option", key, StartOptions.__annotations__))
         given = {key: value for key, value in options.items() if value is not None}
         _check_options(given)
+        given = {key: _clamped(key, value) for key, value in given.items()}
         weighted = given.get("global_max_workers") is not None
         if queues is None:
             if weighted:
@@ -182,6 +189,12 @@ def _check_options(given: Mapping[str, Any]) -> None:
             raise ValueError(f"{key} must be a whole number, got {value!r}")
         if value < 0 or (value == 0 and not key.endswith(("_hours", "_days", "_grace_ms"))):
             raise ValueError(f"{key} must be > 0, got {value!r}")
+
+
+def _clamped(key: str, value: Any) -> Any:
+    """Return a length of time of at most a hundred years: "for ever" is no number."""
+    unit = next((unit for end, unit in _UNITS.items() if key.endswith(end)), None)
+    return value if unit is None else min(value, MOST_SECONDS / unit)
 
 
 def _check_queues(
@@ -296,7 +309,9 @@ def _retention(value: object) -> Retention | None:
         number = isinstance(hours, int | float) and not isinstance(hours, bool)
         if hours is not None and not (number and 0 <= hours < math.inf):
             raise ValueError(f"retention {key} must be >= 0, got {hours!r}")
-    return Retention(**value)
+    return Retention(
+        **{key: hours if hours is None else min(hours, MOST_HOURS) for key, hours in value.items()}
+    )
 
 
 def _deadline(value: object) -> float | None:
@@ -304,4 +319,4 @@ def _deadline(value: object) -> float | None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
         raise ValueError(f"deadline_seconds must be > 0 or None, got {value!r}")
-    return float(value)
+    return min(float(value), MOST_SECONDS)

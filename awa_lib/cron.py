@@ -1,11 +1,18 @@
-"""Cron expressions: when a schedule fires.  croniter parses, the rules on top are ours.
+"""Cron expressions: when a schedule fires.  croniter finds dates, the rules on top are ours.
 
 Five fields (minute, hour, day of month, month, day of week) or six with seconds first, and
-``@hourly`` ``@daily`` ``@midnight`` ``@weekly`` ``@monthly`` ``@yearly`` ``@annually``.  Where both
-days are restricted either suffices.  Time zones are IANA names.
+``@hourly`` ``@daily`` ``@midnight`` ``@weekly`` ``@monthly`` ``@yearly`` ``@annually``, which mean
+what they mean when written out.  Where both days are restricted either suffices.  Time zones are
+IANA names.
 
-Clock changes follow Vixie cron: a time that does not exist fires at the end of the gap; a time
-that exists twice fires the first time only, unless the minute or hour field starts with ``*``.
+When clocks change:
+
+- An hour field that takes every hour (``*``, ``*/n``, ``0-23``) goes by elapsed time, as Vixie cron
+  does: it fires whenever the clock shows a time that fits.  Nothing is made up for times that are
+  skipped, and times that come twice fire twice.
+- Any other hour field names times of the day.  Times that are skipped fire once, at the end of the
+  gap.  A time that comes twice fires the first time only; where every minute is meant (the minute
+  field is ``*`` or ``*/n``) it fires both times.
 """
 
 from __future__ import annotations
@@ -13,7 +20,8 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from itertools import islice
+from heapq import merge
+from itertools import islice, takewhile
 from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -21,8 +29,6 @@ from awa_lib.errors import ValidationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from croniter import croniter
 
 __all__ = ["CronExpression"]
 
@@ -32,8 +38,9 @@ _FIELDS: Final = (5, 6)
 _LAST_WEEKDAY: Final = re.compile(r"\b([0-7]|sun|mon|tue|wed|thu|fri|sat)L\b", re.IGNORECASE)
 _WEEKDAYS: Final = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 _UNSUPPORTED: Final = re.compile(r"\b[HR]\b|[HR]\(")
-# Fires around a clock change that may have to be skipped before one counts.
-_SKIPS: Final = 8
+_SECOND: Final = timedelta(seconds=1)
+# No zone changes its clock twice in so short a time.
+_PROBE: Final = timedelta(hours=6)
 
 
 class CronExpression:
@@ -43,9 +50,9 @@ class CronExpression:
         self.expression = expression
         self.zone = _zone(timezone)
         self._text = _checked(expression)
-        fields = self._text.split()
-        by_clock = fields[-5:-3]  # minute and hour
-        self._twice = len(fields) < _FIELDS[0] or any(field.startswith("*") for field in by_clock)
+        minute, hour = _every_minute_and_hour(self._text)
+        self._elapsed = hour
+        self._twice = minute
         if self.next_after(datetime.now(UTC)) is None:
             raise ValidationError(
                 f"invalid cron expression: {expression!r} never fires", why="no such date exists"
@@ -59,58 +66,127 @@ class CronExpression:
 
     def next_after(self, moment: datetime) -> datetime | None:
         """Return the first fire after a moment, in UTC; None when there is none in nine years."""
-        return next(self._forward(moment), None)
+        return next(self._fires(moment, 1), None)
 
     def upcoming(self, moment: datetime, count: int) -> list[datetime]:
         """Return the next fires after a moment, in UTC, at most ``count``."""
-        return list(islice(self._forward(moment), count))
+        return list(islice(self._fires(moment, 1), count))
 
     def latest(self, after: datetime, until: datetime, limit: int = 1) -> list[datetime]:
         """Return the newest fires with after < fire <= until, at most ``limit``, oldest first.
 
-        Looks back from the end, so a long outage costs nothing.
+        Looks back from the end: the work is that of the fires it returns, however long ago
+        ``after`` is.
         """
-        start = self._back(until + timedelta(seconds=1), limit + _SKIPS)
-        fires = []
-        for fire in self._forward(max(start, after)):
-            if fire > until:
-                break
-            fires.append(fire)
-        return fires[-limit:]
+        found = takewhile(lambda fire: fire > after, self.back_from(until))
+        return list(islice(found, limit))[::-1]
 
-    def _forward(self, moment: datetime) -> Iterator[datetime]:
-        from croniter import CroniterBadDateError
+    def back_from(self, moment: datetime) -> Iterator[datetime]:
+        """Walk the fires at and before a moment, newest first, about 30 microseconds each."""
+        return self._fires(moment, -1)
 
-        steps = self._iterator(moment)
-        try:
-            while True:
-                local = steps.get_next(datetime)
-                if not local.fold or self._twice:
-                    yield local.astimezone(UTC)
-        except CroniterBadDateError:
-            return
+    def _fires(self, moment: datetime, step: int) -> Iterator[datetime]:
+        """Walk the fires after a moment (step 1), or back from those at it (step -1)."""
+        start = moment.astimezone(UTC).replace(microsecond=0)
+        if self._elapsed:
+            fires = self._by_elapsed_time(start, step)
+        elif self._twice:
+            fires = self._both(start, step)
+        else:
+            fires = self._by_clock(start, step, fold=0)
+        last = None
+        for fire in fires:
+            # Times of one gap fire together.
+            if fire != last and (fire > start if step > 0 else fire <= start):
+                last = fire
+                yield fire
 
-    def _back(self, moment: datetime, count: int) -> datetime:
-        from croniter import CroniterBadDateError
+    def _by_elapsed_time(self, start: datetime, step: int) -> Iterator[datetime]:
+        """Walk the times at which the clock shows a time that fits, from change to change."""
+        change: datetime | None = start
+        seen = begin = start
+        while change is not None:
+            offset = self._offset(seen)
+            change = None
+            for wall in self._walls(begin + offset, step):
+                fire = wall - offset
+                change = self._change(seen, fire, step)
+                if change is not None:
+                    begin = change - _SECOND
+                    seen = change if step > 0 else begin
+                    break
+                yield fire
+                seen = fire
 
-        steps = self._iterator(moment)
-        earliest = moment
-        try:
-            for _ in range(count):
-                earliest = steps.get_prev(datetime).astimezone(UTC)
-        except CroniterBadDateError:
-            pass
-        return earliest - timedelta(seconds=1)
+    def _both(self, start: datetime, step: int) -> Iterator[datetime]:
+        """Walk times of the day, those that come twice both times."""
+        first = self._by_clock(start, step, fold=0)
+        second = self._by_clock(start, step, fold=1)
+        return merge(first, second, reverse=step < 0)
 
-    def _iterator(self, moment: datetime) -> croniter:
-        from croniter import croniter
+    def _by_clock(self, start: datetime, step: int, *, fold: int) -> Iterator[datetime]:
+        """Walk times of the day; of one that comes twice, the first (fold 0) or the second."""
+        local = start.astimezone(self.zone)
+        # Around a change the clock runs up to its length ahead of, or behind, these times.
+        wall = local.replace(tzinfo=None)
+        slack = self._at(wall, 1) - self._at(wall, 0)
+        wall = wall.replace(tzinfo=UTC) - step * slack
+        for found in self._walls(wall, step):
+            yield self._at(found.replace(tzinfo=None), fold)
 
-        return croniter(
+    def _at(self, wall: datetime, fold: int) -> datetime:
+        """Return when the clock shows a time; the end of the gap when it never does."""
+        moment = wall.replace(tzinfo=self.zone, fold=fold).astimezone(UTC)
+        if moment.astimezone(self.zone).replace(tzinfo=None) == wall:
+            return moment
+        # Read with either offset, a skipped time lies on the other side of the change.
+        ends = [wall.replace(tzinfo=self.zone, fold=side).astimezone(UTC) for side in (1, 0)]
+        return self._first_with_other_offset(*ends)
+
+    def _walls(self, start: datetime, step: int) -> Iterator[datetime]:
+        """Walk the times of the clock that fit, as if in UTC: after ``start``, or back from it."""
+        from croniter import CroniterBadDateError, croniter
+
+        steps = croniter(
             self._text,
-            moment.astimezone(self.zone),
+            start if step > 0 else start + _SECOND,
             second_at_beginning=True,
             max_years_between_matches=_YEARS,
         )
+        move = steps.get_next if step > 0 else steps.get_prev
+        try:
+            while True:
+                yield move(datetime)
+        except CroniterBadDateError:
+            return
+
+    def _offset(self, moment: datetime) -> timedelta:
+        offset = moment.astimezone(self.zone).utcoffset()
+        assert offset is not None
+        return offset
+
+    def _change(self, start: datetime, end: datetime, step: int) -> datetime | None:
+        """Return the first moment with another offset on the way; going back, the last change."""
+        offset = self._offset(start)
+        seen = start
+        while seen != end:
+            ahead = seen + step * _PROBE
+            ahead = min(ahead, end) if step > 0 else max(ahead, end)
+            if self._offset(ahead) != offset:
+                return self._first_with_other_offset(*sorted((seen, ahead)))
+            seen = ahead
+        return None
+
+    def _first_with_other_offset(self, low: datetime, high: datetime) -> datetime:
+        """Return the moment of the change between two."""
+        offset = self._offset(low)
+        while high - low > _SECOND:
+            middle = low + (high - low) // 2 // _SECOND * _SECOND
+            if self._offset(middle) == offset:
+                low = middle
+            else:
+                high = middle
+        return high
 
 
 def _zone(name: object) -> ZoneInfo:
@@ -154,3 +230,16 @@ def _checked(expression: object) -> str:
             f"invalid cron expression: {expression!r}", why=str(error), hint=hint
         ) from error
     return text
+
+
+def _every_minute_and_hour(text: str) -> tuple[bool, bool]:
+    """Return whether a checked expression takes every minute, and every hour."""
+    from croniter import croniter
+
+    fields = text.split() if not text.startswith("@") else croniter(text).expressions
+    taken = croniter(text, second_at_beginning=True).expanded
+    minute, hour = (
+        field.startswith("*") or values == ["*"]
+        for field, values in zip(fields[-5:-3], taken, strict=False)
+    )
+    return minute, hour

@@ -34,3 +34,5 @@ class HealthCheck:
     shutting_down: bool
     leader: bool
     queues: Mapping[str, QueueHealth]
+    troubled: tuple[str, ...] = ()
+    """Duties of the worker that fail or hang, by name."""

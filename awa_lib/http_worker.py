@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from awa_lib._json import dumps
 from awa_lib.errors import TerminalError, ValidationError
@@ -39,6 +41,11 @@ _BODY_BYTES: Final = 2_000
 _LATER: Final = frozenset({408, 425, 429})
 _SERVER_ERROR: Final = 500
 _LONGEST_DELAY: Final = 86_400.0
+_DIGITS: Final = 20
+_CONNECT_SECONDS: Final = 10.0
+# Of DNS.
+_LONGEST_LABEL: Final = 63
+_LONGEST_HOST: Final = 253
 
 
 class FunctionFailed(Exception):
@@ -74,9 +81,7 @@ class HttpWorker:
             value = getattr(self, name)
             if value is None and name != "url":
                 continue
-            parts = urlsplit(value) if isinstance(value, str) else None
-            if parts is None or parts.scheme not in {"http", "https"} or not parts.hostname:
-                raise ValidationError(f"{name} must be an http or https URL, got {value!r}")
+            check_url(name, value)
         if self.mode not in {"async", "sync"}:
             raise ValidationError(f"mode must be 'async' or 'sync', got {self.mode!r}")
         for name in ("timeout_seconds", "callback_timeout_seconds"):
@@ -112,10 +117,18 @@ class HttpWorker:
             "attempt": job.attempt,
             "max_attempts": job.max_attempts,
         }
-        headers = {**self.headers, "Content-Type": "application/json", "User-Agent": _agent()}
+        headers = {
+            **self.headers,
+            "Content-Type": "application/json",
+            "User-Agent": _agent(),
+            "Accept-Encoding": "identity",
+        }
         if self.mode == "sync":
             return await self._post(dumps(body).encode(), headers)
         token = await job.register_callback(timeout_seconds=self.callback_timeout_seconds)
+        if token.answered:
+            # Resumed after an attempt before this one had asked: the function has done its work.
+            return WaitForCallback(token)
         body["callback_id"] = token.id
         if self.callback_base_url is not None:
             base = self.callback_base_url.rstrip("/")
@@ -126,26 +139,43 @@ class HttpWorker:
             headers[REQUEST_HEADER] = sign_callback_request(
                 self.secret, token.id, "dispatch", content
             )
-        return await self._post(content, headers) or WaitForCallback(token)
+        try:
+            return await self._post(content, headers) or WaitForCallback(token)
+        except (FunctionFailed, FunctionRefused):
+            # A function that has called back is done, whatever became of its response.
+            if await job.cancel_callback(token):
+                raise
+            return WaitForCallback(token)
 
     async def _post(self, content: bytes, headers: Mapping[str, str]) -> RetryAfter | None:
         """Return None for 2xx, RetryAfter where the function names a time; else raise."""
         import httpx
 
-        client = self._open()
+        answers: list[httpx.Response] = []
+        body = bytearray()
         try:
             async with asyncio.timeout(self.timeout_seconds):
+                client = await self._open()
                 async with client.stream(
                     "POST", self.url, content=content, headers=headers
                 ) as response:
-                    text = "" if response.is_success else await _start_of(response)
-        except TimeoutError:
-            raise FunctionFailed(
-                f"function did not answer within {self.timeout_seconds:g} s"
-            ) from None
-        except httpx.HTTPError as error:
-            raise FunctionFailed(f"function not reached: {_plain(error)}") from error
-        return _judge(response, text)
+                    answers.append(response)
+                    if not response.is_success:
+                        await _read_start(response, body)
+        except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError) as error:
+            raise _not_sent(error) from error
+        except (httpx.HTTPError, OSError, TimeoutError) as error:
+            # Once there is a status, it tells: the rest of a body adds nothing.
+            if not answers:
+                raise self._not_answered(error) from error
+        except ValueError as error:  # of the name's encoding too
+            raise _not_sent(error) from error
+        return _judge(answers[0], body[:_BODY_BYTES].decode("utf-8", "replace"))
+
+    def _not_answered(self, error: Exception) -> FunctionFailed:
+        if isinstance(error, TimeoutError) and not str(error):
+            return FunctionFailed(f"function did not answer within {self.timeout_seconds:g} s")
+        return FunctionFailed(f"function not reached: {_plain(error)}")
 
     async def aclose(self) -> None:
         """Close the connections; the next job opens new ones."""
@@ -153,17 +183,76 @@ class HttpWorker:
         if client is not None:
             await client.aclose()
 
-    def _open(self) -> httpx.AsyncClient:
-        if self._client is None:
-            import httpx
+    async def _open(self) -> httpx.AsyncClient:
+        if (client := self._client) is None:
+            # Reading the certificates takes tens of milliseconds, which the loop is not held for.
+            made = await asyncio.to_thread(self._make)
+            client = self._client = self._client or made  # another task may have been first
+        return client
 
-            self._client = httpx.AsyncClient(
-                verify=self.verify,
-                timeout=self.timeout_seconds,
-                follow_redirects=False,
-                limits=httpx.Limits(max_connections=None, max_keepalive_connections=100),
-            )
-        return self._client
+    def _make(self) -> httpx.AsyncClient:
+        import httpx
+
+        return httpx.AsyncClient(
+            verify=self.verify,
+            timeout=httpx.Timeout(
+                self.timeout_seconds, connect=min(self.timeout_seconds, _CONNECT_SECONDS)
+            ),
+            follow_redirects=False,
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=100),
+        )
+
+
+def check_url(name: str, value: object) -> None:
+    """Raise ValidationError unless this is a URL that requests can be sent to."""
+    parts, problem = None, None
+    try:
+        parts = urlsplit(value) if isinstance(value, str) else None
+    except ValueError:
+        problem = "its brackets or its signs are none of a URL"
+    if parts is not None and parts.scheme in {"http", "https"}:
+        problem = _port_problem(parts) or _host_problem(parts.hostname or "")
+    elif problem is None:
+        # An address may hold a password.
+        shown = "" if parts is not None and "@" in parts.netloc else f", got {value!r}"
+        raise ValidationError(f"{name} must be an http or https URL{shown}")
+    if problem is not None:
+        raise ValidationError(
+            f"{name} must be an http or https URL: {problem}",
+            hint="write it like https://functions.example:8443/resize",
+        )
+
+
+def _port_problem(parts: SplitResult) -> str | None:
+    try:
+        port = parts.port
+    except ValueError:
+        port = 0
+    return "its port is no number from 1 to 65535" if port == 0 else None
+
+
+def _host_problem(host: str) -> str | None:
+    if not host:
+        return "it names no host"
+    if ":" in host:
+        return None  # urlsplit has read an IPv6 address
+    if not host.isprintable() or any(sign.isspace() or sign in '<>^|%\\`{}"' for sign in host):
+        return f"a host cannot be {host!r}"
+    try:
+        name = host if host.isascii() else host.encode("idna").decode()
+    except UnicodeError as error:
+        return f"the host {host!r} cannot be written in DNS: {error}"
+    labels = name.removesuffix(".").split(".")
+    if not all(0 < len(label) <= _LONGEST_LABEL for label in labels):
+        return f"each part of the host has 1 to {_LONGEST_LABEL} characters: {host!r}"
+    return None if len(name) <= _LONGEST_HOST else f"the host has over {_LONGEST_HOST} characters"
+
+
+def _not_sent(error: Exception) -> FunctionRefused:
+    return FunctionRefused(
+        f"the request cannot be sent: {_plain(error)}",
+        hint="correct url and headers of this http_worker",
+    )
 
 
 def _judge(response: httpx.Response, text: str) -> RetryAfter | None:
@@ -177,21 +266,30 @@ def _judge(response: httpx.Response, text: str) -> RetryAfter | None:
             hint="redirects are not followed: set url to where the function is",
         )
     if status in _LATER or status >= _SERVER_ERROR:
-        delay = response.headers.get("retry-after", "")
-        if delay.isdecimal():
-            return RetryAfter(min(float(delay), _LONGEST_DELAY))
+        delay = _delay(response.headers.get("retry-after", ""))
+        if delay is not None:
+            return RetryAfter(delay)
         raise FunctionFailed(message)
     raise FunctionRefused(message)
 
 
-async def _start_of(response: httpx.Response) -> str:
-    """Read no more than an error text needs."""
-    found = b""
-    async for part in response.aiter_bytes():
-        found += part
-        if len(found) >= _BODY_BYTES:
+def _delay(text: str) -> float | None:
+    """Return the seconds of a Retry-After, given as such or as a date; None for nonsense."""
+    if text.isascii() and text.isdecimal():
+        return min(float(text[:_DIGITS]), _LONGEST_DELAY)
+    try:
+        seconds = parsedate_to_datetime(text).timestamp() - time.time()
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+    return min(max(seconds, 0.0), _LONGEST_DELAY)
+
+
+async def _read_start(response: httpx.Response, body: bytearray) -> None:
+    """Read no more than an error text needs, as it was sent: what is packed stays packed."""
+    async for part in response.aiter_raw():
+        body += part
+        if len(body) >= _BODY_BYTES:
             break
-    return found[:_BODY_BYTES].decode("utf-8", "replace")
 
 
 def _is_header(text: str) -> bool:

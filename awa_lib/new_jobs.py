@@ -109,15 +109,22 @@ class NewJobs:
         )
 
     def pick(self, places: Sequence[int]) -> NewJobs:
-        """Return the jobs at these places, each with its own options."""
-        own = self.own or [self.options] * len(self.args)
+        """Return the jobs at these places."""
         return NewJobs(
             [self.args[place] for place in places],
             [self.kinds[place] for place in places],
             [self.unique_keys[place] for place in places],
             self.options,
-            [own[place] for place in places],
+            None if self.own is None else [self.own[place] for place in places],
         )
+
+    def key_order(self) -> list[int]:
+        """Return the places in the order in which unique keys are claimed; jobs without one last.
+
+        Of jobs with the same key the first comes first.
+        """
+        keys = self.unique_keys
+        return sorted(range(len(keys)), key=lambda place: (keys[place] is None, keys[place] or b""))
 
     def _args(self) -> str:
         return "[" + ",".join(self.args) + "]"
@@ -135,8 +142,11 @@ class NewJobs:
             "tags": pgtext.text_array(options.tags),
         }
 
-    def params(self) -> dict[str, Any]:
-        """Return the parameters of insert_jobs; what all share travels as a scalar."""
+    def params(self, ids: Sequence[int] = ()) -> dict[str, Any]:
+        """Return the parameters of insert_jobs; what all share travels as a scalar.
+
+        With ``ids`` that were reserved, else they are made in the order of the jobs.
+        """
         options, kind = self.options, self.kinds[0]
         mixed = any(other != kind for other in self.kinds)
         shared = {
@@ -147,10 +157,11 @@ class NewJobs:
             "run_at": options.run_at,
             "metadata": options.metadata,
             "tags": pgtext.text_array(options.tags),
+            "ids": _ids(ids),
         }
         if self.own is not None:
             # A job without a time of its own runs now, whatever the first one does.
-            return self.columns() | shared | {"run_at": None}
+            return self.columns(ids) | shared | {"run_at": None}
         bits = "" if options.unique is None else states_bits(options.unique.states)
         return shared | {
             "args": self._args(),
@@ -165,8 +176,8 @@ class NewJobs:
             "unique_states_each": pgtext.repeated_array(bits, len(self.unique_keys)),
         }
 
-    def columns(self) -> dict[str, Any]:
-        """Return every column of every job as an array."""
+    def columns(self, ids: Sequence[int] = ()) -> dict[str, Any]:
+        """Return every column of every job as an array; ``ids`` as in ``params``."""
         own = self.own or [self.options] * len(self.args)
         keys = self.unique_keys or [None] * len(self.args)
         return {
@@ -184,6 +195,7 @@ class NewJobs:
             "unique_states_each": pgtext.nullable_array(
                 None if one.unique is None else states_bits(one.unique.states) for one in own
             ),
+            "ids": _ids(ids),
         }
 
     def jobs(self, ids: Sequence[int], now: datetime) -> list[Job]:
@@ -237,6 +249,10 @@ def _job(job_id: int, kind: str, args: str, options: Options, now: datetime) -> 
         options.priority, 0, options.max_attempts, 0, args, options.metadata, options.tags.copy(),
         None, None, run_at, now,
     )  # fmt: skip
+
+
+def _ids(ids: Sequence[int]) -> str:
+    return "{" + ",".join(map(str, ids)) + "}"
 
 
 def _byte_array(keys: Sequence[bytes | None]) -> str:

@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Final, TypedDict, TypeVar
 
 from awa_lib.config import RateLimit, Retention
+from awa_lib.errors import ValidationError
+from awa_lib.retention import MOST_HOURS
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from awa_lib.config import QueueOptions
 
-__all__ = ["PolicyChanges", "QueuePolicy"]
+__all__ = [
+    "LONGEST_DEADLINE", "LONGEST_POLL_MS", "LONGEST_RETENTION", "RATES", "PolicyChanges",
+    "QueuePolicy",
+]  # fmt: skip
+
+# Beyond these a setting means nothing else, and intervals and waits cannot be computed.
+_MOST: Final = 2**31 - 1
+LONGEST_DEADLINE: Final = 10 * 366 * 86_400.0
+LONGEST_RETENTION: Final = MOST_HOURS
+"""Hours: a hundred years, which is for ever."""
+LONGEST_POLL_MS: Final = 86_400_000
+RATES: Final = (1e-6, 1e9)
+
+
+_N = TypeVar("_N", int, float)
 
 
 class PolicyChanges(TypedDict, total=False):
@@ -59,19 +76,57 @@ class QueuePolicy:
         """Return True when claims must be counted in the whole fleet."""
         return self.max_running is not None or self.max_running_per_key is not None
 
+    def clamped(self) -> QueuePolicy:
+        """Return what can be followed of settings that a hand has written.
+
+        Raises ValidationError for what is no number.
+        """
+        return replace(
+            self,
+            max_running=self._within("max_running", 0, _MOST),
+            max_running_per_key=self._within("max_running_per_key", 1, _MOST),
+            max_rate=self._within("max_rate", *RATES),
+            burst=self._within("burst", 1, _MOST),
+            poll_interval_ms=self._within("poll_interval_ms", 1, LONGEST_POLL_MS),
+            claim_batch=self._within("claim_batch", 1, _MOST),
+            deadline_seconds=self._within("deadline_seconds", 0.0, LONGEST_DEADLINE),
+            completed_retention_hours=self._within(
+                "completed_retention_hours", 0.0, LONGEST_RETENTION
+            ),
+            failed_retention_hours=self._within("failed_retention_hours", 0.0, LONGEST_RETENTION),
+        )
+
+    def _within(self, name: str, least: _N, most: _N) -> _N | None:
+        value: _N | None = getattr(self, name)
+        if value is None:
+            return None
+        if math.isnan(value):
+            raise ValidationError(f"{name} of queue {self.queue!r} is not a number")
+        return min(max(value, least), most)
+
     def over(self, options: QueueOptions) -> QueueOptions:
         """Return what a worker of this queue goes by: these settings over its own."""
         rate, deadline = options.rate_limit, options.deadline_seconds
         if self.max_rate is not None and self.burst is not None:
-            rate = RateLimit(self.max_rate, self.burst)
+            rate = RateLimit(_number(self.max_rate, *RATES), max(1, self.burst))
         if self.deadline_seconds is not None:
-            deadline = self.deadline_seconds or None
+            deadline = _number(self.deadline_seconds, 0.0, LONGEST_DEADLINE) or None
         return replace(options, rate_limit=rate, deadline_seconds=deadline)
 
     def kept(self, own: Retention) -> Retention:
         """Return how long ended jobs are kept: these settings over a worker's own."""
-        completed, failed = self.completed_retention_hours, self.failed_retention_hours
         return Retention(
-            own.completed_hours if completed is None else completed,
-            own.failed_hours if failed is None else failed,
+            _kept(self.completed_retention_hours, own.completed_hours),
+            _kept(self.failed_retention_hours, own.failed_hours),
         )
+
+
+def _kept(hours: float | None, own: float | None) -> float | None:
+    if hours is None or math.isnan(hours):
+        hours = own
+    return None if hours is None else _number(hours, 0.0, LONGEST_RETENTION)
+
+
+def _number(value: float, least: float, most: float) -> float:
+    """Return a number within bounds; the largest for one that is none, which limits nothing."""
+    return most if math.isnan(value) else min(max(value, least), most)

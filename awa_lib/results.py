@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -41,9 +41,13 @@ class Cancel:
 
 @dataclass(frozen=True, slots=True)
 class CallbackToken:
-    """A registered callback; ``id`` is the UUID an outside system sends back."""
+    """A registered callback; ``id`` is the UUID an outside system sends back.
+
+    ``answered`` is True when an attempt before this one asked, and the answer is there already.
+    """
 
     id: str
+    answered: bool = field(default=False, compare=False, repr=False, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,8 +34,10 @@ _WRITTEN: Final = (
     "job_queue_catalog", "job_unique_claims", "job_waits", "queue_descriptors", "queue_meta",
     "queue_policies", "queue_state_counts", "runtime_instances", "toolkit_counts",
 )  # fmt: skip
-# Entries of the audit log are added, and neither changed nor taken back.
+# Entries of the audit log are added, and neither changed nor taken back.  The server fills the rest
+# itself: when, as which user, from where.
 _ADDED: Final = "audit_log"
+_SAID: Final = ("actor", "via", "action", "target", "detail")
 _LEDGERS: Final = ("schema_version", "storage_transition_state", "toolkit_migrations")
 _GIVEN: Final = (
     "id", "kind", "queue", "args", "state", "priority", "max_attempts", "run_at", "metadata",
@@ -63,9 +65,9 @@ class Right:
 _CALLED: Final = {
     "runtime": (
         "active_storage_engine", "assert_writable_canonical_storage", "backoff_duration",
-        "claim_within_limits", "forget_audit", "insert_job_compat", "job_state_in_bitmask",
-        "recompute_dirty_admin_metadata", "refresh_admin_metadata", "storage_status",
-        "toolkit_recount", "toolkit_recount_if_due",
+        "claim_limited", "claim_within_limits", "forget_audit", "insert_job_compat",
+        "job_state_in_bitmask", "recompute_dirty_admin_metadata", "refresh_admin_metadata",
+        "storage_status", "toolkit_recount", "toolkit_recount_if_due",
     ),
     "producer": ("active_storage_engine", "job_state_in_bitmask"),
     "readonly": ("active_storage_engine", "storage_status"),
@@ -85,10 +87,10 @@ def _runtime_tables() -> Iterator[Right]:
     for table in _WRITTEN:
         for privilege in _CHANGES:
             yield Right("runtime", "table", table, privilege)
-    for privilege in ("SELECT", "INSERT"):
-        yield Right("runtime", "table", _ADDED, privilege)
+    yield Right("runtime", "table", _ADDED, "SELECT")
     for table in _LEDGERS:
         yield Right("runtime", "table", table, "SELECT")
+    yield from _entries("runtime")
     yield from _gate("runtime")
 
 
@@ -97,7 +99,7 @@ def _producer_tables() -> Iterator[Right]:
     for privilege in ("SELECT", "INSERT"):
         yield Right("producer", "table", "job_unique_claims", privilege)
     yield Right("producer", "table", "storage_transition_state", "SELECT")
-    yield Right("producer", "table", _ADDED, "INSERT")  # of awa job enqueue
+    yield from _entries("producer")  # of awa job enqueue
     # By column: an insert gives back the id alone, so nothing of others can be read.  Migrations
     # pass the rights on jobs_hot on to new tables, but not those on its columns.
     for table in ("jobs_hot", "scheduled_jobs"):
@@ -110,6 +112,11 @@ def _producer_tables() -> Iterator[Right]:
 def _reader_tables() -> Iterator[Right]:
     for table in sorted((*_WRITTEN, _ADDED, *_LEDGERS)):
         yield Right("readonly", "table", table, "SELECT")
+
+
+def _entries(purpose: str) -> Iterator[Right]:
+    for column in _SAID:
+        yield Right(purpose, "column", _ADDED, "INSERT", column)
 
 
 def _gate(purpose: str) -> Iterator[Right]:

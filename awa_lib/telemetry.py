@@ -18,7 +18,6 @@ from awa_lib.tracing import Allowance
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from awa_lib._sql import Rows
     from awa_lib.new_jobs import NewJobs
     from awa_lib.reads.overviews import DeclaredKind, QueueOverview
     from awa_lib.runtime.context import Attempt
@@ -30,6 +29,8 @@ __all__ = [
 ]  # fmt: skip
 
 _NAME: Final = "awa"
+# Where a claimed row holds it.
+_CREATED_AT: Final = -3
 _SAMPLES_PER_SECOND: Final = 500
 _KIND: Final = "awa.job.kind"
 _QUEUE: Final = "awa.job.queue"
@@ -115,7 +116,7 @@ def inserted(new: NewJobs) -> None:
         made.add("awa.job.inserted", count, {_KIND: kind, _QUEUE: queue})
 
 
-def claimed(queue: str, rows: Rows, seconds: float) -> None:
+def claimed(queue: str, rows: Sequence[tuple[Any, ...]], seconds: float) -> None:
     """Record one claim, also an empty one."""
     if (made := _instruments()) is None:
         return
@@ -127,7 +128,7 @@ def claimed(queue: str, rows: Rows, seconds: float) -> None:
         return
     made.add("awa.job.claimed", len(rows), labels)
     made.add("awa.job.in_flight", len(rows), labels)
-    now, column = datetime.now(UTC), rows.columns.index("created_at")
+    now, column = datetime.now(UTC), _CREATED_AT
     for row in _sample(rows, made.waits):
         waited = (now - datetime.fromisoformat(row[column])).total_seconds()
         made.record("awa.job.wait_duration", max(0.0, waited), labels)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import threading
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar
 
 import psycopg
@@ -11,11 +14,12 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from awa_lib._drive import abegin, arun, averb, begin, run, translate, verb
+from awa_lib._turns import thread_turn, turn
 from awa_lib.errors import AwaError, DatabaseError
 from awa_lib.ops import inserts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Generator
+    from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator
     from contextlib import AbstractAsyncContextManager, AbstractContextManager
     from types import TracebackType
 
@@ -41,11 +45,19 @@ def _aborted(conn: AsyncConn | Conn | None) -> bool:
     return conn is not None and conn.pgconn.transaction_status == TransactionStatus.INERROR
 
 
-def _lost() -> DatabaseError:
+def _inherited() -> AwaError:
+    return AwaError(
+        "the transaction belongs to the parent process",
+        hint="begin one of your own after the fork: with client.transaction() as tx",
+    )
+
+
+def _lost(*, cut: bool) -> DatabaseError:
     # Postgres answers COMMIT with a rollback here, and would lose the work without a word.
+    how = "was cancelled" if cut else "failed"
     return DatabaseError(
         "the transaction was rolled back, not committed",
-        why="an earlier statement in it failed and the error was caught inside the block",
+        why=f"an earlier statement in it {how} and the error was caught inside the block",
         hint="let the error leave the block, or put the statement in a transaction of its own",
     )
 
@@ -74,6 +86,9 @@ class Transaction:
         self._conn = bound
         self._block: AbstractContextManager[Any] | None = None
         self._over = False
+        self._cut = False
+        self._pid = os.getpid()
+        self._turn = threading.RLock()
 
     def __enter__(self) -> Self:
         """Begin; a savepoint when the client is bound to a connection in a transaction."""
@@ -87,10 +102,13 @@ class Transaction:
         traceback: TracebackType | None,
     ) -> None:
         """Commit, or roll back on an exception; nothing after commit() or rollback()."""
-        if not self._over:
+        # In a forked child it is still its parent's to end.
+        if not self._over and self._pid == os.getpid():
             self._end(exc)
 
     def _begin(self) -> Conn:
+        if self._pid != os.getpid():
+            raise _inherited()
         if self._over:
             raise _ended()
         if self._block is None:
@@ -106,22 +124,25 @@ class Transaction:
         return self._conn
 
     def _end(self, exc: BaseException | None) -> None:
-        if self._over:
-            raise _ended()
-        self._over = True
-        block, self._block = self._block, None
-        if block is None:
-            return
-        try:
-            aborted = exc is None and _aborted(self._conn)
-            error = psycopg.Rollback() if aborted else exc
-            block.__exit__(*_triple(error))
-        except psycopg.Error as failure:
-            raise translate(failure) from failure
-        finally:
-            self._give_back()
-        if aborted:
-            raise _lost()
+        if self._pid != os.getpid():
+            raise _inherited()
+        with self._turn:
+            if self._over:
+                raise _ended()
+            self._over = True
+            block, self._block = self._block, None
+            if block is None:
+                return
+            aborted = exc is None and (self._cut or _aborted(self._conn))
+            try:
+                block.__exit__(*_triple(psycopg.Rollback() if aborted else exc))
+            except psycopg.Error as failure:
+                if not aborted:
+                    raise translate(failure) from failure
+            finally:
+                self._give_back()
+            if aborted:
+                raise _lost(cut=self._cut)
 
     def _give_back(self) -> None:
         self._over = True
@@ -137,18 +158,33 @@ class Transaction:
         """Roll back now."""
         self._end(psycopg.Rollback())
 
+    @contextmanager
+    def _statement(self) -> Iterator[Conn]:
+        """Take the turn of the threads that share the transaction, and begin."""
+        with self._turn:
+            conn = self._begin()
+            try:
+                yield conn
+            except psycopg.Error as error:
+                raise translate(error) from error
+            except BaseException as error:
+                # Ctrl-C: nobody can tell whether the statement has run.
+                self._cut = self._cut or not isinstance(error, Exception)
+                raise
+
     def _run(self, op: Op[R], /) -> R:
-        return run(self._begin(), op)
+        with self._statement() as conn:
+            return run(conn, op)
 
     def _fetch(self, query: str, values: tuple[Any, ...]) -> tuple[int, list[dict[str, Any]]]:
-        conn = self._begin()
-        try:
-            with psycopg.RawCursor(conn, row_factory=dict_row) as cursor:
-                cursor.execute(query.encode(), _adapted(values))
-                rows = cursor.fetchall() if cursor.description else []
-                return cursor.rowcount, rows
-        except psycopg.Error as error:
-            raise translate(error) from error
+        with (
+            self._statement() as conn,
+            thread_turn(conn),
+            psycopg.RawCursor(conn, row_factory=dict_row) as cursor,
+        ):
+            cursor.execute(query.encode(), _adapted(values))
+            rows = cursor.fetchall() if cursor.description else []
+            return cursor.rowcount, rows
 
     def execute(self, query: str, *values: Any) -> int:
         """Run a statement and return how many rows it touched.  Raises DatabaseError."""
@@ -185,7 +221,9 @@ class AsyncTransaction:
         self._conn = bound
         self._block: AbstractAsyncContextManager[Any] | None = None
         self._over = False
-        self._beginning = asyncio.Lock()
+        self._cut = False
+        self._pid = os.getpid()
+        self._turn = asyncio.Lock()
 
     def __await__(self) -> Generator[Any, Any, Self]:
         """Begin, for ``async with await client.transaction()`` and for use without a block."""
@@ -203,42 +241,58 @@ class AsyncTransaction:
         traceback: TracebackType | None,
     ) -> None:
         """Commit, or roll back on an exception; nothing after commit() or rollback()."""
-        if not self._over:
+        # In a forked child it is still its parent's to end.
+        if not self._over and self._pid == os.getpid():
             await self._end(exc)
 
     async def _begin(self) -> AsyncConn:
+        if self._pid != os.getpid():
+            raise _inherited()
         if self._over:
             raise _ended()
-        async with self._beginning:
-            if self._block is None:
-                if self._conn is None:
-                    self._pool = await self._open_pool()
-                    self._conn = await self._pool.take()
-                try:
+        if self._block is None:
+            if self._conn is None:
+                self._pool = await self._open_pool()
+                self._conn = await self._pool.take()
+            try:
+                async with turn(self._conn):
                     self._block = await abegin(self._conn)
-                except BaseException:
-                    await self._give_back()
-                    raise
+            except BaseException:
+                await self._give_back()
+                raise
         assert self._conn is not None
         return self._conn
 
     async def _end(self, exc: BaseException | None) -> None:
-        if self._over:
-            raise _ended()
-        self._over = True
-        block, self._block = self._block, None
-        if block is None:
-            return
-        try:
-            aborted = exc is None and _aborted(self._conn)
-            error = psycopg.Rollback() if aborted else exc
-            await block.__aexit__(*_triple(error))
-        except psycopg.Error as failure:
-            raise translate(failure) from failure
-        finally:
-            await self._give_back()
-        if aborted:
-            raise _lost()
+        if self._pid != os.getpid():
+            raise _inherited()
+        if self._turn.locked():
+            # Cancelled while another task's statement is under way, this end goes on without us.
+            ending = asyncio.create_task(self._end_in_turn(exc))
+            ending.add_done_callback(lambda task: task.cancelled() or task.exception())
+            await asyncio.shield(ending)
+        else:
+            await self._end_in_turn(exc)
+
+    async def _end_in_turn(self, exc: BaseException | None) -> None:
+        async with self._turn:
+            if self._over:
+                raise _ended()
+            self._over = True
+            block, self._block = self._block, None
+            if block is None or self._conn is None:
+                return
+            aborted = exc is None and (self._cut or _aborted(self._conn))
+            try:
+                async with turn(self._conn):
+                    await block.__aexit__(*_triple(psycopg.Rollback() if aborted else exc))
+            except psycopg.Error as failure:
+                if not aborted:
+                    raise translate(failure) from failure
+            finally:
+                await self._give_back()
+            if aborted:
+                raise _lost(cut=self._cut)
 
     async def _give_back(self) -> None:
         self._over = True
@@ -254,18 +308,33 @@ class AsyncTransaction:
         """Roll back now."""
         await self._end(psycopg.Rollback())
 
+    @asynccontextmanager
+    async def _statement(self) -> AsyncIterator[AsyncConn]:
+        """Take the turn of the tasks that share the transaction, and begin."""
+        async with self._turn:
+            conn = await self._begin()
+            try:
+                yield conn
+            except psycopg.Error as error:
+                raise translate(error) from error
+            except BaseException as error:
+                # Cancelled: nobody can tell whether the statement has run.
+                self._cut = self._cut or not isinstance(error, Exception)
+                raise
+
     async def _run(self, op: Op[R], /) -> R:
-        return await arun(await self._begin(), op)
+        async with self._statement() as conn:
+            return await arun(conn, op)
 
     async def _fetch(self, query: str, values: tuple[Any, ...]) -> tuple[int, list[dict[str, Any]]]:
-        conn = await self._begin()
-        try:
-            async with psycopg.AsyncRawCursor(conn, row_factory=dict_row) as cursor:
-                await cursor.execute(query.encode(), _adapted(values))
-                rows = await cursor.fetchall() if cursor.description else []
-                return cursor.rowcount, rows
-        except psycopg.Error as error:
-            raise translate(error) from error
+        async with (
+            self._statement() as conn,
+            turn(conn),
+            psycopg.AsyncRawCursor(conn, row_factory=dict_row) as cursor,
+        ):
+            await cursor.execute(query.encode(), _adapted(values))
+            rows = await cursor.fetchall() if cursor.description else []
+            return cursor.rowcount, rows
 
     async def execute(self, query: str, *values: Any) -> int:
         """Run a statement and return how many rows it touched.  Raises DatabaseError."""

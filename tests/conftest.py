@@ -31,6 +31,7 @@ pytest_plugins = [
     "fix_clients",
     "fix_cli",
     "fix_bridge",
+    "fix_plans",
     "fix_worker",
     "fix_tui",
     "fix_server",

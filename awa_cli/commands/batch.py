@@ -127,6 +127,7 @@ def submit(
 
     Prints the id.  Without a worker: awa batch run ID.
     """
+    from awa_cli.actions import submitted
     from awa_lib.ops.bulk import preview_bulk_operation, submit_bulk_operation
 
     query = read_query(
@@ -146,10 +147,7 @@ def submit(
             operation, priority=priority, to_queue=to_queue, submitted_by="cli", all=everything,
             **filters,
         )  # fmt: skip
-        made = db.change(
-            "batch.submit", f"{operation} of jobs", op,
-            lambda one: {"id": one.id, "total_matched": one.total_matched},
-        )  # fmt: skip
+        made = db.change("batch.submit", f"{operation} of jobs", op, submitted)
     if output is ReportFormat.json:
         show_document(made)
     else:
@@ -160,16 +158,18 @@ def submit(
 @app.command(epilog="awa batch run 4e0c2c1e-0f5e-4e5b-8f5a-3f1f0c3f1a11")
 def run(ctx: typer.Context, operation_id: Id, output: Report = ReportFormat.table) -> int:
     """Carry a bulk operation out here, to its end; goes on where it stopped."""
+    from awa_cli.actions import submitted
     from awa_lib.ops.bulk import run_bulk_operation
+    from awa_lib.reads.bulk import get_bulk_operation
 
     try:
         with open_session(ctx, changing=True) as db, Progress(common(ctx)) as progress:
-            ended = db.run(
-                run_bulk_operation(
-                    operation_id,
-                    on_progress=lambda now: progress.show(now.processed, now.total_matched),
-                )
+            found = db.run(get_bulk_operation(operation_id))
+            op = run_bulk_operation(
+                operation_id,
+                on_progress=lambda now: progress.show(now.processed, now.total_matched),
             )
+            ended = db.change("batch.run", operation_id, op, **submitted(found))
     except KeyboardInterrupt:
         say(f"it is not over; a leader goes on with it, unless: awa batch cancel {operation_id}")
         raise

@@ -215,8 +215,14 @@ def _apply(ctx: typer.Context, to: int | None, output: ReportFormat) -> None:
     from awa_lib._migrate import apply, plan
 
     with connect(ctx, changing=True) as conn, Progress(common(ctx), "script") as progress:
-        total = len(plan(conn, target=to).pending)
+        found = plan(conn, target=to)
+        total = len(found.pending)
         done = 0
+        if found.encoding not in {"UTF8", "SQL_ASCII"}:
+            say(
+                f"warning: the database has the encoding {found.encoding}: text outside of it is "
+                "refused; UTF8 is supported"
+            )
 
         def tell(step: Step) -> None:
             nonlocal done

@@ -46,6 +46,6 @@ def roles(
         return
     names = [role_name(purpose, prefix) for purpose in PURPOSES]
     with open_session(ctx, changing=True) as db:
-        db.run(apply_roles(prefix))
+        db.change("roles.apply", ", ".join(names), apply_roles(prefix))
     result(f"Roles are in place: {', '.join(names)}")
     say("give each that logs in a password: psql -c '\\password NAME'")

@@ -192,7 +192,7 @@ def run(
     from awa_cli.logs import set_up
     from awa_cli.output import say
     from awa_cli.session import served
-    from awa_cli.supervisor import stop_with_parent
+    from awa_cli.supervised import stop_with_parent
     from awa_cli.target import find_target
     from awa_cli.web.app import callback_app, create_app
     from awa_cli.web.health import readiness

@@ -89,7 +89,7 @@ def _work(
 ) -> None:
     from awa_cli.loader import load_client
     from awa_cli.logs import set_up
-    from awa_cli.supervisor import stop_with_parent
+    from awa_cli.supervised import stop_with_parent
     from awa_cli.target import named_target
 
     target = named_target(ctx)
@@ -97,10 +97,11 @@ def _work(
     if url:
         # The module makes the client; this is how it learns what the command line said.
         os.environ["DATABASE_URL"] = url
+    # First, because a module may hang when it is imported.
+    stop_with_parent(drain_timeout)
     client = load_client(place)
     _name_database(client, url)
     set_up(verbose=common(ctx).verbose)
-    stop_with_parent()
     with _probes(client, health_port):
         _run(client, _queues(client, pairs, concurrency), drain_timeout)
 
@@ -172,11 +173,12 @@ def _queues(
 
 
 def _run(client: AsyncClient, queues: list[tuple[str, int]], drain_timeout: float) -> None:
+    from awa_cli.supervised import tell_ready
     from awa_lib.errors import InvalidInput
     from awa_lib.runtime.run import run
 
     try:
-        run(client, queues or None, drain_timeout=drain_timeout, partial=True)
+        run(client, queues or None, drain_timeout=drain_timeout, partial=True, on_ready=tell_ready)
     except ValueError as error:
         # How start() refuses its arguments, as published.
         if isinstance(error, InvalidInput):
@@ -212,4 +214,5 @@ def _supervise(
         # By environment, because other users of the machine can read a command line.
         os.environ["DATABASE_URL"] = target.full_url
     argv = child_argv([str(argument) for argument in arguments])
-    return Supervisor(argv, processes, watch=Path.cwd() if reload else None).run()
+    watch = Path.cwd() if reload else None
+    return Supervisor(argv, processes, watch=watch, drain_seconds=drain_timeout).run()

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final, Self
 
 from awa_cli.demo import jobs, tables
-from awa_cli.supervisor import start_child
+from awa_cli.supervised import start_child
 from awa_lib.client import Client
 from awa_lib.errors import AwaError
 from awa_lib.models import TERMINAL_STATES, JobState

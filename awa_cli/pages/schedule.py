@@ -19,7 +19,6 @@ __all__ = ["schedule_facts", "schedule_page"]
 def schedule_page(one: CronJob, *, color: bool) -> str:
     """Return what an operator wants to know of a schedule, with its next fires."""
     from awa_lib.cron import CronExpression
-    from awa_lib.errors import ValidationError
 
     paint = Paint(color=color)
     paused = one.paused_at is not None
@@ -30,12 +29,11 @@ def schedule_page(one: CronJob, *, color: bool) -> str:
         *fact_lines(schedule_facts(one), paint),
     ]
     lines += ["", paint("Next fires", "bold")]
-    try:
+    if one.problem is not None:
+        lines.append(INDENT + paint(clean(one.problem), "red"))
+    if one.problem is None or one.next_fire_at is not None:
         expression = CronExpression(one.cron_expr, one.timezone)
-    except ValidationError as error:
-        lines.append(INDENT + paint(clean(error), "red"))
-    else:
-        for moment in expression.upcoming(datetime.now(UTC), 5):
+        for moment in expression.upcoming(_begin(one), 5):
             local = moment.astimezone(expression.zone).isoformat()
             lines.append(f"{INDENT}{local}  {paint(age(moment) or '', 'dim')}")
     lines += ["", paint("Args", "bold"), *json_lines(one.args)]
@@ -43,6 +41,12 @@ def schedule_page(one: CronJob, *, color: bool) -> str:
     actions = [f"awa cron trigger {name}", f"awa cron {'resume' if paused else 'pause'} {name}"]
     lines += ["", paint("What can be done", "bold"), *[INDENT + line for line in actions]]
     return "\n".join(lines) + "\n"
+
+
+def _begin(one: CronJob) -> datetime:
+    """Return after which time a schedule fires next."""
+    now = datetime.now(UTC)
+    return now if one.problem is None else max(now, one.last_enqueued_at or now)
 
 
 def schedule_facts(one: CronJob) -> list[tuple[str, Any]]:

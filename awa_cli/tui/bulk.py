@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from awa_cli.actions import ACTIONS
+from awa_cli.actions import ACTIONS, submitted
 from awa_cli.filter_text import read_filter
 from awa_cli.output import counted
 from awa_cli.tui.deeds import Deed
@@ -79,6 +79,7 @@ async def _submit(app: Monitor, name: str, spec: dict[str, Any], where: dict[str
         lambda: submit_bulk_operation(
             bulk.operation, submitted_by="awa tui", all=everything, **spec, **where
         ),
+        outcome=submitted,
     )
     if not await app.agreed(deed, note=note):
         return

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from awa_cli.actions import ACTIONS, operator, recorded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from awa_cli.actions import Action
     from awa_lib._sql import Op
@@ -21,6 +21,7 @@ class Deed:
     """One change of one thing, not made yet.  ``undo`` makes the deed that takes it back.
 
     The op of one that is ``in_parts`` notes each part itself, in the transaction of that part.
+    ``detail`` and what ``outcome`` makes of the result are kept with the entry.
     """
 
     action_id: str
@@ -28,6 +29,8 @@ class Deed:
     op: Callable[[], Op[Any]]
     undo: Callable[[], Deed] | None = None
     in_parts: bool = False
+    outcome: Callable[[Any], dict[str, Any]] | None = None
+    detail: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def action(self) -> Action:
@@ -48,7 +51,10 @@ class Deed:
         """Return the op with its entry in the audit log."""
         if self.in_parts:
             return self.op()
-        return recorded(self.action_id, self.target, self.op(), via="tui", actor=operator())
+        return recorded(
+            self.action_id, self.target, self.op(), via="tui", actor=operator(),
+            outcome=self.outcome, **self.detail,
+        )  # fmt: skip
 
 
 def pause_queue(queue: str) -> Deed:

@@ -34,7 +34,9 @@ R = TypeVar("R")
 
 # Filters are parameters; planned anew each time, the indexes on single states can serve them.
 _READING: Final = (
-    "-c default_transaction_read_only=on -c plan_cache_mode=force_custom_plan -c jit=off"
+    ("default_transaction_read_only", "on"),
+    ("plan_cache_mode", "force_custom_plan"),
+    ("jit", "off"),
 )
 _CLOSE_SECONDS: Final = 2.0
 _WATCH_SECONDS: Final = 30.0
@@ -120,7 +122,7 @@ class Source:
     async def _reading(self) -> psycopg.AsyncConnection[Any]:
         async with self._dialling:
             if self._conn is None or self._conn.closed:
-                self._conn = await adial(self.target, self._url, options=_READING)
+                self._conn = await adial(self.target, self._url, settings=_READING)
                 self.rights = await self._ask_rights(self._conn)
             return self._conn
 

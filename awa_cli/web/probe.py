@@ -25,6 +25,7 @@ from awa_cli.web.settings import Settings
 from awa_cli.web.state import State
 from awa_lib._pool import PoolLimits
 from awa_lib.errors import AwaError, InvalidInput
+from awa_lib.runtime import forks
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -56,6 +57,7 @@ def read_address(text: str) -> tuple[str, int]:
 def observed(client: AsyncClient, database_url: str, host: str, port: int) -> Iterator[int]:
     """Answer probes while the block runs; gives the port."""
     sock = bind(host, port)
+    forks.own(sock)
     app = _app(client, database_url)
     server = make_server(app, before_end=lambda: None)
     thread = threading.Thread(

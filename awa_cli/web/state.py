@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from awa_cli.web.problems import Refused
 from awa_lib._drive import arun
 from awa_lib._pool import AsyncPool
+from awa_lib.db.connect import Purpose
 from awa_lib.errors import DatabaseError, Unavailable
 from awa_lib.reads.health import is_read_only
 
@@ -25,8 +26,10 @@ __all__ = ["ReadOnly", "State"]
 R = TypeVar("R")
 
 # Filters are parameters; planned anew each time, the indexes on single states can serve them.
-_READING: Final = "-c plan_cache_mode=force_custom_plan -c jit=off -c statement_timeout=30s"
-_NO_WRITES: Final = " -c default_transaction_read_only=on"
+_READING: Final = (
+    ("plan_cache_mode", "force_custom_plan"), ("jit", "off"), ("statement_timeout", "30s"),
+)  # fmt: skip
+_NO_WRITES: Final = (("default_transaction_read_only", "on"),)
 # A lost database is asked for again after so long; until then requests fail at once.
 _PAUSE_SECONDS: Final = 1.0
 # How long a request waits for a connection while the database is lost.
@@ -88,8 +91,9 @@ class State:
             if self._pool is None:
                 if self._lost is not None and time.monotonic() - self._lost[0] < _PAUSE_SECONDS:
                     raise self._lost[1]
-                settings = _READING + (_NO_WRITES if self.settings.read_only else "")
-                pool = AsyncPool(await self._dsn(), self.settings.pool, settings)
+                settings = _READING + (_NO_WRITES if self.settings.read_only else ())
+                purpose = Purpose(settings=settings)
+                pool = AsyncPool(await self._dsn(), self.settings.pool, purpose)
                 await pool.open()
                 self._pool = pool
             return self._pool

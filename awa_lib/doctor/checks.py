@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final
 
 from awa_lib._sql import BEGIN, ROLLBACK, sql
-from awa_lib.doctor import fleet, jobs, rights, schema, server, tables
+from awa_lib.doctor import fleet, jobs, rights, schedules, schema, server, tables
 from awa_lib.doctor.finding import Finding, Severity
 from awa_lib.doctor.looks import LOOKS, Circumstances
 from awa_lib.errors import (
@@ -63,6 +63,10 @@ _ALL: Final = (
     ),
     Check("failing", "Jobs", "no kind fails nearly always", jobs.failing, ("failing",)),
     Check("batches", "Jobs", "no bulk operation hangs", jobs.batches, ("batches",)),
+    Check(
+        "schedules", "Jobs", "every schedule fires",
+        schedules.schedules, ("schedules", "fleet", "limits"),
+    ),
     Check("ids", "Jobs", "there are ids for jobs", server.ids, ("ids", "limits")),
     Check(
         "leader", "Fleet", "one worker leads, or none is there", fleet.leader, ("fleet", "limits")
@@ -89,8 +93,15 @@ _ALL: Final = (
         tables.statistics, ("tables", "server", "limits"),
     ),
     Check(
+        "replica-identity", "Tables", "publications can tell all rows apart",
+        schedules.replica_identity, ("nameless",),
+    ),
+    Check(
         "durability", "Server", "what is committed survives a crash",
         server.durability, ("server", "tables"),
+    ),
+    Check(
+        "encoding", "Server", "the database can hold every text", server.encoding, ("schema",)
     ),
     Check(
         "wraparound", "Server", "there are transaction ids",

@@ -9,8 +9,9 @@ if TYPE_CHECKING:
     from awa_lib.reads.runtime import RuntimeInstance
 
 __all__ = [
-    "Batch", "Clock", "Declared", "Failing", "Fleet", "Held", "Holder", "Ids", "IndexSize", "Pin",
-    "Role", "RoleRights", "Server", "Storage", "Stuck", "Table", "Waiting",
+    "Batch", "Clock", "Declared", "Failing", "Fleet", "Held", "Holder", "Ids", "IndexSize",
+    "Nameless", "Pin", "Role", "RoleRights", "Scheduled", "Server", "Storage", "Stuck", "Table",
+    "Waiting",
 ]  # fmt: skip
 
 
@@ -48,6 +49,26 @@ class Table:
     frozen_age: int
     autovacuum: bool
     threshold: float
+
+
+@dataclass(frozen=True, slots=True)
+class Nameless:
+    """A table that does not say which row was changed; ``index`` could."""
+
+    name: str
+    index: str | None
+    published: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Scheduled:
+    """How a schedule stands: why it cannot fire, or not yet, and how late it is."""
+
+    name: str
+    paused: bool
+    fault: str | None
+    ahead: str | None
+    late_seconds: float
 
 
 @dataclass(frozen=True, slots=True)

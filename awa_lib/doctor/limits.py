@@ -49,5 +49,7 @@ class Limits:
     """Of all ids of jobs; nine tenths are an error."""
     pending_seconds: float = 600
     """A bulk operation that has not begun by then."""
+    schedule_seconds: float = 120
+    """The leader looks at schedules every second."""
     running_seconds: float = 3600
     """A bulk operation that has not ended by then."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from awa_lib._sql import compute, sql
+from awa_lib.cron import CronExpression
 from awa_lib.doctor.catalog import Catalog, read_catalog
 from awa_lib.doctor.facts import (
     Batch,
@@ -17,9 +19,11 @@ from awa_lib.doctor.facts import (
     Holder,
     Ids,
     IndexSize,
+    Nameless,
     Pin,
     Role,
     RoleRights,
+    Scheduled,
     Server,
     Storage,
     Stuck,
@@ -28,8 +32,10 @@ from awa_lib.doctor.facts import (
 )
 from awa_lib.errors import AwaError
 from awa_lib.ops.schema import SchemaStatus, read_schema
+from awa_lib.reads.cron import list_cron_jobs
 from awa_lib.reads.runtime import live_instances
 from awa_lib.roles import RIGHTS
+from awa_lib.schedule_rows import LOOK_BACK, ahead
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,6 +43,7 @@ if TYPE_CHECKING:
 
     from awa_lib._sql import Op, Rows
     from awa_lib.doctor.limits import Limits
+    from awa_lib.reads.cron import CronJob
 
 __all__ = ["LOOKS", "Circumstances"]
 
@@ -158,6 +165,29 @@ def batches(given: Circumstances) -> Op[list[Batch]]:
     return rows.into(Batch)
 
 
+def schedules(_: Circumstances) -> Op[list[Scheduled]]:
+    """Read how the schedules stand."""
+    found = yield from list_cron_jobs()
+    now = datetime.fromtimestamp((yield sql.doctor("clock")).scalar(), UTC)
+    return [_scheduled(one, now) for one in found]
+
+
+def _scheduled(one: CronJob, now: datetime) -> Scheduled:
+    late = 0.0
+    if one.problem is None and one.paused_at is None:
+        after = one.last_enqueued_at or one.created_at - LOOK_BACK
+        due = CronExpression.cached(one.cron_expr, one.timezone).next_after(after)
+        late = 0.0 if due is None else (now - due).total_seconds()
+    later = ahead(one, now) if one.problem is not None and one.next_fire_at is not None else None
+    wrong = one.problem if later is None else None
+    return Scheduled(one.name, one.paused_at is not None, wrong, later, late)
+
+
+def nameless(_: Circumstances) -> Op[list[Nameless]]:
+    """Read which tables a publication cannot follow."""
+    return (yield sql.doctor("nameless")).into(Nameless)
+
+
 def storage(_: Circumstances) -> Op[list[Storage]]:
     """Read the record of a move to another storage engine; no row is a finding."""
     return (yield sql.doctor("storage")).into(Storage)
@@ -209,6 +239,6 @@ LOOKS: Final[dict[str, Callable[[Circumstances], Op[Any]]]] = {
     look.__name__: look
     for look in (
         schema, catalog, server, tables, index_sizes, pins, stuck, waiting, failing, fleet,
-        clock, ids, batches, storage, rights, backends,
+        clock, ids, batches, schedules, nameless, storage, rights, backends,
     )
 }  # fmt: skip

@@ -34,14 +34,24 @@ def superuser(rights: RoleRights) -> Iterator[Finding]:
 
 def public(rights: RoleRights) -> Iterator[Finding]:
     """Find rights of everybody."""
-    for table, held in groupby(_of(rights.held, "PUBLIC"), key=lambda one: one.object):
+    for (kind, name), group in groupby(
+        _of(rights.held, "PUBLIC"), key=lambda one: (one.kind, one.object)
+    ):
+        called = kind == "function"
+        do = (
+            advise(sql.advice("revoke_public_function"), function=relation(name))
+            if called
+            else advise(sql.advice("revoke_public"), table=relation(name))
+        )
         yield Finding(
             "public",
             Severity.warning,
-            f"everybody may {_may(held)} {table}",
-            "it is granted to PUBLIC: every role of this server has it",
-            advise(sql.advice("revoke_public"), table=relation(table)),
-            table,
+            f"everybody may {_may(group)} {name}",
+            "it acts with the rights of its owner"
+            if called
+            else "it is granted to PUBLIC: every role of this server has it",
+            do,
+            name,
         )
 
 

@@ -27,7 +27,17 @@ _PREPARED_SECONDS: Final = 7 * 86400
 
 def migrations(status: SchemaStatus) -> Iterator[Finding]:
     """Find pending migrations."""
-    if status.pending:
+    if status.pending and all(
+        item.track == "toolkit" and item.version in status.again for item in status.pending
+    ):
+        yield Finding(
+            "migrations",
+            Severity.warning,
+            f"{len(status.pending)} scripts of the toolkit are to be applied once more",
+            "another release of awa has rewritten the schema; workers start and run meanwhile",
+            "awa migrate",
+        )
+    elif status.pending:
         labels = ", ".join(item.label for item in status.pending)
         yield Finding(
             "migrations",

@@ -8,14 +8,18 @@ from psycopg import sql as names
 
 from awa_lib._sql import sql
 from awa_lib.doctor.finding import Finding, Severity, advise, relation
+from awa_lib.ops.schema import move_to_utf8
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from awa_lib.doctor.facts import Clock, Ids, Server, Table
     from awa_lib.doctor.limits import Limits
+    from awa_lib.ops.schema import SchemaStatus
 
-__all__ = ["clock", "connections", "durability", "ids", "pooler", "wraparound"]
+__all__ = [
+    "clock", "connections", "durability", "encoding", "ids", "pooler", "wraparound",
+]  # fmt: skip
 
 _FROZEN_ERROR: Final = 1_500_000_000
 _NEARLY_ALL: Final = 0.9
@@ -60,6 +64,23 @@ def durability(server: Server, tables: list[Table]) -> Iterator[Finding]:
                 advise(sql.advice("make_logged"), table=relation(table.name)),
                 table.name,
             )
+
+
+def encoding(status: SchemaStatus) -> Iterator[Finding]:
+    """Find a database that cannot hold every text."""
+    if status.encoding == "UTF8":
+        return
+    none = status.encoding == "SQL_ASCII"
+    yield Finding(
+        "encoding",
+        Severity.error if none else Severity.warning,
+        f"the database has the encoding {status.encoding}" + (", which is none" if none else ""),
+        "it keeps bytes without knowing their letters: workers refuse to start"
+        if none
+        else "text with letters outside of it is refused: arguments, progress, tags and errors",
+        move_to_utf8(status.database),
+        status.database,
+    )
 
 
 def wraparound(server: Server, tables: list[Table], limits: Limits) -> Iterator[Finding]:

@@ -3,32 +3,32 @@
 from __future__ import annotations
 
 import difflib
+import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from awa_lib._json import dumps, loads
-from awa_lib._sql import atomic, sql
+from awa_lib._sql import atomic, compute, sql
 from awa_lib.errors import (
-    AwaError,
     BulkOperationNotFound,
     Conflict,
-    DatabaseError,
+    Transient,
     Unavailable,
     ValidationError,
 )
 from awa_lib.fields import LONGEST_NAME, name_of, number_of, text_of
 from awa_lib.filters import JobFilter, checked_filter, checked_uuid, require_some
 from awa_lib.models import BulkOperation
-from awa_lib.ops.jobs import CANCELS, ENDED, RETRIES, WAITING, id_array
+from awa_lib.ops.batches import STATES, Step, do_batch, put_off, states_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from typing import Unpack
 
-    from awa_lib._sql import Op, Rows
+    from awa_lib._sql import Op
 
 __all__ = [
-    "BATCH",
     "STATES",
     "BulkPreview",
     "advance_next",
@@ -38,20 +38,9 @@ __all__ = [
     "submit_bulk_operation",
 ]
 
-# Jobs locked by one transaction.
-BATCH: Final = 500
-# Jobs held by others that are come back to; the list is written with each batch.
-_MOST_DEFERRED: Final = 10_000
-STATES: Final = {
-    "retry": RETRIES,
-    "cancel": CANCELS,
-    "delete": ENDED,
-    "set_priority": WAITING,
-    "move_queue": WAITING,
-}
-"""The states each operation may take a job from."""
-# Serialization and deadlock, a lock or statement time-out: the batch is tried again.
-_TRANSIENT: Final = ("40", "53", "55", "57")
+# A script without a leader tries a batch again that failed for the moment, so many times in a row.
+_TRIES: Final = 6
+_FIRST_PAUSE: Final = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,20 +50,6 @@ class BulkPreview:
     total_matched: int
     sample: list[int]
     states: dict[str, int]
-
-
-@dataclass(frozen=True, slots=True)
-class _Task:
-    """What a batch needs to know of its operation."""
-
-    id: str
-    operation: str
-    cursor: int
-    last_id: int
-    deferred: list[int]
-    priority: int | None
-    to_queue: str | None
-    where: dict[str, str | None]
 
 
 def preview_bulk_operation(
@@ -88,7 +63,7 @@ def preview_bulk_operation(
     Only jobs in a state that the operation may change are counted.  Raises ValidationError.
     """
     filters = _filters(operation, where, everything=all)
-    rows = yield sql.bulk("preview", states=_states(operation), **filters)
+    rows = yield sql.bulk("preview", states=states_of(operation), **filters)
     total, _, sample, by_state = rows[0]
     states: dict[str, int] = loads(by_state or "{}")
     most = sorted(states.items(), key=lambda pair: (-pair[1], pair[0]))
@@ -123,7 +98,7 @@ def submit_bulk_operation(
 def _submit(
     operation: str, filters: dict[str, Any], spec: dict[str, Any], submitted_by: str | None
 ) -> Op[BulkOperation]:
-    found = yield sql.bulk("preview", states=_states(operation), **filters)
+    found = yield sql.bulk("preview", states=states_of(operation), **filters)
     total, last_id, *_ = found[0]
     stored = {key: value for key, value in filters.items() if value is not None}
     if "args" in stored:
@@ -170,18 +145,52 @@ def run_bulk_operation(
     operation_id = checked_uuid(operation_id)
     if on_progress is not None and not callable(on_progress):
         raise ValidationError(f"on_progress must be a function, got {on_progress!r}")
+    failed = 0
     while True:
-        yield from _step(operation_id)
+        try:
+            stuck = (yield from do_batch(operation_id, [])) is Step.STUCK
+        except Unavailable:
+            raise
+        except Transient as error:
+            yield from put_off(operation_id, error)
+            if failed + 1 == _TRIES:
+                raise
+            stuck = True
+        failed = failed + 1 if stuck else 0
         now = yield from _read(operation_id)
         if on_progress is not None:
             on_progress(now)
         if now.finished:
             return now
+        if failed == _TRIES:
+            raise _in_the_way(now)
+        if failed:
+            yield compute(partial(time.sleep, _FIRST_PAUSE * 2 ** (failed - 1)))
+
+
+def _in_the_way(now: BulkOperation) -> Transient:
+    return Transient(
+        f"bulk operation {now.id} cannot be finished at this moment",
+        why=now.last_error or "open transactions are in the way of the jobs that are left",
+        hint=f"go on later: awa batch run {now.id}; a leader goes on by itself",
+    )
 
 
 def advance_next() -> Op[bool]:
-    """Do one batch of the oldest operation that is not over; return whether there was one."""
-    return (yield from _step(None))
+    """Do one batch of the oldest operation that may be tried; return whether there was one.
+
+    One whose batch fails for the moment is put off, so that the next call takes another.
+    """
+    taken: list[str] = []
+    try:
+        return (yield from do_batch(None, taken)) is not Step.NONE
+    except Unavailable:
+        raise
+    except Transient as error:
+        if not taken:
+            raise
+        yield from put_off(taken[0], error)
+        return True
 
 
 def _read(operation_id: str) -> Op[BulkOperation]:
@@ -189,119 +198,6 @@ def _read(operation_id: str) -> Op[BulkOperation]:
     if not rows:
         raise BulkOperationNotFound(operation_id)
     return rows.into(BulkOperation)[0]
-
-
-@atomic
-def _step(operation_id: str | None) -> Op[bool]:
-    if operation_id is None:
-        rows = yield sql.bulk("take_next")
-    else:
-        rows = yield sql.bulk("take_one", id=operation_id)
-    if not rows:
-        return False
-    task = _task(rows)
-    try:
-        yield from _batch(task)
-    except Unavailable:
-        raise
-    except DatabaseError as error:
-        if error.sqlstate is None or error.sqlstate[:2] in _TRANSIENT:
-            raise
-        yield sql.bulk("fail", id=task.id, last_error=str(error))
-    return True
-
-
-def _task(rows: Rows) -> _Task:
-    columns = dict(zip(rows.columns, rows[0], strict=True))
-    where = {key: columns.pop(key) for key in JobFilter.__annotations__}
-    return _Task(**columns, where=where)
-
-
-@atomic
-def _batch(task: _Task) -> Op[None]:
-    first_pass = task.cursor < task.last_id
-    cursor, deferred, skipped = task.cursor, list(task.deferred), 0
-    if first_pass:
-        page = yield from _matching(task, None)
-        cursor = page[-1] if len(page) == BATCH else task.last_id
-    else:
-        page, deferred = deferred[:BATCH], deferred[BATCH:]
-    locked: list[int] = []
-    if page:
-        rows = yield sql.bulk("lock_jobs", ids=id_array(page))
-        locked = sorted(row[0] for row in rows)
-    missed = sorted(set(page).difference(locked))
-    if first_pass:
-        # Somebody holds them now: come back to them at the end.
-        room = max(0, _MOST_DEFERRED - len(deferred))
-        deferred, missed = deferred + missed[:room], missed[room:]
-    # Under the lock they cannot change any more; until then they could.
-    fitting = (yield from _matching(task, locked)) if locked else []
-    skipped += len(missed) + len(locked) - len(fitting)
-    processed, errors = (yield from _apply_all(task, fitting)) if fitting else (0, [])
-    skipped += len(fitting) - processed - len(errors)
-    yield sql.bulk(
-        "advance",
-        id=task.id,
-        cursor=cursor,
-        deferred=id_array(deferred),
-        over=cursor >= task.last_id and not deferred,
-        processed=processed,
-        skipped=skipped,
-        errored=len(errors),
-        last_error=errors[-1] if errors else None,
-    )
-
-
-def _matching(task: _Task, only: Sequence[int] | None) -> Op[list[int]]:
-    rows = yield sql.bulk(
-        "matching_ids",
-        after=task.cursor if only is None else 0,
-        last_id=task.last_id,
-        only=None if only is None else id_array(only),
-        limit=BATCH,
-        states=_states(task.operation),
-        **task.where,
-    )
-    return [row[0] for row in rows]
-
-
-def _apply_all(task: _Task, ids: Sequence[int]) -> Op[tuple[int, list[str]]]:
-    """Change a set; when one row makes it fail, each by itself, with the reasons of those."""
-    try:
-        return (yield from _apply(task, ids)), []
-    except Unavailable:
-        raise
-    except AwaError:
-        processed, errors = 0, []
-        for job_id in ids:
-            try:
-                processed += yield from _apply(task, [job_id])
-            except Unavailable:
-                raise
-            except AwaError as error:
-                errors.append(f"job {job_id}: {error}")
-        return processed, errors
-
-
-@atomic
-def _apply(task: _Task, ids: Sequence[int]) -> Op[int]:
-    chosen = id_array(ids)
-    if task.operation == "retry":
-        rows = yield sql.jobs("retry_jobs", ids=chosen)
-    elif task.operation == "cancel":
-        rows = yield sql.jobs("cancel_jobs", ids=chosen)
-    elif task.operation == "delete":
-        rows = yield sql.bulk("delete", ids=chosen)
-    elif task.operation == "set_priority":
-        rows = yield sql.bulk("set_priority", ids=chosen, priority=task.priority)
-    else:
-        rows = yield sql.bulk("move_queue", ids=chosen, to_queue=task.to_queue)
-    return len(rows)
-
-
-def _states(operation: str) -> str:
-    return "{" + ",".join(STATES[operation]) + "}"
 
 
 def _filters(operation: object, where: JobFilter, *, everything: bool) -> dict[str, str | None]:

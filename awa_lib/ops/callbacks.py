@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 from uuid import UUID
 
 from awa_lib import cel
-from awa_lib._json import dumps
+from awa_lib._json import dumps, loads
 from awa_lib._sql import compute, sql
 from awa_lib.args import to_json
 from awa_lib.cel import Decision, Expressions
@@ -22,12 +23,15 @@ if TYPE_CHECKING:
     from awa_lib._sql import Op, Rows
 
 __all__ = [
+    "WaitStatus",
     "abandon_wait",
     "cancel_callback",
+    "check_timeout",
     "complete_external",
     "enter_wait",
     "fail_external",
     "heartbeat_callback",
+    "leave_wait",
     "look_at_waits",
     "register_callback",
     "resolve_callback",
@@ -76,7 +80,8 @@ def resume_external(callback_id: str, payload: Any = None) -> Op[Job]:
 
     A handler in ``wait_for_callback`` goes on with it at once.  When no process waits any more
     the job becomes available, the attempt not counted, and its next handler gets the payload
-    where it waits for the same callback.  Raises as ``complete_external``.
+    where it waits for the same callback; so does that of a job that was handed back before it
+    waited.  Raises as ``complete_external``.
     """
     return (yield from _resolve("resume_external", callback_id, payload=_payload(payload)))
 
@@ -88,7 +93,7 @@ def heartbeat_callback(callback_id: str, timeout_seconds: float = _TIMEOUT) -> O
     """
     return (
         yield from _resolve(
-            "heartbeat_callback", callback_id, timeout_seconds=_seconds(timeout_seconds)
+            "heartbeat_callback", callback_id, timeout_seconds=check_timeout(timeout_seconds)
         )
     )
 
@@ -141,27 +146,33 @@ def register_callback(
     callback_id: str,
     timeout_seconds: float,
     expressions: Expressions,
-    journal: Sequence[dict[str, Any]],
 ) -> Op[bool]:
-    """Give a running attempt a callback; return False when it does not own its job any more."""
+    """Give a running attempt a callback; return False when it does not own its job any more.
+
+    Can be sent again: a callback that was answered meanwhile stays answered.
+    """
     rows = yield sql.callbacks(
         "register_callback",
         id=job_id,
         lease=lease,
         callback_id=callback_id,
-        timeout_seconds=_seconds(timeout_seconds),
+        timeout_seconds=check_timeout(timeout_seconds),
         filter=expressions.filter,
         on_complete=expressions.on_complete,
         on_fail=expressions.on_fail,
         transform=expressions.transform,
-        journal=dumps(list(journal)),
     )
     return bool(rows)
 
 
-def cancel_callback(job_id: int, lease: int, callback_id: str) -> Op[bool]:
-    """Withdraw the callback of a running attempt; return False when it is not registered."""
-    rows = yield sql.callbacks("cancel_callback", id=job_id, lease=lease, callback_id=callback_id)
+def cancel_callback(job_id: int, lease: int, callback_id: str, *, again: bool = False) -> Op[bool]:
+    """Withdraw the callback of a running attempt; return False when it is not registered.
+
+    ``again`` is for a repetition whose first try may have been carried out.
+    """
+    rows = yield sql.callbacks(
+        "cancel_callback", id=job_id, lease=lease, callback_id=callback_id, again=again
+    )
     return bool(rows)
 
 
@@ -176,22 +187,63 @@ def enter_wait(job_id: int, lease: int, callback_id: str, progress: str | None) 
     return bool(rows)
 
 
+def leave_wait(
+    job_id: int, lease: int, callback_id: str, deadline_seconds: float | None
+) -> Op[bool]:
+    """Make a waiting attempt run again without an answer; return False when it is not waiting."""
+    rows = yield sql.callbacks(
+        "leave_wait",
+        id=job_id,
+        lease=lease,
+        callback_id=callback_id,
+        deadline_seconds=deadline_seconds,
+    )
+    return bool(rows)
+
+
 def abandon_wait(job_id: int, lease: int) -> Op[bool]:
-    """Note that nobody waits for the answer in a live process any more."""
+    """Note that nobody waits for the answer in a live process any more.
+
+    An attempt that was answered already is handed back, not counted.
+    """
     rows = yield sql.callbacks("abandon_wait", id=job_id, lease=lease)
     return bool(rows)
 
 
-def look_at_waits(ids: Sequence[int]) -> Op[dict[int, tuple[str, int, str | None, bool]]]:
-    """Return (state, run_lease, callback_id, answered) of each job that still exists."""
+@dataclass(frozen=True, slots=True)
+class WaitStatus:
+    """What the row of a waiting attempt says."""
+
+    state: str
+    lease: int
+    callback_id: str | None
+    pending: bool
+    """There is an answer that nobody has taken."""
+    answered: frozenset[str]
+    """Callbacks whose answers are in the journal."""
+
+
+def look_at_waits(ids: Sequence[int]) -> Op[dict[int, WaitStatus]]:
+    """Return the status of each of these jobs that still exists, by id."""
     rows = yield sql.callbacks("look_at_waits", ids=id_array(ids))
-    return {row[0]: (row[1], row[2], row[3], row[4]) for row in rows}
+    return {
+        row[0]: WaitStatus(row[1], row[2], row[3], row[4], frozenset(loads(row[5]))) for row in rows
+    }
 
 
-def take_answer(job_id: int, lease: int, deadline_seconds: float | None) -> Op[str | None]:
-    """Take the answer of a resumed job as JSON text, its lease and deadline renewed; else None."""
+def take_answer(
+    job_id: int, lease: int, callback_id: str, deadline_seconds: float | None
+) -> Op[str | None]:
+    """Take the answer of a resumed job as JSON text, its lease and deadline renewed; else None.
+
+    Can be sent again, and gives the same answer then.
+    """
     rows = yield sql.callbacks(
-        "take_answer", id=job_id, lease=lease, deadline_seconds=deadline_seconds
+        "take_answer",
+        id=job_id,
+        lease=lease,
+        callback_id=callback_id,
+        deadline_seconds=deadline_seconds,
     )
     return rows.scalar() if rows else None
 
@@ -214,7 +266,8 @@ def _uuid(callback_id: Any) -> str:
         raise ValidationError(f"invalid callback id: {callback_id!r} is not a UUID") from None
 
 
-def _seconds(value: Any) -> float:
+def check_timeout(value: Any) -> float:
+    """Return a time-out in seconds, bounded.  Raises ValidationError."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValidationError(f"timeout_seconds must be a number, got {value!r}")
     if math.isnan(value) or value < 0:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from awa_lib._json import dumps, loads
 from awa_lib._sql import atomic, sql
 from awa_lib.cron import CronExpression
-from awa_lib.errors import ScheduleNotFound, ValidationError
-from awa_lib.fields import LONGEST_NAME, name_of, number_of, text_of
+from awa_lib.errors import ScheduleNotFound, Transient
+from awa_lib.fields import LONGEST_NAME, name_of, text_of
 from awa_lib.models import Job
 from awa_lib.new_jobs import check
+from awa_lib.schedule_rows import check_settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,9 +34,6 @@ __all__ = [
     "trigger_cron_job",
 ]
 
-_POLICIES: Final = ("coalesce", "catch_up")
-_MOST_FIRES: Final = 10_000
-_LONGEST_JITTER: Final = 86_400.0
 Block = Literal["pause_schedule", "resume_schedule", "trigger_schedule"]
 
 
@@ -78,20 +76,7 @@ class Schedule:
         """Check every field.  Raises ValidationError or SerializationError."""
         name_of("name", name)
         CronExpression(cron_expr, timezone)
-        if missed_fire_policy not in _POLICIES:
-            raise ValidationError(
-                f"missed_fire_policy must be one of {_POLICIES}, got {missed_fire_policy!r}"
-            )
-        number_of("catch_up_limit", catch_up_limit, 1, _MOST_FIRES)
-        if (
-            not isinstance(jitter_seconds, int | float)
-            or isinstance(jitter_seconds, bool)
-            or not 0 <= jitter_seconds <= _LONGEST_JITTER
-        ):
-            raise ValidationError(
-                f"jitter_seconds must be a number from 0 to {_LONGEST_JITTER:g}, "
-                f"got {jitter_seconds!r}"
-            )
+        check_settings(missed_fire_policy, catch_up_limit, jitter_seconds)
         job = check([args], kind, queue, priority, max_attempts, tags, metadata, None, None, None,
             traced=False,
         )  # fmt: skip
@@ -109,11 +94,20 @@ class Due:
     name: str
     cron_expr: str
     timezone: str
+    kind: str
+    queue: str
+    priority: int
+    max_attempts: int
+    tag_count: int
+    metadata_type: str
     last_enqueued_at: datetime | None
     created_at: datetime
+    times_readable: bool
     missed_fire_policy: str
     catch_up_limit: int
     jitter_seconds: float
+    version: str
+    """Another one now means that the row was changed."""
     now: datetime
     """The database's clock."""
 
@@ -126,12 +120,15 @@ class Fire:
     seen: datetime | None
     """last_enqueued_at as it was read; another value now means that somebody was faster."""
     fires: tuple[tuple[datetime, datetime], ...]
+    version: str | None = None
+    """The version of the row that was read, if it matters."""
 
 
-def declare(schedules: Sequence[Schedule], *, fresh: bool, living: bool = True) -> Op[None]:
+def declare(schedules: Sequence[Schedule], *, fresh: bool, living: bool = True) -> Op[list[str]]:
     """Write the schedules of this process; ``fresh`` at its start, when removed ones come back.
 
-    Those that are not ``living`` belong to no process.
+    Those that are not ``living`` belong to no process.  Returns the names of those that somebody
+    else has locked, which were not written.
     """
     rows = [
         {
@@ -141,7 +138,8 @@ def declare(schedules: Sequence[Schedule], *, fresh: bool, living: bool = True) 
         }
         for schedule in schedules
     ]
-    yield sql.cron("declare_schedules", schedules=dumps(rows), fresh=fresh, living=living)
+    busy = yield sql.cron("declare_schedules", schedules=dumps(rows), fresh=fresh, living=living)
+    return [name for (name,) in busy]
 
 
 @atomic
@@ -151,10 +149,14 @@ def apply_schedules(
 ) -> Op[None]:  # fmt: skip
     """Write schedules that no process declares, and pause, resume and remove others, all or none.
 
-    Raises ScheduleNotFound.
+    Raises ScheduleNotFound, or Transient when somebody else has one locked.
     """
-    if schedules:
-        yield from declare(schedules, fresh=True, living=False)
+    if schedules and (busy := (yield from declare(schedules, fresh=True, living=False))):
+        raise Transient(
+            f"the schedule {busy[0]!r} is locked",
+            why="a transaction that changes it is open",
+            hint="try again when that has ended",
+        )
     for name in pause:
         yield from pause_cron_job(name, paused_by)
     for name in resume:
@@ -170,13 +172,18 @@ def read_schedules() -> Op[list[Due]]:
 
 
 def fire(due: Sequence[Fire]) -> Op[int]:
-    """Enqueue fires and move each schedule on, unless another leader did; return how many."""
+    """Enqueue fires and move each schedule on; return how many.
+
+    One that another leader was faster with, that was changed, paused or removed since it was read,
+    or that somebody has locked, is passed over.
+    """
     flat = [(one.name, *pair) for one in due for pair in one.fires]
     rows = yield sql.cron(
         "fire_schedules",
         names=[one.name for one in due],
         seen=[one.seen for one in due],
         newest=[one.fires[-1][0] for one in due],
+        versions=[one.version for one in due],
         fire_names=[name for name, _, _ in flat],
         fire_ats=[fire_at for _, fire_at, _ in flat],
         run_ats=[run_at for _, _, run_at in flat],

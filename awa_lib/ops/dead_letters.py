@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Final
 
 from awa_lib._sql import atomic, sql
@@ -15,6 +16,7 @@ from awa_lib.errors import (
 from awa_lib.fields import int64_of, moment_of, name_of, number_of, text_of
 from awa_lib.filters import DlqFilter, checked_filter, require_some
 from awa_lib.models import Job, JobState
+from awa_lib.ops.apart import Aside, change_apart
 from awa_lib.ops.jobs import get_job, id_array
 
 if TYPE_CHECKING:
@@ -22,7 +24,8 @@ if TYPE_CHECKING:
     from datetime import datetime
     from typing import Unpack
 
-    from awa_lib._sql import Op
+    from awa_lib._sql import Op, Rows
+    from awa_lib.errors import AwaError
 
 __all__ = [
     "MOVE_BATCH",
@@ -36,9 +39,12 @@ __all__ = [
     "set_dead_letters",
 ]
 
+logger = logging.getLogger(__name__)
+
 # Rows locked by one statement.
 MOVE_BATCH: Final = 500
 _LONGEST_REASON: Final = 1_000
+_WAITS: Final = 250
 
 
 def set_dead_letters(queue: str, enabled: bool) -> Op[None]:
@@ -54,12 +60,37 @@ def set_dead_letters(queue: str, enabled: bool) -> Op[None]:
     yield sql.dead_letters("set_policy", queue=queue, enabled=enabled)
 
 
-def move_failed() -> Op[int]:
-    """Move a batch of failed jobs of the queues that keep dead letters; return how many."""
-    rows = yield sql.dead_letters("failed_ids_of_policies", limit=MOVE_BATCH)
-    if not rows:
-        return 0
-    return len((yield from _move([row[0] for row in rows], None)))
+def move_failed(aside: Aside | None = None) -> Op[int]:
+    """Move a batch of failed jobs of the queues that keep dead letters; return how many.
+
+    A row that something is in the way of does not stop the others; it is tried again soon.
+    """
+    aside = Aside() if aside is None else aside
+    rows = yield from _look(id_array(aside.ids))
+    found = [row[0] for row in rows]
+    moved = yield from change_apart(found, _move_briefly, aside, _leave)
+    return len(moved)
+
+
+@atomic
+def _look(apart: str) -> Op[Rows]:
+    yield sql.maintenance("settle", milliseconds=_WAITS)
+    return (yield sql.dead_letters("failed_ids_of_policies", limit=MOVE_BATCH, apart=apart))
+
+
+@atomic
+def _move_briefly(ids: Sequence[int], milliseconds: int) -> Op[dict[int, None]]:
+    yield sql.maintenance("settle", milliseconds=milliseconds)
+    return dict.fromkeys((yield from _move(ids, None)))
+
+
+def _leave(job_id: int, error: AwaError) -> Op[dict[int, None]]:
+    logger.warning(
+        "a failed job could not be moved to the dead letters",
+        extra={"job_id": job_id, "error": str(error)},
+    )
+    yield from ()
+    return {}
 
 
 def _move(ids: Sequence[int], reason: str | None) -> Op[list[int]]:

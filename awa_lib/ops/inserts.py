@@ -9,21 +9,15 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from awa_lib import pgtext, telemetry
-from awa_lib._json import loads
 from awa_lib._sql import atomic, sql
-from awa_lib.args import encode
 from awa_lib.errors import (
     AwaError,
-    InvalidTransition,
-    JobNotFound,
     UniqueConflict,
     ValidationError,
 )
-from awa_lib.fields import LONGEST_NAME, int64_of, items_of, text_of
+from awa_lib.fields import items_of
 from awa_lib.models import Job
 from awa_lib.new_jobs import NewJobs, check
-from awa_lib.ops.jobs import cancel
-from awa_lib.unique import unique_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -32,7 +26,6 @@ if TYPE_CHECKING:
     from awa_lib._sql import Op
 
 __all__ = [
-    "cancel_by_unique_key",
     "enqueue_many_copy",
     "insert",
     "insert_batch",
@@ -161,8 +154,9 @@ def enqueue_many_copy(
     """Insert all jobs or none from any iterable in flat memory; return how many.
 
     ``jobs`` are as ``insert_many`` takes them, and are read 5,000 at a time inside one
-    transaction; ``on_progress`` is called with the count so far after each of these.  Raises as
-    ``insert``.
+    transaction; ``on_progress`` is called with the count so far after each of these.  Unique keys
+    are claimed in order within each of these only: two such streams may deadlock, and one of them
+    then raises Transient.  Raises as ``insert``.
     """
     if on_progress is not None and not callable(on_progress):
         raise ValidationError(f"on_progress must be a function, got {on_progress!r}")
@@ -181,41 +175,6 @@ def enqueue_many_copy(
         if on_progress is not None:
             on_progress(count)
     return count
-
-
-def cancel_by_unique_key(
-    kind: str,
-    *,
-    queue: str | None = None,
-    args: Any = None,
-    period_bucket: int | None = None,
-) -> Op[Job | None]:
-    """Cancel the oldest job with a unique key that has not ended; return it, or None.
-
-    Give exactly what made up the key: ``queue`` for by_queue, ``args`` for by_args, the bucket
-    number for by_period.  Raises ValidationError or SerializationError.
-    """
-    text_of("kind", kind, LONGEST_NAME)
-    if queue is not None:
-        text_of("queue", queue, LONGEST_NAME)
-    if period_bucket is not None:
-        int64_of("period_bucket", period_bucket)
-    data = ... if args is None else loads(encode(args))
-    key = unique_key(kind, queue=queue, args=data, period=period_bucket)
-    return _cancel_by_key(key)
-
-
-def _cancel_by_key(key: bytes) -> Op[Job | None]:
-    held = yield sql.jobs("unique_holders", keys=pgtext.bytea_array([key]))
-    ids = [row[1] for row in held] or [
-        row[0] for row in (yield sql.jobs("find_by_unique_key", key=key))
-    ]
-    for job_id in ids:
-        try:
-            return (yield from cancel(job_id))
-        except (InvalidTransition, JobNotFound):
-            continue
-    return None
 
 
 def insert_batch(new: NewJobs) -> Op[list[Job]]:
@@ -266,7 +225,9 @@ def _chunk(new: NewJobs) -> Op[list[Job]]:
             rows = yield sql.jobs("insert_jobs", **new.params())
         if not rows:
             # Another storage engine takes the writes: only its own door knows where they go.
-            rows = yield sql.jobs("insert_jobs_compat", **new.params())
+            params = new.params()
+            del params["ids"]
+            rows = yield sql.jobs("insert_jobs_compat", **params)
     except UniqueConflict as error:
         raise _conflict(new, error) from error.__cause__
     telemetry.inserted(new)
@@ -288,10 +249,28 @@ def _conflict(new: NewJobs, error: UniqueConflict) -> UniqueConflict:
 
 
 def _each_chunk(new: NewJobs) -> Op[list[Job]]:
+    if new.unique_keys and len(new.args) > _CHUNK:
+        reserved = yield sql.jobs("reserve_ids", count=len(new.args))
+        if reserved:
+            return (yield from _in_key_order(new, *reserved[0]))
     jobs: list[Job] = []
     for start in range(0, len(new.args), _CHUNK):
         jobs += yield from _chunk(new.slice(start, start + _CHUNK))
     return jobs
+
+
+def _in_key_order(new: NewJobs, ids: Sequence[int], now: datetime) -> Op[list[Job]]:
+    """Insert jobs with unique keys in several statements; each claims after the one before."""
+    order = new.key_order()
+    for start in range(0, len(order), _CHUNK):
+        places = order[start : start + _CHUNK]
+        params = new.pick(places).params([ids[place] for place in places])
+        try:
+            yield sql.jobs("insert_jobs", **params)
+        except UniqueConflict as error:
+            raise _conflict(new, error) from error.__cause__
+    telemetry.inserted(new)
+    return new.jobs(ids, now)
 
 
 _chunks = atomic(_each_chunk)
@@ -351,9 +330,16 @@ def _unique(new: NewJobs, on_conflict: OnConflict) -> Op[list[Job]]:
 def _insert_free(part: NewJobs, places: Sequence[int], jobs: dict[int, Job]) -> Op[list[int]]:
     """Insert the jobs whose key is free into ``jobs``; return the places of the others."""
     taken: list[int] = []
-    for start in range(0, len(places), _CHUNK):
-        chunk = part.slice(start, start + _CHUNK)
-        rows = yield sql.jobs("insert_unique_jobs", **chunk.columns())
+    order, ids = part.key_order(), []
+    if len(order) > _CHUNK and (reserved := (yield sql.jobs("reserve_ids", count=len(order)))):
+        ids = reserved[0][0]
+    elif len(order) <= _CHUNK:
+        order.sort()  # one statement keeps the order by itself
+    for start in range(0, len(order), _CHUNK):
+        there = order[start : start + _CHUNK]
+        chunk = part.pick(there)
+        given = [ids[place] for place in there] if ids else ()
+        rows = yield sql.jobs("insert_unique_jobs", **chunk.columns(given))
         if not rows:
             raise AwaError(
                 "on_conflict is not possible here: another storage engine takes the writes",
@@ -363,9 +349,9 @@ def _insert_free(part: NewJobs, places: Sequence[int], jobs: dict[int, Job]) -> 
         free = chunk.pick(won)
         telemetry.inserted(free)
         made = free.jobs([row[1] for row in rows if row[1] is not None], rows[0][2])
-        jobs.update({places[start + place]: job for place, job in zip(won, made, strict=True)})
-        taken += [places[start + row[0]] for row in rows if row[1] is None]
-    return taken
+        jobs.update({places[there[place]]: job for place, job in zip(won, made, strict=True)})
+        taken += [places[there[row[0]]] for row in rows if row[1] is None]
+    return sorted(taken)
 
 
 def _replace(new: NewJobs, holder: Job) -> Op[Job]:

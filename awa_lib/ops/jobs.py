@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
+from awa_lib import pgtext
+from awa_lib._json import loads
 from awa_lib._sql import atomic, sql
+from awa_lib.args import encode
 from awa_lib.errors import InvalidTransition, JobNotFound, UniqueConflict
 from awa_lib.fields import LONGEST_NAME, int64_of, name_of, number_of, state_of, text_of
 from awa_lib.filters import checked_limit
 from awa_lib.models import Job
+from awa_lib.unique import unique_key
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,6 +25,7 @@ __all__ = [
     "RETRIES",
     "WAITING",
     "cancel",
+    "cancel_by_unique_key",
     "cancel_in_pages",
     "discard",
     "discard_failed",
@@ -154,6 +159,41 @@ def move_queue(job_id: int, to_queue: str) -> Op[Job]:
         "move_queue", ids=id_array([int64_of("job_id", job_id)]), to_queue=to_queue
     )
     return (yield from _waiting(job_id, "move", moved=bool(rows)))
+
+
+def cancel_by_unique_key(
+    kind: str,
+    *,
+    queue: str | None = None,
+    args: Any = None,
+    period_bucket: int | None = None,
+) -> Op[Job | None]:
+    """Cancel the oldest job with a unique key that has not ended; return it, or None.
+
+    Give exactly what made up the key: ``queue`` for by_queue, ``args`` for by_args, the bucket
+    number for by_period.  Raises ValidationError or SerializationError.
+    """
+    text_of("kind", kind, LONGEST_NAME)
+    if queue is not None:
+        text_of("queue", queue, LONGEST_NAME)
+    if period_bucket is not None:
+        int64_of("period_bucket", period_bucket)
+    data = ... if args is None else loads(encode(args))
+    key = unique_key(kind, queue=queue, args=data, period=period_bucket)
+    return _cancel_by_key(key)
+
+
+def _cancel_by_key(key: bytes) -> Op[Job | None]:
+    held = yield sql.jobs("unique_holders", keys=pgtext.bytea_array([key]))
+    ids = [row[1] for row in held] or [
+        row[0] for row in (yield sql.jobs("find_by_unique_key", key=key))
+    ]
+    for job_id in ids:
+        try:
+            return (yield from cancel(job_id))
+        except (InvalidTransition, JobNotFound):
+            continue
+    return None
 
 
 def discard(job_id: int) -> Op[None]:

@@ -1,41 +1,62 @@
-"""What the leader does: promote, rescue, age, clean up, count."""
+"""What the leader does: promote, rescue, age, clean up, count.
+
+A passing trouble (somebody's lock, a time-out) never parks, fails or ends a job.  Rows that are in
+the way are put aside, in the ``Aside`` that the caller keeps, and the others are done.
+"""
 
 from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 from awa_lib._sql import atomic, sql
-from awa_lib.errors import AwaError, Unavailable
+from awa_lib.errors import AwaError, Transient, Unavailable
+from awa_lib.ops.apart import Aside, change_apart
 from awa_lib.ops.jobs import id_array
+from awa_lib.retention import bounded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Mapping, Sequence
 
     from awa_lib._sql import Op
 
 __all__ = [
     "Rescued",
     "age",
+    "briefly",
     "delete_finished",
+    "delete_old",
+    "expired_callback_ids",
     "forget",
     "forget_signatures",
+    "free_ids",
+    "overdue_ids",
     "promote",
     "recount",
+    "rescue",
     "rescue_callbacks",
     "rescue_deadline",
     "rescue_stale",
+    "stale_ids",
 ]
 
 logger = logging.getLogger(__name__)
+R = TypeVar("R")
 
 PROMOTE_BATCH: Final = 4096
 RESCUE_BATCH: Final = 500
-# Statements that failed for one row are repeated row by row, this many at a time.
-_ONE_BY_ONE: Final = 200
+# Running jobs looked at by one statement.
+_PAGE: Final = 1000
+_WAITS: Final = 250
 Block = Literal["promote_scheduled", "promote_retryable"]
 Cause = Literal["heartbeat", "deadline", "callback"]
+Ended = Literal["completed", "unsuccessful"]
+_REASONS: Final[dict[Cause, str]] = {
+    "heartbeat": "heartbeat stale: worker presumed dead",
+    "deadline": "hard deadline exceeded",
+    "callback": "callback timed out",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,116 +70,144 @@ class Rescued:
     state: str
 
 
-def promote(block: Block, limit: int = PROMOTE_BATCH) -> Op[int]:
+def promote(block: Block, limit: int = PROMOTE_BATCH, aside: Aside | None = None) -> Op[int]:
     """Make due jobs of one cold state available; return how many.
 
-    When one row makes the statement fail (its unique key was taken, say), the due rows are taken
-    one by one; the bad ones are parked for a minute with the reason in their errors.
+    A row that cannot be promoted (its unique key was taken) is parked for a minute with the reason
+    in its errors; one that somebody's open transaction is in the way of is tried again soon.
     """
-    try:
-        return (yield from _promote(block, limit, None))
-    except Unavailable:
-        raise
-    except AwaError:
-        return (yield from _promote_each(block))
+    aside = Aside() if aside is None else aside
+    look = "due_" + block.removeprefix("promote_")
+    rows = yield from _look(look, limit=limit, apart=id_array(aside.ids))
+    promoted = yield from change_apart([row[0] for row in rows], _promote, aside, _park)
+    return len(promoted)
 
 
 @atomic
-def _promote(block: Block, limit: int, only: str | None) -> Op[int]:
-    rows = yield sql.maintenance(block, limit=limit, only=only)
-    return int(rows.scalar())
+def _look(block: str, **params: object) -> Op[list[tuple[Any, ...]]]:
+    yield sql.maintenance("settle", milliseconds=_WAITS)
+    return (yield sql.maintenance(block, **params))
 
 
-def _promote_each(block: Block) -> Op[int]:
-    due = yield sql.maintenance("due_ids", limit=_ONE_BY_ONE)
-    promoted = 0
-    for (job_id,) in due:
-        try:
-            promoted += yield from _promote(block, 1, id_array([job_id]))
-        except Unavailable:
-            raise
-        except AwaError as error:
-            logger.warning(
-                "a job could not be promoted; it is tried again in a minute",
-                extra={"job_id": job_id, "error": str(error)},
-            )
-            yield sql.maintenance("park", id=job_id, reason=f"cannot be made available: {error}")
-    return promoted
+@atomic
+def _promote(ids: Sequence[int], milliseconds: int) -> Op[dict[int, None]]:
+    yield sql.maintenance("settle", milliseconds=milliseconds)
+    rows = yield sql.maintenance("promote", ids=id_array(ids))
+    return {row[0]: None for row in rows}
 
 
-def rescue_stale(staleness_seconds: float, limit: int = RESCUE_BATCH) -> Op[list[Rescued]]:
-    """Take running jobs whose last heartbeat is older than this; they run again at once."""
-    rows = yield sql.maintenance("stale_ids", staleness=staleness_seconds, limit=limit)
-    error = "heartbeat stale: worker presumed dead"
-    return (yield from _rescue([r[0] for r in rows], "heartbeat", error, staleness_seconds))
+def _park(job_id: int, error: AwaError) -> Op[dict[int, None]]:
+    logger.warning(
+        "a job could not be promoted; it is tried again in a minute",
+        extra={"job_id": job_id, "error": str(error)},
+    )
+    yield sql.maintenance("park", id=job_id, reason=f"cannot be made available: {error}")
+    return {}
 
 
-def rescue_deadline(limit: int = RESCUE_BATCH) -> Op[list[Rescued]]:
-    """Take running jobs past their deadline; they run again after the backoff."""
-    rows = yield sql.maintenance("overdue_ids", limit=limit)
-    return (yield from _rescue([r[0] for r in rows], "deadline", "hard deadline exceeded", 0))
+def stale_ids(staleness_seconds: float) -> Op[list[int]]:
+    """Return running jobs whose last heartbeat is older than this."""
+    return (yield from _running("stale_ids", staleness=bounded(staleness_seconds)))
 
 
-def rescue_callbacks(limit: int = RESCUE_BATCH) -> Op[list[Rescued]]:
-    """Take waiting jobs whose callback timed out; they run again after the backoff."""
-    rows = yield sql.maintenance("expired_callback_ids", limit=limit)
-    return (yield from _rescue([r[0] for r in rows], "callback", "callback timed out", 0))
+def overdue_ids() -> Op[list[int]]:
+    """Return running jobs past their deadline."""
+    return (yield from _running("overdue_ids"))
 
 
-def _rescue(ids: Sequence[int], cause: Cause, error: str, staleness: float) -> Op[list[Rescued]]:
-    """Rescue a set; when one row makes it fail, each by itself, the bad one ending failed.
+def _running(block: str, **params: object) -> Op[list[int]]:
+    """Walk over the running jobs, page by page."""
+    found: list[int] = []
+    queue, after, looked = "", 0, _PAGE
+    while looked == _PAGE:
+        rows = yield from _look(block, queue=queue, after=after, page=_PAGE, **params)
+        ids, looked, queue, after = rows[0]
+        found += ids or []
+    return sorted(found)
 
-    No attempt count is ever exceeded: a job on its last attempt ends failed.
+
+def expired_callback_ids(aside: Aside, limit: int = RESCUE_BATCH) -> Op[list[int]]:
+    """Return waiting jobs whose callback timed out, the oldest first."""
+    rows = yield from _look("expired_callback_ids", limit=limit, apart=id_array(aside.ids))
+    return [row[0] for row in rows]
+
+
+def free_ids(ids: Sequence[int]) -> Op[set[int]]:
+    """Return those of these jobs that nobody else holds at this moment."""
+    rows = yield sql.maintenance("free_ids", ids=id_array(sorted(ids)))
+    return {row[0] for row in rows}
+
+
+def rescue_stale(
+    staleness_seconds: float, limit: int = RESCUE_BATCH, aside: Aside | None = None
+) -> Op[list[Rescued]]:
+    """Take running jobs whose last heartbeat is older than this; they run again at once.
+
+    The attempt is given back and the crash counted instead; after a few of them the job fails.
     """
-    if not ids:
-        return []
+    ids = yield from stale_ids(staleness_seconds)
+    return (yield from rescue(ids[:limit], "heartbeat", staleness_seconds, aside=aside))
 
-    def one(chosen: Sequence[int], text: str, *, spent: bool) -> Op[list[Rescued]]:
+
+def rescue_deadline(limit: int = RESCUE_BATCH, aside: Aside | None = None) -> Op[list[Rescued]]:
+    """Take running jobs past their deadline; they run again after the backoff."""
+    ids = yield from overdue_ids()
+    return (yield from rescue(ids[:limit], "deadline", aside=aside))
+
+
+def rescue_callbacks(limit: int = RESCUE_BATCH, aside: Aside | None = None) -> Op[list[Rescued]]:
+    """Take waiting jobs whose callback timed out; they run again after the backoff."""
+    aside = Aside() if aside is None else aside
+    ids = yield from expired_callback_ids(aside, limit)
+    return (yield from rescue(ids, "callback", aside=aside))
+
+
+def rescue(
+    ids: Sequence[int], cause: Cause, staleness: float = 0, *, aside: Aside | None = None
+) -> Op[list[Rescued]]:
+    """Rescue those of a set that are still to be rescued, and those put aside before.
+
+    No attempt count is ever exceeded: a job on its last attempt ends failed, and so does one that
+    cannot become retryable (its unique key was taken).
+    """
+    aside = Aside() if aside is None else aside
+
+    @atomic
+    def change(
+        chosen: Sequence[int], milliseconds: int, because: AwaError | None = None
+    ) -> Op[dict[int, Rescued]]:
+        yield sql.maintenance("settle", milliseconds=milliseconds)
         rows = yield sql.maintenance(
             "rescue",
             ids=id_array(chosen),
             cause=cause,
-            error=text,
-            staleness=staleness,
-            spent=spent,
+            error=_REASONS[cause] if because is None else f"{_REASONS[cause]}; no retry: {because}",
+            staleness=bounded(staleness),
+            spent=because is not None,
         )
-        return rows.into(Rescued)
+        return {row.id: row for row in rows.into(Rescued)}
 
-    attempt: Callable[..., Op[list[Rescued]]] = atomic(one)
-    try:
-        return (yield from attempt(sorted(ids), error, spent=False))
-    except Unavailable:
-        raise
-    except AwaError:
-        rescued: list[Rescued] = []
-        for job_id in sorted(ids):
-            rescued += yield from _rescue_one(attempt, job_id, error)
-        return rescued
-
-
-def _rescue_one(
-    attempt: Callable[..., Op[list[Rescued]]], job_id: int, error: str
-) -> Op[list[Rescued]]:
-    try:
-        return (yield from attempt([job_id], error, spent=False))
-    except Unavailable:
-        raise
-    except AwaError as reason:
+    def fail(job_id: int, reason: AwaError) -> Op[Mapping[int, Rescued]]:
         try:
-            return (yield from attempt([job_id], f"{error}; no retry: {reason}", spent=True))
+            return (yield from change([job_id], _WAITS, reason))
         except Unavailable:
             raise
         except AwaError as again:
-            logger.warning(
-                "a job could not be rescued", extra={"job_id": job_id, "error": str(again)}
-            )
-            return []
+            aside.put([job_id])
+            if not isinstance(again, Transient):
+                logger.warning(
+                    "a job could not be rescued", extra={"job_id": job_id, "error": str(again)}
+                )
+            return {}
+
+    rescued = yield from change_apart(sorted(i for i in ids if i not in aside), change, aside, fail)
+    return [rescued[job_id] for job_id in sorted(rescued)]
 
 
 def age(threshold_seconds: float = 60, limit: int = 1000) -> Op[int]:
     """Raise the priority of jobs that have waited this long by one level; return how many."""
-    rows = yield sql.maintenance("age", threshold=threshold_seconds, limit=limit)
-    return int(rows.scalar())
+    rows = yield from _look("age", threshold=bounded(threshold_seconds), limit=limit)
+    return int(rows[0][0])
 
 
 def delete_finished(
@@ -169,14 +218,65 @@ def delete_finished(
     except_queues: Sequence[str] = (),
 ) -> Op[int]:
     """Delete up to ``limit`` jobs of each sort that ended longer ago than this; return how many."""
-    scope = {"queue": queue, "except_queues": list(except_queues), "limit": limit}
-    completed = yield sql.maintenance("delete_completed", seconds=completed_seconds, **scope)
-    others = yield sql.maintenance("delete_unsuccessful", seconds=failed_seconds, **scope)
-    return int(completed.scalar()) + int(others.scalar())
+    deleted = 0
+    sorts: dict[Ended, float] = {"completed": completed_seconds, "unsuccessful": failed_seconds}
+    for ended, seconds in sorts.items():
+        deleted += (yield from delete_old(ended, seconds, limit, queue, except_queues))[1]
+    return deleted
+
+
+def delete_old(
+    ended: Ended,
+    seconds: float,
+    limit: int,
+    queue: str | None = None,
+    except_queues: Sequence[str] = (),
+    aside: Aside | None = None,
+) -> Op[tuple[int, int]]:
+    """Delete a batch of one sort of jobs that ended longer ago than this.
+
+    Returns how many there were, up to ``limit``, and how many of them were deleted.
+    """
+    aside = Aside() if aside is None else aside
+    seconds = bounded(seconds)
+    rows = yield from _look(
+        f"old_{ended}", seconds=seconds, queue=queue, except_queues=list(except_queues),
+        limit=limit, apart=id_array(aside.ids),
+    )  # fmt: skip
+
+    @atomic
+    def change(ids: Sequence[int], milliseconds: int) -> Op[dict[int, None]]:
+        yield sql.maintenance("settle", milliseconds=milliseconds)
+        gone = yield sql.maintenance("delete_old", ids=id_array(ids), seconds=seconds)
+        return {row[0]: None for row in gone}
+
+    def blame(job_id: int, error: AwaError) -> Op[dict[int, None]]:
+        logger.warning(
+            "a job past its retention could not be deleted",
+            extra={"job_id": job_id, "error": str(error)},
+        )
+        aside.put([job_id])
+        yield from ()
+        return {}
+
+    found = sorted(row[0] for row in rows)
+    deleted = yield from change_apart(found, change, aside, blame)
+    return len(found), len(deleted)
+
+
+@atomic
+def briefly(op: Op[R]) -> Op[R]:
+    """Run an op that waits for no lock longer than a moment."""
+    yield sql.maintenance("wait_at_most", milliseconds=_WAITS)
+    return (yield from op)
 
 
 def recount() -> Op[None]:
     """Bring the cached counters up to date, within their own limit of the time."""
+    yield from briefly(_recount())
+
+
+def _recount() -> Op[None]:
     yield sql.maintenance("recount")
 
 
@@ -193,5 +293,6 @@ def forget(descriptor_seconds: float) -> Op[None]:
     yield sql.maintenance("forget_instances")
     yield sql.maintenance("forget_bulk_operations")
     if descriptor_seconds:
-        yield sql.maintenance("forget_queue_descriptors", seconds=descriptor_seconds)
-        yield sql.maintenance("forget_kind_descriptors", seconds=descriptor_seconds)
+        seconds = bounded(descriptor_seconds)
+        yield sql.maintenance("forget_queue_descriptors", seconds=seconds)
+        yield sql.maintenance("forget_kind_descriptors", seconds=seconds)

@@ -9,7 +9,14 @@ from awa_lib._json import dumps
 from awa_lib._sql import sql
 from awa_lib.errors import ValidationError
 from awa_lib.fields import name_of, nearest, number_of
-from awa_lib.policies import PolicyChanges, QueuePolicy
+from awa_lib.policies import (
+    LONGEST_DEADLINE,
+    LONGEST_POLL_MS,
+    LONGEST_RETENTION,
+    RATES,
+    PolicyChanges,
+    QueuePolicy,
+)
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -20,7 +27,8 @@ __all__ = ["set_queue_policy"]
 
 _MOST: Final = 2**31 - 1
 _COUNTS: Final = {
-    "max_running": 0, "max_running_per_key": 1, "poll_interval_ms": 1, "claim_batch": 1,
+    "max_running": (0, _MOST), "max_running_per_key": (1, _MOST),
+    "poll_interval_ms": (1, LONGEST_POLL_MS), "claim_batch": (1, _MOST),
 }  # fmt: skip
 
 
@@ -31,8 +39,8 @@ def set_queue_policy(queue: str, **changes: Unpack[PolicyChanges]) -> Op[QueuePo
     milliseconds of the commit where notifications arrive, else within ten seconds; running
     attempts keep what they began with.  ``rate_limit`` is (jobs a second, burst) for each process,
     burst 0 meaning a second's worth; ``deadline_seconds`` 0 means no deadline; retention is in
-    hours.  Limits of running jobs hold in the whole fleet; jobs that wait for a callback do not
-    count, and lowering a limit stops nothing that runs.
+    hours, at most a hundred years.  Limits of running jobs hold in the whole fleet; jobs that wait
+    for a callback do not count, and lowering a limit stops nothing that runs.
     Locks the queue's row, which every claim of a limited queue waits for.
     Raises ValidationError.
     """
@@ -57,8 +65,17 @@ def _stored(key: str, value: object) -> dict[str, Any]:
     if key == "rate_limit":
         return _rate_limit(value)
     if value is not None and key in _COUNTS:
-        return {key: number_of(key, value, _COUNTS[key], _MOST)}
-    return {key: value if value is None else _real(key, value)}
+        return {key: number_of(key, value, *_COUNTS[key])}
+    if value is None:
+        return {key: None}
+    number = _real(key, value)
+    if key == "deadline_seconds" and number > LONGEST_DEADLINE:
+        raise ValidationError(
+            f"deadline_seconds must be at most {LONGEST_DEADLINE:.0f}, ten years: {value!r}",
+            hint="0 is no deadline",
+        )
+    # Longer is for ever too.
+    return {key: min(number, LONGEST_RETENTION)}
 
 
 def _rate_limit(value: object) -> dict[str, Any]:
@@ -69,6 +86,11 @@ def _rate_limit(value: object) -> dict[str, Any]:
     rate = _real("rate_limit max_rate", value[0])
     if not rate:
         raise ValidationError("rate_limit max_rate must be more than 0")
+    if not RATES[0] <= rate <= RATES[1]:
+        raise ValidationError(
+            f"rate_limit max_rate must be a number from {RATES[0]:g} to {RATES[1]:g}: {rate!r}",
+            hint="None is no limit",
+        )
     burst = number_of("rate_limit burst", value[1], 0, _MOST)
     return {"max_rate": rate, "burst": burst or max(1, min(math.ceil(rate), _MOST))}
 

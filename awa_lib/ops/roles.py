@@ -74,6 +74,7 @@ def _steps(prefix: str) -> Iterator[tuple[str, str]]:
     yield "", fill("enter_schema")
     yield "Whatever was granted before is taken back.", fill("close_tables")
     yield "", fill("close_sequences")
+    yield "", fill("close_functions")
     for purpose in ("runtime", "producer", "readonly"):
         words = f"{roles[purpose]}: {PURPOSES[purpose]}."
         for template, privileges, objects in _grants(purpose):

@@ -15,7 +15,16 @@ if TYPE_CHECKING:
 
     from awa_lib._sql import Op
 
-__all__ = ["InstanceSnapshot", "publish_instance", "step_down", "sync_descriptors", "try_lead"]
+__all__ = [
+    "InstanceSnapshot",
+    "described",
+    "listening_channels",
+    "publish_instance",
+    "step_down",
+    "sync_descriptors",
+    "try_lead",
+    "try_lead_in_transaction",
+]
 
 SNAPSHOT_INTERVAL_MS: Final = 10_000
 
@@ -87,6 +96,15 @@ def described(names: Iterable[str], given: Mapping[str, Descriptor]) -> dict[str
 def try_lead() -> Op[bool]:
     """Try to become the leader of the fleet; the lock lasts as long as the session."""
     rows = yield sql.runtime("try_lead")
+    return bool(rows.scalar())
+
+
+def try_lead_in_transaction(silence_ms: int) -> Op[bool]:
+    """Try the same for as long as the present transaction lasts; silence ends it.
+
+    For a session that a pooler shares out.
+    """
+    rows = yield sql.runtime("try_lead_in_transaction", silence_ms=str(silence_ms))
     return bool(rows.scalar())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -9,7 +10,14 @@ from awa_lib._migrations import Migration, current_migration_version, load
 from awa_lib._sql import Op, Rows, sql
 from awa_lib.errors import SchemaNotMigrated, SchemaUnsupported, ValidationError
 
-__all__ = ["SchemaStatus", "check", "read_schema", "require_known"]
+__all__ = [
+    "SchemaStatus",
+    "check",
+    "move_to_utf8",
+    "read_schema",
+    "require_encoding",
+    "require_known",
+]
 
 # awa 0.5.5 ends at version 10; what comes before it lacks the doors that we insert through.
 _OLDEST: Final = 10
@@ -23,6 +31,10 @@ class SchemaStatus:
     canonical: tuple[int, ...]
     toolkit: tuple[int, ...]
     pending: tuple[Migration, ...]
+    again: tuple[int, ...] = ()
+    """Toolkit versions that are there and pending because they are applied once more."""
+    encoding: str = "UTF8"
+    database: str = ""
 
     @property
     def version(self) -> int:
@@ -51,7 +63,8 @@ def read_schema(target: int | None = None) -> Op[SchemaStatus]:
     if target is None:
         target = current_migration_version()
     require_known(target)
-    has_canonical, has_ledger, has_jobs = (yield sql.schema("schema_presence"))[0]
+    presence = (yield sql.schema("schema_presence"))[0]
+    has_canonical, has_ledger, has_jobs, encoding, database = presence
     canonical: list[int] = []
     ledger: Rows = Rows()
     if has_canonical:
@@ -60,8 +73,20 @@ def read_schema(target: int | None = None) -> Op[SchemaStatus]:
         ledger = yield sql.schema("toolkit_versions")
     _refuse_foreign(canonical, has_ledger=has_ledger, has_jobs=has_jobs)
     _refuse_breaking(ledger)
-    status = SchemaStatus(tuple(canonical), tuple(row[0] for row in ledger), ())
+    status = SchemaStatus(
+        tuple(canonical),
+        tuple(row[0] for row in ledger),
+        (),
+        tuple(row[0] for row in ledger if row[3]),
+        _text(encoding),
+        _text(database),
+    )
     return replace(status, pending=_pending(status, target))
+
+
+def _text(value: str | bytes) -> str:
+    # A connection that says nothing else takes the encoding SQL_ASCII over, and gives bytes.
+    return value.decode(errors="replace") if isinstance(value, bytes) else value
 
 
 def require_known(version: int) -> None:
@@ -74,12 +99,20 @@ def require_known(version: int) -> None:
 def check() -> Op[SchemaStatus]:
     """Read the schema as a worker does at start.
 
-    Raises: SchemaNotMigrated when anything is pending, SchemaUnsupported as ``read_schema``.
+    Scripts that are applied once more keep nobody from starting: what they make is there.
+    Raises: SchemaNotMigrated when anything is pending, SchemaUnsupported as ``read_schema`` and
+    for a database without an encoding.
     """
     status = yield from read_schema()
-    if status.current:
+    require_encoding(status)
+    missing = [
+        migration
+        for migration in status.pending
+        if migration.track == "canonical" or migration.version not in status.again
+    ]
+    if not missing:
         return status
-    labels = ", ".join(migration.label for migration in status.pending)
+    labels = ", ".join(migration.label for migration in missing)
     if not status.canonical:
         raise SchemaNotMigrated(
             "this database has no awa schema",
@@ -93,6 +126,22 @@ def check() -> Op[SchemaStatus]:
     )
 
 
+def require_encoding(status: SchemaStatus) -> None:
+    """Refuse a database that does not know what its bytes mean.  Raises SchemaUnsupported."""
+    if status.encoding == "SQL_ASCII":
+        raise SchemaUnsupported(
+            f"the database {status.database!r} has the encoding SQL_ASCII, which is none",
+            why="it keeps bytes without knowing their letters: what one program writes, others "
+            "cannot read, and JSON with any letter beyond ASCII is refused",
+            hint=f"make one in UTF8 and move the data there: {move_to_utf8(status.database)}",
+        )
+
+
+def move_to_utf8(database: str) -> str:
+    """Return the command that makes a database for every text."""
+    return f"createdb --encoding=UTF8 --template=template0 {shlex.quote(database + '_utf8')}"
+
+
 def _pending(status: SchemaStatus, target: int) -> tuple[Migration, ...]:
     canonical = [
         migration
@@ -104,7 +153,7 @@ def _pending(status: SchemaStatus, target: int) -> tuple[Migration, ...]:
     complete = target == current_migration_version()
     # An awa 0.5.5 that migrates a newer schema runs its scripts again from version 5 on and
     # undoes ours: where canonical rows are missing, our track is applied once more.
-    done = {0} & set(status.toolkit) if canonical else set(status.toolkit)
+    done = {0} & set(status.toolkit) if canonical else set(status.toolkit) - set(status.again)
     toolkit = [
         migration
         for migration in load()
@@ -159,7 +208,7 @@ def _refuse_foreign(canonical: list[int], *, has_ledger: bool, has_jobs: bool) -
 
 def _refuse_breaking(ledger: Rows) -> None:
     known = {migration.version for migration in load() if migration.track == "toolkit"}
-    for version, name, breaking in ledger:
+    for version, name, breaking, _again in ledger:
         if breaking and version not in known:
             raise SchemaUnsupported(
                 f"migration T{version:04} ({name}) was found, made by a later awa-toolkit",

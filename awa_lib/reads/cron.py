@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from awa_lib._sql import sql
 from awa_lib.cron import CronExpression
-from awa_lib.errors import ScheduleNotFound, ValidationError
+from awa_lib.errors import ScheduleNotFound
 from awa_lib.fields import name_of
+from awa_lib.schedule_rows import ahead, fault
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -49,7 +50,9 @@ class CronJob:
     declared: bool
     """True while a live process of ours has it."""
     next_fire_at: datetime | None
-    """None while paused, or when the expression cannot be read."""
+    """None while paused, or when it cannot fire."""
+    problem: str | None
+    """Why it cannot fire, or not before a time that lies ahead; None when all is well."""
 
 
 def list_cron_jobs(name: str | None = None) -> Op[list[CronJob]]:
@@ -69,12 +72,17 @@ def get_cron_job(name: str) -> Op[CronJob]:
     return found[0]
 
 
-def _cron_job(*, now: datetime, **columns: Any) -> CronJob:
-    next_fire_at = None
-    if columns["paused_at"] is None:
-        try:
-            expression = CronExpression.cached(columns["cron_expr"], columns["timezone"])
-            next_fire_at = expression.next_after(now)
-        except ValidationError:
-            pass
-    return CronJob(next_fire_at=next_fire_at, **columns)
+def _cron_job(
+    *, now: datetime, times_readable: bool, metadata_type: str, **columns: Any
+) -> CronJob:
+    found = CronJob(next_fire_at=None, problem=None, **columns)
+    tags = len(found.tags or ())
+    wrong = fault(found, tags=tags, metadata=metadata_type, times_readable=times_readable)
+    if wrong is not None:
+        return replace(found, problem=wrong)
+    late = ahead(found, now)
+    if found.paused_at is not None:
+        return replace(found, problem=late)
+    expression = CronExpression.cached(found.cron_expr, found.timezone)
+    begin = now if late is None or found.last_enqueued_at is None else found.last_enqueued_at
+    return replace(found, problem=late, next_fire_at=expression.next_after(begin))

@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import socket
-import uuid
-from datetime import UTC, datetime
-from functools import cache
-from importlib import metadata
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from awa_lib.errors import AwaError
-from awa_lib.health import HealthCheck, QueueHealth
+from awa_lib.errors import AwaError, Transient, Unavailable
 from awa_lib.http_worker import HttpWorker
 from awa_lib.ops import claims
 from awa_lib.ops.runtime import InstanceSnapshot, described
-from awa_lib.reads.health import available_counts
+from awa_lib.reads.health import ping
 from awa_lib.runtime.callbacks import Callbacks
 from awa_lib.runtime.completer import Completer
-from awa_lib.runtime.connections import Link, Outage
+from awa_lib.runtime.connections import Bounds, Link, Outage
 from awa_lib.runtime.dispatcher import Dispatcher
 from awa_lib.runtime.events import Events
 from awa_lib.runtime.executor import Executor
@@ -28,54 +22,56 @@ from awa_lib.runtime.heartbeat import Heartbeat
 from awa_lib.runtime.leader import Leader
 from awa_lib.runtime.limits import Overflow
 from awa_lib.runtime.listener import Listener
+from awa_lib.runtime.outcomes import Outcome
 from awa_lib.runtime.policies import Policies
 from awa_lib.runtime.scheduler import Declarer
 from awa_lib.runtime.snapshot import Publisher
+from awa_lib.runtime.status import HEALTH, Status
+from awa_lib.runtime.supervisor import Duty, Supervisor
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
 
     from awa_lib.config import QueueOptions, WorkerOptions
     from awa_lib.descriptors import Descriptor
+    from awa_lib.health import HealthCheck
     from awa_lib.ops.cron import Schedule
     from awa_lib.ops.maintenance import Rescued
     from awa_lib.runtime.context import Attempt
     from awa_lib.runtime.events import Registry
     from awa_lib.runtime.handlers import Handlers
+    from awa_lib.runtime.supervisor import DutyState
 
-__all__ = ["Runtime", "idle_health"]
+__all__ = ["Runtime"]
 
 logger = logging.getLogger(__name__)
 
 
-@cache
-def version() -> str:
-    """Return the version of this distribution, as published in the fleet's table."""
-    try:
-        return metadata.version("awa-toolkit")
-    except metadata.PackageNotFoundError:
-        return "unknown"
-
-
 # Losing a claim in a server crash only leaves the job available, and the lease guard drops the
 # end of an attempt whose claim was lost, so claims need not wait for the disk.
-_CLAIM_DURABILITY: Final = "-c synchronous_commit=off"
-
-
-def idle_health(*, connected: bool) -> HealthCheck:
-    """Return the health of a client whose runtime does not run."""
-    return HealthCheck(
-        healthy=False, postgres_connected=connected, poll_loop_alive=False, heartbeat_alive=False,
-        shutting_down=False, leader=False, queues={},
-    )  # fmt: skip
+_CLAIMS: Final = Bounds(
+    lock_ms=250, statement_seconds=30, hot=True, settings=(("synchronous_commit", "off"),)
+)
+_ENDS: Final = Bounds(lock_ms=250, statement_seconds=30, hot=True)
+_HEARTBEAT: Final = Bounds(lock_ms=250, statement_seconds=10)
+_CALLBACKS: Final = Bounds(lock_ms=2_000, statement_seconds=10)
+_WATCH_SECONDS: Final = 1.0
+_START_SECONDS: Final = 10.0
+# What stop() may take beyond its argument.
+_STOP_SECONDS: Final = 2.0
+_HANDED_BACK: Final = Outcome("available", attempt_back=1)
 
 
 class Runtime:
-    """Connections: claims, completions, listener, heartbeat, publisher, and two of the leader's."""
+    """Connections: claims, ends, callbacks, listener, heartbeat, publisher, health, three to lead.
+
+    Each is opened when it is first used, and bounded: no duty waits for ever for the database.
+    """
 
     def __init__(
         self,
         dsn: str,
+        *,
         handlers: Handlers,
         options: WorkerOptions,
         queue_descriptors: Mapping[str, Descriptor],
@@ -86,10 +82,13 @@ class Runtime:
         self._options = options
         self._handlers = handlers
         self._outage = Outage()
-        self._claims = Link("claims", dsn, self._outage, hot=True, extra=_CLAIM_DURABILITY)
-        self._ends = Link("completions", dsn, self._outage, hot=True)
-        publisher = Link("publisher", dsn, self._outage)
-        self._events = Events(registry, handlers, publisher)
+        self._supervisor = Supervisor()
+        self._claims = Link("claims", dsn, self._outage, _CLAIMS)
+        self._ends = Link("completions", dsn, self._outage, _ENDS)
+        self._waits = Link("callbacks", dsn, self._outage, _CALLBACKS)
+        self._asks = Link("health", dsn, self._outage, HEALTH)
+        self._publishes = Link("publisher", dsn, self._outage)
+        self._events = Events(registry, handlers, self._publishes)
         self._completer = Completer(self._ends, self._events, self._ended)
         blocking = sum(queue.capacity for queue in options.queues)
         self._executor = Executor(
@@ -99,7 +98,7 @@ class Runtime:
             cancel_grace=options.cancel_grace_ms / 1000,
         )  # fmt: skip
         self.callbacks = Callbacks(
-            self._ends, self._deadline_of, self._events.waiting, self._resumed
+            self._waits, self._deadline_of, self._events.waiting, self._resumed
         )
         overflow = Overflow(options) if options.global_max_workers is not None else None
         self._listener = Listener(
@@ -110,178 +109,197 @@ class Runtime:
             queue.name: self._dispatcher(queue, overflow) for queue in options.queues
         }
         self._heartbeat = Heartbeat(
-            dsn, options.heartbeat_interval_ms / 1000, self._executor.attempts, self._outage,
-            self._lost,
-        )  # fmt: skip
-        self._leader = Leader(
-            Link("leader", dsn, self._outage),
-            Link("maintenance", dsn, self._outage),
-            options,
-            self._rescued,
+            dsn,
+            interval_seconds=options.heartbeat_interval_ms / 1000,
+            bounds=_HEARTBEAT,
+            attempts=self._executor.attempts,
+            outage=self._outage,
+            on_lost=self._lost,
         )
-        self._declarer = Declarer(publisher, schedules)
+        self._leader = Leader(
+            dsn,
+            outage=self._outage,
+            supervisor=self._supervisor,
+            options=options,
+            on_rescued=self._rescued,
+        )
+        self._declarer = Declarer(self._publishes, schedules)
         self._publisher = Publisher(
-            publisher,
+            self._publishes,
             self.snapshot,
             described(self._dispatchers, queue_descriptors),
             described(handlers, kind_descriptors),
         )
-        self._policies = Policies(publisher, self._dispatchers, self._publisher.poke)
-        self._instance = str(uuid.uuid4())
-        self._started_at = datetime.now(UTC)
+        self._policies = Policies(self._publishes, self._dispatchers, self._publisher.poke)
+        self._watch = Duty("watch", self._look, seconds=_WATCH_SECONDS)
+        self._said_healthy: bool | None = None
+        self._status = Status(
+            options=options,
+            kinds=sorted(handlers),
+            outage=self._outage,
+            supervisor=self._supervisor,
+            completer=self._completer,
+            dispatchers=self._dispatchers,
+            heartbeat=self._heartbeat,
+            leader=self._leader,
+            link=self._asks,
+        )
         self.loop = asyncio.get_running_loop()
         self.shutting_down = False
 
     def _dispatcher(self, queue: QueueOptions, overflow: Overflow | None) -> Dispatcher:
         return Dispatcher(
             queue,
-            self._options,
-            sorted(self._handlers),
-            self._claims,
-            self._executor,
-            self._completer,
-            overflow,
-            self._listener.listens,
+            options=self._options,
+            kinds=sorted(self._handlers),
+            link=self._claims,
+            executor=self._executor,
+            completer=self._completer,
+            overflow=overflow,
+            listening=self._listener.listens,
         )
+
+    @property
+    def hopeless(self) -> asyncio.Event:
+        """Return what is set when a duty has failed for minutes: a new process may do better."""
+        return self._supervisor.hopeless
 
     async def start(self) -> None:
         """Start every duty.  Raises Unavailable when the database cannot be reached."""
-        await self._claims.connection()
-        await self._ends.connection()
-        await self._publisher.start()
-        await self._declarer.start()
-        await self._policies.start()
-        self._completer.start()
+        first = (self._claims, self._ends, self._publishes)
+        opened = await asyncio.gather(
+            *(link.connection() for link in first), return_exceptions=True
+        )
+        for error in opened:
+            # Only now: one that came later than the error would be left open.
+            if isinstance(error, BaseException):
+                raise error
+        for begin in (self._publisher.start, self._declarer.start, self._policies.start):
+            await self._patiently(begin)
+        await self._completer.start()
         self._heartbeat.start()
         await self._listener.start()
         for dispatcher in self._dispatchers.values():
-            dispatcher.start()
+            await dispatcher.start()
         await self._leader.start()
+        for duty in self._duties():
+            self._supervisor.watch(duty)
+        await self._watch.start()
         # The first snapshot was written before the loops ran: it says that none is alive.
         self._publisher.poke()
         logger.info("worker started", extra={"queues": list(self._dispatchers)})
 
-    async def stop(self, timeout_seconds: float) -> list[Attempt]:
+    async def _patiently(self, begin: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Try a first step anew while somebody's lock is in its way, for ten seconds."""
+        until = self.loop.time() + _START_SECONDS
+        while True:
+            try:
+                return await begin()
+            except Unavailable:
+                raise
+            except Transient:
+                if self.loop.time() >= until:
+                    raise
+                await asyncio.sleep(0.1)
+
+    def _duties(self) -> list[DutyState]:
+        duties = [
+            self._completer.duty, self._listener.duty, self._leader.duty, self._publisher.duty,
+            self._policies.duty, self._declarer.duty, self.callbacks.duty,
+            *(dispatcher.duty for dispatcher in self._dispatchers.values()),
+        ]  # fmt: skip
+        return [*(duty.state for duty in duties), self._heartbeat.state]
+
+    async def _look(self) -> None:
+        """Look after what nobody else does: lost connections that are idle, overdue answers."""
+        self._heartbeat.look()
+        await self._supervisor.look()
+        healthy = self.snapshot().healthy
+        if healthy != self._said_healthy:
+            self._said_healthy = healthy
+            self._publisher.poke()
+        await asyncio.gather(*(self._try(link) for link in self._outage.lost_links))
+
+    async def _try(self, link: Link) -> None:
+        if link.idle:
+            with suppress(AwaError):
+                await link.run(ping())
+
+    async def stop(self, timeout_seconds: float, *, exiting: bool = False) -> list[Attempt]:
         """Claim no more, let handlers end, write their ends, stop every duty.
 
-        Async handlers still running at the time-out are cancelled and their jobs handed back;
-        blocking ones cannot be, and are returned: their rows stay running until they are rescued
-        or released.
+        Takes at most 2 s more than the time-out, whatever hangs.  Async handlers still running at
+        the time-out are cancelled and their jobs handed back.  Those that do not end (blocking
+        ones, and async ones that swallow the cancel) are returned; where the process is
+        ``exiting`` their jobs are handed back too, else their rows stay running until rescued.
         """
+        until = self.loop.time() + timeout_seconds + _STOP_SECONDS
         self.shutting_down = True
         self._publisher.poke()
         self._executor.stop_attempts("shutdown")
         self.callbacks.release()
-        await asyncio.gather(*(d.stop() for d in self._dispatchers.values()))
-        left = await self._executor.drain(timeout_seconds)
-        try:
-            await asyncio.wait_for(self._completer.drain(), max(1.0, timeout_seconds))
-        except TimeoutError:
-            logger.error(  # noqa: TRY400 - the time-out itself says nothing more
-                "the database did not answer; ends of jobs were not recorded and will run again",
-                extra={"jobs": self._completer.pending},
-            )
-        await self._leader.stop()
-        await self._listener.stop()
-        await self._heartbeat.stop()
-        await self.callbacks.stop()
-        await self._completer.stop()
-        await self._claims.close()
-        await self._events.stop()
-        for handler in self._handlers.values():
-            if isinstance(handler.call, HttpWorker):
-                await handler.call.aclose()
-        await self._declarer.stop()
-        await self._policies.stop()
-        await self._publisher.stop()
+        await asyncio.gather(*(d.stop(_STOP_SECONDS / 2) for d in self._dispatchers.values()))
+        left = await self._executor.drain(
+            max(0.0, min(timeout_seconds, until - _STOP_SECONDS - self.loop.time()))
+        )
+        if exiting:
+            for attempt in left:
+                self._completer.end(attempt, _HANDED_BACK)
+        # What is left of the bound is shared: ends come first, all else stops beside them.
+        seconds = max(0.1, until - self.loop.time() - 0.4)
+        await asyncio.wait(
+            [asyncio.create_task(step) for step in self._last_steps(seconds)],
+            timeout=max(0.1, until - self.loop.time() - 0.1),
+        )
         self._executor.close()
         logger.info("worker stopped", extra={"abandoned": [a.job.id for a in left]})
         return left
 
+    def _last_steps(self, seconds: float) -> list[Coroutine[Any, Any, None]]:
+        return [
+            self._write_ends(seconds),
+            self._watch.stop(),
+            self._leader.stop(seconds),
+            self._listener.stop(),
+            self.callbacks.stop(),
+            self._claims.close(),
+            self._asks.close(),
+            self._say_goodbye(seconds),
+            self._close_http(),
+        ]
+
+    async def _write_ends(self, seconds: float) -> None:
+        try:
+            await asyncio.wait_for(self._completer.drain(), seconds)
+        except TimeoutError:
+            logger.error(  # noqa: TRY400 - the time-out itself says nothing more
+                "ends of %d jobs could not be recorded in time: the database does not answer, or "
+                "other transactions hold them; they will be rescued and run again",
+                self._completer.pending,
+            )
+        await asyncio.gather(self._heartbeat.stop(0.2), self._completer.stop(), self._waits.close())
+
+    async def _say_goodbye(self, seconds: float) -> None:
+        await self._declarer.stop()
+        await self._policies.stop()
+        await self._events.stop()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._publisher.stop()
+        await self._publishes.close()
+
+    async def _close_http(self) -> None:
+        for handler in self._handlers.values():
+            if isinstance(handler.call, HttpWorker):
+                await handler.call.aclose()
+
     def snapshot(self) -> InstanceSnapshot:
         """Return what this process publishes of itself."""
-        alive = self._alive()
-        return InstanceSnapshot(
-            instance_id=self._instance,
-            hostname=os.environ.get("HOSTNAME") or socket.gethostname(),
-            pid=os.getpid(),
-            version=version(),
-            started_at=self._started_at,
-            healthy=alive and not self._outage.any and not self.shutting_down,
-            postgres_connected=not self._outage.any,
-            poll_loop_alive=all(d.alive for d in self._dispatchers.values()),
-            heartbeat_alive=self._heartbeat.alive,
-            maintenance_alive=self._leader.alive,
-            shutting_down=self.shutting_down,
-            leader=self._leader.is_leader,
-            global_max_workers=self._options.global_max_workers,
-            queues=[self._published(d) for d in self._dispatchers.values()],
-            kinds=sorted(self._handlers),
-        )
-
-    def _alive(self) -> bool:
-        return (
-            all(d.alive for d in self._dispatchers.values())
-            and self._heartbeat.alive
-            and self._leader.alive
-            and self._completer.alive
-        )
-
-    def _published(self, dispatcher: Dispatcher) -> dict[str, Any]:
-        queue, weighted = dispatcher.queue, self._options.global_max_workers is not None
-        limit = queue.rate_limit
-        return {
-            "queue": queue.name,
-            "in_flight": dispatcher.slots.used,
-            "overflow_held": self._overflow_held(dispatcher),
-            "config": {
-                "mode": "weighted" if weighted else "hard_reserved",
-                "max_workers": queue.max_workers,
-                "min_workers": queue.min_workers if weighted else None,
-                "weight": queue.weight if weighted else None,
-                "global_max_workers": self._options.global_max_workers,
-                "poll_interval_ms": round(dispatcher.poll_interval_ms),
-                # Readers of the published shape want an integer; 0 stands for no deadline.
-                "deadline_duration_secs": round(queue.deadline_seconds or 0),
-                "priority_aging_interval_secs": 60,
-                "rate_limit": limit and {"max_rate": limit.max_rate, "burst": limit.burst},
-            },
-        }
-
-    def _overflow_held(self, dispatcher: Dispatcher) -> int | None:
-        if self._options.global_max_workers is None:
-            return None
-        return max(0, dispatcher.slots.used - dispatcher.queue.min_workers)
+        return self._status.snapshot(shutting_down=self.shutting_down)
 
     async def health(self) -> HealthCheck:
-        """Return the health of this process, with live counts of available jobs."""
-        available: dict[str, int] = {}
-        connected = True
-        try:
-            available = await self._ends.run(available_counts(list(self._dispatchers)))
-        except AwaError:
-            connected = False
-        return HealthCheck(
-            healthy=connected and self._alive() and not self.shutting_down,
-            postgres_connected=connected,
-            poll_loop_alive=all(d.alive for d in self._dispatchers.values()),
-            heartbeat_alive=self._heartbeat.alive,
-            shutting_down=self.shutting_down,
-            leader=self._leader.is_leader,
-            queues={n: self._queue_health(d, available) for n, d in self._dispatchers.items()},
-        )
-
-    def _queue_health(self, dispatcher: Dispatcher, available: Mapping[str, int]) -> QueueHealth:
-        queue: QueueOptions = dispatcher.queue
-        weighted = self._options.global_max_workers is not None
-        return QueueHealth(
-            in_flight=dispatcher.slots.used,
-            available=available.get(queue.name, 0),
-            max_workers=queue.max_workers,
-            min_workers=queue.min_workers if weighted else None,
-            weight=queue.weight if weighted else None,
-            overflow_held=self._overflow_held(dispatcher),
-        )
+        """Return the health of this process, with live counts of available jobs; within 2 s."""
+        return await self._status.health(shutting_down=self.shutting_down)
 
     def _wake(self, queue: str) -> None:
         dispatcher = self._dispatchers.get(queue)
@@ -290,8 +308,8 @@ class Runtime:
 
     def _ended(self, attempt: Attempt) -> None:
         self._executor.forget(attempt)
-        dispatcher = self._dispatchers[attempt.job.queue]
-        if dispatcher.policy.limited:
+        dispatcher = self._dispatchers.get(attempt.job.queue)
+        if dispatcher is not None and dispatcher.policy.limited:
             dispatcher.wake()
 
     def _policy_changed(self) -> None:
@@ -325,17 +343,19 @@ class Runtime:
             attempt.stop(reason)
 
     def _deadline_of(self, queue: str) -> float | None:
-        return self._dispatchers[queue].queue.deadline_seconds
+        dispatcher = self._dispatchers.get(queue)
+        return None if dispatcher is None else dispatcher.queue.deadline_seconds
 
     def _resumed(self, attempt: Attempt) -> None:
         self._executor.set_deadline(attempt, self._deadline_of(attempt.job.queue))
 
     async def flush(self, attempt: Attempt) -> None:
-        """Write the progress of a running attempt."""
+        """Write the progress of a running attempt, however long the database is away."""
         noted, text, waits = attempt.noted, attempt.progress_text, attempt.waits
         lease = [(attempt.job.id, attempt.lease)]
-        # Shielded: a cancelled handler must not cut off the connection that all ends use.
-        lost = await asyncio.shield(self._ends.run(claims.write_progress(lease, [text])))
+        missed = await self._waits.insist(
+            lambda: claims.write_progress(lease, [text]), until=attempt.is_cancelled
+        )
         attempt.mark_written(noted)
-        if lost:
+        if missed.stale:
             self._lost([(attempt, waits)])

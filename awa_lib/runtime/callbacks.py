@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import uuid
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,16 +12,17 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from awa_lib import cel
 from awa_lib._json import loads
-from awa_lib.errors import AwaError, Unavailable, ValidationError
+from awa_lib.errors import AwaError, Transient, Unavailable, ValidationError
 from awa_lib.ops import callbacks as ops
 from awa_lib.results import CallbackToken
-from awa_lib.runtime.connections import pause
+from awa_lib.runtime.supervisor import Duty
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from awa_lib._sql import Op
     from awa_lib.cel import Expressions
+    from awa_lib.ops.callbacks import WaitStatus
     from awa_lib.runtime.context import Attempt
 
 __all__ = ["Callbacks", "Runs"]
@@ -30,6 +32,13 @@ R = TypeVar("R")
 
 # Workers and commands of awa 0.5 resume without a notification; one look serves all waits.
 _LOOK_SECONDS: Final = 1.0
+# How long a stopping process tries to note that nobody waits any more.
+_ABANDON_SECONDS: Final = 5.0
+_MOST_DOUBLINGS: Final = 6
+# The attempt is over: what its handler still asks of the database is not tried again.
+_OVER: Final = frozenset({"deadline", "cancelled", "lost", "handed back"})
+_OURS: Final = frozenset({"running", "waiting_external"})
+_ANSWER: Final = "_awa_callback_result"
 
 
 class Runs(Protocol):
@@ -42,17 +51,19 @@ class Runs(Protocol):
         ...
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Wait:
     attempt: Attempt
     token: CallbackToken
-    answered: asyncio.Future[Any]
+    answered: asyncio.Future[None]
 
 
 class Callbacks:
     """One loop looks after every handler of this process that waits for an answer.
 
-    It looks when a notification names one of its jobs, and once a second: one query for all.
+    It looks when a notification names one of its jobs, and once a second: one query for all.  A
+    wait belongs to one attempt: a job may be run again here while the handler of an attempt that
+    lost it has not heard of that yet.
     """
 
     def __init__(
@@ -66,35 +77,47 @@ class Callbacks:
         self._deadline_of = deadline_of
         self._on_waiting = on_waiting
         self._on_resumed = on_resumed
-        self._waits: dict[int, _Wait] = {}
+        self._waits: dict[int, set[_Wait]] = {}
         self._wake = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._started = False
+        self._released = False
+        # The connection's own outage is no reason to look seldom once it is over.
+        self.duty = Duty("callbacks", self._round, pause=_pause)
 
     async def register(
         self, attempt: Attempt, timeout_seconds: float, expressions: Expressions
     ) -> CallbackToken:
         """Register the next callback of an attempt; see ``Job.register_callback``."""
+        seconds = ops.check_timeout(timeout_seconds)
         if expressions.any:
             await asyncio.to_thread(cel.check, expressions)
-        journal = _journal(attempt)
-        place = attempt.asked
-        known = journal[place] if place < len(journal) else {"id": str(uuid.uuid4())}
-        token = CallbackToken(known["id"])
-        if "result" not in known and not _has_answer(attempt, place):
-            entries = [*journal[:place], known]
-            op = ops.register_callback(
-                attempt.job.id, attempt.lease, token.id, timeout_seconds, expressions, entries
-            )
-            if not await asyncio.shield(self._link.run(op)):
-                raise ValidationError("job is not in running state", why=_why(attempt))
-            attempt.journal = entries
+        journal, place = _journal(attempt), attempt.asked
         attempt.asked += 1
-        return token
+        if place >= len(journal):
+            journal.append({"id": str(uuid.uuid4())})
+        known = journal[place]
+        if "result" in known:
+            return CallbackToken(known["id"], answered=True)
+        job_id, lease = attempt.job.id, attempt.lease
+        try:
+            owned = await self.insist(
+                attempt,
+                lambda _: ops.register_callback(job_id, lease, known["id"], seconds, expressions),
+            )
+        except BaseException:
+            # Whoever asks again gets the same id: it may be in the row already.
+            attempt.asked = min(attempt.asked, place)
+            raise
+        if not owned:
+            raise ValidationError("job is not in running state", why=_why(attempt))
+        return CallbackToken(known["id"])
 
     async def cancel(self, attempt: Attempt, token: CallbackToken) -> bool:
         """Withdraw a callback that nobody has answered."""
-        op = ops.cancel_callback(attempt.job.id, attempt.lease, token.id)
-        return await asyncio.shield(self._link.run(op))
+        job_id, lease = attempt.job.id, attempt.lease
+        return await self.insist(
+            attempt, lambda cut: ops.cancel_callback(job_id, lease, token.id, again=cut)
+        )
 
     async def wait(self, attempt: Attempt, token: CallbackToken) -> Any:
         """Return the answer to a callback; see ``Job.wait_for_callback``."""
@@ -105,132 +128,215 @@ class Callbacks:
         attempt.waiting = True
         attempt.waits += 1
         try:
-            return await self._wait(attempt, token)
-        finally:
-            attempt.waiting = False
-
-    async def _wait(self, attempt: Attempt, token: CallbackToken) -> Any:
-        job = attempt.job
-        noted, text = attempt.noted, attempt.progress_text
-        if await self._insist(lambda: ops.enter_wait(job.id, attempt.lease, token.id, text)):
-            attempt.mark_written(noted)
-            self._on_waiting(attempt)
-        future = asyncio.get_running_loop().create_future()
-        self._waits[job.id] = _Wait(attempt, token, future)
-        self._start()
-        self._wake.set()
-        try:
-            await future
-            answer = await self._insist(
-                lambda: ops.take_answer(job.id, attempt.lease, self._deadline_of(job.queue))
-            )
-        except asyncio.CancelledError:
-            if attempt.stop_reason == "handed back":
-                await asyncio.shield(self._abandon(attempt))
-                attempt.stop_reason = "lost"
+            answer = await self._wait(attempt, token)
+        except (asyncio.CancelledError, Transient):
+            await asyncio.shield(self._leave(attempt, token))
             raise
         finally:
-            del self._waits[job.id]
+            attempt.waiting = False
         if answer is None:
             raise ValidationError("the job was taken away while its callback was answered")
         result = loads(answer)
-        entries = _journal(attempt)
-        attempt.journal = [*entries[:-1], {"id": token.id, "result": result}]
+        for entry in _journal(attempt):
+            if entry["id"] == token.id:
+                entry["result"] = result
         self._on_resumed(attempt)
         return result
 
+    async def _wait(self, attempt: Attempt, token: CallbackToken) -> str | None:
+        job_id, lease = attempt.job.id, attempt.lease
+        noted, text = attempt.noted, attempt.progress_text
+        if await self.insist(attempt, lambda _: ops.enter_wait(job_id, lease, token.id, text)):
+            attempt.mark_written(noted)
+            self._on_waiting(attempt)
+        elif (answer := await self._take(attempt, token)) is not None:
+            return answer
+        wait = _Wait(attempt, token, asyncio.get_running_loop().create_future())
+        self._waits.setdefault(job_id, set()).add(wait)
+        if not self._started:
+            self._started = True
+            await self.duty.start()
+        self._wake.set()
+        try:
+            if self._released:
+                _give_up(wait)
+            await wait.answered
+        finally:
+            self._waits[job_id].discard(wait)
+            if not self._waits[job_id]:
+                del self._waits[job_id]
+        return await self._take(attempt, token)
+
+    async def _take(self, attempt: Attempt, token: CallbackToken) -> str | None:
+        job_id, lease = attempt.job.id, attempt.lease
+        seconds = self._deadline_of(attempt.job.queue)
+        return await self.insist(
+            attempt, lambda _: ops.take_answer(job_id, lease, token.id, seconds)
+        )
+
+    async def _leave(self, attempt: Attempt, token: CallbackToken) -> None:
+        """Put the row right after a wait that was cut off."""
+        if attempt.stop_reason == "handed back":
+            await self._abandon(attempt)
+            attempt.stop_reason = "lost"
+        elif attempt.stop_reason not in {"cancelled", "lost"}:
+            # The handler's own time-out: it goes on, and may wait again.
+            job_id, lease = attempt.job.id, attempt.lease
+            seconds = self._deadline_of(attempt.job.queue)
+            try:
+                if await self.insist(
+                    attempt, lambda _: ops.leave_wait(job_id, lease, token.id, seconds)
+                ):
+                    self._on_resumed(attempt)
+            except AwaError:
+                logger.exception("a handler could not leave its wait", extra={"job_id": job_id})
+                await self._abandon(attempt)
+                attempt.stop_reason = "lost"
+
     async def _abandon(self, attempt: Attempt) -> None:
         """Make the answer start a new attempt; without this note a rescue does so, later."""
+        failures = 0
         try:
-            await self._link.run(ops.abandon_wait(attempt.job.id, attempt.lease))
-        except AwaError:
+            async with asyncio.timeout(_ABANDON_SECONDS):
+                while True:
+                    try:
+                        await self._link.run(ops.abandon_wait(attempt.job.id, attempt.lease))
+                    except Transient:
+                        await _pause(failures)
+                        failures += 1
+                    else:
+                        return
+        except (AwaError, TimeoutError):
             logger.warning(
                 "could not note that a handler stopped waiting; its job is rescued once answered",
                 extra={"job_id": attempt.job.id},
             )
 
-    async def _insist(self, make: Callable[[], Op[R]]) -> R:
-        """Run an op until the database has answered; a cancelled handler does not cut it off."""
+    async def insist(self, attempt: Attempt, make: Callable[[bool], Op[R]]) -> R:
+        """Run an op for a handler until the database has answered, while the attempt lives.
+
+        A cancelled handler does not cut a statement off.  ``make`` is told whether an earlier try
+        was cut off, and may have been carried out.  Raises Transient once the attempt is over.
+        """
+        failures, cut = 0, False
         while True:
             try:
-                return await asyncio.shield(self._link.run(make()))
-            except Unavailable:
-                await pause(self._link.failures)
+                return await asyncio.shield(self._link.run(make(cut)))
+            except Transient as error:
+                if attempt.stop_reason in _OVER:
+                    raise
+                cut = cut or isinstance(error, Unavailable)
+            await _pause(failures)
+            failures += 1
 
     def release(self) -> None:
         """Give up every wait, so that answers start new attempts in other processes."""
-        for wait in self._waits.values():
-            wait.attempt.stop_reason = "handed back"
-            wait.answered.cancel()
+        self._released = True
+        for waits in self._waits.values():
+            for wait in waits:
+                _give_up(wait)
 
     def heard(self, job_id: int) -> None:
         """Look at once when one of our jobs was answered."""
         if job_id in self._waits:
             self._wake.set()
 
-    def _start(self) -> None:
-        if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._run(), name="awa callbacks")
-
     async def stop(self) -> None:
         """Stop looking."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await self.duty.stop()
 
-    async def _run(self) -> None:
-        while self._waits:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), _LOOK_SECONDS)
-            self._wake.clear()
-            waits = dict(self._waits)
-            try:
-                seen = await self._link.run(ops.look_at_waits(sorted(waits)))
-            except Unavailable:
-                await pause(self._link.failures)
-                continue
-            for job_id, wait in waits.items():
-                _settle(wait, seen.get(job_id))
+    async def _round(self) -> None:
+        with self.duty.resting(), suppress(TimeoutError):
+            await asyncio.wait_for(self._wake.wait(), _LOOK_SECONDS if self._waits else None)
+        self._wake.clear()
+        await self.look_once()
+
+    async def look_once(self) -> None:
+        """End the waits whose rows say that they are over.  Raises what the database raises."""
+        waits = {job_id: tuple(waits) for job_id, waits in self._waits.items()}
+        if waits:
+            seen = await self._link.run(ops.look_at_waits(sorted(waits)))
+            for job_id, those in waits.items():
+                for wait in those:
+                    _settle(wait, seen.get(job_id))
 
 
-def _settle(wait: _Wait, seen: tuple[str, int, str | None, bool] | None) -> None:
+async def _pause(failures: int) -> None:
+    """Sleep before the next try: 0.1 s doubling to 5 s, jittered by half."""
+    longest = min(0.1 * 2.0 ** min(failures, _MOST_DOUBLINGS), 5.0)
+    await asyncio.sleep(longest * random.uniform(0.5, 1.0))
+
+
+def _give_up(wait: _Wait) -> None:
+    # One that is answered goes on: its handler may end well in the time that is left.
+    if wait.answered.cancel() and wait.attempt.stop_reason not in _OVER:
+        wait.attempt.stop_reason = "handed back"
+
+
+def _settle(wait: _Wait, seen: WaitStatus | None) -> None:
     """End a wait when its row says that it is over."""
-    if wait.answered.done():
+    if wait.answered.done() or _goes_on(wait, seen):
         return
-    problem = None
-    if seen is None:
-        problem = "the job does not exist any more"
-    else:
-        state, lease, callback_id, answered = seen
-        if state == "waiting_external" and lease == wait.attempt.lease:
-            if callback_id == wait.token.id:
-                return
-            problem = "the callback was replaced by a newer one"
-        elif state == "running" and lease == wait.attempt.lease and callback_id is not None:
-            problem = "another callback is registered"
-        elif state != "running" or lease != wait.attempt.lease:
-            problem = f"the job is {state}"
-        elif not answered:
-            problem = "the callback was withdrawn"
+    attempt, problem = wait.attempt, _problem(wait, seen)
     if problem is None:
         wait.answered.set_result(None)
-    else:
-        wait.answered.set_exception(
-            ValidationError(f"waiting for callback {wait.token.id} ended: {problem}")
-        )
+        return
+    if (seen is None or not _owns(attempt, seen)) and attempt.stop_reason not in _OVER:
+        attempt.stop_reason = "lost"
+    wait.answered.set_exception(
+        ValidationError(f"waiting for callback {wait.token.id} ended: {problem}")
+    )
+
+
+def _goes_on(wait: _Wait, seen: WaitStatus | None) -> bool:
+    return (
+        seen is not None
+        and seen.state == "waiting_external"
+        and seen.lease == wait.attempt.lease
+        and seen.callback_id == wait.token.id
+    )
+
+
+def _owns(attempt: Attempt, seen: WaitStatus) -> bool:
+    return seen.lease == attempt.lease and seen.state in _OURS
+
+
+def _problem(wait: _Wait, seen: WaitStatus | None) -> str | None:
+    """Return why there will be no answer; None when it is there."""
+    if seen is None:
+        return "the job does not exist any more"
+    if not _owns(wait.attempt, seen):
+        again = seen.lease != wait.attempt.lease or seen.state == "available"
+        return f"the job was retried and is {seen.state}" if again else f"the job is {seen.state}"
+    if seen.state == "waiting_external":
+        return "the callback was replaced by a newer one"
+    return _problem_of_running(wait, seen)
+
+
+def _problem_of_running(wait: _Wait, seen: WaitStatus) -> str | None:
+    if wait.token.id in seen.answered:
+        return None
+    if seen.callback_id == wait.token.id:
+        return "the handler left another wait for it"
+    if seen.callback_id is not None:
+        return "another callback is registered"
+    return None if seen.pending else "the callback was withdrawn"
 
 
 def _journal(attempt: Attempt) -> list[dict[str, Any]]:
+    """Return the attempt's journal, with an answer that stands beside it in its entry."""
     if attempt.journal is None:
-        kept = attempt.job.metadata.get("_awa_callbacks")
-        attempt.journal = kept if isinstance(kept, list) else []
+        metadata = attempt.job.metadata
+        kept = metadata.get("_awa_callbacks")
+        journal: list[dict[str, Any]] = []
+        if isinstance(kept, list) and all(isinstance(e, dict) and "id" in e for e in kept):
+            journal = [dict(entry) for entry in kept]
+        if _ANSWER in metadata and journal and "result" not in journal[-1]:
+            answer = metadata[_ANSWER]
+            if not any("result" in e and e["result"] == answer for e in journal):
+                journal[-1]["result"] = answer
+        attempt.journal = journal
     return attempt.journal
-
-
-def _has_answer(attempt: Attempt, place: int) -> bool:
-    """Return whether the answer came after the attempt that asked had died."""
-    journal = _journal(attempt)
-    return place == len(journal) - 1 and "_awa_callback_result" in attempt.job.metadata
 
 
 def _why(attempt: Attempt) -> str:

@@ -1,240 +1,399 @@
-"""Write the ends of attempts in batches, each guarded by its lease."""
+"""Write the ends of attempts in batches, each guarded by its lease; none is ever thrown away."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
 from awa_lib import telemetry, tracing
 from awa_lib._sql import atomic
-from awa_lib.errors import AwaError, DatabaseError, Unavailable, UniqueConflict
+from awa_lib.db.sqlstates import Meaning, meaning_of
+from awa_lib.errors import (
+    AwaError,
+    DatabaseError,
+    SchemaMismatch,
+    Transient,
+    Unavailable,
+    UniqueConflict,
+)
 from awa_lib.new_jobs import NewJobs
 from awa_lib.ops import claims
 from awa_lib.ops.inserts import insert_free
-from awa_lib.runtime.connections import pause
 from awa_lib.runtime.outcomes import Outcome
+from awa_lib.runtime.supervisor import Duty
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from awa_lib._sql import Op
+    from awa_lib.ops.claims import Missed
     from awa_lib.runtime.connections import Link
     from awa_lib.runtime.context import Attempt
     from awa_lib.runtime.events import Events
 
-__all__ = ["Completer", "finish"]
+__all__ = ["Completer", "End", "finish"]
 
 logger = logging.getLogger(__name__)
-T = TypeVar("T")
 
 _BATCH: Final = 1_000
 # Ends not yet written; past this the dispatchers claim no more, so memory stays flat.
 _MOST_PENDING: Final = 4_000
-# Deadlock and serialization failure: the statement changed nothing and may be sent again.
-_TRANSIENT: Final = frozenset({"40P01", "40001"})
+# An end whose row somebody holds is tried again after 0.2 s, then after twice as long.
+_FIRST_PAUSE: Final = 0.2
+_LONGEST_PAUSE: Final = 5.0
+# Ends that are written by themselves: so many in a round, and so many of them may be blocked.
+_ONE_BY_ONE: Final = 50
+_MOST_BLOCKED: Final = 3
+
+
+@dataclass(slots=True)
+class End:
+    """How an attempt ended, until that is durable; an outcome of None is a completion."""
+
+    attempt: Attempt
+    outcome: Outcome | None
+    done: bool = False
+    """Written, or refused."""
+    refused: bool = False
+    """The attempt does not own its job any more."""
+    unsure: bool = False
+    """Sent once without an answer: the row may hold it already."""
+    alone: bool = False
+    """Failed in a batch: written by itself from now on."""
+    tries: int = 0
+    due: float = 0.0
+
+    @property
+    def id(self) -> int:
+        """Return the id of the job."""
+        return self.attempt.job.id
 
 
 class Completer:
-    """One loop that flushes whatever has ended since its last statement.
+    """A duty that writes whatever has ended since its last statement.
 
     While a statement is under way the next batch gathers, so batches grow with the load and a
-    lone job is written at once.
+    lone job is written at once.  An end is kept until it is written or refused by its lease.  One
+    that cannot be written now (somebody holds its row, or the key that its follow-up needs) lets
+    the others pass and is tried again.
     """
 
     def __init__(self, link: Link, events: Events, on_done: Callable[[Attempt], None]) -> None:
         self._link = link
         self._events = events
         self._on_done = on_done
-        self._completed: list[Attempt] = []
-        self._ended: list[tuple[Attempt, Outcome]] = []
-        self._writing = 0
+        self._fresh: deque[End] = deque()
+        self._later: list[End] = []
+        self._writing: list[End] = []
         self._wake = asyncio.Event()
-        self._idle = asyncio.Event()
-        self._idle.set()
-        self._task: asyncio.Task[None] | None = None
+        self._empty = asyncio.Event()
+        self._empty.set()
+        self._room = asyncio.Event()
+        self._room.set()
+        self.duty = Duty("completions", self._round, pause=link.pause_after)
         self.stale = 0
 
     @property
     def pending(self) -> int:
         """Return how many ends are not durable yet."""
-        return len(self._completed) + len(self._ended) + self._writing
+        return len(self._fresh) + len(self._later) + len(self._writing)
 
     @property
     def has_room(self) -> bool:
-        """Return False while claims should wait for the database to catch up."""
-        return self.pending < _MOST_PENDING
+        """Return False while claims should wait for the database, or for hooks, to catch up."""
+        return self.pending < _MOST_PENDING and self._events.has_room
 
     @property
     def alive(self) -> bool:
-        """Return True while the loop runs."""
-        return self._task is not None and not self._task.done()
+        """Return True while the loop works."""
+        return self.duty.alive
 
     def complete(self, attempt: Attempt) -> None:
         """Queue an attempt as completed."""
-        self._completed.append(attempt)
-        self._notify()
+        self._add(End(attempt, None))
 
     def end(self, attempt: Attempt, outcome: Outcome) -> None:
         """Queue an attempt with another outcome."""
-        self._ended.append((attempt, outcome))
-        self._notify()
+        self._add(End(attempt, outcome))
 
-    def _notify(self) -> None:
-        self._idle.clear()
+    def _add(self, end: End) -> None:
+        self._fresh.append(end)
+        self._empty.clear()
         self._wake.set()
 
-    def start(self) -> None:
+    async def start(self) -> None:
         """Start the loop."""
-        self._task = asyncio.create_task(self._run(), name="awa completer")
+        await self.duty.start()
+
+    async def wait_for_room(self) -> None:
+        """Wait until ``has_room``, which hooks do not tell of."""
+        while not self.has_room:
+            self._room.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._room.wait(), 0.1)
 
     async def drain(self) -> None:
         """Wait until everything queued so far is durable."""
-        await self._idle.wait()
+        await self._empty.wait()
 
     async def stop(self) -> None:
         """Stop the loop; what is not written yet is dropped (its jobs will be rescued)."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
+        await self.duty.stop()
         await self._link.close()
 
-    async def _run(self) -> None:
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            while self._completed or self._ended:
-                await self._flush()
-            self._idle.set()
-
-    async def _flush(self) -> None:
-        completed, self._completed = self._completed[:_BATCH], self._completed[_BATCH:]
-        ended, self._ended = self._ended[:_BATCH], self._ended[_BATCH:]
-        self._writing = len(completed) + len(ended)
-        lost: set[int] = set()
+    async def _round(self) -> None:
+        if not self._fresh:
+            with self.duty.resting():
+                await self._wait()
+        self._wake.clear()
+        batch = self._next_batch()
+        if not batch:
+            return
+        self._writing = batch
         began = time.perf_counter()
-        if completed:
-            completed.sort(key=_by_id)
-            lost |= await self._write(
-                claims.finish_completed, completed, lambda attempt: finish(attempt, None), _itself
+        try:
+            await self._write(batch)
+        finally:
+            # Also when the round fails: what has no answer yet is kept.
+            self._settle(batch, began)
+
+    async def _wait(self) -> None:
+        """Wait for an end, or until one that was put off is due."""
+        due = min((end.due for end in self._later), default=None)
+        if due is None:
+            await self._wake.wait()
+            return
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._wake.wait(), max(0.0, due - time.monotonic()))
+
+    def _next_batch(self) -> list[End]:
+        """Take what is due, each job once: of two ends of a job the later waits for a round."""
+        now = time.monotonic()
+        batch: dict[int, End] = {}
+        rest: list[End] = []
+        alone = 0
+        for end in self._later:
+            fits = end.due <= now and len(batch) < _BATCH and end.id not in batch
+            if fits and not (end.alone and alone == _ONE_BY_ONE):
+                batch[end.id] = end
+                alone += end.alone
+            else:
+                rest.append(end)
+        while self._fresh and len(batch) < _BATCH:
+            end = self._fresh.popleft()
+            if batch.setdefault(end.id, end) is not end:
+                rest.append(end)
+        self._later = rest
+        return [batch[key] for key in sorted(batch)]
+
+    async def _write(self, batch: list[End]) -> None:
+        """Write a batch, marking each end as done; those that are not are kept."""
+        together = [end for end in batch if not end.alone]
+        completed = [end for end in together if end.outcome is None]
+        ended = [end for end in together if end.outcome is not None]
+        for part in (completed, ended):
+            if part:
+                await self._write_part(part)
+        blocked = 0
+        for end in batch:
+            # Each may wait for a lock; the others of this round are not to wait for all of them.
+            if end.alone and blocked < _MOST_BLOCKED:
+                blocked += not await self._write_one(end)
+
+    async def _write_part(self, part: list[End]) -> None:
+        """Write ends of one sort in one transaction, with their follow-ups."""
+        try:
+            missed = await self._send(part, lambda: _all(part, skip_locked=self._link.pooled))
+        except Unavailable:
+            raise
+        except Transient:
+            # Somebody holds one of the rows, or a key that a follow-up needs: all others pass.
+            plain = [end for end in part if end.attempt.after is None]
+            for end in part:
+                end.alone = end.attempt.after is not None
+            if plain:
+                missed = await self._send(plain, lambda: _all(plain, skip_locked=True))
+                await self._mark(plain, missed)
+        except AwaError as error:
+            if not _is_of_data(error):
+                raise
+            for end in part:
+                end.alone = True
+        else:
+            await self._mark(part, missed)
+
+    async def _write_one(self, end: End) -> bool:
+        """Write one end, without what the database does not take; return False when blocked."""
+        end.tries += 1
+        try:
+            missed = await self._send([end], partial(finish, end.attempt, end.outcome))
+        except Unavailable:
+            raise
+        except Transient:
+            return False
+        except AwaError as error:
+            if not _is_of_data(error):
+                raise
+            _reduce(end, error)
+            return True
+        await self._mark([end], missed)
+        return end.done
+
+    async def _send(self, part: list[End], make: Callable[[], Op[Missed]]) -> Missed:
+        """Run an op; note for all of its ends whether the database may hold them."""
+        try:
+            return await self._link.run(make())
+        except Unavailable:
+            for end in part:
+                end.unsure = True
+            raise
+
+    async def _mark(self, part: list[End], missed: Missed) -> None:
+        """Note which ends are done and which are refused; busy ones stay."""
+        stale, busy = set(missed.stale), set(missed.busy)
+        found = [end for end in part if end.id in stale and end.unsure]
+        if found:
+            stale -= await self._written_before(found)
+        for end in part:
+            if end.id in busy:
+                end.tries += 1
+            else:
+                end.done = True
+                end.refused = end.id in stale
+        if stale:
+            self.stale += len(stale)
+            logger.warning(
+                "dropped the end of attempts that no longer own their job",
+                extra={"job_ids": sorted(stale)},
             )
-        if ended:
-            ended.sort(key=_by_first_id)
-            lost |= await self._write(
-                claims.finish_attempts, ended, lambda member: finish(*member), _first
-            )
-        ends: list[tuple[Attempt, Outcome | None]] = [(attempt, None) for attempt in completed]
-        ends += ended
-        written = [end for end in ends if end[0].job.id not in lost] if lost else ends
+
+    async def _written_before(self, ends: Sequence[End]) -> set[int]:
+        """Return which of these were written by a statement whose answer was lost."""
+        leases = sorted((end.id, end.attempt.lease) for end in ends)
+        rows = {row.id: row for row in await self._link.run(claims.written_ends(leases))}
+        return {end.id for end in ends if end.id in rows and _is_ours(end, rows[end.id])}
+
+    def _settle(self, batch: list[End], began: float) -> None:
+        self._writing = []
+        now = time.monotonic()
+        for end in batch:
+            if not end.done:
+                pause = _FIRST_PAUSE * 2 ** min(end.tries - 1, 10) if end.tries else 0.0
+                end.due = now + min(pause, _LONGEST_PAUSE)
+                self._later.append(end)
+        done = [end for end in batch if end.done]
+        for end in done:
+            self._on_done(end.attempt)
+        if not self._fresh and not self._later:
+            self._empty.set()
+        if self.has_room:
+            self._room.set()
+        self._tell(done, began)
+
+    def _tell(self, done: Sequence[End], began: float) -> None:
+        written = [(end.attempt, end.outcome) for end in done if not end.refused]
+        for end in done:
+            if end.refused:
+                telemetry.dropped(end.attempt.job.queue)
         telemetry.ended(written, time.perf_counter() - began)
         if (spans := tracing.tracing()) is not None:
             spans.ended(written)
         self._events.ended(written)
-        for attempt, _ in ends:
-            if attempt.job.id in lost:
-                telemetry.dropped(attempt.job.queue)
-            self._on_done(attempt)
-        self._writing = 0
-
-    async def _write(
-        self,
-        op: Callable[[list[T]], Op[list[int]]],
-        batch: list[T],
-        one: Callable[[T], Op[list[int]]],
-        attempt_of: Callable[[T], Attempt],
-    ) -> set[int]:
-        """Write a batch; after an error of the data, each member by itself.
-
-        Follow-ups are part of the same transaction.  Return the ids that were not written.
-        """
-        attempts = [attempt_of(member) for member in batch]
-        try:
-            return set(await self._insist(lambda: _with_follow_ups(op(batch), attempts)))
-        except AwaError:
-            lost: set[int] = set()
-            for member, attempt in zip(batch, attempts, strict=True):
-                lost |= await self._write_one(partial(one, member), attempt)
-            return lost
-
-    async def _write_one(self, make: Callable[[], Op[list[int]]], attempt: Attempt) -> set[int]:
-        try:
-            return set(await self._insist(lambda: _with_follow_ups(make(), [attempt])))
-        except AwaError:
-            logger.exception(
-                "could not record the end of a job; it will be rescued",
-                extra={"job_id": attempt.job.id},
-            )
-            return {attempt.job.id}
-
-    async def _insist(self, make: Callable[[], Op[list[int]]]) -> list[int]:
-        """Run an op until the database has answered; return the stale ids."""
-        while True:
-            try:
-                stale = await self._link.run(make())
-            except Unavailable:
-                await pause(self._link.failures)
-            except DatabaseError as error:
-                if error.sqlstate not in _TRANSIENT:
-                    raise
-            else:
-                if stale:
-                    self.stale += len(stale)
-                    logger.warning(
-                        "dropped the end of attempts that no longer own their job",
-                        extra={"job_ids": stale},
-                    )
-                return stale
 
 
-def _with_follow_ups(op: Op[list[int]], attempts: Sequence[Attempt]) -> Op[list[int]]:
-    """Enqueue what follows from the ends that were not stale, in their transaction."""
+def _is_of_data(error: AwaError) -> bool:
+    """Return whether an error is about the values of one job."""
+    if isinstance(error, DatabaseError):
+        return meaning_of(error.sqlstate, broken=False) is Meaning.THEIRS
+    return not isinstance(error, SchemaMismatch)
+
+
+def _reduce(end: End, error: AwaError) -> None:
+    """Leave out of an end what the database does not take: follow-ups first, then text."""
+    attempt, outcome = end.attempt, end.outcome
+    logger.error(
+        "the end of a job cannot be recorded (%s); it is recorded without what was refused",
+        error,
+        extra={"job_id": end.id},
+    )
+    if attempt.after is not None:
+        attempt.after = None
+        reason = f"what follows from its end could not be enqueued: {error}"
+        end.outcome = Outcome("failed", _ascii(reason), terminal=True)
+        return
+    attempt.noted = None
+    if outcome is not None and outcome.error is not None:
+        end.outcome = replace(outcome, error=_ascii(outcome.error))
+
+
+def _ascii(text: str) -> str:
+    return text.encode("ascii", "backslashreplace").decode("ascii")
+
+
+def _is_ours(end: End, row: claims.Written) -> bool:
+    """Return whether a row that is not running any more is what this end made of it."""
+    if end.outcome is None:
+        return row.state == "completed"
+    if end.outcome.error is not None:
+        return row.error == end.outcome.error
+    return row.state in {end.outcome.target, "available", "waiting_external"}
+
+
+def _all(part: Iterable[End], *, skip_locked: bool) -> Op[Missed]:
+    ends = list(part)
+    attempts = [end.attempt for end in ends]
+    if ends[0].outcome is None:
+        op = claims.finish_completed(attempts, skip_locked=skip_locked)
+    else:
+        op = claims.finish_attempts(
+            [(end.attempt, end.outcome) for end in ends if end.outcome is not None],
+            skip_locked=skip_locked,
+        )
+    return _with_follow_ups(op, attempts)
+
+
+def _with_follow_ups(op: Op[Missed], attempts: Sequence[Attempt]) -> Op[Missed]:
+    """Enqueue what follows from the ends that were written, in their transaction."""
     if not any(attempt.after for attempt in attempts):
         return op
     return _follow(op, attempts)
 
 
 @atomic
-def _follow(op: Op[list[int]], attempts: Sequence[Attempt]) -> Op[list[int]]:
-    stale = yield from op
-    after = [a.after for a in attempts if a.after is not None and a.job.id not in stale]
+def _follow(op: Op[Missed], attempts: Sequence[Attempt]) -> Op[Missed]:
+    missed = yield from op
+    out = {*missed.stale, *missed.busy}
+    after = [a.after for a in attempts if a.after is not None and a.job.id not in out]
     if after:
         yield from insert_free(NewJobs.merge(after))
-    return stale
+    return missed
 
 
-def finish(attempt: Attempt, outcome: Outcome | None) -> Op[list[int]]:
-    """End one attempt; return its id when it was stale.
+def finish(attempt: Attempt, outcome: Outcome | None) -> Op[Missed]:
+    """End one attempt with its follow-ups, unless its row is locked.
 
     The job fails when another one holds the unique key its next state needs.
     """
+    return _with_follow_ups(_finish(attempt, outcome), [attempt])
+
+
+def _finish(attempt: Attempt, outcome: Outcome | None) -> Op[Missed]:
     try:
         return (yield from _end(attempt, outcome))
     except UniqueConflict as error:
         reason = f"the job ended, but {error}"
-        return (yield from claims.finish_attempts([(attempt, Outcome("failed", reason))]))
+        failed = [(attempt, Outcome("failed", reason))]
+        return (yield from claims.finish_attempts(failed, skip_locked=True))
 
 
 @atomic  # a savepoint, so that a transaction with follow-ups goes on after a conflict
-def _end(attempt: Attempt, outcome: Outcome | None) -> Op[list[int]]:
+def _end(attempt: Attempt, outcome: Outcome | None) -> Op[Missed]:
     if outcome is None:
-        return (yield from claims.finish_completed([attempt]))
-    return (yield from claims.finish_attempts([(attempt, outcome)]))
-
-
-def _by_id(attempt: Attempt) -> int:
-    return attempt.job.id
-
-
-def _by_first_id(member: tuple[Attempt, Outcome]) -> int:
-    return member[0].job.id
-
-
-def _itself(attempt: Attempt) -> Attempt:
-    return attempt
-
-
-def _first(member: tuple[Attempt, Outcome]) -> Attempt:
-    return member[0]
+        return (yield from claims.finish_completed([attempt], skip_locked=True))
+    return (yield from claims.finish_attempts([(attempt, outcome)], skip_locked=True))

@@ -1,4 +1,4 @@
-"""The worker's own connections: re-made with backoff, their loss said once."""
+"""The worker's own connections: bounded, re-made with back-off, their loss said once."""
 
 from __future__ import annotations
 
@@ -7,49 +7,112 @@ import logging
 import random
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import psycopg
 
 from awa_lib._drive import arun, translate, turn
-from awa_lib.errors import Unavailable
+from awa_lib._sql import BEGIN, COMMIT, ROLLBACK, sql
+from awa_lib.db.connect import Purpose, connect, connect_async, cut, settings_for
+from awa_lib.errors import AwaError, Transient, Unavailable
+from awa_lib.runtime import forks
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from awa_lib._sql import Op
 
-__all__ = ["Link", "Outage", "connect", "connect_sync", "pause"]
+__all__ = ["HOT_PLANS", "Bounds", "Link", "Outage", "open_async", "open_sync", "with_settings"]
 
 logger = logging.getLogger(__name__)
 R = TypeVar("R")
 
-_CONNECT_SECONDS: Final = 10
-_CLOSE_SECONDS: Final = 5.0
+_CLOSE_SECONDS: Final = 1.0
 _SAME_OUTAGE_SECONDS: Final = 10.0
+_LONGEST_PAUSE: Final = 3.0
 # The hot statements are all index lookups.  On a fresh, fast-growing table without statistics the
 # planner otherwise picks bitmap scans and sorts over the whole backlog (seen: 7 times slower).
 HOT_PLANS: Final = (
-    "-c enable_seqscan=off -c enable_bitmapscan=off -c enable_hashjoin=off "
-    "-c enable_mergejoin=off -c jit=off -c plan_cache_mode=force_generic_plan"
+    ("enable_seqscan", "off"),
+    ("enable_bitmapscan", "off"),
+    ("enable_hashjoin", "off"),
+    ("enable_mergejoin", "off"),
+    ("plan_cache_mode", "force_generic_plan"),
 )
-_PLAIN: Final = "-c jit=off"
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How long the statements of one duty may take, and how they are planned."""
+
+    lock_ms: int = 2_000
+    """Longest wait for another transaction's lock."""
+    statement_seconds: int = 15
+    """Longest statement, by the server's clock."""
+    hot: bool = False
+    """Index look-ups only, whatever the statistics say."""
+    settings: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def answer_seconds(self) -> float:
+        """Return how long an op may be without its answer before its connection is given up.
+
+        Ops of several statements take longer than one, and the server may be late.
+        """
+        return 2.0 * self.statement_seconds + 5.0
+
+    def purpose(self, duty: str) -> Purpose:
+        """Return what to connect with."""
+        settings = (
+            ("lock_timeout", _time(self.lock_ms)),
+            ("statement_timeout", _time(self.statement_seconds * 1000)),
+            ("jit", "off"),
+            *(HOT_PLANS if self.hot else ()),
+            *self.settings,
+        )
+        return Purpose(f"awa worker: {duty}", settings)
+
+
+def _time(milliseconds: int) -> str:
+    """Write a time as the server does: in the largest unit that fits."""
+    for unit, size in (("min", 60_000), ("s", 1_000)):
+        if milliseconds % size == 0:
+            return f"{milliseconds // size}{unit}"
+    return f"{milliseconds}ms"
 
 
 class Outage:
     """Which connections are down; said once when they go and once when all are back.
 
     The connections of a process notice the same outage at different moments, so what follows
-    within ten seconds belongs to it.
+    within ten seconds belongs to it.  Whoever pauses before the next try goes on as soon as
+    another connection works.
     """
 
     def __init__(self) -> None:
-        self._down: set[str] = set()
+        self._down: dict[str, float] = {}
+        self._links: list[Link] = []
         self._said_at = -_SAME_OUTAGE_SECONDS
         self._to_end = False
+        self._works = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self.ended_at = time.monotonic()
+        """When the last outage ended; at first when the process started."""
 
     @property
     def any(self) -> bool:
-        """Return True while a connection is down."""
-        return bool(self._down)
+        """Return True while a connection is down, or waits for an answer for too long."""
+        return bool(self._down) or any(link.overdue for link in self._links)
+
+    def watch(self, link: Link) -> None:
+        """Count a link's unanswered statements as an outage."""
+        self._links.append(link)
+
+    @property
+    def lost_links(self) -> list[Link]:
+        """Return the links that are down."""
+        return [link for link in self._links if link.name in self._down]
 
     def lost(self, name: str, error: Exception) -> None:
         """Note a lost connection."""
@@ -57,132 +120,215 @@ class Outage:
         if not self._down and now - self._said_at >= _SAME_OUTAGE_SECONDS:
             logger.warning(
                 "lost the database (%s); claims stop, running jobs go on, reconnecting",
-                error,
+                error or "the connection was closed",
                 extra={"connection": name},
             )
             self._said_at = now
             self._to_end = True
-        self._down.add(name)
+        self._down[name] = now
+        self._works.clear()
 
     def back(self, name: str) -> None:
-        """Note a working connection."""
-        if name in self._down:
-            self._down.discard(name)
-            if not self._down and self._to_end:
+        """Note a working connection; may be called from any thread."""
+        if self._down.pop(name, None) is None:
+            return
+        if not self._down:
+            self.ended_at = time.monotonic()
+            if self._to_end:
                 self._to_end = False
                 logger.info("the database is back")
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._works.set)
+
+    async def pause(self, failures: int) -> None:
+        """Wait before the next try: 0.1 s doubling to 3 s, or until another connection works."""
+        seconds = min(0.1 * 2 ** min(failures, 10), _LONGEST_PAUSE) * random.uniform(0.5, 1.0)
+        self._works.clear()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._works.wait(), seconds)
 
 
 async def pause(failures: int) -> None:
-    """Sleep before the next try: 0.1 s doubling to 5 s, jittered by half."""
-    await asyncio.sleep(min(0.1 * 2**failures, 5.0) * random.uniform(0.5, 1.0))
+    """Sleep before the next try: 0.1 s doubling to 3 s, jittered by half."""
+    seconds = min(0.1 * 2 ** min(failures, 10), _LONGEST_PAUSE)
+    await asyncio.sleep(seconds * random.uniform(0.5, 1.0))
 
 
-def _arguments(dsn: str, options: str) -> dict[str, Any]:
-    """Return what every connection is opened with; settings of the URL come last and win."""
-    given = psycopg.conninfo.conninfo_to_dict(dsn)
-    settings = f"-c timezone=UTC -c datestyle=ISO {options} {given.get('options') or ''}".strip()
-    ours: dict[str, Any] = {
-        "application_name": "awa worker",
-        "connect_timeout": _CONNECT_SECONDS,
-        "keepalives_idle": 30,
-        "keepalives_interval": 10,
-        "keepalives_count": 3,
-    }
-    kept = {key: value for key, value in ours.items() if key not in given}
-    return {**kept, "autocommit": True, "options": settings}
-
-
-def _refused_options(error: psycopg.Error) -> bool:
-    # A pooler that does not pass start-up parameters on says so; the connection then goes without.
-    return "startup parameter" in str(error)
-
-
-async def connect(
-    dsn: str, *, hot: bool = False, extra: str = ""
-) -> psycopg.AsyncConnection[tuple[Any, ...]]:
-    """Open one autocommit connection in UTC.  Raises Unavailable or DatabaseError."""
-    arguments = _arguments(dsn, f"{HOT_PLANS if hot else _PLAIN} {extra}")
+async def open_async(dsn: str, purpose: Purpose) -> psycopg.AsyncConnection[tuple[Any, ...]]:
+    """Open an async connection.  Raises Unavailable or DatabaseError."""
     try:
-        try:
-            return await psycopg.AsyncConnection.connect(dsn, **arguments)
-        except psycopg.OperationalError as error:
-            if not _refused_options(error):
-                raise
-        del arguments["options"]
-        return await psycopg.AsyncConnection.connect(dsn, **arguments, prepare_threshold=None)
+        conn = await connect_async(dsn, purpose)
     except psycopg.Error as error:
         raise translate(error) from error
+    forks.own(conn)
+    return conn
 
 
-def connect_sync(dsn: str) -> psycopg.Connection[tuple[Any, ...]]:
-    """Open one blocking autocommit connection in UTC.  Raises Unavailable or DatabaseError."""
-    arguments = _arguments(dsn, _PLAIN)
+def open_sync(dsn: str, purpose: Purpose) -> psycopg.Connection[tuple[Any, ...]]:
+    """Open a blocking connection.  Raises Unavailable or DatabaseError."""
     try:
-        try:
-            return psycopg.Connection.connect(dsn, **arguments)
-        except psycopg.OperationalError as error:
-            if not _refused_options(error):
-                raise
-        del arguments["options"]
-        return psycopg.Connection.connect(dsn, **arguments, prepare_threshold=None)
+        conn = connect(dsn, purpose)
     except psycopg.Error as error:
         raise translate(error) from error
+    forks.own(conn)
+    return conn
+
+
+def with_settings(conn: psycopg.Connection[Any] | psycopg.AsyncConnection[Any], op: Op[R]) -> Op[R]:
+    """Return an op that makes the connection's settings its own where the session cannot."""
+    settings = settings_for(conn)
+    return _in_transaction(op, settings) if settings else op
+
+
+def _in_transaction(op: Op[R], settings: tuple[tuple[str, str], ...]) -> Op[R]:
+    yield BEGIN
+    try:
+        yield sql.connections(
+            "set_local", names=[n for n, _ in settings], values=[v for _, v in settings]
+        )
+        result = yield from op
+    except Exception:
+        yield ROLLBACK
+        raise
+    yield COMMIT
+    return result
+
+
+class _Bound:
+    """Cuts a connection whose answer is overdue.
+
+    In two steps, so that an event loop that was blocked reads what came meanwhile first.
+    """
+
+    def __init__(self, conn: psycopg.AsyncConnection[Any], seconds: float) -> None:
+        self._conn = conn
+        self._loop = asyncio.get_running_loop()
+        self.timer = self._loop.call_later(seconds, self._soon)
+
+    def _soon(self) -> None:
+        self.timer = self._loop.call_later(0.5, cut, self._conn)
 
 
 class Link:
-    """One named connection that is opened on demand and re-made after a loss."""
+    """One named connection that is opened on demand and re-made after a loss.
 
-    def __init__(
-        self, name: str, dsn: str, outage: Outage, *, hot: bool = False, extra: str = ""
-    ) -> None:
+    Tasks that share it take turns.  No answer within the bounds counts as a loss, so nobody waits
+    for ever for a server that has stopped.
+    """
+
+    def __init__(self, name: str, dsn: str, outage: Outage, bounds: Bounds | None = None) -> None:
         self.name = name
+        self.bounds = bounds or Bounds()
         self._dsn = dsn
+        self._purpose = self.bounds.purpose(name)
         self._outage = outage
-        self._hot = hot
-        self._extra = extra
         self._conn: psycopg.AsyncConnection[tuple[Any, ...]] | None = None
-        self._lock = asyncio.Lock()
+        self._opening = asyncio.Lock()
+        self._turn = asyncio.Lock()
+        self._asked_at: float | None = None
         self.failures = 0
+        outage.watch(self)
+
+    @property
+    def overdue(self) -> bool:
+        """Return True while a look-up that should take milliseconds has waited for 5 s."""
+        asked = self._asked_at
+        patience = 5.0 if self.bounds.hot else 2.0 + self.bounds.statement_seconds
+        return asked is not None and time.monotonic() - asked > patience
+
+    @property
+    def idle(self) -> bool:
+        """Return True while no op runs on it."""
+        return not self._turn.locked()
+
+    @property
+    def pooled(self) -> bool:
+        """Return True when a pooler stands between this connection and the server."""
+        return self._conn is not None and bool(settings_for(self._conn))
 
     async def connection(self) -> psycopg.AsyncConnection[tuple[Any, ...]]:
         """Return the open connection.  Raises Unavailable."""
-        async with self._lock:
+        async with self._opening:
             if self._conn is None or self._conn.closed:
                 try:
-                    self._conn = await connect(self._dsn, hot=self._hot, extra=self._extra)
+                    self._conn = await open_async(self._dsn, self._purpose)
                 except Unavailable as error:
-                    self.failures += 1
-                    self._outage.lost(self.name, error)
+                    self._lost(error)
                     raise
             return self._conn
 
     async def run(self, op: Op[R]) -> R:
         """Drive an op.  Raises Unavailable after noting the loss; the next call reconnects."""
+        async with self._turn:
+            self._asked_at = time.monotonic()
+            try:
+                conn = await self.connection()
+                result = await self._bounded(conn, op)
+            except Unavailable as error:
+                if self._conn is not None:
+                    self._lost(error)
+                await self.close()
+                raise
+            except AwaError:
+                self._works()
+                raise
+            except asyncio.CancelledError:
+                # A statement cut off half-way leaves the connection in an unknown state.
+                await self.close()
+                raise
+            finally:
+                self._asked_at = None
+            self._works()
+            return result
+
+    async def _bounded(self, conn: psycopg.AsyncConnection[tuple[Any, ...]], op: Op[R]) -> R:
+        bound = _Bound(conn, self.bounds.answer_seconds)
         try:
-            conn = await self.connection()
-            result = await arun(conn, op)
-        except Unavailable as error:
-            if self._conn is not None:
-                self.failures += 1
-                self._outage.lost(self.name, error)
-            await self.close()
-            raise
-        except asyncio.CancelledError:
-            # A statement cut off half-way leaves the connection in an unknown state.
-            await self.close()
-            raise
+            return await arun(conn, with_settings(conn, op))
+        finally:
+            bound.timer.cancel()
+
+    async def insist(
+        self, make: Callable[[], Op[R]], *, until: Callable[[], bool] | None = None
+    ) -> R:
+        """Run what ``make`` returns, anew after each passing error, until it is answered.
+
+        ``until`` ends it: once it returns True the error is raised.  A caller that is cancelled
+        does not cut off a statement, and with it the connection that others use.
+        """
+        failures = 0
+        while True:
+            try:
+                return await asyncio.shield(self.run(make()))
+            except Transient:
+                if until is not None and until():
+                    raise
+                failures += 1
+                await self._outage.pause(failures)
+
+    async def pause_after(self, failures: int) -> None:
+        """Wait before the next try after so many losses in a row."""
+        await self._outage.pause(failures)
+
+    def _lost(self, error: Exception) -> None:
+        self.failures += 1
+        self._outage.lost(self.name, error)
+
+    def _works(self) -> None:
         self.failures = 0
         self._outage.back(self.name)
-        return result
 
     async def close(self) -> None:
         """Close the connection, if open, once the statement under way has ended.
 
-        A statement that gets no answer keeps the connection; its own end will let it go.
+        One that gets no answer within a second is cut off.
         """
         conn, self._conn = self._conn, None
-        if conn is not None:
+        if conn is None:
+            return
+        for _ in range(2):
             with suppress(TimeoutError):
                 async with asyncio.timeout(_CLOSE_SECONDS), turn(conn):
                     await conn.close()
+                return
+            cut(conn)

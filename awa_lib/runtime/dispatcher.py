@@ -7,14 +7,14 @@ import logging
 import random
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 from awa_lib import telemetry
-from awa_lib.errors import AwaError, Unavailable
+from awa_lib.errors import AwaError, Transient, Unavailable
 from awa_lib.ops import claims
 from awa_lib.policies import QueuePolicy
-from awa_lib.runtime.connections import pause
 from awa_lib.runtime.limits import Slots, TokenBucket
+from awa_lib.runtime.supervisor import Duty
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -29,6 +29,13 @@ __all__ = ["Dispatcher"]
 
 logger = logging.getLogger(__name__)
 
+# A job that could not be claimed is passed over for a second, then twice as long each time.
+_FIRST_PASS_SECONDS: Final = 1.0
+_LONGEST_PASS_SECONDS: Final = 60.0
+# A claim whose answer was lost may still be carried out by a server that has not noticed the loss:
+# it is looked for so many seconds after.
+_LOOKS: Final = (0.0, 1.0, 3.0, 10.0, 30.0, 60.0)
+
 
 class Dispatcher:
     """The claim loop of one queue.
@@ -36,11 +43,15 @@ class Dispatcher:
     A slot is reserved before its job is claimed, so no row becomes running without a place to
     run.  After a notification or a poll it claims until a claim comes back short.  The policy
     stored about the queue goes over what the process was started with.
+
+    Each claim has a lease of its own.  Where its answer is lost on the way, its rows are found by
+    the lease and given back, uncounted.
     """
 
     def __init__(
         self,
         queue: QueueOptions,
+        *,
         options: WorkerOptions,
         kinds: Sequence[str],
         link: Link,
@@ -62,13 +73,18 @@ class Dispatcher:
         self._bucket = TokenBucket(queue.rate_limit) if queue.rate_limit else None
         self._wake = asyncio.Event()
         self._freed = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._stopping = False
+        # Jobs that a claim stumbled over: until when they are passed over, and for how long.
+        self._passing: dict[int, tuple[float, float]] = {}
+        # Leases of claims without an answer, with the times of the looks that are left.
+        self._unanswered: dict[int, list[float]] = {}
         executor.on_claimable.append(self._freed.set)
+        self.duty = Duty(f"claims of {queue.name}", self._round, pause=link.pause_after)
 
     @property
     def alive(self) -> bool:
-        """Return True while the loop runs."""
-        return self._task is not None and not self._task.done()
+        """Return True while the loop works."""
+        return self.duty.alive
 
     def wake(self) -> None:
         """Look for work now."""
@@ -91,44 +107,26 @@ class Dispatcher:
         self.wake()
         return True
 
-    def start(self) -> None:
+    async def start(self) -> None:
         """Start the loop."""
-        self._task = asyncio.create_task(self._run(), name=f"awa dispatcher {self.queue.name}")
+        await self.duty.start()
 
-    async def stop(self) -> None:
-        """Claim no more; a claim under way is finished, so no claimed job is lost."""
-        task, self._task = self._task, None
-        if task is not None:
-            self._stopping = True
-            self._wake.set()
-            self._freed.set()
-            await asyncio.gather(task, return_exceptions=True)
+    async def stop(self, seconds: float) -> None:
+        """Claim no more; a claim under way has so long to end, so that no claimed job is lost."""
+        self._stopping = True
+        self._wake.set()
+        self._freed.set()
+        await self.duty.finish(seconds)
+        if self._unanswered:
+            with suppress(AwaError, TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._give_back(everything=True)
 
-    _stopping = False
-
-    async def _run(self) -> None:
-        while not self._stopping:
-            self._wake.clear()
-            try:
-                more = await self._claim_all()
-            except Unavailable:
-                await self._sleep(pause(self._link.failures))
-            except AwaError as error:
-                logger.exception(
-                    "claiming failed; trying again",
-                    extra={"queue": self.queue.name, "hint": error.hint},
-                )
-                await self._sleep(pause(5))
-            else:
-                if not more:
-                    await self._wait_for_work()
-
-    async def _sleep(self, waiting: object) -> None:
-        sleeping = asyncio.ensure_future(waiting)  # type: ignore[call-overload]
-        waking = asyncio.ensure_future(self._wake.wait())
-        await asyncio.wait({sleeping, waking}, return_when=asyncio.FIRST_COMPLETED)
-        sleeping.cancel()
-        waking.cancel()
+    async def _round(self) -> None:
+        self._wake.clear()
+        if not await self._claim_all() and not self._stopping:
+            with self.duty.resting():
+                await self._wait_for_work()
 
     async def _claim_all(self) -> bool:
         """Claim until the queue is empty; return True when only slots or tokens ran out."""
@@ -136,36 +134,111 @@ class Dispatcher:
             wanted = await self._room()
             if not wanted:
                 continue
-            asked = time.perf_counter()
-            rows = await self._link.run(
-                claims.claim(
-                    self.queue.name,
-                    self._kinds,
-                    wanted,
-                    self.queue.deadline_seconds,
-                    limited=self.policy.limited,
-                )
-            )
-            telemetry.claimed(self.queue.name, rows, time.perf_counter() - asked)
-            self.slots.take(len(rows))
-            if rows:
-                if self._bucket:
-                    self._bucket.take(len(rows))
-                self._executor.spawn(rows, self.slots, self.queue, self._freed.set)
+            rows = await self._claim(wanted)
             # Several kinds: another worker may have taken the same candidates, so short is not
             # empty.  Claims within limits wait for each other, so theirs is.
             sure = len(self._kinds) == 1 or self.policy.limited
-            if not rows or (len(rows) < wanted and sure):
+            if not rows or (rows < wanted and sure):
                 self.slots.clear_demand()
                 return False
         return True
 
+    async def _claim(self, wanted: int) -> int:
+        """Claim and start up to so many jobs; return how many."""
+        asked = time.perf_counter()
+        rows: Sequence[tuple[Any, ...]] = ()
+        lease = claims.new_lease()
+        try:
+            if self._unanswered:
+                await self._give_back()
+            rows = await self._ask(wanted, lease)
+        except (Unavailable, asyncio.CancelledError):
+            now = time.monotonic()
+            self._unanswered[lease] = [now + seconds for seconds in _LOOKS]
+            raise
+        finally:
+            self.slots.take(len(rows))
+        telemetry.claimed(self.queue.name, rows, time.perf_counter() - asked)
+        if rows:
+            if self._bucket:
+                self._bucket.take(len(rows))
+            self._executor.spawn(rows, self.slots, self.queue, self._freed.set)
+        self.duty.state.succeed()
+        return len(rows)
+
+    async def _ask(self, wanted: int, lease: int) -> Sequence[tuple[Any, ...]]:
+        """Return claimed rows; when one job stands in the way of all, claim them one by one."""
+        name, seconds = self.queue.name, self.queue.deadline_seconds
+        limited, passing = self.policy.limited, self._passed_over()
+        try:
+            return await self._link.run(
+                claims.claim(
+                    name, self._kinds, wanted, seconds,
+                    lease=lease, limited=limited, passing=passing,
+                )
+            )  # fmt: skip
+        except Unavailable:
+            raise
+        except AwaError:
+            rows, refused = await self._link.run(
+                claims.claim_each(
+                    name, self._kinds, wanted, seconds,
+                    lease=lease, limited=limited, passing=passing,
+                )
+            )  # fmt: skip
+            if not refused and not rows:
+                # Nothing of a single job: the whole queue is locked, or the statement is at fault.
+                raise
+            self._pass_over(refused)
+            return rows
+
+    def _passed_over(self) -> list[int]:
+        if not self._passing:
+            return []
+        now = time.monotonic()
+        for job_id, (until, seconds) in list(self._passing.items()):
+            if until + seconds < now:  # its last try was long ago
+                del self._passing[job_id]
+        return sorted(job_id for job_id, (until, _) in self._passing.items() if until > now)
+
+    def _pass_over(self, refused: dict[int, AwaError]) -> None:
+        for job_id, error in refused.items():
+            known = self._passing.get(job_id)
+            if known is None and not isinstance(error, Transient):
+                logger.warning(
+                    "a job cannot be claimed (%s); it is passed over, and tried again later",
+                    error,
+                    extra={"job_id": job_id, "queue": self.queue.name},
+                )
+            seconds = min(known[1] * 2, _LONGEST_PASS_SECONDS) if known else _FIRST_PASS_SECONDS
+            self._passing[job_id] = (time.monotonic() + seconds, seconds)
+
+    async def _give_back(self, *, everything: bool = False) -> None:
+        """Give back what claims without an answer have taken."""
+        now = time.monotonic()
+        for lease, looks in list(self._unanswered.items()):
+            if not everything and looks[0] > now:
+                continue
+            found = await self._link.run(claims.hand_back_claim(self.queue.name, lease))
+            if found:
+                logger.info(
+                    "gave back jobs of a claim whose answer was lost",
+                    extra={"job_ids": found, "queue": self.queue.name},
+                )
+            rest = [at for at in looks if at > now]
+            if found or not rest:
+                del self._unanswered[lease]
+            else:
+                self._unanswered[lease] = rest
+
     async def _room(self) -> int:
         """Wait until something may be claimed; return how many, or 0 to look again."""
         if not self._completer.has_room:
-            await self._completer.drain()
+            with self.duty.resting():
+                await self._completer.wait_for_room()
         if self._bucket is not None and self._bucket.available() < 1:
-            await asyncio.sleep(min(self._bucket.wait_seconds(), 1.0))
+            with self.duty.resting():
+                await asyncio.sleep(min(self._bucket.wait_seconds(), 1.0))
             return 0
         wanted = 0
         if self._executor.may_claim:
@@ -176,7 +249,7 @@ class Dispatcher:
             return wanted
         self._freed.clear()
         timeout = None if self._options.global_max_workers is None else 0.1
-        with suppress(TimeoutError):
+        with suppress(TimeoutError), self.duty.resting():
             await asyncio.wait_for(self._freed.wait(), timeout)
         # Let every handler that is about to return do so: one claim then fills all their slots.
         await asyncio.sleep(0)
@@ -189,5 +262,7 @@ class Dispatcher:
         if not exact and self._listening(self.queue.name):
             milliseconds = max(milliseconds, self._options.quiet_poll_interval_ms)
         seconds = milliseconds / 1000 * random.uniform(0.9, 1.1)
+        if self._unanswered:
+            seconds = min(seconds, 1.0)
         with suppress(TimeoutError):
             await asyncio.wait_for(self._wake.wait(), seconds)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import logging
 from dataclasses import dataclass, field
@@ -10,10 +9,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from awa_lib import events
 from awa_lib._json import loads
-from awa_lib.errors import AwaError, ValidationError
+from awa_lib.errors import AwaError, Transient, ValidationError
 from awa_lib.kinds import kind_of
 from awa_lib.new_jobs import NewJobs, check
 from awa_lib.ops.jobs import get_jobs
+from awa_lib.runtime.connections import pause
+from awa_lib.runtime.deliveries import Deliveries
+from awa_lib.runtime.handlers import is_async_callable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -30,6 +32,8 @@ __all__ = ["Events", "Registry"]
 logger = logging.getLogger(__name__)
 
 _STOP_SECONDS: Final = 5.0
+# How often jobs are read for hooks before these get them as the handlers had them.
+_READS: Final = 4
 _CANCELLED: Final = "cancelled: "
 _BEFORE_THE_END: Final = (events.Started, events.Rescued)
 
@@ -60,7 +64,9 @@ class Registry:
                 )
         if not callable(call):
             raise TypeError(f"a hook must be callable, got {call!r}")
-        if where is self.follow_ups and inspect.iscoroutinefunction(call):
+        if inspect.isgeneratorfunction(call) or inspect.isasyncgenfunction(call):
+            raise TypeError(f"a hook must not yield: none of {call.__name__} would run")
+        if where is self.follow_ups and is_async_callable(call):
             raise TypeError("a follow-up must be a plain function: it only says what to enqueue")
         if not isinstance(kind, type | str):
             raise ValidationError(f"kind must be a name or the type of the args, got {kind!r}")
@@ -77,8 +83,10 @@ class _Wanted:
 class Events:
     """Delivers events of one process; costs nothing for kinds without a hook.
 
-    Hooks of a kind run one after the other, detached from the job; an error is logged and hurts
-    nobody.  They hear what was committed, and nothing of what a crash cut off.
+    Hooks of an event run one after the other, events of a job in their order, those of other jobs
+    beside them, detached from the jobs; an error is logged and hurts nobody.  They hear what was
+    committed, and nothing of what a crash cut off.  Nothing is dropped while the process runs:
+    when too much waits to be delivered ``has_room`` turns False, and no jobs are claimed.
     """
 
     def __init__(self, registry: Registry, handlers: Mapping[str, Handler], link: Runs) -> None:
@@ -86,26 +94,31 @@ class Events:
         self._follow_ups = registry.follow_ups
         self._handlers = handlers
         self._link = link
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._hub = Deliveries(self._deliver)
         # Spares a call for every job where nothing is registered at all.
         self.hooked = bool(registry.hooks)
         self.followed = bool(registry.follow_ups)
 
+    @property
+    def has_room(self) -> bool:
+        """Return False while claims should wait for the hooks to catch up."""
+        return self._hub.has_room
+
     def started(self, attempt: Attempt) -> None:
         """Tell that an attempt begins."""
         if attempt.job.kind in self._hooks:
-            self._spawn([events.Started(attempt.job)])
+            self._hub.add(events.Started(attempt.job))
 
     def waiting(self, attempt: Attempt) -> None:
         """Tell that a handler waits for a callback."""
         if attempt.job.kind in self._hooks:
-            self._spawn([events.Waiting(attempt.job)])
+            self._hub.add(events.Waiting(attempt.job))
 
     def cancelled(self, attempt: Attempt) -> None:
         """Tell that an operator cancelled a running job."""
         if attempt.job.kind in self._hooks:
             event = events.Cancelled(attempt.job, "cancelled by an operator")
-            self._run(self._reread([(attempt.job.id, event)]))
+            self._hub.prepare(self._reread([(attempt.job.id, event)]), 1)
 
     def ended(self, ends: Iterable[tuple[Attempt, Outcome | None]]) -> None:
         """Tell of ends that are committed."""
@@ -114,13 +127,13 @@ class Events:
         told = [(a.job.id, _event(a, o)) for a, o in ends if a.job.kind in self._hooks]
         found = [(job_id, event) for job_id, event in told if event is not None]
         if found:
-            self._run(self._reread(found))
+            self._hub.prepare(self._reread(found), len(found))
 
     def rescued(self, jobs: Iterable[tuple[int, str]]) -> None:
         """Tell of (id, kind) that the leader rescued."""
         ids = [job_id for job_id, kind in jobs if kind in self._hooks]
         if ids:
-            self._run(self._tell_rescued(ids))
+            self._hub.prepare(self._tell_rescued(ids), len(ids))
 
     def follow_up(self, attempt: Attempt, outcome: Outcome | None) -> NewJobs | None:
         """Return what to enqueue with the end of an attempt.  Raises what the function raises."""
@@ -141,7 +154,7 @@ class Events:
         for job_id, event in found:
             job = fresh.get(job_id, event.job)
             job._args = event.job._args  # noqa: SLF001 - decoded for the handler already
-            await self._deliver(_with(event, job))
+            self._hub.add(_with(event, job))
 
     async def _tell_rescued(self, ids: list[int]) -> None:
         for job in (await self._jobs(ids)).values():
@@ -153,47 +166,35 @@ class Events:
                 logger.warning("a rescued job's args cannot be read", extra={"job_id": job.id})
                 continue
             reason = job.errors[-1]["error"] if job.errors else ""
-            await self._deliver(events.Rescued(job, reason, job.attempt))
+            self._hub.add(events.Rescued(job, reason, job.attempt))
 
     async def _jobs(self, ids: Sequence[int]) -> dict[int, Job]:
-        try:
-            return {job.id: job for job in await self._link.run(get_jobs(ids))}
-        except AwaError as error:
-            logger.warning("jobs were not read again for hooks", extra={"error": str(error)})
-            return {}
-
-    def _spawn(self, told: list[Event]) -> None:
-        self._run(self._deliver_all(told))
-
-    def _run(self, work: Any) -> None:
-        task = asyncio.create_task(work, name="awa hooks")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _deliver_all(self, told: list[Event]) -> None:
-        for event in told:
-            await self._deliver(event)
+        failures = 0
+        while True:
+            try:
+                return {job.id: job for job in await self._link.run(get_jobs(ids))}
+            except Transient as error:
+                failures += 1
+                if failures == _READS:
+                    return _not_read(error)
+                await pause(failures)
+            except AwaError as error:
+                return _not_read(error)
 
     async def _deliver(self, event: Event) -> None:
         for wanted in self._hooks.get(event.job.kind, ()):
-            if not isinstance(event, wanted.classes):
-                continue
-            try:
-                if inspect.iscoroutinefunction(wanted.call):
-                    await wanted.call(event)
-                else:
-                    await asyncio.to_thread(wanted.call, event)
-            except Exception:
-                logger.exception(
-                    "a hook failed; the job is not touched", extra={"job_id": event.job.id}
-                )
+            if isinstance(event, wanted.classes):
+                await self._hub.call(wanted.call, event)
 
     async def stop(self) -> None:
         """Give hooks under way five seconds."""
-        if self._tasks:
-            _, late = await asyncio.wait(set(self._tasks), timeout=_STOP_SECONDS)
-            for task in late:
-                task.cancel()
+        await self._hub.stop(_STOP_SECONDS)
+
+
+def _not_read(error: AwaError) -> dict[int, Job]:
+    """Say that hooks get their jobs as the handlers had them."""
+    logger.warning("jobs were not read again for hooks", extra={"error": str(error)})
+    return {}
 
 
 _DEFAULTS: Final[dict[str, Any]] = {

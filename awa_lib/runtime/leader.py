@@ -1,4 +1,4 @@
-"""One leader in the fleet, by a session advisory lock."""
+"""One leader in the fleet, by an advisory lock that a silent process loses."""
 
 from __future__ import annotations
 
@@ -8,48 +8,67 @@ import random
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from awa_lib.errors import AwaError, Unavailable
+from awa_lib.errors import AwaError
 from awa_lib.ops import runtime as ops
 from awa_lib.reads.health import ping
+from awa_lib.runtime.connections import Bounds, Link
 from awa_lib.runtime.maintenance import Maintenance
+from awa_lib.runtime.supervisor import Duty
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from awa_lib.config import WorkerOptions
     from awa_lib.ops.maintenance import Rescued
-    from awa_lib.runtime.connections import Link
+    from awa_lib.runtime.connections import Outage
+    from awa_lib.runtime.supervisor import Supervisor
 
 __all__ = ["Leader"]
 
 logger = logging.getLogger(__name__)
 
-# The lock's connection is checked every third election: 30 s by default, as published.
-_CHECK_EVERY: Final = 3
+# A leader speaks on the lock's session every 2 s.  The server ends a session that is silent for
+# 8 s (a stopped process, a blocked event loop, a child that outlived it, a host that is gone), and
+# candidates ask at least every 5 s: another leads within 15 s.
+_SPEAK_SECONDS: Final = 2.0
+_SILENCE_MS: Final = 8_000
+_LONGEST_RETRY: Final = 5.0
+_LOCK: Final = Bounds(
+    lock_ms=1_000, statement_seconds=3, settings=(("idle_session_timeout", "8s"),)
+)
+_SHORT: Final = Bounds(lock_ms=500, statement_seconds=30)
+_LONG: Final = Bounds(lock_ms=1_000, statement_seconds=60)
 
 
 class Leader:
     """A candidate for leadership, and the fleet's maintenance while it leads.
 
-    The lock is held by one connection for the whole term; the duties run on another, so that a
-    statement that fails or hangs does not cost the lock.  Two leaders at once (a lost connection
-    noticed late) do no harm: every statement locks and tests the rows it changes.
+    The lock is held by one connection for the whole term; the duties run on two others, long work
+    apart from short, so that a statement that fails or hangs costs neither the lock nor a rescue.
+    Two leaders at once (a lost connection noticed late) do no harm: every statement locks and
+    tests the rows it changes.
     """
 
     def __init__(
         self,
-        lock: Link,
-        work: Link,
+        dsn: str,
+        *,
+        outage: Outage,
+        supervisor: Supervisor,
         options: WorkerOptions,
         on_rescued: Callable[[list[Rescued]], None],
     ) -> None:
-        self._lock = lock
-        self._work = work
+        self._lock = Link("leader", dsn, outage, _LOCK)
+        self._short = Link("maintenance", dsn, outage, _SHORT)
+        self._long = Link("cleaning", dsn, outage, _LONG)
+        self._supervisor = supervisor
         self._options = options
         self._on_rescued = on_rescued
         self._term: Maintenance | None = None
-        self._task: asyncio.Task[None] | None = None
         self._stop = asyncio.Event()
+        retry = min(options.leader_election_interval_ms / 1000, _LONGEST_RETRY)
+        self._retry = retry
+        self.duty = Duty("leader election", self._round, seconds=retry)
 
     @property
     def is_leader(self) -> bool:
@@ -58,46 +77,57 @@ class Leader:
 
     @property
     def alive(self) -> bool:
-        """Return True while the candidate loop runs."""
-        return self._task is not None and not self._task.done()
+        """Return True while the candidate loop works."""
+        return self.duty.alive
 
     async def start(self) -> None:
         """Start to stand for election."""
-        self._task = asyncio.create_task(self._run(), name="awa leader")
+        await self.duty.start()
 
-    async def stop(self) -> None:
-        """Stop every duty and give the lock up."""
+    async def stop(self, seconds: float) -> None:
+        """Stop every duty and give the lock up, within so many seconds."""
         self._stop.set()
-        if self._task is not None:
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
-        await self._work.close()
-        await self._lock.close()
+        await self.duty.finish(seconds)
+        await asyncio.gather(self._short.close(), self._long.close(), self._lock.close())
 
-    async def _run(self) -> None:
-        retry = self._options.leader_election_interval_ms / 1000
-        while not self._stop.is_set():
-            try:
-                if self._options.leads and await self._lock.run(ops.try_lead()):
-                    await self._lead()
-            except Unavailable:
-                pass
-            except AwaError:
-                logger.exception("leader election failed; trying again")
-            await self._wait(retry * random.uniform(0.9, 1.1))
+    async def _round(self) -> None:
+        if self._options.leads and not self._stop.is_set() and await self._elected():
+            await self._lead()
+
+    async def _elected(self) -> bool:
+        conn = await self._lock.connection()
+        if not self._lock.pooled:
+            return await self._lock.run(ops.try_lead())
+        # The lock lasts as long as a transaction, which a pooler leaves to us alone.
+        await conn.set_autocommit(False)
+        if await self._lock.run(ops.try_lead_in_transaction(_SILENCE_MS)):
+            return True
+        await self._lock.close()
+        return False
 
     async def _lead(self) -> None:
         """Serve a term: until stopped, or until the lock's connection is lost."""
-        self._term = Maintenance(self._work, self._options, self._on_rescued)
+        term = Maintenance(self._short, self._long, self._options, self._on_rescued)
+        self._term = term
         logger.info("this process leads the fleet's maintenance")
-        await self._term.start()
         try:
+            await term.start()
+            for duty in term.duties:
+                self._supervisor.watch(duty.state)
             while not self._stop.is_set():
-                await self._wait(_CHECK_EVERY * self._options.leader_election_interval_ms / 1000)
-                await self._lock.run(ping() if not self._stop.is_set() else ops.step_down())
+                with self.duty.resting():
+                    await self._wait(_SPEAK_SECONDS * random.uniform(0.8, 1.0))
+                await self._lock.run(ping())
+                self.duty.state.succeed()
         finally:
-            term, self._term = self._term, None
+            self._term = None
+            for duty in term.duties:
+                self._supervisor.forget(duty.state)
             await term.stop()
+            with suppress(AwaError):
+                if self._stop.is_set() and not self._lock.pooled:
+                    await self._lock.run(ops.step_down())
+            await self._lock.close()
 
     async def _wait(self, seconds: float) -> None:
         with suppress(TimeoutError):

@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
 from psycopg import sql as compose
 
 from awa_lib._drive import arun, translate
-from awa_lib.errors import AwaError
+from awa_lib.errors import Transient, Unavailable
 from awa_lib.ops.runtime import listening_channels
-from awa_lib.runtime.connections import connect, pause
+from awa_lib.runtime.connections import Bounds, open_async
+from awa_lib.runtime.supervisor import Duty
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -33,6 +35,7 @@ _PREFIX: Final = "awa:"
 _LONGEST_CHANNEL: Final = 63
 _PROOF_SECONDS: Final = 20.0
 _PROOF_TIMEOUT: Final = 5.0
+_BOUNDS: Final = Bounds(statement_seconds=5)
 
 
 class Listener:
@@ -66,8 +69,8 @@ class Listener:
         self._on_policy = on_policy
         self._heard: set[str] = set()
         self._lost = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
         self._first = asyncio.Event()
+        self.duty = Duty("listener", self._round, pause=outage.pause)
 
     def listens(self, queue: str) -> bool:
         """Return True while notifications of this queue are proven to arrive."""
@@ -75,43 +78,49 @@ class Listener:
 
     async def start(self) -> None:
         """Start, and wait until the first try to listen has succeeded or failed."""
-        self._task = asyncio.create_task(self._run(), name="awa listener")
+        await self.duty.start()
         await self._first.wait()
 
     async def stop(self) -> None:
         """Stop listening."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
+        await self.duty.stop()
 
-    async def _run(self) -> None:
-        failures = 0
-        while True:
+    async def _round(self) -> None:
+        """Listen until the connection is lost.  Raises Unavailable then."""
+        try:
+            conn = await open_async(self._dsn, _BOUNDS.purpose("listener"))
             try:
-                conn = await connect(self._dsn)
-                try:
-                    await self._serve(conn)
-                finally:
-                    self._heard = set()
-                    await conn.close()
-                failures = 0
-            except (psycopg.Error, AwaError, TimeoutError) as error:
-                failures += 1
-                known = translate(error) if isinstance(error, psycopg.Error) else error
-                self._outage.lost("listener", known)
+                await self._serve(conn)
             finally:
-                self._first.set()
-            await pause(failures)
+                self._heard = set()
+                await conn.close()
+        except psycopg.Error as error:
+            known = translate(error)
+            self._note(known)
+            raise known from error
+        except TimeoutError as error:
+            late = Unavailable("the listening connection does not answer")
+            self._note(late)
+            raise late from error
+        except Transient as error:
+            self._note(error)
+            raise
+        finally:
+            self._first.set()
+
+    def _note(self, error: Exception) -> None:
+        if isinstance(error, Unavailable):
+            self._outage.lost("listener", error)
 
     async def _serve(self, conn: psycopg.AsyncConnection[Any]) -> None:
-        """Listen until the connection is lost."""
         loop = asyncio.get_running_loop()
         conn.add_notify_handler(self._hear)
-        for channel in [*self._channels, CANCEL_CHANNEL, CALLBACK_CHANNEL, POLICY_CHANNEL]:
-            await conn.execute(compose.SQL("LISTEN {}").format(compose.Identifier(channel)))
+        async with asyncio.timeout(_PROOF_TIMEOUT + len(self._channels) / 10):
+            for channel in [*self._channels, CANCEL_CHANNEL, CALLBACK_CHANNEL, POLICY_CHANNEL]:
+                await conn.execute(compose.SQL("LISTEN {}").format(compose.Identifier(channel)))
         await self._prove(conn)
         self._outage.back("listener")
+        self.duty.state.succeed()
         self._first.set()
         self._on_policy()
         for queue in self._queues:
@@ -120,13 +129,13 @@ class Listener:
         while not self._lost.is_set():
             loop.add_reader(conn.fileno(), self._read, conn)
             try:
-                await asyncio.wait_for(self._lost.wait(), _PROOF_SECONDS)
-            except TimeoutError:
-                pass
+                with suppress(TimeoutError), self.duty.resting():
+                    await asyncio.wait_for(self._lost.wait(), _PROOF_SECONDS)
             finally:
                 loop.remove_reader(conn.pgconn.socket)
             if not self._lost.is_set():
                 await self._prove(conn)
+                self.duty.state.succeed()
         raise psycopg.OperationalError("the listening connection was closed")
 
     async def _prove(self, conn: psycopg.AsyncConnection[Any]) -> None:
@@ -152,11 +161,18 @@ class Listener:
             self._lost.set()
             return
         while notify := pgconn.notifies():
-            self._dispatch(notify.relname.decode(), notify.extra.decode())
+            self._pass_on(notify.relname.decode(), notify.extra.decode("utf-8", "replace"))
 
     def _hear(self, notify: psycopg.Notify) -> None:
         # Those that arrive while a query of ours runs come this way.
-        self._dispatch(notify.channel, notify.payload)
+        self._pass_on(notify.channel, notify.payload)
+
+    def _pass_on(self, channel: str, payload: str) -> None:
+        try:
+            self._dispatch(channel, payload)
+        except Exception:
+            # The next notification may be another matter.
+            logger.exception("a notification was not passed on", extra={"channel": channel})
 
     def _dispatch(self, channel: str, payload: str) -> None:
         if channel == CANCEL_CHANNEL and payload:

@@ -7,11 +7,11 @@ import logging
 import os
 import signal
 import sys
-from typing import TYPE_CHECKING
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from awa_lib.errors import AwaError
-from awa_lib.ops import claims
-from awa_lib.runtime.outcomes import Outcome
+from awa_lib.runtime import forks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +25,12 @@ __all__ = ["run", "serve"]
 
 logger = logging.getLogger(__name__)
 
-_HANDED_BACK = Outcome("available", attempt_back=1)
+# The drain's own two seconds, and a little for the client's connections and the interpreter.
+_AFTER_DRAIN_SECONDS: Final = 2.5
+_CLOSE_SECONDS: Final = 1.0
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+# "Internal software error" of sysexits.h: systemd and Kubernetes start the worker anew.
+_EX_SOFTWARE: Final = 70
 
 
 def run(
@@ -34,25 +39,35 @@ def run(
     *,
     drain_timeout: float = 30.0,
     partial: bool = False,
+    on_ready: Callable[[], None] | None = None,
     **options: Unpack[StartOptions],
 ) -> None:
     """Work until SIGTERM or SIGINT, then drain for ``drain_timeout`` seconds and return.
 
     Takes the options of ``AsyncClient.start`` and raises as it does.  Uses uvloop when it is
-    installed.  A second signal ends the process at once; its running jobs are rescued by another
-    worker.  Blocking handlers that outlive the drain are handed back, and the process ends
-    without waiting for their threads.  Closes the client.
+    installed.  Two seconds after the drain the process ends, whatever hangs; a second signal ends
+    it at once.  Jobs whose handlers outlive the drain are handed back, and the process ends
+    without waiting for their threads.  A worker one of whose duties keeps failing for minutes
+    though the database answers stops itself the same way, with exit status 70.  ``on_ready`` is
+    called when the worker has started.  Closes the client.
     """
+    ending = _Ending(drain_timeout)
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         left = runner.run(
-            serve(client, queues, drain_timeout=drain_timeout, partial=partial, **options)
+            _work(client, queues, ending, drain_timeout, partial, on_ready, **options)
         )
-    if left:
-        # Python would wait for the threads of handlers whose jobs are already given away.
-        logging.shutdown()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(0)
+        if left or ending.status:
+            # Python would wait for the threads of handlers whose jobs are already given away.
+            _leave(ending.status)
+    ending.done()
+
+
+def _leave(status: int) -> NoReturn:
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):
+            stream.flush()
+    os._exit(status)
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -70,45 +85,127 @@ async def serve(
     *,
     drain_timeout: float = 30.0,
     partial: bool = False,
+    on_ready: Callable[[], None] | None = None,
     **options: Unpack[StartOptions],
 ) -> list[Attempt]:
-    """Do what ``run`` does inside a running loop; return blocking attempts that did not end."""
-    stop = asyncio.Event()
-    signals = _install(stop)
+    """Do what ``run`` does inside a running loop; return attempts that did not end."""
+    ending = _Ending(drain_timeout)
     try:
-        await client.start(queues, partial=partial, **options)
-        await stop.wait()
-        left = await client._shutdown(drain_timeout)  # noqa: SLF001 - the worker half of one class
-        if left:
-            await _hand_back(client, left)
-        return left
+        return await _work(client, queues, ending, drain_timeout, partial, on_ready, **options)
     finally:
-        loop = asyncio.get_running_loop()
-        for number in signals:
-            loop.remove_signal_handler(number)
-        await client.close()
+        ending.done()
 
 
-def _install(stop: asyncio.Event) -> list[signal.Signals]:
-    loop = asyncio.get_running_loop()
-    signals = [signal.SIGTERM, signal.SIGINT]
-
-    def on_signal(number: signal.Signals) -> None:
-        if stop.is_set():
-            os._exit(128 + number)
-        logger.info("stopping: draining running jobs; signal again to stop at once")
-        stop.set()
-
-    for number in signals:
-        loop.add_signal_handler(number, on_signal, number)
-    return signals
-
-
-async def _hand_back(client: AsyncClient, left: list[Attempt]) -> None:
-    ended = sorted(((a, _HANDED_BACK) for a in left), key=lambda pair: pair[0].job.id)
+async def _work(
+    client: AsyncClient,
+    queues: QueuesArgument | None,
+    ending: _Ending,
+    drain_timeout: float,
+    partial: bool,
+    on_ready: Callable[[], None] | None,
+    **options: Unpack[StartOptions],
+) -> list[Attempt]:
+    ending.listen()
     try:
-        await client._run(claims.finish_attempts(ended))  # noqa: SLF001 - see serve
-    except AwaError as error:
-        logger.warning(
-            "could not hand jobs back; they will be rescued", extra={"error": str(error)}
+        with forks.guard(*_SIGNALS):
+            return await _start_and_wait(
+                client, queues, ending, drain_timeout, partial, on_ready, **options
+            )
+    finally:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await client.close()
+
+
+async def _start_and_wait(
+    client: AsyncClient,
+    queues: QueuesArgument | None,
+    ending: _Ending,
+    drain_timeout: float,
+    partial: bool,
+    on_ready: Callable[[], None] | None,
+    **options: Unpack[StartOptions],
+) -> list[Attempt]:
+    # A signal that comes while the worker starts stops the start.
+    starting = asyncio.ensure_future(client.start(queues, partial=partial, **options))
+    stopping = asyncio.ensure_future(ending.asked.wait())
+    await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if not starting.done():
+        starting.cancel()
+        await asyncio.wait({starting})
+        return []
+    await starting
+    if on_ready is not None:
+        on_ready()
+    await _until_asked(client, ending)
+    return await client._shutdown(drain_timeout, exiting=True)  # noqa: SLF001 - the worker half of one class
+
+
+async def _until_asked(client: AsyncClient, ending: _Ending) -> None:
+    """Return when a signal came, or when the worker has given itself up."""
+    hopeless = asyncio.ensure_future(client._hopeless().wait())  # noqa: SLF001 - as above
+    asked = asyncio.ensure_future(ending.asked.wait())
+    await asyncio.wait({hopeless, asked}, return_when=asyncio.FIRST_COMPLETED)
+    if hopeless.done():
+        ending.give_up()
+    for waiting in (hopeless, asked):
+        waiting.cancel()
+
+
+class _Ending:
+    """The end of a worker process: asked for by a signal, and certain.
+
+    Signal handlers run in the main thread even while its event loop is blocked by a handler, so
+    the clock that ends the process starts with the signal itself.
+    """
+
+    def __init__(self, drain_timeout: float) -> None:
+        self._seconds = drain_timeout + _AFTER_DRAIN_SECONDS
+        self._before: dict[signal.Signals, Any] = {}
+        self._clock: threading.Timer | None = None
+        self.asked = asyncio.Event()
+        self.status = 0
+
+    def listen(self) -> None:
+        """Take SIGTERM and SIGINT."""
+        self._loop = asyncio.get_running_loop()
+        self.asked = asyncio.Event()
+        for number in _SIGNALS:
+            self._before[number] = signal.signal(number, self._on_signal)
+
+    def _on_signal(self, number: int, _frame: object) -> None:
+        if self._clock is not None:
+            os._exit(128 + number)
+        self._start_clock()
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._ask)
+
+    def _ask(self) -> None:
+        logger.info("stopping: draining running jobs; signal again to stop at once")
+        self.asked.set()
+
+    def give_up(self) -> None:
+        """End with a status that says: start this worker anew."""
+        self.status = _EX_SOFTWARE
+        self._start_clock()
+
+    def _start_clock(self) -> None:
+        self._clock = threading.Timer(self._seconds, self._end)
+        self._clock.daemon = True
+        self._clock.start()
+
+    def _end(self) -> None:
+        logger.error(
+            "the worker did not stop within %.0f s: the process ends now; jobs that are still "
+            "running will be rescued by another worker",
+            self._seconds,
         )
+        _leave(self.status or 1)
+
+    def done(self) -> None:
+        """Stop the clock and give the signals back."""
+        if self._clock is not None:
+            self._clock.cancel()
+        for number, before in self._before.items():
+            signal.signal(number, before)

@@ -37,25 +37,27 @@ class Publisher:
         self._kinds = kinds
         self._queue_hashes = {name: d.hash for name, d in queues.items()}
         self._kind_hashes = {name: d.hash for name, d in kinds.items()}
-        self._loop = Periodic("publisher", ops.SNAPSHOT_INTERVAL_MS / 1000, self._publish)
+        self._published = False
+        self.duty = Periodic("publisher", ops.SNAPSHOT_INTERVAL_MS / 1000, self._publish)
 
     async def start(self) -> None:
         """Publish once, so that a table that is missing stops the start, then keep at it."""
         await self._publish()
-        await self._loop.start()
+        await self.duty.start()
 
     def poke(self) -> None:
         """Publish now."""
-        self._loop.poke()
+        self.duty.poke()
 
     async def stop(self) -> None:
         """Publish the last state."""
-        await self._loop.stop()
+        await self.duty.stop()
+        if not self._published:
+            return
         try:
             await self._publish_instance()
         except AwaError as error:
             logger.debug("the last snapshot was not written", extra={"error": str(error)})
-        await self._link.close()
 
     async def _publish(self) -> None:
         await self._publish_instance()
@@ -65,3 +67,4 @@ class Publisher:
         await self._link.run(
             ops.publish_instance(self._snapshot(), self._queue_hashes, self._kind_hashes)
         )
+        self._published = True

@@ -17,11 +17,13 @@ from awa_lib.ops.dead_letters import set_dead_letters
 from awa_lib.ops.schema import check
 from awa_lib.reads.health import ping
 from awa_lib.retries import RetryPolicy
-from awa_lib.runtime.app import Runtime, idle_health
+from awa_lib.runtime.app import Runtime
 from awa_lib.runtime.events import Registry
 from awa_lib.runtime.handlers import Handlers
+from awa_lib.runtime.status import idle_health
 
 if TYPE_CHECKING:
+    import asyncio
     import ssl
     from collections.abc import Callable, Collection, Mapping, Sequence
     from typing import Unpack
@@ -277,12 +279,12 @@ class Worker:
         dsn = await self._dsn()
         runtime = Runtime(
             dsn,
-            self._handlers,
-            resolved,
-            self._queue_descriptors,
-            self._kind_descriptors,
-            list(self._schedules.values()),
-            self._registry,
+            handlers=self._handlers,
+            options=resolved,
+            queue_descriptors=self._queue_descriptors,
+            kind_descriptors=self._kind_descriptors,
+            schedules=list(self._schedules.values()),
+            registry=self._registry,
         )
         self._runtime = runtime
         try:
@@ -296,16 +298,22 @@ class Worker:
         """Stop working: claim no more, give handlers ``timeout_ms`` to end, write their ends.
 
         Handlers see ``job.is_cancelled()`` at once.  Async ones still running at the time-out are
-        cancelled and their jobs made available again, the attempt not counted.  Does nothing when
-        not started; start() works again afterwards.  Raises ValidationError.
+        cancelled and their jobs made available again, the attempt not counted.  Returns within two
+        seconds more, whatever hangs.  Does nothing when not started; start() works again
+        afterwards.  Raises ValidationError.
         """
         if isinstance(timeout_ms, bool) or not isinstance(timeout_ms, int | float):
             raise ValidationError(f"timeout_ms must be a number of milliseconds: {timeout_ms!r}")
         await self._shutdown(max(0.0, timeout_ms / 1000))
 
-    async def _shutdown(self, seconds: float) -> list[Attempt]:
+    async def _shutdown(self, seconds: float, *, exiting: bool = False) -> list[Attempt]:
         runtime, self._runtime = self._runtime, None
-        return [] if runtime is None else await runtime.stop(seconds)
+        return [] if runtime is None else await runtime.stop(seconds, exiting=exiting)
+
+    def _hopeless(self) -> asyncio.Event:
+        """Return what is set when the runtime had better be replaced by a new process."""
+        assert self._runtime is not None
+        return self._runtime.hopeless
 
     async def health_check(self) -> HealthCheck:
         """Return the state of this process's runtime; counts of available jobs are live.

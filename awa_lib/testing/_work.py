@@ -141,10 +141,11 @@ def chosen(handlers: Mapping[str, Handler], kind: str | None) -> Mapping[str, Ha
 
 def _claim_next(kinds: Sequence[str], queue: str | None) -> Op[Rows]:
     """Find the next job over all queues, then claim in its queue and kind as a worker does."""
+    lease = claims.new_lease()
     while found := (yield sql.testing("next_job", kinds=list(kinds), queue=queue)):
         name, kind = found[0]
         # None when a worker, or another test, was quicker: look again.
-        if rows := (yield from claims.claim(name, [kind], 1, DEADLINE_SECONDS)):
+        if rows := (yield from claims.claim(name, [kind], 1, DEADLINE_SECONDS, lease=lease)):
             return rows
     return found
 
@@ -210,7 +211,7 @@ class _Desk:
         """Write the attempt's progress."""
         noted, text = attempt.noted, attempt.progress_text
         lease = [(attempt.job.id, attempt.lease)]
-        lost = await perform(self._door, claims.write_progress(lease, [text]))
+        missed = await perform(self._door, claims.write_progress(lease, [text]))
         attempt.mark_written(noted)
-        if lost and not attempt.waiting:
+        if missed.stale and not attempt.waiting:
             attempt.stop("lost")

@@ -82,6 +82,18 @@ REVOKE ALL ON {table} FROM PUBLIC
 -- Who holds the connections.
 SELECT usename, application_name, state, count(*) FROM pg_stat_activity GROUP BY 1, 2, 3 ORDER BY 4 DESC
 
+-- name: revoke_public_function
+-- Take back that everybody may call a function.
+REVOKE ALL ON FUNCTION {function} FROM PUBLIC
+
+-- name: replica_identity
+-- Say which row was meant to who reads the changes.  Locks the table for an instant.
+ALTER TABLE {table} REPLICA IDENTITY {how}
+
+-- name: restart_schedule
+-- Have a schedule fire from now on.
+UPDATE awa.cron_jobs SET last_enqueued_at = date_trunc('second', now()) WHERE name = {name}
+
 -- name: add_primary_key
 -- Put back a primary key.  Locks the table while it is built.
 ALTER TABLE {table} ADD CONSTRAINT {name} PRIMARY KEY ({keys})

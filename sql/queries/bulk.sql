@@ -1,6 +1,7 @@
 -- Bulk operations: one change of many jobs, in batches.  A batch locks its row of
 -- awa.bulk_operations first, then at most 500 jobs in id order (SKIP LOCKED), and commits its work
--- together with the cursor.  The state is compared as an enum constant, so that partial indexes
+-- together with the cursor.  An operation whose batch failed for the moment is passed over until
+-- retry_at, and takes smaller steps from then on.  The state is compared as an enum constant, so that partial indexes
 -- serve; the walk by id goes along a primary key, or awa_jobs_hot_unsuccessful.
 
 -- name: preview
@@ -46,23 +47,25 @@ RETURNING id::text AS id, operation, filter, spec, state, cursor, total_matched,
        errored, last_error, submitted_by, submitted_at, started_at, finished_at
 
 -- name: take_next
--- Lock the oldest operation that is not over and that nobody else drives at this moment.
--- Index awa_bulk_operations_open.
-SELECT id::text AS id, operation, cursor, last_id, deferred,
+-- Lock the oldest operation that is not over, that may be tried now, and that nobody else drives at
+-- this moment.  Index awa_bulk_operations_open.
+SELECT id::text AS id, operation, cursor, last_id, deferred, batch, span, failures >= 20
+           AND failing_since <= now() - interval '10 minutes' AS worn_out,
        (spec ->> 'priority')::smallint AS priority, spec ->> 'to_queue' AS to_queue,
        filter ->> 'kind' AS kind, filter ->> 'queue' AS queue, filter ->> 'tag' AS tag,
        filter ->> 'state' AS state, filter ->> 'created_after' AS created_after,
        filter ->> 'created_before' AS created_before, filter ->> 'args' AS args,
        filter ->> 'error' AS error
 FROM awa.bulk_operations
-WHERE state IN ('pending', 'running')
+WHERE state IN ('pending', 'running') AND (retry_at IS NULL OR retry_at <= now())
 ORDER BY submitted_at, id
 LIMIT 1
 FOR UPDATE SKIP LOCKED
 
 -- name: take_one
 -- Lock one operation, unless it is over; waits for a batch in progress.  Primary key.
-SELECT id::text AS id, operation, cursor, last_id, deferred,
+SELECT id::text AS id, operation, cursor, last_id, deferred, batch, span, failures >= 20
+           AND failing_since <= now() - interval '10 minutes' AS worn_out,
        (spec ->> 'priority')::smallint AS priority, spec ->> 'to_queue' AS to_queue,
        filter ->> 'kind' AS kind, filter ->> 'queue' AS queue, filter ->> 'tag' AS tag,
        filter ->> 'state' AS state, filter ->> 'created_after' AS created_after,
@@ -73,11 +76,9 @@ WHERE id = :id::uuid AND state IN ('pending', 'running')
 FOR UPDATE
 
 -- name: matching_ids
--- A page of ids of jobs that fit, ascending; `only` narrows it to jobs that are locked already.
--- No lock.
+-- A page of ids of jobs that fit, ascending, up to an id.  No lock.
 SELECT id FROM awa.jobs
-WHERE id > :after::bigint AND id <= :last_id::bigint
-  AND (:only::bigint[] IS NULL OR id = ANY(:only::bigint[]))
+WHERE id > :after::bigint AND id <= :upto::bigint
   AND (:state::awa.job_state IS NULL OR state = :state::awa.job_state)
   AND state = ANY(:states::awa.job_state[])
   AND (:kind::text IS NULL OR kind = :kind::text)
@@ -91,14 +92,30 @@ WHERE id > :after::bigint AND id <= :last_id::bigint
 ORDER BY id
 LIMIT :limit::int
 
+-- name: still_fit
+-- Which of these jobs, locked before, fit.  Primary keys.
+SELECT id FROM awa.jobs
+WHERE id = ANY(ARRAY(SELECT unnest(:ids::bigint[])))
+  AND (:state::text IS NULL OR state::text = :state::text)
+  AND state::text = ANY(:states::text[])
+  AND (:kind::text IS NULL OR kind = :kind::text)
+  AND (:queue::text IS NULL OR queue = :queue::text)
+  AND (:tag::text IS NULL OR tags @> ARRAY[:tag::text])
+  AND (:created_after::timestamptz IS NULL OR created_at >= :created_after::timestamptz)
+  AND (:created_before::timestamptz IS NULL OR created_at < :created_before::timestamptz)
+  AND (:args::jsonb IS NULL OR args @> :args::jsonb)
+  AND (:error::text IS NULL
+       OR strpos(errors[cardinality(errors)] ->> 'error', :error::text) > 0)
+ORDER BY id
+
 -- name: lock_jobs
 -- Lock the jobs with these ids that nobody else holds, in id order, in the order of the tables.
 WITH hot AS MATERIALIZED (
-    SELECT id FROM awa.jobs_hot WHERE id = ANY(:ids::bigint[])
+    SELECT id FROM awa.jobs_hot WHERE id = ANY(ARRAY(SELECT unnest(:ids::bigint[])))
     ORDER BY id
     FOR UPDATE SKIP LOCKED
 ), cold AS MATERIALIZED (
-    SELECT id FROM awa.scheduled_jobs WHERE id = ANY(:ids::bigint[])
+    SELECT id FROM awa.scheduled_jobs WHERE id = ANY(ARRAY(SELECT unnest(:ids::bigint[])))
     ORDER BY id
     FOR UPDATE SKIP LOCKED
 )
@@ -107,7 +124,7 @@ SELECT id FROM hot UNION ALL SELECT id FROM cold
 -- name: delete
 -- Delete ended jobs; their unique claims go with them (trigger).
 DELETE FROM awa.jobs_hot
-WHERE id = ANY(:ids::bigint[]) AND state IN ('completed', 'failed', 'cancelled')
+WHERE id = ANY(ARRAY(SELECT unnest(:ids::bigint[]))) AND state::text IN ('completed', 'failed', 'cancelled')
 RETURNING id
 
 -- name: set_priority
@@ -115,12 +132,12 @@ RETURNING id
 WITH hot AS (
     UPDATE awa.jobs_hot
     SET priority = :priority::smallint, metadata = metadata - '_awa_original_priority'
-    WHERE id = ANY(:ids::bigint[]) AND state = 'available'
+    WHERE id = ANY(ARRAY(SELECT unnest(:ids::bigint[]))) AND state::text = 'available'
     RETURNING id
 ), cold AS (
     UPDATE awa.scheduled_jobs
     SET priority = :priority::smallint, metadata = metadata - '_awa_original_priority'
-    WHERE id = ANY(:ids::bigint[])
+    WHERE id = ANY(ARRAY(SELECT unnest(:ids::bigint[])))
     RETURNING id
 )
 SELECT id FROM hot UNION ALL SELECT id FROM cold
@@ -129,11 +146,11 @@ SELECT id FROM hot UNION ALL SELECT id FROM cold
 -- Move waiting jobs to another queue and wake its workers.
 WITH hot AS (
     UPDATE awa.jobs_hot SET queue = :to_queue::text
-    WHERE id = ANY(:ids::bigint[]) AND state = 'available'
+    WHERE id = ANY(ARRAY(SELECT unnest(:ids::bigint[]))) AND state::text = 'available'
     RETURNING id
 ), cold AS (
     UPDATE awa.scheduled_jobs SET queue = :to_queue::text
-    WHERE id = ANY(:ids::bigint[])
+    WHERE id = ANY(ARRAY(SELECT unnest(:ids::bigint[])))
     RETURNING id
 ), told AS MATERIALIZED (
     SELECT pg_notify('awa:' || :to_queue::text, '')
@@ -143,15 +160,44 @@ SELECT id FROM (SELECT id FROM hot UNION ALL SELECT id FROM cold) AS moved
 WHERE (SELECT count(*) FROM told) >= 0 -- sends it: a CTE nobody reads is not run
 
 -- name: advance
--- Record a batch, in its transaction.
+-- Record a batch, in its transaction.  One that did nothing but come back to jobs that are still in
+-- somebody's hands counts as a failure: the others have their turn.  Steps grow again.
 UPDATE awa.bulk_operations
 SET state = CASE WHEN :over::boolean THEN 'completed' ELSE 'running' END,
     started_at = coalesce(started_at, now()),
     finished_at = CASE WHEN :over::boolean THEN clock_timestamp() END,
     cursor = :cursor::bigint, deferred = :deferred::bigint[],
     processed = processed + :processed::int, skipped = skipped + :skipped::int,
-    errored = errored + :errored::int, last_error = coalesce(:last_error::text, last_error)
+    errored = errored + :errored::int, last_error = coalesce(:last_error::text, last_error),
+    failures = CASE WHEN :stuck::boolean THEN failures + 1 ELSE 0 END,
+    failing_since = CASE WHEN :stuck::boolean THEN coalesce(failing_since, now()) END,
+    retry_at = CASE WHEN :stuck::boolean
+        THEN now() + make_interval(secs => least(60, 2 ^ least(failures, 6))) END,
+    batch = least(500, batch * 2), span = span * 2
 WHERE id = :id::uuid
+
+-- name: put_off
+-- Note that a batch failed for the moment, in a transaction of its own: later ones have their turn,
+-- and the next try takes smaller steps.  After 20 failures in a row over 10 minutes the operation
+-- has failed.
+WITH chosen AS MATERIALIZED (
+    SELECT id, failures >= 19 AND failing_since <= now() - interval '10 minutes' AS over
+    FROM awa.bulk_operations
+    WHERE id = :id::uuid AND state IN ('pending', 'running')
+    FOR UPDATE SKIP LOCKED
+)
+UPDATE awa.bulk_operations AS b
+SET failures = failures + 1, failing_since = coalesce(failing_since, now()),
+    retry_at = now() + make_interval(secs => least(60, 2 ^ least(failures, 6))),
+    batch = greatest(1, batch / 2),
+    span = greatest(50, coalesce(span, last_id - cursor) / 4),
+    last_error = :last_error::text,
+    state = CASE WHEN chosen.over THEN 'failed' ELSE state END,
+    started_at = coalesce(started_at, now()),
+    finished_at = CASE WHEN chosen.over THEN now() END
+FROM chosen
+WHERE b.id = chosen.id
+RETURNING b.state
 
 -- name: fail
 -- End an operation that cannot go on.

@@ -1,77 +1,163 @@
 -- External callbacks: register, wait, resolve.  A callback is found by its id (unique index
 -- idx_awa_jobs_hot_callback_id); what a worker does to its own attempt matches id, state and
--- run_lease as in claims.sql.  Payloads are kept in the job's metadata under
--- _awa_callback_result, where awa 0.5 keeps those of resume.
+-- run_lease as in claims.sql.  Each condition holds for the row as it is under its lock.
 --
 -- _awa_callbacks is the journal of the callbacks an attempt has asked for, in order, and of what
 -- came back: an attempt that takes the place of one that died gets the same ids and answers.
+-- An answer is written into the entry of its id, and under _awa_callback_result, where awa 0.5
+-- looks for it; one that awa 0.5 wrote stands there alone, and answers the latest callback.
 -- _awa_reenter marks a waiting job that no handler waits for in a live process: its answer makes
 -- the job available, where a waited-for one goes on running.
 
 -- name: register_callback
--- Give the running attempt a callback, in place of one it may have; journals its id.
-UPDATE awa.jobs_hot
-SET callback_id = :callback_id::uuid,
-    callback_timeout_at = now() + make_interval(secs => :timeout_seconds::float8),
-    callback_filter = :filter::text, callback_on_complete = :on_complete::text,
-    callback_on_fail = :on_fail::text, callback_transform = :transform::text,
-    metadata = metadata - '_awa_reenter' || jsonb_build_object('_awa_callbacks', :journal::jsonb)
-WHERE id = :id::bigint AND run_lease = :lease::bigint AND state = 'running'
-RETURNING id
+-- Give the running attempt a callback, in place of one it may have; journals its id.  Can be sent
+-- again: a callback that was answered meanwhile stays answered.  Locks the row; primary key.
+WITH owned AS MATERIALIZED (
+    SELECT id, callback_id, metadata,
+           CASE WHEN jsonb_typeof(metadata -> '_awa_callbacks') = 'array'
+                THEN metadata -> '_awa_callbacks' ELSE '[]' END AS journal
+    FROM awa.jobs_hot
+    WHERE id = :id::bigint AND run_lease = :lease::bigint AND state = 'running'
+    FOR UPDATE
+), merged AS (
+    -- An answer that awa 0.5 gave to the latest callback gets into its entry.
+    SELECT id, metadata,
+           CASE WHEN callback_id IS NULL AND metadata ? '_awa_callback_result'
+                 AND journal <> '[]' AND NOT (journal -> -1) ? 'result'
+                 AND NOT journal @> jsonb_build_array(jsonb_build_object(
+                     'result', metadata -> '_awa_callback_result'))
+                THEN jsonb_set(journal, '{-1,result}', metadata -> '_awa_callback_result')
+                ELSE journal END AS journal,
+           jsonb_build_object('id', :callback_id::uuid::text) AS entry
+    FROM owned
+), known AS (
+    SELECT id, metadata, jsonb_path_exists(
+               journal, '$[*] ? (@.id == $id && exists(@.result))', entry) AS answered,
+           CASE WHEN jsonb_path_exists(journal, '$[*] ? (@.id == $id)', entry)
+                THEN journal ELSE journal || jsonb_build_array(entry) END AS journal
+    FROM merged
+)
+UPDATE awa.jobs_hot AS j
+SET callback_id = CASE WHEN answered THEN j.callback_id ELSE :callback_id::uuid END,
+    callback_timeout_at = CASE WHEN answered THEN j.callback_timeout_at
+        ELSE now() + make_interval(secs => :timeout_seconds::float8) END,
+    callback_filter = CASE WHEN answered THEN j.callback_filter ELSE :filter::text END,
+    callback_on_complete =
+        CASE WHEN answered THEN j.callback_on_complete ELSE :on_complete::text END,
+    callback_on_fail = CASE WHEN answered THEN j.callback_on_fail ELSE :on_fail::text END,
+    callback_transform = CASE WHEN answered THEN j.callback_transform ELSE :transform::text END,
+    metadata = CASE WHEN answered THEN known.metadata
+                    ELSE known.metadata - '_awa_callback_result' END
+               - '_awa_reenter' || jsonb_build_object('_awa_callbacks', known.journal)
+FROM known
+WHERE j.id = known.id
+RETURNING j.id
 
 -- name: cancel_callback
--- Withdraw the callback of a running attempt.
+-- Withdraw the callback of a running attempt; `again` after a connection that was cut, when it
+-- may be withdrawn already.
 UPDATE awa.jobs_hot
 SET callback_id = NULL, callback_timeout_at = NULL, callback_filter = NULL,
     callback_on_complete = NULL, callback_on_fail = NULL, callback_transform = NULL
 WHERE id = :id::bigint AND run_lease = :lease::bigint AND state = 'running'
-  AND callback_id = :callback_id::uuid
+  AND (callback_id = :callback_id::uuid
+       OR :again::boolean AND callback_id IS NULL AND NOT metadata ? '_awa_callback_result')
 RETURNING id
 
 -- name: enter_wait
--- The handler waits in this process: the lease rests until the answer.
+-- The handler waits in this process: the lease rests until the answer.  Can be sent again.
 UPDATE awa.jobs_hot
 SET state = 'waiting_external', heartbeat_at = NULL, deadline_at = NULL,
     progress = nullif(:progress::jsonb, 'null'::jsonb)
-WHERE id = :id::bigint AND run_lease = :lease::bigint AND state = 'running'
+WHERE id = :id::bigint AND run_lease = :lease::bigint
+  AND state IN ('running', 'waiting_external') AND callback_id = :callback_id::uuid
+RETURNING id
+
+-- name: leave_wait
+-- The handler goes on without its answer (a time-out of its own): the lease begins anew.
+UPDATE awa.jobs_hot
+SET state = 'running', heartbeat_at = now(),
+    deadline_at = now() + make_interval(secs => :deadline_seconds::float8)
+WHERE id = :id::bigint AND run_lease = :lease::bigint AND state = 'waiting_external'
   AND callback_id = :callback_id::uuid
 RETURNING id
 
 -- name: abandon_wait
--- The process stops while the handler waits: the answer will start a new attempt.
-UPDATE awa.jobs_hot
-SET metadata = metadata || '{"_awa_reenter": true}'
-WHERE id = :id::bigint AND run_lease = :lease::bigint AND state = 'waiting_external'
-RETURNING id
+-- The process stops while the handler waits.  A job that waits on starts a new attempt with its
+-- answer; one that was answered and not taken is handed back, the attempt not counted.
+WITH left_alone AS (
+    UPDATE awa.jobs_hot
+    SET state = CASE state WHEN 'running' THEN 'available'::awa.job_state ELSE state END,
+        attempt = CASE state WHEN 'running' THEN greatest(attempt - 1, 0) ELSE attempt END,
+        heartbeat_at = NULL, deadline_at = NULL,
+        metadata = CASE state WHEN 'running' THEN metadata
+                   ELSE metadata || '{"_awa_reenter": true}' END
+    WHERE id = :id::bigint AND run_lease = :lease::bigint
+      AND state IN ('running', 'waiting_external')
+    RETURNING id, queue, state
+), told AS MATERIALIZED (
+    SELECT pg_notify('awa:' || queue, '')
+    FROM left_alone WHERE state = 'available' AND octet_length(queue) <= 59
+)
+SELECT id FROM left_alone WHERE (SELECT count(*) FROM told) >= 0
 
 -- name: look_at_waits
--- What became of the jobs whose handlers wait here.  No lock; primary keys.
+-- What became of the jobs whose handlers wait here: `pending` tells of an answer not yet taken,
+-- `answered` has the ids whose answers are in the journal.  No lock; primary keys.
 SELECT id, state::text AS state, run_lease, callback_id::text AS callback_id,
-       metadata ? '_awa_callback_result' AS answered
+       state = 'running' AND metadata ? '_awa_callback_result' AS pending,
+       CASE WHEN state = 'running' THEN coalesce(jsonb_path_query_array(
+           metadata, '$._awa_callbacks[*] ? (exists(@.result)).id')::text, '[]')
+       ELSE '[]' END AS answered
 FROM awa.jobs
 WHERE id = ANY(:ids::bigint[])
 
 -- name: take_answer
 -- Take the answer that made the job run again, journal it, and give the attempt its lease back.
-UPDATE awa.jobs_hot
+-- Can be sent again: the journal has it then.  Locks the row; primary key.
+WITH owned AS MATERIALIZED (
+    SELECT id, callback_id, metadata,
+           CASE WHEN jsonb_typeof(metadata -> '_awa_callbacks') = 'array'
+                THEN metadata -> '_awa_callbacks' ELSE '[]' END AS journal
+    FROM awa.jobs_hot
+    WHERE id = :id::bigint AND run_lease = :lease::bigint AND state = 'running'
+      AND callback_id IS DISTINCT FROM :callback_id::uuid
+    FOR UPDATE
+), looked AS (
+    SELECT id, metadata, journal, jsonb_path_query_first(
+               journal, '$[*] ? (@.id == $id).result',
+               jsonb_build_object('id', :callback_id::uuid::text)) AS kept,
+           CASE WHEN callback_id IS NULL THEN metadata -> '_awa_callback_result' END AS pending
+    FROM owned
+), found AS (
+    SELECT id, coalesce(kept, pending) AS answer,
+           -- Another callback's answer stays.
+           CASE WHEN kept IS NULL OR kept = pending THEN metadata - '_awa_callback_result'
+                ELSE metadata END AS metadata,
+           ARRAY(SELECT CASE WHEN entry ->> 'id' = :callback_id::uuid::text
+                        THEN entry || jsonb_build_object('result', coalesce(kept, pending))
+                        ELSE entry END
+                 FROM jsonb_array_elements(journal) WITH ORDINALITY AS e(entry, at)
+                 ORDER BY at) AS entries
+    FROM looked
+    WHERE kept IS NOT NULL OR pending IS NOT NULL
+)
+UPDATE awa.jobs_hot AS j
 SET heartbeat_at = now(),
     deadline_at = now() + make_interval(secs => :deadline_seconds::float8),
-    metadata = jsonb_set(
-        metadata - '_awa_callback_result',
-        ARRAY['_awa_callbacks', (jsonb_array_length(metadata -> '_awa_callbacks') - 1)::text, 'result'],
-        metadata -> '_awa_callback_result')
-FROM (SELECT id AS old_id, metadata -> '_awa_callback_result' AS answer FROM awa.jobs_hot
-      WHERE id = :id::bigint) AS old
-WHERE id = old_id AND run_lease = :lease::bigint AND state = 'running' AND callback_id IS NULL
-  AND metadata ? '_awa_callback_result'
+    metadata = found.metadata || jsonb_build_object('_awa_callbacks', to_jsonb(found.entries))
+FROM found
+WHERE j.id = found.id
 RETURNING answer::text AS answer
 
 -- name: find_callback
--- The job that waits for a callback, and its expressions.  No lock.
+-- The job that waits for a callback, and its expressions.  No lock.  An available one was handed
+-- back with its callback open, here and below.
 SELECT id, state::text AS state, callback_filter, callback_on_complete, callback_on_fail,
        callback_transform
 FROM awa.jobs_hot
-WHERE callback_id = :callback_id::uuid AND state IN ('waiting_external', 'running')
+WHERE callback_id = :callback_id::uuid
+  AND state IN ('waiting_external', 'running', 'available')
 
 -- name: complete_external
 -- The outside system is done: the job ends completed, its payload kept in the metadata.
@@ -82,7 +168,8 @@ WITH done AS (
         callback_transform = NULL, heartbeat_at = NULL, deadline_at = NULL, progress = NULL,
         metadata = metadata - '_awa_reenter'
                    || jsonb_build_object('_awa_callback_result', :payload::jsonb)
-    WHERE callback_id = :callback_id::uuid AND state IN ('waiting_external', 'running')
+    WHERE callback_id = :callback_id::uuid
+      AND state IN ('waiting_external', 'running', 'available')
     RETURNING *
 ), told AS MATERIALIZED (
     SELECT pg_notify('awa_callback', id::text) FROM done
@@ -105,7 +192,8 @@ WITH done AS (
         errors = coalesce(errors, '{}') || (
             :error::jsonb || jsonb_build_object('attempt', attempt, 'at', to_char(
                 now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"')))
-    WHERE callback_id = :callback_id::uuid AND state IN ('waiting_external', 'running')
+    WHERE callback_id = :callback_id::uuid
+      AND state IN ('waiting_external', 'running', 'available')
     RETURNING *
 ), told AS MATERIALIZED (
     SELECT pg_notify('awa_callback', id::text) FROM done
@@ -126,7 +214,7 @@ WITH done AS (
         callback_timeout_at = NULL, callback_filter = NULL, callback_on_complete = NULL,
         callback_on_fail = NULL, callback_transform = NULL, heartbeat_at = NULL,
         deadline_at = NULL,
-        metadata = metadata - '_awa_reenter' - '_awa_callbacks' - '_awa_callback_result'
+        metadata = metadata - '{_awa_callbacks,_awa_callback_result,_awa_reenter,_awa_crashes}'::text[]
     WHERE callback_id = :callback_id::uuid AND state = 'waiting_external'
     RETURNING *
 ), told AS MATERIALIZED (
@@ -143,22 +231,35 @@ WHERE (SELECT count(*) FROM told) >= 0
 
 -- name: resume_external
 -- Hand the answer to the job: one that is waited for goes on running, another becomes available
--- without losing an attempt, and its next handler finds the answer.
+-- without losing an attempt, and its next handler finds the answer.  One that was handed back
+-- before it waited keeps the answer for the next attempt.
 WITH done AS (
     UPDATE awa.jobs_hot
-    SET state = CASE WHEN state = 'waiting_external' AND metadata ? '_awa_reenter'
+    SET state = CASE WHEN state = 'available'
+                       OR state = 'waiting_external' AND metadata ? '_awa_reenter'
                      THEN 'available' ELSE 'running' END::awa.job_state,
         attempt = CASE WHEN state = 'waiting_external' AND metadata ? '_awa_reenter'
                        THEN greatest(attempt - 1, 0) ELSE attempt END,
         run_at = CASE WHEN state = 'waiting_external' AND metadata ? '_awa_reenter'
                       THEN now() ELSE run_at END,
-        heartbeat_at = CASE WHEN state = 'waiting_external' AND metadata ? '_awa_reenter'
+        heartbeat_at = CASE WHEN state = 'available'
+                              OR state = 'waiting_external' AND metadata ? '_awa_reenter'
                             THEN NULL ELSE now() END,
         callback_id = NULL, callback_timeout_at = NULL, callback_filter = NULL,
         callback_on_complete = NULL, callback_on_fail = NULL, callback_transform = NULL,
         metadata = metadata - '_awa_reenter'
                    || jsonb_build_object('_awa_callback_result', :payload::jsonb)
-    WHERE callback_id = :callback_id::uuid AND state IN ('waiting_external', 'running')
+                   || CASE WHEN jsonb_typeof(metadata -> '_awa_callbacks') = 'array'
+                      THEN jsonb_build_object('_awa_callbacks', to_jsonb(ARRAY(
+                          SELECT CASE WHEN entry ->> 'id' = :callback_id::uuid::text
+                                 THEN entry || jsonb_build_object('result', :payload::jsonb)
+                                 ELSE entry END
+                          FROM jsonb_array_elements(metadata -> '_awa_callbacks')
+                               WITH ORDINALITY AS e(entry, at)
+                          ORDER BY at)))
+                      ELSE '{}' END
+    WHERE callback_id = :callback_id::uuid
+      AND state IN ('waiting_external', 'running', 'available')
     RETURNING *
 ), told AS MATERIALIZED (
     SELECT pg_notify('awa_callback', id::text),

@@ -8,6 +8,13 @@
 -- Guards are written BETWEEN 'running' AND 'running' so that the planner cannot use the index of
 -- running jobs: it would scan that index once and compare every running job with every id (seen:
 -- 200 ms for 1,000 ids), where the primary key is 1,000 lookups (7 ms).
+--
+-- Rows are changed by WHERE id = ANY (ARRAY(SELECT ...)), never by a join: the planner takes the
+-- array for ten ids, and looks them up by primary key.  A join it may turn into a scan of the whole
+-- table (seen: planned while the table was empty, 4,800 jobs a second instead of 30,000).  What
+-- belongs to an id is found by its place among the sorted ids (width_bucket, a binary search).
+--
+-- A lease is a number that no other claim has; all rows of a claim share it.
 
 -- name: claim_kind
 -- Claim jobs of one kind: most urgent first, oldest first.  Locks only what it takes
@@ -16,17 +23,17 @@ WITH picked AS MATERIALIZED (
     SELECT id FROM awa.jobs_hot
     WHERE state BETWEEN 'available' AND 'available'
       AND queue = :queue::text AND kind = :kind::text AND run_at <= now()
+      AND id <> ALL (:passing::bigint[])
       AND NOT EXISTS (SELECT 1 FROM awa.queue_meta AS m WHERE m.queue = :queue::text AND m.paused)
     ORDER BY priority, run_at, id
     LIMIT :limit::int
     FOR UPDATE SKIP LOCKED
 ), claimed AS (
     UPDATE awa.jobs_hot AS j
-    SET state = 'running', attempt = attempt + 1, run_lease = run_lease + 1,
+    SET state = 'running', attempt = attempt + 1, run_lease = :lease::bigint,
         attempted_at = now(), heartbeat_at = now(),
         deadline_at = now() + make_interval(secs => :deadline_seconds::float8)
-    FROM picked
-    WHERE j.id = picked.id
+    WHERE j.id = ANY (ARRAY(SELECT id FROM picked))
     RETURNING j.*
 )
 SELECT id, kind, queue, 'running' AS state, priority, attempt, max_attempts, run_lease,
@@ -41,8 +48,9 @@ ORDER BY priority, claimed.run_at, id
 
 -- name: claim_kinds
 -- The same for several kinds: the head of each kind is looked up in the same index without
--- locks, so foreign kinds are never walked over; the best of all are then locked.  Twice as many
--- candidates as needed leave room for another worker that claims at the same moment.
+-- locks, so foreign kinds are never walked over; the best of all are then locked, and looked at
+-- again as they are by then.  Twice as many candidates as needed leave room for another worker that
+-- claims at the same moment.  Where even those are locked, however many: what is free behind them.
 WITH heads AS MATERIALIZED (
     SELECT h.id, h.priority, h.run_at
     FROM unnest(:kinds::text[]) AS k(kind)
@@ -50,6 +58,7 @@ WITH heads AS MATERIALIZED (
         SELECT id, priority, run_at FROM awa.jobs_hot
         WHERE state BETWEEN 'available' AND 'available'
           AND queue = :queue::text AND kind = k.kind AND run_at <= now()
+          AND id <> ALL (:passing::bigint[])
         ORDER BY priority, run_at, id
         LIMIT :limit::int * 2
     ) AS h
@@ -62,16 +71,32 @@ WITH heads AS MATERIALIZED (
     CROSS JOIN LATERAL (
         SELECT id FROM awa.jobs_hot
         WHERE id = heads.id AND state::text = 'available'
+          AND queue = :queue::text AND kind = ANY (:kinds::text[]) AND run_at <= now()
         FOR UPDATE SKIP LOCKED
     ) AS j
     LIMIT :limit::int
+), behind AS MATERIALIZED (
+    SELECT f.id
+    FROM unnest(:kinds::text[]) AS k(kind)
+    CROSS JOIN LATERAL (
+        SELECT id, priority, run_at FROM awa.jobs_hot
+        WHERE state BETWEEN 'available' AND 'available'
+          AND queue = :queue::text AND kind = k.kind AND run_at <= now()
+          AND id <> ALL (:passing::bigint[]) AND id <> ALL (ARRAY(SELECT id FROM picked))
+        ORDER BY priority, run_at, id
+        LIMIT :limit::int
+        FOR UPDATE SKIP LOCKED
+    ) AS f
+    WHERE (SELECT count(*) FROM heads) = :limit::int * 2
+      AND (SELECT count(*) FROM picked) < :limit::int
+    ORDER BY f.priority, f.run_at, f.id
+    LIMIT :limit::int - (SELECT count(*) FROM picked)
 ), claimed AS (
     UPDATE awa.jobs_hot AS j
-    SET state = 'running', attempt = attempt + 1, run_lease = run_lease + 1,
+    SET state = 'running', attempt = attempt + 1, run_lease = :lease::bigint,
         attempted_at = now(), heartbeat_at = now(),
         deadline_at = now() + make_interval(secs => :deadline_seconds::float8)
-    FROM picked
-    WHERE j.id = picked.id
+    WHERE j.id = ANY (ARRAY(SELECT id FROM picked UNION ALL SELECT id FROM behind))
     RETURNING j.*
 )
 SELECT id, kind, queue, 'running' AS state, priority, attempt, max_attempts, run_lease,
@@ -87,7 +112,8 @@ ORDER BY priority, claimed.run_at, id
 -- name: claim_limited
 -- The same for a queue with fleet-wide limits.  Locks the queue's row in awa.queue_policies until
 -- the commit, and what it takes.  Indexes awa_jobs_hot_running_by_queue, awa_jobs_hot_claim_by_kind
--- and, where concurrency keys fill the head of the queue, awa_jobs_hot_claim_by_key.
+-- and, where concurrency keys fill the head of the queue, awa_jobs_hot_claim_by_key.  only claims
+-- this one job, if there is room for it.
 SELECT id, kind, queue, 'running' AS state, priority, attempt, max_attempts, run_lease,
        args::text AS args,
        CASE WHEN metadata <> '{}' THEN metadata::text END AS metadata,
@@ -95,54 +121,158 @@ SELECT id, kind, queue, 'running' AS state, priority, attempt, max_attempts, run
        CASE WHEN cardinality(errors) > 0 THEN to_jsonb(errors)::text END AS errors,
        progress::text AS progress, run_at::text AS run_at, created_at::text AS created_at,
        finalized_at::text AS finalized_at, deadline_at::text AS deadline_at
-FROM awa.claim_within_limits(
-    :queue::text, :kinds::text[], :limit::int, :deadline_seconds::float8) AS claimed
+FROM awa.claim_limited(
+    :queue::text, :kinds::text[], :limit::int, :deadline_seconds::float8, :lease::bigint,
+    :passing::bigint[], :only::bigint) AS claimed
 ORDER BY priority, claimed.run_at, id
+
+-- name: claim_one
+-- Claim one job by its id, if it is still to be claimed and nobody has it locked.
+WITH picked AS MATERIALIZED (
+    SELECT id FROM awa.jobs_hot
+    WHERE id = :only::bigint AND state::text = 'available'
+      AND queue = :queue::text AND kind = ANY (:kinds::text[]) AND run_at <= now()
+      AND NOT EXISTS (SELECT 1 FROM awa.queue_meta AS m WHERE m.queue = :queue::text AND m.paused)
+    FOR UPDATE SKIP LOCKED
+), claimed AS (
+    UPDATE awa.jobs_hot AS j
+    SET state = 'running', attempt = attempt + 1, run_lease = :lease::bigint,
+        attempted_at = now(), heartbeat_at = now(),
+        deadline_at = now() + make_interval(secs => :deadline_seconds::float8)
+    WHERE j.id = (SELECT id FROM picked)
+    RETURNING j.*
+)
+SELECT id, kind, queue, 'running' AS state, priority, attempt, max_attempts, run_lease,
+       args::text AS args,
+       CASE WHEN metadata <> '{}' THEN metadata::text END AS metadata,
+       CASE WHEN cardinality(tags) > 0 THEN to_jsonb(tags)::text END AS tags,
+       CASE WHEN cardinality(errors) > 0 THEN to_jsonb(errors)::text END AS errors,
+       progress::text AS progress, run_at::text AS run_at, created_at::text AS created_at,
+       finalized_at::text AS finalized_at, deadline_at::text AS deadline_at
+FROM claimed
+
+-- name: candidates
+-- Return the ids of jobs that can be claimed, in run order; what others have locked is left out.
+-- Its own locks end with it.  Index awa_jobs_hot_claim_by_kind.
+SELECT f.id
+FROM unnest(:kinds::text[]) AS k(kind)
+CROSS JOIN LATERAL (
+    SELECT id, priority, run_at FROM awa.jobs_hot
+    WHERE state BETWEEN 'available' AND 'available'
+      AND queue = :queue::text AND kind = k.kind AND run_at <= now()
+      AND id <> ALL (:passing::bigint[])
+    ORDER BY priority, run_at, id
+    LIMIT :limit::int
+    FOR UPDATE SKIP LOCKED
+) AS f
+WHERE NOT EXISTS (SELECT 1 FROM awa.queue_meta AS m WHERE m.queue = :queue::text AND m.paused)
+ORDER BY f.priority, f.run_at, f.id
+LIMIT :limit::int
+
+-- name: candidates_limited
+-- The same within the limits of the queue.  Locks as claim_limited, and changes no job.
+SELECT id
+FROM awa.claim_limited(
+    :queue::text, :kinds::text[], :limit::int, NULL, NULL, :passing::bigint[], NULL) AS found
+ORDER BY priority, found.run_at, id
+
+-- name: hand_back_claim
+-- Give back the jobs of a claim whose answer never arrived, as if it had not been; returns their
+-- ids.  The range of one queue instead of an equation keeps the plan on
+-- awa_jobs_hot_running_by_queue whatever the statistics say of queues and states.
+WITH held AS MATERIALIZED (
+    SELECT id FROM awa.jobs_hot
+    WHERE state = 'running'
+      AND queue BETWEEN (SELECT :queue::text) AND (SELECT :queue::text)
+      AND run_lease = :lease::bigint AND id <> ALL (:keep::bigint[])
+    ORDER BY id
+    FOR UPDATE SKIP LOCKED
+), returned AS (
+    UPDATE awa.jobs_hot AS j
+    SET state = 'available', attempt = greatest(j.attempt - 1, 0),
+        heartbeat_at = NULL, deadline_at = NULL
+    WHERE j.id = ANY (ARRAY(SELECT id FROM held))
+    RETURNING j.id
+), told AS MATERIALIZED (
+    SELECT pg_notify('awa:' || :queue::text, '')
+    WHERE EXISTS (SELECT FROM held) AND octet_length(:queue::text) <= 59
+)
+SELECT id FROM returned WHERE (SELECT count(*) FROM told) >= 0 ORDER BY id
+
+-- name: hold_attempts
+-- Lock the rows of running attempts that nobody else has locked.  Returns the ids that are ours,
+-- and whether each is locked now; the others are gone.  Ids and leases are sorted by id.
+WITH held AS MATERIALIZED (
+    SELECT j.id FROM awa.jobs_hot AS j
+    WHERE j.id = ANY (ARRAY(SELECT unnest(:ids::bigint[])))
+      AND j.run_lease = (:leases::bigint[])[width_bucket(j.id, :ids::bigint[])]
+      AND j.state BETWEEN 'running' AND 'running'
+    ORDER BY j.id
+    FOR UPDATE SKIP LOCKED
+)
+SELECT j.id, j.id IN (SELECT id FROM held) AS held
+FROM awa.jobs_hot AS j
+WHERE j.id = ANY (ARRAY(SELECT unnest(:ids::bigint[])))
+  AND j.run_lease = (:leases::bigint[])[width_bucket(j.id, :ids::bigint[])]
+  AND j.state BETWEEN 'running' AND 'running'
+
+-- name: written_ends
+-- Return the rows that these attempts left behind, in whichever table they are.  No locks; primary
+-- keys.  Ids and leases are sorted by id.
+SELECT id, state::text AS state, attempt, errors[cardinality(errors)] ->> 'error' AS error
+FROM awa.jobs_hot
+WHERE id = ANY (ARRAY(SELECT unnest(:ids::bigint[])))
+  AND run_lease = (:leases::bigint[])[width_bucket(id, :ids::bigint[])]
+  AND state::text <> 'running'
+UNION ALL
+SELECT id, state::text, attempt, errors[cardinality(errors)] ->> 'error'
+FROM awa.scheduled_jobs
+WHERE id = ANY (ARRAY(SELECT unnest(:ids::bigint[])))
+  AND run_lease = (:leases::bigint[])[width_bucket(id, :ids::bigint[])]
+UNION ALL
+SELECT id, state::text, attempt, errors[cardinality(errors)] ->> 'error'
+FROM awa.dead_letters
+WHERE id = ANY (ARRAY(SELECT unnest(:ids::bigint[])))
+  AND run_lease = (:leases::bigint[])[width_bucket(id, :ids::bigint[])]
 
 -- name: heartbeat
 -- Renew the leases of running attempts; returns those that are no longer ours.  The row is
 -- updated in place (no index holds heartbeat_at).
-WITH input AS (
-    SELECT * FROM unnest(:ids::bigint[], :leases::bigint[]) AS i(id, lease)
-), beat AS (
+WITH beat AS (
     UPDATE awa.jobs_hot AS j
     SET heartbeat_at = now()
-    FROM input
-    WHERE j.id = input.id AND j.run_lease = input.lease
+    WHERE j.id = ANY (ARRAY(SELECT unnest(:ids::bigint[])))
+      AND j.run_lease = (:leases::bigint[])[width_bucket(j.id, :ids::bigint[])]
       AND j.state BETWEEN 'running' AND 'running'
     RETURNING j.id
 )
-SELECT id FROM input EXCEPT SELECT id FROM beat
+SELECT i.id FROM unnest(:ids::bigint[]) AS i(id) EXCEPT SELECT id FROM beat
 
 -- name: write_progress
 -- Write progress of running attempts, and renew their leases; returns those no longer ours.
-WITH input AS (
-    SELECT * FROM ROWS FROM (
-        unnest(:ids::bigint[]), unnest(:leases::bigint[]), jsonb_array_elements(:progress::jsonb)
-    ) AS i(id, lease, progress)
-), beat AS (
+WITH beat AS (
     UPDATE awa.jobs_hot AS j
-    SET heartbeat_at = now(), progress = nullif(input.progress, 'null'::jsonb)
-    FROM input
-    WHERE j.id = input.id AND j.run_lease = input.lease
+    SET heartbeat_at = now(),
+        progress = nullif(
+            :progress::jsonb -> (width_bucket(j.id, :ids::bigint[]) - 1), 'null'::jsonb)
+    WHERE j.id = ANY (ARRAY(SELECT unnest(:ids::bigint[])))
+      AND j.run_lease = (:leases::bigint[])[width_bucket(j.id, :ids::bigint[])]
       AND j.state BETWEEN 'running' AND 'running'
     RETURNING j.id
 )
-SELECT id FROM input EXCEPT SELECT id FROM beat
+SELECT i.id FROM unnest(:ids::bigint[]) AS i(id) EXCEPT SELECT id FROM beat
 
 -- name: finish_completed
 -- Complete attempts that succeeded; returns the stale ones, which changed nothing.
-WITH input AS (
-    SELECT * FROM unnest(:ids::bigint[], :leases::bigint[]) AS i(id, lease)
-), done AS (
+WITH done AS (
     UPDATE awa.jobs_hot AS j
     SET state = 'completed', finalized_at = now(), progress = NULL
-    FROM input
-    WHERE j.id = input.id AND j.run_lease = input.lease
+    WHERE j.id = ANY (ARRAY(SELECT unnest(:ids::bigint[])))
+      AND j.run_lease = (:leases::bigint[])[width_bucket(j.id, :ids::bigint[])]
       AND j.state BETWEEN 'running' AND 'running'
     RETURNING j.id
 )
-SELECT id FROM input EXCEPT SELECT id FROM done
+SELECT i.id FROM unnest(:ids::bigint[]) AS i(id) EXCEPT SELECT id FROM done
 
 -- name: finish_attempts
 -- End attempts that did not succeed; returns the stale ones, which changed nothing.
@@ -151,57 +281,66 @@ SELECT id FROM input EXCEPT SELECT id FROM done
 -- attempt_back is 1 where the attempt shall not count.  waiting_external needs a callback: without
 -- one the job ends failed with the given error, or completed when its answer is there already.
 -- An attempt that ends by itself takes its journal of callbacks with it.
-WITH input AS MATERIALIZED (
-    SELECT * FROM ROWS FROM (
-        unnest(:ids::bigint[]), unnest(:leases::bigint[]), unnest(:targets::text[]),
-        unnest(:delays::float8[]), unnest(:attempts_back::smallint[]),
-        jsonb_array_elements(:errors::jsonb), jsonb_array_elements(:progress::jsonb)
-    ) AS i(id, lease, target, delay, attempt_back, error, progress)
-), owned AS MATERIALIZED (
-    SELECT j.id AS job_id, goal.target, input.delay, input.attempt_back,
-           CASE WHEN input.error <> 'null'::jsonb
-                 AND (input.target <> 'waiting_external' OR goal.target = 'failed') THEN ARRAY[
-               input.error || jsonb_build_object('attempt', j.attempt, 'at', to_char(
-                   now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"'))
-           ] ELSE '{}' END AS error,
-           nullif(input.progress, 'null'::jsonb) AS new_progress
-    FROM input
-    JOIN awa.jobs_hot AS j
-      ON j.id = input.id AND j.run_lease = input.lease
-      AND j.state BETWEEN 'running' AND 'running'
-    CROSS JOIN LATERAL (SELECT CASE
-        WHEN input.target <> 'waiting_external' OR j.callback_id IS NOT NULL THEN input.target
+WITH owned AS MATERIALIZED (
+    SELECT j.id AS job_id, CASE
+        WHEN given.target <> 'waiting_external' OR j.callback_id IS NOT NULL THEN given.target
         WHEN j.metadata ? '_awa_callback_result' THEN 'completed'
-        ELSE 'failed' END AS target) AS goal
+        ELSE 'failed' END AS target
+    FROM awa.jobs_hot AS j
+    CROSS JOIN LATERAL (
+        SELECT (:targets::text[])[width_bucket(j.id, :ids::bigint[])] AS target
+    ) AS given
+    WHERE j.id = ANY (ARRAY(SELECT unnest(:ids::bigint[])))
+      AND j.run_lease = (:leases::bigint[])[width_bucket(j.id, :ids::bigint[])]
+      AND j.state BETWEEN 'running' AND 'running'
     ORDER BY j.id
     FOR UPDATE OF j
 ), ended AS (
     UPDATE awa.jobs_hot AS j
-    SET state = owned.target::awa.job_state, finalized_at = now(),
-        errors = coalesce(j.errors, '{}') || owned.error,
-        progress = CASE WHEN owned.target <> 'completed' THEN owned.new_progress END,
-        metadata = CASE WHEN owned.target = 'completed' THEN j.metadata
-                        ELSE j.metadata - '{_awa_callbacks,_awa_reenter}'::text[] END
-    FROM owned
-    WHERE j.id = owned.job_id AND owned.target IN ('failed', 'cancelled', 'completed')
+    SET finalized_at = now(), (state, errors, progress, metadata) = (
+        SELECT goal.target::awa.job_state,
+               coalesce(j.errors, '{}') || CASE
+                   WHEN given.error <> 'null'::jsonb
+                    AND (given.target = goal.target OR goal.target = 'failed')
+                   THEN ARRAY[given.error || jsonb_build_object('attempt', j.attempt, 'at', to_char(
+                       now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"'))]
+                   ELSE '{}' END,
+               CASE WHEN goal.target <> 'completed'
+                    THEN nullif(given.progress, 'null'::jsonb) END,
+               CASE WHEN goal.target = 'completed' THEN j.metadata
+                    ELSE j.metadata - '{_awa_callbacks,_awa_reenter}'::text[] END
+        FROM (
+            SELECT (:targets::text[])[i.place] AS target, :errors::jsonb -> (i.place - 1) AS error,
+                   :progress::jsonb -> (i.place - 1) AS progress
+            FROM (SELECT width_bucket(j.id, :ids::bigint[]) AS place) AS i
+        ) AS given
+        CROSS JOIN LATERAL (SELECT CASE
+            WHEN given.target <> 'waiting_external' THEN given.target
+            WHEN j.metadata ? '_awa_callback_result' THEN 'completed'
+            ELSE 'failed' END AS target) AS goal
+    )
+    WHERE j.id = ANY (ARRAY(
+        SELECT job_id FROM owned WHERE target IN ('failed', 'cancelled', 'completed')))
 ), parked AS (
     UPDATE awa.jobs_hot AS j
     SET state = 'waiting_external', heartbeat_at = NULL, deadline_at = NULL,
-        progress = owned.new_progress, metadata = j.metadata || '{"_awa_reenter": true}'
-    FROM owned
-    WHERE j.id = owned.job_id AND owned.target = 'waiting_external'
+        progress = nullif(
+            :progress::jsonb -> (width_bucket(j.id, :ids::bigint[]) - 1), 'null'::jsonb),
+        metadata = j.metadata || '{"_awa_reenter": true}'
+    WHERE j.id = ANY (ARRAY(SELECT job_id FROM owned WHERE target = 'waiting_external'))
 ), returned AS (
     UPDATE awa.jobs_hot AS j
-    SET state = 'available', attempt = greatest(j.attempt - owned.attempt_back, 0),
-        heartbeat_at = NULL, deadline_at = NULL, progress = owned.new_progress
-    FROM owned
-    WHERE j.id = owned.job_id AND owned.target = 'available'
+    SET state = 'available', attempt = greatest(
+            j.attempt - (:attempts_back::smallint[])[width_bucket(j.id, :ids::bigint[])], 0),
+        heartbeat_at = NULL, deadline_at = NULL,
+        progress = nullif(
+            :progress::jsonb -> (width_bucket(j.id, :ids::bigint[]) - 1), 'null'::jsonb)
+    WHERE j.id = ANY (ARRAY(SELECT job_id FROM owned WHERE target = 'available'))
     RETURNING j.queue
 ), gone AS (
     DELETE FROM awa.jobs_hot AS j
-    USING owned
-    WHERE j.id = owned.job_id AND owned.target IN ('retryable', 'scheduled')
-    RETURNING j.*, owned.*
+    WHERE j.id = ANY (ARRAY(SELECT job_id FROM owned WHERE target IN ('retryable', 'scheduled')))
+    RETURNING j.*, width_bucket(j.id, :ids::bigint[]) AS place
 ), moved AS (
     INSERT INTO awa.scheduled_jobs (
         id, kind, queue, args, state, priority, attempt, max_attempts, run_at, attempted_at,
@@ -209,22 +348,30 @@ WITH input AS MATERIALIZED (
         callback_timeout_at, callback_filter, callback_on_complete, callback_on_fail,
         callback_transform, run_lease, progress
     )
-    SELECT id, kind, queue, args, target::awa.job_state, priority,
-           greatest(attempt - attempt_back, 0), max_attempts,
-           now() + coalesce(make_interval(secs => delay),
+    SELECT id, kind, queue, args, given.target::awa.job_state, priority,
+           greatest(attempt - (:attempts_back::smallint[])[place], 0), max_attempts,
+           now() + coalesce(make_interval(secs => (:delays::float8[])[place]),
                             awa.backoff_duration(attempt, max_attempts)),
-           attempted_at, CASE WHEN target = 'retryable' THEN now() ELSE finalized_at END,
-           created_at, coalesce(errors, '{}') || error,
+           attempted_at, CASE WHEN given.target = 'retryable' THEN now() ELSE finalized_at END,
+           created_at, coalesce(errors, '{}') || CASE
+               WHEN given.error <> 'null'::jsonb
+               THEN ARRAY[given.error || jsonb_build_object('attempt', attempt, 'at', to_char(
+                   now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"'))]
+               ELSE '{}' END,
            metadata - '{_awa_callbacks,_awa_callback_result,_awa_reenter}'::text[],
            tags, unique_key, unique_states,
            callback_id, callback_timeout_at, callback_filter, callback_on_complete,
-           callback_on_fail, callback_transform, run_lease, new_progress
+           callback_on_fail, callback_transform, run_lease,
+           nullif(:progress::jsonb -> (place - 1), 'null'::jsonb)
     FROM gone
+    CROSS JOIN LATERAL (
+        SELECT (:targets::text[])[place] AS target, :errors::jsonb -> (place - 1) AS error
+    ) AS given
 ), told AS MATERIALIZED (
     SELECT pg_notify('awa:' || queue, '')
     FROM (SELECT DISTINCT queue FROM returned WHERE octet_length(queue) <= 59) AS queues
 )
-SELECT input.id
-FROM input
-WHERE input.id NOT IN (SELECT job_id FROM owned)
+SELECT i.id
+FROM unnest(:ids::bigint[]) AS i(id)
+WHERE i.id NOT IN (SELECT job_id FROM owned)
   AND (SELECT count(*) FROM told) >= 0

@@ -3,10 +3,11 @@
 -- (ours, or of awa 0.5) never enqueue it twice.
 
 -- name: declare_schedules
--- Write the schedules of a process, in name order.  The last fire, the pause and the time of
--- creation stay.  One that was removed comes back only when a process starts (:fresh).  Without
--- :living nobody is said to have them: they came from a file.
-WITH declared AS MATERIALIZED (
+-- Write the schedules of a process, in name order.  The pause and the time of creation stay, and the
+-- last fire too: a trigger sets it to now where expression or time zone change.  One that was removed comes back only when a process starts (:fresh).  Without
+-- :living nobody is said to have them: they came from a file.  Those that somebody else has locked are
+-- left as they are, and returned.
+WITH wanted AS MATERIALIZED (
     SELECT d.*
     FROM jsonb_to_recordset(:schedules::jsonb) AS d (
         name text, cron_expr text, timezone text, kind text, queue text, args jsonb,
@@ -16,6 +17,18 @@ WITH declared AS MATERIALIZED (
     LEFT JOIN awa.cron_settings AS s ON s.name = d.name
     WHERE :fresh::boolean OR s.removed_at IS NULL
     ORDER BY d.name
+), free AS MATERIALIZED (
+    SELECT c.name
+    FROM awa.cron_jobs AS c
+    WHERE c.name = ANY (ARRAY(SELECT wanted.name FROM wanted))
+    ORDER BY c.name
+    FOR NO KEY UPDATE OF c SKIP LOCKED
+), declared AS MATERIALIZED (
+    SELECT wanted.*
+    FROM wanted
+    WHERE wanted.name IN (SELECT free.name FROM free)
+       OR NOT EXISTS (SELECT FROM awa.cron_jobs AS c WHERE c.name = wanted.name)
+    ORDER BY wanted.name
 ), settings AS (
     INSERT INTO awa.cron_settings AS s (
         name, missed_fire_policy, catch_up_limit, jitter_seconds, declared_at
@@ -27,45 +40,81 @@ WITH declared AS MATERIALIZED (
     SET missed_fire_policy = excluded.missed_fire_policy,
         catch_up_limit = excluded.catch_up_limit, jitter_seconds = excluded.jitter_seconds,
         declared_at = coalesce(excluded.declared_at, s.declared_at), removed_at = NULL
+), written AS (
+    INSERT INTO awa.cron_jobs AS c (
+        name, cron_expr, timezone, kind, queue, args, priority, max_attempts, tags, metadata
+    )
+    SELECT name, cron_expr, timezone, kind, queue, args, priority, max_attempts, tags, metadata
+    FROM declared
+    ON CONFLICT (name) DO UPDATE
+    SET cron_expr = excluded.cron_expr, timezone = excluded.timezone, kind = excluded.kind,
+        queue = excluded.queue, args = excluded.args, priority = excluded.priority,
+        max_attempts = excluded.max_attempts, tags = excluded.tags, metadata = excluded.metadata,
+        updated_at = now()
+    WHERE (c.cron_expr, c.timezone, c.kind, c.queue, c.args, c.priority, c.max_attempts, c.tags,
+           c.metadata)
+        IS DISTINCT FROM (excluded.cron_expr, excluded.timezone, excluded.kind, excluded.queue,
+           excluded.args, excluded.priority, excluded.max_attempts, excluded.tags, excluded.metadata)
 )
-INSERT INTO awa.cron_jobs AS c (
-    name, cron_expr, timezone, kind, queue, args, priority, max_attempts, tags, metadata
-)
-SELECT name, cron_expr, timezone, kind, queue, args, priority, max_attempts, tags, metadata
-FROM declared
-ON CONFLICT (name) DO UPDATE
-SET cron_expr = excluded.cron_expr, timezone = excluded.timezone, kind = excluded.kind,
-    queue = excluded.queue, args = excluded.args, priority = excluded.priority,
-    max_attempts = excluded.max_attempts, tags = excluded.tags, metadata = excluded.metadata,
-    updated_at = now()
-WHERE (c.cron_expr, c.timezone, c.kind, c.queue, c.args, c.priority, c.max_attempts, c.tags,
-       c.metadata)
-    IS DISTINCT FROM (excluded.cron_expr, excluded.timezone, excluded.kind, excluded.queue,
-       excluded.args, excluded.priority, excluded.max_attempts, excluded.tags, excluded.metadata)
+SELECT wanted.name
+FROM wanted
+WHERE wanted.name NOT IN (SELECT declared.name FROM declared)
+ORDER BY wanted.name
 
 -- name: read_schedules
--- What the leader needs to find due schedules, by name.  No lock.
-SELECT c.name, c.cron_expr, c.timezone, c.last_enqueued_at, c.created_at,
+-- What the leader needs to find due schedules, by name.  No lock.  Times that no datetime can hold
+-- are left out and said; version tells whether a row is still the one that was read.
+SELECT c.name, coalesce(c.cron_expr, '') AS cron_expr, coalesce(c.timezone, '') AS timezone, c.kind,
+       c.queue, c.priority, c.max_attempts, coalesce(cardinality(c.tags), 0) AS tag_count,
+       coalesce(jsonb_typeof(c.metadata), 'null') AS metadata_type,
+       CASE WHEN c.last_enqueued_at BETWEEN '0002-01-01 Z' AND '9998-12-31 Z'
+            THEN c.last_enqueued_at END AS last_enqueued_at,
+       CASE WHEN c.created_at BETWEEN '0002-01-01 Z' AND '9998-12-31 Z'
+            THEN c.created_at END AS created_at,
+       coalesce(c.last_enqueued_at BETWEEN '0002-01-01 Z' AND '9998-12-31 Z', true)
+       AND coalesce(c.created_at BETWEEN '0002-01-01 Z' AND '9998-12-31 Z', false) AS times_readable,
        coalesce(s.missed_fire_policy, 'coalesce') AS missed_fire_policy,
        coalesce(s.catch_up_limit, 1) AS catch_up_limit,
-       coalesce(s.jitter_seconds, 0) AS jitter_seconds, now() AS now
+       coalesce(s.jitter_seconds, 0) AS jitter_seconds,
+       ROW(c.last_enqueued_at, c.cron_expr, c.timezone, c.updated_at)::text AS version, now() AS now
 FROM awa.cron_jobs AS c
 LEFT JOIN awa.cron_settings AS s ON s.name = c.name
 WHERE s.paused_at IS NULL
 ORDER BY c.name
 
 -- name: fire_schedules
--- Enqueue the fires of due schedules whose last fire is still the one that was read.  Locks the
--- rows of awa.cron_jobs.  Job metadata gets cron_name and cron_fire_time, as published.
+-- Enqueue the fires of due schedules that are still as they were read: last fire, expression and time
+-- zone, and not paused or removed since.  Locks their rows of awa.cron_jobs and awa.cron_settings;
+-- those that somebody else has locked are left for the next look.  Job metadata gets cron_name and
+-- cron_fire_time, as published.
 WITH due AS MATERIALIZED (
-    SELECT * FROM unnest(:names::text[], :seen::timestamptz[], :newest::timestamptz[])
-        AS d(name, seen, newest)
+    SELECT * FROM unnest(:names::text[], :seen::timestamptz[], :newest::timestamptz[],
+                         :versions::text[])
+        AS d(name, seen, newest, version)
     ORDER BY name
+), held AS MATERIALIZED (
+    SELECT c.name, due.newest
+    FROM due
+    JOIN awa.cron_jobs AS c ON c.name = due.name
+    WHERE c.last_enqueued_at IS NOT DISTINCT FROM due.seen
+      AND (due.version IS NULL
+           OR due.version = ROW(c.last_enqueued_at, c.cron_expr, c.timezone, c.updated_at)::text)
+    ORDER BY c.name
+    FOR NO KEY UPDATE OF c SKIP LOCKED
+), going AS MATERIALIZED (
+    SELECT s.name
+    FROM awa.cron_settings AS s
+    WHERE s.name = ANY (ARRAY(SELECT held.name FROM held)) AND s.paused_at IS NULL
+      AND s.removed_at IS NULL
+    ORDER BY s.name
+    FOR SHARE OF s SKIP LOCKED
 ), won AS (
     UPDATE awa.cron_jobs AS c
-    SET last_enqueued_at = due.newest, updated_at = now()
-    FROM due
-    WHERE c.name = due.name AND c.last_enqueued_at IS NOT DISTINCT FROM due.seen
+    SET last_enqueued_at = held.newest, updated_at = now()
+    FROM held
+    WHERE c.name = held.name
+      AND (held.name IN (SELECT going.name FROM going)
+           OR NOT EXISTS (SELECT FROM awa.cron_settings AS s WHERE s.name = held.name))
     RETURNING c.*
 )
 SELECT count(j.id) AS fired
@@ -96,24 +145,34 @@ CROSS JOIN LATERAL awa.insert_job_compat(
 WHERE c.name = :name::text
 
 -- name: pause_schedule
--- Keep a schedule from firing.
+-- Keep a schedule from firing.  The new updated_at tells a leader that has read the row before.
+WITH touched AS (
+    UPDATE awa.cron_jobs SET updated_at = clock_timestamp() WHERE name = :name::text RETURNING name
+)
 INSERT INTO awa.cron_settings AS s (name, paused_at, paused_by)
-SELECT name, now(), :paused_by::text FROM awa.cron_jobs WHERE name = :name::text
+SELECT name, now(), :paused_by::text FROM touched
 ON CONFLICT (name) DO UPDATE
 SET paused_at = coalesce(s.paused_at, now()), paused_by = excluded.paused_by
 RETURNING name
 
 -- name: resume_schedule
--- Let a schedule fire again, from now on: what it missed while paused stays missed.
-WITH resumed AS (
-    UPDATE awa.cron_settings SET paused_at = NULL, paused_by = NULL
-    WHERE name = :name::text AND paused_at IS NOT NULL
-    RETURNING name
+-- Let a schedule fire again, from now on: what it missed while paused stays missed.  Locks the row of
+-- the schedule before that of its settings, as a pause does.
+WITH paused AS MATERIALIZED (
+    SELECT c.name
+    FROM awa.cron_jobs AS c
+    JOIN awa.cron_settings AS s ON s.name = c.name
+    WHERE c.name = :name::text AND s.paused_at IS NOT NULL
+    FOR NO KEY UPDATE OF c
 ), moved AS (
     UPDATE awa.cron_jobs AS c
-    SET last_enqueued_at = greatest(c.last_enqueued_at, date_trunc('second', now()))
-    FROM resumed
-    WHERE c.name = resumed.name
+    SET last_enqueued_at = greatest(c.last_enqueued_at, date_trunc('second', clock_timestamp()))
+    FROM paused
+    WHERE c.name = paused.name
+    RETURNING c.name
+), resumed AS (
+    UPDATE awa.cron_settings SET paused_at = NULL, paused_by = NULL
+    WHERE name IN (SELECT moved.name FROM moved)
 )
 SELECT name FROM awa.cron_jobs WHERE name = :name::text
 

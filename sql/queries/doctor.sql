@@ -303,6 +303,35 @@ WHERE state = 'pending' AND submitted_at < now() - make_interval(secs => :pendin
 ORDER BY submitted_at
 LIMIT 10
 
+-- name: nameless
+-- Tables that do not say which row was changed, with a unique index that could: without one, nothing
+-- but the whole row does.  A publication refuses their changes.
+SELECT c.relname::text AS name,
+       (SELECT i.relname::text
+        FROM pg_catalog.pg_index AS x
+        JOIN pg_catalog.pg_class AS i ON i.oid = x.indexrelid
+        WHERE x.indrelid = c.oid AND x.indisunique AND x.indimmediate AND x.indisvalid
+          AND x.indpred IS NULL AND x.indexprs IS NULL
+          AND NOT EXISTS (
+              SELECT FROM pg_catalog.pg_attribute AS a
+              WHERE a.attrelid = c.oid AND NOT a.attnotnull
+                AND a.attnum = ANY (x.indkey::int2[]))
+        ORDER BY i.relname
+        LIMIT 1) AS index,
+       EXISTS (SELECT FROM pg_catalog.pg_publication_tables AS p
+               WHERE p.schemaname = 'awa' AND p.tablename = c.relname) AS published
+FROM pg_catalog.pg_class AS c
+WHERE c.relnamespace = 'awa'::regnamespace AND c.relkind IN ('r', 'p') AND c.relpersistence = 'p'
+  AND NOT CASE c.relreplident
+      WHEN 'f' THEN true
+      WHEN 'd' THEN EXISTS (SELECT FROM pg_catalog.pg_index AS x
+                            WHERE x.indrelid = c.oid AND x.indisprimary)
+      WHEN 'i' THEN EXISTS (SELECT FROM pg_catalog.pg_index AS x
+                            WHERE x.indrelid = c.oid AND x.indisreplident)
+      ELSE false
+  END
+ORDER BY c.relname COLLATE "C"
+
 -- name: storage
 -- The record of a move to another storage engine.
 SELECT current_engine, prepared_engine, state,

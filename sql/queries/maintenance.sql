@@ -1,19 +1,51 @@
 -- What the leader does for the whole fleet.  Sets are bounded and locked with SKIP LOCKED in id
--- order; states are written out, so that the partial indexes serve.  `only` narrows a statement
--- to single rows when the whole set failed because of one of them.
+-- order; states are written out, so that the partial indexes serve.
+--
+-- Each look is apart from the change.  A look takes no lock and is bounded by an index whose order it
+-- asks for; the change gets ids, goes along the primary key whatever the statistics say
+-- (id = ANY(ARRAY(SELECT ...)), never a join or a list; the state compared as text, which fits no
+-- index), and tests the condition again under the lock.  When a
+-- change fails, the same statement is sent with fewer ids until the rows in the way are known;
+-- `apart` are rows known from before, which a look leaves out.
 
--- name: promote_scheduled
--- Make due scheduled jobs available.  Index idx_awa_scheduled_jobs_run_at_scheduled.  The insert
--- trigger notifies.
+-- name: settle
+-- Settings of this transaction: how long to wait for a lock, and index scans whatever the
+-- statistics say, also where a pooler has dropped the settings of the connection.
+SELECT set_config('lock_timeout', :milliseconds::int::text, true),
+       set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true),
+       set_config('jit', 'off', true)
+
+-- name: wait_at_most
+-- The longest wait of this transaction for a lock.
+SELECT set_config('lock_timeout', :milliseconds::int::text, true)
+
+-- name: due_scheduled
+-- Scheduled jobs that are due, the oldest first.  No lock; index
+-- idx_awa_scheduled_jobs_run_at_scheduled.
+SELECT id FROM awa.scheduled_jobs
+WHERE state = 'scheduled' AND run_at <= now()
+  AND id NOT IN (SELECT unnest(:apart::bigint[]))
+ORDER BY run_at, id
+LIMIT :limit::int
+
+-- name: due_retryable
+-- The same for retries.  Index idx_awa_scheduled_jobs_run_at_retryable.
+SELECT id FROM awa.scheduled_jobs
+WHERE state = 'retryable' AND run_at <= now()
+  AND id NOT IN (SELECT unnest(:apart::bigint[]))
+ORDER BY run_at, id
+LIMIT :limit::int
+
+-- name: promote
+-- Make due jobs available.  Unique keys are taken in their order, so that two promotions and a
+-- producer do not wait for each other in a ring.  Primary key.  The insert trigger notifies.
 WITH due AS MATERIALIZED (
     SELECT id FROM awa.scheduled_jobs
-    WHERE state = 'scheduled' AND run_at <= now()
-      AND (:only::bigint[] IS NULL OR id = ANY(:only::bigint[]))
-    ORDER BY run_at, id
-    LIMIT :limit::int
+    WHERE id = ANY(ARRAY(SELECT unnest(:ids::bigint[]))) AND run_at <= now()
+    ORDER BY id
     FOR UPDATE SKIP LOCKED
 ), gone AS (
-    DELETE FROM awa.scheduled_jobs AS c USING due WHERE c.id = due.id RETURNING c.*
+    DELETE FROM awa.scheduled_jobs WHERE id = ANY(ARRAY(SELECT id FROM due)) RETURNING *
 ), moved AS (
     INSERT INTO awa.jobs_hot (
         id, kind, queue, args, state, priority, attempt, max_attempts, run_at, attempted_at,
@@ -24,41 +56,14 @@ WITH due AS MATERIALIZED (
            attempted_at, finalized_at, created_at, errors, metadata, tags, unique_key,
            unique_states, run_lease, progress
     FROM gone
+    ORDER BY unique_key, id
     RETURNING id
 )
-SELECT count(*) AS promoted FROM moved
-
--- name: promote_retryable
--- The same for retries that are due.  Index idx_awa_scheduled_jobs_run_at_retryable.
-WITH due AS MATERIALIZED (
-    SELECT id FROM awa.scheduled_jobs
-    WHERE state = 'retryable' AND run_at <= now()
-      AND (:only::bigint[] IS NULL OR id = ANY(:only::bigint[]))
-    ORDER BY run_at, id
-    LIMIT :limit::int
-    FOR UPDATE SKIP LOCKED
-), gone AS (
-    DELETE FROM awa.scheduled_jobs AS c USING due WHERE c.id = due.id RETURNING c.*
-), moved AS (
-    INSERT INTO awa.jobs_hot (
-        id, kind, queue, args, state, priority, attempt, max_attempts, run_at, attempted_at,
-        finalized_at, created_at, errors, metadata, tags, unique_key, unique_states, run_lease,
-        progress
-    )
-    SELECT id, kind, queue, args, 'available', priority, attempt, max_attempts, now(),
-           attempted_at, finalized_at, created_at, errors, metadata, tags, unique_key,
-           unique_states, run_lease, progress
-    FROM gone
-    RETURNING id
-)
-SELECT count(*) AS promoted FROM moved
-
--- name: due_ids
--- Jobs of the cold table that are due, for promotion one by one.
-SELECT id FROM awa.scheduled_jobs WHERE run_at <= now() ORDER BY run_at, id LIMIT :limit::int
+SELECT id FROM moved
 
 -- name: park
 -- Put off a job that could not be promoted by a minute, with the reason in its errors (once).
+-- Primary key; leaves a row alone that somebody else holds.
 UPDATE awa.scheduled_jobs
 SET run_at = now() + interval '1 minute',
     errors = CASE
@@ -67,75 +72,127 @@ SET run_at = now() + interval '1 minute',
             'error', :reason::text, 'attempt', attempt, 'at', to_char(
                 now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"'))
     END
-WHERE id = :id::bigint
+WHERE id = ANY(ARRAY(
+    SELECT id FROM awa.scheduled_jobs WHERE id = :id::bigint AND run_at <= now()
+    FOR UPDATE SKIP LOCKED))
 
 -- name: stale_ids
--- Running jobs whose worker is presumed dead.  Index awa_jobs_hot_running_by_queue.
-SELECT id FROM awa.jobs_hot
-WHERE state = 'running' AND heartbeat_at < now() - make_interval(secs => :staleness::float8)
-ORDER BY id
-LIMIT :limit::int
+-- A page of running jobs after a given place, and those of them whose worker is presumed dead: the
+-- set of running jobs is as small as the fleet has slots, and is read along its own index,
+-- awa_jobs_hot_running_by_queue, in its order.  No lock.
+SELECT array_agg(id ORDER BY id) FILTER (
+           WHERE heartbeat_at < now() - make_interval(secs => :staleness::float8)) AS ids,
+       count(*) AS looked, (array_agg(queue ORDER BY queue DESC, id DESC))[1] AS queue,
+       (array_agg(id ORDER BY queue DESC, id DESC))[1] AS id
+FROM (
+    SELECT id, queue, heartbeat_at FROM awa.jobs_hot
+    WHERE state = 'running' AND (queue, id) > (:queue::text, :after::bigint)
+    ORDER BY queue, id
+    LIMIT :page::int
+) AS page
 
 -- name: overdue_ids
--- Running jobs past their deadline.  Index awa_jobs_hot_running_by_queue.
-SELECT id FROM awa.jobs_hot
-WHERE state = 'running' AND deadline_at < now()
-ORDER BY id
-LIMIT :limit::int
+-- The same with those past their deadline.
+SELECT array_agg(id ORDER BY id) FILTER (WHERE deadline_at < now()) AS ids,
+       count(*) AS looked, (array_agg(queue ORDER BY queue DESC, id DESC))[1] AS queue,
+       (array_agg(id ORDER BY queue DESC, id DESC))[1] AS id
+FROM (
+    SELECT id, queue, deadline_at FROM awa.jobs_hot
+    WHERE state = 'running' AND (queue, id) > (:queue::text, :after::bigint)
+    ORDER BY queue, id
+    LIMIT :page::int
+) AS page
 
 -- name: expired_callback_ids
--- Waiting jobs whose callback did not come.  Index idx_awa_jobs_hot_callback_timeout.
+-- Waiting jobs whose callback did not come, the oldest first.  No lock; index
+-- idx_awa_jobs_hot_callback_timeout.
 SELECT id FROM awa.jobs_hot
 WHERE state = 'waiting_external' AND callback_timeout_at < now()
+  AND id NOT IN (SELECT unnest(:apart::bigint[]))
 ORDER BY callback_timeout_at
 LIMIT :limit::int
+
+-- name: free_ids
+-- Which of these jobs nobody holds at this moment: each is locked for the length of the statement.
+SELECT id FROM awa.jobs_hot
+WHERE id = ANY(ARRAY(SELECT unnest(:ids::bigint[])))
+ORDER BY id
+FOR UPDATE SKIP LOCKED
 
 -- name: rescue
 -- Take jobs away from attempts that cannot end them.  With attempts left they become retryable
 -- (a stale one due at once, the others after the backoff), else failed.  The condition is tested
 -- again under the lock: a heartbeat that came meanwhile keeps its job.  `spent` fails them all.
--- The journal of callbacks outlives a dead worker only: the next attempt takes it up.
-WITH target AS MATERIALIZED (
-    SELECT id, :spent::boolean OR attempt >= max_attempts AS spent,
-           jsonb_build_object('error', :error::text, 'attempt', attempt, 'at', to_char(
-               now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"')) AS entry
+--
+-- A dead worker is no failure of the job: the attempt is given back, and the crash is counted in
+-- the metadata instead.  At least(max_attempts, 5) of them the job fails.  (Metadata that is no
+-- object has no room for the count: such a job spends its attempt.)  The journal of callbacks
+-- outlives a dead worker only: the next attempt takes it up.
+WITH locked AS MATERIALIZED (
+    SELECT id, attempt, max_attempts, metadata
     FROM awa.jobs_hot
-    WHERE id = ANY(:ids::bigint[])
+    WHERE id = ANY(ARRAY(SELECT unnest(:ids::bigint[])))
       AND CASE :cause::text
-          WHEN 'heartbeat' THEN state = 'running'
+          WHEN 'heartbeat' THEN state::text = 'running'
               AND heartbeat_at < now() - make_interval(secs => :staleness::float8)
-          WHEN 'deadline' THEN state = 'running' AND deadline_at < now()
-          ELSE state = 'waiting_external' AND callback_timeout_at < now()
+          WHEN 'deadline' THEN state::text = 'running' AND deadline_at < now()
+          ELSE state::text = 'waiting_external' AND callback_timeout_at < now()
       END
     ORDER BY id
     FOR UPDATE SKIP LOCKED
+), counted AS MATERIALIZED (
+    SELECT id, attempt, max_attempts,
+           CASE WHEN :cause::text = 'heartbeat' AND jsonb_typeof(metadata) = 'object' THEN
+               1 + CASE WHEN metadata ->> '_awa_crashes' ~ '^[0-9]{1,4}$'
+                        THEN (metadata ->> '_awa_crashes')::int ELSE 0 END
+           END AS crashes
+    FROM locked
+), target AS MATERIALIZED (
+    SELECT id, crashes, fatal OR :spent::boolean AS spent,
+           jsonb_strip_nulls(jsonb_build_object(
+               'error', :error::text || CASE WHEN fatal AND crashes > 1 THEN
+                   '; its worker died ' || crashes || ' times while it ran'
+                   WHEN fatal AND crashes = 1 THEN '; its worker died while it ran' ELSE '' END,
+               'attempt', attempt, 'crash', crashes, 'at', to_char(
+                   now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"'))) AS entry
+    FROM counted
+    CROSS JOIN LATERAL (
+        SELECT CASE WHEN crashes IS NULL THEN attempt >= max_attempts
+                    ELSE crashes >= least(max_attempts, 5) END
+    ) AS f (fatal)
 ), ended AS (
     UPDATE awa.jobs_hot AS j
     SET state = 'failed', finalized_at = now(), heartbeat_at = NULL, deadline_at = NULL,
         callback_id = NULL, callback_timeout_at = NULL, callback_filter = NULL,
         callback_on_complete = NULL, callback_on_fail = NULL, callback_transform = NULL,
-        errors = coalesce(j.errors, '{}') || target.entry
+        errors = coalesce(j.errors, '{}') || target.entry,
+        metadata = CASE WHEN crashes IS NULL THEN metadata
+            ELSE metadata || jsonb_build_object('_awa_crashes', crashes) END
     FROM target
-    WHERE j.id = target.id AND target.spent
+    WHERE j.id = ANY(ARRAY(SELECT id FROM target WHERE spent)) AND j.id = target.id
     RETURNING j.id, j.kind, j.queue, j.run_lease, j.state
 ), gone AS (
-    DELETE FROM awa.jobs_hot AS j USING target
-    WHERE j.id = target.id AND NOT target.spent
-    RETURNING j.*, target.entry
+    DELETE FROM awa.jobs_hot WHERE id = ANY(ARRAY(SELECT id FROM target WHERE NOT spent))
+    RETURNING *
 ), moved AS (
     INSERT INTO awa.scheduled_jobs (
         id, kind, queue, args, state, priority, attempt, max_attempts, run_at, attempted_at,
         finalized_at, created_at, errors, metadata, tags, unique_key, unique_states, run_lease,
         progress
     )
-    SELECT id, kind, queue, args, 'retryable', priority, attempt, max_attempts,
-           CASE WHEN :cause::text = 'heartbeat' THEN run_at
+    SELECT gone.id, kind, queue, args, 'retryable', priority,
+           CASE WHEN crashes IS NULL THEN attempt ELSE greatest(attempt - 1, 0) END, max_attempts,
+           CASE WHEN :cause::text = 'heartbeat' THEN least(run_at, now())
                 ELSE now() + awa.backoff_duration(attempt, max_attempts) END,
            attempted_at, now(), created_at, coalesce(errors, '{}') || entry,
-           CASE WHEN :cause::text = 'heartbeat' THEN metadata
+           CASE WHEN crashes IS NOT NULL
+                THEN metadata || jsonb_build_object('_awa_crashes', crashes)
+                WHEN :cause::text = 'heartbeat' THEN metadata
                 ELSE metadata - '{_awa_callbacks,_awa_callback_result,_awa_reenter}'::text[] END,
            tags, unique_key, unique_states, run_lease, progress
     FROM gone
+    JOIN target ON target.id = gone.id
+    ORDER BY unique_key, gone.id
     RETURNING id, kind, queue, run_lease, state
 )
 SELECT id, kind, queue, run_lease, state::text AS state FROM ended
@@ -145,58 +202,83 @@ ORDER BY id
 
 -- name: age
 -- Raise the priority of jobs that wait, one level a pass; the first time the original is kept in
--- the metadata.  Index idx_awa_jobs_hot_dequeue.
-WITH old AS MATERIALIZED (
-    SELECT id FROM awa.jobs_hot
-    WHERE state = 'available' AND priority > 1
-      AND run_at <= now() - make_interval(secs => :threshold::float8)
+-- the metadata.  Queues are found by skipping along idx_awa_jobs_hot_dequeue, and in each the jobs
+-- of a priority are one range of it.
+WITH RECURSIVE queues (queue) AS (
+    (SELECT queue FROM awa.jobs_hot WHERE state = 'available' ORDER BY queue LIMIT 1)
+    UNION ALL
+    SELECT next.queue
+    FROM queues
+    CROSS JOIN LATERAL (
+        SELECT j.queue FROM awa.jobs_hot AS j
+        WHERE j.state = 'available' AND j.queue > queues.queue
+        ORDER BY j.queue LIMIT 1
+    ) AS next
+), old AS MATERIALIZED (
+    SELECT found.id
+    FROM queues
+    CROSS JOIN (VALUES (2::smallint), (3), (4)) AS p (priority)
+    CROSS JOIN LATERAL (
+        SELECT j.id FROM awa.jobs_hot AS j
+        WHERE j.state = 'available' AND j.queue = queues.queue AND j.priority = p.priority
+          AND j.run_at <= now() - make_interval(secs => :threshold::float8)
+        ORDER BY j.run_at, j.id
+        LIMIT :limit::int
+    ) AS found
     LIMIT :limit::int
+), locked AS MATERIALIZED (
+    SELECT id FROM awa.jobs_hot
+    WHERE id = ANY(ARRAY(SELECT id FROM old)) AND priority > 1
+      AND state BETWEEN 'available' AND 'available'
+    ORDER BY id
     FOR UPDATE SKIP LOCKED
 ), aged AS (
-    UPDATE awa.jobs_hot AS j
+    UPDATE awa.jobs_hot
     SET priority = priority - 1,
         metadata = CASE WHEN metadata ? '_awa_original_priority' THEN metadata
             ELSE metadata || jsonb_build_object('_awa_original_priority', priority) END
-    FROM old
-    WHERE j.id = old.id
-    RETURNING j.id
+    WHERE id = ANY(ARRAY(SELECT id FROM locked))
+    RETURNING id
 )
 SELECT count(*) AS aged FROM aged
 
--- name: delete_completed
--- Delete completed jobs past their retention, oldest first.
--- Index idx_awa_jobs_hot_completed_finalized.
-WITH old AS MATERIALIZED (
-    SELECT id FROM awa.jobs_hot
-    WHERE state = 'completed' AND finalized_at < now() - make_interval(secs => :seconds::float8)
-      AND (:queue::text IS NULL OR queue = :queue::text)
-      AND queue <> ALL(:except_queues::text[])
-    ORDER BY finalized_at
-    LIMIT :limit::int
-    FOR UPDATE SKIP LOCKED
-), gone AS (
-    DELETE FROM awa.jobs_hot AS j USING old WHERE j.id = old.id RETURNING j.id
-)
-SELECT count(*) AS deleted FROM gone
+-- name: old_completed
+-- Completed jobs past their retention, the oldest first.  No lock; index
+-- idx_awa_jobs_hot_completed_finalized, backwards.
+SELECT id FROM awa.jobs_hot
+WHERE state = 'completed' AND finalized_at < now() - make_interval(secs => :seconds::float8)
+  AND (:queue::text IS NULL OR queue = :queue::text)
+  AND queue <> ALL(:except_queues::text[])
+  AND id NOT IN (SELECT unnest(:apart::bigint[]))
+ORDER BY finalized_at, queue DESC
+LIMIT :limit::int
 
--- name: delete_unsuccessful
--- Delete failed and cancelled jobs past their retention, oldest first; not the failed ones that
--- are to become dead letters.
+-- name: old_unsuccessful
+-- Failed and cancelled jobs past their retention, the oldest first; not the failed ones that are to
+-- become dead letters.  No lock; index awa_jobs_hot_unsuccessful_finalized.
+SELECT id FROM awa.jobs_hot
+WHERE state IN ('failed', 'cancelled')
+  AND (state = 'cancelled' OR queue <> ALL (ARRAY(
+      SELECT p.queue FROM awa.queue_policies AS p WHERE p.dead_letters)))
+  AND finalized_at < now() - make_interval(secs => :seconds::float8)
+  AND (:queue::text IS NULL OR queue = :queue::text)
+  AND queue <> ALL(:except_queues::text[])
+  AND id NOT IN (SELECT unnest(:apart::bigint[]))
+ORDER BY finalized_at, queue
+LIMIT :limit::int
+
+-- name: delete_old
+-- Delete ended jobs past their retention; one that was retried meanwhile stays.  Primary key.
 WITH old AS MATERIALIZED (
     SELECT id FROM awa.jobs_hot
-    WHERE state IN ('failed', 'cancelled')
-      AND (state = 'cancelled' OR queue <> ALL (ARRAY(
-          SELECT p.queue FROM awa.queue_policies AS p WHERE p.dead_letters)))
+    WHERE id = ANY(ARRAY(SELECT unnest(:ids::bigint[]))) AND state::text = ANY('{completed,failed,cancelled}')
       AND finalized_at < now() - make_interval(secs => :seconds::float8)
-      AND (:queue::text IS NULL OR queue = :queue::text)
-      AND queue <> ALL(:except_queues::text[])
-    ORDER BY finalized_at
-    LIMIT :limit::int
+    ORDER BY id
     FOR UPDATE SKIP LOCKED
 ), gone AS (
-    DELETE FROM awa.jobs_hot AS j USING old WHERE j.id = old.id RETURNING j.id
+    DELETE FROM awa.jobs_hot WHERE id = ANY(ARRAY(SELECT id FROM old)) RETURNING id
 )
-SELECT count(*) AS deleted FROM gone
+SELECT id FROM gone
 
 -- name: recount
 -- Bring the cached counters up to date; the function limits its own share of the time.
@@ -204,18 +286,27 @@ SELECT awa.recompute_dirty_admin_metadata(100) AS processed
 
 -- name: forget_instances
 -- Delete the rows of processes not seen for a day.
-DELETE FROM awa.runtime_instances WHERE last_seen_at < now() - interval '24 hours'
+DELETE FROM awa.runtime_instances WHERE instance_id = ANY(ARRAY(
+    SELECT instance_id FROM awa.runtime_instances
+    WHERE last_seen_at < now() - interval '24 hours'
+    FOR UPDATE SKIP LOCKED))
 
 -- name: forget_bulk_operations
 -- Delete bulk operations that ended a month ago.
-DELETE FROM awa.bulk_operations WHERE finished_at < now() - interval '30 days'
+DELETE FROM awa.bulk_operations WHERE id = ANY(ARRAY(
+    SELECT id FROM awa.bulk_operations WHERE finished_at < now() - interval '30 days'
+    FOR UPDATE SKIP LOCKED))
 
 -- name: forget_queue_descriptors
 -- Delete descriptors of queues that nobody has declared for a while.
-DELETE FROM awa.queue_descriptors
-WHERE last_seen_at < now() - make_interval(secs => :seconds::float8)
+DELETE FROM awa.queue_descriptors WHERE queue = ANY(ARRAY(
+    SELECT queue FROM awa.queue_descriptors
+    WHERE last_seen_at < now() - make_interval(secs => :seconds::float8)
+    FOR UPDATE SKIP LOCKED))
 
 -- name: forget_kind_descriptors
 -- Delete descriptors of kinds that nobody has declared for a while.
-DELETE FROM awa.job_kind_descriptors
-WHERE last_seen_at < now() - make_interval(secs => :seconds::float8)
+DELETE FROM awa.job_kind_descriptors WHERE kind = ANY(ARRAY(
+    SELECT kind FROM awa.job_kind_descriptors
+    WHERE last_seen_at < now() - make_interval(secs => :seconds::float8)
+    FOR UPDATE SKIP LOCKED))

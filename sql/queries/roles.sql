@@ -97,6 +97,11 @@ REVOKE ALL ON ALL TABLES IN SCHEMA awa
 REVOKE ALL ON ALL SEQUENCES IN SCHEMA awa
     FROM PUBLIC, {runtime}, {producer}, {readonly}
 
+-- name: close_functions
+-- The same for functions that act with the rights of the owner.
+REVOKE ALL ON FUNCTION awa.forget_audit, awa.tell_waiters
+    FROM PUBLIC, {runtime}, {producer}, {readonly}
+
 -- name: enter_schema
 -- The key to everything in it.
 GRANT USAGE ON SCHEMA awa TO {runtime}, {producer}, {readonly}
@@ -146,10 +151,13 @@ END
 ORDER BY role COLLATE "C", kind, object COLLATE "C", privilege
 
 -- name: held
--- What was granted to these roles, or to PUBLIC, on tables and columns of the schema.
+-- What was granted to these roles, or to PUBLIC, on tables and columns of the schema, and on functions
+-- that act with the rights of their owner.
 SELECT CASE acl.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(acl.grantee)::text END AS role,
-       CASE WHEN g.column_name = '' THEN 'table' ELSE 'column' END AS kind,
-       g.relname::text AS object, acl.privilege_type::text AS privilege, g.column_name
+       CASE WHEN g.column_name IS NULL THEN 'function' WHEN g.column_name = '' THEN 'table'
+            ELSE 'column' END AS kind,
+       g.relname::text AS object, acl.privilege_type::text AS privilege,
+       coalesce(g.column_name, '') AS column_name
 FROM (
     SELECT c.relname, c.relowner, c.relacl AS acl, '' AS column_name
     FROM pg_catalog.pg_class AS c
@@ -159,6 +167,10 @@ FROM (
     FROM pg_catalog.pg_class AS c
     JOIN pg_catalog.pg_attribute AS a ON a.attrelid = c.oid AND a.attacl IS NOT NULL
     WHERE c.relnamespace = to_regnamespace('awa') AND c.relkind IN ('r', 'p', 'v')
+    UNION ALL
+    SELECT p.proname, p.proowner, coalesce(p.proacl, acldefault('f', p.proowner)), NULL
+    FROM pg_catalog.pg_proc AS p
+    WHERE p.pronamespace = to_regnamespace('awa') AND p.prosecdef
 ) AS g
 CROSS JOIN LATERAL aclexplode(g.acl) AS acl
 WHERE acl.grantee <> g.relowner

@@ -72,6 +72,13 @@ SET display_name = excluded.display_name, description = excluded.description,
 -- Take the fleet's session lock, if nobody holds it.
 SELECT pg_try_advisory_lock(4708303813012965710) AS leads
 
+-- name: try_lead_in_transaction
+-- The same for the length of a transaction: behind a pooler a session is not ours alone.  A
+-- session that falls silent in it is ended, as idle_session_timeout does elsewhere.
+SELECT pg_try_advisory_xact_lock(4708303813012965710)
+       AND set_config('idle_in_transaction_session_timeout', :silence_ms::text, true) IS NOT NULL
+       AS leads
+
 -- name: step_down
 -- Give the lock up.
 SELECT pg_advisory_unlock(4708303813012965710) AS released

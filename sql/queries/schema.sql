@@ -1,22 +1,48 @@
 -- What the migrator asks and tells the database.  Its scripts are in sql/migrations.
 
 -- name: schema_presence
--- Which of the bookkeeping tables exist, and whether there are job tables at all.  No lock.
+-- Which of the bookkeeping tables exist, whether there are job tables at all, and what text the
+-- database can hold.  No lock.
 SELECT to_regclass('awa.schema_version') IS NOT NULL AS canonical,
        to_regclass('awa.toolkit_migrations') IS NOT NULL AS ledger,
-       to_regclass('awa.jobs_hot') IS NOT NULL OR to_regclass('awa.jobs') IS NOT NULL AS jobs
+       to_regclass('awa.jobs_hot') IS NOT NULL OR to_regclass('awa.jobs') IS NOT NULL AS jobs,
+       current_setting('server_encoding') AS encoding, current_database()::text AS database
 
 -- name: canonical_versions
 -- Versions of the canonical track, in order.
 SELECT version FROM awa.schema_version ORDER BY version
 
 -- name: toolkit_versions
--- Versions of the toolkit track, in order.
-SELECT version, name, breaking FROM awa.toolkit_migrations ORDER BY version
+-- Versions of the toolkit track, in order, and which of them are to be applied once more.
+SELECT version, name, breaking, applied_at = 'epoch' AS again
+FROM awa.toolkit_migrations ORDER BY version
 
--- name: forget_toolkit
--- Forget all of the toolkit track but the ledger itself: it is about to be applied once more.
-DELETE FROM awa.toolkit_migrations WHERE version > 0
+-- name: mark_toolkit
+-- Note that all of the toolkit track but the ledger itself is to be applied once more.  The rows
+-- stay, so that workers go on starting meanwhile: what the scripts made is there.  Locks the rows.
+UPDATE awa.toolkit_migrations SET applied_at = 'epoch' WHERE version > 0
+
+-- name: forget_mark
+-- Make room for the row that a script records itself by, in the transaction in which it does.
+DELETE FROM awa.toolkit_migrations WHERE version = :version::int AND applied_at = 'epoch'
+
+-- name: index_definition
+-- Whether an index can be used and how it is defined; the text does not depend on search_path.
+-- Share lock on its table for the length of the statement.
+SELECT x.indisvalid AND x.indisready AS usable,
+       replace(pg_get_indexdef(x.indexrelid), 'awa.', '') AS definition
+FROM pg_catalog.pg_index AS x
+JOIN pg_catalog.pg_class AS i ON i.oid = x.indexrelid
+WHERE i.relnamespace = to_regnamespace('awa') AND i.relname = :name::text
+
+-- name: drop_index
+-- What is in braces here and below is an identifier.  Share update exclusive; waits for the
+-- transactions that use the table.
+DROP INDEX CONCURRENTLY IF EXISTS {index}
+
+-- name: rename_index
+-- Share update exclusive for a moment; statements go on using the index.
+ALTER INDEX {index} RENAME TO {to}
 
 -- name: try_migration_lock
 -- A lock of the session.  Polled, never waited for: a session that waits inside a statement holds

@@ -241,6 +241,115 @@ async def test_one_that_is_refused_does_not_stop_the_rest(client, fill, put, loo
     assert look("SELECT id FROM awa.jobs WHERE state = 'failed'") == [{"id": bad["id"]}]
 
 
+@pytest.fixture
+def impatient(database_url):
+    """The leader's session on a server with a short statement_timeout."""
+    options = "-c statement_timeout=150ms"
+    with psycopg.connect(database_url, autocommit=True, options=options) as conn:
+        yield conn
+
+
+@pytest.fixture
+def slow(fill, put):
+    """The filter of an operation whose look takes longer than that session allows."""
+    fill(1200, kind="'slow'", errors="ARRAY[jsonb_build_object('error', repeat('z', 100000))]")
+    put(kind="slow", state="failed", errors=['{"error": "needle"}'])
+    return {"kind": "slow", "error": "needle"}
+
+
+def test_one_that_times_out_lets_others_pass_and_takes_smaller_steps(
+    fill, slow, look, impatient, database_url
+) -> None:
+    fill(1, kind="'quick'")
+    with awa.Client(database_url) as client:
+        first = client.submit_bulk_operation("delete", **slow)
+        quick = client.submit_bulk_operation("delete", kind="quick")
+        took = [run(impatient, advance_next()) for _ in range(3)]
+        half = client.get_bulk_operation(first.id)
+        done = client.get_bulk_operation(quick.id)
+
+        def over() -> bool:
+            look("UPDATE awa.bulk_operations SET retry_at = NULL")
+            run(impatient, advance_next())
+            return client.get_bulk_operation(first.id).finished
+
+        eventually(over, 20)
+        last = client.get_bulk_operation(first.id)
+
+    assert took == [True, True, False]
+    assert (half.state, half.processed) == ("pending", 0)
+    assert half.last_error == "canceling statement due to statement timeout"
+    assert (done.state, done.processed) == ("completed", 1)
+    assert (last.state, last.processed, last.errored) == ("completed", 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("failures", "minutes", "state"),
+    [(18, 60, "running"), (19, 9, "running"), (19, 10, "failed")],
+)
+def test_one_that_never_works_fails_after_20_tries_and_10_minutes(
+    slow, look, impatient, database_url, failures, minutes, state
+) -> None:
+    with awa.Client(database_url) as client:
+        submitted = client.submit_bulk_operation("delete", **slow)
+        look(
+            "UPDATE awa.bulk_operations SET failures = %s, state = 'running',"
+            " failing_since = now() - make_interval(mins => %s)",
+            failures, minutes,
+        )  # fmt: skip
+        assert run(impatient, advance_next())
+        found = client.get_bulk_operation(submitted.id)
+
+    assert (found.state, found.finished) == (state, state == "failed")
+    assert found.last_error == "canceling statement due to statement timeout"
+
+
+def test_an_open_transaction_on_a_key_ends_nothing(fill, put, look, database_url) -> None:
+    unique = {"unique_key": b"k" * 16, "unique_states": "01100000"}
+    fill(3)
+    blocked = put(state="failed", **unique)["id"]
+    with awa.Client(database_url) as client, psycopg.connect(database_url) as producer:
+        submitted = client.submit_bulk_operation("retry", kind="k")
+        other = client.submit_bulk_operation("retry", kind="other")
+        producer.execute(
+            "INSERT INTO awa.jobs_hot (kind, unique_key, unique_states) VALUES ('o', %s, %s)",
+            list(unique.values()),
+        )
+        first = [run(look.conn, advance_next()) for _ in range(3)]
+        half = client.get_bulk_operation(submitted.id)
+        assert client.get_bulk_operation(other.id).state == "completed"
+        # It is put off now: nothing to do.
+        assert (first[-1], run(look.conn, advance_next())) == (True, False)
+        producer.rollback()
+        done = client.run_bulk_operation(submitted.id)
+
+    assert (half.state, half.processed, half.errored) == ("running", 3, 0)
+    assert half.last_error is not None
+    assert f"job {blocked}: " in half.last_error
+    assert (done.state, done.processed, done.errored, done.skipped) == ("completed", 4, 0, 0)
+
+
+def test_a_script_gives_up_on_what_stays_in_the_way_and_goes_on_later(
+    fill, put, database_url, monkeypatch
+) -> None:
+    monkeypatch.setattr("awa_lib.ops.bulk._FIRST_PAUSE", 0.001)
+    unique = {"unique_key": b"k" * 16, "unique_states": "01100000"}
+    put(state="failed", **unique)
+    with awa.Client(database_url) as client, psycopg.connect(database_url) as producer:
+        submitted = client.submit_bulk_operation("retry", kind="k")
+        producer.execute(
+            "INSERT INTO awa.jobs_hot (kind, unique_key, unique_states) VALUES ('o', %s, %s)",
+            list(unique.values()),
+        )
+        with pytest.raises(awa.Transient, match="cannot be finished at this moment") as caught:
+            client.run_bulk_operation(submitted.id)
+        producer.rollback()
+        done = client.run_bulk_operation(submitted.id)
+
+    assert f"awa batch run {submitted.id}" in caught.value.hint
+    assert (done.state, done.processed) == ("completed", 1)
+
+
 async def test_cancel_stops_between_batches(client, fill, look) -> None:
     fill(700)
     submitted = await client.submit_bulk_operation("delete", kind="k")

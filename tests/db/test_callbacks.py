@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -229,3 +230,90 @@ async def test_request_signature_is_accepted_once(client, look) -> None:
     assert not await client.verify_callback_request(key, ID, "fail", body, signature)
     (row,) = look("SELECT count(*) AS n FROM awa.callback_signatures")
     assert row["n"] == 1
+
+
+JOURNAL = (
+    """'{"a": 1, "_awa_callbacks": [{"id": "x", "result": 1}], "_awa_callback_result": 1,"""
+    """ "_awa_reenter": true, "_awa_crashes": 2}'"""
+)
+
+
+async def _bulk(client, job_id: int) -> None:
+    operation = await client.submit_bulk_operation("retry", kind="k")
+    await client.run_bulk_operation(operation.id)
+
+
+async def _dead(client, job_id: int) -> None:
+    await client.move_failed_to_dlq(job_id)
+    await client.retry_from_dlq(job_id)
+
+
+async def _dead_later(client, job_id: int) -> None:
+    await client.move_failed_to_dlq(job_id)
+    await client.retry_from_dlq(job_id, run_at=datetime.now(UTC) + timedelta(hours=1))
+
+
+@pytest.mark.parametrize(
+    ("state", "retry"),
+    [
+        ("failed", lambda client, job_id: client.retry(job_id)),
+        ("cancelled", lambda client, job_id: client.retry(job_id)),
+        ("waiting_external", lambda client, job_id: client.retry(job_id)),
+        ("waiting_external", lambda client, job_id: client.retry_external(ID)),
+        ("failed", lambda client, job_id: client.retry_failed(kind="k")),
+        ("failed", _bulk),
+        ("failed", _dead),
+        ("failed", _dead_later),
+    ],
+    ids=[
+        "failed",
+        "cancelled",
+        "waiting",
+        "external",
+        "retry_failed",
+        "bulk",
+        "dead",
+        "dead_later",
+    ],
+)
+async def test_new_life_begins_without_callbacks(client, look, put, state: str, retry) -> None:
+    job_id = put(state=f"'{state}'", metadata=JOURNAL)
+
+    await retry(client, job_id)
+
+    row = row_of(look, job_id)
+    assert str(row["state"]) in {"available", "scheduled"}
+    assert (row["metadata"], row["attempt"]) == ({"a": 1}, 0)
+    assert {row[name] for name in CLEARED} == {None}
+
+
+@pytest.mark.parametrize("verb", ["complete_external", "fail_external", "resume_external"])
+async def test_job_that_was_handed_back_takes_its_answer(client, look, put, verb: str) -> None:
+    """Its callback is open until the next attempt registers it again."""
+    journal = f"""'{{"_awa_callbacks": [{{"id": "{ID}"}}]}}'"""
+    job_id = put(state="'available'", attempt="0", metadata=journal)
+
+    await getattr(client, verb)(ID, "answer")
+
+    row = row_of(look, job_id)
+    state = {"c": "completed", "f": "failed", "r": "available"}[verb[0]]
+    assert (str(row["state"]), row["attempt"]) == (state, 0)
+    assert row["heartbeat_at"] is None
+    assert {row[name] for name in CLEARED} == {None}
+    if state == "available":
+        assert row["metadata"] == {
+            "_awa_callbacks": [{"id": ID, "result": "answer"}],
+            "_awa_callback_result": "answer",
+        }
+    with pytest.raises(awa.CallbackNotFound):
+        await client.resume_external(ID, "again")
+
+
+async def test_answer_is_journaled_under_its_callback(client, look, put) -> None:
+    journal = f"""'{{"_awa_callbacks": [{{"id": "x"}}, {{"id": "{ID}"}}, {{"id": "y"}}]}}'"""
+    job_id = put(metadata=journal)
+
+    await client.resume_external(ID)
+
+    kept = row_of(look, job_id)["metadata"]["_awa_callbacks"]
+    assert kept == [{"id": "x"}, {"id": ID, "result": None}, {"id": "y"}]

@@ -498,3 +498,94 @@ def test_a_table_that_is_locked_stops_no_other_check(sick, sound_url) -> None:
         "could not look: canceling statement due to lock timeout"
     }
     assert brief([one for one in findings if one not in blind]) == [("workers", NOTE, None)]
+
+
+def schedule(conn, name: str, **columns: object) -> None:
+    row = {"name": f"'{name}'", "cron_expr": "'@daily'", "kind": "'k'", **columns}
+    conn.execute(
+        f"INSERT INTO awa.cron_jobs ({', '.join(row)}) VALUES ({', '.join(map(str, row.values()))})"
+    )
+
+
+def test_schedules_that_do_not_fire_are_found(sick, examined) -> None:
+    schedule(sick, "fine", last_enqueued_at="now()")
+    schedule(sick, "broken", cron_expr="'x'")
+    schedule(sick, "paused", cron_expr="'x'")
+    sick.execute("INSERT INTO awa.cron_settings (name, paused_at) VALUES ('paused', now())")
+    schedule(sick, "nowhere", timezone="'Mars'")
+    schedule(sick, "endless", last_enqueued_at="'infinity'")
+    schedule(sick, "wild", priority="9")
+    schedule(sick, "early", last_enqueued_at="'2999-01-01 Z'")
+    # It never fired though it was made an hour ago, and nobody leads.
+    schedule(sick, "late", cron_expr="'* * * * *'", created_at="now() - interval '1 hour'")
+
+    found = {one.subject: one for one in examined("schedules")}
+
+    assert {name: one.severity.value for name, one in found.items()} == {
+        "broken": ERROR, "paused": NOTE, "nowhere": ERROR, "endless": ERROR, "wild": ERROR,
+        "early": WARNING,
+    }  # fmt: skip
+    assert found["wild"].why == "priority must be a whole number from 1 to 4: 9"
+    assert found["early"].why == (
+        "last_enqueued_at is in the future: nothing fires before 2999-01-01 00:00:00Z"
+    )
+    obey(sick, [found["early"]])
+    instance(sick, leader="true")
+    again = {one.subject: one.what for one in examined("schedules")}
+    assert "early" not in again
+    assert again["late"] == "the schedule late is 60 min late"
+
+
+def test_tables_that_a_publication_refuses_are_found(sick, examined) -> None:
+    assert examined("replica-identity") == []
+    sick.execute("ALTER TABLE awa.job_unique_claims REPLICA IDENTITY DEFAULT")
+    sick.execute("CREATE TABLE awa.more (id int)")
+
+    claims, more = examined("replica-identity")
+
+    assert (claims.severity, claims.subject) == (WARNING, "job_unique_claims")
+    assert claims.do == (
+        "ALTER TABLE awa.job_unique_claims REPLICA IDENTITY USING INDEX idx_awa_jobs_unique;"
+    )
+    assert more.do == "ALTER TABLE awa.more REPLICA IDENTITY FULL;"
+    sick.execute("CREATE PUBLICATION everything FOR ALL TABLES")
+    assert {one.severity.value for one in examined("replica-identity")} == {ERROR}
+    obey(sick, [claims, more])
+    assert examined("replica-identity") == []
+    sick.execute("DROP PUBLICATION everything")
+
+
+async def test_a_publication_of_all_tables_stops_nothing(sick, sound_url) -> None:
+    """Insert, claim, complete, retry, uniqueness, counters, retention, schedules, dead letters."""
+    assert sick.execute("SHOW wal_level").fetchone() == ("logical",)
+    sick.execute("CREATE PUBLICATION everything FOR ALL TABLES")
+    async with awa.AsyncClient(sound_url) as client:
+        tried: list[int] = []
+
+        @client.task(dict, kind="once")
+        async def once(job: awa.Job) -> None:
+            tried.append(job.id)
+            if job.args.get("fails") and job.attempt == 1:
+                raise awa.RetryAfter(0)
+
+        @client.task(dict, kind="never", backoff=lambda *_: 0)
+        async def never(job: awa.Job) -> None:
+            raise ValueError
+
+        await client.set_dead_letters("default", True)
+        client.periodic("tick", "* * * * * *", dict, {}, kind="once")
+        retried = await client.insert({"fails": True}, kind="once", unique_opts={"by_args": True})
+        await client.insert({}, kind="never", max_attempts=1, unique_opts={"by_args": True})
+        async with working(client):
+            await aeventually(lambda: tried.count(retried.id) == 2 and len(tried) > 2)
+            await aeventually(
+                lambda: sick.execute("SELECT count(*) FROM awa.dead_letters").fetchone() == (1,)
+            )
+            await client.flush_admin_metadata()
+        operation = await client.submit_bulk_operation("delete", all=True)
+        ended = await client.run_bulk_operation(operation.id)
+
+    assert (ended.state, ended.errored) == ("completed", 0)
+    assert ended.processed >= 2
+    assert sick.execute("SELECT count(*) FROM awa.job_unique_claims").fetchone() == (0,)
+    sick.execute("DROP PUBLICATION everything")

@@ -287,6 +287,17 @@ def test_what_everybody_may_do_is_found(sick, examined) -> None:
     assert examined("public") == []
 
 
+def test_functions_that_everybody_may_call_are_found(sick, examined) -> None:
+    sick.execute("GRANT EXECUTE ON FUNCTION awa.forget_audit TO PUBLIC")
+
+    (found,) = examined("public")
+
+    assert (found.severity, found.subject) == (WARNING, "forget_audit")
+    assert found.what == "everybody may EXECUTE forget_audit"
+    obey(sick, [found])
+    assert examined("public") == []
+
+
 def test_roles_with_less_or_more_than_their_purpose_are_found(sick, examined, prefix) -> None:
     assert examined("rights") == []
     sick.execute(f"REVOKE DELETE ON awa.jobs_hot FROM {prefix}runtime")

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import psycopg
 import pytest
+from fix_wait import eventually
 from fix_worker import Rows
 
+import awa_lib as awa
 from awa_lib._drive import run
 from awa_lib.ops import maintenance as ops
+from awa_lib.ops.apart import Aside
 
 CALLBACK = "callback_id, callback_timeout_at, callback_filter, callback_on_complete"
 
@@ -111,7 +115,7 @@ def test_a_queue_name_too_long_for_a_channel_is_promoted_too(conn, rows: Rows, p
 @pytest.mark.parametrize("cause", ["heartbeat", "deadline", "callback"])
 @pytest.mark.parametrize("attempt", [2, 3])
 def test_rescue(conn, rows: Rows, put, cause: str, attempt: int) -> None:
-    """With attempts left a job runs again; on its last one it ends failed."""
+    """With attempts left a job runs again, on its last one it ends failed; a crash spends none."""
     stale = {
         "heartbeat": {"state": "'running'", "heartbeat_at": "now() - interval '91 s'"},
         "deadline": {"state": "'running'", "heartbeat_at": "now()",
@@ -142,16 +146,18 @@ def test_rescue(conn, rows: Rows, put, cause: str, attempt: int) -> None:
     }[cause]
     rescued = run(conn, op())
 
-    row, state = rows.job(victim), "retryable" if attempt < 3 else "failed"
+    crash = cause == "heartbeat"
+    row, state = rows.job(victim), "retryable" if attempt < 3 or crash else "failed"
     assert rescued == [ops.Rescued(victim, "k", "default", 5, state)]
     assert row["state"] == state
     assert row["finalized_at"] is not None
     assert row["heartbeat_at"] is row["deadline_at"] is row["callback_id"] is None
     assert row["callback_timeout_at"] is None
-    assert (row["attempt"], row["run_lease"]) == (attempt, 5)
+    assert (row["attempt"], row["run_lease"]) == (attempt - crash, 5)
+    assert row["metadata"] == ({"_awa_crashes": 1} if crash else {})
     assert row["progress"] == {"percent": 9}
     (entry,) = row["errors"]
-    assert entry["attempt"] == attempt
+    assert (entry["attempt"], entry.get("crash")) == (attempt, 1 if crash else None)
     assert entry["at"].endswith("+00:00")
     assert (
         entry["error"]
@@ -181,6 +187,160 @@ def test_rescue_of_a_job_whose_key_was_taken_ends_it(conn, rows: Rows, put) -> N
 
     assert {r.id: r.state for r in rescued} == {bad: "failed"} | dict.fromkeys(good, "retryable")
     assert "unique key" in rows.job(bad)["errors"][0]["error"]
+
+
+@pytest.mark.parametrize(("most", "bound"), [(1, 1), (2, 2), (5, 5), (25, 5)])
+def test_a_job_fails_after_some_crashes_whatever_it_did_before(
+    conn, rows: Rows, put, most: int, bound: int
+) -> None:
+    job = put(state="'running'", attempt="1", max_attempts=str(most), heartbeat_at="'2020-01-01'")
+    seen = []
+    for _ in range(bound):
+        (rescued,) = run(conn, ops.rescue_stale(90))
+        seen.append((rescued.state, rows.job(job)["attempt"]))
+        run(conn, ops.promote("promote_retryable"))
+        rows.conn.execute(
+            "UPDATE awa.jobs SET state = 'running', attempt = 1, heartbeat_at = '2020-01-01'"
+            " WHERE state = 'available'"
+        )
+
+    row = rows.job(job)
+    assert seen == [("retryable", 0)] * (bound - 1) + [("failed", 1)]
+    assert [entry["crash"] for entry in row["errors"]] == list(range(1, bound + 1))
+    assert row["metadata"] == {"_awa_crashes": bound}
+    assert row["errors"][-1][
+        "error"
+    ] == "heartbeat stale: worker presumed dead; its worker died" + (
+        f" {bound} times while it ran" if bound > 1 else " while it ran"
+    )
+
+
+@pytest.mark.parametrize("metadata", ["[]", '"x"', '{"_awa_crashes": "many"}', "null"])
+def test_odd_metadata_stops_no_rescue(conn, rows: Rows, put, metadata: str) -> None:
+    stale = {"state": "'running'", "heartbeat_at": "now() - interval '91 s'", "attempt": "1"}
+    odd, good = put(**stale, metadata=f"'{metadata}'"), put(**stale)
+
+    rescued = run(conn, ops.rescue_stale(90))
+
+    assert {r.id: r.state for r in rescued} == {odd: "retryable", good: "retryable"}
+    assert rows.job(good)["metadata"] == {"_awa_crashes": 1}
+
+
+@pytest.fixture
+def key_taken(database_url: str) -> Iterator[Callable[..., psycopg.Connection]]:
+    """Take unique keys in a transaction that stays open until it is rolled back."""
+    with psycopg.connect(database_url) as producer:
+
+        def take(state: str, mask: str, count: int = 1) -> psycopg.Connection:
+            producer.execute(
+                "INSERT INTO awa.jobs (kind, state, run_at, unique_key, unique_states)"
+                " SELECT 'other', %s, now() + interval '1 hour', int8send(n), %s"
+                " FROM generate_series(1, %s) AS n",
+                [state, mask, count],
+            )
+            return producer
+
+        yield take
+        producer.rollback()
+
+
+@pytest.fixture(params=["", "-c lock_timeout=300ms"])
+def leader(database_url: str, request) -> Iterator[psycopg.Connection]:
+    """The leader's session, with a limit for locks of its own and without."""
+    with psycopg.connect(database_url, autocommit=True, options=request.param) as connection:
+        yield connection
+
+
+def test_an_open_transaction_on_a_key_stops_one_promotion_only(
+    leader, rows: Rows, put, key_taken
+) -> None:
+    due = {"state": "'retryable'", "run_at": "now() - interval '1 s'"}
+    blocked = put(**due, unique_key="int8send(1)", unique_states="'01100000'")
+    good = [put(**due) for _ in range(20)]
+    producer = key_taken("available", "01100000")
+    before, aside = rows.job(blocked), Aside()
+
+    assert run(leader, ops.promote("promote_retryable", aside=aside)) == 20
+    assert {rows.job(i)["state"] for i in good} == {"available"}
+    assert rows.job(blocked) == before
+
+    late = put(**due)
+    began = time.monotonic()
+    assert run(leader, ops.promote("promote_retryable", aside=aside)) == 1
+    # It is known, and left out.
+    assert time.monotonic() - began < 0.2
+    assert rows.job(late)["state"] == "available"
+    producer.rollback()
+    eventually(lambda: run(leader, ops.promote("promote_retryable", aside=aside)) == 1)
+    assert rows.job(blocked)["state"] == "available"
+
+
+def test_many_rows_in_the_way_do_not_stop_those_behind(leader, rows: Rows, put, key_taken) -> None:
+    rows.conn.execute(
+        "INSERT INTO awa.scheduled_jobs (kind, state, run_at, unique_key, unique_states)"
+        " SELECT 'k', 'retryable', now() - interval '1 hour', int8send(n), '01100000'"
+        " FROM generate_series(1, 400) AS n"
+    )
+    good = put(state="'retryable'", run_at="now() - interval '1 s'")
+    key_taken("available", "01100000", 400)
+    aside, longest = Aside(), 0.0
+
+    def done() -> bool:
+        nonlocal longest
+        began = time.monotonic()
+        run(leader, ops.promote("promote_retryable", 300, aside))
+        longest = max(longest, time.monotonic() - began)
+        return rows.job(good)["state"] == "available"
+
+    eventually(done, 30)
+    late = put(state="'retryable'", run_at="now() - interval '1 s'")
+    assert run(leader, ops.promote("promote_retryable", 300, aside)) == 1
+    assert rows.job(late)["state"] == "available"
+    assert rows.states() == {"retryable": 400, "available": 2}
+    assert longest < 4
+
+
+def test_rows_that_others_hold_do_not_hide_those_behind(
+    conn, rows: Rows, put, database_url
+) -> None:
+    due = {"state": "'scheduled'", "run_at": "now() - interval '1 min'"}
+    held = [put(**due), put(**due)]
+    free = put(state="'scheduled'", run_at="now() - interval '1 s'")
+    aside = Aside()
+    with psycopg.connect(database_url) as other:
+        other.execute("SELECT FROM awa.scheduled_jobs WHERE id = ANY(%s) FOR UPDATE", [held])
+        moved = [run(conn, ops.promote("promote_scheduled", 2, aside)) for _ in range(2)]
+
+    assert moved == [0, 1]
+    assert rows.job(free)["state"] == "available"
+
+
+@pytest.mark.parametrize("cause", ["heartbeat", "deadline", "callback"])
+def test_an_open_transaction_on_a_key_fails_no_rescue(
+    leader, rows: Rows, put, key_taken, cause: str
+) -> None:
+    """Its retry would wait for the key: it stays as it is until the transaction ends."""
+    stale = {
+        "heartbeat": {"state": "'running'", "heartbeat_at": "now() - interval '91 s'"},
+        "deadline": {"state": "'running'", "deadline_at": "now() - interval '1 s'"},
+        "callback": {"state": "'waiting_external'",
+                     "callback_timeout_at": "now() - interval '1 s'"},
+    }[cause]  # fmt: skip
+    op = {
+        "heartbeat": lambda aside: ops.rescue_stale(90, aside=aside),
+        "deadline": lambda aside: ops.rescue_deadline(aside=aside),
+        "callback": lambda aside: ops.rescue_callbacks(aside=aside),
+    }[cause]
+    blocked = put(**stale, attempt="1", unique_key="int8send(1)", unique_states="'00001000'")
+    good = put(**stale, attempt="1")
+    producer = key_taken("scheduled", "10001000")
+    before, aside = rows.job(blocked), Aside()
+
+    assert [r.id for r in run(leader, op(aside))] == [good]
+    assert rows.job(blocked) == before
+    producer.rollback()
+    (rescued,) = eventually(lambda: run(leader, op(aside)))
+    assert (rescued.id, rescued.state) == (blocked, "retryable")
 
 
 def test_rescue_leaves_rows_that_others_hold(conn, rows: Rows, put, database_url: str) -> None:
@@ -235,6 +395,38 @@ def test_retention_is_bounded(conn, rows: Rows, put) -> None:
         put(state="'completed'", finalized_at="now() - interval '25 hours'")
 
     assert run(conn, ops.delete_finished(24 * 3600, 72 * 3600, 2)) == 2
+
+
+@pytest.mark.parametrize("forever", [1e9 * 3600, 1e300, float("inf"), float("nan")])
+def test_a_retention_for_ever_keeps_and_stops_nothing(
+    conn, rows: Rows, put, forever: float
+) -> None:
+    kept = put(state="'completed'", finalized_at="now() - interval '10 years'")
+    gone = put(state="'failed'", finalized_at="now() - interval '10 years'")
+
+    assert run(conn, ops.delete_finished(forever, 3600, 100)) == 1
+    assert [row["id"] for row in rows.all("SELECT id FROM awa.jobs")] == [kept]
+    assert gone != kept
+
+
+def test_a_locked_row_past_its_retention_stops_no_other(
+    conn, rows: Rows, put, database_url
+) -> None:
+    old = [put(state="'completed'", finalized_at="now() - interval '25 hours'") for _ in range(3)]
+    aside = Aside()
+    with psycopg.connect(database_url) as other:
+        other.execute("SELECT FROM awa.jobs_hot WHERE id = %s FOR UPDATE", (old[0],))
+        deleted = [run(conn, ops.delete_old("completed", 3600, 2, aside=aside)) for _ in range(2)]
+
+    assert deleted == [(2, 1), (1, 1)]
+    assert [row["id"] for row in rows.all("SELECT id FROM awa.jobs")] == [old[0]]
+
+
+def test_a_recount_waits_for_nobody(leader, rows: Rows, database_url) -> None:
+    with psycopg.connect(database_url) as other:
+        awa.Client.on(other).flush_admin_metadata()
+        with pytest.raises(awa.Transient):
+            run(leader, ops.recount())
 
 
 def test_counters_are_exact_after_a_recount(conn, rows: Rows, put) -> None:

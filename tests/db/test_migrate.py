@@ -348,6 +348,7 @@ def test_indexes_are_built_while_others_write(empty_database_url) -> None:
     ):
         apply(conn)
         conn.execute("DELETE FROM awa.toolkit_migrations WHERE version = 1")
+        conn.execute("DROP INDEX awa.awa_jobs_hot_unsuccessful")
         writer.execute("BEGIN")
         writer.execute("INSERT INTO awa.jobs_hot (kind) VALUES ('a')")
         with ThreadPoolExecutor(1) as pool:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import timedelta
+
 import psycopg
 import pytest
 
 import awa_lib as awa
 from awa_lib._drive import run
+from awa_lib.config import QueueOptions, RateLimit, Retention
 from awa_lib.ops import claims
 
 SETTINGS = {
@@ -65,6 +69,14 @@ async def test_policies_are_listed_by_name(client) -> None:
         ({"deadline_seconds": float("inf")}, "deadline_seconds must be a number of at least 0"),
         ({"failed_retention_hours": "1"}, "failed_retention_hours must be a number of at least 0"),
         ({"rate_limit": 3}, "rate_limit must be a (max_rate, burst) pair: 3"),
+        (
+            {"deadline_seconds": 1e300},
+            "deadline_seconds must be at most 316224000, ten years: 1e+300",
+        ),
+        ({"poll_interval_ms": 10**9}, "poll_interval_ms must be a whole number from 1 to 86400000"),
+        ({"rate_limit": (1e300, 3)}, "rate_limit max_rate must be a number from 1e-06 to 1e+09"),
+        ({"rate_limit": (1e-300, 3)}, "rate_limit max_rate must be a number from 1e-06 to 1e+09"),
+        ({"completed_retention_hours": float("nan")}, "must be a number of at least 0: nan"),
         ({"rate_limit": (0, 3)}, "rate_limit max_rate must be more than 0"),
         ({"rate_limit": (1, -3)}, "rate_limit burst must be a whole number from 0"),
     ],
@@ -76,6 +88,47 @@ async def test_bad_settings_are_said_and_change_nothing(client, changes, sentenc
 
     assert sentence in str(caught.value)
     assert await client.list_queue_policies() == []
+
+
+async def test_for_ever_is_a_hundred_years(client) -> None:
+    made = await client.set_queue_policy(
+        "q", completed_retention_hours=1e9, failed_retention_hours=1e300
+    )
+
+    assert made.completed_retention_hours == made.failed_retention_hours == 100 * 366 * 24
+
+
+async def test_a_row_written_by_hand_does_not_hide_the_others(client, db) -> None:
+    await client.set_queue_policy("a", max_running=1)
+    await client.set_queue_policy("b", max_running=1)
+    db.execute("UPDATE awa.queue_policies SET updated_at = 'infinity' WHERE queue = 'a'")
+
+    a, b = await client.list_queue_policies()
+
+    assert (a.updated_at, a.max_running, b.max_running) == (None, 1, 1)
+
+
+def test_what_a_hand_has_written_is_clamped_where_it_is_used() -> None:
+    odd = awa.QueuePolicy(
+        "q", max_running=-5, max_running_per_key=0, max_rate=1e300, burst=-1, poll_interval_ms=-1,
+        claim_batch=0, deadline_seconds=1e300, completed_retention_hours=1e300,
+        failed_retention_hours=float("inf"),
+    )  # fmt: skip
+    plain = odd.clamped()
+
+    assert (plain.max_running, plain.max_running_per_key, plain.burst) == (0, 1, 1)
+    assert (plain.poll_interval_ms, plain.claim_batch) == (1, 1)
+    assert timedelta(seconds=plain.deadline_seconds)
+    options = odd.over(QueueOptions("q", 1))
+    assert options.rate_limit == RateLimit(1e9, 1)
+    assert timedelta(seconds=options.deadline_seconds)
+    kept = odd.kept(Retention(1, 1))
+    assert kept.completed_hours == kept.failed_hours == 100 * 366 * 24
+    assert (
+        replace(odd, completed_retention_hours=float("nan")).kept(Retention(7)).completed_hours == 7
+    )
+    with pytest.raises(awa.ValidationError, match="deadline_seconds of queue 'q' is not a number"):
+        replace(odd, deadline_seconds=float("nan")).clamped()
 
 
 @pytest.mark.parametrize("queue", ["", "x" * 201, 5])
@@ -133,7 +186,7 @@ def claim(look):
     """Claim as a worker of kind k does; return (id, key)s in run order."""
 
     def claim(limit: int = 100, kinds=("k",)) -> list[int]:
-        rows = run(look.conn, claims.claim("q", list(kinds), limit, None, limited=True))
+        rows = run(look.conn, claims.claim("q", list(kinds), limit, None, lease=1, limited=True))
         return [row[0] for row in rows]
 
     return claim
@@ -235,7 +288,7 @@ async def test_claims_of_one_queue_wait_for_each_other(client, put, claim, datab
     await client.set_queue_policy("q", max_running=1)
     keyed(put, None, None)
     with psycopg.connect(database_url) as other:
-        run(other, claims.claim("q", ["k"], 9, None, limited=True))
+        run(other, claims.claim("q", ["k"], 9, None, lease=1, limited=True))
         with pytest.raises(psycopg.errors.LockNotAvailable), psycopg.connect(database_url) as late:
             late.execute("SET lock_timeout = '50ms'")
             late.execute("SELECT * FROM awa.claim_within_limits('q', '{k}', 9, NULL)")

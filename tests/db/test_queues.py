@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+import psycopg
 import pytest
 
 STATES = [
@@ -105,3 +106,25 @@ async def test_flush_recounts(client, put, look) -> None:
     assert look("SELECT queue, available FROM awa.queue_state_counts") == [
         {"queue": "q", "available": 1}
     ]
+
+
+async def test_drain_spares_what_is_claimed_or_moved_meanwhile(
+    client, put, look, database_url
+) -> None:
+    """What was looked at before the lock is decided again under it."""
+    claimed, moved, waits, cold = (
+        put(queue="q", state=state)["id"]
+        for state in ("available", "available", "available", "scheduled")
+    )
+    with psycopg.connect(database_url) as other:
+        other.execute("UPDATE awa.jobs_hot SET state = 'running' WHERE id = %s", [claimed])
+        other.execute("UPDATE awa.jobs_hot SET queue = 'elsewhere' WHERE id = %s", [moved])
+        ids = look("SELECT id FROM awa.jobs WHERE queue = 'q'")
+        drained = await client.drain_queue("q")
+        other.commit()
+
+    found = {row["id"]: row["state"] for row in look("SELECT id, state::text FROM awa.jobs")}
+    assert (len(ids), drained) == (4, 2)
+    assert found == {
+        claimed: "running", moved: "available", waits: "cancelled", cold: "cancelled",
+    }  # fmt: skip

@@ -14,10 +14,16 @@ from psycopg.conninfo import make_conninfo
 import awa_lib as awa
 from awa_lib._drive import run
 from awa_lib._migrate import apply, plan
+from awa_lib.ops.audit import Entry, audited, forget_audit
+from awa_lib.ops.inserts import insert
 from awa_lib.ops.roles import apply_roles, role_script
 from awa_lib.roles import PURPOSES, RIGHTS, role_name
 
 UNIQUE = {"by_args": True}
+OLD_ENTRY = (
+    "INSERT INTO awa.audit_log (at, actor, via, action, target)"
+    " VALUES (now() - interval '200 days', 'mallory', 'cli', 'queue.purge', 'x')"
+)
 
 
 @pytest.fixture
@@ -271,6 +277,101 @@ def test_a_reader_looks_and_changes_nothing(admin, as_role) -> None:
         "SELECT nextval('awa.jobs_id_seq')",
         "CREATE TABLE awa.x ()",
     )
+
+
+@pytest.mark.parametrize("purpose", ["readonly", "producer"])
+def test_nobody_but_workers_lets_entries_of_the_audit_log_go(admin, as_role, purpose) -> None:
+    url = as_role(purpose)
+    admin.execute(OLD_ENTRY)
+    refused(
+        url,
+        "SELECT awa.forget_audit(0)",
+        "DELETE FROM awa.audit_log",
+        "UPDATE awa.audit_log SET actor = 'x'",
+        "TRUNCATE awa.audit_log",
+    )
+    assert admin.execute("SELECT count(*) FROM awa.audit_log").fetchone() == (1,)
+
+
+def test_workers_keep_the_audit_log_for_a_while(admin, as_role) -> None:
+    """The duty of the leader; it cannot delete what is younger than 90 days, nor rewrite."""
+    url = as_role("runtime")
+    admin.execute(OLD_ENTRY)
+    with psycopg.connect(url, autocommit=True) as conn:
+        assert run(conn, forget_audit(100)) == 1
+    refused(url, "DELETE FROM awa.audit_log", "UPDATE awa.audit_log SET actor = 'x'")
+
+
+@pytest.mark.parametrize("purpose", ["runtime", "producer"])
+def test_who_adds_an_entry_cannot_say_when_or_as_whom(admin, as_role, purpose, prefix) -> None:
+    url = as_role(purpose)
+    forged = (
+        "INSERT INTO awa.audit_log (actor, via, action, target, {}) VALUES ('a', 'b', 'c', 'd', {})"
+    )
+    refused(
+        url,
+        forged.format("at", "'2020-01-01'"),
+        forged.format("database_user", "'mallory'"),
+        forged.format("address", "'10.0.0.1'"),
+    )
+    with psycopg.connect(url, autocommit=True) as conn:
+        run(conn, audited(insert({}, kind="k"), Entry("alice", "cli", "job.enqueue", "k")))
+
+    assert admin.execute("SELECT actor, database_user FROM awa.audit_log").fetchone() == (
+        "alice", f"{prefix}{purpose}",
+    )  # fmt: skip
+
+
+def test_functions_with_the_rights_of_the_owner_are_for_those_who_need_them(admin, prefix) -> None:
+    """Fails when one is added: say in awa_lib.roles who may call it."""
+    functions = admin.execute(
+        "SELECT oid::regprocedure::text, proname FROM pg_proc"
+        " WHERE pronamespace = 'awa'::regnamespace AND prosecdef"
+    ).fetchall()
+    assert functions
+    run(admin, apply_roles(prefix))
+
+    for signature, name in functions:
+        for purpose in ("runtime", "producer", "readonly"):
+            (may,) = admin.execute(
+                "SELECT has_function_privilege(%s, %s, 'EXECUTE')", [prefix + purpose, signature]
+            ).fetchone()
+            fair = any(r.object == name and r.purpose == purpose for r in RIGHTS)
+            assert may == fair, (purpose, signature)
+
+
+def test_a_migration_takes_back_what_roles_of_ones_own_had_beyond(admin, prefix) -> None:
+    """Roles that were made by hand, before: who may delete jobs lets old entries go."""
+    worker, reader = f"{prefix}worker", f"{prefix}reader"
+    for role in (worker, reader):
+        admin.execute(f"CREATE ROLE {role}")
+    try:
+        admin.execute("GRANT EXECUTE ON FUNCTION awa.forget_audit TO PUBLIC")
+        admin.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON awa.jobs_hot TO {worker}")
+        admin.execute(f"GRANT ALL ON awa.audit_log TO {worker}")
+        admin.execute(f"GRANT SELECT ON awa.jobs_hot, awa.audit_log TO {reader}")
+        admin.execute("DELETE FROM awa.toolkit_migrations WHERE version = 15")
+        apply(admin)
+
+        def may(role: str, privilege: str) -> bool:
+            (held,) = admin.execute(
+                "SELECT has_table_privilege(%s, 'awa.audit_log', %s)", [role, privilege]
+            ).fetchone()
+            return held
+
+        assert [
+            p for p in ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE") if may(worker, p)
+        ] == ["SELECT"]
+        calls = "SELECT has_function_privilege(%s, 'awa.forget_audit(int)', 'EXECUTE')"
+        assert admin.execute(calls, [worker]).fetchone() == (True,)
+        assert admin.execute(calls, [reader]).fetchone() == (False,)
+        adds = "SELECT has_column_privilege(%s, 'awa.audit_log', %s, 'INSERT')"
+        assert admin.execute(adds, [worker, "actor"]).fetchone() == (True,)
+        assert admin.execute(adds, [worker, "at"]).fetchone() == (False,)
+    finally:
+        for role in (worker, reader):
+            admin.execute(f"DROP OWNED BY {role}")
+            admin.execute(f"DROP ROLE {role}")
 
 
 def test_the_migrator_migrates_and_what_it_makes_is_the_owners(admin, as_role, prefix) -> None:

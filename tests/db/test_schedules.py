@@ -104,10 +104,168 @@ def test_declaring_again_keeps_what_happened_and_writes_only_changes(conn, decla
 
     declare(schedule(), fresh=False)
     assert look("SELECT xmin, * FROM awa.cron_jobs") == before
-    declare(schedule(cron_expr="0 3 * * *"))
+    declare(schedule(priority=1))
 
-    (row,) = look("SELECT cron_expr, last_enqueued_at FROM awa.cron_jobs")
-    assert (row["cron_expr"], row["last_enqueued_at"].year) == ("0 3 * * *", 2026)
+    (row,) = look("SELECT priority, last_enqueued_at FROM awa.cron_jobs")
+    assert (row["priority"], row["last_enqueued_at"].isoformat()[:10]) == (1, "2026-01-01")
+
+
+@pytest.mark.parametrize("last", ["'2026-01-01'", "NULL", "now() + interval '9 years'"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda conn: run(conn, ops.declare([schedule(cron_expr="*/5 * * * *")], fresh=True)),
+        lambda conn: run(conn, ops.declare([schedule(timezone="Asia/Tokyo")], fresh=False)),
+        lambda conn: run(
+            conn,
+            ops.apply_schedules([schedule(cron_expr="@hourly")], pause=[], resume=[], remove=[]),
+        ),
+        lambda conn: conn.execute("UPDATE awa.cron_jobs SET cron_expr = '* * * * *'"),
+    ],
+    ids=["declared", "another zone", "applied", "by hand"],
+)
+def test_a_changed_schedule_starts_from_now(conn, declare, look, change, last) -> None:
+    declare(schedule())
+    conn.execute(f"UPDATE awa.cron_jobs SET last_enqueued_at = {last}")
+
+    change(conn)
+
+    (row,) = look("SELECT last_enqueued_at - now() AS ago FROM awa.cron_jobs")
+    assert -5 < row["ago"].total_seconds() <= 0
+
+
+def test_who_sets_the_last_fire_with_the_expression_is_obeyed(conn, declare, look) -> None:
+    declare(schedule())
+
+    conn.execute("UPDATE awa.cron_jobs SET cron_expr = '@daily', last_enqueued_at = '2025-01-01 Z'")
+
+    assert look("SELECT last_enqueued_at FROM awa.cron_jobs")[0]["last_enqueued_at"].year == 2025
+
+
+# What somebody writes into awa.cron_jobs or awa.cron_settings, and what is said of it.
+ODD_ROWS = {
+    "cron_expr = 'x'": "invalid cron expression: 'x' has 1 fields",
+    "cron_expr = ''": "invalid cron expression",
+    "cron_expr = '0 0 31 2 *'": "never fires",
+    "timezone = 'Mars/Phobos'": "invalid timezone: 'Mars/Phobos'",
+    "kind = repeat('k', 201)": "kind must be text of at most 200",
+    "queue = ''": "queue must not be empty",
+    "queue = repeat('q', 201)": "queue must be text of at most 200",
+    "priority = 9": "priority must be a whole number from 1 to 4: 9",
+    "max_attempts = -1": "max_attempts must be a whole number",
+    "tags = array_fill('t'::text, ARRAY[21])": "the number of tags must be",
+    "metadata = '[1]'": "metadata must be a JSON object, not array",
+    "created_at = 'infinity'": "is no time between",
+    "last_enqueued_at = '-infinity'": "is no time between",
+    "last_enqueued_at = 'infinity'": "is no time between",
+    "last_enqueued_at = '20000-01-01'": "is no time between",
+    "last_enqueued_at = '2999-01-01 Z'": "nothing fires before 2999-01-01 00:00:00Z",
+    "missed_fire_policy = 'all'": "missed_fire_policy must be one of",
+    "catch_up_limit = 0": "catch_up_limit must be a whole number from 1 to 10000: 0",
+    "jitter_seconds = 'NaN'": "jitter_seconds must be a number",
+    "jitter_seconds = -1": "jitter_seconds must be a number",
+    "jitter_seconds = 'infinity'": "jitter_seconds must be a number",
+}
+
+
+@pytest.mark.parametrize(("change", "words"), ODD_ROWS.items(), ids=list(ODD_ROWS))
+async def test_an_odd_row_is_shown_with_what_is_wrong(client, declare, conn, change, words) -> None:
+    declare(schedule("a"), schedule("b"))
+    spoil(conn, "a", change)
+
+    a, b = await client.list_cron_jobs()
+
+    assert words in a.problem
+    assert b.problem is None
+    assert b.next_fire_at is not None
+    if "2999" in change:
+        assert a.next_fire_at.isoformat()[:16] == "2999-01-01T02:30"
+    else:
+        assert a.next_fire_at is None
+
+
+def spoil(conn, name: str, change: str) -> None:
+    """Write by hand, past the constraints."""
+    column = change.partition(" ")[0]
+    settings = column in {"missed_fire_policy", "catch_up_limit", "jitter_seconds"}
+    for constraint in ("policy", "limit", "jitter"):
+        conn.execute(f"ALTER TABLE awa.cron_settings DROP CONSTRAINT cron_settings_{constraint}")
+    table = "cron_settings" if settings else "cron_jobs"
+    conn.execute(f"UPDATE awa.{table} SET {change} WHERE name = %s", [name])
+
+
+def by_hand(conn, change: str) -> None:
+    conn.execute(f"UPDATE {change} WHERE name = 'nightly'")
+
+
+def fire_of(conn, name: str = "nightly") -> ops.Fire:
+    (row,) = (row for row in run(conn, ops.read_schedules()) if row.name == name)
+    return ops.Fire(name, row.last_enqueued_at, ((row.now, row.now),), row.version)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda conn: run(conn, ops.pause_cron_job("nightly")),
+        lambda conn: run(conn, ops.delete_cron_job("nightly")),
+        lambda conn: run(conn, ops.declare([schedule(cron_expr="@daily")], fresh=True)),
+        lambda conn: run(conn, ops.declare([schedule(timezone="Asia/Tokyo")], fresh=True)),
+        lambda conn: by_hand(conn, "awa.cron_settings SET paused_at = now()"),
+        lambda conn: by_hand(conn, "awa.cron_settings SET removed_at = now()"),
+        lambda conn: by_hand(conn, "awa.cron_jobs SET last_enqueued_at = now()"),
+    ],
+    ids=["paused", "removed", "expression", "zone", "paused by hand", "gone by hand", "fired"],
+)
+@pytest.mark.parametrize("open_", [False, True], ids=["committed", "not committed"])
+def test_what_was_changed_since_it_was_read_does_not_fire(
+    conn, declare, look, database_url, change, open_
+) -> None:
+    import psycopg
+
+    declare(schedule(), schedule("other"))
+    fires = [fire_of(conn), fire_of(conn, "other")]
+
+    with psycopg.connect(database_url, autocommit=not open_) as somebody:
+        change(somebody)
+        conn.execute("SET lock_timeout = '2s'")
+        assert run(conn, ops.fire(fires)) == 1
+        somebody.rollback()
+
+    assert [
+        job["name"] for job in look("SELECT metadata ->> 'cron_name' AS name FROM awa.jobs")
+    ] == ["other"]
+
+
+def test_an_operator_is_told_that_a_schedule_is_locked(conn, declare, look, database_url) -> None:
+    import psycopg
+
+    declare(schedule())
+    changed = [schedule(priority=1), schedule("new")]
+    with psycopg.connect(database_url) as somebody:
+        run(somebody, ops.pause_cron_job("nightly"))
+        with pytest.raises(awa.Transient, match="the schedule 'nightly' is locked"):
+            run(conn, ops.apply_schedules(changed, pause=[], resume=[], remove=[]))
+        assert run(conn, ops.declare(changed, fresh=True)) == ["nightly"]
+
+    assert look("SELECT name, priority FROM awa.cron_jobs ORDER BY 1") == [
+        {"name": "new", "priority": 3}, {"name": "nightly", "priority": 3},
+    ]  # fmt: skip
+
+
+def test_a_pause_of_a_schedule_without_settings_is_seen_too(conn, declare, database_url) -> None:
+    """A schedule of awa 0.5 has no row of ours: the pause writes the first."""
+    import psycopg
+
+    declare(schedule())
+    conn.execute("DELETE FROM awa.cron_settings")
+    fire = fire_of(conn)
+
+    with psycopg.connect(database_url) as somebody:
+        run(somebody, ops.pause_cron_job("nightly"))
+        assert run(conn, ops.fire([fire])) == 0
+    assert run(conn, ops.fire([fire])) == 0
+    run(conn, ops.resume_cron_job("nightly"))
+    assert run(conn, ops.fire([fire_of(conn)])) == 1
 
 
 @pytest.mark.parametrize(

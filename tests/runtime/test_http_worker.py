@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -227,3 +228,125 @@ def test_secret_is_never_shown() -> None:
 
     assert KEY.hex() not in repr(worker)
     assert "s3cret" not in repr(worker)
+
+
+async def test_resumed_job_does_not_call_again(aclient, rows: Rows, function: Function) -> None:
+    """The answer ends it: completed, with its payload, though nobody waited any more."""
+    aclient.http_worker("resize", function.url)
+
+    async with working(aclient):
+        job = await aclient.insert({}, kind="resize", max_attempts=1)
+        await aeventually(lambda: rows.job(job.id)["state"] == "waiting_external")
+        await aclient.resume_external(
+            json.loads(function.requests[0][2])["callback_id"], {"width": 7}
+        )
+        await aeventually(lambda: rows.job(job.id)["state"] == "completed")
+
+    assert len(function.requests) == 1
+    assert rows.job(job.id)["metadata"]["_awa_callback_result"] == {"width": 7}
+    assert rows.job(job.id)["attempt"] == 1
+
+
+@pytest.mark.parametrize("reply", [b"", answer(500), answer(404)], ids=["cut", "500", "404"])
+async def test_function_that_has_called_back_is_done(
+    aclient, rows: Rows, function: Function, reply: bytes
+) -> None:
+    """Whatever became of its response: a gateway may have cut it off."""
+    function.answer, function.hang = reply, asyncio.Event()
+    aclient.http_worker("resize", function.url)
+
+    async with working(aclient):
+        job = await aclient.insert({}, kind="resize")
+        await aeventually(lambda: function.requests)
+        await aclient.resume_external(json.loads(function.requests[0][2])["callback_id"], 1)
+        function.hang.set()
+        await aeventually(lambda: rows.job(job.id)["state"] == "completed")
+
+    assert len(function.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("head", "state", "words"),
+    [
+        ("400 X\r\nContent-Length: 10", "failed", "function returned 400: ab"),
+        ("500 X\r\nContent-Length: 10", "retryable", "function returned 500: ab"),
+        ("404 X\r\nTransfer-Encoding: chunked\r\n\r\nzz", "failed", "function returned 404"),
+        ("500 X\r\nContent-Encoding: gzip\r\nContent-Length: 2", "retryable", "500: ab"),
+        ("503 X\r\nRetry-After: soon\r\nContent-Length: 2", "retryable", "returned 503: ab"),
+        ("503 X\r\nRetry-After: Wed, 99 Foo\r\nContent-Length: 2", "retryable", "503: ab"),
+        ("500 X\r\nX-Odd: \xff\xfe\r\nContent-Length: 2", "retryable", "returned 500: ab"),
+    ],
+    ids=["hangs", "hangs-500", "bad-chunks", "no-gzip", "retry-after", "bad-date", "bytes"],
+)
+async def test_status_tells_whatever_the_rest_is_like(
+    aclient, rows: Rows, function: Function, head: str, state: str, words: str
+) -> None:
+    function.answer = f"HTTP/1.1 {head}\r\n\r\nab".encode("latin-1")
+    aclient.http_worker(
+        "resize", function.url, mode="sync", timeout_seconds=0.5, backoff=awa.fixed(60)
+    )
+
+    row = await ended(aclient, rows, state)
+
+    assert words in row["errors"][0]["error"]
+
+
+async def test_retry_after_may_be_a_date(aclient, rows: Rows, function: Function) -> None:
+    function.answer = answer(503, retry_after="Wed, 21 Oct 2015 07:28:00 GMT")
+    aclient.http_worker("resize", function.url, mode="sync")
+
+    row = await ended(aclient, rows, "retryable")
+
+    assert row["errors"] == []
+    assert row["run_at"] <= row["finalized_at"] + timedelta(seconds=1)
+
+
+async def test_2xx_is_done_though_its_body_hangs(aclient, rows: Rows, function: Function) -> None:
+    function.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nab"
+    aclient.http_worker("resize", function.url, mode="sync", timeout_seconds=0.5)
+
+    await ended(aclient, rows, "completed")
+
+
+@pytest.mark.parametrize("name", ["url", "callback_base_url"])
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("http://127.0.0.1:99999/", "its port is no number from 1 to 65535"),
+        ("http://127.0.0.1:0/", "its port is no number from 1 to 65535"),
+        ("http://user:s3/cret@host/", "its port is no number from 1 to 65535"),
+        ("http://[::1/", "its brackets or its signs are none of a URL"),
+        ("http://exa mple.com/", "a host cannot be 'exa mple.com'"),
+        ("http://a..b/", "each part of the host has 1 to 63 characters: 'a..b'"),
+        (f"http://{'a' * 64}.example/", "each part of the host has 1 to 63 characters"),
+        (f"http://{'a.' * 130}example/", "the host has over 253 characters"),
+        (f"http://{'ä' * 70}.example/", "cannot be written in DNS"),
+        ("http:///x", "it names no host"),
+        ("https://user:s3cret@/", "it names no host"),
+    ],
+)
+def test_bad_urls_are_refused_when_they_are_declared(name: str, url: str, message: str) -> None:
+    with pytest.raises(awa.ValidationError) as found:
+        HttpWorker(**{"url": "http://x/", name: url})
+
+    assert str(found.value).startswith(f"{name} must be an http or https URL: ")
+    assert message in str(found.value)
+    assert "s3" not in str(found.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://[::1]:8080/x", "http://bücher.example/", "https://a.b-c.example.:443/?q=1",
+     "http://user:word@localhost/", "http://under_score.internal/"],
+)  # fmt: skip
+def test_good_urls_are_taken(url: str) -> None:
+    assert HttpWorker(url=url, callback_base_url=url).url == url
+
+
+async def test_request_that_cannot_be_sent_is_not_tried_again(aclient, rows: Rows) -> None:
+    """What the HTTP library alone refuses."""
+    aclient.http_worker("resize", "http://xn--.example/", mode="sync")
+
+    row = await ended(aclient, rows, "failed")
+
+    assert "FunctionRefused: the request cannot be sent" in row["errors"][0]["error"]

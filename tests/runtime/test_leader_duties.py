@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import psycopg
 import pytest
 from fix_wait import aeventually
 from fix_worker import Noop, Rows, working
 
 import awa_lib as awa
+from awa_lib.config import WorkerOptions
+from awa_lib.runtime.connections import Bounds, Link, Outage
+from awa_lib.runtime.rescues import Contact, Rescues, longest_break
 
 QUEUE = {"name": "default", "max_workers": 5, "dead_letters": True}
 
@@ -30,7 +39,7 @@ async def test_a_failed_job_becomes_a_dead_letter_and_runs_again(
         await aeventually(lambda: rows.job(job.id)["state"] == "completed")
 
     assert entry.reason == "TerminalError: no luck"
-    assert (entry.job.args, entry.original_run_lease) == ({"n": 3}, 1)
+    assert (entry.job.args, entry.original_run_lease > 0) == ({"n": 3}, True)
     assert await aclient.dlq_depth() == 0
 
 
@@ -86,3 +95,180 @@ async def test_the_leader_carries_out_bulk_operations(aclient: awa.AsyncClient, 
     assert [(o.state, o.processed) for o in await aclient.list_bulk_operations()] == [
         ("completed", 1200), ("completed", 700),
     ]  # fmt: skip
+
+
+STALE = (
+    "INSERT INTO awa.jobs_hot (kind, state, attempt, run_lease, heartbeat_at)"
+    " VALUES ('noop', 'running', 1, 7, now() - interval '10 minutes') RETURNING id"
+)
+
+
+async def test_a_crash_costs_no_attempt_and_is_told(aclient: awa.AsyncClient, rows: Rows) -> None:
+    seen: list[int] = []
+
+    @aclient.task(Noop)
+    async def handler(job: awa.Job) -> None:
+        seen.append(job.attempt)
+
+    job_id = rows.one(STALE)["id"]
+    async with working(aclient):
+        await aeventually(lambda: rows.job(job_id)["state"] == "completed")
+
+    row = rows.job(job_id)
+    assert seen == [1]
+    assert row["metadata"] == {"_awa_crashes": 1}
+    assert [(e["attempt"], e["crash"], e["error"]) for e in row["errors"]] == [
+        (1, 1, "heartbeat stale: worker presumed dead")
+    ]
+
+
+async def test_a_term_begins_with_a_grace_for_living_workers(
+    aclient: awa.AsyncClient, rows: Rows
+) -> None:
+    """The first leader after an outage sees stale leases, whose owners are about to write."""
+
+    @aclient.task(Noop)
+    async def handler(job: awa.Job) -> None: ...
+
+    job_id = rows.one(STALE)["id"]
+    async with working(aclient, heartbeat_staleness_ms=3000):
+        # Promotion has run: this process leads, and has looked for stale jobs more than once.
+        due = await aclient.insert(Noop(), run_at=datetime.now(UTC) + timedelta(seconds=0.6))
+        await aeventually(lambda: rows.job(due.id)["state"] == "completed")
+        assert rows.job(job_id)["state"] == "running"
+        rows.conn.execute("UPDATE awa.jobs_hot SET heartbeat_at = now() WHERE id = %s", [job_id])
+        until = time.monotonic() + 2.6
+        while time.monotonic() < until:
+            await asyncio.sleep(0.1)
+            assert rows.job(job_id)["state"] == "running"
+
+
+@pytest.fixture
+async def contact(database_url: str, clock: Clock):
+    link = Link("maintenance", database_url, Outage(), Bounds())
+    yield Contact(link, longest_break(OPTIONS), clock)
+    await link.close()
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+OPTIONS = WorkerOptions(queues=())
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def rescues(contact: Contact, clock: Clock) -> Rescues:
+    return Rescues(contact, OPTIONS, lambda found: None, clock)
+
+
+@pytest.mark.parametrize(("waited", "state"), [(29.0, "running"), (31.0, "retryable")])
+async def test_the_grace_begins_anew_when_the_database_comes_back(
+    rescues: Rescues, contact: Contact, clock: Clock, rows: Rows, waited: float, state: str
+) -> None:
+    clock.now += 3600
+    await rescues.deadline()
+    job_id = rows.one(STALE)["id"]
+    rows.conn.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    with pytest.raises(awa.Unavailable):
+        await rescues.deadline()
+    clock.now += 3600
+    await rescues.deadline()
+    for seconds in (20.0, waited - 20.0):
+        clock.now += seconds
+        await rescues.deadline()
+    await rescues.stale()
+
+    assert rows.job(job_id)["state"] == state
+
+
+async def test_a_server_that_was_stopped_is_an_outage_too(
+    rescues: Rescues, clock: Clock, rows: Rows
+) -> None:
+    job_id = rows.one(STALE)["id"]
+    clock.now += 60
+    await rescues.stale()
+    assert rows.job(job_id)["state"] == "running"
+    clock.now += 29
+    await rescues.deadline()
+    clock.now += 2
+    await rescues.stale()
+    assert rows.job(job_id)["state"] == "retryable"
+
+
+async def test_a_row_that_was_locked_gets_its_grace_when_it_is_free(
+    rescues: Rescues, clock: Clock, rows: Rows, database_url: str
+) -> None:
+    async def look(seconds: float) -> str:
+        for _ in range(int(seconds) // 10):
+            clock.now += 10
+            await rescues.deadline()
+        await rescues.stale()
+        return rows.job(job_id)["state"]
+
+    job_id, free_id = rows.one(STALE)["id"], rows.one(STALE)["id"]
+    with psycopg.connect(database_url) as other:
+        other.execute("SELECT FROM awa.jobs_hot WHERE id = %s FOR UPDATE", (job_id,))
+        locked = [await look(40), await look(40)]
+        assert rows.job(free_id)["state"] == "retryable"
+    after = [await look(0), await look(20), await look(20)]
+
+    assert locked == ["running"] * 2
+    assert after == ["running", "running", "retryable"]
+
+
+async def test_long_work_that_is_held_up_delays_no_short_work(
+    aclient: awa.AsyncClient, rows: Rows, database_url: str
+) -> None:
+    @aclient.task(Noop)
+    async def handler(job: awa.Job) -> None: ...
+
+    with psycopg.connect(database_url) as other:
+        awa.Client.on(other).flush_admin_metadata()
+        other.execute("LOCK TABLE awa.callback_signatures, awa.bulk_operations")
+        async with working(aclient):
+            began = time.monotonic()
+            for _ in range(5):
+                job = await aclient.insert(
+                    Noop(), run_at=datetime.now(UTC) + timedelta(seconds=0.3)
+                )
+                await aeventually(done(rows, job.id))
+            assert time.monotonic() - began < 5
+            assert (await aclient.health_check()).healthy
+
+
+def done(rows: Rows, job_id: int) -> Callable[[], bool]:
+    return lambda: rows.job(job_id)["state"] == "completed"
+
+
+async def test_cleaning_goes_on_while_there_is_more_and_past_a_bad_policy(
+    aclient: awa.AsyncClient, rows: Rows
+) -> None:
+    @aclient.task(Noop)
+    async def handler(job: awa.Job) -> None: ...
+
+    rows.conn.execute(
+        "INSERT INTO awa.jobs_hot (kind, queue, state, finalized_at)"
+        " SELECT 'k', (ARRAY['odd', 'a'])[1 + n % 2], 'completed', now() - interval '9 days'"
+        " FROM generate_series(1, 2000) AS n"
+    )
+    rows.conn.execute(
+        "INSERT INTO awa.queue_policies (queue, completed_retention_hours) VALUES"
+        " ('odd', 1e300), ('a', 1), ('nan', 'NaN')"
+    )
+    async with working(aclient, cleanup_batch_size=8, failed_retention_hours=1e9):
+        await aeventually(lambda: rows.states() == {"completed": 1000}, 20)
+
+    assert rows.all("SELECT DISTINCT queue FROM awa.jobs") == [{"queue": "odd"}]

@@ -132,6 +132,32 @@ def published(rows: Rows, **wanted):
     return check
 
 
+async def test_settings_that_are_none_are_named_and_stop_no_other(
+    aclient, rows: Rows, caplog
+) -> None:
+    await aclient.set_queue_policy("odd", deadline_seconds=7)
+    await aclient.set_queue_policy("plain", poll_interval_ms=33)
+    rows.conn.execute("UPDATE awa.queue_policies SET deadline_seconds = 'NaN' WHERE queue = 'odd'")
+    rows.conn.execute(
+        "UPDATE awa.queue_policies SET deadline_seconds = 1e300, max_rate = 1e-300, burst = 1"
+        " WHERE queue = 'plain'"
+    )
+    done: list[str] = []
+
+    for queue in ("odd", "plain"):
+
+        @aclient.task(dict, kind=queue, queue=queue)
+        async def handler(job: awa.Job) -> None:
+            done.append(job.queue)
+
+        await aclient.insert({}, kind=queue, queue=queue)
+    async with working(aclient, ("odd", 2), ("plain", 2)):
+        await aeventually(lambda: sorted(done) == ["odd", "plain"])
+        assert (await aclient.health_check()).healthy
+
+    assert {r.queue for r in caplog.records if r.message.startswith("the settings of")} == {"odd"}
+
+
 async def test_rate_and_poll_interval_are_followed_and_taken_back(aclient, rows: Rows) -> None:
     @aclient.task(Noop)
     async def handler(job: awa.Job) -> None: ...

@@ -110,7 +110,7 @@ async def test_sequential_waits(aclient: awa.AsyncClient, rows: Rows) -> None:
         health = await aclient.health_check()
 
     assert answers == [{"step": 1}, None]
-    assert (row["attempt"], row["run_lease"]) == (1, 1)
+    assert row["attempt"] == 1
     assert health.queues["default"].in_flight == 0
 
 
@@ -195,7 +195,7 @@ async def test_heartbeat_that_overlaps_a_wait_does_not_stop_the_attempt(
             park.set()
             callback = await waiting(rows, job.id)
             before.rollback()
-            await aeventually(lambda: blocked("SET heartbeat_at = now(), progress"))
+            await aeventually(lambda: blocked("SET heartbeat_at = now(),\n"))
             await aclient.resume_external(callback)
             await aeventually(lambda: parts == ["answered"])
         beat = rows.job(last.id)["heartbeat_at"]

@@ -45,7 +45,8 @@ async def test_async_and_blocking_handlers_complete(aclient: awa.AsyncClient, ro
         a, b = await ended(rows, first.id), await ended(rows, second.id)
 
     assert (a["state"], b["state"]) == ("completed", "completed")
-    assert a["attempt"] == a["run_lease"] == 1
+    assert a["attempt"] == 1
+    assert 0 < a["run_lease"] < 2**53
     assert a["finalized_at"] is not None
     assert a["progress"] is None
     assert {name for name, _ in seen} == {"async", "thread 7"}
@@ -245,9 +246,10 @@ async def test_admin_cancel_reaches_the_running_handler(
 
 
 async def test_a_cancel_that_overtakes_its_claim_is_kept(
-    aclient: awa.AsyncClient, rows: Rows
+    aclient: awa.AsyncClient, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A cancel between the claim's commit and its rows' arrival comes as this one does."""
+    monkeypatch.setattr("awa_lib.ops.claims.new_lease", lambda: 7)
     ended: list[str] = []
 
     @aclient.task(Noop)
@@ -259,7 +261,7 @@ async def test_a_cancel_that_overtakes_its_claim_is_kept(
 
     async with working(aclient):
         job_id = rows.one("SELECT nextval('awa.jobs_id_seq') + 1 AS id")["id"]
-        told = f'{{"job_id": {job_id}, "run_lease": 1}}'
+        told = f'{{"job_id": {job_id}, "run_lease": 7}}'
         rows.all("SELECT pg_notify('awa:cancel', %s)", told)
         job = await aclient.insert(Noop())
         assert job.id == job_id
@@ -315,15 +317,14 @@ async def test_stale_end_changes_nothing(aclient: awa.AsyncClient, rows: Rows) -
     async with working(aclient, heartbeat_interval_ms=60_000):
         await asyncio.wait_for(started.wait(), 10)
         rows.conn.execute(
-            "UPDATE awa.jobs_hot SET run_lease = run_lease + 1, attempt = attempt + 1 "
-            "WHERE id = %s",
+            "UPDATE awa.jobs_hot SET run_lease = 7, attempt = attempt + 1 WHERE id = %s",
             (job.id,),
         )
         go.set()
         await aeventually(lambda: aclient._runtime._completer.stale == 1)
         row = rows.job(job.id)
 
-    assert (row["state"], row["run_lease"], row["attempt"]) == ("running", 2, 2)
+    assert (row["state"], row["run_lease"], row["attempt"]) == ("running", 7, 2)
 
 
 async def test_unknown_kind_is_left_for_another_worker(
@@ -410,7 +411,7 @@ async def test_shutdown_hands_back_what_does_not_end(aclient: awa.AsyncClient, r
     await aclient.shutdown(100)
     row = rows.job(job.id)
 
-    assert (row["state"], row["attempt"], row["run_lease"]) == ("available", 0, 1)
+    assert (row["state"], row["attempt"]) == ("available", 0)
     assert row["heartbeat_at"] is row["deadline_at"] is None
 
 
@@ -564,6 +565,7 @@ def test_claims_look_only_at_their_own_kinds(rows: Rows, database_url: str, kind
     import psycopg
 
     from awa_lib import _sql
+    from awa_lib.db.connect import as_options
     from awa_lib.ops import claims
     from awa_lib.runtime.connections import HOT_PLANS
 
@@ -571,9 +573,10 @@ def test_claims_look_only_at_their_own_kinds(rows: Rows, database_url: str, kind
     with awa.Client(database_url) as client:
         client.insert_many([Noop(n) for n in range(20_000)], kind="foreign", priority=1)
         client.insert_many([Noop(n) for n in range(300)], kind="mine")
-    statement = next(claims.claim("default", kinds, 200, 300.0))
+    statement = next(claims.claim("default", kinds, 200, 300.0, lease=1))
     assert isinstance(statement, _sql.Statement)
-    with psycopg.connect(database_url, options=HOT_PLANS, autocommit=True) as conn:
+    options = as_options(HOT_PLANS)
+    with psycopg.connect(database_url, options=options, autocommit=True) as conn:
         plan = "\n".join(
             row[0]
             for row in psycopg.RawCursor(conn).execute(

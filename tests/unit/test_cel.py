@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
-import pytest
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
+import pytest
+from fix_wait import eventually
+
+from awa_lib import cel_helper
 from awa_lib.cel import Decision, Expressions, check, decide
-from awa_lib.errors import ValidationError
+from awa_lib.errors import AwaError, ValidationError
 
 
 @pytest.mark.parametrize(
@@ -99,3 +110,104 @@ def test_unusable_result_of_a_transform_leaves_the_payload(transform: str) -> No
     decision = decide(Expressions(on_complete="true", transform=transform), payload, "ignore")
 
     assert decision.payload == payload
+
+
+TOO_MUCH = [
+    ("payload.map(x, payload)", list(range(9_000))),
+    ("[payload]" + ".map(a, a + a)" * 12, "x" * 300_000),
+    ("payload.all(a, payload.all(b, payload.all(c, payload.all(d, d > -1))))", list(range(400))),
+]
+
+
+@pytest.mark.parametrize(("source", "payload"), TOO_MUCH, ids=["lists", "doubling", "loops"])
+def test_what_takes_too_much_counts_as_not_written(source, payload, caplog) -> None:
+    """It is given up in time, costs this process nothing, and says so."""
+    before = resource.getrusage(resource.RUSAGE_SELF)
+    began = time.monotonic()
+
+    decision = decide(Expressions(on_complete="true", transform=source), payload, "ignore")
+
+    after = resource.getrusage(resource.RUSAGE_SELF)
+    assert decision == Decision("completed", payload)
+    assert time.monotonic() - began < 12
+    assert after.ru_maxrss - before.ru_maxrss < 50_000
+    assert after.ru_utime - before.ru_utime < 1
+    if "all" not in source:
+        assert "a CEL expression was given up, and counts as not written" in caplog.text
+    assert decide(Expressions(on_complete="payload == 1"), 1, "ignore").outcome == "completed"
+
+
+@pytest.mark.parametrize("name", ["filter", "on_fail", "on_complete"])
+def test_each_expression_is_given_up_by_itself(name: str) -> None:
+    bad = "[payload]" + ".map(a, a + a)" * 12 + " == []"
+    given = {"on_complete": "true", name: bad}
+
+    outcome = decide(Expressions(**given), "x" * 300_000, "fail").outcome
+
+    assert outcome == ("failed" if name == "on_complete" else "completed")
+
+
+def test_large_and_deep_payloads_count_as_not_evaluated(caplog) -> None:
+    deep: list[object] = []
+    for _ in range(100_000):
+        deep = [deep]
+
+    for payload in ("x" * 2_000_000, deep):
+        assert decide(Expressions(on_fail="true"), payload, "complete").outcome == "completed"
+    assert "nested too deep, or has more than 1048576 characters" in caplog.text
+
+
+def test_killed_helper_is_started_again() -> None:
+    """As an operator, or the system short of memory, may end it."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        assert decide(Expressions(on_complete="true"), 1, "ignore").outcome == "completed"
+        process = cel_helper._helper.process
+        assert process is not None
+        process.send_signal(number)
+        assert decide(Expressions(on_complete="true"), 1, "ignore").outcome == "completed"
+
+
+def test_threads_and_forked_children_ask_at_once() -> None:
+    def answer(n: int) -> str:
+        return decide(Expressions(on_complete=f"payload == {n}"), n, "ignore").outcome
+
+    with ThreadPoolExecutor(8) as threads:
+        assert set(threads.map(answer, range(100))) == {"completed"}
+    reader, writer = os.pipe()
+    if (child := os.fork()) == 0:
+        os.write(writer, answer(7).encode())
+        cel_helper._helper.stop()
+        os._exit(0)
+    assert answer(8) == "completed"
+    assert os.read(reader, 100) == b"completed"
+    os.waitpid(child, 0)
+    os.close(reader)
+    os.close(writer)
+    assert answer(9) == "completed"
+
+
+def test_no_python_to_evaluate_with_is_said(monkeypatch) -> None:
+    monkeypatch.setattr(cel_helper, "_helper", cel_helper._Helper())
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+
+    with pytest.raises(AwaError, match="could not be started"):
+        decide(Expressions(filter="true"), 1, "ignore")
+
+
+def test_helper_ends_with_its_process() -> None:
+    source = (
+        "from awa_lib import cel, cel_helper\n"
+        "cel.decide(cel.Expressions('true'), 1, 'ignore')\n"
+        "print(cel_helper._helper.process.pid, flush=True)\n"
+        "import os; os._exit(0)"
+    )
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, check=True)
+
+    eventually(lambda: not _is_alive(int(done.stdout)))
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
+    except FileNotFoundError:
+        return False

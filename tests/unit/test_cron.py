@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -140,3 +142,131 @@ def test_a_long_outage_costs_nothing() -> None:
     found = CronExpression("* * * * * *", "UTC").latest(datetime(2020, 1, 1, tzinfo=UTC), now, 3)
 
     assert found == [now - timedelta(seconds=s) for s in (2, 1, 0)]
+
+
+ZONES = (
+    "Atlantic/Azores", "America/Havana", "Europe/Paris", "Australia/Lord_Howe", "Africa/Cairo",
+    "Africa/Casablanca", "America/Santiago", "Asia/Beirut", "UTC", "Pacific/Auckland",
+)  # fmt: skip
+MINUTE = timedelta(minutes=1)
+
+
+def named(texts: tuple[str, ...], most: int):
+    """Return a field of an expression with the values that it takes."""
+    number = st.integers(0, most).map(lambda n: (str(n), {n}))
+    some = st.sampled_from(texts).map(
+        lambda text: (text, set(range(0, most + 1, int(text.removeprefix("*/") or 1)))
+        if text != "*" else set(range(most + 1)))
+    )  # fmt: skip
+    few = st.lists(st.integers(0, min(most, 4)), min_size=2, max_size=3, unique=True).map(
+        lambda ns: (",".join(map(str, ns)), set(ns))
+    )
+    return number | some | few
+
+
+def shown(zone: str, begin: datetime, end: datetime) -> list[tuple[datetime, datetime]]:
+    """Return each minute in UTC with what the clock of a zone shows then."""
+    info, found = ZoneInfo(zone), []
+    while begin <= end:
+        found.append((begin, begin.astimezone(info).replace(tzinfo=None)))
+        begin += MINUTE
+    return found
+
+
+def by_the_rules(minute, hour, zone: str, begin: datetime, end: datetime) -> list[datetime]:
+    """Say when an expression fires, by looking at the clock every minute: slow and simple."""
+    minutes = shown(zone, begin - timedelta(days=1), end)
+    fits = [(at, wall) for at, wall in minutes if wall.minute in minute[1] and wall.hour in hour[1]]
+    if hour[0].startswith("*"):
+        return [at for at, _ in fits if begin < at]
+    fires, walls = set(), set()
+    for at, wall in fits:
+        if minute[0].startswith("*") or wall not in walls:
+            fires.add(at)
+        walls.add(wall)
+    for (_, before), (at, after) in pairwise(minutes):
+        skipped = before + MINUTE
+        while skipped < after:
+            if skipped.minute in minute[1] and skipped.hour in hour[1]:
+                fires.add(at)
+            skipped += MINUTE
+    return sorted(at for at in fires if begin < at)
+
+
+def changes(zone: str, year: int) -> list[datetime]:
+    """Return the days of a year at whose end a clock shows another offset than at its start."""
+    info = ZoneInfo(zone)
+    days = [datetime(year, 1, 1, tzinfo=UTC) + timedelta(days=n) for n in range(365)]
+    return [
+        day
+        for day in days
+        if day.astimezone(info).utcoffset()
+        != (day + timedelta(days=1)).astimezone(info).utcoffset()
+    ]
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    named(("*", "*/5", "*/30", "*/7"), 59), named(("*", "*/2", "*/3"), 23),
+    st.sampled_from(ZONES), st.integers(2015, 2035), st.integers(0, 5),
+    st.integers(-1500, 1500),
+)  # fmt: skip
+def test_around_changes_of_the_clock_fires_are_those_of_the_rules(
+    minute, hour, zone, year, which, shift
+) -> None:
+    cron = CronExpression.cached(f"{minute[0]} {hour[0]} * * *", zone)
+    days = changes(zone, year) or [datetime(year, 6, 1, tzinfo=UTC)]
+    begin = days[which % len(days)] + timedelta(minutes=shift)
+    end = begin + timedelta(days=2)
+    wanted = by_the_rules(minute, hour, zone, begin, end)
+
+    assert [at for at in cron.upcoming(begin, len(wanted) + 1) if at <= end] == wanted
+    assert cron.latest(begin, end, 10_000) == wanted
+
+
+@pytest.mark.parametrize("expression", ["@daily", "@midnight", "0 0 * * *", "0 0 0 * * *"])
+@pytest.mark.parametrize(
+    ("zone", "day"),
+    [("Atlantic/Azores", "2026-10-24"), ("America/Havana", "2026-10-31"),
+     ("Africa/Cairo", "2026-04-23"), ("Asia/Beirut", "2026-03-28")],
+)  # fmt: skip
+def test_a_day_has_one_midnight(expression: str, zone: str, day: str) -> None:
+    """It comes twice, or not at all."""
+    noon = datetime.fromisoformat(f"{day}T12:00:00").replace(tzinfo=ZoneInfo(zone))
+
+    found = CronExpression(expression, zone).upcoming(noon, 3)
+
+    dates = [fire.astimezone(ZoneInfo(zone)).date() for fire in found]
+    assert dates == [noon.date() + timedelta(days=n) for n in (1, 2, 3)]
+
+
+def test_a_month_begins_once() -> None:
+    """Midnight of 1 November 2026 comes twice in Havana."""
+    found = CronExpression("@monthly", "America/Havana").upcoming(
+        datetime(2026, 10, 24, tzinfo=UTC), 2
+    )
+
+    assert [f"{fire:%m-%d %H:%M}" for fire in found] == ["11-01 04:00", "12-01 05:00"]
+
+
+def test_a_day_that_a_zone_left_out_fires_once_with_the_next() -> None:
+    """Samoa had no 30 December 2011."""
+    found = CronExpression("@daily", "Pacific/Apia").upcoming(
+        datetime(2011, 12, 29, 12, tzinfo=UTC), 3
+    )
+
+    assert [f"{fire:%m-%d %H:%M}" for fire in found] == [
+        "12-30 10:00", "12-31 10:00", "01-01 10:00",
+    ]  # fmt: skip
+
+
+def test_looking_back_costs_what_it_finds_not_its_limit() -> None:
+    now = datetime(2026, 11, 24, tzinfo=UTC)
+    cron = CronExpression("* * * * * *", "Europe/Paris")
+    began = time.process_time()
+
+    for _ in range(20):
+        assert len(cron.latest(now - timedelta(seconds=5), now, 10_000)) == 5
+
+    # 20 times 10,000 steps take five seconds.
+    assert time.process_time() - began < 0.5

@@ -108,11 +108,14 @@ def test_retry_failed_splits_a_page_that_collides() -> None:
 def test_drain_sends_pages_of_ids() -> None:
     ids = Rows([(n,) for n in range(700)], ("id",))
     sent, count = feed(
-        queues.drain_queue("q"), ids, Rows([(1,)] * 500, ("id",)), Rows([(2,)] * 199, ("id",))
-    )
+        queues.drain_queue("q"), ids,
+        Rows([(n,) for n in range(500)], ("id",)), Rows([(n,) for n in range(501, 700)], ("id",)),
+        Rows(),
+    )  # fmt: skip
 
-    assert names(sent) == ["drainable_ids", "cancel_jobs", "cancel_jobs"]
+    assert names(sent) == ["drainable_ids", "drain", "drain", "drain"]
     assert sent[1].values[0].count(",") == 499
+    assert sent[3].values[0] == "{500}"
     assert count == 699
 
 
@@ -148,6 +151,7 @@ def test_uniform_columns_travel_as_scalars() -> None:
         "priority": 2, "priorities": "{}", "max_attempts": 25, "max_attempts_each": "{}",
         "run_at": NOW, "run_ats": "{}", "metadata": "{}", "metadata_each": "[]",
         "tags": '{"x,y"}', "tags_each": "{}", "unique_keys": "{}", "unique_states_each": "{}",
+        "ids": "{}",
     }  # fmt: skip
 
 

@@ -68,6 +68,7 @@ class Change:
         self, ctx: typer.Context, db: Session, chosen: Selection, filters: dict[str, Any]
     ) -> int:
         """Say what fits, ask, and change it in bounded batches."""
+        from awa_cli.actions import submitted
         from awa_lib.ops.bulk import preview_bulk_operation, submit_bulk_operation
 
         found = db.run(preview_bulk_operation(self.operation, all=chosen.everything, **filters))
@@ -82,10 +83,7 @@ class Change:
             submit = submit_bulk_operation(
                 self.operation, submitted_by="awa", all=chosen.everything, **self.spec, **filters
             )
-            operation = db.change(
-                "batch.submit", f"{self.operation} of jobs", submit,
-                lambda one: {"id": one.id, "total_matched": one.total_matched}, **self.spec,
-            )  # fmt: skip
+            operation = db.change("batch.submit", f"{self.operation} of jobs", submit, submitted)
             return self._told(ctx, chosen, carry_out(ctx, db, operation.id))
         else:
             tell(chosen, "No jobs fit.")

@@ -79,7 +79,7 @@ def purge(
     Asks first; without a terminal it needs --yes.
     Dead letters stay: awa dlq purge.
     """
-    from awa_cli.actions import confirm
+    from awa_cli.actions import confirm, submitted
     from awa_lib.ops.bulk import submit_bulk_operation
     from awa_lib.ops.queues import drain_queue
 
@@ -91,7 +91,7 @@ def purge(
         if not ended:
             with Progress(common(ctx)):
                 db.change("queue.drain", queue, drain_queue(queue))
-        operation = db.change(action, queue, submit, lambda one: {"id": one.id})
+        operation = db.change(action, queue, submit, submitted)
         done = carry_out(ctx, db, operation.id)
     result(f"Purged {counted(done.processed)} of queue '{queue}'")
 

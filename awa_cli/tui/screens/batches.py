@@ -10,6 +10,7 @@ from textual import work
 from textual.binding import Binding
 from textual.content import Content
 
+from awa_cli.actions import submitted
 from awa_cli.columns import BATCH_STYLES, BATCHES
 from awa_cli.filter_text import read_filter
 from awa_cli.output import counted, span
@@ -116,14 +117,21 @@ class BatchesPage(DetailedPage[BulkOperation]):
             done = f"{row.operation} of {counted(row.total_matched)}"
             note = "What it has changed stays changed."
             self.app.do(
-                Deed("batch.cancel", done, lambda: cancel_bulk_operation(row.id)), note=note
-            )
+                Deed(
+                    "batch.cancel", done, lambda: cancel_bulk_operation(row.id),
+                    detail=submitted(row),
+                ),
+                note=note,
+            )  # fmt: skip
 
     def action_run(self) -> None:
         """Carry it out from here, where no worker does."""
         if (row := self.grid.row) is not None:
             done = f"{row.operation} of {counted(row.total_matched)}"
-            self.app.do(Deed("batch.run", done, lambda: run_bulk_operation(row.id)))
+            deed = Deed(
+                "batch.run", done, lambda: run_bulk_operation(row.id), detail=submitted(row)
+            )
+            self.app.do(deed)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Offer only what can still be done."""

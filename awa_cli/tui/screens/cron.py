@@ -16,7 +16,6 @@ from awa_cli.tui import deeds_cron as deeds
 from awa_cli.tui.screens.detailed import DetailedPage
 from awa_cli.tui.widgets.facts import facts
 from awa_lib.cron import CronExpression
-from awa_lib.errors import ValidationError
 from awa_lib.reads.cron import CronJob, list_cron_jobs
 
 if TYPE_CHECKING:
@@ -138,10 +137,9 @@ class CronPage(DetailedPage[CronJob]):
 
 
 def _fires(row: CronJob) -> Content | list[Content]:
-    try:
-        expression = CronExpression.cached(row.cron_expr, row.timezone)
-    except ValidationError as error:
-        return Content.styled(clean(error), "$text-error")
+    if row.problem is not None:
+        return Content.styled(clean(row.problem), "$text-error")
+    expression = CronExpression.cached(row.cron_expr, row.timezone)
     if row.paused_at is not None:
         return Content.styled("not while it is paused", "$text-warning")
     today = now().astimezone(expression.zone).date()

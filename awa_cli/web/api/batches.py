@@ -126,7 +126,7 @@ def submit(
     )
 
     def outcome(submitted: BulkOperation) -> dict[str, Any]:
-        return {"id": submitted.id, "total_matched": submitted.total_matched}
+        return {"id": submitted.id, "total_matched": submitted.total_matched, **submitted.spec}
 
     said = f"{operation} of jobs"
     return (yield from change(who, "batch.submit", said, op, outcome=outcome, filter=where))

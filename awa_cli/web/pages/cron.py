@@ -15,7 +15,6 @@ from awa_cli.web.guard import identity_of
 from awa_cli.web.pages._asked import address
 from awa_cli.web.pages._render import act, at, read, render
 from awa_lib.cron import CronExpression
-from awa_lib.errors import ValidationError
 from awa_lib.reads.cron import get_cron_job, list_cron_jobs
 from awa_lib.reads.jobs import job_rows
 
@@ -107,10 +106,9 @@ async def show(request: Request) -> Response:
 
 def _fires(schedule: CronJob) -> tuple[list[_Fire], str | None]:
     """Return the next fires, also of a paused one, or why there are none."""
-    try:
-        expression = CronExpression.cached(schedule.cron_expr, schedule.timezone)
-    except ValidationError as error:
-        return [], str(error)
+    if schedule.problem is not None:
+        return [], schedule.problem
+    expression = CronExpression.cached(schedule.cron_expr, schedule.timezone)
     today = now().astimezone(expression.zone)
     found = []
     for one in expression.upcoming(now(), _FIRES):

@@ -1,0 +1,222 @@
+"""Open a connection: the only place of the project that does.
+
+Every session speaks UTF-8, keeps UTC, writes times in ISO form and reads committed rows, whatever
+the environment (``PGCLIENTENCODING``, ``PGDATESTYLE`` …), the role or the database say.  Both ends
+notice a silent peer within half a minute.  Other settings of the URL's ``options`` win over those
+of the purpose.
+
+Start-up parameters may not arrive: a pooler refuses them, or drops them without a word.  What
+arrived is asked for after connecting.  Behind a pooler (the serving process is not the one that
+greeted us) nothing is prepared and settings go with each transaction, see ``settings_for``.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakKeyDictionary
+
+import psycopg
+
+from awa_lib._sql import sql
+from awa_lib.addresses import read_address
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from awa_lib._sql import Statement
+
+__all__ = ["Purpose", "as_options", "connect", "connect_async", "cut", "settings_for"]
+
+AnyConn = psycopg.Connection[Any] | psycopg.AsyncConnection[Any]
+
+# Reported by the server with each change, so looking at them costs nothing.  Environment variables
+# of libpq overrule the options of the same name.
+_MUST_BE: Final = {
+    "client_encoding": "UTF8",
+    "TimeZone": "UTC",
+    "DateStyle": "ISO",
+    "IntervalStyle": "postgres",
+    "standard_conforming_strings": "on",
+}
+# Both ends: 10 s of silence, then three probes 5 s apart.
+_KEEPALIVES: Final = {"idle": 10, "interval": 5, "count": 3}
+_UNANSWERED_MS: Final = 20_000
+_OPTIONS: Final = (
+    "-c timezone=UTC -c datestyle=ISO -c intervalstyle=postgres "
+    "-c default_transaction_isolation=read\\ committed "
+    f"-c tcp_user_timeout={_UNANSWERED_MS} "
+    + " ".join(f"-c tcp_keepalives_{name}={value}" for name, value in _KEEPALIVES.items())
+)
+_CONNECT_SECONDS: Final = 10
+# With several hosts each is tried for so long.
+_CONNECT_SECONDS_EACH: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Purpose:
+    """What a connection is for."""
+
+    name: str = "awa"
+    """Shown as application_name, unless the URL gives one."""
+    settings: tuple[tuple[str, str], ...] = field(default=())
+    """Server settings by name, in the server's own spelling, besides those of every connection."""
+    connect_seconds: float | None = None
+    """How long connecting may take; None for what the URL says, else 10 s."""
+    checked: bool = True
+    """Ask which settings arrived: one round trip."""
+
+
+_pooled: WeakKeyDictionary[AnyConn, tuple[tuple[str, str], ...]] = WeakKeyDictionary()
+
+
+def settings_for(conn: AnyConn) -> tuple[tuple[str, str], ...]:
+    """Return the settings that each transaction on this connection has to make for itself.
+
+    Empty but for a connection behind a pooler, where the session's are lost or somebody else's.
+    """
+    return _pooled.get(conn, ())
+
+
+async def connect_async(
+    dsn: str, purpose: Purpose, **arguments: Any
+) -> psycopg.AsyncConnection[tuple[Any, ...]]:
+    """Open an async autocommit connection; further arguments are libpq's.
+
+    Raises psycopg.Error, ValidationError for an address that cannot be read.
+    """
+    planned = _plan(dsn, purpose) | arguments
+    try:
+        conn = await psycopg.AsyncConnection.connect(dsn, **planned)
+    except psycopg.OperationalError as error:
+        if not _refused_options(error):
+            raise
+        del planned["options"]
+        conn = await psycopg.AsyncConnection.connect(dsn, **planned)
+    try:
+        async with psycopg.AsyncRawCursor(conn) as cursor:
+            for statement in _first_statements(conn, purpose):
+                await cursor.execute(statement.query.text, statement.values)
+            if purpose.checked:
+                _judge(conn, dsn, purpose, await cursor.fetchone())
+    except BaseException:
+        await conn.close()
+        raise
+    return conn
+
+
+def connect(dsn: str, purpose: Purpose, **arguments: Any) -> psycopg.Connection[tuple[Any, ...]]:
+    """Do what ``connect_async`` does, blocking."""
+    planned = _plan(dsn, purpose) | arguments
+    try:
+        conn = psycopg.Connection.connect(dsn, **planned)
+    except psycopg.OperationalError as error:
+        if not _refused_options(error):
+            raise
+        del planned["options"]
+        conn = psycopg.Connection.connect(dsn, **planned)
+    try:
+        with psycopg.RawCursor(conn) as cursor:
+            for statement in _first_statements(conn, purpose):
+                cursor.execute(statement.query.text, statement.values)
+            if purpose.checked:
+                _judge(conn, dsn, purpose, cursor.fetchone())
+    except BaseException:
+        conn.close()
+        raise
+    return conn
+
+
+def cut(conn: AnyConn) -> None:
+    """Shut a connection's socket, from any thread: who waits for the server gets an error now.
+
+    To close a connection under a statement in progress would free memory that libpq still reads.
+    """
+    try:
+        twin = socket.socket(fileno=os.dup(conn.pgconn.socket))
+    except (OSError, psycopg.Error):
+        return  # closed already
+    try:
+        twin.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        pass  # the peer was faster
+    finally:
+        twin.close()
+
+
+@lru_cache(maxsize=64)
+def _read(dsn: str) -> dict[str, Any]:
+    return read_address(dsn)
+
+
+def _plan(dsn: str, purpose: Purpose) -> dict[str, Any]:
+    given = _read(dsn)
+    several = "," in str(given.get("host") or given.get("hostaddr") or "")
+    ours: dict[str, Any] = {
+        "application_name": purpose.name,
+        "connect_timeout": _CONNECT_SECONDS_EACH if several else _CONNECT_SECONDS,
+        "tcp_user_timeout": _UNANSWERED_MS,
+        **{f"keepalives_{name}": value for name, value in _KEEPALIVES.items()},
+    }
+    if several and "PGTARGETSESSIONATTRS" not in os.environ:
+        ours["target_session_attrs"] = "read-write"
+    if "PGAPPNAME" in os.environ:
+        del ours["application_name"]
+    planned = {key: value for key, value in ours.items() if key not in given}
+    if purpose.connect_seconds is not None:
+        planned["connect_timeout"] = max(1, round(purpose.connect_seconds))
+    options = f"{_OPTIONS} {as_options(purpose.settings)} {given.get('options') or ''}".strip()
+    return {**planned, "client_encoding": "UTF8", "autocommit": True, "options": options}
+
+
+def as_options(settings: Iterable[tuple[str, str]]) -> str:
+    """Return settings as libpq's ``options`` takes them."""
+    return " ".join(f"-c {name}={_quoted(value)}" for name, value in settings)
+
+
+def _quoted(value: str) -> str:
+    return value.replace("\\", "\\\\").replace(" ", "\\ ")
+
+
+def _refused_options(error: psycopg.Error) -> bool:
+    # PgBouncer's own sentence, which no setting translates; errors of connecting have no code.
+    return "startup parameter" in str(error)
+
+
+def _first_statements(conn: AnyConn, purpose: Purpose) -> list[Statement]:
+    """Return what to execute: settings that are not what we rely on, then what has arrived."""
+    bad = {
+        name: value
+        for name, value in _MUST_BE.items()
+        if (said := _reported(conn, name)) is not None and not said.startswith(value)
+    }
+    statements = []
+    if bad:
+        statements.append(
+            sql.connections("set_session", names=list(bad), values=list(bad.values()))
+        )
+    if purpose.checked:
+        statements.append(sql.connections("arrived", names=[name for name, _ in purpose.settings]))
+    return statements
+
+
+def _reported(conn: AnyConn, name: str) -> str | None:
+    said = conn.pgconn.parameter_status(name.encode())
+    return None if said is None else said.decode("ascii", "replace")
+
+
+def _judge(conn: AnyConn, dsn: str, purpose: Purpose, row: tuple[Any, ...] | None) -> None:
+    """Note a pooler: another process answers than greeted us, or settings did not arrive."""
+    assert row is not None
+    own = str(_read(dsn).get("options") or "")
+    lost = [
+        name
+        for (name, asked), got in zip(purpose.settings, row[1], strict=True)
+        if asked != got and name not in own
+    ]
+    if lost or row[0] != conn.pgconn.backend_pid:
+        conn.prepare_threshold = None
+        _pooled[conn] = purpose.settings

@@ -1,0 +1,162 @@
+"""Jobs whose attempt cannot end them: when they are taken away, and when not yet.
+
+After an outage every lease looks stale, though its worker lives: it could not write.  So at the
+start of a term, and whenever the database comes back, the first stale rescue waits until living
+workers can have written.  The same holds for a row that somebody had locked: its owner's heartbeat
+waited for the same lock.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from awa_lib import telemetry
+from awa_lib.errors import Unavailable
+from awa_lib.ops import maintenance as ops
+from awa_lib.ops.apart import Aside
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from awa_lib._sql import Op
+    from awa_lib.config import WorkerOptions
+    from awa_lib.ops.maintenance import Cause, Rescued
+    from awa_lib.runtime.connections import Link
+
+__all__ = ["Contact", "Rescues", "grace", "longest_break"]
+
+R = TypeVar("R")
+
+_LEAST_GRACE: Final = 5.0
+# Batches of one round.
+_BATCHES: Final = 20
+
+
+class Contact:
+    """A connection, and since when it has answered without a break."""
+
+    def __init__(
+        self, link: Link, longest_break: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._link = link
+        self._longest_break = longest_break
+        self._clock = clock
+        self._since = self._answered = clock()
+        self._lost = False
+
+    async def run(self, op: Op[R]) -> R:
+        """Drive an op."""
+        try:
+            result = await self._link.run(op)
+        except Unavailable:
+            self._lost = True
+            raise
+        now = self._clock()
+        # A server that was stopped and goes on answers late, without an error.
+        if self._lost or now - self._answered > self._longest_break:
+            self._since, self._lost = now, False
+        self._answered = now
+        return result
+
+    @property
+    def seconds(self) -> float:
+        """Return how long the connection has answered."""
+        return 0.0 if self._lost else self._clock() - self._since
+
+
+class Rescues:
+    """The three rescues of the fleet's leader."""
+
+    def __init__(
+        self,
+        contact: Contact,
+        options: WorkerOptions,
+        on_rescued: Callable[[list[Rescued]], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._contact = contact
+        self._on_rescued = on_rescued
+        self._clock = clock
+        self._staleness = options.heartbeat_staleness_ms / 1000
+        self._grace = grace(options)
+        self._aside: dict[Cause, Aside] = {
+            "heartbeat": Aside(), "deadline": Aside(), "callback": Aside(),
+        }  # fmt: skip
+        # Stale jobs that somebody had locked: since when they have been free, None while they are
+        # not.
+        self._held: dict[int, float | None] = {}
+
+    async def stale(self) -> None:
+        """Take jobs whose worker is presumed dead."""
+        found = await self._contact.run(ops.stale_ids(self._staleness))
+        # Only now: the look itself may have waited for the database.
+        if self._contact.seconds < self._grace:
+            return
+        stale = set(found)
+        await self._watch(stale)
+        now = self._clock()
+        waiting = {
+            job_id for job_id, free in self._held.items()
+            if free is None or now - free < self._grace
+        }  # fmt: skip
+        chosen = sorted(stale - waiting)
+        await self._take(chosen, "heartbeat")
+        await self._remember(chosen)
+
+    async def _watch(self, stale: set[int]) -> None:
+        """See which rows that were locked are free by now."""
+        self._held = {job_id: free for job_id, free in self._held.items() if job_id in stale}
+        locked = [job_id for job_id, free in self._held.items() if free is None]
+        if locked:
+            now = self._clock()
+            for job_id in await self._contact.run(ops.free_ids(locked)):
+                self._held[job_id] = now
+
+    async def _remember(self, chosen: Sequence[int]) -> None:
+        """Note which rows are still there because somebody has locked them."""
+        for job_id in chosen:
+            self._held.pop(job_id, None)
+        left = [job_id for job_id in chosen if job_id in self._aside["heartbeat"]]
+        if left:
+            free = await self._contact.run(ops.free_ids(left))
+            locked = [job_id for job_id in left if job_id not in free]
+            self._held.update(dict.fromkeys(locked))
+            self._aside["heartbeat"].drop(locked)
+
+    async def deadline(self) -> None:
+        """Take jobs past their deadline."""
+        await self._take(await self._contact.run(ops.overdue_ids()), "deadline")
+
+    async def callback(self) -> float | None:
+        """Take waiting jobs whose callback timed out."""
+        for _ in range(_BATCHES):
+            ids = await self._contact.run(ops.expired_callback_ids(self._aside["callback"]))
+            await self._take(ids, "callback")
+            if len(ids) < ops.RESCUE_BATCH:
+                return None
+        return 0.0
+
+    async def _take(self, ids: Sequence[int], cause: Cause) -> None:
+        """Rescue in batches; other duties get their turn between them."""
+        aside = self._aside[cause]
+        for start in range(0, max(len(ids), 1), ops.RESCUE_BATCH):
+            batch = ids[start : start + ops.RESCUE_BATCH]
+            rescued = await self._contact.run(
+                ops.rescue(batch, cause, self._staleness, aside=aside)
+            )
+            telemetry.rescued("callback_timeout" if cause == "callback" else cause, len(rescued))
+            if rescued:
+                self._on_rescued(rescued)
+
+
+def grace(options: WorkerOptions) -> float:
+    """Return in how many seconds every living worker has renewed its leases."""
+    staleness = options.heartbeat_staleness_ms / 1000
+    return min(staleness, max(options.heartbeat_interval_ms / 1000, _LEAST_GRACE))
+
+
+def longest_break(options: WorkerOptions) -> float:
+    """Return how long the database may be silent before a lease can look stale for it."""
+    staleness = options.heartbeat_staleness_ms / 1000
+    return max(staleness - 2 * options.heartbeat_interval_ms / 1000, staleness / 3)

@@ -1,0 +1,165 @@
+"""What a worker process says of itself: derived from what really happened to its duties."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import uuid
+from datetime import UTC, datetime
+from functools import cache
+from importlib import metadata
+from typing import TYPE_CHECKING, Any, Final
+
+from awa_lib.errors import AwaError
+from awa_lib.health import HealthCheck, QueueHealth
+from awa_lib.ops.runtime import InstanceSnapshot
+from awa_lib.reads.health import available_counts
+from awa_lib.runtime.connections import Bounds
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from awa_lib.config import QueueOptions, WorkerOptions
+    from awa_lib.runtime.completer import Completer
+    from awa_lib.runtime.connections import Link, Outage
+    from awa_lib.runtime.dispatcher import Dispatcher
+    from awa_lib.runtime.heartbeat import Heartbeat
+    from awa_lib.runtime.leader import Leader
+    from awa_lib.runtime.supervisor import Supervisor
+
+__all__ = ["HEALTH", "Status", "idle_health"]
+
+HEALTH: Final = Bounds(lock_ms=500, statement_seconds=2)
+_HEALTH_SECONDS: Final = 2.0
+
+
+@cache
+def version() -> str:
+    """Return the version of this distribution, as published in the fleet's table."""
+    try:
+        return metadata.version("awa-toolkit")
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def idle_health(*, connected: bool) -> HealthCheck:
+    """Return the health of a client whose runtime does not run."""
+    return HealthCheck(
+        healthy=False, postgres_connected=connected, poll_loop_alive=False, heartbeat_alive=False,
+        shutting_down=False, leader=False, queues={},
+    )  # fmt: skip
+
+
+class Status:
+    """The health of one process, for its own program, its probes and the fleet's table."""
+
+    def __init__(
+        self,
+        *,
+        options: WorkerOptions,
+        kinds: Sequence[str],
+        outage: Outage,
+        supervisor: Supervisor,
+        completer: Completer,
+        dispatchers: Mapping[str, Dispatcher],
+        heartbeat: Heartbeat,
+        leader: Leader,
+        link: Link,
+    ) -> None:
+        self._options = options
+        self._kinds = kinds
+        self._outage = outage
+        self._supervisor = supervisor
+        self._completer = completer
+        self._dispatchers = dispatchers
+        self._heartbeat = heartbeat
+        self._leader = leader
+        self._link = link
+        self._instance = str(uuid.uuid4())
+        self._started_at = datetime.now(UTC)
+
+    def snapshot(self, *, shutting_down: bool) -> InstanceSnapshot:
+        """Return what this process publishes of itself."""
+        connected = not self._outage.any
+        return InstanceSnapshot(
+            instance_id=self._instance,
+            hostname=os.environ.get("HOSTNAME") or socket.gethostname(),
+            pid=os.getpid(),
+            version=version(),
+            started_at=self._started_at,
+            healthy=connected and not self._supervisor.troubled and not shutting_down,
+            postgres_connected=connected,
+            poll_loop_alive=self._claiming,
+            heartbeat_alive=self._heartbeat.alive,
+            maintenance_alive=self._leader.alive,
+            shutting_down=shutting_down,
+            leader=self._leader.is_leader,
+            global_max_workers=self._options.global_max_workers,
+            queues=[self._published(d) for d in self._dispatchers.values()],
+            kinds=list(self._kinds),
+        )
+
+    @property
+    def _claiming(self) -> bool:
+        return self._completer.alive and all(d.alive for d in self._dispatchers.values())
+
+    def _published(self, dispatcher: Dispatcher) -> dict[str, Any]:
+        queue, weighted = dispatcher.queue, self._options.global_max_workers is not None
+        limit = queue.rate_limit
+        return {
+            "queue": queue.name,
+            "in_flight": dispatcher.slots.used,
+            "overflow_held": self._overflow_held(dispatcher),
+            "config": {
+                "mode": "weighted" if weighted else "hard_reserved",
+                "max_workers": queue.max_workers,
+                "min_workers": queue.min_workers if weighted else None,
+                "weight": queue.weight if weighted else None,
+                "global_max_workers": self._options.global_max_workers,
+                "poll_interval_ms": round(dispatcher.poll_interval_ms),
+                # Readers of the published shape want an integer; 0 stands for no deadline.
+                "deadline_duration_secs": round(queue.deadline_seconds or 0),
+                "priority_aging_interval_secs": 60,
+                "rate_limit": limit and {"max_rate": limit.max_rate, "burst": limit.burst},
+            },
+        }
+
+    def _overflow_held(self, dispatcher: Dispatcher) -> int | None:
+        if self._options.global_max_workers is None:
+            return None
+        return max(0, dispatcher.slots.used - dispatcher.queue.min_workers)
+
+    async def health(self, *, shutting_down: bool) -> HealthCheck:
+        """Return the health of this process, with live counts of available jobs; within 2 s."""
+        available: dict[str, int] = {}
+        # Asked now, so it counts more than what the duties last saw.
+        connected = True
+        try:
+            async with asyncio.timeout(_HEALTH_SECONDS):
+                available = await self._link.run(available_counts(list(self._dispatchers)))
+        except (AwaError, TimeoutError):
+            connected = False
+        troubled = self._supervisor.troubled
+        return HealthCheck(
+            healthy=connected and not troubled and not shutting_down,
+            postgres_connected=connected,
+            poll_loop_alive=self._claiming,
+            heartbeat_alive=self._heartbeat.alive,
+            shutting_down=shutting_down,
+            leader=self._leader.is_leader,
+            queues={n: self._queue_health(d, available) for n, d in self._dispatchers.items()},
+            troubled=tuple(troubled),
+        )
+
+    def _queue_health(self, dispatcher: Dispatcher, available: Mapping[str, int]) -> QueueHealth:
+        queue: QueueOptions = dispatcher.queue
+        weighted = self._options.global_max_workers is not None
+        return QueueHealth(
+            in_flight=dispatcher.slots.used,
+            available=available.get(queue.name, 0),
+            max_workers=queue.max_workers,
+            min_workers=queue.min_workers if weighted else None,
+            weight=queue.weight if weighted else None,
+            overflow_held=self._overflow_held(dispatcher),
+        )

@@ -1,0 +1,251 @@
+"""Every loop of a worker process runs here: it survives all errors, and its health is looked up.
+
+A duty is a loop of rounds.  An exception of any class ends its round only: it is logged once, with
+its traceback, and the next round comes after a back-off.  Health is never a flag that somebody
+has to reset: it is read from when rounds ended well, failed, or began without an end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Final
+
+from awa_lib.errors import AwaError, Transient, Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+
+__all__ = ["Duty", "DutyState", "Supervisor"]
+
+logger = logging.getLogger(__name__)
+
+_FIRST_PAUSE: Final = 0.1
+_LONGEST_PAUSE: Final = 5.0
+# While the database is away a duty that is due seldom need not ask often.
+_LONGEST_AWAY: Final = 30.0
+# A lock that somebody holds for a moment is not worth a line.
+_HELD_UP_SECONDS: Final = 10.0
+# A duty that fails, or is in one round, for longer is unhealthy.
+_FAILING_SECONDS: Final = 5.0
+# One that does so for longer, while the database answers, ends the process.
+GIVE_UP_SECONDS: Final = 300.0
+
+
+class DutyState:
+    """What really happened to a duty; written by its loop or thread, read from anywhere."""
+
+    def __init__(self, name: str, *, round_seconds: float = 60.0) -> None:
+        self.name = name
+        self.failures = 0
+        """Failures of all its life."""
+        self._round_seconds = round_seconds
+        self._failing_since: float | None = None
+        self._busy_since: float | None = None
+        self._ours = False
+        self._logged = False
+
+    def begin(self) -> None:
+        """Note that a round begins."""
+        self._busy_since = time.monotonic()
+
+    def rest(self) -> None:
+        """Note that nothing is to be done now: waiting is no sign of trouble."""
+        self._busy_since = None
+
+    def succeed(self) -> None:
+        """Note that a round ended well."""
+        self._busy_since = self._failing_since = None
+        self._ours = False
+        if self._logged:
+            self._logged = False
+            logger.info("a duty works again", extra={"duty": self.name})
+
+    def fail(self, error: BaseException) -> None:
+        """Note that a round failed; logged once, a passing error only when it lasts."""
+        self.failures += 1
+        self._busy_since = None
+        if self._failing_since is None:
+            self._failing_since = time.monotonic()
+        if isinstance(error, Unavailable):
+            return  # the connection's own line says it
+        self._ours = not isinstance(error, Transient)
+        if not self._logged and (self._ours or self.trouble_seconds > _HELD_UP_SECONDS):
+            self._logged = True
+            if self._ours:
+                hint = error.hint if isinstance(error, AwaError) else None
+                logger.error(
+                    "a duty of the worker fails; it is tried again",
+                    exc_info=error,
+                    extra={"duty": self.name, "hint": hint},
+                )
+            else:
+                logger.warning(
+                    "a duty of the worker is held up (%s); it is tried again",
+                    error,
+                    extra={"duty": self.name},
+                )
+
+    @property
+    def trouble_seconds(self) -> float:
+        """Return how long it has failed, or been in a round beyond its bound; else 0."""
+        now, failing, busy = time.monotonic(), self._failing_since, self._busy_since
+        late = 0.0 if busy is None else now - busy - self._round_seconds
+        return max(0.0, late, 0.0 if failing is None else now - failing)
+
+    @property
+    def healthy(self) -> bool:
+        """Return True unless it has been in trouble for more than 5 s."""
+        return self.trouble_seconds <= _FAILING_SECONDS
+
+    @property
+    def hopeless(self) -> bool:
+        """Return True when trying again has not helped for 5 minutes, and it is no outage."""
+        stuck = self._failing_since is None or self._ours
+        return stuck and self.trouble_seconds > GIVE_UP_SECONDS
+
+
+class Duty:
+    """A loop of rounds, each ``seconds`` after the last, jittered by a tenth; the first at once.
+
+    A round that returns a number asks for another pause.  One that waits for work does so inside
+    ``resting``.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        work: Callable[[], Awaitable[float | None]],
+        *,
+        seconds: float = 0.0,
+        round_seconds: float = 60.0,
+        pause: Callable[[int], Awaitable[None]] | None = None,
+    ) -> None:
+        self.state = DutyState(name, round_seconds=round_seconds)
+        self._work = work
+        self._seconds = seconds
+        self._pause = pause
+        self._poke = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._stopping = False
+        self._in_a_row = 0
+
+    @property
+    def name(self) -> str:
+        """Return its name."""
+        return self.state.name
+
+    @property
+    def alive(self) -> bool:
+        """Return True while it runs, and does not fail."""
+        return self._task is not None and not self._task.done() and self.state.healthy
+
+    def poke(self) -> None:
+        """Begin the next round now."""
+        self._poke.set()
+
+    @contextmanager
+    def resting(self) -> Iterator[None]:
+        """Wait for work: as long as it takes, without being in trouble."""
+        self.state.rest()
+        try:
+            yield
+        finally:
+            self.state.begin()
+
+    async def start(self) -> None:
+        """Start the loop."""
+        self._stopping = False
+        self._task = asyncio.create_task(self._run(), name=f"awa {self.name}")
+
+    async def finish(self, seconds: float) -> None:
+        """End after the round under way, or after so long in the middle of it."""
+        self._stopping = True
+        self._poke.set()
+        if self._task is not None:
+            await asyncio.wait({self._task}, timeout=seconds)
+        await self.stop()
+
+    async def stop(self) -> None:
+        """End now, in the middle of a round if need be; at most a second is waited."""
+        self._stopping = True
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait({task}, timeout=1.0)
+
+    async def _run(self) -> None:
+        while not self._stopping:
+            self._poke.clear()
+            self.state.begin()
+            wait: float | None = None
+            try:
+                wait = await self._work()
+            except asyncio.CancelledError as error:
+                # Nobody but us cancels a duty; one that comes out of a round is a failure.
+                if self._stopping:
+                    raise
+                await self._failed(error)
+                continue
+            except BaseException as error:  # noqa: BLE001 - a loop that ends is never missed
+                await self._failed(error)
+                continue
+            self._in_a_row = 0
+            self.state.succeed()
+            pause = self._seconds if wait is None else wait
+            if pause and not self._stopping:
+                await self._sleep(pause * random.uniform(0.9, 1.1))
+
+    async def _failed(self, error: BaseException) -> None:
+        self.state.fail(error)
+        self._in_a_row += 1
+        if self._pause is not None and isinstance(error, Unavailable):
+            await self._pause(self._in_a_row)
+            return
+        backoff = _FIRST_PAUSE * 2.0 ** min(self._in_a_row, 10)
+        if isinstance(error, Unavailable):
+            await self._sleep(min(max(self._seconds, backoff), _LONGEST_AWAY))
+        else:
+            await self._sleep(min(backoff, max(_LONGEST_PAUSE, self._seconds)))
+
+    async def _sleep(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._poke.wait(), seconds)
+
+
+class Supervisor:
+    """The duties of one process."""
+
+    def __init__(self) -> None:
+        self._states: dict[str, DutyState] = {}
+        self.hopeless = asyncio.Event()
+        """Set when the process had better be replaced by a new one."""
+
+    def watch(self, state: DutyState) -> None:
+        """Look after a duty from now on."""
+        self._states[state.name] = state
+
+    def forget(self, state: DutyState) -> None:
+        """Look after it no more."""
+        if self._states.get(state.name) is state:
+            del self._states[state.name]
+
+    @property
+    def troubled(self) -> list[str]:
+        """Return the names of duties that fail or hang, sorted."""
+        return sorted(name for name, state in list(self._states.items()) if not state.healthy)
+
+    async def look(self) -> None:
+        """Give the process up when one of its duties is beyond hope."""
+        lost = sorted(name for name, state in self._states.items() if state.hopeless)
+        if lost and not self.hopeless.is_set():
+            logger.critical(
+                "%s has not worked for %d minutes; this process stops and wants to be restarted",
+                " and ".join(lost),
+                GIVE_UP_SECONDS // 60,
+                extra={"duties": lost},
+            )
+            self.hopeless.set()
