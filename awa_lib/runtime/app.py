@@ -93,14 +93,11 @@ class Runtime:
         self._completer = Completer(self._ends, self._events, self._ended)
         blocking = sum(queue.capacity for queue in options.queues)
         self._executor = Executor(
-            handlers,
-            self._completer,
-            self,
-            self._events,
+            handlers, self._completer, self, self._events,
             threads=max(1, options.global_max_workers or blocking),
             spans_per_second=options.spans_per_second,
             cancel_grace=options.cancel_grace_ms / 1000,
-        )
+        )  # fmt: skip
         self.callbacks = Callbacks(
             self._waits, self._deadline_of, self._events.waiting, self._resumed
         )

@@ -19,7 +19,7 @@ from awa_lib.runtime.calls import (
 )
 from awa_lib.runtime.outcomes import Outcome, of_error, of_failure
 from awa_lib.runtime.stops import Stops, tell_of_survivor
-from awa_lib.runtime.suspects import Suspects, is_suspect
+from awa_lib.runtime.suspects import Suspects
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -130,6 +130,7 @@ class Executor:
         deadline = None if seconds is None else loop.time() + seconds
         began, hooked = time.perf_counter(), self._events.hooked
         on_stop, timed = self._stops.stopped, self._stops.timed
+        alone = self._suspects.runs_alone
         self._drained.clear()
         for at, row in enumerate(rows):
             try:
@@ -144,8 +145,8 @@ class Executor:
             if deadline is not None:
                 attempt.deadline = deadline
                 timed.add(attempt)
-            if attempt.job._metadata and is_suspect(attempt.job):  # noqa: SLF001 - spares a call
-                self._suspects.add(attempt, self._running - self._suspects.held)
+            if alone or attempt.job._metadata:  # noqa: SLF001 - spares a call
+                self._suspects.look_at(attempt, self._running)
             self._running += 1
             if hooked:
                 self._events.started(attempt)

@@ -70,17 +70,29 @@ class Suspects:
     @property
     def may_claim(self) -> bool:
         """Return False while the process should claim nothing."""
-        alone = self._alone
-        if self._waiting:
-            return False
-        # A handler that waits for a callback does nothing meanwhile.
-        return alone is None or alone.waiting or self._loop.time() >= self._alone_until
+        return not self._waiting and not self.runs_alone
 
-    def add(self, attempt: Attempt, others: int) -> None:
-        """Keep a suspect from beginning; ``others`` run at the moment."""
+    @property
+    def runs_alone(self) -> bool:
+        """Return whether a suspect has begun and others should not."""
+        alone = self._alone
+        # A handler that waits for a callback does nothing meanwhile.
+        return alone is not None and not alone.waiting and self._loop.time() < self._alone_until
+
+    def look_at(self, attempt: Attempt, running: int) -> None:
+        """Keep a suspect from beginning, and what was being claimed when one had begun.
+
+        ``running`` counts attempts, also those held here.
+        """
+        suspect = is_suspect(attempt.job)
+        if not suspect and not self.runs_alone:
+            return
+        others = running - self.held
         attempt.turn = self._loop.create_future()
         self.held += 1
-        if others and self._loop.time() < self._rests_until:
+        if not suspect:
+            attempt.turn.set_result("stopped")
+        elif others and self._loop.time() < self._rests_until:
             attempt.turn.set_result("late")
         else:
             self._waiting.append(attempt)
@@ -92,6 +104,7 @@ class Suspects:
             if attempt.turn is not None and not attempt.turn.done():
                 self.held -= 1
                 self._alone = attempt
+                self._alone_until = self._loop.time() + _ALONE_SECONDS
                 attempt.turn.set_result("begin")
                 return
 
@@ -142,7 +155,6 @@ class Suspects:
         logger.info(
             "a job that was running in processes that died runs alone", extra=_names(attempt)
         )
-        self._alone_until = self._loop.time() + _ALONE_SECONDS
         if not self._looking:
             self._looking = True
             self._look()

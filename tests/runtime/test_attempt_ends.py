@@ -23,7 +23,7 @@ class Unprintable(Exception):
     """An int where text belongs, as in some clients of HTTP APIs."""
 
     def __str__(self) -> str:
-        return 502  # type: ignore[return-value]
+        return 502  # type: ignore[return-value]  # noqa: PLE0307 - which is the point
 
     __repr__ = __str__
 
@@ -47,6 +47,8 @@ class Odd(Exception, metaclass=Meta):
 
 
 class Text(str):
+    __slots__ = ()
+
     def __getitem__(self, at: Any) -> str:
         raise RuntimeError("not to be cut")
 
@@ -60,44 +62,6 @@ class Text(str):
 class OddText(Exception):
     def __str__(self) -> str:
         return Text("odd")
-
-
-async def unfinished() -> None: ...
-
-
-# What a handler may raise: each is a failed attempt, with a text in the job's errors.
-RAISED: dict[str, Callable[[], BaseException]] = {
-    "plain": lambda: RuntimeError("no"),
-    "unprintable": Unprintable,
-    "exiting": Exiting,
-    "odd text": OddText,
-    "huge": lambda: RuntimeError("x" * 3_000_000),
-    "not for Postgres": lambda: RuntimeError("a\x00b\udc80c"),
-    "base": lambda: TimedOut("30 s"),
-    "generator": GeneratorExit,
-    "interrupt": KeyboardInterrupt,
-    "exit": lambda: SystemExit(3),
-    "stop": lambda: StopIteration(7),
-    "async stop": StopAsyncIteration,
-    "cancelled": asyncio.CancelledError,
-    "group": lambda: BaseExceptionGroup("many", [KeyboardInterrupt(), ValueError("one")]),
-    "cycle": lambda: _cycle(),
-}
-# What a handler may return, and the state it makes.
-RETURNED: dict[str, tuple[Callable[[], Any], str]] = {
-    "nothing": (lambda: None, "completed"),
-    "data": (lambda: {"a": 1}, "completed"),
-    "snooze": (lambda: awa.Snooze(10**400), "scheduled"),
-    "later": (lambda: awa.RetryAfter(float("inf")), "retryable"),
-    "no number": (lambda: awa.RetryAfter(float("nan")), "retryable"),
-    "cancel": (lambda: awa.Cancel(Text("why")), "cancelled"),
-    "coroutine": (lambda: _give(awa.Cancel("inner")), "cancelled"),
-    "coroutines": (lambda: _give(_give(None)), "completed"),
-    "failing coroutine": (lambda: _fail(), "retryable"),
-    "generator": (lambda: (n for n in range(3)), "failed"),
-    "async generator": (lambda: _agen(), "failed"),
-    "class": (lambda: awa.Snooze, "failed"),
-}  # fmt: skip
 
 
 def _cycle() -> BaseException:
@@ -119,10 +83,46 @@ async def _agen() -> Any:
     yield 1
 
 
+# What a handler may raise: each is a failed attempt, with a text in the job's errors.
+RAISED: dict[str, Callable[[], BaseException]] = {
+    "plain": lambda: RuntimeError("no"),
+    "unprintable": Unprintable,
+    "exiting": Exiting,
+    "odd text": OddText,
+    "huge": lambda: RuntimeError("x" * 3_000_000),
+    "not for Postgres": lambda: RuntimeError("a\x00b\udc80c"),
+    "base": lambda: TimedOut("30 s"),
+    "generator": GeneratorExit,
+    "interrupt": KeyboardInterrupt,
+    "exit": lambda: SystemExit(3),
+    "stop": lambda: StopIteration(7),
+    "async stop": StopAsyncIteration,
+    "cancelled": asyncio.CancelledError,
+    "group": lambda: BaseExceptionGroup("many", [KeyboardInterrupt(), ValueError("one")]),
+    "cycle": _cycle,
+}
+# What a handler may return, and the state it makes.
+RETURNED: dict[str, tuple[Callable[[], Any], str]] = {
+    "nothing": (lambda: None, "completed"),
+    "data": (lambda: {"a": 1}, "completed"),
+    "snooze": (lambda: awa.Snooze(10**400), "scheduled"),
+    "later": (lambda: awa.RetryAfter(float("inf")), "retryable"),
+    "no number": (lambda: awa.RetryAfter(float("nan")), "retryable"),
+    "cancel": (lambda: awa.Cancel(Text("why")), "cancelled"),
+    "coroutine": (lambda: _give(awa.Cancel("inner")), "cancelled"),
+    "coroutines": (lambda: _give(_give(None)), "completed"),
+    "failing coroutine": (_fail, "retryable"),
+    "generator": (lambda: (n for n in range(3)), "failed"),
+    "async generator": (_agen, "failed"),
+    "class": (lambda: awa.Snooze, "failed"),
+}  # fmt: skip
+
+
 def _end(how: str) -> Any:
     group, name = how.split(": ")
     if group == "raise":
-        raise RAISED[name]()
+        error = RAISED[name]()
+        raise error
     return RETURNED[name][0]()
 
 

@@ -205,7 +205,7 @@ async def test_a_lambda_that_gives_a_coroutine_is_cancelled_like_an_async_handle
             seen.append("cancelled")
             raise
 
-    aclient.task(dict, kind="l")(lambda job: work(job))
+    aclient.task(dict, kind="l")(lambda job: work(job))  # noqa: PLW0108 - a plain function that gives a coroutine
     job = await aclient.insert({}, kind="l")
     async with working(aclient, cancel_grace_ms=0) as client:
         await aeventually(lambda: seen == [main])
