@@ -122,14 +122,19 @@ class Attempt:
 
     @property
     def beyond(self) -> bool:
-        """Return True for one more than the handler's limit, after a failure.
+        """Return True for one more than the handler's limit, after a failure or as many crashes.
 
         A rescue knows the job's own limit alone.
         """
         policy = self.handler.policy
-        if policy is None or policy.max_attempts is None or self.job.attempt <= policy.max_attempts:
+        if policy is None or policy.max_attempts is None or not self.job.errors:
             return False
-        return bool(self.job.errors) and self.job.errors[-1].get("attempt") == self.job.attempt - 1
+        last = next((e for e in reversed(self.job.errors) if "crash" not in e), None)
+        if self.job.attempt > policy.max_attempts:
+            return last is not None and last.get("attempt") == self.job.attempt - 1
+        # A crash is no failure, its attempt was given back; the count is of this life.
+        crashes = self.job.metadata.get("_awa_crashes") if "crash" in self.job.errors[-1] else None
+        return isinstance(crashes, int) and crashes >= policy.max_attempts
 
     @property
     def seconds(self) -> float:
