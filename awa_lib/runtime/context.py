@@ -151,15 +151,21 @@ class Attempt:
 
     @property
     def beyond(self) -> bool:
-        """Return True for one more than the handler's limit, after a failure.
+        """Return True for one more than the handler's limit, after a failure or as many crashes.
 
         A rescue knows the job's own limit alone.
         """
         policy = self.handler.policy
-        if policy is None or policy.max_attempts is None or self.job.attempt <= policy.max_attempts:
+        if policy is None or policy.max_attempts is None or not self.job.errors:
             return False
-        last = self.job.errors[-1] if self.job.errors else None
-        return isinstance(last, dict) and last.get("attempt") == self.job.attempt - 1
+        errors = [entry for entry in self.job.errors if isinstance(entry, dict)]
+        last = next((entry for entry in reversed(errors) if "crash" not in entry), None)
+        if self.job.attempt > policy.max_attempts:
+            return last is not None and last.get("attempt") == self.job.attempt - 1
+        # A crash is no failure, its attempt was given back; the count is of this life.
+        crashed = bool(errors) and "crash" in errors[-1]
+        crashes = self.job.metadata.get("_awa_crashes") if crashed else None
+        return isinstance(crashes, int) and crashes >= policy.max_attempts
 
     @property
     def seconds(self) -> float:

@@ -150,9 +150,8 @@ WITH locked AS MATERIALIZED (
 ), target AS MATERIALIZED (
     SELECT id, crashes, fatal OR :spent::boolean AS spent,
            jsonb_strip_nulls(jsonb_build_object(
-               'error', :error::text || CASE WHEN fatal AND crashes > 1 THEN
-                   '; its worker died ' || crashes || ' times while it ran'
-                   WHEN fatal AND crashes = 1 THEN '; its worker died while it ran' ELSE '' END,
+               'error', :error::text || CASE WHEN fatal AND crashes > 1
+                   THEN '; its worker died ' || crashes || ' times while it ran' ELSE '' END,
                'attempt', attempt, 'crash', crashes, 'at', to_char(
                    now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"'))) AS entry
     FROM counted

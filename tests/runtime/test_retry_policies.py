@@ -87,16 +87,43 @@ async def test_limit_of_the_kind_holds_after_a_rescue(aclient, rows: Rows) -> No
 
     for attempt in (1, 2):
         rows.all(
-            "INSERT INTO awa.jobs (kind, args, state, attempt, heartbeat_at) VALUES"
-            " ('noop', '{}', 'running', %s, now() - interval '1 day') RETURNING id",
+            "INSERT INTO awa.jobs (kind, args, state, attempt, heartbeat_at, deadline_at) VALUES"
+            " ('noop', '{}', 'running', %s, now() + interval '1 day', now() - interval '1 day')"
+            " RETURNING id",
             attempt,
         )
+
+    def over() -> bool:
+        rows.conn.execute("UPDATE awa.jobs SET run_at = now() WHERE state = 'retryable'")
+        return rows.states() == {"completed": 1, "failed": 1}
+
     async with working(aclient):
-        await aeventually(lambda: rows.states() == {"completed": 1, "failed": 1})
+        await aeventually(over)
 
     failed = rows.one("SELECT * FROM awa.jobs WHERE state = 'failed'")
     assert begun == [2]
     assert failed["errors"][-1]["error"] == "not begun: noop has 2 attempts"
+
+
+@pytest.mark.parametrize(("before", "ends"), [(0, "completed"), (1, "failed")])
+async def test_limit_of_the_kind_holds_after_crashes(aclient, rows: Rows, before, ends) -> None:
+    """A crash gives its attempt back; as many as the kind has attempts are enough."""
+    begun: list[int] = []
+
+    @aclient.task(Noop, max_attempts=2)
+    async def handler(job: awa.Job) -> None:
+        begun.append(job.attempt)
+
+    rows.all(
+        "INSERT INTO awa.jobs (kind, args, state, attempt, heartbeat_at, metadata) VALUES"
+        " ('noop', '{}', 'running', 2, now() - interval '1 day',"
+        " jsonb_build_object('_awa_crashes', %s::int)) RETURNING id",
+        before,
+    )
+    async with working(aclient):
+        await aeventually(lambda: rows.states() == {ends: 1})
+
+    assert begun == ([2] if ends == "completed" else [])
 
 
 async def test_lower_limit_of_the_job_wins(aclient, rows: Rows) -> None:
