@@ -13,6 +13,7 @@ from awa_lib.errors import ValidationError
 from awa_lib.ops import cron
 from awa_lib.ops.maintenance import promote
 from awa_lib.testing._clients import either, perform
+from awa_lib.schedule_rows import fault
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
@@ -103,13 +104,21 @@ def _way(seconds: float | None, to: datetime | None, ahead: timedelta) -> timede
 def _pass(declared: Sequence[Schedule], ahead: timedelta, way: timedelta) -> Op[int]:
     if declared:
         yield from cron.declare(declared, fresh=True)
-    due = [_fires(row, row.now + ahead, way) for row in (yield from cron.read_schedules())]
+    rows = yield from cron.read_schedules()
+    due = [_fires(row, row.now + ahead, way) for row in rows if _sound(row)]
     fired = yield from cron.fire([one for one in due if one.fires])
     yield sql.testing("shift_jobs", seconds=way.total_seconds())
     for block in ("promote_scheduled", "promote_retryable"):
         while count := (yield from promote(block)):
             fired += count
     return fired
+
+
+def _sound(row: Due) -> bool:
+    wrong = fault(
+        row, tags=row.tag_count, metadata=row.metadata_type, times_readable=row.times_readable
+    )
+    return wrong is None
 
 
 def _fires(row: Due, start: datetime, way: timedelta) -> cron.Fire:
