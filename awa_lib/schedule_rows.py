@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from awa_lib.ops.cron import Due
     from awa_lib.reads.cron import CronJob
 
-__all__ = ["LOOK_BACK", "ahead", "check_settings", "fault"]
+__all__ = ["ahead", "begin", "check_settings", "fault"]
 
 # A schedule that never fired looks back so far before its creation, as published.
-LOOK_BACK: Final = timedelta(minutes=1)
+_LOOK_BACK: Final = timedelta(minutes=1)
 
 _POLICIES: Final = ("coalesce", "catch_up")
 _MOST_FIRES: Final = 10_000
@@ -59,12 +59,18 @@ def fault(row: Due | CronJob, *, tags: int, metadata: str, times_readable: bool)
     return None
 
 
+def begin(row: Due | CronJob) -> datetime:
+    """Return after which moment a schedule without fault fires next."""
+    return row.last_enqueued_at or row.created_at - _LOOK_BACK
+
+
 def ahead(row: Due | CronJob, now: datetime) -> str | None:
-    """Return in a sentence that the last fire lies in the future, where it does."""
-    last = row.last_enqueued_at
-    if last is None or last <= now + _SKEW:
+    """Return in a sentence that the last fire, or the beginning, lies in the future."""
+    after = begin(row)
+    if after <= now + _SKEW:
         return None
-    return f"last_enqueued_at is in the future: nothing fires before {last:%Y-%m-%d %H:%M:%SZ}"
+    column = "created_at" if row.last_enqueued_at is None else "last_enqueued_at"
+    return f"{column} is in the future: nothing fires before {after:%Y-%m-%d %H:%M:%SZ}"
 
 
 def check_settings(policy: object, limit: object, jitter: object) -> None:

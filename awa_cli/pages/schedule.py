@@ -45,8 +45,10 @@ def schedule_page(one: CronJob, *, color: bool) -> str:
 
 def _begin(one: CronJob) -> datetime:
     """Return after which time a schedule fires next."""
+    from awa_lib.schedule_rows import begin
+
     now = datetime.now(UTC)
-    return now if one.problem is None else max(now, one.last_enqueued_at or now)
+    return now if one.problem is None else max(now, begin(one))
 
 
 def schedule_facts(one: CronJob) -> list[tuple[str, Any]]:

@@ -35,7 +35,7 @@ from awa_lib.ops.schema import SchemaStatus, read_schema
 from awa_lib.reads.cron import list_cron_jobs
 from awa_lib.reads.runtime import live_instances
 from awa_lib.roles import RIGHTS
-from awa_lib.schedule_rows import LOOK_BACK, ahead
+from awa_lib.schedule_rows import ahead, begin
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -175,8 +175,7 @@ def schedules(_: Circumstances) -> Op[list[Scheduled]]:
 def _scheduled(one: CronJob, now: datetime) -> Scheduled:
     late = 0.0
     if one.problem is None and one.paused_at is None:
-        after = one.last_enqueued_at or one.created_at - LOOK_BACK
-        due = CronExpression.cached(one.cron_expr, one.timezone).next_after(after)
+        due = CronExpression.cached(one.cron_expr, one.timezone).next_after(begin(one))
         late = 0.0 if due is None else (now - due).total_seconds()
     later = ahead(one, now) if one.problem is not None and one.next_fire_at is not None else None
     wrong = one.problem if later is None else None

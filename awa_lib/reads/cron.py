@@ -9,7 +9,7 @@ from awa_lib._sql import sql
 from awa_lib.cron import CronExpression
 from awa_lib.errors import ScheduleNotFound
 from awa_lib.fields import name_of
-from awa_lib.schedule_rows import ahead, fault
+from awa_lib.schedule_rows import ahead, begin, fault
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -80,9 +80,9 @@ def _cron_job(
     wrong = fault(found, tags=tags, metadata=metadata_type, times_readable=times_readable)
     if wrong is not None:
         return replace(found, problem=wrong)
-    late = ahead(found, now)
     if found.paused_at is not None:
-        return replace(found, problem=late)
+        return found
+    late = ahead(found, now)
     expression = CronExpression.cached(found.cron_expr, found.timezone)
-    begin = now if late is None or found.last_enqueued_at is None else found.last_enqueued_at
-    return replace(found, problem=late, next_fire_at=expression.next_after(begin))
+    after = now if late is None else begin(found)
+    return replace(found, problem=late, next_fire_at=expression.next_after(after))

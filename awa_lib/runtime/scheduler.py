@@ -16,7 +16,7 @@ from awa_lib.cron import CronExpression
 from awa_lib.errors import AwaError, Transient, Unavailable
 from awa_lib.ops import cron as ops
 from awa_lib.runtime.service import Periodic
-from awa_lib.schedule_rows import LOOK_BACK, ahead, fault
+from awa_lib.schedule_rows import ahead, begin, fault
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -147,6 +147,8 @@ class Scheduler:
             if known is None or known.row != replace(row, now=known.row.now):
                 known = self._known[row.name] = _Known(row, None)
                 known = self._known[row.name] = _Known(row, self._next(row))
+                # A millisecond each at first.
+                await asyncio.sleep(0)
             if known.next_at is None or known.next_at > row.now:
                 return None
             if self._failed.get(row.name, (0, 0.0))[1] > time.monotonic():
@@ -174,7 +176,7 @@ class Scheduler:
             self._said.pop(row.name, None)
         else:
             self._say(row.name, "a schedule does not fire for now", late)
-        return expression.next_after(_after(row))
+        return expression.next_after(begin(row))
 
     def _say(self, name: str, message: str, why: object) -> None:
         """Say once what is wrong with a schedule."""
@@ -194,7 +196,7 @@ class Scheduler:
 async def _fires(row: Due) -> Fire | None:
     """Return the fires of a row that are due, the oldest first, a bounded number."""
     limit = row.catch_up_limit if row.missed_fire_policy == "catch_up" else 1
-    after = _after(row)
+    after = begin(row)
     found: deque[datetime] = deque()
     for fire in CronExpression.cached(row.cron_expr, row.timezone).back_from(row.now):
         if fire <= after or len(found) == limit:
@@ -221,10 +223,6 @@ def _batches(due: Sequence[Fire]) -> Iterator[list[Fire]]:
         jobs += len(one.fires)
     if batch:
         yield batch
-
-
-def _after(row: Due) -> datetime:
-    return row.last_enqueued_at or row.created_at - LOOK_BACK
 
 
 def _jitter(row: Due) -> timedelta:

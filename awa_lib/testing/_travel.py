@@ -12,8 +12,8 @@ from awa_lib.cron import CronExpression
 from awa_lib.errors import ValidationError
 from awa_lib.ops import cron
 from awa_lib.ops.maintenance import promote
-from awa_lib.testing._clients import either, perform
 from awa_lib.schedule_rows import fault
+from awa_lib.testing._clients import either, perform
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence

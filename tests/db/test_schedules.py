@@ -160,6 +160,7 @@ ODD_ROWS = {
     "last_enqueued_at = 'infinity'": "is no time between",
     "last_enqueued_at = '20000-01-01'": "is no time between",
     "last_enqueued_at = '2999-01-01 Z'": "nothing fires before 2999-01-01 00:00:00Z",
+    "created_at = '2999-01-01 00:01 Z'": "created_at is in the future: nothing fires before 2999",
     "missed_fire_policy = 'all'": "missed_fire_policy must be one of",
     "catch_up_limit = 0": "catch_up_limit must be a whole number from 1 to 10000: 0",
     "jitter_seconds = 'NaN'": "jitter_seconds must be a number",

@@ -1,7 +1,7 @@
 -- summary: changed schedules start from now, only workers let old audit entries go, publications work
 -- breaking: no
--- Locks: access exclusive on tables without a primary key (awa.job_unique_claims), share row
--- exclusive on awa.cron_jobs; both for the moment it takes to change a catalog.
+-- Locks: access exclusive on awa.cron_jobs, and on tables without a primary key that are not told
+-- apart yet (awa.job_unique_claims), for the moment it takes to change a catalog.
 
 INSERT INTO awa.toolkit_migrations (version, name)
 VALUES (15, 'guard_schedules');
