@@ -296,7 +296,7 @@ def test_verbs_refuse_what_the_op_does_not_take() -> None:
         (pg.InvalidSchemaName('schema "awa" does not exist'), awa.SchemaNotMigrated),
         (pg.UndefinedTable('relation "mine" does not exist'), awa.DatabaseError),
         (pg.DivisionByZero("division by zero"), awa.DatabaseError),
-        (pg.QueryCanceled("canceling statement due to statement timeout"), awa.DatabaseError),
+        (pg.QueryCanceled("canceling statement due to statement timeout"), awa.Transient),
         (pg.UniqueViolation("duplicate key"), awa.DatabaseError),
     ],
 )
