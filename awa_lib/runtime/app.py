@@ -286,7 +286,7 @@ class Runtime:
     async def _say_goodbye(self, seconds: float) -> None:
         await self._declarer.stop()
         await self._policies.stop()
-        await self._events.stop()
+        await self._events.stop(seconds / 2)
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._publisher.stop()

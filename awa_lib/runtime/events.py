@@ -186,9 +186,9 @@ class Events:
             if isinstance(event, wanted.classes):
                 await self._hub.call(wanted.call, event)
 
-    async def stop(self) -> None:
-        """Give hooks under way five seconds."""
-        await self._hub.stop(_STOP_SECONDS)
+    async def stop(self, seconds: float) -> None:
+        """Give hooks under way so many seconds, five at most."""
+        await self._hub.stop(min(seconds, _STOP_SECONDS))
 
 
 def _not_read(error: AwaError) -> dict[int, Job]:

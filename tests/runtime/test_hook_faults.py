@@ -80,7 +80,7 @@ async def test_awaitable_of_a_plain_hook_is_awaited(aclient: awa.AsyncClient) ->
 async def test_hanging_hook_delays_no_other_job(
     aclient: awa.AsyncClient, rows: Rows, plain: bool
 ) -> None:
-    """And shutdown does not wait for it beyond its five seconds."""
+    """And shutdown does not wait for it."""
     heard: set[int] = set()
     never = threading.Event()
 
@@ -105,7 +105,7 @@ async def test_hanging_hook_delays_no_other_job(
         await aclient.shutdown(100)
     never.set()
 
-    assert time.monotonic() - began < 8
+    assert time.monotonic() - began < 4
 
 
 async def test_events_of_a_job_are_heard_in_order(aclient: awa.AsyncClient) -> None:
@@ -150,9 +150,11 @@ async def test_jobs_are_not_claimed_while_hooks_are_far_behind(
         await go.wait()
 
     async with working(aclient, ("default", 10), claim_batch=10):
-        await aclient.insert_many([Noop(n) for n in range(100)])
-        await aeventually(lambda: rows.states().get("completed", 0) >= 20)
+        await aclient.insert_many([Noop(n) for n in range(30)])
+        await aeventually(lambda: rows.states() == {"completed": 30})
+        await aclient.insert_many([Noop(n) for n in range(60)])
         await asyncio.sleep(0.3)
-        assert rows.states()["available"] >= 50
+        # Claims that were under way when the last hooks began may have come through.
+        assert rows.states()["available"] >= 30
         go.set()
-        await aeventually(lambda: rows.states() == {"completed": 100})
+        await aeventually(lambda: rows.states() == {"completed": 90})
