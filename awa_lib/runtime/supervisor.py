@@ -185,8 +185,9 @@ class Duty:
             try:
                 wait = await self._work()
             except asyncio.CancelledError as error:
-                # Nobody but us cancels a duty; one that comes out of a round is a failure.
-                if self._stopping:
+                # One that nobody asked this task for came out of the round: a failure like others.
+                task = asyncio.current_task()
+                if self._stopping or (task is not None and task.cancelling()):
                     raise
                 await self._failed(error)
                 continue

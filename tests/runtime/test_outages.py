@@ -274,9 +274,7 @@ async def test_a_silent_leader_loses_the_lead(
     assert time.monotonic() - began < 15
 
 
-async def test_a_read_only_server_is_an_outage_with_one_line(
-    sound_url: str, caplog
-) -> None:
+async def test_a_read_only_server_is_an_outage_with_one_line(sound_url: str, caplog) -> None:
     """As a primary that was demoted under its sessions."""
     with psycopg.connect(sound_url, autocommit=True) as conn:
         async with awa.AsyncClient(sound_url) as client:
@@ -290,7 +288,9 @@ async def test_a_read_only_server_is_an_outage_with_one_line(
                 job = await client.insert(Noop())
 
                 def state(job_id: int) -> str:
-                    found = conn.execute("SELECT state::text FROM awa.jobs WHERE id = %s", (job_id,))
+                    found = conn.execute(
+                        "SELECT state::text FROM awa.jobs WHERE id = %s", (job_id,)
+                    )
                     return found.fetchone()[0]
 
                 await aeventually(lambda: state(job.id) == "completed")

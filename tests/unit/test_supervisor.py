@@ -117,3 +117,14 @@ def test_a_passing_error_is_said_only_when_it_lasts(caplog, monkeypatch) -> None
         state.fail(Transient("a lock"))
         state.succeed()
     assert [r.levelname for r in caplog.records] == ["WARNING", "INFO"]
+
+
+def test_a_program_that_forgets_its_duties_ends() -> None:
+    async def work() -> None:
+        await asyncio.sleep(600)
+
+    async def main() -> None:
+        await Duty("left", work).start()
+        await asyncio.sleep(0)
+
+    asyncio.run(asyncio.wait_for(main(), 10))
