@@ -15,7 +15,7 @@ from fix_cli import argv, environment
 from fix_wait import eventually
 
 APP = """
-import os, pathlib, time
+import os, pathlib, signal, time
 import awa_lib
 
 if pathlib.Path("broken").exists():
@@ -30,8 +30,9 @@ async def send(job):
 async def give_up(job):
     os._exit(70)
 
-@client.task(dict, kind="block", queue="email")
-async def block(job):
+@client.task(dict, kind="deaf", queue="email")
+async def deaf(job):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     pathlib.Path("blocked").touch()
     time.sleep(600)
 """
@@ -168,11 +169,13 @@ def test_a_stopped_child_does_not_keep_the_fleet_from_ending(start, log) -> None
     assert not lives(stopped)
 
 
-def test_a_blocked_child_ends_soon_after_its_killed_supervisor(start, log, project, add) -> None:
+def test_a_child_that_hears_nothing_ends_soon_after_its_killed_supervisor(
+    start, log, project, add
+) -> None:
     supervisor = start("--processes", 2, "--drain-timeout", 0)
     ready(log, 2)
     fleet = children(supervisor.pid)
-    add(kind="block")
+    add(kind="deaf")
     eventually((project / "blocked").exists)
 
     supervisor.kill()
