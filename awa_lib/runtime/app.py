@@ -15,19 +15,19 @@ from awa_lib.reads.health import ping
 from awa_lib.runtime import forks
 from awa_lib.runtime.callbacks import Callbacks
 from awa_lib.runtime.completer import Completer
-from awa_lib.runtime.connections import Bounds, Link, Outage
 from awa_lib.runtime.dispatcher import Dispatcher
 from awa_lib.runtime.events import Events
 from awa_lib.runtime.executor import Executor
 from awa_lib.runtime.heartbeat import Heartbeat
 from awa_lib.runtime.leader import Leader
 from awa_lib.runtime.limits import Overflow
+from awa_lib.runtime.links import HEARTBEAT, Links
 from awa_lib.runtime.listener import Listener
 from awa_lib.runtime.outcomes import Outcome
 from awa_lib.runtime.policies import Policies
 from awa_lib.runtime.scheduler import Declarer
 from awa_lib.runtime.snapshot import Publisher
-from awa_lib.runtime.status import HEALTH, Status
+from awa_lib.runtime.status import Status
 from awa_lib.runtime.supervisor import Duty, Supervisor
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from awa_lib.health import HealthCheck
     from awa_lib.ops.cron import Schedule
     from awa_lib.ops.maintenance import Rescued
+    from awa_lib.runtime.connections import Link
     from awa_lib.runtime.context import Attempt
     from awa_lib.runtime.events import Registry
     from awa_lib.runtime.handlers import Handlers
@@ -48,14 +49,6 @@ __all__ = ["Runtime"]
 logger = logging.getLogger(__name__)
 
 
-# Losing a claim in a server crash only leaves the job available, and the lease guard drops the
-# end of an attempt whose claim was lost, so claims need not wait for the disk.
-_CLAIMS: Final = Bounds(
-    lock_ms=250, statement_seconds=30, hot=True, settings=(("synchronous_commit", "off"),)
-)
-_ENDS: Final = Bounds(lock_ms=250, statement_seconds=30, hot=True)
-_HEARTBEAT: Final = Bounds(lock_ms=250, statement_seconds=10)
-_CALLBACKS: Final = Bounds(lock_ms=2_000, statement_seconds=10)
 _WATCH_SECONDS: Final = 1.0
 _START_SECONDS: Final = 10.0
 # What stop() may take beyond its argument.
@@ -64,10 +57,7 @@ _HANDED_BACK: Final = Outcome("available", attempt_back=1)
 
 
 class Runtime:
-    """Connections: claims, ends, callbacks, listener, heartbeat, publisher, health, three to lead.
-
-    Each is opened when it is first used, and bounded: no duty waits for ever for the database.
-    """
+    """Every duty of a process: claims, ends, callbacks, hooks, heartbeat, listener, the lead."""
 
     def __init__(
         self,
@@ -82,15 +72,11 @@ class Runtime:
     ) -> None:
         self._options = options
         self._handlers = handlers
-        self._outage = Outage()
         self._supervisor = Supervisor()
-        self._claims = Link("claims", dsn, self._outage, _CLAIMS)
-        self._ends = Link("completions", dsn, self._outage, _ENDS)
-        self._waits = Link("callbacks", dsn, self._outage, _CALLBACKS)
-        self._asks = Link("health", dsn, self._outage, HEALTH)
-        self._publishes = Link("publisher", dsn, self._outage)
-        self._events = Events(registry, handlers, self._publishes)
-        self._completer = Completer(self._ends, self._events, self._ended)
+        links = Links(dsn)
+        self._links, self._outage = links, links.outage
+        self._events = Events(registry, handlers, links.publisher)
+        self._completer = Completer(links.ends, self._events, self._ended)
         blocking = sum(queue.capacity for queue in options.queues)
         self._executor = Executor(
             handlers, self._completer, self, self._events,
@@ -99,7 +85,7 @@ class Runtime:
             cancel_grace=options.cancel_grace_ms / 1000,
         )  # fmt: skip
         self.callbacks = Callbacks(
-            self._waits, self._deadline_of, self._events.waiting, self._resumed
+            links.callbacks, self._deadline_of, self._events.waiting, self._resumed
         )
         overflow = Overflow(options) if options.global_max_workers is not None else None
         self._listener = Listener(
@@ -109,14 +95,7 @@ class Runtime:
         self._dispatchers = {
             queue.name: self._dispatcher(queue, overflow) for queue in options.queues
         }
-        self._heartbeat = Heartbeat(
-            dsn,
-            interval_seconds=options.heartbeat_interval_ms / 1000,
-            bounds=_HEARTBEAT,
-            attempts=self._executor.attempts,
-            outage=self._outage,
-            on_lost=self._lost,
-        )
+        self._heartbeat = self._beating(dsn)
         self._leader = Leader(
             dsn,
             outage=self._outage,
@@ -124,37 +103,50 @@ class Runtime:
             options=options,
             on_rescued=self._rescued,
         )
-        self._declarer = Declarer(self._publishes, schedules)
+        self._declarer = Declarer(links.publisher, schedules)
         self._publisher = Publisher(
-            self._publishes,
+            links.publisher,
             self.snapshot,
             described(self._dispatchers, queue_descriptors),
             described(handlers, kind_descriptors),
         )
-        self._policies = Policies(self._publishes, self._dispatchers, self._publisher.poke)
+        self._policies = Policies(links.publisher, self._dispatchers, self._publisher.poke)
+        self._status = self._reporting()
         self._guards = ExitStack()
         self._watch = Duty("watch", self._look, seconds=_WATCH_SECONDS)
         self._said_healthy: bool | None = None
-        self._status = Status(
-            options=options,
-            kinds=sorted(handlers),
+        self.loop = asyncio.get_running_loop()
+        self.shutting_down = False
+
+    def _beating(self, dsn: str) -> Heartbeat:
+        return Heartbeat(
+            dsn,
+            interval_seconds=self._options.heartbeat_interval_ms / 1000,
+            bounds=HEARTBEAT,
+            attempts=self._executor.attempts,
+            outage=self._outage,
+            on_lost=self._lost,
+        )
+
+    def _reporting(self) -> Status:
+        return Status(
+            options=self._options,
+            kinds=sorted(self._handlers),
             outage=self._outage,
             supervisor=self._supervisor,
             completer=self._completer,
             dispatchers=self._dispatchers,
             heartbeat=self._heartbeat,
             leader=self._leader,
-            link=self._asks,
+            link=self._links.health,
         )
-        self.loop = asyncio.get_running_loop()
-        self.shutting_down = False
 
     def _dispatcher(self, queue: QueueOptions, overflow: Overflow | None) -> Dispatcher:
         return Dispatcher(
             queue,
             options=self._options,
             kinds=sorted(self._handlers),
-            link=self._claims,
+            link=self._links.claims,
             executor=self._executor,
             completer=self._completer,
             overflow=overflow,
@@ -169,7 +161,7 @@ class Runtime:
     async def start(self) -> None:
         """Start every duty.  Raises Unavailable when the database cannot be reached."""
         self._guards.enter_context(forks.guard())
-        first = (self._claims, self._ends, self._publishes)
+        first = (self._links.claims, self._links.ends, self._links.publisher)
         opened = await asyncio.gather(
             *(link.connection() for link in first), return_exceptions=True
         )
@@ -247,7 +239,8 @@ class Runtime:
         )
         if exiting:
             for attempt in left:
-                self._completer.end(attempt, _HANDED_BACK)
+                if not attempt.given_up:
+                    self._completer.end(attempt, _HANDED_BACK)
         # What is left of the bound is shared: ends come first, all else stops beside them.
         seconds = max(0.1, until - self.loop.time() - 0.4)
         await asyncio.wait(
@@ -266,8 +259,8 @@ class Runtime:
             self._leader.stop(seconds),
             self._listener.stop(),
             self.callbacks.stop(),
-            self._claims.close(),
-            self._asks.close(),
+            self._links.claims.close(),
+            self._links.health.close(),
             self._say_goodbye(seconds),
             self._close_http(),
         ]
@@ -281,7 +274,9 @@ class Runtime:
                 "other transactions hold them; they will be rescued and run again",
                 self._completer.pending,
             )
-        await asyncio.gather(self._heartbeat.stop(0.2), self._completer.stop(), self._waits.close())
+        await asyncio.gather(
+            self._heartbeat.stop(0.2), self._completer.stop(), self._links.callbacks.close()
+        )
 
     async def _say_goodbye(self, seconds: float) -> None:
         await self._declarer.stop()
@@ -290,7 +285,7 @@ class Runtime:
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._publisher.stop()
-        await self._publishes.close()
+        await self._links.publisher.close()
 
     async def _close_http(self) -> None:
         for handler in self._handlers.values():
@@ -357,7 +352,7 @@ class Runtime:
         """Write the progress of a running attempt, however long the database is away."""
         noted, text, waits = attempt.noted, attempt.progress_text, attempt.waits
         lease = [(attempt.job.id, attempt.lease)]
-        missed = await self._waits.insist(
+        missed = await self._links.callbacks.insist(
             lambda: claims.write_progress(lease, [text]), until=attempt.is_cancelled
         )
         attempt.mark_written(noted)

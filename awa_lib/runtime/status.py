@@ -15,7 +15,6 @@ from awa_lib.errors import AwaError
 from awa_lib.health import HealthCheck, QueueHealth
 from awa_lib.ops.runtime import InstanceSnapshot
 from awa_lib.reads.health import available_counts
-from awa_lib.runtime.connections import Bounds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,9 +27,8 @@ if TYPE_CHECKING:
     from awa_lib.runtime.leader import Leader
     from awa_lib.runtime.supervisor import Supervisor
 
-__all__ = ["HEALTH", "Status", "idle_health"]
+__all__ = ["Status", "idle_health"]
 
-HEALTH: Final = Bounds(lock_ms=500, statement_seconds=2)
 _HEALTH_SECONDS: Final = 2.0
 
 

@@ -7,6 +7,7 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any, Final
 
 from awa_lib._sql import sql
+from awa_lib.ops.claims import new_lease
 from awa_lib.ops.jobs import get_job
 from awa_lib.testing._clients import Door, either, handlers_of, perform
 from awa_lib.testing._work import DEADLINE_SECONDS, run_claimed
@@ -101,4 +102,8 @@ async def _run(door: Door, job: Job, handlers: Mapping[str, Handler], raise_erro
 
 
 def _claim(job_id: int) -> Op[Rows]:
-    return (yield sql.testing("claim_job", id=job_id, deadline_seconds=DEADLINE_SECONDS))
+    return (
+        yield sql.testing(
+            "claim_job", id=job_id, lease=new_lease(), deadline_seconds=DEADLINE_SECONDS
+        )
+    )

@@ -14,7 +14,7 @@ LIMIT 1
 -- name: claim_job
 -- Claim one job by id, as claim_kind does; none when it is not available.  Primary key.
 UPDATE awa.jobs_hot
-SET state = 'running', attempt = attempt + 1, run_lease = run_lease + 1,
+SET state = 'running', attempt = attempt + 1, run_lease = :lease::bigint,
     attempted_at = now(), heartbeat_at = now(),
     deadline_at = now() + make_interval(secs => :deadline_seconds::float8)
 WHERE id = :id::bigint AND state = 'available'
