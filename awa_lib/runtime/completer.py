@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from awa_lib import telemetry, tracing
 from awa_lib.errors import AwaError, Transient, Unavailable
 from awa_lib.ops import claims
-from awa_lib.runtime.ends import End, finish, finish_all, is_of_data, is_written, reduce
+from awa_lib.runtime.ends import End, finish_all, finish_alone, is_of_data, is_written, reduce
 from awa_lib.runtime.supervisor import Duty
 
 if TYPE_CHECKING:
@@ -36,10 +36,10 @@ _BATCH: Final = 1_000
 _MOST_PENDING: Final = 4_000
 # An end whose row somebody holds is tried again after 0.2 s, then after twice as long.
 _FIRST_PAUSE: Final = 0.2
-_LONGEST_PAUSE: Final = 5.0
+_LONGEST_PAUSE: Final = 1.0
 # Ends that are written by themselves: so many in a round, and so many of them may be blocked.
 _ONE_BY_ONE: Final = 50
-_MOST_BLOCKED: Final = 3
+_MOST_BLOCKED: Final = 10
 _id: Final = attrgetter("id")
 
 
@@ -208,7 +208,7 @@ class Completer:
         """Write one end, without what the database does not take; return False when blocked."""
         end.tries += 1
         try:
-            missed = await self._send([end], partial(finish, end.attempt, end.outcome))
+            missed = await self._send([end], partial(finish_alone, end.attempt, end.outcome))
         except Unavailable:
             raise
         except Transient:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from awa_lib._sql import atomic
+from awa_lib._sql import atomic, sql
 from awa_lib.db.sqlstates import Meaning, meaning_of
 from awa_lib.errors import AwaError, DatabaseError, SchemaMismatch, UniqueConflict
 from awa_lib.new_jobs import NewJobs
@@ -21,9 +21,11 @@ if TYPE_CHECKING:
     from awa_lib.ops.claims import Missed
     from awa_lib.runtime.context import Attempt
 
-__all__ = ["End", "finish", "finish_all", "is_of_data", "is_written", "reduce"]
+__all__ = ["End", "finish", "finish_all", "finish_alone", "is_of_data", "is_written", "reduce"]
 
 logger = logging.getLogger(__name__)
+
+_ALONE_LOCK: Final = "20ms"
 
 
 class End:
@@ -122,6 +124,16 @@ def finish(attempt: Attempt, outcome: Outcome | None) -> Op[Missed]:
     The job fails when another one holds the unique key its next state needs.
     """
     return _with_follow_ups(_finish(attempt, outcome), [attempt])
+
+
+@atomic
+def finish_alone(attempt: Attempt, outcome: Outcome | None) -> Op[Missed]:
+    """Do the same for an end that was in the way of others: it waits for nobody's lock.
+
+    Raises Transient soon, where somebody holds the unique key that a follow-up needs.
+    """
+    yield sql.connections("set_local", names=["lock_timeout"], values=[_ALONE_LOCK])
+    return (yield from finish(attempt, outcome))
 
 
 def _finish(attempt: Attempt, outcome: Outcome | None) -> Op[Missed]:
