@@ -39,6 +39,7 @@ _CHUNK: Final = 500
 _WATCH_SECONDS: Final = 1.0
 _BLOCKED_SECONDS: Final = 5.0
 _LONGEST_PAUSE: Final = 3.0
+_LONGEST_HELD: Final = 0.5
 
 
 class Heartbeat:
@@ -131,7 +132,9 @@ class Heartbeat:
             except BaseException as error:  # noqa: BLE001 - the thread outlives every error
                 failures += 1
                 self._failed(error)
-                self._due = time.monotonic() + min(0.2 * 2 ** min(failures, 5), _LONGEST_PAUSE)
+                away = isinstance(error, Unavailable) or not isinstance(error, Transient)
+                longest = _LONGEST_PAUSE if away else _LONGEST_HELD
+                self._due = time.monotonic() + min(0.2 * 2 ** min(failures, 5), longest)
             else:
                 failures = 0
                 self._failing = False

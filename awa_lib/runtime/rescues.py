@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from awa_lib import telemetry
-from awa_lib.errors import Unavailable
+from awa_lib.errors import Transient, Unavailable
 from awa_lib.ops import maintenance as ops
 from awa_lib.ops.apart import Aside
 
@@ -59,6 +59,10 @@ class Contact:
         self._answered = now
         return result
 
+    def broke(self) -> None:
+        """Count from the next answer on: nobody could write."""
+        self._lost = True
+
     @property
     def seconds(self) -> float:
         """Return how long the connection has answered."""
@@ -89,7 +93,12 @@ class Rescues:
 
     async def stale(self) -> None:
         """Take jobs whose worker is presumed dead."""
-        found = await self._contact.run(ops.stale_ids(self._staleness))
+        try:
+            found = await self._contact.run(ops.stale_ids(self._staleness))
+        except Transient:
+            # The whole table is locked, for heartbeats too.
+            self._contact.broke()
+            raise
         # Only now: the look itself may have waited for the database.
         if self._contact.seconds < self._grace:
             return

@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 5.0
+_LONGEST_HELD: Final = 1.0
 # While the database is away a duty that is due seldom need not ask often.
 _LONGEST_AWAY: Final = 30.0
 # A lock that somebody holds for a moment is not worth a line.
@@ -209,6 +210,9 @@ class Duty:
         backoff = _FIRST_PAUSE * 2.0 ** min(self._in_a_row, 10)
         if isinstance(error, Unavailable):
             await self._sleep(min(max(self._seconds, backoff), _LONGEST_AWAY))
+        elif isinstance(error, Transient):
+            # Others write as soon as the lock is free, and so should we.
+            await self._sleep(min(backoff, max(_LONGEST_HELD, self._seconds)))
         else:
             await self._sleep(min(backoff, max(_LONGEST_PAUSE, self._seconds)))
 
