@@ -15,6 +15,7 @@ from awa_lib.reads.health import ping
 from awa_lib.runtime import forks
 from awa_lib.runtime.callbacks import Callbacks
 from awa_lib.runtime.completer import Completer
+from awa_lib.runtime.connections import within
 from awa_lib.runtime.dispatcher import Dispatcher
 from awa_lib.runtime.events import Events
 from awa_lib.runtime.executor import Executor
@@ -283,8 +284,7 @@ class Runtime:
         await self._policies.stop()
         await self._events.stop(seconds / 2)
         with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._publisher.stop()
+            await within(seconds, self._publisher.stop())
         await self._links.publisher.close()
 
     async def _close_http(self) -> None:

@@ -18,11 +18,20 @@ from awa_lib.db.connect import Purpose, connect, connect_async, cut, settings_fo
 from awa_lib.errors import AwaError, Transient, Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from awa_lib._sql import Op
 
-__all__ = ["HOT_PLANS", "Bounds", "Link", "Outage", "open_async", "open_sync", "with_settings"]
+__all__ = [
+    "HOT_PLANS",
+    "Bounds",
+    "Link",
+    "Outage",
+    "open_async",
+    "open_sync",
+    "with_settings",
+    "within",
+]
 
 logger = logging.getLogger(__name__)
 R = TypeVar("R")
@@ -153,6 +162,19 @@ async def pause(failures: int) -> None:
     await asyncio.sleep(seconds * random.uniform(0.5, 1.0))
 
 
+async def within(seconds: float, work: Awaitable[R]) -> R:
+    """Return the result of an op that ends in time.  Raises TimeoutError else.
+
+    The op goes on to its own bound: to cancel a statement waits for the server, up to 10 s.
+    """
+    task = asyncio.ensure_future(work)
+    done, _ = await asyncio.wait({task}, timeout=seconds)
+    if not done:
+        task.add_done_callback(lambda late: late.cancelled() or late.exception())
+        raise TimeoutError
+    return task.result()
+
+
 async def open_async(dsn: str, purpose: Purpose) -> psycopg.AsyncConnection[tuple[Any, ...]]:
     """Open an async connection.  Raises Unavailable or DatabaseError."""
     try:
@@ -225,11 +247,16 @@ class Link:
         outage.watch(self)
 
     @property
+    def waiting_seconds(self) -> float:
+        """Return how long the op under way has waited for its answer."""
+        asked = self._asked_at
+        return 0.0 if asked is None else time.monotonic() - asked
+
+    @property
     def overdue(self) -> bool:
         """Return True while a look-up that should take milliseconds has waited for 5 s."""
-        asked = self._asked_at
         patience = 5.0 if self.bounds.hot else 2.0 + self.bounds.statement_seconds
-        return asked is not None and time.monotonic() - asked > patience
+        return self.waiting_seconds > patience
 
     @property
     def idle(self) -> bool:

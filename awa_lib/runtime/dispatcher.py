@@ -13,6 +13,7 @@ from awa_lib import telemetry
 from awa_lib.errors import AwaError, Transient, Unavailable
 from awa_lib.ops import claims
 from awa_lib.policies import QueuePolicy
+from awa_lib.runtime.connections import within
 from awa_lib.runtime.limits import Slots, TokenBucket
 from awa_lib.runtime.supervisor import Duty
 
@@ -119,8 +120,7 @@ class Dispatcher:
         await self.duty.finish(seconds)
         if self._unanswered:
             with suppress(AwaError, TimeoutError):
-                async with asyncio.timeout(seconds):
-                    await self._give_back(everything=True)
+                await within(seconds, self._give_back(everything=True))
 
     async def _round(self) -> None:
         self._wake.clear()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import socket
 import uuid
@@ -15,6 +14,7 @@ from awa_lib.errors import AwaError
 from awa_lib.health import HealthCheck, QueueHealth
 from awa_lib.ops.runtime import InstanceSnapshot
 from awa_lib.reads.health import available_counts
+from awa_lib.runtime.connections import within
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -130,14 +130,9 @@ class Status:
 
     async def health(self, *, shutting_down: bool) -> HealthCheck:
         """Return the health of this process, with live counts of available jobs; within 2 s."""
-        available: dict[str, int] = {}
+        available = await self._available()
         # Asked now, so it counts more than what the duties last saw.
-        connected = True
-        try:
-            async with asyncio.timeout(_HEALTH_SECONDS):
-                available = await self._link.run(available_counts(list(self._dispatchers)))
-        except (AwaError, TimeoutError):
-            connected = False
+        connected = available is not None
         troubled = self._supervisor.troubled
         return HealthCheck(
             healthy=connected and not troubled and not shutting_down,
@@ -146,9 +141,22 @@ class Status:
             heartbeat_alive=self._heartbeat.alive,
             shutting_down=shutting_down,
             leader=self._leader.is_leader,
-            queues={n: self._queue_health(d, available) for n, d in self._dispatchers.items()},
+            queues={
+                n: self._queue_health(d, available or {}) for n, d in self._dispatchers.items()
+            },
             troubled=tuple(troubled),
         )
+
+    async def _available(self) -> dict[str, int] | None:
+        """Return the live counts; None when the database does not answer in time."""
+        if self._link.waiting_seconds > _HEALTH_SECONDS:
+            # While one question is without an answer no further one is asked.
+            return None
+        try:
+            asked = self._link.run(available_counts(list(self._dispatchers)))
+            return await within(_HEALTH_SECONDS, asked)
+        except (AwaError, TimeoutError):
+            return None
 
     def _queue_health(self, dispatcher: Dispatcher, available: Mapping[str, int]) -> QueueHealth:
         queue: QueueOptions = dispatcher.queue
