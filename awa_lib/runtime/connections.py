@@ -111,7 +111,12 @@ class Outage:
     @property
     def any(self) -> bool:
         """Return True while a connection is down, or waits for an answer for too long."""
-        return bool(self._down) or any(link.overdue for link in self._links)
+        return bool(self._down) or self.unanswered
+
+    @property
+    def unanswered(self) -> bool:
+        """Return True while a connection waits for an answer for too long."""
+        return any(link.overdue for link in self._links)
 
     def watch(self, link: Link) -> None:
         """Count a link's unanswered statements as an outage."""

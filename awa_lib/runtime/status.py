@@ -131,8 +131,8 @@ class Status:
     async def health(self, *, shutting_down: bool) -> HealthCheck:
         """Return the health of this process, with live counts of available jobs; within 2 s."""
         available = await self._available()
-        # Asked now, so it counts more than what the duties last saw.
-        connected = available is not None
+        # Asked now, so it counts more than which connections were down a moment ago.
+        connected = available is not None and not self._outage.unanswered
         troubled = self._supervisor.troubled
         return HealthCheck(
             healthy=connected and not troubled and not shutting_down,
