@@ -75,53 +75,41 @@ WHERE id = ANY(ARRAY(
 
 -- name: stale_ids
 -- Running jobs whose worker is presumed dead.  The set of running jobs is as small as the fleet has
--- slots; it is walked along its own index, awa_jobs_hot_running_by_queue, in steps so short that no
--- statistics make a bitmap or a sort look better.  No lock.
+-- slots; it is walked along its own index, awa_jobs_hot_running_by_queue, a step a job, so that no
+-- statistics make a bitmap, a sort or a scan of the table look better.  No lock.
 WITH RECURSIVE walk (queue, id, found) AS (
-    SELECT '', 0::bigint, '{}'::bigint[]
+    (SELECT queue, id, heartbeat_at < now() - make_interval(secs => :staleness::float8)
+     FROM awa.jobs_hot
+     WHERE state = 'running' ORDER BY queue, id LIMIT 1)
     UNION ALL
     SELECT next.queue, next.id, next.found
     FROM walk
     CROSS JOIN LATERAL (
-        SELECT (array_agg(page.queue ORDER BY page.queue DESC, page.id DESC))[1] AS queue,
-               (array_agg(page.id ORDER BY page.queue DESC, page.id DESC))[1] AS id,
-               array_agg(page.id) FILTER (WHERE page.heartbeat_at < now() - make_interval(secs => :staleness::float8)) AS found
-        FROM (
-            SELECT j.queue, j.id, j.heartbeat_at FROM awa.jobs_hot AS j
-            WHERE j.state = 'running' AND (j.queue, j.id) > (walk.queue, walk.id)
-            ORDER BY j.queue, j.id
-            LIMIT 10
-        ) AS page
-        HAVING count(*) > 0
+        SELECT queue, id, heartbeat_at < now() - make_interval(secs => :staleness::float8) AS found
+        FROM awa.jobs_hot
+        WHERE state = 'running' AND (queue, id) > (walk.queue, walk.id)
+        ORDER BY queue, id LIMIT 1
     ) AS next
 )
-SELECT found.id FROM walk CROSS JOIN unnest(walk.found) AS found (id)
-ORDER BY found.id
-LIMIT :limit::int
+SELECT id FROM walk WHERE found ORDER BY id LIMIT :limit::int
 
 -- name: overdue_ids
 -- Running jobs past their deadline, by the same walk.
 WITH RECURSIVE walk (queue, id, found) AS (
-    SELECT '', 0::bigint, '{}'::bigint[]
+    (SELECT queue, id, deadline_at < now()
+     FROM awa.jobs_hot
+     WHERE state = 'running' ORDER BY queue, id LIMIT 1)
     UNION ALL
     SELECT next.queue, next.id, next.found
     FROM walk
     CROSS JOIN LATERAL (
-        SELECT (array_agg(page.queue ORDER BY page.queue DESC, page.id DESC))[1] AS queue,
-               (array_agg(page.id ORDER BY page.queue DESC, page.id DESC))[1] AS id,
-               array_agg(page.id) FILTER (WHERE page.deadline_at < now()) AS found
-        FROM (
-            SELECT j.queue, j.id, j.deadline_at FROM awa.jobs_hot AS j
-            WHERE j.state = 'running' AND (j.queue, j.id) > (walk.queue, walk.id)
-            ORDER BY j.queue, j.id
-            LIMIT 10
-        ) AS page
-        HAVING count(*) > 0
+        SELECT queue, id, deadline_at < now() AS found
+        FROM awa.jobs_hot
+        WHERE state = 'running' AND (queue, id) > (walk.queue, walk.id)
+        ORDER BY queue, id LIMIT 1
     ) AS next
 )
-SELECT found.id FROM walk CROSS JOIN unnest(walk.found) AS found (id)
-ORDER BY found.id
-LIMIT :limit::int
+SELECT id FROM walk WHERE found ORDER BY id LIMIT :limit::int
 
 -- name: expired_callback_ids
 -- Waiting jobs whose callback did not come, the oldest first.  No lock; index

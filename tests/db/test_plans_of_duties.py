@@ -53,8 +53,8 @@ HOT_CHANGES = [
     ("bulk", "move_queue", {}),
     ("queues", "drain", {"queue": "q1"}),
 ]
-# Each running job is visited once.
-WALK = 2 * ROWS
+# Each running job is visited once, down the index and to its row.
+WALK = 4 * ROWS
 WALKS = [("maintenance", "stale_ids", {}), ("maintenance", "overdue_ids", {})]
 COLD_LOOKS = [("maintenance", "due_scheduled", {}), ("maintenance", "due_retryable", {})]
 COLD_CHANGES = [
