@@ -75,6 +75,8 @@ class Bounds:
         settings = (
             ("lock_timeout", _time(self.lock_ms)),
             ("statement_timeout", _time(self.statement_seconds * 1000)),
+            # A process that is stopped in the middle of a transaction holds no locks for ever.
+            ("idle_in_transaction_session_timeout", "30s"),
             ("jit", "off"),
             *(HOT_PLANS if self.hot else ()),
             *self.settings,

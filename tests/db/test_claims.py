@@ -344,13 +344,13 @@ ERROR = SimpleNamespace(target="failed", error="no", terminal=True, error_type=N
 
 
 def attempt(job_id: int, lease: int = 7) -> Any:
-    return SimpleNamespace(job=SimpleNamespace(id=job_id), lease=lease, progress={"p": 1})
+    return SimpleNamespace(job=SimpleNamespace(id=job_id), lease=lease, progress_text='{"p": 1}')
 
 
 TOUCHES = {
     "heartbeat": claims.heartbeat,
     "write_progress": lambda pairs, **given: claims.write_progress(
-        pairs, [{"p": 1}] * len(pairs), **given
+        pairs, ['{"p": 1}'] * len(pairs), **given
     ),
     "finish_completed": lambda pairs, **given: claims.finish_completed(
         [attempt(*pair) for pair in pairs], **given
