@@ -12,6 +12,7 @@ greeted us) nothing is prepared and settings go with each transaction, see ``set
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 from dataclasses import dataclass, field
@@ -92,12 +93,12 @@ async def connect_async(
     """
     planned = _plan(dsn, purpose) | arguments
     try:
-        conn = await psycopg.AsyncConnection.connect(dsn, **planned)
+        conn = await _dial(dsn, planned)
     except psycopg.OperationalError as error:
         if not _refused_options(error):
             raise
         del planned["options"]
-        conn = await psycopg.AsyncConnection.connect(dsn, **planned)
+        conn = await _dial(dsn, planned)
     opened.add(conn)
     try:
         async with psycopg.AsyncRawCursor(conn) as cursor:
@@ -109,6 +110,24 @@ async def connect_async(
         await conn.close()
         raise
     return conn
+
+
+async def _dial(dsn: str, planned: dict[str, Any]) -> psycopg.AsyncConnection[Any]:
+    """Connect; one that is cancelled half-way is closed as soon as it is there.
+
+    psycopg leaves it open until its memory is freed, which may be never.
+    """
+    dialling = asyncio.ensure_future(psycopg.AsyncConnection.connect(dsn, **planned))
+    try:
+        return await asyncio.shield(dialling)
+    except asyncio.CancelledError:
+        dialling.add_done_callback(_hang_up)
+        raise
+
+
+def _hang_up(dialling: asyncio.Future[psycopg.AsyncConnection[Any]]) -> None:
+    if not dialling.cancelled() and dialling.exception() is None:
+        dialling.result().pgconn.finish()
 
 
 def connect(dsn: str, purpose: Purpose, **arguments: Any) -> psycopg.Connection[tuple[Any, ...]]:
