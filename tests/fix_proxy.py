@@ -22,6 +22,7 @@ class Proxy:
         self._writers: set[asyncio.StreamWriter] = set()
         self._ready = threading.Event()
         self.cuts = 0
+        self.hold_new_connections = False
         self.port = 0
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
         self._thread.start()
@@ -63,6 +64,8 @@ class Proxy:
         self._close_all()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while self.hold_new_connections:
+            await asyncio.sleep(0.01)
         try:
             there = await asyncio.open_unix_connection(self._target)
         except OSError:

@@ -66,6 +66,31 @@ async def test_a_claim_without_an_answer_is_given_back_uncounted(
     assert ran == [1]
 
 
+async def test_a_lost_claim_is_given_back_though_somebody_has_one_of_its_jobs(
+    database_url: str, proxied_url: str, proxy: Proxy, rows: Rows
+) -> None:
+    """What is locked at the first look is found by a later one."""
+    ran: set[int] = set()
+    async with awa.AsyncClient(proxied_url) as client:
+
+        @client.task(Noop)
+        async def handler(job: awa.Job) -> None:
+            ran.add(job.id)
+
+        async with working(client, heartbeat_staleness_ms=60_000):
+            proxy.cut_answer(b"run_lease")
+            proxy.hold_new_connections = True
+            with awa.Client(database_url) as other:
+                first, second = other.insert_many([{}, {}], kind="noop")
+            with psycopg.connect(database_url) as stranger:
+                await aeventually(lambda: rows.states() == {"running": 2})
+                stranger.execute("SELECT FROM awa.jobs_hot WHERE id = %s FOR UPDATE", [second.id])
+                proxy.hold_new_connections = False
+                await aeventually(lambda: ran == {first.id})
+            await aeventually(lambda: rows.states() == {"completed": 2})
+    assert ran == {first.id, second.id}
+
+
 async def test_an_end_whose_answer_was_lost_is_not_taken_for_stale(
     database_url: str, proxied_url: str, proxy: Proxy, rows: Rows, caplog
 ) -> None:
