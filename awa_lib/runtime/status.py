@@ -75,6 +75,7 @@ class Status:
         self._leader = leader
         self._link = link
         self._instance = str(uuid.uuid4())
+        self._asked: asyncio.Task[dict[str, int] | None] | None = None
         self._started_at = datetime.now(UTC)
 
     def snapshot(self, *, shutting_down: bool) -> InstanceSnapshot:
@@ -130,14 +131,9 @@ class Status:
 
     async def health(self, *, shutting_down: bool) -> HealthCheck:
         """Return the health of this process, with live counts of available jobs; within 2 s."""
-        available: dict[str, int] = {}
         # Asked now, so it counts more than what the duties last saw.
-        connected = True
-        try:
-            async with asyncio.timeout(_HEALTH_SECONDS):
-                available = await self._link.run(available_counts(list(self._dispatchers)))
-        except (AwaError, TimeoutError):
-            connected = False
+        available = await self._available()
+        connected = available is not None
         troubled = self._supervisor.troubled
         return HealthCheck(
             healthy=connected and not troubled and not shutting_down,
@@ -146,9 +142,29 @@ class Status:
             heartbeat_alive=self._heartbeat.alive,
             shutting_down=shutting_down,
             leader=self._leader.is_leader,
-            queues={n: self._queue_health(d, available) for n, d in self._dispatchers.items()},
+            queues={
+                name: self._queue_health(dispatcher, available or {})
+                for name, dispatcher in self._dispatchers.items()
+            },
             troubled=tuple(troubled),
         )
+
+    async def _available(self) -> dict[str, int] | None:
+        """Return how many jobs could run; None when the database does not say so in time.
+
+        Whoever asks meanwhile waits for the same answer.  A look that is late is not cancelled:
+        its connection would be waited for.
+        """
+        if self._asked is None or self._asked.done():
+            self._asked = asyncio.create_task(self._ask(), name="awa health")
+        await asyncio.wait({self._asked}, timeout=_HEALTH_SECONDS)
+        return self._asked.result() if self._asked.done() else None
+
+    async def _ask(self) -> dict[str, int] | None:
+        try:
+            return await self._link.run(available_counts(list(self._dispatchers)))
+        except AwaError:
+            return None
 
     def _queue_health(self, dispatcher: Dispatcher, available: Mapping[str, int]) -> QueueHealth:
         queue: QueueOptions = dispatcher.queue

@@ -114,10 +114,18 @@ class DutyState:
         return self.trouble_seconds <= _FAILING_SECONDS
 
     @property
+    def broken(self) -> bool:
+        """Return True when it is in trouble by a fault of this process: no outage, no lock."""
+        return not self.healthy and self._by_fault
+
+    @property
     def hopeless(self) -> bool:
-        """Return True when trying again has not helped for 5 minutes, and it is no outage."""
-        stuck = self._failing_since is None or self._ours
-        return stuck and self.trouble_seconds > GIVE_UP_SECONDS
+        """Return True when trying again has not helped for 5 minutes."""
+        return self._by_fault and self.trouble_seconds > GIVE_UP_SECONDS
+
+    @property
+    def _by_fault(self) -> bool:
+        return self._failing_since is None or self._ours
 
 
 class Duty:
@@ -257,6 +265,11 @@ class Supervisor:
     def troubled(self) -> list[str]:
         """Return the names of duties that fail or hang, sorted."""
         return sorted({s.name for s in list(self._states.values()) if not s.healthy})
+
+    @property
+    def broken(self) -> list[str]:
+        """Return the names of those that a new process may mend, sorted."""
+        return sorted({s.name for s in list(self._states.values()) if s.broken})
 
     async def look(self) -> None:
         """Give the process up when one of its duties is beyond hope."""
