@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from awa_lib import telemetry
-from awa_lib.errors import Unavailable
+from awa_lib.errors import AwaError, Unavailable
 from awa_lib.ops import maintenance as ops
 from awa_lib.ops.apart import Aside
 
@@ -80,6 +80,8 @@ class Rescues:
         self._clock = clock
         self._staleness = options.heartbeat_staleness_ms / 1000
         self._grace = grace(options)
+        # Since when each look at the leases has succeeded.
+        self._seen_since: float | None = clock()
         self._aside: dict[Cause, Aside] = {
             "heartbeat": Aside(), "deadline": Aside(), "callback": Aside(),
         }  # fmt: skip
@@ -89,9 +91,16 @@ class Rescues:
 
     async def stale(self) -> None:
         """Take jobs whose worker is presumed dead."""
-        found = await self._contact.run(ops.stale_ids(self._staleness))
+        try:
+            found = await self._contact.run(ops.stale_ids(self._staleness))
+        except AwaError:
+            # A lock on the whole table, for example: heartbeats wait for it too.
+            self._seen_since = None
+            raise
         # Only now: the look itself may have waited for the database.
-        if self._contact.seconds < self._grace:
+        if self._seen_since is None:
+            self._seen_since = self._clock()
+        if min(self._contact.seconds, self._clock() - self._seen_since) < self._grace:
             return
         stale = set(found)
         await self._watch(stale)
