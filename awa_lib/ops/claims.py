@@ -154,19 +154,30 @@ def claim_each(
     tried = list(passing)
     look = "candidates_limited" if limited else "candidates"
     while len(rows) < limit and len(errors) < _MOST_FAILURES:
-        found = yield sql.claims(
-            look,
-            queue=queue,
-            kinds=list(kinds),
-            limit=limit - len(rows),
-            passing=id_array(tried),
-        )
+        try:
+            found = yield from _alone(
+                sql.claims(
+                    look,
+                    queue=queue,
+                    kinds=list(kinds),
+                    limit=limit - len(rows),
+                    passing=id_array(tried),
+                )
+            )
+        except Unavailable:
+            raise
+        except AwaError:
+            if rows or errors:
+                break  # what was claimed is running
+            raise
         if not found:
             break
         for (job_id,) in found:
             tried.append(job_id)
             try:
-                rows += yield _claim_one(queue, kinds, deadline_seconds, lease, limited, job_id)
+                rows += yield from _alone(
+                    _claim_one(queue, kinds, deadline_seconds, lease, limited, job_id)
+                )
             except Unavailable:
                 raise
             except AwaError as error:
@@ -174,6 +185,11 @@ def claim_each(
                 if len(errors) == _MOST_FAILURES:
                     break
     return rows, errors
+
+
+@atomic  # a savepoint, so that a transaction goes on after an error
+def _alone(statement: Statement) -> Op[Rows]:
+    return (yield statement)
 
 
 def _claim_one(

@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from awa_lib.runtime.context import Attempt
     from awa_lib.runtime.events import Registry
     from awa_lib.runtime.handlers import Handlers
-    from awa_lib.runtime.supervisor import DutyState
 
 __all__ = ["Runtime"]
 
@@ -116,6 +115,7 @@ class Runtime:
         self._guards = ExitStack()
         self._watch = Duty("watch", self._look, seconds=_WATCH_SECONDS)
         self._said_healthy: bool | None = None
+        self._outage_ended_at = self._outage.ended_at
         self.loop = asyncio.get_running_loop()
         self.shutting_down = False
 
@@ -178,8 +178,8 @@ class Runtime:
         for dispatcher in self._dispatchers.values():
             await dispatcher.start()
         await self._leader.start()
-        for duty in self._duties():
-            self._supervisor.watch(duty)
+        for state in (*(duty.state for duty in self._duties()), self._heartbeat.state):
+            self._supervisor.watch(state)
         await self._watch.start()
         # The first snapshot was written before the loops ran: it says that none is alive.
         self._publisher.poke()
@@ -198,18 +198,23 @@ class Runtime:
                     raise
                 await asyncio.sleep(0.1)
 
-    def _duties(self) -> list[DutyState]:
-        duties = [
-            self._completer.duty, self._listener.duty, self._leader.duty, self._publisher.duty,
-            self._policies.duty, self._declarer.duty, self.callbacks.duty,
+    def _duties(self) -> list[Duty]:
+        return [
+            self._completer.duty, self._listener.duty, self._publisher.duty, self._policies.duty,
+            self._declarer.duty, self.callbacks.duty, *self._leader.duties,
             *(dispatcher.duty for dispatcher in self._dispatchers.values()),
         ]  # fmt: skip
-        return [*(duty.state for duty in duties), self._heartbeat.state]
 
     async def _look(self) -> None:
         """Look after what nobody else does: lost connections that are idle, overdue answers."""
         self._heartbeat.look()
         await self._supervisor.look()
+        if self._outage_ended_at != self._outage.ended_at:
+            self._outage_ended_at = self._outage.ended_at
+            # Those that are due seldom would be in trouble until their next turn.
+            for duty in self._duties():
+                if duty.state.trouble_seconds:
+                    duty.poke()
         healthy = self.snapshot().healthy
         if healthy != self._said_healthy:
             self._said_healthy = healthy
@@ -291,6 +296,11 @@ class Runtime:
         for handler in self._handlers.values():
             if isinstance(handler.call, HttpWorker):
                 await handler.call.aclose()
+
+    @property
+    def broken(self) -> list[str]:
+        """Return the duties in trouble while the database answers; for any thread to ask."""
+        return [] if self._outage.any else self._supervisor.broken
 
     def snapshot(self) -> InstanceSnapshot:
         """Return what this process publishes of itself."""

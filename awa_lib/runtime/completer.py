@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from awa_lib._sql import Op
-    from awa_lib.ops.claims import Missed
     from awa_lib.runtime.connections import Link
     from awa_lib.runtime.context import Attempt
     from awa_lib.runtime.events import Events
@@ -184,18 +183,20 @@ class Completer:
 
     async def _write_part(self, part: list[End]) -> None:
         """Write ends of one sort in one transaction, with their follow-ups."""
+        pooled = self._link.pooled
         try:
-            missed = await self._send(part, lambda: finish_all(part, skip_locked=self._link.pooled))
-        except Unavailable:
-            raise
-        except Transient:
-            # Somebody holds one of the rows, or a key that a follow-up needs: all others pass.
-            plain = [end for end in part if end.attempt.after is None]
-            for end in part:
-                end.alone = end.attempt.after is not None
-            if plain:
-                missed = await self._send(plain, lambda: finish_all(plain, skip_locked=True))
-                await self._mark(plain, missed)
+            try:
+                missed = await self._send(part, partial(finish_all, part, skip_locked=pooled))
+            except Unavailable:
+                raise
+            except Transient:
+                # Somebody holds one of the rows, or a key that a follow-up needs: all others pass.
+                for end in part:
+                    end.alone = end.attempt.after is not None
+                part = [end for end in part if not end.alone]
+                if not part:
+                    return
+                missed = await self._send(part, partial(finish_all, part, skip_locked=True))
         except AwaError as error:
             if not is_of_data(error):
                 raise
@@ -224,7 +225,7 @@ class Completer:
     async def _send(self, part: list[End], make: Callable[[], Op[Missed]]) -> Missed:
         """Run an op; note for all of its ends whether the database may hold them."""
         try:
-            return await self._link.run(make())
+            return await self._link.run(make()) if part else Missed([], [])
         except Unavailable:
             for end in part:
                 end.unsure = True

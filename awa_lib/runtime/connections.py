@@ -133,13 +133,14 @@ class Outage:
         """Note a lost connection."""
         now = time.monotonic()
         if not self._down and now - self._said_at >= _SAME_OUTAGE_SECONDS:
-            logger.warning(
-                "lost the database (%s); claims stop, running jobs go on, reconnecting",
-                error or "the connection was closed",
-                extra={"connection": name},
-            )
             self._said_at = now
             self._to_end = True
+            with suppress(Exception):  # of the program's own log handlers
+                logger.warning(
+                    "lost the database (%s); claims stop, running jobs go on, reconnecting",
+                    error or "the connection was closed",
+                    extra={"connection": name},
+                )
         self._down[name] = now
         self._works.clear()
 
@@ -151,8 +152,9 @@ class Outage:
             self.ended_at = time.monotonic()
             if self._to_end:
                 self._to_end = False
-                logger.info("the database is back")
-        if not self._loop.is_closed():
+                with suppress(Exception):
+                    logger.info("the database is back")
+        with suppress(RuntimeError):  # the loop has ended: nobody waits
             self._loop.call_soon_threadsafe(self._works.set)
 
     async def pause(self, failures: int) -> None:

@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from awa_lib import telemetry
-from awa_lib.errors import Transient, Unavailable
+from awa_lib.errors import AwaError, Unavailable
 from awa_lib.ops import maintenance as ops
 from awa_lib.ops.apart import Aside
 
@@ -59,10 +59,6 @@ class Contact:
         self._answered = now
         return result
 
-    def broke(self) -> None:
-        """Count from the next answer on: nobody could write."""
-        self._lost = True
-
     @property
     def seconds(self) -> float:
         """Return how long the connection has answered."""
@@ -84,6 +80,8 @@ class Rescues:
         self._clock = clock
         self._staleness = options.heartbeat_staleness_ms / 1000
         self._grace = grace(options)
+        # Since when each look at the leases has succeeded.
+        self._seen_since: float | None = clock()
         self._aside: dict[Cause, Aside] = {
             "heartbeat": Aside(), "deadline": Aside(), "callback": Aside(),
         }  # fmt: skip
@@ -95,12 +93,14 @@ class Rescues:
         """Take jobs whose worker is presumed dead."""
         try:
             found = await self._contact.run(ops.stale_ids(self._staleness))
-        except Transient:
-            # The whole table is locked, for heartbeats too.
-            self._contact.broke()
+        except AwaError:
+            # A lock on the whole table, for example: heartbeats wait for it too.
+            self._seen_since = None
             raise
         # Only now: the look itself may have waited for the database.
-        if self._contact.seconds < self._grace:
+        if self._seen_since is None:
+            self._seen_since = self._clock()
+        if min(self._contact.seconds, self._clock() - self._seen_since) < self._grace:
             return
         stale = set(found)
         await self._watch(stale)

@@ -14,7 +14,6 @@ from awa_lib.errors import AwaError
 from awa_lib.health import HealthCheck, QueueHealth
 from awa_lib.ops.runtime import InstanceSnapshot
 from awa_lib.reads.health import available_counts
-from awa_lib.runtime.connections import within
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -75,6 +74,7 @@ class Status:
         self._leader = leader
         self._link = link
         self._instance = str(uuid.uuid4())
+        self._asked: asyncio.Task[dict[str, int] | None] | None = None
         self._started_at = datetime.now(UTC)
 
     def snapshot(self, *, shutting_down: bool) -> InstanceSnapshot:
@@ -130,8 +130,8 @@ class Status:
 
     async def health(self, *, shutting_down: bool) -> HealthCheck:
         """Return the health of this process, with live counts of available jobs; within 2 s."""
+        # Asked now, so it counts more than what the duties last saw.
         available = await self._available()
-        # Asked now, so it counts more than which connections were down a moment ago.
         connected = available is not None and not self._outage.unanswered
         troubled = self._supervisor.troubled
         return HealthCheck(
@@ -142,20 +142,27 @@ class Status:
             shutting_down=shutting_down,
             leader=self._leader.is_leader,
             queues={
-                n: self._queue_health(d, available or {}) for n, d in self._dispatchers.items()
+                name: self._queue_health(dispatcher, available or {})
+                for name, dispatcher in self._dispatchers.items()
             },
             troubled=tuple(troubled),
         )
 
     async def _available(self) -> dict[str, int] | None:
-        """Return the live counts; None when the database does not answer in time."""
-        if self._link.waiting_seconds > _HEALTH_SECONDS:
-            # While one question is without an answer no further one is asked.
-            return None
+        """Return how many jobs could run; None when the database does not say so in time.
+
+        Whoever asks meanwhile waits for the same answer.  A look that is late is not cancelled:
+        its connection would be waited for.
+        """
+        if self._asked is None or self._asked.done():
+            self._asked = asyncio.create_task(self._ask(), name="awa health")
+        await asyncio.wait({self._asked}, timeout=_HEALTH_SECONDS)
+        return self._asked.result() if self._asked.done() else None
+
+    async def _ask(self) -> dict[str, int] | None:
         try:
-            asked = self._link.run(available_counts(list(self._dispatchers)))
-            return await within(_HEALTH_SECONDS, asked)
-        except (AwaError, TimeoutError):
+            return await self._link.run(available_counts(list(self._dispatchers)))
+        except AwaError:
             return None
 
     def _queue_health(self, dispatcher: Dispatcher, available: Mapping[str, int]) -> QueueHealth:

@@ -35,6 +35,34 @@ async def test_a_locked_job_holds_back_no_other_end(
     assert rows.job(held.id)["attempt"] == 1
 
 
+async def test_a_locked_job_and_a_refused_end_hold_back_no_other_end(
+    aclient: awa.AsyncClient, rows: Rows, database_url: str, caplog
+) -> None:
+    """All of one batch: a row that somebody holds, an end that breaks a unique key, others."""
+    release = asyncio.Event()
+
+    @aclient.task(dict, kind="a")
+    async def handler(job: awa.Job) -> None:
+        if job.args.get("waits"):
+            await release.wait()
+
+    one_completed = {"by_args": True, "by_queue": False, "states": 0b1000}
+    async with working(aclient):
+        held = await aclient.insert({"waits": 1}, kind="a")
+        args = {"waits": 2}
+        twins = [await aclient.insert(args, kind="a", unique_opts=one_completed) for _ in range(2)]
+        others = await aclient.insert_many([{"waits": 3}] * 5, kind="a")
+        await aeventually(lambda: rows.states() == {"running": 8})
+        with psycopg.connect(database_url) as stranger:
+            stranger.execute("SELECT FROM awa.jobs_hot WHERE id = %s FOR UPDATE", [held.id])
+            release.set()
+            await aeventually(lambda: rows.states() == {"running": 1, "completed": 6, "failed": 1})
+        await aeventually(lambda: rows.job(held.id)["state"] == "completed")
+    assert sorted(rows.job(job.id)["state"] for job in twins) == ["completed", "failed"]
+    assert {rows.job(job.id)["state"] for job in others} == {"completed"}
+    assert not [r for r in caplog.records if "duty" in r.getMessage()]
+
+
 async def test_a_locked_job_costs_no_other_its_lease(
     aclient: awa.AsyncClient, rows: Rows, database_url: str
 ) -> None:
