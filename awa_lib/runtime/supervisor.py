@@ -25,8 +25,9 @@ logger = logging.getLogger(__name__)
 
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 5.0
-# While the database is away a duty that is due seldom need not ask often.
-_LONGEST_AWAY: Final = 30.0
+# A duty that is due once a minute too: it is in trouble until it has succeeded, so this is how long
+# a process says that it is unhealthy after an outage.
+_LONGEST_PASSING_PAUSE: Final = 3.0
 # A lock that somebody holds for a moment is not worth a line.
 _HELD_UP_SECONDS: Final = 10.0
 # A duty that fails, or is in one round, for longer is unhealthy.
@@ -207,8 +208,9 @@ class Duty:
             await self._pause(self._in_a_row)
             return
         backoff = _FIRST_PAUSE * 2.0 ** min(self._in_a_row, 10)
-        if isinstance(error, Unavailable):
-            await self._sleep(min(max(self._seconds, backoff), _LONGEST_AWAY))
+        if isinstance(error, Transient):
+            longest = min(backoff, _LONGEST_PASSING_PAUSE)
+            await self._sleep(longest * random.uniform(0.7, 1.0))
         else:
             await self._sleep(min(backoff, max(_LONGEST_PAUSE, self._seconds)))
 

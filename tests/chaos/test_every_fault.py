@@ -377,7 +377,7 @@ def test_faults_in_turn() -> None:
     with running(7) as fleet:
         play(fleet, SHORT)
         problems = finish(fleet)
-        print("\n".join(fleet.notes))
+        print("\n".join([*fleet.notes, *problems[:50]]))
     assert problems == []
 
 
@@ -393,5 +393,5 @@ def test_all_faults_in_random_order() -> None:
                 if time.monotonic() < until:
                     play(fleet, [fault])
         problems = finish(fleet)
-        print("\n".join(fleet.notes))
+        print("\n".join([*fleet.notes, *problems[:50]]))
     assert problems == []
