@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from awa_lib._sql import Op
+    from awa_lib.ops.claims import Missed
     from awa_lib.runtime.connections import Link
     from awa_lib.runtime.context import Attempt
     from awa_lib.runtime.events import Events
@@ -225,7 +226,7 @@ class Completer:
     async def _send(self, part: list[End], make: Callable[[], Op[Missed]]) -> Missed:
         """Run an op; note for all of its ends whether the database may hold them."""
         try:
-            return await self._link.run(make()) if part else Missed([], [])
+            return await self._link.run(make())
         except Unavailable:
             for end in part:
                 end.unsure = True

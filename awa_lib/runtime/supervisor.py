@@ -25,9 +25,11 @@ logger = logging.getLogger(__name__)
 
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 5.0
+# Others write as soon as a lock is free, and so should we.
 _LONGEST_HELD: Final = 1.0
-# While the database is away a duty that is due seldom need not ask often.
-_LONGEST_AWAY: Final = 30.0
+# A duty that is due once a minute too: it is in trouble until it has succeeded, so this is how long
+# a process says that it is unhealthy after an outage.
+_LONGEST_AWAY: Final = 3.0
 # A lock that somebody holds for a moment is not worth a line.
 _HELD_UP_SECONDS: Final = 10.0
 # A duty that fails, or is in one round, for longer is unhealthy.
@@ -235,11 +237,10 @@ class Duty:
             await self._pause(self._in_a_row)
             return
         backoff = _FIRST_PAUSE * 2.0 ** min(self._in_a_row, 10)
-        if isinstance(error, Unavailable):
-            await self._sleep(min(max(self._seconds, backoff), _LONGEST_AWAY))
-        elif isinstance(error, Transient):
-            # Others write as soon as the lock is free, and so should we.
-            await self._sleep(min(backoff, max(_LONGEST_HELD, self._seconds)))
+        if isinstance(error, Transient):
+            away = isinstance(error, Unavailable)
+            longest = min(backoff, _LONGEST_AWAY if away else _LONGEST_HELD)
+            await self._sleep(longest * random.uniform(0.7, 1.0))
         else:
             await self._sleep(min(backoff, max(_LONGEST_PAUSE, self._seconds)))
 

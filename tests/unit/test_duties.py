@@ -105,6 +105,22 @@ async def test_only_what_is_no_outage_ends_the_process(monkeypatch) -> None:
     assert team.hopeless.is_set()
 
 
+@pytest.mark.parametrize("error", [Unavailable("gone"), Transient("a lock")])
+async def test_a_duty_that_is_due_seldom_is_well_soon_after_an_outage(error) -> None:
+    rounds = 0
+
+    async def work() -> None:
+        nonlocal rounds
+        rounds += 1
+        if rounds <= 3:
+            raise error
+
+    duty = Duty("seldom", work, seconds=60)
+    await duty.start()
+    await aeventually(lambda: rounds == 4, timeout=5)
+    await duty.stop()
+
+
 def test_a_passing_error_is_said_only_when_it_lasts(caplog, monkeypatch) -> None:
     state = DutyState("busy")
     state.fail(Transient("a lock"))

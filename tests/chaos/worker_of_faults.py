@@ -1,0 +1,203 @@
+"""A worker process of test_every_fault: handlers that write down what they do."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import json
+import logging
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from fix_worker import QUICK
+
+import awa_lib as awa
+
+FOLDER = Path(os.environ["LEDGER"])
+NAME = os.environ["NAME"]
+APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+LEDGER = os.open(FOLDER / f"{NAME}.ledger", APPEND)
+HEALTH = os.open(FOLDER / f"{NAME}.health", APPEND)
+
+logging.basicConfig(
+    level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s"
+)
+client = awa.AsyncClient(os.environ["DATABASE_URL"])
+
+
+def write(to: int, **line: Any) -> None:
+    os.write(to, json.dumps({"t": time.monotonic(), **line}).encode() + b"\n")
+
+
+def start(job: awa.Job) -> None:
+    write(LEDGER, what="start", id=job.id, lease=job.run_lease, attempt=job.attempt, kind=job.kind)
+
+
+def end(job: awa.Job, promise: str) -> None:
+    write(LEDGER, what="end", id=job.id, lease=job.run_lease, promise=promise)
+
+
+class Mute(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+class NoText(Exception):
+    def __str__(self) -> str:
+        return 7  # type: ignore[return-value]
+
+
+class Base(BaseException):
+    pass
+
+
+ODD: list[Callable[[], BaseException]] = [
+    Mute, NoText, Base, GeneratorExit, KeyboardInterrupt, SystemExit, StopAsyncIteration,
+    lambda: ExceptionGroup("several", [ValueError("a"), Mute()]),
+    lambda: BaseExceptionGroup("several", [KeyboardInterrupt(), Mute()]),
+    lambda: ValueError("\x00\ud800 text no database takes"),
+    lambda: asyncio.CancelledError(),
+    lambda: MemoryError(), lambda: RecursionError(), lambda: awa.TerminalError("for good"),
+    lambda: ValueError("x" * 2_000_000),
+]  # fmt: skip
+
+
+def handler(kind: str, **options: Any) -> Callable[[Any], Any]:
+    return client.task(dict, kind=kind, **options)
+
+
+@handler("ok")
+async def ok(job: awa.Job) -> None:
+    start(job)
+    await asyncio.sleep(job.args["sleep"])
+    end(job, "completed")
+
+
+@handler("blocking")
+def blocking(job: awa.Job) -> None:
+    start(job)
+    time.sleep(job.args["sleep"])
+    end(job, "completed")
+
+
+@handler("raising")
+async def raising(job: awa.Job) -> None:
+    start(job)
+    end(job, "failed")
+    raise ODD[job.args["n"] % len(ODD)]()
+
+
+@handler("flaky", backoff=awa.fixed(0.2))
+async def flaky(job: awa.Job) -> None:
+    start(job)
+    if job.attempt <= job.args["fails"]:
+        end(job, "failed")
+        raise ValueError("not yet")
+    end(job, "completed")
+
+
+@handler("progress")
+async def progress(job: awa.Job) -> None:
+    start(job)
+    for odd in (
+        {"at": datetime.datetime(2026, 1, 1)}, {"x": float("nan")}, {"s": "\x00"}, {1: object()},
+    ):  # fmt: skip
+        try:
+            job.update_metadata(odd)  # type: ignore[arg-type]
+        except (TypeError, ValueError, awa.AwaError):
+            pass
+    kept = {"deep": [1, {"n": job.args["n"]}]}
+    job.update_metadata(kept)
+    kept["deep"].append(object())
+    job.set_progress(50, "half")
+    if job.args["n"] % 3 == 0:
+        await job.flush_progress()
+    await asyncio.sleep(job.args["sleep"])
+    end(job, "completed")
+
+
+@handler("asking")
+async def asking(job: awa.Job) -> None:
+    start(job)
+    for _ in range(2):
+        token = await job.register_callback(3600)
+        answer = await job.wait_for_callback(token)
+        assert answer == {"job": job.id}, answer
+    end(job, "completed")
+
+
+@handler("snoozing")
+async def snoozing(job: awa.Job) -> Any:
+    start(job)
+    checkpoint = (job.progress or {}).get("metadata") or {}
+    if not checkpoint.get("snoozed"):
+        job.update_metadata({"snoozed": True})
+        end(job, "snoozed")
+        return awa.Snooze(0.1)
+    end(job, "completed")
+
+
+@handler("long")
+async def long(job: awa.Job) -> None:
+    start(job)
+    until = time.monotonic() + job.args["sleep"]
+    while time.monotonic() < until:
+        await asyncio.sleep(0.05)
+        if job.is_cancelled():
+            break
+    end(job, "completed")
+
+
+@handler("poison")
+async def poison(job: awa.Job) -> None:
+    write(LEDGER, what="poison", id=job.id, lease=job.run_lease, promise="")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@handler("meeting")
+async def meeting(job: awa.Job) -> None:
+    """Prove that so many run at once: all wait for all others."""
+    start(job)
+    place = FOLDER / job.args["room"]
+    place.mkdir(exist_ok=True)
+    (place / f"{job.id}").touch()
+    until = time.monotonic() + 20
+    while len(list(place.iterdir())) < job.args["guests"]:
+        if time.monotonic() > until:
+            raise awa.TerminalError(f"only {len(list(place.iterdir()))} came")
+        await asyncio.sleep(0.1)
+    end(job, "completed")
+
+
+async def report() -> None:
+    while True:
+        health = await client.health_check()
+        write(
+            HEALTH, healthy=health.healthy, connected=health.postgres_connected,
+            troubled=health.troubled, leader=health.leader,
+            in_flight=sum(q.in_flight for q in health.queues.values()),
+        )  # fmt: skip
+        await asyncio.sleep(0.2)
+
+
+tasks: list[asyncio.Task[None]] = []
+
+
+def on_ready() -> None:
+    tasks.append(asyncio.get_running_loop().create_task(report()))
+
+
+if __name__ == "__main__":
+    random.seed()
+    awa.run(
+        client, [("one", 20), ("two", 20)], drain_timeout=5, on_ready=on_ready, partial=True,
+        **{"cancel_grace_ms": 200, **QUICK},
+    )  # fmt: skip

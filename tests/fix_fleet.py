@@ -1,0 +1,443 @@
+"""A server, two worker processes, a load and a ledger of what handlers did: for faults in turn."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from fix_proxy import Proxy
+from fix_wait import eventually
+from psycopg.conninfo import make_conninfo
+
+import awa_lib as awa
+from awa_lib.embedded.account import server_account
+from awa_lib.embedded.binaries import reachable_binaries
+
+WORKER = Path(__file__).parent / "chaos" / "worker_of_faults.py"
+SLOTS = 40
+QUEUES = ("one", "two")
+FAST = {
+    "fsync": "off", "full_page_writes": "off", "autovacuum_naptime": "5s",
+    "max_connections": "80", "shared_buffers": "64MB", "log_min_messages": "fatal",
+    "wal_writer_delay": "500ms",
+}  # fmt: skip
+
+
+class OwnServer:
+    """A server that can be stopped in every way."""
+
+    def __init__(self, place: Path) -> None:
+        self._account = server_account()
+        self._programs = reachable_binaries(self._account)
+        self._data = place / "data"
+        self.place = place
+        place.mkdir(parents=True)
+        shutil.chown(place, self._account.uid)
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+        self._program("initdb", "-D", self._data, "-U", "postgres", "-E", "UTF8", "-A", "trust",
+                      "-N", "--locale=C.UTF-8")  # fmt: skip
+        self.start()
+        with psycopg.connect(self._url("postgres"), autocommit=True) as conn:
+            conn.execute("CREATE DATABASE awa")
+
+    @property
+    def url(self) -> str:
+        """Return the address of its database, by its socket."""
+        return self._url("awa")
+
+    @property
+    def socket(self) -> Path:
+        """Return the path of its socket."""
+        return self.place / f".s.PGSQL.{self.port}"
+
+    def _url(self, name: str) -> str:
+        return f"postgresql://postgres@/{name}?host={self.place}&port={self.port}"
+
+    def _program(self, name: str, *words: object) -> None:
+        subprocess.run(
+            [str(self._programs.program(name)), *map(str, words)], check=True, timeout=60,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **self._account.switch,
+        )  # fmt: skip
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        words = [f"-c {k}={v}" for k, v in FAST.items()]
+        words += [f"-k {self.place} -p {self.port} -c listen_addresses=127.0.0.1"]
+        self._program(
+            "pg_ctl", "start", "-w", "-D", self._data, "-l", self.place / "log", "-o",
+            " ".join(words),
+        )  # fmt: skip
+
+    def stop(self, mode: str = "immediate") -> None:
+        """Stop it; an immediate stop forgets what was not yet flushed."""
+        self._program("pg_ctl", "stop", "-w", "-m", mode, "-D", self._data)
+
+    def pids(self) -> list[int]:
+        """Return all of its processes."""
+        first = int((self._data / "postmaster.pid").read_text().split()[0])
+        children = Path(f"/proc/{first}/task/{first}/children").read_text().split()
+        return [first, *map(int, children)]
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to all of its processes."""
+        for pid in self.pids():
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+
+class Member:
+    """A worker process with its ledger and what it says of its health."""
+
+    def __init__(self, folder: Path, name: str, url: str) -> None:
+        self.name = name
+        self.log = folder / f"{name}.log"
+        self._ledger = folder / f"{name}.ledger"
+        self._health = folder / f"{name}.health"
+        environment = os.environ | {"DATABASE_URL": url, "LEDGER": str(folder), "NAME": name}
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, str(WORKER)], env=environment, start_new_session=True,
+                stdout=log, stderr=log,
+            )  # fmt: skip
+        self.hurt = False
+        """Killed or stopped: what it ran may have been rescued."""
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def lines(self) -> list[dict[str, Any]]:
+        """Return what its handlers wrote down."""
+        return _lines(self._ledger)
+
+    @property
+    def written(self) -> int:
+        """Return how large its ledger is."""
+        return self._ledger.stat().st_size if self._ledger.exists() else 0
+
+    def health(self) -> list[dict[str, Any]]:
+        """Return what it has said of its health of late."""
+        return _lines(self._health, 40_000)
+
+    @property
+    def last(self) -> dict[str, Any]:
+        """Return what it said last, if that is not long ago."""
+        said = self.health()
+        return said[-1] if said and time.monotonic() - said[-1]["t"] < 3 else {}
+
+    @property
+    def alive(self) -> bool:
+        return self.process.poll() is None
+
+    def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
+        self.hurt = self.hurt or number in (signal.SIGKILL, signal.SIGSTOP)
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, number)
+
+
+def _lines(path: Path, last: int = 0) -> list[dict[str, Any]]:
+    if not path.exists():
+        return []
+    with path.open("rb") as file:
+        if last and path.stat().st_size > last:
+            file.seek(-last, os.SEEK_END)
+            file.readline()
+        # The last line of a process that was killed may be cut off.
+        return [json.loads(line) for line in file.read().split(b"\n")[:-1] if line]
+
+
+@dataclass
+class Outcome:
+    """What a job must come to."""
+
+    kind: str
+    state: str
+    attempts: int = 1
+    asked_for: set[str] = field(default_factory=set)
+    """What operators did to it."""
+
+
+class Fleet:
+    """Everything together."""
+
+    def __init__(self, place: Path, seed: int, rate: int = 300) -> None:
+        self.random = random.Random(seed)
+        self.rate = rate
+        self.folder = place / "ledger"
+        self.server = OwnServer(place / "server")
+        self.folder.mkdir()
+        with awa.Client(self.server.url) as client:
+            client.migrate()
+        with self.admin() as conn:
+            conn.execute(ENDED)
+        self.proxy = Proxy(self.server.socket)
+        self.members: list[Member] = []
+        self.jobs: dict[int, Outcome] = {}
+        self.problems: list[str] = []
+        self.notes: list[str] = []
+        self.answering = True
+        self._over = threading.Event()
+        self._number = 0
+        self._threads: list[threading.Thread] = []
+
+    # -- processes ---------------------------------------------------------------------------
+
+    def spawn(self, *, proxied: bool = False) -> Member:
+        url = self.server.url
+        if proxied:
+            url = make_conninfo(url, host="127.0.0.1", port=str(self.proxy.port))
+        member = Member(self.folder, f"w{len(self.members)}", url)
+        member.proxied = proxied  # type: ignore[attr-defined]
+        self.members.append(member)
+        return member
+
+    @property
+    def living(self) -> list[Member]:
+        return [m for m in self.members if m.alive]
+
+    def replace_dead(self) -> None:
+        """Start anew what has ended: as systemd would."""
+        living = self.living
+        for proxied in (True, False):
+            if not any(m.proxied is proxied for m in living):  # type: ignore[attr-defined]
+                self.spawn(proxied=proxied)
+
+    def leader(self) -> Member:
+        return eventually(lambda: [m for m in self.living if m.last.get("leader")], 20)[0]
+
+    @contextmanager
+    def admin(self) -> Iterator[psycopg.Connection[Any]]:
+        with psycopg.connect(self.server.url, autocommit=True, connect_timeout=5) as conn:
+            yield conn
+
+    # -- load --------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        self.replace_dead()
+        for work in (self._produce, self._answer):
+            thread = threading.Thread(target=work, daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
+    def stop_load(self) -> None:
+        self._over.set()
+        self._threads[0].join(20)
+
+    def close(self) -> None:
+        self._over.set()
+        self.answering = False
+        for thread in self._threads:
+            thread.join(20)
+        for member in self.members:
+            with suppress(ProcessLookupError):
+                os.killpg(member.pid, signal.SIGKILL)
+            member.process.wait(20)
+        self.proxy.stop()
+        with suppress(ProcessLookupError, FileNotFoundError):
+            self.server.signal(signal.SIGCONT)
+        with suppress(subprocess.SubprocessError):
+            self.server.stop()
+
+    def _produce(self) -> None:
+        conn = self._produce_until_over()
+        if conn is not None:
+            conn.close()
+
+    def _produce_until_over(self) -> psycopg.Connection[Any] | None:
+        conn: psycopg.Connection[Any] | None = None
+        due = time.monotonic()
+        while not self._over.is_set():
+            batch = [self._new() for _ in range(self.rate // 10)]
+            try:
+                if conn is None:
+                    conn = psycopg.connect(
+                        self.server.url, autocommit=True, connect_timeout=2,
+                        options="-c statement_timeout=5000",
+                    )  # fmt: skip
+                jobs = awa.Client.on(conn).insert_many([job for job, _ in batch])
+            except (psycopg.Error, awa.AwaError):
+                if conn is not None:
+                    conn.close()
+                conn = None
+                self._over.wait(0.2)
+                continue
+            for job, (_, outcome) in zip(jobs, batch, strict=True):
+                self.jobs[job.id] = outcome
+            due = max(due + 0.1, time.monotonic() - 1)
+            self._over.wait(max(0.0, due - time.monotonic()))
+        return conn
+
+    def _new(self) -> tuple[awa.NewJob, Outcome]:
+        self._number += 1
+        number = self._number
+        kind = self.random.choices(
+            ("ok", "blocking", "raising", "flaky", "progress", "asking", "snoozing", "long"),
+            (60, 6, 6, 8, 10, 4, 2, 2),
+        )[0]
+        outcome, options = Outcome(kind, "completed"), {}
+        args: dict[str, Any] = {"n": number, "sleep": self.random.expovariate(100)}
+        if kind == "raising":
+            outcome.state = "failed"
+            options = {"max_attempts": 1}
+        elif kind == "flaky":
+            args["fails"] = self.random.randint(1, 2)
+            outcome.attempts += args["fails"]
+        elif kind == "asking":
+            options = {"max_attempts": 1}
+        elif kind == "long":
+            args["sleep"] = self.random.uniform(0.5, 2.5)
+        queue = self.random.choice(QUEUES)
+        return awa.NewJob(args, kind=kind, queue=queue, **options), outcome
+
+    def _answer(self) -> None:
+        conn = None
+        while self.answering:
+            time.sleep(0.1)
+            try:
+                if conn is None:
+                    conn = psycopg.connect(
+                        self.server.url, autocommit=True, connect_timeout=2,
+                        options="-c statement_timeout=2000 -c lock_timeout=300",
+                    )  # fmt: skip
+                found = conn.execute(
+                    "SELECT id, callback_id::text FROM awa.jobs_hot WHERE callback_id IS NOT NULL "
+                    "AND state IN ('waiting_external', 'running', 'available')"
+                ).fetchall()
+                for job_id, callback in found:
+                    if self.random.random() < 0.3:
+                        with suppress(awa.CallbackNotFound):
+                            awa.Client.on(conn).resume_external(callback, {"job": job_id})
+            except (psycopg.Error, awa.AwaError):
+                if conn is not None:
+                    conn.close()
+                conn = None
+        if conn is not None:
+            conn.close()
+
+    # -- looking -----------------------------------------------------------------------------
+
+    def settled(self, seconds: float = 10) -> None:
+        """Wait until all living workers are healthy, one of them leads, and jobs flow."""
+        began = time.monotonic()
+
+        def well() -> bool:
+            last = [m.last for m in self.living]
+            return (
+                all(said.get("healthy") for said in last)
+                and sum(bool(said.get("leader")) for said in last) == 1
+            )
+
+        try:
+            eventually(well, seconds)
+            before = self.ends()
+            eventually(lambda: self.ends() > before + 5_000, seconds)
+        except BaseException as error:
+            said = [(m.name, m.last.get("healthy"), m.last.get("troubled")) for m in self.living]
+            self.problems.append(f"not settled within {seconds} s: {error!r} {said}")
+        self.notes.append(f"settled after {time.monotonic() - began:.1f} s")
+
+    def ends(self) -> int:
+        """Return a number that grows with what handlers of the living do."""
+        return sum(m.written for m in self.living)
+
+    def expect_unhealthy(self, members: list[Member], since: float, seconds: float = 10) -> None:
+        """Note who did not say in time that something is wrong."""
+        for member in members:
+
+            def told(member: Member = member) -> bool:
+                return any(not h["healthy"] for h in member.health() if h["t"] > since)
+
+            try:
+                eventually(told, max(0.1, since + seconds - time.monotonic()))
+            except BaseException:
+                self.problems.append(f"{member.name} said it was healthy during an outage")
+
+    def judge(self) -> list[str]:
+        """Compare every job with what its handlers did."""
+        with self.admin() as conn:
+            rows = conn.execute(
+                "SELECT id, kind, state::text, attempt, max_attempts, run_lease, "
+                "coalesce(to_jsonb(errors), '[]'), metadata FROM awa.jobs"
+            ).fetchall()
+            ended = conn.execute("SELECT id, lease FROM public.ended").fetchall()
+        return [*self.problems, *_judge(self, rows, ended)]
+
+
+ENDED = """
+CREATE TABLE public.ended (id bigint, lease bigint);
+CREATE FUNCTION public.note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    INSERT INTO public.ended VALUES (new.id, new.run_lease); RETURN NULL; END $$;
+CREATE TRIGGER note AFTER UPDATE ON awa.jobs_hot FOR EACH ROW
+WHEN (old.state <> 'completed' AND new.state = 'completed') EXECUTE FUNCTION public.note();
+"""
+
+
+def _judge(fleet: Fleet, rows: list[tuple[Any, ...]], ended: list[tuple[int, int]]) -> list[str]:
+    problems: list[str] = []
+    starts: Counter[tuple[int, int]] = Counter()
+    promised: dict[tuple[int, int], str] = {}
+    hurt: dict[int, int] = defaultdict(int)
+    for member in fleet.members:
+        begun = set()
+        for line in member.lines():
+            key = (line["id"], line["lease"])
+            if line["what"] == "start":
+                starts[key] += 1
+                begun.add(key)
+            else:
+                promised[key] = line["promise"]
+        if member.hurt:
+            for job_id, _ in begun:
+                hurt[job_id] += 1
+    problems += [f"started twice: {key}" for key, count in starts.items() if count > 1]
+    twice = [job for job, count in Counter(job for job, _ in ended).items() if count > 1]
+    problems += [f"completed twice: {job}" for job in twice]
+    problems += [
+        f"job {job} completed under lease {lease} whose handler said {promised.get((job, lease))}"
+        for job, lease in ended if promised.get((job, lease)) != "completed"
+    ]  # fmt: skip
+    found = {row[0] for row in rows}
+    problems += [f"job {job} is gone" for job in fleet.jobs if job not in found]
+    for row in rows:
+        problems += _judge_row(fleet, row, hurt)
+    return problems
+
+
+def _judge_row(fleet: Fleet, row: tuple[Any, ...], hurt: dict[int, int]) -> list[str]:
+    job_id, kind, state, attempt, most, _, errors, _ = row
+    outcome = fleet.jobs.get(job_id)
+    if outcome is None or kind != outcome.kind:
+        return []  # not acknowledged, or somebody else's
+    crashes = [e for e in errors if "crash" in e]
+    failures = [e for e in errors if "crash" not in e]
+    said = f"job {job_id} ({kind}) {state} attempt {attempt}/{most}: {errors}"
+    if crashes and not hurt[job_id]:
+        return [f"rescued though its worker lived: {said}"]
+    if state == "failed" and crashes and len(crashes) >= min(most, 5):
+        return []
+    if "cancel" in outcome.asked_for and state == "cancelled":
+        return []
+    if state != outcome.state:
+        return [f"should be {outcome.state}: {said}"]
+    if "retry" in outcome.asked_for:
+        return []
+    spent = attempt if state == "failed" else attempt - 1
+    if spent != len(failures) or attempt != outcome.attempts:
+        return [f"attempts do not fit: {said}"]
+    return []
