@@ -23,6 +23,7 @@ class Proxy:
         self._writers: set[asyncio.StreamWriter] = set()
         self._ready = threading.Event()
         self.cuts = 0
+        self.losses = 0
         self.hold_new_connections = False
         self.port = 0
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
@@ -33,8 +34,8 @@ class Proxy:
         """Swallow the next answer of the server that holds these bytes, and cut its connection."""
         self._cut_on = marker
 
-    def lose_question(self, marker: bytes) -> None:
-        """Lose what a client sends with these bytes in it, from now on, and close nothing."""
+    def lose_question(self, marker: bytes | None) -> None:
+        """Lose what a client sends with these bytes in it, until None, and close nothing."""
         self._lost = marker
 
     def hold(self) -> None:
@@ -96,6 +97,7 @@ class Proxy:
                 if self._held.is_set():
                     continue
                 if not answers and self._lost is not None and self._lost in data:
+                    self.losses += 1
                     continue
                 if answers and self._cut_on is not None and self._cut_on in data:
                     self._cut_on = None

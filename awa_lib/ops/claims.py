@@ -152,18 +152,9 @@ def claim_each(
     rows: list[tuple[Any, ...]] = []
     errors: dict[int, AwaError] = {}
     tried = list(passing)
-    look = "candidates_limited" if limited else "candidates"
     while len(rows) < limit and len(errors) < _MOST_FAILURES:
         try:
-            found = yield from _alone(
-                sql.claims(
-                    look,
-                    queue=queue,
-                    kinds=list(kinds),
-                    limit=limit - len(rows),
-                    passing=id_array(tried),
-                )
-            )
+            found = yield from _candidates(queue, kinds, limit - len(rows), limited, tried)
         except Unavailable:
             raise
         except AwaError:
@@ -185,6 +176,15 @@ def claim_each(
                 if len(errors) == _MOST_FAILURES:
                     break
     return rows, errors
+
+
+@atomic  # as below
+def _candidates(
+    queue: str, kinds: Sequence[str], limit: int, limited: bool, passing: Sequence[int]
+) -> Op[Rows]:
+    look = "candidates_limited" if limited else "candidates"
+    given = {"queue": queue, "kinds": list(kinds), "limit": limit, "passing": id_array(passing)}
+    return (yield sql.claims(look, **given))
 
 
 @atomic  # a savepoint, so that a transaction goes on after an error

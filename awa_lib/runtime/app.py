@@ -113,6 +113,7 @@ class Runtime:
         self._policies = Policies(links.publisher, self._dispatchers, self._publisher.poke)
         self._status = self._reporting()
         self._guards = ExitStack()
+        self._ending: list[asyncio.Task[None]] = []
         self._watch = Duty("watch", self._look, seconds=_WATCH_SECONDS)
         self._said_healthy: bool | None = None
         self._outage_ended_at = self._outage.ended_at
@@ -233,43 +234,60 @@ class Runtime:
         the time-out are cancelled and their jobs handed back.  Those that do not end (blocking
         ones, and async ones that swallow the cancel) are returned; where the process is
         ``exiting`` their jobs are handed back too, else their rows stay running until rescued.
+        Cancelled, it does not wait for handlers any more, and ends within 2 s all the same.
         """
         until = self.loop.time() + timeout_seconds + _STOP_SECONDS
         self.shutting_down = True
         self._publisher.poke()
         self._executor.stop_attempts("shutdown")
         self.callbacks.release()
-        await asyncio.gather(*(d.stop(_STOP_SECONDS / 2) for d in self._dispatchers.values()))
-        left = await self._executor.drain(
-            max(0.0, min(timeout_seconds, until - _STOP_SECONDS - self.loop.time()))
-        )
+        seconds = _STOP_SECONDS / 2
+        claims = [asyncio.create_task(d.stop(seconds)) for d in self._dispatchers.values()]
+        cancelled: asyncio.CancelledError | None = None
+        try:
+            if claims:
+                await asyncio.wait(claims, timeout=seconds)
+            left = await self._executor.drain(
+                max(0.0, min(timeout_seconds, until - _STOP_SECONDS - self.loop.time()))
+            )
+        except asyncio.CancelledError as error:
+            cancelled, until = error, min(until, self.loop.time() + _STOP_SECONDS)
+            left = await self._executor.drain(0.0)
+        finally:
+            self._guards.close()
         if exiting:
             for attempt in left:
                 if not attempt.given_up:
                     self._completer.end(attempt, _HANDED_BACK)
         # What is left of the bound is shared: ends come first, all else stops beside them.
         seconds = max(0.1, until - self.loop.time() - 0.4)
-        await asyncio.wait(
-            [asyncio.create_task(step) for step in self._last_steps(seconds)],
-            timeout=max(0.1, until - self.loop.time() - 0.1),
-        )
+        self._ending = [asyncio.create_task(step) for step in self._last_steps(claims, seconds)]
+        await asyncio.wait(self._ending, timeout=max(0.1, until - self.loop.time() - 0.1))
         self._executor.close()
-        self._guards.close()
         logger.info("worker stopped", extra={"abandoned": [a.job.id for a in left]})
+        if cancelled is not None:
+            raise cancelled
         return left
 
-    def _last_steps(self, seconds: float) -> list[Coroutine[Any, Any, None]]:
+    def _last_steps(
+        self, claims: Sequence[asyncio.Task[None]], seconds: float
+    ) -> list[Coroutine[Any, Any, None]]:
         return [
             self._write_ends(seconds),
+            self._end_claims(claims, seconds),
             self._watch.stop(),
             self._leader.stop(seconds),
             self._listener.stop(),
             self.callbacks.stop(),
-            self._links.claims.close(),
             self._links.health.close(),
             self._say_goodbye(seconds),
             self._close_http(),
         ]
+
+    async def _end_claims(self, stopping: Sequence[asyncio.Task[None]], seconds: float) -> None:
+        if stopping:
+            await asyncio.wait(stopping, timeout=seconds)
+        await self._links.claims.close()
 
     async def _write_ends(self, seconds: float) -> None:
         try:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "HOT_PLANS",
+    "Bound",
     "Bounds",
     "Link",
     "Outage",
@@ -220,19 +221,27 @@ def _in_transaction(op: Op[R], settings: tuple[tuple[str, str], ...]) -> Op[R]:
     return result
 
 
-class _Bound:
-    """Cuts a connection whose answer is overdue.
+class Bound:
+    """Cuts a connection whose answer is overdue, for the block.
 
-    In two steps, so that an event loop that was blocked reads what came meanwhile first.
+    In two steps, so that an event loop that was blocked reads what came meanwhile first.  A
+    cancel would not do: psycopg then waits for the server's answer to the cancel.
     """
 
     def __init__(self, conn: psycopg.AsyncConnection[Any], seconds: float) -> None:
         self._conn = conn
         self._loop = asyncio.get_running_loop()
-        self.timer = self._loop.call_later(seconds, self._soon)
+        self._timer = self._loop.call_later(seconds, self._soon)
+
+    def __enter__(self) -> None:
+        """Begin."""
+
+    def __exit__(self, *_: object) -> None:
+        """End: the answer is there."""
+        self._timer.cancel()
 
     def _soon(self) -> None:
-        self.timer = self._loop.call_later(0.5, cut, self._conn)
+        self._timer = self._loop.call_later(0.5, cut, self._conn)
 
 
 class Link:
@@ -294,7 +303,8 @@ class Link:
             self._asked_at = time.monotonic()
             try:
                 conn = await self.connection()
-                result = await self._bounded(conn, op)
+                with Bound(conn, self.bounds.answer_seconds):
+                    result = await arun(conn, with_settings(conn, op))
             except Unavailable as error:
                 if self._conn is not None:
                     self._lost(error)
@@ -311,13 +321,6 @@ class Link:
                 self._asked_at = None
             self._works()
             return result
-
-    async def _bounded(self, conn: psycopg.AsyncConnection[tuple[Any, ...]], op: Op[R]) -> R:
-        bound = _Bound(conn, self.bounds.answer_seconds)
-        try:
-            return await arun(conn, with_settings(conn, op))
-        finally:
-            bound.timer.cancel()
 
     async def insist(
         self, make: Callable[[], Op[R]], *, until: Callable[[], bool] | None = None

@@ -14,7 +14,7 @@ from psycopg import sql as compose
 from awa_lib._drive import arun, translate
 from awa_lib.errors import Transient, Unavailable
 from awa_lib.ops.runtime import listening_channels
-from awa_lib.runtime.connections import Bounds, open_async
+from awa_lib.runtime.connections import Bound, Bounds, open_async
 from awa_lib.runtime.supervisor import Duty
 
 if TYPE_CHECKING:
@@ -98,10 +98,6 @@ class Listener:
             known = translate(error)
             self._note(known)
             raise known from error
-        except TimeoutError as error:
-            late = Unavailable("the listening connection does not answer")
-            self._note(late)
-            raise late from error
         except Transient as error:
             self._note(error)
             raise
@@ -115,7 +111,7 @@ class Listener:
     async def _serve(self, conn: psycopg.AsyncConnection[Any]) -> None:
         loop = asyncio.get_running_loop()
         conn.add_notify_handler(self._hear)
-        async with asyncio.timeout(_PROOF_TIMEOUT + len(self._channels) / 10):
+        with Bound(conn, _PROOF_TIMEOUT + len(self._channels) / 10):
             for channel in [*self._channels, CANCEL_CHANNEL, CALLBACK_CHANNEL, POLICY_CHANNEL]:
                 await conn.execute(compose.SQL("LISTEN {}").format(compose.Identifier(channel)))
         await self._prove(conn)
@@ -139,7 +135,7 @@ class Listener:
         raise psycopg.OperationalError("the listening connection was closed")
 
     async def _prove(self, conn: psycopg.AsyncConnection[Any]) -> None:
-        async with asyncio.timeout(_PROOF_TIMEOUT):
+        with Bound(conn, _PROOF_TIMEOUT):
             heard = await arun(conn, listening_channels())
         deaf = set(self._channels) - heard
         if deaf and deaf != set(self._channels) - self._heard:

@@ -18,6 +18,7 @@ from fix_worker import QUICK, Noop, Rows, working
 import awa_lib as awa
 from awa_lib.db.connect import Purpose, connect, connect_async
 from awa_lib.embedded import acquire
+from awa_lib.runtime import listener
 
 
 @pytest.mark.parametrize(
@@ -222,6 +223,25 @@ async def test_connecting_is_bounded_where_a_pooler_greets_and_then_waits(
     with pytest.raises(psycopg.OperationalError):
         await asyncio.wait_for(asyncio.to_thread(connect, proxied_url, purpose), 10)
     assert time.monotonic() - began < 6
+
+
+async def test_a_listener_without_an_answer_listens_anew(
+    proxied_url: str, proxy: Proxy, monkeypatch
+) -> None:
+    monkeypatch.setattr(listener, "_PROOF_TIMEOUT", 0.2)
+    async with awa.AsyncClient(proxied_url) as client:
+
+        @client.task(Noop)
+        async def handler(job: awa.Job) -> None: ...
+
+        async with working(client):
+            listens = client._runtime._listener.listens
+            await aeventually(lambda: listens("default"))
+            proxy.lose_question(b"LISTEN")
+            proxy.cut_all()
+            await aeventually(lambda: proxy.losses)
+            proxy.lose_question(None)
+            await aeventually(lambda: listens("default"), timeout=4)
 
 
 WORKER = """

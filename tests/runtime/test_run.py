@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
+import time
 
 import pytest
-from fix_wait import eventually
+from fix_proxy import Proxy
+from fix_wait import aeventually, eventually
 from fix_worker import Noop, Rows
 
 import awa_lib as awa
+from awa_lib.db.connect import Purpose, connect_async
 from awa_lib.runtime.run import serve
 
 
@@ -93,3 +96,73 @@ async def test_a_start_cancelled_anywhere_leaves_nothing(
         sessions = "SELECT FROM pg_stat_activity WHERE application_name LIKE 'awa worker%%'"
         eventually(lambda: not rows.all(f"{sessions} AND datname = current_database()"))
         assert "awa heartbeat" not in {one.name for one in threading.enumerate()}
+
+
+async def test_a_shutdown_that_is_cancelled_stops_the_worker_all_the_same(
+    database_url: str, rows: Rows
+) -> None:
+    began = asyncio.Event()
+    async with awa.AsyncClient(database_url) as client:
+
+        @client.task(Noop)
+        async def handler(job: awa.Job) -> None:
+            began.set()
+            await asyncio.sleep(600)
+
+        await client.start([("default", 1)])
+        job = await client.insert(Noop())
+        await asyncio.wait_for(began.wait(), 10)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(client.shutdown(60_000), 0.2)
+        assert rows.job(job.id)["state"] == "available"
+        assert rows.job(job.id)["attempt"] == 0
+        sessions = "SELECT FROM pg_stat_activity WHERE application_name LIKE 'awa worker%%'"
+        eventually(lambda: not rows.all(f"{sessions} AND datname = current_database()"))
+        assert "awa heartbeat" not in {one.name for one in threading.enumerate()}
+
+
+async def test_a_shutdown_is_bounded_though_a_claim_is_not_answered(
+    proxied_url: str, proxy: Proxy, database_url: str
+) -> None:
+    began, released = asyncio.Event(), asyncio.Event()
+    async with awa.AsyncClient(proxied_url) as client:
+
+        @client.task(Noop)
+        async def handler(job: awa.Job) -> None:
+            began.set()
+            while not released.is_set():
+                try:
+                    await released.wait()
+                except asyncio.CancelledError:
+                    pass
+
+        await client.start([("default", 5)], poll_interval_ms=50, quiet_poll_interval_ms=50)
+        await client.insert(Noop())
+        await asyncio.wait_for(began.wait(), 10)
+        proxy.hold()
+        await aeventually(lambda: client._runtime._links.claims._asked_at)
+        start = time.monotonic()
+        await client.shutdown(0)
+        took = time.monotonic() - start
+        released.set()
+        proxy.cut_all()
+        proxy.let_go()
+    assert took < 2.5
+
+
+async def test_a_connection_that_is_cancelled_half_way_is_closed_at_once(
+    database_url: str, rows: Rows
+) -> None:
+    """Though the error, and with it psycopg's frames, is kept."""
+    purpose = Purpose("awa worker: cut off")
+    kept = []
+    for turns in range(40):
+        task = asyncio.create_task(connect_async(database_url, purpose))
+        await asyncio.sleep(turns * 0.0003)
+        task.cancel()
+        await asyncio.wait({task})
+        if not task.cancelled():
+            await task.result().close()
+        kept.append(task)
+    sessions = "SELECT FROM pg_stat_activity WHERE application_name = 'awa worker: cut off'"
+    await aeventually(lambda: not rows.all(sessions))

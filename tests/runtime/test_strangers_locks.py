@@ -108,6 +108,31 @@ async def test_an_open_change_of_limits_stops_its_own_queue_only(
         await aeventually(lambda: rows.states() == {"completed": 101})
 
 
+async def test_a_queue_that_cannot_claim_takes_no_share_of_the_slots(
+    aclient: awa.AsyncClient, rows: Rows, database_url: str
+) -> None:
+    release = asyncio.Event()
+    running = 0
+
+    @aclient.task(dict, kind="a", queue="good")
+    async def handler(job: awa.Job) -> None:
+        nonlocal running
+        running += 1
+        await release.wait()
+
+    rows.conn.execute("INSERT INTO awa.queue_policies (queue, max_running) VALUES ('bad', 5)")
+    queues = [{"name": "bad", "weight": 9}, {"name": "good", "weight": 1}]
+    with psycopg.connect(database_url) as stranger:
+        stranger.execute("UPDATE awa.queue_policies SET max_running = 6 WHERE queue = 'bad'")
+        await aclient.insert_many([{}] * 9, kind="a", queue="bad")
+        async with working(aclient, *queues, global_max_workers=10):
+            bad = aclient._runtime._dispatchers["bad"].duty.state
+            await aeventually(lambda: bad.failures)
+            await aclient.insert_many([{}] * 9, kind="a", queue="good")
+            await aeventually(lambda: running == 9)
+            release.set()
+
+
 async def test_a_job_that_cannot_be_claimed_is_passed_over(
     aclient: awa.AsyncClient, rows: Rows
 ) -> None:
