@@ -84,14 +84,13 @@ class Completer:
 
     def complete(self, attempt: Attempt) -> None:
         """Queue an attempt as completed."""
-        self._add(End(attempt, None))
+        self._fresh.append(End(attempt, None))
+        self._empty.clear()
+        self._wake.set()
 
     def end(self, attempt: Attempt, outcome: Outcome) -> None:
         """Queue an attempt with another outcome."""
-        self._add(End(attempt, outcome))
-
-    def _add(self, end: End) -> None:
-        self._fresh.append(end)
+        self._fresh.append(End(attempt, outcome))
         self._empty.clear()
         self._wake.set()
 
@@ -168,13 +167,14 @@ class Completer:
 
     async def _write(self, batch: list[End]) -> None:
         """Write a batch, marking each end as done; those that are not are kept."""
-        together = [end for end in batch if not end.alone]
-        completed = [end for end in together if end.outcome is None]
-        ended = [end for end in together if end.outcome is not None]
+        completed = [end for end in batch if end.outcome is None and not end.alone]
+        ended = []
+        if len(completed) < len(batch):
+            ended = [end for end in batch if end.outcome is not None and not end.alone]
         for part in (completed, ended):
             if part:
                 await self._write_part(part)
-        if len(together) == len(batch):
+        if len(completed) + len(ended) == len(batch):
             return
         blocked = 0
         for end in batch:
@@ -266,13 +266,15 @@ class Completer:
         done = [end for end in batch if end.done]
         if len(done) < len(batch):
             self._put_off([end for end in batch if not end.done])
+        on_done = self._on_done
         for end in done:
-            self._on_done(end.attempt)
+            on_done(end.attempt)
         if not self._fresh and not self._later:
             self._empty.set()
         if self.has_room:
             self._room.set()
-        self._tell(done, began)
+        if telemetry.measuring() or tracing.tracing() is not None or self._events.hooked:
+            self._tell(done, began)
 
     def _put_off(self, ends: list[End]) -> None:
         now = time.monotonic()
