@@ -6,6 +6,7 @@ import asyncio
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ class Proxy:
         self._target = str(target)
         self._cut_on: bytes | None = None
         self._held = threading.Event()
+        self._stranded = 0
         self._writers: set[asyncio.StreamWriter] = set()
         self._ready = threading.Event()
         self.cuts = 0
@@ -38,6 +40,10 @@ class Proxy:
     def let_go(self) -> None:
         """Pass on what comes from now on."""
         self._held.clear()
+
+    def strand(self) -> None:
+        """Keep the connections of now open, and pass nothing on; new ones work."""
+        self._stranded += 1
 
     def cut_all(self) -> None:
         """Cut every connection."""
@@ -69,11 +75,15 @@ class Proxy:
             writer.transport.abort()
             return
         self._writers |= {writer, there[1]}
-        await asyncio.gather(
-            self._pipe(reader, there[1], writer, answers=False),
-            self._pipe(there[0], writer, there[1], answers=True),
-        )
+        # Streams of Python 3.11 complain of a task that is cancelled at the end.
+        with suppress(asyncio.CancelledError):
+            await asyncio.gather(
+                self._pipe(reader, there[1], writer, answers=False),
+                self._pipe(there[0], writer, there[1], answers=True),
+            )
         self._writers -= {writer, there[1]}
+        for one in (writer, there[1]):
+            one.transport.abort()
 
     async def _pipe(
         self,
@@ -83,9 +93,10 @@ class Proxy:
         *,
         answers: bool,
     ) -> None:
+        mine = self._stranded
         try:
             while data := await reader.read(65_536):
-                if self._held.is_set():
+                if self._held.is_set() or mine != self._stranded:
                     continue
                 if answers and self._cut_on is not None and self._cut_on in data:
                     self._cut_on = None
@@ -95,7 +106,7 @@ class Proxy:
                 await writer.drain()
         except OSError:
             pass
-        if not self._held.is_set():
+        if not self._held.is_set() and mine == self._stranded:
             for one in (writer, back):
                 one.transport.abort()
 

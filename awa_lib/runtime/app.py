@@ -213,7 +213,10 @@ class Runtime:
         if healthy != self._said_healthy:
             self._said_healthy = healthy
             self._publisher.poke()
-        await asyncio.gather(*(self._try(link) for link in self._outage.lost_links))
+        await asyncio.gather(
+            *(self._try(link) for link in self._outage.lost_links),
+            *(link.doubt(self._links.health) for link in self._outage.overdue_links),
+        )
 
     async def _try(self, link: Link) -> None:
         if link.idle:
@@ -243,10 +246,14 @@ class Runtime:
                     self._completer.end(attempt, _HANDED_BACK)
         # What is left of the bound is shared: ends come first, all else stops beside them.
         seconds = max(0.1, until - self.loop.time() - 0.4)
-        await asyncio.wait(
+        _, late = await asyncio.wait(
             [asyncio.create_task(step) for step in self._last_steps(seconds)],
             timeout=max(0.1, until - self.loop.time() - 0.1),
         )
+        if late:
+            # A cancelled statement waits for its server, and a loop that ends for its tasks.
+            self._outage.cut()
+            await asyncio.wait(late, timeout=0.1)
         self._executor.close()
         self._guards.close()
         logger.info("worker stopped", extra={"abandoned": [a.job.id for a in left]})
@@ -274,6 +281,7 @@ class Runtime:
                 "other transactions hold them; they will be rescued and run again",
                 self._completer.pending,
             )
+            self._outage.cut()
         await asyncio.gather(
             self._heartbeat.stop(0.2), self._completer.stop(), self._links.callbacks.close()
         )

@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import psycopg
+from psycopg.pq import TransactionStatus
 
 from awa_lib._drive import arun, translate, turn
 from awa_lib._sql import BEGIN, COMMIT, ROLLBACK, sql
 from awa_lib.db.connect import Purpose, connect, connect_async, cut, settings_for
 from awa_lib.errors import AwaError, Transient, Unavailable
+from awa_lib.reads.health import is_at_work
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,6 +32,7 @@ R = TypeVar("R")
 _CLOSE_SECONDS: Final = 1.0
 _SAME_OUTAGE_SECONDS: Final = 10.0
 _LONGEST_PAUSE: Final = 3.0
+_PATIENCE_SECONDS: Final = 5.0
 # The hot statements are all index lookups.  On a fresh, fast-growing table without statistics the
 # planner otherwise picks bitmap scans and sorts over the whole backlog (seen: 7 times slower).
 HOT_PLANS: Final = (
@@ -102,7 +105,17 @@ class Outage:
     @property
     def any(self) -> bool:
         """Return True while a connection is down, or waits for an answer for too long."""
-        return bool(self._down) or any(link.overdue for link in self._links)
+        return bool(self._down) or bool(self.overdue_links)
+
+    @property
+    def overdue_links(self) -> list[Link]:
+        """Return the links that wait for an answer for too long."""
+        return [link for link in self._links if link.overdue]
+
+    def cut(self) -> None:
+        """Let every op that is under way fail now: the process ends."""
+        for link in self._links:
+            link.cut()
 
     def watch(self, link: Link) -> None:
         """Count a link's unanswered statements as an outage."""
@@ -226,9 +239,10 @@ class Link:
 
     @property
     def overdue(self) -> bool:
-        """Return True while a look-up that should take milliseconds has waited for 5 s."""
+        """Return True while its answer is late: a look-up's after 5 s."""
         asked = self._asked_at
-        patience = 5.0 if self.bounds.hot else 2.0 + self.bounds.statement_seconds
+        bounds = self.bounds
+        patience = _PATIENCE_SECONDS if bounds.hot else 2.0 + bounds.statement_seconds
         return asked is not None and time.monotonic() - asked > patience
 
     @property
@@ -266,6 +280,7 @@ class Link:
                 raise
             except AwaError:
                 self._works()
+                await self._end_transaction()
                 raise
             except asyncio.CancelledError:
                 # A statement cut off half-way leaves the connection in an unknown state.
@@ -275,6 +290,15 @@ class Link:
                 self._asked_at = None
             self._works()
             return result
+
+    async def _end_transaction(self) -> None:
+        """Give up a connection that an op left in its transaction: the next would fail in it.
+
+        Who cancels statements may cancel the ROLLBACK too.
+        """
+        conn = self._conn
+        if conn is not None and conn.autocommit and conn.pgconn.transaction_status != TransactionStatus.IDLE:
+            await self.close()
 
     async def _bounded(self, conn: psycopg.AsyncConnection[tuple[Any, ...]], op: Op[R]) -> R:
         bound = _Bound(conn, self.bounds.answer_seconds)
@@ -300,6 +324,26 @@ class Link:
                     raise
                 failures += 1
                 await self._outage.pause(failures)
+
+    async def doubt(self, other: Link) -> None:
+        """Cut an overdue connection on whose statement the server, asked elsewhere, does not work.
+
+        A proxy or a firewall may keep a dead connection open, and then nothing else tells.
+        """
+        conn, asked = self._conn, self._asked_at
+        if conn is None or conn.closed or self.pooled or self is other:
+            return
+        try:
+            at_work = await other.run(is_at_work(conn.info.backend_pid))
+        except AwaError:
+            return  # an outage, and no news
+        if not at_work and self._conn is conn and self._asked_at == asked:
+            cut(conn)
+
+    def cut(self) -> None:
+        """Let the op under way fail now."""
+        if self._conn is not None and self._asked_at is not None:
+            cut(self._conn)
 
     async def pause_after(self, failures: int) -> None:
         """Wait before the next try after so many losses in a row."""

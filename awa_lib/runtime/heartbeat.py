@@ -10,6 +10,8 @@ import time
 import traceback
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from psycopg.pq import TransactionStatus
+
 from awa_lib import telemetry
 from awa_lib._drive import run
 from awa_lib.db.connect import cut
@@ -38,6 +40,7 @@ R = TypeVar("R")
 _CHUNK: Final = 500
 _WATCH_SECONDS: Final = 1.0
 _BLOCKED_SECONDS: Final = 5.0
+_LEAST_PAUSE: Final = 0.4
 _LONGEST_PAUSE: Final = 3.0
 
 
@@ -131,7 +134,9 @@ class Heartbeat:
             except BaseException as error:  # noqa: BLE001 - the thread outlives every error
                 failures += 1
                 self._failed(error)
-                self._due = time.monotonic() + min(0.2 * 2 ** min(failures, 5), _LONGEST_PAUSE)
+                # Not later than a beat: the leader waits for so long before it rescues.
+                longest = min(max(self._interval, _LEAST_PAUSE), _LONGEST_PAUSE)
+                self._due = time.monotonic() + min(0.2 * 2 ** min(failures, 5), longest)
             else:
                 failures = 0
                 self._failing = False
@@ -146,10 +151,16 @@ class Heartbeat:
     def _failed(self, error: BaseException) -> None:
         self.state.fail(error)
         self._failing = True
-        if not isinstance(error, Transient) or isinstance(error, Unavailable):
+        if not isinstance(error, Transient) or isinstance(error, Unavailable) or self._in_midst:
             self._close()
         if isinstance(error, Unavailable):
             self._outage.lost("heartbeat", error)
+
+    @property
+    def _in_midst(self) -> bool:
+        """Return whether the connection was left in a transaction: a ROLLBACK may fail too."""
+        conn = self._conn
+        return conn is not None and conn.pgconn.transaction_status != TransactionStatus.IDLE
 
     def _beat(self, running: list[Attempt]) -> None:
         """Renew leases.  Raises what stands in the way of all of them."""

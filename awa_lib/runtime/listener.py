@@ -12,6 +12,7 @@ import psycopg
 from psycopg import sql as compose
 
 from awa_lib._drive import arun, translate
+from awa_lib.db.connect import cut
 from awa_lib.errors import Transient, Unavailable
 from awa_lib.ops.runtime import listening_channels
 from awa_lib.runtime.connections import Bounds, open_async
@@ -70,6 +71,7 @@ class Listener:
         self._heard: set[str] = set()
         self._lost = asyncio.Event()
         self._first = asyncio.Event()
+        self._asking: psycopg.AsyncConnection[Any] | None = None
         self.duty = Duty("listener", self._round, pause=outage.pause)
 
     def listens(self, queue: str) -> bool:
@@ -83,6 +85,9 @@ class Listener:
 
     async def stop(self) -> None:
         """Stop listening."""
+        if self._asking is not None:
+            # A cancelled statement waits for its server.
+            cut(self._asking)
         await self.duty.stop()
 
     async def _round(self) -> None:
@@ -139,8 +144,12 @@ class Listener:
         raise psycopg.OperationalError("the listening connection was closed")
 
     async def _prove(self, conn: psycopg.AsyncConnection[Any]) -> None:
-        async with asyncio.timeout(_PROOF_TIMEOUT):
-            heard = await arun(conn, listening_channels())
+        self._asking = conn
+        try:
+            async with asyncio.timeout(_PROOF_TIMEOUT):
+                heard = await arun(conn, listening_channels())
+        finally:
+            self._asking = None
         deaf = set(self._channels) - heard
         if deaf and deaf != set(self._channels) - self._heard:
             logger.warning(

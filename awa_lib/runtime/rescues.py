@@ -2,7 +2,8 @@
 
 After an outage every lease looks stale, though its worker lives: it could not write.  So at the
 start of a term, and whenever the database comes back, the first stale rescue waits until living
-workers can have written.  The same holds for a row that somebody had locked: its owner's heartbeat
+workers can have written; so it does after a time when the server was read-only, or the whole table
+locked.  The same holds for a row that somebody had locked: its owner's heartbeat
 waited for the same lock.
 """
 
@@ -12,7 +13,7 @@ import time
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from awa_lib import telemetry
-from awa_lib.errors import Unavailable
+from awa_lib.errors import Transient, Unavailable
 from awa_lib.ops import maintenance as ops
 from awa_lib.ops.apart import Aside
 
@@ -80,6 +81,7 @@ class Rescues:
         self._clock = clock
         self._staleness = options.heartbeat_staleness_ms / 1000
         self._grace = grace(options)
+        self._writable_since: float | None = clock()
         self._aside: dict[Cause, Aside] = {
             "heartbeat": Aside(), "deadline": Aside(), "callback": Aside(),
         }  # fmt: skip
@@ -89,9 +91,10 @@ class Rescues:
 
     async def stale(self) -> None:
         """Take jobs whose worker is presumed dead."""
+        await self._see_writable()
         found = await self._contact.run(ops.stale_ids(self._staleness))
         # Only now: the look itself may have waited for the database.
-        if self._contact.seconds < self._grace:
+        if min(self._contact.seconds, self._writable_seconds) < self._grace:
             return
         stale = set(found)
         await self._watch(stale)
@@ -103,6 +106,21 @@ class Rescues:
         chosen = sorted(stale - waiting)
         await self._take(chosen, "heartbeat")
         await self._remember(chosen)
+
+    async def _see_writable(self) -> None:
+        """Note since when heartbeats can be written.  Raises Transient while they cannot."""
+        try:
+            await self._contact.run(ops.check_writable())
+        except Transient:
+            self._writable_since = None
+            raise
+        if self._writable_since is None:
+            self._writable_since = self._clock()
+
+    @property
+    def _writable_seconds(self) -> float:
+        since = self._writable_since
+        return 0.0 if since is None else self._clock() - since
 
     async def _watch(self, stale: set[int]) -> None:
         """See which rows that were locked are free by now."""
@@ -125,8 +143,10 @@ class Rescues:
             self._aside["heartbeat"].drop(locked)
 
     async def deadline(self) -> None:
-        """Take jobs past their deadline."""
-        await self._take(await self._contact.run(ops.overdue_ids()), "deadline")
+        """Take jobs past their deadline; after an outage once workers can have written ends."""
+        found = await self._contact.run(ops.overdue_ids())
+        if min(self._contact.seconds, self._writable_seconds) >= min(self._grace, _LEAST_GRACE):
+            await self._take(found, "deadline")
 
     async def callback(self) -> float | None:
         """Take waiting jobs whose callback timed out."""

@@ -7,6 +7,7 @@ import asyncio
 import psycopg
 import pytest
 
+import awa_lib as awa
 from awa_lib._sql import Op, Statement, compile_block
 from awa_lib.runtime.connections import Link, Outage
 
@@ -37,3 +38,18 @@ async def test_a_cancelled_task_leaves_the_statement_of_another_alone(
         for conn in opened:
             await conn.close()
         await link.close()
+
+
+async def test_a_transaction_that_was_not_rolled_back_is_left_behind(awa_database_url) -> None:
+    """Who cancels statements may cancel the ROLLBACK: the next op must not fail in its place."""
+
+    def abandoned() -> Op[None]:
+        yield Statement(compile_block("begin", "BEGIN"), ())
+        yield Statement(compile_block("wrong", "SELECT 1 / 0"), ())
+
+    link = Link("shared", awa_database_url, Outage())
+    with pytest.raises(awa.AwaError):
+        await link.run(abandoned())
+
+    assert await link.run(slow()) == "done"
+    await link.close()
