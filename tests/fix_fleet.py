@@ -16,6 +16,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from awa_lib.embedded.binaries import reachable_binaries
 
 WORKER = Path(__file__).parent / "chaos" / "worker_of_faults.py"
 SLOTS = 40
+_MONOTONIC = time.time() - time.monotonic()
 QUEUES = ("one", "two")
 FAST = {
     "fsync": "off", "full_page_writes": "off", "autovacuum_naptime": "5s",
@@ -392,19 +394,21 @@ def _judge(fleet: Fleet, rows: list[tuple[Any, ...]], ended: list[tuple[int, int
     problems: list[str] = []
     starts: Counter[tuple[int, int]] = Counter()
     promised: dict[tuple[int, int], str] = {}
-    hurt: dict[int, int] = defaultdict(int)
+    safe: dict[int, list[float]] = defaultdict(list)
     for member in fleet.members:
-        begun = set()
+        begun: dict[tuple[int, int], float] = {}
         for line in member.lines():
             key = (line["id"], line["lease"])
             if line["what"] == "start":
                 starts[key] += 1
-                begun.add(key)
+                begun[key] = line["t"]
             else:
                 promised[key] = line["promise"]
-        if member.hurt:
-            for job_id, _ in begun:
-                hurt[job_id] += 1
+        if not member.hurt:
+            for key, at in begun.items():
+                # Without an end it may have been handed back by a process that has ended.
+                if promised.get(key, "completed" if member.alive else "") == "completed":
+                    safe[key[0]].append(at)
     problems += [f"started twice: {key}" for key, count in starts.items() if count > 1]
     twice = [job for job, count in Counter(job for job, _ in ended).items() if count > 1]
     problems += [f"completed twice: {job}" for job in twice]
@@ -415,11 +419,11 @@ def _judge(fleet: Fleet, rows: list[tuple[Any, ...]], ended: list[tuple[int, int
     found = {row[0] for row in rows}
     problems += [f"job {job} is gone" for job in fleet.jobs if job not in found]
     for row in rows:
-        problems += _judge_row(fleet, row, hurt)
+        problems += _judge_row(fleet, row, safe)
     return problems
 
 
-def _judge_row(fleet: Fleet, row: tuple[Any, ...], hurt: dict[int, int]) -> list[str]:
+def _judge_row(fleet: Fleet, row: tuple[Any, ...], safe: dict[int, list[float]]) -> list[str]:
     job_id, kind, state, attempt, most, _, errors, _ = row
     outcome = fleet.jobs.get(job_id)
     if outcome is None or kind != outcome.kind:
@@ -427,7 +431,8 @@ def _judge_row(fleet: Fleet, row: tuple[Any, ...], hurt: dict[int, int]) -> list
     crashes = [e for e in errors if "crash" in e]
     failures = [e for e in errors if "crash" not in e]
     said = f"job {job_id} ({kind}) {state} attempt {attempt}/{most}: {errors}"
-    if crashes and not hurt[job_id]:
+    rescued = [datetime.fromisoformat(e["at"]).timestamp() - _MONOTONIC for e in crashes]
+    if any(start < at for start in safe[job_id] for at in rescued):
         return [f"rescued though its worker lived: {said}"]
     if state == "failed" and crashes and len(crashes) >= min(most, 5):
         return []

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from awa_lib.errors import AwaError, Transient, Unavailable
 from awa_lib.http_worker import HttpWorker
-from awa_lib.ops import claims
 from awa_lib.ops.runtime import InstanceSnapshot, described
 from awa_lib.reads.health import ping
 from awa_lib.runtime import forks
@@ -18,6 +17,7 @@ from awa_lib.runtime.completer import Completer
 from awa_lib.runtime.dispatcher import Dispatcher
 from awa_lib.runtime.events import Events
 from awa_lib.runtime.executor import Executor
+from awa_lib.runtime.flushes import Flushes
 from awa_lib.runtime.heartbeat import Heartbeat
 from awa_lib.runtime.leader import Leader
 from awa_lib.runtime.limits import Overflow
@@ -87,6 +87,7 @@ class Runtime:
         self.callbacks = Callbacks(
             links.callbacks, self._deadline_of, self._events.waiting, self._resumed
         )
+        self._flushes = Flushes(links.callbacks)
         overflow = Overflow(options) if options.global_max_workers is not None else None
         self._listener = Listener(
             dsn, [q.name for q in options.queues], self._outage, self._wake, self._cancelled,
@@ -358,11 +359,6 @@ class Runtime:
 
     async def flush(self, attempt: Attempt) -> None:
         """Write the progress of a running attempt, however long the database is away."""
-        noted, text, waits = attempt.noted, attempt.progress_text, attempt.waits
-        lease = [(attempt.job.id, attempt.lease)]
-        missed = await self._links.callbacks.insist(
-            lambda: claims.write_progress(lease, [text]), until=attempt.is_cancelled
-        )
-        attempt.mark_written(noted)
-        if missed.stale:
+        waits = attempt.waits
+        if not await self._flushes.write(attempt):
             self._lost([(attempt, waits)])

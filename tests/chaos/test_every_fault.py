@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psycopg
@@ -326,7 +327,7 @@ def running(seed: int) -> Iterator[Fleet]:
 def play(fleet: Fleet, faults: list[Fault]) -> None:
     fleet.settled(20)
     for fault in faults:
-        fleet.notes.append(fault.__name__)
+        fleet.notes.append(f"{datetime.now(UTC):%H:%M:%S} {fault.__name__}")
         before = len(fleet.problems)
         try:
             fault(fleet)
