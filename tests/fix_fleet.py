@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 import os
 import random
-import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -21,93 +19,25 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+from fix_own_server import OwnServer
 from fix_proxy import Proxy
 from fix_wait import eventually
 from psycopg.conninfo import make_conninfo
 
 import awa_lib as awa
-from awa_lib.embedded.account import server_account
-from awa_lib.embedded.binaries import reachable_binaries
 
 WORKER = Path(__file__).parent / "chaos" / "worker_of_faults.py"
 SLOTS = 40
 _MONOTONIC = time.time() - time.monotonic()
 QUEUES = ("one", "two")
-FAST = {
-    "fsync": "off", "full_page_writes": "off", "autovacuum_naptime": "5s",
-    "max_connections": "80", "shared_buffers": "64MB", "log_min_messages": "fatal",
-    "wal_writer_delay": "500ms",
-}  # fmt: skip
-
-
-class OwnServer:
-    """A server that can be stopped in every way."""
-
-    def __init__(self, place: Path) -> None:
-        self._account = server_account()
-        self._programs = reachable_binaries(self._account)
-        self._data = place / "data"
-        self.place = place
-        place.mkdir(parents=True)
-        shutil.chown(place, self._account.uid)
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
-        self._program("initdb", "-D", self._data, "-U", "postgres", "-E", "UTF8", "-A", "trust",
-                      "-N", "--locale=C.UTF-8")  # fmt: skip
-        self.start()
-        with psycopg.connect(self._url("postgres"), autocommit=True) as conn:
-            conn.execute("CREATE DATABASE awa")
-
-    @property
-    def url(self) -> str:
-        """Return the address of its database, by its socket."""
-        return self._url("awa")
-
-    @property
-    def socket(self) -> Path:
-        """Return the path of its socket."""
-        return self.place / f".s.PGSQL.{self.port}"
-
-    def _url(self, name: str) -> str:
-        return f"postgresql://postgres@/{name}?host={self.place}&port={self.port}"
-
-    def _program(self, name: str, *words: object) -> None:
-        subprocess.run(
-            [str(self._programs.program(name)), *map(str, words)], check=True, timeout=60,
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **self._account.switch,
-        )  # fmt: skip
-
-    def start(self) -> None:
-        """Start it, and wait until it answers."""
-        words = [f"-c {k}={v}" for k, v in FAST.items()]
-        words += [f"-k {self.place} -p {self.port} -c listen_addresses=127.0.0.1"]
-        self._program(
-            "pg_ctl", "start", "-w", "-D", self._data, "-l", self.place / "log", "-o",
-            " ".join(words),
-        )  # fmt: skip
-
-    def stop(self, mode: str = "immediate") -> None:
-        """Stop it; an immediate stop forgets what was not yet flushed."""
-        self._program("pg_ctl", "stop", "-w", "-m", mode, "-D", self._data)
-
-    def pids(self) -> list[int]:
-        """Return all of its processes."""
-        first = int((self._data / "postmaster.pid").read_text().split()[0])
-        children = Path(f"/proc/{first}/task/{first}/children").read_text().split()
-        return [first, *map(int, children)]
-
-    def signal(self, number: signal.Signals) -> None:
-        """Send a signal to all of its processes."""
-        for pid in self.pids():
-            with suppress(ProcessLookupError):
-                os.kill(pid, number)
 
 
 class Member:
     """A worker process with its ledger and what it says of its health."""
 
-    def __init__(self, folder: Path, name: str, url: str) -> None:
+    def __init__(self, folder: Path, name: str, url: str, *, proxied: bool = False) -> None:
         self.name = name
+        self.proxied = proxied
         self.log = folder / f"{name}.log"
         self._ledger = folder / f"{name}.ledger"
         self._health = folder / f"{name}.health"
@@ -204,8 +134,7 @@ class Fleet:
         url = self.server.url
         if proxied:
             url = make_conninfo(url, host="127.0.0.1", port=str(self.proxy.port))
-        member = Member(self.folder, f"w{len(self.members)}", url)
-        member.proxied = proxied  # type: ignore[attr-defined]
+        member = Member(self.folder, f"w{len(self.members)}", url, proxied=proxied)
         self.members.append(member)
         return member
 
@@ -217,7 +146,7 @@ class Fleet:
         """Start anew what has ended: as systemd would."""
         living = self.living
         for proxied in (True, False):
-            if not any(m.proxied is proxied for m in living):  # type: ignore[attr-defined]
+            if not any(m.proxied is proxied for m in living):
                 self.spawn(proxied=proxied)
 
     def leader(self) -> Member:
@@ -349,7 +278,7 @@ class Fleet:
             eventually(well, seconds)
             before = self.ends()
             eventually(lambda: self.ends() > before + 5_000, seconds)
-        except BaseException as error:  # noqa: BLE001 - noted, and judged at the end
+        except BaseException as error:
             said = [(m.name, m.last.get("healthy"), m.last.get("troubled")) for m in self.living]
             self.problems.append(f"not settled within {seconds} s: {error!r} {said}")
         self.notes.append(f"settled after {time.monotonic() - began:.1f} s")
@@ -363,11 +292,11 @@ class Fleet:
         for member in members:
 
             def told(member: Member = member) -> bool:
-                return any(not h["healthy"] for h in member.health()if h["t"] > since)
+                return any(not h["healthy"] for h in member.health() if h["t"] > since)
 
             try:
                 eventually(told, max(0.1, since + seconds - time.monotonic()))
-            except BaseException:  # noqa: BLE001 - as above
+            except BaseException:
                 self.problems.append(f"{member.name} said it was healthy during an outage")
 
     def judge(self) -> list[str]:

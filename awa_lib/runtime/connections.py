@@ -297,7 +297,11 @@ class Link:
         Who cancels statements may cancel the ROLLBACK too.
         """
         conn = self._conn
-        if conn is not None and conn.autocommit and conn.pgconn.transaction_status != TransactionStatus.IDLE:
+        if (
+            conn is not None
+            and conn.autocommit
+            and conn.pgconn.transaction_status != TransactionStatus.IDLE
+        ):
             await self.close()
 
     async def _bounded(self, conn: psycopg.AsyncConnection[tuple[Any, ...]], op: Op[R]) -> R:

@@ -30,9 +30,6 @@ Fault = Callable[[Fleet], None]
 OURS = "datname = 'awa' AND application_name LIKE 'awa worker%'"
 
 
-# -- the faults ----------------------------------------------------------------------------------
-
-
 def cancels_in_a_storm(fleet: Fleet) -> None:
     with fleet.admin() as conn:
         for _ in range(20):
@@ -216,8 +213,10 @@ def a_stopped_leader(fleet: Fleet) -> None:
     leader = fleet.leader()
     leader.kill(signal.SIGSTOP)
     try:
-        eventually(lambda: [m for m in fleet.living if m is not leader and m.last.get("leader")], 20)
-    except BaseException as error:  # noqa: BLE001 - judged at the end
+        eventually(
+            lambda: [m for m in fleet.living if m is not leader and m.last.get("leader")], 20
+        )
+    except BaseException as error:
         fleet.problems.append(f"nobody else leads: {error!r}")
     finally:
         leader.kill(signal.SIGCONT)
@@ -305,9 +304,6 @@ SHORT: list[Fault] = [
 ]  # fmt: skip
 
 
-# -- the run -------------------------------------------------------------------------------------
-
-
 @contextmanager
 def running(seed: int) -> Iterator[Fleet]:
     place = Path(tempfile.mkdtemp(prefix="awa-faults-"))
@@ -331,7 +327,7 @@ def play(fleet: Fleet, faults: list[Fault]) -> None:
         before = len(fleet.problems)
         try:
             fault(fleet)
-        except Exception as error:  # noqa: BLE001 - the others are played too
+        except Exception as error:
             fleet.problems.append(f"{type(error).__name__}: {error}")
         fleet.settled()
         if len(fleet.problems) > before:
@@ -348,7 +344,7 @@ def finish(fleet: Fleet) -> list[str]:
     with fleet.admin() as conn:
         try:
             eventually(lambda: not conn.execute(left).fetchall(), 40)
-        except BaseException:  # noqa: BLE001 - told with the rest
+        except BaseException:
             fleet.problems.append(f"not ended: {conn.execute(left).fetchall()[:5]}")
         guests, room = SLOTS * len(fleet.living), f"room-{time.monotonic()}"
         jobs = awa.Client.on(conn).insert_many(
@@ -361,7 +357,7 @@ def finish(fleet: Fleet) -> list[str]:
         # All of one room.
         try:
             eventually(lambda: _states(conn, jobs) == {"completed"}, 30)
-        except BaseException as error:  # noqa: BLE001 - as above
+        except BaseException as error:
             fleet.problems.append(f"slots are missing: {error!r}")
         eventually(lambda: all(m.last.get("in_flight") == 0 for m in fleet.living), 10)
         rows = conn.execute(
@@ -369,7 +365,9 @@ def finish(fleet: Fleet) -> list[str]:
             "AND last_seen_at > now() - interval '1 minute'",
             ([m.pid for m in fleet.living],),
         ).fetchall()
-        if sorted(pid for pid, healthy, _ in rows if healthy) != sorted(m.pid for m in fleet.living):
+        if sorted(pid for pid, healthy, _ in rows if healthy) != sorted(
+            m.pid for m in fleet.living
+        ):
             fleet.problems.append(f"published: {rows}")
     return fleet.judge()
 
