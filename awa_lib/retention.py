@@ -7,7 +7,7 @@ from typing import Final
 __all__ = ["MOST_HOURS", "MOST_SECONDS", "bounded"]
 
 # A hundred years: beyond any real length of time, and well inside what timestamptz can hold.
-MOST_SECONDS: Final = 100 * 365.25 * 86_400
+MOST_SECONDS: Final = 100 * 366 * 86_400.0
 MOST_HOURS: Final = MOST_SECONDS / 3600
 
 

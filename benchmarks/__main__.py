@@ -1,4 +1,4 @@
-"""Measure queues side by side: ``python -m benchmarks drain|enqueue|latency|steady``.
+"""Measure queues side by side: ``python -m benchmarks drain|enqueue|latency|steady …``.
 
 Prints one JSON document a run, and a last one with medians and ratios.  Peers take turns within
 each repetition, so that a slow moment of the machine hits them all.

@@ -108,6 +108,53 @@ def drain(peer: Peer, url: str, sizes: Sizes) -> dict:
     }
 
 
+def _fill_and_drain(peer: Peer, url: str, sizes: Sizes, *, statistics: bool) -> dict:
+    """Fill a queue under an idle worker, from the first insert to the last commit."""
+    jobs = peer.drain_jobs or sizes.drain_jobs
+    with psycopg.connect(url, autocommit=True) as conn:
+        if statistics:
+            play(peer, url, "bulk", jobs, sizes.batch)
+            conn.execute("VACUUM ANALYZE")
+        else:
+            # What it finds now it believes until the end.
+            conn.execute("ANALYZE")
+        already = _count(conn, peer)
+        conn.execute(
+            "DO $$ DECLARE t regclass; BEGIN FOR t IN SELECT c.oid FROM pg_class AS c JOIN"
+            " pg_namespace AS n ON n.oid = c.relnamespace WHERE c.relkind = 'r' AND n.nspname"
+            " NOT LIKE 'pg_%' AND n.nspname <> 'information_schema' LOOP EXECUTE format("
+            "'ALTER TABLE %s SET (autovacuum_enabled = off)', t); END LOOP; END $$"
+        )
+        worker = Worker(peer, url, sizes.concurrency or peer.concurrency)
+        wanted = jobs * 2 if statistics else jobs
+        while statistics and already < jobs:
+            time.sleep(0.02)
+            already = _count(conn, peer)
+        time.sleep(2)  # idle: its statements are prepared and planned
+        begin = now = time.time()
+        play(peer, url, "bulk", jobs, sizes.batch)
+        done = already
+        while done < wanted and now - begin < LONGEST_DRAIN:
+            time.sleep(0.02)
+            done, now = _count(conn, peer), time.time()
+    told = worker.stop()
+    return {
+        "jobs": done - already,
+        "jobs_per_second": round((done - already) / (now - begin)),
+        "worker_cpu_seconds_per_10k": round(told["cpu_seconds"] * 10_000 / max(1, done), 3),
+    }
+
+
+def analysed(peer: Peer, url: str, sizes: Sizes) -> dict:
+    """Fill and drain where the statistics know a full queue."""
+    return _fill_and_drain(peer, url, sizes, statistics=True)
+
+
+def analysed_empty(peer: Peer, url: str, sizes: Sizes) -> dict:
+    """Fill and drain where the statistics know an empty queue."""
+    return _fill_and_drain(peer, url, sizes, statistics=False)
+
+
 def enqueue(peer: Peer, url: str, sizes: Sizes) -> dict:
     """Insert one job a commit, then 1,000 a commit, from one producer."""
     single = play(peer, url, "single", sizes.single_jobs, 0)
@@ -149,10 +196,15 @@ def steady(peer: Peer, url: str, sizes: Sizes) -> dict:
     }
 
 
-MEASURES = {"drain": drain, "enqueue": enqueue, "latency": latency, "steady": steady}
+MEASURES = {
+    "drain": drain, "analysed": analysed, "analysed-empty": analysed_empty, "enqueue": enqueue,
+    "latency": latency, "steady": steady,
+}  # fmt: skip
 # The figure that tells who is best, and whether more of it is better.
 HEADLINES = {
     "drain": ("jobs_per_second", True),
+    "analysed": ("jobs_per_second", True),
+    "analysed-empty": ("jobs_per_second", True),
     "enqueue": ("bulk_jobs_per_second", True),
     "latency": ("p50_ms", False),
     "steady": ("jobs_per_second", True),

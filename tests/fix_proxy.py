@@ -19,11 +19,14 @@ class Proxy:
     def __init__(self, target: str | Path) -> None:
         self._target = str(target)
         self._cut_on: bytes | None = None
+        self._lost: bytes | None = None
         self._held = threading.Event()
         self._stranded = 0
         self._writers: set[asyncio.StreamWriter] = set()
         self._ready = threading.Event()
         self.cuts = 0
+        self.losses = 0
+        self.hold_new_connections = False
         self.port = 0
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
         self._thread.start()
@@ -32,6 +35,10 @@ class Proxy:
     def cut_answer(self, marker: bytes) -> None:
         """Swallow the next answer of the server that holds these bytes, and cut its connection."""
         self._cut_on = marker
+
+    def lose_question(self, marker: bytes | None) -> None:
+        """Lose what a client sends with these bytes in it, until None, and close nothing."""
+        self._lost = marker
 
     def hold(self) -> None:
         """Pass nothing on any more, and close nothing: a host that is gone."""
@@ -69,6 +76,8 @@ class Proxy:
         self._close_all()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while self.hold_new_connections:
+            await asyncio.sleep(0.01)
         try:
             there = await asyncio.open_unix_connection(self._target)
         except OSError:
@@ -97,6 +106,9 @@ class Proxy:
         try:
             while data := await reader.read(65_536):
                 if self._held.is_set() or mine != self._stranded:
+                    continue
+                if not answers and self._lost is not None and self._lost in data:
+                    self.losses += 1
                     continue
                 if answers and self._cut_on is not None and self._cut_on in data:
                     self._cut_on = None

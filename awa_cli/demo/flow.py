@@ -234,7 +234,7 @@ class Demo:
                 self._killed_at = self.elapsed
                 self._tell(f"kill -9 of worker {pid}, at {self._moment.survey_percent}% of its job")
                 self._workers.start()
-        elif running and job.attempt > 1 and not self._ids.get("resumed"):
+        elif running and job.errors and not self._ids.get("resumed"):
             self._ids["resumed"] = 1
             gap = self.elapsed - self._killed_at
             self._tell(

@@ -145,7 +145,8 @@ def survey(job: awa.Job, store: Store) -> None:
         job.flush_progress_sync()
         time.sleep(_STEP_SECONDS)
     value = {
-        "attempts": job.attempt,
+        # The attempt of a killed worker does not count, but leaves an error.
+        "attempts": 1 + len(job.errors),
         "files": suffixes.total(),
         "resumed_at_percent": first * 100 // STEPS,
         "languages": len(suffixes),

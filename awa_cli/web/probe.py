@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 
 __all__ = ["observed", "read_address"]
 
-# A loop that does not answer for so long is blocked.
-_ANSWER_SECONDS: Final = 2.0
+# A loop that does not answer for so long is blocked; health_check() may take 2 s.
+_ANSWER_SECONDS: Final = 3.0
 _STOP_SECONDS: Final = 5.0
 
 
@@ -77,6 +77,10 @@ def _app(client: AsyncClient, database_url: str) -> Starlette:
     state = State(database_url, settings)
 
     async def alive(_: Request) -> Response:
+        # An outage is no reason to start all workers anew.
+        broken = client._broken()  # noqa: SLF001 - the worker half of one class
+        if broken:
+            return PlainTextResponse(f"fail or hang: {', '.join(broken)}\n", 503)
         return PlainTextResponse("ok\n")
 
     async def ready(_: Request) -> Response:
@@ -126,4 +130,5 @@ def _reasons(health: HealthCheck) -> list[str]:
         "no jobs are claimed": not health.poll_loop_alive,
         "heartbeats have stopped": not health.heartbeat_alive,
     }
-    return [why for why, holds in found.items() if holds]
+    reasons = [why for why, holds in found.items() if holds]
+    return reasons + [f"a duty fails or hangs: {name}" for name in health.troubled]

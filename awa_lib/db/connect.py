@@ -12,8 +12,10 @@ greeted us) nothing is prepared and settings go with each transaction, see ``set
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
+import threading
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
@@ -92,13 +94,15 @@ async def connect_async(
     """
     planned = _plan(dsn, purpose) | arguments
     try:
-        conn = await psycopg.AsyncConnection.connect(dsn, **planned)
+        conn = await _dial(dsn, planned)
     except psycopg.OperationalError as error:
         if not _refused_options(error):
             raise
         del planned["options"]
-        conn = await psycopg.AsyncConnection.connect(dsn, **planned)
+        conn = await _dial(dsn, planned)
     opened.add(conn)
+    # A pooler greets although its server does not answer.
+    late = asyncio.get_running_loop().call_later(_patience(dsn, planned), cut, conn)
     try:
         async with psycopg.AsyncRawCursor(conn) as cursor:
             for statement in _first_statements(conn, purpose):
@@ -108,7 +112,27 @@ async def connect_async(
     except BaseException:
         await conn.close()
         raise
+    finally:
+        late.cancel()
     return conn
+
+
+async def _dial(dsn: str, planned: dict[str, Any]) -> psycopg.AsyncConnection[Any]:
+    """Connect; one that is cancelled half-way is closed as soon as it is there.
+
+    psycopg leaves it open until its memory is freed, which may be never.
+    """
+    dialling = asyncio.ensure_future(psycopg.AsyncConnection.connect(dsn, **planned))
+    try:
+        return await asyncio.shield(dialling)
+    except asyncio.CancelledError:
+        dialling.add_done_callback(_hang_up)
+        raise
+
+
+def _hang_up(dialling: asyncio.Future[psycopg.AsyncConnection[Any]]) -> None:
+    if not dialling.cancelled() and dialling.exception() is None:
+        dialling.result().pgconn.finish()
 
 
 def connect(dsn: str, purpose: Purpose, **arguments: Any) -> psycopg.Connection[tuple[Any, ...]]:
@@ -122,6 +146,9 @@ def connect(dsn: str, purpose: Purpose, **arguments: Any) -> psycopg.Connection[
         del planned["options"]
         conn = psycopg.Connection.connect(dsn, **planned)
     opened.add(conn)
+    late = threading.Timer(_patience(dsn, planned), cut, [conn])
+    late.daemon = True
+    late.start()
     try:
         with psycopg.RawCursor(conn) as cursor:
             for statement in _first_statements(conn, purpose):
@@ -131,6 +158,8 @@ def connect(dsn: str, purpose: Purpose, **arguments: Any) -> psycopg.Connection[
     except BaseException:
         conn.close()
         raise
+    finally:
+        late.cancel()
     return conn
 
 
@@ -174,6 +203,12 @@ def _plan(dsn: str, purpose: Purpose) -> dict[str, Any]:
         planned["connect_timeout"] = max(1, round(purpose.connect_seconds))
     options = f"{_OPTIONS} {as_options(purpose.settings)} {given.get('options') or ''}".strip()
     return {**planned, "client_encoding": "UTF8", "autocommit": True, "options": options}
+
+
+def _patience(dsn: str, planned: dict[str, Any]) -> float:
+    """Return how long the first answers may take: as long as connecting."""
+    seconds = float((_read(dsn) | planned).get("connect_timeout") or 0)
+    return seconds if seconds > 0 else _CONNECT_SECONDS
 
 
 def as_options(settings: Iterable[tuple[str, str]]) -> str:

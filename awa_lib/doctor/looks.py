@@ -194,7 +194,7 @@ def storage(_: Circumstances) -> Op[list[Storage]]:
 
 def rights(_: Circumstances) -> Op[RoleRights]:
     """Read what the roles that matter may do."""
-    roles = (yield sql.roles("standing")).into(Role)
+    roles = (yield sql.roles("standing", workers="awa worker%")).into(Role)
     asked = [
         (role.role, right) for role in roles for right in RIGHTS if right.purpose == role.purpose
     ]

@@ -59,10 +59,9 @@ class Aside:
         """Return True for a row that is put aside."""
         return job_id in self._rows
 
-    @property
-    def ids(self) -> list[int]:
-        """Return all that are put aside."""
-        return list(self._rows)
+    def __len__(self) -> int:
+        """Return how many are put aside."""
+        return len(self._rows)
 
     def ready(self) -> bool:
         """Return True once a second."""

@@ -152,21 +152,23 @@ def claim_each(
     rows: list[tuple[Any, ...]] = []
     errors: dict[int, AwaError] = {}
     tried = list(passing)
-    look = "candidates_limited" if limited else "candidates"
     while len(rows) < limit and len(errors) < _MOST_FAILURES:
-        found = yield sql.claims(
-            look,
-            queue=queue,
-            kinds=list(kinds),
-            limit=limit - len(rows),
-            passing=id_array(tried),
-        )
+        try:
+            found = yield from _candidates(queue, kinds, limit - len(rows), limited, tried)
+        except Unavailable:
+            raise
+        except AwaError:
+            if rows or errors:
+                break  # what was claimed is running
+            raise
         if not found:
             break
         for (job_id,) in found:
             tried.append(job_id)
             try:
-                rows += yield _claim_one(queue, kinds, deadline_seconds, lease, limited, job_id)
+                rows += yield from _alone(
+                    _claim_one(queue, kinds, deadline_seconds, lease, limited, job_id)
+                )
             except Unavailable:
                 raise
             except AwaError as error:
@@ -174,6 +176,20 @@ def claim_each(
                 if len(errors) == _MOST_FAILURES:
                     break
     return rows, errors
+
+
+@atomic  # as below
+def _candidates(
+    queue: str, kinds: Sequence[str], limit: int, limited: bool, passing: Sequence[int]
+) -> Op[Rows]:
+    look = "candidates_limited" if limited else "candidates"
+    given = {"queue": queue, "kinds": list(kinds), "limit": limit, "passing": id_array(passing)}
+    return (yield sql.claims(look, **given))
+
+
+@atomic  # a savepoint, so that a transaction goes on after an error
+def _alone(statement: Statement) -> Op[Rows]:
+    return (yield statement)
 
 
 def _claim_one(

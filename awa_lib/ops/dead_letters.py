@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from typing import Unpack
 
-    from awa_lib._sql import Op, Rows
+    from awa_lib._sql import Op
     from awa_lib.errors import AwaError
 
 __all__ = [
@@ -66,16 +66,16 @@ def move_failed(aside: Aside | None = None) -> Op[int]:
     A row that something is in the way of does not stop the others; it is tried again soon.
     """
     aside = Aside() if aside is None else aside
-    rows = yield from _look(id_array(aside.ids))
-    found = [row[0] for row in rows]
+    found = yield from _look(aside)
     moved = yield from change_apart(found, _move_briefly, aside, _leave)
     return len(moved)
 
 
 @atomic
-def _look(apart: str) -> Op[Rows]:
+def _look(aside: Aside) -> Op[list[int]]:
     yield sql.maintenance("settle", milliseconds=_WAITS)
-    return (yield sql.dead_letters("failed_ids_of_policies", limit=MOVE_BATCH, apart=apart))
+    rows = yield sql.dead_letters("failed_ids_of_policies", limit=MOVE_BATCH + len(aside))
+    return [row[0] for row in rows if row[0] not in aside][:MOVE_BATCH]
 
 
 @atomic

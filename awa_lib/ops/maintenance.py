@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
 from awa_lib._sql import atomic, sql
 from awa_lib.errors import AwaError, Transient, Unavailable
@@ -47,8 +47,8 @@ R = TypeVar("R")
 
 PROMOTE_BATCH: Final = 4096
 RESCUE_BATCH: Final = 500
-# Running jobs looked at by one statement.
-_PAGE: Final = 1000
+# Running jobs that one look finds.
+_MOST_RUNNING: Final = 50_000
 _WAITS: Final = 250
 Block = Literal["promote_scheduled", "promote_retryable"]
 Cause = Literal["heartbeat", "deadline", "callback"]
@@ -79,15 +79,17 @@ def promote(block: Block, limit: int = PROMOTE_BATCH, aside: Aside | None = None
     """
     aside = Aside() if aside is None else aside
     look = "due_" + block.removeprefix("promote_")
-    rows = yield from _look(look, limit=limit, apart=id_array(aside.ids))
-    promoted = yield from change_apart([row[0] for row in rows], _promote, aside, _park)
+    ids = yield from _look(look, aside, limit)
+    promoted = yield from change_apart(ids, _promote, aside, _park)
     return len(promoted)
 
 
 @atomic
-def _look(block: str, **params: object) -> Op[list[tuple[Any, ...]]]:
+def _look(block: str, aside: Aside, limit: int, **params: object) -> Op[list[int]]:
+    """Return ids that are not aside, at most ``limit``, in the order of the look."""
     yield sql.maintenance("settle", milliseconds=_WAITS)
-    return (yield sql.maintenance(block, **params))
+    rows = yield sql.maintenance(block, limit=limit + len(aside), **params)
+    return [row[0] for row in rows if row[0] not in aside][:limit]
 
 
 @atomic
@@ -115,31 +117,21 @@ def check_writable() -> Op[None]:
         raise Unavailable("the server is read-only")
 
 
-def stale_ids(staleness_seconds: float) -> Op[list[int]]:
+def stale_ids(staleness_seconds: float, aside: Aside | None = None) -> Op[list[int]]:
     """Return running jobs whose last heartbeat is older than this."""
-    return (yield from _running("stale_ids", staleness=bounded(staleness_seconds)))
+    aside = Aside() if aside is None else aside
+    staleness = bounded(staleness_seconds)
+    return (yield from _look("stale_ids", aside, _MOST_RUNNING, staleness=staleness))
 
 
-def overdue_ids() -> Op[list[int]]:
+def overdue_ids(aside: Aside | None = None) -> Op[list[int]]:
     """Return running jobs past their deadline."""
-    return (yield from _running("overdue_ids"))
-
-
-def _running(block: str, **params: object) -> Op[list[int]]:
-    """Walk over the running jobs, page by page."""
-    found: list[int] = []
-    queue, after, looked = "", 0, _PAGE
-    while looked == _PAGE:
-        rows = yield from _look(block, queue=queue, after=after, page=_PAGE, **params)
-        ids, looked, queue, after = rows[0]
-        found += ids or []
-    return sorted(found)
+    return (yield from _look("overdue_ids", Aside() if aside is None else aside, _MOST_RUNNING))
 
 
 def expired_callback_ids(aside: Aside, limit: int = RESCUE_BATCH) -> Op[list[int]]:
     """Return waiting jobs whose callback timed out, the oldest first."""
-    rows = yield from _look("expired_callback_ids", limit=limit, apart=id_array(aside.ids))
-    return [row[0] for row in rows]
+    return (yield from _look("expired_callback_ids", aside, limit))
 
 
 def free_ids(ids: Sequence[int]) -> Op[set[int]]:
@@ -216,8 +208,13 @@ def rescue(
 
 def age(threshold_seconds: float = 60, limit: int = 1000) -> Op[int]:
     """Raise the priority of jobs that have waited this long by one level; return how many."""
-    rows = yield from _look("age", threshold=bounded(threshold_seconds), limit=limit)
-    return int(rows[0][0])
+    return (yield from _count("age", threshold=bounded(threshold_seconds), limit=limit))
+
+
+@atomic
+def _count(block: str, **params: object) -> Op[int]:
+    yield sql.maintenance("settle", milliseconds=_WAITS)
+    return int((yield sql.maintenance(block, **params)).scalar())
 
 
 def delete_finished(
@@ -249,16 +246,22 @@ def delete_old(
     """
     aside = Aside() if aside is None else aside
     seconds = bounded(seconds)
-    rows = yield from _look(
-        f"old_{ended}", seconds=seconds, queue=queue, except_queues=list(except_queues),
-        limit=limit, apart=id_array(aside.ids),
-    )  # fmt: skip
+    scope = {"seconds": seconds, "queue": queue, "except_queues": list(except_queues)}
+    try:
+        if not len(aside):
+            deleted = yield from _count(f"delete_{ended}", limit=limit, **scope)
+            return deleted, deleted
+    except Unavailable:
+        raise
+    except AwaError:
+        pass  # because of one of them
+    found = sorted((yield from _look(f"old_{ended}", aside, limit, **scope)))
 
     @atomic
     def change(ids: Sequence[int], milliseconds: int) -> Op[dict[int, None]]:
         yield sql.maintenance("settle", milliseconds=milliseconds)
-        gone = yield sql.maintenance("delete_old", ids=id_array(ids), seconds=seconds)
-        return {row[0]: None for row in gone}
+        rows = yield sql.maintenance("delete_old", ids=id_array(ids), seconds=seconds)
+        return {row[0]: None for row in rows}
 
     def blame(job_id: int, error: AwaError) -> Op[dict[int, None]]:
         logger.warning(
@@ -269,9 +272,8 @@ def delete_old(
         yield from ()
         return {}
 
-    found = sorted(row[0] for row in rows)
-    deleted = yield from change_apart(found, change, aside, blame)
-    return len(found), len(deleted)
+    gone = yield from change_apart(found, change, aside, blame)
+    return len(found), len(gone)
 
 
 @atomic

@@ -14,10 +14,10 @@ from awa_lib.reads.health import ping
 from awa_lib.runtime import forks
 from awa_lib.runtime.callbacks import Callbacks
 from awa_lib.runtime.completer import Completer
+from awa_lib.runtime.connections import within
 from awa_lib.runtime.dispatcher import Dispatcher
 from awa_lib.runtime.events import Events
 from awa_lib.runtime.executor import Executor
-from awa_lib.runtime.flushes import Flushes
 from awa_lib.runtime.heartbeat import Heartbeat
 from awa_lib.runtime.leader import Leader
 from awa_lib.runtime.limits import Overflow
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from awa_lib.runtime.context import Attempt
     from awa_lib.runtime.events import Registry
     from awa_lib.runtime.handlers import Handlers
-    from awa_lib.runtime.supervisor import DutyState
 
 __all__ = ["Runtime"]
 
@@ -87,7 +86,6 @@ class Runtime:
         self.callbacks = Callbacks(
             links.callbacks, self._deadline_of, self._events.waiting, self._resumed
         )
-        self._flushes = Flushes(links.callbacks)
         overflow = Overflow(options) if options.global_max_workers is not None else None
         self._listener = Listener(
             dsn, [q.name for q in options.queues], self._outage, self._wake, self._cancelled,
@@ -114,8 +112,10 @@ class Runtime:
         self._policies = Policies(links.publisher, self._dispatchers, self._publisher.poke)
         self._status = self._reporting()
         self._guards = ExitStack()
+        self._ending: list[asyncio.Task[None]] = []
         self._watch = Duty("watch", self._look, seconds=_WATCH_SECONDS)
         self._said_healthy: bool | None = None
+        self._outage_ended_at = self._outage.ended_at
         self.loop = asyncio.get_running_loop()
         self.shutting_down = False
 
@@ -178,8 +178,8 @@ class Runtime:
         for dispatcher in self._dispatchers.values():
             await dispatcher.start()
         await self._leader.start()
-        for duty in self._duties():
-            self._supervisor.watch(duty)
+        for state in (*(duty.state for duty in self._duties()), self._heartbeat.state):
+            self._supervisor.watch(state)
         await self._watch.start()
         # The first snapshot was written before the loops ran: it says that none is alive.
         self._publisher.poke()
@@ -198,18 +198,23 @@ class Runtime:
                     raise
                 await asyncio.sleep(0.1)
 
-    def _duties(self) -> list[DutyState]:
-        duties = [
-            self._completer.duty, self._listener.duty, self._leader.duty, self._publisher.duty,
-            self._policies.duty, self._declarer.duty, self.callbacks.duty,
+    def _duties(self) -> list[Duty]:
+        return [
+            self._completer.duty, self._listener.duty, self._publisher.duty, self._policies.duty,
+            self._declarer.duty, self.callbacks.duty, *self._leader.duties,
             *(dispatcher.duty for dispatcher in self._dispatchers.values()),
         ]  # fmt: skip
-        return [*(duty.state for duty in duties), self._heartbeat.state]
 
     async def _look(self) -> None:
         """Look after what nobody else does: lost connections that are idle, overdue answers."""
         self._heartbeat.look()
         await self._supervisor.look()
+        if self._outage_ended_at != self._outage.ended_at:
+            self._outage_ended_at = self._outage.ended_at
+            # Those that are due seldom would be in trouble until their next turn.
+            for duty in self._duties():
+                if duty.state.trouble_seconds:
+                    duty.poke()
         healthy = self.snapshot().healthy
         if healthy != self._said_healthy:
             self._said_healthy = healthy
@@ -231,47 +236,65 @@ class Runtime:
         the time-out are cancelled and their jobs handed back.  Those that do not end (blocking
         ones, and async ones that swallow the cancel) are returned; where the process is
         ``exiting`` their jobs are handed back too, else their rows stay running until rescued.
+        Cancelled, it does not wait for handlers any more, and ends within 2 s all the same.
         """
         until = self.loop.time() + timeout_seconds + _STOP_SECONDS
         self.shutting_down = True
         self._publisher.poke()
         self._executor.stop_attempts("shutdown")
         self.callbacks.release()
-        await asyncio.gather(*(d.stop(_STOP_SECONDS / 2) for d in self._dispatchers.values()))
-        left = await self._executor.drain(
-            max(0.0, min(timeout_seconds, until - _STOP_SECONDS - self.loop.time()))
-        )
+        seconds = _STOP_SECONDS / 2
+        claims = [asyncio.create_task(d.stop(seconds)) for d in self._dispatchers.values()]
+        cancelled: asyncio.CancelledError | None = None
+        try:
+            if claims:
+                await asyncio.wait(claims, timeout=seconds)
+            left = await self._executor.drain(
+                max(0.0, min(timeout_seconds, until - _STOP_SECONDS - self.loop.time()))
+            )
+        except asyncio.CancelledError as error:
+            cancelled, until = error, min(until, self.loop.time() + _STOP_SECONDS)
+            left = await self._executor.drain(0.0)
+        finally:
+            self._guards.close()
         if exiting:
             for attempt in left:
                 if not attempt.given_up:
                     self._completer.end(attempt, _HANDED_BACK)
         # What is left of the bound is shared: ends come first, all else stops beside them.
         seconds = max(0.1, until - self.loop.time() - 0.4)
-        _, late = await asyncio.wait(
-            [asyncio.create_task(step) for step in self._last_steps(seconds)],
-            timeout=max(0.1, until - self.loop.time() - 0.1),
-        )
+        self._ending = [asyncio.create_task(step) for step in self._last_steps(claims, seconds)]
+        bound = max(0.1, until - self.loop.time() - 0.1)
+        _, late = await asyncio.wait(self._ending, timeout=bound)
         if late:
             # A cancelled statement waits for its server, and a loop that ends for its tasks.
             self._outage.cut()
             await asyncio.wait(late, timeout=0.1)
         self._executor.close()
-        self._guards.close()
         logger.info("worker stopped", extra={"abandoned": [a.job.id for a in left]})
+        if cancelled is not None:
+            raise cancelled
         return left
 
-    def _last_steps(self, seconds: float) -> list[Coroutine[Any, Any, None]]:
+    def _last_steps(
+        self, claims: Sequence[asyncio.Task[None]], seconds: float
+    ) -> list[Coroutine[Any, Any, None]]:
         return [
             self._write_ends(seconds),
+            self._end_claims(claims, seconds),
             self._watch.stop(),
             self._leader.stop(seconds),
             self._listener.stop(),
             self.callbacks.stop(),
-            self._links.claims.close(),
             self._links.health.close(),
             self._say_goodbye(seconds),
             self._close_http(),
         ]
+
+    async def _end_claims(self, stopping: Sequence[asyncio.Task[None]], seconds: float) -> None:
+        if stopping:
+            await asyncio.wait(stopping, timeout=seconds)
+        await self._links.claims.close()
 
     async def _write_ends(self, seconds: float) -> None:
         try:
@@ -292,14 +315,18 @@ class Runtime:
         await self._policies.stop()
         await self._events.stop(seconds / 2)
         with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._publisher.stop()
+            await within(seconds, self._publisher.stop())
         await self._links.publisher.close()
 
     async def _close_http(self) -> None:
         for handler in self._handlers.values():
             if isinstance(handler.call, HttpWorker):
                 await handler.call.aclose()
+
+    @property
+    def broken(self) -> list[str]:
+        """Return the duties in trouble while the database answers; for any thread to ask."""
+        return [] if self._outage.any else self._supervisor.broken
 
     def snapshot(self) -> InstanceSnapshot:
         """Return what this process publishes of itself."""
@@ -360,5 +387,5 @@ class Runtime:
     async def flush(self, attempt: Attempt) -> None:
         """Write the progress of a running attempt, however long the database is away."""
         waits = attempt.waits
-        if not await self._flushes.write(attempt):
+        if not await self._links.flushes.write(attempt):
             self._lost([(attempt, waits)])

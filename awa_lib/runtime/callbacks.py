@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import uuid
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from awa_lib._json import loads
 from awa_lib.errors import AwaError, Transient, Unavailable, ValidationError
 from awa_lib.ops import callbacks as ops
 from awa_lib.results import CallbackToken
+from awa_lib.runtime.connections import pause
 from awa_lib.runtime.supervisor import Duty
 
 if TYPE_CHECKING:
@@ -34,7 +34,6 @@ R = TypeVar("R")
 _LOOK_SECONDS: Final = 1.0
 # How long a stopping process tries to note that nobody waits any more.
 _ABANDON_SECONDS: Final = 5.0
-_MOST_DOUBLINGS: Final = 6
 # The attempt is over: what its handler still asks of the database is not tried again.
 _OVER: Final = frozenset({"deadline", "cancelled", "lost", "handed back"})
 _OURS: Final = frozenset({"running", "waiting_external"})
@@ -82,7 +81,7 @@ class Callbacks:
         self._started = False
         self._released = False
         # The connection's own outage is no reason to look seldom once it is over.
-        self.duty = Duty("callbacks", self._round, pause=_pause)
+        self.duty = Duty("callbacks", self._round, pause=pause)
 
     async def register(
         self, attempt: Attempt, timeout_seconds: float, expressions: Expressions
@@ -202,7 +201,7 @@ class Callbacks:
                     try:
                         await self._link.run(ops.abandon_wait(attempt.job.id, attempt.lease))
                     except Transient:
-                        await _pause(failures)
+                        await pause(failures)
                         failures += 1
                     else:
                         return
@@ -226,7 +225,7 @@ class Callbacks:
                 if attempt.stop_reason in _OVER:
                     raise
                 cut = cut or isinstance(error, Unavailable)
-            await _pause(failures)
+            await pause(failures)
             failures += 1
 
     def release(self) -> None:
@@ -259,12 +258,6 @@ class Callbacks:
             for job_id, those in waits.items():
                 for wait in those:
                     _settle(wait, seen.get(job_id))
-
-
-async def _pause(failures: int) -> None:
-    """Sleep before the next try: 0.1 s doubling to 5 s, jittered by half."""
-    longest = min(0.1 * 2.0 ** min(failures, _MOST_DOUBLINGS), 5.0)
-    await asyncio.sleep(longest * random.uniform(0.5, 1.0))
 
 
 def _give_up(wait: _Wait) -> None:

@@ -7,37 +7,27 @@ import logging
 import time
 from collections import deque
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from functools import partial
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from awa_lib import telemetry, tracing
-from awa_lib._sql import atomic
-from awa_lib.db.sqlstates import Meaning, meaning_of
-from awa_lib.errors import (
-    AwaError,
-    DatabaseError,
-    SchemaMismatch,
-    Transient,
-    Unavailable,
-    UniqueConflict,
-)
-from awa_lib.new_jobs import NewJobs
+from awa_lib.errors import AwaError, Transient, Unavailable
 from awa_lib.ops import claims
-from awa_lib.ops.inserts import insert_free
-from awa_lib.runtime.outcomes import Outcome
+from awa_lib.runtime.ends import End, finish_all, finish_alone, is_of_data, is_written, reduce
 from awa_lib.runtime.supervisor import Duty
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from awa_lib._sql import Op
     from awa_lib.ops.claims import Missed
     from awa_lib.runtime.connections import Link
     from awa_lib.runtime.context import Attempt
     from awa_lib.runtime.events import Events
+    from awa_lib.runtime.outcomes import Outcome
 
-__all__ = ["Completer", "End", "finish"]
+__all__ = ["Completer"]
 
 logger = logging.getLogger(__name__)
 
@@ -46,33 +36,11 @@ _BATCH: Final = 1_000
 _MOST_PENDING: Final = 4_000
 # An end whose row somebody holds is tried again after 0.2 s, then after twice as long.
 _FIRST_PAUSE: Final = 0.2
-_LONGEST_PAUSE: Final = 5.0
+_LONGEST_PAUSE: Final = 1.0
 # Ends that are written by themselves: so many in a round, and so many of them may be blocked.
 _ONE_BY_ONE: Final = 50
-_MOST_BLOCKED: Final = 3
-
-
-@dataclass(slots=True)
-class End:
-    """How an attempt ended, until that is durable; an outcome of None is a completion."""
-
-    attempt: Attempt
-    outcome: Outcome | None
-    done: bool = False
-    """Written, or refused."""
-    refused: bool = False
-    """The attempt does not own its job any more."""
-    unsure: bool = False
-    """Sent once without an answer: the row may hold it already."""
-    alone: bool = False
-    """Failed in a batch: written by itself from now on."""
-    tries: int = 0
-    due: float = 0.0
-
-    @property
-    def id(self) -> int:
-        """Return the id of the job."""
-        return self.attempt.job.id
+_MOST_BLOCKED: Final = 10
+_id: Final = attrgetter("id")
 
 
 class Completer:
@@ -174,8 +142,14 @@ class Completer:
 
     def _next_batch(self) -> list[End]:
         """Take what is due, each job once: of two ends of a job the later waits for a round."""
+        fresh = self._fresh
+        if not self._later and len(fresh) <= _BATCH:
+            batch = {end.id: end for end in fresh}
+            if len(batch) == len(fresh):
+                fresh.clear()
+                return sorted(batch.values(), key=_id)
         now = time.monotonic()
-        batch: dict[int, End] = {}
+        batch = {}
         rest: list[End] = []
         alone = 0
         for end in self._later:
@@ -185,12 +159,12 @@ class Completer:
                 alone += end.alone
             else:
                 rest.append(end)
-        while self._fresh and len(batch) < _BATCH:
-            end = self._fresh.popleft()
+        while fresh and len(batch) < _BATCH:
+            end = fresh.popleft()
             if batch.setdefault(end.id, end) is not end:
                 rest.append(end)
         self._later = rest
-        return [batch[key] for key in sorted(batch)]
+        return sorted(batch.values(), key=_id)
 
     async def _write(self, batch: list[End]) -> None:
         """Write a batch, marking each end as done; those that are not are kept."""
@@ -200,6 +174,8 @@ class Completer:
         for part in (completed, ended):
             if part:
                 await self._write_part(part)
+        if len(together) == len(batch):
+            return
         blocked = 0
         for end in batch:
             # Each may wait for a lock; the others of this round are not to wait for all of them.
@@ -208,20 +184,22 @@ class Completer:
 
     async def _write_part(self, part: list[End]) -> None:
         """Write ends of one sort in one transaction, with their follow-ups."""
+        pooled = self._link.pooled
         try:
-            missed = await self._send(part, lambda: _all(part, skip_locked=self._link.pooled))
-        except Unavailable:
-            raise
-        except Transient:
-            # Somebody holds one of the rows, or a key that a follow-up needs: all others pass.
-            plain = [end for end in part if end.attempt.after is None]
-            for end in part:
-                end.alone = end.attempt.after is not None
-            if plain:
-                missed = await self._send(plain, lambda: _all(plain, skip_locked=True))
-                await self._mark(plain, missed)
+            try:
+                missed = await self._send(part, partial(finish_all, part, skip_locked=pooled))
+            except Unavailable:
+                raise
+            except Transient:
+                # Somebody holds one of the rows, or a key that a follow-up needs: all others pass.
+                for end in part:
+                    end.alone = end.attempt.after is not None
+                part = [end for end in part if not end.alone]
+                if not part:
+                    return
+                missed = await self._send(part, partial(finish_all, part, skip_locked=True))
         except AwaError as error:
-            if not _is_of_data(error):
+            if not is_of_data(error):
                 raise
             for end in part:
                 end.alone = True
@@ -232,15 +210,15 @@ class Completer:
         """Write one end, without what the database does not take; return False when blocked."""
         end.tries += 1
         try:
-            missed = await self._send([end], partial(finish, end.attempt, end.outcome))
+            missed = await self._send([end], partial(finish_alone, end.attempt, end.outcome))
         except Unavailable:
             raise
         except Transient:
             return False
         except AwaError as error:
-            if not _is_of_data(error):
+            if not is_of_data(error):
                 raise
-            _reduce(end, error)
+            reduce(end, error)
             return True
         await self._mark([end], missed)
         return end.done
@@ -256,6 +234,10 @@ class Completer:
 
     async def _mark(self, part: list[End], missed: Missed) -> None:
         """Note which ends are done and which are refused; busy ones stay."""
+        if not missed.stale and not missed.busy:
+            for end in part:
+                end.done = True
+            return
         stale, busy = set(missed.stale), set(missed.busy)
         found = [end for end in part if end.id in stale and end.unsure]
         if found:
@@ -277,17 +259,13 @@ class Completer:
         """Return which of these were written by a statement whose answer was lost."""
         leases = sorted((end.id, end.attempt.lease) for end in ends)
         rows = {row.id: row for row in await self._link.run(claims.written_ends(leases))}
-        return {end.id for end in ends if end.id in rows and _is_ours(end, rows[end.id])}
+        return {end.id for end in ends if end.id in rows and is_written(end, rows[end.id])}
 
     def _settle(self, batch: list[End], began: float) -> None:
         self._writing = []
-        now = time.monotonic()
-        for end in batch:
-            if not end.done:
-                pause = _FIRST_PAUSE * 2 ** min(end.tries - 1, 10) if end.tries else 0.0
-                end.due = now + min(pause, _LONGEST_PAUSE)
-                self._later.append(end)
         done = [end for end in batch if end.done]
+        if len(done) < len(batch):
+            self._put_off([end for end in batch if not end.done])
         for end in done:
             self._on_done(end.attempt)
         if not self._fresh and not self._later:
@@ -296,104 +274,20 @@ class Completer:
             self._room.set()
         self._tell(done, began)
 
+    def _put_off(self, ends: list[End]) -> None:
+        now = time.monotonic()
+        for end in ends:
+            pause = _FIRST_PAUSE * 2 ** min(end.tries - 1, 10) if end.tries else 0.0
+            end.due = now + min(pause, _LONGEST_PAUSE)
+        self._later += ends
+
     def _tell(self, done: Sequence[End], began: float) -> None:
         written = [(end.attempt, end.outcome) for end in done if not end.refused]
-        for end in done:
-            if end.refused:
-                telemetry.dropped(end.attempt.job.queue)
+        if len(written) < len(done):
+            for end in done:
+                if end.refused:
+                    telemetry.dropped(end.attempt.job.queue)
         telemetry.ended(written, time.perf_counter() - began)
         if (spans := tracing.tracing()) is not None:
             spans.ended(written)
         self._events.ended(written)
-
-
-def _is_of_data(error: AwaError) -> bool:
-    """Return whether an error is about the values of one job."""
-    if isinstance(error, DatabaseError):
-        return meaning_of(error.sqlstate, broken=False) is Meaning.THEIRS
-    return not isinstance(error, SchemaMismatch)
-
-
-def _reduce(end: End, error: AwaError) -> None:
-    """Leave out of an end what the database does not take: follow-ups first, then text."""
-    attempt, outcome = end.attempt, end.outcome
-    logger.error(
-        "the end of a job cannot be recorded (%s); it is recorded without what was refused",
-        error,
-        extra={"job_id": end.id},
-    )
-    if attempt.after is not None:
-        attempt.after = None
-        reason = f"what follows from its end could not be enqueued: {error}"
-        end.outcome = Outcome("failed", _ascii(reason), terminal=True)
-        return
-    attempt.noted = None
-    if outcome is not None and outcome.error is not None:
-        end.outcome = replace(outcome, error=_ascii(outcome.error))
-
-
-def _ascii(text: str) -> str:
-    return text.encode("ascii", "backslashreplace").decode("ascii")
-
-
-def _is_ours(end: End, row: claims.Written) -> bool:
-    """Return whether a row that is not running any more is what this end made of it."""
-    if end.outcome is None:
-        return row.state == "completed"
-    if end.outcome.error is not None:
-        return row.error == end.outcome.error
-    return row.state in {end.outcome.target, "available", "waiting_external"}
-
-
-def _all(part: Iterable[End], *, skip_locked: bool) -> Op[Missed]:
-    ends = list(part)
-    attempts = [end.attempt for end in ends]
-    if ends[0].outcome is None:
-        op = claims.finish_completed(attempts, skip_locked=skip_locked)
-    else:
-        op = claims.finish_attempts(
-            [(end.attempt, end.outcome) for end in ends if end.outcome is not None],
-            skip_locked=skip_locked,
-        )
-    return _with_follow_ups(op, attempts)
-
-
-def _with_follow_ups(op: Op[Missed], attempts: Sequence[Attempt]) -> Op[Missed]:
-    """Enqueue what follows from the ends that were written, in their transaction."""
-    if not any(attempt.after for attempt in attempts):
-        return op
-    return _follow(op, attempts)
-
-
-@atomic
-def _follow(op: Op[Missed], attempts: Sequence[Attempt]) -> Op[Missed]:
-    missed = yield from op
-    out = {*missed.stale, *missed.busy}
-    after = [a.after for a in attempts if a.after is not None and a.job.id not in out]
-    if after:
-        yield from insert_free(NewJobs.merge(after))
-    return missed
-
-
-def finish(attempt: Attempt, outcome: Outcome | None) -> Op[Missed]:
-    """End one attempt with its follow-ups, unless its row is locked.
-
-    The job fails when another one holds the unique key its next state needs.
-    """
-    return _with_follow_ups(_finish(attempt, outcome), [attempt])
-
-
-def _finish(attempt: Attempt, outcome: Outcome | None) -> Op[Missed]:
-    try:
-        return (yield from _end(attempt, outcome))
-    except UniqueConflict as error:
-        reason = f"the job ended, but {error}"
-        failed = [(attempt, Outcome("failed", reason))]
-        return (yield from claims.finish_attempts(failed, skip_locked=True))
-
-
-@atomic  # a savepoint, so that a transaction with follow-ups goes on after a conflict
-def _end(attempt: Attempt, outcome: Outcome | None) -> Op[Missed]:
-    if outcome is None:
-        return (yield from claims.finish_completed([attempt], skip_locked=True))
-    return (yield from claims.finish_attempts([(attempt, outcome)], skip_locked=True))

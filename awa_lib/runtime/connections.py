@@ -10,21 +10,29 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-import psycopg
 from psycopg.pq import TransactionStatus
 
-from awa_lib._drive import arun, translate, turn
-from awa_lib._sql import BEGIN, COMMIT, ROLLBACK, sql
-from awa_lib.db.connect import Purpose, connect, connect_async, cut, settings_for
+from awa_lib._drive import arun, turn
+from awa_lib.db.connect import Purpose, cut, settings_for
 from awa_lib.errors import AwaError, Transient, Unavailable
 from awa_lib.reads.health import is_at_work
+from awa_lib.runtime.sessions import open_async, with_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
+
+    import psycopg
 
     from awa_lib._sql import Op
 
-__all__ = ["HOT_PLANS", "Bounds", "Link", "Outage", "open_async", "open_sync", "with_settings"]
+__all__ = [
+    "HOT_PLANS",
+    "Bound",
+    "Bounds",
+    "Link",
+    "Outage",
+    "within",
+]
 
 logger = logging.getLogger(__name__)
 R = TypeVar("R")
@@ -69,6 +77,8 @@ class Bounds:
         settings = (
             ("lock_timeout", _time(self.lock_ms)),
             ("statement_timeout", _time(self.statement_seconds * 1000)),
+            # A process that is stopped in the middle of a transaction holds no locks for ever.
+            ("idle_in_transaction_session_timeout", "30s"),
             ("jit", "off"),
             *(HOT_PLANS if self.hot else ()),
             *self.settings,
@@ -105,7 +115,12 @@ class Outage:
     @property
     def any(self) -> bool:
         """Return True while a connection is down, or waits for an answer for too long."""
-        return bool(self._down) or bool(self.overdue_links)
+        return bool(self._down) or self.unanswered
+
+    @property
+    def unanswered(self) -> bool:
+        """Return True while a connection waits for an answer for too long."""
+        return bool(self.overdue_links)
 
     @property
     def overdue_links(self) -> list[Link]:
@@ -130,13 +145,14 @@ class Outage:
         """Note a lost connection."""
         now = time.monotonic()
         if not self._down and now - self._said_at >= _SAME_OUTAGE_SECONDS:
-            logger.warning(
-                "lost the database (%s); claims stop, running jobs go on, reconnecting",
-                error or "the connection was closed",
-                extra={"connection": name},
-            )
             self._said_at = now
             self._to_end = True
+            with suppress(Exception):  # of the program's own log handlers
+                logger.warning(
+                    "lost the database (%s); claims stop, running jobs go on, reconnecting",
+                    error or "the connection was closed",
+                    extra={"connection": name},
+                )
         self._down[name] = now
         self._works.clear()
 
@@ -148,8 +164,9 @@ class Outage:
             self.ended_at = time.monotonic()
             if self._to_end:
                 self._to_end = False
-                logger.info("the database is back")
-        if not self._loop.is_closed():
+                with suppress(Exception):
+                    logger.info("the database is back")
+        with suppress(RuntimeError):  # the loop has ended: nobody waits
             self._loop.call_soon_threadsafe(self._works.set)
 
     async def pause(self, failures: int) -> None:
@@ -166,55 +183,40 @@ async def pause(failures: int) -> None:
     await asyncio.sleep(seconds * random.uniform(0.5, 1.0))
 
 
-async def open_async(dsn: str, purpose: Purpose) -> psycopg.AsyncConnection[tuple[Any, ...]]:
-    """Open an async connection.  Raises Unavailable or DatabaseError."""
-    try:
-        return await connect_async(dsn, purpose)
-    except psycopg.Error as error:
-        raise translate(error) from error
+async def within(seconds: float, work: Awaitable[R]) -> R:
+    """Return the result of an op that ends in time.  Raises TimeoutError else.
+
+    The op goes on to its own bound: to cancel a statement waits for the server, up to 10 s.
+    """
+    task = asyncio.ensure_future(work)
+    done, _ = await asyncio.wait({task}, timeout=seconds)
+    if not done:
+        task.add_done_callback(lambda late: late.cancelled() or late.exception())
+        raise TimeoutError
+    return task.result()
 
 
-def open_sync(dsn: str, purpose: Purpose) -> psycopg.Connection[tuple[Any, ...]]:
-    """Open a blocking connection.  Raises Unavailable or DatabaseError."""
-    try:
-        return connect(dsn, purpose)
-    except psycopg.Error as error:
-        raise translate(error) from error
+class Bound:
+    """Cuts a connection whose answer is overdue, for the block.
 
-
-def with_settings(conn: psycopg.Connection[Any] | psycopg.AsyncConnection[Any], op: Op[R]) -> Op[R]:
-    """Return an op that makes the connection's settings its own where the session cannot."""
-    settings = settings_for(conn)
-    return _in_transaction(op, settings) if settings else op
-
-
-def _in_transaction(op: Op[R], settings: tuple[tuple[str, str], ...]) -> Op[R]:
-    yield BEGIN
-    try:
-        yield sql.connections(
-            "set_local", names=[n for n, _ in settings], values=[v for _, v in settings]
-        )
-        result = yield from op
-    except Exception:
-        yield ROLLBACK
-        raise
-    yield COMMIT
-    return result
-
-
-class _Bound:
-    """Cuts a connection whose answer is overdue.
-
-    In two steps, so that an event loop that was blocked reads what came meanwhile first.
+    In two steps, so that an event loop that was blocked reads what came meanwhile first.  A
+    cancel would not do: psycopg then waits for the server's answer to the cancel.
     """
 
     def __init__(self, conn: psycopg.AsyncConnection[Any], seconds: float) -> None:
         self._conn = conn
         self._loop = asyncio.get_running_loop()
-        self.timer = self._loop.call_later(seconds, self._soon)
+        self._timer = self._loop.call_later(seconds, self._soon)
+
+    def __enter__(self) -> None:
+        """Begin."""
+
+    def __exit__(self, *_: object) -> None:
+        """End: the answer is there."""
+        self._timer.cancel()
 
     def _soon(self) -> None:
-        self.timer = self._loop.call_later(0.5, cut, self._conn)
+        self._timer = self._loop.call_later(0.5, cut, self._conn)
 
 
 class Link:
@@ -238,12 +240,17 @@ class Link:
         outage.watch(self)
 
     @property
+    def waiting_seconds(self) -> float:
+        """Return how long the op under way has waited for its answer."""
+        asked = self._asked_at
+        return 0.0 if asked is None else time.monotonic() - asked
+
+    @property
     def overdue(self) -> bool:
         """Return True while its answer is late: a look-up's after 5 s."""
-        asked = self._asked_at
         bounds = self.bounds
         patience = _PATIENCE_SECONDS if bounds.hot else 2.0 + bounds.statement_seconds
-        return asked is not None and time.monotonic() - asked > patience
+        return self.waiting_seconds > patience
 
     @property
     def idle(self) -> bool:
@@ -272,7 +279,8 @@ class Link:
             self._asked_at = time.monotonic()
             try:
                 conn = await self.connection()
-                result = await self._bounded(conn, op)
+                with Bound(conn, self.bounds.answer_seconds):
+                    result = await arun(conn, with_settings(conn, op))
             except Unavailable as error:
                 if self._conn is not None:
                     self._lost(error)
@@ -303,13 +311,6 @@ class Link:
             and conn.pgconn.transaction_status != TransactionStatus.IDLE
         ):
             await self.close()
-
-    async def _bounded(self, conn: psycopg.AsyncConnection[tuple[Any, ...]], op: Op[R]) -> R:
-        bound = _Bound(conn, self.bounds.answer_seconds)
-        try:
-            return await arun(conn, with_settings(conn, op))
-        finally:
-            bound.timer.cancel()
 
     async def insist(
         self, make: Callable[[], Op[R]], *, until: Callable[[], bool] | None = None

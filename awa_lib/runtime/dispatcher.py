@@ -7,18 +7,26 @@ import logging
 import random
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from awa_lib import telemetry
-from awa_lib.errors import AwaError, Transient, Unavailable
+from awa_lib.errors import (
+    AwaError,
+    DatabaseError,
+    SerializationError,
+    Transient,
+    Unavailable,
+)
 from awa_lib.ops import claims
 from awa_lib.policies import QueuePolicy
+from awa_lib.runtime.connections import within
 from awa_lib.runtime.limits import Slots, TokenBucket
 from awa_lib.runtime.supervisor import Duty
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from awa_lib._sql import Op
     from awa_lib.config import QueueOptions, WorkerOptions
     from awa_lib.runtime.completer import Completer
     from awa_lib.runtime.connections import Link
@@ -28,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["Dispatcher"]
 
 logger = logging.getLogger(__name__)
+R = TypeVar("R")
 
 # A job that could not be claimed is passed over for a second, then twice as long each time.
 _FIRST_PASS_SECONDS: Final = 1.0
@@ -119,8 +128,7 @@ class Dispatcher:
         await self.duty.finish(seconds)
         if self._unanswered:
             with suppress(AwaError, TimeoutError):
-                async with asyncio.timeout(seconds):
-                    await self._give_back(everything=True)
+                await within(seconds, self._give_back(everything=True))
 
     async def _round(self) -> None:
         self._wake.clear()
@@ -147,50 +155,56 @@ class Dispatcher:
         """Claim and start up to so many jobs; return how many."""
         asked = time.perf_counter()
         rows: Sequence[tuple[Any, ...]] = ()
-        lease = claims.new_lease()
         try:
             if self._unanswered:
                 await self._give_back()
-            rows = await self._ask(wanted, lease)
-        except (Unavailable, asyncio.CancelledError):
-            now = time.monotonic()
-            self._unanswered[lease] = [now + seconds for seconds in _LOOKS]
+            rows = await self._ask(wanted)
+        except BaseException:
+            # A queue that cannot claim shall not lessen the share of the others.
+            self.slots.clear_demand()
             raise
         finally:
             self.slots.take(len(rows))
-        telemetry.claimed(self.queue.name, rows, time.perf_counter() - asked)
         if rows:
+            self._executor.spawn(rows, self.slots, self.queue, self._freed.set)
             if self._bucket:
                 self._bucket.take(len(rows))
-            self._executor.spawn(rows, self.slots, self.queue, self._freed.set)
+        telemetry.claimed(self.queue.name, rows, time.perf_counter() - asked)
         self.duty.state.succeed()
         return len(rows)
 
-    async def _ask(self, wanted: int, lease: int) -> Sequence[tuple[Any, ...]]:
+    async def _ask(self, wanted: int) -> Sequence[tuple[Any, ...]]:
         """Return claimed rows; when one job stands in the way of all, claim them one by one."""
-        name, seconds = self.queue.name, self.queue.deadline_seconds
+        given = (self.queue.name, self._kinds, wanted, self.queue.deadline_seconds)
         limited, passing = self.policy.limited, self._passed_over()
         try:
-            return await self._link.run(
-                claims.claim(
-                    name, self._kinds, wanted, seconds,
-                    lease=lease, limited=limited, passing=passing,
-                )
-            )  # fmt: skip
+            return await self._leased(
+                lambda lease: claims.claim(*given, lease=lease, limited=limited, passing=passing)
+            )
         except Unavailable:
             raise
         except AwaError:
-            rows, refused = await self._link.run(
-                claims.claim_each(
-                    name, self._kinds, wanted, seconds,
-                    lease=lease, limited=limited, passing=passing,
+            rows, refused = await self._leased(
+                lambda lease: claims.claim_each(
+                    *given, lease=lease, limited=limited, passing=passing
                 )
-            )  # fmt: skip
+            )
             if not refused and not rows:
                 # Nothing of a single job: the whole queue is locked, or the statement is at fault.
                 raise
             self._pass_over(refused)
             return rows
+
+    async def _leased(self, make: Callable[[int], Op[R]]) -> R:
+        """Run a claim with a lease of its own, which is kept when its answer is lost."""
+        lease = claims.new_lease()
+        try:
+            return await self._link.run(make(lease))
+        except BaseException as error:
+            if not _is_refused(error):
+                now = time.monotonic()
+                self._unanswered[lease] = [now + seconds for seconds in _LOOKS]
+            raise
 
     def _passed_over(self) -> list[int]:
         if not self._passing:
@@ -202,14 +216,19 @@ class Dispatcher:
         return sorted(job_id for job_id, (until, _) in self._passing.items() if until > now)
 
     def _pass_over(self, refused: dict[int, AwaError]) -> None:
-        for job_id, error in refused.items():
+        new = [
+            job_id
+            for job_id, error in refused.items()
+            if job_id not in self._passing and not isinstance(error, Transient)
+        ]
+        if new:
+            logger.warning(
+                "jobs cannot be claimed (%s); they are passed over, and tried again later",
+                refused[new[0]],
+                extra={"job_ids": new, "queue": self.queue.name},
+            )
+        for job_id in refused:
             known = self._passing.get(job_id)
-            if known is None and not isinstance(error, Transient):
-                logger.warning(
-                    "a job cannot be claimed (%s); it is passed over, and tried again later",
-                    error,
-                    extra={"job_id": job_id, "queue": self.queue.name},
-                )
             seconds = min(known[1] * 2, _LONGEST_PASS_SECONDS) if known else _FIRST_PASS_SECONDS
             self._passing[job_id] = (time.monotonic() + seconds, seconds)
 
@@ -225,11 +244,12 @@ class Dispatcher:
                     "gave back jobs of a claim whose answer was lost",
                     extra={"job_ids": found, "queue": self.queue.name},
                 )
+            # Others may be locked by somebody at this moment, or not be committed yet.
             rest = [at for at in looks if at > now]
-            if found or not rest:
-                del self._unanswered[lease]
-            else:
+            if rest:
                 self._unanswered[lease] = rest
+            else:
+                del self._unanswered[lease]
 
     async def _room(self) -> int:
         """Wait until something may be claimed; return how many, or 0 to look again."""
@@ -266,3 +286,10 @@ class Dispatcher:
             seconds = min(seconds, 1.0)
         with suppress(TimeoutError):
             await asyncio.wait_for(self._wake.wait(), seconds)
+
+
+def _is_refused(error: BaseException) -> bool:
+    """Return whether the server itself says that it has changed nothing."""
+    if isinstance(error, DatabaseError):
+        return error.sqlstate is not None and not isinstance(error, Unavailable)
+    return isinstance(error, AwaError) and not isinstance(error, SerializationError)

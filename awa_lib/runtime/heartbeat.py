@@ -18,7 +18,7 @@ from awa_lib.db.connect import cut
 from awa_lib.errors import AwaError, Transient, Unavailable
 from awa_lib.ops import claims
 from awa_lib.reads.health import ping
-from awa_lib.runtime.connections import open_sync, with_settings
+from awa_lib.runtime.sessions import open_sync, with_settings
 from awa_lib.runtime.supervisor import DutyState
 
 if TYPE_CHECKING:
@@ -40,8 +40,8 @@ R = TypeVar("R")
 _CHUNK: Final = 500
 _WATCH_SECONDS: Final = 1.0
 _BLOCKED_SECONDS: Final = 5.0
-_LEAST_PAUSE: Final = 0.4
 _LONGEST_PAUSE: Final = 3.0
+_LONGEST_HELD: Final = 0.5
 
 
 class Heartbeat:
@@ -121,32 +121,39 @@ class Heartbeat:
         failures = 0
         while not self._stop.wait(max(0.0, min(self._due - time.monotonic(), _WATCH_SECONDS))):
             try:
-                self._watch()
-                if time.monotonic() >= self._due:
-                    self._beat(list(self._attempts.values()))
-                    self._due = time.monotonic() + self._interval
-                elif self._busy:
-                    self._beat([a for a in self._attempts.values() if _key(a) in self._busy])
-                elif self._failing:
-                    self._ask(ping)
-                else:
-                    continue
+                if self._round():
+                    failures = 0
+                    self._failing = False
+                    self.state.succeed()
+                    self._outage.back("heartbeat")
             except BaseException as error:  # noqa: BLE001 - the thread outlives every error
                 failures += 1
                 self._failed(error)
-                # Not later than a beat: the leader waits for so long before it rescues.
-                longest = min(max(self._interval, _LEAST_PAUSE), _LONGEST_PAUSE)
-                self._due = time.monotonic() + min(0.2 * 2 ** min(failures, 5), longest)
-            else:
-                failures = 0
-                self._failing = False
-                self.state.succeed()
-                self._outage.back("heartbeat")
+                away = isinstance(error, Unavailable) or not isinstance(error, Transient)
+                longest = _LONGEST_PAUSE if away else _LONGEST_HELD
+                pause = min(0.2 * 2 ** min(failures, 5), longest, self._interval)
+                self._due = time.monotonic() + max(pause, 0.1)
         try:
             self._beat(list(self._attempts.values()))
         except BaseException as error:
             logger.debug("the last heartbeat failed", exc_info=error)
         self._close()
+
+    def _round(self) -> bool:
+        """Do what is due; return whether the database was asked."""
+        self._watch()
+        if time.monotonic() >= self._due:
+            self._beat(list(self._attempts.values()))
+            self._due = time.monotonic() + self._interval
+        elif self._busy:
+            # A copy first: the event loop changes the attempts meanwhile.
+            running = list(self._attempts.values())
+            self._beat([a for a in running if _key(a) in self._busy])
+        elif self._failing:
+            self._ask(ping)
+        else:
+            return False
+        return True
 
     def _failed(self, error: BaseException) -> None:
         self.state.fail(error)

@@ -76,6 +76,11 @@ class Leader:
         return self._term is not None
 
     @property
+    def duties(self) -> list[Duty]:
+        """Return the candidate loop and, while this process leads, the maintenance."""
+        return [self.duty, *(self._term.duties if self._term else ())]
+
+    @property
     def alive(self) -> bool:
         """Return True while the candidate loop works."""
         return self.duty.alive
@@ -100,10 +105,14 @@ class Leader:
             return await self._lock.run(ops.try_lead())
         # The lock lasts as long as a transaction, which a pooler leaves to us alone.
         await conn.set_autocommit(False)
-        if await self._lock.run(ops.try_lead_in_transaction(_SILENCE_MS)):
-            return True
-        await self._lock.close()
-        return False
+        leads = False
+        try:
+            leads = await self._lock.run(ops.try_lead_in_transaction(_SILENCE_MS))
+        finally:
+            # Also after an error, which leaves the transaction open and of no use.
+            if not leads:
+                await self._lock.close()
+        return leads
 
     async def _lead(self) -> None:
         """Serve a term: until stopped, or until the lock's connection is lost."""

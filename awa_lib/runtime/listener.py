@@ -12,10 +12,10 @@ import psycopg
 from psycopg import sql as compose
 
 from awa_lib._drive import arun, translate
-from awa_lib.db.connect import cut
 from awa_lib.errors import Transient, Unavailable
 from awa_lib.ops.runtime import listening_channels
-from awa_lib.runtime.connections import Bounds, open_async
+from awa_lib.runtime.connections import Bound, Bounds
+from awa_lib.runtime.sessions import open_async
 from awa_lib.runtime.supervisor import Duty
 
 if TYPE_CHECKING:
@@ -71,7 +71,6 @@ class Listener:
         self._heard: set[str] = set()
         self._lost = asyncio.Event()
         self._first = asyncio.Event()
-        self._asking: psycopg.AsyncConnection[Any] | None = None
         self.duty = Duty("listener", self._round, pause=outage.pause)
 
     def listens(self, queue: str) -> bool:
@@ -85,9 +84,6 @@ class Listener:
 
     async def stop(self) -> None:
         """Stop listening."""
-        if self._asking is not None:
-            # A cancelled statement waits for its server.
-            cut(self._asking)
         await self.duty.stop()
 
     async def _round(self) -> None:
@@ -103,10 +99,6 @@ class Listener:
             known = translate(error)
             self._note(known)
             raise known from error
-        except TimeoutError as error:
-            late = Unavailable("the listening connection does not answer")
-            self._note(late)
-            raise late from error
         except Transient as error:
             self._note(error)
             raise
@@ -120,7 +112,7 @@ class Listener:
     async def _serve(self, conn: psycopg.AsyncConnection[Any]) -> None:
         loop = asyncio.get_running_loop()
         conn.add_notify_handler(self._hear)
-        async with asyncio.timeout(_PROOF_TIMEOUT + len(self._channels) / 10):
+        with Bound(conn, _PROOF_TIMEOUT + len(self._channels) / 10):
             for channel in [*self._channels, CANCEL_CHANNEL, CALLBACK_CHANNEL, POLICY_CHANNEL]:
                 await conn.execute(compose.SQL("LISTEN {}").format(compose.Identifier(channel)))
         await self._prove(conn)
@@ -144,12 +136,8 @@ class Listener:
         raise psycopg.OperationalError("the listening connection was closed")
 
     async def _prove(self, conn: psycopg.AsyncConnection[Any]) -> None:
-        self._asking = conn
-        try:
-            async with asyncio.timeout(_PROOF_TIMEOUT):
-                heard = await arun(conn, listening_channels())
-        finally:
-            self._asking = None
+        with Bound(conn, _PROOF_TIMEOUT):
+            heard = await arun(conn, listening_channels())
         deaf = set(self._channels) - heard
         if deaf and deaf != set(self._channels) - self._heard:
             logger.warning(

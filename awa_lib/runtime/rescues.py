@@ -13,7 +13,7 @@ import time
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from awa_lib import telemetry
-from awa_lib.errors import Transient, Unavailable
+from awa_lib.errors import AwaError, Unavailable
 from awa_lib.ops import maintenance as ops
 from awa_lib.ops.apart import Aside
 
@@ -81,6 +81,7 @@ class Rescues:
         self._clock = clock
         self._staleness = options.heartbeat_staleness_ms / 1000
         self._grace = grace(options)
+        # Since when each look at the leases has succeeded, and heartbeats could be written.
         self._writable_since: float | None = clock()
         self._aside: dict[Cause, Aside] = {
             "heartbeat": Aside(), "deadline": Aside(), "callback": Aside(),
@@ -91,9 +92,15 @@ class Rescues:
 
     async def stale(self) -> None:
         """Take jobs whose worker is presumed dead."""
-        await self._see_writable()
-        found = await self._contact.run(ops.stale_ids(self._staleness))
+        try:
+            await self._contact.run(ops.check_writable())
+            found = await self._contact.run(ops.stale_ids(self._staleness))
+        except AwaError:
+            self._writable_since = None
+            raise
         # Only now: the look itself may have waited for the database.
+        if self._writable_since is None:
+            self._writable_since = self._clock()
         if min(self._contact.seconds, self._writable_seconds) < self._grace:
             return
         stale = set(found)
@@ -106,16 +113,6 @@ class Rescues:
         chosen = sorted(stale - waiting)
         await self._take(chosen, "heartbeat")
         await self._remember(chosen)
-
-    async def _see_writable(self) -> None:
-        """Note since when heartbeats can be written.  Raises Transient while they cannot."""
-        try:
-            await self._contact.run(ops.check_writable())
-        except Transient:
-            self._writable_since = None
-            raise
-        if self._writable_since is None:
-            self._writable_since = self._clock()
 
     @property
     def _writable_seconds(self) -> float:

@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from awa_lib.runtime import forks
 
@@ -52,14 +52,16 @@ def run(
     called when the worker has started.  Closes the client.
     """
     ending = _Ending(drain_timeout)
-    with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        left = runner.run(
-            _work(client, queues, ending, drain_timeout, partial, on_ready, **options)
-        )
-        if left or ending.status:
-            # Python would wait for the threads of handlers whose jobs are already given away.
-            _leave(ending.status)
-    ending.done()
+    try:
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
+            left = runner.run(
+                _work(client, queues, ending, drain_timeout, partial, on_ready, **options)
+            )
+            if left or ending.status:
+                # Python would wait for the threads of handlers whose jobs are already given away.
+                _leave(ending.status)
+    finally:
+        ending.done()
 
 
 def _leave(status: int) -> NoReturn:
@@ -88,7 +90,11 @@ async def serve(
     on_ready: Callable[[], None] | None = None,
     **options: Unpack[StartOptions],
 ) -> list[Attempt]:
-    """Do what ``run`` does inside a running loop; return attempts that did not end."""
+    """Do what ``run`` does inside a running loop; return attempts that did not end.
+
+    Signals arrive in the main thread only: in any other, cancel the task that awaits this.  A
+    cancelled one stops the worker within two seconds, without a drain.
+    """
     ending = _Ending(drain_timeout)
     try:
         return await _work(client, queues, ending, drain_timeout, partial, on_ready, **options)
@@ -107,7 +113,7 @@ async def _work(
 ) -> list[Attempt]:
     ending.listen()
     try:
-        with forks.guard(*_SIGNALS):
+        with forks.guard(*ending.signals):
             return await _start_and_wait(
                 client, queues, ending, drain_timeout, partial, on_ready, **options
             )
@@ -130,28 +136,41 @@ async def _start_and_wait(
     # A signal that comes while the worker starts stops the start.
     starting = asyncio.ensure_future(client.start(queues, partial=partial, **options))
     stopping = asyncio.ensure_future(ending.asked.wait())
-    await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    stopping.cancel()
-    if not starting.done():
-        starting.cancel()
-        await asyncio.wait({starting})
+    try:
+        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stopping.cancel()
+        if not starting.done():
+            starting.cancel()
+            await asyncio.wait({starting})
+    if ending.asked.is_set() and starting.cancelled():
         return []
     await starting
-    if on_ready is not None:
-        on_ready()
-    await _until_asked(client, ending)
-    return await client._shutdown(drain_timeout, exiting=True)  # noqa: SLF001 - the worker half of one class
+    try:
+        if on_ready is not None:
+            on_ready()
+        await _until_asked(client, ending)
+    except BaseException:
+        await _shut_down(client, 0.0)
+        raise
+    return await _shut_down(client, drain_timeout)
+
+
+async def _shut_down(client: AsyncClient, seconds: float) -> list[Attempt]:
+    return await client._shutdown(seconds, exiting=True)  # noqa: SLF001 - the worker half of one class
 
 
 async def _until_asked(client: AsyncClient, ending: _Ending) -> None:
     """Return when a signal came, or when the worker has given itself up."""
     hopeless = asyncio.ensure_future(client._hopeless().wait())  # noqa: SLF001 - as above
     asked = asyncio.ensure_future(ending.asked.wait())
-    await asyncio.wait({hopeless, asked}, return_when=asyncio.FIRST_COMPLETED)
-    if hopeless.done():
-        ending.give_up()
-    for waiting in (hopeless, asked):
-        waiting.cancel()
+    try:
+        await asyncio.wait({hopeless, asked}, return_when=asyncio.FIRST_COMPLETED)
+        if hopeless.done():
+            ending.give_up()
+    finally:
+        for waiting in (hopeless, asked):
+            waiting.cancel()
 
 
 class _Ending:
@@ -163,7 +182,11 @@ class _Ending:
 
     def __init__(self, drain_timeout: float) -> None:
         self._seconds = drain_timeout + _AFTER_DRAIN_SECONDS
-        self._before: dict[signal.Signals, Any] = {}
+        in_main = threading.current_thread() is threading.main_thread()
+        self.signals = _SIGNALS if in_main else ()
+        """Those that are taken: Python lets no other thread do so."""
+        # Before the event loop's own handlers; None is a handler that is not Python's.
+        self._before = {n: signal.getsignal(n) or signal.SIG_DFL for n in self.signals}
         self._clock: threading.Timer | None = None
         self.asked = asyncio.Event()
         self.status = 0
@@ -174,8 +197,8 @@ class _Ending:
         """Take SIGTERM and SIGINT."""
         self._loop = asyncio.get_running_loop()
         self.asked = asyncio.Event()
-        for number in _SIGNALS:
-            self._before[number] = signal.signal(number, self._on_signal)
+        for number in self.signals:
+            signal.signal(number, self._on_signal)
 
     def _on_signal(self, number: int, _frame: object) -> None:
         if self._clock is not None:

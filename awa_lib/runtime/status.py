@@ -49,12 +49,6 @@ def idle_health(*, connected: bool) -> HealthCheck:
     )  # fmt: skip
 
 
-def _look_at_error(asking: asyncio.Future[dict[str, int]]) -> None:
-    # One that nobody waits for any more is no news.
-    if not asking.cancelled():
-        asking.exception()
-
-
 class Status:
     """The health of one process, for its own program, its probes and the fleet's table."""
 
@@ -80,8 +74,8 @@ class Status:
         self._heartbeat = heartbeat
         self._leader = leader
         self._link = link
-        self._asking: asyncio.Future[dict[str, int]] | None = None
         self._instance = str(uuid.uuid4())
+        self._asked: asyncio.Task[dict[str, int] | None] | None = None
         self._started_at = datetime.now(UTC)
 
     def snapshot(self, *, shutting_down: bool) -> InstanceSnapshot:
@@ -137,10 +131,9 @@ class Status:
 
     async def health(self, *, shutting_down: bool) -> HealthCheck:
         """Return the health of this process, with live counts of available jobs; within 2 s."""
-        # Asked now, so it counts more than what the duties last saw, but not more than what they
-        # wait for.
-        available = await self._ask()
-        connected = available is not None and not self._outage.overdue_links
+        # Asked now, so it counts more than what the duties last saw.
+        available = await self._available()
+        connected = available is not None and not self._outage.unanswered
         troubled = self._supervisor.troubled
         return HealthCheck(
             healthy=connected and not troubled and not shutting_down,
@@ -150,30 +143,28 @@ class Status:
             shutting_down=shutting_down,
             leader=self._leader.is_leader,
             queues={
-                n: self._queue_health(d, available or {}) for n, d in self._dispatchers.items()
+                name: self._queue_health(dispatcher, available or {})
+                for name, dispatcher in self._dispatchers.items()
             },
             troubled=tuple(troubled),
         )
 
+    async def _available(self) -> dict[str, int] | None:
+        """Return how many jobs could run; None when the database does not say so in time.
+
+        Whoever asks meanwhile waits for the same answer.  A look that is late is not cancelled:
+        its connection would be waited for.
+        """
+        if self._asked is None or self._asked.done():
+            self._asked = asyncio.create_task(self._ask(), name="awa health")
+        await asyncio.wait({self._asked}, timeout=_HEALTH_SECONDS)
+        return self._asked.result() if self._asked.done() else None
+
     async def _ask(self) -> dict[str, int] | None:
-        """Return the counts of available jobs; None without an answer in time."""
-        if self._asking is None or self._asking.done():
-            self._asking = asyncio.ensure_future(
-                self._link.run(available_counts(list(self._dispatchers)))
-            )
-            self._asking.add_done_callback(_look_at_error)
-        # Not cancelled: psycopg would wait for the server to cancel the statement.
-        asking = self._asking
-        await asyncio.wait({asking}, timeout=_HEALTH_SECONDS)
-        if not asking.done():
-            self._link.cut()
+        try:
+            return await self._link.run(available_counts(list(self._dispatchers)))
+        except AwaError:
             return None
-        if asking.cancelled():
-            return None
-        error = asking.exception()
-        if error is not None and not isinstance(error, AwaError):
-            raise error
-        return None if error is not None else asking.result()
 
     def _queue_health(self, dispatcher: Dispatcher, available: Mapping[str, int]) -> QueueHealth:
         queue: QueueOptions = dispatcher.queue

@@ -25,9 +25,11 @@ logger = logging.getLogger(__name__)
 
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 5.0
+# Others write as soon as a lock is free, and so should we.
+_LONGEST_HELD: Final = 1.0
 # A duty that is due once a minute too: it is in trouble until it has succeeded, so this is how long
 # a process says that it is unhealthy after an outage.
-_LONGEST_PASSING_PAUSE: Final = 3.0
+_LONGEST_AWAY: Final = 3.0
 # A lock that somebody holds for a moment is not worth a line.
 _HELD_UP_SECONDS: Final = 10.0
 # A duty that fails, or is in one round, for longer is unhealthy.
@@ -63,7 +65,7 @@ class DutyState:
         self._ours = False
         if self._logged:
             self._logged = False
-            logger.info("a duty works again", extra={"duty": self.name})
+            self._say(logging.INFO, "a duty works again")
 
     def fail(self, error: BaseException) -> None:
         """Note that a round failed; logged once, a passing error only when it lasts."""
@@ -78,17 +80,29 @@ class DutyState:
             self._logged = True
             if self._ours:
                 hint = error.hint if isinstance(error, AwaError) else None
-                logger.error(
-                    "a duty of the worker fails; it is tried again",
-                    exc_info=error,
-                    extra={"duty": self.name, "hint": hint},
-                )
+                self._say(
+                    logging.ERROR, "a duty of the worker fails; it is tried again",
+                    error=error, hint=hint,
+                )  # fmt: skip
             else:
-                logger.warning(
+                self._say(
+                    logging.WARNING,
                     "a duty of the worker is held up (%s); it is tried again",
                     error,
-                    extra={"duty": self.name},
                 )
+
+    def end(self) -> None:
+        """Note that the loop has ended though nobody stopped it: it never works again."""
+        self._failing_since = time.monotonic()
+        self._ours = True
+
+    def _say(
+        self, level: int, message: str, *values: object, error: BaseException | None = None,
+        **extra: object,
+    ) -> None:  # fmt: skip
+        # A log handler or filter of the program may raise anything; the loop goes on.
+        with suppress(Exception):
+            logger.log(level, message, *values, exc_info=error, extra={"duty": self.name, **extra})
 
     @property
     def trouble_seconds(self) -> float:
@@ -103,10 +117,18 @@ class DutyState:
         return self.trouble_seconds <= _FAILING_SECONDS
 
     @property
+    def broken(self) -> bool:
+        """Return True when it is in trouble by a fault of this process: no outage, no lock."""
+        return not self.healthy and self._by_fault
+
+    @property
     def hopeless(self) -> bool:
-        """Return True when trying again has not helped for 5 minutes, and it is no outage."""
-        stuck = self._failing_since is None or self._ours
-        return stuck and self.trouble_seconds > GIVE_UP_SECONDS
+        """Return True when trying again has not helped for 5 minutes."""
+        return self._by_fault and self.trouble_seconds > GIVE_UP_SECONDS
+
+    @property
+    def _by_fault(self) -> bool:
+        return self._failing_since is None or self._ours
 
 
 class Duty:
@@ -179,6 +201,13 @@ class Duty:
             await asyncio.wait({task}, timeout=1.0)
 
     async def _run(self) -> None:
+        try:
+            await self._rounds()
+        finally:
+            if not self._stopping:
+                self.state.end()
+
+    async def _rounds(self) -> None:
         while not self._stopping:
             self._poke.clear()
             self.state.begin()
@@ -209,7 +238,8 @@ class Duty:
             return
         backoff = _FIRST_PAUSE * 2.0 ** min(self._in_a_row, 10)
         if isinstance(error, Transient):
-            longest = min(backoff, _LONGEST_PASSING_PAUSE)
+            away = isinstance(error, Unavailable)
+            longest = min(backoff, _LONGEST_AWAY if away else _LONGEST_HELD)
             await self._sleep(longest * random.uniform(0.7, 1.0))
         else:
             await self._sleep(min(backoff, max(_LONGEST_PAUSE, self._seconds)))
@@ -223,27 +253,32 @@ class Supervisor:
     """The duties of one process."""
 
     def __init__(self) -> None:
-        self._states: dict[str, DutyState] = {}
+        # By identity: two duties may have the same name.
+        self._states: dict[int, DutyState] = {}
         self.hopeless = asyncio.Event()
         """Set when the process had better be replaced by a new one."""
 
     def watch(self, state: DutyState) -> None:
         """Look after a duty from now on."""
-        self._states[state.name] = state
+        self._states[id(state)] = state
 
     def forget(self, state: DutyState) -> None:
         """Look after it no more."""
-        if self._states.get(state.name) is state:
-            del self._states[state.name]
+        self._states.pop(id(state), None)
 
     @property
     def troubled(self) -> list[str]:
         """Return the names of duties that fail or hang, sorted."""
-        return sorted(name for name, state in list(self._states.items()) if not state.healthy)
+        return sorted({s.name for s in list(self._states.values()) if not s.healthy})
+
+    @property
+    def broken(self) -> list[str]:
+        """Return the names of those that a new process may mend, sorted."""
+        return sorted({s.name for s in list(self._states.values()) if s.broken})
 
     async def look(self) -> None:
         """Give the process up when one of its duties is beyond hope."""
-        lost = sorted(name for name, state in self._states.items() if state.hopeless)
+        lost = sorted({state.name for state in self._states.values() if state.hopeless})
         if lost and not self.hopeless.is_set():
             logger.critical(
                 "%s has not worked for %d minutes; this process stops and wants to be restarted",

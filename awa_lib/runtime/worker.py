@@ -315,6 +315,11 @@ class Worker:
         assert self._runtime is not None
         return self._runtime.hopeless
 
+    def _broken(self) -> list[str]:
+        """Return the duties that a new process may mend; for any thread to ask."""
+        runtime = self._runtime
+        return [] if runtime is None else runtime.broken
+
     async def health_check(self) -> HealthCheck:
         """Return the state of this process's runtime; counts of available jobs are live.
 

@@ -21,6 +21,7 @@ from psycopg import sql as names
 from awa_lib._drive import run, translate
 from awa_lib._migrate import apply
 from awa_lib._sql import Op, Rows, sql
+from awa_lib.db.connect import Purpose, connect
 from awa_lib.errors import ValidationError
 from awa_lib.testing._places import make
 
@@ -42,6 +43,7 @@ SETTINGS: Final = {
     "max_wal_size": "256MB",
 }
 _VARIABLE: Final = "AWA_TEST_DATABASE_URL"
+_TESTS: Final = Purpose("awa tests", checked=False)
 _FILE_COPY_SINCE: Final = 150000
 
 
@@ -98,7 +100,7 @@ class Postgres:
         unfinished = f"awa_test_{self.run_id}_unfinished"
         self.execute("DROP DATABASE IF EXISTS {name} WITH (FORCE)", name=unfinished)
         self.execute("CREATE DATABASE {name}", name=unfinished)
-        with psycopg.connect(self.url_of(unfinished), autocommit=True) as conn:
+        with connect(self.url_of(unfinished), _TESTS) as conn:
             apply(conn)
             conn.execute("VACUUM ANALYZE")
         self.execute("ALTER DATABASE {name} RENAME TO {new}", name=unfinished, new=name)
@@ -135,7 +137,7 @@ def serve(run_id: str) -> Iterator[Postgres]:
 
 def _connect(url: str) -> psycopg.Connection[Any]:
     try:
-        return psycopg.connect(url, autocommit=True)
+        return connect(url, _TESTS)
     except psycopg.Error as error:
         raise translate(error) from error
 

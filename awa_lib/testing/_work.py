@@ -14,7 +14,7 @@ from awa_lib.ops import claims
 from awa_lib.ops.jobs import get_job
 from awa_lib.runtime.callbacks import Callbacks
 from awa_lib.runtime.calls import DROPPED, attempt_of, outcome_of
-from awa_lib.runtime.completer import finish
+from awa_lib.runtime.ends import finish
 from awa_lib.testing._clients import Door, check_name, either, handlers_of, perform
 from awa_lib.testing._results import Drained, NoJob, WorkResult
 

@@ -10,8 +10,7 @@ ON CONFLICT (queue) DO UPDATE
 SET dead_letters = excluded.dead_letters, updated_at = now()
 
 -- name: failed_ids_of_policies
--- Ids of failed jobs that must move, ascending, but for those known to be in somebody's hands.  No
--- lock; index awa_jobs_hot_unsuccessful, which holds the queue, and which is not opened while no
+-- Ids of failed jobs that must move, ascending.  No lock; index awa_jobs_hot_unsuccessful, which holds the queue, and which is not opened while no
 -- queue has the policy (a million failed jobs of other queues cost 17 ms).  The
 -- condition fits the predicate of no other index, and the order is not that of the primary key,
 -- which would be walked to its end.
@@ -19,7 +18,6 @@ SELECT id FROM awa.jobs_hot
 WHERE state = ANY('{failed,waiting_external}'::awa.job_state[]) AND state < 'cancelled'
   AND EXISTS (SELECT FROM awa.queue_policies WHERE dead_letters)
   AND queue = ANY (ARRAY(SELECT p.queue FROM awa.queue_policies AS p WHERE p.dead_letters))
-  AND id NOT IN (SELECT unnest(:apart::bigint[]))
 ORDER BY state, id
 LIMIT :limit::int
 

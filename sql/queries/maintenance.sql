@@ -5,8 +5,7 @@
 -- asks for; the change gets ids, goes along the primary key whatever the statistics say
 -- (id = ANY(ARRAY(SELECT ...)), never a join or a list; the state compared as text, which fits no
 -- index), and tests the condition again under the lock.  When a
--- change fails, the same statement is sent with fewer ids until the rows in the way are known;
--- `apart` are rows known from before, which a look leaves out.
+-- change fails, the same statement is sent with fewer ids until the rows in the way are known.
 
 -- name: settle
 -- Settings of this transaction: how long to wait for a lock, and index scans whatever the
@@ -24,7 +23,6 @@ SELECT set_config('lock_timeout', :milliseconds::int::text, true)
 -- idx_awa_scheduled_jobs_run_at_scheduled.
 SELECT id FROM awa.scheduled_jobs
 WHERE state = 'scheduled' AND run_at <= now()
-  AND id NOT IN (SELECT unnest(:apart::bigint[]))
 ORDER BY run_at, id
 LIMIT :limit::int
 
@@ -32,7 +30,6 @@ LIMIT :limit::int
 -- The same for retries.  Index idx_awa_scheduled_jobs_run_at_retryable.
 SELECT id FROM awa.scheduled_jobs
 WHERE state = 'retryable' AND run_at <= now()
-  AND id NOT IN (SELECT unnest(:apart::bigint[]))
 ORDER BY run_at, id
 LIMIT :limit::int
 
@@ -82,38 +79,48 @@ WHERE id = ANY(ARRAY(
 LOCK TABLE awa.jobs_hot IN ROW EXCLUSIVE MODE
 
 -- name: stale_ids
--- A page of running jobs after a given place, and those of them whose worker is presumed dead: the
--- set of running jobs is as small as the fleet has slots, and is read along its own index,
--- awa_jobs_hot_running_by_queue, in its order.  No lock.
-SELECT array_agg(id ORDER BY id) FILTER (
-           WHERE heartbeat_at < now() - make_interval(secs => :staleness::float8)) AS ids,
-       count(*) AS looked, (array_agg(queue ORDER BY queue DESC, id DESC))[1] AS queue,
-       (array_agg(id ORDER BY queue DESC, id DESC))[1] AS id
-FROM (
-    SELECT id, queue, heartbeat_at FROM awa.jobs_hot
-    WHERE state = 'running' AND (queue, id) > (:queue::text, :after::bigint)
-    ORDER BY queue, id
-    LIMIT :page::int
-) AS page
+-- Running jobs whose worker is presumed dead.  The set of running jobs is as small as the fleet has
+-- slots; it is walked along its own index, awa_jobs_hot_running_by_queue, a step a job, so that no
+-- statistics make a bitmap, a sort or a scan of the table look better.  No lock.
+WITH RECURSIVE walk (queue, id, found) AS (
+    (SELECT queue, id, heartbeat_at < now() - make_interval(secs => :staleness::float8)
+     FROM awa.jobs_hot
+     WHERE state = 'running' ORDER BY queue, id LIMIT 1)
+    UNION ALL
+    SELECT next.queue, next.id, next.found
+    FROM walk
+    CROSS JOIN LATERAL (
+        SELECT queue, id, heartbeat_at < now() - make_interval(secs => :staleness::float8) AS found
+        FROM awa.jobs_hot
+        WHERE state = 'running' AND (queue, id) > (walk.queue, walk.id)
+        ORDER BY queue, id LIMIT 1
+    ) AS next
+)
+SELECT id FROM walk WHERE found ORDER BY id LIMIT :limit::int
 
 -- name: overdue_ids
--- The same with those past their deadline.
-SELECT array_agg(id ORDER BY id) FILTER (WHERE deadline_at < now()) AS ids,
-       count(*) AS looked, (array_agg(queue ORDER BY queue DESC, id DESC))[1] AS queue,
-       (array_agg(id ORDER BY queue DESC, id DESC))[1] AS id
-FROM (
-    SELECT id, queue, deadline_at FROM awa.jobs_hot
-    WHERE state = 'running' AND (queue, id) > (:queue::text, :after::bigint)
-    ORDER BY queue, id
-    LIMIT :page::int
-) AS page
+-- Running jobs past their deadline, by the same walk.
+WITH RECURSIVE walk (queue, id, found) AS (
+    (SELECT queue, id, deadline_at < now()
+     FROM awa.jobs_hot
+     WHERE state = 'running' ORDER BY queue, id LIMIT 1)
+    UNION ALL
+    SELECT next.queue, next.id, next.found
+    FROM walk
+    CROSS JOIN LATERAL (
+        SELECT queue, id, deadline_at < now() AS found
+        FROM awa.jobs_hot
+        WHERE state = 'running' AND (queue, id) > (walk.queue, walk.id)
+        ORDER BY queue, id LIMIT 1
+    ) AS next
+)
+SELECT id FROM walk WHERE found ORDER BY id LIMIT :limit::int
 
 -- name: expired_callback_ids
 -- Waiting jobs whose callback did not come, the oldest first.  No lock; index
 -- idx_awa_jobs_hot_callback_timeout.
 SELECT id FROM awa.jobs_hot
 WHERE state = 'waiting_external' AND callback_timeout_at < now()
-  AND id NOT IN (SELECT unnest(:apart::bigint[]))
 ORDER BY callback_timeout_at
 LIMIT :limit::int
 
@@ -253,9 +260,23 @@ SELECT id FROM awa.jobs_hot
 WHERE state = 'completed' AND finalized_at < now() - make_interval(secs => :seconds::float8)
   AND (:queue::text IS NULL OR queue = :queue::text)
   AND queue <> ALL(:except_queues::text[])
-  AND id NOT IN (SELECT unnest(:apart::bigint[]))
 ORDER BY finalized_at, queue DESC
 LIMIT :limit::int
+
+-- name: delete_completed
+-- Delete those jobs, but for the ones that somebody holds.
+WITH old AS MATERIALIZED (
+    SELECT id FROM awa.jobs_hot
+    WHERE state = 'completed' AND finalized_at < now() - make_interval(secs => :seconds::float8)
+      AND (:queue::text IS NULL OR queue = :queue::text)
+      AND queue <> ALL(:except_queues::text[])
+    ORDER BY finalized_at, queue DESC
+    LIMIT :limit::int
+    FOR UPDATE SKIP LOCKED
+), gone AS (
+    DELETE FROM awa.jobs_hot WHERE id = ANY(ARRAY(SELECT id FROM old)) RETURNING id
+)
+SELECT count(*) AS deleted FROM gone
 
 -- name: old_unsuccessful
 -- Failed and cancelled jobs past their retention, the oldest first; not the failed ones that are to
@@ -267,9 +288,26 @@ WHERE state IN ('failed', 'cancelled')
   AND finalized_at < now() - make_interval(secs => :seconds::float8)
   AND (:queue::text IS NULL OR queue = :queue::text)
   AND queue <> ALL(:except_queues::text[])
-  AND id NOT IN (SELECT unnest(:apart::bigint[]))
 ORDER BY finalized_at, queue
 LIMIT :limit::int
+
+-- name: delete_unsuccessful
+-- Delete those jobs, but for the ones that somebody holds.
+WITH old AS MATERIALIZED (
+    SELECT id FROM awa.jobs_hot
+    WHERE state IN ('failed', 'cancelled')
+      AND (state = 'cancelled' OR queue <> ALL (ARRAY(
+          SELECT p.queue FROM awa.queue_policies AS p WHERE p.dead_letters)))
+      AND finalized_at < now() - make_interval(secs => :seconds::float8)
+      AND (:queue::text IS NULL OR queue = :queue::text)
+      AND queue <> ALL(:except_queues::text[])
+    ORDER BY finalized_at, queue
+    LIMIT :limit::int
+    FOR UPDATE SKIP LOCKED
+), gone AS (
+    DELETE FROM awa.jobs_hot WHERE id = ANY(ARRAY(SELECT id FROM old)) RETURNING id
+)
+SELECT count(*) AS deleted FROM gone
 
 -- name: delete_old
 -- Delete ended jobs past their retention; one that was retried meanwhile stays.  Primary key.

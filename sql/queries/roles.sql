@@ -184,7 +184,7 @@ WITH owner AS (
     SELECT pg_get_userbyid(nspowner)::text AS name FROM pg_catalog.pg_namespace WHERE nspname = 'awa'
 ), working AS (
     SELECT DISTINCT usename::text AS name FROM pg_catalog.pg_stat_activity
-    WHERE application_name = 'awa worker' AND datname = current_database()
+    WHERE application_name LIKE :workers::text AND datname = current_database()
 )
 SELECT r.rolname::text AS role, r.rolsuper AS superuser, owner.name AS owner,
        r.rolname = owner.name AS owns,

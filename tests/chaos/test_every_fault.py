@@ -196,6 +196,9 @@ def a_read_only_server(fleet: Fleet) -> None:
 def a_silent_network(fleet: Fleet) -> None:
     began = time.monotonic()
     fleet.proxy.hold()
+    for member in fleet.living:
+        # Silent for longer than the staleness: nobody can know that it lives.
+        member.hurt = member.hurt or member.proxied
     try:
         fleet.expect_unhealthy([m for m in fleet.living if m.proxied], began)
         time.sleep(fleet.random.uniform(0, 4))

@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import subprocess
+import time
 import urllib.error
 import urllib.request
 from contextlib import contextmanager
@@ -232,6 +233,43 @@ def test_a_worker_answers_probes_and_says_that_a_handler_blocks_it(
         )
         assert "blocked by a handler" in blocked
         assert get(address, "/healthz") == (200, "ok\n")
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=30)
+        process.stdout.close()
+        process.stderr.close()
+
+
+def test_all_tell_the_same_of_a_duty_in_trouble(tmp_path, database_url, look, cli) -> None:
+    (tmp_path / "prog.py").write_text(PROGRAM)
+    process = subprocess.Popen(
+        argv("worker", "prog:client", "--health-port", "0"), cwd=tmp_path,
+        env=environment(database_url), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        line = next(one for one in process.stderr if "health:" in one)
+        address = re.search(r"http://[^/]+", line)[0]
+        eventually(lambda: get(address, "/readyz")[0] == 200, timeout=20)
+        look("ALTER TABLE awa.queue_policies RENAME TO gone")
+        look("NOTIFY awa_policy")
+        began = time.monotonic()
+        alive = eventually(lambda: (found := get(address, "/healthz"))[0] == 503 and found[1])
+        ready = get(address, "/readyz")
+        eventually(
+            lambda: look("SELECT healthy FROM awa.runtime_instances") == [{"healthy": False}]
+        )
+        assert time.monotonic() - began < 12
+        assert "policies" in alive
+        assert ready[0] == 503
+        assert "a duty fails or hangs: policies" in ready[1]
+        assert "degraded" in cli("workers").out
+        assert "is not healthy" in cli("doctor").out
+        look("ALTER TABLE awa.gone RENAME TO queue_policies")
+        began = time.monotonic()
+        eventually(lambda: get(address, "/healthz") == (200, "ok\n"))
+        eventually(lambda: look("SELECT healthy FROM awa.runtime_instances") == [{"healthy": True}])
+        assert get(address, "/readyz")[0] == 200
+        assert time.monotonic() - began < 12
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(timeout=30)

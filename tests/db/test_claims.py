@@ -16,7 +16,7 @@ from fix_wait import eventually
 
 import awa_lib as awa
 from awa_lib._drive import run
-from awa_lib._sql import folder
+from awa_lib._sql import BEGIN, COMMIT, ROLLBACK, Rows, folder
 from awa_lib.ops import claims
 
 ONE_RUNNING = {"by_args": True, "states": 0b100}
@@ -269,6 +269,37 @@ def test_jobs_of_which_one_may_run_are_claimed_one_by_one(conn, twins, way) -> N
     assert claim(conn, 9, **way, passing=[twins[1]]) == []
 
 
+def test_one_by_one_a_refused_job_undoes_no_other_in_the_same_transaction(conn, twins, way) -> None:
+    """Behind a transaction pooler all statements of a claim share a transaction."""
+    with conn.transaction():
+        claimed, errors = each(conn, 9, **way)
+
+    running = conn.execute("SELECT id FROM awa.jobs_hot WHERE state = 'running' ORDER BY id")
+    assert [row[0] for row in running] == claimed == [twins[0], *twins[2:]]
+    assert [(key, type(error)) for key, error in errors.items()] == [(twins[1], awa.UniqueConflict)]
+
+
+def test_one_by_one_what_is_claimed_is_returned_though_the_next_look_fails(jobs, conn) -> None:
+    (first,) = jobs(1)
+    op = claims.claim_each("q", ["k"], 9, None, lease=7)
+    row, looks = (first, "the rest"), 0
+    statement = next(op)
+    with pytest.raises(StopIteration) as stop:
+        while True:
+            if statement is BEGIN or statement is COMMIT or statement is ROLLBACK:
+                statement = op.send(Rows())
+            elif statement.query.name == "candidates":
+                looks += 1
+                if looks == 2:
+                    statement = op.throw(awa.Transient("cut off", sqlstate="57014"))
+                else:
+                    statement = op.send(Rows([(first,)]))
+            else:
+                statement = op.send(Rows([row]))
+
+    assert stop.value.value == ([row], {})
+
+
 def test_rows_one_by_one_are_like_those_of_a_claim(conn, jobs, way) -> None:
     jobs(2, tags=["t"], metadata='{"m": 1}')
     alone = run(conn, claims.claim_each("q", way["kinds"], 1, 9.0, lease=7,
@@ -344,13 +375,13 @@ ERROR = SimpleNamespace(target="failed", error="no", terminal=True, error_type=N
 
 
 def attempt(job_id: int, lease: int = 7) -> Any:
-    return SimpleNamespace(job=SimpleNamespace(id=job_id), lease=lease, progress={"p": 1})
+    return SimpleNamespace(job=SimpleNamespace(id=job_id), lease=lease, progress_text='{"p": 1}')
 
 
 TOUCHES = {
     "heartbeat": claims.heartbeat,
     "write_progress": lambda pairs, **given: claims.write_progress(
-        pairs, [{"p": 1}] * len(pairs), **given
+        pairs, ['{"p": 1}'] * len(pairs), **given
     ),
     "finish_completed": lambda pairs, **given: claims.finish_completed(
         [attempt(*pair) for pair in pairs], **given

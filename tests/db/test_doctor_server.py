@@ -19,7 +19,7 @@ from awa_lib.doctor import CHECKS, doctor
 from awa_lib.ops.roles import apply_roles
 
 ERROR, WARNING, NOTE = "error", "warning", "note"
-WORKING = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'awa worker'"
+WORKING = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'awa worker%'"
 MANY = "INSERT INTO awa.jobs_hot (kind, state, finalized_at) SELECT 'k', 'completed', now()"
 
 

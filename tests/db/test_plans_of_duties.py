@@ -32,8 +32,6 @@ VALUES: dict[str, Any] = {
     "states": ["failed", "cancelled", "waiting_external", "retryable"],
 }  # fmt: skip
 HOT_LOOKS = [
-    ("maintenance", "stale_ids", {"queue": ""}),
-    ("maintenance", "overdue_ids", {"queue": ""}),
     ("maintenance", "expired_callback_ids", {}),
     ("maintenance", "old_completed", {}),
     ("maintenance", "old_unsuccessful", {}),
@@ -41,6 +39,8 @@ HOT_LOOKS = [
     ("dead_letters", "failed_ids", {}),
 ]
 HOT_CHANGES = [
+    ("maintenance", "delete_completed", {}),
+    ("maintenance", "delete_unsuccessful", {}),
     ("maintenance", "free_ids", {}),
     ("maintenance", "rescue", {}),
     ("maintenance", "delete_old", {}),
@@ -53,6 +53,9 @@ HOT_CHANGES = [
     ("bulk", "move_queue", {}),
     ("queues", "drain", {"queue": "q1"}),
 ]
+# Each running job is visited once, down the index and to its row.
+WALK = 4 * ROWS
+WALKS = [("maintenance", "stale_ids", {}), ("maintenance", "overdue_ids", {})]
 COLD_LOOKS = [("maintenance", "due_scheduled", {}), ("maintenance", "due_retryable", {})]
 COLD_CHANGES = [
     ("maintenance", "promote", {}),
@@ -136,7 +139,7 @@ def beyond(conn, pages, table: str, looks, changes) -> list[str]:
     (low,) = conn.execute(f"SELECT min(id) FROM awa.{table}").fetchone()
     values = {**VALUES, "ids": list(range(low, low + IDS)), "upto": 10**12}
     found = []
-    for statements, most in ((looks, LOOK), (changes, CHANGE)):
+    for statements, most in ((looks, LOOK), (changes, CHANGE), (WALKS, WALK)):
         for noun, name, more in statements:
             for generic in (True, False):
                 for settings in (True, False):

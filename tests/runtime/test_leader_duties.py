@@ -15,6 +15,7 @@ from fix_worker import Noop, Rows, working
 import awa_lib as awa
 from awa_lib._sql import Op, Statement, compile_block
 from awa_lib.config import WorkerOptions
+from awa_lib.reads.health import ping
 from awa_lib.runtime.connections import Bounds, Link, Outage
 from awa_lib.runtime.rescues import Contact, Rescues, longest_break
 
@@ -250,6 +251,28 @@ async def test_a_deadline_that_passed_in_an_outage_waits_for_the_end(
     assert rows.job(job_id)["state"] == "running"
     clock.now += 6
     await rescues.deadline()
+    assert rows.job(job_id)["state"] == "retryable"
+
+
+async def test_the_grace_begins_anew_when_the_table_was_locked(
+    rescues: Rescues, contact: Contact, clock: Clock, rows: Rows, database_url: str
+) -> None:
+    """Heartbeats waited for the same lock."""
+    job_id = rows.one(STALE)["id"]
+    for _ in range(4):
+        clock.now += 10
+        await rescues.deadline()
+    with psycopg.connect(database_url) as other:
+        other.execute("LOCK TABLE awa.jobs_hot IN ACCESS EXCLUSIVE MODE")
+        with pytest.raises(awa.Transient):
+            await rescues.stale()
+        await contact.run(ping())  # others are not in its way
+    await rescues.stale()
+    assert rows.job(job_id)["state"] == "running"
+    for _ in range(4):
+        clock.now += 10
+        await rescues.deadline()
+    await rescues.stale()
     assert rows.job(job_id)["state"] == "retryable"
 
 

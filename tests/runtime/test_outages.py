@@ -16,9 +16,9 @@ from fix_wait import aeventually, eventually
 from fix_worker import QUICK, Noop, Rows, working
 
 import awa_lib as awa
-from awa_lib.db.connect import Purpose, connect
+from awa_lib.db.connect import Purpose, connect, connect_async
 from awa_lib.embedded import acquire
-from awa_lib.runtime import connections
+from awa_lib.runtime import connections, listener
 
 
 @pytest.mark.parametrize(
@@ -65,6 +65,31 @@ async def test_a_claim_without_an_answer_is_given_back_uncounted(
             await aeventually(lambda: rows.job(job.id)["state"] == "completed")
     assert proxy.cuts == 1
     assert ran == [1]
+
+
+async def test_a_lost_claim_is_given_back_though_somebody_has_one_of_its_jobs(
+    database_url: str, proxied_url: str, proxy: Proxy, rows: Rows
+) -> None:
+    """What is locked at the first look is found by a later one."""
+    ran: set[int] = set()
+    async with awa.AsyncClient(proxied_url) as client:
+
+        @client.task(Noop)
+        async def handler(job: awa.Job) -> None:
+            ran.add(job.id)
+
+        async with working(client, heartbeat_staleness_ms=60_000):
+            proxy.cut_answer(b"run_lease")
+            proxy.hold_new_connections = True
+            with awa.Client(database_url) as other:
+                first, second = other.insert_many([{}, {}], kind="noop")
+            with psycopg.connect(database_url) as stranger:
+                await aeventually(lambda: rows.states() == {"running": 2})
+                stranger.execute("SELECT FROM awa.jobs_hot WHERE id = %s FOR UPDATE", [second.id])
+                proxy.hold_new_connections = False
+                await aeventually(lambda: ran == {first.id})
+            await aeventually(lambda: rows.states() == {"completed": 2})
+    assert ran == {first.id, second.id}
 
 
 async def test_an_end_whose_answer_was_lost_is_not_taken_for_stale(
@@ -171,6 +196,79 @@ async def test_an_idle_worker_is_healthy_again_after_an_outage(
                 return (await client.health_check()).healthy and row == [{"healthy": True}]
 
             await aeventually(healthy)
+
+
+async def test_what_is_due_seldom_is_healthy_soon_after_an_outage(
+    proxied_url: str, proxy: Proxy
+) -> None:
+    async with awa.AsyncClient(proxied_url) as client:
+
+        @client.task(Noop)
+        async def handler(job: awa.Job) -> None: ...
+
+        client.periodic("yearly", "0 0 1 1 *", Noop, Noop())
+        async with working(client):
+            await aeventually(lambda: client._runtime.snapshot().healthy)
+            away, proxy._target = proxy._target, "/nowhere"
+            proxy.cut_all()
+            declarer = client._runtime._declarer.duty
+            declarer.poke()  # its round, once a minute, falls into the outage
+            await aeventually(lambda: declarer.state.failures)
+            proxy._target = away
+            await aeventually(lambda: not declarer.state.trouble_seconds)
+            await aeventually(lambda: client._runtime.snapshot().healthy)
+
+
+async def test_health_is_told_in_time_though_the_database_is_silent(
+    proxied_url: str, proxy: Proxy
+) -> None:
+    async with awa.AsyncClient(proxied_url) as client:
+
+        @client.task(Noop)
+        async def handler(job: awa.Job) -> None: ...
+
+        async with working(client):
+            assert (await client.health_check()).postgres_connected
+            proxy.hold()
+            began = time.monotonic()
+            both = await asyncio.gather(client.health_check(), client.health_check())
+            took = time.monotonic() - began
+            proxy.cut_all()
+            proxy.let_go()
+    assert [health.postgres_connected for health in both] == [False, False]
+    assert took < 3
+
+
+async def test_connecting_is_bounded_where_a_pooler_greets_and_then_waits(
+    proxied_url: str, proxy: Proxy
+) -> None:
+    proxy.lose_question(b"pg_backend_pid")
+    purpose = Purpose(connect_seconds=1)
+    began = time.monotonic()
+    with pytest.raises(psycopg.OperationalError):
+        await asyncio.wait_for(connect_async(proxied_url, purpose), 10)
+    with pytest.raises(psycopg.OperationalError):
+        await asyncio.wait_for(asyncio.to_thread(connect, proxied_url, purpose), 10)
+    assert time.monotonic() - began < 6
+
+
+async def test_a_listener_without_an_answer_listens_anew(
+    proxied_url: str, proxy: Proxy, monkeypatch
+) -> None:
+    monkeypatch.setattr(listener, "_PROOF_TIMEOUT", 0.2)
+    async with awa.AsyncClient(proxied_url) as client:
+
+        @client.task(Noop)
+        async def handler(job: awa.Job) -> None: ...
+
+        async with working(client):
+            listens = client._runtime._listener.listens
+            await aeventually(lambda: listens("default"))
+            proxy.lose_question(b"LISTEN")
+            proxy.cut_all()
+            await aeventually(lambda: proxy.losses)
+            proxy.lose_question(None)
+            await aeventually(lambda: listens("default"), timeout=4)
 
 
 WORKER = """

@@ -35,6 +35,34 @@ async def test_a_locked_job_holds_back_no_other_end(
     assert rows.job(held.id)["attempt"] == 1
 
 
+async def test_a_locked_job_and_a_refused_end_hold_back_no_other_end(
+    aclient: awa.AsyncClient, rows: Rows, database_url: str, caplog
+) -> None:
+    """All of one batch: a row that somebody holds, an end that breaks a unique key, others."""
+    release = asyncio.Event()
+
+    @aclient.task(dict, kind="a")
+    async def handler(job: awa.Job) -> None:
+        if job.args.get("waits"):
+            await release.wait()
+
+    one_completed = {"by_args": True, "by_queue": False, "states": 0b1000}
+    async with working(aclient):
+        held = await aclient.insert({"waits": 1}, kind="a")
+        args = {"waits": 2}
+        twins = [await aclient.insert(args, kind="a", unique_opts=one_completed) for _ in range(2)]
+        others = await aclient.insert_many([{"waits": 3}] * 5, kind="a")
+        await aeventually(lambda: rows.states() == {"running": 8})
+        with psycopg.connect(database_url) as stranger:
+            stranger.execute("SELECT FROM awa.jobs_hot WHERE id = %s FOR UPDATE", [held.id])
+            release.set()
+            await aeventually(lambda: rows.states() == {"running": 1, "completed": 6, "failed": 1})
+        await aeventually(lambda: rows.job(held.id)["state"] == "completed")
+    assert sorted(rows.job(job.id)["state"] for job in twins) == ["completed", "failed"]
+    assert {rows.job(job.id)["state"] for job in others} == {"completed"}
+    assert not [r for r in caplog.records if "duty" in r.getMessage()]
+
+
 async def test_a_locked_job_costs_no_other_its_lease(
     aclient: awa.AsyncClient, rows: Rows, database_url: str
 ) -> None:
@@ -78,6 +106,31 @@ async def test_an_open_change_of_limits_stops_its_own_queue_only(
             await aclient.insert_many([{} for _ in range(100)], kind="b", queue="free")
             await aeventually(lambda: rows.states().get("completed", 0) >= 100)
         await aeventually(lambda: rows.states() == {"completed": 101})
+
+
+async def test_a_queue_that_cannot_claim_takes_no_share_of_the_slots(
+    aclient: awa.AsyncClient, rows: Rows, database_url: str
+) -> None:
+    release = asyncio.Event()
+    running = 0
+
+    @aclient.task(dict, kind="a", queue="good")
+    async def handler(job: awa.Job) -> None:
+        nonlocal running
+        running += 1
+        await release.wait()
+
+    rows.conn.execute("INSERT INTO awa.queue_policies (queue, max_running) VALUES ('bad', 5)")
+    queues = [{"name": "bad", "weight": 9}, {"name": "good", "weight": 1}]
+    with psycopg.connect(database_url) as stranger:
+        stranger.execute("UPDATE awa.queue_policies SET max_running = 6 WHERE queue = 'bad'")
+        await aclient.insert_many([{}] * 9, kind="a", queue="bad")
+        async with working(aclient, *queues, global_max_workers=10):
+            bad = aclient._runtime._dispatchers["bad"].duty.state
+            await aeventually(lambda: bad.failures)
+            await aclient.insert_many([{}] * 9, kind="a", queue="good")
+            await aeventually(lambda: running == 9)
+            release.set()
 
 
 async def test_a_job_that_cannot_be_claimed_is_passed_over(
@@ -146,7 +199,10 @@ async def test_a_locked_table_is_waited_out_in_silence(
         await aeventually(lambda: rows.states().get("running", 0) > 10)
         caplog.clear()
         with psycopg.connect(database_url) as stranger:
-            stranger.execute("LOCK TABLE awa.jobs_hot IN ACCESS EXCLUSIVE MODE")
+            # In a thread: a transaction of the worker may need this loop to end.
+            await asyncio.to_thread(
+                stranger.execute, "LOCK TABLE awa.jobs_hot IN ACCESS EXCLUSIVE MODE"
+            )
             await asyncio.sleep(4)  # longer than the staleness
         await aeventually(lambda: rows.states() == {"completed": 40})
     assert set(runs.values()) == {1}

@@ -87,7 +87,10 @@ async def test_cancelled_statement_does_not_end_the_loop_of_waits(
         job = await aclient.insert(Noop())
         callback = await waiting(rows, job.id)
         with psycopg.connect(database_url) as lock:
-            lock.execute("LOCK TABLE awa.jobs_hot IN ACCESS EXCLUSIVE MODE")
+            # In a thread: a transaction of the worker may need this loop to end.
+            await asyncio.to_thread(
+                lock.execute, "LOCK TABLE awa.jobs_hot IN ACCESS EXCLUSIVE MODE"
+            )
             await aeventually(lambda: rows.all(cancel))
         # As awa 0.5 resumes: without a notification.
         rows.conn.execute(

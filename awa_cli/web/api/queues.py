@@ -12,7 +12,7 @@ from awa_cli.web.route import Routes
 from awa_lib._sql import Op
 from awa_lib.errors import InvalidInput
 from awa_lib.ops import dead_letters, policies, queues
-from awa_lib.policies import QueuePolicy
+from awa_lib.policies import LONGEST_DEADLINE, LONGEST_POLL_MS, RATES, QueuePolicy
 from awa_lib.reads.overviews import (
     KindOverview,
     QueueDetails,
@@ -78,11 +78,11 @@ def set_settings(
     *,
     max_running: Annotated[int | None, Rule(minimum=0, maximum=_MOST)] = KEEP,
     max_running_per_key: Annotated[int | None, _COUNT] = KEEP,
-    max_rate: Annotated[float | None, Rule(exclusiveMinimum=0, maximum=1e9)] = KEEP,
+    max_rate: Annotated[float | None, Rule(minimum=RATES[0], maximum=RATES[1])] = KEEP,
     burst: Annotated[int | None, Rule(minimum=0, maximum=_MOST)] = KEEP,
-    poll_interval_ms: Annotated[int | None, _COUNT] = KEEP,
+    poll_interval_ms: Annotated[int | None, Rule(minimum=1, maximum=LONGEST_POLL_MS)] = KEEP,
     claim_batch: Annotated[int | None, _COUNT] = KEEP,
-    deadline_seconds: Annotated[float | None, _REAL] = KEEP,
+    deadline_seconds: Annotated[float | None, Rule(minimum=0, maximum=LONGEST_DEADLINE)] = KEEP,
     completed_retention_hours: Annotated[float | None, _REAL] = KEEP,
     failed_retention_hours: Annotated[float | None, _REAL] = KEEP,
 ) -> Op[QueuePolicy]:

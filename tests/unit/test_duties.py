@@ -144,3 +144,59 @@ def test_a_program_that_forgets_its_duties_ends() -> None:
         await asyncio.sleep(0)
 
     asyncio.run(asyncio.wait_for(main(), 10))
+
+
+async def test_a_log_handler_that_raises_ends_no_duty() -> None:
+    class Broken(logging.Filter):
+        def filter(self, record: logging.LogRecord) -> bool:
+            raise RuntimeError("the program's own filter")
+
+    rounds = 0
+
+    async def work() -> None:
+        nonlocal rounds
+        rounds += 1
+        if rounds % 2:
+            raise ValueError("odd")
+
+    broken = Broken()
+    supervisor.logger.addFilter(broken)
+    duty = Duty("odd", work, seconds=0.01)
+    try:
+        await duty.start()
+        await aeventually(lambda: rounds > 3)
+    finally:
+        supervisor.logger.removeFilter(broken)
+        await duty.stop()
+
+
+async def test_a_duty_that_somebody_cancelled_is_in_trouble(monkeypatch) -> None:
+    """A handler may cancel every task it finds; a loop that is gone must be seen."""
+    monkeypatch.setattr(supervisor, "_FAILING_SECONDS", 0.05)
+    monkeypatch.setattr(supervisor, "GIVE_UP_SECONDS", 0.1)
+
+    async def work() -> None: ...
+
+    team = Supervisor()
+    duty = Duty("idle", work, seconds=60)
+    team.watch(duty.state)
+    await duty.start()
+    await asyncio.sleep(0)
+    (task,) = (task for task in asyncio.all_tasks() if task.get_name() == "awa idle")
+    task.cancel()
+    await asyncio.wait({task})
+    await aeventually(lambda: team.troubled == ["idle"])
+    await aeventually(lambda: duty.state.hopeless)
+
+
+def test_two_duties_of_one_name_are_both_watched(monkeypatch) -> None:
+    monkeypatch.setattr(supervisor, "_FAILING_SECONDS", -1.0)
+    team = Supervisor()
+    one, other = DutyState("schedules"), DutyState("schedules")
+    team.watch(one)
+    team.watch(other)
+    one.fail(ValueError("odd"))
+    other.succeed()
+    assert team.troubled == ["schedules"]
+    team.forget(other)
+    assert team.troubled == ["schedules"]
