@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
-import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -16,96 +14,30 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import psycopg
+from fix_own_server import OwnServer
 from fix_proxy import Proxy
 from fix_wait import eventually
 from psycopg.conninfo import make_conninfo
 
 import awa_lib as awa
-from awa_lib.embedded.account import server_account
-from awa_lib.embedded.binaries import reachable_binaries
 
 WORKER = Path(__file__).parent / "chaos" / "worker_of_faults.py"
 SLOTS = 40
+_MONOTONIC = time.time() - time.monotonic()
 QUEUES = ("one", "two")
-FAST = {
-    "fsync": "off", "full_page_writes": "off", "autovacuum_naptime": "5s",
-    "max_connections": "80", "shared_buffers": "64MB", "log_min_messages": "fatal",
-    "wal_writer_delay": "500ms",
-}  # fmt: skip
-
-
-class OwnServer:
-    """A server that can be stopped in every way."""
-
-    def __init__(self, place: Path) -> None:
-        self._account = server_account()
-        self._programs = reachable_binaries(self._account)
-        self._data = place / "data"
-        self.place = place
-        place.mkdir(parents=True)
-        shutil.chown(place, self._account.uid)
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
-        self._program("initdb", "-D", self._data, "-U", "postgres", "-E", "UTF8", "-A", "trust",
-                      "-N", "--locale=C.UTF-8")  # fmt: skip
-        self.start()
-        with psycopg.connect(self._url("postgres"), autocommit=True) as conn:
-            conn.execute("CREATE DATABASE awa")
-
-    @property
-    def url(self) -> str:
-        """Return the address of its database, by its socket."""
-        return self._url("awa")
-
-    @property
-    def socket(self) -> Path:
-        """Return the path of its socket."""
-        return self.place / f".s.PGSQL.{self.port}"
-
-    def _url(self, name: str) -> str:
-        return f"postgresql://postgres@/{name}?host={self.place}&port={self.port}"
-
-    def _program(self, name: str, *words: object) -> None:
-        subprocess.run(
-            [str(self._programs.program(name)), *map(str, words)], check=True, timeout=60,
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **self._account.switch,
-        )  # fmt: skip
-
-    def start(self) -> None:
-        """Start it, and wait until it answers."""
-        words = [f"-c {k}={v}" for k, v in FAST.items()]
-        words += [f"-k {self.place} -p {self.port} -c listen_addresses=127.0.0.1"]
-        self._program(
-            "pg_ctl", "start", "-w", "-D", self._data, "-l", self.place / "log", "-o",
-            " ".join(words),
-        )  # fmt: skip
-
-    def stop(self, mode: str = "immediate") -> None:
-        """Stop it; an immediate stop forgets what was not yet flushed."""
-        self._program("pg_ctl", "stop", "-w", "-m", mode, "-D", self._data)
-
-    def pids(self) -> list[int]:
-        """Return all of its processes."""
-        first = int((self._data / "postmaster.pid").read_text().split()[0])
-        children = Path(f"/proc/{first}/task/{first}/children").read_text().split()
-        return [first, *map(int, children)]
-
-    def signal(self, number: signal.Signals) -> None:
-        """Send a signal to all of its processes."""
-        for pid in self.pids():
-            with suppress(ProcessLookupError):
-                os.kill(pid, number)
 
 
 class Member:
     """A worker process with its ledger and what it says of its health."""
 
-    def __init__(self, folder: Path, name: str, url: str) -> None:
+    def __init__(self, folder: Path, name: str, url: str, *, proxied: bool = False) -> None:
         self.name = name
+        self.proxied = proxied
         self.log = folder / f"{name}.log"
         self._ledger = folder / f"{name}.ledger"
         self._health = folder / f"{name}.health"
@@ -202,8 +134,7 @@ class Fleet:
         url = self.server.url
         if proxied:
             url = make_conninfo(url, host="127.0.0.1", port=str(self.proxy.port))
-        member = Member(self.folder, f"w{len(self.members)}", url)
-        member.proxied = proxied  # type: ignore[attr-defined]
+        member = Member(self.folder, f"w{len(self.members)}", url, proxied=proxied)
         self.members.append(member)
         return member
 
@@ -215,7 +146,7 @@ class Fleet:
         """Start anew what has ended: as systemd would."""
         living = self.living
         for proxied in (True, False):
-            if not any(m.proxied is proxied for m in living):  # type: ignore[attr-defined]
+            if not any(m.proxied is proxied for m in living):
                 self.spawn(proxied=proxied)
 
     def leader(self) -> Member:
@@ -392,19 +323,21 @@ def _judge(fleet: Fleet, rows: list[tuple[Any, ...]], ended: list[tuple[int, int
     problems: list[str] = []
     starts: Counter[tuple[int, int]] = Counter()
     promised: dict[tuple[int, int], str] = {}
-    hurt: dict[int, int] = defaultdict(int)
+    safe: dict[int, list[float]] = defaultdict(list)
     for member in fleet.members:
-        begun = set()
+        begun: dict[tuple[int, int], float] = {}
         for line in member.lines():
             key = (line["id"], line["lease"])
             if line["what"] == "start":
                 starts[key] += 1
-                begun.add(key)
+                begun[key] = line["t"]
             else:
                 promised[key] = line["promise"]
-        if member.hurt:
-            for job_id, _ in begun:
-                hurt[job_id] += 1
+        if not member.hurt:
+            for key, at in begun.items():
+                # Without an end it may have been handed back by a process that has ended.
+                if promised.get(key, "completed" if member.alive else "") == "completed":
+                    safe[key[0]].append(at)
     problems += [f"started twice: {key}" for key, count in starts.items() if count > 1]
     twice = [job for job, count in Counter(job for job, _ in ended).items() if count > 1]
     problems += [f"completed twice: {job}" for job in twice]
@@ -415,11 +348,11 @@ def _judge(fleet: Fleet, rows: list[tuple[Any, ...]], ended: list[tuple[int, int
     found = {row[0] for row in rows}
     problems += [f"job {job} is gone" for job in fleet.jobs if job not in found]
     for row in rows:
-        problems += _judge_row(fleet, row, hurt)
+        problems += _judge_row(fleet, row, safe)
     return problems
 
 
-def _judge_row(fleet: Fleet, row: tuple[Any, ...], hurt: dict[int, int]) -> list[str]:
+def _judge_row(fleet: Fleet, row: tuple[Any, ...], safe: dict[int, list[float]]) -> list[str]:
     job_id, kind, state, attempt, most, _, errors, _ = row
     outcome = fleet.jobs.get(job_id)
     if outcome is None or kind != outcome.kind:
@@ -427,7 +360,8 @@ def _judge_row(fleet: Fleet, row: tuple[Any, ...], hurt: dict[int, int]) -> list
     crashes = [e for e in errors if "crash" in e]
     failures = [e for e in errors if "crash" not in e]
     said = f"job {job_id} ({kind}) {state} attempt {attempt}/{most}: {errors}"
-    if crashes and not hurt[job_id]:
+    rescued = [datetime.fromisoformat(e["at"]).timestamp() - _MONOTONIC for e in crashes]
+    if any(start < at for start in safe[job_id] for at in rescued):
         return [f"rescued though its worker lived: {said}"]
     if state == "failed" and crashes and len(crashes) >= min(most, 5):
         return []

@@ -6,6 +6,7 @@ import asyncio
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ class Proxy:
         self._cut_on: bytes | None = None
         self._lost: bytes | None = None
         self._held = threading.Event()
+        self._stranded = 0
         self._writers: set[asyncio.StreamWriter] = set()
         self._ready = threading.Event()
         self.cuts = 0
@@ -45,6 +47,10 @@ class Proxy:
     def let_go(self) -> None:
         """Pass on what comes from now on."""
         self._held.clear()
+
+    def strand(self) -> None:
+        """Keep the connections of now open, and pass nothing on; new ones work."""
+        self._stranded += 1
 
     def cut_all(self) -> None:
         """Cut every connection."""
@@ -78,11 +84,15 @@ class Proxy:
             writer.transport.abort()
             return
         self._writers |= {writer, there[1]}
-        await asyncio.gather(
-            self._pipe(reader, there[1], writer, answers=False),
-            self._pipe(there[0], writer, there[1], answers=True),
-        )
+        # Streams of Python 3.11 complain of a task that is cancelled at the end.
+        with suppress(asyncio.CancelledError):
+            await asyncio.gather(
+                self._pipe(reader, there[1], writer, answers=False),
+                self._pipe(there[0], writer, there[1], answers=True),
+            )
         self._writers -= {writer, there[1]}
+        for one in (writer, there[1]):
+            one.transport.abort()
 
     async def _pipe(
         self,
@@ -92,9 +102,10 @@ class Proxy:
         *,
         answers: bool,
     ) -> None:
+        mine = self._stranded
         try:
             while data := await reader.read(65_536):
-                if self._held.is_set():
+                if self._held.is_set() or mine != self._stranded:
                     continue
                 if not answers and self._lost is not None and self._lost in data:
                     self.losses += 1
@@ -107,7 +118,7 @@ class Proxy:
                 await writer.drain()
         except OSError:
             pass
-        if not self._held.is_set():
+        if not self._held.is_set() and mine == self._stranded:
             for one in (writer, back):
                 one.transport.abort()
 

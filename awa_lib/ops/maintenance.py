@@ -25,6 +25,7 @@ __all__ = [
     "Rescued",
     "age",
     "briefly",
+    "check_writable",
     "delete_finished",
     "delete_old",
     "expired_callback_ids",
@@ -105,6 +106,15 @@ def _park(job_id: int, error: AwaError) -> Op[dict[int, None]]:
     )
     yield sql.maintenance("park", id=job_id, reason=f"cannot be made available: {error}")
     return {}
+
+
+@atomic
+def check_writable() -> Op[None]:
+    """See that heartbeats can be written at all now.  Raises Transient where they cannot."""
+    yield sql.maintenance("settle", milliseconds=_WAITS)
+    yield sql.maintenance("intend_to_write")
+    if (yield sql.read_health("is_read_only")).scalar():
+        raise Unavailable("the server is read-only")
 
 
 def stale_ids(staleness_seconds: float, aside: Aside | None = None) -> Op[list[int]]:

@@ -11,12 +11,18 @@ if TYPE_CHECKING:
 
     from awa_lib._sql import Op
 
-__all__ = ["available_counts", "is_read_only", "ping"]
+__all__ = ["available_counts", "is_at_work", "is_read_only", "ping"]
 
 
 def ping() -> Op[None]:
     """Make one round trip.  Raises Unavailable."""
     yield sql.read_health("ping")
+
+
+def is_at_work(pid: int) -> Op[bool]:
+    """Return whether the session of this server process works on a statement."""
+    rows = yield sql.read_health("is_at_work", pid=pid)
+    return bool(rows[0][0])
 
 
 def available_counts(queues: Sequence[str]) -> Op[dict[str, int]]:

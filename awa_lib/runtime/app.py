@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from awa_lib.errors import AwaError, Transient, Unavailable
 from awa_lib.http_worker import HttpWorker
-from awa_lib.ops import claims
 from awa_lib.ops.runtime import InstanceSnapshot, described
 from awa_lib.reads.health import ping
 from awa_lib.runtime import forks
@@ -220,7 +219,10 @@ class Runtime:
         if healthy != self._said_healthy:
             self._said_healthy = healthy
             self._publisher.poke()
-        await asyncio.gather(*(self._try(link) for link in self._outage.lost_links))
+        await asyncio.gather(
+            *(self._try(link) for link in self._outage.lost_links),
+            *(link.doubt(self._links.health) for link in self._outage.overdue_links),
+        )
 
     async def _try(self, link: Link) -> None:
         if link.idle:
@@ -262,7 +264,12 @@ class Runtime:
         # What is left of the bound is shared: ends come first, all else stops beside them.
         seconds = max(0.1, until - self.loop.time() - 0.4)
         self._ending = [asyncio.create_task(step) for step in self._last_steps(claims, seconds)]
-        await asyncio.wait(self._ending, timeout=max(0.1, until - self.loop.time() - 0.1))
+        bound = max(0.1, until - self.loop.time() - 0.1)
+        _, late = await asyncio.wait(self._ending, timeout=bound)
+        if late:
+            # A cancelled statement waits for its server, and a loop that ends for its tasks.
+            self._outage.cut()
+            await asyncio.wait(late, timeout=0.1)
         self._executor.close()
         logger.info("worker stopped", extra={"abandoned": [a.job.id for a in left]})
         if cancelled is not None:
@@ -298,6 +305,7 @@ class Runtime:
                 "other transactions hold them; they will be rescued and run again",
                 self._completer.pending,
             )
+            self._outage.cut()
         await asyncio.gather(
             self._heartbeat.stop(0.2), self._completer.stop(), self._links.callbacks.close()
         )
@@ -378,11 +386,6 @@ class Runtime:
 
     async def flush(self, attempt: Attempt) -> None:
         """Write the progress of a running attempt, however long the database is away."""
-        noted, text, waits = attempt.noted, attempt.progress_text, attempt.waits
-        lease = [(attempt.job.id, attempt.lease)]
-        missed = await self._links.callbacks.insist(
-            lambda: claims.write_progress(lease, [text]), until=attempt.is_cancelled
-        )
-        attempt.mark_written(noted)
-        if missed.stale:
+        waits = attempt.waits
+        if not await self._links.flushes.write(attempt):
             self._lost([(attempt, waits)])

@@ -10,15 +10,18 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-import psycopg
+from psycopg.pq import TransactionStatus
 
-from awa_lib._drive import arun, translate, turn
-from awa_lib._sql import BEGIN, COMMIT, ROLLBACK, sql
-from awa_lib.db.connect import Purpose, connect, connect_async, cut, settings_for
+from awa_lib._drive import arun, turn
+from awa_lib.db.connect import Purpose, cut, settings_for
 from awa_lib.errors import AwaError, Transient, Unavailable
+from awa_lib.reads.health import is_at_work
+from awa_lib.runtime.sessions import open_async, with_settings
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+
+    import psycopg
 
     from awa_lib._sql import Op
 
@@ -28,9 +31,6 @@ __all__ = [
     "Bounds",
     "Link",
     "Outage",
-    "open_async",
-    "open_sync",
-    "with_settings",
     "within",
 ]
 
@@ -40,6 +40,7 @@ R = TypeVar("R")
 _CLOSE_SECONDS: Final = 1.0
 _SAME_OUTAGE_SECONDS: Final = 10.0
 _LONGEST_PAUSE: Final = 3.0
+_PATIENCE_SECONDS: Final = 5.0
 # The hot statements are all index lookups.  On a fresh, fast-growing table without statistics the
 # planner otherwise picks bitmap scans and sorts over the whole backlog (seen: 7 times slower).
 HOT_PLANS: Final = (
@@ -119,7 +120,17 @@ class Outage:
     @property
     def unanswered(self) -> bool:
         """Return True while a connection waits for an answer for too long."""
-        return any(link.overdue for link in self._links)
+        return bool(self.overdue_links)
+
+    @property
+    def overdue_links(self) -> list[Link]:
+        """Return the links that wait for an answer for too long."""
+        return [link for link in self._links if link.overdue]
+
+    def cut(self) -> None:
+        """Let every op that is under way fail now: the process ends."""
+        for link in self._links:
+            link.cut()
 
     def watch(self, link: Link) -> None:
         """Count a link's unanswered statements as an outage."""
@@ -185,42 +196,6 @@ async def within(seconds: float, work: Awaitable[R]) -> R:
     return task.result()
 
 
-async def open_async(dsn: str, purpose: Purpose) -> psycopg.AsyncConnection[tuple[Any, ...]]:
-    """Open an async connection.  Raises Unavailable or DatabaseError."""
-    try:
-        return await connect_async(dsn, purpose)
-    except psycopg.Error as error:
-        raise translate(error) from error
-
-
-def open_sync(dsn: str, purpose: Purpose) -> psycopg.Connection[tuple[Any, ...]]:
-    """Open a blocking connection.  Raises Unavailable or DatabaseError."""
-    try:
-        return connect(dsn, purpose)
-    except psycopg.Error as error:
-        raise translate(error) from error
-
-
-def with_settings(conn: psycopg.Connection[Any] | psycopg.AsyncConnection[Any], op: Op[R]) -> Op[R]:
-    """Return an op that makes the connection's settings its own where the session cannot."""
-    settings = settings_for(conn)
-    return _in_transaction(op, settings) if settings else op
-
-
-def _in_transaction(op: Op[R], settings: tuple[tuple[str, str], ...]) -> Op[R]:
-    yield BEGIN
-    try:
-        yield sql.connections(
-            "set_local", names=[n for n, _ in settings], values=[v for _, v in settings]
-        )
-        result = yield from op
-    except Exception:
-        yield ROLLBACK
-        raise
-    yield COMMIT
-    return result
-
-
 class Bound:
     """Cuts a connection whose answer is overdue, for the block.
 
@@ -272,8 +247,9 @@ class Link:
 
     @property
     def overdue(self) -> bool:
-        """Return True while a look-up that should take milliseconds has waited for 5 s."""
-        patience = 5.0 if self.bounds.hot else 2.0 + self.bounds.statement_seconds
+        """Return True while its answer is late: a look-up's after 5 s."""
+        bounds = self.bounds
+        patience = _PATIENCE_SECONDS if bounds.hot else 2.0 + bounds.statement_seconds
         return self.waiting_seconds > patience
 
     @property
@@ -312,6 +288,7 @@ class Link:
                 raise
             except AwaError:
                 self._works()
+                await self._end_transaction()
                 raise
             except asyncio.CancelledError:
                 # A statement cut off half-way leaves the connection in an unknown state.
@@ -321,6 +298,19 @@ class Link:
                 self._asked_at = None
             self._works()
             return result
+
+    async def _end_transaction(self) -> None:
+        """Give up a connection that an op left in its transaction: the next would fail in it.
+
+        Who cancels statements may cancel the ROLLBACK too.
+        """
+        conn = self._conn
+        if (
+            conn is not None
+            and conn.autocommit
+            and conn.pgconn.transaction_status != TransactionStatus.IDLE
+        ):
+            await self.close()
 
     async def insist(
         self, make: Callable[[], Op[R]], *, until: Callable[[], bool] | None = None
@@ -339,6 +329,26 @@ class Link:
                     raise
                 failures += 1
                 await self._outage.pause(failures)
+
+    async def doubt(self, other: Link) -> None:
+        """Cut an overdue connection on whose statement the server, asked elsewhere, does not work.
+
+        A proxy or a firewall may keep a dead connection open, and then nothing else tells.
+        """
+        conn, asked = self._conn, self._asked_at
+        if conn is None or conn.closed or self.pooled or self is other:
+            return
+        try:
+            at_work = await other.run(is_at_work(conn.info.backend_pid))
+        except AwaError:
+            return  # an outage, and no news
+        if not at_work and self._conn is conn and self._asked_at == asked:
+            cut(conn)
+
+    def cut(self) -> None:
+        """Let the op under way fail now."""
+        if self._conn is not None and self._asked_at is not None:
+            cut(self._conn)
 
     async def pause_after(self, failures: int) -> None:
         """Wait before the next try after so many losses in a row."""

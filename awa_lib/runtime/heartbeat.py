@@ -10,13 +10,15 @@ import time
 import traceback
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from psycopg.pq import TransactionStatus
+
 from awa_lib import telemetry
 from awa_lib._drive import run
 from awa_lib.db.connect import cut
 from awa_lib.errors import AwaError, Transient, Unavailable
 from awa_lib.ops import claims
 from awa_lib.reads.health import ping
-from awa_lib.runtime.connections import open_sync, with_settings
+from awa_lib.runtime.sessions import open_sync, with_settings
 from awa_lib.runtime.supervisor import DutyState
 
 if TYPE_CHECKING:
@@ -156,10 +158,16 @@ class Heartbeat:
     def _failed(self, error: BaseException) -> None:
         self.state.fail(error)
         self._failing = True
-        if not isinstance(error, Transient) or isinstance(error, Unavailable):
+        if not isinstance(error, Transient) or isinstance(error, Unavailable) or self._in_midst:
             self._close()
         if isinstance(error, Unavailable):
             self._outage.lost("heartbeat", error)
+
+    @property
+    def _in_midst(self) -> bool:
+        """Return whether the connection was left in a transaction: a ROLLBACK may fail too."""
+        conn = self._conn
+        return conn is not None and conn.pgconn.transaction_status != TransactionStatus.IDLE
 
     def _beat(self, running: list[Attempt]) -> None:
         """Renew leases.  Raises what stands in the way of all of them."""

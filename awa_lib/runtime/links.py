@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from awa_lib.runtime.connections import Bounds, Link, Outage
+from awa_lib.runtime.flushes import Flushes
 
 __all__ = ["HEARTBEAT", "Links"]
 
@@ -31,5 +32,6 @@ class Links:
         self.claims = Link("claims", dsn, self.outage, _CLAIMS)
         self.ends = Link("completions", dsn, self.outage, _ENDS)
         self.callbacks = Link("callbacks", dsn, self.outage, _CALLBACKS)
+        self.flushes = Flushes(self.callbacks)
         self.health = Link("health", dsn, self.outage, _HEALTH)
         self.publisher = Link("publisher", dsn, self.outage)

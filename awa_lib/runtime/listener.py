@@ -14,7 +14,8 @@ from psycopg import sql as compose
 from awa_lib._drive import arun, translate
 from awa_lib.errors import Transient, Unavailable
 from awa_lib.ops.runtime import listening_channels
-from awa_lib.runtime.connections import Bound, Bounds, open_async
+from awa_lib.runtime.connections import Bound, Bounds
+from awa_lib.runtime.sessions import open_async
 from awa_lib.runtime.supervisor import Duty
 
 if TYPE_CHECKING:

@@ -2,7 +2,8 @@
 
 After an outage every lease looks stale, though its worker lives: it could not write.  So at the
 start of a term, and whenever the database comes back, the first stale rescue waits until living
-workers can have written.  The same holds for a row that somebody had locked: its owner's heartbeat
+workers can have written; so it does after a time when the server was read-only, or the whole table
+locked.  The same holds for a row that somebody had locked: its owner's heartbeat
 waited for the same lock.
 """
 
@@ -80,8 +81,8 @@ class Rescues:
         self._clock = clock
         self._staleness = options.heartbeat_staleness_ms / 1000
         self._grace = grace(options)
-        # Since when each look at the leases has succeeded.
-        self._seen_since: float | None = clock()
+        # Since when each look at the leases has succeeded, and heartbeats could be written.
+        self._writable_since: float | None = clock()
         self._aside: dict[Cause, Aside] = {
             "heartbeat": Aside(), "deadline": Aside(), "callback": Aside(),
         }  # fmt: skip
@@ -92,15 +93,15 @@ class Rescues:
     async def stale(self) -> None:
         """Take jobs whose worker is presumed dead."""
         try:
+            await self._contact.run(ops.check_writable())
             found = await self._contact.run(ops.stale_ids(self._staleness))
         except AwaError:
-            # A lock on the whole table, for example: heartbeats wait for it too.
-            self._seen_since = None
+            self._writable_since = None
             raise
         # Only now: the look itself may have waited for the database.
-        if self._seen_since is None:
-            self._seen_since = self._clock()
-        if min(self._contact.seconds, self._clock() - self._seen_since) < self._grace:
+        if self._writable_since is None:
+            self._writable_since = self._clock()
+        if min(self._contact.seconds, self._writable_seconds) < self._grace:
             return
         stale = set(found)
         await self._watch(stale)
@@ -112,6 +113,11 @@ class Rescues:
         chosen = sorted(stale - waiting)
         await self._take(chosen, "heartbeat")
         await self._remember(chosen)
+
+    @property
+    def _writable_seconds(self) -> float:
+        since = self._writable_since
+        return 0.0 if since is None else self._clock() - since
 
     async def _watch(self, stale: set[int]) -> None:
         """See which rows that were locked are free by now."""
@@ -134,8 +140,10 @@ class Rescues:
             self._aside["heartbeat"].drop(locked)
 
     async def deadline(self) -> None:
-        """Take jobs past their deadline."""
-        await self._take(await self._contact.run(ops.overdue_ids()), "deadline")
+        """Take jobs past their deadline; after an outage once workers can have written ends."""
+        found = await self._contact.run(ops.overdue_ids())
+        if min(self._contact.seconds, self._writable_seconds) >= min(self._grace, _LEAST_GRACE):
+            await self._take(found, "deadline")
 
     async def callback(self) -> float | None:
         """Take waiting jobs whose callback timed out."""

@@ -121,6 +121,7 @@ async def _work(
         with suppress(TimeoutError):
             async with asyncio.timeout(_CLOSE_SECONDS):
                 await client.close()
+        ending.stopped = True
 
 
 async def _start_and_wait(
@@ -189,6 +190,8 @@ class _Ending:
         self._clock: threading.Timer | None = None
         self.asked = asyncio.Event()
         self.status = 0
+        self.stopped = False
+        """The worker has: what may still go on is the program's own."""
 
     def listen(self) -> None:
         """Take SIGTERM and SIGINT."""
@@ -219,6 +222,9 @@ class _Ending:
         self._clock.start()
 
     def _end(self) -> None:
+        if self.stopped:
+            logger.warning("a task of the program does not end: the process ends now")
+            _leave(self.status)
         logger.error(
             "the worker did not stop within %.0f s: the process ends now; jobs that are still "
             "running will be rescued by another worker",

@@ -73,6 +73,11 @@ WHERE id = ANY(ARRAY(
     SELECT id FROM awa.scheduled_jobs WHERE id = :id::bigint AND run_at <= now()
     FOR UPDATE SKIP LOCKED))
 
+-- name: intend_to_write
+-- Wait until running jobs can be changed: a lock of the whole table (ALTER TABLE, CREATE INDEX,
+-- VACUUM FULL) lets nobody write heartbeats.  Conflicts with no reader and no writer.
+LOCK TABLE awa.jobs_hot IN ROW EXCLUSIVE MODE
+
 -- name: stale_ids
 -- Running jobs whose worker is presumed dead.  The set of running jobs is as small as the fleet has
 -- slots; it is walked along its own index, awa_jobs_hot_running_by_queue, a step a job, so that no

@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psycopg
@@ -27,9 +28,6 @@ pytestmark = pytest.mark.chaos
 
 Fault = Callable[[Fleet], None]
 OURS = "datname = 'awa' AND application_name LIKE 'awa worker%'"
-
-
-# -- the faults ----------------------------------------------------------------------------------
 
 
 def cancels_in_a_storm(fleet: Fleet) -> None:
@@ -198,6 +196,9 @@ def a_read_only_server(fleet: Fleet) -> None:
 def a_silent_network(fleet: Fleet) -> None:
     began = time.monotonic()
     fleet.proxy.hold()
+    for member in fleet.living:
+        # Silent for longer than the staleness: nobody can know that it lives.
+        member.hurt = member.hurt or member.proxied
     try:
         fleet.expect_unhealthy([m for m in fleet.living if m.proxied], began)
         time.sleep(fleet.random.uniform(0, 4))
@@ -306,9 +307,6 @@ SHORT: list[Fault] = [
 ]  # fmt: skip
 
 
-# -- the run -------------------------------------------------------------------------------------
-
-
 @contextmanager
 def running(seed: int) -> Iterator[Fleet]:
     place = Path(tempfile.mkdtemp(prefix="awa-faults-"))
@@ -328,7 +326,7 @@ def running(seed: int) -> Iterator[Fleet]:
 def play(fleet: Fleet, faults: list[Fault]) -> None:
     fleet.settled(20)
     for fault in faults:
-        fleet.notes.append(fault.__name__)
+        fleet.notes.append(f"{datetime.now(UTC):%H:%M:%S} {fault.__name__}")
         before = len(fleet.problems)
         try:
             fault(fleet)

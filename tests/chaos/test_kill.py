@@ -143,6 +143,40 @@ awa.run(client, [("default", 1)], drain_timeout=0.2)
     assert (row["state"], row["attempt"]) == ("available", 0)
 
 
+def test_a_task_that_never_ends_does_not_make_a_good_stop_a_bad_one(
+    rows: Rows, database_url: str, spawn_worker
+) -> None:
+    source = """
+import asyncio, os
+import awa_lib as awa
+client = awa.AsyncClient(os.environ["DATABASE_URL"])
+
+@client.task(dict, kind="quick")
+async def quick(job):
+    pass
+
+async def stubborn():
+    while True:
+        try:
+            await asyncio.sleep(600)
+        except asyncio.CancelledError:
+            pass
+
+tasks = []
+awa.run(
+    client, [("default", 1)], drain_timeout=0.2,
+    on_ready=lambda: tasks.append(asyncio.get_running_loop().create_task(stubborn())),
+)
+"""
+    with awa.Client(database_url) as client:
+        job = client.insert({}, kind="quick")
+        process = spawn_worker(source)
+        eventually(lambda: rows.job(job.id)["state"] == "completed", timeout=30)
+        process.send_signal(signal.SIGTERM)
+
+        assert process.wait(10) == 0
+
+
 def test_second_signal_stops_at_once(rows: Rows, database_url: str, spawn_worker) -> None:
     source = """
 import asyncio, os

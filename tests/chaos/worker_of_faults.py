@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
+import datetime as dt
 import json
 import logging
 import os
@@ -52,7 +52,7 @@ class Mute(Exception):
 
 class NoText(Exception):
     def __str__(self) -> str:
-        return 7  # type: ignore[return-value]
+        return 7  # type: ignore[return-value]  # noqa: PLE0307 - the point
 
 
 class Base(BaseException):
@@ -64,8 +64,8 @@ ODD: list[Callable[[], BaseException]] = [
     lambda: ExceptionGroup("several", [ValueError("a"), Mute()]),
     lambda: BaseExceptionGroup("several", [KeyboardInterrupt(), Mute()]),
     lambda: ValueError("\x00\ud800 text no database takes"),
-    lambda: asyncio.CancelledError(),
-    lambda: MemoryError(), lambda: RecursionError(), lambda: awa.TerminalError("for good"),
+    asyncio.CancelledError,
+    MemoryError, RecursionError, lambda: awa.TerminalError("for good"),
     lambda: ValueError("x" * 2_000_000),
 ]  # fmt: skip
 
@@ -92,7 +92,8 @@ def blocking(job: awa.Job) -> None:
 async def raising(job: awa.Job) -> None:
     start(job)
     end(job, "failed")
-    raise ODD[job.args["n"] % len(ODD)]()
+    make = ODD[job.args["n"] % len(ODD)]
+    raise make()
 
 
 @handler("flaky", backoff=awa.fixed(0.2))
@@ -108,7 +109,7 @@ async def flaky(job: awa.Job) -> None:
 async def progress(job: awa.Job) -> None:
     start(job)
     for odd in (
-        {"at": datetime.datetime(2026, 1, 1)}, {"x": float("nan")}, {"s": "\x00"}, {1: object()},
+        {"at": dt.datetime(2026, 1, 1)}, {"x": float("nan")}, {"s": "\x00"}, {1: object()},
     ):  # fmt: skip
         try:
             job.update_metadata(odd)  # type: ignore[arg-type]
@@ -143,6 +144,7 @@ async def snoozing(job: awa.Job) -> Any:
         end(job, "snoozed")
         return awa.Snooze(0.1)
     end(job, "completed")
+    return None
 
 
 @handler("long")

@@ -13,6 +13,7 @@ from fix_wait import aeventually
 from fix_worker import Noop, Rows, working
 
 import awa_lib as awa
+from awa_lib._sql import Op, Statement, compile_block
 from awa_lib.config import WorkerOptions
 from awa_lib.reads.health import ping
 from awa_lib.runtime.connections import Bounds, Link, Outage
@@ -206,6 +207,50 @@ async def test_a_server_that_was_stopped_is_an_outage_too(
     await rescues.deadline()
     clock.now += 2
     await rescues.stale()
+    assert rows.job(job_id)["state"] == "retryable"
+
+
+@pytest.mark.parametrize("obstacle", ["locked", "read-only"])
+async def test_a_time_without_writes_is_an_outage_too(
+    rescues: Rescues, contact: Contact, clock: Clock, rows: Rows, database_url: str, obstacle: str
+) -> None:
+    """Reads work, heartbeats do not: CREATE INDEX, or a primary that was made read-only."""
+    job_id = rows.one(STALE)["id"]
+    clock.now += 3600
+    await rescues.deadline()
+    with psycopg.connect(database_url) as other:
+        if obstacle == "locked":
+            other.execute("LOCK TABLE awa.jobs_hot IN SHARE MODE")
+        else:
+            await contact.run(set_read_only(True))
+        with pytest.raises(awa.Transient):
+            await rescues.stale()
+    if obstacle == "read-only":
+        await contact.run(set_read_only(False))
+    states = []
+    for seconds in (0, 29, 2):
+        clock.now += seconds
+        await rescues.deadline()
+        await rescues.stale()
+        states.append(rows.job(job_id)["state"])
+
+    assert states == ["running", "running", "retryable"]
+
+
+def set_read_only(on: bool) -> Op[None]:
+    text = f"SET default_transaction_read_only = {'on' if on else 'off'}"
+    yield Statement(compile_block("set_read_only", text), ())
+
+
+async def test_a_deadline_that_passed_in_an_outage_waits_for_the_end(
+    rescues: Rescues, clock: Clock, rows: Rows
+) -> None:
+    job_id = rows.one(STALE)["id"]
+    rows.conn.execute("UPDATE awa.jobs_hot SET deadline_at = now() - interval '1 s'")
+    await rescues.deadline()
+    assert rows.job(job_id)["state"] == "running"
+    clock.now += 6
+    await rescues.deadline()
     assert rows.job(job_id)["state"] == "retryable"
 
 

@@ -6,7 +6,10 @@ import asyncio
 
 import psycopg
 import pytest
+from fix_wait import aeventually
+from fix_worker import Noop, Rows, working
 
+import awa_lib as awa
 from awa_lib._sql import Op, Statement, compile_block
 from awa_lib.runtime.connections import Link, Outage
 
@@ -37,3 +40,66 @@ async def test_a_cancelled_task_leaves_the_statement_of_another_alone(
         for conn in opened:
             await conn.close()
         await link.close()
+
+
+async def test_a_transaction_that_was_not_rolled_back_is_left_behind(awa_database_url) -> None:
+    """Who cancels statements may cancel the ROLLBACK: the next op must not fail in its place."""
+
+    def abandoned() -> Op[None]:
+        yield Statement(compile_block("begin", "BEGIN"), ())
+        yield Statement(compile_block("wrong", "SELECT 1 / 0"), ())
+
+    link = Link("shared", awa_database_url, Outage())
+    with pytest.raises(awa.AwaError):
+        await link.run(abandoned())
+
+    assert await link.run(slow()) == "done"
+    await link.close()
+
+
+async def test_flushes_of_many_handlers_go_together(aclient: awa.AsyncClient, rows: Rows) -> None:
+    """Each in a statement of its own, a slow network would let them wait for each other."""
+
+    @aclient.task(Noop)
+    async def handler(job: awa.Job) -> None:
+        for percent in (10, 20):
+            job.set_progress(percent)
+            await job.flush_progress()
+        assert rows.job(job.id)["progress"]["percent"] == 20
+
+    jobs = [Noop(n) for n in range(100)]
+    async with working(aclient, ("default", 100)):
+        link = aclient._runtime._links.callbacks
+        run, statements = link.run, []
+
+        async def counted(op: Op[object]) -> object:
+            statements.append(op)
+            await asyncio.sleep(0.05)
+            return await run(op)
+
+        link.run = counted
+        await aclient.insert_many(jobs)
+        await aeventually(lambda: rows.states() == {"completed": 100}, timeout=20)
+
+    assert len(statements) < 60
+
+
+async def test_a_locked_row_holds_up_no_other_flush(
+    aclient: awa.AsyncClient, rows: Rows, awa_database_url
+) -> None:
+    go = asyncio.Event()
+
+    @aclient.task(Noop)
+    async def handler(job: awa.Job) -> None:
+        await go.wait()
+        job.set_progress(50)
+        await job.flush_progress()
+
+    async with working(aclient, ("default", 5), heartbeat_staleness_ms=60_000):
+        jobs = await aclient.insert_many([Noop(n) for n in range(5)])
+        await aeventually(lambda: rows.states() == {"running": 5})
+        with psycopg.connect(awa_database_url) as other:
+            other.execute("SELECT FROM awa.jobs_hot WHERE id = %s FOR UPDATE", (jobs[2].id,))
+            go.set()
+            await aeventually(lambda: rows.states() == {"running": 1, "completed": 4})
+        await aeventually(lambda: rows.states() == {"completed": 5})

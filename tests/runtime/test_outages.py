@@ -18,7 +18,7 @@ from fix_worker import QUICK, Noop, Rows, working
 import awa_lib as awa
 from awa_lib.db.connect import Purpose, connect, connect_async
 from awa_lib.embedded import acquire
-from awa_lib.runtime import listener
+from awa_lib.runtime import connections, listener
 
 
 @pytest.mark.parametrize(
@@ -148,6 +148,33 @@ async def test_an_outage_is_quiet_and_over_at_once(
     assert took < 5
     lines = [r.getMessage() for r in caplog.records if r.levelno >= logging.INFO]
     assert len(lines) < 10, lines
+
+
+async def test_connections_that_are_dead_and_open_are_found(
+    database_url: str, proxied_url: str, proxy: Proxy, rows: Rows, monkeypatch
+) -> None:
+    """As some proxies and firewalls keep them: nothing arrives, and nothing is closed."""
+    monkeypatch.setattr(connections, "_PATIENCE_SECONDS", 1.0)
+    async with awa.AsyncClient(proxied_url) as client:
+
+        @client.task(Noop)
+        async def handler(job: awa.Job) -> None: ...
+
+        async with working(client, heartbeat_staleness_ms=60_000):
+            await aeventually(client.health_check)
+            proxy.strand()
+            with awa.Client(database_url) as producer:
+                job = producer.insert(Noop())
+            # A claim hangs, and health must not say otherwise though its own connection works.
+            hung = await aeventually(lambda: _health_if_overdue(client), timeout=8)
+            assert not hung.healthy
+            await aeventually(lambda: rows.job(job.id)["state"] == "completed", timeout=15)
+
+
+async def _health_if_overdue(client: awa.AsyncClient) -> awa.HealthCheck | None:
+    overdue = client._runtime._outage.overdue_links
+    health = await client.health_check()
+    return health if any(link.name == "claims" for link in overdue) else None
 
 
 async def test_an_idle_worker_is_healthy_again_after_an_outage(
