@@ -94,7 +94,7 @@ async def test_a_start_cancelled_anywhere_leaves_nothing(
         left = {task.get_name() for task in asyncio.all_tasks() if "awa" in task.get_name()}
         assert not left
         sessions = "SELECT FROM pg_stat_activity WHERE application_name LIKE 'awa worker%%'"
-        eventually(lambda: not rows.all(f"{sessions} AND datname = current_database()"))
+        await aeventually(lambda: not rows.all(f"{sessions} AND datname = current_database()"))
         assert "awa heartbeat" not in {one.name for one in threading.enumerate()}
 
 
@@ -117,7 +117,7 @@ async def test_a_shutdown_that_is_cancelled_stops_the_worker_all_the_same(
         assert rows.job(job.id)["state"] == "available"
         assert rows.job(job.id)["attempt"] == 0
         sessions = "SELECT FROM pg_stat_activity WHERE application_name LIKE 'awa worker%%'"
-        eventually(lambda: not rows.all(f"{sessions} AND datname = current_database()"))
+        await aeventually(lambda: not rows.all(f"{sessions} AND datname = current_database()"))
         assert "awa heartbeat" not in {one.name for one in threading.enumerate()}
 
 
