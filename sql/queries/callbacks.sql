@@ -76,8 +76,8 @@ RETURNING id
 -- name: leave_wait
 -- The handler goes on without its answer (a time-out of its own): the lease begins anew.
 UPDATE awa.jobs_hot
-SET state = 'running', heartbeat_at = now(),
-    deadline_at = now() + make_interval(secs => :deadline_seconds::float8)
+SET state = 'running', heartbeat_at = clock_timestamp(),
+    deadline_at = clock_timestamp() + make_interval(secs => :deadline_seconds::float8)
 WHERE id = :id::bigint AND run_lease = :lease::bigint AND state = 'waiting_external'
   AND callback_id = :callback_id::uuid
 RETURNING id
@@ -143,8 +143,8 @@ WITH owned AS MATERIALIZED (
     WHERE kept IS NOT NULL OR pending IS NOT NULL
 )
 UPDATE awa.jobs_hot AS j
-SET heartbeat_at = now(),
-    deadline_at = now() + make_interval(secs => :deadline_seconds::float8),
+SET heartbeat_at = clock_timestamp(),
+    deadline_at = clock_timestamp() + make_interval(secs => :deadline_seconds::float8),
     metadata = found.metadata || jsonb_build_object('_awa_callbacks', to_jsonb(found.entries))
 FROM found
 WHERE j.id = found.id
@@ -244,7 +244,7 @@ WITH done AS (
                       THEN now() ELSE run_at END,
         heartbeat_at = CASE WHEN state = 'available'
                               OR state = 'waiting_external' AND metadata ? '_awa_reenter'
-                            THEN NULL ELSE now() END,
+                            THEN NULL ELSE clock_timestamp() END,
         callback_id = NULL, callback_timeout_at = NULL, callback_filter = NULL,
         callback_on_complete = NULL, callback_on_fail = NULL, callback_transform = NULL,
         metadata = metadata - '_awa_reenter'
@@ -277,7 +277,7 @@ WHERE (SELECT count(*) FROM told) >= 0
 -- name: heartbeat_callback
 -- The outside system is still at work: the time-out starts anew.
 UPDATE awa.jobs_hot
-SET callback_timeout_at = now() + make_interval(secs => :timeout_seconds::float8)
+SET callback_timeout_at = clock_timestamp() + make_interval(secs => :timeout_seconds::float8)
 WHERE callback_id = :callback_id::uuid AND state = 'waiting_external'
 RETURNING id, kind, queue, state::text AS state, priority, attempt, max_attempts, run_lease,
           args::text AS args, metadata::text AS metadata, to_jsonb(tags)::text AS tags,

@@ -317,3 +317,16 @@ async def test_answer_is_journaled_under_its_callback(client, look, put) -> None
 
     kept = row_of(look, job_id)["metadata"]["_awa_callbacks"]
     assert kept == [{"id": "x"}, {"id": ID, "result": None}, {"id": "y"}]
+
+
+def test_a_lease_begins_with_the_answer_and_not_with_its_transaction(database_url, put) -> None:
+    """Else a sender that waited for a lock would hand over a job that looks abandoned."""
+    job_id = put()
+    with psycopg.connect(database_url) as conn:
+        conn.execute("SELECT pg_sleep(0.3)")
+        awa.Client.on(conn).resume_external(ID, {"paid": True})
+        fresh = conn.execute(
+            "SELECT heartbeat_at > now() + interval '0.2 s' FROM awa.jobs WHERE id = %s", [job_id]
+        ).fetchone()
+
+    assert fresh == (True,)
