@@ -228,7 +228,7 @@ def a_stopped_leader(fleet: Fleet) -> None:
 def a_poison_job(fleet: Fleet) -> None:
     with fleet.admin() as conn:
         job = awa.Client.on(conn).insert({}, kind="poison", queue="two")
-        until = time.monotonic() + 60
+        until = time.monotonic() + 150
         while _states(conn, [job]) != {"failed"}:
             for member in fleet.members:
                 if member.process.poll() == -signal.SIGKILL:
