@@ -13,7 +13,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -101,8 +101,6 @@ class Outcome:
     kind: str
     state: str
     attempts: int = 1
-    asked_for: set[str] = field(default_factory=set)
-    """What operators did to it."""
 
 
 class Fleet:
@@ -121,6 +119,7 @@ class Fleet:
         self.proxy = Proxy(self.server.socket)
         self.members: list[Member] = []
         self.jobs: dict[int, Outcome] = {}
+        self.asked: dict[int, set[str]] = {}
         self.problems: list[str] = []
         self.notes: list[str] = []
         self.answering = True
@@ -365,11 +364,12 @@ def _judge_row(fleet: Fleet, row: tuple[Any, ...], safe: dict[int, list[float]])
         return [f"rescued though its worker lived: {said}"]
     if state == "failed" and crashes and len(crashes) >= min(most, 5):
         return []
-    if "cancel" in outcome.asked_for and state == "cancelled":
+    asked = fleet.asked.get(job_id, ())
+    if "cancel" in asked and state == "cancelled":
         return []
     if state != outcome.state:
         return [f"should be {outcome.state}: {said}"]
-    if "retry" in outcome.asked_for:
+    if "retry" in asked:
         return []
     spent = attempt if state == "failed" else attempt - 1
     if spent != len(failures) or attempt != outcome.attempts:

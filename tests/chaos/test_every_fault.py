@@ -57,10 +57,8 @@ def retries_of_waiting_jobs(fleet: Fleet) -> None:
 
 
 def _asked(fleet: Fleet, job_id: int, what: str) -> None:
-    # The producer may not have its answer yet.
-    outcome = eventually(lambda: fleet.jobs.get(job_id) or True, 5)
-    if outcome is not True:
-        outcome.asked_for.add(what)
+    # By id: the producer may not have its answer yet.
+    fleet.asked.setdefault(job_id, set()).add(what)
 
 
 def sigterm_of_a_worker(fleet: Fleet) -> None:
