@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import json
 import logging
 import threading
 from collections.abc import Callable, Iterator
@@ -303,12 +304,17 @@ async def test_rows_and_args_that_cannot_be_read(aclient: awa.AsyncClient, rows:
     for column, job_id in (("args", args), ("progress", progress), ("metadata", metadata)):
         text = '{"_awa_crashes": 2, "deep": ' + deep + "}"
         rows.conn.execute(update.format(column), (text, job_id))  # type: ignore[arg-type]
+    # Python 3.13 reads deeper than those before it.
+    try:
+        json.loads(text)
+    except RecursionError:
+        expected, ran = {"completed": 3, "failed": 1}, [progress, metadata, plain]
+    else:
+        expected, ran = {"completed": 4}, ids
     async with working(aclient, ("default", 1)):
-        await aeventually(lambda: rows.states().get("completed") == 3)
-        row = rows.one("SELECT state::text FROM awa.jobs_hot WHERE id = %s", args)
+        await aeventually(lambda: rows.states() == expected)
 
-    assert row["state"] == "failed"
-    assert sorted(seen) == sorted([progress, metadata, plain])
+    assert sorted(seen) == sorted(ran)
 
 
 async def test_a_cancel_before_the_first_step_costs_no_slot(
