@@ -13,6 +13,7 @@ from awa_lib.ops.runtime import InstanceSnapshot, described
 from awa_lib.reads.health import ping
 from awa_lib.runtime import forks
 from awa_lib.runtime.callbacks import Callbacks
+from awa_lib.runtime.calls import HANDED_BACK
 from awa_lib.runtime.completer import Completer
 from awa_lib.runtime.connections import within
 from awa_lib.runtime.dispatcher import Dispatcher
@@ -23,7 +24,6 @@ from awa_lib.runtime.leader import Leader
 from awa_lib.runtime.limits import Overflow
 from awa_lib.runtime.links import HEARTBEAT, Links
 from awa_lib.runtime.listener import Listener
-from awa_lib.runtime.outcomes import Outcome
 from awa_lib.runtime.policies import Policies
 from awa_lib.runtime.scheduler import Declarer
 from awa_lib.runtime.snapshot import Publisher
@@ -52,7 +52,6 @@ _WATCH_SECONDS: Final = 1.0
 _START_SECONDS: Final = 10.0
 # What stop() may take beyond its argument.
 _STOP_SECONDS: Final = 2.0
-_HANDED_BACK: Final = Outcome("available", attempt_back=1)
 
 
 class Runtime:
@@ -260,7 +259,7 @@ class Runtime:
         if exiting:
             for attempt in left:
                 if not attempt.given_up:
-                    self._completer.end(attempt, _HANDED_BACK)
+                    self._completer.end(attempt, HANDED_BACK)
         # What is left of the bound is shared: ends come first, all else stops beside them.
         seconds = max(0.1, until - self.loop.time() - 0.4)
         self._ending = [asyncio.create_task(step) for step in self._last_steps(claims, seconds)]
