@@ -87,6 +87,8 @@ class Dispatcher:
         self._passing: dict[int, tuple[float, float]] = {}
         # Leases of claims without an answer, with the times of the looks that are left.
         self._unanswered: dict[int, list[float]] = {}
+        # The lease of the next claim, made while nobody waits for it.
+        self._lease: int | None = None
         executor.on_claimable.append(self._freed.set)
         self.duty = Duty(f"claims of {queue.name}", self._round, pause=link.pause_after)
 
@@ -197,7 +199,7 @@ class Dispatcher:
 
     async def _leased(self, make: Callable[[int], Op[R]]) -> R:
         """Run a claim with a lease of its own, which is kept when its answer is lost."""
-        lease = claims.new_lease()
+        lease, self._lease = self._lease or claims.new_lease(), None
         try:
             return await self._link.run(make(lease))
         except BaseException as error:
@@ -276,6 +278,7 @@ class Dispatcher:
         return 0
 
     async def _wait_for_work(self) -> None:
+        self._lease = claims.new_lease()
         milliseconds = self.poll_interval_ms
         # Nobody tells of jobs that ended elsewhere and made room within a limit.
         exact = self.policy.limited or self.policy.poll_interval_ms is not None
@@ -285,7 +288,9 @@ class Dispatcher:
         if self._unanswered:
             seconds = min(seconds, 1.0)
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), seconds)
+            # wait_for would make a task: one more pass of the loop before every claim.
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
 
 
 def _is_refused(error: BaseException) -> bool:
