@@ -14,13 +14,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from awa_cli.documents import DOCUMENTS
-from awa_cli.web.contract import Schemas
+from awa_cli.documents.catalog import DOCUMENTS
+from awa_cli.web.json_schema import Schemas
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from awa_cli.documents import Document
+    from awa_cli.documents.catalog import Document
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 

@@ -53,7 +53,7 @@ def exit_code_for(error: AwaError) -> ExitCode:
 
 def explain(what: str, why: str | None = None, do: str | None = None, *, color: bool) -> str:
     """Lay out the three lines: what happened, why, what to do; no name in them draws screens."""
-    from awa_cli.tables import clean
+    from awa_cli.terminal.tables import clean
 
     lines = []
     for (label, code), text in zip(_LABELS, (what, why, do), strict=True):

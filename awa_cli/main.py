@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from awa_cli.options import Common
+    from awa_cli.parser.options import Common
 
 __all__ = ["main", "version"]
 
@@ -82,9 +82,9 @@ def _cannot_write(error: OSError, *, color: bool = False) -> int:
 def _run(args: list[str]) -> int:
     from typer.main import get_command
 
-    from awa_cli.options import Common
-    from awa_cli.output import ReaderLeft
-    from awa_cli.tree import app
+    from awa_cli.parser.options import Common
+    from awa_cli.parser.tree import app
+    from awa_cli.terminal.output import ReaderLeft
 
     state = Common()
     try:
@@ -113,7 +113,7 @@ def _fail(error: Exception, state: Common) -> int:
 
     color = state.color(sys.stderr)
     if isinstance(error, ClickException):
-        from awa_cli.usage import complain_of_usage
+        from awa_cli.parser.usage import complain_of_usage
 
         return complain_of_usage(error, color=color)
     if isinstance(error, typer.Abort):

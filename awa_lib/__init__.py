@@ -9,12 +9,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from awa_lib._migrations import (
-        current_migration_version,
-        migrations,
-        migrations_range,
+    from awa_lib.callbacks.signatures import (
+        sign_callback,
+        sign_callback_request,
+        verify_callback_signature,
     )
-    from awa_lib.client import AsyncClient, Client
+    from awa_lib.client.clients import AsyncClient, Client
+    from awa_lib.client.raw import RawClient
+    from awa_lib.client.transaction import AsyncTransaction as Transaction
+    from awa_lib.client.transaction import Transaction as SyncTransaction
+    from awa_lib.enqueue.kinds import derive_kind
+    from awa_lib.enqueue.new_jobs import NewJob
     from awa_lib.errors import (
         AccessDenied,
         AwaError,
@@ -51,18 +56,14 @@ if TYPE_CHECKING:
         Started,
         Waiting,
     )
-    from awa_lib.health import HealthCheck, QueueHealth
-    from awa_lib.kinds import derive_kind
     from awa_lib.models import (
         BulkOperation,
         DlqEntry,
         Job,
         JobState,
     )
-    from awa_lib.new_jobs import NewJob
     from awa_lib.ops.bulk import BulkPreview
     from awa_lib.policies import QueuePolicy
-    from awa_lib.raw_client import RawClient
     from awa_lib.reads.cron import CronJob
     from awa_lib.reads.overviews import KindOverview, QueueOverview
     from awa_lib.reads.queues import QueueStat
@@ -75,14 +76,13 @@ if TYPE_CHECKING:
         WaitForCallback,
     )
     from awa_lib.retries import exponential, fixed, linear
+    from awa_lib.runtime.health import HealthCheck, QueueHealth
     from awa_lib.runtime.run import run
-    from awa_lib.signatures import (
-        sign_callback,
-        sign_callback_request,
-        verify_callback_signature,
+    from awa_lib.schema.scripts import (
+        current_migration_version,
+        migrations,
+        migrations_range,
     )
-    from awa_lib.transaction import AsyncTransaction as Transaction
-    from awa_lib.transaction import Transaction as SyncTransaction
 
 __all__ = [
     "AccessDenied",
@@ -158,18 +158,18 @@ __all__ = [
 # Names are loaded on first use: psycopg alone costs 177 ms, which the command line's help and a
 # producer's import should not pay.
 _HOMES: Final = {
-    "awa_lib.client": ("AsyncClient", "Client"),
-    "awa_lib.kinds": ("derive_kind",),
-    "awa_lib._migrations": ("current_migration_version", "migrations", "migrations_range"),
-    "awa_lib.health": ("HealthCheck", "QueueHealth"),
+    "awa_lib.client.clients": ("AsyncClient", "Client"),
+    "awa_lib.enqueue.kinds": ("derive_kind",),
+    "awa_lib.schema.scripts": ("current_migration_version", "migrations", "migrations_range"),
+    "awa_lib.runtime.health": ("HealthCheck", "QueueHealth"),
     "awa_lib.models": ("BulkOperation", "DlqEntry", "Job", "JobState"),
     "awa_lib.results": (
         "CallbackToken", "Cancel", "ResolveResult", "RetryAfter", "Snooze", "WaitForCallback",
     ),
-    "awa_lib.new_jobs": ("NewJob",),
+    "awa_lib.enqueue.new_jobs": ("NewJob",),
     "awa_lib.ops.bulk": ("BulkPreview",),
     "awa_lib.policies": ("QueuePolicy",),
-    "awa_lib.raw_client": ("RawClient",),
+    "awa_lib.client.raw": ("RawClient",),
     "awa_lib.reads.cron": ("CronJob",),
     "awa_lib.reads.overviews": ("KindOverview", "QueueOverview"),
     "awa_lib.reads.queues": ("QueueStat",),
@@ -179,7 +179,7 @@ _HOMES: Final = {
     ),
     "awa_lib.retries": ("exponential", "fixed", "linear"),
     "awa_lib.runtime.run": ("run",),
-    "awa_lib.signatures": (
+    "awa_lib.callbacks.signatures": (
         "sign_callback", "sign_callback_request", "verify_callback_signature",
     ),
 }  # fmt: skip
@@ -188,7 +188,7 @@ _HOME_OF: Final = {name: module for module, names in _HOMES.items() for name in 
 
 def __getattr__(name: str) -> Any:
     if name in {"Transaction", "SyncTransaction"}:
-        module = import_module("awa_lib.transaction")
+        module = import_module("awa_lib.client.transaction")
         value = module.AsyncTransaction if name == "Transaction" else module.Transaction
     elif name in __all__:
         value = getattr(import_module(_HOME_OF.get(name, "awa_lib.errors")), name)
@@ -203,7 +203,7 @@ async def migrate(database_url: str) -> None:
 
     Raises SchemaUnsupported, ValidationError for a bad URL, Unavailable, DatabaseError.
     """
-    from awa_lib.client import AsyncClient
+    from awa_lib.client.clients import AsyncClient
 
     async with AsyncClient(database_url, 1) as client:
         await client.migrate()

@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from awa_lib._borrow import borrow, borrow_async
+from awa_lib.client.borrow import borrow, borrow_async
 from awa_lib.ops.inserts import insert
 
 if TYPE_CHECKING:

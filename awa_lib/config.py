@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Final, TypedDict
 
-from awa_lib.fields import nearest
 from awa_lib.retention import MOST_HOURS, MOST_SECONDS
 from awa_lib.retries import check_backoff
+from awa_lib.validation import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,10 +6,10 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypedDict
 
-from awa_lib.args import encode_object, to_json
+from awa_lib.codec.encode import encode_object, to_json
+from awa_lib.enqueue.unique import canonical_json
 from awa_lib.errors import ValidationError
-from awa_lib.fields import nearest
-from awa_lib.unique import canonical_json
+from awa_lib.validation import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

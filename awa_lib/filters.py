@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, TypedDict
 from uuid import UUID
 
-from awa_lib.args import encode_object
+from awa_lib.codec.encode import encode_object
 from awa_lib.errors import ValidationError
-from awa_lib.fields import LONGEST_NAME, moment_of, nearest, number_of, state_of, text_of
+from awa_lib.validation import LONGEST_NAME, moment_of, nearest, number_of, state_of, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -12,7 +12,7 @@ from awa_lib._json import loads
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping
 
-    from awa_lib.cel import Expressions
+    from awa_lib.callbacks.cel import Expressions
     from awa_lib.results import CallbackToken
 
 __all__ = [
@@ -293,7 +293,7 @@ class Job(Generic[A]):
         order they were asked for.  Raises ValidationError for a bad time-out or expression, or
         when the attempt does not own the job any more; RuntimeError outside a run.
         """
-        from awa_lib.cel import Expressions
+        from awa_lib.callbacks.cel import Expressions
 
         return await self._running("register_callback").register_callback(
             timeout_seconds, Expressions(filter, on_complete, on_fail, transform)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from awa_lib.errors import ValidationError
-from awa_lib.fields import takes
+from awa_lib.validation import takes
 
 if TYPE_CHECKING:
     import random

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from awa_lib.cron import CronExpression
 from awa_lib.errors import ValidationError
-from awa_lib.fields import LONGEST_NAME, name_of, number_of, text_of
+from awa_lib.validation import LONGEST_NAME, name_of, number_of, text_of
 
 if TYPE_CHECKING:
     from datetime import datetime

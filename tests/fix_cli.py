@@ -22,8 +22,8 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from awa_cli.main import main
-from awa_cli.shapes import read_shape
-from awa_cli.tree import app
+from awa_cli.parser.tree import app
+from awa_cli.terminal.formats import read_shape
 
 ROOT = Path(__file__).resolve().parents[1]
 

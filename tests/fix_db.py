@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from awa_lib.testing import _places, plugin
+from awa_lib.testing import _paths, plugin
 from awa_lib.testing._databases import Postgres
 
 
 @pytest.fixture(scope="session")
 def scratch(request: pytest.FixtureRequest) -> Path:
     """A directory of this session that an embedded server of root's can reach."""
-    return _places.make(request.config.stash[plugin._RUN])
+    return _paths.make(request.config.stash[plugin._RUN])
 
 
 @pytest.fixture(scope="session")

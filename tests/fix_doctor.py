@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 import awa_lib as awa
-from awa_lib._drive import run
+from awa_lib.db.drive import run
 from awa_lib.doctor import Finding, Limits, doctor
 
 

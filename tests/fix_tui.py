@@ -12,8 +12,8 @@ import pytest
 from fix_wait import aeventually
 from textual.pilot import Pilot
 
-from awa_cli import output
-from awa_cli.target import Target, describe
+from awa_cli.database.target import Target, describe
+from awa_cli.terminal import output
 from awa_cli.tui import source
 from awa_cli.tui.app import Monitor
 from awa_cli.tui.screens import job, overview, queue

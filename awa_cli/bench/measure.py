@@ -13,9 +13,9 @@ import time
 from typing import IO, TYPE_CHECKING, Any, Final, Self
 
 from awa_cli.bench.report import BenchReport, Latency, Machine, Rate
-from awa_cli.output import counted, say
-from awa_cli.session import Session
-from awa_cli.supervised import start_child
+from awa_cli.database.session import Session
+from awa_cli.terminal.output import counted, say
+from awa_cli.worker.supervised import start_child
 from awa_lib.errors import AwaError
 from awa_lib.ops.bench import delete_bench_jobs, forget_bench
 from awa_lib.ops.inserts import insert, insert_many_copy

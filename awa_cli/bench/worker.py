@@ -13,7 +13,7 @@ import time
 from typing import Any
 
 import awa_lib as awa
-from awa_cli.supervised import stop_with_parent
+from awa_cli.worker.supervised import stop_with_parent
 
 
 def main(url: str, name: str, concurrency: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from awa_cli.options import common
+from awa_cli.parser.options import common
 
 if TYPE_CHECKING:
     import typer
@@ -28,6 +28,6 @@ def ask(ctx: typer.Context, deed: str) -> None:
             why="stdin is not a terminal",
             hint=f"look first: {ctx.command_path} … --dry-run; then add --yes",
         )
-    from awa_cli.questions import agree
+    from awa_cli.terminal.prompts import agree
 
     agree(f"{deed[:1].upper()}{deed[1:]}?")

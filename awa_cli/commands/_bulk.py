@@ -5,16 +5,16 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from awa_cli.database.session import open_session
 from awa_cli.errors import complain
-from awa_cli.options import common
-from awa_cli.output import counted, say
-from awa_cli.progress import Progress
-from awa_cli.session import open_session
+from awa_cli.parser.options import common
+from awa_cli.terminal.output import counted, say
+from awa_cli.terminal.progress import Progress
 
 if TYPE_CHECKING:
     import typer
 
-    from awa_cli.session import Session
+    from awa_cli.database.session import Session
     from awa_lib.models import BulkOperation
 
 __all__ = ["carry_out"]

@@ -6,15 +6,15 @@ import sys
 from typing import TYPE_CHECKING, Any, Protocol
 
 from awa_cli.errors import ExitCode, complain, exit_code_for
-from awa_cli.options import ReportFormat, common
-from awa_cli.output import result, show_document
+from awa_cli.parser.options import ReportFormat, common
+from awa_cli.terminal.output import result, show_document
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     import typer
 
-    from awa_cli.session import Session
+    from awa_cli.database.session import Session
     from awa_lib._sql import Op
 
 __all__ = ["Chosen", "each", "report", "tell"]
@@ -82,6 +82,6 @@ def report(
 ) -> None:
     """Print what became of the jobs, for a script that asked for JSON."""
     if chosen.output is ReportFormat.json:
-        from awa_cli.reports import Changed
+        from awa_cli.documents.reports import Changed
 
         show_document(Changed(chosen.dry_run, changed, skipped, errored, list(ids), batch_id))

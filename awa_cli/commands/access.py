@@ -11,8 +11,8 @@ from typing import Annotated, Any
 
 import typer
 
-from awa_cli.options import TABLE, Output, common
-from awa_cli.output import result, say, show_rows
+from awa_cli.parser.options import TABLE, Output, common
+from awa_cli.terminal.output import result, say, show_rows
 
 __all__ = ["app"]
 
@@ -110,7 +110,7 @@ def remove(name: Name, file: File = FILE) -> None:
 @app.command("list", epilog="awa access list")
 def list_(ctx: typer.Context, file: File = FILE, output: Output = TABLE) -> None:
     """List who may come in; no secret is shown, for none is kept."""
-    from awa_cli.columns import ACCESS
+    from awa_cli.views.columns import ACCESS
 
     found = _read(file)
     rows = [

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from awa_cli.database.session import open_session
 from awa_cli.errors import ExitCode
-from awa_cli.options import TABLE, Columns, FailEmpty, Output, common
-from awa_cli.output import counted, show_rows
-from awa_cli.session import open_session
-from awa_cli.shapes import read_columns
-from awa_cli.which import Since, Until
+from awa_cli.parser.job_options import Since, Until
+from awa_cli.parser.options import TABLE, Columns, FailEmpty, Output, common
+from awa_cli.terminal.formats import read_columns
+from awa_cli.terminal.output import counted, show_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,8 +55,8 @@ def audit(
     Newest first.
     What programs do with the library, and workers with jobs, is not in it.
     """
-    from awa_cli.columns import AUDIT
-    from awa_cli.which import read_query
+    from awa_cli.parser.job_options import read_query
+    from awa_cli.views.columns import AUDIT
     from awa_lib.reads.audit import audit_entries
 
     span: Any = read_query(since=since, until=until)

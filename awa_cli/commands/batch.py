@@ -7,14 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from awa_cli.commands._ask import ask
-from awa_cli.complete import operation_ids, queues
+from awa_cli.database.session import open_session
 from awa_cli.errors import ExitCode
-from awa_cli.options import TABLE, Columns, FailEmpty, Output, Report, ReportFormat, common
-from awa_cli.output import counted, result, say, show_document, show_rows, show_text
-from awa_cli.progress import Progress
-from awa_cli.session import open_session
-from awa_cli.shapes import read_columns
-from awa_cli.which import (
+from awa_cli.parser.completion import operation_ids, queues
+from awa_cli.parser.job_options import (
     ErrorText,
     Kind,
     Queue,
@@ -26,6 +22,10 @@ from awa_cli.which import (
     bulk_filters,
     read_query,
 )  # fmt: skip
+from awa_cli.parser.options import TABLE, Columns, FailEmpty, Output, Report, ReportFormat, common
+from awa_cli.terminal.formats import read_columns
+from awa_cli.terminal.output import counted, result, say, show_document, show_rows, show_text
+from awa_cli.terminal.progress import Progress
 
 if TYPE_CHECKING:
     from awa_lib.models import BulkOperation
@@ -66,7 +66,7 @@ def list_(
     fail_empty: FailEmpty = False,
 ) -> int:
     """List bulk operations, newest first."""
-    from awa_cli.columns import BATCHES
+    from awa_cli.views.columns import BATCHES
     from awa_lib.reads.bulk import list_bulk_operations
 
     op = list_bulk_operations(state=state, limit=limit)
@@ -127,7 +127,7 @@ def submit(
 
     Prints the id.  Without a worker: awa batch run ID.
     """
-    from awa_cli.actions import submitted
+    from awa_cli.views.actions import submitted
     from awa_lib.ops.bulk import preview_bulk_operation, submit_bulk_operation
 
     query = read_query(
@@ -158,7 +158,7 @@ def submit(
 @app.command(epilog="awa batch run 4e0c2c1e-0f5e-4e5b-8f5a-3f1f0c3f1a11")
 def run(ctx: typer.Context, operation_id: Id, output: Report = ReportFormat.table) -> int:
     """Carry a bulk operation out here, to its end; goes on where it stopped."""
-    from awa_cli.actions import submitted
+    from awa_cli.views.actions import submitted
     from awa_lib.ops.bulk import run_bulk_operation
     from awa_lib.reads.bulk import get_bulk_operation
 
@@ -188,7 +188,7 @@ def cancel(ctx: typer.Context, operation_id: Id) -> None:
 
 
 def _show(ctx: typer.Context, one: BulkOperation, output: ReportFormat) -> None:
-    from awa_cli.pages.bulk import batch_page
+    from awa_cli.terminal.pages.bulk import batch_page
 
     if output is ReportFormat.json:
         show_document(one)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from awa_cli.options import Report, ReportFormat, common
-from awa_cli.output import result, say, show_document
+from awa_cli.parser.options import Report, ReportFormat, common
+from awa_cli.terminal.output import result, say, show_document
 
 if TYPE_CHECKING:
     from awa_cli.bench.report import BenchReport, Latency, Rate
@@ -52,9 +52,9 @@ def bench(
     """
     from awa_cli.bench.measure import Bench
     from awa_cli.bench.report import Plan
-    from awa_cli.inputs import read_duration
-    from awa_cli.session import dial, served
-    from awa_cli.target import find_target
+    from awa_cli.database.session import dial, served
+    from awa_cli.database.target import find_target
+    from awa_cli.filters.values import read_duration
     from awa_lib.errors import InvalidInput
 
     seconds = read_duration(duration, "--duration").total_seconds()

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from awa_cli.database.session import open_session
 from awa_cli.errors import ExitCode
-from awa_cli.output import result
-from awa_cli.session import open_session
+from awa_cli.terminal.output import result
 
 if TYPE_CHECKING:
     from awa_lib._sql import Op
@@ -108,7 +108,7 @@ def heartbeat(
     ] = "1h",
 ) -> None:
     """Start the time-out of a waiting job anew."""
-    from awa_cli.inputs import read_duration
+    from awa_cli.filters.values import read_duration
     from awa_lib.ops.callbacks import heartbeat_callback
 
     seconds = read_duration(timeout, "--timeout").total_seconds()
@@ -129,7 +129,7 @@ def sign(callback_id: Id, action: Action = None, body: Body = "", secret: Secret
     For the header X-Awa-Signature, or with --action for X-Awa-Request-Signature, which also
     covers action, body and time, and is good once, for five minutes.
     """
-    from awa_lib.signatures import sign_callback, sign_callback_request
+    from awa_lib.callbacks.signatures import sign_callback, sign_callback_request
 
     key = _secret(secret)
     if action is None:
@@ -156,7 +156,7 @@ def verify(
 
     With --action the database is asked too, and remembers the signature: it is good once.
     """
-    from awa_lib.signatures import verify_callback_request, verify_callback_signature
+    from awa_lib.callbacks.signatures import verify_callback_request, verify_callback_signature
 
     key = _secret(secret)
     if action is None:
@@ -176,19 +176,19 @@ def _answer(ctx: typer.Context, action: str, callback_id: str, op: Op[Job], done
 
 
 def _json(text: str | None) -> Any:
-    from awa_cli.inputs import read_json
+    from awa_cli.filters.values import read_json
 
     return None if text is None else read_json(text, "--payload")
 
 
 def _text(body: str) -> bytes:
-    from awa_cli.inputs import read_source
+    from awa_cli.filters.values import read_source
 
     return read_source(body, "--body").encode()
 
 
 def _secret(reference: str) -> str:
-    from awa_cli.target import resolve
+    from awa_cli.database.target import resolve
 
     return resolve(reference, "the callback secret").strip()
 

@@ -7,6 +7,7 @@ from typing import Annotated, Final
 
 import typer
 
+from awa_cli.commands._extras import need_serve
 from awa_cli.commands.serve import (
     Host,
     PoolIdle,
@@ -19,7 +20,6 @@ from awa_cli.commands.serve import (
     read_secret,
     run,
 )  # fmt: skip
-from awa_cli.extra import need_serve
 
 __all__ = ["app"]
 
@@ -73,7 +73,7 @@ def serve(
     """
     need_serve("awa callbacks serve")
     from awa_cli.web.settings import Settings
-    from awa_lib._pool import PoolLimits
+    from awa_lib.db.pool import PoolLimits
     from awa_lib.errors import InvalidInput
 
     secret = read_secret(callback_hmac_secret)

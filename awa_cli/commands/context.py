@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from awa_cli.complete import contexts
 from awa_cli.errors import ExitCode
-from awa_cli.options import TABLE, Output, Report, ReportFormat, common
-from awa_cli.output import result, say, show_document, show_rows
+from awa_cli.parser.completion import contexts
+from awa_cli.parser.options import TABLE, Output, Report, ReportFormat, common
+from awa_cli.terminal.output import result, say, show_document, show_rows
 
 if TYPE_CHECKING:
-    from awa_cli.config import Config, Context
+    from awa_cli.database.config import Config, Context
 
 __all__ = ["ContextRow", "app"]
 
@@ -45,7 +45,7 @@ class ContextRow:
 
 
 def _row(config: Config, context: Context) -> ContextRow:
-    from awa_cli.target import describe
+    from awa_cli.database.target import describe
 
     database = context.url
     if not database.startswith(("env:", "cmd:", "service:")):
@@ -93,7 +93,7 @@ def add(
 
     No secret is written: a password is asked for where it is kept.
     """
-    from awa_cli.config import Context, change_config
+    from awa_cli.database.config import Context, change_config
 
     _check(name, url, password, color)
     context = Context(name, url, password, color, protected)
@@ -105,8 +105,8 @@ def _check(name: str, url: str, password: str | None, color: str | None) -> None
     """Refuse what could not be used, and secrets."""
     from difflib import get_close_matches
 
-    from awa_cli.config import COLORS
-    from awa_cli.target import describe
+    from awa_cli.database.config import COLORS
+    from awa_cli.database.target import describe
     from awa_lib.errors import InvalidInput
 
     keep = f"awa context add {name} URL --password env:NAME (or cmd:COMMAND), or use ~/.pgpass"
@@ -132,8 +132,8 @@ def _check(name: str, url: str, password: str | None, color: str | None) -> None
 @app.command("list", epilog="awa context list")
 def list_(ctx: typer.Context, output: Output = TABLE) -> None:
     """List the contexts of the config file."""
-    from awa_cli.columns import CONTEXTS
-    from awa_cli.config import read_config
+    from awa_cli.database.config import read_config
+    from awa_cli.views.columns import CONTEXTS
 
     config = read_config()
     rows = [_row(config, one) for one in config.contexts.values()]
@@ -144,7 +144,7 @@ def list_(ctx: typer.Context, output: Output = TABLE) -> None:
 @app.command(epilog="awa context use staging")
 def use(name: Name) -> None:
     """Make a context the one that commands use when no database is named."""
-    from awa_cli.config import change_config, read_config
+    from awa_cli.database.config import change_config, read_config
 
     read_config().context(name)
     change_config(use=name)
@@ -167,8 +167,8 @@ def show(
     output: Report = ReportFormat.table,
 ) -> None:
     """Show one context; secrets are not followed."""
-    from awa_cli.config import read_config
-    from awa_cli.shapes import encode
+    from awa_cli.database.config import read_config
+    from awa_cli.terminal.formats import encode
     from awa_lib.errors import InvalidInput
 
     config = read_config()
@@ -187,7 +187,7 @@ def show(
 @app.command(epilog="awa context remove staging")
 def remove(name: Name) -> None:
     """Take a context out of the config file."""
-    from awa_cli.config import change_config, read_config
+    from awa_cli.database.config import change_config, read_config
 
     read_config().context(name)
     config = change_config(remove=name)
@@ -211,10 +211,10 @@ def check(
     ] = None,
 ) -> int:
     """Connect to a context and say what is there: server, user, schema."""
-    from awa_cli.config import read_config
-    from awa_cli.session import dial, served
-    from awa_cli.target import of_context
-    from awa_lib._drive import run
+    from awa_cli.database.config import read_config
+    from awa_cli.database.session import dial, served
+    from awa_cli.database.target import of_context
+    from awa_lib.db.drive import run
     from awa_lib.errors import InvalidInput
     from awa_lib.ops.schema import read_schema
 

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from awa_cli.options import Report, ReportFormat, common
+from awa_cli.parser.options import Report, ReportFormat, common
 
 if TYPE_CHECKING:
-    from awa_cli.target import Target
+    from awa_cli.database.target import Target
 
 __all__ = ["app"]
 
@@ -35,8 +35,8 @@ def demo(
     import sys
     from dataclasses import fields
 
-    from awa_cli.output import say, show_document
-    from awa_cli.target import describe, named_target
+    from awa_cli.database.target import describe, named_target
+    from awa_cli.terminal.output import say, show_document
 
     root = _root(path)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
@@ -62,9 +62,9 @@ def demo(
 
 
 def _play(ctx: typer.Context, target: Target, root: str, *, live: bool):  # type: ignore[no-untyped-def]  # noqa: ANN202 - (Found, float), whose import costs 200 ms
+    from awa_cli.database.session import served
     from awa_cli.demo.display import LiveScreen, PlainScreen
     from awa_cli.demo.flow import Demo
-    from awa_cli.session import served
 
     screen: LiveScreen | PlainScreen
     if live:

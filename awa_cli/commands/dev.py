@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from awa_cli.options import Report, ReportFormat, common
-from awa_cli.output import result, say, show_document
-from awa_cli.questions import agree
+from awa_cli.parser.options import Report, ReportFormat, common
+from awa_cli.terminal.output import result, say, show_document
+from awa_cli.terminal.prompts import agree
 
 if TYPE_CHECKING:
     from awa_lib.embedded import ServerStatus
@@ -201,7 +201,7 @@ def _flag(data_dir: str | None) -> str:
 
 
 def _show(state: ServerStatus, *, color: bool) -> None:
-    from awa_cli.paint import Paint
+    from awa_cli.terminal.colors import Paint
 
     paint = Paint(color=color)
     server = f"up, process {state.pid}" if state.running else "down"

@@ -9,14 +9,23 @@ import typer
 
 from awa_cli.commands._ask import ask
 from awa_cli.commands._changed import each, report, tell
-from awa_cli.complete import dead_ids, job_ids, queues
+from awa_cli.database.session import open_session
 from awa_cli.errors import ExitCode
-from awa_cli.options import TABLE, Columns, FailEmpty, Output, Redact, Report, ReportFormat, common
-from awa_cli.output import clean, counted, result, show_document, show_rows, show_text
-from awa_cli.progress import Progress
-from awa_cli.session import open_session
-from awa_cli.shapes import read_columns
-from awa_cli.which import Kind, Queue, Tag, read_ids
+from awa_cli.parser.completion import dead_ids, job_ids, queues
+from awa_cli.parser.job_options import Kind, Queue, Tag, read_ids
+from awa_cli.parser.options import (
+    TABLE,
+    Columns,
+    FailEmpty,
+    Output,
+    Redact,
+    Report,
+    ReportFormat,
+    common,
+)
+from awa_cli.terminal.formats import read_columns
+from awa_cli.terminal.output import clean, counted, result, show_document, show_rows, show_text
+from awa_cli.terminal.progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -75,8 +84,8 @@ def list_(
     fail_empty: FailEmpty = False,
 ) -> int:
     """List dead letters, newest id first."""
-    from awa_cli.columns import DEAD_LETTERS
     from awa_cli.redact import hidden
+    from awa_cli.views.columns import DEAD_LETTERS
     from awa_lib.reads.dead_letters import dead_letters
 
     def footer(shown: Sequence[DeadLetter]) -> str:
@@ -105,8 +114,8 @@ def show(
     output: Report = ReportFormat.table,
 ) -> None:
     """Show one dead letter as a page."""
-    from awa_cli.pages.bulk import dead_letter_page
     from awa_cli.redact import hidden
+    from awa_cli.terminal.pages.bulk import dead_letter_page
     from awa_lib.reads.dead_letters import dead_letter
 
     with open_session(ctx) as db:
@@ -131,7 +140,7 @@ def depth(ctx: typer.Context, queue: Queue = None, output: Report = ReportFormat
         total = db.run(dlq_depth(queue))
         by_queue = {} if queue is not None else db.run(dlq_depth_by_queue())
     if output is ReportFormat.json:
-        from awa_cli.reports import Depth
+        from awa_cli.documents.reports import Depth
 
         show_document(Depth(total, by_queue if queue is None else {queue: total}))
         return

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from awa_cli import complete
+from awa_cli.database.session import dial, open_session
+from awa_cli.database.target import find_target
 from awa_cli.errors import ExitCode
-from awa_cli.options import TABLE, Columns, Output, common
-from awa_cli.output import show_rows, show_text
-from awa_cli.session import dial, open_session
-from awa_cli.shapes import Format, read_columns
-from awa_cli.target import find_target
+from awa_cli.parser import completion
+from awa_cli.parser.options import TABLE, Columns, Output, common
+from awa_cli.terminal.formats import Format, read_columns
+from awa_cli.terminal.output import show_rows, show_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,7 +46,7 @@ def doctor(
         typer.Option(
             metavar="NAME",
             help="Only this check; may be given again.",
-            autocompletion=complete.checks,
+            autocompletion=completion.checks,
         ),
     ] = None,
     everything: Annotated[
@@ -77,13 +77,13 @@ def doctor(
     if output.format is Format.table and not chosen:
         from shutil import get_terminal_size
 
-        from awa_cli.pages.doctor import doctor_page
+        from awa_cli.terminal.pages.doctor import doctor_page
 
         width = get_terminal_size().columns
         looked = len(set(names)) if names else len(CHECKS)
         show_text(doctor_page(findings, looked, width=width, color=common(ctx).color()))
     else:
-        from awa_cli.columns import FINDINGS
+        from awa_cli.views.columns import FINDINGS
 
         show_rows(
             findings, FINDINGS, output, common(ctx), empty="Nothing was found.", chosen=chosen
@@ -95,7 +95,7 @@ def doctor(
 @contextmanager
 def _second(ctx: typer.Context) -> Iterator[None]:
     """Keep a transaction open on a second connection, on the same way to the server."""
-    from awa_lib._drive import run
+    from awa_lib.db.drive import run
     from awa_lib.reads.health import ping
 
     target = find_target(ctx)

@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from awa_cli.complete import queues
+from awa_cli.database.session import open_session
 from awa_cli.errors import ExitCode
-from awa_cli.options import Report, ReportFormat, common
-from awa_cli.output import result, show_document
-from awa_cli.session import open_session
+from awa_cli.parser.completion import queues
+from awa_cli.parser.options import Report, ReportFormat, common
+from awa_cli.terminal.output import result, show_document
 
 __all__ = ["app"]
 
@@ -67,7 +67,7 @@ def health(
         reasons += _missing_workers(healthy, workers, queue or [])
         code = ExitCode.WRONG if reasons else ExitCode.OK
     if output is ReportFormat.json:
-        from awa_cli.reports import Health
+        from awa_cli.documents.reports import Health
 
         show_document(Health(not code, reasons))
         return code

@@ -6,12 +6,12 @@ from typing import Annotated
 
 import typer
 
-from awa_cli.complete import kinds
+from awa_cli.database.session import open_session
 from awa_cli.errors import ExitCode
-from awa_cli.options import TABLE, Columns, FailEmpty, Output, Report, ReportFormat, common
-from awa_cli.output import show_document, show_rows, show_text
-from awa_cli.session import open_session
-from awa_cli.shapes import read_columns
+from awa_cli.parser.completion import kinds
+from awa_cli.parser.options import TABLE, Columns, FailEmpty, Output, Report, ReportFormat, common
+from awa_cli.terminal.formats import read_columns
+from awa_cli.terminal.output import show_document, show_rows, show_text
 
 __all__ = ["app"]
 
@@ -43,7 +43,7 @@ def list_(
 
     JOBS comes from counters that the leader keeps; all other numbers are counted now.
     """
-    from awa_cli.columns import KINDS
+    from awa_cli.views.columns import KINDS
     from awa_lib.reads.overviews import list_kinds
 
     with open_session(ctx) as db:
@@ -57,7 +57,7 @@ def list_(
 @app.command(epilog="awa kind show send_email")
 def show(ctx: typer.Context, kind: Name, output: Report = ReportFormat.table) -> None:
     """Show one kind as a page: jobs, workers, latest failures."""
-    from awa_cli.pages.queue import kind_page
+    from awa_cli.terminal.pages.queue import kind_page
     from awa_lib.reads.jobs import job_rows
     from awa_lib.reads.overviews import kind_overview
 

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from awa_cli.errors import ExitCode
-from awa_cli.options import Report, ReportFormat, common
-from awa_cli.output import result, say, show_document
-from awa_cli.progress import Progress
+from awa_cli.parser.options import Report, ReportFormat, common
+from awa_cli.terminal.output import result, say, show_document
+from awa_cli.terminal.progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from awa_lib._migrate import Migration, SchemaStatus, Step
+    from awa_lib.schema.migrate import Migration, SchemaStatus, Step
 
 __all__ = ["app"]
 
@@ -114,8 +114,8 @@ def _refuse_combinations(
 
 
 def _status(ctx: typer.Context, target: int | None) -> SchemaStatus:
-    from awa_cli.session import connect
-    from awa_lib._migrate import plan
+    from awa_cli.database.session import connect
+    from awa_lib.schema.migrate import plan
 
     with connect(ctx) as conn:
         return plan(conn, target=target)
@@ -125,8 +125,8 @@ def _range(
     from_version: int | None, to_version: int | None, only: int | None
 ) -> Sequence[Migration] | None:
     """Choose scripts by canonical number; ours go with the newest, unless one was asked for."""
-    from awa_lib._migrate import current_migration_version, load
     from awa_lib.ops.schema import require_known
+    from awa_lib.schema.migrate import current_migration_version, load
 
     newest = current_migration_version()
     for bound in (to_version, only):
@@ -152,7 +152,7 @@ def _hand_out(
     scripts: Sequence[Migration], folder: Path | None, output: ReportFormat, *, pending: bool
 ) -> None:
     if output is ReportFormat.json and folder is None:
-        from awa_cli.reports import MigrationScript
+        from awa_cli.documents.reports import MigrationScript
 
         show_document([MigrationScript(*_facts(item), item.sql) for item in scripts])
     elif not scripts and pending:
@@ -184,7 +184,7 @@ def _extract(scripts: Sequence[Migration], folder: Path, output: ReportFormat) -
 
 
 def _say_current(status: SchemaStatus | None) -> None:
-    from awa_lib._migrate import current_migration_version
+    from awa_lib.schema.migrate import current_migration_version
 
     version = status.version if status else current_migration_version()
     result(f"Schema is up to date (version {version}).")
@@ -195,7 +195,7 @@ def _facts(item: Migration) -> tuple[str, str, int, str, bool]:
 
 
 def _list_pending(status: SchemaStatus, output: ReportFormat) -> None:
-    from awa_cli import reports
+    from awa_cli.documents import reports
 
     if output is ReportFormat.json:
         pending = [reports.Migration(*_facts(item)) for item in status.pending]
@@ -210,9 +210,9 @@ def _list_pending(status: SchemaStatus, output: ReportFormat) -> None:
 
 
 def _apply(ctx: typer.Context, to: int | None, output: ReportFormat) -> None:
-    from awa_cli import reports
-    from awa_cli.session import connect
-    from awa_lib._migrate import apply, plan
+    from awa_cli.database.session import connect
+    from awa_cli.documents import reports
+    from awa_lib.schema.migrate import apply, plan
 
     with connect(ctx, changing=True) as conn, Progress(common(ctx), "script") as progress:
         found = plan(conn, target=to)

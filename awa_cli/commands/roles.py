@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from awa_cli.output import result, say, show_text
-from awa_cli.session import open_session
+from awa_cli.database.session import open_session
+from awa_cli.terminal.output import result, say, show_text
 
 __all__ = ["app"]
 
@@ -39,7 +39,7 @@ def roles(
     It can be repeated, and takes back what was granted beyond.
     """
     from awa_lib.ops.roles import apply_roles, role_script
-    from awa_lib.roles import PURPOSES, role_name
+    from awa_lib.schema.roles import PURPOSES, role_name
 
     if not apply:
         show_text(role_script(prefix))

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from awa_cli.extra import need_serve
-from awa_cli.options import Redact, common
+from awa_cli.commands._extras import need_serve
+from awa_cli.parser.options import Redact, common
 
 if TYPE_CHECKING:
     import socket
@@ -117,7 +117,7 @@ def serve(
     need_serve("awa serve")
     from awa_cli.redact import read_redactor
     from awa_cli.web.settings import Settings
-    from awa_lib._pool import PoolLimits
+    from awa_lib.db.pool import PoolLimits
 
     settings = Settings(
         pool=PoolLimits(
@@ -140,8 +140,8 @@ def serve(
 
 def read_secret(text: str | None) -> bytes | None:
     """Return the key of callback signatures.  Raises InvalidInput, without the secret."""
+    from awa_lib.callbacks.signatures import secret_key
     from awa_lib.errors import InvalidInput
-    from awa_lib.signatures import secret_key
 
     if not text:
         return None
@@ -189,15 +189,15 @@ def run(
     ctx: typer.Context, settings: Settings, host: str, port: int, *, callbacks: str | None = None
 ) -> int:
     """Serve until a signal; ``callbacks`` is the path below which they alone are served."""
-    from awa_cli.logs import set_up
-    from awa_cli.output import say
-    from awa_cli.session import served
-    from awa_cli.supervised import stop_with_parent
-    from awa_cli.target import find_target
+    from awa_cli.database.session import served
+    from awa_cli.database.target import find_target
+    from awa_cli.terminal.output import say
     from awa_cli.web.app import callback_app, create_app
     from awa_cli.web.health import readiness
     from awa_cli.web.server import bind
     from awa_cli.web.server import serve as serve_on
+    from awa_cli.worker.logs import set_up
+    from awa_cli.worker.supervised import stop_with_parent
 
     target = find_target(ctx)
     part = os.environ.get("AWA_SERVE_PART")
@@ -223,7 +223,7 @@ def _announce(text: str) -> None:
     """Say it at once, also to a pipe: who started the server waits for it."""
     import sys
 
-    from awa_cli.output import result
+    from awa_cli.terminal.output import result
 
     result(text)
     sys.stdout.flush()
@@ -242,9 +242,9 @@ def _supervise(ctx: typer.Context, host: str, port: int, workers: int) -> int:
     """Run this command line in several processes, which share the port."""
     import sys
 
-    from awa_cli.supervisor import Supervisor, child_argv
-    from awa_cli.target import find_target
+    from awa_cli.database.target import find_target
     from awa_cli.web.server import bind
+    from awa_cli.worker.supervisor import Supervisor, child_argv
 
     target = find_target(ctx)
     # Bound alone first, so that a port in use is noticed; held, so that port 0 stays the same.

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from awa_cli.options import ReportFormat, common
-from awa_cli.output import show_document, show_text
-from awa_cli.session import open_session
+from awa_cli.database.session import open_session
+from awa_cli.parser.options import ReportFormat, common
+from awa_cli.terminal.output import show_document, show_text
 
 if TYPE_CHECKING:
     from awa_lib.reads.storage import StorageReport
@@ -60,7 +60,7 @@ def prepare(
 
     Prints the status afterwards.
     """
-    from awa_cli.inputs import read_object
+    from awa_cli.filters.values import read_object
     from awa_lib.ops.storage import prepare as prepare_storage
     from awa_lib.reads.storage import storage_report
 
@@ -89,7 +89,7 @@ def _show(ctx: typer.Context, report: StorageReport, output: ReportFormat | None
     if output is ReportFormat.json or (output is None and not sys.stdout.isatty()):
         show_document(report)
         return
-    from awa_cli.pages.storage import storage_page
+    from awa_cli.terminal.pages.storage import storage_page
 
     width = shutil.get_terminal_size().columns
     show_text(storage_page(report, width=width, color=common(ctx).color()))

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from awa_cli.output import result
-from awa_cli.session import served
-from awa_cli.target import find_target, of_context
+from awa_cli.database.session import served
+from awa_cli.database.target import find_target, of_context
+from awa_cli.terminal.output import result
 
 if TYPE_CHECKING:
-    from awa_cli.target import Target
+    from awa_cli.database.target import Target
 
 __all__ = ["app"]
 
@@ -69,20 +69,20 @@ def tui(
     Press ? for its keys, : for its commands, q to leave.
     Looks less often while a look is expensive, and not at all while the terminal is not in use.
     """
-    from awa_cli.config import read_config
-    from awa_cli.filter_text import read_filter
-    from awa_cli.inputs import read_interval
-    from awa_cli.tui import start
+    from awa_cli.database.config import read_config
+    from awa_cli.filters.text import read_filter
+    from awa_cli.filters.values import read_interval
+    from awa_cli.tui import launch
 
     settings = read_config().tui
-    place = start.check_screen(screen) if screen else "jobs" if filter_text else None
+    place = launch.check_screen(screen) if screen else "jobs" if filter_text else None
     if filter_text:
         read_filter(filter_text)
     seconds = read_interval(interval or settings.interval or "2s")
-    frame = start.read_size(size)
+    frame = launch.read_size(size)
     target = find_target(ctx)
     with served(target) as url:
-        monitor = start.make(
+        monitor = launch.make(
             target,
             url,
             screen=place,
@@ -101,11 +101,11 @@ def tui(
             _serve(target, url, options, port, read_only=read_only)
             return 0
         if screenshot is not None:
-            start.take_screenshot(monitor, screenshot, frame)
+            launch.take_screenshot(monitor, screenshot, frame)
             result(f"Wrote {screenshot}")
             return 0
         if record is not None:
-            start.record(monitor, record)
+            launch.record(monitor, record)
         monitor.run()
         return monitor.return_code or 0
 
@@ -129,7 +129,7 @@ def _serve(
 
 def _named(name: str) -> tuple[Target, str | None]:
     """Return another database; an embedded one has to run already."""
-    from awa_cli.config import read_config
+    from awa_cli.database.config import read_config
     from awa_lib.errors import InvalidInput
 
     target = of_context(read_config().context(name))

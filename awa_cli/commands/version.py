@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
+from awa_cli.database.session import open_session
 from awa_cli.errors import ExitCode
-from awa_cli.options import Report, ReportFormat
-from awa_cli.output import result, say, show_document
-from awa_cli.session import open_session
+from awa_cli.parser.options import Report, ReportFormat
+from awa_cli.terminal.output import result, say, show_document
 
 __all__ = ["app"]
 
@@ -35,10 +35,10 @@ def version(
 
     import psycopg
 
+    from awa_cli.documents.reports import VersionCheck, Versions
     from awa_cli.main import version as own_version
-    from awa_cli.reports import VersionCheck, Versions
-    from awa_cli.shapes import encode
-    from awa_lib._migrate import current_migration_version
+    from awa_cli.terminal.formats import encode
+    from awa_lib.schema.migrate import current_migration_version
 
     here = (
         own_version(), platform.python_version(), psycopg.__version__,

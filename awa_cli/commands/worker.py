@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from awa_cli.options import common
+from awa_cli.parser.options import common
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from awa_lib.client import AsyncClient
+    from awa_lib.client.clients import AsyncClient
 
 __all__ = ["app"]
 
@@ -69,7 +69,7 @@ def worker(
     Then no more jobs are started and the running ones may finish.
     A second signal ends the process at once; the jobs it was running are rescued by other workers.
     """
-    from awa_cli.inputs import read_queue
+    from awa_cli.filters.values import read_queue
 
     pairs = [read_queue(text) for text in queue or []]
     if processes > 1 or reload:
@@ -87,10 +87,10 @@ def _work(
     drain_timeout: float,
     health_port: str | None,
 ) -> None:
-    from awa_cli.loader import load_client
-    from awa_cli.logs import set_up
-    from awa_cli.supervised import stop_with_parent
-    from awa_cli.target import named_target
+    from awa_cli.database.target import named_target
+    from awa_cli.worker.loader import load_client
+    from awa_cli.worker.logs import set_up
+    from awa_cli.worker.supervised import stop_with_parent
 
     target = named_target(ctx)
     url = target.full_url if target else None
@@ -122,8 +122,8 @@ def _probes(client: AsyncClient, health_port: str | None) -> Iterator[None]:
     if health_port is None:
         yield
         return
-    from awa_cli.extra import need_serve
-    from awa_cli.output import say
+    from awa_cli.commands._extras import need_serve
+    from awa_cli.terminal.output import say
 
     need_serve("--health-port")
     from awa_cli.web.probe import observed, read_address
@@ -137,8 +137,8 @@ def _probes(client: AsyncClient, health_port: str | None) -> Iterator[None]:
 
 def _name_database(client: AsyncClient, url: str | None) -> None:
     """Say which database the client uses; refuse when --database-url named another."""
-    from awa_cli.output import say
-    from awa_cli.target import describe
+    from awa_cli.database.target import describe
+    from awa_cli.terminal.output import say
     from awa_lib.errors import InvalidInput
 
     used = describe(client._database_url)  # noqa: SLF001 - the published client does not tell it
@@ -173,7 +173,7 @@ def _queues(
 
 
 def _run(client: AsyncClient, queues: list[tuple[str, int]], drain_timeout: float) -> None:
-    from awa_cli.supervised import tell_ready
+    from awa_cli.worker.supervised import tell_ready
     from awa_lib.errors import InvalidInput
     from awa_lib.runtime.run import run
 
@@ -195,8 +195,8 @@ def _supervise(
     drain_timeout: float,
     reload: bool,
 ) -> int:
-    from awa_cli.supervisor import Supervisor, child_argv
-    from awa_cli.target import named_target
+    from awa_cli.database.target import named_target
+    from awa_cli.worker.supervisor import Supervisor, child_argv
     from awa_lib.errors import InvalidInput
 
     if reload and processes > 1:

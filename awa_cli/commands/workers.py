@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from awa_cli.database.session import open_session
 from awa_cli.errors import ExitCode
-from awa_cli.options import TABLE, Columns, FailEmpty, Output, common
-from awa_cli.output import counted, show_live, show_rows
-from awa_cli.session import open_session
-from awa_cli.shapes import read_columns
+from awa_cli.parser.options import TABLE, Columns, FailEmpty, Output, common
+from awa_cli.terminal.formats import read_columns
+from awa_cli.terminal.output import counted, show_live, show_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from awa_cli.session import Session
+    from awa_cli.database.session import Session
     from awa_lib.reads.runtime import RuntimeInstance
 
 __all__ = ["app"]
@@ -46,8 +46,8 @@ def workers(
     fail_empty: FailEmpty = False,
 ) -> int:
     """List the worker processes of the fleet: health, leader, jobs in flight, queues."""
-    from awa_cli.columns import WORKERS
-    from awa_cli.inputs import read_interval
+    from awa_cli.filters.values import read_interval
+    from awa_cli.views.columns import WORKERS
 
     seconds = read_interval(interval)
     chosen = read_columns(columns)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Self
 
-from awa_cli.output import say
+from awa_cli.terminal.output import say
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final, Self
 
 from awa_cli.demo import jobs, tables
-from awa_cli.supervised import start_child
-from awa_lib.client import Client
+from awa_cli.worker.supervised import start_child
+from awa_lib.client.clients import Client
 from awa_lib.errors import AwaError
 from awa_lib.models import TERMINAL_STATES, JobState
 

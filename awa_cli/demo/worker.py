@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import awa_lib as awa
 from awa_cli.demo.jobs import FILES, LARGE, register
-from awa_cli.supervised import stop_with_parent
+from awa_cli.worker.supervised import stop_with_parent
 
 if TYPE_CHECKING:
     from awa_lib._sql import Op

@@ -13,22 +13,22 @@ from textual import events, work
 from textual.app import App
 from textual.binding import Binding
 
+from awa_cli.tui.history import Stop, Trail
 from awa_cli.tui.keys import EVERYWHERE, check_keys, known_ids
-from awa_cli.tui.memory import Memory
+from awa_cli.tui.navigation import PLACES
 from awa_cli.tui.palette import Palette
-from awa_cli.tui.places import PLACES
+from awa_cli.tui.saved_state import Memory
 from awa_cli.tui.screens.page import Page
 from awa_cli.tui.source import Source
 from awa_cli.tui.theme import DARK, LIGHT, Paint, shades
-from awa_cli.tui.trail import Stop, Trail
 from awa_cli.tui.widgets.confirm import Confirm
 from awa_lib.errors import AwaError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from awa_cli.target import Target
-    from awa_cli.tui.deeds import Deed
+    from awa_cli.database.target import Target
+    from awa_cli.tui.changes.change import Deed
 
 __all__ = ["Monitor"]
 
@@ -223,7 +223,7 @@ class Monitor(App[int]):
 
     def action_mark_place(self) -> None:
         """Give this place a letter."""
-        from awa_cli.tui.widgets.ask import AskKey
+        from awa_cli.tui.widgets.dialogs import AskKey
 
         def marked(letter: str | None) -> None:
             if letter:
@@ -234,7 +234,7 @@ class Monitor(App[int]):
 
     def action_jump(self) -> None:
         """Go to a marked place."""
-        from awa_cli.tui.widgets.ask import AskKey
+        from awa_cli.tui.widgets.dialogs import AskKey
 
         def jump(letter: str | None) -> None:
             if letter:
@@ -332,7 +332,7 @@ class Monitor(App[int]):
 
     def action_themes(self) -> None:
         """Choose a theme."""
-        from awa_cli.tui.widgets.ask import Pick
+        from awa_cli.tui.widgets.dialogs import Pick
 
         names = sorted(self.available_themes, key=lambda name: (not name.startswith("awa"), name))
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from awa_cli.output import say
+from awa_cli.terminal.output import say
 from awa_lib.errors import InvalidInput
 
 if TYPE_CHECKING:

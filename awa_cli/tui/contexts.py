@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from awa_cli.config import read_config
-from awa_cli.tui.widgets.ask import Pick
+from awa_cli.database.config import read_config
+from awa_cli.tui.widgets.dialogs import Pick
 from awa_lib.errors import AwaError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from awa_cli.target import Target
+    from awa_cli.database.target import Target
     from awa_cli.tui.app import Monitor
 
 __all__ = ["choose_context"]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from textual.binding import Binding
 
-from awa_cli.tui.places import PLACES
+from awa_cli.tui.navigation import PLACES
 from awa_lib.errors import InvalidInput
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from textual.command import DiscoveryHit, Hit, Provider
 
-from awa_cli.tui.places import PLACES
+from awa_cli.tui.navigation import PLACES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

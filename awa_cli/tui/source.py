@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from psycopg.pq import TransactionStatus
 
-from awa_cli.output import now
-from awa_cli.session import adial
-from awa_lib._drive import arun
+from awa_cli.database.session import adial
+from awa_cli.terminal.output import now
+from awa_lib.db.drive import arun
 from awa_lib.errors import InvalidInput, Unavailable
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     import psycopg
 
-    from awa_cli.target import Target
+    from awa_cli.database.target import Target
     from awa_lib._sql import Op
     from awa_lib.reads.rights import Rights
 

@@ -45,7 +45,7 @@ def create_app(
     settings = settings or Settings()
 
     def load(state: State, hub: Hub) -> ASGIApp:
-        from awa_cli.web.parts import everything
+        from awa_cli.web.routes import everything
 
         return everything(state, hub)
 
@@ -58,7 +58,7 @@ def callback_app(
     """Return what takes callbacks below ``prefix``, and nothing else."""
 
     def load(state: State, _: Hub) -> ASGIApp:
-        from awa_cli.web.parts import callbacks
+        from awa_cli.web.routes import callbacks
 
         return callbacks(state, prefix)
 

@@ -10,19 +10,19 @@ from urllib.parse import urlencode
 from starlette.requests import Request
 from starlette.responses import Response
 
-from awa_cli.shapes import encode
-from awa_cli.web.contract import check, from_text, unknown
+from awa_cli.terminal.formats import encode
+from awa_cli.web.endpoints import path_parts
 from awa_cli.web.guard import identity_of
-from awa_cli.web.pairs import read_pairs
+from awa_cli.web.json_schema import check, from_text, unknown
 from awa_cli.web.problems import Refused
-from awa_cli.web.route import path_parts
+from awa_cli.web.query_string import read_pairs
 from awa_cli.web.signing import Prover
 from awa_lib.errors import InvalidInput
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
-    from awa_cli.web.route import Endpoint, Table
+    from awa_cli.web.endpoints import Endpoint, Table
     from awa_cli.web.state import State
     from awa_lib._sql import Op
 

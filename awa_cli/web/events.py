@@ -15,7 +15,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from awa_cli.feed import Feed
-from awa_cli.shapes import encode
+from awa_cli.terminal.formats import encode
 from awa_cli.web.problems import Problem, Refused
 from awa_lib.errors import JobNotFound
 

@@ -16,8 +16,8 @@ from starlette.requests import cookie_parser
 
 from awa_cli.web import origins
 from awa_cli.web.access import Access, Identity
-from awa_cli.web.limits import Buckets, bounded
 from awa_cli.web.problems import PATH, Refused, answer, problem_of
+from awa_cli.web.rate_limits import Buckets, bounded
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from awa_cli.main import version
 from awa_cli.web.api._fields import KEEP
-from awa_cli.web.contract import Schemas, without_null
 from awa_cli.web.events import TOPICS
+from awa_cli.web.json_schema import Schemas, without_null
 from awa_cli.web.problems import Problem
 
 if TYPE_CHECKING:
-    from awa_cli.web.route import Endpoint, Table
+    from awa_cli.web.endpoints import Endpoint, Table
 
 __all__ = ["document"]
 

@@ -23,7 +23,7 @@ from awa_cli.web.metrics import CONTENT_TYPE, exposition
 from awa_cli.web.server import bind, make_server
 from awa_cli.web.settings import Settings
 from awa_cli.web.state import State
-from awa_lib._pool import PoolLimits
+from awa_lib.db.pool import PoolLimits
 from awa_lib.errors import AwaError, InvalidInput
 from awa_lib.runtime import forks
 
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-    from awa_lib.client import AsyncClient
-    from awa_lib.health import HealthCheck
+    from awa_lib.client.clients import AsyncClient
+    from awa_lib.runtime.health import HealthCheck
 
 __all__ = ["observed", "read_address"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from awa_lib._pool import PoolLimits
+from awa_lib.db.pool import PoolLimits
 
 if TYPE_CHECKING:
     from awa_cli.redact import Redactor

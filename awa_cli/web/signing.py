@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from awa_cli.web.limits import Buckets
 from awa_cli.web.problems import Refused
+from awa_cli.web.rate_limits import Buckets
 from awa_lib._sql import atomic
-from awa_lib.signatures import (
+from awa_lib.callbacks.signatures import (
     REQUEST_HEADER,
     SIGNATURE_HEADER,
     verify_callback_request,

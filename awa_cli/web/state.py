@@ -7,9 +7,9 @@ import time
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from awa_cli.web.problems import Refused
-from awa_lib._drive import arun
-from awa_lib._pool import AsyncPool
 from awa_lib.db.connect import Purpose
+from awa_lib.db.drive import arun
+from awa_lib.db.pool import AsyncPool
 from awa_lib.errors import DatabaseError, Unavailable
 from awa_lib.reads.health import is_read_only
 

@@ -24,7 +24,7 @@ from weakref import WeakKeyDictionary, WeakSet
 import psycopg
 
 from awa_lib._sql import sql
-from awa_lib.addresses import read_address
+from awa_lib.db.urls import read_address
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

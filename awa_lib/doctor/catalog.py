@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
-from awa_lib._migrations import load
 from awa_lib._sql import folder, sql
+from awa_lib.schema.scripts import load
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from awa_lib._sql import BEGIN, ROLLBACK, sql
 from awa_lib.doctor import fleet, jobs, rights, schedules, schema, server, tables
+from awa_lib.doctor.collect import LOOKS, Circumstances
 from awa_lib.doctor.finding import Finding, Severity
-from awa_lib.doctor.looks import LOOKS, Circumstances
 from awa_lib.errors import (
     AwaError,
     DatabaseError,
@@ -18,7 +18,7 @@ from awa_lib.errors import (
     Unavailable,
     ValidationError,
 )
-from awa_lib.fields import items_of
+from awa_lib.validation import items_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -216,7 +216,7 @@ class Role:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Held:
-    """A right that a role lacks or has; ``kind`` and ``privilege`` as in ``awa_lib.roles``."""
+    """A right that a role lacks or has; ``kind`` and ``privilege`` as in ``schema.roles``."""
 
     role: str
     kind: str

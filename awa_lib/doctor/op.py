@@ -37,8 +37,8 @@ def doctor(
     """
     # 20 ms that an application which only inserts jobs should not pay.
     from awa_lib.doctor.checks import choose, examine
+    from awa_lib.doctor.collect import Circumstances
     from awa_lib.doctor.limits import Limits
-    from awa_lib.doctor.looks import Circumstances
 
     if not isinstance(everything, bool):
         raise ValidationError(f"everything must be True or False, got {everything!r}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from awa_lib._sql import sql
 from awa_lib.doctor.finding import Finding, Severity, advise, relation
-from awa_lib.roles import PURPOSES, RIGHTS
+from awa_lib.schema.roles import PURPOSES, RIGHTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

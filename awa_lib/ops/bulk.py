@@ -17,10 +17,10 @@ from awa_lib.errors import (
     Unavailable,
     ValidationError,
 )
-from awa_lib.fields import LONGEST_NAME, name_of, number_of, text_of
 from awa_lib.filters import JobFilter, checked_filter, checked_uuid, require_some
 from awa_lib.models import BulkOperation
 from awa_lib.ops.batches import STATES, Step, do_batch, put_off, states_of
+from awa_lib.validation import LONGEST_NAME, name_of, number_of, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 from uuid import UUID
 
-from awa_lib import cel
 from awa_lib._json import dumps, loads
 from awa_lib._sql import compute, sql
-from awa_lib.args import to_json
-from awa_lib.cel import Decision, Expressions
+from awa_lib.callbacks import cel
+from awa_lib.callbacks.cel import Decision, Expressions
+from awa_lib.codec.encode import to_json
 from awa_lib.errors import CallbackNotFound, ValidationError
 from awa_lib.models import Job
 from awa_lib.ops.jobs import id_array

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from awa_lib._json import dumps, loads
 from awa_lib._sql import atomic, sql
 from awa_lib.cron import CronExpression
+from awa_lib.enqueue.new_jobs import check
 from awa_lib.errors import ScheduleNotFound, Transient
-from awa_lib.fields import LONGEST_NAME, name_of, text_of
 from awa_lib.models import Job
-from awa_lib.new_jobs import check
 from awa_lib.schedule_rows import check_settings
+from awa_lib.validation import LONGEST_NAME, name_of, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -13,11 +13,11 @@ from awa_lib.errors import (
     UniqueConflict,
     ValidationError,
 )
-from awa_lib.fields import int64_of, moment_of, name_of, number_of, text_of
 from awa_lib.filters import DlqFilter, checked_filter, require_some
 from awa_lib.models import Job, JobState
 from awa_lib.ops.apart import Aside, change_apart
 from awa_lib.ops.jobs import get_job, id_array
+from awa_lib.validation import int64_of, moment_of, name_of, number_of, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

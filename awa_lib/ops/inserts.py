@@ -8,16 +8,17 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from awa_lib import pgtext, telemetry
 from awa_lib._sql import atomic, sql
+from awa_lib.codec import pgtext
+from awa_lib.enqueue.new_jobs import NewJobs, check
 from awa_lib.errors import (
     AwaError,
     UniqueConflict,
     ValidationError,
 )
-from awa_lib.fields import items_of
 from awa_lib.models import Job
-from awa_lib.new_jobs import NewJobs, check
+from awa_lib.telemetry import metrics
+from awa_lib.validation import items_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -230,7 +231,7 @@ def _chunk(new: NewJobs) -> Op[list[Job]]:
             rows = yield sql.jobs("insert_jobs_compat", **params)
     except UniqueConflict as error:
         raise _conflict(new, error) from error.__cause__
-    telemetry.inserted(new)
+    metrics.inserted(new)
     return new.jobs(*rows[0])
 
 
@@ -269,7 +270,7 @@ def _in_key_order(new: NewJobs, ids: Sequence[int], now: datetime) -> Op[list[Jo
             yield sql.jobs("insert_jobs", **params)
         except UniqueConflict as error:
             raise _conflict(new, error) from error.__cause__
-    telemetry.inserted(new)
+    metrics.inserted(new)
     return new.jobs(ids, now)
 
 
@@ -285,7 +286,7 @@ def _copy_rows(new: NewJobs) -> Op[list[Job]]:
     yield sql.jobs.copy(
         "copy_scheduled" if run_at > now else "copy_available", new.copy_text(ids, run_at)
     )
-    telemetry.inserted(new)
+    metrics.inserted(new)
     return new.jobs(ids, now)
 
 
@@ -347,7 +348,7 @@ def _insert_free(part: NewJobs, places: Sequence[int], jobs: dict[int, Job]) -> 
             )
         won = [row[0] for row in rows if row[1] is not None]
         free = chunk.pick(won)
-        telemetry.inserted(free)
+        metrics.inserted(free)
         made = free.jobs([row[1] for row in rows if row[1] is not None], rows[0][2])
         jobs.update({places[there[place]]: job for place, job in zip(won, made, strict=True)})
         taken += [places[there[row[0]]] for row in rows if row[1] is None]

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from awa_lib import pgtext
 from awa_lib._json import loads
 from awa_lib._sql import atomic, sql
-from awa_lib.args import encode
+from awa_lib.codec import pgtext
+from awa_lib.codec.encode import encode
+from awa_lib.enqueue.unique import unique_key
 from awa_lib.errors import InvalidTransition, JobNotFound, UniqueConflict
-from awa_lib.fields import LONGEST_NAME, int64_of, name_of, number_of, state_of, text_of
 from awa_lib.filters import checked_limit
 from awa_lib.models import Job
-from awa_lib.unique import unique_key
+from awa_lib.validation import LONGEST_NAME, int64_of, name_of, number_of, state_of, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Final
 from awa_lib._json import dumps
 from awa_lib._sql import sql
 from awa_lib.errors import ValidationError
-from awa_lib.fields import name_of, nearest, number_of
 from awa_lib.policies import (
     LONGEST_DEADLINE,
     LONGEST_POLL_MS,
@@ -17,6 +16,7 @@ from awa_lib.policies import (
     PolicyChanges,
     QueuePolicy,
 )
+from awa_lib.validation import name_of, nearest, number_of
 
 if TYPE_CHECKING:
     from typing import Unpack

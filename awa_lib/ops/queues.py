@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from awa_lib._sql import sql
-from awa_lib.fields import LONGEST_NAME, name_of, text_of
 from awa_lib.ops.jobs import id_array
+from awa_lib.validation import LONGEST_NAME, name_of, text_of
 
 if TYPE_CHECKING:
     from awa_lib._sql import Op

@@ -1,4 +1,4 @@
-"""Make the roles of ``awa_lib.roles``, or write down what makes them."""
+"""Make the roles of ``awa_lib.schema.roles``, or write down what makes them."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from psycopg import sql as names
 from awa_lib._sql import Query, Statement, atomic, sql
 from awa_lib.errors import SchemaNotMigrated
 from awa_lib.ops.schema import read_schema
-from awa_lib.roles import LATER, PURPOSES, RIGHTS, role_name
+from awa_lib.schema.roles import LATER, PURPOSES, RIGHTS, role_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from awa_lib._sql import Op
-    from awa_lib.roles import Right
+    from awa_lib.schema.roles import Right
 
 __all__ = ["apply_roles", "role_script"]
 

@@ -6,9 +6,9 @@ import shlex
 from dataclasses import dataclass, replace
 from typing import Final
 
-from awa_lib._migrations import Migration, current_migration_version, load
 from awa_lib._sql import Op, Rows, sql
 from awa_lib.errors import SchemaNotMigrated, SchemaUnsupported, ValidationError
+from awa_lib.schema.scripts import Migration, current_migration_version, load
 
 __all__ = [
     "SchemaStatus",

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from awa_lib._sql import sql
 from awa_lib.cron import CronExpression
 from awa_lib.errors import ScheduleNotFound
-from awa_lib.fields import name_of
 from awa_lib.schedule_rows import ahead, begin, fault
+from awa_lib.validation import name_of
 
 if TYPE_CHECKING:
     from datetime import datetime

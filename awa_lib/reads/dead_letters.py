@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from awa_lib._sql import sql
 from awa_lib.errors import JobNotFound
-from awa_lib.fields import LONGEST_NAME, int64_of, text_of
 from awa_lib.filters import DlqFilter, checked_filter, checked_limit
 from awa_lib.models import DlqEntry, Job
+from awa_lib.validation import LONGEST_NAME, int64_of, text_of
 
 if TYPE_CHECKING:
     from typing import Unpack

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final, TypedDict
 from awa_lib._json import dumps, loads
 from awa_lib._sql import sql
 from awa_lib.errors import JobNotFound, ValidationError
-from awa_lib.fields import int64_of
 from awa_lib.models import TERMINAL_STATES, JobState
+from awa_lib.validation import int64_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from awa_lib._sql import sql
-from awa_lib.fields import name_of, names_of
 from awa_lib.policies import QueuePolicy
+from awa_lib.validation import name_of, names_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

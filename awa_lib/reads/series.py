@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from awa_lib._sql import sql
-from awa_lib.fields import number_of
+from awa_lib.validation import number_of
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -8,7 +8,6 @@ from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from awa_lib.errors import AwaError, Transient, Unavailable
-from awa_lib.http_worker import HttpWorker
 from awa_lib.ops.runtime import InstanceSnapshot, described
 from awa_lib.reads.health import ping
 from awa_lib.runtime import forks
@@ -20,13 +19,14 @@ from awa_lib.runtime.dispatcher import Dispatcher
 from awa_lib.runtime.events import Events
 from awa_lib.runtime.executor import Executor
 from awa_lib.runtime.heartbeat import Heartbeat
+from awa_lib.runtime.http_worker import HttpWorker
 from awa_lib.runtime.leader import Leader
 from awa_lib.runtime.limits import Overflow
 from awa_lib.runtime.links import HEARTBEAT, Links
 from awa_lib.runtime.listener import Listener
 from awa_lib.runtime.policies import Policies
+from awa_lib.runtime.publisher import Publisher
 from awa_lib.runtime.scheduler import Declarer
-from awa_lib.runtime.snapshot import Publisher
 from awa_lib.runtime.status import Status
 from awa_lib.runtime.supervisor import Duty, Supervisor
 
@@ -35,13 +35,13 @@ if TYPE_CHECKING:
 
     from awa_lib.config import QueueOptions, WorkerOptions
     from awa_lib.descriptors import Descriptor
-    from awa_lib.health import HealthCheck
     from awa_lib.ops.cron import Schedule
     from awa_lib.ops.maintenance import Rescued
     from awa_lib.runtime.connections import Link
     from awa_lib.runtime.context import Attempt
     from awa_lib.runtime.events import Registry
     from awa_lib.runtime.handlers import Handlers
+    from awa_lib.runtime.health import HealthCheck
 
 __all__ = ["Runtime"]
 

@@ -9,8 +9,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
-from awa_lib import cel
 from awa_lib._json import loads
+from awa_lib.callbacks import cel
 from awa_lib.errors import AwaError, Transient, Unavailable, ValidationError
 from awa_lib.ops import callbacks as ops
 from awa_lib.results import CallbackToken
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from awa_lib._sql import Op
-    from awa_lib.cel import Expressions
+    from awa_lib.callbacks.cel import Expressions
     from awa_lib.ops.callbacks import WaitStatus
     from awa_lib.runtime.context import Attempt
 

@@ -11,11 +11,11 @@ from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
-from awa_lib import telemetry, tracing
 from awa_lib.errors import AwaError, Transient, Unavailable
 from awa_lib.ops import claims
 from awa_lib.runtime.ends import End, finish_all, finish_alone, is_of_data, is_written, reduce
 from awa_lib.runtime.supervisor import Duty
+from awa_lib.telemetry import metrics, tracing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -273,7 +273,7 @@ class Completer:
             self._empty.set()
         if self.has_room:
             self._room.set()
-        if telemetry.measuring() or tracing.tracing() is not None or self._events.hooked:
+        if metrics.measuring() or tracing.tracing() is not None or self._events.hooked:
             self._tell(done, began)
 
     def _put_off(self, ends: list[End]) -> None:
@@ -288,8 +288,8 @@ class Completer:
         if len(written) < len(done):
             for end in done:
                 if end.refused:
-                    telemetry.dropped(end.attempt.job.queue)
-        telemetry.ended(written, time.perf_counter() - began)
+                    metrics.dropped(end.attempt.job.queue)
+        metrics.ended(written, time.perf_counter() - began)
         if (spans := tracing.tracing()) is not None:
             spans.ended(written)
         self._events.ended(written)

@@ -13,9 +13,9 @@ from awa_lib.runtime.progress import EMPTY, Progress
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
 
-    from awa_lib.cel import Expressions
+    from awa_lib.callbacks.cel import Expressions
+    from awa_lib.enqueue.new_jobs import NewJobs
     from awa_lib.models import Job
-    from awa_lib.new_jobs import NewJobs
     from awa_lib.results import CallbackToken
     from awa_lib.retries import Backoff
     from awa_lib.runtime.callbacks import Callbacks

@@ -9,7 +9,6 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from awa_lib import telemetry
 from awa_lib.errors import (
     AwaError,
     DatabaseError,
@@ -22,6 +21,7 @@ from awa_lib.policies import QueuePolicy
 from awa_lib.runtime.connections import within
 from awa_lib.runtime.limits import Slots, TokenBucket
 from awa_lib.runtime.supervisor import Duty
+from awa_lib.telemetry import metrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -171,7 +171,7 @@ class Dispatcher:
             self._executor.spawn(rows, self.slots, self.queue, self._freed.set)
             if self._bucket:
                 self._bucket.take(len(rows))
-        telemetry.claimed(self.queue.name, rows, time.perf_counter() - asked)
+        metrics.claimed(self.queue.name, rows, time.perf_counter() - asked)
         self.duty.state.succeed()
         return len(rows)
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 from awa_lib._sql import atomic, sql
 from awa_lib.db.sqlstates import Meaning, meaning_of
+from awa_lib.enqueue.new_jobs import NewJobs
 from awa_lib.errors import AwaError, DatabaseError, SchemaMismatch, UniqueConflict
-from awa_lib.new_jobs import NewJobs
 from awa_lib.ops import claims
 from awa_lib.ops.inserts import insert_free
 from awa_lib.runtime.outcomes import Outcome

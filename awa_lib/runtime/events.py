@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from awa_lib import events
 from awa_lib._json import loads
+from awa_lib.enqueue.kinds import kind_of
+from awa_lib.enqueue.new_jobs import NewJobs, check
 from awa_lib.errors import AwaError, Transient, ValidationError
-from awa_lib.kinds import kind_of
-from awa_lib.new_jobs import NewJobs, check
 from awa_lib.ops.jobs import get_jobs
 from awa_lib.runtime.connections import pause
 from awa_lib.runtime.deliveries import Deliveries

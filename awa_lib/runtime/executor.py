@@ -8,7 +8,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final
 
-from awa_lib import logs, telemetry, tracing
+from awa_lib import logs
 from awa_lib.runtime.calls import (
     DROPPED,
     attempt_of,
@@ -20,6 +20,7 @@ from awa_lib.runtime.calls import (
 from awa_lib.runtime.outcomes import Outcome, of_error, of_failure
 from awa_lib.runtime.stops import Stops, tell_of_survivor
 from awa_lib.runtime.suspects import Suspects
+from awa_lib.telemetry import metrics, tracing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -164,7 +165,7 @@ class Executor:
 
     def _allowance(self, count: int) -> int | None:
         """Return how many attempts may have a span of their own; None where none is made."""
-        self._tracing, self._measuring = tracing.tracing(), telemetry.measuring()
+        self._tracing, self._measuring = tracing.tracing(), metrics.measuring()
         self._plain = self._tracing is None and not self._events.followed
         if self._tracing is None:
             return None
@@ -272,7 +273,7 @@ class Executor:
             elif outcome is None:
                 self._completer.complete(attempt)
             elif outcome is DROPPED:
-                telemetry.dropped(attempt.job.queue)
+                metrics.dropped(attempt.job.queue)
                 self.forget(attempt)
             else:
                 self._completer.end(attempt, outcome)
@@ -303,7 +304,7 @@ class Executor:
         self._given_up.add(attempt)
         attempt.ran = attempt.seconds
         if attempt.stop_reason != "deadline":
-            telemetry.dropped(attempt.job.queue)
+            metrics.dropped(attempt.job.queue)
             self.forget(attempt)
             return
         outcome: Outcome | None = of_failure(attempt, "hard deadline exceeded")

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from types import AsyncGeneratorType, GeneratorType
 from typing import TYPE_CHECKING, Any, Final
 
-from awa_lib.decode import decoder
+from awa_lib.codec.decode import decoder
+from awa_lib.enqueue.kinds import kind_of_type
 from awa_lib.errors import TerminalError
-from awa_lib.fields import takes
-from awa_lib.kinds import kind_of_type
+from awa_lib.validation import takes
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from psycopg.pq import TransactionStatus
 
-from awa_lib import telemetry
-from awa_lib._drive import run
 from awa_lib.db.connect import cut
+from awa_lib.db.drive import run
 from awa_lib.errors import AwaError, Transient, Unavailable
 from awa_lib.ops import claims
 from awa_lib.reads.health import ping
 from awa_lib.runtime.sessions import open_sync, with_settings
 from awa_lib.runtime.supervisor import DutyState
+from awa_lib.telemetry import metrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -185,7 +185,7 @@ class Heartbeat:
             lost += [waits[key_of[job_id]] for job_id in missed.stale]
             busy |= {key_of[job_id] for job_id in missed.busy}
         self._busy = busy
-        telemetry.heartbeat()
+        metrics.heartbeat()
         if lost:
             self._tell(self._on_lost, lost)
 

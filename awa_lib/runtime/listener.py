@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import psycopg
 from psycopg import sql as compose
 
-from awa_lib._drive import arun, translate
+from awa_lib.db.drive import arun, translate
 from awa_lib.errors import Transient, Unavailable
 from awa_lib.ops.runtime import listening_channels
 from awa_lib.runtime.connections import Bound, Bounds

@@ -9,7 +9,6 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from awa_lib import telemetry
 from awa_lib.config import Retention
 from awa_lib.errors import AwaError, Transient, Unavailable
 from awa_lib.ops import bulk, dead_letters, queues
@@ -19,9 +18,10 @@ from awa_lib.ops.audit import forget_audit
 from awa_lib.reads.overviews import declared_kinds, list_queues
 from awa_lib.reads.policies import list_queue_policies
 from awa_lib.retention import MOST_HOURS, bounded
+from awa_lib.runtime.periodic import Periodic
 from awa_lib.runtime.rescues import Contact, Rescues, longest_break
 from awa_lib.runtime.scheduler import Scheduler
-from awa_lib.runtime.service import Periodic
+from awa_lib.telemetry import metrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -127,7 +127,7 @@ class Maintenance:
                 began = time.perf_counter()
                 count = await self._contact.run(ops.promote(block, aside=self._aside[block]))
                 seconds = time.perf_counter() - began
-                telemetry.promoted(block.removeprefix("promote_"), count, seconds)
+                metrics.promoted(block.removeprefix("promote_"), count, seconds)
                 if count < ops.PROMOTE_BATCH:
                     full.discard(block)
 
@@ -232,8 +232,8 @@ class Maintenance:
         await self._try("counters", ops.recount())
 
     async def _describe(self) -> None:
-        if telemetry.measuring():
-            telemetry.described(
+        if metrics.measuring():
+            metrics.described(
                 await self._slow.run(list_queues()), await self._slow.run(declared_kinds())
             )
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from awa_lib.errors import ValidationError
 from awa_lib.policies import QueuePolicy
 from awa_lib.reads.policies import list_queue_policies
-from awa_lib.runtime.service import Periodic
+from awa_lib.runtime.periodic import Periodic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

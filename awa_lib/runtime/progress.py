@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from awa_lib._json import dumps, loads
-from awa_lib.args import encode_object
+from awa_lib.codec.encode import encode_object
 from awa_lib.errors import SerializationError
 
 if TYPE_CHECKING:

@@ -12,10 +12,10 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from awa_lib import telemetry
 from awa_lib.errors import AwaError, Unavailable
 from awa_lib.ops import maintenance as ops
 from awa_lib.ops.apart import Aside
+from awa_lib.telemetry import metrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -162,7 +162,7 @@ class Rescues:
             rescued = await self._contact.run(
                 ops.rescue(batch, cause, self._staleness, aside=aside)
             )
-            telemetry.rescued("callback_timeout" if cause == "callback" else cause, len(rescued))
+            metrics.rescued("callback_timeout" if cause == "callback" else cause, len(rescued))
             if rescued:
                 self._on_rescued(rescued)
 

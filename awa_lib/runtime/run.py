@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Unpack
 
-    from awa_lib.client import AsyncClient
+    from awa_lib.client.clients import AsyncClient
     from awa_lib.config import QueuesArgument, StartOptions
     from awa_lib.runtime.context import Attempt
 

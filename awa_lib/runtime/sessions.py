@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg
 
-from awa_lib._drive import translate
 from awa_lib._sql import BEGIN, COMMIT, ROLLBACK, sql
 from awa_lib.db.connect import Purpose, connect, connect_async, settings_for
+from awa_lib.db.drive import translate
 
 if TYPE_CHECKING:
     from awa_lib._sql import Op

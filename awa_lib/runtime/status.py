@@ -12,9 +12,9 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any, Final
 
 from awa_lib.errors import AwaError
-from awa_lib.health import HealthCheck, QueueHealth
 from awa_lib.ops.runtime import InstanceSnapshot
 from awa_lib.reads.health import available_counts
+from awa_lib.runtime.health import HealthCheck, QueueHealth
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

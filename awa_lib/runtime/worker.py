@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from awa_lib.config import WorkerOptions
 from awa_lib.descriptors import Descriptor
+from awa_lib.enqueue.kinds import kind_of_type
 from awa_lib.errors import AwaError, ValidationError
-from awa_lib.fields import name_of
-from awa_lib.http_worker import HttpWorker
-from awa_lib.kinds import kind_of_type
 from awa_lib.ops.cron import Schedule
 from awa_lib.ops.dead_letters import set_dead_letters
 from awa_lib.ops.schema import check
@@ -20,7 +18,9 @@ from awa_lib.retries import RetryPolicy
 from awa_lib.runtime.app import Runtime
 from awa_lib.runtime.events import Registry
 from awa_lib.runtime.handlers import Handlers
+from awa_lib.runtime.http_worker import HttpWorker
 from awa_lib.runtime.status import idle_health
+from awa_lib.validation import name_of
 
 if TYPE_CHECKING:
     import asyncio
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from awa_lib._sql import Op
-    from awa_lib.client import Client
+    from awa_lib.client.clients import Client
     from awa_lib.config import QueuesArgument, StartOptions
     from awa_lib.descriptors import DescriptorFields
     from awa_lib.events import Event
-    from awa_lib.health import HealthCheck
     from awa_lib.retries import Backoff
     from awa_lib.runtime.context import Attempt
+    from awa_lib.runtime.health import HealthCheck
 
 __all__ = ["Worker", "idle_health", "reachable"]
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from awa_lib.testing._asserts import assert_enqueued, assert_not_enqueued, enqueued
+    from awa_lib.testing._compat import AwaTestClient, HandlerJob, get_database_url
     from awa_lib.testing._inline import inline
-    from awa_lib.testing._published import AwaTestClient, HandlerJob, get_database_url
     from awa_lib.testing._results import Drained, JobRow, NoJob, WorkResult
     from awa_lib.testing._travel import travel
     from awa_lib.testing._work import drain, work_one
@@ -40,7 +40,7 @@ __all__ = [
 _HOMES: Final = {
     "_asserts": ("assert_enqueued", "assert_not_enqueued", "enqueued"),
     "_inline": ("inline",),
-    "_published": ("AwaTestClient", "HandlerJob", "get_database_url"),
+    "_compat": ("AwaTestClient", "HandlerJob", "get_database_url"),
     "_results": ("Drained", "JobRow", "NoJob", "WorkResult"),
     "_travel": ("travel",),
     "_work": ("drain", "work_one"),

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, overload
 
 from awa_lib._json import dumps
 from awa_lib._sql import sql
-from awa_lib.args import encode
+from awa_lib.codec.encode import encode
+from awa_lib.enqueue.kinds import kind_of
 from awa_lib.errors import ValidationError
-from awa_lib.kinds import kind_of
 from awa_lib.models import Job
 from awa_lib.testing._clients import Door, check_name, either, perform
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
 
     from awa_lib._sql import Op
-    from awa_lib.client import AsyncClient, Client
+    from awa_lib.client.clients import AsyncClient, Client
 
 __all__ = ["assert_enqueued", "assert_not_enqueued", "enqueued"]
 

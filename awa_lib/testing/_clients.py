@@ -8,9 +8,9 @@ import inspect
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from awa_lib.client import AsyncClient, Client
+from awa_lib.client.clients import AsyncClient, Client
+from awa_lib.client.transaction import AsyncTransaction, Transaction
 from awa_lib.errors import ValidationError
-from awa_lib.transaction import AsyncTransaction, Transaction
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine

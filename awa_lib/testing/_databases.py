@@ -18,12 +18,12 @@ from urllib.parse import urlsplit
 import psycopg
 from psycopg import sql as names
 
-from awa_lib._drive import run, translate
-from awa_lib._migrate import apply
 from awa_lib._sql import Op, Rows, sql
 from awa_lib.db.connect import Purpose, connect
+from awa_lib.db.drive import run, translate
 from awa_lib.errors import ValidationError
-from awa_lib.testing._places import make
+from awa_lib.schema.migrate import apply
+from awa_lib.testing._paths import make
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from awa_lib._sql import Op, Rows
-    from awa_lib.client import AsyncClient, Client
+    from awa_lib.client.clients import AsyncClient, Client
     from awa_lib.models import Job
     from awa_lib.runtime.handlers import Handler
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, overload
 from weakref import WeakKeyDictionary
 
 from awa_lib._sql import atomic, sql
-from awa_lib.client import AsyncClient, Client
+from awa_lib.client.clients import AsyncClient, Client
 from awa_lib.cron import CronExpression
 from awa_lib.errors import ValidationError
 from awa_lib.ops import cron

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping, Sequence
 
     from awa_lib._sql import Op, Rows
-    from awa_lib.client import AsyncClient, Client
+    from awa_lib.client.clients import AsyncClient, Client
     from awa_lib.models import Job
     from awa_lib.runtime.context import Attempt
     from awa_lib.runtime.handlers import Handler

@@ -13,9 +13,9 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-    from awa_lib.client import AsyncClient, Client
+    from awa_lib.client.clients import AsyncClient, Client
+    from awa_lib.testing._compat import AwaTestClient
     from awa_lib.testing._databases import Postgres
-    from awa_lib.testing._published import AwaTestClient
 
 __all__: list[str] = []
 
@@ -39,7 +39,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     run_id = config.stash.get(_RUN, None)
     if run_id is None or hasattr(config, "workerinput"):
         return
-    from awa_lib.testing._places import find
+    from awa_lib.testing._paths import find
 
     if find(run_id) is not None:
         from awa_lib.testing._databases import clean_up
@@ -72,7 +72,7 @@ def awa_database_url(awa_postgres: Postgres, awa_template: str) -> Iterator[str]
 @pytest.fixture
 def awa_sync_client(awa_database_url: str) -> Iterator[Client]:
     """Give a blocking client on the test's database."""
-    from awa_lib.client import Client
+    from awa_lib.client.clients import Client
 
     with Client(awa_database_url) as client:
         yield client
@@ -91,7 +91,7 @@ else:
 @_async_fixture
 async def awa_async_client(awa_database_url: str) -> AsyncIterator[AsyncClient]:
     """Give an async client on the test's database."""
-    from awa_lib.client import AsyncClient
+    from awa_lib.client.clients import AsyncClient
 
     async with AsyncClient(awa_database_url) as client:
         yield client
@@ -100,6 +100,6 @@ async def awa_async_client(awa_database_url: str) -> AsyncIterator[AsyncClient]:
 @_async_fixture
 async def awa_client(awa_async_client: AsyncClient) -> AwaTestClient:
     """Give the published test client, on the test's database."""
-    from awa_lib.testing._published import AwaTestClient
+    from awa_lib.testing._compat import AwaTestClient
 
     return AwaTestClient(awa_async_client)

@@ -18,7 +18,7 @@ print(json.dumps([status, sorted(sys.modules)]), file=sys.stderr)
 # Of the standard library and of ours, what takes milliseconds.
 WATCHED = {
     "asyncio", "email", "html", "http", "logging", "multiprocessing", "sqlite3", "ssl", "tomllib",
-    "unittest", "xml", "zoneinfo", "awa_lib.bridge", "awa_lib.client", "awa_lib.embedded",
+    "unittest", "xml", "zoneinfo", "awa_lib.bridge", "awa_lib.client.clients", "awa_lib.embedded",
     "awa_lib.runtime", "awa_lib.testing",
 }  # fmt: skip
 NOTHING = {"awa_cli"}
@@ -108,8 +108,8 @@ def test_a_server_that_begins_loads_what_probes_need_and_no_more() -> None:
     _, modules = json.loads(done.stderr.splitlines()[-1])
     found = set(modules)
     assert not found & {
-        "jinja2", "rich", "textual", "awa_lib.doctor", "awa_lib.client",
-        "awa_lib.runtime", "awa_cli.web.api", "awa_cli.web.pages", "awa_cli.web.parts",
+        "jinja2", "rich", "textual", "awa_lib.doctor", "awa_lib.client.clients",
+        "awa_lib.runtime", "awa_cli.web.api", "awa_cli.web.pages", "awa_cli.web.routes",
     }  # fmt: skip
     assert not {name for name in found if name.startswith("awa_lib.reads.")} - {
         "awa_lib.reads.health"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from awa_cli import config
+from awa_cli.database import config
 
 ROOT = Path(__file__).resolve().parents[2]
 GENERATE = ROOT / ".ci" / "generate"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
-from awa_cli.tree import app
+from awa_cli.parser.tree import app
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = re.compile(r"\bawa ((?:[a-z][a-z-]*|--[a-z-]+|[^\s,;()'\"`]+)(?: [^\s,;()'\"`]+)*)")

@@ -17,8 +17,8 @@ from urllib.parse import quote
 import psycopg
 from fix_cli import environment
 
+from awa_cli.database.target import describe
 from awa_cli.main import main
-from awa_cli.target import describe
 
 GOLDEN = Path(__file__).parent / "golden"
 SEED = (GOLDEN / "seed.sql").read_text(encoding="utf-8")

@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 import psycopg  # noqa: F401 - loaded once for all
 
 from awa_cli.main import main
-from awa_cli.tree import ROOMS, app  # noqa: F401 - as above
+from awa_cli.parser.tree import ROOMS, app  # noqa: F401 - as above
 
 
 def run(request: dict[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import uuid
 import pytest
 from fix_cli import LEAVES, ROOT
 
-from awa_cli.actions import ACTIONS
+from awa_cli.views.actions import ACTIONS
 
 JOB = "JOB"
 CALLBACK = "00000000-0000-4000-8000-000000000001"

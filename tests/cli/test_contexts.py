@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from awa_cli.config import Context, change_config, read_config
+from awa_cli.database.config import Context, change_config, read_config
 
 SECRET = "hunter2-so-secret"
 COMMENTED = """\

@@ -10,7 +10,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from awa_cli.schedules import read_file
+from awa_cli.commands.cron._schedule_files import read_file
 from awa_lib.errors import InvalidInput
 
 FILE = """\

@@ -11,7 +11,7 @@ from fix_cli import argv, environment
 from fix_doctor import instance
 from psycopg.conninfo import make_conninfo
 
-from awa_lib._drive import run
+from awa_lib.db.drive import run
 from awa_lib.doctor import CHECKS
 from awa_lib.ops.roles import apply_roles
 

@@ -13,8 +13,8 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from awa_cli.shapes import Shape, read_shape, write_data
-from awa_cli.which import read_query
+from awa_cli.parser.job_options import read_query
+from awa_cli.terminal.formats import Shape, read_shape, write_data
 from awa_lib.errors import InvalidInput
 
 

@@ -13,7 +13,7 @@ import pytest
 from fix_cli import argv, environment
 from fix_wait import eventually
 
-from awa_lib.unique import unique_key
+from awa_lib.enqueue.unique import unique_key
 
 ENTRY = json.dumps({"error": "Boom: x\n  at y", "attempt": 1, "at": "2026-11-23T21:32:12+00:00"})
 

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from awa_cli.main import main
-from awa_lib._migrations import load
+from awa_lib.schema.scripts import load
 
 
 @pytest.fixture

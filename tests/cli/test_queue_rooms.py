@@ -11,7 +11,7 @@ from fix_cli import argv, environment
 from hypothesis import given
 from hypothesis import strategies as st
 
-from awa_cli.conditions import read_condition
+from awa_cli.commands.queue._conditions import read_condition
 from awa_lib.errors import InvalidInput
 from awa_lib.reads.queues import QueueStat
 

@@ -13,7 +13,7 @@ from golden_cases import CASES
 from golden_runs import Line, in_a_pipe
 from jsonschema import Draft202012Validator, FormatChecker
 
-from awa_cli.documents import DOCUMENTS
+from awa_cli.documents.catalog import DOCUMENTS
 
 FOLDER = ROOT / "docs" / "reference" / "schemas"
 # Forms that the golden files do not show.
@@ -69,7 +69,7 @@ def test_output_is_as_promised(place, monkeypatch, capsys, name, line) -> None:
 
 def test_every_command_that_prints_json_has_a_schema() -> None:
     printing = {name for name in LEAVES if forms(name)}
-    assert printing <= DOCUMENTS.keys(), "add it to awa_cli/documents.py"
+    assert printing <= DOCUMENTS.keys(), "add it to awa_cli/documents/catalog.py"
     always = {"job dump", "job dump-run"}
     assert DOCUMENTS.keys() - printing == always
 

@@ -19,7 +19,7 @@ from fix_wait import eventually
 from typer.main import get_command
 
 from awa_cli.errors import ExitCode
-from awa_cli.tree import app
+from awa_cli.parser.tree import app
 from awa_lib.cron import CronExpression
 
 TEXT = (ROOT / "docs" / "guides" / "scripts.md").read_text(encoding="utf-8")

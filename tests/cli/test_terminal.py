@@ -8,8 +8,8 @@ import psycopg
 import pytest
 from fix_wait import eventually
 
-from awa_cli.options import Common
-from awa_cli.progress import Progress
+from awa_cli.parser.options import Common
+from awa_cli.terminal.progress import Progress
 
 MARK = "sed s/^/PAGED/"
 LINK = "\x1b]8;;https://wiki.example.org/queues/email\x1b\\email\x1b]8;;\x1b\\"

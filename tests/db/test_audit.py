@@ -5,7 +5,7 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from awa_lib._drive import arun, run
+from awa_lib.db.drive import arun, run
 from awa_lib.errors import InvalidTransition
 from awa_lib.ops.audit import Entry, announced, audited, forget_audit
 from awa_lib.ops.jobs import cancel, retry
@@ -130,7 +130,7 @@ def test_entries_can_be_added_and_read_but_not_changed(database_url, conn) -> No
     try:
         conn.execute(f'GRANT SELECT, INSERT, UPDATE, DELETE ON awa.jobs_hot TO "{role}"')
         conn.execute("DELETE FROM awa.toolkit_migrations WHERE version = 13")
-        from awa_lib._migrate import apply
+        from awa_lib.schema.migrate import apply
 
         apply(conn)
         rights = conn.execute(

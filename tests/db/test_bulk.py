@@ -9,7 +9,7 @@ import pytest
 from fix_wait import eventually
 
 import awa_lib as awa
-from awa_lib._drive import run
+from awa_lib.db.drive import run
 from awa_lib.ops.bulk import advance_next
 from awa_lib.ops.maintenance import forget
 

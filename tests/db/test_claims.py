@@ -15,8 +15,8 @@ import pytest
 from fix_wait import eventually
 
 import awa_lib as awa
-from awa_lib._drive import run
 from awa_lib._sql import BEGIN, COMMIT, ROLLBACK, Rows, folder
+from awa_lib.db.drive import run
 from awa_lib.ops import claims
 
 ONE_RUNNING = {"by_args": True, "states": 0b100}

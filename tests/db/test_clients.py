@@ -136,7 +136,7 @@ async def test_other_date_styles_and_zones_of_the_database(flavour, database_url
 
 
 async def test_every_connection_in_use(flavour, database_url, monkeypatch) -> None:
-    monkeypatch.setattr("awa_lib._pool.WAIT_SECONDS", 0.3)
+    monkeypatch.setattr("awa_lib.db.pool.WAIT_SECONDS", 0.3)
     async with make_client(flavour, database_url, 1) as client, client.transaction() as tx:
         await tx.insert({"n": 1})
         with pytest.raises(awa.Unavailable, match="no connection was free") as caught:

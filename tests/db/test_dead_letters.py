@@ -6,7 +6,7 @@ import psycopg
 import pytest
 
 import awa_lib as awa
-from awa_lib._drive import run
+from awa_lib.db.drive import run
 from awa_lib.ops import maintenance
 from awa_lib.ops.dead_letters import move_failed
 

@@ -14,11 +14,11 @@ from fix_worker import Noop, working
 from psycopg.conninfo import make_conninfo
 
 import awa_lib as awa
-from awa_lib._drive import run
-from awa_lib._migrate import apply, migrations
+from awa_lib.db.drive import run
 from awa_lib.doctor import CHECKS, Limits, Severity, doctor
 from awa_lib.doctor.catalog import read_catalog, reference
 from awa_lib.ops.roles import apply_roles
+from awa_lib.schema.migrate import apply, migrations
 
 ERROR, WARNING, NOTE = "error", "warning", "note"
 

@@ -14,7 +14,7 @@ from fix_worker import Noop, working
 from psycopg.conninfo import make_conninfo
 
 import awa_lib as awa
-from awa_lib._drive import run
+from awa_lib.db.drive import run
 from awa_lib.doctor import CHECKS, doctor
 from awa_lib.ops.roles import apply_roles
 

@@ -68,7 +68,7 @@ async def test_enqueue_during_and_after_close(database_url, look) -> None:
 
 
 async def test_close_does_not_wait_for_ever_for_enqueue(database_url, look, monkeypatch) -> None:
-    monkeypatch.setattr("awa_lib.batcher._CLOSE_SECONDS", 0.2)
+    monkeypatch.setattr("awa_lib.client.batcher._CLOSE_SECONDS", 0.2)
     client = awa.AsyncClient(database_url)
     await client.enqueue({}, kind="k")
     look("BEGIN")
@@ -84,7 +84,7 @@ async def test_close_does_not_wait_for_ever_for_enqueue(database_url, look, monk
 
 
 async def test_error_of_any_class_is_its_callers_alone(database_url, monkeypatch) -> None:
-    from awa_lib import batcher
+    from awa_lib.client.clients import batcher
 
     insert_batch = batcher.insert_batch
 

@@ -140,14 +140,14 @@ async def test_connections_that_are_all_dead_end_the_search(
     flavour, database_url, monkeypatch
 ) -> None:
     """As behind a proxy that accepts and hangs up."""
-    monkeypatch.setattr("awa_lib._pool.WAIT_SECONDS", 0.3)
+    monkeypatch.setattr("awa_lib.db.pool.WAIT_SECONDS", 0.3)
 
     def dead(conn) -> None:
         raise psycopg.OperationalError("the server closed the connection")
 
     async with make_client(flavour, database_url, 2) as client:
         await client.insert({}, kind="k")
-        monkeypatch.setattr("awa_lib._pool.check_socket", dead)
+        monkeypatch.setattr("awa_lib.db.pool.check_socket", dead)
         with pytest.raises(awa.Unavailable, match="no connection"):
             await client.insert({}, kind="k")
 

@@ -12,7 +12,7 @@ from fix_wait import eventually
 from fix_worker import Rows
 
 import awa_lib as awa
-from awa_lib._drive import run
+from awa_lib.db.drive import run
 from awa_lib.ops import maintenance as ops
 from awa_lib.ops.apart import Aside
 

@@ -9,9 +9,7 @@ from contextlib import contextmanager
 import psycopg
 import pytest
 
-from awa_lib._drive import run
-from awa_lib._migrate import apply, check, migrations, plan
-from awa_lib._migrations import load
+from awa_lib.db.drive import run
 from awa_lib.errors import (
     Conflict,
     DatabaseError,
@@ -20,6 +18,8 @@ from awa_lib.errors import (
     Unavailable,
     ValidationError,
 )
+from awa_lib.schema.migrate import apply, check, migrations, plan
+from awa_lib.schema.scripts import load
 
 CANONICAL = [1, 2, 3, 4, 5, 6, 7, 9, 10, 11]
 LABELS = [migration.label for migration in load()]
@@ -325,8 +325,8 @@ def test_locked_table_is_tried_again_until_it_is_free(empty_database_url) -> Non
 
 
 def test_locked_table_ends_in_a_sentence(empty_database_url, monkeypatch) -> None:
-    monkeypatch.setattr("awa_lib._migrate._LOCK_TIMEOUT", "50ms")
-    monkeypatch.setattr("awa_lib._migrate._LOCK_TRIES", 2)
+    monkeypatch.setattr("awa_lib.schema.migrate._LOCK_TIMEOUT", "50ms")
+    monkeypatch.setattr("awa_lib.schema.migrate._LOCK_TRIES", 2)
     with connection(empty_database_url) as conn, connection(empty_database_url) as other:
         migrated_but_for_notify(conn)
         other.execute("BEGIN")

@@ -13,11 +13,11 @@ import pytest
 from fix_wait import eventually
 
 import awa_lib as awa
-from awa_lib._drive import run
-from awa_lib._migrate import apply, check, plan
-from awa_lib._migrations import load
+from awa_lib.db.drive import run
 from awa_lib.doctor import doctor
 from awa_lib.errors import SchemaNotMigrated, SchemaUnsupported, Unavailable
+from awa_lib.schema.migrate import apply, check, plan
+from awa_lib.schema.scripts import load
 
 CLAIM = "awa_jobs_hot_claim_by_kind"
 OIDS = """
@@ -47,8 +47,8 @@ def rewritten(conn) -> None:
 
 
 def test_indexes_that_are_right_stay_and_workers_start_meanwhile(database_url, monkeypatch) -> None:
-    monkeypatch.setattr("awa_lib._migrate._LOCK_TIMEOUT", "50ms")
-    monkeypatch.setattr("awa_lib._migrate._LOCK_TRIES", 2)
+    monkeypatch.setattr("awa_lib.schema.migrate._LOCK_TIMEOUT", "50ms")
+    monkeypatch.setattr("awa_lib.schema.migrate._LOCK_TRIES", 2)
     with connection(database_url) as conn, connection(database_url) as reader:
         before = oids(conn)
         conn.execute("DELETE FROM awa.schema_version WHERE version = 11")

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from awa_lib._drive import run
+from awa_lib.db.drive import run
 from awa_lib.descriptors import Descriptor
 from awa_lib.ops.runtime import sync_descriptors
 

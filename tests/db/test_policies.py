@@ -9,8 +9,8 @@ import psycopg
 import pytest
 
 import awa_lib as awa
-from awa_lib._drive import run
 from awa_lib.config import QueueOptions, RateLimit, Retention
+from awa_lib.db.drive import run
 from awa_lib.ops import claims
 from awa_lib.retention import MOST_HOURS
 

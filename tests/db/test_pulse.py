@@ -7,12 +7,12 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 
-from awa_cli.series import WINDOWS, Series
-from awa_lib._drive import run
+from awa_cli.views.series import WINDOWS, Series
+from awa_lib.db.drive import run
 from awa_lib.reads.jobs import job_rows, job_rows_after
 from awa_lib.reads.names import tag_names
-from awa_lib.reads.pulse import Bucket, ended_series, latest_failures, state_counts
 from awa_lib.reads.rights import rights
+from awa_lib.reads.statistics import Bucket, ended_series, latest_failures, state_counts
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 
-from awa_lib._drive import run
 from awa_lib._sql import sql
+from awa_lib.db.drive import run
 from awa_lib.errors import JobNotFound, ValidationError
 from awa_lib.reads.jobs import dump_job, dump_run, job_row, job_rows
 from awa_lib.reads.queues import queue_stats

@@ -12,12 +12,12 @@ from fix_worker import Noop, working
 from psycopg.conninfo import make_conninfo
 
 import awa_lib as awa
-from awa_lib._drive import run
-from awa_lib._migrate import apply, plan
+from awa_lib.db.drive import run
 from awa_lib.ops.audit import Entry, audited, forget_audit
 from awa_lib.ops.inserts import insert
 from awa_lib.ops.roles import apply_roles, role_script
-from awa_lib.roles import PURPOSES, RIGHTS, role_name
+from awa_lib.schema.migrate import apply, plan
+from awa_lib.schema.roles import PURPOSES, RIGHTS, role_name
 
 UNIQUE = {"by_args": True}
 OLD_ENTRY = (
@@ -323,7 +323,7 @@ def test_who_adds_an_entry_cannot_say_when_or_as_whom(admin, as_role, purpose, p
 
 
 def test_functions_with_the_rights_of_the_owner_are_for_those_who_need_them(admin, prefix) -> None:
-    """Fails when one is added: say in awa_lib.roles who may call it."""
+    """Fails when one is added: say in awa_lib.schema.roles who may call it."""
     functions = admin.execute(
         "SELECT oid::regprocedure::text, proname FROM pg_proc"
         " WHERE pronamespace = 'awa'::regnamespace AND prosecdef"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import awa_lib as awa
-from awa_lib._drive import run
+from awa_lib.db.drive import run
 from awa_lib.ops import cron as ops
 
 

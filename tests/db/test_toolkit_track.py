@@ -257,7 +257,7 @@ def test_grants_of_the_counts_are_those_of_the_cache(database_url, conn) -> None
         conn.execute(f'GRANT ALL ON awa.queue_state_counts TO "{role}"')
         conn.execute(f'GRANT SELECT ON awa.schema_version TO "{role}"')
         conn.execute("DELETE FROM awa.toolkit_migrations WHERE version = 3")
-        from awa_lib._migrate import apply
+        from awa_lib.schema.migrate import apply
 
         apply(conn)
         row = conn.execute(
@@ -278,7 +278,7 @@ def test_who_may_change_jobs_may_change_what_belongs_to_them(database_url, conn)
     try:
         conn.execute(f'GRANT SELECT, DELETE ON awa.jobs_hot TO "{role}"')
         conn.execute("DELETE FROM awa.toolkit_migrations WHERE version IN (5, 6, 8, 9)")
-        from awa_lib._migrate import apply
+        from awa_lib.schema.migrate import apply
 
         apply(conn)
         for table in (

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import awa_lib as awa
 from awa_lib._json import dumps
-from awa_lib.unique import unique_key
+from awa_lib.enqueue.unique import unique_key
 
 pytestmark = pytest.mark.interop
 
@@ -99,7 +99,7 @@ def test_our_dump_is_theirs(interop: Interop, database_url: str) -> None:
         ours = client._run(dump_job(job.id))
     theirs = json.loads(interop.awa("job", "dump", str(job.id), url=database_url).stdout)
 
-    from awa_cli.output import encode
+    from awa_cli.terminal.output import encode
 
     mine = json.loads(json.dumps(encode(ours)))
     mine["job"]["unique_states"] = theirs["job"]["unique_states"]

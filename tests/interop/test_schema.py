@@ -11,10 +11,10 @@ import psycopg
 import pytest
 from fix_wait import eventually
 
-from awa_lib._drive import run
-from awa_lib._migrate import apply, check, migrations, plan
-from awa_lib._migrations import load
+from awa_lib.db.drive import run
 from awa_lib.doctor import doctor
+from awa_lib.schema.migrate import apply, check, migrations, plan
+from awa_lib.schema.scripts import load
 
 pytestmark = pytest.mark.interop
 

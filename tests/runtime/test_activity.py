@@ -13,7 +13,7 @@ import pytest
 from fix_wait import aeventually
 
 import awa_lib as awa
-from awa_lib._drive import run
+from awa_lib.db.drive import run
 from awa_lib.ops.dead_letters import move_failed_to_dlq
 from awa_lib.reads.activity import Activity, Transition, recent_transitions
 

@@ -14,7 +14,7 @@ from fix_wait import aeventually
 from fix_worker import Rows, working
 
 import awa_lib as awa
-from awa_lib.http_worker import HttpWorker
+from awa_lib.runtime.http_worker import HttpWorker
 
 KEY = bytes([1]) * 32
 

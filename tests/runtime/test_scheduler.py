@@ -13,7 +13,7 @@ from fix_wait import aeventually
 from fix_worker import Noop, Rows, working
 
 import awa_lib as awa
-from awa_lib._drive import arun, run
+from awa_lib.db.drive import arun, run
 from awa_lib.ops import cron as ops
 
 

@@ -389,6 +389,6 @@ async def test_answer_is_seen_under_the_lock(
 
 
 def awa_expressions() -> Any:
-    from awa_lib.cel import Expressions
+    from awa_lib.callbacks.cel import Expressions
 
     return Expressions()

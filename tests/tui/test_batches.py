@@ -6,7 +6,7 @@ import psycopg
 import pytest
 from fix_wait import aeventually
 
-from awa_lib._drive import run
+from awa_lib.db.drive import run
 from awa_lib.ops.bulk import submit_bulk_operation
 
 

@@ -166,8 +166,8 @@ async def test_every_size_is_drawn(monitor, queues, size) -> None:
 async def test_another_context_is_looked_at_and_its_name_asked_for(
     monitor, queues, config, database_url, empty_database_url, look
 ) -> None:
-    from awa_cli.config import read_config
-    from awa_cli.target import of_context
+    from awa_cli.database.config import read_config
+    from awa_cli.database.target import of_context
 
     config.parent.mkdir(parents=True, exist_ok=True)
     config.write_text(

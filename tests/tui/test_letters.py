@@ -28,7 +28,7 @@ def bury(put, look):
         )
         from psycopg import connect
 
-        from awa_lib._drive import run
+        from awa_lib.db.drive import run
         from awa_lib.ops.dead_letters import bulk_move_failed_to_dlq
 
         with connect(look.conn.info.dsn, autocommit=True) as conn:

@@ -15,7 +15,7 @@ from textual.command import CommandList
 from textual.widgets import Input, LoadingIndicator
 
 from awa_cli.tui.app import Monitor
-from awa_cli.tui.places import PLACES
+from awa_cli.tui.navigation import PLACES
 from awa_cli.tui.widgets.confirm import Confirm
 
 SIZES = [(80, 24), (160, 45)]

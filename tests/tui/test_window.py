@@ -5,8 +5,8 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from awa_cli.tui.window import MOST, PAGE, JobWindow
-from awa_lib._drive import run
+from awa_cli.tui.job_window import MOST, PAGE, JobWindow
+from awa_lib.db.drive import run
 
 COUNT = 3000
 

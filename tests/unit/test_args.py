@@ -18,11 +18,14 @@ from uuid import UUID
 import pydantic
 import pytest
 
-from awa_lib import _json, args
-from awa_lib.args import encode, encode_object, to_json
+from awa_lib import _json
+from awa_lib.codec import encode as codec_encode
+from awa_lib.codec.encode import encode, encode_object, to_json
 from awa_lib.errors import SerializationError, ValidationError
 
-WRITERS = [args._quick_json] + ([] if _json.orjson is None else [args._quick_orjson])
+WRITERS = [codec_encode._quick_json] + (
+    [] if _json.orjson is None else [codec_encode._quick_orjson]
+)
 
 
 @pytest.fixture(autouse=True, params=WRITERS, ids=lambda writer: writer.__name__[7:])
@@ -30,7 +33,7 @@ def writer(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[Any], str | None]:
     """Every test runs with and without orjson."""
-    monkeypatch.setattr(args, "_quick", request.param)
+    monkeypatch.setattr(codec_encode, "_quick", request.param)
     return request.param
 
 

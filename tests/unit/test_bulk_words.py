@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from awa_cli.bulk_words import filter_words
+from awa_cli.views.bulk import filter_words
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from fix_wait import eventually
 
-from awa_lib import cel_helper
-from awa_lib.cel import Decision, Expressions, check, decide
+from awa_lib.callbacks import cel_helper
+from awa_lib.callbacks.cel import Decision, Expressions, check, decide
 from awa_lib.errors import AwaError, ValidationError
 
 
@@ -196,7 +196,7 @@ def test_no_python_to_evaluate_with_is_said(monkeypatch) -> None:
 
 def test_helper_ends_with_its_process() -> None:
     source = (
-        "from awa_lib import cel, cel_helper\n"
+        "from awa_lib.callbacks import cel, cel_helper\n"
         "cel.decide(cel.Expressions('true'), 1, 'ignore')\n"
         "print(cel_helper._helper.process.pid, flush=True)\n"
         "import os; os._exit(0)"

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from awa_cli.cron_words import in_words
+from awa_cli.views.cron import in_words
 from awa_lib.cron import CronExpression
 
 

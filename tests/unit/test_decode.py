@@ -29,8 +29,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from awa_lib.args import encode
-from awa_lib.decode import decoder
+from awa_lib.codec.decode import decoder
+from awa_lib.codec.encode import encode
 from awa_lib.errors import ValidationError
 
 T = TypeVar("T")

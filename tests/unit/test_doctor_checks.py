@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from awa_cli.pages.doctor import doctor_page
+from awa_cli.terminal.pages.doctor import doctor_page
 from awa_lib.doctor import CHECKS, Finding, Limits, Severity
 from awa_lib.doctor.catalog import definition, reference
+from awa_lib.doctor.collect import LOOKS
 from awa_lib.doctor.facts import IndexSize, Pin, Server, Table
-from awa_lib.doctor.looks import LOOKS
 from awa_lib.doctor.server import connections, wraparound
 from awa_lib.doctor.tables import bloat, horizon
 

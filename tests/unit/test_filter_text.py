@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from awa_cli.filter_text import (
+from awa_cli.filters.text import (
     add_word,
     complete_filter,
     filter_line,
@@ -123,7 +123,7 @@ VALUES = st.text(string.ascii_letters + string.digits + "_-.: \"'\\é", min_size
     )
 )  # fmt: skip
 def test_options_become_a_line_that_means_the_same(params) -> None:
-    from awa_cli.which import read_query
+    from awa_cli.parser.job_options import read_query
 
     found = filter_params(filter_line(params))
 

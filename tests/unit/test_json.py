@@ -10,7 +10,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from awa_lib import _json, args
+from awa_lib import _json
+from awa_lib.codec import encode
 
 needs_orjson = pytest.mark.skipif(_json.orjson is None, reason="orjson is not installed")
 SURROGATES = ("Cs",)
@@ -83,7 +84,7 @@ def test_dumps_refuses(bad: Any) -> None:
 @example({"a": [{"b": i} for i in range(70)]})
 def test_quick_writers_agree(value: dict[str, Any]) -> None:
     """The text may differ in how a float is spelled, the data may not."""
-    by_orjson, by_json = args._quick_orjson(value), args._quick_json(value)
+    by_orjson, by_json = encode._quick_orjson(value), encode._quick_json(value)
 
     assert (by_orjson is None) == (by_json is None)
     if by_orjson is not None and by_json is not None:

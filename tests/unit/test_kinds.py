@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import pytest
 
+from awa_lib.enqueue.kinds import derive_kind, kind_of, kind_of_type
 from awa_lib.errors import ValidationError
-from awa_lib.kinds import derive_kind, kind_of, kind_of_type
 
 
 @pytest.mark.parametrize(

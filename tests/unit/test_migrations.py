@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from awa_lib._migrations import current_migration_version, load, migrations, migrations_range
+from awa_lib.schema.scripts import current_migration_version, load, migrations, migrations_range
 
 PUBLISHED = {
     1: "Canonical schema with UI indexes",

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from awa_cli.alerts import find_alerts
-from awa_cli.config import read_config
+from awa_cli.database.config import read_config
 from awa_cli.feed import Feed
+from awa_cli.tui.history import Stop, Trail
 from awa_cli.tui.keys import check_keys, known_ids
-from awa_cli.tui.memory import Memory
-from awa_cli.tui.trail import Stop, Trail
+from awa_cli.tui.saved_state import Memory
 from awa_cli.tui.widgets.cells import cell
 from awa_cli.tui.widgets.chart import bars, resample
+from awa_cli.views.alerts import find_alerts
 from awa_lib.errors import InvalidInput, Unavailable
 from awa_lib.reads.queues import QueueStat
 from awa_lib.reads.runtime import RuntimeInstance
@@ -155,7 +155,7 @@ async def test_a_feed_that_is_hurried_does_not_wait() -> None:
 
 
 def test_memory_is_apart_for_each_database_and_survives_garbage(tmp_path) -> None:
-    from awa_cli.target import describe
+    from awa_cli.database.target import describe
 
     path = tmp_path / "state.json"
     one = Memory(describe("postgresql://u:secret@a/x"), path)
@@ -193,7 +193,7 @@ def test_a_bad_table_of_the_monitor_is_refused(config, text) -> None:
 
 
 def test_ages_are_told_by_one_clock(monkeypatch) -> None:
-    from awa_cli import output
+    from awa_cli.terminal import output
 
     moment = datetime(2030, 1, 1, tzinfo=UTC)
     monkeypatch.setattr(output, "now", lambda: moment)

@@ -9,8 +9,8 @@ import pytest
 
 import awa_lib as awa
 from awa_lib._sql import Rows
+from awa_lib.callbacks.signatures import sign_callback_request, verify_callback_request
 from awa_lib.errors import ValidationError
-from awa_lib.signatures import sign_callback_request, verify_callback_request
 
 KEY = bytes([1]) * 32
 ID = "00000000-0000-0000-0000-000000000000"

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from awa_cli.storage_words import moving, steps_ahead
+from awa_cli.views.storage import moving, steps_ahead
 from awa_lib.reads.storage import StorageReport
 
 REPORT = StorageReport(

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from awa_lib.enqueue.unique import UniqueOptions, canonical_json, states_bits, unique_key
 from awa_lib.errors import ValidationError
-from awa_lib.unique import UniqueOptions, canonical_json, states_bits, unique_key
 
 texts = st.text(st.characters(exclude_categories=("Cs",)))
 plain = st.recursive(

@@ -12,7 +12,7 @@ import pytest
 from fix_web import web_client
 
 import awa_cli.web.server as web_server
-from awa_cli.web import limits
+from awa_cli.web import rate_limits
 
 
 def talk(port: int, *parts: bytes, pause: float = 0.0, wait: float = 5.0) -> bytes:
@@ -67,7 +67,7 @@ async def test_slow_clients_do_not_keep_others_out(server) -> None:
 
 
 async def test_a_body_that_does_not_come_is_not_waited_for(server, monkeypatch) -> None:
-    monkeypatch.setattr(limits, "_BODY_SECONDS", 0.3)
+    monkeypatch.setattr(rate_limits, "_BODY_SECONDS", 0.3)
     head = (
         b"POST /api/jobs HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
         b"Content-Length: 100\r\n\r\n{"
@@ -198,8 +198,8 @@ async def test_too_many_changes_are_slowed_down(database_url, monkeypatch) -> No
 
 def test_buckets_are_forgotten_and_fill_again(monkeypatch) -> None:
     now = 0.0
-    monkeypatch.setattr(limits.time, "monotonic", lambda: now)
-    buckets = limits.Buckets(1, 2)
+    monkeypatch.setattr(rate_limits.time, "monotonic", lambda: now)
+    buckets = rate_limits.Buckets(1, 2)
 
     assert [buckets.take("a") for _ in range(3)] == [True, True, False]
     now = 1.0

@@ -10,7 +10,7 @@ from fix_web import web_client
 
 from awa_cli.web.app import callback_app
 from awa_cli.web.settings import Settings
-from awa_lib.signatures import sign_callback, sign_callback_request
+from awa_lib.callbacks.signatures import sign_callback, sign_callback_request
 
 KEY = b"\x01" * 32
 OTHER = b"\x02" * 32

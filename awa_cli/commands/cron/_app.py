@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from awa_cli.complete import schedules
+from awa_cli.parser.completion import schedules
 
 if TYPE_CHECKING:
-    from awa_cli.session import Session
+    from awa_cli.database.session import Session
     from awa_lib._sql import Op
 
 __all__ = ["Name", "app", "run_named"]

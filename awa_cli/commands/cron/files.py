@@ -10,15 +10,15 @@ import typer
 
 from awa_cli.commands._ask import ask
 from awa_cli.commands.cron._app import app
+from awa_cli.database.session import open_session
 from awa_cli.errors import ExitCode
-from awa_cli.options import Report, ReportFormat, common
-from awa_cli.output import clean, counted, result, say, show_document
-from awa_cli.session import open_session
+from awa_cli.parser.options import Report, ReportFormat, common
+from awa_cli.terminal.output import clean, counted, result, say, show_document
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from awa_cli.schedules import Change
+    from awa_cli.commands.cron._schedule_files import Change
 
 
 class _Language(StrEnum):
@@ -39,7 +39,7 @@ def export(
     ] = _Language.yaml,
 ) -> None:
     """Print all schedules as a file that awa cron apply takes."""
-    from awa_cli.schedules import to_records
+    from awa_cli.commands.cron._schedule_files import to_records
     from awa_lib.reads.cron import list_cron_jobs
 
     with open_session(ctx) as db:
@@ -82,7 +82,7 @@ def apply(
 
     A process that declares a schedule of the same name writes its own version when it starts.
     """
-    from awa_cli.schedules import compare, read_file
+    from awa_cli.commands.cron._schedule_files import compare, read_file
     from awa_lib.ops.cron import apply_schedules
     from awa_lib.reads.cron import list_cron_jobs
 

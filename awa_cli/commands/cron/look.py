@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from awa_cli.commands.cron._app import Name, app, run_named
-from awa_cli.complete import schedules
+from awa_cli.database.session import open_session
 from awa_cli.errors import ExitCode
-from awa_cli.options import TABLE, Columns, FailEmpty, Output, Report, ReportFormat, common
-from awa_cli.output import counted, show_document, show_rows, show_text
-from awa_cli.session import open_session
-from awa_cli.shapes import read_columns
+from awa_cli.parser.completion import schedules
+from awa_cli.parser.options import TABLE, Columns, FailEmpty, Output, Report, ReportFormat, common
+from awa_cli.terminal.formats import read_columns
+from awa_cli.terminal.output import counted, show_document, show_rows, show_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,7 +44,7 @@ def list_(
     fail_empty: FailEmpty = False,
 ) -> int:
     """List schedules with their next and last fire."""
-    from awa_cli.columns import SCHEDULES
+    from awa_cli.views.columns import SCHEDULES
     from awa_lib.reads.cron import list_cron_jobs
 
     with open_session(ctx) as db:
@@ -63,7 +63,7 @@ def list_(
 @app.command(epilog="awa cron show nightly")
 def show(ctx: typer.Context, name: Name, output: Report = ReportFormat.table) -> None:
     """Show one schedule as a page: when, what, its next fires, who declares it."""
-    from awa_cli.pages.schedule import schedule_page
+    from awa_cli.terminal.pages.schedule import schedule_page
     from awa_lib.reads.cron import get_cron_job
 
     with open_session(ctx) as db:
@@ -100,7 +100,7 @@ def next_(
     output: Output = TABLE,
 ) -> None:
     """Show when a schedule or an expression fires next."""
-    from awa_cli.columns import FIRES
+    from awa_cli.views.columns import FIRES
     from awa_lib.cron import CronExpression
 
     text, timezone = what, zone or "UTC"

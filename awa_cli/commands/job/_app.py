@@ -6,7 +6,7 @@ from typing import Annotated, Final
 
 import typer
 
-from awa_cli.complete import job_ids
+from awa_cli.parser.completion import job_ids
 
 __all__ = ["LARGEST", "One", "app"]
 

@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Any, Final
 from awa_cli.commands._ask import ask
 from awa_cli.commands._bulk import carry_out
 from awa_cli.commands._changed import each, report, tell
+from awa_cli.database.session import open_session
 from awa_cli.errors import ExitCode, complain
-from awa_cli.options import common
-from awa_cli.output import counted, say
-from awa_cli.session import open_session
-from awa_cli.which import bulk_filters, hint_at
+from awa_cli.parser.job_options import bulk_filters, hint_at
+from awa_cli.parser.options import common
+from awa_cli.terminal.output import counted, say
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import typer
 
-    from awa_cli.session import Session
-    from awa_cli.which import Selection
+    from awa_cli.database.session import Session
+    from awa_cli.parser.job_options import Selection
     from awa_lib._sql import Op
     from awa_lib.models import BulkOperation
     from awa_lib.ops.bulk import BulkPreview
@@ -68,7 +68,7 @@ class Change:
         self, ctx: typer.Context, db: Session, chosen: Selection, filters: dict[str, Any]
     ) -> int:
         """Say what fits, ask, and change it in bounded batches."""
-        from awa_cli.actions import submitted
+        from awa_cli.views.actions import submitted
         from awa_lib.ops.bulk import preview_bulk_operation, submit_bulk_operation
 
         found = db.run(preview_bulk_operation(self.operation, all=chosen.everything, **filters))

@@ -9,13 +9,13 @@ import typer
 from awa_cli.commands._changed import report, tell
 from awa_cli.commands.job._app import app
 from awa_cli.commands.job._change import Change
-from awa_cli.complete import queues
+from awa_cli.database.session import open_session
 from awa_cli.errors import ExitCode
-from awa_cli.options import FailEmpty, Report, ReportFormat, common
-from awa_cli.output import result, show_document
-from awa_cli.progress import Progress
-from awa_cli.session import open_session
-from awa_cli.which import Kind, Queue, Selection, hint_at, selecting
+from awa_cli.parser.completion import queues
+from awa_cli.parser.job_options import Kind, Queue, Selection, hint_at, selecting
+from awa_cli.parser.options import FailEmpty, Report, ReportFormat, common
+from awa_cli.terminal.output import result, show_document
+from awa_cli.terminal.progress import Progress
 
 
 @app.command(
@@ -144,7 +144,7 @@ def retry_failed(
         if not ids:
             hint_at(db, {"kind": kind, "queue": queue})
     if output is ReportFormat.json:
-        from awa_cli.reports import Changed
+        from awa_cli.documents.reports import Changed
 
         show_document(Changed(False, len(ids), 0, 0, ids, None))
     else:
@@ -166,7 +166,7 @@ def discard(ctx: typer.Context, selection: Selection) -> int:
     With a filter it says how many fit and asks first; a script gives --yes, but for --kind
     alone, as in awa 0.5.
     """
-    from awa_cli.actions import confirm
+    from awa_cli.views.actions import confirm
     from awa_lib.ops.jobs import discard as discard_job
     from awa_lib.ops.jobs import discard_failed
 

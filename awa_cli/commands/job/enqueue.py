@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from awa_cli import complete
 from awa_cli.commands.job._app import app
-from awa_cli.options import TABLE, Output, common
-from awa_cli.output import counted, result, say, show_document, show_one
-from awa_cli.progress import Progress
-from awa_cli.session import open_session
+from awa_cli.database.session import open_session
+from awa_cli.parser import completion
+from awa_cli.parser.options import TABLE, Output, common
+from awa_cli.terminal.output import counted, result, say, show_document, show_one
+from awa_cli.terminal.progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import timedelta
     from typing import TextIO
 
-    from awa_lib.new_jobs import NewJob
+    from awa_lib.enqueue.new_jobs import NewJob
 
 
 _Kind = Annotated[
@@ -30,7 +30,7 @@ _Kind = Annotated[
     typer.Argument(
         metavar="KIND",
         help="What kind of job; with --ndjson each line may name its own.",
-        autocompletion=complete.kinds,
+        autocompletion=completion.kinds,
     ),
 ]
 _Args = Annotated[
@@ -45,7 +45,7 @@ _Ndjson = Annotated[
     ),
 ]
 _Queue = Annotated[
-    str, typer.Option(metavar="QUEUE", help="Where it waits.", autocompletion=complete.queues)
+    str, typer.Option(metavar="QUEUE", help="Where it waits.", autocompletion=completion.queues)
 ]
 _Priority = Annotated[int, typer.Option(metavar="N", min=1, max=4, help="1 is the most urgent.")]
 _MaxAttempts = Annotated[
@@ -97,7 +97,7 @@ def enqueue(
     output: Output = TABLE,
 ) -> None:
     """Put a job into the queue, or a stream of them from NDJSON."""
-    from awa_cli.inputs import read_object
+    from awa_cli.filters.values import read_object
     from awa_lib.errors import InvalidInput
 
     options: dict[str, Any] = {
@@ -132,7 +132,7 @@ def enqueue(
 def _start(run_at: str | None, in_: str | None) -> Any:
     from datetime import UTC, datetime
 
-    from awa_cli.inputs import read_duration, read_moment
+    from awa_cli.filters.values import read_duration, read_moment
     from awa_lib.errors import InvalidInput
 
     if run_at is not None and in_ is not None:
@@ -157,7 +157,7 @@ def _period(length: timedelta) -> int:
 
 
 def _unique(words: list[str]) -> dict[str, Any] | None:
-    from awa_cli.inputs import read_duration
+    from awa_cli.filters.values import read_duration
     from awa_lib.errors import InvalidInput
 
     if not words:
@@ -181,7 +181,7 @@ def _stream(
     ctx: typer.Context, name: str, kind: str | None, options: dict[str, Any], output: Any
 ) -> None:
     """Insert a job for each line, all or none, in flat memory."""
-    from awa_cli.shapes import Format
+    from awa_cli.terminal.formats import Format
     from awa_lib.errors import InvalidInput
     from awa_lib.ops.inserts import enqueue_many_copy
 
@@ -213,7 +213,7 @@ def _stream(
     if output.format is Format.table:
         result(f"Enqueued {counted(count)}")
     else:
-        from awa_cli.reports import Enqueued
+        from awa_cli.documents.reports import Enqueued
 
         show_document(Enqueued(count))
 
@@ -267,8 +267,8 @@ def _args(lines: _Lines) -> Iterator[Any]:
 
 
 def _records(lines: _Lines) -> Iterator[NewJob]:
+    from awa_lib.enqueue.new_jobs import NewJob
     from awa_lib.errors import InvalidInput
-    from awa_lib.new_jobs import NewJob
 
     known = [one.name for one in fields(NewJob)]
     for number, value in lines:

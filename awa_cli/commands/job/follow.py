@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from awa_cli import complete
 from awa_cli.commands.job._app import One, app
+from awa_cli.database.session import open_session
 from awa_cli.errors import ExitCode, complain
-from awa_cli.options import TABLE, Output, common
-from awa_cli.output import clean, result, say, show_rows
-from awa_cli.session import open_session
-from awa_cli.tables import cells
-from awa_cli.which import Kind, Queue, Tag, read_ids
+from awa_cli.parser import completion
+from awa_cli.parser.job_options import Kind, Queue, Tag, read_ids
+from awa_cli.parser.options import TABLE, Output, common
+from awa_cli.terminal.output import clean, result, say, show_rows
+from awa_cli.terminal.tables import cells
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from awa_cli.options import Common
-    from awa_cli.session import Session
+    from awa_cli.database.session import Session
+    from awa_cli.parser.options import Common
     from awa_lib.ops.waits import JobStatus
     from awa_lib.reads.activity import Transition
 
@@ -44,7 +44,7 @@ def wait(
     jobs: Annotated[
         list[str],
         typer.Argument(
-            metavar="ID...", help="Ids of jobs, or - for stdin.", autocompletion=complete.job_ids
+            metavar="ID...", help="Ids of jobs, or - for stdin.", autocompletion=completion.job_ids
         ),
     ],
     wanted: Annotated[
@@ -53,7 +53,7 @@ def wait(
             "--for",
             metavar="STATE",
             help="What to wait for; completed by default, may be given again.",
-            autocompletion=complete.states,
+            autocompletion=completion.states,
         ),
     ] = None,
     timeout: Annotated[
@@ -65,8 +65,8 @@ def wait(
 
     0 when all did, 1 as soon as one ended otherwise or is gone, 124 when the time ran out.
     """
-    from awa_cli.columns import STATUSES
-    from awa_cli.inputs import read_duration, read_state
+    from awa_cli.filters.values import read_duration, read_state
+    from awa_cli.views.columns import STATUSES
 
     ids = read_ids(jobs)
     states = {read_state(one) for text in wanted or ["completed"] for one in text.split(",")}
@@ -142,7 +142,7 @@ def watch(
     Status 0 when it completed, 1 when it ended otherwise.
     """
     from awa_cli.feed import watch as look
-    from awa_cli.inputs import read_interval
+    from awa_cli.filters.values import read_interval
     from awa_lib.reads.jobs import dump_job
 
     seconds = read_interval(interval)
@@ -177,7 +177,7 @@ class _LivePage:
     def show(self, dump: Any) -> None:
         from rich.text import Text
 
-        from awa_cli.pages.job import job_page
+        from awa_cli.terminal.pages.job import job_page
 
         page = job_page(dump, color=self._color).partition("\nArgs")[0]
         self._live.update(Text.from_ansi(page, no_wrap=True, overflow="ellipsis"), refresh=True)
@@ -227,7 +227,7 @@ def tail(
         typer.Option(
             metavar="EVENT",
             help="Only these: created, or a state; may be repeated.",
-            autocompletion=complete.events,
+            autocompletion=completion.events,
         ),
     ] = None,
     kind: Kind = None,
@@ -242,7 +242,7 @@ def tail(
 
     Costs the workers nothing: it is read from the rows, of workers of any version.
     """
-    from awa_cli.inputs import read_interval
+    from awa_cli.filters.values import read_interval
     from awa_lib.reads.activity import Activity, recent_transitions
 
     seconds = read_interval(interval)
@@ -277,7 +277,7 @@ def tail(
 
 
 def _wanted(events: list[str] | None) -> set[str]:
-    from awa_cli.inputs import read_state
+    from awa_cli.filters.values import read_state
 
     words = [word for text in events or () for word in text.split(",")]
     return {word if word == "created" else read_state(word) for word in words}
@@ -287,12 +287,12 @@ class _Printer:
     """Prints transitions: lines for people, or a stream of data."""
 
     def __init__(self, output: Any, options: Common) -> None:
-        from awa_cli.shapes import Format
+        from awa_cli.terminal.formats import Format
 
         self._shape, self._options = output, options
         self._widths = [0, 0, 0]
         if output.format is Format.json:
-            from awa_cli.shapes import Shape
+            from awa_cli.terminal.formats import Shape
 
             self._shape = Shape(Format.ndjson)  # a list would never end
 

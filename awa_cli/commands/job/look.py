@@ -6,23 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from awa_cli import complete
 from awa_cli.commands.job._app import One, app
+from awa_cli.database.session import open_session
 from awa_cli.errors import ExitCode
-from awa_cli.options import (
-    TABLE,
-    Columns,
-    FailEmpty,
-    Output,
-    Redact,
-    Report,
-    ReportFormat,
-    common,
-)
-from awa_cli.output import counted, show_document, show_rows, show_text
-from awa_cli.session import open_session
-from awa_cli.shapes import read_columns
-from awa_cli.which import (
+from awa_cli.parser import completion
+from awa_cli.parser.job_options import (
     ErrorText,
     Kind,
     Queue,
@@ -34,11 +22,23 @@ from awa_cli.which import (
     hint_at,
     read_query,
 )  # fmt: skip
+from awa_cli.parser.options import (
+    TABLE,
+    Columns,
+    FailEmpty,
+    Output,
+    Redact,
+    Report,
+    ReportFormat,
+    common,
+)
+from awa_cli.terminal.formats import read_columns
+from awa_cli.terminal.output import counted, show_document, show_rows, show_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from awa_cli.session import Session
+    from awa_cli.database.session import Session
     from awa_lib.reads.jobs import JobQuery, JobRow
 
 # Rows of one page of a stream.
@@ -49,7 +49,7 @@ Sort = Annotated[
     typer.Option(
         metavar="FIELD",
         help="id, run_at, …; with - for the largest first.",
-        autocompletion=complete.sorts,
+        autocompletion=completion.sorts,
     ),
 ]
 Everything = Annotated[
@@ -89,9 +89,9 @@ def list_(
 
     WHEN is the time that matters: when it may run, began, ended, or times out waiting.
     """
-    from awa_cli.columns import JOBS
     from awa_cli.redact import read_redactor
-    from awa_lib.reads.described import described_jobs
+    from awa_cli.views.columns import JOBS
+    from awa_lib.reads.job_documents import described_jobs
 
     query = read_query(
         states=state, kind=kind, queue=queue, tag=tag, since=since, until=until, where=where,
@@ -150,7 +150,7 @@ def _check_order(sort: str, *, everything: bool, before_id: int | None) -> None:
 
 
 def _pages(db: Session, query: JobQuery) -> Iterator[JobRow]:
-    from awa_lib.reads.described import described_jobs
+    from awa_lib.reads.job_documents import described_jobs
 
     while rows := db.run(described_jobs(limit=_PAGE, **query)):
         yield from rows
@@ -167,8 +167,8 @@ def show(
     ctx: typer.Context, job_id: One, redact: Redact = None, output: Report = ReportFormat.table
 ) -> None:
     """Show a job as a page for people: what it is, how far, what happened, what can be done."""
-    from awa_cli.pages.job import job_page
     from awa_cli.redact import hidden
+    from awa_cli.terminal.pages.job import job_page
     from awa_lib.reads.jobs import dump_job
 
     with open_session(ctx) as db:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from awa_cli.complete import queues
+from awa_cli.parser.completion import queues
 
 __all__ = ["Name", "app"]
 

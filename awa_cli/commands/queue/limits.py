@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from awa_cli.commands.queue._app import Name, app
-from awa_cli.options import Report, ReportFormat
-from awa_cli.output import result, show_document
-from awa_cli.session import open_session
+from awa_cli.database.session import open_session
+from awa_cli.parser.options import Report, ReportFormat
+from awa_cli.terminal.output import result, show_document
 
 if TYPE_CHECKING:
     from awa_lib.policies import QueuePolicy
@@ -74,7 +74,7 @@ def set_(
 
     They win over what the workers were started with.
     """
-    from awa_cli.inputs import read_rate
+    from awa_cli.filters.values import read_rate
     from awa_lib.errors import InvalidInput
     from awa_lib.ops.policies import set_queue_policy
 
@@ -153,13 +153,13 @@ def _show(policy: QueuePolicy, output: ReportFormat) -> None:
     if output is ReportFormat.json:
         show_document(policy)
         return
-    from awa_cli.pages.queue import policy_facts
+    from awa_cli.terminal.pages.queue import policy_facts
 
     facts = policy_facts(policy)
     result(f"Queue '{policy.queue}': " + (", ".join(facts) if facts else "no settings"))
 
 
 def _seconds(text: str | None, option: str, unit: float = 1) -> float | None:
-    from awa_cli.inputs import read_duration
+    from awa_cli.filters.values import read_duration
 
     return None if text is None else read_duration(text, option).total_seconds() / unit

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from awa_cli.commands.queue._app import Name, app
+from awa_cli.database.session import open_session
 from awa_cli.errors import ExitCode, complain
-from awa_cli.options import TABLE, Columns, FailEmpty, Output, Report, ReportFormat, common
-from awa_cli.output import clean, show_document, show_live, show_rows, show_text
-from awa_cli.session import open_session
-from awa_cli.shapes import read_columns
+from awa_cli.parser.options import TABLE, Columns, FailEmpty, Output, Report, ReportFormat, common
+from awa_cli.terminal.formats import read_columns
+from awa_cli.terminal.output import clean, show_document, show_live, show_rows, show_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,9 +52,9 @@ def stats(
     The counts are exact and made now.
     LAG is how long the oldest job that could run has waited.
     """
-    from awa_cli.columns import QUEUES
-    from awa_cli.conditions import read_condition
-    from awa_cli.inputs import read_interval
+    from awa_cli.commands.queue._conditions import read_condition
+    from awa_cli.filters.values import read_interval
+    from awa_cli.views.columns import QUEUES
     from awa_lib.reads.queues import QueueStat, queue_stats
 
     conditions = [read_condition(text, QueueStat, "queue") for text in fail_if or ()]
@@ -103,7 +103,7 @@ def list_(
     fail_empty: FailEmpty = False,
 ) -> int:
     """List queues with what their workers declare about them."""
-    from awa_cli.columns import QUEUE_OVERVIEWS
+    from awa_cli.views.columns import QUEUE_OVERVIEWS
     from awa_lib.reads.overviews import list_queues
 
     with open_session(ctx) as db:
@@ -123,7 +123,7 @@ def list_(
 )
 def show(ctx: typer.Context, queue: Name, output: Report = ReportFormat.table) -> None:
     """Show one queue as a page: jobs, limits and settings, its workers, latest failures."""
-    from awa_cli.pages.queue import queue_page
+    from awa_cli.terminal.pages.queue import queue_page
     from awa_lib.reads.overviews import queue_details
 
     with open_session(ctx) as db:

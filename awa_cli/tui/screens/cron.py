@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from textual.binding import Binding
 from textual.content import Content
 
-from awa_cli.columns import SCHEDULES
-from awa_cli.cron_words import in_words
-from awa_cli.output import age, clean, counted, now, span
-from awa_cli.tui import deeds_cron as deeds
-from awa_cli.tui.screens.detailed import DetailedPage
+from awa_cli.terminal.output import age, clean, counted, now, span
+from awa_cli.tui.changes import cron as deeds
+from awa_cli.tui.screens.detail_page import DetailedPage
 from awa_cli.tui.widgets.facts import facts
+from awa_cli.views.columns import SCHEDULES
+from awa_cli.views.cron import in_words
 from awa_lib.cron import CronExpression
 from awa_lib.reads.cron import CronJob, list_cron_jobs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from awa_cli.tui.deeds import Deed
+    from awa_cli.tui.changes.change import Deed
     from awa_lib._sql import Op
 
 __all__ = ["CronPage"]

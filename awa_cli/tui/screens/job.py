@@ -12,16 +12,16 @@ from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Collapsible, Static
 
-from awa_cli.columns import STATE_STYLES, state_sign
-from awa_cli.output import age, clean, now, span
-from awa_cli.pages.job import job_commands, job_facts
-from awa_cli.shapes import encode
-from awa_cli.tui import deeds_jobs as deeds
+from awa_cli.terminal.formats import encode
+from awa_cli.terminal.output import age, clean, now, span
+from awa_cli.terminal.pages.job import job_commands, job_facts
+from awa_cli.tui.changes import jobs as deeds
 from awa_cli.tui.screens.jobs import ask_priority
 from awa_cli.tui.screens.page import Page
-from awa_cli.tui.widgets.ask import AskText, Pick
+from awa_cli.tui.widgets.dialogs import AskText, Pick
 from awa_cli.tui.widgets.json_tree import JsonTree
 from awa_cli.tui.widgets.trace import trace
+from awa_cli.views.columns import STATE_STYLES, state_sign
 from awa_lib.reads.jobs import JobDump, dump_job
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from textual.app import ComposeResult
 
-    from awa_cli.tui.deeds import Deed
+    from awa_cli.tui.changes.change import Deed
     from awa_lib._sql import Op
     from awa_lib.reads.jobs import JobRow
 
@@ -260,7 +260,7 @@ class JobPage(Page[JobDump]):
     def action_same_kind(self) -> None:
         """Go to the failed jobs of this kind."""
         if self.value is not None:
-            from awa_cli.filter_text import add_word
+            from awa_cli.filters.text import add_word
 
             text = add_word("state:failed", "kind", self.value.job.kind)
             self.app.enter("jobs", filter=text)

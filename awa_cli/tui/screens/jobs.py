@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from textual import work
 from textual.binding import Binding
 
-from awa_cli.columns import JOBS
-from awa_cli.tui import deeds_jobs as deeds
-from awa_cli.tui.screens.filtered import FilteredPage
-from awa_cli.tui.widgets.ask import AskText, Pick
-from awa_cli.tui.window import JobWindow
+from awa_cli.tui.changes import jobs as deeds
+from awa_cli.tui.job_window import JobWindow
+from awa_cli.tui.screens.filtered_page import FilteredPage
+from awa_cli.tui.widgets.dialogs import AskText, Pick
+from awa_cli.views.columns import JOBS
 from awa_lib.errors import AwaError
 from awa_lib.reads.jobs import JobRow, job_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from awa_cli.tui.deeds import Deed
+    from awa_cli.tui.changes.change import Deed
     from awa_cli.tui.widgets.grid import Grid
     from awa_lib._sql import Op
     from awa_lib.reads.jobs import JobQuery

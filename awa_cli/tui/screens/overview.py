@@ -10,26 +10,26 @@ from textual.containers import Container, Horizontal, Vertical
 from textual.content import Content
 from textual.widgets import Static
 
-from awa_cli.alerts import find_alerts
-from awa_cli.columns import FAILURES, GLANCE_QUEUES
-from awa_cli.glance import busiest, fleet_words
-from awa_cli.inputs import STATES
-from awa_cli.output import now
-from awa_cli.series import WINDOWS, Series
+from awa_cli.filters.values import STATES
+from awa_cli.terminal.output import now
 from awa_cli.tui.screens.page import Page
+from awa_cli.tui.widgets.charts import Pulse
 from awa_cli.tui.widgets.grid import Grid
-from awa_cli.tui.widgets.pulse import Pulse
 from awa_cli.tui.widgets.tile import StateTile
-from awa_lib.reads.pulse import latest_failures, state_counts
+from awa_cli.views.alerts import find_alerts
+from awa_cli.views.columns import FAILURES, GLANCE_QUEUES
+from awa_cli.views.series import WINDOWS, Series
+from awa_cli.views.summary import busiest, fleet_words
 from awa_lib.reads.queues import QueueStat, queue_stats
 from awa_lib.reads.runtime import runtime_instances
+from awa_lib.reads.statistics import latest_failures, state_counts
 
 if TYPE_CHECKING:
     from textual.app import ComposeResult
 
     from awa_lib._sql import Op
-    from awa_lib.reads.pulse import Failure
     from awa_lib.reads.runtime import RuntimeInstance
+    from awa_lib.reads.statistics import Failure
 
 __all__ = ["Glance", "OverviewPage"]
 

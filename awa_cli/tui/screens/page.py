@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from awa_cli.feed import Reading
     from awa_cli.tui.app import Monitor
-    from awa_cli.tui.places import Place
-    from awa_cli.tui.trail import Stop
+    from awa_cli.tui.history import Stop
+    from awa_cli.tui.navigation import Place
     from awa_lib._sql import Op
 
 __all__ = ["Page"]

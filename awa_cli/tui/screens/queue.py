@@ -10,24 +10,24 @@ from textual.containers import Container, Horizontal, Vertical
 from textual.content import Content
 from textual.widgets import Static
 
-from awa_cli.columns import FAILURES, QUEUE_WORKERS
-from awa_cli.filter_text import add_word
-from awa_cli.output import clean, now, span
-from awa_cli.pages.queue import policy_facts
-from awa_cli.series import WINDOWS, Series
-from awa_cli.tui import deeds
+from awa_cli.filters.text import add_word
+from awa_cli.terminal.output import clean, now, span
+from awa_cli.terminal.pages.queue import policy_facts
+from awa_cli.tui.changes import change
 from awa_cli.tui.screens.page import Page
+from awa_cli.tui.widgets.charts import Pulse
 from awa_cli.tui.widgets.grid import Grid
-from awa_cli.tui.widgets.pulse import Pulse
 from awa_cli.tui.widgets.tile import StateTile
+from awa_cli.views.columns import FAILURES, QUEUE_WORKERS
+from awa_cli.views.series import WINDOWS, Series
 from awa_lib.reads.overviews import QueueDetails, queue_details
-from awa_lib.reads.pulse import latest_failures
+from awa_lib.reads.statistics import latest_failures
 
 if TYPE_CHECKING:
     from textual.app import ComposeResult
 
     from awa_lib._sql import Op
-    from awa_lib.reads.pulse import Failure
+    from awa_lib.reads.statistics import Failure
 
 __all__ = ["QueueLook", "QueuePage"]
 
@@ -158,12 +158,12 @@ class QueuePage(Page[QueueLook]):
         """Pause the queue, or let it go on."""
         if self.value is not None:
             paused = self.value.details.overview.paused
-            make = deeds.resume_queue if paused else deeds.pause_queue
+            make = change.resume_queue if paused else change.pause_queue
             self.app.do(make(self.queue))
 
     def action_drain(self) -> None:
         """Cancel what waits in the queue."""
-        self.app.do(deeds.drain_queue(self.queue))
+        self.app.do(change.drain_queue(self.queue))
 
     def action_window(self) -> None:
         """Show a longer time, or the shortest again."""

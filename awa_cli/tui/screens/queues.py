@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import Binding
 
-from awa_cli.columns import QUEUES
-from awa_cli.tui import deeds
-from awa_cli.tui.screens.listing import ListPage
+from awa_cli.tui.changes import change
+from awa_cli.tui.screens.list_page import ListPage
+from awa_cli.views.columns import QUEUES
 from awa_lib.reads.queues import QueueStat, queue_stats
 
 if TYPE_CHECKING:
@@ -43,10 +43,10 @@ class QueuesPage(ListPage[QueueStat]):
     def action_pause(self) -> None:
         """Pause the queue, or let it go on."""
         if (row := self.grid.row) is not None:
-            make = deeds.resume_queue if row.paused else deeds.pause_queue
+            make = change.resume_queue if row.paused else change.pause_queue
             self.app.do(make(row.queue))
 
     def action_drain(self) -> None:
         """Cancel what waits in the queue."""
         if (row := self.grid.row) is not None:
-            self.app.do(deeds.drain_queue(row.queue))
+            self.app.do(change.drain_queue(row.queue))

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from textual.binding import Binding
 from textual.content import Content
 
-from awa_cli.columns import WORKERS
-from awa_cli.output import clean, counted
-from awa_cli.tui.screens.detailed import DetailedPage
+from awa_cli.terminal.output import clean, counted
+from awa_cli.tui.screens.detail_page import DetailedPage
 from awa_cli.tui.widgets.facts import facts
+from awa_cli.views.columns import WORKERS
 from awa_lib.reads.runtime import RuntimeInstance, live_instances, runtime_instances
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ class WorkersPage(DetailedPage[RuntimeInstance]):
         if len(queues) == 1:
             self.app.enter("queue", queues[0])
         elif queues:
-            from awa_cli.tui.widgets.ask import Pick
+            from awa_cli.tui.widgets.dialogs import Pick
 
             def chosen(queue: str | None) -> None:
                 if queue is not None:

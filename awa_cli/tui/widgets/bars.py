@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any, Final
 from textual.content import Content
 from textual.widgets import Static
 
-from awa_cli.output import clean, span
-from awa_cli.tui.places import PLACES
+from awa_cli.terminal.output import clean, span
+from awa_cli.tui.navigation import PLACES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from awa_cli.tui.app import Monitor
-    from awa_cli.tui.places import Place
-    from awa_cli.tui.trail import Stop
+    from awa_cli.tui.history import Stop
+    from awa_cli.tui.navigation import Place
 
 __all__ = ["Banner", "PlaceBar", "StatusBar"]
 

@@ -9,7 +9,7 @@ from rich.cells import cell_len, set_cell_size
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from awa_cli.columns import Column
+    from awa_cli.views.columns import Column
 
 __all__ = ["cell", "sort_rows"]
 

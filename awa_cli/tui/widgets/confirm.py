@@ -10,13 +10,13 @@ from textual.message import Message
 from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Static
 
-from awa_cli.actions import Danger
+from awa_cli.views.actions import Danger
 
 if TYPE_CHECKING:
     from textual import events
     from textual.app import ComposeResult
 
-    from awa_cli.tui.deeds import Deed
+    from awa_cli.tui.changes.change import Deed
 
 __all__ = ["Confirm"]
 

@@ -10,7 +10,7 @@ from textual.containers import Vertical
 from textual.message import Message
 from textual.widgets import Input, Static
 
-from awa_cli.filter_text import complete_filter, read_filter, read_limited
+from awa_cli.filters.text import complete_filter, read_filter, read_limited
 from awa_lib.errors import InvalidInput
 
 if TYPE_CHECKING:

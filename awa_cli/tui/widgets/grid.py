@@ -11,10 +11,10 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from awa_cli.columns import state_sign
-from awa_cli.output import clean
+from awa_cli.terminal.output import clean
 from awa_cli.tui.widgets.cells import cell, sort_rows
 from awa_cli.tui.widgets.layout import GAP, GUTTER, Layout
+from awa_cli.views.columns import state_sign
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from rich.style import Style
     from textual import events
 
-    from awa_cli.columns import Column
     from awa_cli.tui.app import Monitor
+    from awa_cli.views.columns import Column
 
 __all__ = ["Grid"]
 

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from rich.cells import cell_len
 
-from awa_cli.output import clean, fit
+from awa_cli.terminal.output import clean, fit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from awa_cli.columns import Column
+    from awa_cli.views.columns import Column
 
 __all__ = ["GAP", "GUTTER", "Layout"]
 

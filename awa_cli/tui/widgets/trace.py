@@ -6,7 +6,7 @@ from typing import Final
 
 from textual.content import Content
 
-from awa_cli.traces import read_trace
+from awa_cli.views.tracebacks import read_trace
 
 __all__ = ["trace"]
 

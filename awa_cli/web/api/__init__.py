@@ -2,15 +2,35 @@
 
 from __future__ import annotations
 
-from awa_cli.web.api import batches, callbacks, cron, dlq, doctor, jobs, overview, queues, workers
-from awa_cli.web.route import Table
+from awa_cli.web.api import (
+    bulk_operations,
+    callbacks,
+    cron,
+    dead_letters,
+    doctor,
+    jobs,
+    overview,
+    queues,
+    workers,
+)
+from awa_cli.web.endpoints import Table
 
 __all__ = ["callback_table", "table"]
 
 
 def table() -> Table:
     """Return every endpoint."""
-    nouns = (overview, jobs, queues, workers, cron, dlq, batches, doctor, callbacks)
+    nouns = (
+        overview,
+        jobs,
+        queues,
+        workers,
+        cron,
+        dead_letters,
+        bulk_operations,
+        doctor,
+        callbacks,
+    )
     return Table(endpoint for noun in nouns for endpoint in noun.routes.endpoints)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar
 
-from awa_cli.actions import recorded
-from awa_cli.web.contract import Rule
+from awa_cli.views.actions import recorded
+from awa_cli.web.json_schema import Rule
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 from awa_cli.web.access import Identity
 from awa_cli.web.api._fields import change
-from awa_cli.web.contract import Rule
-from awa_cli.web.route import Routes
+from awa_cli.web.endpoints import Routes
+from awa_cli.web.json_schema import Rule
 from awa_lib._sql import Op
 from awa_lib.models import Job
 from awa_lib.ops import callbacks

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from awa_cli.web.contract import Rule
-from awa_cli.web.route import Routes
+from awa_cli.web.endpoints import Routes
+from awa_cli.web.json_schema import Rule
 from awa_lib._sql import Op
 from awa_lib.doctor import CHECKS, Finding
 from awa_lib.doctor import doctor as examine

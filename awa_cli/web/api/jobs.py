@@ -21,13 +21,18 @@ from awa_cli.web.api._fields import (
     When,
     change,
 )
-from awa_cli.web.contract import Rule
-from awa_cli.web.route import Routes
+from awa_cli.web.endpoints import Routes
+from awa_cli.web.json_schema import Rule
 from awa_cli.web.settings import Settings
 from awa_lib._sql import Op
 from awa_lib.errors import InvalidInput, NotFound, ValidationError
 from awa_lib.ops import inserts, jobs
-from awa_lib.reads.described import DescribedJob, described_job, described_jobs, described_jobs_of
+from awa_lib.reads.job_documents import (
+    DescribedJob,
+    described_job,
+    described_jobs,
+    described_jobs_of,
+)
 from awa_lib.reads.jobs import JobDump, JobQuery, JobRun, dump_job, dump_run
 
 __all__ = ["routes"]
@@ -88,7 +93,7 @@ def list_jobs(
 
 def read_query(**given: Any) -> JobQuery:
     """Read the filters as ``awa job list`` does.  Raises InvalidInput, in words of the API."""
-    from awa_cli.which import read_query as read
+    from awa_cli.parser.job_options import read_query as read
 
     try:
         return read(**given)

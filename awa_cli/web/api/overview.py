@@ -18,8 +18,8 @@ from awa_cli.web.api._fields import (
     change,
 )
 from awa_cli.web.api.jobs import read_query
-from awa_cli.web.contract import Rule
-from awa_cli.web.route import Routes
+from awa_cli.web.endpoints import Routes
+from awa_cli.web.json_schema import Rule
 from awa_cli.web.settings import Settings
 from awa_lib._sql import Op
 from awa_lib.models import JobState
@@ -27,8 +27,8 @@ from awa_lib.ops import storage
 from awa_lib.reads.audit import AuditEntry, audit_entries
 from awa_lib.reads.health import is_read_only
 from awa_lib.reads.names import kind_names, queue_names
-from awa_lib.reads.pulse import state_counts
 from awa_lib.reads.series import CreatedJobs, created_series
+from awa_lib.reads.statistics import state_counts
 from awa_lib.reads.storage import StorageReport, storage_report
 
 __all__ = ["routes"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from awa_cli.web.api._fields import Text
-from awa_cli.web.route import Routes
+from awa_cli.web.endpoints import Routes
 from awa_lib._sql import Op
 from awa_lib.errors import NotFound
 from awa_lib.reads.runtime import (

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
-from awa_cli.glance import say_count, say_rate, say_seconds
-from awa_cli.output import now
-from awa_cli.series import WINDOWS, Series
+from awa_cli.terminal.output import now
+from awa_cli.views.series import WINDOWS, Series
+from awa_cli.views.summary import say_count, say_rate, say_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from starlette.requests import Request
 
-    from awa_cli.series import Window
+    from awa_cli.views.series import Window
     from awa_cli.web.state import State
 
 __all__ = ["Chart", "charts", "window_of"]

@@ -7,8 +7,8 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
-from awa_cli.web.contract import Schemas, from_text, unknown, without_null
-from awa_cli.web.pages._asked import given_by
+from awa_cli.web.json_schema import Schemas, from_text, unknown, without_null
+from awa_cli.web.pages._list_query import given_by
 from awa_lib.errors import InvalidInput
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from awa_cli.actions import ACTIONS
-from awa_cli.columns import AUDIT
+from awa_cli.views.actions import ACTIONS
+from awa_cli.views.columns import AUDIT
 from awa_cli.web import api
 from awa_cli.web.api._fields import ActionId, BeforeId, Text, When
 from awa_cli.web.pages._render import at, read, render

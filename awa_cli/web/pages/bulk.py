@@ -9,17 +9,17 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from awa_cli.actions import ACTIONS
-from awa_cli.output import counted
+from awa_cli.parser.job_options import bulk_filters
+from awa_cli.terminal.output import counted
+from awa_cli.views.actions import ACTIONS
 from awa_cli.web import api
 from awa_cli.web.api._fields import Name, Priority
-from awa_cli.web.contract import Schemas, from_text
 from awa_cli.web.guard import identity_of
-from awa_cli.web.pages._asked import FILTERS, asked_by, given_by
-from awa_cli.web.pages._each import change_each, ids_of
+from awa_cli.web.json_schema import Schemas, from_text
+from awa_cli.web.pages._change_each import change_each, ids_of
+from awa_cli.web.pages._list_query import FILTERS, asked_by, given_by
 from awa_cli.web.pages._render import fields, read, render, told
 from awa_cli.web.problems import Refused
-from awa_cli.which import bulk_filters
 from awa_lib.errors import InvalidInput
 from awa_lib.ops.jobs import CANCELS, ENDED, RETRIES, WAITING
 from awa_lib.reads.jobs import job_rows_of
@@ -77,7 +77,7 @@ async def ask(request: Request) -> Response:
     else:
         where = _where(given)
         state: State = request.app.state.awa
-        op = api.batches.preview(
+        op = api.bulk_operations.preview(
             state.settings, operation=_operation(change), all=not where, **where
         )
         found = await read(request, op)
@@ -102,7 +102,7 @@ async def carry_out(request: Request) -> Response:
     if "ids" in sent:
         return await _change_each(request, change, ids_of(sent["ids"]), extra)
     where = _where(sent)
-    op = api.batches.submit(
+    op = api.bulk_operations.submit(
         who, state.settings, operation=_operation(change), all=not where, **extra, **where
     )
     submitted = await state.run(op)

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from awa_cli.alerts import find_alerts
-from awa_cli.columns import FAILURES, GLANCE_QUEUES
-from awa_cli.glance import busiest, fleet_words
+from awa_cli.views.alerts import find_alerts
+from awa_cli.views.columns import FAILURES, GLANCE_QUEUES
+from awa_cli.views.summary import busiest, fleet_words
 from awa_cli.web.api.overview import stats
 from awa_cli.web.pages._charts import charts, window_of
 from awa_cli.web.pages._render import at, read, render
-from awa_lib.reads.pulse import latest_failures
 from awa_lib.reads.queues import queue_stats
 from awa_lib.reads.runtime import runtime_instances
+from awa_lib.reads.statistics import latest_failures
 
 if TYPE_CHECKING:
     from starlette.requests import Request

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from starlette.responses import RedirectResponse
 
-from awa_cli.columns import JOBS
-from awa_cli.filter_text import complete_filter, filter_params, read_filter
-from awa_cli.inputs import STATES
+from awa_cli.filters.text import complete_filter, filter_params, read_filter
+from awa_cli.filters.values import STATES
+from awa_cli.views.columns import JOBS
 from awa_cli.web.api.overview import kinds, queues, stats
-from awa_cli.web.pages._asked import FILTERS, Asked, address, asked_by, given_by
+from awa_cli.web.pages._list_query import FILTERS, Asked, address, asked_by, given_by
 from awa_cli.web.pages._render import at, read, render, root_of
 from awa_lib.errors import InvalidInput
 from awa_lib.reads.jobs import job_rows, job_rows_after

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from awa_cli.columns import QUEUES
-from awa_cli.glance import queue_words
-from awa_cli.web.pages._counted import counted_links
+from awa_cli.views.columns import QUEUES
+from awa_cli.views.summary import queue_words
+from awa_cli.web.pages._links import counted_links
 from awa_cli.web.pages._render import at, read, render
 from awa_lib.reads.queues import queue_stats
 

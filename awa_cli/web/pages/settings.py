@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from awa_cli.inputs import read_duration, read_rate
+from awa_cli.filters.values import read_duration, read_rate
 from awa_cli.web import api
 from awa_cli.web.guard import identity_of
 from awa_cli.web.pages._render import act, at, fields, read, render

@@ -9,7 +9,7 @@ import pytest
 from fix_browser import check_access
 from playwright.sync_api import expect
 
-from awa_cli.web.pages.places import PLACES
+from awa_cli.web.pages.navigation import PLACES
 
 WRITTEN = """
 INSERT INTO awa.audit_log (actor, via, action, target, detail)

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import expect
 
 import awa_lib as awa
-from awa_cli.web.names import step
+from awa_cli.web.path_names import step
 
 LONG = "n" * 200
 ODD = ["..", ".", "a/b", "two\nlines", "a/pause", "~2e2e", "50%?#é"]

@@ -1,0 +1,1 @@
+"""Which database a command works on, and the connection to it."""

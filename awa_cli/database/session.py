@@ -1,0 +1,212 @@
+"""The one connection of a command."""
+
+from __future__ import annotations
+
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from awa_cli.database.target import find_target
+from awa_cli.parser.options import common
+from awa_cli.terminal.output import say
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import psycopg
+    import typer
+
+    from awa_cli.database.target import Target
+    from awa_lib._sql import Op, Rows, Statement
+    from awa_lib.db.connect import Purpose
+    from awa_lib.errors import Unavailable
+
+__all__ = ["Session", "adial", "connect", "dial", "open_session", "served"]
+
+R = TypeVar("R")
+
+_CONNECT_SECONDS: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One open connection to the target; ``log`` is told each statement and its seconds."""
+
+    conn: psycopg.Connection[Any]
+    log: Callable[[Statement, float], None] | None = None
+
+    def run(self, op: Op[R]) -> R:
+        """Run one operation or read and return its result."""
+        from awa_lib.db.drive import run
+
+        return run(self.conn, op if self.log is None else _timed(op, self.log))
+
+    def noted(
+        self,
+        action_id: str,
+        target: object,
+        op: Op[R],
+        outcome: Callable[[R], dict[str, Any]] | None = None,
+        **detail: Any,
+    ) -> Op[R]:
+        """Return the op of a change with its entry in the audit log."""
+        from awa_cli.views.actions import operator, recorded
+
+        return recorded(
+            action_id, target, op, via="cli", actor=operator(), outcome=outcome, **detail
+        )
+
+    def change(
+        self,
+        action_id: str,
+        target: object,
+        op: Op[R],
+        outcome: Callable[[R], dict[str, Any]] | None = None,
+        **detail: Any,
+    ) -> R:
+        """Run a change, with its entry in the audit log."""
+        return self.run(self.noted(action_id, target, op, outcome, **detail))
+
+
+def _timed(op: Op[R], log: Callable[[Statement, float], None]) -> Op[R]:
+    """Pass on what an op yields and gets, with the time between."""
+    answer: Rows | None = None
+    failure: Exception | None = None
+    while True:
+        try:
+            statement = op.throw(failure) if failure is not None else op.send(answer)  # type: ignore[arg-type] # a generator begins with None
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+        began, failure = time.perf_counter(), None
+        try:
+            answer = yield statement
+        except Exception as error:  # noqa: BLE001 - the op decides
+            failure = error
+        log(statement, time.perf_counter() - began)
+
+
+def _show_statement(statement: Statement, seconds: float) -> None:
+    text = " ".join((statement.query.text or statement.query.name).split())
+    sys.stderr.write(f"sql: {1000 * seconds:.1f} ms  {text}\n")
+
+
+@contextmanager
+def connect(ctx: typer.Context, *, changing: bool = False) -> Iterator[psycopg.Connection[Any]]:
+    """Open the one connection of a command; say which database it is when it will change it."""
+    target = find_target(ctx)
+    if changing:
+        say(f"database: {target.title(color=common(ctx).color(sys.stderr))}")
+        target.permit(ctx)
+    with served(target) as url:
+        conn = dial(target, url, seconds=common(ctx).connect_timeout)
+        try:
+            yield conn
+        finally:
+            conn.close()
+
+
+@contextmanager
+def open_session(ctx: typer.Context, *, changing: bool = False) -> Iterator[Session]:
+    """Do what ``connect`` does, and give what runs operations."""
+    with connect(ctx, changing=changing) as conn:
+        yield Session(conn, _show_statement if common(ctx).verbose else None)
+
+
+@contextmanager
+def served(target: Target) -> Iterator[str]:
+    """Give the URL of a server: an embedded one is started first, and kept while in use."""
+    if not target.url.startswith("embedded:"):
+        yield target.url
+        return
+    from awa_lib.embedded import acquire
+
+    with acquire(target.url) as server:
+        yield server.url
+
+
+def dial(
+    target: Target, url: str | None = None, *, seconds: float | None = None
+) -> psycopg.Connection[Any]:
+    """Open an autocommit connection in UTC within five, or these, seconds.  Raises Unavailable."""
+    import psycopg
+
+    from awa_lib.db.connect import connect
+
+    try:
+        return connect(url or target.url, _purpose(target, url, seconds), **_password(target))
+    except psycopg.Error as error:
+        raise _unavailable(target, error) from None
+
+
+async def adial(
+    target: Target,
+    url: str | None = None,
+    *,
+    seconds: float | None = None,
+    settings: tuple[tuple[str, str], ...] = (),
+) -> psycopg.AsyncConnection[Any]:
+    """Do what ``dial`` does without blocking; ``settings`` are more of the session's."""
+    import psycopg
+
+    from awa_lib.db.connect import connect_async
+
+    purpose = _purpose(target, url, seconds, settings)
+    try:
+        return await connect_async(
+            url or target.url,
+            purpose,
+            # Someone is looking: a peer that fell silent is noticed within ten seconds or so.
+            keepalives_idle=5,
+            keepalives_interval=2,
+            keepalives_count=3,
+            **_password(target),
+        )
+    except psycopg.Error as error:
+        raise _unavailable(target, error) from None
+
+
+def _purpose(
+    target: Target,
+    url: str | None,
+    seconds: float | None,
+    settings: tuple[tuple[str, str], ...] = (),
+) -> Purpose:
+    from psycopg.conninfo import conninfo_to_dict
+
+    from awa_lib.db.connect import Purpose
+
+    if seconds is None and not conninfo_to_dict(url or target.url).get("connect_timeout"):
+        seconds = _CONNECT_SECONDS
+    # A command sends too few statements for any of them to be prepared, so a pooler is no trouble.
+    return Purpose("awa", settings, connect_seconds=seconds, checked=bool(settings))
+
+
+def _password(target: Target) -> dict[str, str]:
+    return {} if target.password is None else {"password": target.password}
+
+
+def _unavailable(target: Target, error: Exception) -> Unavailable:
+    from awa_lib.errors import Unavailable
+
+    cause = target.scrub(_cause(str(error)))
+    return Unavailable(f"cannot connect to {target.label}", why=cause, hint=_advice(cause))
+
+
+def _cause(message: str) -> str:
+    """Keep the last clause of libpq's message, which names the cause."""
+    first = message.strip().partition("\n")[0]
+    return first.rpartition(" failed: ")[2].removeprefix("FATAL:").strip().rstrip(".")
+
+
+def _advice(cause: str) -> str:
+    if "does not exist" in cause and cause.startswith("database"):
+        return "create it (createdb NAME), or correct the name in the URL"
+    if "password" in cause or "role" in cause or "authentication" in cause:
+        return "check user and password in the URL, PGPASSWORD or ~/.pgpass"
+    if "service" in cause and "not found" in cause:
+        return "define it in ~/.pg_service.conf, or set PGSERVICEFILE; services: man awa-config"
+    if "too many" in cause or "slots" in cause:
+        return "wait, or close other connections; see pg_stat_activity"
+    return "check that the server runs and that host and port are right: pg_isready -h HOST -p PORT"

@@ -1,0 +1,212 @@
+"""Which database a command works on.
+
+``--database-url`` wins over ``--context``, that over ``DATABASE_URL``, and that over the current
+context of the config file.  Nothing else is ever used in their stead: a deployment step with a
+forgotten variable must fail, not migrate some empty local database.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from awa_cli.parser.options import common
+
+if TYPE_CHECKING:
+    import typer
+
+    from awa_cli.database.config import Context
+
+__all__ = ["Target", "describe", "find_target", "named_target", "of_context", "resolve"]
+
+_WAYS: Final = (
+    "pass --database-url postgresql://USER@HOST/NAME, or set DATABASE_URL; "
+    "without a server: --database-url embedded:"
+)
+_COMMAND_SECONDS: Final = 30
+_COLORS: Final = {
+    "red": "31", "green": "32", "yellow": "33", "blue": "34", "magenta": "35", "cyan": "36",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A database.  ``label`` names it without its password."""
+
+    url: str
+    label: str
+    secret: str | None = None
+    """The password in the URL or of the context, never to be shown."""
+    password: str | None = None
+    """The password when it is not in the URL."""
+    context: Context | None = None
+
+    def scrub(self, text: str) -> str:
+        """Take the password out of a text."""
+        return text.replace(self.secret, "***") if self.secret else text
+
+    @property
+    def option(self) -> str:
+        """Return the option that names this database in a command for people to copy."""
+        import shlex
+
+        if self.context is not None:
+            return f"--context {shlex.quote(self.context.name)}"
+        if self.secret:
+            return '--database-url "$DATABASE_URL"'
+        return f"--database-url {shlex.quote(self.url)}"
+
+    @property
+    def full_url(self) -> str:
+        """Return a URL that holds the password, for another process's environment."""
+        if self.password is None:
+            return self.url
+        from psycopg.conninfo import make_conninfo
+
+        return make_conninfo(self.url, password=self.password)
+
+    def title(self, *, color: bool) -> str:
+        """Name the context too, in its colour."""
+        if self.context is None:
+            return self.label
+        name, code = self.context.name, _COLORS.get(self.context.color or "")
+        if code and color:
+            name = f"\x1b[{code}m{name}\x1b[0m"
+        return f"{name} ({self.label})"
+
+    def permit(self, ctx: typer.Context) -> None:
+        """Ask for the name of a protected context before a change.
+
+        Raises InvalidInput where nobody can be asked, typer.Abort for another answer.
+        """
+        if self.context is None or not self.context.protected or common(ctx).yes:
+            return
+        import typer
+
+        from awa_lib.errors import InvalidInput
+
+        name = self.context.name
+        if not sys.stdin.isatty():
+            raise InvalidInput(
+                f"the context {name!r} is protected, and nobody can be asked",
+                why="stdin is not a terminal",
+                hint="say that you mean it: add --yes",
+            )
+        from awa_cli.terminal.prompts import typed
+
+        if typed(f"{name} is protected; type its name to go on") != name:
+            raise typer.Abort
+
+
+def find_target(ctx: typer.Context) -> Target:
+    """Return the database that was named.  Raises InvalidInput when none was."""
+    if (target := named_target(ctx)) is not None:
+        return target
+    if url := os.environ.get("DATABASE_URL", "").strip():
+        return describe(url)
+    from awa_cli.database.config import read_config
+    from awa_lib.errors import InvalidInput
+
+    config = read_config()
+    if config.current is not None:
+        return of_context(config.context(config.current))
+    why = "neither --database-url, --context nor DATABASE_URL is set, and no context is current"
+    raise InvalidInput("no database was named", why=why, hint=_WAYS)
+
+
+def named_target(ctx: typer.Context) -> Target | None:
+    """Return the database that the command line names, if it does."""
+    said = common(ctx)
+    if said.database_url and said.database_url.strip():
+        return describe(said.database_url.strip())
+    if said.context:
+        from awa_cli.database.config import read_config
+
+        return of_context(read_config().context(said.context))
+    return None
+
+
+def of_context(context: Context) -> Target:
+    """Return the database of a context.  Raises InvalidInput when a reference leads nowhere."""
+    where = f"the context {context.name!r}"
+    url = context.url
+    if url.startswith("service:"):
+        url = "service=" + url.removeprefix("service:")
+    elif _is_reference(url):
+        url = resolve(url, f"the url of {where}")
+    target = replace(describe(url), context=context)
+    if context.password is None:
+        return target
+    if not _is_reference(context.password):
+        from awa_lib.errors import InvalidInput
+
+        raise InvalidInput(
+            f"the password of {where} is not a reference",
+            why="the config file is no place for a secret",
+            hint="write env:NAME or cmd:COMMAND, or put it into ~/.pgpass",
+        )
+    password = resolve(context.password, f"the password of {where}")
+    return replace(target, password=password, secret=password)
+
+
+def _is_reference(text: str) -> bool:
+    return text.startswith(("env:", "cmd:"))
+
+
+def resolve(reference: str, what: str) -> str:
+    """Follow ``env:NAME`` or ``cmd:COMMAND`` to a secret.  Raises InvalidInput."""
+    from awa_lib.errors import InvalidInput
+
+    kind, _, rest = reference.partition(":")
+    if kind not in {"env", "cmd"}:
+        raise InvalidInput(
+            f"{what} is not known",
+            why="what was given is not a reference",
+            hint="write env:NAME or cmd:COMMAND",
+        )
+    if kind == "env":
+        if value := os.environ.get(rest):
+            return value
+        raise InvalidInput(
+            f"{what} is not known", why=f"{rest} is not set", hint=f"export {rest}=…"
+        )
+    import shlex
+    import subprocess
+
+    try:
+        done = subprocess.run(  # noqa: S603 - the user's own command, without a shell
+            shlex.split(rest), stdout=subprocess.PIPE, text=True, check=True,
+            timeout=_COMMAND_SECONDS,
+        )  # fmt: skip
+    except subprocess.CalledProcessError as error:
+        why = f"{rest!r} exited with {error.returncode}"
+    except subprocess.TimeoutExpired:
+        why = f"{rest!r} ran longer than {_COMMAND_SECONDS} s"
+    except (OSError, ValueError, IndexError) as error:
+        why = f"{rest!r} cannot be run: {str(getattr(error, 'strerror', None) or error).lower()}"
+    else:
+        if value := done.stdout.rstrip("\n"):
+            return value
+        why = f"{rest!r} printed nothing"
+    raise InvalidInput(f"{what} is not known", why=why, hint="see man awa-config") from None
+
+
+def describe(url: str) -> Target:
+    """Read a database URL.  Raises InvalidInput, without a word of the URL."""
+    from awa_lib.db.urls import read_address
+
+    if url.startswith("embedded:"):
+        return Target(url, url)
+    parts = read_address(url)
+    host = str(parts.get("host") or os.environ.get("PGHOST") or "local socket")
+    port = str(parts.get("port") or os.environ.get("PGPORT") or "5432")
+    user = str(parts.get("user") or os.environ.get("PGUSER") or "")
+    name = str(parts.get("dbname") or os.environ.get("PGDATABASE") or user)
+    where = f"{host}:{port}" if not host.startswith("/") and host != "local socket" else host
+    password = parts.get("password")
+    label = f"{user}@{where}/{name}" if user else f"{where}/{name}"
+    if parts.get("service") and not parts.get("host"):
+        label = f"service {parts['service']}"
+    return Target(url, label, str(password) if password else None)

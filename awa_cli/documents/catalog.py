@@ -1,0 +1,97 @@
+"""What each command prints as JSON: a promise to scripts.
+
+The schemas in docs/reference/schemas/ are made from this table by ``.ci/generate``.  A command
+that has ``-o json`` needs a line here; a test says so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+__all__ = ["DOCUMENTS", "Document"]
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One of these forms: ``module:Class``, or ``module:Class[]`` for a list of them.
+
+    With ``lines`` there is one on each line.
+    """
+
+    forms: tuple[str, ...]
+    lines: bool = False
+
+
+def _one(*forms: str) -> Document:
+    return Document(forms)
+
+
+def _many(model: str) -> Document:
+    return Document((f"{model}[]",))
+
+
+_JOB: Final = "awa_lib.reads.jobs:JobRow"
+_DESCRIBED: Final = "awa_lib.reads.job_documents:DescribedJob"
+_CHANGED: Final = "awa_cli.documents.reports:Changed"
+_POLICY: Final = "awa_lib.policies:QueuePolicy"
+_BATCH: Final = "awa_lib.models:BulkOperation"
+_STORAGE: Final = "awa_lib.reads.storage:StorageReport"
+
+DOCUMENTS: Final = {
+    "job list": _many(_DESCRIBED),
+    "job show": _one("awa_lib.reads.jobs:JobDump"),
+    "job dump": _one("awa_lib.reads.jobs:JobDump"),
+    "job dump-run": _one("awa_lib.reads.jobs:JobRun"),
+    "job logs": _many("awa_lib.reads.jobs:JobEvent"),
+    "job wait": _many("awa_lib.ops.waits:JobStatus"),
+    "job tail": Document(("awa_lib.reads.activity:Transition",), lines=True),
+    "job retry": _one(_CHANGED),
+    "job cancel": _one(_CHANGED),
+    "job priority": _one(_CHANGED),
+    "job move": _one(_CHANGED),
+    "job discard": _one(_CHANGED),
+    "job retry-failed": _one(_CHANGED),
+    "job enqueue": _one(_JOB, "awa_cli.documents.reports:Enqueued"),
+    "queue stats": _many("awa_lib.reads.queues:QueueStat"),
+    "queue list": _many("awa_lib.reads.overviews:QueueOverview"),
+    "queue show": _one("awa_lib.reads.overviews:QueueDetails"),
+    "queue set": _one(_POLICY),
+    "queue unset": _one(_POLICY),
+    "kind list": _many("awa_lib.reads.overviews:KindOverview"),
+    "kind show": _one("awa_lib.reads.overviews:KindOverview"),
+    "cron list": _many("awa_lib.reads.cron:CronJob"),
+    "cron show": _one("awa_lib.reads.cron:CronJob"),
+    "cron next": _many("awa_cli.commands.cron.look:Fire"),
+    "cron trigger": _one(_JOB),
+    "cron apply": _many("awa_cli.commands.cron._schedule_files:Change"),
+    "dlq list": _many("awa_lib.reads.dead_letters:DeadLetter"),
+    "dlq show": _one("awa_lib.reads.dead_letters:DeadLetter"),
+    "dlq retry": _one(_CHANGED),
+    "dlq move": _one(_CHANGED),
+    "dlq purge": _one(_CHANGED),
+    "dlq depth": _one("awa_cli.documents.reports:Depth"),
+    "batch list": _many(_BATCH),
+    "batch show": _one(_BATCH),
+    "batch submit": _one(_BATCH),
+    "batch run": _one(_BATCH),
+    "audit": _many("awa_lib.reads.audit:AuditEntry"),
+    "workers": _many("awa_lib.reads.runtime:RuntimeInstance"),
+    "bench": _one("awa_cli.bench.report:BenchReport"),
+    "demo": _one("awa_cli.demo.tables:Report"),
+    "migrate": _one(
+        "awa_cli.documents.reports:AppliedMigrations",
+        "awa_cli.documents.reports:PendingMigrations",
+        "awa_cli.documents.reports:MigrationScript[]", "builtins:str[]",
+    ),
+    "storage status": _one(_STORAGE),
+    "storage prepare": _one(_STORAGE),
+    "storage abort": _one(_STORAGE),
+    "access list": _many("awa_cli.commands.access:Entry"),
+    "doctor": _many("awa_lib.doctor:Finding"),
+    "health": _one("awa_cli.documents.reports:Health"),
+    "version": _one("awa_cli.documents.reports:Versions", "awa_cli.documents.reports:VersionCheck"),
+    "dev status": _one("awa_lib.embedded.control:ServerStatus"),
+    "context list": _many("awa_cli.commands.context:ContextRow"),
+    "context show": _one("awa_cli.commands.context:ContextRow"),
+}  # fmt: skip

@@ -1,0 +1,1 @@
+"""Filters of jobs: from text, from options and from a query string."""

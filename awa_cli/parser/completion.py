@@ -1,0 +1,143 @@
+"""Completion of names on the command line; silent when the database is away."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any, Final
+
+import typer  # noqa: TC002 - typer reads the annotations
+
+from awa_cli.filters.values import STATES
+from awa_cli.terminal.formats import Format
+
+__all__ = [
+    "checks", "contexts", "dead_ids", "events", "formats", "job_ids", "kinds", "operation_ids",
+    "queues", "schedules", "sorts", "states",
+]  # fmt: skip
+
+# A person at the Tab key waits no longer; loading the driver is a part of it.
+_SECONDS: Final = 0.6
+_CONNECT_SECONDS: Final = 2
+_MOST_NAMES: Final = 1_000
+_MOST_IDS: Final = 50
+# Names rarely change; of ids only the newest are wanted.
+_MINUTE: Final = 60
+_DAY: Final = 86_400
+
+
+def states(incomplete: str) -> list[str]:
+    """Complete the state of a job."""
+    return [state for state in STATES if state.startswith(incomplete)]
+
+
+def checks(incomplete: str) -> list[tuple[str, str]]:
+    """Complete the name of a check, with what it means that it finds nothing."""
+    from awa_lib.doctor import CHECKS
+
+    return [(one.name, one.fine) for one in CHECKS.values() if one.name.startswith(incomplete)]
+
+
+def events(incomplete: str) -> list[str]:
+    """Complete the name of what may happen to a job."""
+    return [event for event in ("created", *STATES) if event.startswith(incomplete)]
+
+
+def formats(incomplete: str) -> list[str]:
+    """Complete a format of rows."""
+    names = [f"{one}=" if one is Format.template else str(one) for one in Format]
+    return [name for name in names if name.startswith(incomplete)]
+
+
+def sorts(incomplete: str) -> list[str]:
+    """Complete what jobs are sorted by."""
+    from awa_lib.reads.jobs import SORTS
+
+    return [field for field in SORTS if field.startswith(incomplete)]
+
+
+def contexts(incomplete: str) -> list[str]:
+    """Complete the name of a context."""
+    try:
+        from awa_cli.database.config import read_config
+
+        return [name for name in read_config().contexts if name.startswith(incomplete)]
+    except Exception:  # noqa: BLE001 - a message would land in the line being typed
+        return []
+
+
+def queues(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Complete the name of a queue."""
+    return _names(ctx, "queue_names", incomplete)
+
+
+def kinds(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Complete the name of a kind."""
+    return _names(ctx, "kind_names", incomplete)
+
+
+def schedules(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Complete the name of a schedule."""
+    return _names(ctx, "schedule_names", incomplete)
+
+
+def job_ids(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+    """Complete the id of a job from the newest ones, with kind and state."""
+    return _ids(ctx, "recent_ids", incomplete)
+
+
+def dead_ids(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+    """Complete the id of a dead letter from the newest ones, with kind and reason."""
+    return _ids(ctx, "dead_ids", incomplete)
+
+
+def operation_ids(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+    """Complete the id of a bulk operation, with what it does and its state."""
+    return _ids(ctx, "operation_ids", incomplete)
+
+
+def _names(ctx: typer.Context, what: str, incomplete: str) -> list[str]:
+    """Ask for all names first: then one answer serves whatever is typed."""
+    for prefix in ("", incomplete):
+        found = _ask(ctx, what, prefix, _MOST_NAMES, keep=_DAY)
+        if len(found) < _MOST_NAMES:
+            break
+    return [name for name in found if name.startswith(incomplete)]
+
+
+def _ids(ctx: typer.Context, what: str, incomplete: str) -> list[tuple[str, str]]:
+    found = _ask(ctx, what, incomplete, _MOST_IDS, keep=_MINUTE)
+    return [(str(number), f"{name} {state}") for number, name, state in found]
+
+
+def _ask(ctx: typer.Context, what: str, prefix: str, most: int, *, keep: int) -> list[Any]:
+    """Return what a read of ``awa_lib.reads.names`` finds, or found a short time ago."""
+    from awa_cli.parser.completion_cache import recall
+    from awa_cli.parser.options import common
+
+    said = common(ctx)
+    question = [what, prefix, said.database_url or "", said.context or ""]
+    with suppress(Exception):  # a message would land in the line being typed
+        return recall(question, lambda: _answer(ctx, what, prefix, most), keep=keep, wait=_SECONDS)
+    return []
+
+
+def _answer(ctx: typer.Context, what: str, prefix: str, most: int) -> list[Any]:
+    from awa_cli.database.session import Session, dial
+    from awa_cli.database.target import find_target
+    from awa_lib.reads import names
+
+    target = find_target(ctx)
+    url = _running(target.url) if target.url.startswith("embedded:") else target.url
+    with dial(target, url, seconds=_CONNECT_SECONDS) as conn:
+        found: list[Any] = Session(conn).run(getattr(names, what)(prefix, most))
+        return found
+
+
+def _running(url: str) -> str:
+    """Return the address of an embedded server that is up; nothing is started for a Tab."""
+    from awa_lib.embedded import status
+
+    state = status(url)
+    if state.url is None:
+        raise ConnectionError
+    return state.url

@@ -1,0 +1,1 @@
+"""Printing and asking at a terminal."""

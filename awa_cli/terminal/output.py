@@ -1,0 +1,232 @@
+"""Print results: data on stdout, talk on stderr."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
+
+from awa_cli.parser.options import Common, common
+from awa_cli.terminal.formats import Format, Shape, encode, field_of, write_data
+from awa_cli.terminal.pager import page
+from awa_cli.terminal.tables import clean, fit, table_lines
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from awa_cli.views.columns import Column
+
+__all__ = [
+    "ReaderLeft",
+    "age",
+    "clean",
+    "counted",
+    "fit",
+    "now",
+    "result",
+    "say",
+    "show_document",
+    "show_live",
+    "show_one",
+    "show_rows",
+    "show_text",
+    "span",
+]
+
+T = TypeVar("T")
+
+_UNITS = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
+
+
+class ReaderLeft(Exception):
+    """Nobody reads stdout any more, as after ``| head``."""
+
+
+def _write(text: str) -> None:
+    try:
+        sys.stdout.write(text)
+    except BrokenPipeError:
+        raise ReaderLeft from None
+
+
+def result(text: str) -> None:
+    """Print what a command did, as published scripts expect it: one sentence on stdout."""
+    _write(_tame(text) + "\n")
+
+
+# Colours are ours, line ends and tabs do no harm.
+_DRAWS: Final = re.compile(r"\x1b\[[0-9;]*m|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def _tame(text: str) -> str:
+    """Make control characters visible, so that no name draws screens."""
+    return _DRAWS.sub(lambda found: found[0] if "[" in found[0] else repr(found[0])[1:-1], text)
+
+
+def show_text(text: str) -> None:
+    """Print a page or a table; through a pager where it is longer than the terminal."""
+    if not page(text, _options()):
+        _write(text)
+
+
+def say(text: str) -> None:
+    """Tell the person at the terminal something, on stderr; nothing with --quiet."""
+    if _options().quiet:
+        return
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise ReaderLeft from None
+    sys.stderr.write(_tame(text) + "\n")
+
+
+def _options() -> Common:
+    from typer._click.globals import get_current_context
+
+    ctx = get_current_context(silent=True)
+    return Common() if ctx is None else common(ctx)  # type: ignore[arg-type] # typer has its own class
+
+
+def show_document(value: Any) -> None:
+    """Print one value as JSON, two spaces deep."""
+    _write(json.dumps(encode(value), indent=2, ensure_ascii=_ascii_only()) + "\n")
+
+
+def show_one(row: Any, sentence: str, shape: Shape, options: Common) -> None:
+    """Print what was made: a sentence for people, else the row; JSON without a list around it."""
+    if shape.for_people:
+        result(sentence)
+    elif shape.format is Format.json:
+        show_document(row)
+    else:
+        show_rows([row], (), shape, options, empty="")
+
+
+def _ascii_only() -> bool:
+    return (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
+
+
+def show_rows(
+    rows: Iterable[T],
+    columns: Sequence[Column[T]],
+    shape: Shape,
+    options: Common,
+    *,
+    empty: str,
+    footer: Callable[[Sequence[T]], str] | None = None,
+    chosen: Sequence[str] = (),
+) -> int:
+    """Print rows as a table or as data, and return how many there were.
+
+    ``empty`` stands for a table without rows.  ``chosen`` fields take the place of the columns.
+    """
+    if not shape.for_people:
+        return write_data(rows, shape, chosen, _write, ascii_only=_ascii_only())
+    rows = list(rows)
+    if not rows:
+        result(empty)
+        return 0
+    show_text("\n".join(_table(rows, columns, shape, options, chosen)) + "\n")
+    if footer:
+        say(f"\n{footer(rows)}")
+    return len(rows)
+
+
+def _table(
+    rows: Sequence[T],
+    columns: Sequence[Column[T]],
+    shape: Shape,
+    options: Common,
+    chosen: Sequence[str],
+) -> list[str]:
+    """Lay a table out: as wide as the terminal, as wide as it gets in a pipe and with -o wide."""
+    from awa_cli.terminal.colors import Paint
+
+    wide = shape.format is Format.wide
+    if chosen:
+        columns = [_field_column(name) for name in chosen]
+    else:
+        columns = [column for column in columns if wide or not column.wide]
+    fits = sys.stdout.isatty() and not wide
+    room = shutil.get_terminal_size().columns if fits else None
+    return table_lines(rows, columns, Paint(color=options.color()), room)
+
+
+def _field_column(name: str) -> Column[Any]:
+    from awa_cli.views.columns import Column
+
+    def get(row: Any) -> Any:
+        value = field_of(encode(row), name)
+        return value if value is None or isinstance(value, str) else json.dumps(value)
+
+    # An id that is cut is of no use.
+    return Column(name.upper(), get, width=None if name.endswith("id") else 8)
+
+
+def show_live(
+    read: Callable[[], Sequence[T]],
+    columns: Sequence[Column[T]],
+    shape: Shape,
+    options: Common,
+    seconds: float,
+    *,
+    chosen: Sequence[str] = (),
+) -> NoReturn:
+    """Print rows again and again until Ctrl-C: in place at a terminal, else one after another."""
+    from awa_cli.feed import watch
+
+    if not (shape.for_people and sys.stdout.isatty()):
+        for rows in watch(read, seconds):
+            show_rows(rows, columns, shape, options, empty="Nothing yet.", chosen=chosen)
+            sys.stdout.flush()
+    from rich.console import Console
+    from rich.live import Live
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    with Live(console=console, screen=True, auto_refresh=False) as live:
+        for rows in watch(read, seconds):
+            lines = _table(rows, columns, shape, options, chosen)
+            clock = f"{datetime.now().astimezone():%H:%M:%S}"
+            lines += ["", f"{clock}, every {span(seconds)}; Ctrl-C ends"]
+            screen = Text.from_ansi("\n".join(lines), no_wrap=True, overflow="ellipsis")
+            live.update(screen, refresh=True)
+    raise AssertionError
+
+
+def counted(number: int, thing: str = "job") -> str:
+    """Write how many: ``1 job``, ``1,204 jobs``."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
+def now() -> datetime:
+    """Return the time by which ages are told."""
+    return datetime.now(UTC)
+
+
+def age(moment: datetime | None) -> str | None:
+    """Write a moment as people say it: ``3m ago``, ``in 2h``."""
+    if moment is None:
+        return None
+    seconds = (now() - moment).total_seconds()
+    text = span(abs(seconds))
+    if text == "0s":
+        return "now"
+    return f"{text} ago" if seconds > 0 else f"in {text}"
+
+
+def span(seconds: float) -> str:
+    """Write a duration with its largest unit, and the next one while it matters."""
+    whole = int(seconds)
+    for index, (size, unit) in enumerate(_UNITS):
+        if whole >= size:
+            count, rest = divmod(whole, size)
+            if count < 10 and index + 1 < len(_UNITS):  # noqa: PLR2004 - one digit leaves room
+                small, small_unit = _UNITS[index + 1]
+                if rest // small:
+                    return f"{count}{unit}{rest // small}{small_unit}"
+            return f"{count}{unit}"
+    return "0s"

@@ -1,0 +1,124 @@
+"""Rows laid out as a table, for a terminal of some width or for a pipe of any."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from awa_cli.terminal.colors import Paint
+    from awa_cli.views.columns import Column
+
+__all__ = ["cells", "clean", "fit", "table_lines"]
+
+T = TypeVar("T")
+
+_GAP: Final = 2
+# A column of width 1 takes what is left, and says nothing in fewer cells than these.
+_USEFUL: Final = 8
+
+
+def table_lines(
+    rows: Sequence[T], columns: Sequence[Column[T]], paint: Paint, room: int | None = None
+) -> list[str]:
+    """Return the heading and a line for each row.
+
+    With a ``room`` of so many cells, long cells are cut where their column allows it, and columns
+    that still do not fit are left out, the first one never.
+    """
+    texts = [[clean(column.get(row)) for row in rows] for column in columns]
+    wanted = [
+        max(cells(text) for text in [column.title, *texts[number]])
+        for number, column in enumerate(columns)
+    ]
+    kept = list(range(len(columns)))
+    widths = wanted
+    if room is not None:
+        kept = _kept(columns, wanted, room)
+        widths = fit(
+            [wanted[i] for i in kept], [columns[i].width for i in kept],
+            room - _GAP * (len(kept) - 1),
+        )  # fmt: skip
+    shown = [(columns[i], texts[i], width) for i, width in zip(kept, widths, strict=True)]
+    titles = [_cut(column.title, width) for column, _, width in shown]
+    lines = [_line([(title, paint(title, "bold")) for title in titles], shown)]
+    for number, row in enumerate(rows):
+        parts = []
+        for column, mine, width in shown:
+            text = _cut(mine[number], width)
+            painted = paint(text, column.style(row) if column.style else "")
+            parts.append((text, paint.link(painted, column.link(row) if column.link else None)))
+        lines.append(_line(parts, shown))
+    return lines
+
+
+def _kept(columns: Sequence[Column[Any]], wanted: Sequence[int], room: int) -> list[int]:
+    """Leave columns out from the right, first those that may be cut, until the rest fits."""
+    least = [
+        most if column.width is None else min(most, _USEFUL if column.width == 1 else column.width)
+        for column, most in zip(columns, wanted, strict=True)
+    ]
+    kept = list(range(len(columns)))
+    while len(kept) > 1 and sum(least[i] + _GAP for i in kept) - _GAP > room:
+        rest = kept[1:]
+        kept.remove(next((i for i in reversed(rest) if columns[i].width is not None), rest[-1]))
+    return kept
+
+
+def _line(parts: Sequence[tuple[str, str]], shown: Sequence[tuple[Column[Any], Any, int]]) -> str:
+    """Join cells, given plain and painted; blanks are written only before something."""
+    line, owed = "", 0
+    for (text, painted), (column, _, width) in zip(parts, shown, strict=True):
+        spare = max(0, width - cells(text))
+        if text:
+            line += " " * (owed + spare * column.right) + painted
+            owed = _GAP + spare * (not column.right)
+        else:
+            owed += _GAP + spare
+    return line
+
+
+def fit(wanted: Sequence[int], least: Sequence[int | None], room: int) -> list[int]:
+    """Take cells from the widest columns that may shrink, until all fit or none may any more."""
+    widths = list(wanted)
+    while sum(widths) > room:
+        able = [i for i, low in enumerate(least) if low is not None and widths[i] > low]
+        if not able:
+            break
+        widths[max(able, key=widths.__getitem__)] -= 1
+    return widths
+
+
+def clean(value: Any) -> str:
+    """Write a cell: nothing as ``-``, control characters visible, so that no name draws screens."""
+    if value is None:
+        return "-"
+    text = str(value)
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def cells(text: str) -> int:
+    """Return how many cells of a terminal a text takes."""
+    return len(text) if text.isascii() else sum(map(_cell, text))
+
+
+def _cell(character: str) -> int:
+    if unicodedata.combining(character):
+        return 0
+    return 1 + (unicodedata.east_asian_width(character) in {"W", "F"})
+
+
+def _cut(text: str, width: int) -> str:
+    if cells(text) <= width:
+        return text
+    kept, used = "", 1
+    for character in text:
+        used += _cell(character)
+        if used > width:
+            break
+        kept += character
+    return kept + "…"

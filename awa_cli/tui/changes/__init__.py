@@ -1,0 +1,1 @@
+"""Changes made in the monitor, one module per noun."""

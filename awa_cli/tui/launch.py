@@ -1,0 +1,109 @@
+"""Make the monitor from what the command line says."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import shutil
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from awa_cli.tui.navigation import PLACES
+from awa_lib.errors import InvalidInput, Unavailable
+
+if TYPE_CHECKING:
+    from textual.pilot import Pilot
+
+    from awa_cli.database.target import Target
+    from awa_cli.tui.app import Monitor
+    from awa_lib.errors import AwaError
+
+__all__ = ["check_screen", "make", "read_size", "record", "take_screenshot"]
+
+# A database that has not answered until then will not.
+_PATIENCE: Final = 15.0
+# The fonts that Rich would fetch from elsewhere.
+_FONT: Final = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
+
+
+def check_screen(name: str) -> str:
+    """Return the id of a screen.  Raises InvalidInput."""
+    names = [place.id for place in PLACES.values() if not place.needs_subject]
+    if name in names:
+        return name
+    close = get_close_matches(name, names, n=1)
+    raise InvalidInput(
+        f"no screen is named {name!r}",
+        why=f"screens are {', '.join(names)}",
+        hint=f"did you mean: --screen {close[0]}" if close else None,
+    )
+
+
+def make(target: Target, url: str | None, *, theme: str | None, **options: Any) -> Monitor:
+    """Make the monitor.  Raises InvalidInput for an unknown theme or binding."""
+    from awa_cli.tui.app import Monitor
+
+    # What nobody handles goes to stderr, over the screen.
+    for name in ("psycopg", "awa_lib", "asyncio"):
+        logging.getLogger(name).addHandler(logging.NullHandler())
+    monitor = Monitor(target, url, theme=theme, **options)
+    if theme is not None and theme not in monitor.available_themes:
+        names = sorted(monitor.available_themes)
+        close = get_close_matches(theme, names, n=1)
+        raise InvalidInput(
+            f"no theme is named {theme!r}",
+            why=f"themes are {', '.join(names)}",
+            hint=f"did you mean: --theme {close[0]}" if close else None,
+        )
+    return monitor
+
+
+def read_size(text: str) -> tuple[int, int]:
+    """Read ``160x45``, columns and lines.  Raises InvalidInput."""
+    found = re.fullmatch(r"(\d{1,3})x(\d{1,3})", text)
+    if found is None or int(found[1]) < 20 or int(found[2]) < 5:  # noqa: PLR2004 - the smallest that is drawn
+        raise InvalidInput(
+            f"--size {text!r} cannot be read", hint="write it like --size 160x45; at least 20x5"
+        )
+    return int(found[1]), int(found[2])
+
+
+def record(monitor: Monitor, path: str) -> None:
+    """Have the monitor write down what it tells the terminal.  Raises InvalidInput."""
+    from awa_cli.tui.asciicast import recorder
+
+    size = shutil.get_terminal_size()
+    monitor.driver_class = recorder(monitor.driver_class, path, (size.columns, size.lines))
+
+
+def take_screenshot(monitor: Monitor, path: str, size: tuple[int, int]) -> None:
+    """Draw the first screen without a terminal and write it as SVG.
+
+    Raises what kept the screen from being filled, or InvalidInput when the file cannot be written.
+    """
+    failed: list[AwaError] = []
+    drawn: list[str] = []
+
+    async def draw(pilot: Pilot[Any]) -> None:
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                while not (page := monitor.page) or not page.settled:
+                    if page is not None and page.error is not None:
+                        failed.append(page.error)
+                        break
+                    await asyncio.sleep(0.05)
+        except TimeoutError:
+            failed.append(Unavailable(f"{monitor.source.target.label} does not answer"))
+        await pilot.pause()
+        drawn.append(_FONT.sub("", monitor.export_screenshot(title="awa tui")))
+        monitor.exit()
+
+    monitor.run(headless=True, size=size, auto_pilot=draw)
+    if failed:
+        raise failed[0]
+    try:
+        Path(path).write_text("".join(drawn), encoding="utf-8")
+    except OSError as error:
+        raise InvalidInput(f"{path!r} cannot be written", why=str(error.strerror).lower()) from None

@@ -1,0 +1,63 @@
+"""What a glance at everything says, for the first screen and the first page."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from awa_cli.terminal.output import counted, span
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from awa_lib.reads.queues import QueueStat
+    from awa_lib.reads.runtime import RuntimeInstance
+
+__all__ = ["busiest", "fleet_words", "queue_words", "say_count", "say_rate", "say_seconds"]
+
+
+def busiest(queues: Sequence[QueueStat]) -> list[QueueStat]:
+    """Return the queues, those with the most to do first."""
+    return sorted(
+        queues, key=lambda one: (one.running + one.available, one.completed_last_hour), reverse=True
+    )
+
+
+def fleet_words(fleet: Sequence[RuntimeInstance]) -> list[str]:
+    """Say of the workers how many they are, what they do, and who leads."""
+    live = [one for one in fleet if not one.stale]
+    flying = sum(queue.get("in_flight", 0) for one in live for queue in one.queues)
+    versions = sorted({one.version for one in live})
+    leader = next((f"{one.hostname}:{one.pid}" for one in live if one.leader), None)
+    parts = [counted(len(live), "worker"), f"{flying:,} in flight"]
+    parts += [f"leader {leader}"] if leader else []
+    parts += [f"version {', '.join(versions)}"] if versions else []
+    silent = len(fleet) - len(live)
+    return parts + ([f"{silent} silent"] if silent else [])
+
+
+def queue_words(queues: Sequence[QueueStat]) -> list[str]:
+    """Say of the queues how many they are, what they hold, and how long the oldest job waits."""
+    lags = [one.lag_seconds for one in queues if one.lag_seconds is not None]
+    paused = sum(one.paused for one in queues)
+    parts = [counted(len(queues), "queue")]
+    parts += [f"{paused:,} paused"] if paused else []
+    parts.append(f"{sum(one.running for one in queues):,} running")
+    parts.append(f"{sum(one.available for one in queues):,} could run")
+    return parts + ([f"the oldest waits {span(max(lags))}"] if lags else [])
+
+
+def say_rate(value: float) -> str:
+    """Write jobs a second, or a minute where they are fewer."""
+    if 0 < value < 1:
+        return f"{60 * value:.0f}/min" if 60 * value >= 1 else "less than 1/min"
+    return f"{value:,.0f}/s" if value >= 10 or value == 0 else f"{value:.1f}/s"  # noqa: PLR2004 - two digits say enough
+
+
+def say_count(value: float) -> str:
+    """Write a number of jobs."""
+    return f"{value:,.0f}"
+
+
+def say_seconds(value: float) -> str:
+    """Write a duration, with milliseconds where it is short."""
+    return f"{1000 * value:.0f}ms" if value < 1 else span(value)

@@ -1,0 +1,171 @@
+"""The table of endpoints: each is one function that returns an operation.
+
+A path's ``{names}`` are arguments of the function; its other arguments are the query of a GET and
+the members of a POST's JSON body.  ``who`` is the identity of the caller, ``settings`` are the
+server's.  Types and docstring make the OpenAPI document.
+"""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import MISSING, dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final, get_args
+from urllib.parse import unquote_to_bytes
+
+from awa_cli.web.json_schema import Schemas, without_null
+from awa_lib.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from starlette.types import Scope
+
+__all__ = ["Endpoint", "Routes", "Table", "path_parts"]
+
+_SERVED: Final = frozenset({"who", "settings"})
+_ANY: Final = "{}"
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """One method of one path."""
+
+    method: str
+    path: str
+    call: Callable[..., Any]
+    tag: str
+    cached: bool = False
+    """Answers may be as old as the server's cache; any change through this server empties it."""
+    rules: dict[str, Any] = field(default_factory=dict)
+    """What JSON Schema says of the body beyond its members."""
+    signed: bool = False
+    """Requests carry a signature, where a secret is set."""
+
+    @property
+    def changes(self) -> bool:
+        """Return True for what needs the scope ``operate`` and a database that can be written."""
+        return self.method != "GET" and not self.looks_only
+
+    @property
+    def looks_only(self) -> bool:
+        """Return True for a POST that changes nothing."""
+        return self.path.endswith("/preview")
+
+    @cached_property
+    def segments(self) -> tuple[str, ...]:
+        """Return the parts of the path."""
+        return tuple(self.path.strip("/").split("/"))
+
+    @cached_property
+    def signature(self) -> inspect.Signature:
+        """Return the signature, types resolved."""
+        return inspect.signature(self.call, eval_str=True)
+
+    @cached_property
+    def wants(self) -> frozenset[str]:
+        """Return which arguments come from the server: ``who`` calls, its ``settings``."""
+        return _SERVED & self.signature.parameters.keys()
+
+    @cached_property
+    def path_names(self) -> tuple[str, ...]:
+        """Return the arguments that are in the path."""
+        return tuple(one[1:-1] for one in self.segments if one.startswith("{"))
+
+    @cached_property
+    def members(self) -> list[tuple[str, Any, Any]]:
+        """Return (name, type, default) of the arguments of query or body."""
+        return [
+            (name, one.annotation, MISSING if one.default is one.empty else one.default)
+            for name, one in self.signature.parameters.items()
+            if name not in _SERVED and name not in self.path_names
+        ]
+
+    @cached_property
+    def path_schemas(self) -> dict[str, Any]:
+        """Return the schema of each argument in the path."""
+        schemas = Schemas()
+        found = self.signature.parameters
+        return {name: schemas.of(found[name].annotation) for name in self.path_names}
+
+    @cached_property
+    def query_schemas(self) -> dict[str, Any]:
+        """Return the schema of each argument of the query."""
+        schemas = Schemas()
+        return {name: without_null(schemas.of(kind)) for name, kind, _ in self.members}
+
+    @cached_property
+    def body_schema(self) -> dict[str, Any]:
+        """Return the schema of the body."""
+        return {**Schemas().object_of(self.members), **self.rules}
+
+    @cached_property
+    def result(self) -> Any:
+        """Return the type of the answer: what the operation returns."""
+        return get_args(self.signature.return_annotation)[2]
+
+
+class Routes:
+    """The endpoints of one noun, as its module declares them."""
+
+    def __init__(self, tag: str, *, signed: bool = False) -> None:
+        self.tag = tag
+        self._signed = signed
+        self.endpoints: list[Endpoint] = []
+
+    def get(self, path: str, *, cached: bool = False) -> Callable[[Any], Any]:
+        """Declare a read."""
+        return self._declare("GET", path, cached=cached)
+
+    def post(self, path: str, **rules: Any) -> Callable[[Any], Any]:
+        """Declare an action; ``rules`` are said of its body beyond the types of its members."""
+        return self._declare("POST", path, rules=rules)
+
+    def _declare(self, method: str, path: str, **more: Any) -> Callable[[Any], Any]:
+        def declare(call: Any) -> Any:
+            self.endpoints.append(
+                Endpoint(method, path, call, self.tag, signed=self._signed, **more)
+            )
+            return call
+
+        return declare
+
+
+class Table:
+    """Finds the endpoint of a request."""
+
+    def __init__(self, endpoints: Iterable[Endpoint]) -> None:
+        self.endpoints = list(endpoints)
+        self._by_shape: dict[tuple[str, ...], dict[str, Endpoint]] = {}
+        for one in self.endpoints:
+            shape = tuple(_ANY if part.startswith("{") else part for part in one.segments)
+            self._by_shape.setdefault(shape, {})[one.method] = one
+        # Literal parts win over arguments.
+        self._shapes = sorted(self._by_shape, key=lambda shape: shape.count(_ANY))
+
+    def find(self, parts: list[str]) -> dict[str, Endpoint]:
+        """Return the endpoints of a path by method; none for an unknown path."""
+        found = self._by_shape.get(tuple(parts))
+        if found is not None:
+            return found
+        for shape in self._shapes:
+            if len(shape) == len(parts) and all(
+                part in (_ANY, given) for part, given in zip(shape, parts, strict=True)
+            ):
+                return self._by_shape[shape]
+        return {}
+
+
+def path_parts(scope: Scope) -> list[str]:
+    """Return the decoded parts of the path below the mount point; ``%2F`` stays inside a part.
+
+    Raises InvalidInput for what is not UTF-8.
+    """
+    full, root = scope["path"], scope.get("root_path", "")
+    above = root.count("/") if full.startswith(root) else 0
+    raw: bytes = scope.get("raw_path") or full.encode()
+    parts = raw.partition(b"?")[0].split(b"/")[1 + above :]
+    try:
+        return [unquote_to_bytes(part).decode() for part in parts]
+    except UnicodeDecodeError:
+        raise InvalidInput("the path is not UTF-8") from None

@@ -1,0 +1,42 @@
+"""From a number to the jobs that it counts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from awa_cli.web.pages._list_query import address
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["counted_links", "tiles"]
+
+_COUNTED: Final = {
+    "AVAIL": ("available",), "RUNNING": ("running",), "FAILED": ("failed",),
+    "LATER": ("scheduled", "retryable"), "WAITING": ("waiting_external",),
+}  # fmt: skip
+_TILES: Final = (
+    "available", "running", "scheduled", "retryable", "waiting_external", "failed",
+)  # fmt: skip
+
+
+def counted_links(name: str) -> dict[str, Callable[[Any], str | None]]:
+    """Return where the numbers of rows lead, by column; ``name`` is ``queue`` or ``kind``."""
+    return {title: _to_jobs(name, states) for title, states in _COUNTED.items()}
+
+
+def _to_jobs(name: str, states: tuple[str, ...]) -> Callable[[Any], str | None]:
+    def link(row: Any) -> str | None:
+        if not sum(getattr(row, state) for state in states):
+            return None
+        return address({"state": states, name: [getattr(row, name)]})
+
+    return link
+
+
+def tiles(name: str, row: Any) -> list[tuple[str, int, str]]:
+    """Return state, number of jobs and where they are listed, of a queue or a kind."""
+    return [
+        (state, getattr(row, state), address({"state": [state], name: [getattr(row, name)]}))
+        for state in _TILES
+    ]

@@ -1,0 +1,122 @@
+"""Dead letters: the list, and one with why it died."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from awa_cli.views.columns import DEAD_LETTERS
+from awa_cli.web import api
+from awa_cli.web.api._fields import BeforeId, JobId, Name
+from awa_cli.web.guard import identity_of
+from awa_cli.web.json_schema import Schemas, from_text
+from awa_cli.web.pages._render import act, at, read, render
+from awa_cli.web.pages._wanted import LIMIT, Field, keyset, wanted_by
+from awa_lib.reads.dead_letters import (
+    DeadLetter,
+    dead_letter,
+    dead_letters,
+    dlq_depth_by_queue,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from awa_cli.web.pages._wanted import Wanted
+    from awa_lib._sql import Op
+
+__all__ = ["KINDS", "listed", "purge", "retry", "show"]
+
+KINDS: Final = {"kind": Name, "queue": Name, "tag": Name, "before_id": BeforeId}
+_MOST_CHIPS: Final = 12
+
+
+async def listed(request: Request) -> Response:
+    """Answer with a page of dead letters."""
+    wanted = wanted_by(request, "/dlq", KINDS)
+    found, depth = await read(request, _page(wanted))
+    letters, older = keyset(wanted, found)
+    queues = sorted(depth, key=lambda queue: (-depth[queue], queue))
+    return await render(
+        request,
+        "letters.html",
+        422 if wanted.problem else 200,
+        part="parts/letters.html",
+        wanted=wanted,
+        fields=[
+            Field("kind", Name, "send_email", await _kinds(request)),
+            Field("queue", Name, "email", queues),
+            Field("tag", Name, "customer-42"),
+        ],
+        letters=letters,
+        older=older,
+        total=sum(depth.values()),
+        chips=[(queue, depth[queue]) for queue in queues[:_MOST_CHIPS]],
+        columns=DEAD_LETTERS,
+        links={
+            "ID": lambda one: at("dlq", one.id),
+            "KIND": lambda one: wanted.link(kind=one.kind),
+            "QUEUE": lambda one: wanted.link(queue=one.queue),
+        },
+        key=lambda one: one.id,
+    )
+
+
+def _page(wanted: Wanted) -> Op[tuple[list[DeadLetter], dict[str, int]]]:
+    depth = yield from dlq_depth_by_queue()
+    if wanted.problem is not None:
+        return [], depth
+    found = yield from dead_letters(before_id=wanted.before_id, limit=LIMIT + 1, **wanted.filters)
+    return found, depth
+
+
+async def _kinds(request: Request) -> Any:
+    return await read(request, api.overview.kinds(), cached="names of kind")
+
+
+async def show(request: Request) -> Response:
+    """Answer with one dead letter: what it was, and how its attempts went."""
+    letter = await read(request, dead_letter(_id(request)))
+    return await render(
+        request,
+        "letter.html",
+        letter=letter,
+        failures=[_failure(entry) for entry in reversed(letter.errors)],
+        percent=(letter.progress or {}).get("percent"),
+        message=(letter.progress or {}).get("message"),
+        checkpoint=(letter.progress or {}).get("metadata"),
+        commands=[
+            f"awa dlq show {letter.id}", f"awa dlq retry {letter.id}", f"awa dlq purge {letter.id}",
+        ],
+    )  # fmt: skip
+
+
+def _failure(entry: Mapping[str, Any]) -> tuple[object, datetime | None, str]:
+    """Return number, moment and text of an attempt; programs may have written anything."""
+    moment = None
+    with suppress(ValueError):
+        moment = datetime.fromisoformat(str(entry.get("at")))
+    return entry.get("attempt", "?"), moment, str(entry.get("error", ""))
+
+
+def _id(request: Request) -> int:
+    schema = Schemas().of(JobId)
+    return int(from_text(schema, [request.path_params["job_id"]], "the id"))
+
+
+async def retry(request: Request) -> Response:
+    """Make it a job again, and go there."""
+    job_id = _id(request)
+    op = api.dead_letters.retry(identity_of(request.scope), job_id)
+    return await act(request, op, "dlq.retry", job_id, go=at("jobs", job_id))
+
+
+async def purge(request: Request) -> Response:
+    """Delete it, and go to the list."""
+    job_id = _id(request)
+    op = api.dead_letters.purge(identity_of(request.scope), job_id)
+    return await act(request, op, "dlq.purge", job_id, go=at("dlq"))

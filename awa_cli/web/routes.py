@@ -1,0 +1,99 @@
+"""What answers all but probes: API, pages, live events, metrics.
+
+It is loaded after the server listens: 100 ms of imports that no probe has to wait for.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Mount, Route, Router
+
+from awa_cli.web import api, pages
+from awa_cli.web.dispatch import Api, dumps
+from awa_cli.web.json_schema import unknown
+from awa_cli.web.problems import Refused
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
+
+    from awa_cli.web.endpoints import Table
+    from awa_cli.web.events import Hub
+    from awa_cli.web.state import State
+
+__all__ = ["callbacks", "everything"]
+
+
+def everything(state: State, hub: Hub) -> Router:
+    """Return the API and the pages."""
+    table = api.table()
+    return Router(
+        [
+            Route("/api/openapi.json", _Document(table)),
+            Route("/api/events", _Events(hub)),
+            Mount("/api", Api(state, table)),
+            Route("/metrics", _metrics),
+            *pages.routes(),
+        ],
+        # A redirect would go to whatever the Host header says.
+        redirect_slashes=False,
+    )
+
+
+def callbacks(state: State, prefix: str) -> Router:
+    """Return the endpoints of callbacks alone."""
+    answering = Api(state, api.callback_table(), below=("callbacks",))
+    return Router([Mount(prefix, answering)], redirect_slashes=False)
+
+
+class _Document:
+    """The OpenAPI document, encoded when first asked for."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+        self._text = b""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        _only_get(scope)
+        if not self._text:
+            from awa_cli.web.openapi import document
+
+            self._text = dumps(document(self._table)).encode()
+        headers = {"Cache-Control": "no-cache"}
+        await Response(self._text, 200, headers, "application/json")(scope, receive, send)
+
+
+class _Events:
+    """The live events."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        _only_get(scope)
+        pairs = Request(scope).query_params.multi_items()
+        for name, _ in pairs:
+            if name != "topic":
+                raise unknown(f"there is no parameter {name!r}", name, ["topic"])
+        topics = self._hub.check([topic for _, topic in pairs])
+        # Proxies must not collect the stream before they pass it on.
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        events = self._hub.watch(topics)
+        stream = StreamingResponse(events, 200, headers, "text/event-stream")
+        await stream(scope, receive, send)
+
+
+def _only_get(scope: Scope) -> None:
+    if scope["method"] not in {"GET", "HEAD"}:
+        what = f"{scope['method']} is not for this path"
+        raise Refused(405, what, "it takes GET", headers={"Allow": "GET, HEAD"})
+
+
+async def _metrics(request: Request) -> Response:
+    from awa_cli.web.metrics import CONTENT_TYPE, exposition
+
+    state: State = request.app.state.awa
+    text: str = await state.scrapes.get("metrics", lambda: exposition(state))
+    return Response(text, 200, {"Cache-Control": "no-store"}, CONTENT_TYPE)

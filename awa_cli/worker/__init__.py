@@ -1,0 +1,1 @@
+"""Worker processes of ``awa worker``: load the client, start and restart processes."""

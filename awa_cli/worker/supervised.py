@@ -1,0 +1,83 @@
+"""The child's side of ``awa_cli.worker.supervisor``: start it, say ready, end with the parent.
+
+Each child holds the read end of a pipe: when the supervisor is killed, the pipe closes and the
+child drains by itself, and is ended when it does not.  It tells by a second pipe that it works.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = ["READY_PIPE", "start_child", "stop_with_parent", "tell_ready"]
+
+_PIPE: Final = "AWA_SUPERVISOR_PIPE"
+READY_PIPE: Final = "AWA_READY_PIPE"
+# As the supervisor would give it: the drain, 2 s, and a moment for the interpreter.
+_END_SECONDS: Final = 3.0
+
+
+def start_child(
+    argv: Sequence[str],
+    pipe: int,
+    *,
+    env: Mapping[str, str] | None = None,
+    pipes: Sequence[int] = (),
+    output: Any = None,
+    errors: Any = None,
+) -> subprocess.Popen[bytes]:
+    """Start a child in a process group of its own, holding the read end of our pipe."""
+    return subprocess.Popen(  # noqa: S603 - our own command line
+        argv,
+        env={**os.environ, **(env or {}), _PIPE: str(pipe)},
+        pass_fds=[pipe, *pipes],
+        start_new_session=True,
+        stdout=output,
+        stderr=errors,
+    )
+
+
+def stop_with_parent(drain_seconds: float = 30.0) -> None:
+    """In a child: drain when the supervisor is gone, and end whatever hangs after it."""
+    pipe = _take(_PIPE)
+    if pipe is None:
+        return
+
+    def watch() -> None:
+        os.read(pipe, 1)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(drain_seconds + _END_SECONDS)
+        with suppress(OSError):
+            sys.stderr.write("the worker did not end after its supervisor and is killed\n")
+        if os.getpgrp() == os.getpid():
+            os.killpg(0, signal.SIGKILL)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=watch, name="awa-supervised", daemon=True).start()
+
+
+def tell_ready() -> None:
+    """In a child: tell the supervisor, if there is one, that the worker has started."""
+    pipe = _take(READY_PIPE)
+    if pipe is not None:
+        with suppress(OSError):
+            os.write(pipe, b"1")
+        os.close(pipe)
+
+
+def _take(name: str) -> int | None:
+    """Return the pipe of this name, which programs that we start must not think is theirs."""
+    number = os.environ.pop(name, None)
+    if number is None:
+        return None
+    os.set_inheritable(int(number), False)
+    return int(number)

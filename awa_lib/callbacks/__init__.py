@@ -1,0 +1,1 @@
+"""Callbacks outside the worker: signatures of requests, and CEL expressions."""

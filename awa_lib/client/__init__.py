@@ -1,0 +1,1 @@
+"""The clients: the same verbs, blocking and async."""

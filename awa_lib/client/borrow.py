@@ -1,0 +1,263 @@
+"""Run ops inside the transaction of somebody else's connection, whichever library it is of.
+
+Libraries are recognised by the names of a class's modules, so none is imported here.  SQLAlchemy
+and Django wrap a connection of psycopg or asyncpg; it is looked up for each op, because sessions
+change theirs between transactions.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import psycopg
+from psycopg.pq import TransactionStatus
+
+from awa_lib.db import asyncpg
+from awa_lib.db.drive import arun, run
+from awa_lib.errors import AwaError, DatabaseError
+from awa_lib.reads.health import ping
+
+if TYPE_CHECKING:
+    from awa_lib._sql import Op
+
+__all__ = ["AsyncBorrowed", "Borrowed", "borrow", "borrow_async"]
+
+R = TypeVar("R")
+
+
+class Borrowed(Protocol):
+    """A blocking connection of the caller's."""
+
+    conn: Any
+
+    def run(self, op: Op[R], /) -> R:
+        """Run an op in the caller's transaction."""
+        ...
+
+
+class AsyncBorrowed(Protocol):
+    """An async connection of the caller's."""
+
+    conn: Any
+
+    async def run(self, op: Op[R], /) -> R:
+        """Run an op in the caller's transaction."""
+        ...
+
+
+def borrow(conn: Any) -> Borrowed:
+    """Return how ops run on a blocking connection.
+
+    Takes a psycopg Connection, a SQLAlchemy Connection or Session, or Django's connection.
+    Raises TypeError for anything else.
+    """
+    library = _library(conn)
+    if _is_async(conn, library):
+        raise TypeError(
+            f"{_name(conn)} is async: use awa_lib.AsyncClient, or awa_lib.bridge.insert_job"
+        )
+    if isinstance(conn, psycopg.Connection):
+        return _Psycopg(conn)
+    if library == "sqlalchemy" and hasattr(type(conn), "connection"):
+        return _SqlAlchemy(conn)
+    if library == "django" or (hasattr(conn, "cursor") and hasattr(conn, "vendor")):
+        if getattr(conn, "vendor", None) != "postgresql":
+            raise TypeError(
+                f"Django's connection is to {getattr(conn, 'vendor', 'no database')}, not to"
+                " PostgreSQL"
+            )
+        return _Django(conn)
+    raise _unsupported(conn, "psycopg, SQLAlchemy or Django connection")
+
+
+def borrow_async(conn: Any) -> AsyncBorrowed:
+    """Return how ops run on an async connection.
+
+    Takes a psycopg AsyncConnection, an asyncpg Connection, what an asyncpg pool lends, or a
+    SQLAlchemy AsyncConnection or AsyncSession.  Raises TypeError for anything else.
+    """
+    library = _library(conn)
+    if isinstance(conn, psycopg.AsyncConnection):
+        return _AsyncPsycopg(conn)
+    if _is_async(conn, library):
+        if library == "asyncpg" and hasattr(conn, "fetch") and hasattr(conn, "transaction"):
+            return _Asyncpg(conn)
+        if library == "sqlalchemy" and hasattr(type(conn), "connection"):
+            return _AsyncSqlAlchemy(conn)
+    elif library in {"psycopg", "sqlalchemy", "django"}:
+        raise TypeError(
+            f"{_name(conn)} is blocking: use awa_lib.Client, or awa_lib.bridge.insert_job_sync"
+        )
+    raise _unsupported(
+        conn,
+        "psycopg.AsyncConnection, asyncpg Connection, SQLAlchemy AsyncConnection or AsyncSession",
+    )
+
+
+def _library(conn: object) -> str:
+    roots = [cls.__module__.partition(".")[0] for cls in type(conn).__mro__]
+    return next((r for r in roots if r in {"psycopg", "asyncpg", "sqlalchemy", "django"}), "")
+
+
+def _is_async(conn: object, library: str) -> bool:
+    if library == "sqlalchemy":
+        return any(c.__module__.startswith("sqlalchemy.ext.asyncio") for c in type(conn).__mro__)
+    return library == "asyncpg" or isinstance(conn, psycopg.AsyncConnection)
+
+
+def _name(conn: object) -> str:
+    return f"{type(conn).__module__.partition('.')[0]}.{type(conn).__qualname__}"
+
+
+def _unsupported(conn: object, known: str) -> TypeError:
+    return TypeError(f"Unsupported connection type: {_name(conn)}; this takes a {known}")
+
+
+def _wrong_driver(raw: object, wanted: str) -> TypeError:
+    return TypeError(
+        f"Unsupported connection type: the driver is {_name(raw)}; use psycopg 3, {wanted}"
+    )
+
+
+def _readable(raw: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> None:
+    """Raise AwaError for a connection on which psycopg reads text as bytes."""
+    if raw.pgconn.parameter_status(b"client_encoding") == b"SQL_ASCII":
+        raise AwaError(
+            "the client_encoding of this connection is SQL_ASCII",
+            why="text that is read over it has no known encoding",
+            hint="run SET client_encoding TO 'UTF8' on it, or connect with client_encoding=UTF8",
+        )
+
+
+class _Psycopg:
+    def __init__(self, conn: psycopg.Connection[Any]) -> None:
+        self.conn = conn
+
+    def run(self, op: Op[R], /) -> R:
+        _readable(self.conn)
+        return run(self.conn, op)
+
+
+class _AsyncPsycopg:
+    def __init__(self, conn: psycopg.AsyncConnection[Any]) -> None:
+        self.conn = conn
+
+    async def run(self, op: Op[R], /) -> R:
+        _readable(self.conn)
+        return await arun(self.conn, op)
+
+
+class _Asyncpg:
+    def __init__(self, conn: Any) -> None:
+        self.conn = conn
+
+    async def run(self, op: Op[R], /) -> R:
+        return await asyncpg.run(self.conn, op)
+
+
+def _is_session(conn: object) -> bool:
+    # A session's connection is a method, a connection's own a property.
+    return callable(type(conn).connection)  # type: ignore[attr-defined]
+
+
+def _is_inactive(conn: Any) -> bool:
+    """Return True in a block of SQLAlchemy's that has ended and was not left yet."""
+    if (inner := getattr(conn, "sync_connection", None)) is not None:
+        conn = inner
+    # The block that SQLAlchemy itself asks before each statement; no public name leads to it.
+    blocks = (conn.get_nested_transaction(), getattr(conn, "_trans_context_manager", None))
+    return any(block is not None and not block.is_active for block in blocks)
+
+
+class _SqlAlchemy:
+    """A Connection, a Session, or what proxies one."""
+
+    def __init__(self, conn: Any) -> None:
+        self.conn = conn
+
+    def run(self, op: Op[R], /) -> R:
+        conn = self.conn.connection() if _is_session(self.conn) else self.conn
+        if _is_inactive(conn):
+            # Ours would be outside the block; SQLAlchemy refuses its own, in its own words.
+            conn.exec_driver_sql(next(ping()).query.text)
+        elif not conn.in_transaction():
+            # As the first statement would; without it commit() would find nothing to commit.
+            conn.begin()
+        raw = conn.connection.driver_connection
+        if not isinstance(raw, psycopg.Connection):
+            raise _wrong_driver(raw, "postgresql+psycopg://")
+        _readable(raw)
+        try:
+            return run(raw, op)
+        except BaseException as error:
+            if raw.closed or not isinstance(error, Exception):
+                # Else its pool would go on lending it, and a commit would seem to work.
+                conn.invalidate()
+            raise
+
+
+class _AsyncSqlAlchemy:
+    """An AsyncConnection, an AsyncSession, or what proxies one."""
+
+    def __init__(self, conn: Any) -> None:
+        self.conn = conn
+
+    async def run(self, op: Op[R], /) -> R:
+        conn = await self.conn.connection() if _is_session(self.conn) else self.conn
+        if _is_inactive(conn):
+            await conn.exec_driver_sql(next(ping()).query.text)
+        elif not conn.in_transaction():
+            await conn.begin()
+        raw = (await conn.get_raw_connection()).driver_connection
+        if isinstance(raw, psycopg.AsyncConnection):
+            _readable(raw)
+        elif _library(raw) != "asyncpg":
+            raise _wrong_driver(raw, "postgresql+psycopg://, or asyncpg, postgresql+asyncpg://")
+        try:
+            if isinstance(raw, psycopg.AsyncConnection):
+                return await arun(raw, op)
+            if not raw.is_in_transaction():
+                # SQLAlchemy begins asyncpg's transaction with the first statement of its own.
+                await conn.exec_driver_sql(next(ping()).query.text)
+            return await asyncpg.run(raw, op)
+        except BaseException as error:
+            closed = raw.closed if isinstance(raw, psycopg.AsyncConnection) else raw.is_closed()
+            if closed or not isinstance(error, Exception):
+                await conn.invalidate()
+            raise
+
+
+class _Django:
+    """``django.db.connection``, or one of ``connections``."""
+
+    def __init__(self, conn: Any) -> None:
+        self.conn = conn
+
+    def run(self, op: Op[R], /) -> R:
+        self.conn.validate_thread_sharing()
+        self.conn.ensure_connection()
+        raw = self.conn.connection
+        if not isinstance(raw, psycopg.Connection):
+            raise _wrong_driver(raw, 'pip install "psycopg[binary]"')
+        _readable(raw)
+        try:
+            return run(raw, op)
+        except BaseException as error:
+            self._tell(raw, error)
+            raise
+
+    def _tell(self, raw: psycopg.Connection[Any], error: BaseException) -> None:
+        """Tell Django of an error it has not seen, where the database has seen it.
+
+        It would commit a transaction that Postgres has given up, and keep a connection that is
+        lost.  The mark of a transaction is only ever set: the app may have set it.
+        """
+        usable = raw.pgconn.transaction_status in {
+            TransactionStatus.IDLE,
+            TransactionStatus.INTRANS,
+        }
+        if isinstance(error, DatabaseError) or not usable:
+            # The connection is looked at before the next request uses it.
+            self.conn.errors_occurred = True
+        if self.conn.in_atomic_block and not usable:
+            self.conn.needs_rollback = True

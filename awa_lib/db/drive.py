@@ -1,0 +1,395 @@
+"""Run ops on psycopg connections: the only sync/async pair of the library.
+
+``run`` and ``arun`` send each statement an op yields and hand it the rows.  Errors of psycopg
+never leave this module: they are translated and thrown into the op, which may handle them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import re
+import select
+from collections.abc import Callable, Coroutine
+from contextlib import contextmanager
+from functools import update_wrapper
+from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, Protocol, TypeVar
+
+import psycopg
+from psycopg.pq import TransactionStatus
+from psycopg.rows import tuple_row
+
+from awa_lib._sql import BEGIN, COMMIT, ROLLBACK, Op, Rows
+from awa_lib.db.again import RENEW, Renew
+from awa_lib.db.sqlstates import Meaning, meaning_of
+from awa_lib.db.turns import thread_turn, turn
+from awa_lib.errors import (
+    AccessDenied,
+    AwaError,
+    DatabaseError,
+    SchemaNotMigrated,
+    SerializationError,
+    Transient,
+    Unavailable,
+    UniqueConflict,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from contextlib import AbstractAsyncContextManager, AbstractContextManager
+
+    from psycopg.adapt import AdaptersMap
+
+    from awa_lib._sql import Statement
+
+__all__ = [
+    "abegin", "arun", "averb", "begin", "check_socket", "explain", "run", "translate", "turn",
+    "verb",
+]  # fmt: skip
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_UNIQUE: Final = "idx_awa_jobs_unique"
+_UNIQUE_VIOLATION: Final = "23505"
+_NO_RIGHT: Final = "42501"
+_READ_ONLY: Final = "25006"
+# A table, a schema, a function that is not there.
+_UNDEFINED: Final = {"42P01", "3F000", "42883"}
+# A character that the server's encoding lacks, or bytes that are none.
+_UNKNOWN_TEXT: Final = {"22P05", "22021"}
+_HOLDER = re.compile(r"held by job (\d+)")
+
+
+def translate(error: psycopg.Error | UnicodeError) -> AwaError:
+    """Return the library's error for one of psycopg's, or of the writing of text."""
+    if isinstance(error, UnicodeError):
+        return _unwritable(error)
+    diag = error.diag
+    return explain(
+        diag.message_primary or str(error),
+        error.sqlstate,
+        constraint=diag.constraint_name,
+        detail=diag.message_detail,
+        hint=diag.message_hint,
+        broken=isinstance(error, psycopg.OperationalError | psycopg.InterfaceError),
+    )
+
+
+def explain(
+    message: str,
+    sqlstate: str | None,
+    *,
+    constraint: str | None,
+    detail: str | None,
+    hint: str | None,
+    broken: bool,
+) -> AwaError:
+    """Return the library's error for what a server or a driver said.
+
+    ``broken`` tells that an error without a code, or with one of a lost connection, means that.
+    """
+    message = message.strip().replace("\n", " ")
+    if sqlstate == _UNIQUE_VIOLATION and constraint == _UNIQUE:
+        holder = _HOLDER.fullmatch(detail or "")
+        return UniqueConflict(constraint=_UNIQUE, job_id=int(holder[1]) if holder else None)
+    if sqlstate in _UNDEFINED and "awa" in message:
+        return SchemaNotMigrated(
+            "the awa schema is missing or not up to date in this database",
+            why=message,
+            hint="apply the migrations: awa migrate",
+        )
+    if sqlstate == _NO_RIGHT:
+        return AccessDenied(
+            message,
+            sqlstate=sqlstate,
+            why="the role of this connection lacks the right to do this",
+            hint="use a role that has it; awa roles prints roles with the rights they need",
+        )
+    if sqlstate in _UNKNOWN_TEXT:
+        return _unstorable(sqlstate)
+    meaning = meaning_of(sqlstate, broken=broken)
+    if meaning is Meaning.LOST:
+        return _lost(message, sqlstate)
+    kind = Transient if meaning is Meaning.AGAIN else DatabaseError
+    if meaning is Meaning.AGAIN:
+        detail = detail or "other transactions hold what it needs, or it was cut off"
+        hint = hint or "try again"
+    return kind(message, sqlstate=sqlstate, constraint=constraint, why=detail, hint=hint)
+
+
+def _unwritable(error: UnicodeError) -> SerializationError:
+    # The error itself holds the whole text.
+    encoding = getattr(error, "encoding", "its encoding")
+    return SerializationError(
+        f"text cannot be sent over this connection: {encoding} has no such character",
+        why="the client_encoding of the connection is not UTF8",
+        hint="run SET client_encoding TO 'UTF8' on it first, or leave the character out",
+    )
+
+
+def _unstorable(sqlstate: str | None) -> DatabaseError:
+    # The server's own words show the bytes, which are the job's.
+    return DatabaseError(
+        "text cannot be stored in this database: its encoding has no such character",
+        sqlstate=sqlstate,
+        why="the database was not made with ENCODING 'UTF8'",
+        hint="leave the character out, or move to a database with the encoding UTF8",
+    )
+
+
+def _lost(message: str, sqlstate: str | None) -> Unavailable:
+    if sqlstate == _READ_ONLY:
+        return Unavailable(
+            f"the database takes no changes: {message}",
+            sqlstate=sqlstate,
+            why="the server is a standby or read-only, or the transaction is",
+            hint="connect to the primary; with several hosts in the URL it is found by itself",
+        )
+    return Unavailable(
+        f"the database is not available: {message}",
+        sqlstate=sqlstate,
+        why="the server is down, restarting, unreachable or out of connection slots",
+        hint="check the server and the database URL, then try again",
+    )
+
+
+def check_socket(conn: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> None:
+    """Raise OperationalError when the server has closed an idle connection.
+
+    Looks at the socket only (about 2 µs), where a probe query would double the round trips.
+    """
+    pgconn = conn.pgconn
+    while _readable(pgconn.socket):
+        # The farewell of the server comes first and reads well; only then the stream has ended.
+        pgconn.consume_input()
+        if pgconn.status != psycopg.pq.ConnStatus.OK:
+            raise psycopg.OperationalError("the server closed the connection")
+
+
+def _readable(socket: int) -> bool:
+    if not hasattr(select, "poll"):  # Windows
+        return bool(select.select([socket], [], [], 0)[0])
+    # Unlike select, poll takes file descriptors beyond 1024.
+    poller = select.poll()
+    poller.register(socket, select.POLLIN)
+    return bool(poller.poll(0))
+
+
+def begin(conn: psycopg.Connection[Any]) -> AbstractContextManager[Any]:
+    """Enter and return a transaction block, or a savepoint in the caller's transaction.
+
+    Outside autocommit a block opened first thing would be the transaction itself, and its end
+    would commit; an empty statement makes psycopg begin the caller's transaction before it.
+    """
+    if not conn.autocommit and conn.pgconn.transaction_status == TransactionStatus.IDLE:
+        conn.execute(b"")
+    block = conn.transaction()
+    block.__enter__()
+    return block
+
+
+async def abegin(conn: psycopg.AsyncConnection[Any]) -> AbstractAsyncContextManager[Any]:
+    """Enter and return a transaction block on an async connection.  See ``begin``."""
+    if not conn.autocommit and conn.pgconn.transaction_status == TransactionStatus.IDLE:
+        await conn.execute(b"")
+    block = conn.transaction()
+    await block.__aenter__()
+    return block
+
+
+def run(conn: psycopg.Connection[Any], op: Op[R]) -> R:
+    """Drive an op to its result on a blocking connection.
+
+    On an autocommit connection each statement commits by itself, unless the op is atomic.  On a
+    connection inside a transaction nothing is committed here; atomic ops use savepoints.
+    """
+    with thread_turn(conn):
+        open_blocks: list[AbstractContextManager[Any]] = []
+        try:
+            return _steps(conn, op, open_blocks)
+        except BaseException as error:
+            with _undone(conn):
+                while open_blocks:
+                    open_blocks.pop().__exit__(type(error), error, error.__traceback__)
+            raise
+
+
+@contextmanager
+def _undone(conn: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> Iterator[None]:
+    """Close a connection whose transaction could not be undone: half of an op must not stay."""
+    try:
+        yield
+    except BaseException:
+        if conn.pgconn.transaction_status != TransactionStatus.INERROR:
+            conn.pgconn.finish()
+        raise
+
+
+def _steps(
+    conn: psycopg.Connection[Any], op: Op[R], open_blocks: list[AbstractContextManager[Any]]
+) -> R:
+    try:
+        statement = next(op)
+        while True:
+            try:
+                if statement.work is None:
+                    rows = _execute(conn, statement, open_blocks)
+                else:
+                    rows = Rows([(statement.work(),)])
+            except (psycopg.Error, UnicodeError) as error:
+                statement = op.throw(translate(error).with_traceback(error.__traceback__))
+            else:
+                statement = op.send(rows)
+    except StopIteration as stop:
+        return stop.value  # type: ignore[no-any-return]
+
+
+def _execute(
+    conn: psycopg.Connection[Any],
+    statement: Statement,
+    open_blocks: list[AbstractContextManager[Any]],
+) -> Rows:
+    if statement is BEGIN:
+        open_blocks.append(begin(conn))
+        return Rows()
+    if statement is COMMIT:
+        open_blocks.pop().__exit__(None, None, None)
+        return Rows()
+    if statement is ROLLBACK:
+        open_blocks.pop().__exit__(psycopg.Rollback, psycopg.Rollback(), None)
+        return Rows()
+    if statement.query is RENEW:
+        raise Renew(statement.values[0])
+    with _Cursor(conn, row_factory=tuple_row) as cursor:
+        if statement.data is not None:
+            with cursor.copy(statement.query.text) as copy:
+                for block_of_text in statement.data:
+                    copy.write(block_of_text)
+            return Rows()
+        cursor.execute(statement.query.text, statement.values)
+        return _rows(cursor)
+
+
+async def arun(conn: psycopg.AsyncConnection[Any], op: Op[R]) -> R:
+    """Drive an op to its result on an async connection, one op at a time.  See ``run``."""
+    async with turn(conn):
+        open_blocks: list[AbstractAsyncContextManager[Any]] = []
+        try:
+            return await _asteps(conn, op, open_blocks)
+        except BaseException as error:
+            with _undone(conn):
+                while open_blocks:
+                    await open_blocks.pop().__aexit__(type(error), error, error.__traceback__)
+            raise
+
+
+async def _asteps(
+    conn: psycopg.AsyncConnection[Any],
+    op: Op[R],
+    open_blocks: list[AbstractAsyncContextManager[Any]],
+) -> R:
+    try:
+        statement = next(op)
+        while True:
+            try:
+                if statement.work is None:
+                    rows = await _aexecute(conn, statement, open_blocks)
+                else:
+                    rows = Rows([(await asyncio.to_thread(statement.work),)])
+            except (psycopg.Error, UnicodeError) as error:
+                statement = op.throw(translate(error).with_traceback(error.__traceback__))
+            else:
+                statement = op.send(rows)
+    except StopIteration as stop:
+        return stop.value  # type: ignore[no-any-return]
+
+
+async def _aexecute(
+    conn: psycopg.AsyncConnection[Any],
+    statement: Statement,
+    open_blocks: list[AbstractAsyncContextManager[Any]],
+) -> Rows:
+    if statement is BEGIN:
+        open_blocks.append(await abegin(conn))
+        return Rows()
+    if statement is COMMIT:
+        await open_blocks.pop().__aexit__(None, None, None)
+        return Rows()
+    if statement is ROLLBACK:
+        await open_blocks.pop().__aexit__(psycopg.Rollback, psycopg.Rollback(), None)
+        return Rows()
+    if statement.query is RENEW:
+        raise Renew(statement.values[0])
+    async with _AsyncCursor(conn, row_factory=tuple_row) as cursor:
+        if statement.data is not None:
+            async with cursor.copy(statement.query.text) as copy:
+                for block_of_text in statement.data:
+                    await copy.write(block_of_text)
+            return Rows()
+        await cursor.execute(statement.query.text, statement.values)
+        if cursor.description is None:
+            return Rows()
+        columns = tuple(column.name for column in cursor.description)
+        return Rows(await cursor.fetchall(), columns)
+
+
+def _rows(cursor: psycopg.RawCursor[Any]) -> Rows:
+    if cursor.description is None:
+        return Rows()
+    return Rows(cursor.fetchall(), tuple(column.name for column in cursor.description))
+
+
+class _Cursor(psycopg.RawCursor[Any]):
+    """Reads rows as psycopg does by itself, whatever types the caller's connection has."""
+
+    @property
+    def adapters(self) -> AdaptersMap:
+        return psycopg.adapters
+
+
+class _AsyncCursor(psycopg.AsyncRawCursor[Any]):
+    @property
+    def adapters(self) -> AdaptersMap:
+        return psycopg.adapters
+
+
+class _Runs(Protocol):
+    def _run(self, op: Op[R], /) -> R: ...
+
+
+class _RunsAsync(Protocol):
+    async def _run(self, op: Op[R], /) -> R: ...
+
+
+def verb(op: Callable[P, Op[R]]) -> Callable[Concatenate[_Runs, P], R]:
+    """Make a blocking client method of an op, with its signature and docstring."""
+
+    def method(self: _Runs, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        return self._run(op(*args, **kwargs))
+
+    return _dress(method, op)
+
+
+def averb(op: Callable[P, Op[R]]) -> Callable[Concatenate[_RunsAsync, P], Coroutine[Any, Any, R]]:
+    """Make an awaitable client method of an op, with its signature and docstring."""
+
+    async def method(self: _RunsAsync, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        return await self._run(op(*args, **kwargs))
+
+    return _dress(method, op)
+
+
+_M = TypeVar("_M", bound=Callable[..., Any])
+
+
+def _dress(method: _M, op: Callable[..., Any]) -> _M:
+    signature = inspect.signature(op)
+    update_wrapper(method, op)
+    owner = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
+    parameters = [owner, *signature.parameters.values()]
+    result = str(signature.return_annotation).removeprefix("Op[").removesuffix("]")
+    method.__signature__ = signature.replace(  # type: ignore[attr-defined]
+        parameters=parameters, return_annotation=result
+    )
+    return method

@@ -1,0 +1,342 @@
+"""The connections of a client: psycopg's pools, made to fail fast and to survive restarts.
+
+A psycopg pool connects in the background, so a wrong password would look like a time-out: the
+first connection is made here, in the caller, and handed to the pool.  Its own check of idle
+connections pauses longer after each dead one, which after a restart of the server is all of
+them: the check is done here, without pauses.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import os
+import time
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from weakref import WeakSet
+
+import psycopg
+from psycopg.pq import TransactionStatus
+from psycopg_pool import AsyncConnectionPool, ConnectionPool, PoolClosed, PoolTimeout
+
+from awa_lib.db.connect import Purpose, connect, connect_async
+from awa_lib.db.drive import check_socket, translate
+from awa_lib.db.urls import read_address
+from awa_lib.errors import DatabaseError, Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+__all__ = ["AsyncPool", "Pool", "PoolLimits"]
+
+AsyncConn: TypeAlias = psycopg.AsyncConnection[tuple[Any, ...]]
+Conn: TypeAlias = psycopg.Connection[tuple[Any, ...]]
+
+WAIT_SECONDS: Final = 10.0
+# The pool retries at growing pauses.  After this long it gives up and the next caller makes it
+# begin anew, at once; with the default of minutes, a caller could wait long for a live server.
+_RETRY_SECONDS: Final = WAIT_SECONDS
+# For the threads of a pool, of which one may be connecting to a server that does not answer.
+_CLOSE_SECONDS: Final = 2.0
+_CLIENT: Final = Purpose()
+
+
+class _Connector:
+    """What both kinds of pool are told about connecting."""
+
+    def __init__(self, dsn: str, purpose: Purpose) -> None:
+        given = read_address(dsn)
+        self.address = f"{given.get('host') or 'the local socket'}:{given.get('port') or 5432}"
+        self.purpose = purpose
+        self.error: psycopg.Error | None = None
+
+    def out_of_time(self, size: int, seconds: float = WAIT_SECONDS) -> Unavailable:
+        """Return the error for no connection in time."""
+        if self.error is not None:
+            return Unavailable(
+                f"no connection to the database at {self.address} within {seconds:.0f} s",
+                why=str(translate(self.error)),
+                hint="check that the server runs and the URL is right",
+            )
+        return Unavailable(
+            f"no connection was free within {seconds:.0f} s",
+            why=f"all {size} connections of this client are in use",
+            hint="end transactions sooner, or give the client more max_connections",
+        )
+
+    def unreachable(self, error: psycopg.Error) -> Unavailable:
+        """Return the error for a first connection that failed."""
+        return Unavailable(
+            f"cannot connect to the database at {self.address}",
+            sqlstate=error.sqlstate,
+            why=str(error).strip().replace("\n", " "),
+            hint="check that the server runs and the URL is right",
+        )
+
+
+class _Connect(_Connector):
+    """Stands in for the connection class of a pool; gives out what was opened first."""
+
+    def __init__(self, dsn: str, purpose: Purpose) -> None:
+        super().__init__(dsn, purpose)
+        self.ready: list[Conn] = []
+
+    def connect(self, conninfo: str = "", **_: Any) -> Conn:
+        """Open a connection."""
+        if self.ready:
+            return self.ready.pop()
+        try:
+            conn = connect(conninfo, self.purpose)
+        except psycopg.Error as error:
+            self.error = error
+            raise
+        self.error = None
+        return conn
+
+
+class _AsyncConnect(_Connector):
+    """The async form of ``_Connect``."""
+
+    def __init__(self, dsn: str, purpose: Purpose) -> None:
+        super().__init__(dsn, purpose)
+        self.ready: list[AsyncConn] = []
+
+    async def connect(self, conninfo: str = "", **_: Any) -> AsyncConn:
+        """Open a connection."""
+        if self.ready:
+            return self.ready.pop()
+        try:
+            conn = await connect_async(conninfo, self.purpose)
+        except psycopg.Error as error:
+            self.error = error
+            raise
+        self.error = None
+        return conn
+
+
+def _closed() -> DatabaseError:
+    return DatabaseError("the client is closed", hint="make a new one")
+
+
+class Pool:
+    """Blocking connections, shared by threads.  Raises Unavailable when none can be made."""
+
+    def __init__(self, dsn: str, size: int) -> None:
+        self._size = size
+        self._connect = _Connect(dsn, _CLIENT)
+        try:
+            self._connect.ready.append(self._connect.connect(dsn))
+        except psycopg.Error as error:
+            raise self._connect.unreachable(error) from error
+        self._pool = ConnectionPool(
+            dsn,
+            connection_class=self._connect,  # type: ignore[arg-type]  # all it does is connect
+            min_size=0,
+            max_size=size,
+            timeout=WAIT_SECONDS,
+            reconnect_timeout=_RETRY_SECONDS,
+            num_workers=1,
+            open=True,
+        )
+        self._pid = os.getpid()
+        _open.add(self)
+
+    @contextmanager
+    def lease(self) -> Iterator[Conn]:
+        """Lend a live connection for the block."""
+        conn = self.take()
+        with self.given_back(conn):
+            yield conn
+
+    @contextmanager
+    def given_back(self, conn: Conn) -> Iterator[None]:
+        """Take a connection back at the end of the block."""
+        try:
+            yield
+        except Unavailable:
+            # Open or not: a server that was demoted keeps its sessions.
+            if self._pid == os.getpid():
+                conn.close()
+            raise
+        finally:
+            self.give(conn)
+
+    def take(self) -> Conn:
+        """Lend a live connection until ``give``."""
+        until = time.monotonic() + WAIT_SECONDS
+        while True:
+            try:
+                conn: Conn = self._pool.getconn(max(until - time.monotonic(), 0.001))
+            except PoolTimeout:
+                raise self._connect.out_of_time(self._size) from None
+            except PoolClosed:
+                raise _closed() from None
+            try:
+                check_socket(conn)
+            except psycopg.OperationalError as error:
+                self._connect.error = error
+                conn.close()
+                self._pool.putconn(conn)
+            else:
+                return conn
+
+    def give(self, conn: Conn) -> None:
+        """Take a connection back; one that is not fit for the next caller is closed."""
+        if self._pid != os.getpid():
+            return
+        if conn.pgconn.transaction_status != TransactionStatus.IDLE:
+            conn.close()
+        self._pool.putconn(conn)
+
+    def forget(self) -> None:
+        """Keep a forked child from touching what is its parent's, at its end too."""
+        _inherited.append(self)
+        # Else the pool's end would wait for threads that are not here.
+        self._pool._closed = True  # noqa: SLF001 - there is no other way to let go of one
+
+    def close(self) -> None:
+        """Close every connection."""
+        if self._pid != os.getpid():
+            return
+        self._pool.close(_CLOSE_SECONDS)
+        while self._connect.ready:
+            self._connect.ready.pop().close()
+
+
+_open: Final[WeakSet[Pool | AsyncPool]] = WeakSet()
+# Of a parent process; kept for ever, because a pool that is deleted says farewell to the server.
+_inherited: Final[list[Pool | AsyncPool]] = []
+
+
+def _forget_all() -> None:
+    for pool in list(_open):
+        pool.forget()
+    _open.clear()
+
+
+@atexit.register
+def _close_all() -> None:
+    """Close what a script has left open.
+
+    Later, while Python ends, the threads of a pool do not run any more, and its own end would wait
+    for them: in vain, and from Python 3.13 on with a warning after ten seconds.
+    """
+    for pool in list(_open):
+        if isinstance(pool, Pool):
+            pool.close()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_all)
+
+
+@dataclass(frozen=True, slots=True)
+class PoolLimits:
+    """Bounds of a pool."""
+
+    most: int = 10
+    """Connections at once."""
+    least: int = 0
+    """Connections that are kept when idle."""
+    idle_seconds: float = 600.0
+    """How long a connection beyond ``least`` may be idle."""
+    lifetime_seconds: float = 3600.0
+    """How long a connection may live."""
+    wait_seconds: float = WAIT_SECONDS
+    """How long a caller waits for a free connection."""
+
+
+class AsyncPool:
+    """Async connections of one event loop, all for one purpose.  See ``Pool``."""
+
+    def __init__(self, dsn: str, limits: PoolLimits, purpose: Purpose | None = None) -> None:
+        self._dsn = dsn
+        self._limits = limits
+        self._connect = _AsyncConnect(dsn, purpose or _CLIENT)
+        self.loop = asyncio.get_running_loop()
+        self._pid = os.getpid()
+
+    async def open(self) -> None:
+        """Connect once.  Raises Unavailable."""
+        try:
+            self._connect.ready.append(await self._connect.connect(self._dsn))
+        except psycopg.Error as error:
+            raise self._connect.unreachable(error) from error
+        self._pool = AsyncConnectionPool(
+            self._dsn,
+            connection_class=self._connect,  # type: ignore[arg-type]  # all it does is connect
+            min_size=self._limits.least,
+            max_size=self._limits.most,
+            max_idle=self._limits.idle_seconds,
+            max_lifetime=self._limits.lifetime_seconds,
+            timeout=self._limits.wait_seconds,
+            reconnect_timeout=_RETRY_SECONDS,
+            num_workers=1,
+            open=False,
+        )
+        await self._pool.open()
+        _open.add(self)
+
+    @asynccontextmanager
+    async def lease(self) -> AsyncIterator[AsyncConn]:
+        """Lend a live connection for the block."""
+        conn = await self.take()
+        async with self.given_back(conn):
+            yield conn
+
+    @asynccontextmanager
+    async def given_back(self, conn: AsyncConn) -> AsyncIterator[None]:
+        """Take a connection back at the end of the block."""
+        try:
+            yield
+        except Unavailable:
+            # Open or not: a server that was demoted keeps its sessions.
+            if self._pid == os.getpid():
+                await conn.close()
+            raise
+        finally:
+            await self.give(conn)
+
+    async def take(self) -> AsyncConn:
+        """Lend a live connection until ``give``."""
+        until = time.monotonic() + self._limits.wait_seconds
+        while True:
+            try:
+                conn: AsyncConn = await self._pool.getconn(max(until - time.monotonic(), 0.001))
+            except PoolTimeout:
+                raise self._connect.out_of_time(
+                    self._limits.most, self._limits.wait_seconds
+                ) from None
+            except PoolClosed:
+                raise _closed() from None
+            try:
+                check_socket(conn)
+            except psycopg.OperationalError as error:
+                self._connect.error = error
+                await conn.close()
+                await self._pool.putconn(conn)
+            else:
+                return conn
+
+    async def give(self, conn: AsyncConn) -> None:
+        """Take a connection back; one that is not fit for the next caller is closed."""
+        if self._pid != os.getpid():
+            return
+        if conn.pgconn.transaction_status != TransactionStatus.IDLE:
+            await conn.close()
+        await self._pool.putconn(conn)
+
+    def forget(self) -> None:
+        """Keep a forked child from touching what is its parent's.  See ``Pool.forget``."""
+        _inherited.append(self)
+        self._pool._closed = True  # noqa: SLF001 - there is no other way to let go of one
+
+    async def close(self) -> None:
+        """Close every connection; nothing to do when their event loop has ended before them."""
+        if self._pid != os.getpid() or self.loop.is_closed():
+            return
+        await self._pool.close(_CLOSE_SECONDS)
+        while self._connect.ready:
+            await self._connect.ready.pop().close()

@@ -1,0 +1,70 @@
+"""Publish this process: its row in the fleet and its descriptors."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from awa_lib.errors import AwaError
+from awa_lib.ops import runtime as ops
+from awa_lib.runtime.periodic import Periodic
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from awa_lib.descriptors import Descriptor
+    from awa_lib.ops.runtime import InstanceSnapshot
+    from awa_lib.runtime.connections import Link
+
+__all__ = ["Publisher"]
+
+logger = logging.getLogger(__name__)
+
+
+class Publisher:
+    """Writes the snapshot and the descriptors at start, every 10 s, and at the end."""
+
+    def __init__(
+        self,
+        link: Link,
+        snapshot: Callable[[], InstanceSnapshot],
+        queues: Mapping[str, Descriptor],
+        kinds: Mapping[str, Descriptor],
+    ) -> None:
+        self._link = link
+        self._snapshot = snapshot
+        self._queues = queues
+        self._kinds = kinds
+        self._queue_hashes = {name: d.hash for name, d in queues.items()}
+        self._kind_hashes = {name: d.hash for name, d in kinds.items()}
+        self._published = False
+        self.duty = Periodic("publisher", ops.SNAPSHOT_INTERVAL_MS / 1000, self._publish)
+
+    async def start(self) -> None:
+        """Publish once, so that a table that is missing stops the start, then keep at it."""
+        await self._publish()
+        await self.duty.start()
+
+    def poke(self) -> None:
+        """Publish now."""
+        self.duty.poke()
+
+    async def stop(self) -> None:
+        """Publish the last state."""
+        await self.duty.stop()
+        if not self._published:
+            return
+        try:
+            await self._publish_instance()
+        except AwaError as error:
+            logger.debug("the last snapshot was not written", extra={"error": str(error)})
+
+    async def _publish(self) -> None:
+        await self._publish_instance()
+        await self._link.run(ops.sync_descriptors(self._queues, self._kinds))
+
+    async def _publish_instance(self) -> None:
+        await self._link.run(
+            ops.publish_instance(self._snapshot(), self._queue_hashes, self._kind_hashes)
+        )
+        self._published = True

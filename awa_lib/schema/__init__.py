@@ -1,0 +1,1 @@
+"""The schema: migration scripts, how they are applied, and the roles."""

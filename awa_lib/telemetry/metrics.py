@@ -1,0 +1,214 @@
+"""OpenTelemetry metrics under the names of awa 0.5; traces are in ``tracing``.
+
+Nothing is imported until the application has loaded OpenTelemetry itself; without that, a call here
+is one look into ``sys.modules``.  One measurement costs the SDK 5 to 15 µs, up to half of what the
+worker spends on a job, so counters are added once a batch, and durations are recorded up to so many
+a second, beyond that an even sample of each batch.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from awa_lib.telemetry.tracing import Allowance
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from awa_lib.enqueue.new_jobs import NewJobs
+    from awa_lib.reads.overviews import DeclaredKind, QueueOverview
+    from awa_lib.runtime.context import Attempt
+    from awa_lib.runtime.outcomes import Outcome
+
+__all__ = [
+    "claimed", "described", "dropped", "ended", "heartbeat", "inserted", "measuring", "promoted",
+    "rescued",
+]  # fmt: skip
+
+_NAME: Final = "awa"
+# Where a claimed row holds it.
+_CREATED_AT: Final = -3
+_SAMPLES_PER_SECOND: Final = 500
+_KIND: Final = "awa.job.kind"
+_QUEUE: Final = "awa.job.queue"
+_STATE: Final = "awa.job.state"
+_STATES: Final = (
+    "scheduled", "available", "running", "retryable", "failed", "waiting_external",
+)  # fmt: skip
+_COUNTERS: Final = {
+    "awa.job.inserted": "{job}", "awa.job.claimed": "{job}", "awa.job.completed": "{job}",
+    "awa.job.failed": "{job}", "awa.job.retried": "{job}", "awa.job.cancelled": "{job}",
+    "awa.job.waiting_external": "{job}", "awa.dispatch.claim_batches": "{batch}",
+    "awa.completion.flushes": "{batch}", "awa.maintenance.promote_batches": "{batch}",
+    "awa.maintenance.rescues": "{job}", "awa.heartbeat.batches": "{batch}",
+}  # fmt: skip
+_HISTOGRAMS: Final = {
+    "awa.job.duration": "s", "awa.job.wait_duration": "s", "awa.dispatch.claim_batch_size": "{job}",
+    "awa.dispatch.claim_duration": "s", "awa.completion.flush_batch_size": "{job}",
+    "awa.completion.flush_duration": "s", "awa.maintenance.promote_batch_size": "{job}",
+    "awa.maintenance.promote_duration": "s",
+}  # fmt: skip
+_GAUGES: Final = {
+    "awa.queue.depth": "{job}", "awa.queue.lag": "s", "awa.queue.info": "{queue}",
+    "awa.job_kind.info": "{kind}",
+}  # fmt: skip
+# The counter of each target of an attempt; the others (snoozed, handed back) have none.
+_ENDS: Final = {
+    "failed": "awa.job.failed", "retryable": "awa.job.retried", "cancelled": "awa.job.cancelled",
+    "waiting_external": "awa.job.waiting_external",
+}  # fmt: skip
+_SHARD: Final = {"awa.completion.shard": 0}
+
+
+class _Instruments:
+    """Every instrument, by its published name."""
+
+    def __init__(self) -> None:
+        from opentelemetry import metrics
+
+        meter = metrics.get_meter(_NAME)
+        self.waits = Allowance(_SAMPLES_PER_SECOND)
+        self.durations = Allowance(_SAMPLES_PER_SECOND)
+        self.by_name: dict[str, Any] = {
+            **{name: meter.create_counter(name, unit) for name, unit in _COUNTERS.items()},
+            **{name: meter.create_histogram(name, unit) for name, unit in _HISTOGRAMS.items()},
+            **{name: meter.create_gauge(name, unit) for name, unit in _GAUGES.items()},
+            "awa.job.in_flight": meter.create_up_down_counter("awa.job.in_flight", "{job}"),
+        }
+
+    def add(self, name: str, count: int, attributes: dict[str, Any] | None = None) -> None:
+        self.by_name[name].add(count, attributes)
+
+    def record(self, name: str, value: float, attributes: dict[str, Any] | None = None) -> None:
+        self.by_name[name].record(value, attributes)
+
+    def gauge(self, name: str, value: float, attributes: dict[str, Any]) -> None:
+        self.by_name[name].set(value, attributes)
+
+
+_made: _Instruments | None = None
+
+
+def _instruments() -> _Instruments | None:
+    global _made  # noqa: PLW0603 - made once, when the application turns out to want it
+    if _made is None and "opentelemetry.metrics" in sys.modules:
+        _made = _Instruments()
+    return _made
+
+
+def measuring() -> bool:
+    """Return True once the application has loaded OpenTelemetry's metrics."""
+    return _instruments() is not None
+
+
+def inserted(new: NewJobs) -> None:
+    """Count jobs that were inserted; the caller's transaction may still be rolled back."""
+    if (made := _instruments()) is None:
+        return
+    if new.own is None:
+        counts = Counter((kind, new.options.queue) for kind in new.kinds)
+    else:
+        counts = Counter((k, one.queue) for k, one in zip(new.kinds, new.own, strict=True))
+    for (kind, queue), count in counts.items():
+        made.add("awa.job.inserted", count, {_KIND: kind, _QUEUE: queue})
+
+
+def claimed(queue: str, rows: Sequence[tuple[Any, ...]], seconds: float) -> None:
+    """Record one claim, also an empty one."""
+    if (made := _instruments()) is None:
+        return
+    labels = {_QUEUE: queue}
+    made.add("awa.dispatch.claim_batches", 1, labels)
+    made.record("awa.dispatch.claim_batch_size", len(rows), labels)
+    made.record("awa.dispatch.claim_duration", seconds, labels)
+    if not rows:
+        return
+    made.add("awa.job.claimed", len(rows), labels)
+    made.add("awa.job.in_flight", len(rows), labels)
+    now, column = datetime.now(UTC), _CREATED_AT
+    for row in _sample(rows, made.waits):
+        waited = (now - datetime.fromisoformat(row[column])).total_seconds()
+        made.record("awa.job.wait_duration", max(0.0, waited), labels)
+
+
+def ended(ends: Sequence[tuple[Attempt, Outcome | None]], seconds: float) -> None:
+    """Record one flush of attempts that ended."""
+    if (made := _instruments()) is None:
+        return
+    made.add("awa.completion.flushes", 1, _SHARD)
+    made.record("awa.completion.flush_batch_size", len(ends), _SHARD)
+    made.record("awa.completion.flush_duration", seconds, _SHARD)
+    counts: Counter[tuple[str, str, str, bool]] = Counter()
+    completed: list[Attempt] = []
+    for attempt, outcome in ends:
+        job = attempt.job
+        if outcome is None:
+            completed.append(attempt)
+            counts["awa.job.completed", job.kind, job.queue, False] += 1
+        elif name := _ENDS.get(outcome.target):
+            counts[name, job.kind, job.queue, outcome.terminal] += 1
+    for (name, kind, queue, terminal), count in counts.items():
+        labels: dict[str, Any] = {_KIND: kind, _QUEUE: queue}
+        if name == "awa.job.failed":
+            labels["awa.job.terminal"] = terminal
+        made.add(name, count, labels)
+    for queue, count in Counter(attempt.job.queue for attempt, _ in ends).items():
+        made.add("awa.job.in_flight", -count, {_QUEUE: queue})
+    for attempt in _sample(completed, made.durations):
+        labels = {_KIND: attempt.job.kind, _QUEUE: attempt.job.queue}
+        made.record("awa.job.duration", attempt.ran, labels)
+
+
+def dropped(queue: str) -> None:
+    """Count an attempt out whose job is not ours any more."""
+    if (made := _instruments()) is not None:
+        made.add("awa.job.in_flight", -1, {_QUEUE: queue})
+
+
+def promoted(state: str, count: int, seconds: float) -> None:
+    """Record one batch of due jobs that became available."""
+    if count and (made := _instruments()) is not None:
+        labels = {_STATE: state}
+        made.add("awa.maintenance.promote_batches", 1, labels)
+        made.record("awa.maintenance.promote_batch_size", count, labels)
+        made.record("awa.maintenance.promote_duration", seconds, labels)
+
+
+def rescued(why: str, count: int) -> None:
+    """Count jobs taken from attempts: heartbeat, deadline or callback_timeout."""
+    if count and (made := _instruments()) is not None:
+        made.add("awa.maintenance.rescues", count, {"awa.rescue.kind": why})
+
+
+def heartbeat() -> None:
+    """Count one renewal of leases."""
+    if (made := _instruments()) is not None:
+        made.add("awa.heartbeat.batches", 1)
+
+
+def described(queues: Iterable[QueueOverview], kinds: Iterable[DeclaredKind]) -> None:
+    """Set the gauges of queues and kinds."""
+    if (made := _instruments()) is None:
+        return
+    for queue in queues:
+        for state in _STATES:
+            depth = getattr(queue, state)
+            made.gauge("awa.queue.depth", depth, {_QUEUE: queue.queue, _STATE: state})
+        made.gauge("awa.queue.lag", queue.lag_seconds or 0.0, {_QUEUE: queue.queue})
+        made.gauge("awa.queue.info", 1, {_QUEUE: queue.queue, **_info("awa.queue.", queue)})
+    for kind in kinds:
+        made.gauge("awa.job_kind.info", 1, {_KIND: kind.kind, **_info("awa.job_kind.", kind)})
+
+
+def _info(prefix: str, one: QueueOverview | DeclaredKind) -> dict[str, str]:
+    found = {name: getattr(one, name) for name in ("display_name", "description", "owner")}
+    found |= {"docs_url": one.docs_url, "tags": ",".join(one.tags)}
+    return {prefix + name: value for name, value in found.items() if value}
+
+
+def _sample(batch: Sequence[Any], allowance: Allowance) -> Sequence[Any]:
+    granted = allowance.take(len(batch))
+    return batch[:: -(-len(batch) // granted)] if granted else ()
