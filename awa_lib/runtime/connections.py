@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from psycopg.pq import TransactionStatus
 
-from awa_lib._drive import arun, turn
 from awa_lib.db.connect import Purpose, cut, settings_for
+from awa_lib.db.drive import arun, turn
 from awa_lib.errors import AwaError, Transient, Unavailable
 from awa_lib.reads.health import is_at_work
 from awa_lib.runtime.sessions import open_async, with_settings
@@ -278,7 +278,9 @@ class Link:
         async with self._turn:
             self._asked_at = time.monotonic()
             try:
-                conn = await self.connection()
+                conn = self._conn
+                if conn is None or conn.closed:
+                    conn = await self.connection()
                 with Bound(conn, self.bounds.answer_seconds):
                     result = await arun(conn, with_settings(conn, op))
             except Unavailable as error:
