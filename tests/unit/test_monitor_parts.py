@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from awa_cli.database.config import read_config
 from awa_cli.feed import Feed
-from awa_cli.tui.history import Stop, Trail
+from awa_cli.tui.history import History, Visit
 from awa_cli.tui.keys import check_keys, known_ids
-from awa_cli.tui.saved_state import Memory
+from awa_cli.tui.saved_state import SavedState
 from awa_cli.tui.widgets.cells import cell
-from awa_cli.tui.widgets.chart import bars, resample
+from awa_cli.tui.widgets.charts import bars, resample
 from awa_cli.views.alerts import find_alerts
 from awa_lib.errors import InvalidInput, Unavailable
 from awa_lib.reads.queues import QueueStat
@@ -91,26 +91,26 @@ def test_a_cell_has_its_width(text, width, right) -> None:
 
 
 def test_the_trail_goes_back_forward_and_out() -> None:
-    trail = Trail(Stop("overview"))
-    jobs = trail.go(Stop("jobs"))
-    job = trail.go(Stop("job", 42, jobs))
+    history = History(Visit("overview"))
+    jobs = history.go(Visit("jobs"))
+    job = history.go(Visit("job", 42, jobs))
 
-    assert ["jobs", "job"] == [stop.place for stop in job.line()]
-    assert jobs is trail.back()
-    assert job is trail.forward()
-    assert None is trail.forward()
-    assert jobs is trail.out()
-    assert None is trail.out()
-    trail.go(Stop("queues"))
-    assert None is trail.forward()
+    assert ["jobs", "job"] == [visit.page_id for visit in job.path()]
+    assert jobs is history.back()
+    assert job is history.forward()
+    assert None is history.forward()
+    assert jobs is history.out()
+    assert None is history.out()
+    history.go(Visit("queues"))
+    assert None is history.forward()
 
 
 def test_a_hundred_stops_are_kept() -> None:
-    trail = Trail(Stop("overview"))
+    history = History(Visit("overview"))
     for number in range(300):
-        trail.go(Stop("job", number))
+        history.go(Visit("job", number))
 
-    assert (100, 299) == (len(trail.stops), trail.here.subject)
+    assert (100, 299) == (len(history.visits), history.current.subject)
 
 
 async def test_a_feed_goes_on_after_a_loss_and_reads_nothing_while_held() -> None:
@@ -158,8 +158,8 @@ def test_memory_is_apart_for_each_database_and_survives_garbage(tmp_path) -> Non
     from awa_cli.database.target import describe
 
     path = tmp_path / "state.json"
-    one = Memory(describe("postgresql://u:secret@a/x"), path)
-    two = Memory(describe("postgresql://u:secret@b/x"), path)
+    one = SavedState(describe("postgresql://u:secret@a/x"), path)
+    two = SavedState(describe("postgresql://u:secret@b/x"), path)
     one.put("screen", "jobs")
     two.put("screen", "queues")
     assert ("jobs", "queues") == (one.get("screen"), two.get("screen"))
@@ -170,7 +170,7 @@ def test_memory_is_apart_for_each_database_and_survives_garbage(tmp_path) -> Non
     assert "awa-light" == one.get("theme")
 
 
-def test_every_binding_has_a_name_of_its_own_or_shares_its_deed() -> None:
+def test_every_binding_has_a_name_of_its_own_or_shares_its_action() -> None:
     assert {"queue.pause", "go.jobs", "grid.down", "jobs.retry"} <= known_ids()
 
 
