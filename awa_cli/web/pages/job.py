@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from awa_cli.terminal.formats import encode
-from awa_cli.terminal.pages.job import job_commands, job_facts
+from awa_cli.documents.encoding import encode
 from awa_cli.views.attempts import latest_runs
+from awa_cli.views.facts import job_commands, job_facts
 from awa_cli.web import api
 from awa_cli.web.guard import identity_of
 from awa_cli.web.pages._render import act, at, read, render
