@@ -26,6 +26,7 @@ from awa_cli.parser.options import (
 from awa_cli.terminal.formats import read_columns
 from awa_cli.terminal.output import clean, counted, result, show_document, show_rows, show_text
 from awa_cli.terminal.progress import Progress
+from awa_lib.validation import INT64_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -108,7 +109,7 @@ def show(
     ctx: typer.Context,
     job_id: Annotated[
         int,
-        typer.Argument(metavar="ID", max=2**63 - 1, help="Id of the job.", autocompletion=dead_ids),
+        typer.Argument(metavar="ID", max=INT64_MAX, help="Id of the job.", autocompletion=dead_ids),
     ],
     redact: Redact = None,
     output: Report = ReportFormat.table,
