@@ -19,6 +19,7 @@ from awa_cli.terminal.output import result, show_document, show_rows, show_text
 from awa_cli.terminal.progress import Progress
 from awa_cli.terminal.prompts import ask
 from awa_cli.views.words import clean, counted
+from awa_lib.validation import INT64_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -101,7 +102,7 @@ def show(
     ctx: typer.Context,
     job_id: Annotated[
         int,
-        typer.Argument(metavar="ID", max=2**63 - 1, help="Id of the job.", autocompletion=dead_ids),
+        typer.Argument(metavar="ID", max=INT64_MAX, help="Id of the job.", autocompletion=dead_ids),
     ],
     redact: Redact = None,
     output: Report = ReportFormat.table,
