@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 from starlette.requests import Request
 from starlette.responses import Response
 
-from awa_cli.terminal.formats import encode
+from awa_cli.documents.encoding import encode
 from awa_cli.web.endpoints import path_parts
 from awa_cli.web.guard import identity_of
 from awa_cli.web.json_schema import check, from_text, unknown

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from awa_cli.main import version
+from awa_cli.version import version
 from awa_lib.errors import AwaError
 from awa_lib.ops.schema import read_schema
 from awa_lib.reads.cron import list_cron_jobs

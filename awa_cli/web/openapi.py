@@ -7,7 +7,7 @@ from dataclasses import MISSING
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
-from awa_cli.main import version
+from awa_cli.version import version
 from awa_cli.web.api._fields import KEEP
 from awa_cli.web.events import TOPICS
 from awa_cli.web.json_schema import Schemas, without_null

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from textual.containers import Horizontal
 
 from awa_cli.tui.widgets.chart import Chart
-from awa_cli.views.summary import say_count, say_rate, say_seconds
+from awa_cli.views.words import say_count, say_rate, say_seconds
 
 if TYPE_CHECKING:
     from textual.app import ComposeResult

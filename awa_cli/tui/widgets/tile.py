@@ -9,7 +9,7 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Static
 
-from awa_cli.views.columns import STATE_STYLES, state_sign
+from awa_cli.views.states import STATE_STYLES, state_sign
 
 if TYPE_CHECKING:
     from awa_cli.tui.app import Monitor

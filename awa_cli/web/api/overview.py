@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from awa_cli.main import version
+from awa_cli.version import version
 from awa_cli.web.access import Identity
 from awa_cli.web.api._fields import (
     ActionId,

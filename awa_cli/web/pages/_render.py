@@ -11,11 +11,11 @@ from urllib.parse import quote
 
 from starlette.responses import HTMLResponse, Response
 
-from awa_cli.main import version
-from awa_cli.terminal.output import age, clean, counted, now, span
+from awa_cli.version import version
 from awa_cli.views.actions import ACTIONS
 from awa_cli.views.states import state_sign
 from awa_cli.views.tracebacks import read_trace
+from awa_cli.views.words import age, clean, counted, now, span
 from awa_cli.web.guard import identity_of
 from awa_cli.web.origins import COOKIE, is_csrf, new_csrf
 from awa_cli.web.pages._static import stamp

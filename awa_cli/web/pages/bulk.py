@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from awa_cli.parser.job_options import bulk_filters
-from awa_cli.terminal.output import counted
 from awa_cli.views.actions import ACTIONS
+from awa_cli.views.words import counted
 from awa_cli.web import api
 from awa_cli.web.api._fields import Name, Priority
 from awa_cli.web.guard import identity_of

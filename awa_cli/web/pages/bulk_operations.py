@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from awa_cli.terminal.output import counted
 from awa_cli.views.bulk import done_words, filter_words, operation_words, share_of
 from awa_cli.views.columns import BATCHES
+from awa_cli.views.words import counted
 from awa_cli.web import api
 from awa_cli.web.api.bulk_operations import BatchState
 from awa_cli.web.guard import identity_of

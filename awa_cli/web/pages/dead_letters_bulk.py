@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from awa_cli.terminal.output import counted
 from awa_cli.views.actions import ACTIONS
+from awa_cli.views.words import counted
 from awa_cli.web import api
 from awa_cli.web.guard import identity_of
 from awa_cli.web.json_schema import Schemas, from_text, without_null

@@ -5,9 +5,9 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING, Final
 
-from awa_cli.terminal.output import counted
-from awa_cli.terminal.pages.queue import declared_facts
 from awa_cli.views.columns import FAILURES, KINDS
+from awa_cli.views.facts import declared_facts
+from awa_cli.views.words import counted
 from awa_cli.web import api
 from awa_cli.web.guard import identity_of
 from awa_cli.web.pages._charts import charts, window_of

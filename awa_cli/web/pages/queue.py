@@ -5,8 +5,8 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING, Any, Final
 
-from awa_cli.terminal.pages.queue import declared_facts, named_facts
 from awa_cli.views.columns import FAILURES, QUEUE_WORKERS
+from awa_cli.views.facts import declared_facts, named_facts
 from awa_cli.web import api
 from awa_cli.web.guard import identity_of
 from awa_cli.web.pages import settings

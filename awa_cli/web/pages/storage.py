@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from awa_cli.terminal.output import counted
 from awa_cli.views.storage import REST, moving, steps_ahead
+from awa_cli.views.words import counted
 from awa_cli.web import api
 from awa_cli.web.api._fields import Name
 from awa_cli.web.guard import identity_of

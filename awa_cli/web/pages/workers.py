@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from awa_cli.terminal.output import counted
 from awa_cli.views.columns import WORKERS
 from awa_cli.views.summary import fleet_words
+from awa_cli.views.words import counted
 from awa_cli.web import api
 from awa_cli.web.pages._render import at, read, render
 from awa_lib.reads.runtime import live_instances, runtime_instances
