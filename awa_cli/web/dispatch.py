@@ -12,10 +12,10 @@ from starlette.responses import Response
 
 from awa_cli.terminal.formats import encode
 from awa_cli.web.endpoints import path_parts
-from awa_cli.web.guard import identity_of
 from awa_cli.web.json_schema import check, from_text, unknown
 from awa_cli.web.problems import Refused
 from awa_cli.web.query_string import read_pairs
+from awa_cli.web.scope import identity_of
 from awa_cli.web.signing import Prover
 from awa_lib.errors import InvalidInput
 

@@ -6,11 +6,11 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from awa_cli.web.problems import Refused
+from awa_cli.web.problems import ReadOnly, Refused
 from awa_lib.db.connect import Purpose
 from awa_lib.db.drive import arun
 from awa_lib.db.pool import AsyncPool
-from awa_lib.errors import DatabaseError, Unavailable
+from awa_lib.errors import Unavailable
 from awa_lib.reads.health import is_read_only
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from awa_lib._sql import Op
     from awa_lib.embedded import Server
 
-__all__ = ["ReadOnly", "State"]
+__all__ = ["State"]
 
 R = TypeVar("R")
 
@@ -36,17 +36,6 @@ _PAUSE_SECONDS: Final = 1.0
 _LOST_WAIT_SECONDS: Final = 2.0
 _MOST_CACHED: Final = 256
 _READ_ONLY_STATE: Final = "25006"
-
-
-class ReadOnly(DatabaseError):
-    """The server or its database takes no changes."""
-
-    def __init__(self, why: str) -> None:
-        super().__init__(
-            "awa serve is connected to a read-only database; admin actions are disabled",
-            why=why,
-            hint="send changes to a server that works on the primary",
-        )
 
 
 class State:

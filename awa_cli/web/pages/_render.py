@@ -16,13 +16,12 @@ from awa_cli.terminal.output import age, clean, counted, now, span
 from awa_cli.views.actions import ACTIONS
 from awa_cli.views.states import state_sign
 from awa_cli.views.tracebacks import read_trace
-from awa_cli.web.guard import identity_of
 from awa_cli.web.origins import COOKIE, is_csrf, new_csrf
 from awa_cli.web.pages._static import stamp
 from awa_cli.web.pages.navigation import PLACES
 from awa_cli.web.path_names import step
-from awa_cli.web.problems import PATH
 from awa_cli.web.query_string import read_pairs
+from awa_cli.web.scope import PATH, identity_of
 from awa_lib.errors import AwaError
 
 if TYPE_CHECKING:

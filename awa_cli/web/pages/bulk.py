@@ -14,12 +14,12 @@ from awa_cli.terminal.output import counted
 from awa_cli.views.actions import ACTIONS
 from awa_cli.web import api
 from awa_cli.web.api._fields import Name, Priority
-from awa_cli.web.guard import identity_of
 from awa_cli.web.json_schema import Schemas, from_text
 from awa_cli.web.pages._change_each import change_each, ids_of
 from awa_cli.web.pages._list_query import FILTERS, asked_by, given_by
 from awa_cli.web.pages._render import fields, read, render, told
 from awa_cli.web.problems import Refused
+from awa_cli.web.scope import identity_of
 from awa_lib.errors import InvalidInput
 from awa_lib.ops.jobs import CANCELS, ENDED, RETRIES, WAITING
 from awa_lib.reads.jobs import job_rows_of

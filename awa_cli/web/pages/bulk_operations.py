@@ -10,10 +10,10 @@ from awa_cli.views.bulk import done_words, filter_words, operation_words, share_
 from awa_cli.views.columns import BATCHES
 from awa_cli.web import api
 from awa_cli.web.api.bulk_operations import BatchState
-from awa_cli.web.guard import identity_of
 from awa_cli.web.pages._list_query import address
 from awa_cli.web.pages._render import act, at, read, render
 from awa_cli.web.pages._wanted import Field, wanted_by
+from awa_cli.web.scope import identity_of
 from awa_lib.reads.bulk import get_bulk_operation, list_bulk_operations
 from awa_lib.reads.runtime import runtime_instances
 

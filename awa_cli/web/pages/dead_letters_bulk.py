@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, Final
 from awa_cli.terminal.output import counted
 from awa_cli.views.actions import ACTIONS
 from awa_cli.web import api
-from awa_cli.web.guard import identity_of
 from awa_cli.web.json_schema import Schemas, from_text, without_null
 from awa_cli.web.pages._change_each import change_each, ids_of
 from awa_cli.web.pages._list_query import given_by
 from awa_cli.web.pages._render import fields, read, render, told
 from awa_cli.web.pages.dead_letters import KINDS
 from awa_cli.web.problems import Refused
+from awa_cli.web.scope import identity_of
 from awa_lib.reads.dead_letters import DeadLetter, count_dead_letters, dead_letters
 
 if TYPE_CHECKING:
