@@ -27,8 +27,10 @@ R = TypeVar("R")
 
 # Filters are parameters; planned anew each time, the indexes on single states can serve them.
 _READING: Final = (
-    ("plan_cache_mode", "force_custom_plan"), ("jit", "off"), ("statement_timeout", "30s"),
-)  # fmt: skip
+    ("plan_cache_mode", "force_custom_plan"),
+    ("jit", "off"),
+    ("statement_timeout", "30s"),
+)
 _NO_WRITES: Final = (("default_transaction_read_only", "on"),)
 # A lost database is asked for again after so long; until then requests fail at once.
 _PAUSE_SECONDS: Final = 1.0
@@ -100,9 +102,11 @@ class State:
         """Raise Refused when the caller may only read, ReadOnly when nothing may be changed."""
         if not who.may_operate:
             raise Refused(
-                403, f"{who.name} may only read", "changes need the scope operate",
+                403,
+                f"{who.name} may only read",
+                "changes need the scope operate",
                 "ask for a token or a user with the scope operate",
-            )  # fmt: skip
+            )
         await self.require_writable()
 
     async def require_writable(self) -> None:

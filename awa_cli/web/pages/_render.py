@@ -52,10 +52,20 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        age=age, span=span, cell=clean, counted=counted, part=_part, step=step, css=_css, utc=_utc,
-        sign=state_sign, json=_json, trace=read_trace, moment=_moment,
+        age=age,
+        span=span,
+        cell=clean,
+        counted=counted,
+        part=_part,
+        step=step,
+        css=_css,
+        utc=_utc,
+        sign=state_sign,
+        json=_json,
+        trace=read_trace,
+        moment=_moment,
         numbered=_numbered,
-    )  # fmt: skip
+    )
     environment.tests["moment"] = lambda value: isinstance(value, datetime)
     environment.globals.update(ACTIONS=ACTIONS, PLACES=PLACES, version=version(), now=now)
     return environment
@@ -114,15 +124,25 @@ async def render(
     if fresh:
         token = new_csrf()
     text = _text(
-        template, root, path, here=here, csrf=token, who=identity_of(request.scope),
-        read_only=await _read_only(request), **context,
-    )  # fmt: skip
+        template,
+        root,
+        path,
+        here=here,
+        csrf=token,
+        who=identity_of(request.scope),
+        read_only=await _read_only(request),
+        **context,
+    )
     response = HTMLResponse(text, status, {"Cache-Control": "no-store", "Vary": "HX-Request"})
     if fresh:
         response.set_cookie(
-            COOKIE, token, path=root or "/", httponly=True, samesite="strict",
+            COOKIE,
+            token,
+            path=root or "/",
+            httponly=True,
+            samesite="strict",
             secure=request.url.scheme == "https",
-        )  # fmt: skip
+        )
     return response
 
 
@@ -151,9 +171,16 @@ def error_page(scope: Scope, refused: Refused, phrase: str) -> Response:
     except KeyError:
         who = None
     text = _text(
-        "error.html", scope["path"].removesuffix(scope[PATH]), scope[PATH],
-        here=scope[PATH], csrf="", who=who, read_only=False, problem=refused, phrase=phrase,
-    )  # fmt: skip
+        "error.html",
+        scope["path"].removesuffix(scope[PATH]),
+        scope[PATH],
+        here=scope[PATH],
+        csrf="",
+        who=who,
+        read_only=False,
+        problem=refused,
+        phrase=phrase,
+    )
     return HTMLResponse(text, refused.status, {"Cache-Control": "no-store", **refused.headers})
 
 

@@ -85,10 +85,20 @@ async def ask(request: Request) -> Response:
         hidden = [(field, value) for field, values in given.items() for value in values]
     queues = await read(request, api.overview.queues(), cached="names of queue")
     return await render(
-        request, "parts/bulk.html", name=name, change=change, action=ACTIONS[change.action_id],
-        jobs=counted(total), total=total, states=states, sample=sample[:_SAMPLE], of=of,
-        hidden=hidden, queues=queues if change.needs == "to_queue" else [], by_ids="ids" in given,
-    )  # fmt: skip
+        request,
+        "parts/bulk.html",
+        name=name,
+        change=change,
+        action=ACTIONS[change.action_id],
+        jobs=counted(total),
+        total=total,
+        states=states,
+        sample=sample[:_SAMPLE],
+        of=of,
+        hidden=hidden,
+        queues=queues if change.needs == "to_queue" else [],
+        by_ids="ids" in given,
+    )
 
 
 async def carry_out(request: Request) -> Response:
@@ -117,9 +127,12 @@ async def _change_each(
 ) -> Response:
     who = identity_of(request.scope)
     return await change_each(
-        request, ids, lambda job_id: change.one(who, job_id, **extra), change.action_id,
+        request,
+        ids,
+        lambda job_id: change.one(who, job_id, **extra),
+        change.action_id,
         lambda done: _target(counted(done), extra),
-    )  # fmt: skip
+    )
 
 
 def _target(jobs: str, extra: dict[str, Any]) -> str:

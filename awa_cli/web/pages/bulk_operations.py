@@ -32,9 +32,14 @@ _MOST: Final = 100
 _STATES: Final = ("pending", "running", "completed", "cancelled", "failed")
 # What the list of jobs calls the filters of an operation; args may be nested too deep for it.
 _PARAMS: Final = {
-    "state": "state", "kind": "kind", "queue": "queue", "tag": "tag", "error": "error",
-    "created_after": "since", "created_before": "until",
-}  # fmt: skip
+    "state": "state",
+    "kind": "kind",
+    "queue": "queue",
+    "tag": "tag",
+    "error": "error",
+    "created_after": "since",
+    "created_before": "until",
+}
 
 
 def _words(column: Any) -> Any:

@@ -90,9 +90,11 @@ async def show(request: Request) -> Response:
         message=(letter.progress or {}).get("message"),
         checkpoint=(letter.progress or {}).get("metadata"),
         commands=[
-            f"awa dlq show {letter.id}", f"awa dlq retry {letter.id}", f"awa dlq purge {letter.id}",
+            f"awa dlq show {letter.id}",
+            f"awa dlq retry {letter.id}",
+            f"awa dlq purge {letter.id}",
         ],
-    )  # fmt: skip
+    )
 
 
 def _failure(entry: Mapping[str, Any]) -> tuple[object, datetime | None, str]:
