@@ -13,12 +13,12 @@ from fix_wait import aeventually
 from textual.pilot import Pilot
 
 from awa_cli.database.target import Target, describe
-from awa_cli.terminal import output
 from awa_cli.tui import source
 from awa_cli.tui.app import Monitor
 from awa_cli.tui.screens import job, overview, queue
 from awa_cli.tui.screens.page import Page
 from awa_cli.tui.widgets.confirm import Confirm
+from awa_cli.views import words
 
 
 class Driver:
@@ -99,7 +99,7 @@ def still(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> da
     """
     seconds = datetime.now(UTC).timestamp() // 15 * 15
     moment = getattr(request, "param", None) or datetime.fromtimestamp(seconds, UTC)
-    for module in (output, source, job, overview, queue):
+    for module in (words, source, job, overview, queue):
         monkeypatch.setattr(module, "now", lambda: moment)
     return moment
 

@@ -8,6 +8,7 @@ import typer
 
 from awa_cli.database.session import served
 from awa_cli.database.target import find_target, of_context
+from awa_cli.invocation import common
 from awa_cli.terminal.output import result, say
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def tui(
         read_filter(filter_text)
     seconds = read_interval(interval or settings.interval or "2s")
     frame = launch.read_size(size)
-    target = find_target(ctx)
+    target = find_target(common(ctx))
     with served(target) as url:
         monitor = launch.make(
             target,

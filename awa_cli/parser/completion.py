@@ -8,6 +8,7 @@ from typing import Any, Final
 import typer  # noqa: TC002 - typer reads the annotations
 
 from awa_cli.filters.values import STATES
+from awa_cli.invocation import common
 from awa_cli.terminal.formats import Format
 
 __all__ = [
@@ -112,7 +113,6 @@ def _ids(ctx: typer.Context, what: str, incomplete: str) -> list[tuple[str, str]
 def _ask(ctx: typer.Context, what: str, prefix: str, most: int, *, keep: int) -> list[Any]:
     """Return what a read of ``awa_lib.reads.names`` finds, or found a short time ago."""
     from awa_cli.parser.completion_cache import recall
-    from awa_cli.parser.options import common
 
     said = common(ctx)
     question = [what, prefix, said.database_url or "", said.context or ""]
@@ -126,7 +126,7 @@ def _answer(ctx: typer.Context, what: str, prefix: str, most: int) -> list[Any]:
     from awa_cli.database.target import find_target
     from awa_lib.reads import names
 
-    target = find_target(ctx)
+    target = find_target(common(ctx))
     url = _running(target.url) if target.url.startswith("embedded:") else target.url
     with dial(target, url, seconds=_CONNECT_SECONDS) as conn:
         found: list[Any] = Session(conn).run(getattr(names, what)(prefix, most))

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import IO, TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from typer._click.types import INT, FloatRange
 from typer.core import TyperOption
 
+from awa_cli.invocation import common
 from awa_cli.parser import completion
 from awa_cli.terminal.formats import Shape, read_shape
 
@@ -19,34 +17,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = [
-    "TABLE", "Columns", "Common", "FailEmpty", "Output", "Redact", "Report", "ReportFormat",
-    "common",
+    "TABLE", "Columns", "FailEmpty", "Output", "Redact", "Report", "ReportFormat",
     "common_options",
 ]  # fmt: skip
 
 COMMON_PANEL = "Options of every command"
-
-
-@dataclass(slots=True)
-class Common:
-    """What the options of every command said, before or after the subcommand."""
-
-    database_url: str | None = None
-    context: str | None = None
-    connect_timeout: float | None = None
-    yes: bool = False
-    verbose: int = 0
-    quiet: bool = False
-    no_color: bool = False
-    no_pager: bool = False
-
-    def color(self, stream: IO[str] | None = None) -> bool:
-        """Say whether this stream (default stdout) takes colours."""
-        stream = stream or sys.stdout
-        return (
-            not (self.no_color or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb")
-            and stream.isatty()
-        )
 
 
 class ReportFormat(StrEnum):
@@ -90,11 +65,6 @@ TABLE: Final = Shape()
 FailEmpty = Annotated[
     bool, typer.Option("--fail-empty", help="Exit with status 5 when nothing matches.")
 ]
-
-
-def common(ctx: typer.Context) -> Common:
-    """Return the options of every command, as given so far."""
-    return ctx.find_root().ensure_object(Common)
 
 
 def _remember(field: str) -> Callable[..., Any]:

@@ -13,8 +13,9 @@ from typer._click.exceptions import UsageError
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command_from_info, get_command_name
 
+from awa_cli.invocation import common
 from awa_cli.parser.help import page, render
-from awa_cli.parser.options import common, common_options
+from awa_cli.parser.options import common_options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -245,7 +246,7 @@ app = typer.Typer(
 
 def _version(value: bool) -> None:
     if value:
-        from awa_cli.main import version
+        from awa_cli.version import version
 
         typer.echo(f"awa {version()}")
         raise typer.Exit

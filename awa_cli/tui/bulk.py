@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from awa_cli.filters.text import read_filter
 from awa_cli.parser.job_options import bulk_filters
-from awa_cli.terminal.output import counted
 from awa_cli.tui.changes.change import Change
 from awa_cli.tui.changes.jobs import BULK
 from awa_cli.tui.widgets.dialogs import AskText, Pick, PickPriority
 from awa_cli.tui.widgets.progress import ProgressDialog
 from awa_cli.views.actions import ACTIONS, submitted
+from awa_cli.views.words import counted
 from awa_lib.errors import AwaError
 from awa_lib.ops.bulk import (
     STATES,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from psycopg.pq import TransactionStatus
 
 from awa_cli.database.session import adial
-from awa_cli.terminal.output import now
+from awa_cli.views.words import now
 from awa_lib.db.drive import arun
 from awa_lib.errors import InvalidInput, Unavailable
 

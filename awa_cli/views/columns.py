@@ -6,17 +6,15 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
-from awa_cli.terminal.output import age, span
 from awa_cli.views.cron import in_words
 from awa_cli.views.states import STATE_SIGNS, STATE_STYLES, state_sign
+from awa_cli.views.words import age, span
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from awa_cli.commands.access import Entry
-    from awa_cli.commands.context import ContextRow
-    from awa_cli.commands.cron.look import Fire
+    from awa_cli.documents.reports import ContextRow, Entry, Fire
     from awa_lib.doctor import Finding
     from awa_lib.models import BulkOperation
     from awa_lib.ops.waits import JobStatus

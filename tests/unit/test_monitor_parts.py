@@ -193,9 +193,9 @@ def test_a_bad_table_of_the_monitor_is_refused(config, text) -> None:
 
 
 def test_ages_are_told_by_one_clock(monkeypatch) -> None:
-    from awa_cli.terminal import output
+    from awa_cli.views import words
 
     moment = datetime(2030, 1, 1, tzinfo=UTC)
-    monkeypatch.setattr(output, "now", lambda: moment)
+    monkeypatch.setattr(words, "now", lambda: moment)
 
-    assert "3m ago" == output.age(moment - timedelta(minutes=3))
+    assert "3m ago" == words.age(moment - timedelta(minutes=3))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from awa_cli.terminal.output import counted
 from awa_cli.tui.changes.change import Change
 from awa_cli.tui.changes.jobs import one_by_one
+from awa_cli.views.words import counted
 from awa_lib.ops import dead_letters as ops
 
 if TYPE_CHECKING:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from awa_cli.terminal.output import counted
 from awa_cli.tui.changes.change import Change
 from awa_cli.views.actions import operator, recorded
+from awa_cli.views.words import counted
 from awa_lib.errors import Conflict, NotFound
 from awa_lib.ops import jobs as ops
 

@@ -10,10 +10,11 @@ from textual.binding import Binding
 from textual.content import Content
 from textual.widgets import Static
 
-from awa_cli.terminal.output import now
 from awa_cli.tui.screens.filtered_page import FilteredPage
 from awa_cli.tui.widgets.charts import spark
-from awa_cli.views.columns import STATE_STYLES, Column, state_sign
+from awa_cli.views.columns import Column
+from awa_cli.views.states import STATE_STYLES, state_sign
+from awa_cli.views.words import now
 from awa_lib.reads.activity import Activity, Transition
 
 if TYPE_CHECKING:

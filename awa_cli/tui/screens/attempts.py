@@ -10,11 +10,11 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from awa_cli.terminal.formats import encode
-from awa_cli.terminal.output import age, clean
+from awa_cli.documents.encoding import encode
 from awa_cli.tui.widgets.json_tree import JsonTree
 from awa_cli.tui.widgets.trace import trace
 from awa_cli.views.attempts import latest_runs
+from awa_cli.views.words import age, clean
 from awa_lib.errors import AwaError
 
 if TYPE_CHECKING:

@@ -11,13 +11,13 @@ from textual.binding import Binding
 from textual.content import Content
 
 from awa_cli.filters.text import read_filter
-from awa_cli.terminal.output import counted, span
 from awa_cli.tui.changes.change import Change
 from awa_cli.tui.screens.detail_page import DetailPage
 from awa_cli.tui.widgets.dialogs import AskText
 from awa_cli.tui.widgets.facts import facts
 from awa_cli.views.actions import submitted
 from awa_cli.views.columns import BATCH_STYLES, BATCHES
+from awa_cli.views.words import counted, span
 from awa_lib.errors import InvalidInput
 from awa_lib.models import BulkOperation
 from awa_lib.ops.bulk import cancel_bulk_operation, run_bulk_operation

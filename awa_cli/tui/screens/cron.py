@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from textual.binding import Binding
 from textual.content import Content
 
-from awa_cli.terminal.output import age, clean, counted, now, span
 from awa_cli.tui.changes import cron as changes
 from awa_cli.tui.screens.detail_page import DetailPage
 from awa_cli.tui.widgets.facts import facts
 from awa_cli.views.columns import SCHEDULES
 from awa_cli.views.cron import in_words
+from awa_cli.views.words import age, clean, counted, now, span
 from awa_lib.cron import CronExpression
 from awa_lib.reads.cron import CronJob, list_cron_jobs
 

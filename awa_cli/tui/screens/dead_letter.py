@@ -9,12 +9,12 @@ from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Collapsible, Static
 
-from awa_cli.terminal.output import clean
 from awa_cli.tui.changes import dead_letters as changes
 from awa_cli.tui.screens.page import Page
 from awa_cli.tui.widgets.facts import facts
 from awa_cli.tui.widgets.json_tree import JsonTree
 from awa_cli.tui.widgets.trace import trace
+from awa_cli.views.words import clean
 from awa_lib.reads.dead_letters import DeadLetter, dead_letter
 
 if TYPE_CHECKING:

@@ -12,15 +12,15 @@ from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Collapsible, Static
 
-from awa_cli.terminal.formats import encode
-from awa_cli.terminal.output import age, clean, now, span
-from awa_cli.terminal.pages.job import job_commands, job_facts
+from awa_cli.documents.encoding import encode
 from awa_cli.tui.changes import jobs as changes
 from awa_cli.tui.screens.page import Page
 from awa_cli.tui.widgets.dialogs import AskText, Pick, PickPriority
 from awa_cli.tui.widgets.json_tree import JsonTree
 from awa_cli.tui.widgets.trace import trace
-from awa_cli.views.columns import STATE_STYLES, state_sign
+from awa_cli.views.facts import job_commands, job_facts
+from awa_cli.views.states import STATE_STYLES, state_sign
+from awa_cli.views.words import age, clean, now, span
 from awa_lib.reads.jobs import JobDump, dump_job
 
 if TYPE_CHECKING:

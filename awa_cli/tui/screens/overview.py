@@ -11,7 +11,6 @@ from textual.content import Content
 from textual.widgets import Static
 
 from awa_cli.filters.values import STATES
-from awa_cli.terminal.output import now
 from awa_cli.tui.screens.page import Page
 from awa_cli.tui.widgets.charts import SeriesCharts
 from awa_cli.tui.widgets.grid import Grid
@@ -20,6 +19,7 @@ from awa_cli.views.alerts import find_alerts
 from awa_cli.views.columns import FAILURES, GLANCE_QUEUES
 from awa_cli.views.series import WINDOWS, Series
 from awa_cli.views.summary import busiest, fleet_words
+from awa_cli.views.words import now
 from awa_lib.reads.queues import QueueStat, queue_stats
 from awa_lib.reads.runtime import runtime_instances
 from awa_lib.reads.statistics import latest_failures, state_counts

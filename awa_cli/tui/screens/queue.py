@@ -11,15 +11,15 @@ from textual.content import Content
 from textual.widgets import Static
 
 from awa_cli.filters.text import add_word
-from awa_cli.terminal.output import clean, now, span
-from awa_cli.terminal.pages.queue import policy_facts
 from awa_cli.tui.changes import queues as changes
 from awa_cli.tui.screens.page import Page
 from awa_cli.tui.widgets.charts import SeriesCharts
 from awa_cli.tui.widgets.grid import Grid
 from awa_cli.tui.widgets.tile import StateTile
 from awa_cli.views.columns import FAILURES, QUEUE_WORKERS
+from awa_cli.views.facts import policy_facts
 from awa_cli.views.series import WINDOWS, Series
+from awa_cli.views.words import clean, now, span
 from awa_lib.reads.overviews import QueueDetails, queue_details
 from awa_lib.reads.statistics import latest_failures
 

@@ -10,12 +10,12 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
-from awa_cli.terminal.output import clean, counted
 from awa_cli.tui.changes.change import Change
 from awa_cli.tui.screens.page import Page
 from awa_cli.tui.widgets.dialogs import AskText
 from awa_cli.tui.widgets.facts import facts
 from awa_cli.views.storage import REST, moving, steps_ahead
+from awa_cli.views.words import clean, counted
 from awa_lib.ops.storage import abort, prepare
 from awa_lib.reads.storage import StorageReport, storage_report
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from textual.binding import Binding
 from textual.content import Content
 
-from awa_cli.terminal.output import clean, counted
 from awa_cli.tui.screens.detail_page import DetailPage
 from awa_cli.tui.widgets.facts import facts
 from awa_cli.views.columns import WORKERS
+from awa_cli.views.words import clean, counted
 from awa_lib.reads.runtime import RuntimeInstance, live_instances, runtime_instances
 
 if TYPE_CHECKING:

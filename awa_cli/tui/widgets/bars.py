@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 from textual.content import Content
 from textual.widgets import Static
 
-from awa_cli.terminal.output import clean, span
 from awa_cli.tui.navigation import PAGES
+from awa_cli.views.words import clean, span
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

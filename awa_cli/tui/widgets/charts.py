@@ -11,7 +11,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from awa_cli.tui.widgets.cells import cell
-from awa_cli.views.summary import say_count, say_rate, say_seconds
+from awa_cli.views.words import say_count, say_rate, say_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from textual.content import Content
 
-from awa_cli.terminal.formats import encode
-from awa_cli.terminal.output import age, clean
+from awa_cli.documents.encoding import encode
+from awa_cli.views.words import age, clean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -11,10 +11,10 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from awa_cli.terminal.output import clean
 from awa_cli.tui.widgets.cells import cell, sort_rows
 from awa_cli.tui.widgets.layout import GAP, GUTTER, Layout
-from awa_cli.views.columns import state_sign
+from awa_cli.views.states import state_sign
+from awa_cli.views.words import clean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence

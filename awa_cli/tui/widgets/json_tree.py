@@ -9,7 +9,7 @@ from rich.text import Text
 from textual.binding import Binding
 from textual.widgets import Tree
 
-from awa_cli.terminal.output import clean
+from awa_cli.views.words import clean
 
 if TYPE_CHECKING:
     from textual.widgets.tree import TreeNode

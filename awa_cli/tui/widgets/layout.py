@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from rich.cells import cell_len
 
-from awa_cli.terminal.output import clean, fit
+from awa_cli.views.widths import fit
+from awa_cli.views.words import clean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

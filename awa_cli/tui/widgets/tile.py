@@ -9,7 +9,7 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Static
 
-from awa_cli.views.columns import STATE_STYLES, state_sign
+from awa_cli.views.states import STATE_STYLES, state_sign
 
 if TYPE_CHECKING:
     from awa_cli.tui.host import Host
@@ -22,7 +22,7 @@ class StateTile(Static, can_focus=True):
 
     app: Host
     BINDINGS: ClassVar = [
-        Binding("enter", "open", "Show jobs", id="tile.open"),
+        Binding("enter", "open", "Open", id="tile.open"),
         Binding("left,h,k,up", "app.focus_previous", "Left", show=False, id="tile.left"),
         Binding("right,l,j,down", "app.focus_next", "Right", show=False, id="tile.right"),
     ]

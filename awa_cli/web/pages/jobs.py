@@ -29,9 +29,12 @@ __all__ = ["complete", "listed"]
 
 # What the server sorts by; other columns cannot be sorted by.
 _SORTS: Final = {
-    "ID": "id", "ATT": "attempt", "PRIO": "priority", "CREATED": "created_at",
+    "ID": "id",
+    "ATT": "attempt",
+    "PRIO": "priority",
+    "CREATED": "created_at",
     "WHEN": "finalized_at",
-}  # fmt: skip
+}
 _MOST_WORDS: Final = 12
 
 

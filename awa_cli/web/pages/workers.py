@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from awa_cli.terminal.output import counted
 from awa_cli.views.columns import WORKERS
 from awa_cli.views.summary import fleet_words
+from awa_cli.views.words import counted
 from awa_cli.web import api
 from awa_cli.web.pages._render import at, read, render
 from awa_lib.reads.runtime import live_instances, runtime_instances
@@ -31,9 +31,11 @@ _COLUMNS: Final = tuple(
     for one in WORKERS
 )
 _LOOPS: Final = {
-    "database": "postgres_connected", "claims": "poll_loop_alive", "heartbeat": "heartbeat_alive",
+    "database": "postgres_connected",
+    "claims": "poll_loop_alive",
+    "heartbeat": "heartbeat_alive",
     "maintenance": "maintenance_alive",
-}  # fmt: skip
+}
 
 
 async def listed(request: Request) -> Response:
