@@ -31,7 +31,7 @@ class Visit:
         return f"{PAGES[self.page_id].title} {about or ''}".rstrip()
 
     def path(self) -> list[Visit]:
-        """Return the visits this one was entered through, the first first, and itself."""
+        """Return the visits this one was entered through, the oldest first, and itself."""
         return [*(self.parent.path() if self.parent else ()), self]
 
 

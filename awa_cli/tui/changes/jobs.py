@@ -120,7 +120,7 @@ def one_by_one(
 ) -> Change:
     """Return the change of several rows, each in its own transaction with its own audit entry.
 
-    In one transaction a row that cannot be changed would undo the others.
+    In one transaction a row that cannot be changed would roll back the others.
     """
     audit_name, actor = _AUDIT_NAMES.get(action_id, action_id), operator()
 

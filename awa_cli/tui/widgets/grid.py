@@ -116,7 +116,7 @@ class Grid(ScrollView, Generic[T], can_focus=True):
     # Rows
 
     def show(self, rows: Sequence[T]) -> None:
-        """Replace the rows; the cursor stays on its row, and the row at its place."""
+        """Replace the rows; the cursor stays on its row, and the row where it is on the screen."""
         old = self.rows[self.cursor] if self.cursor < len(self.rows) else None
         before, top = self.cursor, self.scroll_offset.y
         self.rows = sort_rows(rows, self.columns, self.order) if self.sorts_itself else list(rows)
