@@ -33,7 +33,7 @@ _BAR_WIDTH: Final = 40
 _TENTHS_BELOW_SECONDS: Final = 10
 # The id is for commands: the panel shows it.
 _COLUMNS: Final = tuple(
-    replace(one, wide=one.title == "ID" or (one.wide and one.title != "ERRORS")) for one in BATCHES
+    replace(one, wide=one.key == "id" or (one.wide and one.key != "errors")) for one in BATCHES
 )
 
 

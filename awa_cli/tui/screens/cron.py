@@ -38,12 +38,12 @@ def _next_style(one: CronJob) -> str:
 
 # The list shows the expression in words; the panel shows it as it is.
 _CHANGES: Final[dict[str, dict[str, Any]]] = {
-    "CRON": {"wide": True},
-    "IN WORDS": {"wide": False, "width": 24},
-    "TIMEZONE": {"wide": True},
-    "NEXT": {"style": _next_style},
+    "cron": {"wide": True},
+    "in_words": {"wide": False, "width": 24},
+    "timezone": {"wide": True},
+    "next": {"style": _next_style},
 }
-_COLUMNS: Final = tuple(replace(one, **_CHANGES.get(one.title, {})) for one in SCHEDULES)
+_COLUMNS: Final = tuple(replace(one, **_CHANGES.get(one.key, {})) for one in SCHEDULES)
 
 
 class CronPage(DetailPage[CronJob]):

@@ -31,7 +31,7 @@ _READ_ROWS: Final = 200
 _MAX_ROWS: Final = 2_000
 # The reason usually repeats the error.
 _COLUMNS: Final = tuple(
-    replace(one, wide=True) if one.title == "REASON" else one for one in DEAD_LETTERS
+    replace(one, wide=True) if one.key == "reason" else one for one in DEAD_LETTERS
 )
 
 

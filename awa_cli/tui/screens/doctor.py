@@ -22,9 +22,9 @@ __all__ = ["DoctorPage"]
 # The checks read every table.
 _INTERVAL: Final = 60.0
 _COLUMNS: Final = tuple(
-    replace(one, width=1 if one.title == "WHAT" else one.width)
+    replace(one, width=1 if one.key == "what" else one.width)
     for one in FINDINGS
-    if one.title not in {"WHY", "DO"}
+    if one.key not in {"why", "do"}
 )
 
 

@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
 __all__ = ["JobsPage"]
 
-# Columns that the database can sort by.
+# Columns that the database can sort by, and its fields.
 _SORTS: Final = {
-    "ID": "id",
-    "ATT": "attempt",
-    "PRIO": "priority",
-    "CREATED": "created_at",
-    "WHEN": "finalized_at",
+    "id": "id",
+    "att": "attempt",
+    "prio": "priority",
+    "created": "created_at",
+    "when": "finalized_at",
 }
 # Rows of a list that is not sorted by id.
 _SORTED_ROWS: Final = 300
@@ -133,10 +133,10 @@ class JobsPage(FilteredPage[JobRow]):
         if not self.grid.follow:
             self._window.hold()
 
-    def order_by(self, title: str) -> None:
+    def order_by(self, key: str) -> None:
         """Sort by a column that the database can sort by."""
-        if title in _SORTS:
-            super().order_by(title)
+        if key in _SORTS:
+            super().order_by(key)
             self._restart()
 
     def action_follow(self) -> None:

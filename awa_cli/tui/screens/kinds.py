@@ -24,9 +24,9 @@ __all__ = ["KindsPage"]
 
 # The panel shows what is declared; the name needs the room.
 _COLUMNS: Final = tuple(
-    replace(one, width=16 if one.title == "KIND" else one.width)
+    replace(one, width=16 if one.key == "kind" else one.width)
     for one in KINDS
-    if one.title != "DECLARED"
+    if one.key != "declared"
 )
 _DRIFT: Final = Content.styled("live workers declare it differently", "$text-warning")
 

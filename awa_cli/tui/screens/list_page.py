@@ -41,15 +41,22 @@ class ListPage(Page[list[T]], Generic[T]):
 
     def body(self) -> ComposeResult:
         """Yield the grid."""
-        saved, page_id = self.app.saved_state, self.entry.id
+        columns = self.app.saved_state.get(f"columns.{self.entry.id}")
+        order = self.app.saved_state.get(f"order.{self.entry.id}")
         yield Grid(
             self.COLUMNS,
             self.key,
             empty=self.EMPTY,
-            titles=saved.get(f"columns.{page_id}"),
-            order=saved.get(f"order.{page_id}"),
+            shown=[self._column_key(name) for name in columns] if columns else None,
+            order=self._column_key(order) if order else None,
             id="grid",
         )
+
+    def _column_key(self, saved: str) -> str:
+        """Return the key of a saved column; older state files hold its heading."""
+        keys = {column.title: column.key for column in self.COLUMNS}
+        name = saved.removeprefix("-")
+        return ("-" if saved.startswith("-") else "") + keys.get(name, name)
 
     @property
     def grid(self) -> Grid[T]:
@@ -79,12 +86,12 @@ class ListPage(Page[list[T]], Generic[T]):
 
     def on_grid_sorted(self, event: Grid.Sorted) -> None:
         """Sort by the column of a header."""
-        self.order_by(event.title)
+        self.order_by(event.key)
 
-    def order_by(self, title: str) -> None:
+    def order_by(self, key: str) -> None:
         """Sort by a column; a second time in descending order."""
         grid = self.grid
-        order = f"-{title}" if grid.order == title else title
+        order = f"-{key}" if grid.order == key else key
         grid.sort_by(order)
         self.app.saved_state.put(f"order.{self.entry.id}", order)
 
@@ -92,14 +99,13 @@ class ListPage(Page[list[T]], Generic[T]):
         """Choose a column to sort by."""
         from awa_cli.tui.widgets.dialogs import Pick
 
-        titles = [column.title for column in self.grid.columns]
+        options = [(column.key, column.title) for column in self.grid.columns]
         current = (self.grid.order or "").removeprefix("-")
 
-        def chosen(title: str | None) -> None:
-            if title is not None:
-                self.order_by(title)
+        def chosen(key: str | None) -> None:
+            if key is not None:
+                self.order_by(key)
 
-        options = [(title, title) for title in titles]
         self.app.push_screen(Pick("Sort by", options, current), chosen)
 
     def action_columns(self) -> None:
@@ -107,15 +113,14 @@ class ListPage(Page[list[T]], Generic[T]):
         from awa_cli.tui.widgets.dialogs import PickMany
 
         grid = self.grid
-        shown = grid.shown_titles
+        options = [(column.key, column.title) for column in grid.columns]
 
-        def chosen(titles: list[str] | None) -> None:
-            if titles is not None:
-                grid.choose(titles or None)
-                self.app.saved_state.put(f"columns.{self.entry.id}", titles or None)
+        def chosen(keys: list[str] | None) -> None:
+            if keys is not None:
+                grid.choose(keys or None)
+                self.app.saved_state.put(f"columns.{self.entry.id}", keys or None)
 
-        every = [column.title for column in grid.columns]
-        self.app.push_screen(PickMany("Columns", every, shown), chosen)
+        self.app.push_screen(PickMany("Columns", options, grid.shown), chosen)
 
     def changed(self) -> None:
         """Unmark all rows, and show what a change did."""

@@ -30,8 +30,8 @@ def cell(text: str, width: int, *, right: bool = False, ascii_only: bool = False
 
 def sort_rows(rows: Sequence[T], columns: Sequence[Column[T]], order: str | None) -> list[T]:
     """Return the rows sorted by a column; rows without a value come last."""
-    title = (order or "").removeprefix("-")
-    column = next((one for one in columns if one.title == title), None)
+    key = (order or "").removeprefix("-")
+    column = next((one for one in columns if one.key == key), None)
     if column is None:
         return list(rows)
     value = column.by or column.get

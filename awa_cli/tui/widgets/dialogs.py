@@ -102,7 +102,9 @@ class PickMany(ModalScreen["list[str] | None"]):
         Binding("enter", "done", "Done", priority=True),
     ]
 
-    def __init__(self, title: str, options: Sequence[str], chosen: Sequence[str]) -> None:
+    def __init__(
+        self, title: str, options: Sequence[tuple[str, str]], chosen: Sequence[str]
+    ) -> None:
         super().__init__()
         self._title = title
         self._options = options
@@ -113,13 +115,13 @@ class PickMany(ModalScreen["list[str] | None"]):
         with Vertical(classes="dialog"):
             yield Static(f"{self._title}: Space, then Enter", classes="dialog-title", markup=False)
             yield SelectionList[str](
-                *[Selection(one, one, one in self._chosen) for one in self._options]
+                *[Selection(text, name, name in self._chosen) for name, text in self._options]
             )
 
     def action_done(self) -> None:
         """Return the chosen options, in their order."""
         chosen = self.query_one(SelectionList).selected
-        self.dismiss([one for one in self._options if one in chosen])
+        self.dismiss([name for name, _ in self._options if name in chosen])
 
 
 class AskText(ModalScreen[str | None]):

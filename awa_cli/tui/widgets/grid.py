@@ -78,9 +78,9 @@ class Grid(ScrollView, Generic[T], can_focus=True):
     class Sorted(GridMessage):
         """A click on the header of a column."""
 
-        def __init__(self, grid: Grid[Any], title: str) -> None:
+        def __init__(self, grid: Grid[Any], key: str) -> None:
             super().__init__(grid)
-            self.title = title
+            self.key = key
 
     class NearEnd(GridMessage):
         """The view comes close to an end of the loaded rows; there may be more."""
@@ -95,7 +95,7 @@ class Grid(ScrollView, Generic[T], can_focus=True):
         key: Callable[[T], Hashable],
         *,
         empty: str = "Nothing here.",
-        titles: list[str] | None = None,
+        shown: list[str] | None = None,
         order: str | None = None,
         **options: Any,
     ) -> None:
@@ -110,7 +110,7 @@ class Grid(ScrollView, Generic[T], can_focus=True):
         self.sorts_itself = True
         self.loaded = False
         self._layout: Layout[T] = Layout(self.columns)
-        self._layout.titles, self._layout.order = titles, order
+        self._layout.chosen, self._layout.order = shown, order
         self._drawn: dict[int, Any] = {}
 
     # Rows
@@ -150,13 +150,13 @@ class Grid(ScrollView, Generic[T], can_focus=True):
 
     @property
     def order(self) -> str | None:
-        """Return the column that rows are sorted by, with ``-`` for descending order."""
+        """Return the key of the column that rows are sorted by, with ``-`` for descending order."""
         return self._layout.order
 
     @property
-    def shown_titles(self) -> list[str]:
-        """Return the titles of the columns that are shown."""
-        return [column.title for column in self._layout.shown]
+    def shown(self) -> list[str]:
+        """Return the keys of the columns that are shown."""
+        return [column.key for column in self._layout.shown]
 
     def put_cursor(self, key: Hashable) -> None:
         """Move the cursor to the row with this key, if it is loaded."""
@@ -173,9 +173,9 @@ class Grid(ScrollView, Generic[T], can_focus=True):
         self._lay_out()
         self.refresh()
 
-    def choose(self, titles: list[str] | None) -> None:
+    def choose(self, keys: list[str] | None) -> None:
         """Show these columns; None for those that fit."""
-        self._layout.titles = titles
+        self._layout.chosen = keys
         self._layout.forget()
         self._layout.measure(self.rows, self.size.width)
         self._lay_out()
@@ -217,7 +217,7 @@ class Grid(ScrollView, Generic[T], can_focus=True):
         order = (self.order or "").removeprefix("-")
         for number, (column, width) in enumerate(self._layout.pairs()):
             title = column.title
-            if title == order:
+            if column.key == order:
                 down = (self.order or "").startswith("-")
                 title += ("v" if down else "^") if self.app.ascii_only else ("▾" if down else "▴")
             text = cell(title, width, right=column.right)
@@ -359,6 +359,6 @@ class Grid(ScrollView, Generic[T], can_focus=True):
         x = event.x + self.scroll_offset.x - GUTTER
         for column, width in self._layout.pairs():
             if x < width:
-                self.post_message(self.Sorted(self, column.title))
+                self.post_message(self.Sorted(self, column.key))
                 return
             x -= width + GAP

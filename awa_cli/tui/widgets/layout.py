@@ -35,10 +35,10 @@ class Layout(Generic[T]):
 
     def __init__(self, columns: Sequence[Column[T]]) -> None:
         self._columns = list(columns)
-        self.titles: list[str] | None = None
-        """The columns to show; None for those that fit."""
+        self.chosen: list[str] | None = None
+        """Keys of the columns to show; None for those that fit."""
         self.order: str | None = None
-        """The column that rows are sorted by, with ``-`` for descending order."""
+        """The key of the column that rows are sorted by, with ``-`` for descending order."""
         self.shown: list[Column[T]] = []
         self._widths: list[int] = []
         self._wanted: dict[str, int] = {}
@@ -54,8 +54,8 @@ class Layout(Generic[T]):
 
     def choose(self, width: int) -> None:
         """Choose the columns to show in a width."""
-        if self.titles is not None:
-            self.shown = [one for one in self._columns if one.title in self.titles]
+        if self.chosen is not None:
+            self.shown = [one for one in self._columns if one.key in self.chosen]
             if self.shown:
                 return
         self.shown = [one for one in self._columns if not one.wide]
@@ -93,10 +93,10 @@ class Layout(Generic[T]):
         self._wanted.clear()
 
     def _width(self, column: Column[T]) -> int:
-        arrow = (self.order or "").removeprefix("-") == column.title
-        return max(self._wanted.get(column.title, 0), len(column.title) + arrow)
+        arrow = (self.order or "").removeprefix("-") == column.key
+        return max(self._wanted.get(column.key, 0), len(column.title) + arrow)
 
     def _widen(self, column: Column[T], rows: Sequence[T]) -> None:
         extra = 2 if column.state else 0
         longest = max((cell_len(clean(column.get(row))) + extra for row in rows), default=0)
-        self._wanted[column.title] = max(self._width(column), longest)
+        self._wanted[column.key] = max(self._width(column), longest)
