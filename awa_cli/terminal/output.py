@@ -157,7 +157,7 @@ def _field_column(name: str) -> Column[Any]:
         return value if value is None or isinstance(value, str) else json.dumps(value)
 
     # An id that is cut is of no use.
-    return Column(name.upper(), get, width=None if name.endswith("id") else 8)
+    return Column(name, name.upper(), get, width=None if name.endswith("id") else 8)
 
 
 def show_live(

@@ -37,22 +37,24 @@ _EVENTS: Final = ("created", "running", "completed", "retryable", "failed", "can
 
 _COLUMNS: Final[tuple[Column[Transition], ...]] = (
     Column(
+        "at",
         "AT",
         lambda one: one.at.astimezone().strftime("%H:%M:%S.%f")[:-3],
         style=lambda _: "bright_black",
     ),
     Column(
+        "event",
         "EVENT",
         lambda one: one.event,
         style=lambda one: STATE_STYLES.get(one.event, "cyan"),
         state=lambda one: one.event,
     ),
-    Column("ID", lambda one: one.id, right=True),
-    Column("KIND", lambda one: one.kind, width=12),
-    Column("QUEUE", lambda one: one.queue, width=8),
-    Column("ATT", lambda one: one.attempt or "", right=True),
-    Column("TAGS", lambda one: ",".join(one.tags), wide=True),
-    Column("ERROR", lambda one: one.error or "", width=1, style=lambda _: "red"),
+    Column("id", "ID", lambda one: one.id, right=True),
+    Column("kind", "KIND", lambda one: one.kind, width=12),
+    Column("queue", "QUEUE", lambda one: one.queue, width=8),
+    Column("att", "ATT", lambda one: one.attempt or "", right=True),
+    Column("tags", "TAGS", lambda one: ",".join(one.tags), wide=True),
+    Column("error", "ERROR", lambda one: one.error or "", width=1, style=lambda _: "red"),
 )
 
 
