@@ -30,8 +30,13 @@ __all__ = ["CONTENT_TYPE", "Exposition", "exposition"]
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _STATES: Final = (
-    "scheduled", "available", "running", "retryable", "failed", "waiting_external",
-)  # fmt: skip
+    "scheduled",
+    "available",
+    "running",
+    "retryable",
+    "failed",
+    "waiting_external",
+)
 _QUEUE: Final = "awa_job_queue"
 
 
@@ -138,13 +143,17 @@ def _ends(out: Exposition) -> Op[None]:
             awa_job_state=one.state,
         )
     _histogram(
-        out, "awa_job_recent_wait_seconds", "Time from due to begun, of jobs completed lately.",
+        out,
+        "awa_job_recent_wait_seconds",
+        "Time from due to begun, of jobs completed lately.",
         ended.waited.items(),
-    )  # fmt: skip
+    )
     _histogram(
-        out, "awa_job_recent_run_seconds", "Time from begun to done, of jobs completed lately.",
+        out,
+        "awa_job_recent_run_seconds",
+        "Time from begun to done, of jobs completed lately.",
         ended.ran.items(),
-    )  # fmt: skip
+    )
 
 
 def _histogram(

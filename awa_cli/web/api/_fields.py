@@ -16,9 +16,24 @@ if TYPE_CHECKING:
     from awa_lib._sql import Op
 
 __all__ = [
-    "KEEP", "ActionId", "BeforeId", "DlqWhere", "Everything", "Ids", "JobId", "Limit", "Name",
-    "Object", "Ok", "Priority", "State", "Text", "Uuid", "When", "change",
-]  # fmt: skip
+    "KEEP",
+    "ActionId",
+    "BeforeId",
+    "DlqWhere",
+    "Everything",
+    "Ids",
+    "JobId",
+    "Limit",
+    "Name",
+    "Object",
+    "Ok",
+    "Priority",
+    "State",
+    "Text",
+    "Uuid",
+    "When",
+    "change",
+]
 
 R = TypeVar("R")
 
@@ -52,9 +67,15 @@ Uuid = Annotated[str, Rule(pattern=_UUID, format="uuid")]
 Priority = Annotated[int, Rule(minimum=1, maximum=4, description="1 is the most urgent.")]
 Object = Annotated[dict[str, Any], Rule(description="A JSON object.")]
 State = Literal[
-    "scheduled", "available", "running", "completed", "retryable", "failed", "cancelled",
+    "scheduled",
+    "available",
+    "running",
+    "completed",
+    "retryable",
+    "failed",
+    "cancelled",
     "waiting_external",
-]  # fmt: skip
+]
 Everything = Annotated[bool, Rule(description="Mean everything, where no filter is given.")]
 ActionId = Annotated[str, Rule(maxLength=100, pattern=r"^[a-z][a-z-]*(\.[a-z-]+)?$")]
 # The default of a member that, left out, changes nothing; null means something else there.

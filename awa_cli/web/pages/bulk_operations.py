@@ -10,10 +10,10 @@ from awa_cli.views.columns import BATCHES
 from awa_cli.views.words import counted
 from awa_cli.web import api
 from awa_cli.web.api.bulk_operations import BatchState
-from awa_cli.web.guard import identity_of
 from awa_cli.web.pages._list_query import address
 from awa_cli.web.pages._render import act, at, read, render
 from awa_cli.web.pages._wanted import Field, wanted_by
+from awa_cli.web.scope import identity_of
 from awa_lib.reads.bulk import get_bulk_operation, list_bulk_operations
 from awa_lib.reads.runtime import runtime_instances
 
@@ -32,9 +32,14 @@ _MOST: Final = 100
 _STATES: Final = ("pending", "running", "completed", "cancelled", "failed")
 # What the list of jobs calls the filters of an operation; args may be nested too deep for it.
 _PARAMS: Final = {
-    "state": "state", "kind": "kind", "queue": "queue", "tag": "tag", "error": "error",
-    "created_after": "since", "created_before": "until",
-}  # fmt: skip
+    "state": "state",
+    "kind": "kind",
+    "queue": "queue",
+    "tag": "tag",
+    "error": "error",
+    "created_after": "since",
+    "created_before": "until",
+}
 
 
 def _words(column: Any) -> Any:

@@ -11,9 +11,9 @@ from awa_cli.views.cron import in_words
 from awa_cli.views.facts import schedule_facts
 from awa_cli.views.words import age, counted, now
 from awa_cli.web import api
-from awa_cli.web.guard import identity_of
 from awa_cli.web.pages._list_query import address
 from awa_cli.web.pages._render import act, at, read, render
+from awa_cli.web.scope import identity_of
 from awa_lib.cron import CronExpression
 from awa_lib.reads.cron import get_cron_job, list_cron_jobs
 from awa_lib.reads.jobs import job_rows

@@ -29,9 +29,12 @@ __all__ = ["complete", "listed"]
 
 # What the server sorts by; other columns cannot be sorted by.
 _SORTS: Final = {
-    "id": "id", "att": "attempt", "prio": "priority", "created": "created_at",
+    "id": "id",
+    "att": "attempt",
+    "prio": "priority",
+    "created": "created_at",
     "when": "finalized_at",
-}  # fmt: skip
+}
 _MOST_WORDS: Final = 12
 
 

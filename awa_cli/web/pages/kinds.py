@@ -9,11 +9,11 @@ from awa_cli.views.columns import FAILURES, KINDS
 from awa_cli.views.facts import declared_facts
 from awa_cli.views.words import counted
 from awa_cli.web import api
-from awa_cli.web.guard import identity_of
 from awa_cli.web.pages._charts import charts, window_of
 from awa_cli.web.pages._links import counted_links, tiles
 from awa_cli.web.pages._list_query import address
 from awa_cli.web.pages._render import act, at, read, render
+from awa_cli.web.scope import identity_of
 from awa_lib.reads.overviews import kind_overview, list_kinds
 from awa_lib.reads.statistics import latest_failures
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, Final
 from awa_cli.views.columns import FAILURES, QUEUE_WORKERS
 from awa_cli.views.facts import declared_facts, named_facts
 from awa_cli.web import api
-from awa_cli.web.guard import identity_of
 from awa_cli.web.pages import settings
 from awa_cli.web.pages._charts import charts, window_of
 from awa_cli.web.pages._links import tiles
 from awa_cli.web.pages._list_query import address
 from awa_cli.web.pages._render import act, at, read, render
+from awa_cli.web.scope import identity_of
 from awa_lib.reads.overviews import queue_details
 from awa_lib.reads.statistics import latest_failures
 

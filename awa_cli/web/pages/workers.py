@@ -30,9 +30,11 @@ _COLUMNS: Final = tuple(
     replace(one, wide=one.key == "id", get=_pid if one.key == "pid" else one.get) for one in WORKERS
 )
 _LOOPS: Final = {
-    "database": "postgres_connected", "claims": "poll_loop_alive", "heartbeat": "heartbeat_alive",
+    "database": "postgres_connected",
+    "claims": "poll_loop_alive",
+    "heartbeat": "heartbeat_alive",
     "maintenance": "maintenance_alive",
-}  # fmt: skip
+}
 
 
 async def listed(request: Request) -> Response:

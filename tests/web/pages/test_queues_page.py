@@ -79,10 +79,13 @@ def agree(page, verb: str, question: str, answer: str = "") -> None:
 def cells(page, row: str) -> dict[str, str]:
     """Return what stands in a row, by column."""
     cells = page.locator("tbody tr", has_text=row).first.locator("td[data-column]")
-    return dict(zip(
-        cells.evaluate_all("all => all.map((one) => one.dataset.column)"), cells.all_inner_texts(),
-        strict=True,
-    ))  # fmt: skip
+    return dict(
+        zip(
+            cells.evaluate_all("all => all.map((one) => one.dataset.column)"),
+            cells.all_inner_texts(),
+            strict=True,
+        )
+    )
 
 
 def test_a_queue_is_paused_and_goes_on(post, visit) -> None:
@@ -171,10 +174,13 @@ def test_settings_are_set_and_unset(post, visit) -> None:
     page = visit("/queues/post")
     expect(page.get_by_text("As each worker was started.")).to_be_visible()
     given = {
-        "Most that run at once in the fleet": "0", "Starts of each process": "50/s:100",
-        "Longest run of an attempt": "90s", "How often an idle worker looks": "250ms",
-        "How long completed jobs are kept": "90m", "How long failed jobs are kept": "30d",
-    }  # fmt: skip
+        "Most that run at once in the fleet": "0",
+        "Starts of each process": "50/s:100",
+        "Longest run of an attempt": "90s",
+        "How often an idle worker looks": "250ms",
+        "How long completed jobs are kept": "90m",
+        "How long failed jobs are kept": "30d",
+    }
 
     page.get_by_role("button", name="Set …").click()
     for label, text in given.items():
@@ -243,9 +249,11 @@ def test_failed_jobs_of_a_kind_run_again(post, visit) -> None:
     check_access(page)
     post.rain = False
     agree(
-        page, "Retry 2 failed jobs of kind parcel", "Run all failed jobs of kind parcel again?",
+        page,
+        "Retry 2 failed jobs of kind parcel",
+        "Run all failed jobs of kind parcel again?",
         "Retry 2 failed jobs",
-    )  # fmt: skip
+    )
 
     expect(page.locator(".tile.s-failed .count")).to_have_text("0")
     eventually(lambda: post.states(ids) == {"completed"})
