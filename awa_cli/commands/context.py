@@ -101,12 +101,12 @@ def _check(name: str, url: str, password: str | None, color: str | None) -> None
     keep = f"awa context add {name} URL --password env:NAME (or cmd:COMMAND), or use ~/.pgpass"
     if not url.startswith(("env:", "cmd:", "service:")) and describe(url).secret:
         raise InvalidInput(
-            "the URL holds a password", why="the config file is no place for a secret", hint=keep
+            "the URL holds a password", why="the config file must not hold secrets", hint=keep
         )
     if password is not None and not password.startswith(("env:", "cmd:")):
         raise InvalidInput(
             "--password takes a reference, not the password itself",
-            why="the config file is no place for a secret",
+            why="the config file must not hold secrets",
             hint=keep,
         )
     if color is not None and color not in COLORS:

@@ -1,4 +1,4 @@
-"""How each field looks, said once: tables of the command and grids of the dashboard use these."""
+"""The columns of all tables, shared by the commands, the monitor and the web pages."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from awa_cli.views.cron import in_words
-from awa_cli.views.states import STATE_SIGNS, STATE_STYLES, state_sign
+from awa_cli.views.states import BATCH_STYLES, SEVERITY_STYLES, STATE_STYLES, WORKER_STYLES
 from awa_cli.views.words import age, span
 
 if TYPE_CHECKING:
@@ -28,10 +28,25 @@ if TYPE_CHECKING:
     from awa_lib.reads.statistics import Failure
 
 __all__ = [
-    "ACCESS", "AUDIT", "BATCHES", "CONTEXTS", "DEAD_LETTERS", "FAILURES", "FINDINGS", "FIRES",
-    "GLANCE_QUEUES", "JOBS", "KINDS", "QUEUES", "QUEUE_OVERVIEWS", "QUEUE_WORKERS", "SCHEDULES",
-    "SEVERITY_STYLES", "STATE_SIGNS", "STATE_STYLES", "STATUSES", "WORKERS", "Column", "state_sign",
-]  # fmt: skip
+    "ACCESS",
+    "AUDIT",
+    "BATCHES",
+    "CONTEXTS",
+    "DEAD_LETTERS",
+    "FAILURES",
+    "FINDINGS",
+    "FIRES",
+    "JOBS",
+    "KINDS",
+    "QUEUES",
+    "QUEUE_OVERVIEWS",
+    "QUEUE_WORKERS",
+    "SCHEDULES",
+    "STATUSES",
+    "SUMMARY_QUEUES",
+    "WORKERS",
+    "Column",
+]
 
 T = TypeVar("T")
 
@@ -52,13 +67,13 @@ class Column(Generic[T]):
     width: int | None = None
     right: bool = False
     wide: bool = False
-    """Only shown by ``-o wide``."""
+    """Shown only by ``-o wide``."""
     link: Callable[[T], str | None] | None = None
-    """An address the text leads to, in terminals that open links."""
+    """A URL that the text links to."""
     by: Callable[[T], Any] | None = None
-    """What rows are sorted by where the text would mislead."""
+    """The sort key, if rows are not sorted by the text."""
     state: Callable[[T], str] | None = None
-    """The state whose sign stands before the text on screens."""
+    """The state whose sign precedes the text on screens."""
 
 
 def _ago(key: str, title: str, get: Callable[[T], datetime | None]) -> Column[T]:
@@ -67,7 +82,7 @@ def _ago(key: str, title: str, get: Callable[[T], datetime | None]) -> Column[T]
 
 
 def _moment(job: JobRow) -> datetime | None:
-    """Return the time that matters in this state."""
+    """Return the time that is relevant in the state of the job."""
     moments = {
         "running": job.attempted_at,
         "completed": job.finalized_at,
@@ -143,7 +158,7 @@ QUEUES: Final[tuple[Column[QueueStat], ...]] = (
     ),
 )
 
-GLANCE_QUEUES: Final = tuple(one for one in QUEUES if one.key not in {"later", "waiting"})
+SUMMARY_QUEUES: Final = tuple(one for one in QUEUES if one.key not in {"later", "waiting"})
 
 FAILURES: Final[tuple[Column[Failure], ...]] = (
     Column("id", "ID", lambda one: one.id),
@@ -152,7 +167,7 @@ FAILURES: Final[tuple[Column[Failure], ...]] = (
     Column("error", "ERROR", lambda one: one.error or "", width=1, style=lambda _: "red"),
 )
 
-# A process, its version, and what it says of one of its queues.
+# A process, its version, and its report about a queue.
 QUEUE_WORKERS: Final[tuple[Column[tuple[str, str, dict[str, Any]]], ...]] = (
     Column("worker", "WORKER", lambda one: one[0], width=10),
     Column("version", "VERSION", lambda one: one[1], width=5),
@@ -169,7 +184,7 @@ CONTEXTS: Final[tuple[Column[ContextRow], ...]] = (
 
 
 def _declared(row: QueueOverview | KindOverview) -> str:
-    """Say whether its workers agree about it."""
+    """Return whether the workers declare it, and agree."""
     if row.descriptor_mismatch:
         return "drift"
     if row.descriptor_stale:
@@ -275,7 +290,7 @@ STATUSES: Final[tuple[Column[JobStatus], ...]] = (
 
 
 def _other_error(one: DeadLetter) -> str | None:
-    """Return the first line of the last error, unless the reason says the same."""
+    """Return the first line of the last error, unless the reason is the same."""
     line = _first_line(one.errors)
     return None if line == one.reason else line
 
@@ -295,11 +310,6 @@ DEAD_LETTERS: Final[tuple[Column[DeadLetter], ...]] = (
 def _first_line(errors: list[dict[str, Any]]) -> str:
     return str(errors[-1].get("error", "")).partition("\n")[0] if errors else ""
 
-
-BATCH_STYLES: Final = {
-    "pending": "cyan", "running": "bold yellow", "completed": "green", "failed": "bold red",
-    "cancelled": "bright_black",
-}  # fmt: skip
 
 BATCHES: Final[tuple[Column[BulkOperation], ...]] = (
     Column("id", "ID", lambda one: one.id),
@@ -346,17 +356,14 @@ def _worker_state(one: RuntimeInstance) -> str:
     return "healthy" if one.healthy else "degraded"
 
 
-_WORKER_STYLES: Final = {
-    "healthy": "green", "degraded": "bold red", "stale": "bright_black", "stopping": "yellow",
-}  # fmt: skip
-
-
 def _loops(one: RuntimeInstance) -> str:
-    """Name the loops that have stopped."""
+    """Return the names of the loops that have stopped."""
     alive = {
-        "postgres": one.postgres_connected, "poll": one.poll_loop_alive,
-        "heartbeat": one.heartbeat_alive, "maintenance": one.maintenance_alive,
-    }  # fmt: skip
+        "postgres": one.postgres_connected,
+        "poll": one.poll_loop_alive,
+        "heartbeat": one.heartbeat_alive,
+        "maintenance": one.maintenance_alive,
+    }
     return ",".join(name for name, up in alive.items() if not up) or "-"
 
 
@@ -365,7 +372,7 @@ WORKERS: Final[tuple[Column[RuntimeInstance], ...]] = (
     Column("host", "HOST", lambda one: one.hostname, width=8),
     Column("pid", "PID", lambda one: one.pid, right=True),
     Column("version", "VERSION", lambda one: one.version, width=5),
-    Column("state", "STATE", _worker_state, style=lambda one: _WORKER_STYLES[_worker_state(one)]),
+    Column("state", "STATE", _worker_state, style=lambda one: WORKER_STYLES[_worker_state(one)]),
     Column("leader", "LEADER", lambda one: "yes" if one.leader and not one.stale else ""),
     Column(
         "in_flight",
@@ -386,10 +393,6 @@ WORKERS: Final[tuple[Column[RuntimeInstance], ...]] = (
         "queues", "QUEUES", lambda one: ",".join(queue["queue"] for queue in one.queues), width=1
     ),
 )
-
-SEVERITY_STYLES: Final = {
-    "error": "bold red", "warning": "bold yellow", "note": "cyan", "ok": "green",
-}  # fmt: skip
 
 FINDINGS: Final[tuple[Column[Finding], ...]] = (
     Column(

@@ -88,7 +88,7 @@ def test_ctrl_c_at_a_question(database_url, add, rows, line) -> None:
     os.close(follower)
 
     assert (running.returncode, out) == (130, "")
-    assert err.endswith("\nerror: stopped, nothing was changed\n")
+    assert err.endswith("\nerror: stopped; nothing was changed\n")
     assert rows.states() == {"failed": 1}
 
 
@@ -97,7 +97,7 @@ def test_a_question_that_is_answered_otherwise(terminal, database_url, add, rows
     add("failed")
     ran = terminal("queue", "purge", "email", "--no-color", url=database_url, keys=key)
     assert ran.status == 1
-    assert "\nerror: stopped, nothing was changed\n" in ran.out
+    assert "\nerror: stopped; nothing was changed\n" in ran.out
     assert rows.states() == {"failed": 1}
 
 

@@ -225,7 +225,7 @@ def test_discard_asks_at_a_terminal(terminal, database_url, add, db, keys, left,
 
     ran = terminal("job", "discard", "--kind", "a", url=database_url, keys=keys)
 
-    assert "Delete all failed jobs of kind a for good?" in ran.out
+    assert "Permanently delete all failed jobs of kind a?" in ran.out
     assert ran.status == status
     assert db.execute("SELECT count(*) FROM awa.jobs").fetchone() == (left,)
 

@@ -159,7 +159,7 @@ def test_fields_that_are_not_there(cli, add, form) -> None:
     ran = cli("job", "list", *form)
 
     assert ran.status == 2
-    assert "there is no field 'knd'" in ran.err
+    assert "unknown field 'knd'" in ran.err
     assert "did you mean: kind" in ran.err
 
 

@@ -205,7 +205,7 @@ def test_signatures(cli, offline, monkeypatch, tmp_path) -> None:
     ("options", "says"),
     [
         ([], "AWA_CALLBACK_HMAC_SECRET is not set"),
-        (["--secret", KEY], "what was given is not a reference"),
+        (["--secret", KEY], "the value is not a reference"),
         (["--secret", "cmd:echo zz"], "not 64 hex digits"),
         (["--secret", f"cmd:echo {KEY}", "--action", "complet"], "did you mean: --action complete"),
     ],

@@ -79,8 +79,8 @@ def test_drain_asks_at_a_terminal(terminal, database_url, add, db) -> None:
     ran = terminal("queue", "drain", "email", url=database_url, keys="n\n")
 
     assert ran.status == 1
-    assert "Cancel every job that waits in queue email?" in ran.out
-    assert "stopped, nothing was changed" in ran.out
+    assert "Cancel all waiting jobs in queue email?" in ran.out
+    assert "stopped; nothing was changed" in ran.out
     assert db.execute("SELECT state::text FROM awa.jobs").fetchone() == ("available",)
     ran = terminal("queue", "drain", "email", "-y", url=database_url)
     assert "Drained 1 jobs from queue 'email'" in ran.out

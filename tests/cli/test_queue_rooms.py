@@ -102,8 +102,8 @@ def test_setting_and_taking_back(cli) -> None:
 
     said = cli("queue", "unset", "q", "max-running", "rate_limit").out
     assert said == (
-        "Queue 'q': at most 1 running of a key, deadline 15m, idle workers look every 0.25s, "
-        "at most 64 jobs a claim, completed jobs kept 1h30m, failed jobs kept 30d\n"
+        "Queue 'q': at most 1 running per key, deadline 15m, idle workers poll every 0.25s, "
+        "at most 64 jobs per claim, completed jobs kept 1h30m, failed jobs kept 30d\n"
     )
     assert cli("queue", "unset", "q", "--all").out == "Queue 'q': no settings\n"
     assert "deadline none" in cli("queue", "set", "q", "--deadline", "0").out
@@ -144,7 +144,7 @@ def test_purging(cli, add, db, terminal, database_url) -> None:
     assert "add --yes" in refused.err
     declined = terminal("queue", "purge", "email", url=database_url, keys="n\n")
     assert declined.status == 1
-    assert "Delete all jobs of queue email but running ones for good?" in declined.out
+    assert "Permanently delete all jobs in queue email that are not running?" in declined.out
     assert left() == before
     ended = cli("queue", "purge", "email", "--ended", "--yes")
     assert ended.out == "Purged 2 jobs of queue 'email'\n"

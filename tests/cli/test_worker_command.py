@@ -83,8 +83,8 @@ def children(pid: int) -> set[int]:
     [
         ("myapp.jobs", "does not name a client"),
         ("myapp/jobs.py:client", "does not name a client"),
-        ("nowhere.jobs:client", "there is no module 'nowhere' in "),
-        ("myapp.job:client", "there is no module 'myapp.job' in "),
+        ("nowhere.jobs:client", "no module 'nowhere' in "),
+        ("myapp.job:client", "no module 'myapp.job' in "),
         ("myapp.jobs:cliend", "did you mean: awa worker myapp.jobs:client"),
         ("myapp.jobs:blocking", "is a blocking Client, not an AsyncClient"),
         ("myapp.jobs:number", "is a int, not an AsyncClient"),
@@ -115,7 +115,7 @@ def test_a_missing_import_of_the_module_is_not_taken_for_the_module(process, pro
 
     ran = process("worker", "needy:client", cwd=project)
 
-    assert "module 'needy' failed when it was imported" in ran.err
+    assert "cannot import module 'needy'" in ran.err
     assert "why: it imports 'no_such_package', which is not installed" in ran.err
 
 
@@ -224,7 +224,7 @@ def test_processes_that_cannot_start_are_not_restarted(process, project) -> None
     ran = process("worker", "broken:client", "--processes", 2, cwd=project)
 
     assert ran.status == 2
-    assert "next start" not in ran.err
+    assert "restarting in" not in ran.err
 
 
 def test_reload_restarts_on_a_change_and_survives_a_broken_one(
