@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 __all__ = ["counted_links", "tiles"]
 
 _COUNTED: Final = {
-    "AVAIL": ("available",),
-    "RUNNING": ("running",),
-    "FAILED": ("failed",),
-    "LATER": ("scheduled", "retryable"),
-    "WAITING": ("waiting_external",),
+    "available": ("available",),
+    "running": ("running",),
+    "failed": ("failed",),
+    "later": ("scheduled", "retryable"),
+    "waiting": ("waiting_external",),
 }
 _TILES: Final = (
     "available",

@@ -60,8 +60,8 @@ async def listed(request: Request) -> Response:
         older=older,
         columns=AUDIT,
         links={
-            "WHO": lambda one: wanted.link(actor=one.actor),
-            "ACTION": lambda one: wanted.link(action=one.action),
+            "who": lambda one: wanted.link(actor=one.actor),
+            "action": lambda one: wanted.link(action=one.action),
             "TARGET": _target,
         },
     )

@@ -44,16 +44,16 @@ _PARAMS: Final = {
 
 def _words(column: Any) -> Any:
     """Return the column as people read it; ids are for commands, and counts beside the bar."""
-    if column.title == "OPERATION":
+    if column.key == "operation":
         return replace(column, get=operation_words)
-    if column.title == "FILTER":
+    if column.key == "filter":
         return replace(column, get=lambda one: filter_words(one.filter))
-    if column.title == "STATE":
+    if column.key == "state":
         return replace(column, state=lambda one: one.state)
-    return replace(column, wide=False) if column.title == "BY" else column
+    return replace(column, wide=False) if column.key == "by" else column
 
 
-_COLUMNS: Final = tuple(_words(one) for one in BATCHES if one.title not in {"ID", "DONE"})
+_COLUMNS: Final = tuple(_words(one) for one in BATCHES if one.key not in {"id", "done"})
 
 
 async def listed(request: Request) -> Response:
@@ -70,7 +70,7 @@ async def listed(request: Request) -> Response:
         batches=[] if wanted.problem else await read(request, limited),
         most=_MOST,
         columns=_COLUMNS,
-        links={"OPERATION": lambda one: at("batches", one.id)},
+        links={"operation": lambda one: at("batches", one.id)},
         share=share_of,
         done=done_words,
         said=_said,

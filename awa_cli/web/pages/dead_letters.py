@@ -58,9 +58,9 @@ async def listed(request: Request) -> Response:
         chips=[(queue, depth[queue]) for queue in queues[:_MOST_CHIPS]],
         columns=DEAD_LETTERS,
         links={
-            "ID": lambda one: at("dlq", one.id),
-            "KIND": lambda one: wanted.link(kind=one.kind),
-            "QUEUE": lambda one: wanted.link(queue=one.queue),
+            "id": lambda one: at("dlq", one.id),
+            "kind": lambda one: wanted.link(kind=one.kind),
+            "queue": lambda one: wanted.link(queue=one.queue),
         },
         key=lambda one: one.id,
     )

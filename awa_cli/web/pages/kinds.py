@@ -46,8 +46,8 @@ async def listed(request: Request) -> Response:
         words=words,
         columns=KINDS,
         links={
-            "KIND": lambda one: at("kinds", one.kind),
-            "JOBS": lambda one: address({"kind": [one.kind]}),
+            "kind": lambda one: at("kinds", one.kind),
+            "jobs": lambda one: address({"kind": [one.kind]}),
             **counted_links("kind"),
         },
     )
@@ -68,7 +68,7 @@ async def show(request: Request) -> Response:
         jobs=address({"kind": [name]}),
         failures=failures,
         failure_columns=FAILURES,
-        failure_links={"ID": lambda one: at("jobs", one.id)},
+        failure_links={"id": lambda one: at("jobs", one.id)},
         charts=await charts(request, kind=name),
         window=window_of(request),
     )
