@@ -99,7 +99,7 @@ _SETTINGS: Final = (
     _count("max_running", "Running jobs, at most"),
     _count("max_running_per_key", "Running jobs of a concurrency key, at most"),
     _rate("Starts per worker process, at most"),
-    _span("deadline_seconds", "Deadline of an attempt", "15m, or 0 for none", 1),
+    _span("deadline_seconds", "Deadline of an attempt", "15m, 0: none", 1),
     _span("poll_interval_ms", "Poll interval of an idle worker", "200ms", 0.001),
     _count("claim_batch", "Jobs per claim, at most"),
     _span("completed_retention_hours", "Retention of completed jobs", "24h", 3600),
