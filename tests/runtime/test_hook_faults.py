@@ -49,7 +49,7 @@ async def test_hook_may_raise_anything(
         second = await aclient.insert(Noop())
         await aeventually(lambda: heard == [first.id, second.id])
 
-    told = [r for r in caplog.records if r.getMessage() == "a hook failed; the job is not touched"]
+    told = [r for r in caplog.records if r.getMessage() == "a hook failed; its job is not affected"]
     assert [r.job_id for r in told] == [first.id, second.id]
 
 

@@ -94,14 +94,14 @@ async def test_only_what_is_no_outage_ends_the_process(monkeypatch) -> None:
     for state in (away, ours):
         team.watch(state)
     away.fail(Unavailable("gone"))
-    await team.look()
+    team.check()
     assert not team.hopeless.is_set()
     away.fail(Transient("a lock"))
-    await team.look()
+    team.check()
     assert not team.hopeless.is_set()
     ours.fail(ValueError("a fault of ours"))
     await aeventually(lambda: ours.hopeless)
-    await team.look()
+    team.check()
     assert team.hopeless.is_set()
 
 
