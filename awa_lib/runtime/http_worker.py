@@ -103,7 +103,7 @@ class HttpWorker:
 
         if not isinstance(self.verify, bool | str | SSLContext):
             raise ValidationError(
-                f"verify must be True, False, a CA file or an SSLContext, got {self.verify!r}"
+                f"verify must be True, False, a CA file or an SSLContext: {self.verify!r}"
             )
         if isinstance(self.verify, str) and not Path(self.verify).is_file():
             raise ValidationError(f"the CA file {self.verify!r} of verify does not exist")

@@ -101,7 +101,8 @@ class Outage:
             self._log_end = True
             with suppress(Exception):  # of the program's own log handlers
                 logger.warning(
-                    "lost the database (%s); claims stop, running jobs go on, reconnecting",
+                    "the database is unavailable (%s); the worker stops claiming and reconnects, "
+                    "running jobs go on",
                     error or "the connection was closed",
                     extra={"connection": name},
                 )
@@ -117,7 +118,7 @@ class Outage:
             if self._log_end:
                 self._log_end = False
                 with suppress(Exception):
-                    logger.info("the database is back")
+                    logger.info("the database is available again; the worker goes on claiming")
         with suppress(RuntimeError):  # the loop has ended: nothing waits
             self._loop.call_soon_threadsafe(self._works.set)
 

@@ -305,9 +305,7 @@ class Worker:
         start() works again afterwards.  Raises ValidationError.
         """
         if isinstance(timeout_ms, bool) or not isinstance(timeout_ms, int | float):
-            raise ValidationError(
-                f"timeout_ms must be a number of milliseconds, got {timeout_ms!r}"
-            )
+            raise ValidationError(f"timeout_ms must be a number of milliseconds: {timeout_ms!r}")
         await self._shutdown(max(0.0, timeout_ms / 1000))
 
     async def _shutdown(self, seconds: float, *, exiting: bool = False) -> list[Attempt]:

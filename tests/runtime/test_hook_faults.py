@@ -132,14 +132,14 @@ async def test_generator_is_no_hook(aclient: awa.AsyncClient) -> None:
     def hook(event: awa.Event):  # type: ignore[no-untyped-def]
         yield event
 
-    with pytest.raises(TypeError, match="a hook must not yield"):
+    with pytest.raises(TypeError, match="a hook must not be a generator"):
         aclient.on_event(Noop)(hook)
 
 
 async def test_jobs_are_not_claimed_while_hooks_are_far_behind(
     aclient: awa.AsyncClient, rows: Rows, monkeypatch
 ) -> None:
-    monkeypatch.setattr(deliveries, "_MOST", 20)
+    monkeypatch.setattr(deliveries, "_UNDELIVERED_EVENTS", 20)
     go = asyncio.Event()
 
     @aclient.task(Noop)
