@@ -33,9 +33,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = [
-    "NAME", "SCOPES", "Access", "Identity", "Proxy", "hash_password", "hash_token", "new_token",
-    "parse_access", "read_access",
-]  # fmt: skip
+    "NAME",
+    "SCOPES",
+    "Access",
+    "Identity",
+    "Proxy",
+    "hash_password",
+    "hash_token",
+    "new_token",
+    "parse_access",
+    "read_access",
+]
 
 SCOPES: Final = ("read", "operate")
 NAME: Final = re.compile(r"[A-Za-z0-9_.@-]{1,64}")

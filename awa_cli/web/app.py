@@ -14,10 +14,11 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from awa_cli.web.access import Identity
+from awa_cli.web.answers import answer
 from awa_cli.web.events import Hub
 from awa_cli.web.guard import Guard
 from awa_cli.web.health import readiness
-from awa_cli.web.problems import Refused, answer
+from awa_cli.web.problems import Refused
 from awa_cli.web.settings import Settings
 from awa_cli.web.state import State
 

@@ -10,12 +10,12 @@ from urllib.parse import urlencode
 from starlette.requests import Request
 from starlette.responses import Response
 
-from awa_cli.terminal.formats import encode
+from awa_cli.documents.encoding import encode
 from awa_cli.web.endpoints import path_parts
-from awa_cli.web.guard import identity_of
 from awa_cli.web.json_schema import check, from_text, unknown
 from awa_cli.web.problems import Refused
 from awa_cli.web.query_string import read_pairs
+from awa_cli.web.scope import identity_of
 from awa_cli.web.signing import Prover
 from awa_lib.errors import InvalidInput
 
@@ -60,9 +60,12 @@ class Api:
         endpoint = by_method.get(method)
         if endpoint is None:
             raise Refused(
-                405, f"{method} is not for this path", f"it takes {allowed}",
-                "see the endpoints: /api/openapi.json", {"Allow": allowed},
-            )  # fmt: skip
+                405,
+                f"{method} is not for this path",
+                f"it takes {allowed}",
+                "see the endpoints: /api/openapi.json",
+                {"Allow": allowed},
+            )
         response = await self._answer(endpoint, parts, Request(scope, receive))
         await response(scope, receive, send)
 
@@ -101,9 +104,13 @@ class Api:
         if endpoint.signed and self._state.settings.secret is not None:
             body = await request.body()
             op = self._prover.prove(
-                self._later(endpoint, given, request, body), given["callback_id"],
-                endpoint.segments[-1], body, request.headers, identity_of(request.scope).name,
-            )  # fmt: skip
+                self._later(endpoint, given, request, body),
+                given["callback_id"],
+                endpoint.segments[-1],
+                body,
+                request.headers,
+                identity_of(request.scope).name,
+            )
             await self._state.require_writable()
         else:
             if endpoint.changes:
@@ -163,9 +170,11 @@ def _body(endpoint: Endpoint, request: Request, body: bytes) -> dict[str, Any]:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != _JSON:
         raise Refused(
-            415, "the body must be JSON", f"its type is {kind or 'not said'}",
+            415,
+            "the body must be JSON",
+            f"its type is {kind or 'not said'}",
             "send the header Content-Type: application/json",
-        )  # fmt: skip
+        )
     return check(endpoint.body_schema, read_json(body), "the body")  # type: ignore[no-any-return]
 
 

@@ -14,8 +14,8 @@ from dataclasses import asdict
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
+from awa_cli.documents.encoding import encode
 from awa_cli.feed import Feed
-from awa_cli.terminal.formats import encode
 from awa_cli.web.problems import Problem, Refused
 from awa_lib.errors import JobNotFound
 

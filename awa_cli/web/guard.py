@@ -16,8 +16,10 @@ from starlette.requests import cookie_parser
 
 from awa_cli.web import origins
 from awa_cli.web.access import Access, Identity
-from awa_cli.web.problems import PATH, Refused, answer, problem_of
+from awa_cli.web.answers import answer
+from awa_cli.web.problems import Refused, problem_of
 from awa_cli.web.rate_limits import Buckets, bounded
+from awa_cli.web.scope import IDENTITY, PATH
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,9 +28,8 @@ if TYPE_CHECKING:
 
     from awa_cli.web.settings import Settings
 
-__all__ = ["Guard", "identity_of"]
+__all__ = ["Guard"]
 
-_KEY: Final = "awa.identity"
 # Whoever asks: probes have no credentials.
 _OPEN: Final = ("/healthz", "/readyz")
 # A second, and at once: of one address, and of one caller.
@@ -50,12 +51,6 @@ _SECURITY: Final = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
 _SECURITY_RAW: Final = [(k.lower().encode(), v.encode()) for k, v in _SECURITY.items()]
-
-
-def identity_of(scope: Scope) -> Identity:
-    """Return who sends this request."""
-    found: Identity = scope[_KEY]
-    return found
 
 
 class Guard:
@@ -121,15 +116,15 @@ class Guard:
         path = scope[PATH]
         safe = scope["method"] in origins.SAFE
         if path in _OPEN and safe:
-            scope[_KEY] = Identity("anybody", "read", "none")
+            scope[IDENTITY] = Identity("anybody", "read", "none")
             return
         origins.check_host(self._settings, headers)
         peer = _peer(scope)
         if self._signed(path):
-            scope[_KEY] = Identity(peer, "read", "signature")
+            scope[IDENTITY] = Identity(peer, "read", "signature")
             return
         who = await self._identify(scope, headers, peer)
-        scope[_KEY] = who
+        scope[IDENTITY] = who
         if safe:
             self._reads.require(peer, "requests")
             return

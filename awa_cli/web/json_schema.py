@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Union, get_arg
 
 from awa_cli.web import models
 from awa_lib.errors import InvalidInput
-from awa_lib.validation import storable
+from awa_lib.validation import INT64_MAX, storable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -44,7 +44,6 @@ _PLAIN: Final[dict[Any, dict[str, Any]]] = {
     dict: {"type": "object"},
     list: {"type": "array"},
 }
-_LARGEST: Final = 2**63 - 1
 
 
 class Schemas:
@@ -220,7 +219,7 @@ def _check_text(schema: Schema, value: str, name: str) -> None:
             f"{name} holds a character that Postgres cannot store",
             why="NUL characters and lone surrogates are not text there",
         )
-    least, most = schema.get("minLength", 0), schema.get("maxLength", _LARGEST)
+    least, most = schema.get("minLength", 0), schema.get("maxLength", INT64_MAX)
     if not least <= len(value) <= most:
         raise InvalidInput(f"{name} must have {least} to {most} characters: it has {len(value)}")
     if "pattern" in schema and not re.search(schema["pattern"], value):
@@ -234,7 +233,7 @@ def _check_number(schema: Schema, value: float, name: str) -> None:
 
 
 def _check_list(schema: Schema, value: list[Any], name: str) -> list[Any]:
-    least, most = schema.get("minItems", 0), schema.get("maxItems", _LARGEST)
+    least, most = schema.get("minItems", 0), schema.get("maxItems", INT64_MAX)
     if not least <= len(value) <= most:
         raise InvalidInput(f"{name} must have {least} to {most} items: it has {len(value)}")
     inner = schema.get("items", {})

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from awa_cli.main import version
+from awa_cli.version import version
 from awa_lib.errors import AwaError
 from awa_lib.ops.schema import read_schema
 from awa_lib.reads.cron import list_cron_jobs
@@ -30,8 +30,13 @@ __all__ = ["CONTENT_TYPE", "Exposition", "exposition"]
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _STATES: Final = (
-    "scheduled", "available", "running", "retryable", "failed", "waiting_external",
-)  # fmt: skip
+    "scheduled",
+    "available",
+    "running",
+    "retryable",
+    "failed",
+    "waiting_external",
+)
 _QUEUE: Final = "awa_job_queue"
 
 
@@ -138,13 +143,17 @@ def _ends(out: Exposition) -> Op[None]:
             awa_job_state=one.state,
         )
     _histogram(
-        out, "awa_job_recent_wait_seconds", "Time from due to begun, of jobs completed lately.",
+        out,
+        "awa_job_recent_wait_seconds",
+        "Time from due to begun, of jobs completed lately.",
         ended.waited.items(),
-    )  # fmt: skip
+    )
     _histogram(
-        out, "awa_job_recent_run_seconds", "Time from begun to done, of jobs completed lately.",
+        out,
+        "awa_job_recent_run_seconds",
+        "Time from begun to done, of jobs completed lately.",
         ended.ran.items(),
-    )  # fmt: skip
+    )
 
 
 def _histogram(

@@ -19,10 +19,17 @@ __all__ = ["hints"]
 _NAMES = {
     one.__name__: one
     for one in (
-        datetime, Descriptor, JobEvent, JobRow, JobSummary, QueueOverview, QueuePolicy,
-        RuntimeInstance, Severity,
+        datetime,
+        Descriptor,
+        JobEvent,
+        JobRow,
+        JobSummary,
+        QueueOverview,
+        QueuePolicy,
+        RuntimeInstance,
+        Severity,
     )
-} | {"StateName": StateName}  # fmt: skip
+} | {"StateName": StateName}
 
 
 @cache

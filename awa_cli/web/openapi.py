@@ -7,7 +7,7 @@ from dataclasses import MISSING
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
-from awa_cli.main import version
+from awa_cli.version import version
 from awa_cli.web.api._fields import KEEP
 from awa_cli.web.events import TOPICS
 from awa_cli.web.json_schema import Schemas, without_null
@@ -64,11 +64,13 @@ def document(table: Table) -> dict[str, Any]:
                 "password": {"type": "http", "scheme": "basic"},
                 "signature": {"type": "apiKey", "in": "header", "name": "X-Awa-Signature"},
                 "request signature": {
-                    "type": "apiKey", "in": "header", "name": "X-Awa-Request-Signature",
+                    "type": "apiKey",
+                    "in": "header",
+                    "name": "X-Awa-Request-Signature",
                 },
             },
         },
-    }  # fmt: skip
+    }
 
 
 def _operation(endpoint: Endpoint, schemas: Schemas) -> dict[str, Any]:
@@ -108,8 +110,13 @@ def _operation_id(endpoint: Endpoint) -> str:
 
 def _path_parameter(endpoint: Endpoint, name: str) -> dict[str, Any]:
     schema = endpoint.path_schemas[name]
-    return {"name": name, "in": "path", "required": True, "schema": _without_words(schema),
-            **_words(schema)}  # fmt: skip
+    return {
+        "name": name,
+        "in": "path",
+        "required": True,
+        "schema": _without_words(schema),
+        **_words(schema),
+    }
 
 
 def _query_parameter(endpoint: Endpoint, name: str, _: Any, default: Any) -> dict[str, Any]:
@@ -117,8 +124,13 @@ def _query_parameter(endpoint: Endpoint, name: str, _: Any, default: Any) -> dic
     shown = _without_words(schema)
     if default not in (MISSING, None):
         shown = {**shown, "default": default}
-    return {"name": name, "in": "query", "required": default is MISSING, "schema": shown,
-            **_words(schema)}  # fmt: skip
+    return {
+        "name": name,
+        "in": "query",
+        "required": default is MISSING,
+        "schema": shown,
+        **_words(schema),
+    }
 
 
 def _body(endpoint: Endpoint) -> dict[str, Any]:
@@ -165,8 +177,13 @@ def _events() -> dict[str, Any]:
             "`missed` that the watcher was too slow for the activity."
         ),
         "parameters": [
-            {"name": "topic", "in": "query", "required": False, "schema": without_null(topic),
-             "description": "What to follow; stats and queues by default."},
+            {
+                "name": "topic",
+                "in": "query",
+                "required": False,
+                "schema": without_null(topic),
+                "description": "What to follow; stats and queues by default.",
+            },
         ],
         "responses": {
             "200": {
@@ -176,4 +193,4 @@ def _events() -> dict[str, Any]:
             **{str(code): _problem(code) for code in _READS},
         },
         "security": [{}, {"token": []}, {"password": []}],
-    }  # fmt: skip
+    }

@@ -25,9 +25,16 @@ if TYPE_CHECKING:
     from awa_cli.web.settings import Settings
 
 __all__ = [
-    "COOKIE", "SAFE", "TOKEN_HEADER", "check_host", "check_origin", "check_token", "is_csrf",
-    "is_loopback", "new_csrf",
-]  # fmt: skip
+    "COOKIE",
+    "SAFE",
+    "TOKEN_HEADER",
+    "check_host",
+    "check_origin",
+    "check_token",
+    "is_csrf",
+    "is_loopback",
+    "new_csrf",
+]
 
 COOKIE: Final = "awa_csrf"
 TOKEN_HEADER: Final = "x-csrf-token"  # noqa: S105 - its name, not its value

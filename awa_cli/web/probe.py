@@ -100,11 +100,13 @@ def _app(client: AsyncClient, database_url: str) -> Starlette:
     anybody = Identity("anybody", "read", "none")
     return Starlette(
         routes=[
-            Route("/healthz", alive), Route("/readyz", ready), Route("/metrics", metrics),
+            Route("/healthz", alive),
+            Route("/readyz", ready),
+            Route("/metrics", metrics),
         ],
         middleware=[Middleware(Guard, settings, whose=lambda _: anybody)],
         lifespan=lifespan,
-    )  # fmt: skip
+    )
 
 
 async def _readiness(client: AsyncClient) -> Readiness:

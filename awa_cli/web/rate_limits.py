@@ -71,9 +71,12 @@ def bounded(scope: Scope, receive: Receive, most: int) -> Receive:
                 message = await receive()
         except TimeoutError:
             raise Refused(
-                408, "the body did not arrive in time", f"it may take {_BODY_SECONDS:g} s",
-                "send it faster", {"Connection": "close"},
-            ) from None  # fmt: skip
+                408,
+                "the body did not arrive in time",
+                f"it may take {_BODY_SECONDS:g} s",
+                "send it faster",
+                {"Connection": "close"},
+            ) from None
         if message["type"] == "http.request":
             seen += len(message.get("body", b""))
             over = not message.get("more_body", False)
@@ -86,6 +89,9 @@ def bounded(scope: Scope, receive: Receive, most: int) -> Receive:
 
 def _too_long(most: int) -> Refused:
     return Refused(
-        413, "the body is too long", f"at most {most} bytes are read", "send less at once",
+        413,
+        "the body is too long",
+        f"at most {most} bytes are read",
+        "send less at once",
         {"Connection": "close"},
-    )  # fmt: skip
+    )

@@ -34,9 +34,14 @@ class Prover:
         self._failures = Buckets(1, 20)
 
     def prove(
-        self, op: Op[R], callback_id: str, action: str, body: bytes, headers: Mapping[str, str],
+        self,
+        op: Op[R],
+        callback_id: str,
+        action: str,
+        body: bytes,
+        headers: Mapping[str, str],
         peer: str,
-    ) -> Op[R]:  # fmt: skip
+    ) -> Op[R]:
         """Return the op when the signature is right, or bound to the check that needs the database.
 
         A whole-request signature is used up in the transaction of the change, so that a request
@@ -65,10 +70,15 @@ class Prover:
         """Return the refusal; who sends many wrong ones is told to stop, right ones always pass."""
         if not self._failures.take(peer):
             return Refused(
-                429, "too many wrong callback signatures", what, "check the secret of the sender",
+                429,
+                "too many wrong callback signatures",
+                what,
+                "check the secret of the sender",
                 {"Retry-After": "1"},
-            )  # fmt: skip
+            )
         return Refused(
-            401, what, "the secret, the id or the body is not what was signed, or it is too old",
+            401,
+            what,
+            "the secret, the id or the body is not what was signed, or it is too old",
             "sign as docs/guides/callbacks.md says: awa callback sign ID",
-        )  # fmt: skip
+        )

@@ -6,11 +6,11 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from awa_cli.web.problems import Refused
+from awa_cli.web.problems import ReadOnly, Refused
 from awa_lib.db.connect import Purpose
 from awa_lib.db.drive import arun
 from awa_lib.db.pool import AsyncPool
-from awa_lib.errors import DatabaseError, Unavailable
+from awa_lib.errors import Unavailable
 from awa_lib.reads.health import is_read_only
 
 if TYPE_CHECKING:
@@ -21,14 +21,16 @@ if TYPE_CHECKING:
     from awa_lib._sql import Op
     from awa_lib.embedded import Server
 
-__all__ = ["ReadOnly", "State"]
+__all__ = ["State"]
 
 R = TypeVar("R")
 
 # Filters are parameters; planned anew each time, the indexes on single states can serve them.
 _READING: Final = (
-    ("plan_cache_mode", "force_custom_plan"), ("jit", "off"), ("statement_timeout", "30s"),
-)  # fmt: skip
+    ("plan_cache_mode", "force_custom_plan"),
+    ("jit", "off"),
+    ("statement_timeout", "30s"),
+)
 _NO_WRITES: Final = (("default_transaction_read_only", "on"),)
 # A lost database is asked for again after so long; until then requests fail at once.
 _PAUSE_SECONDS: Final = 1.0
@@ -36,17 +38,6 @@ _PAUSE_SECONDS: Final = 1.0
 _LOST_WAIT_SECONDS: Final = 2.0
 _MOST_CACHED: Final = 256
 _READ_ONLY_STATE: Final = "25006"
-
-
-class ReadOnly(DatabaseError):
-    """The server or its database takes no changes."""
-
-    def __init__(self, why: str) -> None:
-        super().__init__(
-            "awa serve is connected to a read-only database; admin actions are disabled",
-            why=why,
-            hint="send changes to a server that works on the primary",
-        )
 
 
 class State:
@@ -111,9 +102,11 @@ class State:
         """Raise Refused when the caller may only read, ReadOnly when nothing may be changed."""
         if not who.may_operate:
             raise Refused(
-                403, f"{who.name} may only read", "changes need the scope operate",
+                403,
+                f"{who.name} may only read",
+                "changes need the scope operate",
                 "ask for a token or a user with the scope operate",
-            )  # fmt: skip
+            )
         await self.require_writable()
 
     async def require_writable(self) -> None:

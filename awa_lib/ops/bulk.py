@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import time
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +19,7 @@ from awa_lib.errors import (
 from awa_lib.filters import JobFilter, checked_filter, checked_uuid, require_some
 from awa_lib.models import BulkOperation
 from awa_lib.ops.batches import STATES, Step, do_batch, put_off, states_of
-from awa_lib.validation import LONGEST_NAME, name_of, number_of, text_of
+from awa_lib.validation import LONGEST_NAME, did_you_mean, name_of, number_of, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -203,11 +202,10 @@ def _read(operation_id: str) -> Op[BulkOperation]:
 
 def _filters(operation: object, where: JobFilter, *, everything: bool) -> dict[str, str | None]:
     if not isinstance(operation, str) or operation not in STATES:
-        near = difflib.get_close_matches(str(operation), STATES, n=1)
         raise ValidationError(
             f"unknown bulk operation {operation!r}",
             why=f"operations are {', '.join(STATES)}",
-            hint=f"did you mean {near[0]!r}?" if near else None,
+            hint=did_you_mean(operation, STATES),
         )
     filters = checked_filter(where, JobFilter)
     state = filters["state"]

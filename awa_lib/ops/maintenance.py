@@ -14,7 +14,7 @@ from awa_lib._sql import atomic, sql
 from awa_lib.errors import AwaError, Transient, Unavailable
 from awa_lib.ops.apart import Aside, change_apart
 from awa_lib.ops.jobs import id_array
-from awa_lib.retention import bounded
+from awa_lib.validation import bounded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -17,11 +17,11 @@ from awa_lib.ops.apart import Aside
 from awa_lib.ops.audit import forget_audit
 from awa_lib.reads.overviews import declared_kinds, list_queues
 from awa_lib.reads.policies import list_queue_policies
-from awa_lib.retention import MOST_HOURS, bounded
 from awa_lib.runtime.rescues import Contact, Rescues, longest_break
 from awa_lib.runtime.scheduler import Scheduler
 from awa_lib.runtime.supervisor import Duty
 from awa_lib.telemetry import metrics
+from awa_lib.validation import LONGEST_HOURS, bounded
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -156,7 +156,7 @@ class Maintenance:
                 "unsuccessful": (own.failed_hours, options.failed_retention_hours),
             }
             for ended, (theirs, ours) in hours.items():
-                seconds = bounded(ours if theirs is None else theirs, MOST_HOURS) * _HOUR
+                seconds = bounded(ours if theirs is None else theirs, LONGEST_HOURS) * _HOUR
                 found.append(_Retention(queue, ended, seconds, () if queue else tuple(kept)))
         return found
 

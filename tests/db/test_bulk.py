@@ -437,7 +437,7 @@ async def test_a_wrong_name_is_answered_with_the_nearest(client) -> None:
     with pytest.raises(awa.ValidationError) as raised:
         await client.preview_bulk_operation("retry", sate="failed")
 
-    assert raised.value.hint == "did you mean 'state'?"
+    assert raised.value.hint == "did you mean: state"
 
 
 async def test_unknown_operations(client) -> None:

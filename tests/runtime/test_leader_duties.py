@@ -66,7 +66,7 @@ async def test_the_queue_key_is_checked(aclient: awa.AsyncClient, rows: Rows) ->
 
     with pytest.raises(TypeError, match="dead_letters must be True, False or None, got 'yes'"):
         await aclient.start([{**QUEUE, "dead_letters": "yes"}])
-    with pytest.raises(ValueError, match="did you mean 'dead_letters'"):
+    with pytest.raises(ValueError, match="did you mean: dead_letters"):
         await aclient.start([{**QUEUE, "dead_leters": True}])
 
     assert rows.all("SELECT * FROM awa.queue_policies") == []

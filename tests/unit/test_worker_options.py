@@ -134,7 +134,7 @@ QUEUES: list[tuple[Any, str]] = [
     ([("default", 1), ("default", 2)], "queue 'default' is configured twice"),
 ]
 QUEUE: list[tuple[dict[str, Any], str]] = [
-    ({"max_worker": 1}, "unknown queue config key 'max_worker'; did you mean 'max_workers'?"),
+    ({"max_worker": 1}, "unknown queue config key 'max_worker'; did you mean: max_workers"),
     ({"max_workers": 1, "min_workers": 1}, "max_workers and min_workers cannot be used together"),
     ({}, "max_workers required in hard-reserved mode"),
     ({"max_workers": 1, "weight": 0}, "weight must be > 0"),

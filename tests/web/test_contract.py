@@ -10,47 +10,129 @@ from fix_worker import QUICK
 import awa_lib as awa
 
 JOB = {
-    "id", "kind", "queue", "args", "state", "priority", "attempt", "run_lease", "max_attempts",
-    "run_at", "heartbeat_at", "deadline_at", "attempted_at", "finalized_at", "created_at",
-    "errors", "metadata", "tags", "unique_key", "unique_states", "callback_id",
-    "callback_timeout_at", "callback_filter", "callback_on_complete", "callback_on_fail",
-    "callback_transform", "progress",
-}  # fmt: skip
+    "id",
+    "kind",
+    "queue",
+    "args",
+    "state",
+    "priority",
+    "attempt",
+    "run_lease",
+    "max_attempts",
+    "run_at",
+    "heartbeat_at",
+    "deadline_at",
+    "attempted_at",
+    "finalized_at",
+    "created_at",
+    "errors",
+    "metadata",
+    "tags",
+    "unique_key",
+    "unique_states",
+    "callback_id",
+    "callback_timeout_at",
+    "callback_filter",
+    "callback_on_complete",
+    "callback_on_fail",
+    "callback_transform",
+    "progress",
+}
 DESCRIBED = {*JOB, "original_priority", "queue_descriptor", "kind_descriptor"}
 DESCRIPTOR = {"display_name", "description", "owner", "docs_url", "tags", "extra"}
 DECLARED = {*DESCRIPTOR, "descriptor_last_seen_at", "descriptor_stale", "descriptor_mismatch"}
 QUEUE = {
-    "queue", *DECLARED, "total_queued", "scheduled", "available", "retryable", "running",
-    "failed", "waiting_external", "completed_last_hour", "lag_seconds", "paused",
-}  # fmt: skip
+    "queue",
+    *DECLARED,
+    "total_queued",
+    "scheduled",
+    "available",
+    "retryable",
+    "running",
+    "failed",
+    "waiting_external",
+    "completed_last_hour",
+    "lag_seconds",
+    "paused",
+}
 KIND = {"kind", *DECLARED, "job_count", "queue_count", "completed_last_hour"}
 CRON = {
-    "name", "cron_expr", "timezone", "kind", "queue", "args", "priority", "max_attempts", "tags",
-    "metadata", "last_enqueued_at", "created_at", "updated_at", "next_fire_at",
-}  # fmt: skip
+    "name",
+    "cron_expr",
+    "timezone",
+    "kind",
+    "queue",
+    "args",
+    "priority",
+    "max_attempts",
+    "tags",
+    "metadata",
+    "last_enqueued_at",
+    "created_at",
+    "updated_at",
+    "next_fire_at",
+}
 RUNTIME = {
-    "total_instances", "live_instances", "stale_instances", "healthy_instances",
-    "leader_instances", "instances",
-}  # fmt: skip
+    "total_instances",
+    "live_instances",
+    "stale_instances",
+    "healthy_instances",
+    "leader_instances",
+    "instances",
+}
 INSTANCE = {
-    "instance_id", "hostname", "pid", "version", "storage_capability", "started_at",
-    "last_seen_at", "snapshot_interval_ms", "stale", "healthy", "postgres_connected",
-    "poll_loop_alive", "heartbeat_alive", "maintenance_alive", "shutting_down", "leader",
-    "global_max_workers", "queues",
-}  # fmt: skip
+    "instance_id",
+    "hostname",
+    "pid",
+    "version",
+    "storage_capability",
+    "started_at",
+    "last_seen_at",
+    "snapshot_interval_ms",
+    "stale",
+    "healthy",
+    "postgres_connected",
+    "poll_loop_alive",
+    "heartbeat_alive",
+    "maintenance_alive",
+    "shutting_down",
+    "leader",
+    "global_max_workers",
+    "queues",
+}
 WORKED = {"queue", "in_flight", "overflow_held", "config"}
 CONFIG = {
-    "mode", "max_workers", "min_workers", "weight", "global_max_workers", "poll_interval_ms",
-    "deadline_duration_secs", "priority_aging_interval_secs", "rate_limit",
-}  # fmt: skip
+    "mode",
+    "max_workers",
+    "min_workers",
+    "weight",
+    "global_max_workers",
+    "poll_interval_ms",
+    "deadline_duration_secs",
+    "priority_aging_interval_secs",
+    "rate_limit",
+}
 QUEUE_RUNTIME = {
-    "queue", "instance_count", "live_instances", "stale_instances", "healthy_instances",
-    "total_in_flight", "overflow_held_total", "config_mismatch", "config",
-}  # fmt: skip
+    "queue",
+    "instance_count",
+    "live_instances",
+    "stale_instances",
+    "healthy_instances",
+    "total_in_flight",
+    "overflow_held_total",
+    "config_mismatch",
+    "config",
+}
 STATES = {
-    "scheduled", "available", "running", "completed", "retryable", "failed", "cancelled",
+    "scheduled",
+    "available",
+    "running",
+    "completed",
+    "retryable",
+    "failed",
+    "cancelled",
     "waiting_external",
-}  # fmt: skip
+}
 
 
 @pytest.fixture
@@ -120,9 +202,13 @@ async def test_jobs_have_every_field(api, add, fleet) -> None:
     assert set(shown) == DESCRIBED
     assert shown["original_priority"] == 4
     assert shown["queue_descriptor"] == {
-        "display_name": "E-mail", "description": None, "owner": "post", "docs_url": None,
-        "tags": ["a"], "extra": {},
-    }  # fmt: skip
+        "display_name": "E-mail",
+        "description": None,
+        "owner": "post",
+        "docs_url": None,
+        "tags": ["a"],
+        "extra": {},
+    }
     assert shown["kind_descriptor"]["description"] == "sends"
 
 

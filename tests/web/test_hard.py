@@ -45,9 +45,13 @@ async def test_a_second_slow_head_on_one_connection_neither(server, monkeypatch)
     whole = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 
     answer = await asyncio.to_thread(
-        talk, port, whole, *[b"GET /healthz HTTP/1.1\r\nA: b\r\n", *[b"X: y\r\n"] * 20], pause=0.1,
+        talk,
+        port,
+        whole,
+        *[b"GET /healthz HTTP/1.1\r\nA: b\r\n", *[b"X: y\r\n"] * 20],
+        pause=0.1,
         wait=10,
-    )  # fmt: skip
+    )
 
     assert answer.count(b"HTTP/1.1 200") == 1
 
@@ -165,9 +169,21 @@ async def test_the_nearest_known_name_is_told(api) -> None:
     assert "'queue'" in field["do"]
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"1", b"\xff", b'{"kind": 1}', b'{"kind": ""}',
-                                  b'{"kind": "k", "args": [1]}', b'{"kind": "\\u0000"}',
-                                  b'{"kind": "k", "priority": 9}'])  # fmt: skip
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"1",
+        b"\xff",
+        b'{"kind": 1}',
+        b'{"kind": ""}',
+        b'{"kind": "k", "args": [1]}',
+        b'{"kind": "\\u0000"}',
+        b'{"kind": "k", "priority": 9}',
+    ],
+)
 async def test_malformed_bodies_enqueue_nothing(api, db, body) -> None:
     response = await api.post(
         "/api/jobs", content=body, headers={"Content-Type": "application/json"}

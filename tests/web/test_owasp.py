@@ -44,8 +44,11 @@ async def guarded(database_url):
 
 def paths() -> list[tuple[str, str]]:
     """Every endpoint with plausible arguments."""
-    values = {"job_id": "1", "operation_id": "4e0c2c1e-0f5e-4e5b-8f5a-3f1f0c3f1a11",
-              "callback_id": "4e0c2c1e-0f5e-4e5b-8f5a-3f1f0c3f1a11"}  # fmt: skip
+    values = {
+        "job_id": "1",
+        "operation_id": "4e0c2c1e-0f5e-4e5b-8f5a-3f1f0c3f1a11",
+        "callback_id": "4e0c2c1e-0f5e-4e5b-8f5a-3f1f0c3f1a11",
+    }
 
     def filled(path: str) -> str:
         return re.sub(r"{(\w+)(:\w+)?}", lambda m: values.get(m[1], "x"), path)
@@ -119,9 +122,14 @@ async def test_a01_a_proxy_is_believed_from_its_address_alone(database_url) -> N
 
 @pytest.mark.parametrize(
     "path",
-    ["/static/../app.py", "/static/..%2f..%2fapp.py", "/static/%2e%2e/state.py", "/static//etc/passwd",
-     "/static/..\\app.py"],
-)  # fmt: skip
+    [
+        "/static/../app.py",
+        "/static/..%2f..%2fapp.py",
+        "/static/%2e%2e/state.py",
+        "/static//etc/passwd",
+        "/static/..\\app.py",
+    ],
+)
 async def test_a01_no_file_outside_the_static_ones(api, path) -> None:
     response = await api.get(path)
 
@@ -422,12 +430,18 @@ def test_a06_the_server_needs_few_packages() -> None:
 async def test_a07_right_credentials_come_in_and_wrong_ones_do_not(guarded) -> None:
     right = [basic("alice", PASSWORD), READER, OPERATOR]
     wrong = [
-        basic("alice", "wrong"), basic("ALICE", PASSWORD), basic("", ""), basic("alice", ""),
-        {"Authorization": "Bearer "}, {"Authorization": "Bearer op-token2"},
-        {"Authorization": "Bearer " + hash_token("op-token")}, {"Authorization": "Basic !!!"},
-        {"Authorization": "Digest x"}, {"Authorization": "Basic " + "A" * 5000},
+        basic("alice", "wrong"),
+        basic("ALICE", PASSWORD),
+        basic("", ""),
+        basic("alice", ""),
+        {"Authorization": "Bearer "},
+        {"Authorization": "Bearer op-token2"},
+        {"Authorization": "Bearer " + hash_token("op-token")},
+        {"Authorization": "Basic !!!"},
+        {"Authorization": "Digest x"},
+        {"Authorization": "Basic " + "A" * 5000},
         {"Authorization": "Basic " + base64.b64encode(b"\xff\xfe").decode()},
-    ]  # fmt: skip
+    ]
 
     for headers in right:
         assert (await guarded.get("/api/stats", headers=headers)).status_code == 200

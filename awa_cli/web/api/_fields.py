@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar
 
 from awa_cli.views.actions import recorded
 from awa_cli.web.json_schema import Rule
+from awa_lib.validation import INT64_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,24 +16,38 @@ if TYPE_CHECKING:
     from awa_lib._sql import Op
 
 __all__ = [
-    "KEEP", "ActionId", "BeforeId", "DlqWhere", "Everything", "Ids", "JobId", "Limit", "Name",
-    "Object", "Ok", "Priority", "State", "Text", "Uuid", "When", "change",
-]  # fmt: skip
+    "KEEP",
+    "ActionId",
+    "BeforeId",
+    "DlqWhere",
+    "Everything",
+    "Ids",
+    "JobId",
+    "Limit",
+    "Name",
+    "Object",
+    "Ok",
+    "Priority",
+    "State",
+    "Text",
+    "Uuid",
+    "When",
+    "change",
+]
 
 R = TypeVar("R")
 
-_LARGEST: Final = 2**63 - 1
 _TEXT: Final = r"^[^\u0000]*$"
 _UUID: Final = r"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$"
 
-JobId = Annotated[int, Rule(minimum=1, maximum=_LARGEST, description="Id of the job.")]
+JobId = Annotated[int, Rule(minimum=1, maximum=INT64_MAX, description="Id of the job.")]
 BeforeId = Annotated[
     int | None,
-    Rule(minimum=0, maximum=_LARGEST, description="Only what has a smaller id: the next page."),
+    Rule(minimum=0, maximum=INT64_MAX, description="Only what has a smaller id: the next page."),
 ]
 Limit = Annotated[int, Rule(minimum=0, maximum=1000, description="At most so many.")]
 Ids = Annotated[
-    list[Annotated[int, Rule(minimum=1, maximum=_LARGEST)]],
+    list[Annotated[int, Rule(minimum=1, maximum=INT64_MAX)]],
     Rule(maxItems=10_000, description="Ids of jobs."),
 ]
 Name = Annotated[str, Rule(minLength=1, maxLength=200, pattern=_TEXT)]
@@ -52,9 +67,15 @@ Uuid = Annotated[str, Rule(pattern=_UUID, format="uuid")]
 Priority = Annotated[int, Rule(minimum=1, maximum=4, description="1 is the most urgent.")]
 Object = Annotated[dict[str, Any], Rule(description="A JSON object.")]
 State = Literal[
-    "scheduled", "available", "running", "completed", "retryable", "failed", "cancelled",
+    "scheduled",
+    "available",
+    "running",
+    "completed",
+    "retryable",
+    "failed",
+    "cancelled",
     "waiting_external",
-]  # fmt: skip
+]
 Everything = Annotated[bool, Rule(description="Mean everything, where no filter is given.")]
 ActionId = Annotated[str, Rule(maxLength=100, pattern=r"^[a-z][a-z-]*(\.[a-z-]+)?$")]
 # The default of a member that, left out, changes nothing; null means something else there.

@@ -87,9 +87,15 @@ def preview(
 ) -> Op[BulkPreview]:
     """What a bulk operation would take; changes nothing."""
     where = _where(
-        state=state, kind=kind, queue=queue, tag=tag, created_after=created_after,
-        created_before=created_before, args=args, error=error,
-    )  # fmt: skip
+        state=state,
+        kind=kind,
+        queue=queue,
+        tag=tag,
+        created_after=created_after,
+        created_before=created_before,
+        args=args,
+        error=error,
+    )
     _check_hidden(settings, where)
     return bulk.preview_bulk_operation(operation, all=all, **where)
 
@@ -117,9 +123,15 @@ def submit(
 ) -> Op[BulkOperation]:
     """Record one change of all jobs that fit; the leader of the fleet carries it out."""
     where = _where(
-        state=state, kind=kind, queue=queue, tag=tag, created_after=created_after,
-        created_before=created_before, args=args, error=error,
-    )  # fmt: skip
+        state=state,
+        kind=kind,
+        queue=queue,
+        tag=tag,
+        created_after=created_after,
+        created_before=created_before,
+        args=args,
+        error=error,
+    )
     _check_hidden(settings, where)
     op = bulk.submit_bulk_operation(
         operation, priority=priority, to_queue=to_queue, submitted_by=who.name, all=all, **where

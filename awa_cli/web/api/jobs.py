@@ -40,10 +40,21 @@ __all__ = ["routes"]
 routes = Routes("jobs")
 
 Sort = Literal[
-    "-id", "id", "run_at", "-run_at", "created_at", "-created_at", "attempted_at",
-    "-attempted_at", "finalized_at", "-finalized_at", "priority", "-priority", "attempt",
+    "-id",
+    "id",
+    "run_at",
+    "-run_at",
+    "created_at",
+    "-created_at",
+    "attempted_at",
+    "-attempted_at",
+    "finalized_at",
+    "-finalized_at",
+    "priority",
+    "-priority",
+    "attempt",
     "-attempt",
-]  # fmt: skip
+]
 Where = Annotated[
     list[
         Annotated[
@@ -82,9 +93,15 @@ def list_jobs(
     A full page has the next one's address in its Link header.
     """
     query = read_query(
-        states=state, kind=kind, queue=queue, tag=tag, since=since, until=until, where=where,
+        states=state,
+        kind=kind,
+        queue=queue,
+        tag=tag,
+        since=since,
+        until=until,
+        where=where,
         error=error,
-    )  # fmt: skip
+    )
     query["before_id"] = before_id
     if settings.redactor is not None:
         settings.redactor.check_query(query)
@@ -131,10 +148,17 @@ def enqueue(
             {} if unique_seconds is None else {"by_period": int(time.time()) // unique_seconds}
         )
     op = inserts.insert(
-        args or {}, kind=kind, queue=queue, priority=priority, max_attempts=max_attempts,
-        tags=tags, metadata=metadata, run_at=run_at, unique_opts=unique,
+        args or {},
+        kind=kind,
+        queue=queue,
+        priority=priority,
+        max_attempts=max_attempts,
+        tags=tags,
+        metadata=metadata,
+        run_at=run_at,
+        unique_opts=unique,
         concurrency_key=concurrency_key,
-    )  # fmt: skip
+    )
     job = yield from change(
         who, "job.enqueue", kind, op, outcome=lambda job: {"job_id": job.id}, queue=queue
     )

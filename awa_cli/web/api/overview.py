@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from awa_cli.main import version
+from awa_cli.version import version
 from awa_cli.web.access import Identity
 from awa_cli.web.api._fields import (
     ActionId,
@@ -121,6 +121,11 @@ def audit(
     """Who changed what, newest first; ``action`` is one, or a noun for all of its actions."""
     read: Any = read_query(since=since, until=until)
     return audit_entries(
-        before_id=before_id, actor=actor, action=action, target=target, limit=limit,
-        since=read["since"], until=read["until"],
-    )  # fmt: skip
+        before_id=before_id,
+        actor=actor,
+        action=action,
+        target=target,
+        limit=limit,
+        since=read["since"],
+        until=read["until"],
+    )

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
-from awa_cli.terminal.output import now
 from awa_cli.views.series import WINDOWS, Series
-from awa_cli.views.summary import say_count, say_rate, say_seconds
+from awa_cli.views.words import now, say_count, say_rate, say_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

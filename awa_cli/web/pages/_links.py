@@ -12,12 +12,20 @@ if TYPE_CHECKING:
 __all__ = ["counted_links", "tiles"]
 
 _COUNTED: Final = {
-    "AVAIL": ("available",), "RUNNING": ("running",), "FAILED": ("failed",),
-    "LATER": ("scheduled", "retryable"), "WAITING": ("waiting_external",),
-}  # fmt: skip
+    "available": ("available",),
+    "running": ("running",),
+    "failed": ("failed",),
+    "later": ("scheduled", "retryable"),
+    "waiting": ("waiting_external",),
+}
 _TILES: Final = (
-    "available", "running", "scheduled", "retryable", "waiting_external", "failed",
-)  # fmt: skip
+    "available",
+    "running",
+    "scheduled",
+    "retryable",
+    "waiting_external",
+    "failed",
+)
 
 
 def counted_links(name: str) -> dict[str, Callable[[Any], str | None]]:

@@ -11,18 +11,17 @@ from urllib.parse import quote
 
 from starlette.responses import HTMLResponse, Response
 
-from awa_cli.main import version
-from awa_cli.terminal.output import age, clean, counted, now, span
+from awa_cli.version import version
 from awa_cli.views.actions import ACTIONS
 from awa_cli.views.states import state_sign
 from awa_cli.views.tracebacks import read_trace
-from awa_cli.web.guard import identity_of
+from awa_cli.views.words import age, clean, counted, now, span
 from awa_cli.web.origins import COOKIE, is_csrf, new_csrf
 from awa_cli.web.pages._static import stamp
 from awa_cli.web.pages.navigation import PLACES
 from awa_cli.web.path_names import step
-from awa_cli.web.problems import PATH
 from awa_cli.web.query_string import read_pairs
+from awa_cli.web.scope import PATH, identity_of
 from awa_lib.errors import AwaError
 
 if TYPE_CHECKING:
@@ -53,10 +52,20 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        age=age, span=span, cell=clean, counted=counted, part=_part, step=step, css=_css, utc=_utc,
-        sign=state_sign, json=_json, trace=read_trace, moment=_moment,
+        age=age,
+        span=span,
+        cell=clean,
+        counted=counted,
+        part=_part,
+        step=step,
+        css=_css,
+        utc=_utc,
+        sign=state_sign,
+        json=_json,
+        trace=read_trace,
+        moment=_moment,
         numbered=_numbered,
-    )  # fmt: skip
+    )
     environment.tests["moment"] = lambda value: isinstance(value, datetime)
     environment.globals.update(ACTIONS=ACTIONS, PLACES=PLACES, version=version(), now=now)
     return environment
@@ -115,15 +124,25 @@ async def render(
     if fresh:
         token = new_csrf()
     text = _text(
-        template, root, path, here=here, csrf=token, who=identity_of(request.scope),
-        read_only=await _read_only(request), **context,
-    )  # fmt: skip
+        template,
+        root,
+        path,
+        here=here,
+        csrf=token,
+        who=identity_of(request.scope),
+        read_only=await _read_only(request),
+        **context,
+    )
     response = HTMLResponse(text, status, {"Cache-Control": "no-store", "Vary": "HX-Request"})
     if fresh:
         response.set_cookie(
-            COOKIE, token, path=root or "/", httponly=True, samesite="strict",
+            COOKIE,
+            token,
+            path=root or "/",
+            httponly=True,
+            samesite="strict",
             secure=request.url.scheme == "https",
-        )  # fmt: skip
+        )
     return response
 
 
@@ -152,9 +171,16 @@ def error_page(scope: Scope, refused: Refused, phrase: str) -> Response:
     except KeyError:
         who = None
     text = _text(
-        "error.html", scope["path"].removesuffix(scope[PATH]), scope[PATH],
-        here=scope[PATH], csrf="", who=who, read_only=False, problem=refused, phrase=phrase,
-    )  # fmt: skip
+        "error.html",
+        scope["path"].removesuffix(scope[PATH]),
+        scope[PATH],
+        here=scope[PATH],
+        csrf="",
+        who=who,
+        read_only=False,
+        problem=refused,
+        phrase=phrase,
+    )
     return HTMLResponse(text, refused.status, {"Cache-Control": "no-store", **refused.headers})
 
 

@@ -24,13 +24,15 @@ __all__ = ["listed"]
 _FIELDS: Final = (
     Field("actor", Text, "alice"),
     Field(
-        "action", ActionId, "job.retry, or queue",
+        "action",
+        ActionId,
+        "job.retry, or queue",
         sorted({*ACTIONS, *(name.partition(".")[0] for name in ACTIONS)}),
     ),
     Field("target", Text, "42, or a queue"),
     Field("since", When, "2h, 7d ago"),
     Field("until", When, "1h"),
-)  # fmt: skip
+)
 _KINDS: Final = {**{one.name: one.kind for one in _FIELDS}, "before_id": BeforeId}
 _ID: Final = re.compile(r"[1-9][0-9]{0,17}")
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -58,8 +60,8 @@ async def listed(request: Request) -> Response:
         older=older,
         columns=AUDIT,
         links={
-            "WHO": lambda one: wanted.link(actor=one.actor),
-            "ACTION": lambda one: wanted.link(action=one.action),
+            "who": lambda one: wanted.link(actor=one.actor),
+            "action": lambda one: wanted.link(action=one.action),
             "TARGET": _target,
         },
     )

@@ -10,16 +10,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from awa_cli.parser.job_options import bulk_filters
-from awa_cli.terminal.output import counted
 from awa_cli.views.actions import ACTIONS
+from awa_cli.views.words import counted
 from awa_cli.web import api
 from awa_cli.web.api._fields import Name, Priority
-from awa_cli.web.guard import identity_of
 from awa_cli.web.json_schema import Schemas, from_text
 from awa_cli.web.pages._change_each import change_each, ids_of
 from awa_cli.web.pages._list_query import FILTERS, asked_by, given_by
 from awa_cli.web.pages._render import fields, read, render, told
 from awa_cli.web.problems import Refused
+from awa_cli.web.scope import identity_of
 from awa_lib.errors import InvalidInput
 from awa_lib.ops.jobs import CANCELS, ENDED, RETRIES, WAITING
 from awa_lib.reads.jobs import job_rows_of
@@ -85,10 +85,20 @@ async def ask(request: Request) -> Response:
         hidden = [(field, value) for field, values in given.items() for value in values]
     queues = await read(request, api.overview.queues(), cached="names of queue")
     return await render(
-        request, "parts/bulk.html", name=name, change=change, action=ACTIONS[change.action_id],
-        jobs=counted(total), total=total, states=states, sample=sample[:_SAMPLE], of=of,
-        hidden=hidden, queues=queues if change.needs == "to_queue" else [], by_ids="ids" in given,
-    )  # fmt: skip
+        request,
+        "parts/bulk.html",
+        name=name,
+        change=change,
+        action=ACTIONS[change.action_id],
+        jobs=counted(total),
+        total=total,
+        states=states,
+        sample=sample[:_SAMPLE],
+        of=of,
+        hidden=hidden,
+        queues=queues if change.needs == "to_queue" else [],
+        by_ids="ids" in given,
+    )
 
 
 async def carry_out(request: Request) -> Response:
@@ -117,9 +127,12 @@ async def _change_each(
 ) -> Response:
     who = identity_of(request.scope)
     return await change_each(
-        request, ids, lambda job_id: change.one(who, job_id, **extra), change.action_id,
+        request,
+        ids,
+        lambda job_id: change.one(who, job_id, **extra),
+        change.action_id,
         lambda done: _target(counted(done), extra),
-    )  # fmt: skip
+    )
 
 
 def _target(jobs: str, extra: dict[str, Any]) -> str:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from awa_cli.terminal.output import counted
 from awa_cli.views.bulk import done_words, filter_words, operation_words, share_of
 from awa_cli.views.columns import BATCHES
+from awa_cli.views.words import counted
 from awa_cli.web import api
 from awa_cli.web.api.bulk_operations import BatchState
-from awa_cli.web.guard import identity_of
 from awa_cli.web.pages._list_query import address
 from awa_cli.web.pages._render import act, at, read, render
 from awa_cli.web.pages._wanted import Field, wanted_by
+from awa_cli.web.scope import identity_of
 from awa_lib.reads.bulk import get_bulk_operation, list_bulk_operations
 from awa_lib.reads.runtime import runtime_instances
 
@@ -32,23 +32,28 @@ _MOST: Final = 100
 _STATES: Final = ("pending", "running", "completed", "cancelled", "failed")
 # What the list of jobs calls the filters of an operation; args may be nested too deep for it.
 _PARAMS: Final = {
-    "state": "state", "kind": "kind", "queue": "queue", "tag": "tag", "error": "error",
-    "created_after": "since", "created_before": "until",
-}  # fmt: skip
+    "state": "state",
+    "kind": "kind",
+    "queue": "queue",
+    "tag": "tag",
+    "error": "error",
+    "created_after": "since",
+    "created_before": "until",
+}
 
 
 def _words(column: Any) -> Any:
     """Return the column as people read it; ids are for commands, and counts beside the bar."""
-    if column.title == "OPERATION":
+    if column.key == "operation":
         return replace(column, get=operation_words)
-    if column.title == "FILTER":
+    if column.key == "filter":
         return replace(column, get=lambda one: filter_words(one.filter))
-    if column.title == "STATE":
+    if column.key == "state":
         return replace(column, state=lambda one: one.state)
-    return replace(column, wide=False) if column.title == "BY" else column
+    return replace(column, wide=False) if column.key == "by" else column
 
 
-_COLUMNS: Final = tuple(_words(one) for one in BATCHES if one.title not in {"ID", "DONE"})
+_COLUMNS: Final = tuple(_words(one) for one in BATCHES if one.key not in {"id", "done"})
 
 
 async def listed(request: Request) -> Response:
@@ -65,7 +70,7 @@ async def listed(request: Request) -> Response:
         batches=[] if wanted.problem else await read(request, limited),
         most=_MOST,
         columns=_COLUMNS,
-        links={"OPERATION": lambda one: at("batches", one.id)},
+        links={"operation": lambda one: at("batches", one.id)},
         share=share_of,
         done=done_words,
         said=_said,

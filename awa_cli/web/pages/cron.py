@@ -6,14 +6,14 @@ import shlex
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from awa_cli.terminal.output import age, counted, now
-from awa_cli.terminal.pages.schedule import schedule_facts
 from awa_cli.views.columns import JOBS, SCHEDULES
 from awa_cli.views.cron import in_words
+from awa_cli.views.facts import schedule_facts
+from awa_cli.views.words import age, counted, now
 from awa_cli.web import api
-from awa_cli.web.guard import identity_of
 from awa_cli.web.pages._list_query import address
 from awa_cli.web.pages._render import act, at, read, render
+from awa_cli.web.scope import identity_of
 from awa_lib.cron import CronExpression
 from awa_lib.reads.cron import get_cron_job, list_cron_jobs
 from awa_lib.reads.jobs import job_rows
@@ -30,11 +30,11 @@ __all__ = ["listed", "pause", "remove", "resume", "show", "trigger"]
 
 # Words take the place of the expression, which the page of a schedule shows.
 _COLUMNS: Final = tuple(
-    replace(one, wide=False if one.title == "IN WORDS" else one.wide)
+    replace(one, wide=False if one.key == "in_words" else one.wide)
     for one in SCHEDULES
-    if one.title not in {"CRON", "TIMEZONE"}
+    if one.key not in {"cron", "timezone"}
 )
-_JOBS: Final = tuple(one for one in JOBS if one.title in {"ID", "STATE", "ATT", "WHEN", "NOTE"})
+_JOBS: Final = tuple(one for one in JOBS if one.key in {"id", "state", "att", "when", "note"})
 _FIRES: Final = 10
 _LAST: Final = 10
 
@@ -60,9 +60,9 @@ async def listed(request: Request) -> Response:
         words=_words(schedules),
         columns=_COLUMNS,
         links={
-            "NAME": lambda one: at("cron", one.name),
-            "KIND": lambda one: at("kinds", one.kind),
-            "QUEUE": lambda one: at("queues", one.queue),
+            "name": lambda one: at("cron", one.name),
+            "kind": lambda one: at("kinds", one.kind),
+            "queue": lambda one: at("queues", one.queue),
         },
     )
 
@@ -132,7 +132,7 @@ async def _jobs(request: Request, schedule: CronJob) -> Response:
         "parts/schedule_jobs.html",
         rows=await read(request, op),
         columns=_JOBS,
-        links={"ID": lambda job: at("jobs", job.id)},
+        links={"id": lambda job: at("jobs", job.id)},
     )
 
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 from awa_cli.views.columns import DEAD_LETTERS
 from awa_cli.web import api
 from awa_cli.web.api._fields import BeforeId, JobId, Name
-from awa_cli.web.guard import identity_of
 from awa_cli.web.json_schema import Schemas, from_text
 from awa_cli.web.pages._render import act, at, read, render
 from awa_cli.web.pages._wanted import LIMIT, Field, keyset, wanted_by
+from awa_cli.web.scope import identity_of
 from awa_lib.reads.dead_letters import (
     DeadLetter,
     dead_letter,
@@ -58,9 +58,9 @@ async def listed(request: Request) -> Response:
         chips=[(queue, depth[queue]) for queue in queues[:_MOST_CHIPS]],
         columns=DEAD_LETTERS,
         links={
-            "ID": lambda one: at("dlq", one.id),
-            "KIND": lambda one: wanted.link(kind=one.kind),
-            "QUEUE": lambda one: wanted.link(queue=one.queue),
+            "id": lambda one: at("dlq", one.id),
+            "kind": lambda one: wanted.link(kind=one.kind),
+            "queue": lambda one: wanted.link(queue=one.queue),
         },
         key=lambda one: one.id,
     )
@@ -90,9 +90,11 @@ async def show(request: Request) -> Response:
         message=(letter.progress or {}).get("message"),
         checkpoint=(letter.progress or {}).get("metadata"),
         commands=[
-            f"awa dlq show {letter.id}", f"awa dlq retry {letter.id}", f"awa dlq purge {letter.id}",
+            f"awa dlq show {letter.id}",
+            f"awa dlq retry {letter.id}",
+            f"awa dlq purge {letter.id}",
         ],
-    )  # fmt: skip
+    )
 
 
 def _failure(entry: Mapping[str, Any]) -> tuple[object, datetime | None, str]:

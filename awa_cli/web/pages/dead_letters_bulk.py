@@ -7,16 +7,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from awa_cli.terminal.output import counted
 from awa_cli.views.actions import ACTIONS
+from awa_cli.views.words import counted
 from awa_cli.web import api
-from awa_cli.web.guard import identity_of
 from awa_cli.web.json_schema import Schemas, from_text, without_null
 from awa_cli.web.pages._change_each import change_each, ids_of
 from awa_cli.web.pages._list_query import given_by
 from awa_cli.web.pages._render import fields, read, render, told
 from awa_cli.web.pages.dead_letters import KINDS
 from awa_cli.web.problems import Refused
+from awa_cli.web.scope import identity_of
 from awa_lib.reads.dead_letters import DeadLetter, count_dead_letters, dead_letters
 
 if TYPE_CHECKING:
@@ -52,9 +52,16 @@ async def ask(request: Request) -> Response:
         total, letters = await read(request, _fitting(hidden))
         sample = [one.id for one in letters]
     return await render(
-        request, "parts/letters_bulk.html", name=name, action=ACTIONS[f"dlq.{name}"], total=total,
-        letters=counted(total, _THING), sample=sample, hidden=hidden, by_ids="ids" in given,
-    )  # fmt: skip
+        request,
+        "parts/letters_bulk.html",
+        name=name,
+        action=ACTIONS[f"dlq.{name}"],
+        total=total,
+        letters=counted(total, _THING),
+        sample=sample,
+        hidden=hidden,
+        by_ids="ids" in given,
+    )
 
 
 def _fitting(where: Any) -> Op[tuple[int, list[DeadLetter]]]:
@@ -73,9 +80,12 @@ async def carry_out(request: Request) -> Response:
     one, every = _CHANGES[name]
     if "ids" in sent:
         return await change_each(
-            request, ids_of(sent["ids"], _THING), lambda job_id: one(who, job_id), f"dlq.{name}",
+            request,
+            ids_of(sent["ids"], _THING),
+            lambda job_id: one(who, job_id),
+            f"dlq.{name}",
             lambda done: counted(done, _THING),
-        )  # fmt: skip
+        )
     where = _where(sent)
     try:
         changed = await state.run(every(who, all=not where, **where))

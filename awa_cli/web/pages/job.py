@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from awa_cli.terminal.formats import encode
-from awa_cli.terminal.pages.job import job_commands, job_facts
+from awa_cli.documents.encoding import encode
 from awa_cli.views.attempts import latest_runs
+from awa_cli.views.facts import job_commands, job_facts
 from awa_cli.web import api
-from awa_cli.web.guard import identity_of
 from awa_cli.web.pages._render import act, at, read, render
+from awa_cli.web.scope import identity_of
 from awa_lib.errors import JobNotFound
 from awa_lib.ops.jobs import WAITING
 from awa_lib.reads.jobs import JobDump, dump_job
+from awa_lib.validation import INT64_MAX
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from awa_lib.reads.jobs import JobRun
 
 __all__ = ["cancel", "delete", "retry", "show"]
-
-_LARGEST = 2**63 - 1
 
 
 async def show(request: Request) -> Response:
@@ -77,7 +76,7 @@ def _timeline(dump: JobDump) -> list[tuple[Any, Any, float | None]]:
 
 def _id(request: Request) -> int:
     job_id = int(request.path_params["job_id"])
-    if not 0 < job_id <= _LARGEST:
+    if not 0 < job_id <= INT64_MAX:
         raise JobNotFound(job_id)
     return job_id
 

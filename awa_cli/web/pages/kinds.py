@@ -5,15 +5,15 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING, Final
 
-from awa_cli.terminal.output import counted
-from awa_cli.terminal.pages.queue import declared_facts
 from awa_cli.views.columns import FAILURES, KINDS
+from awa_cli.views.facts import declared_facts
+from awa_cli.views.words import counted
 from awa_cli.web import api
-from awa_cli.web.guard import identity_of
 from awa_cli.web.pages._charts import charts, window_of
 from awa_cli.web.pages._links import counted_links, tiles
 from awa_cli.web.pages._list_query import address
 from awa_cli.web.pages._render import act, at, read, render
+from awa_cli.web.scope import identity_of
 from awa_lib.reads.overviews import kind_overview, list_kinds
 from awa_lib.reads.statistics import latest_failures
 
@@ -46,8 +46,8 @@ async def listed(request: Request) -> Response:
         words=words,
         columns=KINDS,
         links={
-            "KIND": lambda one: at("kinds", one.kind),
-            "JOBS": lambda one: address({"kind": [one.kind]}),
+            "kind": lambda one: at("kinds", one.kind),
+            "jobs": lambda one: address({"kind": [one.kind]}),
             **counted_links("kind"),
         },
     )
@@ -68,7 +68,7 @@ async def show(request: Request) -> Response:
         jobs=address({"kind": [name]}),
         failures=failures,
         failure_columns=FAILURES,
-        failure_links={"ID": lambda one: at("jobs", one.id)},
+        failure_links={"id": lambda one: at("jobs", one.id)},
         charts=await charts(request, kind=name),
         window=window_of(request),
     )

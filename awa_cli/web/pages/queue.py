@@ -5,15 +5,15 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING, Any, Final
 
-from awa_cli.terminal.pages.queue import declared_facts, named_facts
 from awa_cli.views.columns import FAILURES, QUEUE_WORKERS
+from awa_cli.views.facts import declared_facts, named_facts
 from awa_cli.web import api
-from awa_cli.web.guard import identity_of
 from awa_cli.web.pages import settings
 from awa_cli.web.pages._charts import charts, window_of
 from awa_cli.web.pages._links import tiles
 from awa_cli.web.pages._list_query import address
 from awa_cli.web.pages._render import act, at, read, render
+from awa_cli.web.scope import identity_of
 from awa_lib.reads.overviews import queue_details
 from awa_lib.reads.statistics import latest_failures
 
@@ -52,14 +52,14 @@ async def show(request: Request) -> Response:
         settings=named_facts(details.policy),
         workers=workers,
         worker_columns=QUEUE_WORKERS,
-        worker_links={"WORKER": lambda one: at("workers", one[3])},
+        worker_links={"worker": lambda one: at("workers", one[3])},
         flying=sum(one[2].get("in_flight", 0) for one in workers),
         capacity=sum(one[2].get("config", {}).get("max_workers") or 0 for one in workers),
         failures=failures,
         failure_columns=FAILURES,
         failure_links={
-            "ID": lambda one: at("jobs", one.id),
-            "KIND": lambda one: at("kinds", one.kind),
+            "id": lambda one: at("jobs", one.id),
+            "kind": lambda one: at("kinds", one.kind),
         },
         charts=await charts(request, queue=name),
         window=window_of(request),

@@ -27,5 +27,5 @@ async def listed(request: Request) -> Response:
         queues=queues,
         words=queue_words(queues),
         columns=QUEUES,
-        links={"QUEUE": lambda one: at("queues", one.queue), **counted_links("queue")},
+        links={"queue": lambda one: at("queues", one.queue), **counted_links("queue")},
     )

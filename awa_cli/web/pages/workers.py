@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from awa_cli.terminal.output import counted
 from awa_cli.views.columns import WORKERS
 from awa_cli.views.summary import fleet_words
+from awa_cli.views.words import counted
 from awa_cli.web import api
 from awa_cli.web.pages._render import at, read, render
 from awa_lib.reads.runtime import live_instances, runtime_instances
@@ -27,13 +27,14 @@ def _pid(one: RuntimeInstance) -> str:
 
 # The id leads on; the loops that stopped are what one looks for.  A pid is no number to count.
 _COLUMNS: Final = tuple(
-    replace(one, wide=one.title == "ID", get=_pid if one.title == "PID" else one.get)
-    for one in WORKERS
+    replace(one, wide=one.key == "id", get=_pid if one.key == "pid" else one.get) for one in WORKERS
 )
 _LOOPS: Final = {
-    "database": "postgres_connected", "claims": "poll_loop_alive", "heartbeat": "heartbeat_alive",
+    "database": "postgres_connected",
+    "claims": "poll_loop_alive",
+    "heartbeat": "heartbeat_alive",
     "maintenance": "maintenance_alive",
-}  # fmt: skip
+}
 
 
 async def listed(request: Request) -> Response:
@@ -49,7 +50,7 @@ async def listed(request: Request) -> Response:
         silent=sum(one.stale for one in fleet),
         words=fleet_words(fleet) if fleet else [],
         columns=_COLUMNS,
-        links={"HOST": _page, "PID": _page},
+        links={"host": _page, "pid": _page},
     )
 
 
@@ -68,7 +69,7 @@ async def show(request: Request) -> Response:
         part="parts/worker.html",
         worker=worker,
         name=f"{worker.hostname or ''}:{worker.pid}",
-        state=next(one for one in WORKERS if one.title == "STATE"),
+        state=next(one for one in WORKERS if one.key == "state"),
         loops=[(name, getattr(worker, field)) for name, field in _LOOPS.items()],
         queues=[
             (str(one.get("queue")), one.get("in_flight", 0), one.get("config", {}))

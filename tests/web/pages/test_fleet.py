@@ -94,7 +94,7 @@ def test_the_fleet(tower, visit) -> None:
     expect(rows).to_have_count(2)
     expect(rows.last).to_contain_text("stale")
     live = rows.filter(has_text="healthy")
-    expect(live.locator("[data-title=LEADER]")).to_have_text("yes", timeout=15_000)
+    expect(live.locator("[data-column=leader]")).to_have_text("yes", timeout=15_000)
     expect(page.locator(".words")).to_contain_text("1 worker · 0 in flight · leader ")
     check_access(page)
 
@@ -115,7 +115,7 @@ def test_schedules_are_said_in_words(tower, visit) -> None:
 
     row = page.locator("tr", has_text="matins")
     expect(row).to_contain_text("Monday to Friday at 02:00")
-    expect(row.locator("[data-title=NEXT]")).to_contain_text("in ")
+    expect(row.locator("[data-column=next]")).to_contain_text("in ")
     expect(page.locator(".words")).to_contain_text("2 schedules · next matins in ")
     check_access(page)
     change_of(page, "leap", "Pause", "Keep schedule leap from firing?")

@@ -123,7 +123,7 @@ async def test_what_is_hidden_is_hidden_in_the_audit_log_too(database_url) -> No
 
 
 def test_places_have_a_letter_of_their_own_and_an_icon() -> None:
-    from awa_cli.tui.navigation import PLACES as SCREENS
+    from awa_cli.tui.navigation import PAGES as SCREENS
     from awa_cli.web.pages._static import FOLDER
 
     icons = (FOLDER / "icons.svg").read_text()

@@ -62,8 +62,11 @@ async def test_pages_go_on_where_the_last_ended(api, add) -> None:
     back = await api.get(link(second, "prev"))
 
     assert [ids(one) for one in (first, second, third, back)] == [
-        made[:3], made[3:6], made[6:], made[:3]
-    ]  # fmt: skip
+        made[:3],
+        made[3:6],
+        made[6:],
+        made[:3],
+    ]
     assert 'rel="next"' not in third.text
     assert 'rel="prev"' not in back.text
 
@@ -204,11 +207,19 @@ async def test_a_job_that_is_not_there(api, job_id) -> None:
 
 async def test_a_job_with_odd_data_is_shown(api, add) -> None:
     job_id = add(
-        "failed", finalized_at="now", kind="<k>", queue="a/b", tags=["t&u"],
+        "failed",
+        finalized_at="now",
+        kind="<k>",
+        queue="a/b",
+        tags=["t&u"],
         args='{"": null, "deep": {"a": [[], {}, {"b": ["<i>", true]}]}, "n": 1e30}',
-        metadata='{"x": "y"}', progress='{"percent": "ten", "metadata": [1]}',
-        errors=['{"error": "", "attempt": 1, "at": "2030-01-01T00:00:00+00:00"}', '{"attempt": "one"}'],
-    )  # fmt: skip
+        metadata='{"x": "y"}',
+        progress='{"percent": "ten", "metadata": [1]}',
+        errors=[
+            '{"error": "", "attempt": 1, "at": "2030-01-01T00:00:00+00:00"}',
+            '{"attempt": "one"}',
+        ],
+    )
 
     page = await api.get(f"/jobs/{job_id}")
 

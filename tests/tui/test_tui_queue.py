@@ -55,7 +55,7 @@ async def test_from_a_red_tile_to_all_failures_done(monitor, aclient, look) -> N
         await driver.at("jobs")
         await driver.shows("state:failed", "charge")
         await driver.press("enter")
-        await driver.shows("ConnectionError: bank.example.org refused", "test_queue.py")
+        await driver.shows("ConnectionError: bank.example.org refused", "test_tui_queue.py")
         await driver.press("o")
         await driver.at("queue")
         await driver.press("p")

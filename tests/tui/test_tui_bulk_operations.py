@@ -62,7 +62,7 @@ async def test_one_is_started_for_what_a_filter_finds(monitor, put, look) -> Non
         await driver.press(*["backspace"] * 12, *"knid:mail", "enter")
         await driver.shows("is no filter; did you mean")
         await driver.press(*["backspace"] * 9, *"kind:mail", "enter")
-        await driver.shows("All jobs with kind:mail")
+        await driver.shows("All jobs matching kind:mail")
         await driver.press("down", "enter")
         assert "Cancel 4 jobs?" == await driver.answer("y")
         await driver.shows("Cancelled 4 jobs", "completed")

@@ -1,11 +1,11 @@
-"""A window on a long list has no gap, in either direction, and is bounded."""
+"""The loaded part of a long list has no gap, in either direction, and is bounded."""
 
 from __future__ import annotations
 
 import psycopg
 import pytest
 
-from awa_cli.tui.job_window import MOST, PAGE, JobWindow
+from awa_cli.tui.job_window import MAX_ROWS, READ_ROWS, JobWindow
 from awa_lib.db.drive import run
 
 COUNT = 3000
@@ -32,26 +32,26 @@ def every_id(conn) -> list[int]:
     return [n for (n,) in conn.execute("SELECT id FROM awa.jobs ORDER BY id DESC")]
 
 
-def test_pages_down_and_up_meet_without_a_gap(conn) -> None:
+def test_reads_down_and_up_meet_without_a_gap(conn) -> None:
     fill(conn)
     known = every_id(conn)
     window = JobWindow({})
-    run(conn, window.look(0, 40))
+    run(conn, window.refresh(0, 40))
     window.hold()
     seen = set(ids(window))
     while window.more_below:
-        run(conn, window.down())
+        run(conn, window.read_older())
         seen.update(ids(window))
-        assert len(window.rows) <= MOST
+        assert len(window.rows) <= MAX_ROWS
         start = known.index(window.rows[0].id)
         assert known[start : start + len(window.rows)] == ids(window)
     assert seen == set(known)
 
     while window.rows[0].id != known[0]:
         before = window.rows[0].id
-        run(conn, window.up())
+        run(conn, window.read_newer())
         assert window.rows[0].id > before
-        assert len(window.rows) <= MOST
+        assert len(window.rows) <= MAX_ROWS
         start = known.index(window.rows[0].id)
         assert known[start : start + len(window.rows)] == ids(window)
 
@@ -59,11 +59,11 @@ def test_pages_down_and_up_meet_without_a_gap(conn) -> None:
 def test_a_window_that_follows_has_the_newest(conn) -> None:
     fill(conn, 20)
     window = JobWindow({})
-    run(conn, window.look(0, 40))
-    fill(conn, 2 * PAGE)
-    run(conn, window.look(0, 40))
+    run(conn, window.refresh(0, 40))
+    fill(conn, 2 * READ_ROWS)
+    run(conn, window.refresh(0, 40))
 
-    assert every_id(conn)[:PAGE] == ids(window)[:PAGE]
+    assert every_id(conn)[:READ_ROWS] == ids(window)[:READ_ROWS]
     assert ids(window) == sorted(ids(window), reverse=True)
     assert window.more_below
 
@@ -71,30 +71,15 @@ def test_a_window_that_follows_has_the_newest(conn) -> None:
 def test_a_window_that_holds_shows_nothing_newer_and_keeps_what_is_seen_up_to_date(conn) -> None:
     fill(conn, 50)
     window = JobWindow({"states": ["available"]})
-    run(conn, window.look(0, 40))
+    run(conn, window.refresh(0, 40))
     window.hold()
     before = ids(window)
     fill(conn, 5)
     conn.execute(
         "UPDATE awa.jobs SET state = 'cancelled', finalized_at = now() WHERE id = %s", (before[3],)
     )
-    run(conn, window.look(0, 40))
+    run(conn, window.refresh(0, 40))
 
     assert [one for one in before if one != before[3]] == ids(window)
-    run(conn, window.up())
+    run(conn, window.read_newer())
     assert window.rows[0].id == before[0]
-
-    window.to_top()
-    run(conn, window.look(0, 40))
-    assert window.rows[0].id == every_id(conn)[0]
-
-
-def test_the_end_is_the_oldest_page(conn) -> None:
-    fill(conn, 400)
-    window = JobWindow({})
-    run(conn, window.look(0, 40))
-    run(conn, window.to_end())
-
-    assert every_id(conn)[-PAGE:] == ids(window)
-    run(conn, window.up())
-    assert every_id(conn)[-2 * PAGE :] == ids(window)

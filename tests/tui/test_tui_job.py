@@ -33,7 +33,7 @@ async def test_a_job_is_live_from_its_start_to_its_traceback(monitor, aclient) -
         await driver.press("enter")
         await driver.shows(f"Job {job.id}", "running", "40% half of it", "line: 7", '"orders.csv"')
         go.set()
-        text = await driver.shows("failed", "ValueError: line 8 is no number", "test_job.py")
+        text = await driver.shows("failed", "ValueError: line 8 is no number", "test_tui_job.py")
 
         assert "attempt 1 of 1" in text
 
