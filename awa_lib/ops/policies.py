@@ -26,9 +26,11 @@ if TYPE_CHECKING:
 __all__ = ["set_queue_policy"]
 
 _COUNTS: Final = {
-    "max_running": (0, INT32_MAX), "max_running_per_key": (1, INT32_MAX),
-    "poll_interval_ms": (1, LONGEST_POLL_MS), "claim_batch": (1, INT32_MAX),
-}  # fmt: skip
+    "max_running": (0, INT32_MAX),
+    "max_running_per_key": (1, INT32_MAX),
+    "poll_interval_ms": (1, LONGEST_POLL_MS),
+    "claim_batch": (1, INT32_MAX),
+}
 
 
 def set_queue_policy(queue: str, **changes: Unpack[PolicyChanges]) -> Op[QueuePolicy]:

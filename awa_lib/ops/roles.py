@@ -125,6 +125,6 @@ def _objects(found: Iterable[str]) -> names.Composable:
 
 
 def _list(words: Iterable[str]) -> names.Composable:
-    """Write names of ours, which need no quotes."""
+    """Return a list of names; the names of the schema need no quotes."""
     text = textwrap.fill(", ".join(words), _LINE_WIDTH, subsequent_indent="    ")
     return names.SQL(text)

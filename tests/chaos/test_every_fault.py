@@ -110,9 +110,11 @@ def an_open_unique_key(fleet: Fleet) -> None:
         with suppress(awa.AwaError, psycopg.Error), conn.transaction(force_rollback=True):
             for n in range(5):
                 awa.Client.on(conn).insert(
-                    {"n": -n, "sleep": 0, "fails": 1}, kind="flaky", queue="one",
+                    {"n": -n, "sleep": 0, "fails": 1},
+                    kind="flaky",
+                    queue="one",
                     unique_opts=options,
-                )  # fmt: skip
+                )
             time.sleep(2)
         eventually(lambda: _states(conn, jobs) == {"completed"}, 15)
 
@@ -255,11 +257,16 @@ def odd_rows(fleet: Fleet) -> None:
             " ('odd4', '* * * * *', 'UTC', '', '', 'null', '-infinity') ON CONFLICT DO NOTHING"
         )
         for column, value in (
-            ("max_rate", "'NaN'"), ("max_rate", "'infinity'"), ("deadline_seconds", "'NaN'"),
-            ("deadline_seconds", "1e300"), ("poll_interval_ms", "2147483647"),
-            ("claim_batch", "2147483647"), ("updated_at", "'infinity'"),
-            ("completed_retention_hours", "'infinity'"), ("failed_retention_hours", "1e300"),
-        ):  # fmt: skip
+            ("max_rate", "'NaN'"),
+            ("max_rate", "'infinity'"),
+            ("deadline_seconds", "'NaN'"),
+            ("deadline_seconds", "1e300"),
+            ("poll_interval_ms", "2147483647"),
+            ("claim_batch", "2147483647"),
+            ("updated_at", "'infinity'"),
+            ("completed_retention_hours", "'infinity'"),
+            ("failed_retention_hours", "1e300"),
+        ):
             with suppress(psycopg.Error):  # where a check of the table refuses it
                 conn.execute(
                     f"INSERT INTO awa.queue_policies (queue, {column}) VALUES ('one', {value}) "
@@ -292,18 +299,43 @@ def an_open_policy(fleet: Fleet) -> None:
 
 
 ALL: list[Fault] = [
-    cancels_in_a_storm, retries_of_waiting_jobs, sigterm_of_a_worker, kill_9_of_a_worker,
-    a_transaction_on_running_rows, a_locked_table, a_table_locked_for_long, an_open_unique_key,
-    time_outs_of_the_role, terminated_in_a_storm, cancelled_in_a_storm, immediate_restarts,
-    a_server_that_is_away, a_stopped_server, a_read_only_server, a_silent_network, a_cut_network,
-    a_stopped_leader, a_poison_job, odd_rows, moves_between_queues, an_open_policy,
-]  # fmt: skip
-SHORT: list[Fault] = [
-    cancels_in_a_storm, retries_of_waiting_jobs, odd_rows, sigterm_of_a_worker,
-    a_transaction_on_running_rows, an_open_unique_key, terminated_in_a_storm,
-    cancelled_in_a_storm, immediate_restarts, a_cut_network, kill_9_of_a_worker,
+    cancels_in_a_storm,
+    retries_of_waiting_jobs,
+    sigterm_of_a_worker,
+    kill_9_of_a_worker,
+    a_transaction_on_running_rows,
+    a_locked_table,
+    a_table_locked_for_long,
+    an_open_unique_key,
+    time_outs_of_the_role,
+    terminated_in_a_storm,
+    cancelled_in_a_storm,
+    immediate_restarts,
+    a_server_that_is_away,
+    a_stopped_server,
+    a_read_only_server,
+    a_silent_network,
+    a_cut_network,
+    a_stopped_leader,
+    a_poison_job,
+    odd_rows,
     moves_between_queues,
-]  # fmt: skip
+    an_open_policy,
+]
+SHORT: list[Fault] = [
+    cancels_in_a_storm,
+    retries_of_waiting_jobs,
+    odd_rows,
+    sigterm_of_a_worker,
+    a_transaction_on_running_rows,
+    an_open_unique_key,
+    terminated_in_a_storm,
+    cancelled_in_a_storm,
+    immediate_restarts,
+    a_cut_network,
+    kill_9_of_a_worker,
+    moves_between_queues,
+]
 
 
 @contextmanager
@@ -352,10 +384,12 @@ def finish(fleet: Fleet) -> list[str]:
         jobs = awa.Client.on(conn).insert_many(
             awa.NewJob(
                 {"room": room, "guests": guests},
-                kind="meeting", queue=QUEUES[n % 2], max_attempts=1,
+                kind="meeting",
+                queue=QUEUES[n % 2],
+                max_attempts=1,
             )
             for n in range(guests)
-        )  # fmt: skip
+        )
         # All of one room.
         try:
             eventually(lambda: _states(conn, jobs) == {"completed"}, 30)

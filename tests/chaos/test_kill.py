@@ -100,8 +100,9 @@ awa.run(client, [("default", 1)], **{QUICK!r})
     dead = "heartbeat stale: worker presumed dead"
     assert row["attempt"] == 1
     assert [(e["attempt"], e["crash"], e["error"]) for e in row["errors"]] == [
-        (1, 1, dead), (1, 2, f"{dead}; its worker died 2 times while it ran"),
-    ]  # fmt: skip
+        (1, 1, dead),
+        (1, 2, f"{dead}; its worker died 2 times while it ran"),
+    ]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

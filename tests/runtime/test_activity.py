@@ -66,8 +66,10 @@ def test_a_job_is_told_from_its_start_to_its_end(conn, look) -> None:
     job = insert(conn)
     assert told(look()) == [(job, "created", 0)]
     assert look() == []
-    conn.execute("UPDATE awa.jobs_hot SET state = 'running', attempt = 1, run_lease = 1,"
-                 " attempted_at = now()")  # fmt: skip
+    conn.execute(
+        "UPDATE awa.jobs_hot SET state = 'running', attempt = 1, run_lease = 1,"
+        " attempted_at = now()"
+    )
     assert told(look()) == [(job, "running", 1)]
     conn.execute("UPDATE awa.jobs_hot SET heartbeat_at = now()")
     assert look() == []
@@ -81,15 +83,25 @@ def test_a_job_is_told_from_its_start_to_its_end(conn, look) -> None:
 
 def test_all_that_happened_between_two_looks_is_told_in_order(conn, look) -> None:
     job = insert(
-        conn, "failed", attempt=2, run_lease=2, attempted_at="now", finalized_at="now",
-        errors=['{"error": "a\\nb", "attempt": 1, "at": "2100-01-01T00:00:00+00:00"}',
-                '{"error": "c", "attempt": 2, "at": "2100-01-02T00:00:00+00:00"}'],
-    )  # fmt: skip
+        conn,
+        "failed",
+        attempt=2,
+        run_lease=2,
+        attempted_at="now",
+        finalized_at="now",
+        errors=[
+            '{"error": "a\\nb", "attempt": 1, "at": "2100-01-01T00:00:00+00:00"}',
+            '{"error": "c", "attempt": 2, "at": "2100-01-02T00:00:00+00:00"}',
+        ],
+    )
     found = look()
     assert sorted(told(found)) == [
-        (job, "created", 0), (job, "failed", 2), (job, "retryable", 1), (job, "running", 1),
+        (job, "created", 0),
+        (job, "failed", 2),
+        (job, "retryable", 1),
+        (job, "running", 1),
         (job, "running", 2),
-    ]  # fmt: skip
+    ]
     errors = {one.event: one.error for one in found}
     assert errors == {"created": None, "running": None, "failed": "c", "retryable": "a"}
 
@@ -135,8 +147,10 @@ def test_retried_by_hand_and_run_again(conn, look) -> None:
     assert told(look()) == [(job, "created", 0), (job, "running", 1), (job, "failed", 1)]
     conn.execute("UPDATE awa.jobs_hot SET state = 'available', attempt = 0, finalized_at = NULL")
     assert look() == []
-    conn.execute("UPDATE awa.jobs_hot SET state = 'completed', attempt = 1, run_lease = 2,"
-                 " attempted_at = now(), finalized_at = now()")  # fmt: skip
+    conn.execute(
+        "UPDATE awa.jobs_hot SET state = 'completed', attempt = 1, run_lease = 2,"
+        " attempted_at = now(), finalized_at = now()"
+    )
     assert told(look()) == [(job, "running", 1), (job, "completed", 1)]
 
 
@@ -147,11 +161,16 @@ def entry(attempt: int, at: str = "2100-01-01T00:00:00+00:00", **more: object) -
 def test_an_attempt_that_began_and_failed_between_two_looks(conn, look) -> None:
     job = insert(conn)
     look()
-    conn.execute("UPDATE awa.jobs_hot SET state = 'running', attempt = 2, run_lease = 2,"
-                 " attempted_at = now(), errors = %s", [[entry(1)]])  # fmt: skip
+    conn.execute(
+        "UPDATE awa.jobs_hot SET state = 'running', attempt = 2, run_lease = 2,"
+        " attempted_at = now(), errors = %s",
+        [[entry(1)]],
+    )
     assert sorted(told(look())) == [
-        (job, "retryable", 1), (job, "running", 1), (job, "running", 2),
-    ]  # fmt: skip
+        (job, "retryable", 1),
+        (job, "running", 1),
+        (job, "running", 2),
+    ]
     assert look() == []
 
 
@@ -167,8 +186,10 @@ def test_a_failure_whose_wait_was_over_before_the_look(conn, look, more, retried
 def test_a_retry_without_an_error_that_was_over_before_the_look(conn, look) -> None:
     job = insert(conn)
     look()
-    conn.execute("UPDATE awa.jobs_hot SET state = 'running', attempt = 2, run_lease = 2,"
-                 " finalized_at = now(), attempted_at = now() + interval '1 ms'")  # fmt: skip
+    conn.execute(
+        "UPDATE awa.jobs_hot SET state = 'running', attempt = 2, run_lease = 2,"
+        " finalized_at = now(), attempted_at = now() + interval '1 ms'"
+    )
     found = look()
     assert told(found) == [(job, "running", 1), (job, "retryable", 1), (job, "running", 2)]
     assert [one.error for one in found] == [None] * 3
@@ -202,8 +223,11 @@ def test_a_job_that_became_a_dead_letter_before_the_look(conn, look) -> None:
     for job in (seen, unseen):
         run(conn, move_failed_to_dlq(job, "why"))
     assert sorted(told(look())) == [
-        (seen, "failed", 1), (unseen, "created", 0), (unseen, "failed", 1), (unseen, "running", 1),
-    ]  # fmt: skip
+        (seen, "failed", 1),
+        (unseen, "created", 0),
+        (unseen, "failed", 1),
+        (unseen, "running", 1),
+    ]
     assert look() == []
 
 
@@ -228,27 +252,39 @@ def test_recent_ones_and_steps_together_tell_each_thing_once(conn) -> None:
     activity = Activity()
     run(conn, activity.begin())
     conn.execute("UPDATE awa.jobs_hot SET state = 'completed', finalized_at = now()")
-    after = insert(conn, "completed", attempt=1, run_lease=1, attempted_at="now",
-                   finalized_at="now")  # fmt: skip
+    after = insert(
+        conn, "completed", attempt=1, run_lease=1, attempted_at="now", finalized_at="now"
+    )
 
     recent = told(run(conn, activity.recent(100)))
     found = told(run(conn, activity.step()))
 
     assert recent == [(before, "created", 0), (before, "running", 1)]
     assert found == [
-        (before, "completed", 1), (after, "created", 0), (after, "running", 1),
+        (before, "completed", 1),
+        (after, "created", 0),
+        (after, "running", 1),
         (after, "completed", 1),
-    ]  # fmt: skip
+    ]
 
 
 def test_recent_ones_come_from_the_rows(conn) -> None:
     jobs = [insert(conn, created_at=f"2026-01-01T00:00:0{n}Z") for n in range(5)]
-    done = insert(conn, "completed", attempt=1, attempted_at="2026-01-01T00:01Z",
-                  created_at="2026-01-01T00:00:30Z", finalized_at="2026-01-01T00:02Z")  # fmt: skip
+    done = insert(
+        conn,
+        "completed",
+        attempt=1,
+        attempted_at="2026-01-01T00:01Z",
+        created_at="2026-01-01T00:00:30Z",
+        finalized_at="2026-01-01T00:02Z",
+    )
     found = told(run(conn, recent_transitions(4)))
     assert found == [
-        (jobs[4], "created", 0), (done, "created", 0), (done, "running", 1), (done, "completed", 1),
-    ]  # fmt: skip
+        (jobs[4], "created", 0),
+        (done, "created", 0),
+        (done, "running", 1),
+        (done, "completed", 1),
+    ]
 
 
 async def test_a_busy_fleet_is_told_whole(database_url, conn) -> None:

@@ -116,7 +116,7 @@ RETURNED: dict[str, tuple[Callable[[], Any], str]] = {
     "generator": (lambda: (n for n in range(3)), "failed"),
     "async generator": (_agen, "failed"),
     "class": (lambda: awa.Snooze, "failed"),
-}  # fmt: skip
+}
 
 
 def _end(how: str) -> Any:
@@ -278,8 +278,9 @@ async def test_policies_and_functions_that_fail_in_every_way(
 
     jobs = [await aclient.insert({}, kind=kind) for kind in ("odd", "backoff", "long", "follow")]
     with psycopg.connect(rows.conn.info.dsn, autocommit=True) as conn:
-        conn.execute("UPDATE awa.jobs_hot SET attempt = 900, max_attempts = 1000 WHERE id = %s",
-                     [jobs[2].id])  # fmt: skip
+        conn.execute(
+            "UPDATE awa.jobs_hot SET attempt = 900, max_attempts = 1000 WHERE id = %s", [jobs[2].id]
+        )
     async with working(aclient, ("default", 2), promote_interval_ms=60_000):
         await aeventually(lambda: rows.states() == {"retryable": 4})
         health = await aclient.health_check()
@@ -362,8 +363,7 @@ async def test_a_job_twice_in_one_process(
         if job.attempt == 1:
             go.wait(20)
 
-    queue = {"name": "default", "max_workers": 2, "deadline_seconds": 0.3,
-             "backoff": awa.fixed(0)}  # fmt: skip
+    queue = {"name": "default", "max_workers": 2, "deadline_seconds": 0.3, "backoff": awa.fixed(0)}
     try:
         async with working(aclient, queue) as client:
             job = await client.insert({}, kind="hangs")
@@ -402,11 +402,17 @@ def _wrapper(job: awa.Job) -> Any:
 @pytest.mark.parametrize(
     "handler",
     [
-        _generator, _async_generator, functools.partial(_generator),
-        functools.partial(functools.partial(_async_generator)), _Yielding(), _Yielding().__call__,
-        _wrapper, functools.partial(_wrapper), functools.lru_cache(_generator),
+        _generator,
+        _async_generator,
+        functools.partial(_generator),
+        functools.partial(functools.partial(_async_generator)),
+        _Yielding(),
+        _Yielding().__call__,
+        _wrapper,
+        functools.partial(_wrapper),
+        functools.lru_cache(_generator),
     ],
-)  # fmt: skip
+)
 def test_generators_are_refused_at_registration(handler: Any) -> None:
     client = awa.AsyncClient("postgresql://nowhere/none")
     with pytest.raises(TypeError, match="a handler must not be a generator"):

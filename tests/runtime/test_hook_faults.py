@@ -21,10 +21,16 @@ class _Odd(BaseException):
 
 @pytest.mark.parametrize(
     "error",
-    [SystemExit(3), KeyboardInterrupt(), GeneratorExit(), StopIteration(), asyncio.CancelledError(),
-     _Odd("odd")],
+    [
+        SystemExit(3),
+        KeyboardInterrupt(),
+        GeneratorExit(),
+        StopIteration(),
+        asyncio.CancelledError(),
+        _Odd("odd"),
+    ],
     ids=lambda e: type(e).__name__,
-)  # fmt: skip
+)
 @pytest.mark.parametrize("plain", [True, False], ids=["plain", "async"])
 async def test_hook_may_raise_anything(
     aclient: awa.AsyncClient, rows: Rows, caplog, error: BaseException, plain: bool

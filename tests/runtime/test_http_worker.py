@@ -82,9 +82,12 @@ async def test_sync_mode_completes_on_2xx(aclient, rows: Rows, function: Functio
     ((line, headers, body),) = function.requests
     assert line == "POST /run HTTP/1.1"
     assert json.loads(body) == {
-        "job_id": row["id"], "kind": "resize", "args": {"n": 1, "é": [1.5, None]}, "attempt": 1,
+        "job_id": row["id"],
+        "kind": "resize",
+        "args": {"n": 1, "é": [1.5, None]},
+        "attempt": 1,
         "max_attempts": 3,
-    }  # fmt: skip
+    }
     assert headers["content-type"] == "application/json"
     assert headers["x-team"] == "ops"
     assert headers["user-agent"].startswith("awa-toolkit/")
@@ -95,9 +98,12 @@ async def test_async_mode_parks_and_the_callback_completes(
     aclient, rows: Rows, function: Function
 ) -> None:
     aclient.http_worker(
-        "resize", function.url, secret=KEY.hex(), callback_base_url="https://awa.example/x/",
+        "resize",
+        function.url,
+        secret=KEY.hex(),
+        callback_base_url="https://awa.example/x/",
         callback_timeout_seconds=60,
-    )  # fmt: skip
+    )
 
     async with working(aclient):
         job = await aclient.insert({}, kind="resize")
@@ -336,9 +342,14 @@ def test_bad_urls_are_refused_when_they_are_declared(name: str, url: str, messag
 
 @pytest.mark.parametrize(
     "url",
-    ["http://[::1]:8080/x", "http://bücher.example/", "https://a.b-c.example.:443/?q=1",
-     "http://user:word@localhost/", "http://under_score.internal/"],
-)  # fmt: skip
+    [
+        "http://[::1]:8080/x",
+        "http://bücher.example/",
+        "https://a.b-c.example.:443/?q=1",
+        "http://user:word@localhost/",
+        "http://under_score.internal/",
+    ],
+)
 def test_good_urls_are_taken(url: str) -> None:
     assert HttpWorker(url=url, callback_base_url=url).url == url
 

@@ -76,9 +76,16 @@ async def test_fleet_row_has_the_published_shape(aclient: awa.AsyncClient, rows:
     (entry,) = row["queues"]
     assert set(entry) == {"queue", "in_flight", "overflow_held", "config"}
     assert set(entry["config"]) == {
-        "mode", "max_workers", "min_workers", "weight", "global_max_workers", "poll_interval_ms",
-        "deadline_duration_secs", "priority_aging_interval_secs", "rate_limit",
-    }  # fmt: skip
+        "mode",
+        "max_workers",
+        "min_workers",
+        "weight",
+        "global_max_workers",
+        "poll_interval_ms",
+        "deadline_duration_secs",
+        "priority_aging_interval_secs",
+        "rate_limit",
+    }
     assert entry["config"]["mode"] == "hard_reserved"
     assert _whole_numbers(row["queues"])
     assert row["storage_capability"] == "canonical"

@@ -56,9 +56,13 @@ async def test_backoff(aclient, rows: Rows, backoff, delay: int, place: str) -> 
 
 async def test_kind_comes_before_queue(aclient, rows: Rows) -> None:
     row = await run(
-        aclient, rows, Busy(), "retryable",
-        backoff=awa.fixed(100), queue_options={"backoff": awa.fixed(9)},
-    )  # fmt: skip
+        aclient,
+        rows,
+        Busy(),
+        "retryable",
+        backoff=awa.fixed(100),
+        queue_options={"backoff": awa.fixed(9)},
+    )
 
     assert row["delay"].total_seconds() == pytest.approx(100, abs=0.5)
 

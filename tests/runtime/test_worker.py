@@ -107,8 +107,10 @@ async def test_error_retries_with_backoff_and_keeps_progress(
         row = await ended(rows, job.id, "retryable")
 
     assert row["progress"] == {
-        "percent": 40, "message": "half way", "metadata": {"cursor": 17},
-    }  # fmt: skip
+        "percent": 40,
+        "message": "half way",
+        "metadata": {"cursor": 17},
+    }
     (error,) = row["errors"]
     assert error["error"].startswith("KeyError: 'q'\n")
     assert error["attempt"] == 1
@@ -655,8 +657,9 @@ async def test_weighted_queues_never_run_more_than_all_slots(aclient, rows: Rows
     for name in names:
         declare(name)
         await aclient.insert_many([{}] * 60, kind=name, queue=name)
-    queues = [{"name": name, "min_workers": 1, "weight": place + 1}
-              for place, name in enumerate(names)]  # fmt: skip
+    queues = [
+        {"name": name, "min_workers": 1, "weight": place + 1} for place, name in enumerate(names)
+    ]
     async with working(aclient, *queues, global_max_workers=7):
         await aeventually(lambda: rows.states() == {"completed": 180})
 
