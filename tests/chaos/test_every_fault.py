@@ -1,4 +1,4 @@
-"""Every sort of fault, one after the other, under load: each job ends as its handler said.
+"""Every kind of fault in turn, under load: each job ends as its handler decided.
 
 The short form is one round of chosen faults.  The long form (``-m soak``) plays all of them in
 random order: ``FAULTS_SEED`` and ``FAULTS_SECONDS`` say which order and how long.
@@ -96,7 +96,7 @@ def a_table_locked_for_long(fleet: Fleet) -> None:
 
 
 def an_open_unique_key(fleet: Fleet) -> None:
-    """A retry needs the key that somebody is about to take."""
+    """A retry needs the key that another job is about to take."""
     options = {"by_args": True, "states": 6}
     with fleet.admin() as conn:
         jobs = [
@@ -198,7 +198,7 @@ def a_silent_network(fleet: Fleet) -> None:
     began = time.monotonic()
     fleet.proxy.hold()
     for member in fleet.living:
-        # Silent for longer than the staleness: nobody can know that it lives.
+        # Silent for longer than the staleness: no other process can know that it is alive.
         member.hurt = member.hurt or member.proxied
     try:
         fleet.expect_unhealthy([m for m in fleet.living if m.proxied], began)
@@ -221,7 +221,7 @@ def a_stopped_leader(fleet: Fleet) -> None:
             lambda: [m for m in fleet.living if m is not leader and m.last.get("leader")], 20
         )
     except BaseException as error:
-        fleet.problems.append(f"nobody else leads: {error!r}")
+        fleet.problems.append(f"no other process leads: {error!r}")
     finally:
         leader.kill(signal.SIGCONT)
 

@@ -75,7 +75,7 @@ def test_kill_9_in_the_middle_loses_no_job(
 
 
 def test_rescue_never_exceeds_max_attempts(rows: Rows, database_url: str, spawn_worker) -> None:
-    """A job that kills its worker ends failed instead of crashing the fleet for ever."""
+    """A job that kills its worker ends failed instead of crashing the fleet forever."""
     source = f"""
 import os, signal
 import awa_lib as awa

@@ -52,7 +52,7 @@ class Mute(Exception):
 
 class NoText(Exception):
     def __str__(self) -> str:
-        return 7  # type: ignore[return-value]  # noqa: PLE0307 - the point
+        return 7  # noqa: PLE0307 - the point
 
 
 class Base(BaseException):
@@ -123,7 +123,7 @@ async def progress(job: awa.Job) -> None:
         {1: object()},
     ):
         try:
-            job.update_metadata(odd)  # type: ignore[arg-type]
+            job.update_metadata(odd)
         except (TypeError, ValueError, awa.AwaError):
             pass
     kept = {"deep": [1, {"n": job.args["n"]}]}
@@ -177,7 +177,7 @@ async def poison(job: awa.Job) -> None:
 
 @handler("meeting")
 async def meeting(job: awa.Job) -> None:
-    """Prove that so many run at once: all wait for all others."""
+    """Prove that all of them run at once: each waits for the others."""
     start(job)
     place = FOLDER / job.args["room"]
     place.mkdir(exist_ok=True)

@@ -55,8 +55,10 @@ async def test_hook_may_raise_anything(
         second = await aclient.insert(Noop())
         await aeventually(lambda: heard == [first.id, second.id])
 
-    told = [r for r in caplog.records if r.getMessage() == "a hook failed; its job is not affected"]
-    assert [r.job_id for r in told] == [first.id, second.id]
+    logged = [
+        r for r in caplog.records if r.getMessage() == "a hook failed; its job is not affected"
+    ]
+    assert [r.job_id for r in logged] == [first.id, second.id]
 
 
 async def test_awaitable_of_a_plain_hook_is_awaited(aclient: awa.AsyncClient) -> None:
@@ -135,7 +137,7 @@ async def test_events_of_a_job_are_heard_in_order(aclient: awa.AsyncClient) -> N
 
 
 async def test_generator_is_no_hook(aclient: awa.AsyncClient) -> None:
-    def hook(event: awa.Event):  # type: ignore[no-untyped-def]
+    def hook(event: awa.Event):
         yield event
 
     with pytest.raises(TypeError, match="a hook must not be a generator"):

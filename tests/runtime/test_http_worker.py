@@ -21,7 +21,7 @@ KEY = bytes([1]) * 32
 
 @dataclass
 class Function:
-    """A server that answers every POST with what it is told."""
+    """A server that answers every POST with a given answer."""
 
     answer: bytes = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
     requests: list[tuple[str, dict[str, str], bytes]] = field(default_factory=list)
@@ -224,7 +224,7 @@ async def test_worker_starts_again_after_shutdown(aclient, rows: Rows, function:
     ],
 )
 def test_bad_configuration(given: dict[str, Any], message: str) -> None:
-    call: Callable[[], Any] = lambda: HttpWorker(**{"url": "http://x/", **given})  # noqa: E731
+    call: Callable[[], Any] = lambda: HttpWorker(**{"url": "http://x/", **given})  # noqa: E731 - short, and used twice
     with pytest.raises(awa.ValidationError, match=message):
         call()
 
@@ -237,7 +237,7 @@ def test_secret_is_never_shown() -> None:
 
 
 async def test_resumed_job_does_not_call_again(aclient, rows: Rows, function: Function) -> None:
-    """The answer ends it: completed, with its payload, though nobody waited any more."""
+    """The answer ends it: completed, with its payload, although no handler waits."""
     aclient.http_worker("resize", function.url)
 
     async with working(aclient):

@@ -119,7 +119,7 @@ async def test_unknown_descriptor_is_refused(aclient: awa.AsyncClient) -> None:
 
 
 async def test_duties_do_not_join_in_one_transaction(aclient: awa.AsyncClient, rows: Rows) -> None:
-    """Were one left open, now() would stand still in it and nothing would come due any more."""
+    """In a transaction that stays open, now() stands still and nothing becomes due."""
     often = {"promote_interval_ms": 1, "heartbeat_rescue_interval_ms": 1}
     async with working(nothing(aclient), **often):
         await aeventually(lambda: leads(aclient))
@@ -128,4 +128,4 @@ async def test_duties_do_not_join_in_one_transaction(aclient: awa.AsyncClient, r
                 "INSERT INTO awa.jobs (kind, state, attempt, heartbeat_at) "
                 "VALUES ('other', 'running', 1, now() - interval '1 day') RETURNING id"
             )["id"]
-            await aeventually(lambda: rows.job(stale)["state"] == "available")  # noqa: B023
+            await aeventually(lambda: rows.job(stale)["state"] == "available")  # noqa: B023 - awaited in the same turn of the loop

@@ -1,4 +1,4 @@
-"""What the leader does beside rescue: dead letters and bulk operations, with a real worker."""
+"""What the leader does besides rescues: dead letters and bulk operations, with a real worker."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Limits that hold across workers, and settings they follow without a restart."""
+"""Limits that hold across workers, and policies that workers follow without a restart."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ async def test_deadline_changes_while_a_worker_runs(aclient, rows: Rows) -> None
 
 
 def published(rows: Rows, **wanted):
-    """Return a check that the worker says it goes by these settings."""
+    """Return a check that the worker reports these settings."""
 
     def check() -> bool:
         config = rows.one("SELECT queues -> 0 -> 'config' AS c FROM awa.runtime_instances")["c"]

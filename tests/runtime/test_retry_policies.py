@@ -1,4 +1,4 @@
-"""What becomes of failed attempts, by kind and by queue."""
+"""Outcomes of failed attempts, by kind and by queue."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Busy(Exception):
 
 
 class Gone(Exception):
-    """Not worth one."""
+    """Not worth another try."""
 
 
 async def run(

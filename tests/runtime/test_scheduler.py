@@ -241,7 +241,7 @@ async def test_a_worker_starts_while_somebody_has_a_schedule_locked(
 async def test_a_changed_expression_makes_nothing_up(
     client: awa.AsyncClient, rows: Rows, database_url: str
 ) -> None:
-    """Yearly before, every five minutes now: none of those of the year was ever due."""
+    """Yearly before, every five minutes now: no fire of the past year is due."""
     rows.conn.execute(
         "INSERT INTO awa.cron_jobs (name, cron_expr, kind, created_at, last_enqueued_at)"
         " VALUES ('report', '0 0 1 1 *', 'noop', '2020-01-01', now() - interval '300 days')"
@@ -289,7 +289,7 @@ async def test_many_missed_fires_are_made_up_for_in_parts_and_all(
 
 
 async def test_schedule_of_others_fires_too(client: awa.AsyncClient, rows: Rows) -> None:
-    """Rows that awa 0.5 wrote have no settings of ours."""
+    """Rows that awa 0.5 wrote lack the toolkit's settings."""
     rows.conn.execute(
         "INSERT INTO awa.cron_jobs (name, cron_expr, kind) VALUES ('theirs', '* * * * * *', 'noop')"
     )

@@ -121,8 +121,8 @@ async def test_one_that_swallows_is_given_up_and_keeps_its_slot(
             await aeventually(lambda: _is_free(client))
 
     assert rows.job(job.id)["state"] == state
-    (told,) = [r for r in caplog.records if GIVEN_UP in r.getMessage()]
-    assert (told.job_id, told.kind) == (job.id, "swallows")  # type: ignore[attr-defined]
+    (logged,) = [r for r in caplog.records if GIVEN_UP in r.getMessage()]
+    assert (logged.job_id, logged.kind) == (job.id, "swallows")
 
 
 async def _is_free(client: awa.AsyncClient) -> bool:

@@ -357,7 +357,7 @@ def test_nothing_is_loaded_by_itself(database_url: str) -> None:
 
 @pytest.fixture
 def log():
-    """A logger whose lines are JSON, and plain ones with the job's id."""
+    """A logger with JSON lines, and with plain lines that show the job's id."""
     made = logging.getLogger("test.jobs")
     streams = io.StringIO(), io.StringIO()
     handlers = [logging.StreamHandler(stream) for stream in streams]
