@@ -49,7 +49,7 @@ async def test_what_nobody_knows_is_a_page(api, path) -> None:
     page = await api.get(path, headers=PAGE)
 
     assert page.status_code in {404, 422}
-    assert 'aria-label="Places"' in page.text
+    assert 'aria-label="Navigation"' in page.text
 
 
 async def test_changes_need_the_token(api) -> None:

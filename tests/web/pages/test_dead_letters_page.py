@@ -67,7 +67,7 @@ def agree(page: Any, verb: str) -> str:
     dialog = page.get_by_role("dialog")
     dialog.get_by_role("button", name=verb, exact=True).click()
     dialog.wait_for(state="hidden")
-    return page.locator("#said.shown").inner_text()
+    return page.locator("#notice.shown").inner_text()
 
 
 def test_everybody_can_use_it(office, visit) -> None:
@@ -199,7 +199,7 @@ def test_all_that_fit_are_changed_after_a_look(office, visit, verb, said) -> Non
     office.die(kind, 12)
     page = visit(f"/dlq?kind={kind}")
 
-    page.get_by_text("All that fit", exact=True).click()
+    page.get_by_text("All matching", exact=True).click()
     page.get_by_role("button", name=f"{verb} all").click()
     dialog = page.get_by_role("dialog")
     expect(dialog).to_contain_text("12 dead letters")
@@ -216,7 +216,7 @@ def test_all_that_fit_are_changed_after_a_look(office, visit, verb, said) -> Non
 def test_nothing_that_fits_is_said_so(office, visit) -> None:
     page = visit("/dlq?kind=none")
 
-    page.get_by_text("All that fit", exact=True).click()
+    page.get_by_text("All matching", exact=True).click()
     page.get_by_role("button", name="Retry all").click()
 
     expect(page.get_by_role("dialog")).to_contain_text("no dead letter fits")

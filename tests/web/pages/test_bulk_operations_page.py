@@ -72,10 +72,10 @@ def test_one_is_stopped(shop, submit, visit, where) -> None:
     box = (
         page.locator("tbody tr", has_text=f"attic-{where}")
         if where == "list"
-        else page.locator("#batch")
+        else page.locator("#bulk-operation")
     )
     expect(box.locator(".badge")).to_contain_text("cancelled")
-    expect(page.locator("#said")).to_contain_text("Stopped bulk operation")
+    expect(page.locator("#notice")).to_contain_text("Stopped bulk operation")
     with awa.Client(shop.database_url) as client:
         assert client.get_bulk_operation(one).state == "cancelled"
 
