@@ -157,12 +157,12 @@ async def test_lease_and_deadline_rest_while_waiting_and_start_anew(
 async def test_heartbeat_that_overlaps_a_wait_does_not_stop_the_attempt(
     aclient: awa.AsyncClient, rows: Rows, database_url: str
 ) -> None:
-    """It saw the row as waiting, and tells of it when the handler has long got its answer."""
+    """It saw the row as waiting, and reports it after the handler has got its answer."""
     parts: list[str] = []
     park, go = asyncio.Event(), asyncio.Event()
 
     async def busy(job: awa.Job[Noop], until: asyncio.Event) -> None:
-        """Have news at each beat, which are written after the leases without any."""
+        """Change at each beat: written after the leases without changes."""
         while not until.is_set():
             job.set_progress(job.args.n)
             await asyncio.sleep(0.01)
