@@ -47,7 +47,7 @@ def test_notes_only_are_no_failure(ask) -> None:
     assert ran.out == (
         "Fleet\n"
         "  note: no worker runs  [workers]\n"
-        "   why: nobody works jobs, rescues or fires schedules\n"
+        "   why: jobs are not run or rescued, and schedules do not fire\n"
         "    do: awa worker MODULE:CLIENT\n\n"
         f"Nothing is wrong: 1 note; {len(CHECKS) - 1} checks found nothing.\n"
     )
@@ -115,9 +115,8 @@ def test_checks_are_chosen_and_all_are_listed(ask) -> None:
     ran = ask("doctor", "--check", "ids,clock", "--check", "drift", "--all")
     assert ran.out == (
         "Schema\n"
-        "    ok: tables, indexes, functions and triggers are as our files make them\n"
-        "        [drift]\n\n"
-        "Jobs\n    ok: there are ids for jobs  [ids]\n\n"
+        "    ok: the schema is as the migrations create it  [drift]\n\n"
+        "Jobs\n    ok: job ids are available  [ids]\n\n"
         "Fleet\n    ok: the clocks agree  [clock]\n\n"
         "All is well: 3 checks found nothing.\n"
     )
