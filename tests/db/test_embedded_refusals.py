@@ -97,7 +97,7 @@ except EmbeddedError as error:
 """
     run = run_script(script, place)
 
-    assert run.stdout.startswith("initdb could not make a database")
+    assert run.stdout.startswith("initdb could not create the data")
     assert "too large" in run.stdout
     assert list(place.glob("pg*")) == []
 
