@@ -65,7 +65,7 @@ def _describe(rows: Sequence[JobRow]) -> Op[list[DescribedJob]]:
     queues, kinds = {row.queue for row in rows}, {row.kind for row in rows}
     declared = yield sql.read_descriptors("described", queues=sorted(queues), kinds=sorted(kinds))
     for noun, name, *about, extra in declared:
-        found[noun][name] = Descriptor(*about, extra=loads(extra))
+        found[noun][name] = Descriptor(*about, loads(extra))
     return [
         DescribedJob(
             **{name: getattr(row, name) for name in _COLUMNS},
