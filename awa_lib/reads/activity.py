@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from awa_lib._json import loads
 from awa_lib._sql import sql
+from awa_lib.validation import INT64_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -37,7 +38,6 @@ _UNTIMED: Final = frozenset({"waiting_external", "available", "scheduled"})
 # A row in one of these states is retryable, or may have been retryable since the last poll.
 _RETRIED: Final = frozenset({"retryable", "cancelled", *_UNTIMED})
 _ENDED: Final = frozenset({"completed", "failed", "cancelled"})
-_HIGHEST: Final = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +174,7 @@ class Activity:
                 yield sql.read_activity(
                     "created",
                     lows=[*[gap.low for gap in self._gaps], self._last_id + 1],
-                    highs=[*[gap.high for gap in self._gaps], _HIGHEST],
+                    highs=[*[gap.high for gap in self._gaps], INT64_MAX],
                     limit=_PAGE,
                 )
             )

@@ -64,8 +64,10 @@ def _describe(rows: Sequence[JobRow]) -> Op[list[DescribedJob]]:
     found: dict[str, dict[str, Descriptor]] = {"queue": {}, "kind": {}}
     queues, kinds = {row.queue for row in rows}, {row.kind for row in rows}
     declared = yield sql.read_descriptors("described", queues=sorted(queues), kinds=sorted(kinds))
-    for noun, name, *about, extra in declared:
-        found[noun][name] = Descriptor(*about, loads(extra))
+    for noun, name, display_name, description, owner, docs_url, tags, extra in declared:
+        found[noun][name] = Descriptor(
+            display_name, description, owner, docs_url, tags, loads(extra)
+        )
     return [
         DescribedJob(
             **{name: getattr(row, name) for name in _COLUMNS},

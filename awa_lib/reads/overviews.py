@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +13,9 @@ from awa_lib.reads.dead_letters import dlq_depth
 from awa_lib.reads.policies import get_queue_policy
 from awa_lib.reads.queues import QueueStat, queue_stats
 from awa_lib.reads.runtime import live_instances
+from awa_lib.validation import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from datetime import datetime
 
     from awa_lib._sql import Op, Rows
@@ -121,7 +120,7 @@ def queue_details(queue: str) -> Op[QueueDetails]:
         raise NotFound(
             f"queue not found: {queue}",
             why="it has no jobs, no settings and no worker",
-            hint=_near(queue, found, "awa queue show") or "list queues: awa queue list",
+            hint=did_you_mean(queue, found, "awa queue show ") or "list queues: awa queue list",
         )
     workers = yield from live_instances()
     return QueueDetails(
@@ -139,14 +138,9 @@ def kind_overview(kind: str) -> Op[KindOverview]:
         raise NotFound(
             f"kind not found: {kind}",
             why="it has no jobs, and no worker declares it",
-            hint=_near(kind, found, "awa kind show") or "list kinds: awa kind list",
+            hint=did_you_mean(kind, found, "awa kind show ") or "list kinds: awa kind list",
         )
     return found[kind]
-
-
-def _near(name: str, known: Iterable[str], command: str) -> str | None:
-    close = difflib.get_close_matches(name, list(known), n=1)
-    return f"did you mean: {command} {close[0]}" if close else None
 
 
 def list_kinds() -> Op[list[KindOverview]]:
