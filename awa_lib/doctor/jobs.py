@@ -134,7 +134,7 @@ def queues(waiting: list[Waiting], fleet: Fleet) -> Iterator[Finding]:
                 f"no worker works the queue {queue}, where {count} wait{'s' if jobs == 1 else ''}",
                 f"the oldest has waited {max(part.seconds for part in parts) / 60:,.0f} min; "
                 + (
-                    f"live workers work {', '.join(sorted(worked))}" if worked else "no worker runs"
+                    f"live workers' queues: {', '.join(sorted(worked))}" if worked else "no worker runs"
                 ),
                 f"awa worker MODULE:CLIENT --queue {name}",
                 queue,

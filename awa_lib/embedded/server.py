@@ -137,7 +137,7 @@ def translating(layout: Layout) -> Iterator[None]:
         raise EmbeddedError(
             f"cannot use {str(layout.root)!r} for the embedded PostgreSQL",
             why=f"{error.strerror or error}: {where!r}",
-            hint="make it writable or free disk space, or name another directory: embedded:PATH",
+            hint="make it writable, free space on it, or use another directory: embedded:PATH",
         ) from error
 
 

@@ -157,7 +157,7 @@ def test_a_pooler_is_found_by_the_command(process, pooled_url) -> None:
     ran = process("doctor", "--check", "pooler", url=pooled_url)
 
     assert ran.status == 6
-    assert "this URL leads through a pooler that changes connections" in ran.out
+    assert "this URL connects through a transaction pooler" in ran.out
     assert process("doctor", "--fail-on", "error", url=pooled_url).status == 0
 
 
