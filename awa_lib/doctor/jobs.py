@@ -110,11 +110,13 @@ def promotion(stuck: dict[str, Stuck], fleet: Fleet) -> Iterator[Finding]:
 def queues(waiting: list[Waiting], fleet: Fleet) -> Iterator[Finding]:
     """Find queues that have jobs but no worker."""
     worked = _worked(fleet)
+    elsewhere = f"live workers' queues: {', '.join(sorted(worked))}" if worked else "no worker runs"
     by_queue: dict[str, list[Waiting]] = {}
     for part in waiting:
         by_queue.setdefault(part.queue, []).append(part)
     for queue, parts in by_queue.items():
         jobs = sum(part.jobs for part in parts)
+        oldest = max(part.seconds for part in parts)
         more = "" if all(part.jobs < _WAITING_COUNTED for part in parts) else " or more"
         count = f"{jobs:,} job{'' if jobs == 1 else 's'}{more}"
         name = shlex.quote(queue)
@@ -132,10 +134,7 @@ def queues(waiting: list[Waiting], fleet: Fleet) -> Iterator[Finding]:
                 "queues",
                 Severity.error,
                 f"no worker works the queue {queue}, where {count} wait{'s' if jobs == 1 else ''}",
-                f"the oldest has waited {max(part.seconds for part in parts) / 60:,.0f} min; "
-                + (
-                    f"live workers' queues: {', '.join(sorted(worked))}" if worked else "no worker runs"
-                ),
+                f"the oldest has waited {oldest / 60:,.0f} min; {elsewhere}",
                 f"awa worker MODULE:CLIENT --queue {name}",
                 queue,
             )
