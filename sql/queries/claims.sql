@@ -241,7 +241,7 @@ WITH beat AS (
 SELECT i.id FROM unnest(:ids::bigint[]) AS i(id) EXCEPT SELECT id FROM beat
 
 -- name: finish_completed
--- Complete attempts that succeeded; returns the stale ones, which changed nothing.
+-- Complete attempts that succeeded; returns the ids of stale attempts, which change nothing.
 WITH done AS (
     UPDATE awa.jobs_hot AS j
     SET state = 'completed', finalized_at = now(), progress = NULL
@@ -253,7 +253,7 @@ WITH done AS (
 SELECT i.id FROM unnest(:ids::bigint[]) AS i(id) EXCEPT SELECT id FROM done
 
 -- name: finish_attempts
--- End attempts that did not succeed; returns the stale ones, which changed nothing.
+-- End attempts that did not succeed; returns the ids of stale attempts, which change nothing.
 -- target: retryable and scheduled move to the cold table; failed, cancelled and available
 -- (handed back) stay.  A NULL delay of a retryable job means the backoff of awa 0.5.
 -- attempts_back is 1 where the attempt does not count.  waiting_external needs a callback: without

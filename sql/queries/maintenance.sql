@@ -136,7 +136,7 @@ FOR UPDATE SKIP LOCKED
 -- tested again under the lock: a job with a new heartbeat stays.  spent fails all of them.
 --
 -- A dead worker is no failure of the job: the attempt is not counted, but the crash is, in the
--- metadata.  At least(max_attempts, 5) crashes the job fails.  (Metadata that is not an object
+-- metadata.  After least(max_attempts, 5) crashes the job fails.  (Metadata that is not an object
 -- cannot hold the count: then the attempt counts.)  The journal of callbacks is kept only after a
 -- dead worker, for the next attempt.
 WITH locked AS MATERIALIZED (
