@@ -47,7 +47,7 @@ def test_notes_only_are_no_failure(ask) -> None:
     assert ran.out == (
         "Fleet\n"
         "  note: no worker runs  [workers]\n"
-        "   why: nobody works jobs, rescues or fires schedules\n"
+        "   why: jobs are not run or rescued, and schedules do not fire\n"
         "    do: awa worker MODULE:CLIENT\n\n"
         f"Nothing is wrong: 1 note; {len(CHECKS) - 1} checks found nothing.\n"
     )
@@ -115,9 +115,8 @@ def test_checks_are_chosen_and_all_are_listed(ask) -> None:
     ran = ask("doctor", "--check", "ids,clock", "--check", "drift", "--all")
     assert ran.out == (
         "Schema\n"
-        "    ok: tables, indexes, functions and triggers are as our files make them\n"
-        "        [drift]\n\n"
-        "Jobs\n    ok: there are ids for jobs  [ids]\n\n"
+        "    ok: the schema is as the migrations create it  [drift]\n\n"
+        "Jobs\n    ok: job ids are available  [ids]\n\n"
         "Fleet\n    ok: the clocks agree  [clock]\n\n"
         "All is well: 3 checks found nothing.\n"
     )
@@ -158,7 +157,7 @@ def test_a_pooler_is_found_by_the_command(process, pooled_url) -> None:
     ran = process("doctor", "--check", "pooler", url=pooled_url)
 
     assert ran.status == 6
-    assert "this URL leads through a pooler that changes connections" in ran.out
+    assert "this URL connects through a transaction pooler" in ran.out
     assert process("doctor", "--fail-on", "error", url=pooled_url).status == 0
 
 
