@@ -17,7 +17,7 @@ from psycopg import sql as text
 
 from awa_lib import _sql
 from awa_lib.db.connect import as_options
-from awa_lib.runtime.connections import HOT_PLANS
+from awa_lib.runtime.sessions import HOT_PLANS
 from awa_lib.testing._databases import Postgres
 
 ROWS = 60_000

@@ -36,16 +36,16 @@ class Driver:
     async def press(self, *keys: str) -> None:
         await self.pilot.press(*keys)
 
-    async def at(self, place: str) -> Page[Any]:
-        """Wait until a place is there and has data, and return its page."""
-        await aeventually(lambda: self.page.place.id == place and self.page.value is not None)
+    async def at(self, page_id: str) -> Page[Any]:
+        """Wait until a page is shown and has data, and return it."""
+        await aeventually(lambda: self.page.entry.id == page_id and self.page.value is not None)
         await self.pilot.pause()
         return self.page
 
     async def answer(self, key: str = "y") -> str:
         """Wait for a question that listens, answer it, and return its words."""
-        await aeventually(lambda: isinstance(self.app.screen, Confirm) and self.app.screen.listens)
-        question = self.app.screen.deed.question
+        await aeventually(lambda: isinstance(self.app.screen, Confirm) and self.app.screen.ready)
+        question = self.app.screen.change.question
         await self.press(key)
         await aeventually(lambda: not isinstance(self.app.screen, Confirm))
         return question

@@ -116,7 +116,7 @@ def _option(*names: str, text: str, **more: Any) -> TyperOption:
     """Make an option that sets the field of ``Common`` of its long name."""
     field = names[-1].removeprefix("--").replace("-", "_")
     return TyperOption(
-        param_decls=names,
+        param_decls=list(names),
         help=text,
         expose_value=False,
         callback=_remember(field),

@@ -1,4 +1,4 @@
-"""The types of the API's documents, resolved: read models name theirs for type checkers only."""
+"""The field types of the API's documents: read models import them for type checkers only."""
 
 from __future__ import annotations
 

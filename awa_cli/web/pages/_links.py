@@ -1,4 +1,4 @@
-"""From a number to the jobs that it counts."""
+"""Links from a number of jobs to the list of these jobs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _COUNTED: Final = {
     "later": ("scheduled", "retryable"),
     "waiting": ("waiting_external",),
 }
-_TILES: Final = (
+_TILE_STATES: Final = (
     "available",
     "running",
     "scheduled",
@@ -29,7 +29,7 @@ _TILES: Final = (
 
 
 def counted_links(name: str) -> dict[str, Callable[[Any], str | None]]:
-    """Return where the numbers of rows lead, by column; ``name`` is ``queue`` or ``kind``."""
+    """Return the links of the numbers in a table, by column; ``name`` is ``queue`` or ``kind``."""
     return {title: _to_jobs(name, states) for title, states in _COUNTED.items()}
 
 
@@ -43,8 +43,8 @@ def _to_jobs(name: str, states: tuple[str, ...]) -> Callable[[Any], str | None]:
 
 
 def tiles(name: str, row: Any) -> list[tuple[str, int, str]]:
-    """Return state, number of jobs and where they are listed, of a queue or a kind."""
+    """Return (state, number of jobs, address of their list) for a queue or a kind."""
     return [
         (state, getattr(row, state), address({"state": [state], name: [getattr(row, name)]}))
-        for state in _TILES
+        for state in _TILE_STATES
     ]

@@ -1,4 +1,4 @@
-"""Who changed what."""
+"""The page of the audit log."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _FIELDS: Final = (
     Field(
         "action",
         ActionId,
-        "job.retry, or queue",
+        "job.retry, queue",
         sorted({*ACTIONS, *(name.partition(".")[0] for name in ACTIONS)}),
     ),
     Field("target", Text, "42, or a queue"),
@@ -39,7 +39,7 @@ _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 async def listed(request: Request) -> Response:
-    """Answer with a page of changes."""
+    """List the entries that match the filter."""
     wanted = wanted_by(request, "/audit", _KINDS)
     entries: list[AuditEntry] = []
     if wanted.problem is None:
@@ -68,7 +68,7 @@ async def listed(request: Request) -> Response:
 
 
 def _target(one: AuditEntry) -> str | None:
-    """Return the page of what was changed, where there is one."""
+    """Return the path of the changed object's page, if it has a page."""
     noun = one.action.partition(".")[0]
     if noun in {"job", "dlq"} and _ID.fullmatch(one.target):
         return at("jobs", one.target)

@@ -183,4 +183,4 @@ async def complete(request: Request) -> Response:
         if f"{name}:" in text:
             names[name] = await read(request, op(), cached=f"names of {name}")
     words = complete_filter(text, names)[:_MOST_WORDS]
-    return await render(request, "parts/words.html", words=words)
+    return await render(request, "parts/completions.html", words=words)

@@ -1,4 +1,4 @@
-"""All kinds of jobs, and one of them."""
+"""The pages of the kinds."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ _FAILURES: Final = 20
 
 
 async def listed(request: Request) -> Response:
-    """Answer with every kind."""
+    """List the kinds."""
     kinds = await read(request, list_kinds())
     drift = sum(one.descriptor_mismatch for one in kinds)
     unworked = sum(not one.live_instances for one in kinds)
     words = [counted(len(kinds), "kind"), f"{sum(one.running for one in kinds):,} running"]
     words += [f"{unworked:,} without a live worker"] if unworked else []
-    words += [f"{drift:,} declared differently by live workers"] if drift else []
+    words += [f"{drift:,} declared in different ways by live workers"] if drift else []
     return await render(
         request,
         "kinds.html",
@@ -54,9 +54,9 @@ async def listed(request: Request) -> Response:
 
 
 async def show(request: Request) -> Response:
-    """Answer with the page of a kind."""
+    """Show a kind."""
     name = request.path_params["kind"]
-    kind, failures = await read(request, _look(name))
+    kind, failures = await read(request, _read_kind(name))
     return await render(
         request,
         "kind.html",
@@ -74,14 +74,14 @@ async def show(request: Request) -> Response:
     )
 
 
-def _look(name: str) -> Op[tuple[KindOverview, list[Failure]]]:
+def _read_kind(name: str) -> Op[tuple[KindOverview, list[Failure]]]:
     kind = yield from kind_overview(name)
     failures = yield from latest_failures(_FAILURES, kind=name)
     return kind, failures
 
 
 async def retry(request: Request) -> Response:
-    """Run the failed jobs of the kind again."""
+    """Retry the failed jobs of the kind."""
     kind = request.path_params["kind"]
     op = api.jobs.retry_failed(identity_of(request.scope), kind=kind)
     return await act(request, op, "job.retry-failed", f"kind {kind}")

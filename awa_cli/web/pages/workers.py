@@ -1,4 +1,4 @@
-"""The fleet: who works, who leads, who fell silent; and one process of it."""
+"""The pages of the worker processes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _pid(one: RuntimeInstance) -> str:
     return str(one.pid)
 
 
-# The id leads on; the loops that stopped are what one looks for.  A pid is no number to count.
+# Shows stopped loops, but no id, which is in the link.  A pid takes no thousands separator.
 _COLUMNS: Final = tuple(
     replace(one, wide=one.key == "id", get=_pid if one.key == "pid" else one.get) for one in WORKERS
 )
@@ -38,7 +38,7 @@ _LOOPS: Final = {
 
 
 async def listed(request: Request) -> Response:
-    """Answer with every process of the last day; ``live=yes`` leaves the silent ones out."""
+    """List the worker processes of the last day; ``live=yes`` leaves out stale processes."""
     live = request.query_params.get("live") == "yes"
     fleet = await read(request, live_instances() if live else runtime_instances())
     return await render(
@@ -47,19 +47,19 @@ async def listed(request: Request) -> Response:
         part="parts/workers.html",
         fleet=fleet,
         live=live,
-        silent=sum(one.stale for one in fleet),
+        stale=sum(one.stale for one in fleet),
         words=fleet_words(fleet) if fleet else [],
         columns=_COLUMNS,
-        links={"host": _page, "pid": _page},
+        links={"HOST": _address, "PID": _address},
     )
 
 
-def _page(one: RuntimeInstance) -> str:
+def _address(one: RuntimeInstance) -> str:
     return at("workers", one.instance_id)
 
 
 async def show(request: Request) -> Response:
-    """Answer with the page of a process."""
+    """Show a worker process."""
     worker: RuntimeInstance = await read(
         request, api.workers.show(request.path_params["instance_id"])
     )
@@ -81,6 +81,6 @@ async def show(request: Request) -> Response:
             ("seen", worker.last_seen_at),
             ("started", worker.started_at),
             ("storage", worker.storage_capability.replace("_", " ")),
-            ("at most", counted(most) if (most := worker.global_max_workers) else None),
+            ("at most", counted(limit) if (limit := worker.global_max_workers) else None),
         ],
     )

@@ -98,7 +98,7 @@ def test_the_fleet(tower, visit) -> None:
     expect(page.locator(".words")).to_contain_text("1 worker · 0 in flight · leader ")
     check_access(page)
 
-    page.get_by_role("link", name="Without silent ones").click()
+    page.get_by_role("link", name="Hide stale workers").click()
     expect(rows).to_have_count(1)
     expect(page.locator(".cli code")).to_have_text("awa workers")
     rows.get_by_role("link").first.click()
@@ -140,7 +140,7 @@ def test_a_schedule_is_triggered_paused_and_removed(tower, visit) -> None:
     check_access(page)
 
     change(page, "Trigger")
-    expect(page.locator("#said")).to_have_text("Triggered schedule 'matins'")
+    expect(page.locator("#notice")).to_have_text("Triggered schedule 'matins'")
     expect(jobs.locator("tbody tr")).to_have_count(1)
     eventually(lambda: page.reload() and jobs.get_by_text("completed").is_visible())
     change(page, "Pause")

@@ -94,7 +94,7 @@ def test_a_queue_is_paused_and_goes_on(post, visit) -> None:
     assert post.noted("queue.pause", "shed") == []
     agree(page, "Pause shed", "Pause queue shed?", "Pause")
     page.get_by_role("button", name="Resume shed").wait_for()
-    expect(page.locator("#said")).to_have_text("Paused queue 'shed'")
+    expect(page.locator("#notice")).to_have_text("Paused queue 'shed'")
     ids = post.put("shed", 2)
 
     expect(page.locator("tr", has_text="shed").get_by_role("link", name="2")).to_have_attribute(
@@ -121,7 +121,7 @@ def test_an_answer_counts_though_the_page_was_read_anew(post, visit) -> None:
 
     page.get_by_role("dialog").get_by_role("button", name="Pause").click()
     expect(page.locator(".subject .badge")).to_contain_text("paused")
-    expect(page.locator("#said")).to_have_text("Paused queue 'post'")
+    expect(page.locator("#notice")).to_have_text("Paused queue 'post'")
     agree(page, "Resume post", "Resume queue post?", "Resume")
     expect(page.locator(".subject .badge")).to_contain_text("open")
 
@@ -135,7 +135,7 @@ def test_what_waits_is_drained_after_a_question(post, visit) -> None:
     assert post.states(ids) == {"scheduled"}
     agree(page, "Drain shed", "Cancel all waiting jobs in queue shed?", "Drain")
 
-    expect(page.locator("#said")).to_have_text("Drained queue 'shed'")
+    expect(page.locator("#notice")).to_have_text("Drained queue 'shed'")
     assert post.states(ids) == {"cancelled"}
     page.wait_for_function("() => document.querySelector('#queues').innerText.includes('queue')")
 
