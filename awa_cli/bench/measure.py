@@ -96,9 +96,15 @@ class Bench:
             say(f"measuring the pickup of jobs for {self.plan.duration_seconds:g} s")
             pickup = self._pickup(db)
         return BenchReport(
-            plan=self.plan, machine=machine(), server=server, round_trip=_latency(trips),
-            enqueue_single=single, enqueue_bulk=bulk, drain=drain, pickup=pickup,
-        )  # fmt: skip
+            plan=self.plan,
+            machine=machine(),
+            server=server,
+            round_trip=_latency(trips),
+            enqueue_single=single,
+            enqueue_bulk=bulk,
+            drain=drain,
+            pickup=pickup,
+        )
 
     def _single(self, db: Session) -> Rate:
         """Insert a tenth of the jobs, or as many as the duration allows."""

@@ -56,7 +56,7 @@ class Entry:
     echo "$PASSWORD" | awa access user alice
     """
 )
-def user(name: Name, scope: May = Scope.read, file: File = FILE) -> None:
+def user(name: Name, *, scope: May = Scope.read, file: File = FILE) -> None:
     """Let a person in, or change the password or scope of one.
 
     Asks for the password; without a terminal it is the first line of stdin.
@@ -72,14 +72,15 @@ def user(name: Name, scope: May = Scope.read, file: File = FILE) -> None:
     if len(password) < 8:  # noqa: PLR2004 - what any guide asks for at least
         raise InvalidInput("the password is too short", why="it has fewer than 8 characters")
     found.setdefault("users", {})[name] = {
-        "password": hash_password(password), "scope": scope.value,
-    }  # fmt: skip
+        "password": hash_password(password),
+        "scope": scope.value,
+    }
     _write(file, found)
     result(f"{name} may {scope.value}")
 
 
 @app.command(epilog="awa access token ci --scope read")
-def token(name: Name, scope: May = Scope.read, file: File = FILE) -> None:
+def token(name: Name, *, scope: May = Scope.read, file: File = FILE) -> None:
     """Make a token for a program and print it; it is shown this once.
 
     A token of the same name stops to be valid.
@@ -95,7 +96,7 @@ def token(name: Name, scope: May = Scope.read, file: File = FILE) -> None:
 
 
 @app.command(epilog="awa access remove alice")
-def remove(name: Name, file: File = FILE) -> None:
+def remove(name: Name, *, file: File = FILE) -> None:
     """Let a person or a program in no more; servers notice within a second."""
     from awa_lib.errors import NotFound
 
@@ -108,7 +109,7 @@ def remove(name: Name, file: File = FILE) -> None:
 
 
 @app.command("list", epilog="awa access list")
-def list_(ctx: typer.Context, file: File = FILE, output: Output = TABLE) -> None:
+def list_(ctx: typer.Context, *, file: File = FILE, output: Output = TABLE) -> None:
     """List who may come in; no secret is shown, for none is kept."""
     from awa_cli.views.columns import ACCESS
 

@@ -32,6 +32,7 @@ app = typer.Typer()
 )
 def audit(
     ctx: typer.Context,
+    *,
     actor: Annotated[str | None, typer.Option(metavar="NAME", help="Only changes by them.")] = None,
     action: Annotated[
         str | None,
@@ -61,9 +62,14 @@ def audit(
 
     span: Any = read_query(since=since, until=until)
     op = audit_entries(
-        before_id=before_id, actor=actor, action=action, target=target, limit=limit,
-        since=span["since"], until=span["until"],
-    )  # fmt: skip
+        before_id=before_id,
+        actor=actor,
+        action=action,
+        target=target,
+        limit=limit,
+        since=span["since"],
+        until=span["until"],
+    )
 
     def footer(shown: Sequence[AuditEntry]) -> str:
         more = f"  Older ones: --before-id {shown[-1].id}" if len(shown) == limit else ""
@@ -72,7 +78,12 @@ def audit(
     with open_session(ctx) as db:
         rows = db.run(op)
     count = show_rows(
-        rows, AUDIT, output, common(ctx), empty="No changes found.", footer=footer,
+        rows,
+        AUDIT,
+        output,
+        common(ctx),
+        empty="No changes found.",
+        footer=footer,
         chosen=read_columns(columns),
-    )  # fmt: skip
+    )
     return ExitCode.NOTHING if fail_empty and not count else ExitCode.OK

@@ -21,7 +21,7 @@ from awa_cli.parser.job_options import (
     Where,
     bulk_filters,
     read_query,
-)  # fmt: skip
+)
 from awa_cli.parser.options import TABLE, Columns, FailEmpty, Output, Report, ReportFormat, common
 from awa_cli.terminal.formats import read_columns
 from awa_cli.terminal.output import counted, result, say, show_document, show_rows, show_text
@@ -56,6 +56,7 @@ Id = Annotated[
 )
 def list_(
     ctx: typer.Context,
+    *,
     state: Annotated[
         str | None,
         typer.Option(metavar="STATE", help="pending, running, completed, cancelled or failed."),
@@ -73,14 +74,18 @@ def list_(
     with open_session(ctx) as db:
         rows = db.run(op)
     count = show_rows(
-        rows, BATCHES, output, common(ctx), empty="No bulk operations found.",
+        rows,
+        BATCHES,
+        output,
+        common(ctx),
+        empty="No bulk operations found.",
         chosen=read_columns(columns),
-    )  # fmt: skip
+    )
     return ExitCode.NOTHING if fail_empty and not count else ExitCode.OK
 
 
 @app.command(epilog="awa batch show 4e0c2c1e-0f5e-4e5b-8f5a-3f1f0c3f1a11")
-def show(ctx: typer.Context, operation_id: Id, output: Report = ReportFormat.table) -> None:
+def show(ctx: typer.Context, operation_id: Id, *, output: Report = ReportFormat.table) -> None:
     """Show one bulk operation as a page."""
     from awa_lib.reads.bulk import get_bulk_operation
 
@@ -103,6 +108,7 @@ def submit(
             metavar="OPERATION", help="retry, cancel, delete, set_priority or move_queue."
         ),
     ],
+    *,
     state: States = None,
     kind: Kind = None,
     queue: Queue = None,
@@ -131,9 +137,15 @@ def submit(
     from awa_lib.ops.bulk import preview_bulk_operation, submit_bulk_operation
 
     query = read_query(
-        states=state, kind=kind, queue=queue, tag=tag, since=since, until=until, where=where,
+        states=state,
+        kind=kind,
+        queue=queue,
+        tag=tag,
+        since=since,
+        until=until,
+        where=where,
         error=error,
-    )  # fmt: skip
+    )
     filters: Any = bulk_filters(query)
     preview = preview_bulk_operation(operation, all=everything, **filters)
     with open_session(ctx, changing=not dry_run) as db:
@@ -144,9 +156,13 @@ def submit(
         if operation == "delete":
             ask(ctx, f"delete {counted(found.total_matched)} for good")
         op = submit_bulk_operation(
-            operation, priority=priority, to_queue=to_queue, submitted_by="cli", all=everything,
+            operation,
+            priority=priority,
+            to_queue=to_queue,
+            submitted_by="cli",
+            all=everything,
             **filters,
-        )  # fmt: skip
+        )
         made = db.change("batch.submit", f"{operation} of jobs", op, submitted)
     if output is ReportFormat.json:
         show_document(made)
@@ -156,7 +172,7 @@ def submit(
 
 
 @app.command(epilog="awa batch run 4e0c2c1e-0f5e-4e5b-8f5a-3f1f0c3f1a11")
-def run(ctx: typer.Context, operation_id: Id, output: Report = ReportFormat.table) -> int:
+def run(ctx: typer.Context, operation_id: Id, *, output: Report = ReportFormat.table) -> int:
     """Carry a bulk operation out here, to its end; goes on where it stopped."""
     from awa_cli.views.actions import submitted
     from awa_lib.ops.bulk import run_bulk_operation

@@ -30,6 +30,7 @@ _SHORTEST_SECONDS = 0.1
 )
 def bench(
     ctx: typer.Context,
+    *,
     jobs: Annotated[
         int, typer.Option(metavar="N", min=10, max=10_000_000, help="Jobs to enqueue and drain.")
     ] = 10_000,

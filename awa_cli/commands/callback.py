@@ -50,7 +50,7 @@ SECRET = "env:AWA_CALLBACK_HMAC_SECRET"  # noqa: S105 - where it is, not what it
     awa callback complete 8feaec61-ea03-4e4c-ab3d-f63350329dc6 --payload '{"paid": true}'
     """
 )
-def complete(ctx: typer.Context, callback_id: Id, payload: Payload = None) -> None:
+def complete(ctx: typer.Context, callback_id: Id, *, payload: Payload = None) -> None:
     """End the job of a callback as completed."""
     from awa_lib.ops.callbacks import complete_external
 
@@ -69,6 +69,7 @@ def complete(ctx: typer.Context, callback_id: Id, payload: Payload = None) -> No
 def fail(
     ctx: typer.Context,
     callback_id: Id,
+    *,
     error: Annotated[str, typer.Option(metavar="TEXT", help="What went wrong.")],
 ) -> None:
     """End the job of a callback as failed, whatever attempts are left."""
@@ -90,7 +91,7 @@ def retry(ctx: typer.Context, callback_id: Id) -> None:
     awa callback resume 8feaec61-ea03-4e4c-ab3d-f63350329dc6 --payload @answer.json
     """
 )
-def resume(ctx: typer.Context, callback_id: Id, payload: Payload = None) -> None:
+def resume(ctx: typer.Context, callback_id: Id, *, payload: Payload = None) -> None:
     """Hand an answer to the handler that waits in wait_for_callback."""
     from awa_lib.ops.callbacks import resume_external
 
@@ -103,6 +104,7 @@ def resume(ctx: typer.Context, callback_id: Id, payload: Payload = None) -> None
 def heartbeat(
     ctx: typer.Context,
     callback_id: Id,
+    *,
     timeout: Annotated[
         str, typer.Option(metavar="DURATION", help="How long it may still take from now.")
     ] = "1h",
@@ -123,7 +125,9 @@ def heartbeat(
     awa callback sign 8feaec61-ea03-4e4c-ab3d-f63350329dc6 --action complete --body @body.json
     """
 )
-def sign(callback_id: Id, action: Action = None, body: Body = "", secret: Secret = SECRET) -> None:
+def sign(
+    callback_id: Id, *, action: Action = None, body: Body = "", secret: Secret = SECRET
+) -> None:
     """Print the signature of a callback; needs no database.
 
     For the header X-Awa-Signature, or with --action for X-Awa-Request-Signature, which also
@@ -148,6 +152,7 @@ def verify(
     ctx: typer.Context,
     callback_id: Id,
     signature: Annotated[str, typer.Argument(metavar="SIGNATURE", help="What the header held.")],
+    *,
     action: Action = None,
     body: Body = "",
     secret: Secret = SECRET,

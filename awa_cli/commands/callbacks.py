@@ -19,7 +19,7 @@ from awa_cli.commands.serve import (
     Strict,
     read_secret,
     run,
-)  # fmt: skip
+)
 
 __all__ = ["app"]
 
@@ -44,6 +44,7 @@ def callbacks() -> None:
 )
 def serve(
     ctx: typer.Context,
+    *,
     host: Host = "127.0.0.1",
     port: Annotated[int, typer.Option(metavar="N", min=0, max=65535, help="Port.")] = 4000,
     path_prefix: Annotated[
@@ -90,11 +91,14 @@ def serve(
         )
     settings = Settings(
         pool=PoolLimits(
-            pool_max, min(pool_min, pool_max), pool_idle_timeout, pool_max_lifetime,
+            pool_max,
+            min(pool_min, pool_max),
+            pool_idle_timeout,
+            pool_max_lifetime,
             pool_acquire_timeout,
         ),
         secret=secret,
         strict=strict_signatures,
         hosts=frozenset({"*"}),
-    )  # fmt: skip
+    )
     return run(ctx, settings, host, port, callbacks=path_prefix)

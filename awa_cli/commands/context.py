@@ -54,9 +54,13 @@ def _row(config: Config, context: Context) -> ContextRow:
     if secret is not None and not secret.startswith(("env:", "cmd:")):
         secret = "***"  # noqa: S105 - stands for one
     return ContextRow(
-        context.name, context.name == config.current, database, secret, context.color,
+        context.name,
+        context.name == config.current,
+        database,
+        secret,
+        context.color,
         context.protected,
-    )  # fmt: skip
+    )
 
 
 @app.command(
@@ -76,6 +80,7 @@ def add(
             help="Database URL without password, or env:NAME, cmd:COMMAND, service:NAME.",
         ),
     ],
+    *,
     password: Annotated[
         str | None,
         typer.Option(metavar="REF", help="env:NAME or cmd:COMMAND; else ~/.pgpass is asked."),
@@ -130,7 +135,7 @@ def _check(name: str, url: str, password: str | None, color: str | None) -> None
 
 
 @app.command("list", epilog="awa context list")
-def list_(ctx: typer.Context, output: Output = TABLE) -> None:
+def list_(ctx: typer.Context, *, output: Output = TABLE) -> None:
     """List the contexts of the config file."""
     from awa_cli.database.config import read_config
     from awa_cli.views.columns import CONTEXTS
@@ -164,6 +169,7 @@ def show(
             metavar="NAME", help="The current one when left out.", autocompletion=contexts
         ),
     ] = None,
+    *,
     output: Report = ReportFormat.table,
 ) -> None:
     """Show one context; secrets are not followed."""

@@ -23,6 +23,7 @@ def demo(
         str | None,
         typer.Argument(help="A folder; Python's own standard library when left out."),
     ] = None,
+    *,
     output: Report = ReportFormat.table,
 ) -> None:
     """Enqueue a job for every file of a folder and watch two workers do them.

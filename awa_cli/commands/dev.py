@@ -44,7 +44,7 @@ DataDir = Annotated[
     awa dev up --data-dir ./postgres
     """
 )
-def up(ctx: typer.Context, data_dir: DataDir = None) -> None:
+def up(ctx: typer.Context, *, data_dir: DataDir = None) -> None:
     """Start the server and keep it up; harmless when it is.
 
     Prints its URL.
@@ -67,7 +67,7 @@ def up(ctx: typer.Context, data_dir: DataDir = None) -> None:
     """
 )
 def status(
-    ctx: typer.Context, data_dir: DataDir = None, output: Report = ReportFormat.table
+    ctx: typer.Context, *, data_dir: DataDir = None, output: Report = ReportFormat.table
 ) -> None:
     """Show whether it runs, where its data is and how large.  Starts nothing."""
     from awa_lib.embedded import status as look
@@ -80,7 +80,7 @@ def status(
 
 
 @app.command(epilog='psql "$(awa dev url)"')
-def url(ctx: typer.Context, data_dir: DataDir = None) -> None:
+def url(ctx: typer.Context, *, data_dir: DataDir = None) -> None:
     """Print the URL of the running server, for DATABASE_URL and other programs."""
     from awa_lib.embedded import status as look
     from awa_lib.errors import EmbeddedError
@@ -105,6 +105,7 @@ def psql(
     args: Annotated[
         list[str] | None, typer.Argument(metavar="[-- ARGS]", help="Passed to psql as they are.")
     ] = None,
+    *,
     data_dir: DataDir = None,
 ) -> None:
     """Open psql on it; a server that is down is up until psql ends."""
@@ -127,7 +128,7 @@ def psql(
 
 
 @app.command(epilog="awa dev down")
-def down(ctx: typer.Context, data_dir: DataDir = None) -> None:
+def down(ctx: typer.Context, *, data_dir: DataDir = None) -> None:
     """Stop it, also when programs still use it; the data stays."""
     from awa_lib.embedded import status as look
     from awa_lib.embedded import stop
@@ -144,7 +145,7 @@ def down(ctx: typer.Context, data_dir: DataDir = None) -> None:
     awa dev reset --yes --data-dir ./postgres
     """
 )
-def reset(ctx: typer.Context, data_dir: DataDir = None) -> None:
+def reset(ctx: typer.Context, *, data_dir: DataDir = None) -> None:
     """Stop it and delete all its data.
 
     Asks first.

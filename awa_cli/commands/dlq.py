@@ -71,6 +71,7 @@ QueueName = Annotated[
 )
 def list_(
     ctx: typer.Context,
+    *,
     kind: Kind = None,
     queue: Queue = None,
     tag: Tag = None,
@@ -97,9 +98,14 @@ def list_(
         op = dead_letters(before_id=before_id, limit=limit, **_filters(kind, queue, tag))
         rows = hidden(db.run(op), redact)
     count = show_rows(
-        rows, DEAD_LETTERS, output, common(ctx), empty="No dead letters found.", footer=footer,
+        rows,
+        DEAD_LETTERS,
+        output,
+        common(ctx),
+        empty="No dead letters found.",
+        footer=footer,
         chosen=read_columns(columns),
-    )  # fmt: skip
+    )
     return ExitCode.NOTHING if fail_empty and not count else ExitCode.OK
 
 
@@ -110,6 +116,7 @@ def show(
         int,
         typer.Argument(metavar="ID", max=2**63 - 1, help="Id of the job.", autocompletion=dead_ids),
     ],
+    *,
     redact: Redact = None,
     output: Report = ReportFormat.table,
 ) -> None:
@@ -132,7 +139,7 @@ def show(
     awa dlq depth --queue email
     """
 )
-def depth(ctx: typer.Context, queue: Queue = None, output: Report = ReportFormat.table) -> None:
+def depth(ctx: typer.Context, *, queue: Queue = None, output: Report = ReportFormat.table) -> None:
     """Count dead letters, in all and of each queue."""
     from awa_lib.reads.dead_letters import dlq_depth, dlq_depth_by_queue
 
@@ -158,6 +165,7 @@ def depth(ctx: typer.Context, queue: Queue = None, output: Report = ReportFormat
 def retry(
     ctx: typer.Context,
     jobs: Ids = None,
+    *,
     kind: Kind = None,
     queue: Queue = None,
     tag: Tag = None,
@@ -179,9 +187,12 @@ def retry(
     filters = _filters(kind, queue, tag)
     chosen = _Chosen(read_ids(jobs or ()), filters, everything, dry_run, fail_empty, output)
     return chosen.carry_out(
-        ctx, "retry", "Retried", one=lambda job_id: retry_from_dlq(job_id, queue=to_queue),
+        ctx,
+        "retry",
+        "Retried",
+        one=lambda job_id: retry_from_dlq(job_id, queue=to_queue),
         many=lambda: bulk_retry_from_dlq(all=everything, **filters),
-    )  # fmt: skip
+    )
 
 
 @app.command(
@@ -193,6 +204,7 @@ def retry(
 def purge(
     ctx: typer.Context,
     jobs: Ids = None,
+    *,
     kind: Kind = None,
     queue: Queue = None,
     tag: Tag = None,
@@ -207,9 +219,12 @@ def purge(
     filters = _filters(kind, queue, tag)
     chosen = _Chosen(read_ids(jobs or ()), filters, everything, dry_run, fail_empty, output)
     return chosen.carry_out(
-        ctx, "purge", "Purged", one=purge_dlq_job,
+        ctx,
+        "purge",
+        "Purged",
+        one=purge_dlq_job,
         many=lambda: purge_dlq(all=everything, **filters),
-    )  # fmt: skip
+    )
 
 
 @app.command(
@@ -221,6 +236,7 @@ def purge(
 def move(
     ctx: typer.Context,
     jobs: Jobs = None,
+    *,
     kind: Kind = None,
     queue: Queue = None,
     tag: Tag = None,
@@ -238,9 +254,12 @@ def move(
     filters = _filters(kind, queue, tag)
     chosen = _Chosen(read_ids(jobs or ()), filters, everything, dry_run, fail_empty, output)
     return chosen.carry_out(
-        ctx, "move", "Moved", one=lambda job_id: move_failed_to_dlq(job_id, reason),
+        ctx,
+        "move",
+        "Moved",
+        one=lambda job_id: move_failed_to_dlq(job_id, reason),
         many=lambda: bulk_move_failed_to_dlq(reason=reason, all=everything, **filters),
-    )  # fmt: skip
+    )
 
 
 @app.command(epilog="awa dlq enable email")

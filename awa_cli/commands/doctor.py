@@ -41,6 +41,7 @@ class FailOn(StrEnum):
 )
 def doctor(
     ctx: typer.Context,
+    *,
     check: Annotated[
         list[str] | None,
         typer.Option(

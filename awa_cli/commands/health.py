@@ -26,6 +26,7 @@ app = typer.Typer()
 )
 def health(
     ctx: typer.Context,
+    *,
     workers: Annotated[
         int, typer.Option(metavar="N", min=0, help="Also need so many healthy workers.")
     ] = 0,

@@ -35,6 +35,7 @@ Name = Annotated[str, typer.Argument(metavar="KIND", help="Name.", autocompletio
 )
 def list_(
     ctx: typer.Context,
+    *,
     columns: Columns = None,
     output: Output = TABLE,
     fail_empty: FailEmpty = False,
@@ -55,7 +56,7 @@ def list_(
 
 
 @app.command(epilog="awa kind show send_email")
-def show(ctx: typer.Context, kind: Name, output: Report = ReportFormat.table) -> None:
+def show(ctx: typer.Context, kind: Name, *, output: Report = ReportFormat.table) -> None:
     """Show one kind as a page: jobs, workers, latest failures."""
     from awa_cli.terminal.pages.queue import kind_page
     from awa_lib.reads.jobs import job_rows

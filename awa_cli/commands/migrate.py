@@ -54,6 +54,7 @@ Check = Annotated[
 )
 def migrate(
     ctx: typer.Context,
+    *,
     sql: Sql = False,
     extract_to: ExtractTo = None,
     from_version: From = None,

@@ -23,6 +23,7 @@ app = typer.Typer()
 )
 def roles(
     ctx: typer.Context,
+    *,
     prefix: Annotated[
         str, typer.Option(metavar="TEXT", help="What the names of the roles begin with.")
     ] = "awa_",

@@ -92,6 +92,7 @@ _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 )
 def serve(
     ctx: typer.Context,
+    *,
     host: Host = "127.0.0.1",
     port: Port = 3000,
     auth: Auth = None,
@@ -121,7 +122,10 @@ def serve(
 
     settings = Settings(
         pool=PoolLimits(
-            pool_max, min(pool_min, pool_max), pool_idle_timeout, pool_max_lifetime,
+            pool_max,
+            min(pool_min, pool_max),
+            pool_idle_timeout,
+            pool_max_lifetime,
             pool_acquire_timeout,
         ),
         cache_seconds=cache_ttl,
@@ -132,7 +136,7 @@ def serve(
         hosts=frozenset(name.lower() for name in allowed_host or ()),
         origins=_origins(cors_origin or []),
         redactor=read_redactor(redact),
-    )  # fmt: skip
+    )
     if workers > 1 and "AWA_SERVE_PART" not in os.environ:
         return _supervise(ctx, host, port, workers)
     return run(ctx, settings, host, port)

@@ -39,7 +39,7 @@ Report = Annotated[
     awa storage status | jq -r '.state'
     """
 )
-def status(ctx: typer.Context, output: Report = None) -> None:
+def status(ctx: typer.Context, *, output: Report = None) -> None:
     """Print where the transition stands and what blocks its next steps."""
     from awa_lib.reads.storage import storage_report
 
@@ -50,6 +50,7 @@ def status(ctx: typer.Context, output: Report = None) -> None:
 @app.command(epilog='awa storage prepare --engine queue_storage --details \'{"schema": "awa"}\'')
 def prepare(
     ctx: typer.Context,
+    *,
     engine: Annotated[str, typer.Option(metavar="NAME", help="The engine to move to.")],
     details: Annotated[
         str, typer.Option(metavar="JSON", help="An object to keep with the record.")
@@ -71,7 +72,7 @@ def prepare(
 
 
 @app.command(epilog="awa storage abort")
-def abort(ctx: typer.Context, output: Report = None) -> None:
+def abort(ctx: typer.Context, *, output: Report = None) -> None:
     """Forget the prepared engine; harmless when there is none.
 
     Prints the status afterwards.

@@ -53,6 +53,7 @@ Port = Annotated[int, typer.Option(metavar="PORT", min=1, max=65535, help="With 
 )
 def tui(
     ctx: typer.Context,
+    *,
     screen: Screen = None,
     filter_text: Filter = None,
     read_only: Annotated[bool, typer.Option("--read-only", help="Change nothing.")] = False,
@@ -95,9 +96,11 @@ def tui(
         )
         if web:
             options = {
-                "--screen": place, "--filter": filter_text, "--theme": theme,
+                "--screen": place,
+                "--filter": filter_text,
+                "--theme": theme,
                 "--interval": interval,
-            }  # fmt: skip
+            }
             _serve(target, url, options, port, read_only=read_only)
             return 0
         if screenshot is not None:

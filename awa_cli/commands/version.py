@@ -24,6 +24,7 @@ app = typer.Typer()
 )
 def version(
     ctx: typer.Context,
+    *,
     check: Annotated[
         bool,
         typer.Option("--check", help="Compare with the database and its fleet; 4 if it differs."),
@@ -41,9 +42,12 @@ def version(
     from awa_lib.schema.migrate import current_migration_version
 
     here = (
-        own_version(), platform.python_version(), psycopg.__version__,
-        _dotted(psycopg.pq.version()), current_migration_version(),
-    )  # fmt: skip
+        own_version(),
+        platform.python_version(),
+        psycopg.__version__,
+        _dotted(psycopg.pq.version()),
+        current_migration_version(),
+    )
     known = Versions(*here)
     code = ExitCode.OK
     if check:

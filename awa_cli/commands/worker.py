@@ -34,6 +34,7 @@ def worker(
     client: Annotated[
         str, typer.Argument(metavar="MODULE:CLIENT", help="An AsyncClient in a module.")
     ],
+    *,
     queue: Annotated[
         list[str] | None,
         typer.Option(

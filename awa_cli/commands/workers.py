@@ -32,6 +32,7 @@ app = typer.Typer()
 )
 def workers(
     ctx: typer.Context,
+    *,
     everything: Annotated[
         bool, typer.Option("--all", help="Those too that fell silent within a day.")
     ] = False,
@@ -59,14 +60,23 @@ def workers(
     with open_session(ctx) as db:
         if watch:
             show_live(
-                lambda: _read(db, everything=everything), WORKERS, output, common(ctx), seconds,
+                lambda: _read(db, everything=everything),
+                WORKERS,
+                output,
+                common(ctx),
+                seconds,
                 chosen=chosen,
-            )  # fmt: skip
+            )
         rows = _read(db, everything=everything)
     count = show_rows(
-        rows, WORKERS, output, common(ctx), empty="No workers found.", footer=footer,
+        rows,
+        WORKERS,
+        output,
+        common(ctx),
+        empty="No workers found.",
+        footer=footer,
         chosen=chosen,
-    )  # fmt: skip
+    )
     return ExitCode.NOTHING if fail_empty and not count else ExitCode.OK
 
 

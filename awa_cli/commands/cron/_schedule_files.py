@@ -20,10 +20,18 @@ if TYPE_CHECKING:
 __all__ = ["Change", "Wanted", "compare", "read_file", "to_records"]
 
 _DEFAULTS: Final[dict[str, Any]] = {
-    "timezone": "UTC", "queue": "default", "args": {}, "priority": 2, "max_attempts": 25,
-    "tags": [], "metadata": {}, "missed_fire_policy": "coalesce", "catch_up_limit": 1,
-    "jitter_seconds": 0.0, "paused": False,
-}  # fmt: skip
+    "timezone": "UTC",
+    "queue": "default",
+    "args": {},
+    "priority": 2,
+    "max_attempts": 25,
+    "tags": [],
+    "metadata": {},
+    "missed_fire_policy": "coalesce",
+    "catch_up_limit": 1,
+    "jitter_seconds": 0.0,
+    "paused": False,
+}
 _NEEDED: Final = ("name", "cron_expr", "kind")
 _FIELDS: Final = (*_NEEDED, *_DEFAULTS)
 

@@ -17,7 +17,7 @@ from awa_cli.terminal.output import result, show_one
     awa job wait $(awa cron trigger nightly -o ids)
     """
 )
-def trigger(ctx: typer.Context, name: Name, output: Output = TABLE) -> None:
+def trigger(ctx: typer.Context, name: Name, *, output: Output = TABLE) -> None:
     """Enqueue the job of a schedule now, beside its fires; also while it is paused."""
     from awa_lib.ops.cron import trigger_cron_job
     from awa_lib.reads.jobs import job_row
@@ -54,7 +54,7 @@ def resume(ctx: typer.Context, name: Name) -> None:
 
 
 @app.command(epilog="awa cron remove nightly")
-def remove(ctx: typer.Context, name: Name, fail_empty: FailEmpty = False) -> int:
+def remove(ctx: typer.Context, name: Name, *, fail_empty: FailEmpty = False) -> int:
     """Remove a schedule; it comes back when a process that declares it starts."""
     from awa_cli.views.actions import confirm
     from awa_lib.ops.cron import delete_cron_job

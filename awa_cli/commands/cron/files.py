@@ -34,6 +34,7 @@ class _Language(StrEnum):
 )
 def export(
     ctx: typer.Context,
+    *,
     language: Annotated[
         _Language, typer.Option("--format", metavar="FORMAT", help="yaml or toml.")
     ] = _Language.yaml,
@@ -63,6 +64,7 @@ def export(
 )
 def apply(
     ctx: typer.Context,
+    *,
     file: Annotated[
         str,
         typer.Option("--file", "-f", metavar="FILE", help="YAML or TOML (.toml); - for stdin."),
@@ -96,11 +98,15 @@ def apply(
             return ExitCode.WRONG if check and real else ExitCode.OK
         ask(ctx, f"make {counted(len(real), 'change')}")
         shifted = [
-            one for one in wanted
+            one
+            for one in wanted
             if one.schedule.name in real
-            and (one.paused if real[one.schedule.name].change == "add"
-                 else "paused" in real[one.schedule.name].fields)
-        ]  # fmt: skip
+            and (
+                one.paused
+                if real[one.schedule.name].change == "add"
+                else "paused" in real[one.schedule.name].fields
+            )
+        ]
         op = apply_schedules(
             [one.schedule for one in wanted if one.schedule.name in real],
             pause=[one.schedule.name for one in shifted if one.paused],

@@ -39,6 +39,7 @@ class Fire:
 )
 def list_(
     ctx: typer.Context,
+    *,
     columns: Columns = None,
     output: Output = TABLE,
     fail_empty: FailEmpty = False,
@@ -54,14 +55,19 @@ def list_(
         return f"{counted(len(shown), 'schedule')} listed."
 
     count = show_rows(
-        rows, SCHEDULES, output, common(ctx), empty="No cron job schedules found.",
-        footer=footer, chosen=read_columns(columns),
-    )  # fmt: skip
+        rows,
+        SCHEDULES,
+        output,
+        common(ctx),
+        empty="No cron job schedules found.",
+        footer=footer,
+        chosen=read_columns(columns),
+    )
     return ExitCode.NOTHING if fail_empty and not count else ExitCode.OK
 
 
 @app.command(epilog="awa cron show nightly")
-def show(ctx: typer.Context, name: Name, output: Report = ReportFormat.table) -> None:
+def show(ctx: typer.Context, name: Name, *, output: Report = ReportFormat.table) -> None:
     """Show one schedule as a page: when, what, its next fires, who declares it."""
     from awa_cli.terminal.pages.schedule import schedule_page
     from awa_lib.reads.cron import get_cron_job
@@ -92,6 +98,7 @@ def next_(
             autocompletion=schedules,
         ),
     ],
+    *,
     number: Annotated[int, typer.Option("-n", metavar="N", min=1, max=1000, help="How many.")] = 5,
     zone: Annotated[
         str | None,

@@ -31,9 +31,12 @@ __all__ = ["Change"]
 _SHOWN: Final = 8
 # The action of each bulk operation, for one job.
 _ACTIONS: Final = {
-    "retry": "job.retry", "cancel": "job.cancel", "delete": "job.delete",
-    "set_priority": "job.priority", "move_queue": "job.move",
-}  # fmt: skip
+    "retry": "job.retry",
+    "cancel": "job.cancel",
+    "delete": "job.delete",
+    "set_priority": "job.priority",
+    "move_queue": "job.move",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +62,15 @@ class Change:
         with open_session(ctx, changing=not chosen.dry_run) as db:
             if chosen.ids:
                 return each(
-                    ctx, db, chosen, chosen.ids, action=_ACTIONS[self.operation], op=self.op,
-                    done=self.done, **self.spec,
-                )  # fmt: skip
+                    ctx,
+                    db,
+                    chosen,
+                    chosen.ids,
+                    action=_ACTIONS[self.operation],
+                    op=self.op,
+                    done=self.done,
+                    **self.spec,
+                )
             return self._all(ctx, db, chosen, filters)
 
     def _all(

@@ -117,6 +117,7 @@ def move(
 )
 def retry_failed(
     ctx: typer.Context,
+    *,
     kind: Kind = None,
     queue: Queue = None,
     output: Report = ReportFormat.table,

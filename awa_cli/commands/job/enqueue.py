@@ -83,6 +83,7 @@ _Key = Annotated[
 def enqueue(
     ctx: typer.Context,
     kind: _Kind = None,
+    *,
     args: _Args = "{}",
     ndjson: _Ndjson = None,
     queue: _Queue = "default",
@@ -199,9 +200,12 @@ def _stream(
             op = enqueue_many_copy(jobs, kind=kind, on_progress=tell, **options)
             with Progress(common(ctx)) as progress:
                 count = db.change(
-                    "job.enqueue", kind or "jobs", op, lambda count: {"jobs": count},
+                    "job.enqueue",
+                    kind or "jobs",
+                    op,
+                    lambda count: {"jobs": count},
                     **({} if kind is None else {"queue": options["queue"]}),
-                )  # fmt: skip
+                )
         except InvalidInput as error:
             if str(error).startswith("line "):
                 raise

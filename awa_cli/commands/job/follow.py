@@ -47,6 +47,7 @@ def wait(
             metavar="ID...", help="Ids of jobs, or - for stdin.", autocompletion=completion.job_ids
         ),
     ],
+    *,
     wanted: Annotated[
         list[str] | None,
         typer.Option(
@@ -135,6 +136,7 @@ def _looks(db: Session, ids: list[int], seconds: float | None) -> Iterator[dict[
 def watch(
     ctx: typer.Context,
     job_id: One,
+    *,
     interval: Annotated[str, typer.Option(metavar="DURATION", help="How often to look.")] = "500ms",
 ) -> int:
     """Watch one job until it ends: its page, live; in a pipe a line for each change.
@@ -216,6 +218,7 @@ class _Lines:
 )
 def tail(
     ctx: typer.Context,
+    *,
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Go on with what happens, until Ctrl-C.")
     ] = False,
@@ -314,9 +317,14 @@ class _Printer:
 
 
 _CODES: Final = {
-    "created": "36", "running": "33", "completed": "32", "failed": "1;31", "retryable": "33",
-    "cancelled": "90", "waiting_external": "35",
-}  # fmt: skip
+    "created": "36",
+    "running": "33",
+    "completed": "32",
+    "failed": "1;31",
+    "retryable": "33",
+    "cancelled": "90",
+    "waiting_external": "35",
+}
 
 
 def _line(one: Transition, job: str, *, color: bool) -> str:
@@ -340,6 +348,7 @@ def _line(one: Transition, job: str, *, color: bool) -> str:
 def logs(
     ctx: typer.Context,
     job_id: One,
+    *,
     attempt: Annotated[
         int | None, typer.Option(metavar="N", help="Only what this attempt left.")
     ] = None,

@@ -21,7 +21,7 @@ from awa_cli.parser.job_options import (
     Where,
     hint_at,
     read_query,
-)  # fmt: skip
+)
 from awa_cli.parser.options import (
     TABLE,
     Columns,
@@ -68,6 +68,7 @@ Everything = Annotated[
 )
 def list_(
     ctx: typer.Context,
+    *,
     state: States = None,
     kind: Kind = None,
     queue: Queue = None,
@@ -94,9 +95,15 @@ def list_(
     from awa_lib.reads.job_documents import described_jobs
 
     query = read_query(
-        states=state, kind=kind, queue=queue, tag=tag, since=since, until=until, where=where,
+        states=state,
+        kind=kind,
+        queue=queue,
+        tag=tag,
+        since=since,
+        until=until,
+        where=where,
         error=error,
-    )  # fmt: skip
+    )
     query["before_id"] = before_id
     redactor = read_redactor(redact)
     if redactor is not None:
@@ -119,9 +126,14 @@ def list_(
         if redactor is not None:
             rows = redactor.rows(rows)
         count = show_rows(
-            rows, JOBS, output, common(ctx), empty="No jobs found.", footer=footer,
+            rows,
+            JOBS,
+            output,
+            common(ctx),
+            empty="No jobs found.",
+            footer=footer,
             chosen=read_columns(columns),
-        )  # fmt: skip
+        )
         if not count:
             hint_at(db, query)
     return ExitCode.NOTHING if fail_empty and not count else ExitCode.OK
@@ -164,7 +176,7 @@ def _pages(db: Session, query: JobQuery) -> Iterator[JobRow]:
     """
 )
 def show(
-    ctx: typer.Context, job_id: One, redact: Redact = None, output: Report = ReportFormat.table
+    ctx: typer.Context, job_id: One, *, redact: Redact = None, output: Report = ReportFormat.table
 ) -> None:
     """Show a job as a page for people: what it is, how far, what happened, what can be done."""
     from awa_cli.redact import hidden
@@ -180,7 +192,7 @@ def show(
 
 
 @app.command(epilog="awa job dump 42 | jq .timeline")
-def dump(ctx: typer.Context, job_id: One, redact: Redact = None) -> None:
+def dump(ctx: typer.Context, job_id: One, *, redact: Redact = None) -> None:
     """Print all that is known of a job as JSON: row, summary, timeline."""
     from awa_cli.redact import hidden
     from awa_lib.reads.jobs import dump_job
@@ -199,6 +211,7 @@ def dump(ctx: typer.Context, job_id: One, redact: Redact = None) -> None:
 def dump_run(
     ctx: typer.Context,
     job_id: One,
+    *,
     attempt: Annotated[
         int | None, typer.Option(metavar="N", help="Which attempt; the present one by default.")
     ] = None,

@@ -16,9 +16,14 @@ if TYPE_CHECKING:
 __all__ = ["Condition", "read_condition"]
 
 _COMPARE: Final[dict[str, Callable[[float, float], bool]]] = {
-    ">=": operator.ge, "<=": operator.le, "==": operator.eq, "=": operator.eq,
-    "!=": operator.ne, ">": operator.gt, "<": operator.lt,
-}  # fmt: skip
+    ">=": operator.ge,
+    "<=": operator.le,
+    "==": operator.eq,
+    "=": operator.eq,
+    "!=": operator.ne,
+    ">": operator.gt,
+    "<": operator.lt,
+}
 _FORM: Final = re.compile(r"(?:(.+)\.)?([a-z_0-9]+)\s*(>=|<=|==|!=|=|>|<)\s*(.+)", re.DOTALL)
 
 

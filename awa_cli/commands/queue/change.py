@@ -70,6 +70,7 @@ def drain(ctx: typer.Context, queue: Name) -> None:
 def purge(
     ctx: typer.Context,
     queue: Name,
+    *,
     ended: Annotated[
         bool, typer.Option("--ended", help="Only jobs that have ended; those that wait stay.")
     ] = False,

@@ -43,6 +43,7 @@ def _settings(incomplete: str) -> list[str]:
 def set_(
     ctx: typer.Context,
     queue: Name,
+    *,
     max_running: Annotated[
         int | None, typer.Option(metavar="N", min=0, help="Most that run at once in the fleet.")
     ] = None,
@@ -112,6 +113,7 @@ def unset(
             metavar="SETTING...", help="An option of awa queue set.", autocompletion=_settings
         ),
     ] = None,
+    *,
     everything: Annotated[bool, typer.Option("--all", help="Every setting of the queue.")] = False,
     output: Report = ReportFormat.table,
 ) -> None:

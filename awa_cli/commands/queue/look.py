@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 )
 def stats(
     ctx: typer.Context,
+    *,
     watch: Annotated[
         bool, typer.Option("--watch", "-w", help="Show them again and again, until Ctrl-C.")
     ] = False,
@@ -62,15 +63,24 @@ def stats(
     with open_session(ctx) as db:
         if watch:
             show_live(
-                lambda: db.run(queue_stats()), QUEUES, output, common(ctx), seconds,
+                lambda: db.run(queue_stats()),
+                QUEUES,
+                output,
+                common(ctx),
+                seconds,
                 chosen=read_columns(columns),
-            )  # fmt: skip
+            )
         rows = db.run(queue_stats())
     footer = _worst if any(one.failed for one in rows) else None
     show_rows(
-        rows, QUEUES, output, common(ctx), empty="No queues found.", footer=footer,
+        rows,
+        QUEUES,
+        output,
+        common(ctx),
+        empty="No queues found.",
+        footer=footer,
         chosen=read_columns(columns),
-    )  # fmt: skip
+    )
     held = [why for condition in conditions for row in rows if (why := condition.held(row))]
     for why in held:
         complain(why, color=common(ctx).color(sys.stderr))
@@ -98,6 +108,7 @@ def _worst(rows: Sequence[QueueStat]) -> str:
 )
 def list_(
     ctx: typer.Context,
+    *,
     columns: Columns = None,
     output: Output = TABLE,
     fail_empty: FailEmpty = False,
@@ -109,9 +120,13 @@ def list_(
     with open_session(ctx) as db:
         rows = db.run(list_queues())
     count = show_rows(
-        rows, QUEUE_OVERVIEWS, output, common(ctx), empty="No queues found.",
+        rows,
+        QUEUE_OVERVIEWS,
+        output,
+        common(ctx),
+        empty="No queues found.",
         chosen=read_columns(columns),
-    )  # fmt: skip
+    )
     return ExitCode.NOTHING if fail_empty and not count else ExitCode.OK
 
 
@@ -121,7 +136,7 @@ def list_(
     awa queue show email -o json | jq .policy
     """
 )
-def show(ctx: typer.Context, queue: Name, output: Report = ReportFormat.table) -> None:
+def show(ctx: typer.Context, queue: Name, *, output: Report = ReportFormat.table) -> None:
     """Show one queue as a page: jobs, limits and settings, its workers, latest failures."""
     from awa_cli.terminal.pages.queue import queue_page
     from awa_lib.reads.overviews import queue_details
