@@ -1,4 +1,4 @@
-"""Ask before a change of many things."""
+"""Ask for confirmation before a bulk change."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 __all__ = ["ask"]
 
 
-def ask(ctx: typer.Context, deed: str) -> None:
-    """Ask at a terminal whether to do it; ``deed`` is like ``retry 3 jobs``.
+def ask(ctx: typer.Context, change: str) -> None:
+    """Ask at a terminal whether to make a change, such as ``retry 3 jobs``.
 
-    Raises InvalidInput where nobody can answer, typer.Abort on no.
+    Raises InvalidInput without a terminal, and typer.Abort if the answer is no.
     """
     if common(ctx).yes:
         return
@@ -24,10 +24,10 @@ def ask(ctx: typer.Context, deed: str) -> None:
         from awa_lib.errors import InvalidInput
 
         raise InvalidInput(
-            f"nobody can be asked whether to {deed}",
+            f"cannot ask whether to {change}",
             why="stdin is not a terminal",
-            hint=f"look first: {ctx.command_path} … --dry-run; then add --yes",
+            hint=f"check first: {ctx.command_path} … --dry-run; then add --yes",
         )
     from awa_cli.terminal.prompts import agree
 
-    agree(f"{deed[:1].upper()}{deed[1:]}?")
+    agree(f"{change[:1].upper()}{change[1:]}?")

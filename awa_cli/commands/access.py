@@ -1,4 +1,4 @@
-"""``awa access``: who may use the web server."""
+"""``awa access``: users and tokens of the web server."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from awa_cli.terminal.output import result, say, show_rows
 __all__ = ["app"]
 
 app = typer.Typer(
-    help="Say who may use the web server: people and programs, in a file.",
+    help="Manage users and tokens of the web server.",
     epilog="""
     awa access user alice --scope operate
     awa access token ci --scope read
@@ -27,23 +27,23 @@ app = typer.Typer(
 
 
 class Scope(StrEnum):
-    """What somebody may do."""
+    """What a user or token may do."""
 
     read = "read"
     operate = "operate"
 
 
 File = Annotated[
-    Path, typer.Option("--file", metavar="FILE", envvar="AWA_AUTH", help="The access file.")
+    Path, typer.Option("--file", metavar="FILE", envvar="AWA_AUTH", help="Access file.")
 ]
-Name = Annotated[str, typer.Argument(metavar="NAME", help="Letters, digits and _ . @ -")]
-May = Annotated[Scope, typer.Option(metavar="SCOPE", help="read, or operate for changes too.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Name, of letters, digits and _ . @ -")]
+May = Annotated[Scope, typer.Option(metavar="SCOPE", help="read, or operate to make changes too.")]
 FILE = Path("access.toml")
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One line of the list."""
+    """A row of the list."""
 
     name: str
     kind: str
@@ -57,9 +57,10 @@ class Entry:
     """
 )
 def user(name: Name, *, scope: May = Scope.read, file: File = FILE) -> None:
-    """Let a person in, or change the password or scope of one.
+    """Add a user, or change the password and scope of a user.
 
-    Asks for the password; without a terminal it is the first line of stdin.
+    Asks for the password; without a terminal it is read from the first line of stdin.  The file
+    stores only a hash.
     """
     from awa_cli.web.access import hash_password
     from awa_lib.errors import InvalidInput
@@ -69,8 +70,12 @@ def user(name: Name, *, scope: May = Scope.read, file: File = FILE) -> None:
         password = typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
     else:
         password = sys.stdin.readline().rstrip("\n")
-    if len(password) < 8:  # noqa: PLR2004 - what any guide asks for at least
-        raise InvalidInput("the password is too short", why="it has fewer than 8 characters")
+    if len(password) < 8:  # noqa: PLR2004 - the usual minimum
+        raise InvalidInput(
+            "the password is too short",
+            why="it has fewer than 8 characters",
+            hint="choose a longer password",
+        )
     found.setdefault("users", {})[name] = {
         "password": hash_password(password),
         "scope": scope.value,
@@ -81,9 +86,10 @@ def user(name: Name, *, scope: May = Scope.read, file: File = FILE) -> None:
 
 @app.command(epilog="awa access token ci --scope read")
 def token(name: Name, *, scope: May = Scope.read, file: File = FILE) -> None:
-    """Make a token for a program and print it; it is shown this once.
+    """Create a token for a program and print it.
 
-    A token of the same name stops to be valid.
+    The token cannot be shown again, because the file stores only a hash.  An existing token of this
+    name becomes invalid.
     """
     from awa_cli.web.access import hash_token, new_token
 
@@ -91,26 +97,35 @@ def token(name: Name, *, scope: May = Scope.read, file: File = FILE) -> None:
     made = new_token()
     found.setdefault("tokens", {})[name] = {"sha256": hash_token(made), "scope": scope.value}
     _write(file, found)
-    say(f"{name} may {scope.value}; send it as: Authorization: Bearer TOKEN")
+    say(f"{name} may {scope.value}; send the token as: Authorization: Bearer TOKEN")
     result(made)
 
 
 @app.command(epilog="awa access remove alice")
 def remove(name: Name, *, file: File = FILE) -> None:
-    """Let a person or a program in no more; servers notice within a second."""
+    """Remove a user or a token.
+
+    Running servers notice within a second.
+    """
     from awa_lib.errors import NotFound
 
     found = _read(file, name)
     gone = [found[kind].pop(name, None) for kind in ("users", "tokens") if kind in found]
     if not any(gone):
-        raise NotFound(f"nobody is called {name!r} in {file}", hint="see awa access list")
+        raise NotFound(
+            f"no user or token is named {name!r} in {file}",
+            hint=f"list them: awa access list --file {file}",
+        )
     _write(file, found)
-    result(f"{name} is let in no more")
+    result(f"Removed {name}")
 
 
 @app.command("list", epilog="awa access list")
 def list_(ctx: typer.Context, *, file: File = FILE, output: Output = TABLE) -> None:
-    """List who may come in; no secret is shown, for none is kept."""
+    """List users and tokens.
+
+    Passwords and tokens are not stored and cannot be shown.
+    """
     from awa_cli.views.columns import ACCESS
 
     found = _read(file)
@@ -122,7 +137,7 @@ def list_(ctx: typer.Context, *, file: File = FILE, output: Output = TABLE) -> N
     if "proxy" in found:
         proxy = found["proxy"]
         rows.append(Entry(str(proxy.get("header")), "proxy", proxy.get("scope", "")))
-    show_rows(rows, ACCESS, output, common(ctx), empty="Nobody may come in.")
+    show_rows(rows, ACCESS, output, common(ctx), empty="No users or tokens found.")
 
 
 def _read(file: Path, name: str | None = None) -> dict[str, Any]:
@@ -133,7 +148,8 @@ def _read(file: Path, name: str | None = None) -> dict[str, Any]:
 
     if name is not None and not NAME.fullmatch(name):
         raise InvalidInput(
-            f"{name!r} is no name", why="names have letters, digits and _ . @ -, 64 at most"
+            f"{name!r} is not a valid name",
+            why="a name has letters, digits and _ . @ -, and at most 64 characters",
         )
     if not file.exists():
         return {}
@@ -144,7 +160,7 @@ def _read(file: Path, name: str | None = None) -> dict[str, Any]:
 
 
 def _write(file: Path, found: dict[str, Any]) -> None:
-    """Write the file at once, for its owner alone."""
+    """Replace the file atomically; only its owner may read it."""
     import tomli_w
 
     kept = {key: table for key, table in found.items() if table}

@@ -1,4 +1,4 @@
-"""Look at schedules."""
+"""List and show schedules."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Fire:
-    """One time a schedule fires: as its clock shows it, and in UTC."""
+    """A time at which a schedule fires, in its time zone and in UTC."""
 
     local: str
     utc: datetime
@@ -44,7 +44,7 @@ def list_(
     output: Output = TABLE,
     fail_empty: FailEmpty = False,
 ) -> int:
-    """List schedules with their next and last fire."""
+    """List schedules, with the last and next time each fires."""
     from awa_cli.views.columns import SCHEDULES
     from awa_lib.reads.cron import list_cron_jobs
 
@@ -68,7 +68,7 @@ def list_(
 
 @app.command(epilog="awa cron show nightly")
 def show(ctx: typer.Context, name: Name, *, output: Report = ReportFormat.table) -> None:
-    """Show one schedule as a page: when, what, its next fires, who declares it."""
+    """Show one schedule: its job, next times, and whether a worker declares it."""
     from awa_cli.terminal.pages.schedule import schedule_page
     from awa_lib.reads.cron import get_cron_job
 
@@ -94,19 +94,23 @@ def next_(
         str,
         typer.Argument(
             metavar="NAME|EXPR",
-            help="A schedule, or an expression, for which no database is needed.",
+            help="Name of a schedule, or a cron expression, which needs no database.",
             autocompletion=schedules,
         ),
     ],
     *,
-    number: Annotated[int, typer.Option("-n", metavar="N", min=1, max=1000, help="How many.")] = 5,
+    number: Annotated[
+        int, typer.Option("-n", metavar="N", min=1, max=1000, help="Number of times to show.")
+    ] = 5,
     zone: Annotated[
         str | None,
-        typer.Option("--tz", metavar="ZONE", help="Time zone of the expression; UTC by default."),
+        typer.Option(
+            "--tz", metavar="ZONE", help="Time zone; by default that of the schedule, or UTC."
+        ),
     ] = None,
     output: Output = TABLE,
 ) -> None:
-    """Show when a schedule or an expression fires next."""
+    """Show the next times a schedule or cron expression fires."""
     from awa_cli.views.columns import FIRES
     from awa_lib.cron import CronExpression
 
@@ -122,4 +126,4 @@ def next_(
         Fire(moment.astimezone(expression.zone).isoformat(), moment)
         for moment in expression.upcoming(datetime.now(UTC), number)
     ]
-    show_rows(fires, FIRES, output, common(ctx), empty="It never fires.")
+    show_rows(fires, FIRES, output, common(ctx), empty="This schedule never fires.")
