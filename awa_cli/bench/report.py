@@ -1,4 +1,4 @@
-"""What a measurement found."""
+"""The results of a measurement."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["BenchReport", "Latency", "Machine", "Plan", "Rate"]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What was asked for."""
+    """The parameters of a run."""
 
     database: str
     jobs: int
@@ -21,7 +21,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """Where producer and workers ran; the server may be elsewhere."""
+    """The machine of producer and workers; the server may run on another."""
 
     cpus: int
     memory_bytes: int
@@ -34,7 +34,7 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """So many jobs in so many seconds."""
+    """A number of jobs in a number of seconds."""
 
     jobs: int
     seconds: float
@@ -43,7 +43,7 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """Milliseconds, of so many samples."""
+    """Percentiles in milliseconds."""
 
     samples: int
     p50_ms: float
@@ -54,7 +54,7 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class BenchReport:
-    """Figures of one run, with what they depend on."""
+    """The results of a run and its environment."""
 
     plan: Plan
     machine: Machine
