@@ -14,7 +14,9 @@ Limit = Annotated[int, typer.Option(metavar="N", min=0, help="List at most N.")]
 BeforeId = Annotated[
     int | None, typer.Option(metavar="ID", min=0, help="Only entries with an id below ID.")
 ]
-Everything = Annotated[bool, typer.Option("--all", help="All of them, without a filter.")]
+Everything = Annotated[
+    bool, typer.Option("--all", help="Select everything that the command can change.")
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Count the matches; change nothing.")]
 Watch = Annotated[
     bool, typer.Option("--watch", "-w", help="Refresh the output until Ctrl-C is pressed.")

@@ -38,7 +38,7 @@ Secret = Annotated[
 Action = Annotated[
     str | None,
     typer.Option(
-        metavar="ACTION", help="Sign the whole request: complete, fail, resume or heartbeat."
+        metavar="ACTION", help="Action of a whole request: complete, fail, resume or heartbeat."
     ),
 ]
 Body = Annotated[

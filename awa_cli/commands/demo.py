@@ -22,7 +22,9 @@ def demo(
     ctx: typer.Context,
     path: Annotated[
         str | None,
-        typer.Argument(help="Folder to process; the Python standard library by default."),
+        typer.Argument(
+            metavar="PATH", help="Folder to process; the Python standard library by default."
+        ),
     ] = None,
     *,
     output: Report = ReportFormat.table,

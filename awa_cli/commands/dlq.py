@@ -223,7 +223,7 @@ def purge(
     output: Report = ReportFormat.table,
     fail_empty: FailEmpty = False,
 ) -> int:
-    """Delete dead letters, permanently.
+    """Permanently delete dead letters.
 
     With a filter, awa shows how many match and asks before it deletes them.
     """

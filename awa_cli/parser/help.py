@@ -96,7 +96,7 @@ def render(about: Page, *, width: int, color: bool) -> str:
     """Lay a page out for a terminal."""
     width = min(max(width, _NARROWEST), _WIDEST) - 1
     paragraphs = [
-        textwrap.fill(text.replace("\n", " "), width) for text in about.about.split("\n\n")
+        textwrap.fill(" ".join(text.split()), width) for text in about.about.split("\n\n")
     ]
     parts = ["\n\n".join(paragraphs), _bold("Usage:", color) + " " + about.usage]
     parts += [

@@ -58,14 +58,14 @@ class ReportFormat(StrEnum):
 
 Report = Annotated[
     ReportFormat,
-    typer.Option("--output", "-o", help="table for people, json for scripts.", metavar="FORMAT"),
+    typer.Option("--output", "-o", help="Output format: table or json.", metavar="FORMAT"),
 ]
 Output = Annotated[
     Shape,
     typer.Option(
         "--output",
         "-o",
-        help="table, wide, json, ndjson, yaml, csv, ids, or template='{field}'.",
+        help="Output format: table, wide, json, ndjson, yaml, csv, ids, template='{field}'.",
         metavar="FORMAT",
         parser=read_shape,
         autocompletion=completion.formats,
@@ -75,7 +75,7 @@ Output = Annotated[
 Columns = Annotated[
     str | None,
     typer.Option(
-        metavar="FIELDS", help="Fields of the table or the csv, as in json: id,kind,args.to."
+        metavar="FIELDS", help="Columns of table and csv, named as in JSON: id,kind,args.to."
     ),
 ]
 Redact = Annotated[
@@ -83,12 +83,12 @@ Redact = Annotated[
     typer.Option(
         metavar="PATTERN",
         envvar="AWA_REDACT",
-        help="Hide values in args, metadata and progress whose key this is found in.",
+        help="Hide values in args, metadata and progress whose key matches this regex.",
     ),
 ]
 TABLE: Final = Shape()
 FailEmpty = Annotated[
-    bool, typer.Option("--fail-empty", help="Exit with status 5 when nothing matches.")
+    bool, typer.Option("--fail-empty", help="Exit with status 5 if nothing matches.")
 ]
 
 
@@ -120,51 +120,55 @@ def common_options() -> list[TyperOption]:
         _option(
             "database_url",
             ["--database-url"],
-            "The database, or embedded:.  [env: DATABASE_URL]",
+            "Database URL, or embedded:.  [env: DATABASE_URL]",
             metavar="URL",
         ),
         _option(
             "context",
             ["--context"],
-            "A database of the config file, by name.",
+            "Context of the config file to use.",
             metavar="NAME",
             autocompletion=lambda _ctx, _args, incomplete: completion.contexts(incomplete),
         ),
         _option(
             "connect_timeout",
             ["--connect-timeout"],
-            "Give up connecting after so long; 5 by default.",
+            "Time to wait for a connection; 5 by default.",
             metavar="SECONDS",
             type=FloatRange(min=1),
         ),
         _option(
             "yes",
             ["-y", "--yes"],
-            "Do not ask, not even on a protected context.",
+            "Answer yes to all questions, also in a protected context.",
             is_flag=True,
             default=False,
         ),
         _option(
             "verbose",
             ["-v", "--verbose"],
-            "Show each SQL statement with its time; -vv the traceback too.",
+            "Print each SQL statement with its duration; -vv also tracebacks.",
             count=True,
             type=INT,
         ),
         _option(
             "quiet",
             ["-q", "--quiet"],
-            "Only data and errors: no remarks, no progress.",
+            "Print only data and errors.",
             is_flag=True,
             default=False,
         ),
         _option(
-            "no_color", ["--no-color"], "Plain text.  [env: NO_COLOR]", is_flag=True, default=False
+            "no_color",
+            ["--no-color"],
+            "Do not use colors.  [env: NO_COLOR]",
+            is_flag=True,
+            default=False,
         ),
         _option(
             "no_pager",
             ["--no-pager"],
-            "Print long pages and tables at once.  [env: AWA_PAGER, PAGER]",
+            "Do not use a pager.  [env: AWA_PAGER, PAGER]",
             is_flag=True,
             default=False,
         ),

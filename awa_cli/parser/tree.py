@@ -231,14 +231,14 @@ app = typer.Typer(
     add_completion=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="""
-    awa job list --state failed      # what failed
-    awa job show 42                  # why, and what can be done
+    awa job list --state failed      # list failed jobs
+    awa job show 42                  # show the error and what to do
     awa job retry --state failed --kind send_email
-    awa queue pause email            # start no more of them
-    awa doctor                       # what else is wrong
+    awa queue pause email            # start no more jobs
+    awa doctor                       # check for problems
     awa worker myapp.jobs:client --queue email=20
     awa migrate --database-url postgresql://localhost/app
-    awa demo                         # try it, with no database installed
+    awa demo                         # try it without a database
     """,
 )
 
@@ -259,5 +259,5 @@ def root(
 ) -> None:
     """Operate a job queue that lives in PostgreSQL.
 
-    Enqueue, work, look, repair: each command is one word for the thing and one for the deed.
+    A command is a noun and a verb, such as awa job list, or a single verb, such as awa migrate.
     """

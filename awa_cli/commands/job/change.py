@@ -136,7 +136,7 @@ def retry_failed(
 ) -> int:
     """Retry all failed jobs of a kind or of a queue.
 
-    A job whose unique key is held by another live job stays failed.  It does not ask.
+    A job whose unique key is held by another live job stays failed.  The command does not ask first.
     """
     from awa_lib.errors import InvalidInput
     from awa_lib.ops.jobs import retry_failed as retry_all_failed
@@ -173,7 +173,7 @@ def retry_failed(
 )
 @selecting
 def discard(ctx: typer.Context, selection: Selection) -> int:
-    """Delete jobs that have ended, permanently.
+    """Permanently delete jobs that have ended.
 
     A filter without --state selects failed jobs.  awa shows how many jobs match and asks before it
     deletes them; without a terminal it needs --yes.

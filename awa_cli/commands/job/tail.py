@@ -62,8 +62,8 @@ def tail(
 ) -> None:
     """Print what happens to jobs, one line per event.
 
-    Events are created, started, waiting, retried and ended.  They are read from the job tables:
-    workers do no extra work, and their version does not matter.
+    An event is the creation of a job or a change of its state.  Events are read from the job
+    tables: workers do no extra work, and their version does not matter.
     """
     from awa_cli.filters.values import read_interval
     from awa_lib.reads.activity import Activity, recent_transitions

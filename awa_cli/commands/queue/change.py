@@ -74,7 +74,7 @@ def purge(
         bool, typer.Option("--ended", help="Delete only jobs that have ended.")
     ] = False,
 ) -> None:
-    """Delete all jobs of a queue that are not running, permanently.
+    """Permanently delete all jobs of a queue that are not running.
 
     Waiting jobs are cancelled and deleted too, unless --ended is given.  Asks first; without a
     terminal it needs --yes.  Dead letters are kept; to delete them: awa dlq purge.
