@@ -136,7 +136,8 @@ def retry_failed(
 ) -> int:
     """Retry all failed jobs of a kind or of a queue.
 
-    A job whose unique key is held by another live job stays failed.  The command does not ask first.
+    The command does not ask first.  A job whose unique key is held by another live job stays
+    failed.
     """
     from awa_lib.errors import InvalidInput
     from awa_lib.ops.jobs import retry_failed as retry_all_failed
