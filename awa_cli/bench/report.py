@@ -9,7 +9,7 @@ __all__ = ["BenchReport", "Latency", "Machine", "Plan", "Rate"]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The parameters of a run."""
+    """What was asked for."""
 
     database: str
     jobs: int
@@ -21,7 +21,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """The machine of producer and workers; the server may run on another."""
+    """Where producer and workers ran; the server may be elsewhere."""
 
     cpus: int
     memory_bytes: int
@@ -34,7 +34,7 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """A number of jobs in a number of seconds."""
+    """So many jobs in so many seconds."""
 
     jobs: int
     seconds: float
@@ -43,7 +43,7 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """Percentiles in milliseconds."""
+    """Milliseconds, of so many samples."""
 
     samples: int
     p50_ms: float
@@ -54,7 +54,7 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class BenchReport:
-    """The results of a run and its environment."""
+    """Figures of one run, with what they depend on."""
 
     plan: Plan
     machine: Machine

@@ -43,7 +43,7 @@ FILE = Path("access.toml")
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A row of the list."""
+    """One line of the list."""
 
     name: str
     kind: str

@@ -68,7 +68,7 @@ Use = Annotated[bool, typer.Option("--use", help="Make this context the current 
 
 @dataclass(frozen=True, slots=True)
 class ContextRow:
-    """One context of the config file; ``database`` describes its URL without secrets."""
+    """One context of the config file; ``database`` names where it leads without any secret."""
 
     name: str
     current: bool

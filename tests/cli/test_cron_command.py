@@ -187,8 +187,8 @@ def test_applied_schedules_fire_and_are_nobodys(cli, applied, db) -> None:
     ("text", "says"),
     [
         ("schedules: [", "is not YAML"),
-        ("just text", "holds no schedules"),
-        ("schedules: 3", "holds no schedules"),
+        ("just text", "has no schedules"),
+        ("schedules: 3", "has no schedules"),
         ("schedules: [3]", "schedule 1 is not a table"),
         ("schedules: [{name: a, kind: k}]", "schedule 'a' has no cron_expr"),
         ("schedules: [{name: a, kind: k, cron_expr: '99 * * * *'}]", "invalid cron expression"),

@@ -34,7 +34,7 @@ def test_list_is_newest_first_and_says_where_to_go_on(cli, add) -> None:
 
     ran = cli("job", "list", "--limit", 2)
     assert [int(line.split()[0]) for line in ran.out.splitlines()[1:]] == ids[:2:-1]
-    assert f"2 jobs listed.  Older ones: --before-id {ids[3]}" in ran.err
+    assert f"2 jobs listed.  Older jobs: --before-id {ids[3]}" in ran.err
 
     rest = cli("job", "list", "--before-id", ids[3], "-o", "json").data
     assert [job["id"] for job in rest] == ids[2::-1]

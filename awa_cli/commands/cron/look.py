@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Fire:
-    """A time at which a schedule fires, in its time zone and in UTC."""
+    """One time a schedule fires: as its clock shows it, and in UTC."""
 
     local: str
     utc: datetime
