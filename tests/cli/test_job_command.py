@@ -282,7 +282,7 @@ def test_enqueue_reads_args_from_file_and_stdin(process, cli, database_url, tmp_
         (["--metadata", "3"], "metadata"),
         (["--in", "soon"], "--in 'soon' is not a duration"),
         (["--run-at", "soon"], "--run-at 'soon' is not a moment"),
-        (["--run-at", "2030-01-01", "--in", "3s"], "exclude each other"),
+        (["--run-at", "2030-01-01", "--in", "3s"], "cannot be used together"),
         (["--priority", "5"], "not in the range"),
         (["--queue", "q" * 201], "queue"),
     ],

@@ -192,7 +192,7 @@ def test_bulk_enqueue_of_records(cli, tmp_path, rows) -> None:
     ("kind", "bad", "says"),
     [
         (["k"], "{", "line 3 is not JSON"),
-        (["k"], "[1]", "line 3 is not an object"),
+        (["k"], "[1]", "line 3 is not a JSON object"),
         (["k"], '{"a": "\\u0000"}', "NUL character"),
         ([], "{}", "line 3 has no kind"),
         ([], '{"kind": 1}', "line 3 has no kind"),
@@ -216,10 +216,10 @@ def test_a_bad_line_enqueues_nothing(cli, tmp_path, rows, kind, bad, says) -> No
     [
         ([], "no kind was given"),
         (["k", "--ndjson", "/no/such"], "cannot read '/no/such'"),
-        (["k", "--ndjson", "-", "--args", "[]"], "exclude each other"),
-        (["k", "--unique", "args=1"], "--unique 'args=1' cannot be read"),
+        (["k", "--ndjson", "-", "--args", "[]"], "cannot be used together"),
+        (["k", "--unique", "args=1"], "--unique 'args=1' is not valid"),
         (["k", "--unique", "period=x"], "is not a duration"),
-        (["k", "--unique", "period=0s"], "shorter than a second"),
+        (["k", "--unique", "period=0s"], "shorter than 1 second"),
     ],
 )
 def test_bad_enqueues(cli, rows, line, says) -> None:

@@ -40,8 +40,8 @@ def test_conditions(cli, add, condition, status) -> None:
     ("condition", "says"),
     [
         ("lagg>60s", "did you mean: lag"),
-        ("lag", "cannot be read"),
-        ("", "cannot be read"),
+        ("lag", "is not valid"),
+        ("", "is not valid"),
         ("lag>soon", "is not a duration"),
         ("failed>many", "has no number to compare with"),
         ("queue>1", "unknown field"),
