@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from awa_cli.parser.options import common
+from awa_cli.invocation import common
 
 if TYPE_CHECKING:
     import socket
@@ -133,7 +133,7 @@ def run(
     from awa_cli.worker.logs import set_up
     from awa_cli.worker.supervised import stop_with_parent
 
-    target = find_target(ctx)
+    target = find_target(common(ctx))
     part = os.environ.get("AWA_SERVE_PART")
     set_up(verbose=common(ctx).verbose)
     stop_with_parent()

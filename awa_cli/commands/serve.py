@@ -26,6 +26,7 @@ from awa_cli.commands._server import (
     read_secret,
     run,
 )
+from awa_cli.invocation import common
 from awa_cli.parser.options import Redact
 
 __all__ = ["app"]
@@ -155,7 +156,7 @@ def _supervise(ctx: typer.Context, host: str, port: int, workers: int) -> int:
     from awa_cli.web.server import bind
     from awa_cli.worker.supervisor import Supervisor, child_argv
 
-    target = find_target(ctx)
+    target = find_target(common(ctx))
     # Bind without sharing first, to detect a port in use; keep the socket, so that port 0 stays.
     bind(host, port).close()
     sock = bind(host, port, shared=True, listening=False)

@@ -8,7 +8,8 @@ import typer
 
 from awa_cli.database.session import served
 from awa_cli.database.target import find_target, of_context
-from awa_cli.terminal.output import result
+from awa_cli.invocation import common
+from awa_cli.terminal.output import result, say
 
 if TYPE_CHECKING:
     from awa_cli.database.target import Target
@@ -92,9 +93,9 @@ def tui(
         "read_only": read_only,
         "interval": seconds,
         "keys": settings.keys,
-        "others": _named,
+        "find_context": _named,
     }
-    target = find_target(ctx)
+    target = find_target(common(ctx))
     with served(target) as url:
         monitor = launch.make(target, url, theme=theme or settings.theme, **options)
         if web:
@@ -137,7 +138,7 @@ def _serve(
         words += ["--context", target.context.name]
     else:
         os.environ["DATABASE_URL"] = url
-    serve_browser(words, port, target.label)
+    serve_browser(words, port, target.label, say)
 
 
 def _named(name: str) -> tuple[Target, str | None]:

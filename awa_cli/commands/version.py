@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from awa_cli.database.session import open_session
+from awa_cli.commands._session import open_session
 from awa_cli.errors import ExitCode
 from awa_cli.parser.options import Report, ReportFormat
 from awa_cli.terminal.output import result, say, show_document
@@ -38,7 +38,7 @@ def version(
     ctx: typer.Context, *, check: Check = False, output: Report = ReportFormat.table
 ) -> int:
     """Print the versions of awa, Python, the driver and the required schema."""
-    from awa_cli.terminal.formats import encode
+    from awa_cli.documents.encoding import encode
 
     pending = False
     known = _here()
@@ -64,7 +64,7 @@ def _here() -> Versions:
     import psycopg
 
     from awa_cli.documents.reports import Versions
-    from awa_cli.main import version as own_version
+    from awa_cli.version import version as own_version
     from awa_lib.schema.migrate import current_migration_version
 
     return Versions(

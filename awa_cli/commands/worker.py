@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from awa_cli.parser.options import common
+from awa_cli.invocation import common
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -111,7 +111,7 @@ def _load(ctx: typer.Context, place: str) -> AsyncClient:
     from awa_cli.worker.loader import load_client
     from awa_cli.worker.logs import set_up
 
-    target = named_target(ctx)
+    target = named_target(common(ctx))
     url = target.full_url if target else None
     if url:
         # The module creates the client and reads the URL from here.
@@ -230,7 +230,7 @@ def _supervise(
     arguments += ["--drain-timeout", drain_timeout]
     arguments += [f"--queue={name}" for name in queues]
     arguments += ["-v"] * said.verbose + ["--no-color"] * said.no_color
-    if (target := named_target(ctx)) is not None:
+    if (target := named_target(common(ctx))) is not None:
         # In the environment, because other users of the machine can read a command line.
         os.environ["DATABASE_URL"] = target.full_url
     argv = child_argv([str(argument) for argument in arguments])

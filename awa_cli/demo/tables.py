@@ -19,7 +19,7 @@ __all__ = ["Found", "Language", "Report", "Totals"]
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """What the run's file jobs found."""
+    """Totals of the files of a run."""
 
     files: int
     unreadable: int
@@ -29,7 +29,7 @@ class Totals:
 
 @dataclass(frozen=True, slots=True)
 class Language:
-    """Files of one language."""
+    """Totals of the files of one language."""
 
     language: str
     files: int
@@ -39,7 +39,7 @@ class Language:
 
 @dataclass(frozen=True, slots=True)
 class JobTotals:
-    """What became of the run's jobs."""
+    """Totals of the jobs of a run."""
 
     jobs: int
     completed: int
@@ -51,7 +51,7 @@ class JobTotals:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Everything the final table says; all of it read from the database."""
+    """The data of the final table, read from the database."""
 
     files: Totals
     largest: dict[str, Any] | None
@@ -64,7 +64,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Report(Found):
-    """What was found in a tree, and how long it took."""
+    """The data of the final table, with the folder and the elapsed time."""
 
     elapsed_seconds: float
     tree: str

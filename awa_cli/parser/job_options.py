@@ -12,6 +12,7 @@ import typer
 
 from awa_cli.parser import completion
 from awa_cli.parser.options import FailEmpty, Report, ReportFormat
+from awa_lib.validation import INT64_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -74,7 +75,6 @@ _SWITCHES: Final[dict[str, Any]] = {
     ],
     "fail_empty": FailEmpty,
 }
-_LARGEST: Final = 2**63 - 1
 _PATH: Final = re.compile(r"(args|metadata)\.([^=]+)=(.*)", re.DOTALL)
 
 
@@ -195,7 +195,7 @@ def read_ids(words: Iterable[str]) -> list[int]:
     ids: list[int] = []
     for word in words:
         for text in sys.stdin.read().split() if word == "-" else [word]:
-            if not text.isascii() or not text.isdecimal() or int(text) > _LARGEST:
+            if not text.isascii() or not text.isdecimal() or int(text) > INT64_MAX:
                 raise InvalidInput(
                     f"{text!r} is not a job id",
                     hint="ids are whole numbers: awa job list -o ids",

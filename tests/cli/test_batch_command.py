@@ -36,7 +36,7 @@ def test_a_bulk_operation_is_stopped(cli, add) -> None:
     add("completed")
     refused = cli("batch", "submit", "delete", "--state", "completed")
     assert refused.status == 2
-    assert "whether to delete 1 job for good" in refused.err
+    assert "confirmation is required to delete 1 job for good" in refused.err
     operation = cli("batch", "submit", "delete", "--all", "--yes", "-o", "json").data["id"]
     assert cli("batch", "cancel", operation).out == (
         f"Cancelled bulk operation {operation} after 0 jobs\n"

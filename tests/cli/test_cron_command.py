@@ -160,7 +160,7 @@ def test_apply_shows_what_changes_and_does_it(cli, applied, file, db) -> None:
     assert (check.status, check.out) == (6, shown)
     refused = cli("cron", "apply", "-f", name)
     assert (refused.status, refused.out) == (2, shown)
-    assert "whether to make 3 changes" in refused.err
+    assert "confirmation is required to make 3 changes" in refused.err
     assert len(cli("cron", "list", "-o", "json").data) == 2
 
     ran = cli("cron", "apply", "-f", name, "--yes")

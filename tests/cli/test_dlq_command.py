@@ -47,7 +47,7 @@ def test_dead_letters_come_back_or_go(cli, dead, db) -> None:
     assert cli("dlq", "retry", "--kind", "a", "--dry-run").out == "2 dead letters\n"
     refused = cli("dlq", "retry", "--kind", "a")
     assert refused.status == 2
-    assert "whether to retry 2 dead letters" in refused.err
+    assert "confirmation is required to retry 2 dead letters" in refused.err
     assert cli("dlq", "retry", "--kind", "a", "--yes").out == "Retried 2 dead letters\n"
     assert cli("dlq", "retry", dead[2], "--to-queue", "slow").out == f"Retried job {dead[2]}\n"
     states = db.execute("SELECT DISTINCT state::text, queue FROM awa.jobs ORDER BY 2").fetchall()

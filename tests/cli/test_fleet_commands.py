@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from awa_cli.main import version
+from awa_cli.version import version
 
 
 def test_workers(cli, fleet) -> None:

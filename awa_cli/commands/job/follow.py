@@ -10,19 +10,21 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from awa_cli.commands._options import Interval
+from awa_cli.commands._session import open_session
 from awa_cli.commands.job._app import One, app
-from awa_cli.database.session import open_session
 from awa_cli.errors import ExitCode, complain
+from awa_cli.invocation import common
 from awa_cli.parser import completion
 from awa_cli.parser.job_options import read_ids
-from awa_cli.parser.options import TABLE, Output, common
-from awa_cli.terminal.output import clean, result, show_rows
+from awa_cli.parser.options import TABLE, Output
+from awa_cli.terminal.output import result, show_rows
+from awa_cli.views.words import clean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from awa_cli.database.session import Session
-    from awa_cli.parser.options import Common
+    from awa_cli.invocation import Common
     from awa_lib.ops.waits import JobStatus
 
 _ENDED: Final = frozenset({"completed", "failed", "cancelled"})

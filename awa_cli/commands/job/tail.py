@@ -9,19 +9,21 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
 import typer
 
 from awa_cli.commands._options import Interval
+from awa_cli.commands._session import open_session
 from awa_cli.commands.job._app import One, app
-from awa_cli.database.session import open_session
+from awa_cli.invocation import common
 from awa_cli.parser import completion
 from awa_cli.parser.job_options import Kind, Queue, Tag
-from awa_cli.parser.options import TABLE, Output, common
-from awa_cli.terminal.output import clean, result, say, show_rows
-from awa_cli.terminal.tables import cells
+from awa_cli.parser.options import TABLE, Output
+from awa_cli.terminal.output import result, say, show_rows
+from awa_cli.views.widths import cells
+from awa_cli.views.words import clean
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from awa_cli.database.session import Session
-    from awa_cli.parser.options import Common
+    from awa_cli.invocation import Common
     from awa_lib.reads.activity import Activity, Transition
 
 Follow = Annotated[
