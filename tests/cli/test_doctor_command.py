@@ -37,7 +37,7 @@ def test_all_is_well(ask, sick) -> None:
     assert (ran.status, ran.err) == (0, "")
     assert ran.out == f"All is well: {len(CHECKS)} checks found nothing.\n"
     assert ask("doctor", "-o", "json").data == []
-    assert ask("doctor", "-o", "wide").out == "Nothing was found.\n"
+    assert ask("doctor", "-o", "wide").out == "No problems found.\n"
 
 
 def test_notes_only_are_no_failure(ask) -> None:

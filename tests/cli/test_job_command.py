@@ -34,7 +34,7 @@ def test_list_is_newest_first_and_says_where_to_go_on(cli, add) -> None:
 
     ran = cli("job", "list", "--limit", 2)
     assert [int(line.split()[0]) for line in ran.out.splitlines()[1:]] == ids[:2:-1]
-    assert f"2 jobs listed.  Older ones: --before-id {ids[3]}" in ran.err
+    assert f"2 jobs listed.  Older jobs: --before-id {ids[3]}" in ran.err
 
     rest = cli("job", "list", "--before-id", ids[3], "-o", "json").data
     assert [job["id"] for job in rest] == ids[2::-1]
@@ -225,7 +225,7 @@ def test_discard_asks_at_a_terminal(terminal, database_url, add, db, keys, left,
 
     ran = terminal("job", "discard", "--kind", "a", url=database_url, keys=keys)
 
-    assert "Delete all failed jobs of kind a for good?" in ran.out
+    assert "Permanently delete all failed jobs of kind a?" in ran.out
     assert ran.status == status
     assert db.execute("SELECT count(*) FROM awa.jobs").fetchone() == (left,)
 
@@ -282,7 +282,7 @@ def test_enqueue_reads_args_from_file_and_stdin(process, cli, database_url, tmp_
         (["--metadata", "3"], "metadata"),
         (["--in", "soon"], "--in 'soon' is not a duration"),
         (["--run-at", "soon"], "--run-at 'soon' is not a moment"),
-        (["--run-at", "2030-01-01", "--in", "3s"], "exclude each other"),
+        (["--run-at", "2030-01-01", "--in", "3s"], "cannot be used together"),
         (["--priority", "5"], "not in the range"),
         (["--queue", "q" * 201], "queue"),
     ],

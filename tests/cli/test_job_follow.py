@@ -44,7 +44,7 @@ def test_the_exit_status_tells_the_outcome(cli, add, state, wanted, status) -> N
     # An error from before a retry is none of a job that has completed.
     words = [] if state == "completed" else ["Boom:", "x"]
     assert ran.out.splitlines()[1].split() == [str(job), state, "0", *words]
-    assert ("not all jobs were there after 0.1s" in ran.err) == (status == 124)
+    assert ("not all jobs reached the state within 0.1s" in ran.err) == (status == 124)
     data = cli("job", "wait", job, *wanted, "-o", "json").data
     error = "Boom: x\n  at y" if words else None
     assert data == [{"id": job, "state": state, "attempt": 0, "error": error}]
@@ -143,12 +143,12 @@ def test_logs(cli, add) -> None:
     data = cli("job", "logs", job, "-o", "json").data
     assert data == cli("job", "dump", job).data["timeline"]
     assert cli("job", "logs", job, "--attempt", 1).out.count("Attempt 1") == 2
-    assert "This attempt left nothing." in cli("job", "logs", job, "--attempt", 7).err
+    assert "No events found." in cli("job", "logs", job, "--attempt", 7).err
     assert cli("job", "logs", 999).status == 1
 
 
 def test_tail_of_what_was(cli, add) -> None:
-    assert "Nothing has happened." in cli("job", "tail").err
+    assert "No events found." in cli("job", "tail").err
     job = add("failed", attempt=1, run_lease=1, errors=[ENTRY], tags=["t"],
               created_at="2026-11-23T21:30Z", attempted_at="2026-11-23T21:32Z",
               finalized_at="2026-11-23T21:32:12Z")  # fmt: skip
@@ -192,10 +192,10 @@ def test_bulk_enqueue_of_records(cli, tmp_path, rows) -> None:
     ("kind", "bad", "says"),
     [
         (["k"], "{", "line 3 is not JSON"),
-        (["k"], "[1]", "line 3 is not an object"),
+        (["k"], "[1]", "line 3 is not a JSON object"),
         (["k"], '{"a": "\\u0000"}', "NUL character"),
-        ([], "{}", "line 3 names no kind"),
-        ([], '{"kind": 1}', "line 3 names no kind"),
+        ([], "{}", "line 3 has no kind"),
+        ([], '{"kind": 1}', "line 3 has no kind"),
         ([], '{"kind": "a", "quene": "q"}', "did you mean: queue"),
         ([], '{"kind": "a", "priority": 9}', "priority"),
     ],
@@ -214,12 +214,12 @@ def test_a_bad_line_enqueues_nothing(cli, tmp_path, rows, kind, bad, says) -> No
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        ([], "no kind was named"),
+        ([], "no kind was given"),
         (["k", "--ndjson", "/no/such"], "cannot read '/no/such'"),
-        (["k", "--ndjson", "-", "--args", "[]"], "exclude each other"),
-        (["k", "--unique", "args=1"], "--unique 'args=1' cannot be read"),
+        (["k", "--ndjson", "-", "--args", "[]"], "cannot be used together"),
+        (["k", "--unique", "args=1"], "--unique 'args=1' is not valid"),
         (["k", "--unique", "period=x"], "is not a duration"),
-        (["k", "--unique", "period=0s"], "shorter than a second"),
+        (["k", "--unique", "period=0s"], "shorter than 1 second"),
     ],
 )
 def test_bad_enqueues(cli, rows, line, says) -> None:

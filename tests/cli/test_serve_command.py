@@ -281,4 +281,4 @@ def test_a_health_port_goes_with_one_process(cli) -> None:
     ran = cli("worker", "x:y", "--health-port", "8080", "--processes", "2")
 
     assert ran.status == 2
-    assert "--health-port goes with one process" in ran.err
+    assert "--health-port cannot be used with several processes" in ran.err
