@@ -121,7 +121,7 @@ def of_context(context: Context) -> Target:
 
         raise InvalidInput(
             f"the password of {where} is not a reference",
-            why="the config file must not hold secrets",
+            why="the config file must not contain secrets",
             hint="write env:NAME or cmd:COMMAND, or use ~/.pgpass",
         )
     password = resolve(context.password, f"the password of {where}")

@@ -129,17 +129,25 @@ JOBS: Final[tuple[Column[JobRow], ...]] = (
     Column("note", "NOTE", _note, width=1, style=lambda job: "red" if job.errors else ""),
 )
 
+_FAILED: Final[Column[Any]] = Column(
+    "failed",
+    "FAILED",
+    lambda one: one.failed,
+    style=lambda one: "bold red" if one.failed else "",
+    right=True,
+)
+_PAUSED: Final[Column[Any]] = Column(
+    "paused",
+    "PAUSED",
+    lambda one: "yes" if one.paused else "no",
+    style=lambda one: "bold yellow" if one.paused else "",
+)
+
 QUEUES: Final[tuple[Column[QueueStat], ...]] = (
     Column("queue", "QUEUE", lambda queue: queue.queue, width=8),
     Column("available", "AVAIL", lambda queue: queue.available, right=True),
     Column("running", "RUNNING", lambda queue: queue.running, right=True),
-    Column(
-        "failed",
-        "FAILED",
-        lambda queue: queue.failed,
-        style=lambda queue: "bold red" if queue.failed else "",
-        right=True,
-    ),
+    _FAILED,
     Column("later", "LATER", lambda queue: queue.scheduled + queue.retryable, right=True),
     Column("waiting", "WAITING", lambda queue: queue.waiting_external, right=True),
     Column("completed", "COMPLETED/1H", lambda queue: queue.completed_last_hour, right=True),
@@ -150,12 +158,7 @@ QUEUES: Final[tuple[Column[QueueStat], ...]] = (
         right=True,
         by=lambda queue: queue.lag_seconds or 0.0,
     ),
-    Column(
-        "paused",
-        "PAUSED",
-        lambda queue: "yes" if queue.paused else "no",
-        style=lambda queue: "bold yellow" if queue.paused else "",
-    ),
+    _PAUSED,
 )
 
 SUMMARY_QUEUES: Final = tuple(one for one in QUEUES if one.key not in {"later", "waiting"})
@@ -202,21 +205,10 @@ QUEUE_OVERVIEWS: Final[tuple[Column[QueueOverview], ...]] = (
     Column("owner", "OWNER", lambda one: one.owner, width=6),
     Column("queued", "QUEUED", lambda one: one.total_queued, right=True),
     Column("running", "RUNNING", lambda one: one.running, right=True),
-    Column(
-        "failed",
-        "FAILED",
-        lambda one: one.failed,
-        style=lambda one: "bold red" if one.failed else "",
-        right=True,
-    ),
+    _FAILED,
     Column("workers", "WORKERS", lambda one: one.live_instances, right=True),
     Column("declared", "DECLARED", _declared, style=_drift_style),
-    Column(
-        "paused",
-        "PAUSED",
-        lambda one: "yes" if one.paused else "no",
-        style=lambda one: "bold yellow" if one.paused else "",
-    ),
+    _PAUSED,
     Column("tags", "TAGS", lambda one: ",".join(one.tags) or None, wide=True),
     Column("docs", "DOCS", lambda one: one.docs_url, wide=True),
     Column("about", "ABOUT", lambda one: one.description, width=1),
@@ -229,13 +221,7 @@ KINDS: Final[tuple[Column[KindOverview], ...]] = (
     Column("queues", "QUEUES", lambda one: one.queue_count, right=True, wide=True),
     Column("available", "AVAIL", lambda one: one.available, right=True),
     Column("running", "RUNNING", lambda one: one.running, right=True),
-    Column(
-        "failed",
-        "FAILED",
-        lambda one: one.failed,
-        style=lambda one: "bold red" if one.failed else "",
-        right=True,
-    ),
+    _FAILED,
     Column("later", "LATER", lambda one: one.scheduled + one.retryable, right=True),
     Column("waiting", "WAITING", lambda one: one.waiting_external, right=True, wide=True),
     Column("completed", "COMPLETED/1H", lambda one: one.completed_last_hour, right=True),

@@ -89,7 +89,7 @@ def test_adding_listing_showing_removing(cli, config) -> None:
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        (["a", f"postgresql://u:{SECRET}@h/x"], "the URL holds a password"),
+        (["a", f"postgresql://u:{SECRET}@h/x"], "the URL contains a password"),
         (["a", f"mysql://u:{SECRET}@h/x"], "cannot be read"),
         (["a", "embedded:", "--password", SECRET], "--password takes a reference"),
         (["a", "embedded:", "--color", "rde"], "did you mean: --color red"),

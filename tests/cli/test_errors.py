@@ -119,7 +119,7 @@ def test_unknown_state(process, database_url) -> None:
         ([], "Usage: awa COMMAND"),
         (["frobnicate"], "error: no such command 'frobnicate'"),
         (["job", "dump", "seven"], "error: invalid value for 'ID': 'seven' is not a whole number"),
-        (["job", "discard"], "error: no jobs were named"),
+        (["job", "discard"], "error: no jobs were selected"),
         (["storage", "prepare"], "error: missing option '--engine'"),
         (
             ["migrate", "--version", 3, "--to", 4, "--sql"],

@@ -106,7 +106,7 @@ def test_all_goes_through_every_page(cli, db) -> None:
         (["--where", "args..a=1"], "--where 'args..a=1' cannot be read", "args.customer=42"),
         (["--where", "args.a=1", "--where", "args.a.b=1"], "contradicts another one", ""),
         (["--sort", "runat"], "jobs cannot be sorted by 'runat'", "did you mean: --sort run_at"),
-        (["--sort", "id", "--all"], "--sort goes with neither --all nor --before-id", "leave"),
+        (["--sort", "id", "--all"], "--sort cannot be used with --all or --before-id", "leave"),
         (["-o", "jsn"], "unknown output format: jsn", "did you mean: -o json"),
         (["-o", "template"], "unknown output format: template", "template='{id}'"),
     ],

@@ -133,8 +133,8 @@ def test_a_queue_nobody_handles_is_a_typo(process, project) -> None:
     )  # fmt: skip
 
     assert ran.status == 2
-    assert "error: no handler was declared for queue 'emial'" in ran.err
-    assert "do: did you mean --queue email?" in ran.err
+    assert "error: no handler declares the queue 'emial'" in ran.err
+    assert "do: did you mean: --queue email" in ran.err
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_a_client_with_another_database_is_refused(process, project) -> None:
     )
 
     assert ran.status == 2
-    assert "the client works on u@h:5432/other, not on the database of the command line" in ran.err
+    assert "the client uses u@h:5432/other, not the database of the command line" in ran.err
     assert "hunter2" not in ran.err
 
 
