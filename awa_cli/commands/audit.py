@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -55,14 +55,14 @@ def audit(
     Newest first.
     What programs do with the library, and workers with jobs, is not in it.
     """
-    from awa_cli.parser.job_options import read_query
+    from awa_cli.parser.job_options import read_options
     from awa_cli.views.columns import AUDIT
     from awa_lib.reads.audit import audit_entries
 
-    span: Any = read_query(since=since, until=until)
+    span = read_options(since=since, until=until)
     op = audit_entries(
         before_id=before_id, actor=actor, action=action, target=target, limit=limit,
-        since=span["since"], until=span["until"],
+        since=span.get("since"), until=span.get("until"),
     )  # fmt: skip
 
     def footer(shown: Sequence[AuditEntry]) -> str:

@@ -19,8 +19,7 @@ from awa_cli.parser.job_options import (
     Tag,
     Until,
     Where,
-    bulk_filters,
-    read_query,
+    read_options,
 )  # fmt: skip
 from awa_cli.parser.options import TABLE, Columns, FailEmpty, Output, Report, ReportFormat, common
 from awa_cli.terminal.formats import read_columns
@@ -127,14 +126,21 @@ def submit(
 
     Prints the id.  Without a worker: awa batch run ID.
     """
+    from awa_cli.filters.spelling import OPTIONS
     from awa_cli.views.actions import submitted
     from awa_lib.ops.bulk import preview_bulk_operation, submit_bulk_operation
 
-    query = read_query(
-        states=state, kind=kind, queue=queue, tag=tag, since=since, until=until, where=where,
+    query = read_options(
+        state=state,
+        kind=kind,
+        queue=queue,
+        tag=tag,
+        since=since,
+        until=until,
+        where=where,
         error=error,
-    )  # fmt: skip
-    filters: Any = bulk_filters(query)
+    )
+    filters: Any = OPTIONS.bulk(query)
     preview = preview_bulk_operation(operation, all=everything, **filters)
     with open_session(ctx, changing=not dry_run) as db:
         found = db.run(preview)

@@ -70,14 +70,14 @@ def tui(
     Looks less often while a look is expensive, and not at all while the terminal is not in use.
     """
     from awa_cli.database.config import read_config
-    from awa_cli.filters.text import read_filter
+    from awa_cli.filters.text import read_text
     from awa_cli.filters.values import read_interval
     from awa_cli.tui import launch
 
     settings = read_config().tui
     place = launch.check_screen(screen) if screen else "jobs" if filter_text else None
     if filter_text:
-        read_filter(filter_text)
+        read_text(filter_text)
     seconds = read_interval(interval or settings.interval or "2s")
     frame = launch.read_size(size)
     target = find_target(ctx)

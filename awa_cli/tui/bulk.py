@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from awa_cli.filters.text import read_filter
-from awa_cli.parser.job_options import bulk_filters
+from awa_cli.filters.spelling import TEXT
+from awa_cli.filters.text import read_text
 from awa_cli.terminal.output import counted
 from awa_cli.tui.changes.change import Deed
 from awa_cli.tui.changes.jobs import BULK
@@ -33,7 +33,7 @@ async def change_all(app: Monitor, filter_text: str) -> None:
     """Ask which change of the jobs that fit, show how many they are, and carry it out."""
     title = f"All jobs with {filter_text}" if filter_text else "All jobs"
     try:
-        query = read_filter(filter_text)
+        query = read_text(filter_text)
         states = query.get("states")
         allowed = [
             name for name, one in BULK.items()
@@ -44,8 +44,7 @@ async def change_all(app: Monitor, filter_text: str) -> None:
         name = await app.push_screen_wait(Pick(title, options))
         if name is None or (spec := await _spec(app, name)) is None:
             return
-        where = bulk_filters(query)
-        await _submit(app, name, spec, where)
+        await _submit(app, name, spec, dict(TEXT.bulk(query)))
     except AwaError as error:
         app.complain(error)
 

@@ -108,7 +108,7 @@ def test_unknown_state(process, database_url) -> None:
 
     assert (ran.status, ran.out) == (ExitCode.USAGE, "")
     assert lines(ran.err) == [
-        "error: unknown job state: bogus",
+        "error: --state 'bogus' is not a state of jobs",
         f"  why: states are {', '.join(STATES)}",
     ]
 

@@ -11,7 +11,7 @@ from awa_cli.commands._bulk import carry_out
 from awa_cli.commands._changed import each, report, tell
 from awa_cli.database.session import open_session
 from awa_cli.errors import ExitCode, complain
-from awa_cli.parser.job_options import bulk_filters, hint_at
+from awa_cli.parser.job_options import hint_at
 from awa_cli.parser.options import common
 from awa_cli.terminal.output import counted, say
 
@@ -49,7 +49,7 @@ class Change:
         """Change the jobs.  Raises InvalidInput when none or too many ways name them."""
         from awa_lib.errors import InvalidInput
 
-        filters = bulk_filters(chosen.query)
+        filters: Any = chosen.bulk_filter
         if bool(chosen.ids) == bool(filters or chosen.everything):
             raise InvalidInput(
                 "give either ids or a filter" if chosen.ids else "no jobs were named",

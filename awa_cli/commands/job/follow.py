@@ -69,7 +69,9 @@ def wait(
     from awa_cli.views.columns import STATUSES
 
     ids = read_ids(jobs)
-    states = {read_state(one) for text in wanted or ["completed"] for one in text.split(",")}
+    states = {
+        read_state(one, "--for") for text in wanted or ["completed"] for one in text.split(",")
+    }
     seconds = None if timeout is None else read_duration(timeout, "--timeout").total_seconds()
     with open_session(ctx) as db:
         last: dict[int, JobStatus] = {}
@@ -280,7 +282,7 @@ def _wanted(events: list[str] | None) -> set[str]:
     from awa_cli.filters.values import read_state
 
     words = [word for text in events or () for word in text.split(",")]
-    return {word if word == "created" else read_state(word) for word in words}
+    return {word if word == "created" else read_state(word, "--event") for word in words}
 
 
 class _Printer:

@@ -20,7 +20,7 @@ from awa_cli.parser.job_options import (
     Until,
     Where,
     hint_at,
-    read_query,
+    read_options,
 )  # fmt: skip
 from awa_cli.parser.options import (
     TABLE,
@@ -39,7 +39,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from awa_cli.database.session import Session
-    from awa_lib.reads.jobs import JobQuery, JobRow
+    from awa_lib.filters import JobQuery
+    from awa_lib.reads.jobs import JobRow
 
 # Rows of one page of a stream.
 _PAGE: Final = 1_000
@@ -93,10 +94,16 @@ def list_(
     from awa_cli.views.columns import JOBS
     from awa_lib.reads.job_documents import described_jobs
 
-    query = read_query(
-        states=state, kind=kind, queue=queue, tag=tag, since=since, until=until, where=where,
+    query = read_options(
+        state=state,
+        kind=kind,
+        queue=queue,
+        tag=tag,
+        since=since,
+        until=until,
+        where=where,
         error=error,
-    )  # fmt: skip
+    )
     query["before_id"] = before_id
     redactor = read_redactor(redact)
     if redactor is not None:

@@ -10,7 +10,7 @@ from textual import work
 from textual.binding import Binding
 from textual.content import Content
 
-from awa_cli.filters.text import read_filter
+from awa_cli.filters.text import read_text
 from awa_cli.terminal.output import counted, span
 from awa_cli.tui.changes.change import Deed
 from awa_cli.tui.screens.detail_page import DetailedPage
@@ -156,7 +156,7 @@ def _took(row: BulkOperation) -> str | None:
 def _wrong(text: str) -> str | None:
     """Say what is wrong with a filter."""
     try:
-        read_filter("" if text == "all" else text)
+        read_text("" if text == "all" else text)
     except InvalidInput as error:
         return f"{error}; {error.hint}" if error.hint else str(error)
     return None

@@ -22,7 +22,7 @@ from awa_cli.web.pages._static import stamp
 from awa_cli.web.pages.navigation import PLACES
 from awa_cli.web.path_names import step
 from awa_cli.web.problems import PATH
-from awa_cli.web.query_string import read_pairs
+from awa_cli.web.query_string import read_params
 from awa_lib.errors import AwaError
 
 if TYPE_CHECKING:
@@ -193,10 +193,7 @@ def _hidden(value: Any, hide: Callable[[Any], Any]) -> Any:
 async def fields(request: Request) -> dict[str, list[str]]:
     """Return the fields of a form that was sent, the empty ones left out.  Raises InvalidInput."""
     text = (await request.body()).decode("utf-8", "replace")
-    found: dict[str, list[str]] = {}
-    for name, value in read_pairs(text, "the form"):
-        found.setdefault(name, []).append(value)
-    return found
+    return read_params(text, "the form")
 
 
 async def act(

@@ -6,6 +6,7 @@ import shlex
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
+from awa_cli.filters.query import pairs_of
 from awa_cli.terminal.output import age, counted, now
 from awa_cli.terminal.pages.schedule import schedule_facts
 from awa_cli.views.columns import JOBS, SCHEDULES
@@ -120,7 +121,8 @@ def _fires(schedule: CronJob) -> tuple[list[_Fire], str | None]:
 
 
 def _address(schedule: CronJob, **more: Any) -> str:
-    return address({**more, "where": [f"metadata.cron_name={schedule.name}"]})
+    where = pairs_of({"metadata": {"cron_name": schedule.name}})
+    return address({**more, "where": [text for _, text in where]})
 
 
 async def _jobs(request: Request, schedule: CronJob) -> Response:
