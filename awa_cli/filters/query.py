@@ -85,6 +85,8 @@ class _Text:
     def parse(self, field: str, text: str) -> dict[str, Any]:
         if len(text) > self.longest:
             raise InvalidFilter(field, text, f"has more than {self.longest:,} characters")
+        if not storable(text):
+            raise InvalidFilter(field, text, "holds a character that Postgres cannot store")
         return {field: text}
 
     def write(self, field: str, query: Mapping[str, Any]) -> Iterable[str]:
@@ -270,8 +272,6 @@ def read_filter(given: Iterable[Pair], read: Read = Read.JOBS) -> JobQuery:
                 why="a job must fit all of a filter",
                 do="leave one out",
             )
-        if not storable(text):
-            raise InvalidFilter(name, text, "holds a character that Postgres cannot store")
         seen.add(name)
         if not _add(query, known[name].type.parse(name, text)):
             raise InvalidFilter(name, text, "contradicts another condition", do="leave one out")

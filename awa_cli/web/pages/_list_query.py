@@ -140,7 +140,7 @@ def list_query(
         for name in params:
             if name not in known and name not in own:
                 raise unknown(f"there is no parameter {name!r}", name, [*known, *own])
-        query = filter_of(filters, read) if read is not None else {}
+        query = QUERY_STRING.read(_pairs(filters), read) if read is not None else JobQuery()
         values = {
             name: from_text(own[name], texts, name) for name, texts in params.items() if name in own
         }
