@@ -7,9 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Final, TypedDict
 
-from awa_lib.retention import MOST_HOURS, MOST_SECONDS
 from awa_lib.retries import check_backoff
-from awa_lib.validation import nearest
+from awa_lib.validation import LONGEST_HOURS, LONGEST_SECONDS, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -170,7 +169,8 @@ class WorkerOptions:
 
 
 def _unknown(what: str, key: str, known: Iterable[str]) -> str:
-    return f"unknown {what} {key!r}; {nearest(key, sorted(known))}"
+    hint = did_you_mean(key, known) or f"valid: {', '.join(sorted(known))}"
+    return f"unknown {what} {key!r}; {hint}"
 
 
 def _check_options(given: Mapping[str, Any]) -> None:
@@ -194,7 +194,7 @@ def _check_options(given: Mapping[str, Any]) -> None:
 def _clamped(key: str, value: Any) -> Any:
     """Return a length of time of at most a hundred years: "for ever" is no number."""
     unit = next((unit for end, unit in _UNITS.items() if key.endswith(end)), None)
-    return value if unit is None else min(value, MOST_SECONDS / unit)
+    return value if unit is None else min(value, LONGEST_SECONDS / unit)
 
 
 def _check_queues(
@@ -310,7 +310,10 @@ def _retention(value: object) -> Retention | None:
         if hours is not None and not (number and 0 <= hours < math.inf):
             raise ValueError(f"retention {key} must be >= 0, got {hours!r}")
     return Retention(
-        **{key: hours if hours is None else min(hours, MOST_HOURS) for key, hours in value.items()}
+        **{
+            key: hours if hours is None else min(hours, LONGEST_HOURS)
+            for key, hours in value.items()
+        }
     )
 
 
@@ -319,4 +322,4 @@ def _deadline(value: object) -> float | None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
         raise ValueError(f"deadline_seconds must be > 0 or None, got {value!r}")
-    return min(float(value), MOST_SECONDS)
+    return min(float(value), LONGEST_SECONDS)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypedDict
 from awa_lib.codec.encode import encode_object, to_json
 from awa_lib.enqueue.unique import canonical_json
 from awa_lib.errors import ValidationError
-from awa_lib.validation import nearest
+from awa_lib.validation import unknown_word
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -60,9 +60,7 @@ class Descriptor:
         known = DescriptorFields.__annotations__
         for name in given:
             if name not in known:
-                raise ValidationError(
-                    f"unknown field of a descriptor {name!r}", hint=nearest(name, known)
-                )
+                raise unknown_word(f"unknown field of a descriptor {name!r}", name, known)
         return cls(**{name: value for name, value in given.items() if value is not None})
 
     @property

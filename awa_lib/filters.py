@@ -7,7 +7,15 @@ from uuid import UUID
 
 from awa_lib.codec.encode import encode_object
 from awa_lib.errors import ValidationError
-from awa_lib.validation import LONGEST_NAME, moment_of, nearest, number_of, state_of, text_of
+from awa_lib.validation import (
+    INT32_MAX,
+    LONGEST_NAME,
+    moment_of,
+    number_of,
+    state_of,
+    text_of,
+    unknown_word,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,7 +32,6 @@ __all__ = [
 ]
 
 _LONGEST_TEXT: Final = 10_000
-_LARGEST_LIMIT: Final = 2**31 - 1
 
 
 class DlqFilter(TypedDict, total=False):
@@ -76,7 +83,7 @@ def checked_filter(where: Mapping[str, Any], known: type) -> dict[str, Any]:
     names = list(known.__annotations__)
     for key in where:
         if key not in names:
-            raise ValidationError(f"unknown filter {key!r}", hint=nearest(key, sorted(names)))
+            raise unknown_word(f"unknown filter {key!r}", key, sorted(names))
     return {key: None if where.get(key) is None else _value(key, where[key]) for key in names}
 
 
@@ -107,7 +114,7 @@ def require_some(verb: str, where: Mapping[str, Any], *, everything: bool) -> No
 
 def checked_limit(limit: object) -> int:
     """Return the number of rows of a page.  Raises ValidationError."""
-    return number_of("limit", limit, 0, _LARGEST_LIMIT)
+    return number_of("limit", limit, 0, INT32_MAX)
 
 
 def checked_uuid(value: object) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, TypedDict, TypeVar
 
 from awa_lib.config import RateLimit, Retention
 from awa_lib.errors import ValidationError
-from awa_lib.retention import MOST_HOURS
+from awa_lib.validation import INT32_MAX, LONGEST_HOURS
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -21,9 +21,8 @@ __all__ = [
 ]  # fmt: skip
 
 # Beyond these a setting means nothing else, and intervals and waits cannot be computed.
-_MOST: Final = 2**31 - 1
 LONGEST_DEADLINE: Final = 10 * 366 * 86_400.0
-LONGEST_RETENTION: Final = MOST_HOURS
+LONGEST_RETENTION: Final = LONGEST_HOURS
 """Hours: a hundred years, which is for ever."""
 LONGEST_POLL_MS: Final = 86_400_000
 RATES: Final = (1e-6, 1e9)
@@ -83,12 +82,12 @@ class QueuePolicy:
         """
         return replace(
             self,
-            max_running=self._within("max_running", 0, _MOST),
-            max_running_per_key=self._within("max_running_per_key", 1, _MOST),
+            max_running=self._within("max_running", 0, INT32_MAX),
+            max_running_per_key=self._within("max_running_per_key", 1, INT32_MAX),
             max_rate=self._within("max_rate", *RATES),
-            burst=self._within("burst", 1, _MOST),
+            burst=self._within("burst", 1, INT32_MAX),
             poll_interval_ms=self._within("poll_interval_ms", 1, LONGEST_POLL_MS),
-            claim_batch=self._within("claim_batch", 1, _MOST),
+            claim_batch=self._within("claim_batch", 1, INT32_MAX),
             deadline_seconds=self._within("deadline_seconds", 0.0, LONGEST_DEADLINE),
             completed_retention_hours=self._within(
                 "completed_retention_hours", 0.0, LONGEST_RETENTION

@@ -21,7 +21,8 @@ from awa_lib.db.pool import AsyncPool, Pool, PoolLimits
 from awa_lib.db.urls import read_address
 from awa_lib.enqueue.new_jobs import check
 from awa_lib.errors import AwaError, DatabaseError, Unavailable, ValidationError
-from awa_lib.runtime.worker import Worker, idle_health, reachable
+from awa_lib.reads.health import ping
+from awa_lib.runtime.worker import Worker, idle_health
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -232,7 +233,11 @@ class Client(_Target, Verbs):
 
         An unreachable database is an answer, not an error.
         """
-        return idle_health(connected=reachable(self))
+        try:
+            self._run(ping())
+        except AwaError:
+            return idle_health(connected=False)
+        return idle_health(connected=True)
 
 
 class AsyncClient(_Target, AsyncVerbs, Worker):

@@ -14,6 +14,7 @@ from uuid import UUID
 
 from awa_lib._json import dumps, orjson
 from awa_lib.errors import SerializationError, ValidationError
+from awa_lib.validation import INT64_MIN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -22,8 +23,7 @@ __all__ = ["encode", "encode_object", "to_json"]
 
 # Objects and arrays inside each other, as published.
 _DEEPEST: Final = 64
-_LEAST_INT: Final = -(2**63)
-_MOST_INT: Final = 2**64 - 1
+_UINT64_MAX: Final = 2**64 - 1
 # jsonb spells large numbers out, and the published readers refuse the largest double when it comes
 # back as 309 digits; of 3,831 others probed all were read.  A refused number poisons the whole
 # batch that its row is claimed with, so the bound stays away from it.
@@ -110,7 +110,7 @@ def _is_sound(value: Any, depth: int) -> bool:
     for item in items:
         kind = type(item)
         if kind is int:
-            if not _LEAST_INT <= item <= _MOST_INT:
+            if not INT64_MIN <= item <= _UINT64_MAX:
                 return False
         elif kind not in _SAFE and not _is_sound(item, depth + 1):
             return False
@@ -222,7 +222,7 @@ def _check_key(key: Any, path: str) -> str:
 
 def _check_number(value: float, path: str) -> int | float:
     if isinstance(value, int):
-        if not _LEAST_INT <= value <= _MOST_INT:
+        if not INT64_MIN <= value <= _UINT64_MAX:
             raise _refuse(path, f"an int of {value.bit_length()} bits does not fit 64", _AS_TEXT)
         return int(value)
     if not math.isfinite(value):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final
 
 from awa_lib._sql import BEGIN, ROLLBACK, sql
@@ -18,7 +17,7 @@ from awa_lib.errors import (
     Unavailable,
     ValidationError,
 )
-from awa_lib.validation import items_of
+from awa_lib.validation import did_you_mean, items_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -155,11 +154,10 @@ def choose(names: Iterable[str] | None) -> list[Check]:
     wanted = list(items_of("checks", names))
     for name in wanted:
         if not isinstance(name, str) or name not in CHECKS:
-            close = get_close_matches(str(name), CHECKS, n=1)
             raise ValidationError(
                 f"unknown check: {name}",
                 why="checks are " + ", ".join(CHECKS),
-                hint=f"did you mean: {close[0]}" if close else None,
+                hint=did_you_mean(name, CHECKS),
             )
     return [check for check in CHECKS.values() if check.name in wanted]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Final
 
 from awa_lib.errors import ValidationError
-from awa_lib.validation import int64_of, nearest
+from awa_lib.validation import int64_of, unknown_word
 
 __all__ = ["UniqueOptions", "canonical_json", "states_bits", "unique_key"]
 
@@ -38,7 +38,7 @@ class UniqueOptions:
         known = [f.name for f in fields(cls)]
         for key in given:
             if key not in known:
-                raise ValidationError(f"unknown unique_opts key {key!r}", hint=nearest(key, known))
+                raise unknown_word(f"unknown unique_opts key {key!r}", key, known)
         options = cls(**given)
         for name in ("by_queue", "by_args"):
             if not isinstance(getattr(options, name), bool):

@@ -16,7 +16,7 @@ from awa_lib.policies import (
     PolicyChanges,
     QueuePolicy,
 )
-from awa_lib.validation import name_of, nearest, number_of
+from awa_lib.validation import INT32_MAX, name_of, number_of, unknown_word
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -25,10 +25,9 @@ if TYPE_CHECKING:
 
 __all__ = ["set_queue_policy"]
 
-_MOST: Final = 2**31 - 1
 _COUNTS: Final = {
-    "max_running": (0, _MOST), "max_running_per_key": (1, _MOST),
-    "poll_interval_ms": (1, LONGEST_POLL_MS), "claim_batch": (1, _MOST),
+    "max_running": (0, INT32_MAX), "max_running_per_key": (1, INT32_MAX),
+    "poll_interval_ms": (1, LONGEST_POLL_MS), "claim_batch": (1, INT32_MAX),
 }  # fmt: skip
 
 
@@ -59,9 +58,7 @@ def set_queue_policy(queue: str, **changes: Unpack[PolicyChanges]) -> Op[QueuePo
 def _stored(key: str, value: object) -> dict[str, Any]:
     """Return the columns of one setting."""
     if key not in PolicyChanges.__annotations__:
-        raise ValidationError(
-            f"unknown queue setting {key!r}", hint=nearest(key, PolicyChanges.__annotations__)
-        )
+        raise unknown_word(f"unknown queue setting {key!r}", key, PolicyChanges.__annotations__)
     if key == "rate_limit":
         return _rate_limit(value)
     if value is not None and key in _COUNTS:
@@ -91,8 +88,8 @@ def _rate_limit(value: object) -> dict[str, Any]:
             f"rate_limit max_rate must be a number from {RATES[0]:g} to {RATES[1]:g}: {rate!r}",
             hint="None is no limit",
         )
-    burst = number_of("rate_limit burst", value[1], 0, _MOST)
-    return {"max_rate": rate, "burst": burst or max(1, min(math.ceil(rate), _MOST))}
+    burst = number_of("rate_limit burst", value[1], 0, INT32_MAX)
+    return {"max_rate": rate, "burst": burst or max(1, min(math.ceil(rate), INT32_MAX))}
 
 
 def _real(field: str, value: object) -> float:

@@ -1,14 +1,14 @@
-"""Bulk operations as people and tools look at them."""
+"""Read bulk operations."""
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING, Final
 
 from awa_lib._sql import sql
 from awa_lib.errors import BulkOperationNotFound, ValidationError
 from awa_lib.filters import checked_limit, checked_uuid
 from awa_lib.models import BulkOperation
+from awa_lib.validation import did_you_mean
 
 if TYPE_CHECKING:
     from awa_lib._sql import Op
@@ -33,11 +33,10 @@ def get_bulk_operation(operation_id: str) -> Op[BulkOperation]:
 def list_bulk_operations(*, state: str | None = None, limit: int = 20) -> Op[list[BulkOperation]]:
     """Return the latest bulk operations, newest first.  Raises ValidationError."""
     if state is not None and state not in _STATES:
-        near = difflib.get_close_matches(str(state), _STATES, n=1)
         raise ValidationError(
             f"unknown state of a bulk operation: {state!r}",
             why=f"states are {', '.join(_STATES)}",
-            hint=f"did you mean {near[0]!r}?" if near else None,
+            hint=did_you_mean(state, _STATES),
         )
     rows = yield sql.read_bulk("list", state=state, limit=checked_limit(limit))
     return rows.into(BulkOperation)

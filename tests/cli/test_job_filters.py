@@ -99,12 +99,20 @@ def test_all_goes_through_every_page(cli, db) -> None:
 @pytest.mark.parametrize(
     ("options", "says", "do"),
     [
-        (["--state", "faild"], "--state 'faild' is not a state of jobs", "did you mean: --state failed"),
+        (
+            ["--state", "faild"],
+            "--state 'faild' is not a state of jobs",
+            "did you mean: --state failed",
+        ),
         (["--since", "soon"], "--since 'soon' is neither a duration nor a moment", "--since 2h"),
         (["--since", "99999999d"], "is neither a duration nor a moment", "--since 2h"),
         (["--where", "customer=1"], "--where 'customer=1' cannot be read", "args.customer=42"),
         (["--where", "args..a=1"], "--where 'args..a=1' cannot be read", "args.customer=42"),
-        (["--where", "args.a=1", "--where", "args.a.b=1"], "contradicts another condition", "leave one out"),
+        (
+            ["--where", "args.a=1", "--where", "args.a.b=1"],
+            "contradicts another condition",
+            "leave one out",
+        ),
         (["--sort", "runat"], "jobs cannot be sorted by 'runat'", "did you mean: --sort run_at"),
         (["--sort", "id", "--all"], "--sort goes with neither --all nor --before-id", "leave"),
         (["-o", "jsn"], "unknown output format: jsn", "did you mean: -o json"),

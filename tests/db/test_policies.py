@@ -12,7 +12,7 @@ import awa_lib as awa
 from awa_lib.config import QueueOptions, RateLimit, Retention
 from awa_lib.db.drive import run
 from awa_lib.ops import claims
-from awa_lib.retention import MOST_HOURS
+from awa_lib.validation import LONGEST_HOURS
 
 SETTINGS = {
     "max_running": 5, "max_running_per_key": 2, "rate_limit": (2.5, 0), "poll_interval_ms": 50,
@@ -96,7 +96,7 @@ async def test_for_ever_is_a_hundred_years(client) -> None:
         "q", completed_retention_hours=1e9, failed_retention_hours=1e300
     )
 
-    assert made.completed_retention_hours == made.failed_retention_hours == MOST_HOURS
+    assert made.completed_retention_hours == made.failed_retention_hours == LONGEST_HOURS
 
 
 async def test_a_row_written_by_hand_does_not_hide_the_others(client, db) -> None:
@@ -124,7 +124,7 @@ def test_what_a_hand_has_written_is_clamped_where_it_is_used() -> None:
     assert options.rate_limit == RateLimit(1e9, 1)
     assert timedelta(seconds=options.deadline_seconds)
     kept = odd.kept(Retention(1, 1))
-    assert kept.completed_hours == kept.failed_hours == MOST_HOURS
+    assert kept.completed_hours == kept.failed_hours == LONGEST_HOURS
     assert (
         replace(odd, completed_retention_hours=float("nan")).kept(Retention(7)).completed_hours == 7
     )
@@ -142,7 +142,7 @@ async def test_near_setting_is_named(client) -> None:
     with pytest.raises(awa.ValidationError) as caught:
         await client.set_queue_policy("q", max_runing=1)
 
-    assert caught.value.hint == "did you mean 'max_running'?"
+    assert caught.value.hint == "did you mean: max_running"
 
 
 # -- concurrency keys

@@ -456,9 +456,9 @@ async def test_start_refuses_what_cannot_work(
 
     with pytest.raises(ValueError, match="email"):
         await aclient.start([("default", 1)])
-    with pytest.raises(ValueError, match="did you mean 'max_workers'"):
+    with pytest.raises(ValueError, match="did you mean: max_workers"):
         await aclient.start([{"name": "email", "max_worker": 3}])
-    with pytest.raises(ValueError, match="did you mean 'poll_interval_ms'"):
+    with pytest.raises(ValueError, match="did you mean: poll_interval_ms"):
         await aclient.start([("email", 1)], poll_interval=3)
     async with awa.AsyncClient(empty_database_url) as fresh:
         fresh.task(Noop)(handler)
@@ -567,7 +567,7 @@ def test_claims_look_only_at_their_own_kinds(rows: Rows, database_url: str, kind
     from awa_lib import _sql
     from awa_lib.db.connect import as_options
     from awa_lib.ops import claims
-    from awa_lib.runtime.connections import HOT_PLANS
+    from awa_lib.runtime.sessions import HOT_PLANS
 
     rows.conn.execute("ANALYZE awa.jobs_hot")
     with awa.Client(database_url) as client:

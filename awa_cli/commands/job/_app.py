@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
 from awa_cli.parser.completion import job_ids
+from awa_lib.validation import INT64_MAX
 
-__all__ = ["LARGEST", "One", "app"]
+__all__ = ["One", "app"]
 
 app = typer.Typer(
     help="Look at jobs, run them again, cancel, discard and enqueue them.",
@@ -20,7 +21,6 @@ app = typer.Typer(
     """,
 )
 
-LARGEST: Final = 2**63 - 1
 One = Annotated[
-    int, typer.Argument(metavar="ID", max=LARGEST, help="Id of the job.", autocompletion=job_ids)
+    int, typer.Argument(metavar="ID", max=INT64_MAX, help="Id of the job.", autocompletion=job_ids)
 ]

@@ -35,7 +35,7 @@ class FilteredPage(ListPage[T]):
     ]
 
     def filtered(self) -> None:
-        """Read and show the rows that fit."""
+        """Read and show the rows that match."""
         self.reread()
 
     def body(self) -> ComposeResult:
@@ -44,9 +44,9 @@ class FilteredPage(ListPage[T]):
         yield from super().body()
 
     def _first_filter(self) -> str:
-        text = self.stop_here.memory.get("filter")
+        text = self.visit.state.get("filter")
         if text is None:
-            text = self.app.memory.get(f"filter.{self.place.id}", "")
+            text = self.app.saved_state.get(f"filter.{self.entry.id}", "")
         try:
             read_text(text, self.READ)
         except InvalidInput:  # saved by another version
@@ -94,10 +94,10 @@ class FilteredPage(ListPage[T]):
         self.filter.put("")
 
     def on_filter_bar_changed(self, event: FilterBar.Changed) -> None:
-        """Save the filter, and show the rows that fit."""
-        if self.stop_here.parent is None:
-            self.app.memory.put(f"filter.{self.place.id}", event.text or None)
-        self.stop_here.memory["filter"] = event.text
+        """Save the filter, and show the rows that match."""
+        if self.visit.parent is None:
+            self.app.saved_state.put(f"filter.{self.entry.id}", event.text or None)
+        self.visit.state["filter"] = event.text
         self.grid.clear_marks()
         self.filtered()
 

@@ -1,4 +1,4 @@
-"""Who changed what."""
+"""The page of the audit log."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _FIELDS: Final = (
     FormField("actor", "alice"),
     FormField(
         "action",
-        "job.retry, or queue",
+        "job.retry, queue",
         sorted({*ACTIONS, *(name.partition(".")[0] for name in ACTIONS)}),
     ),
     FormField("target", "42, or a queue"),
@@ -40,7 +40,7 @@ _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 async def listed(request: Request) -> Response:
-    """Answer with a page of changes."""
+    """List the entries that match the filter."""
     wanted = list_query(request, "/audit", _PARAMETERS, Read.AUDIT)
     entries: list[AuditEntry] = []
     if wanted.problem is None:
@@ -59,15 +59,15 @@ async def listed(request: Request) -> Response:
         older=older,
         columns=AUDIT,
         links={
-            "WHO": lambda one: wanted.link(actor=one.actor),
-            "ACTION": lambda one: wanted.link(action=one.action),
+            "who": lambda one: wanted.link(actor=one.actor),
+            "action": lambda one: wanted.link(action=one.action),
             "TARGET": _target,
         },
     )
 
 
 def _target(one: AuditEntry) -> str | None:
-    """Return the page of what was changed, where there is one."""
+    """Return the path of the changed object's page, if it has a page."""
     noun = one.action.partition(".")[0]
     if noun in {"job", "dlq"} and _ID.fullmatch(one.target):
         return at("jobs", one.target)

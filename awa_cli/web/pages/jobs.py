@@ -35,14 +35,14 @@ __all__ = ["complete", "listed"]
 
 # The columns that the server can sort by.
 _SORTS: Final = {
-    "ID": "id",
-    "ATT": "attempt",
-    "PRIO": "priority",
-    "CREATED": "created_at",
-    "WHEN": "finalized_at",
+    "id": "id",
+    "att": "attempt",
+    "prio": "priority",
+    "created": "created_at",
+    "when": "finalized_at",
 }
 _MAX_COMPLETIONS: Final = 12
-_COLUMNS: Final = tuple(column.title.lower() for column in JOBS)
+_COLUMNS: Final = tuple(column.key for column in JOBS)
 _PARAMETERS: Final = parameters(
     {
         "before_id": BeforeId,
@@ -127,7 +127,7 @@ async def _show(
     problem: InvalidInput | None = None,
 ) -> Response:
     chosen = asked.params.get("column")
-    columns = [one for one in JOBS if _shown(one.title, chosen, wide=one.wide)]
+    columns = [one for one in JOBS if _shown(one.key, chosen, wide=one.wide)]
     return await render(
         request,
         "jobs.html",
@@ -140,12 +140,12 @@ async def _show(
         problem=problem,
         typed=typed or asked.text,
         columns=columns,
-        all_columns=[one.title for one in JOBS],
-        shown_columns=[one.title for one in columns],
+        all_columns=JOBS,
+        shown_columns=columns,
         links={
-            "ID": lambda job: at("jobs", job.id),
-            "KIND": lambda job: asked.link(kind=[job.kind]),
-            "QUEUE": lambda job: asked.link(queue=[job.queue]),
+            "id": lambda job: at("jobs", job.id),
+            "kind": lambda job: asked.link(kind=[job.kind]),
+            "queue": lambda job: asked.link(queue=[job.queue]),
         },
         sort=_sort(asked),
         limit=asked.values.get("limit", LIMIT),
@@ -155,12 +155,12 @@ async def _show(
     )
 
 
-def _shown(title: str, chosen: Sequence[str] | None, *, wide: bool) -> bool:
-    return not wide if chosen is None else title.lower() in chosen
+def _shown(key: str, chosen: Sequence[str] | None, *, wide: bool) -> bool:
+    return not wide if chosen is None else key in chosen
 
 
 def _sorts(asked: ListQuery) -> dict[str, tuple[str, str]]:
-    """Return field and address for the titles that a click sorts by.
+    """Return field and address for the columns that a click sorts by.
 
     The server reads and sorts all that fit; of ended jobs there may be millions, which takes
     seconds, so other orders are offered where states are chosen, and completed is not one.
@@ -168,8 +168,8 @@ def _sorts(asked: ListQuery) -> dict[str, tuple[str, str]]:
     states = asked.query.get("states", ())
     few = bool(states) and "completed" not in states
     return {
-        title: (field, _turned(asked, field))
-        for title, field in _SORTS.items()
+        key: (field, _turned(asked, field))
+        for key, field in _SORTS.items()
         if few or field in {"id", _sort(asked).removeprefix("-")}
     }
 
@@ -209,4 +209,4 @@ async def complete(request: Request) -> Response:
         if f"{name}:" in text:
             names[name] = await read(request, op(), cached=f"names of {name}")
     words = complete_filter(text, names)[:_MAX_COMPLETIONS]
-    return await render(request, "parts/words.html", words=words)
+    return await render(request, "parts/completions.html", words=words)
