@@ -14,6 +14,7 @@ from awa_cli.web.scope import identity_of
 from awa_lib.errors import JobNotFound
 from awa_lib.ops.jobs import WAITING
 from awa_lib.reads.jobs import JobDump, dump_job
+from awa_lib.validation import INT64_MAX
 
 if TYPE_CHECKING:
     from starlette.requests import Request
