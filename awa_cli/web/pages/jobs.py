@@ -58,9 +58,9 @@ _KEPT: Final = ("sort", "limit", "column")
 
 
 async def listed(request: Request) -> Response:
-    """Answer with a page of jobs.
+    """List the jobs that match the filter.
 
-    A filter that was typed redirects to its address; an invalid one is shown with the error.
+    A typed filter redirects to its address; an invalid filter is shown with the error.
     """
     asked = list_query(request, "/jobs", _PARAMETERS, Read.JOBS)
     typed = asked.given("filter")
@@ -95,7 +95,7 @@ def _checked(request: Request, query: JobQuery) -> JobQuery:
 async def _page(
     request: Request, asked: ListQuery, query: JobQuery
 ) -> tuple[list[JobRow], str | None, str | None]:
-    """Return the rows, and the addresses of the newer and the older ones."""
+    """Return the rows, and the addresses of the pages of newer and older rows."""
     limit = asked.values.get("limit", LIMIT)
     after, before = asked.values.get("after_id"), asked.values.get("before_id")
     if (sort := _sort(asked)) != "-id":
@@ -162,8 +162,8 @@ def _shown(key: str, chosen: Sequence[str] | None, *, wide: bool) -> bool:
 def _sorts(asked: ListQuery) -> dict[str, tuple[str, str]]:
     """Return field and address for the columns that a click sorts by.
 
-    The server reads and sorts all that fit; of ended jobs there may be millions, which takes
-    seconds, so other orders are offered where states are chosen, and completed is not one.
+    The server reads and sorts all jobs that match.  Millions of completed jobs take seconds, so
+    other orders than by id are offered only if the filter names states without completed.
     """
     states = asked.query.get("states", ())
     few = bool(states) and "completed" not in states
@@ -179,15 +179,15 @@ def _sort(asked: ListQuery) -> str:
 
 
 def _turned(asked: ListQuery, field: str) -> str:
-    """Return the address with this order, the largest first unless it is so already."""
+    """Return the address with this order: descending, or ascending if it is descending now."""
     order = field if _sort(asked) == f"-{field}" else f"-{field}"
     return asked.link(sort=None if order == "-id" else [order])
 
 
 async def _chips(request: Request, asked: ListQuery) -> list[tuple[str, str, bool, int | None]]:
-    """Return state, address, whether it is on, and how many there are where that is known.
+    """Return state, address, whether it is on, and the number of jobs if it is known.
 
-    Jobs are counted by state alone: with another filter nobody knows.
+    Jobs are counted by state alone, so other filters have no numbers.
     """
     states = asked.query.get("states", ())
     counts: dict[str, int] = {}
@@ -201,7 +201,7 @@ async def _chips(request: Request, asked: ListQuery) -> list[tuple[str, str, boo
 
 
 async def complete(request: Request) -> Response:
-    """Answer with the completions of a filter's text."""
+    """List the completions of a filter's text."""
     text = request.query_params.get("filter", "")[:1000]
     names: dict[str, Any] = {}
     reads = {"kind": kinds, "queue": queues, "tag": tag_names}
