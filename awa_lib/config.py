@@ -16,8 +16,13 @@ if TYPE_CHECKING:
     from awa_lib.retries import Backoff
 
 __all__ = [
-    "QueueOptions", "QueuesArgument", "RateLimit", "Retention", "StartOptions", "WorkerOptions",
-]  # fmt: skip
+    "QueueOptions",
+    "QueuesArgument",
+    "RateLimit",
+    "Retention",
+    "StartOptions",
+    "WorkerOptions",
+]
 
 QueuesArgument = Iterable[tuple[str, int] | Mapping[str, Any]]
 

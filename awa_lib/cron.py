@@ -22,15 +22,16 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from heapq import merge
 from itertools import islice, takewhile
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from awa_lib.errors import ValidationError
+from awa_lib.validation import LONGEST_NAME, name_of, number_of, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["CronExpression"]
+__all__ = ["CronExpression", "ScheduleRow", "ahead", "begin", "check_settings", "fault"]
 
 # 29 February is absent for eight years around a century; no expression has to look further.
 _YEARS: Final = 9
@@ -41,6 +42,18 @@ _UNSUPPORTED: Final = re.compile(r"\b[HR]\b|[HR]\(")
 _SECOND: Final = timedelta(seconds=1)
 # No zone changes its clock twice in so short a time.
 _PROBE: Final = timedelta(hours=6)
+# A schedule that never fired looks back so far before its creation, as published.
+_LOOK_BACK: Final = timedelta(minutes=1)
+
+_POLICIES: Final = ("coalesce", "catch_up")
+_MOST_FIRES: Final = 10_000
+_LONGEST_JITTER: Final = 86_400.0
+# The CHECKs of the tables of jobs.
+_PRIORITIES: Final = (1, 4)
+_ATTEMPTS: Final = (1, 1000)
+_MOST_TAGS: Final = 20
+# Servers that take over from each other have clocks that differ a little.
+_SKEW: Final = timedelta(minutes=1)
 
 
 class CronExpression:
@@ -243,3 +256,119 @@ def _every_minute_and_hour(text: str) -> tuple[bool, bool]:
         for field, values in zip(fields[-5:-3], taken, strict=False)
     )
     return minute, hour
+
+
+class ScheduleRow(Protocol):
+    """The columns of awa.cron_jobs that say when and what a schedule fires.
+
+    Another version of awa, or a person, may have written them.
+    """
+
+    @property
+    def cron_expr(self) -> str:
+        """The cron expression."""
+        ...
+
+    @property
+    def timezone(self) -> str:
+        """The time zone it is read in."""
+        ...
+
+    @property
+    def kind(self) -> str:
+        """The kind of the jobs."""
+        ...
+
+    @property
+    def queue(self) -> str:
+        """The queue of the jobs."""
+        ...
+
+    @property
+    def priority(self) -> int:
+        """The priority of the jobs."""
+        ...
+
+    @property
+    def max_attempts(self) -> int:
+        """The most attempts of each job."""
+        ...
+
+    @property
+    def missed_fire_policy(self) -> str:
+        """What happens with fires that were missed."""
+        ...
+
+    @property
+    def catch_up_limit(self) -> int:
+        """How many missed fires are made up for."""
+        ...
+
+    @property
+    def jitter_seconds(self) -> float:
+        """How much later a job may run."""
+        ...
+
+    @property
+    def last_enqueued_at(self) -> datetime | None:
+        """The last fire that was enqueued."""
+        ...
+
+    @property
+    def created_at(self) -> datetime:
+        """When the schedule was made."""
+        ...
+
+
+def fault(row: ScheduleRow, *, tags: int, metadata: str, times_readable: bool) -> str | None:
+    """Return in a sentence why a schedule cannot fire, None when it can.
+
+    ``tags`` is how many it has, ``metadata`` the type of JSON they are; times are not readable that
+    no datetime can hold.
+    """
+    try:
+        CronExpression.cached(row.cron_expr, row.timezone)
+        text_of("kind", row.kind, LONGEST_NAME)
+        name_of("queue", row.queue)
+        number_of("priority", row.priority, *_PRIORITIES)
+        number_of("max_attempts", row.max_attempts, *_ATTEMPTS)
+        number_of("the number of tags", tags, 0, _MOST_TAGS)
+        check_settings(row.missed_fire_policy, row.catch_up_limit, row.jitter_seconds)
+    except ValidationError as error:
+        return str(error) if error.why is None else f"{error}: {error.why}"
+    except Exception as error:  # noqa: BLE001 - whatever is made of what somebody wrote
+        return f"invalid cron expression: {row.cron_expr!r}: {type(error).__name__}"
+    if metadata != "object":
+        return f"metadata must be a JSON object, not {metadata}"
+    if not times_readable:
+        return "last_enqueued_at or created_at is no time between the years 2 and 9998"
+    return None
+
+
+def begin(row: ScheduleRow) -> datetime:
+    """Return after which moment a schedule without fault fires next."""
+    return row.last_enqueued_at or row.created_at - _LOOK_BACK
+
+
+def ahead(row: ScheduleRow, now: datetime) -> str | None:
+    """Return in a sentence that the last fire, or the beginning, lies in the future."""
+    after = begin(row)
+    if after <= now + _SKEW:
+        return None
+    column = "created_at" if row.last_enqueued_at is None else "last_enqueued_at"
+    return f"{column} is in the future: nothing fires before {after:%Y-%m-%d %H:%M:%SZ}"
+
+
+def check_settings(policy: object, limit: object, jitter: object) -> None:
+    """Check what a schedule has beside its published row.  Raises ValidationError."""
+    if policy not in _POLICIES:
+        raise ValidationError(f"missed_fire_policy must be one of {_POLICIES}, got {policy!r}")
+    number_of("catch_up_limit", limit, 1, _MOST_FIRES)
+    if (
+        not isinstance(jitter, int | float)
+        or isinstance(jitter, bool)
+        or not 0 <= jitter <= _LONGEST_JITTER
+    ):
+        raise ValidationError(
+            f"jitter_seconds must be a number from 0 to {_LONGEST_JITTER:g}, got {jitter!r}"
+        )

@@ -22,8 +22,13 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 __all__ = [
-    "DlqFilter", "JobFilter", "checked_filter", "checked_limit", "checked_uuid", "require_some",
-]  # fmt: skip
+    "DlqFilter",
+    "JobFilter",
+    "checked_filter",
+    "checked_limit",
+    "checked_uuid",
+    "require_some",
+]
 
 _LONGEST_TEXT: Final = 10_000
 

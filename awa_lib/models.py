@@ -1,125 +1,33 @@
-"""What the library hands out: jobs, their states, and the health of a worker."""
+"""What the library returns: jobs, dead letters, bulk operations, and answers to callbacks."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import IntEnum
-from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar
 
 from awa_lib._json import loads
+from awa_lib.states import BY_NAME, JobState
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Mapping
+    from collections.abc import Mapping
 
-    from awa_lib.callbacks.cel import Expressions
-    from awa_lib.results import CallbackToken
+    from awa_lib.results import Attempt, CallbackToken
 
 __all__ = [
-    "TERMINAL_STATES",
-    "Attempt",
     "BulkOperation",
     "DlqEntry",
     "Job",
     "JobState",
-    "StateName",
+    "ResolveResult",
 ]
 
-R = TypeVar("R")
 if TYPE_CHECKING:
     from typing_extensions import TypeVar as TypeVarWithDefault
 
     A = TypeVarWithDefault("A", default=Any)
 else:
     A = TypeVar("A")
-
-
-class JobState(IntEnum):
-    """State of a job.  ``str()`` gives the name used in SQL, filters and JSON."""
-
-    Scheduled = 0
-    Available = 1
-    Running = 2
-    Completed = 3
-    Retryable = 4
-    Failed = 5
-    Cancelled = 6
-    WaitingExternal = 7
-
-    def __str__(self) -> str:
-        """Return the snake_case name."""
-        return _STATE_NAMES[self]
-
-    def __repr__(self) -> str:
-        """Return ``JobState.Failed``."""
-        return f"JobState.{self.name}"
-
-    @classmethod
-    def parse(cls, name: str) -> JobState:
-        """Return the state with this snake_case name.  Raises ValueError."""
-        try:
-            return _STATES[name]
-        except KeyError:
-            raise ValueError(f"unknown job state: {name}") from None
-
-
-StateName = Literal[
-    "scheduled", "available", "running", "completed", "retryable", "failed", "cancelled",
-    "waiting_external",
-]  # fmt: skip
-_STATE_NAMES: Final[dict[JobState, StateName]] = {
-    JobState.Scheduled: "scheduled",
-    JobState.Available: "available",
-    JobState.Running: "running",
-    JobState.Completed: "completed",
-    JobState.Retryable: "retryable",
-    JobState.Failed: "failed",
-    JobState.Cancelled: "cancelled",
-    JobState.WaitingExternal: "waiting_external",
-}
-_STATES: Final[dict[str, JobState]] = {name: state for state, name in _STATE_NAMES.items()}
-TERMINAL_STATES: Final = frozenset({JobState.Completed, JobState.Failed, JobState.Cancelled})
-
-
-class Attempt(Protocol):
-    """What the runtime gives a job while its handler runs."""
-
-    @property
-    def progress(self) -> dict[str, Any] | None:
-        """A copy of the progress as noted now."""
-
-    def set_progress(self, percent: int, message: str | None) -> None:
-        """Note progress in memory."""
-
-    def update_metadata(self, updates: Mapping[str, Any]) -> None:
-        """Merge into the checkpoint."""
-
-    async def flush_progress(self) -> None:
-        """Write progress now."""
-
-    def flush_progress_sync(self) -> None:
-        """Write progress now, from a thread."""
-
-    def is_cancelled(self) -> bool:
-        """Return True once the attempt should stop."""
-        ...
-
-    async def register_callback(
-        self, timeout_seconds: float, expressions: Expressions
-    ) -> CallbackToken:
-        """Give the job a callback."""
-        ...
-
-    async def wait_for_callback(self, token: CallbackToken) -> Any:
-        """Wait for the answer to a callback."""
-
-    async def cancel_callback(self, token: CallbackToken) -> bool:
-        """Withdraw a callback."""
-        ...
-
-    def from_thread(self, call: Coroutine[Any, Any, R], *, bounded: bool = True) -> R:
-        """Run a coroutine on the event loop, from a blocking handler."""
-        ...
 
 
 _UNREAD: Final = object()
@@ -140,10 +48,26 @@ class Job(Generic[A]):
     """
 
     __slots__ = (
-        "_args", "_attempt", "_created_at", "_deadline_at", "_errors", "_finalized_at", "_metadata",
-        "_progress", "_raw_args", "_run_at", "_tags", "attempt", "id", "kind", "max_attempts",
-        "priority", "queue", "run_lease", "state",
-    )  # fmt: skip
+        "_args",
+        "_attempt",
+        "_created_at",
+        "_deadline_at",
+        "_errors",
+        "_finalized_at",
+        "_metadata",
+        "_progress",
+        "_raw_args",
+        "_run_at",
+        "_tags",
+        "attempt",
+        "id",
+        "kind",
+        "max_attempts",
+        "priority",
+        "queue",
+        "run_lease",
+        "state",
+    )
 
     def __init__(
         self,
@@ -168,7 +92,7 @@ class Job(Generic[A]):
         self.id = id
         self.kind = kind
         self.queue = queue
-        self.state = _STATES[state] if isinstance(state, str) else state
+        self.state = BY_NAME[state] if isinstance(state, str) else state
         self.priority = priority
         self.attempt = attempt
         self.max_attempts = max_attempts
@@ -190,7 +114,7 @@ class Job(Generic[A]):
         """The arguments: the declared type inside a handler, else plain JSON data."""
         if self._args is _UNREAD:
             self._args = loads(self._raw_args)
-        return self._args  # type: ignore[no-any-return]
+        return self._args  # type: ignore[no-any-return] # of the declared type by now
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -293,10 +217,12 @@ class Job(Generic[A]):
         order they were asked for.  Raises ValidationError for a bad time-out or expression, or
         when the attempt does not own the job any more; RuntimeError outside a run.
         """
-        from awa_lib.callbacks.cel import Expressions
-
         return await self._running("register_callback").register_callback(
-            timeout_seconds, Expressions(filter, on_complete, on_fail, transform)
+            timeout_seconds,
+            filter=filter,
+            on_complete=on_complete,
+            on_fail=on_fail,
+            transform=transform,
         )
 
     def register_callback_sync(
@@ -351,6 +277,44 @@ class Job(Generic[A]):
             f"Job(id={self.id}, kind={self.kind!r}, queue={self.queue!r}, "
             f"state={self.state.name}, attempt={self.attempt})"
         )
+
+
+class ResolveResult:
+    """What ``resolve_callback`` did.
+
+    ``outcome`` is completed, failed or ignored; ``job`` is None when ignored; ``payload`` is the
+    transformed one of a completion; ``reason`` says why it was ignored.
+    """
+
+    __slots__ = ("job", "outcome", "payload", "reason")
+
+    def __init__(
+        self,
+        outcome: str,
+        job: Job | None = None,
+        payload: Any = None,
+        reason: str | None = None,
+    ) -> None:
+        self.outcome = outcome
+        self.job = job
+        self.payload = payload
+        self.reason = reason
+
+    def is_completed(self) -> bool:
+        """Return True when the job ended completed."""
+        return self.outcome == "completed"
+
+    def is_failed(self) -> bool:
+        """Return True when the job ended failed."""
+        return self.outcome == "failed"
+
+    def is_ignored(self) -> bool:
+        """Return True when the job goes on waiting."""
+        return self.outcome == "ignored"
+
+    def __repr__(self) -> str:
+        """Show the outcome."""
+        return f"ResolveResult(outcome={self.outcome!r})"
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,9 +16,13 @@ if TYPE_CHECKING:
     from awa_lib.config import QueueOptions
 
 __all__ = [
-    "LONGEST_DEADLINE", "LONGEST_POLL_MS", "LONGEST_RETENTION", "RATES", "PolicyChanges",
+    "LONGEST_DEADLINE",
+    "LONGEST_POLL_MS",
+    "LONGEST_RETENTION",
+    "RATES",
+    "PolicyChanges",
     "QueuePolicy",
-]  # fmt: skip
+]
 
 # Beyond these a setting means nothing else, and intervals and waits cannot be computed.
 LONGEST_DEADLINE: Final = 10 * 366 * 86_400.0

@@ -1,21 +1,23 @@
-"""What a handler may return, and what resolving a callback gives."""
+"""What a handler may return, and what the runtime gives a running job."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from awa_lib.models import Job
+    from collections.abc import Coroutine, Mapping
 
 __all__ = [
+    "Attempt",
     "CallbackToken",
     "Cancel",
-    "ResolveResult",
     "RetryAfter",
     "Snooze",
     "WaitForCallback",
 ]
+
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,39 +64,42 @@ class WaitForCallback:
         return self.token.id
 
 
-class ResolveResult:
-    """What ``resolve_callback`` did.
+class Attempt(Protocol):
+    """What the runtime gives a job while its handler runs."""
 
-    ``outcome`` is completed, failed or ignored; ``job`` is None when ignored; ``payload`` is the
-    transformed one of a completion; ``reason`` says why it was ignored.
-    """
+    @property
+    def progress(self) -> dict[str, Any] | None:
+        """A copy of the progress as noted now."""
 
-    __slots__ = ("job", "outcome", "payload", "reason")
+    def set_progress(self, percent: int, message: str | None) -> None:
+        """Note progress in memory."""
 
-    def __init__(
-        self,
-        outcome: str,
-        job: Job | None = None,
-        payload: Any = None,
-        reason: str | None = None,
-    ) -> None:
-        self.outcome = outcome
-        self.job = job
-        self.payload = payload
-        self.reason = reason
+    def update_metadata(self, updates: Mapping[str, Any]) -> None:
+        """Merge into the checkpoint."""
 
-    def is_completed(self) -> bool:
-        """Return True when the job ended completed."""
-        return self.outcome == "completed"
+    async def flush_progress(self) -> None:
+        """Write progress now."""
 
-    def is_failed(self) -> bool:
-        """Return True when the job ended failed."""
-        return self.outcome == "failed"
+    def flush_progress_sync(self) -> None:
+        """Write progress now, from a thread."""
 
-    def is_ignored(self) -> bool:
-        """Return True when the job goes on waiting."""
-        return self.outcome == "ignored"
+    def is_cancelled(self) -> bool:
+        """Return True once the attempt should stop."""
+        ...
 
-    def __repr__(self) -> str:
-        """Show the outcome."""
-        return f"ResolveResult(outcome={self.outcome!r})"
+    async def register_callback(
+        self, timeout_seconds: float, **expressions: str | None
+    ) -> CallbackToken:
+        """Give the job a callback."""
+        ...
+
+    async def wait_for_callback(self, token: CallbackToken) -> Any:
+        """Wait for the answer to a callback."""
+
+    async def cancel_callback(self, token: CallbackToken) -> bool:
+        """Withdraw a callback."""
+        ...
+
+    def from_thread(self, call: Coroutine[Any, Any, R], *, bounded: bool = True) -> R:
+        """Run a coroutine on the event loop, from a blocking handler."""
+        ...

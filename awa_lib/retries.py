@@ -75,9 +75,12 @@ def exponential(
 
 def _backoff(first: float, factor: float, step: float, most: float, jitter: float) -> Backoff:
     for name, value, least in (
-        ("first", first, 0), ("factor", factor, 1), ("step", step, 0), ("most", most, 0),
+        ("first", first, 0),
+        ("factor", factor, 1),
+        ("step", step, 0),
+        ("most", most, 0),
         ("jitter", jitter, 0),
-    ):  # fmt: skip
+    ):
         number = isinstance(value, int | float) and not isinstance(value, bool)
         # NaN is neither less nor more.
         if not number or not value >= least:

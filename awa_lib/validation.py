@@ -1,6 +1,6 @@
 """Checks of single values that every caller may pass: text, whole numbers, times.
 
-Light to import: the standard library and the errors only.
+Light to import: the standard library, the errors and the states only.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
 from awa_lib.errors import ValidationError
-from awa_lib.models import JobState
+from awa_lib.states import STATES, JobState
 
 __all__ = [
     "INT32_MAX",
@@ -110,11 +110,10 @@ def int64_of(field: str, value: object) -> int:
 
 def state_of(value: object) -> str:
     """Return the snake_case name of a state of jobs.  Raises ValidationError."""
-    names = [str(state) for state in JobState]
     if isinstance(value, JobState):
         return str(value)
-    if not isinstance(value, str) or value not in names:
-        raise unknown_word(f"unknown job state: {value}", value, names)
+    if not isinstance(value, str) or value not in STATES:
+        raise unknown_word(f"unknown job state: {value}", value, STATES)
     return value
 
 

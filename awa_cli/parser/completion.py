@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import typer  # noqa: TC002 - typer reads the annotations
 
-from awa_cli.filters.values import STATES
 from awa_cli.terminal.formats import Format
+from awa_lib.states import STATES
 
 __all__ = [
     "checks", "contexts", "dead_ids", "events", "formats", "job_ids", "kinds", "operation_ids",

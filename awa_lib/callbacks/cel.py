@@ -89,9 +89,10 @@ def decide(expressions: Expressions, payload: Any, default_action: str) -> Decis
         return Decision("ignored", reason="filter expression returned false")
     if expressions.on_fail is not None and _boolean("on_fail", expressions.on_fail, given) is True:
         return Decision(
-            "failed", reason="callback failed: on_fail expression matched",
+            "failed",
+            reason="callback failed: on_fail expression matched",
             expression=expressions.on_fail,
-        )  # fmt: skip
+        )
     if (
         expressions.on_complete is not None
         and _boolean("on_complete", expressions.on_complete, given) is True

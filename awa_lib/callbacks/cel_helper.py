@@ -66,8 +66,11 @@ class _Helper:
     def _start(self) -> subprocess.Popen[bytes]:
         script = str(Path(__file__).with_name("cel_process.py"))
         settings = {
-            "path": sys.path, "memory": _MEMORY, "seconds": _CPU_SECONDS, "largest": LARGEST,
-        }  # fmt: skip
+            "path": sys.path,
+            "memory": _MEMORY,
+            "seconds": _CPU_SECONDS,
+            "largest": LARGEST,
+        }
         try:
             process = subprocess.Popen(  # noqa: S603 - our own script
                 [sys.executable or "python3", "-P", script],

@@ -157,7 +157,7 @@ class _Asyncpg:
 
 def _is_session(conn: object) -> bool:
     # A session's connection is a method, a connection's own a property.
-    return callable(type(conn).connection)  # type: ignore[attr-defined]
+    return callable(type(conn).connection)  # type: ignore[attr-defined] # SQLAlchemy is not imported
 
 
 def _is_inactive(conn: Any) -> bool:

@@ -20,16 +20,19 @@ from awa_lib.db.drive import arun, run
 from awa_lib.db.pool import AsyncPool, Pool, PoolLimits
 from awa_lib.db.urls import read_address
 from awa_lib.enqueue.new_jobs import check
+from awa_lib.enqueue.options import takes_options
 from awa_lib.errors import AwaError, DatabaseError, Unavailable, ValidationError
-from awa_lib.runtime.worker import Worker, idle_health, reachable
+from awa_lib.reads.health import ping
+from awa_lib.runtime.status import idle_health
+from awa_lib.runtime.worker import Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from datetime import datetime
     from types import TracebackType
+    from typing import Unpack
 
     from awa_lib._sql import Op
     from awa_lib.embedded import Server
+    from awa_lib.enqueue.options import InsertOptions
     from awa_lib.models import Job
     from awa_lib.runtime.health import HealthCheck
 
@@ -139,7 +142,7 @@ class Client(_Target, Verbs):
         bound = borrow(conn)
         client = cls.__new__(cls)
         _Target.__init__(client, _BOUND, 1)
-        client._pool = None  # noqa: SLF001 - see below
+        client._pool = None  # noqa: SLF001 - an instance of this very class
         client._bound = bound  # noqa: SLF001 - an instance of this very class
         return client
 
@@ -232,7 +235,11 @@ class Client(_Target, Verbs):
 
         An unreachable database is an answer, not an error.
         """
-        return idle_health(connected=reachable(self))
+        try:
+            self._run(ping())
+        except AwaError:
+            return idle_health(connected=False)
+        return idle_health(connected=True)
 
 
 class AsyncClient(_Target, AsyncVerbs, Worker):
@@ -359,19 +366,11 @@ class AsyncClient(_Target, AsyncVerbs, Worker):
         """Close the client."""
         await self.close()
 
+    @takes_options
     async def enqueue(
         self,
         args: Any,
-        *,
-        kind: str | None = None,
-        queue: str = "default",
-        priority: int = 2,
-        max_attempts: int = 25,
-        tags: Sequence[str] | None = None,
-        metadata: Mapping[str, Any] | None = None,
-        run_at: datetime | str | None = None,
-        unique_opts: Mapping[str, Any] | None = None,
-        concurrency_key: str | None = None,
+        **options: Unpack[InsertOptions],
     ) -> Job:
         """Insert one job and return it, sharing a statement and a commit with other callers.
 
@@ -380,10 +379,7 @@ class AsyncClient(_Target, AsyncVerbs, Worker):
         the commit.  Raises as ``insert``.  On a client bound to a connection nothing is shared
         with other connections.
         """
-        new = check(
-            [args], kind, queue, priority, max_attempts, tags, metadata, run_at, unique_opts,
-            concurrency_key,
-        )  # fmt: skip
+        new = check([args], **options)
         if self._bound is None:
             self._belong()
         if self._batcher is None:

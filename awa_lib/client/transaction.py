@@ -13,7 +13,8 @@ from psycopg.pq import TransactionStatus
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-from awa_lib.db.drive import abegin, arun, averb, begin, run, translate, verb
+from awa_lib.client.methods import averb, verb
+from awa_lib.db.drive import abegin, arun, begin, run, translate
 from awa_lib.db.turns import thread_turn, turn
 from awa_lib.errors import AwaError, DatabaseError
 from awa_lib.ops import inserts

@@ -95,7 +95,7 @@ def again(op: Op[R], tries: Tries) -> Op[R]:
             depth += (statement is BEGIN) - (statement is COMMIT or statement is ROLLBACK)
             statement = op.send(rows)
     except StopIteration as stop:
-        return stop.value  # type: ignore[no-any-return]
+        return stop.value  # type: ignore[no-any-return] # StopIteration.value is Any
 
 
 def _may_repeat(statement: Statement, error: Transient) -> bool:

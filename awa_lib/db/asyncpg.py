@@ -81,14 +81,12 @@ async def _steps(conn: Any, op: Op[R], open_blocks: list[Any]) -> R:
                     rows = await _execute(conn, statement, open_blocks)
                 else:
                     rows = Rows([(await asyncio.to_thread(statement.work),)])
-            except (
-                asyncpg.PostgresError, asyncpg.InterfaceError, OSError, UnicodeError
-            ) as error:  # fmt: skip
+            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, UnicodeError) as error:
                 statement = op.throw(_translate(error, conn).with_traceback(error.__traceback__))
             else:
                 statement = op.send(rows)
     except StopIteration as stop:
-        return stop.value  # type: ignore[no-any-return]
+        return stop.value  # type: ignore[no-any-return] # StopIteration.value is Any
 
 
 async def _execute(conn: Any, statement: Statement, open_blocks: list[Any]) -> Rows:

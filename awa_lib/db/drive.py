@@ -7,13 +7,10 @@ never leave this module: they are translated and thrown into the op, which may h
 from __future__ import annotations
 
 import asyncio
-import inspect
 import re
 import select
-from collections.abc import Callable, Coroutine
 from contextlib import contextmanager
-from functools import update_wrapper
-from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 import psycopg
 from psycopg.pq import TransactionStatus
@@ -43,9 +40,15 @@ if TYPE_CHECKING:
     from awa_lib._sql import Statement
 
 __all__ = [
-    "abegin", "arun", "averb", "begin", "check_socket", "explain", "run", "translate", "turn",
-    "verb",
-]  # fmt: skip
+    "abegin",
+    "arun",
+    "begin",
+    "check_socket",
+    "explain",
+    "run",
+    "translate",
+    "turn",
+]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -242,7 +245,7 @@ def _steps(
             else:
                 statement = op.send(rows)
     except StopIteration as stop:
-        return stop.value  # type: ignore[no-any-return]
+        return stop.value  # type: ignore[no-any-return] # StopIteration.value is Any
 
 
 def _execute(
@@ -302,7 +305,7 @@ async def _asteps(
             else:
                 statement = op.send(rows)
     except StopIteration as stop:
-        return stop.value  # type: ignore[no-any-return]
+        return stop.value  # type: ignore[no-any-return] # StopIteration.value is Any
 
 
 async def _aexecute(
@@ -352,44 +355,3 @@ class _AsyncCursor(psycopg.AsyncRawCursor[Any]):
     @property
     def adapters(self) -> AdaptersMap:
         return psycopg.adapters
-
-
-class _Runs(Protocol):
-    def _run(self, op: Op[R], /) -> R: ...
-
-
-class _RunsAsync(Protocol):
-    async def _run(self, op: Op[R], /) -> R: ...
-
-
-def verb(op: Callable[P, Op[R]]) -> Callable[Concatenate[_Runs, P], R]:
-    """Make a blocking client method of an op, with its signature and docstring."""
-
-    def method(self: _Runs, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        return self._run(op(*args, **kwargs))
-
-    return _dress(method, op)
-
-
-def averb(op: Callable[P, Op[R]]) -> Callable[Concatenate[_RunsAsync, P], Coroutine[Any, Any, R]]:
-    """Make an awaitable client method of an op, with its signature and docstring."""
-
-    async def method(self: _RunsAsync, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        return await self._run(op(*args, **kwargs))
-
-    return _dress(method, op)
-
-
-_M = TypeVar("_M", bound=Callable[..., Any])
-
-
-def _dress(method: _M, op: Callable[..., Any]) -> _M:
-    signature = inspect.signature(op)
-    update_wrapper(method, op)
-    owner = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
-    parameters = [owner, *signature.parameters.values()]
-    result = str(signature.return_annotation).removeprefix("Op[").removesuffix("]")
-    method.__signature__ = signature.replace(  # type: ignore[attr-defined]
-        parameters=parameters, return_annotation=result
-    )
-    return method

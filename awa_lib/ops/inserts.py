@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from awa_lib._sql import atomic, sql
 from awa_lib.codec import pgtext
 from awa_lib.enqueue.new_jobs import NewJobs, check
+from awa_lib.enqueue.options import complete, takes_options
 from awa_lib.errors import (
     AwaError,
     UniqueConflict,
@@ -21,10 +22,12 @@ from awa_lib.telemetry import metrics
 from awa_lib.validation import items_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime
+    from typing import Unpack
 
     from awa_lib._sql import Op
+    from awa_lib.enqueue.options import InsertOptions
 
 __all__ = [
     "enqueue_many_copy",
@@ -48,19 +51,12 @@ _CHUNK: Final = 1000
 _FEW: Final = 1000
 
 
+@takes_options
 def insert(
     args: Any,
     *,
-    kind: str | None = None,
-    queue: str = "default",
-    priority: int = 2,
-    max_attempts: int = 25,
-    tags: Sequence[str] | None = None,
-    metadata: Mapping[str, Any] | None = None,
-    run_at: datetime | str | None = None,
-    unique_opts: Mapping[str, Any] | None = None,
-    concurrency_key: str | None = None,
     on_conflict: OnConflict = "raise",
+    **options: Unpack[InsertOptions],
 ) -> Op[Job]:
     """Insert one job and return it.
 
@@ -74,26 +70,16 @@ def insert(
     the queue's policy ``max_running_per_key`` share; it is kept in the metadata.
     Raises UniqueConflict, ValidationError, SerializationError.
     """
-    new = check(
-        [args], kind, queue, priority, max_attempts, tags, metadata, run_at, unique_opts,
-        concurrency_key,
-    )  # fmt: skip
+    new = check([args], **options)
     return _first(new) if _raises(on_conflict, new) else _first_unique(new, on_conflict)
 
 
+@takes_options
 def insert_many(
     jobs: Iterable[Any],
     *,
-    kind: str | None = None,
-    queue: str = "default",
-    priority: int = 2,
-    max_attempts: int = 25,
-    tags: Sequence[str] | None = None,
-    metadata: Mapping[str, Any] | None = None,
-    run_at: datetime | str | None = None,
-    unique_opts: Mapping[str, Any] | None = None,
-    concurrency_key: str | None = None,
     on_conflict: OnConflict = "raise",
+    **options: Unpack[InsertOptions],
 ) -> Op[list[Job]]:
     """Insert all jobs or none and return them in the same order, ids ascending.
 
@@ -102,55 +88,35 @@ def insert_many(
     ``on_conflict="skip"`` jobs whose unique key is taken are left out of the result.  Raises as
     ``insert``.
     """
-    new = check(
-        jobs, kind, queue, priority, max_attempts, tags, metadata, run_at, unique_opts,
-        concurrency_key,
-    )  # fmt: skip
+    new = check(jobs, **options)
     return _rows(new) if _raises(on_conflict, new) else _unique(new, on_conflict)
 
 
+@takes_options
 def insert_many_copy(
     jobs: Iterable[Any],
     *,
-    kind: str | None = None,
-    queue: str = "default",
-    priority: int = 2,
-    max_attempts: int = 25,
-    tags: Sequence[str] | None = None,
-    metadata: Mapping[str, Any] | None = None,
-    run_at: datetime | str | None = None,
-    unique_opts: Mapping[str, Any] | None = None,
-    concurrency_key: str | None = None,
     on_conflict: OnConflict = "raise",
+    **options: Unpack[InsertOptions],
 ) -> Op[list[Job]]:
     """Insert all jobs or none through COPY, the fastest way for more than a thousand jobs.
 
     Takes and returns what ``insert_many`` does.  Fewer jobs, for which that is faster, and jobs
     with a unique key or options of their own go its way.  Raises as ``insert``.
     """
-    new = check(
-        jobs, kind, queue, priority, max_attempts, tags, metadata, run_at, unique_opts,
-        concurrency_key,
-    )  # fmt: skip
+    new = check(jobs, **options)
     if not _raises(on_conflict, new):
         return _unique(new, on_conflict)
     return _copy(new) if len(new.args) > _FEW and _copies(new) else _rows(new)
 
 
 @atomic
+@takes_options
 def enqueue_many_copy(
     jobs: Iterable[Any],
     *,
-    kind: str | None = None,
-    queue: str = "default",
-    priority: int = 2,
-    max_attempts: int = 25,
-    tags: Sequence[str] | None = None,
-    metadata: Mapping[str, Any] | None = None,
-    run_at: datetime | str | None = None,
-    unique_opts: Mapping[str, Any] | None = None,
-    concurrency_key: str | None = None,
     on_progress: Callable[[int], None] | None = None,
+    **options: Unpack[InsertOptions],
 ) -> Op[int]:
     """Insert all jobs or none from any iterable in flat memory; return how many.
 
@@ -161,13 +127,11 @@ def enqueue_many_copy(
     """
     if on_progress is not None and not callable(on_progress):
         raise ValidationError(f"on_progress must be a function, got {on_progress!r}")
+    complete(options)
     count = 0
     source = iter(items_of("jobs", jobs))
     while batch := list(islice(source, _STREAM)):
-        new = check(
-            batch, kind, queue, priority, max_attempts, tags, metadata, run_at, unique_opts,
-            concurrency_key,
-        )  # fmt: skip
+        new = check(batch, **options)
         if _copies(new):
             yield from _copy_rows(new)
         else:

@@ -16,6 +16,7 @@ from awa_lib.ops import callbacks as ops
 from awa_lib.results import CallbackToken
 from awa_lib.runtime.connections import pause
 from awa_lib.runtime.supervisor import Duty
+from awa_lib.states import IN_ATTEMPT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,7 +37,6 @@ _LOOK_SECONDS: Final = 1.0
 _ABANDON_SECONDS: Final = 5.0
 # The attempt is over: what its handler still asks of the database is not tried again.
 _OVER: Final = frozenset({"deadline", "cancelled", "lost", "handed back"})
-_OURS: Final = frozenset({"running", "waiting_external"})
 _ANSWER: Final = "_awa_callback_result"
 
 
@@ -291,7 +291,7 @@ def _goes_on(wait: _Wait, seen: WaitStatus | None) -> bool:
 
 
 def _owns(attempt: Attempt, seen: WaitStatus) -> bool:
-    return seen.lease == attempt.lease and seen.state in _OURS
+    return seen.lease == attempt.lease and seen.state in IN_ATTEMPT
 
 
 def _problem(wait: _Wait, seen: WaitStatus | None) -> str | None:

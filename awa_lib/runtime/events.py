@@ -142,7 +142,7 @@ class Events:
         if not wanted or event is None:
             return None
         parts = [
-            check(made if isinstance(made, list) else [made], **_DEFAULTS)
+            check(made if isinstance(made, list) else [made])
             for one in wanted
             if isinstance(event, one.classes) and (made := one.call(event)) is not None
         ]
@@ -195,12 +195,6 @@ def _not_read(error: AwaError) -> dict[int, Job]:
     """Say that hooks get their jobs as the handlers had them."""
     logger.warning("jobs were not read again for hooks", extra={"error": str(error)})
     return {}
-
-
-_DEFAULTS: Final[dict[str, Any]] = {
-    "kind": None, "queue": "default", "priority": 2, "max_attempts": 25, "tags": None,
-    "metadata": None, "run_at": None, "unique_opts": None, "concurrency_key": None,
-}  # fmt: skip
 
 
 def _event(attempt: Attempt, outcome: Outcome | None) -> Event | None:

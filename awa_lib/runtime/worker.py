@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from awa_lib._sql import Op
-    from awa_lib.client.clients import Client
     from awa_lib.config import QueuesArgument, StartOptions
     from awa_lib.descriptors import DescriptorFields
     from awa_lib.events import Event
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
     from awa_lib.runtime.context import Attempt
     from awa_lib.runtime.health import HealthCheck
 
-__all__ = ["Worker", "idle_health", "reachable"]
+__all__ = ["Worker"]
 
 R = TypeVar("R")
 E = TypeVar("E", bound="Event")
@@ -335,12 +334,3 @@ class Worker:
         except AwaError:
             return False
         return True
-
-
-def reachable(client: Client) -> bool:
-    """Return whether the database of a blocking client answers."""
-    try:
-        client._run(ping())  # noqa: SLF001 - the two halves of one class
-    except AwaError:
-        return False
-    return True

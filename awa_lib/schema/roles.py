@@ -29,20 +29,45 @@ _LONGEST: Final = 63 - max(map(len, PURPOSES))
 
 _JOBS: Final = ("jobs", "jobs_hot", "scheduled_jobs")
 _WRITTEN: Final = (
-    *_JOBS, "admin_dirty_kinds", "admin_dirty_queues", "bulk_operations", "callback_signatures",
-    "cron_jobs", "cron_settings", "dead_letters", "job_kind_catalog", "job_kind_descriptors",
-    "job_queue_catalog", "job_unique_claims", "job_waits", "queue_descriptors", "queue_meta",
-    "queue_policies", "queue_state_counts", "runtime_instances", "toolkit_counts",
-)  # fmt: skip
+    *_JOBS,
+    "admin_dirty_kinds",
+    "admin_dirty_queues",
+    "bulk_operations",
+    "callback_signatures",
+    "cron_jobs",
+    "cron_settings",
+    "dead_letters",
+    "job_kind_catalog",
+    "job_kind_descriptors",
+    "job_queue_catalog",
+    "job_unique_claims",
+    "job_waits",
+    "queue_descriptors",
+    "queue_meta",
+    "queue_policies",
+    "queue_state_counts",
+    "runtime_instances",
+    "toolkit_counts",
+)
 # Entries of the audit log are added, and neither changed nor taken back.  The server fills the rest
 # itself: when, as which user, from where.
 _ADDED: Final = "audit_log"
 _SAID: Final = ("actor", "via", "action", "target", "detail")
 _LEDGERS: Final = ("schema_version", "storage_transition_state", "toolkit_migrations")
 _GIVEN: Final = (
-    "id", "kind", "queue", "args", "state", "priority", "max_attempts", "run_at", "metadata",
-    "tags", "unique_key", "unique_states",
-)  # fmt: skip
+    "id",
+    "kind",
+    "queue",
+    "args",
+    "state",
+    "priority",
+    "max_attempts",
+    "run_at",
+    "metadata",
+    "tags",
+    "unique_key",
+    "unique_states",
+)
 _CHANGES: Final = ("SELECT", "INSERT", "UPDATE", "DELETE")
 
 # What the owner's later tables are granted with: rights of the runtime and of readers.
@@ -64,14 +89,23 @@ class Right:
 # By name: none of them has a namesake.  Triggers ask for no right to call.
 _CALLED: Final = {
     "runtime": (
-        "active_storage_engine", "assert_writable_canonical_storage", "backoff_duration",
-        "claim_limited", "claim_within_limits", "forget_audit", "insert_job_compat",
-        "job_state_in_bitmask", "recompute_dirty_admin_metadata", "refresh_admin_metadata",
-        "storage_status", "toolkit_recount", "toolkit_recount_if_due",
+        "active_storage_engine",
+        "assert_writable_canonical_storage",
+        "backoff_duration",
+        "claim_limited",
+        "claim_within_limits",
+        "forget_audit",
+        "insert_job_compat",
+        "job_state_in_bitmask",
+        "recompute_dirty_admin_metadata",
+        "refresh_admin_metadata",
+        "storage_status",
+        "toolkit_recount",
+        "toolkit_recount_if_due",
     ),
     "producer": ("active_storage_engine", "job_state_in_bitmask"),
     "readonly": ("active_storage_engine", "storage_status"),
-}  # fmt: skip
+}
 
 
 def _rights(purpose: str) -> Iterator[Right]:
@@ -126,8 +160,10 @@ def _gate(purpose: str) -> Iterator[Right]:
 
 
 _TABLES: Final = {
-    "runtime": _runtime_tables, "producer": _producer_tables, "readonly": _reader_tables,
-}  # fmt: skip
+    "runtime": _runtime_tables,
+    "producer": _producer_tables,
+    "readonly": _reader_tables,
+}
 _NUMBERS: Final = {"runtime": ("USAGE", "SELECT"), "producer": ("USAGE",), "readonly": ("SELECT",)}
 
 RIGHTS: Final = tuple(right for purpose in _TABLES for right in _rights(purpose))

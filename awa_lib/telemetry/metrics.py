@@ -13,6 +13,7 @@ from collections import Counter
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from awa_lib.states import COUNTED
 from awa_lib.telemetry.tracing import Allowance
 
 if TYPE_CHECKING:
@@ -24,9 +25,16 @@ if TYPE_CHECKING:
     from awa_lib.runtime.outcomes import Outcome
 
 __all__ = [
-    "claimed", "described", "dropped", "ended", "heartbeat", "inserted", "measuring", "promoted",
+    "claimed",
+    "described",
+    "dropped",
+    "ended",
+    "heartbeat",
+    "inserted",
+    "measuring",
+    "promoted",
     "rescued",
-]  # fmt: skip
+]
 
 _NAME: Final = "awa"
 # Where a claimed row holds it.
@@ -35,31 +43,43 @@ _SAMPLES_PER_SECOND: Final = 500
 _KIND: Final = "awa.job.kind"
 _QUEUE: Final = "awa.job.queue"
 _STATE: Final = "awa.job.state"
-_STATES: Final = (
-    "scheduled", "available", "running", "retryable", "failed", "waiting_external",
-)  # fmt: skip
 _COUNTERS: Final = {
-    "awa.job.inserted": "{job}", "awa.job.claimed": "{job}", "awa.job.completed": "{job}",
-    "awa.job.failed": "{job}", "awa.job.retried": "{job}", "awa.job.cancelled": "{job}",
-    "awa.job.waiting_external": "{job}", "awa.dispatch.claim_batches": "{batch}",
-    "awa.completion.flushes": "{batch}", "awa.maintenance.promote_batches": "{batch}",
-    "awa.maintenance.rescues": "{job}", "awa.heartbeat.batches": "{batch}",
-}  # fmt: skip
+    "awa.job.inserted": "{job}",
+    "awa.job.claimed": "{job}",
+    "awa.job.completed": "{job}",
+    "awa.job.failed": "{job}",
+    "awa.job.retried": "{job}",
+    "awa.job.cancelled": "{job}",
+    "awa.job.waiting_external": "{job}",
+    "awa.dispatch.claim_batches": "{batch}",
+    "awa.completion.flushes": "{batch}",
+    "awa.maintenance.promote_batches": "{batch}",
+    "awa.maintenance.rescues": "{job}",
+    "awa.heartbeat.batches": "{batch}",
+}
 _HISTOGRAMS: Final = {
-    "awa.job.duration": "s", "awa.job.wait_duration": "s", "awa.dispatch.claim_batch_size": "{job}",
-    "awa.dispatch.claim_duration": "s", "awa.completion.flush_batch_size": "{job}",
-    "awa.completion.flush_duration": "s", "awa.maintenance.promote_batch_size": "{job}",
+    "awa.job.duration": "s",
+    "awa.job.wait_duration": "s",
+    "awa.dispatch.claim_batch_size": "{job}",
+    "awa.dispatch.claim_duration": "s",
+    "awa.completion.flush_batch_size": "{job}",
+    "awa.completion.flush_duration": "s",
+    "awa.maintenance.promote_batch_size": "{job}",
     "awa.maintenance.promote_duration": "s",
-}  # fmt: skip
+}
 _GAUGES: Final = {
-    "awa.queue.depth": "{job}", "awa.queue.lag": "s", "awa.queue.info": "{queue}",
+    "awa.queue.depth": "{job}",
+    "awa.queue.lag": "s",
+    "awa.queue.info": "{queue}",
     "awa.job_kind.info": "{kind}",
-}  # fmt: skip
+}
 # The counter of each target of an attempt; the others (snoozed, handed back) have none.
 _ENDS: Final = {
-    "failed": "awa.job.failed", "retryable": "awa.job.retried", "cancelled": "awa.job.cancelled",
+    "failed": "awa.job.failed",
+    "retryable": "awa.job.retried",
+    "cancelled": "awa.job.cancelled",
     "waiting_external": "awa.job.waiting_external",
-}  # fmt: skip
+}
 _SHARD: Final = {"awa.completion.shard": 0}
 
 
@@ -194,7 +214,7 @@ def described(queues: Iterable[QueueOverview], kinds: Iterable[DeclaredKind]) ->
     if (made := _instruments()) is None:
         return
     for queue in queues:
-        for state in _STATES:
+        for state in COUNTED:
             depth = getattr(queue, state)
             made.gauge("awa.queue.depth", depth, {_QUEUE: queue.queue, _STATE: state})
         made.gauge("awa.queue.lag", queue.lag_seconds or 0.0, {_QUEUE: queue.queue})

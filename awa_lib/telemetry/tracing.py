@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import time
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable
@@ -19,14 +19,51 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Span, TracerProvider
 
     from awa_lib.models import Job
-    from awa_lib.runtime.context import Attempt
-    from awa_lib.runtime.outcomes import Outcome
 
 __all__ = ["TRACEPARENT", "Allowance", "Tracing", "traceparent", "tracing"]
 
 TRACEPARENT: Final = "_awa_traceparent"
 """The key in a job's metadata: the span it was enqueued in, in W3C form."""
 _NAME: Final = "awa"
+
+
+class Attempt(Protocol):
+    """What a span tells of an attempt."""
+
+    @property
+    def job(self) -> Job:
+        """The job as it was claimed."""
+        ...
+
+    @property
+    def began(self) -> float:
+        """When the handler was called, in seconds of ``time.perf_counter``."""
+        ...
+
+    @property
+    def ran(self) -> float:
+        """How long the handler ran, in seconds."""
+        ...
+
+    @property
+    def spanned(self) -> bool:
+        """True when the attempt has a span of its own."""
+        ...
+
+
+class Outcome(Protocol):
+    """What a span tells of the end of an attempt that did not simply complete."""
+
+    @property
+    def error(self) -> str | None:
+        """The error, with its traceback."""
+
+    @property
+    def error_type(self) -> str | None:
+        """The qualified name of the exception."""
+
+
+E = TypeVar("E", bound=Outcome)
 
 
 def traceparent() -> str | None:
@@ -84,9 +121,7 @@ class Tracing:
         # Else the parent would be whatever the worker was started in.
         self._nothing = context.Context()
 
-    async def run(
-        self, attempt: Attempt, work: Coroutine[Any, Any, Outcome | None]
-    ) -> Outcome | None:
+    async def run(self, attempt: Attempt, work: Coroutine[Any, Any, E | None]) -> E | None:
         """Run an attempt in a span whose parent is the one its job was enqueued in.
 
         Parent and not link: a job has one origin, and people look for what became of a request.
@@ -136,7 +171,7 @@ class Tracing:
 
     def _parent(self, job: Job) -> Context:
         # Undecoded for most jobs, which were enqueued in no span.
-        if not job._metadata or TRACEPARENT not in job._metadata:  # noqa: SLF001
+        if not job._metadata or TRACEPARENT not in job._metadata:  # noqa: SLF001 - the text, undecoded
             return self._nothing
         origin = job.metadata.get(TRACEPARENT)
         if not isinstance(origin, str):
@@ -150,11 +185,13 @@ class Tracing:
             context=parent,
             kind=self._trace.SpanKind.CONSUMER,
             attributes={
-                "job.id": job.id, "job.kind": job.kind, "job.queue": job.queue,
+                "job.id": job.id,
+                "job.kind": job.kind,
+                "job.queue": job.queue,
                 "job.attempt": job.attempt,
             },
             start_time=start,
-        )  # fmt: skip
+        )
 
     def _finish(self, span: Span, outcome: Outcome | None) -> None:
         if outcome is None or outcome.error is None:

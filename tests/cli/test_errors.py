@@ -15,7 +15,7 @@ from fix_wait import eventually
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from awa_cli.errors import ExitCode
-from awa_cli.filters.values import STATES
+from awa_lib.states import STATES
 
 CLOSED = "postgresql://u@127.0.0.1:1/x"
 

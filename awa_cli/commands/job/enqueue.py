@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
     from typing import TextIO
 
-    from awa_lib.enqueue.new_jobs import NewJob
+    from awa_lib.enqueue.options import NewJob
 
 
 _Kind = Annotated[
@@ -267,7 +267,7 @@ def _args(lines: _Lines) -> Iterator[Any]:
 
 
 def _records(lines: _Lines) -> Iterator[NewJob]:
-    from awa_lib.enqueue.new_jobs import NewJob
+    from awa_lib.enqueue.options import NewJob
     from awa_lib.errors import InvalidInput
 
     known = [one.name for one in fields(NewJob)]

@@ -17,6 +17,7 @@ from awa_cli.parser.job_options import Kind, Queue, Tag, read_ids
 from awa_cli.parser.options import TABLE, Output, common
 from awa_cli.terminal.output import clean, result, say, show_rows
 from awa_cli.terminal.tables import cells
+from awa_lib.states import ENDED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from awa_lib.ops.waits import JobStatus
     from awa_lib.reads.activity import Transition
 
-_ENDED: Final = frozenset({"completed", "failed", "cancelled"})
 # How long to sleep between looks while notifications arrive, and while they cannot.
 _LOOK_SECONDS: Final = 2.0
 _WATCHED_SECONDS: Final = 60.0
@@ -76,7 +76,7 @@ def wait(
         outcome = ExitCode.TIMED_OUT
         for last in _looks(db, ids, seconds):
             missing = [job_id for job_id in ids if job_id not in last]
-            wrong = [one for one in last.values() if one.state in _ENDED - states]
+            wrong = [one for one in last.values() if one.state in ENDED and one.state not in states]
             if missing or wrong:
                 outcome = ExitCode.FAILED
                 break
@@ -152,7 +152,7 @@ def watch(
         with screen:
             for dump in look(lambda: db.run(dump_job(job_id)), seconds):
                 screen.show(dump)
-                if dump.job.state in _ENDED:
+                if dump.job.state in ENDED:
                     return ExitCode.OK if dump.job.state == "completed" else ExitCode.FAILED
     raise AssertionError
 

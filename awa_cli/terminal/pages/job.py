@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from awa_cli.terminal.output import clean
 from awa_cli.terminal.pages._layout import INDENT, Paint, fact_lines, json_lines, progress_lines
 from awa_cli.views.columns import STATE_STYLES
+from awa_lib.states import CAN_RETRY
 
 if TYPE_CHECKING:
     from awa_lib.reads.jobs import JobDump, JobEvent
@@ -80,7 +81,7 @@ def _event(event: JobEvent, paint: Paint) -> str:
 def job_commands(dump: JobDump) -> list[str]:
     """Return the commands that can be given to this job now."""
     job, actions = dump.job, []
-    if dump.summary.can_retry or job.state == "retryable":
+    if job.state in CAN_RETRY:
         actions.append(f"awa job retry {job.id}")
     if job.state == "failed":
         actions.append(f"awa job retry --state failed --kind {_word(job.kind)}")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from awa_cli.terminal.output import age, clean, counted, span
 from awa_cli.terminal.pages._layout import INDENT, Paint, fact_lines
+from awa_lib.states import COUNTED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -86,10 +87,7 @@ def declared_facts(one: QueueOverview | KindOverview) -> list[tuple[str, Any]]:
 
 
 def _job_counts(one: QueueOverview | KindOverview) -> list[tuple[str, Any]]:
-    names = (
-        "available", "running", "scheduled", "retryable", "waiting_external", "failed",
-    )  # fmt: skip
-    counts = [f"{getattr(one, name):,} {name}" for name in names if getattr(one, name)]
+    counts = [f"{getattr(one, name):,} {name}" for name in COUNTED if getattr(one, name)]
     return [
         ("jobs", ", ".join(counts) or "none live"),
         ("last hour", f"{one.completed_last_hour:,} completed"),

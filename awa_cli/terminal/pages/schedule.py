@@ -45,7 +45,7 @@ def schedule_page(one: CronJob, *, color: bool) -> str:
 
 def _begin(one: CronJob) -> datetime:
     """Return after which time a schedule fires next."""
-    from awa_lib.schedule_rows import begin
+    from awa_lib.cron import begin
 
     now = datetime.now(UTC)
     return now if one.problem is None else max(now, begin(one))

@@ -23,6 +23,7 @@ from awa_cli.tui.widgets.json_tree import JsonTree
 from awa_cli.tui.widgets.trace import trace
 from awa_cli.views.columns import STATE_STYLES, state_sign
 from awa_lib.reads.jobs import JobDump, dump_job
+from awa_lib.states import CAN_RETRY, IN_ATTEMPT, QUEUED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 
 __all__ = ["JobPage"]
 
-_LIVE: Final = {"running", "waiting_external"}
 _BAR: Final = 30
 
 
@@ -69,7 +69,7 @@ class JobPage(Page[JobDump]):
     @property
     def every(self) -> float:
         """Look more often while the job runs."""
-        live = self.value is not None and self.value.job.state in _LIVE
+        live = self.value is not None and self.value.job.state in IN_ATTEMPT
         return min(self.app.interval, 0.5) if live else self.app.interval
 
     def body(self) -> ComposeResult:
@@ -286,11 +286,11 @@ class JobPage(Page[JobDump]):
         if self.value is not None:
             summary, state = self.value.summary, self.value.job.state
             allowed = {
-                "retry": summary.can_retry or state == "retryable",
+                "retry": state in CAN_RETRY,
                 "cancel": summary.can_cancel,
                 "discard": not summary.can_cancel,
-                "priority": state in {"scheduled", "available", "retryable"},
-                "move": state in {"scheduled", "available", "retryable"},
+                "priority": state in QUEUED,
+                "move": state in QUEUED,
             }
             if not allowed.get(action, True):
                 return False

@@ -22,6 +22,7 @@ from awa_cli.views.columns import FAILURES, QUEUE_WORKERS
 from awa_cli.views.series import WINDOWS, Series
 from awa_lib.reads.overviews import QueueDetails, queue_details
 from awa_lib.reads.statistics import latest_failures
+from awa_lib.states import COUNTED
 
 if TYPE_CHECKING:
     from textual.app import ComposeResult
@@ -31,9 +32,6 @@ if TYPE_CHECKING:
 
 __all__ = ["QueueLook", "QueuePage"]
 
-_STATES: Final = (
-    "available", "running", "scheduled", "retryable", "waiting_external", "failed",
-)  # fmt: skip
 _FAILURES: Final = 20
 
 
@@ -88,7 +86,7 @@ class QueuePage(Page[QueueLook]):
         """Yield tiles, charts, settings and tables."""
         yield Static(id="queue-head")
         with Container(id="tiles"):
-            for state in _STATES:
+            for state in COUNTED:
                 yield StateTile(state, id=f"tile-{state}")
         yield Pulse(id="charts")
         yield Static(id="queue-settings")
@@ -105,7 +103,7 @@ class QueuePage(Page[QueueLook]):
         if not self.series.begun and self.feed is not None:
             self.feed.hurry()
         stat = value.details.overview
-        for state in _STATES:
+        for state in COUNTED:
             self.query_one(f"#tile-{state}", StateTile).show(getattr(stat, state))
         self.series.note_lag(stat.lag_seconds or 0.0)
         self.query_one(Pulse).show(self.series)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from awa_cli.web.pages._list_query import address
+from awa_lib.states import COUNTED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,9 +16,6 @@ _COUNTED: Final = {
     "AVAIL": ("available",), "RUNNING": ("running",), "FAILED": ("failed",),
     "LATER": ("scheduled", "retryable"), "WAITING": ("waiting_external",),
 }  # fmt: skip
-_TILES: Final = (
-    "available", "running", "scheduled", "retryable", "waiting_external", "failed",
-)  # fmt: skip
 
 
 def counted_links(name: str) -> dict[str, Callable[[Any], str | None]]:
@@ -38,5 +36,5 @@ def tiles(name: str, row: Any) -> list[tuple[str, int, str]]:
     """Return state, number of jobs and where they are listed, of a queue or a kind."""
     return [
         (state, getattr(row, state), address({"state": [state], name: [getattr(row, name)]}))
-        for state in _TILES
+        for state in COUNTED
     ]
