@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from awa_lib.errors import AwaError
 
-__all__ = ["ExitCode", "complain", "exit_code_for", "explain"]
+__all__ = ["ExitCode", "complain", "exit_code_for", "explain", "printable"]
 
 
 class ExitCode(IntEnum):
@@ -51,15 +51,20 @@ def exit_code_for(error: AwaError) -> ExitCode:
     return ExitCode.FAILED
 
 
+def printable(text: str) -> str:
+    """Escape control characters, so that no name can draw on the terminal."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def explain(what: str, why: str | None = None, do: str | None = None, *, color: bool) -> str:
     """Lay out the three lines: what happened, why, what to do; no name in them draws screens."""
-    from awa_cli.terminal.tables import clean
-
     lines = []
     for (label, code), text in zip(_LABELS, (what, why, do), strict=True):
         if text:
             head = f"{label + ':':>6}"
-            lines.append((f"\x1b[{code}m{head}\x1b[0m " if color else f"{head} ") + clean(text))
+            lines.append((f"\x1b[{code}m{head}\x1b[0m " if color else f"{head} ") + printable(text))
     return "\n".join(lines)
 
 

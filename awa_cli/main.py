@@ -15,18 +15,11 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from awa_cli.parser.options import Common
+    from awa_cli.invocation import Common
 
-__all__ = ["main", "version"]
+__all__ = ["main"]
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
-
-
-def version() -> str:
-    """Return the version of the installed distribution."""
-    from importlib.metadata import version
-
-    return version("awa-toolkit")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -46,6 +39,8 @@ def _main(argv: Sequence[str] | None) -> int:
     args = list(sys.argv[1:] if argv is None else argv)
     _open_closed_streams()
     if args in (["--version"], ["-V"]):
+        from awa_cli.version import version
+
         # Half the start-up time, because the tree is not built (measured 25 ms for 60).
         sys.stdout.write(f"awa {version()}\n")
         return 0
@@ -82,7 +77,7 @@ def _cannot_write(error: OSError, *, color: bool = False) -> int:
 def _run(args: list[str]) -> int:
     from typer.main import get_command
 
-    from awa_cli.parser.options import Common
+    from awa_cli.invocation import Common
     from awa_cli.parser.tree import app
     from awa_cli.terminal.output import ReaderLeft
 

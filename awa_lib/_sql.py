@@ -1,8 +1,9 @@
 """Find and parse ``sql/``: every statement the project sends, as named blocks.
 
 A file ``sql/queries/<noun>.sql`` holds blocks that start with ``-- name: <block>``, go on with
-comment lines, and hold one statement with ``:param`` placeholders.  The text is compiled once to
-``$1`` placeholders, which psycopg's raw cursors and asyncpg both send as they are.
+comment lines, and hold one statement with ``:param`` placeholders.  ``:job.*`` stands for the
+column list ``-- columns: job`` in ``columns.sql``.  A block is compiled on first use to ``$1``
+placeholders, which psycopg's raw cursors and asyncpg both send as they are.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 _NAME = re.compile(r"^-- name: (\w+)\s*$", re.MULTILINE)
+_COLUMNS = re.compile(r"^-- columns: (\w+)\s*$", re.MULTILINE)
+_LIST = re.compile(r":(\w+)\.\*")
 _PARAM = re.compile(r"'(?:[^']|'')*'|::|:([a-z_][a-z0-9_]*)")
 
 
@@ -131,11 +134,51 @@ def folder() -> Traversable:
     return packaged if packaged.is_dir() else Path(__file__).parents[1] / "sql"
 
 
+def _read(noun: str) -> str:
+    return (folder() / "queries" / f"{noun}.sql").read_text(encoding="utf-8")
+
+
+def _split(pattern: re.Pattern[str], source: str) -> dict[str, str]:
+    parts = pattern.split(source)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def _without_comments(body: str) -> str:
+    lines = body.splitlines()
+    return "\n".join(line for line in lines if line.strip() and not line.lstrip().startswith("--"))
+
+
+@cache
+def column_lists() -> dict[str, str]:
+    """Return the column lists of ``columns.sql`` by name."""
+    lists = _split(_COLUMNS, _read("columns"))
+    return {name: _without_comments(body) for name, body in lists.items()}
+
+
+def expand(noun: str, source: str) -> str:
+    """Replace each ``:name.*`` by its column list.  Raises ValueError for an unknown name."""
+
+    def columns(match: re.Match[str]) -> str:
+        lists = column_lists()
+        if (name := match.group(1)) not in lists:
+            line = source.count("\n", 0, match.start()) + 1
+            raise ValueError(
+                f"sql/queries/{noun}.sql, line {line}: unknown column list {match.group()!r}; "
+                f"columns.sql has {', '.join(lists)}"
+            )
+        return lists[name]
+
+    return _LIST.sub(columns, source)
+
+
+@cache
+def blocks(noun: str) -> dict[str, str]:
+    """Read ``sql/queries/<noun>.sql`` once and return its blocks by name, not yet compiled."""
+    return _split(_NAME, expand(noun, _read(noun)))
+
+
 def compile_block(name: str, body: str) -> Query:
     """Compile one block: drop comment lines, number the ``:param`` placeholders."""
-    text = "\n".join(
-        line for line in body.splitlines() if line.strip() and not line.lstrip().startswith("--")
-    )
     order: dict[str, int] = {}
 
     def number(match: re.Match[str]) -> str:
@@ -144,21 +187,13 @@ def compile_block(name: str, body: str) -> Query:
             return match.group(0)
         return f"${order.setdefault(param, len(order) + 1)}"
 
-    return Query(name, _PARAM.sub(number, text), tuple(order))
-
-
-def parse(source: str) -> dict[str, Query]:
-    """Parse the named blocks of one file."""
-    parts = _NAME.split(source)
-    return {
-        name: compile_block(name, body) for name, body in zip(parts[1::2], parts[2::2], strict=True)
-    }
+    return Query(name, _PARAM.sub(number, _without_comments(body)), tuple(order))
 
 
 @cache
-def load(noun: str) -> dict[str, Query]:
-    """Read ``sql/queries/<noun>.sql`` once."""
-    return parse((folder() / "queries" / f"{noun}.sql").read_text(encoding="utf-8"))
+def query(noun: str, name: str) -> Query:
+    """Return one block, compiled once.  Raises KeyError for an unknown name."""
+    return compile_block(name, blocks(noun)[name])
 
 
 class _Area:
@@ -168,14 +203,14 @@ class _Area:
         self.noun = noun
 
     def __call__(self, name: str, /, **params: Any) -> Statement:
-        query = load(self.noun)[name]
-        if len(params) != len(query.params):
-            raise TypeError(f"{self.noun}.{name} takes {query.params}, got {tuple(params)}")
-        return Statement(query, tuple([params[key] for key in query.params]))
+        block = query(self.noun, name)
+        if len(params) != len(block.params):
+            raise TypeError(f"{self.noun}.{name} takes {block.params}, got {tuple(params)}")
+        return Statement(block, tuple([params[key] for key in block.params]))
 
     def copy(self, name: str, data: Iterable[str]) -> Statement:
         """Build a ``COPY … FROM STDIN`` that sends ``data``."""
-        return Statement(load(self.noun)[name], (), data)
+        return Statement(query(self.noun, name), (), data)
 
 
 class _Sql:

@@ -200,6 +200,9 @@ class Fleet:
                         self.server.url, autocommit=True, connect_timeout=2,
                         options="-c statement_timeout=5000",
                     )  # fmt: skip
+                if self._behind(conn):
+                    self._over.wait(0.2)
+                    continue
                 jobs = awa.Client.on(conn).insert_many([job for job, _ in batch])
             except (psycopg.Error, awa.AwaError):
                 if conn is not None:
@@ -212,6 +215,14 @@ class Fleet:
             due = max(due + 0.1, time.monotonic() - 1)
             self._over.wait(max(0.0, due - time.monotonic()))
         return conn
+
+    @staticmethod
+    def _behind(conn: psycopg.Connection[Any]) -> bool:
+        """Return whether the machine is too slow for the rate: a backlog would outlast the run."""
+        waiting = conn.execute(
+            "SELECT count(*) FROM (SELECT FROM awa.jobs_hot WHERE state = 'available' LIMIT 2001) w"
+        ).fetchone()
+        return waiting is not None and waiting[0] > 2_000
 
     def _new(self) -> tuple[awa.NewJob, Outcome]:
         self._number += 1

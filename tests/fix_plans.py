@@ -15,9 +15,9 @@ import psycopg
 import pytest
 from psycopg import sql as text
 
-from awa_lib._sql import load
+from awa_lib import _sql
 from awa_lib.db.connect import as_options
-from awa_lib.runtime.connections import HOT_PLANS
+from awa_lib.runtime.sessions import HOT_PLANS
 from awa_lib.testing._databases import Postgres
 
 ROWS = 60_000
@@ -126,12 +126,12 @@ class Queue:
         for name, conn in self._sessions.items():
             if SESSIONS[name][1] == early:
                 for case in cases:
-                    body = load(case.noun)[case.name].text.replace("%", "%%")
+                    body = _sql.query(case.noun, case.name).text.replace("%", "%%")
                     conn.execute(f"PREPARE {case.noun}_{case.name} AS {body}")
                     self.explain(name, case)  # functions plan when they run
 
     def _asked(self, words: str, case: Case) -> text.Composed:
-        query = load(case.noun)[case.name]
+        query = _sql.query(case.noun, case.name)
         given = VALUES | case.values
         values = [text.Literal(given[name]) for name in query.params]
         call = text.Identifier(f"{case.noun}_{case.name}")

@@ -13,12 +13,12 @@ from fix_wait import aeventually
 from textual.pilot import Pilot
 
 from awa_cli.database.target import Target, describe
-from awa_cli.terminal import output
 from awa_cli.tui import source
 from awa_cli.tui.app import Monitor
 from awa_cli.tui.screens import job, overview, queue
 from awa_cli.tui.screens.page import Page
 from awa_cli.tui.widgets.confirm import Confirm
+from awa_cli.views import words
 
 
 class Driver:
@@ -36,16 +36,16 @@ class Driver:
     async def press(self, *keys: str) -> None:
         await self.pilot.press(*keys)
 
-    async def at(self, place: str) -> Page[Any]:
-        """Wait until a place is there and has data, and return its page."""
-        await aeventually(lambda: self.page.place.id == place and self.page.value is not None)
+    async def at(self, page_id: str) -> Page[Any]:
+        """Wait until a page is shown and has data, and return it."""
+        await aeventually(lambda: self.page.entry.id == page_id and self.page.value is not None)
         await self.pilot.pause()
         return self.page
 
     async def answer(self, key: str = "y") -> str:
         """Wait for a question that listens, answer it, and return its words."""
-        await aeventually(lambda: isinstance(self.app.screen, Confirm) and self.app.screen.listens)
-        question = self.app.screen.deed.question
+        await aeventually(lambda: isinstance(self.app.screen, Confirm) and self.app.screen.ready)
+        question = self.app.screen.change.question
         await self.press(key)
         await aeventually(lambda: not isinstance(self.app.screen, Confirm))
         return question
@@ -99,7 +99,7 @@ def still(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> da
     """
     seconds = datetime.now(UTC).timestamp() // 15 * 15
     moment = getattr(request, "param", None) or datetime.fromtimestamp(seconds, UTC)
-    for module in (output, source, job, overview, queue):
+    for module in (words, source, job, overview, queue):
         monkeypatch.setattr(module, "now", lambda: moment)
     return moment
 

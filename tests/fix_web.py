@@ -21,9 +21,13 @@ FRESH = {"cache_seconds": 0.0, "scrape_seconds": 0.0, "event_seconds": 0.05}
 
 @asynccontextmanager
 async def web_client(
-    url: str, *, peer: str = "127.0.0.1", host: str = "127.0.0.1:3000", app: Any = None,
+    url: str,
+    *,
+    peer: str = "127.0.0.1",
+    host: str = "127.0.0.1:3000",
+    app: Any = None,
     **settings: Any,
-) -> AsyncIterator[httpx.AsyncClient]:  # fmt: skip
+) -> AsyncIterator[httpx.AsyncClient]:
     """Give a client of the application, that seems to come from ``peer``."""
     app = app or create_app(url, Settings(**{**FRESH, **settings}))
     transport = httpx.ASGITransport(app, raise_app_exceptions=False, client=(peer, 50000))

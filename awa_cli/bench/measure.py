@@ -14,7 +14,8 @@ from typing import IO, TYPE_CHECKING, Any, Final, Self
 
 from awa_cli.bench.report import BenchReport, Latency, Machine, Rate
 from awa_cli.database.session import Session
-from awa_cli.terminal.output import counted, say
+from awa_cli.terminal.output import say
+from awa_cli.views.words import counted
 from awa_cli.worker.supervised import start_child
 from awa_lib.errors import AwaError
 from awa_lib.ops.bench import delete_bench_jobs, forget_bench
@@ -230,7 +231,7 @@ def machine() -> Machine:
 
     import psycopg
 
-    from awa_cli.main import version
+    from awa_cli.version import version
 
     return Machine(
         cpus=os.cpu_count() or 1,

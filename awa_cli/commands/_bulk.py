@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from awa_cli.database.session import open_session
+from awa_cli.commands._session import open_session
 from awa_cli.errors import complain
-from awa_cli.parser.options import common
-from awa_cli.terminal.output import counted, say
+from awa_cli.invocation import common
+from awa_cli.terminal.output import say
 from awa_cli.terminal.progress import Progress
+from awa_cli.views.words import counted
 
 if TYPE_CHECKING:
     import typer

@@ -6,7 +6,8 @@ import sys
 from typing import TYPE_CHECKING, Any, Protocol
 
 from awa_cli.errors import ExitCode, complain, exit_code_for
-from awa_cli.parser.options import ReportFormat, common
+from awa_cli.invocation import common
+from awa_cli.parser.options import ReportFormat
 from awa_cli.terminal.output import result, show_document
 
 if TYPE_CHECKING:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from awa_cli.parser.options import TABLE, Output, common
+from awa_cli.documents.reports import Entry
+from awa_cli.invocation import common
+from awa_cli.parser.options import TABLE, Output
 from awa_cli.terminal.output import result, say, show_rows
 
 __all__ = ["app"]
@@ -39,15 +40,6 @@ File = Annotated[
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Letters, digits and _ . @ -")]
 May = Annotated[Scope, typer.Option(metavar="SCOPE", help="read, or operate for changes too.")]
 FILE = Path("access.toml")
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One line of the list."""
-
-    name: str
-    kind: str
-    scope: str
 
 
 @app.command(

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from awa_cli.database.session import open_session
+from awa_cli.commands._session import open_session
 from awa_cli.errors import ExitCode
+from awa_cli.invocation import common
 from awa_cli.parser.job_options import Since, Until
-from awa_cli.parser.options import TABLE, Columns, FailEmpty, Output, common
+from awa_cli.parser.options import TABLE, Columns, FailEmpty, Output
 from awa_cli.terminal.formats import read_columns
-from awa_cli.terminal.output import counted, show_rows
+from awa_cli.terminal.output import show_rows
+from awa_cli.views.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from awa_cli.commands._ask import ask
-from awa_cli.database.session import open_session
+from awa_cli.commands._session import open_session
 from awa_cli.errors import ExitCode
+from awa_cli.invocation import common
 from awa_cli.parser.completion import operation_ids, queues
 from awa_cli.parser.job_options import (
     ErrorText,
@@ -22,10 +22,12 @@ from awa_cli.parser.job_options import (
     bulk_filters,
     read_query,
 )  # fmt: skip
-from awa_cli.parser.options import TABLE, Columns, FailEmpty, Output, Report, ReportFormat, common
+from awa_cli.parser.options import TABLE, Columns, FailEmpty, Output, Report, ReportFormat
 from awa_cli.terminal.formats import read_columns
-from awa_cli.terminal.output import counted, result, say, show_document, show_rows, show_text
+from awa_cli.terminal.output import result, say, show_document, show_rows, show_text
 from awa_cli.terminal.progress import Progress
+from awa_cli.terminal.prompts import ask
+from awa_cli.views.words import counted
 
 if TYPE_CHECKING:
     from awa_lib.models import BulkOperation

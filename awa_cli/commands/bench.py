@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from awa_cli.parser.options import Report, ReportFormat, common
+from awa_cli.invocation import common
+from awa_cli.parser.options import Report, ReportFormat
 from awa_cli.terminal.output import result, say, show_document
 
 if TYPE_CHECKING:
@@ -55,14 +56,15 @@ def bench(
     from awa_cli.database.session import dial, served
     from awa_cli.database.target import find_target
     from awa_cli.filters.values import read_duration
+    from awa_cli.terminal.prompts import permit
     from awa_lib.errors import InvalidInput
 
     seconds = read_duration(duration, "--duration").total_seconds()
     if seconds < _SHORTEST_SECONDS:
         raise InvalidInput(f"--duration {duration!r} is too short", hint="give at least 100ms")
-    target = find_target(ctx)
+    target = find_target(common(ctx))
     say(f"database: {target.title(color=common(ctx).color(sys.stderr))}")
-    target.permit(ctx)
+    permit(ctx, target)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     plan = Plan(target.label, jobs, seconds, processes, concurrency)
     with served(target) as url:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from awa_cli.documents.reports import ContextRow
 from awa_cli.errors import ExitCode
+from awa_cli.invocation import common
 from awa_cli.parser.completion import contexts
-from awa_cli.parser.options import TABLE, Output, Report, ReportFormat, common
+from awa_cli.parser.options import TABLE, Output, Report, ReportFormat
 from awa_cli.terminal.output import result, say, show_document, show_rows
 
 if TYPE_CHECKING:
     from awa_cli.database.config import Config, Context
 
-__all__ = ["ContextRow", "app"]
+__all__ = ["app"]
 
 app = typer.Typer(
     help="Name databases, choose one, and protect those that matter.",
@@ -30,18 +31,6 @@ app = typer.Typer(
 Name = Annotated[
     str, typer.Argument(metavar="NAME", help="Name of the context.", autocompletion=contexts)
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class ContextRow:
-    """One context of the config file; ``database`` names where it leads without any secret."""
-
-    name: str
-    current: bool
-    database: str
-    password: str | None
-    color: str | None
-    protected: bool
 
 
 def _row(config: Config, context: Context) -> ContextRow:
@@ -168,7 +157,7 @@ def show(
 ) -> None:
     """Show one context; secrets are not followed."""
     from awa_cli.database.config import read_config
-    from awa_cli.terminal.formats import encode
+    from awa_cli.documents.encoding import encode
     from awa_lib.errors import InvalidInput
 
     config = read_config()

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from awa_cli.parser.options import Report, ReportFormat, common
+from awa_cli.invocation import common
+from awa_cli.parser.options import Report, ReportFormat
 
 if TYPE_CHECKING:
     from awa_cli.database.target import Target
@@ -37,12 +38,13 @@ def demo(
 
     from awa_cli.database.target import describe, named_target
     from awa_cli.terminal.output import say, show_document
+    from awa_cli.terminal.prompts import permit
 
     root = _root(path)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     # DATABASE_URL is not looked at: a demo belongs on a database only when asked for in words.
-    target = named_target(ctx) or describe("embedded:")
-    target.permit(ctx)
+    target = named_target(common(ctx)) or describe("embedded:")
+    permit(ctx, target)
     live = sys.stdout.isatty() and output is ReportFormat.table
     if not live:
         say(f"demo of {root}")

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from awa_cli.parser.options import Report, ReportFormat, common
+from awa_cli.invocation import common
+from awa_cli.parser.options import Report, ReportFormat
 from awa_cli.terminal.output import result, say, show_document
 from awa_cli.terminal.prompts import agree
 

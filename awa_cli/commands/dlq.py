@@ -7,25 +7,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from awa_cli.commands._ask import ask
 from awa_cli.commands._changed import each, report, tell
-from awa_cli.database.session import open_session
+from awa_cli.commands._session import open_session
 from awa_cli.errors import ExitCode
+from awa_cli.invocation import common
 from awa_cli.parser.completion import dead_ids, job_ids, queues
 from awa_cli.parser.job_options import Kind, Queue, Tag, read_ids
-from awa_cli.parser.options import (
-    TABLE,
-    Columns,
-    FailEmpty,
-    Output,
-    Redact,
-    Report,
-    ReportFormat,
-    common,
-)
+from awa_cli.parser.options import TABLE, Columns, FailEmpty, Output, Redact, Report, ReportFormat
 from awa_cli.terminal.formats import read_columns
-from awa_cli.terminal.output import clean, counted, result, show_document, show_rows, show_text
+from awa_cli.terminal.output import result, show_document, show_rows, show_text
 from awa_cli.terminal.progress import Progress
+from awa_cli.terminal.prompts import ask
+from awa_cli.views.words import clean, counted
 from awa_lib.validation import INT64_MAX
 
 if TYPE_CHECKING:

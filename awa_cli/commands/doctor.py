@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from awa_cli.database.session import dial, open_session
+from awa_cli.commands._session import open_session
+from awa_cli.database.session import dial
 from awa_cli.database.target import find_target
 from awa_cli.errors import ExitCode
+from awa_cli.invocation import common
 from awa_cli.parser import completion
-from awa_cli.parser.options import TABLE, Columns, Output, common
+from awa_cli.parser.options import TABLE, Columns, Output
 from awa_cli.terminal.formats import Format, read_columns
 from awa_cli.terminal.output import show_rows, show_text
 
@@ -98,7 +100,7 @@ def _second(ctx: typer.Context) -> Iterator[None]:
     from awa_lib.db.drive import run
     from awa_lib.reads.health import ping
 
-    target = find_target(ctx)
+    target = find_target(common(ctx))
     if target.url.startswith("embedded:"):
         yield
         return

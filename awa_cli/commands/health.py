@@ -6,10 +6,11 @@ from typing import Annotated
 
 import typer
 
-from awa_cli.database.session import open_session
+from awa_cli.commands._session import open_session
 from awa_cli.errors import ExitCode
+from awa_cli.invocation import common
 from awa_cli.parser.completion import queues
-from awa_cli.parser.options import Report, ReportFormat, common
+from awa_cli.parser.options import Report, ReportFormat
 from awa_cli.terminal.output import result, show_document
 
 __all__ = ["app"]

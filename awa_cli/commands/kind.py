@@ -6,10 +6,11 @@ from typing import Annotated
 
 import typer
 
-from awa_cli.database.session import open_session
+from awa_cli.commands._session import open_session
 from awa_cli.errors import ExitCode
+from awa_cli.invocation import common
 from awa_cli.parser.completion import kinds
-from awa_cli.parser.options import TABLE, Columns, FailEmpty, Output, Report, ReportFormat, common
+from awa_cli.parser.options import TABLE, Columns, FailEmpty, Output, Report, ReportFormat
 from awa_cli.terminal.formats import read_columns
 from awa_cli.terminal.output import show_document, show_rows, show_text
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from awa_cli.errors import ExitCode
-from awa_cli.parser.options import Report, ReportFormat, common
+from awa_cli.invocation import common
+from awa_cli.parser.options import Report, ReportFormat
 from awa_cli.terminal.output import result, say, show_document
 from awa_cli.terminal.progress import Progress
 
@@ -114,7 +115,7 @@ def _refuse_combinations(
 
 
 def _status(ctx: typer.Context, target: int | None) -> SchemaStatus:
-    from awa_cli.database.session import connect
+    from awa_cli.commands._session import connect
     from awa_lib.schema.migrate import plan
 
     with connect(ctx) as conn:
@@ -210,7 +211,7 @@ def _list_pending(status: SchemaStatus, output: ReportFormat) -> None:
 
 
 def _apply(ctx: typer.Context, to: int | None, output: ReportFormat) -> None:
-    from awa_cli.database.session import connect
+    from awa_cli.commands._session import connect
     from awa_cli.documents import reports
     from awa_lib.schema.migrate import apply, plan
 

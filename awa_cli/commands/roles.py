@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from awa_cli.database.session import open_session
+from awa_cli.commands._session import open_session
 from awa_cli.terminal.output import result, say, show_text
 
 __all__ = ["app"]

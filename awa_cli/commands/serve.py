@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from awa_cli.commands._extras import need_serve
-from awa_cli.parser.options import Redact, common
+from awa_cli.invocation import common
+from awa_cli.parser.options import Redact
 
 if TYPE_CHECKING:
     import socket
@@ -199,7 +200,7 @@ def run(
     from awa_cli.worker.logs import set_up
     from awa_cli.worker.supervised import stop_with_parent
 
-    target = find_target(ctx)
+    target = find_target(common(ctx))
     part = os.environ.get("AWA_SERVE_PART")
     set_up(verbose=common(ctx).verbose)
     stop_with_parent()
@@ -246,7 +247,7 @@ def _supervise(ctx: typer.Context, host: str, port: int, workers: int) -> int:
     from awa_cli.web.server import bind
     from awa_cli.worker.supervisor import Supervisor, child_argv
 
-    target = find_target(ctx)
+    target = find_target(common(ctx))
     # Bound alone first, so that a port in use is noticed; held, so that port 0 stays the same.
     bind(host, port).close()
     sock = bind(host, port, shared=True, listening=False)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from awa_cli.database.session import open_session
-from awa_cli.parser.options import ReportFormat, common
+from awa_cli.commands._session import open_session
+from awa_cli.invocation import common
+from awa_cli.parser.options import ReportFormat
 from awa_cli.terminal.output import show_document, show_text
 
 if TYPE_CHECKING:

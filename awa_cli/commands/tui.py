@@ -8,7 +8,8 @@ import typer
 
 from awa_cli.database.session import served
 from awa_cli.database.target import find_target, of_context
-from awa_cli.terminal.output import result
+from awa_cli.invocation import common
+from awa_cli.terminal.output import result, say
 
 if TYPE_CHECKING:
     from awa_cli.database.target import Target
@@ -80,7 +81,7 @@ def tui(
         read_filter(filter_text)
     seconds = read_interval(interval or settings.interval or "2s")
     frame = launch.read_size(size)
-    target = find_target(ctx)
+    target = find_target(common(ctx))
     with served(target) as url:
         monitor = launch.make(
             target,
@@ -91,7 +92,7 @@ def tui(
             theme=theme or settings.theme,
             interval=seconds,
             keys=settings.keys,
-            others=_named,
+            find_context=_named,
         )
         if web:
             options = {
@@ -124,7 +125,7 @@ def _serve(
         words += ["--context", target.context.name]
     else:
         os.environ["DATABASE_URL"] = url
-    serve_browser(words, port, target.label)
+    serve_browser(words, port, target.label, say)
 
 
 def _named(name: str) -> tuple[Target, str | None]:

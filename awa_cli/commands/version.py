@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from awa_cli.database.session import open_session
+from awa_cli.commands._session import open_session
 from awa_cli.errors import ExitCode
 from awa_cli.parser.options import Report, ReportFormat
 from awa_cli.terminal.output import result, say, show_document
@@ -35,9 +35,9 @@ def version(
 
     import psycopg
 
+    from awa_cli.documents.encoding import encode
     from awa_cli.documents.reports import VersionCheck, Versions
-    from awa_cli.main import version as own_version
-    from awa_cli.terminal.formats import encode
+    from awa_cli.version import version as own_version
     from awa_lib.schema.migrate import current_migration_version
 
     here = (

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from awa_cli.parser.options import common
+from awa_cli.invocation import common
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -92,7 +92,7 @@ def _work(
     from awa_cli.worker.logs import set_up
     from awa_cli.worker.supervised import stop_with_parent
 
-    target = named_target(ctx)
+    target = named_target(common(ctx))
     url = target.full_url if target else None
     if url:
         # The module makes the client; this is how it learns what the command line said.
@@ -210,7 +210,7 @@ def _supervise(
     arguments += ["--drain-timeout", drain_timeout]
     arguments += [f"--queue={name}" for name in queues]
     arguments += ["-v"] * said.verbose + ["--no-color"] * said.no_color
-    if (target := named_target(ctx)) is not None:
+    if (target := named_target(common(ctx))) is not None:
         # By environment, because other users of the machine can read a command line.
         os.environ["DATABASE_URL"] = target.full_url
     argv = child_argv([str(argument) for argument in arguments])

@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from awa_cli.database.session import open_session
+from awa_cli.commands._session import open_session
 from awa_cli.errors import ExitCode
-from awa_cli.parser.options import TABLE, Columns, FailEmpty, Output, common
+from awa_cli.invocation import common
+from awa_cli.parser.options import TABLE, Columns, FailEmpty, Output
 from awa_cli.terminal.formats import read_columns
-from awa_cli.terminal.output import counted, show_live, show_rows
+from awa_cli.terminal.output import show_live, show_rows
+from awa_cli.views.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

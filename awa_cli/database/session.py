@@ -1,29 +1,23 @@
-"""The one connection of a command."""
+"""Connections of commands and of the monitor to their target."""
 
 from __future__ import annotations
 
-import sys
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from awa_cli.database.target import find_target
-from awa_cli.parser.options import common
-from awa_cli.terminal.output import say
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     import psycopg
-    import typer
 
     from awa_cli.database.target import Target
     from awa_lib._sql import Op, Rows, Statement
     from awa_lib.db.connect import Purpose
     from awa_lib.errors import Unavailable
 
-__all__ = ["Session", "adial", "connect", "dial", "open_session", "served"]
+__all__ = ["Session", "adial", "dial", "served"]
 
 R = TypeVar("R")
 
@@ -85,33 +79,6 @@ def _timed(op: Op[R], log: Callable[[Statement, float], None]) -> Op[R]:
         except Exception as error:  # noqa: BLE001 - the op decides
             failure = error
         log(statement, time.perf_counter() - began)
-
-
-def _show_statement(statement: Statement, seconds: float) -> None:
-    text = " ".join((statement.query.text or statement.query.name).split())
-    sys.stderr.write(f"sql: {1000 * seconds:.1f} ms  {text}\n")
-
-
-@contextmanager
-def connect(ctx: typer.Context, *, changing: bool = False) -> Iterator[psycopg.Connection[Any]]:
-    """Open the one connection of a command; say which database it is when it will change it."""
-    target = find_target(ctx)
-    if changing:
-        say(f"database: {target.title(color=common(ctx).color(sys.stderr))}")
-        target.permit(ctx)
-    with served(target) as url:
-        conn = dial(target, url, seconds=common(ctx).connect_timeout)
-        try:
-            yield conn
-        finally:
-            conn.close()
-
-
-@contextmanager
-def open_session(ctx: typer.Context, *, changing: bool = False) -> Iterator[Session]:
-    """Do what ``connect`` does, and give what runs operations."""
-    with connect(ctx, changing=changing) as conn:
-        yield Session(conn, _show_statement if common(ctx).verbose else None)
 
 
 @contextmanager

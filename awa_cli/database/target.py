@@ -8,16 +8,12 @@ forgotten variable must fail, not migrate some empty local database.
 from __future__ import annotations
 
 import os
-import sys
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from awa_cli.parser.options import common
-
 if TYPE_CHECKING:
-    import typer
-
     from awa_cli.database.config import Context
+    from awa_cli.invocation import Common
 
 __all__ = ["Target", "describe", "find_target", "named_target", "of_context", "resolve"]
 
@@ -76,33 +72,10 @@ class Target:
             name = f"\x1b[{code}m{name}\x1b[0m"
         return f"{name} ({self.label})"
 
-    def permit(self, ctx: typer.Context) -> None:
-        """Ask for the name of a protected context before a change.
 
-        Raises InvalidInput where nobody can be asked, typer.Abort for another answer.
-        """
-        if self.context is None or not self.context.protected or common(ctx).yes:
-            return
-        import typer
-
-        from awa_lib.errors import InvalidInput
-
-        name = self.context.name
-        if not sys.stdin.isatty():
-            raise InvalidInput(
-                f"the context {name!r} is protected, and nobody can be asked",
-                why="stdin is not a terminal",
-                hint="say that you mean it: add --yes",
-            )
-        from awa_cli.terminal.prompts import typed
-
-        if typed(f"{name} is protected; type its name to go on") != name:
-            raise typer.Abort
-
-
-def find_target(ctx: typer.Context) -> Target:
+def find_target(options: Common) -> Target:
     """Return the database that was named.  Raises InvalidInput when none was."""
-    if (target := named_target(ctx)) is not None:
+    if (target := named_target(options)) is not None:
         return target
     if url := os.environ.get("DATABASE_URL", "").strip():
         return describe(url)
@@ -116,15 +89,14 @@ def find_target(ctx: typer.Context) -> Target:
     raise InvalidInput("no database was named", why=why, hint=_WAYS)
 
 
-def named_target(ctx: typer.Context) -> Target | None:
+def named_target(options: Common) -> Target | None:
     """Return the database that the command line names, if it does."""
-    said = common(ctx)
-    if said.database_url and said.database_url.strip():
-        return describe(said.database_url.strip())
-    if said.context:
+    if options.database_url and options.database_url.strip():
+        return describe(options.database_url.strip())
+    if options.context:
         from awa_cli.database.config import read_config
 
-        return of_context(read_config().context(said.context))
+        return of_context(read_config().context(options.context))
     return None
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime  # noqa: TC003 - read by .ci/generate
 
 __all__ = [
-    "AppliedMigrations", "Changed", "Depth", "Enqueued", "Health", "Migration", "MigrationScript",
-    "PendingMigrations", "VersionCheck", "Versions",
+    "AppliedMigrations", "Changed", "ContextRow", "Depth", "Enqueued", "Entry", "Fire", "Health",
+    "Migration", "MigrationScript", "PendingMigrations", "VersionCheck", "Versions",
 ]  # fmt: skip
 
 
@@ -114,3 +115,32 @@ class AppliedMigrations:
 
     version: int
     applied: list[Migration]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of the list."""
+
+    name: str
+    kind: str
+    scope: str
+
+
+@dataclass(frozen=True, slots=True)
+class ContextRow:
+    """One context of the config file; ``database`` names where it leads without any secret."""
+
+    name: str
+    current: bool
+    database: str
+    password: str | None
+    color: str | None
+    protected: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Fire:
+    """One time a schedule fires: as its clock shows it, and in UTC."""
+
+    local: str
+    utc: datetime

@@ -1,28 +1,40 @@
-"""Completion of names on the command line; silent when the database is away."""
+"""Shell completion of names.  Prints nothing when the database cannot be reached."""
 
 from __future__ import annotations
 
 from contextlib import suppress
 from typing import Any, Final
 
-import typer  # noqa: TC002 - typer reads the annotations
+import typer  # noqa: TC002 - typer reads the annotations at run time
 
+from awa_cli.filters.values import STATES
+from awa_cli.invocation import common
 from awa_cli.terminal.formats import Format
 from awa_lib.states import STATES
 
 __all__ = [
-    "checks", "contexts", "dead_ids", "events", "formats", "job_ids", "kinds", "operation_ids",
-    "queues", "schedules", "sorts", "states",
-]  # fmt: skip
+    "checks",
+    "contexts",
+    "dead_ids",
+    "events",
+    "formats",
+    "job_ids",
+    "kinds",
+    "operation_ids",
+    "queues",
+    "schedules",
+    "sorts",
+    "states",
+]
 
-# A person at the Tab key waits no longer; loading the driver is a part of it.
-_SECONDS: Final = 0.6
+# How long the Tab key may take, loading the driver included.
+_WAIT_SECONDS: Final = 0.6
 _CONNECT_SECONDS: Final = 2
-_MOST_NAMES: Final = 1_000
-_MOST_IDS: Final = 50
-# Names rarely change; of ids only the newest are wanted.
-_MINUTE: Final = 60
-_DAY: Final = 86_400
+_NAME_LIMIT: Final = 1_000
+_ID_LIMIT: Final = 50
+# Names rarely change; of ids only the newest are useful.
+_KEEP_NAMES: Final = 86_400
+_KEEP_IDS: Final = 60
 
 
 def states(incomplete: str) -> list[str]:
@@ -31,25 +43,25 @@ def states(incomplete: str) -> list[str]:
 
 
 def checks(incomplete: str) -> list[tuple[str, str]]:
-    """Complete the name of a check, with what it means that it finds nothing."""
+    """Complete the name of a check, with the meaning of a check that passes."""
     from awa_lib.doctor import CHECKS
 
     return [(one.name, one.fine) for one in CHECKS.values() if one.name.startswith(incomplete)]
 
 
 def events(incomplete: str) -> list[str]:
-    """Complete the name of what may happen to a job."""
+    """Complete the name of a job event."""
     return [event for event in ("created", *STATES) if event.startswith(incomplete)]
 
 
 def formats(incomplete: str) -> list[str]:
-    """Complete a format of rows."""
+    """Complete an output format."""
     names = [f"{one}=" if one is Format.template else str(one) for one in Format]
     return [name for name in names if name.startswith(incomplete)]
 
 
 def sorts(incomplete: str) -> list[str]:
-    """Complete what jobs are sorted by."""
+    """Complete the field that jobs are sorted by."""
     from awa_lib.reads.jobs import SORTS
 
     return [field for field in SORTS if field.startswith(incomplete)]
@@ -61,7 +73,7 @@ def contexts(incomplete: str) -> list[str]:
         from awa_cli.database.config import read_config
 
         return [name for name in read_config().contexts if name.startswith(incomplete)]
-    except Exception:  # noqa: BLE001 - a message would land in the line being typed
+    except Exception:  # noqa: BLE001 - a message would end up in the command line
         return []
 
 
@@ -96,45 +108,46 @@ def operation_ids(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
 
 
 def _names(ctx: typer.Context, what: str, incomplete: str) -> list[str]:
-    """Ask for all names first: then one answer serves whatever is typed."""
+    """Ask for all names first, because one answer then serves every prefix."""
     for prefix in ("", incomplete):
-        found = _ask(ctx, what, prefix, _MOST_NAMES, keep=_DAY)
-        if len(found) < _MOST_NAMES:
+        found = _ask(ctx, what, prefix, _NAME_LIMIT, keep=_KEEP_NAMES)
+        if len(found) < _NAME_LIMIT:
             break
     return [name for name in found if name.startswith(incomplete)]
 
 
 def _ids(ctx: typer.Context, what: str, incomplete: str) -> list[tuple[str, str]]:
-    found = _ask(ctx, what, incomplete, _MOST_IDS, keep=_MINUTE)
+    found = _ask(ctx, what, incomplete, _ID_LIMIT, keep=_KEEP_IDS)
     return [(str(number), f"{name} {state}") for number, name, state in found]
 
 
-def _ask(ctx: typer.Context, what: str, prefix: str, most: int, *, keep: int) -> list[Any]:
-    """Return what a read of ``awa_lib.reads.names`` finds, or found a short time ago."""
+def _ask(ctx: typer.Context, what: str, prefix: str, limit: int, *, keep: int) -> list[Any]:
+    """Return the result of a read of ``awa_lib.reads.names``, perhaps from the cache."""
     from awa_cli.parser.completion_cache import recall
-    from awa_cli.parser.options import common
 
-    said = common(ctx)
-    question = [what, prefix, said.database_url or "", said.context or ""]
-    with suppress(Exception):  # a message would land in the line being typed
-        return recall(question, lambda: _answer(ctx, what, prefix, most), keep=keep, wait=_SECONDS)
+    options = common(ctx)
+    question = [what, prefix, options.database_url or "", options.context or ""]
+    with suppress(Exception):  # a message would end up in the command line
+        return recall(
+            question, lambda: _answer(ctx, what, prefix, limit), keep=keep, wait=_WAIT_SECONDS
+        )
     return []
 
 
-def _answer(ctx: typer.Context, what: str, prefix: str, most: int) -> list[Any]:
+def _answer(ctx: typer.Context, what: str, prefix: str, limit: int) -> list[Any]:
     from awa_cli.database.session import Session, dial
     from awa_cli.database.target import find_target
     from awa_lib.reads import names
 
-    target = find_target(ctx)
+    target = find_target(common(ctx))
     url = _running(target.url) if target.url.startswith("embedded:") else target.url
     with dial(target, url, seconds=_CONNECT_SECONDS) as conn:
-        found: list[Any] = Session(conn).run(getattr(names, what)(prefix, most))
+        found: list[Any] = Session(conn).run(getattr(names, what)(prefix, limit))
         return found
 
 
 def _running(url: str) -> str:
-    """Return the address of an embedded server that is up; nothing is started for a Tab."""
+    """Return the address of a running embedded server.  The Tab key does not start a server."""
     from awa_lib.embedded import status
 
     state = status(url)

@@ -1,7 +1,7 @@
-"""Answers that completion got before, so that the Tab key need not wait for the database.
+"""A cache for completion, so that the Tab key need not wait for the database.
 
-Loading the driver takes 100 ms and a database far away several round trips.  What was answered
-before is offered at once, while a process of its own asks anew for the next Tab.
+Loading the driver takes 100 ms, and a distant database several round trips.  A cached answer is
+used at once, while a separate process asks again for the next Tab.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ if TYPE_CHECKING:
 
 __all__ = ["recall"]
 
-# Seconds in which an answer is not asked for again, and after which a question is given up.
-_FRESH: Final = 2
-_GIVE_UP: Final = 10
-_DAY: Final = 86_400
+# An answer of this age is not asked for again.
+_FRESH_SECONDS: Final = 2
+_ASK_SECONDS: Final = 10
+_DELETE_SECONDS: Final = 86_400
 _PASSWORD: Final = re.compile(r"(?<=:)[^@/]+(?=@)|password=('[^']*'|[^&\s]*)")
 
 
 def recall(
     question: Sequence[str], ask: Callable[[], list[Any]], *, keep: float, wait: float
 ) -> list[Any]:
-    """Return the answer of less than ``keep`` seconds ago, or else what comes within ``wait``.
+    """Return the cached answer if it is younger than ``keep`` seconds, else wait for a new answer.
 
-    An error of ``ask`` is no answer: what was known before stays.
+    ``wait`` is the limit in seconds.  If ``ask`` fails, the cached answer stays.
     """
     if not hasattr(os, "fork"):
         return ask()
     path = _directory() / _name(question)
     age, known = _read(path)
-    if known is not None and age < _FRESH:
+    if known is not None and age < _FRESH_SECONDS:
         return known
     answered = _ask_apart(path, ask)
     try:
@@ -48,7 +48,7 @@ def recall(
 
         select.select([answered], [], [], wait)
         age, known = _read(path)
-        return known if known is not None and age < _FRESH else []
+        return known if known is not None and age < _FRESH_SECONDS else []
     finally:
         os.close(answered)
 
@@ -58,21 +58,22 @@ def _directory() -> Path:
 
 
 def _name(question: Sequence[str]) -> str:
-    """Name the file of a question, asked of the database that the environment names too.
+    """Return the name of the file for a question and the database that the environment names.
 
-    No hash of a password is kept.
+    The name depends on no password.
     """
     named = [
-        f"{name}={text}" for name, text in sorted(os.environ.items())
+        f"{name}={text}"
+        for name, text in sorted(os.environ.items())
         if name in {"DATABASE_URL", "AWA_CONFIG", "XDG_CONFIG_HOME"}
         or (name.startswith("PG") and name != "PGPASSWORD")
-    ]  # fmt: skip
-    said = _PASSWORD.sub("", "\0".join([*question, "", *named]))
-    return hashlib.sha256(said.encode(errors="surrogateescape")).hexdigest()[:32]
+    ]
+    text = _PASSWORD.sub("", "\0".join([*question, "", *named]))
+    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:32]
 
 
 def _read(path: Path) -> tuple[float, list[Any] | None]:
-    """Return the age of an answer in seconds, and the answer if there is one."""
+    """Return the age of a cached answer in seconds, and the answer or None."""
     try:
         age = time.time() - path.stat().st_mtime
         found = json.loads(path.read_bytes())
@@ -82,18 +83,18 @@ def _read(path: Path) -> tuple[float, list[Any] | None]:
 
 
 def _ask_apart(path: Path, ask: Callable[[], list[Any]]) -> int:
-    """Ask in a process of its own; return a descriptor that is readable when it has ended."""
+    """Ask in a separate process; return a descriptor that is readable once the process ends."""
     reader, writer = os.pipe()
     if os.fork():
         os.close(writer)
         return reader
     try:
-        # The shell waits until the last holder of its pipe has gone.
+        # The shell waits until every process has closed its pipe.
         os.setsid()
         nothing = os.open(os.devnull, os.O_RDWR)
         for stream in (0, 1, 2):
             os.dup2(nothing, stream)
-        _end_after(_GIVE_UP)
+        _end_after(_ASK_SECONDS)
         with suppress(Exception):
             _write(path, ask())
     finally:
@@ -101,7 +102,7 @@ def _ask_apart(path: Path, ask: Callable[[], list[Any]]) -> int:
 
 
 def _end_after(seconds: int) -> None:
-    """Let the process die then: a lookup of a host name heeds no timeout."""
+    """End the process after a time: no timeout interrupts the lookup of a host name."""
     import signal
 
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
@@ -113,7 +114,7 @@ def _write(path: Path, answer: list[Any]) -> None:
 
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     for old in path.parent.iterdir():
-        if time.time() - old.stat().st_mtime > _DAY:
+        if time.time() - old.stat().st_mtime > _DELETE_SECONDS:
             old.unlink(missing_ok=True)
     with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
         json.dump(answer, file)

@@ -1,4 +1,4 @@
-"""Pages about commands: the text of ``--help``, the manual and the reference share them."""
+"""Help pages: the text of ``--help``, of the manual and of the reference."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from awa_cli.parser.options import COMMON_PANEL
 if TYPE_CHECKING:
     import typer
 
-__all__ = ["Page", "Section", "page", "render"]
+__all__ = ["Page", "Section", "help_page", "render"]
 
 _WIDEST: Final = 100
 _NARROWEST: Final = 30
@@ -31,7 +31,7 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What is to be said about one command."""
+    """The help page of one command."""
 
     path: str
     about: str
@@ -41,12 +41,12 @@ class Page:
 
     @property
     def summary(self) -> str:
-        """The first sentence."""
+        """The first paragraph, without its full stop."""
         return self.about.split("\n\n")[0].replace("\n", " ").removesuffix(".")
 
 
-def page(command: Any, ctx: typer.Context) -> Page:
-    """Collect the page of a command."""
+def help_page(command: Any, ctx: typer.Context) -> Page:
+    """Collect the help page of a command."""
     panels: dict[str, list[tuple[str, str]]] = {}
     if isinstance(command, TyperGroup):
         for name in command.list_commands(ctx):
@@ -87,24 +87,22 @@ def _usage(command: Any, ctx: typer.Context) -> str:
 
 
 def _plain_ranges(text: str) -> str:
-    """Write ``1<=x<=4`` as people do."""
+    """Write ``1<=x<=4`` as ``1 to 4``."""
     text = re.sub(r"(\d+(?:\.\d+)?)<=x<=(\d+(?:\.\d+)?)", r"\1 to \2", text)
     return re.sub(r"x>=(\d+(?:\.\d+)?)", r"at least \1", text)
 
 
-def render(about: Page, *, width: int, color: bool) -> str:
+def render(page: Page, *, width: int, color: bool) -> str:
     """Lay a page out for a terminal."""
     width = min(max(width, _NARROWEST), _WIDEST) - 1
-    paragraphs = [
-        textwrap.fill(text.replace("\n", " "), width) for text in about.about.split("\n\n")
-    ]
-    parts = ["\n\n".join(paragraphs), _bold("Usage:", color) + " " + about.usage]
+    paragraphs = [textwrap.fill(" ".join(text.split()), width) for text in page.about.split("\n\n")]
+    parts = ["\n\n".join(paragraphs), _bold("Usage:", color) + " " + page.usage]
     parts += [
         _bold(section.title + ":", color) + "\n" + _entries(section, width)
-        for section in about.sections
+        for section in page.sections
     ]
-    if about.examples:
-        lines = "\n".join(f"  {line}" for line in about.examples)
+    if page.examples:
+        lines = "\n".join(f"  {line}" for line in page.examples)
         parts.append(_bold("Examples:", color) + "\n" + lines)
     return "\n\n".join(parts) + "\n"
 

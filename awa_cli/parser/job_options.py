@@ -30,7 +30,7 @@ States = Annotated[
     typer.Option(
         "--state",
         metavar="STATE",
-        help="Only jobs in this state; may be given again.",
+        help="Only jobs in this state; may be repeated.",
         autocompletion=completion.states,
     ),
 ]
@@ -41,24 +41,25 @@ Kind = Annotated[
 Queue = Annotated[
     str | None,
     typer.Option(
-        metavar="QUEUE", help="Only jobs of this queue.", autocompletion=completion.queues
+        metavar="QUEUE", help="Only jobs in this queue.", autocompletion=completion.queues
     ),
 ]
 Tag = Annotated[str | None, typer.Option(metavar="TAG", help="Only jobs with this tag.")]
 Since = Annotated[
     str | None,
-    typer.Option(metavar="WHEN", help="Created at or after: 2h, 7d ago, or an RFC 3339 moment."),
+    typer.Option(metavar="TIME", help="Created at or after: 2h, 7d ago, or an RFC 3339 time."),
 ]
-Until = Annotated[str | None, typer.Option(metavar="WHEN", help="Created before.")]
+Until = Annotated[str | None, typer.Option(metavar="TIME", help="Created before.")]
 Where = Annotated[
     list[str] | None,
     typer.Option(
-        metavar="PATH=VALUE", help="Only jobs with args.customer=42, metadata.run='\"7\"', …."
+        metavar="PATH=VALUE",
+        help="Only jobs with this value: args.customer=42, metadata.run='\"7\"'; may be repeated.",
     ),
 ]
 ErrorText = Annotated[
     str | None,
-    typer.Option("--error", metavar="TEXT", help="Only jobs whose latest error holds this text."),
+    typer.Option("--error", metavar="TEXT", help="Only jobs whose latest error contains TEXT."),
 ]
 
 _FILTERS: Final[dict[str, Any]] = {
@@ -66,8 +67,12 @@ _FILTERS: Final[dict[str, Any]] = {
     "where": Where, "error": ErrorText,
 }  # fmt: skip
 _SWITCHES: Final[dict[str, Any]] = {
-    "everything": Annotated[bool, typer.Option("--all", help="Every job that can be changed so.")],
-    "dry_run": Annotated[bool, typer.Option("--dry-run", help="Only say which jobs it would be.")],
+    "everything": Annotated[
+        bool, typer.Option("--all", help="All jobs that the command can change.")
+    ],
+    "dry_run": Annotated[
+        bool, typer.Option("--dry-run", help="Show the matching jobs; change nothing.")
+    ],
     "fail_empty": FailEmpty,
 }
 _PATH: Final = re.compile(r"(args|metadata)\.([^=]+)=(.*)", re.DOTALL)
@@ -222,7 +227,9 @@ def selecting(command: Callable[..., int]) -> Callable[..., int]:
     words = Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="ID...", help="Ids of jobs, or - for stdin.", autocompletion=completion.job_ids
+            metavar="ID...",
+            help="Ids of jobs, or - to read stdin.",
+            autocompletion=completion.job_ids,
         ),
     ]
     more: dict[str, tuple[Any, Any]] = {"jobs": (words, None)}

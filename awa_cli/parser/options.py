@@ -1,17 +1,15 @@
-"""Options that many commands share, each declared once."""
+"""Options that many commands share."""
 
 from __future__ import annotations
 
-import os
-import sys
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import IO, TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from typer._click.types import INT, FloatRange
 from typer.core import TyperOption
 
+from awa_cli.invocation import common
 from awa_cli.parser import completion
 from awa_cli.terminal.formats import Shape, read_shape
 
@@ -19,38 +17,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = [
-    "TABLE", "Columns", "Common", "FailEmpty", "Output", "Redact", "Report", "ReportFormat",
-    "common",
+    "COMMON_PANEL",
+    "TABLE",
+    "Columns",
+    "FailEmpty",
+    "Output",
+    "Redact",
+    "Report",
+    "ReportFormat",
     "common_options",
-]  # fmt: skip
+]
 
-COMMON_PANEL = "Options of every command"
-
-
-@dataclass(slots=True)
-class Common:
-    """What the options of every command said, before or after the subcommand."""
-
-    database_url: str | None = None
-    context: str | None = None
-    connect_timeout: float | None = None
-    yes: bool = False
-    verbose: int = 0
-    quiet: bool = False
-    no_color: bool = False
-    no_pager: bool = False
-
-    def color(self, stream: IO[str] | None = None) -> bool:
-        """Say whether this stream (default stdout) takes colours."""
-        stream = stream or sys.stdout
-        return (
-            not (self.no_color or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb")
-            and stream.isatty()
-        )
+COMMON_PANEL: Final = "Common options"
 
 
 class ReportFormat(StrEnum):
-    """How a report is printed."""
+    """The output format of a command that reports on one thing."""
 
     table = "table"
     json = "json"
@@ -58,14 +40,14 @@ class ReportFormat(StrEnum):
 
 Report = Annotated[
     ReportFormat,
-    typer.Option("--output", "-o", help="table for people, json for scripts.", metavar="FORMAT"),
+    typer.Option("--output", "-o", help="Output format: table or json.", metavar="FORMAT"),
 ]
 Output = Annotated[
     Shape,
     typer.Option(
         "--output",
         "-o",
-        help="table, wide, json, ndjson, yaml, csv, ids, or template='{field}'.",
+        help="Output format: table, wide, json, ndjson, yaml, csv, ids, template='{field}'.",
         metavar="FORMAT",
         parser=read_shape,
         autocompletion=completion.formats,
@@ -75,7 +57,7 @@ Output = Annotated[
 Columns = Annotated[
     str | None,
     typer.Option(
-        metavar="FIELDS", help="Fields of the table or the csv, as in json: id,kind,args.to."
+        metavar="FIELDS", help="Columns of table and csv, named as in JSON: id,kind,args.to."
     ),
 ]
 Redact = Annotated[
@@ -83,18 +65,64 @@ Redact = Annotated[
     typer.Option(
         metavar="PATTERN",
         envvar="AWA_REDACT",
-        help="Hide values in args, metadata and progress whose key this is found in.",
+        help="Hide values in args, metadata and progress whose key matches this regex.",
     ),
 ]
 TABLE: Final = Shape()
 FailEmpty = Annotated[
-    bool, typer.Option("--fail-empty", help="Exit with status 5 when nothing matches.")
+    bool, typer.Option("--fail-empty", help="Exit with status 5 if nothing matches.")
 ]
 
 
-def common(ctx: typer.Context) -> Common:
-    """Return the options of every command, as given so far."""
-    return ctx.find_root().ensure_object(Common)
+def common_options() -> list[TyperOption]:
+    """Make the options that every group and command takes."""
+    return [
+        _option(
+            "--database-url",
+            text="Database URL, or embedded:.  [env: DATABASE_URL]",
+            metavar="URL",
+        ),
+        _option(
+            "--context",
+            text="Context of the config file to use.",
+            metavar="NAME",
+            autocompletion=lambda _ctx, _args, incomplete: completion.contexts(incomplete),
+        ),
+        _option(
+            "--connect-timeout",
+            text="Time to wait for a connection; 5 by default.",
+            metavar="SECONDS",
+            type=FloatRange(min=1),
+        ),
+        _flag("-y", "--yes", text="Answer yes to all questions, also in a protected context."),
+        _option(
+            "-v",
+            "--verbose",
+            text="Print each SQL statement with its duration; -vv also tracebacks.",
+            count=True,
+            type=INT,
+        ),
+        _flag("-q", "--quiet", text="Print only data and errors."),
+        _flag("--no-color", text="Do not use colors.  [env: NO_COLOR]"),
+        _flag("--no-pager", text="Do not use a pager.  [env: AWA_PAGER, PAGER]"),
+    ]
+
+
+def _flag(*names: str, text: str) -> TyperOption:
+    return _option(*names, text=text, is_flag=True, default=False)
+
+
+def _option(*names: str, text: str, **more: Any) -> TyperOption:
+    """Make an option that sets the field of ``Common`` of its long name."""
+    field = names[-1].removeprefix("--").replace("-", "_")
+    return TyperOption(
+        param_decls=list(names),
+        help=text,
+        expose_value=False,
+        callback=_remember(field),
+        rich_help_panel=COMMON_PANEL,
+        **more,
+    )
 
 
 def _remember(field: str) -> Callable[..., Any]:
@@ -102,81 +130,13 @@ def _remember(field: str) -> Callable[..., Any]:
         if isinstance(value, str) and not value.strip() and not ctx.resilient_parsing:
             from awa_lib.errors import InvalidInput
 
-            # Left unsaid it would be another database than the one that was meant.
+            # If ignored, the command would run on another database than the intended one.
             raise InvalidInput(
                 f"{param.opts[0]} is empty",
-                why="probably a variable that is not set",
+                why="the variable in it is probably not set",
                 hint=f"write {param.opts[0]} {param.metavar}, or leave it out",
             )
         if value:
             setattr(common(ctx), field, value)
 
     return callback
-
-
-def common_options() -> list[TyperOption]:
-    """Make the options that every group and command takes."""
-    return [
-        _option(
-            "database_url",
-            ["--database-url"],
-            "The database, or embedded:.  [env: DATABASE_URL]",
-            metavar="URL",
-        ),
-        _option(
-            "context",
-            ["--context"],
-            "A database of the config file, by name.",
-            metavar="NAME",
-            autocompletion=lambda _ctx, _args, incomplete: completion.contexts(incomplete),
-        ),
-        _option(
-            "connect_timeout",
-            ["--connect-timeout"],
-            "Give up connecting after so long; 5 by default.",
-            metavar="SECONDS",
-            type=FloatRange(min=1),
-        ),
-        _option(
-            "yes",
-            ["-y", "--yes"],
-            "Do not ask, not even on a protected context.",
-            is_flag=True,
-            default=False,
-        ),
-        _option(
-            "verbose",
-            ["-v", "--verbose"],
-            "Show each SQL statement with its time; -vv the traceback too.",
-            count=True,
-            type=INT,
-        ),
-        _option(
-            "quiet",
-            ["-q", "--quiet"],
-            "Only data and errors: no remarks, no progress.",
-            is_flag=True,
-            default=False,
-        ),
-        _option(
-            "no_color", ["--no-color"], "Plain text.  [env: NO_COLOR]", is_flag=True, default=False
-        ),
-        _option(
-            "no_pager",
-            ["--no-pager"],
-            "Print long pages and tables at once.  [env: AWA_PAGER, PAGER]",
-            is_flag=True,
-            default=False,
-        ),
-    ]
-
-
-def _option(field: str, names: list[str], text: str, **more: Any) -> TyperOption:
-    return TyperOption(
-        param_decls=names,
-        help=text,
-        expose_value=False,
-        callback=_remember(field),
-        rich_help_panel=COMMON_PANEL,
-        **more,
-    )

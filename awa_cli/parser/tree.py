@@ -1,10 +1,9 @@
-"""The tree of commands.  Each room (a noun, or a lone verb) is loaded when it is first entered."""
+"""The tree of commands.  The module of a command is imported when the command is first used."""
 
 from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass
-from difflib import get_close_matches
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,8 +12,9 @@ from typer._click.exceptions import UsageError
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command_from_info, get_command_name
 
-from awa_cli.parser.help import page, render
-from awa_cli.parser.options import common, common_options
+from awa_cli.invocation import common
+from awa_cli.parser.help import help_page, render
+from awa_cli.parser.options import common_options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,32 +24,32 @@ if TYPE_CHECKING:
 
 __all__ = ["AwaCommand", "AwaGroup", "Room", "UnknownCommand", "app"]
 
-_LOOK: Final = "Jobs and queues"
-_RUN: Final = "Run"
+_JOBS: Final = "Jobs and queues"
+_RUN: Final = "Workers and servers"
 _DATABASE: Final = "Database"
 
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """Where a command of the first level lives; ``panel`` is its heading in the help."""
+    """The module of a top-level command; ``panel`` is its heading in the help."""
 
     module: str
     panel: str
 
 
 # In the order of the help.  A module exports ``app``: a Typer with one command and no callback is a
-# lone verb, any other a noun with verbs.
+# verb, any other a noun with verbs.
 ROOMS: Final = {
-    "job": Room("awa_cli.commands.job", _LOOK),
-    "queue": Room("awa_cli.commands.queue", _LOOK),
-    "kind": Room("awa_cli.commands.kind", _LOOK),
-    "cron": Room("awa_cli.commands.cron", _LOOK),
-    "dlq": Room("awa_cli.commands.dlq", _LOOK),
-    "batch": Room("awa_cli.commands.batch", _LOOK),
-    "callback": Room("awa_cli.commands.callback", _LOOK),
-    "workers": Room("awa_cli.commands.workers", _LOOK),
-    "audit": Room("awa_cli.commands.audit", _LOOK),
-    "tui": Room("awa_cli.commands.tui", _LOOK),
+    "job": Room("awa_cli.commands.job", _JOBS),
+    "queue": Room("awa_cli.commands.queue", _JOBS),
+    "kind": Room("awa_cli.commands.kind", _JOBS),
+    "cron": Room("awa_cli.commands.cron", _JOBS),
+    "dlq": Room("awa_cli.commands.dlq", _JOBS),
+    "batch": Room("awa_cli.commands.batch", _JOBS),
+    "callback": Room("awa_cli.commands.callback", _JOBS),
+    "workers": Room("awa_cli.commands.workers", _JOBS),
+    "audit": Room("awa_cli.commands.audit", _JOBS),
+    "tui": Room("awa_cli.commands.tui", _JOBS),
     "worker": Room("awa_cli.commands.worker", _RUN),
     "bench": Room("awa_cli.commands.bench", _RUN),
     "serve": Room("awa_cli.commands.serve", _RUN),
@@ -67,22 +67,43 @@ ROOMS: Final = {
 }
 
 
-# What other tools call it.
+# The names that other tools have for these commands.
 _ELSEWHERE: Final = {
-    "ls": ("list",), "get": ("show", "list"), "describe": ("show",), "info": ("show",),
-    "cat": ("show",), "rm": ("remove", "discard", "purge"), "del": ("remove", "discard", "purge"),
-    "delete": ("remove", "discard", "purge"), "create": ("add", "enqueue", "submit"),
-    "new": ("add", "enqueue", "submit"), "insert": ("enqueue",), "push": ("enqueue",),
-    "requeue": ("retry",), "rerun": ("retry",), "kill": ("cancel",), "stop": ("cancel", "pause"),
-    "unpause": ("resume",), "start": ("resume", "worker"), "run": ("trigger", "worker"),
-    "top": ("tui",), "monitor": ("tui",), "ps": ("workers",), "status": ("health", "show"),
-    "web": ("serve",), "ui": ("tui", "serve"), "upgrade": ("migrate",), "check": ("doctor",),
-    "config": ("context",), "help": ("--help",), "completion": ("--install-completion",),
-}  # fmt: skip
+    "ls": ("list",),
+    "get": ("show", "list"),
+    "describe": ("show",),
+    "info": ("show",),
+    "cat": ("show",),
+    "rm": ("remove", "discard", "purge"),
+    "del": ("remove", "discard", "purge"),
+    "delete": ("remove", "discard", "purge"),
+    "create": ("add", "enqueue", "submit"),
+    "new": ("add", "enqueue", "submit"),
+    "insert": ("enqueue",),
+    "push": ("enqueue",),
+    "requeue": ("retry",),
+    "rerun": ("retry",),
+    "kill": ("cancel",),
+    "stop": ("cancel", "pause"),
+    "unpause": ("resume",),
+    "start": ("resume", "worker"),
+    "run": ("trigger", "worker"),
+    "top": ("tui",),
+    "monitor": ("tui",),
+    "ps": ("workers",),
+    "status": ("health", "show"),
+    "web": ("serve",),
+    "ui": ("tui", "serve"),
+    "upgrade": ("migrate",),
+    "check": ("doctor",),
+    "config": ("context",),
+    "help": ("--help",),
+    "completion": ("--install-completion",),
+}  # fmt: skip - one line for each word is four times as long
 
 
 class UnknownCommand(UsageError):
-    """No command has this name.  ``nearest`` holds full command lines that come close."""
+    """No command has this name.  ``nearest`` holds complete command lines with a similar name."""
 
     def __init__(self, name: str, ctx: Context, nearest: list[str]) -> None:
         super().__init__(f"no such command {name!r}", ctx)
@@ -91,18 +112,18 @@ class UnknownCommand(UsageError):
 
 def _help(command: Any, ctx: Any) -> str:
     width = shutil.get_terminal_size().columns
-    return render(page(command, ctx), width=width, color=common(ctx).color())
+    return render(help_page(command, ctx), width=width, color=common(ctx).color())
 
 
 class AwaCommand(TyperCommand):
-    """A command with the options of every command and our help page."""
+    """A command with the common options and our help page."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.params += common_options()
 
     def make_parser(self, ctx: Any) -> Any:
-        """Make the parser that refuses an option of one value that was given twice."""
+        """Make the parser, which refuses a second value for an option that takes one."""
         parser = super().make_parser(ctx)
         read = parser.parse_args
 
@@ -112,7 +133,7 @@ class AwaCommand(TyperCommand):
                 _refuse_second(ctx, given)
             return opts, rest, given
 
-        parser.parse_args = parse_args  # type: ignore[method-assign] # click gives no other hook
+        parser.parse_args = parse_args  # type: ignore[method-assign] # click has no other hook
         return parser
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
@@ -121,10 +142,10 @@ class AwaCommand(TyperCommand):
 
 
 class AwaGroup(TyperGroup):
-    """A group with the options of every command, our help page, and help for typing errors.
+    """A group with the common options, our help page, and hints for misspelled commands.
 
-    Its verbs are built when they are asked for: all of ``awa job`` would be a third of the time
-    that ``awa job list`` takes to start.
+    A verb is built on first use: building all of ``awa job`` would take a third of the start-up
+    time of ``awa job list``.
     """
 
     def __init__(self, *args: Any, verbs: Sequence[CommandInfo] = (), **kwargs: Any) -> None:
@@ -133,11 +154,11 @@ class AwaGroup(TyperGroup):
         self.no_args_is_help = True
         self._verbs = {_verb(info): info for info in verbs}
 
-    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - click's form
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - click's signature
         """Return the names in the order of the help."""
         return list(self._verbs)
 
-    def get_command(self, ctx: Any, cmd_name: str) -> Command | None:  # noqa: ARG002 - click's form
+    def get_command(self, ctx: Any, cmd_name: str) -> Command | None:  # noqa: ARG002 - click's signature
         """Build a verb."""
         if cmd_name not in self.commands and (info := self._verbs.get(cmd_name)) is not None:
             self.commands[cmd_name] = _build(info)
@@ -148,33 +169,37 @@ class AwaGroup(TyperGroup):
         formatter.write(_help(self, ctx))
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Find the command; say which come close to an unknown one."""
+        """Find the command.  Raises UnknownCommand with the nearest names."""
         if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
             raise UnknownCommand(args[0], ctx, self.nearest(ctx, args[0]))
         return super().resolve_command(ctx, args)
 
     def nearest(self, ctx: Any, name: str) -> list[str]:
-        """Return command lines whose name is like this one."""
+        """Return command lines with a similar name, or with the name of another tool."""
         known = self.list_commands(ctx)
         close = [one for one in _ELSEWHERE.get(name, ()) if one in known or one.startswith("--")]
-        return [f"{ctx.command_path} {one}" for one in close or get_close_matches(name, known)]
+        if not close:
+            from difflib import get_close_matches  # 3 ms, and only a mistake needs it
+
+            close = get_close_matches(name, known)
+        return [f"{ctx.command_path} {one}" for one in close]
 
 
 class Root(AwaGroup):
-    """The first level, whose rooms are modules."""
+    """The top level, whose commands are modules."""
 
-    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - click's form
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - click's signature
         """Return the names in the order of the help."""
         return list(ROOMS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Command | None:
-        """Load a room."""
+        """Import the module of a command."""
         if cmd_name not in self.commands and cmd_name in self.list_commands(ctx):
             self.commands[cmd_name] = _enter(cmd_name)
         return self.commands.get(cmd_name)
 
     def nearest(self, ctx: Any, name: str) -> list[str]:
-        """Look into the rooms too: ``awa retry`` is ``awa job retry``."""
+        """Return nouns that have this verb, too: for ``awa retry`` ``awa job retry``."""
         deeper = []
         for noun in self.list_commands(ctx):
             room = self.get_command(ctx, noun)
@@ -184,7 +209,7 @@ class Root(AwaGroup):
 
 
 def _refuse_second(ctx: Any, given: Sequence[Any]) -> None:
-    """Refuse what click would drop in silence: all values but the last."""
+    """Refuse a repeated option: click would ignore all its values but the last."""
     seen = set()
     for param in given:
         if param.param_type_name != "option" or param.multiple or param.is_flag or param.count:
@@ -194,9 +219,9 @@ def _refuse_second(ctx: Any, given: Sequence[Any]) -> None:
 
             name = max(param.opts, key=len)
             raise InvalidInput(
-                f"{name} was given twice",
+                f"{name} is given twice",
                 why="it takes one value",
-                hint=f"write {name} {param.make_metavar(ctx)} once, and run the command for each",
+                hint=f"give {name} {param.make_metavar(ctx)} once; run the command for each value",
             )
         seen.add(param.name)
 
@@ -222,7 +247,7 @@ def _build(info: CommandInfo) -> Command:
 
 
 def _verb(info: CommandInfo) -> str:
-    return info.name or get_command_name(info.callback.__name__)  # type: ignore[union-attr] # a command has one
+    return info.name or get_command_name(info.callback.__name__)  # type: ignore[union-attr] # a command has a callback
 
 
 app = typer.Typer(
@@ -231,21 +256,21 @@ app = typer.Typer(
     add_completion=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="""
-    awa job list --state failed      # what failed
-    awa job show 42                  # why, and what can be done
+    awa job list --state failed      # list failed jobs
+    awa job show 42                  # show the error and what to do
     awa job retry --state failed --kind send_email
-    awa queue pause email            # start no more of them
-    awa doctor                       # what else is wrong
+    awa queue pause email            # start no more jobs
+    awa doctor                       # check for problems
     awa worker myapp.jobs:client --queue email=20
     awa migrate --database-url postgresql://localhost/app
-    awa demo                         # try it, with no database installed
+    awa demo                         # try it without a database
     """,
 )
 
 
 def _version(value: bool) -> None:
     if value:
-        from awa_cli.main import version
+        from awa_cli.version import version
 
         typer.echo(f"awa {version()}")
         raise typer.Exit
@@ -259,5 +284,5 @@ def root(
 ) -> None:
     """Operate a job queue that lives in PostgreSQL.
 
-    Enqueue, work, look, repair: each command is one word for the thing and one for the deed.
+    A command is a noun and a verb, such as awa job list, or a single verb, such as awa migrate.
     """

@@ -1,4 +1,4 @@
-"""What a command line that cannot be parsed gets to hear."""
+"""Error messages for a command line that cannot be parsed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from awa_cli.errors import ExitCode, complain
 
 __all__ = ["complain_of_usage"]
 
-# The parser's words, and people's.
+# The parser's wording, and a plainer one.
 _PLAINER: Final = (
     (r" is not a valid int(eger)?( range)?$", " is not a whole number"),
     (r" is not a valid float( range)?$", " is not a number"),
@@ -21,7 +21,7 @@ _PLAINER: Final = (
 
 
 def complain_of_usage(error: Any, *, color: bool) -> int:
-    """Say what was wrong with a command line and what comes near it; return the exit status."""
+    """Print what is wrong with a command line and the nearest valid one; return the exit status."""
     kind = type(error).__name__
     if kind == "NoArgsIsHelpError":
         sys.stderr.write(error.format_message() + "\n")
@@ -36,9 +36,9 @@ def complain_of_usage(error: Any, *, color: bool) -> int:
         near = ", ".join(error.possibilities or ())
     elif ctx and (extra := re.match(r"got unexpected extra arguments? \((.*)\)$", what)):
         if not any(param.param_type_name == "argument" for param in ctx.command.params):
-            what, near = f"{path} has no {extra[1]!r}: it is a command by itself", path
+            what, near = f"{path} has no subcommand {extra[1]!r}", path
         else:
-            what = f"{path} takes no further {extra[1]!r}"
+            what = f"{path} takes no further argument {extra[1]!r}"
     else:
         near = _nearest_choice(error)
     do = f"did you mean: {near}" if near else f"see {path} --help"
@@ -55,12 +55,12 @@ def _plain(error: Any) -> str:
 
 
 def _nearest_choice(error: Any) -> str | None:
-    """Return the option with the nearest of its choices, for a value that is none of them."""
-    from difflib import get_close_matches
+    """Return the option with the nearest of its choices, for a value that is not a choice."""
+    from awa_lib.validation import nearest
 
     choices = getattr(getattr(getattr(error, "param", None), "type", None), "choices", None)
     found = re.match(r"'([^']*)' is not one of", str(error.message))
     if not choices or found is None:
         return None
-    close = get_close_matches(found[1].lower(), [str(one) for one in choices], n=1, cutoff=0.5)
-    return f"{error.param.opts[-1]} {close[0]}" if close else None
+    close = nearest(found[1].lower(), map(str, choices), cutoff=0.5)
+    return None if close is None else f"{error.param.opts[-1]} {close}"

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, fields, is_dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import StrEnum
-from functools import cache
-from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Final
+
+from awa_cli.documents.encoding import encode, encode_shallow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-__all__ = ["Format", "Shape", "encode", "field_of", "read_columns", "read_shape", "write_data"]
+__all__ = ["Format", "Shape", "field_of", "read_columns", "read_shape", "write_data"]
 
 
 class Format(StrEnum):
@@ -72,47 +71,6 @@ def read_shape(text: Any) -> Shape:
 def read_columns(text: str | None) -> list[str]:
     """Read ``--columns``: names of fields, separated by commas."""
     return [name for name in (text or "").replace(" ", "").split(",") if name]
-
-
-def encode(value: Any) -> Any:
-    """Turn a read model into plain JSON data: fields in order, times as RFC 3339 in UTC."""
-    kind = type(value)
-    if kind in _PLAIN:
-        return value
-    if isinstance(value, datetime):
-        return _rfc3339(value)
-    if names := _names(kind):  # type: ignore[arg-type] # classes are hashable
-        return {
-            name: one if type(one := getattr(value, name)) in _PLAIN else encode(one)
-            for name in names
-        }
-    if isinstance(value, dict):
-        return {str(key): encode(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [encode(item) for item in value]
-    return str(value) if isinstance(value, PurePath) else value
-
-
-def _shallow(value: Any) -> Any:
-    """Turn a value that JSON does not know into one that it does, one level deep."""
-    if isinstance(value, datetime):
-        return _rfc3339(value)
-    names = _names(type(value))  # type: ignore[arg-type] # classes are hashable
-    return {name: getattr(value, name) for name in names} or encode(value)
-
-
-# Most fields are one of these: looking them up halves the time of a long list.
-_PLAIN: Final = frozenset({str, int, float, bool, type(None)})
-
-
-@cache
-def _names(kind: type) -> tuple[str, ...]:
-    return tuple(field.name for field in fields(kind)) if is_dataclass(kind) else ()
-
-
-def _rfc3339(moment: datetime) -> str:
-    text = moment.astimezone(UTC).isoformat().removesuffix("+00:00")
-    return (text[:-3] if moment.microsecond and text.endswith("000") else text) + "Z"
 
 
 def field_of(row: dict[str, Any], path: str) -> Any:
@@ -174,7 +132,7 @@ def _json(rows: Any, _: Shape, __: Any, write: Any, ascii_only: bool) -> None:
 def _ndjson(rows: Any, _: Shape, __: Any, write: Any, ascii_only: bool) -> None:
     # One encoder for all rows, which walks what is plain already by itself: twice as fast.
     text = json.JSONEncoder(
-        separators=(",", ":"), ensure_ascii=ascii_only, check_circular=False, default=_shallow
+        separators=(",", ":"), ensure_ascii=ascii_only, check_circular=False, default=encode_shallow
     ).encode
     for row in rows:
         write(text(row) + "\n")

@@ -6,13 +6,15 @@ import json
 import re
 import shutil
 import sys
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
-from awa_cli.parser.options import Common, common
-from awa_cli.terminal.formats import Format, Shape, encode, field_of, write_data
+from awa_cli.documents.encoding import encode
+from awa_cli.invocation import Common, common
+from awa_cli.terminal.formats import Format, Shape, field_of, write_data
 from awa_cli.terminal.pager import page
-from awa_cli.terminal.tables import clean, fit, table_lines
+from awa_cli.terminal.tables import table_lines
+from awa_cli.views.words import span
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -21,11 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ReaderLeft",
-    "age",
-    "clean",
-    "counted",
-    "fit",
-    "now",
     "result",
     "say",
     "show_document",
@@ -33,12 +30,9 @@ __all__ = [
     "show_one",
     "show_rows",
     "show_text",
-    "span",
 ]
 
 T = TypeVar("T")
-
-_UNITS = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 
 
 class ReaderLeft(Exception):
@@ -87,7 +81,7 @@ def _options() -> Common:
     from typer._click.globals import get_current_context
 
     ctx = get_current_context(silent=True)
-    return Common() if ctx is None else common(ctx)  # type: ignore[arg-type] # typer has its own class
+    return Common() if ctx is None else common(ctx)
 
 
 def show_document(value: Any) -> None:
@@ -163,7 +157,7 @@ def _field_column(name: str) -> Column[Any]:
         return value if value is None or isinstance(value, str) else json.dumps(value)
 
     # An id that is cut is of no use.
-    return Column(name.upper(), get, width=None if name.endswith("id") else 8)
+    return Column(name, name.upper(), get, width=None if name.endswith("id") else 8)
 
 
 def show_live(
@@ -195,38 +189,3 @@ def show_live(
             screen = Text.from_ansi("\n".join(lines), no_wrap=True, overflow="ellipsis")
             live.update(screen, refresh=True)
     raise AssertionError
-
-
-def counted(number: int, thing: str = "job") -> str:
-    """Write how many: ``1 job``, ``1,204 jobs``."""
-    return f"{number:,} {thing}{'' if number == 1 else 's'}"
-
-
-def now() -> datetime:
-    """Return the time by which ages are told."""
-    return datetime.now(UTC)
-
-
-def age(moment: datetime | None) -> str | None:
-    """Write a moment as people say it: ``3m ago``, ``in 2h``."""
-    if moment is None:
-        return None
-    seconds = (now() - moment).total_seconds()
-    text = span(abs(seconds))
-    if text == "0s":
-        return "now"
-    return f"{text} ago" if seconds > 0 else f"in {text}"
-
-
-def span(seconds: float) -> str:
-    """Write a duration with its largest unit, and the next one while it matters."""
-    whole = int(seconds)
-    for index, (size, unit) in enumerate(_UNITS):
-        if whole >= size:
-            count, rest = divmod(whole, size)
-            if count < 10 and index + 1 < len(_UNITS):  # noqa: PLR2004 - one digit leaves room
-                small, small_unit = _UNITS[index + 1]
-                if rest // small:
-                    return f"{count}{unit}{rest // small}{small_unit}"
-            return f"{count}{unit}"
-    return "0s"

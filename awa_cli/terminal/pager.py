@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from awa_cli.parser.options import Common
+    from awa_cli.invocation import Common
 
 __all__ = ["page"]
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from typing import Self
 
-    from awa_cli.parser.options import Common
+    from awa_cli.invocation import Common
 
 __all__ = ["Progress"]
 
@@ -76,7 +76,7 @@ class Progress:
 
     def line(self, seconds: float) -> str:
         """Return what is drawn after so many seconds."""
-        from awa_cli.terminal.output import counted, span
+        from awa_cli.views.words import counted, span
 
         if self._done is None:
             return f"working, {span(seconds)}"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import unicodedata
 from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from awa_cli.views.widths import cells, cut, fit
+from awa_cli.views.words import clean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -11,7 +13,7 @@ if TYPE_CHECKING:
     from awa_cli.terminal.colors import Paint
     from awa_cli.views.columns import Column
 
-__all__ = ["cells", "clean", "fit", "table_lines"]
+__all__ = ["table_lines"]
 
 T = TypeVar("T")
 
@@ -42,12 +44,12 @@ def table_lines(
             room - _GAP * (len(kept) - 1),
         )  # fmt: skip
     shown = [(columns[i], texts[i], width) for i, width in zip(kept, widths, strict=True)]
-    titles = [_cut(column.title, width) for column, _, width in shown]
+    titles = [cut(column.title, width) for column, _, width in shown]
     lines = [_line([(title, paint(title, "bold")) for title in titles], shown)]
     for number, row in enumerate(rows):
         parts = []
         for column, mine, width in shown:
-            text = _cut(mine[number], width)
+            text = cut(mine[number], width)
             painted = paint(text, column.style(row) if column.style else "")
             parts.append((text, paint.link(painted, column.link(row) if column.link else None)))
         lines.append(_line(parts, shown))
@@ -78,47 +80,3 @@ def _line(parts: Sequence[tuple[str, str]], shown: Sequence[tuple[Column[Any], A
         else:
             owed += _GAP + spare
     return line
-
-
-def fit(wanted: Sequence[int], least: Sequence[int | None], room: int) -> list[int]:
-    """Take cells from the widest columns that may shrink, until all fit or none may any more."""
-    widths = list(wanted)
-    while sum(widths) > room:
-        able = [i for i, low in enumerate(least) if low is not None and widths[i] > low]
-        if not able:
-            break
-        widths[max(able, key=widths.__getitem__)] -= 1
-    return widths
-
-
-def clean(value: Any) -> str:
-    """Write a cell: nothing as ``-``, control characters visible, so that no name draws screens."""
-    if value is None:
-        return "-"
-    text = str(value)
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
-def cells(text: str) -> int:
-    """Return how many cells of a terminal a text takes."""
-    return len(text) if text.isascii() else sum(map(_cell, text))
-
-
-def _cell(character: str) -> int:
-    if unicodedata.combining(character):
-        return 0
-    return 1 + (unicodedata.east_asian_width(character) in {"W", "F"})
-
-
-def _cut(text: str, width: int) -> str:
-    if cells(text) <= width:
-        return text
-    kept, used = "", 1
-    for character in text:
-        used += _cell(character)
-        if used > width:
-            break
-        kept += character
-    return kept + "…"

@@ -1,4 +1,4 @@
-"""The live monitor: one app, its places, and what they share."""
+"""The live monitor: ``awa tui``."""
 
 from __future__ import annotations
 
@@ -9,47 +9,40 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from textual import events, work
-from textual.app import App
-from textual.binding import Binding
+from textual import events
 
-from awa_cli.tui.history import Stop, Trail
-from awa_cli.tui.keys import EVERYWHERE, check_keys, known_ids
-from awa_cli.tui.navigation import PLACES
+from awa_cli.tui.history import History, Visit
+from awa_cli.tui.host import Host
+from awa_cli.tui.keys import APP_BINDINGS, check_keys, known_ids
+from awa_cli.tui.navigation import PAGES
 from awa_cli.tui.palette import Palette
-from awa_cli.tui.saved_state import Memory
+from awa_cli.tui.screens import load_page
 from awa_cli.tui.screens.page import Page
-from awa_cli.tui.source import Source
-from awa_cli.tui.theme import DARK, LIGHT, Paint, shades
+from awa_cli.tui.theme import DARK, LIGHT
 from awa_cli.tui.widgets.confirm import Confirm
-from awa_lib.errors import AwaError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from awa_cli.database.target import Target
-    from awa_cli.tui.changes.change import Deed
 
 __all__ = ["Monitor"]
 
-_MOST_UNDO: Final = 20
-_TERMINAL_SECONDS: Final = 2.0
+_TERMINAL_CHECK_SECONDS: Final = 2.0
 _COLLECT_SECONDS: Final = 60.0
-_STILL_SECONDS: Final = 2.0
-_SAID_SECONDS: Final = 3.0
+# Garbage is collected only when no key was pressed for this long.
+_IDLE_SECONDS: Final = 2.0
 _NEVER: Final = 1_000_000
 
 
-class Monitor(App[int]):
-    """``awa tui``.  Pages use its ``source``, ``go``, ``do``, ``paint`` and ``memory``."""
+class Monitor(Host):
+    """The app: keys, navigation between pages, and the start and end of the program."""
 
     TITLE = "awa"
     CSS_PATH = "app.tcss"
     COMMANDS = {Palette}  # noqa: RUF012 - as Textual declares it
     COMMAND_PALETTE_BINDING = "f2"
-    BINDINGS: ClassVar = [*EVERYWHERE]
-    HORIZONTAL_BREAKPOINTS = [(0, "-slim"), (60, "-narrow"), (100, "-wide")]  # noqa: RUF012 - as above
-    VERTICAL_BREAKPOINTS = [(0, "-flat"), (12, "-low"), (22, "-high")]  # noqa: RUF012 - as above
+    BINDINGS: ClassVar = [*APP_BINDINGS]
 
     def __init__(
         self,
@@ -63,19 +56,17 @@ class Monitor(App[int]):
         interval: float = 2.0,
         keys: Mapping[str, str] | None = None,
         ascii_only: bool | None = None,
-        others: Callable[[str], tuple[Target, str | None]] | None = None,
+        find_context: Callable[[str], tuple[Target, str | None]] | None = None,
     ) -> None:
-        super().__init__()
-        self.source = Source(target, url, read_only=read_only)
-        self.memory = Memory(target)
-        self.interval = interval
-        self.ascii_only = _ascii_terminal() if ascii_only is None else ascii_only
-        self._typed = time.monotonic()
-        self._said: dict[str, float] = {}
-        self._read_only = read_only
-        self._others = others
-        self._undo: list[Callable[[], Deed]] = []
-        self._paints: dict[str, Paint] = {}
+        super().__init__(
+            target,
+            url,
+            read_only=read_only,
+            interval=interval,
+            ascii_only=_ascii_terminal() if ascii_only is None else ascii_only,
+        )
+        self._pressed_at = time.monotonic()
+        self._find_context = find_context
         self.register_theme(DARK)
         self.register_theme(LIGHT)
         self.theme = self._first_theme(theme)
@@ -83,32 +74,37 @@ class Monitor(App[int]):
         if keys:
             check_keys(keys, known_ids())
             self.set_keymap(dict(keys))
-        place = screen or str(self.memory.get("screen", "overview"))
-        if place not in PLACES or PLACES[place].needs_subject:
-            place = "overview"
-        first = Stop(place)
+        first = self._first_visit(screen)
         if filter_text is not None:
-            first.memory["filter"] = filter_text
-        self.trail = Trail(first)
+            first.state["filter"] = filter_text
+        self.history = History(first)
 
-    def _first_theme(self, given: str | None) -> str:
-        for name in (given, self.memory.get("theme")):
+    def _first_theme(self, wanted: str | None) -> str:
+        for name in (wanted, self.saved_state.get("theme")):
             if name in self.available_themes:
                 return str(name)
         return DARK.name
 
+    def _first_visit(self, wanted: str | None = None) -> Visit:
+        page_id = wanted or str(self.saved_state.get("screen"))
+        if page_id not in PAGES or PAGES[page_id].needs_subject:
+            page_id = "overview"
+        return Visit(page_id)
+
+    # Start and end
+
     def on_mount(self) -> None:
-        """Open the first place."""
+        """Open the first page."""
         few = not self.is_headless and self.console.color_system in {None, "standard"}
         self.set_class(few, "-few-colors")
         if not self.is_headless:
-            self.set_interval(_TERMINAL_SECONDS, self._leave_with_the_terminal)
-        self._open(self.trail.here)
+            self.set_interval(_TERMINAL_CHECK_SECONDS, self._exit_without_terminal)
+        self._open(self.history.current)
 
     def on_ready(self) -> None:
-        """Collect garbage in full only while nobody types: each time stops the screen for 100 ms.
+        """Run full garbage collections only while no key is pressed: each takes 100 ms.
 
-        What is loaded by now is left out for good, which halves that.
+        Objects that exist by now are excluded for good, which halves that time.
         """
         gc.freeze()
         gc.set_threshold(*gc.get_threshold()[:2], _NEVER)
@@ -116,208 +112,123 @@ class Monitor(App[int]):
             self.set_interval(_COLLECT_SECONDS, self._collect)
 
     def _collect(self) -> None:
-        if time.monotonic() - self._typed > _STILL_SECONDS:
+        if time.monotonic() - self._pressed_at > _IDLE_SECONDS:
             gc.collect()
 
-    def _leave_with_the_terminal(self) -> None:
-        """End when the terminal is gone; without a SIGHUP its end of input would spin for ever."""
-        look = select.poll()
-        look.register(sys.__stdin__.fileno() if sys.__stdin__ else 0, 0)
-        if look.poll(0):  # POLLHUP and POLLERR are always told
+    def _exit_without_terminal(self) -> None:
+        """Exit once the terminal is closed: without a SIGHUP, reading its end would never stop."""
+        poll = select.poll()
+        poll.register(sys.__stdin__.fileno() if sys.__stdin__ else 0, 0)
+        if poll.poll(0):  # POLLHUP and POLLERR are reported whatever the mask
             self.exit()
 
     async def on_event(self, event: events.Event) -> None:
-        """Keep keys and clicks from a question that was only just asked."""
-        given = isinstance(event, events.Key | events.Paste | events.MouseDown)
-        if given:
-            self._typed = time.monotonic()
-        question = self.screen if given and not event.is_forwarded else None
-        if isinstance(question, Confirm) and not question.hears(event):
+        """Drop keys and clicks that were made before a confirmation appeared."""
+        is_input = isinstance(event, events.Key | events.Paste | events.MouseDown)
+        if is_input:
+            self._pressed_at = time.monotonic()
+        dialog = self.screen if is_input and not event.is_forwarded else None
+        if isinstance(dialog, Confirm) and not dialog.accepts(event):
             return
         await super().on_event(event)
 
-    # Looks
+    async def on_unmount(self) -> None:
+        """Close the connection."""
+        await self.source.close()
 
-    def get_css_variables(self) -> dict[str, str]:
-        """Add two shades between text and ground, of any theme: Textual's own are not for spans."""
-        variables = super().get_css_variables()
-        variables |= shades(variables)
-        return variables
-
-    @property
-    def paint(self) -> Paint:
-        """Return what turns a style of ``columns`` into the colours of the theme."""
-        if self.theme not in self._paints:
-            self._paints[self.theme] = Paint(self.theme_variables)
-        return self._paints[self.theme]
-
-    @property
-    def context_color(self) -> str:
-        """Return the colour of the context as a style of Textual's; empty without one."""
-        context = self.source.target.context
-        return f"ansi_{context.color}" if context is not None and context.color else ""
-
-    def get_key_display(self, binding: Binding) -> str:
-        """Return a key as the footer shows it, by its name where its sign cannot be shown."""
-        shown = super().get_key_display(binding)
-        return shown if shown.isascii() or not self.ascii_only else binding.key
-
-    def key_of(self, binding_id: str, wanted: str = "") -> str:
-        """Return the key that a binding of the app has now; the wanted one if it is among them."""
-        for one in EVERYWHERE:
-            if one.id == binding_id:
-                keys = self._keymap.get(binding_id, one.key).split(",")
-                key = wanted if wanted in keys else keys[0]
-                return self.get_key_display(Binding(key, "", ""))
-        return ""
-
-    # Places
+    # Navigation
 
     @property
     def page(self) -> Page[Any] | None:
-        """Return the page one is on, also below a dialog."""
-        return next((one for one in reversed(self.screen_stack) if isinstance(one, Page)), None)
+        """Return the current page, also while a dialog covers it."""
+        pages = (screen for screen in reversed(self.screen_stack) if isinstance(screen, Page))
+        return next(pages, None)
 
-    def title_of(self, stop: Stop) -> str:
-        """Return what a stop is called in the way here."""
-        about = stop.subject or stop.memory.get("filter")
-        return f"{PLACES[stop.place].title} {about or ''}".rstrip()
+    def show_change(self) -> None:
+        """Have the current page show what a change did."""
+        if (page := self.page) is not None:
+            page.changed()
 
-    def enter(self, place: str, subject: Any = None, **memory: Any) -> None:
-        """Go into something from here: Esc leads back."""
+    def enter(self, page_id: str, subject: Any = None, **state: Any) -> None:
+        """Open a page from the current one; Esc leads back."""
         self._leave()
-        self._open(self.trail.go(Stop(place, subject, self.trail.here, memory)))
+        self._open(self.history.go(Visit(page_id, subject, self.history.current, state)))
 
-    def action_go(self, place: str) -> None:
-        """Go to a place as it was left."""
-        if self.trail.here.place == place and self.trail.here.parent is None:
+    def action_go(self, page_id: str) -> None:
+        """Open a page as it was left."""
+        current = self.history.current
+        if current.page_id == page_id and current.parent is None:
             return
         self._leave()
-        self._open(self.trail.go(self._latest(place)))
+        self._open(self.history.go(Visit(page_id, state=dict(self._latest_state(page_id)))))
 
-    def _latest(self, place: str) -> Stop:
-        """Return a new stop that finds again what the last one of the place knew."""
-        return Stop(place, memory=dict(self._known.get(place, {})))
-
-    @property
-    def _known(self) -> dict[str, dict[str, Any]]:
-        return {stop.place: stop.memory for stop in self.trail.stops if stop.parent is None}
+    def _latest_state(self, page_id: str) -> dict[str, Any]:
+        """Return the state of the latest visit that was not entered from another page."""
+        visits = (visit for visit in reversed(self.history.visits) if visit.parent is None)
+        return next((visit.state for visit in visits if visit.page_id == page_id), {})
 
     def action_out(self) -> None:
-        """Go to where one came in from."""
-        self._turn(self.trail.out)
+        """Go back to the page from which the current one was entered."""
+        self._move(self.history.out)
 
     def action_out_to(self, number: int) -> None:
-        """Go to a stop of the way here."""
-        line = self.trail.here.line()
-        if number < len(line) - 1:
-            self._turn(lambda: self.trail.go(line[number]))
+        """Go back to a page of the path in the status bar."""
+        path = self.history.current.path()
+        if number < len(path) - 1:
+            self._move(lambda: self.history.go(path[number]))
 
     async def action_back(self) -> None:
-        """Go to the stop before."""
-        self._turn(self.trail.back)
+        """Go to the previous page of the history."""
+        self._move(self.history.back)
 
     def action_forward(self) -> None:
-        """Go to the stop one went back from."""
-        self._turn(self.trail.forward)
+        """Go to the next page of the history."""
+        self._move(self.history.forward)
 
-    def action_mark_place(self) -> None:
-        """Give this place a letter."""
+    def action_mark_page(self) -> None:
+        """Mark the current page with a letter."""
         from awa_cli.tui.widgets.dialogs import AskKey
 
-        def marked(letter: str | None) -> None:
+        def mark(letter: str | None) -> None:
             if letter:
-                self.trail.mark(letter)
-                self.notify(f"Marked as {letter}: {self.title_of(self.trail.here)}", markup=False)
+                self.history.mark(letter)
+                self.notify(f"Mark {letter}: {self.history.current.title}", markup=False)
 
-        self.push_screen(AskKey("Mark this place with a letter"), marked)
+        self.push_screen(AskKey("Press a letter to mark this screen"), mark)
 
     def action_jump(self) -> None:
-        """Go to a marked place."""
+        """Go to a marked page."""
         from awa_cli.tui.widgets.dialogs import AskKey
 
         def jump(letter: str | None) -> None:
             if letter:
-                self._turn(lambda: self.trail.jump(letter))
+                self._move(lambda: self.history.jump(letter))
 
-        known = [f"{letter}  {self.title_of(stop)}" for letter, stop in self.trail.marks.items()]
-        self.push_screen(AskKey("Jump to a mark", known or ["none yet: m marks a place"]), jump)
+        marks = [f"{letter}  {visit.title}" for letter, visit in self.history.marks.items()]
+        self.push_screen(
+            AskKey("Press the letter of a mark", marks or ["No marks yet: press m to set one."]),
+            jump,
+        )
 
-    def _turn(self, move: Callable[[], Stop | None]) -> None:
+    def _move(self, move: Callable[[], Visit | None]) -> None:
         self._leave()
-        if (stop := move()) is not None:
-            self._open(stop)
+        if (visit := move()) is not None:
+            self._open(visit)
 
     def _leave(self) -> None:
         if (page := self.page) is not None:
             page.leave()
 
-    def _open(self, stop: Stop) -> None:
-        page = PLACES[stop.place].open(stop)
-        if stop.parent is None:
-            self.memory.put("screen", stop.place)
+    def _open(self, visit: Visit) -> None:
+        page = load_page(PAGES[visit.page_id], visit)
+        if visit.parent is None:
+            self.saved_state.put("screen", visit.page_id)
         if isinstance(self.screen, Page):
             self.switch_screen(page)
         else:
             self.push_screen(page)
 
-    # Changes
-
-    def may(self, action_id: str) -> bool:
-        """Say whether an action may be offered."""
-        return self.source.allows(action_id)
-
-    def do(self, deed: Deed, *, note: str = "") -> None:
-        """Ask, change, say what was done, and read anew."""
-        self._do(deed, note)
-
-    @work(group="change", exit_on_error=False)
-    async def _do(self, deed: Deed, note: str) -> None:
-        if not await self.agreed(deed, note=note):
-            return
-        try:
-            await self.source.change(deed.noted())
-        except AwaError as error:
-            self.complain(error)
-        else:
-            if deed.undo is not None:
-                self._undo = [*self._undo, deed.undo][-_MOST_UNDO:]
-            more = "; u undoes it" if deed.undo else ""
-            self.notify(f"{deed.done}{more}", markup=False)
-        if (page := self.page) is not None:
-            page.changed()
-
-    async def agreed(self, deed: Deed, *, note: str = "") -> bool:
-        """Ask whether to do it; False at once where it may not be done."""
-        if not self.may(deed.action_id):
-            self.notify("Nothing is changed here.", severity="warning")
-            return False
-        if any(isinstance(one, Confirm) for one in self.screen_stack):
-            return False
-        context = self.source.target.context
-        name = context.name if context is not None and context.protected else None
-        return await self.push_screen_wait(Confirm(deed, protected=name, note=note))
-
-    def action_undo(self) -> None:
-        """Take the latest change back, if it can be."""
-        if not self._undo:
-            self.notify("Nothing to undo.")
-            return
-        self.do(self._undo.pop()())
-
-    def notify(self, message: str, **options: Any) -> None:
-        """Say something; what was said a moment ago is still to be seen."""
-        if time.monotonic() - self._said.get(message, -_SAID_SECONDS) >= _SAID_SECONDS:
-            self._said = {message: time.monotonic()}
-            super().notify(message, **options)
-
-    def complain(self, error: AwaError) -> None:
-        """Say what went wrong, why, and what to do."""
-        lines = [str(error), error.why or "", error.hint or ""]
-        text = "\n".join(line for line in lines if line)
-        self.notify(self.source.target.scrub(text), severity="error", timeout=8, markup=False)
-
-    # The rest
+    # Other keys
 
     def action_reread(self) -> None:
         """Read now."""
@@ -339,7 +250,7 @@ class Monitor(App[int]):
         def chosen(name: str | None) -> None:
             if name is not None:
                 self.theme = name
-                self.memory.put("theme", name)
+                self.saved_state.put("theme", name)
 
         self.push_screen(Pick("Theme", [(name, name) for name in names], self.theme), chosen)
 
@@ -347,28 +258,22 @@ class Monitor(App[int]):
         """Choose another database of the config file."""
         from awa_cli.tui.contexts import choose_context
 
-        choose_context(self, self._others)
+        choose_context(self, self._find_context, self.open_database)
 
-    async def look_at(self, target: Target, url: str | None) -> None:
-        """Look at another database from now on."""
+    async def open_database(self, target: Target, url: str | None) -> None:
+        """Show another database from now on."""
         old = self.source
         self._leave()
-        self.source = Source(target, url, read_only=self._read_only)
-        self.memory = Memory(target)
-        self._undo.clear()
-        self.trail = Trail(Stop(str(self.memory.get("screen", "overview"))))
-        self._open(self.trail.here)
+        self.connect(target, url)
+        self.history = History(self._first_visit())
+        self._open(self.history.current)
         await old.close()
-
-    async def on_unmount(self) -> None:
-        """Let the database go."""
-        await self.source.close()
 
 
 def _ascii_terminal() -> bool:
-    """Say whether the terminal shows ASCII alone, as far as its environment tells.
+    """Return True if the environment says that the terminal shows ASCII alone.
 
-    Python itself takes the C locale for UTF-8, so its word is not asked.
+    Python itself treats the C locale as UTF-8, so its encodings are not asked.
     """
     named = (os.environ.get(name) for name in ("LC_ALL", "LC_CTYPE", "LANG"))
     charset = next((value for value in named if value), "utf-8")

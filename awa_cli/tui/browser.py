@@ -1,4 +1,4 @@
-"""The monitor in a browser of this machine, by textual-serve (extra ``browser``)."""
+"""Serve the monitor to a browser on this machine with textual-serve (extra ``browser``)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from awa_cli.terminal.output import say
 from awa_lib.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -16,23 +15,27 @@ if TYPE_CHECKING:
 __all__ = ["serve_browser"]
 
 _HOST: Final = "127.0.0.1"
-_SAFE: Final = "style-src 'self' 'unsafe-inline'; default-src 'self'; connect-src 'self' ws:"
+_CONTENT_SECURITY_POLICY: Final = (
+    "style-src 'self' 'unsafe-inline'; default-src 'self'; connect-src 'self' ws:"
+)
 
 
-def serve_browser(arguments: Sequence[str], port: int, label: str) -> None:
-    """Serve ``awa tui ARGUMENTS`` on the loopback interface until Ctrl-C; one process a tab.
+def serve_browser(
+    arguments: Sequence[str], port: int, label: str, say: Callable[[str], None]
+) -> None:
+    """Serve ``awa tui ARGUMENTS`` on the loopback interface until Ctrl-C, a process for each tab.
 
-    Whoever can open the port operates the queue, so other hosts, and pages of other sites in the
-    same browser, are turned away.  Raises InvalidInput when the extra is not installed.
+    Anybody who can open the port can change the queue, so requests with another host name or from
+    web pages of other sites are refused.  Raises InvalidInput if the extra is not installed.
     """
     try:
         from aiohttp import web
         from textual_serve.server import Server
     except ImportError:
         raise InvalidInput(
-            "the monitor cannot be served to a browser",
+            "cannot serve the monitor to a browser",
             why="textual-serve is not installed",
-            hint='pip install "awa-toolkit[browser]"',
+            hint='install it: pip install "awa-toolkit[browser]"',
         ) from None
 
     origins = {f"http://{name}:{port}" for name in (_HOST, "localhost")}
@@ -42,12 +45,12 @@ def serve_browser(arguments: Sequence[str], port: int, label: str) -> None:
     async def guard(request: Any, handler: Callable[[Any], Awaitable[Any]]) -> Any:
         origin = request.headers.get("Origin")
         if request.host not in hosts or (origin is not None and origin not in origins):
-            raise web.HTTPForbidden(text="only pages of this machine's own monitor may connect")
+            raise web.HTTPForbidden(text="only the monitor's own web page may connect")
         if request.path == "/ws" and origin is None:
             raise web.HTTPForbidden(text="only a browser may connect")
         response = await handler(request)
         if not response.prepared:
-            response.headers["Content-Security-Policy"] = _SAFE
+            response.headers["Content-Security-Policy"] = _CONTENT_SECURITY_POLICY
         return response
 
     class Loopback(Server):
@@ -60,9 +63,9 @@ def serve_browser(arguments: Sequence[str], port: int, label: str) -> None:
             say(f"awa tui of {label}: {self.public_url}\nCtrl-C ends")
 
         def initialize_logging(self) -> None:
-            """Log nothing over what is said here."""
+            """Configure no log output: ``on_startup`` prints the address."""
 
     command = shlex.join([sys.executable, "-m", "awa_cli", "tui", *arguments])
-    pages = Path(__file__).parent / "page"
-    server = Loopback(command, host=_HOST, port=port, title="awa tui", templates_path=pages)
+    templates = Path(__file__).parent / "templates"
+    server = Loopback(command, host=_HOST, port=port, title="awa tui", templates_path=templates)
     server.serve()

@@ -1,4 +1,4 @@
-"""One change of all jobs that fit a filter: choose it, see how many, agree, watch it go on."""
+"""Change all jobs that match a filter: choose the change, confirm their number, watch progress."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from awa_cli.filters.text import read_filter
 from awa_cli.parser.job_options import bulk_filters
-from awa_cli.terminal.output import counted
-from awa_cli.tui.changes.change import Deed
+from awa_cli.tui.changes.change import Change
 from awa_cli.tui.changes.jobs import BULK
-from awa_cli.tui.widgets.dialogs import AskText, Pick
+from awa_cli.tui.widgets.dialogs import AskText, Pick, PickPriority
 from awa_cli.tui.widgets.progress import ProgressDialog
 from awa_cli.views.actions import ACTIONS, submitted
+from awa_cli.views.words import counted
 from awa_lib.errors import AwaError
 from awa_lib.ops.bulk import (
     STATES,
@@ -21,41 +21,40 @@ from awa_lib.ops.bulk import (
 )
 
 if TYPE_CHECKING:
-    from awa_cli.tui.app import Monitor
+    from awa_cli.tui.host import Host
     from awa_lib.models import BulkOperation
 
 __all__ = ["change_all"]
 
 _SAMPLE: Final = 8
+# What the target of a change says besides the number of jobs.
+_TARGETS: Final = {"priority": " priority {priority}", "move": " to queue {to_queue}"}
 
 
-async def change_all(app: Monitor, filter_text: str) -> None:
-    """Ask which change of the jobs that fit, show how many they are, and carry it out."""
-    title = f"All jobs with {filter_text}" if filter_text else "All jobs"
+async def change_all(app: Host, filter_text: str) -> None:
+    """Ask for a change, show how many jobs match the filter, and carry it out."""
+    title = f"All jobs matching {filter_text}" if filter_text else "All jobs"
     try:
         query = read_filter(filter_text)
         states = query.get("states")
-        allowed = [
-            name for name, one in BULK.items()
-            if app.may(one.action_id)
-            if not states or set(states).intersection(STATES[one.operation])
-        ]  # fmt: skip
-        options = [(name, ACTIONS[BULK[name].action_id].verb) for name in allowed]
+        options = [
+            (name, ACTIONS[bulk.action_id].verb)
+            for name, bulk in BULK.items()
+            if app.may(bulk.action_id)
+            and (not states or set(states).intersection(STATES[bulk.operation]))
+        ]
         name = await app.push_screen_wait(Pick(title, options))
-        if name is None or (spec := await _spec(app, name)) is None:
+        if name is None or (spec := await _ask_spec(app, name)) is None:
             return
-        where = bulk_filters(query)
-        await _submit(app, name, spec, where)
+        await _submit(app, name, spec, bulk_filters(query))
     except AwaError as error:
-        app.complain(error)
+        app.show_error(error)
 
 
-async def _spec(app: Monitor, name: str) -> dict[str, Any] | None:
-    """Ask what the change needs to know."""
-    from awa_cli.tui.screens.jobs import ask_priority
-
+async def _ask_spec(app: Host, name: str) -> dict[str, Any] | None:
+    """Ask for the parameters of the change; return None to cancel it."""
     if name == "priority":
-        number = await app.push_screen_wait(ask_priority())
+        number = await app.push_screen_wait(PickPriority())
         return None if number is None else {"priority": int(number)}
     if name == "move":
         queue = await app.push_screen_wait(AskText("Move to which queue?"))
@@ -63,35 +62,35 @@ async def _spec(app: Monitor, name: str) -> dict[str, Any] | None:
     return {}
 
 
-async def _submit(app: Monitor, name: str, spec: dict[str, Any], where: dict[str, Any]) -> None:
+async def _submit(app: Host, name: str, spec: dict[str, Any], where: dict[str, Any]) -> None:
     bulk, everything = BULK[name], not where
-    found = await app.source.read(preview_bulk_operation(bulk.operation, all=everything, **where))
-    if not found.total_matched:
-        app.notify("No jobs fit that can be changed so.")
+    preview = await app.source.read(preview_bulk_operation(bulk.operation, all=everything, **where))
+    if not preview.total_matched:
+        app.notify("No matching job is in a state that allows this change.")
         return
-    extra = {"priority": " priority {priority}", "move": " to queue {to_queue}"}.get(name, "")
-    target = counted(found.total_matched) + extra.format(**spec)
-    more = " …" if found.total_matched > _SAMPLE else ""
-    note = "Ids: " + ", ".join(map(str, found.sample[:_SAMPLE])) + more
-    deed = Deed(
+    more = " …" if preview.total_matched > _SAMPLE else ""
+    change = Change(
         bulk.action_id,
-        target,
+        _target(name, spec, preview.total_matched),
         lambda: submit_bulk_operation(
             bulk.operation, submitted_by="awa tui", all=everything, **spec, **where
         ),
         outcome=submitted,
     )
-    if not await app.agreed(deed, note=note):
+    note = "Ids: " + ", ".join(map(str, preview.sample[:_SAMPLE])) + more
+    if not await app.confirmed(change, note=note):
         return
-    operation: BulkOperation = await app.source.change(deed.noted())
-    dialog = ProgressDialog(deed.action.verb, operation)
+    operation: BulkOperation = await app.source.change(change.recorded())
+    dialog = ProgressDialog(change.action.verb, operation)
     app.push_screen(dialog)
     ended = await app.source.change(run_bulk_operation(operation.id, on_progress=dialog.show))
     dialog.end()
-    changed = counted(ended.processed) + extra.format(**spec)
-    told = deed.action.done.format(target=changed)
+    text = change.action.done.format(target=_target(name, spec, ended.processed))
     if ended.skipped or ended.errored:
-        told += f"; {ended.skipped + ended.errored:,} could not be"
-    app.notify(told, severity="warning" if ended.errored else "information", markup=False)
-    if (page := app.page) is not None:
-        page.changed()
+        text += f"; {ended.skipped + ended.errored:,} could not be changed"
+    app.notify(text, severity="warning" if ended.errored else "information", markup=False)
+    app.show_change()
+
+
+def _target(name: str, spec: dict[str, Any], count: int) -> str:
+    return counted(count) + _TARGETS.get(name, "").format(**spec)

@@ -1,4 +1,4 @@
-"""Go over to another database of the config file."""
+"""Switch to another database of the config file."""
 
 from __future__ import annotations
 
@@ -9,37 +9,44 @@ from awa_cli.tui.widgets.dialogs import Pick
 from awa_lib.errors import AwaError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from awa_cli.database.target import Target
-    from awa_cli.tui.app import Monitor
+    from awa_cli.tui.host import Host
 
 __all__ = ["choose_context"]
 
 
-def choose_context(app: Monitor, others: Callable[[str], tuple[Target, str | None]] | None) -> None:
-    """Ask for a context and look at its database; ``others`` makes a target of a name."""
+def choose_context(
+    app: Host,
+    find_context: Callable[[str], tuple[Target, str | None]] | None,
+    open_database: Callable[[Target, str | None], Awaitable[None]],
+) -> None:
+    """Ask for a context, find its target and URL, and open its database."""
     try:
         contexts = read_config().contexts
     except AwaError as error:
-        app.complain(error)
+        app.show_error(error)
         return
-    if not contexts or others is None:
-        app.notify("No contexts yet: awa context add NAME URL", markup=False)
+    if not contexts or find_context is None:
+        app.notify("No contexts yet.  Add one: awa context add NAME URL", markup=False)
         return
 
     async def chosen(name: str | None) -> None:
         if name is None:
             return
         try:
-            target, url = others(name)
+            target, url = find_context(name)
         except AwaError as error:
-            app.complain(error)
+            app.show_error(error)
             return
-        await app.look_at(target, url)
+        await open_database(target, url)
 
-    here = app.source.target.context
+    current = app.source.target.context
     options = [
-        (name, f"{name}{'  protected' if one.protected else ''}") for name, one in contexts.items()
+        (name, f"{name}{'  protected' if context.protected else ''}")
+        for name, context in contexts.items()
     ]
-    app.push_screen(Pick("Database", options, here.name if here is not None else None), chosen)
+    app.push_screen(
+        Pick("Database", options, current.name if current is not None else None), chosen
+    )

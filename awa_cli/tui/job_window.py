@@ -1,6 +1,7 @@
-"""A window on a list of millions: pages come when the view nears its ends, and go at the far one.
+"""The loaded part of a list of millions of jobs.
 
-Rows are sorted by id, newest first.  Nothing here does I/O: an op reads, ``take`` puts it in.
+Rows are sorted by id, newest first; more are read when the view nears an end of the loaded rows,
+and rows at the far end are dropped.  Nothing here does I/O: the methods return ops.
 """
 
 from __future__ import annotations
@@ -13,18 +14,19 @@ if TYPE_CHECKING:
     from awa_lib._sql import Op
     from awa_lib.reads.jobs import JobQuery
 
-__all__ = ["MOST", "PAGE", "JobWindow"]
+__all__ = ["MAX_ROWS", "READ_ROWS", "JobWindow"]
 
-PAGE: Final = 150
-MOST: Final = 600
+READ_ROWS: Final = 150
+"""Rows of one read."""
+MAX_ROWS: Final = 600
 """Rows that are kept."""
 
 
 class JobWindow:
-    """Loaded rows without a gap.  ``follows``: the first row is the newest there is.
+    """Loaded rows without a gap.  While it ``follows``, the first row is the newest job.
 
-    Once a person moves about it does not follow any more: rows that come are not shown, so that
-    none is pushed away under the cursor; those on the screen are still kept up to date.
+    Once the user moves the cursor it stops following: newer rows are not shown, so that no row
+    moves away under the cursor.  Rows on the screen are still kept up to date.
     """
 
     def __init__(self, query: JobQuery) -> None:
@@ -40,71 +42,58 @@ class JobWindow:
             self.follows = False
             self._top = self.rows[0].id
 
-    def look(self, first: int, count: int) -> Op[None]:
-        """Read what is on the screen anew: rows from ``first`` on, and the newest if it follows."""
+    def refresh(self, first: int, count: int) -> Op[None]:
+        """Read the rows on the screen again: ``count`` rows from ``first``, or the newest."""
         if self.follows or not self.rows:
-            found = yield from job_rows(limit=max(count, PAGE), **self.query)
-            self._renew(found, from_top=True, whole=len(found) < max(count, PAGE))
+            found = yield from job_rows(limit=max(count, READ_ROWS), **self.query)
+            self._replace(found, from_top=True, whole=len(found) < max(count, READ_ROWS))
             return
         first = max(0, min(first, len(self.rows) - 1))
         before = self.rows[first].id + 1
         found = yield from job_rows(limit=count, **self._below(before))
-        self._renew(found, from_top=False, whole=len(found) < count, before=before)
+        self._replace(found, from_top=False, whole=len(found) < count, before=before)
 
-    def down(self) -> Op[None]:
-        """Read the next page below."""
+    def read_older(self) -> Op[None]:
+        """Read rows below the last one."""
         if not self.rows or not self.more_below:
             return
         last = self.rows[-1].id
-        found = yield from job_rows(limit=PAGE, **self._below(last))
-        self.more_below = len(found) == PAGE
-        self.rows = [*self.rows, *[one for one in found if one.id < last]][-MOST:]
+        found = yield from job_rows(limit=READ_ROWS, **self._below(last))
+        self.more_below = len(found) == READ_ROWS
+        self.rows = [*self.rows, *[row for row in found if row.id < last]][-MAX_ROWS:]
 
-    def up(self) -> Op[None]:
-        """Read the page above again, where it was let go."""
+    def read_newer(self) -> Op[None]:
+        """Read rows above the first one that were dropped."""
         if self.follows or not self.rows or self._top is None or self.rows[0].id >= self._top:
             return
         first = self.rows[0].id
-        found = yield from job_rows_after(first, limit=PAGE, **self.query)
-        above = [one for one in found if first < one.id <= self._top]
+        found = yield from job_rows_after(first, limit=READ_ROWS, **self.query)
+        above = [row for row in found if first < row.id <= self._top]
         if not above:
             self._top = first
             return
-        if len(self.rows) + len(above) > MOST:
+        if len(self.rows) + len(above) > MAX_ROWS:
             self.more_below = True
-        self.rows = [*above, *self.rows][:MOST]
-
-    def to_end(self) -> Op[None]:
-        """Read the oldest page."""
-        self.hold()
-        self.rows = yield from job_rows_after(0, limit=PAGE, **self.query)
-        self.more_below = False
-
-    def to_top(self) -> None:
-        """Follow the newest again; the next look reads them."""
-        self.follows, self._top = True, None
-        self.rows, self.more_below = [], True
+        self.rows = [*above, *self.rows][:MAX_ROWS]
 
     def _below(self, job_id: int) -> JobQuery:
         query = self.query.copy()
         query["before_id"] = job_id
         return query
 
-    def _renew(
+    def _replace(
         self, found: list[JobRow], *, from_top: bool, whole: bool, before: int | None = None
     ) -> None:
-        """Put rows in the place of those they tell about."""
+        """Replace the rows in the range that was read.  ``whole``: the range reaches the end."""
+        above = [] if from_top else [row for row in self.rows if row.id >= (before or 0)]
         if whole:
-            # Nothing lies below what was found.
-            above = [] if from_top else [one for one in self.rows if one.id >= (before or 0)]
             self.rows, self.more_below = above + found, False
             return
         low = found[-1].id
-        above = [] if from_top else [one for one in self.rows if one.id >= (before or 0)]
-        below = [one for one in self.rows if one.id < low]
+        below = [row for row in self.rows if row.id < low]
         if from_top and self.rows and low > self.rows[0].id:
-            # More came at once than was read: what lies between is not known.
+            # More jobs arrived than one read returns: those in between are not loaded.
             below = []
-        if len(above) + len(found) + len(below) > MOST or not below:
+        if len(above) + len(found) + len(below) > MAX_ROWS or not below:
             self.more_below = True
-        self.rows = [*above, *found, *below][:MOST]
+        self.rows = [*above, *found, *below][:MAX_ROWS]

@@ -1,4 +1,4 @@
-"""Make the monitor from what the command line says."""
+"""Make the monitor from the options of the command line."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from awa_cli.tui.navigation import PLACES
+from awa_cli.tui.navigation import PAGES
 from awa_lib.errors import InvalidInput, Unavailable
 
 if TYPE_CHECKING:
@@ -22,15 +22,17 @@ if TYPE_CHECKING:
 
 __all__ = ["check_screen", "make", "read_size", "record", "take_screenshot"]
 
-# A database that has not answered until then will not.
-_PATIENCE: Final = 15.0
-# The fonts that Rich would fetch from elsewhere.
+# A screenshot waits for the database for at most this long.
+_SCREENSHOT_SECONDS: Final = 15.0
+_MIN_COLUMNS: Final = 20
+_MIN_LINES: Final = 5
+# Rich links to fonts on another host; without them the SVG loads nothing.
 _FONT: Final = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
 
 
 def check_screen(name: str) -> str:
-    """Return the id of a screen.  Raises InvalidInput."""
-    names = [place.id for place in PLACES.values() if not place.needs_subject]
+    """Return the name if it is a screen.  Raises InvalidInput."""
+    names = [page.id for page in PAGES.values() if not page.needs_subject]
     if name in names:
         return name
     close = get_close_matches(name, names, n=1)
@@ -45,7 +47,7 @@ def make(target: Target, url: str | None, *, theme: str | None, **options: Any) 
     """Make the monitor.  Raises InvalidInput for an unknown theme or binding."""
     from awa_cli.tui.app import Monitor
 
-    # What nobody handles goes to stderr, over the screen.
+    # Without a handler, warnings go to stderr and draw over the screen.
     for name in ("psycopg", "awa_lib", "asyncio"):
         logging.getLogger(name).addHandler(logging.NullHandler())
     monitor = Monitor(target, url, theme=theme, **options)
@@ -61,17 +63,19 @@ def make(target: Target, url: str | None, *, theme: str | None, **options: Any) 
 
 
 def read_size(text: str) -> tuple[int, int]:
-    """Read ``160x45``, columns and lines.  Raises InvalidInput."""
+    """Parse ``160x45``: columns and lines.  Raises InvalidInput."""
     found = re.fullmatch(r"(\d{1,3})x(\d{1,3})", text)
-    if found is None or int(found[1]) < 20 or int(found[2]) < 5:  # noqa: PLR2004 - the smallest that is drawn
+    columns, lines = (int(found[1]), int(found[2])) if found else (0, 0)
+    if columns < _MIN_COLUMNS or lines < _MIN_LINES:
         raise InvalidInput(
-            f"--size {text!r} cannot be read", hint="write it like --size 160x45; at least 20x5"
+            f"--size {text!r} is not a size",
+            hint=f"use COLUMNSxLINES, at least {_MIN_COLUMNS}x{_MIN_LINES}: --size 160x45",
         )
-    return int(found[1]), int(found[2])
+    return columns, lines
 
 
 def record(monitor: Monitor, path: str) -> None:
-    """Have the monitor write down what it tells the terminal.  Raises InvalidInput."""
+    """Have the monitor record its output to a file.  Raises InvalidInput."""
     from awa_cli.tui.asciicast import recorder
 
     size = shutil.get_terminal_size()
@@ -79,23 +83,23 @@ def record(monitor: Monitor, path: str) -> None:
 
 
 def take_screenshot(monitor: Monitor, path: str, size: tuple[int, int]) -> None:
-    """Draw the first screen without a terminal and write it as SVG.
+    """Draw the first screen without a terminal and write it to an SVG file.
 
-    Raises what kept the screen from being filled, or InvalidInput when the file cannot be written.
+    Raises the error of the first read, or InvalidInput if the file cannot be written.
     """
     failed: list[AwaError] = []
     drawn: list[str] = []
 
     async def draw(pilot: Pilot[Any]) -> None:
         try:
-            async with asyncio.timeout(_PATIENCE):
+            async with asyncio.timeout(_SCREENSHOT_SECONDS):
                 while not (page := monitor.page) or not page.settled:
                     if page is not None and page.error is not None:
                         failed.append(page.error)
                         break
                     await asyncio.sleep(0.05)
         except TimeoutError:
-            failed.append(Unavailable(f"{monitor.source.target.label} does not answer"))
+            failed.append(Unavailable(f"{monitor.source.target.label} did not answer in time"))
         await pilot.pause()
         drawn.append(_FONT.sub("", monitor.export_screenshot(title="awa tui")))
         monitor.exit()

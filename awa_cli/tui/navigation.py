@@ -1,54 +1,43 @@
-"""The screens: one line each.  To add one, write its module and a line here."""
+"""The pages of the monitor, one line each.  To add a page, write its module and a line here."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final
 
-if TYPE_CHECKING:
-    from awa_cli.tui.history import Stop
-    from awa_cli.tui.screens.page import Page
-
-__all__ = ["PLACES", "Place"]
+__all__ = ["PAGES", "PageEntry"]
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """A screen: ``keys`` lead to it from anywhere, unless it needs a subject (a job, a queue)."""
+class PageEntry:
+    """A page: ``keys`` open it from anywhere, unless it needs a subject (a job, a queue)."""
 
     id: str
     title: str
     keys: str
-    page: str
+    path: str
     """``module:Class`` below ``awa_cli.tui.screens``."""
 
     @property
     def needs_subject(self) -> bool:
-        """Return True for a screen about one thing, which only Enter leads to."""
+        """Return True for a page about one thing, which is entered from a list."""
         return not self.keys
-
-    def open(self, stop: Stop) -> Page[Any]:
-        """Make the screen; its module is loaded when it is first gone to."""
-        module, _, name = self.page.partition(":")
-        page: type[Page[Any]] = getattr(import_module(f"awa_cli.tui.screens.{module}"), name)
-        return page(self, stop)
 
 
 _ALL: Final = (
-    Place("overview", "Overview", "1,O", "overview:OverviewPage"),
-    Place("jobs", "Jobs", "2,J", "jobs:JobsPage"),
-    Place("job", "Job", "", "job:JobPage"),
-    Place("queues", "Queues", "3,Q", "queues:QueuesPage"),
-    Place("queue", "Queue", "", "queue:QueuePage"),
-    Place("kinds", "Kinds", "4,K", "kinds:KindsPage"),
-    Place("workers", "Workers", "5,W", "workers:WorkersPage"),
-    Place("cron", "Cron", "6,C", "cron:CronPage"),
-    Place("dlq", "Dead letters", "7,D", "dead_letters:LettersPage"),
-    Place("letter", "Dead letter", "", "dead_letter:LetterPage"),
-    Place("batches", "Batch operations", "8,B", "bulk_operations:BatchesPage"),
-    Place("activity", "Activity", "9,A", "activity:ActivityPage"),
-    Place("doctor", "Doctor", "0,X", "doctor:DoctorPage"),
-    Place("storage", "Storage", "minus,S", "storage:StoragePage"),
+    PageEntry("overview", "Overview", "1,O", "overview:OverviewPage"),
+    PageEntry("jobs", "Jobs", "2,J", "jobs:JobsPage"),
+    PageEntry("job", "Job", "", "job:JobPage"),
+    PageEntry("queues", "Queues", "3,Q", "queues:QueuesPage"),
+    PageEntry("queue", "Queue", "", "queue:QueuePage"),
+    PageEntry("kinds", "Kinds", "4,K", "kinds:KindsPage"),
+    PageEntry("workers", "Workers", "5,W", "workers:WorkersPage"),
+    PageEntry("cron", "Cron", "6,C", "cron:CronPage"),
+    PageEntry("dlq", "Dead letters", "7,D", "dead_letters:DeadLettersPage"),
+    PageEntry("dead_letter", "Dead letter", "", "dead_letter:DeadLetterPage"),
+    PageEntry("batches", "Batch operations", "8,B", "bulk_operations:BulkOperationsPage"),
+    PageEntry("activity", "Activity", "9,A", "activity:ActivityPage"),
+    PageEntry("doctor", "Doctor", "0,X", "doctor:DoctorPage"),
+    PageEntry("storage", "Storage", "minus,S", "storage:StoragePage"),
 )
-PLACES: Final = {place.id: place for place in _ALL}
+PAGES: Final = {page.id: page for page in _ALL}

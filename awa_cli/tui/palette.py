@@ -1,4 +1,4 @@
-"""The command palette: every place, and every binding that works where one is."""
+"""The command palette: every page, and every binding of the current screen."""
 
 from __future__ import annotations
 
@@ -7,47 +7,48 @@ from typing import TYPE_CHECKING, Final, cast
 
 from textual.command import DiscoveryHit, Hit, Provider
 
-from awa_cli.tui.navigation import PLACES
+from awa_cli.tui.navigation import PAGES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from textual.command import Hits
 
-    from awa_cli.tui.app import Monitor
+    from awa_cli.tui.host import Host
 
 __all__ = ["Palette"]
 
-# Whoever types a name does not mean a step of the cursor.
-_MOVES: Final = ("go.", "grid.", "tile.", "app.palette")
+# Bindings that make no sense as commands: steps of the cursor, and pages, which come below.
+_EXCLUDED: Final = ("go.", "grid.", "tile.", "app.palette")
 
 
 class Palette(Provider):
-    """What can be done, by name."""
+    """Commands by name."""
 
     def _commands(self) -> Iterator[tuple[str, str, Callable[[], object]]]:
-        app = cast("Monitor", self.app)
+        app = cast("Host", self.app)
         seen = set()
         for active in self.screen.active_bindings.values():
             binding = active.binding
-            name = binding.id or "grid."
-            if name in seen or name.startswith(_MOVES) or not active.enabled:
+            if not binding.id or binding.id in seen or binding.id.startswith(_EXCLUDED):
                 continue
-            seen.add(name)
+            if not active.enabled:
+                continue
+            seen.add(binding.id)
             run = partial(app.run_action, binding.action, active.node)
             yield binding.description, app.get_key_display(binding), run
-        for place in PLACES.values():
-            if not place.needs_subject:
-                keys = place.keys.replace(",", ", ")
-                yield f"Go to {place.title}", keys, partial(app.action_go, place.id)
+        for page in PAGES.values():
+            if not page.needs_subject:
+                keys = page.keys.replace(",", ", ")
+                yield f"Go to {page.title}", keys, partial(app.run_action, f"go('{page.id}')")
 
     async def discover(self) -> Hits:
-        """Show all before anything is typed."""
+        """Yield all commands before anything is typed."""
         for name, keys, run in self._commands():
             yield DiscoveryHit(name, run, help=keys)
 
     async def search(self, query: str) -> Hits:
-        """Show what fits."""
+        """Yield the commands that match."""
         matcher = self.matcher(query)
         for name, keys, run in self._commands():
             if (score := matcher.match(name)) > 0:

@@ -1,4 +1,4 @@
-"""What the monitor remembers of each database: screen, theme, filters, columns.  Never a secret."""
+"""What the monitor saves for each database: screen, theme, filters, columns.  Never a secret."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ if TYPE_CHECKING:
 
     from awa_cli.database.target import Target
 
-__all__ = ["Memory"]
+__all__ = ["SavedState"]
 
 
-class Memory:
-    """A file beside the config.  Losing it loses convenience: no error of it is ever shown."""
+class SavedState:
+    """A file beside the config file.  Its errors are ignored: losing it costs convenience only."""
 
     def __init__(self, target: Target, path: Path | None = None) -> None:
         self._path = path or config_path().with_name("tui-state.json")
         self._name = target.context.name if target.context is not None else target.label
 
     def get(self, key: str, default: Any = None) -> Any:
-        """Return what is remembered of this database."""
+        """Return a value that was saved for this database."""
         found = self._all().get(self._name)
         return found.get(key, default) if isinstance(found, dict) else default
 
     def put(self, key: str, value: Any) -> None:
-        """Remember a value that JSON can hold; None forgets it.  Other databases stay as they are.
+        """Save a JSON value for this database; None removes it.
 
-        The file is read anew and replaced in one step: two monitors may run at once.
+        The file is read again and replaced in one step: two monitors may run at once.
         """
         everything = self._all()
         mine = everything.get(self._name)

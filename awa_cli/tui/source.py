@@ -1,7 +1,7 @@
-"""Where the monitor's data comes from: one connection that reads, one that listens.
+"""The database of the monitor: one connection to read, one to listen, one for each change.
 
-The reading one cannot write: the server refuses.  A change gets a connection of its own, so that
-it neither waits for a slow read nor is cut off with one.
+The reading connection is read-only on the server.  A change has its own connection, so that it
+neither waits for a slow read nor is cancelled with it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from psycopg.pq import TransactionStatus
 
 from awa_cli.database.session import adial
-from awa_cli.terminal.output import now
+from awa_cli.views.words import now
 from awa_lib.db.drive import arun
 from awa_lib.errors import InvalidInput, Unavailable
 
@@ -32,7 +32,7 @@ __all__ = ["Source"]
 
 R = TypeVar("R")
 
-# Filters are parameters; planned anew each time, the indexes on single states can serve them.
+# Filters are parameters: only a plan for their values can use the indexes on single states.
 _READING: Final = (
     ("default_transaction_read_only", "on"),
     ("plan_cache_mode", "force_custom_plan"),
@@ -43,32 +43,32 @@ _WATCH_SECONDS: Final = 30.0
 
 
 class Source:
-    """One database, looked at and changed."""
+    """Reads and changes one database."""
 
     def __init__(self, target: Target, url: str | None = None, *, read_only: bool = False) -> None:
         self.target = target
         self._url = url
         self._read_only = read_only
         self._conn: psycopg.AsyncConnection[Any] | None = None
-        self._dialling = asyncio.Lock()
+        self._connecting = asyncio.Lock()
         self.rights: Rights | None = None
         self.read_at: datetime | None = None
-        """When a read succeeded last."""
+        """The time of the last successful read."""
         self.lost: Unavailable | None = None
-        """Why the database cannot be reached, as long as it cannot."""
+        """Why the database cannot be reached; None while it can."""
 
     @property
     def can_change(self) -> bool:
-        """Return False where nothing at all may be changed."""
+        """Return False in read-only mode and on a standby."""
         return not self._read_only and (self.rights is None or not self.rights.standby)
 
     def allows(self, action_id: str) -> bool:
-        """Say whether an action may be offered, as far as is known."""
+        """Return True if the database rights allow an action, or are not known yet."""
         noun = action_id.partition(".")[0]
         return self.can_change and (self.rights is None or self.rights.allow(noun))
 
     async def read(self, op: Op[R]) -> R:
-        """Run a read.  Raises Unavailable; the next call connects again."""
+        """Run a read.  Raises Unavailable if the connection is lost; the next call reconnects."""
         conn = None
         try:
             conn = await self._reading()
@@ -78,7 +78,7 @@ class Source:
             await self._drop(conn)
             raise
         except asyncio.CancelledError:
-            # psycopg has told the server to stop; where that failed the connection is lost.
+            # psycopg has cancelled the query; if that failed, the connection is of no more use.
             if conn is not None and conn.pgconn.transaction_status != TransactionStatus.IDLE:
                 await self._drop(conn)
             raise
@@ -86,17 +86,17 @@ class Source:
         return result
 
     async def change(self, op: Op[R]) -> R:
-        """Run a change on a connection of its own.  Raises InvalidInput in read-only mode."""
+        """Run a change on its own connection.  Raises InvalidInput in read-only mode."""
         if not self.can_change:
-            raise InvalidInput("nothing is changed here", why="the monitor is read-only")
+            raise InvalidInput("cannot change the database", why="the monitor is read-only")
         async with await adial(self.target, self._url) as conn:
             return await arun(conn, op)
 
     async def watch(self, ids: Sequence[int]) -> AsyncIterator[None]:
-        """Yield whenever one of these jobs is claimed or ends, as long as the database tells.
+        """Yield when one of these jobs is claimed or ends, until the connection is lost.
 
-        Ends at once where nothing may be written, as it is noted whom to tell: look now and then
-        instead.
+        To be notified, the monitor writes the ids to the database; in read-only mode it cannot,
+        and the iterator ends at once.
         """
         from awa_lib.errors import AwaError
         from awa_lib.ops.waits import CHANNEL, watch_jobs
@@ -108,7 +108,7 @@ class Source:
                 await conn.execute(f"LISTEN {CHANNEL}".encode())
                 while True:
                     await arun(conn, watch_jobs(ids, 2 * _WATCH_SECONDS))
-                    async for _ in _heard(conn):
+                    async for _ in _notifications(conn):
                         yield
 
     async def close(self) -> None:
@@ -116,17 +116,17 @@ class Source:
         await self._drop(self._conn)
 
     def age(self) -> timedelta | None:
-        """Return how old the data is, None before the first."""
+        """Return the age of the data, None before the first read."""
         return None if self.read_at is None else max(now() - self.read_at, timedelta())
 
     async def _reading(self) -> psycopg.AsyncConnection[Any]:
-        async with self._dialling:
+        async with self._connecting:
             if self._conn is None or self._conn.closed:
                 self._conn = await adial(self.target, self._url, settings=_READING)
-                self.rights = await self._ask_rights(self._conn)
+                self.rights = await self._read_rights(self._conn)
             return self._conn
 
-    async def _ask_rights(self, conn: psycopg.AsyncConnection[Any]) -> Rights:
+    async def _read_rights(self, conn: psycopg.AsyncConnection[Any]) -> Rights:
         from awa_lib.reads.rights import rights
 
         return await arun(conn, rights())
@@ -140,11 +140,11 @@ class Source:
                     await conn.close()
 
 
-async def _heard(conn: psycopg.AsyncConnection[Any]) -> AsyncIterator[None]:
+async def _notifications(conn: psycopg.AsyncConnection[Any]) -> AsyncIterator[None]:
     import psycopg
 
     try:
         async for _ in conn.notifies(timeout=_WATCH_SECONDS):
             yield
     except psycopg.OperationalError as error:
-        raise Unavailable("the listening connection is lost") from error
+        raise Unavailable("lost the listening connection") from error

@@ -1,4 +1,4 @@
-"""Colours: two themes of our own, and the styles of ``columns`` in the colours of any theme."""
+"""Colours: the awa themes, and the styles of ``columns`` in the colours of any theme."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DARK", "LIGHT", "Paint", "shades"]
 
-# Shares of the text colour in its ground.
+# Shares of the text colour in its blend with the background.
 _QUIET: Final = 0.6
 _FAINT: Final = 0.4
 
@@ -66,36 +66,43 @@ LIGHT: Final = Theme(
         "border-blurred": "#d3d7e3",
     },
 )
-# The colours that ``columns`` and ``pages`` speak of, in the words of a theme.
+# Colour names in the styles of ``columns``, and the theme variables that replace them.
 _ROLES: Final = {
-    "red": "error", "green": "success", "yellow": "warning", "blue": "primary",
-    "cyan": "accent", "magenta": "secondary", "bright_black": "quiet",
-}  # fmt: skip
+    "red": "error",
+    "green": "success",
+    "yellow": "warning",
+    "blue": "primary",
+    "cyan": "accent",
+    "magenta": "secondary",
+    "bright_black": "quiet",
+}
 
 
 def shades(variables: Mapping[str, str]) -> dict[str, str]:
-    """Return ``quiet`` and ``faint``: text that matters less, and text that hardly does."""
-    ground = Color.parse(variables["background"])
+    """Return the colours ``quiet`` and ``faint``, for text that matters less and least."""
+    background = Color.parse(variables["background"])
     text = Color.parse(variables["foreground"])
-    return {"quiet": ground.blend(text, _QUIET).hex, "faint": ground.blend(text, _FAINT).hex}
+    return {
+        "quiet": background.blend(text, _QUIET).hex,
+        "faint": background.blend(text, _FAINT).hex,
+    }
 
 
 class Paint:
-    """Turns a style like ``bold red`` into the colours of a theme."""
+    """Converts a style like ``bold red`` to the colours of a theme."""
 
     def __init__(self, variables: Mapping[str, str]) -> None:
         self._colors = {name: variables[role] for name, role in _ROLES.items()}
-
         self._made: dict[str, Style] = {}
 
     def __call__(self, words: str) -> Style:
-        """Return the style; an empty one for no words."""
+        """Return the Rich style; an empty style for an empty text."""
         if words not in self._made:
             self._made[words] = self._style(words)
         return self._made[words]
 
     def css(self, words: str) -> str:
-        """Return the style as Textual writes it, for content that it lays out itself."""
+        """Return the style in Textual's markup, for ``Content``."""
         return " ".join(self._colors.get(word, word) for word in words.split())
 
     def _style(self, words: str) -> Style:

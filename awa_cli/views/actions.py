@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from awa_cli.parser.options import common
-
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    import typer
 
     from awa_lib._sql import Op
     from awa_lib.models import BulkOperation
 
-__all__ = ["ACTIONS", "Action", "Danger", "confirm", "operator", "recorded", "submitted"]
+__all__ = ["ACTIONS", "Action", "Danger", "operator", "recorded", "submitted"]
 
 R = TypeVar("R")
 
@@ -271,27 +266,3 @@ def operator() -> str:
     except (KeyError, OSError):
         user = f"uid {os.getuid()}" if hasattr(os, "getuid") else "unknown"
     return f"{user}@{socket.gethostname()}"
-
-
-def confirm(ctx: typer.Context, action_id: str, target: str) -> None:
-    """Ask before a destructive change at a terminal.  Raises typer.Abort on no.
-
-    Without a terminal the published commands ask nothing, so that scripts written for them work;
-    what may lose work raises InvalidInput there.
-    """
-    action = ACTIONS[action_id]
-    if action.danger < Danger.DESTRUCTIVE or common(ctx).yes:
-        return
-    if not sys.stdin.isatty():
-        if action.danger < Danger.LOSS:
-            return
-        from awa_lib.errors import InvalidInput
-
-        raise InvalidInput(
-            f"nobody can be asked: {action.question.format(target=target)}",
-            why="stdin is not a terminal",
-            hint="say that you mean it: add --yes",
-        )
-    from awa_cli.terminal.prompts import agree
-
-    agree(action.question.format(target=target))

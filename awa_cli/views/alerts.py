@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from awa_cli.terminal.output import counted, span
+from awa_cli.views.words import counted, span
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,17 +6,15 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
-from awa_cli.terminal.output import age, span
 from awa_cli.views.cron import in_words
 from awa_cli.views.states import STATE_SIGNS, STATE_STYLES, state_sign
+from awa_cli.views.words import age, span
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from awa_cli.commands.access import Entry
-    from awa_cli.commands.context import ContextRow
-    from awa_cli.commands.cron.look import Fire
+    from awa_cli.documents.reports import ContextRow, Entry, Fire
     from awa_lib.doctor import Finding
     from awa_lib.models import BulkOperation
     from awa_lib.ops.waits import JobStatus
@@ -40,12 +38,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Column(Generic[T]):
-    """One column.
+    """A column of a table.
 
-    ``width`` is the least a narrow terminal leaves of it; without one it is never cut, which is
-    what ids need.  Where even that is too much, columns with a ``width`` are left out first.
+    ``key`` names the column in links, addresses and saved layouts; ``title`` is its heading.
+    ``width`` is its smallest width on a narrow terminal; a column without one is never cut, as
+    ids must not be.  If the table still does not fit, columns with a ``width`` are left out first.
     """
 
+    key: str
     title: str
     get: Callable[[T], Any]
     style: Callable[[T], str] | None = None
@@ -61,9 +61,9 @@ class Column(Generic[T]):
     """The state whose sign stands before the text on screens."""
 
 
-def _ago(title: str, get: Callable[[T], datetime | None]) -> Column[T]:
-    """Return the column of a moment, said as its age."""
-    return Column(title, lambda one: age(get(one)), style=lambda _: "bright_black", by=get)
+def _ago(key: str, title: str, get: Callable[[T], datetime | None]) -> Column[T]:
+    """Return the column of a moment, shown as its age."""
+    return Column(key, title, lambda one: age(get(one)), style=lambda _: "bright_black", by=get)
 
 
 def _moment(job: JobRow) -> datetime | None:
@@ -88,73 +88,83 @@ def _note(job: JobRow) -> str:
 
 
 JOBS: Final[tuple[Column[JobRow], ...]] = (
-    Column("ID", lambda job: job.id),
-    Column("KIND", lambda job: job.kind, width=12),
-    Column("QUEUE", lambda job: job.queue, width=8),
+    Column("id", "ID", lambda job: job.id),
+    Column("kind", "KIND", lambda job: job.kind, width=12),
+    Column("queue", "QUEUE", lambda job: job.queue, width=8),
     Column(
+        "state",
         "STATE",
         lambda job: job.state,
         style=lambda job: STATE_STYLES.get(job.state, ""),
         state=lambda job: job.state,
     ),
-    Column("ATT", lambda job: job.attempt, right=True),
-    Column("MAX", lambda job: job.max_attempts, right=True),
-    Column("PRIO", lambda job: job.priority, right=True, wide=True),
-    Column("CREATED", lambda job: age(job.created_at), wide=True, by=lambda job: job.created_at),
-    Column("TAGS", lambda job: ",".join(job.tags) or None, wide=True),
-    _ago("WHEN", _moment),
-    Column("ARGS", lambda job: json.dumps(job.args, ensure_ascii=False), wide=True),
-    Column("NOTE", _note, width=1, style=lambda job: "red" if job.errors else ""),
+    Column("att", "ATT", lambda job: job.attempt, right=True),
+    Column("max", "MAX", lambda job: job.max_attempts, right=True),
+    Column("prio", "PRIO", lambda job: job.priority, right=True, wide=True),
+    Column(
+        "created",
+        "CREATED",
+        lambda job: age(job.created_at),
+        wide=True,
+        by=lambda job: job.created_at,
+    ),
+    Column("tags", "TAGS", lambda job: ",".join(job.tags) or None, wide=True),
+    _ago("when", "WHEN", _moment),
+    Column("args", "ARGS", lambda job: json.dumps(job.args, ensure_ascii=False), wide=True),
+    Column("note", "NOTE", _note, width=1, style=lambda job: "red" if job.errors else ""),
 )
 
 QUEUES: Final[tuple[Column[QueueStat], ...]] = (
-    Column("QUEUE", lambda queue: queue.queue, width=8),
-    Column("AVAIL", lambda queue: queue.available, right=True),
-    Column("RUNNING", lambda queue: queue.running, right=True),
+    Column("queue", "QUEUE", lambda queue: queue.queue, width=8),
+    Column("available", "AVAIL", lambda queue: queue.available, right=True),
+    Column("running", "RUNNING", lambda queue: queue.running, right=True),
     Column(
+        "failed",
         "FAILED",
         lambda queue: queue.failed,
         style=lambda queue: "bold red" if queue.failed else "",
         right=True,
     ),
-    Column("LATER", lambda queue: queue.scheduled + queue.retryable, right=True),
-    Column("WAITING", lambda queue: queue.waiting_external, right=True),
-    Column("COMPLETED/1H", lambda queue: queue.completed_last_hour, right=True),
+    Column("later", "LATER", lambda queue: queue.scheduled + queue.retryable, right=True),
+    Column("waiting", "WAITING", lambda queue: queue.waiting_external, right=True),
+    Column("completed", "COMPLETED/1H", lambda queue: queue.completed_last_hour, right=True),
     Column(
+        "lag",
         "LAG",
         lambda queue: None if queue.lag_seconds is None else span(queue.lag_seconds),
         right=True,
         by=lambda queue: queue.lag_seconds or 0.0,
     ),
     Column(
+        "paused",
         "PAUSED",
         lambda queue: "yes" if queue.paused else "no",
         style=lambda queue: "bold yellow" if queue.paused else "",
     ),
 )
 
-GLANCE_QUEUES: Final = tuple(one for one in QUEUES if one.title not in {"LATER", "WAITING"})
+GLANCE_QUEUES: Final = tuple(one for one in QUEUES if one.key not in {"later", "waiting"})
 
 FAILURES: Final[tuple[Column[Failure], ...]] = (
-    Column("ID", lambda one: one.id),
-    Column("KIND", lambda one: one.kind, width=8),
-    _ago("WHEN", lambda one: one.finalized_at),
-    Column("ERROR", lambda one: one.error or "", width=1, style=lambda _: "red"),
+    Column("id", "ID", lambda one: one.id),
+    Column("kind", "KIND", lambda one: one.kind, width=8),
+    _ago("when", "WHEN", lambda one: one.finalized_at),
+    Column("error", "ERROR", lambda one: one.error or "", width=1, style=lambda _: "red"),
 )
 
 # A process, its version, and what it says of one of its queues.
 QUEUE_WORKERS: Final[tuple[Column[tuple[str, str, dict[str, Any]]], ...]] = (
-    Column("WORKER", lambda one: one[0], width=10),
-    Column("VERSION", lambda one: one[1], width=5),
-    Column("IN FLIGHT", lambda one: one[2].get("in_flight", 0), right=True),
-    Column("MOST", lambda one: one[2].get("config", {}).get("max_workers"), right=True),
+    Column("worker", "WORKER", lambda one: one[0], width=10),
+    Column("version", "VERSION", lambda one: one[1], width=5),
+    Column("in_flight", "IN FLIGHT", lambda one: one[2].get("in_flight", 0), right=True),
+    Column("limit", "MOST", lambda one: one[2].get("config", {}).get("max_workers"), right=True),
 )
 
 CONTEXTS: Final[tuple[Column[ContextRow], ...]] = (
-    Column("NAME", lambda one: one.name, style=lambda one: one.color or ""),
-    Column("CURRENT", lambda one: "yes" if one.current else ""),
-    Column("DATABASE", lambda one: one.database, width=20),
-    Column("PROTECTED", lambda one: "yes" if one.protected else ""),
+    Column("name", "NAME", lambda one: one.name, style=lambda one: one.color or ""),
+    Column("current", "CURRENT", lambda one: "yes" if one.current else ""),
+    Column("database", "DATABASE", lambda one: one.database, width=20),
+    Column("protected", "PROTECTED", lambda one: "yes" if one.protected else ""),
 )
 
 
@@ -172,48 +182,51 @@ def _drift_style(row: QueueOverview | KindOverview) -> str:
 
 
 QUEUE_OVERVIEWS: Final[tuple[Column[QueueOverview], ...]] = (
-    Column("QUEUE", lambda one: one.queue, width=8, link=lambda one: one.docs_url),
-    Column("NAME", lambda one: one.display_name, width=8),
-    Column("OWNER", lambda one: one.owner, width=6),
-    Column("QUEUED", lambda one: one.total_queued, right=True),
-    Column("RUNNING", lambda one: one.running, right=True),
+    Column("queue", "QUEUE", lambda one: one.queue, width=8, link=lambda one: one.docs_url),
+    Column("name", "NAME", lambda one: one.display_name, width=8),
+    Column("owner", "OWNER", lambda one: one.owner, width=6),
+    Column("queued", "QUEUED", lambda one: one.total_queued, right=True),
+    Column("running", "RUNNING", lambda one: one.running, right=True),
     Column(
+        "failed",
         "FAILED",
         lambda one: one.failed,
         style=lambda one: "bold red" if one.failed else "",
         right=True,
     ),
-    Column("WORKERS", lambda one: one.live_instances, right=True),
-    Column("DECLARED", _declared, style=_drift_style),
+    Column("workers", "WORKERS", lambda one: one.live_instances, right=True),
+    Column("declared", "DECLARED", _declared, style=_drift_style),
     Column(
+        "paused",
         "PAUSED",
         lambda one: "yes" if one.paused else "no",
         style=lambda one: "bold yellow" if one.paused else "",
     ),
-    Column("TAGS", lambda one: ",".join(one.tags) or None, wide=True),
-    Column("DOCS", lambda one: one.docs_url, wide=True),
-    Column("ABOUT", lambda one: one.description, width=1),
+    Column("tags", "TAGS", lambda one: ",".join(one.tags) or None, wide=True),
+    Column("docs", "DOCS", lambda one: one.docs_url, wide=True),
+    Column("about", "ABOUT", lambda one: one.description, width=1),
 )
 
 KINDS: Final[tuple[Column[KindOverview], ...]] = (
-    Column("KIND", lambda one: one.kind, width=12, link=lambda one: one.docs_url),
-    Column("OWNER", lambda one: one.owner, width=6, wide=True),
-    Column("JOBS", lambda one: one.job_count, right=True),
-    Column("QUEUES", lambda one: one.queue_count, right=True, wide=True),
-    Column("AVAIL", lambda one: one.available, right=True),
-    Column("RUNNING", lambda one: one.running, right=True),
+    Column("kind", "KIND", lambda one: one.kind, width=12, link=lambda one: one.docs_url),
+    Column("owner", "OWNER", lambda one: one.owner, width=6, wide=True),
+    Column("jobs", "JOBS", lambda one: one.job_count, right=True),
+    Column("queues", "QUEUES", lambda one: one.queue_count, right=True, wide=True),
+    Column("available", "AVAIL", lambda one: one.available, right=True),
+    Column("running", "RUNNING", lambda one: one.running, right=True),
     Column(
+        "failed",
         "FAILED",
         lambda one: one.failed,
         style=lambda one: "bold red" if one.failed else "",
         right=True,
     ),
-    Column("LATER", lambda one: one.scheduled + one.retryable, right=True),
-    Column("WAITING", lambda one: one.waiting_external, right=True, wide=True),
-    Column("COMPLETED/1H", lambda one: one.completed_last_hour, right=True),
-    Column("WORKERS", lambda one: one.live_instances, right=True),
-    Column("DECLARED", _declared, style=_drift_style),
-    Column("ABOUT", lambda one: one.description, width=1, wide=True),
+    Column("later", "LATER", lambda one: one.scheduled + one.retryable, right=True),
+    Column("waiting", "WAITING", lambda one: one.waiting_external, right=True, wide=True),
+    Column("completed", "COMPLETED/1H", lambda one: one.completed_last_hour, right=True),
+    Column("workers", "WORKERS", lambda one: one.live_instances, right=True),
+    Column("declared", "DECLARED", _declared, style=_drift_style),
+    Column("about", "ABOUT", lambda one: one.description, width=1, wide=True),
 )
 
 
@@ -226,31 +239,37 @@ def _schedule_note(one: CronJob) -> str:
 
 
 SCHEDULES: Final[tuple[Column[CronJob], ...]] = (
-    Column("NAME", lambda one: one.name, width=12),
-    Column("CRON", lambda one: one.cron_expr),
-    Column("IN WORDS", lambda one: in_words(one.cron_expr), width=12, wide=True),
-    Column("TIMEZONE", lambda one: one.timezone, width=3),
-    Column("KIND", lambda one: one.kind, width=8),
-    Column("QUEUE", lambda one: one.queue, width=6),
-    Column("NEXT", lambda one: age(one.next_fire_at), by=lambda one: one.next_fire_at),
-    _ago("LAST", lambda one: one.last_enqueued_at),
-    Column("ARGS", lambda one: json.dumps(one.args, ensure_ascii=False), wide=True),
-    Column("MISSED", lambda one: one.missed_fire_policy, wide=True),
-    Column("NOTE", _schedule_note, width=1, style=lambda _: "yellow"),
+    Column("name", "NAME", lambda one: one.name, width=12),
+    Column("cron", "CRON", lambda one: one.cron_expr),
+    Column("in_words", "IN WORDS", lambda one: in_words(one.cron_expr), width=12, wide=True),
+    Column("timezone", "TIMEZONE", lambda one: one.timezone, width=3),
+    Column("kind", "KIND", lambda one: one.kind, width=8),
+    Column("queue", "QUEUE", lambda one: one.queue, width=6),
+    Column("next", "NEXT", lambda one: age(one.next_fire_at), by=lambda one: one.next_fire_at),
+    _ago("last", "LAST", lambda one: one.last_enqueued_at),
+    Column("args", "ARGS", lambda one: json.dumps(one.args, ensure_ascii=False), wide=True),
+    Column("missed", "MISSED", lambda one: one.missed_fire_policy, wide=True),
+    Column("note", "NOTE", _schedule_note, width=1, style=lambda _: "yellow"),
 )
 
 FIRES: Final[tuple[Column[Fire], ...]] = (
-    Column("LOCAL", lambda one: one.local),
-    Column("UTC", lambda one: f"{one.utc:%Y-%m-%dT%H:%M:%SZ}"),
-    _ago("WHEN", lambda one: one.utc),
+    Column("local", "LOCAL", lambda one: one.local),
+    Column("utc", "UTC", lambda one: f"{one.utc:%Y-%m-%dT%H:%M:%SZ}"),
+    _ago("when", "WHEN", lambda one: one.utc),
 )
 
 STATUSES: Final[tuple[Column[JobStatus], ...]] = (
-    Column("ID", lambda one: one.id),
-    Column("STATE", lambda one: one.state, style=lambda one: STATE_STYLES.get(one.state, "")),
-    Column("ATT", lambda one: one.attempt, right=True),
+    Column("id", "ID", lambda one: one.id),
     Column(
-        "ERROR", lambda one: (one.error or "").partition("\n")[0], width=1, style=lambda _: "red"
+        "state", "STATE", lambda one: one.state, style=lambda one: STATE_STYLES.get(one.state, "")
+    ),
+    Column("att", "ATT", lambda one: one.attempt, right=True),
+    Column(
+        "error",
+        "ERROR",
+        lambda one: (one.error or "").partition("\n")[0],
+        width=1,
+        style=lambda _: "red",
     ),
 )
 
@@ -262,14 +281,14 @@ def _other_error(one: DeadLetter) -> str | None:
 
 
 DEAD_LETTERS: Final[tuple[Column[DeadLetter], ...]] = (
-    Column("ID", lambda one: one.id),
-    Column("KIND", lambda one: one.kind, width=12),
-    Column("QUEUE", lambda one: one.queue, width=8),
-    Column("ATT", lambda one: one.attempt, right=True),
-    _ago("DEAD", lambda one: one.dead_at),
-    Column("REASON", lambda one: one.reason, width=10),
-    Column("ARGS", lambda one: json.dumps(one.args, ensure_ascii=False), wide=True),
-    Column("ERROR", _other_error, width=1, style=lambda _: "red"),
+    Column("id", "ID", lambda one: one.id),
+    Column("kind", "KIND", lambda one: one.kind, width=12),
+    Column("queue", "QUEUE", lambda one: one.queue, width=8),
+    Column("att", "ATT", lambda one: one.attempt, right=True),
+    _ago("dead", "DEAD", lambda one: one.dead_at),
+    Column("reason", "REASON", lambda one: one.reason, width=10),
+    Column("args", "ARGS", lambda one: json.dumps(one.args, ensure_ascii=False), wide=True),
+    Column("error", "ERROR", _other_error, width=1, style=lambda _: "red"),
 )
 
 
@@ -283,38 +302,39 @@ BATCH_STYLES: Final = {
 }  # fmt: skip
 
 BATCHES: Final[tuple[Column[BulkOperation], ...]] = (
-    Column("ID", lambda one: one.id),
-    Column("OPERATION", lambda one: one.operation),
+    Column("id", "ID", lambda one: one.id),
+    Column("operation", "OPERATION", lambda one: one.operation),
     Column(
+        "state",
         "STATE",
         lambda one: one.state,
         style=lambda one: BATCH_STYLES.get(one.state, ""),
     ),
-    Column("DONE", lambda one: f"{one.processed}/{one.total_matched}", right=True),
-    Column("SKIPPED", lambda one: one.skipped, right=True, wide=True),
-    Column("ERRORS", lambda one: one.errored, right=True, wide=True),
-    _ago("WHEN", lambda one: one.submitted_at),
-    Column("BY", lambda one: one.submitted_by, width=3, wide=True),
-    Column("FILTER", lambda one: json.dumps(one.filter, ensure_ascii=False), width=1),
+    Column("done", "DONE", lambda one: f"{one.processed}/{one.total_matched}", right=True),
+    Column("skipped", "SKIPPED", lambda one: one.skipped, right=True, wide=True),
+    Column("errors", "ERRORS", lambda one: one.errored, right=True, wide=True),
+    _ago("when", "WHEN", lambda one: one.submitted_at),
+    Column("by", "BY", lambda one: one.submitted_by, width=3, wide=True),
+    Column("filter", "FILTER", lambda one: json.dumps(one.filter, ensure_ascii=False), width=1),
 )
 
 
 ACCESS: Final[tuple[Column[Entry], ...]] = (
-    Column("NAME", lambda one: one.name),
-    Column("KIND", lambda one: one.kind),
-    Column("SCOPE", lambda one: one.scope),
+    Column("name", "NAME", lambda one: one.name),
+    Column("kind", "KIND", lambda one: one.kind),
+    Column("scope", "SCOPE", lambda one: one.scope),
 )
 
 AUDIT: Final[tuple[Column[AuditEntry], ...]] = (
-    Column("ID", lambda one: one.id),
-    _ago("WHEN", lambda one: one.at),
-    Column("WHO", lambda one: one.actor, width=8),
-    Column("VIA", lambda one: one.via),
-    Column("ACTION", lambda one: one.action),
-    Column("TARGET", lambda one: one.target, width=8),
-    Column("USER", lambda one: one.database_user, wide=True),
-    Column("FROM", lambda one: one.address, wide=True),
-    Column("DETAIL", lambda one: json.dumps(one.detail, ensure_ascii=False), width=1),
+    Column("id", "ID", lambda one: one.id),
+    _ago("when", "WHEN", lambda one: one.at),
+    Column("who", "WHO", lambda one: one.actor, width=8),
+    Column("via", "VIA", lambda one: one.via),
+    Column("action", "ACTION", lambda one: one.action),
+    Column("target", "TARGET", lambda one: one.target, width=8),
+    Column("user", "USER", lambda one: one.database_user, wide=True),
+    Column("from", "FROM", lambda one: one.address, wide=True),
+    Column("detail", "DETAIL", lambda one: json.dumps(one.detail, ensure_ascii=False), width=1),
 )
 
 
@@ -341,21 +361,30 @@ def _loops(one: RuntimeInstance) -> str:
 
 
 WORKERS: Final[tuple[Column[RuntimeInstance], ...]] = (
-    Column("ID", lambda one: one.instance_id, wide=True),
-    Column("HOST", lambda one: one.hostname, width=8),
-    Column("PID", lambda one: one.pid, right=True),
-    Column("VERSION", lambda one: one.version, width=5),
-    Column("STATE", _worker_state, style=lambda one: _WORKER_STYLES[_worker_state(one)]),
-    Column("LEADER", lambda one: "yes" if one.leader and not one.stale else ""),
+    Column("id", "ID", lambda one: one.instance_id, wide=True),
+    Column("host", "HOST", lambda one: one.hostname, width=8),
+    Column("pid", "PID", lambda one: one.pid, right=True),
+    Column("version", "VERSION", lambda one: one.version, width=5),
+    Column("state", "STATE", _worker_state, style=lambda one: _WORKER_STYLES[_worker_state(one)]),
+    Column("leader", "LEADER", lambda one: "yes" if one.leader and not one.stale else ""),
     Column(
+        "in_flight",
         "IN FLIGHT",
         lambda one: sum(queue.get("in_flight", 0) for queue in one.queues),
         right=True,
     ),
-    Column("DOWN", _loops, style=lambda one: "" if _loops(one) == "-" else "bold red", wide=True),
-    _ago("UP", lambda one: one.started_at),
-    _ago("SEEN", lambda one: one.last_seen_at),
-    Column("QUEUES", lambda one: ",".join(queue["queue"] for queue in one.queues), width=1),
+    Column(
+        "down",
+        "DOWN",
+        _loops,
+        style=lambda one: "" if _loops(one) == "-" else "bold red",
+        wide=True,
+    ),
+    _ago("up", "UP", lambda one: one.started_at),
+    _ago("seen", "SEEN", lambda one: one.last_seen_at),
+    Column(
+        "queues", "QUEUES", lambda one: ",".join(queue["queue"] for queue in one.queues), width=1
+    ),
 )
 
 SEVERITY_STYLES: Final = {
@@ -363,10 +392,15 @@ SEVERITY_STYLES: Final = {
 }  # fmt: skip
 
 FINDINGS: Final[tuple[Column[Finding], ...]] = (
-    Column("SEVERITY", lambda one: one.severity, style=lambda one: SEVERITY_STYLES[one.severity]),
-    Column("CHECK", lambda one: one.check),
-    Column("SUBJECT", lambda one: one.subject, width=8),
-    Column("WHAT", lambda one: one.what, width=20),
-    Column("WHY", lambda one: one.why, width=20, wide=True),
-    Column("DO", lambda one: one.do, width=1),
+    Column(
+        "severity",
+        "SEVERITY",
+        lambda one: one.severity,
+        style=lambda one: SEVERITY_STYLES[one.severity],
+    ),
+    Column("check", "CHECK", lambda one: one.check),
+    Column("subject", "SUBJECT", lambda one: one.subject, width=8),
+    Column("what", "WHAT", lambda one: one.what, width=20),
+    Column("why", "WHY", lambda one: one.why, width=20, wide=True),
+    Column("do", "DO", lambda one: one.do, width=1),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from awa_cli.terminal.output import counted, span
+from awa_cli.views.words import counted, span
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from awa_lib.reads.queues import QueueStat
     from awa_lib.reads.runtime import RuntimeInstance
 
-__all__ = ["busiest", "fleet_words", "queue_words", "say_count", "say_rate", "say_seconds"]
+__all__ = ["busiest", "fleet_words", "queue_words"]
 
 
 def busiest(queues: Sequence[QueueStat]) -> list[QueueStat]:
@@ -44,20 +44,3 @@ def queue_words(queues: Sequence[QueueStat]) -> list[str]:
     parts.append(f"{sum(one.running for one in queues):,} running")
     parts.append(f"{sum(one.available for one in queues):,} could run")
     return parts + ([f"the oldest waits {span(max(lags))}"] if lags else [])
-
-
-def say_rate(value: float) -> str:
-    """Write jobs a second, or a minute where they are fewer."""
-    if 0 < value < 1:
-        return f"{60 * value:.0f}/min" if 60 * value >= 1 else "less than 1/min"
-    return f"{value:,.0f}/s" if value >= 10 or value == 0 else f"{value:.1f}/s"  # noqa: PLR2004 - two digits say enough
-
-
-def say_count(value: float) -> str:
-    """Write a number of jobs."""
-    return f"{value:,.0f}"
-
-
-def say_seconds(value: float) -> str:
-    """Write a duration, with milliseconds where it is short."""
-    return f"{1000 * value:.0f}ms" if value < 1 else span(value)

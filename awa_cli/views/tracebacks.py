@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from awa_cli.terminal.output import clean
+from awa_cli.views.words import clean
 
 __all__ = ["read_trace"]
 

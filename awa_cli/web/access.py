@@ -1,6 +1,6 @@
-"""Who may come in: people with passwords, programs with tokens, what a proxy vouches for.
+"""The access file: users with passwords, programs with tokens, and a trusted proxy.
 
-The file, TOML, holds no secret in the clear; ``awa access`` writes it::
+The file is TOML and holds hashes, no secrets.  ``awa access`` writes it::
 
     [users.alice]
     password = "scrypt:16384:8:1:SALT:HASH"
@@ -33,22 +33,33 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = [
-    "NAME", "SCOPES", "Access", "Identity", "Proxy", "hash_password", "hash_token", "new_token",
-    "parse_access", "read_access",
-]  # fmt: skip
+    "NAME",
+    "SCOPES",
+    "Access",
+    "Identity",
+    "Proxy",
+    "hash_password",
+    "hash_token",
+    "new_token",
+    "parse_access",
+    "read_access",
+]
 
 SCOPES: Final = ("read", "operate")
 NAME: Final = re.compile(r"[A-Za-z0-9_.@-]{1,64}")
 _N, _R, _P = 2**14, 8, 1
-_MOST_MEMORY: Final = 64 * 1024 * 1024
+_MAX_SCRYPT_MEMORY: Final = 64 * 1024 * 1024
 _PASSWORD: Final = re.compile(r"scrypt:(\d{1,7}):(\d{1,2}):(\d{1,2}):([0-9a-f]{32}):([0-9a-f]{64})")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
-_OTHERS_WRITE: Final = 0o022
+_GROUP_OR_OTHERS_WRITE: Final = 0o022
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who sends a request, and how that is known: ``way`` is local, password, token, proxy, app."""
+    """The caller of a request.
+
+    ``way`` says how the caller was identified: local, password, token, proxy, app, signature, none.
+    """
 
     name: str
     scope: str
@@ -62,14 +73,14 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """A proxy that has asked who it is, and says so in a header."""
+    """A proxy that authenticates its users and names them in a header."""
 
     header: str
     networks: tuple[IPv4Network | IPv6Network, ...]
     scope: str
 
     def trusts(self, peer: str) -> bool:
-        """Return whether requests from this address are the proxy's."""
+        """Return whether requests from this address come from the proxy."""
         try:
             address = ip_address(peer)
         except ValueError:
@@ -79,38 +90,44 @@ class Proxy:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """What the file says."""
+    """The contents of an access file."""
 
     users: dict[str, tuple[str, str]] = field(default_factory=dict)
-    """Name to (hash, scope)."""
+    """(hash, scope) by name."""
     tokens: dict[str, tuple[str, str]] = field(default_factory=dict)
-    """Hash to (name, scope)."""
+    """(name, scope) by hash."""
     proxy: Proxy | None = None
 
     def by_token(self, token: str) -> Identity | None:
-        """Return whose token this is.  It is looked up by its hash, which tells nothing of it."""
+        """Return the owner of a token.  The look-up is by hash, so its timing reveals no token."""
         found = self.tokens.get(hash_token(token))
         return None if found is None else Identity(found[0], found[1], "token")
 
     def by_password(self, name: str, password: str) -> Identity | None:
-        """Return the user when the password is right; takes 50 ms either way."""
-        stored, scope = self.users.get(name, (_NOBODY, "read"))
-        right = _verify(stored, password)
-        return Identity(name, scope, "password") if right and name in self.users else None
+        """Return the user if the password is right; takes 50 ms either way."""
+        stored, scope = self.users.get(name, (_UNKNOWN_USER, "read"))
+        matches = _verify(stored, password)
+        return Identity(name, scope, "password") if matches and name in self.users else None
 
 
 def read_access(path: Path) -> Access:
-    """Read a file that lets somebody in.  Raises InvalidInput, without any value of it."""
+    """Read an access file that admits at least one caller.
+
+    Raises InvalidInput, whose text holds no value of the file.
+    """
     access = parse_access(path)
     if not (access.users or access.tokens or access.proxy):
-        raise _bad(path, "it lets nobody in", "add somebody: awa access user NAME")
+        raise _bad(path, "it admits nobody", "add a user: awa access user NAME")
     return access
 
 
 def parse_access(path: Path) -> Access:
-    """Read the file, which may let nobody in.  Raises InvalidInput, without any value of it."""
+    """Read an access file, which may be empty.
+
+    Raises InvalidInput, whose text holds no value of the file.
+    """
     try:
-        if path.stat().st_mode & _OTHERS_WRITE:
+        if path.stat().st_mode & _GROUP_OR_OTHERS_WRITE:
             raise _bad(path, "others may write to it", f"chmod 600 {path}")
         found = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -118,7 +135,7 @@ def parse_access(path: Path) -> Access:
         raise _bad(path, why) from None
     for key in found:
         if key not in {"users", "tokens", "proxy"}:
-            raise _bad(path, f"{key!r} is none of users, tokens, proxy")
+            raise _bad(path, f"{key!r} is not users, tokens or proxy")
     users = {
         name: (_text(path, f"users.{name}", one, "password", _PASSWORD), _scope(path, name, one))
         for name, one in _tables(path, found, "users").items()
@@ -137,14 +154,14 @@ def _tables(path: Path, found: dict[str, Any], key: str) -> dict[str, dict[str, 
         raise _bad(path, f"{key} must be tables, like [{key}.NAME]")
     for name in tables:
         if not NAME.fullmatch(name):
-            raise _bad(path, f"{key}.{name!r} is no name: letters, digits and _ . @ - only")
+            raise _bad(path, f"{key}.{name!r} is not a name: use letters, digits and _ . @ -")
     return tables
 
 
 def _text(path: Path, where: str, table: dict[str, Any], key: str, form: re.Pattern[str]) -> str:
     value = table.get(key)
     if not isinstance(value, str) or not form.fullmatch(value):
-        raise _bad(path, f"{where}.{key} is not a hash that awa access has made")
+        raise _bad(path, f"{where}.{key} is not a hash made by awa access")
     if unknown := set(table) - {key, "scope"}:
         raise _bad(path, f"{where} has an unknown key {min(unknown)!r}")
     return value
@@ -159,9 +176,9 @@ def _scope(path: Path, where: str, table: dict[str, Any]) -> str:
 
 def _proxy(path: Path, table: Any) -> Proxy:
     if not isinstance(table, dict) or set(table) != {"header", "from", "scope"}:
-        raise _bad(path, "proxy needs header, from and scope, and takes nothing else")
+        raise _bad(path, "proxy must have header, from and scope, and nothing else")
     if not isinstance(table["header"], str) or not re.fullmatch(r"[A-Za-z0-9-]+", table["header"]):
-        raise _bad(path, "proxy.header must be the name of a header")
+        raise _bad(path, "proxy.header must be a header name")
     try:
         networks = tuple(ip_network(one) for one in table["from"])
     except (ValueError, TypeError):
@@ -176,14 +193,14 @@ def _bad(path: Path, why: str, hint: str = "see awa access --help") -> InvalidIn
 
 
 def hash_password(password: str, salt: bytes | None = None) -> str:
-    """Return what the file holds for a password; takes 50 ms and 16 MB."""
+    """Return the hash of a password for the file; takes 50 ms and 16 MB."""
     salt = secrets.token_bytes(16) if salt is None else salt
     return f"scrypt:{_N}:{_R}:{_P}:{salt.hex()}:{_scrypt(password, salt, _N, _R, _P).hex()}"
 
 
 def _scrypt(password: str, salt: bytes, n: int, r: int, p: int) -> bytes:
     secret = password.encode(errors="surrogatepass")
-    return hashlib.scrypt(secret, salt=salt, n=n, r=r, p=p, maxmem=_MOST_MEMORY, dklen=32)
+    return hashlib.scrypt(secret, salt=salt, n=n, r=r, p=p, maxmem=_MAX_SCRYPT_MEMORY, dklen=32)
 
 
 def _verify(stored: str, password: str) -> bool:
@@ -192,13 +209,13 @@ def _verify(stored: str, password: str) -> bool:
     n, r, p = map(int, found.groups()[:3])
     try:
         made = _scrypt(password, bytes.fromhex(found[4]), n, r, p)
-    except ValueError:  # the file asks for more work or memory than is allowed
+    except ValueError:  # its parameters exceed the memory limit
         return False
     return hmac.compare_digest(made, bytes.fromhex(found[5]))
 
 
-# What an unknown name is compared with, so that it takes as long as a known one.
-_NOBODY: Final = f"scrypt:{_N}:{_R}:{_P}:{'0' * 32}:{'0' * 64}"
+# Compared for an unknown name, so that it takes as long as a known name.
+_UNKNOWN_USER: Final = f"scrypt:{_N}:{_R}:{_P}:{'0' * 32}:{'0' * 64}"
 
 
 def new_token() -> str:
@@ -207,5 +224,5 @@ def new_token() -> str:
 
 
 def hash_token(token: str) -> str:
-    """Return what the file holds for a token; a plain hash does, for it cannot be guessed."""
+    """Return the hash of a token for the file; SHA-256 is enough for 256 random bits."""
     return hashlib.sha256(token.encode(errors="surrogatepass")).hexdigest()

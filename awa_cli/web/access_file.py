@@ -1,4 +1,4 @@
-"""The access file of a running server: who is taken out of it is let in no more, at once."""
+"""The access file of a running server, reread within a second of a change."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ __all__ = ["AccessFile"]
 
 logger = logging.getLogger(__name__)
 
-_LOOK_SECONDS: Final = 1.0
+_CHECK_SECONDS: Final = 1.0
 
 
 class AccessFile:
-    """Who may come in, as the file says now: it is looked at once a second, while requests come.
+    """The present contents of an access file, checked for changes at most once a second.
 
-    A file that cannot be used changes nothing: what it said last holds, and the log says why.
-    One that lets nobody in is obeyed, for the last token may have been revoked.
-    Raises InvalidInput where it cannot be used, or lets nobody in, at the start.
+    A changed file that is invalid is ignored: its last contents stay in effect, and the log says
+    why.  An empty file is obeyed, since the last token may have been revoked.
+    Raises InvalidInput if the file is invalid or empty at the start.
     """
 
     def __init__(self, path: Path, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._path = path
         self._clock = clock
-        # Before the file is read, so that what is written meanwhile is found at the next look.
+        # Taken before the file is read, so that the next check finds a write made meanwhile.
         self._stamp = _stamp(path)
-        self._looked = clock()
+        self._checked = clock()
         self._access = read_access(path)
 
     def __call__(self) -> Access:
-        """Return who may come in now."""
-        at = self._clock()
-        if at - self._looked >= _LOOK_SECONDS:
-            self._looked = at
+        """Return the present access rules."""
+        now = self._clock()
+        if now - self._checked >= _CHECK_SECONDS:
+            self._checked = now
             stamp = _stamp(self._path)
             if stamp != self._stamp:
                 self._stamp = stamp
@@ -54,17 +54,17 @@ class AccessFile:
             self._access = parse_access(self._path)
         except InvalidInput as error:
             logger.warning(
-                "%s: %s; what it said before still holds until it is mended", error, error.why
+                "%s: %s; its previous contents stay in effect until it is fixed", error, error.why
             )
         else:
-            logger.info("read the access file %s again", self._path)
+            logger.info("reread the access file %s", self._path)
 
 
 def _stamp(path: Path) -> tuple[int, ...]:
-    """Return what changes with every write of the file; nothing where it is gone."""
+    """Return values that change with every write of the file; empty if it does not exist."""
     try:
         found = path.stat()
     except OSError:
         return ()
-    # The mode is part of ctime: a file that others may write to no more is mended.
+    # ctime changes with the mode too: a file that was writable by others may be fixed.
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns

@@ -1,4 +1,4 @@
-"""The application: its parts put together."""
+"""The ASGI application: routes, guard and lifespan."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from awa_cli.web.access import Identity
+from awa_cli.web.answers import answer
 from awa_cli.web.events import Hub
 from awa_cli.web.guard import Guard
 from awa_cli.web.health import readiness
-from awa_cli.web.problems import Refused, answer
+from awa_cli.web.problems import Refused
 from awa_cli.web.settings import Settings
 from awa_cli.web.state import State
 
@@ -36,18 +37,18 @@ def create_app(
     *,
     user: Callable[[Scope], Identity | None] | None = None,
 ) -> Starlette:
-    """Return the server as an ASGI application, to run or to mount in another one.
+    """Return the server as an ASGI application, to run or to mount in another application.
 
-    Nothing connects before the first request.  Without ``settings.access`` only requests from
-    this machine are taken; an application with users of its own passes ``user``, which is given
-    the scope of each request and returns who that is, or None for nobody.
+    No connection is opened before the first request.  Without ``settings.access`` only requests
+    from this machine are accepted.  An application with users of its own passes ``user``, which
+    takes the scope of a request and returns the identity of its user, or None.
     """
     settings = settings or Settings()
 
     def load(state: State, hub: Hub) -> ASGIApp:
-        from awa_cli.web.routes import everything
+        from awa_cli.web.routes import all_routes
 
-        return everything(state, hub)
+        return all_routes(state, hub)
 
     return _build(database_url, settings, load, "/api/callbacks", user)
 
@@ -55,14 +56,14 @@ def create_app(
 def callback_app(
     database_url: str, settings: Settings, *, prefix: str = "/api/callbacks"
 ) -> Starlette:
-    """Return what takes callbacks below ``prefix``, and nothing else."""
+    """Return an application that serves callbacks below ``prefix``, and nothing else."""
 
     def load(state: State, _: Hub) -> ASGIApp:
-        from awa_cli.web.routes import callbacks
+        from awa_cli.web.routes import callback_routes
 
-        return callbacks(state, prefix)
+        return callback_routes(state, prefix)
 
-    # Without a secret whoever knows an id may answer, as the command line has said.
+    # Without a secret, anyone who knows the id of a callback may answer it; the command warns.
     anybody = Identity("anybody", "operate", "signature")
     return _build(database_url, settings, load, prefix, lambda _: anybody)
 
@@ -76,11 +77,11 @@ def _build(
 ) -> Starlette:
     state = State(database_url, settings)
     hub = Hub(state)
-    later = _Later(lambda: load(state, hub))
+    deferred = _Deferred(lambda: load(state, hub))
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        loading = asyncio.create_task(later.load())
+        loading = asyncio.create_task(deferred.load())
         yield
         await asyncio.wait({loading})
         hub.close()
@@ -91,29 +92,29 @@ def _build(
 
     app = Starlette(
         routes=[Route("/healthz", _alive), Route("/readyz", _ready)],
-        middleware=[Middleware(Guard, settings, signed=signed, whose=user)],
+        middleware=[Middleware(Guard, settings, signed=signed, user=user)],
         exception_handlers={HTTPException: _refuse},
         lifespan=lifespan,
     )
-    # A redirect would go to whatever the Host header says.
+    # A redirect would go to the host of the Host header.
     app.router.redirect_slashes = False
-    # No route of its own: a path with a line end matches none that Starlette has.
-    app.router.default = later
+    # The default, not a route: Starlette's patterns do not match a path with a line end.
+    app.router.default = deferred
     app.state.awa, app.state.hub = state, hub
     return app
 
 
-class _Later:
-    """Answers with what is loaded in a thread: as soon as the server has begun, or when asked."""
+class _Deferred:
+    """An application that is built in a thread: after the start, or at its first request."""
 
     def __init__(self, make: Callable[[], ASGIApp]) -> None:
         self._make = make
         self._app: ASGIApp | None = None
-        self._turn = asyncio.Lock()
+        self._lock = asyncio.Lock()
 
     async def load(self) -> ASGIApp:
-        """Load it, once."""
-        async with self._turn:
+        """Build the application, once."""
+        async with self._lock:
             if self._app is None:
                 self._app = await asyncio.to_thread(self._make)
             return self._app
@@ -128,13 +129,16 @@ async def _alive(_: Request) -> Response:
 
 
 async def _ready(request: Request) -> Response:
-    found = await readiness(request.app.state.awa)
-    content: dict[str, Any] = asdict(found)
-    return JSONResponse(content, 200 if found.ready else 503, {"Cache-Control": "no-store"})
+    status = await readiness(request.app.state.awa)
+    content: dict[str, Any] = asdict(status)
+    return JSONResponse(content, 200 if status.ready else 503, {"Cache-Control": "no-store"})
 
 
 async def _refuse(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    what = {404: "there is nothing at this path", 405: "this path does not take that method"}
-    said = what.get(error.status_code, error.detail)
-    return answer(request.scope, Refused(error.status_code, said, headers=error.headers or {}))
+    texts = {
+        404: "there is nothing at this path",
+        405: f"this path does not accept {request.method}",
+    }
+    what = texts.get(error.status_code, error.detail)
+    return answer(request.scope, Refused(error.status_code, what, headers=error.headers or {}))

@@ -1,4 +1,4 @@
-"""From a request to an endpoint's operation, and from its result to the answer."""
+"""Dispatch a request of the API to its endpoint, and encode the result."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from urllib.parse import urlencode
 from starlette.requests import Request
 from starlette.responses import Response
 
-from awa_cli.terminal.formats import encode
+from awa_cli.documents.encoding import encode
 from awa_cli.web.endpoints import path_parts
-from awa_cli.web.guard import identity_of
-from awa_cli.web.json_schema import check, from_text, unknown
+from awa_cli.web.json_schema import check_object, from_text, unknown
 from awa_cli.web.problems import Refused
 from awa_cli.web.query_string import read_pairs
-from awa_cli.web.signing import Prover
+from awa_cli.web.scope import identity_of
+from awa_cli.web.signing import SignatureCheck
 from awa_lib.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["Api", "dumps", "read_json"]
 
 _JSON: Final = "application/json"
-# Control characters and "<" never reach a page unescaped, should one ever be made of this.
+_LIST_ENDPOINTS: Final = "list the endpoints: GET /api/openapi.json"
 dumps: Final = json.JSONEncoder(
     separators=(",", ":"), ensure_ascii=False, allow_nan=False, check_circular=False
 ).encode
@@ -38,31 +38,38 @@ dumps: Final = json.JSONEncoder(
 class Api:
     """The endpoints of a table as an ASGI application.
 
-    ``below`` stands before the path of a request, where only a part of the table is mounted.
+    ``below`` is prepended to the path of a request, for an application that mounts only a part of
+    the table.
     """
 
     def __init__(self, state: State, table: Table, *, below: tuple[str, ...] = ()) -> None:
         self._state = state
         self._table = table
         self._below = list(below)
-        self._prover = Prover(state.settings)
+        self._signatures = SignatureCheck(state.settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request.  Raises Refused and AwaError, which the guard answers."""
+        """Answer a request.  Raises Refused and AwaError, which the guard answers."""
         method = "GET" if scope["method"] == "HEAD" else scope["method"]
         parts = self._below + path_parts(scope)
         by_method = self._table.find(parts)
         if not by_method:
             raise Refused(
-                404, "there is nothing at this path", None, "see the endpoints: /api/openapi.json"
+                404,
+                "there is nothing at this path",
+                None,
+                _LIST_ENDPOINTS,
             )
         allowed = ", ".join(sorted({*by_method, *(["HEAD"] if "GET" in by_method else [])}))
         endpoint = by_method.get(method)
         if endpoint is None:
             raise Refused(
-                405, f"{method} is not for this path", f"it takes {allowed}",
-                "see the endpoints: /api/openapi.json", {"Allow": allowed},
-            )  # fmt: skip
+                405,
+                f"this path does not accept {method}",
+                f"it accepts {allowed}",
+                _LIST_ENDPOINTS,
+                {"Allow": allowed},
+            )
         response = await self._answer(endpoint, parts, Request(scope, receive))
         await response(scope, receive, send)
 
@@ -77,7 +84,7 @@ class Api:
         else:
             content = await self._change(endpoint, given, request)
         headers = {"Cache-Control": "no-store"}
-        if (link := _next_page(endpoint, given, content, request)) is not None:
+        if (link := _next_link(endpoint, given, content, request)) is not None:
             headers["Link"] = link
         return Response(content[0], media_type=_JSON, headers=headers)
 
@@ -85,14 +92,14 @@ class Api:
         self, endpoint: Endpoint, given: dict[str, Any], request: Request
     ) -> tuple[bytes, Any]:
         async def make() -> tuple[bytes, Any]:
-            op = endpoint.call(**given, **self._served(endpoint, request))
+            op = endpoint.call(**given, **self._provided(endpoint, request))
             return self._encoded(await self._state.run(op))
 
         if not endpoint.cached:
             return await make()
         key = (endpoint.path, dumps(given))
-        found: tuple[bytes, Any] = await self._state.cache.get(key, make)
-        return found
+        kept: tuple[bytes, Any] = await self._state.cache.get(key, make)
+        return kept
 
     async def _change(
         self, endpoint: Endpoint, given: dict[str, Any], request: Request
@@ -100,31 +107,35 @@ class Api:
         _no_query(request)
         if endpoint.signed and self._state.settings.secret is not None:
             body = await request.body()
-            op = self._prover.prove(
-                self._later(endpoint, given, request, body), given["callback_id"],
-                endpoint.segments[-1], body, request.headers, identity_of(request.scope).name,
-            )  # fmt: skip
+            op = self._signatures.guarded(
+                self._deferred(endpoint, given, request, body),
+                given["callback_id"],
+                action=endpoint.segments[-1],
+                body=body,
+                headers=request.headers,
+                peer=identity_of(request.scope).name,
+            )
             await self._state.require_writable()
         else:
             if endpoint.changes:
                 await self._state.require_operate(identity_of(request.scope))
-            op = self._later(endpoint, given, request, await request.body())
+            op = self._deferred(endpoint, given, request, await request.body())
         try:
             return self._encoded(await self._state.run(op))
         finally:
             if endpoint.changes:
                 self._state.cache.clear()
 
-    def _later(
+    def _deferred(
         self, endpoint: Endpoint, given: dict[str, Any], request: Request, body: bytes
     ) -> Op[Any]:
-        """Read the body when the op runs: strangers with a wrong signature learn nothing of it."""
+        """Parse the body when the op runs: only after the signature is checked."""
         given |= _body(endpoint, request, body)
-        return (yield from endpoint.call(**given, **self._served(endpoint, request)))
+        return (yield from endpoint.call(**given, **self._provided(endpoint, request)))
 
-    def _served(self, endpoint: Endpoint, request: Request) -> dict[str, Any]:
-        served = {"who": identity_of(request.scope), "settings": self._state.settings}
-        return {name: served[name] for name in endpoint.wants}
+    def _provided(self, endpoint: Endpoint, request: Request) -> dict[str, Any]:
+        values = {"who": identity_of(request.scope), "settings": self._state.settings}
+        return {name: values[name] for name in endpoint.provided}
 
     def _encoded(self, result: Any) -> tuple[bytes, Any]:
         document = encode(result)
@@ -159,33 +170,35 @@ def _pairs(request: Request) -> list[tuple[str, str]]:
 
 def _body(endpoint: Endpoint, request: Request, body: bytes) -> dict[str, Any]:
     if not body:
-        return check(endpoint.body_schema, {}, "the body")  # type: ignore[no-any-return]
+        return check_object(endpoint.body_schema, {}, "the body")
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != _JSON:
         raise Refused(
-            415, "the body must be JSON", f"its type is {kind or 'not said'}",
+            415,
+            "the body must be JSON",
+            f"its content type is {kind}" if kind else "it has no content type",
             "send the header Content-Type: application/json",
-        )  # fmt: skip
-    return check(endpoint.body_schema, read_json(body), "the body")  # type: ignore[no-any-return]
+        )
+    return check_object(endpoint.body_schema, read_json(body), "the body")
 
 
 def read_json(body: bytes) -> Any:
-    """Return the value of a JSON body.  Raises Refused (400)."""
+    """Parse a JSON body.  Raises Refused (400)."""
     try:
         return json.loads(body, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         why = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise Refused(400, "the body is not JSON", why.lower(), "send one JSON object") from None
+        raise Refused(400, "the body is not JSON", why.lower(), "send a JSON object") from None
 
 
 def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
 
-def _next_page(
+def _next_link(
     endpoint: Endpoint, given: dict[str, Any], content: tuple[bytes, Any], request: Request
 ) -> str | None:
-    """Return the Link header of a full page that can be followed by another."""
+    """Return the Link header that leads to the next rows, if the result is as long as its limit."""
     rows = content[1]
     if "before_id" not in endpoint.query_schemas or not rows or given.get("sort", "-id") != "-id":
         return None

@@ -1,8 +1,8 @@
-"""The table of endpoints: each is one function that returns an operation.
+"""The table of endpoints: an endpoint is a function that returns an operation.
 
-A path's ``{names}`` are arguments of the function; its other arguments are the query of a GET and
-the members of a POST's JSON body.  ``who`` is the identity of the caller, ``settings`` are the
-server's.  Types and docstring make the OpenAPI document.
+The ``{names}`` of the path are arguments of the function.  Its other arguments are the query of a
+GET, or the members of a POST's JSON body.  The server provides ``who``, the identity of the
+caller, and ``settings``.  The OpenAPI document is made of the types and the docstring.
 """
 
 from __future__ import annotations
@@ -23,90 +23,90 @@ if TYPE_CHECKING:
 
 __all__ = ["Endpoint", "Routes", "Table", "path_parts"]
 
-_SERVED: Final = frozenset({"who", "settings"})
-_ANY: Final = "{}"
+_PROVIDED: Final = frozenset({"who", "settings"})
+_ARGUMENT: Final = "{}"
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """One method of one path."""
+    """A method of a path."""
 
     method: str
     path: str
     call: Callable[..., Any]
     tag: str
     cached: bool = False
-    """Answers may be as old as the server's cache; any change through this server empties it."""
+    """Whether answers come from the cache, which any change through this server empties."""
     rules: dict[str, Any] = field(default_factory=dict)
-    """What JSON Schema says of the body beyond its members."""
+    """Keywords of JSON Schema for the body, in addition to its members."""
     signed: bool = False
-    """Requests carry a signature, where a secret is set."""
+    """Whether requests carry a signature, if a secret is set."""
 
     @property
     def changes(self) -> bool:
-        """Return True for what needs the scope ``operate`` and a database that can be written."""
-        return self.method != "GET" and not self.looks_only
+        """Whether it needs the scope ``operate`` and a writable database."""
+        return self.method != "GET" and not self.previews
 
     @property
-    def looks_only(self) -> bool:
-        """Return True for a POST that changes nothing."""
+    def previews(self) -> bool:
+        """Whether it is a POST that changes nothing."""
         return self.path.endswith("/preview")
 
     @cached_property
     def segments(self) -> tuple[str, ...]:
-        """Return the parts of the path."""
+        """The segments of the path."""
         return tuple(self.path.strip("/").split("/"))
 
     @cached_property
     def signature(self) -> inspect.Signature:
-        """Return the signature, types resolved."""
+        """The signature of the function, with resolved types."""
         return inspect.signature(self.call, eval_str=True)
 
     @cached_property
-    def wants(self) -> frozenset[str]:
-        """Return which arguments come from the server: ``who`` calls, its ``settings``."""
-        return _SERVED & self.signature.parameters.keys()
+    def provided(self) -> frozenset[str]:
+        """The arguments that the server provides: ``who``, ``settings``."""
+        return _PROVIDED & self.signature.parameters.keys()
 
     @cached_property
     def path_names(self) -> tuple[str, ...]:
-        """Return the arguments that are in the path."""
+        """The arguments in the path."""
         return tuple(one[1:-1] for one in self.segments if one.startswith("{"))
 
     @cached_property
     def members(self) -> list[tuple[str, Any, Any]]:
-        """Return (name, type, default) of the arguments of query or body."""
+        """(name, type, default) of each argument of the query or the body."""
         return [
             (name, one.annotation, MISSING if one.default is one.empty else one.default)
             for name, one in self.signature.parameters.items()
-            if name not in _SERVED and name not in self.path_names
+            if name not in _PROVIDED and name not in self.path_names
         ]
 
     @cached_property
     def path_schemas(self) -> dict[str, Any]:
-        """Return the schema of each argument in the path."""
+        """The schema of each argument in the path."""
         schemas = Schemas()
         found = self.signature.parameters
         return {name: schemas.of(found[name].annotation) for name in self.path_names}
 
     @cached_property
     def query_schemas(self) -> dict[str, Any]:
-        """Return the schema of each argument of the query."""
+        """The schema of each argument of the query."""
         schemas = Schemas()
         return {name: without_null(schemas.of(kind)) for name, kind, _ in self.members}
 
     @cached_property
     def body_schema(self) -> dict[str, Any]:
-        """Return the schema of the body."""
+        """The schema of the body."""
         return {**Schemas().object_of(self.members), **self.rules}
 
     @cached_property
     def result(self) -> Any:
-        """Return the type of the answer: what the operation returns."""
+        """The type of the answer: what the operation returns."""
         return get_args(self.signature.return_annotation)[2]
 
 
 class Routes:
-    """The endpoints of one noun, as its module declares them."""
+    """The endpoints of a noun, declared by its module."""
 
     def __init__(self, tag: str, *, signed: bool = False) -> None:
         self.tag = tag
@@ -118,7 +118,7 @@ class Routes:
         return self._declare("GET", path, cached=cached)
 
     def post(self, path: str, **rules: Any) -> Callable[[Any], Any]:
-        """Declare an action; ``rules`` are said of its body beyond the types of its members."""
+        """Declare an action; ``rules`` are keywords of JSON Schema for its body."""
         return self._declare("POST", path, rules=rules)
 
     def _declare(self, method: str, path: str, **more: Any) -> Callable[[Any], Any]:
@@ -132,34 +132,34 @@ class Routes:
 
 
 class Table:
-    """Finds the endpoint of a request."""
+    """The endpoints by path and method."""
 
     def __init__(self, endpoints: Iterable[Endpoint]) -> None:
         self.endpoints = list(endpoints)
         self._by_shape: dict[tuple[str, ...], dict[str, Endpoint]] = {}
         for one in self.endpoints:
-            shape = tuple(_ANY if part.startswith("{") else part for part in one.segments)
+            shape = tuple(_ARGUMENT if part.startswith("{") else part for part in one.segments)
             self._by_shape.setdefault(shape, {})[one.method] = one
-        # Literal parts win over arguments.
-        self._shapes = sorted(self._by_shape, key=lambda shape: shape.count(_ANY))
+        # Literal segments win over arguments.
+        self._shapes = sorted(self._by_shape, key=lambda shape: shape.count(_ARGUMENT))
 
     def find(self, parts: list[str]) -> dict[str, Endpoint]:
-        """Return the endpoints of a path by method; none for an unknown path."""
+        """Return the endpoints of a path by method; empty for an unknown path."""
         found = self._by_shape.get(tuple(parts))
         if found is not None:
             return found
         for shape in self._shapes:
             if len(shape) == len(parts) and all(
-                part in (_ANY, given) for part, given in zip(shape, parts, strict=True)
+                part in (_ARGUMENT, given) for part, given in zip(shape, parts, strict=True)
             ):
                 return self._by_shape[shape]
         return {}
 
 
 def path_parts(scope: Scope) -> list[str]:
-    """Return the decoded parts of the path below the mount point; ``%2F`` stays inside a part.
+    """Return the decoded segments of the path below the mount point; ``%2F`` does not split.
 
-    Raises InvalidInput for what is not UTF-8.
+    Raises InvalidInput for a path that is not UTF-8.
     """
     full, root = scope["path"], scope.get("root_path", "")
     above = root.count("/") if full.startswith(root) else 0

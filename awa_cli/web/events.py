@@ -1,7 +1,7 @@
-"""Live events: one look at the database a tick, however many watch.
+"""Live events: each topic is read once an interval, however many clients follow it.
 
-A topic is read only while somebody watches it.  What was read is encoded once and given to every
-watcher; of a snapshot only the newest is kept for a slow one, of the activity a bounded number.
+A topic is read only while it has watchers.  Each event is encoded once and given to every watcher.
+A slow watcher gets only the newest snapshot of a topic, and at most 50 events of the activity.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from dataclasses import asdict
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
+from awa_cli.documents.encoding import encode
 from awa_cli.feed import Feed
-from awa_cli.terminal.formats import encode
 from awa_cli.web.problems import Problem, Refused
 from awa_lib.errors import JobNotFound
 
@@ -28,16 +28,16 @@ __all__ = ["TOPICS", "Hub"]
 
 TOPICS: Final = ("stats", "queues", "runtime", "cron", "batches", "activity")
 _JOB: Final = re.compile(r"job:([1-9][0-9]{0,17})")
-_MOST_TOPICS: Final = 8
-_MOST_WATCHERS: Final = 1_000
-# Texts of a stream that wait for a slow watcher.
-_MOST_WAITING: Final = 50
-_ALIVE_SECONDS: Final = 15.0
+_MAX_TOPICS: Final = 8
+_MAX_WATCHERS: Final = 1_000
+# Events of the activity kept for a slow watcher.
+_MAX_PENDING: Final = 50
+_KEEP_ALIVE_SECONDS: Final = 15.0
 
 
 @cache
 def _snapshots() -> dict[str, Callable[[], Any]]:
-    """Return what reads each topic; a server that has just begun need not wait for them."""
+    """Return the read of each topic; imported at first use, not at the start of the server."""
     from awa_cli.web.api.overview import stats
     from awa_lib.reads.bulk import list_bulk_operations
     from awa_lib.reads.cron import list_cron_jobs
@@ -54,7 +54,7 @@ def _snapshots() -> dict[str, Callable[[], Any]]:
 
 
 class Hub:
-    """Gives what is read to who watches."""
+    """The topics that have watchers."""
 
     def __init__(self, state: State) -> None:
         self._state = state
@@ -63,7 +63,7 @@ class Hub:
         self._closing = False
 
     def check(self, topics: list[str]) -> list[str]:
-        """Return the topics, each once.  Raises Refused."""
+        """Return the topics without duplicates.  Raises Refused (422, 503)."""
         for topic in topics:
             if topic not in TOPICS and not _JOB.fullmatch(topic):
                 raise Refused(
@@ -71,29 +71,30 @@ class Hub:
                     f"there is no topic {topic[:40]!r}",
                     f"topics are {', '.join(TOPICS)}, job:ID",
                 )
-        if len(set(topics)) > _MOST_TOPICS:
-            raise Refused(422, f"more than {_MOST_TOPICS} topics", do="open another stream")
-        if len(self._watchers) >= _MOST_WATCHERS:
-            raise Refused(503, "too many live streams are open", f"at most {_MOST_WATCHERS}")
+        if len(set(topics)) > _MAX_TOPICS:
+            raise Refused(422, f"more than {_MAX_TOPICS} topics", do="open a second stream")
+        if len(self._watchers) >= _MAX_WATCHERS:
+            raise Refused(503, "too many live streams are open", f"the limit is {_MAX_WATCHERS}")
         return list(dict.fromkeys(topics)) or ["stats", "queues"]
 
     async def watch(self, topics: list[str]) -> AsyncIterator[bytes]:
-        """Yield server-sent events until the watcher leaves or the server stops.
+        """Yield server-sent events until the client leaves or the server stops.
 
-        Also until the access file changes: who still may comes back by itself.
+        The stream also ends when the access file changes: browsers reconnect, and the guard checks
+        them again.
         """
         settings = self._state.settings
-        access = settings.who_may()
+        access = settings.current_access()
         with self._watching(topics) as watcher:
             yield b"retry: 2000\n\n"
-            while not self._closing and settings.who_may() is access:
+            while not self._closing and settings.current_access() is access:
                 try:
-                    async with asyncio.timeout(_ALIVE_SECONDS):
+                    async with asyncio.timeout(_KEEP_ALIVE_SECONDS):
                         await watcher.wake.wait()
                 except TimeoutError:
                     yield b": alive\n\n"
                     continue
-                if settings.who_may() is not access:
+                if settings.current_access() is not access:
                     return
                 for text in watcher.take():
                     yield text
@@ -122,26 +123,26 @@ class Hub:
 
 
 class _Watcher:
-    """What one stream has not sent yet."""
+    """The events that a stream has not sent yet."""
 
     def __init__(self) -> None:
         self.wake = asyncio.Event()
         self._newest: dict[str, bytes] = {}
-        self._stream: deque[bytes] = deque(maxlen=_MOST_WAITING)
+        self._stream: deque[bytes] = deque(maxlen=_MAX_PENDING)
 
     def give(self, topic: str, text: bytes, *, newest: bool) -> None:
-        """Keep a text to send; a newer one of a snapshot takes the place of an older one."""
+        """Keep an event to send; with ``newest`` it replaces the previous event of the topic."""
         if newest:
             self._newest[topic] = text
         else:
-            if len(self._stream) == _MOST_WAITING:
+            if len(self._stream) == _MAX_PENDING:
                 self._stream.clear()
                 text = _event("missed", {"topic": topic})
             self._stream.append(text)
         self.wake.set()
 
     def take(self) -> list[bytes]:
-        """Return what to send, and forget it."""
+        """Return the pending events, and forget them."""
         texts = [*self._newest.values(), *self._stream]
         self._newest.clear()
         self._stream.clear()
@@ -150,7 +151,7 @@ class _Watcher:
 
 
 class _Channel:
-    """One topic: reads while it has watchers."""
+    """A topic, read while it has watchers."""
 
     def __init__(self, state: State, topic: str) -> None:
         self._state = state
@@ -165,7 +166,7 @@ class _Channel:
             watcher.give(self._topic, self._last, newest=True)
 
     def leave(self, watcher: _Watcher) -> bool:
-        """Return True when nobody watches any more."""
+        """Remove a watcher; return True if it was the last."""
         self._watchers.discard(watcher)
         if not self._watchers:
             self._task.cancel()
@@ -209,13 +210,13 @@ class _Channel:
             job_id = int(found[1])
             return lambda: run(dump_job(job_id))
         if self._topic == "activity":
-            return _Follow(self._state).step
+            return _ActivityReader(self._state).step
         read = _snapshots()[self._topic]
         return lambda: run(read())
 
 
-class _Follow:
-    """The transitions since the last step."""
+class _ActivityReader:
+    """Reads the transitions since its last step."""
 
     def __init__(self, state: State) -> None:
         from awa_lib.reads.activity import Activity

@@ -1,4 +1,4 @@
-"""The one door: who comes in, from where, how often, with how much."""
+"""The guard of every request: host, origin, identity, rate and size limits, security headers."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ from starlette.requests import cookie_parser
 
 from awa_cli.web import origins
 from awa_cli.web.access import Access, Identity
-from awa_cli.web.problems import PATH, Refused, answer, problem_of
+from awa_cli.web.answers import answer
+from awa_cli.web.problems import Refused, problem_of
 from awa_cli.web.rate_limits import Buckets, bounded
+from awa_cli.web.scope import IDENTITY, PATH
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,16 +28,15 @@ if TYPE_CHECKING:
 
     from awa_cli.web.settings import Settings
 
-__all__ = ["Guard", "identity_of"]
+__all__ = ["Guard"]
 
-_KEY: Final = "awa.identity"
-# Whoever asks: probes have no credentials.
+# Paths that need no identity: probes have no credentials.
 _OPEN: Final = ("/healthz", "/readyz")
-# A second, and at once: of one address, and of one caller.
-_READS: Final = (1_000, 2_000)
-_CHANGES: Final = (50, 200)
+# (rate per second, burst): reads of an address, changes of a caller.
+_READ_LIMIT: Final = (1_000, 2_000)
+_CHANGE_LIMIT: Final = (50, 200)
 _REMEMBER_SECONDS: Final = 300.0
-_MOST_REMEMBERED: Final = 1_000
+_MAX_REMEMBERED: Final = 1_000
 _SECURITY: Final = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -52,18 +53,12 @@ _SECURITY: Final = {
 _SECURITY_RAW: Final = [(k.lower().encode(), v.encode()) for k, v in _SECURITY.items()]
 
 
-def identity_of(scope: Scope) -> Identity:
-    """Return who sends this request."""
-    found: Identity = scope[_KEY]
-    return found
-
-
 class Guard:
-    """Lets requests in, or answers them itself; adds the security headers to every answer.
+    """Admit requests, or answer them; add the security headers to every answer.
 
-    ``signed`` says of a path that its requests carry a proof of their own.
-    ``whose`` is given the scope by an application that this server is mounted in, and returns who
-    its user is, or None.
+    ``signed(path)`` returns whether requests of a path carry a signature, which is checked later.
+    ``user(scope)`` is the callable of an application that this server is mounted in: it returns
+    the identity of the application's user, or None.
     """
 
     def __init__(
@@ -72,14 +67,14 @@ class Guard:
         settings: Settings,
         *,
         signed: Callable[[str], bool] = lambda _: False,
-        whose: Callable[[Scope], Identity | None] | None = None,
+        user: Callable[[Scope], Identity | None] | None = None,
     ) -> None:
         self._app = app
         self._settings = settings
         self._signed = signed
-        self._whose = whose
-        self._reads = Buckets(*_READS)
-        self._changes = Buckets(*_CHANGES)
+        self._user = user
+        self._reads = Buckets(*_READ_LIMIT)
+        self._changes = Buckets(*_CHANGE_LIMIT)
         self._passwords = _Passwords()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -87,24 +82,24 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        # Routing below adds mount points to root_path.
+        # Kept before routing, which adds mount points to root_path.
         scope[PATH] = scope["path"].removeprefix(scope.get("root_path", ""))
         headers = Headers(scope=scope)
         started = False
-        listed: str | None = None
+        cors_origin: str | None = None
 
         async def out(message: Message) -> None:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
                 message["headers"] = [*message.get("headers", ()), *_SECURITY_RAW]
-                message["headers"] += _cors(listed, scope)
+                message["headers"] += _cors(cors_origin, scope)
             await send(message)
 
         try:
             if origins.check_origin(self._settings, scope, headers):
-                listed = headers["origin"]
-            if listed is not None and _is_preflight(scope, headers):
+                cors_origin = headers["origin"]
+            if cors_origin is not None and _is_preflight(scope, headers):
                 await _empty(out)
                 return
             await self._admit(scope, headers)
@@ -117,19 +112,19 @@ class Guard:
             await answer(scope, refused)(scope, receive, out)
 
     async def _admit(self, scope: Scope, headers: Headers) -> None:
-        """Find out who sends the request.  Raises Refused."""
+        """Identify the caller of the request.  Raises Refused."""
         path = scope[PATH]
         safe = scope["method"] in origins.SAFE
         if path in _OPEN and safe:
-            scope[_KEY] = Identity("anybody", "read", "none")
+            scope[IDENTITY] = Identity("anybody", "read", "none")
             return
         origins.check_host(self._settings, headers)
         peer = _peer(scope)
         if self._signed(path):
-            scope[_KEY] = Identity(peer, "read", "signature")
+            scope[IDENTITY] = Identity(peer, "read", "signature")
             return
         who = await self._identify(scope, headers, peer)
-        scope[_KEY] = who
+        scope[IDENTITY] = who
         if safe:
             self._reads.require(peer, "requests")
             return
@@ -138,19 +133,19 @@ class Guard:
             origins.check_token(headers, cookie_parser(headers.get("cookie", "")))
 
     async def _identify(self, scope: Scope, headers: Headers, peer: str) -> Identity:
-        access = self._settings.who_may()
-        if self._whose is not None:
-            found = self._whose(scope)
+        access = self._settings.current_access()
+        if self._user is not None:
+            found = self._user(scope)
             if found is None:
-                raise Refused(401, "nobody is logged in", do="log in to the application")
+                raise Refused(401, "you are not logged in", do="log in to the application")
             return found
         if access is None:
             if not origins.is_loopback(peer):
                 raise Refused(
                     403,
-                    "only requests from this machine are taken",
-                    "nothing says who else may come in",
-                    "start it with --auth FILE; see awa access --help",
+                    "only requests from this machine are accepted",
+                    "the server has no access file",
+                    "start it with awa serve --auth FILE; see awa access --help",
                 )
             return Identity("local", "operate", "local")
         if access.proxy is not None and access.proxy.trusts(peer):
@@ -162,25 +157,25 @@ class Guard:
 
 
 class _Passwords:
-    """Checks the Authorization header; what was right is remembered for five minutes."""
+    """Check the Authorization header; a correct password is remembered for five minutes."""
 
     def __init__(self) -> None:
         self._access = Access()
         self._key = secrets.token_bytes(32)
         self._known: OrderedDict[bytes, tuple[Identity, float]] = OrderedDict()
-        # One costs 50 ms of a core and 16 MB.
-        self._turns = asyncio.Semaphore(2)
+        # A check costs 50 ms of a core and 16 MB.
+        self._checks = asyncio.Semaphore(2)
         self._tries = Buckets(0.2, 10)
         self._failures = Buckets(1, 20)
 
     def follow(self, access: Access) -> None:
-        """Check by this from now on; what was right before need not be so any more."""
+        """Use these access rules from now on, and forget what the previous rules accepted."""
         if access is not self._access:
             self._access = access
             self._known.clear()
 
     async def identify(self, header: str, peer: str) -> Identity:
-        """Return who it is.  Raises Refused (401, 429)."""
+        """Return the caller.  Raises Refused (401, 429)."""
         way, _, value = header.partition(" ")
         value = value.strip()
         found = None
@@ -195,8 +190,8 @@ class _Passwords:
         return found
 
     async def _by_password(self, value: str, peer: str) -> Identity | None:
-        seen = hashlib.blake2b(value.encode(), key=self._key).digest()
-        known = self._known.get(seen)
+        digest = hashlib.blake2b(value.encode(), key=self._key).digest()
+        known = self._known.get(digest)
         if known is not None and time.monotonic() - known[1] < _REMEMBER_SECONDS:
             return known[0]
         try:
@@ -205,14 +200,14 @@ class _Passwords:
             return None
         if not colon:
             return None
-        self._tries.require(f"{peer} {name[:64]}", "tries of a password")
-        async with self._turns:
+        self._tries.require(f"{peer} {name[:64]}", "password attempts")
+        async with self._checks:
             access = self._access
             found = await asyncio.to_thread(access.by_password, name, password)
-        # The file may have changed meanwhile: what it said is not to be remembered.
+        # If the file changed meanwhile, the answer of the old file must not be remembered.
         if found is not None and access is self._access:
-            self._known[seen] = (found, time.monotonic())
-            if len(self._known) > _MOST_REMEMBERED:
+            self._known[digest] = (found, time.monotonic())
+            if len(self._known) > _MAX_REMEMBERED:
                 self._known.popitem(last=False)
         return found
 
@@ -224,21 +219,21 @@ class _Passwords:
             ways.append('Bearer realm="awa"')
         return Refused(
             401,
-            "these credentials are not known" if wrong else "this server wants to know who you are",
+            "the credentials are not valid" if wrong else "authentication is required",
             None if wrong else "no credentials were sent",
-            "log in as a user of its access file, or send a token: Authorization: Bearer TOKEN",
+            "log in as a user of the access file, or send a token: Authorization: Bearer TOKEN",
             {"WWW-Authenticate": ", ".join(ways)} if ways else {},
         )
 
 
 def _peer(scope: Scope) -> str:
-    """Return the address of who is connected; a local socket has none."""
+    """Return the address of the client; a client of a Unix socket has none and counts as local."""
     client = scope.get("client")
     return str(client[0]) if client and client[0] else "127.0.0.1"
 
 
 def _cors(origin: str | None, scope: Scope) -> list[tuple[bytes, bytes]]:
-    """Let a page of a listed origin read the answer; credentials of the browser are not taken."""
+    """Return headers that let a page of a listed origin read the answer, without credentials."""
     if origin is None:
         return []
     headers: dict[str, Any] = {"access-control-allow-origin": origin, "vary": "Origin"}

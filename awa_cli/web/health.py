@@ -1,4 +1,4 @@
-"""Alive and ready, for probes."""
+"""Readiness of a server, for probes."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ __all__ = ["Readiness", "readiness"]
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """Whether requests can be served, and what is in the way."""
+    """Whether requests can be served, and the reasons if not."""
 
     ready: bool
     reasons: list[str]
 
 
 async def readiness(state: State) -> Readiness:
-    """Ask the database, at most once in the cache's time."""
+    """Return whether the database is reachable and migrated; cached."""
     try:
         pending: int = await state.cache.get("pending", lambda: state.run(_pending()))
     except AwaError as error:

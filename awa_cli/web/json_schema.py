@@ -1,7 +1,7 @@
-"""What goes in and out, said once: types become JSON Schema, and input is checked against it.
+"""JSON Schema of Python types, and a validator for input.
 
-The same schema is published in the OpenAPI document, so that the document cannot drift from what
-the server does.  Only the part of JSON Schema that the endpoints need is here.
+The OpenAPI document publishes the schemas that input is validated with, so the two cannot differ.
+Only the keywords of JSON Schema that the endpoints use are implemented.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
     Schema = dict[str, Any]
 
-__all__ = ["Rule", "Schemas", "check", "from_text", "unknown", "without_null"]
+__all__ = ["Rule", "Schemas", "check", "check_object", "from_text", "unknown", "without_null"]
 
 
 class Rule(dict[str, Any]):
-    """What JSON Schema says of a value beyond its type: ``Annotated[int, Rule(minimum=1)]``."""
+    """Keywords of JSON Schema in addition to a type: ``Annotated[int, Rule(minimum=1)]``."""
 
-    __hash__ = object.__hash__  # type: ignore[assignment] # typing compares types by it
+    __hash__ = object.__hash__  # type: ignore[assignment] # typing hashes annotations
 
 
 _PLAIN: Final[dict[Any, dict[str, Any]]] = {
@@ -47,14 +47,14 @@ _PLAIN: Final[dict[Any, dict[str, Any]]] = {
 
 
 class Schemas:
-    """Makes JSON Schema of types; classes are collected in ``defined`` and referred to."""
+    """JSON Schemas of types; the schemas of classes are in ``defined``, and referred to."""
 
-    place = "#/components/schemas/"
+    prefix = "#/components/schemas/"
 
     def __init__(self) -> None:
         self.defined: dict[str, Schema] = {}
 
-    def of(self, kind: Any) -> Schema:  # noqa: PLR0911 - one for each kind of type
+    def of(self, kind: Any) -> Schema:  # noqa: PLR0911 - a return for each form of type
         """Return the schema of a type."""
         origin, inner = get_origin(kind), get_args(kind)
         if origin is None and kind in _PLAIN:
@@ -84,7 +84,7 @@ class Schemas:
         if name not in self.defined:
             self.defined[name] = {}
             self.defined[name] = self.model(kind)
-        return {"$ref": self.place + name}
+        return {"$ref": self.prefix + name}
 
     def hints(self, kind: Any) -> Mapping[str, Any]:
         """Return the types of a dataclass's fields."""
@@ -125,7 +125,7 @@ def _any_of(parts: list[Schema]) -> Schema:
 
 
 def without_null(schema: Schema) -> Schema:
-    """Return the schema of a value that is left out instead of being null."""
+    """Return the schema without null, for a value that is left out instead."""
     if isinstance(kind := schema.get("type"), list):
         return {**schema, "type": next(one for one in kind if one != "null")}
     if "anyOf" in schema:
@@ -137,13 +137,13 @@ def without_null(schema: Schema) -> Schema:
 
 
 def from_text(schema: Schema, texts: list[str], name: str) -> Any:
-    """Return the value of a parameter of path or query.  Raises InvalidInput."""
+    """Parse a parameter of the path or the query.  Raises InvalidInput."""
     kind = schema.get("type")
     if kind == "array":
         values = [_from_text(schema["items"], text, name) for text in texts]
         return check(schema, values, name)
     if len(texts) > 1:
-        raise InvalidInput(f"{name} is given twice", hint=f"give {name} once")
+        raise InvalidInput(f"{name} is given twice", hint=f"give {name} only once")
     return check(schema, _from_text(schema, texts[0], name), name)
 
 
@@ -162,7 +162,7 @@ def _from_text(schema: Schema, text: str, name: str) -> Any:
 
 
 def check(schema: Schema, value: Any, name: str) -> Any:
-    """Return the value when it fits, whole floats as integers.  Raises InvalidInput."""
+    """Return the value if it is valid, whole floats as integers.  Raises InvalidInput."""
     if "anyOf" in schema and "type" not in schema:
         return _check_any(schema["anyOf"], value, name)
     if "type" in schema:
@@ -174,7 +174,7 @@ def check(schema: Schema, value: Any, name: str) -> Any:
     elif isinstance(value, list):
         return _check_list(schema, value, name)
     elif isinstance(value, dict) and "properties" in schema:
-        return _check_object(schema, value, name)
+        return check_object(schema, value, name)
     elif isinstance(value, int | float) and not isinstance(value, bool):
         _check_number(schema, value, name)
     return value
@@ -216,31 +216,33 @@ def _typed(kinds: str | list[str], value: Any, name: str) -> Any:
 def _check_text(schema: Schema, value: str, name: str) -> None:
     if not storable(value):
         raise InvalidInput(
-            f"{name} holds a character that Postgres cannot store",
-            why="NUL characters and lone surrogates are not text there",
+            f"{name} contains a character that PostgreSQL cannot store",
+            why="NUL characters and lone surrogates are not allowed in text",
         )
-    least, most = schema.get("minLength", 0), schema.get("maxLength", INT64_MAX)
-    if not least <= len(value) <= most:
-        raise InvalidInput(f"{name} must have {least} to {most} characters: it has {len(value)}")
+    low, high = schema.get("minLength", 0), schema.get("maxLength", INT64_MAX)
+    if not low <= len(value) <= high:
+        raise InvalidInput(f"{name} must have {low} to {high} characters: it has {len(value)}")
     if "pattern" in schema and not re.search(schema["pattern"], value):
-        raise InvalidInput(f"{name} is not of the right form: {_shown(value)}")
+        raise InvalidInput(f"{name} does not have the right form: {_shown(value)}")
 
 
 def _check_number(schema: Schema, value: float, name: str) -> None:
-    least, most = schema.get("minimum", -math.inf), schema.get("maximum", math.inf)
-    if not least <= value <= most or value <= schema.get("exclusiveMinimum", -math.inf):
-        raise InvalidInput(f"{name} must be from {least} to {most}: {_shown(value)}")
+    low, high = schema.get("minimum", -math.inf), schema.get("maximum", math.inf)
+    if not low <= value <= high or value <= schema.get("exclusiveMinimum", -math.inf):
+        raise InvalidInput(f"{name} must be from {low} to {high}: {_shown(value)}")
 
 
 def _check_list(schema: Schema, value: list[Any], name: str) -> list[Any]:
-    least, most = schema.get("minItems", 0), schema.get("maxItems", INT64_MAX)
-    if not least <= len(value) <= most:
-        raise InvalidInput(f"{name} must have {least} to {most} items: it has {len(value)}")
+    low, high = schema.get("minItems", 0), schema.get("maxItems", INT64_MAX)
+    if not low <= len(value) <= high:
+        raise InvalidInput(f"{name} must have {low} to {high} items: it has {len(value)}")
     inner = schema.get("items", {})
     return [check(inner, one, f"{name}[{number}]") for number, one in enumerate(value)]
 
 
-def _check_object(schema: Schema, value: Mapping[str, Any], name: str) -> dict[str, Any]:
+def check_object(schema: Schema, value: Any, name: str) -> dict[str, Any]:
+    """Return the valid members of an object.  Raises InvalidInput."""
+    _typed("object", value, name)
     known: dict[str, Schema] = schema["properties"]
     for key in value:
         if key not in known:
@@ -252,22 +254,22 @@ def _check_object(schema: Schema, value: Mapping[str, Any], name: str) -> dict[s
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> InvalidInput:
-    """Return the error for a name nobody knows, with the nearest one that is known."""
+    """Return the error for an unknown name, with a hint to the nearest known name."""
     names = list(known)
     close = get_close_matches(name, names, n=1)
     return InvalidInput(
         what,
-        why=f"known are {', '.join(names)}" if names else "it takes none",
+        why=f"valid names are {', '.join(names)}" if names else "no names are accepted here",
         hint=f"did you mean {close[0]!r}?" if close else None,
     )
 
 
 def _not_one_of(choices: list[Any], value: Any, name: str) -> InvalidInput:
     error = unknown(f"{name} cannot be {_shown(value)}", str(value), map(str, choices))
-    error.why = f"it is one of {', '.join(map(str, choices))}"
+    error.why = f"valid values are {', '.join(map(str, choices))}"
     return error
 
 
 def _shown(value: Any) -> str:
     text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."  # noqa: PLR2004 - a line of an error
+    return text if len(text) <= 80 else f"{text[:77]}..."  # noqa: PLR2004 - a line of an error text

@@ -1,8 +1,8 @@
-"""Metrics in the text format of Prometheus, read from the database: no worker has to be asked.
+"""Metrics in the Prometheus text format, read from the database.
 
-Names and labels are those of the OpenTelemetry metrics that workers send, where they mean the same.
-Histograms and rates are of the last five minutes, not since the start of a process: any of several
-servers gives the same answer.
+Names and labels equal those of the workers' OpenTelemetry metrics where the meaning is the same.
+Histograms and rates cover the last five minutes instead of the time since a process started, so
+that several servers give the same answer.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from awa_cli.main import version
+from awa_cli.version import version
 from awa_lib.errors import AwaError
 from awa_lib.ops.schema import read_schema
 from awa_lib.reads.cron import list_cron_jobs
@@ -30,17 +30,25 @@ if TYPE_CHECKING:
 __all__ = ["CONTENT_TYPE", "Exposition", "exposition"]
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+_STATES: Final = (
+    "scheduled",
+    "available",
+    "running",
+    "retryable",
+    "failed",
+    "waiting_external",
+)
 _QUEUE: Final = "awa_job_queue"
 
 
 class Exposition:
-    """Collects samples and writes them, each name's together below its help."""
+    """Collects samples, and writes them grouped by metric."""
 
     def __init__(self) -> None:
         self._lines: dict[str, list[str]] = {}
 
     def declare(self, name: str, kind: str, text: str) -> Callable[..., None]:
-        """Begin a metric; return what adds a sample of it."""
+        """Declare a metric; return a function that adds a sample."""
         lines = self._lines.setdefault(name, [f"# HELP {name} {text}", f"# TYPE {name} {kind}"])
 
         def add(value: float, /, suffix: str = "", **labels: object) -> None:
@@ -51,11 +59,11 @@ class Exposition:
         return add
 
     def gauge(self, name: str, text: str) -> Callable[..., None]:
-        """Begin a gauge."""
+        """Declare a gauge."""
         return self.declare(name, "gauge", text)
 
     def text(self) -> str:
-        """Return everything."""
+        """Return the text of all metrics."""
         return "\n".join(line for lines in self._lines.values() for line in lines) + "\n"
 
 
@@ -68,7 +76,7 @@ def _number(value: float) -> str:
 
 
 async def exposition(state: State) -> str:
-    """Return all metrics; with the database away, that it is."""
+    """Return all metrics; with an unreachable database only ``awa_up 0`` and a few more."""
     out = Exposition()
     began = time.perf_counter()
     up = True
@@ -78,7 +86,7 @@ async def exposition(state: State) -> str:
         up = False
     out.gauge("awa_up", "Whether the database answered.")(up)
     seconds = time.perf_counter() - began
-    out.gauge("awa_scrape_duration_seconds", "How long reading these took.")(seconds)
+    out.gauge("awa_scrape_duration_seconds", "Time to read these metrics.")(seconds)
     out.gauge("awa_build_info", "The version of this server.")(1, version=version())
     return out.text()
 
@@ -89,16 +97,16 @@ def _read(out: Exposition) -> Op[None]:
     yield from _ends(out)
     yield from _fleet(out)
     yield from _schedules(out)
-    letters = out.gauge("awa_dead_letters", "Dead letters of a queue.")
+    dead_letters = out.gauge("awa_dead_letters", "Dead letters of a queue.")
     for queue, depth in (yield from dlq_depth_by_queue()).items():
-        letters(depth, awa_job_queue=queue)
+        dead_letters(depth, awa_job_queue=queue)
     yield from _database(out)
 
 
 def _queues(out: Exposition, queues: list[QueueOverview]) -> None:
     depth = out.gauge("awa_queue_depth", "Jobs of a queue in a state.")
-    lag = out.gauge("awa_queue_lag_seconds", "Age of the oldest job that could run; 0 for none.")
-    paused = out.gauge("awa_queue_paused", "Whether no jobs of a queue are started.")
+    lag = out.gauge("awa_queue_lag_seconds", "Age of the oldest job that could run, or 0.")
+    paused = out.gauge("awa_queue_paused", "Whether a queue is paused.")
     info = out.gauge("awa_queue_info", "What workers declare about a queue.")
     for one in queues:
         label = {_QUEUE: one.queue}
@@ -111,7 +119,7 @@ def _queues(out: Exposition, queues: list[QueueOverview]) -> None:
 
 def _kinds(out: Exposition, kinds: list[DeclaredKind]) -> None:
     info = out.gauge("awa_job_kind_info", "What workers declare about a kind.")
-    drift = out.gauge("awa_job_kind_drift", "Whether workers declare a kind differently.")
+    drift = out.gauge("awa_job_kind_drift", "Whether workers declare a kind in different ways.")
     for one in kinds:
         info(1, awa_job_kind=one.kind, **_declared("awa_job_kind_", one))
         drift(one.descriptor_mismatch, awa_job_kind=one.kind)
@@ -126,7 +134,7 @@ def _declared(prefix: str, one: Any) -> dict[str, str]:
 def _ends(out: Exposition) -> Op[None]:
     ended = yield from recent_ends()
     rate = out.gauge(
-        "awa_job_ended_per_second", "Jobs a second that ended in a state, of the last 5 minutes."
+        "awa_job_ended_per_second", "Jobs a second that ended in a state, over the last 5 minutes."
     )
     for one in ended.rates:
         rate(
@@ -136,13 +144,17 @@ def _ends(out: Exposition) -> Op[None]:
             awa_job_state=one.state,
         )
     _histogram(
-        out, "awa_job_recent_wait_seconds", "Time from due to begun, of jobs completed lately.",
+        out,
+        "awa_job_recent_wait_seconds",
+        "Time from due to start, of recently completed jobs.",
         ended.waited.items(),
-    )  # fmt: skip
+    )
     _histogram(
-        out, "awa_job_recent_run_seconds", "Time from begun to done, of jobs completed lately.",
+        out,
+        "awa_job_recent_run_seconds",
+        "Time from start to end, of recently completed jobs.",
         ended.ran.items(),
-    )  # fmt: skip
+    )
 
 
 def _histogram(
@@ -162,13 +174,16 @@ def _histogram(
 def _fleet(out: Exposition) -> Op[None]:
     fleet = yield from runtime_overview()
     instances = out.gauge(
-        "awa_runtime_instances", "Worker processes of the last day: live, stale, healthy, leader."
+        "awa_runtime_instances",
+        "Worker processes of the last day: live, stale, healthy, leader.",
     )
     for role in ("live", "stale", "healthy", "leader"):
         instances(getattr(fleet, f"{role}_instances"), awa_runtime_role=role)
-    in_flight = out.gauge("awa_runtime_in_flight", "Jobs that live workers run, of a queue.")
-    workers = out.gauge("awa_runtime_workers", "Live processes that work a queue.")
-    mismatch = out.gauge("awa_runtime_config_mismatch", "Whether they do it differently.")
+    in_flight = out.gauge("awa_runtime_in_flight", "Jobs of a queue that live workers run.")
+    workers = out.gauge("awa_runtime_workers", "Live worker processes of a queue.")
+    mismatch = out.gauge(
+        "awa_runtime_config_mismatch", "Whether its workers have different settings."
+    )
     for one in (yield from queue_runtimes()):
         in_flight(one.total_in_flight, awa_job_queue=one.queue)
         workers(one.live_instances, awa_job_queue=one.queue)
@@ -176,9 +191,9 @@ def _fleet(out: Exposition) -> Op[None]:
 
 
 def _schedules(out: Exposition) -> Op[None]:
-    last = out.gauge("awa_cron_last_fire_timestamp_seconds", "The last fire that was enqueued.")
-    following = out.gauge("awa_cron_next_fire_timestamp_seconds", "The next fire to come.")
-    paused = out.gauge("awa_cron_paused", "Whether a schedule is kept from firing.")
+    last = out.gauge("awa_cron_last_fire_timestamp_seconds", "The last fire that enqueued a job.")
+    following = out.gauge("awa_cron_next_fire_timestamp_seconds", "The next fire.")
+    paused = out.gauge("awa_cron_paused", "Whether a schedule is paused.")
     for one in (yield from list_cron_jobs()):
         if one.last_enqueued_at is not None:
             last(one.last_enqueued_at.timestamp(), awa_cron_name=one.name)
@@ -189,18 +204,20 @@ def _schedules(out: Exposition) -> Op[None]:
 
 def _database(out: Exposition) -> Op[None]:
     status = yield from read_schema()
-    out.gauge("awa_schema_pending_migrations", "Migrations that were not applied.")(
+    out.gauge("awa_schema_pending_migrations", "Migrations that are not applied.")(
         len(status.pending)
     )
     server = yield from database_health()
     out.gauge("awa_database_size_bytes", "Size of the database.")(server.size_bytes)
-    out.gauge("awa_database_connections", "Sessions of the database.")(server.connections)
-    out.gauge("awa_database_max_connections", "Sessions the server allows.")(server.max_connections)
+    out.gauge("awa_database_connections", "Connections to the database.")(server.connections)
+    out.gauge("awa_database_max_connections", "Connections the server allows.")(
+        server.max_connections
+    )
     out.gauge("awa_database_standby", "Whether the server is a standby.")(server.standby)
     out.gauge(
         "awa_database_oldest_transaction_seconds", "Age of the oldest transaction with a snapshot."
     )(server.oldest_transaction_seconds)
-    live = out.gauge("awa_table_live_rows", "Rows of a table, as the server estimates them.")
+    live = out.gauge("awa_table_live_rows", "Rows of a table, as estimated by the server.")
     dead = out.gauge("awa_table_dead_rows", "Dead rows of a table that vacuum has not removed.")
     size = out.gauge("awa_table_size_bytes", "Size of a table with its indexes.")
     for one in (yield from table_health()):

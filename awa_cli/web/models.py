@@ -1,4 +1,4 @@
-"""The types of the API's documents, resolved: read models name theirs for type checkers only."""
+"""The field types of the API's documents: read models import them for type checkers only."""
 
 from __future__ import annotations
 
@@ -19,10 +19,17 @@ __all__ = ["hints"]
 _NAMES = {
     one.__name__: one
     for one in (
-        datetime, Descriptor, JobEvent, JobRow, JobSummary, QueueOverview, QueuePolicy,
-        RuntimeInstance, Severity,
+        datetime,
+        Descriptor,
+        JobEvent,
+        JobRow,
+        JobSummary,
+        QueueOverview,
+        QueuePolicy,
+        RuntimeInstance,
+        Severity,
     )
-} | {"StateName": StateName}  # fmt: skip
+} | {"StateName": StateName}
 
 
 @cache

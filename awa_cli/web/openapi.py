@@ -1,4 +1,4 @@
-"""The OpenAPI document, made of the table that the server itself goes by."""
+"""The OpenAPI document, made of the table of endpoints."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import MISSING
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
-from awa_cli.main import version
+from awa_cli.version import version
 from awa_cli.web.api._fields import KEEP
 from awa_cli.web.events import TOPICS
 from awa_cli.web.json_schema import Schemas, without_null
@@ -20,18 +20,18 @@ __all__ = ["document"]
 
 _REASONS: Final = {
     400: "The body is not JSON.",
-    401: "Nobody is known by these credentials, or the signature is wrong.",
-    403: "The caller may not do this, or a page of another site sends it.",
-    404: "There is no such thing.",
+    401: "The credentials or the signature are missing or not valid.",
+    403: "The caller may not do this, or the request comes from a page of another site.",
+    404: "The object does not exist.",
     408: "The body did not arrive in time.",
-    409: "Its present state does not allow this.",
+    409: "The state of the object does not allow this.",
     413: "The body is too long.",
-    415: "The body is not said to be JSON.",
-    421: "This server is not called by that name.",
-    422: "A value cannot be used.",
+    415: "The content type of the body is not JSON.",
+    421: "The host name is not allowed.",
+    422: "A value is not valid.",
     429: "Too many requests.",
     500: "A fault in the server.",
-    503: "The database is away or read-only.",
+    503: "The database is unreachable or read-only.",
 }
 _READS: Final = (401, 403, 404, 421, 422, 429, 500, 503)
 _CHANGES: Final = (400, 401, 403, 404, 408, 409, 413, 415, 421, 422, 429, 500, 503)
@@ -39,7 +39,7 @@ _CHANGES: Final = (400, 401, 403, 404, 408, 409, 413, 415, 421, 422, 429, 500, 5
 
 @cache
 def document(table: Table) -> dict[str, Any]:
-    """Return the document."""
+    """Return the OpenAPI document of a table."""
     schemas = Schemas()
     paths: dict[str, dict[str, Any]] = {}
     for endpoint in table.endpoints:
@@ -52,7 +52,7 @@ def document(table: Table) -> dict[str, Any]:
         "info": {
             "title": "awa",
             "version": version(),
-            "description": "A job queue that lives in PostgreSQL: look, change, follow.",
+            "description": "The API of a PostgreSQL job queue: read, change and follow it.",
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "tags": [{"name": tag} for tag in dict.fromkeys(one.tag for one in table.endpoints)],
@@ -64,11 +64,13 @@ def document(table: Table) -> dict[str, Any]:
                 "password": {"type": "http", "scheme": "basic"},
                 "signature": {"type": "apiKey", "in": "header", "name": "X-Awa-Signature"},
                 "request signature": {
-                    "type": "apiKey", "in": "header", "name": "X-Awa-Request-Signature",
+                    "type": "apiKey",
+                    "in": "header",
+                    "name": "X-Awa-Request-Signature",
                 },
             },
         },
-    }  # fmt: skip
+    }
 
 
 def _operation(endpoint: Endpoint, schemas: Schemas) -> dict[str, Any]:
@@ -108,17 +110,27 @@ def _operation_id(endpoint: Endpoint) -> str:
 
 def _path_parameter(endpoint: Endpoint, name: str) -> dict[str, Any]:
     schema = endpoint.path_schemas[name]
-    return {"name": name, "in": "path", "required": True, "schema": _without_words(schema),
-            **_words(schema)}  # fmt: skip
+    return {
+        "name": name,
+        "in": "path",
+        "required": True,
+        "schema": _without_description(schema),
+        **_description(schema),
+    }
 
 
 def _query_parameter(endpoint: Endpoint, name: str, _: Any, default: Any) -> dict[str, Any]:
     schema = endpoint.query_schemas[name]
-    shown = _without_words(schema)
+    shown = _without_description(schema)
     if default not in (MISSING, None):
         shown = {**shown, "default": default}
-    return {"name": name, "in": "query", "required": default is MISSING, "schema": shown,
-            **_words(schema)}  # fmt: skip
+    return {
+        "name": name,
+        "in": "query",
+        "required": default is MISSING,
+        "schema": shown,
+        **_description(schema),
+    }
 
 
 def _body(endpoint: Endpoint) -> dict[str, Any]:
@@ -133,11 +145,11 @@ def _body(endpoint: Endpoint) -> dict[str, Any]:
     }
 
 
-def _words(schema: dict[str, Any]) -> dict[str, Any]:
+def _description(schema: dict[str, Any]) -> dict[str, Any]:
     return {"description": schema["description"]} if "description" in schema else {}
 
 
-def _without_words(schema: dict[str, Any]) -> dict[str, Any]:
+def _without_description(schema: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in schema.items() if key != "description"}
 
 
@@ -160,20 +172,25 @@ def _events() -> dict[str, Any]:
         "tags": ["events"],
         "summary": "Live events.",
         "description": (
-            "Server-sent events named as the topic: snapshots when they change, and the activity. "
-            "`lost` says that the database is away, `gone` that a watched job was deleted, "
-            "`missed` that the watcher was too slow for the activity."
+            "Server-sent events, named like their topic: snapshots when they change, and the "
+            "activity. `lost`: the database is unreachable. `gone`: a followed job was deleted. "
+            "`missed`: the client was too slow, and events of the activity were dropped."
         ),
         "parameters": [
-            {"name": "topic", "in": "query", "required": False, "schema": without_null(topic),
-             "description": "What to follow; stats and queues by default."},
+            {
+                "name": "topic",
+                "in": "query",
+                "required": False,
+                "schema": without_null(topic),
+                "description": "The topics to follow; stats and queues by default.",
+            },
         ],
         "responses": {
             "200": {
-                "description": "A stream that does not end by itself.",
+                "description": "An endless stream.",
                 "content": {"text/event-stream": {"schema": {"type": "string"}}},
             },
             **{str(code): _problem(code) for code in _READS},
         },
         "security": [{}, {"token": []}, {"password": []}],
-    }  # fmt: skip
+    }

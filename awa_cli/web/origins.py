@@ -1,9 +1,9 @@
-"""Who may make a browser send requests here: names of this server, origins, the page's token.
+"""Checks against cross-site requests: host names, origins, and the CSRF token of a page.
 
-A page of another site can make a browser send requests with the user's credentials, or have its own
-name lead to this machine (DNS rebinding).  A change from a browser must come from a page of ours:
-the browser says so in Sec-Fetch-Site and Origin, and the page sends the token that it was given
-beside a cookie of the same value, which pages of others cannot read.
+A page of another site can make a browser send requests with the user's credentials (CSRF), or point
+its own host name at this machine (DNS rebinding).  A change from a browser must come from a page of
+this server: the headers Sec-Fetch-Site and Origin say so, and the page sends a token that equals a
+cookie, which other sites cannot read.
 """
 
 from __future__ import annotations
@@ -25,42 +25,49 @@ if TYPE_CHECKING:
     from awa_cli.web.settings import Settings
 
 __all__ = [
-    "COOKIE", "SAFE", "TOKEN_HEADER", "check_host", "check_origin", "check_token", "is_csrf",
-    "is_loopback", "new_csrf",
-]  # fmt: skip
+    "COOKIE",
+    "SAFE",
+    "TOKEN_HEADER",
+    "check_host",
+    "check_origin",
+    "check_token",
+    "is_csrf",
+    "is_loopback",
+    "new_csrf",
+]
 
 COOKIE: Final = "awa_csrf"
-TOKEN_HEADER: Final = "x-csrf-token"  # noqa: S105 - its name, not its value
+TOKEN_HEADER: Final = "x-csrf-token"  # noqa: S105 - the name of a header
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{43}")
 # A name or an IPv4 address, or an IPv6 address in brackets; a port may follow.
 _HOST: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::[0-9]{1,5})?")
-# A browser sends at least one of these with a change; programs send none.
-_BROWSER: Final = ("origin", "sec-fetch-site", "cookie", "referer")
+# A browser sends at least one of these headers with a change; programs send none.
+_BROWSER_HEADERS: Final = ("origin", "sec-fetch-site", "cookie", "referer")
 
 
 def new_csrf() -> str:
-    """Return a token for a cookie and the page beside it."""
+    """Return a token for a page and its cookie."""
     return secrets.token_urlsafe(32)
 
 
 def is_csrf(token: str) -> bool:
-    """Return whether a text can be one of our tokens."""
+    """Return whether a text has the form of a token."""
     return _TOKEN.fullmatch(token) is not None
 
 
 def check_host(settings: Settings, headers: Mapping[str, str]) -> None:
-    """Refuse a request that was sent to another name.  Raises Refused (421)."""
+    """Raise Refused (421) if the Host header names another server."""
     if "*" in settings.hosts or (settings.access is not None and not settings.hosts):
-        # Who has to log in is not let in by a browser that was led astray: it has no password.
+        # Where callers log in, DNS rebinding gains nothing: the browser has no password to send.
         return
     name = _name(headers.get("host", ""))
     if name not in settings.hosts and not is_loopback(name):
         raise Refused(
             421,
-            "this server is not called by that name",
-            f"the Host header says {name[:100]!r}",
-            "use http://127.0.0.1, or start it with --allowed-host NAME",
+            "the host name is not allowed",
+            f"the Host header is {name[:100]!r}",
+            "use http://127.0.0.1, or start awa serve with --allowed-host NAME",
         )
 
 
@@ -70,7 +77,7 @@ def _name(host: str) -> str:
 
 
 def is_loopback(name: str) -> bool:
-    """Return whether a name or an address is this machine's own."""
+    """Return whether a name or an address is a loopback of this machine."""
     if name == "localhost":
         return True
     try:
@@ -80,9 +87,9 @@ def is_loopback(name: str) -> bool:
 
 
 def check_origin(settings: Settings, scope: Scope, headers: Mapping[str, str]) -> bool:
-    """Refuse a change that a page of another site sends.  Raises Refused (403).
+    """Raise Refused (403) for a change sent by a page of another site.
 
-    Returns whether a page of a listed origin sends the request (CORS).
+    Return whether a page of a listed origin sends the request (CORS).
     """
     origin = headers.get("origin")
     if origin is not None and origin in settings.origins:
@@ -93,29 +100,29 @@ def check_origin(settings: Settings, scope: Scope, headers: Mapping[str, str]) -
     if site not in {None, "same-origin"} or (origin is not None and not _same(origin, headers)):
         raise Refused(
             403,
-            "a page of another site must not change anything here",
-            f"the browser says that the request comes from {(origin or str(site))[:100]!r}",
+            "changes from pages of other sites are not allowed",
+            f"the request comes from {(origin or str(site))[:100]!r}",
             "use the pages of this server, or a program with a token",
         )
     return False
 
 
 def _same(origin: str, headers: Mapping[str, str]) -> bool:
-    """Compare with the name this server was called by; TLS may end before us."""
+    """Compare with the Host header; the schemes may differ, since a proxy may terminate TLS."""
     parts = urlsplit(origin)
     return parts.scheme in {"http", "https"} and parts.netloc == headers.get("host")
 
 
 def check_token(headers: Mapping[str, str], cookies: Mapping[str, str]) -> None:
-    """Refuse a change from a browser without the token of a page of ours.  Raises Refused (403)."""
-    if not any(name in headers for name in _BROWSER):
+    """Raise Refused (403) for a change from a browser without the token of a page."""
+    if not any(name in headers for name in _BROWSER_HEADERS):
         return
-    kept, sent = cookies.get(COOKIE, ""), headers.get(TOKEN_HEADER, "")
-    right = hmac.compare_digest(kept.encode(), sent.encode())
-    if not (is_csrf(kept) and right):
+    cookie, sent = cookies.get(COOKIE, ""), headers.get(TOKEN_HEADER, "")
+    equal = hmac.compare_digest(cookie.encode(), sent.encode())
+    if not (is_csrf(cookie) and equal):
         raise Refused(
             403,
-            "the request does not carry the token of a page of this server",
+            "the CSRF token is missing or wrong",
             f"cookie {COOKIE} and header X-CSRF-Token are missing or differ",
             "reload the page and try again",
         )

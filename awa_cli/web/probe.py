@@ -1,6 +1,6 @@
-"""Health and metrics of a worker process, from a thread of its own.
+"""Health and metrics endpoints of a worker process, served by a thread of their own.
 
-The thread answers while a handler blocks the worker's event loop, and says so.
+The thread also answers, and reports it, while a handler blocks the worker's event loop.
 """
 
 from __future__ import annotations
@@ -37,25 +37,25 @@ if TYPE_CHECKING:
 
 __all__ = ["observed", "read_address"]
 
-# A loop that does not answer for so long is blocked; health_check() may take 2 s.
+# An event loop that does not answer within this time is blocked; health_check() may take 2 s.
 _ANSWER_SECONDS: Final = 3.0
 _STOP_SECONDS: Final = 5.0
 
 
 def read_address(text: str) -> tuple[str, int]:
-    """Read ``PORT`` or ``ADDRESS:PORT``.  Raises InvalidInput."""
+    """Parse ``PORT`` or ``ADDRESS:PORT``.  Raises InvalidInput."""
     host, _, port = text.rpartition(":")
     if not port.isdecimal() or not int(port) < 2**16:
         raise InvalidInput(
-            f"--health-port {text!r} cannot be read",
-            hint="write it like --health-port 8080 or --health-port 0.0.0.0:8080",
+            f"--health-port is not a port or an address: {text!r}",
+            hint="use --health-port 8080, or --health-port 0.0.0.0:8080",
         )
     return host.strip("[]") or "127.0.0.1", int(port)
 
 
 @contextmanager
 def observed(client: AsyncClient, database_url: str, host: str, port: int) -> Iterator[int]:
-    """Answer probes while the block runs; gives the port."""
+    """Serve probes while the block runs; yield the port."""
     sock = bind(host, port)
     forks.own(sock)
     app = _app(client, database_url)
@@ -77,16 +77,16 @@ def _app(client: AsyncClient, database_url: str) -> Starlette:
     state = State(database_url, settings)
 
     async def alive(_: Request) -> Response:
-        # An outage is no reason to start all workers anew.
-        broken = client._broken()  # noqa: SLF001 - the worker half of one class
+        # A restart does not mend an outage of the database, so only duties of the worker count.
+        broken = client._broken()  # noqa: SLF001 - the public API does not report it
         if broken:
             return PlainTextResponse(f"fail or hang: {', '.join(broken)}\n", 503)
         return PlainTextResponse("ok\n")
 
     async def ready(_: Request) -> Response:
-        found = await _readiness(client)
-        content: dict[str, Any] = asdict(found)
-        return JSONResponse(content, 200 if found.ready else 503, {"Cache-Control": "no-store"})
+        status = await _readiness(client)
+        content: dict[str, Any] = asdict(status)
+        return JSONResponse(content, 200 if status.ready else 503, {"Cache-Control": "no-store"})
 
     async def metrics(_: Request) -> Response:
         text: str = await state.scrapes.get("metrics", lambda: exposition(state))
@@ -100,21 +100,23 @@ def _app(client: AsyncClient, database_url: str) -> Starlette:
     anybody = Identity("anybody", "read", "none")
     return Starlette(
         routes=[
-            Route("/healthz", alive), Route("/readyz", ready), Route("/metrics", metrics),
+            Route("/healthz", alive),
+            Route("/readyz", ready),
+            Route("/metrics", metrics),
         ],
-        middleware=[Middleware(Guard, settings, whose=lambda _: anybody)],
+        middleware=[Middleware(Guard, settings, user=lambda _: anybody)],
         lifespan=lifespan,
-    )  # fmt: skip
+    )
 
 
 async def _readiness(client: AsyncClient) -> Readiness:
-    loop = client._loop  # noqa: SLF001 - the published client does not tell it
+    loop = client._loop  # noqa: SLF001 - as in awa 0.5, the loop is not public
     if loop is None or loop.is_closed():
         return Readiness(False, ["the worker has not started yet"])
-    asked = asyncio.run_coroutine_threadsafe(client.health_check(), loop)
+    check = asyncio.run_coroutine_threadsafe(client.health_check(), loop)
     try:
         async with asyncio.timeout(_ANSWER_SECONDS):
-            health = await asyncio.wrap_future(asked)
+            health = await asyncio.wrap_future(check)
     except TimeoutError:
         return Readiness(False, ["the event loop of the worker is blocked by a handler"])
     except AwaError as error:
@@ -124,11 +126,11 @@ async def _readiness(client: AsyncClient) -> Readiness:
 
 
 def _reasons(health: HealthCheck) -> list[str]:
-    found = {
+    conditions = {
         "the worker is shutting down": health.shutting_down,
         "the database is not connected": not health.postgres_connected,
         "no jobs are claimed": not health.poll_loop_alive,
         "heartbeats have stopped": not health.heartbeat_alive,
     }
-    reasons = [why for why, holds in found.items() if holds]
+    reasons = [why for why, holds in conditions.items() if holds]
     return reasons + [f"a duty fails or hangs: {name}" for name in health.troubled]

@@ -1,31 +1,24 @@
-"""What went wrong, as an answer: a status, and what, why and what to do."""
+"""Why a request fails: a status, what happened, why, and what to do."""
 
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
-
-from starlette.responses import JSONResponse
 
 from awa_lib import errors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from starlette.responses import Response
-    from starlette.types import Scope
-
-__all__ = ["PATH", "Problem", "Refused", "answer", "problem_of", "wants_page"]
+__all__ = ["Problem", "ReadOnly", "Refused", "problem_of"]
 
 logger = logging.getLogger(__name__)
 
-PATH: Final = "awa.path"
-"""Where the scope keeps the path below the place this server is mounted at."""
-# What the server says of values: out of range, not of the type, against a CHECK.
+# SQLSTATEs of values that the database refuses: class 22, and a CHECK constraint.
 _BAD_VALUES: Final = ("22", "23514")
-_NO_RIGHT: Final = "42501"
+_NO_PRIVILEGE: Final = "42501"
 _BY_CLASS: Final = (
     (errors.NotFound, 404),
     (errors.Conflict, 409),
@@ -38,7 +31,7 @@ _BY_CLASS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What happened, why, and what to do; ``error`` says the same as ``what``."""
+    """What happened, why, and what to do; ``error`` is the same text as ``what``."""
 
     error: str
     what: str
@@ -57,8 +50,19 @@ class Refused(Exception):
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
+class ReadOnly(errors.DatabaseError):
+    """The server or its database takes no changes."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(
+            "awa serve is connected to a read-only database; admin actions are disabled",
+            why=why,
+            hint="send changes to a server that works on the primary",
+        )
+
+
 def problem_of(error: Exception) -> Refused:
-    """Return how an exception is answered; what is nobody's business is logged, not told."""
+    """Return the answer to an exception; the details of an unexpected one go to the log only."""
     if isinstance(error, Refused):
         return error
     if isinstance(error, errors.AwaError):
@@ -71,8 +75,6 @@ def problem_of(error: Exception) -> Refused:
 
 
 def _status(error: errors.AwaError) -> int:
-    from awa_cli.web.state import ReadOnly
-
     if isinstance(error, ReadOnly):
         return 503
     for kind, status in _BY_CLASS:
@@ -81,27 +83,6 @@ def _status(error: errors.AwaError) -> int:
     if isinstance(error, errors.DatabaseError) and error.sqlstate is not None:
         if error.sqlstate.startswith(_BAD_VALUES):
             return 422
-        if error.sqlstate == _NO_RIGHT:
+        if error.sqlstate == _NO_PRIVILEGE:
             return 403
     return 500
-
-
-def answer(scope: Scope, refused: Refused) -> Response:
-    """Return the answer: JSON, or a page for a browser that went to one."""
-    if wants_page(scope):
-        from awa_cli.web.pages._render import error_page
-
-        return error_page(scope, refused, HTTPStatus(refused.status).phrase)
-    problem = Problem(refused.what, refused.what, refused.why, refused.do)
-    headers = {"Cache-Control": "no-store", **refused.headers}
-    return JSONResponse(asdict(problem), refused.status, headers)
-
-
-def wants_page(scope: Scope) -> bool:
-    """Return whether a person looks at the answer: a navigation outside the API."""
-    accept = _header(scope, b"accept")
-    return "text/html" in accept and not scope[PATH].startswith("/api/")
-
-
-def _header(scope: Scope, name: bytes) -> str:
-    return next((v.decode("latin-1") for k, v in scope.get("headers", ()) if k == name), "")

@@ -1,6 +1,6 @@
-"""What answers all but probes: API, pages, live events, metrics.
+"""The routes of the API, pages, live events and metrics: all but those of probes.
 
-It is loaded after the server listens: 100 ms of imports that no probe has to wait for.
+Loaded after the server listens, so that no probe waits for 100 ms of imports.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from awa_cli.web.events import Hub
     from awa_cli.web.state import State
 
-__all__ = ["callbacks", "everything"]
+__all__ = ["all_routes", "callback_routes"]
 
 
-def everything(state: State, hub: Hub) -> Router:
-    """Return the API and the pages."""
+def all_routes(state: State, hub: Hub) -> Router:
+    """Return the routes of the API and the pages."""
     table = api.table()
     return Router(
         [
@@ -37,19 +37,19 @@ def everything(state: State, hub: Hub) -> Router:
             Route("/metrics", _metrics),
             *pages.routes(),
         ],
-        # A redirect would go to whatever the Host header says.
+        # A redirect would go to the host of the Host header.
         redirect_slashes=False,
     )
 
 
-def callbacks(state: State, prefix: str) -> Router:
-    """Return the endpoints of callbacks alone."""
-    answering = Api(state, api.callback_table(), below=("callbacks",))
-    return Router([Mount(prefix, answering)], redirect_slashes=False)
+def callback_routes(state: State, prefix: str) -> Router:
+    """Return the endpoints of callbacks only."""
+    callbacks = Api(state, api.callback_table(), below=("callbacks",))
+    return Router([Mount(prefix, callbacks)], redirect_slashes=False)
 
 
 class _Document:
-    """The OpenAPI document, encoded when first asked for."""
+    """The OpenAPI document, encoded at its first request."""
 
     def __init__(self, table: Table) -> None:
         self._table = table
@@ -66,7 +66,7 @@ class _Document:
 
 
 class _Events:
-    """The live events."""
+    """The stream of live events."""
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
@@ -78,7 +78,7 @@ class _Events:
             if name != "topic":
                 raise unknown(f"there is no parameter {name!r}", name, ["topic"])
         topics = self._hub.check([topic for _, topic in pairs])
-        # Proxies must not collect the stream before they pass it on.
+        # X-Accel-Buffering: a proxy must not buffer the stream.
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         events = self._hub.watch(topics)
         stream = StreamingResponse(events, 200, headers, "text/event-stream")
@@ -87,8 +87,8 @@ class _Events:
 
 def _only_get(scope: Scope) -> None:
     if scope["method"] not in {"GET", "HEAD"}:
-        what = f"{scope['method']} is not for this path"
-        raise Refused(405, what, "it takes GET", headers={"Allow": "GET, HEAD"})
+        what = f"this path does not accept {scope['method']}"
+        raise Refused(405, what, "it accepts GET", headers={"Allow": "GET, HEAD"})
 
 
 async def _metrics(request: Request) -> Response:

@@ -1,4 +1,4 @@
-"""Run the application: sockets, signals, and clients that are too slow."""
+"""Run the application with uvicorn: sockets, signals, and limits for slow clients."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ __all__ = ["bind", "serve"]
 
 logger = logging.getLogger(__name__)
 
-# The head of a request must be there so soon after the connection, or the last answer, was made.
+# Time limit for the head of a request, from the connection or from the previous answer.
 _HEAD_SECONDS: Final = 10.0
 _IDLE_SECONDS: Final = 30
 _DRAIN_SECONDS: Final = 10
-_HEAD_BYTES: Final = 32 * 1024
-_MOST_CONNECTIONS: Final = 2_000
+_MAX_HEAD_BYTES: Final = 32 * 1024
+_MAX_CONNECTIONS: Final = 2_000
 _BACKLOG: Final = 512
 
 
 class _Protocol(H11Protocol):
-    """Closes connections whose request does not come: uvicorn waits for its head for ever."""
+    """Closes a connection whose request head is late: uvicorn alone would wait for ever."""
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -69,7 +69,7 @@ class _Protocol(H11Protocol):
 
 
 class _Server(Server):
-    """Ends the live streams first, which would keep it from ending."""
+    """Ends the live streams before it stops, since they would keep it running."""
 
     def __init__(self, config: Config, before_end: Callable[[], None]) -> None:
         super().__init__(config)
@@ -81,10 +81,10 @@ class _Server(Server):
 
 
 def bind(host: str, port: int, *, shared: bool = False, listening: bool = True) -> socket.socket:
-    """Return a socket; ``shared`` lets several processes have one port.
+    """Return a bound socket; ``shared`` lets several processes listen on the same port.
 
-    One that only holds the port must not listen: it would get connections that nobody accepts.
-    Raises InvalidInput.
+    A socket that only reserves the port must not listen: it would get connections that no process
+    accepts.  Raises InvalidInput.
     """
     try:
         family, kind, proto, _, address = socket.getaddrinfo(
@@ -101,13 +101,13 @@ def bind(host: str, port: int, *, shared: bool = False, listening: bool = True) 
         raise InvalidInput(
             f"cannot listen on {host}:{port}",
             why=str(error.strerror or error).lower(),
-            hint="choose another with --port, or stop what listens there",
+            hint="choose another port with --port, or stop the program that uses it",
         ) from None
     return sock
 
 
 def make_server(app: Starlette, *, before_end: Callable[[], None]) -> Server:
-    """Return a server of the application, not started."""
+    """Return a server for the application, not started."""
     config = Config(
         app,
         http=_Protocol,
@@ -117,8 +117,8 @@ def make_server(app: Starlette, *, before_end: Callable[[], None]) -> Server:
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        h11_max_incomplete_event_size=_HEAD_BYTES,
-        limit_concurrency=_MOST_CONNECTIONS,
+        h11_max_incomplete_event_size=_MAX_HEAD_BYTES,
+        limit_concurrency=_MAX_CONNECTIONS,
         timeout_keep_alive=_IDLE_SECONDS,
         timeout_graceful_shutdown=_DRAIN_SECONDS,
         backlog=_BACKLOG,
@@ -135,13 +135,13 @@ def serve(
 ) -> None:
     """Serve until SIGTERM or SIGINT; requests under way may take ten more seconds.
 
-    What is in the way of the first requests is logged; they are taken all the same.
+    If the server is not ready, the reasons are logged; requests are accepted all the same.
     """
     from awa_lib.runtime.run import loop_factory
 
     server = make_server(app, before_end=before_end)
     for number in (signal.SIGTERM, signal.SIGINT):
-        # uvicorn raises the signal again when it has ended; that is no failure.
+        # uvicorn raises the signal again after it has stopped; ignore it.
         signal.signal(number, lambda *_: None)
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         runner.run(_serve(server, sock, ready))
@@ -150,11 +150,11 @@ def serve(
 async def _serve(
     server: Server, sock: socket.socket, ready: Callable[[], Awaitable[Readiness]]
 ) -> None:
-    async def look() -> None:
+    async def log_reasons() -> None:
         for reason in (await ready()).reasons:
             logger.warning("not ready: %s", reason)
 
-    looking = asyncio.create_task(look())
+    check = asyncio.create_task(log_reasons())
     await server.serve(sockets=[sock])
-    looking.cancel()
-    await asyncio.wait({looking})
+    check.cancel()
+    await asyncio.wait({check})

@@ -1,4 +1,4 @@
-"""How a server is set up."""
+"""The settings of a server."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ _POOL: Final = PoolLimits(most=10, least=2, idle_seconds=300, lifetime_seconds=1
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What flags, environment and ``create_app`` say."""
+    """The settings of a server, from options, environment or ``create_app``."""
 
     pool: PoolLimits = _POOL
     cache_seconds: float = 5.0
-    """How old the cached answers of the API may be."""
+    """Age limit of the API's cached answers."""
     scrape_seconds: float = 10.0
-    """How old metrics may be: several who scrape cost as much as one."""
+    """Age limit of metrics: several scrapers cost as much as a single one."""
     read_only: bool = False
-    """Change nothing, whatever the database allows."""
+    """Refuse every change, whatever the database allows."""
     secret: bytes | None = field(default=None, repr=False)
-    """The key of callback signatures, 32 bytes; without one callbacks are not checked."""
+    """The key of callback signatures, 32 bytes.  None: signatures are not checked."""
     strict: bool = False
-    """Take only signatures of whole requests for callbacks, not those of the id alone."""
+    """Accept callbacks only with a signature of the whole request, not of the id."""
     access: Access | AccessFile | None = None
-    """Who may come in, or a file that says so; without it, only requests from this machine."""
+    """Users, tokens and proxy.  None: only requests from this machine are accepted."""
     hosts: frozenset[str] = frozenset()
-    """Names this server may be called by, beside those of this machine; ``*`` for any."""
+    """Accepted host names, in addition to those of this machine; ``*`` accepts any."""
     origins: frozenset[str] = frozenset()
-    """Origins whose pages may read the API from a browser (CORS)."""
+    """Origins whose pages may use the API from a browser (CORS)."""
     redactor: Redactor | None = None
-    """What is hidden in args, metadata and progress."""
+    """Hides values in args, metadata and progress."""
     body_bytes: int = 2 * 1024 * 1024
-    """The longest body of a request."""
+    """Size limit of a request's body."""
     event_seconds: float = 2.0
-    """How often the live events look at the database, while somebody watches."""
+    """Interval at which live events read the database, while they have subscribers."""
 
-    def who_may(self) -> Access | None:
-        """Return who may come in now: the same object as long as the file does not change."""
+    def current_access(self) -> Access | None:
+        """Return the present access rules: the same object until the file changes."""
         return self.access() if callable(self.access) else self.access

@@ -1,4 +1,4 @@
-"""Callback requests prove that they come from who was told the callback's id."""
+"""Check the signatures of callback requests."""
 
 from __future__ import annotations
 
@@ -20,27 +20,34 @@ if TYPE_CHECKING:
     from awa_cli.web.settings import Settings
     from awa_lib._sql import Op
 
-__all__ = ["Prover"]
+__all__ = ["SignatureCheck"]
 
 R = TypeVar("R")
 
 
-class Prover:
-    """Checks the signature of callback requests, where a secret is set."""
+class SignatureCheck:
+    """Checks the signatures of callback requests, if a secret is set."""
 
     def __init__(self, settings: Settings) -> None:
         self._secret = settings.secret
         self._strict = settings.strict
         self._failures = Buckets(1, 20)
 
-    def prove(
-        self, op: Op[R], callback_id: str, action: str, body: bytes, headers: Mapping[str, str],
+    def guarded(
+        self,
+        op: Op[R],
+        callback_id: str,
+        *,
+        action: str,
+        body: bytes,
+        headers: Mapping[str, str],
         peer: str,
-    ) -> Op[R]:  # fmt: skip
-        """Return the op when the signature is right, or bound to the check that needs the database.
+    ) -> Op[R]:
+        """Return the op if the signature is valid, or an op that checks it in the database first.
 
-        A whole-request signature is used up in the transaction of the change, so that a request
-        that failed can be sent again.  Raises Refused (401, 429).
+        The signature of a whole request can be used once.  It is marked as used in the
+        transaction of the change, so that a request that failed can be sent again.
+        Raises Refused (401, 429).
         """
         if self._secret is None:
             return op
@@ -49,8 +56,8 @@ class Prover:
             return self._once(check, op, peer)
         signature = headers.get(SIGNATURE_HEADER)
         if signature is None or self._strict:
-            wanted = REQUEST_HEADER if self._strict else SIGNATURE_HEADER
-            raise self._refusal(f"missing {wanted} header", peer)
+            needed = REQUEST_HEADER if self._strict else SIGNATURE_HEADER
+            raise self._refusal(f"missing {needed} header", peer)
         if not verify_callback_signature(self._secret, callback_id, signature):
             raise self._refusal("invalid callback signature", peer)
         return op
@@ -62,13 +69,18 @@ class Prover:
         return (yield from op)
 
     def _refusal(self, what: str, peer: str) -> Refused:
-        """Return the refusal; who sends many wrong ones is told to stop, right ones always pass."""
+        """Return 401, or 429 after many failures; valid signatures are never limited."""
         if not self._failures.take(peer):
             return Refused(
-                429, "too many wrong callback signatures", what, "check the secret of the sender",
+                429,
+                "too many invalid callback signatures",
+                what,
+                "check the secret that the sender uses",
                 {"Retry-After": "1"},
-            )  # fmt: skip
+            )
         return Refused(
-            401, what, "the secret, the id or the body is not what was signed, or it is too old",
-            "sign as docs/guides/callbacks.md says: awa callback sign ID",
-        )  # fmt: skip
+            401,
+            what,
+            "the secret, the id or the body is not what was signed, or the signature is too old",
+            "sign the request as docs/guides/callbacks.md describes: awa callback sign ID",
+        )

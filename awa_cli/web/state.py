@@ -1,4 +1,4 @@
-"""What all requests share: the connections and the cache."""
+"""What all requests share: the connection pool and the caches."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from awa_cli.web.problems import Refused
+from awa_cli.web.problems import ReadOnly, Refused
 from awa_lib.db.connect import Purpose
 from awa_lib.db.drive import arun
 from awa_lib.db.pool import AsyncPool
-from awa_lib.errors import DatabaseError, Unavailable
+from awa_lib.errors import Unavailable
 from awa_lib.reads.health import is_read_only
 
 if TYPE_CHECKING:
@@ -21,36 +21,27 @@ if TYPE_CHECKING:
     from awa_lib._sql import Op
     from awa_lib.embedded import Server
 
-__all__ = ["ReadOnly", "State"]
+__all__ = ["State"]
 
 R = TypeVar("R")
 
-# Filters are parameters; planned anew each time, the indexes on single states can serve them.
-_READING: Final = (
-    ("plan_cache_mode", "force_custom_plan"), ("jit", "off"), ("statement_timeout", "30s"),
-)  # fmt: skip
-_NO_WRITES: Final = (("default_transaction_read_only", "on"),)
-# A lost database is asked for again after so long; until then requests fail at once.
-_PAUSE_SECONDS: Final = 1.0
-# How long a request waits for a connection while the database is lost.
+# Filters are parameters: only a plan made for their values can use the indexes on single states.
+_READ_SETTINGS: Final = (
+    ("plan_cache_mode", "force_custom_plan"),
+    ("jit", "off"),
+    ("statement_timeout", "30s"),
+)
+_READ_ONLY_SETTINGS: Final = (("default_transaction_read_only", "on"),)
+# After a failed connection, requests fail at once for this long before the next attempt.
+_RETRY_SECONDS: Final = 1.0
+# How long a request waits for a connection while the database is unreachable.
 _LOST_WAIT_SECONDS: Final = 2.0
-_MOST_CACHED: Final = 256
+_MAX_CACHED: Final = 256
 _READ_ONLY_STATE: Final = "25006"
 
 
-class ReadOnly(DatabaseError):
-    """The server or its database takes no changes."""
-
-    def __init__(self, why: str) -> None:
-        super().__init__(
-            "awa serve is connected to a read-only database; admin actions are disabled",
-            why=why,
-            hint="send changes to a server that works on the primary",
-        )
-
-
 class State:
-    """Connections, opened when first needed, and answers that may be given again."""
+    """The connection pool, opened at its first use, and the caches of answers."""
 
     def __init__(self, database_url: str, settings: Settings) -> None:
         self.settings = settings
@@ -63,7 +54,7 @@ class State:
         self._lost: tuple[float, Unavailable] | None = None
 
     async def run(self, op: Op[R]) -> R:
-        """Run one operation or read.  Raises what it raises, and Unavailable soon."""
+        """Run an operation or a read.  Raises its errors, and Unavailable without a long wait."""
         try:
             if self._lost is None:
                 result = await self._run(op)
@@ -89,9 +80,9 @@ class State:
     async def _open(self) -> AsyncPool:
         async with self._opening:
             if self._pool is None:
-                if self._lost is not None and time.monotonic() - self._lost[0] < _PAUSE_SECONDS:
+                if self._lost is not None and time.monotonic() - self._lost[0] < _RETRY_SECONDS:
                     raise self._lost[1]
-                settings = _READING + (_NO_WRITES if self.settings.read_only else ())
+                settings = _READ_SETTINGS + (_READ_ONLY_SETTINGS if self.settings.read_only else ())
                 purpose = Purpose(settings=settings)
                 pool = AsyncPool(await self._dsn(), self.settings.pool, purpose)
                 await pool.open()
@@ -108,29 +99,31 @@ class State:
         return self._server.url
 
     async def require_operate(self, who: Identity) -> None:
-        """Raise Refused when the caller may only read, ReadOnly when nothing may be changed."""
+        """Raise Refused if the caller may only read, ReadOnly if the server takes no changes."""
         if not who.may_operate:
             raise Refused(
-                403, f"{who.name} may only read", "changes need the scope operate",
-                "ask for a token or a user with the scope operate",
-            )  # fmt: skip
+                403,
+                f"{who.name} may only read",
+                "changes need the scope operate",
+                "use a token or a user with the scope operate",
+            )
         await self.require_writable()
 
     async def require_writable(self) -> None:
-        """Raise ReadOnly when nothing may be changed here."""
+        """Raise ReadOnly if the server takes no changes."""
         if self.settings.read_only:
             raise ReadOnly("it was started with --read-only")
         if await self.read_only():
             raise ReadOnly("the database is a standby, or was made read-only")
 
     async def read_only(self) -> bool:
-        """Return whether changes are refused, as the database said within the cache's time."""
+        """Return whether the server takes no changes; the answer may be as old as the cache."""
         if self.settings.read_only:
             return True
         return bool(await self.cache.get("read only", lambda: self.run(is_read_only())))
 
     async def close(self) -> None:
-        """Close every connection, and let go of an embedded server."""
+        """Close every connection, and release an embedded server."""
         pool, self._pool = self._pool, None
         if pool is not None:
             await pool.close()
@@ -140,22 +133,22 @@ class State:
 
 
 class _Cache:
-    """Answers by key; who asks while one is being made waits for it instead of making another."""
+    """Answers by key; requests for an answer that is being computed wait for it."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._kept: dict[Hashable, tuple[float, asyncio.Future[Any]]] = {}
 
     async def get(self, key: Hashable, make: Callable[[], Awaitable[Any]]) -> Any:
-        """Return the kept answer, or a new one.  Raises what making it raises; that is not kept."""
+        """Return the kept answer, or the result of ``make``, whose errors are not kept."""
         now = time.monotonic()
         kept = self._kept.get(key)
         if kept is not None and (not kept[1].done() or now - kept[0] < self._seconds):
             return await asyncio.shield(kept[1])
-        while len(self._kept) >= _MOST_CACHED:
+        while len(self._kept) >= _MAX_CACHED:
             del self._kept[next(iter(self._kept))]
         task = asyncio.ensure_future(_awaited(make))
-        # Whoever asked may be gone when it fails.
+        # The request may be gone when the task fails: nobody else would fetch the exception.
         task.add_done_callback(lambda done: done.cancelled() or done.exception())
         self._kept[key] = (now, task)
         try:
@@ -166,7 +159,7 @@ class _Cache:
             raise
 
     def clear(self) -> None:
-        """Forget every answer; those being made now are given to who waits for them only."""
+        """Forget every answer; one that is being computed still goes to the requests that wait."""
         self._kept.clear()
 
 

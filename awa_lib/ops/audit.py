@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from awa_lib._json import dumps
 from awa_lib._sql import atomic, sql
@@ -18,8 +18,8 @@ __all__ = ["Entry", "announced", "audited", "forget_audit"]
 
 R = TypeVar("R")
 
-_LONGEST_NAME = 200
-_LONGEST_TARGET = 300
+_LONGEST_NAME: Final = 200
+_LONGEST_TARGET: Final = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +35,9 @@ class Entry:
 
 @atomic
 def audited(op: Op[R], entry: Entry, outcome: Callable[[R], dict[str, Any]] | None = None) -> Op[R]:
-    """Run an op and record it, in one transaction: a change that fails leaves no entry.
+    """Run an op and record it in one transaction: a change that fails leaves no entry.
 
-    ``outcome`` makes more detail of the result.
+    ``outcome`` makes further detail from the result.
     """
     result = yield from op
     yield from _record(entry, {} if outcome is None else outcome(result))
@@ -45,13 +45,13 @@ def audited(op: Op[R], entry: Entry, outcome: Callable[[R], dict[str, Any]] | No
 
 
 def announced(op: Op[R], entry: Entry) -> Op[R]:
-    """Record an op that works in several transactions, before its first: the entry says begun."""
+    """Record an op of several transactions before the first: the entry says that it has begun."""
     yield from _record(entry, {})
     return (yield from op)
 
 
 def _record(entry: Entry, more: dict[str, Any]) -> Op[None]:
-    """Add the entry; a database that was not migrated yet has no log to add it to."""
+    """Add the entry; before its migration a database has no audit log."""
     try:
         yield from _add(entry, more)
     except SchemaNotMigrated:
@@ -71,11 +71,11 @@ def _add(entry: Entry, more: dict[str, Any]) -> Op[None]:
 
 
 def _kept(text: str, longest: int) -> str:
-    """Cut a text to what the column takes, without what Postgres cannot store."""
+    """Cut a text to the width of its column and replace what Postgres cannot store."""
     return text.encode(errors="replace").decode().replace("\x00", "?")[:longest]
 
 
 def forget_audit(days: int) -> Op[int]:
-    """Delete entries older than so many days, at least 90; return how many."""
+    """Delete entries older than ``days``, at least 90; return how many."""
     rows = yield sql.audit("forget", days=days)
     return int(rows.scalar())

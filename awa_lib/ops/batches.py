@@ -1,4 +1,4 @@
-"""One batch of a bulk operation: lock its jobs, change those that still fit, note how far it is."""
+"""A batch of a bulk operation: lock jobs, change those that still match, save the progress."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 __all__ = ["STATES", "Step", "do_batch", "put_off", "states_of"]
 
-# Jobs held by others that are come back to; the list is written with each batch.
-_MOST_DEFERRED: Final = 10_000
-# How long a batch waits for a lock, in milliseconds, and one of its rows by itself.
-_WAITS: Final = 250
-_ROW_WAITS: Final = 20
-# Rows one by one for so long; the rest is come back to.
-_SECONDS: Final = 2.0
+# Locked jobs that are retried at the end; the list is written with each batch.
+_DEFERRED_JOBS: Final = 10_000
+# How long a batch, and a row by itself, waits for a lock.
+_LOCK_MS: Final = 250
+_ROW_LOCK_MS: Final = 20
+# Rows are changed one by one for this long; the rest is deferred.
+_ROW_BY_ROW_SECONDS: Final = 2.0
 STATES: Final = {
     "retry": CAN_RETRY,
     "cancel": CAN_CANCEL,
@@ -38,18 +38,18 @@ STATES: Final = {
 
 
 class Step(Enum):
-    """What a look for a batch to do came to."""
+    """The result of doing a batch."""
 
     NONE = "none"
-    """There was nothing to do."""
+    """There was no operation to continue."""
     DONE = "done"
     STUCK = "stuck"
-    """All that is left is in somebody's hands."""
+    """All jobs that are left are locked."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Task:
-    """What a batch needs to know of its operation."""
+    """A bulk operation, as a batch needs it."""
 
     id: str
     operation: str
@@ -59,7 +59,7 @@ class _Task:
     batch: int
     span: int | None
     worn_out: bool
-    """It has been tried for long: what is still in somebody's hands is given up."""
+    """It has been retried for long: jobs that are still locked are given up."""
     priority: int | None
     to_queue: str | None
     where: dict[str, str | None]
@@ -67,11 +67,11 @@ class _Task:
 
 @atomic
 def do_batch(operation_id: str | None, taken: list[str]) -> Op[Step]:
-    """Do a batch of an operation, or of the oldest that may be tried.
+    """Do a batch of an operation, or of the oldest operation that may be tried.
 
-    The id of its operation goes into ``taken``, known also when this raises.
+    The id of the operation is added to ``taken``, so that the caller has it when this raises.
     """
-    yield sql.maintenance("wait_at_most", milliseconds=_WAITS)
+    yield sql.maintenance("wait_at_most", milliseconds=_LOCK_MS)
     if operation_id is None:
         rows = yield sql.bulk("take_next")
     else:
@@ -98,7 +98,7 @@ def _task(rows: Rows) -> _Task:
 
 @atomic
 def _batch(task: _Task) -> Op[bool]:
-    """Return True when all that is left is in somebody's hands."""
+    """Do a batch; return True when all jobs that are left are locked."""
     first_pass = task.cursor < task.last_id
     cursor, deferred = task.cursor, list(task.deferred)
     if first_pass:
@@ -110,20 +110,20 @@ def _batch(task: _Task) -> Op[bool]:
         rows = yield sql.bulk("lock_jobs", ids=id_array(page))
         locked = sorted(row[0] for row in rows)
     missed = sorted(set(page).difference(locked))
-    # Under the lock they cannot change any more; until then they could.
-    fitting = (yield from _still_fit(task, locked)) if locked else []
-    done = (yield from _apply_all(task, fitting)) if fitting else _Done()
+    # Checked under the lock: until then they could change.
+    matching = (yield from _still_match(task, locked)) if locked else []
+    done = (yield from _apply_all(task, matching)) if matching else _Done()
     skipped = len(locked) - done.tried
     again = done.blocked
     if first_pass:
-        # Somebody holds them now: come back to them at the end.
+        # Locked now: retried at the end.
         again = sorted([*again, *missed])
     else:
         skipped += len(missed)
         if task.worn_out:
-            done.errors += [f"job {i}: an open transaction is in its way" for i in again]
+            done.errors += [f"job {i}: an open transaction locks it" for i in again]
             again = []
-    kept = again[: max(0, _MOST_DEFERRED - len(deferred))]
+    kept = again[: max(0, _DEFERRED_JOBS - len(deferred))]
     skipped += len(again) - len(kept)
     stuck = not first_pass and bool(kept) and not done.processed
     deferred += kept
@@ -143,7 +143,7 @@ def _batch(task: _Task) -> Op[bool]:
 
 
 def _page(task: _Task) -> Op[tuple[list[int], int]]:
-    """Return the jobs of the next batch, and up to which id all have been looked at."""
+    """Return the jobs of the next batch, and the id up to which all jobs were searched."""
     upto = task.last_id if task.span is None else min(task.last_id, task.cursor + task.span)
     rows = yield sql.bulk(
         "matching_ids",
@@ -157,7 +157,7 @@ def _page(task: _Task) -> Op[tuple[list[int], int]]:
     return found, found[-1] if len(found) == task.batch else upto
 
 
-def _still_fit(task: _Task, ids: Sequence[int]) -> Op[list[int]]:
+def _still_match(task: _Task, ids: Sequence[int]) -> Op[list[int]]:
     rows = yield sql.bulk(
         "still_fit", ids=id_array(ids), states=states_of(task.operation), **task.where
     )
@@ -166,31 +166,31 @@ def _still_fit(task: _Task, ids: Sequence[int]) -> Op[list[int]]:
 
 @dataclass(slots=True)
 class _Done:
-    """What became of a set: how many were changed, what was said of those that cannot be."""
+    """The result of changing a set: how many were changed, the errors of the others."""
 
     processed: int = 0
     errors: list[str] = field(default_factory=list)
     blocked: list[int] = field(default_factory=list)
-    """Somebody's open transaction is in the way of these."""
+    """Jobs that an open transaction locks."""
     reason: str | None = None
 
     @property
     def tried(self) -> int:
-        """Return how many are accounted for; the others were changed by somebody else."""
+        """Return how many are accounted for; other programs changed the rest."""
         return self.processed + len(self.errors) + len(self.blocked)
 
 
 def _apply_all(task: _Task, ids: Sequence[int]) -> Op[_Done]:
-    """Change a set; when one row makes it fail, each by itself, with the reasons of those."""
+    """Change a set; when a row makes it fail, change each row by itself and note its error."""
     try:
         return _Done((yield from _apply(task, ids)))
     except Unavailable:
         raise
     except AwaError:
         pass
-    yield sql.maintenance("wait_at_most", milliseconds=_ROW_WAITS)
+    yield sql.maintenance("wait_at_most", milliseconds=_ROW_LOCK_MS)
     done = _Done()
-    until = time.monotonic() + _SECONDS
+    until = time.monotonic() + _ROW_BY_ROW_SECONDS
     for place, job_id in enumerate(ids):
         if time.monotonic() >= until:
             done.blocked += ids[place:]
@@ -201,7 +201,7 @@ def _apply_all(task: _Task, ids: Sequence[int]) -> Op[_Done]:
             raise
         except Transient as error:
             done.blocked.append(job_id)
-            done.reason = f"job {job_id}: {error}; it is come back to"
+            done.reason = f"job {job_id}: {error}; it is tried again"
         except AwaError as error:
             done.errors.append(f"job {job_id}: {error}")
     return done
@@ -225,8 +225,8 @@ def _apply(task: _Task, ids: Sequence[int]) -> Op[int]:
 
 @atomic
 def put_off(operation_id: str, error: Transient) -> Op[None]:
-    """Note that a batch failed for the moment."""
-    yield sql.maintenance("wait_at_most", milliseconds=_WAITS)
+    """Record that a batch failed with a transient error."""
+    yield sql.maintenance("wait_at_most", milliseconds=_LOCK_MS)
     yield sql.bulk("put_off", id=operation_id, last_error=str(error))
 
 

@@ -1,4 +1,4 @@
-"""Bulk operations: one change of many jobs, in batches that survive a crash."""
+"""Bulk operations: a change of many jobs, in batches that survive a crash."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ __all__ = [
     "submit_bulk_operation",
 ]
 
-# A script without a leader tries a batch again that failed for the moment, so many times in a row.
+# Without a leader a batch with a transient error is tried at most this many times in a row.
 _TRIES: Final = 6
-_FIRST_PAUSE: Final = 0.2
+_FIRST_PAUSE_SECONDS: Final = 0.2
 
 
 @dataclass(frozen=True, slots=True)
 class BulkPreview:
-    """How many jobs a bulk operation would take, their ten lowest ids, and how many by state."""
+    """How many jobs a bulk operation would change, their ten lowest ids, and counts by state."""
 
     total_matched: int
     sample: list[int]
@@ -54,10 +54,10 @@ class BulkPreview:
 def preview_bulk_operation(
     operation: str,
     *,
-    all: bool = False,  # noqa: A002 - says it best
+    all: bool = False,  # noqa: A002 - the name of the option
     **where: Unpack[JobFilter],
 ) -> Op[BulkPreview]:
-    """Return what ``submit_bulk_operation`` with these filters would take; changes nothing.
+    """Return what ``submit_bulk_operation`` with these filters would change; changes nothing.
 
     Only jobs in a state that the operation may change are counted.  Raises ValidationError.
     """
@@ -75,15 +75,15 @@ def submit_bulk_operation(
     priority: int | None = None,
     to_queue: str | None = None,
     submitted_by: str | None = None,
-    all: bool = False,  # noqa: A002 - says it best
+    all: bool = False,  # noqa: A002 - the name of the option
     **where: Unpack[JobFilter],
 ) -> Op[BulkOperation]:
-    """Record one change of all jobs that fit, and return it; the fleet's leader carries it out.
+    """Record a change of all jobs that match and return it; the fleet's leader carries it out.
 
     ``operation`` is ``retry``, ``cancel``, ``delete`` (ended jobs only), ``set_priority`` (needs
-    ``priority``, 1 to 4) or ``move_queue`` (needs ``to_queue``); the last two take jobs that wait.
+    ``priority``, 1 to 4) or ``move_queue`` (needs ``to_queue``); the last two change waiting jobs.
     Filters are the keys of ``JobFilter``; without any, ``all=True`` is required.  Jobs inserted
-    after this call are not touched.  A script without a worker calls ``run_bulk_operation``.
+    after this call are not changed.  A script without a worker calls ``run_bulk_operation``.
     Raises ValidationError.
     """
     filters = _filters(operation, where, everything=all)
@@ -117,7 +117,7 @@ def _submit(
 def cancel_bulk_operation(operation_id: str) -> Op[BulkOperation]:
     """Stop an operation between two batches and return it; what it changed stays changed.
 
-    Waits for a batch in progress.  Raises BulkOperationNotFound, Conflict when it is over already,
+    Waits for a running batch.  Raises BulkOperationNotFound, Conflict when it has already ended,
     or ValidationError.
     """
     operation_id = checked_uuid(operation_id)
@@ -127,19 +127,19 @@ def cancel_bulk_operation(operation_id: str) -> Op[BulkOperation]:
     found = yield from _read(operation_id)
     raise Conflict(
         f"cannot cancel bulk operation {operation_id}: it is {found.state}",
-        why="only a pending or running one can be stopped",
-        hint="what it changed stays changed; submit another to change it back",
+        why="only a pending or running operation can be cancelled",
+        hint="what it changed stays changed; submit another operation to change it back",
     )
 
 
 def run_bulk_operation(
     operation_id: str, *, on_progress: Callable[[BulkOperation], object] | None = None
 ) -> Op[BulkOperation]:
-    """Carry an operation out here, to its end, and return it; for scripts without a worker.
+    """Carry out an operation to its end and return it; for scripts without a worker.
 
     ``on_progress`` is called after each batch.  A leader may carry it out at the same time: they
-    take turns.  Called again after a failure it goes on where it stopped.
-    Raises BulkOperationNotFound, ValidationError, or what made a batch fail for the moment.
+    take turns.  Another call after a failure continues where it stopped.
+    Raises BulkOperationNotFound, ValidationError, or Transient when a batch keeps failing.
     """
     operation_id = checked_uuid(operation_id)
     if on_progress is not None and not callable(on_progress):
@@ -164,21 +164,22 @@ def run_bulk_operation(
         if failed == _TRIES:
             raise _in_the_way(now)
         if failed:
-            yield compute(partial(time.sleep, _FIRST_PAUSE * 2 ** (failed - 1)))
+            yield compute(partial(time.sleep, _FIRST_PAUSE_SECONDS * 2 ** (failed - 1)))
 
 
 def _in_the_way(now: BulkOperation) -> Transient:
     return Transient(
-        f"bulk operation {now.id} cannot be finished at this moment",
-        why=now.last_error or "open transactions are in the way of the jobs that are left",
-        hint=f"go on later: awa batch run {now.id}; a leader goes on by itself",
+        f"bulk operation {now.id} cannot be finished now",
+        why=now.last_error or "open transactions lock the jobs that are left",
+        hint=f"continue later: awa batch run {now.id}; a leader continues by itself",
     )
 
 
 def advance_next() -> Op[bool]:
-    """Do one batch of the oldest operation that may be tried; return whether there was one.
+    """Do a batch of the oldest operation that may be tried; return False when there is none.
 
-    One whose batch fails for the moment is put off, so that the next call takes another.
+    An operation whose batch fails with a transient error is postponed, so that the next call takes
+    another operation.
     """
     taken: list[str] = []
     try:
@@ -210,8 +211,8 @@ def _filters(operation: object, where: JobFilter, *, everything: bool) -> dict[s
     state = filters["state"]
     if state is not None and state not in STATES[operation]:
         raise ValidationError(
-            f"jobs that are {state} cannot be chosen for this",
-            why=f"it is for jobs that are {', '.join(STATES[operation])}",
+            f"{operation} does not apply to jobs that are {state}",
+            why=f"it applies to jobs that are {', '.join(STATES[operation])}",
         )
     require_some(operation, filters, everything=everything)
     return filters

@@ -1,4 +1,4 @@
-"""Callbacks: what an outside system says of a job that waits for it, and the handler's side."""
+"""Callbacks: answers of outside systems, and the ops of handlers that wait for them."""
 
 from __future__ import annotations
 
@@ -40,26 +40,26 @@ __all__ = [
 ]
 
 _ACTIONS: Final = ("complete", "fail", "ignore")
-_TIMEOUT: Final = 3_600.0
-# A hundred years, well inside what timestamptz can hold.
-_LONGEST: Final = 3.15e9
+_DEFAULT_TIMEOUT_SECONDS: Final = 3_600.0
+# A hundred years, well within timestamptz.
+_LONGEST_TIMEOUT_SECONDS: Final = 3.15e9
 Block = Literal[
     "complete_external", "fail_external", "retry_external", "resume_external", "heartbeat_callback"
 ]
 
 
 def complete_external(callback_id: str, payload: Any = None) -> Op[Job]:
-    """End the job of a callback as completed and return it.
+    """Complete the job of a callback and return it.
 
     The payload (JSON data) is kept in the job's metadata under ``_awa_callback_result``.  A job
-    that is still running is completed too: its handler has not come round to waiting yet.  Raises
+    that is still running, because its handler does not wait yet, is completed too.  Raises
     CallbackNotFound for an unknown or resolved callback, ValidationError for a malformed id.
     """
     return (yield from _resolve("complete_external", callback_id, payload=_payload(payload)))
 
 
 def fail_external(callback_id: str, error: str) -> Op[Job]:
-    """End the job of a callback as failed, whatever attempts are left, and return it.
+    """Fail the job of a callback, whatever attempts are left, and return it.
 
     Raises as ``complete_external``.
     """
@@ -67,7 +67,7 @@ def fail_external(callback_id: str, error: str) -> Op[Job]:
 
 
 def retry_external(callback_id: str) -> Op[Job]:
-    """Start the waiting job of a callback over, with attempt 0, and return it.
+    """Make the waiting job of a callback available again, with attempt 0, and return it.
 
     Raises as ``complete_external``; a job that still runs is not found.
     """
@@ -75,18 +75,20 @@ def retry_external(callback_id: str) -> Op[Job]:
 
 
 def resume_external(callback_id: str, payload: Any = None) -> Op[Job]:
-    """Hand a payload to the handler that waits for a callback and return the job.
+    """Pass a payload to the handler that waits for a callback and return the job.
 
-    A handler in ``wait_for_callback`` goes on with it at once.  When no process waits any more
-    the job becomes available, the attempt not counted, and its next handler gets the payload
-    where it waits for the same callback; so does that of a job that was handed back before it
-    waited.  Raises as ``complete_external``.
+    A handler in ``wait_for_callback`` continues at once.  When no process waits any longer the job
+    becomes available and the attempt does not count; the next handler gets the payload when it
+    waits for the same callback.  The same holds for a job that was handed back before it waited.
+    Raises as ``complete_external``.
     """
     return (yield from _resolve("resume_external", callback_id, payload=_payload(payload)))
 
 
-def heartbeat_callback(callback_id: str, timeout_seconds: float = _TIMEOUT) -> Op[Job]:
-    """Start the time-out of a waiting job anew and return the job.
+def heartbeat_callback(
+    callback_id: str, timeout_seconds: float = _DEFAULT_TIMEOUT_SECONDS
+) -> Op[Job]:
+    """Restart the time-out of a waiting job and return the job.
 
     Raises as ``retry_external``, ValidationError for a negative or NaN time-out.
     """
@@ -102,11 +104,12 @@ def resolve_callback(
     payload: Any = None,
     default_action: str = "ignore",
 ) -> Op[ResolveResult]:
-    """Let the expressions that a callback was registered with decide what the payload means.
+    """Resolve a callback by the expressions that it was registered with.
 
-    filter false: ignored, the job goes on waiting.  on_fail true: failed.  on_complete true:
-    completed with ``transform(payload)``.  Else ``default_action``: complete, fail or ignore.  An
-    expression that cannot be evaluated counts as not written.  Raises as ``complete_external``.
+    If ``filter`` is false the payload is ignored and the job keeps waiting.  If ``on_fail`` is true
+    the job fails; if ``on_complete`` is true it completes with ``transform(payload)``.  Otherwise
+    ``default_action`` applies: complete, fail or ignore.  An expression that cannot be evaluated
+    counts as absent.  Raises as ``complete_external``.
     """
     if default_action not in _ACTIONS:
         raise ValidationError(f"default_action must be one of {_ACTIONS}, got {default_action!r}")
@@ -146,9 +149,9 @@ def register_callback(
     timeout_seconds: float,
     expressions: Expressions,
 ) -> Op[bool]:
-    """Give a running attempt a callback; return False when it does not own its job any more.
+    """Register a callback of a running attempt; return False when it no longer owns its job.
 
-    Can be sent again: a callback that was answered meanwhile stays answered.
+    May be repeated: a callback that was answered meanwhile stays answered.
     """
     rows = yield sql.callbacks(
         "register_callback",
@@ -167,7 +170,7 @@ def register_callback(
 def cancel_callback(job_id: int, lease: int, callback_id: str, *, again: bool = False) -> Op[bool]:
     """Withdraw the callback of a running attempt; return False when it is not registered.
 
-    ``again`` is for a repetition whose first try may have been carried out.
+    ``again`` marks a repetition whose first try may have been carried out.
     """
     rows = yield sql.callbacks(
         "cancel_callback", id=job_id, lease=lease, callback_id=callback_id, again=again
@@ -176,7 +179,7 @@ def cancel_callback(job_id: int, lease: int, callback_id: str, *, again: bool = 
 
 
 def enter_wait(job_id: int, lease: int, callback_id: str, progress: str | None) -> Op[bool]:
-    """Put a running attempt to waiting_external; return False when its row says otherwise.
+    """Move a running attempt to waiting_external; return False when its row does not allow it.
 
     Progress is JSON text.
     """
@@ -189,7 +192,7 @@ def enter_wait(job_id: int, lease: int, callback_id: str, progress: str | None) 
 def leave_wait(
     job_id: int, lease: int, callback_id: str, deadline_seconds: float | None
 ) -> Op[bool]:
-    """Make a waiting attempt run again without an answer; return False when it is not waiting."""
+    """Make a waiting attempt running again without an answer; return False if it does not wait."""
     rows = yield sql.callbacks(
         "leave_wait",
         id=job_id,
@@ -201,9 +204,9 @@ def leave_wait(
 
 
 def abandon_wait(job_id: int, lease: int) -> Op[bool]:
-    """Note that nobody waits for the answer in a live process any more.
+    """Record that no process waits for the answer of this attempt any longer.
 
-    An attempt that was answered already is handed back, not counted.
+    An attempt that was already answered is handed back and does not count.
     """
     rows = yield sql.callbacks("abandon_wait", id=job_id, lease=lease)
     return bool(rows)
@@ -211,15 +214,15 @@ def abandon_wait(job_id: int, lease: int) -> Op[bool]:
 
 @dataclass(frozen=True, slots=True)
 class WaitStatus:
-    """What the row of a waiting attempt says."""
+    """The state of a waiting attempt's row."""
 
     state: str
     lease: int
     callback_id: str | None
     pending: bool
-    """There is an answer that nobody has taken."""
+    """There is an answer that was not taken."""
     answered: frozenset[str]
-    """Callbacks whose answers are in the journal."""
+    """Callbacks with an answer in the journal."""
 
 
 def look_at_waits(ids: Sequence[int]) -> Op[dict[int, WaitStatus]]:
@@ -233,9 +236,9 @@ def look_at_waits(ids: Sequence[int]) -> Op[dict[int, WaitStatus]]:
 def take_answer(
     job_id: int, lease: int, callback_id: str, deadline_seconds: float | None
 ) -> Op[str | None]:
-    """Take the answer of a resumed job as JSON text, its lease and deadline renewed; else None.
+    """Take the answer of a resumed job as JSON text and renew lease and deadline; None without one.
 
-    Can be sent again, and gives the same answer then.
+    May be repeated and then returns the same answer.
     """
     rows = yield sql.callbacks(
         "take_answer",
@@ -271,4 +274,4 @@ def check_timeout(value: Any) -> float:
         raise ValidationError(f"timeout_seconds must be a number, got {value!r}")
     if math.isnan(value) or value < 0:
         raise ValidationError(f"timeout_seconds must not be negative or NaN, got {value!r}")
-    return min(float(value), _LONGEST)
+    return min(float(value), _LONGEST_TIMEOUT_SECONDS)

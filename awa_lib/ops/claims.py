@@ -1,6 +1,6 @@
-"""The worker's operations on attempts: claim, heartbeat, progress, finish.
+"""Operations on attempts: claim, heartbeat, progress, finish.
 
-Pairs of id and lease, attempts and ends come sorted by id, at most one of each id.
+Pairs of id and lease, attempts and ends must be sorted by id, with each id at most once.
 """
 
 from __future__ import annotations
@@ -33,27 +33,27 @@ __all__ = [
     "written_ends",
 ]
 
-# Exact in JSON (below 2**53), whoever reads it; workers of awa 0.5 count on from what they find.
-_MOST_LEASE: Final = 2**53 - 2**20
-# Each may have waited for a lock; a call of claim_each stays short.
-_MOST_FAILURES: Final = 16
-# Reads the system's randomness at each call, so forked processes get different numbers.
+# Exact in JSON for every reader (below 2**53); workers of awa 0.5 count up from what they find.
+_LARGEST_LEASE: Final = 2**53 - 2**20
+# Each error may follow a wait for a lock: keeps a call of claim_each short.
+_ERRORS_PER_CALL: Final = 16
+# Uses the system's random source, so forked processes get different numbers.
 _random: Final = SystemRandom()
 
 
 @dataclass(frozen=True, slots=True)
 class Missed:
-    """The ids that an operation did not touch."""
+    """The ids that an operation did not change."""
 
     stale: list[int]
-    """No longer ours: rescued, cancelled or ended."""
+    """No longer owned by the attempt: rescued, cancelled or ended."""
     busy: list[int]
-    """Ours, but locked by another transaction at this moment; only with ``skip_locked``."""
+    """Still owned, but locked by another transaction; only with ``skip_locked``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A row that an attempt left behind."""
+    """A row after its attempt has ended."""
 
     id: int
     state: str
@@ -63,7 +63,7 @@ class Written:
 
 
 class OwnedJob(Protocol):
-    """What the finishing ops need of a job."""
+    """The part of a job that the finishing ops need."""
 
     @property
     def id(self) -> int: ...
@@ -98,8 +98,8 @@ class Ending(Protocol):
 
 
 def new_lease() -> int:
-    """Return a number that no other claim has: the lease of the rows of one claim."""
-    return _random.randint(1, _MOST_LEASE)
+    """Return a random number that serves as the lease of the rows of a claim."""
+    return _random.randint(1, _LARGEST_LEASE)
 
 
 def claim(
@@ -112,12 +112,12 @@ def claim(
     limited: bool = False,
     passing: Sequence[int] = (),
 ) -> Op[Rows]:
-    """Claim up to ``limit`` jobs of a queue whose kind is known here; rows in run order.
+    """Claim at most ``limit`` jobs of a queue and of these kinds; return rows in run order.
 
-    Each becomes running with ``lease``, and attempt one higher.  Jobs that another transaction has
-    locked, and those whose id is in ``passing``, are passed over.  A paused queue gives none.
-    ``limited`` keeps to the limits of the queue's policy.  Fails as a whole when one job cannot
-    become running; ``claim_each`` then gets the others.
+    Each becomes running with ``lease`` and the next attempt number.  Jobs that another transaction
+    has locked, and jobs whose id is in ``passing``, are skipped.  A paused queue returns none.
+    ``limited`` applies the limits of the queue's policy.  Fails as a whole when a job cannot become
+    running; ``claim_each`` then claims the others.
     """
     given = {
         "queue": queue,
@@ -143,48 +143,54 @@ def claim_each(
     limited: bool = False,
     passing: Sequence[int] = (),
 ) -> Op[tuple[list[tuple[Any, ...]], dict[int, AwaError]]]:
-    """Claim as ``claim`` does, each job by a statement of its own.
+    """Claim as ``claim`` does, each job with a statement of its own.
 
-    Return the rows, and the error of each job that could not become running.  Stops early after
-    16 errors, as each may have waited for a lock.  Raises Unavailable; jobs claimed before it
-    have the same lease, so ``hand_back_claim`` finds them.
+    Return the rows, and the error of each job that could not become running.  Stops after 16
+    errors, as each may follow a wait for a lock.  Raises Unavailable; jobs claimed before it have
+    the same lease, so ``hand_back_claim`` finds them.
     """
     rows: list[tuple[Any, ...]] = []
     errors: dict[int, AwaError] = {}
     tried = list(passing)
-    while len(rows) < limit and len(errors) < _MOST_FAILURES:
+    block = "claim_limited" if limited else "claim_one"
+    given = {
+        "queue": queue,
+        "kinds": list(kinds),
+        "deadline_seconds": deadline_seconds,
+        "lease": lease,
+        **({"limit": 1, "passing": "{}"} if limited else {}),
+    }
+    while len(rows) < limit and len(errors) < _ERRORS_PER_CALL:
         try:
             found = yield from _candidates(queue, kinds, limit - len(rows), limited, tried)
         except Unavailable:
             raise
         except AwaError:
             if rows or errors:
-                break  # what was claimed is running
+                break  # the claimed jobs are running
             raise
         if not found:
             break
         for (job_id,) in found:
             tried.append(job_id)
             try:
-                rows += yield from _alone(
-                    _claim_one(queue, kinds, deadline_seconds, lease, limited, job_id)
-                )
+                rows += yield from _alone(sql.claims(block, only=job_id, **given))
             except Unavailable:
                 raise
             except AwaError as error:
                 errors[job_id] = error
-                if len(errors) == _MOST_FAILURES:
+                if len(errors) == _ERRORS_PER_CALL:
                     break
     return rows, errors
 
 
-@atomic  # as below
+@atomic  # a savepoint, as in _alone
 def _candidates(
     queue: str, kinds: Sequence[str], limit: int, limited: bool, passing: Sequence[int]
 ) -> Op[Rows]:
-    look = "candidates_limited" if limited else "candidates"
+    block = "candidates_limited" if limited else "candidates"
     given = {"queue": queue, "kinds": list(kinds), "limit": limit, "passing": id_array(passing)}
-    return (yield sql.claims(look, **given))
+    return (yield sql.claims(block, **given))
 
 
 @atomic  # a savepoint, so that a transaction goes on after an error
@@ -192,31 +198,11 @@ def _alone(statement: Statement) -> Op[Rows]:
     return (yield statement)
 
 
-def _claim_one(
-    queue: str,
-    kinds: Sequence[str],
-    deadline_seconds: float | None,
-    lease: int,
-    limited: bool,
-    job_id: int,
-) -> Statement:
-    given = {
-        "queue": queue,
-        "kinds": list(kinds),
-        "deadline_seconds": deadline_seconds,
-        "lease": lease,
-        "only": job_id,
-    }
-    if limited:
-        return sql.claims("claim_limited", limit=1, passing="{}", **given)
-    return sql.claims("claim_one", **given)
-
-
 def hand_back_claim(queue: str, lease: int, keep: Sequence[int] = ()) -> Op[list[int]]:
-    """Give back the jobs of a claim whose answer never arrived; return their ids.
+    """Hand back the jobs of a claim whose answer never arrived; return their ids.
 
-    They become available again and their attempt does not count.  Those in ``keep`` stay
-    running; rows that another transaction has locked are left for the next call.
+    They become available again, and the attempt does not count.  Jobs in ``keep`` stay running;
+    rows that another transaction has locked are left to the next call.
     """
     rows = yield sql.claims("hand_back_claim", queue=queue, lease=lease, keep=id_array(keep))
     return [row[0] for row in rows]
@@ -225,8 +211,8 @@ def hand_back_claim(queue: str, lease: int, keep: Sequence[int] = ()) -> Op[list
 def heartbeat(leases: Sequence[tuple[int, int]], *, skip_locked: bool = False) -> Op[Missed]:
     """Renew (id, lease) pairs.
 
-    With ``skip_locked`` no row that another transaction has locked is waited for; so it is with
-    the other operations on attempts.
+    With ``skip_locked`` rows that another transaction has locked are skipped, here as in the other
+    operations on attempts.
     """
     if skip_locked:
         return (yield from _heartbeat_held(leases))
@@ -248,7 +234,7 @@ def write_progress(
     *,
     skip_locked: bool = False,
 ) -> Op[Missed]:
-    """Write progress of (id, lease) pairs, JSON text or None, and renew them."""
+    """Write the progress of (id, lease) pairs, JSON text or None, and renew them."""
     if skip_locked:
         return (yield from _write_progress_held(leases, progress))
     rows = yield sql.claims("write_progress", progress=_array(progress), **_pairs(leases))
@@ -287,7 +273,7 @@ def finish_attempts(
 ) -> Op[Missed]:
     """End attempts that did not complete.
 
-    Errors get ``attempt`` and ``at`` from the row and the database's clock.
+    Errors get their ``attempt`` from the row and ``at`` from the database's clock.
     """
     if skip_locked:
         return (yield from _finish_attempts_held(ended))
@@ -312,16 +298,16 @@ def _finish_attempts_held(ended: Sequence[tuple[OwnedAttempt, Ending]]) -> Op[Mi
 
 
 def written_ends(leases: Sequence[tuple[int, int]]) -> Op[list[Written]]:
-    """Return the rows of (id, lease) pairs that are not running any more.
+    """Return the rows of (id, lease) pairs that are no longer running.
 
-    For ends whose write was cut off: it may have been committed.
+    For ends whose write got no answer: it may have been committed.
     """
     rows = yield sql.claims("written_ends", **_pairs(leases))
     return rows.into(Written)
 
 
 def _hold(leases: Sequence[tuple[int, int]]) -> Op[tuple[set[int], Missed]]:
-    """Lock what nobody else has locked until the commit; return that, and the rest."""
+    """Lock the rows that are not locked, until the commit; return their ids, and the rest."""
     rows = yield sql.claims("hold_attempts", **_pairs(leases))
     ours: dict[int, bool] = dict(rows)
     missed = Missed(

@@ -1,4 +1,4 @@
-"""Dead letters: failed jobs kept apart until someone acts on them."""
+"""Dead letters: failed jobs that are kept apart until an operator acts on them."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ logger = logging.getLogger(__name__)
 # Rows locked by one statement.
 MOVE_BATCH: Final = 500
 _LONGEST_REASON: Final = 1_000
-_WAITS: Final = 250
+_LOCK_MS: Final = 250
 
 
 def set_dead_letters(queue: str, enabled: bool) -> Op[None]:
-    """Choose whether failed jobs of a queue move to the dead letters.
+    """Set whether failed jobs of a queue move to the dead letters.
 
-    The leader moves them within seconds, those that failed before included, whichever worker ran
-    them; retention no longer deletes them.  Switching off moves nothing back.
+    The leader moves them within seconds, including jobs that failed before, whichever worker ran
+    them; retention then does not delete them.  Switching it off moves nothing back.
     Raises ValidationError.
     """
     name_of("queue", queue)
@@ -63,17 +63,17 @@ def set_dead_letters(queue: str, enabled: bool) -> Op[None]:
 def move_failed(aside: Aside | None = None) -> Op[int]:
     """Move a batch of failed jobs of the queues that keep dead letters; return how many.
 
-    A row that something is in the way of does not stop the others; it is tried again soon.
+    A row that cannot be moved now does not stop the others and is retried soon.
     """
     aside = Aside() if aside is None else aside
-    found = yield from _look(aside)
+    found = yield from _search(aside)
     moved = yield from change_apart(found, _move_briefly, aside, _leave)
     return len(moved)
 
 
 @atomic
-def _look(aside: Aside) -> Op[list[int]]:
-    yield sql.maintenance("settle", milliseconds=_WAITS)
+def _search(aside: Aside) -> Op[list[int]]:
+    yield sql.maintenance("settle", milliseconds=_LOCK_MS)
     rows = yield sql.dead_letters("failed_ids_of_policies", limit=MOVE_BATCH + len(aside))
     return [row[0] for row in rows if row[0] not in aside][:MOVE_BATCH]
 
@@ -86,7 +86,7 @@ def _move_briefly(ids: Sequence[int], milliseconds: int) -> Op[dict[int, None]]:
 
 def _leave(job_id: int, error: AwaError) -> Op[dict[int, None]]:
     logger.warning(
-        "a failed job could not be moved to the dead letters",
+        "a failed job could not be moved to the dead letters; it is tried again",
         extra={"job_id": job_id, "error": str(error)},
     )
     yield from ()
@@ -99,18 +99,18 @@ def _move(ids: Sequence[int], reason: str | None) -> Op[list[int]]:
 
 
 def move_failed_to_dlq(job_id: int, reason: str = "moved by hand") -> Op[None]:
-    """Move one failed job to the dead letters, whatever its queue's policy.
+    """Move a failed job to the dead letters, whatever its queue's policy.
 
-    Its unique key, if failed jobs were to hold it, is free from then on.
-    Raises JobNotFound, InvalidTransition, ValidationError, or Conflict when somebody else holds the
-    row.
+    This frees its unique key, if failed jobs hold it.
+    Raises JobNotFound, InvalidTransition, ValidationError, or Conflict when another transaction has
+    locked the row.
     """
     reason = _reason(reason)
     if not (yield from _move([int64_of("job_id", job_id)], reason)):
         job = yield from get_job(job_id)
         if job.state is JobState.Failed:
             raise Conflict(
-                f"job {job_id} was not moved: somebody else is changing it now", hint="try again"
+                f"job {job_id} was not moved: another transaction is changing it", hint="try again"
             )
         raise InvalidTransition(job_id, str(job.state), "move to the dead letters", ("failed",))
 
@@ -118,13 +118,13 @@ def move_failed_to_dlq(job_id: int, reason: str = "moved by hand") -> Op[None]:
 def bulk_move_failed_to_dlq(
     *,
     reason: str = "moved by hand",
-    all: bool = False,  # noqa: A002 - says it best
+    all: bool = False,  # noqa: A002 - the name of the option
     **where: Unpack[DlqFilter],
 ) -> Op[int]:
-    """Move failed jobs that fit to the dead letters; return how many.
+    """Move failed jobs that match to the dead letters; return how many.
 
     Filters are ``kind``, ``queue`` and ``tag``; without any, ``all=True`` is required.  Works in
-    pages, each its own statement; rows that somebody else holds are left out.
+    pages, each its own statement; rows that another transaction has locked are skipped.
     Raises ValidationError.
     """
     filters = checked_filter(where, DlqFilter)
@@ -155,7 +155,7 @@ def retry_from_dlq(
     """Make a dead letter a job again and return it: same id, attempt 0, errors and progress kept.
 
     It runs now, or at ``run_at``; ``priority`` (1 to 4) and ``queue`` replace its own.
-    Raises JobNotFound, ValidationError, or UniqueConflict when another live job took its unique
+    Raises JobNotFound, ValidationError, or UniqueConflict when another live job holds its unique
     key: it then stays a dead letter.
     """
     when = None if run_at is None else moment_of(run_at)
@@ -171,19 +171,19 @@ def retry_from_dlq(
         queue=queue,
     )
     if not rows:
-        raise _no_letter(job_id)
+        raise _no_dead_letter(job_id)
     return rows.into(Job)[0]
 
 
 def bulk_retry_from_dlq(
     *,
-    all: bool = False,  # noqa: A002 - says it best
+    all: bool = False,  # noqa: A002 - the name of the option
     **where: Unpack[DlqFilter],
 ) -> Op[int]:
-    """Make dead letters that fit jobs again, to run now; return how many.
+    """Make dead letters that match jobs again, to run now; return how many.
 
-    Filters are ``kind``, ``queue`` and ``tag``; without any, ``all=True`` is required.  Those whose
-    unique key another live job took stay.  Works in pages, each its own transaction.
+    Filters are ``kind``, ``queue`` and ``tag``; without any, ``all=True`` is required.  A job whose
+    unique key another live job holds stays.  Works in pages, each its own transaction.
     Raises ValidationError.
     """
     filters = checked_filter(where, DlqFilter)
@@ -194,15 +194,15 @@ def bulk_retry_from_dlq(
 def purge_dlq_job(job_id: int) -> Op[None]:
     """Delete a dead letter for good.  Raises JobNotFound or ValidationError."""
     if not (yield from _purge_page([int64_of("job_id", job_id)])):
-        raise _no_letter(job_id)
+        raise _no_dead_letter(job_id)
 
 
 def purge_dlq(
     *,
-    all: bool = False,  # noqa: A002 - says it best
+    all: bool = False,  # noqa: A002 - the name of the option
     **where: Unpack[DlqFilter],
 ) -> Op[int]:
-    """Delete dead letters that fit for good; return how many.
+    """Delete dead letters that match for good; return how many.
 
     Filters are ``kind``, ``queue`` and ``tag``; without any, ``all=True`` is required.  Works in
     pages, each its own statement.  Raises ValidationError.
@@ -215,7 +215,7 @@ def purge_dlq(
 def _in_pages(
     filters: dict[str, str | None], change: Callable[[Sequence[int]], Op[int]]
 ) -> Op[int]:
-    # By id, so that a job that fails again meanwhile is not taken twice.
+    # In id order, so that a job that fails again meanwhile is not changed twice.
     changed = after = 0
     while True:
         rows = yield sql.dead_letters("ids", after=after, limit=MOVE_BATCH, **filters)
@@ -251,9 +251,9 @@ def _purge_page(ids: Sequence[int]) -> Op[int]:
     return len(rows)
 
 
-def _no_letter(job_id: int) -> JobNotFound:
+def _no_dead_letter(job_id: int) -> JobNotFound:
     return JobNotFound(
         job_id,
-        why="no dead letter has this id, or somebody else is changing it now",
+        why="no dead letter has this id, or another transaction is changing it",
         hint="list dead letters: awa dlq list",
     )

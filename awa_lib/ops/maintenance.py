@@ -1,7 +1,7 @@
-"""What the leader does: promote, rescue, age, clean up, count.
+"""The work of the leader: promote, rescue, age, clean up, count.
 
-A passing trouble (somebody's lock, a time-out) never parks, fails or ends a job.  Rows that are in
-the way are put aside, in the ``Aside`` that the caller keeps, and the others are done.
+A transient error (a lock, a time-out) never parks, fails or ends a job.  Rows that cannot be
+changed now are put aside, in the ``Aside`` that the caller keeps, and the others are changed.
 """
 
 from __future__ import annotations
@@ -47,9 +47,8 @@ R = TypeVar("R")
 
 PROMOTE_BATCH: Final = 4096
 RESCUE_BATCH: Final = 500
-# Running jobs that one look finds.
-_MOST_RUNNING: Final = 50_000
-_WAITS: Final = 250
+_RUNNING_JOBS_PER_SEARCH: Final = 50_000
+_LOCK_MS: Final = 250
 Block = Literal["promote_scheduled", "promote_retryable"]
 Cause = Literal["heartbeat", "deadline", "callback"]
 Ended = Literal["completed", "unsuccessful"]
@@ -62,7 +61,7 @@ _REASONS: Final[dict[Cause, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Rescued:
-    """A job that was taken away from an attempt."""
+    """A job that was taken from an attempt."""
 
     id: int
     kind: str
@@ -72,22 +71,21 @@ class Rescued:
 
 
 def promote(block: Block, limit: int = PROMOTE_BATCH, aside: Aside | None = None) -> Op[int]:
-    """Make due jobs of one cold state available; return how many.
+    """Make due scheduled or retryable jobs available; return how many.
 
-    A row that cannot be promoted (its unique key was taken) is parked for a minute with the reason
-    in its errors; one that somebody's open transaction is in the way of is tried again soon.
+    A row that cannot be promoted (its unique key is taken) is parked for a minute with the reason
+    in its errors; a row that an open transaction locks is retried soon.
     """
     aside = Aside() if aside is None else aside
-    look = "due_" + block.removeprefix("promote_")
-    ids = yield from _look(look, aside, limit)
+    ids = yield from _search("due_" + block.removeprefix("promote_"), aside, limit)
     promoted = yield from change_apart(ids, _promote, aside, _park)
     return len(promoted)
 
 
 @atomic
-def _look(block: str, aside: Aside, limit: int, **params: object) -> Op[list[int]]:
-    """Return ids that are not aside, at most ``limit``, in the order of the look."""
-    yield sql.maintenance("settle", milliseconds=_WAITS)
+def _search(block: str, aside: Aside, limit: int, **params: object) -> Op[list[int]]:
+    """Return at most ``limit`` ids that a query finds and that are not aside, in its order."""
+    yield sql.maintenance("settle", milliseconds=_LOCK_MS)
     rows = yield sql.maintenance(block, limit=limit + len(aside), **params)
     return [row[0] for row in rows if row[0] not in aside][:limit]
 
@@ -110,32 +108,36 @@ def _park(job_id: int, error: AwaError) -> Op[dict[int, None]]:
 
 @atomic
 def check_writable() -> Op[None]:
-    """See that heartbeats can be written at all now.  Raises Transient where they cannot."""
-    yield sql.maintenance("settle", milliseconds=_WAITS)
+    """Check that heartbeats can be written now.  Raises Transient when they cannot."""
+    yield sql.maintenance("settle", milliseconds=_LOCK_MS)
     yield sql.maintenance("intend_to_write")
     if (yield sql.read_health("is_read_only")).scalar():
         raise Unavailable("the server is read-only")
 
 
 def stale_ids(staleness_seconds: float, aside: Aside | None = None) -> Op[list[int]]:
-    """Return running jobs whose last heartbeat is older than this."""
+    """Return the ids of running jobs whose last heartbeat is older."""
     aside = Aside() if aside is None else aside
     staleness = bounded(staleness_seconds)
-    return (yield from _look("stale_ids", aside, _MOST_RUNNING, staleness=staleness))
+    return (yield from _search("stale_ids", aside, _RUNNING_JOBS_PER_SEARCH, staleness=staleness))
 
 
 def overdue_ids(aside: Aside | None = None) -> Op[list[int]]:
-    """Return running jobs past their deadline."""
-    return (yield from _look("overdue_ids", Aside() if aside is None else aside, _MOST_RUNNING))
+    """Return the ids of running jobs past their deadline."""
+    return (
+        yield from _search(
+            "overdue_ids", Aside() if aside is None else aside, _RUNNING_JOBS_PER_SEARCH
+        )
+    )
 
 
 def expired_callback_ids(aside: Aside, limit: int = RESCUE_BATCH) -> Op[list[int]]:
-    """Return waiting jobs whose callback timed out, the oldest first."""
-    return (yield from _look("expired_callback_ids", aside, limit))
+    """Return the ids of waiting jobs whose callback timed out, oldest first."""
+    return (yield from _search("expired_callback_ids", aside, limit))
 
 
 def free_ids(ids: Sequence[int]) -> Op[set[int]]:
-    """Return those of these jobs that nobody else holds at this moment."""
+    """Return the ids of rows that are not locked now."""
     rows = yield sql.maintenance("free_ids", ids=id_array(sorted(ids)))
     return {row[0] for row in rows}
 
@@ -143,22 +145,22 @@ def free_ids(ids: Sequence[int]) -> Op[set[int]]:
 def rescue_stale(
     staleness_seconds: float, limit: int = RESCUE_BATCH, aside: Aside | None = None
 ) -> Op[list[Rescued]]:
-    """Take running jobs whose last heartbeat is older than this; they run again at once.
+    """Rescue running jobs whose last heartbeat is older; they run again at once.
 
-    The attempt is given back and the crash counted instead; after a few of them the job fails.
+    The attempt does not count, the crash is counted instead; after several crashes the job fails.
     """
     ids = yield from stale_ids(staleness_seconds)
     return (yield from rescue(ids[:limit], "heartbeat", staleness_seconds, aside=aside))
 
 
 def rescue_deadline(limit: int = RESCUE_BATCH, aside: Aside | None = None) -> Op[list[Rescued]]:
-    """Take running jobs past their deadline; they run again after the backoff."""
+    """Rescue running jobs past their deadline; they run again after the backoff."""
     ids = yield from overdue_ids()
     return (yield from rescue(ids[:limit], "deadline", aside=aside))
 
 
 def rescue_callbacks(limit: int = RESCUE_BATCH, aside: Aside | None = None) -> Op[list[Rescued]]:
-    """Take waiting jobs whose callback timed out; they run again after the backoff."""
+    """Rescue waiting jobs whose callback timed out; they run again after the backoff."""
     aside = Aside() if aside is None else aside
     ids = yield from expired_callback_ids(aside, limit)
     return (yield from rescue(ids, "callback", aside=aside))
@@ -167,10 +169,10 @@ def rescue_callbacks(limit: int = RESCUE_BATCH, aside: Aside | None = None) -> O
 def rescue(
     ids: Sequence[int], cause: Cause, staleness: float = 0, *, aside: Aside | None = None
 ) -> Op[list[Rescued]]:
-    """Rescue those of a set that are still to be rescued, and those put aside before.
+    """Rescue the jobs of a set that still need it, and those put aside before.
 
-    No attempt count is ever exceeded: a job on its last attempt ends failed, and so does one that
-    cannot become retryable (its unique key was taken).
+    No limit of attempts is exceeded: a job on its last attempt fails, and so does a job that cannot
+    become retryable (its unique key is taken).
     """
     aside = Aside() if aside is None else aside
 
@@ -191,14 +193,15 @@ def rescue(
 
     def fail(job_id: int, reason: AwaError) -> Op[Mapping[int, Rescued]]:
         try:
-            return (yield from change([job_id], _WAITS, reason))
+            return (yield from change([job_id], _LOCK_MS, reason))
         except Unavailable:
             raise
         except AwaError as again:
             aside.put([job_id])
             if not isinstance(again, Transient):
                 logger.warning(
-                    "a job could not be rescued", extra={"job_id": job_id, "error": str(again)}
+                    "a job could not be rescued; it is tried again",
+                    extra={"job_id": job_id, "error": str(again)},
                 )
             return {}
 
@@ -207,13 +210,13 @@ def rescue(
 
 
 def age(threshold_seconds: float = 60, limit: int = 1000) -> Op[int]:
-    """Raise the priority of jobs that have waited this long by one level; return how many."""
+    """Raise the priority of jobs that have waited longer by one level; return how many."""
     return (yield from _count("age", threshold=bounded(threshold_seconds), limit=limit))
 
 
 @atomic
 def _count(block: str, **params: object) -> Op[int]:
-    yield sql.maintenance("settle", milliseconds=_WAITS)
+    yield sql.maintenance("settle", milliseconds=_LOCK_MS)
     return int((yield sql.maintenance(block, **params)).scalar())
 
 
@@ -224,11 +227,14 @@ def delete_finished(
     queue: str | None = None,
     except_queues: Sequence[str] = (),
 ) -> Op[int]:
-    """Delete up to ``limit`` jobs of each sort that ended longer ago than this; return how many."""
+    """Delete old jobs, at most ``limit`` completed and as many others; return how many."""
     deleted = 0
     sorts: dict[Ended, float] = {"completed": completed_seconds, "unsuccessful": failed_seconds}
     for ended, seconds in sorts.items():
-        deleted += (yield from delete_old(ended, seconds, limit, queue, except_queues))[1]
+        _, gone = yield from delete_old(
+            ended, seconds, limit, queue=queue, except_queues=except_queues
+        )
+        deleted += gone
     return deleted
 
 
@@ -236,13 +242,14 @@ def delete_old(
     ended: Ended,
     seconds: float,
     limit: int,
+    *,
     queue: str | None = None,
     except_queues: Sequence[str] = (),
     aside: Aside | None = None,
 ) -> Op[tuple[int, int]]:
-    """Delete a batch of one sort of jobs that ended longer ago than this.
+    """Delete a batch of completed or unsuccessful jobs that ended longer ago.
 
-    Returns how many there were, up to ``limit``, and how many of them were deleted.
+    Returns how many were found, at most ``limit``, and how many of them were deleted.
     """
     aside = Aside() if aside is None else aside
     seconds = bounded(seconds)
@@ -254,8 +261,8 @@ def delete_old(
     except Unavailable:
         raise
     except AwaError:
-        pass  # because of one of them
-    found = sorted((yield from _look(f"old_{ended}", aside, limit, **scope)))
+        pass  # because of a single job
+    found = sorted((yield from _search(f"old_{ended}", aside, limit, **scope)))
 
     @atomic
     def change(ids: Sequence[int], milliseconds: int) -> Op[dict[int, None]]:
@@ -265,7 +272,7 @@ def delete_old(
 
     def blame(job_id: int, error: AwaError) -> Op[dict[int, None]]:
         logger.warning(
-            "a job past its retention could not be deleted",
+            "a job past its retention could not be deleted; it is tried again",
             extra={"job_id": job_id, "error": str(error)},
         )
         aside.put([job_id])
@@ -278,13 +285,13 @@ def delete_old(
 
 @atomic
 def briefly(op: Op[R]) -> Op[R]:
-    """Run an op that waits for no lock longer than a moment."""
-    yield sql.maintenance("wait_at_most", milliseconds=_WAITS)
+    """Run an op with a short lock timeout."""
+    yield sql.maintenance("wait_at_most", milliseconds=_LOCK_MS)
     return (yield from op)
 
 
 def recount() -> Op[None]:
-    """Bring the cached counters up to date, within their own limit of the time."""
+    """Update the cached counters; the statement limits its own time."""
     yield from briefly(_recount())
 
 
@@ -293,12 +300,12 @@ def _recount() -> Op[None]:
 
 
 def forget_signatures() -> Op[None]:
-    """Drop the request signatures of callbacks that are too old to be accepted."""
+    """Delete request signatures of callbacks that are too old to be accepted."""
     yield sql.callbacks("forget_signatures")
 
 
 def forget(descriptor_seconds: float) -> Op[None]:
-    """Delete rows of processes, and descriptors, that nobody has renewed; 0 keeps descriptors.
+    """Delete rows of processes, and descriptors, that were not renewed; 0 keeps descriptors.
 
     Bulk operations are deleted a month after they ended.
     """

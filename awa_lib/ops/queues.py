@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 __all__ = ["drain_queue", "flush_admin_metadata", "pause_queue", "resume_queue"]
 
-# Rows locked by one statement.
-_PAGE: Final = 500
+# Rows locked by a statement.
+_ROWS_PER_STATEMENT: Final = 500
 
 
 def pause_queue(queue: str, paused_by: str | None = None) -> Op[None]:
     """Stop claims of a queue in the whole fleet; running jobs go on.
 
-    A queue nobody has seen yet is created, paused.  Idempotent.  Raises ValidationError.
+    An unknown queue is created as paused.  Idempotent.  Raises ValidationError.
     """
     if paused_by is not None:
         text_of("paused_by", paused_by, LONGEST_NAME)
@@ -33,20 +33,20 @@ def resume_queue(queue: str) -> Op[None]:
 
 
 def drain_queue(queue: str) -> Op[int]:
-    """Cancel every job of a queue that waits; running jobs are spared.
+    """Cancel every waiting job of a queue; running jobs are not cancelled.
 
-    A job that is claimed or moved meanwhile is spared too.  Returns the number cancelled.  Works in
-    pages, each its own statement, so a large backlog is not locked at once; jobs inserted
-    meanwhile, and those that somebody else holds, may stay.  Raises ValidationError.
+    Neither are jobs that are claimed or moved meanwhile.  Returns the number cancelled.  Works in
+    pages, each its own statement, so a large backlog is not locked at once; jobs that are inserted
+    meanwhile or locked by another transaction may stay.  Raises ValidationError.
     """
     rows = yield sql.jobs("drainable_ids", queue=name_of("queue", queue))
     left = [row[0] for row in rows]
     cancelled = 0
-    # A job that was promoted while the statement ran was seen in neither table: once more.
+    # Twice: a job that was promoted while the statement ran was seen in neither table.
     for _ in range(2):
         missed: list[int] = []
-        for start in range(0, len(left), _PAGE):
-            page = left[start : start + _PAGE]
+        for start in range(0, len(left), _ROWS_PER_STATEMENT):
+            page = left[start : start + _ROWS_PER_STATEMENT]
             gone = yield sql.queues("drain", ids=id_array(page), queue=queue)
             done = {row[0] for row in gone}
             cancelled += len(done)

@@ -1,4 +1,4 @@
-"""Make the roles of ``awa_lib.schema.roles``, or write down what makes them."""
+"""Make the roles of ``awa_lib.schema.roles``, or write a script that makes them."""
 
 from __future__ import annotations
 
@@ -21,22 +21,23 @@ if TYPE_CHECKING:
 
 __all__ = ["apply_roles", "role_script"]
 
-_WIDEST: Final = 80
+_LINE_WIDTH: Final = 80
 
 
 @atomic
 def apply_roles(prefix: str = "awa_") -> Op[None]:
-    """Make the roles and give each exactly its rights, in one transaction.  Can be repeated.
+    """Make the roles and give each exactly its rights, in one transaction.  May be repeated.
 
-    What the schema holds changes to its owner.  Needs a superuser, or the owner of schema and
-    database who may create roles.  Raises SchemaNotMigrated, AccessDenied, ValidationError.
+    The owner role becomes the owner of everything in the schema.  Needs a superuser, or an owner of
+    schema and database that may create roles.  Raises SchemaNotMigrated, AccessDenied,
+    ValidationError.
     """
     steps = list(_steps(prefix))
     status = yield from read_schema()
     if not status.current:
         raise SchemaNotMigrated(
             "the awa schema is missing or not up to date in this database",
-            why="roles get their rights on what migrations have made",
+            why="roles get rights on what migrations make",
             hint="apply the migrations: awa migrate",
         )
     for _, text in steps:
@@ -52,7 +53,7 @@ def role_script(prefix: str = "awa_") -> str:
 
 
 def _steps(prefix: str) -> Iterator[tuple[str, str]]:
-    """Yield each statement with what it is for; without words it goes with the one before."""
+    """Yield each statement with its comment; without a comment it belongs to the one before."""
     roles = {purpose: role_name(purpose, prefix) for purpose in PURPOSES}
 
     def fill(template: str, **more: names.Composable) -> str:
@@ -125,5 +126,5 @@ def _objects(found: Iterable[str]) -> names.Composable:
 
 def _list(words: Iterable[str]) -> names.Composable:
     """Write names of ours, which need no quotes."""
-    text = textwrap.fill(", ".join(words), _WIDEST, subsequent_indent="    ")
+    text = textwrap.fill(", ".join(words), _LINE_WIDTH, subsequent_indent="    ")
     return names.SQL(text)

@@ -1,4 +1,4 @@
-"""What a worker process publishes of itself, and the fleet's leader lock."""
+"""Publish the state of a worker process; the fleet's leader lock."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SNAPSHOT_INTERVAL_MS: Final = 10_000
 
 @dataclass(frozen=True, slots=True)
 class InstanceSnapshot:
-    """One worker process at one moment; ``queues`` in the published shape."""
+    """The state of a worker process; ``queues`` in the shape of awa 0.5."""
 
     instance_id: str
     hostname: str | None
@@ -68,7 +68,7 @@ def publish_instance(
 
 
 def sync_descriptors(queues: Mapping[str, Descriptor], kinds: Mapping[str, Descriptor]) -> Op[None]:
-    """Upsert what operators read about these queues and kinds."""
+    """Upsert the descriptors of these queues and kinds."""
     yield sql.runtime(
         "sync_queue_descriptors",
         descriptors=dumps(_records(queues)),
@@ -89,7 +89,7 @@ def _records(described: Mapping[str, Descriptor]) -> list[dict[str, Any]]:
 
 
 def described(names: Iterable[str], given: Mapping[str, Descriptor]) -> dict[str, Descriptor]:
-    """Return a descriptor for every name, empty where none was given."""
+    """Return a descriptor for every name; an empty descriptor when none is given."""
     return {name: given.get(name, Descriptor()) for name in names}
 
 
@@ -100,20 +100,20 @@ def try_lead() -> Op[bool]:
 
 
 def try_lead_in_transaction(silence_ms: int) -> Op[bool]:
-    """Try the same for as long as the present transaction lasts; silence ends it.
+    """Try the same behind a pooler: the lock lasts as long as the current transaction.
 
-    For a session that a pooler shares out.
+    ``silence_ms`` without a statement ends the transaction.
     """
     rows = yield sql.runtime("try_lead_in_transaction", silence_ms=str(silence_ms))
     return bool(rows.scalar())
 
 
 def step_down() -> Op[None]:
-    """Give the leader lock up."""
+    """Release the leader lock."""
     yield sql.runtime("step_down")
 
 
 def listening_channels() -> Op[set[str]]:
-    """Return the channels this session really listens to."""
+    """Return the channels that this session listens to."""
     rows = yield sql.runtime("listening_channels")
     return {row[0] for row in rows}

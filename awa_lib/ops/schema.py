@@ -1,4 +1,4 @@
-"""Which migrations a database has had, and whether this library can work with them."""
+"""Which migrations a database has, and whether this library works with them."""
 
 from __future__ import annotations
 
@@ -19,46 +19,46 @@ __all__ = [
     "require_known",
 ]
 
-# awa 0.5.5 ends at version 10; what comes before it lacks the doors that we insert through.
+# awa 0.5.5 ends at version 10; earlier versions lack the functions that inserts call.
 _OLDEST: Final = 10
 _FIRST_OF_0_6: Final = 39
 
 
 @dataclass(frozen=True, slots=True)
 class SchemaStatus:
-    """What a database holds of both tracks and what it lacks, in the order of application."""
+    """The versions of both tracks in a database, and pending migrations in order."""
 
     canonical: tuple[int, ...]
     toolkit: tuple[int, ...]
     pending: tuple[Migration, ...]
     again: tuple[int, ...] = ()
-    """Toolkit versions that are there and pending because they are applied once more."""
+    """Toolkit versions that are applied and pending, because they must be applied again."""
     encoding: str = "UTF8"
     database: str = ""
 
     @property
     def version(self) -> int:
-        """Return the newest canonical version found, 0 for none."""
+        """Return the newest canonical version, 0 for none."""
         return max(self.canonical, default=0)
 
     @property
     def made_by(self) -> str:
-        """Return what most likely brought the schema to this version."""
+        """Return which release most likely made this version of the schema."""
         if 0 < self.version < _OLDEST and self.toolkit:
-            return "an awa-toolkit that was told to stop there"
+            return "an awa-toolkit that was asked to stop there"
         return _maker(self.version)
 
     @property
     def current(self) -> bool:
-        """Return whether nothing is pending."""
+        """Return True when nothing is pending."""
         return not self.pending
 
 
 def read_schema(target: int | None = None) -> Op[SchemaStatus]:
-    """Read both ledgers and say what is pending up to canonical version ``target``.
+    """Read both ledgers and return what is pending up to canonical version ``target``.
 
-    Raises: SchemaUnsupported when the schema is older than awa 0.5.5, newer than 0.5.7 or of
-    unknown make; ValidationError when no such target exists.
+    Raises: SchemaUnsupported when the schema is older than awa 0.5.5, newer than awa 0.5.7 or not
+    of awa; ValidationError when no such target exists.
     """
     if target is None:
         target = current_migration_version()
@@ -85,12 +85,12 @@ def read_schema(target: int | None = None) -> Op[SchemaStatus]:
 
 
 def _text(value: str | bytes) -> str:
-    # A connection that says nothing else takes the encoding SQL_ASCII over, and gives bytes.
+    # By default a connection takes over the encoding SQL_ASCII and returns bytes.
     return value.decode(errors="replace") if isinstance(value, bytes) else value
 
 
 def require_known(version: int) -> None:
-    """Refuse a canonical version number that no script can reach; 8 was never published."""
+    """Refuse a canonical version number that no script reaches."""
     newest = current_migration_version()
     if not 1 <= version <= newest:
         raise ValidationError(f"Version {version} is out of range. Valid versions: 1..{newest}")
@@ -99,9 +99,9 @@ def require_known(version: int) -> None:
 def check() -> Op[SchemaStatus]:
     """Read the schema as a worker does at start.
 
-    Scripts that are applied once more keep nobody from starting: what they make is there.
-    Raises: SchemaNotMigrated when anything is pending, SchemaUnsupported as ``read_schema`` and
-    for a database without an encoding.
+    Scripts that must be applied again do not stop a start: what they make exists.
+    Raises: SchemaNotMigrated when anything else is pending, SchemaUnsupported as ``read_schema``
+    and for a database without an encoding.
     """
     status = yield from read_schema()
     require_encoding(status)
@@ -116,7 +116,7 @@ def check() -> Op[SchemaStatus]:
     if not status.canonical:
         raise SchemaNotMigrated(
             "this database has no awa schema",
-            why="no migration was ever applied to it",
+            why="no migration was applied to it",
             hint="apply them: awa migrate",
         )
     raise SchemaNotMigrated(
@@ -127,18 +127,18 @@ def check() -> Op[SchemaStatus]:
 
 
 def require_encoding(status: SchemaStatus) -> None:
-    """Refuse a database that does not know what its bytes mean.  Raises SchemaUnsupported."""
+    """Refuse a database without an encoding.  Raises SchemaUnsupported."""
     if status.encoding == "SQL_ASCII":
         raise SchemaUnsupported(
-            f"the database {status.database!r} has the encoding SQL_ASCII, which is none",
-            why="it keeps bytes without knowing their letters: what one program writes, others "
-            "cannot read, and JSON with any letter beyond ASCII is refused",
-            hint=f"make one in UTF8 and move the data there: {move_to_utf8(status.database)}",
+            f"the database {status.database!r} has the encoding SQL_ASCII, which is no encoding",
+            why="it stores bytes without their encoding: other programs may misread them, and JSON "
+            "with characters beyond ASCII is refused",
+            hint=f"make a UTF8 database and move the data there: {move_to_utf8(status.database)}",
         )
 
 
 def move_to_utf8(database: str) -> str:
-    """Return the command that makes a database for every text."""
+    """Return the command that makes a UTF8 database."""
     return f"createdb --encoding=UTF8 --template=template0 {shlex.quote(database + '_utf8')}"
 
 
@@ -151,8 +151,8 @@ def _pending(status: SchemaStatus, target: int) -> tuple[Migration, ...]:
         and migration.version not in status.canonical
     ]
     complete = target == current_migration_version()
-    # An awa 0.5.5 that migrates a newer schema runs its scripts again from version 5 on and
-    # undoes ours: where canonical rows are missing, our track is applied once more.
+    # awa 0.5.5 that migrates a newer schema runs its scripts again from version 5 on and undoes
+    # the toolkit's: when canonical rows are missing, the toolkit track is applied again.
     done = {0} & set(status.toolkit) if canonical else set(status.toolkit) - set(status.again)
     toolkit = [
         migration
@@ -188,8 +188,8 @@ def _refuse_foreign(canonical: list[int], *, has_ledger: bool, has_jobs: bool) -
     if canonical != known[: len(canonical)]:
         rows = ", ".join(map(str, canonical))
         raise SchemaUnsupported(
-            f"the rows of awa.schema_version ({rows}) are those of no known release",
-            why="a release of awa before 0.4 numbered differently, or rows were edited by hand",
+            f"no known release made the rows of awa.schema_version ({rows})",
+            why="awa before 0.4 numbered its versions differently, or rows were edited by hand",
             hint="migrate it with awa 0.5.7 first (pip install awa-cli==0.5.7; awa migrate)",
         )
     if canonical and version < _OLDEST and not has_ledger:
@@ -212,6 +212,6 @@ def _refuse_breaking(ledger: Rows) -> None:
         if breaking and version not in known:
             raise SchemaUnsupported(
                 f"migration T{version:04} ({name}) was found, made by a later awa-toolkit",
-                why="it breaks programs that do not know it",
+                why="programs that do not know it cannot work with the schema",
                 hint="upgrade this program: pip install --upgrade awa-toolkit",
             )

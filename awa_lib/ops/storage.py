@@ -17,7 +17,7 @@ __all__ = ["abort", "prepare"]
 
 
 def prepare(engine: str, details: Mapping[str, Any] | None = None) -> Op[None]:
-    """Note another storage engine as the one to move to; jobs go on as before.
+    """Record the storage engine to move to; jobs go on as before.
 
     Raises ValidationError for a blank or already active engine, Conflict when the transition has
     gone too far.
@@ -34,5 +34,5 @@ def prepare(engine: str, details: Mapping[str, Any] | None = None) -> Op[None]:
 
 
 def abort() -> Op[None]:
-    """Forget the prepared storage engine.  Harmless when there is none."""
+    """Remove the prepared storage engine.  Does nothing when there is none."""
     yield sql.storage("abort")

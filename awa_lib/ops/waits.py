@@ -1,4 +1,4 @@
-"""Waiting for jobs to come into a state."""
+"""Wait for jobs to reach a state."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 __all__ = ["CHANNEL", "JobStatus", "job_states", "unwatch_jobs", "watch_jobs"]
 
-# Payload: id and state, separated by a blank.
+# Payload: id and state, separated by a space.
 CHANNEL: Final = "awa_job_state"
 
 
 @dataclass(frozen=True, slots=True)
 class JobStatus:
-    """Where a job stands; ``error`` is the latest one, with its traceback; None once completed."""
+    """The state of a job; ``error`` is the latest with its traceback, None once completed."""
 
     id: int
     state: StateName
@@ -30,20 +30,20 @@ class JobStatus:
 
 
 def watch_jobs(ids: Sequence[int], seconds: float) -> Op[None]:
-    """Have this session told on ``CHANNEL`` when one of these jobs is claimed or ends.
+    """Notify this session on ``CHANNEL`` when one of these jobs is claimed or ends.
 
-    Lasts so many seconds, or until it is said again.  Changes that take a job out of the table of
-    live jobs (a retry later) are not told: look now and then too.
+    Lasts for ``seconds``, or until the next call.  Changes that move a job out of the table of live
+    jobs (a later retry) are not notified: poll now and then too.
     """
     yield sql.waits("watch", ids=list(ids), seconds=seconds)
 
 
 def unwatch_jobs() -> Op[None]:
-    """Have this session told no more."""
+    """Stop the notifications of this session."""
     yield sql.waits("unwatch")
 
 
 def job_states(ids: Sequence[int]) -> Op[dict[int, JobStatus]]:
-    """Return where these jobs stand, by id; one that is gone is left out."""
+    """Return the status of these jobs by id; jobs that do not exist are left out."""
     rows = yield sql.waits("states", ids=list(ids))
-    return {one.id: one for one in rows.into(JobStatus)}
+    return {status.id: status for status in rows.into(JobStatus)}

@@ -1,8 +1,8 @@
-"""What happens to jobs, as it happens: a stream of transitions told from the rows alone.
+"""Follow the state changes of all jobs, derived from the job rows by polling.
 
-No trigger and no table of events: a look costs what has changed.  Each new id is found once, also
-when its transaction commits late; each claim and each end is found by its index, in a window that
-reaches back as far as a transaction that is still open may.
+There is no trigger and no table of events: a poll costs in proportion to what has changed.  Each
+new id is found once, even when its transaction commits late.  Claims and ends are found by index,
+in a window that reaches back to the oldest transaction that may still commit.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ if TYPE_CHECKING:
 __all__ = ["Activity", "Transition", "recent_transitions"]
 
 _PAGE: Final = 5_000
-# Looking begins so many ids back, for jobs whose transactions were open then.
-_BACK: Final = _PAGE - 1
-# now() of a transaction may be so much older than its first write.
+# The first poll reads this many ids back, for jobs whose transactions were open then.
+_FIRST_IDS: Final = _PAGE - 1
+# now() of a transaction may be this much older than its first write.
 _SLACK: Final = timedelta(seconds=5)
-# A transaction that stays open longer keeps the window from reaching back to it.
-_LONGEST: Final = timedelta(seconds=60)
-# A gap is looked at for so long at least: an id is taken just before its transaction has one.
+# The window reaches back no further, even for a transaction that stays open longer.
+_LONGEST_WINDOW: Final = timedelta(seconds=60)
+# A gap is read again for this long: an id is taken just before its transaction gets its own.
 _FRESH: Final = timedelta(seconds=2)
-# A row does not say when it came into one of these states.
+# A row does not record when it entered one of these states.
 _UNTIMED: Final = frozenset({"waiting_external", "available", "scheduled"})
-# A row is retryable, or may have been so unseen before it came into this state.
+# A row in one of these states is retryable, or may have been retryable since the last poll.
 _RETRIED: Final = frozenset({"retryable", "cancelled", *_UNTIMED})
 
 
@@ -79,47 +79,47 @@ class _Row:
 
     @property
     def mark(self) -> tuple[str, int, datetime | None]:
-        """Changes with every transition."""
+        """Return a value that changes with every transition."""
         return (self.state, self.run_lease, self.finalized_at)
 
 
 @dataclass(slots=True)
 class _Gap:
-    """Ids that were not to be seen, and may still be: their transactions may be open."""
+    """A range of ids that were not visible; their transactions may still be open."""
 
     low: int
     high: int
     born: datetime
     until: int | None = None
-    """The next transaction id after they were missed; once all before it are over, they are."""
+    """The next transaction id when they were missed; they cannot appear after all before it end."""
 
 
 class Activity:
-    """Follows all jobs of a database from now on; ``step`` returns what is new, each thing once.
+    """Follow all jobs of a database from now on; ``step`` returns each transition once.
 
-    It finds every new job, however late its transaction commits, and every start and end of an
-    attempt whose transaction began to write within five seconds of its first statement and was
-    committed within a minute.  What a row does not keep is not told: that a job became due or was
-    retried by hand (it is told when it is claimed next), all but the last of several attempts
-    between two looks that left no error, and jobs that were deleted before a look.
+    It finds every new job, however late its transaction commits.  It finds every start and end of
+    an attempt whose transaction first wrote within five seconds of its first statement and
+    committed within a minute.  What a row does not record is missing: that a job became due or was
+    retried (its next claim is reported), all but the last of several attempts between two polls
+    that left no error, and jobs that were deleted before a poll.
     """
 
     def __init__(self) -> None:
         self._last_id = 0
         self._gaps: list[_Gap] = []
-        self._looks: deque[tuple[datetime, int]] = deque()
+        self._polls: deque[tuple[datetime, int]] = deque()
         self._since = datetime.min.replace(tzinfo=UTC)
         self._known: dict[int, tuple[set[tuple[Any, ...]], Any, datetime]] = {}
         self._running: set[int] = set()
         self.more = False
-        """True when a step ended at its limit: the next has more at once."""
+        """True when a step ended at its limit: call ``step`` again at once."""
 
     def begin(self) -> Op[None]:
-        """Take the present as known."""
+        """Start from the present: its rows are known, and no transition is returned for them."""
         now, xmin, xmax, last_id = (yield sql.read_activity("moment"))[0]
         self._since = self._horizon(now, xmin, xmax)
         changed = _rows((yield sql.read_activity("changed", since=self._since)))
-        self._last_id = max(0, last_id - _BACK)
+        self._last_id = max(0, last_id - _FIRST_IDS)
         created = yield from self._created(now, xmin, xmax)
         for row in changed:
             self._derive(row, now, whole=False)
@@ -136,7 +136,7 @@ class Activity:
             changed += _rows((yield sql.read_activity("by_id", ids=sorted(left))))
         for row in changed:
             found += self._derive(row, now, whole=False)
-        # After them, so that a job whose start is told is told to be there, too.
+        # Read after them, so that a job whose start is returned is returned as created, too.
         created = yield from self._created(now, xmin, xmax)
         for row in created:
             found += self._derive(row, now, whole=True)
@@ -146,7 +146,7 @@ class Activity:
         return _in_order(found)
 
     def recent(self, limit: int = 20) -> Op[list[Transition]]:
-        """Return the latest transitions, in order of time, that no step is going to return."""
+        """Return the latest transitions that no step will return, in order of time."""
         return recent_transitions(limit, self._is_past)
 
     def _is_past(self, row: _Row, key: tuple[Any, ...], at: datetime) -> bool:
@@ -155,18 +155,18 @@ class Activity:
         return row.id <= self._last_id - _PAGE if key == ("created",) else at < self._since
 
     def _horizon(self, now: datetime, xmin: int, xmax: int) -> datetime:
-        """Return from when on changes may be unseen after a look: nothing older can still commit.
+        """Return the earliest time of a change that this poll may miss and a later poll can see.
 
-        What is not visible now has an id of at least xmin, so it began to write after the latest
-        look whose next id was no larger.
+        A transaction that is not visible now has an id of at least xmin, so it began to write
+        after the latest poll whose next id was no larger.
         """
-        self._looks.append((now, xmax))
-        while len(self._looks) > 1 and self._looks[1][1] <= xmin:
-            self._looks.popleft()
-        return max(self._looks[0][0] - _SLACK, now - _LONGEST)
+        self._polls.append((now, xmax))
+        while len(self._polls) > 1 and self._polls[1][1] <= xmin:
+            self._polls.popleft()
+        return max(self._polls[0][0] - _SLACK, now - _LONGEST_WINDOW)
 
     def _created(self, now: datetime, xmin: int, xmax: int) -> Op[list[_Row]]:
-        """Return jobs with new ids, and remember which ids were left out between them."""
+        """Return jobs with new ids, and remember the gaps between the ids."""
         for gap in self._gaps:
             gap.until = xmax if gap.until is None else gap.until
         rows = _rows(
@@ -182,21 +182,23 @@ class Activity:
         self.more = len(rows) == _PAGE
         ids = [row.id for row in rows]
         reached = max(self._last_id, ids[-1] if ids else 0)
-        # A page that was cut says nothing about the ids beyond it.
+        # A full page says nothing about the ids after its last.
         checked = ids[-1] if self.more else reached
         fresh = [*self._gaps, _Gap(self._last_id + 1, reached, now)]
         self._gaps = [
             left
             for gap in fresh
             for left in _without(gap, ids)
-            if left.low > checked or left.until is None or left.until > xmin
+            if left.low > checked
+            or left.until is None
+            or left.until > xmin
             or now - left.born < _FRESH
-        ]  # fmt: skip
+        ]
         self._last_id = reached
         return rows
 
     def _derive(self, row: _Row, now: datetime, *, whole: bool) -> Iterable[Transition]:
-        """Return what is new about a row; ``whole`` tells all of it, however old."""
+        """Return the new transitions of a row; with ``whole``, however old they are."""
         keys, mark, _ = self._known.get(row.id, (set(), None, now))
         self._known[row.id] = (keys, row.mark, now)
         if mark == row.mark and not whole:
@@ -212,19 +214,19 @@ class Activity:
         return new
 
     def _forget(self) -> None:
-        over = [
+        old = [
             job_id
             for job_id, (_, _, seen) in self._known.items()
             if seen < self._since and job_id not in self._running
         ]
-        for job_id in over:
+        for job_id in old:
             del self._known[job_id]
 
 
 def recent_transitions(
     limit: int = 20, wanted: Callable[[_Row, tuple[Any, ...], datetime], bool] | None = None
 ) -> Op[list[Transition]]:
-    """Return the latest transitions that the rows still tell, in order of time."""
+    """Return the latest transitions that the rows still record, in order of time."""
     now = (yield sql.read_activity("moment"))[0][0]
     rows = _rows((yield sql.read_activity("recent", limit=max(limit, 1))))
     found = [
@@ -242,7 +244,7 @@ def _transition(row: _Row, at: datetime, event: str, attempt: int, error: str | 
 
 
 def _in_order(found: list[Transition]) -> list[Transition]:
-    return sorted(found, key=lambda one: (one.at, one.id, one.event != "created"))
+    return sorted(found, key=lambda event: (event.at, event.id, event.event != "created"))
 
 
 def _running(*found: list[_Row]) -> set[int]:
@@ -254,7 +256,7 @@ def _rows(rows: Rows) -> list[_Row]:
 
 
 def _without(gap: _Gap, ids: list[int]) -> Iterator[_Gap]:
-    """Cut ids, which are sorted, out of a gap."""
+    """Remove ids, which are sorted, from a gap."""
     low = gap.low
     for job_id in ids[bisect_left(ids, gap.low) : bisect_right(ids, gap.high)]:
         if low < job_id:
@@ -267,15 +269,15 @@ def _without(gap: _Gap, ids: list[int]) -> Iterator[_Gap]:
 def _events(
     row: _Row, now: datetime, *, created: bool
 ) -> Iterator[tuple[tuple[Any, ...], datetime, str, int, str | None]]:
-    """Yield (key, at, event, attempt, error) of what a row tells, oldest first.
+    """Yield (key, at, event, attempt, error) of each transition a row records, oldest first.
 
-    A claim counts run_lease up, and each failure leaves an entry with its time; a snooze counts
-    the attempt down again, so that attempts alone tell nothing apart.
+    A claim changes run_lease, and each failure leaves an error entry with its time.  The attempt
+    alone does not identify a run: a snooze counts it down again.
     """
     if created:
         yield ("created",), row.created_at, "created", 0, None
     latest = _latest_errors(row)
-    for attempt in sorted(one for one in latest if one < row.attempt):
+    for attempt in sorted(number for number in latest if number < row.attempt):
         past = latest[attempt]
         if (at := _moment(past)) is not None:
             yield ("began", attempt), at, "running", attempt, None
@@ -295,12 +297,13 @@ def _events(
 
 
 def _latest_errors(row: _Row) -> dict[int, dict[str, Any]]:
-    """Return the latest entry of each attempt that failed or asked to be run again.
+    """Return the latest error entry of each attempt that failed or asked for a retry.
 
-    The latter leaves no entry, only its time, which claims leave as it is.
+    A retry that the handler asked for leaves no entry, only finalized_at, which claims keep.
     """
-    found = {one["attempt"]: one for one in row.entries() if isinstance(one.get("attempt"), int)}
-    if row.finalized_at is not None and row.attempted_at is not None and row.state not in ENDED:
+    entries = row.entries()
+    found = {entry["attempt"]: entry for entry in entries if isinstance(entry.get("attempt"), int)}
+    if row.finalized_at is not None and row.attempted_at is not None and row.state not in _ENDED:
         last = row.attempt if row.finalized_at >= row.attempted_at else row.attempt - 1
         if last > 0:
             found.setdefault(last, {"at": row.finalized_at.isoformat()})

@@ -1,4 +1,4 @@
-"""The audit log as people and tools look at it."""
+"""Read the audit log."""
 
 from __future__ import annotations
 
@@ -43,14 +43,21 @@ def audit_entries(
     until: datetime | None = None,
     limit: int = 50,
 ) -> Op[list[AuditEntry]]:
-    """Return a page of entries, newest first; ``action`` is one, or a noun for all of its actions.
+    """Return a page of entries, newest first.
 
+    ``action`` is an action (``job.retry``) or a noun for all of its actions (``job``).
     The next page starts at ``before_id=page[-1].id``.  Raises ValidationError.
     """
     rows = yield sql.read_audit(
-        "list_entries", before_id=before_id, actor=actor, action=action, target=target,
-        since=since, until=until, limit=checked_limit(limit),
-    )  # fmt: skip
+        "list_entries",
+        before_id=before_id,
+        actor=actor,
+        action=action,
+        target=target,
+        since=since,
+        until=until,
+        limit=checked_limit(limit),
+    )
     return rows.into(_entry)
 
 

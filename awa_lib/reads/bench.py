@@ -1,4 +1,4 @@
-"""What ``awa bench`` looks at."""
+"""What ``awa bench`` reads from the database."""
 
 from __future__ import annotations
 
@@ -11,16 +11,24 @@ if TYPE_CHECKING:
 
 __all__ = ["newest_id", "server_settings", "unfinished"]
 
-# What a commit costs, and what keeps the server busy beside it.
+# Settings that decide the cost of a commit and the background work of the server.
 _SETTINGS: Final = (
-    "server_version", "fsync", "synchronous_commit", "synchronous_standby_names",
-    "full_page_writes", "wal_level", "commit_delay", "shared_buffers", "max_wal_size",
-    "checkpoint_timeout", "max_connections",
-)  # fmt: skip
+    "server_version",
+    "fsync",
+    "synchronous_commit",
+    "synchronous_standby_names",
+    "full_page_writes",
+    "wal_level",
+    "commit_delay",
+    "shared_buffers",
+    "max_wal_size",
+    "checkpoint_timeout",
+    "max_connections",
+)
 
 
 def server_settings() -> Op[dict[str, str | None]]:
-    """Return version and settings of the server by name; None for one it does not have."""
+    """Return version and settings of the server by name; None for a setting it does not have."""
     return dict((yield sql.bench("server_settings", names=list(_SETTINGS))))
 
 
@@ -30,5 +38,5 @@ def newest_id() -> Op[int]:
 
 
 def unfinished(queue: str) -> Op[bool]:
-    """Return whether jobs of the queue wait or run."""
+    """Return whether the queue has jobs that are available or running."""
     return bool((yield sql.bench("unfinished", queue=queue)).scalar())

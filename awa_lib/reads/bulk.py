@@ -1,4 +1,4 @@
-"""Bulk operations as people and tools look at them."""
+"""Read bulk operations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Periodic jobs as operators look at them."""
+"""Read schedules, with their next fire and what keeps them from firing."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def _cron_job(
         return replace(found, problem=wrong)
     if found.paused_at is not None:
         return found
-    late = ahead(found, now)
+    future = ahead(found, now)
     expression = CronExpression.cached(found.cron_expr, found.timezone)
-    after = now if late is None else begin(found)
-    return replace(found, problem=late, next_fire_at=expression.next_after(after))
+    after = now if future is None else begin(found)
+    return replace(found, problem=future, next_fire_at=expression.next_after(after))

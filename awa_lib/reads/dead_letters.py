@@ -1,4 +1,4 @@
-"""Dead letters as people and tools look at them."""
+"""Read dead letters: as published, and flat for tools."""
 
 from __future__ import annotations
 
@@ -18,9 +18,15 @@ if TYPE_CHECKING:
     from awa_lib._sql import Op
 
 __all__ = [
-    "DeadLetter", "count_dead_letters", "dead_letter", "dead_letters", "dlq_depth",
-    "dlq_depth_by_queue", "get_dlq_job", "list_dlq",
-]  # fmt: skip
+    "DeadLetter",
+    "count_dead_letters",
+    "dead_letter",
+    "dead_letters",
+    "dlq_depth",
+    "dlq_depth_by_queue",
+    "get_dlq_job",
+    "list_dlq",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,31 +56,43 @@ class DeadLetter:
 def dead_letters(
     *, before_id: int | None = None, limit: int = 100, **where: Unpack[DlqFilter]
 ) -> Op[list[DeadLetter]]:
-    """Return what ``list_dlq`` does, flat."""
+    """Return the page of ``list_dlq`` as flat rows."""
     found = yield from list_dlq(before_id=before_id, limit=limit, **where)
-    return [_letter(entry) for entry in found]
+    return [_flat(entry) for entry in found]
 
 
 def dead_letter(job_id: int) -> Op[DeadLetter]:
-    """Return one dead letter, flat.  Raises JobNotFound."""
-    return _letter((yield from get_dlq_job(job_id)))
+    """Return one dead letter as a flat row.  Raises JobNotFound."""
+    return _flat((yield from get_dlq_job(job_id)))
 
 
 def count_dead_letters(**where: Unpack[DlqFilter]) -> Op[int]:
-    """Return how many dead letters fit.  Raises ValidationError."""
+    """Return the number of dead letters that match.  Raises ValidationError."""
     rows = yield sql.read_dead_letters("count", **checked_filter(where, DlqFilter))
     return int(rows.scalar())
 
 
-def _letter(entry: DlqEntry) -> DeadLetter:
+def _flat(entry: DlqEntry) -> DeadLetter:
     job = entry.job
+    ended = job.finalized_at
     return DeadLetter(
-        job.id, job.kind, job.queue, entry.reason, entry.dead_at, job.args, job.priority,
-        job.attempt, job.max_attempts, entry.original_run_lease,
-        datetime.fromisoformat(job.created_at),
-        None if job.finalized_at is None else datetime.fromisoformat(job.finalized_at),
-        job.errors, job.metadata, job.tags, job.progress,
-    )  # fmt: skip
+        id=job.id,
+        kind=job.kind,
+        queue=job.queue,
+        reason=entry.reason,
+        dead_at=entry.dead_at,
+        args=job.args,
+        priority=job.priority,
+        attempt=job.attempt,
+        max_attempts=job.max_attempts,
+        original_run_lease=entry.original_run_lease,
+        created_at=datetime.fromisoformat(job.created_at),
+        finalized_at=None if ended is None else datetime.fromisoformat(ended),
+        errors=job.errors,
+        metadata=job.metadata,
+        tags=job.tags,
+        progress=job.progress,
+    )
 
 
 def list_dlq(
@@ -96,20 +114,20 @@ def list_dlq(
 def get_dlq_job(job_id: int) -> Op[DlqEntry]:
     """Return one dead letter.
 
-    Raises JobNotFound, for a job that is not dead too, or ValidationError.
+    Raises JobNotFound, also for a job that is not a dead letter, or ValidationError.
     """
     rows = yield sql.read_dead_letters("get", id=int64_of("job_id", job_id))
     if not rows:
         raise JobNotFound(
             job_id,
             why="no dead letter has this id",
-            hint=f"look among the jobs: awa job show {job_id}",
+            hint=f"see whether it is a job: awa job show {job_id}",
         )
     return rows.into(_entry)[0]
 
 
 def dlq_depth(queue: str | None = None) -> Op[int]:
-    """Return how many dead letters there are, in all or in one queue; counted, not cached.
+    """Return the number of dead letters, in all queues or in one; counted, not cached.
 
     Raises ValidationError.
     """
@@ -120,7 +138,7 @@ def dlq_depth(queue: str | None = None) -> Op[int]:
 
 
 def dlq_depth_by_queue() -> Op[dict[str, int]]:
-    """Return how many dead letters each queue has, by name; queues without any are left out."""
+    """Return the number of dead letters by queue; queues without any are left out."""
     rows = yield sql.read_dead_letters("depth_by_queue")
     return {queue: int(depth) for queue, depth in rows}
 

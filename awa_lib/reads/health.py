@@ -1,4 +1,4 @@
-"""What a health check asks the database."""
+"""Read what a health check needs."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ def ping() -> Op[None]:
 
 
 def is_at_work(pid: int) -> Op[bool]:
-    """Return whether the session of this server process works on a statement."""
+    """Return whether the session of this server process is executing a statement."""
     rows = yield sql.read_health("is_at_work", pid=pid)
     return bool(rows[0][0])
 
 
 def available_counts(queues: Sequence[str]) -> Op[dict[str, int]]:
-    """Return the number of available jobs of each of these queues that has any."""
+    """Return the number of available jobs by queue; queues without any are left out."""
     rows = yield sql.read_health("available_counts", queues=list(queues))
     return dict(rows)
 
 
 def is_read_only() -> Op[bool]:
-    """Return whether this session cannot write: a standby, or made so by a setting."""
+    """Return whether this session cannot write: on a standby, or by a setting."""
     rows = yield sql.read_health("is_read_only")
     return bool(rows.scalar())

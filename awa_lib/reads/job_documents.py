@@ -1,4 +1,4 @@
-"""Jobs with what their workers declare about queue and kind: the document of API and command."""
+"""Read jobs with the descriptors of their queue and kind, as the command and the API print them."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class DescribedJob(JobRow):
 def described_jobs(
     *, sort: str = "-id", limit: int = 20, **query: Unpack[JobQuery]
 ) -> Op[list[DescribedJob]]:
-    """Return what ``job_rows`` does, with descriptors."""
+    """Return the page of ``job_rows`` with descriptors."""
     return (yield from _describe((yield from job_rows(sort=sort, limit=limit, **query))))
 
 
@@ -64,9 +64,10 @@ def _describe(rows: Sequence[JobRow]) -> Op[list[DescribedJob]]:
     found: dict[str, dict[str, Descriptor]] = {"queue": {}, "kind": {}}
     queues, kinds = {row.queue for row in rows}, {row.kind for row in rows}
     declared = yield sql.read_descriptors("described", queues=sorted(queues), kinds=sorted(kinds))
-    for of, name, *about in declared:
-        display_name, description, owner, docs_url, tags, extra = about
-        found[of][name] = Descriptor(display_name, description, owner, docs_url, tags, loads(extra))
+    for noun, name, display_name, description, owner, docs_url, tags, extra in declared:
+        found[noun][name] = Descriptor(
+            display_name, description, owner, docs_url, tags, loads(extra)
+        )
     return [
         DescribedJob(
             **{name: getattr(row, name) for name in _COLUMNS},

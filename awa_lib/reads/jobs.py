@@ -1,8 +1,8 @@
-"""Jobs as people and tools look at them: rows, dumps with a timeline, single attempts."""
+"""Read jobs: rows, dumps with a timeline, single attempts."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, TypedDict
 
@@ -20,13 +20,28 @@ if TYPE_CHECKING:
     from awa_lib.states import StateName
 
 __all__ = [
-    "SORTS", "Callback", "JobDump", "JobEvent", "JobQuery", "JobRow", "JobRun", "JobSummary",
-    "dump_job", "dump_run", "job_row", "job_rows", "job_rows_after", "job_rows_of",
-]  # fmt: skip
+    "SORTS",
+    "Callback",
+    "JobDump",
+    "JobEvent",
+    "JobQuery",
+    "JobRow",
+    "JobRun",
+    "JobSummary",
+    "dump_job",
+    "dump_run",
+    "job_row",
+    "job_rows",
+    "job_rows_after",
+    "job_rows_of",
+]
 
 SORTS: Final = ("id", "run_at", "created_at", "attempted_at", "finalized_at", "priority", "attempt")
-# The present attempt of a job in one of these has left no error.
+_RETRIES: Final = frozenset({"failed", "cancelled", "waiting_external"})
+_ENDED: Final = frozenset(map(str, TERMINAL_STATES))
+# The current attempt of a job in one of these states has left no error.
 _FAULTLESS: Final = frozenset({"running", "waiting_external", "completed"})
+_NESTED: Final = frozenset({dict, list})
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,9 +184,9 @@ class JobQuery(TypedDict, total=False):
 
 
 def job_rows(*, sort: str = "-id", limit: int = 20, **query: Unpack[JobQuery]) -> Op[list[JobRow]]:
-    """Return a page of jobs; in the order ``-id``, newest first, the next starts at the last id.
+    """Return a page of jobs; in the default order the next page starts before the last id.
 
-    ``sort`` is one of ``SORTS``, with ``-`` for the largest first.
+    ``sort`` is a name of ``SORTS``, with ``-`` in front for the largest first.
     """
     if int64_of("limit", limit) < 0:
         raise ValidationError(f"limit must not be negative, got {limit}")
@@ -184,9 +199,8 @@ def job_rows(*, sort: str = "-id", limit: int = 20, **query: Unpack[JobQuery]) -
             raise ValidationError(
                 f"jobs cannot be sorted by {field!r}", why=f"fields are {', '.join(SORTS)}"
             )
-        descending = sort.startswith("-")
         rows = yield sql.read_jobs(
-            "sort_jobs", **asked, field=field, descending=descending, limit=limit
+            "sort_jobs", **asked, field=field, descending=sort.startswith("-"), limit=limit
         )
     return rows.into(_row)
 
@@ -194,7 +208,7 @@ def job_rows(*, sort: str = "-id", limit: int = 20, **query: Unpack[JobQuery]) -
 def job_rows_after(
     after_id: int, *, limit: int = 20, **query: Unpack[JobQuery]
 ) -> Op[list[JobRow]]:
-    """Return the page of jobs just after an id, newest first: what precedes it in ``job_rows``."""
+    """Return the page that precedes an id in ``job_rows``: the next larger ids, newest first."""
     asked = _asked(query)
     del asked["before_id"]
     rows = yield sql.read_jobs("list_jobs_after", after_id=after_id, limit=limit, **asked)
@@ -212,14 +226,14 @@ def _asked(query: JobQuery) -> dict[str, Any]:
 
 
 def job_row(job_id: int) -> Op[JobRow]:
-    """Return one job.  Raises JobNotFound, whose hint tells when it is among the dead letters."""
+    """Return one job.  Raises JobNotFound, whose hint names a dead letter of this id."""
     rows = yield sql.read_jobs("get_job", id=job_id)
     if not rows:
         if (yield sql.dead_letters("is_dead", id=job_id)):
             raise JobNotFound(
                 job_id,
                 why="it failed and was moved to the dead letters",
-                hint=f"look at it: awa dlq show {job_id}; run it again: awa dlq retry {job_id}",
+                hint=f"show it: awa dlq show {job_id}; run it again: awa dlq retry {job_id}",
             )
         raise JobNotFound(job_id)
     return rows.into(_row)[0]
@@ -232,7 +246,7 @@ def job_rows_of(ids: Sequence[int]) -> Op[list[JobRow]]:
 
 
 def dump_job(job_id: int) -> Op[JobDump]:
-    """Return all that is known of a job.  Raises JobNotFound."""
+    """Return a job with its summary and its timeline.  Raises JobNotFound."""
     job = yield from job_row(job_id)
     summary = JobSummary(
         original_priority=job.metadata.get("_awa_original_priority", job.priority),
@@ -245,36 +259,33 @@ def dump_job(job_id: int) -> Op[JobDump]:
 
 
 def dump_run(job_id: int, attempt: int | None = None) -> Op[JobRun]:
-    """Return one attempt, by default the present one.
+    """Return one attempt, by default the current one.
 
-    Raises JobNotFound, or ValidationError when the job has no such attempt or kept no trace of it.
+    Raises JobNotFound, or ValidationError when there is no such attempt or no record of it.
     """
     job = yield from job_row(job_id)
     chosen = job.attempt if attempt is None else attempt
     entry = next((e for e in reversed(job.errors) if e.get("attempt") == chosen), None)
     if chosen == job.attempt:
-        # Attempts count anew after a retry: an error of this number may be of an earlier round.
-        return _present_run(job, None if job.state in _FAULTLESS else entry)
+        # A retry counts attempts from 1 again: an error of this number may be an older attempt's.
+        return _current_run(job, None if job.state in _FAULTLESS else entry)
     if not 0 < chosen < job.attempt:
         raise ValidationError(
             f"attempt {chosen} is not available for job {job_id}; current attempt is {job.attempt}",
-            why="attempts count from 1, and only those that began can be shown",
-            hint=f"see which there were: awa job dump {job_id}",
+            why="attempts count from 1, and only attempts that started can be shown",
+            hint=f"list its attempts: awa job dump {job_id}",
         )
     if entry is None:
         raise ValidationError(
-            f"attempt {chosen} of job {job_id} left no error, so nothing is known of it",
-            why="only the present attempt and earlier failures are kept",
-            hint=f"see what is kept: awa job dump {job_id}",
+            f"there is no record of attempt {chosen} of job {job_id}: it left no error",
+            why="only the current attempt and earlier failures are recorded",
+            hint=f"list what is recorded: awa job dump {job_id}",
         )
     return _past_run(job, chosen, entry)
 
 
-def _present_run(job: JobRow, entry: dict[str, Any] | None) -> JobRun:
-    callback = Callback(
-        job.callback_id, job.callback_timeout_at, job.callback_filter, job.callback_on_complete,
-        job.callback_on_fail, job.callback_transform,
-    )  # fmt: skip
+def _current_run(job: JobRow, entry: dict[str, Any] | None) -> JobRun:
+    callback = Callback(*[getattr(job, field.name) for field in fields(Callback)])
     return JobRun(
         job_id=job.id,
         kind=job.kind,
@@ -298,13 +309,9 @@ def _present_run(job: JobRow, entry: dict[str, Any] | None) -> JobRun:
 
 
 def _past_run(job: JobRow, attempt: int, entry: dict[str, Any]) -> JobRun:
-    return JobRun(
-        job_id=job.id,
-        kind=job.kind,
-        queue=job.queue,
+    return replace(
+        _current_run(job, entry),
         selected_attempt=attempt,
-        current_attempt=job.attempt,
-        current_run_lease=job.run_lease,
         selected_run_lease=None,
         source="error_history",
         state="failed" if entry.get("terminal") else "retryable",
@@ -330,7 +337,7 @@ def _timeline(job: JobRow) -> list[JobEvent]:
         label = f"Attempt {number} failed" if number is not None else "Error"
         when = _stamp(entry.get("at") or job.created_at)
         events.append(JobEvent(when, label, "failed", entry.get("error"), is_error=True))
-    if job.attempted_at is not None and job.attempt:  # a retry counts anew, and keeps the time
+    if job.attempted_at is not None and job.attempt:  # a retry sets attempt to 0, keeps the time
         state = job.state if job.state in {"running", "waiting_external"} else "running"
         words = {"waiting_external": " — waiting for callback", "running": " running"}
         doing = words.get(job.state, " started")
@@ -348,9 +355,9 @@ def _timeline(job: JobRow) -> list[JobEvent]:
 
 
 def _stamp(moment: datetime | str) -> str:
-    """Write a moment as RFC 3339 in UTC with 0, 3, 6 or 9 decimals, as published."""
+    """Format a time as RFC 3339 in UTC with 0, 3, 6 or 9 decimals, as awa 0.5 does."""
     if isinstance(moment, str) and moment.endswith("+00:00"):
-        # Kept as text: a datetime would lose the nanoseconds.
+        # Kept as text: a datetime has no nanoseconds.
         whole, _, decimals = moment.removesuffix("+00:00").partition(".")
     else:
         value = datetime.fromisoformat(moment) if isinstance(moment, str) else moment
@@ -361,16 +368,13 @@ def _stamp(moment: datetime | str) -> str:
 
 
 def _ordered(value: Any) -> Any:
-    """Sort the keys of objects at every depth: jsonb hands them out by length."""
+    """Sort the keys of objects at every depth: jsonb returns them by length."""
     if type(value) is dict:
         return {
-            key: _ordered(one) if type(one := value[key]) in _NESTED else one
+            key: _ordered(item) if type(item := value[key]) in _NESTED else item
             for key in sorted(value)
         }
     return [_ordered(item) for item in value] if type(value) is list else value
-
-
-_NESTED: Final = frozenset({dict, list})
 
 
 def _row(

@@ -1,4 +1,4 @@
-"""What a monitoring system asks, from the database alone, whoever works the queues."""
+"""Read what a monitoring system scrapes, from the database alone, without a worker's help."""
 
 from __future__ import annotations
 
@@ -11,21 +11,43 @@ if TYPE_CHECKING:
     from awa_lib._sql import Op
 
 __all__ = [
-    "BOUNDS", "DatabaseHealth", "Durations", "EndRate", "RecentEnds", "TableHealth",
-    "database_health", "recent_ends", "table_health",
-]  # fmt: skip
+    "BOUNDS",
+    "DatabaseHealth",
+    "Durations",
+    "EndRate",
+    "RecentEnds",
+    "TableHealth",
+    "database_health",
+    "recent_ends",
+    "table_health",
+]
 
 BOUNDS: Final = (
-    0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0,
-)  # fmt: skip
-"""Upper ends of the buckets of durations, in seconds; the last bucket has none."""
-# A quarter of a second on a slow disk; at more than that in five minutes rates are of less time.
-_MOST: Final = 10_000
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    2.5,
+    5.0,
+    10.0,
+    30.0,
+    60.0,
+    300.0,
+    1800.0,
+)
+"""Upper bounds of the duration buckets, in seconds; the last bucket has none."""
+# 10,000 rows take a quarter of a second on a slow disk.  With more ends in the interval, rates are
+# taken over the part of it that these rows cover.
+_ENDS_LIMIT: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class EndRate:
-    """How many jobs a second came to an end of this kind."""
+    """Jobs of a queue and kind that ended in a state, per second."""
 
     queue: str
     kind: str
@@ -35,7 +57,7 @@ class EndRate:
 
 @dataclass(slots=True)
 class Durations:
-    """How many jobs took how long: ``counts`` has one entry a bucket, ``total`` is in seconds."""
+    """A histogram of durations: ``counts`` has one entry per bucket, ``total`` is in seconds."""
 
     counts: list[int] = field(default_factory=lambda: [0] * (len(BOUNDS) + 1))
     total: float = 0.0
@@ -43,7 +65,7 @@ class Durations:
 
 @dataclass(frozen=True, slots=True)
 class RecentEnds:
-    """What ended lately; ``waited`` and ``ran`` are of completed jobs, by queue."""
+    """Jobs that ended recently; ``waited`` and ``ran`` cover completed jobs, by queue."""
 
     rates: list[EndRate]
     waited: dict[str, Durations]
@@ -52,7 +74,7 @@ class RecentEnds:
 
 @dataclass(frozen=True, slots=True)
 class DatabaseHealth:
-    """The server as far as a queue depends on it."""
+    """The state of the server that a queue depends on."""
 
     size_bytes: int
     connections: int
@@ -63,7 +85,7 @@ class DatabaseHealth:
 
 @dataclass(frozen=True, slots=True)
 class TableHealth:
-    """One table that grows; ``vacuumed_at`` in epoch seconds, None for never."""
+    """A table of jobs; ``vacuumed_at`` is in epoch seconds, None for never."""
 
     name: str
     live_rows: int
@@ -73,17 +95,19 @@ class TableHealth:
 
 
 def recent_ends(seconds: float = 300.0) -> Op[RecentEnds]:
-    """Return what ended in so many seconds until now; of a busy time, less of it."""
+    """Return what ended in the last ``seconds``, or in a shorter time when many jobs ended."""
     found = RecentEnds([], {}, {})
     durations = {"waited": found.waited, "ran": found.ran}
-    rows = yield sql.read_metrics("recent_ends", seconds=seconds, limit=_MOST, bounds=list(BOUNDS))
+    rows = yield sql.read_metrics(
+        "recent_ends", seconds=seconds, limit=_ENDS_LIMIT, bounds=list(BOUNDS)
+    )
     for what, queue, kind, state, bucket, jobs, amount in rows:
         if what == "ended":
             found.rates.append(EndRate(queue, kind, state, jobs / amount))
         else:
-            one = durations[what].setdefault(queue, Durations())
-            one.counts[bucket] += jobs
-            one.total += amount
+            histogram = durations[what].setdefault(queue, Durations())
+            histogram.counts[bucket] += jobs
+            histogram.total += amount
     return found
 
 
@@ -94,6 +118,6 @@ def database_health() -> Op[DatabaseHealth]:
 
 
 def table_health() -> Op[list[TableHealth]]:
-    """Return the tables that grow, by name."""
+    """Return the tables of jobs, sorted by name."""
     rows = yield sql.read_metrics("table_health")
     return rows.into(TableHealth)

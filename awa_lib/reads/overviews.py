@@ -1,4 +1,4 @@
-"""Queues and kinds with what is declared about them, and whether their workers agree."""
+"""Read queues and kinds with their descriptors, and whether the workers agree on these."""
 
 from __future__ import annotations
 
@@ -90,13 +90,13 @@ class KindOverview(DeclaredKind):
 
 
 def list_queues() -> Op[list[QueueOverview]]:
-    """Return one row per queue anybody knows of, sorted by name; the counts are exact."""
+    """Return one row per known queue, sorted by name; the counts are exact."""
     stats = yield from queue_stats()
     declared = _by_name((yield sql.read_descriptors("queue_declarations")))
     names = [field.name for field in dataclasses.fields(QueueStat)]
     return [
-        QueueOverview(**declared.get(one.queue, {}), **{name: getattr(one, name) for name in names})
-        for one in stats
+        QueueOverview(**declared.get(row.queue, {}), **{name: getattr(row, name) for name in names})
+        for row in stats
     ]
 
 
@@ -114,8 +114,8 @@ class QueueDetails:
 
 
 def queue_details(queue: str) -> Op[QueueDetails]:
-    """Return what is known of a queue.  Raises NotFound when nothing is."""
-    found = {one.queue: one for one in (yield from list_queues())}
+    """Return all about one queue.  Raises NotFound for an unknown name."""
+    found = {row.queue: row for row in (yield from list_queues())}
     if queue not in found:
         raise NotFound(
             f"queue not found: {queue}",
@@ -126,14 +126,14 @@ def queue_details(queue: str) -> Op[QueueDetails]:
     return QueueDetails(
         found[queue],
         (yield from get_queue_policy(queue)),
-        [one for one in workers if any(worked.get("queue") == queue for worked in one.queues)],
+        [worker for worker in workers if queue in {row.get("queue") for row in worker.queues}],
         (yield from dlq_depth(queue)),
     )
 
 
 def kind_overview(kind: str) -> Op[KindOverview]:
-    """Return what is known of a kind.  Raises NotFound when nothing is."""
-    found = {one.kind: one for one in (yield from list_kinds())}
+    """Return one kind.  Raises NotFound for an unknown name."""
+    found = {row.kind: row for row in (yield from list_kinds())}
     if kind not in found:
         raise NotFound(
             f"kind not found: {kind}",
@@ -144,7 +144,7 @@ def kind_overview(kind: str) -> Op[KindOverview]:
 
 
 def list_kinds() -> Op[list[KindOverview]]:
-    """Return one row per kind that has jobs, is declared or is worked, sorted by name."""
+    """Return one row per kind that has jobs or is declared, sorted by name."""
     rows = yield sql.read_descriptors("kind_counts")
     counts = {row["kind"]: row for row in (dict(zip(rows.columns, r, strict=True)) for r in rows)}
     declared = _by_name((yield sql.read_descriptors("kind_declarations")))

@@ -1,4 +1,4 @@
-"""What is stored about queues for the whole fleet."""
+"""Read the policies of queues."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["get_queue_policy", "list_queue_policies"]
 
 
 def get_queue_policy(queue: str) -> Op[QueuePolicy]:
-    """Return what is stored about a queue; an empty policy when nothing is.
+    """Return the policy of a queue; an empty policy when none is stored.
 
     Raises ValidationError.
     """
@@ -26,7 +26,7 @@ def get_queue_policy(queue: str) -> Op[QueuePolicy]:
 
 
 def list_queue_policies(queues: Sequence[str] | None = None) -> Op[list[QueuePolicy]]:
-    """Return what is stored about these queues, or about all, sorted by name.
+    """Return the stored policies of these queues, or of all, sorted by queue.
 
     Raises ValidationError.
     """

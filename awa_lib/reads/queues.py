@@ -1,4 +1,4 @@
-"""Queues as people and tools look at them."""
+"""Read queues."""
 
 from __future__ import annotations
 
@@ -38,6 +38,6 @@ class QueueStat:
 
 
 def queue_stats() -> Op[list[QueueStat]]:
-    """Return one row per queue anybody knows of, sorted by name; the counts are exact."""
+    """Return one row per known queue, sorted by name; the counts are exact."""
     rows = yield sql.read_queues("queue_stats")
     return rows.into(QueueStat)

@@ -1,4 +1,4 @@
-"""What a session may change."""
+"""Read what a session may change."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Rights", "rights"]
 
 @dataclass(frozen=True, slots=True)
 class Rights:
-    """Whether things of each noun may be changed; on a ``standby`` nothing can be."""
+    """Whether a session may change each noun; on a ``standby`` it may change nothing."""
 
     standby: bool
     job: bool
@@ -26,7 +26,7 @@ class Rights:
     storage: bool
 
     def allow(self, noun: str) -> bool:
-        """Say whether things of a noun may be changed; callbacks are changes of jobs."""
+        """Return whether the session may change a noun; callbacks change jobs."""
         name = "job" if noun in {"jobs", "callback"} else noun
         return not self.standby and bool(getattr(self, name))
 

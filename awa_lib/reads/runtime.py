@@ -1,4 +1,4 @@
-"""The worker fleet as people and tools look at it."""
+"""Read the worker fleet."""
 
 from __future__ import annotations
 
@@ -14,9 +14,14 @@ if TYPE_CHECKING:
     from awa_lib._sql import Op
 
 __all__ = [
-    "QueueRuntime", "RuntimeInstance", "RuntimeOverview", "live_instances", "queue_runtimes",
-    "runtime_instances", "runtime_overview",
-]  # fmt: skip
+    "QueueRuntime",
+    "RuntimeInstance",
+    "RuntimeOverview",
+    "live_instances",
+    "queue_runtimes",
+    "runtime_instances",
+    "runtime_overview",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +55,7 @@ class RuntimeInstance:
 
 @dataclass(frozen=True, slots=True)
 class RuntimeOverview:
-    """The fleet: how many of which kind, and each process; leaders and healthy ones are live."""
+    """The fleet: its processes and counts of them; leaders and healthy processes are live."""
 
     total_instances: int
     live_instances: int
@@ -64,8 +69,9 @@ class RuntimeOverview:
 class QueueRuntime:
     """The processes that work one queue.
 
-    ``config`` is that of the first live one, and ``config_mismatch`` says that another has a
-    different one.  ``overflow_held_total`` is None unless slots are shared by weight.
+    ``config`` is the configuration of the first live process; ``config_mismatch`` is True when
+    another live process has a different one.  ``overflow_held_total`` is None unless slots are
+    shared by weight.
     """
 
     queue: str
@@ -80,15 +86,15 @@ class QueueRuntime:
 
 
 def runtime_overview() -> Op[RuntimeOverview]:
-    """Return the fleet of the last day, the process heard from last first."""
+    """Return the fleet of the last day, the most recently seen process first."""
     found = yield from runtime_instances()
-    live = [one for one in found if not one.stale]
+    live = [worker for worker in found if not worker.stale]
     return RuntimeOverview(
         len(found),
         len(live),
         len(found) - len(live),
-        sum(one.healthy for one in live),
-        sum(one.leader for one in live),
+        sum(worker.healthy for worker in live),
+        sum(worker.leader for worker in live),
         found,
     )
 
@@ -96,14 +102,14 @@ def runtime_overview() -> Op[RuntimeOverview]:
 def queue_runtimes() -> Op[list[QueueRuntime]]:
     """Return one row per queue that a process of the last day works, sorted by name."""
     worked: dict[str, list[tuple[RuntimeInstance, dict[str, Any]]]] = {}
-    for one in (yield from runtime_instances()):
-        for queue in one.queues:
-            worked.setdefault(queue["queue"], []).append((one, queue))
+    for worker in (yield from runtime_instances()):
+        for queue in worker.queues:
+            worked.setdefault(queue["queue"], []).append((worker, queue))
     return [_queue_runtime(name, worked[name]) for name in sorted(worked)]
 
 
 def _queue_runtime(name: str, worked: list[tuple[RuntimeInstance, dict[str, Any]]]) -> QueueRuntime:
-    live = [(one, queue) for one, queue in worked if not one.stale]
+    live = [(worker, queue) for worker, queue in worked if not worker.stale]
     configs = [queue.get("config") for _, queue in live]
     held = [queue["overflow_held"] for _, queue in live if queue.get("overflow_held") is not None]
     return QueueRuntime(
@@ -111,7 +117,7 @@ def _queue_runtime(name: str, worked: list[tuple[RuntimeInstance, dict[str, Any]
         len(worked),
         len(live),
         len(worked) - len(live),
-        sum(one.healthy for one, _ in live),
+        sum(worker.healthy for worker, _ in live),
         sum(queue.get("in_flight", 0) for _, queue in live),
         sum(held) if held else None,
         any(config != configs[0] for config in configs),
@@ -120,14 +126,14 @@ def _queue_runtime(name: str, worked: list[tuple[RuntimeInstance, dict[str, Any]
 
 
 def runtime_instances() -> Op[list[RuntimeInstance]]:
-    """Return every worker process of the last day, the one heard from last first."""
+    """Return every worker process of the last day, the most recently seen first."""
     rows = yield sql.read_runtime("runtime_instances")
     return rows.into(_instance)
 
 
 def live_instances() -> Op[list[RuntimeInstance]]:
     """Return the worker processes that still report."""
-    return [one for one in (yield from runtime_instances()) if not one.stale]
+    return [worker for worker in (yield from runtime_instances()) if not worker.stale]
 
 
 def _instance(*, queues: str, **columns: Any) -> RuntimeInstance:

@@ -1,4 +1,4 @@
-"""Jobs over time."""
+"""Read the number of jobs over time."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _WEEK: Final = 7 * 24 * 60
 
 @dataclass(frozen=True, slots=True)
 class CreatedJobs:
-    """Jobs that were created in the minute that begins at ``bucket`` and are in ``state`` now."""
+    """Jobs that were created in the minute from ``bucket`` on and are in ``state`` now."""
 
     bucket: datetime
     state: str
@@ -28,7 +28,7 @@ class CreatedJobs:
 
 
 def created_series(minutes: int = 60) -> Op[list[CreatedJobs]]:
-    """Return the jobs of so many minutes until now, oldest first, empty minutes left out.
+    """Return the jobs created in the last ``minutes``, oldest first; empty minutes are left out.
 
     Raises ValidationError.
     """

@@ -1,4 +1,4 @@
-"""The whole queue at a glance: jobs by state, what ended when, how long jobs waited."""
+"""Read statistics of all jobs: counts by state, ends and waiting times over time, failures."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ __all__ = ["Bucket", "Failure", "ended_series", "latest_failures", "state_counts
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """What ended in a span of time.  ``number`` times the width is its beginning, in epoch seconds.
+    """Jobs that ended in an interval, which begins at ``number`` times its width (epoch seconds).
 
-    ``waited`` is how many seconds jobs waited until they were claimed: the mean of a sample, None
-    where none completed.
+    ``waited`` is the time from run_at to the claim in seconds: the mean of a sample of completed
+    jobs, None where none completed.
     """
 
     number: int
@@ -43,7 +43,7 @@ class Failure:
 
 
 def state_counts() -> Op[dict[str, int]]:
-    """Return the number of jobs by state; completed ones as the leader counted them last."""
+    """Return the number of jobs by state; for completed jobs, the leader's last count."""
     rows = yield sql.read_pulse("state_counts")
     return dict(rows)
 
@@ -56,10 +56,10 @@ def ended_series(
     queue: str | None = None,
     kind: str | None = None,
 ) -> Op[list[Bucket]]:
-    """Return what ended from ``since`` to ``until`` in buckets of so many seconds, oldest first.
+    """Return what ended from ``since`` to ``until`` in buckets of ``seconds``, oldest first.
 
-    Of one queue or kind, or of all.  Buckets begin at multiples of their width; those in which
-    nothing ended are left out.
+    ``queue`` and ``kind`` restrict the jobs.  Buckets begin at multiples of their width; empty
+    buckets are left out.
     """
     span = {"since": since, "until": until, "seconds": seconds, "queue": queue, "kind": kind}
     ended = yield sql.read_pulse("ended_series", **span)
@@ -70,6 +70,6 @@ def ended_series(
 def latest_failures(
     limit: int = 10, *, queue: str | None = None, kind: str | None = None
 ) -> Op[list[Failure]]:
-    """Return the jobs that failed last, of one queue or kind, or of all, the latest first."""
+    """Return the jobs that failed last, the latest first, of all jobs or of a queue or kind."""
     rows = yield sql.read_pulse("latest_failures", limit=limit, queue=queue, kind=kind)
     return rows.into(Failure)

@@ -1,4 +1,4 @@
-"""The storage transition as people and tools look at it."""
+"""Read where the storage transition stands."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class StorageReport:
 
 
 def storage_report() -> Op[StorageReport]:
-    """Return the report.  The blockers are sentences, worded as published."""
+    """Return the report.  The blockers are the sentences of awa 0.5."""
     rows = yield sql.read_storage("storage_report")
     if not rows:
         raise SchemaNotMigrated(
@@ -93,7 +93,7 @@ def _common_blockers(columns: dict[str, Any], expected: str) -> list[str]:
     if columns["state"] != expected:
         blockers.append(f"state is '{columns['state']}' (expected '{expected}')")
     if (engine := columns["prepared_engine"]) != "queue_storage":
-        # The published sentence writes the engine as Rust's Option; scripts compare it.
+        # The sentence of awa 0.5 writes the engine as Rust's Option; scripts compare it.
         shown = "None" if engine is None else f"Some({dumps(engine)})"
         blockers.append(f'prepared_engine is {shown} (expected Some("queue_storage"))')
     return blockers

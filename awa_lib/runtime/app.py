@@ -1,4 +1,4 @@
-"""The worker runtime of one process: every duty, started and stopped in order."""
+"""The worker runtime of a process: starts and stops every duty in order."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from awa_lib.runtime import forks
 from awa_lib.runtime.callbacks import Callbacks
 from awa_lib.runtime.calls import HANDED_BACK
 from awa_lib.runtime.completer import Completer
-from awa_lib.runtime.connections import within
 from awa_lib.runtime.dispatcher import Dispatcher
 from awa_lib.runtime.events import Events
 from awa_lib.runtime.executor import Executor
+from awa_lib.runtime.flushes import Flushes
 from awa_lib.runtime.heartbeat import Heartbeat
 from awa_lib.runtime.http_worker import HttpWorker
 from awa_lib.runtime.leader import Leader
 from awa_lib.runtime.limits import Overflow
-from awa_lib.runtime.links import HEARTBEAT, Links
+from awa_lib.runtime.links import HEARTBEAT, Links, within
 from awa_lib.runtime.listener import Listener
 from awa_lib.runtime.policies import Policies
 from awa_lib.runtime.publisher import Publisher
@@ -37,16 +37,15 @@ if TYPE_CHECKING:
     from awa_lib.descriptors import Descriptor
     from awa_lib.ops.cron import Schedule
     from awa_lib.ops.maintenance import Rescued
-    from awa_lib.runtime.connections import Link
     from awa_lib.runtime.context import Attempt
     from awa_lib.runtime.events import Registry
     from awa_lib.runtime.handlers import Handlers
     from awa_lib.runtime.health import HealthCheck
+    from awa_lib.runtime.links import Link
 
 __all__ = ["Runtime"]
 
 logger = logging.getLogger(__name__)
-
 
 _WATCH_SECONDS: Final = 1.0
 _START_SECONDS: Final = 10.0
@@ -55,7 +54,7 @@ _STOP_SECONDS: Final = 2.0
 
 
 class Runtime:
-    """Every duty of a process: claims, ends, callbacks, hooks, heartbeat, listener, the lead."""
+    """Every duty of a process: claims, ends, callbacks, hooks, heartbeat, listener, maintenance."""
 
     def __init__(
         self,
@@ -75,25 +74,24 @@ class Runtime:
         self._links, self._outage = links, links.outage
         self._events = Events(registry, handlers, links.publisher)
         self._completer = Completer(links.ends, self._events, self._ended)
-        blocking = sum(queue.capacity for queue in options.queues)
         self._executor = Executor(
-            handlers, self._completer, self, self._events,
-            threads=max(1, options.global_max_workers or blocking),
-            spans_per_second=options.spans_per_second,
-            cancel_grace=options.cancel_grace_ms / 1000,
-        )  # fmt: skip
-        self.callbacks = Callbacks(
-            links.callbacks, self._deadline_of, self._events.waiting, self._resumed
+            options,
+            handlers=handlers,
+            completer=self._completer,
+            services=self,
+            events=self._events,
         )
+        self._flushes = Flushes(links.callbacks)
+        self.callbacks = Callbacks(
+            links.callbacks,
+            deadline_of=self._deadline_of,
+            on_waiting=self._events.waiting,
+            on_resumed=self._resumed,
+        )
+        self._listener = self._make_listener(dsn)
         overflow = Overflow(options) if options.global_max_workers is not None else None
-        self._listener = Listener(
-            dsn, [q.name for q in options.queues], self._outage, self._wake, self._cancelled,
-            self.callbacks.heard, self._policy_changed,
-        )  # fmt: skip
-        self._dispatchers = {
-            queue.name: self._dispatcher(queue, overflow) for queue in options.queues
-        }
-        self._heartbeat = self._beating(dsn)
+        self._dispatchers = {q.name: self._make_dispatcher(q, overflow) for q in options.queues}
+        self._heartbeat = self._make_heartbeat(dsn)
         self._leader = Leader(
             dsn,
             outage=self._outage,
@@ -105,20 +103,31 @@ class Runtime:
         self._publisher = Publisher(
             links.publisher,
             self.snapshot,
-            described(self._dispatchers, queue_descriptors),
-            described(handlers, kind_descriptors),
+            queues=described(self._dispatchers, queue_descriptors),
+            kinds=described(handlers, kind_descriptors),
         )
         self._policies = Policies(links.publisher, self._dispatchers, self._publisher.poke)
-        self._status = self._reporting()
+        self._status = self._make_status()
         self._guards = ExitStack()
         self._ending: list[asyncio.Task[None]] = []
-        self._watch = Duty("watch", self._look, seconds=_WATCH_SECONDS)
-        self._said_healthy: bool | None = None
+        self._watch = Duty("watch", self._check, seconds=_WATCH_SECONDS)
+        self._published_healthy: bool | None = None
         self._outage_ended_at = self._outage.ended_at
         self.loop = asyncio.get_running_loop()
         self.shutting_down = False
 
-    def _beating(self, dsn: str) -> Heartbeat:
+    def _make_listener(self, dsn: str) -> Listener:
+        return Listener(
+            dsn,
+            queues=[queue.name for queue in self._options.queues],
+            outage=self._outage,
+            on_wake=self._wake,
+            on_cancel=self._cancelled,
+            on_callback=self.callbacks.notice,
+            on_policy=self._policy_changed,
+        )
+
+    def _make_heartbeat(self, dsn: str) -> Heartbeat:
         return Heartbeat(
             dsn,
             interval_seconds=self._options.heartbeat_interval_ms / 1000,
@@ -128,7 +137,7 @@ class Runtime:
             on_lost=self._lost,
         )
 
-    def _reporting(self) -> Status:
+    def _make_status(self) -> Status:
         return Status(
             options=self._options,
             kinds=sorted(self._handlers),
@@ -141,7 +150,7 @@ class Runtime:
             link=self._links.health,
         )
 
-    def _dispatcher(self, queue: QueueOptions, overflow: Overflow | None) -> Dispatcher:
+    def _make_dispatcher(self, queue: QueueOptions, overflow: Overflow | None) -> Dispatcher:
         return Dispatcher(
             queue,
             options=self._options,
@@ -155,7 +164,7 @@ class Runtime:
 
     @property
     def hopeless(self) -> asyncio.Event:
-        """Return what is set when a duty has failed for minutes: a new process may do better."""
+        """Return the event that is set when only a new process may help."""
         return self._supervisor.hopeless
 
     async def start(self) -> None:
@@ -166,11 +175,11 @@ class Runtime:
             *(link.connection() for link in first), return_exceptions=True
         )
         for error in opened:
-            # Only now: one that came later than the error would be left open.
+            # Only after all are done: a connection that opens after the error would stay open.
             if isinstance(error, BaseException):
                 raise error
         for begin in (self._publisher.start, self._declarer.start, self._policies.start):
-            await self._patiently(begin)
+            await self._retry_locked(begin)
         await self._completer.start()
         self._heartbeat.start()
         await self._listener.start()
@@ -180,12 +189,12 @@ class Runtime:
         for state in (*(duty.state for duty in self._duties()), self._heartbeat.state):
             self._supervisor.watch(state)
         await self._watch.start()
-        # The first snapshot was written before the loops ran: it says that none is alive.
+        # The first snapshot was written before the loops ran and shows none as alive.
         self._publisher.poke()
         logger.info("worker started", extra={"queues": list(self._dispatchers)})
 
-    async def _patiently(self, begin: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Try a first step anew while somebody's lock is in its way, for ten seconds."""
+    async def _retry_locked(self, begin: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run a step of the start, again while a lock blocks it, for ten seconds."""
         until = self.loop.time() + _START_SECONDS
         while True:
             try:
@@ -198,44 +207,44 @@ class Runtime:
                 await asyncio.sleep(0.1)
 
     def _duties(self) -> list[Duty]:
-        return [
-            self._completer.duty, self._listener.duty, self._publisher.duty, self._policies.duty,
-            self._declarer.duty, self.callbacks.duty, *self._leader.duties,
-            *(dispatcher.duty for dispatcher in self._dispatchers.values()),
-        ]  # fmt: skip
+        duties = [self._completer.duty, self._listener.duty, self._publisher.duty]
+        duties += [self._policies.duty, self._declarer.duty, self.callbacks.duty]
+        duties += [dispatcher.duty for dispatcher in self._dispatchers.values()]
+        return [*duties, *self._leader.duties]
 
-    async def _look(self) -> None:
-        """Look after what nobody else does: lost connections that are idle, overdue answers."""
-        self._heartbeat.look()
-        await self._supervisor.look()
+    async def _check(self) -> None:
+        """Check duties, health, lost connections that are idle, and overdue answers."""
+        self._heartbeat.cut_if_overdue()
+        self._supervisor.check()
         if self._outage_ended_at != self._outage.ended_at:
             self._outage_ended_at = self._outage.ended_at
-            # Those that are due seldom would be in trouble until their next turn.
+            # Duties with a long interval would be in trouble until their next round.
             for duty in self._duties():
                 if duty.state.trouble_seconds:
                     duty.poke()
         healthy = self.snapshot().healthy
-        if healthy != self._said_healthy:
-            self._said_healthy = healthy
+        if healthy != self._published_healthy:
+            self._published_healthy = healthy
             self._publisher.poke()
         await asyncio.gather(
-            *(self._try(link) for link in self._outage.lost_links),
-            *(link.doubt(self._links.health) for link in self._outage.overdue_links),
+            *(self._reconnect(link) for link in self._outage.lost_links),
+            *(link.cut_if_dead(self._links.health) for link in self._outage.overdue_links),
         )
 
-    async def _try(self, link: Link) -> None:
+    async def _reconnect(self, link: Link) -> None:
         if link.idle:
             with suppress(AwaError):
                 await link.run(ping())
 
     async def stop(self, timeout_seconds: float, *, exiting: bool = False) -> list[Attempt]:
-        """Claim no more, let handlers end, write their ends, stop every duty.
+        """Stop claiming, let handlers end, write their ends, stop every duty.
 
         Takes at most 2 s more than the time-out, whatever hangs.  Async handlers still running at
-        the time-out are cancelled and their jobs handed back.  Those that do not end (blocking
-        ones, and async ones that swallow the cancel) are returned; where the process is
-        ``exiting`` their jobs are handed back too, else their rows stay running until rescued.
-        Cancelled, it does not wait for handlers any more, and ends within 2 s all the same.
+        the time-out are cancelled and their jobs handed back.  Handlers that still do not end
+        (blocking handlers, and async handlers that swallow the cancel) are returned; when the
+        process is ``exiting`` their jobs are handed back too, otherwise their rows stay running
+        until they are rescued.  When it is cancelled it no longer waits for handlers and returns
+        within 2 s.
         """
         until = self.loop.time() + timeout_seconds + _STOP_SECONDS
         self.shutting_down = True
@@ -260,13 +269,13 @@ class Runtime:
             for attempt in left:
                 if not attempt.given_up:
                     self._completer.end(attempt, HANDED_BACK)
-        # What is left of the bound is shared: ends come first, all else stops beside them.
+        # Ends are written while all else stops, within what is left of the bound.
         seconds = max(0.1, until - self.loop.time() - 0.4)
         self._ending = [asyncio.create_task(step) for step in self._last_steps(claims, seconds)]
         bound = max(0.1, until - self.loop.time() - 0.1)
         _, late = await asyncio.wait(self._ending, timeout=bound)
         if late:
-            # A cancelled statement waits for its server, and a loop that ends for its tasks.
+            # A cancelled statement waits for its server, and an ending loop for its tasks.
             self._outage.cut()
             await asyncio.wait(late, timeout=0.1)
         self._executor.close()
@@ -286,7 +295,7 @@ class Runtime:
             self._listener.stop(),
             self.callbacks.stop(),
             self._links.health.close(),
-            self._say_goodbye(seconds),
+            self._publish_end(seconds),
             self._close_http(),
         ]
 
@@ -299,9 +308,9 @@ class Runtime:
         try:
             await asyncio.wait_for(self._completer.drain(), seconds)
         except TimeoutError:
-            logger.error(  # noqa: TRY400 - the time-out itself says nothing more
-                "ends of %d jobs could not be recorded in time: the database does not answer, or "
-                "other transactions hold them; they will be rescued and run again",
+            logger.error(  # noqa: TRY400 - the traceback of a time-out adds nothing
+                "the ends of %d jobs could not be written in time: the database does not answer, "
+                "or other transactions lock the rows; the jobs will be rescued and run again",
                 self._completer.pending,
             )
             self._outage.cut()
@@ -309,7 +318,7 @@ class Runtime:
             self._heartbeat.stop(0.2), self._completer.stop(), self._links.callbacks.close()
         )
 
-    async def _say_goodbye(self, seconds: float) -> None:
+    async def _publish_end(self, seconds: float) -> None:
         await self._declarer.stop()
         await self._policies.stop()
         await self._events.stop(seconds / 2)
@@ -324,11 +333,11 @@ class Runtime:
 
     @property
     def broken(self) -> list[str]:
-        """Return the duties in trouble while the database answers; for any thread to ask."""
+        """Return the duties in trouble while the database answers; may be read from any thread."""
         return [] if self._outage.any else self._supervisor.broken
 
     def snapshot(self) -> InstanceSnapshot:
-        """Return what this process publishes of itself."""
+        """Return what this process publishes about itself."""
         return self._status.snapshot(shutting_down=self.shutting_down)
 
     async def health(self) -> HealthCheck:
@@ -370,9 +379,9 @@ class Runtime:
 
     def _take_away(self, attempt: Attempt, reason: str) -> None:
         if attempt.waiting:
-            # Its wait ends with an error that says what became of the job.
+            # Its wait ends with an error that says what happened to the job.
             attempt.stop_reason = reason
-            self.callbacks.heard(attempt.job.id)
+            self.callbacks.notice(attempt.job.id)
         else:
             attempt.stop(reason)
 
@@ -384,7 +393,7 @@ class Runtime:
         self._executor.set_deadline(attempt, self._deadline_of(attempt.job.queue))
 
     async def flush(self, attempt: Attempt) -> None:
-        """Write the progress of a running attempt, however long the database is away."""
+        """Write the progress of a running attempt, retried until the database answers."""
         waits = attempt.waits
-        if not await self._links.flushes.write(attempt):
+        if not await self._flushes.write(attempt):
             self._lost([(attempt, waits)])

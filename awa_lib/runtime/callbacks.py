@@ -1,4 +1,4 @@
-"""Callbacks of running attempts: register them, and wait for their answers."""
+"""Callbacks of running attempts: register them and wait for their answers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from awa_lib.callbacks import cel
 from awa_lib.errors import AwaError, Transient, Unavailable, ValidationError
 from awa_lib.ops import callbacks as ops
 from awa_lib.results import CallbackToken
-from awa_lib.runtime.connections import pause
+from awa_lib.runtime.context import LOST, OVER
+from awa_lib.runtime.links import pause
 from awa_lib.runtime.supervisor import Duty
 from awa_lib.states import IN_ATTEMPT
 
@@ -26,24 +27,21 @@ if TYPE_CHECKING:
     from awa_lib.ops.callbacks import WaitStatus
     from awa_lib.runtime.context import Attempt
 
-__all__ = ["Callbacks", "Runs"]
+__all__ = ["Callbacks", "OpRunner"]
 
 logger = logging.getLogger(__name__)
 R = TypeVar("R")
 
-# Workers and commands of awa 0.5 resume without a notification; one look serves all waits.
-_LOOK_SECONDS: Final = 1.0
-# How long a stopping process tries to note that nobody waits any more.
+# Workers and commands of awa 0.5 resume without a notification; one query checks all waits.
+_CHECK_SECONDS: Final = 1.0
+# A stopping process tries for this long to note that its handler no longer waits.
 _ABANDON_SECONDS: Final = 5.0
-# The attempt is over: what its handler still asks of the database is not tried again.
-_OVER: Final = frozenset({"deadline", "cancelled", "lost", "handed back"})
-_ANSWER: Final = "_awa_callback_result"
+_OWNED_STATES: Final = frozenset({"running", "waiting_external"})
+_ANSWER_KEY: Final = "_awa_callback_result"
 
 
-class Runs(Protocol):
+class OpRunner(Protocol):
     """A connection that is re-made after a loss."""
-
-    failures: int
 
     async def run(self, op: Op[R]) -> R:
         """Drive an op.  Raises Unavailable after a loss."""
@@ -58,16 +56,17 @@ class _Wait:
 
 
 class Callbacks:
-    """One loop looks after every handler of this process that waits for an answer.
+    """Register callbacks, and wait for their answers in one loop for all handlers of a process.
 
-    It looks when a notification names one of its jobs, and once a second: one query for all.  A
-    wait belongs to one attempt: a job may be run again here while the handler of an attempt that
-    lost it has not heard of that yet.
+    The loop checks all waits with one query: once a second, and when a notification names one of
+    the jobs.  A wait belongs to an attempt: the process may run a job again while the handler of
+    the attempt that lost it still waits.
     """
 
     def __init__(
         self,
-        link: Runs,
+        link: OpRunner,
+        *,
         deadline_of: Callable[[str], float | None],
         on_waiting: Callable[[Attempt], None],
         on_resumed: Callable[[Attempt], None],
@@ -80,7 +79,7 @@ class Callbacks:
         self._wake = asyncio.Event()
         self._started = False
         self._released = False
-        # The connection's own outage is no reason to look seldom once it is over.
+        # Retries at most 3 s apart, so that checks resume soon after an outage.
         self.duty = Duty("callbacks", self._round, pause=pause)
 
     async def register(
@@ -90,8 +89,8 @@ class Callbacks:
         seconds = ops.check_timeout(timeout_seconds)
         if expressions.any:
             await asyncio.to_thread(cel.check, expressions)
-        journal, place = _journal(attempt), attempt.asked
-        attempt.asked += 1
+        journal, place = _journal(attempt), attempt.journal_used
+        attempt.journal_used += 1
         if place >= len(journal):
             journal.append({"id": str(uuid.uuid4())})
         known = journal[place]
@@ -99,23 +98,23 @@ class Callbacks:
             return CallbackToken(known["id"], answered=True)
         job_id, lease = attempt.job.id, attempt.lease
         try:
-            owned = await self.insist(
+            owned = await self._until_answered(
                 attempt,
                 lambda _: ops.register_callback(job_id, lease, known["id"], seconds, expressions),
             )
         except BaseException:
-            # Whoever asks again gets the same id: it may be in the row already.
-            attempt.asked = min(attempt.asked, place)
+            # The next call gets the same id: it may be in the row already.
+            attempt.journal_used = min(attempt.journal_used, place)
             raise
         if not owned:
             raise ValidationError("job is not in running state", why=_why(attempt))
         return CallbackToken(known["id"])
 
     async def cancel(self, attempt: Attempt, token: CallbackToken) -> bool:
-        """Withdraw a callback that nobody has answered."""
+        """Withdraw a callback that has no answer."""
         job_id, lease = attempt.job.id, attempt.lease
-        return await self.insist(
-            attempt, lambda cut: ops.cancel_callback(job_id, lease, token.id, again=cut)
+        return await self._until_answered(
+            attempt, lambda unsure: ops.cancel_callback(job_id, lease, token.id, again=unsure)
         )
 
     async def wait(self, attempt: Attempt, token: CallbackToken) -> Any:
@@ -123,7 +122,7 @@ class Callbacks:
         for entry in _journal(attempt):
             if entry["id"] == token.id and "result" in entry:
                 return entry["result"]
-        # From here on neither the heartbeat nor the deadline looks after this attempt.
+        # From here on neither the heartbeat nor the deadline applies to this attempt.
         attempt.waiting = True
         attempt.waits += 1
         try:
@@ -145,7 +144,9 @@ class Callbacks:
     async def _wait(self, attempt: Attempt, token: CallbackToken) -> str | None:
         job_id, lease = attempt.job.id, attempt.lease
         noted, text = attempt.noted, attempt.progress_text
-        if await self.insist(attempt, lambda _: ops.enter_wait(job_id, lease, token.id, text)):
+        if await self._until_answered(
+            attempt, lambda _: ops.enter_wait(job_id, lease, token.id, text)
+        ):
             attempt.mark_written(noted)
             self._on_waiting(attempt)
         elif (answer := await self._take(attempt, token)) is not None:
@@ -158,7 +159,7 @@ class Callbacks:
         self._wake.set()
         try:
             if self._released:
-                _give_up(wait)
+                _release(wait)
             await wait.answered
         finally:
             self._waits[job_id].discard(wait)
@@ -169,31 +170,34 @@ class Callbacks:
     async def _take(self, attempt: Attempt, token: CallbackToken) -> str | None:
         job_id, lease = attempt.job.id, attempt.lease
         seconds = self._deadline_of(attempt.job.queue)
-        return await self.insist(
+        return await self._until_answered(
             attempt, lambda _: ops.take_answer(job_id, lease, token.id, seconds)
         )
 
     async def _leave(self, attempt: Attempt, token: CallbackToken) -> None:
-        """Put the row right after a wait that was cut off."""
+        """Correct the row after a wait that was cancelled or failed."""
         if attempt.stop_reason == "handed back":
             await self._abandon(attempt)
             attempt.stop_reason = "lost"
-        elif attempt.stop_reason not in {"cancelled", "lost"}:
-            # The handler's own time-out: it goes on, and may wait again.
+        elif attempt.stop_reason not in LOST:
+            # A time-out of the handler's own: it goes on, and may wait again.
             job_id, lease = attempt.job.id, attempt.lease
             seconds = self._deadline_of(attempt.job.queue)
             try:
-                if await self.insist(
+                if await self._until_answered(
                     attempt, lambda _: ops.leave_wait(job_id, lease, token.id, seconds)
                 ):
                     self._on_resumed(attempt)
             except AwaError:
-                logger.exception("a handler could not leave its wait", extra={"job_id": job_id})
+                logger.exception(
+                    "a handler could not leave its wait; an answer starts a new attempt",
+                    extra={"job_id": job_id},
+                )
                 await self._abandon(attempt)
                 attempt.stop_reason = "lost"
 
     async def _abandon(self, attempt: Attempt) -> None:
-        """Make the answer start a new attempt; without this note a rescue does so, later."""
+        """Make the answer start a new attempt; if this fails, a rescue does so later."""
         failures = 0
         try:
             async with asyncio.timeout(_ABANDON_SECONDS):
@@ -207,62 +211,63 @@ class Callbacks:
                         return
         except (AwaError, TimeoutError):
             logger.warning(
-                "could not note that a handler stopped waiting; its job is rescued once answered",
+                "could not record that a handler no longer waits; an answer starts a new attempt "
+                "only after a rescue",
                 extra={"job_id": attempt.job.id},
             )
 
-    async def insist(self, attempt: Attempt, make: Callable[[bool], Op[R]]) -> R:
-        """Run an op for a handler until the database has answered, while the attempt lives.
+    async def _until_answered(self, attempt: Attempt, make: Callable[[bool], Op[R]]) -> R:
+        """Run an op for a handler, again after transient errors, until the attempt is over.
 
-        A cancelled handler does not cut a statement off.  ``make`` is told whether an earlier try
-        was cut off, and may have been carried out.  Raises Transient once the attempt is over.
+        A cancelled handler does not cut its statement off.  ``make`` gets True after a try without
+        an answer, which may have been carried out.  Raises Transient once the attempt is over.
         """
-        failures, cut = 0, False
+        failures, unsure = 0, False
         while True:
             try:
-                return await asyncio.shield(self._link.run(make(cut)))
+                return await asyncio.shield(self._link.run(make(unsure)))
             except Transient as error:
-                if attempt.stop_reason in _OVER:
+                if attempt.stop_reason in OVER:
                     raise
-                cut = cut or isinstance(error, Unavailable)
+                unsure = unsure or isinstance(error, Unavailable)
             await pause(failures)
             failures += 1
 
     def release(self) -> None:
-        """Give up every wait, so that answers start new attempts in other processes."""
+        """End every wait, so that answers start new attempts in other processes."""
         self._released = True
         for waits in self._waits.values():
             for wait in waits:
-                _give_up(wait)
+                _release(wait)
 
-    def heard(self, job_id: int) -> None:
-        """Look at once when one of our jobs was answered."""
+    def notice(self, job_id: int) -> None:
+        """Check now when this job has a wait."""
         if job_id in self._waits:
             self._wake.set()
 
     async def stop(self) -> None:
-        """Stop looking."""
+        """Stop the checks."""
         await self.duty.stop()
 
     async def _round(self) -> None:
         with self.duty.resting(), suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), _LOOK_SECONDS if self._waits else None)
+            await asyncio.wait_for(self._wake.wait(), _CHECK_SECONDS if self._waits else None)
         self._wake.clear()
-        await self.look_once()
+        await self._check()
 
-    async def look_once(self) -> None:
+    async def _check(self) -> None:
         """End the waits whose rows say that they are over.  Raises what the database raises."""
         waits = {job_id: tuple(waits) for job_id, waits in self._waits.items()}
         if waits:
             seen = await self._link.run(ops.look_at_waits(sorted(waits)))
-            for job_id, those in waits.items():
-                for wait in those:
+            for job_id, of_job in waits.items():
+                for wait in of_job:
                     _settle(wait, seen.get(job_id))
 
 
-def _give_up(wait: _Wait) -> None:
-    # One that is answered goes on: its handler may end well in the time that is left.
-    if wait.answered.cancel() and wait.attempt.stop_reason not in _OVER:
+def _release(wait: _Wait) -> None:
+    # After an answer the handler goes on: it may end well in the time that is left.
+    if wait.answered.cancel() and wait.attempt.stop_reason not in OVER:
         wait.attempt.stop_reason = "handed back"
 
 
@@ -274,7 +279,7 @@ def _settle(wait: _Wait, seen: WaitStatus | None) -> None:
     if problem is None:
         wait.answered.set_result(None)
         return
-    if (seen is None or not _owns(attempt, seen)) and attempt.stop_reason not in _OVER:
+    if (seen is None or not _owns(attempt, seen)) and attempt.stop_reason not in OVER:
         attempt.stop_reason = "lost"
     wait.answered.set_exception(
         ValidationError(f"waiting for callback {wait.token.id} ended: {problem}")
@@ -291,13 +296,13 @@ def _goes_on(wait: _Wait, seen: WaitStatus | None) -> bool:
 
 
 def _owns(attempt: Attempt, seen: WaitStatus) -> bool:
-    return seen.lease == attempt.lease and seen.state in IN_ATTEMPT
+    return seen.lease == attempt.lease and seen.state in _OWNED_STATES
 
 
 def _problem(wait: _Wait, seen: WaitStatus | None) -> str | None:
-    """Return why there will be no answer; None when it is there."""
+    """Return why there will be no answer; None when there is an answer."""
     if seen is None:
-        return "the job does not exist any more"
+        return "the job no longer exists"
     if not _owns(wait.attempt, seen):
         again = seen.lease != wait.attempt.lease or seen.state == "available"
         return f"the job was retried and is {seen.state}" if again else f"the job is {seen.state}"
@@ -317,15 +322,15 @@ def _problem_of_running(wait: _Wait, seen: WaitStatus) -> str | None:
 
 
 def _journal(attempt: Attempt) -> list[dict[str, Any]]:
-    """Return the attempt's journal, with an answer that stands beside it in its entry."""
+    """Return the attempt's journal; an answer beside it is moved into the last entry."""
     if attempt.journal is None:
         metadata = attempt.job.metadata
         kept = metadata.get("_awa_callbacks")
         journal: list[dict[str, Any]] = []
         if isinstance(kept, list) and all(isinstance(e, dict) and "id" in e for e in kept):
             journal = [dict(entry) for entry in kept]
-        if _ANSWER in metadata and journal and "result" not in journal[-1]:
-            answer = metadata[_ANSWER]
+        if _ANSWER_KEY in metadata and journal and "result" not in journal[-1]:
+            answer = metadata[_ANSWER_KEY]
             if not any("result" in e and e["result"] == answer for e in journal):
                 journal[-1]["result"] = answer
         attempt.journal = journal
@@ -333,4 +338,4 @@ def _journal(attempt: Attempt) -> list[dict[str, Any]]:
 
 
 def _why(attempt: Attempt) -> str:
-    return f"attempt {attempt.job.attempt} of job {attempt.job.id} does not own it any more"
+    return f"attempt {attempt.job.attempt} of job {attempt.job.id} no longer owns it"

@@ -1,4 +1,4 @@
-"""Call the handler of a claimed job, and say what its end means, whatever that end is."""
+"""Call the handler of a claimed job and return the outcome, however the call ends."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from awa_lib._json import loads
 from awa_lib.models import Job
-from awa_lib.runtime.context import Attempt
+from awa_lib.runtime.context import LOST, OVER, Attempt, Outcome
 from awa_lib.runtime.handlers import Handler, settle
-from awa_lib.runtime.outcomes import Outcome, describe_briefly, of_error, of_failure, of_result
+from awa_lib.runtime.outcomes import describe_briefly, of_error, of_failure, of_result
 from awa_lib.runtime.progress import Progress
 
 if TYPE_CHECKING:
@@ -20,41 +20,53 @@ if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
     from awa_lib.retries import Backoff
-    from awa_lib.runtime.context import Desk
+    from awa_lib.runtime.context import AttemptServices
 
 __all__ = ["DROPPED", "HANDED_BACK", "attempt_of", "of_raised", "outcome_of", "stand_in"]
 
 logger = logging.getLogger(__name__)
 
 DROPPED: Final = Outcome("dropped")
-"""The job is not ours any more: nothing is written."""
+"""The job no longer belongs to this attempt: nothing is written."""
 HANDED_BACK: Final = Outcome("available", attempt_back=1)
-"""Another process shall run it; the attempt does not count."""
-_STOPPED_HERE: Final = frozenset({"deadline", "cancelled", "lost", "handed back"})
+"""Another process runs the job; the attempt does not count."""
 
 
 def attempt_of(
     row: tuple[Any, ...],
     handlers: Mapping[str, Handler],
-    desk: Desk,
+    services: AttemptServices,
     began: float,
     queue_backoff: Backoff | Callable[[int, BaseException], float] | None = None,
 ) -> Attempt:
-    """Return the attempt that a claimed row begins; ``began`` is of ``time.perf_counter``."""
+    """Return the attempt of a claimed row; ``began`` is a time of ``time.perf_counter``."""
     job = Job(*row)
-    attempt = Attempt(job, handlers[job.kind], desk, began, queue_backoff)
+    attempt = Attempt(job, handlers[job.kind], services, began, queue_backoff)
     job._attempt = attempt  # noqa: SLF001 - the job is bound to its attempt here only
     return attempt
 
 
-def stand_in(row: tuple[Any, ...], desk: Desk, began: float) -> Attempt:
-    """Return an attempt that can be ended only, for a row that ``attempt_of`` cannot read."""
-    job_id, kind, queue, _, _, number, most, lease, *_ = row
+def stand_in(row: tuple[Any, ...], services: AttemptServices, began: float) -> Attempt:
+    """Return an attempt that can only be ended, for a row that ``attempt_of`` cannot read."""
+    job_id, kind, queue, _, _, number, max_attempts, lease, *_ = row
     job = Job(
-        job_id, kind, queue, "running", 2, number, most, lease, "{}", None, None, None, None,
-        row[13], row[14],
-    )  # fmt: skip
-    attempt = Attempt(job, Handler(kind, queue, _nothing, False, _nothing), desk, began, None)
+        job_id,
+        kind,
+        queue,
+        state="running",
+        priority=2,
+        attempt=number,
+        max_attempts=max_attempts,
+        run_lease=lease,
+        args="{}",
+        metadata=None,
+        tags=None,
+        errors=None,
+        progress=None,
+        run_at=row[13],
+        created_at=row[14],
+    )
+    attempt = Attempt(job, Handler(kind, queue, _nothing, False, _nothing), services, began, None)
     attempt.noted = Progress.of_text(row[12])
     return attempt
 
@@ -67,14 +79,14 @@ async def outcome_of(
     threads: ThreadPoolExecutor | None,
     errors: list[BaseException] | None = None,
 ) -> Outcome | None:
-    """Decode the args, call the handler, and return what its end means; None for completed.
+    """Decode the args, call the handler, and return the outcome; None means completed.
 
-    Raises nothing, whatever the handler raises: an error of its kind that ends threads, loops or
-    generators is a failed attempt as well.  Errors are added to ``errors``.
+    Raises nothing: SystemExit, GeneratorExit and the like from a handler are failed attempts too.
+    Errors are added to ``errors``.
     """
     job, handler = attempt.job, attempt.handler
     try:
-        if attempt.beyond:
+        if attempt.over_limit:
             return Outcome("failed", f"not begun: {job.kind} has {attempt.max_attempts} attempts")
         job._args = handler.decode(loads(job._raw_args))  # noqa: SLF001 - see attempt_of
     except BaseException as error:  # noqa: BLE001 - any model may raise anything
@@ -98,7 +110,7 @@ async def outcome_of(
 
 
 async def _in_thread(attempt: Attempt, threads: ThreadPoolExecutor | None) -> object:
-    """Call a plain function in a thread; what it gives to be awaited is awaited here."""
+    """Call a plain function in a thread; a coroutine that it returns is left to the caller."""
     context = contextvars.copy_context()
     attempt.blocking = True
     try:
@@ -110,18 +122,18 @@ async def _in_thread(attempt: Attempt, threads: ThreadPoolExecutor | None) -> ob
     if error is not None:
         raise error
     if attempt.interrupted and type(result) is CoroutineType:
-        # It was due while the function was in its thread, where nothing could be done.
+        # CancelledError became due while the function was in its thread.
         result.close()
         raise asyncio.CancelledError
     return result
 
 
 def _call(handler: Handler, job: Job) -> tuple[object, BaseException | None]:
-    """Return what the handler gave or raised: a future cannot hold every exception."""
+    """Return what the handler returned or raised: a future cannot hold every exception."""
     try:
         return handler.call(job), None
     except StopIteration as error:
-        # Raised in a coroutine it would turn into a RuntimeError with other words.
+        # Raised in a coroutine it would become a RuntimeError with a misleading text.
         wrapped = RuntimeError("the handler raised StopIteration")
         wrapped.__cause__ = error
         return None, wrapped
@@ -135,26 +147,26 @@ def _note(errors: list[BaseException] | None, error: BaseException) -> None:
 
 
 def of_unreadable(error: BaseException) -> Outcome:
-    """Return the end of an attempt whose row or args cannot be read; a retry would not help."""
+    """Return the outcome of a row or args that cannot be read; a retry would not help."""
     return Outcome("failed", describe_briefly(error), terminal=True)
 
 
 def of_raised(attempt: Attempt, error: BaseException) -> Outcome:
-    """Return what an exception of the handler, or of a stop, makes of its job."""
-    if isinstance(error, asyncio.CancelledError) or attempt.stop_reason in _STOPPED_HERE:
+    """Return the outcome of an exception that the handler or a stop raised."""
+    if isinstance(error, asyncio.CancelledError) or attempt.stop_reason in OVER:
         return _of_stop(attempt, error)
     try:
         logger.debug("handler failed", exc_info=error, extra={"job_id": attempt.job.id})
-    except BaseException:  # noqa: BLE001 - a log handler may stumble over the exception's own text
+    except BaseException:  # noqa: BLE001 - a log handler may fail on the exception's own text
         logger.debug("handler failed", extra={"job_id": attempt.job.id})
     return of_error(attempt, error)
 
 
 def _of_stop(attempt: Attempt, error: BaseException) -> Outcome:
-    """Return what a stopped handler's job becomes."""
+    """Return the outcome of a stopped handler."""
     if attempt.stop_reason == "deadline":
         return of_failure(attempt, "hard deadline exceeded")
-    if attempt.stop_reason in {"cancelled", "lost"}:
+    if attempt.stop_reason in LOST:
         return DROPPED
     if attempt.stop_reason == "handed back":
         return HANDED_BACK

@@ -1,4 +1,4 @@
-"""Write the ends of attempts in batches, each guarded by its lease; none is ever thrown away."""
+"""Write the ends of attempts in batches, each guarded by its lease; no end is dropped."""
 
 from __future__ import annotations
 
@@ -22,34 +22,33 @@ if TYPE_CHECKING:
 
     from awa_lib._sql import Op
     from awa_lib.ops.claims import Missed
-    from awa_lib.runtime.connections import Link
-    from awa_lib.runtime.context import Attempt
+    from awa_lib.runtime.context import Attempt, Outcome
     from awa_lib.runtime.events import Events
-    from awa_lib.runtime.outcomes import Outcome
+    from awa_lib.runtime.links import Link
 
 __all__ = ["Completer"]
 
 logger = logging.getLogger(__name__)
 
-_BATCH: Final = 1_000
-# Ends not yet written; past this the dispatchers claim no more, so memory stays flat.
-_MOST_PENDING: Final = 4_000
-# An end whose row somebody holds is tried again after 0.2 s, then after twice as long.
-_FIRST_PAUSE: Final = 0.2
-_LONGEST_PAUSE: Final = 1.0
-# Ends that are written by themselves: so many in a round, and so many of them may be blocked.
-_ONE_BY_ONE: Final = 50
-_MOST_BLOCKED: Final = 10
+_ENDS_PER_ROUND: Final = 1_000
+# Ends that are not written; from here on the dispatchers stop claiming, so memory stays flat.
+_PENDING_ENDS: Final = 4_000
+# An end whose row is locked is retried after 0.2 s, then after twice as long each time.
+_FIRST_PAUSE_SECONDS: Final = 0.2
+_LONGEST_PAUSE_SECONDS: Final = 1.0
+# Ends that a round writes one by one, and how many of them may be blocked before it stops.
+_SINGLE_ENDS_PER_ROUND: Final = 50
+_BLOCKED_ENDS_PER_ROUND: Final = 10
 _id: Final = attrgetter("id")
 
 
 class Completer:
-    """A duty that writes whatever has ended since its last statement.
+    """A duty that writes the ends that have come since its last statement.
 
-    While a statement is under way the next batch gathers, so batches grow with the load and a
-    lone job is written at once.  An end is kept until it is written or refused by its lease.  One
-    that cannot be written now (somebody holds its row, or the key that its follow-up needs) lets
-    the others pass and is tried again.
+    While a statement runs the next batch gathers, so batches grow with the load and a single job
+    is written at once.  An end is kept until it is written or refused because of its lease.  An end
+    that cannot be written now (its row, or the unique key of its follow-up, is locked) does not
+    stop the others and is retried.
     """
 
     def __init__(self, link: Link, events: Events, on_done: Callable[[Attempt], None]) -> None:
@@ -69,13 +68,13 @@ class Completer:
 
     @property
     def pending(self) -> int:
-        """Return how many ends are not durable yet."""
+        """Return how many ends are not durable."""
         return len(self._fresh) + len(self._later) + len(self._writing)
 
     @property
     def has_room(self) -> bool:
         """Return False while claims should wait for the database, or for hooks, to catch up."""
-        return self.pending < _MOST_PENDING and self._events.has_room
+        return self.pending < _PENDING_ENDS and self._events.has_room
 
     @property
     def alive(self) -> bool:
@@ -99,18 +98,18 @@ class Completer:
         await self.duty.start()
 
     async def wait_for_room(self) -> None:
-        """Wait until ``has_room``, which hooks do not tell of."""
+        """Wait until ``has_room``; polled, because hooks send no signal."""
         while not self.has_room:
             self._room.clear()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._room.wait(), 0.1)
 
     async def drain(self) -> None:
-        """Wait until everything queued so far is durable."""
+        """Wait until every queued end is durable."""
         await self._empty.wait()
 
     async def stop(self) -> None:
-        """Stop the loop; what is not written yet is dropped (its jobs will be rescued)."""
+        """Stop the loop; ends that are not written are dropped, and their jobs will be rescued."""
         await self.duty.stop()
         await self._link.close()
 
@@ -127,11 +126,11 @@ class Completer:
         try:
             await self._write(batch)
         finally:
-            # Also when the round fails: what has no answer yet is kept.
+            # Also when the round fails: ends without an answer are kept.
             self._settle(batch, began)
 
     async def _wait(self) -> None:
-        """Wait for an end, or until one that was put off is due."""
+        """Wait for an end, or until a postponed end is due."""
         due = min((end.due for end in self._later), default=None)
         if due is None:
             await self._wake.wait()
@@ -140,9 +139,9 @@ class Completer:
             await asyncio.wait_for(self._wake.wait(), max(0.0, due - time.monotonic()))
 
     def _next_batch(self) -> list[End]:
-        """Take what is due, each job once: of two ends of a job the later waits for a round."""
+        """Take the ends that are due; a second end of a job waits for the next round."""
         fresh = self._fresh
-        if not self._later and len(fresh) <= _BATCH:
+        if not self._later and len(fresh) <= _ENDS_PER_ROUND:
             batch = {end.id: end for end in fresh}
             if len(batch) == len(fresh):
                 fresh.clear()
@@ -152,13 +151,13 @@ class Completer:
         rest: list[End] = []
         alone = 0
         for end in self._later:
-            fits = end.due <= now and len(batch) < _BATCH and end.id not in batch
-            if fits and not (end.alone and alone == _ONE_BY_ONE):
+            fits = end.due <= now and len(batch) < _ENDS_PER_ROUND and end.id not in batch
+            if fits and not (end.alone and alone == _SINGLE_ENDS_PER_ROUND):
                 batch[end.id] = end
                 alone += end.alone
             else:
                 rest.append(end)
-        while fresh and len(batch) < _BATCH:
+        while fresh and len(batch) < _ENDS_PER_ROUND:
             end = fresh.popleft()
             if batch.setdefault(end.id, end) is not end:
                 rest.append(end)
@@ -166,7 +165,7 @@ class Completer:
         return sorted(batch.values(), key=_id)
 
     async def _write(self, batch: list[End]) -> None:
-        """Write a batch, marking each end as done; those that are not are kept."""
+        """Write a batch and mark each end that is done; the others are kept."""
         completed = [end for end in batch if end.outcome is None and not end.alone]
         ended = []
         if len(completed) < len(batch):
@@ -178,12 +177,12 @@ class Completer:
             return
         blocked = 0
         for end in batch:
-            # Each may wait for a lock; the others of this round are not to wait for all of them.
-            if end.alone and blocked < _MOST_BLOCKED:
+            # Each may wait for a lock, and the next round waits for all of them.
+            if end.alone and blocked < _BLOCKED_ENDS_PER_ROUND:
                 blocked += not await self._write_one(end)
 
     async def _write_part(self, part: list[End]) -> None:
-        """Write ends of one sort in one transaction, with their follow-ups."""
+        """Write completions, or other ends, with their follow-ups in a transaction."""
         pooled = self._link.pooled
         try:
             try:
@@ -191,9 +190,9 @@ class Completer:
             except Unavailable:
                 raise
             except Transient:
-                # Somebody holds one of the rows, or a key that a follow-up needs: all others pass.
+                # A row, or the unique key of a follow-up, is locked: write all others.
                 for end in part:
-                    end.alone = end.attempt.after is not None
+                    end.alone = end.attempt.follow_ups is not None
                 part = [end for end in part if not end.alone]
                 if not part:
                     return
@@ -207,7 +206,7 @@ class Completer:
             await self._mark(part, missed)
 
     async def _write_one(self, end: End) -> bool:
-        """Write one end, without what the database does not take; return False when blocked."""
+        """Write an end by itself; return False when it is blocked."""
         end.tries += 1
         try:
             missed = await self._send([end], partial(finish_alone, end.attempt, end.outcome))
@@ -224,7 +223,7 @@ class Completer:
         return end.done
 
     async def _send(self, part: list[End], make: Callable[[], Op[Missed]]) -> Missed:
-        """Run an op; note for all of its ends whether the database may hold them."""
+        """Run an op; mark its ends as unsure when the answer is lost."""
         try:
             return await self._link.run(make())
         except Unavailable:
@@ -233,7 +232,7 @@ class Completer:
             raise
 
     async def _mark(self, part: list[End], missed: Missed) -> None:
-        """Note which ends are done and which are refused; busy ones stay."""
+        """Mark ends as done or refused; ends of locked rows stay."""
         if not missed.stale and not missed.busy:
             for end in part:
                 end.done = True
@@ -251,12 +250,12 @@ class Completer:
         if stale:
             self.stale += len(stale)
             logger.warning(
-                "dropped the end of attempts that no longer own their job",
+                "the ends of attempts that no longer own their job were dropped",
                 extra={"job_ids": sorted(stale)},
             )
 
     async def _written_before(self, ends: Sequence[End]) -> set[int]:
-        """Return which of these were written by a statement whose answer was lost."""
+        """Return the ids of ends that a statement without an answer has written."""
         leases = sorted((end.id, end.attempt.lease) for end in ends)
         rows = {row.id: row for row in await self._link.run(claims.written_ends(leases))}
         return {end.id for end in ends if end.id in rows and is_written(end, rows[end.id])}
@@ -265,7 +264,7 @@ class Completer:
         self._writing = []
         done = [end for end in batch if end.done]
         if len(done) < len(batch):
-            self._put_off([end for end in batch if not end.done])
+            self._postpone([end for end in batch if not end.done])
         on_done = self._on_done
         for end in done:
             on_done(end.attempt)
@@ -274,16 +273,16 @@ class Completer:
         if self.has_room:
             self._room.set()
         if metrics.measuring() or tracing.tracing() is not None or self._events.hooked:
-            self._tell(done, began)
+            self._report(done, began)
 
-    def _put_off(self, ends: list[End]) -> None:
+    def _postpone(self, ends: list[End]) -> None:
         now = time.monotonic()
         for end in ends:
-            pause = _FIRST_PAUSE * 2 ** min(end.tries - 1, 10) if end.tries else 0.0
-            end.due = now + min(pause, _LONGEST_PAUSE)
+            pause = _FIRST_PAUSE_SECONDS * 2 ** min(end.tries - 1, 10) if end.tries else 0.0
+            end.due = now + min(pause, _LONGEST_PAUSE_SECONDS)
         self._later += ends
 
-    def _tell(self, done: Sequence[End], began: float) -> None:
+    def _report(self, done: Sequence[End], began: float) -> None:
         written = [(end.attempt, end.outcome) for end in done if not end.refused]
         if len(written) < len(done):
             for end in done:

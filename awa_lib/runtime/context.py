@@ -1,10 +1,11 @@
-"""One running attempt: what its handler sees and what the runtime knows of it."""
+"""A running attempt: what its handler sees, and what the runtime knows about it."""
 
 from __future__ import annotations
 
 import asyncio
 import concurrent.futures
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from awa_lib.callbacks.cel import Expressions
@@ -18,24 +19,60 @@ if TYPE_CHECKING:
     from awa_lib.models import Job
     from awa_lib.results import CallbackToken
     from awa_lib.retries import Backoff
-    from awa_lib.runtime.callbacks import Callbacks
     from awa_lib.runtime.handlers import Handler
-    from awa_lib.runtime.outcomes import Outcome
 
-__all__ = ["Attempt", "Desk"]
+__all__ = ["LOST", "OVER", "Attempt", "AttemptCallbacks", "AttemptServices", "Outcome"]
 
 R = TypeVar("R")
-# How long a thread waits for the event loop and the database.
+
+LOST: Final = frozenset({"cancelled", "lost"})
+"""Stop reasons of an attempt whose job belongs to it no longer."""
+OVER: Final = LOST | {"deadline", "handed back"}
+"""Stop reasons of an attempt that is over, whatever its handler still does."""
+# Longest wait of a thread for the event loop and the database.
 _THREAD_SECONDS: Final = 30.0
-# How often a thread that waits without a bound sees whether the event loop is still there.
-_LOOK_SECONDS: Final = 1.0
+# A thread that waits without a bound checks at this interval whether the event loop is closed.
+_LOOP_CHECK_SECONDS: Final = 1.0
 
 
-class Desk(Protocol):
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The target state of an attempt that did not simply complete."""
+
+    target: str
+    error: str | None = None
+    terminal: bool = False
+    delay: float | None = None
+    """Seconds until the next run; None means the default backoff."""
+    attempt_back: int = 0
+    """1 when the attempt does not count."""
+    error_type: str | None = None
+    """Qualified name of the exception."""
+
+
+class AttemptCallbacks(Protocol):
+    """Callbacks of running attempts, see ``runtime.callbacks``."""
+
+    async def register(
+        self, attempt: Attempt, timeout_seconds: float, expressions: Expressions
+    ) -> CallbackToken:
+        """Register the next callback of an attempt."""
+
+    async def wait(self, attempt: Attempt, token: CallbackToken) -> Any:
+        """Return the answer to a callback."""
+
+    async def cancel(self, attempt: Attempt, token: CallbackToken) -> bool:
+        """Withdraw a callback that has no answer."""
+
+
+class AttemptServices(Protocol):
     """What the runtime does for a running attempt, on the event loop."""
 
-    callbacks: Callbacks
     loop: asyncio.AbstractEventLoop
+
+    @property
+    def callbacks(self) -> AttemptCallbacks:
+        """Return what registers callbacks and waits for them."""
 
     async def flush(self, attempt: Attempt) -> None:
         """Write the attempt's progress."""
@@ -44,24 +81,24 @@ class Desk(Protocol):
 class Attempt:
     """A claimed job between its claim and the durable end of this attempt.
 
-    Handlers in threads note progress while the heartbeat thread reads it, so it is replaced as a
+    Handlers in threads set progress while the heartbeat thread reads it, so it is replaced as a
     whole and never changed in place.
     """
 
     __slots__ = (
-        "_desk",
+        "_services",
         "_written",
-        "after",
-        "asked",
         "began",
         "blocking",
         "deadline",
         "ended",
+        "follow_ups",
         "given_up",
         "handler",
         "interrupted",
         "job",
         "journal",
+        "journal_used",
         "lease",
         "noted",
         "on_stop",
@@ -73,13 +110,14 @@ class Attempt:
         "turn",
         "waiting",
         "waits",
-    )  # fmt: skip
+    )
 
+    # Positional: made for each claimed job, and keywords cost more than the rest of the call.
     def __init__(
         self,
         job: Job,
         handler: Handler,
-        desk: Desk,
+        services: AttemptServices,
         began: float,
         queue_backoff: Backoff | Callable[[int, BaseException], float] | None,
     ) -> None:
@@ -92,53 +130,54 @@ class Attempt:
         self.noted: Progress | None = Progress.of_text(text) if text else None
         self._written: Progress | None = self.noted
         self.stop_reason: str | None = None
-        # Called once when it is asked to stop, on the event loop.
+        # Called on the event loop, once, when the attempt is asked to stop.
         self.on_stop: Callable[[Attempt], None] | None = None
-        # Whether CancelledError is due: a handler in a thread cannot get it.
+        # CancelledError is due: a handler in a thread cannot get it.
         self.interrupted = False
-        # Whether the worker waits for its handler no more.
+        # The worker no longer waits for the handler.
         self.given_up = False
-        # Whether the handler is in a thread at the moment.
+        # The handler is in a thread now.
         self.blocking = False
         self.task: asyncio.Task[None] | None = None
-        # For a suspect, which runs alone: set when it may begin.
+        # Of a suspect, which runs alone: set when it may begin.
         self.turn: asyncio.Future[str] | None = None
-        # What the handler's end means, once it is known and something else may yet fail.
+        # The outcome, once the handler has ended and other code of the attempt may still fail.
         self.ended: tuple[Outcome | None] | None = None
-        # Callbacks: the row's journal once it was needed, and how many of it were asked for again.
+        # The row's journal of callbacks, read on first use, and how many of its entries this
+        # attempt has asked for.
         self.journal: list[dict[str, Any]] | None = None
-        self.asked = 0
+        self.journal_used = 0
         self.waiting = False
-        # Waits so far: tells whether the row was out of our hands since it was looked at.
+        # Waits so far: a changed count shows that the row was in another state meanwhile.
         self.waits = 0
         # What its end enqueues in the same transaction.
-        self.after: NewJobs | None = None
+        self.follow_ups: NewJobs | None = None
         self.began = began
         # Seconds from the claim to the handler's return.
         self.ran = 0.0
-        # Whether this attempt has a span of its own, where spans are made.
+        # The attempt has a span of its own, where spans are made.
         self.spanned = True
-        self._desk = desk
+        self._services = services
 
     @property
     def progress(self) -> dict[str, Any] | None:
-        """A copy of the progress as it is noted now."""
+        """A copy of the progress as it is now."""
         return None if self.noted is None else self.noted.value
 
     @property
     def progress_text(self) -> str | None:
-        """The same as JSON text, which is what is written."""
+        """The progress as JSON text, which is what is written."""
         return None if self.noted is None else self.noted.text
 
     @property
     def backoff(self) -> Backoff | Callable[[int, BaseException], float] | None:
-        """Return the handler's backoff, else the queue's; None for the published one."""
+        """Return the handler's backoff, else the queue's; None for the default."""
         policy = self.handler.policy
         return self.queue_backoff if policy is None else policy.backoff or self.queue_backoff
 
     @property
     def max_attempts(self) -> int:
-        """Return the job's limit, or the handler's where that is lower."""
+        """Return the limit of the job, or of the handler where that is lower."""
         policy, most = self.handler.policy, self.job.max_attempts
         if policy is None or policy.max_attempts is None:
             return most
@@ -150,10 +189,10 @@ class Attempt:
         return self.job.attempt >= self.max_attempts
 
     @property
-    def beyond(self) -> bool:
-        """Return True for one more than the handler's limit, after a failure or as many crashes.
+    def over_limit(self) -> bool:
+        """Return True when failures or crashes have already used up the handler's limit.
 
-        A rescue knows the job's own limit alone.
+        A rescue knows the limit of the job only.
         """
         policy = self.handler.policy
         if policy is None or policy.max_attempts is None or not self.job.errors:
@@ -162,7 +201,8 @@ class Attempt:
         last = next((entry for entry in reversed(errors) if "crash" not in entry), None)
         if self.job.attempt > policy.max_attempts:
             return last is not None and last.get("attempt") == self.job.attempt - 1
-        # A crash is no failure, its attempt was given back; the count is of this life.
+        # A crash is not a failure: its attempt was given back.  Crashes are counted since the last
+        # retry by hand.
         crashed = bool(errors) and "crash" in errors[-1]
         crashes = self.job.metadata.get("_awa_crashes") if crashed else None
         return isinstance(crashes, int) and crashes >= policy.max_attempts
@@ -174,11 +214,11 @@ class Attempt:
 
     @property
     def has_news(self) -> bool:
-        """Return True when progress holds something not yet written."""
+        """Return True when the progress holds something that is not written."""
         return self.noted is not self._written
 
     def mark_written(self, noted: Progress | None) -> None:
-        """Note that this progress is in the database."""
+        """Note that this progress is written."""
         self._written = noted
 
     def is_cancelled(self) -> bool:
@@ -186,9 +226,9 @@ class Attempt:
         return self.stop_reason is not None
 
     def stop(self, reason: str) -> None:
-        """Ask the handler to stop: the flag at once; what follows is the executor's.
+        """Set the stop flag; the executor does the rest.
 
-        The first reason stays.  Shutdown is none yet, so that handlers may end well.
+        The first reason stays, except for shutdown, which leaves handlers time to end well.
         """
         if self.stop_reason in (None, "shutdown") and self.stop_reason != reason:
             self.stop_reason = reason
@@ -202,18 +242,18 @@ class Attempt:
         if percent < 0:
             raise ValueError(f"percent must be >= 0, got {percent}")
         text = None if message is None else str(message)
-        self.noted = (self.noted or EMPTY).noted(min(percent, 100), text)
+        self.noted = (self.noted or EMPTY).with_percent(min(percent, 100), text)
 
     def update_metadata(self, updates: Mapping[str, Any]) -> None:
-        """Merge keys into the checkpoint (shallow), as they are now."""
+        """Merge the present values of keys into the checkpoint (shallow)."""
         if not isinstance(updates, dict):
-            raise ValueError(f"updates must be a dict, got {updates!r}")  # noqa: TRY004 - published
-        self.noted = (self.noted or EMPTY).merged(updates)
+            raise ValueError(f"updates must be a dict, got {updates!r}")  # noqa: TRY004 - as awa 0.5 does
+        self.noted = (self.noted or EMPTY).with_metadata(updates)
 
     async def flush_progress(self) -> None:
-        """Write progress now, if there is news."""
+        """Write progress now, if it has changed."""
         if self.has_news:
-            await self._desk.flush(self)
+            await self._services.flush(self)
 
     def flush_progress_sync(self) -> None:
         """Write progress now, from a thread."""
@@ -221,12 +261,12 @@ class Attempt:
 
     def from_thread(self, call: Coroutine[Any, Any, R], *, bounded: bool = True) -> R:
         """Run a coroutine on the worker's event loop, from another thread, and wait for it."""
-        loop, verb = self._desk.loop, str(getattr(call, "__name__", "it"))
+        loop, verb = self._services.loop, str(getattr(call, "__name__", "it"))
         if _running_loop() is loop:
             call.close()
             raise AwaError(
                 f"{verb}_sync was called on the event loop",
-                why="it would wait for what only the event loop can do",
+                why="it would block the event loop that it waits for",
                 hint=f"await job.{verb}(...) instead",
             )
         try:
@@ -237,31 +277,30 @@ class Attempt:
         if bounded:
             concurrent.futures.wait([future], _THREAD_SECONDS)
         else:
-            while not concurrent.futures.wait([future], _LOOK_SECONDS).done:
+            while not concurrent.futures.wait([future], _LOOP_CHECK_SECONDS).done:
                 if loop.is_closed():
                     raise _no_loop(verb)
         if not future.done():
             future.cancel()
             raise AwaError(
                 f"{verb} was not done within {_THREAD_SECONDS:g} s",
-                why="the database, or the event loop of the worker, does not answer",
+                why="the database or the worker's event loop does not answer",
             )
         return future.result()
 
     async def register_callback(
         self, timeout_seconds: float, **expressions: str | None
     ) -> CallbackToken:
-        """Give the job a callback, or the one that an attempt before this one asked for."""
-        cel = Expressions(**expressions)
-        return await self._desk.callbacks.register(self, timeout_seconds, cel)
+        """Register a callback, or return the one that an earlier attempt registered."""
+        return await self._services.callbacks.register(self, timeout_seconds, expressions)
 
     async def wait_for_callback(self, token: CallbackToken) -> Any:
         """Wait for the answer to a callback and return its payload."""
-        return await self._desk.callbacks.wait(self, token)
+        return await self._services.callbacks.wait(self, token)
 
     async def cancel_callback(self, token: CallbackToken) -> bool:
         """Withdraw a callback."""
-        return await self._desk.callbacks.cancel(self, token)
+        return await self._services.callbacks.cancel(self, token)
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:
@@ -272,4 +311,4 @@ def _running_loop() -> asyncio.AbstractEventLoop | None:
 
 
 def _no_loop(verb: str) -> AwaError:
-    return AwaError(f"{verb} is not possible any more", why="the worker has ended")
+    return AwaError(f"{verb} is no longer possible", why="the worker has ended")

@@ -1,4 +1,4 @@
-"""Deliver events to hooks: beside each other, in bounds, whatever a hook does."""
+"""Deliver events to hooks: concurrently, within bounds, whatever a hook does."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ __all__ = ["Deliveries"]
 
 logger = logging.getLogger(__name__)
 
-# Events that are delivered at once; one whose hook hangs takes a place until its time is over.
-_AT_ONCE: Final = 256
-# Events that wait or are delivered; beyond this the process claims no jobs.
-_MOST: Final = 4_000
+# Events delivered concurrently; a hook that hangs occupies a place until its time is over.
+_CONCURRENT_EVENTS: Final = 256
+# Events that wait or are being delivered; from here on the process claims no jobs.
+_UNDELIVERED_EVENTS: Final = 4_000
 _HOOK_SECONDS: Final = 300.0
-_THREADS: Final = 64
-_MOST_THREADS: Final = 256
+_FIRST_THREAD_LIMIT: Final = 64
+_LAST_THREAD_LIMIT: Final = 256
 
 
 class Deliveries:
-    """Runs hooks of events: those of one job in order, those of others beside them.
+    """Run the hooks of events: of a job in order, of different jobs concurrently.
 
-    A hook that takes longer than five minutes is given up: an async one is cancelled, a plain one
-    keeps its thread but nothing waits for it.
+    A hook that takes longer than five minutes is given up: an async hook is cancelled, a plain
+    hook keeps its thread, but nothing waits for it.
     """
 
     def __init__(self, deliver: Callable[[Event], Awaitable[None]]) -> None:
         self._deliver = deliver
-        self._threads = _Threads(_THREADS)
-        # By job: what waits while an event of the job is delivered.
+        self._threads = _Threads(_FIRST_THREAD_LIMIT)
+        # By job: events that wait while another event of the job is delivered.
         self._later: dict[int, deque[Event]] = {}
         self._ready: deque[Event] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -53,10 +53,10 @@ class Deliveries:
     @property
     def has_room(self) -> bool:
         """Return False while too many events wait."""
-        return self._undelivered < _MOST
+        return self._undelivered < _UNDELIVERED_EVENTS
 
     def add(self, event: Event) -> None:
-        """Deliver an event after those of its job."""
+        """Deliver an event after earlier events of its job."""
         if self._closed:
             return
         self._undelivered += 1
@@ -68,7 +68,7 @@ class Deliveries:
         self._fill()
 
     def prepare(self, work: Coroutine[Any, Any, None], count: int) -> None:
-        """Run what reads the jobs of ``count`` events and adds these."""
+        """Run a coroutine that reads the jobs of ``count`` events and adds the events."""
         if self._closed:
             work.close()
             return
@@ -79,7 +79,7 @@ class Deliveries:
         self._undelivered -= count
 
     def _fill(self) -> None:
-        while self._ready and self._running < _AT_ONCE and not self._closed:
+        while self._ready and self._running < _CONCURRENT_EVENTS and not self._closed:
             event = self._ready.popleft()
             self._running += 1
             self._start(self._one(event), partial(self._delivered, event))
@@ -110,7 +110,7 @@ class Deliveries:
         await self._deliver(event)
 
     async def call(self, hook: Callable[[Any], Any], event: Event) -> None:
-        """Call one hook; whatever it raises is logged, whatever awaitable it returns awaited."""
+        """Call a hook and await an awaitable result; log whatever is raised."""
         try:
             async with asyncio.timeout(_HOOK_SECONDS) as bound:
                 if is_async_callable(hook):
@@ -124,18 +124,18 @@ class Deliveries:
             if isinstance(error, asyncio.CancelledError) and task and task.cancelling():
                 raise
             if isinstance(error, TimeoutError) and bound.expired():
-                logger.error(  # noqa: TRY400 - the time-out itself says nothing more
-                    "a hook took longer than %g s and was given up; the job is not touched",
+                logger.error(  # noqa: TRY400 - the traceback of a time-out adds nothing
+                    "a hook took longer than %g s and was given up; its job is not affected",
                     _HOOK_SECONDS,
                     extra={"job_id": event.job.id},
                 )
                 return
             logger.exception(
-                "a hook failed; the job is not touched", extra={"job_id": event.job.id}
+                "a hook failed; its job is not affected", extra={"job_id": event.job.id}
             )
 
     async def stop(self, seconds: float) -> None:
-        """Give what waits so many seconds, then drop it and say so."""
+        """Deliver waiting events for ``seconds``, then drop the rest and log that."""
         loop = asyncio.get_running_loop()
         until = loop.time() + seconds
         while self._tasks and (left := until - loop.time()) > 0:
@@ -143,7 +143,8 @@ class Deliveries:
         self._closed = True
         if self._undelivered:
             logger.warning(
-                "hooks did not end in time and are left alone", extra={"events": self._undelivered}
+                "hooks did not end in time; events that were not delivered are dropped",
+                extra={"events": self._undelivered},
             )
         for task in self._tasks:
             task.cancel()
@@ -151,23 +152,23 @@ class Deliveries:
 
 
 class _Threads:
-    """Threads for plain hooks.  Daemons: one that hangs does not keep the process alive.
+    """Threads for plain hooks, started on demand and reused.
 
-    They are started as they are needed, and used again.
+    They are daemons: a hook that hangs does not keep the process alive.
     """
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
         self._work: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._idle = threading.Semaphore(0)
         self._started = 0
 
     async def run(self, call: Callable[[Any], Any], argument: Any) -> Any:
-        """Return what the call returns.  Raises what it raises."""
+        """Return what the call returns; raise what it raises."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[tuple[Any, BaseException | None]] = loop.create_future()
 
-        def tell(result: Any, error: BaseException | None) -> None:
+        def finish(result: Any, error: BaseException | None) -> None:
             if not future.done():
                 future.set_result((result, error))
 
@@ -175,20 +176,20 @@ class _Threads:
             result, error = None, None
             try:
                 result = call(argument)
-            except BaseException as raised:  # noqa: BLE001 - sys.exit() in a hook ends nothing
+            except BaseException as raised:  # noqa: BLE001 - sys.exit() in a hook must not end the thread
                 error = raised
-            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                loop.call_soon_threadsafe(tell, result, error)
+            with suppress(RuntimeError):  # the loop is closed: nothing waits
+                loop.call_soon_threadsafe(finish, result, error)
 
         self._work.put(work)
-        if not self._idle.acquire(blocking=False) and self._started < self._most:
+        if not self._idle.acquire(blocking=False) and self._started < self._limit:
             self._started += 1
             threading.Thread(target=self._first, name="awa hook", daemon=True).start()
         try:
             result, error = await future
         except asyncio.CancelledError:
-            # The thread may never come back: another one may take its place.
-            self._most = min(self._most + 1, _MOST_THREADS)
+            # The thread may never return: another thread may take its place.
+            self._limit = min(self._limit + 1, _LAST_THREAD_LIMIT)
             raise
         if error is not None:
             raise error

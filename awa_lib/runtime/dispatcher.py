@@ -1,4 +1,4 @@
-"""Claim jobs of one queue whenever slots are free and work may be there."""
+"""Claim jobs of a queue whenever slots are free and jobs may be available."""
 
 from __future__ import annotations
 
@@ -9,17 +9,11 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from awa_lib.errors import (
-    AwaError,
-    DatabaseError,
-    SerializationError,
-    Transient,
-    Unavailable,
-)
+from awa_lib.errors import AwaError, DatabaseError, SerializationError, Transient, Unavailable
 from awa_lib.ops import claims
 from awa_lib.policies import QueuePolicy
-from awa_lib.runtime.connections import within
 from awa_lib.runtime.limits import Slots, TokenBucket
+from awa_lib.runtime.links import within
 from awa_lib.runtime.supervisor import Duty
 from awa_lib.telemetry import metrics
 
@@ -29,32 +23,32 @@ if TYPE_CHECKING:
     from awa_lib._sql import Op
     from awa_lib.config import QueueOptions, WorkerOptions
     from awa_lib.runtime.completer import Completer
-    from awa_lib.runtime.connections import Link
     from awa_lib.runtime.executor import Executor
     from awa_lib.runtime.limits import Overflow
+    from awa_lib.runtime.links import Link
 
 __all__ = ["Dispatcher"]
 
 logger = logging.getLogger(__name__)
 R = TypeVar("R")
 
-# A job that could not be claimed is passed over for a second, then twice as long each time.
-_FIRST_PASS_SECONDS: Final = 1.0
-_LONGEST_PASS_SECONDS: Final = 60.0
-# A claim whose answer was lost may still be carried out by a server that has not noticed the loss:
-# it is looked for so many seconds after.
-_LOOKS: Final = (0.0, 1.0, 3.0, 10.0, 30.0, 60.0)
+# A job that could not be claimed is skipped for a second, then twice as long each time.
+_FIRST_SKIP_SECONDS: Final = 1.0
+_LONGEST_SKIP_SECONDS: Final = 60.0
+# A server that has not noticed the loss may still carry out a claim whose answer was lost.  Its
+# jobs are searched for at these seconds after the loss.
+_SEARCH_SECONDS: Final = (0.0, 1.0, 3.0, 10.0, 30.0, 60.0)
 
 
 class Dispatcher:
-    """The claim loop of one queue.
+    """The claim loop of a queue.
 
-    A slot is reserved before its job is claimed, so no row becomes running without a place to
-    run.  After a notification or a poll it claims until a claim comes back short.  The policy
-    stored about the queue goes over what the process was started with.
+    A slot is reserved before its job is claimed, so no row becomes running without a slot.  After
+    a notification or a poll it claims until a claim returns fewer jobs than asked for.  The stored
+    policy of the queue overrides the options that the process was started with.
 
-    Each claim has a lease of its own.  Where its answer is lost on the way, its rows are found by
-    the lease and given back, uncounted.
+    Each claim has a lease of its own.  When its answer is lost, its rows are found by the lease and
+    handed back; the attempts do not count.
     """
 
     def __init__(
@@ -83,11 +77,11 @@ class Dispatcher:
         self._wake = asyncio.Event()
         self._freed = asyncio.Event()
         self._stopping = False
-        # Jobs that a claim stumbled over: until when they are passed over, and for how long.
-        self._passing: dict[int, tuple[float, float]] = {}
-        # Leases of claims without an answer, with the times of the looks that are left.
+        # Jobs that could not be claimed: until when they are skipped, and for how long.
+        self._skipped: dict[int, tuple[float, float]] = {}
+        # Leases of claims without an answer, with the times of the searches that are left.
         self._unanswered: dict[int, list[float]] = {}
-        # The lease of the next claim, made while nobody waits for it.
+        # The lease of the next claim, made while the loop is idle.
         self._lease: int | None = None
         executor.on_claimable.append(self._freed.set)
         self.duty = Duty(f"claims of {queue.name}", self._round, pause=link.pause_after)
@@ -98,16 +92,16 @@ class Dispatcher:
         return self.duty.alive
 
     def wake(self) -> None:
-        """Look for work now."""
+        """Claim now."""
         self._wake.set()
 
     @property
     def poll_interval_ms(self) -> float:
-        """Return how often an idle queue is looked at when notifications do not arrive."""
+        """Return the interval of claims from an idle queue when notifications do not arrive."""
         return self.policy.poll_interval_ms or self._options.poll_interval_ms
 
     def follow(self, policy: QueuePolicy) -> bool:
-        """Go by this policy from the next claim on; return whether it is another one."""
+        """Apply this policy from the next claim on; return True when it has changed."""
         if policy == self.policy:
             return False
         self.policy = policy
@@ -123,14 +117,14 @@ class Dispatcher:
         await self.duty.start()
 
     async def stop(self, seconds: float) -> None:
-        """Claim no more; a claim under way has so long to end, so that no claimed job is lost."""
+        """Stop claiming; a running claim may take ``seconds``, so that no claimed job is lost."""
         self._stopping = True
         self._wake.set()
         self._freed.set()
         await self.duty.finish(seconds)
         if self._unanswered:
             with suppress(AwaError, TimeoutError):
-                await within(seconds, self._give_back(everything=True))
+                await within(seconds, self._hand_back(everything=True))
 
     async def _round(self) -> None:
         self._wake.clear()
@@ -139,14 +133,14 @@ class Dispatcher:
                 await self._wait_for_work()
 
     async def _claim_all(self) -> bool:
-        """Claim until the queue is empty; return True when only slots or tokens ran out."""
+        """Claim until the queue is empty; return False then, True when stopped."""
         while not self._stopping:
             wanted = await self._room()
             if not wanted:
                 continue
             rows = await self._claim(wanted)
-            # Several kinds: another worker may have taken the same candidates, so short is not
-            # empty.  Claims within limits wait for each other, so theirs is.
+            # With several kinds another worker may have taken the same candidates, so a short
+            # claim does not mean an empty queue.  Claims within limits wait for each other.
             sure = len(self._kinds) == 1 or self.policy.limited
             if not rows or (rows < wanted and sure):
                 self.slots.clear_demand()
@@ -154,15 +148,15 @@ class Dispatcher:
         return True
 
     async def _claim(self, wanted: int) -> int:
-        """Claim and start up to so many jobs; return how many."""
+        """Claim and start at most ``wanted`` jobs; return how many."""
         asked = time.perf_counter()
         rows: Sequence[tuple[Any, ...]] = ()
         try:
             if self._unanswered:
-                await self._give_back()
-            rows = await self._ask(wanted)
+                await self._hand_back()
+            rows = await self._claimed_rows(wanted)
         except BaseException:
-            # A queue that cannot claim shall not lessen the share of the others.
+            # A queue that cannot claim must not reduce the share of the others.
             self.slots.clear_demand()
             raise
         finally:
@@ -175,10 +169,10 @@ class Dispatcher:
         self.duty.state.succeed()
         return len(rows)
 
-    async def _ask(self, wanted: int) -> Sequence[tuple[Any, ...]]:
-        """Return claimed rows; when one job stands in the way of all, claim them one by one."""
+    async def _claimed_rows(self, wanted: int) -> Sequence[tuple[Any, ...]]:
+        """Return claimed rows; when a job makes the claim fail, claim the jobs one by one."""
         given = (self.queue.name, self._kinds, wanted, self.queue.deadline_seconds)
-        limited, passing = self.policy.limited, self._passed_over()
+        limited, passing = self.policy.limited, self._skipped_now()
         try:
             return await self._leased(
                 lambda lease: claims.claim(*given, lease=lease, limited=limited, passing=passing)
@@ -192,69 +186,69 @@ class Dispatcher:
                 )
             )
             if not refused and not rows:
-                # Nothing of a single job: the whole queue is locked, or the statement is at fault.
+                # Not because of a single job: the queue is locked, or the statement is wrong.
                 raise
-            self._pass_over(refused)
+            self._skip(refused)
             return rows
 
     async def _leased(self, make: Callable[[int], Op[R]]) -> R:
-        """Run a claim with a lease of its own, which is kept when its answer is lost."""
+        """Run a claim with a lease of its own; keep the lease when the answer is lost."""
         lease, self._lease = self._lease or claims.new_lease(), None
         try:
             return await self._link.run(make(lease))
         except BaseException as error:
             if not _is_refused(error):
                 now = time.monotonic()
-                self._unanswered[lease] = [now + seconds for seconds in _LOOKS]
+                self._unanswered[lease] = [now + seconds for seconds in _SEARCH_SECONDS]
             raise
 
-    def _passed_over(self) -> list[int]:
-        if not self._passing:
+    def _skipped_now(self) -> list[int]:
+        if not self._skipped:
             return []
         now = time.monotonic()
-        for job_id, (until, seconds) in list(self._passing.items()):
+        for job_id, (until, seconds) in list(self._skipped.items()):
             if until + seconds < now:  # its last try was long ago
-                del self._passing[job_id]
-        return sorted(job_id for job_id, (until, _) in self._passing.items() if until > now)
+                del self._skipped[job_id]
+        return sorted(job_id for job_id, (until, _) in self._skipped.items() if until > now)
 
-    def _pass_over(self, refused: dict[int, AwaError]) -> None:
+    def _skip(self, refused: dict[int, AwaError]) -> None:
         new = [
             job_id
             for job_id, error in refused.items()
-            if job_id not in self._passing and not isinstance(error, Transient)
+            if job_id not in self._skipped and not isinstance(error, Transient)
         ]
         if new:
             logger.warning(
-                "jobs cannot be claimed (%s); they are passed over, and tried again later",
+                "jobs cannot be claimed (%s); the worker skips them and tries again later",
                 refused[new[0]],
                 extra={"job_ids": new, "queue": self.queue.name},
             )
         for job_id in refused:
-            known = self._passing.get(job_id)
-            seconds = min(known[1] * 2, _LONGEST_PASS_SECONDS) if known else _FIRST_PASS_SECONDS
-            self._passing[job_id] = (time.monotonic() + seconds, seconds)
+            known = self._skipped.get(job_id)
+            seconds = min(known[1] * 2, _LONGEST_SKIP_SECONDS) if known else _FIRST_SKIP_SECONDS
+            self._skipped[job_id] = (time.monotonic() + seconds, seconds)
 
-    async def _give_back(self, *, everything: bool = False) -> None:
-        """Give back what claims without an answer have taken."""
+    async def _hand_back(self, *, everything: bool = False) -> None:
+        """Hand back the jobs of claims without an answer."""
         now = time.monotonic()
-        for lease, looks in list(self._unanswered.items()):
-            if not everything and looks[0] > now:
+        for lease, searches in list(self._unanswered.items()):
+            if not everything and searches[0] > now:
                 continue
             found = await self._link.run(claims.hand_back_claim(self.queue.name, lease))
             if found:
                 logger.info(
-                    "gave back jobs of a claim whose answer was lost",
+                    "jobs of a claim whose answer was lost were handed back",
                     extra={"job_ids": found, "queue": self.queue.name},
                 )
-            # Others may be locked by somebody at this moment, or not be committed yet.
-            rest = [at for at in looks if at > now]
+            # More jobs may be locked now, or not be committed yet.
+            rest = [at for at in searches if at > now]
             if rest:
                 self._unanswered[lease] = rest
             else:
                 del self._unanswered[lease]
 
     async def _room(self) -> int:
-        """Wait until something may be claimed; return how many, or 0 to look again."""
+        """Wait until jobs may be claimed; return how many, or 0 to check again."""
         if not self._completer.has_room:
             with self.duty.resting():
                 await self._completer.wait_for_room()
@@ -273,14 +267,14 @@ class Dispatcher:
         timeout = None if self._options.global_max_workers is None else 0.1
         with suppress(TimeoutError), self.duty.resting():
             await asyncio.wait_for(self._freed.wait(), timeout)
-        # Let every handler that is about to return do so: one claim then fills all their slots.
+        # Let every handler that is about to return do so: a single claim then fills their slots.
         await asyncio.sleep(0)
         return 0
 
     async def _wait_for_work(self) -> None:
         self._lease = claims.new_lease()
         milliseconds = self.poll_interval_ms
-        # Nobody tells of jobs that ended elsewhere and made room within a limit.
+        # Jobs that end in other processes and make room within a limit send no notification.
         exact = self.policy.limited or self.policy.poll_interval_ms is not None
         if not exact and self._listening(self.queue.name):
             milliseconds = max(milliseconds, self._options.quiet_poll_interval_ms)
@@ -288,13 +282,13 @@ class Dispatcher:
         if self._unanswered:
             seconds = min(seconds, 1.0)
         with suppress(TimeoutError):
-            # wait_for would make a task: one more pass of the loop before every claim.
+            # wait_for would make a task: another pass of the loop before every claim.
             async with asyncio.timeout(seconds):
                 await self._wake.wait()
 
 
 def _is_refused(error: BaseException) -> bool:
-    """Return whether the server itself says that it has changed nothing."""
+    """Return True when the server has answered that it changed nothing."""
     if isinstance(error, DatabaseError):
         return error.sqlstate is not None and not isinstance(error, Unavailable)
     return isinstance(error, AwaError) and not isinstance(error, SerializationError)

@@ -1,4 +1,4 @@
-"""The end of an attempt on its way into the database, and the ops that write it."""
+"""The ends of attempts until they are written, and the ops that write them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from awa_lib.enqueue.new_jobs import NewJobs
 from awa_lib.errors import AwaError, DatabaseError, SchemaMismatch, UniqueConflict
 from awa_lib.ops import claims
 from awa_lib.ops.inserts import insert_free
-from awa_lib.runtime.outcomes import Outcome
+from awa_lib.runtime.context import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -25,19 +25,19 @@ __all__ = ["End", "finish", "finish_all", "finish_alone", "is_of_data", "is_writ
 
 logger = logging.getLogger(__name__)
 
-_ALONE_LOCK: Final = "20ms"
+_ALONE_LOCK_TIMEOUT: Final = "20ms"
 
 
 class End:
-    """How an attempt ended, until that is durable; an outcome of None is a completion."""
+    """The end of an attempt until it is durable; an outcome of None is a completion."""
 
-    # Defaults of the class: nearly every end is written at once, and never has its own.
+    # Defaults of the class: nearly every end is written at once and never sets its own.
     done = False
     """Written, or refused."""
     refused = False
-    """The attempt does not own its job any more."""
+    """The attempt no longer owns its job."""
     unsure = False
-    """Sent once without an answer: the row may hold it already."""
+    """Sent without an answer: the row may hold it already."""
     alone = False
     """Failed in a batch: written by itself from now on."""
     tries = 0
@@ -50,23 +50,23 @@ class End:
 
 
 def is_of_data(error: AwaError) -> bool:
-    """Return whether an error is about the values of one job."""
+    """Return True when an error is about the values of a job."""
     if isinstance(error, DatabaseError):
         return meaning_of(error.sqlstate, broken=False) is Meaning.THEIRS
     return not isinstance(error, SchemaMismatch)
 
 
 def reduce(end: End, error: AwaError) -> None:
-    """Leave out of an end what the database does not take: follow-ups first, then text."""
+    """Remove from an end what the database rejects: follow-ups first, then text."""
     attempt, outcome = end.attempt, end.outcome
     logger.error(
-        "the end of a job cannot be recorded (%s); it is recorded without what was refused",
+        "the end of a job cannot be written (%s); the worker writes it without the rejected values",
         error,
         extra={"job_id": end.id},
     )
-    if attempt.after is not None:
-        attempt.after = None
-        reason = f"what follows from its end could not be enqueued: {error}"
+    if attempt.follow_ups is not None:
+        attempt.follow_ups = None
+        reason = f"its follow-ups could not be enqueued: {error}"
         end.outcome = Outcome("failed", _ascii(reason), terminal=True)
         return
     attempt.noted = None
@@ -79,7 +79,7 @@ def _ascii(text: str) -> str:
 
 
 def is_written(end: End, row: claims.Written) -> bool:
-    """Return whether a row that is not running any more is what this end made of it."""
+    """Return True when a row that no longer runs is what this end made of it."""
     if end.outcome is None:
         return row.state == "completed"
     if end.outcome.error is not None:
@@ -88,7 +88,7 @@ def is_written(end: End, row: claims.Written) -> bool:
 
 
 def finish_all(part: Iterable[End], *, skip_locked: bool) -> Op[Missed]:
-    """Write ends of one sort, completions or others, each job once, with their follow-ups."""
+    """Write ends with their follow-ups: all completions or all others, each job once."""
     ends = list(part)
     attempts = [end.attempt for end in ends]
     if ends[0].outcome is None:
@@ -102,8 +102,8 @@ def finish_all(part: Iterable[End], *, skip_locked: bool) -> Op[Missed]:
 
 
 def _with_follow_ups(op: Op[Missed], attempts: Sequence[Attempt]) -> Op[Missed]:
-    """Enqueue what follows from the ends that were written, in their transaction."""
-    if not any(attempt.after for attempt in attempts):
+    """Enqueue the follow-ups of the ends that were written, in the same transaction."""
+    if not any(attempt.follow_ups for attempt in attempts):
         return op
     return _follow(op, attempts)
 
@@ -112,27 +112,27 @@ def _with_follow_ups(op: Op[Missed], attempts: Sequence[Attempt]) -> Op[Missed]:
 def _follow(op: Op[Missed], attempts: Sequence[Attempt]) -> Op[Missed]:
     missed = yield from op
     out = {*missed.stale, *missed.busy}
-    after = [a.after for a in attempts if a.after is not None and a.job.id not in out]
-    if after:
-        yield from insert_free(NewJobs.merge(after))
+    new = [a.follow_ups for a in attempts if a.follow_ups is not None and a.job.id not in out]
+    if new:
+        yield from insert_free(NewJobs.merge(new))
     return missed
 
 
 def finish(attempt: Attempt, outcome: Outcome | None) -> Op[Missed]:
-    """End one attempt with its follow-ups, unless its row is locked.
+    """End an attempt with its follow-ups, unless its row is locked.
 
-    The job fails when another one holds the unique key its next state needs.
+    The job fails when another job holds the unique key that its next state needs.
     """
     return _with_follow_ups(_finish(attempt, outcome), [attempt])
 
 
 @atomic
 def finish_alone(attempt: Attempt, outcome: Outcome | None) -> Op[Missed]:
-    """Do the same for an end that was in the way of others: it waits for nobody's lock.
+    """Do as ``finish`` for an end that made a batch fail, almost without waiting for locks.
 
-    Raises Transient soon, where somebody holds the unique key that a follow-up needs.
+    Raises Transient soon when a transaction holds the unique key that a follow-up needs.
     """
-    yield sql.connections("set_local", names=["lock_timeout"], values=[_ALONE_LOCK])
+    yield sql.connections("set_local", names=["lock_timeout"], values=[_ALONE_LOCK_TIMEOUT])
     return (yield from finish(attempt, outcome))
 
 

@@ -1,4 +1,4 @@
-"""Run handlers: one task an attempt, blocking handlers in threads."""
+"""Run handlers: a task for each attempt, blocking handlers in threads."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ from awa_lib.runtime.calls import (
     outcome_of,
     stand_in,
 )
-from awa_lib.runtime.outcomes import Outcome, of_error, of_failure
-from awa_lib.runtime.stops import Stops, tell_of_survivor
+from awa_lib.runtime.context import LOST
+from awa_lib.runtime.outcomes import of_error, of_failure
+from awa_lib.runtime.stops import AFTER_CANCEL_SECONDS, Stops, log_survivor
 from awa_lib.runtime.suspects import Suspects
 from awa_lib.telemetry import metrics, tracing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
-    from awa_lib.config import QueueOptions
+    from awa_lib.config import QueueOptions, WorkerOptions
     from awa_lib.runtime.completer import Completer
-    from awa_lib.runtime.context import Attempt, Desk
+    from awa_lib.runtime.context import Attempt, AttemptServices, Outcome
     from awa_lib.runtime.events import Events
     from awa_lib.runtime.handlers import Handlers
     from awa_lib.runtime.limits import Slots
@@ -36,15 +37,14 @@ __all__ = ["Executor"]
 
 logger = logging.getLogger(__name__)
 
-# Cancels kept for attempts that are being claimed; every process hears those of the whole fleet.
-_MOST_EARLY: Final = 128
-# How long async handlers have after CancelledError at the end of a drain.
-_LAST_SECONDS: Final = 1.0
-_LONGEST_DRAIN: Final = 3.15e7
+# Cancels kept for attempts that are being claimed; every process gets those of the whole fleet.
+_EARLY_CANCELS: Final = 128
+# A year: asyncio cannot wait for much longer.
+_LONGEST_DRAIN_SECONDS: Final = 3.15e7
 
 
-class _Rest:
-    """Where a coroutine rests until its task takes it up; a generator would take twice as long."""
+class _FirstYield:
+    """Suspend a coroutine until its task runs it; a generator would take twice as long."""
 
     __slots__ = ()
 
@@ -52,45 +52,45 @@ class _Rest:
         return iter(_once)  # type: ignore[return-value] # an iterator is all that await needs
 
 
-_REST: Final = _Rest()
+_FIRST_YIELD: Final = _FirstYield()
 
 
 class Executor:
-    """The attempts this process runs, by job id and lease, from claim to durable end.
+    """The attempts of a process, by job id and lease, from claim to durable end.
 
-    ``_run`` owns what an attempt holds: its place among the running, its slot, its deadline, its
-    entry here.  It gives them back once, whatever the handler, a hook or a cancel does.
+    ``_run`` owns what an attempt holds: its count as running, its slot, its deadline, its entry
+    here.  It releases them exactly once, whatever the handler, a hook or a cancel does.
     """
 
     def __init__(
         self,
+        options: WorkerOptions,
+        *,
         handlers: Handlers,
         completer: Completer,
-        desk: Desk,
+        services: AttemptServices,
         events: Events,
-        threads: int,
-        spans_per_second: float,
-        cancel_grace: float,
     ) -> None:
         self._handlers = handlers
         self._completer = completer
-        self._desk = desk
+        self._services = services
         self._events = events
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="awa handler")
+        slots = options.global_max_workers or sum(queue.capacity for queue in options.queues)
+        self._threads = ThreadPoolExecutor(max(1, slots), thread_name_prefix="awa handler")
         self._loop = asyncio.get_running_loop()
-        self._stops = Stops(cancel_grace, self._give_up)
-        self._suspects = Suspects(self._quiet, self._claimable)
+        self._stops = Stops(options.cancel_grace_ms / 1000, self._give_up)
+        self._suspects = Suspects(is_quiet=self._quiet, wake=self._claimable)
         self._early: dict[tuple[int, int], Callable[[Attempt], None]] = {}
         self._tracing: tracing.Tracing | None = None
-        self._spans = tracing.Allowance(spans_per_second)
+        self._spans = tracing.Allowance(options.spans_per_second)
         self._measuring = False
-        # Whether handlers are called without more ado: no spans, no follow-ups.
+        # Handlers are called directly: there are no spans and no follow-ups.
         self._plain = False
         self._running = 0
         self._drained = asyncio.Event()
         self._drained.set()
         self.attempts: dict[tuple[int, int], Attempt] = {}
-        # Still running, though their job is not theirs any more.
+        # Handlers that still run although their attempt has ended.
         self._given_up: set[Attempt] = set()
         self.on_claimable: list[Callable[[], None]] = []
         """Called when ``may_claim`` may have become true."""
@@ -102,7 +102,7 @@ class Executor:
 
     @property
     def may_claim(self) -> bool:
-        """Return False while a job runs alone here, or waits to."""
+        """Return False while a suspect runs alone here or waits for that."""
         return self._suspects.may_claim
 
     def _claimable(self) -> None:
@@ -110,7 +110,7 @@ class Executor:
             call()
 
     def _quiet(self) -> bool:
-        """Return whether no handler does anything at the moment."""
+        """Return True when no handler is at work now."""
         for attempt in self.attempts.values():
             begun = attempt.turn is None or attempt.turn.done()
             if begun and attempt.task and not attempt.task.done() and not attempt.waiting:
@@ -135,8 +135,8 @@ class Executor:
         self._drained.clear()
         for at, row in enumerate(rows):
             try:
-                attempt = attempt_of(row, self._handlers, self._desk, began, queue.backoff)
-            except Exception as error:  # noqa: BLE001 - the others of the claim go on
+                attempt = attempt_of(row, self._handlers, self._services, began, queue.backoff)
+            except Exception as error:  # noqa: BLE001 - the other rows of the claim go on
                 self._refuse(row, error, began, slots, on_free)
                 continue
             self.attempts[attempt.job.id, attempt.lease] = attempt
@@ -147,24 +147,24 @@ class Executor:
                 attempt.deadline = deadline
                 timed.add(attempt)
             if alone or attempt.job._metadata:  # noqa: SLF001 - spares a call
-                self._suspects.look_at(attempt, self._running)
+                self._suspects.hold_back(attempt, self._running)
             self._running += 1
             if hooked:
                 self._events.started(attempt)
             run = self._run(attempt, slots, on_free)
-            # Now it rests inside its guard, which a cancel before the first step then meets.
+            # Enters its try block, so that a cancel before the first step is handled there.
             run.send(None)
             attempt.task = loop.create_task(run)
-            if self._early and (tell := self._early.pop((attempt.job.id, attempt.lease), None)):
-                # After the first step of the task, so that its handler hears of it.
-                loop.call_soon(tell, attempt)
+            if self._early and (cancel := self._early.pop((attempt.job.id, attempt.lease), None)):
+                # After the first step of the task, so that its handler gets the cancel.
+                loop.call_soon(cancel, attempt)
         if not self._running:
             self._drained.set()
         if deadline is not None:
             self._stops.start()
 
     def _allowance(self, count: int) -> int | None:
-        """Return how many attempts may have a span of their own; None where none is made."""
+        """Return how many attempts may have a span of their own; None without tracing."""
         self._tracing, self._measuring = tracing.tracing(), metrics.measuring()
         self._plain = self._tracing is None and not self._events.followed
         if self._tracing is None:
@@ -184,55 +184,57 @@ class Executor:
         slots.release()
         on_free()
         logger.error(
-            "a claimed job cannot be read; it fails", exc_info=error, extra={"job_id": row[0]}
+            "a claimed job cannot be read and fails", exc_info=error, extra={"job_id": row[0]}
         )
         try:
-            attempt = stand_in(row, self._desk, began)
+            attempt = stand_in(row, self._services, began)
             self.attempts[attempt.job.id, attempt.lease] = attempt
             self._completer.end(attempt, of_unreadable(error))
         except Exception:
-            logger.exception("it will be rescued", extra={"job_id": row[0]})
+            logger.exception(
+                "a claimed job cannot be read and will be rescued", extra={"job_id": row[0]}
+            )
 
-    def cancelled(self, job_id: int, lease: int, tell: Callable[[Attempt], None]) -> None:
-        """Tell of an attempt that an operator cancelled.
+    def cancelled(self, job_id: int, lease: int, cancel: Callable[[Attempt], None]) -> None:
+        """Call ``cancel`` with the attempt that an operator cancelled.
 
-        The notification can arrive before the rows of the claim: it is kept for the start.
+        The notification may arrive before the rows of the claim: it is then kept for the start.
         """
         attempt = self.attempts.get((job_id, lease))
         if attempt is not None:
-            tell(attempt)
+            cancel(attempt)
         else:
-            self._early[job_id, lease] = tell
-            while len(self._early) > _MOST_EARLY:
+            self._early[job_id, lease] = cancel
+            while len(self._early) > _EARLY_CANCELS:
                 del self._early[next(iter(self._early))]
 
     def set_deadline(self, attempt: Attempt, seconds: float | None) -> None:
-        """Start the deadline of a running attempt anew."""
+        """Restart the deadline of a running attempt."""
         if seconds is not None:
             self._stops.watch(attempt, self._loop.time() + seconds)
 
     async def _run(self, attempt: Attempt, slots: Slots, on_free: Callable[[], None]) -> None:
         outcome: Outcome | None = DROPPED
         try:
-            await _REST
-            # The context is the task's own, so nothing need be set back.
+            await _FIRST_YIELD
+            # The context is the task's own, so nothing needs to be reset.
             logs.running.set(attempt.job)
             if self._plain and attempt.turn is None and attempt.stop_reason is None:
                 outcome = await outcome_of(attempt, self._threads)
             else:
                 outcome = await self._work(attempt)
-        except BaseException as error:  # noqa: BLE001 - anything at all ends an attempt in order
-            # What traces may raise after the handler's end is not its fault.
+        except BaseException as error:  # noqa: BLE001 - whatever is raised ends the attempt
+            # An error of tracing after the handler's end does not change its outcome.
             outcome = attempt.ended[0] if attempt.ended else of_raised(attempt, error)
         finally:
-            self._give_back(attempt, outcome, slots, on_free)
+            self._release(attempt, outcome, slots, on_free)
 
     async def _work(self, attempt: Attempt) -> Outcome | None:
         if attempt.turn is not None:
             refused = await self._suspects.wait(attempt)
             if refused is not None:
                 return refused
-        elif attempt.stop_reason in {"cancelled", "lost"}:
+        elif attempt.stop_reason in LOST:
             return DROPPED
         spans = self._tracing
         if spans is not None and attempt.spanned:
@@ -250,17 +252,17 @@ class Executor:
         return outcome
 
     def _follow(self, attempt: Attempt, outcome: Outcome | None) -> Outcome | None:
-        """Note what follows from an end; return the end, another one when that fails."""
+        """Set the follow-ups of an end; return its outcome, that of the error when they fail."""
         try:
-            attempt.after = self._events.follow_up(attempt, outcome)
-        except BaseException as error:  # noqa: BLE001 - the caller's function may raise anything
+            attempt.follow_ups = self._events.follow_up(attempt, outcome)
+        except BaseException as error:  # noqa: BLE001 - the user's function may raise anything
             outcome = of_error(attempt, error)
         return outcome
 
-    def _give_back(
+    def _release(
         self, attempt: Attempt, outcome: Outcome | None, slots: Slots, on_free: Callable[[], None]
     ) -> None:
-        """Give back all that an attempt held.  Counts first: nothing there can fail."""
+        """Release all that an attempt held; counts first, which cannot fail."""
         self._running -= 1
         slots.release()
         if attempt.deadline is not None:
@@ -281,7 +283,7 @@ class Executor:
             self.forget(attempt)
             if not self._loop.is_closed():
                 logger.exception(
-                    "the end of a job was not taken down; it will be rescued",
+                    "the end of a job could not be queued for writing; the job will be rescued",
                     extra={"job_id": attempt.job.id},
                 )
         if attempt.turn is not None:
@@ -296,11 +298,11 @@ class Executor:
             self._drained.set()
 
     def forget(self, attempt: Attempt) -> None:
-        """Drop an attempt whose end is durable, or that is not ours any more."""
+        """Drop an attempt whose end is durable, or that has lost its job."""
         self.attempts.pop((attempt.job.id, attempt.lease), None)
 
     def _give_up(self, attempt: Attempt) -> None:
-        """End the attempt of a handler that does not stop; what it does in the end is dropped."""
+        """End the attempt of a handler that does not stop; its later result is dropped."""
         self._given_up.add(attempt)
         attempt.ran = attempt.seconds
         if attempt.stop_reason != "deadline":
@@ -322,23 +324,24 @@ class Executor:
         """Wait for handlers, then cancel async ones; return those still running a second later."""
         try:
             if not self._drained.is_set():
-                await asyncio.wait_for(self._drained.wait(), min(seconds, _LONGEST_DRAIN))
+                await asyncio.wait_for(self._drained.wait(), min(seconds, _LONGEST_DRAIN_SECONDS))
         except TimeoutError:
             logger.warning(
-                "handlers did not end in time; async ones are cancelled and handed back",
+                "handlers did not end in time; async handlers are cancelled and their jobs are "
+                "handed back",
                 extra={"running": self._running},
             )
             for attempt in self._still_running():
                 attempt.stop("handed back")
-                # Whatever it was stopped for before: its grace is over.
+                # Also after an earlier stop: its grace is over.
                 self._stops.interrupt(attempt)
             tasks = [a.task for a in self._still_running() if a.task and not a.blocking]
             if tasks:
-                await asyncio.wait(tasks, timeout=_LAST_SECONDS)
+                await asyncio.wait(tasks, timeout=AFTER_CANCEL_SECONDS)
         left = self._still_running()
         for attempt in left:
             if not attempt.blocking and not attempt.given_up:
-                tell_of_survivor(attempt)
+                log_survivor(attempt)
         return left
 
     def _still_running(self) -> list[Attempt]:
@@ -346,6 +349,6 @@ class Executor:
         return [a for a in known if a.task is not None and not a.task.done()]
 
     def close(self) -> None:
-        """Let go of the threads; a blocking handler still running keeps its own."""
+        """Stop the threads; a blocking handler that still runs keeps its thread."""
         self._stops.close()
         self._threads.shutdown(wait=False, cancel_futures=True)

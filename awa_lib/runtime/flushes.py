@@ -1,4 +1,4 @@
-"""Write the progress that handlers flush: those that come together go in one statement."""
+"""Write the progress that handlers flush, in batches."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from awa_lib.errors import AwaError, Transient, Unavailable
 from awa_lib.ops import claims
 
 if TYPE_CHECKING:
-    from awa_lib.runtime.connections import Link
     from awa_lib.runtime.context import Attempt
+    from awa_lib.runtime.links import Link
 
 __all__ = ["Flushes"]
 
-_BATCH: Final = 500
+_ROWS_PER_STATEMENT: Final = 500
 
 
 class _Flush:
@@ -26,9 +26,10 @@ class _Flush:
 
 
 class Flushes:
-    """While a statement is under way the next batch gathers, so a slow network slows nobody twice.
+    """Collect flushes while a statement runs and write them with the next statement.
 
-    Each is tried until it is written, however long the database is away, or its attempt stops.
+    A flush is retried until it is written, however long the database is away, or until its attempt
+    stops.
     """
 
     def __init__(self, link: Link) -> None:
@@ -37,7 +38,7 @@ class Flushes:
         self._task: asyncio.Task[None] | None = None
 
     async def write(self, attempt: Attempt) -> bool:
-        """Write an attempt's progress; return False when it does not own its job any more."""
+        """Write an attempt's progress; return False when it no longer owns its job."""
         flush = _Flush(attempt)
         self._waiting.append(flush)
         if self._task is None or self._task.done():
@@ -66,13 +67,13 @@ class Flushes:
                 raise
 
     def _next(self) -> list[_Flush]:
-        """Take a batch, each job once."""
+        """Take a batch, each job at most once."""
         batch: dict[int, _Flush] = {}
         rest = []
         for flush in self._waiting:
             if flush.answer.done():
                 continue  # its handler was cancelled
-            if flush.attempt.job.id in batch or len(batch) == _BATCH:
+            if flush.attempt.job.id in batch or len(batch) == _ROWS_PER_STATEMENT:
                 rest.append(flush)
             else:
                 batch[flush.attempt.job.id] = flush
@@ -88,7 +89,7 @@ class Flushes:
         except Unavailable:
             raise
         except Transient:
-            # Somebody holds one of the rows: the others pass.
+            # A row is locked: write the others.
             missed = await self._link.run(claims.write_progress(leases, texts, skip_locked=True))
         except AwaError as error:
             if len(batch) == 1:

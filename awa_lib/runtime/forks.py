@@ -1,23 +1,22 @@
-"""A forked child of a worker never speaks for its parent.
+"""Keep forked children of a worker from acting for their parent.
 
 A handler may fork (``multiprocessing``, ``ProcessPoolExecutor``, ``os.fork``).  The child inherits
 what belongs to the worker: the event loop's signal handlers and wakeup descriptor (a SIGTERM for
-the child would stop the parent), and the sockets of its sessions (a killed worker's surviving child
-would keep its locks, the leader's among them, and its port).
+the child would stop the parent), and the sockets of its sessions (a child that survives a killed
+worker would keep its locks, including the leader's, and its port).
 
-How it is used::
+Usage::
 
-    with forks.guard(signal.SIGTERM, signal.SIGINT):   # run.serve: the signals it has handlers for
+    with forks.guard(signal.SIGTERM, signal.SIGINT):   # run.serve: the signals that it handles
         ...
     with forks.guard():                                # a worker inside another program
         ...
-    forks.own(sock)                                    # any other socket that only we may hold
+    forks.own(sock)                                    # any other socket of this process only
 
-While a guard is held, each child gets the default actions of those signals, no wakeup descriptor,
-and ``/dev/null`` in the place of every connection of ``db.connect`` and every socket of ``own``.
-Nothing is sent to the server.  Outside of a guard nothing changes: a program that opens a client
-and forks does what it did.  Programs that are started (``subprocess``) are not touched; they do
-not inherit those descriptors.
+Inside a guard each child gets the default actions of those signals, no wakeup descriptor, and
+``/dev/null`` in place of every connection of ``db.connect`` and every socket of ``own``.  Nothing
+is sent to the server.  Outside a guard nothing changes.  Programs that are started with
+``subprocess`` are not affected; they do not inherit these descriptors.
 """
 
 from __future__ import annotations
@@ -51,13 +50,13 @@ _masks = threading.local()
 
 
 def own(resource: _Open) -> None:
-    """Keep a socket from the children, as long as it lives."""
+    """Keep a socket from the children for as long as it exists."""
     _owned.add(resource)
 
 
 @contextmanager
 def guard(*signals: signal.Signals) -> Iterator[None]:
-    """Guard the process inside the block; ``signals`` are those the caller has handlers for."""
+    """Guard the process inside the block; ``signals`` are those that the caller handles."""
     _guards.append(signals)
     try:
         yield
@@ -66,7 +65,7 @@ def guard(*signals: signal.Signals) -> Iterator[None]:
 
 
 def _before() -> None:
-    # A signal that came before the child has its own handlers would reach the parent.
+    # A signal that reaches the child before it has its own handlers would go to the parent.
     numbers = {number for signals in _guards for number in signals}
     _masks.before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers) if numbers else None
 
@@ -87,14 +86,14 @@ def _in_child() -> None:
     for number in numbers:
         default = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
         signal.signal(number, default)
-    _let_go()
+    _replace_sockets()
     _unblock()
 
 
-def _let_go() -> None:
-    """Put ``/dev/null`` in the place of our sockets.
+def _replace_sockets() -> None:
+    """Put ``/dev/null`` in place of the parent's sockets.
 
-    A number that were free would go to another file, which a late close would hit.
+    If they were closed, other files would get their numbers, and a late close would close those.
     """
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     for resource in (*opened, *_owned):

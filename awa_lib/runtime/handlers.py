@@ -1,4 +1,4 @@
-"""Handlers by kind: what ``client.task`` registers."""
+"""Handlers by kind, as ``client.task`` registers them."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Handler", "Handlers", "settle", "yields"]
 
-# Awaitables that give awaitables, and wrappers inside wrappers, are followed no deeper.
-_DEEPEST: Final = 32
+# Awaitables that return awaitables, and nested wrappers, are followed to this depth.
+_DEEPEST_NESTING: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
 class Handler:
-    """One registered handler."""
+    """A registered handler."""
 
     kind: str
     queue: str
@@ -37,7 +37,7 @@ class Handler:
 
 
 def is_async_callable(call: Callable[..., Any]) -> bool:
-    """Return True for coroutine functions, behind partials and callable objects too."""
+    """Return True for coroutine functions, also in partials and callable objects."""
     while isinstance(call, functools.partial):
         call = call.func
     return inspect.iscoroutinefunction(call) or inspect.iscoroutinefunction(
@@ -46,32 +46,32 @@ def is_async_callable(call: Callable[..., Any]) -> bool:
 
 
 async def settle(result: Any) -> Any:
-    """Return what a handler or hook gave; what can be awaited is awaited.
+    """Return the result of a handler; await it while it is awaitable.
 
-    A plain function, a lambda or a wrapper may give a coroutine, which no declaration shows.
-    Raises TerminalError for a generator, of whose body nothing has run.
+    A plain function, a lambda or a wrapper may return a coroutine, which its signature does not
+    show.  Raises TerminalError for a generator, whose body has not run.
     """
-    for _ in range(_DEEPEST):
+    for _ in range(_DEEPEST_NESTING):
         if not inspect.isawaitable(result):
             break
         result = await result
     if isinstance(result, GeneratorType | AsyncGeneratorType):
         raise TerminalError(
-            "the handler returned a generator: nothing of its body ran",
-            hint="do the work in a plain or an async function without yield",
+            "the handler returned a generator, whose body did not run",
+            hint="use a plain or an async function without yield",
         )
     return result
 
 
 def yields(call: Any) -> bool:
-    """Return True for generator functions, behind partials, callable objects and wrappers too."""
-    for _ in range(_DEEPEST):
+    """Return True for generator functions, also in partials, callable objects and wrappers."""
+    for _ in range(_DEEPEST_NESTING):
         if isinstance(call, functools.partial):
             call = call.func
         elif inspect.isgeneratorfunction(call) or inspect.isasyncgenfunction(call):
             return True
         elif inspect.iscoroutinefunction(call):
-            return False  # it may wrap a generator, but drives it
+            return False  # it may wrap a generator, but runs it
         elif callable(inner := getattr(call, "__wrapped__", None)):
             call = inner
         elif not inspect.isroutine(call) and not isinstance(call, type):
@@ -97,9 +97,9 @@ class Handlers(dict[str, Handler]):
             raise TypeError(f"a handler must be callable, got {call!r}")
         if yields(call):
             name = getattr(call, "__name__", None) or repr(call)
-            raise TypeError(f"a handler must not yield: none of {name} would run")
+            raise TypeError(f"a handler must not be a generator: the body of {name} would not run")
         if not takes(call, 1):
-            raise TypeError(f"a handler is called with the job, which {call!r} does not take")
+            raise TypeError(f"a handler must take the job as its argument, which {call!r} does not")
         name = kind_of_type(args_type, kind)
         decode = decoder(args_type)
         self[name] = Handler(name, queue, call, is_async_callable(call), decode, policy)

@@ -13,7 +13,7 @@ __all__ = ["HealthCheck", "QueueHealth"]
 
 @dataclass(frozen=True, slots=True)
 class QueueHealth:
-    """One queue as this process sees it."""
+    """A queue as this process sees it."""
 
     in_flight: int
     available: int

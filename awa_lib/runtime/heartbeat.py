@@ -1,4 +1,4 @@
-"""Renew leases from a thread of its own, so that a blocked event loop loses no job."""
+"""Renew leases from a thread, so that a blocked event loop loses no job."""
 
 from __future__ import annotations
 
@@ -28,30 +28,31 @@ if TYPE_CHECKING:
 
     from awa_lib._sql import Op
     from awa_lib.ops.claims import Missed
-    from awa_lib.runtime.connections import Bounds, Outage
     from awa_lib.runtime.context import Attempt
+    from awa_lib.runtime.links import Outage
     from awa_lib.runtime.progress import Progress
+    from awa_lib.runtime.sessions import Bounds
 
 __all__ = ["Heartbeat"]
 
 logger = logging.getLogger(__name__)
 R = TypeVar("R")
 
-_CHUNK: Final = 500
+_ROWS_PER_STATEMENT: Final = 500
 _WATCH_SECONDS: Final = 1.0
 _BLOCKED_SECONDS: Final = 5.0
-_LONGEST_PAUSE: Final = 3.0
-_LONGEST_HELD: Final = 0.5
+_LONGEST_OUTAGE_PAUSE_SECONDS: Final = 3.0
+_LONGEST_LOCKED_PAUSE_SECONDS: Final = 0.5
 
 
 class Heartbeat:
-    """A thread with a blocking connection.
+    """A thread with a blocking connection that renews the leases of a process.
 
-    Every interval it renews the lease of each attempt of this process, with its progress when
-    there is news.  Rows that another transaction holds are passed over and come back to.
-    Attempts whose lease is gone (rescued, cancelled) are reported to the event loop, each with
-    its waits when the beat began: one that waited meanwhile had its row under another state, and
-    lost nothing.  In between it watches the event loop and names the handler that blocks it.
+    At each interval it renews the lease of every attempt, and writes progress that has changed.
+    Rows that another transaction has locked are skipped and retried.  Attempts whose lease is gone
+    (rescued, cancelled) are reported to the event loop, each with its count of waits when the beat
+    began: while an attempt waits its row is in another state, and its lease is not lost.  In
+    between the thread watches the event loop and logs the code that blocks it.
     """
 
     def __init__(
@@ -96,7 +97,7 @@ class Heartbeat:
         self._thread.start()
 
     async def stop(self, seconds: float) -> None:
-        """Renew once more and end the thread; cut its connection when that takes too long."""
+        """Renew a last time and end the thread; cut its connection when that takes too long."""
         self._stop.set()
         if self._thread is None:
             return
@@ -104,14 +105,14 @@ class Heartbeat:
         if self._thread.is_alive():
             self.cut()
 
-    def look(self) -> None:
+    def cut_if_overdue(self) -> None:
         """Cut the connection when an answer is overdue; called by the event loop."""
         asked = self._asked_at
         if asked is not None and time.monotonic() - asked > self._answer_seconds:
             self.cut()
 
     def cut(self) -> None:
-        """Let the thread's statement fail now."""
+        """Make the thread's statement fail now."""
         conn = self._conn
         if conn is not None:
             cut(conn)
@@ -126,11 +127,11 @@ class Heartbeat:
                     self._failing = False
                     self.state.succeed()
                     self._outage.back("heartbeat")
-            except BaseException as error:  # noqa: BLE001 - the thread outlives every error
+            except BaseException as error:  # noqa: BLE001 - no error ends the thread
                 failures += 1
                 self._failed(error)
                 away = isinstance(error, Unavailable) or not isinstance(error, Transient)
-                longest = _LONGEST_PAUSE if away else _LONGEST_HELD
+                longest = _LONGEST_OUTAGE_PAUSE_SECONDS if away else _LONGEST_LOCKED_PAUSE_SECONDS
                 pause = min(0.2 * 2 ** min(failures, 5), longest, self._interval)
                 self._due = time.monotonic() + max(pause, 0.1)
         try:
@@ -140,13 +141,13 @@ class Heartbeat:
         self._close()
 
     def _round(self) -> bool:
-        """Do what is due; return whether the database was asked."""
+        """Do what is due; return True when a query was sent."""
         self._watch()
         if time.monotonic() >= self._due:
             self._beat(list(self._attempts.values()))
             self._due = time.monotonic() + self._interval
         elif self._busy:
-            # A copy first: the event loop changes the attempts meanwhile.
+            # Copied: the event loop changes the attempts meanwhile.
             running = list(self._attempts.values())
             self._beat([a for a in running if _key(a) in self._busy])
         elif self._failing:
@@ -158,24 +159,28 @@ class Heartbeat:
     def _failed(self, error: BaseException) -> None:
         self.state.fail(error)
         self._failing = True
-        if not isinstance(error, Transient) or isinstance(error, Unavailable) or self._in_midst:
+        if (
+            not isinstance(error, Transient)
+            or isinstance(error, Unavailable)
+            or self._in_transaction
+        ):
             self._close()
         if isinstance(error, Unavailable):
             self._outage.lost("heartbeat", error)
 
     @property
-    def _in_midst(self) -> bool:
-        """Return whether the connection was left in a transaction: a ROLLBACK may fail too."""
+    def _in_transaction(self) -> bool:
+        """Return True when the connection is still in a transaction: a ROLLBACK may fail too."""
         conn = self._conn
         return conn is not None and conn.pgconn.transaction_status != TransactionStatus.IDLE
 
     def _beat(self, running: list[Attempt]) -> None:
-        """Renew leases.  Raises what stands in the way of all of them."""
+        """Renew leases.  Raises the error that affects all of them."""
         self.state.begin()
         if self._failing and not running:
-            # Nothing to renew says nothing of the database.
+            # Without a lease to renew, ask whether the database answers.
             self._ask(ping)
-        # Waits are read first: a wait that begins in between then counts as begun since.
+        # Read before ``waiting``: a wait that begins in between must show in the count.
         waits = {_key(a): (a, a.waits) for a in running}
         lost: list[tuple[Attempt, int]] = []
         busy: set[tuple[int, int]] = set()
@@ -187,34 +192,36 @@ class Heartbeat:
         self._busy = busy
         metrics.heartbeat()
         if lost:
-            self._tell(self._on_lost, lost)
+            self._call_on_loop(self._on_lost, lost)
 
     def _renew(self, attempts: list[Attempt]) -> Missed:
-        quiet = [_key(a) for a in attempts if not a.has_news]
-        news = [(a, a.noted, a.progress_text) for a in attempts if a.has_news]
+        unchanged = [_key(a) for a in attempts if not a.has_news]
+        changed = [(a, a.noted, a.progress_text) for a in attempts if a.has_news]
         missed = claims.Missed([], [])
-        if quiet:
-            missed = self._patiently(lambda skip: claims.heartbeat(quiet, skip_locked=skip))
-        if not news:
+        if unchanged:
+            missed = self._skipping_locked(
+                lambda skip: claims.heartbeat(unchanged, skip_locked=skip)
+            )
+        if not changed:
             return missed
         try:
-            written = self._write(news)
+            written = self._write(changed)
         except Transient:
             raise
         except AwaError:
-            # Progress that the database does not take must not cost the others their leases.
+            # Progress that the database rejects must not cost the other attempts their leases.
             written = claims.Missed([], [])
-            for single in news:
+            for single in changed:
                 written = _join(written, self._write_alone(*single))
         return _join(missed, written)
 
-    def _write(self, news: list[tuple[Attempt, Progress | None, str | None]]) -> Missed:
-        leases = [_key(a) for a, _, _ in news]
-        progress = [text for _, _, text in news]
-        missed = self._patiently(
+    def _write(self, changed: list[tuple[Attempt, Progress | None, str | None]]) -> Missed:
+        leases = [_key(a) for a, _, _ in changed]
+        progress = [text for _, _, text in changed]
+        missed = self._skipping_locked(
             lambda skip: claims.write_progress(leases, progress, skip_locked=skip)
         )
-        for attempt, noted, _ in news:
+        for attempt, noted, _ in changed:
             if attempt.job.id not in missed.busy:
                 attempt.mark_written(noted)
         return missed
@@ -226,15 +233,17 @@ class Heartbeat:
             raise
         except AwaError as error:
             logger.warning(
-                "the progress of a job cannot be written (%s); it is left out",
+                "the progress of a job cannot be written (%s); the worker goes on without it",
                 error,
                 extra={"job_id": attempt.job.id},
             )
             attempt.mark_written(noted)
-            return self._patiently(lambda skip: claims.heartbeat([_key(attempt)], skip_locked=skip))
+            return self._skipping_locked(
+                lambda skip: claims.heartbeat([_key(attempt)], skip_locked=skip)
+            )
 
-    def _patiently(self, make: Callable[[bool], Op[Missed]]) -> Missed:
-        """Renew all; when somebody holds a row, all but the held ones."""
+    def _skipping_locked(self, make: Callable[[bool], Op[Missed]]) -> Missed:
+        """Write all rows; if one is locked, again without the locked rows."""
         try:
             return self._ask(lambda: make(False))
         except Unavailable:
@@ -256,24 +265,24 @@ class Heartbeat:
         if conn is not None:
             conn.close()
 
-    def _tell(self, call: Callable[..., None], *args: object) -> None:
+    def _call_on_loop(self, call: Callable[..., None], *args: object) -> None:
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(call, *args)
 
     def _watch(self) -> None:
-        """Warn once when the event loop has not turned for 5 s, with the code it hangs in."""
+        """Warn once when the event loop has been blocked for 5 s, with the code that blocks it."""
         now = time.monotonic()
         if self._ticked:
             self._blocked = self._ticked = False
             self._tick_asked_at = now
-            self._tell(self._tick)
+            self._call_on_loop(self._tick)
         elif now - self._tick_asked_at > _BLOCKED_SECONDS and not self._blocked:
             self._blocked = True
             frame = sys._current_frames().get(self._loop_thread)  # noqa: SLF001 - the documented way to see another thread's stack
             stack = traceback.format_stack(frame)[-3:] if frame else []
             logger.warning(
-                "the event loop is blocked: an async handler calls blocking code; make it a "
-                "plain function (it then runs in a thread) or await\n%s",
+                "the event loop is blocked: an async handler calls blocking code; make the handler "
+                "a plain function, which runs in a thread, or await\n%s",
                 "".join(stack),
                 extra={"seconds": round(now - self._tick_asked_at, 1)},
             )
@@ -286,18 +295,18 @@ def _key(attempt: Attempt) -> tuple[int, int]:
     return attempt.job.id, attempt.lease
 
 
-def _join(one: Missed, other: Missed) -> Missed:
-    return claims.Missed([*one.stale, *other.stale], [*one.busy, *other.busy])
+def _join(first: Missed, second: Missed) -> Missed:
+    return claims.Missed([*first.stale, *second.stale], [*first.busy, *second.busy])
 
 
 def _parts(attempts: Iterable[Attempt]) -> Iterator[list[Attempt]]:
-    """Split attempts into statements, sorted by id, each job at most once in each."""
+    """Split attempts into statements, sorted by id, each job at most once in a statement."""
     rest = sorted(attempts, key=_key)
     while rest:
         part: dict[int, Attempt] = {}
         later = []
         for attempt in rest:
-            if attempt.job.id in part or len(part) == _CHUNK:
+            if attempt.job.id in part or len(part) == _ROWS_PER_STATEMENT:
                 later.append(attempt)
             else:
                 part[attempt.job.id] = attempt

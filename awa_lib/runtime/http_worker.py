@@ -1,4 +1,4 @@
-"""Jobs that a function behind HTTP carries out: the worker posts them and waits.
+"""HTTP workers: send jobs to a function behind HTTP, which carries them out.
 
 The request is ``POST`` with a JSON object: job_id, kind, args, attempt, max_attempts, and in async
 mode callback_id and (with a base URL) callback_url.  httpx sends it (extra ``http``).
@@ -37,46 +37,46 @@ if TYPE_CHECKING:
 
 __all__ = ["FunctionFailed", "FunctionRefused", "HttpWorker"]
 
-_BODY_BYTES: Final = 2_000
-_LATER: Final = frozenset({408, 425, 429})
+_ERROR_BODY_BYTES: Final = 2_000
+_RETRIED_STATUSES: Final = frozenset({408, 425, 429})
 _SERVER_ERROR: Final = 500
-_LONGEST_DELAY: Final = 86_400.0
-_DIGITS: Final = 20
+_LONGEST_DELAY_SECONDS: Final = 86_400.0
+_RETRY_AFTER_DIGITS: Final = 20
 _CONNECT_SECONDS: Final = 10.0
-# Of DNS.
+# Limits of DNS.
 _LONGEST_LABEL: Final = 63
 _LONGEST_HOST: Final = 253
 
 
 class FunctionFailed(Exception):
-    """The function could not be reached, or answered with a server error; tried again."""
+    """The function could not be reached or answered with a server error; the job is retried."""
 
 
 class FunctionRefused(TerminalError):
-    """The function answered that this job will never succeed."""
+    """The function refused the job: it fails without a retry."""
 
 
 @dataclass(kw_only=True)
 class HttpWorker:
-    """How jobs of a kind are sent; the handler itself."""
+    """The handler of a kind that sends its jobs to a function."""
 
     url: str
     mode: str = "async"
-    """async: a 2xx answer means accepted, the function calls back.  sync: it means done."""
+    """async: a 2xx answer means accepted, and the function calls back.  sync: it means done."""
     timeout_seconds: float = 30.0
-    """For the whole exchange."""
+    """Limit of the whole exchange."""
     callback_timeout_seconds: float = 3_600.0
     callback_base_url: str | None = None
-    """Where the callback receiver is; callback_url is left out without it."""
+    """URL of the callback receiver; without it there is no callback_url."""
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     secret: bytes | str | None = field(default=None, repr=False)
-    """32 bytes or 64 hex digits; signs what is sent."""
+    """32 bytes or 64 hex digits; signs the requests."""
     verify: bool | str | ssl.SSLContext = True
-    """Check of TLS certificates: a CA file, a context, or False for none at all."""
+    """Check of TLS certificates: True, a CA file, an SSLContext, or False for no check."""
     _client: httpx.AsyncClient | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        """Check every field.  Raises ValidationError, never with the secret in it."""
+        """Check every field.  Raises ValidationError, whose text never holds the secret."""
         for name in ("url", "callback_base_url"):
             value = getattr(self, name)
             if value is None and name != "url":
@@ -93,7 +93,7 @@ class HttpWorker:
             isinstance(key, str) and isinstance(value, str) and _is_header(key + value)
             for key, value in self.headers.items()
         ):
-            raise ValidationError("headers must be a dict of one-line texts")
+            raise ValidationError("headers must be a dict of strings of printable ASCII characters")
         self._check_verify()
         if self.secret is not None:
             secret_key(self.secret)
@@ -106,10 +106,10 @@ class HttpWorker:
                 f"verify must be True, False, a CA file or an SSLContext: {self.verify!r}"
             )
         if isinstance(self.verify, str) and not Path(self.verify).is_file():
-            raise ValidationError(f"verify names a CA file that is not there: {self.verify!r}")
+            raise ValidationError(f"the CA file {self.verify!r} of verify does not exist")
 
     async def __call__(self, job: Job) -> Any:
-        """Send one job.  Raises FunctionFailed or FunctionRefused."""
+        """Send a job.  Raises FunctionFailed or FunctionRefused."""
         body: dict[str, Any] = {
             "job_id": job.id,
             "kind": job.kind,
@@ -127,7 +127,7 @@ class HttpWorker:
             return await self._post(dumps(body).encode(), headers)
         token = await job.register_callback(timeout_seconds=self.callback_timeout_seconds)
         if token.answered:
-            # Resumed after an attempt before this one had asked: the function has done its work.
+            # An earlier attempt sent the request, and the function has answered.
             return WaitForCallback(token)
         body["callback_id"] = token.id
         if self.callback_base_url is not None:
@@ -142,13 +142,13 @@ class HttpWorker:
         try:
             return await self._post(content, headers) or WaitForCallback(token)
         except (FunctionFailed, FunctionRefused):
-            # A function that has called back is done, whatever became of its response.
+            # A function that has called back is done, whatever its response was.
             if await job.cancel_callback(token):
                 raise
             return WaitForCallback(token)
 
     async def _post(self, content: bytes, headers: Mapping[str, str]) -> RetryAfter | None:
-        """Return None for 2xx, RetryAfter where the function names a time; else raise."""
+        """Return None for 2xx, RetryAfter for a Retry-After; raise for other answers."""
         import httpx
 
         answers: list[httpx.Response] = []
@@ -165,12 +165,12 @@ class HttpWorker:
         except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError) as error:
             raise _not_sent(error) from error
         except (httpx.HTTPError, OSError, TimeoutError) as error:
-            # Once there is a status, it tells: the rest of a body adds nothing.
+            # A status is enough: the rest of the body adds nothing.
             if not answers:
                 raise self._not_answered(error) from error
-        except ValueError as error:  # of the name's encoding too
+        except ValueError as error:  # also of encoding the host name
             raise _not_sent(error) from error
-        return _judge(answers[0], body[:_BODY_BYTES].decode("utf-8", "replace"))
+        return _judge(answers[0], body[:_ERROR_BODY_BYTES].decode("utf-8", "replace"))
 
     def _not_answered(self, error: Exception) -> FunctionFailed:
         if isinstance(error, TimeoutError) and not str(error):
@@ -185,9 +185,9 @@ class HttpWorker:
 
     async def _open(self) -> httpx.AsyncClient:
         if (client := self._client) is None:
-            # Reading the certificates takes tens of milliseconds, which the loop is not held for.
+            # In a thread: reading the certificates takes tens of milliseconds.
             made = await asyncio.to_thread(self._make)
-            client = self._client = self._client or made  # another task may have been first
+            client = self._client = self._client or made  # another task may have been faster
         return client
 
     def _make(self) -> httpx.AsyncClient:
@@ -209,17 +209,17 @@ def check_url(name: str, value: object) -> None:
     try:
         parts = urlsplit(value) if isinstance(value, str) else None
     except ValueError:
-        problem = "its brackets or its signs are none of a URL"
+        problem = "it has invalid brackets or characters"
     if parts is not None and parts.scheme in {"http", "https"}:
         problem = _port_problem(parts) or _host_problem(parts.hostname or "")
     elif problem is None:
-        # An address may hold a password.
+        # A URL may hold a password.
         shown = "" if parts is not None and "@" in parts.netloc else f", got {value!r}"
         raise ValidationError(f"{name} must be an http or https URL{shown}")
     if problem is not None:
         raise ValidationError(
             f"{name} must be an http or https URL: {problem}",
-            hint="write it like https://functions.example:8443/resize",
+            hint="for example https://functions.example:8443/resize",
         )
 
 
@@ -228,30 +228,32 @@ def _port_problem(parts: SplitResult) -> str | None:
         port = parts.port
     except ValueError:
         port = 0
-    return "its port is no number from 1 to 65535" if port == 0 else None
+    return "its port must be a number from 1 to 65535" if port == 0 else None
 
 
 def _host_problem(host: str) -> str | None:
     if not host:
-        return "it names no host"
+        return "it has no host"
     if ":" in host:
         return None  # urlsplit has read an IPv6 address
-    if not host.isprintable() or any(sign.isspace() or sign in '<>^|%\\`{}"' for sign in host):
-        return f"a host cannot be {host!r}"
+    if not host.isprintable() or any(char.isspace() or char in '<>^|%\\`{}"' for char in host):
+        return f"the host {host!r} has invalid characters"
     try:
         name = host if host.isascii() else host.encode("idna").decode()
     except UnicodeError as error:
         return f"the host {host!r} cannot be written in DNS: {error}"
     labels = name.removesuffix(".").split(".")
     if not all(0 < len(label) <= _LONGEST_LABEL for label in labels):
-        return f"each part of the host has 1 to {_LONGEST_LABEL} characters: {host!r}"
-    return None if len(name) <= _LONGEST_HOST else f"the host has over {_LONGEST_HOST} characters"
+        return f"each label of the host must have 1 to {_LONGEST_LABEL} characters: {host!r}"
+    return (
+        None if len(name) <= _LONGEST_HOST else f"the host has more than {_LONGEST_HOST} characters"
+    )
 
 
 def _not_sent(error: Exception) -> FunctionRefused:
     return FunctionRefused(
         f"the request cannot be sent: {_plain(error)}",
-        hint="correct url and headers of this http_worker",
+        hint="correct the url or the headers of this http_worker",
     )
 
 
@@ -263,9 +265,9 @@ def _judge(response: httpx.Response, text: str) -> RetryAfter | None:
     if response.is_redirect:
         raise FunctionRefused(
             f"function returned {status}, a redirect to {response.headers.get('location')!r}",
-            hint="redirects are not followed: set url to where the function is",
+            hint="redirects are not followed: set url to the address of the function",
         )
-    if status in _LATER or status >= _SERVER_ERROR:
+    if status in _RETRIED_STATUSES or status >= _SERVER_ERROR:
         delay = _delay(response.headers.get("retry-after", ""))
         if delay is not None:
             return RetryAfter(delay)
@@ -274,21 +276,21 @@ def _judge(response: httpx.Response, text: str) -> RetryAfter | None:
 
 
 def _delay(text: str) -> float | None:
-    """Return the seconds of a Retry-After, given as such or as a date; None for nonsense."""
+    """Return the delay of a Retry-After, in seconds or a date; None when it is invalid."""
     if text.isascii() and text.isdecimal():
-        return min(float(text[:_DIGITS]), _LONGEST_DELAY)
+        return min(float(text[:_RETRY_AFTER_DIGITS]), _LONGEST_DELAY_SECONDS)
     try:
         seconds = parsedate_to_datetime(text).timestamp() - time.time()
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
-    return min(max(seconds, 0.0), _LONGEST_DELAY)
+    return min(max(seconds, 0.0), _LONGEST_DELAY_SECONDS)
 
 
 async def _read_start(response: httpx.Response, body: bytearray) -> None:
-    """Read no more than an error text needs, as it was sent: what is packed stays packed."""
+    """Read the beginning of a body, without decompressing it."""
     async for part in response.aiter_raw():
         body += part
-        if len(body) >= _BODY_BYTES:
+        if len(body) >= _ERROR_BODY_BYTES:
             break
 
 

@@ -1,4 +1,4 @@
-"""One leader in the fleet, by an advisory lock that a silent process loses."""
+"""Election of the fleet's leader, by an advisory lock that a silent process loses."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Final
 from awa_lib.errors import AwaError
 from awa_lib.ops import runtime as ops
 from awa_lib.reads.health import ping
-from awa_lib.runtime.connections import Bounds, Link
+from awa_lib.runtime.links import Link
 from awa_lib.runtime.maintenance import Maintenance
+from awa_lib.runtime.sessions import Bounds
 from awa_lib.runtime.supervisor import Duty
 
 if TYPE_CHECKING:
@@ -20,19 +21,19 @@ if TYPE_CHECKING:
 
     from awa_lib.config import WorkerOptions
     from awa_lib.ops.maintenance import Rescued
-    from awa_lib.runtime.connections import Outage
+    from awa_lib.runtime.links import Outage
     from awa_lib.runtime.supervisor import Supervisor
 
 __all__ = ["Leader"]
 
 logger = logging.getLogger(__name__)
 
-# A leader speaks on the lock's session every 2 s.  The server ends a session that is silent for
-# 8 s (a stopped process, a blocked event loop, a child that outlived it, a host that is gone), and
-# candidates ask at least every 5 s: another leads within 15 s.
-_SPEAK_SECONDS: Final = 2.0
+# A leader sends a query on the lock's session every 2 s.  The server ends a session that is silent
+# for 8 s (a stopped process, a blocked event loop, a child that outlived it, a host that is gone),
+# and candidates try at least every 5 s: another process leads within 15 s.
+_PING_SECONDS: Final = 2.0
 _SILENCE_MS: Final = 8_000
-_LONGEST_RETRY: Final = 5.0
+_LONGEST_RETRY_SECONDS: Final = 5.0
 _LOCK: Final = Bounds(
     lock_ms=1_000, statement_seconds=3, settings=(("idle_session_timeout", "8s"),)
 )
@@ -43,10 +44,10 @@ _LONG: Final = Bounds(lock_ms=1_000, statement_seconds=60)
 class Leader:
     """A candidate for leadership, and the fleet's maintenance while it leads.
 
-    The lock is held by one connection for the whole term; the duties run on two others, long work
-    apart from short, so that a statement that fails or hangs costs neither the lock nor a rescue.
+    A connection of its own holds the lock for the whole term; short and long work have a
+    connection each, so that a statement that fails or hangs costs neither the lock nor a rescue.
     Two leaders at once (a lost connection noticed late) do no harm: every statement locks and
-    tests the rows it changes.
+    checks the rows it changes.
     """
 
     def __init__(
@@ -58,16 +59,15 @@ class Leader:
         options: WorkerOptions,
         on_rescued: Callable[[list[Rescued]], None],
     ) -> None:
-        self._lock = Link("leader", dsn, outage, _LOCK)
-        self._short = Link("maintenance", dsn, outage, _SHORT)
-        self._long = Link("cleaning", dsn, outage, _LONG)
+        self._lock = Link("leader", dsn=dsn, outage=outage, bounds=_LOCK)
+        self._short = Link("maintenance", dsn=dsn, outage=outage, bounds=_SHORT)
+        self._long = Link("cleaning", dsn=dsn, outage=outage, bounds=_LONG)
         self._supervisor = supervisor
         self._options = options
         self._on_rescued = on_rescued
         self._term: Maintenance | None = None
         self._stop = asyncio.Event()
-        retry = min(options.leader_election_interval_ms / 1000, _LONGEST_RETRY)
-        self._retry = retry
+        retry = min(options.leader_election_interval_ms / 1000, _LONGEST_RETRY_SECONDS)
         self.duty = Duty("leader election", self._round, seconds=retry)
 
     @property
@@ -77,7 +77,7 @@ class Leader:
 
     @property
     def duties(self) -> list[Duty]:
-        """Return the candidate loop and, while this process leads, the maintenance."""
+        """Return the candidate's duty and, while this process leads, those of the maintenance."""
         return [self.duty, *(self._term.duties if self._term else ())]
 
     @property
@@ -86,11 +86,11 @@ class Leader:
         return self.duty.alive
 
     async def start(self) -> None:
-        """Start to stand for election."""
+        """Start the candidate loop."""
         await self.duty.start()
 
     async def stop(self, seconds: float) -> None:
-        """Stop every duty and give the lock up, within so many seconds."""
+        """Stop every duty and release the lock, within ``seconds``."""
         self._stop.set()
         await self.duty.finish(seconds)
         await asyncio.gather(self._short.close(), self._long.close(), self._lock.close())
@@ -103,20 +103,22 @@ class Leader:
         conn = await self._lock.connection()
         if not self._lock.pooled:
             return await self._lock.run(ops.try_lead())
-        # The lock lasts as long as a transaction, which a pooler leaves to us alone.
+        # The lock lasts as long as a transaction, for which a pooler reserves the server session.
         await conn.set_autocommit(False)
         leads = False
         try:
             leads = await self._lock.run(ops.try_lead_in_transaction(_SILENCE_MS))
         finally:
-            # Also after an error, which leaves the transaction open and of no use.
+            # Also after an error, which leaves a failed transaction open.
             if not leads:
                 await self._lock.close()
         return leads
 
     async def _lead(self) -> None:
-        """Serve a term: until stopped, or until the lock's connection is lost."""
-        term = Maintenance(self._short, self._long, self._options, self._on_rescued)
+        """Run the maintenance until stopped, or until the lock's connection is lost."""
+        term = Maintenance(
+            self._options, short=self._short, long=self._long, on_rescued=self._on_rescued
+        )
         self._term = term
         logger.info("this process leads the fleet's maintenance")
         try:
@@ -125,7 +127,7 @@ class Leader:
                 self._supervisor.watch(duty.state)
             while not self._stop.is_set():
                 with self.duty.resting():
-                    await self._wait(_SPEAK_SECONDS * random.uniform(0.8, 1.0))
+                    await self._wait(_PING_SECONDS * random.uniform(0.8, 1.0))
                 await self._lock.run(ping())
                 self.duty.state.succeed()
         finally:

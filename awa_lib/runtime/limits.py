@@ -1,4 +1,4 @@
-"""How many jobs may run: slots per queue, shared overflow by weight, token buckets."""
+"""Limits of running jobs: slots of a queue, overflow shared by weight, token buckets."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Overflow", "Slots", "TokenBucket"]
 
 
 class TokenBucket:
-    """A rate limit of one queue in one process: starts full, refills by elapsed time."""
+    """The rate limit of a queue in a process: starts full, refills by elapsed time."""
 
     def __init__(self, limit: RateLimit, clock: Callable[[], float] = time.monotonic) -> None:
         self._rate = limit.max_rate
@@ -32,19 +32,19 @@ class TokenBucket:
         return int(self._tokens)
 
     def take(self, count: int) -> None:
-        """Use tokens for jobs that were really claimed."""
+        """Use tokens for jobs that were claimed."""
         self._tokens -= count
 
     def wait_seconds(self) -> float:
-        """Return how long until one token is there."""
+        """Return how long until a token is available."""
         return max(0.0, (1 - self._tokens) / self._rate)
 
 
 class Overflow:
     """The slots of weighted mode that no queue has reserved, shared by weight.
 
-    A queue that wants more than its own asks; contenders are the queues that want or hold some.
-    Each may hold up to ceil(pool * weight / sum of contending weights).
+    Queues that want or hold overflow slots contend for them.  Each may hold up to
+    ceil(pool * weight / sum of contending weights).
     """
 
     def __init__(self, options: WorkerOptions) -> None:
@@ -59,7 +59,7 @@ class Overflow:
         return self._held[queue]
 
     def grant(self, queue: str, wanted: int) -> int:
-        """Return how many more slots the queue may take now, and note its demand."""
+        """Return how many more slots the queue may take now; remember its demand."""
         self._wanted[queue] = wanted
         contending = sum(
             weight
@@ -78,17 +78,17 @@ class Overflow:
 
 
 class Slots:
-    """The running jobs of one queue against what it may run."""
+    """The slots of a queue: how many are used, how many are free."""
 
     def __init__(self, queue: QueueOptions, overflow: Overflow | None) -> None:
         self._queue = queue
         self._overflow = overflow
         self.used = 0
-        # What a claim under way may take, so that no other queue is granted it meanwhile.
+        # Reserved for a running claim, so that no other queue is granted the same slots.
         self._promised = 0
 
     def free(self, demand: int) -> int:
-        """Return how many jobs may be claimed now, at most ``demand``; they are kept for it."""
+        """Reserve slots for a claim of at most ``demand`` jobs; return how many."""
         own = self._queue.capacity - self.used
         if self._overflow is None:
             return min(own, demand)
@@ -99,7 +99,7 @@ class Slots:
         return self._promised
 
     def take(self, count: int) -> None:
-        """Count claimed jobs as running; what was free beyond them is given back."""
+        """Count claimed jobs as running and release the rest of the reservation."""
         self.used += count
         self._promise(0)
 

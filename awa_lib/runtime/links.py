@@ -1,13 +1,39 @@
-"""The connections of a worker process, each with the bounds of its duty."""
+"""The connections of a worker process: opened on demand, re-made after a loss."""
 
 from __future__ import annotations
 
-from typing import Final
+import asyncio
+import logging
+import random
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from awa_lib.runtime.connections import Bounds, Link, Outage
-from awa_lib.runtime.flushes import Flushes
+from psycopg.pq import TransactionStatus
 
-__all__ = ["HEARTBEAT", "Links"]
+from awa_lib.db.connect import cut, settings_for
+from awa_lib.db.drive import arun, turn
+from awa_lib.errors import AwaError, Unavailable
+from awa_lib.reads.health import is_at_work
+from awa_lib.runtime.sessions import AnswerTimeout, Bounds, open_async, with_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    import psycopg
+
+    from awa_lib._sql import Op
+
+__all__ = ["HEARTBEAT", "Link", "Links", "Outage", "pause", "within"]
+
+logger = logging.getLogger(__name__)
+R = TypeVar("R")
+
+_CLOSE_SECONDS: Final = 1.0
+_SAME_OUTAGE_SECONDS: Final = 10.0
+_LONGEST_PAUSE_SECONDS: Final = 3.0
+# An index look-up without an answer for this long counts as an outage.
+_LOOKUP_SECONDS: Final = 5.0
 
 # Losing a claim in a server crash only leaves the job available, and the lease guard drops the
 # end of an attempt whose claim was lost, so claims need not wait for the disk.
@@ -15,23 +41,265 @@ _CLAIMS: Final = Bounds(
     lock_ms=250, statement_seconds=30, hot=True, settings=(("synchronous_commit", "off"),)
 )
 _ENDS: Final = Bounds(lock_ms=250, statement_seconds=30, hot=True)
-# All waits of a process share it: one whose row is held must not keep the others waiting.
+# All waits of a process share this connection: a locked row must not hold up the other waits.
 _CALLBACKS: Final = Bounds(lock_ms=250, statement_seconds=10)
 _HEALTH: Final = Bounds(lock_ms=500, statement_seconds=2)
 HEARTBEAT: Final = Bounds(lock_ms=250, statement_seconds=10)
 
 
-class Links:
-    """Opened when they are first used; the listener, the heartbeat and the leader have their own.
+class Outage:
+    """Which connections of a process are down; each outage is logged at its start and its end.
 
-    Claims and ends have one each, so that neither waits for the other.
+    The connections notice the same outage at different moments: losses within ten seconds count
+    as one.  A pause before a retry ends as soon as another connection works.
+    """
+
+    def __init__(self) -> None:
+        self._down: dict[str, float] = {}
+        self._links: list[Link] = []
+        self._logged_at = -_SAME_OUTAGE_SECONDS
+        self._log_end = False
+        self._works = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self.ended_at = time.monotonic()
+        """When the last outage ended; at first when the process started."""
+
+    @property
+    def any(self) -> bool:
+        """Return True while a connection is down or its answer is overdue."""
+        return bool(self._down) or self.unanswered
+
+    @property
+    def unanswered(self) -> bool:
+        """Return True while an answer is overdue."""
+        return bool(self.overdue_links)
+
+    @property
+    def overdue_links(self) -> list[Link]:
+        """Return the links whose answer is overdue."""
+        return [link for link in self._links if link.overdue]
+
+    def cut(self) -> None:
+        """Make every running op fail now: the process ends."""
+        for link in self._links:
+            link.cut()
+
+    def watch(self, link: Link) -> None:
+        """Count overdue answers of a link as an outage."""
+        self._links.append(link)
+
+    @property
+    def lost_links(self) -> list[Link]:
+        """Return the links that are down."""
+        return [link for link in self._links if link.name in self._down]
+
+    def lost(self, name: str, error: Exception) -> None:
+        """Note a lost connection."""
+        now = time.monotonic()
+        if not self._down and now - self._logged_at >= _SAME_OUTAGE_SECONDS:
+            self._logged_at = now
+            self._log_end = True
+            with suppress(Exception):  # of the program's own log handlers
+                logger.warning(
+                    "the database is unavailable (%s); the worker stops claiming and reconnects, "
+                    "running jobs go on",
+                    error or "the connection was closed",
+                    extra={"connection": name},
+                )
+        self._down[name] = now
+        self._works.clear()
+
+    def back(self, name: str) -> None:
+        """Note a working connection; may be called from any thread."""
+        if self._down.pop(name, None) is None:
+            return
+        if not self._down:
+            self.ended_at = time.monotonic()
+            if self._log_end:
+                self._log_end = False
+                with suppress(Exception):
+                    logger.info("the database is available again; the worker goes on claiming")
+        with suppress(RuntimeError):  # the loop has ended: nothing waits
+            self._loop.call_soon_threadsafe(self._works.set)
+
+    async def pause(self, failures: int) -> None:
+        """Wait before a retry as ``pause`` does, or until another connection works."""
+        self._works.clear()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._works.wait(), _pause_seconds(failures))
+
+
+async def pause(failures: int) -> None:
+    """Sleep before a retry: 0.1 s doubling to 3 s, jittered by half."""
+    await asyncio.sleep(_pause_seconds(failures))
+
+
+def _pause_seconds(failures: int) -> float:
+    longest = min(0.1 * 2.0 ** min(failures, 10), _LONGEST_PAUSE_SECONDS)
+    return longest * random.uniform(0.5, 1.0)
+
+
+async def within(seconds: float, work: Awaitable[R]) -> R:
+    """Return the result of an op that ends in time.  Raises TimeoutError otherwise.
+
+    The op goes on to its own bound: cancelling a statement waits for the server, up to 10 s.
+    """
+    task = asyncio.ensure_future(work)
+    done, _ = await asyncio.wait({task}, timeout=seconds)
+    if not done:
+        task.add_done_callback(lambda late: late.cancelled() or late.exception())
+        raise TimeoutError
+    return task.result()
+
+
+class Link:
+    """A named connection that is opened on demand and re-made after a loss.
+
+    Tasks that share it take turns.  No answer within the bounds counts as a loss, so nothing waits
+    forever for a server that has stopped.
+    """
+
+    def __init__(
+        self, name: str, *, dsn: str, outage: Outage, bounds: Bounds | None = None
+    ) -> None:
+        self.name = name
+        self.bounds = bounds or Bounds()
+        self._dsn = dsn
+        self._purpose = self.bounds.purpose(name)
+        self._outage = outage
+        self._conn: psycopg.AsyncConnection[tuple[Any, ...]] | None = None
+        self._opening = asyncio.Lock()
+        self._turn = asyncio.Lock()
+        self._asked_at: float | None = None
+        outage.watch(self)
+
+    @property
+    def waiting_seconds(self) -> float:
+        """Return how long the running op has waited for its answer."""
+        asked = self._asked_at
+        return 0.0 if asked is None else time.monotonic() - asked
+
+    @property
+    def overdue(self) -> bool:
+        """Return True while its answer is late; for an index look-up after 5 s."""
+        bounds = self.bounds
+        return self.waiting_seconds > (
+            _LOOKUP_SECONDS if bounds.hot else 2.0 + bounds.statement_seconds
+        )
+
+    @property
+    def idle(self) -> bool:
+        """Return True while no op runs on it."""
+        return not self._turn.locked()
+
+    @property
+    def pooled(self) -> bool:
+        """Return True when a pooler stands between this connection and the server."""
+        return self._conn is not None and bool(settings_for(self._conn))
+
+    async def connection(self) -> psycopg.AsyncConnection[tuple[Any, ...]]:
+        """Return the open connection.  Raises Unavailable."""
+        async with self._opening:
+            if self._conn is None or self._conn.closed:
+                try:
+                    self._conn = await open_async(self._dsn, self._purpose)
+                except Unavailable as error:
+                    self._outage.lost(self.name, error)
+                    raise
+            return self._conn
+
+    async def run(self, op: Op[R]) -> R:
+        """Drive an op.  Raises Unavailable after noting the loss; the next call reconnects."""
+        async with self._turn:
+            self._asked_at = time.monotonic()
+            try:
+                conn = self._conn
+                if conn is None or conn.closed:
+                    conn = await self.connection()
+                with AnswerTimeout(conn, self.bounds.answer_seconds):
+                    result = await arun(conn, with_settings(conn, op))
+            except Unavailable as error:
+                if self._conn is not None:
+                    self._outage.lost(self.name, error)
+                await self.close()
+                raise
+            except AwaError:
+                self._outage.back(self.name)
+                await self._end_transaction()
+                raise
+            except asyncio.CancelledError:
+                # A statement that was cut off leaves the connection in an unknown state.
+                await self.close()
+                raise
+            finally:
+                self._asked_at = None
+            self._outage.back(self.name)
+            return result
+
+    async def _end_transaction(self) -> None:
+        """Close a connection that an op left in its transaction: the next op would fail in it.
+
+        A client that cancels statements may cancel the ROLLBACK too.
+        """
+        conn = self._conn
+        if (
+            conn is not None
+            and conn.autocommit
+            and conn.pgconn.transaction_status != TransactionStatus.IDLE
+        ):
+            await self.close()
+
+    async def cut_if_dead(self, other: Link) -> None:
+        """Cut an overdue connection when the server, asked on ``other``, does not work for it.
+
+        A proxy or a firewall may keep a dead connection open; nothing else shows that.
+        """
+        conn, asked = self._conn, self._asked_at
+        if conn is None or conn.closed or self.pooled or self is other:
+            return
+        try:
+            at_work = await other.run(is_at_work(conn.info.backend_pid))
+        except AwaError:
+            return  # an outage; says nothing about this connection
+        if not at_work and self._conn is conn and self._asked_at == asked:
+            cut(conn)
+
+    def cut(self) -> None:
+        """Make the running op fail now."""
+        if self._conn is not None and self._asked_at is not None:
+            cut(self._conn)
+
+    async def pause_after(self, failures: int) -> None:
+        """Wait before a retry after this number of losses in a row."""
+        await self._outage.pause(failures)
+
+    async def close(self) -> None:
+        """Close the connection, if open, once its running statement has ended.
+
+        Without an answer within a second it is cut.
+        """
+        conn, self._conn = self._conn, None
+        if conn is None:
+            return
+        for _ in range(2):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_CLOSE_SECONDS), turn(conn):
+                    await conn.close()
+                return
+            cut(conn)
+
+
+class Links:
+    """The links of a process; the listener, the heartbeat and the leader have their own.
+
+    Claims and ends have a link each, so that neither waits for the other.
     """
 
     def __init__(self, dsn: str) -> None:
-        self.outage = Outage()
-        self.claims = Link("claims", dsn, self.outage, _CLAIMS)
-        self.ends = Link("completions", dsn, self.outage, _ENDS)
-        self.callbacks = Link("callbacks", dsn, self.outage, _CALLBACKS)
-        self.flushes = Flushes(self.callbacks)
-        self.health = Link("health", dsn, self.outage, _HEALTH)
-        self.publisher = Link("publisher", dsn, self.outage)
+        outage = Outage()
+        self.outage = outage
+        self.claims = Link("claims", dsn=dsn, outage=outage, bounds=_CLAIMS)
+        self.ends = Link("completions", dsn=dsn, outage=outage, bounds=_ENDS)
+        self.callbacks = Link("callbacks", dsn=dsn, outage=outage, bounds=_CALLBACKS)
+        self.health = Link("health", dsn=dsn, outage=outage, bounds=_HEALTH)
+        self.publisher = Link("publisher", dsn=dsn, outage=outage)

@@ -1,4 +1,4 @@
-"""One listening connection a process: wakes dispatchers, passes cancels on, proves it is alive."""
+"""The listening connection of a process: receives notifications and checks that they arrive."""
 
 from __future__ import annotations
 
@@ -14,43 +14,43 @@ from psycopg import sql as compose
 from awa_lib.db.drive import arun, translate
 from awa_lib.errors import Transient, Unavailable
 from awa_lib.ops.runtime import listening_channels
-from awa_lib.runtime.connections import Bound, Bounds
-from awa_lib.runtime.sessions import open_async
+from awa_lib.runtime.sessions import AnswerTimeout, Bounds, open_async
 from awa_lib.runtime.supervisor import Duty
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from awa_lib.runtime.connections import Outage
+    from awa_lib.runtime.links import Outage
 
 __all__ = ["CANCEL_CHANNEL", "Listener"]
 
 logger = logging.getLogger(__name__)
 
 CANCEL_CHANNEL: Final = "awa:cancel"
-# Not awa:callback: that would be the channel of a queue of this name.
+# Not awa:callback, which would be the channel of a queue named callback.
 CALLBACK_CHANNEL: Final = "awa_callback"
 POLICY_CHANNEL: Final = "awa_policy"
 _PREFIX: Final = "awa:"
-# Postgres cuts channel names at 63 bytes; longer queue names can only be polled.
-_LONGEST_CHANNEL: Final = 63
-_PROOF_SECONDS: Final = 20.0
-_PROOF_TIMEOUT: Final = 5.0
+# Postgres truncates channel names to 63 bytes; queues with longer names are only polled.
+_LONGEST_CHANNEL_BYTES: Final = 63
+_CHECK_SECONDS: Final = 20.0
+_ANSWER_SECONDS: Final = 5.0
 _BOUNDS: Final = Bounds(statement_seconds=5)
 
 
 class Listener:
     """LISTEN for every queue, for cancels, answers to callbacks, and changed policies.
 
-    Notifications are read straight from the socket by the event loop.  Every 20 s the connection
-    is asked whether it still listens to all channels (a pooler answers queries but delivers
-    nothing); without proof the dispatchers poll quickly.  After a loss it listens anew and wakes
-    every queue once.
+    The event loop reads notifications straight from the socket.  Every 20 s a query checks that
+    the session still listens to all channels (a pooler answers queries but delivers nothing);
+    otherwise the dispatchers poll quickly.  After a loss it listens again and wakes every queue
+    once.
     """
 
     def __init__(
         self,
         dsn: str,
+        *,
         queues: Iterable[str],
         outage: Outage,
         on_wake: Callable[[str], None],
@@ -61,24 +61,26 @@ class Listener:
         self._dsn = dsn
         self._queues = list(queues)
         self._channels = [
-            _PREFIX + q for q in self._queues if len((_PREFIX + q).encode()) <= _LONGEST_CHANNEL
+            channel
+            for channel in (_PREFIX + queue for queue in self._queues)
+            if len(channel.encode()) <= _LONGEST_CHANNEL_BYTES
         ]
         self._outage = outage
         self._on_wake = on_wake
         self._on_cancel = on_cancel
         self._on_callback = on_callback
         self._on_policy = on_policy
-        self._heard: set[str] = set()
+        self._active: set[str] = set()
         self._lost = asyncio.Event()
         self._first = asyncio.Event()
         self.duty = Duty("listener", self._round, pause=outage.pause)
 
     def listens(self, queue: str) -> bool:
-        """Return True while notifications of this queue are proven to arrive."""
-        return _PREFIX + queue in self._heard
+        """Return True while the session is known to listen for this queue."""
+        return _PREFIX + queue in self._active
 
     async def start(self) -> None:
-        """Start, and wait until the first try to listen has succeeded or failed."""
+        """Start, and wait for the end of the first attempt to listen."""
         await self.duty.start()
         await self._first.wait()
 
@@ -87,35 +89,35 @@ class Listener:
         await self.duty.stop()
 
     async def _round(self) -> None:
-        """Listen until the connection is lost.  Raises Unavailable then."""
+        """Listen until the connection is lost, then raise Unavailable."""
         try:
             conn = await open_async(self._dsn, _BOUNDS.purpose("listener"))
             try:
                 await self._serve(conn)
             finally:
-                self._heard = set()
+                self._active = set()
                 await conn.close()
         except psycopg.Error as error:
             known = translate(error)
-            self._note(known)
+            self._note_loss(known)
             raise known from error
         except Transient as error:
-            self._note(error)
+            self._note_loss(error)
             raise
         finally:
             self._first.set()
 
-    def _note(self, error: Exception) -> None:
+    def _note_loss(self, error: Exception) -> None:
         if isinstance(error, Unavailable):
             self._outage.lost("listener", error)
 
     async def _serve(self, conn: psycopg.AsyncConnection[Any]) -> None:
         loop = asyncio.get_running_loop()
-        conn.add_notify_handler(self._hear)
-        with Bound(conn, _PROOF_TIMEOUT + len(self._channels) / 10):
+        conn.add_notify_handler(self._on_notify)
+        with AnswerTimeout(conn, _ANSWER_SECONDS + len(self._channels) / 10):
             for channel in [*self._channels, CANCEL_CHANNEL, CALLBACK_CHANNEL, POLICY_CHANNEL]:
                 await conn.execute(compose.SQL("LISTEN {}").format(compose.Identifier(channel)))
-        await self._prove(conn)
+        await self._check_channels(conn)
         self._outage.back("listener")
         self.duty.state.succeed()
         self._first.set()
@@ -127,27 +129,28 @@ class Listener:
             loop.add_reader(conn.fileno(), self._read, conn)
             try:
                 with suppress(TimeoutError), self.duty.resting():
-                    await asyncio.wait_for(self._lost.wait(), _PROOF_SECONDS)
+                    await asyncio.wait_for(self._lost.wait(), _CHECK_SECONDS)
             finally:
                 loop.remove_reader(conn.pgconn.socket)
             if not self._lost.is_set():
-                await self._prove(conn)
+                await self._check_channels(conn)
                 self.duty.state.succeed()
         raise psycopg.OperationalError("the listening connection was closed")
 
-    async def _prove(self, conn: psycopg.AsyncConnection[Any]) -> None:
-        with Bound(conn, _PROOF_TIMEOUT):
-            heard = await arun(conn, listening_channels())
-        deaf = set(self._channels) - heard
-        if deaf and deaf != set(self._channels) - self._heard:
+    async def _check_channels(self, conn: psycopg.AsyncConnection[Any]) -> None:
+        with AnswerTimeout(conn, _ANSWER_SECONDS):
+            active = await arun(conn, listening_channels())
+        missing = set(self._channels) - active
+        if missing and missing != set(self._channels) - self._active:
             logger.warning(
-                "LISTEN is not heard (a transaction pooler in front?); polling instead",
-                extra={"channels": sorted(deaf)},
+                "notifications do not arrive (a transaction pooler in front of the server?); the "
+                "worker polls instead",
+                extra={"channels": sorted(missing)},
             )
-        self._heard = heard
+        self._active = active
 
     def _read(self, conn: psycopg.AsyncConnection[Any]) -> None:
-        """Take notifications off the socket."""
+        """Read the notifications on the socket."""
         pgconn = conn.pgconn
         try:
             pgconn.consume_input()
@@ -160,24 +163,25 @@ class Listener:
         while notify := pgconn.notifies():
             self._pass_on(notify.relname.decode(), notify.extra.decode("utf-8", "replace"))
 
-    def _hear(self, notify: psycopg.Notify) -> None:
-        # Those that arrive while a query of ours runs come this way.
+    def _on_notify(self, notify: psycopg.Notify) -> None:
+        # Called for notifications that arrive while a query runs.
         self._pass_on(notify.channel, notify.payload)
 
     def _pass_on(self, channel: str, payload: str) -> None:
         try:
             self._dispatch(channel, payload)
         except Exception:
-            # The next notification may be another matter.
-            logger.exception("a notification was not passed on", extra={"channel": channel})
+            logger.exception(
+                "a notification could not be handled and is ignored", extra={"channel": channel}
+            )
 
     def _dispatch(self, channel: str, payload: str) -> None:
         if channel == CANCEL_CHANNEL and payload:
             try:
-                told = json.loads(payload)
-                self._on_cancel(int(told["job_id"]), int(told["run_lease"]))
+                cancel = json.loads(payload)
+                self._on_cancel(int(cancel["job_id"]), int(cancel["run_lease"]))
             except (ValueError, TypeError, KeyError):
-                logger.debug("ignored a malformed cancel", extra={"payload": payload})
+                logger.debug("a malformed cancel was ignored", extra={"payload": payload})
         elif channel == CALLBACK_CHANNEL:
             if payload.isdecimal():
                 self._on_callback(int(payload))

@@ -1,4 +1,4 @@
-"""How an attempt ended, as the row it becomes."""
+"""Turn what a handler returned or raised into the outcome of its attempt."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import logging
 import math
 import random
 import traceback
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from awa_lib.errors import AwaError, TerminalError
 from awa_lib.results import Cancel, RetryAfter, Snooze, WaitForCallback
 from awa_lib.retries import Backoff, bounded
+from awa_lib.runtime.context import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,26 +24,11 @@ __all__ = ["Outcome", "describe_briefly", "of_error", "of_failure", "of_result"]
 logger = logging.getLogger(__name__)
 
 _TRACE_LINES: Final = 10
-# What stands between the worker and a handler.
+# Packages whose frames lie between the worker and a handler.
 _CALLERS: Final = frozenset({"awa_lib", "asyncio", "concurrent", "threading"})
 _TEXT_LIMIT: Final = 16_000
 _RANDOM: Final = random.Random()
 _RESULTS: Final = (RetryAfter, Snooze, Cancel, WaitForCallback)
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """The target state of an attempt that did not simply complete."""
-
-    target: str
-    error: str | None = None
-    terminal: bool = False
-    delay: float | None = None
-    """Seconds until the next run; None means the published backoff."""
-    attempt_back: int = 0
-    """1 where the attempt shall not count."""
-    error_type: str | None = None
-    """Qualified name of the exception."""
 
 
 def of_result(attempt: Attempt, result: object) -> Outcome | None:
@@ -57,7 +42,7 @@ def of_result(attempt: Attempt, result: object) -> Outcome | None:
     if isinstance(result, Cancel):
         return Outcome("cancelled", clean(f"cancelled: {_text_of(result.reason)}"))
     if isinstance(result, WaitForCallback):
-        # The error is what it fails with when its row has no callback.
+        # The error that it fails with when its row has no callback.
         return Outcome(
             "waiting_external",
             "WaitForCallback returned without calling register_callback",
@@ -67,7 +52,7 @@ def of_result(attempt: Attempt, result: object) -> Outcome | None:
 
 
 def _of_class(result: object) -> Outcome | None:
-    """Return the failure of a handler that forgot to make what it returns, else None."""
+    """Return the failure of a handler that returned a result class, else None."""
     if not isinstance(result, type) or result not in _RESULTS:
         return None
     name = result.__name__
@@ -75,13 +60,14 @@ def _of_class(result: object) -> Outcome | None:
 
 
 def of_error(attempt: Attempt, error: BaseException) -> Outcome:
-    """Return the outcome of an exception that left the handler; raises nothing itself."""
+    """Return the outcome of an exception of the handler; raises nothing itself."""
     try:
         return _of_error(attempt, error)
     except BaseException:
-        # A class of exceptions may define what isinstance() does, and fail there.
+        # isinstance() runs code of the exception's class, which may fail.
         logger.exception(
-            "an error of a handler cannot be looked at", extra={"job_id": attempt.job.id}
+            "an exception of a handler cannot be classified; its job is retried as after any error",
+            extra={"job_id": attempt.job.id},
         )
         return of_failure(attempt, describe(error), error)
 
@@ -98,7 +84,7 @@ def _of_error(attempt: Attempt, error: BaseException) -> Outcome:
 
 
 def of_failure(attempt: Attempt, message: str, error: BaseException | None = None) -> Outcome:
-    """Return a retry after the backoff, or the end when no attempt is left."""
+    """Return a retry after the backoff, or a failure when no attempt is left."""
     name = None if error is None else _name(error)
     if attempt.is_last:
         return Outcome("failed", message, error_type=name)
@@ -112,27 +98,27 @@ def _delay(attempt: Attempt, error: BaseException | None) -> float | None:
     number = attempt.job.attempt
     if isinstance(backoff, Backoff):
         return backoff.seconds(number, _RANDOM)
-    return _asked(backoff, number, error or TimeoutError("hard deadline exceeded"))
+    return _custom_delay(backoff, number, error or TimeoutError("hard deadline exceeded"))
 
 
-def _asked(
+def _custom_delay(
     backoff: Callable[[int, BaseException], float], number: int, error: BaseException
 ) -> float | None:
     try:
         return _seconds(backoff(number, error))
     except BaseException:
-        logger.exception("a backoff function failed; the default backoff is used")
+        logger.exception("a backoff function failed; the job is retried after the default backoff")
         return None
 
 
 def describe(error: BaseException) -> str:
-    """Return ``QualName: message`` and the last lines of the traceback, from the handler on."""
+    """Return ``QualName: message`` and the end of the traceback, beginning at the handler."""
     head = f"{type(error).__qualname__}: {_text_of(error)}"
     try:
         lines = traceback.format_tb(_from_the_handler(error.__traceback__))
     except BaseException:
-        # Names in frames, and loaders that are asked for source lines, are the caller's.
-        logger.debug("a traceback cannot be shown", exc_info=True)
+        # Names in frames and the loaders of source lines are the user's.
+        logger.debug("a traceback cannot be formatted", exc_info=True)
         lines = []
     text = "".join(lines).rstrip("\n").splitlines()
     if len(text) > _TRACE_LINES:
@@ -143,16 +129,16 @@ def describe(error: BaseException) -> str:
 
 
 def _text_of(value: object) -> str:
-    """Return the text of a caller's object, whose ``__str__`` may do anything."""
+    """Return the text of a user's object, whose ``__str__`` may do anything."""
     try:
-        # Not the text itself, which may be of a class of its own.
+        # str(value) may return an instance of a subclass of str.
         return str.__str__(str(value))[:_TEXT_LIMIT]
     except BaseException as failure:  # noqa: BLE001 - see above
         return f"(its text cannot be shown: {type(failure).__qualname__} in __str__)"
 
 
 def describe_briefly(error: BaseException) -> str:
-    """Return ``QualName: message``; ``repr()`` for errors that are none of ours."""
+    """Return ``QualName: message`` for awa's own errors, ``repr()`` for others."""
     if isinstance(error, AwaError):
         return clean(f"{type(error).__qualname__}: {_text_of(error)}")
     try:
@@ -162,7 +148,7 @@ def describe_briefly(error: BaseException) -> str:
 
 
 def _from_the_handler(trace: TracebackType | None) -> TracebackType | None:
-    """Leave out how the worker got there; an error of the worker itself keeps all of it."""
+    """Return the part that begins at the handler; all of it for an error of the worker itself."""
     first = trace
     while first is not None:
         package = str(first.tb_frame.f_globals.get("__name__", "")).partition(".")[0]
@@ -173,7 +159,7 @@ def _from_the_handler(trace: TracebackType | None) -> TracebackType | None:
 
 
 def clean(text: str) -> str:
-    """Make text that Postgres can store: no NUL, no lone surrogate, bounded."""
+    """Return text that Postgres can store: no NUL, no lone surrogate, bounded."""
     text = text[:_TEXT_LIMIT].replace("\x00", "\N{REPLACEMENT CHARACTER}")
     return text.encode("utf-8", "replace").decode("utf-8")
 

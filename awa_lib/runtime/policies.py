@@ -1,4 +1,4 @@
-"""Follow what is stored about this process's queues."""
+"""Apply the stored policies of this process's queues."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from typing import TYPE_CHECKING, Final
 from awa_lib.errors import ValidationError
 from awa_lib.policies import QueuePolicy
 from awa_lib.reads.policies import list_queue_policies
-from awa_lib.runtime.periodic import Periodic
+from awa_lib.runtime.supervisor import Duty
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from awa_lib.runtime.connections import Link
     from awa_lib.runtime.dispatcher import Dispatcher
+    from awa_lib.runtime.links import Link
 
 __all__ = ["Policies"]
 
 logger = logging.getLogger(__name__)
 
-_SECONDS: Final = 10.0
+_INTERVAL_SECONDS: Final = 10.0
 
 
 class Policies:
-    """Reads the policies at start, when told of a change, and every 10 s."""
+    """Read the policies at start, after a notification of a change, and every 10 s."""
 
     def __init__(
         self, link: Link, dispatchers: Mapping[str, Dispatcher], on_change: Callable[[], None]
@@ -32,11 +32,11 @@ class Policies:
         self._link = link
         self._dispatchers = dispatchers
         self._on_change = on_change
-        self._odd: dict[str, str] = {}
-        self.duty = Periodic("policies", _SECONDS, self._read)
+        self._logged: dict[str, str] = {}
+        self.duty = Duty("policies", self._read, seconds=_INTERVAL_SECONDS)
 
     async def start(self) -> None:
-        """Read once, so that no job is claimed against a limit, then keep at it."""
+        """Read once, so that no claim ignores a limit, then start the loop."""
         await self._read()
         await self.duty.start()
 
@@ -54,22 +54,22 @@ class Policies:
         changed = [
             dispatcher.follow(policy)
             for name, dispatcher in self._dispatchers.items()
-            if (policy := self._followed(stored.get(name) or QueuePolicy(name))) is not None
+            if (policy := self._usable(stored.get(name) or QueuePolicy(name))) is not None
         ]
         if any(changed):
             self._on_change()
 
-    def _followed(self, policy: QueuePolicy) -> QueuePolicy | None:
-        """Return what can be followed of a policy; None, said once, when nothing can."""
+    def _usable(self, policy: QueuePolicy) -> QueuePolicy | None:
+        """Return a policy within its bounds; None, logged once, when it cannot be read."""
         try:
-            followed = policy.clamped()
+            usable = policy.clamped()
         except ValidationError as error:
-            if self._odd.get(policy.queue) != str(error):
-                self._odd[policy.queue] = str(error)
+            if self._logged.get(policy.queue) != str(error):
+                self._logged[policy.queue] = str(error)
                 logger.warning(
-                    "the settings of a queue cannot be read; it goes on with those it had",
+                    "the policy of a queue cannot be read; the worker keeps the previous one",
                     extra={"queue": policy.queue, "error": str(error)},
                 )
             return None
-        self._odd.pop(policy.queue, None)
-        return followed
+        self._logged.pop(policy.queue, None)
+        return usable

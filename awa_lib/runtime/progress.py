@@ -1,4 +1,4 @@
-"""The progress of an attempt, as the JSON text that will be written."""
+"""The progress of an attempt, as the JSON text that is written."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ if TYPE_CHECKING:
 
 __all__ = ["EMPTY", "Progress"]
 
-# Members of the object's text by key: all but the metadata, and those of the metadata.
+# Text of each member of the object by key: all but the metadata, and those of the metadata.
 Parts = tuple[dict[str, str], "dict[str, str] | None"]
 
 
 class Progress:
-    """A snapshot that never changes: what was accepted is what is written.
+    """An immutable snapshot of an attempt's progress.
 
-    It keeps the text of each part.  So writing it cannot fail, an object that the handler changes
-    later changes nothing, and a large checkpoint is not encoded anew for each small note.
+    It keeps the text of each part.  So writing it cannot fail, later changes of the handler's
+    objects have no effect, and a small change does not encode a large checkpoint again.
     """
 
     __slots__ = ("_parts", "_text")
@@ -32,12 +32,12 @@ class Progress:
 
     @classmethod
     def of_text(cls, text: str | None) -> Progress | None:
-        """Return the progress of a row, read only when something is noted; None for none."""
+        """Return the progress of a row, parsed on its first change; None for none."""
         return cls(text, None) if text else None
 
     @property
     def text(self) -> str:
-        """The JSON text of all of it."""
+        """The whole as JSON text."""
         if self._text is None:
             others, metadata = self._read()
             members = list(others.values())
@@ -51,8 +51,8 @@ class Progress:
         """A fresh copy as plain data."""
         return loads(self.text)
 
-    def noted(self, percent: int, message: str | None) -> Progress:
-        """Return it with another percent and message.  Raises SerializationError."""
+    def with_percent(self, percent: int, message: str | None) -> Progress:
+        """Return a copy with this percent and message.  Raises SerializationError."""
         fresh: dict[str, Any] = {"percent": percent}
         if message is not None:
             fresh["message"] = message
@@ -60,11 +60,11 @@ class Progress:
         kept = {"metadata": others["metadata"]} if "metadata" in others else {}
         return Progress(None, ({**kept, **_encoded(fresh, "progress")}, metadata))
 
-    def merged(self, updates: Mapping[str, Any]) -> Progress:
-        """Return it with keys of its metadata replaced.
+    def with_metadata(self, updates: Mapping[str, Any]) -> Progress:
+        """Return a copy with these keys of its metadata replaced.
 
         Raises SerializationError or ValidationError, RuntimeError when the metadata of the row is
-        no object.
+        not an object.
         """
         encoded = _encoded(updates, "updates")
         others, metadata = self._read()
@@ -82,7 +82,7 @@ EMPTY: Final = Progress("{}", ({}, None))
 
 
 def _encoded(values: Mapping[str, Any], name: str) -> dict[str, str]:
-    """Return each key with its member of the object's text, like ``"key":value``."""
+    """Return the text of each member by key, like ``"key":value``."""
     found = {}
     for key, value in list(values.items()):
         text = encode_object({key: value}, name=name)
@@ -104,6 +104,6 @@ def _parts_of(text: str | None) -> Parts:
         return parts, {key: dumps({key: part})[1:-1] for key, part in metadata.items()}
     except (ValueError, RecursionError) as error:
         raise SerializationError(
-            "the progress that the job came with cannot be read",
-            why="it holds a number or a depth that Python cannot hold, written by another program",
+            "the stored progress of the job cannot be read",
+            why="another program wrote a number or a depth of nesting that Python cannot hold",
         ) from error

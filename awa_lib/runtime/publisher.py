@@ -1,4 +1,4 @@
-"""Publish this process: its row in the fleet and its descriptors."""
+"""Publish this process: its row in the fleet's table and its descriptors."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 from awa_lib.errors import AwaError
 from awa_lib.ops import runtime as ops
-from awa_lib.runtime.periodic import Periodic
+from awa_lib.runtime.supervisor import Duty
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from awa_lib.descriptors import Descriptor
     from awa_lib.ops.runtime import InstanceSnapshot
-    from awa_lib.runtime.connections import Link
+    from awa_lib.runtime.links import Link
 
 __all__ = ["Publisher"]
 
@@ -22,12 +22,13 @@ logger = logging.getLogger(__name__)
 
 
 class Publisher:
-    """Writes the snapshot and the descriptors at start, every 10 s, and at the end."""
+    """Write the snapshot and the descriptors at start, every 10 s, and at the end."""
 
     def __init__(
         self,
         link: Link,
         snapshot: Callable[[], InstanceSnapshot],
+        *,
         queues: Mapping[str, Descriptor],
         kinds: Mapping[str, Descriptor],
     ) -> None:
@@ -38,10 +39,10 @@ class Publisher:
         self._queue_hashes = {name: d.hash for name, d in queues.items()}
         self._kind_hashes = {name: d.hash for name, d in kinds.items()}
         self._published = False
-        self.duty = Periodic("publisher", ops.SNAPSHOT_INTERVAL_MS / 1000, self._publish)
+        self.duty = Duty("publisher", self._publish, seconds=ops.SNAPSHOT_INTERVAL_MS / 1000)
 
     async def start(self) -> None:
-        """Publish once, so that a table that is missing stops the start, then keep at it."""
+        """Publish once, so that a missing table stops the start, then start the loop."""
         await self._publish()
         await self.duty.start()
 
@@ -57,7 +58,9 @@ class Publisher:
         try:
             await self._publish_instance()
         except AwaError as error:
-            logger.debug("the last snapshot was not written", extra={"error": str(error)})
+            logger.debug(
+                "the last snapshot of this worker was not written", extra={"error": str(error)}
+            )
 
     async def _publish(self) -> None:
         await self._publish_instance()

@@ -1,10 +1,9 @@
-"""Jobs whose attempt cannot end them: when they are taken away, and when not yet.
+"""Rescue jobs whose attempt cannot end them, and decide when it is too early for that.
 
-After an outage every lease looks stale, though its worker lives: it could not write.  So at the
-start of a term, and whenever the database comes back, the first stale rescue waits until living
-workers can have written; so it does after a time when the server was read-only, or the whole table
-locked.  The same holds for a row that somebody had locked: its owner's heartbeat
-waited for the same lock.
+After an outage every lease looks stale although its worker is alive: it could not write.  So at
+the start of a term, and whenever the database comes back, the first rescue waits until live workers
+had time to write; likewise after the server was read-only or the whole table locked.  The same
+holds for a row that was locked: the heartbeat of its owner waited for the same lock.
 """
 
 from __future__ import annotations
@@ -23,19 +22,18 @@ if TYPE_CHECKING:
     from awa_lib._sql import Op
     from awa_lib.config import WorkerOptions
     from awa_lib.ops.maintenance import Cause, Rescued
-    from awa_lib.runtime.connections import Link
+    from awa_lib.runtime.links import Link
 
 __all__ = ["Contact", "Rescues", "grace", "longest_break"]
 
 R = TypeVar("R")
 
-_LEAST_GRACE: Final = 5.0
-# Batches of one round.
-_BATCHES: Final = 20
+_SHORTEST_GRACE_SECONDS: Final = 5.0
+_BATCHES_PER_ROUND: Final = 20
 
 
 class Contact:
-    """A connection, and since when it has answered without a break."""
+    """A connection, and since when it has answered without an interruption."""
 
     def __init__(
         self, link: Link, longest_break: float, clock: Callable[[], float] = time.monotonic
@@ -54,7 +52,7 @@ class Contact:
             self._lost = True
             raise
         now = self._clock()
-        # A server that was stopped and goes on answers late, without an error.
+        # A server that was stopped and resumed answers late, without an error.
         if self._lost or now - self._answered > self._longest_break:
             self._since, self._lost = now, False
         self._answered = now
@@ -62,17 +60,18 @@ class Contact:
 
     @property
     def seconds(self) -> float:
-        """Return how long the connection has answered."""
+        """Return for how long the connection has answered."""
         return 0.0 if self._lost else self._clock() - self._since
 
 
 class Rescues:
-    """The three rescues of the fleet's leader."""
+    """The three rescues of the fleet's leader: stale leases, deadlines, callbacks."""
 
     def __init__(
         self,
         contact: Contact,
         options: WorkerOptions,
+        *,
         on_rescued: Callable[[list[Rescued]], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -81,81 +80,85 @@ class Rescues:
         self._clock = clock
         self._staleness = options.heartbeat_staleness_ms / 1000
         self._grace = grace(options)
-        # Since when each look at the leases has succeeded, and heartbeats could be written.
+        # Since when every check of the leases has succeeded and heartbeats could be written.
         self._writable_since: float | None = clock()
         self._aside: dict[Cause, Aside] = {
-            "heartbeat": Aside(), "deadline": Aside(), "callback": Aside(),
-        }  # fmt: skip
-        # Stale jobs that somebody had locked: since when they have been free, None while they are
-        # not.
-        self._held: dict[int, float | None] = {}
+            "heartbeat": Aside(),
+            "deadline": Aside(),
+            "callback": Aside(),
+        }
+        # Stale jobs whose row was locked: since when it is free, None while it is locked.
+        self._freed_at: dict[int, float | None] = {}
 
     async def stale(self) -> None:
-        """Take jobs whose worker is presumed dead."""
+        """Rescue jobs whose worker is presumed dead."""
         try:
             await self._contact.run(ops.check_writable())
             found = await self._contact.run(ops.stale_ids(self._staleness))
         except AwaError:
             self._writable_since = None
             raise
-        # Only now: the look itself may have waited for the database.
+        # Only now: the queries themselves may have waited for the database.
         if self._writable_since is None:
             self._writable_since = self._clock()
         if min(self._contact.seconds, self._writable_seconds) < self._grace:
             return
         stale = set(found)
-        await self._watch(stale)
+        await self._note_freed(stale)
         now = self._clock()
         waiting = {
-            job_id for job_id, free in self._held.items()
-            if free is None or now - free < self._grace
-        }  # fmt: skip
+            job_id
+            for job_id, freed in self._freed_at.items()
+            if freed is None or now - freed < self._grace
+        }
         chosen = sorted(stale - waiting)
-        await self._take(chosen, "heartbeat")
-        await self._remember(chosen)
+        await self._rescue(chosen, "heartbeat")
+        await self._note_locked(chosen)
 
     @property
     def _writable_seconds(self) -> float:
         since = self._writable_since
         return 0.0 if since is None else self._clock() - since
 
-    async def _watch(self, stale: set[int]) -> None:
-        """See which rows that were locked are free by now."""
-        self._held = {job_id: free for job_id, free in self._held.items() if job_id in stale}
-        locked = [job_id for job_id, free in self._held.items() if free is None]
+    async def _note_freed(self, stale: set[int]) -> None:
+        """Note which rows that were locked are free now."""
+        self._freed_at = {id_: freed for id_, freed in self._freed_at.items() if id_ in stale}
+        locked = [job_id for job_id, freed in self._freed_at.items() if freed is None]
         if locked:
             now = self._clock()
             for job_id in await self._contact.run(ops.free_ids(locked)):
-                self._held[job_id] = now
+                self._freed_at[job_id] = now
 
-    async def _remember(self, chosen: Sequence[int]) -> None:
-        """Note which rows are still there because somebody has locked them."""
+    async def _note_locked(self, chosen: Sequence[int]) -> None:
+        """Note which rows were not rescued because they are locked."""
         for job_id in chosen:
-            self._held.pop(job_id, None)
+            self._freed_at.pop(job_id, None)
         left = [job_id for job_id in chosen if job_id in self._aside["heartbeat"]]
         if left:
             free = await self._contact.run(ops.free_ids(left))
             locked = [job_id for job_id in left if job_id not in free]
-            self._held.update(dict.fromkeys(locked))
+            self._freed_at.update(dict.fromkeys(locked))
             self._aside["heartbeat"].drop(locked)
 
     async def deadline(self) -> None:
-        """Take jobs past their deadline; after an outage once workers can have written ends."""
+        """Rescue jobs past their deadline; after an outage only once workers had time to write."""
         found = await self._contact.run(ops.overdue_ids())
-        if min(self._contact.seconds, self._writable_seconds) >= min(self._grace, _LEAST_GRACE):
-            await self._take(found, "deadline")
+        if min(self._contact.seconds, self._writable_seconds) >= min(
+            self._grace, _SHORTEST_GRACE_SECONDS
+        ):
+            await self._rescue(found, "deadline")
 
     async def callback(self) -> float | None:
-        """Take waiting jobs whose callback timed out."""
-        for _ in range(_BATCHES):
+        """Rescue waiting jobs whose callback timed out."""
+        for _ in range(_BATCHES_PER_ROUND):
             ids = await self._contact.run(ops.expired_callback_ids(self._aside["callback"]))
-            await self._take(ids, "callback")
+            await self._rescue(ids, "callback")
             if len(ids) < ops.RESCUE_BATCH:
                 return None
         return 0.0
 
-    async def _take(self, ids: Sequence[int], cause: Cause) -> None:
-        """Rescue in batches; other duties get their turn between them."""
+    async def _rescue(self, ids: Sequence[int], cause: Cause) -> None:
+        """Rescue in batches; other duties may use the connection between them."""
         aside = self._aside[cause]
         for start in range(0, max(len(ids), 1), ops.RESCUE_BATCH):
             batch = ids[start : start + ops.RESCUE_BATCH]
@@ -168,12 +171,12 @@ class Rescues:
 
 
 def grace(options: WorkerOptions) -> float:
-    """Return in how many seconds every living worker has renewed its leases."""
+    """Return the seconds in which every live worker renews its leases."""
     staleness = options.heartbeat_staleness_ms / 1000
-    return min(staleness, max(options.heartbeat_interval_ms / 1000, _LEAST_GRACE))
+    return min(staleness, max(options.heartbeat_interval_ms / 1000, _SHORTEST_GRACE_SECONDS))
 
 
 def longest_break(options: WorkerOptions) -> float:
-    """Return how long the database may be silent before a lease can look stale for it."""
+    """Return how long the database may be silent before leases can look stale because of it."""
     staleness = options.heartbeat_staleness_ms / 1000
     return max(staleness - 2 * options.heartbeat_interval_ms / 1000, staleness / 3)

@@ -1,4 +1,4 @@
-"""Periodic jobs: a process declares its schedules, the leader fires all of them."""
+"""Schedules: a process declares its own, the leader fires all of them."""
 
 from __future__ import annotations
 
@@ -15,82 +15,83 @@ from typing import TYPE_CHECKING, Final
 from awa_lib.cron import CronExpression, ahead, begin, fault
 from awa_lib.errors import AwaError, Transient, Unavailable
 from awa_lib.ops import cron as ops
-from awa_lib.runtime.periodic import Periodic
+from awa_lib.runtime.supervisor import Duty
+from awa_lib.schedule_rows import ahead, begin, fault
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime
 
     from awa_lib.ops.cron import Due, Fire, Schedule
-    from awa_lib.runtime.connections import Link
+    from awa_lib.runtime.links import Link
 
 __all__ = ["Declarer", "Scheduler"]
 
 logger = logging.getLogger(__name__)
 
 _DECLARE_SECONDS: Final = 60.0
-# Jobs of one statement: it takes well under a second.
-_MOST_AT_ONCE: Final = 2_000
-# Fires found between two turns of the event loop: some milliseconds.
-_PAUSE_EVERY: Final = 200
-# Schedules that may meet a passing error, each for as long as a lock is waited for.
-_MOST_PASSING: Final = 3
-_LONGEST_WAIT: Final = 60.0
-# Passing errors of one schedule in a row that are worth a word.
-_OFTEN: Final = 5
+# Jobs of one statement, which takes well under a second.
+_JOBS_PER_STATEMENT: Final = 2_000
+# Fires computed between two turns of the event loop: some milliseconds.
+_FIRES_PER_TURN: Final = 200
+# A round ends after this many transient errors: each may have waited for a lock.
+_TRANSIENT_ERRORS_PER_ROUND: Final = 3
+_LONGEST_PAUSE_SECONDS: Final = 60.0
+# Transient errors of a schedule are logged from this many in a row.
+_LOGGED_TRANSIENT_ERRORS: Final = 5
 
 
 class Declarer:
-    """Writes this process's schedules at its start, and says once a minute that it has them."""
+    """Write the schedules of this process at its start, and renew them once a minute."""
 
     def __init__(self, link: Link, schedules: Sequence[Schedule]) -> None:
         self._link = link
         self._schedules = sorted(schedules, key=lambda schedule: schedule.name)
-        self._late: list[Schedule] = []
-        self.duty = Periodic("schedules", _DECLARE_SECONDS, self._again)
+        self._undeclared: list[Schedule] = []
+        self.duty = Duty("schedules", self._renew, seconds=_DECLARE_SECONDS)
 
     async def start(self) -> None:
-        """Declare, so that the schedules are visible before this returns."""
+        """Declare the schedules, so that they are visible when this returns."""
         if self._schedules:
             await self._declare_at_start(self._schedules)
             await self.duty.start()
 
     async def stop(self) -> None:
-        """Say no more."""
+        """Stop renewing."""
         await self.duty.stop()
 
     async def _declare_at_start(self, schedules: list[Schedule]) -> None:
-        """Declare; those that somebody has locked keep no worker from starting and come later."""
+        """Declare schedules; locked rows do not stop the start and are declared later."""
         busy = set(await self._link.run(ops.declare(schedules, fresh=True)))
-        late = [one for one in schedules if one.name in busy]
-        said, self._late = late == self._late, late
-        if busy and not said:
+        undeclared = [schedule for schedule in schedules if schedule.name in busy]
+        logged, self._undeclared = undeclared == self._undeclared, undeclared
+        if busy and not logged:
             logger.warning(
-                "schedules are locked by an open transaction; they are declared later",
+                "schedules are locked by an open transaction; the worker declares them later",
                 extra={"schedules": sorted(busy)},
             )
 
-    async def _again(self) -> None:
-        if self._late:
-            await self._declare_at_start(self._late)
+    async def _renew(self) -> None:
+        if self._undeclared:
+            await self._declare_at_start(self._undeclared)
         await self._link.run(ops.declare(self._schedules, fresh=False))
 
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What was found out about a row, as long as it stays as it is."""
+    """When a row fires next, valid until the row changes."""
 
     row: Due
     next_at: datetime | None
 
 
 class Scheduler:
-    """The leader's look at all schedules, once a second; due times are computed once."""
+    """Fire all schedules that are due; due times are computed once for each row."""
 
     def __init__(self, link: Link) -> None:
         self._link = link
         self._known: dict[str, _Known] = {}
-        self._said: dict[str, str] = {}
+        self._logged: dict[str, str] = {}
         self._failed: dict[str, tuple[int, float]] = {}
 
     async def evaluate(self) -> None:
@@ -112,54 +113,54 @@ class Scheduler:
             else:
                 self._fails(due[0].name, error)
         else:
-            for one in due:
-                self._failed.pop(one.name, None)
+            for fire in due:
+                self._failed.pop(fire.name, None)
 
     async def _fire_each(self, due: Sequence[Fire]) -> None:
-        """Fire by itself what does not fire together; give up when nothing goes for the moment."""
-        passing = 0
-        for one in due:
+        """Fire each schedule by itself; raise after several transient errors."""
+        transient = 0
+        for fire in due:
             try:
-                await self._link.run(ops.fire([one]))
+                await self._link.run(ops.fire([fire]))
             except Unavailable:
                 raise
             except AwaError as error:
-                self._fails(one.name, error)
-                passing += isinstance(error, Transient)
-                if passing == _MOST_PASSING:
+                self._fails(fire.name, error)
+                transient += isinstance(error, Transient)
+                if transient == _TRANSIENT_ERRORS_PER_ROUND:
                     raise
             else:
-                self._failed.pop(one.name, None)
+                self._failed.pop(fire.name, None)
 
     def _fails(self, name: str, error: AwaError) -> None:
-        """Leave a schedule alone for a while, longer each time, so that others get their turn."""
+        """Skip a schedule for a while, longer each time, so that it does not delay others."""
         failures = self._failed.get(name, (0, 0.0))[0] + 1
-        wait = min(2.0 ** min(failures - 1, 10), _LONGEST_WAIT)
+        wait = min(2.0 ** min(failures - 1, 10), _LONGEST_PAUSE_SECONDS)
         self._failed[name] = (failures, time.monotonic() + wait)
-        if not isinstance(error, Transient) or failures >= _OFTEN:
-            self._say(name, "a schedule could not enqueue its job; it is tried again", error)
+        if not isinstance(error, Transient) or failures >= _LOGGED_TRANSIENT_ERRORS:
+            self._log(name, "a schedule could not enqueue its job; it is tried again", error)
 
     async def _due(self, row: Due) -> Fire | None:
-        """Return the fires of a row that are due; no row keeps another from firing."""
+        """Return the fires of a row that are due; an error of one row does not affect others."""
         try:
             known = self._known.get(row.name)
             if known is None or known.row != replace(row, now=known.row.now):
                 known = self._known[row.name] = _Known(row, None)
                 known = self._known[row.name] = _Known(row, self._next(row))
-                # A millisecond each at first.
+                # Computing one takes about a millisecond.
                 await asyncio.sleep(0)
             if known.next_at is None or known.next_at > row.now:
                 return None
             if self._failed.get(row.name, (0, 0.0))[1] > time.monotonic():
                 return None
             return await _fires(row)
-        except Exception as error:  # noqa: BLE001 - of whatever kind
+        except Exception as error:  # noqa: BLE001 - any program may have written the row
             why = error if isinstance(error, AwaError) else f"{type(error).__name__}: {error}"
-            self._say(row.name, "a schedule cannot be read and does not fire", why)
+            self._log(row.name, "a schedule cannot be read and does not fire", why)
             return None
 
     def _next(self, row: Due) -> datetime | None:
-        """Return when a row fires next, after its last fire; None when it cannot."""
+        """Return when a row fires next after its last fire; None when it cannot fire."""
         expression = CronExpression.cached(row.cron_expr, row.timezone)
         wrong = fault(
             row,
@@ -168,32 +169,32 @@ class Scheduler:
             times_readable=row.times_readable,
         )
         if wrong is not None:
-            self._say(row.name, "a schedule cannot fire", wrong)
+            self._log(row.name, "a schedule cannot fire", wrong)
             return None
         late = ahead(row, row.now)
         if late is None:
-            self._said.pop(row.name, None)
+            self._logged.pop(row.name, None)
         else:
-            self._say(row.name, "a schedule does not fire for now", late)
+            self._log(row.name, "a schedule does not fire for now", late)
         return expression.next_after(begin(row))
 
-    def _say(self, name: str, message: str, why: object) -> None:
-        """Say once what is wrong with a schedule."""
-        if self._said.get(name) != str(why):
-            self._said[name] = str(why)
+    def _log(self, name: str, message: str, why: object) -> None:
+        """Log once what is wrong with a schedule."""
+        if self._logged.get(name) != str(why):
+            self._logged[name] = str(why)
             logger.error(message, extra={"schedule": name, "error": str(why)})
 
     def _forget(self, present: set[str]) -> None:
-        """Forget the schedules that are gone or paused."""
-        gone = self._known.keys() | self._said.keys() | self._failed.keys()
+        """Drop what is kept about schedules that are gone or paused."""
+        gone = self._known.keys() | self._logged.keys() | self._failed.keys()
         for name in gone - present:
             self._known.pop(name, None)
-            self._said.pop(name, None)
+            self._logged.pop(name, None)
             self._failed.pop(name, None)
 
 
 async def _fires(row: Due) -> Fire | None:
-    """Return the fires of a row that are due, the oldest first, a bounded number."""
+    """Return the fires of a row that are due, oldest first, a bounded number."""
     limit = row.catch_up_limit if row.missed_fire_policy == "catch_up" else 1
     after = begin(row)
     found: deque[datetime] = deque()
@@ -201,25 +202,25 @@ async def _fires(row: Due) -> Fire | None:
         if fire <= after or len(found) == limit:
             break
         found.appendleft(fire)
-        if not len(found) % _PAUSE_EVERY:
+        if not len(found) % _FIRES_PER_TURN:
             await asyncio.sleep(0)
     if not found:
         return None
-    # The next look makes up for the rest.
-    planned = tuple((fire, row.now + _jitter(row)) for fire in islice(found, _MOST_AT_ONCE))
+    # The next round enqueues the rest.
+    planned = tuple((fire, row.now + _jitter(row)) for fire in islice(found, _JOBS_PER_STATEMENT))
     return ops.Fire(row.name, row.last_enqueued_at, planned, row.version)
 
 
 def _batches(due: Sequence[Fire]) -> Iterator[list[Fire]]:
-    """Split what is due, so that no statement enqueues too much."""
+    """Split fires into batches for one statement each."""
     batch: list[Fire] = []
     jobs = 0
-    for one in due:
-        if batch and jobs + len(one.fires) > _MOST_AT_ONCE:
+    for fire in due:
+        if batch and jobs + len(fire.fires) > _JOBS_PER_STATEMENT:
             yield batch
             batch, jobs = [], 0
-        batch.append(one)
-        jobs += len(one.fires)
+        batch.append(fire)
+        jobs += len(fire.fires)
     if batch:
         yield batch
 

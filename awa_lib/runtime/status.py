@@ -1,4 +1,4 @@
-"""What a worker process says of itself: derived from what really happened to its duties."""
+"""The status that a worker process reports, derived from the record of its duties."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
     from awa_lib.config import QueueOptions, WorkerOptions
     from awa_lib.runtime.completer import Completer
-    from awa_lib.runtime.connections import Link, Outage
     from awa_lib.runtime.dispatcher import Dispatcher
     from awa_lib.runtime.heartbeat import Heartbeat
     from awa_lib.runtime.leader import Leader
+    from awa_lib.runtime.links import Link, Outage
     from awa_lib.runtime.supervisor import Supervisor
 
 __all__ = ["Status", "idle_health"]
@@ -34,7 +34,7 @@ _HEALTH_SECONDS: Final = 2.0
 
 @cache
 def version() -> str:
-    """Return the version of this distribution, as published in the fleet's table."""
+    """Return the version of this distribution, as the fleet's table shows it."""
     try:
         return metadata.version("awa-toolkit")
     except metadata.PackageNotFoundError:
@@ -44,13 +44,18 @@ def version() -> str:
 def idle_health(*, connected: bool) -> HealthCheck:
     """Return the health of a client whose runtime does not run."""
     return HealthCheck(
-        healthy=False, postgres_connected=connected, poll_loop_alive=False, heartbeat_alive=False,
-        shutting_down=False, leader=False, queues={},
-    )  # fmt: skip
+        healthy=False,
+        postgres_connected=connected,
+        poll_loop_alive=False,
+        heartbeat_alive=False,
+        shutting_down=False,
+        leader=False,
+        queues={},
+    )
 
 
 class Status:
-    """The health of one process, for its own program, its probes and the fleet's table."""
+    """The health of a process, for its own program, its probes and the fleet's table."""
 
     def __init__(
         self,
@@ -79,7 +84,7 @@ class Status:
         self._started_at = datetime.now(UTC)
 
     def snapshot(self, *, shutting_down: bool) -> InstanceSnapshot:
-        """Return what this process publishes of itself."""
+        """Return what this process publishes about itself."""
         connected = not self._outage.any
         return InstanceSnapshot(
             instance_id=self._instance,
@@ -117,7 +122,7 @@ class Status:
                 "weight": queue.weight if weighted else None,
                 "global_max_workers": self._options.global_max_workers,
                 "poll_interval_ms": round(dispatcher.poll_interval_ms),
-                # Readers of the published shape want an integer; 0 stands for no deadline.
+                # awa 0.5 reads an integer here; 0 stands for no deadline.
                 "deadline_duration_secs": round(queue.deadline_seconds or 0),
                 "priority_aging_interval_secs": 60,
                 "rate_limit": limit and {"max_rate": limit.max_rate, "burst": limit.burst},
@@ -131,7 +136,7 @@ class Status:
 
     async def health(self, *, shutting_down: bool) -> HealthCheck:
         """Return the health of this process, with live counts of available jobs; within 2 s."""
-        # Asked now, so it counts more than what the duties last saw.
+        # A fresh answer counts more than what the duties last saw.
         available = await self._available()
         connected = available is not None and not self._outage.unanswered
         troubled = self._supervisor.troubled
@@ -150,10 +155,10 @@ class Status:
         )
 
     async def _available(self) -> dict[str, int] | None:
-        """Return how many jobs could run; None when the database does not say so in time.
+        """Return the number of available jobs by queue; None when the database is too slow.
 
-        Whoever asks meanwhile waits for the same answer.  A look that is late is not cancelled:
-        its connection would be waited for.
+        Concurrent callers share one query.  A late query is not cancelled: that would wait for
+        its connection.
         """
         if self._asked is None or self._asked.done():
             self._asked = asyncio.create_task(self._ask(), name="awa health")

@@ -1,4 +1,4 @@
-"""How running attempts are stopped: the flag, a grace, CancelledError, and no more waiting."""
+"""Stop running attempts: set the flag, wait for a grace, raise CancelledError, give up."""
 
 from __future__ import annotations
 
@@ -11,23 +11,22 @@ if TYPE_CHECKING:
 
     from awa_lib.runtime.context import Attempt
 
-__all__ = ["Stops"]
+__all__ = ["AFTER_CANCEL_SECONDS", "Stops", "log_survivor"]
 
 logger = logging.getLogger(__name__)
 
-# How often running attempts are compared with their deadlines: one sweep costs less than a timer
-# for each attempt (4.5 µs each).
+AFTER_CANCEL_SECONDS: Final = 1.0
+"""How long an async handler may run after CancelledError."""
+# Interval of the deadline check: a sweep costs less than a timer for each attempt (4.5 µs each).
 _SWEEP_SECONDS: Final = 0.25
-# How long an async handler has after CancelledError.
-_LAST_SECONDS: Final = 1.0
 
 
 class Stops:
-    """Carries out what ``Attempt.stop`` asks for.
+    """Carry out ``Attempt.stop``.
 
-    The handler sees the flag at once.  An async one gets CancelledError after the grace, at once
-    at the end of a drain.  One that goes on nevertheless is given up: ``on_give_up`` is called,
-    and its slot stays taken for as long as it runs.  Timers are for stopped attempts only.
+    The handler sees the flag at once.  An async handler gets CancelledError after the grace, or at
+    once at the end of a drain.  A handler that still runs is given up: ``on_give_up`` is called,
+    and its slot stays taken until it ends.  Only stopped attempts have a timer.
     """
 
     def __init__(self, grace: float, on_give_up: Callable[[Attempt], None]) -> None:
@@ -44,12 +43,12 @@ class Stops:
         self.start()
 
     def start(self) -> None:
-        """Look at the deadlines, which were added to ``timed``."""
+        """Start the check of the attempts in ``timed``."""
         if self._sweep is None:
             self._sweep = self._loop.call_later(_SWEEP_SECONDS, self._check_deadlines)
 
     def close(self) -> None:
-        """Look no more."""
+        """Stop the check."""
         if self._sweep is not None:
             self._sweep.cancel()
 
@@ -65,7 +64,7 @@ class Stops:
             self.start()
 
     def stopped(self, attempt: Attempt) -> None:
-        """Begin the grace of an attempt that was asked to stop."""
+        """Start the grace of an attempt that was asked to stop."""
         if attempt.turn is not None and not attempt.turn.done():
             attempt.turn.set_result("stopped")
         elif attempt.stop_reason != "shutdown" and attempt.task and not attempt.task.done():
@@ -75,34 +74,34 @@ class Stops:
                 self.interrupt(attempt)
 
     def interrupt(self, attempt: Attempt) -> None:
-        """Raise CancelledError in an async handler; one in a thread has its flag."""
+        """Raise CancelledError in an async handler; a handler in a thread has its flag."""
         task = attempt.task
         if attempt.interrupted or task is None or task.done():
             return
         if attempt.waiting and attempt.stop_reason == "deadline":
-            # Since the flag was raised it began to wait for a callback, where no deadline holds.
+            # It has since begun to wait for a callback, where no deadline applies.
             attempt.stop_reason = None
             return
         attempt.interrupted = True
         if not attempt.blocking:
             task.cancel()
             if attempt.stop_reason != "handed back":
-                self._loop.call_later(_LAST_SECONDS, self.give_up, attempt)
+                self._loop.call_later(AFTER_CANCEL_SECONDS, self.give_up, attempt)
 
     def give_up(self, attempt: Attempt) -> None:
-        """Wait for this handler no more, should it still run."""
+        """Stop waiting for this handler if it still runs."""
         task = attempt.task
         if attempt.given_up or task is None or task.done():
             return
         attempt.given_up = True
-        tell_of_survivor(attempt)
+        log_survivor(attempt)
         self._on_give_up(attempt)
 
 
-def tell_of_survivor(attempt: Attempt) -> None:
-    """Warn of a handler that CancelledError did not end."""
+def log_survivor(attempt: Attempt) -> None:
+    """Log a handler that CancelledError did not end."""
     logger.warning(
-        "a handler goes on after CancelledError: it is waited for no more, and keeps its slot "
-        "until it ends",
+        "a handler goes on after CancelledError: the worker no longer waits for it; it keeps its "
+        "slot until it ends",
         extra={"job_id": attempt.job.id, "kind": attempt.job.kind},
     )

@@ -1,8 +1,8 @@
-"""Every loop of a worker process runs here: it survives all errors, and its health is looked up.
+"""The loops of a worker process: they survive every error, and their health is derived.
 
 A duty is a loop of rounds.  An exception of any class ends its round only: it is logged once, with
-its traceback, and the next round comes after a back-off.  Health is never a flag that somebody
-has to reset: it is read from when rounds ended well, failed, or began without an end.
+its traceback, and the next round follows after a back-off.  Health is not a flag that code must
+reset: it is computed from the times when rounds began, succeeded and failed.
 """
 
 from __future__ import annotations
@@ -23,32 +23,32 @@ __all__ = ["Duty", "DutyState", "Supervisor"]
 
 logger = logging.getLogger(__name__)
 
-_FIRST_PAUSE: Final = 0.1
-_LONGEST_PAUSE: Final = 5.0
-# Others write as soon as a lock is free, and so should we.
-_LONGEST_HELD: Final = 1.0
-# A duty that is due once a minute too: it is in trouble until it has succeeded, so this is how long
-# a process says that it is unhealthy after an outage.
-_LONGEST_AWAY: Final = 3.0
-# A lock that somebody holds for a moment is not worth a line.
-_HELD_UP_SECONDS: Final = 10.0
-# A duty that fails, or is in one round, for longer is unhealthy.
-_FAILING_SECONDS: Final = 5.0
-# One that does so for longer, while the database answers, ends the process.
+_FIRST_PAUSE_SECONDS: Final = 0.1
+_LONGEST_PAUSE_SECONDS: Final = 5.0
+# After a transient error such as a lock: retry soon after it is gone.
+_LONGEST_LOCKED_PAUSE_SECONDS: Final = 1.0
+# After a lost connection, for duties with a long interval too: a process reports itself unhealthy
+# for at most this long after an outage.
+_LONGEST_OUTAGE_PAUSE_SECONDS: Final = 3.0
+# Transient errors are logged only when they last longer.
+_TRANSIENT_SECONDS: Final = 10.0
+# A duty that fails, or exceeds the bound of a round, for longer is unhealthy.
+_UNHEALTHY_SECONDS: Final = 5.0
+# If it does so for longer while the database answers, the process ends.
 GIVE_UP_SECONDS: Final = 300.0
 
 
 class DutyState:
-    """What really happened to a duty; written by its loop or thread, read from anywhere."""
+    """The record of a duty's rounds; written by its loop or thread, read from any thread."""
 
     def __init__(self, name: str, *, round_seconds: float = 60.0) -> None:
         self.name = name
         self.failures = 0
-        """Failures of all its life."""
+        """Failures since the duty was made."""
         self._round_seconds = round_seconds
         self._failing_since: float | None = None
         self._busy_since: float | None = None
-        self._ours = False
+        self._by_us = False
         self._logged = False
 
     def begin(self) -> None:
@@ -56,57 +56,56 @@ class DutyState:
         self._busy_since = time.monotonic()
 
     def rest(self) -> None:
-        """Note that nothing is to be done now: waiting is no sign of trouble."""
+        """Note that there is nothing to do: waiting for work is no trouble."""
         self._busy_since = None
 
     def succeed(self) -> None:
-        """Note that a round ended well."""
+        """Note that a round succeeded."""
         self._busy_since = self._failing_since = None
-        self._ours = False
+        self._by_us = False
         if self._logged:
             self._logged = False
-            self._say(logging.INFO, "a duty works again")
+            self._log(logging.INFO, "a duty of the worker works again")
 
     def fail(self, error: BaseException) -> None:
-        """Note that a round failed; logged once, a passing error only when it lasts."""
+        """Note that a round failed; logged once, a transient error only when it lasts."""
         self.failures += 1
         self._busy_since = None
         if self._failing_since is None:
             self._failing_since = time.monotonic()
         if isinstance(error, Unavailable):
-            return  # the connection's own line says it
-        self._ours = not isinstance(error, Transient)
-        if not self._logged and (self._ours or self.trouble_seconds > _HELD_UP_SECONDS):
+            return  # the outage is logged where the connection is lost
+        self._by_us = not isinstance(error, Transient)
+        if not self._logged and (self._by_us or self.trouble_seconds > _TRANSIENT_SECONDS):
             self._logged = True
-            if self._ours:
+            if self._by_us:
                 hint = error.hint if isinstance(error, AwaError) else None
-                self._say(
-                    logging.ERROR, "a duty of the worker fails; it is tried again",
-                    error=error, hint=hint,
-                )  # fmt: skip
+                message = "a duty of the worker fails; it is tried again"
+                self._log(logging.ERROR, message, error=error, hint=hint)
             else:
-                self._say(
-                    logging.WARNING,
-                    "a duty of the worker is held up (%s); it is tried again",
-                    error,
-                )
+                message = "a duty of the worker is held up (%s); it is tried again"
+                self._log(logging.WARNING, message, error)
 
     def end(self) -> None:
-        """Note that the loop has ended though nobody stopped it: it never works again."""
+        """Note that the loop ended without being stopped: it never runs again."""
         self._failing_since = time.monotonic()
-        self._ours = True
+        self._by_us = True
 
-    def _say(
-        self, level: int, message: str, *values: object, error: BaseException | None = None,
+    def _log(
+        self,
+        level: int,
+        message: str,
+        *values: object,
+        error: BaseException | None = None,
         **extra: object,
-    ) -> None:  # fmt: skip
+    ) -> None:
         # A log handler or filter of the program may raise anything; the loop goes on.
         with suppress(Exception):
             logger.log(level, message, *values, exc_info=error, extra={"duty": self.name, **extra})
 
     @property
     def trouble_seconds(self) -> float:
-        """Return how long it has failed, or been in a round beyond its bound; else 0."""
+        """Return for how long it has failed, or exceeded the bound of a round; otherwise 0."""
         now, failing, busy = time.monotonic(), self._failing_since, self._busy_since
         late = 0.0 if busy is None else now - busy - self._round_seconds
         return max(0.0, late, 0.0 if failing is None else now - failing)
@@ -114,28 +113,28 @@ class DutyState:
     @property
     def healthy(self) -> bool:
         """Return True unless it has been in trouble for more than 5 s."""
-        return self.trouble_seconds <= _FAILING_SECONDS
+        return self.trouble_seconds <= _UNHEALTHY_SECONDS
 
     @property
     def broken(self) -> bool:
-        """Return True when it is in trouble by a fault of this process: no outage, no lock."""
+        """Return True when it is in trouble and neither an outage nor a lock is the cause."""
         return not self.healthy and self._by_fault
 
     @property
     def hopeless(self) -> bool:
-        """Return True when trying again has not helped for 5 minutes."""
+        """Return True when retries have not helped for 5 minutes."""
         return self._by_fault and self.trouble_seconds > GIVE_UP_SECONDS
 
     @property
     def _by_fault(self) -> bool:
-        return self._failing_since is None or self._ours
+        return self._failing_since is None or self._by_us
 
 
 class Duty:
-    """A loop of rounds, each ``seconds`` after the last, jittered by a tenth; the first at once.
+    """A loop of rounds, ``seconds`` apart and jittered by a tenth; the first begins at once.
 
-    A round that returns a number asks for another pause.  One that waits for work does so inside
-    ``resting``.
+    A round that returns a number sets the pause after it.  A round that waits for work does so
+    inside ``resting``.
     """
 
     def __init__(
@@ -163,16 +162,16 @@ class Duty:
 
     @property
     def alive(self) -> bool:
-        """Return True while it runs, and does not fail."""
+        """Return True while it runs and is healthy."""
         return self._task is not None and not self._task.done() and self.state.healthy
 
     def poke(self) -> None:
-        """Begin the next round now."""
+        """Start the next round now."""
         self._poke.set()
 
     @contextmanager
     def resting(self) -> Iterator[None]:
-        """Wait for work: as long as it takes, without being in trouble."""
+        """Mark the block as waiting for work, which may last without being trouble."""
         self.state.rest()
         try:
             yield
@@ -185,7 +184,7 @@ class Duty:
         self._task = asyncio.create_task(self._run(), name=f"awa {self.name}")
 
     async def finish(self, seconds: float) -> None:
-        """End after the round under way, or after so long in the middle of it."""
+        """End after the running round, or in the middle of it after ``seconds``."""
         self._stopping = True
         self._poke.set()
         if self._task is not None:
@@ -193,7 +192,7 @@ class Duty:
         await self.stop()
 
     async def stop(self) -> None:
-        """End now, in the middle of a round if need be; at most a second is waited."""
+        """End now, in the middle of a round too; wait at most a second."""
         self._stopping = True
         task, self._task = self._task, None
         if task is not None:
@@ -215,13 +214,13 @@ class Duty:
             try:
                 wait = await self._work()
             except asyncio.CancelledError as error:
-                # One that nobody asked this task for came out of the round: a failure like others.
+                # Raised inside the round without a cancel of this task: a failure like others.
                 task = asyncio.current_task()
                 if self._stopping or (task is not None and task.cancelling()):
                     raise
                 await self._failed(error)
                 continue
-            except BaseException as error:  # noqa: BLE001 - a loop that ends is never missed
+            except BaseException as error:  # noqa: BLE001 - nothing would notice a loop that ended
                 await self._failed(error)
                 continue
             self._in_a_row = 0
@@ -236,13 +235,14 @@ class Duty:
         if self._pause is not None and isinstance(error, Unavailable):
             await self._pause(self._in_a_row)
             return
-        backoff = _FIRST_PAUSE * 2.0 ** min(self._in_a_row, 10)
-        if isinstance(error, Transient):
-            away = isinstance(error, Unavailable)
-            longest = min(backoff, _LONGEST_AWAY if away else _LONGEST_HELD)
-            await self._sleep(longest * random.uniform(0.7, 1.0))
-        else:
-            await self._sleep(min(backoff, max(_LONGEST_PAUSE, self._seconds)))
+        backoff = _FIRST_PAUSE_SECONDS * 2.0 ** min(self._in_a_row, 10)
+        if not isinstance(error, Transient):
+            await self._sleep(min(backoff, max(_LONGEST_PAUSE_SECONDS, self._seconds)))
+            return
+        longest = _LONGEST_LOCKED_PAUSE_SECONDS
+        if isinstance(error, Unavailable):
+            longest = _LONGEST_OUTAGE_PAUSE_SECONDS
+        await self._sleep(min(backoff, longest) * random.uniform(0.7, 1.0))
 
     async def _sleep(self, seconds: float) -> None:
         with suppress(TimeoutError):
@@ -250,20 +250,20 @@ class Duty:
 
 
 class Supervisor:
-    """The duties of one process."""
+    """The duties of a process."""
 
     def __init__(self) -> None:
         # By identity: two duties may have the same name.
         self._states: dict[int, DutyState] = {}
         self.hopeless = asyncio.Event()
-        """Set when the process had better be replaced by a new one."""
+        """Set when only a new process may help."""
 
     def watch(self, state: DutyState) -> None:
-        """Look after a duty from now on."""
+        """Add a duty."""
         self._states[id(state)] = state
 
     def forget(self, state: DutyState) -> None:
-        """Look after it no more."""
+        """Remove a duty."""
         self._states.pop(id(state), None)
 
     @property
@@ -273,15 +273,16 @@ class Supervisor:
 
     @property
     def broken(self) -> list[str]:
-        """Return the names of those that a new process may mend, sorted."""
+        """Return the names of duties that a new process may repair, sorted."""
         return sorted({s.name for s in list(self._states.values()) if s.broken})
 
-    async def look(self) -> None:
-        """Give the process up when one of its duties is beyond hope."""
+    def check(self) -> None:
+        """Set ``hopeless`` when retries no longer help one of the duties."""
         lost = sorted({state.name for state in self._states.values() if state.hopeless})
         if lost and not self.hopeless.is_set():
             logger.critical(
-                "%s has not worked for %d minutes; this process stops and wants to be restarted",
+                "%s has not worked for %d minutes although the database answers; this process "
+                "stops and must be restarted",
                 " and ".join(lost),
                 GIVE_UP_SECONDS // 60,
                 extra={"duties": lost},

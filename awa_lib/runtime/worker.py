@@ -1,4 +1,4 @@
-"""The worker half of AsyncClient: register handlers, start, shut down, look at health."""
+"""The worker half of AsyncClient: register handlers, start, shut down, report health."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from awa_lib.runtime.context import Attempt
     from awa_lib.runtime.health import HealthCheck
 
-__all__ = ["Worker"]
+__all__ = ["Worker", "idle_health"]
 
 R = TypeVar("R")
 E = TypeVar("E", bound="Event")
@@ -44,7 +44,7 @@ H = TypeVar("H", bound="Callable[..., Any]")
 
 
 class Worker:
-    """Mixed into AsyncClient; needs its ``_dsn()`` and ``_run(op)``."""
+    """Base class of AsyncClient, which provides ``_dsn()``, ``_run(op)`` and ``close()``."""
 
     def __init__(self) -> None:
         self._handlers = Handlers()
@@ -58,6 +58,10 @@ class Worker:
         raise NotImplementedError
 
     async def _run(self, op: Op[R], /) -> R:
+        raise NotImplementedError
+
+    async def close(self) -> None:
+        """Stop working and close the connections."""
         raise NotImplementedError
 
     def task(
@@ -77,12 +81,12 @@ class Worker:
         derived from ``args_type`` unless given.  Needs no running event loop; a later
         registration of the same kind replaces the earlier one.
 
-        Of an exception: ``discard_on`` classes cancel the job, ``TerminalError`` and, where
-        ``retry_on`` is given, all other classes fail it for good; the rest is tried again after
-        ``backoff`` (``fixed``, ``linear``, ``exponential`` or a function of attempt and error to
-        seconds; else the queue's, else 2, 4, 8, … s and up to a quarter more).  ``max_attempts``
-        lowers the limit of the job.  Raises ValidationError, TypeError for a handler that cannot
-        be called with a job, AwaError after start().
+        Exceptions of classes in ``discard_on`` cancel the job.  ``TerminalError`` and, when
+        ``retry_on`` is given, all classes that are not in it fail the job for good.  All others are
+        retried after ``backoff``: ``fixed``, ``linear``, ``exponential`` or a function of attempt
+        and error that returns seconds; by default the queue's, otherwise 2, 4, 8, … s plus up to a
+        quarter.  ``max_attempts`` lowers the limit of the job.  Raises ValidationError, TypeError
+        for a handler that cannot be called with a job, AwaError after start().
         """
         name_of("queue", queue)
         policy = RetryPolicy.build(backoff, max_attempts, retry_on, discard_on)
@@ -98,7 +102,7 @@ class Worker:
     def worker(
         self, args_type: type[Any], *, kind: str | None = None, queue: str = "default"
     ) -> Callable[[H], H]:
-        """Do what ``task`` does, under its old name.  Raises as ``task``."""
+        """Do as ``task``, under its old name.  Raises as ``task``."""
         warnings.warn("worker() is called task() now", DeprecationWarning, stacklevel=2)
         return self.task(args_type, kind=kind, queue=queue)
 
@@ -120,11 +124,10 @@ class Worker:
     ) -> None:
         """Let a function behind HTTP carry out the jobs of a kind; needs the extra ``http``.
 
-        In async mode a 2xx answer parks the job until its callback, in sync mode it completes it.
-        Server errors, 408, 425, 429 (their Retry-After is kept to), timeouts and failing
-        connections are tried again; other answers fail the job for good.  Redirects are not
-        followed.  ``secret`` is 32 bytes, or 64 hex digits.  Raises ValidationError, AwaError
-        after start().
+        In async mode a 2xx answer makes the job wait for its callback, in sync mode it completes
+        the job.  Server errors, 408, 425 and 429 (after their Retry-After), time-outs and failed
+        connections are retried; other answers fail the job for good.  Redirects are not followed.
+        ``secret`` is 32 bytes, or 64 hex digits.  Raises ValidationError, AwaError after start().
         """
         worker = HttpWorker(
             url=url,
@@ -138,8 +141,8 @@ class Worker:
         )
         if find_spec("httpx") is None:
             raise ValidationError(
-                "http_worker needs the extra 'http', which is not installed here",
-                hint="pip install 'awa-toolkit[http]'",
+                "http_worker needs the extra 'http', which is not installed",
+                hint="install it: pip install 'awa-toolkit[http]'",
             )
         register = self.task(
             dict, kind=kind, queue=queue, backoff=backoff, max_attempts=max_attempts
@@ -149,13 +152,13 @@ class Worker:
     def on_event(
         self, kind: type[Any] | str, *events: type[Event]
     ) -> Callable[[Callable[[E], Any]], Callable[[E], Any]]:
-        """Register a hook that hears of a kind's jobs in this process, after the commit.
+        """Register a hook that is called for events of a kind's jobs in this process.
 
-        ``events`` are classes of ``awa_lib.events``, all of them when none is given.  Async
-        functions run on the event loop, plain ones in threads; those of a kind run in order.  An
-        error is logged and does not touch the job.  A crash loses what was not delivered: what
-        must happen belongs into a ``follow_up``.  Raises ValidationError, TypeError for a hook
-        that cannot be called, AwaError after start().
+        It is called after the commit.  ``events`` are classes of ``awa_lib.events``; by default
+        all of them.  Async functions run on the event loop, plain functions in threads; the hooks
+        of a kind run in order.  An error is logged and does not affect the job.  A crash loses
+        events that were not delivered: use ``follow_up`` for what must happen.  Raises
+        ValidationError, TypeError for a hook that cannot be called, AwaError after start().
         """
 
         def register(hook: Callable[[E], Any]) -> Callable[[E], Any]:
@@ -171,8 +174,8 @@ class Worker:
         """Register what to enqueue in the transaction that ends a kind's attempt.
 
         The plain function gets the event before the commit and returns args, a ``NewJob``, a list
-        of these, or None.  All of it is written with the end of the attempt, or nothing; jobs
-        whose unique key is taken are left out.  When it raises, the attempt fails.  Raises as
+        of these, or None.  The jobs are written together with the end of the attempt; jobs whose
+        unique key is taken are left out.  When it raises, the attempt fails.  Raises as
         ``on_event``, and TypeError for a coroutine function.
         """
 
@@ -203,13 +206,13 @@ class Worker:
     ) -> None:
         """Declare a schedule: a job with these args at each fire of ``cron_expr``.
 
-        Five or six fields (seconds first) or ``@daily`` and its like, in an IANA time zone; see
-        ``awa_lib.cron`` for clock changes.  Written when start() runs; the leader of the fleet
-        fires it, whoever handles the kind.  Fires missed while no leader was there: coalesce
-        enqueues the newest only, catch_up the newest ``catch_up_limit`` of them.  A job may run up
-        to ``jitter_seconds`` (at random) after its fire.  The kind is derived from ``args_type``
-        unless given.  A second declaration of a name replaces the first.  Raises ValidationError,
-        SerializationError, AwaError after start().
+        ``cron_expr`` has five or six fields (seconds first) or is ``@daily`` or the like, in an
+        IANA time zone; see ``awa_lib.cron`` for clock changes.  The schedule is written when
+        start() runs, and the leader of the fleet fires it, whichever worker handles the kind.  Of
+        fires that were missed without a leader, coalesce enqueues the newest, catch_up the newest
+        ``catch_up_limit``.  A job runs at most ``jitter_seconds`` (at random) after its fire.  The
+        kind is derived from ``args_type`` unless given.  A second declaration of a name replaces
+        the first.  Raises ValidationError, SerializationError, AwaError after start().
         """
         self._not_running("periodic")
         self._schedules[name] = Schedule.build(
@@ -231,7 +234,7 @@ class Worker:
     def queue_descriptor(self, queue: str, **fields: Unpack[DescriptorFields]) -> None:
         """Describe a queue for operators: display_name, description, owner, docs_url, tags, extra.
 
-        Only before start(), which publishes it.  A second call for the queue replaces the first.
+        Call it before start(), which publishes it.  A second call for the queue replaces the first.
         Raises ValidationError for a value out of bounds, AwaError after start().
         """
         self._not_running("queue_descriptor")
@@ -253,12 +256,12 @@ class Worker:
         partial: bool = False,
         **options: Unpack[StartOptions],
     ) -> None:
-        """Start working; returns once every loop runs.
+        """Start working; return when every loop runs.
 
-        ``queues`` are (name, max_workers) tuples or dicts; None means every queue that a handler
-        was registered for, 10 slots each.  With ``partial`` some of those may be left out, for
-        fleets split by queue.  Options are the fields of ``awa_lib.config.WorkerOptions``: times
-        in the unit that their name ends in.
+        ``queues`` are (name, max_workers) tuples or dicts; by default every queue that a handler
+        was registered for, with 10 slots each.  With ``partial`` queues of handlers may be left
+        out, for fleets split by queue.  Options are the fields of
+        ``awa_lib.config.WorkerOptions``; the name of each time ends in its unit.
         Raises AwaError (no handlers, already running, unknown descriptor), ValueError or TypeError
         (bad options), SchemaNotMigrated or SchemaUnsupported, Unavailable.
         """
@@ -294,12 +297,12 @@ class Worker:
             raise
 
     async def shutdown(self, timeout_ms: float = 2000) -> None:
-        """Stop working: claim no more, give handlers ``timeout_ms`` to end, write their ends.
+        """Stop claiming, wait at most ``timeout_ms`` for handlers to end, write their ends.
 
-        Handlers see ``job.is_cancelled()`` at once.  Async ones still running at the time-out are
-        cancelled and their jobs made available again, the attempt not counted.  Returns within two
-        seconds more, whatever hangs.  Does nothing when not started; start() works again
-        afterwards.  Raises ValidationError.
+        ``job.is_cancelled()`` returns True at once.  Async handlers that still run at the time-out
+        are cancelled and their jobs made available again; the attempt does not count.  Returns
+        within two seconds after the time-out, whatever hangs.  Does nothing when not started;
+        start() works again afterwards.  Raises ValidationError.
         """
         if isinstance(timeout_ms, bool) or not isinstance(timeout_ms, int | float):
             raise ValidationError(f"timeout_ms must be a number of milliseconds: {timeout_ms!r}")
@@ -310,19 +313,19 @@ class Worker:
         return [] if runtime is None else await runtime.stop(seconds, exiting=exiting)
 
     def _hopeless(self) -> asyncio.Event:
-        """Return what is set when the runtime had better be replaced by a new process."""
+        """Return the event that is set when only a new process may help."""
         assert self._runtime is not None
         return self._runtime.hopeless
 
     def _broken(self) -> list[str]:
-        """Return the duties that a new process may mend; for any thread to ask."""
+        """Return the duties that a new process may repair; may be called from any thread."""
         runtime = self._runtime
         return [] if runtime is None else runtime.broken
 
     async def health_check(self) -> HealthCheck:
         """Return the state of this process's runtime; counts of available jobs are live.
 
-        A database that does not answer is part of the answer, not an error.
+        A database that does not answer is reported in the result and raises nothing.
         """
         if self._runtime is not None:
             return await self._runtime.health()

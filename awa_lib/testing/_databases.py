@@ -44,7 +44,10 @@ SETTINGS: Final = {
 }
 _VARIABLE: Final = "AWA_TEST_DATABASE_URL"
 _TESTS: Final = Purpose("awa tests", checked=False)
-_FILE_COPY_SINCE: Final = 150000
+# STRATEGY file_copy, the only way of older servers: cheaper than the WAL of a small template.
+_STRATEGIES_SINCE: Final = 150000
+# Databases of finished tests that wait for their drop.
+_KEPT: Final = 2
 
 
 @dataclass
@@ -61,7 +64,7 @@ class Postgres:
         return run(self.admin, _one(statement))
 
     def execute(self, text: str, **identifiers: str) -> None:
-        """Run a statement about databases: their names cannot be parameters."""
+        """Run a template: the name of a database cannot be a parameter."""
         parts = {key: names.Identifier(name) for key, name in identifiers.items()}
         try:
             self.admin.execute(names.SQL(text).format(**parts))
@@ -75,13 +78,14 @@ class Postgres:
         Not at once: closed connections take a moment to end, and PostgreSQL waits for them in
         steps of 100 ms.  The last few go with the run.
         """
-        while len(self.left) > 2:  # noqa: PLR2004 - any small number
-            self.execute("DROP DATABASE {name} WITH (FORCE)", name=self.left.pop(0))
+        while len(self.left) > _KEPT:
+            self._drop(self.left.pop(0))
         name = f"awa_test_{self.run_id}_{uuid.uuid4().hex[:16]}"
-        # PostgreSQL 14 has no other way than this one.
-        newer = self.admin.info.server_version >= _FILE_COPY_SINCE
-        text = "CREATE DATABASE {name} TEMPLATE {template}" + " STRATEGY file_copy" * newer
-        self.execute(text, name=name, template=template)
+        if self.admin.info.server_version >= _STRATEGIES_SINCE:
+            clone = sql.testing("clone_files")
+        else:
+            clone = sql.testing("clone_database")
+        self.execute(clone.query.text, name=name, template=template)
         self.left.append(name)
         yield self.url_of(name)
 
@@ -98,17 +102,20 @@ class Postgres:
 
     def _build(self, name: str) -> None:
         unfinished = f"awa_test_{self.run_id}_unfinished"
-        self.execute("DROP DATABASE IF EXISTS {name} WITH (FORCE)", name=unfinished)
-        self.execute("CREATE DATABASE {name}", name=unfinished)
+        self._drop(unfinished)
+        self.execute(sql.testing("create_database").query.text, name=unfinished)
         with connect(self.url_of(unfinished), _TESTS) as conn:
             apply(conn)
-            conn.execute("VACUUM ANALYZE")
-        self.execute("ALTER DATABASE {name} RENAME TO {new}", name=unfinished, new=name)
+            conn.execute(sql.testing("vacuum_all").query.text)
+        self.execute(sql.testing("rename_database").query.text, name=unfinished, new=name)
+
+    def _drop(self, name: str) -> None:
+        self.execute(sql.testing("drop_database").query.text, name=name)
 
     def drop_all(self) -> None:
         """Drop every database of the run."""
         for (name,) in self.ask(sql.testing("databases", prefix=f"awa_test_{self.run_id}_")):
-            self.execute("DROP DATABASE {name} WITH (FORCE)", name=name)
+            self._drop(name)
 
 
 def _one(statement: Statement) -> Op[Rows]:

@@ -196,12 +196,12 @@ def _nothing(_attempt: Attempt) -> None: ...
 class _Desk:
     """What the runtime does for a running attempt, over the test's own client."""
 
-    failures = 0
-
     def __init__(self, door: Door) -> None:
         self._door = door
         self.loop = asyncio.get_running_loop()
-        self.callbacks = Callbacks(self, lambda _: DEADLINE_SECONDS, _nothing, _nothing)
+        self.callbacks = Callbacks(
+            self, deadline_of=lambda _: DEADLINE_SECONDS, on_waiting=_nothing, on_resumed=_nothing
+        )
 
     async def run(self, op: Op[R]) -> R:
         """Drive an op on the client."""

@@ -35,27 +35,19 @@ VALUES (
     :operation::text, :filter::jsonb, :spec::jsonb, :last_id::bigint, :total_matched::bigint,
     :submitted_by::text
 )
-RETURNING id::text AS id, operation, filter, spec, state, cursor, total_matched, processed, skipped,
-       errored, last_error, submitted_by, submitted_at, started_at, finished_at
+RETURNING :bulk_operation.*
 
 -- name: cancel
 -- End an operation between two batches: waits for the one in progress.
 UPDATE awa.bulk_operations
 SET state = 'cancelled', finished_at = now()
 WHERE id = :id::uuid AND state IN ('pending', 'running')
-RETURNING id::text AS id, operation, filter, spec, state, cursor, total_matched, processed, skipped,
-       errored, last_error, submitted_by, submitted_at, started_at, finished_at
+RETURNING :bulk_operation.*
 
 -- name: take_next
 -- Lock the oldest operation that is not over, that may be tried now, and that nobody else drives at
 -- this moment.  Index awa_bulk_operations_open.
-SELECT id::text AS id, operation, cursor, last_id, deferred, batch, span, failures >= 20
-           AND failing_since <= now() - interval '10 minutes' AS worn_out,
-       (spec ->> 'priority')::smallint AS priority, spec ->> 'to_queue' AS to_queue,
-       filter ->> 'kind' AS kind, filter ->> 'queue' AS queue, filter ->> 'tag' AS tag,
-       filter ->> 'state' AS state, filter ->> 'created_after' AS created_after,
-       filter ->> 'created_before' AS created_before, filter ->> 'args' AS args,
-       filter ->> 'error' AS error
+SELECT :bulk_task.*
 FROM awa.bulk_operations
 WHERE state IN ('pending', 'running') AND (retry_at IS NULL OR retry_at <= now())
 ORDER BY submitted_at, id
@@ -64,13 +56,7 @@ FOR UPDATE SKIP LOCKED
 
 -- name: take_one
 -- Lock one operation, unless it is over; waits for a batch in progress.  Primary key.
-SELECT id::text AS id, operation, cursor, last_id, deferred, batch, span, failures >= 20
-           AND failing_since <= now() - interval '10 minutes' AS worn_out,
-       (spec ->> 'priority')::smallint AS priority, spec ->> 'to_queue' AS to_queue,
-       filter ->> 'kind' AS kind, filter ->> 'queue' AS queue, filter ->> 'tag' AS tag,
-       filter ->> 'state' AS state, filter ->> 'created_after' AS created_after,
-       filter ->> 'created_before' AS created_before, filter ->> 'args' AS args,
-       filter ->> 'error' AS error
+SELECT :bulk_task.*
 FROM awa.bulk_operations
 WHERE id = :id::uuid AND state IN ('pending', 'running')
 FOR UPDATE

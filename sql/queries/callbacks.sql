@@ -174,10 +174,7 @@ WITH done AS (
 ), told AS MATERIALIZED (
     SELECT pg_notify('awa_callback', id::text) FROM done
 )
-SELECT id, kind, queue, state::text AS state, priority, attempt, max_attempts, run_lease,
-       args::text AS args, metadata::text AS metadata, to_jsonb(tags)::text AS tags,
-       to_jsonb(errors)::text AS errors, progress::text AS progress,
-       run_at, created_at, finalized_at, deadline_at
+SELECT :job.*
 FROM done
 WHERE (SELECT count(*) FROM told) >= 0
 
@@ -198,10 +195,7 @@ WITH done AS (
 ), told AS MATERIALIZED (
     SELECT pg_notify('awa_callback', id::text) FROM done
 )
-SELECT id, kind, queue, state::text AS state, priority, attempt, max_attempts, run_lease,
-       args::text AS args, metadata::text AS metadata, to_jsonb(tags)::text AS tags,
-       to_jsonb(errors)::text AS errors, progress::text AS progress,
-       run_at, created_at, finalized_at, deadline_at
+SELECT :job.*
 FROM done
 WHERE (SELECT count(*) FROM told) >= 0
 
@@ -222,10 +216,7 @@ WITH done AS (
            CASE WHEN octet_length(queue) <= 59 THEN pg_notify('awa:' || queue, '') END
     FROM done
 )
-SELECT id, kind, queue, state::text AS state, priority, attempt, max_attempts, run_lease,
-       args::text AS args, metadata::text AS metadata, to_jsonb(tags)::text AS tags,
-       to_jsonb(errors)::text AS errors, progress::text AS progress,
-       run_at, created_at, finalized_at, deadline_at
+SELECT :job.*
 FROM done
 WHERE (SELECT count(*) FROM told) >= 0
 
@@ -267,10 +258,7 @@ WITH done AS (
                 THEN pg_notify('awa:' || queue, '') END
     FROM done
 )
-SELECT id, kind, queue, state::text AS state, priority, attempt, max_attempts, run_lease,
-       args::text AS args, metadata::text AS metadata, to_jsonb(tags)::text AS tags,
-       to_jsonb(errors)::text AS errors, progress::text AS progress,
-       run_at, created_at, finalized_at, deadline_at
+SELECT :job.*
 FROM done
 WHERE (SELECT count(*) FROM told) >= 0
 
@@ -279,10 +267,7 @@ WHERE (SELECT count(*) FROM told) >= 0
 UPDATE awa.jobs_hot
 SET callback_timeout_at = clock_timestamp() + make_interval(secs => :timeout_seconds::float8)
 WHERE callback_id = :callback_id::uuid AND state = 'waiting_external'
-RETURNING id, kind, queue, state::text AS state, priority, attempt, max_attempts, run_lease,
-          args::text AS args, metadata::text AS metadata, to_jsonb(tags)::text AS tags,
-          to_jsonb(errors)::text AS errors, progress::text AS progress,
-          run_at, created_at, finalized_at, deadline_at
+RETURNING :job.*
 
 -- name: use_signature
 -- Remember a signature until it could not be accepted any more; nothing when it was used before.

@@ -36,13 +36,7 @@ WITH picked AS MATERIALIZED (
     WHERE j.id = ANY (ARRAY(SELECT id FROM picked))
     RETURNING j.*
 )
-SELECT id, kind, queue, 'running' AS state, priority, attempt, max_attempts, run_lease,
-       args::text AS args,
-       CASE WHEN metadata <> '{}' THEN metadata::text END AS metadata,
-       CASE WHEN cardinality(tags) > 0 THEN to_jsonb(tags)::text END AS tags,
-       CASE WHEN cardinality(errors) > 0 THEN to_jsonb(errors)::text END AS errors,
-       progress::text AS progress, run_at::text AS run_at, created_at::text AS created_at,
-       finalized_at::text AS finalized_at, deadline_at::text AS deadline_at
+SELECT :claimed_job.*
 FROM claimed
 ORDER BY priority, claimed.run_at, id
 
@@ -99,13 +93,7 @@ WITH heads AS MATERIALIZED (
     WHERE j.id = ANY (ARRAY(SELECT id FROM picked UNION ALL SELECT id FROM behind))
     RETURNING j.*
 )
-SELECT id, kind, queue, 'running' AS state, priority, attempt, max_attempts, run_lease,
-       args::text AS args,
-       CASE WHEN metadata <> '{}' THEN metadata::text END AS metadata,
-       CASE WHEN cardinality(tags) > 0 THEN to_jsonb(tags)::text END AS tags,
-       CASE WHEN cardinality(errors) > 0 THEN to_jsonb(errors)::text END AS errors,
-       progress::text AS progress, run_at::text AS run_at, created_at::text AS created_at,
-       finalized_at::text AS finalized_at, deadline_at::text AS deadline_at
+SELECT :claimed_job.*
 FROM claimed
 ORDER BY priority, claimed.run_at, id
 
@@ -114,13 +102,7 @@ ORDER BY priority, claimed.run_at, id
 -- the commit, and what it takes.  Indexes awa_jobs_hot_running_by_queue, awa_jobs_hot_claim_by_kind
 -- and, where concurrency keys fill the head of the queue, awa_jobs_hot_claim_by_key.  only claims
 -- this one job, if there is room for it.
-SELECT id, kind, queue, 'running' AS state, priority, attempt, max_attempts, run_lease,
-       args::text AS args,
-       CASE WHEN metadata <> '{}' THEN metadata::text END AS metadata,
-       CASE WHEN cardinality(tags) > 0 THEN to_jsonb(tags)::text END AS tags,
-       CASE WHEN cardinality(errors) > 0 THEN to_jsonb(errors)::text END AS errors,
-       progress::text AS progress, run_at::text AS run_at, created_at::text AS created_at,
-       finalized_at::text AS finalized_at, deadline_at::text AS deadline_at
+SELECT :claimed_job.*
 FROM awa.claim_limited(
     :queue::text, :kinds::text[], :limit::int, :deadline_seconds::float8, :lease::bigint,
     :passing::bigint[], :only::bigint) AS claimed
@@ -142,13 +124,7 @@ WITH picked AS MATERIALIZED (
     WHERE j.id = (SELECT id FROM picked)
     RETURNING j.*
 )
-SELECT id, kind, queue, 'running' AS state, priority, attempt, max_attempts, run_lease,
-       args::text AS args,
-       CASE WHEN metadata <> '{}' THEN metadata::text END AS metadata,
-       CASE WHEN cardinality(tags) > 0 THEN to_jsonb(tags)::text END AS tags,
-       CASE WHEN cardinality(errors) > 0 THEN to_jsonb(errors)::text END AS errors,
-       progress::text AS progress, run_at::text AS run_at, created_at::text AS created_at,
-       finalized_at::text AS finalized_at, deadline_at::text AS deadline_at
+SELECT :claimed_job.*
 FROM claimed
 
 -- name: candidates

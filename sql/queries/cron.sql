@@ -133,16 +133,16 @@ CROSS JOIN LATERAL awa.insert_job_compat(
 
 -- name: trigger_schedule
 -- Enqueue a schedule's job now; its fires are not touched.
-SELECT j.id, j.kind, j.queue, j.state::text AS state, j.priority, j.attempt, j.max_attempts,
-       j.run_lease, j.args::text AS args, j.metadata::text AS metadata,
-       to_jsonb(j.tags)::text AS tags, to_jsonb(j.errors)::text AS errors,
-       j.progress::text AS progress, j.run_at, j.created_at, j.finalized_at, j.deadline_at
-FROM awa.cron_jobs AS c
-CROSS JOIN LATERAL awa.insert_job_compat(
-    c.kind, c.queue, c.args, 'available', c.priority, c.max_attempts, NULL,
-    c.metadata || jsonb_build_object('cron_name', c.name, 'triggered_manually', true), c.tags
-) AS j
-WHERE c.name = :name::text
+SELECT :job.*
+FROM (
+    SELECT j.*
+    FROM awa.cron_jobs AS c
+    CROSS JOIN LATERAL awa.insert_job_compat(
+        c.kind, c.queue, c.args, 'available', c.priority, c.max_attempts, NULL,
+        c.metadata || jsonb_build_object('cron_name', c.name, 'triggered_manually', true), c.tags
+    ) AS j
+    WHERE c.name = :name::text
+) AS inserted
 
 -- name: pause_schedule
 -- Keep a schedule from firing.  The new updated_at tells a leader that has read the row before.

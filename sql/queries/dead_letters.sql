@@ -112,10 +112,7 @@ WITH dead AS MATERIALIZED (
 ), changed AS (
     SELECT * FROM hot UNION ALL SELECT * FROM cold
 )
-SELECT id, kind, queue, state::text AS state, priority, attempt, max_attempts, run_lease,
-       args::text AS args, metadata::text AS metadata, to_jsonb(tags)::text AS tags,
-       to_jsonb(errors)::text AS errors, progress::text AS progress,
-       run_at, created_at, finalized_at, deadline_at
+SELECT :job.*
 FROM changed
 ORDER BY id
 

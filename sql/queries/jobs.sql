@@ -159,10 +159,7 @@ ORDER BY input.ord
 
 -- name: unique_holders
 -- The jobs that hold unique keys.  No lock; index idx_awa_jobs_unique.
-SELECT c.unique_key, j.id, j.kind, j.queue, j.state::text AS state, j.priority, j.attempt,
-       j.max_attempts, j.run_lease, j.args::text AS args, j.metadata::text AS metadata,
-       to_jsonb(j.tags)::text AS tags, to_jsonb(j.errors)::text AS errors,
-       j.progress::text AS progress, j.run_at, j.created_at, j.finalized_at, j.deadline_at
+SELECT c.unique_key, :job.*
 FROM awa.job_unique_claims AS c
 JOIN awa.jobs AS j ON j.id = c.job_id
 WHERE c.unique_key = ANY(:keys::bytea[])
@@ -218,10 +215,7 @@ WITH hot AS MATERIALIZED (
     UNION ALL SELECT * FROM to_cold
     UNION ALL SELECT * FROM to_hot
 )
-SELECT id, kind, queue, state::text AS state, priority, attempt, max_attempts, run_lease,
-       args::text AS args, metadata::text AS metadata, to_jsonb(tags)::text AS tags,
-       to_jsonb(errors)::text AS errors, progress::text AS progress,
-       run_at, created_at, finalized_at, deadline_at
+SELECT :job.*
 FROM changed
 
 -- name: find_by_unique_key
@@ -292,29 +286,20 @@ FROM STDIN
 
 -- name: get_job
 -- One job by id, from either table through the view.  No lock; both primary keys.
-SELECT id, kind, queue, state::text AS state, priority, attempt, max_attempts, run_lease,
-       args::text AS args, metadata::text AS metadata, to_jsonb(tags)::text AS tags,
-       to_jsonb(errors)::text AS errors, progress::text AS progress,
-       run_at, created_at, finalized_at, deadline_at
+SELECT :job.*
 FROM awa.jobs
 WHERE id = :id::bigint
 
 -- name: get_jobs
 -- Several jobs by id.  No lock; both primary keys.
-SELECT id, kind, queue, state::text AS state, priority, attempt, max_attempts, run_lease,
-       args::text AS args, metadata::text AS metadata, to_jsonb(tags)::text AS tags,
-       to_jsonb(errors)::text AS errors, progress::text AS progress,
-       run_at, created_at, finalized_at, deadline_at
+SELECT :job.*
 FROM awa.jobs
 WHERE id = ANY(:ids::bigint[])
 ORDER BY id
 
 -- name: list_jobs
 -- A page of jobs, newest id first, before a given id.  No lock; walks the primary keys backwards.
-SELECT id, kind, queue, state::text AS state, priority, attempt, max_attempts, run_lease,
-       args::text AS args, metadata::text AS metadata, to_jsonb(tags)::text AS tags,
-       to_jsonb(errors)::text AS errors, progress::text AS progress,
-       run_at, created_at, finalized_at, deadline_at
+SELECT :job.*
 FROM awa.jobs
 WHERE (:before_id::bigint IS NULL OR id < :before_id::bigint)
   AND (:state::text IS NULL OR state = :state::text::awa.job_state)
@@ -364,10 +349,7 @@ WITH hot_target AS MATERIALIZED (
     SELECT pg_notify('awa:' || queue, '')
     FROM (SELECT DISTINCT queue FROM hot WHERE octet_length(queue) <= 59) AS queues
 )
-SELECT id, kind, queue, state::text AS state, priority, attempt, max_attempts, run_lease,
-       args::text AS args, metadata::text AS metadata, to_jsonb(tags)::text AS tags,
-       to_jsonb(errors)::text AS errors, progress::text AS progress,
-       run_at, created_at, finalized_at, deadline_at
+SELECT :job.*
 FROM changed
 WHERE (SELECT count(*) FROM told) >= 0 -- sends them: a CTE nobody reads is not run
 ORDER BY id
@@ -410,10 +392,7 @@ WITH hot_target AS MATERIALIZED (
     FROM hot_target
     WHERE state IN ('running', 'waiting_external')
 )
-SELECT id, kind, queue, state::text AS state, priority, attempt, max_attempts, run_lease,
-       args::text AS args, metadata::text AS metadata, to_jsonb(tags)::text AS tags,
-       to_jsonb(errors)::text AS errors, progress::text AS progress,
-       run_at, created_at, finalized_at, deadline_at
+SELECT :job.*
 FROM changed
 WHERE (SELECT count(*) FROM told) >= 0 -- sends them: a CTE nobody reads is not run
 ORDER BY id

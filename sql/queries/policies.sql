@@ -22,17 +22,12 @@ WITH changed AS (
 ), told AS (
     SELECT pg_notify('awa_policy', queue) FROM changed
 )
-SELECT queue, dead_letters, max_running, max_running_per_key, max_rate, burst,
-       poll_interval_ms, claim_batch, deadline_seconds, completed_retention_hours,
-       failed_retention_hours, updated_at
+SELECT :queue_policy.*
 FROM changed CROSS JOIN told
 
 -- name: list_queue_policies
 -- Settings of some queues, or of all.  No lock; primary key.
-SELECT queue, dead_letters, max_running, max_running_per_key, max_rate, burst,
-       poll_interval_ms, claim_batch, deadline_seconds, completed_retention_hours,
-       failed_retention_hours,
-       CASE WHEN updated_at BETWEEN '0002-01-01 Z' AND '9998-12-31 Z' THEN updated_at END AS updated_at
+SELECT :queue_policy.*
 FROM awa.queue_policies
 WHERE :queues::text[] IS NULL OR queue = ANY (:queues::text[])
 ORDER BY queue

@@ -10,8 +10,7 @@ FROM pg_current_snapshot() AS s
 -- name: created
 -- New jobs by id: after the last one, and in ranges where some were not to be seen yet; also those
 -- that are dead letters already.  The three primary keys.
-SELECT id, kind, queue, state::text AS state, attempt, run_lease, tags::text[] AS tags, created_at,
-       attempted_at, finalized_at, to_jsonb(errors)::text AS errors
+SELECT :activity.*
 FROM unnest(:lows::bigint[], :highs::bigint[]) AS r(low, high)
 CROSS JOIN LATERAL (
     (SELECT id, kind, queue, state, attempt, run_lease, tags, created_at, attempted_at,
@@ -28,8 +27,7 @@ LIMIT :limit::int
 -- name: changed
 -- Jobs that run, and jobs whose attempt began or ended since.  Indexes: running by queue,
 -- unsuccessful, completed and unsuccessful by finalized_at; retryable jobs are all looked through.
-SELECT id, kind, queue, state::text AS state, attempt, run_lease, tags::text[] AS tags, created_at,
-       attempted_at, finalized_at, to_jsonb(errors)::text AS errors
+SELECT :activity.*
 FROM (
     SELECT * FROM awa.jobs_hot WHERE state = 'running'
     UNION ALL
@@ -48,20 +46,17 @@ ORDER BY coalesce(finalized_at, attempted_at), id
 
 -- name: by_id
 -- Jobs that were running at the last look and are not any more.  The three primary keys.
-SELECT id, kind, queue, state::text AS state, attempt, run_lease, tags::text[] AS tags, created_at,
-       attempted_at, finalized_at, to_jsonb(errors)::text AS errors
+SELECT :activity.*
 FROM awa.jobs
 WHERE id = ANY(:ids::bigint[])
 UNION ALL
-SELECT id, kind, queue, state::text, attempt, run_lease, tags::text[], created_at,
-       attempted_at, finalized_at, to_jsonb(errors)::text
+SELECT :activity.*
 FROM awa.dead_letters
 WHERE id = ANY(:ids::bigint[])
 
 -- name: recent
 -- The newest jobs, those that run, and those that ended last.
-SELECT id, kind, queue, state::text AS state, attempt, run_lease, tags::text[] AS tags, created_at,
-       attempted_at, finalized_at, to_jsonb(errors)::text AS errors
+SELECT :activity.*
 FROM (
     (SELECT * FROM awa.jobs ORDER BY id DESC LIMIT :limit::int)
     UNION

@@ -2,22 +2,14 @@
 
 -- name: get
 -- One dead letter.  No lock; primary key.
-SELECT id, kind, queue, state::text AS state, priority, attempt, max_attempts, run_lease,
-       args::text AS args, metadata::text AS metadata, to_jsonb(tags)::text AS tags,
-       to_jsonb(errors)::text AS errors, progress::text AS progress,
-       run_at, created_at, finalized_at, deadline_at,
-       reason, dead_at
+SELECT :job.*, reason, dead_at
 FROM awa.dead_letters
 WHERE id = :id::bigint
 
 -- name: list
 -- A page of dead letters, newest id first, before a given id.  No lock; primary key, or
 -- awa_dead_letters_queue.
-SELECT id, kind, queue, state::text AS state, priority, attempt, max_attempts, run_lease,
-       args::text AS args, metadata::text AS metadata, to_jsonb(tags)::text AS tags,
-       to_jsonb(errors)::text AS errors, progress::text AS progress,
-       run_at, created_at, finalized_at, deadline_at,
-       reason, dead_at
+SELECT :job.*, reason, dead_at
 FROM awa.dead_letters
 WHERE (:before_id::bigint IS NULL OR id < :before_id::bigint)
   AND (:kind::text IS NULL OR kind = :kind::text)

@@ -13,12 +13,7 @@ WITH live AS (
     CROSS JOIN LATERAL jsonb_each_text(live.hashes) AS h
     GROUP BY h.key
 )
-SELECT name, d.display_name, d.description, d.owner, d.docs_url, coalesce(d.tags, '{}') AS tags,
-       coalesce(d.extra, '{}')::text AS extra, d.last_seen_at AS descriptor_last_seen_at,
-       coalesce(d.last_seen_at + make_interval(secs => greatest(
-           3 * d.sync_interval_ms / 1000.0, 30)) < now(), false) AS descriptor_stale,
-       coalesce(declared.versions, 0) > 1 AS descriptor_mismatch,
-       coalesce(declared.instances, 0) AS live_instances
+SELECT name, :declaration.*
 FROM (SELECT queue AS name, * FROM awa.queue_descriptors) AS d
 FULL JOIN declared USING (name)
 
@@ -35,12 +30,7 @@ WITH live AS (
     CROSS JOIN LATERAL jsonb_each_text(live.hashes) AS h
     GROUP BY h.key
 )
-SELECT name, d.display_name, d.description, d.owner, d.docs_url, coalesce(d.tags, '{}') AS tags,
-       coalesce(d.extra, '{}')::text AS extra, d.last_seen_at AS descriptor_last_seen_at,
-       coalesce(d.last_seen_at + make_interval(secs => greatest(
-           3 * d.sync_interval_ms / 1000.0, 30)) < now(), false) AS descriptor_stale,
-       coalesce(declared.versions, 0) > 1 AS descriptor_mismatch,
-       coalesce(declared.instances, 0) AS live_instances
+SELECT name, :declaration.*
 FROM (SELECT kind AS name, * FROM awa.job_kind_descriptors) AS d
 FULL JOIN declared USING (name)
 

@@ -4,12 +4,7 @@
 -- A page of jobs, newest id first, before a given id.  No lock; walks both primary keys backwards.
 -- The states are of their own type, not text: planned with their values, as each first time, the
 -- indexes on single states can take the place of the walk.
-SELECT id, kind, queue, args::text AS args, state::text AS state, priority, attempt, run_lease,
-       max_attempts, run_at, heartbeat_at, deadline_at, attempted_at, finalized_at, created_at,
-       to_jsonb(errors)::text AS errors, metadata::text AS metadata, tags::text[] AS tags,
-       encode(unique_key, 'hex') AS unique_key, unique_states::text AS unique_states,
-       callback_id::text AS callback_id, callback_timeout_at, callback_filter,
-       callback_on_complete, callback_on_fail, callback_transform, progress::text AS progress
+SELECT :job_row.*
 FROM awa.jobs
 WHERE (:before_id::bigint IS NULL OR id < :before_id::bigint)
   AND (cardinality(:states::awa.job_state[]) = 0 OR state = ANY (:states::awa.job_state[]))
@@ -27,12 +22,7 @@ LIMIT :limit::bigint
 
 -- name: list_jobs_after
 -- The page before: jobs after a given id, oldest id first.  As list_jobs, forwards.
-SELECT id, kind, queue, args::text AS args, state::text AS state, priority, attempt, run_lease,
-       max_attempts, run_at, heartbeat_at, deadline_at, attempted_at, finalized_at, created_at,
-       to_jsonb(errors)::text AS errors, metadata::text AS metadata, tags::text[] AS tags,
-       encode(unique_key, 'hex') AS unique_key, unique_states::text AS unique_states,
-       callback_id::text AS callback_id, callback_timeout_at, callback_filter,
-       callback_on_complete, callback_on_fail, callback_transform, progress::text AS progress
+SELECT :job_row.*
 FROM awa.jobs
 WHERE id > :after_id::bigint
   AND (cardinality(:states::awa.job_state[]) = 0 OR state = ANY (:states::awa.job_state[]))
@@ -50,12 +40,7 @@ LIMIT :limit::bigint
 
 -- name: sort_jobs
 -- Jobs in another order, nulls last.  No lock; reads and sorts all that fit.
-SELECT id, kind, queue, args::text AS args, state::text AS state, priority, attempt, run_lease,
-       max_attempts, run_at, heartbeat_at, deadline_at, attempted_at, finalized_at, created_at,
-       to_jsonb(errors)::text AS errors, metadata::text AS metadata, tags::text[] AS tags,
-       encode(unique_key, 'hex') AS unique_key, unique_states::text AS unique_states,
-       callback_id::text AS callback_id, callback_timeout_at, callback_filter,
-       callback_on_complete, callback_on_fail, callback_transform, progress::text AS progress
+SELECT :job_row.*
 FROM awa.jobs
 WHERE (:before_id::bigint IS NULL OR id < :before_id::bigint)
   AND (cardinality(:states::awa.job_state[]) = 0 OR state = ANY (:states::awa.job_state[]))
@@ -82,23 +67,13 @@ LIMIT :limit::bigint
 
 -- name: get_job
 -- One job by id, from either table.  No lock; both primary keys.
-SELECT id, kind, queue, args::text AS args, state::text AS state, priority, attempt, run_lease,
-       max_attempts, run_at, heartbeat_at, deadline_at, attempted_at, finalized_at, created_at,
-       to_jsonb(errors)::text AS errors, metadata::text AS metadata, tags::text[] AS tags,
-       encode(unique_key, 'hex') AS unique_key, unique_states::text AS unique_states,
-       callback_id::text AS callback_id, callback_timeout_at, callback_filter,
-       callback_on_complete, callback_on_fail, callback_transform, progress::text AS progress
+SELECT :job_row.*
 FROM awa.jobs
 WHERE id = :id::bigint
 
 -- name: get_jobs
 -- Several jobs by id, from either table, by id.  No lock; both primary keys.
-SELECT id, kind, queue, args::text AS args, state::text AS state, priority, attempt, run_lease,
-       max_attempts, run_at, heartbeat_at, deadline_at, attempted_at, finalized_at, created_at,
-       to_jsonb(errors)::text AS errors, metadata::text AS metadata, tags::text[] AS tags,
-       encode(unique_key, 'hex') AS unique_key, unique_states::text AS unique_states,
-       callback_id::text AS callback_id, callback_timeout_at, callback_filter,
-       callback_on_complete, callback_on_fail, callback_transform, progress::text AS progress
+SELECT :job_row.*
 FROM awa.jobs
 WHERE id = ANY (:ids::bigint[])
 ORDER BY id

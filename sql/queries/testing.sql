@@ -18,18 +18,11 @@ SET state = 'running', attempt = attempt + 1, run_lease = :lease::bigint,
     attempted_at = now(), heartbeat_at = now(),
     deadline_at = now() + make_interval(secs => :deadline_seconds::float8)
 WHERE id = :id::bigint AND state = 'available'
-RETURNING id, kind, queue, 'running' AS state, priority, attempt, max_attempts, run_lease,
-    args::text AS args, metadata::text AS metadata, to_jsonb(tags)::text AS tags,
-    to_jsonb(errors)::text AS errors, progress::text AS progress, run_at::text AS run_at,
-    created_at::text AS created_at, finalized_at::text AS finalized_at,
-    deadline_at::text AS deadline_at
+RETURNING :claimed_job.*
 
 -- name: waiting_jobs
 -- Jobs that wait for a run, oldest first; args by containment.  No lock; for small tables.
-SELECT id, kind, queue, state::text AS state, priority, attempt, max_attempts, run_lease,
-       args::text AS args, metadata::text AS metadata, to_jsonb(tags)::text AS tags,
-       to_jsonb(errors)::text AS errors, progress::text AS progress, run_at, created_at,
-       finalized_at, deadline_at
+SELECT :job.*
 FROM awa.jobs
 WHERE state IN ('scheduled', 'available', 'retryable')
   AND (:kind::text IS NULL OR kind = :kind::text)
@@ -62,3 +55,27 @@ SELECT pg_advisory_unlock(hashtext(:name::text))
 -- name: databases
 -- Databases of a test run.
 SELECT datname FROM pg_database WHERE starts_with(datname, :prefix::text)
+
+-- name: create_database
+-- What is in braces here and below is an identifier.
+CREATE DATABASE {name}
+
+-- name: clone_database
+-- Copy a template, which must have no session.  PostgreSQL 14 copies files.
+CREATE DATABASE {name} TEMPLATE {template}
+
+-- name: clone_files
+-- The same from PostgreSQL 15 on, where the default writes each page to the WAL instead.
+CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy
+
+-- name: rename_database
+-- Publish the template under its name when it is complete.
+ALTER DATABASE {name} RENAME TO {new}
+
+-- name: vacuum_all
+-- Set hint bits and statistics in the template, so that no clone has to.
+VACUUM (ANALYZE)
+
+-- name: drop_database
+-- Drop a database and end its sessions.
+DROP DATABASE IF EXISTS {name} WITH (FORCE)

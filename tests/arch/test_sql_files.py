@@ -3,15 +3,55 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import re
+from dataclasses import fields
 from pathlib import Path
 
+import pytest
+
 from awa_lib import _sql
+from awa_lib.filters import JobFilter
+from awa_lib.models import BulkOperation, Job
+from awa_lib.ops import batches
+from awa_lib.policies import QueuePolicy
+from awa_lib.reads import activity, overviews
+from awa_lib.reads.jobs import JobRow
 
 ROOT = Path(__file__).resolve().parents[2]
 QUERIES = ROOT / "sql" / "queries"
 SOURCES = [*ROOT.glob("awa_lib/**/*.py"), *ROOT.glob("awa_cli/**/*.py")]
-SQL_TEXT = re.compile(r"\b(SELECT\s|INSERT INTO\s|UPDATE\s+awa|DELETE FROM\s|CREATE TABLE\s)")
+# Anywhere in a text, or at its beginning; a backslash makes it a pattern.
+SQL_TEXT = re.compile(
+    r"\b(SELECT\s|INSERT INTO\s|UPDATE\s+awa|DELETE FROM\s|CREATE TABLE\s)"
+    r"|^\s*(CREATE|ALTER|DROP|VACUUM|ANALYZE|TRUNCATE|GRANT|REVOKE|LOCK|NOTIFY|SET|DO)\b[^\\]*$"
+)
+
+FIELDS = {
+    "job": list(inspect.signature(Job).parameters),
+    "claimed_job": list(inspect.signature(Job).parameters),
+    "job_row": [field.name for field in fields(JobRow)],
+    "activity": [field.name for field in fields(activity._Row)],
+    "bulk_operation": [field.name for field in fields(BulkOperation)],
+    "bulk_task": [
+        *[field.name for field in fields(batches._Task) if field.name != "where"],
+        *JobFilter.__annotations__,
+    ],
+    "queue_policy": [field.name for field in fields(QueuePolicy)],
+    "declaration": [field.name for field in fields(overviews._Declared)],
+}
+
+
+def names_of(columns: str) -> list[str]:
+    """Return the names of a column list: what follows AS, else the last part of the column."""
+    depth, parts = 0, [""]
+    for char in columns:
+        depth += {"(": 1, "[": 1, ")": -1, "]": -1}.get(char, 0)
+        if char == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += char
+    return [re.split(r"[\s.]+", part.strip())[-1] for part in parts]
 
 
 def uses() -> dict[tuple[str, str], set[tuple[str, ...] | None]]:
@@ -42,9 +82,9 @@ def uses() -> dict[tuple[str, str], set[tuple[str, ...] | None]]:
 
 def blocks() -> dict[tuple[str, str], tuple[str, ...]]:
     return {
-        (path.stem, name): tuple(sorted(query.params))
+        (path.stem, name): tuple(sorted(_sql.query(path.stem, name).params))
         for path in QUERIES.glob("*.sql")
-        for name, query in _sql.parse(path.read_text()).items()
+        for name in _sql.blocks(path.stem)
     }
 
 
@@ -84,3 +124,27 @@ def test_python_holds_no_sql() -> None:
     ]
 
     assert strings == []
+
+
+def test_every_column_list_has_the_fields_of_its_class() -> None:
+    lists = {name: names_of(columns) for name, columns in _sql.column_lists().items()}
+
+    assert lists == FIELDS
+
+
+def test_every_column_list_is_used() -> None:
+    named = {
+        name
+        for path in QUERIES.glob("*.sql")
+        if path.stem != "columns"
+        for name in re.findall(r":(\w+)\.\*", path.read_text())
+    }
+
+    assert named == set(FIELDS)
+
+
+def test_an_unknown_column_list_is_refused_with_its_place() -> None:
+    source = "-- name: get_job\n-- One job.\nSELECT :jobb.*\nFROM awa.jobs\n"
+
+    with pytest.raises(ValueError, match=r"sql/queries/jobs\.sql, line 3: .*':jobb\.\*'"):
+        _sql.expand("jobs", source)

@@ -223,7 +223,7 @@ async def test_lost_connections_are_remade_and_said_once(
         health = await aclient.health_check()
 
     assert health.healthy
-    lost = [r for r in caplog.records if "lost the database" in r.getMessage()]
+    lost = [r for r in caplog.records if "the database is unavailable" in r.getMessage()]
     assert len(lost) == 1
 
 

@@ -195,7 +195,7 @@ def test_protection(cli, context, terminal, monkeypatch, db, database_url) -> No
     refused = cli(*pause)
     assert refused.status == 2
     assert refused.err.startswith("database: prod (")
-    assert "the context 'prod' is protected, and nobody can be asked" in refused.err
+    assert "confirmation is required: the context 'prod' is protected" in refused.err
     assert "add --yes" in refused.err
     assert cli("queue", "stats", "--context", "prod").status == 0
     wrong = terminal(*pause, keys="here\n")

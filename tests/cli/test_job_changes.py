@@ -84,7 +84,7 @@ def test_a_filter_changes_what_fits_and_nothing_else(
     assert "database:" not in dry.err
     asked = cli("job", *line, "--kind", "k")
     assert asked.status == 2
-    assert "nobody can be asked whether to" in asked.err
+    assert "confirmation is required to" in asked.err
     assert "--dry-run; then add --yes" in asked.err
     assert [state(db, one) for one in fit] == [before, before]
 

@@ -7,7 +7,7 @@ import uuid
 
 import pytest
 
-from awa_cli.main import version
+from awa_cli.version import version
 
 KEY = "07" * 32
 CALLBACK = "8feaec61-ea03-4e4c-ab3d-f63350329dc6"

@@ -9,13 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from awa_cli.documents.encoding import encode
 from awa_cli.errors import explain
 from awa_cli.filters.values import read_duration, read_queue
 from awa_cli.terminal.colors import Paint
-from awa_cli.terminal.formats import encode
-from awa_cli.terminal.output import age, clean, fit, span
-from awa_cli.terminal.tables import cells, table_lines
+from awa_cli.terminal.tables import table_lines
 from awa_cli.views.columns import Column
+from awa_cli.views.widths import cells, fit
+from awa_cli.views.words import age, clean, span
 from awa_lib.errors import InvalidInput
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -34,7 +35,7 @@ def test_span(seconds, text) -> None:
 
 
 def test_age_looks_both_ways(monkeypatch) -> None:
-    monkeypatch.setattr("awa_cli.terminal.output.now", lambda: NOW)
+    monkeypatch.setattr("awa_cli.views.words.now", lambda: NOW)
 
     assert age(None) is None
     assert age(NOW) == "now"

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from fix_wait import eventually
 
-from awa_cli.parser.options import Common
+from awa_cli.invocation import Common
 from awa_cli.terminal.progress import Progress
 
 MARK = "sed s/^/PAGED/"

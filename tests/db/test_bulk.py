@@ -332,7 +332,7 @@ def test_an_open_transaction_on_a_key_ends_nothing(fill, put, look, database_url
 def test_a_script_gives_up_on_what_stays_in_the_way_and_goes_on_later(
     fill, put, database_url, monkeypatch
 ) -> None:
-    monkeypatch.setattr("awa_lib.ops.bulk._FIRST_PAUSE", 0.001)
+    monkeypatch.setattr("awa_lib.ops.bulk._FIRST_PAUSE_SECONDS", 0.001)
     unique = {"unique_key": b"k" * 16, "unique_states": "01100000"}
     put(state="failed", **unique)
     with awa.Client(database_url) as client, psycopg.connect(database_url) as producer:
@@ -341,7 +341,7 @@ def test_a_script_gives_up_on_what_stays_in_the_way_and_goes_on_later(
             "INSERT INTO awa.jobs_hot (kind, unique_key, unique_states) VALUES ('o', %s, %s)",
             list(unique.values()),
         )
-        with pytest.raises(awa.Transient, match="cannot be finished at this moment") as caught:
+        with pytest.raises(awa.Transient, match="cannot be finished now") as caught:
             client.run_bulk_operation(submitted.id)
         producer.rollback()
         done = client.run_bulk_operation(submitted.id)
@@ -407,7 +407,7 @@ async def test_list(client) -> None:
         ("retry", {"all": "yes"}, "all must be True or False, got 'yes'"),
         ("retry", {"sate": "failed"}, "unknown filter 'sate'"),
         ("retry", {"state": "dead"}, "unknown job state: dead"),
-        ("retry", {"state": "completed"}, "jobs that are completed cannot be chosen for this"),
+        ("retry", {"state": "completed"}, "retry does not apply to jobs that are completed"),
         ("retry", {"kind": 1}, "kind must be text of at most 200 characters: 1"),
         ("retry", {"queue": []}, "queue must be text of at most 200 characters"),
         ("retry", {"tag": "\0"}, "tag holds a character that Postgres cannot store"),

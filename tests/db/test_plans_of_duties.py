@@ -14,7 +14,7 @@ import psycopg
 import pytest
 from psycopg import sql as compose
 
-from awa_lib._sql import load
+from awa_lib import _sql
 
 ROWS = 20_000
 # Ids of one change.
@@ -114,7 +114,7 @@ def pages(conn: psycopg.Connection) -> Callable[..., int]:
     """Run a statement and return how many pages it read; nothing is kept."""
 
     def pages(noun: str, name: str, *, generic: bool, settings: bool, **values: Any) -> int:
-        query = load(noun)[name]
+        query = _sql.query(noun, name)
         given = [compose.Literal(values[key]) for key in query.params]
         call = compose.SQL("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) EXECUTE planned")
         if given:

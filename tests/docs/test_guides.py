@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-GUIDES = Path(__file__).parents[2] / "docs" / "guides"
+DOCS = Path(__file__).parents[2] / "docs"
 BLOCK = re.compile(r"```python\n(.*?)```\n(?:\nIt prints:\n\n```\n(.*?)```)?", re.S)
 
 PROGRAMS = [
     pytest.param(match[1], match[2], id=f"{path.stem}-{number}")
-    for path in sorted(GUIDES.glob("*.md"))
+    for path in sorted([*DOCS.glob("*.md"), *DOCS.glob("guides/*.md")])
     for number, match in enumerate(BLOCK.finditer(path.read_text(encoding="utf-8")), 1)
     if re.search("^import awa_lib", match[1], re.M)
 ]

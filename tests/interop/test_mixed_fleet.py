@@ -99,7 +99,7 @@ def test_our_dump_is_theirs(interop: Interop, database_url: str) -> None:
         ours = client._run(dump_job(job.id))
     theirs = json.loads(interop.awa("job", "dump", str(job.id), url=database_url).stdout)
 
-    from awa_cli.terminal.output import encode
+    from awa_cli.documents.encoding import encode
 
     mine = json.loads(json.dumps(encode(ours)))
     mine["job"]["unique_states"] = theirs["job"]["unique_states"]

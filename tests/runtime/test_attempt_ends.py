@@ -409,7 +409,7 @@ def _wrapper(job: awa.Job) -> Any:
 )  # fmt: skip
 def test_generators_are_refused_at_registration(handler: Any) -> None:
     client = awa.AsyncClient("postgresql://nowhere/none")
-    with pytest.raises(TypeError, match="a handler must not yield"):
+    with pytest.raises(TypeError, match="a handler must not be a generator"):
         client.task(dict, kind="g")(handler)
 
 

@@ -106,7 +106,7 @@ async def test_hooks_stack_in_order_and_an_error_hurts_nobody(
         await aeventually(lambda: order == ["first", "second"])
 
     assert rows.job(job.id)["state"] == "completed"
-    assert "a hook failed; the job is not touched" in caplog.text
+    assert "a hook failed; its job is not affected" in caplog.text
 
 
 async def test_slow_hook_holds_no_slot_and_is_given_time_at_the_end(

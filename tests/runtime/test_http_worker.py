@@ -212,8 +212,8 @@ async def test_worker_starts_again_after_shutdown(aclient, rows: Rows, function:
         ({"mode": "later"}, "mode must be 'async' or 'sync', got 'later'"),
         ({"timeout_seconds": 0}, "timeout_seconds must be a number > 0, got 0"),
         ({"callback_timeout_seconds": float("inf")}, "callback_timeout_seconds must be a number"),
-        ({"headers": {"a": "b\r\nc"}}, "headers must be a dict of one-line texts"),
-        ({"headers": [("a", "b")]}, "headers must be a dict of one-line texts"),
+        ({"headers": {"a": "b\r\nc"}}, "headers must be a dict of strings"),
+        ({"headers": [("a", "b")]}, "headers must be a dict of strings"),
         ({"secret": b"x"}, "the callback secret must be 32 bytes"),
     ],
 )
@@ -312,17 +312,17 @@ async def test_2xx_is_done_though_its_body_hangs(aclient, rows: Rows, function: 
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("http://127.0.0.1:99999/", "its port is no number from 1 to 65535"),
-        ("http://127.0.0.1:0/", "its port is no number from 1 to 65535"),
-        ("http://user:s3/cret@host/", "its port is no number from 1 to 65535"),
-        ("http://[::1/", "its brackets or its signs are none of a URL"),
-        ("http://exa mple.com/", "a host cannot be 'exa mple.com'"),
-        ("http://a..b/", "each part of the host has 1 to 63 characters: 'a..b'"),
-        (f"http://{'a' * 64}.example/", "each part of the host has 1 to 63 characters"),
-        (f"http://{'a.' * 130}example/", "the host has over 253 characters"),
+        ("http://127.0.0.1:99999/", "its port must be a number from 1 to 65535"),
+        ("http://127.0.0.1:0/", "its port must be a number from 1 to 65535"),
+        ("http://user:s3/cret@host/", "its port must be a number from 1 to 65535"),
+        ("http://[::1/", "it has invalid brackets or characters"),
+        ("http://exa mple.com/", "the host 'exa mple.com' has invalid characters"),
+        ("http://a..b/", "each label of the host must have 1 to 63 characters: 'a..b'"),
+        (f"http://{'a' * 64}.example/", "each label of the host must have 1 to 63 characters"),
+        (f"http://{'a.' * 130}example/", "the host has more than 253 characters"),
         (f"http://{'ä' * 70}.example/", "cannot be written in DNS"),
-        ("http:///x", "it names no host"),
-        ("https://user:s3cret@/", "it names no host"),
+        ("http:///x", "it has no host"),
+        ("https://user:s3cret@/", "it has no host"),
     ],
 )
 def test_bad_urls_are_refused_when_they_are_declared(name: str, url: str, message: str) -> None:

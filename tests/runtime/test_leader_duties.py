@@ -16,8 +16,9 @@ import awa_lib as awa
 from awa_lib._sql import Op, Statement, compile_block
 from awa_lib.config import WorkerOptions
 from awa_lib.reads.health import ping
-from awa_lib.runtime.connections import Bounds, Link, Outage
+from awa_lib.runtime.links import Link, Outage
 from awa_lib.runtime.rescues import Contact, Rescues, longest_break
+from awa_lib.runtime.sessions import Bounds
 
 QUEUE = {"name": "default", "max_workers": 5, "dead_letters": True}
 
@@ -147,7 +148,7 @@ async def test_a_term_begins_with_a_grace_for_living_workers(
 
 @pytest.fixture
 async def contact(database_url: str, clock: Clock):
-    link = Link("maintenance", database_url, Outage(), Bounds())
+    link = Link("maintenance", dsn=database_url, outage=Outage(), bounds=Bounds())
     yield Contact(link, longest_break(OPTIONS), clock)
     await link.close()
 
@@ -170,7 +171,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def rescues(contact: Contact, clock: Clock) -> Rescues:
-    return Rescues(contact, OPTIONS, lambda found: None, clock)
+    return Rescues(contact, OPTIONS, on_rescued=lambda found: None, clock=clock)
 
 
 @pytest.mark.parametrize(("waited", "state"), [(29.0, "running"), (31.0, "retryable")])

@@ -11,7 +11,7 @@ from fix_worker import Noop, Rows, working
 
 import awa_lib as awa
 from awa_lib._sql import Op, Statement, compile_block
-from awa_lib.runtime.connections import Link, Outage
+from awa_lib.runtime.links import Link, Outage
 
 SLOW = compile_block("slow", "SELECT pg_sleep(0.5), 'done'")
 
@@ -25,7 +25,7 @@ def slow() -> Op[str]:
 async def test_a_cancelled_task_leaves_the_statement_of_another_alone(
     awa_database_url, other_sockets
 ) -> None:
-    link = Link("shared", awa_database_url, Outage())
+    link = Link("shared", dsn=awa_database_url, outage=Outage())
     await link.connection()
     first = asyncio.create_task(link.run(slow()))
     await asyncio.sleep(0.1)  # the statement is on its way
@@ -49,7 +49,7 @@ async def test_a_transaction_that_was_not_rolled_back_is_left_behind(awa_databas
         yield Statement(compile_block("begin", "BEGIN"), ())
         yield Statement(compile_block("wrong", "SELECT 1 / 0"), ())
 
-    link = Link("shared", awa_database_url, Outage())
+    link = Link("shared", dsn=awa_database_url, outage=Outage())
     with pytest.raises(awa.AwaError):
         await link.run(abandoned())
 

@@ -18,7 +18,7 @@ from fix_worker import QUICK, Noop, Rows, working
 import awa_lib as awa
 from awa_lib.db.connect import Purpose, connect, connect_async
 from awa_lib.embedded import acquire
-from awa_lib.runtime import connections, listener
+from awa_lib.runtime import links, listener
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ async def test_connections_that_are_dead_and_open_are_found(
     database_url: str, proxied_url: str, proxy: Proxy, rows: Rows, monkeypatch
 ) -> None:
     """As some proxies and firewalls keep them: nothing arrives, and nothing is closed."""
-    monkeypatch.setattr(connections, "_PATIENCE_SECONDS", 1.0)
+    monkeypatch.setattr(links, "_LOOKUP_SECONDS", 1.0)
     async with awa.AsyncClient(proxied_url) as client:
 
         @client.task(Noop)
@@ -255,7 +255,7 @@ async def test_connecting_is_bounded_where_a_pooler_greets_and_then_waits(
 async def test_a_listener_without_an_answer_listens_anew(
     proxied_url: str, proxy: Proxy, monkeypatch
 ) -> None:
-    monkeypatch.setattr(listener, "_PROOF_TIMEOUT", 0.2)
+    monkeypatch.setattr(listener, "_ANSWER_SECONDS", 0.2)
     async with awa.AsyncClient(proxied_url) as client:
 
         @client.task(Noop)

@@ -155,7 +155,7 @@ async def test_settings_that_are_none_are_named_and_stop_no_other(
         await aeventually(lambda: sorted(done) == ["odd", "plain"])
         assert (await aclient.health_check()).healthy
 
-    assert {r.queue for r in caplog.records if r.message.startswith("the settings of")} == {"odd"}
+    assert {r.queue for r in caplog.records if r.message.startswith("the policy of")} == {"odd"}
 
 
 async def test_rate_and_poll_interval_are_followed_and_taken_back(aclient, rows: Rows) -> None:

@@ -67,8 +67,8 @@ async def test_one_crash_makes_no_suspect(aclient: awa.AsyncClient, rows: Rows) 
 async def test_others_that_take_long_send_it_away_uncounted(
     aclient: awa.AsyncClient, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(suspects, "_PATIENCE_SECONDS", 0.3)
-    monkeypatch.setattr(suspects, "_DELAY_SECONDS", 0.1)
+    monkeypatch.setattr(suspects, "_LONGEST_WAIT_SECONDS", 0.3)
+    monkeypatch.setattr(suspects, "_HANDED_BACK_SECONDS", 0.1)
     go, begun = asyncio.Event(), []
 
     @aclient.task(dict, kind="job")

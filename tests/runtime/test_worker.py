@@ -567,7 +567,7 @@ def test_claims_look_only_at_their_own_kinds(rows: Rows, database_url: str, kind
     from awa_lib import _sql
     from awa_lib.db.connect import as_options
     from awa_lib.ops import claims
-    from awa_lib.runtime.connections import HOT_PLANS
+    from awa_lib.runtime.sessions import HOT_PLANS
 
     rows.conn.execute("ANALYZE awa.jobs_hot")
     with awa.Client(database_url) as client:

@@ -15,7 +15,7 @@ from textual.command import CommandList
 from textual.widgets import Input, LoadingIndicator
 
 from awa_cli.tui.app import Monitor
-from awa_cli.tui.navigation import PLACES
+from awa_cli.tui.navigation import PAGES
 from awa_cli.tui.widgets.confirm import Confirm
 
 SIZES = [(80, 24), (160, 45)]
@@ -32,11 +32,11 @@ async def settle(pilot) -> None:
     await pilot.pause()
 
 
-def at(place: str, subject: object = None, **memory: object) -> Callable[..., Awaitable[None]]:
+def at(page_id: str, subject: object = None, **state: object) -> Callable[..., Awaitable[None]]:
     async def go(pilot) -> None:
         await settle(pilot)
-        pilot.app.enter(place, subject, **memory)
-        await aeventually(lambda: pilot.app.page.place.id == place)
+        pilot.app.enter(page_id, subject, **state)
+        await aeventually(lambda: pilot.app.page.entry.id == page_id)
         await settle(pilot)
 
     return go
@@ -71,9 +71,9 @@ def looks(snap_compare, still_monitor, theme, size, monkeypatch):
     return looks
 
 
-@pytest.mark.parametrize("place", ["overview", "jobs", "queues"])
-def test_place(looks, place) -> None:
-    assert looks(screen=place)
+@pytest.mark.parametrize("page_id", ["overview", "jobs", "queues"])
+def test_page(looks, page_id) -> None:
+    assert looks(screen=page_id)
 
 
 @pytest.mark.parametrize("still", [NOON], indirect=True, ids=["noon"])
@@ -121,7 +121,7 @@ def test_dialog(looks, key) -> None:
             # They come in by and by; after half a second it says that it is busy.
             commands = pilot.app.screen.query_one(CommandList)
             busy = pilot.app.screen.query_one(LoadingIndicator)
-            await aeventually(lambda: commands.option_count > len(PLACES))
+            await aeventually(lambda: commands.option_count > len(PAGES))
             await pilot.pause(0.8)
             await aeventually(lambda: not busy.has_class("--visible"))
             await pilot.pause()

@@ -2,7 +2,7 @@
 
 After a change that is meant to be seen: ``pytest tests/tui/test_snapshots_lists.py
 --snapshot-update``, and look at what changed.  The doctor speaks of the server it finds; its words
-are tested in ``test_storage_doctor``.
+are tested in ``test_tui_doctor``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from test_snapshots import NOON, at, looks, settle, size, theme  # noqa: F401 - 
 from awa_cli.tui.screens import activity, cron
 
 pytestmark = pytest.mark.parametrize("still", [NOON], indirect=True, ids=["noon"])
-LETTER = 900_001
+DEAD_LETTER = 900_001
 
 
 @pytest.fixture
@@ -59,14 +59,14 @@ def listed(seeded: datetime, look, monkeypatch) -> datetime:
         "created_at, finalized_at, errors) SELECT id, 'send_email', 'email', "
         """'{"customer": 42}', 'failed', 3, 3, %s, %s, %s, ARRAY[%s::jsonb] """
         "FROM generate_series(%s::bigint, %s::bigint) AS id",
-        ago(hours=1), ago(hours=1), ago(minutes=9), json.dumps(error), LETTER, LETTER + 11,
+        ago(hours=1), ago(hours=1), ago(minutes=9), json.dumps(error), DEAD_LETTER, DEAD_LETTER + 11,
     )  # fmt: skip
     look(
         "INSERT INTO awa.dead_letters SELECT j.*, 'ConnectionError: smtp.example.org refused', %s "
         "FROM awa.jobs_hot AS j WHERE id >= %s",
-        ago(minutes=8), LETTER,
+        ago(minutes=8), DEAD_LETTER,
     )  # fmt: skip
-    look("DELETE FROM awa.jobs_hot WHERE id >= %s", LETTER)
+    look("DELETE FROM awa.jobs_hot WHERE id >= %s", DEAD_LETTER)
     operations = [
         ("retry", "running", 1200, 480, None, {"kind": "send_email", "state": "failed"}),
         ("move_queue", "completed", 64, 64, ago(minutes=30), {"queue": "email"}),
@@ -83,13 +83,13 @@ def listed(seeded: datetime, look, monkeypatch) -> datetime:
     return seeded
 
 
-@pytest.mark.parametrize("place", ["kinds", "workers", "cron", "dlq", "batches", "storage"])
-def test_list(looks, listed, place) -> None:  # noqa: F811 - the fixture
-    assert looks(screen=place)
+@pytest.mark.parametrize("page_id", ["kinds", "workers", "cron", "dlq", "batches", "storage"])
+def test_list(looks, listed, page_id) -> None:  # noqa: F811 - the fixture
+    assert looks(screen=page_id)
 
 
-def test_letter(looks, listed) -> None:  # noqa: F811 - the fixture
-    assert looks(at("letter", LETTER), screen="dlq")
+def test_dead_letter(looks, listed) -> None:  # noqa: F811 - the fixture
+    assert looks(at("dead_letter", DEAD_LETTER), screen="dlq")
 
 
 def test_activity(looks, listed) -> None:  # noqa: F811 - the fixture

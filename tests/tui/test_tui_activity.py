@@ -27,7 +27,7 @@ async def test_what_happens_is_shown_from_its_beginning_to_its_end(monitor, acli
 
     async with working(aclient), monitor(screen="activity") as driver:
         await driver.at("activity")
-        await driver.shows("Nothing has happened yet.")
+        await driver.shows("No activity yet.")
         await aclient.insert(Ping(1))
         failed = await aclient.insert(Ping(2), max_attempts=1)
         await driver.shows("+ created", "▶ running", "✓ completed", "✗ failed", "no pong")

@@ -118,7 +118,7 @@ async def test_marked_jobs_are_cancelled_and_a_refusal_is_told(monitor, put, loo
         assert 3 == len(page.grid.marked)
         await driver.press("escape")
         assert {} == page.grid.marked
-        assert "jobs" == driver.page.place.id
+        assert "jobs" == driver.page.entry.id
 
 
 async def test_priority_and_queue_can_be_undone(monitor, put, look) -> None:
@@ -153,7 +153,7 @@ async def test_all_that_fit_are_retried_with_a_preview(monitor, put, look) -> No
     async with monitor(screen="jobs", filter_text="state:failed kind:mail") as driver:
         await driver.at("jobs")
         await driver.press("b")
-        shown = await driver.shows("All jobs with state:failed kind:mail", "Retry", "Discard")
+        shown = await driver.shows("All jobs matching state:failed kind:mail", "Retry", "Discard")
         assert "Set priority" not in shown  # which is for jobs that wait
         await driver.press("enter")
         await aeventually(lambda: isinstance(driver.app.screen, Confirm))

@@ -46,7 +46,7 @@ async def test_a_duty_goes_on_after_any_exception(error, caplog) -> None:
 
 
 async def test_health_comes_and_goes_with_what_happens(monkeypatch) -> None:
-    monkeypatch.setattr(supervisor, "_FAILING_SECONDS", 0.05)
+    monkeypatch.setattr(supervisor, "_UNHEALTHY_SECONDS", 0.05)
     broken = True
 
     async def work() -> None:
@@ -67,7 +67,7 @@ async def test_health_comes_and_goes_with_what_happens(monkeypatch) -> None:
 
 
 async def test_a_round_that_hangs_is_seen_and_waiting_is_not(monkeypatch) -> None:
-    monkeypatch.setattr(supervisor, "_FAILING_SECONDS", 0.05)
+    monkeypatch.setattr(supervisor, "_UNHEALTHY_SECONDS", 0.05)
     hang = asyncio.Event()
 
     async def waits() -> None:
@@ -94,14 +94,14 @@ async def test_only_what_is_no_outage_ends_the_process(monkeypatch) -> None:
     for state in (away, ours):
         team.watch(state)
     away.fail(Unavailable("gone"))
-    await team.look()
+    team.check()
     assert not team.hopeless.is_set()
     away.fail(Transient("a lock"))
-    await team.look()
+    team.check()
     assert not team.hopeless.is_set()
     ours.fail(ValueError("a fault of ours"))
     await aeventually(lambda: ours.hopeless)
-    await team.look()
+    team.check()
     assert team.hopeless.is_set()
 
 
@@ -127,7 +127,7 @@ def test_a_passing_error_is_said_only_when_it_lasts(caplog, monkeypatch) -> None
     state.succeed()
     assert not caplog.records
 
-    monkeypatch.setattr(supervisor, "_HELD_UP_SECONDS", -1.0)
+    monkeypatch.setattr(supervisor, "_TRANSIENT_SECONDS", -1.0)
     with caplog.at_level(logging.INFO):
         state.fail(Transient("a lock"))
         state.fail(Transient("a lock"))
@@ -172,7 +172,7 @@ async def test_a_log_handler_that_raises_ends_no_duty() -> None:
 
 async def test_a_duty_that_somebody_cancelled_is_in_trouble(monkeypatch) -> None:
     """A handler may cancel every task it finds; a loop that is gone must be seen."""
-    monkeypatch.setattr(supervisor, "_FAILING_SECONDS", 0.05)
+    monkeypatch.setattr(supervisor, "_UNHEALTHY_SECONDS", 0.05)
     monkeypatch.setattr(supervisor, "GIVE_UP_SECONDS", 0.1)
 
     async def work() -> None: ...
@@ -190,7 +190,7 @@ async def test_a_duty_that_somebody_cancelled_is_in_trouble(monkeypatch) -> None
 
 
 def test_two_duties_of_one_name_are_both_watched(monkeypatch) -> None:
-    monkeypatch.setattr(supervisor, "_FAILING_SECONDS", -1.0)
+    monkeypatch.setattr(supervisor, "_UNHEALTHY_SECONDS", -1.0)
     team = Supervisor()
     one, other = DutyState("schedules"), DutyState("schedules")
     team.watch(one)

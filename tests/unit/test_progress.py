@@ -28,11 +28,11 @@ def test_text_is_that_of_the_merged_object(row, updates, message) -> None:
     progress = Progress.of_text(json.dumps(want))
     assert progress is not None
     for update in updates:
-        progress = progress.merged(update)
+        progress = progress.with_metadata(update)
         want["metadata"] |= update
     assert json.loads(progress.text) == progress.value == want
     noted = {"percent": 5} if message is None else {"percent": 5, "message": message}
-    assert progress.noted(5, message).value == {**noted, "metadata": want["metadata"]}
+    assert progress.with_percent(5, message).value == {**noted, "metadata": want["metadata"]}
 
 
 def test_what_a_row_holds_is_read_when_something_is_noted_only() -> None:
@@ -40,25 +40,25 @@ def test_what_a_row_holds_is_read_when_something_is_noted_only() -> None:
     progress = Progress.of_text(deep)
     assert progress is not None
     assert progress.text == deep
-    with pytest.raises(awa.SerializationError, match="the progress that the job came with"):
-        progress.merged({"a": 1})
+    with pytest.raises(awa.SerializationError, match="the stored progress of the job cannot be read"):
+        progress.with_metadata({"a": 1})
 
 
 @pytest.mark.parametrize("text", ["[1]", "7", "null", "{}"])
 def test_a_row_without_an_object_begins_anew(text: str) -> None:
     progress = Progress.of_text(text)
     assert progress is not None
-    assert progress.merged({"a": 1}).value == {"metadata": {"a": 1}}
+    assert progress.with_metadata({"a": 1}).value == {"metadata": {"a": 1}}
 
 
 def test_metadata_that_is_no_object_is_kept() -> None:
     progress = Progress.of_text('{"percent": 1, "metadata": [1]}')
     assert progress is not None
-    assert progress.noted(2, None).value == {"percent": 2, "metadata": [1]}
+    assert progress.with_percent(2, None).value == {"percent": 2, "metadata": [1]}
     with pytest.raises(RuntimeError, match="progress metadata is not an object"):
-        progress.merged({"a": 1})
+        progress.with_metadata({"a": 1})
 
 
 def test_nothing_yet() -> None:
     assert Progress.of_text(None) is None
-    assert EMPTY.noted(3, None).text == '{"percent":3}'
+    assert EMPTY.with_percent(3, None).text == '{"percent":3}'

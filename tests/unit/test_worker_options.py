@@ -82,10 +82,10 @@ TABLE: dict[str, dict[str, list[tuple[Any, str]]]] = {
         "mode": [("both", "mode must be 'async' or 'sync', got 'both'")],
         "timeout_seconds": TIMES, "callback_timeout_seconds": TIMES,
         "callback_base_url": URLS[:2],
-        "headers": [({"a": "b\nc"}, "headers must be a dict of one-line texts"), (7, "headers")],
+        "headers": [({"a": "b\nc"}, "headers must be a dict of strings"), (7, "headers")],
         "secret": [("zz", "the callback secret is not 64 hex digits"), (b"k", "must be 32 bytes")],
         "verify": [(7, "verify must be True, False, a CA file or an SSLContext: 7"),
-                   ("/no/such.pem", "verify names a CA file that is not there")],
+                   ("/no/such.pem", "the CA file '/no/such.pem' of verify does not exist")],
         "backoff": BACKOFFS, "max_attempts": ATTEMPTS,
     },
     "on_event": {"kind": [KINDS[0], (7, "kind must be a name or the type of the args, got 7")]},
@@ -218,8 +218,8 @@ async def test_start_queue(queue: dict[str, Any], words: str) -> None:
         (lambda c: c.follow_up(Mail, awa.Started)(handler), "Started has no follow-up"),
         (lambda c: c.follow_up(Mail)(coroutine), "a follow-up must be a plain function"),
         (lambda c: c.task(Mail)(7), "a handler must be callable, got 7"),
-        (lambda c: c.task(Mail)(lambda: None), "a handler is called with the job, which <func"),
-        (lambda c: c.task(Mail)(yielding), "a handler must not yield: none of yielding would run"),
+        (lambda c: c.task(Mail)(lambda: None), "a handler must take the job as its argument, which <func"),
+        (lambda c: c.task(Mail)(yielding), "a handler must not be a generator: the body of yielding"),
     ],
 )
 def test_what_is_registered(call: Any, words: str) -> None:

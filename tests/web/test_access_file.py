@@ -1,4 +1,4 @@
-"""The access file of a running server, changed by the command."""
+"""The access file: what is refused in it, and its changes while a server runs."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ import logging
 import pytest
 from fix_web import web_client
 
+from awa_cli.web.access import hash_password, read_access
 from awa_cli.web.access_file import AccessFile
+from awa_lib.errors import InvalidInput
 
 FAR = "192.0.2.7"
+HASH = hash_password("correct horse battery", b"0123456789abcdef")
 
 
 class Clock:
@@ -138,3 +141,37 @@ async def test_a_live_stream_ends_when_the_file_changes(database_url, tokens) ->
             await anext(stream)
     finally:
         await state.close()
+
+
+def test_a_file_that_others_may_write_is_refused(tmp_path) -> None:
+    path = tmp_path / "access.toml"
+    path.write_text(f'[users.alice]\npassword = "{HASH}"\nscope = "operate"\n')
+    path.chmod(0o666)
+
+    with pytest.raises(InvalidInput) as refused:
+        read_access(path)
+    assert refused.value.why == "others may write to it"
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "it admits nobody"),
+        ("x", "expected '='"),
+        ("[user.alice]", "'user' is not users"),
+        ('[users.alice]\npassword = "hunter2"\nscope = "read"', "is not a hash"),
+        (f'[users.alice]\npassword = "{HASH}"\nscope = "admin"', "must be read or operate"),
+        (f'[users.alice]\npassword = "{HASH}"', "must be read or operate"),
+        ('[proxy]\nheader = "X"\nfrom = []\nscope = "read"', "must list addresses"),
+        ('[proxy]\nheader = "X"\nfrom = ["10.0.0.1/8"]\nscope = "read"', "must list addresses"),
+    ],
+)
+def test_a_wrong_file_is_refused_with_its_reason(tmp_path, text, why) -> None:
+    path = tmp_path / "access.toml"
+    path.write_text(text)
+    path.chmod(0o600)
+
+    with pytest.raises(InvalidInput) as refused:
+        read_access(path)
+    assert why in refused.value.why
+    assert "hunter2" not in f"{refused.value} {refused.value.why} {refused.value.hint}"

@@ -12,10 +12,16 @@ from awa_cli.redact import Redactor
 
 async def test_a_job_is_enqueued_whole(api, db) -> None:
     body = {
-        "kind": "mail", "args": {"to": "x"}, "queue": "q", "priority": 1, "max_attempts": 3,
-        "tags": ["t"], "metadata": {"m": 1}, "run_at": "2030-01-01T00:00:00Z",
+        "kind": "mail",
+        "args": {"to": "x"},
+        "queue": "q",
+        "priority": 1,
+        "max_attempts": 3,
+        "tags": ["t"],
+        "metadata": {"m": 1},
+        "run_at": "2030-01-01T00:00:00Z",
         "concurrency_key": "c",
-    }  # fmt: skip
+    }
     made = (await api.post("/api/jobs", json=body)).json()
 
     for name in ("kind", "args", "queue", "priority", "max_attempts", "tags", "run_at"):
@@ -179,9 +185,16 @@ async def test_hidden_values_are_hidden_everywhere(database_url, add, db) -> Non
         await api.post(f"/api/jobs/{job_id}/dead-letter")
         other = add("failed", args=secret)
         for path in (
-            "/api/jobs", f"/api/jobs/{other}", f"/api/jobs/{other}/dump", f"/api/jobs/{other}/run",
-            "/api/dlq", f"/api/dlq/{job_id}", "/api/cron", "/api/cron/s", "/",
-        ):  # fmt: skip
+            "/api/jobs",
+            f"/api/jobs/{other}",
+            f"/api/jobs/{other}/dump",
+            f"/api/jobs/{other}/run",
+            "/api/dlq",
+            f"/api/dlq/{job_id}",
+            "/api/cron",
+            "/api/cron/s",
+            "/",
+        ):
             response = await api.get(path)
             assert response.status_code == 200, path
             assert "s3cret" not in response.text, path

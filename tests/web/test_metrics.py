@@ -19,9 +19,21 @@ SAMPLE = re.compile(
     r'([a-z_]+)(?:\{((?:[a-z_]+="(?:[^"\\\n]|\\["\\n])*",?)*)\})? (-?[0-9.e+-]+|NaN|\+Inf)'
 )
 WORDS = {
-    "sum", "by", "max", "topk", "histogram_quantile", "clamp_min", "time", "avg_over_time", "on",
-    "unless", "and", "or", "label_values", "le",
-}  # fmt: skip
+    "sum",
+    "by",
+    "max",
+    "topk",
+    "histogram_quantile",
+    "clamp_min",
+    "time",
+    "avg_over_time",
+    "on",
+    "unless",
+    "and",
+    "or",
+    "label_values",
+    "le",
+}
 
 
 @pytest.fixture
@@ -137,8 +149,11 @@ def expressions() -> list[tuple[str, str]]:
         for panel in dashboard["panels"]
         for target in panel.get("targets", ())
     ]
-    found += [("variable", one["definition"]) for one in dashboard["templating"]["list"]
-              if "definition" in one]  # fmt: skip
+    found += [
+        ("variable", one["definition"])
+        for one in dashboard["templating"]["list"]
+        if "definition" in one
+    ]
     rules = yaml.safe_load((GRAFANA / "awa-alerts.yaml").read_text())
     return found + [
         (rule["alert"], rule["expr"]) for group in rules["groups"] for rule in group["rules"]
@@ -154,8 +169,11 @@ async def test_every_expression_names_metrics_and_labels_that_are_there(full) ->
         assert names, title
         assert names <= found.keys(), (title, names - found.keys())
         asked = re.findall(r"([a-z_]+)=~?\"", expression)
-        asked += [one for text in re.findall(r"\b(?:by|on) \(([^)]+)\)", expression)
-                  for one in text.split(", ")]  # fmt: skip
+        asked += [
+            one
+            for text in re.findall(r"\b(?:by|on) \(([^)]+)\)", expression)
+            for one in text.split(", ")
+        ]
         assert set(asked) <= labels | {"le"}, (title, set(asked) - labels)
 
 
@@ -176,8 +194,10 @@ def test_the_dashboard_is_one() -> None:
 def test_promtool_takes_the_rules() -> None:
     done = subprocess.run(
         ["promtool", "check", "rules", str(GRAFANA / "awa-alerts.yaml")],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
     assert done.returncode == 0, done.stdout + done.stderr
 

@@ -197,6 +197,6 @@ async def test_hidden_values_stay_hidden_in_events(database_url, add) -> None:
 
 
 async def test_watchers_cannot_be_without_number(database_url, monkeypatch) -> None:
-    monkeypatch.setattr("awa_cli.web.events._MOST_WATCHERS", 0)
+    monkeypatch.setattr("awa_cli.web.events._MAX_WATCHERS", 0)
     async with web_client(database_url) as client:
         assert (await client.get("/api/events")).status_code == 503

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import typer  # noqa: TC002 - typer reads the annotations
 
+from awa_cli.commands._session import open_session
 from awa_cli.commands.cron._app import Name, app, run_named
-from awa_cli.database.session import open_session
 from awa_cli.errors import ExitCode
-from awa_cli.parser.options import TABLE, FailEmpty, Output, common
+from awa_cli.invocation import common
+from awa_cli.parser.options import TABLE, FailEmpty, Output
 from awa_cli.terminal.output import result, show_one
 
 
@@ -56,7 +57,7 @@ def resume(ctx: typer.Context, name: Name) -> None:
 @app.command(epilog="awa cron remove nightly")
 def remove(ctx: typer.Context, name: Name, fail_empty: FailEmpty = False) -> int:
     """Remove a schedule; it comes back when a process that declares it starts."""
-    from awa_cli.views.actions import confirm
+    from awa_cli.terminal.prompts import confirm
     from awa_lib.ops.cron import delete_cron_job
 
     with open_session(ctx, changing=True) as db:

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from awa_cli.commands._ask import ask
+from awa_cli.commands._session import open_session
 from awa_cli.commands.cron._app import app
-from awa_cli.database.session import open_session
 from awa_cli.errors import ExitCode
-from awa_cli.parser.options import Report, ReportFormat, common
-from awa_cli.terminal.output import clean, counted, result, say, show_document
+from awa_cli.invocation import common
+from awa_cli.parser.options import Report, ReportFormat
+from awa_cli.terminal.output import result, say, show_document
+from awa_cli.terminal.prompts import ask
+from awa_cli.views.words import clean, counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from awa_cli.commands._session import open_session
 from awa_cli.commands.cron._app import Name, app, run_named
-from awa_cli.database.session import open_session
+from awa_cli.documents.reports import Fire
 from awa_cli.errors import ExitCode
+from awa_cli.invocation import common
 from awa_cli.parser.completion import schedules
-from awa_cli.parser.options import TABLE, Columns, FailEmpty, Output, Report, ReportFormat, common
+from awa_cli.parser.options import TABLE, Columns, FailEmpty, Output, Report, ReportFormat
 from awa_cli.terminal.formats import read_columns
-from awa_cli.terminal.output import counted, show_document, show_rows, show_text
+from awa_cli.terminal.output import show_document, show_rows, show_text
+from awa_cli.views.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from awa_lib.reads.cron import CronJob
-
-
-@dataclass(frozen=True, slots=True)
-class Fire:
-    """One time a schedule fires: as its clock shows it, and in UTC."""
-
-    local: str
-    utc: datetime
 
 
 @app.command(

@@ -6,14 +6,15 @@ import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from awa_cli.commands._ask import ask
 from awa_cli.commands._bulk import carry_out
 from awa_cli.commands._changed import each, report, tell
-from awa_cli.database.session import open_session
+from awa_cli.commands._session import open_session
 from awa_cli.errors import ExitCode, complain
+from awa_cli.invocation import common
 from awa_cli.parser.job_options import bulk_filters, hint_at
-from awa_cli.parser.options import common
-from awa_cli.terminal.output import counted, say
+from awa_cli.terminal.output import say
+from awa_cli.terminal.prompts import ask
+from awa_cli.views.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable

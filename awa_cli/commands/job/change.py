@@ -7,13 +7,14 @@ from typing import Annotated
 import typer
 
 from awa_cli.commands._changed import report, tell
+from awa_cli.commands._session import open_session
 from awa_cli.commands.job._app import app
 from awa_cli.commands.job._change import Change
-from awa_cli.database.session import open_session
 from awa_cli.errors import ExitCode
+from awa_cli.invocation import common
 from awa_cli.parser.completion import queues
 from awa_cli.parser.job_options import Kind, Queue, Selection, hint_at, selecting
-from awa_cli.parser.options import FailEmpty, Report, ReportFormat, common
+from awa_cli.parser.options import FailEmpty, Report, ReportFormat
 from awa_cli.terminal.output import result, show_document
 from awa_cli.terminal.progress import Progress
 
@@ -166,7 +167,7 @@ def discard(ctx: typer.Context, selection: Selection) -> int:
     With a filter it says how many fit and asks first; a script gives --yes, but for --kind
     alone, as in awa 0.5.
     """
-    from awa_cli.views.actions import confirm
+    from awa_cli.terminal.prompts import confirm
     from awa_lib.ops.jobs import discard as discard_job
     from awa_lib.ops.jobs import discard_failed
 

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from awa_cli.commands._session import open_session
 from awa_cli.commands.job._app import app
-from awa_cli.database.session import open_session
+from awa_cli.invocation import common
 from awa_cli.parser import completion
-from awa_cli.parser.options import TABLE, Output, common
-from awa_cli.terminal.output import counted, result, say, show_document, show_one
+from awa_cli.parser.options import TABLE, Output
+from awa_cli.terminal.output import result, say, show_document, show_one
 from awa_cli.terminal.progress import Progress
+from awa_cli.views.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

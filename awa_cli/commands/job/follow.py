@@ -9,21 +9,22 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from awa_cli.commands._session import open_session
 from awa_cli.commands.job._app import One, app
-from awa_cli.database.session import open_session
 from awa_cli.errors import ExitCode, complain
+from awa_cli.invocation import common
 from awa_cli.parser import completion
 from awa_cli.parser.job_options import Kind, Queue, Tag, read_ids
-from awa_cli.parser.options import TABLE, Output, common
-from awa_cli.terminal.output import clean, result, say, show_rows
-from awa_cli.terminal.tables import cells
-from awa_lib.states import ENDED
+from awa_cli.parser.options import TABLE, Output
+from awa_cli.terminal.output import result, say, show_rows
+from awa_cli.views.widths import cells
+from awa_cli.views.words import clean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from awa_cli.database.session import Session
-    from awa_cli.parser.options import Common
+    from awa_cli.invocation import Common
     from awa_lib.ops.waits import JobStatus
     from awa_lib.reads.activity import Transition
 

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from awa_cli.commands._session import open_session
 from awa_cli.commands.job._app import One, app
-from awa_cli.database.session import open_session
 from awa_cli.errors import ExitCode
+from awa_cli.invocation import common
 from awa_cli.parser import completion
 from awa_cli.parser.job_options import (
     ErrorText,
@@ -22,18 +23,10 @@ from awa_cli.parser.job_options import (
     hint_at,
     read_query,
 )  # fmt: skip
-from awa_cli.parser.options import (
-    TABLE,
-    Columns,
-    FailEmpty,
-    Output,
-    Redact,
-    Report,
-    ReportFormat,
-    common,
-)
+from awa_cli.parser.options import TABLE, Columns, FailEmpty, Output, Redact, Report, ReportFormat
 from awa_cli.terminal.formats import read_columns
-from awa_cli.terminal.output import counted, show_document, show_rows, show_text
+from awa_cli.terminal.output import show_document, show_rows, show_text
+from awa_cli.views.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -40,7 +40,7 @@ class Condition:
             return None
         if not self.compare(float(value), self.bound):
             return None
-        from awa_cli.terminal.output import clean, span
+        from awa_cli.views.words import clean, span
 
         shown = span(value) if self.field.endswith("_seconds") else str(value)
         return f"{clean(getattr(row, self.key))}: {self.text} holds, it is {shown}"

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from awa_cli.commands._bulk import carry_out
+from awa_cli.commands._session import open_session
 from awa_cli.commands.queue._app import Name, app
-from awa_cli.database.session import open_session
-from awa_cli.parser.options import common
-from awa_cli.terminal.output import counted, result, say
+from awa_cli.invocation import common
+from awa_cli.terminal.output import result, say
 from awa_cli.terminal.progress import Progress
 from awa_cli.views.actions import ACTIONS
+from awa_cli.views.words import counted
 
 if TYPE_CHECKING:
     from awa_cli.database.session import Session
@@ -50,7 +51,7 @@ def drain(ctx: typer.Context, queue: Name) -> None:
 
     Asks first at a terminal.
     """
-    from awa_cli.views.actions import confirm
+    from awa_cli.terminal.prompts import confirm
     from awa_lib.ops.queues import drain_queue
 
     with open_session(ctx, changing=True) as db:
@@ -79,7 +80,8 @@ def purge(
     Asks first; without a terminal it needs --yes.
     Dead letters stay: awa dlq purge.
     """
-    from awa_cli.views.actions import confirm, submitted
+    from awa_cli.terminal.prompts import confirm
+    from awa_cli.views.actions import submitted
     from awa_lib.ops.bulk import submit_bulk_operation
     from awa_lib.ops.queues import drain_queue
 

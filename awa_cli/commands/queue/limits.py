@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from awa_cli.commands._session import open_session
 from awa_cli.commands.queue._app import Name, app
-from awa_cli.database.session import open_session
 from awa_cli.parser.options import Report, ReportFormat
 from awa_cli.terminal.output import result, show_document
 
@@ -153,7 +153,7 @@ def _show(policy: QueuePolicy, output: ReportFormat) -> None:
     if output is ReportFormat.json:
         show_document(policy)
         return
-    from awa_cli.terminal.pages.queue import policy_facts
+    from awa_cli.views.facts import policy_facts
 
     facts = policy_facts(policy)
     result(f"Queue '{policy.queue}': " + (", ".join(facts) if facts else "no settings"))

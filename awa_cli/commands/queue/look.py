@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from awa_cli.commands._session import open_session
 from awa_cli.commands.queue._app import Name, app
-from awa_cli.database.session import open_session
 from awa_cli.errors import ExitCode, complain
-from awa_cli.parser.options import TABLE, Columns, FailEmpty, Output, Report, ReportFormat, common
+from awa_cli.invocation import common
+from awa_cli.parser.options import TABLE, Columns, FailEmpty, Output, Report, ReportFormat
 from awa_cli.terminal.formats import read_columns
-from awa_cli.terminal.output import clean, show_document, show_live, show_rows, show_text
+from awa_cli.terminal.output import show_document, show_live, show_rows, show_text
+from awa_cli.views.words import clean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

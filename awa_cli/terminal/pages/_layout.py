@@ -6,9 +6,9 @@ import json
 from datetime import datetime
 from typing import Any, Final
 
+from awa_cli.documents.encoding import encode
 from awa_cli.terminal.colors import Paint
-from awa_cli.terminal.formats import encode
-from awa_cli.terminal.output import age, clean
+from awa_cli.views.words import age, clean
 
 __all__ = ["INDENT", "Paint", "fact_lines", "json_lines", "progress_lines"]
 

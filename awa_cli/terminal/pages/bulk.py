@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from awa_cli.terminal.output import clean
-from awa_cli.terminal.pages._layout import INDENT, Paint, fact_lines, json_lines, progress_lines
+from awa_cli.terminal.colors import Paint
+from awa_cli.terminal.pages._layout import INDENT, fact_lines, json_lines, progress_lines
+from awa_cli.views.words import clean
 
 if TYPE_CHECKING:
     from awa_lib.models import BulkOperation

@@ -7,9 +7,9 @@ from collections import Counter
 from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
-from awa_cli.terminal.output import clean, counted
-from awa_cli.terminal.pages._layout import Paint
+from awa_cli.terminal.colors import Paint
 from awa_cli.views.columns import SEVERITY_STYLES
+from awa_cli.views.words import clean, counted
 from awa_lib.doctor import CHECKS
 
 if TYPE_CHECKING:

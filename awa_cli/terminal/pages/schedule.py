@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import shlex
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from awa_cli.terminal.output import age, clean, span
-from awa_cli.terminal.pages._layout import INDENT, Paint, fact_lines, json_lines
-from awa_cli.views.cron import in_words
+from awa_cli.terminal.colors import Paint
+from awa_cli.terminal.pages._layout import INDENT, fact_lines, json_lines
+from awa_cli.views.facts import schedule_facts
+from awa_cli.views.words import age, clean
 
 if TYPE_CHECKING:
     from awa_lib.reads.cron import CronJob
 
-__all__ = ["schedule_facts", "schedule_page"]
+__all__ = ["schedule_page"]
 
 
 def schedule_page(one: CronJob, *, color: bool) -> str:
@@ -49,26 +50,3 @@ def _begin(one: CronJob) -> datetime:
 
     now = datetime.now(UTC)
     return now if one.problem is None else max(now, begin(one))
-
-
-def schedule_facts(one: CronJob) -> list[tuple[str, Any]]:
-    """Return what is known of a schedule; a value that is None is not."""
-    missed = one.missed_fire_policy
-    if missed == "catch_up":
-        missed = f"caught up, at most {one.catch_up_limit}"
-    words = in_words(one.cron_expr)
-    return [
-        ("cron", f"{one.cron_expr}  {one.timezone}"),
-        ("in words", None if words == one.cron_expr else words),
-        ("kind", one.kind),
-        ("queue", one.queue),
-        ("priority", one.priority),
-        ("attempts", one.max_attempts),
-        ("tags", ", ".join(one.tags) or None),
-        ("missed", missed),
-        ("jitter", f"up to {span(one.jitter_seconds)}" if one.jitter_seconds else None),
-        ("last fire", one.last_enqueued_at or "none yet"),
-        ("paused", one.paused_at),
-        ("paused by", one.paused_by),
-        ("declared", one.declared_at if one.declared else "by no live process"),
-    ]

@@ -6,9 +6,10 @@ import json
 import textwrap
 from typing import TYPE_CHECKING, Final
 
-from awa_cli.terminal.output import clean, counted
-from awa_cli.terminal.pages._layout import INDENT, Paint, fact_lines
+from awa_cli.terminal.colors import Paint
+from awa_cli.terminal.pages._layout import INDENT, fact_lines
 from awa_cli.views.storage import REST, moving, steps_ahead
+from awa_cli.views.words import clean, counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,1 +1,1 @@
-"""Changes made in the monitor, one module per noun."""
+"""Changes that the monitor makes, one module per noun."""

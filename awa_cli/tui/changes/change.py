@@ -1,8 +1,8 @@
-"""Changes as the monitor makes them: an action of ``actions`` with the op that does it."""
+"""A change as the monitor makes it: an action of ``views.actions`` with the op that does it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from awa_cli.views.actions import ACTIONS, operator, recorded
@@ -13,68 +13,51 @@ if TYPE_CHECKING:
     from awa_cli.views.actions import Action
     from awa_lib._sql import Op
 
-__all__ = ["Deed", "drain_queue", "pause_queue", "resume_queue"]
+__all__ = ["Change"]
 
 
 @dataclass(frozen=True, slots=True)
-class Deed:
-    """One change of one thing, not made yet.  ``undo`` makes the deed that takes it back.
+class Change:
+    """One change, not made yet.  ``undo`` returns the change that reverses it.
 
-    The op of one that is ``in_parts`` notes each part itself, in the transaction of that part.
-    ``detail`` and what ``outcome`` makes of the result are kept with the entry.
+    The op of a change that is ``in_parts`` writes an audit entry for each part, in the transaction
+    of that part.  ``detail`` and what ``outcome`` returns for the result go into the audit entry.
     """
 
     action_id: str
     target: str
     op: Callable[[], Op[Any]]
-    undo: Callable[[], Deed] | None = None
+    _: KW_ONLY
+    undo: Callable[[], Change] | None = None
     in_parts: bool = False
     outcome: Callable[[Any], dict[str, Any]] | None = None
     detail: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def action(self) -> Action:
-        """Return its words."""
+        """Return the action."""
         return ACTIONS[self.action_id]
 
     @property
     def question(self) -> str:
-        """Return what is asked before."""
+        """Return the question of the confirmation."""
         return self.action.question.format(target=self.target)
 
     @property
     def done(self) -> str:
-        """Return what is said after."""
+        """Return the notification after the change."""
         return self.action.done.format(target=self.target)
 
-    def noted(self) -> Op[Any]:
+    def recorded(self) -> Op[Any]:
         """Return the op with its entry in the audit log."""
         if self.in_parts:
             return self.op()
         return recorded(
-            self.action_id, self.target, self.op(), via="tui", actor=operator(),
-            outcome=self.outcome, **self.detail,
-        )  # fmt: skip
-
-
-def pause_queue(queue: str) -> Deed:
-    """Make the deed that pauses a queue."""
-    from awa_lib.ops.queues import pause_queue as op
-
-    return Deed(
-        "queue.pause", queue, lambda: op(queue, paused_by="tui"), lambda: resume_queue(queue)
-    )
-
-
-def resume_queue(queue: str) -> Deed:
-    """Make the deed that lets a queue go on."""
-    from awa_lib.ops.queues import resume_queue as op
-
-    return Deed("queue.resume", queue, lambda: op(queue), lambda: pause_queue(queue))
-
-
-def drain_queue(queue: str) -> Deed:
-    """Make the deed that cancels what waits in a queue."""
-    from awa_lib.ops.queues import drain_queue as op
-
-    return Deed("queue.drain", queue, lambda: op(queue))
+            self.action_id,
+            self.target,
+            self.op(),
+            via="tui",
+            actor=operator(),
+            outcome=self.outcome,
+            **self.detail,
+        )

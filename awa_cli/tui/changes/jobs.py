@@ -1,13 +1,13 @@
-"""Changes of jobs: of one, of those that are marked, of all that fit a filter."""
+"""Changes of jobs: of selected jobs, and of all that match a filter."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from awa_cli.terminal.output import counted
-from awa_cli.tui.changes.change import Deed
+from awa_cli.tui.changes.change import Change
 from awa_cli.views.actions import operator, recorded
+from awa_cli.views.words import counted
 from awa_lib.errors import Conflict, NotFound
 from awa_lib.ops import jobs as ops
 
@@ -18,125 +18,139 @@ if TYPE_CHECKING:
     from awa_lib.reads.dead_letters import DeadLetter
     from awa_lib.reads.jobs import JobRow
 
-__all__ = ["BULK", "Bulk", "cancel", "discard", "move", "one_by_one", "retry", "set_priority"]
+__all__ = [
+    "BULK",
+    "BulkChange",
+    "cancel",
+    "discard",
+    "move",
+    "one_by_one",
+    "retry",
+    "set_priority",
+]
 
 
 @dataclass(frozen=True, slots=True)
-class Bulk:
-    """One change of all jobs that fit: the name of its bulk operation, and of its action."""
+class BulkChange:
+    """A change of all jobs that match a filter: its bulk operation and its action."""
 
     operation: str
     action_id: str
 
 
 BULK: Final = {
-    "retry": Bulk("retry", "jobs.retry"),
-    "cancel": Bulk("cancel", "jobs.cancel"),
-    "discard": Bulk("delete", "jobs.discard"),
-    "priority": Bulk("set_priority", "jobs.priority"),
-    "move": Bulk("move_queue", "jobs.move"),
+    "retry": BulkChange("retry", "jobs.retry"),
+    "cancel": BulkChange("cancel", "jobs.cancel"),
+    "discard": BulkChange("delete", "jobs.discard"),
+    "priority": BulkChange("set_priority", "jobs.priority"),
+    "move": BulkChange("move_queue", "jobs.move"),
+}
+# The audit log has one name for a change of one job, whatever surface made it.
+_AUDIT_NAMES: Final = {
+    "jobs.retry": "job.retry",
+    "jobs.cancel": "job.cancel",
+    "jobs.discard": "job.delete",
+    "jobs.priority": "job.priority",
+    "jobs.move": "job.move",
 }
 
 
-# A change of one job has one name in the audit log, whoever makes it.
-_NOTED: Final = {
-    "jobs.retry": "job.retry", "jobs.cancel": "job.cancel", "jobs.discard": "job.delete",
-    "jobs.priority": "job.priority", "jobs.move": "job.move",
-}  # fmt: skip
+def retry(jobs: Sequence[JobRow]) -> Change:
+    """Return the change that retries jobs."""
+    return one_by_one("jobs.retry", _describe(jobs), ops.retry, jobs)
 
 
-def retry(jobs: Sequence[JobRow]) -> Deed:
-    """Make the deed that runs jobs again."""
-    return one_by_one("jobs.retry", _said(jobs), ops.retry, jobs)
+def cancel(jobs: Sequence[JobRow]) -> Change:
+    """Return the change that cancels jobs."""
+    return one_by_one("jobs.cancel", _describe(jobs), ops.cancel, jobs)
 
 
-def cancel(jobs: Sequence[JobRow]) -> Deed:
-    """Make the deed that cancels jobs."""
-    return one_by_one("jobs.cancel", _said(jobs), ops.cancel, jobs)
+def discard(jobs: Sequence[JobRow]) -> Change:
+    """Return the change that deletes jobs."""
+    return one_by_one("jobs.discard", _describe(jobs), ops.discard, jobs)
 
 
-def discard(jobs: Sequence[JobRow]) -> Deed:
-    """Make the deed that deletes jobs."""
-    return one_by_one("jobs.discard", _said(jobs), ops.discard, jobs)
-
-
-def set_priority(jobs: Sequence[JobRow], priority: int) -> Deed:
-    """Make the deed that gives jobs a priority; undone, each gets its own again."""
-    own = "the priority it had" if len(jobs) == 1 else "the priority each had"
+def set_priority(jobs: Sequence[JobRow], priority: int) -> Change:
+    """Return the change that sets the priority of jobs; undo gives each its previous priority."""
+    previous = "its previous priority" if len(jobs) == 1 else "their previous priorities"
     before = {job.id: job.priority for job in jobs}
-    back = _priorities(f"{_said(jobs)} {own}", jobs, before)
+    undo = _set_priorities(f"{_describe(jobs)} {previous}", jobs, before)
     wanted = dict.fromkeys(before, priority)
-    return replace(
-        _priorities(f"{_said(jobs)} priority {priority}", jobs, wanted), undo=lambda: back
+    target = f"{_describe(jobs)} priority {priority}"
+    return replace(_set_priorities(target, jobs, wanted), undo=lambda: undo)
+
+
+def _set_priorities(target: str, jobs: Sequence[JobRow], wanted: Mapping[int, int]) -> Change:
+    return one_by_one(
+        "jobs.priority",
+        target,
+        lambda job_id: ops.set_priority(job_id, wanted[job_id]),
+        jobs,
+        detail=lambda job_id: {"priority": wanted[job_id]},
     )
 
 
-def _priorities(said: str, jobs: Sequence[JobRow], wanted: Mapping[int, int]) -> Deed:
-    return one_by_one(
-        "jobs.priority", said, lambda job_id: ops.set_priority(job_id, wanted[job_id]), jobs,
-        detail=lambda job_id: {"priority": wanted[job_id]},
-    )  # fmt: skip
-
-
-def move(jobs: Sequence[JobRow], to_queue: str) -> Deed:
-    """Make the deed that moves jobs to another queue; undone, each goes back to its own."""
+def move(jobs: Sequence[JobRow], to_queue: str) -> Change:
+    """Return the change that moves jobs to another queue; undo moves each back to its own."""
     before = {job.id: job.queue for job in jobs}
-    back = _queues(f"{_said(jobs)} back", jobs, before)
+    undo = _set_queues(f"{_describe(jobs)} back", jobs, before)
     wanted = dict.fromkeys(before, to_queue)
-    return replace(_queues(f"{_said(jobs)} to queue {to_queue}", jobs, wanted), undo=lambda: back)
+    target = f"{_describe(jobs)} to queue {to_queue}"
+    return replace(_set_queues(target, jobs, wanted), undo=lambda: undo)
 
 
-def _queues(said: str, jobs: Sequence[JobRow], wanted: Mapping[int, str]) -> Deed:
+def _set_queues(target: str, jobs: Sequence[JobRow], wanted: Mapping[int, str]) -> Change:
     return one_by_one(
-        "jobs.move", said, lambda job_id: ops.move_queue(job_id, wanted[job_id]), jobs,
+        "jobs.move",
+        target,
+        lambda job_id: ops.move_queue(job_id, wanted[job_id]),
+        jobs,
         detail=lambda job_id: {"to_queue": wanted[job_id]},
-    )  # fmt: skip
+    )
 
 
 def one_by_one(
     action_id: str,
-    said: str,
+    target: str,
     op: Callable[[int], Op[Any]],
     rows: Sequence[JobRow | DeadLetter],
     *,
-    thing: str = "job",
+    noun: str = "job",
     detail: Callable[[int], dict[str, Any]] = lambda _: {},
-) -> Deed:
-    """Make the deed that changes each of these by itself, noted by itself.
+) -> Change:
+    """Return the change of several rows, each in its own transaction with its own audit entry.
 
-    In one transaction the last refusal would take the others back.
+    In one transaction a row that cannot be changed would roll back the others.
     """
-    noted_as, actor = _NOTED.get(action_id, action_id), operator()
+    audit_name, actor = _AUDIT_NAMES.get(action_id, action_id), operator()
 
-    def noted(job_id: int) -> Op[Any]:
-        return recorded(noted_as, job_id, op(job_id), via="tui", actor=actor, **detail(job_id))
+    def change_one(row_id: int) -> Op[Any]:
+        return recorded(audit_name, row_id, op(row_id), via="tui", actor=actor, **detail(row_id))
 
-    return Deed(action_id, said, lambda: _each(noted, rows, thing), in_parts=True)
+    return Change(action_id, target, lambda: _each(change_one, rows, noun), in_parts=True)
 
 
-def _said(jobs: Sequence[JobRow]) -> str:
+def _describe(jobs: Sequence[JobRow]) -> str:
     if len(jobs) == 1:
         return f"job {jobs[0].id} ({jobs[0].kind})"
     return counted(len(jobs))
 
 
-def _each(
-    op: Callable[[int], Op[Any]], jobs: Sequence[JobRow | DeadLetter], thing: str
-) -> Op[None]:
-    """Change jobs one by one; one that cannot be changed does not stop the others.
+def _each(op: Callable[[int], Op[Any]], rows: Sequence[JobRow | DeadLetter], noun: str) -> Op[None]:
+    """Change rows one by one; a row that cannot be changed does not stop the others.
 
-    Raises the last refusal, with the number of those that were changed.
+    Raises the last refusal, with the number of rows that were changed.
     """
     refused: list[NotFound | Conflict] = []
-    for job in jobs:
+    for row in rows:
         try:
-            yield from op(job.id)
+            yield from op(row.id)
         except (NotFound, Conflict) as error:
             refused.append(error)
-    if refused and len(jobs) > 1:
-        done = len(jobs) - len(refused)
+    if refused and len(rows) > 1:
+        changed = len(rows) - len(refused)
         raise Conflict(
-            f"{counted(done, thing)} changed, {len(refused):,} not",
+            f"{counted(changed, noun)} changed, {len(refused):,} not",
             why=str(refused[-1]),
             hint=refused[-1].hint,
         )

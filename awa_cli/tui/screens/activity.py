@@ -1,4 +1,4 @@
-"""Activity: what happens to jobs, as it happens."""
+"""The activity: transitions of jobs as they happen."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from textual.binding import Binding
 from textual.content import Content
 from textual.widgets import Static
 
-from awa_cli.terminal.output import now
 from awa_cli.tui.screens.filtered_page import FilteredPage
-from awa_cli.tui.widgets.chart import spark
-from awa_cli.views.columns import STATE_STYLES, Column, state_sign
+from awa_cli.tui.widgets.charts import spark
+from awa_cli.views.columns import Column
+from awa_cli.views.states import STATE_STYLES, state_sign
+from awa_cli.views.words import now
 from awa_lib.reads.activity import Activity, Transition
 
 if TYPE_CHECKING:
@@ -24,53 +25,54 @@ if TYPE_CHECKING:
 
 __all__ = ["ActivityPage"]
 
-_EVERY: Final = 0.5
-# So many are kept; older ones are found among the jobs.
-_MOST: Final = 2_000
-_RECENT: Final = 200
-# Rates are told over so many seconds, and drawn over so many.
-_RATE: Final = 5
-_DRAWN: Final = 30
+_INTERVAL: Final = 0.5
+_MAX_TRANSITIONS: Final = 2_000
+_FIRST_TRANSITIONS: Final = 200
+_RATE_SECONDS: Final = 5
+_CHART_SECONDS: Final = 30
+_TENTHS_BELOW: Final = 10
 _EVENTS: Final = ("created", "running", "completed", "retryable", "failed", "cancelled")
 
 
 _COLUMNS: Final[tuple[Column[Transition], ...]] = (
     Column(
+        "at",
         "AT",
         lambda one: one.at.astimezone().strftime("%H:%M:%S.%f")[:-3],
         style=lambda _: "bright_black",
     ),
     Column(
+        "event",
         "EVENT",
         lambda one: one.event,
         style=lambda one: STATE_STYLES.get(one.event, "cyan"),
         state=lambda one: one.event,
     ),
-    Column("ID", lambda one: one.id, right=True),
-    Column("KIND", lambda one: one.kind, width=12),
-    Column("QUEUE", lambda one: one.queue, width=8),
-    Column("ATT", lambda one: one.attempt or "", right=True),
-    Column("TAGS", lambda one: ",".join(one.tags), wide=True),
-    Column("ERROR", lambda one: one.error or "", width=1, style=lambda _: "red"),
+    Column("id", "ID", lambda one: one.id, right=True),
+    Column("kind", "KIND", lambda one: one.kind, width=12),
+    Column("queue", "QUEUE", lambda one: one.queue, width=8),
+    Column("att", "ATT", lambda one: one.attempt or "", right=True),
+    Column("tags", "TAGS", lambda one: ",".join(one.tags), wide=True),
+    Column("error", "ERROR", lambda one: one.error or "", width=1, style=lambda _: "red"),
 )
 
 
 class ActivityPage(FilteredPage[Transition]):
-    """Transitions, newest first.  Followed until the cursor moves; then held, to be read."""
+    """Transitions, newest first.  The list follows until the cursor moves; then it is held."""
 
     COLUMNS = _COLUMNS
-    EMPTY = "Nothing has happened yet."
+    EMPTY = "No activity yet."
     FIELDS = ("state", "kind", "queue", "tag", "error")
     BINDINGS: ClassVar = [
         Binding("f", "follow", "Follow", id="activity.follow"),
-        Binding("o", "queue", "Its queue", show=False, id="activity.queue"),
+        Binding("o", "queue", "Open queue", show=False, id="activity.queue"),
     ]
 
     def __init__(self, *given: Any) -> None:
         super().__init__(*given)
         self._activity: Activity | None = None
-        self._kept: deque[Transition] = deque(maxlen=_MOST)
-        self._anew = False
+        self._kept: deque[Transition] = deque(maxlen=_MAX_TRANSITIONS)
+        self._restarted = False
         self._behind = False
         self._unseen = 0
         self._seconds: Counter[tuple[int, str]] = Counter()
@@ -78,68 +80,68 @@ class ActivityPage(FilteredPage[Transition]):
         self._query: JobQuery = {}
 
     @property
-    def every(self) -> float:
-        """Look often: each look costs what has happened."""
-        return min(self.app.interval, _EVERY)
+    def read_interval(self) -> float:
+        """Read often: a read costs only what is new."""
+        return min(self.app.interval, _INTERVAL)
 
     def query_op(self) -> Op[list[Transition]]:
-        """Read what is new.  After a read that failed half-way it begins anew."""
+        """Read new transitions.  After a read that failed, start again with the latest."""
         activity, self._activity = self._activity, None
         if activity is None:
             activity = Activity()
             yield from activity.begin()
-            self._anew = True
-            found = yield from activity.recent(_RECENT)
+            self._restarted = True
+            found = yield from activity.recent(_FIRST_TRANSITIONS)
         else:
             found = yield from activity.step()
         self._activity = activity
         return found
 
     def reread(self) -> None:
-        """Look now; a look that is under way is not given up, or what it found would be lost."""
+        """Read now; a read under way is not cancelled, or its transitions would be lost."""
         if self.feed is None:
             super().reread()
         else:
             self.feed.hurry()
 
     def body(self) -> ComposeResult:
-        """Yield the rates above the list."""
+        """Yield the rates and the list."""
         yield Static(id="head")
         yield from super().body()
 
     def on_mount(self) -> None:
-        """Begin with the newest."""
+        """Follow the newest."""
         self.grid.sorts_itself = False
         self.grid.follow = True
         self._query = self.wanted
 
     def key(self, row: Transition) -> tuple[Any, ...]:
-        """Return what tells transitions apart."""
+        """Return what identifies a transition."""
         return (row.id, row.event, row.attempt, row.at)
 
     def show(self, value: list[Transition]) -> None:
-        """Add what is new; a list that is held says how much it has not shown."""
-        anew, self._anew = self._anew, False
-        if anew:
+        """Add new transitions; while the list is held, count them only."""
+        restarted, self._restarted = self._restarted, False
+        if restarted:
             self._kept.clear()
             self._seconds.clear()
         elif value:
-            # The clock of the database, which rates are told by.
+            # Rates use the clock of the database.
             self._ahead = value[-1].at - now()
         self._kept.extendleft(value)
         self._seconds.update((int(row.at.timestamp()), row.event) for row in value)
-        if anew or self.grid.follow or not self.grid.loaded:
+        if restarted or self.grid.follow or not self.grid.loaded:
             self._behind = True
         else:
-            self._unseen += sum(map(self._fits, value))
-        # Under a dialog every line would be painted twice, and the dialog would feel slow.
+            self._unseen += sum(map(self._matches, value))
+        # Below a dialog each line would be painted twice, which makes the dialog slow.
         if self.app.screen is self or not self.grid.loaded:
             self._catch_up()
         if self._activity is not None and self._activity.more and self.feed is not None:
             self.feed.hurry()
 
     def on_screen_resume(self) -> None:
-        """Show what has come in under a dialog."""
+        """Show what was read while a dialog was open."""
         if self.grid.loaded:
             self._catch_up()
 
@@ -150,9 +152,9 @@ class ActivityPage(FilteredPage[Transition]):
 
     def _show_rows(self) -> None:
         self._unseen, self._behind = 0, False
-        self.grid.show([row for row in self._kept if self._fits(row)])
+        self.grid.show([row for row in self._kept if self._matches(row)])
 
-    def _fits(self, one: Transition) -> bool:
+    def _matches(self, one: Transition) -> bool:
         query = self._query
         states, error = query.get("states"), query.get("error")
         return (
@@ -165,16 +167,16 @@ class ActivityPage(FilteredPage[Transition]):
 
     def _show_head(self) -> None:
         second = int((now() + self._ahead).timestamp())
-        for old in [key for key in self._seconds if key[0] < second - _DRAWN]:
+        for old in [key for key in self._seconds if key[0] < second - _CHART_SECONDS]:
             del self._seconds[old]
         bars: Counter[int] = Counter()
         totals: Counter[str] = Counter()
         for (at, event), count in self._seconds.items():
             bars[at] += count
-            if second - _RATE <= at < second:
+            if second - _RATE_SECONDS <= at < second:
                 totals[event] += count
         ascii_only = self.app.ascii_only
-        drawn = min(_DRAWN, self.size.width // 4)
+        drawn = min(_CHART_SECONDS, self.size.width // 4)
         line = [float(bars[at]) for at in range(second - drawn, second)]
         parts: list[Any] = [
             (spark(line, ascii_only=ascii_only), "$text-accent"),
@@ -190,39 +192,40 @@ class ActivityPage(FilteredPage[Transition]):
         self.query_one("#head", Static).update(Content.assemble(*parts))
 
     def filtered(self) -> None:
-        """Show what fits of what is kept."""
+        """Show the transitions that match the new filter."""
         self._query = self.wanted
         self._show_rows()
 
     def on_grid_moved(self) -> None:
-        """Say that the list is held."""
+        """Show that the list is held."""
         super().on_grid_moved()
         self._show_head()
 
-    def order_by(self, title: str) -> None:
-        """Keep the order of time."""
+    def order_by(self, key: str) -> None:
+        """Do nothing: transitions are sorted by time."""
 
     def action_follow(self) -> None:
-        """Go on with the newest, or hold the list."""
+        """Follow the newest, or hold the list."""
         self.grid.follow = not self.grid.follow
         if self.grid.follow:
             self._show_rows()
         self._show_head()
 
     def opened(self, row: Transition) -> None:
-        """Go into the job."""
+        """Open the job."""
         self.app.enter("job", row.id)
 
     def action_queue(self) -> None:
-        """Go into the queue of the job."""
+        """Open the queue of the job."""
         if (row := self.grid.row) is not None:
             self.app.enter("queue", row.queue)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Offer no other order than that of time."""
+        """Hide the sort: transitions are sorted by time."""
         return False if action == "sort" else super().check_action(action, parameters)
 
 
 def _rate(count: int) -> str:
-    value = count / _RATE
-    return f"{value:,.0f}" if value >= 10 or not value else f"{value:.1f}"  # noqa: PLR2004 - two digits say enough
+    """Write a rate with two digits or more."""
+    value = count / _RATE_SECONDS
+    return f"{value:.1f}" if 0 < value < _TENTHS_BELOW else f"{value:,.0f}"

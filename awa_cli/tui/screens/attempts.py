@@ -10,28 +10,28 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from awa_cli.terminal.formats import encode
-from awa_cli.terminal.output import age, clean
+from awa_cli.documents.encoding import encode
 from awa_cli.tui.widgets.json_tree import JsonTree
 from awa_cli.tui.widgets.trace import trace
 from awa_cli.views.attempts import latest_runs
+from awa_cli.views.words import age, clean
 from awa_lib.errors import AwaError
 
 if TYPE_CHECKING:
     from textual.app import ComposeResult
 
-    from awa_cli.tui.app import Monitor
+    from awa_cli.tui.host import Host
     from awa_lib.reads.jobs import JobRow, JobRun
 
 __all__ = ["AttemptsScreen"]
 
-_NARROW: Final = 44
+_MIN_WIDTH: Final = 44
 
 
 class AttemptsScreen(ModalScreen[None]):
-    """One column an attempt, the latest first."""
+    """A column for each attempt, the latest first."""
 
-    app: Monitor
+    app: Host
     BINDINGS: ClassVar = [
         Binding("escape,q,a", "dismiss", "Close"),
         Binding("h", "app.focus_previous", "Left", show=False),
@@ -48,15 +48,15 @@ class AttemptsScreen(ModalScreen[None]):
             yield Horizontal(id="attempts-row")
 
     async def on_mount(self) -> None:
-        """Read the attempts and show them."""
+        """Read and show the attempts."""
         try:
             runs = await self.app.source.read(latest_runs(self._job))
         except AwaError as error:
-            self.app.complain(error)
+            self.app.show_error(error)
             return
         room = self.app.size.width * 9 // 10
         for run in runs:
-            await self._add(run, max(room // len(runs), min(_NARROW, room)))
+            await self._add(run, max(room // len(runs), min(_MIN_WIDTH, room)))
 
     async def _add(self, run: JobRun, width: int) -> None:
         column = VerticalScroll(classes="attempt")
@@ -76,8 +76,8 @@ class AttemptsScreen(ModalScreen[None]):
 def _head(run: JobRun) -> Content:
     rows = [
         ("state", run.state),
-        ("began", None if run.started_at is None else age(run.started_at)),
-        ("ended", None if run.finished_at is None else encode(run.finished_at)),
+        ("started", None if run.started_at is None else age(run.started_at)),
+        ("finished", None if run.finished_at is None else encode(run.finished_at)),
         ("terminal", None if run.terminal is None else "yes" if run.terminal else "no"),
     ]
     lines = [Content.styled(f"Attempt {run.selected_attempt}", "bold $text-accent")]

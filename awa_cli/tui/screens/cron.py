@@ -1,4 +1,4 @@
-"""Schedules: when each fires next, in words and counted down."""
+"""The list of schedules, with their next fires."""
 
 from __future__ import annotations
 
@@ -9,56 +9,58 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from textual.binding import Binding
 from textual.content import Content
 
-from awa_cli.terminal.output import age, clean, counted, now, span
-from awa_cli.tui.changes import cron as deeds
-from awa_cli.tui.screens.detail_page import DetailedPage
+from awa_cli.tui.changes import cron as changes
+from awa_cli.tui.screens.detail_page import DetailPage
 from awa_cli.tui.widgets.facts import facts
 from awa_cli.views.columns import SCHEDULES
 from awa_cli.views.cron import in_words
+from awa_cli.views.words import age, clean, counted, now, span
 from awa_lib.cron import CronExpression
 from awa_lib.reads.cron import CronJob, list_cron_jobs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from awa_cli.tui.changes.change import Deed
+    from awa_cli.tui.changes.change import Change
     from awa_lib._sql import Op
 
 __all__ = ["CronPage"]
 
-_FIRES: Final = 5
-_SOON: Final = 60
+_MAX_FIRES: Final = 5
+_SOON_SECONDS: Final = 60
 
 
 def _next_style(one: CronJob) -> str:
     if one.next_fire_at is None:
         return "bright_black"
-    return "bold cyan" if (one.next_fire_at - now()).total_seconds() < _SOON else ""
+    return "bold cyan" if (one.next_fire_at - now()).total_seconds() < _SOON_SECONDS else ""
 
 
-# A screen says it in words; the expression stands in the panel.
+# The list shows the expression in words; the panel shows it as it is.
 _CHANGES: Final[dict[str, dict[str, Any]]] = {
-    "CRON": {"wide": True},
-    "IN WORDS": {"wide": False, "width": 24},
-    "TIMEZONE": {"wide": True},
-    "NEXT": {"style": _next_style},
+    "cron": {"wide": True},
+    "in_words": {"wide": False, "width": 24},
+    "timezone": {"wide": True},
+    "next": {"style": _next_style},
 }
-_COLUMNS: Final = tuple(replace(one, **_CHANGES.get(one.title, {})) for one in SCHEDULES)
+_COLUMNS: Final = tuple(replace(one, **_CHANGES.get(one.key, {})) for one in SCHEDULES)
 
 
-class CronPage(DetailedPage[CronJob]):
-    """One row a schedule; below it, its next fires."""
+class CronPage(DetailPage[CronJob]):
+    """A row for each schedule; the panel shows its next fires."""
 
     COLUMNS = _COLUMNS
-    EMPTY = "No schedules yet: a worker declares them, or awa cron apply."
+    EMPTY = "No schedules yet.  A worker declares them, or: awa cron apply FILE"
     ACTIONS: ClassVar = {
-        "trigger": "cron.trigger", "pause": "cron.pause", "remove": "cron.remove",
-    }  # fmt: skip
+        "trigger": "cron.trigger",
+        "pause": "cron.pause",
+        "remove": "cron.remove",
+    }
     BINDINGS: ClassVar = [
         Binding("r", "trigger", "Trigger now", id="cron.trigger"),
         Binding("p", "pause", "Pause or resume", id="cron.pause"),
         Binding("d", "remove", "Remove", show=False, id="cron.remove"),
-        Binding("e", "failed", "Its failures", id="cron.failed"),
+        Binding("e", "failed", "Show failed", id="cron.failed"),
     ]
 
     def query_op(self) -> Op[list[CronJob]]:
@@ -70,7 +72,7 @@ class CronPage(DetailedPage[CronJob]):
         return row.name
 
     def head(self, rows: list[CronJob]) -> Content:
-        """Say which fires next."""
+        """Return the number of schedules, and which fires next."""
         due = [one for one in rows if one.next_fire_at is not None]
         paused = sum(one.paused_at is not None for one in rows)
         parts: list[Any] = [counted(len(rows), "schedule")]
@@ -78,39 +80,39 @@ class CronPage(DetailedPage[CronJob]):
             parts += [", ", (f"{paused} paused", "$text-warning")]
         if due:
             first = min(due, key=lambda one: one.next_fire_at or now())
-            parts += [
-                ("   next  ", "$quiet"), clean(first.name), " ",
-                (age(first.next_fire_at) or "", "bold $text-accent"),
-            ]  # fmt: skip
+            parts += [("   next  ", "$quiet"), clean(first.name), " "]
+            parts += [(age(first.next_fire_at) or "", "bold $text-accent")]
         return Content.assemble(*parts) if rows else Content("")
 
     def about(self, row: CronJob) -> Content:
-        """Say what it enqueues, and its next fires by its own clock."""
+        """Show what it enqueues, and its next fires in its time zone."""
         words = in_words(row.cron_expr)
         missed = row.missed_fire_policy
         if missed == "catch_up":
-            missed = f"caught up, at most {row.catch_up_limit}"
-        paused = f"{age(row.paused_at)} by {row.paused_by or 'somebody'}" if row.paused_at else None
-        lines = facts([
-            ("when", words if words != row.cron_expr else None),
-            ("cron", f"{row.cron_expr}  {row.timezone}"),
-            ("paused", paused),
-            ("next", _fires(row)),
-            ("last", row.last_enqueued_at or "none yet"),
-            ("job", f"{row.kind} in queue {row.queue}, priority {row.priority}"),
-            ("args", json.dumps(row.args, ensure_ascii=False) if row.args else None),
-            ("missed", missed),
-            ("jitter", f"up to {span(row.jitter_seconds)}" if row.jitter_seconds else None),
-            ("declared", row.declared_at if row.declared else "by no live process"),
-        ])  # fmt: skip
+            missed = f"catch up, at most {row.catch_up_limit}"
+        paused = f"{age(row.paused_at)} by {row.paused_by or 'unknown'}" if row.paused_at else None
+        lines = facts(
+            [
+                ("when", words if words != row.cron_expr else None),
+                ("cron", f"{row.cron_expr}  {row.timezone}"),
+                ("paused", paused),
+                ("next", _fires(row)),
+                ("last", row.last_enqueued_at or "none yet"),
+                ("job", f"{row.kind} in queue {row.queue}, priority {row.priority}"),
+                ("args", json.dumps(row.args, ensure_ascii=False) if row.args else None),
+                ("missed", missed),
+                ("jitter", f"up to {span(row.jitter_seconds)}" if row.jitter_seconds else None),
+                ("declared", row.declared_at if row.declared else "by no live process"),
+            ]
+        )
         return Content("\n").join([Content.styled(clean(row.name), "bold $text-accent"), lines])
 
     def opened(self, row: CronJob) -> None:
-        """Go to the jobs it enqueued."""
+        """Show the jobs it enqueued."""
         self._jobs(row, "")
 
     def action_failed(self) -> None:
-        """Go to those of its jobs that failed."""
+        """Show its failed jobs."""
         if (row := self.grid.row) is not None:
             self._jobs(row, "state:failed ")
 
@@ -118,22 +120,22 @@ class CronPage(DetailedPage[CronJob]):
         name = json.dumps(row.name, ensure_ascii=False)
         self.app.enter("jobs", filter=f"{state}metadata.cron_name={name}")
 
-    def _do(self, make: Callable[[str], Deed]) -> None:
+    def _apply(self, make: Callable[[str], Change]) -> None:
         if (row := self.grid.row) is not None:
-            self.app.do(make(row.name))
+            self.app.apply(make(row.name))
 
     def action_trigger(self) -> None:
         """Enqueue its job now."""
-        self._do(deeds.trigger)
+        self._apply(changes.trigger)
 
     def action_pause(self) -> None:
-        """Keep it from firing, or let it fire again."""
+        """Pause or resume it."""
         if (row := self.grid.row) is not None:
-            self._do(deeds.resume if row.paused_at else deeds.pause)
+            self._apply(changes.resume if row.paused_at else changes.pause)
 
     def action_remove(self) -> None:
         """Remove it."""
-        self._do(deeds.remove)
+        self._apply(changes.remove)
 
 
 def _fires(row: CronJob) -> Content | list[Content]:
@@ -141,10 +143,10 @@ def _fires(row: CronJob) -> Content | list[Content]:
         return Content.styled(clean(row.problem), "$text-error")
     expression = CronExpression.cached(row.cron_expr, row.timezone)
     if row.paused_at is not None:
-        return Content.styled("not while it is paused", "$text-warning")
+        return Content.styled("none while it is paused", "$text-warning")
     today = now().astimezone(expression.zone).date()
     fires = []
-    for moment in expression.upcoming(now(), _FIRES):
+    for moment in expression.upcoming(now(), _MAX_FIRES):
         local = moment.astimezone(expression.zone)
         year = "" if local.year == today.year else f"{local.year} "
         day = "" if local.date() == today else f"{local:%a %d %b} {year}"

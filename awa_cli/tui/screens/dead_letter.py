@@ -1,4 +1,4 @@
-"""One dead letter: why it is here, and how its attempts went."""
+"""One dead letter: its reason, data and errors."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Collapsible, Static
 
-from awa_cli.terminal.output import clean
-from awa_cli.tui.changes import dead_letters as deeds
+from awa_cli.tui.changes import dead_letters as changes
 from awa_cli.tui.screens.page import Page
 from awa_cli.tui.widgets.facts import facts
 from awa_cli.tui.widgets.json_tree import JsonTree
 from awa_cli.tui.widgets.trace import trace
+from awa_cli.views.words import clean
 from awa_lib.reads.dead_letters import DeadLetter, dead_letter
 
 if TYPE_CHECKING:
@@ -22,55 +22,57 @@ if TYPE_CHECKING:
 
     from awa_lib._sql import Op
 
-__all__ = ["LetterPage"]
+__all__ = ["DeadLetterPage"]
 
 
-class LetterPage(Page[DeadLetter]):
-    """A dead letter; its subject is the id."""
+class DeadLetterPage(Page[DeadLetter]):
+    """A dead letter; the subject of the visit is its id."""
 
     ACTIONS: ClassVar = {"retry": "dlq.retry", "purge": "dlq.purge"}
     BINDINGS: ClassVar = [
         Binding("r", "retry", "Retry", id="letter.retry"),
         Binding("d", "purge", "Purge", id="letter.purge"),
-        Binding("o", "queue", "Its queue", id="letter.queue"),
+        Binding("o", "queue", "Open queue", id="letter.queue"),
         Binding("j", "scroll(1)", "Down", show=False, id="letter.down"),
         Binding("k", "scroll(-1)", "Up", show=False, id="letter.up"),
     ]
 
     def query_op(self) -> Op[DeadLetter]:
         """Read it."""
-        return dead_letter(int(self.stop_here.subject))
+        return dead_letter(int(self.visit.subject))
 
     def body(self) -> ComposeResult:
-        """Yield facts and errors on the left, data on the right; below each other where narrow."""
+        """Yield facts and errors on the left, data on the right; in one column if narrow."""
         with VerticalScroll(id="job"):
             with Vertical(id="job-left"):
-                yield Static(id="letter-facts")
+                yield Static(id="dead-letter-facts")
                 yield Vertical(id="job-errors")
             with Vertical(id="job-right"):
                 yield JsonTree("Args", id="args")
                 yield JsonTree("Metadata", id="metadata")
 
     def on_mount(self) -> None:
-        """Give the keys to what scrolls."""
+        """Focus the part that scrolls."""
         self.query_one("#job").focus()
 
     def show(self, value: DeadLetter) -> None:
-        """Show it, in place; a dead letter does not change."""
+        """Show it, in place."""
         title = Content.assemble(
             ("x " if self.app.ascii_only else "✗ ", "bold $text-error"),
             (clean(value.kind), "bold"),
             (f"  {clean(value.reason)}", "$text-error"),
         )
-        lines = facts([
-            ("queue", value.queue),
-            ("dead", value.dead_at),
-            ("attempts", f"{value.attempt} of {value.max_attempts}"),
-            ("tags", ", ".join(value.tags) or None),
-            ("created", value.created_at),
-            ("failed", value.finalized_at),
-        ])  # fmt: skip
-        self.query_one("#letter-facts", Static).update(Content("\n").join([title, lines]))
+        lines = facts(
+            [
+                ("queue", value.queue),
+                ("dead", value.dead_at),
+                ("attempts", f"{value.attempt} of {value.max_attempts}"),
+                ("tags", ", ".join(value.tags) or None),
+                ("created", value.created_at),
+                ("failed", value.finalized_at),
+            ]
+        )
+        self.query_one("#dead-letter-facts", Static).update(Content("\n").join([title, lines]))
         self.query_one("#args", JsonTree).show(value.args)
         self.query_one("#metadata", JsonTree).show(value.metadata)
         box = self.query_one("#job-errors", Vertical)
@@ -83,7 +85,7 @@ class LetterPage(Page[DeadLetter]):
             box.mount(fold, before=0 if box.children else None)
 
     def changed(self) -> None:
-        """Go out: after any change it is no dead letter any more."""
+        """Leave the page: after any change the dead letter is gone."""
         self.app.action_out()
 
     def action_scroll(self, step: int) -> None:
@@ -91,16 +93,16 @@ class LetterPage(Page[DeadLetter]):
         self.query_one("#job", VerticalScroll).scroll_relative(y=step, animate=False)
 
     def action_retry(self) -> None:
-        """Make it a job again."""
+        """Retry it."""
         if self.value is not None:
-            self.app.do(deeds.retry([self.value]))
+            self.app.apply(changes.retry([self.value]))
 
     def action_purge(self) -> None:
         """Delete it."""
         if self.value is not None:
-            self.app.do(deeds.purge([self.value]))
+            self.app.apply(changes.purge([self.value]))
 
     def action_queue(self) -> None:
-        """Go into the queue it came from."""
+        """Open its queue."""
         if self.value is not None:
             self.app.enter("queue", self.value.queue)

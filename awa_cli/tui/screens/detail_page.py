@@ -1,4 +1,4 @@
-"""A list with a panel below that says more about the row of the cursor."""
+"""The base of lists with a panel about the row under the cursor."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from awa_cli.tui.screens.list_page import ListPage
 if TYPE_CHECKING:
     from textual.app import ComposeResult
 
-__all__ = ["DetailedPage"]
+__all__ = ["DetailPage"]
 
 T = TypeVar("T")
 
 
-class DetailedPage(ListPage[T]):
-    """A list.  A subclass gives what ``ListPage`` wants, ``about`` and, if it likes, ``head``."""
+class DetailPage(ListPage[T]):
+    """A list with a panel.  A subclass also defines ``about`` and may define ``head``."""
 
     def __init__(self, *given: Any) -> None:
         super().__init__(*given)
         self._drawn: dict[str, str] = {}
 
     def about(self, row: T) -> Content:
-        """Return more about a row."""
+        """Return the text of the panel."""
         raise NotImplementedError
 
-    def head(self, rows: list[T]) -> Content:  # noqa: ARG002 - for subclasses
-        """Return a line about all rows; an empty one is not shown."""
+    def head(self, rows: list[T]) -> Content:  # noqa: ARG002 - subclasses use it
+        """Return the line above the list; an empty line is hidden."""
         return Content("")
 
     def body(self) -> ComposeResult:
@@ -41,7 +41,7 @@ class DetailedPage(ListPage[T]):
             yield Static(id="about-text")
 
     def on_mount(self) -> None:
-        """Give the keys to the grid, and tell times anew each second."""
+        """Focus the grid, and update ages each second."""
         self.grid.focus()
         self.set_interval(1.0, self._tick)
 
@@ -50,7 +50,7 @@ class DetailedPage(ListPage[T]):
             self.show(self.value)
 
     def show(self, value: list[T]) -> None:
-        """Show the rows, and the one of the cursor."""
+        """Show the rows and the panel."""
         super().show(value)
         line = self.head(value)
         self.query_one("#head").display = bool(line.plain)
@@ -58,7 +58,7 @@ class DetailedPage(ListPage[T]):
         self._show_about()
 
     def on_grid_moved(self) -> None:
-        """Say more about another row."""
+        """Show the panel of another row."""
         super().on_grid_moved()
         self._show_about()
 
@@ -68,8 +68,8 @@ class DetailedPage(ListPage[T]):
         if row is not None:
             self._put("#about-text", self.about(row))
 
-    def _put(self, place: str, text: Content) -> None:
-        """Update a text, if it is another: each update goes to the terminal."""
-        if self._drawn.get(place) != text.markup:
-            self._drawn[place] = text.markup
-            self.query_one(place, Static).update(text)
+    def _put(self, selector: str, text: Content) -> None:
+        """Update a text if it has changed: each update is sent to the terminal."""
+        if self._drawn.get(selector) != text.markup:
+            self._drawn[selector] = text.markup
+            self.query_one(selector, Static).update(text)

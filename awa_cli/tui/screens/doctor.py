@@ -1,4 +1,4 @@
-"""What goes wrong, and the command that mends it."""
+"""The findings of the doctor."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from textual.binding import Binding
 from textual.content import Content
 
-from awa_cli.terminal.output import clean, counted
-from awa_cli.tui.screens.detail_page import DetailedPage
+from awa_cli.tui.screens.detail_page import DetailPage
 from awa_cli.views.columns import FINDINGS, SEVERITY_STYLES
+from awa_cli.views.words import clean, counted
 from awa_lib.doctor import CHECKS, Finding, doctor
 
 if TYPE_CHECKING:
@@ -19,44 +19,44 @@ if TYPE_CHECKING:
 
 __all__ = ["DoctorPage"]
 
-# A whole examination looks at every table.
-_EVERY: Final = 60.0
+# The checks read every table.
+_INTERVAL: Final = 60.0
 _COLUMNS: Final = tuple(
-    replace(one, width=1 if one.title == "WHAT" else one.width)
+    replace(one, width=1 if one.key == "what" else one.width)
     for one in FINDINGS
-    if one.title not in {"WHY", "DO"}
+    if one.key not in {"why", "do"}
 )
 
 
-class DoctorPage(DetailedPage[Finding]):
-    """One row a finding, the worst first; below it, why and what to do."""
+class DoctorPage(DetailPage[Finding]):
+    """A row for each finding, the worst first; the panel shows why and what to do."""
 
     COLUMNS = _COLUMNS
-    EMPTY = "All is well: no check found anything."
+    EMPTY = "No findings."
     BINDINGS: ClassVar = [
-        Binding("a", "all", "All checks", id="doctor.all"),
-        Binding("y", "copy", "Copy what to do", id="doctor.copy"),
+        Binding("a", "all", "Show or hide ok", id="doctor.all"),
+        Binding("y", "copy", "Copy command", id="doctor.copy"),
     ]
 
     @property
     def _all(self) -> bool:
-        return bool(self.app.memory.get("doctor.all", False))
+        return bool(self.app.saved_state.get("doctor.all", False))
 
     @property
-    def every(self) -> float:
-        """Look once a minute."""
-        return _EVERY
+    def read_interval(self) -> float:
+        """Read once a minute."""
+        return _INTERVAL
 
     def query_op(self) -> Op[list[Finding]]:
-        """Examine the database."""
+        """Run the checks."""
         return doctor(everything=self._all)
 
     def key(self, row: Finding) -> tuple[Any, ...]:
-        """Return what tells findings apart."""
+        """Return what identifies a finding."""
         return (row.check, row.subject, row.what)
 
     def head(self, rows: list[Finding]) -> Content:
-        """Say how many there are of each severity."""
+        """Return the number of findings by severity."""
         counts = Counter(one.severity.value for one in rows)
         parts: list[Any] = []
         for name in ("error", "warning", "note"):
@@ -65,11 +65,11 @@ class DoctorPage(DetailedPage[Finding]):
                 parts += [(counted(counts[name], name), style), "  "]
         found = {one.check for one in rows if one.severity != "ok"}
         rest = counted(len(CHECKS) - len(found), "check")
-        parts.append((f"{rest} found nothing; ctrl+r looks again", "$quiet"))
+        parts.append((f"{rest} passed; press ctrl+r to check again", "$quiet"))
         return Content.assemble(*parts)
 
     def about(self, row: Finding) -> Content:
-        """Say why, and what to do."""
+        """Show why, and what to do."""
         style = self.app.paint.css(SEVERITY_STYLES[row.severity])
         subject = f"  {clean(row.subject)}" if row.subject else ""
         lines = [
@@ -84,17 +84,17 @@ class DoctorPage(DetailedPage[Finding]):
         return Content("\n").join(lines)
 
     def opened(self, row: Finding) -> None:
-        """Copy what to do about it."""
+        """Copy what to do."""
         if row.do:
             self.app.copy_to_clipboard(row.do)
             self.app.notify("Copied.")
 
     def action_copy(self) -> None:
-        """Copy what to do about the row of the cursor."""
+        """Copy what to do about the row under the cursor."""
         if self.grid.row is not None:
             self.opened(self.grid.row)
 
     def action_all(self) -> None:
-        """Show checks that found nothing too, or leave them out."""
-        self.app.memory.put("doctor.all", not self._all)
+        """Show or hide the checks that passed."""
+        self.app.saved_state.put("doctor.all", not self._all)
         self.reread()

@@ -44,9 +44,9 @@ class FilteredPage(ListPage[T]):
         yield from super().body()
 
     def _first_filter(self) -> str:
-        text = self.stop_here.memory.get("filter")
+        text = self.visit.state.get("filter")
         if text is None:
-            text = self.app.memory.get(f"filter.{self.place.id}", "")
+            text = self.app.saved_state.get(f"filter.{self.entry.id}", "")
         try:
             FilterBar("", self.FIELDS).read(text)
         except InvalidInput:  # as of another version
@@ -95,9 +95,9 @@ class FilteredPage(ListPage[T]):
 
     def on_filter_bar_changed(self, event: FilterBar.Changed) -> None:
         """Show what fits now."""
-        if self.stop_here.parent is None:
-            self.app.memory.put(f"filter.{self.place.id}", event.text or None)
-        self.stop_here.memory["filter"] = event.text
+        if self.visit.parent is None:
+            self.app.saved_state.put(f"filter.{self.entry.id}", event.text or None)
+        self.visit.state["filter"] = event.text
         self.grid.clear_marks()
         self.filtered()
 

@@ -1,4 +1,4 @@
-"""Help, made from the bindings that work where it was asked for."""
+"""The help: the bindings of the screen that it was opened from."""
 
 from __future__ import annotations
 
@@ -10,23 +10,21 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from awa_cli.tui.screens.page import Page
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from textual.app import ComposeResult
     from textual.binding import ActiveBinding
 
-    from awa_cli.tui.app import Monitor
+    from awa_cli.tui.host import Host
 
 __all__ = ["HelpScreen"]
 
 
 class HelpScreen(ModalScreen[None]):
-    """Keys, what they do, and under which name the config file binds them anew."""
+    """Keys, what they do, and the ids under which the config file sets them."""
 
-    app: Monitor
+    app: Host
     BINDINGS: ClassVar = [
         Binding("escape,q,question_mark", "dismiss", "Close", id="help.close"),
         Binding("j", "scroll(1)", "Down", show=False),
@@ -57,21 +55,21 @@ class HelpScreen(ModalScreen[None]):
         lines += [
             Content(""),
             Content.styled(
-                "  The names on the right go into [tui.keys] of the config file:", "dim"
+                "  To change a key, add its id to [tui.keys] in the config file:", "dim"
             ),
             Content.styled('  "queue.pause" = "P"', "dim"),
         ]
         return Content("\n").join(lines[1:])
 
     def _sections(self) -> dict[str, dict[str, tuple[list[str], str]]]:
-        names = {True: "Everywhere", False: "Here"}
-        found: dict[str, dict[str, tuple[list[str], str]]] = {"Here": {}, "Go to": {}}
+        found: dict[str, dict[str, tuple[list[str], str]]] = {"This screen": {}, "Go to": {}}
         for key, active in self._active.items():
             binding = active.binding
             if not binding.id or not binding.description:
                 continue
-            here = isinstance(active.node, Page) or active.node is not self.app
-            section = "Go to" if binding.id.startswith("go.") else names[not here]
+            section = "Every screen" if active.node is self.app else "This screen"
+            if binding.id.startswith("go."):
+                section = "Go to"
             rows = found.setdefault(section, {})
             keys, _ = rows.setdefault(binding.id, ([], binding.description))
             keys.append(self.app.get_key_display(binding.with_key(key)))

@@ -1,4 +1,4 @@
-"""One job, live: what it is, what happened to it, how its attempts went."""
+"""One job, live: its facts, timeline, data and errors."""
 
 from __future__ import annotations
 
@@ -12,16 +12,15 @@ from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Collapsible, Static
 
-from awa_cli.terminal.formats import encode
-from awa_cli.terminal.output import age, clean, now, span
-from awa_cli.terminal.pages.job import job_commands, job_facts
-from awa_cli.tui.changes import jobs as deeds
-from awa_cli.tui.screens.jobs import ask_priority
+from awa_cli.documents.encoding import encode
+from awa_cli.tui.changes import jobs as changes
 from awa_cli.tui.screens.page import Page
-from awa_cli.tui.widgets.dialogs import AskText, Pick
+from awa_cli.tui.widgets.dialogs import AskText, Pick, PickPriority
 from awa_cli.tui.widgets.json_tree import JsonTree
 from awa_cli.tui.widgets.trace import trace
-from awa_cli.views.columns import STATE_STYLES, state_sign
+from awa_cli.views.facts import job_commands, job_facts
+from awa_cli.views.states import STATE_STYLES, state_sign
+from awa_cli.views.words import age, clean, now, span
 from awa_lib.reads.jobs import JobDump, dump_job
 from awa_lib.states import CAN_RETRY, IN_ATTEMPT, QUEUED
 
@@ -30,22 +29,28 @@ if TYPE_CHECKING:
 
     from textual.app import ComposeResult
 
-    from awa_cli.tui.changes.change import Deed
+    from awa_cli.tui.changes.change import Change
     from awa_lib._sql import Op
     from awa_lib.reads.jobs import JobRow
 
 __all__ = ["JobPage"]
 
-_BAR: Final = 30
+_LIVE_STATES: Final = {"running", "waiting_external"}
+_LIVE_INTERVAL: Final = 0.5
+_BAR_WIDTH: Final = 30
+_TENTHS_BELOW_SECONDS: Final = 10
 
 
 class JobPage(Page[JobDump]):
-    """A job; its subject is the id."""
+    """A job; the subject of the visit is its id."""
 
     ACTIONS: ClassVar = {
-        "retry": "jobs.retry", "cancel": "jobs.cancel", "discard": "jobs.discard",
-        "priority": "jobs.priority", "move": "jobs.move",
-    }  # fmt: skip
+        "retry": "jobs.retry",
+        "cancel": "jobs.cancel",
+        "discard": "jobs.discard",
+        "priority": "jobs.priority",
+        "move": "jobs.move",
+    }
     BINDINGS: ClassVar = [
         Binding("r", "retry", "Retry", id="job.retry"),
         Binding("c", "cancel", "Cancel", id="job.cancel"),
@@ -54,8 +59,8 @@ class JobPage(Page[JobDump]):
         Binding("d", "discard", "Discard", show=False, id="job.discard"),
         Binding("a", "attempts", "Attempts", id="job.attempts"),
         Binding("y", "copy", "Copy", id="job.copy"),
-        Binding("e", "same_kind", "Failed of its kind", id="job.same-kind"),
-        Binding("o", "queue", "Its queue", id="job.queue"),
+        Binding("e", "same_kind", "Failed of kind", id="job.same-kind"),
+        Binding("o", "queue", "Open queue", id="job.queue"),
         Binding("j", "scroll(1)", "Down", show=False, id="job.down"),
         Binding("k", "scroll(-1)", "Up", show=False, id="job.up"),
         Binding("g", "edge('start')", "Top", show=False, id="job.top"),
@@ -63,17 +68,17 @@ class JobPage(Page[JobDump]):
     ]
 
     def query_op(self) -> Op[JobDump]:
-        """Read the job with all that is known of it."""
-        return dump_job(int(self.stop_here.subject))
+        """Read the job with everything the page shows."""
+        return dump_job(int(self.visit.subject))
 
     @property
-    def every(self) -> float:
-        """Look more often while the job runs."""
-        live = self.value is not None and self.value.job.state in IN_ATTEMPT
-        return min(self.app.interval, 0.5) if live else self.app.interval
+    def read_interval(self) -> float:
+        """Read more often while the job runs."""
+        live = self.value is not None and self.value.job.state in _LIVE_STATES
+        return min(self.app.interval, _LIVE_INTERVAL) if live else self.app.interval
 
     def body(self) -> ComposeResult:
-        """Yield facts beside data and errors under both; where narrow, facts, errors, data."""
+        """Yield facts beside data, with errors below; in one column errors come before data."""
         with VerticalScroll(id="job"):
             with Vertical(id="job-left"):
                 yield Static(id="job-head")
@@ -87,22 +92,22 @@ class JobPage(Page[JobDump]):
             yield Vertical(id="job-errors")
 
     def on_resize(self) -> None:
-        """Put the errors where they can be read."""
+        """Put the errors below both columns, or before the data in one column."""
         box, data = self.query_one("#job"), self.query_one("#job-right")
-        if self.size.width >= self.app.HORIZONTAL_BREAKPOINTS[-1][0]:  # the class comes later
+        if self.app.is_wide:
             box.move_child(self.query_one("#job-errors"), after=data)
         else:
             box.move_child(self.query_one("#job-errors"), before=data)
 
     def on_mount(self) -> None:
-        """Count down once a second, and be told when the job changes."""
+        """Update ages once a second, and listen for changes of the job."""
         self.set_interval(1.0, self._tick)
         self.query_one("#job").focus()
         self._listen()
 
     @work(group="listen", exit_on_error=False)
     async def _listen(self) -> None:
-        async for _ in self.app.source.watch([int(self.stop_here.subject)]):
+        async for _ in self.app.source.watch([int(self.visit.subject)]):
             self.reread()
 
     def _tick(self) -> None:
@@ -118,21 +123,23 @@ class JobPage(Page[JobDump]):
         self._show_errors(value.job)
         progress = value.job.progress or {}
         for name, data in (
-            ("args", value.job.args), ("metadata", value.job.metadata),
+            ("args", value.job.args),
+            ("metadata", value.job.metadata),
             ("checkpoint", progress.get("metadata")),
-        ):  # fmt: skip
+        ):
             self.query_one(f"#{name}", JsonTree).show(data)
         if self.feed is not None:
-            self.feed.pace.interval = self.every
+            self.feed.pace.interval = self.read_interval
 
     def _show_head(self, job: JobRow) -> None:
         app = self.app
         sign = state_sign(job.state, ascii_only=app.ascii_only)
         style = app.paint.css(STATE_STYLES.get(job.state, ""))
         parts: list[Any] = [
-            (f"{sign} {job.state}", style), f"  {clean(job.kind)}  ",
+            (f"{sign} {job.state}", style),
+            f"  {clean(job.kind)}  ",
             (f"attempt {job.attempt} of {job.max_attempts}", "$quiet"),
-        ]  # fmt: skip
+        ]
         if job.state == "running" and job.attempted_at is not None:
             parts.append((f"  for {_since(job.attempted_at)}", "$quiet"))
         if job.callback_id and job.callback_timeout_at is not None:
@@ -144,12 +151,13 @@ class JobPage(Page[JobDump]):
         self.query_one("#job-head", Static).update(Content.assemble(*parts))
 
     def _bar(self, percent: int) -> list[tuple[str, str]]:
-        done = round(_BAR * min(max(percent, 0), 100) / 100)
+        done = round(_BAR_WIDTH * min(max(percent, 0), 100) / 100)
         full, rest = ("#", "-") if self.app.ascii_only else ("━", "─")
         return [
-            (full * done, "$text-success"), (rest * (_BAR - done), "$faint"),
+            (full * done, "$text-success"),
+            (rest * (_BAR_WIDTH - done), "$faint"),
             (f" {percent}%", "bold"),
-        ]  # fmt: skip
+        ]
 
     def _show_facts(self, dump: JobDump) -> None:
         lines = []
@@ -197,7 +205,7 @@ class JobPage(Page[JobDump]):
             )
             box.mount(fold, before=0 if box.children else None)
 
-    # Doing
+    # Actions
 
     def action_scroll(self, step: int) -> None:
         """Scroll by a line."""
@@ -211,37 +219,37 @@ class JobPage(Page[JobDump]):
         else:
             box.scroll_end(animate=False)
 
-    def _do(self, make: Callable[[list[JobRow]], Deed]) -> None:
+    def _apply(self, make: Callable[[list[JobRow]], Change]) -> None:
         if self.value is not None:
-            self.app.do(make([self.value.job]))
+            self.app.apply(make([self.value.job]))
 
     def action_retry(self) -> None:
-        """Run the job again."""
-        self._do(deeds.retry)
+        """Retry the job."""
+        self._apply(changes.retry)
 
     def action_cancel(self) -> None:
         """Cancel the job."""
-        self._do(deeds.cancel)
+        self._apply(changes.cancel)
 
     def action_discard(self) -> None:
         """Delete the job."""
-        self._do(deeds.discard)
+        self._apply(changes.discard)
 
     def action_priority(self) -> None:
-        """Give the job another priority."""
+        """Set the priority of the job."""
 
         def chosen(number: str | None) -> None:
             if number is not None:
-                self._do(lambda jobs: deeds.set_priority(jobs, int(number)))
+                self._apply(lambda jobs: changes.set_priority(jobs, int(number)))
 
-        self.app.push_screen(ask_priority(), chosen)
+        self.app.push_screen(PickPriority(), chosen)
 
     def action_move(self) -> None:
         """Move the job to another queue."""
 
         def named(queue: str | None) -> None:
             if queue is not None:
-                self._do(lambda jobs: deeds.move(jobs, queue))
+                self._apply(lambda jobs: changes.move(jobs, queue))
 
         self.app.push_screen(AskText("Move to which queue?"), named)
 
@@ -253,12 +261,12 @@ class JobPage(Page[JobDump]):
             self.app.push_screen(AttemptsScreen(self.value.job))
 
     def action_queue(self) -> None:
-        """Go into the queue of the job."""
+        """Open the queue of the job."""
         if self.value is not None:
             self.app.enter("queue", self.value.job.queue)
 
     def action_same_kind(self) -> None:
-        """Go to the failed jobs of this kind."""
+        """Show the failed jobs of this kind."""
         if self.value is not None:
             from awa_cli.filters.text import add_word
 
@@ -282,7 +290,7 @@ class JobPage(Page[JobDump]):
         self.app.push_screen(Pick("Copy", options), chosen)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Hide what this job does not allow."""
+        """Hide actions that the state of the job does not allow."""
         if self.value is not None:
             summary, state = self.value.summary, self.value.job.state
             allowed = {
@@ -303,9 +311,9 @@ def _since(moment: datetime) -> str:
 
 def _countdown(left: float) -> tuple[str, str]:
     if left <= 0:
-        return ("has timed out", "$text-error")
+        return ("timed out", "$text-error")
     return (f"times out in {span(left)}", "$text-warning")
 
 
 def _short(seconds: float) -> str:
-    return f"{max(seconds, 0):.1f}s" if seconds < 10 else span(seconds)  # noqa: PLR2004 - tenths matter below
+    return f"{max(seconds, 0):.1f}s" if seconds < _TENTHS_BELOW_SECONDS else span(seconds)

@@ -1,16 +1,16 @@
-"""Jobs: a live list of any length, with a filter."""
+"""The list of jobs: live, of any length, with a filter."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from textual import work
 from textual.binding import Binding
 
-from awa_cli.tui.changes import jobs as deeds
+from awa_cli.tui.changes import jobs as changes
 from awa_cli.tui.job_window import JobWindow
 from awa_cli.tui.screens.filtered_page import FilteredPage
-from awa_cli.tui.widgets.dialogs import AskText, Pick
+from awa_cli.tui.widgets.dialogs import AskText, PickPriority
 from awa_cli.views.columns import JOBS
 from awa_lib.errors import AwaError
 from awa_lib.reads.jobs import JobRow, job_rows
@@ -18,30 +18,38 @@ from awa_lib.reads.jobs import JobRow, job_rows
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from awa_cli.tui.changes.change import Deed
+    from awa_cli.tui.changes.change import Change
     from awa_cli.tui.widgets.grid import Grid
     from awa_lib._sql import Op
     from awa_lib.reads.jobs import JobQuery
 
 __all__ = ["JobsPage"]
 
-# What the server sorts by; other columns cannot be sorted by.
-_SORTS = {
-    "ID": "id", "ATT": "attempt", "PRIO": "priority", "CREATED": "created_at",
-    "WHEN": "finalized_at",
-}  # fmt: skip
-_SORTED = 300
+# Columns that the database can sort by, and its fields.
+_SORTS: Final = {
+    "id": "id",
+    "att": "attempt",
+    "prio": "priority",
+    "created": "created_at",
+    "when": "finalized_at",
+}
+# Rows of a list that is not sorted by id.
+_SORTED_ROWS: Final = 300
 
 
 class JobsPage(FilteredPage[JobRow]):
-    """Jobs that fit the filter, newest first and without end, or the first few by another order."""
+    """Jobs that match the filter: all of them, newest first, or the first 300 in another order."""
 
     COLUMNS = JOBS
-    EMPTY = "No jobs fit."
+    EMPTY = "No jobs match."
     ACTIONS: ClassVar = {
-        "retry": "jobs.retry", "cancel": "jobs.cancel", "discard": "jobs.discard",
-        "priority": "jobs.priority", "move": "jobs.move", "bulk": "batch.submit",
-    }  # fmt: skip
+        "retry": "jobs.retry",
+        "cancel": "jobs.cancel",
+        "discard": "jobs.discard",
+        "priority": "jobs.priority",
+        "move": "jobs.move",
+        "bulk": "batch.submit",
+    }
     BINDINGS: ClassVar = [
         Binding("f", "follow", "Follow", id="jobs.follow"),
         Binding("r", "retry", "Retry", id="jobs.retry"),
@@ -49,35 +57,35 @@ class JobsPage(FilteredPage[JobRow]):
         Binding("p", "priority", "Priority", show=False, id="jobs.priority"),
         Binding("v", "move", "Move", show=False, id="jobs.move"),
         Binding("d", "discard", "Discard", show=False, id="jobs.discard"),
-        Binding("o", "queue", "Its queue", show=False, id="jobs.queue"),
-        Binding("b", "bulk", "All that fit", id="jobs.bulk"),
+        Binding("o", "queue", "Open queue", show=False, id="jobs.queue"),
+        Binding("b", "bulk", "All matching", id="jobs.bulk"),
     ]
 
     def __init__(self, *given: Any) -> None:
         super().__init__(*given)
         self._window = JobWindow({})
         self._query: JobQuery = {}
-        self._paging = False
+        self._reading = False
 
     # Reading
 
     def on_mount(self) -> None:
-        """Begin at the newest, or as it was left."""
+        """Start with the newest jobs, or with the rows of the previous visit."""
         self.grid.sorts_itself = False
         self._query = self.wanted
-        kept = self.stop_here.memory.get("window")
+        kept = self.visit.state.get("window")
         self._window = kept if kept is not None else JobWindow(self._query)
         self.grid.follow = self._window.follows
 
     def query_op(self) -> Op[list[JobRow]]:
-        """Read what is on the screen."""
-        # Ages in a filter mean the present one.
+        """Read the rows on the screen."""
+        # Ages in a filter count from now.
         self._query = self.wanted
         if (sort := self._sort) != "-id":
-            return (yield from job_rows(sort=sort, limit=_SORTED, **self._query))
+            return (yield from job_rows(sort=sort, limit=_SORTED_ROWS, **self._query))
         self._window.query = self._query
         grid = self.grid
-        yield from self._window.look(grid.scroll_offset.y - 5, grid.size.height + 10)
+        yield from self._window.refresh(grid.scroll_offset.y - 5, grid.size.height + 10)
         return self._window.rows
 
     @property
@@ -100,112 +108,106 @@ class JobsPage(FilteredPage[JobRow]):
         """Keep filter, rows and cursor."""
         return {**super().keep(), "window": self._window}
 
-    def on_grid_short(self, event: Grid.Short) -> None:
-        """Read a page more at an end."""
+    def on_grid_near_end(self, event: Grid.NearEnd) -> None:
+        """Read more rows at an end."""
         if self._sort == "-id" and self.value is not None:
-            step = self._window.down if event.edge == "end" else self._window.up
-            self._page(step)
+            window = self._window
+            self._read_more(window.read_older if event.edge == "end" else window.read_newer)
 
-    @work(group="page", exit_on_error=False)
-    async def _page(self, step: Callable[[], Op[None]]) -> None:
-        if self._paging:
+    @work(group="rows", exit_on_error=False)
+    async def _read_more(self, op: Callable[[], Op[None]]) -> None:
+        if self._reading:
             return
-        self._paging, before = True, self._window.rows
+        self._reading, before = True, self._window.rows
         try:
-            await self.app.source.read(step())
+            await self.app.source.read(op())
         except AwaError:
-            return  # the feed says what is wrong
+            return  # the feed reports the error
         finally:
-            self._paging = False
+            self._reading = False
         if self._window.rows is not before and not self.leaving:
             self.grid.show(self._window.rows)
 
     def on_grid_moved(self) -> None:
-        """Stop following once the cursor leaves the newest."""
+        """Stop following once the cursor leaves the newest job."""
         if not self.grid.follow:
             self._window.hold()
 
-    def order_by(self, title: str) -> None:
-        """Sort by what the server can sort by."""
-        if title in _SORTS:
-            super().order_by(title)
-            self._anew()
+    def order_by(self, key: str) -> None:
+        """Sort by a column that the database can sort by."""
+        if key in _SORTS:
+            super().order_by(key)
+            self._restart()
 
     def action_follow(self) -> None:
-        """Go to the newest and follow them, or hold what is there."""
+        """Follow the newest jobs, or hold the list."""
         if self.grid.follow:
             self.grid.follow = False
             self._window.hold()
             self.reread()
         else:
-            self._anew()
+            self._restart()
 
-    def _anew(self) -> None:
+    def _restart(self) -> None:
         self._window = JobWindow(self._query)
         self.grid.follow = True
         self.reread()
 
     def filtered(self) -> None:
-        """Read what fits now."""
+        """Read what matches the new filter."""
         self._query = self.wanted
-        self._anew()
+        self._restart()
 
     # Changes
 
     def opened(self, row: JobRow) -> None:
-        """Go into a job."""
+        """Open a job."""
         self.app.enter("job", row.id)
 
     def action_queue(self) -> None:
-        """Go into the queue of the job."""
+        """Open the queue of the job."""
         if self.grid.row is not None:
             self.app.enter("queue", self.grid.row.queue)
 
-    def _do(self, make: Callable[[list[JobRow]], Deed]) -> None:
-        if picked := self.grid.picked:
-            self.app.do(make(picked))
+    def _apply(self, make: Callable[[list[JobRow]], Change]) -> None:
+        if rows := self.grid.selected:
+            self.app.apply(make(rows))
 
     def action_retry(self) -> None:
-        """Run the picked jobs again."""
-        self._do(deeds.retry)
+        """Retry the selected jobs."""
+        self._apply(changes.retry)
 
     def action_cancel(self) -> None:
-        """Cancel the picked jobs."""
-        self._do(deeds.cancel)
+        """Cancel the selected jobs."""
+        self._apply(changes.cancel)
 
     def action_discard(self) -> None:
-        """Delete the picked jobs."""
-        self._do(deeds.discard)
+        """Delete the selected jobs."""
+        self._apply(changes.discard)
 
     def action_priority(self) -> None:
-        """Give the picked jobs another priority."""
-        jobs = self.grid.picked
+        """Set the priority of the selected jobs."""
+        jobs = self.grid.selected
 
         def chosen(number: str | None) -> None:
             if number is not None and jobs:
-                self.app.do(deeds.set_priority(jobs, int(number)))
+                self.app.apply(changes.set_priority(jobs, int(number)))
 
-        self.app.push_screen(ask_priority(), chosen)
+        self.app.push_screen(PickPriority(), chosen)
 
     def action_move(self) -> None:
-        """Move the picked jobs to another queue."""
-        jobs = self.grid.picked
+        """Move the selected jobs to another queue."""
+        jobs = self.grid.selected
 
         def named(queue: str | None) -> None:
             if queue is not None and jobs:
-                self.app.do(deeds.move(jobs, queue))
+                self.app.apply(changes.move(jobs, queue))
 
         self.app.push_screen(AskText("Move to which queue?"), named)
 
     @work(group="change", exit_on_error=False)
     async def action_bulk(self) -> None:
-        """Change all jobs that fit the filter."""
+        """Change all jobs that match the filter."""
         from awa_cli.tui.bulk import change_all
 
         await change_all(self.app, self.filter.text)
-
-
-def ask_priority() -> Pick:
-    """Return the dialog that asks for a priority."""
-    words = ("1  most urgent", "2  as usual", "3", "4  least urgent")
-    return Pick("Which priority?", [(word[0], word) for word in words], "2")

@@ -1,4 +1,4 @@
-"""All kinds of jobs."""
+"""The list of kinds."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from textual.binding import Binding
 from textual.content import Content
 
 from awa_cli.filters.text import add_word
-from awa_cli.terminal.output import clean, counted
-from awa_cli.tui.changes.change import Deed
-from awa_cli.tui.screens.detail_page import DetailedPage
+from awa_cli.tui.changes.change import Change
+from awa_cli.tui.screens.detail_page import DetailPage
 from awa_cli.tui.widgets.facts import facts
 from awa_cli.views.columns import KINDS
+from awa_cli.views.words import clean, counted
 from awa_lib.ops.jobs import retry_failed
 from awa_lib.reads.overviews import KindOverview, list_kinds
 
@@ -22,22 +22,23 @@ if TYPE_CHECKING:
 
 __all__ = ["KindsPage"]
 
-# The panel says what is declared; the name needs the room.
+# The panel shows what is declared; the name needs the room.
 _COLUMNS: Final = tuple(
-    replace(one, width=16 if one.title == "KIND" else one.width)
+    replace(one, width=16 if one.key == "kind" else one.width)
     for one in KINDS
-    if one.title != "DECLARED"
+    if one.key != "declared"
 )
+_DRIFT: Final = Content.styled("live workers declare it differently", "$text-warning")
 
 
-class KindsPage(DetailedPage[KindOverview]):
-    """One row a kind; below it, what its workers declare."""
+class KindsPage(DetailPage[KindOverview]):
+    """A row for each kind; the panel shows what its workers declare."""
 
     COLUMNS = _COLUMNS
-    EMPTY = "No kinds yet: enqueue a job, or start a worker."
+    EMPTY = "No kinds yet.  Enqueue a job or start a worker."
     ACTIONS: ClassVar = {"retry": "job.retry-failed"}
     BINDINGS: ClassVar = [
-        Binding("e", "failed", "Its failures", id="kind.failed"),
+        Binding("e", "failed", "Show failed", id="kind.failed"),
         Binding("r", "retry", "Retry failed", id="kind.retry-failed"),
     ]
 
@@ -50,47 +51,45 @@ class KindsPage(DetailedPage[KindOverview]):
         return row.kind
 
     def about(self, row: KindOverview) -> Content:
-        """Say what is declared about it."""
+        """Show the descriptor, the number of jobs, and whether workers agree."""
         workers = counted(row.live_instances, "live worker")
         seen = row.descriptor_last_seen_at
         declared = f"by {workers}" if row.live_instances else None if seen else "by no worker"
-        lines = facts([
-            ("about", row.description),
-            ("owner", row.owner),
-            ("docs", row.docs_url),
-            ("tags", ", ".join(row.tags) or None),
-            ("jobs", f"{row.job_count:,} in {counted(row.queue_count, 'queue')}"),
-            ("last hour", f"{row.completed_last_hour:,} completed"),
-            ("declared", declared or seen),
-            ("drift", _DRIFT if row.descriptor_mismatch else None),
-        ])  # fmt: skip
+        lines = facts(
+            [
+                ("about", row.description),
+                ("owner", row.owner),
+                ("docs", row.docs_url),
+                ("tags", ", ".join(row.tags) or None),
+                ("jobs", f"{row.job_count:,} in {counted(row.queue_count, 'queue')}"),
+                ("last hour", f"{row.completed_last_hour:,} completed"),
+                ("declared", declared or seen),
+                ("drift", _DRIFT if row.descriptor_mismatch else None),
+            ]
+        )
         name = row.display_name or row.kind
         return Content("\n").join([Content.styled(clean(name), "bold $text-accent"), lines])
 
     def opened(self, row: KindOverview) -> None:
-        """Go to its jobs."""
+        """Show its jobs."""
         self.app.enter("jobs", filter=add_word("", "kind", row.kind))
 
     def action_failed(self) -> None:
-        """Go to those of its jobs that failed."""
+        """Show its failed jobs."""
         if (row := self.grid.row) is not None:
             self.app.enter("jobs", filter=add_word("state:failed", "kind", row.kind))
 
     def action_retry(self) -> None:
-        """Run its failed jobs again."""
+        """Retry its failed jobs."""
         if (row := self.grid.row) is not None:
             kind = row.kind
-            note = f"{counted(row.failed)} failed."
-            self.app.do(
-                Deed("job.retry-failed", f"kind {kind}", lambda: retry_failed(kind=kind)),
-                note=note,
+            self.app.apply(
+                Change("job.retry-failed", f"kind {kind}", lambda: retry_failed(kind=kind)),
+                note=f"{counted(row.failed)} failed.",
             )
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Offer a retry where something failed."""
+        """Hide the retry of a kind without failed jobs."""
         if action == "retry" and ((row := self.grid.row) is None or not row.failed):
             return False
         return super().check_action(action, parameters)
-
-
-_DRIFT = Content.styled("live workers declare it differently", "$text-warning")

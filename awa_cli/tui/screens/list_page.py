@@ -1,4 +1,4 @@
-"""A screen that is one grid: what all lists share."""
+"""The base of pages that are a list."""
 
 from __future__ import annotations
 
@@ -22,34 +22,41 @@ T = TypeVar("T")
 
 
 class ListPage(Page[list[T]], Generic[T]):
-    """A list.  A subclass gives ``COLUMNS``, ``key``, ``query_op``, and where Enter leads."""
+    """A list.  A subclass defines ``COLUMNS``, ``key``, ``query_op``, and ``opened`` for Enter."""
 
     COLUMNS: ClassVar[Sequence[Column[Any]]] = ()
     EMPTY: ClassVar[str] = "Nothing here."
     BINDINGS: ClassVar = [
         Binding("s", "sort", "Sort", id="list.sort"),
-        Binding("escape", "out", "Out", show=False, id="app.out"),
+        Binding("escape", "out", "Leave", show=False, id="app.out"),
         Binding("t", "columns", "Columns", show=False, id="list.columns"),
     ]
 
     def key(self, row: T) -> Hashable:
-        """Return what tells rows apart."""
+        """Return what identifies a row."""
         raise NotImplementedError
 
     def opened(self, row: T) -> None:
-        """Go into a row."""
+        """Open a row."""
 
     def body(self) -> ComposeResult:
         """Yield the grid."""
-        memory, place = self.app.memory, self.place.id
+        columns = self.app.saved_state.get(f"columns.{self.entry.id}")
+        order = self.app.saved_state.get(f"order.{self.entry.id}")
         yield Grid(
             self.COLUMNS,
             self.key,
             empty=self.EMPTY,
-            titles=memory.get(f"columns.{place}"),
-            order=memory.get(f"order.{place}"),
+            shown=[self._column_key(name) for name in columns] if columns else None,
+            order=self._column_key(order) if order else None,
             id="grid",
         )
+
+    def _column_key(self, saved: str) -> str:
+        """Return the key of a saved column; older state files hold its heading."""
+        keys = {column.title: column.key for column in self.COLUMNS}
+        name = saved.removeprefix("-")
+        return ("-" if saved.startswith("-") else "") + keys.get(name, name)
 
     @property
     def grid(self) -> Grid[T]:
@@ -60,7 +67,7 @@ class ListPage(Page[list[T]], Generic[T]):
         """Show the rows."""
         first = not self.grid.loaded
         self.grid.show(value)
-        if first and (cursor := self.stop_here.memory.get("cursor")) is not None:
+        if first and (cursor := self.visit.state.get("cursor")) is not None:
             self.grid.put_cursor(cursor)
 
     def keep(self) -> dict[str, Any]:
@@ -69,60 +76,58 @@ class ListPage(Page[list[T]], Generic[T]):
         return {"cursor": None if row is None else self.key(row)}
 
     def on_grid_opened(self) -> None:
-        """Go into the row of the cursor."""
+        """Open the row under the cursor."""
         if self.grid.row is not None:
             self.opened(self.grid.row)
 
     def on_grid_moved(self) -> None:
-        """Offer what can be done with the row."""
+        """Offer the actions that the row allows."""
         self.offer()
 
     def on_grid_sorted(self, event: Grid.Sorted) -> None:
-        """Sort by a column, or the other way round."""
-        self.order_by(event.title)
+        """Sort by the column of a header."""
+        self.order_by(event.key)
 
-    def order_by(self, title: str) -> None:
-        """Sort by the column of a title; a second time the other way round."""
+    def order_by(self, key: str) -> None:
+        """Sort by a column; a second time in descending order."""
         grid = self.grid
-        order = f"-{title}" if grid.order == title else title
+        order = f"-{key}" if grid.order == key else key
         grid.sort_by(order)
-        self.app.memory.put(f"order.{self.place.id}", order)
+        self.app.saved_state.put(f"order.{self.entry.id}", order)
 
     def action_sort(self) -> None:
         """Choose a column to sort by."""
         from awa_cli.tui.widgets.dialogs import Pick
 
-        titles = [column.title for column in self.grid.columns]
-        now = (self.grid.order or "").removeprefix("-")
+        options = [(column.key, column.title) for column in self.grid.columns]
+        current = (self.grid.order or "").removeprefix("-")
 
-        def chosen(title: str | None) -> None:
-            if title is not None:
-                self.order_by(title)
+        def chosen(key: str | None) -> None:
+            if key is not None:
+                self.order_by(key)
 
-        options = [(title, title) for title in titles]
-        self.app.push_screen(Pick("Sort by", options, now), chosen)
+        self.app.push_screen(Pick("Sort by", options, current), chosen)
 
     def action_columns(self) -> None:
-        """Choose the columns."""
+        """Choose the columns to show."""
         from awa_cli.tui.widgets.dialogs import PickMany
 
         grid = self.grid
-        shown = grid.shown_titles
+        options = [(column.key, column.title) for column in grid.columns]
 
-        def chosen(titles: list[str] | None) -> None:
-            if titles is not None:
-                grid.choose(titles or None)
-                self.app.memory.put(f"columns.{self.place.id}", titles or None)
+        def chosen(keys: list[str] | None) -> None:
+            if keys is not None:
+                grid.choose(keys or None)
+                self.app.saved_state.put(f"columns.{self.entry.id}", keys or None)
 
-        every = [column.title for column in grid.columns]
-        self.app.push_screen(PickMany("Columns", every, shown), chosen)
+        self.app.push_screen(PickMany("Columns", options, grid.shown), chosen)
 
     def changed(self) -> None:
-        """Show what a change did; what it was done to is not marked any more."""
+        """Unmark all rows, and show what a change did."""
         self.grid.clear_marks()
         super().changed()
 
     def action_out(self) -> None:
-        """Take marks away; without any, go out."""
+        """Unmark all rows; if none is marked, leave the page."""
         if not self.grid.clear_marks():
             self.app.action_out()

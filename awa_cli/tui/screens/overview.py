@@ -1,4 +1,4 @@
-"""The whole queue at a glance."""
+"""The overview: jobs by state, rates, busiest queues, latest failures, workers, alerts."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from textual.containers import Container, Horizontal, Vertical
 from textual.content import Content
 from textual.widgets import Static
 
-from awa_cli.terminal.output import now
+from awa_cli.filters.values import STATES
 from awa_cli.tui.screens.page import Page
-from awa_cli.tui.widgets.charts import Pulse
+from awa_cli.tui.widgets.charts import SeriesCharts
 from awa_cli.tui.widgets.grid import Grid
 from awa_cli.tui.widgets.tile import StateTile
 from awa_cli.views.alerts import find_alerts
 from awa_cli.views.columns import FAILURES, GLANCE_QUEUES
 from awa_cli.views.series import WINDOWS, Series
 from awa_cli.views.summary import busiest, fleet_words
+from awa_cli.views.words import now
 from awa_lib.reads.queues import QueueStat, queue_stats
 from awa_lib.reads.runtime import runtime_instances
 from awa_lib.reads.statistics import latest_failures, state_counts
@@ -31,14 +32,14 @@ if TYPE_CHECKING:
     from awa_lib.reads.runtime import RuntimeInstance
     from awa_lib.reads.statistics import Failure
 
-__all__ = ["Glance", "OverviewPage"]
+__all__ = ["OverviewData", "OverviewPage"]
 
-_FAILURES: Final = 20
+_MAX_FAILURES: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Glance:
-    """What the overview shows."""
+class OverviewData:
+    """The data of the page."""
 
     counts: dict[str, int]
     queues: list[QueueStat]
@@ -46,36 +47,35 @@ class Glance:
     failures: list[Failure]
 
 
-class OverviewPage(Page[Glance]):
-    """Tiles, charts, the busiest queues, the latest failures, the fleet, and what is wrong."""
+class OverviewPage(Page[OverviewData]):
+    """Alerts, tiles, charts, the busiest queues, the latest failures, and the workers."""
 
-    BINDINGS: ClassVar = [
-        Binding("w", "window", "Time span", id="overview.window"),
-    ]
+    BINDINGS: ClassVar = [Binding("w", "window", "Time range", id="overview.window")]
 
     @property
     def series(self) -> Series:
-        """Return what the charts show; kept from visit to visit."""
-        memory = self.stop_here.memory
-        if "series" not in memory:
-            wanted = self.app.memory.get("window")
-            memory["series"] = Series(next((w for w in WINDOWS if w.name == wanted), WINDOWS[0]))
-        return memory["series"]  # type: ignore[no-any-return]
+        """Return the data of the charts, which is kept between visits."""
+        if "series" not in self.visit.state:
+            wanted = self.app.saved_state.get("window")
+            window = next((one for one in WINDOWS if one.name == wanted), WINDOWS[0])
+            self.visit.state["series"] = Series(window)
+        series: Series = self.visit.state["series"]
+        return series
 
-    def query_op(self) -> Op[Glance]:
-        """Read everything in one go."""
+    def query_op(self) -> Op[OverviewData]:
+        """Read everything the page shows."""
         counts = yield from state_counts()
         queues = yield from queue_stats()
         fleet = yield from runtime_instances()
-        failures = yield from latest_failures(_FAILURES)
+        failures = yield from latest_failures(_MAX_FAILURES)
         if self.value is not None:
-            # A day of a busy queue takes a second the first time: the rest is shown before it.
+            # The first read of a day of a busy queue takes a second: the rest is shown before.
             yield from self.series.read(now())
-        return Glance(counts, queues, fleet, failures)
+        return OverviewData(counts, queues, fleet, failures)
 
     @property
     def settled(self) -> bool:
-        """Return True once the charts are drawn too."""
+        """Return True once the charts are drawn."""
         return self.series.begun
 
     def body(self) -> ComposeResult:
@@ -84,30 +84,30 @@ class OverviewPage(Page[Glance]):
         with Container(id="tiles"):
             for state in STATES:
                 yield StateTile(state, id=f"tile-{state}")
-        yield Pulse(id="charts")
+        yield SeriesCharts(id="charts")
         with Horizontal(id="tables"):
             with Vertical():
                 yield Static("Busiest queues", classes="title")
                 yield Grid(GLANCE_QUEUES, _queue, empty="No queues yet.", id="busiest")
             with Vertical():
                 yield Static("Latest failures", classes="title")
-                yield Grid(FAILURES, _failure, empty="No job has failed.", id="failures")
+                yield Grid(FAILURES, _failure, empty="No failed jobs.", id="failures")
         yield Static(id="fleet")
 
-    def show(self, value: Glance) -> None:
-        """Show the numbers, in place."""
+    def show(self, value: OverviewData) -> None:
+        """Show the data, in place."""
         if not self.series.begun and self.feed is not None:
             self.feed.hurry()
         for state in STATES:
             self.query_one(f"#tile-{state}", StateTile).show(value.counts.get(state, 0))
         self.series.note_lag(max((one.lag_seconds or 0.0 for one in value.queues), default=0.0))
-        self.query_one(Pulse).show(self.series)
+        self.query_one(SeriesCharts).show(self.series)
         self.query_one("#busiest", Grid).show(busiest(value.queues))
         self.query_one("#failures", Grid).show(value.failures)
         self._show_alerts(value)
         self._show_fleet(value.fleet)
 
-    def _show_alerts(self, value: Glance) -> None:
+    def _show_alerts(self, value: OverviewData) -> None:
         sign = "!" if self.app.ascii_only else "⚠"
         lines = [f"{sign} {one.text}" for one in find_alerts(value.queues, value.fleet)]
         alerts = self.query_one("#alerts", Static)
@@ -119,19 +119,19 @@ class OverviewPage(Page[Glance]):
         self.query_one("#fleet", Static).update(Content(line))
 
     def action_window(self) -> None:
-        """Show a longer time, or the shortest again."""
+        """Show the next longer time range, or the shortest after the longest."""
         at = WINDOWS.index(self.series.window)
         window = WINDOWS[(at + 1) % len(WINDOWS)]
-        self.stop_here.memory["series"] = Series(window)
-        self.app.memory.put("window", window.name)
+        self.visit.state["series"] = Series(window)
+        self.app.saved_state.put("window", window.name)
         self.reread()
 
     def on_state_tile_opened(self, event: StateTile.Opened) -> None:
-        """Go to the jobs of a state."""
+        """Show the jobs of a state."""
         self.app.enter("jobs", filter=f"state:{event.state}")
 
     def on_grid_opened(self, event: Grid.Opened) -> None:
-        """Go into a queue or a job."""
+        """Open a queue or a job."""
         row = event.grid.row
         if event.grid.id == "busiest" and row is not None:
             self.app.enter("queue", row.queue)

@@ -1,4 +1,7 @@
-"""What every screen is: data that is read again and again, and the lines around it."""
+"""The base of every page: it reads its data again and again, and has the frame around it.
+
+A page is a screen that the navigation opens; other screens are dialogs.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from textual.screen import Screen
 from textual.widgets import Footer
 
 from awa_cli.feed import Feed
-from awa_cli.tui.widgets.bars import Banner, PlaceBar, StatusBar
+from awa_cli.tui.widgets.bars import Banner, NavigationBar, StatusBar
 from awa_lib.errors import AwaError, Unavailable
 
 if TYPE_CHECKING:
@@ -20,9 +23,9 @@ if TYPE_CHECKING:
     from textual.dom import DOMNode
 
     from awa_cli.feed import Reading
-    from awa_cli.tui.app import Monitor
-    from awa_cli.tui.history import Stop
-    from awa_cli.tui.navigation import Place
+    from awa_cli.tui.history import Visit
+    from awa_cli.tui.host import Host
+    from awa_cli.tui.navigation import PageEntry
     from awa_lib._sql import Op
 
 __all__ = ["Page"]
@@ -31,22 +34,22 @@ V = TypeVar("V")
 
 
 class Page(Screen[None], Generic[V]):
-    """A screen.  A subclass says what to read, what it is made of, and how it shows a value.
+    """A page.  A subclass defines ``query_op``, ``body`` and ``show``.
 
-    ``ACTIONS`` names the action of ``actions`` behind an action method, which is hidden where it
-    may not be done: ``{"pause": "queue.pause"}``.
+    ``ACTIONS`` maps an action method to the id of its action in ``views.actions``; the binding is
+    hidden where the action is not allowed: ``{"pause": "queue.pause"}``.
     """
 
-    app: Monitor
+    app: Host
     ACTIONS: ClassVar[dict[str, str]] = {}
 
-    def __init__(self, place: Place, stop: Stop) -> None:
+    def __init__(self, entry: PageEntry, visit: Visit) -> None:
         super().__init__()
-        self.place = place
-        self.stop_here = stop
+        self.entry = entry
+        self.visit = visit
         self.value: V | None = None
         self.error: AwaError | None = None
-        """What the latest look failed with."""
+        """The error of the latest read."""
         self.feed: Feed[V] | None = None
         self._parts: list[DOMNode] = [self]
         self._offered: list[str] = []
@@ -54,11 +57,11 @@ class Page(Screen[None], Generic[V]):
     # For subclasses
 
     def query_op(self) -> Op[V]:
-        """Return the read that fills this screen; made anew for each look."""
+        """Return the op that reads the data; called for each read."""
         raise NotImplementedError
 
     def body(self) -> ComposeResult:
-        """Yield what the screen is made of."""
+        """Yield the widgets of the page."""
         raise NotImplementedError
 
     def show(self, value: V) -> None:
@@ -66,35 +69,35 @@ class Page(Screen[None], Generic[V]):
         raise NotImplementedError
 
     def keep(self) -> dict[str, Any]:
-        """Return what a later visit should find again."""
+        """Return the state that a later visit restores."""
         return {}
 
     @property
-    def every(self) -> float:
-        """Return the seconds between two looks."""
+    def read_interval(self) -> float:
+        """Return the seconds between two reads."""
         return self.app.interval
 
     @property
     def settled(self) -> bool:
-        """Return True once all that is read at first is shown."""
+        """Return True once everything that the first read brings is shown."""
         return self.value is not None
 
     # The frame
 
     def compose(self) -> ComposeResult:
-        """Put the lines around the body."""
-        yield StatusBar(self.stop_here, id="status")
-        yield PlaceBar(self.stop_here.line()[0].place, id="places")
+        """Put the bars around the body."""
+        yield StatusBar(self.visit, id="status")
+        yield NavigationBar(self.visit.path()[0].page_id, id="navigation")
         yield Banner(id="banner")
         with Container(id="body"):
             yield from self.body()
         yield Footer(compact=True, show_command_palette=False)
 
     def on_mount(self) -> None:
-        """Show what was known at the last visit, and begin to read."""
+        """Show the data of the previous visit, and start to read."""
         self._parts = [self, *self.query("*")]
-        self.query_one(Banner).say("")
-        known = self.stop_here.memory.get("value")
+        self.query_one(Banner).show("")
+        known = self.visit.state.get("value")
         if known is not None:
             self.value = known
             self.show(known)
@@ -102,8 +105,8 @@ class Page(Screen[None], Generic[V]):
         self.reread()
 
     def reread(self) -> None:
-        """Read now.  A read under way is given up for it."""
-        self.feed = Feed(self._read, self.every)
+        """Read now; a read that is under way is cancelled."""
+        self.feed = Feed(self._read, self.read_interval)
         self._follow(self.feed)
 
     def changed(self) -> None:
@@ -126,7 +129,7 @@ class Page(Screen[None], Generic[V]):
 
     @property
     def leaving(self) -> bool:
-        """Return True while the screen is being taken away, widget by widget."""
+        """Return True while the page is being removed, widget by widget."""
         return not all(one.is_attached for one in self._parts)
 
     def _take(self, reading: Reading[V]) -> None:
@@ -135,12 +138,12 @@ class Page(Screen[None], Generic[V]):
             if reading.value is not None:
                 self.show(reading.value)
         self.error = reading.error
-        self.trouble(reading.error)
+        self._show_error(reading.error)
         self.query_one(StatusBar).draw()
         self.offer()
 
     def offer(self) -> None:
-        """Offer what can be done now; the footer is built anew only when that has changed."""
+        """Update the footer if the set of allowed actions has changed."""
         offered = [
             one.action
             for one in self.BINDINGS
@@ -150,15 +153,15 @@ class Page(Screen[None], Generic[V]):
             self._offered = offered
             self.refresh_bindings()
 
-    def trouble(self, error: AwaError | None) -> None:
-        """Say that the database is lost, or what else went wrong; the last data stays, greyed."""
+    def _show_error(self, error: AwaError | None) -> None:
+        """Show the error of a read; the previous data stays, dimmed."""
         self.set_class(error is not None, "-old")
         text = ""
         if isinstance(error, Unavailable):
-            text = f"The database is lost: {error.why or error}. Trying again."
+            text = f"Lost the connection to the database: {error.why or error}.  Reconnecting."
         elif error is not None:
             text = ". ".join(part for part in (str(error), error.why, error.hint) if part)
-        self.query_one(Banner).say(self.app.source.target.scrub(text))
+        self.query_one(Banner).show(self.app.source.target.scrub(text))
 
     def _focus_changed(self, focus: bool) -> None:
         if self.feed is not None:
@@ -169,12 +172,12 @@ class Page(Screen[None], Generic[V]):
         self.query_one(StatusBar).draw()
 
     def leave(self) -> None:
-        """Keep what a later visit should find."""
+        """Stop reading, and keep the state for a later visit."""
         self.workers.cancel_group(self, "feed")
-        self.stop_here.memory.update(self.keep(), value=self.value)
+        self.visit.state.update(self.keep(), value=self.value)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Hide what may not be done here."""
+        """Hide actions that are not allowed."""
         if (action_id := self.ACTIONS.get(action)) is not None and not self.app.may(action_id):
             return False
         return super().check_action(action, parameters)

@@ -1,4 +1,4 @@
-"""One queue: how much waits, how fast it goes, who works it, by which settings."""
+"""One queue: its jobs, rates, workers, settings and latest failures."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from textual.content import Content
 from textual.widgets import Static
 
 from awa_cli.filters.text import add_word
-from awa_cli.terminal.output import clean, now, span
-from awa_cli.terminal.pages.queue import policy_facts
-from awa_cli.tui.changes import change
+from awa_cli.tui.changes import queues as changes
 from awa_cli.tui.screens.page import Page
-from awa_cli.tui.widgets.charts import Pulse
+from awa_cli.tui.widgets.charts import SeriesCharts
 from awa_cli.tui.widgets.grid import Grid
 from awa_cli.tui.widgets.tile import StateTile
 from awa_cli.views.columns import FAILURES, QUEUE_WORKERS
+from awa_cli.views.facts import policy_facts
 from awa_cli.views.series import WINDOWS, Series
+from awa_cli.views.words import clean, now, span
 from awa_lib.reads.overviews import QueueDetails, queue_details
 from awa_lib.reads.statistics import latest_failures
 from awa_lib.states import COUNTED
@@ -30,56 +30,65 @@ if TYPE_CHECKING:
     from awa_lib._sql import Op
     from awa_lib.reads.statistics import Failure
 
-__all__ = ["QueueLook", "QueuePage"]
+__all__ = ["QueueData", "QueuePage"]
 
-_FAILURES: Final = 20
+_STATES: Final = (
+    "available",
+    "running",
+    "scheduled",
+    "retryable",
+    "waiting_external",
+    "failed",
+)
+_MAX_FAILURES: Final = 20
+_NO_SETTINGS: Final = "the defaults of each worker"
 
 
 @dataclass(frozen=True, slots=True)
-class QueueLook:
-    """What the screen shows."""
+class QueueData:
+    """The data of the page."""
 
     details: QueueDetails
     failures: list[Failure]
 
 
-class QueuePage(Page[QueueLook]):
-    """A queue; its subject is the name."""
+class QueuePage(Page[QueueData]):
+    """A queue; the subject of the visit is its name."""
 
     ACTIONS: ClassVar = {"pause": "queue.pause", "drain": "queue.drain"}
     BINDINGS: ClassVar = [
         Binding("p", "pause", "Pause or resume", id="queue.pause"),
         Binding("x", "drain", "Drain", id="queue.drain"),
-        Binding("w", "window", "Time span", id="queue.window"),
-        Binding("e", "jobs", "Its jobs", id="queue.jobs"),
+        Binding("w", "window", "Time range", id="queue.window"),
+        Binding("e", "jobs", "Show jobs", id="queue.jobs"),
     ]
 
     @property
     def queue(self) -> str:
         """Return the name."""
-        return str(self.stop_here.subject)
+        return str(self.visit.subject)
 
     @property
     def series(self) -> Series:
-        """Return what the charts show."""
-        memory = self.stop_here.memory
-        if "series" not in memory:
-            wanted = self.app.memory.get("window")
+        """Return the data of the charts, which is kept between visits."""
+        if "series" not in self.visit.state:
+            wanted = self.app.saved_state.get("window")
             window = next((one for one in WINDOWS if one.name == wanted), WINDOWS[0])
-            memory["series"] = Series(window, self.queue)
-        return memory["series"]  # type: ignore[no-any-return]
+            self.visit.state["series"] = Series(window, self.queue)
+        series: Series = self.visit.state["series"]
+        return series
 
-    def query_op(self) -> Op[QueueLook]:
-        """Read the queue, its failures, and what ended."""
+    def query_op(self) -> Op[QueueData]:
+        """Read the queue, its latest failures, and the data of the charts."""
         details = yield from queue_details(self.queue)
-        failures = yield from latest_failures(_FAILURES, queue=self.queue)
+        failures = yield from latest_failures(_MAX_FAILURES, queue=self.queue)
         if self.value is not None:
             yield from self.series.read(now())
-        return QueueLook(details, failures)
+        return QueueData(details, failures)
 
     @property
     def settled(self) -> bool:
-        """Return True once the charts are drawn too."""
+        """Return True once the charts are drawn."""
         return self.series.begun
 
     def body(self) -> ComposeResult:
@@ -88,17 +97,17 @@ class QueuePage(Page[QueueLook]):
         with Container(id="tiles"):
             for state in COUNTED:
                 yield StateTile(state, id=f"tile-{state}")
-        yield Pulse(id="charts")
+        yield SeriesCharts(id="charts")
         yield Static(id="queue-settings")
         with Horizontal(id="tables"):
             with Vertical():
                 yield Static("Workers", classes="title")
-                yield Grid(QUEUE_WORKERS, lambda one: one[0], empty="No worker.", id="workers")
+                yield Grid(QUEUE_WORKERS, lambda one: one[0], empty="No workers.", id="workers")
             with Vertical():
                 yield Static("Latest failures", classes="title")
-                yield Grid(FAILURES, lambda one: one.id, empty="No job has failed.", id="failures")
+                yield Grid(FAILURES, lambda one: one.id, empty="No failed jobs.", id="failures")
 
-    def show(self, value: QueueLook) -> None:
+    def show(self, value: QueueData) -> None:
         """Show the queue, in place."""
         if not self.series.begun and self.feed is not None:
             self.feed.hurry()
@@ -106,7 +115,7 @@ class QueuePage(Page[QueueLook]):
         for state in COUNTED:
             self.query_one(f"#tile-{state}", StateTile).show(getattr(stat, state))
         self.series.note_lag(stat.lag_seconds or 0.0)
-        self.query_one(Pulse).show(self.series)
+        self.query_one(SeriesCharts).show(self.series)
         self._show_head(value.details)
         workers = [
             (f"{one.hostname or ''}:{one.pid}", one.version, work)
@@ -122,10 +131,13 @@ class QueuePage(Page[QueueLook]):
         sign = {True: "||", False: ">"} if self.app.ascii_only else {True: "‖", False: "▶"}
         state = ("paused", "bold $text-warning") if stat.paused else ("open", "$text-success")
         parts: list[Content | str | tuple[str, str]] = [
-            (f"{sign[stat.paused]} ", state[1]), state,
-            ("  lag ", "$quiet"), span(stat.lag_seconds) if stat.lag_seconds else "none",
-            ("  last hour ", "$quiet"), f"{stat.completed_last_hour:,} completed",
-        ]  # fmt: skip
+            (f"{sign[stat.paused]} ", state[1]),
+            state,
+            ("  lag ", "$quiet"),
+            span(stat.lag_seconds) if stat.lag_seconds else "none",
+            ("  last hour ", "$quiet"),
+            f"{stat.completed_last_hour:,} completed",
+        ]
         if details.dead_letters:
             parts += [("  dead letters ", "$quiet"), f"{details.dead_letters:,}"]
         if stat.description or stat.owner:
@@ -133,43 +145,40 @@ class QueuePage(Page[QueueLook]):
             parts += ["\n", (about, "$quiet")]
         self.query_one("#queue-head", Static).update(Content.assemble(*parts))
         facts = policy_facts(details.policy)
-        line = Content.assemble(("Settings  ", "$quiet"), ", ".join(facts) or _AS_STARTED)
+        line = Content.assemble(("Settings  ", "$quiet"), ", ".join(facts) or _NO_SETTINGS)
         self.query_one("#queue-settings", Static).update(line)
 
     def _filter(self, state: str | None = None) -> str:
         return add_word("" if state is None else f"state:{state}", "queue", self.queue)
 
     def on_state_tile_opened(self, event: StateTile.Opened) -> None:
-        """Go to the jobs of a state."""
+        """Show the jobs of a state."""
         self.app.enter("jobs", filter=self._filter(event.state))
 
     def on_grid_opened(self, event: Grid.Opened) -> None:
-        """Go into a job that failed."""
+        """Open a failed job."""
         if event.grid.id == "failures" and event.grid.row is not None:
             self.app.enter("job", event.grid.row.id)
 
     def action_jobs(self) -> None:
-        """Go to the jobs of the queue."""
+        """Show the jobs of the queue."""
         self.app.enter("jobs", filter=self._filter())
 
     def action_pause(self) -> None:
-        """Pause the queue, or let it go on."""
+        """Pause or resume the queue."""
         if self.value is not None:
             paused = self.value.details.overview.paused
-            make = change.resume_queue if paused else change.pause_queue
-            self.app.do(make(self.queue))
+            make = changes.resume if paused else changes.pause
+            self.app.apply(make(self.queue))
 
     def action_drain(self) -> None:
-        """Cancel what waits in the queue."""
-        self.app.do(change.drain_queue(self.queue))
+        """Cancel the waiting jobs of the queue."""
+        self.app.apply(changes.drain(self.queue))
 
     def action_window(self) -> None:
-        """Show a longer time, or the shortest again."""
+        """Show the next longer time range, or the shortest after the longest."""
         at = WINDOWS.index(self.series.window)
         window = WINDOWS[(at + 1) % len(WINDOWS)]
-        self.stop_here.memory["series"] = Series(window, self.queue)
-        self.app.memory.put("window", window.name)
+        self.visit.state["series"] = Series(window, self.queue)
+        self.app.saved_state.put("window", window.name)
         self.reread()
-
-
-_AS_STARTED: Final = "as each worker was started"

@@ -1,4 +1,4 @@
-"""All queues."""
+"""The list of queues."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import Binding
 
-from awa_cli.tui.changes import change
+from awa_cli.tui.changes import queues as changes
 from awa_cli.tui.screens.list_page import ListPage
 from awa_cli.views.columns import QUEUES
 from awa_lib.reads.queues import QueueStat, queue_stats
@@ -18,10 +18,10 @@ __all__ = ["QueuesPage"]
 
 
 class QueuesPage(ListPage[QueueStat]):
-    """One row a queue."""
+    """A row for each queue."""
 
     COLUMNS = QUEUES
-    EMPTY = "No queues yet: enqueue a job, or start a worker."
+    EMPTY = "No queues yet.  Enqueue a job or start a worker."
     ACTIONS: ClassVar = {"pause": "queue.pause", "drain": "queue.drain"}
     BINDINGS: ClassVar = [
         Binding("p", "pause", "Pause or resume", id="queue.pause"),
@@ -37,16 +37,16 @@ class QueuesPage(ListPage[QueueStat]):
         return row.queue
 
     def opened(self, row: QueueStat) -> None:
-        """Go into the queue."""
+        """Open the queue."""
         self.app.enter("queue", row.queue)
 
     def action_pause(self) -> None:
-        """Pause the queue, or let it go on."""
+        """Pause or resume the queue."""
         if (row := self.grid.row) is not None:
-            make = change.resume_queue if row.paused else change.pause_queue
-            self.app.do(make(row.queue))
+            make = changes.resume if row.paused else changes.pause
+            self.app.apply(make(row.queue))
 
     def action_drain(self) -> None:
-        """Cancel what waits in the queue."""
+        """Cancel the waiting jobs of the queue."""
         if (row := self.grid.row) is not None:
-            self.app.do(change.drain_queue(row.queue))
+            self.app.apply(changes.drain(row.queue))

@@ -1,4 +1,4 @@
-"""The record of a move to another storage engine: where it stands, what blocks it."""
+"""The storage transition: its state, and what blocks the next step."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
-from awa_cli.terminal.output import clean, counted
-from awa_cli.tui.changes.change import Deed
+from awa_cli.tui.changes.change import Change
 from awa_cli.tui.screens.page import Page
 from awa_cli.tui.widgets.dialogs import AskText
 from awa_cli.tui.widgets.facts import facts
 from awa_cli.views.storage import REST, moving, steps_ahead
+from awa_cli.views.words import clean, counted
 from awa_lib.ops.storage import abort, prepare
 from awa_lib.reads.storage import StorageReport, storage_report
 
@@ -32,7 +32,7 @@ _STEPS: Final = ("canonical", "prepared", "mixed_transition", "active")
 
 
 class StoragePage(Page[StorageReport]):
-    """The steps of the move, the engines, the fleet, and the blockers of the next step."""
+    """The steps, the engines, the workers, and the blockers of the next step."""
 
     ACTIONS: ClassVar = {"prepare": "storage.prepare", "abort": "storage.abort"}
     BINDINGS: ClassVar = [
@@ -47,30 +47,33 @@ class StoragePage(Page[StorageReport]):
         return storage_report()
 
     def body(self) -> ComposeResult:
-        """Yield one text."""
+        """Yield a text that scrolls."""
         with VerticalScroll(id="storage"):
             yield Static(id="storage-text")
 
     def on_mount(self) -> None:
-        """Give the keys to what scrolls."""
+        """Focus the text."""
         self.query_one("#storage").focus()
 
     def show(self, value: StorageReport) -> None:
         """Show the report, in place."""
         counts = value.live_runtime_capability_counts
-        fleet = ", ".join(f"{count} {_plain(name)}" for name, count in counts.items())
-        lines = facts([
-            ("engine", value.current_engine),
-            ("active", value.active_engine),
-            ("prepared", value.prepared_engine or "none"),
-            ("schema", _schema(value)),
-            ("details", json.dumps(value.details, ensure_ascii=False) if value.details else None),
-            ("fleet", fleet or "no live worker"),
-            ("backlog", f"{counted(value.canonical_live_backlog)} in the canonical tables"),
-            ("epoch", value.transition_epoch),
-            ("entered", value.entered_at),
-            ("finalized", value.finalized_at),
-        ])  # fmt: skip
+        workers = ", ".join(f"{count} {_plain(name)}" for name, count in counts.items())
+        details = json.dumps(value.details, ensure_ascii=False) if value.details else None
+        lines = facts(
+            [
+                ("engine", value.current_engine),
+                ("active", value.active_engine),
+                ("prepared", value.prepared_engine or "none"),
+                ("schema", _schema(value)),
+                ("details", details),
+                ("workers", workers or "no live worker"),
+                ("backlog", f"{counted(value.canonical_live_backlog)} in the canonical tables"),
+                ("epoch", value.transition_epoch),
+                ("entered", value.entered_at),
+                ("finalized", value.finalized_at),
+            ]
+        )
         under_way = moving(value)
         rest = [] if under_way else [Content(REST)]
         steps = [self._step(*step, under_way=under_way) for step in steps_ahead(value)]
@@ -78,7 +81,7 @@ class StoragePage(Page[StorageReport]):
         self.query_one("#storage-text", Static).update(text)
 
     def _path(self, state: str) -> Content:
-        """Draw the steps, with the present one."""
+        """Draw the steps, with the current state."""
         arrow = " -> " if self.app.ascii_only else " → "
         steps = [*_STEPS] if state in _STEPS else [*_STEPS, state]
         parts: list[Any] = []
@@ -93,7 +96,7 @@ class StoragePage(Page[StorageReport]):
         mark = (f"{bad} ", "bold $text-error") if under_way else (f"{ahead} ", "$quiet")
         lines = [Content.styled(title, "bold $text-accent")]
         lines += [Content.assemble(mark, clean(one)) for one in blockers] or [
-            Content.assemble((f"{good} ", "$text-success"), "nothing is in the way")
+            Content.assemble((f"{good} ", "$text-success"), "no blockers")
         ]
         return Content("\n").join(lines)
 
@@ -102,23 +105,23 @@ class StoragePage(Page[StorageReport]):
         self.query_one("#storage", VerticalScroll).scroll_relative(y=step, animate=False)
 
     def action_prepare(self) -> None:
-        """Note another engine to move to."""
+        """Prepare the move to another engine."""
 
         def named(engine: str | None) -> None:
             if engine is not None:
-                self.app.do(
-                    Deed("storage.prepare", engine, lambda: prepare(engine)),
-                    note="Jobs go on as before.",
+                self.app.apply(
+                    Change("storage.prepare", engine, lambda: prepare(engine)),
+                    note="Jobs are not affected.",
                 )
 
-        self.app.push_screen(AskText("Move to which engine?", "queue_storage"), named)
+        self.app.push_screen(AskText("Prepare which engine?", "queue_storage"), named)
 
     def action_abort(self) -> None:
-        """Forget the engine that was prepared."""
-        self.app.do(Deed("storage.abort", "", abort), note="Jobs go on as before.")
+        """Forget the prepared engine."""
+        self.app.apply(Change("storage.abort", "", abort), note="Jobs are not affected.")
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Offer to abort what is prepared only."""
+        """Hide the abort while no engine is prepared."""
         if action == "abort" and (self.value is None or self.value.prepared_engine is None):
             return False
         return super().check_action(action, parameters)

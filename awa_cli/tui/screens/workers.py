@@ -1,4 +1,4 @@
-"""The fleet: who works, who leads, who fell silent."""
+"""The list of workers: their loops, queues, leader and versions."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from textual.binding import Binding
 from textual.content import Content
 
-from awa_cli.terminal.output import clean, counted
-from awa_cli.tui.screens.detail_page import DetailedPage
+from awa_cli.tui.screens.detail_page import DetailPage
 from awa_cli.tui.widgets.facts import facts
 from awa_cli.views.columns import WORKERS
+from awa_cli.views.words import clean, counted
 from awa_lib.reads.runtime import RuntimeInstance, live_instances, runtime_instances
 
 if TYPE_CHECKING:
@@ -19,28 +19,28 @@ if TYPE_CHECKING:
 __all__ = ["WorkersPage"]
 
 _LOOPS: Final = {
-    "database": "postgres_connected", "claims": "poll_loop_alive", "heartbeat": "heartbeat_alive",
+    "database": "postgres_connected",
+    "claims": "poll_loop_alive",
+    "heartbeat": "heartbeat_alive",
     "maintenance": "maintenance_alive",
-}  # fmt: skip
-_NAME: Final = 20
-_BAR: Final = 16
+}
+_NAME_WIDTH: Final = 20
+_BAR_WIDTH: Final = 16
 
 
-class WorkersPage(DetailedPage[RuntimeInstance]):
-    """One row a process; below it, its loops and its queues."""
+class WorkersPage(DetailPage[RuntimeInstance]):
+    """A row for each process; the panel shows its loops and queues."""
 
     COLUMNS = WORKERS
-    EMPTY = "No worker reports: start one with awa worker run."
-    BINDINGS: ClassVar = [
-        Binding("a", "silent", "With silent ones", id="workers.silent"),
-    ]
+    EMPTY = "No workers.  Start a worker: awa worker run"
+    BINDINGS: ClassVar = [Binding("a", "stale", "Show or hide stale", id="workers.silent")]
 
     @property
     def _all(self) -> bool:
-        return bool(self.app.memory.get("workers.silent", True))
+        return bool(self.app.saved_state.get("workers.silent", True))
 
     def query_op(self) -> Op[list[RuntimeInstance]]:
-        """Read the processes of the last day, or those that report."""
+        """Read the live workers, and the stale workers of the last day if they are shown."""
         return runtime_instances() if self._all else live_instances()
 
     def key(self, row: RuntimeInstance) -> str:
@@ -48,13 +48,13 @@ class WorkersPage(DetailedPage[RuntimeInstance]):
         return row.instance_id
 
     def head(self, rows: list[RuntimeInstance]) -> Content:
-        """Say how the fleet is."""
+        """Return the number of workers, the leader, and the versions."""
         live = [one for one in rows if not one.stale]
         if not rows:
             return Content("")
         parts: list[Any] = [
             counted(len(live), "worker"),
-            f", {sum(map(_flying, live)):,} in flight",
+            f", {sum(map(_in_flight, live)):,} in flight",
         ]
         leaders = [f"{one.hostname or ''}:{one.pid}" for one in live if one.leader]
         parts += [("   leader  ", "$quiet")]
@@ -63,27 +63,30 @@ class WorkersPage(DetailedPage[RuntimeInstance]):
         if versions:
             style = "$text-warning" if len(versions) > 1 else ""
             parts += [("   version  ", "$quiet"), (clean(", ".join(versions)), style)]
-        if silent := len(rows) - len(live):
-            parts += [(f"   {silent:,} silent", "$quiet")]
+        if stale := len(rows) - len(live):
+            parts += [(f"   {stale:,} stale", "$quiet")]
         return Content.assemble(*parts)
 
     def about(self, row: RuntimeInstance) -> Content:
-        """Say how its loops are, and what it has in flight of each queue."""
+        """Show its loops, and its jobs in flight by queue."""
         loops = Content("  ").join(self._loop(row, name) for name in _LOOPS)
-        lines = facts([
-            ("id", row.instance_id),
-            ("loops", loops),
-            ("seen", row.last_seen_at),
-            ("started", row.started_at),
-            ("storage", row.storage_capability.replace("_", " ")),
-            ("at most", counted(row.global_max_workers) if row.global_max_workers else None),
-        ])  # fmt: skip
+        limit = counted(row.global_max_workers) if row.global_max_workers else None
+        lines = facts(
+            [
+                ("id", row.instance_id),
+                ("loops", loops),
+                ("seen", row.last_seen_at),
+                ("started", row.started_at),
+                ("storage", row.storage_capability.replace("_", " ")),
+                ("at most", limit),
+            ]
+        )
         queues = [self._queue(one) for one in row.queues]
         title = Content.styled(clean(f"{row.hostname or ''}:{row.pid}"), "bold $text-accent")
         if row.leader and not row.stale:
             title = Content.assemble(title, ("  leader", "$text-success"))
         if row.shutting_down:
-            title = Content.assemble(title, ("  shuts down", "$text-warning"))
+            title = Content.assemble(title, ("  shutting down", "$text-warning"))
         return Content("\n").join([title, lines, *queues])
 
     def _loop(self, row: RuntimeInstance, name: str) -> Content:
@@ -94,20 +97,22 @@ class WorkersPage(DetailedPage[RuntimeInstance]):
         return Content.styled(f"{sign} {name}", "$text-success" if up else "bold $text-error")
 
     def _queue(self, queue: dict[str, Any]) -> Content:
-        """Draw how full it is."""
-        flying = int(queue.get("in_flight", 0))
-        most = queue.get("config", {}).get("max_workers") or 0
-        done = min(_BAR, round(_BAR * flying / most)) if most else 0
+        """Draw the jobs in flight of a queue as a share of its limit."""
+        running = int(queue.get("in_flight", 0))
+        limit = queue.get("config", {}).get("max_workers") or 0
+        done = min(_BAR_WIDTH, round(_BAR_WIDTH * running / limit)) if limit else 0
         full, rest = ("#", "-") if self.app.ascii_only else ("━", "─")
         name = clean(queue.get("queue", ""))
         return Content.assemble(
-            (f"{name[:_NAME]:<{_NAME}} ", ""),
-            (full * done, "$text-warning"), (rest * (_BAR - done), "$faint"),
-            f" {flying:,}", (f" of {most:,}" if most else "", "$quiet"),
-        )  # fmt: skip
+            (f"{name[:_NAME_WIDTH]:<{_NAME_WIDTH}} ", ""),
+            (full * done, "$text-warning"),
+            (rest * (_BAR_WIDTH - done), "$faint"),
+            f" {running:,}",
+            (f" of {limit:,}" if limit else "", "$quiet"),
+        )
 
     def opened(self, row: RuntimeInstance) -> None:
-        """Go into the queue it works, when it works one."""
+        """Open its queue; ask which if it has several."""
         queues = [str(one["queue"]) for one in row.queues]
         if len(queues) == 1:
             self.app.enter("queue", queues[0])
@@ -118,13 +123,13 @@ class WorkersPage(DetailedPage[RuntimeInstance]):
                 if queue is not None:
                     self.app.enter("queue", queue)
 
-            self.app.push_screen(Pick("Into which queue?", [(one, one) for one in queues]), chosen)
+            self.app.push_screen(Pick("Open which queue?", [(one, one) for one in queues]), chosen)
 
-    def action_silent(self) -> None:
-        """Show the silent ones of the last day, or leave them out."""
-        self.app.memory.put("workers.silent", not self._all)
+    def action_stale(self) -> None:
+        """Show or hide the stale workers of the last day."""
+        self.app.saved_state.put("workers.silent", not self._all)
         self.reread()
 
 
-def _flying(one: RuntimeInstance) -> int:
+def _in_flight(one: RuntimeInstance) -> int:
     return sum(queue.get("in_flight", 0) for queue in one.queues)

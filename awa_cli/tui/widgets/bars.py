@@ -1,4 +1,4 @@
-"""The lines around a screen: where one is, what state the data is in, which places there are."""
+"""The bars of a page: database, path and state of the data; the navigation; the error banner."""
 
 from __future__ import annotations
 
@@ -7,33 +7,34 @@ from typing import TYPE_CHECKING, Any, Final
 from textual.content import Content
 from textual.widgets import Static
 
-from awa_cli.terminal.output import clean, span
-from awa_cli.tui.navigation import PLACES
+from awa_cli.tui.navigation import PAGES
+from awa_cli.views.words import clean, span
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from awa_cli.tui.app import Monitor
-    from awa_cli.tui.history import Stop
-    from awa_cli.tui.navigation import Place
+    from awa_cli.tui.history import Visit
+    from awa_cli.tui.host import Host
+    from awa_cli.tui.navigation import PageEntry
 
-__all__ = ["Banner", "PlaceBar", "StatusBar"]
+__all__ = ["Banner", "NavigationBar", "StatusBar"]
 
-_SHORT: Final = 12
+# The name of the database is not cut below this.
+_SHORT_NAME: Final = 12
 
 
 class StatusBar(Static):
-    """The database and the way here on the left, the age of the data on the right."""
+    """The database and the path on the left, the age of the data on the right."""
 
-    app: Monitor
+    app: Host
 
-    def __init__(self, stop: Stop, **options: Any) -> None:
+    def __init__(self, visit: Visit, **options: Any) -> None:
         super().__init__(**options)
-        self._stop = stop
+        self._visit = visit
         self._drawn = ""
 
     def on_mount(self) -> None:
-        """Say the age anew each second."""
+        """Update the age each second."""
         self.set_interval(1.0, self.draw)
         self.draw()
 
@@ -42,13 +43,13 @@ class StatusBar(Static):
         self.draw()
 
     def draw(self) -> None:
-        """Draw the line, if it is another."""
-        right = self._state()
+        """Draw the line if it has changed."""
+        right = self._data_state()
         room = self.size.width
-        left = self._way()
+        left = self._path()
         if (over := left.cell_length + right.cell_length + 1 - room) > 0:
-            # The way here says more than the beginning of a long address.
-            left = self._way(over)
+            # The path matters more than the beginning of a long URL.
+            left = self._path(over)
             left = left.truncate(max(room - right.cell_length - 1, 0), ellipsis=True)
         gap = room - left.cell_length - right.cell_length
         line = Content.assemble(left, " " * max(gap, 0), right)
@@ -56,27 +57,27 @@ class StatusBar(Static):
             self._drawn = str(line.markup)
             self.update(line)
 
-    def _way(self, over: int = 0) -> Content:
-        """Return the way here, shorter by so many cells if the name of the database allows it."""
+    def _path(self, over: int = 0) -> Content:
+        """Return database and path, with the database's name cut by ``over`` cells if possible."""
         app = self.app
         context = app.source.target.context
         name = context.name if context is not None else app.source.target.label
-        if over and len(name) > _SHORT:
-            kept = max(len(name) - over - 1, _SHORT)
+        if over and len(name) > _SHORT_NAME:
+            kept = max(len(name) - over - 1, _SHORT_NAME)
             name = ("~" if app.ascii_only else "…") + name[-kept:]
         color = f"bold {app.context_color}".strip()
         parts: list[Content | tuple[str, str]] = [(clean(name), color)]
         if not app.source.can_change:
             parts.append((" read-only", "$text-warning"))
         arrow = " > " if app.ascii_only else " \u203a "
-        for number, stop in enumerate(self._stop.line()):
-            last = stop is self._stop
+        for number, visit in enumerate(self._visit.path()):
+            last = visit is self._visit
             parts.append((arrow, "$quiet"))
             style = "bold" if last else f"@click=app.out_to({number})"
-            parts.append((app.title_of(stop), style))
+            parts.append((visit.title, style))
         return Content.assemble(*parts)
 
-    def _state(self) -> Content:
+    def _data_state(self) -> Content:
         app = self.app
         dot = "*" if app.ascii_only else "●"
         age = app.source.age()
@@ -87,23 +88,24 @@ class StatusBar(Static):
             return Content.assemble((f"paused, {old} old", "$quiet"))
         if age is None:
             return Content.assemble(("connecting", "$quiet"))
-        # A page that looks seldom is not late before its next look is.
-        late = age.total_seconds() > max(3 * app.interval, getattr(self.screen, "every", 0) + 5)
+        # Data is late only after the next read of the page was due.
+        expected = max(3 * app.interval, getattr(self.screen, "read_interval", 0) + 5)
+        late = age.total_seconds() > expected
         style = "$text-warning" if late else "$text-success"
         return Content.assemble((dot, style), (f" {old} ago" if late else " live", "$quiet"))
 
 
-class PlaceBar(Static):
-    """The places with their keys."""
+class NavigationBar(Static):
+    """The pages with their keys."""
 
-    app: Monitor
+    app: Host
 
-    def __init__(self, here: str, **options: Any) -> None:
+    def __init__(self, current: str, **options: Any) -> None:
         super().__init__(**options)
-        self._here = here
+        self._current = current
 
     def on_resize(self) -> None:
-        """Fit the line: keys and titles, or titles whose first letter is the key, or less."""
+        """Fit the line: keys and titles, or titles whose first letter is the key, or a part."""
         room = self.size.width
         line = self._keyed()
         if line.cell_length > room:
@@ -112,33 +114,33 @@ class PlaceBar(Static):
 
     def _keyed(self) -> Content:
         parts: list[tuple[str, str]] = []
-        for place, click, style in self._places():
-            key = self.app.key_of(f"go.{place.id}")
-            parts += [(key, f"$quiet {click}"), (f" {place.title}  ", f"{style} {click}")]
+        for page, click, style in self._pages():
+            key = self.app.key_of(f"go.{page.id}")
+            parts += [(key, f"$quiet {click}"), (f" {page.title}  ", f"{style} {click}")]
         return Content.assemble(*parts)
 
     def _lettered(self) -> Content:
         parts: list[tuple[str, str]] = []
-        for place, click, style in self._places():
-            title = place.title.partition(" ")[0]
-            key = self.app.key_of(f"go.{place.id}", title[0])
+        for page, click, style in self._pages():
+            title = page.title.partition(" ")[0]
+            key = self.app.key_of(f"go.{page.id}", title[0])
             mark = f"bold underline {style} {click}"
             rest = title[1:] if key == title[0] else f" {title}"
             parts += [(key, mark), (rest, f"{style} {click}"), (" ", "")]
         return Content.assemble(*parts)
 
-    def _places(self) -> Iterator[tuple[Place, str, str]]:
-        """Yield places with what a click does and how they look."""
-        for place in PLACES.values():
-            if not place.needs_subject:
-                style = "bold $text-primary" if place.id == self._here else ""
-                yield place, f"@click=app.go('{place.id}')", style
+    def _pages(self) -> Iterator[tuple[PageEntry, str, str]]:
+        """Yield pages with the action of a click and their style."""
+        for page in PAGES.values():
+            if not page.needs_subject:
+                style = "bold $text-primary" if page.id == self._current else ""
+                yield page, f"@click=app.go('{page.id}')", style
 
 
 class Banner(Static):
-    """Says that the database is lost, or what else is wrong; hidden otherwise."""
+    """The error of the latest read; hidden without one."""
 
-    def say(self, text: str) -> None:
-        """Show a text, or hide for none."""
+    def show(self, text: str) -> None:
+        """Show a text, or hide if it is empty."""
         self.display = bool(text)
         self.update(Content(text))

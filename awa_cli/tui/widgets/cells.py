@@ -1,4 +1,4 @@
-"""Cells of a table: cut to a width, sorted by value."""
+"""Cells of a table: fit a text to a width, sort rows by a column."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 def cell(text: str, width: int, *, right: bool = False, ascii_only: bool = False) -> str:
-    """Return the text in exactly so many terminal cells."""
+    """Return the text cut or padded to a width in terminal cells."""
     if ascii_only and not text.isascii():
         text = text.encode("ascii", "replace").decode()
     length = cell_len(text)
@@ -29,16 +29,16 @@ def cell(text: str, width: int, *, right: bool = False, ascii_only: bool = False
 
 
 def sort_rows(rows: Sequence[T], columns: Sequence[Column[T]], order: str | None) -> list[T]:
-    """Return the rows in the order of a column's values, those without one last."""
-    title = (order or "").removeprefix("-")
-    column = next((one for one in columns if one.title == title), None)
+    """Return the rows sorted by a column; rows without a value come last."""
+    key = (order or "").removeprefix("-")
+    column = next((one for one in columns if one.key == key), None)
     if column is None:
         return list(rows)
     value = column.by or column.get
-    having = [row for row in rows if value(row) is not None]
-    having.sort(key=lambda row: _sortable(value(row)), reverse=(order or "").startswith("-"))
-    return having + [row for row in rows if value(row) is None]
+    sortable = [row for row in rows if value(row) is not None]
+    sortable.sort(key=lambda row: _sort_key(value(row)), reverse=(order or "").startswith("-"))
+    return sortable + [row for row in rows if value(row) is None]
 
 
-def _sortable(value: Any) -> Any:
+def _sort_key(value: Any) -> Any:
     return value.lower() if isinstance(value, str) else value

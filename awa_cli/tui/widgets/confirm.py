@@ -1,4 +1,4 @@
-"""Ask before a change."""
+"""The confirmation before a change."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
     from textual import events
     from textual.app import ComposeResult
 
-    from awa_cli.tui.changes.change import Deed
+    from awa_cli.tui.changes.change import Change
 
 __all__ = ["Confirm"]
 
-# Keys that come sooner were meant for what was there before: a held key, a text pasted as keys.
-# Each of them starts the time anew.
-_DEAF_SECONDS: Final = 0.3
+# Keys pressed earlier were meant for the page below: a held key, a text pasted as keys.
+# Each of them starts the period again.
+_IGNORE_SECONDS: Final = 0.3
 
 
 class Confirm(ModalScreen[bool]):
-    """The question of an action, with its verb on the button; a protected context asks its name."""
+    """Asks whether to make a change; in a protected context the user types the context's name."""
 
     BINDINGS: ClassVar = [
         Binding("y", "yes", "Yes", id="confirm.yes"),
@@ -35,25 +35,25 @@ class Confirm(ModalScreen[bool]):
         Binding("right,l", "app.focus_next", "Right", show=False),
     ]
 
-    def __init__(self, deed: Deed, *, protected: str | None = None, note: str = "") -> None:
+    def __init__(self, change: Change, *, protected: str | None = None, note: str = "") -> None:
         super().__init__()
-        self.deed = deed
+        self.change = change
         self._protected = protected
         self._note = note
-        self._deaf_until = Message().time + _DEAF_SECONDS
-        self._heard = False
+        self._ignore_until = Message().time + _IGNORE_SECONDS
+        self._accepted = False
 
     def compose(self) -> ComposeResult:
         """Lay out the question."""
-        action = self.deed.action
+        action = self.change.action
         risky = action.danger >= Danger.DESTRUCTIVE
-        with Vertical(id="dialog", classes="-risky" if risky else ""):
-            yield Static(self.deed.question, id="question", markup=False)
-            if self._note or self.deed.undo or risky:
+        with Vertical(id="confirm", classes="-risky" if risky else ""):
+            yield Static(self.change.question, id="question", markup=False)
+            if self._note or self.change.undo or risky:
                 yield Static(self._note or self._consequence(), id="note", markup=False)
             if self._protected is not None:
                 yield Static(
-                    f"{self._protected} is protected; type its name to go on",
+                    f"{self._protected} is protected: type its name to confirm",
                     id="protected",
                     markup=False,
                 )
@@ -63,61 +63,61 @@ class Confirm(ModalScreen[bool]):
                 yield Button("No", id="no")
 
     def _consequence(self) -> str:
-        return "Can be undone with u." if self.deed.undo else "This cannot be undone."
+        return "Can be undone with u." if self.change.undo else "This cannot be undone."
 
     def on_mount(self) -> None:
-        """Begin to listen, and let a risky answer not be the one of Enter."""
-        self._deaf_until = Message().time + _DEAF_SECONDS
-        risky = self.deed.action.danger >= Danger.DESTRUCTIVE
+        """Focus the answer of Enter: No for a destructive change."""
+        self._ignore_until = Message().time + _IGNORE_SECONDS
+        risky = self.change.action.danger >= Danger.DESTRUCTIVE
         first = "#name" if self._protected is not None else "#no" if risky else "#yes"
         self.query_one(first).focus()
 
     @property
-    def listens(self) -> bool:
-        """Return True once a key would be heard."""
-        return self.is_mounted and Message().time >= self._deaf_until
+    def ready(self) -> bool:
+        """Return True once a key would be accepted."""
+        return self.is_mounted and Message().time >= self._ignore_until
 
-    def hears(self, event: events.Event) -> bool:
-        """Say whether a key or a click is meant for this question; the app asks before each.
+    def accepts(self, event: events.Event) -> bool:
+        """Return True if a key or a click is meant for this dialog; the app asks for each.
 
-        What counts is when it was made: a busy program sees it later.
+        The time of the event counts: a busy program handles it later.
         """
-        if event.time < self._deaf_until:
-            self._deaf_until = max(self._deaf_until, event.time + _DEAF_SECONDS)
+        if event.time < self._ignore_until:
+            self._ignore_until = max(self._ignore_until, event.time + _IGNORE_SECONDS)
             return False
-        self._heard = True
+        self._accepted = True
         return True
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
-        """Answer."""
+        """Return the answer."""
         self._answer(yes=event.button.id == "yes")
 
     def on_input_submitted(self) -> None:
-        """Answer yes, if the name is right."""
+        """Confirm if the name is correct."""
         self._answer(yes=True)
 
     def action_yes(self) -> None:
-        """Answer yes."""
+        """Confirm."""
         self._answer(yes=True)
 
     def action_no(self) -> None:
-        """Answer no."""
+        """Cancel."""
         self.dismiss(False)
 
     def _answer(self, *, yes: bool) -> None:
         if not yes:
             self.dismiss(False)
-        elif not self._heard:
-            # A key that was on its way to the screen below when this one came up.
+        elif not self._accepted:
+            # The key was on its way to the page below when this dialog opened.
             return
-        elif self._named():
+        elif self._name_is_typed():
             self.dismiss(True)
         else:
             self.query_one("#name").focus()
             self.query_one("#protected").add_class("-wrong")
 
-    def _named(self) -> bool:
-        """Say whether the name of a protected context was typed."""
+    def _name_is_typed(self) -> bool:
+        """Return True if the context is not protected, or its name was typed."""
         if self._protected is None:
             return True
         return self.query_one("#name", Input).value.strip() == self._protected

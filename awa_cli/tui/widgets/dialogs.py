@@ -1,4 +1,4 @@
-"""Small dialogs: a letter, one of several, some of several, a line of text."""
+"""Dialogs that ask for a letter, one choice, several choices, or a line of text."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from textual import events
     from textual.app import ComposeResult
 
-__all__ = ["AskKey", "AskText", "Pick", "PickMany"]
+__all__ = ["AskKey", "AskText", "Pick", "PickMany", "PickPriority"]
 
 
 class AskKey(ModalScreen[str | None]):
-    """Asks for one letter or digit."""
+    """Asks for a letter or a digit."""
 
     BINDINGS: ClassVar = [Binding("escape", "dismiss(None)", "Cancel")]
 
@@ -31,21 +31,21 @@ class AskKey(ModalScreen[str | None]):
         self._lines = lines
 
     def compose(self) -> ComposeResult:
-        """Lay out the question."""
-        with Vertical(classes="ask"):
-            yield Static(self._title, classes="ask-title", markup=False)
+        """Lay out the dialog."""
+        with Vertical(classes="dialog"):
+            yield Static(self._title, classes="dialog-title", markup=False)
             for line in self._lines:
                 yield Static(line, markup=False)
 
     def on_key(self, event: events.Key) -> None:
-        """Take a letter; anything else is no answer."""
+        """Return the letter or digit; any other key cancels."""
         event.stop()
         letter = event.character or ""
         self.dismiss(letter if letter.isalnum() else None)
 
 
 class Pick(ModalScreen[str | None]):
-    """Asks for one of several."""
+    """Asks for one of several choices."""
 
     BINDINGS: ClassVar = [
         Binding("escape,q", "dismiss(None)", "Cancel"),
@@ -54,47 +54,57 @@ class Pick(ModalScreen[str | None]):
     ]
 
     def __init__(
-        self, title: str, options: Sequence[tuple[str, str]], now: str | None = None
+        self, title: str, options: Sequence[tuple[str, str]], current: str | None = None
     ) -> None:
         super().__init__()
         self._title = title
         self._options = options
-        self._now = now
+        self._current = current
 
     def compose(self) -> ComposeResult:
         """Lay out the choices."""
-        with Vertical(classes="ask"):
-            yield Static(self._title, classes="ask-title", markup=False)
+        with Vertical(classes="dialog"):
+            yield Static(self._title, classes="dialog-title", markup=False)
             yield OptionList(*[Option(text, name) for name, text in self._options], markup=False)
 
     def on_mount(self) -> None:
-        """Begin with the present one."""
+        """Put the cursor on the current choice."""
         names = [name for name, _ in self._options]
-        if self._now in names:
-            self.query_one(OptionList).highlighted = names.index(self._now)
+        if self._current in names:
+            self.query_one(OptionList).highlighted = names.index(self._current)
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
-        """Answer."""
+        """Return the choice."""
         self.dismiss(event.option.id)
 
     def action_down(self) -> None:
-        """Go down."""
+        """Move down."""
         self.query_one(OptionList).action_cursor_down()
 
     def action_up(self) -> None:
-        """Go up."""
+        """Move up."""
         self.query_one(OptionList).action_cursor_up()
 
 
+class PickPriority(Pick):
+    """Asks for the priority of jobs."""
+
+    def __init__(self) -> None:
+        texts = ("1  highest", "2  default", "3", "4  lowest")
+        super().__init__("Which priority?", [(text[0], text) for text in texts], "2")
+
+
 class PickMany(ModalScreen["list[str] | None"]):
-    """Asks for some of several: Space chooses, Enter ends."""
+    """Asks for several choices: Space toggles a choice, Enter returns."""
 
     BINDINGS: ClassVar = [
         Binding("escape,q", "dismiss(None)", "Cancel"),
         Binding("enter", "done", "Done", priority=True),
     ]
 
-    def __init__(self, title: str, options: Sequence[str], chosen: Sequence[str]) -> None:
+    def __init__(
+        self, title: str, options: Sequence[tuple[str, str]], chosen: Sequence[str]
+    ) -> None:
         super().__init__()
         self._title = title
         self._options = options
@@ -102,20 +112,20 @@ class PickMany(ModalScreen["list[str] | None"]):
 
     def compose(self) -> ComposeResult:
         """Lay out the choices."""
-        with Vertical(classes="ask"):
-            yield Static(f"{self._title}: Space, then Enter", classes="ask-title", markup=False)
+        with Vertical(classes="dialog"):
+            yield Static(f"{self._title}: Space, then Enter", classes="dialog-title", markup=False)
             yield SelectionList[str](
-                *[Selection(one, one, one in self._chosen) for one in self._options]
+                *[Selection(text, name, name in self._chosen) for name, text in self._options]
             )
 
     def action_done(self) -> None:
-        """Answer in the order of the choices."""
+        """Return the chosen options, in their order."""
         chosen = self.query_one(SelectionList).selected
-        self.dismiss([one for one in self._options if one in chosen])
+        self.dismiss([name for name, _ in self._options if name in chosen])
 
 
 class AskText(ModalScreen[str | None]):
-    """Asks for a line of text.  ``check`` returns what is wrong with it, or None."""
+    """Asks for a line of text.  ``check`` returns what is wrong with a text, or None."""
 
     BINDINGS: ClassVar = [Binding("escape", "dismiss(None)", "Cancel")]
 
@@ -132,17 +142,17 @@ class AskText(ModalScreen[str | None]):
         self._check = check
 
     def compose(self) -> ComposeResult:
-        """Lay out the line."""
-        with Vertical(classes="ask"):
-            yield Static(self._title, classes="ask-title", markup=False)
+        """Lay out the input."""
+        with Vertical(classes="dialog"):
+            yield Static(self._title, classes="dialog-title", markup=False)
             yield Input(self._value)
-            yield Static("", classes="ask-error", markup=False)
+            yield Static("", classes="dialog-error", markup=False)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Answer, if nothing is wrong."""
+        """Return the text if it is valid."""
         text = event.value.strip()
         wrong = self._check(text) if self._check else None
         if wrong is None and text:
             self.dismiss(text)
         else:
-            self.query_one(".ask-error", Static).update(wrong or "")
+            self.query_one(".dialog-error", Static).update(wrong or "")

@@ -1,4 +1,4 @@
-"""Names with values, as pages of the command have them, in the colours of the theme."""
+"""Names with values, one per line, in the colours of the theme."""
 
 from __future__ import annotations
 
@@ -7,33 +7,33 @@ from typing import TYPE_CHECKING, Any, Final
 
 from textual.content import Content
 
-from awa_cli.terminal.formats import encode
-from awa_cli.terminal.output import age, clean
+from awa_cli.documents.encoding import encode
+from awa_cli.views.words import age, clean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 __all__ = ["facts"]
 
-_NAME: Final = 11
+_NAME_WIDTH: Final = 11
 
 
 def _text(value: Any) -> Content | str:
     if isinstance(value, list):
-        return Content("\n" + " " * _NAME).join(value)
+        return Content("\n" + " " * _NAME_WIDTH).join(value)
     return value if isinstance(value, Content) else clean(value)
 
 
 def facts(pairs: Iterable[tuple[str, Any]]) -> Content:
-    """Return one line each; a value that is None is left out, a moment is said as an age too.
+    """Return a line for each pair; a pair without a value is left out.
 
-    A list is a value of several lines.
+    A date has its age before it.  A list is a value of several lines.
     """
     lines = []
     for name, value in pairs:
         if value is None:
             continue
-        parts: list[Any] = [(f"{name:<{_NAME}}", "$quiet")]
+        parts: list[Any] = [(f"{name:<{_NAME_WIDTH}}", "$quiet")]
         if isinstance(value, datetime):
             parts += [age(value) or "", (f"  {encode(value)}", "$faint")]
         else:

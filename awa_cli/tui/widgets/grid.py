@@ -1,4 +1,4 @@
-"""A table of any length: draws what is seen, keeps the cursor on its row, repaints what changed."""
+"""A table of any length: draws visible rows, keeps the cursor on its row, repaints changes."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from awa_cli.terminal.output import clean
 from awa_cli.tui.widgets.cells import cell, sort_rows
 from awa_cli.tui.widgets.layout import GAP, GUTTER, Layout
-from awa_cli.views.columns import state_sign
+from awa_cli.views.states import state_sign
+from awa_cli.views.words import clean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rich.style import Style
     from textual import events
 
-    from awa_cli.tui.app import Monitor
+    from awa_cli.tui.host import Host
     from awa_cli.views.columns import Column
 
 __all__ = ["Grid"]
@@ -30,21 +30,23 @@ __all__ = ["Grid"]
 T = TypeVar("T")
 Edge = Literal["start", "end"]
 
-# So many rows before an end of what is loaded, more are asked for.
+# More rows are requested when the view comes this close to an end of the loaded rows.
 _AHEAD: Final = 50
+# The line of the text that stands for no rows: below the header and a blank line.
+_EMPTY_LINE: Final = 2
 
 
 class Grid(ScrollView, Generic[T], can_focus=True):
-    """Rows under columns.  ``key`` tells rows apart; the cursor and the marks follow it."""
+    """Rows and columns.  ``key`` identifies a row; the cursor and the marks follow it."""
 
-    app: Monitor
+    app: Host
     BINDINGS: ClassVar = [
         Binding("j,down", "move(1)", "Down", show=False, id="grid.down"),
         Binding("k,up", "move(-1)", "Up", show=False, id="grid.up"),
-        Binding("ctrl+d", "page(0.5)", "Half a page down", show=False, id="grid.half-down"),
-        Binding("ctrl+u", "page(-0.5)", "Half a page up", show=False, id="grid.half-up"),
-        Binding("ctrl+f,pagedown", "page(1)", "Page down", show=False, id="grid.page-down"),
-        Binding("ctrl+b,pageup", "page(-1)", "Page up", show=False, id="grid.page-up"),
+        Binding("ctrl+d", "scroll_view(0.5)", "Half a page down", show=False, id="grid.half-down"),
+        Binding("ctrl+u", "scroll_view(-0.5)", "Half a page up", show=False, id="grid.half-up"),
+        Binding("ctrl+f,pagedown", "scroll_view(1)", "Page down", show=False, id="grid.page-down"),
+        Binding("ctrl+b,pageup", "scroll_view(-1)", "Page up", show=False, id="grid.page-up"),
         Binding("g,home", "edge('start')", "First row", show=False, id="grid.first"),
         Binding("G,end", "edge('end')", "Last row", show=False, id="grid.last"),
         Binding("h,left", "sideways(-8)", "Left", show=False, id="grid.left"),
@@ -55,8 +57,8 @@ class Grid(ScrollView, Generic[T], can_focus=True):
     ]
     COMPONENT_CLASSES: ClassVar = {"grid--header", "grid--cursor", "grid--mark", "grid--empty"}
 
-    class Told(Message):
-        """Something about a grid."""
+    class GridMessage(Message):
+        """A message of a grid."""
 
         def __init__(self, grid: Grid[Any]) -> None:
             super().__init__()
@@ -67,21 +69,21 @@ class Grid(ScrollView, Generic[T], can_focus=True):
             """The grid."""
             return self.grid
 
-    class Opened(Told):
-        """Enter, or a double click, on the row of the cursor."""
+    class Opened(GridMessage):
+        """Enter or a double click on the current row."""
 
-    class Moved(Told):
-        """The cursor is on another row, or marks changed."""
+    class Moved(GridMessage):
+        """The cursor is on another row, or the marks have changed."""
 
-    class Sorted(Told):
-        """Another order was asked for by a click on a header."""
+    class Sorted(GridMessage):
+        """A click on the header of a column."""
 
-        def __init__(self, grid: Grid[Any], title: str) -> None:
+        def __init__(self, grid: Grid[Any], key: str) -> None:
             super().__init__(grid)
-            self.title = title
+            self.key = key
 
-    class Short(Told):
-        """The view comes near an end of the rows; there may be more beyond."""
+    class NearEnd(GridMessage):
+        """The view comes close to an end of the loaded rows; there may be more."""
 
         def __init__(self, grid: Grid[Any], edge: Edge) -> None:
             super().__init__(grid)
@@ -93,7 +95,7 @@ class Grid(ScrollView, Generic[T], can_focus=True):
         key: Callable[[T], Hashable],
         *,
         empty: str = "Nothing here.",
-        titles: list[str] | None = None,
+        shown: list[str] | None = None,
         order: str | None = None,
         **options: Any,
     ) -> None:
@@ -108,13 +110,13 @@ class Grid(ScrollView, Generic[T], can_focus=True):
         self.sorts_itself = True
         self.loaded = False
         self._layout: Layout[T] = Layout(self.columns)
-        self._layout.titles, self._layout.order = titles, order
+        self._layout.chosen, self._layout.order = shown, order
         self._drawn: dict[int, Any] = {}
 
-    # What is shown
+    # Rows
 
     def show(self, rows: Sequence[T]) -> None:
-        """Take the place of the rows; the cursor stays on its row, and its row where it is."""
+        """Replace the rows; the cursor stays on its row, and the row where it is on the screen."""
         old = self.rows[self.cursor] if self.cursor < len(self.rows) else None
         before, top = self.cursor, self.scroll_offset.y
         self.rows = sort_rows(rows, self.columns, self.order) if self.sorts_itself else list(rows)
@@ -125,8 +127,8 @@ class Grid(ScrollView, Generic[T], can_focus=True):
             self.cursor = 0
         elif old is not None:
             wanted = self.key(old)
-            places = (i for i, row in enumerate(self.rows) if self.key(row) == wanted)
-            self.cursor = next(places, min(self.cursor, len(self.rows) - 1))
+            positions = (i for i, row in enumerate(self.rows) if self.key(row) == wanted)
+            self.cursor = next(positions, min(self.cursor, len(self.rows) - 1))
         self.cursor = max(0, min(self.cursor, len(self.rows) - 1))
         self._layout.measure(self.rows, self.size.width)
         self._lay_out()
@@ -138,42 +140,42 @@ class Grid(ScrollView, Generic[T], can_focus=True):
 
     @property
     def row(self) -> T | None:
-        """Return the row of the cursor."""
+        """Return the row under the cursor."""
         return self.rows[self.cursor] if self.cursor < len(self.rows) else None
 
     @property
-    def picked(self) -> list[T]:
-        """Return the marked rows, or the one of the cursor."""
+    def selected(self) -> list[T]:
+        """Return the marked rows, or else the row under the cursor."""
         return list(self.marked.values()) or ([self.row] if self.row is not None else [])
 
     @property
     def order(self) -> str | None:
-        """Return the title that rows are sorted by, with ``-`` for the largest first."""
+        """Return the key of the column that rows are sorted by, with ``-`` for descending order."""
         return self._layout.order
 
     @property
-    def shown_titles(self) -> list[str]:
-        """Return the titles of the columns that are shown."""
-        return [column.title for column in self._layout.shown]
+    def shown(self) -> list[str]:
+        """Return the keys of the columns that are shown."""
+        return [column.key for column in self._layout.shown]
 
     def put_cursor(self, key: Hashable) -> None:
-        """Put the cursor on the row with this key, if it is there."""
+        """Move the cursor to the row with this key, if it is loaded."""
         for number, row in enumerate(self.rows):
             if self.key(row) == key:
                 self._go(number)
                 return
 
     def sort_by(self, order: str | None) -> None:
-        """Sort by the column of a title, ``-TITLE`` for the largest first."""
+        """Sort by a column, with ``-`` for descending order."""
         self._layout.order = order
         if self.sorts_itself:
             self.show(self.rows)
         self._lay_out()
         self.refresh()
 
-    def choose(self, titles: list[str] | None) -> None:
-        """Show these columns, or for None those that fit."""
-        self._layout.titles = titles
+    def choose(self, keys: list[str] | None) -> None:
+        """Show these columns; None for those that fit."""
+        self._layout.chosen = keys
         self._layout.forget()
         self._layout.measure(self.rows, self.size.width)
         self._lay_out()
@@ -190,7 +192,7 @@ class Grid(ScrollView, Generic[T], can_focus=True):
             self.refresh()
 
     def on_resize(self) -> None:
-        """Fit the columns anew."""
+        """Fit the columns."""
         self._layout.choose(self.size.width)
         self._lay_out()
         self._show_cursor()
@@ -215,7 +217,7 @@ class Grid(ScrollView, Generic[T], can_focus=True):
         order = (self.order or "").removeprefix("-")
         for number, (column, width) in enumerate(self._layout.pairs()):
             title = column.title
-            if title == order:
+            if column.key == order:
                 down = (self.order or "").startswith("-")
                 title += ("v" if down else "^") if self.app.ascii_only else ("▾" if down else "▴")
             text = cell(title, width, right=column.right)
@@ -226,7 +228,7 @@ class Grid(ScrollView, Generic[T], can_focus=True):
         return strip.extend_cell_length(max(strip.cell_length, self.size.width), style or base)
 
     def _message(self, y: int, base: Style) -> Strip:
-        text = f"  {self.empty}" if y == 2 and self.loaded else ""  # noqa: PLR2004 - a blank line under the header
+        text = f"  {self.empty}" if y == _EMPTY_LINE and self.loaded else ""
         return Strip([Segment(text, base + self.get_component_rich_style("grid--empty"))])
 
     def _row(self, number: int, base: Style) -> Strip:
@@ -238,8 +240,8 @@ class Grid(ScrollView, Generic[T], can_focus=True):
         sign = "* " if self.app.ascii_only else "● "
         mark = sign if self.key(row) in self.marked else "  "
         parts = [Segment(mark, style + self.get_component_rich_style("grid--mark", partial=True))]
-        for place, (text, color) in enumerate(self._cells(row)):
-            if place:
+        for index, (text, color) in enumerate(self._cells(row)):
+            if index:
                 parts.append(Segment(" " * GAP, style))
             parts.append(Segment(text, style + self.app.paint(color) if color else style))
         strip = Strip(parts)
@@ -256,14 +258,16 @@ class Grid(ScrollView, Generic[T], can_focus=True):
         return found
 
     def _repaint_changes(self) -> None:
-        """Repaint the lines whose text is another than at the last look."""
+        """Repaint the lines that have changed."""
         drawn: dict[int, Any] = {}
         for y in range(1, self.size.height):
             number = self.scroll_offset.y + y - 1
             row = self.rows[number] if number < len(self.rows) else None
-            drawn[y] = None if row is None else (
-                number == self.cursor, self.key(row) in self.marked, self._cells(row)
-            )  # fmt: skip
+            if row is None:
+                drawn[y] = None
+            else:
+                marked = self.key(row) in self.marked
+                drawn[y] = (number == self.cursor, marked, self._cells(row))
             if y not in self._drawn or self._drawn[y] != drawn[y]:
                 self.refresh(Region(0, y, self.size.width, 1))
         self._drawn = drawn
@@ -278,7 +282,7 @@ class Grid(ScrollView, Generic[T], can_focus=True):
             self.post_message(self.Moved(self))
         self._show_cursor()
         self.refresh()
-        self._ask_for_more()
+        self._request_more()
 
     def _show_cursor(self) -> None:
         height = max(self.size.height - 1, 1)
@@ -288,42 +292,42 @@ class Grid(ScrollView, Generic[T], can_focus=True):
         elif self.cursor >= top + height:
             self.scroll_to(y=self.cursor - height + 1, animate=False, immediate=True)
 
-    def _ask_for_more(self) -> None:
+    def _request_more(self) -> None:
         top, height = self.scroll_offset.y, self.size.height
         if max(self.cursor, top + height) > len(self.rows) - _AHEAD:
-            self.post_message(self.Short(self, "end"))
+            self.post_message(self.NearEnd(self, "end"))
         if min(self.cursor, top) < _AHEAD:
-            self.post_message(self.Short(self, "start"))
+            self.post_message(self.NearEnd(self, "start"))
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
-        """Ask for more rows when the wheel comes near the end."""
+        """Request more rows when the mouse wheel comes close to an end."""
         super().watch_scroll_y(old_value, new_value)
         if self.rows and round(old_value) != round(new_value):
-            self._ask_for_more()
+            self._request_more()
 
     def action_move(self, step: int) -> None:
         """Move the cursor."""
         self._go(self.cursor + step)
 
-    def action_page(self, pages: float) -> None:
-        """Move by pages of the view."""
-        self._go(self.cursor + int(pages * max(self.size.height - 2, 1)))
+    def action_scroll_view(self, views: float) -> None:
+        """Move the cursor by the height of the view."""
+        self._go(self.cursor + int(views * max(self.size.height - 2, 1)))
 
     def action_edge(self, edge: Edge) -> None:
-        """Go to the first or the last row that is loaded."""
+        """Move to the first or the last loaded row."""
         self._go(0 if edge == "start" else len(self.rows) - 1)
 
     def action_sideways(self, cells: int) -> None:
-        """Scroll columns that do not fit."""
+        """Scroll sideways."""
         self.scroll_to(x=self.scroll_offset.x + cells, animate=False, immediate=True)
 
     def action_open(self) -> None:
-        """Go into the row."""
+        """Open the row."""
         if self.row is not None:
             self.post_message(self.Opened(self))
 
     def action_mark(self) -> None:
-        """Mark the row, or take its mark away, and go on to the next."""
+        """Mark or unmark the row, and move to the next."""
         if (row := self.row) is None:
             return
         if self.marked.pop(self.key(row), None) is None:
@@ -332,21 +336,21 @@ class Grid(ScrollView, Generic[T], can_focus=True):
         self._go(self.cursor + 1)
 
     def action_mark_all(self) -> None:
-        """Mark every row that is loaded, or none any more."""
-        whole = len(self.marked) < len(self.rows)
-        self.marked = {self.key(row): row for row in self.rows} if whole else {}
+        """Mark all loaded rows, or unmark them if all are marked."""
+        mark = len(self.marked) < len(self.rows)
+        self.marked = {self.key(row): row for row in self.rows} if mark else {}
         self.post_message(self.Moved(self))
         self.refresh()
 
     def clear_marks(self) -> bool:
-        """Take all marks away; return whether there were any."""
+        """Unmark all rows; return whether any was marked."""
         had = bool(self.marked)
         self.marked = {}
         self.refresh()
         return had
 
     def on_click(self, event: events.Click) -> None:
-        """Put the cursor on a row, open it by a double click, sort by a header."""
+        """Move the cursor to the row, open it on a double click, sort on a click on a header."""
         if event.y > 0:
             self._go(self.scroll_offset.y + event.y - 1)
             if event.chain > 1:
@@ -355,6 +359,6 @@ class Grid(ScrollView, Generic[T], can_focus=True):
         x = event.x + self.scroll_offset.x - GUTTER
         for column, width in self._layout.pairs():
             if x < width:
-                self.post_message(self.Sorted(self, column.title))
+                self.post_message(self.Sorted(self, column.key))
                 return
             x -= width + GAP

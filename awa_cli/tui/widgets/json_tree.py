@@ -1,4 +1,4 @@
-"""JSON as a tree that folds."""
+"""A JSON value as a tree."""
 
 from __future__ import annotations
 
@@ -9,24 +9,25 @@ from rich.text import Text
 from textual.binding import Binding
 from textual.widgets import Tree
 
-from awa_cli.terminal.output import clean
+from awa_cli.views.words import clean
 
 if TYPE_CHECKING:
     from textual.widgets.tree import TreeNode
 
-    from awa_cli.tui.app import Monitor
+    from awa_cli.tui.host import Host
 
 __all__ = ["JsonTree"]
 
-# So many members are shown unfolded.
-_UNFOLDED: Final = 12
-_MOST: Final = 500
+# Objects and arrays with at most this many members start expanded.
+_MAX_EXPANDED: Final = 12
+# Members shown of an object or array.
+_MAX_MEMBERS: Final = 500
 
 
 class JsonTree(Tree[Any]):
-    """A value; ``show`` another one keeps what is folded as it is."""
+    """A JSON value; a new value keeps nodes expanded or collapsed as they are."""
 
-    app: Monitor
+    app: Host
     BINDINGS: ClassVar = [
         Binding("j", "cursor_down", "Down", show=False),
         Binding("k", "cursor_up", "Up", show=False),
@@ -42,7 +43,7 @@ class JsonTree(Tree[Any]):
         self.auto_expand = True
 
     def show(self, value: Any) -> None:
-        """Show a value; nothing happens for the same one."""
+        """Show a value if it has changed."""
         self.display = value not in (None, {}, [])
         if value == self._value and self.root.children:
             return
@@ -53,23 +54,25 @@ class JsonTree(Tree[Any]):
         self.root.expand()
 
     def _add(
-        self, node: TreeNode[Any], value: Any, path: tuple[Any, ...],
+        self,
+        node: TreeNode[Any],
+        value: Any,
+        path: tuple[Any, ...],
         open_paths: set[tuple[Any, ...]] | None,
-    ) -> None:  # fmt: skip
-        pairs = list(value.items() if isinstance(value, dict) else enumerate(value)) if (
-            isinstance(value, dict | list)
-        ) else [("", value)]  # fmt: skip
-        for name, item in pairs[:_MOST]:
+    ) -> None:
+        """Add the members of a value; expand ``open_paths``, or small nodes if it is None."""
+        members = _members(value)
+        for name, item in members[:_MAX_MEMBERS]:
             here = (*path, name)
             if isinstance(item, dict | list) and item:
-                unfolded = len(item) <= _UNFOLDED if open_paths is None else here in open_paths
-                count = len(item)
-                label = Text.assemble((clean(name), "bold"), f"  {_shape(item)} {count}")
-                self._add(node.add(label, here, expand=unfolded), item, here, open_paths)
+                is_open = len(item) <= _MAX_EXPANDED if open_paths is None else here in open_paths
+                brackets = "{}" if isinstance(item, dict) else "[]"
+                label = Text.assemble((clean(name), "bold"), f"  {brackets} {len(item)}")
+                self._add(node.add(label, here, expand=is_open), item, here, open_paths)
             else:
                 node.add_leaf(self._leaf(name, item), here)
-        if len(pairs) > _MOST:
-            node.add_leaf(f"and {len(pairs) - _MOST:,} more")
+        if len(members) > _MAX_MEMBERS:
+            node.add_leaf(f"and {len(members) - _MAX_MEMBERS:,} more")
 
     def _leaf(self, name: Any, value: Any) -> Text:
         text = clean(json.dumps(value, ensure_ascii=False))
@@ -79,8 +82,10 @@ class JsonTree(Tree[Any]):
         return Text.assemble(head, (text, style))
 
 
-def _shape(value: dict[str, Any] | list[Any]) -> str:
-    return "{}" if isinstance(value, dict) else "[]"
+def _members(value: Any) -> list[tuple[Any, Any]]:
+    if isinstance(value, dict):
+        return list(value.items())
+    return list(enumerate(value)) if isinstance(value, list) else [("", value)]
 
 
 def _open_paths(node: TreeNode[Any]) -> set[tuple[Any, ...]]:

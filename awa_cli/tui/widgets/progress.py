@@ -1,4 +1,4 @@
-"""Shows how far a bulk operation is; closed it goes on."""
+"""The progress of a bulk operation."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ __all__ = ["ProgressDialog"]
 
 
 class ProgressDialog(ModalScreen[None]):
-    """A bar and numbers."""
+    """A progress bar and numbers.  Closing it does not stop the operation."""
 
-    BINDINGS: ClassVar = [Binding("escape,q,enter", "dismiss", "Close; it goes on")]
+    BINDINGS: ClassVar = [Binding("escape,q,enter", "dismiss", "Continue in background")]
 
     def __init__(self, title: str, operation: BulkOperation) -> None:
         super().__init__()
@@ -28,21 +28,21 @@ class ProgressDialog(ModalScreen[None]):
         self._operation = operation
 
     def compose(self) -> ComposeResult:
-        """Lay it out."""
-        with Vertical(classes="ask"):
-            yield Static(self._title, classes="ask-title", markup=False)
+        """Lay out the dialog."""
+        with Vertical(classes="dialog"):
+            yield Static(self._title, classes="dialog-title", markup=False)
             yield ProgressBar(max(self._operation.total_matched, 1), show_eta=False)
             yield Static("", id="progress-text", markup=False)
 
-    def show(self, now: BulkOperation) -> None:
-        """Show another state."""
+    def show(self, operation: BulkOperation) -> None:
+        """Show the progress."""
         if self.is_attached and self.query(ProgressBar):
-            over = now.processed + now.skipped + now.errored
-            self.query_one(ProgressBar).update(progress=over)
-            text = f"{now.processed:,} of {now.total_matched:,}"
+            done = operation.processed + operation.skipped + operation.errored
+            self.query_one(ProgressBar).update(progress=done)
+            text = f"{operation.processed:,} of {operation.total_matched:,}"
             self.query_one("#progress-text", Static).update(text)
 
     def end(self) -> None:
-        """Close, if it is not closed yet."""
+        """Close, unless it is closed already."""
         if self.is_attached and self.app.screen is self:
             self.dismiss()

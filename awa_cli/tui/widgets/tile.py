@@ -1,4 +1,4 @@
-"""A number with its sign and name."""
+"""The tile of a job state: sign, number and name."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Static
 
-from awa_cli.views.columns import STATE_STYLES, state_sign
+from awa_cli.views.states import STATE_STYLES, state_sign
 
 if TYPE_CHECKING:
-    from awa_cli.tui.app import Monitor
+    from awa_cli.tui.host import Host
 
 __all__ = ["StateTile"]
 
 
 class StateTile(Static, can_focus=True):
-    """How many jobs are in a state; Enter or a click leads to them."""
+    """The number of jobs in a state; Enter or a click shows the jobs."""
 
-    app: Monitor
+    app: Host
     BINDINGS: ClassVar = [
-        Binding("enter", "open", "Show them", id="tile.open"),
+        Binding("enter", "open", "Open", id="tile.open"),
         Binding("left,h,k,up", "app.focus_previous", "Left", show=False, id="tile.left"),
         Binding("right,l,j,down", "app.focus_next", "Right", show=False, id="tile.right"),
     ]
 
     class Opened(Message):
-        """The jobs of a state are asked for."""
+        """Enter or a click on the tile."""
 
         def __init__(self, state: str) -> None:
             super().__init__()
@@ -40,13 +40,13 @@ class StateTile(Static, can_focus=True):
         self.number: int | None = None
 
     def show(self, number: int) -> None:
-        """Show another number."""
+        """Show the number if it has changed."""
         if number != self.number:
             self.number = number
             self._draw()
 
     def on_mount(self) -> None:
-        """Draw anew when the theme changes."""
+        """Draw again when the theme changes."""
         self.watch(self.app, "theme", self._draw, init=False)
 
     def _draw(self) -> None:
@@ -59,9 +59,9 @@ class StateTile(Static, can_focus=True):
         self.update(Content.assemble((f"{sign} ", style), (f"{number:,}", loud), "\n", name))
 
     def action_open(self) -> None:
-        """Ask for the jobs."""
+        """Show the jobs."""
         self.post_message(self.Opened(self.state))
 
     def on_click(self) -> None:
-        """Ask for the jobs."""
+        """Show the jobs."""
         self.action_open()

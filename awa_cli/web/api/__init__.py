@@ -1,4 +1,4 @@
-"""The REST API: one module for each noun, one function for each endpoint."""
+"""The REST API: a module for each noun, a function for each endpoint."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["callback_table", "table"]
 
 
 def table() -> Table:
-    """Return every endpoint."""
+    """Return the table of all endpoints."""
     nouns = (
         overview,
         jobs,
@@ -35,5 +35,5 @@ def table() -> Table:
 
 
 def callback_table() -> Table:
-    """Return the endpoints of callbacks alone, for a server at the edge."""
+    """Return the table of callback endpoints only, for a server that outside systems reach."""
     return Table(callbacks.routes.endpoints)

@@ -1,4 +1,4 @@
-"""The types of arguments that several endpoints take, with what is said of them."""
+"""Argument types and results that several endpoints share, with their descriptions."""
 
 from __future__ import annotations
 
@@ -17,9 +17,25 @@ if TYPE_CHECKING:
     from awa_lib._sql import Op
 
 __all__ = [
-    "KEEP", "ActionId", "BeforeId", "DlqWhere", "Everything", "Ids", "JobId", "Limit", "Name",
-    "Object", "Ok", "Priority", "State", "Text", "Uuid", "When", "change",
-]  # fmt: skip
+    "KEEP",
+    "ActionId",
+    "BeforeId",
+    "Count",
+    "DeadLetterFilter",
+    "Everything",
+    "Ids",
+    "JobId",
+    "Limit",
+    "Name",
+    "Object",
+    "Ok",
+    "Priority",
+    "State",
+    "Text",
+    "Uuid",
+    "When",
+    "change",
+]
 
 R = TypeVar("R")
 
@@ -29,9 +45,13 @@ _UUID: Final = r"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0
 JobId = Annotated[int, Rule(minimum=1, maximum=INT64_MAX, description="Id of the job.")]
 BeforeId = Annotated[
     int | None,
-    Rule(minimum=0, maximum=INT64_MAX, description="Only what has a smaller id: the next page."),
+    Rule(
+        minimum=0,
+        maximum=INT64_MAX,
+        description="Only rows with a smaller id.",
+    ),
 ]
-Limit = Annotated[int, Rule(minimum=0, maximum=1000, description="At most so many.")]
+Limit = Annotated[int, Rule(minimum=0, maximum=1000, description="At most this number of rows.")]
 Ids = Annotated[
     list[Annotated[int, Rule(minimum=1, maximum=INT64_MAX)]],
     Rule(maxItems=10_000, description="Ids of jobs."),
@@ -46,19 +66,28 @@ When = Annotated[
     Rule(
         maxLength=64,
         anyOf=[{"pattern": _SPAN}, {"format": "date-time"}],
-        description="How long ago, like 2h, or an RFC 3339 moment.",
+        description="An age, like 2h, or an RFC 3339 timestamp.",
     ),
 ]
 Uuid = Annotated[str, Rule(pattern=_UUID, format="uuid")]
 Priority = Annotated[int, Rule(minimum=1, maximum=4, description="1 is the most urgent.")]
 Object = Annotated[dict[str, Any], Rule(description="A JSON object.")]
-State = StateName
-Everything = Annotated[bool, Rule(description="Mean everything, where no filter is given.")]
+State = Literal[
+    "scheduled",
+    "available",
+    "running",
+    "completed",
+    "retryable",
+    "failed",
+    "cancelled",
+    "waiting_external",
+]
+Everything = Annotated[bool, Rule(description="Select everything; needed if there is no filter.")]
 ActionId = Annotated[str, Rule(maxLength=100, pattern=r"^[a-z][a-z-]*(\.[a-z-]+)?$")]
-# The default of a member that, left out, changes nothing; null means something else there.
+# The default of an optional member where null has a meaning of its own.
 KEEP: Final[Any] = object()
-# What bulk changes say of their body: some filter, or all.
-DlqWhere: Final = [
+# The body of a bulk change must have a filter, or all.
+DeadLetterFilter: Final = [
     {"required": ["kind"], "properties": {"kind": {"type": "string"}}},
     {"required": ["queue"], "properties": {"queue": {"type": "string"}}},
     {"required": ["tag"], "properties": {"tag": {"type": "string"}}},
@@ -68,9 +97,16 @@ DlqWhere: Final = [
 
 @dataclass(frozen=True, slots=True)
 class Ok:
-    """It was done."""
+    """The change was made."""
 
     ok: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """The number of jobs or dead letters that were changed."""
+
+    count: int
 
 
 def change(
@@ -82,6 +118,6 @@ def change(
     outcome: Callable[[R], dict[str, Any]] | None = None,
     **detail: Any,
 ) -> Op[R]:
-    """Return the op of a change, recorded as this caller's."""
+    """Return the op of a change that also writes the audit entry of this caller."""
     detail["way"] = who.way
     return recorded(action_id, target, op, via="web", actor=who.name, outcome=outcome, **detail)

@@ -1,4 +1,4 @@
-"""Bulk operations: one change of all jobs that fit, with a preview."""
+"""Bulk operations: a change of all matching jobs, with a preview."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ routes = Routes("batch operations")
 Operation = Literal["retry", "cancel", "delete", "set_priority", "move_queue"]
 Moment = Annotated[str, Rule(format="date-time", maxLength=64)]
 ErrorText = Annotated[str, Rule(minLength=1, maxLength=1000, pattern=r"^[^\u0000]*$")]
-# What an operation takes beside a filter, and the states it takes jobs from.
+# The argument of an operation, and the states of the jobs that it can change.
 _OPERATIONS: Final = {
     "retry": (None, CAN_RETRY),
     "cancel": (None, CAN_CANCEL),
@@ -32,8 +32,8 @@ _OPERATIONS: Final = {
     "move_queue": ("to_queue", QUEUED),
 }
 _FILTERS: Final = ("state", "kind", "queue", "tag", "created_after", "created_before", "error")
-# Some filter that is not null, or all.
-_SOME: Final = [
+# The body must have a filter that is not null, or all.
+_FILTER_OR_ALL: Final = [
     *[{"required": [name], "properties": {name: {"type": "string"}}} for name in _FILTERS],
     {"required": ["args"], "properties": {"args": {"type": "object"}}},
     {"required": ["all"], "properties": {"all": {"const": True}}},
@@ -41,8 +41,8 @@ _SOME: Final = [
 
 
 def _variants(extras: tuple[str, ...]) -> list[dict[str, Any]]:
-    """Say of each operation what its body must and must not hold."""
-    found = []
+    """Return, for each operation, the rules of its body."""
+    variants = []
     for name, (needs, states) in _OPERATIONS.items():
         properties: dict[str, Any] = {"operation": {"const": name}}
         properties["state"] = {"enum": [*states, None]}
@@ -51,26 +51,28 @@ def _variants(extras: tuple[str, ...]) -> list[dict[str, Any]]:
             for extra in extras
         }
         required = [needs] if needs in extras else []
-        found.append({"properties": properties, "required": ["operation", *required]})
-    return found
+        variants.append({"properties": properties, "required": ["operation", *required]})
+    return variants
 
 
-BatchState = Literal["pending", "running", "completed", "cancelled", "failed"]
+BulkOperationState = Literal["pending", "running", "completed", "cancelled", "failed"]
 
 
 @routes.get("/batch-ops")
-def listed(*, state: BatchState | None = None, limit: Limit = 20) -> Op[list[BulkOperation]]:
-    """The latest bulk operations, newest first."""
+def listed(
+    *, state: BulkOperationState | None = None, limit: Limit = 20
+) -> Op[list[BulkOperation]]:
+    """List the latest bulk operations, newest first."""
     return list_bulk_operations(state=state, limit=limit)
 
 
 @routes.get("/batch-ops/{operation_id}")
 def show(operation_id: Uuid) -> Op[BulkOperation]:
-    """One bulk operation, as its last batch left it."""
+    """Show a bulk operation, with the counts of its last batch."""
     return get_bulk_operation(operation_id)
 
 
-@routes.post("/batch-ops/preview", allOf=[{"oneOf": _variants(())}, {"anyOf": _SOME}])
+@routes.post("/batch-ops/preview", allOf=[{"oneOf": _variants(())}, {"anyOf": _FILTER_OR_ALL}])
 def preview(
     settings: Settings,
     *,
@@ -83,20 +85,26 @@ def preview(
     created_before: Moment | None = None,
     args: Object | None = None,
     error: ErrorText | None = None,
-    all: Everything = False,  # noqa: A002 - says it best
+    all: Everything = False,  # noqa: A002 - the name in the JSON document
 ) -> Op[BulkPreview]:
-    """What a bulk operation would take; changes nothing."""
+    """Preview a bulk operation: count and sample the jobs that it would change."""
     where = _where(
-        state=state, kind=kind, queue=queue, tag=tag, created_after=created_after,
-        created_before=created_before, args=args, error=error,
-    )  # fmt: skip
+        state=state,
+        kind=kind,
+        queue=queue,
+        tag=tag,
+        created_after=created_after,
+        created_before=created_before,
+        args=args,
+        error=error,
+    )
     _check_hidden(settings, where)
     return bulk.preview_bulk_operation(operation, all=all, **where)
 
 
 @routes.post(
     "/batch-ops",
-    allOf=[{"oneOf": _variants(("priority", "to_queue"))}, {"anyOf": _SOME}],
+    allOf=[{"oneOf": _variants(("priority", "to_queue"))}, {"anyOf": _FILTER_OR_ALL}],
 )
 def submit(
     who: Identity,
@@ -113,13 +121,19 @@ def submit(
     created_before: Moment | None = None,
     args: Object | None = None,
     error: ErrorText | None = None,
-    all: Everything = False,  # noqa: A002 - says it best
+    all: Everything = False,  # noqa: A002 - the name in the JSON document
 ) -> Op[BulkOperation]:
-    """Record one change of all jobs that fit; the leader of the fleet carries it out."""
+    """Submit a change of all matching jobs, which the leader of the workers carries out."""
     where = _where(
-        state=state, kind=kind, queue=queue, tag=tag, created_after=created_after,
-        created_before=created_before, args=args, error=error,
-    )  # fmt: skip
+        state=state,
+        kind=kind,
+        queue=queue,
+        tag=tag,
+        created_after=created_after,
+        created_before=created_before,
+        args=args,
+        error=error,
+    )
     _check_hidden(settings, where)
     op = bulk.submit_bulk_operation(
         operation, priority=priority, to_queue=to_queue, submitted_by=who.name, all=all, **where
@@ -128,13 +142,13 @@ def submit(
     def outcome(submitted: BulkOperation) -> dict[str, Any]:
         return {"id": submitted.id, "total_matched": submitted.total_matched, **submitted.spec}
 
-    said = f"{operation} of jobs"
-    return (yield from change(who, "batch.submit", said, op, outcome=outcome, filter=where))
+    target = f"{operation} of jobs"
+    return (yield from change(who, "batch.submit", target, op, outcome=outcome, filter=where))
 
 
 @routes.post("/batch-ops/{operation_id}/cancel")
 def cancel(who: Identity, operation_id: Uuid) -> Op[BulkOperation]:
-    """Stop an operation between two batches; what it changed stays changed."""
+    """Cancel a bulk operation between two batches; the changes made so far are kept."""
     op = bulk.cancel_bulk_operation(operation_id)
     return (yield from change(who, "batch.cancel", operation_id, op))
 

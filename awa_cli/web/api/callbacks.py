@@ -1,4 +1,4 @@
-"""Answers of outside systems to jobs that wait for them."""
+"""Callbacks: answers of outside systems to jobs that wait for them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["routes"]
 routes = Routes("callbacks", signed=True)
 
 Id = Annotated[str, Rule(format="uuid", maxLength=64, description="Id of the callback.")]
-Payload = Annotated[Any, Rule(description="Any JSON.")]
+Payload = Annotated[Any, Rule(description="Any JSON value.")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Answered:
 
 @routes.post("/callbacks/{callback_id}/complete")
 def complete(who: Identity, callback_id: Id, *, payload: Payload = None) -> Op[Answered]:
-    """End the job of a callback as completed."""
+    """Complete the job of a callback."""
     op = callbacks.complete_external(callback_id, payload)
     return _answer(who, "callback.complete", callback_id, op)
 
@@ -43,14 +43,14 @@ def fail(
     *,
     error: Annotated[str, Rule(maxLength=100_000, pattern=r"^[^\u0000]*$")],
 ) -> Op[Answered]:
-    """End the job of a callback as failed, whatever attempts are left."""
+    """Fail the job of a callback, even if attempts are left."""
     op = callbacks.fail_external(callback_id, error)
     return _answer(who, "callback.fail", callback_id, op)
 
 
 @routes.post("/callbacks/{callback_id}/resume")
 def resume(who: Identity, callback_id: Id, *, payload: Payload = None) -> Op[Answered]:
-    """Hand a payload to the handler that waits for a callback."""
+    """Resume the handler that waits for a callback, with a payload."""
     op = callbacks.resume_external(callback_id, payload)
     return _answer(who, "callback.resume", callback_id, op)
 
@@ -62,13 +62,13 @@ def heartbeat(
     *,
     timeout_seconds: Annotated[float, Rule(minimum=0)] = 3600.0,
 ) -> Op[Answered]:
-    """Start the time-out of a waiting job anew."""
+    """Restart the timeout of a waiting job."""
     op = callbacks.heartbeat_callback(callback_id, timeout_seconds)
     return _answer(who, "callback.heartbeat", callback_id, op)
 
 
 def _answer(who: Identity, action: str, callback_id: str, op: Op[Job]) -> Op[Answered]:
-    # What the outside system itself sends is the normal course of a job, not an operator's change.
+    # A signed answer is part of the job's normal course: only an operator's change is audited.
     by_hand = who.way != "signature"
     job = yield from (change(who, action, callback_id, op) if by_hand else op)
     return Answered(job.id, job.state.name)

@@ -20,12 +20,12 @@ __all__ = ["routes"]
 
 routes = Routes("cron")
 
-Zone = Annotated[str, Rule(maxLength=100, description="A time zone; the schedule's by default.")]
+Zone = Annotated[str, Rule(maxLength=100, description="Default: that of the schedule.")]
 
 
 @dataclass(frozen=True, slots=True)
 class NextFire:
-    """A fire to come: as clocks of the zone show it, and in UTC."""
+    """The time of a fire, in the time zone and in UTC."""
 
     local: str
     utc: datetime
@@ -33,13 +33,13 @@ class NextFire:
 
 @routes.get("/cron")
 def listed() -> Op[list[CronJob]]:
-    """Every schedule, by name, with its next fire."""
+    """List the schedules by name, each with its next fire."""
     return list_cron_jobs()
 
 
 @routes.get("/cron/{name}")
 def show(name: Name) -> Op[CronJob]:
-    """One schedule."""
+    """Show a schedule."""
     return get_cron_job(name)
 
 
@@ -50,9 +50,9 @@ def fires(
     count: Annotated[int, Rule(minimum=1, maximum=100)] = 5,
     zone: Zone | None = None,
 ) -> Op[list[NextFire]]:
-    """The next fires of a schedule, also of a paused one."""
-    found = yield from get_cron_job(name)
-    expression = CronExpression(found.cron_expr, found.timezone)
+    """List the next fires of a schedule, even if it is paused."""
+    schedule = yield from get_cron_job(name)
+    expression = CronExpression(schedule.cron_expr, schedule.timezone)
     shown = expression.zone if zone is None else CronExpression("* * * * *", zone).zone
     return [
         NextFire(moment.astimezone(shown).isoformat(), moment)
@@ -62,7 +62,7 @@ def fires(
 
 @routes.post("/cron/{name}/trigger")
 def trigger(who: Identity, name: Name) -> Op[JobRow]:
-    """Enqueue the job of a schedule now, beside its fires, and return it."""
+    """Enqueue the job of a schedule now, in addition to its fires, and return the job."""
     op = cron.trigger_cron_job(name)
     job = yield from change(who, "cron.trigger", name, op, outcome=lambda job: {"job_id": job.id})
     return (yield from job_row(job.id))
@@ -70,21 +70,21 @@ def trigger(who: Identity, name: Name) -> Op[JobRow]:
 
 @routes.post("/cron/{name}/pause")
 def pause(who: Identity, name: Name) -> Op[CronJob]:
-    """Keep a schedule from firing."""
+    """Pause a schedule."""
     yield from change(who, "cron.pause", name, cron.pause_cron_job(name, who.name))
     return (yield from get_cron_job(name))
 
 
 @routes.post("/cron/{name}/resume")
 def resume(who: Identity, name: Name) -> Op[CronJob]:
-    """Let a schedule fire again from now on."""
+    """Resume a schedule; it does not make up for missed fires."""
     yield from change(who, "cron.resume", name, cron.resume_cron_job(name))
     return (yield from get_cron_job(name))
 
 
 @routes.post("/cron/{name}/remove")
 def remove(who: Identity, name: Name) -> Op[Ok]:
-    """Remove a schedule; it comes back when a process that declares it starts."""
+    """Remove a schedule, until a worker that declares it starts."""
     yield from get_cron_job(name)
     yield from change(who, "cron.remove", name, cron.delete_cron_job(name))
     return Ok()

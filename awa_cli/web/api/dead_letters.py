@@ -8,7 +8,8 @@ from typing import Annotated, Any
 from awa_cli.web.access import Identity
 from awa_cli.web.api._fields import (
     BeforeId,
-    DlqWhere,
+    Count,
+    DeadLetterFilter,
     Everything,
     JobId,
     Limit,
@@ -26,7 +27,7 @@ from awa_lib.reads.dead_letters import (
     dead_letter,
     dlq_depth_by_queue,
 )
-from awa_lib.reads.dead_letters import dead_letters as list_letters
+from awa_lib.reads.dead_letters import dead_letters as list_dead_letters
 from awa_lib.reads.job_documents import DescribedJob, described_job
 
 __all__ = ["routes"]
@@ -37,15 +38,8 @@ Reason = Annotated[str, Rule(minLength=1, maxLength=1000, pattern=r"^[^\u0000]*$
 
 
 @dataclass(frozen=True, slots=True)
-class Letters:
-    """How many dead letters, or jobs, were changed."""
-
-    count: int
-
-
-@dataclass(frozen=True, slots=True)
 class Depth:
-    """How many dead letters there are, in all and in each queue that has any."""
+    """The number of dead letters in total, and in each queue that has some."""
 
     total: int
     queues: dict[str, int]
@@ -60,20 +54,20 @@ def listed(
     before_id: BeforeId = None,
     limit: Limit = 100,
 ) -> Op[list[DeadLetter]]:
-    """Dead letters that fit every filter, newest first."""
-    return list_letters(before_id=before_id, limit=limit, **_where(kind, queue, tag))
+    """List the dead letters that match every filter, newest first."""
+    return list_dead_letters(before_id=before_id, limit=limit, **_where(kind, queue, tag))
 
 
 @routes.get("/dlq/depth")
 def depth() -> Op[Depth]:
-    """How many dead letters there are."""
+    """Count the dead letters of each queue."""
     found = yield from dlq_depth_by_queue()
     return Depth(sum(found.values()), found)
 
 
 @routes.get("/dlq/{job_id}")
 def show(job_id: JobId) -> Op[DeadLetter]:
-    """One dead letter."""
+    """Show a dead letter."""
     return dead_letter(job_id)
 
 
@@ -86,7 +80,7 @@ def retry(
     priority: Priority | None = None,
     queue: Name | None = None,
 ) -> Op[DescribedJob]:
-    """Make a dead letter a job again: same id, attempt 0, errors kept."""
+    """Retry a dead letter: it becomes a job with the same id, attempt 0 and its errors."""
     op = dead_letters.retry_from_dlq(job_id, run_at=run_at, priority=priority, queue=queue)
     yield from change(who, "dlq.retry", job_id, op)
     return (yield from described_job(job_id))
@@ -94,49 +88,49 @@ def retry(
 
 @routes.post("/dlq/{job_id}/purge")
 def purge(who: Identity, job_id: JobId) -> Op[Ok]:
-    """Delete a dead letter for good."""
+    """Delete a dead letter."""
     yield from change(who, "dlq.purge", job_id, dead_letters.purge_dlq_job(job_id))
     return Ok()
 
 
 @routes.post("/jobs/{job_id}/dead-letter")
 def move(who: Identity, job_id: JobId, *, reason: Reason = "moved by hand") -> Op[DeadLetter]:
-    """Move one failed job to the dead letters."""
+    """Move a failed job to the dead letters."""
     yield from change(who, "dlq.move", job_id, dead_letters.move_failed_to_dlq(job_id, reason))
     return (yield from dead_letter(job_id))
 
 
-@routes.post("/dlq/retry", anyOf=DlqWhere)
+@routes.post("/dlq/retry", anyOf=DeadLetterFilter)
 def retry_all(
     who: Identity,
     *,
     kind: Name | None = None,
     queue: Name | None = None,
     tag: Name | None = None,
-    all: Everything = False,  # noqa: A002 - says it best
-) -> Op[Letters]:
-    """Make all dead letters that fit jobs again."""
+    all: Everything = False,  # noqa: A002 - the name in the JSON document
+) -> Op[Count]:
+    """Retry all matching dead letters."""
     where = _where(kind, queue, tag)
     op = dead_letters.bulk_retry_from_dlq(all=all, **where)
-    return Letters((yield from change(who, "dlq.retry-all", _said(where), op)))
+    return Count((yield from change(who, "dlq.retry-all", _target(where), op)))
 
 
-@routes.post("/dlq/purge", anyOf=DlqWhere)
+@routes.post("/dlq/purge", anyOf=DeadLetterFilter)
 def purge_all(
     who: Identity,
     *,
     kind: Name | None = None,
     queue: Name | None = None,
     tag: Name | None = None,
-    all: Everything = False,  # noqa: A002 - says it best
-) -> Op[Letters]:
-    """Delete all dead letters that fit, for good."""
+    all: Everything = False,  # noqa: A002 - the name in the JSON document
+) -> Op[Count]:
+    """Delete all matching dead letters."""
     where = _where(kind, queue, tag)
     op = dead_letters.purge_dlq(all=all, **where)
-    return Letters((yield from change(who, "dlq.purge-all", _said(where), op)))
+    return Count((yield from change(who, "dlq.purge-all", _target(where), op)))
 
 
-@routes.post("/dlq/move", anyOf=DlqWhere)
+@routes.post("/dlq/move", anyOf=DeadLetterFilter)
 def move_all(
     who: Identity,
     *,
@@ -144,12 +138,12 @@ def move_all(
     queue: Name | None = None,
     tag: Name | None = None,
     reason: Reason = "moved by hand",
-    all: Everything = False,  # noqa: A002 - says it best
-) -> Op[Letters]:
-    """Move all failed jobs that fit to the dead letters."""
+    all: Everything = False,  # noqa: A002 - the name in the JSON document
+) -> Op[Count]:
+    """Move all matching failed jobs to the dead letters."""
     where = _where(kind, queue, tag)
     op = dead_letters.bulk_move_failed_to_dlq(reason=reason, all=all, **where)
-    return Letters((yield from change(who, "dlq.move-all", _said(where), op)))
+    return Count((yield from change(who, "dlq.move-all", _target(where), op)))
 
 
 def _where(kind: str | None, queue: str | None, tag: str | None) -> dict[str, Any]:
@@ -157,5 +151,5 @@ def _where(kind: str | None, queue: str | None, tag: str | None) -> dict[str, An
     return {name: value for name, value in given.items() if value is not None}
 
 
-def _said(where: dict[str, Any]) -> str:
+def _target(where: dict[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in where.items()) or "all"

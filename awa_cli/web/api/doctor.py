@@ -1,4 +1,4 @@
-"""What goes wrong, and what to do about it."""
+"""The findings of ``awa doctor``."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Check = Annotated[str, Rule(enum=list(CHECKS))]
 def doctor(
     *,
     check: Annotated[list[Check], Rule(maxItems=len(CHECKS))] | None = None,
-    all: Annotated[bool, Rule(description="Checks that found nothing too.")] = False,  # noqa: A002
+    all: Annotated[bool, Rule(description="Include the checks that found nothing.")] = False,  # noqa: A002 - the name in the query
 ) -> Op[list[Finding]]:
-    """What ``awa doctor`` finds; each finding says what to do, with the exact command."""
+    """Run the checks of ``awa doctor``; each finding says what to do, with the exact command."""
     return examine(check, everything=all)

@@ -1,14 +1,14 @@
-"""Jobs: look, enqueue, change."""
+"""Jobs: list, show, enqueue and change them."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from awa_cli.web.access import Identity
 from awa_cli.web.api._fields import (
     BeforeId,
+    Count,
     Ids,
     JobId,
     Limit,
@@ -39,26 +39,32 @@ __all__ = ["routes"]
 
 routes = Routes("jobs")
 
+_LISTED_IDS = 10
+
 Sort = Literal[
-    "-id", "id", "run_at", "-run_at", "created_at", "-created_at", "attempted_at",
-    "-attempted_at", "finalized_at", "-finalized_at", "priority", "-priority", "attempt",
+    "-id",
+    "id",
+    "run_at",
+    "-run_at",
+    "created_at",
+    "-created_at",
+    "attempted_at",
+    "-attempted_at",
+    "finalized_at",
+    "-finalized_at",
+    "priority",
+    "-priority",
+    "attempt",
     "-attempt",
-]  # fmt: skip
+]
 Where = Annotated[
     list[
         Annotated[
             str, Rule(maxLength=1000, pattern=r"^(args|metadata)(\.[^.=\u0000]+)+=[^\u0000]*$")
         ]
     ],
-    Rule(maxItems=20, description="Only jobs whose args or metadata hold this: args.customer=42."),
+    Rule(maxItems=20, description="Only jobs with this in args or metadata: args.customer=42."),
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class Count:
-    """How many jobs were changed."""
-
-    count: int
 
 
 @routes.get("/jobs")
@@ -77,14 +83,20 @@ def list_jobs(
     sort: Sort = "-id",
     limit: Limit = 100,
 ) -> Op[list[DescribedJob]]:
-    """Jobs that fit every filter, newest first: the document of ``awa job list -o json``.
+    """List the jobs that match every filter, newest first, as ``awa job list -o json`` does.
 
-    A full page has the next one's address in its Link header.
+    If the result has ``limit`` jobs, the Link header has the address of the next jobs.
     """
     query = read_query(
-        states=state, kind=kind, queue=queue, tag=tag, since=since, until=until, where=where,
+        states=state,
+        kind=kind,
+        queue=queue,
+        tag=tag,
+        since=since,
+        until=until,
+        where=where,
         error=error,
-    )  # fmt: skip
+    )
     query["before_id"] = before_id
     if settings.redactor is not None:
         settings.redactor.check_query(query)
@@ -120,8 +132,8 @@ def enqueue(
 ) -> Op[DescribedJob]:
     """Enqueue a job and return it.
 
-    With ``unique_by`` it is refused while another like it lives; with ``unique_seconds``, only
-    within the same span of so many seconds.
+    With ``unique_by`` it is refused if an unfinished job has the same values.  With
+    ``unique_seconds`` it is refused only within the same period of that length.
     """
     unique: dict[str, Any] | None = None
     if unique_by is not None or unique_seconds is not None:
@@ -131,10 +143,17 @@ def enqueue(
             {} if unique_seconds is None else {"by_period": int(time.time()) // unique_seconds}
         )
     op = inserts.insert(
-        args or {}, kind=kind, queue=queue, priority=priority, max_attempts=max_attempts,
-        tags=tags, metadata=metadata, run_at=run_at, unique_opts=unique,
+        args or {},
+        kind=kind,
+        queue=queue,
+        priority=priority,
+        max_attempts=max_attempts,
+        tags=tags,
+        metadata=metadata,
+        run_at=run_at,
+        unique_opts=unique,
         concurrency_key=concurrency_key,
-    )  # fmt: skip
+    )
     job = yield from change(
         who, "job.enqueue", kind, op, outcome=lambda job: {"job_id": job.id}, queue=queue
     )
@@ -143,13 +162,13 @@ def enqueue(
 
 @routes.get("/jobs/{job_id}")
 def show(job_id: JobId) -> Op[DescribedJob]:
-    """One job."""
+    """Show a job."""
     return described_job(job_id)
 
 
 @routes.get("/jobs/{job_id}/dump")
 def dump(job_id: JobId) -> Op[JobDump]:
-    """All that is known of a job: row, summary, timeline."""
+    """Show everything that is known about a job: row, summary, timeline."""
     return dump_job(job_id)
 
 
@@ -157,7 +176,7 @@ def dump(job_id: JobId) -> Op[JobDump]:
 def run(
     job_id: JobId, *, attempt: Annotated[int, Rule(minimum=0, maximum=32767)] | None = None
 ) -> Op[JobRun]:
-    """One attempt of a job, by default the present one."""
+    """Show an attempt of a job, by default the present attempt."""
     try:
         return (yield from dump_run(job_id, attempt))
     except ValidationError as error:
@@ -166,21 +185,21 @@ def run(
 
 @routes.post("/jobs/{job_id}/retry")
 def retry(who: Identity, job_id: JobId) -> Op[DescribedJob]:
-    """Run a failed, cancelled or waiting job again, or a retryable one at once."""
+    """Retry a failed, cancelled or waiting job; run a retryable job at once."""
     yield from change(who, "job.retry", job_id, jobs.retry(job_id))
     return (yield from described_job(job_id))
 
 
 @routes.post("/jobs/{job_id}/cancel")
 def cancel(who: Identity, job_id: JobId) -> Op[DescribedJob]:
-    """Cancel a job that has not ended; a running handler is told."""
+    """Cancel a job that has not ended; a running handler is notified."""
     yield from change(who, "job.cancel", job_id, jobs.cancel(job_id))
     return (yield from described_job(job_id))
 
 
 @routes.post("/jobs/{job_id}/priority")
 def priority(who: Identity, job_id: JobId, *, priority: Priority) -> Op[DescribedJob]:
-    """Give a job that waits another priority."""
+    """Change the priority of a job that has not started."""
     op = jobs.set_priority(job_id, priority)
     yield from change(who, "job.priority", job_id, op, priority=priority)
     return (yield from described_job(job_id))
@@ -188,7 +207,7 @@ def priority(who: Identity, job_id: JobId, *, priority: Priority) -> Op[Describe
 
 @routes.post("/jobs/{job_id}/move")
 def move(who: Identity, job_id: JobId, *, to_queue: Name) -> Op[DescribedJob]:
-    """Move a job that waits to another queue."""
+    """Move a job that has not started to another queue."""
     op = jobs.move_queue(job_id, to_queue)
     yield from change(who, "job.move", job_id, op, to_queue=to_queue)
     return (yield from described_job(job_id))
@@ -196,32 +215,32 @@ def move(who: Identity, job_id: JobId, *, to_queue: Name) -> Op[DescribedJob]:
 
 @routes.post("/jobs/{job_id}/delete")
 def delete(who: Identity, job_id: JobId) -> Op[Ok]:
-    """Delete a job that has ended, for good."""
+    """Delete a job that has ended."""
     yield from change(who, "job.delete", job_id, jobs.discard(job_id))
     return Ok()
 
 
 @routes.post("/jobs/bulk-retry")
 def bulk_retry(who: Identity, *, ids: Ids) -> Op[list[DescribedJob]]:
-    """Retry these jobs; those in another state, or that are not there, are skipped."""
+    """Retry these jobs; those that cannot be retried or do not exist are skipped."""
     op = jobs.retry_in_pages(sorted(set(ids)))
-    changed = yield from change(who, "job.retry", _few(ids), op)
+    changed = yield from change(who, "job.retry", _target(ids), op)
     return (yield from described_jobs_of([job.id for job in changed]))
 
 
 @routes.post("/jobs/bulk-cancel")
 def bulk_cancel(who: Identity, *, ids: Ids) -> Op[list[DescribedJob]]:
-    """Cancel these jobs; those that have ended, or are not there, are skipped."""
+    """Cancel these jobs; those that have ended or do not exist are skipped."""
     op = jobs.cancel_in_pages(sorted(set(ids)))
-    changed = yield from change(who, "job.cancel", _few(ids), op)
+    changed = yield from change(who, "job.cancel", _target(ids), op)
     return (yield from described_jobs_of(changed))
 
 
 @routes.post("/jobs/retry-failed", oneOf=[{"required": ["kind"]}, {"required": ["queue"]}])
 def retry_failed(who: Identity, *, kind: Name = "", queue: Name = "") -> Op[Count]:
-    """Run every failed job of one kind, or of one queue, again."""
+    """Retry every failed job of a kind or of a queue."""
     if bool(kind) == bool(queue):
-        raise InvalidInput("give either kind or queue", why="it would not be clear what is meant")
+        raise InvalidInput("give either kind or queue, not both and not neither")
     op = jobs.retry_failed(kind=kind or None, queue=queue or None)
     target = f"kind {kind}" if kind else f"queue {queue}"
     changed = yield from change(who, "job.retry-failed", target, op)
@@ -230,12 +249,12 @@ def retry_failed(who: Identity, *, kind: Name = "", queue: Name = "") -> Op[Coun
 
 @routes.post("/jobs/discard-failed")
 def discard_failed(who: Identity, *, kind: Name) -> Op[Count]:
-    """Delete every failed job of a kind for good."""
+    """Delete every failed job of a kind."""
     op = jobs.discard_failed(kind)
     count = yield from change(who, "job.discard", kind, op, outcome=lambda count: {"jobs": count})
     return Count(count)
 
 
-def _few(ids: list[int]) -> str:
-    shown = ", ".join(map(str, ids[:10]))
-    return f"{shown} and {len(ids) - 10} more" if len(ids) > 10 else shown  # noqa: PLR2004
+def _target(ids: list[int]) -> str:
+    listed = ", ".join(map(str, ids[:_LISTED_IDS]))
+    return f"{listed} and {more} more" if (more := len(ids) - _LISTED_IDS) > 0 else listed

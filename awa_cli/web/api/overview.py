@@ -1,11 +1,11 @@
-"""The whole at a glance: counts, names, what this server allows, storage, the audit log."""
+"""Statistics, names, capabilities, storage and the audit log."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from awa_cli.main import version
+from awa_cli.version import version
 from awa_cli.web.access import Identity
 from awa_cli.web.api._fields import (
     ActionId,
@@ -35,16 +35,17 @@ __all__ = ["routes"]
 
 routes = Routes("overview")
 
-_SLOWEST_POLL_MS = 5_000
+_MIN_POLL_MS = 5_000
 
-Minutes = Annotated[int, Rule(minimum=1, maximum=10_080, description="From how long ago.")]
+Minutes = Annotated[int, Rule(minimum=1, maximum=10_080, description="The last minutes.")]
 
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What this server allows, and the caller.
+    """What this server allows the caller to do.
 
-    ``poll_interval_ms`` is how often it makes sense to ask again.  ``scope`` is read or operate.
+    ``poll_interval_ms`` is the shortest useful interval between requests.  ``scope`` is read or
+    operate.
     """
 
     read_only: bool
@@ -56,53 +57,53 @@ class Capabilities:
 
 @routes.get("/capabilities")
 def capabilities(who: Identity, settings: Settings) -> Op[Capabilities]:
-    """What may be done here, and by whom."""
+    """Show what this server allows the caller to do."""
     read_only = yield from is_read_only()
-    interval = max(_SLOWEST_POLL_MS, round(settings.cache_seconds * 1000))
+    interval = max(_MIN_POLL_MS, round(settings.cache_seconds * 1000))
     return Capabilities(settings.read_only or read_only, interval, who.name, who.scope, version())
 
 
 @routes.get("/stats", cached=True)
 def stats() -> Op[dict[str, int]]:
-    """The number of jobs by state; completed ones as the leader counted them last."""
+    """Count the jobs by state; completed jobs as of the leader's last count."""
     counts = yield from state_counts()
     return {state: counts.get(state, 0) for state in STATES}
 
 
 @routes.get("/stats/timeseries", cached=True)
 def timeseries(*, minutes: Minutes = 60) -> Op[list[CreatedJobs]]:
-    """Jobs created in each minute, by the state they are in now; empty minutes are left out."""
+    """Count the jobs created in each minute by their present state; empty minutes are left out."""
     return created_series(minutes)
 
 
 @routes.get("/stats/kinds", cached=True)
 def kinds() -> Op[list[str]]:
-    """The names of kinds, sorted."""
+    """List the names of the kinds."""
     return kind_names()
 
 
 @routes.get("/stats/queues", cached=True)
 def queues() -> Op[list[str]]:
-    """The names of queues, sorted."""
+    """List the names of the queues."""
     return queue_names()
 
 
 @routes.get("/storage", cached=True)
 def report() -> Op[StorageReport]:
-    """Where the storage transition stands and what blocks its next steps."""
+    """Report the state of the storage transition, and what blocks its next steps."""
     return storage_report()
 
 
 @routes.post("/storage/prepare")
 def prepare(who: Identity, *, engine: Name, details: Object | None = None) -> Op[StorageReport]:
-    """Note another storage engine as the one to move to; jobs go on as before."""
+    """Record the storage engine to move to; no job moves yet."""
     yield from change(who, "storage.prepare", engine, storage.prepare(engine, details))
     return (yield from storage_report())
 
 
 @routes.post("/storage/abort")
 def abort(who: Identity) -> Op[StorageReport]:
-    """Forget the prepared storage engine."""
+    """Abort the preparation of a storage engine."""
     yield from change(who, "storage.abort", "storage", storage.abort())
     return (yield from storage_report())
 
@@ -118,9 +119,14 @@ def audit(
     before_id: BeforeId = None,
     limit: Limit = 50,
 ) -> Op[list[AuditEntry]]:
-    """Who changed what, newest first; ``action`` is one, or a noun for all of its actions."""
+    """List the audit log, newest first; ``action`` is an action, or a noun for all its actions."""
     read: Any = read_query(since=since, until=until)
     return audit_entries(
-        before_id=before_id, actor=actor, action=action, target=target, limit=limit,
-        since=read["since"], until=read["until"],
-    )  # fmt: skip
+        before_id=before_id,
+        actor=actor,
+        action=action,
+        target=target,
+        limit=limit,
+        since=read["since"],
+        until=read["until"],
+    )

@@ -29,45 +29,45 @@ __all__ = ["routes"]
 
 routes = Routes("queues")
 
-_MOST = 2**31 - 1
-_COUNT: Any = Rule(minimum=1, maximum=_MOST)
-_REAL: Any = Rule(minimum=0, maximum=1e9)
+_MAX_INT = 2**31 - 1
+_COUNT: Any = Rule(minimum=1, maximum=_MAX_INT)
+_HOURS: Any = Rule(minimum=0, maximum=1e9)
 
 
 @dataclass(frozen=True, slots=True)
 class Drained:
-    """How many jobs were cancelled."""
+    """The number of jobs that were cancelled."""
 
     drained: int
 
 
 @routes.get("/queues", cached=True)
 def listed() -> Op[list[QueueOverview]]:
-    """Every queue anybody knows of, by name; the counts are exact."""
+    """List the queues by name, with exact counts."""
     return list_queues()
 
 
 @routes.get("/queues/runtime", cached=True)
 def runtime() -> Op[list[QueueRuntime]]:
-    """The processes that work each queue."""
+    """List the queues with their worker processes."""
     return queue_runtimes()
 
 
 @routes.get("/queues/{queue}")
 def show(queue: Text) -> Op[QueueOverview]:
-    """One queue."""
+    """Show a queue."""
     return (yield from queue_details(queue)).overview
 
 
 @routes.get("/queues/{queue}/details")
 def details(queue: Text) -> Op[QueueDetails]:
-    """One queue with its settings, its workers and the number of its dead letters."""
+    """Show a queue with its settings, its workers and the number of its dead letters."""
     return queue_details(queue)
 
 
 @routes.get("/queues/{queue}/settings")
 def settings(queue: Name) -> Op[QueuePolicy]:
-    """What is stored about a queue for the whole fleet; null is what each worker began with."""
+    """Show the stored settings of a queue; null: each worker uses the value it was started with."""
     return get_queue_policy(queue)
 
 
@@ -76,17 +76,17 @@ def set_settings(
     who: Identity,
     queue: Name,
     *,
-    max_running: Annotated[int | None, Rule(minimum=0, maximum=_MOST)] = KEEP,
+    max_running: Annotated[int | None, Rule(minimum=0, maximum=_MAX_INT)] = KEEP,
     max_running_per_key: Annotated[int | None, _COUNT] = KEEP,
     max_rate: Annotated[float | None, Rule(minimum=RATES[0], maximum=RATES[1])] = KEEP,
-    burst: Annotated[int | None, Rule(minimum=0, maximum=_MOST)] = KEEP,
+    burst: Annotated[int | None, Rule(minimum=0, maximum=_MAX_INT)] = KEEP,
     poll_interval_ms: Annotated[int | None, Rule(minimum=1, maximum=LONGEST_POLL_MS)] = KEEP,
     claim_batch: Annotated[int | None, _COUNT] = KEEP,
     deadline_seconds: Annotated[float | None, Rule(minimum=0, maximum=LONGEST_DEADLINE)] = KEEP,
-    completed_retention_hours: Annotated[float | None, _REAL] = KEEP,
-    failed_retention_hours: Annotated[float | None, _REAL] = KEEP,
+    completed_retention_hours: Annotated[float | None, _HOURS] = KEEP,
+    failed_retention_hours: Annotated[float | None, _HOURS] = KEEP,
 ) -> Op[QueuePolicy]:
-    """Change settings of a queue: null takes one back, one that is left out stays."""
+    """Change settings of a queue; null resets a setting, a member that is left out keeps it."""
     given = {
         "max_running": max_running,
         "max_running_per_key": max_running_per_key,
@@ -112,7 +112,7 @@ def _rate_limit(max_rate: float | None, burst: int | None) -> Any:
 
 @routes.post("/queues/{queue}/dead-letters")
 def keep_dead_letters(who: Identity, queue: Name, *, enabled: bool) -> Op[QueuePolicy]:
-    """Choose whether failed jobs of a queue move to the dead letters."""
+    """Set whether failed jobs of a queue move to the dead letters."""
     action = "dlq.enable" if enabled else "dlq.disable"
     yield from change(who, action, queue, dead_letters.set_dead_letters(queue, enabled))
     return (yield from get_queue_policy(queue))
@@ -120,7 +120,7 @@ def keep_dead_letters(who: Identity, queue: Name, *, enabled: bool) -> Op[QueueP
 
 @routes.post("/queues/{queue}/pause")
 def pause(who: Identity, queue: Name, *, paused_by: Name | None = None) -> Op[Ok]:
-    """Stop starting jobs of a queue, in the whole fleet; a new queue is created, paused."""
+    """Pause a queue for all workers; an unknown queue is created, paused."""
     op = queues.pause_queue(queue, paused_by or who.name)
     yield from change(who, "queue.pause", queue, op)
     return Ok()
@@ -128,25 +128,25 @@ def pause(who: Identity, queue: Name, *, paused_by: Name | None = None) -> Op[Ok
 
 @routes.post("/queues/{queue}/resume")
 def resume(who: Identity, queue: Name) -> Op[Ok]:
-    """Start jobs of a paused queue again."""
+    """Resume a paused queue."""
     yield from change(who, "queue.resume", queue, queues.resume_queue(queue))
     return Ok()
 
 
 @routes.post("/queues/{queue}/drain")
 def drain(who: Identity, queue: Name) -> Op[Drained]:
-    """Cancel every job of a queue that waits; running ones are spared."""
+    """Cancel every job of a queue that has not started; running jobs go on."""
     count = yield from change(who, "queue.drain", queue, queues.drain_queue(queue))
     return Drained(count)
 
 
 @routes.get("/kinds")
 def kinds() -> Op[list[KindOverview]]:
-    """Every kind that has jobs, is declared or is worked, by name."""
+    """List the kinds that have jobs, are declared or have workers, by name."""
     return list_kinds()
 
 
 @routes.get("/kinds/{kind}")
 def kind(kind: Text) -> Op[KindOverview]:
-    """One kind."""
+    """Show a kind."""
     return kind_overview(kind)

@@ -1,4 +1,4 @@
-"""The fleet."""
+"""Worker processes."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ routes = Routes("workers")
 
 @routes.get("/runtime", cached=True)
 def overview() -> Op[RuntimeOverview]:
-    """The fleet of the last day: how many of which kind, and each process."""
+    """List the worker processes of the last day, with their counts by role."""
     return runtime_overview()
 
 
 @routes.get("/runtime/{instance_id}")
 def show(instance_id: Text) -> Op[RuntimeInstance]:
-    """One worker process."""
+    """Show a worker process."""
     for one in (yield from runtime_instances()):
         if one.instance_id == instance_id:
             return one
     raise NotFound(
         f"worker not found: {instance_id}",
-        why="no process of the last day has this id",
+        why="no worker process of the last day has this id",
         hint="list workers: awa workers --all -o wide",
     )

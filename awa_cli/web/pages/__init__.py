@@ -1,4 +1,4 @@
-"""The pages: server-rendered, live by htmx and the event stream, readable without JavaScript."""
+"""The web pages: rendered on the server, updated by htmx, readable without JavaScript."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ if TYPE_CHECKING:
 
 __all__ = ["routes"]
 
-# A page holds its token, which the length of a compressed answer could tell to who may choose a
-# part of it; but a request that another site causes carries no cookie (SameSite), and so gets a
-# token that is good for nothing.
-_SMALL: Final = [Middleware(GZipMiddleware, minimum_size=500, compresslevel=6)]
+# A page contains its CSRF token, which compression could reveal to an attacker who controls a part
+# of the page (BREACH).  But requests caused by another site carry no cookie (SameSite), so their
+# pages contain a fresh token that is of no use.
+_COMPRESSED: Final = [Middleware(GZipMiddleware, minimum_size=500, compresslevel=6)]
 
 
 def routes() -> list[BaseRoute]:
@@ -88,12 +88,12 @@ def routes() -> list[BaseRoute]:
         _post("/storage/prepare", storage.prepare),
         _post("/storage/abort", storage.abort),
         _get("/audit", audit.listed),
-        Mount("/static", Files(), middleware=_SMALL),
+        Mount("/static", Files(), middleware=_COMPRESSED),
     ]
 
 
 def _get(path: str, show: Callable[..., Any]) -> Route:
-    return Route(path, show, middleware=_SMALL)
+    return Route(path, show, middleware=_COMPRESSED)
 
 
 def _post(path: str, act: Callable[..., Any]) -> Route:

@@ -1,4 +1,4 @@
-"""From a number to the jobs that it counts."""
+"""Links from a number of jobs to the list of these jobs."""
 
 from __future__ import annotations
 
@@ -13,13 +13,24 @@ if TYPE_CHECKING:
 __all__ = ["counted_links", "tiles"]
 
 _COUNTED: Final = {
-    "AVAIL": ("available",), "RUNNING": ("running",), "FAILED": ("failed",),
-    "LATER": ("scheduled", "retryable"), "WAITING": ("waiting_external",),
-}  # fmt: skip
+    "available": ("available",),
+    "running": ("running",),
+    "failed": ("failed",),
+    "later": ("scheduled", "retryable"),
+    "waiting": ("waiting_external",),
+}
+_TILE_STATES: Final = (
+    "available",
+    "running",
+    "scheduled",
+    "retryable",
+    "waiting_external",
+    "failed",
+)
 
 
 def counted_links(name: str) -> dict[str, Callable[[Any], str | None]]:
-    """Return where the numbers of rows lead, by column; ``name`` is ``queue`` or ``kind``."""
+    """Return the links of the numbers in a table, by column; ``name`` is ``queue`` or ``kind``."""
     return {title: _to_jobs(name, states) for title, states in _COUNTED.items()}
 
 
@@ -33,8 +44,8 @@ def _to_jobs(name: str, states: tuple[str, ...]) -> Callable[[Any], str | None]:
 
 
 def tiles(name: str, row: Any) -> list[tuple[str, int, str]]:
-    """Return state, number of jobs and where they are listed, of a queue or a kind."""
+    """Return (state, number of jobs, address of their list) for a queue or a kind."""
     return [
         (state, getattr(row, state), address({"state": [state], name: [getattr(row, name)]}))
-        for state in COUNTED
+        for state in _TILE_STATES
     ]

@@ -25,7 +25,7 @@ __all__ = ["FILTERS", "Asked", "address", "asked_by", "given_by"]
 
 FILTERS: Final = (*FIELDS, "where")
 LIMIT: Final = 50
-_COLUMNS: Final = tuple(column.title.lower() for column in JOBS)
+_COLUMNS: Final = tuple(column.key for column in JOBS)
 _PARAMS: Final[dict[str, Any]] = {
     "state": list[State], "kind": Name, "queue": Name, "tag": Name, "since": When, "until": When,
     "error": Text, "where": Where, "before_id": BeforeId, "after_id": BeforeId, "sort": Sort,

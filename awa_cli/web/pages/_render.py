@@ -1,4 +1,4 @@
-"""From a template to an answer: what every page knows, and the token its changes carry."""
+"""Render the templates, and answer the forms and buttons of pages."""
 
 from __future__ import annotations
 
@@ -11,18 +11,17 @@ from urllib.parse import quote
 
 from starlette.responses import HTMLResponse, Response
 
-from awa_cli.main import version
-from awa_cli.terminal.output import age, clean, counted, now, span
+from awa_cli.version import version
 from awa_cli.views.actions import ACTIONS
 from awa_cli.views.states import state_sign
 from awa_cli.views.tracebacks import read_trace
-from awa_cli.web.guard import identity_of
+from awa_cli.views.words import age, clean, counted, now, span
 from awa_cli.web.origins import COOKIE, is_csrf, new_csrf
 from awa_cli.web.pages._static import stamp
-from awa_cli.web.pages.navigation import PLACES
+from awa_cli.web.pages.navigation import NAVIGATION
 from awa_cli.web.path_names import step
-from awa_cli.web.problems import PATH
 from awa_cli.web.query_string import read_pairs
+from awa_cli.web.scope import PATH, identity_of
 from awa_lib.errors import AwaError
 
 if TYPE_CHECKING:
@@ -35,14 +34,14 @@ if TYPE_CHECKING:
     from awa_cli.web.problems import Refused
     from awa_cli.web.state import State
 
-__all__ = ["act", "at", "error_page", "fields", "read", "render", "root_of", "told"]
+__all__ = ["act", "at", "error_page", "fields", "read", "render", "report", "root_of"]
 
 _TEMPLATES: Final = Path(__file__).parents[1] / "templates"
 
 
 @cache
 def _environment() -> Environment:
-    # 50 ms, which a server that only answers programs need not pay.
+    # 50 ms, which a server that only serves the API need not spend.
     from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
     environment = Environment(
@@ -53,22 +52,32 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        age=age, span=span, cell=clean, counted=counted, part=_part, step=step, css=_css, utc=_utc,
-        sign=state_sign, json=_json, trace=read_trace, moment=_moment,
+        age=age,
+        span=span,
+        cell=clean,
+        counted=counted,
+        quoted=_quoted,
+        step=step,
+        css=_css,
+        utc=_utc,
+        sign=state_sign,
+        json=_json,
+        trace=read_trace,
+        moment=_moment,
         numbered=_numbered,
-    )  # fmt: skip
+    )
     environment.tests["moment"] = lambda value: isinstance(value, datetime)
-    environment.globals.update(ACTIONS=ACTIONS, PLACES=PLACES, version=version(), now=now)
+    environment.globals.update(ACTIONS=ACTIONS, NAVIGATION=NAVIGATION, version=version(), now=now)
     return environment
 
 
-def _part(text: object) -> str:
-    """Write a value of a query."""
+def _quoted(text: object) -> str:
+    """Return a value, quoted for a query string."""
     return quote(str(text), safe="")
 
 
 def _css(style: str) -> str:
-    """Return the classes of a column's style, as of ``bold red``."""
+    """Return the CSS classes of a column's style, such as ``bold red``."""
     return " ".join(f"c-{word}" for word in style.split())
 
 
@@ -85,27 +94,27 @@ def _numbered(items: Sequence[Any]) -> list[tuple[int, Any]]:
 
 
 def _utc(moment: datetime) -> str:
-    """Write a moment for who has no JavaScript, which would write it in the viewer's zone."""
+    """Return a timestamp in UTC; a script replaces it by the viewer's time zone."""
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def at(*parts: object) -> str:
-    """Return the path of a page: ``at("queues", name)``; templates put ``root`` before it."""
+    """Return the path of a page: ``at("queues", name)``; templates prepend ``root``."""
     return "/" + "/".join(map(step, parts))
 
 
 async def render(
     request: Request, template: str, status: int = 200, *, part: str | None = None, **context: Any
 ) -> Response:
-    """Answer with a page; with the template ``part`` instead where htmx asks for what changed.
+    """Render a page, or only the template ``part`` if htmx requests an update.
 
-    Every template knows ``root`` (what stands before each path), ``path``, ``here`` (the address
-    without the root), ``csrf``, ``who`` (the identity), ``read_only`` and ``static('app.css')``.
+    Every template has ``root`` (the prefix of each path), ``path``, ``here`` (the address without
+    the root), ``csrf``, ``who`` (the identity), ``read_only`` and ``static('app.css')``.
     """
     if part is not None and _wants_part(request):
         template = part
     root = root_of(request)
-    # Not of request.url, which drops line ends and takes "?" in a name for a query.
+    # Not request.url: it drops line ends, and takes a "?" in a name for the query.
     path = request.scope["path"].removeprefix(root)
     here = quote(path, safe="/!$&'()*+,;=:@")
     if query := request.scope["query_string"].decode("latin-1"):
@@ -115,15 +124,25 @@ async def render(
     if fresh:
         token = new_csrf()
     text = _text(
-        template, root, path, here=here, csrf=token, who=identity_of(request.scope),
-        read_only=await _read_only(request), **context,
-    )  # fmt: skip
+        template,
+        root,
+        path,
+        here=here,
+        csrf=token,
+        who=identity_of(request.scope),
+        read_only=await _read_only(request),
+        **context,
+    )
     response = HTMLResponse(text, status, {"Cache-Control": "no-store", "Vary": "HX-Request"})
     if fresh:
         response.set_cookie(
-            COOKIE, token, path=root or "/", httponly=True, samesite="strict",
+            COOKIE,
+            token,
+            path=root or "/",
+            httponly=True,
+            samesite="strict",
             secure=request.url.scheme == "https",
-        )  # fmt: skip
+        )
     return response
 
 
@@ -146,20 +165,27 @@ def _wants_part(request: Request) -> bool:
 
 
 def error_page(scope: Scope, refused: Refused, phrase: str) -> Response:
-    """Answer with what went wrong; the database is not asked, for it may be what is wrong."""
+    """Render a problem, without the database, which may be the cause."""
     try:
         who = identity_of(scope)
     except KeyError:
         who = None
     text = _text(
-        "error.html", scope["path"].removesuffix(scope[PATH]), scope[PATH],
-        here=scope[PATH], csrf="", who=who, read_only=False, problem=refused, phrase=phrase,
-    )  # fmt: skip
+        "error.html",
+        scope["path"].removesuffix(scope[PATH]),
+        scope[PATH],
+        here=scope[PATH],
+        csrf="",
+        who=who,
+        read_only=False,
+        problem=refused,
+        phrase=phrase,
+    )
     return HTMLResponse(text, refused.status, {"Cache-Control": "no-store", **refused.headers})
 
 
 async def _read_only(request: Request) -> bool:
-    """Return whether buttons must be off; unknown counts as yes."""
+    """Return whether buttons must be disabled; also if the database cannot say."""
     state: State = request.app.state.awa
     try:
         return not identity_of(request.scope).may_operate or await state.read_only()
@@ -168,9 +194,9 @@ async def _read_only(request: Request) -> bool:
 
 
 async def read(request: Request, op: Any, *, cached: Hashable = None) -> Any:
-    """Run a read for a page, with what must not be seen hidden.
+    """Run a read for a page, and hide the values that must not be shown.
 
-    With a name in ``cached`` all who look within the time of the cache get the same answer.
+    ``cached`` is a name under which the answer is cached.
     """
     state: State = request.app.state.awa
     if cached is None:
@@ -191,7 +217,7 @@ def _hidden(value: Any, hide: Callable[[Any], Any]) -> Any:
 
 
 async def fields(request: Request) -> dict[str, list[str]]:
-    """Return the fields of a form that was sent, the empty ones left out.  Raises InvalidInput."""
+    """Return the fields of a submitted form without the empty fields.  Raises InvalidInput."""
     text = (await request.body()).decode("utf-8", "replace")
     found: dict[str, list[str]] = {}
     for name, value in read_pairs(text, "the form"):
@@ -202,7 +228,7 @@ async def fields(request: Request) -> dict[str, list[str]]:
 async def act(
     request: Request, op: Any, action_id: str, target: object, *, go: str | None = None
 ) -> Response:
-    """Run the operation of an API endpoint for a page's button; then the page reads anew.
+    """Run the operation of an API endpoint for a button; then the page updates itself.
 
     With ``go`` the browser goes to that page instead.  Raises Refused and AwaError, which the
     page shows.
@@ -215,19 +241,19 @@ async def act(
         state.cache.clear()
     if go is not None:
         return Response(status_code=204, headers={"HX-Redirect": root_of(request) + go})
-    return told(ACTIONS[action_id].done.format(target=target))
+    return report(ACTIONS[action_id].done.format(target=target))
 
 
-def told(text: str, *, to: str | None = None) -> Response:
-    """Answer to a button that something was done: the page says so and reads anew.
+def report(text: str, *, to: str | None = None) -> Response:
+    """Answer a button: the page shows the text and updates itself.
 
-    ``to`` is the path of a page that shows more.
+    ``to`` is the path of a page with details.
     """
-    # Headers are ASCII, and so is this JSON.
-    events = json.dumps({"said": {"text": clean(text), "to": to}, "changed": True})
+    # json.dumps writes ASCII, as headers must be.
+    events = json.dumps({"notice": {"text": clean(text), "to": to}, "changed": True})
     return Response(status_code=204, headers={"HX-Trigger": events})
 
 
 def root_of(request: Request) -> str:
-    """Return what stands before each path."""
+    """Return the prefix of each path, for a server that is mounted in an application."""
     return str(request.scope.get("root_path", ""))

@@ -1,4 +1,4 @@
-"""Styles, scripts and pictures: small over the wire, and loaded once."""
+"""Static files: compressed, and cached by browsers until they change."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ FOLDER: Final = Path(__file__).parents[1] / "static"
 
 @cache
 def stamp(name: str) -> str:
-    """Return what makes a browser load a file again after it changed."""
+    """Return a hash of a file's contents, which makes browsers reload a changed file."""
     return hashlib.blake2b((FOLDER / name).read_bytes(), digest_size=6).hexdigest()
 
 
 class Files(StaticFiles):
-    """The files; an address with the right stamp never has to be asked for again."""
+    """The static files; an address with the present stamp is cached for a year."""
 
     def __init__(self) -> None:
         super().__init__(directory=FOLDER)
@@ -35,7 +35,7 @@ class Files(StaticFiles):
         """Answer with a file."""
         response = await super().get_response(path, scope)
         given = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("v")
-        if response.status_code < 400 and given == [stamp(path)]:  # noqa: PLR2004 - the errors
+        if response.status_code < 400 and given == [stamp(path)]:  # noqa: PLR2004 - the first error
             response.headers["Cache-Control"] = "private, max-age=31536000, immutable"
         else:
             response.headers["Cache-Control"] = "no-cache"

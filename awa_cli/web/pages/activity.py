@@ -1,4 +1,4 @@
-"""Activity: what happens to jobs, as it happens."""
+"""The page of recent state changes of jobs, updated live."""
 
 from __future__ import annotations
 
@@ -19,38 +19,38 @@ if TYPE_CHECKING:
 
 __all__ = ["show"]
 
-# So many are looked through; older ones are found among the jobs.
-_RECENT: Final = 1_000
-_SHOWN: Final = 200
+# Transitions that are read and filtered.
+_MAX_READ: Final = 1_000
+_MAX_ROWS: Final = 200
 _EVENTS: Final = ("created", *STATES)
 
 
 async def show(request: Request) -> Response:
-    """Answer with the latest transitions that fit, newest first; a script adds what is new."""
-    wanted = {
+    """Show the latest matching transitions, newest first; a script adds later ones."""
+    filters = {
         name: value
         for name in ("event", "kind", "queue")
         if (value := request.query_params.get(name, "").strip())
     }
-    # Not an older answer: what it lacks, the stream does not bring.
-    found: list[Transition] = await read(request, recent_transitions(_RECENT))
-    fitting = [one for one in reversed(found) if _fits(one, wanted)]
+    # Not cached: the stream does not repeat what an older answer lacks.
+    transitions: list[Transition] = await read(request, recent_transitions(_MAX_READ))
+    matching = [one for one in reversed(transitions) if _matches(one, filters)]
     return await render(
         request,
         "activity.html",
         part="parts/activity.html",
-        rows=fitting[:_SHOWN],
-        most=_SHOWN,
-        wanted=wanted,
+        rows=matching[:_MAX_ROWS],
+        max_rows=_MAX_ROWS,
+        filters=filters,
         events=_EVENTS,
         signs={event: state_sign(event) for event in _EVENTS},
         kinds=await read(request, kinds(), cached="names of kind"),
         queues=await read(request, queues(), cached="names of queue"),
         command=" ".join(
-            ["awa job tail -f", *(f"--{name} {shlex.quote(v)}" for name, v in wanted.items())]
+            ["awa job tail -f", *(f"--{name} {shlex.quote(v)}" for name, v in filters.items())]
         ),
     )
 
 
-def _fits(one: Transition, wanted: dict[str, Any]) -> bool:
-    return all(getattr(one, name) == value for name, value in wanted.items())
+def _matches(one: Transition, filters: dict[str, Any]) -> bool:
+    return all(getattr(one, name) == value for name, value in filters.items())

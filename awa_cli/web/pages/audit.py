@@ -1,4 +1,4 @@
-"""Who changed what."""
+"""The page of the audit log."""
 
 from __future__ import annotations
 
@@ -24,20 +24,22 @@ __all__ = ["listed"]
 _FIELDS: Final = (
     Field("actor", Text, "alice"),
     Field(
-        "action", ActionId, "job.retry, or queue",
+        "action",
+        ActionId,
+        "job.retry, queue",
         sorted({*ACTIONS, *(name.partition(".")[0] for name in ACTIONS)}),
     ),
     Field("target", Text, "42, or a queue"),
     Field("since", When, "2h, 7d ago"),
     Field("until", When, "1h"),
-)  # fmt: skip
+)
 _KINDS: Final = {**{one.name: one.kind for one in _FIELDS}, "before_id": BeforeId}
 _ID: Final = re.compile(r"[1-9][0-9]{0,17}")
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 async def listed(request: Request) -> Response:
-    """Answer with a page of changes."""
+    """List the entries that match the filter."""
     wanted = wanted_by(request, "/audit", _KINDS)
     entries: list[AuditEntry] = []
     if wanted.problem is None:
@@ -58,15 +60,15 @@ async def listed(request: Request) -> Response:
         older=older,
         columns=AUDIT,
         links={
-            "WHO": lambda one: wanted.link(actor=one.actor),
-            "ACTION": lambda one: wanted.link(action=one.action),
+            "who": lambda one: wanted.link(actor=one.actor),
+            "action": lambda one: wanted.link(action=one.action),
             "TARGET": _target,
         },
     )
 
 
 def _target(one: AuditEntry) -> str | None:
-    """Return the page of what was changed, where there is one."""
+    """Return the path of the changed object's page, if it has a page."""
     noun = one.action.partition(".")[0]
     if noun in {"job", "dlq"} and _ID.fullmatch(one.target):
         return at("jobs", one.target)

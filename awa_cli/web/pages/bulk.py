@@ -1,6 +1,6 @@
-"""One change of many jobs: of those that are ticked, or of all that fit a filter.
+"""The dialog for a change of many jobs: the ticked jobs, or all that match a filter.
 
-The dialog says first what would be changed.
+The dialog first shows which jobs would change.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from awa_cli.parser.job_options import bulk_filters
-from awa_cli.terminal.output import counted
 from awa_cli.views.actions import ACTIONS
+from awa_cli.views.words import counted
 from awa_cli.web import api
 from awa_cli.web.api._fields import Name, Priority
-from awa_cli.web.guard import identity_of
 from awa_cli.web.json_schema import Schemas, from_text
 from awa_cli.web.pages._change_each import change_each, ids_of
 from awa_cli.web.pages._list_query import FILTERS, asked_by, given_by
-from awa_cli.web.pages._render import fields, read, render, told
+from awa_cli.web.pages._render import fields, read, render, report
 from awa_cli.web.problems import Refused
+from awa_cli.web.scope import identity_of
 from awa_lib.errors import InvalidInput
 from awa_lib.reads.jobs import job_rows_of
 from awa_lib.states import CAN_CANCEL, CAN_RETRY, ENDED, QUEUED
@@ -40,15 +40,15 @@ _SAMPLE: Final = 10
 
 @dataclass(frozen=True, slots=True)
 class _Change:
-    """A change: its name in the address, as a bulk operation and as an action; what it takes."""
+    """A change of many jobs, as a bulk operation and as an action."""
 
     operation: str
     action_id: str
     states: Sequence[str]
-    one: Callable[..., Op[Any]]
-    """The endpoint that changes one job."""
-    needs: str | None = None
-    kind: Any = None
+    endpoint: Callable[..., Op[Any]]
+    """The endpoint that changes a single job."""
+    argument: str | None = None
+    type: Any = None
 
 
 _CHANGES: Final = {
@@ -63,45 +63,55 @@ _CHANGES: Final = {
 
 
 async def ask(request: Request) -> Response:
-    """Answer with the dialog: how many jobs it would be, and which."""
+    """Show the dialog: how many jobs would change, and which."""
     given = given_by(request)
     name, change = _change(given.pop("action", [""])[0])
     if "ids" in given:
-        wanted = ids_of(given["ids"])
-        rows = await read(request, job_rows_of(wanted))
-        able = [job for job in rows if job.state in change.states]
-        states = dict(Counter(job.state for job in able).most_common())
-        fit = [job.id for job in able]
-        total, sample, hidden = len(fit), fit, [("ids", ",".join(map(str, fit)))]
-        of = counted(len(wanted), "ticked job") if len(fit) < len(wanted) else ""
+        ticked = ids_of(given["ids"])
+        rows = await read(request, job_rows_of(ticked))
+        changeable = [job for job in rows if job.state in change.states]
+        states = dict(Counter(job.state for job in changeable).most_common())
+        ids = [job.id for job in changeable]
+        total, sample, hidden = len(ids), ids, [("ids", ",".join(map(str, ids)))]
+        of = counted(len(ticked), "ticked job") if len(ids) < len(ticked) else ""
     else:
         where = _where(given)
         state: State = request.app.state.awa
         op = api.bulk_operations.preview(
             state.settings, operation=_operation(change), all=not where, **where
         )
-        found = await read(request, op)
-        total, sample, of, states = found.total_matched, found.sample, "", found.states
+        preview = await read(request, op)
+        total, sample, states, of = preview.total_matched, preview.sample, preview.states, ""
         hidden = [(field, value) for field, values in given.items() for value in values]
     queues = await read(request, api.overview.queues(), cached="names of queue")
     return await render(
-        request, "parts/bulk.html", name=name, change=change, action=ACTIONS[change.action_id],
-        jobs=counted(total), total=total, states=states, sample=sample[:_SAMPLE], of=of,
-        hidden=hidden, queues=queues if change.needs == "to_queue" else [], by_ids="ids" in given,
-    )  # fmt: skip
+        request,
+        "parts/bulk.html",
+        name=name,
+        change=change,
+        action=ACTIONS[change.action_id],
+        jobs=counted(total),
+        total=total,
+        states=states,
+        sample=sample[:_SAMPLE],
+        of=of,
+        hidden=hidden,
+        queues=queues if change.argument == "to_queue" else [],
+        by_ids="ids" in given,
+    )
 
 
 async def carry_out(request: Request) -> Response:
-    """Change the jobs; those that cannot be changed do not stop the others."""
+    """Change the ticked jobs one by one, or submit a bulk operation."""
     who = identity_of(request.scope)
     state: State = request.app.state.awa
     await state.require_operate(who)
-    sent = await fields(request)
-    _, change = _change(sent.pop("action", [""])[0])
-    extra = _extra(change, sent)
-    if "ids" in sent:
-        return await _change_each(request, change, ids_of(sent["ids"]), extra)
-    where = _where(sent)
+    form = await fields(request)
+    _, change = _change(form.pop("action", [""])[0])
+    extra = _argument(change, form)
+    if "ids" in form:
+        return await _change_each(request, change, ids_of(form["ids"]), extra)
+    where = _where(form)
     op = api.bulk_operations.submit(
         who, state.settings, operation=_operation(change), all=not where, **extra, **where
     )
@@ -109,7 +119,7 @@ async def carry_out(request: Request) -> Response:
     state.cache.clear()
     total = counted(submitted.total_matched)
     verb = ACTIONS[change.action_id].verb
-    return told(f"{verb}: {total}, as a batch operation", to="/batches")
+    return report(f"{verb}: {total}, as a batch operation", to="/batches")
 
 
 async def _change_each(
@@ -117,9 +127,12 @@ async def _change_each(
 ) -> Response:
     who = identity_of(request.scope)
     return await change_each(
-        request, ids, lambda job_id: change.one(who, job_id, **extra), change.action_id,
+        request,
+        ids,
+        lambda job_id: change.endpoint(who, job_id, **extra),
+        change.action_id,
         lambda done: _target(counted(done), extra),
-    )  # fmt: skip
+    )
 
 
 def _target(jobs: str, extra: dict[str, Any]) -> str:
@@ -131,7 +144,7 @@ def _target(jobs: str, extra: dict[str, Any]) -> str:
 def _change(name: str) -> tuple[str, _Change]:
     if name not in _CHANGES:
         raise Refused(
-            422, f"there is no change {name[:40]!r}", f"it is one of {', '.join(_CHANGES)}"
+            422, f"there is no change {name[:40]!r}", f"valid names are {', '.join(_CHANGES)}"
         )
     return name, _CHANGES[name]
 
@@ -140,14 +153,14 @@ def _operation(change: _Change) -> Any:
     return change.operation
 
 
-def _extra(change: _Change, sent: dict[str, list[str]]) -> dict[str, Any]:
-    if change.needs is None:
+def _argument(change: _Change, form: dict[str, list[str]]) -> dict[str, Any]:
+    if change.argument is None:
         return {}
-    texts = sent.pop(change.needs, None)
+    texts = form.pop(change.argument, None)
     if not texts:
-        raise InvalidInput(f"{change.needs} is missing")
-    schema = Schemas().of(change.kind)
-    return {change.needs: from_text(schema, texts, change.needs)}
+        raise InvalidInput(f"{change.argument} is missing")
+    schema = Schemas().of(change.type)
+    return {change.argument: from_text(schema, texts, change.argument)}
 
 
 def _where(given: dict[str, list[str]]) -> dict[str, Any]:

@@ -1,19 +1,19 @@
-"""Batch operations: how far each is, and one with which jobs it is about."""
+"""The pages of the bulk operations, which the command calls batch operations."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from awa_cli.terminal.output import counted
 from awa_cli.views.bulk import done_words, filter_words, operation_words, share_of
 from awa_cli.views.columns import BATCHES
+from awa_cli.views.words import counted
 from awa_cli.web import api
-from awa_cli.web.api.bulk_operations import BatchState
-from awa_cli.web.guard import identity_of
+from awa_cli.web.api.bulk_operations import BulkOperationState
 from awa_cli.web.pages._list_query import address
 from awa_cli.web.pages._render import act, at, read, render
 from awa_cli.web.pages._wanted import Field, wanted_by
+from awa_cli.web.scope import identity_of
 from awa_lib.reads.bulk import get_bulk_operation, list_bulk_operations
 from awa_lib.reads.runtime import runtime_instances
 
@@ -28,99 +28,104 @@ if TYPE_CHECKING:
 
 __all__ = ["cancel", "listed", "show"]
 
-_MOST: Final = 100
+_MAX_ROWS: Final = 100
 _STATES: Final = ("pending", "running", "completed", "cancelled", "failed")
 # What the list of jobs calls the filters of an operation; args may be nested too deep for it.
 _PARAMS: Final = {
-    "state": "state", "kind": "kind", "queue": "queue", "tag": "tag", "error": "error",
-    "created_after": "since", "created_before": "until",
-}  # fmt: skip
+    "state": "state",
+    "kind": "kind",
+    "queue": "queue",
+    "tag": "tag",
+    "error": "error",
+    "created_after": "since",
+    "created_before": "until",
+}
 
 
-def _words(column: Any) -> Any:
-    """Return the column as people read it; ids are for commands, and counts beside the bar."""
-    if column.title == "OPERATION":
+def _in_words(column: Any) -> Any:
+    """Return the column with words instead of names and JSON."""
+    if column.key == "operation":
         return replace(column, get=operation_words)
-    if column.title == "FILTER":
+    if column.key == "filter":
         return replace(column, get=lambda one: filter_words(one.filter))
-    if column.title == "STATE":
+    if column.key == "state":
         return replace(column, state=lambda one: one.state)
-    return replace(column, wide=False) if column.title == "BY" else column
+    return replace(column, wide=False) if column.key == "by" else column
 
 
-_COLUMNS: Final = tuple(_words(one) for one in BATCHES if one.title not in {"ID", "DONE"})
+_COLUMNS: Final = tuple(_in_words(one) for one in BATCHES if one.key not in {"id", "done"})
 
 
 async def listed(request: Request) -> Response:
-    """Answer with the latest operations."""
-    wanted = wanted_by(request, "/batches", {"state": BatchState})
-    limited = list_bulk_operations(state=wanted.values.get("state"), limit=_MOST)
+    """List the latest bulk operations."""
+    wanted = wanted_by(request, "/batches", {"state": BulkOperationState})
+    limited = list_bulk_operations(state=wanted.values.get("state"), limit=_MAX_ROWS)
     return await render(
         request,
-        "batches.html",
+        "bulk_operations.html",
         422 if wanted.problem else 200,
-        part="parts/batches.html",
+        part="parts/bulk_operations.html",
         wanted=wanted,
-        fields=[Field("state", BatchState, "any", _STATES, closed=True)],
-        batches=[] if wanted.problem else await read(request, limited),
-        most=_MOST,
+        fields=[Field("state", BulkOperationState, "any", _STATES, closed=True)],
+        operations=[] if wanted.problem else await read(request, limited),
+        max_rows=_MAX_ROWS,
         columns=_COLUMNS,
-        links={"OPERATION": lambda one: at("batches", one.id)},
+        links={"operation": lambda one: at("batches", one.id)},
         share=share_of,
         done=done_words,
-        said=_said,
+        target=_target,
     )
 
 
 async def show(request: Request) -> Response:
-    """Answer with one operation."""
-    batch, fleet = await read(request, _operation(request.path_params["operation_id"]))
-    commands = [f"awa batch show {batch.id}"]
-    if not batch.finished:
-        commands += [f"awa batch run {batch.id}", f"awa batch cancel {batch.id}"]
+    """Show a bulk operation."""
+    operation, fleet = await read(request, _read_operation(request.path_params["operation_id"]))
+    commands = [f"awa batch show {operation.id}"]
+    if not operation.finished:
+        commands += [f"awa batch run {operation.id}", f"awa batch cancel {operation.id}"]
     return await render(
         request,
-        "batch.html",
-        part="parts/batch.html",
-        batch=batch,
-        operation=operation_words(batch),
-        words=filter_words(batch.filter),
-        jobs=_jobs(batch.filter),
-        share=share_of(batch),
-        done=done_words(batch),
-        said=_said(batch),
-        took=_took(batch),
-        alone=not batch.finished and all(one.stale for one in fleet),
+        "bulk_operation.html",
+        part="parts/bulk_operation.html",
+        operation=operation,
+        name=operation_words(operation),
+        words=filter_words(operation.filter),
+        jobs=_jobs(operation.filter),
+        share=share_of(operation),
+        done=done_words(operation),
+        target=_target(operation),
+        took=_took(operation),
+        unattended=not operation.finished and all(one.stale for one in fleet),
         commands=commands,
     )
 
 
-def _operation(operation_id: str) -> Op[tuple[BulkOperation, Any]]:
-    batch = yield from get_bulk_operation(operation_id)
+def _read_operation(operation_id: str) -> Op[tuple[BulkOperation, Any]]:
+    operation = yield from get_bulk_operation(operation_id)
     fleet = yield from runtime_instances()
-    return batch, fleet
+    return operation, fleet
 
 
-def _said(batch: BulkOperation) -> str:
-    """Name it in a question: its id tells people nothing."""
-    return f"{operation_words(batch)} of {counted(batch.total_matched)}"
+def _target(operation: BulkOperation) -> str:
+    """Return its name for a question, since ids mean nothing to people."""
+    return f"{operation_words(operation)} of {counted(operation.total_matched)}"
 
 
 def _jobs(where: Mapping[str, Any]) -> str | None:
-    """Return the address of the jobs that fit now, where the list of jobs can tell."""
+    """Return the address of the jobs that match now, if the list of jobs has these filters."""
     if not set(where) <= set(_PARAMS):
         return None
     return address({_PARAMS[name]: [str(value)] for name, value in where.items()})
 
 
-def _took(batch: BulkOperation) -> float | None:
-    if batch.started_at is None or batch.finished_at is None:
+def _took(operation: BulkOperation) -> float | None:
+    if operation.started_at is None or operation.finished_at is None:
         return None
-    return (batch.finished_at - batch.started_at).total_seconds()
+    return (operation.finished_at - operation.started_at).total_seconds()
 
 
 async def cancel(request: Request) -> Response:
-    """Stop an operation between two batches."""
+    """Cancel a bulk operation between two batches."""
     operation_id = request.path_params["operation_id"]
     op = api.bulk_operations.cancel(identity_of(request.scope), operation_id)
     return await act(request, op, "batch.cancel", operation_id)

@@ -1,4 +1,4 @@
-"""Schedules: when each fires next, in words and counted down; and one of them."""
+"""The pages of the schedules."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import shlex
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from awa_cli.terminal.output import age, counted, now
-from awa_cli.terminal.pages.schedule import schedule_facts
 from awa_cli.views.columns import JOBS, SCHEDULES
 from awa_cli.views.cron import in_words
+from awa_cli.views.facts import schedule_facts
+from awa_cli.views.words import age, counted, now
 from awa_cli.web import api
-from awa_cli.web.guard import identity_of
 from awa_cli.web.pages._list_query import address
 from awa_cli.web.pages._render import act, at, read, render
+from awa_cli.web.scope import identity_of
 from awa_lib.cron import CronExpression
 from awa_lib.reads.cron import get_cron_job, list_cron_jobs
 from awa_lib.reads.jobs import job_rows
@@ -28,29 +28,29 @@ if TYPE_CHECKING:
 
 __all__ = ["listed", "pause", "remove", "resume", "show", "trigger"]
 
-# Words take the place of the expression, which the page of a schedule shows.
+# The list shows the schedule in words; the page of a schedule shows its expression.
 _COLUMNS: Final = tuple(
-    replace(one, wide=False if one.title == "IN WORDS" else one.wide)
+    replace(one, wide=False if one.key == "in_words" else one.wide)
     for one in SCHEDULES
-    if one.title not in {"CRON", "TIMEZONE"}
+    if one.key not in {"cron", "timezone"}
 )
-_JOBS: Final = tuple(one for one in JOBS if one.title in {"ID", "STATE", "ATT", "WHEN", "NOTE"})
-_FIRES: Final = 10
-_LAST: Final = 10
+_JOBS: Final = tuple(one for one in JOBS if one.key in {"id", "state", "att", "when", "note"})
+_NEXT_FIRES: Final = 10
+_LATEST_JOBS: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
 class _Fire:
-    """A fire to come, and what the clock of its schedule shows then."""
+    """A future fire, and its local time in the time zone of the schedule."""
 
     at: datetime
     local: str
     far: bool
-    """It is in another year, which has to be said."""
+    """Whether it is in another year, which is then shown."""
 
 
 async def listed(request: Request) -> Response:
-    """Answer with every schedule."""
+    """List the schedules."""
     schedules = await read(request, list_cron_jobs())
     return await render(
         request,
@@ -60,9 +60,9 @@ async def listed(request: Request) -> Response:
         words=_words(schedules),
         columns=_COLUMNS,
         links={
-            "NAME": lambda one: at("cron", one.name),
-            "KIND": lambda one: at("kinds", one.kind),
-            "QUEUE": lambda one: at("queues", one.queue),
+            "name": lambda one: at("cron", one.name),
+            "kind": lambda one: at("kinds", one.kind),
+            "queue": lambda one: at("queues", one.queue),
         },
     )
 
@@ -76,10 +76,10 @@ def _words(schedules: list[CronJob]) -> list[str]:
 
 
 async def show(request: Request) -> Response:
-    """Answer with the page of a schedule; with its latest jobs where ``jobs`` is asked for.
+    """Show a schedule; with ``?jobs``, only its latest jobs.
 
-    They are found by a walk, which may be long where it fires seldom, so the page loads them last
-    and once.
+    The page loads the latest jobs last and only once: their query reads backwards through the jobs
+    of the kind, which is slow for a schedule that rarely fires.
     """
     name = request.path_params["name"]
     schedule: CronJob = await read(request, get_cron_job(name))
@@ -94,7 +94,7 @@ async def show(request: Request) -> Response:
         schedule=schedule,
         url=at("cron", name),
         command=f"awa cron show {shlex.quote(name)}",
-        next_command=f"awa cron next {shlex.quote(name)} -n {_FIRES}",
+        next_command=f"awa cron next {shlex.quote(name)} -n {_NEXT_FIRES}",
         words=words[:1].upper() + words[1:] if words != schedule.cron_expr else None,
         facts=[one for one in schedule_facts(schedule) if one[0] not in {"in words", "paused"}],
         fires=fires,
@@ -105,18 +105,18 @@ async def show(request: Request) -> Response:
 
 
 def _fires(schedule: CronJob) -> tuple[list[_Fire], str | None]:
-    """Return the next fires, also of a paused one, or why there are none."""
+    """Return the next fires, even of a paused schedule, or the reason why there are none."""
     if schedule.problem is not None:
         return [], schedule.problem
     expression = CronExpression.cached(schedule.cron_expr, schedule.timezone)
     today = now().astimezone(expression.zone)
-    found = []
-    for one in expression.upcoming(now(), _FIRES):
+    fires = []
+    for one in expression.upcoming(now(), _NEXT_FIRES):
         local = one.astimezone(expression.zone)
         far = local.year != today.year
         day = f"{local:%d %b %Y}" if far else f"{local:%a %d %b}"
-        found.append(_Fire(one, f"{day}, {local:%H:%M:%S %Z}", far))
-    return found, None
+        fires.append(_Fire(one, f"{day}, {local:%H:%M:%S %Z}", far))
+    return fires, None
 
 
 def _address(schedule: CronJob, **more: Any) -> str:
@@ -125,14 +125,17 @@ def _address(schedule: CronJob, **more: Any) -> str:
 
 async def _jobs(request: Request, schedule: CronJob) -> Response:
     op = job_rows(
-        kind=schedule.kind, queue=schedule.queue, metadata={"cron_name": schedule.name}, limit=_LAST
+        kind=schedule.kind,
+        queue=schedule.queue,
+        metadata={"cron_name": schedule.name},
+        limit=_LATEST_JOBS,
     )
     return await render(
         request,
         "parts/schedule_jobs.html",
         rows=await read(request, op),
         columns=_JOBS,
-        links={"ID": lambda job: at("jobs", job.id)},
+        links={"id": lambda job: at("jobs", job.id)},
     )
 
 
@@ -144,20 +147,20 @@ async def trigger(request: Request) -> Response:
 
 
 async def pause(request: Request) -> Response:
-    """Keep the schedule from firing."""
+    """Pause the schedule."""
     name = request.path_params["name"]
     return await act(request, api.cron.pause(identity_of(request.scope), name), "cron.pause", name)
 
 
 async def resume(request: Request) -> Response:
-    """Let the schedule fire again."""
+    """Resume the schedule."""
     name = request.path_params["name"]
     op = api.cron.resume(identity_of(request.scope), name)
     return await act(request, op, "cron.resume", name)
 
 
 async def remove(request: Request) -> Response:
-    """Remove the schedule, and go to the list."""
+    """Remove the schedule, and go to the list of schedules."""
     name = request.path_params["name"]
     op = api.cron.remove(identity_of(request.scope), name)
     return await act(request, op, "cron.remove", name, go=at("cron"))

@@ -1,6 +1,6 @@
-"""The first page: tiles, charts, the busiest queues, the latest failures, the fleet, what is wrong.
+"""The overview: alerts, jobs by state, charts, busiest queues, latest failures, workers.
 
-Its reads and its words are those of the monitor's overview.
+It has the same reads and words as the overview of the monitor.
 """
 
 from __future__ import annotations
@@ -30,28 +30,28 @@ _QUEUES = 10
 
 
 async def show(request: Request) -> Response:
-    """Answer with the state of everything."""
-    counts, queues, fleet, failures = await read(request, _glance(), cached="glance")
+    """Show the overview."""
+    counts, queues, fleet, failures = await read(request, _read_overview(), cached="overview")
     return await render(
         request,
         "dashboard.html",
-        part="parts/glance.html",
+        part="parts/dashboard.html",
         counts=counts,
         alerts=find_alerts(queues, fleet),
         queues=busiest(queues)[:_QUEUES],
         queue_columns=GLANCE_QUEUES,
-        queue_links={"QUEUE": lambda one: at("queues", one.queue)},
+        queue_links={"queue": lambda one: at("queues", one.queue)},
         failures=failures,
         failure_columns=FAILURES,
-        failure_links={"ID": lambda one: at("jobs", one.id)},
+        failure_links={"id": lambda one: at("jobs", one.id)},
         fleet=fleet_words(fleet),
         charts=await charts(request),
         window=window_of(request),
     )
 
 
-def _glance() -> Op[tuple[Any, ...]]:
-    """Read everything at one time, for all who look within the time of the cache."""
+def _read_overview() -> Op[tuple[Any, ...]]:
+    """Read everything in a single operation, which is cached."""
     counts = yield from stats()
     queues = yield from queue_stats()
     fleet = yield from runtime_instances()

@@ -1,4 +1,4 @@
-"""Dead letters: the list, and one with why it died."""
+"""The pages of the dead letters."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 from awa_cli.views.columns import DEAD_LETTERS
 from awa_cli.web import api
 from awa_cli.web.api._fields import BeforeId, JobId, Name
-from awa_cli.web.guard import identity_of
 from awa_cli.web.json_schema import Schemas, from_text
 from awa_cli.web.pages._render import act, at, read, render
 from awa_cli.web.pages._wanted import LIMIT, Field, keyset, wanted_by
+from awa_cli.web.scope import identity_of
 from awa_lib.reads.dead_letters import (
     DeadLetter,
     dead_letter,
@@ -32,41 +32,41 @@ if TYPE_CHECKING:
 __all__ = ["KINDS", "listed", "purge", "retry", "show"]
 
 KINDS: Final = {"kind": Name, "queue": Name, "tag": Name, "before_id": BeforeId}
-_MOST_CHIPS: Final = 12
+_MAX_QUEUE_CHIPS: Final = 12
 
 
 async def listed(request: Request) -> Response:
-    """Answer with a page of dead letters."""
+    """List the dead letters that match the filter."""
     wanted = wanted_by(request, "/dlq", KINDS)
-    found, depth = await read(request, _page(wanted))
-    letters, older = keyset(wanted, found)
+    found, depth = await read(request, _read_list(wanted))
+    rows, older = keyset(wanted, found)
     queues = sorted(depth, key=lambda queue: (-depth[queue], queue))
     return await render(
         request,
-        "letters.html",
+        "dead_letters.html",
         422 if wanted.problem else 200,
-        part="parts/letters.html",
+        part="parts/dead_letters.html",
         wanted=wanted,
         fields=[
             Field("kind", Name, "send_email", await _kinds(request)),
             Field("queue", Name, "email", queues),
             Field("tag", Name, "customer-42"),
         ],
-        letters=letters,
+        dead_letters=rows,
         older=older,
         total=sum(depth.values()),
-        chips=[(queue, depth[queue]) for queue in queues[:_MOST_CHIPS]],
+        chips=[(queue, depth[queue]) for queue in queues[:_MAX_QUEUE_CHIPS]],
         columns=DEAD_LETTERS,
         links={
-            "ID": lambda one: at("dlq", one.id),
-            "KIND": lambda one: wanted.link(kind=one.kind),
-            "QUEUE": lambda one: wanted.link(queue=one.queue),
+            "id": lambda one: at("dlq", one.id),
+            "kind": lambda one: wanted.link(kind=one.kind),
+            "queue": lambda one: wanted.link(queue=one.queue),
         },
         key=lambda one: one.id,
     )
 
 
-def _page(wanted: Wanted) -> Op[tuple[list[DeadLetter], dict[str, int]]]:
+def _read_list(wanted: Wanted) -> Op[tuple[list[DeadLetter], dict[str, int]]]:
     depth = yield from dlq_depth_by_queue()
     if wanted.problem is not None:
         return [], depth
@@ -79,24 +79,27 @@ async def _kinds(request: Request) -> Any:
 
 
 async def show(request: Request) -> Response:
-    """Answer with one dead letter: what it was, and how its attempts went."""
-    letter = await read(request, dead_letter(_id(request)))
+    """Show a dead letter and its failed attempts."""
+    found: DeadLetter = await read(request, dead_letter(_id(request)))
+    progress = found.progress or {}
     return await render(
         request,
-        "letter.html",
-        letter=letter,
-        failures=[_failure(entry) for entry in reversed(letter.errors)],
-        percent=(letter.progress or {}).get("percent"),
-        message=(letter.progress or {}).get("message"),
-        checkpoint=(letter.progress or {}).get("metadata"),
+        "dead_letter.html",
+        dead_letter=found,
+        failures=[_failure(entry) for entry in reversed(found.errors)],
+        percent=progress.get("percent"),
+        message=progress.get("message"),
+        checkpoint=progress.get("metadata"),
         commands=[
-            f"awa dlq show {letter.id}", f"awa dlq retry {letter.id}", f"awa dlq purge {letter.id}",
+            f"awa dlq show {found.id}",
+            f"awa dlq retry {found.id}",
+            f"awa dlq purge {found.id}",
         ],
-    )  # fmt: skip
+    )
 
 
 def _failure(entry: Mapping[str, Any]) -> tuple[object, datetime | None, str]:
-    """Return number, moment and text of an attempt; programs may have written anything."""
+    """Return (attempt, time, text) of an error entry, whose contents are not validated."""
     moment = None
     with suppress(ValueError):
         moment = datetime.fromisoformat(str(entry.get("at")))
@@ -109,14 +112,14 @@ def _id(request: Request) -> int:
 
 
 async def retry(request: Request) -> Response:
-    """Make it a job again, and go there."""
+    """Retry the dead letter, and go to its job."""
     job_id = _id(request)
     op = api.dead_letters.retry(identity_of(request.scope), job_id)
     return await act(request, op, "dlq.retry", job_id, go=at("jobs", job_id))
 
 
 async def purge(request: Request) -> Response:
-    """Delete it, and go to the list."""
+    """Delete the dead letter, and go to the list of dead letters."""
     job_id = _id(request)
     op = api.dead_letters.purge(identity_of(request.scope), job_id)
     return await act(request, op, "dlq.purge", job_id, go=at("dlq"))

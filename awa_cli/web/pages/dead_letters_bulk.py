@@ -1,22 +1,22 @@
-"""One change of many dead letters: of those that are ticked, or of all that fit the filter.
+"""The dialog for a change of many dead letters: the ticked, or all that match the filter.
 
-The dialog says first what would be changed.
+The dialog first shows which dead letters would change.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from awa_cli.terminal.output import counted
 from awa_cli.views.actions import ACTIONS
+from awa_cli.views.words import counted
 from awa_cli.web import api
-from awa_cli.web.guard import identity_of
 from awa_cli.web.json_schema import Schemas, from_text, without_null
 from awa_cli.web.pages._change_each import change_each, ids_of
 from awa_cli.web.pages._list_query import given_by
-from awa_cli.web.pages._render import fields, read, render, told
+from awa_cli.web.pages._render import fields, read, render, report
 from awa_cli.web.pages.dead_letters import KINDS
 from awa_cli.web.problems import Refused
+from awa_cli.web.scope import identity_of
 from awa_lib.reads.dead_letters import DeadLetter, count_dead_letters, dead_letters
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 __all__ = ["ask", "carry_out"]
 
 _SAMPLE: Final = 10
-_THING: Final = "dead letter"
-# The endpoint that changes one, and the one that changes all that fit.
+_NOUN: Final = "dead letter"
+# The endpoint for a single dead letter, and the endpoint for all that match.
 _CHANGES: Final[dict[str, tuple[Any, Any]]] = {
     "retry": (api.dead_letters.retry, api.dead_letters.retry_all),
     "purge": (api.dead_letters.purge, api.dead_letters.purge_all),
@@ -40,55 +40,65 @@ _CHANGES: Final[dict[str, tuple[Any, Any]]] = {
 
 
 async def ask(request: Request) -> Response:
-    """Answer with the dialog: how many dead letters it would be, and which."""
+    """Show the dialog: how many dead letters would change, and which."""
     given = given_by(request)
     name = _change(given)
     if "ids" in given:
-        ids = ids_of(given["ids"], _THING)
+        ids = ids_of(given["ids"], _NOUN)
         total, sample = len(ids), ids[:_SAMPLE]
         hidden = {"ids": ",".join(map(str, ids))}
     else:
         hidden = _where(given)
-        total, letters = await read(request, _fitting(hidden))
-        sample = [one.id for one in letters]
+        total, rows = await read(request, _preview(hidden))
+        sample = [one.id for one in rows]
     return await render(
-        request, "parts/letters_bulk.html", name=name, action=ACTIONS[f"dlq.{name}"], total=total,
-        letters=counted(total, _THING), sample=sample, hidden=hidden, by_ids="ids" in given,
-    )  # fmt: skip
+        request,
+        "parts/dead_letters_bulk.html",
+        name=name,
+        action=ACTIONS[f"dlq.{name}"],
+        total=total,
+        target=counted(total, _NOUN),
+        sample=sample,
+        hidden=hidden,
+        by_ids="ids" in given,
+    )
 
 
-def _fitting(where: Any) -> Op[tuple[int, list[DeadLetter]]]:
+def _preview(where: Any) -> Op[tuple[int, list[DeadLetter]]]:
     total = yield from count_dead_letters(**where)
-    letters = yield from dead_letters(limit=_SAMPLE, **where)
-    return total, letters
+    rows = yield from dead_letters(limit=_SAMPLE, **where)
+    return total, rows
 
 
 async def carry_out(request: Request) -> Response:
-    """Change the dead letters; those that cannot be changed do not stop the others."""
+    """Change the dead letters; a refused change does not stop the others."""
     state: State = request.app.state.awa
     who = identity_of(request.scope)
     await state.require_operate(who)
-    sent = await fields(request)
-    name = _change(sent)
+    form = await fields(request)
+    name = _change(form)
     one, every = _CHANGES[name]
-    if "ids" in sent:
+    if "ids" in form:
         return await change_each(
-            request, ids_of(sent["ids"], _THING), lambda job_id: one(who, job_id), f"dlq.{name}",
-            lambda done: counted(done, _THING),
-        )  # fmt: skip
-    where = _where(sent)
+            request,
+            ids_of(form["ids"], _NOUN),
+            lambda job_id: one(who, job_id),
+            f"dlq.{name}",
+            lambda done: counted(done, _NOUN),
+        )
+    where = _where(form)
     try:
         changed = await state.run(every(who, all=not where, **where))
     finally:
         state.cache.clear()
-    return told(ACTIONS[f"dlq.{name}-all"].done.format(target=counted(changed.count, _THING)))
+    return report(ACTIONS[f"dlq.{name}-all"].done.format(target=counted(changed.count, _NOUN)))
 
 
 def _change(given: Mapping[str, Sequence[str]]) -> str:
     name = given.get("action", [""])[0]
     if name not in _CHANGES:
         raise Refused(
-            422, f"there is no change {name[:40]!r}", f"it is one of {', '.join(_CHANGES)}"
+            422, f"there is no change {name[:40]!r}", f"valid names are {', '.join(_CHANGES)}"
         )
     return name
 

@@ -1,4 +1,4 @@
-"""What goes wrong, and the command that mends it."""
+"""The page of the doctor's findings."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
-from awa_cli.terminal.output import counted, now
+from awa_cli.views.words import counted, now
 from awa_cli.web.pages._render import read, render
 from awa_lib.doctor import CHECKS, Finding, Severity
 from awa_lib.doctor import doctor as examine
@@ -25,37 +25,35 @@ _SIGNS: Final = {"error": "✗", "warning": "!", "note": "i", "ok": "✓"}
 
 
 async def show(request: Request) -> Response:
-    """Answer with what was found, the worst first.
+    """Show the findings, the most severe first.
 
-    It is looked anew where htmx asks; who comes by a link within the time of the cache sees what
-    was found for another.
+    The button runs the checks again; a visit of the page may show cached findings.
     """
     everything = request.query_params.get("all") == "true"
-    again = "HX-Request" in request.headers
-    key = None if again else ("doctor", everything)
-    findings, at, seconds = await read(request, _examined(everything=everything), cached=key)
+    key = None if "HX-Request" in request.headers else ("doctor", everything)
+    findings, checked_at, seconds = await read(request, _examine(everything=everything), cached=key)
     groups = [
         (severity.value, _SIGNS[severity], [one for one in findings if one.severity is severity])
         for severity in Severity
     ]
-    found = {one.check for one in findings if one.severity is not Severity.ok}
+    failed = {one.check for one in findings if one.severity is not Severity.ok}
     return await render(
         request,
         "doctor.html",
         part="parts/doctor.html",
         groups=[group for group in groups if group[2]],
         summary=_summary(findings),
-        fine=len(CHECKS) - len(found),
+        passed=len(CHECKS) - len(failed),
         checks=CHECKS,
         everything=everything,
-        looked_at=at,
+        checked_at=checked_at,
         seconds=seconds,
         command="awa doctor --all" if everything else "awa doctor",
     )
 
 
-def _examined(*, everything: bool) -> Op[tuple[list[Finding], datetime, float]]:
-    """Examine, and say when and how long it took."""
+def _examine(*, everything: bool) -> Op[tuple[list[Finding], datetime, float]]:
+    """Run the checks; return the findings, the time, and how long they took."""
     began = time.monotonic()
     findings = yield from examine(everything=everything)
     return findings, now(), time.monotonic() - began

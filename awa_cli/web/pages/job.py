@@ -1,20 +1,18 @@
-"""One job, live: what it is, what happened to it, how its attempts went, what can be done."""
+"""The page of a job: facts, timeline, attempts and actions, updated live."""
 
 from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
 
-from awa_cli.terminal.formats import encode
-from awa_cli.terminal.pages.job import job_commands, job_facts
+from awa_cli.documents.encoding import encode
 from awa_cli.views.attempts import latest_runs
+from awa_cli.views.facts import job_commands, job_facts
 from awa_cli.web import api
-from awa_cli.web.guard import identity_of
 from awa_cli.web.pages._render import act, at, read, render
+from awa_cli.web.scope import identity_of
 from awa_lib.errors import JobNotFound
 from awa_lib.reads.jobs import JobDump, dump_job
-from awa_lib.states import CAN_RETRY, QUEUED
-from awa_lib.validation import INT64_MAX
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -27,11 +25,11 @@ __all__ = ["cancel", "delete", "retry", "show"]
 
 
 async def show(request: Request) -> Response:
-    """Answer with the page of a job."""
+    """Show a job."""
     dump, runs = await read(request, _dump(_id(request)))
     job, summary = dump.job, dump.summary
     progress = job.progress or {}
-    waits = job.state in QUEUED
+    waiting = job.state in WAITING
     return await render(
         request,
         "job.html",
@@ -50,8 +48,8 @@ async def show(request: Request) -> Response:
             "retry": job.state in CAN_RETRY,
             "cancel": summary.can_cancel,
             "discard": not summary.can_cancel,
-            "priority": waits,
-            "move": waits,
+            "priority": waiting,
+            "move": waiting,
         },
     )
 
@@ -63,15 +61,15 @@ def _dump(job_id: int) -> Op[tuple[JobDump, list[JobRun]]]:
 
 
 def _timeline(dump: JobDump) -> list[tuple[Any, Any, float | None]]:
-    """Return moment, event, and the seconds since the event before."""
+    """Return (time, event, seconds since the previous event)."""
     from datetime import datetime
 
-    found: list[tuple[Any, Any, float | None]] = []
+    timeline: list[tuple[Any, Any, float | None]] = []
     for event in dump.timeline:
         at_ = datetime.fromisoformat(event.timestamp)
-        gap = (at_ - found[-1][0]).total_seconds() if found else None
-        found.append((at_, event, gap))
-    return found
+        gap = (at_ - timeline[-1][0]).total_seconds() if timeline else None
+        timeline.append((at_, event, gap))
+    return timeline
 
 
 def _id(request: Request) -> int:
@@ -82,7 +80,7 @@ def _id(request: Request) -> int:
 
 
 async def retry(request: Request) -> Response:
-    """Run the job again."""
+    """Retry the job."""
     job_id = _id(request)
     return await act(
         request, api.jobs.retry(identity_of(request.scope), job_id), "job.retry", job_id
@@ -97,7 +95,7 @@ async def cancel(request: Request) -> Response:
 
 
 async def delete(request: Request) -> Response:
-    """Delete the job, and go to the list."""
+    """Delete the job, and go to the list of jobs."""
     job_id = _id(request)
     op = api.jobs.delete(identity_of(request.scope), job_id)
     return await act(request, op, "job.delete", job_id, go=at("jobs"))

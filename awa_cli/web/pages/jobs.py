@@ -29,9 +29,12 @@ __all__ = ["complete", "listed"]
 
 # What the server sorts by; other columns cannot be sorted by.
 _SORTS: Final = {
-    "ID": "id", "ATT": "attempt", "PRIO": "priority", "CREATED": "created_at",
-    "WHEN": "finalized_at",
-}  # fmt: skip
+    "id": "id",
+    "att": "attempt",
+    "prio": "priority",
+    "created": "created_at",
+    "when": "finalized_at",
+}
 _MOST_WORDS: Final = 12
 
 
@@ -104,7 +107,7 @@ async def _show(
     problem: InvalidInput | None = None,
 ) -> Response:
     chosen = asked.params.get("column")
-    columns = [one for one in JOBS if _shown(one.title, chosen, wide=one.wide)]
+    columns = [one for one in JOBS if _shown(one.key, chosen, wide=one.wide)]
     return await render(
         request,
         "jobs.html",
@@ -117,12 +120,12 @@ async def _show(
         problem=problem,
         typed=typed or asked.text,
         columns=columns,
-        all_columns=[one.title for one in JOBS],
-        shown_columns=[one.title for one in columns],
+        all_columns=JOBS,
+        shown_columns=columns,
         links={
-            "ID": lambda job: at("jobs", job.id),
-            "KIND": lambda job: asked.link(kind=[job.kind]),
-            "QUEUE": lambda job: asked.link(queue=[job.queue]),
+            "id": lambda job: at("jobs", job.id),
+            "kind": lambda job: asked.link(kind=[job.kind]),
+            "queue": lambda job: asked.link(queue=[job.queue]),
         },
         sorts=_sorts(asked),
         key=lambda job: job.id,
@@ -130,12 +133,12 @@ async def _show(
     )
 
 
-def _shown(title: str, chosen: Sequence[str] | None, *, wide: bool) -> bool:
-    return not wide if chosen is None else title.lower() in chosen
+def _shown(key: str, chosen: Sequence[str] | None, *, wide: bool) -> bool:
+    return not wide if chosen is None else key in chosen
 
 
 def _sorts(asked: Asked) -> dict[str, tuple[str, str]]:
-    """Return field and address for the titles that a click sorts by.
+    """Return field and address for the columns that a click sorts by.
 
     The server reads and sorts all that fit; of ended jobs there may be millions, which takes
     seconds, so other orders are offered where states are chosen, and completed is not one.
@@ -143,8 +146,8 @@ def _sorts(asked: Asked) -> dict[str, tuple[str, str]]:
     states = asked.params.get("state", [])
     few = bool(states) and "completed" not in states
     return {
-        title: (field, _turned(asked, field))
-        for title, field in _SORTS.items()
+        key: (field, _turned(asked, field))
+        for key, field in _SORTS.items()
         if few or field in {"id", asked.sort.removeprefix("-")}
     }
 
@@ -180,4 +183,4 @@ async def complete(request: Request) -> Response:
         if f"{name}:" in text:
             names[name] = await read(request, op(), cached=f"names of {name}")
     words = complete_filter(text, names)[:_MOST_WORDS]
-    return await render(request, "parts/words.html", words=words)
+    return await render(request, "parts/completions.html", words=words)

@@ -1,19 +1,19 @@
-"""All kinds of jobs, and one of them."""
+"""The pages of the kinds."""
 
 from __future__ import annotations
 
 import shlex
 from typing import TYPE_CHECKING, Final
 
-from awa_cli.terminal.output import counted
-from awa_cli.terminal.pages.queue import declared_facts
 from awa_cli.views.columns import FAILURES, KINDS
+from awa_cli.views.facts import declared_facts
+from awa_cli.views.words import counted
 from awa_cli.web import api
-from awa_cli.web.guard import identity_of
 from awa_cli.web.pages._charts import charts, window_of
 from awa_cli.web.pages._links import counted_links, tiles
 from awa_cli.web.pages._list_query import address
 from awa_cli.web.pages._render import act, at, read, render
+from awa_cli.web.scope import identity_of
 from awa_lib.reads.overviews import kind_overview, list_kinds
 from awa_lib.reads.statistics import latest_failures
 
@@ -31,13 +31,13 @@ _FAILURES: Final = 20
 
 
 async def listed(request: Request) -> Response:
-    """Answer with every kind."""
+    """List the kinds."""
     kinds = await read(request, list_kinds())
     drift = sum(one.descriptor_mismatch for one in kinds)
     unworked = sum(not one.live_instances for one in kinds)
     words = [counted(len(kinds), "kind"), f"{sum(one.running for one in kinds):,} running"]
     words += [f"{unworked:,} without a live worker"] if unworked else []
-    words += [f"{drift:,} declared differently by live workers"] if drift else []
+    words += [f"{drift:,} declared in different ways by live workers"] if drift else []
     return await render(
         request,
         "kinds.html",
@@ -46,17 +46,17 @@ async def listed(request: Request) -> Response:
         words=words,
         columns=KINDS,
         links={
-            "KIND": lambda one: at("kinds", one.kind),
-            "JOBS": lambda one: address({"kind": [one.kind]}),
+            "kind": lambda one: at("kinds", one.kind),
+            "jobs": lambda one: address({"kind": [one.kind]}),
             **counted_links("kind"),
         },
     )
 
 
 async def show(request: Request) -> Response:
-    """Answer with the page of a kind."""
+    """Show a kind."""
     name = request.path_params["kind"]
-    kind, failures = await read(request, _look(name))
+    kind, failures = await read(request, _read_kind(name))
     return await render(
         request,
         "kind.html",
@@ -68,20 +68,20 @@ async def show(request: Request) -> Response:
         jobs=address({"kind": [name]}),
         failures=failures,
         failure_columns=FAILURES,
-        failure_links={"ID": lambda one: at("jobs", one.id)},
+        failure_links={"id": lambda one: at("jobs", one.id)},
         charts=await charts(request, kind=name),
         window=window_of(request),
     )
 
 
-def _look(name: str) -> Op[tuple[KindOverview, list[Failure]]]:
+def _read_kind(name: str) -> Op[tuple[KindOverview, list[Failure]]]:
     kind = yield from kind_overview(name)
     failures = yield from latest_failures(_FAILURES, kind=name)
     return kind, failures
 
 
 async def retry(request: Request) -> Response:
-    """Run the failed jobs of the kind again."""
+    """Retry the failed jobs of the kind."""
     kind = request.path_params["kind"]
     op = api.jobs.retry_failed(identity_of(request.scope), kind=kind)
     return await act(request, op, "job.retry-failed", f"kind {kind}")

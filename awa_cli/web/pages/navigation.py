@@ -1,6 +1,6 @@
-"""The places: where each is, and the letter that leads there after ``g``.
+"""The entries of the navigation, each with the key that opens it after ``g``.
 
-Words, order and letters are the monitor's.  To add a page, write its module and a line here.
+Titles, order and keys are those of the monitor.  To add a page, write its module and a line here.
 """
 
 from __future__ import annotations
@@ -8,12 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["PLACES", "Place"]
+__all__ = ["NAVIGATION", "Entry"]
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """A page that the navigation leads to; ``id`` also names its icon."""
+class Entry:
+    """A page in the navigation; ``id`` is also the name of its icon."""
 
     id: str
     path: str
@@ -21,17 +21,17 @@ class Place:
     key: str
 
 
-PLACES: Final = (
-    Place("overview", "/", "Overview", "o"),
-    Place("jobs", "/jobs", "Jobs", "j"),
-    Place("queues", "/queues", "Queues", "q"),
-    Place("kinds", "/kinds", "Kinds", "k"),
-    Place("workers", "/workers", "Workers", "w"),
-    Place("cron", "/cron", "Cron", "c"),
-    Place("dlq", "/dlq", "Dead letters", "d"),
-    Place("batches", "/batches", "Batch operations", "b"),
-    Place("activity", "/activity", "Activity", "a"),
-    Place("doctor", "/doctor", "Doctor", "x"),
-    Place("storage", "/storage", "Storage", "s"),
-    Place("audit", "/audit", "Audit log", "u"),
+NAVIGATION: Final = (
+    Entry("overview", "/", "Overview", "o"),
+    Entry("jobs", "/jobs", "Jobs", "j"),
+    Entry("queues", "/queues", "Queues", "q"),
+    Entry("kinds", "/kinds", "Kinds", "k"),
+    Entry("workers", "/workers", "Workers", "w"),
+    Entry("cron", "/cron", "Cron", "c"),
+    Entry("dlq", "/dlq", "Dead letters", "d"),
+    Entry("batches", "/batches", "Batch operations", "b"),
+    Entry("activity", "/activity", "Activity", "a"),
+    Entry("doctor", "/doctor", "Doctor", "x"),
+    Entry("storage", "/storage", "Storage", "s"),
+    Entry("audit", "/audit", "Audit log", "u"),
 )

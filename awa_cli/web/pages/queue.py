@@ -1,19 +1,19 @@
-"""One queue, live: how much waits, how fast it goes, who works it, by which settings."""
+"""The page of a queue: jobs, throughput, workers and settings, updated live."""
 
 from __future__ import annotations
 
 import shlex
 from typing import TYPE_CHECKING, Any, Final
 
-from awa_cli.terminal.pages.queue import declared_facts, named_facts
 from awa_cli.views.columns import FAILURES, QUEUE_WORKERS
+from awa_cli.views.facts import declared_facts, named_facts
 from awa_cli.web import api
-from awa_cli.web.guard import identity_of
 from awa_cli.web.pages import settings
 from awa_cli.web.pages._charts import charts, window_of
 from awa_cli.web.pages._links import tiles
 from awa_cli.web.pages._list_query import address
 from awa_cli.web.pages._render import act, at, read, render
+from awa_cli.web.scope import identity_of
 from awa_lib.reads.overviews import queue_details
 from awa_lib.reads.statistics import latest_failures
 
@@ -31,11 +31,11 @@ _FAILURES: Final = 20
 
 
 async def show(request: Request) -> Response:
-    """Answer with the page of a queue; with the dialog of its settings where they are asked for."""
+    """Show a queue; with ``?settings``, only the dialog of its settings."""
     name = request.path_params["queue"]
     if "settings" in request.query_params:
         return await settings.ask(request)
-    details, failures = await read(request, _look(name))
+    details, failures = await read(request, _read_queue(name))
     queue = details.overview
     workers = _workers(details)
     return await render(
@@ -53,27 +53,27 @@ async def show(request: Request) -> Response:
         workers=workers,
         worker_columns=QUEUE_WORKERS,
         worker_links={"WORKER": lambda one: at("workers", one[3])},
-        flying=sum(one[2].get("in_flight", 0) for one in workers),
+        in_flight=sum(one[2].get("in_flight", 0) for one in workers),
         capacity=sum(one[2].get("config", {}).get("max_workers") or 0 for one in workers),
         failures=failures,
         failure_columns=FAILURES,
         failure_links={
-            "ID": lambda one: at("jobs", one.id),
-            "KIND": lambda one: at("kinds", one.kind),
+            "id": lambda one: at("jobs", one.id),
+            "kind": lambda one: at("kinds", one.kind),
         },
         charts=await charts(request, queue=name),
         window=window_of(request),
     )
 
 
-def _look(name: str) -> Op[tuple[QueueDetails, list[Failure]]]:
+def _read_queue(name: str) -> Op[tuple[QueueDetails, list[Failure]]]:
     details = yield from queue_details(name)
     failures = yield from latest_failures(_FAILURES, queue=name)
     return details, failures
 
 
 def _workers(details: QueueDetails) -> list[tuple[str, str, dict[str, Any], str]]:
-    """Return the rows of the workers; the id of the process is the last of each."""
+    """Return (worker, version, queue entry, instance id) for each worker of the queue."""
     return [
         (f"{one.hostname or ''}:{one.pid}", one.version, work, one.instance_id)
         for one in details.workers
@@ -90,21 +90,21 @@ async def pause(request: Request) -> Response:
 
 
 async def resume(request: Request) -> Response:
-    """Let the queue go on."""
+    """Resume the queue."""
     queue = request.path_params["queue"]
     op = api.queues.resume(identity_of(request.scope), queue)
     return await act(request, op, "queue.resume", queue)
 
 
 async def drain(request: Request) -> Response:
-    """Cancel what waits in the queue."""
+    """Cancel the jobs of the queue that have not started."""
     queue = request.path_params["queue"]
     op = api.queues.drain(identity_of(request.scope), queue)
     return await act(request, op, "queue.drain", queue)
 
 
 async def retry(request: Request) -> Response:
-    """Run the failed jobs of the queue again."""
+    """Retry the failed jobs of the queue."""
     queue = request.path_params["queue"]
     op = api.jobs.retry_failed(identity_of(request.scope), queue=queue)
     return await act(request, op, "job.retry-failed", f"queue {queue}")

@@ -1,4 +1,4 @@
-"""All queues."""
+"""The list of queues."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["listed"]
 
 
 async def listed(request: Request) -> Response:
-    """Answer with every queue; only the rows where htmx asks for them."""
+    """List the queues."""
     queues = await read(request, queue_stats())
     return await render(
         request,
@@ -27,5 +27,5 @@ async def listed(request: Request) -> Response:
         queues=queues,
         words=queue_words(queues),
         columns=QUEUES,
-        links={"QUEUE": lambda one: at("queues", one.queue), **counted_links("queue")},
+        links={"queue": lambda one: at("queues", one.queue), **counted_links("queue")},
     )

@@ -1,4 +1,4 @@
-"""The settings of a queue that the fleet follows: a dialog with the words of ``awa queue set``."""
+"""The dialog for the settings of a queue, with the syntax of ``awa queue set``."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from awa_cli.filters.values import read_duration, read_rate
 from awa_cli.web import api
-from awa_cli.web.guard import identity_of
 from awa_cli.web.pages._render import act, at, fields, read, render
+from awa_cli.web.scope import identity_of
 from awa_lib.errors import InvalidInput
 from awa_lib.reads.policies import get_queue_policy
 
@@ -30,15 +30,18 @@ _DEAD_LETTERS: Final = "dead_letters"
 
 @dataclass(frozen=True, slots=True)
 class _Setting:
-    """A field of the dialog: ``write`` fills it, ``read`` gives what the endpoint takes."""
+    """A field of the dialog.
+
+    ``write`` returns its text for a policy, ``read`` the arguments of the endpoint for a text.
+    """
 
     name: str
     label: str
-    like: str
+    example: str
     write: Callable[[QueuePolicy], str]
     read: Callable[[str], dict[str, Any]]
     none: dict[str, Any]
-    """What takes it back."""
+    """The arguments of the endpoint that reset the setting."""
 
 
 def _count(name: str, label: str) -> _Setting:
@@ -47,7 +50,7 @@ def _count(name: str, label: str) -> _Setting:
             return {name: int(text)}
         except ValueError:
             raise InvalidInput(
-                f"{label!r} is not a number: {text!r}", hint="write it like 20"
+                f"{label!r} is not a number: {text!r}", hint="use a number, like 20"
             ) from None
 
     def write(policy: QueuePolicy) -> str:
@@ -57,8 +60,8 @@ def _count(name: str, label: str) -> _Setting:
     return _Setting(name, label, "20", write, read_count, {name: None})
 
 
-def _span(name: str, label: str, like: str, unit: float) -> _Setting:
-    """Make a field of a duration; ``unit`` is that of the setting, in seconds."""
+def _span(name: str, label: str, example: str, unit: float) -> _Setting:
+    """Return the field of a duration; ``unit`` is the unit of the setting, in seconds."""
 
     def read_span(text: str) -> dict[str, Any]:
         value = read_duration(text, label).total_seconds() / unit
@@ -68,14 +71,14 @@ def _span(name: str, label: str, like: str, unit: float) -> _Setting:
         value = getattr(policy, name)
         return "" if value is None else _duration(value * unit)
 
-    return _Setting(name, label, like, write, read_span, {name: None})
+    return _Setting(name, label, example, write, read_span, {name: None})
 
 
 def _duration(seconds: float) -> str:
-    """Write a duration so that it reads back the same."""
-    for size, letter in _UNITS:
+    """Return a duration in the syntax of durations, without loss."""
+    for size, unit in _UNITS:
         if seconds >= size and seconds % size == 0:
-            return f"{seconds // size:g}{letter}"
+            return f"{seconds // size:g}{unit}"
     return f"{seconds * 1000:g}ms" if 0 < seconds < 1 else f"{seconds:.10g}s"
 
 
@@ -93,19 +96,19 @@ def _rate(label: str) -> _Setting:
 
 
 _SETTINGS: Final = (
-    _count("max_running", "Most that run at once in the fleet"),
-    _count("max_running_per_key", "Most that run at once of a key"),
-    _rate("Starts of each process"),
-    _span("deadline_seconds", "Longest run of an attempt", "15m; 0 is none", 1),
-    _span("poll_interval_ms", "How often an idle worker looks", "200ms", 0.001),
-    _count("claim_batch", "Most jobs that one claim takes"),
-    _span("completed_retention_hours", "How long completed jobs are kept", "24h", 3600),
-    _span("failed_retention_hours", "How long failed jobs are kept", "30d", 3600),
+    _count("max_running", "Running jobs, at most"),
+    _count("max_running_per_key", "Running jobs of a concurrency key, at most"),
+    _rate("Starts per worker process, at most"),
+    _span("deadline_seconds", "Deadline of an attempt", "15m, 0: none", 1),
+    _span("poll_interval_ms", "Poll interval of an idle worker", "200ms", 0.001),
+    _count("claim_batch", "Jobs per claim, at most"),
+    _span("completed_retention_hours", "Retention of completed jobs", "24h", 3600),
+    _span("failed_retention_hours", "Retention of failed jobs", "30d", 3600),
 )
 
 
 async def ask(request: Request) -> Response:
-    """Answer with the dialog, filled with what is set."""
+    """Show the dialog with the present settings."""
     queue = request.path_params["queue"]
     policy = await read(request, get_queue_policy(queue))
     return await render(
@@ -119,9 +122,9 @@ async def ask(request: Request) -> Response:
 
 
 async def change(request: Request) -> Response:
-    """Set what was filled in, and take back what was emptied; what stayed as it was, stays.
+    """Set the fields that were changed, and reset those that were emptied.
 
-    A field X stands beside a field was.X, which is what it held before.
+    Each field X has a hidden field was.X with its previous text.
     """
     await request.app.state.awa.require_operate(identity_of(request.scope))
     queue = request.path_params["queue"]
@@ -131,17 +134,17 @@ async def change(request: Request) -> Response:
 
 
 def _changed(who: Identity, queue: str, given: Mapping[str, str]) -> Op[None]:
-    """Make all changes, or none.  Raises InvalidInput."""
+    """Return the op that makes all changes.  Raises InvalidInput."""
     changes: dict[str, Any] = {}
     for one in _SETTINGS:
         text = given.get(one.name, "").strip()
         if text != given.get(f"was.{one.name}", ""):
             changes |= one.read(text) if text else one.none
     dead_letters = bool(given.get(_DEAD_LETTERS))
-    turned = dead_letters != bool(given.get(f"was.{_DEAD_LETTERS}"))
-    if not changes and not turned:
-        raise InvalidInput("nothing was changed", hint="fill in a limit, or empty one")
-    return _all(who, queue, changes, dead_letters if turned else None)
+    toggled = dead_letters != bool(given.get(f"was.{_DEAD_LETTERS}"))
+    if not changes and not toggled:
+        raise InvalidInput("nothing was changed", hint="fill in a field, or empty it")
+    return _all(who, queue, changes, dead_letters if toggled else None)
 
 
 def _all(who: Identity, queue: str, changes: dict[str, Any], dead_letters: bool | None) -> Op[None]:

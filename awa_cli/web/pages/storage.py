@@ -1,17 +1,17 @@
-"""The move to another storage engine: where it stands, what blocks it, what can be taken back."""
+"""The page of the move to another storage engine."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from awa_cli.terminal.output import counted
 from awa_cli.views.storage import REST, moving, steps_ahead
+from awa_cli.views.words import counted
 from awa_cli.web import api
 from awa_cli.web.api._fields import Name
-from awa_cli.web.guard import identity_of
 from awa_cli.web.json_schema import Schemas, from_text
 from awa_cli.web.pages._render import act, fields, read, render
+from awa_cli.web.scope import identity_of
 from awa_lib.errors import InvalidInput
 from awa_lib.reads.storage import storage_report
 
@@ -24,41 +24,41 @@ __all__ = ["abort", "ask", "prepare", "show"]
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A step of the move: what it means, and whether it can be taken back."""
+    """A state of the move, its meaning, and whether it can be undone."""
 
     state: str
     means: str
-    back: str
+    undo: str
 
 
-# As the functions of the schema are; those that go on from prepared are not in this release.
+# The states of the schema's functions.  This release has none that leads past prepared.
 STEPS: Final = (
-    Step("canonical", "All jobs are in the canonical tables.", "Nothing to take back."),
+    Step("canonical", "All jobs are in the canonical tables.", "Nothing to undo."),
     Step(
         "prepared",
-        "An engine is noted. Jobs go on as before: no job moves.",
-        "Can be taken back: abort forgets the engine.",
+        "The new engine is recorded. No job moves yet.",
+        "Abort undoes it.",
     ),
     Step(
         "mixed_transition",
-        "New jobs go to the new engine, old ones end where they are. Needs a later release.",
-        "Look before you abort: jobs are in both engines.",
+        "New jobs go to the new engine, old jobs stay until they end. Needs a later release.",
+        "Check before you abort: both engines have jobs.",
     ),
     Step(
         "active",
         "The new engine has all jobs.",
-        "Cannot be taken back: abort changes nothing any more.",
+        "Cannot be undone: abort has no effect.",
     ),
 )
 
 
 async def show(request: Request) -> Response:
-    """Answer with the report."""
+    """Show the state of the move."""
     report = await read(request, storage_report())
     known = {step.state: step for step in STEPS}
     steps = [*STEPS]
     if report.state not in known:
-        steps.append(Step(report.state, "A step that this release does not know.", ""))
+        steps.append(Step(report.state, "This release does not know this state.", ""))
     counts = report.live_runtime_capability_counts
     fleet = [f"{count} {name.replace('_', ' ')}" for name, count in counts.items()]
     return await render(
@@ -72,29 +72,29 @@ async def show(request: Request) -> Response:
         ahead=steps_ahead(report),
         fleet=", ".join(fleet) or "no live worker",
         backlog=f"{counted(report.canonical_live_backlog)} in the canonical tables",
-        # As the monitor offers it.
+        # The same conditions as in the monitor.
         can_prepare=report.state in {"canonical", "prepared"},
         can_abort=report.prepared_engine is not None and report.state != "active",
     )
 
 
 async def ask(request: Request) -> Response:
-    """Answer with the dialog that asks for the engine."""
-    return await render(request, "parts/storage_ask.html")
+    """Show the dialog that asks for the engine."""
+    return await render(request, "parts/storage_prepare.html")
 
 
 async def prepare(request: Request) -> Response:
-    """Note an engine as the one to move to."""
+    """Record the engine to move to."""
     await request.app.state.awa.require_operate(identity_of(request.scope))
-    sent = await fields(request)
-    if "engine" not in sent:
-        raise InvalidInput("engine is missing", hint="name one, like queue_storage")
-    engine = from_text(Schemas().of(Name), sent["engine"], "engine")
+    form = await fields(request)
+    if "engine" not in form:
+        raise InvalidInput("engine is missing", hint="enter an engine, like queue_storage")
+    engine = from_text(Schemas().of(Name), form["engine"], "engine")
     op = api.overview.prepare(identity_of(request.scope), engine=engine)
     return await act(request, op, "storage.prepare", engine)
 
 
 async def abort(request: Request) -> Response:
-    """Forget the prepared engine."""
+    """Abort the preparation of an engine."""
     op = api.overview.abort(identity_of(request.scope))
     return await act(request, op, "storage.abort", "")

@@ -1,13 +1,13 @@
-"""The fleet: who works, who leads, who fell silent; and one process of it."""
+"""The pages of the worker processes."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from awa_cli.terminal.output import counted
 from awa_cli.views.columns import WORKERS
 from awa_cli.views.summary import fleet_words
+from awa_cli.views.words import counted
 from awa_cli.web import api
 from awa_cli.web.pages._render import at, read, render
 from awa_lib.reads.runtime import live_instances, runtime_instances
@@ -25,19 +25,20 @@ def _pid(one: RuntimeInstance) -> str:
     return str(one.pid)
 
 
-# The id leads on; the loops that stopped are what one looks for.  A pid is no number to count.
+# Shows stopped loops, but no id, which is in the link.  A pid takes no thousands separator.
 _COLUMNS: Final = tuple(
-    replace(one, wide=one.title == "ID", get=_pid if one.title == "PID" else one.get)
-    for one in WORKERS
+    replace(one, wide=one.key == "id", get=_pid if one.key == "pid" else one.get) for one in WORKERS
 )
 _LOOPS: Final = {
-    "database": "postgres_connected", "claims": "poll_loop_alive", "heartbeat": "heartbeat_alive",
+    "database": "postgres_connected",
+    "claims": "poll_loop_alive",
+    "heartbeat": "heartbeat_alive",
     "maintenance": "maintenance_alive",
-}  # fmt: skip
+}
 
 
 async def listed(request: Request) -> Response:
-    """Answer with every process of the last day; ``live=yes`` leaves the silent ones out."""
+    """List the worker processes of the last day; ``live=yes`` leaves out stale processes."""
     live = request.query_params.get("live") == "yes"
     fleet = await read(request, live_instances() if live else runtime_instances())
     return await render(
@@ -46,19 +47,19 @@ async def listed(request: Request) -> Response:
         part="parts/workers.html",
         fleet=fleet,
         live=live,
-        silent=sum(one.stale for one in fleet),
+        stale=sum(one.stale for one in fleet),
         words=fleet_words(fleet) if fleet else [],
         columns=_COLUMNS,
-        links={"HOST": _page, "PID": _page},
+        links={"HOST": _address, "PID": _address},
     )
 
 
-def _page(one: RuntimeInstance) -> str:
+def _address(one: RuntimeInstance) -> str:
     return at("workers", one.instance_id)
 
 
 async def show(request: Request) -> Response:
-    """Answer with the page of a process."""
+    """Show a worker process."""
     worker: RuntimeInstance = await read(
         request, api.workers.show(request.path_params["instance_id"])
     )
@@ -68,7 +69,7 @@ async def show(request: Request) -> Response:
         part="parts/worker.html",
         worker=worker,
         name=f"{worker.hostname or ''}:{worker.pid}",
-        state=next(one for one in WORKERS if one.title == "STATE"),
+        state=next(one for one in WORKERS if one.key == "state"),
         loops=[(name, getattr(worker, field)) for name, field in _LOOPS.items()],
         queues=[
             (str(one.get("queue")), one.get("in_flight", 0), one.get("config", {}))
@@ -80,6 +81,6 @@ async def show(request: Request) -> Response:
             ("seen", worker.last_seen_at),
             ("started", worker.started_at),
             ("storage", worker.storage_capability.replace("_", " ")),
-            ("at most", counted(most) if (most := worker.global_max_workers) else None),
+            ("at most", counted(limit) if (limit := worker.global_max_workers) else None),
         ],
     )

@@ -1,16 +1,16 @@
-// Activity: what the stream brings is put on top, as far as it fits; a list that is held counts it.
+// Activity: new transitions go on top; while the list is held, they are counted.
 (() => {
   "use strict";
-  const { find, all, tellTimes } = window.awa;
+  const { find, all, updateTimes } = window.awa;
   const root = document.body.dataset.root;
   const box = find("#activity");
   const body = find("tbody", box);
   const hold = find("#hold");
-  const wanted = Object.entries(JSON.parse(box.dataset.wanted));
+  const filters = Object.entries(JSON.parse(box.dataset.filters));
   const signs = JSON.parse(box.dataset.signs);
-  const most = Number(box.dataset.most);
-  // Rates are told over so many seconds.
-  const RATE = 5;
+  const maxRows = Number(box.dataset.maxRows);
+  // The rate is an average over this many seconds.
+  const RATE_SECONDS = 5;
   const known = new Set();
   let seen = [];
   let waiting = [];
@@ -19,7 +19,7 @@
   const moment = (row) => Date.parse(find("time", row).dateTime);
   const key = (row) => [row.dataset.id, row.dataset.event, row.dataset.attempt, moment(row)].join();
 
-  // As names.py writes them: a browser takes dots for steps up the path.
+  // The same as step() in path_names.py: browsers would resolve "." and ".." in a path.
   const hex = (text) => [...text].map((one) => one.charCodeAt(0).toString(16)).join("");
   const step = (text) => (/^(\.\.?|~([0-9a-f]{2})+)$/.test(text) ? `~${hex(text)}` : encodeURIComponent(text));
 
@@ -40,7 +40,7 @@
     return row;
   }
 
-  // The newest on top; one that is told late goes where its time is.
+  // Newest first; a late transition is inserted by its time.
   function put(row) {
     if (known.has(key(row))) return;
     known.add(key(row));
@@ -52,27 +52,27 @@
 
   function show(rows) {
     if (held) {
-      // The stream and a look of its own may both bring a row.
+      // The stream and catchUp() may both deliver a row.
       const have = new Set([...known, ...waiting.map(key)]);
-      waiting = [...waiting, ...rows.filter((row) => !have.has(key(row)))].slice(-most);
+      waiting = [...waiting, ...rows.filter((row) => !have.has(key(row)))].slice(-maxRows);
     } else {
       for (const row of rows) put(row);
-      while (body.children.length > most) {
+      while (body.children.length > maxRows) {
         known.delete(key(body.lastElementChild));
         body.lastElementChild.remove();
       }
       find("#nothing").hidden = body.children.length > 0;
-      tellTimes();
+      updateTimes();
     }
-    tell();
+    showRate();
   }
 
-  function tell() {
-    const since = Date.now() - RATE * 1000;
+  function showRate() {
+    const since = Date.now() - RATE_SECONDS * 1000;
     seen = seen.filter((at) => at > since);
-    const rate = seen.length / RATE;
+    const rate = seen.length / RATE_SECONDS;
     const words = `${rate >= 10 || !rate ? Math.round(rate).toLocaleString() : rate.toFixed(1)}/s`;
-    const many = waiting.length === most ? `${most} or more` : waiting.length;
+    const many = waiting.length === maxRows ? `${maxRows} or more` : waiting.length;
     find("#rate").textContent = held ? `${words}, held, ${many} new` : words;
   }
 
@@ -85,7 +85,7 @@
     show(rows);
   });
 
-  // What happened before the stream began, or while it was away.
+  // Load what happened before the stream started, or while it was disconnected.
   async function catchUp() {
     const answer = await fetch(location.href, { headers: { "HX-Request": "true" } }).catch(() => null);
     if (!answer?.ok) return;
@@ -95,19 +95,19 @@
   }
 
   document.addEventListener("htmx:sseOpen", ({ detail: { source } }) => {
-    // By then it has begun; what both bring is shown once.
+    // The stream has started by then, and a row that both deliver is shown once.
     setTimeout(catchUp, 1000);
     if (source.followed) return;
     source.followed = true;
     source.addEventListener("missed", catchUp);
     source.addEventListener("activity", (message) => {
-      const found = JSON.parse(message.data).filter((one) => wanted.every(([name, value]) => one[name] === value));
+      const found = JSON.parse(message.data).filter((one) => filters.every(([name, value]) => one[name] === value));
       seen.push(...found.map(() => Date.now()));
-      show(found.slice(-most).map(rowOf));
+      show(found.slice(-maxRows).map(rowOf));
     });
   });
 
   find("#activity-filter").addEventListener("change", (event) => event.currentTarget.requestSubmit());
   for (const row of all("tr", body)) known.add(key(row));
-  setInterval(tell, 1000);
+  setInterval(showRate, 1000);
 })();

@@ -1,4 +1,4 @@
-// What pages do beyond links and htmx: theme, times, words, dialogs, copies.
+// Theme, timestamps, notices, dialogs and copy buttons.
 (() => {
   "use strict";
   const root = document.documentElement;
@@ -15,11 +15,11 @@
 
   function switchTheme() {
     root.dataset.theme = dark() ? "light" : "dark";
-    try { localStorage.setItem("awa-theme", root.dataset.theme); } catch { /* forbidden */ }
+    try { localStorage.setItem("awa-theme", root.dataset.theme); } catch { /* storage may be blocked */ }
     document.dispatchEvent(new Event("awa:theme"));
   }
 
-  // Times: ages are counted on, moments are said in the viewer's zone
+  // Timestamps: ages are kept up to date, times are shown in the viewer's time zone
 
   const UNITS = [[86400, "d"], [3600, "h"], [60, "m"], [1, "s"]];
 
@@ -35,7 +35,7 @@
     return "0s";
   }
 
-  // The clock of the server is what ages are told by.
+  // Ages go by the clock of the server, which is ahead of this clock by this many milliseconds.
   let ahead = 0;
 
   function age(moment) {
@@ -53,13 +53,13 @@
     year: new Intl.DateTimeFormat(undefined, { day: "2-digit", month: "short", year: "numeric", ...time, timeZoneName: "short" }),
   };
 
-  function tellTimes() {
+  function updateTimes() {
     for (const time of all("time[datetime]")) {
       const moment = new Date(time.dateTime);
-      if (!time.dataset.told) {
+      if (!time.dataset.localized) {
         time.title = `${zoned.format(moment)}\n${time.title}`;
         if (time.dataset.clock) time.textContent = CLOCKS[time.dataset.clock].format(moment);
-        time.dataset.told = "1";
+        time.dataset.localized = "1";
       }
       if ("age" in time.dataset) {
         const text = age(moment);
@@ -68,14 +68,14 @@
     }
   }
 
-  // Words for a moment, and dialogs
+  // Notices and dialogs
 
-  let hush = 0;
+  let hiding = 0;
 
-  function say(text, bad = false, to = null) {
+  function notify(text, bad = false, to = null) {
     const within = find("dialog[open] .error");
     if (bad && within) { within.textContent = text; return; }
-    const box = find("#said");
+    const box = find("#notice");
     box.textContent = text;
     if (to) {
       const link = document.createElement("a");
@@ -84,15 +84,15 @@
       box.append(" ", link);
     }
     box.className = bad ? "shown bad" : "shown";
-    clearTimeout(hush);
-    hush = setTimeout(() => { box.className = ""; }, bad ? 12000 : 5000);
+    clearTimeout(hiding);
+    hiding = setTimeout(() => { box.className = ""; }, bad ? 12000 : 5000);
   }
 
   function open(dialog) {
     dialog.returnValue = "no";
     if (!dialog.open) dialog.showModal();
     return new Promise((done) => {
-      // It may be open again when the event of the last time comes.
+      // The dialog may be open again when its previous close event arrives.
       dialog.addEventListener("close", function ended() {
         if (dialog.open) return;
         dialog.removeEventListener("close", ended);
@@ -101,7 +101,7 @@
     });
   }
 
-  // A button asks before it does anything; a risky answer is not the one of Enter.
+  // A button asks for confirmation; for a risky action, Enter does not confirm.
   document.addEventListener("htmx:confirm", async (event) => {
     const { question, elt } = event.detail;
     if (!question) return;
@@ -116,22 +116,22 @@
     find(risky ? "#ask-no" : "#ask-yes").focus();
     if ((await answer) !== "yes") return;
     if (elt.isConnected) event.detail.issueRequest(true);
-    // The page was read anew meanwhile: what was asked is done all the same.
+    // The page was updated meanwhile and the button is gone: send its request all the same.
     else htmx.ajax("POST", elt.getAttribute("hx-post"), { source: document.body, swap: "none", values: JSON.parse(elt.getAttribute("hx-vals") || "{}") });
   });
 
-  document.body.addEventListener("said", (event) => say(event.detail.text, false, event.detail.to));
-  document.addEventListener("htmx:sendError", () => say("The server does not answer.", true));
+  document.body.addEventListener("notice", (event) => notify(event.detail.text, false, event.detail.to));
+  document.addEventListener("htmx:sendError", () => notify("The server does not answer.", true));
   document.addEventListener("htmx:responseError", (event) => {
     const { xhr, elt } = event.detail;
-    // What is read by itself is tried again by itself, and the banner says what is wrong.
+    // A failed update is retried at the next event, and the banner shows the reason.
     if (elt.hasAttribute("hx-get") && xhr.status === 503) return;
     let text = `${xhr.status} ${xhr.statusText}`;
     try {
       const { what, why, do: then } = JSON.parse(xhr.responseText);
       text = [what, why && `why: ${why}`, then && `do: ${then}`].filter(Boolean).join("\n");
-    } catch { /* not ours */ }
-    say(text, true);
+    } catch { /* not a problem document */ }
+    notify(text, true);
   });
 
   async function copy(button) {
@@ -139,9 +139,9 @@
     const text = from ? find(from).textContent : button.dataset.copy;
     try {
       await navigator.clipboard.writeText(text);
-      say("Copied.");
+      notify("Copied.");
     } catch {
-      say(`Copy it yourself: ${text}`);
+      notify(`Copying failed. Copy this text: ${text}`);
     }
   }
 
@@ -156,7 +156,7 @@
     button.closest("details.menu")?.removeAttribute("open");
   });
 
-  // What a server put into the dialog is opened; it closes when it was done.
+  // A dialog opens when its content is loaded, and closes when its form succeeds.
   document.addEventListener("htmx:afterSettle", (event) => {
     if (event.detail.target.id !== "form") return;
     open(event.detail.target);
@@ -171,14 +171,14 @@
     for (const menu of all("details.menu[open]")) if (!menu.contains(event.target)) menu.open = false;
   });
 
-  // Begin
+  // Start
 
   const served = Date.parse(document.body.dataset.now);
   if (served) ahead = Math.round((served - Date.now()) / 1000) * 1000;
-  // A page that took long to come is not a clock that is wrong.
+  // A small difference comes from a slow page, not from a wrong clock.
   if (Math.abs(ahead) < 5000) ahead = 0;
   for (const one of all("nav [aria-current]")) one.scrollIntoView({ block: "nearest", inline: "center" });
-  tellTimes();
-  setInterval(() => { if (!document.hidden) tellTimes(); }, 1000);
-  window.awa = { find, all, say, open, span, tellTimes };
+  updateTimes();
+  setInterval(() => { if (!document.hidden) updateTimes(); }, 1000);
+  window.awa = { find, all, notify, open, span, updateTimes };
 })();

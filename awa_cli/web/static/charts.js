@@ -1,4 +1,4 @@
-// Charts: [data-series] holds the numbers, the [data-plot] inside it is drawn on.
+// Charts: [data-series] holds the values, [data-plot] inside it is the canvas.
 (() => {
   "use strict";
   const charts = new Map();
@@ -7,7 +7,7 @@
   const hours = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
   const WHOLE = [...Array(9).keys()].flatMap((power) => [1, 2, 5].map((one) => one * 10 ** power));
 
-  // A line needs two points: one that stands between gaps is drawn by itself.
+  // A line needs two points: a point between two gaps is drawn as a dot.
   function alone(plot, series) {
     const values = plot.data[series];
     return [...values.keys()].filter((at) => values[at] != null && values[at - 1] == null && values[at + 1] == null);
@@ -52,10 +52,10 @@
 
   function point(plot, box, name) {
     const at = plot.cursor.idx;
-    const said = box.closest("[data-series]")?.querySelector(".words");
-    if (!said) return;
-    said.dataset.words ??= said.textContent;
-    said.textContent = at == null || plot.cursor.left < 0 ? said.dataset.words
+    const caption = box.closest("[data-series]")?.querySelector(".words");
+    if (!caption) return;
+    caption.dataset.words ??= caption.textContent;
+    caption.textContent = at == null || plot.cursor.left < 0 ? caption.dataset.words
       : `${words(name, plot.data[1][at])} at ${clock.format(new Date(plot.data[0][at] * 1000))}`;
   }
 

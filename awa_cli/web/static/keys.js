@@ -1,8 +1,8 @@
-// Keys: rows, the filter, the places.
+// Keyboard shortcuts: rows, filter, navigation.
 (() => {
   "use strict";
   const { find, all, open } = window.awa;
-  const places = new Map(all("nav.places a").map((one) => [find("kbd", one).textContent, one]));
+  const entries = new Map(all("nav.navigation a").map((one) => [find("kbd", one).textContent, one]));
   let going = 0;
 
   function rows() {
@@ -40,9 +40,9 @@
       if (event.key === "Escape") event.target.blur();
       return;
     }
-    const place = Date.now() - going < 1500 && places.get(event.key);
+    const entry = Date.now() - going < 1500 && entries.get(event.key);
     going = 0;
-    if (place) { location.href = place.href; return; }
+    if (entry) { location.href = entry.href; return; }
     const act = KEYS[event.key];
     if (!act || (event.key === "Enter" && !document.activeElement.matches("tr"))) return;
     event.preventDefault();

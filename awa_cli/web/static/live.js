@@ -1,23 +1,23 @@
-// Live parts: what the reader does stays when a part is read anew; ticks; what is lost is said.
+// Live updates: keep ticks, focus, folds and scroll positions; show lost connections.
 (() => {
   "use strict";
   const { find, all, span } = window.awa;
 
-  // Ticks are kept by id: a row that comes back, or that left the page, is still ticked.
+  // Ticks are kept by id: a row that leaves the page and comes back is still ticked.
   const SCROLLS = ".table, .chips, .attempts, pre";
   const ticked = new Set();
   let kept = null;
 
-  // Nothing changes under an open question, in the middle of a click, or while the request of a
-  // button is under way: one that is replaced meanwhile would neither be answered nor send.
+  // No update while a dialog is open, during a click, or while the request of a button is under way:
+  // a button that is replaced meanwhile would lose its request or its answer.
   let changing = 0;
   let pressed = false;
   let late = false;
 
   function busy(box) {
-    // What is being copied would be lost too.
-    const picked = getSelection();
-    return pressed || changing || find("dialog[open]") || (!picked.isCollapsed && box.contains(picked.anchorNode));
+    // A text selection inside the box would be lost too.
+    const selection = getSelection();
+    return pressed || changing || find("dialog[open]") || (!selection.isCollapsed && box.contains(selection.anchorNode));
   }
 
   function catchUp() {
@@ -40,8 +40,8 @@
     document.addEventListener(end, () => setTimeout(() => { pressed = false; catchUp(); }), true);
   }
 
-  // What came last into each box; most events change nothing that is seen, and then nothing is
-  // replaced: no click is lost, no focus moves.
+  // The last content of each box.  Most events change nothing visible; then nothing is replaced,
+  // so that no click is lost and no focus moves.
   const shown = new Map();
 
   function plain(html) {
@@ -84,11 +84,11 @@
       }
     }
     kept = null;
-    tellTicks();
-    awa.tellTimes();
+    updateTicks();
+    awa.updateTimes();
   });
 
-  function tellTicks() {
+  function updateTicks() {
     const boxes = all("input[name=id]");
     const here = boxes.filter((one) => one.checked).length;
     for (const one of all("[data-all]")) {
@@ -108,7 +108,7 @@
   function untick() {
     ticked.clear();
     for (const one of all("input[name=id]")) one.checked = false;
-    tellTicks();
+    updateTicks();
   }
 
   document.addEventListener("change", (event) => {
@@ -116,17 +116,17 @@
     if ("all" in box.dataset) for (const one of all("input[name=id]", box.closest("table"))) tick(one, box.checked);
     else if (box.matches("input[name=id]")) tick(box, box.checked);
     else return;
-    tellTicks();
+    updateTicks();
   });
   document.addEventListener("htmx:configRequest", (event) => {
     if ("withTicked" in event.detail.elt.dataset) event.detail.parameters.ids = [...ticked].join(",");
   });
 
-  let lookedAt = 0;
+  let updatedAt = 0;
 
-  function tellPulse() {
-    const seconds = (Date.now() - lookedAt) / 1000;
-    find("#pulse").textContent = lookedAt ? ` · live, changed ${seconds < 1 ? "now" : `${span(seconds)} ago`}` : "";
+  function showUpdated() {
+    const seconds = (Date.now() - updatedAt) / 1000;
+    find("#updated").textContent = updatedAt ? ` · live, updated ${seconds < 1 ? "now" : `${span(seconds)} ago`}` : "";
   }
 
   function lost(text) {
@@ -139,19 +139,19 @@
     lost("");
     const { source } = event.detail;
     for (const topic of find("#main").dataset.topics.split(" ")) {
-      source.addEventListener(topic.split(":")[0], () => { lookedAt = Date.now(); lost(""); });
+      source.addEventListener(topic.split(":")[0], () => { updatedAt = Date.now(); lost(""); });
     }
     source.addEventListener("lost", (message) => {
       const { what, why } = JSON.parse(message.data);
-      lost(`${what}${why ? `: ${why}` : ""}. It is tried again.`);
+      lost(`${what}${why ? `: ${why}` : ""}. Retrying.`);
     });
   });
-  document.addEventListener("htmx:sseError", () => lost("The connection to the server is lost. It is tried again."));
+  document.addEventListener("htmx:sseError", () => lost("The connection to the server is lost. Retrying."));
 
   for (const box of all("[hx-get][hx-trigger][id]")) shown.set(box.id, plain(box.innerHTML));
-  // Ticks that a browser kept over a reload.
+  // Browsers keep ticks over a reload.
   for (const one of all("input[name=id]:checked")) ticked.add(one.value);
-  tellTicks();
-  setInterval(tellPulse, 1000);
+  updateTicks();
+  setInterval(showUpdated, 1000);
   window.awa.untick = untick;
 })();

@@ -1,5 +1,5 @@
-// The event stream of a page, which rests while the page is hidden: a browser keeps six connections
-// to a server, and forgotten tabs would take them all.
+// The event stream of a page, paused while the page is hidden: a browser opens at most six
+// connections to a server, and background tabs would use them up.
 (() => {
   "use strict";
   const streams = new Set();
@@ -53,7 +53,7 @@
 
   document.addEventListener("visibilitychange", () => {
     for (const one of streams) document.hidden ? one.pause() : one.resume();
-    // What happened meanwhile.
+    // Load what changed meanwhile.
     if (!document.hidden) htmx.trigger(document.body, "changed");
   });
 })();

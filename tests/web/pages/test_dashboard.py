@@ -8,8 +8,10 @@ import psycopg
 import pytest
 from fix_browser import check_access, working
 from fix_worker import Noop
+from playwright.sync_api import expect
 
 import awa_lib as awa
+from awa_cli.web.pages.navigation import NAVIGATION
 
 TROUBLE = """
 INSERT INTO awa.jobs_hot (kind, queue, state, attempt, args, run_at, attempted_at, finalized_at, errors)
@@ -102,6 +104,18 @@ def test_keys_lead_on(busy, visit) -> None:
     assert page.evaluate("document.activeElement.tagName") == "TR"
 
 
+def test_every_key_of_the_navigation_opens_its_page(site, visit) -> None:
+    page = visit("/doctor")
+
+    for entry in NAVIGATION:
+        page.keyboard.press("g")
+        page.keyboard.press(entry.key)
+        page.wait_for_url(f"**{entry.path}")
+        page.keyboard.press("?")
+        expect(page.get_by_role("dialog")).to_contain_text("these shortcuts")
+        page.keyboard.press("Escape")
+
+
 def test_the_theme_is_kept(busy, visit) -> None:
     page = visit("/")
     ground = "getComputedStyle(document.body).backgroundColor"
@@ -121,7 +135,7 @@ def test_a_queue_is_paused_after_a_question(busy, visit) -> None:
     page.get_by_role("dialog").get_by_role("button", name="Pause").click()
 
     page.get_by_role("button", name="Resume email").wait_for()
-    assert "Paused queue 'email'" in page.locator("#said").inner_text()
+    assert "Paused queue 'email'" in page.locator("#notice").inner_text()
     check_access(page)
 
 
@@ -134,7 +148,7 @@ def test_a_server_that_went_is_said(busy, contexts) -> None:
     page = contexts().new_page()
     with running(create_app(busy.database_url, Settings(**FRESH))) as server:
         page.goto(server.url)
-        page.locator("#pulse", has_text="live").wait_for()
+        page.locator("#updated", has_text="live").wait_for()
         assert page.locator("#lost").is_hidden()
 
     page.locator("#lost", has_text="The connection to the server is lost.").wait_for()
@@ -145,7 +159,7 @@ def test_a_server_that_went_is_said(busy, contexts) -> None:
 
 def test_a_lost_database_is_said_and_found_again(busy, visit) -> None:
     page = visit("/")
-    page.locator("#pulse", has_text="live").wait_for()
+    page.locator("#updated", has_text="live").wait_for()
 
     lost = '{"what": "cannot reach the database", "why": "it is away"}'
     page.evaluate(
@@ -154,10 +168,7 @@ def test_a_lost_database_is_said_and_found_again(busy, visit) -> None:
         lost,
     )
     page.evaluate("lost => told.dispatchEvent(new MessageEvent('lost', {data: lost}))", lost)
-    assert (
-        page.locator("#lost").inner_text()
-        == "cannot reach the database: it is away. It is tried again."
-    )
+    assert page.locator("#lost").inner_text() == "cannot reach the database: it is away. Retrying."
     check_access(page)
     page.evaluate("told.dispatchEvent(new MessageEvent('stats', {data: '{}'}))")
 

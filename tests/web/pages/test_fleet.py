@@ -94,11 +94,11 @@ def test_the_fleet(tower, visit) -> None:
     expect(rows).to_have_count(2)
     expect(rows.last).to_contain_text("stale")
     live = rows.filter(has_text="healthy")
-    expect(live.locator("[data-title=LEADER]")).to_have_text("yes", timeout=15_000)
+    expect(live.locator("[data-column=leader]")).to_have_text("yes", timeout=15_000)
     expect(page.locator(".words")).to_contain_text("1 worker · 0 in flight · leader ")
     check_access(page)
 
-    page.get_by_role("link", name="Without silent ones").click()
+    page.get_by_role("link", name="Hide stale workers").click()
     expect(rows).to_have_count(1)
     expect(page.locator(".cli code")).to_have_text("awa workers")
     rows.get_by_role("link").first.click()
@@ -115,7 +115,7 @@ def test_schedules_are_said_in_words(tower, visit) -> None:
 
     row = page.locator("tr", has_text="matins")
     expect(row).to_contain_text("Monday to Friday at 02:00")
-    expect(row.locator("[data-title=NEXT]")).to_contain_text("in ")
+    expect(row.locator("[data-column=next]")).to_contain_text("in ")
     expect(page.locator(".words")).to_contain_text("2 schedules · next matins in ")
     check_access(page)
     change_of(page, "leap", "Pause", "Keep schedule leap from firing?")
@@ -140,7 +140,7 @@ def test_a_schedule_is_triggered_paused_and_removed(tower, visit) -> None:
     check_access(page)
 
     change(page, "Trigger")
-    expect(page.locator("#said")).to_have_text("Triggered schedule 'matins'")
+    expect(page.locator("#notice")).to_have_text("Triggered schedule 'matins'")
     expect(jobs.locator("tbody tr")).to_have_count(1)
     eventually(lambda: page.reload() and jobs.get_by_text("completed").is_visible())
     change(page, "Pause")

@@ -8,7 +8,7 @@ import pytest
 from fix_web import web_client
 
 from awa_cli.redact import Redactor
-from awa_cli.web.pages.navigation import PLACES
+from awa_cli.web.pages.navigation import NAVIGATION
 
 SMALL = {"Accept-Encoding": "gzip"}
 PAGE = {"Accept": "text/html"}
@@ -68,7 +68,7 @@ async def test_what_is_not_there_is_a_page_for_people(api) -> None:
 
     assert page.status_code == 404
     assert "there is nothing at this path" in page.text
-    assert 'aria-label="Places"' in page.text
+    assert 'aria-label="Navigation"' in page.text
 
 
 async def test_strangers_are_not_shown_the_places(database_url) -> None:
@@ -76,8 +76,8 @@ async def test_strangers_are_not_shown_the_places(database_url) -> None:
         page = await client.get("/", headers=PAGE)
 
     assert page.status_code == 403
-    assert "only requests from this machine are taken" in page.text
-    assert "Places" not in page.text
+    assert "only requests from this machine are accepted" in page.text
+    assert "Navigation" not in page.text
 
 
 async def test_a_lost_database_is_a_page_too() -> None:
@@ -123,17 +123,17 @@ async def test_what_is_hidden_is_hidden_in_the_audit_log_too(database_url) -> No
 
 
 def test_places_have_a_letter_of_their_own_and_an_icon() -> None:
-    from awa_cli.tui.navigation import PLACES as SCREENS
+    from awa_cli.tui.navigation import PAGES as SCREENS
     from awa_cli.web.pages._static import FOLDER
 
     icons = (FOLDER / "icons.svg").read_text()
 
-    assert len({place.key for place in PLACES}) == len(PLACES)
-    assert all(f'id="{place.id}"' in icons for place in PLACES)
+    assert len({place.key for place in NAVIGATION}) == len(NAVIGATION)
+    assert all(f'id="{place.id}"' in icons for place in NAVIGATION)
     # The same words and letters as the monitor's.
     for screen in SCREENS.values():
         if screen.keys:
-            (place,) = [one for one in PLACES if one.id == screen.id]
+            (place,) = [one for one in NAVIGATION if one.id == screen.id]
             assert (place.title, place.key) == (screen.title, screen.keys[-1].lower())
 
 

@@ -103,7 +103,7 @@ def test_a_running_job_is_cancelled(desk, visit) -> None:
     ask(page, "Cancel", f"Cancel job {job_id}?", "Cancel")
 
     expect(page.locator(".job-head .badge")).to_contain_text("cancelled")
-    expect(page.locator("#said")).to_have_text(f"Cancelled job {job_id}")
+    expect(page.locator("#notice")).to_have_text(f"Cancelled job {job_id}")
 
 
 def test_attempts_stand_side_by_side(desk, visit) -> None:
@@ -160,7 +160,7 @@ def test_it_is_copied(desk, visit) -> None:
 
     page.get_by_text("As JSON").click()
     page.get_by_role("button", name="Copy", exact=True).click()
-    expect(page.locator("#said")).to_have_text("Copied.")
+    expect(page.locator("#notice")).to_have_text("Copied.")
     copied = json.loads(page.evaluate("navigator.clipboard.readText()"))
     page.get_by_role("button", name=f"Copy the command awa job cancel {job_id}").click()
 
@@ -180,7 +180,7 @@ def test_one_that_goes_while_looked_at(desk, visit) -> None:
     with psycopg.connect(desk.database_url, autocommit=True) as conn:
         conn.execute("DELETE FROM awa.scheduled_jobs WHERE id = %s", [job_id])
 
-    expect(page.locator("#said")).to_contain_text(f"job not found: {job_id}")
+    expect(page.locator("#notice")).to_contain_text(f"job not found: {job_id}")
 
 
 def test_it_reads_well_without_scripts(desk, visit) -> None:

@@ -82,7 +82,7 @@ def agree(page, verb: str) -> str:
     dialog = page.get_by_role("dialog")
     dialog.get_by_role("button", name=verb, exact=True).click()
     dialog.wait_for(state="hidden")
-    return page.locator("#said.shown").inner_text()
+    return page.locator("#notice.shown").inner_text()
 
 
 def bar(page):
@@ -241,7 +241,7 @@ def test_all_that_fit_are_changed_as_a_batch(table, visit) -> None:
     ids = [table.add(tags=["due"]) for _ in range(12)]
     page = visit("/jobs?tag=due&limit=3")
 
-    page.get_by_text("All that fit").click()
+    page.get_by_text("All matching").click()
     page.get_by_role("group", name="Change all jobs that fit").get_by_role(
         "button", name="Retry"
     ).click()
@@ -268,7 +268,7 @@ def test_jobs_that_are_well_are_named_before_all_that_fit_run_again(table, visit
     )
     dialog = page.get_by_role("dialog")
 
-    page.get_by_text("All that fit").click()
+    page.get_by_text("All matching").click()
     retry.click()
     expect(dialog).to_contain_text("Run 12 jobs again?")
     expect(dialog.locator(".by-state")).to_have_text(
@@ -277,7 +277,7 @@ def test_jobs_that_are_well_are_named_before_all_that_fit_run_again(table, visit
     check_access(page)
     dialog.get_by_role("button", name="No").click()
     page.goto("/jobs?tag=mixed&state=cancelled")
-    page.get_by_text("All that fit").click()
+    page.get_by_text("All matching").click()
     retry.click()
 
     expect(dialog.locator(".by-state")).to_have_text(re.compile(r"^3 \S cancelled$"))

@@ -78,11 +78,14 @@ def agree(page, verb: str, question: str, answer: str = "") -> None:
 
 def cells(page, row: str) -> dict[str, str]:
     """Return what stands in a row, by column."""
-    cells = page.locator("tbody tr", has_text=row).first.locator("td[data-title]")
-    return dict(zip(
-        cells.evaluate_all("all => all.map((one) => one.dataset.title)"), cells.all_inner_texts(),
-        strict=True,
-    ))  # fmt: skip
+    cells = page.locator("tbody tr", has_text=row).first.locator("td[data-column]")
+    return dict(
+        zip(
+            cells.evaluate_all("all => all.map((one) => one.dataset.column)"),
+            cells.all_inner_texts(),
+            strict=True,
+        )
+    )
 
 
 def test_a_queue_is_paused_and_goes_on(post, visit) -> None:
@@ -91,13 +94,13 @@ def test_a_queue_is_paused_and_goes_on(post, visit) -> None:
     assert post.noted("queue.pause", "shed") == []
     agree(page, "Pause shed", "Stop starting jobs of queue shed?", "Pause")
     page.get_by_role("button", name="Resume shed").wait_for()
-    expect(page.locator("#said")).to_have_text("Paused queue 'shed'")
+    expect(page.locator("#notice")).to_have_text("Paused queue 'shed'")
     ids = post.put("shed", 2)
 
     expect(page.locator("tr", has_text="shed").get_by_role("link", name="2")).to_have_attribute(
         "href", "/jobs?state=available&queue=shed"
     )
-    assert cells(page, "shed")["PAUSED"] == "yes"
+    assert cells(page, "shed")["paused"] == "yes"
     expect(page.locator("p.words")).to_contain_text("1 paused")
     check_access(page)
     assert post.states(ids) == {"available"}
@@ -118,7 +121,7 @@ def test_an_answer_counts_though_the_page_was_read_anew(post, visit) -> None:
 
     page.get_by_role("dialog").get_by_role("button", name="Pause").click()
     expect(page.locator(".subject .badge")).to_contain_text("paused")
-    expect(page.locator("#said")).to_have_text("Paused queue 'post'")
+    expect(page.locator("#notice")).to_have_text("Paused queue 'post'")
     agree(page, "Resume post", "Start jobs of queue post again?", "Resume")
     expect(page.locator(".subject .badge")).to_contain_text("open")
 
@@ -132,7 +135,7 @@ def test_what_waits_is_drained_after_a_question(post, visit) -> None:
     assert post.states(ids) == {"scheduled"}
     agree(page, "Drain shed", "Cancel every job that waits in queue shed?", "Drain")
 
-    expect(page.locator("#said")).to_have_text("Drained queue 'shed'")
+    expect(page.locator("#notice")).to_have_text("Drained queue 'shed'")
     assert post.states(ids) == {"cancelled"}
     page.wait_for_function("() => document.querySelector('#queues').innerText.includes('queue')")
 
@@ -142,7 +145,7 @@ def test_a_queue_is_followed(post, visit) -> None:
     page.wait_for_selector(".ch-completed canvas")
     expect(page.locator("section", has_text="Workers").first).to_contain_text("of 4")
     expect(page.locator(".facts").first).to_contain_text("Grete")
-    before = int(cells(visit("/queues"), "post")["COMPLETED/1H"])
+    before = int(cells(visit("/queues"), "post")["completed"])
 
     post.put("post", 3)
     post.put("post", 1, run_at="2100-01-01T00:00:00Z")
@@ -171,10 +174,13 @@ def test_settings_are_set_and_unset(post, visit) -> None:
     page = visit("/queues/post")
     expect(page.get_by_text("As each worker was started.")).to_be_visible()
     given = {
-        "Most that run at once in the fleet": "0", "Starts of each process": "50/s:100",
-        "Longest run of an attempt": "90s", "How often an idle worker looks": "250ms",
-        "How long completed jobs are kept": "90m", "How long failed jobs are kept": "30d",
-    }  # fmt: skip
+        "Most that run at once in the fleet": "0",
+        "Starts of each process": "50/s:100",
+        "Longest run of an attempt": "90s",
+        "How often an idle worker looks": "250ms",
+        "How long completed jobs are kept": "90m",
+        "How long failed jobs are kept": "30d",
+    }
 
     page.get_by_role("button", name="Set …").click()
     for label, text in given.items():
@@ -228,7 +234,7 @@ def test_failed_jobs_of_a_kind_run_again(post, visit) -> None:
     page = visit("/kinds")
     expect(page.locator("tr", has_text="parcel")).to_contain_text("2")
     row = cells(page, "parcel")
-    assert (row["FAILED"], row["WORKERS"], row["DECLARED"]) == ("2", "1", "yes")
+    assert (row["failed"], row["workers"], row["declared"]) == ("2", "1", "yes")
     check_access(page)
 
     page.get_by_role("link", name="parcel").click()
@@ -243,9 +249,11 @@ def test_failed_jobs_of_a_kind_run_again(post, visit) -> None:
     check_access(page)
     post.rain = False
     agree(
-        page, "Retry 2 failed jobs of kind parcel", "Run all failed jobs of kind parcel again?",
+        page,
+        "Retry 2 failed jobs of kind parcel",
+        "Run all failed jobs of kind parcel again?",
         "Retry 2 failed jobs",
-    )  # fmt: skip
+    )
 
     expect(page.locator(".tile.s-failed .count")).to_have_text("0")
     eventually(lambda: post.states(ids) == {"completed"})
@@ -262,7 +270,7 @@ def test_drift_is_said(post, visit) -> None:
 
     with working(post.database_url, register, ("post", 1)):
         expect(page.locator(".facts .c-yellow")).to_have_text("live workers declare it differently")
-        assert cells(visit("/kinds"), "parcel")["DECLARED"] == "drift"
+        assert cells(visit("/kinds"), "parcel")["declared"] == "drift"
         check_access(page)
 
 

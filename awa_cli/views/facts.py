@@ -1,0 +1,146 @@
+"""What the page of a job, a queue, a kind or a schedule shows, by name.
+
+The command, the monitor and the web pages lay these out; a value that is None is left out.
+"""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING, Any
+
+from awa_cli.views.cron import in_words
+from awa_cli.views.words import clean, span
+
+if TYPE_CHECKING:
+    from awa_lib.policies import QueuePolicy
+    from awa_lib.reads.cron import CronJob
+    from awa_lib.reads.jobs import JobDump
+    from awa_lib.reads.overviews import KindOverview, QueueOverview
+
+__all__ = [
+    "declared_facts",
+    "job_commands",
+    "job_facts",
+    "named_facts",
+    "policy_facts",
+    "schedule_facts",
+]
+
+
+def job_facts(dump: JobDump) -> list[tuple[str, Any]]:
+    """Return what there is to say of a job, by name; None where there is nothing."""
+    job = dump.job
+    aged = dump.summary.original_priority
+    priority = f"{job.priority}" if aged == job.priority else f"{job.priority} (aged from {aged})"
+    return [
+        ("queue", clean(job.queue)),
+        ("priority", priority),
+        ("tags", ", ".join(map(clean, job.tags)) or None),
+        ("created", job.created_at),
+        ("runs at" if job.state in {"scheduled", "retryable"} else "run at", job.run_at),
+        ("began", job.attempted_at),
+        ("ended", job.finalized_at if dump.summary.can_cancel is False else None),
+        ("heartbeat", job.heartbeat_at if job.state == "running" else None),
+        ("deadline", job.deadline_at if job.state == "running" else None),
+        ("callback", job.callback_id),
+        ("filter", job.callback_filter),
+        ("transform", job.callback_transform),
+        ("completes", job.callback_on_complete),
+        ("fails", job.callback_on_fail),
+        ("times out", job.callback_timeout_at),
+        ("unique", None if job.unique_key is None else bytes(job.unique_key).hex()),
+    ]
+
+
+def job_commands(dump: JobDump) -> list[str]:
+    """Return the commands that can be given to this job now."""
+    job, actions = dump.job, []
+    if dump.summary.can_retry or job.state == "retryable":
+        actions.append(f"awa job retry {job.id}")
+    if job.state == "failed":
+        actions.append(f"awa job retry --state failed --kind {_word(job.kind)}")
+        actions.append(f"awa queue pause {_word(job.queue)}")
+    if job.state == "waiting_external" and job.callback_id is not None:
+        actions.append(f"awa callback complete {job.callback_id} --payload '{{}}'")
+    if dump.summary.can_cancel:
+        actions.append(f"awa job cancel {job.id}")
+    return actions
+
+
+def _word(name: str) -> str:
+    return shlex.quote(clean(name))
+
+
+def declared_facts(one: QueueOverview | KindOverview) -> list[tuple[str, Any]]:
+    """Return what its workers declare; a value that is None is not known."""
+    trouble = "live workers declare it differently" if one.descriptor_mismatch else None
+    return [
+        ("name", one.display_name),
+        ("about", one.description),
+        ("owner", one.owner),
+        ("docs", one.docs_url),
+        ("tags", ", ".join(one.tags) or None),
+        ("drift", trouble),
+    ]
+
+
+def policy_facts(policy: QueuePolicy) -> list[str]:
+    """Say each setting of a queue in words."""
+    return [words for _, words in named_facts(policy)]
+
+
+def named_facts(policy: QueuePolicy) -> list[tuple[str, str]]:
+    """Return the name of each setting of a queue, as changes are named, and its words."""
+    facts: list[tuple[str, str, Any]] = [
+        ("max_running", "at most {} running", policy.max_running),
+        ("max_running_per_key", "at most {} running of a key", policy.max_running_per_key),
+        ("rate_limit", "at most {} at once", _rate(policy)),
+        ("deadline_seconds", "deadline {}", _deadline(policy)),
+        ("poll_interval_ms", "idle workers look every {}", _short(policy.poll_interval_ms, 1000)),
+        ("claim_batch", "at most {} jobs a claim", policy.claim_batch),
+        ("completed_retention_hours", "completed jobs kept {}",
+         _short(policy.completed_retention_hours, 1 / 3600)),
+        ("failed_retention_hours", "failed jobs kept {}",
+         _short(policy.failed_retention_hours, 1 / 3600)),
+        ("dead_letters", "failed jobs become dead letters", policy.dead_letters or None),
+    ]  # fmt: skip
+    return [(name, words.format(value)) for name, words, value in facts if value is not None]
+
+
+def _rate(policy: QueuePolicy) -> str | None:
+    if policy.max_rate is None:
+        return None
+    return f"{policy.max_rate:g} starts a second in each process, {policy.burst}"
+
+
+def _deadline(policy: QueuePolicy) -> str | None:
+    return "none" if policy.deadline_seconds == 0 else _short(policy.deadline_seconds, 1)
+
+
+def _short(value: float | None, unit: float) -> str | None:
+    if value is None:
+        return None
+    return span(value / unit) if value >= unit else f"{value / unit:g}s"
+
+
+def schedule_facts(one: CronJob) -> list[tuple[str, Any]]:
+    """Return what is known of a schedule; a value that is None is not."""
+    missed = one.missed_fire_policy
+    if missed == "catch_up":
+        missed = f"caught up, at most {one.catch_up_limit}"
+    words = in_words(one.cron_expr)
+    return [
+        ("cron", f"{one.cron_expr}  {one.timezone}"),
+        ("in words", None if words == one.cron_expr else words),
+        ("kind", one.kind),
+        ("queue", one.queue),
+        ("priority", one.priority),
+        ("attempts", one.max_attempts),
+        ("tags", ", ".join(one.tags) or None),
+        ("missed", missed),
+        ("jitter", f"up to {span(one.jitter_seconds)}" if one.jitter_seconds else None),
+        ("last fire", one.last_enqueued_at or "none yet"),
+        ("paused", one.paused_at),
+        ("paused by", one.paused_by),
+        ("declared", one.declared_at if one.declared else "by no live process"),
+    ]

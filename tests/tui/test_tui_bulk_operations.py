@@ -1,0 +1,74 @@
+"""Bulk operations: progress, start, carry out, stop."""
+
+from __future__ import annotations
+
+import psycopg
+import pytest
+from fix_wait import aeventually
+
+from awa_lib.db.drive import run
+from awa_lib.ops.bulk import submit_bulk_operation
+
+
+@pytest.fixture
+def submit(database_url):
+    """Submit an operation that nobody carries out."""
+
+    def submit(operation: str, **given):
+        with psycopg.connect(database_url, autocommit=True) as conn:
+            return run(conn, submit_bulk_operation(operation, submitted_by="me", **given))
+
+    return submit
+
+
+async def test_one_is_carried_out_from_here(monitor, put, look, submit) -> None:
+    for _ in range(3):
+        put(kind="mail")
+    submit("set_priority", priority=1, kind="mail")
+    async with monitor(screen="batches") as driver:
+        page = await driver.at("batches")
+        await driver.shows("set_priority", "pending", "0%  0 of 3 jobs", '{"kind": "mail"}')
+        await driver.press("r")
+        question = await driver.answer("y")
+        assert "Carry bulk operation set_priority of 3 jobs out from here?" == question
+        await driver.shows("completed", "100%  3 of 3 jobs", "Carried out")
+
+        assert [{"priority": 1}] == look("SELECT DISTINCT priority FROM awa.jobs")
+        assert look("SELECT 1 FROM awa.audit_log WHERE action = 'batch.run'")
+        assert (False, False) == (page.check_action("run", ()), page.check_action("cancel", ()))
+
+
+async def test_one_is_stopped(monitor, put, look, submit) -> None:
+    put(kind="mail")
+    submit("cancel", kind="mail")
+    async with monitor(screen="batches") as driver:
+        await driver.at("batches")
+        await driver.press("c")
+        assert "Stop bulk operation cancel of 1 job?" == await driver.answer("y")
+        await driver.shows("cancelled", "Stopped bulk operation")
+
+        assert [{"state": "available"}] == look("SELECT state::text FROM awa.jobs")
+
+
+async def test_one_is_started_for_what_a_filter_finds(monitor, put, look) -> None:
+    for _ in range(4):
+        put(kind="mail")
+    put(kind="other")
+    async with monitor(screen="batches") as driver:
+        await driver.at("batches")
+        await driver.shows("No bulk operations yet")
+        await driver.press("n")
+        await driver.shows("Change which jobs?")
+        await driver.press(*["backspace"] * 12, *"knid:mail", "enter")
+        await driver.shows("is no filter; did you mean")
+        await driver.press(*["backspace"] * 9, *"kind:mail", "enter")
+        await driver.shows("All jobs matching kind:mail")
+        await driver.press("down", "enter")
+        assert "Cancel 4 jobs?" == await driver.answer("y")
+        await driver.shows("Cancelled 4 jobs", "completed")
+
+        await aeventually(
+            lambda: (
+                look("SELECT kind FROM awa.jobs WHERE state = 'available'") == [{"kind": "other"}]
+            )
+        )

@@ -1,0 +1,57 @@
+"""The list of workers: loops, leader, jobs in flight, stale workers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fix_wait import aeventually
+from fix_worker import working
+
+import awa_lib as awa
+
+
+@dataclass
+class Ping:
+    n: int = 0
+
+
+async def test_workers_show_loops_leader_and_what_is_in_flight(monitor, aclient, look) -> None:
+    @aclient.task(Ping, queue="email")
+    async def ping(job: awa.Job) -> None: ...
+
+    @aclient.task(Ping, kind="slow_ping", queue="slow")
+    async def slow_ping(job: awa.Job) -> None: ...
+
+    async with (
+        working(aclient, ("email", 4), ("slow", 2)),
+        monitor(screen="workers", size=(120, 30)) as driver,
+    ):
+        await driver.shows("1 worker, 0 in flight", "✓ database", "✓ claims", "0 of 4", "0 of 2")
+        # What it says ten seconds later, with three jobs running and its heartbeat stuck.
+        look(
+            "UPDATE awa.runtime_instances SET leader = true, heartbeat_alive = false, "
+            "queues = jsonb_set(queues, '{0,in_flight}', '3')"
+        )
+        await driver.shows("1 worker, 3 in flight", "3 of 4", "✗ heartbeat", "leader  ")
+        assert "leader  none" not in driver.text()
+        await driver.press("enter")
+        await driver.shows("Open which queue?", "slow")
+        await driver.press("enter")
+        page = await driver.at("queue")
+
+        assert "email" == page.queue
+
+
+async def test_a_silent_worker_is_told_from_a_live_one(monitor, aclient, look) -> None:
+    @aclient.task(Ping, queue="email")
+    async def ping(job: awa.Job) -> None: ...
+
+    async with working(aclient, ("email", 4)):
+        await aeventually(lambda: look("SELECT 1 FROM awa.runtime_instances"))
+    look("UPDATE awa.runtime_instances SET last_seen_at = now() - interval '1 hour'")
+    async with monitor(screen="workers", size=(120, 30)) as driver:
+        await driver.shows("0 workers", "leader  none", "1 stale", "stale", "· claims")
+        await driver.press("a")
+        await driver.shows("No workers.")
+        await driver.press("a")
+        await driver.shows("stale")

@@ -1,0 +1,57 @@
+"""Pages of queues, kinds, workers and schedules, as their answers say."""
+
+from __future__ import annotations
+
+import psycopg
+import pytest
+from fix_web import web_client
+
+PAGE = {"Accept": "text/html"}
+PARCEL = "INSERT INTO awa.jobs_hot (kind, queue, args) VALUES ('parcel', 'post', '{}')"
+
+
+async def test_an_unknown_name_gets_the_nearest(database_url) -> None:
+    with psycopg.connect(database_url, autocommit=True) as conn:
+        conn.execute(PARCEL)
+    async with web_client(database_url) as client:
+        queue = await client.get("/queues/pots", headers=PAGE)
+        kind = await client.get("/kinds/parcle", headers=PAGE)
+
+    assert (queue.status_code, kind.status_code) == (404, 404)
+    assert "did you mean: awa queue show post" in queue.text
+    assert "did you mean: awa kind show parcel" in kind.text
+
+
+async def test_nothing_can_be_clicked_where_nothing_may_be_changed(database_url) -> None:
+    with psycopg.connect(database_url, autocommit=True) as conn:
+        conn.execute(PARCEL)
+    async with web_client(database_url, read_only=True) as client:
+        for path in ("/queues", "/queues/post"):
+            text = (await client.get(path)).text
+            assert text.count("hx-post") == text.count("hx-post=") >= 2
+            for button in text.split("<button")[1:]:
+                if "hx-post" in button.partition(">")[0] or "?settings" in button.partition(">")[0]:
+                    assert " disabled" in button.partition(">")[0]
+
+
+@pytest.mark.parametrize("path", ["/queues", "/kinds", "/workers", "/cron", "/activity"])
+async def test_an_empty_database_is_said_to_be_empty(api, path) -> None:
+    page = await api.get(path, headers=PAGE)
+
+    assert page.status_code == 200
+    assert 'class="empty"' in page.text
+
+
+@pytest.mark.parametrize(
+    "path", ["/queues/q", "/kinds/k", "/workers/w", "/cron/c", "/queues/q%00", "/cron/c%00"]
+)
+async def test_what_nobody_knows_is_a_page(api, path) -> None:
+    page = await api.get(path, headers=PAGE)
+
+    assert page.status_code in {404, 422}
+    assert 'aria-label="Navigation"' in page.text
+
+
+async def test_changes_need_the_token(api) -> None:
+    for path in ("/queues/q/pause", "/queues/q/settings", "/kinds/k/retry", "/cron/c/remove"):
+        assert (await api.post(path, headers={"Origin": "http://evil.example"})).status_code == 403
