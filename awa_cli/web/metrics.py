@@ -30,14 +30,6 @@ if TYPE_CHECKING:
 __all__ = ["CONTENT_TYPE", "Exposition", "exposition"]
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
-_STATES: Final = (
-    "scheduled",
-    "available",
-    "running",
-    "retryable",
-    "failed",
-    "waiting_external",
-)
 _QUEUE: Final = "awa_job_queue"
 
 

@@ -23,7 +23,8 @@ from awa_lib.enqueue.new_jobs import check
 from awa_lib.enqueue.options import takes_options
 from awa_lib.errors import AwaError, DatabaseError, Unavailable, ValidationError
 from awa_lib.reads.health import ping
-from awa_lib.runtime.worker import Worker, idle_health
+from awa_lib.runtime.status import idle_health
+from awa_lib.runtime.worker import Worker
 
 if TYPE_CHECKING:
     from types import TracebackType

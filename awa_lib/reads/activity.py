@@ -303,7 +303,7 @@ def _latest_errors(row: _Row) -> dict[int, dict[str, Any]]:
     """
     entries = row.entries()
     found = {entry["attempt"]: entry for entry in entries if isinstance(entry.get("attempt"), int)}
-    if row.finalized_at is not None and row.attempted_at is not None and row.state not in _ENDED:
+    if row.finalized_at is not None and row.attempted_at is not None and row.state not in ENDED:
         last = row.attempt if row.finalized_at >= row.attempted_at else row.attempt - 1
         if last > 0:
             found.setdefault(last, {"at": row.finalized_at.isoformat()})

@@ -37,8 +37,6 @@ __all__ = [
 ]
 
 SORTS: Final = ("id", "run_at", "created_at", "attempted_at", "finalized_at", "priority", "attempt")
-_RETRIES: Final = frozenset({"failed", "cancelled", "waiting_external"})
-_ENDED: Final = frozenset(map(str, TERMINAL_STATES))
 # The current attempt of a job in one of these states has left no error.
 _FAULTLESS: Final = frozenset({"running", "waiting_external", "completed"})
 _NESTED: Final = frozenset({dict, list})

@@ -292,7 +292,8 @@ class Attempt:
         self, timeout_seconds: float, **expressions: str | None
     ) -> CallbackToken:
         """Register a callback, or return the one that an earlier attempt registered."""
-        return await self._services.callbacks.register(self, timeout_seconds, expressions)
+        cel = Expressions(**expressions)
+        return await self._services.callbacks.register(self, timeout_seconds, cel)
 
     async def wait_for_callback(self, token: CallbackToken) -> Any:
         """Wait for the answer to a callback and return its payload."""

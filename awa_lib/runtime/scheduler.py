@@ -16,7 +16,6 @@ from awa_lib.cron import CronExpression, ahead, begin, fault
 from awa_lib.errors import AwaError, Transient, Unavailable
 from awa_lib.ops import cron as ops
 from awa_lib.runtime.supervisor import Duty
-from awa_lib.schedule_rows import ahead, begin, fault
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -40,7 +40,9 @@ def test_what_a_row_holds_is_read_when_something_is_noted_only() -> None:
     progress = Progress.of_text(deep)
     assert progress is not None
     assert progress.text == deep
-    with pytest.raises(awa.SerializationError, match="the stored progress of the job cannot be read"):
+    with pytest.raises(
+        awa.SerializationError, match="the stored progress of the job cannot be read"
+    ):
         progress.with_metadata({"a": 1})
 
 

@@ -218,8 +218,14 @@ async def test_start_queue(queue: dict[str, Any], words: str) -> None:
         (lambda c: c.follow_up(Mail, awa.Started)(handler), "Started has no follow-up"),
         (lambda c: c.follow_up(Mail)(coroutine), "a follow-up must be a plain function"),
         (lambda c: c.task(Mail)(7), "a handler must be callable, got 7"),
-        (lambda c: c.task(Mail)(lambda: None), "a handler must take the job as its argument, which <func"),
-        (lambda c: c.task(Mail)(yielding), "a handler must not be a generator: the body of yielding"),
+        (
+            lambda c: c.task(Mail)(lambda: None),
+            "a handler must take the job as its argument, which <func",
+        ),
+        (
+            lambda c: c.task(Mail)(yielding),
+            "a handler must not be a generator: the body of yielding",
+        ),
     ],
 )
 def test_what_is_registered(call: Any, words: str) -> None:

@@ -19,6 +19,7 @@ from awa_cli.parser.options import TABLE, Output
 from awa_cli.terminal.output import result, say, show_rows
 from awa_cli.views.widths import cells
 from awa_cli.views.words import clean
+from awa_lib.states import ENDED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,6 +9,7 @@ from awa_cli.terminal.colors import Paint
 from awa_cli.terminal.pages._layout import INDENT, fact_lines
 from awa_cli.views.facts import declared_facts, policy_facts
 from awa_cli.views.words import age, clean, counted, span
+from awa_lib.states import COUNTED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 __all__ = ["JobPage"]
 
-_LIVE_STATES: Final = {"running", "waiting_external"}
 _LIVE_INTERVAL: Final = 0.5
 _BAR_WIDTH: Final = 30
 _TENTHS_BELOW_SECONDS: Final = 10
@@ -74,7 +73,7 @@ class JobPage(Page[JobDump]):
     @property
     def read_interval(self) -> float:
         """Read more often while the job runs."""
-        live = self.value is not None and self.value.job.state in _LIVE_STATES
+        live = self.value is not None and self.value.job.state in IN_ATTEMPT
         return min(self.app.interval, _LIVE_INTERVAL) if live else self.app.interval
 
     def body(self) -> ComposeResult:

@@ -10,7 +10,6 @@ from textual.containers import Container, Horizontal, Vertical
 from textual.content import Content
 from textual.widgets import Static
 
-from awa_cli.filters.values import STATES
 from awa_cli.tui.screens.page import Page
 from awa_cli.tui.widgets.charts import SeriesCharts
 from awa_cli.tui.widgets.grid import Grid

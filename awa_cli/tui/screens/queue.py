@@ -32,14 +32,6 @@ if TYPE_CHECKING:
 
 __all__ = ["QueueData", "QueuePage"]
 
-_STATES: Final = (
-    "available",
-    "running",
-    "scheduled",
-    "retryable",
-    "waiting_external",
-    "failed",
-)
 _MAX_FAILURES: Final = 20
 _NO_SETTINGS: Final = "the defaults of each worker"
 

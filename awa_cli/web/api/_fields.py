@@ -72,16 +72,7 @@ When = Annotated[
 Uuid = Annotated[str, Rule(pattern=_UUID, format="uuid")]
 Priority = Annotated[int, Rule(minimum=1, maximum=4, description="1 is the most urgent.")]
 Object = Annotated[dict[str, Any], Rule(description="A JSON object.")]
-State = Literal[
-    "scheduled",
-    "available",
-    "running",
-    "completed",
-    "retryable",
-    "failed",
-    "cancelled",
-    "waiting_external",
-]
+State = StateName
 Everything = Annotated[bool, Rule(description="Select everything; needed if there is no filter.")]
 ActionId = Annotated[str, Rule(maxLength=100, pattern=r"^[a-z][a-z-]*(\.[a-z-]+)?$")]
 # The default of an optional member where null has a meaning of its own.

@@ -13,6 +13,8 @@ from awa_cli.web.pages._render import act, at, read, render
 from awa_cli.web.scope import identity_of
 from awa_lib.errors import JobNotFound
 from awa_lib.reads.jobs import JobDump, dump_job
+from awa_lib.states import CAN_RETRY, QUEUED
+from awa_lib.validation import INT64_MAX
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -29,7 +31,7 @@ async def show(request: Request) -> Response:
     dump, runs = await read(request, _dump(_id(request)))
     job, summary = dump.job, dump.summary
     progress = job.progress or {}
-    waiting = job.state in WAITING
+    waiting = job.state in QUEUED
     return await render(
         request,
         "job.html",
