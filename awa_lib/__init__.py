@@ -1,6 +1,10 @@
-"""awa: a Postgres-native job queue, sync and async.
+"""awa: a job queue in PostgreSQL, with blocking and async clients.
 
 >>> import awa_lib as awa
+
+The names in ``__all__`` are the public API.  A module with a leading underscore is not public: at
+the root of the package (``awa_lib._sql``) it is shared inside this project, in a folder it is used
+in that folder only.
 """
 
 from __future__ import annotations
@@ -155,8 +159,7 @@ __all__ = [
     "verify_callback_signature",
 ]
 
-# Names are loaded on first use: psycopg alone costs 177 ms, which the command line's help and a
-# producer's import should not pay.
+# Names are loaded on first use: psycopg alone costs 177 ms, which `awa --help` does not need.
 _HOMES: Final = {
     "awa_lib.client.clients": ("AsyncClient", "Client"),
     "awa_lib.enqueue.kinds": ("derive_kind",),
@@ -212,7 +215,7 @@ def __getattr__(name: str) -> Any:
 
 
 async def migrate(database_url: str) -> None:
-    """Apply every pending migration to a database.  Safe when several do it at once.
+    """Apply every pending migration; several processes may call it at the same time.
 
     Raises SchemaUnsupported, ValidationError for a bad URL, Unavailable, DatabaseError.
     """

@@ -1,4 +1,4 @@
-"""Insert a job inside the transaction of any connection: the doors of awa 0.5's ``awa.bridge``.
+"""Insert a job in the transaction of your own connection, as ``awa.bridge`` of awa 0.5 does.
 
 ``client.using(conn)`` takes the same connections and has every verb.
 """
@@ -31,11 +31,12 @@ async def insert_job(
     """Insert a job on an async connection and return its row.
 
     ``conn`` is a psycopg AsyncConnection, an asyncpg Connection, or a SQLAlchemy AsyncConnection
-    or AsyncSession.  A dict of args needs ``kind=``, or a ``kind`` key, which stays in the args.
-    Never commits.  The row has id, kind, queue, args, state (text), priority, attempt,
-    max_attempts, run_at and created_at (datetime), metadata and tags.
-    Raises TypeError for another connection, args or run_at of a wrong type, or without a kind;
-    else as ``insert``.
+    or AsyncSession.  The options are those of ``Client.insert``; args that are a dict need
+    ``kind=``, or a key ``kind``, which stays in the args.  Never commits.  The row has id, kind,
+    queue, args, state (text), priority, attempt, max_attempts, run_at and created_at (datetime),
+    metadata and tags.
+    Raises TypeError for another connection, for args or run_at of the wrong type, or without a
+    kind; otherwise as ``insert``.
     """
     borrowed = borrow_async(conn)
     return _row(await borrowed.run(_insert(args, options)))

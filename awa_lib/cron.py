@@ -1,18 +1,16 @@
-"""Cron expressions: when a schedule fires.  croniter finds dates, the rules on top are ours.
+"""Cron expressions, and what is wrong with a row of awa.cron_jobs.  croniter finds the dates.
 
 Five fields (minute, hour, day of month, month, day of week) or six with seconds first, and
 ``@hourly`` ``@daily`` ``@midnight`` ``@weekly`` ``@monthly`` ``@yearly`` ``@annually``, which mean
-what they mean when written out.  Where both days are restricted either suffices.  Time zones are
-IANA names.
+the same as written out.  If both days are restricted, either matches.  Time zones are IANA names.
 
 When clocks change:
 
-- An hour field that takes every hour (``*``, ``*/n``, ``0-23``) goes by elapsed time, as Vixie cron
-  does: it fires whenever the clock shows a time that fits.  Nothing is made up for times that are
-  skipped, and times that come twice fire twice.
-- Any other hour field names times of the day.  Times that are skipped fire once, at the end of the
-  gap.  A time that comes twice fires the first time only; where every minute is meant (the minute
-  field is ``*`` or ``*/n``) it fires both times.
+- An hour field that matches every hour (``*``, ``*/n``, ``0-23``) follows elapsed time, as in Vixie
+  cron: the schedule fires whenever the clock shows a matching time.  Skipped times do not fire,
+  and repeated times fire twice.
+- Any other hour field means times of the day.  Skipped times fire once, at the end of the gap.  A
+  repeated time fires the first time only, or both times if the minute field is ``*`` or ``*/n``.
 """
 
 from __future__ import annotations
@@ -33,26 +31,26 @@ if TYPE_CHECKING:
 
 __all__ = ["CronExpression", "ScheduleRow", "ahead", "begin", "check_settings", "fault"]
 
-# 29 February is absent for eight years around a century; no expression has to look further.
+# 29 February is absent for eight years around most centuries; no expression needs more.
 _YEARS: Final = 9
 _FIELDS: Final = (5, 6)
 _LAST_WEEKDAY: Final = re.compile(r"\b([0-7]|sun|mon|tue|wed|thu|fri|sat)L\b", re.IGNORECASE)
 _WEEKDAYS: Final = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 _UNSUPPORTED: Final = re.compile(r"\b[HR]\b|[HR]\(")
 _SECOND: Final = timedelta(seconds=1)
-# No zone changes its clock twice in so short a time.
+# No zone changes its clock twice within this time.
 _PROBE: Final = timedelta(hours=6)
-# A schedule that never fired looks back so far before its creation, as published.
+# A schedule that never fired starts this long before its creation, as in awa 0.5.
 _LOOK_BACK: Final = timedelta(minutes=1)
 
 _POLICIES: Final = ("coalesce", "catch_up")
-_MOST_FIRES: Final = 10_000
+_MAX_FIRES: Final = 10_000
 _LONGEST_JITTER: Final = 86_400.0
 # The CHECKs of the tables of jobs.
 _PRIORITIES: Final = (1, 4)
 _ATTEMPTS: Final = (1, 1000)
-_MOST_TAGS: Final = 20
-# Servers that take over from each other have clocks that differ a little.
+_MAX_TAGS: Final = 20
+# After a failover the clock of the new server may differ a little.
 _SKEW: Final = timedelta(minutes=1)
 
 
@@ -74,7 +72,7 @@ class CronExpression:
     @staticmethod
     @lru_cache(maxsize=4096)
     def cached(expression: str, timezone: str) -> CronExpression:
-        """Return an expression, parsed once.  Raises ValidationError."""
+        """Return a parsed expression from the cache.  Raises ValidationError."""
         return CronExpression(expression, timezone)
 
     def next_after(self, moment: datetime) -> datetime | None:
@@ -88,8 +86,8 @@ class CronExpression:
     def latest(self, after: datetime, until: datetime, limit: int = 1) -> list[datetime]:
         """Return the newest fires with after < fire <= until, at most ``limit``, oldest first.
 
-        Looks back from the end: the work is that of the fires it returns, however long ago
-        ``after`` is.
+        The search runs back from the end: its cost depends on the number of fires it returns, not
+        on ``after``.
         """
         found = takewhile(lambda fire: fire > after, self.back_from(until))
         return list(islice(found, limit))[::-1]
@@ -115,7 +113,7 @@ class CronExpression:
                 yield fire
 
     def _by_elapsed_time(self, start: datetime, step: int) -> Iterator[datetime]:
-        """Walk the times at which the clock shows a time that fits, from change to change."""
+        """Walk the times at which the clock shows a matching time, from change to change."""
         change: datetime | None = start
         seen = begin = start
         while change is not None:
@@ -132,13 +130,13 @@ class CronExpression:
                 seen = fire
 
     def _both(self, start: datetime, step: int) -> Iterator[datetime]:
-        """Walk times of the day, those that come twice both times."""
+        """Walk times of the day; repeated times come twice."""
         first = self._by_clock(start, step, fold=0)
         second = self._by_clock(start, step, fold=1)
         return merge(first, second, reverse=step < 0)
 
     def _by_clock(self, start: datetime, step: int, *, fold: int) -> Iterator[datetime]:
-        """Walk times of the day; of one that comes twice, the first (fold 0) or the second."""
+        """Walk times of the day; of a repeated time the first (fold 0) or the second."""
         local = start.astimezone(self.zone)
         # Around a change the clock runs up to its length ahead of, or behind, these times.
         wall = local.replace(tzinfo=None)
@@ -157,7 +155,7 @@ class CronExpression:
         return self._first_with_other_offset(*ends)
 
     def _walls(self, start: datetime, step: int) -> Iterator[datetime]:
-        """Walk the times of the clock that fit, as if in UTC: after ``start``, or back from it."""
+        """Walk the matching times of the clock, as if in UTC: after ``start``, or back from it."""
         from croniter import CroniterBadDateError, croniter
 
         steps = croniter(
@@ -179,7 +177,7 @@ class CronExpression:
         return offset
 
     def _change(self, start: datetime, end: datetime, step: int) -> datetime | None:
-        """Return the first moment with another offset on the way; going back, the last change."""
+        """Return the first moment with another offset; going back, the last change."""
         offset = self._offset(start)
         seen = start
         while seen != end:
@@ -191,7 +189,7 @@ class CronExpression:
         return None
 
     def _first_with_other_offset(self, low: datetime, high: datetime) -> datetime:
-        """Return the moment of the change between two."""
+        """Return the moment of the change between two moments."""
         offset = self._offset(low)
         while high - low > _SECOND:
             middle = low + (high - low) // 2 // _SECOND * _SECOND
@@ -214,7 +212,7 @@ def _zone(name: object) -> ZoneInfo:
 
 
 def _last_weekday(match: re.Match[str]) -> str:
-    """Write ``5L`` and ``friL`` as croniter has it, ``L5``."""
+    """Write ``5L`` and ``friL`` in croniter's form, ``L5``."""
     day = match[1].lower()
     return f"L{_WEEKDAYS.index(day) if day in _WEEKDAYS else day}"
 
@@ -246,7 +244,7 @@ def _checked(expression: object) -> str:
 
 
 def _every_minute_and_hour(text: str) -> tuple[bool, bool]:
-    """Return whether a checked expression takes every minute, and every hour."""
+    """Return whether a checked expression matches every minute, and every hour."""
     from croniter import croniter
 
     fields = text.split() if not text.startswith("@") else croniter(text).expressions
@@ -321,10 +319,10 @@ class ScheduleRow(Protocol):
 
 
 def fault(row: ScheduleRow, *, tags: int, metadata: str, times_readable: bool) -> str | None:
-    """Return in a sentence why a schedule cannot fire, None when it can.
+    """Return why a schedule cannot fire, or None.
 
-    ``tags`` is how many it has, ``metadata`` the type of JSON they are; times are not readable that
-    no datetime can hold.
+    ``tags`` is the number of tags, ``metadata`` the JSON type of the metadata.  Times are not
+    readable if no datetime can hold them.
     """
     try:
         CronExpression.cached(row.cron_expr, row.timezone)
@@ -332,11 +330,11 @@ def fault(row: ScheduleRow, *, tags: int, metadata: str, times_readable: bool) -
         name_of("queue", row.queue)
         number_of("priority", row.priority, *_PRIORITIES)
         number_of("max_attempts", row.max_attempts, *_ATTEMPTS)
-        number_of("the number of tags", tags, 0, _MOST_TAGS)
+        number_of("the number of tags", tags, 0, _MAX_TAGS)
         check_settings(row.missed_fire_policy, row.catch_up_limit, row.jitter_seconds)
     except ValidationError as error:
         return str(error) if error.why is None else f"{error}: {error.why}"
-    except Exception as error:  # noqa: BLE001 - whatever is made of what somebody wrote
+    except Exception as error:  # noqa: BLE001 - croniter may raise anything for text written by hand
         return f"invalid cron expression: {row.cron_expr!r}: {type(error).__name__}"
     if metadata != "object":
         return f"metadata must be a JSON object, not {metadata}"
@@ -346,12 +344,12 @@ def fault(row: ScheduleRow, *, tags: int, metadata: str, times_readable: bool) -
 
 
 def begin(row: ScheduleRow) -> datetime:
-    """Return after which moment a schedule without fault fires next."""
+    """Return the moment after which a valid schedule fires next."""
     return row.last_enqueued_at or row.created_at - _LOOK_BACK
 
 
 def ahead(row: ScheduleRow, now: datetime) -> str | None:
-    """Return in a sentence that the last fire, or the beginning, lies in the future."""
+    """Return what is wrong if the last fire, or the creation, is in the future, else None."""
     after = begin(row)
     if after <= now + _SKEW:
         return None
@@ -360,10 +358,10 @@ def ahead(row: ScheduleRow, now: datetime) -> str | None:
 
 
 def check_settings(policy: object, limit: object, jitter: object) -> None:
-    """Check what a schedule has beside its published row.  Raises ValidationError."""
+    """Check the settings that awa 0.5 does not have.  Raises ValidationError."""
     if policy not in _POLICIES:
         raise ValidationError(f"missed_fire_policy must be one of {_POLICIES}, got {policy!r}")
-    number_of("catch_up_limit", limit, 1, _MOST_FIRES)
+    number_of("catch_up_limit", limit, 1, _MAX_FIRES)
     if (
         not isinstance(jitter, int | float)
         or isinstance(jitter, bool)

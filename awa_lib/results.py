@@ -1,4 +1,4 @@
-"""What a handler may return, and what the runtime gives a running job."""
+"""What a handler may return, and the interface of a running attempt."""
 
 from __future__ import annotations
 
@@ -22,30 +22,30 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, slots=True)
 class RetryAfter:
-    """Handler result: try again in ``seconds`` (fractions count); uses up an attempt."""
+    """Handler result: retry in ``seconds`` (may be a fraction); uses up an attempt."""
 
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class Snooze:
-    """Handler result: run again in ``seconds`` (fractions count) without using up an attempt."""
+    """Handler result: run again in ``seconds`` (may be a fraction); uses up no attempt."""
 
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class Cancel:
-    """Handler result: end the job as cancelled, with this reason in its errors."""
+    """Handler result: cancel the job, with this reason in its errors."""
 
     reason: str = "cancelled by handler"
 
 
 @dataclass(frozen=True, slots=True)
 class CallbackToken:
-    """A registered callback; ``id`` is the UUID an outside system sends back.
+    """A registered callback; ``id`` is the UUID that an outside system sends back.
 
-    ``answered`` is True when an attempt before this one asked, and the answer is there already.
+    ``answered`` is True when an earlier attempt registered it and the answer has arrived.
     """
 
     id: str
@@ -54,7 +54,7 @@ class CallbackToken:
 
 @dataclass(frozen=True, slots=True)
 class WaitForCallback:
-    """Handler result: park the job until its registered callback is resolved."""
+    """Handler result: wait until the registered callback is resolved."""
 
     token: CallbackToken
 
@@ -65,14 +65,14 @@ class WaitForCallback:
 
 
 class Attempt(Protocol):
-    """What the runtime gives a job while its handler runs."""
+    """What the runtime provides to a job while its handler runs."""
 
     @property
     def progress(self) -> dict[str, Any] | None:
-        """A copy of the progress as noted now."""
+        """A copy of the present progress."""
 
     def set_progress(self, percent: int, message: str | None) -> None:
-        """Note progress in memory."""
+        """Set the progress in memory."""
 
     def update_metadata(self, updates: Mapping[str, Any]) -> None:
         """Merge into the checkpoint."""
@@ -90,7 +90,7 @@ class Attempt(Protocol):
     async def register_callback(
         self, timeout_seconds: float, **expressions: str | None
     ) -> CallbackToken:
-        """Give the job a callback."""
+        """Register a callback."""
         ...
 
     async def wait_for_callback(self, token: CallbackToken) -> Any:

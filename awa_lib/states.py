@@ -1,4 +1,4 @@
-"""The states of a job, and the groups of states that its changes go by."""
+"""The states of a job, and the groups of states that allow a change."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = [
 
 
 class JobState(IntEnum):
-    """State of a job.  ``str()`` gives the name used in SQL, filters and JSON."""
+    """The state of a job.  ``str()`` returns its name in SQL, filters and JSON."""
 
     Scheduled = 0
     Available = 1
@@ -64,15 +64,15 @@ STATES: Final[tuple[str, ...]] = get_args(StateName)
 BY_NAME: Final = {STATES[state]: state for state in JobState}
 
 ENDED: Final = ("completed", "failed", "cancelled")
-"""Nothing more happens to the job by itself.  It can be discarded."""
+"""The job has ended.  It can be discarded."""
 QUEUED: Final = ("scheduled", "available", "retryable")
 """The job waits for a worker.  Its priority and queue can be changed."""
 IN_ATTEMPT: Final = ("running", "waiting_external")
-"""An attempt of a worker holds the job, or waits for a callback."""
+"""An attempt owns the job: it runs, or waits for a callback."""
 CAN_RETRY: Final = ("failed", "cancelled", "waiting_external", "retryable")
 """The states from which a job can be retried."""
 CAN_RETRY_IN_AWA_05: Final = ("failed", "cancelled", "waiting_external")
-"""``can_retry`` of a job document means what awa 0.5 means: it retries no retryable job."""
+"""``can_retry`` of a job document has the meaning of awa 0.5, which retries no retryable job."""
 CAN_CANCEL: Final = ("scheduled", "available", "running", "retryable", "waiting_external")
 """The states from which a job can be cancelled."""
 COUNTED: Final = (
@@ -83,4 +83,4 @@ COUNTED: Final = (
     "waiting_external",
     "failed",
 )
-"""What the depth of a queue is made of, in the order it is shown in."""
+"""The states that are counted per queue and kind, in the order of display."""

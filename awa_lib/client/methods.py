@@ -1,4 +1,4 @@
-"""Make methods of a client of the library's ops."""
+"""Turn the library's ops into methods of a client."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The verbs of the two clients: one line a verb in each table."""
+"""The verbs of the two clients: one line per verb in each table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Jobs about to be inserted: checked, encoded, and written as Postgres takes them."""
+"""Jobs to be inserted: checked, encoded and written in the text formats of PostgreSQL."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _BLOCK: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class NewJobs:
-    """Checked jobs; they share their options, or each has its own."""
+    """Checked jobs, with shared options or options of their own."""
 
     args: list[str]
     kinds: list[str]
@@ -53,7 +53,7 @@ class NewJobs:
 
     @classmethod
     def merge(cls, parts: Sequence[NewJobs]) -> NewJobs:
-        """Put jobs together, in order."""
+        """Join jobs, in order."""
         first = parts[0]
         alike = all(part.own is None and part.options == first.options for part in parts)
         unique = any(part.unique_keys for part in parts)
@@ -71,7 +71,7 @@ class NewJobs:
 
     @property
     def immediate(self) -> bool:
-        """Return True for jobs of one kind with shared options that may run now."""
+        """Return True for jobs of one kind with shared options that are available at once."""
         return (
             self.own is None
             and not self.unique_keys
@@ -100,9 +100,9 @@ class NewJobs:
         )
 
     def key_order(self) -> list[int]:
-        """Return the places in the order in which unique keys are claimed; jobs without one last.
+        """Return the places in the order in which unique keys are claimed.
 
-        Of jobs with the same key the first comes first.
+        Jobs without a key come last; jobs with the same key keep their order.
         """
         keys = self.unique_keys
         return sorted(range(len(keys)), key=lambda place: (keys[place] is None, keys[place] or b""))
@@ -124,9 +124,9 @@ class NewJobs:
         }
 
     def params(self, ids: Sequence[int] = ()) -> dict[str, Any]:
-        """Return the parameters of insert_jobs; what all share travels as a scalar.
+        """Return the parameters of insert_jobs; a value that all jobs share is sent once.
 
-        With ``ids`` that were reserved, else they are made in the order of the jobs.
+        ``ids`` are reserved ids; by default ids are made in the order of the jobs.
         """
         options, kind = self.options, self.kinds[0]
         mixed = any(other != kind for other in self.kinds)
@@ -141,7 +141,7 @@ class NewJobs:
             "ids": _ids(ids),
         }
         if self.own is not None:
-            # A job without a time of its own runs now, whatever the first one does.
+            # A job without a time of its own runs now, whatever the first job does.
             return self.columns(ids) | shared | {"run_at": None}
         bits = "" if options.unique is None else states_bits(options.unique.states)
         return shared | {
@@ -213,7 +213,7 @@ class NewJobs:
         ]
 
     def copy_text(self, ids: Sequence[int], run_at: datetime) -> Iterator[str]:
-        """Yield COPY rows of jobs that share their options, ``_BLOCK`` a block."""
+        """Yield COPY rows of jobs that share their options, in blocks of ``_BLOCK`` rows."""
         options = self.options
         before = {
             kind: f"\t{pgtext.copy_field(kind)}\t{pgtext.copy_field(options.queue)}\t"
@@ -274,7 +274,7 @@ def _byte_array(keys: Sequence[bytes | None]) -> str:
 
 
 def check(jobs: Iterable[Any], *, traced: bool = True, **options: Unpack[InsertOptions]) -> NewJobs:
-    """Check and encode jobs; ``traced`` ones remember the current span.
+    """Check and encode jobs; ``traced`` jobs store the current span.
 
     Raises as ``ops.inserts.insert``.
     """

@@ -37,7 +37,7 @@ _ATTEMPTS: Final = (1, 1000)
 
 
 class InsertOptions(TypedDict, total=False):
-    """The options of every verb that inserts jobs; ``insert`` describes them."""
+    """The options of every verb that inserts jobs.  ``Client.insert`` describes them."""
 
     kind: str | None
     queue: str
@@ -64,7 +64,7 @@ _DEFAULTS: Final[InsertOptions] = {
 
 
 def complete(given: InsertOptions) -> InsertOptions:
-    """Return all options, with the default of each that is not given.
+    """Return all options, with the default for each that is not given.
 
     Raises TypeError for an unknown option.
     """
@@ -81,7 +81,10 @@ def complete(given: InsertOptions) -> InsertOptions:
 
 @dataclass(frozen=True, slots=True)
 class NewJob:
-    """A job of a bulk insert with options of its own; those left out are the call's."""
+    """A job of a bulk insert with options of its own.
+
+    An option that is None is that of the call.
+    """
 
     args: Any
     kind: str | None = None
@@ -97,7 +100,7 @@ class NewJob:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Checked options of jobs, as they are sent."""
+    """Checked options of jobs, in the form in which they are sent."""
 
     queue: str
     priority: int
@@ -128,7 +131,7 @@ def checked_of(
     metadata: Mapping[str, Any] | None,
     extra: Mapping[str, str | None],
 ) -> Options:
-    """Return the options of one job: its own where given, else the shared ones."""
+    """Return the checked options of one job: its own if given, else the shared options."""
     return Options(
         queue=shared.queue if job.queue is None else name_of("queue", job.queue),
         priority=shared.priority
@@ -152,7 +155,7 @@ def checked_of(
 
 
 def _metadata(metadata: Mapping[str, Any] | None, extra: Mapping[str, str | None]) -> str:
-    # Ours goes there too, so that the published layout holds and every writer can set it.
+    # The layout of awa 0.5 has no column for these, so they go into the metadata.
     text = "{}" if metadata is None else encode_object(metadata, name="metadata")
     ours = {key: value for key, value in extra.items() if value is not None}
     if CONCURRENCY_KEY in ours:
@@ -166,7 +169,7 @@ def _tags(tags: object) -> list[str]:
     if not isinstance(tags, list | tuple | set | frozenset):
         raise ValidationError(f"tags must be a list of texts: {tags!r}")
     if len(tags) > _TAGS:
-        raise ValidationError(f"tags must be {_TAGS} at most, got {len(tags)}: {tags!r}")
+        raise ValidationError(f"tags must be at most {_TAGS}, got {len(tags)}: {tags!r}")
     for tag in tags:
         if not isinstance(tag, str) or not storable(tag):
             raise ValidationError(f"tags must be texts without NUL characters: {tag!r}")
@@ -174,7 +177,7 @@ def _tags(tags: object) -> list[str]:
 
 
 def takes_options(function: F) -> F:
-    """Show the options of an insert in the signature of a function, in place of ``**options``."""
+    """Show the options of an insert in a signature, in place of ``**options``.  A decorator."""
     signature = inspect.signature(function)
     own = [one for one in signature.parameters.values() if one.kind is not one.VAR_KEYWORD]
     options = [

@@ -60,14 +60,24 @@ def insert(
 ) -> Op[Job]:
     """Insert one job and return it.
 
-    ``args`` is a dataclass instance, a pydantic model or a dict; the kind is derived from its
-    type unless given.  A ``run_at`` in the future makes the job scheduled, one in the past
-    available at once; without an offset it is UTC.  ``unique_opts`` holds by_queue (False),
-    by_args (True), by_period (a bucket number) and states (mask, 31).  When another job holds the
-    unique key, ``on_conflict`` decides: raise UniqueConflict with its id; skip: return None;
-    return_existing: return it; replace: give it these args and this run_at, provided that it has
-    not started, and return it.  ``concurrency_key`` (1 to 200 characters) names what the jobs of
-    the queue's policy ``max_running_per_key`` share; it is kept in the metadata.
+    ``args`` is a dataclass instance, a pydantic model or a dict.  The options:
+
+    - ``kind``: the kind of the job; by default derived from the type of ``args``.
+    - ``queue``: the queue.
+    - ``priority``: 1 (most urgent) to 4.
+    - ``max_attempts``: the maximum number of attempts, 1 to 1000.
+    - ``tags``: at most 20 texts.
+    - ``metadata``: a dict of JSON data.
+    - ``run_at``: when the job may run; a time without an offset is UTC.  A job with a time in the
+      future is scheduled, any other job is available at once.
+    - ``unique_opts``: makes the job unique.  A dict of by_queue (False), by_args (True), by_period
+      (the number of a period) and states (a bit mask, 31).
+    - ``concurrency_key``: 1 to 200 characters, stored in the metadata; the policy
+      ``max_running_per_key`` of the queue limits the running jobs with the same key.
+    - ``on_conflict``: what to do if another job holds the unique key.  ``raise`` UniqueConflict,
+      ``skip`` and return None, ``return_existing``, or ``replace``: give the other job these args
+      and this ``run_at``, if it has not started, and return it.
+
     Raises UniqueConflict, ValidationError, SerializationError.
     """
     new = check([args], **options)
@@ -81,11 +91,11 @@ def insert_many(
     on_conflict: OnConflict = "raise",
     **options: Unpack[InsertOptions],
 ) -> Op[list[Job]]:
-    """Insert all jobs or none and return them in the same order, ids ascending.
+    """Insert all jobs or none, and return them in the same order with ascending ids.
 
-    ``jobs`` are args as ``insert`` takes them, of one class or several, or ``NewJob`` objects
-    with options of their own; the options here hold for all others.  With
-    ``on_conflict="skip"`` jobs whose unique key is taken are left out of the result.  Raises as
+    ``jobs`` are args as for ``insert``, of any types, or ``NewJob`` objects with options of their
+    own.  The options are those of ``insert`` and hold for all other jobs.  With
+    ``on_conflict="skip"`` the result leaves out jobs whose unique key is taken.  Raises as
     ``insert``.
     """
     new = check(jobs, **options)
@@ -99,10 +109,11 @@ def insert_many_copy(
     on_conflict: OnConflict = "raise",
     **options: Unpack[InsertOptions],
 ) -> Op[list[Job]]:
-    """Insert all jobs or none through COPY, the fastest way for more than a thousand jobs.
+    """Insert all jobs or none with COPY, the fastest way for more than 1000 jobs.
 
-    Takes and returns what ``insert_many`` does.  Fewer jobs, for which that is faster, and jobs
-    with a unique key or options of their own go its way.  Raises as ``insert``.
+    Takes and returns what ``insert_many`` does, and inserts as it does at most 1000 jobs, for
+    which that is faster, and jobs with a unique key or options of their own.  Raises as
+    ``insert``.
     """
     new = check(jobs, **options)
     if not _raises(on_conflict, new):
@@ -118,12 +129,12 @@ def enqueue_many_copy(
     on_progress: Callable[[int], None] | None = None,
     **options: Unpack[InsertOptions],
 ) -> Op[int]:
-    """Insert all jobs or none from any iterable in flat memory; return how many.
+    """Insert all jobs or none from an iterable of any length, and return their number.
 
-    ``jobs`` are as ``insert_many`` takes them, and are read 5,000 at a time inside one
-    transaction; ``on_progress`` is called with the count so far after each of these.  Unique keys
-    are claimed in order within each of these only: two such streams may deadlock, and one of them
-    then raises Transient.  Raises as ``insert``.
+    ``jobs`` and the options are those of ``insert_many``, except ``on_conflict``.  Jobs are read
+    in batches of 5000 in one transaction; ``on_progress`` is called with the number of jobs after
+    each batch.  Unique keys are claimed in order in each batch only: two such streams may
+    deadlock, and one of them then raises Transient.  Raises as ``insert``.
     """
     if on_progress is not None and not callable(on_progress):
         raise ValidationError(f"on_progress must be a function, got {on_progress!r}")

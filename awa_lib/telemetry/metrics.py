@@ -1,9 +1,9 @@
 """OpenTelemetry metrics under the names of awa 0.5; traces are in ``tracing``.
 
-Nothing is imported until the application has loaded OpenTelemetry itself; without that, a call here
-is one look into ``sys.modules``.  One measurement costs the SDK 5 to 15 µs, up to half of what the
-worker spends on a job, so counters are added once a batch, and durations are recorded up to so many
-a second, beyond that an even sample of each batch.
+Nothing is imported until the application has loaded OpenTelemetry; before that, a call here only
+checks ``sys.modules``.  A measurement takes the SDK 5 to 15 µs, up to half of the worker's own time
+for a job.  So counters are added once per batch, and durations are recorded up to a limit per
+second, and above it for an even sample of each batch.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 _NAME: Final = "awa"
-# Where a claimed row holds it.
+# Its place in a claimed row.
 _CREATED_AT: Final = -3
 _SAMPLES_PER_SECOND: Final = 500
 _KIND: Final = "awa.job.kind"
@@ -73,7 +73,7 @@ _GAUGES: Final = {
     "awa.queue.info": "{queue}",
     "awa.job_kind.info": "{kind}",
 }
-# The counter of each target of an attempt; the others (snoozed, handed back) have none.
+# The counter of each target state of an attempt; other targets have none.
 _ENDS: Final = {
     "failed": "awa.job.failed",
     "retryable": "awa.job.retried",
@@ -84,7 +84,7 @@ _SHARD: Final = {"awa.completion.shard": 0}
 
 
 class _Instruments:
-    """Every instrument, by its published name."""
+    """The instruments, by the names of awa 0.5."""
 
     def __init__(self) -> None:
         from opentelemetry import metrics
@@ -113,14 +113,14 @@ _made: _Instruments | None = None
 
 
 def _instruments() -> _Instruments | None:
-    global _made  # noqa: PLW0603 - made once, when the application turns out to want it
+    global _made  # noqa: PLW0603 - made once, after the application loads OpenTelemetry
     if _made is None and "opentelemetry.metrics" in sys.modules:
         _made = _Instruments()
     return _made
 
 
 def measuring() -> bool:
-    """Return True once the application has loaded OpenTelemetry's metrics."""
+    """Return True once the application has loaded the metrics of OpenTelemetry."""
     return _instruments() is not None
 
 
@@ -137,7 +137,7 @@ def inserted(new: NewJobs) -> None:
 
 
 def claimed(queue: str, rows: Sequence[tuple[Any, ...]], seconds: float) -> None:
-    """Record one claim, also an empty one."""
+    """Record a claim, also if it is empty."""
     if (made := _instruments()) is None:
         return
     labels = {_QUEUE: queue}
@@ -155,7 +155,7 @@ def claimed(queue: str, rows: Sequence[tuple[Any, ...]], seconds: float) -> None
 
 
 def ended(ends: Sequence[tuple[Attempt, Outcome | None]], seconds: float) -> None:
-    """Record one flush of attempts that ended."""
+    """Record a flush of ended attempts."""
     if (made := _instruments()) is None:
         return
     made.add("awa.completion.flushes", 1, _SHARD)
@@ -183,13 +183,13 @@ def ended(ends: Sequence[tuple[Attempt, Outcome | None]], seconds: float) -> Non
 
 
 def dropped(queue: str) -> None:
-    """Count an attempt out whose job is not ours any more."""
+    """Count an attempt as ended that no longer owns its job."""
     if (made := _instruments()) is not None:
         made.add("awa.job.in_flight", -1, {_QUEUE: queue})
 
 
 def promoted(state: str, count: int, seconds: float) -> None:
-    """Record one batch of due jobs that became available."""
+    """Record a batch of due jobs that became available."""
     if count and (made := _instruments()) is not None:
         labels = {_STATE: state}
         made.add("awa.maintenance.promote_batches", 1, labels)
@@ -198,13 +198,13 @@ def promoted(state: str, count: int, seconds: float) -> None:
 
 
 def rescued(why: str, count: int) -> None:
-    """Count jobs taken from attempts: heartbeat, deadline or callback_timeout."""
+    """Count rescued jobs; ``why`` is heartbeat, deadline or callback_timeout."""
     if count and (made := _instruments()) is not None:
         made.add("awa.maintenance.rescues", count, {"awa.rescue.kind": why})
 
 
 def heartbeat() -> None:
-    """Count one renewal of leases."""
+    """Count a renewal of leases."""
     if (made := _instruments()) is not None:
         made.add("awa.heartbeat.batches", 1)
 
