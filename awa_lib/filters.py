@@ -1,4 +1,4 @@
-"""Which jobs a bulk change is about: the filters, checked before anything is sent."""
+"""The filters of a bulk change, checked before anything is sent."""
 
 from __future__ import annotations
 
@@ -22,14 +22,19 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 __all__ = [
-    "DlqFilter", "JobFilter", "checked_filter", "checked_limit", "checked_uuid", "require_some",
-]  # fmt: skip
+    "DlqFilter",
+    "JobFilter",
+    "checked_filter",
+    "checked_limit",
+    "checked_uuid",
+    "require_some",
+]
 
 _LONGEST_TEXT: Final = 10_000
 
 
 class DlqFilter(TypedDict, total=False):
-    """Jobs that fit every key that is given."""
+    """Select dead letters that match every given key."""
 
     kind: str
     queue: str
@@ -37,10 +42,10 @@ class DlqFilter(TypedDict, total=False):
 
 
 class JobFilter(DlqFilter, total=False):
-    """Jobs that fit every key that is given.
+    """Select jobs that match every given key.
 
-    ``args`` holds what the arguments must contain, nested objects included; ``error`` is a part of
-    the latest error's text; ``created_after`` is inclusive, ``created_before`` is not.
+    ``args`` is what the arguments must contain, nested objects included.  ``error`` is a part of
+    the text of the latest error.  ``created_after`` is inclusive, ``created_before`` is exclusive.
     """
 
     state: str
@@ -51,7 +56,7 @@ class JobFilter(DlqFilter, total=False):
 
 
 def checked_filter(where: Mapping[str, Any], known: type) -> dict[str, Any]:
-    """Return every key of the filter, in the form that is stored and sent; None where not given.
+    """Return every key of a filter as it is stored and sent; None for a key that is not given.
 
     Raises ValidationError for an unknown key or a value that cannot be compared.
     """
@@ -76,19 +81,19 @@ def _value(key: str, value: Any) -> str:
 
 
 def require_some(verb: str, where: Mapping[str, Any], *, everything: bool) -> None:
-    """Refuse a change of everything that was not asked for.  Raises ValidationError."""
+    """Raise ValidationError for a change without a filter that does not say ``all``."""
     if not isinstance(everything, bool):
         raise ValidationError(f"all must be True or False, got {everything!r}")
     if not everything and all(value is None for value in where.values()):
         raise ValidationError(
             f"{verb} needs at least one of {', '.join(where)}",
             why="without a filter it would take every job",
-            hint="give all=True, or --all, if that is what you want",
+            hint="to change every job, give all=True or --all",
         )
 
 
 def checked_limit(limit: object) -> int:
-    """Return the length of a page.  Raises ValidationError."""
+    """Return the maximum number of rows.  Raises ValidationError."""
     return number_of("limit", limit, 0, INT32_MAX)
 
 

@@ -13,7 +13,7 @@ from contextlib import suppress
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final
 
-from awa_cli.filters.values import STATES
+from awa_lib.states import STATES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Final
 from starlette.responses import RedirectResponse
 
 from awa_cli.filters.text import complete_filter, filter_params, read_filter
-from awa_cli.filters.values import STATES
 from awa_cli.views.columns import JOBS
 from awa_cli.web.api.overview import kinds, queues, stats
 from awa_cli.web.pages._list_query import FILTERS, Asked, address, asked_by, given_by
@@ -15,6 +14,7 @@ from awa_cli.web.pages._render import at, read, render, root_of
 from awa_lib.errors import InvalidInput
 from awa_lib.reads.jobs import job_rows, job_rows_after
 from awa_lib.reads.names import tag_names
+from awa_lib.states import STATES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
