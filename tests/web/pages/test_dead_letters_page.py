@@ -145,7 +145,7 @@ def test_one_is_retried_and_followed(office, visit) -> None:
 
     page.get_by_role("button", name="Retry dead letter").click()
     dialog = page.get_by_role("dialog")
-    expect(dialog).to_contain_text(f"Run dead letter {one} (again) again?")
+    expect(dialog).to_contain_text(f"Retry dead letter {one} (again)?")
     dialog.get_by_role("button", name="Retry").click()
     page.wait_for_url(f"**/jobs/{one}")
 

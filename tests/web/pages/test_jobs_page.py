@@ -171,7 +171,7 @@ def test_the_ticked_jobs_are_run_again(table, visit) -> None:
     expect(page.locator("[data-ticked]")).to_have_text("3 ticked")
     bar(page).get_by_role("button", name="Retry").click()
     dialog = page.get_by_role("dialog")
-    expect(dialog).to_contain_text("Run 2 jobs again?")
+    expect(dialog).to_contain_text("Retry 2 jobs?")
     expect(dialog).to_contain_text("2 of 3 ticked jobs can be changed so.")
     expect(dialog.locator(".by-state")).to_have_text(re.compile(r"^2 \S failed$"))
 
@@ -246,7 +246,7 @@ def test_all_that_fit_are_changed_as_a_batch(table, visit) -> None:
         "button", name="Retry"
     ).click()
     dialog = page.get_by_role("dialog")
-    expect(dialog).to_contain_text("Run 12 jobs again?")
+    expect(dialog).to_contain_text("Retry 12 jobs?")
     expect(dialog).to_contain_text("and 2 more.")
     check_access(page)
 
@@ -270,7 +270,7 @@ def test_jobs_that_are_well_are_named_before_all_that_fit_run_again(table, visit
 
     page.get_by_text("All matching").click()
     retry.click()
-    expect(dialog).to_contain_text("Run 12 jobs again?")
+    expect(dialog).to_contain_text("Retry 12 jobs?")
     expect(dialog.locator(".by-state")).to_have_text(
         re.compile(r"^9 \S waiting external, 3 \S cancelled$")
     )
