@@ -73,7 +73,7 @@ async def test_fields_that_no_transition_has_are_refused(monitor, put) -> None:
     async with monitor(screen="activity") as driver:
         page = await driver.at("activity")
         await driver.press("/", *"since:2h", "enter")
-        await driver.shows("'since:2h' does not filter here")
+        await driver.shows("since: '2h' does not filter activity")
         await driver.press("escape")
         await aeventually(lambda: page.grid.has_focus)
         assert "" == page.query_one(FilterBar).text

@@ -51,7 +51,7 @@ async def test_dead_letters_are_filtered_by_what_they_can_be(monitor, bury) -> N
         await driver.press("/")
         page.query_one(Input).value = "state:failed"
         await driver.press("enter")
-        await driver.shows("'state:failed' does not filter here")
+        await driver.shows("state: 'failed' does not filter dead letters")
         await driver.press("escape", "backspace")
         await aeventually(lambda: len(page.grid.rows) == 2)
 
