@@ -50,16 +50,16 @@ _COLUMNS: Final = tuple(_in_words(one) for one in BATCHES if one.key not in {"id
 
 async def listed(request: Request) -> Response:
     """List the latest bulk operations."""
-    wanted = list_query(request, "/batches", _PARAMETERS)
-    limited = list_bulk_operations(state=wanted.values.get("state"), limit=_MAX_ROWS)
+    listing = list_query(request, "/batches", _PARAMETERS)
+    limited = list_bulk_operations(state=listing.values.get("state"), limit=_MAX_ROWS)
     return await render(
         request,
         "bulk_operations.html",
-        422 if wanted.problem else 200,
+        422 if listing.problem else 200,
         part="parts/bulk_operations.html",
-        wanted=wanted,
+        listing=listing,
         fields=[FormField("state", "any", _STATES, closed=True)],
-        operations=[] if wanted.problem else await read(request, limited),
+        operations=[] if listing.problem else await read(request, limited),
         max_rows=_MAX_ROWS,
         columns=_COLUMNS,
         links={"operation": lambda one: at("batches", one.id)},

@@ -195,7 +195,7 @@ async def test_some_that_cannot_be_changed_do_not_stop_the_others(api, add) -> N
         "/jobs/bulk", headers=await token(api), data={"action": "retry", "ids": f"{job_id},9999"}
     )
 
-    said = json.loads(answer.headers["hx-trigger"])["said"]["text"]
+    said = json.loads(answer.headers["hx-trigger"])["notice"]["text"]
     assert said == "Retried 1 job; 1 not: job not found: 9999"
 
 
