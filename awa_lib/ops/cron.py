@@ -87,10 +87,20 @@ class Schedule:
             metadata=metadata,
         )
         return cls(
-            name, cron_expr, timezone, job.kinds[0], job.options.queue, job.args[0],
-            job.options.priority, job.options.max_attempts, job.options.tags,
-            job.options.metadata, missed_fire_policy, catch_up_limit, float(jitter_seconds),
-        )  # fmt: skip
+            name,
+            cron_expr,
+            timezone,
+            job.kinds[0],
+            job.options.queue,
+            job.args[0],
+            job.options.priority,
+            job.options.max_attempts,
+            job.options.tags,
+            job.options.metadata,
+            missed_fire_policy,
+            catch_up_limit,
+            float(jitter_seconds),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,8 @@ import pytest
 from fix_web import web_client
 
 import awa_lib as awa
+from awa_cli.access import Access, hash_token
 from awa_cli.redact import Redactor
-from awa_cli.web.access import Access, hash_token
 
 
 def ids(page) -> list[int]:
