@@ -1,4 +1,4 @@
-"""The filters of a bulk change, checked before anything is sent."""
+"""Filters of jobs: of lists, of dead letters and of bulk operations."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ from awa_lib.validation import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
 __all__ = [
     "DlqFilter",
     "JobFilter",
+    "JobQuery",
     "checked_filter",
     "checked_limit",
     "checked_uuid",
@@ -55,10 +56,29 @@ class JobFilter(DlqFilter, total=False):
     error: str
 
 
-def checked_filter(where: Mapping[str, Any], known: type) -> dict[str, Any]:
-    """Return every key of a filter as it is stored and sent; None for a key that is not given.
+class JobQuery(TypedDict, total=False):
+    """Jobs of a list that fit every key that is given.
 
-    Raises ValidationError for an unknown key or a value that cannot be compared.
+    ``since`` and ``until`` bound created_at, the first inclusive.  ``args`` and ``metadata`` hold
+    what the job's must contain.  ``error`` is a part of the latest error's text, in any case.
+    """
+
+    states: Sequence[str]
+    kind: str | None
+    queue: str | None
+    tag: str | None
+    before_id: int | None
+    since: datetime | None
+    until: datetime | None
+    args: Mapping[str, Any] | None
+    metadata: Mapping[str, Any] | None
+    error: str | None
+
+
+def checked_filter(where: Mapping[str, Any], known: type) -> dict[str, Any]:
+    """Return every key of a filter in the form that is stored and sent; None if it is not given.
+
+    Raises ValidationError for an unknown key or a value of the wrong type.
     """
     names = list(known.__annotations__)
     for key in where:
@@ -81,7 +101,7 @@ def _value(key: str, value: Any) -> str:
 
 
 def require_some(verb: str, where: Mapping[str, Any], *, everything: bool) -> None:
-    """Raise ValidationError for a change without a filter that does not say ``all``."""
+    """Raise ValidationError for a change without a filter, unless it is meant for everything."""
     if not isinstance(everything, bool):
         raise ValidationError(f"all must be True or False, got {everything!r}")
     if not everything and all(value is None for value in where.values()):
@@ -93,7 +113,7 @@ def require_some(verb: str, where: Mapping[str, Any], *, everything: bool) -> No
 
 
 def checked_limit(limit: object) -> int:
-    """Return the maximum number of rows.  Raises ValidationError."""
+    """Return the number of rows of a page.  Raises ValidationError."""
     return number_of("limit", limit, 0, INT32_MAX)
 
 

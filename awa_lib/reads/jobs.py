@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, TypedDict
+from typing import TYPE_CHECKING, Any, Final
 
 from awa_lib._json import dumps, loads
 from awa_lib._sql import sql
 from awa_lib.errors import JobNotFound, ValidationError
+from awa_lib.filters import JobQuery
 from awa_lib.states import CAN_RETRY_IN_AWA_05, ENDED, JobState
 from awa_lib.validation import int64_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from typing import Unpack
 
     from awa_lib._sql import Op
@@ -24,7 +25,6 @@ __all__ = [
     "Callback",
     "JobDump",
     "JobEvent",
-    "JobQuery",
     "JobRow",
     "JobRun",
     "JobSummary",
@@ -162,25 +162,6 @@ class JobRun:
     """What is not known of it, in sentences."""
 
 
-class JobQuery(TypedDict, total=False):
-    """Which jobs: those that fit every key that is given.
-
-    ``since`` and ``until`` are about created_at, the first inclusive; ``args`` and ``metadata``
-    hold what must be contained; ``error`` is a part of the latest error's text, in any case.
-    """
-
-    states: Sequence[str]
-    kind: str | None
-    queue: str | None
-    tag: str | None
-    before_id: int | None
-    since: datetime | None
-    until: datetime | None
-    args: Mapping[str, Any] | None
-    metadata: Mapping[str, Any] | None
-    error: str | None
-
-
 def job_rows(*, sort: str = "-id", limit: int = 20, **query: Unpack[JobQuery]) -> Op[list[JobRow]]:
     """Return a page of jobs; in the default order the next page starts before the last id.
 
@@ -188,7 +169,7 @@ def job_rows(*, sort: str = "-id", limit: int = 20, **query: Unpack[JobQuery]) -
     """
     if int64_of("limit", limit) < 0:
         raise ValidationError(f"limit must not be negative, got {limit}")
-    asked = _asked(query)
+    asked = _parameters(query)
     if sort == "-id":
         rows = yield sql.read_jobs("list_jobs", **asked, limit=limit)
     else:
@@ -207,13 +188,13 @@ def job_rows_after(
     after_id: int, *, limit: int = 20, **query: Unpack[JobQuery]
 ) -> Op[list[JobRow]]:
     """Return the page that precedes an id in ``job_rows``: the next larger ids, newest first."""
-    asked = _asked(query)
+    asked = _parameters(query)
     del asked["before_id"]
     rows = yield sql.read_jobs("list_jobs_after", after_id=after_id, limit=limit, **asked)
     return rows.into(_row)[::-1]
 
 
-def _asked(query: JobQuery) -> dict[str, Any]:
+def _parameters(query: JobQuery) -> dict[str, Any]:
     asked: dict[str, Any] = {name: query.get(name) for name in JobQuery.__annotations__}
     if (before := asked["before_id"]) is not None:
         int64_of("before_id", before)

@@ -108,7 +108,7 @@ def test_unknown_state(process, database_url) -> None:
 
     assert (ran.status, ran.out) == (ExitCode.USAGE, "")
     assert lines(ran.err) == [
-        "error: unknown job state: bogus",
+        "error: --state 'bogus' is not a state of jobs",
         f"  why: states are {', '.join(STATES)}",
     ]
 
@@ -211,7 +211,7 @@ def test_an_interval_too_short_is_refused(process, line, interval) -> None:
         (["pause", "email"], 2, "awa queue pause"),
         (["job", "list", "--kidn", "x"], 2, "--kind"),
         (["job", "list", "--state", "faild"], 2, "--state failed"),
-        (["job", "wait", 1, "--for", "complete"], 2, "--state completed"),
+        (["job", "wait", 1, "--for", "complete"], 2, "--for completed"),
         (["queue", "show", "emial"], 1, "awa queue show email"),
         (["queue", "pause", "emial"], 0, "email"),
         (["job", "list", "--queue", "emial"], 0, "--queue email"),

@@ -81,7 +81,9 @@ def wait(
     from awa_cli.views.columns import STATUSES
 
     ids = read_ids(jobs)
-    states = {read_state(one) for text in wanted or ["completed"] for one in text.split(",")}
+    states = {
+        read_state(one, "--for") for text in wanted or ["completed"] for one in text.split(",")
+    }
     seconds = None if timeout is None else read_duration(timeout, "--timeout").total_seconds()
     with open_session(ctx) as db:
         last: dict[int, JobStatus] = {}

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
+from awa_cli.filters.query import Read, pairs
+from awa_cli.filters.spelling import QUERY_STRING
 from awa_cli.version import version
 from awa_cli.web.access import Identity
 from awa_cli.web.api._fields import (
@@ -17,7 +19,6 @@ from awa_cli.web.api._fields import (
     When,
     change,
 )
-from awa_cli.web.api.jobs import read_query
 from awa_cli.web.endpoints import Routes
 from awa_cli.web.json_schema import Rule
 from awa_cli.web.settings import Settings
@@ -120,13 +121,13 @@ def audit(
     limit: Limit = 50,
 ) -> Op[list[AuditEntry]]:
     """List the audit log, newest first; ``action`` is an action, or a noun for all its actions."""
-    read: Any = read_query(since=since, until=until)
+    span = QUERY_STRING.read(pairs(since=since, until=until), Read.AUDIT)
     return audit_entries(
         before_id=before_id,
         actor=actor,
         action=action,
         target=target,
         limit=limit,
-        since=read["since"],
-        until=read["until"],
+        since=span.get("since"),
+        until=span.get("until"),
     )

@@ -26,7 +26,7 @@ _EVENTS: Final = ("created", *STATES)
 
 
 async def show(request: Request) -> Response:
-    """Show the latest matching transitions, newest first; a script adds later ones."""
+    """Show the latest matching transitions, newest first; a script adds later transitions."""
     filters = {
         name: value
         for name in ("event", "kind", "queue")
