@@ -28,7 +28,7 @@ DRAFT = "https://json-schema.org/draft/2020-12/schema"
 class Described(Schemas):
     """Schemas that also say what stands below each field of a dataclass."""
 
-    place = "#/$defs/"
+    prefix = "#/$defs/"
 
     def of(self, kind):
         return {"type": "string"} if kind is Path else super().of(kind)

@@ -1,4 +1,4 @@
-"""Say what went wrong: exit codes, and three lines on stderr."""
+"""Exit codes, and error messages of up to three lines on stderr."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ __all__ = ["ExitCode", "complain", "exit_code_for", "explain", "printable"]
 
 
 class ExitCode(IntEnum):
-    """What the exit status of ``awa`` means, in every command."""
+    """The exit statuses of every ``awa`` command."""
 
     OK = 0
-    """Done as asked."""
+    """The command succeeded."""
     FAILED = 1
     """The request failed: no such job, wrong state, refused by the database."""
     USAGE = 2
-    """The command line or a value given on it cannot be used; nothing was done."""
+    """The command line or a value in it is not valid; nothing was done."""
     UNREACHABLE = 3
     """The database cannot be reached, or the connection was lost."""
     SCHEMA = 4
-    """The schema is missing, incomplete, or of a version this program does not work with."""
+    """The schema is missing, incomplete, or of a version that this program does not support."""
     NOTHING = 5
-    """Nothing matched, where that was asked to count (--fail-empty)."""
+    """Nothing matched, and --fail-empty was given."""
     WRONG = 6
-    """A check found something wrong."""
+    """A check failed."""
     TIMED_OUT = 124
-    """The time given for waiting ran out."""
+    """The time limit for waiting expired."""
     INTERRUPTED = 130
     """Stopped by Ctrl-C."""
 
@@ -52,14 +52,14 @@ def exit_code_for(error: AwaError) -> ExitCode:
 
 
 def printable(text: str) -> str:
-    """Escape control characters, so that no name can draw on the terminal."""
+    """Escape control characters, so that no name can control the terminal."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def explain(what: str, why: str | None = None, do: str | None = None, *, color: bool) -> str:
-    """Lay out the three lines: what happened, why, what to do; no name in them draws screens."""
+    """Lay out the message: what happened, why, what to do; control characters are escaped."""
     lines = []
     for (label, code), text in zip(_LABELS, (what, why, do), strict=True):
         if text:
@@ -71,5 +71,5 @@ def explain(what: str, why: str | None = None, do: str | None = None, *, color: 
 def complain(
     what: str, why: str | None = None, do: str | None = None, *, color: bool = False
 ) -> None:
-    """Print the three lines on stderr."""
-    print(explain(what, why, do, color=color), file=sys.stderr)  # noqa: T201 - this is the talk
+    """Print the message on stderr."""
+    print(explain(what, why, do, color=color), file=sys.stderr)  # noqa: T201 - messages go to stderr

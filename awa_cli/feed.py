@@ -1,4 +1,4 @@
-"""The one polling loop: read again and again, at a pace the database can bear."""
+"""The polling loop: read repeatedly, at a rate that bounds the load on the database."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ __all__ = ["Feed", "Pace", "Reading", "watch"]
 
 T = TypeVar("T")
 
-# A watched read may keep the database busy for this share of the time.
-_SHARE: Final = 0.2
-# A lost database is asked for after 0.25 s, and ever less often until this.
-_FIRST_RETRY: Final = 0.25
-_LONGEST_RETRY: Final = 5.0
+# The share of the time that a read may keep the database busy.
+_BUSY_SHARE: Final = 0.2
+# After a lost connection the pause doubles from the first to the longest.
+_FIRST_RETRY_SECONDS: Final = 0.25
+_LONGEST_RETRY_SECONDS: Final = 5.0
 
 
 class Pace:
-    """Says how long to wait: ``interval`` seconds, more when a read is expensive."""
+    """The pause between reads: ``interval`` seconds, longer when a read is expensive."""
 
     def __init__(self, interval: float) -> None:
         self.interval = interval
 
     def after(self, cost: float) -> float:
         """Return the seconds to wait after a read that took ``cost`` seconds."""
-        return max(self.interval - cost, cost * (1 / _SHARE - 1))
+        return max(self.interval - cost, cost * (1 / _BUSY_SHARE - 1))
 
 
 def watch(read: Callable[[], T], interval: float) -> Iterator[T]:
-    """Read at once, and then for ever at the pace of the interval."""
+    """Read at once, then repeatedly at the interval."""
     pace = Pace(interval)
     while True:
         began = time.perf_counter()
@@ -47,7 +47,7 @@ def watch(read: Callable[[], T], interval: float) -> Iterator[T]:
 
 @dataclass(frozen=True, slots=True)
 class Reading(Generic[T]):
-    """What one look brought: ``value``, or the ``error`` that came in its place."""
+    """The result of one read: ``value``, or the ``error`` that it raised."""
 
     value: T | None
     error: AwaError | None
@@ -56,10 +56,10 @@ class Reading(Generic[T]):
 
 
 class Feed(Generic[T]):
-    """Reads again and again without blocking; can be held, and hurried.
+    """Reads repeatedly without blocking; can be paused, and made to read at once.
 
-    ``async for reading in feed`` never ends and never raises what the library raises: a lost
-    database is a reading with an error, and is asked for again, ever less often.
+    ``async for reading in feed`` never ends and raises no AwaError: a failed read is a reading
+    with an error.  While the database cannot be reached, the pauses grow.
     """
 
     def __init__(self, read: Callable[[], Awaitable[T]], interval: float) -> None:
@@ -73,35 +73,35 @@ class Feed(Generic[T]):
 
     @property
     def held(self) -> bool:
-        """Return True while nothing is read."""
+        """Return True while reading is paused."""
         return not self._open.is_set()
 
     def hold(self) -> None:
-        """Read nothing more until ``go_on``."""
+        """Pause until ``go_on``."""
         self._open.clear()
 
     def go_on(self) -> None:
-        """Read at once, and then at the pace again."""
+        """Read at once, then at the interval again."""
         if self.held:
             self._open.set()
             self._hurry.set()
 
     def hurry(self) -> None:
-        """Read now instead of at the end of the pause."""
+        """Read now, without waiting for the end of the pause."""
         self._hurry.set()
 
     async def __aiter__(self) -> AsyncIterator[Reading[T]]:
-        """Read at once, and then for ever."""
+        """Read at once, then repeatedly."""
         losses = 0
         while True:
             await self._open.wait()
             self._hurry.clear()
-            reading = await self._look()
+            reading = await self._read_once()
             losses = losses + 1 if isinstance(reading.error, Unavailable) else 0
             yield reading
             await self._rest(self.pace.after(reading.cost) if not losses else _backoff(losses))
 
-    async def _look(self) -> Reading[T]:
+    async def _read_once(self) -> Reading[T]:
         began = time.perf_counter()
         try:
             value = await self._read()
@@ -118,4 +118,4 @@ class Feed(Generic[T]):
 
 
 def _backoff(losses: int) -> float:
-    return min(_FIRST_RETRY * 2.0 ** (losses - 1), _LONGEST_RETRY)
+    return min(_FIRST_RETRY_SECONDS * 2.0 ** (losses - 1), _LONGEST_RETRY_SECONDS)

@@ -1,7 +1,6 @@
-"""Enter here: parse, run one command, turn what went wrong into an exit code.
+"""The entry point: parse the command line, run the command, turn an error into an exit code.
 
-The tree of commands is in ``tree``; this module must import nothing that costs time, because
-``awa --version`` and every shell completion go through it.
+This module imports nothing slow, because ``awa --version`` and shell completion go through it.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:  # also in the middle of an import
         status = 130
     if argv is None:
-        # The process ends.  Its shutdown would walk all that is loaded again and again, which is
+        # At exit the garbage collector would walk all loaded modules several times, which takes
         # a sixth of the time of a command.
         gc.freeze()
     return status
@@ -41,12 +40,12 @@ def _main(argv: Sequence[str] | None) -> int:
     if args in (["--version"], ["-V"]):
         from awa_cli.version import version
 
-        # Half the start-up time, because the tree is not built (measured 25 ms for 60).
+        # Without building the tree this takes 25 ms instead of 60.
         sys.stdout.write(f"awa {version()}\n")
         return 0
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            # A name no terminal of this locale can show must not end in a traceback.
+            # A name that this locale cannot encode must not end in a traceback.
             stream.reconfigure(errors="backslashreplace")
     status = _run(args)
     try:
@@ -60,17 +59,17 @@ def _main(argv: Sequence[str] | None) -> int:
 
 
 def _open_closed_streams() -> None:
-    """Give the process what the shell took from it (``>&-``): Python has None in its place."""
+    """Open the streams that the shell closed (``>&-``), which are None in Python."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, mode))  # noqa: PTH123, SIM115 - for the whole run
+            setattr(sys, name, open(os.devnull, mode))  # noqa: PTH123, SIM115 - open for the whole run
 
 
 def _cannot_write(error: OSError, *, color: bool = False) -> int:
     from awa_cli.errors import ExitCode, complain
 
-    what = "the output cannot be written"
-    complain(what, str(error.strerror).lower(), "make room, or write elsewhere", color=color)
+    what = "cannot write the output"
+    complain(what, str(error.strerror).lower(), "free some space, or write elsewhere", color=color)
     return ExitCode.FAILED
 
 
@@ -89,13 +88,13 @@ def _run(args: list[str]) -> int:
         return 0
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
-    except Exception as error:  # noqa: BLE001 - the one boundary
+    except Exception as error:  # noqa: BLE001 - every error becomes a message and an exit code here
         return _fail(error, state)
     return int(result) if isinstance(result, int) else 0
 
 
 def _leave_quietly() -> None:
-    """Give the reader who left (``| head``) no message at exit."""
+    """Suppress Python's message at exit when the reader has closed the pipe (``| head``)."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -112,7 +111,7 @@ def _fail(error: Exception, state: Common) -> int:
 
         return complain_of_usage(error, color=color)
     if isinstance(error, typer.Abort):
-        complain("stopped, nothing was changed", color=color)
+        complain("stopped; nothing was changed", color=color)
         interrupted = isinstance(error.__context__, KeyboardInterrupt)
         return ExitCode.INTERRUPTED if interrupted else ExitCode.FAILED
     if state.verbose > 1:
@@ -126,13 +125,17 @@ def _fail(error: Exception, state: Common) -> int:
         _leave_quietly()
         return _cannot_write(error, color=color)
     if isinstance(error, UnicodeEncodeError):
-        complain("the command line holds bytes that are no text", f"in {error.object!a}",
-                 "write names in UTF-8", color=color)  # fmt: skip
+        complain(
+            "the command line contains bytes that are not valid text",
+            f"in {error.object!a}",
+            "write names in UTF-8",
+            color=color,
+        )
         return ExitCode.USAGE
     complain(
         f"unexpected {type(error).__name__}: {error}",
-        "this is a fault in awa itself",
-        "run it again with -vv and report what it prints",
+        "this is a bug in awa",
+        "run the command again with -vv and report the output",
         color=color,
     )
     return ExitCode.FAILED

@@ -16,12 +16,12 @@ __all__ = ["HIDDEN", "Redactor", "hidden", "read_redactor"]
 T = TypeVar("T")
 
 HIDDEN: Final = "***"
-# Where callers of the queue put data of their own.
-_HELD: Final = frozenset({"args", "metadata", "progress", "extra", "payload", "filter"})
+# The fields with data of the application.
+_USER_DATA: Final = frozenset({"args", "metadata", "progress", "extra", "payload", "filter"})
 
 
 class Redactor:
-    """Hides the values of keys that the pattern is found in, in any case."""
+    """Hides the values of keys that match the pattern, ignoring case."""
 
     def __init__(self, pattern: str) -> None:
         from awa_lib.errors import InvalidInput
@@ -36,13 +36,13 @@ class Redactor:
             ) from None
 
     def row(self, row: T) -> T:
-        """Return a read model with what must not be seen hidden, also in models inside."""
+        """Return a read model with matching values hidden, also in nested models."""
         if not is_dataclass(row) or isinstance(row, type):
             return row
         changed: dict[str, Any] = {}
         for field in fields(row):
             value = getattr(row, field.name)
-            if field.name in _HELD:
+            if field.name in _USER_DATA:
                 changed[field.name] = self._hide(value)
             elif is_dataclass(value):
                 changed[field.name] = self.row(value)
@@ -51,14 +51,14 @@ class Redactor:
         return replace(row, **changed) if changed else row
 
     def rows(self, rows: Iterable[T]) -> Iterable[T]:
-        """Do what ``row`` does, for each."""
+        """Redact each row."""
         return map(self.row, rows)
 
     def document(self, value: Any) -> Any:
-        """Do the same for an encoded document."""
+        """Redact an encoded document."""
         if isinstance(value, dict):
             return {
-                key: self._hide(item) if key in _HELD else self.document(item)
+                key: self._hide(item) if key in _USER_DATA else self.document(item)
                 for key, item in value.items()
             }
         return [self.document(item) for item in value] if isinstance(value, list) else value
@@ -72,15 +72,15 @@ class Redactor:
         return [self._hide(item) for item in value] if isinstance(value, list) else value
 
     def check_query(self, query: JobQuery) -> None:
-        """Refuse a filter by a hidden value: its answers would tell it.  Raises InvalidInput."""
+        """Raise InvalidInput for a filter by a hidden value: the result would reveal it."""
         from awa_lib.errors import InvalidInput
 
         for given in (query.get("args"), query.get("metadata")):
             if given is not None and self._hide(given) != given:
                 raise InvalidInput(
-                    "jobs cannot be filtered by what is hidden here",
-                    why="the answer would tell the value",
-                    hint="leave that condition out",
+                    "cannot filter jobs by a hidden value",
+                    why="the result would reveal the value",
+                    hint="remove that condition",
                 )
 
 
@@ -90,8 +90,8 @@ def read_redactor(pattern: str | None) -> Redactor | None:
 
 
 def hidden(row: T, pattern: str | None) -> T:
-    """Return a read model, or a list of them, with what ``--redact`` names hidden."""
+    """Return a read model, or a list of them, with the values that ``--redact`` matches hidden."""
     if not pattern:
         return row
     redactor = Redactor(pattern)
-    return [redactor.row(one) for one in row] if isinstance(row, list) else redactor.row(row)  # type: ignore[return-value] # a list for a list
+    return [redactor.row(item) for item in row] if isinstance(row, list) else redactor.row(row)  # type: ignore[return-value] # a list for a list

@@ -1,1 +1,1 @@
-"""Measure a database: how fast it takes, gives out and ends jobs."""
+"""Measure how fast a database enqueues and completes jobs."""

@@ -1,4 +1,4 @@
-"""The course of a measurement: enqueue, drain, idle workers; and nothing is left of it."""
+"""The steps of a measurement: enqueue, drain, measure the pickup, clean up."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ if TYPE_CHECKING:
 __all__ = ["Bench", "machine"]
 
 _BATCH: Final = 1_000
-# One job in ten is enqueued alone.
+# One in ten jobs is enqueued in a transaction of its own.
 _SINGLE_SHARE: Final = 10
 _PACE_SECONDS: Final = 0.02
 _TICK_SECONDS: Final = 0.02
 _ROUND_TRIPS: Final = 50
-# Workers that have nothing to do are idle after this: their claims and listeners have settled.
+# Time after which workers without jobs are idle and listening.
 _SETTLE_SECONDS: Final = 1.0
 
 
 class Bench:
-    """One run on a queue of its own.  Use as a context manager: leaving it removes every trace."""
+    """A run on a queue of its own.  Use as a context manager: leaving it deletes the jobs."""
 
     def __init__(
         self, plan: Plan, url: str, connect: Callable[[], AbstractContextManager[Any]]
@@ -57,13 +57,13 @@ class Bench:
         return self
 
     def __exit__(self, _: object, first: BaseException | None, __: object) -> None:
-        """Stop the workers and delete the jobs; a second Ctrl-C would leave them behind."""
+        """Stop the workers and delete the jobs; Ctrl-C is ignored meanwhile."""
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
             self._fleet.stop()
             if self._after is None:
                 return
-            # The other connection may be in the middle of a statement.
+            # The connection of run() may be in the middle of a statement.
             with self._connect() as conn:
                 db = Session(conn)
                 while db.run(delete_bench_jobs(self.queue, after=self._after)):
@@ -71,17 +71,17 @@ class Bench:
                 db.run(forget_bench(self.queue))
         except AwaError as error:
             if isinstance(first, AwaError):
-                return  # which says more, and probably why this failed too
+                return  # probably the cause of this error
             raise AwaError(
                 f"the jobs of queue {self.queue} could not be deleted",
                 why=str(error),
-                hint=f"when the database is back: awa queue purge {self.queue} --yes",
+                hint=f"when the database is reachable: awa queue purge {self.queue} --yes",
             ) from error
         finally:
             signal.signal(signal.SIGINT, before)
 
     def run(self) -> BenchReport:
-        """Measure one thing after the other."""
+        """Run all measurements."""
         with self._connect() as conn:
             db = Session(conn)
             server = db.run(server_settings())
@@ -97,9 +97,15 @@ class Bench:
             say(f"measuring the pickup of jobs for {self.plan.duration_seconds:g} s")
             pickup = self._pickup(db)
         return BenchReport(
-            plan=self.plan, machine=machine(), server=server, round_trip=_latency(trips),
-            enqueue_single=single, enqueue_bulk=bulk, drain=drain, pickup=pickup,
-        )  # fmt: skip
+            plan=self.plan,
+            machine=machine(),
+            server=server,
+            round_trip=_latency(trips),
+            enqueue_single=single,
+            enqueue_bulk=bulk,
+            drain=drain,
+            pickup=pickup,
+        )
 
     def _single(self, db: Session) -> Rate:
         """Insert a tenth of the jobs, or as many as the duration allows."""
@@ -123,7 +129,7 @@ class Bench:
         return _rate(jobs, time.time() - began)
 
     def _pickup(self, db: Session) -> Latency:
-        """Enqueue at a steady pace for workers that wait."""
+        """Enqueue at a steady rate while the workers are idle."""
         time.sleep(_SETTLE_SECONDS)
         due = time.time()
         for _ in range(max(1, round(self.plan.duration_seconds / _PACE_SECONDS))):
@@ -140,7 +146,7 @@ class Bench:
 
 
 class _Fleet:
-    """The worker processes; they end when this process does, however it does."""
+    """The worker processes; they end when this process ends for any reason."""
 
     def __init__(self, url: str, queue: str, concurrency: int) -> None:
         self._argv = [sys.executable, "-m", "awa_cli.bench.worker", queue, str(concurrency)]
@@ -150,7 +156,7 @@ class _Fleet:
         self._running: list[subprocess.Popen[bytes]] = []
 
     def start(self, count: int) -> float:
-        """Start so many; return the wall clock when the first one was about to begin."""
+        """Start workers; return the wall-clock time at which the first was ready."""
         for _ in range(count):
             child = start_child(
                 self._argv,
@@ -160,29 +166,29 @@ class _Fleet:
                 errors=self._errors,
             )
             self._running.append(child)
-        return min(float(self._said(child)["ready"]) for child in self._running)
+        return min(float(self._read_line(child)["ready"]) for child in self._running)
 
-    def _said(self, child: subprocess.Popen[bytes]) -> dict[str, Any]:
+    def _read_line(self, child: subprocess.Popen[bytes]) -> dict[str, Any]:
         assert child.stdout is not None
         if line := child.stdout.readline():
             return dict(json.loads(line))
         child.wait()
         self.check()
-        raise AwaError("a worker said nothing")
+        raise AwaError("a worker printed nothing")
 
     def check(self) -> None:
-        """Raise AwaError when one has ended by itself."""
+        """Raise AwaError if a worker has ended."""
         for child in self._running:
             if child.poll() is not None:
                 self._errors.seek(0)
-                told = self._errors.read().decode(errors="replace").strip().splitlines()
+                lines = self._errors.read().decode(errors="replace").strip().splitlines()
                 raise AwaError(
                     f"a worker ended with status {child.returncode}",
-                    why=told[-1] if told else "it left no message",
+                    why=lines[-1] if lines else "it printed no message",
                 )
 
     def stop(self) -> list[float]:
-        """Let them drain, then make sure; return the latencies they noted, in seconds."""
+        """Stop the workers, kill those that do not end, and return their latencies in seconds."""
         for child in self._running:
             child.terminate()
         found: list[float] = []

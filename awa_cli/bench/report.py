@@ -1,4 +1,4 @@
-"""What a measurement found."""
+"""The results of a measurement."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ __all__ = ["BenchReport", "Latency", "Machine", "Plan", "Rate"]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What was asked for."""
+    """The parameters of a run."""
 
     database: str
     jobs: int
     duration_seconds: float
     processes: int
     concurrency: int
-    """Jobs at once in each process."""
+    """Concurrent jobs per process."""
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """Where producer and workers ran; the server may be elsewhere."""
+    """The machine of producer and workers; the server may run on another."""
 
     cpus: int
     memory_bytes: int
@@ -34,7 +34,7 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """So many jobs in so many seconds."""
+    """A number of jobs in a number of seconds."""
 
     jobs: int
     seconds: float
@@ -43,7 +43,7 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """Milliseconds, of so many samples."""
+    """Percentiles in milliseconds."""
 
     samples: int
     p50_ms: float
@@ -54,18 +54,18 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class BenchReport:
-    """Figures of one run, with what they depend on."""
+    """The results of a run and its environment."""
 
     plan: Plan
     machine: Machine
     server: dict[str, str | None]
-    """Version and settings of the server; None for one it does not have."""
+    """Version and settings of the server; None for a setting it does not have."""
     round_trip: Latency
-    """The least statement there is, on the producer's connection."""
+    """Of the simplest statement, on the connection of the producer."""
     enqueue_single: Rate
-    """One producer, a commit for each job."""
+    """One producer, one commit per job."""
     enqueue_bulk: Rate
-    """One producer, a commit for each thousand."""
+    """One producer, one commit per 1,000 jobs."""
     drain: Rate
     """From the start of the first worker to the last commit."""
     pickup: Latency

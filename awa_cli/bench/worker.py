@@ -1,6 +1,7 @@
-"""One worker process of a measurement; DATABASE_URL names the database, as it may hold a password.
+"""A worker process of a measurement.
 
-Prints a line when it is about to start, and one with what it saw when it was told to end.
+It reads the URL from DATABASE_URL, because a command line would show a password.  It prints a line
+when it is ready, and a line with its latencies when it ends.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from awa_cli.worker.supervised import stop_with_parent
 
 
 def main(url: str, name: str, concurrency: int) -> None:
-    """Do jobs that do nothing, and note how late each one that says so was begun."""
+    """Run jobs that do nothing, and measure how late each job with a time started."""
     logging.basicConfig(level=logging.ERROR, format="%(message)s")
     stop_with_parent()
     client = awa.AsyncClient(url)
@@ -29,7 +30,7 @@ def main(url: str, name: str, concurrency: int) -> None:
             latencies.append(time.time() - enqueued)
 
     _say(ready=time.time())
-    # It must not do the fleet's maintenance, which would touch other jobs.
+    # Maintenance would touch other jobs.
     awa.run(client, [(name, concurrency)], drain_timeout=2, leads=False)
     _say(latencies=latencies)
 

@@ -1,1 +1,1 @@
-"""One file per room of the command tree, named as the command."""
+"""The commands: one module or package per command of the first level, with its name."""

@@ -1,4 +1,4 @@
-"""Carry a bulk operation out in the foreground."""
+"""Run a bulk operation in the foreground."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ __all__ = ["carry_out"]
 
 
 def carry_out(ctx: typer.Context, db: Session, operation_id: str) -> BulkOperation:
-    """Run an operation to its end with its progress shown; Ctrl-C stops it, not only this process.
+    """Run an operation to its end and show its progress; Ctrl-C cancels the operation.
 
-    Left alone it would go on in the background as soon as a worker leads.
+    Otherwise the leader of the workers would continue it in the background.
     """
     from awa_lib.ops.bulk import run_bulk_operation
 
@@ -37,12 +37,12 @@ def carry_out(ctx: typer.Context, db: Session, operation_id: str) -> BulkOperati
                 )
             )
     except KeyboardInterrupt:
-        db.conn.close()  # with what it holds locked
-        _stop(ctx, operation_id)
+        db.conn.close()  # releases its locks
+        _cancel(ctx, operation_id)
         raise
 
 
-def _stop(ctx: typer.Context, operation_id: str) -> None:
+def _cancel(ctx: typer.Context, operation_id: str) -> None:
     from awa_lib.errors import AwaError
     from awa_lib.ops.bulk import cancel_bulk_operation
 
@@ -51,13 +51,13 @@ def _stop(ctx: typer.Context, operation_id: str) -> None:
             ended = db.change("batch.cancel", operation_id, cancel_bulk_operation(operation_id))
     except AwaError as error:
         complain(
-            f"bulk operation {operation_id} could not be stopped",
+            f"bulk operation {operation_id} could not be cancelled",
             str(error),
-            f"see what became of it: awa batch show {operation_id}",
+            f"check its state: awa batch show {operation_id}",
             color=common(ctx).color(sys.stderr),
         )
     else:
         say(
-            f"stopped after {ended.processed:,} of {counted(ended.total_matched)}; "
-            "the others are as they were"
+            f"Cancelled after {ended.processed:,} of {counted(ended.total_matched)}; "
+            "the other jobs are unchanged."
         )

@@ -1,4 +1,4 @@
-"""Change jobs one by one, and say what became of them to people or to a script."""
+"""Change jobs one by one and report the outcome as text or JSON."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ __all__ = ["Chosen", "each", "report", "tell"]
 
 
 class Chosen(Protocol):
-    """What the user chose: to see only what would happen, and in which form."""
+    """What the user chose: whether to change anything, and the output format."""
 
     @property
     def dry_run(self) -> bool:
-        """Say whether nothing may be changed."""
+        """Return whether nothing must be changed."""
 
     @property
     def output(self) -> ReportFormat:
-        """Return the form."""
+        """Return the output format."""
 
 
 def each(
@@ -44,7 +44,7 @@ def each(
     done: str,
     **detail: Any,
 ) -> int:
-    """Change jobs one by one; a job that cannot be changed does not stop the others."""
+    """Change jobs one by one; an error of one job does not stop the others."""
     from awa_lib.errors import Conflict, NotFound
 
     code = ExitCode.OK
@@ -67,7 +67,7 @@ def each(
 
 
 def tell(chosen: Chosen, text: str) -> None:
-    """Say what became of the jobs, to people."""
+    """Print a line of text, unless JSON was requested."""
     if chosen.output is ReportFormat.table:
         result(text)
 
@@ -81,7 +81,7 @@ def report(
     ids: Sequence[int] = (),
     batch_id: str | None = None,
 ) -> None:
-    """Print what became of the jobs, for a script that asked for JSON."""
+    """Print the outcome, if JSON was requested."""
     if chosen.output is ReportFormat.json:
         from awa_cli.documents.reports import Changed
 

@@ -1,4 +1,4 @@
-"""Parts that are installed on request."""
+"""Optional dependencies."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ __all__ = ["need_serve"]
 
 
 def need_serve(what: str) -> None:
-    """Raise InvalidInput where the web framework is not installed."""
+    """Raise InvalidInput if the web framework is not installed."""
     from importlib.util import find_spec
 
     from awa_lib.errors import InvalidInput
@@ -14,7 +14,7 @@ def need_serve(what: str) -> None:
     missing = [name for name in ("starlette", "uvicorn", "jinja2") if find_spec(name) is None]
     if missing:
         raise InvalidInput(
-            f"{what} needs a web framework",
-            why=f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed",
-            hint="pip install 'awa-toolkit[serve]'",
+            f"{what} needs packages that are not installed",
+            why=f"missing: {', '.join(missing)}",
+            hint="install them: pip install 'awa-toolkit[serve]'",
         )

@@ -1,4 +1,4 @@
-"""``awa access``: who may use the web server."""
+"""``awa access``: users and tokens of the web server."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from awa_cli.terminal.output import result, say, show_rows
 __all__ = ["app"]
 
 app = typer.Typer(
-    help="Say who may use the web server: people and programs, in a file.",
+    help="Manage users and tokens of the web server.",
     epilog="""
     awa access user alice --scope operate
     awa access token ci --scope read
@@ -28,17 +28,17 @@ app = typer.Typer(
 
 
 class Scope(StrEnum):
-    """What somebody may do."""
+    """What a user or token may do."""
 
     read = "read"
     operate = "operate"
 
 
 File = Annotated[
-    Path, typer.Option("--file", metavar="FILE", envvar="AWA_AUTH", help="The access file.")
+    Path, typer.Option("--file", metavar="FILE", envvar="AWA_AUTH", help="Access file.")
 ]
-Name = Annotated[str, typer.Argument(metavar="NAME", help="Letters, digits and _ . @ -")]
-May = Annotated[Scope, typer.Option(metavar="SCOPE", help="read, or operate for changes too.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Name, of letters, digits and _ . @ -")]
+May = Annotated[Scope, typer.Option(metavar="SCOPE", help="read, or operate to make changes too.")]
 FILE = Path("access.toml")
 
 
@@ -48,10 +48,11 @@ FILE = Path("access.toml")
     echo "$PASSWORD" | awa access user alice
     """
 )
-def user(name: Name, scope: May = Scope.read, file: File = FILE) -> None:
-    """Let a person in, or change the password or scope of one.
+def user(name: Name, *, scope: May = Scope.read, file: File = FILE) -> None:
+    """Add a user, or change the password and scope of a user.
 
-    Asks for the password; without a terminal it is the first line of stdin.
+    Asks for the password; without a terminal it is read from the first line of stdin.  The file
+    stores only a hash.
     """
     from awa_cli.web.access import hash_password
     from awa_lib.errors import InvalidInput
@@ -61,20 +62,26 @@ def user(name: Name, scope: May = Scope.read, file: File = FILE) -> None:
         password = typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
     else:
         password = sys.stdin.readline().rstrip("\n")
-    if len(password) < 8:  # noqa: PLR2004 - what any guide asks for at least
-        raise InvalidInput("the password is too short", why="it has fewer than 8 characters")
+    if len(password) < 8:  # noqa: PLR2004 - the usual minimum
+        raise InvalidInput(
+            "the password is too short",
+            why="it has fewer than 8 characters",
+            hint="choose a longer password",
+        )
     found.setdefault("users", {})[name] = {
-        "password": hash_password(password), "scope": scope.value,
-    }  # fmt: skip
+        "password": hash_password(password),
+        "scope": scope.value,
+    }
     _write(file, found)
     result(f"{name} may {scope.value}")
 
 
 @app.command(epilog="awa access token ci --scope read")
-def token(name: Name, scope: May = Scope.read, file: File = FILE) -> None:
-    """Make a token for a program and print it; it is shown this once.
+def token(name: Name, *, scope: May = Scope.read, file: File = FILE) -> None:
+    """Create a token for a program and print it.
 
-    A token of the same name stops to be valid.
+    The token cannot be shown again, because the file stores only a hash.  An existing token of this
+    name becomes invalid.
     """
     from awa_cli.web.access import hash_token, new_token
 
@@ -82,26 +89,35 @@ def token(name: Name, scope: May = Scope.read, file: File = FILE) -> None:
     made = new_token()
     found.setdefault("tokens", {})[name] = {"sha256": hash_token(made), "scope": scope.value}
     _write(file, found)
-    say(f"{name} may {scope.value}; send it as: Authorization: Bearer TOKEN")
+    say(f"{name} may {scope.value}; send the token as: Authorization: Bearer TOKEN")
     result(made)
 
 
 @app.command(epilog="awa access remove alice")
-def remove(name: Name, file: File = FILE) -> None:
-    """Let a person or a program in no more; servers notice within a second."""
+def remove(name: Name, *, file: File = FILE) -> None:
+    """Remove a user or a token.
+
+    Running servers notice within a second.
+    """
     from awa_lib.errors import NotFound
 
     found = _read(file, name)
     gone = [found[kind].pop(name, None) for kind in ("users", "tokens") if kind in found]
     if not any(gone):
-        raise NotFound(f"nobody is called {name!r} in {file}", hint="see awa access list")
+        raise NotFound(
+            f"no user or token is named {name!r} in {file}",
+            hint=f"list them: awa access list --file {file}",
+        )
     _write(file, found)
-    result(f"{name} is let in no more")
+    result(f"Removed {name}")
 
 
 @app.command("list", epilog="awa access list")
-def list_(ctx: typer.Context, file: File = FILE, output: Output = TABLE) -> None:
-    """List who may come in; no secret is shown, for none is kept."""
+def list_(ctx: typer.Context, *, file: File = FILE, output: Output = TABLE) -> None:
+    """List users and tokens.
+
+    Passwords and tokens are not stored and cannot be shown.
+    """
     from awa_cli.views.columns import ACCESS
 
     found = _read(file)
@@ -113,7 +129,7 @@ def list_(ctx: typer.Context, file: File = FILE, output: Output = TABLE) -> None
     if "proxy" in found:
         proxy = found["proxy"]
         rows.append(Entry(str(proxy.get("header")), "proxy", proxy.get("scope", "")))
-    show_rows(rows, ACCESS, output, common(ctx), empty="Nobody may come in.")
+    show_rows(rows, ACCESS, output, common(ctx), empty="No users or tokens found.")
 
 
 def _read(file: Path, name: str | None = None) -> dict[str, Any]:
@@ -124,7 +140,8 @@ def _read(file: Path, name: str | None = None) -> dict[str, Any]:
 
     if name is not None and not NAME.fullmatch(name):
         raise InvalidInput(
-            f"{name!r} is no name", why="names have letters, digits and _ . @ -, 64 at most"
+            f"{name!r} is not a valid name",
+            why="a name has letters, digits and _ . @ -, and at most 64 characters",
         )
     if not file.exists():
         return {}
@@ -135,7 +152,7 @@ def _read(file: Path, name: str | None = None) -> dict[str, Any]:
 
 
 def _write(file: Path, found: dict[str, Any]) -> None:
-    """Write the file at once, for its owner alone."""
+    """Replace the file atomically; only its owner may read it."""
     import tomli_w
 
     kept = {key: table for key, table in found.items() if table}

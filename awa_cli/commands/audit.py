@@ -1,11 +1,13 @@
-"""``awa audit``: who changed what."""
+"""``awa audit``: the audit log."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from awa_cli.commands._options import BeforeId, Limit
 from awa_cli.commands._session import open_session
 from awa_cli.errors import ExitCode
 from awa_cli.invocation import common
@@ -24,6 +26,20 @@ __all__ = ["app"]
 
 app = typer.Typer()
 
+Actor = Annotated[str | None, typer.Option(metavar="NAME", help="Only changes by this user.")]
+ActionId = Annotated[
+    str | None,
+    typer.Option(
+        "--action",
+        metavar="ACTION",
+        help="Only this action, such as job.retry, or all actions of a noun, such as queue.",
+    ),
+]
+Target = Annotated[
+    str | None,
+    typer.Option(metavar="TARGET", help="Only changes of this job id, queue, or other target."),
+]
+
 
 @app.command(
     epilog="""
@@ -34,28 +50,22 @@ app = typer.Typer()
 )
 def audit(
     ctx: typer.Context,
-    actor: Annotated[str | None, typer.Option(metavar="NAME", help="Only changes by them.")] = None,
-    action: Annotated[
-        str | None,
-        typer.Option(metavar="ACTION", help="Only this, like job.retry; or a noun, like queue."),
-    ] = None,
-    target: Annotated[
-        str | None, typer.Option(metavar="TARGET", help="Only changes of this job, queue, ….")
-    ] = None,
+    *,
+    actor: Actor = None,
+    action: ActionId = None,
+    target: Target = None,
     since: Since = None,
     until: Until = None,
-    before_id: Annotated[
-        int | None, typer.Option(metavar="ID", min=0, help="Only entries older than this one.")
-    ] = None,
-    limit: Annotated[int, typer.Option(metavar="N", help="At most so many.", min=0)] = 20,
+    before_id: BeforeId = None,
+    limit: Limit = 20,
     columns: Columns = None,
     output: Output = TABLE,
     fail_empty: FailEmpty = False,
 ) -> int:
-    """List changes by people: commands, the monitor and the web server write them down.
+    """List changes made by people, newest first.
 
-    Newest first.
-    What programs do with the library, and workers with jobs, is not in it.
+    The log has the changes made with commands, the terminal monitor and the web server.  Changes by
+    programs that use the library, and by workers, are not logged.
     """
     from awa_cli.parser.job_options import read_options
     from awa_cli.views.columns import AUDIT
@@ -63,18 +73,28 @@ def audit(
 
     span = read_options(since=since, until=until)
     op = audit_entries(
-        before_id=before_id, actor=actor, action=action, target=target, limit=limit,
-        since=span.get("since"), until=span.get("until"),
-    )  # fmt: skip
-
-    def footer(shown: Sequence[AuditEntry]) -> str:
-        more = f"  Older ones: --before-id {shown[-1].id}" if len(shown) == limit else ""
-        return f"{counted(len(shown), 'change')} listed.{more}"
-
+        before_id=before_id,
+        actor=actor,
+        action=action,
+        target=target,
+        limit=limit,
+        since=span.get("since"),
+        until=span.get("until"),
+    )
     with open_session(ctx) as db:
         rows = db.run(op)
     count = show_rows(
-        rows, AUDIT, output, common(ctx), empty="No changes found.", footer=footer,
+        rows,
+        AUDIT,
+        output,
+        common(ctx),
+        empty="No changes found.",
+        footer=partial(_footer, limit=limit),
         chosen=read_columns(columns),
-    )  # fmt: skip
+    )
     return ExitCode.NOTHING if fail_empty and not count else ExitCode.OK
+
+
+def _footer(shown: Sequence[AuditEntry], *, limit: int) -> str:
+    more = f"  Older changes: --before-id {shown[-1].id}" if len(shown) == limit else ""
+    return f"{counted(len(shown), 'change')} listed.{more}"

@@ -1,4 +1,4 @@
-"""``awa batch``: bulk operations, changes of many jobs that survive a crash."""
+"""``awa batch``: bulk operations, which change many jobs and continue after a crash."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from awa_cli.commands._options import DryRun, Everything, Limit, ToQueue
 from awa_cli.commands._session import open_session
 from awa_cli.errors import ExitCode
 from awa_cli.invocation import common
-from awa_cli.parser.completion import operation_ids, queues
+from awa_cli.parser.completion import operation_ids
 from awa_cli.parser.job_options import (
     ErrorText,
     Kind,
@@ -20,7 +21,7 @@ from awa_cli.parser.job_options import (
     Until,
     Where,
     read_options,
-)  # fmt: skip
+)
 from awa_cli.parser.options import TABLE, Columns, FailEmpty, Output, Report, ReportFormat
 from awa_cli.terminal.formats import read_columns
 from awa_cli.terminal.output import result, say, show_document, show_rows, show_text
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["app"]
 
 app = typer.Typer(
-    help="Change many jobs in the background: submit, look, stop.",
+    help="Submit, show, run and cancel bulk operations on jobs.",
     epilog="""
     awa batch submit retry --state failed --kind send_email
     awa batch list
@@ -45,6 +46,21 @@ app = typer.Typer(
 Id = Annotated[
     str,
     typer.Argument(metavar="ID", help="Id of the bulk operation.", autocompletion=operation_ids),
+]
+Operation = Annotated[
+    str,
+    typer.Argument(metavar="OPERATION", help="retry, cancel, delete, set_priority or move_queue."),
+]
+State = Annotated[
+    str | None,
+    typer.Option(
+        metavar="STATE",
+        help="Only operations in this state: pending, running, completed, cancelled or failed.",
+    ),
+]
+Priority = Annotated[
+    int | None,
+    typer.Option(metavar="N", min=1, max=4, help="New priority, for set_priority."),
 ]
 
 
@@ -57,11 +73,9 @@ Id = Annotated[
 )
 def list_(
     ctx: typer.Context,
-    state: Annotated[
-        str | None,
-        typer.Option(metavar="STATE", help="pending, running, completed, cancelled or failed."),
-    ] = None,
-    limit: Annotated[int, typer.Option(metavar="N", help="At most so many.", min=0)] = 20,
+    *,
+    state: State = None,
+    limit: Limit = 20,
     columns: Columns = None,
     output: Output = TABLE,
     fail_empty: FailEmpty = False,
@@ -74,15 +88,19 @@ def list_(
     with open_session(ctx) as db:
         rows = db.run(op)
     count = show_rows(
-        rows, BATCHES, output, common(ctx), empty="No bulk operations found.",
+        rows,
+        BATCHES,
+        output,
+        common(ctx),
+        empty="No bulk operations found.",
         chosen=read_columns(columns),
-    )  # fmt: skip
+    )
     return ExitCode.NOTHING if fail_empty and not count else ExitCode.OK
 
 
 @app.command(epilog="awa batch show 4e0c2c1e-0f5e-4e5b-8f5a-3f1f0c3f1a11")
-def show(ctx: typer.Context, operation_id: Id, output: Report = ReportFormat.table) -> None:
-    """Show one bulk operation as a page."""
+def show(ctx: typer.Context, operation_id: Id, *, output: Report = ReportFormat.table) -> None:
+    """Show one bulk operation."""
     from awa_lib.reads.bulk import get_bulk_operation
 
     with open_session(ctx) as db:
@@ -98,12 +116,8 @@ def show(ctx: typer.Context, operation_id: Id, output: Report = ReportFormat.tab
 )
 def submit(
     ctx: typer.Context,
-    operation: Annotated[
-        str,
-        typer.Argument(
-            metavar="OPERATION", help="retry, cancel, delete, set_priority or move_queue."
-        ),
-    ],
+    operation: Operation,
+    *,
     state: States = None,
     kind: Kind = None,
     queue: Queue = None,
@@ -112,38 +126,26 @@ def submit(
     until: Until = None,
     where: Where = None,
     error: ErrorText = None,
-    everything: Annotated[
-        bool, typer.Option("--all", help="Every job that can be changed so.")
-    ] = False,
-    priority: Annotated[
-        int | None, typer.Option(metavar="N", min=1, max=4, help="For set_priority.")
-    ] = None,
-    to_queue: Annotated[
-        str | None, typer.Option(metavar="QUEUE", help="For move_queue.", autocompletion=queues)
-    ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how many fit.")] = False,
+    everything: Everything = False,
+    priority: Priority = None,
+    to_queue: ToQueue = None,
+    dry_run: DryRun = False,
     output: Report = ReportFormat.table,
 ) -> None:
-    """Have the fleet's leader change all jobs that fit, in batches.
+    """Change all matching jobs in the background.
 
-    Prints the id.  Without a worker: awa batch run ID.
+    Prints the id of the bulk operation.  The leader of the workers runs it in batches; without a
+    worker, run it with: awa batch run ID.
     """
     from awa_cli.filters.spelling import OPTIONS
     from awa_cli.views.actions import submitted
     from awa_lib.ops.bulk import preview_bulk_operation, submit_bulk_operation
 
-    query = read_options(
-        state=state,
-        kind=kind,
-        queue=queue,
-        tag=tag,
-        since=since,
-        until=until,
-        where=where,
-        error=error,
-    )
-    filters: Any = OPTIONS.bulk(query)
-    preview = preview_bulk_operation(operation, all=everything, **filters)
+    text = {"kind": kind, "queue": queue, "tag": tag, "since": since, "until": until}
+    query = read_options(state=state, where=where, error=error, **text)
+    filters: dict[str, Any] = dict(OPTIONS.bulk(query))
+    filters["all"] = everything
+    preview = preview_bulk_operation(operation, **filters)
     with open_session(ctx, changing=not dry_run) as db:
         found = db.run(preview)
         if dry_run:
@@ -151,21 +153,27 @@ def submit(
             return
         if operation == "delete":
             ask(ctx, f"delete {counted(found.total_matched)} for good")
-        op = submit_bulk_operation(
-            operation, priority=priority, to_queue=to_queue, submitted_by="cli", all=everything,
-            **filters,
-        )  # fmt: skip
+        filters |= {"priority": priority, "to_queue": to_queue}
+        op = submit_bulk_operation(operation, submitted_by="cli", **filters)
         made = db.change("batch.submit", f"{operation} of jobs", op, submitted)
+    _show_submitted(made, output)
+
+
+def _show_submitted(made: BulkOperation, output: ReportFormat) -> None:
     if output is ReportFormat.json:
         show_document(made)
     else:
         result(made.id)
-        say(f"{counted(made.total_matched)} to do: awa batch show {made.id}")
+        say(f"Submitted a change of {counted(made.total_matched)}: awa batch show {made.id}")
 
 
 @app.command(epilog="awa batch run 4e0c2c1e-0f5e-4e5b-8f5a-3f1f0c3f1a11")
-def run(ctx: typer.Context, operation_id: Id, output: Report = ReportFormat.table) -> int:
-    """Carry a bulk operation out here, to its end; goes on where it stopped."""
+def run(ctx: typer.Context, operation_id: Id, *, output: Report = ReportFormat.table) -> int:
+    """Run a bulk operation in this process, to its end.
+
+    An operation that was interrupted continues where it stopped.  Exits with status 1 if the
+    operation failed or a job could not be changed.
+    """
     from awa_cli.views.actions import submitted
     from awa_lib.ops.bulk import run_bulk_operation
     from awa_lib.reads.bulk import get_bulk_operation
@@ -179,7 +187,7 @@ def run(ctx: typer.Context, operation_id: Id, output: Report = ReportFormat.tabl
             )
             ended = db.change("batch.run", operation_id, op, **submitted(found))
     except KeyboardInterrupt:
-        say(f"it is not over; a leader goes on with it, unless: awa batch cancel {operation_id}")
+        say(f"Not finished: a worker continues it.  To cancel it: awa batch cancel {operation_id}")
         raise
     _show(ctx, ended, output)
     return ExitCode.OK if ended.state == "completed" and not ended.errored else ExitCode.FAILED
@@ -187,12 +195,15 @@ def run(ctx: typer.Context, operation_id: Id, output: Report = ReportFormat.tabl
 
 @app.command(epilog="awa batch cancel 4e0c2c1e-0f5e-4e5b-8f5a-3f1f0c3f1a11")
 def cancel(ctx: typer.Context, operation_id: Id) -> None:
-    """Stop a bulk operation between two batches; what it changed stays changed."""
+    """Cancel a bulk operation.
+
+    It stops after the current batch; jobs it has changed stay changed.
+    """
     from awa_lib.ops.bulk import cancel_bulk_operation
 
     with open_session(ctx, changing=True) as db:
         ended = db.change("batch.cancel", operation_id, cancel_bulk_operation(operation_id))
-    result(f"Stopped bulk operation {ended.id} after {counted(ended.processed)}")
+    result(f"Cancelled bulk operation {ended.id} after {counted(ended.processed)}")
 
 
 def _show(ctx: typer.Context, one: BulkOperation, output: ReportFormat) -> None:

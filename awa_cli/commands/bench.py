@@ -1,10 +1,10 @@
-"""``awa bench``: measure one's own database."""
+"""``awa bench``: measure a database."""
 
 from __future__ import annotations
 
 import signal
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,13 +13,29 @@ from awa_cli.parser.options import Report, ReportFormat
 from awa_cli.terminal.output import result, say, show_document
 
 if TYPE_CHECKING:
+    from psycopg import Connection
+
     from awa_cli.bench.report import BenchReport, Latency, Rate
 
 __all__ = ["app"]
 
 app = typer.Typer()
 
-_SHORTEST_SECONDS = 0.1
+Jobs = Annotated[
+    int,
+    typer.Option(metavar="N", min=10, max=10_000_000, help="Number of jobs to enqueue and drain."),
+]
+Duration = Annotated[
+    str, typer.Option(metavar="DURATION", help="Time to measure the pickup latency.")
+]
+Processes = Annotated[
+    int, typer.Option(metavar="N", min=1, max=64, help="Number of worker processes.")
+]
+Concurrency = Annotated[
+    int, typer.Option(metavar="N", min=1, max=10_000, help="Concurrent jobs per process.")
+]
+
+_MIN_SECONDS = 0.1
 
 
 @app.command(
@@ -31,25 +47,18 @@ _SHORTEST_SECONDS = 0.1
 )
 def bench(
     ctx: typer.Context,
-    jobs: Annotated[
-        int, typer.Option(metavar="N", min=10, max=10_000_000, help="Jobs to enqueue and drain.")
-    ] = 10_000,
-    duration: Annotated[
-        str, typer.Option(metavar="DURATION", help="How long the pickup of jobs is measured.")
-    ] = "5s",
-    processes: Annotated[
-        int, typer.Option(metavar="N", min=1, max=64, help="Worker processes.")
-    ] = 1,
-    concurrency: Annotated[
-        int, typer.Option(metavar="N", min=1, max=10_000, help="Jobs at once in each process.")
-    ] = 100,
+    *,
+    jobs: Jobs = 10_000,
+    duration: Duration = "5s",
+    processes: Processes = 1,
+    concurrency: Concurrency = 100,
     output: Report = ReportFormat.table,
 ) -> None:
-    """Measure this database: enqueue, drain, and how soon a job is begun.
+    """Measure the throughput of enqueueing and draining, and the pickup latency of jobs.
 
-    Loads the database for some seconds.
-    Uses a queue of its own, touches no other job, and leaves nothing behind, also after Ctrl-C.
-    Jobs do nothing; producer and workers run on this machine.
+    The benchmark puts load on the database for several seconds.  It uses its own queue, does not
+    touch other jobs, and deletes its jobs at the end, also after Ctrl-C.  The jobs do nothing;
+    producer and workers run on this machine.
     """
     from awa_cli.bench.measure import Bench
     from awa_cli.bench.report import Plan
@@ -60,8 +69,8 @@ def bench(
     from awa_lib.errors import InvalidInput
 
     seconds = read_duration(duration, "--duration").total_seconds()
-    if seconds < _SHORTEST_SECONDS:
-        raise InvalidInput(f"--duration {duration!r} is too short", hint="give at least 100ms")
+    if seconds < _MIN_SECONDS:
+        raise InvalidInput(f"--duration {duration!r} is too short", hint="use at least 100ms")
     target = find_target(common(ctx))
     say(f"database: {target.title(color=common(ctx).color(sys.stderr))}")
     permit(ctx, target)
@@ -69,7 +78,7 @@ def bench(
     plan = Plan(target.label, jobs, seconds, processes, concurrency)
     with served(target) as url:
 
-        def connect():  # type: ignore[no-untyped-def]  # noqa: ANN202 - a psycopg connection
+        def connect() -> Connection[Any]:
             return dial(target, url, seconds=common(ctx).connect_timeout)
 
         workers = url if target.url.startswith("embedded:") else target.full_url
@@ -82,7 +91,7 @@ def bench(
 
 
 def _show(found: BenchReport) -> None:
-    """Print the figures, with what they depend on."""
+    """Print the results and the environment they depend on."""
     plan, here, server = found.plan, found.machine, found.server
     workers = "1 process" if plan.processes == 1 else f"{plan.processes} processes"
     settings = [f"{name} {server[name]}" for name in ("fsync", "synchronous_commit")]

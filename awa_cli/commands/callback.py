@@ -1,4 +1,4 @@
-"""``awa callback``: answer jobs that wait for an outside system."""
+"""``awa callback``: answer jobs that wait for an external system."""
 
 from __future__ import annotations
 
@@ -17,32 +17,34 @@ if TYPE_CHECKING:
 __all__ = ["app"]
 
 app = typer.Typer(
-    help="Answer callbacks of waiting jobs, sign and verify their requests.",
+    help="Answer callbacks of waiting jobs, and sign and verify requests.",
     epilog="""
     awa job list --state waiting_external --columns id,kind,callback_id
     awa callback complete ID --payload '{"paid": true}'
     """,
 )
 
-Id = Annotated[str, typer.Argument(metavar="CALLBACK_ID", help="Id of the callback, a UUID.")]
+Id = Annotated[str, typer.Argument(metavar="CALLBACK_ID", help="Id of the callback: a UUID.")]
 Payload = Annotated[
-    str | None, typer.Option(metavar="JSON", help="The answer; JSON, @FILE, or - for stdin.")
+    str | None, typer.Option(metavar="JSON", help="Answer: JSON, @FILE, or - for stdin.")
 ]
 Secret = Annotated[
     str,
     typer.Option(
         metavar="REF",
-        help="Where the secret of 64 hex digits is: env:NAME or cmd:COMMAND.",
+        help="Source of the secret of 64 hex digits: env:NAME or cmd:COMMAND.",
     ),
 ]
 Action = Annotated[
     str | None,
-    typer.Option(metavar="ACTION", help="complete, fail, resume or heartbeat: sign the request."),
+    typer.Option(
+        metavar="ACTION", help="Action of a whole request: complete, fail, resume or heartbeat."
+    ),
 ]
 Body = Annotated[
-    str, typer.Option(metavar="TEXT", help="The request's body; TEXT, @FILE, or - for stdin.")
+    str, typer.Option(metavar="TEXT", help="Body of the request: TEXT, @FILE, or - for stdin.")
 ]
-SECRET = "env:AWA_CALLBACK_HMAC_SECRET"  # noqa: S105 - where it is, not what it is
+SECRET = "env:AWA_CALLBACK_HMAC_SECRET"  # noqa: S105 - a reference to the secret
 
 
 @app.command(
@@ -50,8 +52,8 @@ SECRET = "env:AWA_CALLBACK_HMAC_SECRET"  # noqa: S105 - where it is, not what it
     awa callback complete 8feaec61-ea03-4e4c-ab3d-f63350329dc6 --payload '{"paid": true}'
     """
 )
-def complete(ctx: typer.Context, callback_id: Id, payload: Payload = None) -> None:
-    """End the job of a callback as completed."""
+def complete(ctx: typer.Context, callback_id: Id, *, payload: Payload = None) -> None:
+    """Complete the job of a callback."""
     from awa_lib.ops.callbacks import complete_external
 
     _answer(
@@ -69,9 +71,12 @@ def complete(ctx: typer.Context, callback_id: Id, payload: Payload = None) -> No
 def fail(
     ctx: typer.Context,
     callback_id: Id,
-    error: Annotated[str, typer.Option(metavar="TEXT", help="What went wrong.")],
+    *,
+    error: Annotated[
+        str, typer.Option(metavar="TEXT", help="Error message to store with the job.")
+    ],
 ) -> None:
-    """End the job of a callback as failed, whatever attempts are left."""
+    """Fail the job of a callback, without further attempts."""
     from awa_lib.ops.callbacks import fail_external
 
     _answer(ctx, "callback.fail", callback_id, fail_external(callback_id, error), "Failed")
@@ -79,7 +84,7 @@ def fail(
 
 @app.command(epilog="awa callback retry 8feaec61-ea03-4e4c-ab3d-f63350329dc6")
 def retry(ctx: typer.Context, callback_id: Id) -> None:
-    """Start the waiting job of a callback over."""
+    """Retry the job of a callback, with all its attempts."""
     from awa_lib.ops.callbacks import retry_external
 
     _answer(ctx, "callback.retry", callback_id, retry_external(callback_id), "Retried")
@@ -90,8 +95,8 @@ def retry(ctx: typer.Context, callback_id: Id) -> None:
     awa callback resume 8feaec61-ea03-4e4c-ab3d-f63350329dc6 --payload @answer.json
     """
 )
-def resume(ctx: typer.Context, callback_id: Id, payload: Payload = None) -> None:
-    """Hand an answer to the handler that waits in wait_for_callback."""
+def resume(ctx: typer.Context, callback_id: Id, *, payload: Payload = None) -> None:
+    """Resume the job of a callback: wait_for_callback returns the answer."""
     from awa_lib.ops.callbacks import resume_external
 
     _answer(
@@ -103,11 +108,10 @@ def resume(ctx: typer.Context, callback_id: Id, payload: Payload = None) -> None
 def heartbeat(
     ctx: typer.Context,
     callback_id: Id,
-    timeout: Annotated[
-        str, typer.Option(metavar="DURATION", help="How long it may still take from now.")
-    ] = "1h",
+    *,
+    timeout: Annotated[str, typer.Option(metavar="DURATION", help="New timeout, from now.")] = "1h",
 ) -> None:
-    """Start the time-out of a waiting job anew."""
+    """Extend the timeout of the job of a callback."""
     from awa_cli.filters.values import read_duration
     from awa_lib.ops.callbacks import heartbeat_callback
 
@@ -123,11 +127,14 @@ def heartbeat(
     awa callback sign 8feaec61-ea03-4e4c-ab3d-f63350329dc6 --action complete --body @body.json
     """
 )
-def sign(callback_id: Id, action: Action = None, body: Body = "", secret: Secret = SECRET) -> None:
-    """Print the signature of a callback; needs no database.
+def sign(
+    callback_id: Id, *, action: Action = None, body: Body = "", secret: Secret = SECRET
+) -> None:
+    """Print the signature of a callback; no database is needed.
 
-    For the header X-Awa-Signature, or with --action for X-Awa-Request-Signature, which also
-    covers action, body and time, and is good once, for five minutes.
+    The signature is for the header X-Awa-Signature.  With --action it is for the header
+    X-Awa-Request-Signature: it also covers the action, the body and the time, and it is valid once
+    and for five minutes.
     """
     from awa_lib.callbacks.signatures import sign_callback, sign_callback_request
 
@@ -147,32 +154,33 @@ def sign(callback_id: Id, action: Action = None, body: Body = "", secret: Secret
 def verify(
     ctx: typer.Context,
     callback_id: Id,
-    signature: Annotated[str, typer.Argument(metavar="SIGNATURE", help="What the header held.")],
+    signature: Annotated[str, typer.Argument(metavar="SIGNATURE", help="Value of the header.")],
+    *,
     action: Action = None,
     body: Body = "",
     secret: Secret = SECRET,
 ) -> int:
-    """Say whether a signature is right: status 0, else 6.
+    """Verify a signature: exit with status 0 if it is valid, and 6 if not.
 
-    With --action the database is asked too, and remembers the signature: it is good once.
+    With --action the signature is recorded in the database, because it is valid only once.
     """
     from awa_lib.callbacks.signatures import verify_callback_request, verify_callback_signature
 
     key = _secret(secret)
     if action is None:
-        right = verify_callback_signature(key, callback_id, signature)
+        valid = verify_callback_signature(key, callback_id, signature)
     else:
         op = verify_callback_request(key, callback_id, _known(action), _text(body), signature)
         with open_session(ctx, changing=True) as db:
-            right = db.run(op)
-    result("The signature is right" if right else "The signature is wrong, too old, or used")
-    return ExitCode.OK if right else ExitCode.WRONG
+            valid = db.run(op)
+    result("The signature is valid" if valid else "The signature is wrong, expired or already used")
+    return ExitCode.OK if valid else ExitCode.WRONG
 
 
 def _answer(ctx: typer.Context, action: str, callback_id: str, op: Op[Job], done: str) -> None:
     with open_session(ctx, changing=True) as db:
         job = db.change(action, callback_id, op, lambda job: {"job_id": job.id})
-    result(f"{done} job {job.id}, it is {job.state}")
+    result(f"{done} job {job.id}; its state is {job.state}")
 
 
 def _json(text: str | None) -> Any:

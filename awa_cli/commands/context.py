@@ -1,4 +1,4 @@
-"""``awa context``: databases by name."""
+"""``awa context``: named databases of the config file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["app"]
 
 app = typer.Typer(
-    help="Name databases, choose one, and protect those that matter.",
+    help="Manage named databases.",
     epilog="""
     awa context add staging postgresql://app@db.staging/app
     awa context add prod env:PROD_URL --color red --protected
@@ -32,6 +32,40 @@ Name = Annotated[
     str, typer.Argument(metavar="NAME", help="Name of the context.", autocompletion=contexts)
 ]
 
+CurrentOrNamed = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="NAME",
+        help="Name of the context; the current context by default.",
+        autocompletion=contexts,
+    ),
+]
+Url = Annotated[
+    str,
+    typer.Argument(
+        metavar="URL",
+        help="Database URL without a password, or env:NAME, cmd:COMMAND, service:NAME.",
+    ),
+]
+Password = Annotated[
+    str | None,
+    typer.Option(
+        metavar="REF", help="Source of the password: env:NAME or cmd:COMMAND; ~/.pgpass by default."
+    ),
+]
+Color = Annotated[
+    str | None,
+    typer.Option(
+        metavar="COLOR",
+        help="Color of the name: red, yellow, green, cyan, blue or magenta.",
+    ),
+]
+Protected = Annotated[
+    bool,
+    typer.Option("--protected", help="Ask for the name of the context before each change."),
+]
+Use = Annotated[bool, typer.Option("--use", help="Make this context the current context.")]
+
 
 def _row(config: Config, context: Context) -> ContextRow:
     from awa_cli.database.target import describe
@@ -41,11 +75,15 @@ def _row(config: Config, context: Context) -> ContextRow:
         database = describe(database).label
     secret = context.password
     if secret is not None and not secret.startswith(("env:", "cmd:")):
-        secret = "***"  # noqa: S105 - stands for one
+        secret = "***"  # noqa: S105 - a placeholder
     return ContextRow(
-        context.name, context.name == config.current, database, secret, context.color,
+        context.name,
+        context.name == config.current,
+        database,
+        secret,
+        context.color,
         context.protected,
-    )  # fmt: skip
+    )
 
 
 @app.command(
@@ -58,29 +96,17 @@ def _row(config: Config, context: Context) -> ContextRow:
 )
 def add(
     name: Name,
-    url: Annotated[
-        str,
-        typer.Argument(
-            metavar="URL",
-            help="Database URL without password, or env:NAME, cmd:COMMAND, service:NAME.",
-        ),
-    ],
-    password: Annotated[
-        str | None,
-        typer.Option(metavar="REF", help="env:NAME or cmd:COMMAND; else ~/.pgpass is asked."),
-    ] = None,
-    color: Annotated[
-        str | None,
-        typer.Option(metavar="COLOR", help="red, yellow, green, cyan, blue or magenta."),
-    ] = None,
-    protected: Annotated[
-        bool, typer.Option("--protected", help="Ask for the name before each change.")
-    ] = False,
-    use: Annotated[bool, typer.Option("--use", help="Make it the current one too.")] = False,
+    url: Url,
+    *,
+    password: Password = None,
+    color: Color = None,
+    protected: Protected = False,
+    use: Use = False,
 ) -> None:
-    """Add a context to the config file, or replace the one with this name.
+    """Add a context to the config file, or replace the context of this name.
 
-    No secret is written: a password is asked for where it is kept.
+    The file does not store passwords.  It stores where to read them: an environment variable, the
+    output of a command, or ~/.pgpass.
     """
     from awa_cli.database.config import Context, change_config
 
@@ -91,7 +117,7 @@ def add(
 
 
 def _check(name: str, url: str, password: str | None, color: str | None) -> None:
-    """Refuse what could not be used, and secrets."""
+    """Raise InvalidInput for values that cannot be used, and for secrets."""
     from difflib import get_close_matches
 
     from awa_cli.database.config import COLORS
@@ -101,12 +127,14 @@ def _check(name: str, url: str, password: str | None, color: str | None) -> None
     keep = f"awa context add {name} URL --password env:NAME (or cmd:COMMAND), or use ~/.pgpass"
     if not url.startswith(("env:", "cmd:", "service:")) and describe(url).secret:
         raise InvalidInput(
-            "the URL holds a password", why="the config file is no place for a secret", hint=keep
+            "the URL contains a password",
+            why="the config file must not contain secrets",
+            hint=keep,
         )
     if password is not None and not password.startswith(("env:", "cmd:")):
         raise InvalidInput(
-            "--password takes a reference, not the password itself",
-            why="the config file is no place for a secret",
+            "--password takes env:NAME or cmd:COMMAND, not the password",
+            why="the config file must not contain secrets",
             hint=keep,
         )
     if color is not None and color not in COLORS:
@@ -119,7 +147,7 @@ def _check(name: str, url: str, password: str | None, color: str | None) -> None
 
 
 @app.command("list", epilog="awa context list")
-def list_(ctx: typer.Context, output: Output = TABLE) -> None:
+def list_(ctx: typer.Context, *, output: Output = TABLE) -> None:
     """List the contexts of the config file."""
     from awa_cli.database.config import read_config
     from awa_cli.views.columns import CONTEXTS
@@ -132,7 +160,10 @@ def list_(ctx: typer.Context, output: Output = TABLE) -> None:
 
 @app.command(epilog="awa context use staging")
 def use(name: Name) -> None:
-    """Make a context the one that commands use when no database is named."""
+    """Set the current context.
+
+    Commands use it when neither --database-url, --context nor DATABASE_URL names a database.
+    """
     from awa_cli.database.config import change_config, read_config
 
     read_config().context(name)
@@ -147,15 +178,11 @@ def use(name: Name) -> None:
     """
 )
 def show(
-    name: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="NAME", help="The current one when left out.", autocompletion=contexts
-        ),
-    ] = None,
+    name: CurrentOrNamed = None,
+    *,
     output: Report = ReportFormat.table,
 ) -> None:
-    """Show one context; secrets are not followed."""
+    """Show one context; references to secrets are not resolved."""
     from awa_cli.database.config import read_config
     from awa_cli.documents.encoding import encode
     from awa_lib.errors import InvalidInput
@@ -163,7 +190,7 @@ def show(
     config = read_config()
     name = name or config.current
     if name is None:
-        raise InvalidInput("no context is current", hint="choose one: awa context use NAME")
+        raise InvalidInput("there is no current context", hint="set one: awa context use NAME")
     row = _row(config, config.context(name))
     if output is ReportFormat.json:
         show_document(row)
@@ -175,7 +202,7 @@ def show(
 
 @app.command(epilog="awa context remove staging")
 def remove(name: Name) -> None:
-    """Take a context out of the config file."""
+    """Remove a context from the config file."""
     from awa_cli.database.config import change_config, read_config
 
     read_config().context(name)
@@ -192,14 +219,12 @@ def remove(name: Name) -> None:
 )
 def check(
     ctx: typer.Context,
-    name: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="NAME", help="The current one when left out.", autocompletion=contexts
-        ),
-    ] = None,
+    name: CurrentOrNamed = None,
 ) -> int:
-    """Connect to a context and say what is there: server, user, schema."""
+    """Test the connection to a context.
+
+    Exits with status 4 if the schema is not up to date.
+    """
     from awa_cli.database.config import read_config
     from awa_cli.database.session import dial, served
     from awa_cli.database.target import of_context
@@ -210,7 +235,7 @@ def check(
     config = read_config()
     name = name or config.current
     if name is None:
-        raise InvalidInput("no context is current", hint="choose one: awa context use NAME")
+        raise InvalidInput("there is no current context", hint="set one: awa context use NAME")
     target = of_context(config.context(name))
     with served(target) as url, dial(target, url, seconds=common(ctx).connect_timeout) as conn:
         status = run(conn, read_schema())
@@ -218,6 +243,6 @@ def check(
         server = f"PostgreSQL {number // 10000}.{number % 10000}"
     result(f"Context '{name}' works: {target.label}, {server}")
     if not status.current:
-        say("The schema is not up to date: awa migrate --check")
+        say("The schema is not up to date; see: awa migrate --check")
         return ExitCode.SCHEMA
     return ExitCode.OK

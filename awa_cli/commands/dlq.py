@@ -1,4 +1,4 @@
-"""``awa dlq``: dead letters, failed jobs kept apart until someone acts on them."""
+"""``awa dlq``: dead letters, which are failed jobs kept in a separate table."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from awa_cli.commands._changed import each, report, tell
+from awa_cli.commands._options import BeforeId, DryRun, Everything, Limit
 from awa_cli.commands._session import open_session
 from awa_cli.errors import ExitCode
 from awa_cli.invocation import common
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["app"]
 
 app = typer.Typer(
-    help="Look at dead letters, run them again or delete them.",
+    help="List, retry and delete dead letters.",
     epilog="""
     awa dlq list --queue email
     awa dlq retry --kind send_email --yes
@@ -38,19 +39,30 @@ app = typer.Typer(
     """,
 )
 
-# As many as the preview of a bulk operation gives.
+# As in the preview of a bulk operation.
 _SAMPLE: Final = 10
 
 Ids = Annotated[
     list[str] | None,
-    typer.Argument(metavar="ID...", help="Ids of jobs, or - for stdin.", autocompletion=dead_ids),
+    typer.Argument(
+        metavar="ID...", help="Ids of jobs, or - to read them from stdin.", autocompletion=dead_ids
+    ),
 ]
-Jobs = Annotated[
+FailedIds = Annotated[
     list[str] | None,
-    typer.Argument(metavar="ID...", help="Ids of jobs, or - for stdin.", autocompletion=job_ids),
+    typer.Argument(
+        metavar="ID...", help="Ids of jobs, or - to read them from stdin.", autocompletion=job_ids
+    ),
 ]
-All = Annotated[bool, typer.Option("--all", help="Every one of them.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say how many it would be.")]
+RetryQueue = Annotated[
+    str | None,
+    typer.Option(
+        metavar="QUEUE",
+        help="Retry the jobs in this queue; only with ids.",
+        autocompletion=queues,
+    ),
+]
+Reason = Annotated[str, typer.Option(metavar="TEXT", help="Reason to store with each dead letter.")]
 QueueName = Annotated[
     str, typer.Argument(metavar="QUEUE", help="Name of the queue.", autocompletion=queues)
 ]
@@ -65,35 +77,39 @@ QueueName = Annotated[
 )
 def list_(
     ctx: typer.Context,
+    *,
     kind: Kind = None,
     queue: Queue = None,
     tag: Tag = None,
-    before_id: Annotated[
-        int | None, typer.Option(metavar="ID", min=0, help="Only those older than this one.")
-    ] = None,
-    limit: Annotated[int, typer.Option(metavar="N", help="At most so many.", min=0)] = 20,
+    before_id: BeforeId = None,
+    limit: Limit = 20,
     columns: Columns = None,
     redact: Redact = None,
     output: Output = TABLE,
     fail_empty: FailEmpty = False,
 ) -> int:
-    """List dead letters, newest id first."""
+    """List dead letters, highest job id first."""
     from awa_cli.redact import hidden
     from awa_cli.views.columns import DEAD_LETTERS
     from awa_lib.reads.dead_letters import dead_letters
 
     def footer(shown: Sequence[DeadLetter]) -> str:
-        more = f"  Older ones: --before-id {shown[-1].id}" if len(shown) == limit else ""
-        why = f"  Why one died: awa dlq show {shown[0].id}"
+        more = f"  Older dead letters: --before-id {shown[-1].id}" if len(shown) == limit else ""
+        why = f"  To see an error: awa dlq show {shown[0].id}"
         return f"{counted(len(shown), 'dead letter')} listed.{more}{why}"
 
     with open_session(ctx) as db:
         op = dead_letters(before_id=before_id, limit=limit, **_filters(kind, queue, tag))
         rows = hidden(db.run(op), redact)
     count = show_rows(
-        rows, DEAD_LETTERS, output, common(ctx), empty="No dead letters found.", footer=footer,
+        rows,
+        DEAD_LETTERS,
+        output,
+        common(ctx),
+        empty="No dead letters found.",
+        footer=footer,
         chosen=read_columns(columns),
-    )  # fmt: skip
+    )
     return ExitCode.NOTHING if fail_empty and not count else ExitCode.OK
 
 
@@ -104,10 +120,11 @@ def show(
         int,
         typer.Argument(metavar="ID", max=INT64_MAX, help="Id of the job.", autocompletion=dead_ids),
     ],
+    *,
     redact: Redact = None,
     output: Report = ReportFormat.table,
 ) -> None:
-    """Show one dead letter as a page."""
+    """Show one dead letter."""
     from awa_cli.redact import hidden
     from awa_cli.terminal.pages.bulk import dead_letter_page
     from awa_lib.reads.dead_letters import dead_letter
@@ -126,8 +143,8 @@ def show(
     awa dlq depth --queue email
     """
 )
-def depth(ctx: typer.Context, queue: Queue = None, output: Report = ReportFormat.table) -> None:
-    """Count dead letters, in all and of each queue."""
+def depth(ctx: typer.Context, *, queue: Queue = None, output: Report = ReportFormat.table) -> None:
+    """Count dead letters, in total and per queue."""
     from awa_lib.reads.dead_letters import dlq_depth, dlq_depth_by_queue
 
     with open_session(ctx) as db:
@@ -152,30 +169,34 @@ def depth(ctx: typer.Context, queue: Queue = None, output: Report = ReportFormat
 def retry(
     ctx: typer.Context,
     jobs: Ids = None,
+    *,
     kind: Kind = None,
     queue: Queue = None,
     tag: Tag = None,
-    everything: All = False,
+    everything: Everything = False,
     dry_run: DryRun = False,
-    to_queue: Annotated[
-        str | None,
-        typer.Option(metavar="QUEUE", help="Run it there; with ids only.", autocompletion=queues),
-    ] = None,
+    to_queue: RetryQueue = None,
     output: Report = ReportFormat.table,
     fail_empty: FailEmpty = False,
 ) -> int:
-    """Make dead letters jobs again, from the start: same id, errors kept.
+    """Retry dead letters.
 
-    Those whose unique key another live job took stay.
+    Each becomes a job again, with the same id, all its attempts, and the errors so far.  A dead
+    letter whose unique key is held by another live job is not changed.
+
+    With a filter, awa shows how many match and asks before it changes them.
     """
     from awa_lib.ops.dead_letters import bulk_retry_from_dlq, retry_from_dlq
 
     filters = _filters(kind, queue, tag)
     chosen = _Chosen(read_ids(jobs or ()), filters, everything, dry_run, fail_empty, output)
     return chosen.carry_out(
-        ctx, "retry", "Retried", one=lambda job_id: retry_from_dlq(job_id, queue=to_queue),
+        ctx,
+        "retry",
+        "Retried",
+        one=lambda job_id: retry_from_dlq(job_id, queue=to_queue),
         many=lambda: bulk_retry_from_dlq(all=everything, **filters),
-    )  # fmt: skip
+    )
 
 
 @app.command(
@@ -187,23 +208,30 @@ def retry(
 def purge(
     ctx: typer.Context,
     jobs: Ids = None,
+    *,
     kind: Kind = None,
     queue: Queue = None,
     tag: Tag = None,
-    everything: All = False,
+    everything: Everything = False,
     dry_run: DryRun = False,
     output: Report = ReportFormat.table,
     fail_empty: FailEmpty = False,
 ) -> int:
-    """Delete dead letters for good."""
+    """Permanently delete dead letters.
+
+    With a filter, awa shows how many match and asks before it deletes them.
+    """
     from awa_lib.ops.dead_letters import purge_dlq, purge_dlq_job
 
     filters = _filters(kind, queue, tag)
     chosen = _Chosen(read_ids(jobs or ()), filters, everything, dry_run, fail_empty, output)
     return chosen.carry_out(
-        ctx, "purge", "Purged", one=purge_dlq_job,
+        ctx,
+        "purge",
+        "Purged",
+        one=purge_dlq_job,
         many=lambda: purge_dlq(all=everything, **filters),
-    )  # fmt: skip
+    )
 
 
 @app.command(
@@ -214,39 +242,47 @@ def purge(
 )
 def move(
     ctx: typer.Context,
-    jobs: Jobs = None,
+    jobs: FailedIds = None,
+    *,
     kind: Kind = None,
     queue: Queue = None,
     tag: Tag = None,
-    everything: All = False,
+    everything: Everything = False,
     dry_run: DryRun = False,
-    reason: Annotated[
-        str, typer.Option(metavar="TEXT", help="Why; kept with each.")
-    ] = "moved by hand",
+    reason: Reason = "moved by hand",
     output: Report = ReportFormat.table,
     fail_empty: FailEmpty = False,
 ) -> int:
-    """Move failed jobs to the dead letters."""
+    """Move failed jobs to the dead letters.
+
+    With a filter, awa shows how many match and asks before it moves them.
+    """
     from awa_lib.ops.dead_letters import bulk_move_failed_to_dlq, move_failed_to_dlq
 
     filters = _filters(kind, queue, tag)
     chosen = _Chosen(read_ids(jobs or ()), filters, everything, dry_run, fail_empty, output)
     return chosen.carry_out(
-        ctx, "move", "Moved", one=lambda job_id: move_failed_to_dlq(job_id, reason),
+        ctx,
+        "move",
+        "Moved",
+        one=lambda job_id: move_failed_to_dlq(job_id, reason),
         many=lambda: bulk_move_failed_to_dlq(reason=reason, all=everything, **filters),
-    )  # fmt: skip
+    )
 
 
 @app.command(epilog="awa dlq enable email")
 def enable(ctx: typer.Context, queue: QueueName) -> None:
-    """Keep failed jobs of a queue as dead letters from now on."""
+    """Move the jobs of a queue that fail from now on to the dead letters."""
     _set(ctx, queue, enabled=True)
     result(f"Failed jobs of queue '{queue}' become dead letters")
 
 
 @app.command(epilog="awa dlq disable email")
 def disable(ctx: typer.Context, queue: QueueName) -> None:
-    """Leave failed jobs of a queue where they are; its dead letters stay."""
+    """Keep the failed jobs of a queue among the jobs.
+
+    Existing dead letters are not changed.
+    """
     _set(ctx, queue, enabled=False)
     result(f"Failed jobs of queue '{queue}' stay among the jobs")
 
@@ -265,7 +301,7 @@ def _filters(kind: str | None, queue: str | None, tag: str | None) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class _Chosen:
-    """The jobs a change is about: ids, or a filter that somebody has to agree to."""
+    """The jobs to change: ids, or a filter, which needs confirmation."""
 
     ids: list[int]
     filters: dict[str, Any]
@@ -283,31 +319,31 @@ class _Chosen:
         one: Callable[[int], Op[Any]],
         many: Callable[[], Op[int]],
     ) -> int:
-        """Change the named ones, or all that fit after asking.  Raises InvalidInput."""
+        """Change the jobs given by id, or all that match after asking.  Raises InvalidInput."""
         from awa_lib.errors import InvalidInput
 
         if bool(self.ids) == bool(self.filters or self.everything):
             raise InvalidInput(
-                "give either ids or a filter" if self.ids else "nothing was named",
-                hint=f"see {ctx.command_path} --help",
+                "ids and filters cannot be used together" if self.ids else "no jobs were selected",
+                hint=f"give ids, a filter such as --kind, or --all; see {ctx.command_path} --help",
             )
         thing = "failed job" if verb == "move" else "dead letter"
         with open_session(ctx, changing=not self.dry_run) as db:
             if self.ids:
                 return each(ctx, db, self, self.ids, action=f"dlq.{verb}", op=one, done=done)
-            found, sample = db.run(_fitting(verb, self.filters))
+            found, sample = db.run(_matching(verb, self.filters))
             if found and not self.dry_run:
                 ask(ctx, f"{verb} {counted(found, thing)}")
-                said = ", ".join(f"{name} {value}" for name, value in self.filters.items())
+                target = ", ".join(f"{name} {value}" for name, value in self.filters.items())
                 with Progress(common(ctx)):
-                    found = db.change(f"dlq.{verb}-all", said or "all", many())
+                    found = db.change(f"dlq.{verb}-all", target or "all", many())
         tell(self, counted(found, thing) if self.dry_run else f"{done} {counted(found, thing)}")
         report(self, found, ids=sample if self.dry_run else ())
         return ExitCode.NOTHING if self.fail_empty and not found else ExitCode.OK
 
 
-def _fitting(verb: str, filters: dict[str, Any]) -> Op[tuple[int, list[int]]]:
-    """Return how many fit, and some of their ids."""
+def _matching(verb: str, filters: dict[str, Any]) -> Op[tuple[int, list[int]]]:
+    """Return how many match, and some of their ids."""
     from awa_lib.ops.bulk import preview_bulk_operation
     from awa_lib.reads.dead_letters import count_dead_letters, dead_letters
 

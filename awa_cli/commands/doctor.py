@@ -1,4 +1,4 @@
-"""``awa doctor``: what goes wrong, and what to do about it."""
+"""``awa doctor``: problems of database, queues and workers, and how to solve them."""
 
 from __future__ import annotations
 
@@ -27,10 +27,28 @@ app = typer.Typer()
 
 
 class FailOn(StrEnum):
-    """What counts as wrong."""
+    """The lowest severity that counts as wrong."""
 
     warning = "warning"
     error = "error"
+
+
+Check = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME",
+        help="Run only this check; may be repeated.",
+        autocompletion=completion.checks,
+    ),
+]
+Everything = Annotated[bool, typer.Option("--all", help="Also list checks that found nothing.")]
+FailOnOption = Annotated[
+    FailOn,
+    typer.Option(
+        metavar="SEVERITY",
+        help="Lowest severity that gives exit status 6: warning or error.",
+    ),
+]
 
 
 @app.command(
@@ -43,31 +61,22 @@ class FailOn(StrEnum):
 )
 def doctor(
     ctx: typer.Context,
-    check: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME",
-            help="Only this check; may be given again.",
-            autocompletion=completion.checks,
-        ),
-    ] = None,
-    everything: Annotated[
-        bool, typer.Option("--all", help="List checks that found nothing too.")
-    ] = False,
-    fail_on: Annotated[
-        FailOn,
-        typer.Option(metavar="SEVERITY", help="Exit with status 6 from here on: warning or error."),
-    ] = FailOn.warning,
+    *,
+    check: Check = None,
+    everything: Everything = False,
+    fail_on: FailOnOption = FailOn.warning,
     columns: Columns = None,
     output: Output = TABLE,
 ) -> int:
-    """Look for what goes wrong and say what to do about it, with the exact command.
+    """Check the database, queues and workers, and show how to solve each problem.
 
-    An error keeps jobs from being done or endangers data; a warning costs, or becomes an error; a
-    note is worth knowing.
-    Status 6 when there is an error or a warning, 0 for notes only.
-    Changes nothing, holds no lock, and works on a standby and with the rights of a reader: a check
-    that cannot look says so.
+    An error stops jobs or puts data at risk.  A warning costs performance, or becomes an error
+    later.  A note is information.
+
+    Exits with status 6 if there is an error or a warning, and 0 otherwise.
+
+    The checks change nothing, hold no locks, and work on a standby and with a read-only role.  A
+    check that lacks a privilege reports that.
     """
     from awa_lib.doctor import CHECKS
     from awa_lib.doctor import doctor as examine
@@ -88,7 +97,7 @@ def doctor(
         from awa_cli.views.columns import FINDINGS
 
         show_rows(
-            findings, FINDINGS, output, common(ctx), empty="Nothing was found.", chosen=chosen
+            findings, FINDINGS, output, common(ctx), empty="No problems found.", chosen=chosen
         )
     wrong = {"error", fail_on.value}
     return ExitCode.WRONG if any(one.severity in wrong for one in findings) else ExitCode.OK
@@ -96,7 +105,7 @@ def doctor(
 
 @contextmanager
 def _second(ctx: typer.Context) -> Iterator[None]:
-    """Keep a transaction open on a second connection, on the same way to the server."""
+    """Keep a transaction open on a second connection to the same server."""
     from awa_lib.db.drive import run
     from awa_lib.reads.health import ping
 

@@ -1,8 +1,8 @@
-"""``awa health``: ready or not, for probes."""
+"""``awa health``: a readiness check for probes."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,9 +13,24 @@ from awa_cli.parser.completion import queues
 from awa_cli.parser.options import Report, ReportFormat
 from awa_cli.terminal.output import result, show_document
 
+if TYPE_CHECKING:
+    from awa_lib.reads.runtime import RuntimeInstance
+
 __all__ = ["app"]
 
 app = typer.Typer()
+
+Workers = Annotated[
+    int, typer.Option(metavar="N", min=0, help="Require at least N healthy workers.")
+]
+Queues = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="QUEUE",
+        help="Require a healthy worker of this queue; may be repeated.",
+        autocompletion=queues,
+    ),
+]
 
 
 @app.command(
@@ -27,46 +42,20 @@ app = typer.Typer()
 )
 def health(
     ctx: typer.Context,
-    workers: Annotated[
-        int, typer.Option(metavar="N", min=0, help="Also need so many healthy workers.")
-    ] = 0,
-    queue: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="QUEUE",
-            help="Also need a healthy worker of it; may be repeated.",
-            autocompletion=queues,
-        ),
-    ] = None,
+    *,
+    workers: Workers = 0,
+    queue: Queues = None,
     output: Report = ReportFormat.table,
 ) -> int:
-    """Say whether this database is ready for jobs: reachable, migrated, and worked if asked.
+    """Check whether the database is ready for jobs.
 
-    Status 0 when ready, 3 unreachable, 4 not migrated, 6 when workers are missing.
+    The database must be reachable and migrated.  With --workers or --queue it must also have
+    healthy workers.
+
+    Exits with status 0 if it is ready, 3 if it is unreachable, 4 if it is not migrated, and 6 if
+    workers are missing.
     """
-    from awa_lib.errors import SchemaMismatch, Unavailable
-
-    reasons: list[str] = []
-    code = ExitCode.OK
-    try:
-        with open_session(ctx) as db:
-            from awa_lib.ops.schema import read_schema
-            from awa_lib.reads.runtime import live_instances
-
-            status = db.run(read_schema())
-            if not status.current:
-                code = ExitCode.SCHEMA
-                reasons.append(f"{len(status.pending)} migrations are pending: awa migrate")
-            healthy = [one for one in db.run(live_instances()) if one.healthy] if not code else []
-    except Unavailable as error:
-        code, healthy = ExitCode.UNREACHABLE, []
-        reasons.append(f"{error}: {error.why}")
-    except SchemaMismatch as error:
-        code, healthy = ExitCode.SCHEMA, []
-        reasons.append(str(error))
-    if not code:
-        reasons += _missing_workers(healthy, workers, queue or [])
-        code = ExitCode.WRONG if reasons else ExitCode.OK
+    code, reasons = _check(ctx, workers, queue or [])
     if output is ReportFormat.json:
         from awa_cli.documents.reports import Health
 
@@ -80,10 +69,32 @@ def health(
     return code
 
 
-def _missing_workers(healthy: list, needed: int, queues: list[str]) -> list[str]:  # type: ignore[type-arg] # of RuntimeInstance
+def _check(ctx: typer.Context, workers: int, queues: list[str]) -> tuple[ExitCode, list[str]]:
+    """Return the exit status, and why the database is not ready."""
+    from awa_lib.errors import SchemaMismatch, Unavailable
+    from awa_lib.ops.schema import read_schema
+    from awa_lib.reads.runtime import live_instances
+
+    try:
+        with open_session(ctx) as db:
+            status = db.run(read_schema())
+            if not status.current:
+                reason = f"{len(status.pending)} migrations are pending: awa migrate"
+                return ExitCode.SCHEMA, [reason]
+            live = db.run(live_instances())
+    except Unavailable as error:
+        return ExitCode.UNREACHABLE, [f"{error}: {error.why}"]
+    except SchemaMismatch as error:
+        return ExitCode.SCHEMA, [str(error)]
+    missing = _missing_workers(live, workers, queues)
+    return ExitCode.WRONG if missing else ExitCode.OK, missing
+
+
+def _missing_workers(live: list[RuntimeInstance], needed: int, queues: list[str]) -> list[str]:
+    healthy = [instance for instance in live if instance.healthy]
     reasons = []
     if len(healthy) < needed:
         reasons.append(f"{len(healthy)} of {needed} healthy workers: awa workers --all")
-    worked = {given["queue"] for one in healthy for given in one.queues}
+    worked = {given["queue"] for instance in healthy for given in instance.queues}
     reasons += [f"no healthy worker of queue '{name}'" for name in queues if name not in worked]
     return reasons

@@ -1,4 +1,4 @@
-"""``awa kind``: look at kinds of jobs."""
+"""``awa kind``: kinds of jobs."""
 
 from __future__ import annotations
 
@@ -17,14 +17,16 @@ from awa_cli.terminal.output import show_document, show_rows, show_text
 __all__ = ["app"]
 
 app = typer.Typer(
-    help="Look at kinds of jobs: how many, who works them, what fails.",
+    help="List and show kinds of jobs.",
     epilog="""
     awa kind list
     awa kind show send_email
     """,
 )
 
-Name = Annotated[str, typer.Argument(metavar="KIND", help="Name.", autocompletion=kinds)]
+Name = Annotated[
+    str, typer.Argument(metavar="KIND", help="Name of the kind.", autocompletion=kinds)
+]
 
 
 @app.command(
@@ -36,13 +38,15 @@ Name = Annotated[str, typer.Argument(metavar="KIND", help="Name.", autocompletio
 )
 def list_(
     ctx: typer.Context,
+    *,
     columns: Columns = None,
     output: Output = TABLE,
     fail_empty: FailEmpty = False,
 ) -> int:
-    """List kinds with their jobs and their workers.
+    """List kinds, with the number of their jobs and workers.
 
-    JOBS comes from counters that the leader keeps; all other numbers are counted now.
+    The column JOBS is read from counters that the leader maintains; the other columns are counted
+    when the command runs.
     """
     from awa_cli.views.columns import KINDS
     from awa_lib.reads.overviews import list_kinds
@@ -56,8 +60,8 @@ def list_(
 
 
 @app.command(epilog="awa kind show send_email")
-def show(ctx: typer.Context, kind: Name, output: Report = ReportFormat.table) -> None:
-    """Show one kind as a page: jobs, workers, latest failures."""
+def show(ctx: typer.Context, kind: Name, *, output: Report = ReportFormat.table) -> None:
+    """Show one kind: jobs, workers and latest failures."""
     from awa_cli.terminal.pages.queue import kind_page
     from awa_lib.reads.jobs import job_rows
     from awa_lib.reads.overviews import kind_overview

@@ -1,4 +1,4 @@
-"""``awa migrate``: bring a database to this version, or hand out the scripts that do."""
+"""``awa migrate``: apply the migrations, or print or write their scripts."""
 
 from __future__ import annotations
 
@@ -29,18 +29,25 @@ ExtractTo = Annotated[
 ]
 From = Annotated[
     int | None,
-    typer.Option("--from", metavar="N", help="With --sql or --extract-to: only above N."),
+    typer.Option("--from", metavar="N", help="With --sql or --extract-to: only versions above N."),
 ]
 To = Annotated[int | None, typer.Option("--to", metavar="N", help="Stop after version N.")]
 Version = Annotated[
     int | None, typer.Option(metavar="N", help="With --sql or --extract-to: only version N.")
 ]
-Pending = Annotated[bool, typer.Option("--pending", help="Only what this database lacks.")]
-DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="List what would be applied; apply nothing.")
+Pending = Annotated[
+    bool,
+    typer.Option(
+        "--pending", help="With --sql or --extract-to: only scripts that this database needs."
+    ),
 ]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="List the pending scripts; apply nothing.")]
 Check = Annotated[
-    bool, typer.Option("--check", help="Exit with status 4 when anything is pending.")
+    bool,
+    typer.Option(
+        "--check",
+        help="List the pending scripts, and exit with status 4 if there are any; apply nothing.",
+    ),
 ]
 
 
@@ -55,6 +62,7 @@ Check = Annotated[
 )
 def migrate(
     ctx: typer.Context,
+    *,
     sql: Sql = False,
     extract_to: ExtractTo = None,
     from_version: From = None,
@@ -67,12 +75,12 @@ def migrate(
 ) -> int:
     """Apply database migrations.
 
-    Safe to repeat and to run twice at once.
-    Each script commits by itself; after an error, run it again and it goes on from there.
+    The command can be repeated, and several can run at the same time.  Each script is committed
+    separately; after an error, run the command again to continue.
 
-    Scripts V1 to V11 make the layout of awa 0.5.7; T0000 and up are the toolkit's own and follow
-    when V11 is reached.
-    A schema older than awa 0.5.5 or newer than 0.5.7 is refused and not touched.
+    Scripts V1 to V11 create the schema of awa 0.5.7.  Scripts T0000 and up belong to the toolkit
+    and are applied after V11.  A schema that is older than awa 0.5.5 or newer than awa 0.5.7 is
+    refused and not changed.
     """
     printing = sql or extract_to is not None
     _refuse_combinations(
@@ -89,7 +97,7 @@ def migrate(
             else _range(from_version, to_version, version)
         )
         if scripts is not None:
-            _hand_out(scripts, None if sql else extract_to, output, pending=pending)
+            _write_scripts(scripts, None if sql else extract_to, output, pending=pending)
         return ExitCode.OK
     if check or dry_run:
         status = _status(ctx, to_version)
@@ -125,7 +133,7 @@ def _status(ctx: typer.Context, target: int | None) -> SchemaStatus:
 def _range(
     from_version: int | None, to_version: int | None, only: int | None
 ) -> Sequence[Migration] | None:
-    """Choose scripts by canonical number; ours go with the newest, unless one was asked for."""
+    """Select scripts by canonical number; those of the toolkit belong to the newest."""
     from awa_lib.ops.schema import require_known
     from awa_lib.schema.migrate import current_migration_version, load
 
@@ -149,7 +157,7 @@ def _range(
     return None
 
 
-def _hand_out(
+def _write_scripts(
     scripts: Sequence[Migration], folder: Path | None, output: ReportFormat, *, pending: bool
 ) -> None:
     if output is ReportFormat.json and folder is None:
@@ -157,7 +165,7 @@ def _hand_out(
 
         show_document([MigrationScript(*_facts(item), item.sql) for item in scripts])
     elif not scripts and pending:
-        _say_current(None)
+        _report_current(None)
     elif folder is None:
         for item in scripts:
             result(f"-- Migration {item.label}: {item.description}\n{_for_psql(item)}")
@@ -166,7 +174,7 @@ def _hand_out(
 
 
 def _for_psql(item: Migration) -> str:
-    """Wrap a script as the migrator does, so that it can be piped into psql."""
+    """Wrap a script in a transaction, as the migrator does, for psql."""
     body = item.sql.rstrip()
     return f"BEGIN;\n{body}\nCOMMIT;\n" if item.transactional else f"{body}\n"
 
@@ -184,7 +192,7 @@ def _extract(scripts: Sequence[Migration], folder: Path, output: ReportFormat) -
         show_document(paths)
 
 
-def _say_current(status: SchemaStatus | None) -> None:
+def _report_current(status: SchemaStatus | None) -> None:
     from awa_lib.schema.migrate import current_migration_version
 
     version = status.version if status else current_migration_version()
@@ -202,12 +210,12 @@ def _list_pending(status: SchemaStatus, output: ReportFormat) -> None:
         pending = [reports.Migration(*_facts(item)) for item in status.pending]
         show_document(reports.PendingMigrations(status.version, status.current, pending))
     elif status.current:
-        _say_current(status)
+        _report_current(status)
     else:
         for item in status.pending:
             warning = "  (breaking)" if item.breaking else ""
             result(f"Pending: {item.label} {item.description}{warning}")
-        say("apply them: awa migrate")
+        say("To apply them: awa migrate")
 
 
 def _apply(ctx: typer.Context, to: int | None, output: ReportFormat) -> None:
@@ -221,18 +229,18 @@ def _apply(ctx: typer.Context, to: int | None, output: ReportFormat) -> None:
         done = 0
         if found.encoding not in {"UTF8", "SQL_ASCII"}:
             say(
-                f"warning: the database has the encoding {found.encoding}: text outside of it is "
-                "refused; UTF8 is supported"
+                f"warning: the encoding of the database is {found.encoding}, not UTF8; "
+                "text that it cannot represent is refused"
             )
 
-        def tell(step: Step) -> None:
+        def show(step: Step) -> None:
             nonlocal done
             done += step.status == "applied"
             progress.show(done, total)
-            if output is not ReportFormat.json and (text := _told(step)):
+            if output is not ReportFormat.json and (text := _line(step)):
                 progress.say(text)
 
-        applied = apply(conn, to=to, on_step=tell)
+        applied = apply(conn, to=to, on_step=show)
         status = plan(conn, target=to)
     if output is ReportFormat.json:
         entries = [reports.Migration(*_facts(item)) for item in applied]
@@ -240,10 +248,10 @@ def _apply(ctx: typer.Context, to: int | None, output: ReportFormat) -> None:
     elif applied:
         result("Migrations applied successfully.")
     else:
-        _say_current(status)
+        _report_current(status)
 
 
-def _told(step: Step) -> str | None:
+def _line(step: Step) -> str | None:
     if step.status == "waiting":
         return f"Waiting: {step.note}"
     if step.status == "applied" and step.migration:

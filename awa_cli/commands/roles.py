@@ -1,4 +1,4 @@
-"""``awa roles``: roles with the least rights."""
+"""``awa roles``: database roles with minimal privileges."""
 
 from __future__ import annotations
 
@@ -23,20 +23,22 @@ app = typer.Typer()
 )
 def roles(
     ctx: typer.Context,
+    *,
     prefix: Annotated[
-        str, typer.Option(metavar="TEXT", help="What the names of the roles begin with.")
+        str, typer.Option(metavar="TEXT", help="Prefix of the names of the roles.")
     ] = "awa_",
     apply: Annotated[
-        bool, typer.Option("--apply", help="Do it, in one transaction, instead of printing it.")
+        bool,
+        typer.Option("--apply", help="Run the SQL in one transaction, instead of printing it."),
     ] = False,
 ) -> None:
-    """Print the SQL that makes roles with the least rights.
+    """Print the SQL that creates roles with minimal privileges.
 
-    They are owner, migrator, runtime (workers), producer (inserts and reads nothing) and readonly.
-    No password is set.
+    The roles are owner, migrator, runtime (for workers), producer (inserts jobs and reads nothing)
+    and readonly.  They have no passwords.
 
-    Run it after awa migrate, as a superuser, or as the owner of the database who may create roles.
-    It can be repeated, and takes back what was granted beyond.
+    Run the SQL after awa migrate, as a superuser, or as a database owner with CREATEROLE.  It can
+    be run again, and then revokes privileges that were granted in addition.
     """
     from awa_lib.ops.roles import apply_roles, role_script
     from awa_lib.schema.roles import PURPOSES, role_name
@@ -48,4 +50,4 @@ def roles(
     with open_session(ctx, changing=True) as db:
         db.change("roles.apply", ", ".join(names), apply_roles(prefix))
     result(f"Roles are in place: {', '.join(names)}")
-    say("give each that logs in a password: psql -c '\\password NAME'")
+    say("Set a password for each role that logs in: psql -c '\\password NAME'")

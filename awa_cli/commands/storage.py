@@ -1,4 +1,4 @@
-"""``awa storage``: the record of a move to another storage engine."""
+"""``awa storage``: the record of a transition to another storage engine."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["app"]
 
 app = typer.Typer(
-    help="Look at and change the record of a storage transition.",
+    help="Show and change the record of a storage transition.",
     epilog="awa storage status",
 )
 
@@ -28,7 +28,7 @@ Report = Annotated[
     typer.Option(
         "--output",
         "-o",
-        help="table for people, json for scripts; by itself table on a terminal, json in a pipe.",
+        help="Output format: table or json; by default table at a terminal, and json in a pipe.",
         metavar="FORMAT",
     ),
 ]
@@ -40,8 +40,8 @@ Report = Annotated[
     awa storage status | jq -r '.state'
     """
 )
-def status(ctx: typer.Context, output: Report = None) -> None:
-    """Print where the transition stands and what blocks its next steps."""
+def status(ctx: typer.Context, *, output: Report = None) -> None:
+    """Show the state of the transition and what blocks its next steps."""
     from awa_lib.reads.storage import storage_report
 
     with open_session(ctx) as db:
@@ -51,15 +51,16 @@ def status(ctx: typer.Context, output: Report = None) -> None:
 @app.command(epilog='awa storage prepare --engine queue_storage --details \'{"schema": "awa"}\'')
 def prepare(
     ctx: typer.Context,
-    engine: Annotated[str, typer.Option(metavar="NAME", help="The engine to move to.")],
+    *,
+    engine: Annotated[str, typer.Option(metavar="NAME", help="Name of the engine.")],
     details: Annotated[
-        str, typer.Option(metavar="JSON", help="An object to keep with the record.")
+        str, typer.Option(metavar="JSON", help="JSON object to store with the record.")
     ] = "{}",
     output: Report = None,
 ) -> None:
-    """Note another engine as the one to move to; jobs go on as before.
+    """Prepare a transition to another storage engine, and print the status.
 
-    Prints the status afterwards.
+    Only the record changes; jobs run as before.
     """
     from awa_cli.filters.values import read_object
     from awa_lib.ops.storage import prepare as prepare_storage
@@ -72,10 +73,10 @@ def prepare(
 
 
 @app.command(epilog="awa storage abort")
-def abort(ctx: typer.Context, output: Report = None) -> None:
-    """Forget the prepared engine; harmless when there is none.
+def abort(ctx: typer.Context, *, output: Report = None) -> None:
+    """Cancel a prepared transition, and print the status.
 
-    Prints the status afterwards.
+    Does nothing if no transition is prepared.
     """
     from awa_lib.ops.storage import abort as abort_storage
     from awa_lib.reads.storage import storage_report
@@ -86,7 +87,7 @@ def abort(ctx: typer.Context, output: Report = None) -> None:
 
 
 def _show(ctx: typer.Context, report: StorageReport, output: ReportFormat | None) -> None:
-    """Print the report; the published command prints JSON, which scripts read from its pipe."""
+    """Print the report; as JSON in a pipe, as awa 0.5 does."""
     if output is ReportFormat.json or (output is None and not sys.stdout.isatty()):
         show_document(report)
         return

@@ -1,4 +1,4 @@
-"""``awa tui``: the live monitor."""
+"""``awa tui``: the terminal monitor."""
 
 from __future__ import annotations
 
@@ -19,29 +19,37 @@ __all__ = ["app"]
 app = typer.Typer()
 
 Screen = Annotated[
-    str | None, typer.Option(metavar="NAME", help="Where to begin: overview, jobs, queues, ….")
+    str | None,
+    typer.Option(
+        metavar="NAME", help="First screen: overview, jobs, queues, …; overview by default."
+    ),
 ]
 Filter = Annotated[
     str | None,
-    typer.Option("--filter", metavar="FILTER", help="Which jobs: 'state:failed kind:email'."),
+    typer.Option(
+        "--filter", metavar="FILTER", help="Filter of the job list: 'state:failed kind:email'."
+    ),
 ]
+ReadOnly = Annotated[bool, typer.Option("--read-only", help="Refuse all changes.")]
 Theme = Annotated[
-    str | None, typer.Option(metavar="NAME", help="awa-dark, awa-light, or one of Textual's.")
+    str | None,
+    typer.Option(metavar="NAME", help="Theme: awa-dark, awa-light, or a theme of Textual."),
 ]
 Interval = Annotated[
-    str | None, typer.Option(metavar="DURATION", help="How often to look; 2s by default.")
+    str | None, typer.Option(metavar="DURATION", help="Time between two refreshes; 2s by default.")
 ]
 Screenshot = Annotated[
-    str | None, typer.Option(metavar="FILE", help="Write one frame as SVG, without a terminal.")
+    str | None,
+    typer.Option(
+        metavar="FILE", help="Write one frame to FILE as SVG and exit; no terminal is needed."
+    ),
 ]
 Size = Annotated[str, typer.Option(metavar="COLUMNSxLINES", help="Size of the screenshot.")]
 Record = Annotated[
-    str | None, typer.Option(metavar="FILE", help="Record the session as asciicast v2.")
+    str | None, typer.Option(metavar="FILE", help="Record the session to FILE as asciicast v2.")
 ]
-Web = Annotated[
-    bool, typer.Option("--web", help="Serve it to a browser of this machine, not here.")
-]
-Port = Annotated[int, typer.Option(metavar="PORT", min=1, max=65535, help="With --web.")]
+Web = Annotated[bool, typer.Option("--web", help="Serve the monitor to a browser on this machine.")]
+Port = Annotated[int, typer.Option(metavar="PORT", min=1, max=65535, help="Port of --web.")]
 
 
 @app.command(
@@ -54,9 +62,10 @@ Port = Annotated[int, typer.Option(metavar="PORT", min=1, max=65535, help="With 
 )
 def tui(
     ctx: typer.Context,
+    *,
     screen: Screen = None,
     filter_text: Filter = None,
-    read_only: Annotated[bool, typer.Option("--read-only", help="Change nothing.")] = False,
+    read_only: ReadOnly = False,
     theme: Theme = None,
     interval: Interval = None,
     screenshot: Screenshot = None,
@@ -65,41 +74,33 @@ def tui(
     web: Web = False,
     port: Port = 8321,
 ) -> int:
-    """Watch and operate the queue on one live screen.
+    """Monitor and operate the queue in the terminal.
 
-    Press ? for its keys, : for its commands, q to leave.
-    Looks less often while a look is expensive, and not at all while the terminal is not in use.
+    Press ? for the keys, : for the commands, and q to quit.  It refreshes less often while its
+    queries are slow, and pauses while the terminal does not have the focus.
     """
     from awa_cli.database.config import read_config
-    from awa_cli.filters.text import read_text
     from awa_cli.filters.values import read_interval
     from awa_cli.tui import launch
 
     settings = read_config().tui
-    place = launch.check_screen(screen) if screen else "jobs" if filter_text else None
-    if filter_text:
-        read_text(filter_text)
+    place = _first_screen(screen, filter_text)
     seconds = read_interval(interval or settings.interval or "2s")
     frame = launch.read_size(size)
+    options = {
+        "screen": place,
+        "filter_text": filter_text,
+        "read_only": read_only,
+        "interval": seconds,
+        "keys": settings.keys,
+        "find_context": _named,
+    }
     target = find_target(common(ctx))
     with served(target) as url:
-        monitor = launch.make(
-            target,
-            url,
-            screen=place,
-            filter_text=filter_text,
-            read_only=read_only,
-            theme=theme or settings.theme,
-            interval=seconds,
-            keys=settings.keys,
-            find_context=_named,
-        )
+        monitor = launch.make(target, url, theme=theme or settings.theme, **options)
         if web:
-            options = {
-                "--screen": place, "--filter": filter_text, "--theme": theme,
-                "--interval": interval,
-            }  # fmt: skip
-            _serve(target, url, options, port, read_only=read_only)
+            given = {"screen": place, "filter": filter_text, "theme": theme, "interval": interval}
+            _serve(target, url, given, port, read_only=read_only)
             return 0
         if screenshot is not None:
             launch.take_screenshot(monitor, screenshot, frame)
@@ -111,15 +112,27 @@ def tui(
         return monitor.return_code or 0
 
 
+def _first_screen(screen: str | None, filter_text: str | None) -> str | None:
+    """Return the first screen, None for the overview.  Raises InvalidInput."""
+    from awa_cli.filters.text import read_text
+    from awa_cli.tui import launch
+
+    if filter_text:
+        read_text(filter_text)
+    if screen:
+        return launch.check_screen(screen)
+    return "jobs" if filter_text else None
+
+
 def _serve(
-    target: Target, url: str, options: dict[str, str | None], port: int, *, read_only: bool
+    target: Target, url: str, given: dict[str, str | None], port: int, *, read_only: bool
 ) -> None:
-    """Serve this monitor to a browser; the processes behind it get the database by environment."""
+    """Serve this monitor to a browser; its processes read the URL from the environment."""
     import os
 
     from awa_cli.tui.browser import serve_browser
 
-    words = [word for name, value in options.items() if value for word in (name, value)]
+    words = [word for name, value in given.items() if value for word in (f"--{name}", value)]
     words += ["--read-only"] if read_only else []
     if target.context is not None:
         words += ["--context", target.context.name]
@@ -129,7 +142,7 @@ def _serve(
 
 
 def _named(name: str) -> tuple[Target, str | None]:
-    """Return another database; an embedded one has to run already."""
+    """Return the database of a context; an embedded server must be running."""
     from awa_cli.database.config import read_config
     from awa_lib.errors import InvalidInput
 
@@ -140,7 +153,7 @@ def _named(name: str) -> tuple[Target, str | None]:
 
     if (url := status(target.url).url) is None:
         raise InvalidInput(
-            f"the server of the context {name!r} does not run",
-            hint=f"start it: awa dev up, then awa tui --context {name}",
+            f"the server of the context {name!r} is not running",
+            hint=f"start it: awa dev up; then: awa tui --context {name}",
         )
     return target, url

@@ -1,4 +1,4 @@
-"""``awa worker``: run the handlers of a program."""
+"""``awa worker``: run the job handlers of a program."""
 
 from __future__ import annotations
 
@@ -20,6 +20,43 @@ __all__ = ["app"]
 
 app = typer.Typer()
 
+Client = Annotated[
+    str,
+    typer.Argument(metavar="MODULE:CLIENT", help="Module, and the name of its AsyncClient."),
+]
+Queues = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME[=N]",
+        help="Process this queue, at most N jobs at once; may be repeated.  "
+        "By default all queues that the handlers declare.",
+    ),
+]
+Concurrency = Annotated[
+    int,
+    typer.Option(metavar="N", min=1, help="Concurrent jobs of a queue that is given without =N."),
+]
+Processes = Annotated[
+    int, typer.Option(metavar="N", min=1, help="Run N processes, and restart those that crash.")
+]
+Reload = Annotated[
+    bool, typer.Option("--reload", help="Restart when a .py file changes, for development.")
+]
+DrainTimeout = Annotated[
+    float,
+    typer.Option(
+        metavar="SECONDS", min=0, help="Time that running jobs have to finish at the end."
+    ),
+]
+HealthPort = Annotated[
+    str | None,
+    typer.Option(
+        metavar="[ADDRESS:]PORT",
+        envvar="AWA_HEALTH_ADDR",
+        help="Serve /healthz, /readyz and /metrics on this port.",
+    ),
+]
+
 
 @app.command(
     epilog="""
@@ -31,79 +68,58 @@ app = typer.Typer()
 )
 def worker(
     ctx: typer.Context,
-    client: Annotated[
-        str, typer.Argument(metavar="MODULE:CLIENT", help="An AsyncClient in a module.")
-    ],
-    queue: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME[=N]",
-            help="Work this queue, N jobs at once; may be given again.  "
-            "By default all queues the handlers were declared for.",
-        ),
-    ] = None,
-    concurrency: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Jobs at once of a queue given without =N.")
-    ] = 10,
-    processes: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Run N processes, and restart any that crash.")
-    ] = 1,
-    reload: Annotated[
-        bool, typer.Option("--reload", help="For development: restart when a .py file changes.")
-    ] = False,
-    drain_timeout: Annotated[
-        float,
-        typer.Option(metavar="SECONDS", min=0, help="How long running jobs may go on at the end."),
-    ] = 30.0,
-    health_port: Annotated[
-        str | None,
-        typer.Option(
-            metavar="[ADDRESS:]PORT",
-            envvar="AWA_HEALTH_ADDR",
-            help="Answer /healthz, /readyz and /metrics there.",
-        ),
-    ] = None,
+    client: Client,
+    *,
+    queue: Queues = None,
+    concurrency: Concurrency = 10,
+    processes: Processes = 1,
+    reload: Reload = False,
+    drain_timeout: DrainTimeout = 30.0,
+    health_port: HealthPort = None,
 ) -> int:
-    """Run the handlers registered on a client, until SIGTERM or Ctrl-C.
+    """Run the job handlers of a client until SIGTERM or Ctrl-C.
 
-    Then no more jobs are started and the running ones may finish.
-    A second signal ends the process at once; the jobs it was running are rescued by other workers.
+    At the signal no new jobs are started, and running jobs may finish.  A second signal ends the
+    process at once; other workers rescue its jobs.
     """
     from awa_cli.filters.values import read_queue
+    from awa_cli.worker.supervised import stop_with_parent
 
-    pairs = [read_queue(text) for text in queue or []]
+    pairs = [read_queue(text) for text in queue or ()]
     if processes > 1 or reload:
         _refuse_port(health_port)
-        return _supervise(ctx, client, queue or [], concurrency, processes, drain_timeout, reload)
-    _work(ctx, client, pairs, concurrency, drain_timeout, health_port)
+        return _supervise(
+            ctx,
+            client,
+            queues=queue or [],
+            concurrency=concurrency,
+            processes=processes,
+            drain_timeout=drain_timeout,
+            reload=reload,
+        )
+    # Before the module is imported, because its import may hang.
+    stop_with_parent(drain_timeout)
+    loaded = _load(ctx, client)
+    with _probes(loaded, health_port):
+        _run(loaded, _queues(loaded, pairs, concurrency), drain_timeout)
     return 0
 
 
-def _work(
-    ctx: typer.Context,
-    place: str,
-    pairs: Sequence[tuple[str, int | None]],
-    concurrency: int,
-    drain_timeout: float,
-    health_port: str | None,
-) -> None:
+def _load(ctx: typer.Context, place: str) -> AsyncClient:
+    """Load the client, and check that it uses the database of the command line."""
     from awa_cli.database.target import named_target
     from awa_cli.worker.loader import load_client
     from awa_cli.worker.logs import set_up
-    from awa_cli.worker.supervised import stop_with_parent
 
     target = named_target(common(ctx))
     url = target.full_url if target else None
     if url:
-        # The module makes the client; this is how it learns what the command line said.
+        # The module creates the client and reads the URL from here.
         os.environ["DATABASE_URL"] = url
-    # First, because a module may hang when it is imported.
-    stop_with_parent(drain_timeout)
     client = load_client(place)
     _name_database(client, url)
     set_up(verbose=common(ctx).verbose)
-    with _probes(client, health_port):
-        _run(client, _queues(client, pairs, concurrency), drain_timeout)
+    return client
 
 
 def _refuse_port(health_port: str | None) -> None:
@@ -111,9 +127,9 @@ def _refuse_port(health_port: str | None) -> None:
 
     if health_port is not None:
         raise InvalidInput(
-            "--health-port goes with one process",
+            "--health-port cannot be used with several processes",
             why="several processes cannot answer on one port",
-            hint="run one process a container, or leave --processes and --reload out",
+            hint="run one process per container, or leave --processes and --reload out",
         )
 
 
@@ -129,24 +145,24 @@ def _probes(client: AsyncClient, health_port: str | None) -> Iterator[None]:
     from awa_cli.web.probe import observed, read_address
 
     host, port = read_address(health_port)
-    url = client._database_url  # noqa: SLF001 - as below
+    url = client._database_url  # noqa: SLF001 - awa 0.5 has no public name for it
     with observed(client, url, host, port) as bound:
         say(f"health: http://{host}:{bound}/readyz")
         yield
 
 
 def _name_database(client: AsyncClient, url: str | None) -> None:
-    """Say which database the client uses; refuse when --database-url named another."""
+    """Print which database the client uses; refuse another than that of --database-url."""
     from awa_cli.database.target import describe
     from awa_cli.terminal.output import say
     from awa_lib.errors import InvalidInput
 
-    used = describe(client._database_url)  # noqa: SLF001 - the published client does not tell it
-    if url and client._database_url != url:  # noqa: SLF001 - as above
+    used = describe(client._database_url)  # noqa: SLF001 - as in _probes
+    if url and client._database_url != url:  # noqa: SLF001 - as in _probes
         raise InvalidInput(
-            f"the client works on {used.label}, not on the database of the command line",
-            why="its module does not take the URL from DATABASE_URL",
-            hint='write it as AsyncClient(os.environ["DATABASE_URL"]), or leave the option out',
+            f"the client uses {used.label}, not the database of the command line",
+            why="its module does not read the URL from DATABASE_URL",
+            hint='create it as AsyncClient(os.environ["DATABASE_URL"]), or leave the option out',
         )
     say(f"database: {used.label}")
 
@@ -154,19 +170,22 @@ def _name_database(client: AsyncClient, url: str | None) -> None:
 def _queues(
     client: AsyncClient, pairs: Sequence[tuple[str, int | None]], concurrency: int
 ) -> list[tuple[str, int]]:
-    """Return what to work; a queue that no handler was declared for is most likely a typo."""
+    """Return the queues with their concurrency.
+
+    Raises InvalidInput for a queue without a handler, which is probably a typing error.
+    """
     from difflib import get_close_matches
 
     from awa_lib.errors import InvalidInput
 
-    declared = client._handlers.queues  # noqa: SLF001 - the published client does not list them
+    declared = client._handlers.queues  # noqa: SLF001 - awa 0.5 has no public name for it
     for name, _ in pairs:
         if name not in declared:
             near = get_close_matches(name, declared, n=1)
             raise InvalidInput(
-                f"no handler was declared for queue {name!r}",
+                f"no handler declares the queue {name!r}",
                 why=f"the client's queues are {', '.join(declared)}",
-                hint=f"did you mean --queue {near[0]}?" if near else "choose one of these",
+                hint=f"did you mean: --queue {near[0]}" if near else "use one of these queues",
             )
     names = pairs or [(name, None) for name in declared]
     return [(name, number or concurrency) for name, number in names]
@@ -180,7 +199,7 @@ def _run(client: AsyncClient, queues: list[tuple[str, int]], drain_timeout: floa
     try:
         run(client, queues or None, drain_timeout=drain_timeout, partial=True, on_ready=tell_ready)
     except ValueError as error:
-        # How start() refuses its arguments, as published.
+        # start() raises ValueError for its arguments, as in awa 0.5.
         if isinstance(error, InvalidInput):
             raise
         raise InvalidInput(str(error), hint="see awa worker --help") from error
@@ -189,6 +208,7 @@ def _run(client: AsyncClient, queues: list[tuple[str, int]], drain_timeout: floa
 def _supervise(
     ctx: typer.Context,
     place: str,
+    *,
     queues: Sequence[str],
     concurrency: int,
     processes: int,
@@ -201,7 +221,7 @@ def _supervise(
 
     if reload and processes > 1:
         raise InvalidInput(
-            "--reload and --processes exclude each other",
+            "--reload and --processes cannot be used together",
             why="--reload is for development, where one process is enough",
             hint="leave one of them out",
         )
@@ -211,7 +231,7 @@ def _supervise(
     arguments += [f"--queue={name}" for name in queues]
     arguments += ["-v"] * said.verbose + ["--no-color"] * said.no_color
     if (target := named_target(common(ctx))) is not None:
-        # By environment, because other users of the machine can read a command line.
+        # In the environment, because other users of the machine can read a command line.
         os.environ["DATABASE_URL"] = target.full_url
     argv = child_argv([str(argument) for argument in arguments])
     watch = Path.cwd() if reload else None

@@ -1,4 +1,4 @@
-"""``awa workers``: the fleet."""
+"""``awa workers``: the worker processes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from awa_cli.commands._options import Interval, Watch
 from awa_cli.commands._session import open_session
 from awa_cli.errors import ExitCode
 from awa_cli.invocation import common
@@ -34,20 +35,18 @@ app = typer.Typer()
 )
 def workers(
     ctx: typer.Context,
+    *,
     everything: Annotated[
-        bool, typer.Option("--all", help="Those too that fell silent within a day.")
+        bool,
+        typer.Option("--all", help="Include workers that stopped reporting within the last day."),
     ] = False,
-    watch: Annotated[
-        bool, typer.Option("--watch", "-w", help="Show them again and again, until Ctrl-C.")
-    ] = False,
-    interval: Annotated[
-        str, typer.Option(metavar="DURATION", help="How often with --watch.")
-    ] = "2s",
+    watch: Watch = False,
+    interval: Interval = "2s",
     columns: Columns = None,
     output: Output = TABLE,
     fail_empty: FailEmpty = False,
 ) -> int:
-    """List the worker processes of the fleet: health, leader, jobs in flight, queues."""
+    """List worker processes: health, leader, running jobs and queues."""
     from awa_cli.filters.values import read_interval
     from awa_cli.views.columns import WORKERS
 
@@ -61,14 +60,23 @@ def workers(
     with open_session(ctx) as db:
         if watch:
             show_live(
-                lambda: _read(db, everything=everything), WORKERS, output, common(ctx), seconds,
+                lambda: _read(db, everything=everything),
+                WORKERS,
+                output,
+                common(ctx),
+                seconds,
                 chosen=chosen,
-            )  # fmt: skip
+            )
         rows = _read(db, everything=everything)
     count = show_rows(
-        rows, WORKERS, output, common(ctx), empty="No workers found.", footer=footer,
+        rows,
+        WORKERS,
+        output,
+        common(ctx),
+        empty="No workers found.",
+        footer=footer,
         chosen=chosen,
-    )  # fmt: skip
+    )
     return ExitCode.NOTHING if fail_empty and not count else ExitCode.OK
 
 

@@ -1,6 +1,6 @@
-"""The config file: databases by name, so that nobody types a URL twice.
+"""The config file: named databases, and the settings of the monitor.
 
-TOML, one table a context::
+It is TOML with one table per context::
 
     current = "staging"
 
@@ -24,16 +24,21 @@ import os
 import re
 import tomllib
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
 
 from awa_lib.errors import InvalidInput
+from awa_lib.validation import did_you_mean
 
 __all__ = [
-    "COLORS", "Config", "Context", "MonitorSettings", "change_config", "config_path",
+    "COLORS",
+    "Config",
+    "Context",
+    "MonitorSettings",
+    "change_config",
+    "config_path",
     "read_config",
-]  # fmt: skip
+]
 
 COLORS: Final = ("red", "yellow", "green", "cyan", "blue", "magenta")
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
@@ -43,29 +48,29 @@ _MONITOR_KEYS: Final = ("theme", "interval", "keys")
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """A database with a name: letters, digits, dots, dashes and underscores, 64 at most."""
+    """A named database.  A name has at most 64 letters, digits, dots, dashes and underscores."""
 
     name: str
     url: str
-    """A database URL without password, ``embedded:`` or ``embedded:PATH``, or where the URL is:
-    ``env:NAME`` (an environment variable), ``cmd:COMMAND`` (what it prints, run without a shell)
-    or ``service:NAME`` (a service of pg_service.conf).
+    """A database URL without a password, ``embedded:`` or ``embedded:PATH``, or a reference to
+    the URL: ``env:NAME`` (an environment variable), ``cmd:COMMAND`` (the output of a command, run
+    without a shell) or ``service:NAME`` (a service of pg_service.conf).
     """
     password: str | None = None
-    """Where the password is, ``env:NAME`` or ``cmd:COMMAND``, never the password itself.
-    Without it PGPASSWORD and ~/.pgpass are asked.
+    """A reference to the password, ``env:NAME`` or ``cmd:COMMAND``, never the password itself.
+    By default PGPASSWORD and ~/.pgpass are used.
     """
     color: str | None = None
-    """The name's colour when a changing command says where it works: red, yellow, green, cyan,
-    blue or magenta.
+    """The colour of the name when a command names its database: red, yellow, green, cyan, blue
+    or magenta.
     """
     protected: bool = False
-    """Ask for the name before each change; where nobody can be asked, --yes is needed."""
+    """Ask for the name before each change; without a terminal, --yes is required."""
 
 
 @dataclass(frozen=True, slots=True)
 class MonitorSettings:
-    """How ``awa tui`` looks and feels.  ``keys`` binds the names that its help shows."""
+    """Settings of ``awa tui``.  ``keys`` binds keys to the names that its help shows."""
 
     theme: str | None = None
     interval: str | None = None
@@ -74,32 +79,30 @@ class MonitorSettings:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """What the config file says."""
+    """The contents of the config file."""
 
     path: Path
     current: str | None = None
-    """The context that commands use when none of --database-url, --context and DATABASE_URL
-    names a database.
+    """The context that commands use if none of --database-url, --context and DATABASE_URL is
+    given.
     """
     contexts: dict[str, Context] = field(default_factory=dict)
     tui: MonitorSettings = field(default_factory=MonitorSettings)
 
     def context(self, name: str) -> Context:
-        """Return a context.  Raises InvalidInput for one that is not there."""
+        """Return a context.  Raises InvalidInput for an unknown name."""
         if name in self.contexts:
             return self.contexts[name]
-        close = get_close_matches(name, self.contexts, n=1)
         raise InvalidInput(
             f"no context is named {name!r}",
             why=f"{self.path} has {', '.join(self.contexts) or 'none'}",
-            hint=f"did you mean: --context {close[0]}"
-            if close
-            else f"add it: awa context add {name} URL",
+            hint=did_you_mean(name, self.contexts, "--context ")
+            or f"add it: awa context add {name} URL",
         )
 
 
 def config_path() -> Path:
-    """Return where the config file is: ``AWA_CONFIG``, or awa/config.toml of the user's configs."""
+    """Return the path of the config file: ``AWA_CONFIG``, else ~/.config/awa/config.toml."""
     if given := os.environ.get("AWA_CONFIG"):
         return Path(given)
     home = os.environ.get("XDG_CONFIG_HOME")
@@ -107,7 +110,7 @@ def config_path() -> Path:
 
 
 def read_config() -> Config:
-    """Read the config file; an empty config when there is none.  Raises InvalidInput."""
+    """Read the config file; without a file the config is empty.  Raises InvalidInput."""
     path = config_path()
     return _parse(path, _text(path))
 
@@ -155,25 +158,25 @@ def _check(
 ) -> None:
     for key, value in table.items():
         if key not in keys or not isinstance(value, types.get(key, str)):
-            close = "".join(get_close_matches(key, keys, n=1))
-            near = f", did you mean {close}?" if close and close != key else ""
             # The value may be a secret, so it is not shown.
-            raise _bad(path, f"{where}.{key} cannot be used{near}")
+            what = f"the value of {where}.{key} has the wrong type"
+            if key not in keys:
+                near = did_you_mean(key, keys)
+                what = f"there is no key {where}.{key}{f'; {near}' if near else ''}"
+            raise _bad(path, what)
 
 
 def _bad(path: Path, why: str) -> InvalidInput:
-    return InvalidInput(
-        f"the config file {path} cannot be used", why=why, hint="see man awa-config"
-    )
+    return InvalidInput(f"the config file {path} is not valid", why=why, hint="see man awa-config")
 
 
 def change_config(
     *, put: Context | None = None, remove: str | None = None, use: str | None = None
 ) -> Config:
-    """Add or replace one context, remove one, or make one current; write the file with mode 0600.
+    """Add, replace or remove a context, or make it current; write the file with mode 0600.
 
-    The rest of the file stays as it is, comments too, wherever the lines to change can be told
-    apart from it; else it is written anew without comments.  Raises InvalidInput.
+    The rest of the file is kept, comments included, if the lines to change can be found; else the
+    file is rewritten without comments.  Raises InvalidInput.
     """
     path = config_path()
     text = _text(path)
@@ -226,7 +229,7 @@ def _whole(after: dict[str, Any]) -> str:
 def _edited(
     text: str, put: Context | None, remove: str | None, use: str | None, current: str | None
 ) -> str:
-    """Edit the text line by line; the caller checks whether it came out right."""
+    """Edit the text line by line; the caller checks the result."""
     import tomli_w
 
     gone = remove if remove is not None else put.name if put is not None else None
@@ -241,7 +244,7 @@ def _edited(
 
 
 def _without(text: str, name: str) -> str:
-    """Cut a context's table: from its header to the next one; comments above that one stay."""
+    """Remove the table of a context, but not the comments above the next header."""
     header = re.compile(rf'\s*\[contexts\.(?:{re.escape(name)}|"{re.escape(name)}")\]\s*(#.*)?')
     kept: list[str] = []
     pending: list[str] = []
@@ -252,7 +255,7 @@ def _without(text: str, name: str) -> str:
             kept += [] if inside else pending
             pending = []
         if inside and (not line.strip() or line.lstrip().startswith("#")):
-            pending.append(line)  # whose it is, the next line tells
+            pending.append(line)  # the next line shows which table it belongs to
         elif inside:
             pending = []
         else:
@@ -271,8 +274,8 @@ def _replace_current(text: str, line: str) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    """Replace the file in one step, readable by its owner alone."""
-    path = path.resolve()  # a link stays a link
+    """Replace the file atomically, readable only by its owner."""
+    path = path.resolve()  # keep a symbolic link
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     new = path.with_name(f"{path.name}.{os.getpid()}.new")
     try:

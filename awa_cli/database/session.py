@@ -26,13 +26,13 @@ _CONNECT_SECONDS: Final = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One open connection to the target; ``log`` is told each statement and its seconds."""
+    """An open connection; ``log`` is called with each statement and its duration in seconds."""
 
     conn: psycopg.Connection[Any]
     log: Callable[[Statement, float], None] | None = None
 
     def run(self, op: Op[R]) -> R:
-        """Run one operation or read and return its result."""
+        """Run an operation or a read and return its result."""
         from awa_lib.db.drive import run
 
         return run(self.conn, op if self.log is None else _timed(op, self.log))
@@ -45,7 +45,7 @@ class Session:
         outcome: Callable[[R], dict[str, Any]] | None = None,
         **detail: Any,
     ) -> Op[R]:
-        """Return the op of a change with its entry in the audit log."""
+        """Return the op of a change together with its entry in the audit log."""
         from awa_cli.views.actions import operator, recorded
 
         return recorded(
@@ -60,30 +60,30 @@ class Session:
         outcome: Callable[[R], dict[str, Any]] | None = None,
         **detail: Any,
     ) -> R:
-        """Run a change, with its entry in the audit log."""
+        """Run a change together with its entry in the audit log."""
         return self.run(self.noted(action_id, target, op, outcome, **detail))
 
 
 def _timed(op: Op[R], log: Callable[[Statement, float], None]) -> Op[R]:
-    """Pass on what an op yields and gets, with the time between."""
+    """Run an op and log each statement with its duration."""
     answer: Rows | None = None
     failure: Exception | None = None
     while True:
         try:
-            statement = op.throw(failure) if failure is not None else op.send(answer)  # type: ignore[arg-type] # a generator begins with None
+            statement = op.throw(failure) if failure is not None else op.send(answer)  # type: ignore[arg-type] # a generator starts with None
         except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]
+            return end.value  # type: ignore[no-any-return] # a StopIteration is not generic
         began, failure = time.perf_counter(), None
         try:
             answer = yield statement
-        except Exception as error:  # noqa: BLE001 - the op decides
+        except Exception as error:  # noqa: BLE001 - the op handles it
             failure = error
         log(statement, time.perf_counter() - began)
 
 
 @contextmanager
 def served(target: Target) -> Iterator[str]:
-    """Give the URL of a server: an embedded one is started first, and kept while in use."""
+    """Yield the URL of a server; an embedded server is started first, and kept while in use."""
     if not target.url.startswith("embedded:"):
         yield target.url
         return
@@ -96,7 +96,10 @@ def served(target: Target) -> Iterator[str]:
 def dial(
     target: Target, url: str | None = None, *, seconds: float | None = None
 ) -> psycopg.Connection[Any]:
-    """Open an autocommit connection in UTC within five, or these, seconds.  Raises Unavailable."""
+    """Open an autocommit connection in UTC.  Raises Unavailable.
+
+    ``seconds`` is the connect timeout, by default that of the URL, else 5.
+    """
     import psycopg
 
     from awa_lib.db.connect import connect
@@ -114,7 +117,7 @@ async def adial(
     seconds: float | None = None,
     settings: tuple[tuple[str, str], ...] = (),
 ) -> psycopg.AsyncConnection[Any]:
-    """Do what ``dial`` does without blocking; ``settings`` are more of the session's."""
+    """Open an asynchronous connection as ``dial`` does, with more session settings."""
     import psycopg
 
     from awa_lib.db.connect import connect_async
@@ -124,7 +127,7 @@ async def adial(
         return await connect_async(
             url or target.url,
             purpose,
-            # Someone is looking: a peer that fell silent is noticed within ten seconds or so.
+            # A person is watching: a dead peer is detected within about ten seconds.
             keepalives_idle=5,
             keepalives_interval=2,
             keepalives_count=3,
@@ -146,7 +149,7 @@ def _purpose(
 
     if seconds is None and not conninfo_to_dict(url or target.url).get("connect_timeout"):
         seconds = _CONNECT_SECONDS
-    # A command sends too few statements for any of them to be prepared, so a pooler is no trouble.
+    # A command sends too few statements for any to be prepared, so it also works with a pooler.
     return Purpose("awa", settings, connect_seconds=seconds, checked=bool(settings))
 
 
@@ -162,18 +165,18 @@ def _unavailable(target: Target, error: Exception) -> Unavailable:
 
 
 def _cause(message: str) -> str:
-    """Keep the last clause of libpq's message, which names the cause."""
+    """Return the last clause of libpq's message, which names the cause."""
     first = message.strip().partition("\n")[0]
     return first.rpartition(" failed: ")[2].removeprefix("FATAL:").strip().rstrip(".")
 
 
 def _advice(cause: str) -> str:
     if "does not exist" in cause and cause.startswith("database"):
-        return "create it (createdb NAME), or correct the name in the URL"
+        return "create it with createdb NAME, or correct the name in the URL"
     if "password" in cause or "role" in cause or "authentication" in cause:
-        return "check user and password in the URL, PGPASSWORD or ~/.pgpass"
+        return "check the user and password in the URL, PGPASSWORD or ~/.pgpass"
     if "service" in cause and "not found" in cause:
-        return "define it in ~/.pg_service.conf, or set PGSERVICEFILE; services: man awa-config"
+        return "define it in ~/.pg_service.conf, or set PGSERVICEFILE; see man awa-config"
     if "too many" in cause or "slots" in cause:
-        return "wait, or close other connections; see pg_stat_activity"
-    return "check that the server runs and that host and port are right: pg_isready -h HOST -p PORT"
+        return "wait, or close other connections listed in pg_stat_activity"
+    return "check that the server runs, and its host and port: pg_isready -h HOST -p PORT"

@@ -1,8 +1,8 @@
-"""Which database a command works on.
+"""The database that a command works on.
 
-``--database-url`` wins over ``--context``, that over ``DATABASE_URL``, and that over the current
-context of the config file.  Nothing else is ever used in their stead: a deployment step with a
-forgotten variable must fail, not migrate some empty local database.
+The order of precedence is ``--database-url``, ``--context``, ``DATABASE_URL``, the current context
+of the config file.  There is no other default: a deployment step with a missing variable must fail,
+not migrate an empty local database.
 """
 
 from __future__ import annotations
@@ -23,13 +23,18 @@ _WAYS: Final = (
 )
 _COMMAND_SECONDS: Final = 30
 _COLORS: Final = {
-    "red": "31", "green": "32", "yellow": "33", "blue": "34", "magenta": "35", "cyan": "36",
-}  # fmt: skip
+    "red": "31",
+    "green": "32",
+    "yellow": "33",
+    "blue": "34",
+    "magenta": "35",
+    "cyan": "36",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A database.  ``label`` names it without its password."""
+    """A database.  ``label`` names it without the password."""
 
     url: str
     label: str
@@ -40,12 +45,12 @@ class Target:
     context: Context | None = None
 
     def scrub(self, text: str) -> str:
-        """Take the password out of a text."""
+        """Replace the password in a text."""
         return text.replace(self.secret, "***") if self.secret else text
 
     @property
     def option(self) -> str:
-        """Return the option that names this database in a command for people to copy."""
+        """Return the option that names this database in a command to copy."""
         import shlex
 
         if self.context is not None:
@@ -56,7 +61,7 @@ class Target:
 
     @property
     def full_url(self) -> str:
-        """Return a URL that holds the password, for another process's environment."""
+        """Return a URL with the password, for the environment of another process."""
         if self.password is None:
             return self.url
         from psycopg.conninfo import make_conninfo
@@ -64,7 +69,7 @@ class Target:
         return make_conninfo(self.url, password=self.password)
 
     def title(self, *, color: bool) -> str:
-        """Name the context too, in its colour."""
+        """Return the label, preceded by the name of the context in its colour."""
         if self.context is None:
             return self.label
         name, code = self.context.name, _COLORS.get(self.context.color or "")
@@ -74,7 +79,7 @@ class Target:
 
 
 def find_target(options: Common) -> Target:
-    """Return the database that was named.  Raises InvalidInput when none was."""
+    """Return the database to work on.  Raises InvalidInput if none is given."""
     if (target := named_target(options)) is not None:
         return target
     if url := os.environ.get("DATABASE_URL", "").strip():
@@ -86,11 +91,11 @@ def find_target(options: Common) -> Target:
     if config.current is not None:
         return of_context(config.context(config.current))
     why = "neither --database-url, --context nor DATABASE_URL is set, and no context is current"
-    raise InvalidInput("no database was named", why=why, hint=_WAYS)
+    raise InvalidInput("no database is given", why=why, hint=_WAYS)
 
 
 def named_target(options: Common) -> Target | None:
-    """Return the database that the command line names, if it does."""
+    """Return the database that the command line names, or None."""
     if options.database_url and options.database_url.strip():
         return describe(options.database_url.strip())
     if options.context:
@@ -101,7 +106,7 @@ def named_target(options: Common) -> Target | None:
 
 
 def of_context(context: Context) -> Target:
-    """Return the database of a context.  Raises InvalidInput when a reference leads nowhere."""
+    """Return the database of a context.  Raises InvalidInput for a reference without a value."""
     where = f"the context {context.name!r}"
     url = context.url
     if url.startswith("service:"):
@@ -116,8 +121,8 @@ def of_context(context: Context) -> Target:
 
         raise InvalidInput(
             f"the password of {where} is not a reference",
-            why="the config file is no place for a secret",
-            hint="write env:NAME or cmd:COMMAND, or put it into ~/.pgpass",
+            why="the config file must not contain secrets",
+            hint="write env:NAME or cmd:COMMAND, or use ~/.pgpass",
         )
     password = resolve(context.password, f"the password of {where}")
     return replace(target, password=password, secret=password)
@@ -128,14 +133,14 @@ def _is_reference(text: str) -> bool:
 
 
 def resolve(reference: str, what: str) -> str:
-    """Follow ``env:NAME`` or ``cmd:COMMAND`` to a secret.  Raises InvalidInput."""
+    """Return the value of ``env:NAME`` or ``cmd:COMMAND``.  Raises InvalidInput."""
     from awa_lib.errors import InvalidInput
 
     kind, _, rest = reference.partition(":")
     if kind not in {"env", "cmd"}:
         raise InvalidInput(
             f"{what} is not known",
-            why="what was given is not a reference",
+            why="the value is not a reference",
             hint="write env:NAME or cmd:COMMAND",
         )
     if kind == "env":
@@ -149,9 +154,12 @@ def resolve(reference: str, what: str) -> str:
 
     try:
         done = subprocess.run(  # noqa: S603 - the user's own command, without a shell
-            shlex.split(rest), stdout=subprocess.PIPE, text=True, check=True,
+            shlex.split(rest),
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
             timeout=_COMMAND_SECONDS,
-        )  # fmt: skip
+        )
     except subprocess.CalledProcessError as error:
         why = f"{rest!r} exited with {error.returncode}"
     except subprocess.TimeoutExpired:
@@ -166,7 +174,7 @@ def resolve(reference: str, what: str) -> str:
 
 
 def describe(url: str) -> Target:
-    """Read a database URL.  Raises InvalidInput, without a word of the URL."""
+    """Parse a database URL.  Raises InvalidInput, which does not quote the URL."""
     from awa_lib.db.urls import read_address
 
     if url.startswith("embedded:"):

@@ -17,7 +17,7 @@ __all__ = ["LiveScreen", "PlainScreen"]
 _EVENTS: Final = 6
 _BAR: Final = 32
 _PLAIN_SECONDS: Final = 2.0
-# State, its sign and its colour; the sign is what remains without colours.
+# State, sign and color; the sign shows the state without colors.
 _STATES: Final = (
     ("available", "·", "cyan"),
     ("running", "▶", "yellow"),
@@ -30,7 +30,7 @@ _STATES: Final = (
 
 
 class PlainScreen:
-    """One line now and then on stderr."""
+    """Prints lines to stderr at intervals."""
 
     def __init__(self) -> None:
         self._events = 0
@@ -41,10 +41,10 @@ class PlainScreen:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Nothing to put back."""
+        """Do nothing."""
 
     def show(self, moment: Moment) -> None:
-        """Print new events, and the figures every two seconds."""
+        """Print new events, and the counts every two seconds."""
         for at, text in moment.events[self._events :]:
             say(f"{at:5.1f} s  {text}")
         self._events = len(moment.events)
@@ -52,7 +52,7 @@ class PlainScreen:
             self._next = moment.elapsed + _PLAIN_SECONDS
             say(
                 f"{moment.elapsed:5.1f} s  {moment.ended:,} of {moment.jobs:,} jobs ended, "
-                f"{moment.rate:,.0f} a second"
+                f"{moment.rate:,.0f}/s"
             )
 
 
@@ -67,16 +67,16 @@ class LiveScreen:
         self._live = Live(console=console, refresh_per_second=8, transient=True)
 
     def __enter__(self) -> Self:
-        """Take the block."""
+        """Start drawing."""
         self._live.__enter__()
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Give the block back; the final table takes its place."""
+        """Remove the block; the final table replaces it."""
         self._live.__exit__(None, None, None)
 
     def show(self, moment: Moment) -> None:
-        """Draw the moment at the next refresh."""
+        """Draw this moment at the next refresh."""
         self._live.update(self._draw(moment))
 
     def _draw(self, moment: Moment) -> RenderableType:

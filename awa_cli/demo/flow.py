@@ -1,8 +1,9 @@
-"""The course of the demo: enqueue, watch, kill a worker half-way, wait for the end."""
+"""The steps of the demo: enqueue, watch, kill a worker, wait for the end."""
 
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -21,7 +22,6 @@ from awa_lib.errors import AwaError
 from awa_lib.models import TERMINAL_STATES, JobState
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Callable, Sequence
 
     from awa_cli.demo.tables import Found
@@ -33,15 +33,15 @@ _CHUNK: Final = 500
 _LARGE_BYTES: Final = 100_000
 _TICK_SECONDS: Final = 0.1
 _KILL_AT_PERCENT: Final = 45
-_DUE_SECONDS: Final = 3.0
-_LONGEST_SECONDS: Final = 300.0
+_ANNOUNCE_AFTER_SECONDS: Final = 3.0
+_MAX_SECONDS: Final = 300.0
 _ENDED: Final = frozenset(str(state) for state in TERMINAL_STATES)
 _URGENT: Final = frozenset({"Python", "C", "SQL"})
 
 
 @dataclass(slots=True)
 class Moment:
-    """What the screen shows."""
+    """The data of the screen at one moment."""
 
     elapsed: float = 0.0
     jobs: int = 0
@@ -58,7 +58,7 @@ class Moment:
 
 
 class _Workers:
-    """The worker processes; they end when this process does, however it does."""
+    """The worker processes; they end when this process ends for any reason."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -67,7 +67,7 @@ class _Workers:
         self._running: dict[int, subprocess.Popen[bytes]] = {}
 
     def start(self) -> None:
-        """Start one more."""
+        """Start a worker."""
         child = start_child(
             [sys.executable, "-m", "awa_cli.demo.worker"],
             self._pipe[0],
@@ -77,7 +77,7 @@ class _Workers:
         self._running[child.pid] = child
 
     def kill(self, pid: int) -> bool:
-        """Kill one of them without warning; return False when it is none of ours."""
+        """Kill a worker with SIGKILL; return False if the process is not a worker of this demo."""
         child = self._running.pop(pid, None)
         if child is None:
             return False
@@ -86,27 +86,25 @@ class _Workers:
         return True
 
     def check(self) -> None:
-        """Raise AwaError when one has ended by itself."""
+        """Raise AwaError if a worker has ended."""
         for pid, child in self._running.items():
             if child.poll() is not None:
                 self._errors.seek(0)
-                told = self._errors.read().decode(errors="replace").strip().splitlines()
+                lines = self._errors.read().decode(errors="replace").strip().splitlines()
                 raise AwaError(
                     f"worker {pid} ended with status {child.returncode}",
-                    why=told[-1] if told else "it left no message",
-                    hint="run awa demo again; if it happens again, look at awa dev status",
+                    why=lines[-1] if lines else "it printed no message",
+                    hint="run awa demo again; if it fails again, check the server: awa dev status",
                 )
 
     def stop(self) -> None:
-        """Let them drain, then make sure."""
+        """Stop the workers; kill those that do not end."""
         for child in self._running.values():
             child.terminate()
         for child in self._running.values():
             try:
                 child.wait(timeout=5)
-            except TimeoutError:
-                child.kill()
-            except Exception:  # noqa: BLE001 - subprocess.TimeoutExpired, or a second Ctrl-C
+            except subprocess.TimeoutExpired:
                 child.kill()
                 child.wait()
         self._errors.close()
@@ -115,7 +113,7 @@ class _Workers:
 
 
 class Demo:
-    """One run.  Use as a context manager: leaving it ends the workers."""
+    """A run of the demo.  Use as a context manager: leaving it stops the workers."""
 
     def __init__(self, url: str, root: str, show: Callable[[Moment], None]) -> None:
         self.run_id = str(uuid.uuid4())
@@ -132,17 +130,17 @@ class Demo:
         self._killed_at: float | None = None
 
     def __enter__(self) -> Self:
-        """Migrate, put leftovers of an earlier run aside, start the workers."""
+        """Migrate, cancel jobs of an earlier run, and start the workers."""
         self._client.migrate()
         for queue in jobs.QUEUES:
             self._client.drain_queue(queue)
-        self.after = self._client._run(tables.prepare())  # noqa: SLF001 - ops of our own tables
+        self.after = self._client._run(tables.prepare())  # noqa: SLF001 - ops of the demo
         for _ in range(_WORKERS):
             self._workers.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End the workers; jobs that did not run stay in the queue."""
+        """Stop the workers; jobs that did not run stay in the queue."""
         try:
             self._workers.stop()
         finally:
@@ -150,24 +148,24 @@ class Demo:
             self._folder.cleanup()
 
     def work(self) -> Found:
-        """Enqueue everything, watch until all has ended, return what was found."""
+        """Enqueue all jobs, wait until they have ended, and return the results."""
         paths = jobs.walk(self._root)
         self._moment.jobs = len(paths) + 3
-        self._tell(f"enqueueing {len(paths):,} files in transactions of {_CHUNK}")
+        self._add_event(f"enqueueing {len(paths):,} files in transactions of {_CHUNK}")
         self._enqueue_single()
         for start in range(0, len(paths), _CHUNK):
             self._enqueue_files(start, paths[start : start + _CHUNK])
-            self._look()
-        self._tell("all jobs are enqueued")
+            self._read()
+        self._add_event("all jobs are enqueued")
         while self._moment.ended < self._moment.jobs:
-            if time.monotonic() - self._began > _LONGEST_SECONDS:
+            if time.monotonic() - self._began > _MAX_SECONDS:
                 raise AwaError(
-                    f"the demo did not end within {_LONGEST_SECONDS:.0f} s",
+                    f"the demo did not end within {_MAX_SECONDS:.0f} s",
                     why=f"{self._moment.jobs - self._moment.ended} jobs have not ended",
-                    hint="give it a smaller tree: awa demo PATH",
+                    hint="use a smaller folder: awa demo PATH",
                 )
             self._workers.check()
-            self._look()
+            self._read()
             time.sleep(_TICK_SECONDS)
         return self._client._run(  # noqa: SLF001 - see __enter__
             tables.found(self.run_id, self.after, jobs.QUEUES)
@@ -186,11 +184,11 @@ class Demo:
             "survey": survey.id,
             "locked": insert(locked, queue=jobs.LARGE, max_attempts=5).id,
         }
-        due = datetime.now(UTC) + timedelta(seconds=_DUE_SECONDS)
+        due = datetime.now(UTC) + timedelta(seconds=_ANNOUNCE_AFTER_SECONDS)
         insert(jobs.Announce(self.run_id, due), queue=jobs.FILES, priority=1, run_at=due)
 
     def _enqueue_files(self, start: int, paths: Sequence[str]) -> None:
-        """Write the app's rows and their jobs in one transaction: both, or neither."""
+        """Insert the rows of the application and their jobs in one transaction."""
         stored = [tables.store_path(path) for path in paths]
         groups: dict[tuple[str, int], list[jobs.MeasureFile]] = defaultdict(list)
         for offset, path in enumerate(paths):
@@ -201,7 +199,7 @@ class Demo:
             for (queue, priority), found in groups.items():
                 tx.insert_many(found, queue=queue, priority=priority, max_attempts=2)
 
-    def _look(self) -> None:
+    def _read(self) -> None:
         moment, run = self._moment, self._client._run  # noqa: SLF001 - see __enter__
         before, then = moment.ended, moment.elapsed
         moment.states = run(tables.states(self.after, jobs.QUEUES))
@@ -210,18 +208,18 @@ class Demo:
         # A moving average over about a second.
         share = min(1.0, seconds)
         moment.rate += share * ((moment.ended - before) / seconds - moment.rate)
-        self._look_at_survey()
-        self._look_at_locked()
+        self._read_survey()
+        self._read_locked()
         self._show(moment)
 
-    def _look_at_survey(self) -> None:
+    def _read_survey(self) -> None:
         if self._ids.get("survey") is None:
             return
         job = self._client.get_job(self._ids["survey"])
         if job.state == JobState.Completed:
             self._moment.survey_percent, self._moment.survey_message = 100, "done"
             self._ids.pop("survey")
-            self._tell("the checkpointed job is done")
+            self._add_event("the checkpointed job is done")
             return
         progress = job.progress or {}
         self._moment.survey_percent = progress.get("percent", 0)
@@ -232,23 +230,27 @@ class Demo:
             ripe = running and self._moment.survey_percent >= _KILL_AT_PERCENT
             if ripe and pid and self._workers.kill(pid):
                 self._killed_at = self.elapsed
-                self._tell(f"kill -9 of worker {pid}, at {self._moment.survey_percent}% of its job")
+                self._add_event(
+                    f"kill -9 of worker {pid}, at {self._moment.survey_percent}% of its job"
+                )
                 self._workers.start()
         elif running and job.errors and not self._ids.get("resumed"):
             self._ids["resumed"] = 1
             gap = self.elapsed - self._killed_at
-            self._tell(
-                f"another worker goes on at {self._moment.survey_percent}%, {gap:.1f} s later"
+            self._add_event(
+                f"another worker continues at {self._moment.survey_percent}%, {gap:.1f} s later"
             )
 
-    def _look_at_locked(self) -> None:
+    def _read_locked(self) -> None:
         if self._ids.get("locked") is None or self._locked.exists():
             return
         if self._client.get_job(self._ids["locked"]).errors:
             self._locked.write_text("now it can be read\n", encoding="utf-8")
-            self._tell("a file could not be read; it can be now, and its job is retried")
+            self._add_event(
+                "a job could not read its file; the file is there now, and the job is retried"
+            )
 
-    def _tell(self, text: str) -> None:
+    def _add_event(self, text: str) -> None:
         self._moment.events.append((self.elapsed, text))
         self._moment.elapsed = self.elapsed
         self._show(self._moment)

@@ -1,4 +1,4 @@
-"""The demo's jobs: plain files in, figures out.  An app would look like this module."""
+"""The jobs of the demo, which read files.  An application has a module like this."""
 
 from __future__ import annotations
 
@@ -25,25 +25,51 @@ __all__ = ["FILES", "LARGE", "QUEUES", "Announce", "MeasureFile", "ReadLocked", 
 FILES: Final = "demo-files"
 LARGE: Final = "demo-large"
 QUEUES: Final = (FILES, LARGE)
-# Steps of the checkpointed job, and the rest it takes at each so that one can watch it.
+# Steps of the job with checkpoints, and its pause after each, so that its progress is visible.
 STEPS: Final = 50
 _STEP_SECONDS: Final = 0.08
 _BLOCK: Final = 1 << 20
 _LANGUAGES: Final = {
-    ".py": "Python", ".pyc": "Python bytecode", ".pyi": "Python", ".c": "C", ".h": "C",
-    ".cpp": "C++", ".rs": "Rust", ".go": "Go", ".js": "JavaScript", ".ts": "TypeScript",
-    ".html": "HTML", ".css": "CSS", ".json": "JSON", ".toml": "TOML", ".yaml": "YAML",
-    ".yml": "YAML", ".md": "Markdown", ".rst": "reStructuredText", ".txt": "Text",
-    ".sql": "SQL", ".sh": "Shell", ".bat": "Batch", ".tcl": "Tcl", ".xml": "XML",
-    ".so": "Shared library", ".a": "Static library", ".o": "Object", ".exe": "Executable",
-    ".zip": "Archive", ".gz": "Archive", ".whl": "Archive", ".png": "Image", ".gif": "Image",
+    ".py": "Python",
+    ".pyc": "Python bytecode",
+    ".pyi": "Python",
+    ".c": "C",
+    ".h": "C",
+    ".cpp": "C++",
+    ".rs": "Rust",
+    ".go": "Go",
+    ".js": "JavaScript",
+    ".ts": "TypeScript",
+    ".html": "HTML",
+    ".css": "CSS",
+    ".json": "JSON",
+    ".toml": "TOML",
+    ".yaml": "YAML",
+    ".yml": "YAML",
+    ".md": "Markdown",
+    ".rst": "reStructuredText",
+    ".txt": "Text",
+    ".sql": "SQL",
+    ".sh": "Shell",
+    ".bat": "Batch",
+    ".tcl": "Tcl",
+    ".xml": "XML",
+    ".so": "Shared library",
+    ".a": "Static library",
+    ".o": "Object",
+    ".exe": "Executable",
+    ".zip": "Archive",
+    ".gz": "Archive",
+    ".whl": "Archive",
+    ".png": "Image",
+    ".gif": "Image",
     ".pem": "Certificate",
-}  # fmt: skip
+}
 
 
 @dataclass
 class MeasureFile:
-    """Digest, size, lines and language of one file."""
+    """Measure one file: digest, size, lines and language."""
 
     run: str
     number: int
@@ -52,7 +78,7 @@ class MeasureFile:
 
 @dataclass
 class ReadLocked:
-    """Read a file that cannot be read at first."""
+    """Read a file that does not exist at first."""
 
     run: str
     path: str
@@ -60,7 +86,7 @@ class ReadLocked:
 
 @dataclass
 class SurveyTree:
-    """Count files by suffix, a part at a time, with a checkpoint after each."""
+    """Count files by suffix, in steps with a checkpoint after each."""
 
     run: str
     root: str
@@ -68,22 +94,22 @@ class SurveyTree:
 
 @dataclass
 class Announce:
-    """Run at a time, and say how late it was."""
+    """Run at a scheduled time, and store the delay."""
 
     run: str
     due: datetime
 
 
 def language_of(path: str) -> str:
-    """Return the language by suffix."""
-    suffix = os.path.splitext(path)[1].lower()  # noqa: PTH122 - thousands of files
+    """Return the language of a file by its suffix."""
+    suffix = os.path.splitext(path)[1].lower()  # noqa: PTH122 - faster, for thousands of files
     return _LANGUAGES.get(suffix, suffix.removeprefix(".").upper() or "(no suffix)")
 
 
 def measure(path: str) -> tuple[int, int, bytes]:
     """Return bytes, newlines and SHA-256 of a file.  Raises OSError."""
     digest, size, lines = hashlib.sha256(), 0, 0
-    with open(path, "rb") as file:  # noqa: PTH123 - undecodable names come as surrogates
+    with open(path, "rb") as file:  # noqa: PTH123 - keeps undecodable names
         while block := file.read(_BLOCK):
             digest.update(block)
             size += len(block)
@@ -102,8 +128,8 @@ def walk(root: str) -> list[str]:
     for folder, folders, files in os.walk(root):
         folders[:] = sorted(f for f in folders if f not in {"site-packages", "dist-packages"})
         for name in sorted(files):
-            path = os.path.join(folder, name)  # noqa: PTH118 - thousands of files
-            if os.path.isfile(path) and not os.path.islink(path):  # noqa: PTH113, PTH114
+            path = os.path.join(folder, name)  # noqa: PTH118 - faster, for thousands of files
+            if os.path.isfile(path) and not os.path.islink(path):  # noqa: PTH113, PTH114 - as above
                 found.append(path)
     return found
 
@@ -116,7 +142,11 @@ def register(client: awa.AsyncClient, store: Store) -> None:
         args = job.args
         path = tables.restore_path(args.path)
         size, lines, digest = measure(path)
-        store(tables.store_file(args.run, args.number, size, lines, digest, language_of(path)))
+        language = language_of(path)
+        op = tables.store_file(
+            args.run, args.number, size=size, lines=lines, digest=digest, language=language
+        )
+        store(op)
 
     @client.task(ReadLocked, queue=LARGE)
     def read_locked(job: awa.Job) -> None:
@@ -133,7 +163,7 @@ def register(client: awa.AsyncClient, store: Store) -> None:
 
 
 def survey(job: awa.Job, store: Store) -> None:
-    """Do the part after the last checkpoint; a killed worker loses one step at most."""
+    """Continue after the last checkpoint; a killed worker loses at most one step."""
     done = dict((job.progress or {}).get("metadata") or {})
     first = int(done.get("step", 0))
     suffixes: Counter[str] = Counter(done.get("suffixes", {}))
@@ -145,7 +175,7 @@ def survey(job: awa.Job, store: Store) -> None:
         job.flush_progress_sync()
         time.sleep(_STEP_SECONDS)
     value = {
-        # The attempt of a killed worker does not count, but leaves an error.
+        # The attempt of a killed worker leaves an error, but is not counted.
         "attempts": 1 + len(job.errors),
         "files": suffixes.total(),
         "resumed_at_percent": first * 100 // STEPS,

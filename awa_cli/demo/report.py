@@ -1,4 +1,4 @@
-"""The table at the end of the demo, and what to type next."""
+"""The table at the end of the demo, and commands to try next."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 __all__ = ["print_report"]
 
-# From here on the languages have room for their sizes.
+# Columns from which the table of languages includes their sizes.
 _WIDE: Final = 96
 
 
 def print_report(console: Console, found: Found, root: str, elapsed: float, option: str) -> None:
-    """Print what the database says was found and done."""
+    """Print the results, as read from the database."""
     from rich.columns import Columns
 
     wide = console.width >= _WIDE
@@ -27,16 +27,16 @@ def print_report(console: Console, found: Found, root: str, elapsed: float, opti
     console.print("\n[bold]next[/]", highlight=False)
     named = f"awa {option}"
     for command, why in (
-        (f"{named} queue stats", "the two queues"),
-        (f"{named} job list --state failed", "what failed"),
-        (f"{named} job dump ID", "one job, whole"),
-        ("awa dev up", "keep this Postgres running"),
+        (f"{named} queue stats", "show the two queues"),
+        (f"{named} job list --state failed", "list failed jobs"),
+        (f"{named} job dump ID", "print everything about one job"),
+        ("awa dev up", "keep this PostgreSQL server running"),
     ):
         console.print(f"  {command}  [dim]# {why}[/]", soft_wrap=True, highlight=False)
 
 
 def size(count: int) -> str:
-    """Return bytes for people.
+    """Format a number of bytes.
 
     >>> size(999), size(249_420_252)
     ('999 B', '249.4 MB')
@@ -75,9 +75,9 @@ def _rows(found: Found, elapsed: float) -> Iterator[tuple[str, str]]:
     yield "retried", f"{jobs.retried:,}"
     yield "rescued", f"{jobs.rescued:,} from the dead worker"
     if found.survey:
-        yield "long job", f"went on at {found.survey['resumed_at_percent']}%"
+        yield "long job", f"continued at {found.survey['resumed_at_percent']}%"
     if found.announce:
-        yield "scheduled", f"{found.announce['late_seconds']:.2f} s after its time"
+        yield "scheduled", f"started {found.announce['late_seconds']:.2f} s late"
     yield "took", f"{elapsed:.1f} s"
 
 

@@ -1,4 +1,4 @@
-"""Operations on the demo's tables, and what they tell."""
+"""Operations on the tables of the demo."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["Found", "Language", "Report", "Totals"]
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """What the run's file jobs found."""
+    """Totals of the files of a run."""
 
     files: int
     unreadable: int
@@ -29,7 +29,7 @@ class Totals:
 
 @dataclass(frozen=True, slots=True)
 class Language:
-    """Files of one language."""
+    """Totals of the files of one language."""
 
     language: str
     files: int
@@ -39,7 +39,7 @@ class Language:
 
 @dataclass(frozen=True, slots=True)
 class JobTotals:
-    """What became of the run's jobs."""
+    """Totals of the jobs of a run."""
 
     jobs: int
     completed: int
@@ -51,7 +51,7 @@ class JobTotals:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Everything the final table says; all of it read from the database."""
+    """The data of the final table, read from the database."""
 
     files: Totals
     largest: dict[str, Any] | None
@@ -64,14 +64,14 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Report(Found):
-    """What was found in a tree, and how long it took."""
+    """The data of the final table, with the folder and the elapsed time."""
 
     elapsed_seconds: float
     tree: str
 
 
 def store_path(path: str) -> str:
-    r"""Write a file name as text that any database takes; odd bytes become ``\xNN``.
+    r"""Encode a file name as valid text; undecodable bytes become ``\xNN``.
 
     >>> store_path("a\udcffb")
     'a\\xffb'
@@ -81,7 +81,7 @@ def store_path(path: str) -> str:
 
 
 def restore_path(text: str) -> str:
-    r"""Give back the name that ``store_path`` wrote.
+    r"""Decode a file name that ``store_path`` encoded.
 
     >>> restore_path("a\\xffb") == "a\udcffb"
     True
@@ -104,7 +104,7 @@ def restore_path(text: str) -> str:
 
 
 def prepare() -> Op[int]:
-    """Make the tables, forget earlier runs, return the highest job id so far."""
+    """Create the tables, delete earlier runs, and return the highest job id so far."""
     yield sql.demo("create_schema")
     yield sql.demo("create_files")
     yield sql.demo("create_notes")
@@ -114,14 +114,14 @@ def prepare() -> Op[int]:
 
 
 def add_files(run: str, first: int, paths: Sequence[str]) -> Op[None]:
-    """Write the app's own rows of some files."""
+    """Insert the rows of the application for some files."""
     yield sql.demo("add_files", run=run, first=first, paths=list(paths))
 
 
 def store_file(
-    run: str, number: int, size: int, lines: int, digest: bytes, language: str
+    run: str, number: int, *, size: int, lines: int, digest: bytes, language: str
 ) -> Op[None]:
-    """Write what a job found."""
+    """Store the result of a job."""
     yield sql.demo(
         "store_file",
         run=run,
@@ -134,18 +134,18 @@ def store_file(
 
 
 def store_note(run: str, name: str, value: dict[str, Any]) -> Op[None]:
-    """Write what one of the single jobs has to tell."""
+    """Store the result of one of the single jobs."""
     yield sql.demo("store_note", run=run, name=name, value=dumps(value))
 
 
 def states(after: int, queues: Sequence[str]) -> Op[dict[str, int]]:
-    """Return the run's jobs by state."""
+    """Count the jobs of a run by state."""
     rows = yield sql.demo("states", after=after, queues=list(queues))
     return dict(rows)
 
 
 def found(run: str, after: int, queues: Sequence[str], languages: int = 8) -> Op[Found]:
-    """Return what the final table says."""
+    """Return the data of the final table."""
     files = yield sql.demo("files_found", run=run)
     largest = yield sql.demo("largest_file", run=run)
     same = yield sql.demo("duplicates", run=run)

@@ -1,4 +1,7 @@
-"""One worker process of the demo; DATABASE_URL names the database, as it may hold a password."""
+"""A worker process of the demo.
+
+It reads the URL from DATABASE_URL, because a command line would show a password.
+"""
 
 from __future__ import annotations
 
@@ -17,18 +20,18 @@ R = TypeVar("R")
 
 
 def main(url: str) -> None:
-    """Work both queues until told to stop, or until the demo is gone."""
+    """Process both queues until a signal, or until the demo has ended."""
     logging.basicConfig(level=logging.ERROR, format="%(message)s")
     stop_with_parent()
-    # Handlers in threads store what they found through a small pool of their own.
+    # Handlers run in threads and store their results through a pool of their own.
     app = awa.Client(url, max_connections=4)
 
     def store(op: Op[Any]) -> None:
-        app._run(op)  # noqa: SLF001 - an app would run its own statements here
+        app._run(op)  # noqa: SLF001 - an application would run its own statements here
 
     client = awa.AsyncClient(url)
     register(client, store)
-    # A dead worker is noticed within two seconds here; the defaults are 30 and 90.
+    # A dead worker is detected within 2 seconds; by default it takes 90.
     awa.run(
         client,
         [(FILES, 6), (LARGE, 3)],

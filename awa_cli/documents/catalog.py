@@ -1,7 +1,7 @@
-"""What each command prints as JSON: a promise to scripts.
+"""The JSON documents that commands print, on which scripts rely.
 
-The schemas in docs/reference/schemas/ are made from this table by ``.ci/generate``.  A command
-that has ``-o json`` needs a line here; a test says so.
+``.ci/generate`` makes the schemas in docs/reference/schemas/ from this table.  A test requires an
+entry for each command that has ``-o json``.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ __all__ = ["DOCUMENTS", "Document"]
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One of these forms: ``module:Class``, or ``module:Class[]`` for a list of them.
+    """A document in one of several forms: ``module:Class``, or ``module:Class[]`` for a list.
 
-    With ``lines`` there is one on each line.
+    With ``lines`` each line is a document.
     """
 
     forms: tuple[str, ...]
@@ -82,7 +82,8 @@ DOCUMENTS: Final = {
     "migrate": _one(
         "awa_cli.documents.reports:AppliedMigrations",
         "awa_cli.documents.reports:PendingMigrations",
-        "awa_cli.documents.reports:MigrationScript[]", "builtins:str[]",
+        "awa_cli.documents.reports:MigrationScript[]",
+        "builtins:str[]",
     ),
     "storage status": _one(_STORAGE),
     "storage prepare": _one(_STORAGE),
@@ -94,4 +95,4 @@ DOCUMENTS: Final = {
     "dev status": _one("awa_lib.embedded.control:ServerStatus"),
     "context list": _many("awa_cli.documents.reports:ContextRow"),
     "context show": _one("awa_cli.documents.reports:ContextRow"),
-}  # fmt: skip
+}

@@ -1,4 +1,4 @@
-"""What commands report that is no read model: shapes of ``-o json`` that scripts rely on."""
+"""Results of commands that are not read models.  Scripts rely on their JSON form."""
 
 from __future__ import annotations
 
@@ -6,9 +6,20 @@ from dataclasses import dataclass
 from datetime import datetime  # noqa: TC003 - read by .ci/generate
 
 __all__ = [
-    "AppliedMigrations", "Changed", "ContextRow", "Depth", "Enqueued", "Entry", "Fire", "Health",
-    "Migration", "MigrationScript", "PendingMigrations", "VersionCheck", "Versions",
-]  # fmt: skip
+    "AppliedMigrations",
+    "Changed",
+    "ContextRow",
+    "Depth",
+    "Enqueued",
+    "Entry",
+    "Fire",
+    "Health",
+    "Migration",
+    "MigrationScript",
+    "PendingMigrations",
+    "VersionCheck",
+    "Versions",
+]
 
 
 @dataclass(frozen=True, slots=True)

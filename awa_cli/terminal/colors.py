@@ -1,4 +1,4 @@
-"""Colours and links of a terminal, where it has them."""
+"""Colours and links, for terminals that support them."""
 
 from __future__ import annotations
 
@@ -9,19 +9,26 @@ from typing import Final
 __all__ = ["Paint", "without_links"]
 
 _CODES: Final = {
-    "bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "blue": "34",
-    "magenta": "35", "cyan": "36", "bright_black": "90",
-}  # fmt: skip
+    "bold": "1",
+    "dim": "2",
+    "red": "31",
+    "green": "32",
+    "yellow": "33",
+    "blue": "34",
+    "magenta": "35",
+    "cyan": "36",
+    "bright_black": "90",
+}
 _URL: Final = re.compile(r"https?://[!-~]+")
 _LINK: Final = re.compile(r"\x1b\]8;;[^\x1b]*\x1b\\")
 
 
 class Paint:
-    """Styles text, or leaves it as it is."""
+    """Styles text if the output takes colours, else returns it unchanged."""
 
     def __init__(self, *, color: bool) -> None:
         self.color = color
-        # The Linux console writes out what it does not know.
+        # The Linux console prints unknown sequences as text.
         self.links = color and os.environ.get("TERM") != "linux"
 
     def __call__(self, text: str, style: str) -> str:
@@ -32,7 +39,7 @@ class Paint:
     def link(self, text: str, url: str | None) -> str:
         """Return the text as a link that terminals open.
 
-        The address comes from whoever wrote it into the database: only plain ones are taken.
+        The address comes from the database and is not trusted: only plain URLs become links.
         """
         if not self.links or url is None or not _URL.fullmatch(url):
             return text
@@ -40,5 +47,5 @@ class Paint:
 
 
 def without_links(text: str) -> str:
-    """Take links out, which older pagers show as rubbish."""
+    """Remove links, which older pagers cannot show."""
     return _LINK.sub("", text)

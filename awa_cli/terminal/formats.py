@@ -1,11 +1,10 @@
-"""The forms rows are printed in: tables for people, data for everything else."""
+"""Output formats: parse ``-o``, and write rows as data."""
 
 from __future__ import annotations
 
 import json
 import re
 from dataclasses import dataclass
-from difflib import get_close_matches
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,7 +17,7 @@ __all__ = ["Format", "Shape", "field_of", "read_columns", "read_shape", "write_d
 
 
 class Format(StrEnum):
-    """How rows are printed."""
+    """An output format of rows."""
 
     table = "table"
     wide = "wide"
@@ -50,21 +49,22 @@ _TOKEN: Final = re.compile(r"\\[nt\\]|\{\{|\}\}|\{([^{}]*)\}")
 def read_shape(text: Any) -> Shape:
     """Read ``-o``: a format, or ``template=TEXT`` with ``{field}`` in it."""
     from awa_lib.errors import InvalidInput
+    from awa_lib.validation import nearest
 
     if isinstance(text, Shape):
         return text
     name, equals, rest = str(text).partition("=")
-    known = [one.value for one in Format if one is not Format.template]
+    known = [str(item) for item in Format if item is not Format.template]
     if name == Format.template and equals:
         return Shape(Format.template, rest)
     if name in known and not equals:
         return Shape(Format(name))
-    close = get_close_matches(name.lower(), [*known, "template"], n=1, cutoff=0.5)
-    near = "template='{id}'" if close == ["template"] else "".join(close)
+    forms = {item: item for item in known} | {"template": "template='{id}'"}
+    near = nearest(name.lower(), forms, cutoff=0.5)
     raise InvalidInput(
         f"unknown output format: {text}",
         why=f"formats are {', '.join(known)}, template=TEXT",
-        hint=f"did you mean: -o {near}" if close else None,
+        hint=None if near is None else f"did you mean: -o {forms[near]}",
     )
 
 
@@ -74,19 +74,19 @@ def read_columns(text: str | None) -> list[str]:
 
 
 def field_of(row: dict[str, Any], path: str) -> Any:
-    """Return a field of an encoded row, or a part of one by dots: ``args.customer``, ``tags.0``.
+    """Return a field of an encoded row, or a part of it: ``args.customer``, ``tags.0``.
 
-    None for a part that this row does not have.  Raises InvalidInput for a field no row has.
+    Returns None for a missing part.  Raises InvalidInput for an unknown field.
     """
     name, *parts = path.split(".")
     if name not in row:
         from awa_lib.errors import InvalidInput
+        from awa_lib.validation import did_you_mean
 
-        close = get_close_matches(name, row, n=1, cutoff=0.5)
         raise InvalidInput(
-            f"there is no field {name!r}",
+            f"unknown field {name!r}",
             why="fields are " + ", ".join(row),
-            hint=f"did you mean: {close[0]}" if close else None,
+            hint=did_you_mean(name, row, cutoff=0.5),
         )
     value = row[name]
     for part in parts:
@@ -107,7 +107,7 @@ def write_data(
     *,
     ascii_only: bool,
 ) -> int:
-    """Write rows one by one, in flat memory; return how many."""
+    """Write rows one by one, in constant memory; return their number."""
     count = 0
 
     def counted() -> Iterable[Any]:
@@ -130,7 +130,7 @@ def _json(rows: Any, _: Shape, __: Any, write: Any, ascii_only: bool) -> None:
 
 
 def _ndjson(rows: Any, _: Shape, __: Any, write: Any, ascii_only: bool) -> None:
-    # One encoder for all rows, which walks what is plain already by itself: twice as fast.
+    # One encoder for all rows is twice as fast as json.dumps; it walks plain values itself.
     text = json.JSONEncoder(
         separators=(",", ":"), ensure_ascii=ascii_only, check_circular=False, default=encode_shallow
     ).encode
@@ -142,7 +142,7 @@ def _yaml(rows: Any, _: Shape, __: Any, write: Any, ascii_only: bool) -> None:
     import yaml
 
     empty = True
-    for row in rows:  # lists of one, one after another, are a list
+    for row in rows:  # consecutive lists of one row form one list
         write(yaml.safe_dump([row], sort_keys=False, allow_unicode=not ascii_only))
         empty = False
     if empty:
@@ -175,7 +175,7 @@ def _cell(value: Any) -> str:
 
 
 def _ids(rows: Any, _: Shape, __: Any, write: Any, ___: bool) -> None:
-    # The first field of every read model names the thing.
+    # The first field of every read model identifies it.
     for row in rows:
         write(f"{next(iter(row.values()))}\n")
 
@@ -191,6 +191,10 @@ def _template(rows: Any, shape: Shape, __: Any, write: Any, ___: bool) -> None:
 
 
 _WRITERS: Final[dict[Format, Callable[..., None]]] = {
-    Format.json: _json, Format.ndjson: _ndjson, Format.yaml: _yaml, Format.csv: _csv,
-    Format.ids: _ids, Format.template: _template,
-}  # fmt: skip
+    Format.json: _json,
+    Format.ndjson: _ndjson,
+    Format.yaml: _yaml,
+    Format.csv: _csv,
+    Format.ids: _ids,
+    Format.template: _template,
+}

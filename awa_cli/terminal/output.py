@@ -1,4 +1,4 @@
-"""Print results: data on stdout, talk on stderr."""
+"""Print results on stdout and remarks on stderr."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 
 class ReaderLeft(Exception):
-    """Nobody reads stdout any more, as after ``| head``."""
+    """The reader of stdout has closed the pipe, as ``| head`` does."""
 
 
 def _write(text: str) -> None:
@@ -47,34 +47,34 @@ def _write(text: str) -> None:
 
 
 def result(text: str) -> None:
-    """Print what a command did, as published scripts expect it: one sentence on stdout."""
-    _write(_tame(text) + "\n")
+    """Print what a command did: one sentence on stdout, as scripts for awa 0.5 expect."""
+    _write(_escape(text) + "\n")
 
 
-# Colours are ours, line ends and tabs do no harm.
-_DRAWS: Final = re.compile(r"\x1b\[[0-9;]*m|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+# All control characters but line ends and tabs; colour sequences are ours.
+_CONTROLS: Final = re.compile(r"\x1b\[[0-9;]*m|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
-def _tame(text: str) -> str:
-    """Make control characters visible, so that no name draws screens."""
-    return _DRAWS.sub(lambda found: found[0] if "[" in found[0] else repr(found[0])[1:-1], text)
+def _escape(text: str) -> str:
+    """Escape control characters, so that no name can control the terminal."""
+    return _CONTROLS.sub(lambda found: found[0] if "[" in found[0] else repr(found[0])[1:-1], text)
 
 
 def show_text(text: str) -> None:
-    """Print a page or a table; through a pager where it is longer than the terminal."""
+    """Print a page or a table, through a pager if it is longer than the terminal."""
     if not page(text, _options()):
         _write(text)
 
 
 def say(text: str) -> None:
-    """Tell the person at the terminal something, on stderr; nothing with --quiet."""
+    """Print a remark on stderr; nothing with --quiet."""
     if _options().quiet:
         return
     try:
         sys.stdout.flush()
     except BrokenPipeError:
         raise ReaderLeft from None
-    sys.stderr.write(_tame(text) + "\n")
+    sys.stderr.write(_escape(text) + "\n")
 
 
 def _options() -> Common:
@@ -85,12 +85,12 @@ def _options() -> Common:
 
 
 def show_document(value: Any) -> None:
-    """Print one value as JSON, two spaces deep."""
+    """Print a value as JSON, indented by two spaces."""
     _write(json.dumps(encode(value), indent=2, ensure_ascii=_ascii_only()) + "\n")
 
 
 def show_one(row: Any, sentence: str, shape: Shape, options: Common) -> None:
-    """Print what was made: a sentence for people, else the row; JSON without a list around it."""
+    """Print a new row: in a table format the sentence, as JSON the row without a list."""
     if shape.for_people:
         result(sentence)
     elif shape.format is Format.json:
@@ -113,9 +113,9 @@ def show_rows(
     footer: Callable[[Sequence[T]], str] | None = None,
     chosen: Sequence[str] = (),
 ) -> int:
-    """Print rows as a table or as data, and return how many there were.
+    """Print rows as a table or as data; return their number.
 
-    ``empty`` stands for a table without rows.  ``chosen`` fields take the place of the columns.
+    ``empty`` is printed for a table without rows.  ``chosen`` fields replace the columns.
     """
     if not shape.for_people:
         return write_data(rows, shape, chosen, _write, ascii_only=_ascii_only())
@@ -136,7 +136,7 @@ def _table(
     options: Common,
     chosen: Sequence[str],
 ) -> list[str]:
-    """Lay a table out: as wide as the terminal, as wide as it gets in a pipe and with -o wide."""
+    """Lay out a table: as wide as the terminal, or unlimited in a pipe and with -o wide."""
     from awa_cli.terminal.colors import Paint
 
     wide = shape.format is Format.wide
@@ -156,7 +156,7 @@ def _field_column(name: str) -> Column[Any]:
         value = field_of(encode(row), name)
         return value if value is None or isinstance(value, str) else json.dumps(value)
 
-    # An id that is cut is of no use.
+    # A cut id would be useless.
     return Column(name, name.upper(), get, width=None if name.endswith("id") else 8)
 
 
@@ -169,7 +169,7 @@ def show_live(
     *,
     chosen: Sequence[str] = (),
 ) -> NoReturn:
-    """Print rows again and again until Ctrl-C: in place at a terminal, else one after another."""
+    """Print rows repeatedly until Ctrl-C: in place at a terminal, else one table after another."""
     from awa_cli.feed import watch
 
     if not (shape.for_people and sys.stdout.isatty()):
@@ -185,7 +185,7 @@ def show_live(
         for rows in watch(read, seconds):
             lines = _table(rows, columns, shape, options, chosen)
             clock = f"{datetime.now().astimezone():%H:%M:%S}"
-            lines += ["", f"{clock}, every {span(seconds)}; Ctrl-C ends"]
+            lines += ["", f"{clock}, every {span(seconds)}; Ctrl-C to stop"]
             screen = Text.from_ansi("\n".join(lines), no_wrap=True, overflow="ellipsis")
             live.update(screen, refresh=True)
     raise AssertionError

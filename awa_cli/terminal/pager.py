@@ -1,4 +1,4 @@
-"""Long output at a terminal goes through a pager."""
+"""Show long output through a pager."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ __all__ = ["page"]
 
 
 def page(text: str, options: Common) -> bool:
-    """Show a text longer than the terminal through the pager; False when it was not shown.
+    """Show a text longer than the terminal through the pager; return False if it was not shown.
 
-    The pager is AWA_PAGER, else PAGER, else less or more; none with --no-pager, in a pipe, or when
-    the variable is empty or ``cat``.
+    The pager is AWA_PAGER, else PAGER, else less or more.  No pager is used with --no-pager, in a
+    pipe, or if the variable is empty or ``cat``.
     """
     if options.no_pager or not sys.stdout.isatty():
         return False
@@ -26,26 +26,30 @@ def page(text: str, options: Common) -> bool:
     command = _command()
     if command in ([], ["cat"]):
         return False
-    # Costs 10 ms, which only a long page has to pay.
+    # Takes 10 ms, so only a long page imports it.
     import subprocess
 
     from awa_cli.terminal.colors import without_links
 
     sys.stdout.flush()
-    # Colours pass through, and what was read stays on the screen.
+    # Colours pass through, and the text stays on the screen.
     environment = {"LESS": "FRX", "LV": "-c", **os.environ}
     try:
         running = subprocess.Popen(  # noqa: S603 - the user's own pager
-            command, stdin=subprocess.PIPE, env=environment, text=True,
-            encoding=sys.stdout.encoding, errors="backslashreplace",
-        )  # fmt: skip
+            command,
+            stdin=subprocess.PIPE,
+            env=environment,
+            text=True,
+            encoding=sys.stdout.encoding,
+            errors="backslashreplace",
+        )
     except OSError:
         return False
     while True:
         try:
             running.communicate(without_links(text))
         except KeyboardInterrupt:
-            continue  # Ctrl-C is for the pager, which stays
+            continue  # the pager handles Ctrl-C
         return True
 
 

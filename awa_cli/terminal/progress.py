@@ -1,4 +1,4 @@
-"""How far a long change is, on one line of stderr."""
+"""The progress of a long change, on one line of stderr."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Progress"]
 
-_AFTER_SECONDS: Final = 1.0
-_EVERY_SECONDS: Final = 0.1
-_BAR: Final = 24
+_DELAY_SECONDS: Final = 1.0
+_REDRAW_SECONDS: Final = 0.1
+_BAR_CELLS: Final = 24
 
 
 class Progress:
-    """A bar where the end is known, else a count, else the time that passed.
+    """A bar if the total is known, else a count, else the elapsed time.
 
-    Drawn from the first second on, at a terminal and without --quiet; gone when the block ends.
+    It is drawn after one second, at a terminal and without --quiet, and erased at the end.
     """
 
     def __init__(self, options: Common, thing: str = "job") -> None:
@@ -48,11 +48,11 @@ class Progress:
         self._clear()
 
     def show(self, done: int, total: int | None = None) -> None:
-        """Tell how many are done, of how many if that is known."""
+        """Set the number done, and the total if it is known."""
         self._done, self._total = done, total
 
     def say(self, text: str) -> None:
-        """Say something beside it."""
+        """Print a remark above the bar."""
         from awa_cli.terminal.output import say
 
         with self._lock:
@@ -66,16 +66,16 @@ class Progress:
         self._drawn = False
 
     def _draw(self) -> None:
-        wait = _AFTER_SECONDS
+        wait = _DELAY_SECONDS
         while not self._over.wait(wait):
             with self._lock:
                 sys.stderr.write(f"\r{self.line(time.monotonic() - self._began)}\x1b[K")
                 sys.stderr.flush()
                 self._drawn = True
-            wait = _EVERY_SECONDS
+            wait = _REDRAW_SECONDS
 
     def line(self, seconds: float) -> str:
-        """Return what is drawn after so many seconds."""
+        """Return the line to draw after a number of seconds."""
         from awa_cli.views.words import counted, span
 
         if self._done is None:
@@ -83,7 +83,7 @@ class Progress:
         if self._total is None:
             return f"{counted(self._done, self._thing)}, {self._done / seconds:,.0f}/s"
         share = min(self._done / max(self._total, 1), 1)
-        filled = round(_BAR * share)
+        filled = round(_BAR_CELLS * share)
         full, empty = "█░" if (sys.stderr.encoding or "").lower().startswith("utf") else "#-"
-        bar = full * filled + empty * (_BAR - filled)
+        bar = full * filled + empty * (_BAR_CELLS - filled)
         return f"{bar} {share:>4.0%}  {self._done:,} of {counted(self._total, self._thing)}"

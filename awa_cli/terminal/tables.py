@@ -1,4 +1,4 @@
-"""Rows laid out as a table, for a terminal of some width or for a pipe of any."""
+"""Lay out rows as a table, for a width in cells or without a limit."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ __all__ = ["table_lines"]
 T = TypeVar("T")
 
 _GAP: Final = 2
-# A column of width 1 takes what is left, and says nothing in fewer cells than these.
-_USEFUL: Final = 8
+# A column of width 1 takes the remaining cells; it is useless below this many.
+_LAST_WIDTH: Final = 8
 
 
 def table_lines(
@@ -27,8 +27,8 @@ def table_lines(
 ) -> list[str]:
     """Return the heading and a line for each row.
 
-    With a ``room`` of so many cells, long cells are cut where their column allows it, and columns
-    that still do not fit are left out, the first one never.
+    ``room`` is the width in cells: long values are cut if their column allows it, then columns are
+    left out until the rest fits.  The first column always stays.
     """
     texts = [[clean(column.get(row)) for row in rows] for column in columns]
     wanted = [
@@ -40,9 +40,10 @@ def table_lines(
     if room is not None:
         kept = _kept(columns, wanted, room)
         widths = fit(
-            [wanted[i] for i in kept], [columns[i].width for i in kept],
+            [wanted[i] for i in kept],
+            [columns[i].width for i in kept],
             room - _GAP * (len(kept) - 1),
-        )  # fmt: skip
+        )
     shown = [(columns[i], texts[i], width) for i, width in zip(kept, widths, strict=True)]
     titles = [cut(column.title, width) for column, _, width in shown]
     lines = [_line([(title, paint(title, "bold")) for title in titles], shown)]
@@ -57,9 +58,11 @@ def table_lines(
 
 
 def _kept(columns: Sequence[Column[Any]], wanted: Sequence[int], room: int) -> list[int]:
-    """Leave columns out from the right, first those that may be cut, until the rest fits."""
+    """Leave out columns from the right, first those that may be cut, until the rest fits."""
     least = [
-        most if column.width is None else min(most, _USEFUL if column.width == 1 else column.width)
+        most
+        if column.width is None
+        else min(most, _LAST_WIDTH if column.width == 1 else column.width)
         for column, most in zip(columns, wanted, strict=True)
     ]
     kept = list(range(len(columns)))
@@ -70,7 +73,7 @@ def _kept(columns: Sequence[Column[Any]], wanted: Sequence[int], room: int) -> l
 
 
 def _line(parts: Sequence[tuple[str, str]], shown: Sequence[tuple[Column[Any], Any, int]]) -> str:
-    """Join cells, given plain and painted; blanks are written only before something."""
+    """Join cells, given plain and painted, without trailing blanks."""
     line, owed = "", 0
     for (text, painted), (column, _, width) in zip(parts, shown, strict=True):
         spare = max(0, width - cells(text))

@@ -1,1 +1,1 @@
-"""How data is shown: shared by the command, the monitor and the web pages."""
+"""Presentation of data, shared by the commands, the monitor and the web pages."""

@@ -1,4 +1,4 @@
-"""Every change an operator can make, named once: command, dialog and button use these words."""
+"""The changes that an operator can make, with the words for commands, dialogs and buttons."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ R = TypeVar("R")
 
 
 class Danger(IntEnum):
-    """How much a mistake costs."""
+    """The cost of a mistake."""
 
     NONE = 0
-    """Undone by its opposite."""
+    """The opposite action undoes it."""
     SOME = 1
     """Changes jobs; no data is lost."""
     DESTRUCTIVE = 2
-    """Cannot be undone: asked about at a terminal."""
+    """Cannot be undone: needs confirmation at a terminal."""
     LOSS = 3
-    """Takes work that was never done: needs --yes where nobody can be asked."""
+    """Deletes work that was never done: without a terminal, --yes is required."""
 
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """One change: ``verb`` on a button, ``question`` before it and ``done`` after, with {target}.
+    """A change: ``verb`` labels a button, ``question`` asks before it, ``done`` reports it.
 
-    ``opposite`` is the action that undoes it.
+    ``question`` and ``done`` contain {target}.  ``opposite`` is the action that undoes the change.
     """
 
     id: str
@@ -47,75 +47,84 @@ class Action:
 
 _ALL: Final = (
     Action("job.enqueue", "Enqueue", "Enqueue a job of kind {target}?", Danger.NONE),
-    Action("job.retry", "Retry", "Run job {target} again?", Danger.SOME, "Retried job {target}"),
-    Action("job.cancel", "Cancel", "Cancel job {target}?", Danger.SOME, "Cancelled job {target}"),
-    Action("jobs.retry", "Retry", "Run {target} again?", Danger.SOME, "Retried {target}"),
-    Action("jobs.cancel", "Cancel", "Cancel {target}?", Danger.SOME, "Cancelled {target}"),
+    Action("job.retry", "Retry", "Retry job {target}?", Danger.SOME, done="Retried job {target}"),
+    Action(
+        "job.cancel", "Cancel", "Cancel job {target}?", Danger.SOME, done="Cancelled job {target}"
+    ),
+    Action("jobs.retry", "Retry", "Retry {target}?", Danger.SOME, done="Retried {target}"),
+    Action("jobs.cancel", "Cancel", "Cancel {target}?", Danger.SOME, done="Cancelled {target}"),
     Action(
         "jobs.priority",
         "Set priority",
         "Give {target}?",
         Danger.NONE,
-        "Gave {target}",
-        "jobs.priority",
+        done="Gave {target}",
+        opposite="jobs.priority",
     ),
-    Action("jobs.move", "Move", "Move {target}?", Danger.NONE, "Moved {target}", "jobs.move"),
+    Action(
+        "jobs.move",
+        "Move",
+        "Move {target}?",
+        Danger.NONE,
+        done="Moved {target}",
+        opposite="jobs.move",
+    ),
     Action(
         "jobs.discard",
         "Discard",
-        "Delete {target} for good?",
+        "Permanently delete {target}?",
         Danger.DESTRUCTIVE,
-        "Discarded {target}",
+        done="Discarded {target}",
     ),
     Action(
         "job.retry-failed",
         "Retry failed",
-        "Run all failed jobs of {target} again?",
+        "Retry all failed jobs of {target}?",
         Danger.SOME,
-        "Retried the failed jobs of {target}",
+        done="Retried the failed jobs of {target}",
     ),
     Action(
         "job.discard",
         "Discard",
-        "Delete all failed jobs of kind {target} for good?",
+        "Permanently delete all failed jobs of kind {target}?",
         Danger.DESTRUCTIVE,
     ),
     Action("job.priority", "Set priority", "Change the priority of job {target}?", Danger.SOME),
     Action("job.move", "Move", "Move job {target} to another queue?", Danger.SOME),
-    Action("job.delete", "Delete", "Delete job {target} for good?", Danger.DESTRUCTIVE),
+    Action("job.delete", "Delete", "Permanently delete job {target}?", Danger.DESTRUCTIVE),
     Action(
         "queue.pause",
         "Pause",
-        "Stop starting jobs of queue {target}?",
+        "Pause queue {target}?",
         Danger.NONE,
-        "Paused queue '{target}'",
-        "queue.resume",
+        done="Paused queue '{target}'",
+        opposite="queue.resume",
     ),
     Action(
         "queue.resume",
         "Resume",
-        "Start jobs of queue {target} again?",
+        "Resume queue {target}?",
         Danger.NONE,
-        "Resumed queue '{target}'",
-        "queue.pause",
+        done="Resumed queue '{target}'",
+        opposite="queue.pause",
     ),
     Action(
         "queue.drain",
         "Drain",
-        "Cancel every job that waits in queue {target}?",
+        "Cancel all waiting jobs in queue {target}?",
         Danger.DESTRUCTIVE,
-        "Drained queue '{target}'",
+        done="Drained queue '{target}'",
     ),
     Action(
         "queue.purge",
         "Purge",
-        "Delete all jobs of queue {target} but running ones for good?",
+        "Permanently delete all jobs in queue {target} that are not running?",
         Danger.LOSS,
     ),
     Action(
         "queue.purge-ended",
         "Purge ended",
-        "Delete all jobs of queue {target} that have ended for good?",
+        "Permanently delete all ended jobs in queue {target}?",
         Danger.DESTRUCTIVE,
     ),
     Action(
@@ -123,111 +132,126 @@ _ALL: Final = (
         "Set",
         "Change the settings of queue {target}?",
         Danger.NONE,
-        "Changed the settings of queue '{target}'",
+        done="Changed the settings of queue '{target}'",
     ),
-    Action("dlq.retry", "Retry", "Run {target} again?", Danger.SOME, "Retried {target}"),
-    Action("dlq.purge", "Purge", "Delete {target} for good?", Danger.LOSS, "Purged {target}"),
+    Action("dlq.retry", "Retry", "Retry {target}?", Danger.SOME, done="Retried {target}"),
+    Action(
+        "dlq.purge", "Purge", "Permanently delete {target}?", Danger.LOSS, done="Purged {target}"
+    ),
     Action("dlq.move", "Move", "Move job {target} to the dead letters?", Danger.SOME),
     Action(
         "dlq.retry-all",
         "Retry all",
-        "Run dead letters of {target} again?",
+        "Retry dead letters of {target}?",
         Danger.SOME,
-        "Retried {target}",
+        done="Retried {target}",
     ),
     Action(
         "dlq.purge-all",
         "Purge all",
-        "Delete dead letters of {target} for good?",
+        "Permanently delete dead letters of {target}?",
         Danger.LOSS,
-        "Purged {target}",
+        done="Purged {target}",
     ),
     Action(
         "dlq.move-all", "Move all", "Move failed jobs of {target} to the dead letters?", Danger.SOME
     ),
-    Action("dlq.enable", "Keep", "Keep failed jobs of queue {target} apart?", Danger.NONE),
-    Action("dlq.disable", "Leave", "Leave failed jobs of queue {target}?", Danger.NONE),
+    Action(
+        "dlq.enable", "Keep", "Keep failed jobs of queue {target} as dead letters?", Danger.NONE
+    ),
+    Action(
+        "dlq.disable",
+        "Leave",
+        "Stop keeping failed jobs of queue {target} as dead letters?",
+        Danger.NONE,
+    ),
     Action("batch.submit", "Submit", "Submit {target}?", Danger.SOME),
     Action(
         "batch.run",
-        "Carry out",
-        "Carry bulk operation {target} out from here?",
+        "Run",
+        "Run bulk operation {target} here?",
         Danger.SOME,
-        "Carried out {target}",
+        done="Completed {target}",
     ),
     Action(
         "batch.cancel",
         "Stop",
         "Stop bulk operation {target}?",
         Danger.NONE,
-        "Stopped bulk operation {target}",
+        done="Stopped bulk operation {target}",
     ),
     Action("callback.complete", "Complete", "Complete the job of callback {target}?", Danger.SOME),
     Action("callback.fail", "Fail", "Fail the job of callback {target}?", Danger.SOME),
-    Action("callback.resume", "Resume", "Answer callback {target}?", Danger.SOME),
-    Action("callback.retry", "Retry", "Start the job of callback {target} over?", Danger.SOME),
-    Action("callback.heartbeat", "Extend", "Give callback {target} more time?", Danger.NONE),
+    Action("callback.resume", "Resume", "Resume the job of callback {target}?", Danger.SOME),
+    Action("callback.retry", "Retry", "Retry the job of callback {target}?", Danger.SOME),
+    Action("callback.heartbeat", "Extend", "Extend the timeout of callback {target}?", Danger.NONE),
     Action(
         "cron.trigger",
         "Trigger",
         "Enqueue the job of schedule {target} now?",
         Danger.NONE,
-        "Triggered schedule '{target}'",
+        done="Triggered schedule '{target}'",
     ),
     Action(
         "cron.pause",
         "Pause",
-        "Keep schedule {target} from firing?",
+        "Pause schedule {target}?",
         Danger.NONE,
-        "Paused schedule '{target}'",
-        "cron.resume",
+        done="Paused schedule '{target}'",
+        opposite="cron.resume",
     ),
     Action(
         "cron.resume",
         "Resume",
-        "Let schedule {target} fire again?",
+        "Resume schedule {target}?",
         Danger.NONE,
-        "Resumed schedule '{target}'",
-        "cron.pause",
+        done="Resumed schedule '{target}'",
+        opposite="cron.pause",
     ),
     Action(
         "cron.remove",
         "Remove",
         "Remove schedule {target}?",
         Danger.DESTRUCTIVE,
-        "Removed schedule '{target}'",
+        done="Removed schedule '{target}'",
     ),
-    Action("cron.apply", "Apply", "Make the schedules be as {target} says?", Danger.SOME),
+    Action("cron.apply", "Apply", "Change the schedules to match {target}?", Danger.SOME),
     Action(
         "storage.prepare",
         "Prepare",
-        "Note {target} as the storage engine to move to?",
+        "Prepare the storage engine {target}?",
         Danger.SOME,
-        "Noted {target} as the engine to move to",
-    ),
-    Action(
-        "roles.apply",
-        "Apply",
-        "Make the roles {target} and take back what was granted beyond?",
-        Danger.SOME,
-        "Roles are in place: {target}",
+        done="Prepared the storage engine {target}",
     ),
     Action(
         "storage.abort",
         "Abort",
-        "Forget the prepared storage engine?",
+        "Clear the prepared storage engine?",
         Danger.SOME,
-        "Forgot the prepared engine",
+        done="Cleared the prepared storage engine",
+    ),
+    Action(
+        "roles.apply",
+        "Apply",
+        "Create the roles {target} and revoke their other grants?",
+        Danger.SOME,
+        done="Roles are in place: {target}",
     ),
 )
 ACTIONS: Final = {action.id: action for action in _ALL}
 
 
-# They work in pages, each its own transaction, so that a large backlog is not locked at once.
+# These run in many transactions, so that a large backlog is not locked at once.
 _PAGED: Final = frozenset(
-    {"job.retry-failed", "queue.drain", "dlq.retry-all", "dlq.purge-all", "dlq.move-all",
-     "batch.run"}
-)  # fmt: skip
+    {
+        "job.retry-failed",
+        "queue.drain",
+        "dlq.retry-all",
+        "dlq.purge-all",
+        "dlq.move-all",
+        "batch.run",
+    }
+)
 
 
 def recorded(
@@ -240,7 +264,7 @@ def recorded(
     outcome: Callable[[R], dict[str, Any]] | None = None,
     **detail: Any,
 ) -> Op[R]:
-    """Return the op of a change with its entry in the audit log: the one door for all surfaces."""
+    """Return the op of a change together with its entry in the audit log, for any surface."""
     from awa_lib.ops.audit import Entry, announced, audited
 
     entry = Entry(actor, via, ACTIONS[action_id].id, str(target), detail)
@@ -248,15 +272,18 @@ def recorded(
 
 
 def submitted(one: BulkOperation) -> dict[str, Any]:
-    """Return what an entry keeps of a bulk operation, which is forgotten long before it."""
+    """Return the detail of an audit entry for a bulk operation, whose row is deleted earlier."""
     return {
-        "id": one.id, "operation": one.operation, "total_matched": one.total_matched,
-        "filter": one.filter, **one.spec,
-    }  # fmt: skip
+        "id": one.id,
+        "operation": one.operation,
+        "total_matched": one.total_matched,
+        "filter": one.filter,
+        **one.spec,
+    }
 
 
 def operator() -> str:
-    """Return who sits at this terminal, as far as the machine knows."""
+    """Return the user and the host of this process, for the audit log."""
     import getpass
     import os
     import socket

@@ -1,4 +1,4 @@
-"""What an operator should know at once, in words."""
+"""Alerts: problems of queues and workers that need attention."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ if TYPE_CHECKING:
 
 __all__ = ["Alert", "find_alerts"]
 
-# Jobs that could run have waited so long that a person should look.
+# An available job that waits longer than this raises an alert.
 _LATE_SECONDS: Final = 300.0
 
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """One thing that is wrong: ``queue`` is where, or None for the fleet."""
+    """A problem of a queue, or of the fleet if ``queue`` is None."""
 
     text: str
     queue: str | None = None
 
 
 def find_alerts(queues: Sequence[QueueStat], fleet: Sequence[RuntimeInstance]) -> list[Alert]:
-    """Return what is wrong, the worst first."""
+    """Return the alerts, the worst first."""
     live = [one for one in fleet if not one.stale]
     waiting = sum(one.available for one in queues)
     found = []

@@ -1,4 +1,4 @@
-"""The attempts of a job, to be looked at side by side."""
+"""The attempts of a job, for comparison."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ if TYPE_CHECKING:
 
 __all__ = ["latest_runs"]
 
-_MOST: Final = 6
+_RUN_LIMIT: Final = 6
 
 
 def latest_runs(job: JobRow) -> Op[list[JobRun]]:
-    """Return the latest attempts that left a trace, the latest first."""
+    """Return the latest recorded attempts, the latest first."""
     kept = {entry.get("attempt") for entry in job.errors if isinstance(entry.get("attempt"), int)}
     numbers = sorted({job.attempt, *(n for n in kept if n is not None and n < job.attempt)})
     found: list[JobRun] = []
-    for number in numbers[::-1][:_MOST]:
+    for number in numbers[::-1][:_RUN_LIMIT]:
         run = yield from dump_run(job.id, number)
         found.append(run)
     return found

@@ -1,4 +1,4 @@
-"""What a bulk operation does, in words."""
+"""Bulk operations in words."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["done_words", "filter_words", "operation_words", "share_of"]
 
 
 def operation_words(one: BulkOperation) -> str:
-    """Say what the jobs get: ``move to queue slow``."""
+    """Return the change in words: ``move to queue slow``."""
     if "priority" in one.spec:
         return f"set priority {one.spec['priority']}"
     if "to_queue" in one.spec:
@@ -23,9 +23,9 @@ def operation_words(one: BulkOperation) -> str:
 
 
 def filter_words(where: Mapping[str, Any]) -> str:
-    """Say which jobs: ``failed jobs of kind send_email in queue email``.
+    """Return a filter in words: ``failed jobs of kind send_email in queue email``.
 
-    Parts that are not known here are given as they are.
+    Unknown conditions are written as name and value.
     """
     if not where:
         return "all jobs"
@@ -38,28 +38,28 @@ def filter_words(where: Mapping[str, Any]) -> str:
         "tag": "tagged {}",
         "created_after": "created since {}",
         "created_before": "created before {}",
-        "error": "whose error says “{}”",
-        "args": "whose args hold {}",
+        "error": "whose error contains “{}”",
+        "args": "whose args contain {}",
     }
     for name, form in parts.items():
         if name in given:
-            words.append(form.format(_said(given.pop(name))))
-    words += [f"with {name} {_said(value)}" for name, value in given.items()]
+            words.append(form.format(_text(given.pop(name))))
+    words += [f"with {name} {_text(value)}" for name, value in given.items()]
     return " ".join(words)
 
 
-def _said(value: Any) -> str:
+def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def share_of(one: BulkOperation) -> int:
-    """Return how far it is in percent; only what is over is whole."""
+    """Return the progress in percent: 100 only when it has completed."""
     if one.state == "completed":
         return 100
-    over = one.processed + one.skipped + one.errored
-    return min(99, 100 * over // max(one.total_matched, 1))
+    done = one.processed + one.skipped + one.errored
+    return min(99, 100 * done // max(one.total_matched, 1))
 
 
 def done_words(one: BulkOperation) -> str:
-    """Say how many jobs it came to."""
+    """Return the number of processed jobs and of all jobs."""
     return f"{one.processed:,} of {one.total_matched:,}"

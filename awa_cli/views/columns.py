@@ -1,4 +1,4 @@
-"""How each field looks, said once: tables of the command and grids of the dashboard use these."""
+"""The columns of all tables, shared by the commands, the monitor and the web pages."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from awa_cli.views.cron import in_words
-from awa_cli.views.states import STATE_SIGNS, STATE_STYLES, state_sign
+from awa_cli.views.states import BATCH_STYLES, SEVERITY_STYLES, STATE_STYLES, WORKER_STYLES
 from awa_cli.views.words import age, span
 
 if TYPE_CHECKING:
@@ -28,10 +28,25 @@ if TYPE_CHECKING:
     from awa_lib.reads.statistics import Failure
 
 __all__ = [
-    "ACCESS", "AUDIT", "BATCHES", "CONTEXTS", "DEAD_LETTERS", "FAILURES", "FINDINGS", "FIRES",
-    "GLANCE_QUEUES", "JOBS", "KINDS", "QUEUES", "QUEUE_OVERVIEWS", "QUEUE_WORKERS", "SCHEDULES",
-    "SEVERITY_STYLES", "STATE_SIGNS", "STATE_STYLES", "STATUSES", "WORKERS", "Column", "state_sign",
-]  # fmt: skip
+    "ACCESS",
+    "AUDIT",
+    "BATCHES",
+    "CONTEXTS",
+    "DEAD_LETTERS",
+    "FAILURES",
+    "FINDINGS",
+    "FIRES",
+    "JOBS",
+    "KINDS",
+    "QUEUES",
+    "QUEUE_OVERVIEWS",
+    "QUEUE_WORKERS",
+    "SCHEDULES",
+    "STATUSES",
+    "SUMMARY_QUEUES",
+    "WORKERS",
+    "Column",
+]
 
 T = TypeVar("T")
 
@@ -52,13 +67,13 @@ class Column(Generic[T]):
     width: int | None = None
     right: bool = False
     wide: bool = False
-    """Only shown by ``-o wide``."""
+    """Shown only by ``-o wide``."""
     link: Callable[[T], str | None] | None = None
-    """An address the text leads to, in terminals that open links."""
+    """A URL that the text links to."""
     by: Callable[[T], Any] | None = None
-    """What rows are sorted by where the text would mislead."""
+    """The sort key, if rows are not sorted by the text."""
     state: Callable[[T], str] | None = None
-    """The state whose sign stands before the text on screens."""
+    """The state whose sign precedes the text on screens."""
 
 
 def _ago(key: str, title: str, get: Callable[[T], datetime | None]) -> Column[T]:
@@ -67,7 +82,7 @@ def _ago(key: str, title: str, get: Callable[[T], datetime | None]) -> Column[T]
 
 
 def _moment(job: JobRow) -> datetime | None:
-    """Return the time that matters in this state."""
+    """Return the time that is relevant in the state of the job."""
     moments = {
         "running": job.attempted_at,
         "completed": job.finalized_at,
@@ -114,17 +129,25 @@ JOBS: Final[tuple[Column[JobRow], ...]] = (
     Column("note", "NOTE", _note, width=1, style=lambda job: "red" if job.errors else ""),
 )
 
+_FAILED: Final[Column[Any]] = Column(
+    "failed",
+    "FAILED",
+    lambda one: one.failed,
+    style=lambda one: "bold red" if one.failed else "",
+    right=True,
+)
+_PAUSED: Final[Column[Any]] = Column(
+    "paused",
+    "PAUSED",
+    lambda one: "yes" if one.paused else "no",
+    style=lambda one: "bold yellow" if one.paused else "",
+)
+
 QUEUES: Final[tuple[Column[QueueStat], ...]] = (
     Column("queue", "QUEUE", lambda queue: queue.queue, width=8),
     Column("available", "AVAIL", lambda queue: queue.available, right=True),
     Column("running", "RUNNING", lambda queue: queue.running, right=True),
-    Column(
-        "failed",
-        "FAILED",
-        lambda queue: queue.failed,
-        style=lambda queue: "bold red" if queue.failed else "",
-        right=True,
-    ),
+    _FAILED,
     Column("later", "LATER", lambda queue: queue.scheduled + queue.retryable, right=True),
     Column("waiting", "WAITING", lambda queue: queue.waiting_external, right=True),
     Column("completed", "COMPLETED/1H", lambda queue: queue.completed_last_hour, right=True),
@@ -135,15 +158,10 @@ QUEUES: Final[tuple[Column[QueueStat], ...]] = (
         right=True,
         by=lambda queue: queue.lag_seconds or 0.0,
     ),
-    Column(
-        "paused",
-        "PAUSED",
-        lambda queue: "yes" if queue.paused else "no",
-        style=lambda queue: "bold yellow" if queue.paused else "",
-    ),
+    _PAUSED,
 )
 
-GLANCE_QUEUES: Final = tuple(one for one in QUEUES if one.key not in {"later", "waiting"})
+SUMMARY_QUEUES: Final = tuple(one for one in QUEUES if one.key not in {"later", "waiting"})
 
 FAILURES: Final[tuple[Column[Failure], ...]] = (
     Column("id", "ID", lambda one: one.id),
@@ -152,7 +170,7 @@ FAILURES: Final[tuple[Column[Failure], ...]] = (
     Column("error", "ERROR", lambda one: one.error or "", width=1, style=lambda _: "red"),
 )
 
-# A process, its version, and what it says of one of its queues.
+# A process, its version, and its report about a queue.
 QUEUE_WORKERS: Final[tuple[Column[tuple[str, str, dict[str, Any]]], ...]] = (
     Column("worker", "WORKER", lambda one: one[0], width=10),
     Column("version", "VERSION", lambda one: one[1], width=5),
@@ -169,7 +187,7 @@ CONTEXTS: Final[tuple[Column[ContextRow], ...]] = (
 
 
 def _declared(row: QueueOverview | KindOverview) -> str:
-    """Say whether its workers agree about it."""
+    """Return whether the workers declare it, and agree."""
     if row.descriptor_mismatch:
         return "drift"
     if row.descriptor_stale:
@@ -187,21 +205,10 @@ QUEUE_OVERVIEWS: Final[tuple[Column[QueueOverview], ...]] = (
     Column("owner", "OWNER", lambda one: one.owner, width=6),
     Column("queued", "QUEUED", lambda one: one.total_queued, right=True),
     Column("running", "RUNNING", lambda one: one.running, right=True),
-    Column(
-        "failed",
-        "FAILED",
-        lambda one: one.failed,
-        style=lambda one: "bold red" if one.failed else "",
-        right=True,
-    ),
+    _FAILED,
     Column("workers", "WORKERS", lambda one: one.live_instances, right=True),
     Column("declared", "DECLARED", _declared, style=_drift_style),
-    Column(
-        "paused",
-        "PAUSED",
-        lambda one: "yes" if one.paused else "no",
-        style=lambda one: "bold yellow" if one.paused else "",
-    ),
+    _PAUSED,
     Column("tags", "TAGS", lambda one: ",".join(one.tags) or None, wide=True),
     Column("docs", "DOCS", lambda one: one.docs_url, wide=True),
     Column("about", "ABOUT", lambda one: one.description, width=1),
@@ -214,13 +221,7 @@ KINDS: Final[tuple[Column[KindOverview], ...]] = (
     Column("queues", "QUEUES", lambda one: one.queue_count, right=True, wide=True),
     Column("available", "AVAIL", lambda one: one.available, right=True),
     Column("running", "RUNNING", lambda one: one.running, right=True),
-    Column(
-        "failed",
-        "FAILED",
-        lambda one: one.failed,
-        style=lambda one: "bold red" if one.failed else "",
-        right=True,
-    ),
+    _FAILED,
     Column("later", "LATER", lambda one: one.scheduled + one.retryable, right=True),
     Column("waiting", "WAITING", lambda one: one.waiting_external, right=True, wide=True),
     Column("completed", "COMPLETED/1H", lambda one: one.completed_last_hour, right=True),
@@ -275,7 +276,7 @@ STATUSES: Final[tuple[Column[JobStatus], ...]] = (
 
 
 def _other_error(one: DeadLetter) -> str | None:
-    """Return the first line of the last error, unless the reason says the same."""
+    """Return the first line of the last error, unless the reason is the same."""
     line = _first_line(one.errors)
     return None if line == one.reason else line
 
@@ -295,11 +296,6 @@ DEAD_LETTERS: Final[tuple[Column[DeadLetter], ...]] = (
 def _first_line(errors: list[dict[str, Any]]) -> str:
     return str(errors[-1].get("error", "")).partition("\n")[0] if errors else ""
 
-
-BATCH_STYLES: Final = {
-    "pending": "cyan", "running": "bold yellow", "completed": "green", "failed": "bold red",
-    "cancelled": "bright_black",
-}  # fmt: skip
 
 BATCHES: Final[tuple[Column[BulkOperation], ...]] = (
     Column("id", "ID", lambda one: one.id),
@@ -346,17 +342,14 @@ def _worker_state(one: RuntimeInstance) -> str:
     return "healthy" if one.healthy else "degraded"
 
 
-_WORKER_STYLES: Final = {
-    "healthy": "green", "degraded": "bold red", "stale": "bright_black", "stopping": "yellow",
-}  # fmt: skip
-
-
 def _loops(one: RuntimeInstance) -> str:
-    """Name the loops that have stopped."""
+    """Return the names of the loops that have stopped."""
     alive = {
-        "postgres": one.postgres_connected, "poll": one.poll_loop_alive,
-        "heartbeat": one.heartbeat_alive, "maintenance": one.maintenance_alive,
-    }  # fmt: skip
+        "postgres": one.postgres_connected,
+        "poll": one.poll_loop_alive,
+        "heartbeat": one.heartbeat_alive,
+        "maintenance": one.maintenance_alive,
+    }
     return ",".join(name for name, up in alive.items() if not up) or "-"
 
 
@@ -365,7 +358,7 @@ WORKERS: Final[tuple[Column[RuntimeInstance], ...]] = (
     Column("host", "HOST", lambda one: one.hostname, width=8),
     Column("pid", "PID", lambda one: one.pid, right=True),
     Column("version", "VERSION", lambda one: one.version, width=5),
-    Column("state", "STATE", _worker_state, style=lambda one: _WORKER_STYLES[_worker_state(one)]),
+    Column("state", "STATE", _worker_state, style=lambda one: WORKER_STYLES[_worker_state(one)]),
     Column("leader", "LEADER", lambda one: "yes" if one.leader and not one.stale else ""),
     Column(
         "in_flight",
@@ -386,10 +379,6 @@ WORKERS: Final[tuple[Column[RuntimeInstance], ...]] = (
         "queues", "QUEUES", lambda one: ",".join(queue["queue"] for queue in one.queues), width=1
     ),
 )
-
-SEVERITY_STYLES: Final = {
-    "error": "bold red", "warning": "bold yellow", "note": "cyan", "ok": "green",
-}  # fmt: skip
 
 FINDINGS: Final[tuple[Column[Finding], ...]] = (
     Column(

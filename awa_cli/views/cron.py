@@ -1,4 +1,4 @@
-"""Cron expressions in words, where words are shorter than thought: ``0 2 * * mon-fri``."""
+"""Common cron expressions in words: ``0 2 * * mon-fri`` is ``Monday to Friday at 02:00``."""
 
 from __future__ import annotations
 
@@ -8,15 +8,29 @@ from typing import Final
 __all__ = ["in_words"]
 
 _NAMED: Final = {
-    "@hourly": "every hour", "@daily": "every day at 00:00", "@midnight": "every day at 00:00",
-    "@weekly": "every Sunday at 00:00", "@monthly": "on the 1st of each month at 00:00",
-    "@yearly": "every year on 1 January at 00:00", "@annually": "every year on 1 January at 00:00",
-}  # fmt: skip
+    "@hourly": "every hour",
+    "@daily": "every day at 00:00",
+    "@midnight": "every day at 00:00",
+    "@weekly": "every Sunday at 00:00",
+    "@monthly": "on the 1st of each month at 00:00",
+    "@yearly": "every year on 1 January at 00:00",
+    "@annually": "every year on 1 January at 00:00",
+}
 _DAYS: Final = ("Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday")
 _MONTHS: Final = (
-    "January", "February", "March", "April", "May", "June", "July", "August", "September",
-    "October", "November", "December",
-)  # fmt: skip
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+)
 _DAY_KEYS: Final = tuple(day[:3].lower() for day in _DAYS)
 _MONTH_KEYS: Final = tuple(month[:3].lower() for month in _MONTHS)
 _STEP: Final = re.compile(r"\*/(\d+)")
@@ -25,11 +39,11 @@ _ZEROS: Final = re.compile(r"\b0+(?=\d)")
 _LEAP_DAY: Final = (29, 2)
 _MINUTES: Final = 60
 _HOURS: Final = 24
-_MOST_TIMES: Final = 4
+_TIMES_LIMIT: Final = 4
 
 
 def in_words(expression: str) -> str:
-    """Return a common expression in words, any other as it is.
+    """Return a common expression in words, any other unchanged.
 
     ``*/15 * * * *`` is ``every 15 minutes``, ``0 2 * * mon-fri`` is
     ``Monday to Friday at 02:00``.
@@ -67,7 +81,7 @@ def _with_seconds(fields: list[str]) -> str | None:
 
 
 def _time(minute: str, hour: str) -> str | None:
-    """Say the time of day; with ``at`` in front of moments."""
+    """Return the time of day in words; fixed times start with ``at``."""
     if hour == "*":
         return _within_hours(minute)
     if minute.isdecimal() and not _RANGE.fullmatch(hour):
@@ -75,14 +89,14 @@ def _time(minute: str, hour: str) -> str | None:
             past = "" if minute == "0" else f" at minute {int(minute)}"
             return f"{_every(step, 'hour')}{past}"
         hours = _numbers(hour, _HOURS)
-        if hours is not None and len(hours) <= _MOST_TIMES and int(minute) < _MINUTES:
+        if hours is not None and len(hours) <= _TIMES_LIMIT and int(minute) < _MINUTES:
             return "at " + _and([f"{one:02}:{int(minute):02}" for one in hours])
         return None
     return _within_day(minute, hour)
 
 
 def _within_day(minute: str, hour: str) -> str | None:
-    """Say a pace within some hours of the day."""
+    """Return an interval within a range of hours in words."""
     pace = _within_hours(minute)
     if pace is None or (found := _RANGE.fullmatch(hour)) is None:
         return None
@@ -106,7 +120,7 @@ def _within_hours(minute: str) -> str | None:
 
 
 def _date(day: str, month: str, weekday: str) -> str | None:
-    """Say the days, nothing for all of them; None for what words do not make clearer."""
+    """Return the days in words: empty for every day, None if words are not clearer."""
     if month != "*":
         return _yearly(day, month) if weekday == "*" else None
     if day == "*":
@@ -118,7 +132,7 @@ def _monthly(day: str) -> str | None:
     if day == "l":
         return "on the last day of each month"
     days = _numbers(day, 32)
-    if days is None or len(days) > _MOST_TIMES or min(days) < 1:
+    if days is None or len(days) > _TIMES_LIMIT or min(days) < 1:
         return None
     return f"on the {_and([_nth(one) for one in days])} of each month"
 
@@ -157,7 +171,7 @@ def _numbers(text: str, end: int) -> list[int] | None:
 
 
 def _step(text: str, whole: int) -> int | None:
-    """Return the step of ``*/N`` when it divides the whole: others jump at its end."""
+    """Return the step of ``*/N`` if it divides the whole; another step is irregular at its end."""
     found = _STEP.fullmatch(text)
     step = int(found[1]) if found else 0
     return step if 0 < step < whole and whole % step == 0 else None

@@ -1,6 +1,6 @@
-"""What the page of a job, a queue, a kind or a schedule shows, by name.
+"""The facts about a job, a queue, a kind or a schedule, for the pages of all three surfaces.
 
-The command, the monitor and the web pages lay these out; a value that is None is left out.
+A fact is a name and a value; a page leaves out None values.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ __all__ = [
 
 
 def job_facts(dump: JobDump) -> list[tuple[str, Any]]:
-    """Return what there is to say of a job, by name; None where there is nothing."""
+    """Return the facts about a job."""
     job = dump.job
     aged = dump.summary.original_priority
     priority = f"{job.priority}" if aged == job.priority else f"{job.priority} (aged from {aged})"
@@ -53,13 +53,13 @@ def job_facts(dump: JobDump) -> list[tuple[str, Any]]:
 
 
 def job_commands(dump: JobDump) -> list[str]:
-    """Return the commands that can be given to this job now."""
+    """Return the commands that apply to this job now."""
     job, actions = dump.job, []
     if dump.summary.can_retry or job.state == "retryable":
         actions.append(f"awa job retry {job.id}")
     if job.state == "failed":
-        actions.append(f"awa job retry --state failed --kind {_word(job.kind)}")
-        actions.append(f"awa queue pause {_word(job.queue)}")
+        actions.append(f"awa job retry --state failed --kind {_quoted(job.kind)}")
+        actions.append(f"awa queue pause {_quoted(job.queue)}")
     if job.state == "waiting_external" and job.callback_id is not None:
         actions.append(f"awa callback complete {job.callback_id} --payload '{{}}'")
     if dump.summary.can_cancel:
@@ -67,12 +67,12 @@ def job_commands(dump: JobDump) -> list[str]:
     return actions
 
 
-def _word(name: str) -> str:
+def _quoted(name: str) -> str:
     return shlex.quote(clean(name))
 
 
 def declared_facts(one: QueueOverview | KindOverview) -> list[tuple[str, Any]]:
-    """Return what its workers declare; a value that is None is not known."""
+    """Return the facts that the workers declare about a queue or a kind."""
     trouble = "live workers declare it differently" if one.descriptor_mismatch else None
     return [
         ("name", one.display_name),
@@ -85,32 +85,38 @@ def declared_facts(one: QueueOverview | KindOverview) -> list[tuple[str, Any]]:
 
 
 def policy_facts(policy: QueuePolicy) -> list[str]:
-    """Say each setting of a queue in words."""
+    """Return the settings of a queue in words."""
     return [words for _, words in named_facts(policy)]
 
 
 def named_facts(policy: QueuePolicy) -> list[tuple[str, str]]:
-    """Return the name of each setting of a queue, as changes are named, and its words."""
+    """Return each setting of a queue: its name in a change, and its value in words."""
     facts: list[tuple[str, str, Any]] = [
         ("max_running", "at most {} running", policy.max_running),
-        ("max_running_per_key", "at most {} running of a key", policy.max_running_per_key),
-        ("rate_limit", "at most {} at once", _rate(policy)),
+        ("max_running_per_key", "at most {} running per key", policy.max_running_per_key),
+        ("rate_limit", "at most {}", _rate(policy)),
         ("deadline_seconds", "deadline {}", _deadline(policy)),
-        ("poll_interval_ms", "idle workers look every {}", _short(policy.poll_interval_ms, 1000)),
-        ("claim_batch", "at most {} jobs a claim", policy.claim_batch),
-        ("completed_retention_hours", "completed jobs kept {}",
-         _short(policy.completed_retention_hours, 1 / 3600)),
-        ("failed_retention_hours", "failed jobs kept {}",
-         _short(policy.failed_retention_hours, 1 / 3600)),
+        ("poll_interval_ms", "idle workers poll every {}", _short(policy.poll_interval_ms, 1000)),
+        ("claim_batch", "at most {} jobs per claim", policy.claim_batch),
+        (
+            "completed_retention_hours",
+            "completed jobs kept {}",
+            _short(policy.completed_retention_hours, 1 / 3600),
+        ),
+        (
+            "failed_retention_hours",
+            "failed jobs kept {}",
+            _short(policy.failed_retention_hours, 1 / 3600),
+        ),
         ("dead_letters", "failed jobs become dead letters", policy.dead_letters or None),
-    ]  # fmt: skip
+    ]
     return [(name, words.format(value)) for name, words, value in facts if value is not None]
 
 
 def _rate(policy: QueuePolicy) -> str | None:
     if policy.max_rate is None:
         return None
-    return f"{policy.max_rate:g} starts a second in each process, {policy.burst}"
+    return f"{policy.max_rate:g} starts per second in each process, bursts of {policy.burst}"
 
 
 def _deadline(policy: QueuePolicy) -> str | None:
@@ -124,7 +130,7 @@ def _short(value: float | None, unit: float) -> str | None:
 
 
 def schedule_facts(one: CronJob) -> list[tuple[str, Any]]:
-    """Return what is known of a schedule; a value that is None is not."""
+    """Return the facts about a schedule."""
     missed = one.missed_fire_policy
     if missed == "catch_up":
         missed = f"caught up, at most {one.catch_up_limit}"

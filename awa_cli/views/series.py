@@ -1,4 +1,4 @@
-"""What ended when, as far back as a chart goes; only what is new is read again."""
+"""Time series of ended jobs for charts, updated incrementally."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 __all__ = ["WINDOWS", "Series", "Window"]
 
-# A transaction that commits late writes a time that is past already.
+# A transaction may commit some time after the time that it writes.
 _SLACK: Final = timedelta(seconds=10)
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """How far back charts go, and how wide their buckets are."""
+    """The time span of a chart, and the width of its buckets."""
 
     name: str
     width: int
@@ -31,7 +31,7 @@ WINDOWS: Final = (Window("15m", 15), Window("1h", 60), Window("24h", 1440))
 
 
 class Series:
-    """The buckets of one window, of one queue, of one kind or of all, and the lag as seen."""
+    """The buckets of a window, for a queue, a kind or all jobs, and the observed lag."""
 
     def __init__(self, window: Window, queue: str | None = None, kind: str | None = None) -> None:
         self.window = window
@@ -41,12 +41,12 @@ class Series:
         self._until: datetime | None = None
 
     def read(self, until: datetime) -> Op[None]:
-        """Read what ended since the last time."""
+        """Read the jobs that ended since the last read."""
         width = self.window.width
         first = int(until.timestamp()) // width - self.window.buckets + 1
         since = datetime.fromtimestamp(first * width, UTC)
         if self._until is not None:
-            # From the beginning of the bucket that was not full at the last look.
+            # Start with the bucket that was incomplete at the last read.
             late = int((self._until - _SLACK).timestamp()) // width * width
             since = max(since, datetime.fromtimestamp(late, UTC))
         read = yield from ended_series(since, until, width, **self._of)
@@ -63,22 +63,22 @@ class Series:
 
     @property
     def begun(self) -> bool:
-        """Return True once something was read."""
+        """Return True after the first read."""
         return self._until is not None
 
     @property
     def until(self) -> datetime:
-        """Return when it was read; only of one that has begun."""
+        """Return the time of the last read; there must have been one."""
         assert self._until is not None
         return self._until
 
     @property
     def begin(self) -> int:
-        """Return when the first bucket begins, in epoch seconds."""
+        """Return the start of the first bucket, in epoch seconds."""
         return self._numbers.start * self.window.width
 
     def note_lag(self, seconds: float) -> None:
-        """Note how long the oldest job waits now."""
+        """Record the present lag: how long the oldest job has waited."""
         if self._until is not None:
             number = int(self._until.timestamp()) // self.window.width
             self._lags[number] = max(seconds, self._lags.get(number, 0.0))
@@ -91,7 +91,7 @@ class Series:
         return range(last - self.window.buckets + 1, last + 1)
 
     def completed(self) -> list[float | None]:
-        """Return jobs a second, by bucket; the last bucket is that far only as it has gone."""
+        """Return completed jobs per second by bucket; the last bucket counts its elapsed time."""
         return [self._rate(number, "completed") for number in self._numbers]
 
     def failed(self) -> list[float | None]:
@@ -99,12 +99,12 @@ class Series:
         return [float(self._count(number, "failed")) for number in self._numbers]
 
     def waited(self) -> list[float | None]:
-        """Return seconds of waiting by bucket, None where nothing completed."""
+        """Return the waiting time in seconds by bucket, None where no job completed."""
         known = self._known
         return [known[n].waited if n in known else None for n in self._numbers]
 
     def lags(self) -> list[float | None]:
-        """Return the longest lag seen in each bucket, None where nobody looked."""
+        """Return the longest observed lag by bucket, None where none was observed."""
         return [self._lags.get(number) for number in self._numbers]
 
     def _count(self, number: int, name: str) -> int:
@@ -115,11 +115,11 @@ class Series:
         elapsed = float(width)
         if self._until is not None:
             gone = self._until.timestamp() - number * width
-            # A bucket that has only begun would swing between nothing and too much.
+            # The rate of a bucket that has just started would fluctuate widely.
             elapsed = max(min(gone, width), width / 3) if gone < width else width
         return self._count(number, name) / elapsed
 
 
 def _still_failed(now: Bucket, before: Bucket | None) -> Bucket:
-    """Keep failures that were seen: a row forgets that it failed once somebody retries the job."""
+    """Keep counted failures: a retried job no longer counts as failed in the database."""
     return now if before is None else replace(now, failed=max(now.failed, before.failed))

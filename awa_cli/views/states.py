@@ -1,10 +1,17 @@
-"""How each state of a job looks: a colour, and a sign for where colours are not enough."""
+"""The styles of states and severities: a colour, and a sign for output without colours."""
 
 from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["STATE_SIGNS", "STATE_STYLES", "state_sign"]
+__all__ = [
+    "BATCH_STYLES",
+    "SEVERITY_STYLES",
+    "STATE_SIGNS",
+    "STATE_STYLES",
+    "WORKER_STYLES",
+    "state_sign",
+]
 
 STATE_STYLES: Final = {
     "scheduled": "blue",
@@ -16,7 +23,26 @@ STATE_STYLES: Final = {
     "cancelled": "bright_black",
     "waiting_external": "magenta",
 }
-# A sign for terminals that show Unicode, and one for those that do not.
+BATCH_STYLES: Final = {
+    "pending": "cyan",
+    "running": "bold yellow",
+    "completed": "green",
+    "failed": "bold red",
+    "cancelled": "bright_black",
+}
+WORKER_STYLES: Final = {
+    "healthy": "green",
+    "degraded": "bold red",
+    "stale": "bright_black",
+    "stopping": "yellow",
+}
+SEVERITY_STYLES: Final = {
+    "error": "bold red",
+    "warning": "bold yellow",
+    "note": "cyan",
+    "ok": "green",
+}
+# A sign in Unicode, and a sign in ASCII.
 STATE_SIGNS: Final = {
     "scheduled": "◷@",
     "available": "·.",

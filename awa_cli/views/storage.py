@@ -1,6 +1,6 @@
-"""What stands before the next step of a move to another storage engine, in people's words.
+"""The blockers of a storage transition in plain words.
 
-The report has the published sentences, which scripts compare.
+The report itself has the sentences of awa 0.5, which scripts compare.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["REST", "moving", "steps_ahead"]
 
-REST: Final = "No move is under way, and none is needed: jobs are in the canonical tables."
+REST: Final = "No transition is in progress, and none is needed: jobs are in the canonical tables."
 
 _WANTED: Final = r' \(expected Some\("(\w+)"\)\)'
 _WORDS: Final = (
@@ -30,8 +30,8 @@ _WORDS: Final = (
 )
 
 
-def _in_words(blocker: str) -> str:
-    """Say a published sentence in plain words; what is not known stays as it is."""
+def _word(blocker: str) -> str:
+    """Return a sentence of awa 0.5 in plain words; an unknown sentence is returned unchanged."""
     for pattern, words in _WORDS:
         if found := re.fullmatch(pattern, blocker):
             return found.expand(words)
@@ -39,17 +39,17 @@ def _in_words(blocker: str) -> str:
 
 
 def moving(report: StorageReport) -> bool:
-    """Say whether a move was begun, so that what is in its way is worth a warning."""
+    """Return whether a transition has started, so that its blockers deserve a warning."""
     return report.state != "canonical" or report.prepared_engine is not None
 
 
 def steps_ahead(report: StorageReport) -> list[tuple[str, Sequence[str]]]:
-    """Return the steps with what stands before each, worded for people."""
+    """Return each step with its blockers in plain words."""
     return [
-        ("To enter the mixed transition", _said(report.enter_mixed_transition_blockers)),
-        ("To finalize", _said(report.finalize_blockers)),
+        ("To enter the mixed transition", _in_words(report.enter_mixed_transition_blockers)),
+        ("To finalize", _in_words(report.finalize_blockers)),
     ]
 
 
-def _said(blockers: Sequence[str]) -> list[str]:
-    return [_in_words(one) for one in blockers]
+def _in_words(blockers: Sequence[str]) -> list[str]:
+    return [_word(blocker) for blocker in blockers]

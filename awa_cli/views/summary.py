@@ -1,4 +1,4 @@
-"""What a glance at everything says, for the first screen and the first page."""
+"""The summary of queues and workers, for the first screen and the first page."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ __all__ = ["busiest", "fleet_words", "queue_words"]
 
 
 def busiest(queues: Sequence[QueueStat]) -> list[QueueStat]:
-    """Return the queues, those with the most to do first."""
+    """Return the queues, the busiest first."""
     return sorted(
         queues, key=lambda one: (one.running + one.available, one.completed_last_hour), reverse=True
     )
 
 
 def fleet_words(fleet: Sequence[RuntimeInstance]) -> list[str]:
-    """Say of the workers how many they are, what they do, and who leads."""
+    """Return the number of workers, their jobs in flight, leader and versions."""
     live = [one for one in fleet if not one.stale]
     flying = sum(queue.get("in_flight", 0) for one in live for queue in one.queues)
     versions = sorted({one.version for one in live})
@@ -36,7 +36,7 @@ def fleet_words(fleet: Sequence[RuntimeInstance]) -> list[str]:
 
 
 def queue_words(queues: Sequence[QueueStat]) -> list[str]:
-    """Say of the queues how many they are, what they hold, and how long the oldest job waits."""
+    """Return the number of queues, their jobs, and the longest wait."""
     lags = [one.lag_seconds for one in queues if one.lag_seconds is not None]
     paused = sum(one.paused for one in queues)
     parts = [counted(len(queues), "queue")]

@@ -1,4 +1,4 @@
-"""An error with its traceback, taken apart: the cause stands out, our own frames do not."""
+"""Parse an error with its traceback, to highlight the cause and to dim frames of awa."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _OURS: Final = re.compile(r"[/\\]awa_lib[/\\]")
 
 
 def read_trace(text: str) -> list[list[tuple[str, str]]]:
-    """Return the lines as parts, each with its role; control characters are made visible.
+    """Return the lines as parts, each with its role; control characters are escaped.
 
-    Roles are ``cause`` and ``words`` of an error, ``point``, ``code``, the ``file``, ``line`` and
-    ``function`` of a frame, ``glue`` between these, and ``ours`` for frames of this library.
+    The roles are ``cause`` and ``words`` of an error, ``point``, ``code``, the ``file``, ``line``
+    and ``function`` of a frame, ``glue`` between them, and ``ours`` for frames of this library.
     """
     lines: list[list[tuple[str, str]]] = []
     ours = False

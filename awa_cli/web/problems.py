@@ -71,7 +71,7 @@ def problem_of(error: Exception) -> Refused:
             headers = {"Retry-After": "1"} if isinstance(error, errors.Transient) else {}
             return Refused(status, str(error), error.why, error.hint, headers)
     logger.error("a request failed", exc_info=error)
-    return Refused(500, "internal server error", "this is a fault in awa itself", "see its log")
+    return Refused(500, "internal server error", "this is a bug in awa", "see its log")
 
 
 def _status(error: errors.AwaError) -> int:

@@ -1,4 +1,4 @@
-"""Find the client that ``awa worker MODULE:CLIENT`` names."""
+"""Import the client that ``awa worker MODULE:CLIENT`` names."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import importlib
 import os
 import sys
 import traceback
-from difflib import get_close_matches
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from awa_lib.errors import InvalidInput
+from awa_lib.validation import nearest
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -22,18 +23,18 @@ __all__ = ["load_client"]
 def load_client(place: str) -> AsyncClient:
     """Import MODULE:CLIENT, with the working directory first on the path.
 
-    Raises InvalidInput that names what was tried.  A failure inside the user's own code is shown
-    first, from the first line of theirs.
+    Raises InvalidInput.  An error in the user's own code is printed first, with the traceback from
+    the first line of that code.
     """
     module_name, colon, path = place.partition(":")
     if not colon or not module_name or not path or "/" in place or module_name.endswith(".py"):
         raise InvalidInput(
             f"{place!r} does not name a client",
-            why="it must be the dotted name of a module, a colon, and the name of the client in it",
+            why="the form is MODULE:CLIENT, with the dotted name of the module",
             hint="for myapp/jobs.py with client = AsyncClient(…): awa worker myapp.jobs:client",
         )
-    if os.getcwd() not in sys.path:  # noqa: PTH109 - compared with strings
-        sys.path.insert(0, os.getcwd())  # noqa: PTH109
+    if os.getcwd() not in sys.path:  # noqa: PTH109 - a string, as in sys.path
+        sys.path.insert(0, os.getcwd())  # noqa: PTH109 - as above
     return _pick(_import(module_name), module_name, path)
 
 
@@ -44,30 +45,29 @@ def _import(name: str) -> ModuleType:
         if error.name and (name == error.name or name.startswith(error.name + ".")):
             raise InvalidInput(
                 f"cannot import module {name!r}",
-                why=f"there is no module {error.name!r} in {os.getcwd()} "  # noqa: PTH109
-                "or among the installed packages",
-                hint="run it where the package is, or install the package",
+                why=f"no module {error.name!r} in {Path.cwd()} or in the installed packages",
+                hint="run the command in the directory of the package, or install the package",
             ) from None
         _show(error)
         raise InvalidInput(
-            f"module {name!r} failed when it was imported",
+            f"cannot import module {name!r}",
             why=f"it imports {error.name!r}, which is not installed",
             hint=f"install it for {sys.executable}",
         ) from None
-    except Exception as error:  # noqa: BLE001 - whatever the user's module raises
+    except Exception as error:  # noqa: BLE001 - the module may raise anything
         _show(error)
         unset = isinstance(error, KeyError) and error.args == ("DATABASE_URL",)
         raise InvalidInput(
-            f"module {name!r} failed when it was imported",
+            f"cannot import module {name!r}",
             why=f"{type(error).__name__}: {error}",
             hint="set DATABASE_URL, or pass --database-url, which sets it for the module"
             if unset
-            else f"mend it; to see it alone: python -c 'import {name}'",
+            else f"fix it; to reproduce it: python -c 'import {name}'",
         ) from None
 
 
 def _show(error: Exception) -> None:
-    """Print the traceback from the first frame that is neither ours nor the import machinery's."""
+    """Print the traceback from the first frame that is neither ours nor the import system's."""
     frames = error.__traceback__
     mine = {__file__, importlib.__file__}
     while frames is not None:
@@ -86,7 +86,7 @@ def _pick(module: ModuleType, name: str, path: str) -> AsyncClient:
         if not hasattr(found, part):
             raise InvalidInput(
                 f"module {name!r} has no {path!r}",
-                why=f"it was found at {module.__file__}",
+                why=f"the module is {module.__file__}",
                 hint=_candidates(module, name, path, AsyncClient),
             )
         found = getattr(found, part)
@@ -95,14 +95,13 @@ def _pick(module: ModuleType, name: str, path: str) -> AsyncClient:
     kind = "a blocking Client" if isinstance(found, Client) else f"a {type(found).__name__}"
     raise InvalidInput(
         f"{name}:{path} is {kind}, not an AsyncClient",
-        why="workers run on an AsyncClient, whose handlers may be async or plain functions",
+        why="a worker needs an AsyncClient; its handlers may be async or plain functions",
         hint=_candidates(module, name, path, AsyncClient),
     )
 
 
 def _candidates(module: ModuleType, name: str, path: str, client_type: type[Any]) -> str:
     clients = [key for key, value in vars(module).items() if isinstance(value, client_type)]
-    best = get_close_matches(path, clients, n=1, cutoff=0.3) or clients[:1]
-    if best:
-        return f"did you mean: awa worker {name}:{best[0]}"
-    return "make one at the top of the module: client = awa_lib.AsyncClient(database_url)"
+    if clients:
+        return f"did you mean: awa worker {name}:{nearest(path, clients, cutoff=0.3) or clients[0]}"
+    return "create one at the top of the module: client = awa_lib.AsyncClient(database_url)"

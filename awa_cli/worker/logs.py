@@ -1,4 +1,4 @@
-"""Log lines of a worker on stderr, unless the user's program has set up logging itself."""
+"""Log records of a worker on stderr, unless the application configures logging itself."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _OWN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"
 
 
 class _Formatter(logging.Formatter):
-    """Write the fields given as ``extra`` after the message, as key=value."""
+    """Append the fields given as ``extra`` to the message, as key=value."""
 
     def format(self, record: logging.LogRecord) -> str:
         line = super().format(record)
@@ -25,7 +25,7 @@ class _Formatter(logging.Formatter):
 
 
 def set_up(*, verbose: int) -> None:
-    """Send records from info up (debug with -v) to stderr."""
+    """Send records of level info and above to stderr; with -v of level debug."""
     if logging.getLogger().handlers:
         return
     handler = logging.StreamHandler(sys.stderr)

@@ -1,7 +1,7 @@
-"""The child's side of ``awa_cli.worker.supervisor``: start it, say ready, end with the parent.
+"""The child of ``awa_cli.worker.supervisor``: start it, report readiness, end with the parent.
 
-Each child holds the read end of a pipe: when the supervisor is killed, the pipe closes and the
-child drains by itself, and is ended when it does not.  It tells by a second pipe that it works.
+Each child holds the read end of a pipe.  When the supervisor is killed, the pipe closes, and the
+child drains; a child that does not end is killed.  A second pipe reports that the child is ready.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["READY_PIPE", "start_child", "stop_with_parent", "tell_ready"]
 
 _PIPE: Final = "AWA_SUPERVISOR_PIPE"
 READY_PIPE: Final = "AWA_READY_PIPE"
-# As the supervisor would give it: the drain, 2 s, and a moment for the interpreter.
+# The time that the supervisor gives: the drain, 2 s, and 1 s for the interpreter.
 _END_SECONDS: Final = 3.0
 
 
@@ -35,7 +35,7 @@ def start_child(
     output: Any = None,
     errors: Any = None,
 ) -> subprocess.Popen[bytes]:
-    """Start a child in a process group of its own, holding the read end of our pipe."""
+    """Start a child in its own process group, with the read end of our pipe."""
     return subprocess.Popen(  # noqa: S603 - our own command line
         argv,
         env={**os.environ, **(env or {}), _PIPE: str(pipe)},
@@ -47,7 +47,7 @@ def start_child(
 
 
 def stop_with_parent(drain_seconds: float = 30.0) -> None:
-    """In a child: drain when the supervisor is gone, and end whatever hangs after it."""
+    """In a child: drain when the supervisor is gone; kill the process group after a time limit."""
     pipe = _take(_PIPE)
     if pipe is None:
         return
@@ -57,7 +57,7 @@ def stop_with_parent(drain_seconds: float = 30.0) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(drain_seconds + _END_SECONDS)
         with suppress(OSError):
-            sys.stderr.write("the worker did not end after its supervisor and is killed\n")
+            sys.stderr.write("the worker outlived its supervisor and is killed\n")
         if os.getpgrp() == os.getpid():
             os.killpg(0, signal.SIGKILL)
         os.kill(os.getpid(), signal.SIGKILL)
@@ -66,7 +66,7 @@ def stop_with_parent(drain_seconds: float = 30.0) -> None:
 
 
 def tell_ready() -> None:
-    """In a child: tell the supervisor, if there is one, that the worker has started."""
+    """In a child: report to the supervisor, if there is one, that the worker has started."""
     pipe = _take(READY_PIPE)
     if pipe is not None:
         with suppress(OSError):
@@ -75,7 +75,7 @@ def tell_ready() -> None:
 
 
 def _take(name: str) -> int | None:
-    """Return the pipe of this name, which programs that we start must not think is theirs."""
+    """Return the pipe of this name, and hide it from programs that this process starts."""
     number = os.environ.pop(name, None)
     if number is None:
         return None

@@ -1,10 +1,10 @@
-"""Keep worker processes running: several of them, or one that restarts when code changes.
+"""Keep worker processes running: several, or one that restarts when code changes.
 
 Each child leads its own process group, so that Ctrl-C at the terminal reaches only the
-supervisor, which passes it on once.  See ``awa_cli.worker.supervised`` for the child's side.
+supervisor, which passes it on once.  ``awa_cli.worker.supervised`` is the code of the child.
 
-Signal handlers only note the signal and wake the loop: the loop alone starts, signals and reaps,
-so that no signal is lost while a child is being started.
+Signal handlers only count the signal and wake the loop.  Only the loop starts, signals and reaps
+children, so that no signal is lost while a child is being started.
 """
 
 from __future__ import annotations
@@ -34,21 +34,21 @@ __all__ = ["Supervisor", "child_argv"]
 _TICK_SECONDS: Final = 0.2
 _FIRST_DELAY: Final = 0.5
 _LONGEST_DELAY: Final = 30.0
-# A child that lived this long did not crash at start; its next delay is the first one again.
+# A child that lived this long did not crash at start; its restart delay is reset.
 _STEADY_SECONDS: Final = 60.0
-# How long a child that cannot start waits for what becomes of the others.
+# How long a child that cannot start waits for the other children.
 _VERDICT_SECONDS: Final = 10.0
-# A worker ends within its drain and 2 s; the rest is for the interpreter.
+# A worker ends within its drain and 2 s; 1 s is for the interpreter.
 _END_SECONDS: Final = 3.0
-# A child that ends like this would end so again: the command line, the module or the schema.
-_HOPELESS: Final = frozenset({ExitCode.USAGE, ExitCode.SCHEMA})
+# Restarting does not help: the command line, the module or the schema is wrong.
+_PERMANENT: Final = frozenset({ExitCode.USAGE, ExitCode.SCHEMA})
 _DUTY_FAILED: Final = 70
 _SKIPPED: Final = frozenset({"node_modules", "site-packages", "__pycache__", "venv"})
 
 
 @dataclass(slots=True)
 class _Slot:
-    """One place of the fleet and the process that fills it."""
+    """One child of the fleet, running or not."""
 
     number: int
     process: subprocess.Popen[bytes] | None = None
@@ -59,7 +59,7 @@ class _Slot:
     next_start: float = 0.0
     kill_at: float | None = None
     verdict: int | None = None
-    said: str = ""
+    reported: str = ""
 
     def close_pipe(self) -> None:
         if self.ready_pipe is not None:
@@ -68,10 +68,10 @@ class _Slot:
 
 
 class Supervisor:
-    """Run ``argv`` in ``count`` processes until a signal; return the exit status.
+    """Runs ``argv`` in ``count`` processes until a signal.
 
-    After the first signal children have ``drain_seconds`` and a little more; what hangs longer is
-    killed.  A second signal kills all at once.
+    After the first signal the children have ``drain_seconds`` and 3 s more to end; then they are
+    killed.  A second signal kills them at once.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class Supervisor:
         self._wake_read, self._wake_write = os.pipe()
 
     def run(self) -> int:
-        """Start the children and look after them."""
+        """Start the children and keep them running; return the exit status."""
         self._install()
         if self._watch:
             self._seen = _snapshot(self._watch)
@@ -107,7 +107,7 @@ class Supervisor:
             if self._obeyed or given_up is not None:
                 if not any(slot.process for slot in self._slots):
                     break
-            elif (given_up := self._hopeless()) is not None:
+            elif (given_up := self._permanent_failure()) is not None:
                 self._stop_all()
             else:
                 self._start_due()
@@ -127,14 +127,14 @@ class Supervisor:
         os.set_blocking(self._wake_write, False)
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            # nohup leaves SIGHUP ignored, and that is meant.
+            # nohup ignores SIGHUP on purpose.
             if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
                 signal.signal(number, self._note)
-        # Only to wake the loop; the default would not.
+        # A handler, because the default action does not wake the loop.
         signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
-        # A terminal that is closed may send SIGHUP twice, which does not mean: at once.
+        # A closed terminal may send SIGHUP twice; the second must not kill the children.
         if number != signal.SIGHUP or not self._noted:
             self._noted += 1
 
@@ -142,9 +142,9 @@ class Supervisor:
         while self._obeyed < self._noted:
             self._obeyed += 1
             if self._obeyed == 1:
-                _say("stopping: workers drain; once more to stop at once")
+                _say("stopping: workers drain; a second signal stops them at once")
                 self._stop_all()
-            elif self._obeyed == 2:  # noqa: PLR2004 - the second signal
+            elif self._obeyed == 2:  # noqa: PLR2004 - the second signal kills
                 for slot in self._slots:
                     _kill(slot)
 
@@ -154,7 +154,7 @@ class Supervisor:
 
     def _stop(self, slot: _Slot) -> None:
         if slot.process is not None:
-            # Not by Popen, which would collect a dead child behind our back.
+            # Not by Popen, which would reap a dead child unnoticed.
             os.kill(slot.process.pid, signal.SIGTERM)
             slot.kill_at = time.monotonic() + self._end_seconds
 
@@ -164,7 +164,7 @@ class Supervisor:
                 slot.kill_at = None
                 _say(
                     f"worker {slot.number} did not end within {self._end_seconds:g} s and is "
-                    "killed; other workers rescue its jobs"
+                    "killed; another worker will rescue its jobs"
                 )
                 _kill(slot)
 
@@ -174,10 +174,10 @@ class Supervisor:
         with contextlib.suppress(BlockingIOError):
             os.read(self._wake_read, 4096)
         for slot in self._slots:
-            self._hear(slot)
+            self._read_ready(slot)
 
-    def _hear(self, slot: _Slot) -> None:
-        """Read whether the child said that it is ready; the end of the pipe says nothing."""
+    def _read_ready(self, slot: _Slot) -> None:
+        """Read whether the child is ready; the end of the pipe means that it is not."""
         if slot.ready_pipe is None:
             return
         try:
@@ -186,17 +186,17 @@ class Supervisor:
             return
         slot.close_pipe()
         if slot.ready:
-            self._is_well(slot)
+            self._recovered(slot)
 
-    def _is_well(self, slot: _Slot) -> None:
-        if slot.said:
-            _say(f"worker {slot.number} works again")
-        slot.said = ""
+    def _recovered(self, slot: _Slot) -> None:
+        if slot.reported:
+            _say(f"worker {slot.number} has recovered")
+        slot.reported = ""
         slot.verdict = None
         self._any_ready = True
 
     def _reap(self) -> None:
-        """Collect every dead child; as the first process of a container also those of others."""
+        """Reap dead children; as PID 1 of a container also those of other processes."""
         by_pid = {slot.process.pid: slot for slot in self._slots if slot.process}
         while True:
             try:
@@ -207,9 +207,9 @@ class Supervisor:
                 return
             if (slot := by_pid.get(pid)) is not None and slot.process is not None:
                 code = os.waitstatus_to_exitcode(status)
-                # So that Popen neither waits for this pid again nor signals it.
+                # Popen must neither wait for this pid again nor signal it.
                 slot.process.returncode = code
-                self._hear(slot)
+                self._read_ready(slot)
                 slot.close_pipe()
                 slot.process = None
                 if self._noted:
@@ -217,38 +217,38 @@ class Supervisor:
                 self._ended(slot, code)
 
     def _ended(self, slot: _Slot, code: int) -> None:
-        """Decide when the child is started again, and say it the first time."""
+        """Decide when to restart the child; log a repeated failure only once."""
         asked = slot.kill_at is not None
         slot.kill_at = None
         now = time.monotonic()
         if self._noted or asked:
             return
         if self._watch:
-            _say("the worker ended; it starts again when a file changes")
+            _say("the worker ended; it restarts when a file changes")
             self._waiting_for_change = True
             return
         if now - slot.started > _STEADY_SECONDS:
-            self._is_well(slot)
+            self._recovered(slot)
             slot.delay = _FIRST_DELAY
         if not slot.ready:
-            slot.verdict = code if code in _HOPELESS else None
+            slot.verdict = code if code in _PERMANENT else None
         if slot.verdict is not None and not self._any_ready:
-            # The others decide: see _hopeless.
+            # The other children decide: see _permanent_failure.
             slot.next_start = now + _VERDICT_SECONDS
             return
         pause = slot.delay * random.uniform(0.5, 1.0)
         slot.next_start = now + pause
         slot.delay = min(slot.delay * 2, _LONGEST_DELAY)
-        if not slot.ready and slot.said == _status(code):
+        if not slot.ready and slot.reported == _status(code):
             return
-        again = f"next start in {pause:.1f} s"
+        again = f"restarting in {pause:.1f} s"
         if not slot.ready:
-            slot.said = _status(code)
-            again = "started again with growing pauses, up to 30 s"
+            slot.reported = _status(code)
+            again = "restarting with increasing delays, at most 30 s"
         _say(f"worker {slot.number} ended with {_status(code)}; {again}")
 
-    def _hopeless(self) -> int | None:
-        """Return the status to give up with: when no child was ever ready and none can be."""
+    def _permanent_failure(self) -> int | None:
+        """Return the exit status if no child was ever ready and none can become ready."""
         codes = [slot.verdict for slot in self._slots]
         if self._any_ready or self._watch or None in codes:
             return None
@@ -279,9 +279,9 @@ class Supervisor:
             slot.close_pipe()
             slot.next_start = slot.started + slot.delay
             slot.delay = min(slot.delay * 2, _LONGEST_DELAY)
-            if slot.said != str(error):
-                _say(f"worker {slot.number} cannot be started: {error}; tried again")
-                slot.said = str(error)
+            if slot.reported != str(error):
+                _say(f"worker {slot.number} cannot be started: {error}; retrying")
+                slot.reported = str(error)
         finally:
             os.close(write_end)
 
@@ -299,14 +299,14 @@ class Supervisor:
 
 
 def _kill(slot: _Slot) -> None:
-    """End a child and what it started: they are one process group."""
+    """Kill a child and the processes that it started: they are one process group."""
     if slot.process is not None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(slot.process.pid, signal.SIGKILL)
 
 
 def _say(text: str) -> None:
-    # The terminal may be gone, and the children still want somebody.
+    # The terminal may be closed, and the children still need their supervisor.
     with contextlib.suppress(OSError, output.ReaderLeft):
         output.say(text)
         sys.stderr.flush()
@@ -315,11 +315,11 @@ def _say(text: str) -> None:
 def _status(code: int) -> str:
     if code < 0:
         return f"signal {signal.Signals(-code).name}"
-    return f"status {code}" + (" (a duty kept failing)" if code == _DUTY_FAILED else "")
+    return f"status {code}" + (" (a background task kept failing)" if code == _DUTY_FAILED else "")
 
 
 def _snapshot(root: Path) -> dict[str, float]:
-    """Return the Python files below a folder with their times of change."""
+    """Return the Python files below a folder with their modification times."""
     found = {}
     for folder, folders, files in os.walk(root):
         folders[:] = [

@@ -21,7 +21,7 @@ CHANNEL: Final = "awa_job_state"
 
 @dataclass(frozen=True, slots=True)
 class JobStatus:
-    """The state of a job; ``error`` is the latest with its traceback, None once completed."""
+    """Where a job stands; ``error`` is the latest one, with its traceback; None once completed."""
 
     id: int
     state: StateName

@@ -321,7 +321,7 @@ def _problem_of_running(wait: _Wait, seen: WaitStatus) -> str | None:
 
 
 def _journal(attempt: Attempt) -> list[dict[str, Any]]:
-    """Return the attempt's journal; an answer beside it is moved into the last entry."""
+    """Return the attempt's journal; an answer outside it is moved into the last entry."""
     if attempt.journal is None:
         metadata = attempt.job.metadata
         kept = metadata.get("_awa_callbacks")

@@ -34,6 +34,7 @@ def test_check_sees_changes_and_writing_mends_them(tmp_path) -> None:
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     (tmp_path / "man" / "man1" / "awa-job.1").write_text("old")
     (tmp_path / "man" / "man1" / "awa-gone.1").write_text("old")
+    (tmp_path / "man" / "awa-lost.1").write_text("old")
     (tmp_path / "completions" / "_awa").unlink()
 
     def generate(*args):
@@ -47,6 +48,7 @@ def test_check_sees_changes_and_writing_mends_them(tmp_path) -> None:
     assert done.stdout.splitlines() == [
         "out of date: completions/_awa",
         "out of date: man/man1/awa-job.1",
+        "out of date: man/awa-lost.1",
         "out of date: man/man1/awa-gone.1",
         "run .ci/generate",
     ]

@@ -1,10 +1,12 @@
-"""Fixtures of the golden files and the schemas."""
+"""Fixtures of the golden files, the schemas, worker processes in the database, and the sound server."""
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
+import uuid
 
 import pytest
 from fix_cli import environment
@@ -19,8 +21,11 @@ def terminals():
         env = environment(None)
     with subprocess.Popen(
         [sys.executable, str(GOLDEN.parent / "golden_terminals.py")],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env,
-    ) as process:  # fmt: skip
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=env,
+    ) as process:
         yield process
         process.stdin.close()
 
@@ -41,3 +46,52 @@ def place(postgres, template, tmp_path, monkeypatch):
             return Place(url, empty, folder)
 
     return make
+
+
+@pytest.fixture
+def fleet(db):
+    """Put worker processes into the fleet table."""
+
+    def put(**columns) -> None:
+        row = {
+            "instance_id": str(uuid.uuid4()),
+            "hostname": "box",
+            "pid": 7,
+            "version": "0.5.7",
+            "started_at": "now",
+            "snapshot_interval_ms": 10000,
+            "healthy": True,
+            "postgres_connected": True,
+            "poll_loop_alive": True,
+            "heartbeat_alive": True,
+            "maintenance_alive": True,
+            "shutting_down": False,
+            "leader": False,
+            "queues": json.dumps([{"queue": "email", "in_flight": 3}]),
+            **columns,
+        }
+        places = ", ".join(["%s"] * len(row))
+        db.execute(
+            f"INSERT INTO awa.runtime_instances ({', '.join(row)}) VALUES ({places})",
+            list(row.values()),
+        )
+
+    return put
+
+
+@pytest.fixture
+def live_worker(fleet) -> None:
+    """A live worker process of another machine, with one queue and one kind."""
+    fleet(
+        leader=True,
+        queue_descriptor_hashes='{"email": "a"}',
+        job_kind_descriptor_hashes='{"send_email": "a"}',
+    )
+
+
+@pytest.fixture
+def ask(offline, monkeypatch, sound_url):
+    """Run the command on a database of the sound server."""
+    monkeypatch.setenv("DATABASE_URL", sound_url)
+    monkeypatch.setenv("COLUMNS", "80")
+    return offline

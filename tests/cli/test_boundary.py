@@ -175,7 +175,7 @@ def test_no_command_falls_back_to_some_database(offline, monkeypatch, line) -> N
 
         assert (ran.status, ran.out) == (2, "")
         what, why, do = ran.err.splitlines()
-        assert what == "error: no database was named"
+        assert what == "error: no database is given"
         assert why.startswith("  why: neither --database-url, --context nor DATABASE_URL is set")
         assert "--database-url postgresql://" in do
         assert "embedded:" in do

@@ -89,7 +89,7 @@ def test_adding_listing_showing_removing(cli, config) -> None:
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        (["a", f"postgresql://u:{SECRET}@h/x"], "the URL holds a password"),
+        (["a", f"postgresql://u:{SECRET}@h/x"], "the URL contains a password"),
         (["a", f"mysql://u:{SECRET}@h/x"], "cannot be read"),
         (["a", "embedded:", "--password", SECRET], "--password takes a reference"),
         (["a", "embedded:", "--color", "rde"], "did you mean: --color red"),
@@ -112,8 +112,11 @@ def test_refused_and_nothing_written(offline, config, line, says) -> None:
         ("current = ", "it is not TOML"),
         ("contexts = 3", "current must be a name, contexts a table"),
         ("[contexts.a]\ncolor = 'red'", "contexts.a has no url"),
-        (f"[contexts.a]\nurl = 'embedded:'\npasword = '{SECRET}'", "did you mean password"),
-        (f"[contexts.a]\nurl = 'embedded:'\nprotected = '{SECRET}'", "protected cannot be used"),
+        (f"[contexts.a]\nurl = 'embedded:'\npasword = '{SECRET}'", "did you mean: password"),
+        (
+            f"[contexts.a]\nurl = 'embedded:'\nprotected = '{SECRET}'",
+            "contexts.a.protected has the wrong type",
+        ),
         (f"[contexts.a]\nurl = 'embedded:'\npassword = '{SECRET}'", "is not a reference"),
     ],
 )

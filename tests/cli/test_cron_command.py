@@ -160,7 +160,7 @@ def test_apply_shows_what_changes_and_does_it(cli, applied, file, db) -> None:
     assert (check.status, check.out) == (6, shown)
     refused = cli("cron", "apply", "-f", name)
     assert (refused.status, refused.out) == (2, shown)
-    assert "whether to make 3 changes" in refused.err
+    assert "confirmation is required to make 3 changes" in refused.err
     assert len(cli("cron", "list", "-o", "json").data) == 2
 
     ran = cli("cron", "apply", "-f", name, "--yes")
@@ -187,8 +187,8 @@ def test_applied_schedules_fire_and_are_nobodys(cli, applied, db) -> None:
     ("text", "says"),
     [
         ("schedules: [", "is not YAML"),
-        ("just text", "holds no schedules"),
-        ("schedules: 3", "holds no schedules"),
+        ("just text", "has no schedules"),
+        ("schedules: 3", "has no schedules"),
         ("schedules: [3]", "schedule 1 is not a table"),
         ("schedules: [{name: a, kind: k}]", "schedule 'a' has no cron_expr"),
         ("schedules: [{name: a, kind: k, cron_expr: '99 * * * *'}]", "invalid cron expression"),

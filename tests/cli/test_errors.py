@@ -31,7 +31,7 @@ def test_no_database_named(process) -> None:
 
     assert (ran.status, ran.out) == (ExitCode.USAGE, "")
     what, why, do = lines(ran.err)
-    assert what == "error: no database was named"
+    assert what == "error: no database is given"
     assert why == (
         "  why: neither --database-url, --context nor DATABASE_URL is set, and no context is current"
     )
@@ -56,7 +56,7 @@ def test_database_does_not_exist(process, database_url) -> None:
     assert ran.status == ExitCode.UNREACHABLE
     assert lines(ran.err)[1:] == [
         '  why: database "nope" does not exist',
-        "   do: create it (createdb NAME), or correct the name in the URL",
+        "   do: create it with createdb NAME, or correct the name in the URL",
     ]
 
 
@@ -119,7 +119,7 @@ def test_unknown_state(process, database_url) -> None:
         ([], "Usage: awa COMMAND"),
         (["frobnicate"], "error: no such command 'frobnicate'"),
         (["job", "dump", "seven"], "error: invalid value for 'ID': 'seven' is not a whole number"),
-        (["job", "discard"], "error: no jobs were named"),
+        (["job", "discard"], "error: no jobs were selected"),
         (["storage", "prepare"], "error: missing option '--engine'"),
         (
             ["migrate", "--version", 3, "--to", 4, "--sql"],
@@ -137,11 +137,11 @@ def test_what_cannot_be_parsed(process, line, says) -> None:
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        (["job", "list", "--kind", "a", "--kind", "b"], "--kind was given twice"),
-        (["job", "retry", "--queue=a", "--dry-run", "--queue", "b"], "--queue was given twice"),
-        (["batch", "submit", "retry", "--tag", "a", "--tag", "a"], "--tag was given twice"),
-        (["dlq", "purge", "--kind", "a", "--kind", "b", "--yes"], "--kind was given twice"),
-        (["job", "list", "-o", "ids", "--output", "json"], "--output was given twice"),
+        (["job", "list", "--kind", "a", "--kind", "b"], "--kind is given twice"),
+        (["job", "retry", "--queue=a", "--dry-run", "--queue", "b"], "--queue is given twice"),
+        (["batch", "submit", "retry", "--tag", "a", "--tag", "a"], "--tag is given twice"),
+        (["dlq", "purge", "--kind", "a", "--kind", "b", "--yes"], "--kind is given twice"),
+        (["job", "list", "-o", "ids", "--output", "json"], "--output is given twice"),
     ],
 )
 def test_an_option_of_one_value_is_refused_a_second_time(process, line, says) -> None:
@@ -171,12 +171,12 @@ def test_an_empty_database_is_not_the_usual_one(process, database_url, option, v
     what, why, do = lines(after.err)
     assert (after.status, after.out, after) == (ExitCode.USAGE, "", before)
     assert what == f"error: {option} is empty"
-    assert why == "  why: probably a variable that is not set"
+    assert why == "  why: the variable in it is probably not set"
     assert do.startswith(f"   do: write {option} ")
 
 
 def test_an_empty_environment_variable_names_none(process) -> None:
-    assert "error: no database was named" in process("queue", "stats", url="").err
+    assert "error: no database is given" in process("queue", "stats", url="").err
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,9 @@ def test_a_bulk_change_stops_where_it_says(database_url, db, line, state) -> Non
 
     assert (running.returncode, out) == (130, "")
     assert "Traceback" not in err
-    said = re.search(r"stopped after ([\d,]+) of 60,000 jobs; the others are as they were\n$", err)
+    said = re.search(
+        r"Cancelled after ([\d,]+) of 60,000 jobs; the other jobs are unchanged\n$", err
+    )
     assert said, err
     changed = int(said[1].replace(",", ""))
     assert 0 < changed < total
@@ -64,7 +66,7 @@ def test_a_stream_of_jobs_is_all_or_none(database_url, db, rows) -> None:
     out, err = running.communicate(timeout=30)
 
     assert (running.returncode, out) == (130, "")
-    assert err.endswith("stopped; nothing was enqueued\n")
+    assert err.endswith("Stopped; nothing was enqueued.\n")
     assert rows.states() == {}
 
 
@@ -88,7 +90,7 @@ def test_ctrl_c_at_a_question(database_url, add, rows, line) -> None:
     os.close(follower)
 
     assert (running.returncode, out) == (130, "")
-    assert err.endswith("\nerror: stopped, nothing was changed\n")
+    assert err.endswith("\nerror: stopped; nothing was changed\n")
     assert rows.states() == {"failed": 1}
 
 
@@ -97,7 +99,7 @@ def test_a_question_that_is_answered_otherwise(terminal, database_url, add, rows
     add("failed")
     ran = terminal("queue", "purge", "email", "--no-color", url=database_url, keys=key)
     assert ran.status == 1
-    assert "\nerror: stopped, nothing was changed\n" in ran.out
+    assert "\nerror: stopped; nothing was changed\n" in ran.out
     assert rows.states() == {"failed": 1}
 
 
@@ -114,4 +116,4 @@ def test_what_never_ends_by_itself(database_url, db, line) -> None:
     running.send_signal(signal.SIGINT)
     _, err = running.communicate(timeout=30)
     assert running.returncode == 130, err
-    assert err in {"", "following; Ctrl-C ends\n"}
+    assert err in {"", "Following; press Ctrl-C to stop.\n"}

@@ -45,7 +45,7 @@ def test_ids_come_from_stdin(cli, add, db, stdin) -> None:
     stdin("")
     empty = cli("job", "retry", "-")
     assert (empty.status, empty.out) == (2, "")
-    assert "no jobs were named" in empty.err
+    assert "no jobs were selected" in empty.err
 
 
 @pytest.mark.parametrize("word", ["x", "1.5", "-1x", "٣", str(2**63), "1,2", "1;DROP TABLE"])
@@ -214,8 +214,8 @@ def test_nothing_fits(cli) -> None:
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        (["retry"], "no jobs were named"),
-        (["retry", "1", "--kind", "k"], "give either ids or a filter"),
+        (["retry"], "no jobs were selected"),
+        (["retry", "1", "--kind", "k"], "ids and filters cannot be used together"),
         (
             ["retry", "--state", "failed", "--state", "cancelled"],
             "--state 'failed,cancelled' names several states",

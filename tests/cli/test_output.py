@@ -75,7 +75,7 @@ def test_cells_are_one_printable_line(text) -> None:
 )
 def test_tables_fit_and_cut_no_column_that_must_stay_whole(given_columns, room) -> None:
     columns = [
-        Column(f"C{number}", lambda row, n=number: row[n], width=width, right=right)
+        Column(f"c{number}", f"C{number}", lambda row, n=number: row[n], width=width, right=right)
         for number, (width, right, _) in enumerate(given_columns)
     ]
     row = [text for _, _, text in given_columns]

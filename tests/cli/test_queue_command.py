@@ -1,4 +1,4 @@
-"""``awa queue``: what people see, what scripts get."""
+"""``awa queue``: what it prints as text and as data, and what it changes."""
 
 from __future__ import annotations
 
@@ -12,8 +12,15 @@ def test_stats_of_nothing(cli) -> None:
 
 
 def test_stats_counts_are_true_at_once(cli, add) -> None:
-    for state in ("available", "available", "running", "failed", "scheduled", "retryable",
-                  "waiting_external"):  # fmt: skip
+    for state in (
+        "available",
+        "available",
+        "running",
+        "failed",
+        "scheduled",
+        "retryable",
+        "waiting_external",
+    ):
         add(state)
     add("completed", finalized_at="now")
     add("completed", finalized_at="2020-01-01T00:00Z")
@@ -34,8 +41,16 @@ def test_stats_counts_are_true_at_once(cli, add) -> None:
     }
     header, paused, email = cli("queue", "stats").out.splitlines()
     assert header.split() == [
-        "QUEUE", "AVAIL", "RUNNING", "FAILED", "LATER", "WAITING", "COMPLETED/1H", "LAG", "PAUSED",
-    ]  # fmt: skip
+        "QUEUE",
+        "AVAIL",
+        "RUNNING",
+        "FAILED",
+        "LATER",
+        "WAITING",
+        "COMPLETED/1H",
+        "LAG",
+        "PAUSED",
+    ]
     assert paused.split() == ["b-side", *["0"] * 6, "-", "yes"]
     assert email.split()[:7] == ["email", "2", "1", "1", "2", "1", "1"]
     assert email.endswith("no")
@@ -79,8 +94,71 @@ def test_drain_asks_at_a_terminal(terminal, database_url, add, db) -> None:
     ran = terminal("queue", "drain", "email", url=database_url, keys="n\n")
 
     assert ran.status == 1
-    assert "Cancel every job that waits in queue email?" in ran.out
-    assert "stopped, nothing was changed" in ran.out
+    assert "Cancel all waiting jobs in queue email?" in ran.out
+    assert "stopped; nothing was changed" in ran.out
     assert db.execute("SELECT state::text FROM awa.jobs").fetchone() == ("available",)
     ran = terminal("queue", "drain", "email", "-y", url=database_url)
     assert "Drained 1 jobs from queue 'email'" in ran.out
+
+
+def test_show_of_a_queue(cli, add, live_worker) -> None:
+    add(run_at="2020-01-01T00:00Z")
+    add("failed")
+    cli("queue", "set", "email", "--max-running", 5)
+    out = cli("queue", "show", "email").out
+    assert out.startswith("Queue email  open\n\n  jobs       1 available, 1 failed\n")
+    assert "\nSettings\n  at most 5 running\n" in out
+    assert "\nWorkers\n  box:7  0.5.7  3 in flight\n" in out
+    assert "  awa queue pause email\n  awa job list --state failed --queue email\n" in out
+    cli("queue", "pause", "email")
+    assert "  awa queue resume email\n" in cli("queue", "show", "email").out
+    data = cli("queue", "show", "email", "-o", "json").data
+    assert (data["overview"]["failed"], data["policy"]["max_running"]) == (1, 5)
+    assert data["workers"][0]["hostname"] == "box"
+
+
+def test_list_of_queues_knows_their_workers(cli, add, live_worker) -> None:
+    add()
+    (row,) = cli("queue", "list", "-o", "json").data
+    assert (row["queue"], row["live_instances"], row["total_queued"]) == ("email", 1, 1)
+    assert cli("queue", "list").out.splitlines()[1].split()[0] == "email"
+
+
+@pytest.mark.parametrize(("noun", "option"), [("queue", "emial"), ("kind", "send_emial")])
+def test_a_typing_error_gets_the_nearest_name(cli, add, noun, option) -> None:
+    add()
+    near = {"queue": "email", "kind": "send_email"}[noun]
+    ran = cli(noun, "show", option)
+    assert (ran.status, ran.out) == (1, "")
+    assert f"do: did you mean: awa {noun} show {near}" in ran.err
+    listed = cli("job", "list", f"--{noun}", option)
+    assert (listed.status, listed.out) == (0, "No jobs found.\n")
+    assert f"no {noun} is known as '{option}'; did you mean: --{noun} {near}" in listed.err
+    changed = cli("job", "retry", f"--{noun}", option)
+    assert f"did you mean: --{noun} {near}" in changed.err
+    if noun == "queue":
+        paused = cli("queue", "pause", option)
+        assert paused.status == 0
+        assert "there is no queue 'emial' yet; did you mean: email" in paused.err
+
+
+def test_purging(cli, add, db, terminal, database_url) -> None:
+    running, other = add("running"), add(queue="other")
+    for state in ("available", "scheduled", "completed", "failed"):
+        add(state)
+
+    def left() -> list[int]:
+        return [row[0] for row in db.execute("SELECT id FROM awa.jobs ORDER BY id").fetchall()]
+
+    before = left()
+    refused = cli("queue", "purge", "email")
+    assert refused.status == 2
+    assert "add --yes" in refused.err
+    declined = terminal("queue", "purge", "email", url=database_url, keys="n\n")
+    assert declined.status == 1
+    assert "Permanently delete all jobs in queue email that are not running?" in declined.out
+    assert left() == before
+    ended = cli("queue", "purge", "email", "--ended", "--yes")
+    assert ended.out == "Purged 2 jobs of queue 'email'\n"
+    assert cli("queue", "purge", "email", "--yes").out == "Purged 2 jobs of queue 'email'\n"
+    assert left() == [running, other]

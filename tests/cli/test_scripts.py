@@ -162,7 +162,7 @@ def test_alert_on_lag(shell, add) -> None:
 
     assert (quiet.returncode, quiet.stdout, quiet.stderr) == (0, "", "")
     assert (loud.returncode, loud.stdout) == (ExitCode.WRONG, "")
-    assert loud.stderr.startswith("error: reports: lag>60s holds, it is ")
+    assert loud.stderr.startswith("error: reports: lag>60s holds; the value is ")
 
 
 def test_crontab(shell, add, db) -> None:

@@ -96,7 +96,7 @@ def test_a_full_disk_is_told(database_url, add, line) -> None:
     done = into(">/dev/full", line, database_url)
     assert done.returncode == 1
     assert done.stderr.splitlines() == [
-        "error: the output cannot be written",
+        "error: cannot write the output",
         "  why: no space left on device",
-        "   do: make room, or write elsewhere",
+        "   do: free some space, or write elsewhere",
     ]

@@ -112,7 +112,7 @@ def test_a_child_that_dies_while_a_migration_is_pending_stops_nobody(
         conn.execute("INSERT INTO awa.toolkit_migrations (version, name) VALUES (13, %s)", (kept,))
 
     ready(log, 4)
-    eventually(lambda: "worker 1 works again" in log())
+    eventually(lambda: "worker 1 has recovered" in log())
     assert log().count("ended with status 4") == 1
     supervisor.terminate()
     assert supervisor.wait(timeout=20) == 0
@@ -138,7 +138,9 @@ def test_a_worker_that_gave_up_is_started_again(start, log, add) -> None:
     add(kind="give_up")
 
     ready(log, 3)
-    assert re.search(r"worker \d ended with status 70 \(a duty kept failing\); next start", log())
+    assert re.search(
+        r"worker \d ended with status 70 \(a background task kept failing\); restarting in", log()
+    )
     assert supervisor.poll() is None
 
 
@@ -181,7 +183,7 @@ def test_a_child_that_hears_nothing_ends_soon_after_its_killed_supervisor(
     supervisor.kill()
 
     eventually(lambda: not any(lives(pid) for pid in fleet))
-    assert "did not end after its supervisor and is killed" in log()
+    assert "outlived its supervisor and is killed" in log()
 
 
 def test_a_closed_terminal_drains_and_does_not_hurry(start, log, project, add) -> None:

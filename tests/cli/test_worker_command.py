@@ -83,8 +83,8 @@ def children(pid: int) -> set[int]:
     [
         ("myapp.jobs", "does not name a client"),
         ("myapp/jobs.py:client", "does not name a client"),
-        ("nowhere.jobs:client", "there is no module 'nowhere' in "),
-        ("myapp.job:client", "there is no module 'myapp.job' in "),
+        ("nowhere.jobs:client", "no module 'nowhere' in "),
+        ("myapp.job:client", "no module 'myapp.job' in "),
         ("myapp.jobs:cliend", "did you mean: awa worker myapp.jobs:client"),
         ("myapp.jobs:blocking", "is a blocking Client, not an AsyncClient"),
         ("myapp.jobs:number", "is a int, not an AsyncClient"),
@@ -115,7 +115,7 @@ def test_a_missing_import_of_the_module_is_not_taken_for_the_module(process, pro
 
     ran = process("worker", "needy:client", cwd=project)
 
-    assert "module 'needy' failed when it was imported" in ran.err
+    assert "cannot import module 'needy'" in ran.err
     assert "why: it imports 'no_such_package', which is not installed" in ran.err
 
 
@@ -133,8 +133,8 @@ def test_a_queue_nobody_handles_is_a_typo(process, project) -> None:
     )  # fmt: skip
 
     assert ran.status == 2
-    assert "error: no handler was declared for queue 'emial'" in ran.err
-    assert "do: did you mean --queue email?" in ran.err
+    assert "error: no handler declares the queue 'emial'" in ran.err
+    assert "do: did you mean: --queue email" in ran.err
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_a_client_with_another_database_is_refused(process, project) -> None:
     )
 
     assert ran.status == 2
-    assert "the client works on u@h:5432/other, not on the database of the command line" in ran.err
+    assert "the client uses u@h:5432/other, not the database of the command line" in ran.err
     assert "hunter2" not in ran.err
 
 
@@ -224,7 +224,7 @@ def test_processes_that_cannot_start_are_not_restarted(process, project) -> None
     ran = process("worker", "broken:client", "--processes", 2, cwd=project)
 
     assert ran.status == 2
-    assert "next start" not in ran.err
+    assert "restarting in" not in ran.err
 
 
 def test_reload_restarts_on_a_change_and_survives_a_broken_one(

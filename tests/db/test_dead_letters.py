@@ -141,7 +141,7 @@ async def test_a_row_that_somebody_holds_is_said_to_be_held(
     job_id = failed()["id"]
     with psycopg.connect(database_url) as other:
         other.execute("SELECT FROM awa.jobs_hot WHERE id = %s FOR UPDATE", [job_id])
-        with pytest.raises(awa.Conflict, match="somebody else is changing it now"):
+        with pytest.raises(awa.Conflict, match="another transaction is changing it"):
             await client.move_failed_to_dlq(job_id)
 
     assert letters(look) == []

@@ -30,8 +30,8 @@ async def test_one_is_carried_out_from_here(monitor, put, look, submit) -> None:
         await driver.shows("set_priority", "pending", "0%  0 of 3 jobs", '{"kind": "mail"}')
         await driver.press("r")
         question = await driver.answer("y")
-        assert "Carry bulk operation set_priority of 3 jobs out from here?" == question
-        await driver.shows("completed", "100%  3 of 3 jobs", "Carried out")
+        assert "Run bulk operation set_priority of 3 jobs here?" == question
+        await driver.shows("completed", "100%  3 of 3 jobs", "Completed")
 
         assert [{"priority": 1}] == look("SELECT DISTINCT priority FROM awa.jobs")
         assert look("SELECT 1 FROM awa.audit_log WHERE action = 'batch.run'")

@@ -22,7 +22,7 @@ async def test_a_queue_is_paused_after_a_yes_and_undone(monitor, queues, look) -
         question = await driver.answer("y")
         await driver.shows("Paused queue 'email'")
 
-        assert "Stop starting jobs of queue email?" == question
+        assert "Pause queue email?" == question
         assert [{"paused": True}] == look("SELECT paused FROM awa.queue_meta WHERE queue = 'email'")
 
         await driver.press("u")

@@ -63,7 +63,7 @@ async def test_one_dead_letter_is_read_and_retried(monitor, bury, look) -> None:
         await driver.press("enter")
         await driver.shows(f"Dead letter {job_id}", "smtp is down", "too slow", 'to: "x"')
         await driver.press("r")
-        assert f"Run dead letter {job_id} (mail) again?" == await driver.answer("y")
+        assert f"Retry dead letter {job_id} (mail)?" == await driver.answer("y")
         page = await driver.at("dlq")
         await aeventually(lambda: page.grid.rows == [])
 
@@ -75,7 +75,7 @@ async def test_marked_ones_are_purged_after_a_yes_only(monitor, bury, look) -> N
     async with monitor(screen="dlq") as driver:
         page = await driver.at("dlq")
         await driver.press("space", "space", "d")
-        assert "Delete 2 dead letters for good?" == await driver.answer("n")
+        assert "Permanently delete 2 dead letters?" == await driver.answer("n")
         assert 3 == len(page.grid.rows)
         await driver.press("d")
         await driver.answer("y")
@@ -90,7 +90,7 @@ async def test_one_that_stays_takes_no_other_back(monitor, bury, look) -> None:
         page.feed.hold()
         look("DELETE FROM awa.dead_letters WHERE id = %s", first)
         await driver.press("*", "r")
-        assert "Run 2 dead letters again?" == await driver.answer("y")
+        assert "Retry 2 dead letters?" == await driver.answer("y")
         await driver.shows("1 dead letter changed, 1 not")
         await aeventually(lambda: look("SELECT id FROM awa.jobs") == [{"id": second}])
         entries = look("SELECT target FROM awa.audit_log WHERE action = 'dlq.retry'")
@@ -109,7 +109,7 @@ async def test_all_that_fit_are_retried_and_what_stays_is_told(monitor, bury, lo
         await driver.shows("All dead letters matching kind:mail", "Purge")
         await driver.press("enter")
         await driver.shows("3 dead letters match.")
-        assert "Run dead letters of kind mail again?" == await driver.answer("y")
+        assert "Retry dead letters of kind mail?" == await driver.answer("y")
         await driver.shows("Retried 3 dead letters")
         await aeventually(lambda: page.grid.rows == [])
 

@@ -92,7 +92,7 @@ async def test_a_failed_job_is_retried(monitor, put, look) -> None:
         question = await driver.answer("y")
         await driver.shows(f"Retried job {job_id} (mail)")
 
-        assert f"Run job {job_id} (mail) again?" == question
+        assert f"Retry job {job_id} (mail)?" == question
         assert [{"state": "available"}] == look("SELECT state::text FROM awa.jobs")
 
 
@@ -157,7 +157,7 @@ async def test_all_that_fit_are_retried_with_a_preview(monitor, put, look) -> No
         assert "Set priority" not in shown  # which is for jobs that wait
         await driver.press("enter")
         await aeventually(lambda: isinstance(driver.app.screen, Confirm))
-        await driver.shows("Run 12 jobs again?", "Ids:")
+        await driver.shows("Retry 12 jobs?", "Ids:")
         await driver.answer("y")
         await driver.shows("Retried 12 jobs")
 

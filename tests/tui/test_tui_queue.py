@@ -68,7 +68,7 @@ async def test_from_a_red_tile_to_all_failures_done(monitor, aclient, look) -> N
         await driver.press("b")
         await driver.shows("Retry")
         await driver.press("enter")
-        assert "Run 8 jobs again?" == await driver.answer("y")
+        assert "Retry 8 jobs?" == await driver.answer("y")
         await driver.shows("Retried 8 jobs")
         broken = False
         await driver.press("u")

@@ -14,12 +14,12 @@ async def test_an_engine_is_prepared_and_forgotten(monitor, look) -> None:
         await driver.shows("Prepare which engine?")
         await driver.press("enter")
         question = await driver.answer("y")
-        assert "Note queue_storage as the storage engine to move to?" == question
-        await driver.shows("Noted queue_storage", "prepared   queue_storage")
+        assert "Prepare the storage engine queue_storage?" == question
+        await driver.shows("Prepared the storage engine queue_storage", "prepared   queue_storage")
         await aeventually(lambda: page.check_action("abort", ()))
         await driver.press("d")
-        assert "Forget the prepared storage engine?" == await driver.answer("y")
-        await driver.shows("Forgot the prepared engine", "prepared   none")
+        assert "Clear the prepared storage engine?" == await driver.answer("y")
+        await driver.shows("Cleared the prepared storage engine", "prepared   none")
 
         row = look("SELECT prepared_engine, state FROM awa.storage_transition_state")
         assert [{"prepared_engine": None, "state": "canonical"}] == row

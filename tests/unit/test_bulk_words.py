@@ -15,7 +15,7 @@ from awa_cli.views.bulk import filter_words
         ({"kind": "email", "queue": "a b"}, "jobs of kind email in queue a b"),
         (
             {"state": "failed", "tag": "x", "error": "no", "args": {"to": "Zoë"}},
-            'failed jobs tagged x whose error says “no” whose args hold {"to": "Zoë"}',
+            'failed jobs tagged x whose error contains “no” whose args contain {"to": "Zoë"}',
         ),
         (
             {"created_after": "2026-01-01", "created_before": "2026-02-01"},

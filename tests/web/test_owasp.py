@@ -374,7 +374,7 @@ def test_a05_beyond_this_machine_it_does_not_start_without_an_access_file(cli) -
     for host in ("0.0.0.0", "192.0.2.1", "::"):
         ran = cli("serve", "--host", host)
         assert ran.status == 2
-        assert "nothing says who may come in" in ran.err
+        assert "needs --auth" in ran.err
         assert "--auth access.toml" in ran.err
 
 

@@ -1,4 +1,4 @@
-"""``awa cron``: periodic jobs."""
+"""``awa cron``: schedules of periodic jobs."""
 
 from __future__ import annotations
 

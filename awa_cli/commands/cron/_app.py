@@ -1,4 +1,4 @@
-"""The room of ``awa cron``."""
+"""The group ``awa cron``, and operations on one schedule."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["Name", "app", "run_named"]
 R = TypeVar("R")
 
 app = typer.Typer(
-    help="Look at schedules of periodic jobs, fire, pause, remove, export and apply them.",
+    help="List, trigger, pause, export and apply schedules of periodic jobs.",
     epilog="""
     awa cron list
     awa cron next '0 2 * * *' --tz Europe/Berlin
@@ -32,7 +32,7 @@ Name = Annotated[
 
 
 def run_named(db: Session, op: Op[R], command: str) -> R:
-    """Run an op on one schedule; an unknown name gets the nearest known one."""
+    """Run an op on one schedule; for an unknown name, suggest the nearest known name."""
     from difflib import get_close_matches
 
     from awa_lib.errors import ScheduleNotFound

@@ -1,4 +1,4 @@
-"""Schedules in files: read, compared with the database, written."""
+"""Schedule files: reading, comparing with the database, writing."""
 
 from __future__ import annotations
 
@@ -20,12 +20,20 @@ if TYPE_CHECKING:
 __all__ = ["Change", "Wanted", "compare", "read_file", "to_records"]
 
 _DEFAULTS: Final[dict[str, Any]] = {
-    "timezone": "UTC", "queue": "default", "args": {}, "priority": 2, "max_attempts": 25,
-    "tags": [], "metadata": {}, "missed_fire_policy": "coalesce", "catch_up_limit": 1,
-    "jitter_seconds": 0.0, "paused": False,
-}  # fmt: skip
-_NEEDED: Final = ("name", "cron_expr", "kind")
-_FIELDS: Final = (*_NEEDED, *_DEFAULTS)
+    "timezone": "UTC",
+    "queue": "default",
+    "args": {},
+    "priority": 2,
+    "max_attempts": 25,
+    "tags": [],
+    "metadata": {},
+    "missed_fire_policy": "coalesce",
+    "catch_up_limit": 1,
+    "jitter_seconds": 0.0,
+    "paused": False,
+}
+_REQUIRED: Final = ("name", "cron_expr", "kind")
+_FIELDS: Final = (*_REQUIRED, *_DEFAULTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +55,10 @@ class Change:
     change: str
     fields: dict[str, list[Any]] = field(default_factory=dict)
 
+    def shifts_pause(self, paused: bool) -> bool:
+        """Return whether the schedule must be paused or resumed to become ``paused``."""
+        return paused if self.change == "add" else "paused" in self.fields
+
 
 def read_file(name: str) -> list[Wanted]:
     """Read a YAML or TOML file, or YAML on stdin for ``-``.  Raises InvalidInput."""
@@ -60,15 +72,15 @@ def read_file(name: str) -> list[Wanted]:
     records = found.get("schedules") if isinstance(found, dict) else None
     if not isinstance(records, list):
         raise InvalidInput(
-            f"{name!r} holds no schedules",
-            why="a list named schedules is expected",
-            hint="see how it looks: awa cron export",
+            f"{name!r} has no schedules",
+            why="a list named 'schedules' is expected",
+            hint="see the format: awa cron export",
         )
     wanted = [_wanted(number, record) for number, record in enumerate(records, 1)]
     names = [one.schedule.name for one in wanted]
     for one in names:
         if names.count(one) > 1:
-            raise InvalidInput(f"schedule {one!r} stands twice in {name!r}")
+            raise InvalidInput(f"schedule {one!r} is twice in {name!r}")
     return wanted
 
 
@@ -81,7 +93,7 @@ def _parse(name: str, text: str) -> Any:
         import yaml
 
         return yaml.safe_load(text)
-    except Exception as error:  # noqa: BLE001 - two libraries, each with errors of its own
+    except Exception as error:  # noqa: BLE001 - each parser has its own errors
         kind = "TOML" if name.endswith(".toml") else "YAML"
         raise InvalidInput(f"{name!r} is not {kind}", why=" ".join(str(error).split())) from None
 
@@ -91,7 +103,7 @@ def _wanted(number: int, record: Any) -> Wanted:
 
     where = f"schedule {number}"
     if not isinstance(record, dict):
-        raise InvalidInput(f"{where} is not a table of fields")
+        raise InvalidInput(f"{where} is not a mapping of fields")
     where = f"schedule {record.get('name', number)!r}"
     for key in record:
         if key not in _FIELDS:
@@ -101,13 +113,13 @@ def _wanted(number: int, record: Any) -> Wanted:
                 why=f"fields are {', '.join(_FIELDS)}",
                 hint=f"did you mean: {close[0]}" if close else None,
             )
-    for key in _NEEDED:
+    for key in _REQUIRED:
         if key not in record:
             raise InvalidInput(f"{where} has no {key}")
     values = _DEFAULTS | record
     paused = values.pop("paused")
     if not isinstance(paused, bool) or not isinstance(values["kind"], str):
-        raise InvalidInput(f"{where}: kind must be text, paused true or false")
+        raise InvalidInput(f"{where}: kind must be text, and paused true or false")
     try:
         return Wanted(Schedule.build(**values), paused)
     except AwaError as error:
@@ -117,7 +129,7 @@ def _wanted(number: int, record: Any) -> Wanted:
 
 
 def compare(wanted: Sequence[Wanted], present: Sequence[CronJob], *, prune: bool) -> list[Change]:
-    """Return what applying does, by name; what the file does not name goes with ``prune``."""
+    """Return the changes, sorted by name; ``prune`` removes schedules that are not in the file."""
     old = {one["name"]: one for one in to_records(present, whole=True)}
     changes = []
     for one in wanted:
@@ -141,7 +153,7 @@ def _record(one: Wanted) -> dict[str, Any]:
 
 
 def to_records(present: Sequence[CronJob], *, whole: bool = False) -> list[dict[str, Any]]:
-    """Write schedules as a file has them; defaults are left out unless ``whole``."""
+    """Return schedules in the form of a file; without ``whole``, defaults are left out."""
     records = []
     for one in present:
         values = {key: getattr(one, key) for key in _FIELDS if key != "paused"}
@@ -150,7 +162,7 @@ def to_records(present: Sequence[CronJob], *, whole: bool = False) -> list[dict[
             {
                 key: value
                 for key, value in values.items()
-                if whole or key in _NEEDED or value != _DEFAULTS[key]
+                if whole or key in _REQUIRED or value != _DEFAULTS[key]
             }
         )
     return records

@@ -1,4 +1,4 @@
-"""Fire, pause, resume and remove schedules."""
+"""Trigger, pause, resume and remove schedules."""
 
 from __future__ import annotations
 
@@ -18,8 +18,11 @@ from awa_cli.terminal.output import result, show_one
     awa job wait $(awa cron trigger nightly -o ids)
     """
 )
-def trigger(ctx: typer.Context, name: Name, output: Output = TABLE) -> None:
-    """Enqueue the job of a schedule now, beside its fires; also while it is paused."""
+def trigger(ctx: typer.Context, name: Name, *, output: Output = TABLE) -> None:
+    """Enqueue the job of a schedule now.
+
+    This works for a paused schedule too, and does not change when the schedule fires next.
+    """
     from awa_lib.ops.cron import trigger_cron_job
     from awa_lib.reads.jobs import job_row
 
@@ -32,9 +35,9 @@ def trigger(ctx: typer.Context, name: Name, output: Output = TABLE) -> None:
 
 @app.command(epilog="awa cron pause nightly")
 def pause(ctx: typer.Context, name: Name) -> None:
-    """Keep a schedule from firing until it is resumed.
+    """Pause a schedule until it is resumed.
 
-    Leaders of awa 0.5 do not know pauses.
+    A leader of awa 0.5 ignores the pause.
     """
     from awa_lib.ops.cron import pause_cron_job
 
@@ -46,7 +49,10 @@ def pause(ctx: typer.Context, name: Name) -> None:
 
 @app.command(epilog="awa cron resume nightly")
 def resume(ctx: typer.Context, name: Name) -> None:
-    """Let a schedule fire again, from now on: what it missed stays missed."""
+    """Resume a paused schedule.
+
+    Jobs that were due during the pause are not enqueued.
+    """
     from awa_lib.ops.cron import resume_cron_job
 
     with open_session(ctx, changing=True) as db:
@@ -55,8 +61,11 @@ def resume(ctx: typer.Context, name: Name) -> None:
 
 
 @app.command(epilog="awa cron remove nightly")
-def remove(ctx: typer.Context, name: Name, fail_empty: FailEmpty = False) -> int:
-    """Remove a schedule; it comes back when a process that declares it starts."""
+def remove(ctx: typer.Context, name: Name, *, fail_empty: FailEmpty = False) -> int:
+    """Remove a schedule.
+
+    A worker that declares the schedule creates it again when it starts.
+    """
     from awa_cli.terminal.prompts import confirm
     from awa_lib.ops.cron import delete_cron_job
 

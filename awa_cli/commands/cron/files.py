@@ -1,4 +1,4 @@
-"""Schedules in files."""
+"""Export schedules to a file, and apply a file."""
 
 from __future__ import annotations
 
@@ -20,12 +20,29 @@ from awa_cli.views.words import clean, counted
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from awa_cli.commands.cron._schedule_files import Change
+    from awa_cli.commands.cron._schedule_files import Change, Wanted
+    from awa_lib._sql import Op
 
 
 class _Language(StrEnum):
     yaml = "yaml"
     toml = "toml"
+
+
+File = Annotated[
+    str,
+    typer.Option(
+        "--file", "-f", metavar="FILE", help="YAML or TOML (.toml) file; - reads YAML from stdin."
+    ),
+]
+Prune = Annotated[bool, typer.Option("--prune", help="Remove schedules that are not in the file.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the differences; change nothing.")]
+Check = Annotated[
+    bool,
+    typer.Option(
+        "--check", help="Show the differences; change nothing; exit with status 6 if there are any."
+    ),
+]
 
 
 @app.command(
@@ -36,11 +53,12 @@ class _Language(StrEnum):
 )
 def export(
     ctx: typer.Context,
+    *,
     language: Annotated[
-        _Language, typer.Option("--format", metavar="FORMAT", help="yaml or toml.")
+        _Language, typer.Option("--format", metavar="FORMAT", help="File format: yaml or toml.")
     ] = _Language.yaml,
 ) -> None:
-    """Print all schedules as a file that awa cron apply takes."""
+    """Print all schedules as a file for awa cron apply."""
     from awa_cli.commands.cron._schedule_files import to_records
     from awa_lib.reads.cron import list_cron_jobs
 
@@ -65,55 +83,49 @@ def export(
 )
 def apply(
     ctx: typer.Context,
-    file: Annotated[
-        str,
-        typer.Option("--file", "-f", metavar="FILE", help="YAML or TOML (.toml); - for stdin."),
-    ],
-    prune: Annotated[
-        bool, typer.Option("--prune", help="Remove schedules that the file does not name.")
-    ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only show what would change.")
-    ] = False,
-    check: Annotated[
-        bool, typer.Option("--check", help="Change nothing; status 6 when something differs.")
-    ] = False,
+    *,
+    file: File,
+    prune: Prune = False,
+    dry_run: DryRun = False,
+    check: Check = False,
     output: Report = ReportFormat.table,
 ) -> int:
-    """Make the schedules be as a file says: shows what changes, asks, and does all or nothing.
+    """Change the schedules to match a file.
 
-    A process that declares a schedule of the same name writes its own version when it starts.
+    Shows the differences and asks before it applies them, in one transaction.  A worker that
+    declares a schedule of the same name overwrites it when it starts.
     """
     from awa_cli.commands.cron._schedule_files import compare, read_file
-    from awa_lib.ops.cron import apply_schedules
     from awa_lib.reads.cron import list_cron_jobs
 
     wanted = read_file(file)
-    look_only = dry_run or check
-    with open_session(ctx, changing=not look_only) as db:
+    read_only = dry_run or check
+    with open_session(ctx, changing=not read_only) as db:
         changes = compare(wanted, db.run(list_cron_jobs()), prune=prune)
-        real = {one.name: one for one in changes if one.change != "keep"}
+        real = {change.name: change for change in changes if change.change != "keep"}
         _show(changes, output, color=common(ctx).color())
-        if look_only or not real:
+        if read_only or not real:
             return ExitCode.WRONG if check and real else ExitCode.OK
         ask(ctx, f"make {counted(len(real), 'change')}")
-        shifted = [
-            one for one in wanted
-            if one.schedule.name in real
-            and (one.paused if real[one.schedule.name].change == "add"
-                 else "paused" in real[one.schedule.name].fields)
-        ]  # fmt: skip
-        op = apply_schedules(
-            [one.schedule for one in wanted if one.schedule.name in real],
-            pause=[one.schedule.name for one in shifted if one.paused],
-            resume=[one.schedule.name for one in shifted if not one.paused],
-            remove=[one.name for one in real.values() if one.change == "remove"],
-            paused_by="cli",
-        )
-        made = {one.name: one.change for one in real.values()}
-        db.change("cron.apply", file, op, schedules=made)
+        made = {change.name: change.change for change in real.values()}
+        db.change("cron.apply", file, _applied(wanted, real), schedules=made)
     say(f"Applied {counted(len(real), 'change')}.")
     return ExitCode.OK
+
+
+def _applied(wanted: Sequence[Wanted], real: dict[str, Change]) -> Op[None]:
+    """Return the op that makes the changes."""
+    from awa_lib.ops.cron import apply_schedules
+
+    written = [one for one in wanted if one.schedule.name in real]
+    shifted = [one for one in written if real[one.schedule.name].shifts_pause(one.paused)]
+    return apply_schedules(
+        [one.schedule for one in written],
+        pause=[one.schedule.name for one in shifted if one.paused],
+        resume=[one.schedule.name for one in shifted if not one.paused],
+        remove=[change.name for change in real.values() if change.change == "remove"],
+        paused_by="cli",
+    )
 
 
 def _show(changes: Sequence[Change], output: ReportFormat, *, color: bool) -> None:

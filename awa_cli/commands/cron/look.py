@@ -1,4 +1,4 @@
-"""Look at schedules."""
+"""List and show schedules."""
 
 from __future__ import annotations
 
@@ -33,11 +33,12 @@ if TYPE_CHECKING:
 )
 def list_(
     ctx: typer.Context,
+    *,
     columns: Columns = None,
     output: Output = TABLE,
     fail_empty: FailEmpty = False,
 ) -> int:
-    """List schedules with their next and last fire."""
+    """List schedules, with the last and next time each fires."""
     from awa_cli.views.columns import SCHEDULES
     from awa_lib.reads.cron import list_cron_jobs
 
@@ -48,15 +49,20 @@ def list_(
         return f"{counted(len(shown), 'schedule')} listed."
 
     count = show_rows(
-        rows, SCHEDULES, output, common(ctx), empty="No cron job schedules found.",
-        footer=footer, chosen=read_columns(columns),
-    )  # fmt: skip
+        rows,
+        SCHEDULES,
+        output,
+        common(ctx),
+        empty="No cron job schedules found.",
+        footer=footer,
+        chosen=read_columns(columns),
+    )
     return ExitCode.NOTHING if fail_empty and not count else ExitCode.OK
 
 
 @app.command(epilog="awa cron show nightly")
-def show(ctx: typer.Context, name: Name, output: Report = ReportFormat.table) -> None:
-    """Show one schedule as a page: when, what, its next fires, who declares it."""
+def show(ctx: typer.Context, name: Name, *, output: Report = ReportFormat.table) -> None:
+    """Show one schedule: its job, next times, and whether a worker declares it."""
     from awa_cli.terminal.pages.schedule import schedule_page
     from awa_lib.reads.cron import get_cron_job
 
@@ -82,18 +88,23 @@ def next_(
         str,
         typer.Argument(
             metavar="NAME|EXPR",
-            help="A schedule, or an expression, for which no database is needed.",
+            help="Name of a schedule, or a cron expression, which needs no database.",
             autocompletion=schedules,
         ),
     ],
-    number: Annotated[int, typer.Option("-n", metavar="N", min=1, max=1000, help="How many.")] = 5,
+    *,
+    number: Annotated[
+        int, typer.Option("-n", metavar="N", min=1, max=1000, help="Number of times to show.")
+    ] = 5,
     zone: Annotated[
         str | None,
-        typer.Option("--tz", metavar="ZONE", help="Time zone of the expression; UTC by default."),
+        typer.Option(
+            "--tz", metavar="ZONE", help="Time zone; by default that of the schedule, or UTC."
+        ),
     ] = None,
     output: Output = TABLE,
 ) -> None:
-    """Show when a schedule or an expression fires next."""
+    """Show the next times a schedule or cron expression fires."""
     from awa_cli.views.columns import FIRES
     from awa_lib.cron import CronExpression
 
@@ -109,4 +120,4 @@ def next_(
         Fire(moment.astimezone(expression.zone).isoformat(), moment)
         for moment in expression.upcoming(datetime.now(UTC), number)
     ]
-    show_rows(fires, FIRES, output, common(ctx), empty="It never fires.")
+    show_rows(fires, FIRES, output, common(ctx), empty="This schedule never fires.")

@@ -1,8 +1,8 @@
-"""``awa job``: look at jobs, change them, enqueue."""
+"""``awa job``: list, show, change and enqueue jobs."""
 
 from __future__ import annotations
 
-from awa_cli.commands.job import look, follow, change, enqueue  # isort: skip - the order of the help
+from awa_cli.commands.job import look, follow, tail, change, enqueue  # isort: skip - the order of the help
 from awa_cli.commands.job._app import app
 
-__all__ = ["app", "change", "enqueue", "follow", "look"]
+__all__ = ["app", "change", "enqueue", "follow", "look", "tail"]

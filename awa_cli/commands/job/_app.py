@@ -1,4 +1,4 @@
-"""The room of ``awa job``."""
+"""The group ``awa job``, and the argument that names one job."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from awa_lib.validation import INT64_MAX
 __all__ = ["One", "app"]
 
 app = typer.Typer(
-    help="Look at jobs, run them again, cancel, discard and enqueue them.",
+    help="List, show, follow, change and enqueue jobs.",
     epilog="""
     awa job list --state failed
     awa job show 42

@@ -1,4 +1,4 @@
-"""Carry out one change: of the jobs that were named, or of all that fit a filter."""
+"""Run one change: of jobs given by id, or of all jobs that match a filter."""
 
 from __future__ import annotations
 
@@ -29,17 +29,20 @@ if TYPE_CHECKING:
 
 __all__ = ["Change"]
 
-_SHOWN: Final = 8
-# The action of each bulk operation, for one job.
+_IDS_SHOWN: Final = 8
+# The audit action for one job, by bulk operation.
 _ACTIONS: Final = {
-    "retry": "job.retry", "cancel": "job.cancel", "delete": "job.delete",
-    "set_priority": "job.priority", "move_queue": "job.move",
-}  # fmt: skip
+    "retry": "job.retry",
+    "cancel": "job.cancel",
+    "delete": "job.delete",
+    "set_priority": "job.priority",
+    "move_queue": "job.move",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One way to change jobs: single ones by ``op``, sets by the bulk operation of this name."""
+    """A way to change jobs: one job by ``op``, many by the bulk operation of this name."""
 
     operation: str
     done: str
@@ -47,34 +50,44 @@ class Change:
     spec: dict[str, Any] = field(default_factory=dict)
 
     def carry_out(self, ctx: typer.Context, chosen: Selection) -> int:
-        """Change the jobs.  Raises InvalidInput when none or too many ways name them."""
+        """Change the jobs.  Raises InvalidInput unless either ids or a filter are given."""
         from awa_lib.errors import InvalidInput
 
         filters: Any = chosen.bulk_filter
         if bool(chosen.ids) == bool(filters or chosen.everything):
             raise InvalidInput(
-                "give either ids or a filter" if chosen.ids else "no jobs were named",
-                why="both at once could mean either or both" if chosen.ids else None,
-                hint=f"see {ctx.command_path} --help",
+                "ids and filters cannot be used together"
+                if chosen.ids
+                else "no jobs were selected",
+                why="it is not clear whether a job must match both or one of them"
+                if chosen.ids
+                else None,
+                hint=f"give ids, a filter such as --kind, or --all; see {ctx.command_path} --help",
             )
         with open_session(ctx, changing=not chosen.dry_run) as db:
             if chosen.ids:
                 return each(
-                    ctx, db, chosen, chosen.ids, action=_ACTIONS[self.operation], op=self.op,
-                    done=self.done, **self.spec,
-                )  # fmt: skip
+                    ctx,
+                    db,
+                    chosen,
+                    chosen.ids,
+                    action=_ACTIONS[self.operation],
+                    op=self.op,
+                    done=self.done,
+                    **self.spec,
+                )
             return self._all(ctx, db, chosen, filters)
 
     def _all(
         self, ctx: typer.Context, db: Session, chosen: Selection, filters: dict[str, Any]
     ) -> int:
-        """Say what fits, ask, and change it in bounded batches."""
+        """Show what matches, ask, and change it as a bulk operation."""
         from awa_cli.views.actions import submitted
         from awa_lib.ops.bulk import preview_bulk_operation, submit_bulk_operation
 
         found = db.run(preview_bulk_operation(self.operation, all=chosen.everything, **filters))
         if found.total_matched and chosen.dry_run:
-            for job_id in found.sample[:_SHOWN]:
+            for job_id in found.sample[:_IDS_SHOWN]:
                 tell(chosen, str(job_id))
             report(chosen, found.total_matched, ids=found.sample)
             say(_found(found))
@@ -85,20 +98,20 @@ class Change:
                 self.operation, submitted_by="awa", all=chosen.everything, **self.spec, **filters
             )
             operation = db.change("batch.submit", f"{self.operation} of jobs", submit, submitted)
-            return self._told(ctx, chosen, carry_out(ctx, db, operation.id))
+            return self._report(ctx, chosen, carry_out(ctx, db, operation.id))
         else:
-            tell(chosen, "No jobs fit.")
+            tell(chosen, "No jobs match.")
             report(chosen, 0)
             hint_at(db, chosen.query)
         return ExitCode.NOTHING if chosen.fail_empty and not found.total_matched else ExitCode.OK
 
-    def _told(self, ctx: typer.Context, chosen: Selection, ended: BulkOperation) -> int:
+    def _report(self, ctx: typer.Context, chosen: Selection, ended: BulkOperation) -> int:
         tell(chosen, f"{self.done} {counted(ended.processed)}")
         report(
             chosen, ended.processed, skipped=ended.skipped, errored=ended.errored, batch_id=ended.id
         )
         if ended.skipped:
-            say(f"{counted(ended.skipped)} left: somebody else held or changed them.")
+            say(f"Skipped {counted(ended.skipped)} locked or changed by another session.")
         if ended.errored:
             complain(
                 f"{counted(ended.errored)} could not be changed",
@@ -110,15 +123,15 @@ class Change:
 
 
 def _found(found: BulkPreview) -> str:
-    """Say how many jobs fit, in which states when there are several, and the first ids."""
+    """Return how many jobs match, their states if there are several, and the first ids."""
     total = found.total_matched
     states = ""
     if len(found.states) > 1:
         counts = (f"{number:,} {state.replace('_', ' ')}" for state, number in found.states.items())
         states = f" ({', '.join(counts)})"
-    shown = ", ".join(map(str, found.sample[:_SHOWN]))
-    more = " …" if total > min(len(found.sample), _SHOWN) else ""
-    return f"{counted(total)} {'fits' if total == 1 else 'fit'}{states}: {shown}{more}"
+    shown = ", ".join(map(str, found.sample[:_IDS_SHOWN]))
+    more = " …" if total > min(len(found.sample), _IDS_SHOWN) else ""
+    return f"{counted(total)} {'matches' if total == 1 else 'match'}{states}: {shown}{more}"
 
 
 def _verb(ctx: typer.Context) -> str:

@@ -1,4 +1,4 @@
-"""Change jobs: the named ones, those on stdin, or all that fit a filter."""
+"""Change jobs given by id, or all jobs that match a filter."""
 
 from __future__ import annotations
 
@@ -28,9 +28,12 @@ from awa_cli.terminal.progress import Progress
 )
 @selecting
 def retry(ctx: typer.Context, selection: Selection) -> int:
-    """Run jobs again: failed, cancelled and waiting ones from the start, retryable ones at once.
+    """Retry jobs.
 
-    With a filter it says how many fit and asks first.
+    Failed, cancelled and waiting_external jobs start over with all their attempts.  Retryable jobs
+    run at once and keep their count of attempts.
+
+    With a filter, awa shows how many jobs match and asks before it changes them.
     """
     from awa_lib.ops.jobs import retry as retry_job
 
@@ -45,9 +48,11 @@ def retry(ctx: typer.Context, selection: Selection) -> int:
 )
 @selecting
 def cancel(ctx: typer.Context, selection: Selection) -> int:
-    """Cancel jobs that have not ended; a running handler is told to stop.
+    """Cancel jobs that have not ended.
 
-    With a filter it says how many fit and asks first.
+    A running handler is asked to stop; what it returns is ignored.
+
+    With a filter, awa shows how many jobs match and asks before it changes them.
     """
     from awa_lib.ops.jobs import cancel as cancel_job
 
@@ -64,13 +69,16 @@ def cancel(ctx: typer.Context, selection: Selection) -> int:
 def priority(
     ctx: typer.Context,
     urgency: Annotated[
-        int, typer.Argument(metavar="N", min=1, max=4, help="1 is the most urgent, 4 the least.")
+        int,
+        typer.Argument(
+            metavar="N", min=1, max=4, help="New priority: 1 is the most urgent, 4 the least."
+        ),
     ],
     selection: Selection,
 ) -> int:
-    """Give jobs that wait another priority.
+    """Change the priority of waiting jobs.
 
-    With a filter it says how many fit and asks first.
+    With a filter, awa shows how many jobs match and asks before it changes them.
     """
     from awa_lib.ops.jobs import set_priority
 
@@ -93,13 +101,16 @@ def priority(
 def move(
     ctx: typer.Context,
     to_queue: Annotated[
-        str, typer.Argument(metavar="TO_QUEUE", help="The queue to move to.", autocompletion=queues)
+        str,
+        typer.Argument(
+            metavar="TO_QUEUE", help="Queue to move the jobs to.", autocompletion=queues
+        ),
     ],
     selection: Selection,
 ) -> int:
-    """Move jobs that wait to another queue.
+    """Move waiting jobs to another queue.
 
-    With a filter it says how many fit and asks first.
+    With a filter, awa shows how many jobs match and asks before it changes them.
     """
     from awa_lib.ops.jobs import move_queue
 
@@ -118,14 +129,16 @@ def move(
 )
 def retry_failed(
     ctx: typer.Context,
+    *,
     kind: Kind = None,
     queue: Queue = None,
     output: Report = ReportFormat.table,
     fail_empty: FailEmpty = False,
 ) -> int:
-    """Run every failed job of one kind or one queue again.
+    """Retry all failed jobs of a kind or of a queue.
 
-    Jobs whose unique key another live job holds stay failed.
+    The command does not ask first.  A job whose unique key is held by another live job stays
+    failed.
     """
     from awa_lib.errors import InvalidInput
     from awa_lib.ops.jobs import retry_failed as retry_all_failed
@@ -134,9 +147,9 @@ def retry_failed(
         raise InvalidInput("Must specify --kind or --queue", hint="see awa job retry-failed --help")
     if kind is not None and queue is not None:
         raise InvalidInput(
-            "--kind and --queue exclude each other",
-            why="it would not be clear whether either or both must match",
-            hint="run it once with each",
+            "--kind and --queue cannot be used together",
+            why="it is not clear whether a job must match both or one of them",
+            hint="run the command once with each",
         )
     with open_session(ctx, changing=True) as db, Progress(common(ctx)):
         op = retry_all_failed(kind=kind, queue=queue)
@@ -162,10 +175,13 @@ def retry_failed(
 )
 @selecting
 def discard(ctx: typer.Context, selection: Selection) -> int:
-    """Delete jobs that have ended, for good: failed ones, unless --state says otherwise.
+    """Permanently delete jobs that have ended.
 
-    With a filter it says how many fit and asks first; a script gives --yes, but for --kind
-    alone, as in awa 0.5.
+    A filter without --state selects failed jobs.  awa shows how many jobs match and asks before it
+    deletes them; without a terminal it needs --yes.
+
+    With --kind as the only filter it deletes the failed jobs of that kind, and without a terminal
+    it does not need --yes, as in awa 0.5.
     """
     from awa_cli.terminal.prompts import confirm
     from awa_lib.ops.jobs import discard as discard_job
@@ -173,7 +189,7 @@ def discard(ctx: typer.Context, selection: Selection) -> int:
 
     filters = selection.query
     if list(filters) == ["kind"] and not (selection.ids or selection.dry_run):
-        # As published: no question without a terminal, and these words.
+        # As in awa 0.5: no question without a terminal, and the same output.
         with open_session(ctx, changing=True) as db:
             kind = str(filters["kind"])
             confirm(ctx, "job.discard", kind)

@@ -1,4 +1,4 @@
-"""Put jobs into the queue: one, or a stream of them."""
+"""Enqueue one job, or a stream of jobs."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
     from typing import TextIO
 
+    from awa_cli.terminal.formats import Shape
     from awa_lib.enqueue.new_jobs import NewJob
 
 
@@ -31,45 +32,51 @@ _Kind = Annotated[
     str | None,
     typer.Argument(
         metavar="KIND",
-        help="What kind of job; with --ndjson each line may name its own.",
+        help="Kind of the job; with --ndjson each line can name its kind instead.",
         autocompletion=completion.kinds,
     ),
 ]
 _Args = Annotated[
-    str, typer.Option("--args", metavar="JSON", help="An object, @FILE, or - for stdin.")
+    str,
+    typer.Option("--args", metavar="JSON", help="Arguments: a JSON object, @FILE, or - for stdin."),
 ]
 _Ndjson = Annotated[
     str | None,
     typer.Option(
         metavar="FILE",
-        help="A job a line, - for stdin: its args, or without KIND an object of kind, args, "
-        "queue, priority, max_attempts, tags, metadata, run_at.  All or none.",
+        help="File with one JSON object per line, or - for stdin: the args of a job, or without "
+        "KIND an object with kind, args, queue, priority, max_attempts, tags, metadata, run_at.  "
+        "All jobs are enqueued in one transaction.",
     ),
 ]
 _Queue = Annotated[
-    str, typer.Option(metavar="QUEUE", help="Where it waits.", autocompletion=completion.queues)
+    str, typer.Option(metavar="QUEUE", help="Queue of the job.", autocompletion=completion.queues)
 ]
-_Priority = Annotated[int, typer.Option(metavar="N", min=1, max=4, help="1 is the most urgent.")]
+_Priority = Annotated[
+    int, typer.Option(metavar="N", min=1, max=4, help="Priority; 1 is the most urgent.")
+]
 _MaxAttempts = Annotated[
-    int, typer.Option(metavar="N", min=1, max=1000, help="Attempts before it fails for good.")
+    int, typer.Option(metavar="N", min=1, max=1000, help="Number of attempts before the job fails.")
 ]
-_Tag = Annotated[list[str] | None, typer.Option(metavar="TAG", help="A tag; may be given again.")]
-_Metadata = Annotated[str, typer.Option(metavar="JSON", help="An object to go with it.")]
+_Tag = Annotated[list[str] | None, typer.Option(metavar="TAG", help="Tag; may be repeated.")]
+_Metadata = Annotated[str, typer.Option(metavar="JSON", help="Metadata: a JSON object.")]
 _RunAt = Annotated[
-    str | None, typer.Option(metavar="TIME", help="Not before this moment, RFC 3339.")
+    str | None, typer.Option(metavar="TIME", help="Earliest start, as an RFC 3339 time.")
 ]
 _In = Annotated[
-    str | None, typer.Option("--in", metavar="DURATION", help="Not before 90s, 10m, 2h30m, 7d.")
+    str | None,
+    typer.Option("--in", metavar="DURATION", help="Earliest start from now: 90s, 10m, 2h30m, 7d."),
 ]
 _Unique = Annotated[
     list[str] | None,
     typer.Option(
         metavar="BY",
-        help="Refuse it while one like it lives: by args, queue, period=1h; may be repeated.",
+        help="Refuse a duplicate of a live job, compared by kind and: args, queue, period=1h; "
+        "may be repeated.",
     ),
 ]
 _Key = Annotated[
-    str | None, typer.Option(metavar="KEY", help="Concurrency key, for limits by key.")
+    str | None, typer.Option(metavar="KEY", help="Concurrency key, for limits per key.")
 ]
 
 
@@ -85,6 +92,7 @@ _Key = Annotated[
 def enqueue(
     ctx: typer.Context,
     kind: _Kind = None,
+    *,
     args: _Args = "{}",
     ndjson: _Ndjson = None,
     queue: _Queue = "default",
@@ -98,7 +106,10 @@ def enqueue(
     key: _Key = None,
     output: Output = TABLE,
 ) -> None:
-    """Put a job into the queue, or a stream of them from NDJSON."""
+    """Enqueue a job, or many jobs from NDJSON.
+
+    Prints the id of the job, or with --ndjson the number of jobs.
+    """
     from awa_cli.filters.values import read_object
     from awa_lib.errors import InvalidInput
 
@@ -114,15 +125,25 @@ def enqueue(
     }
     if ndjson is not None:
         if args != "{}":
-            raise InvalidInput("--ndjson and --args exclude each other", hint="give one of them")
+            raise InvalidInput(
+                "--ndjson and --args cannot be used together", hint="use one of them"
+            )
         _stream(ctx, ndjson, kind, options, output)
         return
     if kind is None:
-        raise InvalidInput("no kind was named", hint="awa job enqueue KIND --args JSON")
+        raise InvalidInput(
+            "no kind was given", hint="write it like: awa job enqueue KIND --args JSON"
+        )
+    _insert(ctx, kind, read_object(args, "--args"), options, output)
+
+
+def _insert(
+    ctx: typer.Context, kind: str, args: dict[str, Any], options: dict[str, Any], output: Shape
+) -> None:
     from awa_lib.ops.inserts import insert
     from awa_lib.reads.jobs import job_row
 
-    op = insert(read_object(args, "--args"), kind=kind, **options)
+    op = insert(args, kind=kind, **options)
     with open_session(ctx, changing=True) as db:
         job = db.change(
             "job.enqueue", kind, op, lambda job: {"job_id": job.id}, queue=options["queue"]
@@ -138,22 +159,22 @@ def _start(run_at: str | None, in_: str | None) -> Any:
     from awa_lib.errors import InvalidInput
 
     if run_at is not None and in_ is not None:
-        raise InvalidInput("--run-at and --in exclude each other", hint="give one of them")
+        raise InvalidInput("--run-at and --in cannot be used together", hint="use one of them")
     if in_ is not None:
         return datetime.now(UTC) + read_duration(in_, "--in")
     return None if run_at is None else read_moment(run_at, "--run-at")
 
 
 def _period(length: timedelta) -> int:
-    """Return the number of the present period since 1970, which is what a key holds of it."""
+    """Return the number of the current period since 1970, which becomes part of the key."""
     from datetime import UTC, datetime, timedelta
 
     from awa_lib.errors import InvalidInput
 
     if length < timedelta(seconds=1):
         raise InvalidInput(
-            "--unique period is shorter than a second",
-            hint="write --unique period=1h",
+            "--unique period is shorter than 1 second",
+            hint="write it like --unique period=1h",
         )
     return (datetime.now(UTC) - datetime(1970, 1, 1, tzinfo=UTC)) // length
 
@@ -171,18 +192,18 @@ def _unique(words: list[str]) -> dict[str, Any] | None:
             options["by_period"] = _period(read_duration(value, "--unique period"))
         elif word in {"args", "queue"}:
             options[f"by_{word}"] = True
-        elif word != "kind":  # which every key holds
+        elif word != "kind":  # which is part of every key
             raise InvalidInput(
-                f"--unique {word!r} cannot be read",
-                hint="write --unique args, --unique queue, --unique period=1h",
+                f"--unique {word!r} is not valid",
+                hint="write --unique args, --unique queue or --unique period=1h",
             )
     return options
 
 
 def _stream(
-    ctx: typer.Context, name: str, kind: str | None, options: dict[str, Any], output: Any
+    ctx: typer.Context, name: str, kind: str | None, options: dict[str, Any], output: Shape
 ) -> None:
-    """Insert a job for each line, all or none, in flat memory."""
+    """Insert a job for each line, in one transaction and constant memory."""
     from awa_cli.terminal.formats import Format
     from awa_lib.errors import InvalidInput
     from awa_lib.ops.inserts import enqueue_many_copy
@@ -192,25 +213,25 @@ def _stream(
         jobs = _args(source) if kind is not None else _records(source)
         taken = 0
 
-        def tell(count: int) -> None:
+        def show(count: int) -> None:
             nonlocal taken
             taken = count
             progress.show(count)
 
+        detail = {} if kind is None else {"queue": options["queue"]}
         try:
-            op = enqueue_many_copy(jobs, kind=kind, on_progress=tell, **options)
+            op = enqueue_many_copy(jobs, kind=kind, on_progress=show, **options)
             with Progress(common(ctx)) as progress:
                 count = db.change(
-                    "job.enqueue", kind or "jobs", op, lambda count: {"jobs": count},
-                    **({} if kind is None else {"queue": options["queue"]}),
-                )  # fmt: skip
+                    "job.enqueue", kind or "jobs", op, lambda count: {"jobs": count}, **detail
+                )
         except InvalidInput as error:
             if str(error).startswith("line "):
                 raise
             where = f"in lines {taken + 1} to {source.number}; nothing was enqueued"
             raise InvalidInput(str(error), why=error.why, hint=where) from None
         except KeyboardInterrupt:
-            say("stopped; nothing was enqueued")
+            say("Stopped; nothing was enqueued.")
             raise
     if output.format is Format.table:
         result(f"Enqueued {counted(count)}")
@@ -235,7 +256,7 @@ def _opened(name: str) -> Any:
 
 
 class _Lines:
-    """The lines of a stream, read as JSON; ``number`` is that of the last one."""
+    """The lines of a stream, parsed as JSON; ``number`` is the number of the last line read."""
 
     def __init__(self, file: TextIO) -> None:
         self._file = file
@@ -253,7 +274,7 @@ class _Lines:
             raise InvalidInput(
                 f"line {self.number + isinstance(error, UnicodeDecodeError)} is not JSON",
                 why=str(error).lower(),
-                hint="nothing was enqueued; correct the line and send all again",
+                hint="nothing was enqueued; correct the line and run the command again",
             ) from None
 
 
@@ -263,7 +284,8 @@ def _args(lines: _Lines) -> Iterator[Any]:
     for number, value in lines:
         if not isinstance(value, dict):
             raise InvalidInput(
-                f"line {number} is not an object", hint="nothing was enqueued; args are an object"
+                f"line {number} is not a JSON object",
+                hint='nothing was enqueued; write args like {"to": "a"}',
             )
         yield value
 
@@ -276,8 +298,8 @@ def _records(lines: _Lines) -> Iterator[NewJob]:
     for number, value in lines:
         if not isinstance(value, dict) or not isinstance(value.get("kind"), str):
             raise InvalidInput(
-                f"line {number} names no kind",
-                hint="nothing was enqueued; give KIND, or lines like "
+                f"line {number} has no kind",
+                hint="nothing was enqueued; name KIND on the command line, or write lines like "
                 '{"kind": "report", "args": {}}',
             )
         for name in value:

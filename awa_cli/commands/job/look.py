@@ -1,11 +1,13 @@
-"""Look at jobs."""
+"""List and show jobs."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from awa_cli.commands._options import Limit
 from awa_cli.commands._session import open_session
 from awa_cli.commands.job._app import One, app
 from awa_cli.errors import ExitCode
@@ -22,7 +24,7 @@ from awa_cli.parser.job_options import (
     Where,
     hint_at,
     read_options,
-)  # fmt: skip
+)
 from awa_cli.parser.options import TABLE, Columns, FailEmpty, Output, Redact, Report, ReportFormat
 from awa_cli.terminal.formats import read_columns
 from awa_cli.terminal.output import show_document, show_rows, show_text
@@ -35,19 +37,18 @@ if TYPE_CHECKING:
     from awa_lib.filters import JobQuery
     from awa_lib.reads.jobs import JobRow
 
-# Rows of one page of a stream.
-_PAGE: Final = 1_000
-BeforeId = Annotated[int | None, typer.Option(metavar="ID", help="Only jobs older than this one.")]
+_STREAM_PAGE: Final = 1_000
+BeforeId = Annotated[int | None, typer.Option(metavar="ID", help="Only jobs with an id below ID.")]
 Sort = Annotated[
     str,
     typer.Option(
         metavar="FIELD",
-        help="id, run_at, …; with - for the largest first.",
+        help="Field to sort by, such as id or run_at; - before it sorts in descending order.",
         autocompletion=completion.sorts,
     ),
 ]
 Everything = Annotated[
-    bool, typer.Option("--all", help="All of them; streamed unless it is a table.")
+    bool, typer.Option("--all", help="List all jobs; formats other than table stream them.")
 ]
 
 
@@ -62,6 +63,7 @@ Everything = Annotated[
 )
 def list_(
     ctx: typer.Context,
+    *,
     state: States = None,
     kind: Kind = None,
     queue: Queue = None,
@@ -72,7 +74,7 @@ def list_(
     error: ErrorText = None,
     before_id: BeforeId = None,
     sort: Sort = "-id",
-    limit: Annotated[int, typer.Option(metavar="N", help="At most so many.", min=0)] = 20,
+    limit: Limit = 20,
     everything: Everything = False,
     columns: Columns = None,
     redact: Redact = None,
@@ -81,47 +83,30 @@ def list_(
 ) -> int:
     """List jobs, newest first.
 
-    WHEN is the time that matters: when it may run, began, ended, or times out waiting.
+    The column WHEN shows the time that matters in the state of the job: when it may run, when it
+    started or ended, or when its callback times out.
     """
     from awa_cli.redact import read_redactor
     from awa_cli.views.columns import JOBS
-    from awa_lib.reads.job_documents import described_jobs
 
-    query = read_options(
-        state=state,
-        kind=kind,
-        queue=queue,
-        tag=tag,
-        since=since,
-        until=until,
-        where=where,
-        error=error,
-    )
+    text = {"kind": kind, "queue": queue, "tag": tag, "since": since, "until": until}
+    query = read_options(state=state, where=where, error=error, **text)
     query["before_id"] = before_id
     redactor = read_redactor(redact)
     if redactor is not None:
         redactor.check_query(query)
     _check_order(sort, everything=everything, before_id=before_id)
-
-    def footer(shown: Sequence[JobRow]) -> str:
-        cut = len(shown) == limit and sort == "-id" and not everything
-        more = f"  Older ones: --before-id {shown[-1].id}" if cut else ""
-        failed = next((one.id for one in shown if one.state == "failed"), None)
-        why = f"  Why one failed: awa job show {failed}" if failed is not None else ""
-        return f"{counted(len(shown))} listed.{more}{why}"
-
     with open_session(ctx) as db:
-        rows: Iterable[JobRow] = (
-            _pages(db, query)
-            if everything
-            else db.run(described_jobs(sort=sort, limit=limit, **query))
-        )
-        if redactor is not None:
-            rows = redactor.rows(rows)
+        rows = _rows(db, query, sort=sort, limit=None if everything else limit)
         count = show_rows(
-            rows, JOBS, output, common(ctx), empty="No jobs found.", footer=footer,
+            rows if redactor is None else redactor.rows(rows),
+            JOBS,
+            output,
+            common(ctx),
+            empty="No jobs found.",
+            footer=partial(_footer, limit=limit if sort == "-id" and not everything else None),
             chosen=read_columns(columns),
-        )  # fmt: skip
+        )
         if not count:
             hint_at(db, query)
     return ExitCode.NOTHING if fail_empty and not count else ExitCode.OK
@@ -143,18 +128,34 @@ def _check_order(sort: str, *, everything: bool, before_id: int | None) -> None:
         )
     if sort != "-id" and (everything or before_id is not None):
         raise InvalidInput(
-            "--sort goes with neither --all nor --before-id",
-            why="pages follow each other by id, newest first",
-            hint="leave --sort out, or give --limit",
+            "--sort cannot be used with --all or --before-id",
+            why="they page through the jobs by id, newest first",
+            hint="leave --sort out, or use --limit",
         )
+
+
+def _rows(db: Session, query: JobQuery, *, sort: str, limit: int | None) -> Iterable[JobRow]:
+    """Return the first jobs, or with no limit a stream of all."""
+    from awa_lib.reads.job_documents import described_jobs
+
+    if limit is None:
+        return _pages(db, query)
+    return db.run(described_jobs(sort=sort, limit=limit, **query))
 
 
 def _pages(db: Session, query: JobQuery) -> Iterator[JobRow]:
     from awa_lib.reads.job_documents import described_jobs
 
-    while rows := db.run(described_jobs(limit=_PAGE, **query)):
+    while rows := db.run(described_jobs(limit=_STREAM_PAGE, **query)):
         yield from rows
         query["before_id"] = rows[-1].id
+
+
+def _footer(shown: Sequence[JobRow], *, limit: int | None) -> str:
+    more = f"  Older jobs: --before-id {shown[-1].id}" if len(shown) == limit else ""
+    failed = next((job.id for job in shown if job.state == "failed"), None)
+    error = f"  To see an error: awa job show {failed}" if failed is not None else ""
+    return f"{counted(len(shown))} listed.{more}{error}"
 
 
 @app.command(
@@ -164,9 +165,9 @@ def _pages(db: Session, query: JobQuery) -> Iterator[JobRow]:
     """
 )
 def show(
-    ctx: typer.Context, job_id: One, redact: Redact = None, output: Report = ReportFormat.table
+    ctx: typer.Context, job_id: One, *, redact: Redact = None, output: Report = ReportFormat.table
 ) -> None:
-    """Show a job as a page for people: what it is, how far, what happened, what can be done."""
+    """Show a job: state, progress, history, errors, and commands that apply to it."""
     from awa_cli.redact import hidden
     from awa_cli.terminal.pages.job import job_page
     from awa_lib.reads.jobs import dump_job
@@ -180,8 +181,8 @@ def show(
 
 
 @app.command(epilog="awa job dump 42 | jq .timeline")
-def dump(ctx: typer.Context, job_id: One, redact: Redact = None) -> None:
-    """Print all that is known of a job as JSON: row, summary, timeline."""
+def dump(ctx: typer.Context, job_id: One, *, redact: Redact = None) -> None:
+    """Print everything stored about a job as JSON: row, summary and timeline."""
     from awa_cli.redact import hidden
     from awa_lib.reads.jobs import dump_job
 
@@ -199,14 +200,16 @@ def dump(ctx: typer.Context, job_id: One, redact: Redact = None) -> None:
 def dump_run(
     ctx: typer.Context,
     job_id: One,
+    *,
     attempt: Annotated[
-        int | None, typer.Option(metavar="N", help="Which attempt; the present one by default.")
+        int | None,
+        typer.Option(metavar="N", help="Number of the attempt; the current attempt by default."),
     ] = None,
     redact: Redact = None,
 ) -> None:
     """Print one attempt of a job as JSON.
 
-    An earlier attempt is known from the error it left; one that left none is not kept.
+    An earlier attempt can be shown only if it left an error.
     """
     from awa_cli.redact import hidden
     from awa_lib.reads.jobs import dump_run as read_run

@@ -1,4 +1,4 @@
-"""``awa queue``: look at queues, stop and start them, set their limits."""
+"""``awa queue``: list, pause, drain and configure queues."""
 
 from __future__ import annotations
 

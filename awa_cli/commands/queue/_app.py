@@ -1,4 +1,4 @@
-"""The room of ``awa queue``."""
+"""The group ``awa queue``, and the argument that names a queue."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from awa_cli.parser.completion import queues
 __all__ = ["Name", "app"]
 
 app = typer.Typer(
-    help="Look at queues, pause, resume and drain them, set limits.",
+    help="List, show, pause, drain and configure queues.",
     epilog="""
     awa queue stats
     awa queue show email

@@ -1,4 +1,4 @@
-"""Conditions on numbers of rows: ``lag>60s``, ``email.failed>=10``."""
+"""Conditions on the numbers of a row: ``lag>60s``, ``email.failed>=10``."""
 
 from __future__ import annotations
 
@@ -16,15 +16,20 @@ if TYPE_CHECKING:
 __all__ = ["Condition", "read_condition"]
 
 _COMPARE: Final[dict[str, Callable[[float, float], bool]]] = {
-    ">=": operator.ge, "<=": operator.le, "==": operator.eq, "=": operator.eq,
-    "!=": operator.ne, ">": operator.gt, "<": operator.lt,
-}  # fmt: skip
+    ">=": operator.ge,
+    "<=": operator.le,
+    "==": operator.eq,
+    "=": operator.eq,
+    "!=": operator.ne,
+    ">": operator.gt,
+    "<": operator.lt,
+}
 _FORM: Final = re.compile(r"(?:(.+)\.)?([a-z_0-9]+)\s*(>=|<=|==|!=|=|>|<)\s*(.+)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """``field`` compared with a number; ``name`` narrows it to one row."""
+    """A comparison of ``field`` with a number; ``name`` restricts it to one row."""
 
     text: str
     name: str | None
@@ -34,7 +39,10 @@ class Condition:
     key: str
 
     def held(self, row: Any) -> str | None:
-        """Say in words that it holds for a row, or return None; no value fits no condition."""
+        """Return a sentence if the condition holds for a row, else None.
+
+        It does not hold for a row without a value.
+        """
         value = getattr(row, self.field)
         if value is None or self.name not in (None, getattr(row, self.key)):
             return None
@@ -43,24 +51,24 @@ class Condition:
         from awa_cli.views.words import clean, span
 
         shown = span(value) if self.field.endswith("_seconds") else str(value)
-        return f"{clean(getattr(row, self.key))}: {self.text} holds, it is {shown}"
+        return f"{clean(getattr(row, self.key))}: {self.text} holds; the value is {shown}"
 
 
 def read_condition(text: str, row: type, key: str) -> Condition:
-    """Read a condition on the number fields of a read model.  Raises InvalidInput."""
+    """Parse a condition on the number fields of a read model.  Raises InvalidInput."""
     from awa_cli.filters.values import read_duration
 
     hint = "write it like --fail-if 'lag>60s' or --fail-if 'email.failed>=10'"
     found = _FORM.fullmatch(text.strip())
     if found is None:
-        raise InvalidInput(f"the condition {text!r} cannot be read", hint=hint)
+        raise InvalidInput(f"the condition {text!r} is not valid", hint=hint)
     name, word, sign, value = found.groups()
     known = [one.name for one in fields(row) if str(one.type) not in {"str", "<class 'str'>"}]
     names = {one.removesuffix("_seconds"): one for one in known} | {one: one for one in known}
     if word not in names:
         close = get_close_matches(word, names, n=1)
         raise InvalidInput(
-            f"the condition {text!r} is about nothing known",
+            f"unknown field {word!r} in the condition {text!r}",
             why=f"fields are {', '.join(sorted(set(names) - {'lag_seconds'}))}",
             hint=f"did you mean: {close[0]}" if close else hint,
         )
@@ -72,6 +80,6 @@ def read_condition(text: str, row: type, key: str) -> Condition:
             bound = float({"true": 1, "false": 0}.get(value, value))
         except ValueError:
             raise InvalidInput(
-                f"the condition {text!r} compares with no number", hint=hint
+                f"the condition {text!r} has no number to compare with", hint=hint
             ) from None
     return Condition(text, name, field, _COMPARE[sign], bound, key)

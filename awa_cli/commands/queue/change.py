@@ -1,4 +1,4 @@
-"""Stop and start queues, and empty them."""
+"""Pause, resume, drain and purge queues."""
 
 from __future__ import annotations
 
@@ -21,41 +21,40 @@ if TYPE_CHECKING:
 
 @app.command(epilog="awa queue pause email")
 def pause(ctx: typer.Context, queue: Name) -> None:
-    """Stop starting jobs of a queue, in the whole fleet.
+    """Pause a queue on all workers.
 
-    Jobs that run go on.
-    A queue nobody has seen yet is created, paused.
+    Running jobs continue.  A queue that does not exist is created and paused.
     """
     from awa_lib.ops.queues import pause_queue
 
     with open_session(ctx, changing=True) as db:
-        _doubt(db, queue)
+        _warn_if_unknown(db, queue)
         db.change("queue.pause", queue, pause_queue(queue, paused_by="cli"))
     result(ACTIONS["queue.pause"].done.format(target=queue))
 
 
 @app.command(epilog="awa queue resume email")
 def resume(ctx: typer.Context, queue: Name) -> None:
-    """Start jobs of a paused queue again."""
+    """Resume a paused queue."""
     from awa_lib.ops.queues import resume_queue
 
     with open_session(ctx, changing=True) as db:
-        _doubt(db, queue)
+        _warn_if_unknown(db, queue)
         db.change("queue.resume", queue, resume_queue(queue))
     result(ACTIONS["queue.resume"].done.format(target=queue))
 
 
 @app.command(epilog="awa queue drain email --yes")
 def drain(ctx: typer.Context, queue: Name) -> None:
-    """Cancel every job of a queue that waits; running ones are spared.
+    """Cancel all waiting jobs of a queue.
 
-    Asks first at a terminal.
+    Running jobs continue.  At a terminal it asks first.
     """
     from awa_cli.terminal.prompts import confirm
     from awa_lib.ops.queues import drain_queue
 
     with open_session(ctx, changing=True) as db:
-        _doubt(db, queue)
+        _warn_if_unknown(db, queue)
         confirm(ctx, "queue.drain", queue)
         with Progress(common(ctx)):
             count = db.change("queue.drain", queue, drain_queue(queue))
@@ -71,14 +70,15 @@ def drain(ctx: typer.Context, queue: Name) -> None:
 def purge(
     ctx: typer.Context,
     queue: Name,
+    *,
     ended: Annotated[
-        bool, typer.Option("--ended", help="Only jobs that have ended; those that wait stay.")
+        bool, typer.Option("--ended", help="Delete only jobs that have ended.")
     ] = False,
 ) -> None:
-    """Delete the jobs of a queue for good, all but those that run.
+    """Permanently delete all jobs of a queue that are not running.
 
-    Asks first; without a terminal it needs --yes.
-    Dead letters stay: awa dlq purge.
+    Waiting jobs are cancelled and deleted too, unless --ended is given.  Asks first; without a
+    terminal it needs --yes.  Dead letters are kept; to delete them: awa dlq purge.
     """
     from awa_cli.terminal.prompts import confirm
     from awa_cli.views.actions import submitted
@@ -86,7 +86,7 @@ def purge(
     from awa_lib.ops.queues import drain_queue
 
     with open_session(ctx, changing=True) as db:
-        _doubt(db, queue)
+        _warn_if_unknown(db, queue)
         action = "queue.purge-ended" if ended else "queue.purge"
         confirm(ctx, action, queue)
         submit = submit_bulk_operation("delete", submitted_by="awa", queue=queue)
@@ -98,8 +98,8 @@ def purge(
     result(f"Purged {counted(done.processed)} of queue '{queue}'")
 
 
-def _doubt(db: Session, queue: str) -> None:
-    """Remark that a name is new: it may be a typing error."""
+def _warn_if_unknown(db: Session, queue: str) -> None:
+    """Warn that no queue has this name, which may be a typing error."""
     from difflib import get_close_matches
 
     from awa_lib.reads.names import queue_names
@@ -108,4 +108,4 @@ def _doubt(db: Session, queue: str) -> None:
     if queue not in known:
         close = get_close_matches(queue, known, n=1)
         near = f"; did you mean: {close[0]}" if close else ""
-        say(f"no queue was known as '{queue}'{near}")
+        say(f"there is no queue '{queue}' yet{near}")

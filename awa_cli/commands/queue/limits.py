@@ -1,4 +1,4 @@
-"""Limits and settings of queues that the whole fleet follows while it runs."""
+"""Limits and settings of queues, which running workers apply."""
 
 from __future__ import annotations
 
@@ -14,7 +14,40 @@ from awa_cli.terminal.output import result, show_document
 if TYPE_CHECKING:
     from awa_lib.policies import QueuePolicy
 
-# The options of set, and what each sets.
+MaxRunning = Annotated[
+    int | None,
+    typer.Option(metavar="N", min=0, help="Run at most N jobs at once, in all workers."),
+]
+MaxRunningPerKey = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N", min=1, help="Run at most N jobs with the same concurrency key at once."
+    ),
+]
+RateLimit = Annotated[
+    str | None,
+    typer.Option(
+        metavar="RATE",
+        help="Rate at which each process may start jobs: 50/s, 600/m, or 50/s:100 with a burst.",
+    ),
+]
+Deadline = Annotated[
+    str | None,
+    typer.Option(metavar="DURATION", help="Maximum run time of an attempt; 0 for no maximum."),
+]
+PollInterval = Annotated[
+    str | None, typer.Option(metavar="DURATION", help="Time between two polls of an idle worker.")
+]
+ClaimBatch = Annotated[
+    int | None, typer.Option(metavar="N", min=1, help="Claim at most N jobs at once.")
+]
+KeepCompleted = Annotated[
+    str | None, typer.Option(metavar="DURATION", help="Time to keep completed jobs.")
+]
+KeepFailed = Annotated[
+    str | None, typer.Option(metavar="DURATION", help="Time to keep failed jobs.")
+]
+# The options of set, and the setting of each.
 _SETTINGS: Final = {
     "max-running": "max_running",
     "max-running-per-key": "max_running_per_key",
@@ -43,36 +76,21 @@ def _settings(incomplete: str) -> list[str]:
 def set_(
     ctx: typer.Context,
     queue: Name,
-    max_running: Annotated[
-        int | None, typer.Option(metavar="N", min=0, help="Most that run at once in the fleet.")
-    ] = None,
-    max_running_per_key: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Most that run at once of a key.")
-    ] = None,
-    rate_limit: Annotated[
-        str | None,
-        typer.Option(metavar="RATE", help="Starts of each process: 50/s, 600/m, 50/s:100 (burst)."),
-    ] = None,
-    deadline: Annotated[
-        str | None, typer.Option(metavar="DURATION", help="Longest run of an attempt; 0 is none.")
-    ] = None,
-    poll_interval: Annotated[
-        str | None, typer.Option(metavar="DURATION", help="How often an idle worker looks.")
-    ] = None,
-    claim_batch: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Most jobs that one claim takes.")
-    ] = None,
-    keep_completed: Annotated[
-        str | None, typer.Option(metavar="DURATION", help="How long completed jobs are kept.")
-    ] = None,
-    keep_failed: Annotated[
-        str | None, typer.Option(metavar="DURATION", help="How long failed jobs are kept.")
-    ] = None,
+    *,
+    max_running: MaxRunning = None,
+    max_running_per_key: MaxRunningPerKey = None,
+    rate_limit: RateLimit = None,
+    deadline: Deadline = None,
+    poll_interval: PollInterval = None,
+    claim_batch: ClaimBatch = None,
+    keep_completed: KeepCompleted = None,
+    keep_failed: KeepFailed = None,
     output: Report = ReportFormat.table,
 ) -> None:
-    """Set limits of a queue; running workers follow within seconds.
+    """Set limits and settings of a queue.
 
-    They win over what the workers were started with.
+    Running workers apply them within seconds.  They override the settings that the workers were
+    started with.
     """
     from awa_cli.filters.values import read_rate
     from awa_lib.errors import InvalidInput
@@ -91,7 +109,7 @@ def set_(
         changes["poll_interval_ms"] = round(millis)
     changes = {name: value for name, value in changes.items() if value is not None}
     if not changes:
-        raise InvalidInput("nothing to set", hint="see awa queue set --help")
+        raise InvalidInput("no setting was given", hint="see awa queue set --help")
     with open_session(ctx, changing=True) as db:
         op = set_queue_policy(queue, **changes)
         _show(db.change("queue.set", queue, op, changes=changes), output)
@@ -109,21 +127,29 @@ def unset(
     settings: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="SETTING...", help="An option of awa queue set.", autocompletion=_settings
+            metavar="SETTING...",
+            help="Setting: an option of awa queue set.",
+            autocompletion=_settings,
         ),
     ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Every setting of the queue.")] = False,
+    *,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Remove all settings of the queue.")
+    ] = False,
     output: Report = ReportFormat.table,
 ) -> None:
-    """Take settings of a queue back; its workers do as they were started again."""
+    """Remove settings of a queue.
+
+    Workers return to the settings they were started with.
+    """
     from awa_lib.errors import InvalidInput
     from awa_lib.ops.policies import set_queue_policy
 
     if bool(settings) == everything:
         raise InvalidInput(
-            "name what to take back",
+            "--all cannot be used with settings" if everything else "no setting was given",
             why=f"settings are {', '.join(_SETTINGS)}",
-            hint="name some, or --all",
+            hint="name settings, or use --all",
         )
     changes: Any = {_setting(text): None for text in settings or _SETTINGS}
     op = set_queue_policy(queue, **changes)
@@ -132,7 +158,7 @@ def unset(
 
 
 def _setting(text: str) -> str:
-    """Find a setting by its option, or by the name that data has for it.  Raises InvalidInput."""
+    """Find a setting by its option or by its name in JSON.  Raises InvalidInput."""
     from difflib import get_close_matches
 
     from awa_lib.errors import InvalidInput

@@ -1,4 +1,4 @@
-"""Look at queues."""
+"""List and show queues."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from awa_cli.commands._options import Interval, Watch
 from awa_cli.commands._session import open_session
 from awa_cli.commands.queue._app import Name, app
 from awa_cli.errors import ExitCode, complain
@@ -21,6 +22,15 @@ if TYPE_CHECKING:
 
     from awa_lib.reads.queues import QueueStat
 
+FailIf = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="CONDITION",
+        help="Exit with status 6 if this holds for a queue: lag>60s, email.failed>=10; "
+        "may be repeated.",
+    ),
+]
+
 
 @app.command(
     epilog="""
@@ -32,27 +42,18 @@ if TYPE_CHECKING:
 )
 def stats(
     ctx: typer.Context,
-    watch: Annotated[
-        bool, typer.Option("--watch", "-w", help="Show them again and again, until Ctrl-C.")
-    ] = False,
-    interval: Annotated[
-        str, typer.Option(metavar="DURATION", help="How often with --watch.")
-    ] = "2s",
-    fail_if: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="CONDITION",
-            help="Exit with status 6 when it holds for a queue: lag>60s, email.failed>=10.",
-        ),
-    ] = None,
+    *,
+    watch: Watch = False,
+    interval: Interval = "2s",
+    fail_if: FailIf = None,
     columns: Columns = None,
     output: Output = TABLE,
     fail_empty: FailEmpty = False,
 ) -> int:
-    """Show every queue: jobs by state, lag, whether it is paused.
+    """Show all queues: jobs by state, lag, and whether the queue is paused.
 
-    The counts are exact and made now.
-    LAG is how long the oldest job that could run has waited.
+    The jobs are counted when the command runs.  The column LAG shows how long the oldest job that
+    could run has waited.
     """
     from awa_cli.commands.queue._conditions import read_condition
     from awa_cli.filters.values import read_interval
@@ -64,15 +65,24 @@ def stats(
     with open_session(ctx) as db:
         if watch:
             show_live(
-                lambda: db.run(queue_stats()), QUEUES, output, common(ctx), seconds,
+                lambda: db.run(queue_stats()),
+                QUEUES,
+                output,
+                common(ctx),
+                seconds,
                 chosen=read_columns(columns),
-            )  # fmt: skip
+            )
         rows = db.run(queue_stats())
     footer = _worst if any(one.failed for one in rows) else None
     show_rows(
-        rows, QUEUES, output, common(ctx), empty="No queues found.", footer=footer,
+        rows,
+        QUEUES,
+        output,
+        common(ctx),
+        empty="No queues found.",
+        footer=footer,
         chosen=read_columns(columns),
-    )  # fmt: skip
+    )
     held = [why for condition in conditions for row in rows if (why := condition.held(row))]
     for why in held:
         complain(why, color=common(ctx).color(sys.stderr))
@@ -82,12 +92,12 @@ def stats(
 
 
 def _worst(rows: Sequence[QueueStat]) -> str:
-    """Say where to look first: the queue with the most failed jobs."""
+    """Suggest a command for the queue with the most failed jobs."""
     import shlex
 
     worst = max(rows, key=lambda one: one.failed)
     name = shlex.quote(clean(worst.queue))
-    return f"What failed: awa job list --state failed --queue {name}"
+    return f"To see failed jobs: awa job list --state failed --queue {name}"
 
 
 @app.command(
@@ -100,20 +110,25 @@ def _worst(rows: Sequence[QueueStat]) -> str:
 )
 def list_(
     ctx: typer.Context,
+    *,
     columns: Columns = None,
     output: Output = TABLE,
     fail_empty: FailEmpty = False,
 ) -> int:
-    """List queues with what their workers declare about them."""
+    """List queues, with what workers declare about them."""
     from awa_cli.views.columns import QUEUE_OVERVIEWS
     from awa_lib.reads.overviews import list_queues
 
     with open_session(ctx) as db:
         rows = db.run(list_queues())
     count = show_rows(
-        rows, QUEUE_OVERVIEWS, output, common(ctx), empty="No queues found.",
+        rows,
+        QUEUE_OVERVIEWS,
+        output,
+        common(ctx),
+        empty="No queues found.",
         chosen=read_columns(columns),
-    )  # fmt: skip
+    )
     return ExitCode.NOTHING if fail_empty and not count else ExitCode.OK
 
 
@@ -123,8 +138,8 @@ def list_(
     awa queue show email -o json | jq .policy
     """
 )
-def show(ctx: typer.Context, queue: Name, output: Report = ReportFormat.table) -> None:
-    """Show one queue as a page: jobs, limits and settings, its workers, latest failures."""
+def show(ctx: typer.Context, queue: Name, *, output: Report = ReportFormat.table) -> None:
+    """Show one queue: jobs, limits, settings, workers and latest failures."""
     from awa_cli.terminal.pages.queue import queue_page
     from awa_lib.reads.overviews import queue_details
 

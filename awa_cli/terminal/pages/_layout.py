@@ -1,23 +1,25 @@
-"""What pages are made of: paint, names with values, JSON, a bar."""
+"""The parts of pages: names with values, JSON, a progress bar."""
 
 from __future__ import annotations
 
 import json
 from datetime import datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from awa_cli.documents.encoding import encode
-from awa_cli.terminal.colors import Paint
 from awa_cli.views.words import age, clean
 
-__all__ = ["INDENT", "Paint", "fact_lines", "json_lines", "progress_lines"]
+if TYPE_CHECKING:
+    from awa_cli.terminal.colors import Paint
 
-_BAR: Final = 24
+__all__ = ["INDENT", "fact_lines", "json_lines", "progress_lines"]
+
+_BAR_CELLS: Final = 24
 INDENT: Final = "  "
 
 
 def fact_lines(facts: list[tuple[str, Any]], paint: Paint) -> list[str]:
-    """Lay out names and values; a value that is None is left out."""
+    """Lay out names and values; None values are left out."""
     return [
         f"{INDENT}{paint(f'{name:<11}', 'dim')}{_moment(value, paint)}"
         for name, value in facts
@@ -32,11 +34,12 @@ def _moment(value: Any, paint: Paint) -> str:
 
 
 def progress_lines(progress: dict[str, Any], paint: Paint) -> list[str]:
+    """Lay out a percentage with its message as a bar, and a checkpoint."""
     percent = progress.get("percent")
     lines = []
     if isinstance(percent, int):
-        done = round(_BAR * min(max(percent, 0), 100) / 100)
-        bar = paint("█" * done, "green") + paint("░" * (_BAR - done), "dim")
+        done = round(_BAR_CELLS * min(max(percent, 0), 100) / 100)
+        bar = paint("█" * done, "green") + paint("░" * (_BAR_CELLS - done), "dim")
         lines.append(f"{INDENT}{bar} {percent}%  {clean(progress.get('message') or '')}".rstrip())
     if progress.get("metadata"):
         lines += ["", paint("Checkpoint", "bold"), *json_lines(progress["metadata"])]
@@ -44,5 +47,6 @@ def progress_lines(progress: dict[str, Any], paint: Paint) -> list[str]:
 
 
 def json_lines(value: Any) -> list[str]:
+    """Lay out a value as indented JSON."""
     text = json.dumps(value, indent=2, ensure_ascii=False)
     return [INDENT + clean(line) for line in text.splitlines()]

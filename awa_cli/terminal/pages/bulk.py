@@ -1,4 +1,4 @@
-"""One dead letter, one bulk operation."""
+"""The page of a dead letter and of a bulk operation."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["batch_page", "dead_letter_page"]
 
 
 def dead_letter_page(one: DeadLetter, *, color: bool) -> str:
-    """Return what an operator wants to know of a dead letter."""
+    """Return the page of a dead letter."""
     paint = Paint(color=color)
     title = paint(f"Dead letter {one.id}", "bold")
     facts: list[tuple[str, Any]] = [
@@ -44,7 +44,7 @@ def dead_letter_page(one: DeadLetter, *, color: bool) -> str:
 
 
 def batch_page(one: BulkOperation, *, color: bool) -> str:
-    """Return what an operator wants to know of a bulk operation."""
+    """Return the page of a bulk operation."""
     paint = Paint(color=color)
     share = 100 if one.finished else min(99, 100 * one.processed // max(one.total_matched, 1))
     facts: list[tuple[str, Any]] = [

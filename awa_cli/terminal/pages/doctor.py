@@ -1,4 +1,4 @@
-"""What the doctor found."""
+"""The findings of the doctor."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
 from awa_cli.terminal.colors import Paint
-from awa_cli.views.columns import SEVERITY_STYLES
+from awa_cli.views.states import SEVERITY_STYLES
 from awa_cli.views.words import clean, counted
 from awa_lib.doctor import CHECKS
 
@@ -22,14 +22,14 @@ __all__ = ["doctor_page"]
 _WORDS: Final = {"error": "error", "warning": "warn", "note": "note", "ok": "ok"}
 _WIDEST: Final = 100
 _MARGIN: Final = 8
-# A longer remedy is piped, not read.
-_MOST_LINES: Final = 3
+# A longer remedy is meant for a pipe, so its command is shown instead.
+_REMEDY_LINES: Final = 3
 
 
-def doctor_page(findings: Sequence[Finding], looked: int, *, width: int, color: bool) -> str:
-    """Lay the findings out by area, the worst area first; the last line sums up.
+def doctor_page(findings: Sequence[Finding], checked: int, *, width: int, color: bool) -> str:
+    """Lay out the findings by area, the worst area first; the last line is a summary.
 
-    ``looked`` is the number of checks that were made.
+    ``checked`` is the number of checks that ran.
     """
     paint = Paint(color=color)
     width = min(width, _WIDEST)
@@ -41,11 +41,11 @@ def doctor_page(findings: Sequence[Finding], looked: int, *, width: int, color: 
         for _, group in groupby(mine, key=lambda one: (one.severity, one.what, one.do)):
             lines += _finding_lines(list(group), width, paint)
         lines.append("")
-    return "\n".join([*lines, _summary(findings, looked, paint)]) + "\n"
+    return "\n".join([*lines, _summary(findings, checked, paint)]) + "\n"
 
 
 def _finding_lines(same: list[Finding], width: int, paint: Paint) -> list[str]:
-    """Lay out one finding; checks that could not look for the same reason share it."""
+    """Lay out a finding; checks that could not run for the same reason share it."""
     one = same[0]
     names = ", ".join(dict.fromkeys(each.check for each in same))
     word = f"{_WORDS[one.severity] + ':':>{_MARGIN - 1}} "
@@ -63,22 +63,26 @@ def _finding_lines(same: list[Finding], width: int, paint: Paint) -> list[str]:
 
 def _wrapped(head: str, text: str, width: int) -> list[str]:
     return textwrap.wrap(
-        text, max(width, 40), initial_indent=head, subsequent_indent=" " * _MARGIN,
-        break_long_words=False, break_on_hyphens=False,
-    )  # fmt: skip
+        text,
+        max(width, 40),
+        initial_indent=head,
+        subsequent_indent=" " * _MARGIN,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def _remedy(one: Finding, paint: Paint) -> list[str]:
-    """Show what to do uncut, whatever the width: it is copied."""
+    """Lay out what to do without wrapping, because it is copied."""
     commands = [clean(line) for line in (one.do or "").splitlines()]
-    if len(commands) > _MOST_LINES:
+    if len(commands) > _REMEDY_LINES:
         pipe = "-o template='{do}' | psql \"$DATABASE_URL\""
         commands = [f"awa doctor --check {one.check} {pipe}"]
     head = paint("    do: ", "cyan")
     return [head + commands[0], *(" " * _MARGIN + line for line in commands[1:])]
 
 
-def _summary(findings: Sequence[Finding], looked: int, paint: Paint) -> str:
+def _summary(findings: Sequence[Finding], checked: int, paint: Paint) -> str:
     count = Counter(one.severity.value for one in findings)
     found = {one.check for one in findings if one.severity != "ok"}
     parts = [
@@ -86,7 +90,7 @@ def _summary(findings: Sequence[Finding], looked: int, paint: Paint) -> str:
         for name in ("error", "warning", "note")
         if count[name]
     ]
-    rest = looked - len(found)
+    rest = checked - len(found)
     fine = f"{counted(rest, 'check')} found nothing"
     if not parts:
         return paint(f"All is well: {fine}.", "green")

@@ -1,4 +1,4 @@
-"""One job."""
+"""The page of a job."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ __all__ = ["job_page"]
 
 
 def job_page(dump: JobDump, *, color: bool) -> str:
-    """Return what an operator wants to know of a job, as lines of text."""
+    """Return the page of a job."""
     job, paint = dump.job, Paint(color=color)
     state = paint(job.state, STATE_STYLES.get(job.state, ""))
     title = paint(f"Job {job.id}", "bold")
     lines = [
         f"{title}  {clean(job.kind)}  {state}  attempt {job.attempt} of {job.max_attempts}",
         "",
-        *_facts(dump, paint),
+        *fact_lines(job_facts(dump), paint),
     ]
     if job.progress:
         lines += ["", *progress_lines(job.progress, paint)]
@@ -39,10 +39,6 @@ def job_page(dump: JobDump, *, color: bool) -> str:
     if actions := job_commands(dump):
         lines += ["", paint("What can be done", "bold"), *[INDENT + line for line in actions]]
     return "\n".join(lines) + "\n"
-
-
-def _facts(dump: JobDump, paint: Paint) -> list[str]:
-    return fact_lines(job_facts(dump), paint)
 
 
 def _event(event: JobEvent, paint: Paint) -> str:

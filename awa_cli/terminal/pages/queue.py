@@ -1,4 +1,4 @@
-"""One queue, one kind."""
+"""The page of a queue and of a kind."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["kind_page", "queue_page"]
 
 
 def queue_page(details: QueueDetails, *, color: bool) -> str:
-    """Return what an operator wants to know of a queue."""
+    """Return the page of a queue."""
     queue, paint = details.overview, Paint(color=color)
     state = paint("paused", "bold yellow") if queue.paused else paint("open", "green")
     settings = policy_facts(details.policy)
@@ -54,7 +54,7 @@ def queue_page(details: QueueDetails, *, color: bool) -> str:
 
 
 def kind_page(kind: KindOverview, failed: Sequence[JobRow], *, color: bool) -> str:
-    """Return what an operator wants to know of a kind, with its latest failed jobs."""
+    """Return the page of a kind, with its latest failed jobs."""
     paint = Paint(color=color)
     lines = [paint(f"Kind {clean(kind.kind)}", "bold"), ""]
     lines += fact_lines([*declared_facts(kind), *_job_counts(kind)], paint)
@@ -74,9 +74,7 @@ def kind_page(kind: KindOverview, failed: Sequence[JobRow], *, color: bool) -> s
 
 
 def _job_counts(one: QueueOverview | KindOverview) -> list[tuple[str, Any]]:
-    names = (
-        "available", "running", "scheduled", "retryable", "waiting_external", "failed",
-    )  # fmt: skip
+    names = ("available", "running", "scheduled", "retryable", "waiting_external", "failed")
     counts = [f"{getattr(one, name):,} {name}" for name in names if getattr(one, name)]
     return [
         ("jobs", ", ".join(counts) or "none live"),

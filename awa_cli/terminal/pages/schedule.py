@@ -1,4 +1,4 @@
-"""One schedule."""
+"""The page of a schedule."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["schedule_page"]
 
 
 def schedule_page(one: CronJob, *, color: bool) -> str:
-    """Return what an operator wants to know of a schedule, with its next fires."""
+    """Return the page of a schedule, with its next runs."""
     from awa_lib.cron import CronExpression
 
     paint = Paint(color=color)
@@ -45,7 +45,7 @@ def schedule_page(one: CronJob, *, color: bool) -> str:
 
 
 def _begin(one: CronJob) -> datetime:
-    """Return after which time a schedule fires next."""
+    """Return the time after which the next run is computed."""
     from awa_lib.schedule_rows import begin
 
     now = datetime.now(UTC)

@@ -1,4 +1,4 @@
-"""A move to another storage engine: where it stands, what blocks its next step."""
+"""The page of a storage transition: its state, and what blocks the next step."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _STEPS: Final = ("canonical", "prepared", "mixed_transition", "active")
 
 
 def storage_page(report: StorageReport, *, width: int, color: bool) -> str:
-    """Lay the report out: the steps with the present one, the facts, what blocks, what to do."""
+    """Lay out the report: the steps, the current state, the blockers, what to do."""
     paint = Paint(color=color)
     steps = _STEPS if report.state in _STEPS else (*_STEPS, report.state)
     path = " > ".join(
@@ -55,9 +55,9 @@ def storage_page(report: StorageReport, *, width: int, color: bool) -> str:
         lines += ["", paint(title, "bold")]
         lines += _blockers(blockers, width, paint, "red" if under_way else "dim")
     if report.state == "canonical":
-        todo = ["awa storage prepare --engine NAME   # a note; awa storage abort takes it back"]
+        todo = ["awa storage prepare --engine NAME   # undo with awa storage abort"]
     elif report.state == "prepared":
-        todo = ["awa storage abort   # forgets the engine; jobs go on as before"]
+        todo = ["awa storage abort   # clears the engine; jobs are not affected"]
     else:
         todo = []
     if todo:

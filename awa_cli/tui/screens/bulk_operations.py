@@ -16,7 +16,8 @@ from awa_cli.tui.screens.detail_page import DetailPage
 from awa_cli.tui.widgets.dialogs import AskText
 from awa_cli.tui.widgets.facts import facts
 from awa_cli.views.actions import submitted
-from awa_cli.views.columns import BATCH_STYLES, BATCHES
+from awa_cli.views.columns import BATCHES
+from awa_cli.views.states import BATCH_STYLES
 from awa_cli.views.words import counted, span
 from awa_lib.errors import InvalidInput
 from awa_lib.models import BulkOperation

@@ -10,7 +10,8 @@ from textual.binding import Binding
 from textual.content import Content
 
 from awa_cli.tui.screens.detail_page import DetailPage
-from awa_cli.views.columns import FINDINGS, SEVERITY_STYLES
+from awa_cli.views.columns import FINDINGS
+from awa_cli.views.states import SEVERITY_STYLES
 from awa_cli.views.words import clean, counted
 from awa_lib.doctor import CHECKS, Finding, doctor
 

@@ -16,7 +16,7 @@ from awa_cli.tui.widgets.charts import SeriesCharts
 from awa_cli.tui.widgets.grid import Grid
 from awa_cli.tui.widgets.tile import StateTile
 from awa_cli.views.alerts import find_alerts
-from awa_cli.views.columns import FAILURES, GLANCE_QUEUES
+from awa_cli.views.columns import FAILURES, SUMMARY_QUEUES
 from awa_cli.views.series import WINDOWS, Series
 from awa_cli.views.summary import busiest, fleet_words
 from awa_cli.views.words import now
@@ -87,7 +87,7 @@ class OverviewPage(Page[OverviewData]):
         with Horizontal(id="tables"):
             with Vertical():
                 yield Static("Busiest queues", classes="title")
-                yield Grid(GLANCE_QUEUES, _queue, empty="No queues yet.", id="busiest")
+                yield Grid(SUMMARY_QUEUES, _queue, empty="No queues yet.", id="busiest")
             with Vertical():
                 yield Static("Latest failures", classes="title")
                 yield Grid(FAILURES, _failure, empty="No failed jobs.", id="failures")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from awa_cli.views.alerts import find_alerts
-from awa_cli.views.columns import FAILURES, GLANCE_QUEUES
+from awa_cli.views.columns import FAILURES, SUMMARY_QUEUES
 from awa_cli.views.summary import busiest, fleet_words
 from awa_cli.web.api.overview import stats
 from awa_cli.web.pages._charts import charts, window_of
@@ -39,7 +39,7 @@ async def show(request: Request) -> Response:
         counts=counts,
         alerts=find_alerts(queues, fleet),
         queues=busiest(queues)[:_QUEUES],
-        queue_columns=GLANCE_QUEUES,
+        queue_columns=SUMMARY_QUEUES,
         queue_links={"queue": lambda one: at("queues", one.queue)},
         failures=failures,
         failure_columns=FAILURES,

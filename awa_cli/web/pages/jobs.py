@@ -201,7 +201,7 @@ async def _chips(request: Request, listing: ListQuery) -> list[tuple[str, str, b
 
 
 async def complete(request: Request) -> Response:
-    """Answer with the completions of a filter's text."""
+    """List the completions of a filter's text."""
     text = request.query_params.get("filter", "")[:1000]
     names: dict[str, Any] = {}
     reads = {"kind": kinds, "queue": queues, "tag": tag_names}

@@ -145,7 +145,7 @@ def test_one_is_retried_and_followed(office, visit) -> None:
 
     page.get_by_role("button", name="Retry dead letter").click()
     dialog = page.get_by_role("dialog")
-    expect(dialog).to_contain_text(f"Run dead letter {one} (again) again?")
+    expect(dialog).to_contain_text(f"Retry dead letter {one} (again)?")
     dialog.get_by_role("button", name="Retry").click()
     page.wait_for_url(f"**/jobs/{one}")
 
@@ -208,7 +208,7 @@ def test_all_that_fit_are_changed_after_a_look(office, visit, verb, said) -> Non
     check_access(page)
 
     assert agree(page, verb) == f"{said} 12 dead letters"
-    expect(page.locator("main")).to_contain_text("No dead letters fit.")
+    expect(page.locator("main")).to_contain_text("No dead letters match.")
     assert office.dead("old") == 120
     assert len(office.states(kind)) == (12 if verb == "Retry" else 0)
 
@@ -219,13 +219,13 @@ def test_nothing_that_fits_is_said_so(office, visit) -> None:
     page.get_by_text("All matching", exact=True).click()
     page.get_by_role("button", name="Retry all").click()
 
-    expect(page.get_by_role("dialog")).to_contain_text("no dead letter fits")
+    expect(page.get_by_role("dialog")).to_contain_text("no dead letter matches")
     expect(page.get_by_role("dialog").get_by_role("button")).to_have_count(1)
 
 
 def test_a_new_one_comes_by_itself(office, visit) -> None:
     page = visit("/dlq?kind=fresh")
-    expect(page.locator("main")).to_contain_text("No dead letters fit.")
+    expect(page.locator("main")).to_contain_text("No dead letters match.")
 
     (one,) = office.die("fresh")
     # What counts by state changed too, which is what the page listens to.

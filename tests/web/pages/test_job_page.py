@@ -111,7 +111,7 @@ def test_attempts_stand_side_by_side(desk, visit) -> None:
     page = visit(f"/jobs/{job_id}")
     expect(page.locator(".job-head .badge")).to_contain_text("retryable")
 
-    ask(page, "Retry", f"Run job {job_id} again?", "Retry")
+    ask(page, "Retry", f"Retry job {job_id}?", "Retry")
     expect(page.locator(".job-head .badge")).to_contain_text("failed")
 
     expect(page.locator(".attempts article")).to_have_count(2)
@@ -121,7 +121,7 @@ def test_attempts_stand_side_by_side(desk, visit) -> None:
     expect(first.locator(".t-function").last).to_have_text("handler")
     check_access(page)
     ask(page, "Delete", "Delete job", "No")
-    ask(page, "Delete", f"Delete job {job_id} for good?", "Delete")
+    ask(page, "Delete", f"Permanently delete job {job_id}?", "Delete")
     page.wait_for_url("**/jobs")
     assert page.goto(f"/jobs/{job_id}").status == 404
 

@@ -90,9 +90,9 @@ def cells(page, row: str) -> dict[str, str]:
 
 def test_a_queue_is_paused_and_goes_on(post, visit) -> None:
     page = visit("/queues")
-    agree(page, "Pause shed", "Stop starting jobs of queue shed?", "No")
+    agree(page, "Pause shed", "Pause queue shed?", "No")
     assert post.noted("queue.pause", "shed") == []
-    agree(page, "Pause shed", "Stop starting jobs of queue shed?", "Pause")
+    agree(page, "Pause shed", "Pause queue shed?", "Pause")
     page.get_by_role("button", name="Resume shed").wait_for()
     expect(page.locator("#notice")).to_have_text("Paused queue 'shed'")
     ids = post.put("shed", 2)
@@ -104,7 +104,7 @@ def test_a_queue_is_paused_and_goes_on(post, visit) -> None:
     expect(page.locator("p.words")).to_contain_text("1 paused")
     check_access(page)
     assert post.states(ids) == {"available"}
-    agree(page, "Resume shed", "Start jobs of queue shed again?", "Resume")
+    agree(page, "Resume shed", "Resume queue shed?", "Resume")
 
     eventually(lambda: post.states(ids) == {"completed"})
     page.get_by_role("button", name="Pause shed").wait_for()
@@ -122,7 +122,7 @@ def test_an_answer_counts_though_the_page_was_read_anew(post, visit) -> None:
     page.get_by_role("dialog").get_by_role("button", name="Pause").click()
     expect(page.locator(".subject .badge")).to_contain_text("paused")
     expect(page.locator("#notice")).to_have_text("Paused queue 'post'")
-    agree(page, "Resume post", "Start jobs of queue post again?", "Resume")
+    agree(page, "Resume post", "Resume queue post?", "Resume")
     expect(page.locator(".subject .badge")).to_contain_text("open")
 
 
@@ -131,9 +131,9 @@ def test_what_waits_is_drained_after_a_question(post, visit) -> None:
     page = visit("/queues")
     expect(page.locator("tr", has_text="shed")).to_contain_text("3")
 
-    agree(page, "Drain shed", "Cancel every job that waits in queue shed?", "No")
+    agree(page, "Drain shed", "Cancel all waiting jobs in queue shed?", "No")
     assert post.states(ids) == {"scheduled"}
-    agree(page, "Drain shed", "Cancel every job that waits in queue shed?", "Drain")
+    agree(page, "Drain shed", "Cancel all waiting jobs in queue shed?", "Drain")
 
     expect(page.locator("#notice")).to_have_text("Drained queue 'shed'")
     assert post.states(ids) == {"cancelled"}
@@ -154,12 +154,12 @@ def test_a_queue_is_followed(post, visit) -> None:
     tile = page.locator(".tile.s-scheduled")
     expect(tile.locator(".count")).to_have_text("1")
     assert tile.get_attribute("href") == "/jobs?state=scheduled&queue=post"
-    agree(page, "Pause post", "Stop starting", "Pause")
+    agree(page, "Pause post", "Pause queue", "Pause")
     expect(page.locator(".subject .badge")).to_contain_text("paused")
     check_access(page)
     agree(page, "Resume post", "again?", "Resume")
     expect(page.locator(".subject .badge")).to_contain_text("open")
-    agree(page, "Drain post", "Cancel every job", "Drain")
+    agree(page, "Drain post", "Cancel all waiting jobs", "Drain")
     expect(tile.locator(".count")).to_have_text("0")
     page.get_by_role("link", name="1h", exact=True).click()
     expect(page.locator(".ch-completed .words")).to_contain_text("in the last 1h")
@@ -222,7 +222,7 @@ def test_a_name_may_hold_anything(post, visit) -> None:
     page.get_by_role("link", name=ODD).click()
 
     expect(page.get_by_role("heading", level=1)).to_have_text(ODD)
-    agree(page, f"Pause {ODD}", f"Stop starting jobs of queue {ODD}?", "Pause")
+    agree(page, f"Pause {ODD}", f"Pause queue {ODD}?", "Pause")
     page.get_by_role("button", name=f"Resume {ODD}").wait_for()
     assert post.ask("SELECT paused FROM awa.queue_meta WHERE queue = %s", ODD) == [(True,)]
 
@@ -251,7 +251,7 @@ def test_failed_jobs_of_a_kind_run_again(post, visit) -> None:
     agree(
         page,
         "Retry 2 failed jobs of kind parcel",
-        "Run all failed jobs of kind parcel again?",
+        "Retry all failed jobs of kind parcel?",
         "Retry 2 failed jobs",
     )
 

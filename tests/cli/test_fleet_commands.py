@@ -1,0 +1,57 @@
+"""``awa workers``, ``health`` and ``version``: what they say about the worker processes."""
+
+from __future__ import annotations
+
+from awa_cli.version import version
+
+
+def test_workers(cli, fleet) -> None:
+    assert cli("workers").out == "No workers found.\n"
+    assert cli("workers", "--fail-empty").status == 5
+    fleet(hostname="a", leader=True)
+    fleet(hostname="b", healthy=False, heartbeat_alive=False, version="0.1.0")
+    fleet(hostname="c", last_seen_at="2020-01-01T00:00Z")
+    ran = cli("workers", "-o", "wide")
+    header, *rows = ran.out.splitlines()
+    assert header.split()[:6] == ["ID", "HOST", "PID", "VERSION", "STATE", "LEADER"]
+    assert sorted(row.split()[1] for row in rows) == ["a", "b"]
+    assert any(" degraded " in row and " heartbeat " in row for row in rows)
+    assert "2 workers, 1 leader." in ran.err
+    states = {one["hostname"]: one["stale"] for one in cli("workers", "--all", "-o", "json").data}
+    assert states.get("a") is False
+    assert " stale " in cli("workers", "--all").out
+
+
+def test_health(cli, offline, fleet, empty_database_url) -> None:
+    assert (cli("health").status, cli("health").out) == (0, "ready\n")
+    missing = cli("health", "--workers", 1, "--queue", "email", "-o", "json")
+    assert missing.status == 6
+    assert missing.data == {
+        "ready": False,
+        "reasons": [
+            "0 of 1 healthy workers: awa workers --all",
+            "no healthy worker of queue 'email'",
+        ],
+    }
+    fleet()
+    assert cli("health", "--workers", 1, "--queue", "email").status == 0
+    empty = offline("health", "--database-url", empty_database_url)
+    assert (empty.status, "migrations are pending: awa migrate" in empty.out) == (4, True)
+    away = offline("health", "--database-url", "postgresql://u:pw@127.0.0.1:1/x", "-o", "json")
+    assert away.status == 3
+    assert away.data["ready"] is False
+    assert "cannot connect to u@127.0.0.1:1/x" in away.data["reasons"][0]
+
+
+def test_version(offline, cli, fleet, empty_database_url) -> None:
+    known = offline("version", "-o", "json").data
+    assert list(known) == ["awa", "python", "psycopg", "libpq", "schema"]
+    assert known["awa"] == version()
+    fleet(version="0.5.7")
+    checked = cli("version", "--check", "-o", "json")
+    assert checked.status == 0
+    assert checked.data["fleet"] == ["0.5.7"]
+    assert checked.data["database_schema"] == checked.data["schema"]
+    old = offline("version", "--check", "--database-url", empty_database_url)
+    assert (old.status, "fleet            none\n" in old.out) == (4, True)
+    assert "awa migrate" in old.err
