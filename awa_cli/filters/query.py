@@ -13,8 +13,9 @@ from difflib import get_close_matches
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
-from awa_cli.filters.values import STATES, parse_duration, parse_moment
+from awa_cli.filters.values import parse_duration, parse_moment
 from awa_lib.errors import AwaError
+from awa_lib.states import STATES
 from awa_lib.validation import LONGEST_NAME, storable
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from awa_lib.errors import InvalidInput
+from awa_lib.states import STATES
 
 __all__ = [
-    "STATES",
     "parse_duration",
     "parse_moment",
     "read_duration",
@@ -26,16 +26,6 @@ __all__ = [
     "read_state",
 ]
 
-STATES: Final = (
-    "scheduled",
-    "available",
-    "running",
-    "completed",
-    "retryable",
-    "failed",
-    "cancelled",
-    "waiting_external",
-)
 _SECONDS: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _PIECE: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhdw])")
 _RATE: Final = re.compile(r"(\d+(?:\.\d+)?)(?:/([smh]))?(?::(\d{1,9}))?")

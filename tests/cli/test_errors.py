@@ -15,7 +15,7 @@ from fix_wait import eventually
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from awa_cli.errors import ExitCode
-from awa_cli.filters.values import STATES
+from awa_lib.states import STATES
 
 CLOSED = "postgresql://u@127.0.0.1:1/x"
 
@@ -100,7 +100,7 @@ def test_wrong_state_is_told_from_an_unknown_job(process, database_url, add, ver
     what, why, do = lines(ran.err)
     assert what == f"error: cannot {verb} job {job_id}: it is {state}"
     assert why.startswith("  why: only jobs in state ")
-    assert do == f"   do: look at it: awa job show {job_id}"
+    assert do == f"   do: show the job: awa job show {job_id}"
 
 
 def test_unknown_state(process, database_url) -> None:

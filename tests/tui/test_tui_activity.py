@@ -1,4 +1,4 @@
-"""The live tail: what happens is shown, filtered, held to be read, and never freezes the screen."""
+"""The activity page: transitions are shown, filtered and held, and never block the screen."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ async def test_what_happens_is_shown_from_its_beginning_to_its_end(monitor, acli
         assert failed.id == page.value.job.id
 
 
-async def test_past_transitions_are_there_at_once_and_told_once(monitor, put, look) -> None:
+async def test_past_transitions_are_shown_at_once_and_only_once(monitor, put, look) -> None:
     made = [put()["id"] for _ in range(5)]
     async with monitor(screen="activity") as driver:
         page = await driver.at("activity")
@@ -79,7 +79,7 @@ async def test_fields_that_no_transition_has_are_refused(monitor, put) -> None:
         assert "" == page.query_one(FilterBar).text
 
 
-async def test_every_one_of_two_thousand_transitions_a_second_is_told(
+async def test_two_thousand_transitions_a_second_are_all_shown(
     monitor, database_url
 ) -> None:
     """Each round writes 501 transitions."""

@@ -22,8 +22,8 @@ from awa_cli.web.problems import Refused
 from awa_cli.web.query_string import read_params
 from awa_cli.web.scope import identity_of
 from awa_lib.errors import InvalidInput
-from awa_lib.ops.jobs import CANCELS, ENDED, RETRIES, WAITING
 from awa_lib.reads.jobs import job_rows_of
+from awa_lib.states import CAN_CANCEL, CAN_RETRY, ENDED, QUEUED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -53,13 +53,13 @@ class _Change:
 
 
 _CHANGES: Final = {
-    "retry": _Change("retry", "jobs.retry", RETRIES, api.jobs.retry),
-    "cancel": _Change("cancel", "jobs.cancel", CANCELS, api.jobs.cancel),
+    "retry": _Change("retry", "jobs.retry", CAN_RETRY, api.jobs.retry),
+    "cancel": _Change("cancel", "jobs.cancel", CAN_CANCEL, api.jobs.cancel),
     "discard": _Change("delete", "jobs.discard", ENDED, api.jobs.delete),
     "priority": _Change(
-        "set_priority", "jobs.priority", WAITING, api.jobs.priority, "priority", Priority
+        "set_priority", "jobs.priority", QUEUED, api.jobs.priority, "priority", Priority
     ),
-    "move": _Change("move_queue", "jobs.move", WAITING, api.jobs.move, "to_queue", Name),
+    "move": _Change("move_queue", "jobs.move", QUEUED, api.jobs.move, "to_queue", Name),
 }
 
 

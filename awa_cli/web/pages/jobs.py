@@ -9,7 +9,6 @@ from starlette.responses import RedirectResponse
 from awa_cli.filters.query import Read
 from awa_cli.filters.spelling import QUERY_STRING
 from awa_cli.filters.text import complete_filter, read_text, text_pairs
-from awa_cli.filters.values import STATES
 from awa_cli.views.columns import JOBS
 from awa_cli.web.api._fields import BeforeId, Text
 from awa_cli.web.api.jobs import Sort
@@ -20,6 +19,7 @@ from awa_cli.web.pages._render import at, read, render, root_of
 from awa_lib.errors import InvalidInput
 from awa_lib.reads.jobs import job_rows, job_rows_after
 from awa_lib.reads.names import tag_names
+from awa_lib.states import STATES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
