@@ -188,7 +188,7 @@ def test_ticked_ones_are_changed(office, visit, verb, said) -> None:
     with awa.Client(office.url) as client:
         client.purge_dlq_job(ids[0])
 
-    assert agree(page, verb).startswith(f"{said} 1 dead letter; 1 not: ")
+    assert agree(page, verb).startswith(f"{said} 1 dead letter; 1 refused: ")
     expect(page.locator("tbody tr")).to_have_count(1)
     assert office.states(kind) == (["available"] if verb == "Retry" else [])
 

@@ -150,7 +150,7 @@ def test_states_columns_and_orders_are_chosen(shelf, visit) -> None:
     page.get_by_text("Columns", exact=True).click()
     page.get_by_label("Args").check()
     page.get_by_label("Note").uncheck()
-    page.get_by_role("button", name="Show these").click()
+    page.get_by_role("button", name="Apply").click()
     titles = page.locator("main thead th").all_inner_texts()
     page.get_by_role("link", name="WHEN").click()
     page.get_by_role("link", name="WHEN").click()
@@ -172,7 +172,7 @@ def test_the_ticked_jobs_are_run_again(table, visit) -> None:
     bar(page).get_by_role("button", name="Retry").click()
     dialog = page.get_by_role("dialog")
     expect(dialog).to_contain_text("Retry 2 jobs?")
-    expect(dialog).to_contain_text("2 of 3 ticked jobs can be changed so.")
+    expect(dialog).to_contain_text("2 of 3 ticked jobs can be changed.")
     expect(dialog.locator(".by-state")).to_have_text(re.compile(r"^2 \S failed$"))
 
     assert agree(page, "Retry") == "Retried 2 jobs"
