@@ -243,7 +243,7 @@ def test_unknown_state_gets_the_nearest(offline) -> None:
     ran = offline("job", "list", "--state", "runing")
 
     assert ran.status == 2
-    assert ran.err.startswith("error: unknown job state: runing\n")
+    assert ran.err.startswith("error: --state 'runing' is not a state of jobs\n")
     assert ran.err.endswith("do: did you mean: --state running\n")
 
 

@@ -23,7 +23,7 @@ from awa_cli.parser.job_options import (
     Until,
     Where,
     hint_at,
-    read_query,
+    read_options,
 )
 from awa_cli.parser.options import TABLE, Columns, FailEmpty, Output, Redact, Report, ReportFormat
 from awa_cli.terminal.formats import read_columns
@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from awa_cli.database.session import Session
-    from awa_lib.reads.jobs import JobQuery, JobRow
+    from awa_lib.filters import JobQuery
+    from awa_lib.reads.jobs import JobRow
 
 _STREAM_PAGE: Final = 1_000
 BeforeId = Annotated[int | None, typer.Option(metavar="ID", help="Only jobs with an id below ID.")]
@@ -89,7 +90,7 @@ def list_(
     from awa_cli.views.columns import JOBS
 
     text = {"kind": kind, "queue": queue, "tag": tag, "since": since, "until": until}
-    query = read_query(states=state, where=where, error=error, **text)
+    query = read_options(state=state, where=where, error=error, **text)
     query["before_id"] = before_id
     redactor = read_redactor(redact)
     if redactor is not None:
@@ -112,18 +113,16 @@ def list_(
 
 
 def _check_order(sort: str, *, everything: bool, before_id: int | None) -> None:
-    from difflib import get_close_matches
-
     from awa_lib.errors import InvalidInput
     from awa_lib.reads.jobs import SORTS
+    from awa_lib.validation import did_you_mean
 
     field = sort.removeprefix("-")
     if field not in SORTS:
-        close = get_close_matches(field, SORTS, n=1)
         raise InvalidInput(
             f"jobs cannot be sorted by {field!r}",
             why=f"fields are {', '.join(SORTS)}",
-            hint=f"did you mean: --sort {close[0]}" if close else None,
+            hint=did_you_mean(field, SORTS, "--sort "),
         )
     if sort != "-id" and (everything or before_id is not None):
         raise InvalidInput(
