@@ -25,6 +25,7 @@ BREAKS = {
     "surfaces": ("awa_cli/tui/source.py", "awa_cli.web.state"),
     "commands-alone": ("awa_cli/web/state.py", "awa_cli.commands.doctor"),
     "entry-points": ("awa_cli/commands/doctor.py", "awa_cli.tui.app"),
+    "nouns": ("awa_cli/commands/doctor.py", "awa_cli.commands.batch"),
     "no-terminal": ("awa_cli/views/columns.py", "awa_cli.terminal.output"),
     "no-typer": ("awa_cli/filters/text.py", "typer"),
     "command-layers": ("awa_cli/invocation.py", "awa_cli.views.columns"),
