@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from awa_lib.reads.jobs import JobQuery
+    from awa_lib.filters import JobQuery
 
 __all__ = ["HIDDEN", "Redactor", "hidden", "read_redactor"]
 

@@ -1,4 +1,4 @@
-"""Find and parse ``sql/``: every statement the project sends, as named blocks.
+"""Find and parse ``sql/``: the statements that the project sends, as named blocks.
 
 A file ``sql/queries/<noun>.sql`` holds blocks that start with ``-- name: <block>``, go on with
 comment lines, and hold one statement with ``:param`` placeholders.  ``:job.*`` stands for the
@@ -57,24 +57,24 @@ class Statement:
 
     query: Query
     values: tuple[Any, ...]
-    # For COPY … FROM STDIN only: the blocks of text to send.
+    # Only for COPY … FROM STDIN: the blocks of text to send.
     data: Iterable[str] | None = None
 
     @property
     def work(self) -> Callable[[], Any] | None:
-        """Return what ``compute`` was given."""
+        """Return the function that ``compute`` was given, if any."""
         return self.values[0] if self.query is _COMPUTE else None
 
 
-# What an atomic op yields around its statements; the driver turns them into a transaction, or a
-# savepoint inside one.
+# An atomic op yields these around its statements; the driver turns them into a transaction, or into
+# a savepoint inside one.
 BEGIN: Final = Statement(Query("begin", "", ()), ())
 COMMIT: Final = Statement(Query("commit", "", ()), ())
 ROLLBACK: Final = Statement(Query("rollback", "", ()), ())
 
 
 def compute(call: Callable[[], Any]) -> Statement:
-    """Make what an op yields for work that would block an event loop; one value comes back."""
+    """Build a statement for a function that would block an event loop; its result is one value."""
     return Statement(_COMPUTE, (call,))
 
 
@@ -89,7 +89,7 @@ class Rows(list[tuple[Any, ...]]):
         self.columns = columns
 
     def into(self, cls: Callable[..., T]) -> list[T]:
-        """Build one ``cls`` a row; the column aliases are its field names."""
+        """Build one ``cls`` per row; the column aliases are its field names."""
         return [cls(**dict(zip(self.columns, row, strict=True))) for row in self]
 
     def scalar(self) -> Any:
@@ -98,7 +98,7 @@ class Rows(list[tuple[Any, ...]]):
 
     @classmethod
     def of(cls, *records: dict[str, Any]) -> Self:
-        """Build rows by hand, for tests that feed an op."""
+        """Build rows for tests that feed an op."""
         columns = tuple(records[0]) if records else ()
         return cls([tuple(record[c] for c in columns) for record in records], columns)
 
@@ -127,8 +127,8 @@ def atomic(op: Callable[P, Op[R]]) -> Callable[P, Op[R]]:
 def folder() -> Traversable:
     """Return the ``sql`` folder: the packaged copy, else the checkout's.
 
-    An editable install leaves a copy in site-packages that Python never imports from, so the
-    checkout has no packaged folder and the second place is right there.
+    An editable install leaves a copy in site-packages that Python never imports from; the checkout
+    has no packaged folder, so it uses its own.
     """
     packaged = files("awa_lib") / "_sql_files"
     return packaged if packaged.is_dir() else Path(__file__).parents[1] / "sql"

@@ -1,4 +1,4 @@
-"""Which jobs a bulk change is about: the filters, checked before anything is sent."""
+"""Filters of jobs: of lists, of dead letters and of bulk operations."""
 
 from __future__ import annotations
 
@@ -18,18 +18,24 @@ from awa_lib.validation import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
 __all__ = [
-    "DlqFilter", "JobFilter", "checked_filter", "checked_limit", "checked_uuid", "require_some",
-]  # fmt: skip
+    "DlqFilter",
+    "JobFilter",
+    "JobQuery",
+    "checked_filter",
+    "checked_limit",
+    "checked_uuid",
+    "require_some",
+]
 
 _LONGEST_TEXT: Final = 10_000
 
 
 class DlqFilter(TypedDict, total=False):
-    """Jobs that fit every key that is given."""
+    """Select dead letters that match every given key."""
 
     kind: str
     queue: str
@@ -37,10 +43,10 @@ class DlqFilter(TypedDict, total=False):
 
 
 class JobFilter(DlqFilter, total=False):
-    """Jobs that fit every key that is given.
+    """Select jobs that match every given key.
 
-    ``args`` holds what the arguments must contain, nested objects included; ``error`` is a part of
-    the latest error's text; ``created_after`` is inclusive, ``created_before`` is not.
+    ``args`` is what the arguments must contain, nested objects included.  ``error`` is a part of
+    the text of the latest error.  ``created_after`` is inclusive, ``created_before`` is exclusive.
     """
 
     state: str
@@ -50,10 +56,29 @@ class JobFilter(DlqFilter, total=False):
     error: str
 
 
-def checked_filter(where: Mapping[str, Any], known: type) -> dict[str, Any]:
-    """Return every key of the filter, in the form that is stored and sent; None where not given.
+class JobQuery(TypedDict, total=False):
+    """Jobs of a list that fit every key that is given.
 
-    Raises ValidationError for an unknown key or a value that cannot be compared.
+    ``since`` and ``until`` bound created_at, the first inclusive.  ``args`` and ``metadata`` hold
+    what the job's must contain.  ``error`` is a part of the latest error's text, in any case.
+    """
+
+    states: Sequence[str]
+    kind: str | None
+    queue: str | None
+    tag: str | None
+    before_id: int | None
+    since: datetime | None
+    until: datetime | None
+    args: Mapping[str, Any] | None
+    metadata: Mapping[str, Any] | None
+    error: str | None
+
+
+def checked_filter(where: Mapping[str, Any], known: type) -> dict[str, Any]:
+    """Return every key of a filter in the form that is stored and sent; None if it is not given.
+
+    Raises ValidationError for an unknown key or a value of the wrong type.
     """
     names = list(known.__annotations__)
     for key in where:
@@ -76,19 +101,19 @@ def _value(key: str, value: Any) -> str:
 
 
 def require_some(verb: str, where: Mapping[str, Any], *, everything: bool) -> None:
-    """Refuse a change of everything that was not asked for.  Raises ValidationError."""
+    """Raise ValidationError for a change without a filter, unless it is meant for everything."""
     if not isinstance(everything, bool):
         raise ValidationError(f"all must be True or False, got {everything!r}")
     if not everything and all(value is None for value in where.values()):
         raise ValidationError(
             f"{verb} needs at least one of {', '.join(where)}",
             why="without a filter it would take every job",
-            hint="give all=True, or --all, if that is what you want",
+            hint="to change every job, give all=True or --all",
         )
 
 
 def checked_limit(limit: object) -> int:
-    """Return the length of a page.  Raises ValidationError."""
+    """Return the number of rows of a page.  Raises ValidationError."""
     return number_of("limit", limit, 0, INT32_MAX)
 
 

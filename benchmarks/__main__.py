@@ -1,7 +1,7 @@
 """Measure queues side by side: ``python -m benchmarks drain|enqueue|latency|steady …``.
 
-Prints one JSON document a run, and a last one with medians and ratios.  Peers take turns within
-each repetition, so that a slow moment of the machine hits them all.
+Prints one JSON document per run, and a summary with medians and ratios.  Peers take turns within
+each repetition, so that a slow phase of the machine affects all of them.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("measures", nargs="+", choices=sorted(MEASURES))
     parser.add_argument("--peers", default=",".join(PEERS), help="comma-separated names")
     parser.add_argument("--reps", type=int, default=3)
-    parser.add_argument("--jobs", type=int, default=20_000, help="of a drain")
-    parser.add_argument("--seconds", type=float, default=12.0, help="of a steady run")
-    parser.add_argument("--concurrency", type=int, help="instead of each peer's own")
-    parser.add_argument("--profile", action="store_true", help="profile our worker")
+    parser.add_argument("--jobs", type=int, default=20_000, help="number of jobs of a drain")
+    parser.add_argument("--seconds", type=float, default=12.0, help="length of a steady run")
+    parser.add_argument("--concurrency", type=int, help="jobs that run at once, for all peers")
+    parser.add_argument("--profile", action="store_true", help="profile the worker of awa")
     chosen = parser.parse_args()
     known = PEERS | VARIANTS
     unknown = set(chosen.peers.split(",")) - set(known)
@@ -36,7 +36,7 @@ def arguments() -> argparse.Namespace:
 
 
 def summary(measure: str, runs: dict[str, list[dict]]) -> dict:
-    """Return medians with their range, and how we stand against the best other peer."""
+    """Return medians with their range, and the ratio of awa to the best other peer."""
     peers = {}
     for name, figures in runs.items():
         good = [f for f in figures if "error" not in f]

@@ -1,9 +1,9 @@
 """Measure commands on a private server: ``python -m benchmarks.commands startup|stream|tail``.
 
-``startup``: CPU of commands beside that of a bare interpreter, and the time of a completion.
-``stream``: ``awa job list --all`` of a million rows in each form, its speed and memory.
-``tail``: a worker drains paced jobs while ``awa job tail -f`` follows; what it told is compared
-with what happened.  Prints one JSON document a run.
+``startup``: the CPU time of commands and of a bare interpreter, and the time of a completion.
+``stream``: the speed and memory of ``awa job list --all`` of a million rows, in each format.
+``tail``: a worker drains paced jobs while ``awa job tail -f`` follows; the transitions that it
+prints are compared with those that happened.  Prints one JSON document per run.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import psycopg
 import awa_lib as awa
 from benchmarks.server import facts, fresh, private_server
 
-# A process counts the memory of the one that forked it as its own, so a small one must fork it.
+# The memory of a process includes that of the process that forked it, so a small process forks it.
 SMALL = """
 import json, resource, subprocess, sys, time
 began = time.monotonic()
@@ -61,9 +61,9 @@ STARTS = {
 
 
 def startup(url: str, reps: int = 20) -> dict:
-    """Return the least milliseconds of each, taken in turns: CPU, and for a Tab until it answers.
+    """Return the fewest milliseconds of each, measured in turns: CPU time, or wall time of a Tab.
 
-    The database is asked in a process of its own: the second Tab offers what the first one got.
+    A Tab reads the database in a process of its own; the second Tab offers what the first has read.
     """
     cpu: dict[str, list[float]] = {name: [] for name in STARTS}
     tabs: dict[str, list[float]] = {name: [] for name in ("Tab after awa queue show", "again")}
@@ -112,7 +112,7 @@ class Work:
 
 
 async def load(url: str, rate: int, seconds: float) -> float:
-    """Insert batches of jobs at the rate and work them; return the jobs ended a second."""
+    """Insert batches of jobs at the rate and work them; return the ended jobs per second."""
     client = awa.AsyncClient(url)
 
     @client.task(Work, queue="q")
@@ -169,7 +169,7 @@ def main() -> None:
     parser.add_argument("measures", nargs="+", choices=["startup", "stream", "tail"])
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--forms", default="ndjson")
-    parser.add_argument("--rate", type=int, default=1_000, help="jobs a second of the tail")
+    parser.add_argument("--rate", type=int, default=1_000, help="jobs per second of the tail")
     parser.add_argument("--seconds", type=float, default=30)
     chosen = parser.parse_args()
     with private_server() as server:

@@ -1,4 +1,4 @@
-"""What is measured.  Every measure runs one peer on a fresh database and returns plain figures."""
+"""The measures.  Each runs one peer on a fresh database and returns plain numbers."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ import psycopg
 from benchmarks.peers import Peer
 
 DRIVERS = Path(__file__).resolve().parent / "drivers"
-# A drain that takes longer is cut off; its rate is what was done by then.
+# A longer drain is stopped; its rate is that of the jobs done by then.
 LONGEST_DRAIN = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """How much of everything."""
+    """The sizes of the measures."""
 
     drain_jobs: int = 20_000
     bulk_jobs: int = 50_000
@@ -40,7 +40,7 @@ def _environment(peer: Peer, url: str) -> dict[str, str]:
 
 
 def play(peer: Peer, url: str, *role: object) -> dict:
-    """Run one role to its end; return what it said."""
+    """Run one role to its end; return its output."""
     done = subprocess.run(
         [peer.python, str(DRIVERS / peer.driver), *map(str, role)],
         env=_environment(peer, url),
@@ -87,7 +87,7 @@ def _count(conn: psycopg.Connection, peer: Peer) -> int:
 
 
 def drain(peer: Peer, url: str, sizes: Sizes) -> dict:
-    """Work off a queue of no-op jobs; the clock runs from the worker's start to the last commit."""
+    """Drain a queue of no-op jobs; the clock runs from the worker's start to the last commit."""
     jobs = peer.drain_jobs or sizes.drain_jobs
     play(peer, url, "bulk", jobs, sizes.batch)
     with psycopg.connect(url, autocommit=True) as conn:
@@ -116,7 +116,7 @@ def _fill_and_drain(peer: Peer, url: str, sizes: Sizes, *, statistics: bool) -> 
             play(peer, url, "bulk", jobs, sizes.batch)
             conn.execute("VACUUM ANALYZE")
         else:
-            # What it finds now it believes until the end.
+            # Statistics are taken now; autovacuum takes no others.
             conn.execute("ANALYZE")
         already = _count(conn, peer)
         conn.execute(
@@ -146,17 +146,17 @@ def _fill_and_drain(peer: Peer, url: str, sizes: Sizes, *, statistics: bool) -> 
 
 
 def analysed(peer: Peer, url: str, sizes: Sizes) -> dict:
-    """Fill and drain where the statistics know a full queue."""
+    """Fill and drain with the statistics of a full queue."""
     return _fill_and_drain(peer, url, sizes, statistics=True)
 
 
 def analysed_empty(peer: Peer, url: str, sizes: Sizes) -> dict:
-    """Fill and drain where the statistics know an empty queue."""
+    """Fill and drain with the statistics of an empty queue."""
     return _fill_and_drain(peer, url, sizes, statistics=False)
 
 
 def enqueue(peer: Peer, url: str, sizes: Sizes) -> dict:
-    """Insert one job a commit, then 1,000 a commit, from one producer."""
+    """Insert one job per commit, then 1,000 per commit, from one producer."""
     single = play(peer, url, "single", sizes.single_jobs, 0)
     bulk = play(peer, url, "bulk", peer.bulk_jobs or sizes.bulk_jobs, sizes.batch)
     return {
@@ -166,7 +166,7 @@ def enqueue(peer: Peer, url: str, sizes: Sizes) -> dict:
 
 
 def latency(peer: Peer, url: str, sizes: Sizes) -> dict:
-    """Wall clock from just before an enqueue to the start of its handler, on an idle worker."""
+    """Measure the time from an enqueue to the start of its handler, on an idle worker."""
     worker = Worker(peer, url, sizes.concurrency or peer.concurrency)
     time.sleep(2)
     play(peer, url, "paced", sizes.paced_jobs, sizes.pace_seconds)
@@ -200,7 +200,7 @@ MEASURES = {
     "drain": drain, "analysed": analysed, "analysed-empty": analysed_empty, "enqueue": enqueue,
     "latency": latency, "steady": steady,
 }  # fmt: skip
-# The figure that tells who is best, and whether more of it is better.
+# The number that ranks the peers, and whether more is better.
 HEADLINES = {
     "drain": ("jobs_per_second", True),
     "analysed": ("jobs_per_second", True),

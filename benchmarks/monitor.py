@@ -1,13 +1,13 @@
-"""Measure ``awa tui`` at a terminal: first paint, filter, scrolling, and what an idle screen costs.
+"""Measure ``awa tui`` at a terminal: first paint, filter, scrolling, cost of an idle screen.
 
     python benchmarks/monitor.py --database-url postgresql://localhost/app
     python benchmarks/monitor.py --activity 20
 
-The second form follows 2,000 transitions a second on a database of its own, and measures how long
-a key takes to show.
+The second form follows 2,000 transitions per second on a database of its own, and measures the time
+from a key to its effect on the screen.
 
-The database should hold many jobs, and no worker should be at work.  The program runs at a
-pseudo-terminal; a time ends when the bytes that show the result have arrived.
+The database should hold many jobs and have no worker.  The program runs at a pseudo-terminal; a
+time ends when the bytes that show the result have arrived.
 """
 
 from __future__ import annotations
@@ -51,13 +51,13 @@ ESCAPES = re.compile(rb"\x1b\[[0-9;?]*[a-zA-Z]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)
 
 
 class Terminal:
-    """The monitor at a pseudo-terminal."""
+    """``awa tui`` at a pseudo-terminal."""
 
     def __init__(self, *args: str, url: str) -> None:
         self._leader, follower = pty.openpty()
         fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, COLUMNS, 0, 0))
         self.began = time.perf_counter()
-        # It remembers filters: each one starts without a past.
+        # Filters are saved: each run starts without a saved state.
         self._home = tempfile.TemporaryDirectory()
         env = {"DATABASE_URL": url, "TERM": "xterm-256color", "XDG_CONFIG_HOME": self._home.name}
         self.process = subprocess.Popen(
@@ -68,7 +68,7 @@ class Terminal:
         self.text = b""
 
     def until(self, *texts: str, seconds: float = 30) -> float:
-        """Wait until one of these was written since the last call; return the moment."""
+        """Wait until one of these was written since the last call; return the time."""
         end = time.perf_counter() + seconds
         wanted = [text.encode() for text in texts]
         while time.perf_counter() < end:
@@ -82,7 +82,7 @@ class Terminal:
         raise SystemExit(f"{texts[:3]} was not shown in {seconds:g} s")
 
     def press(self, keys: str) -> float:
-        """Type, after what is still being written has been read; return the moment."""
+        """Read pending output, then type; return the time."""
         while select.select([self._leader], [], [], 0.4)[0]:
             os.read(self._leader, 1 << 16)
         self.text = b""
@@ -90,7 +90,7 @@ class Terminal:
         return time.perf_counter()
 
     def drain(self, seconds: float) -> None:
-        """Read for so long."""
+        """Read for a number of seconds."""
         end = time.perf_counter() + seconds
         while (left := end - time.perf_counter()) > 0:
             if select.select([self._leader], [], [], left)[0]:
@@ -165,9 +165,9 @@ def main() -> None:
 
 
 def activity(url: str, seconds: float) -> dict:
-    """Follow jobs that are inserted and worked, and press keys: a frozen screen shows them late.
+    """Follow jobs that are inserted and worked, and press keys: a slow screen shows them late.
 
-    Each job is told three times: created, running, completed.
+    Each job has three transitions: created, running, completed.
     """
     done = threading.Event()
     inserted = 0

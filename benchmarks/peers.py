@@ -14,7 +14,7 @@ HERE = Path(__file__).resolve().parent
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """One queue: what to install, its driver, and how to count what it has done."""
+    """One queue: what to install, its driver, and how to count its ended jobs."""
 
     name: str
     driver: str
@@ -22,7 +22,7 @@ class Peer:
     requirements: tuple[str, ...] = ()
     concurrency: int = 200
     environment: dict[str, str] = field(default_factory=dict)
-    # Slow ones get fewer jobs, or a run would take minutes.
+    # Slow queues get fewer jobs, or a run would take minutes.
     drain_jobs: int | None = None
     bulk_jobs: int | None = None
 
@@ -32,7 +32,7 @@ class Peer:
         return str(environment_of(self) / "bin" / "python") if self.requirements else sys.executable
 
     def install(self) -> None:
-        """Make the environment, if it is not there yet."""
+        """Create the environment, if it does not exist."""
         folder = environment_of(self)
         if not self.requirements or (folder / "ready").exists():
             return
@@ -93,7 +93,7 @@ PEERS = {
     )
 }  # fmt: skip
 
-# This project with features on, to be named by --peers.
+# awa with features on; --peers names them.
 _OURS = PEERS["awa"]
 VARIANTS = {
     name: replace(_OURS, name=name, environment=environment)

@@ -1,4 +1,4 @@
-"""A private PostgreSQL for one benchmark run, with the settings every queue is measured on."""
+"""A private PostgreSQL for one benchmark run, with the same settings for every queue."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def private_server() -> Iterator[Server]:
 
 
 def fresh(server: Server, name: str) -> str:
-    """Make an empty database and write everything pending to disk; return its URL."""
+    """Create an empty database and write all pending data to disk; return its URL."""
     with psycopg.connect(server.url_of("postgres"), autocommit=True) as conn:
         conn.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
         conn.execute(f'CREATE DATABASE "{name}"')
@@ -46,7 +46,7 @@ def fresh(server: Server, name: str) -> str:
 
 
 def facts(server: Server) -> dict[str, object]:
-    """Return what machine and server the figures belong to."""
+    """Return the machine and the server of the results."""
     with psycopg.connect(server.url_of("postgres"), autocommit=True) as conn:
         (version,) = conn.execute("SHOW server_version").fetchone()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -1,4 +1,4 @@
-"""Measure ``awa serve``: start, memory, requests a second with latencies, live watchers, pages.
+"""Measure ``awa serve``: start, memory, requests per second with latencies, live watchers, pages.
 
     python benchmarks/web.py --database-url postgresql://localhost/app --jobs 100000
 
@@ -44,7 +44,7 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--path", default="/api/queues")
     parser.add_argument("--seconds", type=float, default=8)
     parser.add_argument("--connections", type=int, default=8)
-    parser.add_argument("--rate", type=int, default=500, help="requests a second; 0 for all it can")
+    parser.add_argument("--rate", type=int, default=500, help="requests per second; 0 for no limit")
     parser.add_argument("--watchers", type=int, default=200)
     return parser.parse_args()
 
@@ -102,7 +102,7 @@ def rss(pid: int) -> float:
 
 
 def cpu(pid: int) -> float:
-    """Return the CPU seconds of a process, which a busy machine changes little."""
+    """Return the CPU seconds of a process, which depend little on other load."""
     with open(f"/proc/{pid}/stat") as file:
         fields = file.read().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
@@ -122,7 +122,7 @@ def load(port: int, path: str, options: argparse.Namespace) -> dict:
 
 
 async def _load(port: int, path: str, options: argparse.Namespace) -> list[float]:
-    """Send at an even rate; the time counts from when a request was due, not when it was sent."""
+    """Send at an even rate; a latency counts from the time its request was due."""
     loop = asyncio.get_running_loop()
     times: list[float] = []
     request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode()
@@ -152,7 +152,7 @@ async def _load(port: int, path: str, options: argparse.Namespace) -> list[float
 
 
 async def watch(port: int, number: int, url: str) -> dict:
-    """Open live streams and count what the server asks the database meanwhile."""
+    """Open live streams and count the server's statements meanwhile."""
     streams = []
     for _ in range(number):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -170,7 +170,7 @@ async def watch(port: int, number: int, url: str) -> dict:
 
 
 def pages(url: str) -> list[str]:
-    """Return the addresses of pages, with a job, a kind and a queue that exist."""
+    """Return the URLs of pages, with a job, a kind and a queue that exist."""
     with Client(url) as client:
         (job,) = client.list_jobs(limit=1)
     return [
@@ -183,7 +183,7 @@ def pages(url: str) -> list[str]:
 
 
 def page(port: int, path: str) -> dict:
-    """Ask for a page as a browser does; later looks are a cache's lifetime apart."""
+    """Request a page as a browser does, each time after the cache has expired."""
     times, size = [], 0
     for look in range(6):
         if look:
@@ -202,7 +202,7 @@ def page(port: int, path: str) -> dict:
 
 
 def statements(url: str) -> int:
-    """Return how many transactions the database has had; each statement of the server is one."""
+    """Return the number of transactions so far; each statement of the server is one."""
     with psycopg.connect(url, autocommit=True) as conn:
         conn.execute("SELECT pg_stat_clear_snapshot()")
         query = (

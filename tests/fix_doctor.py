@@ -41,7 +41,7 @@ def obey(conn: psycopg.Connection, findings: list[Finding]) -> None:
         assert one.do is not None
         parts = [one.do] if "$function$" in one.do else one.do.splitlines()
         for part in parts:
-            conn.execute(part.removeprefix("-- if it is not wanted: "))
+            conn.execute(part.removeprefix("-- if you do not need it: "))
 
 
 def instance(conn: psycopg.Connection, **columns: object) -> None:

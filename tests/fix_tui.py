@@ -22,7 +22,7 @@ from awa_cli.views import words
 
 
 class Driver:
-    """A monitor with its pilot, and what tests ask of them."""
+    """A monitor, its pilot, and helpers for tests."""
 
     def __init__(self, app: Monitor, pilot: Pilot[int]) -> None:
         self.app = app
@@ -43,7 +43,7 @@ class Driver:
         return self.page
 
     async def answer(self, key: str = "y") -> str:
-        """Wait for a question that listens, answer it, and return its words."""
+        """Wait until a confirmation accepts keys, press a key, and return the question."""
         await aeventually(lambda: isinstance(self.app.screen, Confirm) and self.app.screen.ready)
         question = self.app.screen.change.question
         await self.press(key)
@@ -51,12 +51,12 @@ class Driver:
         return question
 
     def text(self) -> str:
-        """Return what is on the screen, a line each."""
+        """Return the text on the screen."""
         lines = self.app.screen._compositor.render_strips()
         return "\n".join(strip.text.rstrip() for strip in lines)
 
     async def shows(self, *parts: str) -> str:
-        """Wait until all of these are on the screen."""
+        """Wait until all of these texts are on the screen."""
         await aeventually(
             lambda: all(part in self.text() for part in parts) or _missing(self, parts)
         )
@@ -93,9 +93,9 @@ TRACE = """ConnectionError: smtp.example.org refused
 
 @pytest.fixture
 def still(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> datetime:
-    """Stop the clock that ages are told by: at the beginning of a bucket of the charts.
+    """Stop the clock of all ages, at the start of a bucket of the charts.
 
-    A test of what shows dates gives a moment as parameter; the database does not know of it.
+    A test of dates passes a moment as parameter; the clock of the database is not changed.
     """
     seconds = datetime.now(UTC).timestamp() // 15 * 15
     moment = getattr(request, "param", None) or datetime.fromtimestamp(seconds, UTC)
@@ -106,7 +106,7 @@ def still(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> da
 
 @pytest.fixture
 def seeded(put, look, still: datetime) -> datetime:
-    """A queue with a bit of everything; all times hang on the clock that stands still."""
+    """Seed jobs in all states; their times are relative to the stopped clock."""
 
     def ago(**span: float) -> datetime:
         return still - timedelta(**span)
@@ -116,35 +116,67 @@ def seeded(put, look, still: datetime) -> datetime:
         at = ago(seconds=14 * number + 5)
         for _ in range(number % 5 + 1):
             put(
-                kind="send_email", queue="email", state="completed", attempt=1, args=args,
-                run_at=at - timedelta(seconds=number % 7 + 1), attempted_at=at, finalized_at=at,
+                kind="send_email",
+                queue="email",
+                state="completed",
+                attempt=1,
+                args=args,
+                run_at=at - timedelta(seconds=number % 7 + 1),
+                attempted_at=at,
+                finalized_at=at,
                 created_at=at - timedelta(seconds=number % 7 + 1),
-            )  # fmt: skip
+            )
     for number in range(4):
         at = ago(minutes=12, seconds=number)
         put(kind="resize", queue="images", run_at=at, created_at=at, priority=3)
     put(
-        kind="import_orders", queue="imports", state="running", attempt=1, attempted_at=ago(seconds=42),
-        heartbeat_at=ago(seconds=3), progress='{"percent": 40, "message": "line 400 of 1,000", "metadata": {"line": 400}}',
-        args='{"path": "orders.csv"}', tags=["nightly"], created_at=ago(minutes=2), run_at=ago(minutes=2),
-    )  # fmt: skip
+        kind="import_orders",
+        queue="imports",
+        state="running",
+        attempt=1,
+        attempted_at=ago(seconds=42),
+        heartbeat_at=ago(seconds=3),
+        progress='{"percent": 40, "message": "line 400 of 1,000", "metadata": {"line": 400}}',
+        args='{"path": "orders.csv"}',
+        tags=["nightly"],
+        created_at=ago(minutes=2),
+        run_at=ago(minutes=2),
+    )
     put(
-        kind="report", queue="reports", state="scheduled", run_at=still + timedelta(hours=3),
+        kind="report",
+        queue="reports",
+        state="scheduled",
+        run_at=still + timedelta(hours=3),
         created_at=ago(minutes=20),
-    )  # fmt: skip
+    )
     put(
-        kind="charge_card", queue="billing", state="waiting_external", attempt=1,
-        attempted_at=ago(minutes=4), callback_id="4f3c1c1e-6f0e-4f6e-9b57-1f1d0a5d2b11",
-        callback_timeout_at=still + timedelta(minutes=26), created_at=ago(minutes=5), run_at=ago(minutes=5),
-    )  # fmt: skip
+        kind="charge_card",
+        queue="billing",
+        state="waiting_external",
+        attempt=1,
+        attempted_at=ago(minutes=4),
+        callback_id="4f3c1c1e-6f0e-4f6e-9b57-1f1d0a5d2b11",
+        callback_timeout_at=still + timedelta(minutes=26),
+        created_at=ago(minutes=5),
+        run_at=ago(minutes=5),
+    )
     for number in range(3):
         at = ago(minutes=2 * number + 1)
         put(
-            kind="send_email", queue="email", state="failed", attempt=3, max_attempts=3, args=args,
-            attempted_at=at - timedelta(seconds=2), finalized_at=at, created_at=at - timedelta(minutes=4),
-            run_at=at - timedelta(seconds=3), metadata='{"source": "shop"}', tags=["nightly", "mail"],
+            kind="send_email",
+            queue="email",
+            state="failed",
+            attempt=3,
+            max_attempts=3,
+            args=args,
+            attempted_at=at - timedelta(seconds=2),
+            finalized_at=at,
+            created_at=at - timedelta(minutes=4),
+            run_at=at - timedelta(seconds=3),
+            metadata='{"source": "shop"}',
+            tags=["nightly", "mail"],
             unique_key=None,
-        )  # fmt: skip
+        )
         entries = [
             {"attempt": n, "at": (at - timedelta(minutes=3 - n)).isoformat(), "error": TRACE}
             for n in (1, 2, 3)
@@ -163,8 +195,9 @@ def seeded(put, look, still: datetime) -> datetime:
         " snapshot_interval_ms, healthy, postgres_connected, poll_loop_alive, heartbeat_alive,"
         " maintenance_alive, shutting_down, leader, queues) VALUES (gen_random_uuid(), 'worker-1', 4242,"
         " '0.1.0', %s, now() + interval '1 hour', 10000, true, true, true, true, true, false, true, %s)",
-        ago(hours=5), json.dumps(queues),
-    )  # fmt: skip
+        ago(hours=5),
+        json.dumps(queues),
+    )
     look("INSERT INTO awa.queue_meta (queue, paused) VALUES ('reports', true)")
     look("SELECT awa.rebuild_admin_metadata()")
     return still
@@ -172,7 +205,7 @@ def seeded(put, look, still: datetime) -> datetime:
 
 @pytest.fixture
 def still_monitor(database_url: str, seeded: datetime) -> Callable[..., Monitor]:
-    """Make a monitor that looks once, at the seeded queue, under a name of its own."""
+    """Make a monitor that reads the seeded database once and shows another name of it."""
 
     def make(**options: Any) -> Monitor:
         target = Target(database_url, "app@db.example.org/shop")

@@ -67,19 +67,19 @@ def audit(
     The log has the changes made with commands, the terminal monitor and the web server.  Changes by
     programs that use the library, and by workers, are not logged.
     """
-    from awa_cli.parser.job_options import read_query
+    from awa_cli.parser.job_options import read_options
     from awa_cli.views.columns import AUDIT
     from awa_lib.reads.audit import audit_entries
 
-    span = read_query(since=since, until=until)
+    span = read_options(since=since, until=until)
     op = audit_entries(
         before_id=before_id,
         actor=actor,
         action=action,
         target=target,
         limit=limit,
-        since=span["since"],
-        until=span["until"],
+        since=span.get("since"),
+        until=span.get("until"),
     )
     with open_session(ctx) as db:
         rows = db.run(op)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,8 +20,7 @@ from awa_cli.parser.job_options import (
     Tag,
     Until,
     Where,
-    bulk_filters,
-    read_query,
+    read_options,
 )
 from awa_cli.parser.options import TABLE, Columns, FailEmpty, Output, Report, ReportFormat
 from awa_cli.terminal.formats import read_columns
@@ -138,11 +137,13 @@ def submit(
     Prints the id of the bulk operation.  The leader of the workers runs it in batches; without a
     worker, run it with: awa batch run ID.
     """
+    from awa_cli.filters.spelling import OPTIONS
     from awa_cli.views.actions import submitted
     from awa_lib.ops.bulk import preview_bulk_operation, submit_bulk_operation
 
     text = {"kind": kind, "queue": queue, "tag": tag, "since": since, "until": until}
-    filters = bulk_filters(read_query(states=state, where=where, error=error, **text))
+    query = read_options(state=state, where=where, error=error, **text)
+    filters: dict[str, Any] = dict(OPTIONS.bulk(query))
     filters["all"] = everything
     preview = preview_bulk_operation(operation, **filters)
     with open_session(ctx, changing=not dry_run) as db:

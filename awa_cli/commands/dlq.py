@@ -13,7 +13,7 @@ from awa_cli.commands._session import open_session
 from awa_cli.errors import ExitCode
 from awa_cli.invocation import common
 from awa_cli.parser.completion import dead_ids, job_ids, queues
-from awa_cli.parser.job_options import Kind, Queue, Tag, read_ids
+from awa_cli.parser.job_options import Kind, Queue, Tag, read_ids, read_options
 from awa_cli.parser.options import TABLE, Columns, FailEmpty, Output, Redact, Report, ReportFormat
 from awa_cli.terminal.formats import read_columns
 from awa_cli.terminal.output import result, show_document, show_rows, show_text
@@ -296,8 +296,7 @@ def _set(ctx: typer.Context, queue: str, *, enabled: bool) -> None:
 
 
 def _filters(kind: str | None, queue: str | None, tag: str | None) -> Any:
-    given = {"kind": kind, "queue": queue, "tag": tag}
-    return {name: value for name, value in given.items() if value is not None}
+    return read_options(kind=kind, queue=queue, tag=tag)
 
 
 @dataclass(frozen=True, slots=True)

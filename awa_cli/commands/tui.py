@@ -114,11 +114,11 @@ def tui(
 
 def _first_screen(screen: str | None, filter_text: str | None) -> str | None:
     """Return the first screen, None for the overview.  Raises InvalidInput."""
-    from awa_cli.filters.text import read_filter
+    from awa_cli.filters.text import read_text
     from awa_cli.tui import launch
 
     if filter_text:
-        read_filter(filter_text)
+        read_text(filter_text)
     if screen:
         return launch.check_screen(screen)
     return "jobs" if filter_text else None

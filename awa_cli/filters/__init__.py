@@ -1,1 +1,1 @@
-"""Filters of jobs: from text, from options and from a query string."""
+"""Filters of jobs, as options, as text and as a query string; values that people type."""

@@ -1,18 +1,19 @@
-"""Read what people type: JSON, durations, moments, states, queue settings."""
+"""Read values of options and forms: JSON, durations, moments, states, queue settings."""
 
 from __future__ import annotations
 
 import re
 import sys
 from datetime import UTC, datetime, timedelta
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
 
 from awa_lib.errors import InvalidInput
+from awa_lib.states import STATES
 
 __all__ = [
-    "STATES",
+    "parse_duration",
+    "parse_moment",
     "read_duration",
     "read_interval",
     "read_json",
@@ -24,15 +25,11 @@ __all__ = [
     "read_state",
 ]
 
-STATES: Final = (
-    "scheduled", "available", "running", "completed", "retryable", "failed", "cancelled",
-    "waiting_external",
-)  # fmt: skip
 _SECONDS: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _PIECE: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhdw])")
 _RATE: Final = re.compile(r"(\d+(?:\.\d+)?)(?:/([smh]))?(?::(\d{1,9}))?")
-_MOST_JOBS: Final = 100_000
-# Oftener than people see and the database should be asked.
+_HIGHEST_CONCURRENCY: Final = 100_000
+# Nobody sees more frames than this, and each costs the database a query.
 _SHORTEST_INTERVAL: Final = 0.1
 
 
@@ -78,35 +75,46 @@ def read_source(text: str, option: str) -> str:
     return source
 
 
-def read_state(text: str) -> str:
+def read_state(text: str, option: str) -> str:
     """Check the name of a job state."""
     if text in STATES:
         return text
-    close = get_close_matches(text.lower(), STATES, n=1, cutoff=0.5)
+    from awa_lib.validation import did_you_mean
+
     raise InvalidInput(
-        f"unknown job state: {text}",
+        f"{option} {text!r} is not a state of jobs",
         why="states are " + ", ".join(STATES),
-        hint=f"did you mean: --state {close[0]}" if close else None,
+        hint=did_you_mean(text.lower(), STATES, f"{option} ", cutoff=0.5),
     )
 
 
-def read_duration(text: str, option: str) -> timedelta:
-    """Read ``90``, ``1.5s``, ``10m``, ``2h30m`` or ``7d``; a bare number is seconds."""
+def parse_duration(text: str) -> timedelta:
+    """Parse ``90``, ``1.5s``, ``10m``, ``2h30m`` or ``7d``; a bare number is seconds.
+
+    Raises ValueError or OverflowError.
+    """
     if re.fullmatch(r"\d+(\.\d+)?", text):
         text += "s"
     pieces = _PIECE.findall(text)
     if not pieces or "".join(number + unit for number, unit in pieces) != text:
+        raise ValueError(f"{text!r} is not a duration")
+    return timedelta(seconds=sum(float(number) * _SECONDS[unit] for number, unit in pieces))
+
+
+def read_duration(text: str, option: str) -> timedelta:
+    """Read a duration as ``parse_duration`` does.  Raises InvalidInput."""
+    try:
+        return parse_duration(text)
+    except ValueError:
         raise InvalidInput(
             f"{option} {text!r} is not a duration", hint="write it like 90s, 10m, 2h30m or 7d"
-        )
-    try:
-        return timedelta(seconds=sum(float(number) * _SECONDS[unit] for number, unit in pieces))
+        ) from None
     except OverflowError:
         raise InvalidInput(f"{option} {text!r} is too long") from None
 
 
 def read_interval(text: str) -> float:
-    """Read how often to look, in seconds.  Raises InvalidInput below a tenth of one."""
+    """Read the interval between two reads, in seconds.  Raises InvalidInput below 0.1."""
     seconds = read_duration(text, "--interval").total_seconds()
     if seconds < _SHORTEST_INTERVAL:
         raise InvalidInput(
@@ -117,34 +125,42 @@ def read_interval(text: str) -> float:
     return seconds
 
 
+def parse_moment(text: str) -> datetime:
+    """Parse an RFC 3339 moment; without an offset it is local time.
+
+    Raises ValueError or OverflowError.
+    """
+    return datetime.fromisoformat(text).astimezone(UTC)
+
+
 def read_moment(text: str, option: str) -> datetime:
-    """Read an RFC 3339 moment; without an offset it is local time."""
+    """Read a moment as ``parse_moment`` does.  Raises InvalidInput."""
     try:
-        return datetime.fromisoformat(text).astimezone(UTC)
+        return parse_moment(text)
     except (ValueError, OverflowError):
         raise InvalidInput(
             f"{option} {text!r} is not a moment",
-            why="it is not of the form RFC 3339 gives",
+            why="moments are written as in RFC 3339",
             hint="write it like 2030-01-31T08:00:00+01:00",
         ) from None
 
 
 def read_queue(text: str) -> tuple[str, int | None]:
-    """Read ``NAME`` or ``NAME=N``, a queue and how many of its jobs run at once."""
+    """Read ``NAME`` or ``NAME=N``: a queue, and how many of its jobs run at once."""
     name, equals, number = text.rpartition("=")
     if not equals:
         return text, None
-    if not (name and number.isdecimal() and 0 < int(number) <= _MOST_JOBS):
+    if not (name and number.isdecimal() and 0 < int(number) <= _HIGHEST_CONCURRENCY):
         raise InvalidInput(
             f"--queue {text!r} cannot be read",
-            why=f"N must be a number from 1 to {_MOST_JOBS}",
+            why=f"N must be a number from 1 to {_HIGHEST_CONCURRENCY}",
             hint="write it like --queue email or --queue email=20",
         )
     return name, int(number)
 
 
 def read_rate(text: str, option: str) -> tuple[float, int]:
-    """Read ``50/s``, ``600/m`` or ``50/s:100`` as (jobs a second, burst); without one it is 0."""
+    """Read ``50/s``, ``600/m`` or ``50/s:100`` as (jobs per second, burst); no burst is 0."""
     found = _RATE.fullmatch(text)
     if found is None:
         raise InvalidInput(

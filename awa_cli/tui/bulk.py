@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from awa_cli.filters.text import read_filter
-from awa_cli.parser.job_options import bulk_filters
+from awa_cli.filters.spelling import TEXT
+from awa_cli.filters.text import read_text
 from awa_cli.tui.changes.change import Change
 from awa_cli.tui.changes.jobs import BULK
 from awa_cli.tui.widgets.dialogs import AskText, Pick, PickPriority
@@ -35,7 +35,7 @@ async def change_all(app: Host, filter_text: str) -> None:
     """Ask for a change, show how many jobs match the filter, and carry it out."""
     title = f"All jobs matching {filter_text}" if filter_text else "All jobs"
     try:
-        query = read_filter(filter_text)
+        query = read_text(filter_text)
         states = query.get("states")
         options = [
             (name, ACTIONS[bulk.action_id].verb)
@@ -46,7 +46,7 @@ async def change_all(app: Host, filter_text: str) -> None:
         name = await app.push_screen_wait(Pick(title, options))
         if name is None or (spec := await _ask_spec(app, name)) is None:
             return
-        await _submit(app, name, spec, bulk_filters(query))
+        await _submit(app, name, spec, dict(TEXT.bulk(query)))
     except AwaError as error:
         app.show_error(error)
 

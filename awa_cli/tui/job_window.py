@@ -12,7 +12,7 @@ from awa_lib.reads.jobs import JobRow, job_rows, job_rows_after
 
 if TYPE_CHECKING:
     from awa_lib._sql import Op
-    from awa_lib.reads.jobs import JobQuery
+    from awa_lib.filters import JobQuery
 
 __all__ = ["MAX_ROWS", "READ_ROWS", "JobWindow"]
 

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Palette"]
 
-# Bindings that make no sense as commands: steps of the cursor, and pages, which come below.
-_EXCLUDED: Final = ("go.", "grid.", "tile.", "app.palette")
+# Bindings that are no commands: moves of the cursor, and pages, which are added below.
+_EXCLUDED_IDS: Final = ("go.", "grid.", "tile.", "app.palette")
+_EXCLUDED_ACTIONS: Final = ("scroll(", "edge(")
 
 
 class Palette(Provider):
@@ -30,9 +31,9 @@ class Palette(Provider):
         seen = set()
         for active in self.screen.active_bindings.values():
             binding = active.binding
-            if not binding.id or binding.id in seen or binding.id.startswith(_EXCLUDED):
+            if not binding.id or binding.id in seen or not active.enabled:
                 continue
-            if not active.enabled:
+            if binding.id.startswith(_EXCLUDED_IDS) or binding.action.startswith(_EXCLUDED_ACTIONS):
                 continue
             seen.add(binding.id)
             run = partial(app.run_action, binding.action, active.node)

@@ -1,4 +1,4 @@
-"""Names and values of an address or a form."""
+"""Parse a query string or a form."""
 
 from __future__ import annotations
 
@@ -7,17 +7,25 @@ from urllib.parse import parse_qsl
 
 from awa_lib.errors import InvalidInput
 
-__all__ = ["read_pairs"]
+__all__ = ["read_pairs", "read_params"]
 
-_MOST: Final = 2_000
+_MAX_PAIRS: Final = 2_000
 
 
 def read_pairs(text: str, what: str = "the query", *, blank: bool = False) -> list[tuple[str, str]]:
-    """Read ``a=1&b=2``, in order; those without a value are left out unless ``blank``.
+    """Parse ``a=1&b=2`` into pairs, in order; empty values are left out unless ``blank``.
 
-    Raises InvalidInput for what is not UTF-8, or more than 2,000.
+    Raises InvalidInput for text that is not UTF-8, and for more than 2,000 pairs.
     """
     try:
-        return parse_qsl(text, keep_blank_values=blank, errors="strict", max_num_fields=_MOST)
+        return parse_qsl(text, keep_blank_values=blank, errors="strict", max_num_fields=_MAX_PAIRS)
     except ValueError:
         raise InvalidInput(f"{what} cannot be read", why="it is not UTF-8, or too long") from None
+
+
+def read_params(text: str, what: str = "the query") -> dict[str, list[str]]:
+    """Parse ``a=1&b=2&a=3`` by name; empty values are left out.  Raises InvalidInput."""
+    found: dict[str, list[str]] = {}
+    for name, value in read_pairs(text, what):
+        found.setdefault(name, []).append(value)
+    return found

@@ -159,7 +159,7 @@ class _Cache:
             raise
 
     def clear(self) -> None:
-        """Forget every answer; one that is being computed still goes to the requests that wait."""
+        """Forget every answer; requests that wait for an answer still get it."""
         self._kept.clear()
 
 

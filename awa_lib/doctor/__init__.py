@@ -1,6 +1,7 @@
-"""What goes wrong with a queue on Postgres, and what to do about it.
+"""Find what is wrong with a queue on PostgreSQL, and what to do about it.
 
-``doctor`` is one op: looks read frozen rows, checks are pure functions of them.
+``doctor`` is one op.  It reads facts (frozen rows) from the database; the checks are pure functions
+of the facts and return findings.
 """
 
 from __future__ import annotations
@@ -19,9 +20,12 @@ __all__ = ["CHECKS", "Check", "Finding", "Limits", "Severity", "doctor"]
 
 # Loaded on first use: clients import the op alone.
 _HOMES: Final = {
-    "CHECKS": "checks", "Check": "checks", "Finding": "finding", "Severity": "finding",
+    "CHECKS": "checks",
+    "Check": "checks",
+    "Finding": "finding",
+    "Severity": "finding",
     "Limits": "limits",
-}  # fmt: skip
+}
 
 
 def __getattr__(name: str) -> Any:

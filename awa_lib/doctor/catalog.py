@@ -1,4 +1,4 @@
-"""What the schema is made of, and what our files make of it."""
+"""Read the objects of the schema, and those that the migrations create."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """An index; without its condition, which versions of PostgreSQL print differently."""
+    """An index.  Its condition is left out: versions of PostgreSQL print it differently."""
 
     table_name: str
     is_unique: bool
@@ -52,9 +52,9 @@ class Trigger:
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """Columns by table and name, indexes by name, triggers by table and name.
+    """The objects of the schema: columns and triggers by table and name, indexes by name.
 
-    Functions by signature: the digests of sources that are right.
+    ``functions`` maps a signature to the digests of accepted sources.
     """
 
     columns: Mapping[tuple[str, str], Column]
@@ -69,7 +69,7 @@ class Catalog:
 
 
 def read_catalog() -> Op[Catalog]:
-    """Read what the schema of a database is made of."""
+    """Read the objects of the schema from the database."""
     columns = yield sql.doctor("columns")
     indexes = yield sql.doctor("indexes")
     functions = yield sql.doctor("functions")
@@ -87,7 +87,7 @@ def read_catalog() -> Op[Catalog]:
 
 @cache
 def reference() -> Catalog:
-    """Return what our files make of an empty database, or of one that awa 0.5.7 has migrated."""
+    """Return the objects that the migrations create, also on top of the schema of awa 0.5.7."""
     given: dict[str, Any] = json.loads((folder() / _FILE).read_text(encoding="utf-8"))
     return Catalog(
         {
@@ -116,9 +116,9 @@ _FORMS: Final = {
 
 
 def definition(kind: str, name: str) -> str | None:
-    """Return the statement of our files that makes a function, an index or a trigger.
+    """Return the last statement of the migrations that creates a function, index or trigger.
 
-    The last one, which is the one that counts; an index is built concurrently.
+    An index is built concurrently.
     """
     form = re.compile(_FORMS[kind].format(re.escape(name)), re.MULTILINE | re.DOTALL)
     found = [text for script in load() for text in form.findall(script.sql)]

@@ -1,4 +1,4 @@
-"""Every check, and how they are made."""
+"""The list of checks, and how they are run."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from awa_lib._sql import BEGIN, ROLLBACK, sql
 from awa_lib.doctor import fleet, jobs, rights, schedules, schema, server, tables
-from awa_lib.doctor.collect import LOOKS, Circumstances
+from awa_lib.doctor.collect import COLLECTORS, Circumstances
 from awa_lib.doctor.finding import Finding, Severity
 from awa_lib.errors import (
     AwaError,
@@ -30,7 +30,10 @@ __all__ = ["CHECKS", "Check", "choose", "examine"]
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A question, the looks that its answer is made from, and what to say when all is well."""
+    """One check.  ``judge`` gets the facts named in ``needs`` and yields findings.
+
+    ``fine`` says what is in order when it yields none.
+    """
 
     name: str
     area: str
@@ -43,108 +46,166 @@ class Check:
 _ALL: Final = (
     Check("migrations", "Schema", "all migrations are applied", schema.migrations, ("schema",)),
     Check(
-        "drift", "Schema", "tables, indexes, functions and triggers are as our files make them",
-        schema.drift, ("catalog", "schema"),
+        "drift",
+        "Schema",
+        "the schema is as the migrations create it",
+        schema.drift,
+        ("catalog", "schema"),
     ),
-    Check("storage", "Schema", "jobs go where workers look", schema.storage, ("storage",)),
+    Check(
+        "storage",
+        "Schema",
+        "jobs are stored where workers claim them",
+        schema.storage,
+        ("storage",),
+    ),
     Check("stuck", "Jobs", "every running job has a worker", jobs.stuck_jobs, ("stuck", "fleet")),
     Check("orphans", "Jobs", "every running job can be rescued", jobs.orphans, ("stuck",)),
     Check(
-        "callbacks", "Jobs", "no wait for a callback is overdue",
-        jobs.callbacks, ("stuck", "fleet"),
+        "callbacks",
+        "Jobs",
+        "no callback is overdue",
+        jobs.callbacks,
+        ("stuck", "fleet"),
     ),
-    Check("promotion", "Jobs", "what is due is available", jobs.promotion, ("stuck", "fleet")),
+    Check("promotion", "Jobs", "all due jobs are available", jobs.promotion, ("stuck", "fleet")),
     Check(
         "queues", "Jobs", "every queue with jobs has a worker", jobs.queues, ("waiting", "fleet")
     ),
     Check(
-        "kinds", "Jobs", "a worker knows every kind that waits", jobs.kinds, ("waiting", "fleet")
+        "kinds",
+        "Jobs",
+        "a worker has a handler for every waiting kind",
+        jobs.kinds,
+        ("waiting", "fleet"),
     ),
-    Check("failing", "Jobs", "no kind fails nearly always", jobs.failing, ("failing",)),
-    Check("batches", "Jobs", "no bulk operation hangs", jobs.batches, ("batches",)),
+    Check("failing", "Jobs", "no kind fails in nearly all attempts", jobs.failing, ("failing",)),
     Check(
-        "schedules", "Jobs", "every schedule fires",
-        schedules.schedules, ("schedules", "fleet", "limits"),
+        "batches", "Jobs", "no bulk operation is stuck", jobs.bulk_operations, ("bulk_operations",)
     ),
-    Check("ids", "Jobs", "there are ids for jobs", server.ids, ("ids", "limits")),
     Check(
-        "leader", "Fleet", "one worker leads, or none is there", fleet.leader, ("fleet", "limits")
+        "schedules",
+        "Jobs",
+        "every schedule fires",
+        schedules.schedules,
+        ("schedules", "fleet", "limits"),
+    ),
+    Check("ids", "Jobs", "job ids are available", server.ids, ("ids", "limits")),
+    Check(
+        "leader",
+        "Fleet",
+        "one worker is the leader, or no worker runs",
+        fleet.leader,
+        ("fleet", "limits"),
     ),
     Check("workers", "Fleet", "all workers are healthy", fleet.workers, ("fleet",)),
     Check("versions", "Fleet", "all workers run one release", fleet.versions, ("fleet",)),
     Check(
-        "descriptors", "Fleet", "workers agree about what they declare",
-        fleet.descriptors, ("fleet",),
+        "descriptors",
+        "Fleet",
+        "all workers declare the same descriptors",
+        fleet.descriptors,
+        ("fleet",),
     ),
     Check("clock", "Fleet", "the clocks agree", server.clock, ("clock", "limits")),
     Check("autovacuum", "Tables", "autovacuum is on", tables.autovacuum, ("server", "tables")),
     Check("dead-rows", "Tables", "vacuum keeps up", tables.dead_rows, ("tables", "limits")),
     Check(
-        "horizon", "Tables", "nothing keeps dead rows from being removed",
-        tables.horizon, ("pins", "server", "limits"),
+        "horizon",
+        "Tables",
+        "nothing prevents the removal of dead rows",
+        tables.horizon,
+        ("pins", "server", "limits"),
     ),
     Check(
-        "bloat", "Tables", "tables and indexes are as large as they need to be",
-        tables.bloat, ("tables", "index_sizes", "limits"),
+        "bloat",
+        "Tables",
+        "no table or index is bloated",
+        tables.bloat,
+        ("tables", "index_sizes", "limits"),
     ),
     Check(
-        "statistics", "Tables", "the planner knows the tables",
-        tables.statistics, ("tables", "server", "limits"),
+        "statistics",
+        "Tables",
+        "the planner has statistics of the tables",
+        tables.statistics,
+        ("tables", "server", "limits"),
     ),
     Check(
-        "replica-identity", "Tables", "publications can tell all rows apart",
-        schedules.replica_identity, ("nameless",),
+        "replica-identity",
+        "Tables",
+        "every table has a replica identity",
+        schedules.replica_identity,
+        ("without_identity",),
     ),
     Check(
-        "durability", "Server", "what is committed survives a crash",
-        server.durability, ("server", "tables"),
+        "durability",
+        "Server",
+        "committed data survives a crash",
+        server.durability,
+        ("server", "tables"),
     ),
     Check(
-        "encoding", "Server", "the database can hold every text", server.encoding, ("schema",)
+        "encoding", "Server", "the encoding of the database is UTF8", server.encoding, ("schema",)
     ),
     Check(
-        "wraparound", "Server", "there are transaction ids",
-        server.wraparound, ("server", "tables", "limits"),
+        "wraparound",
+        "Server",
+        "transaction id wraparound is far away",
+        server.wraparound,
+        ("server", "tables", "limits"),
     ),
     Check(
-        "connections", "Server", "connection slots are free",
-        server.connections, ("server", "limits"),
+        "connections",
+        "Server",
+        "connection slots are free",
+        server.connections,
+        ("server", "limits"),
     ),
-    Check("pooler", "Server", "no pooler changes the connection", server.pooler, ("backends",)),
     Check(
-        "superuser", "Rights", "no worker is a superuser or the owner",
-        rights.superuser, ("rights",),
+        "pooler",
+        "Server",
+        "the connection uses no transaction pooler",
+        server.pooler,
+        ("backends",),
     ),
-    Check("public", "Rights", "PUBLIC may do nothing", rights.public, ("rights",)),
-    Check("rights", "Rights", "roles have what they need", rights.fitting, ("rights",)),
-)  # fmt: skip
+    Check(
+        "superuser",
+        "Rights",
+        "no worker runs as a superuser or the owner",
+        rights.superuser,
+        ("rights",),
+    ),
+    Check("public", "Rights", "PUBLIC has no rights", rights.public, ("rights",)),
+    Check("rights", "Rights", "roles have the rights that they need", rights.fitting, ("rights",)),
+)
 
 CHECKS: Final = {check.name: check for check in _ALL}
 _ORDER: Final = list(Severity)
-_GIVEN_UP: Final = {
-    "55P03": "a table is locked: a migration runs, or somebody holds it",
-    "57014": "the server is busy, or the table is large and an index is missing",
+_TIMED_OUT: Final = {
+    "55P03": "a table is locked by a migration or another session",
+    "57014": "the server is busy, or an index of a large table is missing",
 }
-# A pooler that hands out connections by the transaction keeps one for the length of each.
+# Read outside a transaction: a transaction pooler keeps one server connection inside it.
 _OUTSIDE: Final = {"backends"}
 
 
 def examine(
     chosen: Iterable[Check], given: Circumstances, *, everything: bool
 ) -> Op[list[Finding]]:
-    """Look and judge; see ``awa_lib.doctor.doctor``."""
+    """Collect the facts and judge them; see ``awa_lib.doctor.doctor``."""
     chosen = list(chosen)
-    seen: dict[str, Any] = {"limits": given.limits}
+    facts: dict[str, Any] = {"limits": given.limits}
     findings: list[Finding] = []
     for name in dict.fromkeys(["schema", *(need for check in chosen for need in check.needs)]):
-        if name not in seen:
-            seen[name] = yield from _look(name, given)
+        if name not in facts:
+            facts[name] = yield from _collect(name, given)
     for check in chosen:
-        found = list(_judge(check, [seen[need] for need in check.needs]))
+        found = list(_judge(check, [facts[need] for need in check.needs]))
         if everything and not found:
             found = [Finding(check.name, Severity.ok, check.fine)]
         findings += found
-    return sorted(findings, key=lambda one: _ORDER.index(one.severity))
+    return sorted(findings, key=lambda finding: _ORDER.index(finding.severity))
 
 
 def choose(names: Iterable[str] | None) -> list[Check]:
@@ -162,48 +223,48 @@ def choose(names: Iterable[str] | None) -> list[Check]:
     return [check for check in CHECKS.values() if check.name in wanted]
 
 
-def _look(name: str, given: Circumstances) -> Op[Any]:
-    """Return what a look shows, or the error that kept it from looking."""
+def _collect(name: str, given: Circumstances) -> Op[Any]:
+    """Return a fact, or the error that kept it from being read."""
     try:
-        look = LOOKS[name](given)
-        seen = yield from (look if name in _OUTSIDE else _briefly(look, given.limits))
+        collector = COLLECTORS[name](given)
+        fact = yield from (collector if name in _OUTSIDE else _briefly(collector, given.limits))
     except Unavailable:
         raise
     except AwaError as error:
-        # A table that is missing is one look's trouble; a schema that is not ours is everybody's.
+        # A missing table concerns one fact; a schema that is not awa's concerns them all.
         if name == "schema" and isinstance(error, SchemaMismatch):
             raise
         return error
-    if name == "schema" and not seen.canonical:
+    if name == "schema" and not fact.canonical:
         raise SchemaNotMigrated(
             "the awa schema is missing or not up to date in this database",
             why="no migration was applied",
             hint="apply the migrations: awa migrate",
         )
-    return seen
+    return fact
 
 
-def _briefly(look: Op[Any], limits: Limits) -> Op[Any]:
-    """Look in a transaction or a savepoint with a time-out, and leave nothing of it."""
+def _briefly(collector: Op[Any], limits: Limits) -> Op[Any]:
+    """Read with timeouts, in a transaction or a savepoint that is rolled back."""
     yield BEGIN
     try:
         ms = int(limits.look_seconds * 1000)
-        yield sql.doctor("be_brief", look_ms=str(ms), lock_ms=str(ms // 5))
-        seen = yield from look
+        yield sql.doctor("set_timeouts", statement_ms=str(ms), lock_ms=str(ms // 5))
+        fact = yield from collector
     except AwaError:
         yield ROLLBACK
         raise
     yield ROLLBACK
-    return seen
+    return fact
 
 
-def _judge(check: Check, seen: list[Any]) -> Iterator[Finding]:
-    for one in seen:
-        if isinstance(one, AwaError):
-            why = one.why
-            if isinstance(one, DatabaseError):
-                why = _GIVEN_UP.get(one.sqlstate or "", why)
-            do = one.hint or f"awa doctor --check {check.name}"
-            yield Finding(check.name, Severity.warning, f"could not look: {one}", why, do)
+def _judge(check: Check, facts: list[Any]) -> Iterator[Finding]:
+    for error in facts:
+        if isinstance(error, AwaError):
+            why = error.why
+            if isinstance(error, DatabaseError):
+                why = _TIMED_OUT.get(error.sqlstate or "", why)
+            do = error.hint or f"awa doctor --check {check.name}"
+            yield Finding(check.name, Severity.warning, f"not checked: {error}", why, do)
             return
-    yield from check.judge(*seen)
+    yield from check.judge(*facts)

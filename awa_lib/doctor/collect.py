@@ -1,4 +1,4 @@
-"""How the facts are read: each look is one op, and one look may serve many checks."""
+"""Collect the facts: one op per fact; several checks may need the same fact."""
 
 from __future__ import annotations
 
@@ -7,21 +7,20 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from awa_lib._sql import compute, sql
-from awa_lib.cron import CronExpression
+from awa_lib.cron import CronExpression, ahead, begin
 from awa_lib.doctor.catalog import Catalog, read_catalog
 from awa_lib.doctor.facts import (
-    Batch,
     Clock,
     Declared,
     Failing,
     Fleet,
-    Held,
     Holder,
     Ids,
     IndexSize,
-    Nameless,
+    OpenBulkOperation,
     Pin,
     Role,
+    RoleRight,
     RoleRights,
     Scheduled,
     Server,
@@ -29,12 +28,12 @@ from awa_lib.doctor.facts import (
     Stuck,
     Table,
     Waiting,
+    WithoutIdentity,
 )
 from awa_lib.errors import AwaError
 from awa_lib.ops.schema import SchemaStatus, read_schema
 from awa_lib.reads.cron import list_cron_jobs
 from awa_lib.reads.runtime import live_instances
-from awa_lib.schedule_rows import ahead, begin
 from awa_lib.schema.roles import RIGHTS
 
 if TYPE_CHECKING:
@@ -45,30 +44,30 @@ if TYPE_CHECKING:
     from awa_lib.doctor.limits import Limits
     from awa_lib.reads.cron import CronJob
 
-__all__ = ["LOOKS", "Circumstances"]
+__all__ = ["COLLECTORS", "Circumstances"]
 
 _SAMPLES: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Circumstances:
-    """What a look needs to know beside the database."""
+    """What a collector needs to know besides the database."""
 
     limits: Limits
     clock: Callable[[], float]
     """Seconds since 1970 on this machine."""
     beside: Callable[[], AbstractContextManager[object]]
-    """Opens a second connection and keeps it in a transaction: only beside one does a pooler that
-    hands out its server connections by the transaction show itself."""
+    """Opens a second connection and keeps it in a transaction: without it, a transaction pooler
+    gives this session the same server connection each time and goes unnoticed."""
 
 
 def schema(_: Circumstances) -> Op[SchemaStatus]:
-    """Read which migrations were applied."""
+    """Read which migrations are applied."""
     return read_schema()
 
 
 def catalog(_: Circumstances) -> Op[Catalog]:
-    """Read what the schema is made of."""
+    """Read the objects of the schema."""
     return read_catalog()
 
 
@@ -78,24 +77,24 @@ def server(_: Circumstances) -> Op[Server]:
 
 
 def tables(_: Circumstances) -> Op[list[Table]]:
-    """Read how well the tables are kept."""
+    """Read sizes, dead rows and vacuum settings of the tables."""
     return (yield sql.doctor("tables")).into(Table)
 
 
 def index_sizes(_: Circumstances) -> Op[list[IndexSize]]:
-    """Read what indexes take."""
+    """Read the sizes of the indexes."""
     return (yield sql.doctor("index_sizes")).into(IndexSize)
 
 
 def pins(given: Circumstances) -> Op[list[Pin]]:
-    """Read what keeps dead rows from being removed."""
+    """Read what prevents the removal of dead rows."""
     limits = given.limits
     rows = yield sql.doctor("pins", seconds=limits.transaction_seconds, xids=limits.pinned_xids)
     return rows.into(Pin)
 
 
 def stuck(given: Circumstances) -> Op[dict[str, Stuck]]:
-    """Read which jobs are stuck, by how."""
+    """Read which jobs are stuck, by what is wrong with them."""
     rows = yield sql.doctor(
         "stuck",
         rescue_seconds=given.limits.rescue_seconds,
@@ -105,24 +104,24 @@ def stuck(given: Circumstances) -> Op[dict[str, Stuck]]:
 
 
 def waiting(given: Circumstances) -> Op[list[Waiting]]:
-    """Read which queues and kinds have jobs that nobody claims."""
+    """Read which queues and kinds have jobs that are not claimed."""
     return (yield sql.doctor("waiting", seconds=given.limits.waiting_seconds)).into(Waiting)
 
 
 def failing(given: Circumstances) -> Op[list[Failing]]:
-    """Read which kinds fail."""
+    """Read which kinds fail in most attempts."""
     limits = given.limits
     rows = yield sql.doctor(
         "failing",
         seconds=limits.failing_seconds,
-        least=limits.failing_attempts,
+        attempts=limits.failing_attempts,
         share=limits.failing_share,
     )
     return rows.into(Failing)
 
 
 def fleet(_: Circumstances) -> Op[Fleet]:
-    """Read who works."""
+    """Read the live workers, the leader lock and the descriptors."""
     live = yield from live_instances()
     lock = (yield sql.doctor("leader_lock")).into(Holder)
     queues = yield sql.read_descriptors("queue_declarations")
@@ -138,7 +137,7 @@ def _declared(rows: Rows) -> list[Declared]:
 
 
 def clock(given: Circumstances) -> Op[Clock]:
-    """Compare clocks: the quickest of some answers tells the most."""
+    """Compare clocks; of several samples the quickest answer is the most exact."""
     best: tuple[float, float] | None = None
     for _ in range(_SAMPLES):
         before = given.clock()
@@ -147,8 +146,8 @@ def clock(given: Circumstances) -> Op[Clock]:
         sample = ((after - before) / 2, (before + after) / 2 - now)
         best = min(best or sample, sample)
     assert best is not None
-    ahead = yield sql.doctor("clocks", seconds=given.limits.skew_seconds)
-    return Clock(best[1], best[0], [(worker, seconds) for worker, seconds in ahead])
+    fast = yield sql.doctor("clocks", seconds=given.limits.skew_seconds)
+    return Clock(best[1], best[0], [(worker, seconds) for worker, seconds in fast])
 
 
 def ids(_: Circumstances) -> Op[Ids]:
@@ -156,44 +155,46 @@ def ids(_: Circumstances) -> Op[Ids]:
     return (yield sql.doctor("ids")).into(Ids)[0]
 
 
-def batches(given: Circumstances) -> Op[list[Batch]]:
-    """Read which bulk operations hang."""
+def bulk_operations(given: Circumstances) -> Op[list[OpenBulkOperation]]:
+    """Read which bulk operations are stuck or failed."""
     limits = given.limits
     rows = yield sql.doctor(
-        "batches", pending_seconds=limits.pending_seconds, running_seconds=limits.running_seconds
+        "bulk_operations",
+        pending_seconds=limits.pending_seconds,
+        running_seconds=limits.running_seconds,
     )
-    return rows.into(Batch)
+    return rows.into(OpenBulkOperation)
 
 
 def schedules(_: Circumstances) -> Op[list[Scheduled]]:
-    """Read how the schedules stand."""
+    """Read which schedules are faulty or late."""
     found = yield from list_cron_jobs()
     now = datetime.fromtimestamp((yield sql.doctor("clock")).scalar(), UTC)
-    return [_scheduled(one, now) for one in found]
+    return [_scheduled(schedule, now) for schedule in found]
 
 
-def _scheduled(one: CronJob, now: datetime) -> Scheduled:
+def _scheduled(row: CronJob, now: datetime) -> Scheduled:
     late = 0.0
-    if one.problem is None and one.paused_at is None:
-        due = CronExpression.cached(one.cron_expr, one.timezone).next_after(begin(one))
+    if row.problem is None and row.paused_at is None:
+        due = CronExpression.cached(row.cron_expr, row.timezone).next_after(begin(row))
         late = 0.0 if due is None else (now - due).total_seconds()
-    later = ahead(one, now) if one.problem is not None and one.next_fire_at is not None else None
-    wrong = one.problem if later is None else None
-    return Scheduled(one.name, one.paused_at is not None, wrong, later, late)
+    later = ahead(row, now) if row.problem is not None and row.next_fire_at is not None else None
+    wrong = row.problem if later is None else None
+    return Scheduled(row.name, row.paused_at is not None, wrong, later, late)
 
 
-def nameless(_: Circumstances) -> Op[list[Nameless]]:
-    """Read which tables a publication cannot follow."""
-    return (yield sql.doctor("nameless")).into(Nameless)
+def without_identity(_: Circumstances) -> Op[list[WithoutIdentity]]:
+    """Read which tables have no replica identity."""
+    return (yield sql.doctor("without_identity")).into(WithoutIdentity)
 
 
 def storage(_: Circumstances) -> Op[list[Storage]]:
-    """Read the record of a move to another storage engine; no row is a finding."""
+    """Read the record of the storage transition; a missing row is a finding."""
     return (yield sql.doctor("storage")).into(Storage)
 
 
 def rights(_: Circumstances) -> Op[RoleRights]:
-    """Read what the roles that matter may do."""
+    """Read the rights of the roles that use the schema."""
     roles = (yield sql.roles("standing", workers="awa worker%")).into(Role)
     asked = [
         (role.role, right) for role in roles for right in RIGHTS if right.purpose == role.purpose
@@ -207,11 +208,11 @@ def rights(_: Circumstances) -> Op[RoleRights]:
         columns=[right.column for _, right in asked],
     )
     held = yield sql.roles("held", roles=[role.role for role in roles])
-    return RoleRights(roles, missing.into(Held), held.into(Held))
+    return RoleRights(roles, missing.into(RoleRight), held.into(RoleRight))
 
 
 def backends(given: Circumstances) -> Op[set[int]]:
-    """Read which processes of the server answer one connection; more than one behind a pooler."""
+    """Read the server processes behind this connection; several mean a transaction pooler."""
     found = set()
     for _ in range(_SAMPLES):
         found.add((yield sql.doctor("backend")).scalar())
@@ -226,7 +227,9 @@ def backends(given: Circumstances) -> Op[set[int]]:
 
     failed = (yield compute(open_second)).scalar()
     if failed is not None:
-        raise AwaError(f"no second connection: {failed}", why=failed.why, hint=failed.hint)
+        raise AwaError(
+            f"cannot open a second connection: {failed}", why=failed.why, hint=failed.hint
+        )
     try:
         found.add((yield sql.doctor("backend")).scalar())
     finally:
@@ -234,10 +237,26 @@ def backends(given: Circumstances) -> Op[set[int]]:
     return found
 
 
-LOOKS: Final[dict[str, Callable[[Circumstances], Op[Any]]]] = {
-    look.__name__: look
-    for look in (
-        schema, catalog, server, tables, index_sizes, pins, stuck, waiting, failing, fleet,
-        clock, ids, batches, schedules, nameless, storage, rights, backends,
+COLLECTORS: Final[dict[str, Callable[[Circumstances], Op[Any]]]] = {
+    collector.__name__: collector
+    for collector in (
+        schema,
+        catalog,
+        server,
+        tables,
+        index_sizes,
+        pins,
+        stuck,
+        waiting,
+        failing,
+        fleet,
+        clock,
+        ids,
+        bulk_operations,
+        schedules,
+        without_identity,
+        storage,
+        rights,
+        backends,
     )
-}  # fmt: skip
+}

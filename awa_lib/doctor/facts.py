@@ -1,4 +1,4 @@
-"""What the checks are made from: rows as the database gives them."""
+"""The facts that the checks judge: rows as the database returns them."""
 
 from __future__ import annotations
 
@@ -9,15 +9,31 @@ if TYPE_CHECKING:
     from awa_lib.reads.runtime import RuntimeInstance
 
 __all__ = [
-    "Batch", "Clock", "Declared", "Failing", "Fleet", "Held", "Holder", "Ids", "IndexSize",
-    "Nameless", "Pin", "Role", "RoleRights", "Scheduled", "Server", "Storage", "Stuck", "Table",
+    "Clock",
+    "Declared",
+    "Failing",
+    "Fleet",
+    "Holder",
+    "Ids",
+    "IndexSize",
+    "OpenBulkOperation",
+    "Pin",
+    "Role",
+    "RoleRight",
+    "RoleRights",
+    "Scheduled",
+    "Server",
+    "Storage",
+    "Stuck",
+    "Table",
     "Waiting",
-]  # fmt: skip
+    "WithoutIdentity",
+]
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """The server's settings and who asks."""
+    """The server's settings, and the role of this session."""
 
     fsync: bool
     full_page_writes: bool
@@ -36,7 +52,7 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """How well a table is kept.  ``rows`` is -1 before the first vacuum."""
+    """Size, dead rows and vacuum settings of a table; ``rows`` is -1 before the first vacuum."""
 
     name: str
     unlogged: bool
@@ -52,8 +68,8 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
-class Nameless:
-    """A table that does not say which row was changed; ``index`` could."""
+class WithoutIdentity:
+    """A table without a replica identity; ``index`` is a unique index that could serve as it."""
 
     name: str
     index: str | None
@@ -62,7 +78,7 @@ class Nameless:
 
 @dataclass(frozen=True, slots=True)
 class Scheduled:
-    """How a schedule stands: why it cannot fire, or not yet, and how late it is."""
+    """The state of a schedule: why it cannot fire, or not yet, and how late it is."""
 
     name: str
     paused: bool
@@ -73,7 +89,7 @@ class Scheduled:
 
 @dataclass(frozen=True, slots=True)
 class IndexSize:
-    """What an index takes."""
+    """The size of an index."""
 
     name: str
     table_name: str
@@ -83,7 +99,7 @@ class IndexSize:
 
 @dataclass(frozen=True, slots=True)
 class Pin:
-    """What keeps dead rows from being removed; ``kind`` as in the statement."""
+    """What prevents the removal of dead rows; ``kind`` as in the statement ``pins``."""
 
     kind: str
     name: str
@@ -95,7 +111,7 @@ class Pin:
 
 @dataclass(frozen=True, slots=True)
 class Stuck:
-    """So many jobs, at most 10,000, and the first ids."""
+    """The number of stuck jobs, at most 10,000, and the first ids."""
 
     jobs: int
     ids: list[int]
@@ -103,7 +119,7 @@ class Stuck:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A queue and a kind with jobs, at most 1,000, that could have run for ``seconds``."""
+    """A queue and kind with available jobs, counted to 1,000; the oldest waits ``seconds``."""
 
     queue: str
     kind: str
@@ -114,7 +130,7 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Failing:
-    """A kind whose newest attempts failed, with the first line of the most frequent error."""
+    """A kind with many failed attempts, and the first line of its most frequent error."""
 
     kind: str
     attempts: int
@@ -124,7 +140,7 @@ class Failing:
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """The session that holds the leader's lock."""
+    """The session that holds the leader lock."""
 
     pid: int
     role: str | None
@@ -134,7 +150,7 @@ class Holder:
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """A queue or kind that live workers declare; ``drift`` when they do not agree."""
+    """A queue or kind that live workers declare; ``drift`` when their descriptors differ."""
 
     name: str
     drift: bool
@@ -142,7 +158,7 @@ class Declared:
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """The live workers, who holds their lock, and what they declare."""
+    """The live workers, the holder of the leader lock, and the declared queues and kinds."""
 
     live: list[RuntimeInstance]
     lock: list[Holder]
@@ -152,7 +168,7 @@ class Fleet:
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """Seconds this machine is ahead of the server, give or take, and workers that are ahead."""
+    """How far this machine is ahead of the server in seconds, and workers that are ahead."""
 
     ahead: float
     give_or_take: float
@@ -161,15 +177,15 @@ class Clock:
 
 @dataclass(frozen=True, slots=True)
 class Ids:
-    """The ids of jobs."""
+    """The last job id that was given out, and the largest possible."""
 
     last: int
-    most: int
+    largest: int
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
-    """A bulk operation that is open for long or has failed."""
+class OpenBulkOperation:
+    """A bulk operation that has been open for long, or has failed."""
 
     id: str
     operation: str
@@ -182,7 +198,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Storage:
-    """The record of a move to another storage engine."""
+    """The record of the storage transition."""
 
     current_engine: str
     prepared_engine: str | None
@@ -192,10 +208,10 @@ class Storage:
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """A role that matters here.
+    """A role that uses the schema.
 
-    ``owner`` is the role that owns the schema, ``owns`` tells that it is this one, ``own`` that
-    the doctor is this one, and ``works`` that workers are.
+    ``owner`` is the role that owns the schema; ``owns`` is True for that role itself.  ``own`` is
+    True for the role of this session, ``works`` for a role of workers.
     """
 
     role: str
@@ -207,7 +223,7 @@ class Role:
 
     @property
     def purpose(self) -> str | None:
-        """Return what this role is measured by: its name as `awa roles` gives it, or its use."""
+        """Return the purpose of the role: by its name from `awa roles`, else by its use."""
         for purpose in ("runtime", "producer", "readonly"):
             if self.role == self.owner.removesuffix("owner") + purpose:
                 return purpose
@@ -215,7 +231,7 @@ class Role:
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Held:
+class RoleRight:
     """A right that a role lacks or has; ``kind`` and ``privilege`` as in ``schema.roles``."""
 
     role: str
@@ -227,8 +243,8 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class RoleRights:
-    """The roles that matter, what they lack of their purpose, and what was granted to them."""
+    """The roles, the rights they lack for their purpose, and the rights granted to them."""
 
     roles: list[Role]
-    missing: list[Held]
-    held: list[Held]
+    missing: list[RoleRight]
+    held: list[RoleRight]

@@ -1,4 +1,4 @@
-"""What the doctor says."""
+"""Findings, and the statements that they suggest."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 from psycopg import sql as names
 
+from awa_lib._sql import sql
+
 if TYPE_CHECKING:
     from awa_lib._sql import Statement
 
-__all__ = ["Finding", "Severity", "advise", "identifier", "literal", "relation"]
+__all__ = ["Finding", "Severity", "advise", "identifier", "literal", "relation", "set_server"]
 
 
 class Severity(StrEnum):
@@ -43,24 +45,34 @@ class Finding:
 
 
 def advise(*statements: Statement, **values: names.Composable) -> str:
-    """Write statements of ``sql/queries/advice.sql`` with their names and values, a line each."""
+    """Format statements of ``sql/queries/advice.sql`` with names and values, one per line."""
     return "\n".join(
-        names.SQL(" ".join(one.query.text.split())).format(**values).as_string() + ";"
-        for one in statements
+        names.SQL(" ".join(statement.query.text.split())).format(**values).as_string() + ";"
+        for statement in statements
+    )
+
+
+def set_server(setting: str, value: str) -> str:
+    """Format the statements that change a setting of the server."""
+    return advise(
+        sql.advice("set_server"),
+        sql.advice("reload"),
+        name=names.SQL(setting),
+        value=names.SQL(value),
     )
 
 
 def identifier(name: str) -> names.Composable:
-    """Write a name, quoted where it must be."""
+    """Format an identifier, quoted only if it has to be."""
     plain = name.isascii() and name.isidentifier() and name.islower()
     return names.SQL(name) if plain else names.Identifier(name)
 
 
 def relation(name: str) -> names.Composable:
-    """Write the name of something in the schema."""
+    """Format the qualified name of an object in the schema."""
     return names.SQL("awa.{}").format(identifier(name))
 
 
 def literal(value: str | float | None) -> names.Composable:
-    """Write a value."""
+    """Format a value."""
     return names.Literal(value)

@@ -1,4 +1,4 @@
-"""The checks of the fleet."""
+"""Check the worker fleet."""
 
 from __future__ import annotations
 
@@ -17,137 +17,145 @@ if TYPE_CHECKING:
 
 __all__ = ["descriptors", "leader", "versions", "workers"]
 
-# One and a half of the snapshots that workers publish: one that was killed leads no longer.
+# One and a half times the interval of the workers' snapshots: a leader that was killed is older.
 _FRESH_SECONDS: Final = 15
 
 
 def leader(fleet: Fleet, limits: Limits) -> Iterator[Finding]:
-    """Find no leader, several, and a lock that leads nobody."""
-    newest = max((one.last_seen_at for one in fleet.live), default=None)
+    """Find no leader, several leaders, or a held lock without a leader."""
+    newest = max((worker.last_seen_at for worker in fleet.live), default=None)
     leading = [
-        one
-        for one in fleet.live
-        if one.leader and newest and (newest - one.last_seen_at).total_seconds() < _FRESH_SECONDS
+        worker
+        for worker in fleet.live
+        if worker.leader
+        and newest
+        and (newest - worker.last_seen_at).total_seconds() < _FRESH_SECONDS
     ]
-    settled = [
-        one for one in fleet.live if not one.shutting_down and _age(one) > limits.settled_seconds
-    ]
+    settled = any(
+        not worker.shutting_down and _age(worker) > limits.settled_seconds for worker in fleet.live
+    )
     if len(leading) > 1:
         yield Finding(
             "leader",
             Severity.warning,
-            f"{len(leading)} workers say that they lead: {', '.join(map(_name, leading))}",
-            "the lock of each is with another server: a pooler, or two servers that both take "
-            "writes",
+            f"{len(leading)} workers report that they lead: {', '.join(map(_name, leading))}",
+            "each holds the leader lock of a different session or server: behind a pooler, or on "
+            "two servers that both accept writes",
             "awa doctor --check pooler",
         )
     if leading:
         return
     if fleet.lock:
-        yield from _kept(fleet.lock[0], limits, settled=bool(settled))
+        yield from _held(fleet.lock[0], limits, settled=settled)
     elif settled:
         yield Finding(
             "leader",
             Severity.error,
             "no worker leads",
-            "nobody rescues, promotes, fires schedules or cleans up; their logs say why the "
-            "election fails",
+            "jobs are not rescued or promoted, schedules do not fire, and old jobs are not "
+            "deleted; the workers' logs say why the election fails",
             "awa workers --all -o wide",
         )
 
 
-def _kept(holder: Holder, limits: Limits, *, settled: bool) -> Iterator[Finding]:
-    """Judge a lock without a leader: who leads uses its session twice a minute."""
+def _held(holder: Holder, limits: Limits, *, settled: bool) -> Iterator[Finding]:
+    """Judge a lock without a leader: a leader uses its session twice a minute."""
     idle = holder.idle_seconds is not None and holder.idle_seconds > limits.settled_seconds
-    # A leader that has just been elected says so within ten seconds.
+    # A new leader reports itself within ten seconds.
     if not (idle or settled):
         return
-    who = f"{holder.application or 'no name'}, role {holder.role}"
+    session = f"{holder.application or 'no name'}, role {holder.role}"
     yield Finding(
         "leader",
         Severity.error if idle else Severity.warning,
-        f"session {holder.pid} ({who}) keeps the leader's lock, and no live worker leads",
-        "a pooler keeps the session of a worker that went, or the worker hangs; nobody rescues, "
-        "promotes or fires schedules",
+        f"session {holder.pid} ({session}) holds the leader lock, and no live worker leads",
+        "a pooler kept the session of a worker that stopped, or the worker hangs; jobs are not "
+        "rescued or promoted, and schedules do not fire",
         advise(sql.advice("terminate"), pid=literal(holder.pid)),
         str(holder.pid),
     )
 
 
 def workers(fleet: Fleet) -> Iterator[Finding]:
-    """Find workers that are not well, and no workers."""
-    for one in fleet.live:
-        # The first snapshot comes before the loops run.
-        if one.healthy or one.shutting_down or 2000 * _age(one) < one.snapshot_interval_ms:
+    """Find unhealthy workers, or that no worker runs."""
+    for worker in fleet.live:
+        if worker.healthy or worker.shutting_down:
+            continue
+        # The first snapshot is written before the loops run.
+        if 2000 * _age(worker) < worker.snapshot_interval_ms:
             continue
         loops = {
-            "database": one.postgres_connected, "poll": one.poll_loop_alive,
-            "heartbeat": one.heartbeat_alive, "maintenance": one.maintenance_alive,
-        }  # fmt: skip
+            "database": worker.postgres_connected,
+            "poll": worker.poll_loop_alive,
+            "heartbeat": worker.heartbeat_alive,
+            "maintenance": worker.maintenance_alive,
+        }
         down = ", ".join(name for name, alive in loops.items() if not alive)
         yield Finding(
             "workers",
             Severity.error,
-            f"the worker {_name(one)} is not healthy",
+            f"the worker {_name(worker)} is not healthy",
             f"stopped: {down}; its log says why" if down else "its log says why",
             "awa workers -o wide",
-            _name(one),
+            _name(worker),
         )
     if not fleet.live:
         yield Finding(
             "workers",
             Severity.note,
             "no worker runs",
-            "nobody works jobs, rescues or fires schedules",
+            "jobs are not run or rescued, and schedules do not fire",
             "awa worker MODULE:CLIENT",
         )
 
 
 def versions(fleet: Fleet) -> Iterator[Finding]:
-    """Find several releases, and workers of another storage engine."""
-    found = sorted({one.version for one in fleet.live})
+    """Find several releases, or workers with another storage engine."""
+    found = sorted({worker.version for worker in fleet.live})
     if len(found) > 1:
         yield Finding(
             "versions",
             Severity.note,
             f"the fleet runs {len(found)} releases: {', '.join(found)}",
-            "a deploy is half-way, or was forgotten",
+            "a deployment is in progress, or was not completed",
             "awa workers",
         )
-    for one in fleet.live:
-        if one.storage_capability != "canonical":
+    for worker in fleet.live:
+        if worker.storage_capability != "canonical":
+            name = _name(worker)
             yield Finding(
                 "versions",
                 Severity.warning,
-                f"the worker {_name(one)}, release {one.version}, has another storage engine",
-                f"it reports {one.storage_capability}: jobs may move where this release sees none",
+                f"the worker {name}, release {worker.version}, has another storage engine",
+                f"it reports {worker.storage_capability}: jobs may be moved to tables that this "
+                "release does not read",
                 "awa storage status",
-                _name(one),
+                name,
             )
 
 
 def descriptors(fleet: Fleet) -> Iterator[Finding]:
-    """Find queues and kinds that live workers describe differently."""
+    """Find queues and kinds whose descriptors differ between live workers."""
     yield from _differing("queue", fleet.queues)
     yield from _differing("kind", fleet.kinds)
 
 
 def _differing(noun: str, declared: list[Declared]) -> Iterator[Finding]:
-    for one in declared:
-        if one.drift:
+    for item in declared:
+        if item.drift:
             yield Finding(
                 "descriptors",
                 Severity.warning,
-                f"live workers describe the {noun} {one.name} differently",
-                "a deploy is half-way, or was forgotten; the last one to write wins",
-                f"awa {noun} show {shlex.quote(one.name)}",
-                one.name,
+                f"live workers declare different descriptors of the {noun} {item.name}",
+                "a deployment is in progress, or was not completed; the last worker to write wins",
+                f"awa {noun} show {shlex.quote(item.name)}",
+                item.name,
             )
 
 
-def _name(one: RuntimeInstance) -> str:
-    return f"{one.hostname or 'unknown host'}:{one.pid}"
+def _name(worker: RuntimeInstance) -> str:
+    return f"{worker.hostname or 'unknown host'}:{worker.pid}"
 
 
-def _age(one: RuntimeInstance) -> float:
-    return (one.last_seen_at - one.started_at).total_seconds()
+def _age(worker: RuntimeInstance) -> float:
+    return (worker.last_seen_at - worker.started_at).total_seconds()

@@ -1,4 +1,4 @@
-"""The checks of jobs and bulk operations."""
+"""Check jobs and bulk operations."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from awa_lib.doctor.finding import Finding, Severity
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from awa_lib.doctor.facts import Batch, Failing, Fleet, Stuck, Waiting
+    from awa_lib.doctor.facts import Failing, Fleet, OpenBulkOperation, Stuck, Waiting
 
 __all__ = [
-    "batches",
+    "bulk_operations",
     "callbacks",
     "failing",
     "kinds",
@@ -23,14 +23,14 @@ __all__ = [
     "stuck_jobs",
 ]
 
-# At most so many are counted.
-_MOST: Final = 10_000
-_MOST_WAITING: Final = 1_000
+# The statements count no further.
+_STUCK_COUNTED: Final = 10_000
+_WAITING_COUNTED: Final = 1_000
 
 
-def _jobs(found: int, most: int = _MOST) -> str:
-    if found >= most:
-        return f"{most:,} jobs or more"
+def _jobs(found: int, counted: int = _STUCK_COUNTED) -> str:
+    if found >= counted:
+        return f"{counted:,} jobs or more"
     return f"{found:,} job{'' if found == 1 else 's'}"
 
 
@@ -38,23 +38,23 @@ def _are(found: int) -> str:
     return "is" if found == 1 else "are"
 
 
-def _who_rescues(fleet: Fleet) -> tuple[str, str]:
-    """Say why nobody has seen to it, and what to do."""
+def _why_left(fleet: Fleet) -> tuple[str, str]:
+    """Return why the leader has not handled the jobs, and what to do."""
     if not fleet.live:
-        return "no worker runs, so nobody sees to them", "awa worker MODULE:CLIENT"
+        return "no worker runs, so no leader handles them", "awa worker MODULE:CLIENT"
     if not fleet.lock:
-        return "no worker leads, so nobody sees to them", "awa doctor --check leader"
-    return "the leader does not get to them; its log says why", "awa workers"
+        return "no worker leads, so no leader handles them", "awa doctor --check leader"
+    return "the leader does not handle them; its log says why", "awa workers"
 
 
 def stuck_jobs(stuck: dict[str, Stuck], fleet: Fleet) -> Iterator[Finding]:
     """Find running jobs without a worker, or past their deadline."""
     for key, words in (
-        ("silent", "said to run, and no worker has been heard of for minutes"),
+        ("silent", "running without a recent heartbeat"),
         ("overdue", "running past the deadline"),
     ):
         if found := stuck.get(key):
-            cause, do = _who_rescues(fleet)
+            cause, do = _why_left(fleet)
             yield Finding(
                 "stuck",
                 Severity.error,
@@ -66,23 +66,23 @@ def stuck_jobs(stuck: dict[str, Stuck], fleet: Fleet) -> Iterator[Finding]:
 
 
 def orphans(stuck: dict[str, Stuck]) -> Iterator[Finding]:
-    """Find running jobs that no rescue finds."""
+    """Find running jobs that no rescue covers."""
     if found := stuck.get("orphaned"):
-        few = " ".join(map(str, found.ids))
+        ids = " ".join(map(str, found.ids))
         yield Finding(
             "orphans",
             Severity.error,
             f"{_jobs(found.jobs)} {_are(found.jobs)} running with neither heartbeat nor deadline",
-            "the row was written by hand or by a foreign program, and no rescue finds it",
-            f"awa job cancel {few} && awa job retry {few}",
+            "written by hand or by another program; a rescue needs a heartbeat or a deadline",
+            f"awa job cancel {ids} && awa job retry {ids}",
             f"job {found.ids[0]}",
         )
 
 
 def callbacks(stuck: dict[str, Stuck], fleet: Fleet) -> Iterator[Finding]:
-    """Find waits for a callback that are over."""
+    """Find jobs that wait for a callback past its time-out."""
     if found := stuck.get("expired"):
-        cause, do = _who_rescues(fleet)
+        cause, do = _why_left(fleet)
         yield Finding(
             "callbacks",
             Severity.error,
@@ -94,13 +94,13 @@ def callbacks(stuck: dict[str, Stuck], fleet: Fleet) -> Iterator[Finding]:
 
 
 def promotion(stuck: dict[str, Stuck], fleet: Fleet) -> Iterator[Finding]:
-    """Find scheduled jobs and retries that are due and not available."""
+    """Find scheduled and retryable jobs that are due but not available."""
     if found := stuck.get("unpromoted"):
-        cause, do = _who_rescues(fleet)
+        cause, do = _why_left(fleet)
         yield Finding(
             "promotion",
             Severity.error,
-            f"{_jobs(found.jobs)} {_are(found.jobs)} due, and not made available",
+            f"{_jobs(found.jobs)} {_are(found.jobs)} due but not available",
             cause,
             do,
             f"job {found.ids[0]}",
@@ -108,15 +108,17 @@ def promotion(stuck: dict[str, Stuck], fleet: Fleet) -> Iterator[Finding]:
 
 
 def queues(waiting: list[Waiting], fleet: Fleet) -> Iterator[Finding]:
-    """Find queues with jobs and no worker."""
-    worked = {given["queue"] for one in fleet.live for given in one.queues}
+    """Find queues that have jobs but no worker."""
+    worked = _worked(fleet)
+    elsewhere = f"live workers' queues: {', '.join(sorted(worked))}" if worked else "no worker runs"
     by_queue: dict[str, list[Waiting]] = {}
-    for one in waiting:
-        by_queue.setdefault(one.queue, []).append(one)
+    for part in waiting:
+        by_queue.setdefault(part.queue, []).append(part)
     for queue, parts in by_queue.items():
         jobs = sum(part.jobs for part in parts)
-        held = "" if all(part.jobs < _MOST_WAITING for part in parts) else " or more"
-        count = f"{jobs:,} job{'' if jobs == 1 else 's'}{held}"
+        oldest = max(part.seconds for part in parts)
+        more = "" if all(part.jobs < _WAITING_COUNTED for part in parts) else " or more"
+        count = f"{jobs:,} job{'' if jobs == 1 else 's'}{more}"
         name = shlex.quote(queue)
         if parts[0].paused:
             yield Finding(
@@ -132,69 +134,72 @@ def queues(waiting: list[Waiting], fleet: Fleet) -> Iterator[Finding]:
                 "queues",
                 Severity.error,
                 f"no worker works the queue {queue}, where {count} wait{'s' if jobs == 1 else ''}",
-                f"the oldest for {max(part.seconds for part in parts) / 60:,.0f} min; "
-                + (
-                    f"live workers have {', '.join(sorted(worked))}" if worked else "no worker runs"
-                ),
+                f"the oldest has waited {oldest / 60:,.0f} min; {elsewhere}",
                 f"awa worker MODULE:CLIENT --queue {name}",
                 queue,
             )
 
 
 def kinds(waiting: list[Waiting], fleet: Fleet) -> Iterator[Finding]:
-    """Find kinds with jobs in a worked queue that no worker knows."""
-    worked = {given["queue"] for one in fleet.live for given in one.queues}
-    known = {one.name for one in fleet.kinds}
-    for one in waiting:
-        if one.kind in known or one.paused or one.queue not in worked:
+    """Find kinds with jobs in a worked queue that no worker has a handler for."""
+    worked = _worked(fleet)
+    known = {kind.name for kind in fleet.kinds}
+    for part in waiting:
+        if part.kind in known or part.paused or part.queue not in worked:
             continue
         yield Finding(
             "kinds",
             Severity.error,
-            f"no worker knows the kind {one.kind}, of which {_jobs(one.jobs, _MOST_WAITING)} "
-            f"wait{'s' if one.jobs == 1 else ''} in the queue {one.queue}",
-            "no live worker declares it: its handler was renamed, or is not deployed; workers of "
-            "awa 0.5 fail such jobs for good",
-            f"awa kind show {shlex.quote(one.kind)}",
-            one.kind,
+            f"no worker has a handler for the kind {part.kind}, and "
+            f"{_jobs(part.jobs, _WAITING_COUNTED)} wait{'s' if part.jobs == 1 else ''} "
+            f"in the queue {part.queue}",
+            "the handler was renamed or is not deployed; workers of awa 0.5 fail such jobs "
+            "permanently",
+            f"awa kind show {shlex.quote(part.kind)}",
+            part.kind,
         )
+
+
+def _worked(fleet: Fleet) -> set[str]:
+    return {given["queue"] for worker in fleet.live for given in worker.queues}
 
 
 def failing(found: list[Failing]) -> Iterator[Finding]:
     """Find kinds whose attempts nearly all fail."""
-    for one in found:
-        name = shlex.quote(one.kind)
+    for row in found:
+        name = shlex.quote(row.kind)
         yield Finding(
             "failing",
             Severity.warning,
-            f"{one.failed:,} of the last {one.attempts:,} attempts of the kind {one.kind} failed",
-            f"most often: {one.error}" if one.error else None,
+            f"{row.failed:,} of the last {row.attempts:,} attempts of the kind {row.kind} failed",
+            f"most often: {row.error}" if row.error else None,
             f"awa job list --kind {name} --state failed,retryable -o wide",
-            one.kind,
+            row.kind,
         )
 
 
-def batches(found: list[Batch]) -> Iterator[Finding]:
-    """Find bulk operations that hang or have failed."""
-    for one in found:
-        done = f"after {one.processed:,} of {one.total_matched:,} jobs"
-        if one.state == "failed":
+def bulk_operations(found: list[OpenBulkOperation]) -> Iterator[Finding]:
+    """Find bulk operations that are stuck or have failed."""
+    for row in found:
+        done = f"{row.processed:,} of {row.total_matched:,} jobs"
+        what = f"the bulk operation {row.id} ({row.operation})"
+        if row.state == "failed":
             yield Finding(
                 "batches",
                 Severity.note,
-                f"the bulk operation {one.id} ({one.operation}) failed {done}",
-                one.last_error or "the rest was left as it was",
-                f"awa batch show {one.id}",
-                one.id,
+                f"{what} failed after {done}",
+                row.last_error or "the remaining jobs are unchanged",
+                f"awa batch show {row.id}",
+                row.id,
             )
             continue
-        begun = f"is at work for {one.seconds / 3600:.0f} h, and is {done[6:]}"
+        running = f"has run for {row.seconds / 3600:.0f} h and processed {done}"
+        pending = f"has not started in {row.seconds / 60:.0f} min"
         yield Finding(
             "batches",
             Severity.warning,
-            f"the bulk operation {one.id} ({one.operation}) "
-            + (begun if one.state == "running" else f"has not begun in {one.seconds / 60:.0f} min"),
-            one.last_error or "the leader carries it out: there is none, or it does not get to it",
-            f"awa batch run {one.id}",
-            one.id,
+            f"{what} {running if row.state == 'running' else pending}",
+            row.last_error or "the leader runs it: there is no leader, or it is busy",
+            f"awa batch run {row.id}",
+            row.id,
         )

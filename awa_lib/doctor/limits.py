@@ -1,4 +1,4 @@
-"""From when on something counts."""
+"""The thresholds of the checks."""
 
 from __future__ import annotations
 
@@ -12,44 +12,44 @@ class Limits:
     """The thresholds of the checks; the defaults are those of ``awa doctor``."""
 
     look_seconds: float = 10
-    """A look that takes longer is given up; a lock is waited for a fifth of it."""
+    """Statement timeout of each read; its lock timeout is a fifth of this."""
     transaction_seconds: float = 300
-    """A transaction older than this keeps too much from being vacuumed."""
+    """A transaction older than this prevents the removal of too many dead rows."""
     pinned_xids: int = 100_000
-    """A slot or standby that is so many transactions behind does too."""
+    """So does a slot or standby that is this many transactions behind."""
     frozen_xids: int = 1_000_000_000
-    """Half of the transaction ids there are; at one and a half billion it is an error."""
+    """Half of all transaction ids; at 1.5 billion it is an error."""
     rescue_seconds: float = 240
-    """The leader rescues within two minutes; twice that is too late."""
+    """The leader rescues within two minutes; this is twice that."""
     promote_seconds: float = 60
     """The leader promotes every 250 ms."""
     settled_seconds: float = 60
-    """A worker stands for election every ten seconds, and says every ten how it went."""
+    """Workers try to lead every ten seconds, and report every ten seconds whether they do."""
     waiting_seconds: float = 60
-    """A job that nobody has claimed for so long may have nobody to claim it."""
+    """A job that is available for longer may have no worker."""
     failing_seconds: float = 3600
-    """Attempts that ended longer ago say nothing of a kind."""
+    """Attempts that ended before are not counted."""
     failing_attempts: int = 10
-    """Fewer failed attempts may be chance."""
+    """With fewer failed attempts a kind is not reported."""
     failing_share: float = 0.9
-    """A kind of which so many attempts fail does not work."""
+    """The share of failed attempts from which on a kind is reported."""
     dead_rows: int = 10_000
-    """Fewer dead rows, or rows changed without new statistics, are never worth a word."""
+    """Fewer dead rows, or rows changed since the last ANALYZE, are not reported."""
     bloat_bytes: int = 64 * 1024 * 1024
-    """A smaller table or index is never bloated."""
+    """A smaller table or index is not reported as bloated."""
     bloat_times: float = 10
-    """Bloated is what takes so many times as much as its rows need."""
+    """A bloated table or index takes this many times the space its rows need."""
     bare_bytes: int = 1024 * 1024
     """A smaller table needs no statistics."""
     skew_seconds: float = 2
-    """Clocks further apart than this."""
+    """Clocks that differ by more are reported."""
     slots_used: float = 0.8
-    """Of all connection slots; nine tenths are an error."""
+    """The used share of connection slots; at 0.9 it is an error."""
     ids_used: float = 0.5
-    """Of all ids of jobs; nine tenths are an error."""
+    """The used share of job ids; at 0.9 it is an error."""
     pending_seconds: float = 600
-    """A bulk operation that has not begun by then."""
+    """A bulk operation should have started by then."""
     schedule_seconds: float = 120
-    """The leader looks at schedules every second."""
+    """A schedule may be this late; the leader reads schedules every second."""
     running_seconds: float = 3600
-    """A bulk operation that has not ended by then."""
+    """A bulk operation should have ended by then."""

@@ -1,4 +1,4 @@
-"""The one op of the doctor, light to import: clients have it as a verb."""
+"""The op of the doctor, in a module that is cheap to import: every client has it as a verb."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ def doctor(
     clock: Callable[[], float] = time.time,
     beside: Callable[[], AbstractContextManager[object]] = nullcontext,
 ) -> Op[list[Finding]]:
-    """Look for what goes wrong and return what was found, the worst first.
+    """Run the checks and return their findings, the worst first.
 
-    ``checks`` chooses some of ``awa_lib.doctor.CHECKS``; ``everything`` adds those that found
-    nothing.  A check that cannot look says so in a warning.  Changes nothing, waits for no lock
-    for long, works on a standby.  ``beside`` opens a second connection and keeps it in a
-    transaction: without it a transaction pooler shows itself only on a busy server.
+    ``checks`` names some of ``awa_lib.doctor.CHECKS``; ``everything`` adds a finding for each
+    check that found nothing.  A check that cannot read its facts is a warning.  Changes nothing,
+    waits for no lock for long, works on a standby.  ``beside`` opens a second connection and keeps
+    it in a transaction: without it a transaction pooler is found only on a busy server.
     Raises ValidationError for an unknown check or a wrong option, SchemaMismatch, Unavailable.
     """
-    # 20 ms that an application which only inserts jobs should not pay.
+    # 20 ms that an application does not need to insert jobs.
     from awa_lib.doctor.checks import choose, examine
     from awa_lib.doctor.collect import Circumstances
     from awa_lib.doctor.limits import Limits

@@ -1,9 +1,9 @@
-"""The checks of roles and their rights."""
+"""Check roles and their rights."""
 
 from __future__ import annotations
 
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from awa_lib._sql import sql
 from awa_lib.doctor.finding import Finding, Severity, advise, relation
@@ -12,13 +12,16 @@ from awa_lib.schema.roles import PURPOSES, RIGHTS
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from awa_lib.doctor.facts import Held, RoleRights
+    from awa_lib.doctor.facts import RoleRight, RoleRights
 
 __all__ = ["fitting", "public", "superuser"]
 
+# Rights that a finding names; it counts the others.
+_LISTED: Final = 3
+
 
 def superuser(rights: RoleRights) -> Iterator[Finding]:
-    """Find workers that could do anything."""
+    """Find workers with unlimited rights."""
     for role in rights.roles:
         if role.works and (role.superuser or role.owns):
             yield Finding(
@@ -26,16 +29,16 @@ def superuser(rights: RoleRights) -> Iterator[Finding]:
                 Severity.warning,
                 f"workers run as {role.role}, "
                 + ("a superuser" if role.superuser else "the owner of the schema"),
-                "a handler that is made to run foreign SQL can do anything with it",
+                "a handler with an SQL injection can then read and change everything",
                 "awa roles",
                 role.role,
             )
 
 
 def public(rights: RoleRights) -> Iterator[Finding]:
-    """Find rights of everybody."""
+    """Find rights of PUBLIC."""
     for (kind, name), group in groupby(
-        _of(rights.held, "PUBLIC"), key=lambda one: (one.kind, one.object)
+        _of(rights.held, "PUBLIC"), key=lambda right: (right.kind, right.object)
     ):
         called = kind == "function"
         do = (
@@ -46,32 +49,32 @@ def public(rights: RoleRights) -> Iterator[Finding]:
         yield Finding(
             "public",
             Severity.warning,
-            f"everybody may {_may(group)} {name}",
-            "it acts with the rights of its owner"
+            f"PUBLIC has {_privileges(group)} on {name}",
+            "every role of this server has it, and the function runs with its owner's rights"
             if called
-            else "it is granted to PUBLIC: every role of this server has it",
+            else "every role of this server has it",
             do,
             name,
         )
 
 
 def fitting(rights: RoleRights) -> Iterator[Finding]:
-    """Find roles that have less or more than their purpose takes."""
+    """Find roles with fewer or more rights than their purpose needs."""
     yield from _lack(rights)
     yield from _excess(rights)
 
 
 def _lack(rights: RoleRights) -> Iterator[Finding]:
     for role in rights.roles:
-        missing = [one for one in rights.missing if one.role == role.role]
+        missing = _of(rights.missing, role.role)
         if not missing or role.purpose is None:
             continue
-        # Somebody who looks with the rights of a producer knows.
+        # For the role of this session a note is enough: the doctor runs with fewer rights.
         needed = role.works or not role.own
         yield Finding(
             "rights",
             Severity.error if role.works else Severity.warning if needed else Severity.note,
-            f"the role {role.role} lacks rights: {_few(missing)}",
+            f"the role {role.role} lacks rights: {_listed(missing)}",
             f"{role.purpose} is for {PURPOSES[role.purpose]}",
             f"awa roles --apply{_prefix(role.owner)}" if needed else "awa roles",
             role.role,
@@ -80,7 +83,7 @@ def _lack(rights: RoleRights) -> Iterator[Finding]:
 
 def _excess(rights: RoleRights) -> Iterator[Finding]:
     for role in rights.roles:
-        # What a role is used for says what it needs, but not what else it may have.
+        # A role that is not named after a purpose may have rights for other uses.
         if role.purpose is None or not role.role.endswith(role.purpose) or role.superuser:
             continue
         fair = {
@@ -90,37 +93,38 @@ def _excess(rights: RoleRights) -> Iterator[Finding]:
         }
         ours = {right.object for right in RIGHTS}
         more = [
-            one
-            for one in _of(rights.held, role.role)
-            if one.object in ours
-            and (one.kind, one.object, one.privilege, one.column_name) not in fair
+            right
+            for right in _of(rights.held, role.role)
+            if right.object in ours
+            and (right.kind, right.object, right.privilege, right.column_name) not in fair
         ]
         if more:
             yield Finding(
                 "rights",
                 Severity.warning,
-                f"the role {role.role} has rights beyond its purpose: {_few(more)}",
+                f"the role {role.role} has rights beyond its purpose: {_listed(more)}",
                 f"{role.purpose} is for {PURPOSES[role.purpose]}",
                 f"awa roles --apply{_prefix(role.owner)}",
                 role.role,
             )
 
 
-def _of(held: Iterable[Held], role: str) -> list[Held]:
-    return [one for one in held if one.role == role]
+def _of(rights: Iterable[RoleRight], role: str) -> list[RoleRight]:
+    return [right for right in rights if right.role == role]
 
 
-def _may(held: Iterable[Held]) -> str:
-    return " and ".join(sorted({one.privilege for one in held}))
+def _privileges(rights: Iterable[RoleRight]) -> str:
+    return " and ".join(sorted({right.privilege for right in rights}))
 
 
-def _few(held: list[Held]) -> str:
-    shown = [
-        f"{one.privilege} on {one.object}" + (f".{one.column_name}" if one.column_name else "")
-        for one in sorted(held)
+def _listed(rights: list[RoleRight]) -> str:
+    texts = [
+        f"{right.privilege} on {right.object}"
+        + (f".{right.column_name}" if right.column_name else "")
+        for right in sorted(rights)
     ]
-    rest = f" and {len(shown) - 3} more" if len(shown) > 3 else ""  # noqa: PLR2004 - to begin with
-    return ", ".join(shown[:3]) + rest
+    more = len(texts) - _LISTED
+    return ", ".join(texts[:_LISTED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _prefix(owner: str) -> str:

@@ -1,4 +1,4 @@
-"""The checks of the schema."""
+"""Check the schema."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["drift", "migrations", "storage"]
 
 _JOBS: Final = ("jobs_hot", "scheduled_jobs")
-# A comment, so that all that is to be done about drift can be piped into psql.
-_SEE: Final = "-- see how it is made: awa migrate --sql"
+# A comment, so that the remedies of all drift can be piped into psql.
+_SEE: Final = "-- see its definition: awa migrate --sql"
 _PREPARED_SECONDS: Final = 7 * 86400
 
 
@@ -33,8 +33,8 @@ def migrations(status: SchemaStatus) -> Iterator[Finding]:
         yield Finding(
             "migrations",
             Severity.warning,
-            f"{len(status.pending)} scripts of the toolkit are to be applied once more",
-            "another release of awa has rewritten the schema; workers start and run meanwhile",
+            f"{len(status.pending)} toolkit migrations must be applied again",
+            "another release of awa has rewritten the schema; workers start and run nevertheless",
             "awa migrate",
         )
     elif status.pending:
@@ -50,7 +50,7 @@ def migrations(status: SchemaStatus) -> Iterator[Finding]:
 
 
 def drift(found: Catalog, status: SchemaStatus) -> Iterator[Finding]:
-    """Find what is missing, changed or not ours; nothing while migrations are pending."""
+    """Find missing, changed and foreign objects; none while migrations are pending."""
     if status.pending:
         return
     wanted = reference()
@@ -68,10 +68,10 @@ def _drift(severity: Severity, what: str, why: str, do: str | None, subject: str
 def _missing_tables(found: Catalog, wanted: Catalog) -> Iterator[Finding]:
     for table in sorted(wanted.tables - found.tables):
         what = f"the table {table} is missing"
-        yield _drift(Severity.error, what, "our migrations made it", _SEE, table)
+        yield _drift(Severity.error, what, "a migration created it", _SEE, table)
     for table in sorted(found.tables - wanted.tables):
-        what = f"the table {table} is not ours"
-        yield _drift(Severity.note, what, "no migration makes it", None, table)
+        what = f"the table {table} is not part of awa"
+        yield _drift(Severity.note, what, "no migration creates it", None, table)
 
 
 def _columns(found: Catalog, wanted: Catalog) -> Iterator[Finding]:
@@ -82,15 +82,15 @@ def _columns(found: Catalog, wanted: Catalog) -> Iterator[Finding]:
         there = found.columns.get((table, name))
         if there is None:
             what = f"the column {subject} is missing"
-            yield _drift(Severity.error, what, "statements name it", _SEE, subject)
+            yield _drift(Severity.error, what, "statements use it", _SEE, subject)
         elif there != column:
             what = f"the column {subject} is {_typed(there.type, there.not_null)}"
-            why = f"our files make it {_typed(column.type, column.not_null)}"
+            why = f"the migrations create it as {_typed(column.type, column.not_null)}"
             yield _drift(Severity.error, what, why, _SEE, subject)
     for table, name in sorted(found.columns.keys() - wanted.columns.keys()):
         if table in wanted.tables:
-            what = f"the column {table}.{name} is not ours"
-            why = "jobs that move between tables lose what it holds"
+            what = f"the column {table}.{name} is not part of awa"
+            why = "a job that moves between the tables loses its value"
             severity = Severity.warning if table in _JOBS else Severity.note
             yield _drift(severity, what, why, None, f"{table}.{name}")
 
@@ -107,12 +107,12 @@ def _functions(found: Catalog, wanted: Catalog) -> Iterator[Finding]:
             what = f"the function {name} is missing"
             yield _drift(Severity.error, what, "statements or triggers call it", do, name)
         elif not there <= digests:
-            what = f"the function {name} has another body"
-            why = "it was replaced by hand, or by another release of awa"
+            what = f"the function {name} has a different body"
+            why = "it was replaced by hand or by another release of awa"
             yield _drift(Severity.error, what, why, do, name)
     for name in sorted(found.functions.keys() - wanted.functions.keys()):
-        what = f"the function {name} is not ours"
-        yield _drift(Severity.note, what, "no migration makes it", None, name)
+        what = f"the function {name} is not part of awa"
+        yield _drift(Severity.note, what, "no migration creates it", None, name)
 
 
 def _triggers(found: Catalog, wanted: Catalog) -> Iterator[Finding]:
@@ -123,27 +123,27 @@ def _triggers(found: Catalog, wanted: Catalog) -> Iterator[Finding]:
         given = {"table": relation(table), "name": identifier(name)}
         if there is None:
             what = f"the trigger {name} of {table} is missing"
-            why = f"nothing calls {trigger.function}() any more"
+            why = f"{trigger.function}() is no longer called"
             yield _drift(Severity.error, what, why, definition("trigger", name), name)
         elif not there.enabled:
             what = f"the trigger {name} of {table} is disabled"
-            why = f"nothing calls {trigger.function}()"
+            why = f"{trigger.function}() is not called"
             yield _drift(
                 Severity.error, what, why, advise(sql.advice("enable_trigger"), **given), name
             )
         elif there.function != trigger.function:
             what = f"the trigger {name} of {table} calls {there.function}()"
-            why = f"our files make it call {trigger.function}()"
+            why = f"the migrations make it call {trigger.function}()"
             drop = advise(sql.advice("drop_trigger"), **given)
             do = f"{drop}\n{definition('trigger', name)}"
             yield _drift(Severity.error, what, why, do, name)
     for table, name in sorted(found.triggers.keys() - wanted.triggers.keys()):
         if table in wanted.tables:
             drop = advise(sql.advice("drop_trigger"), table=relation(table), name=identifier(name))
-            what = f"the trigger {name} of {table} is not ours"
-            why = "each statement that changes jobs pays for it"
+            what = f"the trigger {name} of {table} is not part of awa"
+            why = "it slows every statement that changes jobs"
             severity = Severity.warning if table in _JOBS else Severity.note
-            yield _drift(severity, what, why, f"-- if it is not wanted: {drop}", name)
+            yield _drift(severity, what, why, f"-- if you do not need it: {drop}", name)
 
 
 def _indexes(found: Catalog, wanted: Catalog) -> Iterator[Finding]:
@@ -156,27 +156,27 @@ def _indexes(found: Catalog, wanted: Catalog) -> Iterator[Finding]:
         severity = Severity.error if index.is_unique else Severity.warning
         if there is None:
             what = f"the index {name} on {index.table_name} is missing"
-            why = "what it kept unique no longer is" if index.is_unique else "statements go by it"
+            why = "it enforces uniqueness" if index.is_unique else "statements rely on it"
             yield _drift(severity, what, why, build, name)
         elif not there.usable:
             what = f"the index {name} cannot be used"
-            why = "its build was cut off; it costs each write and helps nobody"
+            why = "its build was interrupted; it slows writes, and no query uses it"
             yield _drift(severity, what, why, f"{drop}\n{build}", name)
         elif there != index:
-            what = f"the index {name} is another one"
-            why = f"it is on {', '.join(there.keys)}, ours on {', '.join(index.keys)}"
+            what = f"the index {name} has a different definition"
+            why = f"it is on {', '.join(there.keys)} instead of {', '.join(index.keys)}"
             if there.keys == index.keys:
-                why = "it has the same columns, but another condition or kind"
+                why = "its columns are right, but not its method or condition"
             yield _drift(severity, what, why, f"{drop}\n{build}", name)
     for name in sorted(found.indexes.keys() - wanted.indexes.keys()):
         table = found.indexes[name].table_name
         if table in wanted.tables:
             drop = advise(sql.advice("drop_index"), index=relation(name))
-            what = f"the index {name} on {table} is not ours"
-            why = "each claim and completion pays for it"
+            what = f"the index {name} on {table} is not part of awa"
+            why = "it slows every claim and completion"
             severity = Severity.warning if table in _JOBS else Severity.note
-            why = why if table in _JOBS else "no migration makes it"
-            yield _drift(severity, what, why, f"-- if it is not wanted: {drop}", name)
+            why = why if table in _JOBS else "no migration creates it"
+            yield _drift(severity, what, why, f"-- if you do not need it: {drop}", name)
 
 
 def _build(name: str, index: Index) -> str | None:
@@ -191,7 +191,7 @@ def _build(name: str, index: Index) -> str | None:
 
 
 def storage(record: list[Storage]) -> Iterator[Finding]:
-    """Find a move to another storage engine."""
+    """Find a transition to another storage engine."""
     if not record:
         yield Finding(
             "storage",
@@ -200,25 +200,26 @@ def storage(record: list[Storage]) -> Iterator[Finding]:
             "awa.storage_transition_state has no row",
             advise(sql.advice("restore_storage")),
         )
-    for one in record:
-        if one.state == "canonical" and one.current_engine == "canonical":
+    for row in record:
+        if row.state == "canonical" and row.current_engine == "canonical":
             continue
-        if one.state == "prepared":
-            if one.seconds > _PREPARED_SECONDS:
+        if row.state == "prepared":
+            if row.seconds > _PREPARED_SECONDS:
                 yield Finding(
                     "storage",
                     Severity.note,
-                    f"a move to the engine {one.prepared_engine} was prepared "
-                    f"{one.seconds / 86400:.0f} days ago",
-                    "nobody has gone on with it; jobs go on as before",
+                    f"a move to the engine {row.prepared_engine} was prepared "
+                    f"{row.seconds / 86400:.0f} days ago",
+                    "it was not continued; jobs are stored as before",
                     "awa storage abort",
                 )
             continue
         yield Finding(
             "storage",
             Severity.error,
-            f"new jobs go to another storage engine: state {one.state}, "
-            f"engine {one.prepared_engine or one.current_engine}",
-            "a later release of awa has moved on; workers of this one see the older jobs only",
+            f"new jobs go to another storage engine: state {row.state}, "
+            f"engine {row.prepared_engine or row.current_engine}",
+            "a later release of awa has moved the jobs; workers of this release see only the "
+            "older ones",
             "awa storage status",
         )

@@ -1,13 +1,11 @@
-"""The checks of the server and the way to it."""
+"""Check the server and the connection to it."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from psycopg import sql as names
-
 from awa_lib._sql import sql
-from awa_lib.doctor.finding import Finding, Severity, advise, relation
+from awa_lib.doctor.finding import Finding, Severity, advise, relation, set_server
 from awa_lib.ops.schema import move_to_utf8
 
 if TYPE_CHECKING:
@@ -17,9 +15,7 @@ if TYPE_CHECKING:
     from awa_lib.doctor.limits import Limits
     from awa_lib.ops.schema import SchemaStatus
 
-__all__ = [
-    "clock", "connections", "durability", "encoding", "ids", "pooler", "wraparound",
-]  # fmt: skip
+__all__ = ["clock", "connections", "durability", "encoding", "ids", "pooler", "wraparound"]
 
 _FROZEN_ERROR: Final = 1_500_000_000
 _NEARLY_ALL: Final = 0.9
@@ -27,34 +23,28 @@ _NOTIFY_FULL: Final = 0.5
 
 
 def durability(server: Server, tables: list[Table]) -> Iterator[Finding]:
-    """Find what does not survive a crash."""
+    """Find settings and tables that lose data in a crash."""
     for setting in ("fsync", "full_page_writes"):
         if not getattr(server, setting):
             yield Finding(
                 "durability",
                 Severity.error,
                 f"{setting} is off",
-                "a crash of the machine can leave the whole database unreadable",
-                advise(
-                    sql.advice("set_server"), sql.advice("reload"),
-                    name=names.SQL(setting), value=names.SQL("on"),
-                ),
+                "a crash of the machine can corrupt the whole database",
+                set_server(setting, "on"),
                 setting,
-            )  # fmt: skip
+            )
     if server.synchronous_commit in {"off", "local"}:
         yield Finding(
             "durability",
             Severity.note,
             f"synchronous_commit is {server.synchronous_commit} for this role",
-            "what was just committed can be lost: jobs that were inserted, ends that ran twice",
-            advise(
-                sql.advice("set_server"), sql.advice("reload"),
-                name=names.SQL("synchronous_commit"), value=names.SQL("on"),
-            ),
+            "a crash can lose the last commits: inserted jobs are gone, ended jobs run again",
+            set_server("synchronous_commit", "on"),
             "synchronous_commit",
-        )  # fmt: skip
+        )
     for table in tables:
-        # Who waits for a job is forgotten by a crash on purpose.
+        # job_waits is unlogged on purpose: its sessions end with the server.
         if table.unlogged and table.name != "job_waits":
             yield Finding(
                 "durability",
@@ -67,24 +57,24 @@ def durability(server: Server, tables: list[Table]) -> Iterator[Finding]:
 
 
 def encoding(status: SchemaStatus) -> Iterator[Finding]:
-    """Find a database that cannot hold every text."""
+    """Find a database whose encoding is not UTF8."""
     if status.encoding == "UTF8":
         return
-    none = status.encoding == "SQL_ASCII"
+    unchecked = status.encoding == "SQL_ASCII"
     yield Finding(
         "encoding",
-        Severity.error if none else Severity.warning,
-        f"the database has the encoding {status.encoding}" + (", which is none" if none else ""),
-        "it keeps bytes without knowing their letters: workers refuse to start"
-        if none
-        else "text with letters outside of it is refused: arguments, progress, tags and errors",
+        Severity.error if unchecked else Severity.warning,
+        f"the database has the encoding {status.encoding}",
+        "it stores bytes of any encoding, unchecked; workers refuse to start"
+        if unchecked
+        else "args, progress, tags and errors with other characters are refused",
         move_to_utf8(status.database),
         status.database,
     )
 
 
 def wraparound(server: Server, tables: list[Table], limits: Limits) -> Iterator[Finding]:
-    """Find rows so old that transaction ids run out."""
+    """Find tables that approach transaction id wraparound."""
     old = [table for table in tables if table.frozen_age > limits.frozen_xids]
     ages = [(server.database, server.frozen_age)] if not old else []
     ages += [(table.name, table.frozen_age) for table in old]
@@ -95,10 +85,10 @@ def wraparound(server: Server, tables: list[Table], limits: Limits) -> Iterator[
         yield Finding(
             "wraparound",
             Severity.error if age > _FROZEN_ERROR else Severity.warning,
-            f"{'the database' if table is None else 'the table'} {name} has rows {age:,} "
-            "transactions old that are not frozen",
-            "at 2,000,000,000 the server refuses every write; autovacuum does not get there, or "
-            "something pins the horizon: awa doctor --check horizon",
+            f"{'the database' if table is None else 'the table'} {name} has unfrozen rows that are "
+            f"{age:,} transactions old",
+            "at 2,000,000,000 the server refuses all writes; autovacuum does not keep up, or "
+            "something holds back the horizon: awa doctor --check horizon",
             advise(sql.advice("vacuum_database"))
             if table is None
             else advise(sql.advice("vacuum_freeze"), table=table),
@@ -107,13 +97,13 @@ def wraparound(server: Server, tables: list[Table], limits: Limits) -> Iterator[
 
 
 def ids(left: Ids, limits: Limits) -> Iterator[Finding]:
-    """Find that ids of jobs run out."""
-    used = left.last / left.most
+    """Find that job ids run out."""
+    used = left.last / left.largest
     if used > limits.ids_used:
         yield Finding(
             "ids",
             Severity.error if used > _NEARLY_ALL else Severity.warning,
-            f"{used:.0%} of the ids of jobs are used: {left.last:,} of {left.most:,}",
+            f"{used:.0%} of the job ids are used: {left.last:,} of {left.largest:,}",
             "when they are used up, no job can be inserted",
             advise(sql.advice("show_sequence")),
             "jobs_id_seq",
@@ -121,7 +111,7 @@ def ids(left: Ids, limits: Limits) -> Iterator[Finding]:
 
 
 def connections(server: Server, limits: Limits) -> Iterator[Finding]:
-    """Find that connection slots run out, or the room for notifications."""
+    """Find that connection slots, or the space of the notification queue, run out."""
     used = server.connections / max(server.slots, 1)
     if used >= limits.slots_used:
         yield Finding(
@@ -135,8 +125,8 @@ def connections(server: Server, limits: Limits) -> Iterator[Finding]:
         yield Finding(
             "connections",
             Severity.error,
-            f"the queue of notifications is {server.notify_usage:.0%} full",
-            "a session that listens has a transaction open for long; when it is full, commits fail",
+            f"the notification queue is {server.notify_usage:.0%} full",
+            "a listening session keeps a transaction open; when the queue is full, commits fail",
             "awa doctor --check horizon",
         )
 
@@ -149,7 +139,7 @@ def clock(seen: Clock, limits: Limits) -> Iterator[Finding]:
             "clock",
             Severity.warning,
             f"the clock of this machine is {abs(seen.ahead):.1f} s {way} the server's",
-            "run_at and schedules that are computed here come out as much too early or too late",
+            "run_at and schedules that this machine computes are wrong by as much",
             "timedatectl status",
             "this machine",
         )
@@ -158,20 +148,20 @@ def clock(seen: Clock, limits: Limits) -> Iterator[Finding]:
             "clock",
             Severity.warning,
             f"the clock of the worker {worker} is at least {seconds:.1f} s ahead of the server's",
-            "its schedules fire too early, and its run_at come out too late",
+            "its schedules fire too early, and the run_at that it computes is too late",
             "timedatectl status",
             worker,
         )
 
 
 def pooler(backends: set[int]) -> Iterator[Finding]:
-    """Find a pooler that hands out another server connection for each transaction."""
+    """Find a transaction pooler: it serves each transaction by another server connection."""
     if len(backends) > 1:
         yield Finding(
             "pooler",
             Severity.warning,
-            "this URL leads through a pooler that changes connections under its clients",
-            "LISTEN is not heard there, so workers poll; the leader's lock stays with the "
-            "pooler, so that none or several lead; awa migrate cannot lock",
+            "this URL connects through a transaction pooler",
+            "LISTEN does not work there, so workers poll; the leader lock stays with the pooler's "
+            "connection, so none or several workers lead; awa migrate cannot lock",
             "awa worker MODULE:CLIENT --database-url postgresql://USER@HOST:5432/NAME",
         )

@@ -1,13 +1,19 @@
-"""The checks of tables and what keeps them from being vacuumed."""
+"""Check tables, and what prevents vacuum from removing dead rows."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from psycopg import sql as names
-
 from awa_lib._sql import sql
-from awa_lib.doctor.finding import Finding, Severity, advise, identifier, literal, relation
+from awa_lib.doctor.finding import (
+    Finding,
+    Severity,
+    advise,
+    identifier,
+    literal,
+    relation,
+    set_server,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,23 +23,20 @@ if TYPE_CHECKING:
 
 __all__ = ["autovacuum", "bloat", "dead_rows", "horizon", "statistics"]
 
-# Autovacuum looks once a minute: a table may be over its threshold for a while.
+# Autovacuum starts once a minute: a table may exceed its threshold for a while.
 _LATE_TIMES: Final = 3
-_WIDE_GAP: Final = 10
-# What an entry of an index takes: key, pointer, and its share of a page two thirds full.
+_STALE_TIMES: Final = 10
+# The space of an index entry: key, pointer, and its share of a page that is two thirds full.
 _ENTRY_BYTES: Final = 150
 _LONG_SECONDS: Final = 3600
 
 
 def autovacuum(server: Server, tables: list[Table]) -> Iterator[Finding]:
-    """Find autovacuum switched off."""
-    why = "dead rows pile up behind the claim, and the queue slows down until it stands"
+    """Find that autovacuum is off."""
+    why = "dead rows accumulate, and each claim has to read past them"
     for setting in ("autovacuum", "track_counts"):
         if not getattr(server, setting):
-            do = advise(
-                sql.advice("set_server"), sql.advice("reload"),
-                name=names.SQL(setting), value=names.SQL("on"),
-            )  # fmt: skip
+            do = set_server(setting, "on")
             yield Finding("autovacuum", Severity.error, f"{setting} is off", why, do, setting)
     for table in tables:
         if not table.autovacuum:
@@ -43,22 +46,22 @@ def autovacuum(server: Server, tables: list[Table]) -> Iterator[Finding]:
 
 
 def dead_rows(tables: list[Table], limits: Limits) -> Iterator[Finding]:
-    """Find tables that vacuum does not keep up with."""
+    """Find tables with more dead rows than autovacuum should leave."""
     for table in tables:
         if table.dead > max(limits.dead_rows, _LATE_TIMES * table.threshold):
             yield Finding(
                 "dead-rows",
                 Severity.warning,
                 f"the table {table.name} has {table.dead:,} dead rows",
-                f"autovacuum is due at {table.threshold:,.0f}: its workers are busy elsewhere, or "
-                "something pins the horizon: awa doctor --check horizon",
+                f"autovacuum starts at {table.threshold:,.0f}: its workers are busy, or something "
+                "holds back the horizon: awa doctor --check horizon",
                 advise(sql.advice("vacuum"), table=relation(table.name)),
                 table.name,
             )
 
 
 def bloat(tables: list[Table], sizes: list[IndexSize], limits: Limits) -> Iterator[Finding]:
-    """Find tables and indexes that take much more than their rows need."""
+    """Find tables and indexes that take much more space than their rows need."""
     for table in tables:
         if table.row_bytes is None or table.rows < 0:
             continue
@@ -69,9 +72,9 @@ def bloat(tables: list[Table], sizes: list[IndexSize], limits: Limits) -> Iterat
                 Severity.note,
                 f"the table {table.name} takes {_size(table.bytes)} for about {table.rows:,.0f} "
                 f"rows, which need {_size(need)}",
-                "the room is used again; what reads the whole table is slow",
+                "new rows reuse the space, but scans of the whole table are slow",
                 advise(sql.advice("vacuum_full"), table=relation(table.name))
-                + "  -- locks the table while it is written anew",
+                + "  -- locks the table while it is rewritten",
                 table.name,
             )
     for index in sizes:
@@ -82,7 +85,7 @@ def bloat(tables: list[Table], sizes: list[IndexSize], limits: Limits) -> Iterat
                 Severity.warning,
                 f"the index {index.name} takes {_size(index.bytes)} for about {index.entries:,.0f} "
                 "entries",
-                "what goes by it reads many empty pages, and they crowd out others in memory",
+                "scans of it read many empty pages, which displace others in memory",
                 advise(sql.advice("reindex"), index=relation(index.name)),
                 index.name,
             )
@@ -90,16 +93,16 @@ def bloat(tables: list[Table], sizes: list[IndexSize], limits: Limits) -> Iterat
 
 def _size(count: float) -> str:
     for unit in ("B", "kB", "MB", "GB"):
-        if count < 1024 * _WIDE_GAP:  # four digits at most
+        if count < 10 * 1024:  # at most four digits
             return f"{count:.0f} {unit}"
         count /= 1024
     return f"{count:.0f} TB"
 
 
 def statistics(tables: list[Table], server: Server, limits: Limits) -> Iterator[Finding]:
-    """Find tables that the planner knows nothing, or the wrong, about."""
+    """Find tables without planner statistics, or with old ones."""
     if server.standby:
-        # Counts of changes are the primary's.
+        # Only the primary counts changes.
         return
     for table in tables:
         do = advise(sql.advice("analyze"), table=relation(table.name))
@@ -108,25 +111,25 @@ def statistics(tables: list[Table], server: Server, limits: Limits) -> Iterator[
                 "statistics",
                 Severity.warning,
                 f"the table {table.name} has no statistics",
-                f"it holds {_size(table.bytes)} and the planner guesses: after a restore or an "
-                "upgrade of the server they are missing",
+                f"it holds {_size(table.bytes)}, and the planner has to guess; a restore or an "
+                "upgrade of the server leaves no statistics",
                 do,
                 table.name,
             )
-        elif table.changed > max(limits.dead_rows, _WIDE_GAP * table.rows) and table.rows >= 0:
+        elif table.changed > max(limits.dead_rows, _STALE_TIMES * table.rows) and table.rows >= 0:
             yield Finding(
                 "statistics",
                 Severity.warning,
                 f"the statistics of the table {table.name} are old: {table.changed:,} rows have "
                 "changed since",
-                f"it had about {table.rows:,.0f} then; plans are made for those",
+                f"it had about {table.rows:,.0f} rows then, and is planned for as many",
                 do,
                 table.name,
             )
 
 
 def horizon(pins: list[Pin], server: Server, limits: Limits) -> Iterator[Finding]:
-    """Find what keeps dead rows from being removed."""
+    """Find what prevents the removal of dead rows."""
     for pin in pins:
         behind = "" if pin.xids is None else f", {pin.xids:,} transactions behind"
         long = (pin.seconds or 0) > limits.transaction_seconds + _LONG_SECONDS
@@ -134,7 +137,7 @@ def horizon(pins: list[Pin], server: Server, limits: Limits) -> Iterator[Finding
             "horizon",
             Severity.error if long else Severity.warning,
             f"{_PINS[pin.kind].format(name=pin.name, pid=pin.pid)}{_since(pin.seconds)}{behind}",
-            "no dead row younger than it can be removed: claims walk over them"
+            "newer dead rows cannot be removed, and claims read past them"
             + (f" ({pin.what})" if pin.what else ""),
             _unpin(pin),
             pin.name if pin.pid is None else str(pin.pid),
@@ -143,8 +146,8 @@ def horizon(pins: list[Pin], server: Server, limits: Limits) -> Iterator[Finding
         yield Finding(
             "horizon",
             Severity.note,
-            f"the role {server.role} sees its own sessions only",
-            "a transaction of another role may pin the horizon unseen",
+            f"the role {server.role} sees only its own sessions",
+            "a transaction of another role may hold back the horizon unseen",
             advise(sql.advice("see_all"), role=identifier(server.role)),
             server.role,
         )
@@ -174,8 +177,5 @@ def _unpin(pin: Pin) -> str:
         return advise(sql.advice("rollback_prepared"), name=literal(pin.name))
     if pin.kind == "slot":
         drop = advise(sql.advice("drop_slot"), name=literal(pin.name))
-        return f"{drop}  -- if nobody needs it any more"
-    return advise(
-        sql.advice("set_server"), sql.advice("reload"),
-        name=names.SQL("hot_standby_feedback"), value=names.SQL("off"),
-    ) + "  -- on the standby"  # fmt: skip
+        return f"{drop}  -- if it is no longer needed"
+    return set_server("hot_standby_feedback", "off") + "  -- on the standby"

@@ -1,12 +1,12 @@
-"""PostgreSQL on tap: a private server that starts when somebody needs it and stops after the last.
+"""A private PostgreSQL server that starts with its first client and stops after the last.
 
-``acquire("embedded:")`` gives a server whose ``url`` any driver accepts.  Processes that name the
-same directory share one server.  Each holds a shared lock on a file; the kernel drops the lock of
-a process that dies in whatever way, and a small detached supervisor stops the server when no lock
-is left.  So nothing has to be cleaned up after a crash.
+``acquire("embedded:")`` returns a server whose ``url`` any driver accepts.  Processes that name the
+same directory share one server.  Each holds a shared lock on a file, which the kernel releases
+however the process ends.  A small detached supervisor stops the server when no lock is left, so
+nothing has to be cleaned up after a crash.
 
-Keep the directory on a local disk.  NFS emulates these locks, or leaves them out, and PostgreSQL
-itself is not safe there without care.  Linux and macOS only.
+Keep the directory on a local disk: NFS emulates or omits these locks, and PostgreSQL itself needs
+care there.  Linux and macOS only.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which operating-system user the server runs as: PostgreSQL refuses to be root."""
+"""The operating-system user of the server: PostgreSQL refuses to run as root."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _CANDIDATES: Final = ("postgres", "nobody")
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """The user of the server process.  ``dropped`` when it is not the user of this process."""
+    """The user of the server process; ``dropped`` if this process runs as another user (root)."""
 
     name: str
     uid: int
@@ -35,11 +35,11 @@ class Account:
         """Return the arguments that make ``subprocess`` start a program as this user."""
         if not self.dropped:
             return {}
-        # No supplementary groups: root's would go along otherwise.
+        # No supplementary groups, or the server would keep root's.
         return {"user": self.uid, "group": self.gid, "extra_groups": []}
 
     def obstacle(self, path: Path) -> Path | None:
-        """Return the first directory on the way into ``path`` that this user may not enter."""
+        """Return the first directory of ``path`` that this user may not enter, or None."""
         if not self.dropped:
             return None
         for directory in (*reversed(path.parents), path):
@@ -58,15 +58,15 @@ def require_posix() -> None:
     if os.name != "posix":
         raise EmbeddedError(
             "the embedded PostgreSQL does not run on Windows",
-            why="it is shared through file locks and sockets of Unix",
+            why="it is shared through Unix file locks and sockets",
             hint="install PostgreSQL, or run under WSL, and pass --database-url postgresql://…",
         )
 
 
 def server_account() -> Account:
-    """Return who runs the server: this user, or for root an existing unprivileged one.
+    """Return the user of the server: this user, or for root an existing unprivileged user.
 
-    Raises EmbeddedError when root has nobody to drop to.  No user is ever made.
+    Raises EmbeddedError when there is no such user.  Never creates a user.
     """
     uid = os.geteuid()
     if uid != 0:
@@ -80,13 +80,13 @@ def server_account() -> Account:
             return Account(name, entry.pw_uid, entry.pw_gid, dropped=True)
     raise EmbeddedError(
         "the embedded PostgreSQL cannot run as root",
-        why="PostgreSQL refuses it, and there is no user 'postgres' or 'nobody' to run it as",
+        why="PostgreSQL refuses to, and neither the user 'postgres' nor 'nobody' exists",
         hint="run as an ordinary user, or pass --database-url postgresql://…",
     )
 
 
 def owner_name(uid: int) -> str:
-    """Return the name of a user id, or the number where it has none."""
+    """Return the name of a user id, or the number if it has no name."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
@@ -94,10 +94,10 @@ def owner_name(uid: int) -> str:
 
 
 def clean_environment() -> dict[str, str]:
-    """Return what server and tools may see of the environment.
+    """Return the environment for the server and its tools.
 
-    Nothing of PG*, which would redirect them; TZ is given because initdb otherwise compares the
-    system's zone with every zone file there is (0.15 s).
+    It has no PG* variable, which would redirect them.  TZ is set because initdb otherwise compares
+    the system's time zone with every zone file (0.15 s).
     """
     kept = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "TMPDIR")
     env = {name: os.environ[name] for name in kept if name in os.environ}

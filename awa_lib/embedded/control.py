@@ -1,4 +1,4 @@
-"""Look at an embedded server, stop it, delete it: without using it."""
+"""Describe, stop and delete an embedded server, without connecting to it."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class ServerStatus:
 
 
 def status(url_or_path: str | os.PathLike[str]) -> ServerStatus:
-    """Describe the server of a directory; changes and starts nothing."""
+    """Return the status of the server of a directory.  Changes and starts nothing."""
     require_posix()
     from awa_lib.embedded.supervisor import listener_pid
 
@@ -74,9 +74,9 @@ def status(url_or_path: str | os.PathLike[str]) -> ServerStatus:
 
 
 def stop(url_or_path: str | os.PathLike[str]) -> bool:
-    """Stop the server, also under its clients; False when none was running.
+    """Stop the server, even with clients; return False when none was running.
 
-    Takes back ``keep_alive``.  The next ``acquire`` starts it again.  Raises EmbeddedError.
+    Ends ``keep_alive``.  The next ``acquire`` starts the server again.  Raises EmbeddedError.
     """
     require_posix()
     layout = layout_of(url_or_path)
@@ -88,10 +88,10 @@ def stop(url_or_path: str | os.PathLike[str]) -> bool:
 
 
 def reset(url_or_path: str | os.PathLike[str]) -> bool:
-    """Stop the server and delete all its data; False when there was nothing of ours.
+    """Stop the server and delete all its data; return False when there was none.
 
-    Deletes what we made and nothing else: a directory that existed before stays, and so does one
-    that others have put files into.  Raises EmbeddedError.
+    Deletes only what awa created: a directory that existed before stays, and so does a directory
+    with other files in it.  Raises EmbeddedError.
     """
     require_posix()
     layout = layout_of(url_or_path)
@@ -108,7 +108,7 @@ def _delete(layout: Layout) -> None:
     try:
         created = json.loads(layout.marker.read_text()).get("created_directory")
     except ValueError:
-        # Cut off by a full disk.
+        # Truncated by a full disk.
         created = False
     for path in (*layout.root.glob("pg.new-*"), *layout.ours):
         if path.is_dir() and not path.is_symlink():
@@ -128,7 +128,7 @@ def _stop(layout: Layout) -> bool:
     else:
         orphan = listener_pid(layout.socket)
         if orphan is None:
-            # Of one that was killed; reset is about to delete what they write to.
+            # Processes of a killed server; reset is about to delete their files.
             clear_leftovers(layout.cluster)
             return False
         if orphan == 0:
@@ -139,7 +139,7 @@ def _stop(layout: Layout) -> bool:
         if time.monotonic() > until:
             raise EmbeddedError(
                 f"the embedded PostgreSQL in {str(layout.root)!r} did not stop",
-                why=f"it was asked to {_STOP_SECONDS:.0f} s ago",
+                why=f"it was told to stop {_STOP_SECONDS:.0f} s ago",
                 hint=f"see its log: {layout.log}",
             )
         time.sleep(_POLL_SECONDS)
@@ -147,7 +147,7 @@ def _stop(layout: Layout) -> bool:
 
 
 def _end_supervisor(layout: Layout) -> None:
-    """Ask it to end; its pid is true while it holds the lock, and written a moment after."""
+    """Signal the supervisor.  Its pid is valid while it holds the lock, and written just after."""
     until = time.monotonic() + _STOP_SECONDS
     while locks.is_held(layout.supervisor_lock) and time.monotonic() < until:
         text = layout.supervisor_lock.read_text().strip()
@@ -161,9 +161,9 @@ def _end_supervisor(layout: Layout) -> None:
 
 
 def is_supervisor(pid: int, root: Path) -> bool:
-    """Say whether a process is the supervisor of a directory, as far as the system tells.
+    """Return whether a process is the supervisor of a directory, as far as the system tells.
 
-    In another container the same number is another process, while the lock is one for both.
+    In another container the same pid is another process, while both see the same lock.
     """
     try:
         command = Path(f"/proc/{pid}/cmdline").read_bytes()
@@ -175,7 +175,7 @@ def is_supervisor(pid: int, root: Path) -> bool:
 def _elsewhere(layout: Layout) -> EmbeddedError:
     return EmbeddedError(
         f"the embedded PostgreSQL in {str(layout.root)!r} runs in another container",
-        why="it is up, but its process cannot be seen from here",
+        why="it is up, but its process is not visible here",
         hint="stop it there: awa dev down",
     )
 
@@ -195,6 +195,6 @@ def _size(directory: Path) -> int:
             try:
                 total += Path(where, name).lstat().st_size
             except FileNotFoundError:
-                # The server makes and deletes files meanwhile.
+                # The server creates and deletes files meanwhile.
                 continue
     return total

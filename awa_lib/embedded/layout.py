@@ -1,4 +1,4 @@
-"""Where an embedded server keeps its things, and how its URL is written."""
+"""The paths and the URL of an embedded server."""
 
 from __future__ import annotations
 
@@ -23,30 +23,30 @@ _SOCKET_PATH_BYTES: Final = 103
 
 
 def is_embedded(url: str) -> bool:
-    """Say whether a database URL asks for the embedded server."""
+    """Return whether a database URL names the embedded server."""
     return url.startswith(_SCHEME)
 
 
 def data_dir(url: str) -> Path:
-    """Return the directory of ``embedded:`` (the platform's) or ``embedded:PATH``, absolute."""
+    """Return the absolute directory of ``embedded:`` (the default) or ``embedded:PATH``."""
     require_posix()
     rest = url.removeprefix(_SCHEME)
     rest = rest.removeprefix("//")
     if rest:
         return Path(rest).expanduser().resolve()
     if os.geteuid() == 0:
-        # The server runs as another user, who may not enter root's home.
+        # The server runs as another user, who may not enter root's home directory.
         return Path("/var/lib/awa/postgres")
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Application Support" / "awa" / "postgres"
-    # The specification says to ignore a relative XDG_DATA_HOME.
+    # The XDG specification says to ignore a relative path.
     base = os.environ.get("XDG_DATA_HOME", "")
     home = Path(base) if base.startswith("/") else Path.home() / ".local" / "share"
     return home / "awa" / "postgres"
 
 
 def layout_of(url_or_path: str | os.PathLike[str]) -> Layout:
-    """Return the layout of a directory given as URL or path."""
+    """Return the layout of a URL or path."""
     return Layout(data_dir(os.fspath(url_or_path)))
 
 
@@ -63,27 +63,27 @@ class Layout:
 
     @property
     def log(self) -> Path:
-        """What the server and its supervisor say."""
+        """The log of the server and its supervisor."""
         return self.root / "server.log"
 
     @property
     def marker(self) -> Path:
-        """The proof that we made this directory, or were given it empty."""
+        """The proof that awa created this directory, or found it empty."""
         return self.root / "awa-embedded.json"
 
     @property
     def facts(self) -> Path:
-        """Which binaries the last start used."""
+        """The version and the programs of the last start."""
         return self.root / "server.json"
 
     @property
     def has_database(self) -> Path:
-        """Exists once this run of the server was seen to have its database."""
+        """Exists when this run of the server is known to have its database."""
         return self.root / "database.ok"
 
     @property
     def keep(self) -> Path:
-        """While it exists the server stays up without a client."""
+        """While it exists, the server stays up without clients."""
         return self.root / "keep"
 
     @property
@@ -93,12 +93,12 @@ class Layout:
 
     @property
     def clients_lock(self) -> Path:
-        """Held shared by every process that uses the server."""
+        """Held in shared mode by every process that uses the server."""
         return self.root / "clients.lock"
 
     @property
     def supervisor_lock(self) -> Path:
-        """Held exclusively by the supervisor as long as it lives; its pid is inside."""
+        """Held exclusively by the supervisor while it lives; contains its pid."""
         return self.root / "supervisor.lock"
 
     @property
@@ -108,7 +108,7 @@ class Layout:
 
     @property
     def sockets(self) -> Path:
-        """The directory of the server's socket: here when its path is short and plain enough."""
+        """The directory of the server's socket: in ``root`` if that path is short and plain."""
         inside = self.root / "s"
         text = os.fsencode(inside / f".s.PGSQL.{PORT}")
         # Both the server's setting and libpq's host are comma-separated lists.
@@ -119,9 +119,9 @@ class Layout:
 
     @property
     def far_sockets(self) -> Path:
-        """The private directory above the sockets of directories with too long a name.
+        """The private directory for sockets of directories whose name is too long.
 
-        Not XDG_RUNTIME_DIR nor TMPDIR: every process must come to the same name.
+        Not XDG_RUNTIME_DIR nor TMPDIR: every process must arrive at the same path.
         """
         uid = os.geteuid()
         return Path("/run/awa") if uid == 0 and Path("/run").is_dir() else Path(f"/tmp/awa-{uid}")  # noqa: S108 - checked before use
@@ -133,11 +133,11 @@ class Layout:
 
     @property
     def ours(self) -> tuple[Path, ...]:
-        """Everything we may have made here, the marker last, so that a cut-off reset can go on."""
+        """Every path awa may have created; the marker last, so that a reset can be repeated."""
         names = (self.cluster, self.sockets, self.log, self.root / "server.log.1", self.facts)
         locks = (self.clients_lock, self.supervisor_lock, self.start_lock)
         return (*names, self.has_database, self.keep, *locks, self.marker)
 
     def url(self, database: str = DATABASE) -> str:
-        """Return the URL libpq and psycopg accept; the port beats a PGPORT in the environment."""
+        """Return a URL for libpq and psycopg; its port overrides PGPORT."""
         return f"postgresql://{SUPERUSER}@{quote(str(self.sockets), safe='')}:{PORT}/{database}"

@@ -1,8 +1,8 @@
-"""File locks that the kernel drops when their holder dies.
+"""File locks, which the kernel releases when their holder dies.
 
-Every lock belongs to one open file description, which a forked child shares.  So descriptors are
-close-on-exec, a forked child closes its copies, and a lock is only ever given back by closing: an
-explicit unlock in a child would take it from the parent as well.
+A lock belongs to an open file description, which a forked child shares.  So descriptors are
+close-on-exec, a forked child closes its copies, and a lock is released only by closing: an explicit
+unlock in a child would release the parent's lock too.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def _open(path: Path) -> int:
 
 
 def give_back(descriptor: int) -> None:
-    """Close a descriptor of ``share``, and with it give the lock back."""
+    """Release the lock of ``share`` by closing its descriptor."""
     _descriptors.discard(descriptor)
     os.close(descriptor)
 
@@ -63,8 +63,8 @@ def _try(descriptor: int, mode: int) -> bool:
         if error.errno in _NO_LOCKS:
             raise EmbeddedError(
                 "the embedded PostgreSQL cannot be used in this directory",
-                why=f"its file system has no file locks ({error.strerror}), by which programs "
-                "agree on one server",
+                why=f"its file system has no file locks ({error.strerror}), and processes need "
+                "them to share a server",
                 hint="name a directory on a local disk: embedded:PATH",
             ) from error
         raise
@@ -72,7 +72,7 @@ def _try(descriptor: int, mode: int) -> bool:
 
 
 def _is_current(descriptor: int, path: Path) -> bool:
-    """Say whether the locked file still is the one of that name: ``reset`` deletes it."""
+    """Return whether the locked file still has that name: ``reset`` deletes it."""
     try:
         return os.path.samestat(os.fstat(descriptor), path.stat())
     except FileNotFoundError:
@@ -81,7 +81,7 @@ def _is_current(descriptor: int, path: Path) -> bool:
 
 @contextmanager
 def hold(path: Path, *, seconds: float) -> Iterator[None]:
-    """Hold a lock exclusively, waiting for it at most so long.  Raises EmbeddedError."""
+    """Hold a lock exclusively; wait for it at most ``seconds``.  Raises EmbeddedError."""
     until = time.monotonic() + seconds
     descriptor = _open(path)
     try:
@@ -94,7 +94,7 @@ def hold(path: Path, *, seconds: float) -> Iterator[None]:
                 raise EmbeddedError(
                     f"the embedded PostgreSQL in {str(path.parent)!r} is busy",
                     why=f"another process has been starting or stopping it for {seconds:.0f} s",
-                    hint="look who holds the lock: fuser -v " + str(path),
+                    hint="see which process holds the lock: fuser -v " + str(path),
                 )
             time.sleep(_POLL_SECONDS)
         yield
@@ -105,7 +105,7 @@ def hold(path: Path, *, seconds: float) -> Iterator[None]:
 def share(path: Path) -> int:
     """Take a shared lock and return its descriptor, for ``give_back``.
 
-    Others hold it exclusively for microseconds at a time, to look whether anybody is left.
+    The supervisor holds it exclusively for microseconds, to test whether a client is left.
     """
     descriptor = _open(path)
     try:
@@ -118,13 +118,13 @@ def share(path: Path) -> int:
 
 
 def is_held(path: Path, *, shared: bool = False) -> bool:
-    """Say whether somebody holds the lock: exclusively, or with ``shared`` in whatever way."""
+    """Return whether a process holds the lock exclusively, or with ``shared`` in any mode."""
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
         return False
     try:
-        # A shared probe, where it is enough, because two of them never see each other.
+        # A shared probe where it is enough: two shared probes do not conflict.
         return not _try(descriptor, fcntl.LOCK_EX if shared else fcntl.LOCK_SH)
     finally:
         os.close(descriptor)

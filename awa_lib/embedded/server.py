@@ -1,4 +1,4 @@
-"""Start an embedded server or join a running one, and leave it again."""
+"""Start an embedded server or join a running one, and leave it."""
 
 from __future__ import annotations
 
@@ -29,24 +29,24 @@ if TYPE_CHECKING:
 __all__ = ["Server", "acquire", "translating"]
 
 _LOCK_SECONDS: Final = 120.0
-# Crash recovery of a busy database takes its time.
+# Crash recovery of a busy database is slow.
 _START_SECONDS: Final = 120.0
-# The supervisor's patience after the last client: a script of many commands starts one server.
+# How long the server outlives its last client: a script of many commands starts it once.
 _LINGER_SECONDS: Final = 1.0
 _POLL_SECONDS: Final = 0.005
 _LOG_BYTES: Final = 1_000_000
-# A start writes a segment of the log of changes.
+# A start writes a WAL segment.
 _DISK_BYTES: Final = 20_000_000
-# A server that says that it is ready is reached at once.
+# A server that reports ready accepts connections at once.
 _REACH_SECONDS: Final = 10.0
 _SETTINGS: Final = {"shared_buffers": "128MB", "unix_socket_permissions": "0700"}
 
 
 class Server:
-    """A share in a running server.  Leave by ``release()`` or as a context manager.
+    """A share in a running server.  Give it up by ``release()`` or as a context manager.
 
-    A forked child has the URL but no share: it is to call ``acquire`` itself when it may outlive
-    its parent.
+    A forked child has the URL but no share: it must call ``acquire`` itself if it may outlive its
+    parent.
     """
 
     def __init__(self, layout: Layout, descriptor: int) -> None:
@@ -56,7 +56,7 @@ class Server:
 
     @property
     def url(self) -> str:
-        """The URL of database ``awa``, for psycopg and everything on libpq."""
+        """The URL of the database ``awa``, for libpq and psycopg."""
         return self._layout.url()
 
     def url_of(self, database: str) -> str:
@@ -65,18 +65,18 @@ class Server:
 
     @property
     def data_dir(self) -> Path:
-        """The directory everything is in."""
+        """The directory of the server's data, log and locks."""
         return self._layout.root
 
     def release(self) -> None:
-        """Give up the share; the last one out makes the server stop.  Harmless twice."""
+        """Give up the share; the server stops after the last.  A second call does nothing."""
         descriptor, self._descriptor = self._descriptor, None
-        # In a forked child the number may be another file's by now.
+        # In a forked child the descriptor may be another file's by now.
         if descriptor is not None and self._pid == os.getpid():
             locks.give_back(descriptor)
 
     def pass_on(self) -> None:
-        """Let the share survive ``exec``, so that the program that follows holds it."""
+        """Keep the share over ``exec``, for the program that replaces this one."""
         if self._descriptor is not None:
             os.set_inheritable(self._descriptor, True)
 
@@ -103,9 +103,9 @@ def acquire(
 ) -> Server:
     """Start the server of ``embedded:``, ``embedded:PATH`` or a path, or join it; blocks.
 
-    A new directory takes about a second, a start 0.2 s, joining a millisecond.  ``keep_alive``
-    makes it stay up without clients until ``stop``.  ``settings`` are PostgreSQL's and count
-    only when this call starts the server, which is durable unless they say otherwise.
+    A new directory takes about a second, a start 0.2 s, joining a millisecond.  With
+    ``keep_alive`` the server stays up without clients until ``stop``.  ``settings`` are
+    PostgreSQL's; they apply only if this call starts the server, which is durable by default.
     Raises EmbeddedError.
     """
     require_posix()
@@ -114,7 +114,7 @@ def acquire(
     with translating(layout):
         cluster.make_directory(layout, account)
         with locks.hold(layout.start_lock, seconds=_LOCK_SECONDS):
-            # Again, because a reset may have come first.
+            # Again, because a reset may have taken the lock first.
             cluster.make_directory(layout, account)
             descriptor = locks.share(layout.clients_lock)
             try:
@@ -129,7 +129,7 @@ def acquire(
 
 @contextmanager
 def translating(layout: Layout) -> Iterator[None]:
-    """Turn what the file system says into an EmbeddedError."""
+    """Translate errors of the file system into EmbeddedError."""
     try:
         yield
     except OSError as error:
@@ -137,7 +137,7 @@ def translating(layout: Layout) -> Iterator[None]:
         raise EmbeddedError(
             f"cannot use {str(layout.root)!r} for the embedded PostgreSQL",
             why=f"{error.strerror or error}: {where!r}",
-            hint="make it writable or make room, or name another directory: embedded:PATH",
+            hint="make it writable, free space on it, or use another directory: embedded:PATH",
         ) from error
 
 
@@ -146,7 +146,7 @@ def _bring_up(layout: Layout, account: Account, settings: Mapping[str, str]) -> 
     from awa_lib.embedded.supervisor import is_ready, listener_pid
 
     binaries: Binaries | None = None
-    said = 0
+    log_start = 0
     until = time.monotonic() + _START_SECONDS
     ready_since: float | None = None
     while True:
@@ -160,27 +160,27 @@ def _bring_up(layout: Layout, account: Account, settings: Mapping[str, str]) -> 
             ):
                 raise _unreachable(layout)
         elif binaries is not None:
-            raise _failure(layout, said)
+            raise _failure(layout, log_start)
         else:
-            binaries, said = _start(layout, account, settings)
+            binaries, log_start = _start(layout, account, settings)
         if time.monotonic() > until:
-            raise _failure(layout, said)
+            raise _failure(layout, log_start)
         time.sleep(_POLL_SECONDS)
     if not layout.has_database.exists():
-        # Also when who started it was killed before it came to this.
+        # Also if the process that started the server was killed before this.
         found = binaries or reachable_binaries(account, major=cluster.data_major(layout))
         cluster.make_database(layout, found)
 
 
-def _failure(layout: Layout, said: int) -> EmbeddedError:
+def _failure(layout: Layout, log_start: int) -> EmbeddedError:
     disk = os.statvfs(layout.root)
     full = disk.f_bavail * disk.f_frsize < _DISK_BYTES or (disk.f_files and not disk.f_favail)
     return EmbeddedError(
         f"the embedded PostgreSQL in {str(layout.root)!r} did not start",
-        why=cluster.tail(layout, said) or "it said nothing",
-        hint=f"the disk is full, make room: df -h {shlex.quote(str(layout.root))}"
+        why=cluster.tail(layout, log_start) or "it wrote nothing to its log",
+        hint=f"the disk is full, free space on it: df -h {shlex.quote(str(layout.root))}"
         if full
-        else f"see the whole log: {layout.log}; the data can be deleted with: "
+        else f"see the whole log: {layout.log}; or delete the data: "
         + cluster.reset_command(layout),
     )
 
@@ -189,14 +189,15 @@ def _unreachable(layout: Layout) -> EmbeddedError:
     return EmbeddedError(
         f"the embedded PostgreSQL in {str(layout.root)!r} runs but cannot be reached",
         why=f"its socket {str(layout.socket)!r} was deleted or does not answer",
-        hint=f"start it anew: awa dev down --data-dir {shlex.quote(str(layout.root))}",
+        hint=f"stop it: awa dev down --data-dir {shlex.quote(str(layout.root))}; it starts again "
+        "on next use",
     )
 
 
 def _start(layout: Layout, account: Account, settings: Mapping[str, str]) -> tuple[Binaries, int]:
     """Start a supervisor, which starts the server or adopts one that lost its supervisor.
 
-    Returns also where in the log its own words begin.
+    Also returns the size of the log before the start.
     """
     from awa_lib.embedded import supervisor
 
@@ -205,26 +206,11 @@ def _start(layout: Layout, account: Account, settings: Mapping[str, str]) -> tup
     if orphan == 0:
         raise EmbeddedError(
             f"the embedded PostgreSQL in {str(layout.root)!r} runs in another container",
-            why="it answers on its socket, but its process cannot be seen from here",
+            why="it answers on its socket, but its process is not visible here",
             hint="stop it there: awa dev down, or name another directory: embedded:PATH",
         )
     if orphan is None:
-        # A server that ended in order has left no pid file, and nothing else.
-        if layout.postmaster_pid.exists() and not supervisor.clear_leftovers(layout.cluster):
-            raise EmbeddedError(
-                f"processes of an earlier server in {str(layout.root)!r} do not end",
-                why="the server was killed, and they hold its shared memory",
-                hint=f"end them: fuser -k {shlex.quote(str(layout.cluster))}",
-            )
-        if cluster.data_major(layout) is None:
-            cluster.make_cluster(layout, account, binaries, settings)
-        cluster.make_sockets(layout, account)
-        supervisor.forget_stale_locks(layout.cluster, layout.sockets)
-        layout.has_database.unlink(missing_ok=True)
-        facts = {"version": binaries.version, "bin_dir": str(binaries.bin_dir)}
-        layout.facts.write_text(json.dumps(facts) + "\n")
-        if layout.log.exists() and layout.log.stat().st_size > _LOG_BYTES:
-            layout.log.rename(layout.root / "server.log.1")
+        _prepare(layout, account, binaries, settings)
     spec = {
         "argv": _command(layout, binaries, settings),
         "switch": account.switch,
@@ -235,7 +221,7 @@ def _start(layout: Layout, account: Account, settings: Mapping[str, str]) -> tup
     }
     # Isolated and without site: no package of the user's can slow it down or break it.
     with layout.log.open("ab") as log:
-        said = log.tell()
+        log_start = log.tell()
         subprocess.run(  # noqa: S603 - our own script
             [sys.executable, "-I", "-S", supervisor.__file__, json.dumps(spec)],
             env=clean_environment(),
@@ -246,7 +232,31 @@ def _start(layout: Layout, account: Account, settings: Mapping[str, str]) -> tup
             stdout=log,
             stderr=log,
         )
-    return binaries, said
+    return binaries, log_start
+
+
+def _prepare(
+    layout: Layout, account: Account, binaries: Binaries, settings: Mapping[str, str]
+) -> None:
+    """Remove the leftovers of an earlier server, and create what is missing."""
+    from awa_lib.embedded import supervisor
+
+    # A server that stopped normally leaves no pid file and no process.
+    if layout.postmaster_pid.exists() and not supervisor.clear_leftovers(layout.cluster):
+        raise EmbeddedError(
+            f"processes of an earlier server in {str(layout.root)!r} do not end",
+            why="the server was killed, and they hold its shared memory",
+            hint=f"end them: fuser -k {shlex.quote(str(layout.cluster))}",
+        )
+    if cluster.data_major(layout) is None:
+        cluster.make_cluster(layout, account, binaries, settings)
+    cluster.make_sockets(layout, account)
+    supervisor.forget_stale_locks(layout.cluster, layout.sockets)
+    layout.has_database.unlink(missing_ok=True)
+    facts = {"version": binaries.version, "bin_dir": str(binaries.bin_dir)}
+    layout.facts.write_text(json.dumps(facts) + "\n")
+    if layout.log.exists() and layout.log.stat().st_size > _LOG_BYTES:
+        layout.log.rename(layout.root / "server.log.1")
 
 
 def _command(layout: Layout, binaries: Binaries, settings: Mapping[str, str]) -> list[str]:

@@ -1,9 +1,9 @@
-"""The detached process that runs PostgreSQL as long as somebody wants it.
+"""The detached process that runs PostgreSQL while it has clients.
 
-Started as a script by ``server`` with ``python -I -S`` and one JSON argument, so it may import
-nothing but the standard library: it is up in about 15 ms.  It polls, instead of waiting in
-flock, because it must see four things: the last client leaving, the server dying, its directory
-being deleted, and a signal.  Five system calls every tenth of a second cost nothing measurable.
+``server`` starts it as a script with ``python -I -S`` and one JSON argument, so it imports only the
+standard library and is up in about 15 ms.  It polls instead of waiting in flock, because it must
+notice four events: the last client leaves, the server dies, its directory is deleted, a signal
+arrives.  Five system calls every tenth of a second have no measurable cost.
 """
 
 from __future__ import annotations
@@ -22,26 +22,31 @@ from pathlib import Path
 from typing import Any, Final
 
 __all__ = [
-    "clear_leftovers", "forget_stale_locks", "is_ours", "is_ready", "listener_pid", "main",
-]  # fmt: skip
+    "clear_leftovers",
+    "forget_stale_locks",
+    "is_ours",
+    "is_ready",
+    "listener_pid",
+    "main",
+]
 
 _TICK_SECONDS: Final = 0.1
-# Until the server is ready: what dies before that is not started again.
+# Until the server is ready.  A server that dies before is not started again.
 _STARTING_TICK_SECONDS: Final = 0.005
 _STOP_SECONDS: Final = 30.0
-# A server that dies more often than this is broken, not unlucky.
+# A server that dies more often is not started again.
 _RESTARTS: Final = 5
 _RESTART_WINDOW_SECONDS: Final = 60.0
 _RESTART_PAUSES: Final = (0.0, 0.5, 1.0, 2.0, 4.0)
-# What a killed server leaves ends by itself when it looks; a busy process does not look.
+# Processes of a killed server end when they notice it; a busy process does not notice.
 _LEFTOVERS: Final = ((0, 1.0), (signal.SIGQUIT, 3.0), (signal.SIGKILL, 10.0))
 _PROC: Final = Path("/proc")
 
 
 def listener_pid(path: Path) -> int | None:
-    """Return the pid of the process that listens on a socket, told by the kernel; None if none.
+    """Return the pid of the process that listens on a socket, from the kernel, or None.
 
-    Trustworthy where a pid file is not: after a reboot its number may be anybody's.
+    A pid file is less reliable: after a reboot its pid may belong to any process.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.settimeout(1.0)
@@ -58,7 +63,7 @@ def listener_pid(path: Path) -> int | None:
 
 
 def is_ready(postmaster_pid: Path) -> bool:
-    """Say whether the server wrote into its pid file that it accepts connections."""
+    """Return whether the server has noted in its pid file that it accepts connections."""
     try:
         lines = postmaster_pid.read_text().splitlines()
     except (OSError, UnicodeDecodeError):
@@ -71,17 +76,20 @@ def _sees_processes() -> bool:
 
 
 def is_ours(pid: int, cluster: Path) -> bool | None:
-    """Say whether a process is one of the server of this data; None when it cannot be seen.
+    """Return whether a process belongs to the server of this data; None if it is not visible.
 
-    A number in a lock file proves nothing: in a container that starts again it is another's, even
-    another server's.  The first process of a server names its data in its command line, and all
-    of them work in that directory.  A zombie, which a container may keep for ever, is nobody.
+    The pid in a lock file proves nothing: in a restarted container it may be another process, even
+    another server's.  The first process of a server has the data directory in its command line,
+    and all of them work in that directory.  A zombie, which a container may keep, does not count.
     """
     if not _sees_processes():
         shown = subprocess.run(  # noqa: S603 - the system's own program, and a number
             ["/bin/ps", "-o", "command=", "-p", str(pid)],
-            stdout=subprocess.PIPE, text=True, errors="replace", check=False,
-        ).stdout  # fmt: skip
+            stdout=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            check=False,
+        ).stdout
         return "postgres" in shown.split(" ")[0] and str(cluster) in shown
     place = _PROC / str(pid)
     command = b""
@@ -93,17 +101,17 @@ def is_ours(pid: int, cluster: Path) -> bool | None:
         named = os.fsencode(cluster) in command.split(b"\0")
         return named or os.path.samestat((place / "cwd").stat(), cluster.stat())
     except PermissionError:
-        # Root in a container may not look at other users' processes.
+        # Root in a container may not read other users' processes.
         return None if command.startswith(b"postgres:") else False
     except (OSError, ValueError, IndexError):
         return False
 
 
 def clear_leftovers(cluster: Path) -> bool:
-    """Wait for what a killed server left behind and end what stays; False when something does.
+    """Wait for the processes of a killed server, then end them; return False if some stay.
 
-    Its processes hold the shared memory, and no other server starts on the data until they are
-    gone.  What is committed is safe: the next start recovers.
+    They hold its shared memory, and no server starts on the data before they end.  Committed data
+    is safe: the next start recovers it.
     """
     if not _sees_processes():
         return True
@@ -125,10 +133,10 @@ def _processes(cluster: Path) -> list[int]:
 
 
 def forget_stale_locks(cluster: Path, sockets: Path) -> None:
-    """Delete lock files of PostgreSQL whose process is none of this data's server.
+    """Delete PostgreSQL's lock files whose process does not belong to the server of this data.
 
-    PostgreSQL copes with a dead pid by itself, but refuses to start while any process of the
-    same user has that number, which in a container that starts again is the rule.
+    PostgreSQL ignores the pid of a dead process, but refuses to start while any process of the
+    same user has that pid, which is common in a restarted container.
     """
     for path in (cluster / "postmaster.pid", *sockets.glob(".s.PGSQL.*.lock")):
         try:
@@ -148,7 +156,7 @@ def _lock(descriptor: int) -> bool:
 
 
 class Supervisor:
-    """One server process and the reasons to keep it."""
+    """One server process, and what keeps it running."""
 
     def __init__(self, spec: dict[str, Any]) -> None:
         self._argv: list[str] = spec["argv"]
@@ -170,17 +178,17 @@ class Supervisor:
         return os.open(self._root / name, flags, 0o600)
 
     def claim(self) -> bool:
-        """Become the supervisor; a moment's patience, because others look at this lock."""
+        """Take the supervisor lock; retry, because other processes probe it."""
         for _ in range(50):
             if _lock(self._own):
-                # At once: who finds the lock held believes the number in it.
+                # At once: a process that finds the lock held trusts the pid in it.
                 os.ftruncate(self._own, 0)
                 return True
             time.sleep(0.01)
         return False
 
     def run(self) -> int:
-        """Serve until nobody is left, then stop the server."""
+        """Run until no client is left, then stop the server."""
         os.pwrite(self._own, f"{os.getpid()}\n".encode(), 0)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._ask_to_stop)
@@ -212,7 +220,7 @@ class Supervisor:
         self._stopping = True
 
     def _is_home(self) -> bool:
-        """Say whether the directory still is the one we serve: somebody may have deleted it."""
+        """Return whether the directory is still the same: it may have been deleted."""
         try:
             found = (self._root / "clients.lock").stat()
         except OSError:
@@ -228,14 +236,14 @@ class Supervisor:
         return False
 
     def _leave(self) -> bool:
-        """Stop the server unless somebody is coming in; False when it goes on."""
+        """Stop the server unless a client arrives; return False when it goes on."""
         if not _lock(self._start):
             return False
         if self._is_wanted():
             fcntl.flock(self._start, fcntl.LOCK_UN)
             return False
         self._stop(signal.SIGINT)
-        # In this order: who gets the start lock must find no supervisor.
+        # In this order: the next holder of the start lock must find no supervisor.
         os.close(self._own)
         os.close(self._start)
         return True
@@ -248,14 +256,14 @@ class Supervisor:
         )
 
     def _relaunch(self) -> bool:
-        """Start a server again that worked and then died; False when it should stay dead."""
+        """Restart a server that died after it was ready; return False if it must not be."""
         recent = time.monotonic() - _RESTART_WINDOW_SECONDS
         self._starts = [moment for moment in self._starts if moment > recent]
         if not self._was_ready or len(self._starts) >= _RESTARTS:
             return False
-        sys.stderr.write("awa: the server died and is started again\n")
+        sys.stderr.write("awa: the server died and is restarted\n")
         sys.stderr.flush()
-        # Where leftovers cannot be seen they are given time.
+        # Where leftover processes are not visible, they get time to end.
         time.sleep(_RESTART_PAUSES[min(len(self._starts), len(_RESTART_PAUSES)) - 1])
         cluster = self._pid_file.parent
         if not clear_leftovers(cluster):
@@ -276,19 +284,19 @@ class Supervisor:
         )
 
     def _stop(self, number: int) -> None:
-        """Stop the server: what is committed is safe with either signal."""
+        """Stop the server; committed data is safe with any of the signals."""
         pid = self._child.pid if self._child else self._adopted
         until = time.monotonic() + _STOP_SECONDS
         while pid and self._alive():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
-            # Repeated, because a signal sent while the server starts is lost (seen).
+            # Repeated, because a signal that is sent while the server starts can be lost (seen).
             again = time.monotonic() + 1.0
             while self._alive() and time.monotonic() < again:
                 time.sleep(0.005)
             if time.monotonic() > until:
                 number = signal.SIGQUIT
-        # A directory for sockets far from the data; one inside the data stays.
+        # A socket directory outside the data is removed.
         with contextlib.suppress(OSError, ValueError):
             far = self._sockets()
             if far.parent != self._root:
@@ -296,7 +304,7 @@ class Supervisor:
 
 
 def main(argv: list[str]) -> int:
-    """Lock first, detach then: when the first process is gone, the lock is held for good."""
+    """Take the lock, then detach: when the first process has ended, the lock is held."""
     supervisor = Supervisor(json.loads(argv[0]))
     if not supervisor.claim():
         return 75

@@ -309,12 +309,12 @@ def written_ends(leases: Sequence[tuple[int, int]]) -> Op[list[Written]]:
 def _hold(leases: Sequence[tuple[int, int]]) -> Op[tuple[set[int], Missed]]:
     """Lock the rows that are not locked, until the commit; return their ids, and the rest."""
     rows = yield sql.claims("hold_attempts", **_pairs(leases))
-    ours: dict[int, bool] = dict(rows)
+    owned: dict[int, bool] = dict(rows)
     missed = Missed(
-        [job_id for job_id, _ in leases if job_id not in ours],
-        sorted(job_id for job_id, held in ours.items() if not held),
+        [job_id for job_id, _ in leases if job_id not in owned],
+        sorted(job_id for job_id, held in owned.items() if not held),
     )
-    return {job_id for job_id, held in ours.items() if held}, missed
+    return {job_id for job_id, held in owned.items() if held}, missed
 
 
 def _leases(attempts: Sequence[OwnedAttempt]) -> list[tuple[int, int]]:

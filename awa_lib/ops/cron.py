@@ -1,4 +1,4 @@
-"""Periodic jobs: declare, fire, trigger, pause, remove."""
+"""Schedules: declare, fire, trigger, pause, delete."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from awa_lib._json import dumps, loads
 from awa_lib._sql import atomic, sql
-from awa_lib.cron import CronExpression
+from awa_lib.cron import CronExpression, check_settings
 from awa_lib.enqueue.new_jobs import check
 from awa_lib.errors import ScheduleNotFound, Transient
 from awa_lib.models import Job
-from awa_lib.schedule_rows import check_settings
 from awa_lib.validation import LONGEST_NAME, name_of, text_of
 
 if TYPE_CHECKING:
@@ -39,7 +38,7 @@ Block = Literal["pause_schedule", "resume_schedule", "trigger_schedule"]
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """A declared schedule, checked; the columns of its rows."""
+    """A checked schedule, with the columns of its row."""
 
     name: str
     cron_expr: str
@@ -77,9 +76,16 @@ class Schedule:
         name_of("name", name)
         CronExpression(cron_expr, timezone)
         check_settings(missed_fire_policy, catch_up_limit, jitter_seconds)
-        job = check([args], kind, queue, priority, max_attempts, tags, metadata, None, None, None,
+        job = check(
+            [args],
             traced=False,
-        )  # fmt: skip
+            kind=kind,
+            queue=queue,
+            priority=priority,
+            max_attempts=max_attempts,
+            tags=tags,
+            metadata=metadata,
+        )
         return cls(
             name, cron_expr, timezone, job.kinds[0], job.options.queue, job.args[0],
             job.options.priority, job.options.max_attempts, job.options.tags,
@@ -89,7 +95,7 @@ class Schedule:
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """What finding the fires of a schedule takes."""
+    """The columns of a schedule that are needed to find its fires."""
 
     name: str
     cron_expr: str
@@ -107,28 +113,28 @@ class Due:
     catch_up_limit: int
     jitter_seconds: float
     version: str
-    """Another one now means that the row was changed."""
+    """Another value now means that the row was changed."""
     now: datetime
     """The database's clock."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fire:
-    """Fires of one schedule to enqueue, oldest first, each with the time its job may run."""
+    """Fires of a schedule to enqueue, oldest first, each with the time when its job may run."""
 
     name: str
     seen: datetime | None
-    """last_enqueued_at as it was read; another value now means that somebody was faster."""
+    """last_enqueued_at as it was read; another value now means that another leader was faster."""
     fires: tuple[tuple[datetime, datetime], ...]
     version: str | None = None
     """The version of the row that was read, if it matters."""
 
 
 def declare(schedules: Sequence[Schedule], *, fresh: bool, living: bool = True) -> Op[list[str]]:
-    """Write the schedules of this process; ``fresh`` at its start, when removed ones come back.
+    """Write schedules; ``fresh`` at the start of a process, when deleted schedules come back.
 
-    Those that are not ``living`` belong to no process.  Returns the names of those that somebody
-    else has locked, which were not written.
+    Schedules that are not ``living`` belong to no process.  Returns the names of schedules that
+    another transaction has locked, which were not written.
     """
     rows = [
         {
@@ -144,18 +150,22 @@ def declare(schedules: Sequence[Schedule], *, fresh: bool, living: bool = True) 
 
 @atomic
 def apply_schedules(
-    schedules: Sequence[Schedule], *, pause: Sequence[str], resume: Sequence[str],
-    remove: Sequence[str], paused_by: str | None = None,
-) -> Op[None]:  # fmt: skip
-    """Write schedules that no process declares, and pause, resume and remove others, all or none.
+    schedules: Sequence[Schedule],
+    *,
+    pause: Sequence[str],
+    resume: Sequence[str],
+    remove: Sequence[str],
+    paused_by: str | None = None,
+) -> Op[None]:
+    """Write schedules that no process declares, and pause, resume and delete others, all or none.
 
-    Raises ScheduleNotFound, or Transient when somebody else has one locked.
+    Raises ScheduleNotFound, or Transient when another transaction has locked a schedule.
     """
     if schedules and (busy := (yield from declare(schedules, fresh=True, living=False))):
         raise Transient(
             f"the schedule {busy[0]!r} is locked",
-            why="a transaction that changes it is open",
-            hint="try again when that has ended",
+            why="an open transaction changes it",
+            hint="try again when that transaction has ended",
         )
     for name in pause:
         yield from pause_cron_job(name, paused_by)
@@ -172,18 +182,18 @@ def read_schedules() -> Op[list[Due]]:
 
 
 def fire(due: Sequence[Fire]) -> Op[int]:
-    """Enqueue fires and move each schedule on; return how many.
+    """Enqueue fires and advance each schedule; return how many.
 
-    One that another leader was faster with, that was changed, paused or removed since it was read,
-    or that somebody has locked, is passed over.
+    Schedules that another leader has fired, that were changed, paused or deleted since they were
+    read, or that are locked, are skipped.
     """
-    flat = [(one.name, *pair) for one in due for pair in one.fires]
+    flat = [(schedule.name, *pair) for schedule in due for pair in schedule.fires]
     rows = yield sql.cron(
         "fire_schedules",
-        names=[one.name for one in due],
-        seen=[one.seen for one in due],
-        newest=[one.fires[-1][0] for one in due],
-        versions=[one.version for one in due],
+        names=[schedule.name for schedule in due],
+        seen=[schedule.seen for schedule in due],
+        newest=[schedule.fires[-1][0] for schedule in due],
+        versions=[schedule.version for schedule in due],
         fire_names=[name for name, _, _ in flat],
         fire_ats=[fire_at for _, fire_at, _ in flat],
         run_ats=[run_at for _, _, run_at in flat],
@@ -192,7 +202,7 @@ def fire(due: Sequence[Fire]) -> Op[int]:
 
 
 def trigger_cron_job(name: str) -> Op[Job]:
-    """Enqueue the job of a schedule now, beside its fires, and return it.
+    """Enqueue the job of a schedule now, in addition to its fires, and return it.
 
     Its metadata holds ``cron_name`` and ``triggered_manually``.  Works while paused.  Raises
     ScheduleNotFound or ValidationError.
@@ -204,9 +214,9 @@ def trigger_cron_job(name: str) -> Op[Job]:
 
 
 def pause_cron_job(name: str, paused_by: str | None = None) -> Op[None]:
-    """Keep a schedule from firing until it is resumed.  Idempotent.
+    """Stop a schedule from firing until it is resumed.  Idempotent.
 
-    Leaders of awa 0.5 do not know pauses.  Raises ScheduleNotFound or ValidationError.
+    Leaders of awa 0.5 ignore the pause.  Raises ScheduleNotFound or ValidationError.
     """
     if paused_by is not None:
         text_of("paused_by", paused_by, LONGEST_NAME)
@@ -216,7 +226,7 @@ def pause_cron_job(name: str, paused_by: str | None = None) -> Op[None]:
 
 
 def resume_cron_job(name: str) -> Op[None]:
-    """Let a schedule fire again from now on.  Idempotent.
+    """Resume a schedule: it fires again from now on.  Idempotent.
 
     Raises ScheduleNotFound or ValidationError.
     """
@@ -226,7 +236,7 @@ def resume_cron_job(name: str) -> Op[None]:
 
 
 def delete_cron_job(name: str) -> Op[bool]:
-    """Remove a schedule; return False when there was none.
+    """Delete a schedule; return False when it does not exist.
 
     It comes back when a process that declares it starts, not before.  A leader of awa 0.5 that
     declares it writes it again within a minute.  Raises ValidationError.

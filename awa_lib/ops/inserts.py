@@ -1,6 +1,6 @@
-"""Insert jobs: one, many, or very many through COPY.
+"""Insert jobs: a single job, many, or very many through COPY.
 
-Arguments are checked and encoded when an op is made, before any connection is taken.
+Arguments are checked and encoded when an op is made, before a connection is used.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from awa_lib._sql import atomic, sql
 from awa_lib.codec import pgtext
 from awa_lib.enqueue.new_jobs import NewJobs, check
+from awa_lib.enqueue.options import complete, takes_options
 from awa_lib.errors import (
     AwaError,
     UniqueConflict,
@@ -21,10 +22,12 @@ from awa_lib.telemetry import metrics
 from awa_lib.validation import items_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime
+    from typing import Unpack
 
     from awa_lib._sql import Op
+    from awa_lib.enqueue.options import InsertOptions
 
 __all__ = [
     "enqueue_many_copy",
@@ -37,137 +40,107 @@ __all__ = [
 
 OnConflict = Literal["raise", "skip", "return_existing", "replace"]
 _MODES: Final = ("raise", "skip", "return_existing", "replace")
-# A key whose holder ends between two statements is tried again so often.
+# Tries of a unique key whose holder ends between two statements.
 _TRIES: Final = 5
-# Jobs of a stream in memory at a time.
-_STREAM: Final = 5_000
-
-# Rows of one statement.
-_CHUNK: Final = 1000
-# Up to here COPY's extra round trips cost more than they save.
-_FEW: Final = 1000
+# Jobs of a stream that are in memory at a time.
+_STREAMED_JOBS: Final = 5_000
+_ROWS_PER_STATEMENT: Final = 1000
+# For this many jobs or fewer COPY's extra round trips cost more than they save.
+_COPIED_FROM: Final = 1000
 
 
+@takes_options
 def insert(
     args: Any,
     *,
-    kind: str | None = None,
-    queue: str = "default",
-    priority: int = 2,
-    max_attempts: int = 25,
-    tags: Sequence[str] | None = None,
-    metadata: Mapping[str, Any] | None = None,
-    run_at: datetime | str | None = None,
-    unique_opts: Mapping[str, Any] | None = None,
-    concurrency_key: str | None = None,
     on_conflict: OnConflict = "raise",
+    **options: Unpack[InsertOptions],
 ) -> Op[Job]:
-    """Insert one job and return it.
+    """Insert a job and return it.
 
-    ``args`` is a dataclass instance, a pydantic model or a dict; the kind is derived from its
-    type unless given.  A ``run_at`` in the future makes the job scheduled, one in the past
-    available at once; without an offset it is UTC.  ``unique_opts`` holds by_queue (False),
-    by_args (True), by_period (a bucket number) and states (mask, 31).  When another job holds the
-    unique key, ``on_conflict`` decides: raise UniqueConflict with its id; skip: return None;
-    return_existing: return it; replace: give it these args and this run_at, provided that it has
-    not started, and return it.  ``concurrency_key`` (1 to 200 characters) names what the jobs of
-    the queue's policy ``max_running_per_key`` share; it is kept in the metadata.
+    ``args`` is a dataclass instance, a pydantic model or a dict.  The options:
+
+    - ``kind``: the kind of the job; by default derived from the type of ``args``.
+    - ``queue``: the queue.
+    - ``priority``: 1 (most urgent) to 4.
+    - ``max_attempts``: the maximum number of attempts, 1 to 1000.
+    - ``tags``: at most 20 texts.
+    - ``metadata``: a dict of JSON data.
+    - ``run_at``: when the job may run; a time without an offset is UTC.  A job with a time in the
+      future is scheduled, any other job is available at once.
+    - ``unique_opts``: makes the job unique.  A dict of by_queue (False), by_args (True), by_period
+      (the number of a period) and states (a bit mask, 31).
+    - ``concurrency_key``: 1 to 200 characters, stored in the metadata; the policy
+      ``max_running_per_key`` of the queue limits the running jobs with the same key.
+    - ``on_conflict``: what to do if another job holds the unique key.  ``raise`` UniqueConflict,
+      ``skip`` and return None, ``return_existing``, or ``replace``: give the other job these args
+      and this ``run_at``, if it has not started, and return it.
+
     Raises UniqueConflict, ValidationError, SerializationError.
     """
-    new = check(
-        [args], kind, queue, priority, max_attempts, tags, metadata, run_at, unique_opts,
-        concurrency_key,
-    )  # fmt: skip
+    new = check([args], **options)
     return _first(new) if _raises(on_conflict, new) else _first_unique(new, on_conflict)
 
 
+@takes_options
 def insert_many(
     jobs: Iterable[Any],
     *,
-    kind: str | None = None,
-    queue: str = "default",
-    priority: int = 2,
-    max_attempts: int = 25,
-    tags: Sequence[str] | None = None,
-    metadata: Mapping[str, Any] | None = None,
-    run_at: datetime | str | None = None,
-    unique_opts: Mapping[str, Any] | None = None,
-    concurrency_key: str | None = None,
     on_conflict: OnConflict = "raise",
+    **options: Unpack[InsertOptions],
 ) -> Op[list[Job]]:
-    """Insert all jobs or none and return them in the same order, ids ascending.
+    """Insert all jobs or none, and return them in the same order with ascending ids.
 
-    ``jobs`` are args as ``insert`` takes them, of one class or several, or ``NewJob`` objects
-    with options of their own; the options here hold for all others.  With
-    ``on_conflict="skip"`` jobs whose unique key is taken are left out of the result.  Raises as
+    ``jobs`` are args as for ``insert``, of any types, or ``NewJob`` objects with options of their
+    own.  The options are those of ``insert`` and hold for all other jobs.  With
+    ``on_conflict="skip"`` the result leaves out jobs whose unique key is taken.  Raises as
     ``insert``.
     """
-    new = check(
-        jobs, kind, queue, priority, max_attempts, tags, metadata, run_at, unique_opts,
-        concurrency_key,
-    )  # fmt: skip
+    new = check(jobs, **options)
     return _rows(new) if _raises(on_conflict, new) else _unique(new, on_conflict)
 
 
+@takes_options
 def insert_many_copy(
     jobs: Iterable[Any],
     *,
-    kind: str | None = None,
-    queue: str = "default",
-    priority: int = 2,
-    max_attempts: int = 25,
-    tags: Sequence[str] | None = None,
-    metadata: Mapping[str, Any] | None = None,
-    run_at: datetime | str | None = None,
-    unique_opts: Mapping[str, Any] | None = None,
-    concurrency_key: str | None = None,
     on_conflict: OnConflict = "raise",
+    **options: Unpack[InsertOptions],
 ) -> Op[list[Job]]:
-    """Insert all jobs or none through COPY, the fastest way for more than a thousand jobs.
+    """Insert all jobs or none with COPY, the fastest way for more than 1000 jobs.
 
-    Takes and returns what ``insert_many`` does.  Fewer jobs, for which that is faster, and jobs
-    with a unique key or options of their own go its way.  Raises as ``insert``.
+    Takes and returns what ``insert_many`` does, and inserts as it does at most 1000 jobs, for
+    which that is faster, and jobs with a unique key or options of their own.  Raises as
+    ``insert``.
     """
-    new = check(
-        jobs, kind, queue, priority, max_attempts, tags, metadata, run_at, unique_opts,
-        concurrency_key,
-    )  # fmt: skip
+    new = check(jobs, **options)
     if not _raises(on_conflict, new):
         return _unique(new, on_conflict)
-    return _copy(new) if len(new.args) > _FEW and _copies(new) else _rows(new)
+    return _copy(new) if len(new.args) > _COPIED_FROM and _copies(new) else _rows(new)
 
 
 @atomic
+@takes_options
 def enqueue_many_copy(
     jobs: Iterable[Any],
     *,
-    kind: str | None = None,
-    queue: str = "default",
-    priority: int = 2,
-    max_attempts: int = 25,
-    tags: Sequence[str] | None = None,
-    metadata: Mapping[str, Any] | None = None,
-    run_at: datetime | str | None = None,
-    unique_opts: Mapping[str, Any] | None = None,
-    concurrency_key: str | None = None,
     on_progress: Callable[[int], None] | None = None,
+    **options: Unpack[InsertOptions],
 ) -> Op[int]:
-    """Insert all jobs or none from any iterable in flat memory; return how many.
+    """Insert all jobs or none from an iterable of any length, and return their number.
 
-    ``jobs`` are as ``insert_many`` takes them, and are read 5,000 at a time inside one
-    transaction; ``on_progress`` is called with the count so far after each of these.  Unique keys
-    are claimed in order within each of these only: two such streams may deadlock, and one of them
-    then raises Transient.  Raises as ``insert``.
+    ``jobs`` and the options are those of ``insert_many``, except ``on_conflict``.  Jobs are read
+    in batches of 5000 in one transaction; ``on_progress`` is called with the number of jobs after
+    each batch.  Unique keys are claimed in order in each batch only: two such streams may
+    deadlock, and one of them then raises Transient.  Raises as ``insert``.
     """
     if on_progress is not None and not callable(on_progress):
         raise ValidationError(f"on_progress must be a function, got {on_progress!r}")
+    complete(options)
     count = 0
     source = iter(items_of("jobs", jobs))
-    while batch := list(islice(source, _STREAM)):
-        new = check(
-            batch, kind, queue, priority, max_attempts, tags, metadata, run_at, unique_opts,
-            concurrency_key,
-        )  # fmt: skip
+    while batch := list(islice(source, _STREAMED_JOBS)):
+        new = check(batch, **options)
         if _copies(new):
             yield from _copy_rows(new)
         else:
@@ -184,12 +157,12 @@ def insert_batch(new: NewJobs) -> Op[list[Job]]:
 
 
 def insert_free(new: NewJobs) -> Op[list[Job]]:
-    """Insert checked jobs, leaving out those whose unique key is taken."""
+    """Insert checked jobs, except those whose unique key is taken."""
     return _unique(new, "skip") if new.unique_keys else _rows(new)
 
 
 def _raises(on_conflict: object, new: NewJobs) -> bool:
-    """Return True for the default mode.  Raises ValidationError for an unknown or idle one."""
+    """Return True for the default mode.  Raises ValidationError for an unknown or useless mode."""
     if on_conflict == "raise":
         return True
     if on_conflict not in _MODES:
@@ -214,8 +187,8 @@ def _first(new: NewJobs) -> Op[Job]:
 def _rows(new: NewJobs) -> Op[list[Job]]:
     if not new.args:
         return []
-    # One statement is atomic by itself and saves two round trips.
-    return (yield from (_chunk(new) if len(new.args) <= _CHUNK else _chunks(new)))
+    # A single statement is atomic by itself and saves two round trips.
+    return (yield from (_chunk(new) if len(new.args) <= _ROWS_PER_STATEMENT else _chunks(new)))
 
 
 def _chunk(new: NewJobs) -> Op[list[Job]]:
@@ -225,7 +198,7 @@ def _chunk(new: NewJobs) -> Op[list[Job]]:
         else:
             rows = yield sql.jobs("insert_jobs", **new.params())
         if not rows:
-            # Another storage engine takes the writes: only its own door knows where they go.
+            # Another storage engine takes the writes: only its own function knows the tables.
             params = new.params()
             del params["ids"]
             rows = yield sql.jobs("insert_jobs_compat", **params)
@@ -236,35 +209,35 @@ def _chunk(new: NewJobs) -> Op[list[Job]]:
 
 
 def _conflict(new: NewJobs, error: UniqueConflict) -> UniqueConflict:
-    """Return the error of jobs among themselves, whose holder was never there, else this one."""
+    """Return an error that names two conflicting jobs of this call, otherwise ``error``."""
     places: dict[bytes, int] = {}
     for place, key in enumerate(new.unique_keys):
         if key is not None and (first := places.setdefault(key, place)) != place:
             return UniqueConflict(
-                f"two jobs of this call have the same unique key: the ones at {first} and {place}",
+                f"two jobs of this call have the same unique key: positions {first} and {place}",
                 constraint=error.constraint,
-                why="of jobs with one key only one may live",
-                hint="leave one out, or give on_conflict='skip'",
+                why="only one job with a unique key may be live",
+                hint="remove one of them, or use on_conflict='skip'",
             )
     return error
 
 
 def _each_chunk(new: NewJobs) -> Op[list[Job]]:
-    if new.unique_keys and len(new.args) > _CHUNK:
+    if new.unique_keys and len(new.args) > _ROWS_PER_STATEMENT:
         reserved = yield sql.jobs("reserve_ids", count=len(new.args))
         if reserved:
             return (yield from _in_key_order(new, *reserved[0]))
     jobs: list[Job] = []
-    for start in range(0, len(new.args), _CHUNK):
-        jobs += yield from _chunk(new.slice(start, start + _CHUNK))
+    for start in range(0, len(new.args), _ROWS_PER_STATEMENT):
+        jobs += yield from _chunk(new.slice(start, start + _ROWS_PER_STATEMENT))
     return jobs
 
 
 def _in_key_order(new: NewJobs, ids: Sequence[int], now: datetime) -> Op[list[Job]]:
-    """Insert jobs with unique keys in several statements; each claims after the one before."""
+    """Insert jobs with unique keys in several statements, in the order of their keys."""
     order = new.key_order()
-    for start in range(0, len(order), _CHUNK):
-        places = order[start : start + _CHUNK]
+    for start in range(0, len(order), _ROWS_PER_STATEMENT):
+        places = order[start : start + _ROWS_PER_STATEMENT]
         params = new.pick(places).params([ids[place] for place in places])
         try:
             yield sql.jobs("insert_jobs", **params)
@@ -295,13 +268,12 @@ _copy = atomic(_copy_rows)
 
 def _first_unique(new: NewJobs, on_conflict: OnConflict) -> Op[Job]:
     jobs = yield from _unique(new, on_conflict)
-    # None for a skipped one: the overloads of the clients' insert say so.
-    return jobs[0] if jobs else None  # type: ignore[return-value]
+    return jobs[0] if jobs else None  # type: ignore[return-value] # None is declared by the overloads of insert
 
 
 @atomic
 def _unique(new: NewJobs, on_conflict: OnConflict) -> Op[list[Job]]:
-    """Insert what is free; treat what is held as ``on_conflict`` says."""
+    """Insert jobs whose key is free; handle the others as ``on_conflict`` says."""
     jobs: dict[int, Job] = {}
     open_places = list(range(len(new.args)))
     for _ in range(_TRIES):
@@ -317,33 +289,35 @@ def _unique(new: NewJobs, on_conflict: OnConflict) -> Op[list[Job]]:
             for place in taken
             if (holder := holders.get(new.unique_keys[place] or b"")) is not None
         ]
-        # Rows are locked in id order everywhere; of several with one key the last wins.
+        # Rows are locked in id order everywhere; of several jobs with a key the last wins.
         for holder, place in sorted(held, key=lambda pair: pair[0].id):
             replaced = on_conflict == "replace"
             jobs[place] = (yield from _replace(new.pick([place]), holder)) if replaced else holder
-        # A holder that ended meanwhile has left its key free.
+        # The key of a holder that ended meanwhile is free.
         open_places = [place for place in taken if place not in jobs]
         if not open_places:
             return [jobs[place] for place in sorted(jobs)]
-    raise UniqueConflict(why="its holders change faster than they can be found", hint="try again")
+    raise UniqueConflict(why="the jobs that hold the key change too quickly", hint="try again")
 
 
 def _insert_free(part: NewJobs, places: Sequence[int], jobs: dict[int, Job]) -> Op[list[int]]:
-    """Insert the jobs whose key is free into ``jobs``; return the places of the others."""
+    """Insert the jobs whose key is free and add them to ``jobs``; return the other places."""
     taken: list[int] = []
     order, ids = part.key_order(), []
-    if len(order) > _CHUNK and (reserved := (yield sql.jobs("reserve_ids", count=len(order)))):
+    if len(order) > _ROWS_PER_STATEMENT and (
+        reserved := (yield sql.jobs("reserve_ids", count=len(order)))
+    ):
         ids = reserved[0][0]
-    elif len(order) <= _CHUNK:
-        order.sort()  # one statement keeps the order by itself
-    for start in range(0, len(order), _CHUNK):
-        there = order[start : start + _CHUNK]
+    elif len(order) <= _ROWS_PER_STATEMENT:
+        order.sort()  # a single statement keeps the order by itself
+    for start in range(0, len(order), _ROWS_PER_STATEMENT):
+        there = order[start : start + _ROWS_PER_STATEMENT]
         chunk = part.pick(there)
         given = [ids[place] for place in there] if ids else ()
         rows = yield sql.jobs("insert_unique_jobs", **chunk.columns(given))
         if not rows:
             raise AwaError(
-                "on_conflict is not possible here: another storage engine takes the writes",
+                "on_conflict is not supported: another storage engine takes the writes",
                 hint="insert without on_conflict and handle UniqueConflict",
             )
         won = [row[0] for row in rows if row[1] is not None]

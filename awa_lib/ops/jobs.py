@@ -1,4 +1,4 @@
-"""Operations on single jobs and sets of jobs, as operators know them."""
+"""Operations on single jobs and sets of jobs."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from awa_lib.enqueue.unique import unique_key
 from awa_lib.errors import InvalidTransition, JobNotFound, UniqueConflict
 from awa_lib.filters import checked_limit
 from awa_lib.models import Job
+from awa_lib.states import CAN_CANCEL, CAN_RETRY, ENDED, QUEUED
 from awa_lib.validation import LONGEST_NAME, int64_of, name_of, number_of, state_of, text_of
 
 if TYPE_CHECKING:
@@ -20,10 +21,6 @@ if TYPE_CHECKING:
     from awa_lib._sql import Op
 
 __all__ = [
-    "CANCELS",
-    "ENDED",
-    "RETRIES",
-    "WAITING",
     "cancel",
     "cancel_by_unique_key",
     "cancel_in_pages",
@@ -39,25 +36,20 @@ __all__ = [
     "set_priority",
 ]
 
-# Rows locked by one statement of a bulk change.
-_PAGE: Final = 500
-# States from which a job can be retried or cancelled.
-RETRIES: Final = ("failed", "cancelled", "waiting_external", "retryable")
-CANCELS: Final = ("scheduled", "available", "running", "retryable", "waiting_external")
-ENDED: Final = ("completed", "failed", "cancelled")
-WAITING: Final = ("scheduled", "available", "retryable")
+# Rows locked by a statement of a bulk change.
+_ROWS_PER_STATEMENT: Final = 500
 Block = Literal["retry_jobs", "cancel_jobs"]
 
 
 def id_array(ids: Sequence[int]) -> str:
-    """Write ids as a Postgres array literal (a third of the cost of a list parameter)."""
+    """Return ids as a Postgres array literal (a third of the cost of a list parameter)."""
     return "{" + ",".join(map(str, ids)) + "}"
 
 
 def get_job(job_id: int) -> Op[Job]:
-    """Return one job.
+    """Return a job.
 
-    Raises JobNotFound, whose hint tells when it is among the dead letters, or ValidationError.
+    Raises JobNotFound, whose hint says when it is among the dead letters, or ValidationError.
     """
     rows = yield sql.jobs("get_job", id=int64_of("job_id", job_id))
     if not rows:
@@ -66,7 +58,7 @@ def get_job(job_id: int) -> Op[Job]:
             raise JobNotFound(
                 job_id,
                 why="it failed and was moved to the dead letters",
-                hint=f"look at it: awa dlq show {job_id}; run it again: awa dlq retry {job_id}",
+                hint=f"show it: awa dlq show {job_id}; run it again: awa dlq retry {job_id}",
             )
         raise JobNotFound(job_id)
     return rows.into(Job)[0]
@@ -89,8 +81,8 @@ def list_jobs(
 ) -> Op[list[Job]]:
     """Return a page of jobs, newest id first.
 
-    The next page starts at ``before_id=page[-1].id``.  Raises ValidationError, for an unknown
-    state or a negative limit too.
+    The next page starts at ``before_id=page[-1].id``.  Raises ValidationError, also for an unknown
+    state or a negative limit.
     """
     rows = yield sql.jobs(
         "list_jobs",
@@ -107,21 +99,21 @@ def list_jobs(
 def retry(job_id: int) -> Op[Job]:
     """Make a job available now and return it.
 
-    A failed, cancelled or waiting_external job starts over with attempt 0; a retryable one skips
+    A failed, cancelled or waiting_external job starts again with attempt 0; a retryable job skips
     the rest of its delay and keeps its attempts.  Raises JobNotFound, InvalidTransition,
-    ValidationError, or UniqueConflict when another live job took its unique key.
+    ValidationError, or UniqueConflict when another live job holds its unique key.
     """
-    return (yield from _change("retry_jobs", job_id, "retry", RETRIES))
+    return (yield from _change("retry_jobs", job_id, "retry", CAN_RETRY))
 
 
 def cancel(job_id: int) -> Op[Job]:
     """Cancel a job that has not ended and return it.
 
-    A running handler is told at once: ``job.is_cancelled()`` turns true and an async handler gets
-    CancelledError; whatever it returns is dropped.  Raises JobNotFound, InvalidTransition or
+    A running handler is stopped at once: ``job.is_cancelled()`` returns True and an async handler
+    gets CancelledError; its result is dropped.  Raises JobNotFound, InvalidTransition or
     ValidationError.
     """
-    return (yield from _change("cancel_jobs", job_id, "cancel", CANCELS))
+    return (yield from _change("cancel_jobs", job_id, "cancel", CAN_CANCEL))
 
 
 def _change(block: Block, job_id: int, word: str, allowed: tuple[str, ...]) -> Op[Job]:
@@ -138,9 +130,9 @@ def _change(block: Block, job_id: int, word: str, allowed: tuple[str, ...]) -> O
 
 
 def set_priority(job_id: int, priority: int) -> Op[Job]:
-    """Give a job that waits another priority, 1 (urgent) to 4, and return it.
+    """Set the priority of a waiting job, 1 (urgent) to 4, and return the job.
 
-    Aging starts over from it.  Raises JobNotFound, InvalidTransition, or ValidationError.
+    Aging starts again from it.  Raises JobNotFound, InvalidTransition, or ValidationError.
     """
     number_of("priority", priority, 1, 4)
     rows = yield sql.bulk(
@@ -150,9 +142,9 @@ def set_priority(job_id: int, priority: int) -> Op[Job]:
 
 
 def move_queue(job_id: int, to_queue: str) -> Op[Job]:
-    """Move a job that waits to another queue and return it.
+    """Move a waiting job to another queue and return it.
 
-    Its unique key stays as it was made.  Raises JobNotFound, InvalidTransition, ValidationError.
+    Its unique key does not change.  Raises JobNotFound, InvalidTransition, ValidationError.
     """
     name_of("to_queue", to_queue)
     rows = yield sql.bulk(
@@ -170,7 +162,7 @@ def cancel_by_unique_key(
 ) -> Op[Job | None]:
     """Cancel the oldest job with a unique key that has not ended; return it, or None.
 
-    Give exactly what made up the key: ``queue`` for by_queue, ``args`` for by_args, the bucket
+    Give exactly what the key was made of: ``queue`` for by_queue, ``args`` for by_args, the bucket
     number for by_period.  Raises ValidationError or SerializationError.
     """
     text_of("kind", kind, LONGEST_NAME)
@@ -207,14 +199,14 @@ def discard(job_id: int) -> Op[None]:
 def _waiting(job_id: int, word: str, *, moved: bool) -> Op[Job]:
     job = yield from get_job(job_id)
     if not moved:
-        raise InvalidTransition(job_id, str(job.state), word, WAITING)
+        raise InvalidTransition(job_id, str(job.state), word, QUEUED)
     return job
 
 
 def retry_failed(*, kind: str | None = None, queue: str | None = None) -> Op[list[Job]]:
-    """Make every failed job of one kind or one queue available and return them by id.
+    """Make every failed job of a kind or a queue available and return them by id.
 
-    Jobs whose unique key another live job took stay failed.  Works in pages, each its own
+    Jobs whose unique key another live job holds stay failed.  Works in pages, each its own
     statement.  Raises ValueError unless exactly one of ``kind`` and ``queue`` is given, and
     ValidationError.
     """
@@ -229,10 +221,10 @@ def retry_failed(*, kind: str | None = None, queue: str | None = None) -> Op[lis
 
 
 def retry_in_pages(ids: Sequence[int]) -> Op[list[Job]]:
-    """Retry the jobs with these ids that can be; return them.  Conflicting ones are skipped."""
+    """Retry the jobs with these ids; return those retried.  Jobs that conflict are skipped."""
     changed: list[Job] = []
-    for start in range(0, len(ids), _PAGE):
-        page = ids[start : start + _PAGE]
+    for start in range(0, len(ids), _ROWS_PER_STATEMENT):
+        page = ids[start : start + _ROWS_PER_STATEMENT]
         try:
             changed += yield from _retry_page(page)
         except UniqueConflict:
@@ -251,10 +243,10 @@ def _retry_page(ids: Sequence[int]) -> Op[list[Job]]:
 
 
 def cancel_in_pages(ids: Sequence[int]) -> Op[list[int]]:
-    """Cancel the jobs with these ids that have not ended; return the ids of those."""
+    """Cancel the jobs with these ids that have not ended; return their ids."""
     cancelled: list[int] = []
-    for start in range(0, len(ids), _PAGE):
-        rows = yield sql.jobs("cancel_jobs", ids=id_array(ids[start : start + _PAGE]))
+    for start in range(0, len(ids), _ROWS_PER_STATEMENT):
+        rows = yield sql.jobs("cancel_jobs", ids=id_array(ids[start : start + _ROWS_PER_STATEMENT]))
         cancelled += [row[rows.columns.index("id")] for row in rows]
     return cancelled
 
@@ -262,7 +254,7 @@ def cancel_in_pages(ids: Sequence[int]) -> Op[list[int]]:
 def discard_failed(kind: str) -> Op[int]:
     """Delete every failed job of a kind for good; return how many.
 
-    One statement, which locks every row it deletes.  Raises ValidationError.
+    One statement, which locks every row that it deletes.  Raises ValidationError.
     """
     rows = yield sql.jobs("discard_failed", kind=text_of("kind", kind, LONGEST_NAME))
     return int(rows.scalar())

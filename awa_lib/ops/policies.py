@@ -1,4 +1,4 @@
-"""Settings of queues that the whole fleet follows while it runs."""
+"""Policies of queues, which the running fleet follows."""
 
 from __future__ import annotations
 
@@ -26,20 +26,22 @@ if TYPE_CHECKING:
 __all__ = ["set_queue_policy"]
 
 _COUNTS: Final = {
-    "max_running": (0, INT32_MAX), "max_running_per_key": (1, INT32_MAX),
-    "poll_interval_ms": (1, LONGEST_POLL_MS), "claim_batch": (1, INT32_MAX),
-}  # fmt: skip
+    "max_running": (0, INT32_MAX),
+    "max_running_per_key": (1, INT32_MAX),
+    "poll_interval_ms": (1, LONGEST_POLL_MS),
+    "claim_batch": (1, INT32_MAX),
+}
 
 
 def set_queue_policy(queue: str, **changes: Unpack[PolicyChanges]) -> Op[QueuePolicy]:
-    """Change what is stored about a queue; return all of it.
+    """Change the policy of a queue and return it.
 
-    A setting that is None is taken back, one that is left out stays.  Workers follow within
-    milliseconds of the commit where notifications arrive, else within ten seconds; running
-    attempts keep what they began with.  ``rate_limit`` is (jobs a second, burst) for each process,
-    burst 0 meaning a second's worth; ``deadline_seconds`` 0 means no deadline; retention is in
-    hours, at most a hundred years.  Limits of running jobs hold in the whole fleet; jobs that wait
-    for a callback do not count, and lowering a limit stops nothing that runs.
+    None removes a setting; settings that are not given stay.  Workers follow within milliseconds
+    of the commit if notifications arrive, otherwise within ten seconds; running attempts keep the
+    settings that they began with.  ``rate_limit`` is (jobs a second, burst) for each process, where
+    burst 0 means the jobs of a second; ``deadline_seconds`` 0 means no deadline; retention is in
+    hours, at most a hundred years.  Limits of running jobs apply to the whole fleet; jobs that wait
+    for a callback do not count, and lowering a limit stops no running job.
     Locks the queue's row, which every claim of a limited queue waits for.
     Raises ValidationError.
     """
@@ -56,7 +58,7 @@ def set_queue_policy(queue: str, **changes: Unpack[PolicyChanges]) -> Op[QueuePo
 
 
 def _stored(key: str, value: object) -> dict[str, Any]:
-    """Return the columns of one setting."""
+    """Return the columns of a setting."""
     if key not in PolicyChanges.__annotations__:
         raise unknown_word(f"unknown queue setting {key!r}", key, PolicyChanges.__annotations__)
     if key == "rate_limit":
@@ -69,9 +71,9 @@ def _stored(key: str, value: object) -> dict[str, Any]:
     if key == "deadline_seconds" and number > LONGEST_DEADLINE:
         raise ValidationError(
             f"deadline_seconds must be at most {LONGEST_DEADLINE:.0f}, ten years: {value!r}",
-            hint="0 is no deadline",
+            hint="use 0 for no deadline",
         )
-    # Longer is for ever too.
+    # Longer is forever too.
     return {key: min(number, LONGEST_RETENTION)}
 
 
@@ -86,7 +88,7 @@ def _rate_limit(value: object) -> dict[str, Any]:
     if not RATES[0] <= rate <= RATES[1]:
         raise ValidationError(
             f"rate_limit max_rate must be a number from {RATES[0]:g} to {RATES[1]:g}: {rate!r}",
-            hint="None is no limit",
+            hint="use None for no limit",
         )
     burst = number_of("rate_limit burst", value[1], 0, INT32_MAX)
     return {"max_rate": rate, "burst": burst or max(1, min(math.ceil(rate), INT32_MAX))}

@@ -65,15 +65,15 @@ def _steps(prefix: str) -> Iterator[tuple[str, str]]:
         return names.SQL(text).format(**given).as_string()
 
     about = "".join(f"\n-- {name}: {PURPOSES[purpose]}." for purpose, name in roles.items())
-    yield "Give up rather than stand in the way of others.", fill("give_up_early")
-    yield f"The roles that are not there yet, without a password.{about}", fill("make_roles")
-    yield "Who migrates acts as the owner.", fill("join_owner")
+    yield "Fail soon instead of blocking other sessions.", fill("give_up_early")
+    yield f"The missing roles, without a password.{about}", fill("make_roles")
+    yield "The migrating role may act as the owner.", fill("join_owner")
     yield "", fill("act_as_owner")
-    yield "The schema and all in it belong to the owner.", fill("take_over")
-    yield "Who may come in.", fill("enter_database")
+    yield "The schema and everything in it belong to the owner.", fill("take_over")
+    yield "Access to the database and the schema.", fill("enter_database")
     yield "", fill("close_schema")
     yield "", fill("enter_schema")
-    yield "Whatever was granted before is taken back.", fill("close_tables")
+    yield "All earlier grants are revoked.", fill("close_tables")
     yield "", fill("close_sequences")
     yield "", fill("close_functions")
     for purpose in ("runtime", "producer", "readonly"):
@@ -82,7 +82,7 @@ def _steps(prefix: str) -> Iterator[tuple[str, str]]:
             role = names.Identifier(roles[purpose])
             yield words, fill(template, privileges=privileges, objects=objects, role=role)
             words = ""
-    words = "Tables that later migrations make; those of a producer are granted one by one."
+    words = "Tables of later migrations; tables for producers are granted one by one."
     for purpose, given in LATER.items():
         role = names.Identifier(roles[purpose])
         yield words, fill("later_tables", privileges=_list(given), role=role)
@@ -125,6 +125,6 @@ def _objects(found: Iterable[str]) -> names.Composable:
 
 
 def _list(words: Iterable[str]) -> names.Composable:
-    """Write names of ours, which need no quotes."""
+    """Return a list of names; the names of the schema need no quotes."""
     text = textwrap.fill(", ".join(words), _LINE_WIDTH, subsequent_indent="    ")
     return names.SQL(text)

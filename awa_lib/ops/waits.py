@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from awa_lib._sql import Op
-    from awa_lib.models import StateName
+    from awa_lib.states import StateName
 
 __all__ = ["CHANNEL", "JobStatus", "job_states", "unwatch_jobs", "watch_jobs"]
 
@@ -21,7 +21,7 @@ CHANNEL: Final = "awa_job_state"
 
 @dataclass(frozen=True, slots=True)
 class JobStatus:
-    """The state of a job; ``error`` is the latest with its traceback, None once completed."""
+    """Where a job stands; ``error`` is the latest one, with its traceback; None once completed."""
 
     id: int
     state: StateName

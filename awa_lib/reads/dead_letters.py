@@ -1,4 +1,4 @@
-"""Read dead letters: as published, and flat for tools."""
+"""Read dead letters: as objects of awa 0.5, and as flat rows for tools."""
 
 from __future__ import annotations
 

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from awa_lib._json import loads
 from awa_lib._sql import sql
-from awa_lib.reads.jobs import JobQuery, JobRow, job_row, job_rows, job_rows_of
+from awa_lib.reads.jobs import JobRow, job_row, job_rows, job_rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Unpack
 
     from awa_lib._sql import Op
+    from awa_lib.filters import JobQuery
 
 __all__ = ["DescribedJob", "Descriptor", "described_job", "described_jobs", "described_jobs_of"]
 

@@ -4,27 +4,27 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, TypedDict
+from typing import TYPE_CHECKING, Any, Final
 
 from awa_lib._json import dumps, loads
 from awa_lib._sql import sql
 from awa_lib.errors import JobNotFound, ValidationError
-from awa_lib.models import TERMINAL_STATES, JobState
+from awa_lib.filters import JobQuery
+from awa_lib.states import CAN_RETRY_IN_AWA_05, ENDED, JobState
 from awa_lib.validation import int64_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from typing import Unpack
 
     from awa_lib._sql import Op
-    from awa_lib.models import StateName
+    from awa_lib.states import StateName
 
 __all__ = [
     "SORTS",
     "Callback",
     "JobDump",
     "JobEvent",
-    "JobQuery",
     "JobRow",
     "JobRun",
     "JobSummary",
@@ -37,8 +37,6 @@ __all__ = [
 ]
 
 SORTS: Final = ("id", "run_at", "created_at", "attempted_at", "finalized_at", "priority", "attempt")
-_RETRIES: Final = frozenset({"failed", "cancelled", "waiting_external"})
-_ENDED: Final = frozenset(map(str, TERMINAL_STATES))
 # The current attempt of a job in one of these states has left no error.
 _FAULTLESS: Final = frozenset({"running", "waiting_external", "completed"})
 _NESTED: Final = frozenset({dict, list})
@@ -164,25 +162,6 @@ class JobRun:
     """What is not known of it, in sentences."""
 
 
-class JobQuery(TypedDict, total=False):
-    """Which jobs: those that fit every key that is given.
-
-    ``since`` and ``until`` are about created_at, the first inclusive; ``args`` and ``metadata``
-    hold what must be contained; ``error`` is a part of the latest error's text, in any case.
-    """
-
-    states: Sequence[str]
-    kind: str | None
-    queue: str | None
-    tag: str | None
-    before_id: int | None
-    since: datetime | None
-    until: datetime | None
-    args: Mapping[str, Any] | None
-    metadata: Mapping[str, Any] | None
-    error: str | None
-
-
 def job_rows(*, sort: str = "-id", limit: int = 20, **query: Unpack[JobQuery]) -> Op[list[JobRow]]:
     """Return a page of jobs; in the default order the next page starts before the last id.
 
@@ -190,7 +169,7 @@ def job_rows(*, sort: str = "-id", limit: int = 20, **query: Unpack[JobQuery]) -
     """
     if int64_of("limit", limit) < 0:
         raise ValidationError(f"limit must not be negative, got {limit}")
-    asked = _asked(query)
+    asked = _parameters(query)
     if sort == "-id":
         rows = yield sql.read_jobs("list_jobs", **asked, limit=limit)
     else:
@@ -209,13 +188,13 @@ def job_rows_after(
     after_id: int, *, limit: int = 20, **query: Unpack[JobQuery]
 ) -> Op[list[JobRow]]:
     """Return the page that precedes an id in ``job_rows``: the next larger ids, newest first."""
-    asked = _asked(query)
+    asked = _parameters(query)
     del asked["before_id"]
     rows = yield sql.read_jobs("list_jobs_after", after_id=after_id, limit=limit, **asked)
     return rows.into(_row)[::-1]
 
 
-def _asked(query: JobQuery) -> dict[str, Any]:
+def _parameters(query: JobQuery) -> dict[str, Any]:
     asked: dict[str, Any] = {name: query.get(name) for name in JobQuery.__annotations__}
     if (before := asked["before_id"]) is not None:
         int64_of("before_id", before)
@@ -250,8 +229,8 @@ def dump_job(job_id: int) -> Op[JobDump]:
     job = yield from job_row(job_id)
     summary = JobSummary(
         original_priority=job.metadata.get("_awa_original_priority", job.priority),
-        can_retry=job.state in _RETRIES,
-        can_cancel=job.state not in _ENDED,
+        can_retry=job.state in CAN_RETRY_IN_AWA_05,
+        can_cancel=job.state not in ENDED,
         error_count=len(job.errors),
         latest_error=job.errors[-1] if job.errors else None,
     )
@@ -297,7 +276,7 @@ def _current_run(job: JobRow, entry: dict[str, Any] | None) -> JobRun:
         source="current_job_row",
         state=job.state,
         started_at=job.attempted_at,
-        finished_at=job.finalized_at if job.state in _ENDED else None,
+        finished_at=job.finalized_at if job.state in ENDED else None,
         error=entry["error"] if entry else None,
         terminal=bool(entry.get("terminal")) if entry else None,
         progress=job.progress,

@@ -44,7 +44,7 @@ class Failure:
 
 def state_counts() -> Op[dict[str, int]]:
     """Return the number of jobs by state; for completed jobs, the leader's last count."""
-    rows = yield sql.read_pulse("state_counts")
+    rows = yield sql.read_statistics("state_counts")
     return dict(rows)
 
 
@@ -62,8 +62,8 @@ def ended_series(
     buckets are left out.
     """
     span = {"since": since, "until": until, "seconds": seconds, "queue": queue, "kind": kind}
-    ended = yield sql.read_pulse("ended_series", **span)
-    waited: dict[int, float] = dict((yield sql.read_pulse("wait_series", **span)))
+    ended = yield sql.read_statistics("ended_series", **span)
+    waited: dict[int, float] = dict((yield sql.read_statistics("wait_series", **span)))
     return [Bucket(number, done, failed, waited.get(number)) for number, done, failed in ended]
 
 
@@ -71,5 +71,5 @@ def latest_failures(
     limit: int = 10, *, queue: str | None = None, kind: str | None = None
 ) -> Op[list[Failure]]:
     """Return the jobs that failed last, the latest first, of all jobs or of a queue or kind."""
-    rows = yield sql.read_pulse("latest_failures", limit=limit, queue=queue, kind=kind)
+    rows = yield sql.read_statistics("latest_failures", limit=limit, queue=queue, kind=kind)
     return rows.into(Failure)

@@ -72,20 +72,16 @@ class Runtime:
         self._supervisor = Supervisor()
         links = Links(dsn)
         self._links, self._outage = links, links.outage
-        self._events = Events(registry, handlers, links.publisher)
-        self._completer = Completer(links.ends, self._events, self._ended)
+        self._events = events = Events(registry, handlers, links.publisher)
+        self._completer = Completer(links.ends, events, self._ended)
         self._executor = Executor(
-            options,
-            handlers=handlers,
-            completer=self._completer,
-            services=self,
-            events=self._events,
+            options, handlers=handlers, completer=self._completer, services=self, events=events
         )
         self._flushes = Flushes(links.callbacks)
         self.callbacks = Callbacks(
             links.callbacks,
             deadline_of=self._deadline_of,
-            on_waiting=self._events.waiting,
+            on_waiting=events.waiting,
             on_resumed=self._resumed,
         )
         self._listener = self._make_listener(dsn)
@@ -93,11 +89,7 @@ class Runtime:
         self._dispatchers = {q.name: self._make_dispatcher(q, overflow) for q in options.queues}
         self._heartbeat = self._make_heartbeat(dsn)
         self._leader = Leader(
-            dsn,
-            outage=self._outage,
-            supervisor=self._supervisor,
-            options=options,
-            on_rescued=self._rescued,
+            dsn, options, outage=links.outage, supervisor=self._supervisor, on_rescued=self._rescued
         )
         self._declarer = Declarer(links.publisher, schedules)
         self._publisher = Publisher(
@@ -109,7 +101,6 @@ class Runtime:
         self._policies = Policies(links.publisher, self._dispatchers, self._publisher.poke)
         self._status = self._make_status()
         self._guards = ExitStack()
-        self._ending: list[asyncio.Task[None]] = []
         self._watch = Duty("watch", self._check, seconds=_WATCH_SECONDS)
         self._published_healthy: bool | None = None
         self._outage_ended_at = self._outage.ended_at
@@ -271,9 +262,10 @@ class Runtime:
                     self._completer.end(attempt, HANDED_BACK)
         # Ends are written while all else stops, within what is left of the bound.
         seconds = max(0.1, until - self.loop.time() - 0.4)
-        self._ending = [asyncio.create_task(step) for step in self._last_steps(claims, seconds)]
-        bound = max(0.1, until - self.loop.time() - 0.1)
-        _, late = await asyncio.wait(self._ending, timeout=bound)
+        ending = [asyncio.create_task(step) for step in self._last_steps(claims, seconds)]
+        # Kept: a task that is still running after this must not be garbage.
+        self._ending = ending
+        _, late = await asyncio.wait(ending, timeout=max(0.1, until - self.loop.time() - 0.1))
         if late:
             # A cancelled statement waits for its server, and an ending loop for its tasks.
             self._outage.cut()

@@ -182,21 +182,25 @@ class Heartbeat:
             self._ask(ping)
         # Read before ``waiting``: a wait that begins in between must show in the count.
         waits = {_key(a): (a, a.waits) for a in running}
+        # A job that waits for a callback has no lease to renew, but its row is running before the
+        # wait is entered and after the answer has come, however long the handler is in learning it.
+        waiting = {_key(a) for a in running if a.waiting}
         lost: list[tuple[Attempt, int]] = []
         busy: set[tuple[int, int]] = set()
-        for part in _parts([a for a in running if not a.waiting]):
+        for part in _parts(running):
             key_of = {a.job.id: _key(a) for a in part}
-            missed = self._renew(part)
-            lost += [waits[key_of[job_id]] for job_id in missed.stale]
+            missed = self._renew(part, waiting)
+            lost += [waits[key] for i in missed.stale if (key := key_of[i]) not in waiting]
             busy |= {key_of[job_id] for job_id in missed.busy}
         self._busy = busy
         metrics.heartbeat()
         if lost:
             self._call_on_loop(self._on_lost, lost)
 
-    def _renew(self, attempts: list[Attempt]) -> Missed:
-        unchanged = [_key(a) for a in attempts if not a.has_news]
-        changed = [(a, a.noted, a.progress_text) for a in attempts if a.has_news]
+    def _renew(self, attempts: list[Attempt], waiting: set[tuple[int, int]]) -> Missed:
+        news = {_key(a) for a in attempts if a.has_news} - waiting
+        unchanged = [_key(a) for a in attempts if _key(a) not in news]
+        changed = [(a, a.noted, a.progress_text) for a in attempts if _key(a) in news]
         missed = claims.Missed([], [])
         if unchanged:
             missed = self._skipping_locked(

@@ -53,10 +53,10 @@ class Leader:
     def __init__(
         self,
         dsn: str,
+        options: WorkerOptions,
         *,
         outage: Outage,
         supervisor: Supervisor,
-        options: WorkerOptions,
         on_rescued: Callable[[list[Rescued]], None],
     ) -> None:
         self._lock = Link("leader", dsn=dsn, outage=outage, bounds=_LOCK)

@@ -155,8 +155,9 @@ class Maintenance:
                 "completed": (own.completed_hours, options.completed_retention_hours),
                 "unsuccessful": (own.failed_hours, options.failed_retention_hours),
             }
-            for ended, (theirs, ours) in hours.items():
-                seconds = bounded(ours if theirs is None else theirs, LONGEST_HOURS) * _HOUR
+            for ended, (of_queue, default) in hours.items():
+                chosen = default if of_queue is None else of_queue
+                seconds = bounded(chosen, LONGEST_HOURS) * _HOUR
                 found.append(_Retention(queue, ended, seconds, () if queue else tuple(kept)))
         return found
 

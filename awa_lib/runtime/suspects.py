@@ -31,7 +31,7 @@ _LONGEST_WAIT_SECONDS: Final = 30.0
 _NO_WAIT_SECONDS: Final = 270.0
 # Delay of a suspect that was handed back for an idle process.
 _HANDED_BACK_SECONDS: Final = 10.0
-# After this long other jobs run beside it: a job that kills its process does so sooner.
+# After this long other jobs run next to it: a job that kills its process does so sooner.
 _ALONE_SECONDS: Final = 300.0
 _CHECK_SECONDS: Final = 1.0
 

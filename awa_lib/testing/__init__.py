@@ -1,7 +1,7 @@
-"""Test code that uses the queue: run jobs without a worker, look at what was enqueued.
+"""Helpers for tests of code that uses the queue: run jobs without a worker, assert on inserts.
 
 Every function takes an ``AsyncClient``, and is then awaited, or a ``Client``, and then blocks.
-A ``Client`` has no handlers: name the ``AsyncClient`` they are registered on as ``worker``.
+A ``Client`` has no handlers: pass the ``AsyncClient`` that has them as ``worker``.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ __all__ = [
     "work_one",
 ]
 
-# pytest loads the plugin of this package in every run; psycopg must wait until a test needs it.
+# pytest loads the plugin of this package in every run; psycopg is imported when a test needs it.
 _HOMES: Final = {
     "_asserts": ("assert_enqueued", "assert_not_enqueued", "enqueued"),
     "_inline": ("inline",),

@@ -1,8 +1,8 @@
-"""Look at what was enqueued."""
+"""Assert on jobs that were inserted."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Final, overload
 
 from awa_lib._json import dumps
 from awa_lib._sql import sql
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["assert_enqueued", "assert_not_enqueued", "enqueued"]
 
 Kind = str | type[Any]
+# Waiting jobs that an error lists.
+_LISTED: Final = 20
 
 
 @overload
@@ -40,9 +42,9 @@ def enqueued(
 ) -> Coroutine[Any, Any, list[Job]] | list[Job]:
     """Return the jobs that wait for a run (available, scheduled, retryable), oldest first.
 
-    ``kind`` is a name or the class of the args.  ``args`` is a part of them, compared as jsonb
-    containment: keys not named do not matter, at any depth.  Raises ValidationError or
-    SerializationError for args that ``insert`` would not take.
+    ``kind`` is a name or the class of the args.  ``args`` matches by jsonb containment: keys that
+    it does not name do not matter, at any depth.  Raises ValidationError or SerializationError for
+    args that ``insert`` would refuse.
     """
     return either(client, perform(client, _waiting(kind, args, queue)))
 
@@ -73,9 +75,10 @@ def assert_enqueued(
     queue: str | None = None,
     count: int | None = None,
 ) -> Coroutine[Any, Any, list[Job]] | list[Job]:
-    """Return the waiting jobs that match, as ``enqueued``; at least one, or exactly ``count``.
+    """Return the waiting jobs that match, as ``enqueued`` does.
 
-    Raises AssertionError that lists what waits instead.
+    Raises AssertionError with a list of waiting jobs unless at least one job matches, or exactly
+    ``count``.
     """
     return either(client, _assert(client, kind, args, queue, count))
 
@@ -91,7 +94,7 @@ def assert_not_enqueued(
 def assert_not_enqueued(
     client: AsyncClient | Client, kind: Kind, *, args: Any = None, queue: str | None = None
 ) -> Coroutine[Any, Any, None] | None:
-    """Raise AssertionError when a waiting job matches, as ``enqueued``."""
+    """Raise AssertionError if a waiting job matches; arguments as of ``enqueued``."""
 
     async def none() -> None:
         await _assert(client, kind, args, queue, 0)
@@ -113,12 +116,9 @@ async def _assert(
     wanted += [] if queue is None else [f"queue {queue!r}"]
     expected = "at least 1" if count is None else str(count)
     head = f"expected {expected} enqueued of {', '.join(wanted)}, found {len(found)}"
-    lines = [f"  {j.kind} {dumps(j.args)} queue {j.queue!r} {j.state}" for j in there[:_SHOWN]]
-    more = [f"  and {len(there) - _SHOWN} more"] if len(there) > _SHOWN else []
+    lines = [f"  {j.kind} {dumps(j.args)} queue {j.queue!r} {j.state}" for j in there[:_LISTED]]
+    more = [f"  and {len(there) - _LISTED} more"] if len(there) > _LISTED else []
     raise AssertionError("\n".join([f"{head}; waiting:", *(lines or ["  nothing"]), *more]))
-
-
-_SHOWN = 20
 
 
 def _name(kind: Kind | None) -> str:

@@ -1,4 +1,4 @@
-"""One body for both clients: coroutines, run to their end for a blocking one."""
+"""One implementation for both clients: a coroutine, which a blocking client runs to its end."""
 
 from __future__ import annotations
 
@@ -26,46 +26,48 @@ Door = Client | AsyncClient | Transaction | AsyncTransaction
 
 
 async def perform(door: Door, op: Op[R]) -> R:
-    """Run an op on whichever door it is."""
-    result: Any = door._run(op)  # noqa: SLF001 - what every verb is made of
-    return await result if inspect.isawaitable(result) else result  # type: ignore[no-any-return]
+    """Run an op on a client or a transaction of either kind."""
+    result: Any = door._run(op)  # noqa: SLF001 - what every verb calls
+    value: R = await result if inspect.isawaitable(result) else result
+    return value
 
 
 def either(door: object, work: Coroutine[Any, Any, R]) -> Coroutine[Any, Any, R] | R:
-    """Return the coroutine for an async door; run it for a blocking one.
+    """Return the coroutine for an async client or transaction; run it for a blocking one.
 
-    In a thread of its own, where no event loop of the test is in the way.
+    It runs in a thread of its own, because the test's thread may have a running event loop.
     """
     if isinstance(door, AsyncClient | AsyncTransaction):
         return work
     if not isinstance(door, Client | Transaction):
         work.close()
         raise ValidationError(
-            f"a Client or an AsyncClient is needed, got {type(door).__name__}",
-            hint="pass the client itself first: work_one(client)",
+            f"expected a Client or an AsyncClient, got {type(door).__name__}",
+            hint="pass the client as the first argument: work_one(client)",
         )
     with ThreadPoolExecutor(1, thread_name_prefix="awa test") as thread:
         return thread.submit(contextvars.copy_context().run, asyncio.run, work).result()
 
 
 def handlers_of(door: object, worker: AsyncClient | None) -> Handlers:
-    """Return the handlers to run.  Raises ValidationError when there are none."""
+    """Return the handlers to run.  Raises ValidationError if there are none."""
     owner = door if worker is None else worker
     if not isinstance(owner, AsyncClient):
         raise ValidationError(
             f"{type(owner).__name__} has no handlers",
             why="handlers are registered on an AsyncClient",
-            hint="name it: worker=app.client",
+            hint="pass it as worker: work_one(client, worker=app.client)",
         )
     if not owner._handlers:  # noqa: SLF001 - ours
         raise ValidationError(
             "no handler is registered on the client",
-            hint="import the module with the handlers, or name their client: worker=app.client",
+            hint="import the module with the handlers, or pass their client as worker: "
+            "work_one(client, worker=app.client)",
         )
     return owner._handlers  # noqa: SLF001 - ours
 
 
 def check_name(field: str, value: object) -> None:
-    """Refuse a queue or kind that is not text."""
+    """Check that a queue or kind is text.  Raises ValidationError."""
     if value is not None and not isinstance(value, str):
         raise ValidationError(f"{field} must be text: {value!r}")

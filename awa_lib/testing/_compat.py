@@ -1,4 +1,4 @@
-"""The test client of awa 0.5, for tests written for it."""
+"""The test client of awa 0.5, for tests that were written for it."""
 
 from __future__ import annotations
 
@@ -26,19 +26,20 @@ A = TypeVar("A")
 
 
 def get_database_url() -> str:
-    """Return DATABASE_URL of the environment, or the published address of a local server."""
+    """Return the environment's DATABASE_URL, or the default URL of awa 0.5."""
     return os.environ.get("DATABASE_URL", "postgres://postgres:test@localhost:5432/awa_test")
 
 
 class HandlerJob(Job[A]):
-    """A job made by hand, to call a handler with; ``work_one`` gives handlers a real one."""
+    """A job without a row, to call a handler with; ``work_one`` passes a real job."""
 
     __slots__ = ()
 
+    # Positional, as awa 0.5 has them.
     def __init__(
         self,
         args: A,
-        id: int,  # noqa: A002 - the published name
+        id: int,  # noqa: A002 - the name in awa 0.5
         attempt: int,
         max_attempts: int,
         queue: str,
@@ -49,14 +50,28 @@ class HandlerJob(Job[A]):
     ) -> None:
         now = datetime.now(UTC)
         super().__init__(
-            id, kind_of(args), queue, JobState.Running, priority, attempt, max_attempts, 1,
-            "null", dumps(dict(metadata)), list(tags), None, None, now, now, None, deadline,
-        )  # fmt: skip
+            id=id,
+            kind=kind_of(args),
+            queue=queue,
+            state=JobState.Running,
+            priority=priority,
+            attempt=attempt,
+            max_attempts=max_attempts,
+            run_lease=1,
+            args="null",
+            metadata=dumps(dict(metadata)),
+            tags=list(tags),
+            errors=None,
+            progress=None,
+            run_at=now,
+            created_at=now,
+            deadline_at=deadline,
+        )
         self._args = args
 
 
 class AwaTestClient:
-    """Wraps an AsyncClient as ``.client``."""
+    """The test client of awa 0.5; ``client`` is the AsyncClient that it wraps."""
 
     def __init__(self, client: AsyncClient) -> None:
         self.client = client
@@ -71,8 +86,8 @@ class AwaTestClient:
         await self.client.migrate()
 
     async def clean(self) -> None:
-        """Delete every job, and what is known of queues.  Only for a database of tests."""
-        await self.client._run(_clean())  # noqa: SLF001 - what every verb is made of
+        """Delete every job and the state of the queues.  Only for a test database."""
+        await self.client._run(_clean())  # noqa: SLF001 - what every verb calls
 
     async def work_one(
         self,
@@ -82,21 +97,21 @@ class AwaTestClient:
         kind: str | None = None,
         queue: str = "default",
     ) -> WorkResult:
-        """Claim one available job of this kind and queue and run ``handler`` as a worker would.
+        """Claim an available job of this kind and queue and run ``handler`` as a worker would.
 
-        The result's ``error`` is what the handler's exception or ``Cancel`` said, without its
-        type.  Raises ValidationError for a bad kind, TypeError for a handler that cannot be called.
+        The result's ``error`` is the message of the handler's exception or ``Cancel``, without its
+        type.  Raises ValidationError for a bad kind, TypeError for a handler that is not callable.
         """
         handlers = Handlers()
         handlers.add(args_type, handler, kind, queue)
         result = await next_attempt(self.client, handlers, queue, None)
         if result.error is None:
             return result
-        return replace(result, error=_said(result.error))
+        return replace(result, error=_message(result.error))
 
 
-def _said(recorded: str) -> str:
-    """Return the message of what ``outcomes.describe`` wrote: ``Type: message`` and its frames."""
+def _message(recorded: str) -> str:
+    """Return the message in a text of ``outcomes.describe``: ``Type: message`` and the frames."""
     return recorded.partition(": ")[2].partition('\n  File "')[0]
 
 

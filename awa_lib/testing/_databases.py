@@ -1,8 +1,8 @@
-"""A server for a test run, and a fresh migrated database for whoever asks.
+"""A server for a test run, and a fresh migrated database for each test.
 
-The processes of a run share the server: an embedded one that goes with the last of them, or the
-one of AWA_TEST_DATABASE_URL.  The first that needs a database builds a migrated template; tests
-get clones of it.
+The processes of a run share the server: an embedded server that stops after the last of them, or
+the server of AWA_TEST_DATABASE_URL.  The first process that needs a database builds a migrated
+template; tests get clones of it.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Postgres", "clean_up", "serve"]
 
-# Nothing is synced to disk: the data is deleted at the end.
+# Nothing is synced to disk, because the data is deleted at the end.
 SETTINGS: Final = {
     "fsync": "off",
     "synchronous_commit": "off",
     "full_page_writes": "off",
     "max_connections": "200",
-    # Checkpoints and vacuums of others must not fall into a test's timings.
+    # Checkpoints and vacuum must not disturb the timing of tests.
     "autovacuum": "off",
     "max_wal_size": "256MB",
 }
@@ -73,10 +73,10 @@ class Postgres:
 
     @contextmanager
     def database(self, template: str = "template1") -> Iterator[str]:
-        """Make a database, give its URL, drop it a little later.
+        """Create a database, yield its URL, and drop it later.
 
         Not at once: closed connections take a moment to end, and PostgreSQL waits for them in
-        steps of 100 ms.  The last few go with the run.
+        steps of 100 ms.  The last databases are dropped with the run.
         """
         while len(self.left) > _KEPT:
             self._drop(self.left.pop(0))
@@ -90,7 +90,7 @@ class Postgres:
         yield self.url_of(name)
 
     def template(self) -> str:
-        """Return the name of the migrated database, built once for all processes of the run."""
+        """Return the name of the migrated template, which is built once per run."""
         name = f"awa_test_{self.run_id}_template"
         self.ask(sql.testing("lock_template", name=name))
         try:
@@ -124,12 +124,12 @@ def _one(statement: Statement) -> Op[Rows]:
 
 @contextmanager
 def serve(run_id: str) -> Iterator[Postgres]:
-    """Give the server of the run.  Raises EmbeddedError, Unavailable or ValidationError."""
+    """Yield the server of the run.  Raises EmbeddedError, Unavailable or ValidationError."""
     given = os.environ.get(_VARIABLE)
     if given is not None:
         url_of = _sibling(given)
         with _connect(given) as admin:
-            # Notes that there is something to clean up.
+            # Its directory tells pytest_unconfigure that there is something to clean up.
             make(run_id)
             yield Postgres(run_id, url_of, admin)
         return
@@ -155,14 +155,14 @@ def _sibling(url: str) -> Callable[[str], str]:
         raise ValidationError(
             f"{_VARIABLE} cannot be read",
             why="it is not a postgresql:// URL",
-            hint="postgresql://user:password@host:5432/database; its role needs CREATEDB",
+            hint="set it to postgresql://user:password@host:5432/database; its role needs CREATEDB",
         )
     query = f"?{parts.query}" if parts.query else ""
     return lambda name: f"{parts.scheme}://{parts.netloc}/{name}{query}"
 
 
 def clean_up(run_id: str) -> None:
-    """Remove what the run has left: its databases, or its whole embedded server."""
+    """Remove the databases of the run, or its whole embedded server."""
     base = make(run_id)
     given = os.environ.get(_VARIABLE)
     if given is not None:

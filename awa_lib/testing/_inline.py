@@ -1,4 +1,4 @@
-"""Run jobs inside the insert that makes them."""
+"""Run jobs inside the insert that creates them."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ def inline(
 ) -> Iterator[None]:
     """Inside the block, inserts of this client run their jobs at once and return them ended.
 
-    In the caller's transaction where there is one: ``client.transaction()``, ``client.using()``.
-    Scheduled jobs, and kinds without a handler, are only inserted.  With ``raise_errors`` an
-    error of a handler leaves the insert, once the end of its job is recorded.
-    Handlers as in ``work_one``; raises ValidationError when there are none.
+    Inserts in ``client.transaction()`` and ``client.using()`` run them in that transaction.
+    Scheduled jobs, and kinds without a handler, are only inserted.  With ``raise_errors`` the
+    insert raises the error of a handler, after the end of its job is recorded.
+    Handlers as in ``work_one``; raises ValidationError if there are none.
     """
     handlers = handlers_of(client, worker)
     _hook(client, handlers, raise_errors)
@@ -50,7 +50,7 @@ def inline(
 
 
 def _hook(door: Any, handlers: Mapping[str, Handler], raise_errors: bool) -> Any:
-    """Shadow the door's methods on the instance; transactions it opens are hooked too."""
+    """Replace methods on the instance, and on the transactions that it opens."""
     for name in _INSERTS:
         if hasattr(door, name):
             setattr(door, name, _running(door, getattr(door, name), handlers, raise_errors))

@@ -1,8 +1,8 @@
-"""What running jobs in a test gives back."""
+"""The results of running jobs in a test."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 if TYPE_CHECKING:
@@ -16,14 +16,18 @@ Outcome = Literal[
     "completed", "retryable", "failed", "cancelled", "snoozed", "waiting_external", "no_job"
 ]
 _OUTCOMES: Final[dict[str, Outcome]] = {
-    "completed": "completed", "retryable": "retryable", "failed": "failed",
-    "cancelled": "cancelled", "scheduled": "snoozed", "available": "snoozed",
+    "completed": "completed",
+    "retryable": "retryable",
+    "failed": "failed",
+    "cancelled": "cancelled",
+    "scheduled": "snoozed",
+    "available": "snoozed",
     "waiting_external": "waiting_external",
-}  # fmt: skip
+}
 
 
 class _NoJob:
-    """Stands for the job where there was none; false, and one of a kind."""
+    """Stands for the job if there was none; false."""
 
     def __bool__(self) -> Literal[False]:
         return False
@@ -37,7 +41,7 @@ NoJob: Final = _NoJob()
 
 @dataclass(frozen=True, slots=True)
 class JobRow:
-    """A job as its run left it; ``state`` is the snake_case name."""
+    """A job after its run; ``state`` is the snake_case name."""
 
     id: int
     kind: str
@@ -60,14 +64,21 @@ class JobRow:
     def of(cls, job: Job) -> Self:
         """Return the row of a job."""
         return cls(
-            job.id, job.kind, job.queue, job.args, job.attempt, job.max_attempts, job.priority,
-            job.tags, str(job.state),
-        )  # fmt: skip
+            id=job.id,
+            kind=job.kind,
+            queue=job.queue,
+            args=job.args,
+            attempt=job.attempt,
+            max_attempts=job.max_attempts,
+            priority=job.priority,
+            tags=job.tags,
+            state=str(job.state),
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class WorkResult:
-    """What running one job came to; ``error`` is what the run recorded, if anything."""
+    """The result of running one job; ``error`` is the error that the run recorded, if any."""
 
     job: JobRow | _NoJob
     outcome: Outcome
@@ -90,7 +101,7 @@ class WorkResult:
         return self.outcome == "retryable"
 
     def is_failed(self) -> bool:
-        """Return True when the job failed for good."""
+        """Return True when the job failed and has no attempts left."""
         return self.outcome == "failed"
 
     def is_cancelled(self) -> bool:
@@ -106,13 +117,13 @@ class WorkResult:
         return self.outcome == "waiting_external"
 
     def is_no_job(self) -> bool:
-        """Return True when nothing was available."""
+        """Return True when no job was available."""
         return self.outcome == "no_job"
 
 
 @dataclass(frozen=True, slots=True)
 class Drained:
-    """How many runs ended how."""
+    """The number of runs by their outcome."""
 
     completed: int = 0
     retryable: int = 0
@@ -124,7 +135,4 @@ class Drained:
     @property
     def total(self) -> int:
         """The number of runs."""
-        return (
-            self.completed + self.retryable + self.failed + self.cancelled + self.snoozed
-            + self.waiting_external
-        )  # fmt: skip
+        return sum(astuple(self))

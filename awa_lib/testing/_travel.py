@@ -1,4 +1,4 @@
-"""Let time pass for jobs and schedules, without waiting for it."""
+"""Let time pass for jobs and schedules, without waiting."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from weakref import WeakKeyDictionary
 
 from awa_lib._sql import atomic, sql
 from awa_lib.client.clients import AsyncClient, Client
-from awa_lib.cron import CronExpression
+from awa_lib.cron import CronExpression, fault
 from awa_lib.errors import ValidationError
 from awa_lib.ops import cron
 from awa_lib.ops.maintenance import promote
-from awa_lib.schedule_rows import fault
 from awa_lib.testing._clients import either, perform
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ __all__ = ["travel"]
 
 # A hundred years, well inside what timestamptz can hold.
 _LONGEST_SECONDS: Final = 3.15e9
-_MOST_FIRES: Final = 1_000
+_FIRES_LIMIT: Final = 1_000
 # How far each client's time is ahead of the clock.
 _AHEAD: WeakKeyDictionary[AsyncClient | Client, timedelta] = WeakKeyDictionary()
 
@@ -53,14 +52,14 @@ def travel(
     to: datetime | None = None,
     worker: AsyncClient | None = None,
 ) -> Coroutine[Any, Any, int] | int:
-    """Let time pass; return how many jobs became available.
+    """Let time pass for jobs and schedules; return how many jobs became available.
 
-    Scheduled and retryable jobs come nearer by ``seconds``, or by what is left until ``to`` (with
+    Scheduled and retryable jobs come nearer by ``seconds``, or by the time left until ``to`` (with
     an offset).  Schedules, those of ``worker`` or of an async client included, enqueue a job for
-    each fire on the way, a thousand at most.  Clocks stay; travels of one client add up, and ``to``
-    is a time after all of them.  One transaction; only for a database of the test's own.
-    Raises ValidationError unless exactly one is given, it does not lead back, and every schedule
-    can be read.
+    each fire in that time, at most 1,000.  No clock changes; travels of one client add up, and
+    ``to`` counts from the last.  One transaction; only for the test's own database.
+    Raises ValidationError unless exactly one of both is given and it is not in the past, or if a
+    schedule would fire more often.
     """
     return either(client, _travel(client, seconds, to, worker))
 
@@ -74,7 +73,7 @@ async def _travel(
     ahead = _AHEAD.get(client, timedelta())
     way = _way(seconds, to, ahead)
     owner = worker or client
-    declared = owner._schedules.values() if isinstance(owner, AsyncClient) else ()  # noqa: SLF001
+    declared = owner._schedules.values() if isinstance(owner, AsyncClient) else ()  # noqa: SLF001 - ours
     due = await perform(client, _pass(list(declared), ahead, way))
     _AHEAD[client] = ahead + way
     return due
@@ -124,10 +123,10 @@ def _sound(row: Due) -> bool:
 def _fires(row: Due, start: datetime, way: timedelta) -> cron.Fire:
     expression = CronExpression.cached(row.cron_expr, row.timezone)
     after = max(start, row.last_enqueued_at or start)
-    found = expression.latest(after, start + way, _MOST_FIRES + 1)
-    if len(found) > _MOST_FIRES:
+    found = expression.latest(after, start + way, _FIRES_LIMIT + 1)
+    if len(found) > _FIRES_LIMIT:
         raise ValidationError(
-            f"schedule {row.name!r} would fire more than {_MOST_FIRES:,} times on the way",
-            hint="travel less far, or leave the schedule out of the test",
+            f"schedule {row.name!r} would fire more than {_FIRES_LIMIT:,} times in that time",
+            hint="travel a shorter time, or leave the schedule out of the test",
         )
     return cron.Fire(row.name, row.last_enqueued_at, tuple((fire, row.now) for fire in found))

@@ -1,4 +1,4 @@
-"""Run jobs in a test, through the statements and the handler call of the worker."""
+"""Run jobs in a test, with the statements and the handler call of the worker."""
 
 from __future__ import annotations
 
@@ -61,9 +61,9 @@ def work_one(
 ) -> Coroutine[Any, Any, WorkResult] | WorkResult:
     """Claim the next available job, run its handler and record its end, as a worker would.
 
-    Handlers are the client's own, or those of ``worker``.  With a blocking client the handler
-    runs in another thread, async ones on an event loop there.  Nothing enforces the deadline.
-    Raises ValidationError when there is no handler.
+    Handlers are those of the client, or of ``worker``.  With a blocking client they run in another
+    thread, async handlers on an event loop there.  The deadline is not enforced.
+    Raises ValidationError if there is no handler.
     """
     return either(client, _work_one(client, queue, kind, worker))
 
@@ -101,11 +101,11 @@ def drain(
     raise_errors: bool = False,
     worker: AsyncClient | None = None,
 ) -> Coroutine[Any, Any, Drained] | Drained:
-    """Run available jobs one after the other, in claim order, until none is left.
+    """Run available jobs one by one, in claim order, until none is left.
 
-    Jobs that handlers enqueue meanwhile are run too, up to ``limit`` runs in all; retries and
+    Jobs that handlers insert meanwhile are run too, at most ``limit`` runs in all; retryable and
     scheduled jobs wait (see ``travel``).  With ``raise_errors`` the first error of a handler is
-    raised, once the end of its job is recorded.  Handlers and errors as in ``work_one``.
+    raised, after the end of its job is recorded.  Handlers and errors as in ``work_one``.
     """
     return either(client, _drain(client, queue, limit, worker, raise_errors=raise_errors))
 
@@ -144,7 +144,7 @@ def _claim_next(kinds: Sequence[str], queue: str | None) -> Op[Rows]:
     lease = claims.new_lease()
     while found := (yield sql.testing("next_job", kinds=list(kinds), queue=queue)):
         name, kind = found[0]
-        # None when a worker, or another test, was quicker: look again.
+        # No row if a worker or another test was quicker: try the next job.
         if rows := (yield from claims.claim(name, [kind], 1, DEADLINE_SECONDS, lease=lease)):
             return rows
     return found
@@ -156,7 +156,7 @@ async def next_attempt(
     queue: str | None,
     errors: list[BaseException] | None,
 ) -> WorkResult:
-    """Claim and run the next job; errors of its handler are added to ``errors``."""
+    """Claim and run the next job; append the errors of its handler to ``errors``."""
     check_name("queue", queue)
     rows = await perform(door, _claim_next(list(handlers), queue))
     if not rows:
@@ -170,7 +170,7 @@ async def run_claimed(
     row: tuple[Any, ...],
     errors: list[BaseException] | None,
 ) -> Job:
-    """Run the handler of a claimed row, record the end, and return the job as it is then."""
+    """Run the handler of a claimed row, record the end, and return the job afterwards."""
     desk = _Desk(door)
     attempt = attempt_of(row, handlers, desk, time.perf_counter())
     task = asyncio.current_task()
@@ -185,7 +185,7 @@ async def run_claimed(
     if outcome is not DROPPED:
         await perform(door, finish(attempt, outcome))
     if task.cancelling() > before:
-        # The test itself was cancelled, not the job: the handler's end must not hide it.
+        # The test itself was cancelled, not the job: the end of the handler must not hide that.
         raise asyncio.CancelledError
     return await perform(door, get_job(attempt.job.id))
 
@@ -194,7 +194,7 @@ def _nothing(_attempt: Attempt) -> None: ...
 
 
 class _Desk:
-    """What the runtime does for a running attempt, over the test's own client."""
+    """Does what the runtime does for a running attempt, with the test's own client."""
 
     def __init__(self, door: Door) -> None:
         self._door = door

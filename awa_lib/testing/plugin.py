@@ -1,6 +1,6 @@
 """The pytest plugin: fresh databases and clients on them.
 
-pytest loads it in every run, so what it needs is imported by the fixtures.
+pytest loads it in every run, so the fixtures import what they need.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ _RUN = pytest.StashKey[str]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Name the run; its processes under xdist get the name of the first."""
+    """Choose an id for the run; its xdist processes get the id of the first process."""
     workerinput: dict[str, str] = getattr(config, "workerinput", {})
     config.stash[_RUN] = workerinput.get("awa_run") or uuid.uuid4().hex[:8]
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    """Tell an xdist process the name of the run."""
+    """Pass the id of the run to an xdist process."""
     node.workerinput["awa_run"] = node.config.stash[_RUN]
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Remove what the run made, if a test needed a database."""
+    """Remove the databases of the run, if a test used any."""
     run_id = config.stash.get(_RUN, None)
     if run_id is None or hasattr(config, "workerinput"):
         return
@@ -49,7 +49,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session")
 def awa_postgres(request: pytest.FixtureRequest) -> Iterator[Postgres]:
-    """Give the server of this run, shared by all its processes."""
+    """Return the server of this run, shared by all its processes."""
     from awa_lib.testing._databases import serve
 
     with serve(request.config.stash[_RUN]) as postgres:
@@ -58,20 +58,20 @@ def awa_postgres(request: pytest.FixtureRequest) -> Iterator[Postgres]:
 
 @pytest.fixture(scope="session")
 def awa_template(awa_postgres: Postgres) -> str:
-    """Name the migrated database that others are cloned from."""
+    """Return the name of the migrated template database."""
     return awa_postgres.template()
 
 
 @pytest.fixture
 def awa_database_url(awa_postgres: Postgres, awa_template: str) -> Iterator[str]:
-    """Give the URL of a migrated database of this test's own."""
+    """Return the URL of a migrated database for this test."""
     with awa_postgres.database(awa_template) as url:
         yield url
 
 
 @pytest.fixture
 def awa_sync_client(awa_database_url: str) -> Iterator[Client]:
-    """Give a blocking client on the test's database."""
+    """Return a blocking client on the test's database."""
     from awa_lib.client.clients import Client
 
     with Client(awa_database_url) as client:
@@ -90,7 +90,7 @@ else:
 
 @_async_fixture
 async def awa_async_client(awa_database_url: str) -> AsyncIterator[AsyncClient]:
-    """Give an async client on the test's database."""
+    """Return an async client on the test's database."""
     from awa_lib.client.clients import AsyncClient
 
     async with AsyncClient(awa_database_url) as client:
@@ -99,7 +99,7 @@ async def awa_async_client(awa_database_url: str) -> AsyncIterator[AsyncClient]:
 
 @_async_fixture
 async def awa_client(awa_async_client: AsyncClient) -> AwaTestClient:
-    """Give the published test client, on the test's database."""
+    """Return the test client of awa 0.5, on the test's database."""
     from awa_lib.testing._compat import AwaTestClient
 
     return AwaTestClient(awa_async_client)

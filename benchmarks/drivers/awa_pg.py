@@ -1,4 +1,4 @@
-"""The published awa wheel: 0.5 (canonical engine) and 0.6 (queue storage)."""
+"""The wheel of awa 0.5 (canonical engine) and awa 0.6 (queue storage)."""
 
 from __future__ import annotations
 

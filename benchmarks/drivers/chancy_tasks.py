@@ -1,4 +1,4 @@
-"""Chancy finds jobs by import path, so this one has a module of its own."""
+"""Chancy finds jobs by import path, so this job has a module of its own."""
 
 from __future__ import annotations
 

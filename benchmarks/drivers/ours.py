@@ -1,4 +1,4 @@
-"""This project."""
+"""awa, as in this checkout."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Noop:
 
 
 def observe(what: str) -> None:
-    """Switch OpenTelemetry on; what it gathers stays in memory."""
+    """Turn OpenTelemetry on, with exporters that keep the data in memory."""
     if "metrics" in what:
         from opentelemetry import metrics
         from opentelemetry.sdk.metrics import MeterProvider

@@ -1,4 +1,4 @@
-"""What every driver can be told to do; runs in each queue's own environment, stdlib only.
+"""The roles that every driver has; runs in the environment of each queue, with the stdlib only.
 
 A driver is a class with coroutines setup, open, insert(i, t), insert_batch(numbers), close and
 work(concurrency, ready).  Its handlers call ``note(t)``.  Roles print one JSON line.
@@ -58,7 +58,7 @@ async def work(driver, concurrency: int) -> None:
         cpu_seconds=round(cpu() - started, 3), handled=handled, latencies=latencies,
         rss_mib=round(peak, 1),
     )  # fmt: skip
-    os._exit(0)  # what follows is not measured
+    os._exit(0)  # the rest is not measured
 
 
 async def produce(driver, role: str, count: float, batch: float) -> None:

@@ -1,16 +1,16 @@
--- Statements that the doctor tells people to run.  It runs none of them itself.  What is in braces is
--- an identifier or a literal.
+-- Statements that the doctor suggests.  It runs none of them itself.  A name in braces is an
+-- identifier or a literal.
 
 -- name: terminate
 -- End a session; its transaction is rolled back.
 SELECT pg_terminate_backend({pid})
 
 -- name: rollback_prepared
--- Give up a prepared transaction.
+-- Roll back a prepared transaction.
 ROLLBACK PREPARED {name}
 
 -- name: drop_slot
--- Give up a replication slot; its standby or subscriber must be made anew.
+-- Drop a replication slot; its standby or subscriber must be set up again.
 SELECT pg_drop_replication_slot({name})
 
 -- name: vacuum
@@ -26,7 +26,7 @@ VACUUM (FREEZE) {table}
 VACUUM (FREEZE)
 
 -- name: vacuum_full
--- Write a table anew.  Nobody can read or write it meanwhile.
+-- Rewrite a table.  Access exclusive lock: reads and writes wait.
 VACUUM (FULL, ANALYZE) {table}
 
 -- name: analyze
@@ -34,7 +34,7 @@ VACUUM (FULL, ANALYZE) {table}
 ANALYZE {table}
 
 -- name: reindex
--- Build an index anew; reads and writes go on.
+-- Rebuild an index; reads and writes go on.
 REINDEX INDEX CONCURRENTLY {index}
 
 -- name: drop_index
@@ -42,7 +42,7 @@ REINDEX INDEX CONCURRENTLY {index}
 DROP INDEX CONCURRENTLY {index}
 
 -- name: enable_autovacuum
--- Let autovacuum see to a table again.
+-- Turn autovacuum of a table on again.
 ALTER TABLE {table} RESET (autovacuum_enabled)
 
 -- name: set_server
@@ -50,15 +50,15 @@ ALTER TABLE {table} RESET (autovacuum_enabled)
 ALTER SYSTEM SET {name} = {value}
 
 -- name: reload
--- Have the server read its settings.
+-- Make the server read its settings.
 SELECT pg_reload_conf()
 
 -- name: make_logged
--- Make a table survive a crash.  Locks it while it is written anew.
+-- Make a table survive a crash.  Access exclusive lock while it is rewritten.
 ALTER TABLE {table} SET LOGGED
 
 -- name: enable_trigger
--- Let a trigger fire again.
+-- Enable a trigger.
 ALTER TABLE {table} ENABLE TRIGGER {name}
 
 -- name: drop_trigger
@@ -66,7 +66,7 @@ ALTER TABLE {table} ENABLE TRIGGER {name}
 DROP TRIGGER {name} ON {table}
 
 -- name: restore_storage
--- Put back the row that says which engine takes the writes.
+-- Restore the row that says which engine takes the writes.
 INSERT INTO awa.storage_transition_state (singleton, current_engine, state)
 VALUES (true, 'canonical', 'canonical')
 
@@ -75,29 +75,29 @@ VALUES (true, 'canonical', 'canonical')
 GRANT pg_read_all_stats TO {role}
 
 -- name: revoke_public
--- Take back what everybody may do.
+-- Revoke the rights of PUBLIC on a table.
 REVOKE ALL ON {table} FROM PUBLIC
 
 -- name: lookup_sessions
--- Who holds the connections.
+-- Count the sessions by role, application and state.
 SELECT usename, application_name, state, count(*) FROM pg_stat_activity GROUP BY 1, 2, 3 ORDER BY 4 DESC
 
 -- name: revoke_public_function
--- Take back that everybody may call a function.
+-- Revoke the right of PUBLIC to call a function.
 REVOKE ALL ON FUNCTION {function} FROM PUBLIC
 
 -- name: replica_identity
--- Say which row was meant to who reads the changes.  Locks the table for an instant.
+-- Set the replica identity of a table.  Access exclusive lock, for an instant.
 ALTER TABLE {table} REPLICA IDENTITY {how}
 
 -- name: restart_schedule
--- Have a schedule fire from now on.
+-- Make a schedule fire from now on.
 UPDATE awa.cron_jobs SET last_enqueued_at = date_trunc('second', now()) WHERE name = {name}
 
 -- name: add_primary_key
--- Put back a primary key.  Locks the table while it is built.
+-- Restore a primary key.  Access exclusive lock while the index is built.
 ALTER TABLE {table} ADD CONSTRAINT {name} PRIMARY KEY ({keys})
 
 -- name: show_sequence
--- What ids are given out.
+-- Show the sequence of job ids.
 SELECT * FROM pg_sequences WHERE schemaname = 'awa'

@@ -1,23 +1,24 @@
--- What awa bench does beside enqueueing and working: all of it touches its own queue alone.
+-- What awa bench does besides enqueueing and working.  It touches only its own queue.
 
 -- name: newest_id
--- Where the ids of its jobs begin.  Both primary keys.
+-- The largest job id: jobs of the run have larger ids.  Both primary keys.
 SELECT greatest((SELECT max(id) FROM awa.jobs_hot), (SELECT max(id) FROM awa.scheduled_jobs), 0)
 
 -- name: server_settings
--- Version and settings of the server that figures depend on; null for one it does not know.
+-- Version and settings of the server that results depend on; NULL for an unknown setting.
 SELECT name, current_setting(name, true) AS value
 FROM unnest(:names::text[]) WITH ORDINALITY AS wanted(name, place)
 ORDER BY place
 
 -- name: unfinished
--- Whether jobs of the queue wait or run.  Indexes: claims of a queue, running by queue.
+-- Whether the queue has available or running jobs.  Indexes idx_awa_jobs_hot_dequeue and
+-- awa_jobs_hot_running_by_queue.
 SELECT EXISTS (SELECT FROM awa.jobs_hot WHERE state = 'available' AND queue = :queue::text)
     OR EXISTS (SELECT FROM awa.jobs_hot WHERE state = 'running' AND queue = :queue::text)
 
 -- name: delete_jobs
--- Delete a batch of the queue's jobs with ids after a given one.  Locks the rows; both primary
--- keys, so that older jobs are not looked at.
+-- Delete a batch of the queue's jobs with larger ids than a given one.  Locks the rows.  Both
+-- primary keys, so that older jobs are not read.
 WITH hot AS (
     DELETE FROM awa.jobs_hot WHERE id IN (
         SELECT id FROM awa.jobs_hot WHERE id > :after::bigint AND queue = :queue::text
@@ -34,8 +35,8 @@ WITH hot AS (
 SELECT (SELECT count(*) FROM hot) + (SELECT count(*) FROM cold)
 
 -- name: forget
--- Delete what else names the queue, or the kind of the same name: counters, catalogs,
--- descriptors, and the worker processes that worked nothing else.  Small tables.
+-- Delete all other rows of the queue, and of the kind of the same name: counters, catalogs,
+-- descriptors, and worker processes that worked no other queue.  Small tables.
 WITH counts AS (DELETE FROM awa.queue_state_counts WHERE queue = :queue::text),
      queues AS (DELETE FROM awa.job_queue_catalog WHERE queue = :queue::text),
      kinds AS (DELETE FROM awa.job_kind_catalog WHERE kind = :queue::text),

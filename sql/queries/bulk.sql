@@ -1,12 +1,12 @@
 -- Bulk operations: one change of many jobs, in batches.  A batch locks its row of
 -- awa.bulk_operations first, then at most 500 jobs in id order (SKIP LOCKED), and commits its work
--- together with the cursor.  An operation whose batch failed for the moment is passed over until
--- retry_at, and takes smaller steps from then on.  The state is compared as an enum constant, so that partial indexes
--- serve; the walk by id goes along a primary key, or awa_jobs_hot_unsuccessful.
+-- together with the cursor.  An operation whose batch failed temporarily is skipped until retry_at,
+-- and continues in smaller steps.  States are compared as enum constants, so that partial indexes
+-- can be used; pages of ids follow a primary key, or awa_jobs_hot_unsuccessful.
 
 -- name: preview
--- How many jobs fit, also by state, the highest id, and the lowest ten ids.  No lock; reads the
--- tables once.
+-- The number of matching jobs, in all and by state, their highest id, and the lowest ten ids.  No
+-- lock; reads both tables once.
 WITH matching AS MATERIALIZED (
     SELECT id, state FROM awa.jobs
     WHERE (:state::awa.job_state IS NULL OR state = :state::awa.job_state)
@@ -27,7 +27,7 @@ SELECT count(*) AS total_matched, coalesce(max(id), 0) AS last_id,
 FROM matching
 
 -- name: submit
--- Record an operation.
+-- Record a bulk operation.
 INSERT INTO awa.bulk_operations (
     operation, filter, spec, last_id, total_matched, submitted_by
 )
@@ -38,15 +38,15 @@ VALUES (
 RETURNING :bulk_operation.*
 
 -- name: cancel
--- End an operation between two batches: waits for the one in progress.
+-- Cancel a bulk operation between two batches: waits for the batch in progress.
 UPDATE awa.bulk_operations
 SET state = 'cancelled', finished_at = now()
 WHERE id = :id::uuid AND state IN ('pending', 'running')
 RETURNING :bulk_operation.*
 
 -- name: take_next
--- Lock the oldest operation that is not over, that may be tried now, and that nobody else drives at
--- this moment.  Index awa_bulk_operations_open.
+-- Lock the oldest open bulk operation that may be tried now and that no other session has locked.
+-- Index awa_bulk_operations_open.
 SELECT :bulk_task.*
 FROM awa.bulk_operations
 WHERE state IN ('pending', 'running') AND (retry_at IS NULL OR retry_at <= now())
@@ -55,14 +55,14 @@ LIMIT 1
 FOR UPDATE SKIP LOCKED
 
 -- name: take_one
--- Lock one operation, unless it is over; waits for a batch in progress.  Primary key.
+-- Lock one bulk operation, unless it has ended; waits for a batch in progress.  Primary key.
 SELECT :bulk_task.*
 FROM awa.bulk_operations
 WHERE id = :id::uuid AND state IN ('pending', 'running')
 FOR UPDATE
 
 -- name: matching_ids
--- A page of ids of jobs that fit, ascending, up to an id.  No lock.
+-- A page of ids of matching jobs, ascending, up to an id.  No lock.
 SELECT id FROM awa.jobs
 WHERE id > :after::bigint AND id <= :upto::bigint
   AND (:state::awa.job_state IS NULL OR state = :state::awa.job_state)
@@ -79,7 +79,7 @@ ORDER BY id
 LIMIT :limit::int
 
 -- name: still_fit
--- Which of these jobs, locked before, fit.  Primary keys.
+-- The jobs that still match, of jobs that were locked before.  Primary keys.
 SELECT id FROM awa.jobs
 WHERE id = ANY(ARRAY(SELECT unnest(:ids::bigint[])))
   AND (:state::text IS NULL OR state::text = :state::text)
@@ -95,7 +95,7 @@ WHERE id = ANY(ARRAY(SELECT unnest(:ids::bigint[])))
 ORDER BY id
 
 -- name: lock_jobs
--- Lock the jobs with these ids that nobody else holds, in id order, in the order of the tables.
+-- Lock the jobs with these ids that no other session has locked, in id order, hot table first.
 WITH hot AS MATERIALIZED (
     SELECT id FROM awa.jobs_hot WHERE id = ANY(ARRAY(SELECT unnest(:ids::bigint[])))
     ORDER BY id
@@ -114,7 +114,7 @@ WHERE id = ANY(ARRAY(SELECT unnest(:ids::bigint[]))) AND state::text IN ('comple
 RETURNING id
 
 -- name: set_priority
--- Give waiting jobs another priority; aging starts over from it.
+-- Change the priority of waiting jobs; aging restarts from it.
 WITH hot AS (
     UPDATE awa.jobs_hot
     SET priority = :priority::smallint, metadata = metadata - '_awa_original_priority'
@@ -138,16 +138,15 @@ WITH hot AS (
     UPDATE awa.scheduled_jobs SET queue = :to_queue::text
     WHERE id = ANY(ARRAY(SELECT unnest(:ids::bigint[])))
     RETURNING id
-), told AS MATERIALIZED (
+), notified AS MATERIALIZED (
     SELECT pg_notify('awa:' || :to_queue::text, '')
     WHERE octet_length(:to_queue::text) <= 59 AND EXISTS (SELECT FROM hot)
 )
 SELECT id FROM (SELECT id FROM hot UNION ALL SELECT id FROM cold) AS moved
-WHERE (SELECT count(*) FROM told) >= 0 -- sends it: a CTE nobody reads is not run
-
+WHERE (SELECT count(*) FROM notified) >= 0 -- a CTE that is not read does not run
 -- name: advance
--- Record a batch, in its transaction.  One that did nothing but come back to jobs that are still in
--- somebody's hands counts as a failure: the others have their turn.  Steps grow again.
+-- Record a batch, in its transaction.  A batch that only found jobs that are still locked counts
+-- as a failure, so that other operations get their turn.  Steps grow again.
 UPDATE awa.bulk_operations
 SET state = CASE WHEN :over::boolean THEN 'completed' ELSE 'running' END,
     started_at = coalesce(started_at, now()),
@@ -163,9 +162,9 @@ SET state = CASE WHEN :over::boolean THEN 'completed' ELSE 'running' END,
 WHERE id = :id::uuid
 
 -- name: put_off
--- Note that a batch failed for the moment, in a transaction of its own: later ones have their turn,
--- and the next try takes smaller steps.  After 20 failures in a row over 10 minutes the operation
--- has failed.
+-- Record that a batch failed temporarily, in a transaction of its own: other operations get their
+-- turn, and the next try takes smaller steps.  After 20 failures in a row within at least 10
+-- minutes the operation fails.
 WITH chosen AS MATERIALIZED (
     SELECT id, failures >= 19 AND failing_since <= now() - interval '10 minutes' AS over
     FROM awa.bulk_operations
@@ -186,7 +185,7 @@ WHERE b.id = chosen.id
 RETURNING b.state
 
 -- name: fail
--- End an operation that cannot go on.
+-- Fail a bulk operation that cannot continue.
 UPDATE awa.bulk_operations
 SET state = 'failed', finished_at = now(), last_error = :last_error::text
 WHERE id = :id::uuid AND state IN ('pending', 'running')

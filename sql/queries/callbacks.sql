@@ -1,16 +1,16 @@
 -- External callbacks: register, wait, resolve.  A callback is found by its id (unique index
 -- idx_awa_jobs_hot_callback_id); what a worker does to its own attempt matches id, state and
--- run_lease as in claims.sql.  Each condition holds for the row as it is under its lock.
+-- run_lease as in claims.sql.  Each condition is tested on the row under its lock.
 --
--- _awa_callbacks is the journal of the callbacks an attempt has asked for, in order, and of what
--- came back: an attempt that takes the place of one that died gets the same ids and answers.
+-- _awa_callbacks is the journal of the callbacks that an attempt has registered, in order, and of
+-- their answers: an attempt that replaces one whose worker died gets the same ids and answers.
 -- An answer is written into the entry of its id, and under _awa_callback_result, where awa 0.5
--- looks for it; one that awa 0.5 wrote stands there alone, and answers the latest callback.
--- _awa_reenter marks a waiting job that no handler waits for in a live process: its answer makes
--- the job available, where a waited-for one goes on running.
+-- reads it; an answer that awa 0.5 wrote is only there, and answers the latest callback.
+-- _awa_reenter marks a waiting job without a waiting handler in a live process: its answer makes
+-- the job available, where otherwise the job continues running.
 
 -- name: register_callback
--- Give the running attempt a callback, in place of one it may have; journals its id.  Can be sent
+-- Give the running attempt a callback, in place of an earlier one; journals its id.  Can be sent
 -- again: a callback that was answered meanwhile stays answered.  Locks the row; primary key.
 WITH owned AS MATERIALIZED (
     SELECT id, callback_id, metadata,
@@ -20,7 +20,7 @@ WITH owned AS MATERIALIZED (
     WHERE id = :id::bigint AND run_lease = :lease::bigint AND state = 'running'
     FOR UPDATE
 ), merged AS (
-    -- An answer that awa 0.5 gave to the latest callback gets into its entry.
+    -- An answer to the latest callback that awa 0.5 wrote is copied into its entry.
     SELECT id, metadata,
            CASE WHEN callback_id IS NULL AND metadata ? '_awa_callback_result'
                  AND journal <> '[]' AND NOT (journal -> -1) ? 'result'
@@ -54,8 +54,8 @@ WHERE j.id = known.id
 RETURNING j.id
 
 -- name: cancel_callback
--- Withdraw the callback of a running attempt; `again` after a connection that was cut, when it
--- may be withdrawn already.
+-- Withdraw the callback of a running attempt.  again is true after a lost connection, when it may
+-- be withdrawn already.  Locks the row; primary key.
 UPDATE awa.jobs_hot
 SET callback_id = NULL, callback_timeout_at = NULL, callback_filter = NULL,
     callback_on_complete = NULL, callback_on_fail = NULL, callback_transform = NULL
@@ -65,7 +65,8 @@ WHERE id = :id::bigint AND run_lease = :lease::bigint AND state = 'running'
 RETURNING id
 
 -- name: enter_wait
--- The handler waits in this process: the lease rests until the answer.  Can be sent again.
+-- The handler starts to wait in this process: the lease is suspended until the answer.  Can be sent
+-- again.  Locks the row; primary key.
 UPDATE awa.jobs_hot
 SET state = 'waiting_external', heartbeat_at = NULL, deadline_at = NULL,
     progress = nullif(:progress::jsonb, 'null'::jsonb)
@@ -74,7 +75,8 @@ WHERE id = :id::bigint AND run_lease = :lease::bigint
 RETURNING id
 
 -- name: leave_wait
--- The handler goes on without its answer (a time-out of its own): the lease begins anew.
+-- The handler continues without its answer (a time-out of its own): the lease starts again.  Locks
+-- the row; primary key.
 UPDATE awa.jobs_hot
 SET state = 'running', heartbeat_at = clock_timestamp(),
     deadline_at = clock_timestamp() + make_interval(secs => :deadline_seconds::float8)
@@ -83,8 +85,9 @@ WHERE id = :id::bigint AND run_lease = :lease::bigint AND state = 'waiting_exter
 RETURNING id
 
 -- name: abandon_wait
--- The process stops while the handler waits.  A job that waits on starts a new attempt with its
--- answer; one that was answered and not taken is handed back, the attempt not counted.
+-- The process stops while the handler waits.  A job that still waits starts a new attempt with its
+-- answer; a job whose answer was not taken is handed back, the attempt not counted.  Locks the row;
+-- primary key.
 WITH left_alone AS (
     UPDATE awa.jobs_hot
     SET state = CASE state WHEN 'running' THEN 'available'::awa.job_state ELSE state END,
@@ -95,15 +98,15 @@ WITH left_alone AS (
     WHERE id = :id::bigint AND run_lease = :lease::bigint
       AND state IN ('running', 'waiting_external')
     RETURNING id, queue, state
-), told AS MATERIALIZED (
+), notified AS MATERIALIZED (
     SELECT pg_notify('awa:' || queue, '')
     FROM left_alone WHERE state = 'available' AND octet_length(queue) <= 59
 )
-SELECT id FROM left_alone WHERE (SELECT count(*) FROM told) >= 0
+SELECT id FROM left_alone WHERE (SELECT count(*) FROM notified) >= 0
 
 -- name: look_at_waits
--- What became of the jobs whose handlers wait here: `pending` tells of an answer not yet taken,
--- `answered` has the ids whose answers are in the journal.  No lock; primary keys.
+-- The state of jobs whose handlers wait in this process.  pending is true for an answer that was
+-- not taken; answered has the ids whose answers are in the journal.  No lock; primary keys.
 SELECT id, state::text AS state, run_lease, callback_id::text AS callback_id,
        state = 'running' AND metadata ? '_awa_callback_result' AS pending,
        CASE WHEN state = 'running' THEN coalesce(jsonb_path_query_array(
@@ -113,8 +116,8 @@ FROM awa.jobs
 WHERE id = ANY(:ids::bigint[])
 
 -- name: take_answer
--- Take the answer that made the job run again, journal it, and give the attempt its lease back.
--- Can be sent again: the journal has it then.  Locks the row; primary key.
+-- Take the answer that made the job run again, journal it, and restart the attempt's lease.
+-- Can be sent again: the answer is in the journal then.  Locks the row; primary key.
 WITH owned AS MATERIALIZED (
     SELECT id, callback_id, metadata,
            CASE WHEN jsonb_typeof(metadata -> '_awa_callbacks') = 'array'
@@ -151,8 +154,8 @@ WHERE j.id = found.id
 RETURNING answer::text AS answer
 
 -- name: find_callback
--- The job that waits for a callback, and its expressions.  No lock.  An available one was handed
--- back with its callback open, here and below.
+-- The job that waits for a callback, and its expressions.  No lock.  Here and below, an available
+-- job was handed back with its callback open.
 SELECT id, state::text AS state, callback_filter, callback_on_complete, callback_on_fail,
        callback_transform
 FROM awa.jobs_hot
@@ -160,7 +163,7 @@ WHERE callback_id = :callback_id::uuid
   AND state IN ('waiting_external', 'running', 'available')
 
 -- name: complete_external
--- The outside system is done: the job ends completed, its payload kept in the metadata.
+-- Complete the job of a callback; the payload is kept in the metadata.  Locks the row.
 WITH done AS (
     UPDATE awa.jobs_hot
     SET state = 'completed', finalized_at = now(), callback_id = NULL, callback_timeout_at = NULL,
@@ -171,15 +174,15 @@ WITH done AS (
     WHERE callback_id = :callback_id::uuid
       AND state IN ('waiting_external', 'running', 'available')
     RETURNING *
-), told AS MATERIALIZED (
+), notified AS MATERIALIZED (
     SELECT pg_notify('awa_callback', id::text) FROM done
 )
 SELECT :job.*
 FROM done
-WHERE (SELECT count(*) FROM told) >= 0
+WHERE (SELECT count(*) FROM notified) >= 0
 
 -- name: fail_external
--- The outside system gave up: the job ends failed, whatever attempts are left.
+-- Fail the job of a callback, whatever attempts are left.  Locks the row.
 WITH done AS (
     UPDATE awa.jobs_hot
     SET state = 'failed', finalized_at = now(), callback_id = NULL, callback_timeout_at = NULL,
@@ -192,16 +195,16 @@ WITH done AS (
     WHERE callback_id = :callback_id::uuid
       AND state IN ('waiting_external', 'running', 'available')
     RETURNING *
-), told AS MATERIALIZED (
+), notified AS MATERIALIZED (
     SELECT pg_notify('awa_callback', id::text) FROM done
 )
 SELECT :job.*
 FROM done
-WHERE (SELECT count(*) FROM told) >= 0
+WHERE (SELECT count(*) FROM notified) >= 0
 
 -- name: retry_external
--- Start the waiting job over.  The update of a hot row fires no insert trigger, so the
--- notification is sent here.
+-- Restart the waiting job with attempt 0.  The update of a hot row fires no insert trigger, so the
+-- notification is sent here.  Locks the row.
 WITH done AS (
     UPDATE awa.jobs_hot
     SET state = 'available', attempt = 0, run_at = now(), finalized_at = NULL, callback_id = NULL,
@@ -211,19 +214,20 @@ WITH done AS (
         metadata = metadata - '{_awa_callbacks,_awa_callback_result,_awa_reenter,_awa_crashes}'::text[]
     WHERE callback_id = :callback_id::uuid AND state = 'waiting_external'
     RETURNING *
-), told AS MATERIALIZED (
+), notified AS MATERIALIZED (
     SELECT pg_notify('awa_callback', id::text),
            CASE WHEN octet_length(queue) <= 59 THEN pg_notify('awa:' || queue, '') END
     FROM done
 )
 SELECT :job.*
 FROM done
-WHERE (SELECT count(*) FROM told) >= 0
+WHERE (SELECT count(*) FROM notified) >= 0
 
 -- name: resume_external
--- Hand the answer to the job: one that is waited for goes on running, another becomes available
--- without losing an attempt, and its next handler finds the answer.  One that was handed back
--- before it waited keeps the answer for the next attempt.
+-- Give the job its answer.  If its handler waits in a live process, the job continues running;
+-- otherwise it becomes available without losing an attempt, and its next handler gets the answer.
+-- A job that was handed back before it waited keeps the answer for the next attempt.  Locks the
+-- row.
 WITH done AS (
     UPDATE awa.jobs_hot
     SET state = CASE WHEN state = 'available'
@@ -252,7 +256,7 @@ WITH done AS (
     WHERE callback_id = :callback_id::uuid
       AND state IN ('waiting_external', 'running', 'available')
     RETURNING *
-), told AS MATERIALIZED (
+), notified AS MATERIALIZED (
     SELECT pg_notify('awa_callback', id::text),
            CASE WHEN state = 'available' AND octet_length(queue) <= 59
                 THEN pg_notify('awa:' || queue, '') END
@@ -260,10 +264,10 @@ WITH done AS (
 )
 SELECT :job.*
 FROM done
-WHERE (SELECT count(*) FROM told) >= 0
+WHERE (SELECT count(*) FROM notified) >= 0
 
 -- name: heartbeat_callback
--- The outside system is still at work: the time-out starts anew.
+-- Restart the time-out of a callback.  Locks the row.
 UPDATE awa.jobs_hot
 SET callback_timeout_at = clock_timestamp() + make_interval(secs => :timeout_seconds::float8)
 WHERE callback_id = :callback_id::uuid AND state = 'waiting_external'
@@ -277,5 +281,5 @@ ON CONFLICT (signature) DO NOTHING
 RETURNING signature
 
 -- name: forget_signatures
--- Drop the signatures that are too old to be accepted anyway.  Index on expires_at.
+-- Delete the signatures that are too old to be accepted.  Index on expires_at.
 DELETE FROM awa.callback_signatures WHERE expires_at < now()

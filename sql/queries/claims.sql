@@ -1,18 +1,18 @@
 -- The worker's hot path: claim, heartbeat, finish.  Every statement that ends or touches an
--- attempt matches id, state running and run_lease; a row it does not match belongs to somebody
--- else by now.  Ids arrive sorted, and rows are locked in that order.
+-- attempt matches id, state running and run_lease; a row that does not match no longer belongs to
+-- the attempt.  Ids arrive sorted, and rows are locked in that order.
 --
 -- Conditions on the state are written so that exactly one index fits each, whatever the statistics
--- say: they are always stale on a queue.  Claims look for BETWEEN 'available' AND 'available', the
--- predicate of awa_jobs_hot_claim_by_kind.  Rows that picked has locked need no second look.
+-- say: they are always stale on a queue.  Claims use BETWEEN 'available' AND 'available', the
+-- predicate of awa_jobs_hot_claim_by_kind.  Rows that picked has locked are not tested again.
 -- Guards are written BETWEEN 'running' AND 'running' so that the planner cannot use the index of
 -- running jobs: it would scan that index once and compare every running job with every id (seen:
 -- 200 ms for 1,000 ids), where the primary key is 1,000 lookups (7 ms).
 --
 -- Rows are changed by WHERE id = ANY (ARRAY(SELECT ...)), never by a join: the planner takes the
 -- array for ten ids, and looks them up by primary key.  A join it may turn into a scan of the whole
--- table (seen: planned while the table was empty, 4,800 jobs a second instead of 30,000).  What
--- belongs to an id is found by its place among the sorted ids (width_bucket, a binary search).
+-- table (seen: planned while the table was empty, 4,800 jobs a second instead of 30,000).  The
+-- values of an id are found by its place among the sorted ids (width_bucket, a binary search).
 --
 -- A lease is a number that no other claim has; all rows of a claim share it.
 
@@ -41,10 +41,10 @@ FROM claimed
 ORDER BY priority, claimed.run_at, id
 
 -- name: claim_kinds
--- The same for several kinds: the head of each kind is looked up in the same index without
--- locks, so foreign kinds are never walked over; the best of all are then locked, and looked at
--- again as they are by then.  Twice as many candidates as needed leave room for another worker that
--- claims at the same moment.  Where even those are locked, however many: what is free behind them.
+-- The same for several kinds.  The head of each kind is read from the same index without locks, so
+-- other kinds are never read; the first of all are then locked, and tested again under the lock.
+-- Twice as many candidates as needed leave room for another worker that claims at the same moment.
+-- If even those are locked, the unlocked jobs behind them are claimed.
 WITH heads AS MATERIALIZED (
     SELECT h.id, h.priority, h.run_at
     FROM unnest(:kinds::text[]) AS k(kind)
@@ -60,7 +60,7 @@ WITH heads AS MATERIALIZED (
     ORDER BY h.priority, h.run_at, h.id
     LIMIT :limit::int * 2
 ), picked AS MATERIALIZED (
-    -- Candidates come in order; the subquery locks one at a time by primary key until enough.
+    -- Candidates come in order; the subquery locks row by row by primary key, up to the limit.
     SELECT j.id FROM heads
     CROSS JOIN LATERAL (
         SELECT id FROM awa.jobs_hot
@@ -100,8 +100,8 @@ ORDER BY priority, claimed.run_at, id
 -- name: claim_limited
 -- The same for a queue with fleet-wide limits.  Locks the queue's row in awa.queue_policies until
 -- the commit, and what it takes.  Indexes awa_jobs_hot_running_by_queue, awa_jobs_hot_claim_by_kind
--- and, where concurrency keys fill the head of the queue, awa_jobs_hot_claim_by_key.  only claims
--- this one job, if there is room for it.
+-- and, where concurrency keys fill the head of the queue, awa_jobs_hot_claim_by_key.  With only, it
+-- claims this job, if the limits allow it.
 SELECT :claimed_job.*
 FROM awa.claim_limited(
     :queue::text, :kinds::text[], :limit::int, :deadline_seconds::float8, :lease::bigint,
@@ -109,7 +109,8 @@ FROM awa.claim_limited(
 ORDER BY priority, claimed.run_at, id
 
 -- name: claim_one
--- Claim one job by its id, if it is still to be claimed and nobody has it locked.
+-- Claim one job by its id, if it is still available and no other session has locked it.  Primary
+-- key.
 WITH picked AS MATERIALIZED (
     SELECT id FROM awa.jobs_hot
     WHERE id = :only::bigint AND state::text = 'available'
@@ -128,8 +129,8 @@ SELECT :claimed_job.*
 FROM claimed
 
 -- name: candidates
--- Return the ids of jobs that can be claimed, in run order; what others have locked is left out.
--- Its own locks end with it.  Index awa_jobs_hot_claim_by_kind.
+-- Return the ids of jobs that can be claimed, in run order; rows locked by other sessions are left
+-- out.  Its own locks end with the statement.  Index awa_jobs_hot_claim_by_kind.
 SELECT f.id
 FROM unnest(:kinds::text[]) AS k(kind)
 CROSS JOIN LATERAL (
@@ -153,10 +154,10 @@ FROM awa.claim_limited(
 ORDER BY priority, found.run_at, id
 
 -- name: hand_back_claim
--- Give back the jobs of a claim whose answer never arrived, as if it had not been; returns their
--- ids.  The range of one queue instead of an equation keeps the plan on
--- awa_jobs_hot_running_by_queue whatever the statistics say of queues and states; in the order of
--- ids the planner would walk along the primary key.
+-- Hand back the jobs of a claim whose result never arrived, without counting the attempt; returns
+-- their ids.  A range of one queue instead of an equality keeps the plan on
+-- awa_jobs_hot_running_by_queue whatever the statistics say of queues and states; with an order by
+-- id the planner would scan the primary key.
 WITH held AS MATERIALIZED (
     SELECT id FROM awa.jobs_hot
     WHERE state = 'running'
@@ -169,15 +170,15 @@ WITH held AS MATERIALIZED (
         heartbeat_at = NULL, deadline_at = NULL
     WHERE j.id = ANY (ARRAY(SELECT id FROM held))
     RETURNING j.id
-), told AS MATERIALIZED (
+), notified AS MATERIALIZED (
     SELECT pg_notify('awa:' || :queue::text, '')
     WHERE EXISTS (SELECT FROM held) AND octet_length(:queue::text) <= 59
 )
-SELECT id FROM returned WHERE (SELECT count(*) FROM told) >= 0 ORDER BY id
+SELECT id FROM returned WHERE (SELECT count(*) FROM notified) >= 0 ORDER BY id
 
 -- name: hold_attempts
--- Lock the rows of running attempts that nobody else has locked.  Returns the ids that are ours,
--- and whether each is locked now; the others are gone.  Ids and leases are sorted by id.
+-- Lock the rows of running attempts that no other session has locked.  Returns the ids whose
+-- attempts still own their job, and whether each is locked now.  Ids and leases are sorted by id.
 WITH held AS MATERIALIZED (
     SELECT j.id FROM awa.jobs_hot AS j
     WHERE j.id = ANY (ARRAY(SELECT unnest(:ids::bigint[])))
@@ -193,8 +194,8 @@ WHERE j.id = ANY (ARRAY(SELECT unnest(:ids::bigint[])))
   AND j.state BETWEEN 'running' AND 'running'
 
 -- name: written_ends
--- Return the rows that these attempts left behind, in whichever table they are.  No locks; primary
--- keys.  Ids and leases are sorted by id.
+-- Return the rows that these ended attempts left, in any of the tables.  No lock; primary keys.
+-- Ids and leases are sorted by id.
 SELECT id, state::text AS state, attempt, errors[cardinality(errors)] ->> 'error' AS error
 FROM awa.jobs_hot
 WHERE id = ANY (ARRAY(SELECT unnest(:ids::bigint[])))
@@ -212,8 +213,8 @@ WHERE id = ANY (ARRAY(SELECT unnest(:ids::bigint[])))
   AND run_lease = (:leases::bigint[])[width_bucket(id, :ids::bigint[])]
 
 -- name: heartbeat
--- Renew the leases of running attempts; returns those that are no longer ours.  The row is
--- updated in place (no index holds heartbeat_at).
+-- Renew the leases of running attempts; returns the ids that these attempts no longer own.  The row
+-- is updated in place (no index holds heartbeat_at).
 WITH beat AS (
     UPDATE awa.jobs_hot AS j
     SET heartbeat_at = now()
@@ -225,7 +226,8 @@ WITH beat AS (
 SELECT i.id FROM unnest(:ids::bigint[]) AS i(id) EXCEPT SELECT id FROM beat
 
 -- name: write_progress
--- Write progress of running attempts, and renew their leases; returns those no longer ours.
+-- Write progress of running attempts, and renew their leases; returns the ids that these attempts
+-- no longer own.
 WITH beat AS (
     UPDATE awa.jobs_hot AS j
     SET heartbeat_at = now(),
@@ -239,7 +241,7 @@ WITH beat AS (
 SELECT i.id FROM unnest(:ids::bigint[]) AS i(id) EXCEPT SELECT id FROM beat
 
 -- name: finish_completed
--- Complete attempts that succeeded; returns the stale ones, which changed nothing.
+-- Complete attempts that succeeded; returns the ids of stale attempts, which change nothing.
 WITH done AS (
     UPDATE awa.jobs_hot AS j
     SET state = 'completed', finalized_at = now(), progress = NULL
@@ -251,12 +253,12 @@ WITH done AS (
 SELECT i.id FROM unnest(:ids::bigint[]) AS i(id) EXCEPT SELECT id FROM done
 
 -- name: finish_attempts
--- End attempts that did not succeed; returns the stale ones, which changed nothing.
+-- End attempts that did not succeed; returns the ids of stale attempts, which change nothing.
 -- target: retryable and scheduled move to the cold table; failed, cancelled and available
--- (handed back) stay.  A null delay of a retryable one means the published backoff.
--- attempt_back is 1 where the attempt shall not count.  waiting_external needs a callback: without
--- one the job ends failed with the given error, or completed when its answer is there already.
--- An attempt that ends by itself takes its journal of callbacks with it.
+-- (handed back) stay.  A NULL delay of a retryable job means the backoff of awa 0.5.
+-- attempts_back is 1 where the attempt does not count.  waiting_external needs a callback: without
+-- it the job fails with the given error, or completes if its answer has already arrived.
+-- An attempt that ends by itself deletes its journal of callbacks.
 WITH owned AS MATERIALIZED (
     SELECT j.id AS job_id, CASE
         WHEN given.target <> 'waiting_external' OR j.callback_id IS NOT NULL THEN given.target
@@ -343,11 +345,11 @@ WITH owned AS MATERIALIZED (
     CROSS JOIN LATERAL (
         SELECT (:targets::text[])[place] AS target, :errors::jsonb -> (place - 1) AS error
     ) AS given
-), told AS MATERIALIZED (
+), notified AS MATERIALIZED (
     SELECT pg_notify('awa:' || queue, '')
     FROM (SELECT DISTINCT queue FROM returned WHERE octet_length(queue) <= 59) AS queues
 )
 SELECT i.id
 FROM unnest(:ids::bigint[]) AS i(id)
 WHERE i.id NOT IN (SELECT job_id FROM owned)
-  AND (SELECT count(*) FROM told) >= 0
+  AND (SELECT count(*) FROM notified) >= 0

@@ -1,12 +1,13 @@
--- Periodic jobs: awa.cron_jobs holds the published definition and the last fire, awa.cron_settings
--- what only we know.  A fire is claimed by compare-and-swap on last_enqueued_at, so two leaders
--- (ours, or of awa 0.5) never enqueue it twice.
+-- Schedules: awa.cron_jobs holds the definition as in awa 0.5 and the last fire, awa.cron_settings
+-- what awa 0.5 does not know.  A fire is claimed by compare-and-swap on last_enqueued_at, so two
+-- leaders (also of awa 0.5) never enqueue it twice.
 
 -- name: declare_schedules
--- Write the schedules of a process, in name order.  The pause and the time of creation stay, and the
--- last fire too: a trigger sets it to now where expression or time zone change.  One that was removed comes back only when a process starts (:fresh).  Without
--- :living nobody is said to have them: they came from a file.  Those that somebody else has locked are
--- left as they are, and returned.
+-- Write the schedules of a process, in name order.  Pause, creation time and last fire stay (a
+-- trigger sets the last fire to now if expression or time zone change).  A removed schedule comes
+-- back only when a process starts (fresh).  Without living, no process is recorded as having them:
+-- they came from a file.  Locks their rows; rows that are locked stay as they are, and their names
+-- are returned.
 WITH wanted AS MATERIALIZED (
     SELECT d.*
     FROM jsonb_to_recordset(:schedules::jsonb) AS d (
@@ -62,8 +63,8 @@ WHERE wanted.name NOT IN (SELECT declared.name FROM declared)
 ORDER BY wanted.name
 
 -- name: read_schedules
--- What the leader needs to find due schedules, by name.  No lock.  Times that no datetime can hold
--- are left out and said; version tells whether a row is still the one that was read.
+-- What the leader needs to find due schedules, by name.  No lock.  Times that a Python datetime
+-- cannot hold are NULL, and times_readable is false.  version identifies the row as it was read.
 SELECT c.name, coalesce(c.cron_expr, '') AS cron_expr, coalesce(c.timezone, '') AS timezone, c.kind,
        c.queue, c.priority, c.max_attempts, coalesce(cardinality(c.tags), 0) AS tag_count,
        coalesce(jsonb_typeof(c.metadata), 'null') AS metadata_type,
@@ -83,10 +84,10 @@ WHERE s.paused_at IS NULL
 ORDER BY c.name
 
 -- name: fire_schedules
--- Enqueue the fires of due schedules that are still as they were read: last fire, expression and time
--- zone, and not paused or removed since.  Locks their rows of awa.cron_jobs and awa.cron_settings;
--- those that somebody else has locked are left for the next look.  Job metadata gets cron_name and
--- cron_fire_time, as published.
+-- Enqueue the fires of due schedules whose last fire, expression and time zone are still as they
+-- were read, and that were not paused or removed since.  Locks their rows of awa.cron_jobs and
+-- awa.cron_settings; rows that are locked are left for the next round.  Job metadata gets
+-- cron_name and cron_fire_time, as in awa 0.5.
 WITH due AS MATERIALIZED (
     SELECT * FROM unnest(:names::text[], :seen::timestamptz[], :newest::timestamptz[],
                          :versions::text[])
@@ -132,7 +133,7 @@ CROSS JOIN LATERAL awa.insert_job_compat(
 ) AS j
 
 -- name: trigger_schedule
--- Enqueue a schedule's job now; its fires are not touched.
+-- Enqueue a schedule's job now; its fires do not change.
 SELECT :job.*
 FROM (
     SELECT j.*
@@ -145,7 +146,7 @@ FROM (
 ) AS inserted
 
 -- name: pause_schedule
--- Keep a schedule from firing.  The new updated_at tells a leader that has read the row before.
+-- Pause a schedule.  The new updated_at invalidates what a leader has read before.  Locks the row.
 WITH touched AS (
     UPDATE awa.cron_jobs SET updated_at = clock_timestamp() WHERE name = :name::text RETURNING name
 )
@@ -156,8 +157,8 @@ SET paused_at = coalesce(s.paused_at, now()), paused_by = excluded.paused_by
 RETURNING name
 
 -- name: resume_schedule
--- Let a schedule fire again, from now on: what it missed while paused stays missed.  Locks the row of
--- the schedule before that of its settings, as a pause does.
+-- Resume a schedule: it fires from now on, without the fires missed while it was paused.  Locks
+-- the row of the schedule before that of its settings, as a pause does.
 WITH paused AS MATERIALIZED (
     SELECT c.name
     FROM awa.cron_jobs AS c
@@ -177,7 +178,7 @@ WITH paused AS MATERIALIZED (
 SELECT name FROM awa.cron_jobs WHERE name = :name::text
 
 -- name: delete_schedule
--- Remove a schedule and remember that it was.
+-- Remove a schedule and record the removal.
 WITH gone AS (
     DELETE FROM awa.cron_jobs WHERE name = :name::text RETURNING name
 )

@@ -1,6 +1,7 @@
--- Dead letters: failed jobs kept apart from the queue until someone acts.  A job moves by DELETE and
--- INSERT in one statement, so it is always in exactly one place; the triggers on the job tables
--- let go of its unique key and take it again.  Sets are bounded, and locked with SKIP LOCKED.
+-- Dead letters: failed jobs kept apart from the queue until an operator acts.  A job moves by
+-- DELETE and INSERT in one statement, so it is always in exactly one place; the triggers on the
+-- job tables release its unique key and claim it again.  Sets are bounded, and locked with SKIP
+-- LOCKED.
 
 -- name: set_policy
 -- Choose whether failed jobs of a queue become dead letters.
@@ -10,10 +11,10 @@ ON CONFLICT (queue) DO UPDATE
 SET dead_letters = excluded.dead_letters, updated_at = now()
 
 -- name: failed_ids_of_policies
--- Ids of failed jobs that must move, ascending.  No lock; index awa_jobs_hot_unsuccessful, which holds the queue, and which is not opened while no
--- queue has the policy (a million failed jobs of other queues cost 17 ms).  The
--- condition fits the predicate of no other index, and the order is not that of the primary key,
--- which would be walked to its end.
+-- Ids of failed jobs that must move, ascending.  No lock; index awa_jobs_hot_unsuccessful, which
+-- holds the queue, and which is not read while no queue has the policy (a million failed jobs of
+-- other queues cost 17 ms).  The condition fits the predicate of no other index, and the order is
+-- not that of the primary key, which would be scanned to its end.
 SELECT id FROM awa.jobs_hot
 WHERE state = ANY('{failed,waiting_external}'::awa.job_state[]) AND state < 'cancelled'
   AND EXISTS (SELECT FROM awa.queue_policies WHERE dead_letters)
@@ -33,8 +34,8 @@ ORDER BY state, id
 LIMIT :limit::int
 
 -- name: move_failed
--- Move failed jobs to the dead letters; a null reason takes the first line of each job's last
--- error.  Locks rows in id order, leaving out those that somebody else holds.
+-- Move failed jobs to the dead letters; a NULL reason takes the first line of each job's last
+-- error.  Locks rows in id order; leaves out rows that are locked.
 WITH failed AS MATERIALIZED (
     SELECT id FROM awa.jobs_hot
     WHERE id = ANY(ARRAY(SELECT unnest(:ids::bigint[]))) AND state::text = 'failed'
@@ -73,9 +74,10 @@ ORDER BY id
 LIMIT :limit::int
 
 -- name: retry
--- Make dead letters jobs again: same id, attempt 0, errors, progress and lease kept, callbacks
--- and their answers not: they belong to the earlier life.  Nothing changes when a unique key was taken meanwhile: the insert trigger raises.  The insert into the
--- hot table notifies.  Locks rows in id order.
+-- Make dead letters jobs again: same id, attempt 0.  Errors, progress and lease are kept;
+-- callbacks and their answers are not, because they belong to earlier attempts.  If a unique key
+-- was taken meanwhile, the insert trigger raises and nothing changes.  The insert into the hot
+-- table notifies.  Locks rows in id order.
 WITH dead AS MATERIALIZED (
     SELECT id FROM awa.dead_letters
     WHERE id = ANY(ARRAY(SELECT unnest(:ids::bigint[])))
@@ -117,7 +119,7 @@ FROM changed
 ORDER BY id
 
 -- name: purge
--- Delete dead letters for good.  Locks rows in id order.
+-- Delete dead letters.  Locks rows in id order.
 WITH dead AS MATERIALIZED (
     SELECT id FROM awa.dead_letters
     WHERE id = ANY(ARRAY(SELECT unnest(:ids::bigint[])))
@@ -129,5 +131,5 @@ WITH dead AS MATERIALIZED (
 SELECT id FROM gone
 
 -- name: is_dead
--- Whether a job is among the dead letters: a row or none.  Primary key.
+-- Return a row if the job is a dead letter.  Primary key.
 SELECT id FROM awa.dead_letters WHERE id = :id::bigint

@@ -1,11 +1,11 @@
--- The demo's own tables, in a schema of its own: what an app would keep beside its jobs.
+-- The demo's tables, in a schema of their own: the data that an application keeps besides its jobs.
 
 -- name: create_schema
--- A home for the demo's tables.
+-- Create the schema of the demo.
 CREATE SCHEMA IF NOT EXISTS awa_demo
 
 -- name: create_files
--- One row a file and run; the jobs fill in what they found.
+-- One row per file and run; the jobs fill in their results.
 CREATE TABLE IF NOT EXISTS awa_demo.files (
     run uuid NOT NULL,
     number integer NOT NULL,
@@ -18,7 +18,7 @@ CREATE TABLE IF NOT EXISTS awa_demo.files (
 )
 
 -- name: create_notes
--- What the single jobs of a run have to tell.
+-- The results of the other jobs of a run.
 CREATE TABLE IF NOT EXISTS awa_demo.notes (
     run uuid NOT NULL,
     name text NOT NULL,
@@ -27,30 +27,30 @@ CREATE TABLE IF NOT EXISTS awa_demo.notes (
 )
 
 -- name: forget_runs
--- Drop what earlier runs found.
+-- Delete the results of earlier runs.
 TRUNCATE awa_demo.files, awa_demo.notes
 
 -- name: add_files
--- The app's own rows, written in the same transaction as their jobs.
+-- Insert rows of the application, in the same transaction as their jobs.
 INSERT INTO awa_demo.files (run, number, path)
 SELECT :run::uuid, :first::int + f.ord::int - 1, f.path
 FROM unnest(:paths::text[]) WITH ORDINALITY AS f(path, ord)
 
 -- name: store_file
--- What a job found out about its file.
+-- Store the results of a job for its file.
 UPDATE awa_demo.files
 SET bytes = :bytes::bigint, lines = :lines::bigint, digest = :digest::bytea,
     language = :language::text
 WHERE run = :run::uuid AND number = :number::int
 
 -- name: store_note
--- What one of the single jobs has to tell.
+-- Store the result of another job.
 INSERT INTO awa_demo.notes (run, name, value)
 VALUES (:run::uuid, :name::text, :value::jsonb)
 ON CONFLICT (run, name) DO UPDATE SET value = excluded.value
 
 -- name: last_job
--- Jobs of this run have higher ids.
+-- The largest job id before the run.
 SELECT coalesce(max(id), 0) AS id FROM awa.jobs
 
 -- name: states
@@ -78,7 +78,7 @@ ORDER BY bytes DESC, path
 LIMIT 1
 
 -- name: duplicates
--- Groups of files with the same content (empty ones aside), and how many could go.
+-- Groups of files with the same content, except empty files, and the number of superfluous copies.
 SELECT count(*)::bigint AS groups, coalesce(sum(copies - 1), 0)::bigint AS extra
 FROM (
     SELECT count(*) AS copies FROM awa_demo.files
@@ -97,7 +97,7 @@ ORDER BY files DESC, language
 LIMIT :limit::int
 
 -- name: jobs_found
--- What became of the run's jobs, and how often they were retried or rescued.
+-- The run's jobs by outcome, and how often they were retried or rescued.
 SELECT count(*) AS jobs,
        count(*) FILTER (WHERE state = 'completed') AS completed,
        count(*) FILTER (WHERE state = 'failed') AS failed,
@@ -116,5 +116,5 @@ CROSS JOIN LATERAL (
 WHERE j.id > :after::bigint AND j.queue = ANY(:queues::text[])
 
 -- name: note
--- One note of the run.
+-- One stored result of the run.
 SELECT value::text AS value FROM awa_demo.notes WHERE run = :run::uuid AND name = :name::text

@@ -1,10 +1,11 @@
--- What the doctor looks at.  It changes nothing, locks nothing but what every read does, and works on
--- a standby.  Catalogs, statistics and small tables; of the job tables partial indexes only, and
--- never more of one than a bounded number of entries, so that millions of jobs cost nothing.
+-- The facts of the doctor.  Its statements change nothing, take the locks of any read, and work on
+-- a standby.  They read catalogs, statistics and small tables; of the job tables only partial
+-- indexes, and of each a bounded number of entries, so that the cost does not grow with the number
+-- of jobs.
 
--- name: be_brief
--- For the look that follows: rather no answer than a long wait.  Ends with its transaction.
-SELECT set_config('statement_timeout', :look_ms::text, true),
+-- name: set_timeouts
+-- Limit the statement that follows, until the end of the transaction.
+SELECT set_config('statement_timeout', :statement_ms::text, true),
        set_config('lock_timeout', :lock_ms::text, true)
 
 -- name: columns
@@ -17,8 +18,8 @@ WHERE c.relnamespace = 'awa'::regnamespace AND c.relkind IN ('r', 'p', 'v')
 ORDER BY c.relname COLLATE "C", a.attnum
 
 -- name: indexes
--- Indexes of the schema: what they cover, and whether they can be used.  A key that is an expression
--- is called expr: printing it would wait for a lock.
+-- Indexes of the schema: their columns, and whether they can be used.  A key that is an expression
+-- has the name expr: printing it would wait for a lock.
 SELECT i.relname::text AS name, t.relname::text AS table_name, x.indisunique AS is_unique,
        x.indpred IS NOT NULL AS is_partial, am.amname::text AS method,
        ARRAY(SELECT a.attname::text FROM pg_catalog.pg_attribute AS a
@@ -50,7 +51,7 @@ WHERE c.relnamespace = 'awa'::regnamespace AND NOT t.tgisinternal
 ORDER BY c.relname COLLATE "C", t.tgname COLLATE "C"
 
 -- name: server
--- The server's settings and connections, and who asks.
+-- The server's settings and connections, and the role of this session.
 SELECT current_setting('fsync')::boolean AS fsync,
        current_setting('full_page_writes')::boolean AS full_page_writes,
        current_setting('synchronous_commit') AS synchronous_commit,
@@ -68,17 +69,17 @@ FROM pg_catalog.pg_database AS d
 WHERE d.datname = current_database()
 
 -- name: clock
--- What time it is.
+-- The server's time.
 SELECT extract(epoch FROM clock_timestamp())::float8 AS now
 
 -- name: backend
--- Which process of the server answers; another one each time when a pooler hands them out.
+-- The server process of this connection; behind a transaction pooler it changes.
 SELECT pg_backend_pid() AS pid
 
 -- name: tables
--- How well the tables are kept.  The threshold is the one autovacuum goes by; row_bytes is what a
--- row takes by the statistics, NULL without them.  The size is that of the last vacuum or analyze:
--- asking for the present one waits for locks.
+-- Sizes, dead rows and vacuum settings of the tables.  The threshold is that of autovacuum;
+-- row_bytes is the size of a row by the statistics, NULL without them.  The size is that of the
+-- last VACUUM or ANALYZE: reading the current one waits for locks.
 SELECT c.relname::text AS name, c.relpersistence = 'u' AS unlogged, c.reltuples::float8 AS rows,
        coalesce(s.n_dead_tup, 0) AS dead, coalesce(s.n_mod_since_analyze, 0) AS changed,
        CASE WHEN c.reltuples < 0 THEN pg_relation_size(c.oid)
@@ -104,7 +105,7 @@ WHERE c.relnamespace = 'awa'::regnamespace AND c.relkind = 'r'
 ORDER BY c.relname COLLATE "C"
 
 -- name: index_sizes
--- What each index took, and how many entries it had, when it was last vacuumed or analyzed.
+-- The size and entries of each index at the last VACUUM or ANALYZE.
 SELECT i.relname::text AS name, t.relname::text AS table_name,
        i.relpages * current_setting('block_size')::bigint AS bytes, i.reltuples::float8 AS entries
 FROM pg_catalog.pg_index AS x
@@ -114,9 +115,9 @@ WHERE t.relnamespace = 'awa'::regnamespace AND t.relkind = 'r'
 ORDER BY i.relname COLLATE "C"
 
 -- name: pins
--- What keeps dead rows from being removed, the oldest first: transactions of this database, and
--- slots and standbys of the whole server.  Sessions of other roles are hidden from those who may
--- not see all statistics.
+-- What prevents the removal of dead rows, the oldest first: transactions of this database, and
+-- slots and standbys of the whole server.  A role without pg_read_all_stats does not see the
+-- sessions of other roles.
 SELECT kind, name, pid, seconds, xids, what
 FROM (
     SELECT 'transaction' AS kind, coalesce(nullif(application_name, ''), 'no name') AS name, pid,
@@ -148,8 +149,8 @@ ORDER BY xids DESC NULLS LAST, kind, name
 LIMIT 10
 
 -- name: stuck
--- Attempts that nobody seems to run, waits that are over, and jobs that are due and not promoted; of
--- each at most 10,000, and the first ids.  Indexes running_by_queue (as many as the fleet has slots),
+-- Attempts without a worker, overdue callbacks, and due jobs that are not promoted: of each at most
+-- 10,000, and the first ids.  Indexes running_by_queue (as many entries as the fleet has slots),
 -- callback_timeout, run_at_scheduled and run_at_retryable.
 WITH running AS MATERIALIZED (
     SELECT id, heartbeat_at, deadline_at FROM awa.jobs_hot WHERE state = 'running' LIMIT 100000
@@ -189,8 +190,8 @@ GROUP BY what
 ORDER BY what
 
 -- name: waiting
--- Kinds and queues with jobs that could have run for a while, at most 500 pairs and of each at most
--- 1,000 jobs.  Walks from one pair to the next in index claim_by_kind, past any number of jobs.
+-- Kinds and queues with jobs that have been available for a while: at most 500 pairs, of each at
+-- most 1,000 jobs.  Skips from pair to pair in index claim_by_kind, past any number of jobs.
 WITH RECURSIVE pair AS (
     (SELECT queue, kind FROM awa.jobs_hot
      WHERE state BETWEEN 'available' AND 'available'
@@ -230,8 +231,8 @@ WHERE ready.jobs > 0
 ORDER BY bounded.queue COLLATE "C", bounded.kind COLLATE "C"
 
 -- name: failing
--- Kinds most of whose newest attempts failed, with the error that is most frequent.  At most 5,000
--- ends of each sort; where they do not reach back so far, only the time that all of them cover
+-- Kinds whose newest attempts mostly failed, with the most frequent error.  Reads at most 5,000
+-- ends of each sort; where these do not cover the whole interval, the part that all of them cover
 -- counts.  Indexes completed_finalized, unsuccessful_finalized and run_at_retryable.
 WITH completed AS MATERIALIZED (
     SELECT kind, finalized_at FROM awa.jobs_hot
@@ -262,12 +263,12 @@ SELECT kind, count(*) AS attempts, count(*) FILTER (WHERE failed) AS failed,
 FROM ended
 WHERE finalized_at >= coalesce((SELECT max(since) FROM covered), '-infinity')
 GROUP BY kind
-HAVING count(*) FILTER (WHERE failed) >= greatest(:least::int, :share::float8 * count(*))
+HAVING count(*) FILTER (WHERE failed) >= greatest(:attempts::int, :share::float8 * count(*))
 ORDER BY count(*) FILTER (WHERE failed) DESC, kind COLLATE "C"
 LIMIT 20
 
 -- name: leader_lock
--- The session that holds the fleet's lock, and for how long it has been idle.
+-- The session that holds the leader lock, and for how long it has been idle.
 SELECT l.pid, a.usename::text AS role, coalesce(a.application_name, '') AS application,
        extract(epoch FROM now() - a.state_change)::float8 AS idle_seconds
 FROM pg_catalog.pg_locks AS l
@@ -278,7 +279,7 @@ WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
   AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
 
 -- name: clocks
--- Workers whose clock is ahead: they started later than the server last heard of them.
+-- Workers whose clock is ahead: by it they started after the server last saw them.
 SELECT coalesce(hostname, 'unknown host') || ':' || pid AS worker,
        extract(epoch FROM started_at - last_seen_at)::float8 AS seconds
 FROM awa.runtime_instances
@@ -287,13 +288,13 @@ ORDER BY started_at - last_seen_at DESC
 LIMIT 10
 
 -- name: ids
--- How many ids of jobs are left.
-SELECT coalesce(last_value, start_value) AS last, max_value AS most
+-- The last job id that was given out, and the largest possible.
+SELECT coalesce(last_value, start_value) AS last, max_value AS largest
 FROM pg_catalog.pg_sequences
 WHERE schemaname = 'awa' AND sequencename = 'jobs_id_seq'
 
--- name: batches
--- Bulk operations that are open for long or have failed of late.  The table is small.
+-- name: bulk_operations
+-- Bulk operations that have been open for long or failed recently.  The table is small.
 SELECT id::text AS id, operation, state, processed, total_matched, last_error,
        extract(epoch FROM now() - submitted_at)::float8 AS seconds
 FROM awa.bulk_operations
@@ -303,9 +304,9 @@ WHERE state = 'pending' AND submitted_at < now() - make_interval(secs => :pendin
 ORDER BY submitted_at
 LIMIT 10
 
--- name: nameless
--- Tables that do not say which row was changed, with a unique index that could: without one, nothing
--- but the whole row does.  A publication refuses their changes.
+-- name: without_identity
+-- Tables without a replica identity, with a unique index that could serve as it, NULL without one.
+-- A publication makes UPDATE and DELETE of such a table fail.
 SELECT c.relname::text AS name,
        (SELECT i.relname::text
         FROM pg_catalog.pg_index AS x
@@ -333,7 +334,7 @@ WHERE c.relnamespace = 'awa'::regnamespace AND c.relkind IN ('r', 'p') AND c.rel
 ORDER BY c.relname COLLATE "C"
 
 -- name: storage
--- The record of a move to another storage engine.
+-- The record of the storage transition.
 SELECT current_engine, prepared_engine, state,
        extract(epoch FROM now() - entered_at)::float8 AS seconds
 FROM awa.storage_transition_state

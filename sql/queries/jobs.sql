@@ -4,10 +4,10 @@
 -- name: insert_jobs
 -- Insert any number of jobs, ids ascending in input order.  Columns whose arrays are empty take
 -- the scalar default.  Inserts nothing when another storage engine takes the writes
--- (the op then goes through insert_jobs_compat).  A run_at in the past is available at once.
--- Fires the notify and unique-claim triggers.  Unique keys are claimed in their order, whatever the
+-- (the op then uses insert_jobs_compat).  A job with run_at in the past is available at once.
+-- Fires the notify and unique-claim triggers.  Unique keys are claimed in key order, whatever the
 -- order of the jobs, so that two writers wait for each other and never deadlock: the triggers run
--- in the order of the rows, the ready ones before those for later, and where both are there the
+-- in the order of the rows, available jobs before scheduled ones, and if a call has both, the
 -- claims are made first (the trigger then finds the claim of the same job).
 WITH input AS MATERIALIZED (
     SELECT coalesce(u.given_id, nextval('awa.jobs_id_seq')) AS id,
@@ -73,7 +73,7 @@ WITH input AS MATERIALIZED (
     WHERE run_at > now()
     ORDER BY unique_key, id
 )
--- One row with an array is read in a fifth of the time of a row an id.
+-- One row with an array is read in a fifth of the time of one row per id.
 SELECT array_agg(id ORDER BY ord) AS ids, now() AS created_at
 FROM input
 HAVING count(*) > 0
@@ -96,9 +96,9 @@ FROM hot
 HAVING count(*) > 0
 
 -- name: insert_unique_jobs
--- Insert the jobs whose unique key is free; for the others return who holds it.  Claims are made
--- first, in key order, so that two writers neither deadlock nor both win; the trigger then finds
--- the claim of the same job.  A job that does not hold its key in its first state needs none.
+-- Insert the jobs whose unique key is free; the others are returned without an id.  Claims are made
+-- first, in key order, so that two writers neither deadlock nor both insert; the trigger then finds
+-- the claim of the same job.  A job whose first state does not block its key needs no claim.
 WITH input AS MATERIALIZED (
     SELECT coalesce(u.given_id, nextval('awa.jobs_id_seq')) AS id, u.*,
            (CASE WHEN u.run_at > now() THEN 'scheduled' ELSE 'available' END)::awa.job_state AS state
@@ -165,8 +165,8 @@ JOIN awa.jobs AS j ON j.id = c.job_id
 WHERE c.unique_key = ANY(:keys::bytea[])
 
 -- name: replace_job
--- Give a job that has not started new args and a new time.  It keeps its id, key and attempts;
--- between the tables it moves as its state demands.
+-- Replace args and run_at of a job that waits for a run.  It keeps its id, key and attempts, and
+-- moves between the tables if its state changes.  Locks the row; primary keys.
 WITH hot AS MATERIALIZED (
     SELECT id FROM awa.jobs_hot WHERE id = :id::bigint AND state = 'available' FOR UPDATE
 ), stays_hot AS (
@@ -219,15 +219,15 @@ SELECT :job.*
 FROM changed
 
 -- name: find_by_unique_key
--- The oldest job with a unique key that has not ended.  First by its claim; a job that does not
--- hold its key in its present state is found by reading both tables.
+-- The oldest job with a unique key that has not ended.  Reads both tables: a job whose state does
+-- not block its key has no claim.
 SELECT id FROM awa.jobs
 WHERE unique_key = :key::bytea AND state NOT IN ('completed', 'failed', 'cancelled')
 ORDER BY id
 LIMIT 1
 
 -- name: insert_jobs_compat
--- The sanctioned door for every storage engine: one function call a job.
+-- Insert by the function that every storage engine supports: one call per job.
 SELECT array_agg(j.id ORDER BY u.ord) AS ids, now() AS created_at
 FROM ROWS FROM (
     jsonb_array_elements(:args::jsonb),
@@ -260,8 +260,8 @@ CROSS JOIN LATERAL awa.insert_job_compat(
 ) AS j
 
 -- name: reserve_ids
--- Ids for a COPY in this transaction.  The share lock on the singleton row keeps a storage
--- transition out until the transaction ends; no row means that another engine takes the writes.
+-- Ids for a COPY in this transaction.  The share lock on the singleton row blocks a storage
+-- transition until the transaction ends; no row means that another engine takes the writes.
 SELECT array_agg(nextval('awa.jobs_id_seq')) AS ids, now() AS created_at
 FROM (
     SELECT awa.active_storage_engine() AS engine
@@ -273,14 +273,12 @@ WHERE gate.engine = 'canonical'
 HAVING count(*) > 0
 
 -- name: copy_available
--- COPY of jobs that may run now; fires the notify trigger once.
--- Jobs that can run now, with reserved ids.  Fires the notify trigger.
+-- Insert jobs that may run now, with reserved ids.  Fires the notify trigger once.
 COPY awa.jobs_hot (id, kind, queue, args, priority, max_attempts, run_at, metadata, tags)
 FROM STDIN
 
 -- name: copy_scheduled
--- COPY of jobs that run later.
--- Jobs for later, with reserved ids.
+-- Insert scheduled jobs, with reserved ids.
 COPY awa.scheduled_jobs (id, kind, queue, args, priority, max_attempts, run_at, metadata, tags)
 FROM STDIN
 
@@ -310,10 +308,10 @@ ORDER BY id DESC
 LIMIT :limit::int
 
 -- name: retry_jobs
--- Make jobs available now.  failed, cancelled and waiting_external start over with attempt 0;
--- a retryable one skips the rest of its delay and keeps its attempts.  Errors and progress are
--- kept, a callback's journal is not.  Locks rows in id order.  The update of a hot row fires no insert trigger, so the
--- notification is sent here.
+-- Make jobs available now.  failed, cancelled and waiting_external start again with attempt 0;
+-- retryable jobs skip the rest of their delay and keep their attempts.  Errors and progress are
+-- kept, the journal of callbacks is not.  Locks rows in id order.  The update of a hot row fires no
+-- insert trigger, so the notification is sent here.
 WITH hot_target AS MATERIALIZED (
     SELECT id FROM awa.jobs_hot
     WHERE id = ANY(:ids::bigint[]) AND state IN ('failed', 'cancelled', 'waiting_external')
@@ -345,19 +343,19 @@ WITH hot_target AS MATERIALIZED (
     RETURNING *
 ), changed AS (
     SELECT * FROM hot UNION ALL SELECT * FROM moved
-), told AS MATERIALIZED (
+), notified AS MATERIALIZED (
     SELECT pg_notify('awa:' || queue, '')
     FROM (SELECT DISTINCT queue FROM hot WHERE octet_length(queue) <= 59) AS queues
 )
 SELECT :job.*
 FROM changed
-WHERE (SELECT count(*) FROM told) >= 0 -- sends them: a CTE nobody reads is not run
+WHERE (SELECT count(*) FROM notified) >= 0 -- a CTE that is not read does not run
 ORDER BY id
 
 -- name: cancel_jobs
 -- Cancel jobs that have not ended.  Rows of the cold table move to the hot one.  A running
--- attempt is told by notification on awa:cancel, and cannot finish any more: its lease guard
--- matches no row.  Locks rows in id order.
+-- attempt is notified on awa:cancel, and cannot finish: its lease matches no row.  Locks rows in id
+-- order.
 WITH hot_target AS MATERIALIZED (
     SELECT id, state, run_lease FROM awa.jobs_hot
     WHERE id = ANY(:ids::bigint[]) AND state IN ('available', 'running', 'waiting_external')
@@ -386,7 +384,7 @@ WITH hot_target AS MATERIALIZED (
     RETURNING *
 ), changed AS (
     SELECT * FROM hot UNION ALL SELECT * FROM moved
-), told AS MATERIALIZED (
+), notified AS MATERIALIZED (
     SELECT pg_notify(
         'awa:cancel', json_build_object('job_id', id, 'run_lease', run_lease)::text)
     FROM hot_target
@@ -394,7 +392,7 @@ WITH hot_target AS MATERIALIZED (
 )
 SELECT :job.*
 FROM changed
-WHERE (SELECT count(*) FROM told) >= 0 -- sends them: a CTE nobody reads is not run
+WHERE (SELECT count(*) FROM notified) >= 0 -- a CTE that is not read does not run
 ORDER BY id
 
 -- name: failed_ids
@@ -413,7 +411,7 @@ WITH gone AS (
 SELECT count(*) AS deleted FROM gone
 
 -- name: drainable_ids
--- Ids of a queue's jobs that wait: everything but running and ended ones, ascending.
+-- Ids of the jobs of a queue that are neither running nor ended, ascending.
 SELECT id FROM awa.jobs_hot
 WHERE queue = :queue::text AND state IN ('available', 'waiting_external')
 UNION ALL

@@ -1,41 +1,40 @@
 -- What the leader does for the whole fleet.  Sets are bounded and locked with SKIP LOCKED in id
--- order; states are written out, so that the partial indexes serve.
+-- order; states are literals, so that the partial indexes can be used.
 --
--- Each look is apart from the change.  A look takes no lock and is bounded by an index whose order it
--- asks for; the change gets ids, goes along the primary key whatever the statistics say
--- (id = ANY(ARRAY(SELECT ...)), never a join or a list; the state compared as text, which fits no
--- index), and tests the condition again under the lock.  When a
--- change fails, the same statement is sent with fewer ids until the rows in the way are known.
+-- Reads and changes are separate statements.  A read takes no lock and is bounded by an index in
+-- whose order it returns ids.  A change gets ids, finds them by the primary key whatever the
+-- statistics say (id = ANY(ARRAY(SELECT ...)), never a join or a list; the state compared as text,
+-- which fits no index), and tests the condition again under the lock.  If a change fails, it is
+-- sent again with fewer ids until the rows in the way are known.
 
 -- name: settle
--- Settings of this transaction: how long to wait for a lock, and index scans whatever the
--- statistics say, also where a pooler has dropped the settings of the connection.
+-- Settings of this transaction: the lock timeout, and index scans whatever the statistics say.
+-- Sent each time, because a pooler may have dropped the settings of the connection.
 SELECT set_config('lock_timeout', :milliseconds::int::text, true),
        set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true),
        set_config('jit', 'off', true)
 
 -- name: wait_at_most
--- The longest wait of this transaction for a lock.
+-- Set the lock timeout of this transaction.
 SELECT set_config('lock_timeout', :milliseconds::int::text, true)
 
 -- name: due_scheduled
--- Scheduled jobs that are due, the oldest first.  No lock; index
--- idx_awa_scheduled_jobs_run_at_scheduled.
+-- Due scheduled jobs, the oldest first.  No lock; index idx_awa_scheduled_jobs_run_at_scheduled.
 SELECT id FROM awa.scheduled_jobs
 WHERE state = 'scheduled' AND run_at <= now()
 ORDER BY run_at, id
 LIMIT :limit::int
 
 -- name: due_retryable
--- The same for retries.  Index idx_awa_scheduled_jobs_run_at_retryable.
+-- The same for retryable jobs.  Index idx_awa_scheduled_jobs_run_at_retryable.
 SELECT id FROM awa.scheduled_jobs
 WHERE state = 'retryable' AND run_at <= now()
 ORDER BY run_at, id
 LIMIT :limit::int
 
 -- name: promote
--- Make due jobs available.  Unique keys are taken in their order, so that two promotions and a
--- producer do not wait for each other in a ring.  Primary key.  The insert trigger notifies.
+-- Make due jobs available.  Unique keys are claimed in key order, so that two promotions and a
+-- producer do not deadlock.  Primary key.  The insert trigger notifies.
 WITH due AS MATERIALIZED (
     SELECT id FROM awa.scheduled_jobs
     WHERE id = ANY(ARRAY(SELECT unnest(:ids::bigint[]))) AND run_at <= now()
@@ -59,8 +58,8 @@ WITH due AS MATERIALIZED (
 SELECT id FROM moved
 
 -- name: park
--- Put off a job that could not be promoted by a minute, with the reason in its errors (once).
--- Primary key; leaves a row alone that somebody else holds.
+-- Delay a job that cannot be promoted by a minute, and record the reason in its errors (once).
+-- Primary key; skips a locked row.
 UPDATE awa.scheduled_jobs
 SET run_at = now() + interval '1 minute',
     errors = CASE
@@ -74,14 +73,14 @@ WHERE id = ANY(ARRAY(
     FOR UPDATE SKIP LOCKED))
 
 -- name: intend_to_write
--- Wait until running jobs can be changed: a lock of the whole table (ALTER TABLE, CREATE INDEX,
--- VACUUM FULL) lets nobody write heartbeats.  Conflicts with no reader and no writer.
+-- Wait until running jobs can be changed: during a lock of the whole table (ALTER TABLE, CREATE
+-- INDEX, VACUUM FULL) no worker can write heartbeats.  Conflicts with no reader and no writer.
 LOCK TABLE awa.jobs_hot IN ROW EXCLUSIVE MODE
 
 -- name: stale_ids
--- Running jobs whose worker is presumed dead.  The set of running jobs is as small as the fleet has
--- slots; it is walked along its own index, awa_jobs_hot_running_by_queue, a step a job, so that no
--- statistics make a bitmap, a sort or a scan of the table look better.  No lock.
+-- Running jobs whose worker is presumed dead.  There are no more running jobs than the fleet has
+-- slots; they are read from their own index, awa_jobs_hot_running_by_queue, one step per job, so
+-- that no statistics make a bitmap, a sort or a scan of the table look cheaper.  No lock.
 WITH RECURSIVE walk (queue, id, found) AS (
     (SELECT queue, id, heartbeat_at < now() - make_interval(secs => :staleness::float8)
      FROM awa.jobs_hot
@@ -99,7 +98,7 @@ WITH RECURSIVE walk (queue, id, found) AS (
 SELECT id FROM walk WHERE found ORDER BY id LIMIT :limit::int
 
 -- name: overdue_ids
--- Running jobs past their deadline, by the same walk.
+-- Running jobs past their deadline, read in the same way.
 WITH RECURSIVE walk (queue, id, found) AS (
     (SELECT queue, id, deadline_at < now()
      FROM awa.jobs_hot
@@ -117,7 +116,7 @@ WITH RECURSIVE walk (queue, id, found) AS (
 SELECT id FROM walk WHERE found ORDER BY id LIMIT :limit::int
 
 -- name: expired_callback_ids
--- Waiting jobs whose callback did not come, the oldest first.  No lock; index
+-- Waiting jobs whose callback timed out, the oldest first.  No lock; index
 -- idx_awa_jobs_hot_callback_timeout.
 SELECT id FROM awa.jobs_hot
 WHERE state = 'waiting_external' AND callback_timeout_at < now()
@@ -125,7 +124,7 @@ ORDER BY callback_timeout_at
 LIMIT :limit::int
 
 -- name: free_ids
--- Which of these jobs nobody holds at this moment: each is locked for the length of the statement.
+-- The jobs that no other session has locked now.  Locks them until the end of the statement.
 SELECT id FROM awa.jobs_hot
 WHERE id = ANY(ARRAY(SELECT unnest(:ids::bigint[])))
 ORDER BY id
@@ -133,13 +132,13 @@ FOR UPDATE SKIP LOCKED
 
 -- name: rescue
 -- Take jobs away from attempts that cannot end them.  With attempts left they become retryable
--- (a stale one due at once, the others after the backoff), else failed.  The condition is tested
--- again under the lock: a heartbeat that came meanwhile keeps its job.  `spent` fails them all.
+-- (at once after a stale heartbeat, otherwise after the backoff), else failed.  The condition is
+-- tested again under the lock: a job with a new heartbeat stays.  spent fails all of them.
 --
--- A dead worker is no failure of the job: the attempt is given back, and the crash is counted in
--- the metadata instead.  At least(max_attempts, 5) of them the job fails.  (Metadata that is no
--- object has no room for the count: such a job spends its attempt.)  The journal of callbacks
--- outlives a dead worker only: the next attempt takes it up.
+-- A dead worker is no failure of the job: the attempt is not counted, but the crash is, in the
+-- metadata.  After least(max_attempts, 5) crashes the job fails.  (Metadata that is not an object
+-- cannot hold the count: then the attempt counts.)  The journal of callbacks is kept only after a
+-- dead worker, for the next attempt.
 WITH locked AS MATERIALIZED (
     SELECT id, attempt, max_attempts, metadata
     FROM awa.jobs_hot
@@ -212,9 +211,9 @@ SELECT id, kind, queue, run_lease, state::text FROM moved
 ORDER BY id
 
 -- name: age
--- Raise the priority of jobs that wait, one level a pass; the first time the original is kept in
--- the metadata.  Queues are found by skipping along idx_awa_jobs_hot_dequeue, and in each the jobs
--- of a priority are one range of it.
+-- Raise the priority of waiting jobs by one level per pass; the original priority is kept in the
+-- metadata.  Queues are found by skipping along idx_awa_jobs_hot_dequeue, and the jobs of a queue
+-- and priority are one range of it.
 WITH RECURSIVE queues (queue) AS (
     (SELECT queue FROM awa.jobs_hot WHERE state = 'available' ORDER BY queue LIMIT 1)
     UNION ALL
@@ -264,7 +263,7 @@ ORDER BY finalized_at, queue DESC
 LIMIT :limit::int
 
 -- name: delete_completed
--- Delete those jobs, but for the ones that somebody holds.
+-- Delete those jobs; skips locked rows.
 WITH old AS MATERIALIZED (
     SELECT id FROM awa.jobs_hot
     WHERE state = 'completed' AND finalized_at < now() - make_interval(secs => :seconds::float8)
@@ -279,7 +278,7 @@ WITH old AS MATERIALIZED (
 SELECT count(*) AS deleted FROM gone
 
 -- name: old_unsuccessful
--- Failed and cancelled jobs past their retention, the oldest first; not the failed ones that are to
+-- Failed and cancelled jobs past their retention, the oldest first, without failed jobs that are to
 -- become dead letters.  No lock; index awa_jobs_hot_unsuccessful_finalized.
 SELECT id FROM awa.jobs_hot
 WHERE state IN ('failed', 'cancelled')
@@ -292,7 +291,7 @@ ORDER BY finalized_at, queue
 LIMIT :limit::int
 
 -- name: delete_unsuccessful
--- Delete those jobs, but for the ones that somebody holds.
+-- Delete those jobs; skips locked rows.
 WITH old AS MATERIALIZED (
     SELECT id FROM awa.jobs_hot
     WHERE state IN ('failed', 'cancelled')
@@ -310,7 +309,7 @@ WITH old AS MATERIALIZED (
 SELECT count(*) AS deleted FROM gone
 
 -- name: delete_old
--- Delete ended jobs past their retention; one that was retried meanwhile stays.  Primary key.
+-- Delete ended jobs past their retention; a job that was retried meanwhile stays.  Primary key.
 WITH old AS MATERIALIZED (
     SELECT id FROM awa.jobs_hot
     WHERE id = ANY(ARRAY(SELECT unnest(:ids::bigint[]))) AND state::text = ANY('{completed,failed,cancelled}')
@@ -323,7 +322,7 @@ WITH old AS MATERIALIZED (
 SELECT id FROM gone
 
 -- name: recount
--- Bring the cached counters up to date; the function limits its own share of the time.
+-- Update the cached counters; the function limits its own run time.
 SELECT awa.recompute_dirty_admin_metadata(100) AS processed
 
 -- name: forget_instances
@@ -340,14 +339,14 @@ DELETE FROM awa.bulk_operations WHERE id = ANY(ARRAY(
     FOR UPDATE SKIP LOCKED))
 
 -- name: forget_queue_descriptors
--- Delete descriptors of queues that nobody has declared for a while.
+-- Delete descriptors of queues that no worker has declared for a while.
 DELETE FROM awa.queue_descriptors WHERE queue = ANY(ARRAY(
     SELECT queue FROM awa.queue_descriptors
     WHERE last_seen_at < now() - make_interval(secs => :seconds::float8)
     FOR UPDATE SKIP LOCKED))
 
 -- name: forget_kind_descriptors
--- Delete descriptors of kinds that nobody has declared for a while.
+-- Delete descriptors of kinds that no worker has declared for a while.
 DELETE FROM awa.job_kind_descriptors WHERE kind = ANY(ARRAY(
     SELECT kind FROM awa.job_kind_descriptors
     WHERE last_seen_at < now() - make_interval(secs => :seconds::float8)

@@ -1,8 +1,8 @@
--- Settings of queues for the whole fleet.  The columns of a policy that nobody reads are those the
--- claims keep for themselves.
+-- Policies: settings of queues for the whole fleet.  The columns that are not read here belong to
+-- the claims.
 
 -- name: set_queue_policy
--- Change some settings of a queue; those absent from the object stay.  Locks the queue's row.
+-- Change settings of a queue; settings that the object does not have stay.  Locks the queue's row.
 WITH changed AS (
     INSERT INTO awa.queue_policies AS p (
         queue, max_running, max_running_per_key, max_rate, burst, poll_interval_ms, claim_batch,
@@ -19,14 +19,14 @@ WITH changed AS (
                c.failed_retention_hours, now()
         FROM jsonb_populate_record(p, :changes::jsonb) AS c)
     RETURNING p.*
-), told AS (
+), notified AS (
     SELECT pg_notify('awa_policy', queue) FROM changed
 )
 SELECT :queue_policy.*
-FROM changed CROSS JOIN told
+FROM changed CROSS JOIN notified
 
 -- name: list_queue_policies
--- Settings of some queues, or of all.  No lock; primary key.
+-- The policies of some queues, or of all.  No lock; primary key.
 SELECT :queue_policy.*
 FROM awa.queue_policies
 WHERE :queues::text[] IS NULL OR queue = ANY (:queues::text[])

@@ -1,14 +1,14 @@
--- Queues: pause, resume.
+-- Queues: pause, resume, drain.
 
 -- name: pause_queue
--- Stop claims of a queue; running jobs go on.  Creates the row for an unknown queue.
+-- Stop the claims of a queue; running jobs continue.  Creates the row for an unknown queue.
 INSERT INTO awa.queue_meta (queue, paused, paused_at, paused_by)
 VALUES (:queue::text, true, now(), :paused_by::text)
 ON CONFLICT (queue) DO UPDATE
 SET paused = true, paused_at = excluded.paused_at, paused_by = excluded.paused_by
 
 -- name: resume_queue
--- Allow claims again and wake the workers; who paused it and when stays for the record.
+-- Allow claims again and wake the workers.  paused_by and paused_at stay.
 WITH resumed AS (
     UPDATE awa.queue_meta SET paused = false WHERE queue = :queue::text AND paused
     RETURNING queue
@@ -16,9 +16,9 @@ WITH resumed AS (
 SELECT pg_notify('awa:' || queue, '') FROM resumed WHERE octet_length(queue) <= 59
 
 -- name: drain
--- Cancel those of these jobs that wait in this queue, tested under the lock: one that was claimed
--- or moved meanwhile, or that somebody holds, is left alone.  Primary keys.  A process that waits
--- for a callback of such a job is told.
+-- Cancel those of these jobs that wait in this queue, tested under the lock: a job that was claimed
+-- or moved meanwhile, or that is locked, stays.  Primary keys.  A process that waits for a callback
+-- of such a job is notified.
 WITH hot_target AS MATERIALIZED (
     SELECT id, state, run_lease FROM awa.jobs_hot
     WHERE id = ANY(ARRAY(SELECT unnest(:ids::bigint[]))) AND queue || '' = :queue::text
@@ -50,15 +50,15 @@ WITH hot_target AS MATERIALIZED (
            run_lease, progress
     FROM gone
     RETURNING id
-), told AS MATERIALIZED (
+), notified AS MATERIALIZED (
     SELECT pg_notify(
         'awa:cancel', json_build_object('job_id', id, 'run_lease', run_lease)::text)
     FROM hot_target
     WHERE state = 'waiting_external'
 )
 SELECT id FROM (SELECT id FROM hot UNION ALL SELECT id FROM moved) AS cancelled
-WHERE (SELECT count(*) FROM told) >= 0 -- sends them: a CTE nobody reads is not run
+WHERE (SELECT count(*) FROM notified) >= 0 -- a CTE that is not read does not run
 
 -- name: refresh_counts
--- Recount the cached per-state counters of every queue now.
+-- Recount the cached counters of every queue by state now.
 SELECT awa.refresh_admin_metadata()

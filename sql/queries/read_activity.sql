@@ -1,14 +1,14 @@
--- What has happened to jobs since a moment, from the rows alone.  No lock.
+-- The transitions of jobs since a time, from the rows alone.  No lock.
 
 -- name: moment
--- Where a look begins: the clock, the transactions in progress, the newest id.
+-- The state of a poll: the clock, the transactions in progress, the newest id.
 SELECT now() AS now, pg_snapshot_xmin(s)::text::bigint AS xmin,
        pg_snapshot_xmax(s)::text::bigint AS xmax,
        greatest((SELECT max(id) FROM awa.jobs_hot), (SELECT max(id) FROM awa.scheduled_jobs), 0) AS last_id
 FROM pg_current_snapshot() AS s
 
 -- name: created
--- New jobs by id: after the last one, and in ranges where some were not to be seen yet; also those
+-- New jobs by id: after the last id, and in ranges of ids that were not visible before; also jobs
 -- that are dead letters already.  The three primary keys.
 SELECT :activity.*
 FROM unnest(:lows::bigint[], :highs::bigint[]) AS r(low, high)
@@ -25,8 +25,8 @@ ORDER BY id
 LIMIT :limit::int
 
 -- name: changed
--- Jobs that run, and jobs whose attempt began or ended since.  Indexes: running by queue,
--- unsuccessful, completed and unsuccessful by finalized_at; retryable jobs are all looked through.
+-- Running jobs, and jobs whose attempt started or ended since.  Indexes running_by_queue,
+-- unsuccessful, completed_finalized and unsuccessful_finalized; reads all retryable jobs.
 SELECT :activity.*
 FROM (
     SELECT * FROM awa.jobs_hot WHERE state = 'running'
@@ -45,7 +45,7 @@ FROM (
 ORDER BY coalesce(finalized_at, attempted_at), id
 
 -- name: by_id
--- Jobs that were running at the last look and are not any more.  The three primary keys.
+-- Jobs that were running at the last poll and no longer are.  The three primary keys.
 SELECT :activity.*
 FROM awa.jobs
 WHERE id = ANY(:ids::bigint[])
@@ -55,7 +55,7 @@ FROM awa.dead_letters
 WHERE id = ANY(:ids::bigint[])
 
 -- name: recent
--- The newest jobs, those that run, and those that ended last.
+-- The newest jobs, the running jobs, and the jobs that ended last.
 SELECT :activity.*
 FROM (
     (SELECT * FROM awa.jobs ORDER BY id DESC LIMIT :limit::int)

@@ -1,7 +1,7 @@
--- Who changed what, as people look at it.
+-- Read the audit log.
 
 -- name: list_entries
--- A page of entries, newest first, before a given one.  No lock; the primary key, backwards.
+-- A page of entries, newest first, before a given id.  No lock; primary key, backwards.
 SELECT id, at, actor, via, action, target, detail::text AS detail, database_user,
        host(address) AS address
 FROM awa.audit_log

@@ -1,13 +1,13 @@
--- Bulk operations as people and tools look at them.
+-- Read bulk operations.
 
 -- name: get
--- One operation.  Primary key.
+-- One bulk operation.  No lock; primary key.
 SELECT :bulk_operation.*
 FROM awa.bulk_operations
 WHERE id = :id::uuid
 
 -- name: list
--- The latest operations, newest first.  The table is small.
+-- The latest bulk operations, newest first.  No lock; the table is small.
 SELECT :bulk_operation.*
 FROM awa.bulk_operations
 WHERE :state::text IS NULL OR state = :state::text

@@ -1,8 +1,8 @@
--- Read model of periodic jobs.
+-- Read schedules.
 
 -- name: list_cron_jobs
--- Every schedule, or the one of this name, by name.  A schedule is declared while a live process
--- has it: each says so once a minute.  Times that no datetime can hold are left out.  No lock.
+-- Every schedule, or one, by name.  A schedule is declared while a live process has it: each
+-- process says so once a minute.  Times that a Python datetime cannot hold are NULL.  No lock.
 SELECT c.name, coalesce(c.cron_expr, '') AS cron_expr, coalesce(c.timezone, '') AS timezone, c.kind,
        c.queue, c.args, c.priority, c.max_attempts, c.tags, c.metadata,
        coalesce(jsonb_typeof(c.metadata), 'null') AS metadata_type,

@@ -1,4 +1,4 @@
--- Dead letters as people and tools look at them.
+-- Read dead letters.
 
 -- name: get
 -- One dead letter.  No lock; primary key.
@@ -19,16 +19,17 @@ ORDER BY id DESC
 LIMIT :limit::int
 
 -- name: depth
--- How many dead letters there are, in all or in one queue.  Index awa_dead_letters_queue.
+-- The number of dead letters, in all queues or in one.  No lock; index awa_dead_letters_queue.
 SELECT count(*) AS depth FROM awa.dead_letters
 WHERE :queue::text IS NULL OR queue = :queue::text
 
 -- name: depth_by_queue
--- How many dead letters each queue has.  Index awa_dead_letters_queue.
+-- The number of dead letters by queue.  No lock; index awa_dead_letters_queue.
 SELECT queue, count(*) AS depth FROM awa.dead_letters GROUP BY queue ORDER BY queue
 
 -- name: count
--- How many dead letters fit.  Index awa_dead_letters_queue with a queue, else a scan.
+-- The number of matching dead letters.  No lock; index awa_dead_letters_queue with a queue, else a
+-- scan.
 SELECT count(*) AS fit FROM awa.dead_letters
 WHERE (:kind::text IS NULL OR kind = :kind::text)
   AND (:queue::text IS NULL OR queue = :queue::text)

@@ -1,7 +1,7 @@
--- What workers declare about queues and kinds.  Small tables; no lock.
+-- Read what workers declare of queues and kinds.  Small tables; no lock.
 
 -- name: queue_declarations
--- Descriptors, whether they are stale, and whether live workers declare different ones.
+-- Descriptors: whether they are stale, and whether live workers declare different ones.
 WITH live AS (
     SELECT queue_descriptor_hashes AS hashes
     FROM awa.runtime_instances
@@ -18,7 +18,7 @@ FROM (SELECT queue AS name, * FROM awa.queue_descriptors) AS d
 FULL JOIN declared USING (name)
 
 -- name: kind_declarations
--- Descriptors, whether they are stale, and whether live workers declare different ones.
+-- Descriptors: whether they are stale, and whether live workers declare different ones.
 WITH live AS (
     SELECT job_kind_descriptor_hashes AS hashes
     FROM awa.runtime_instances
@@ -36,9 +36,9 @@ FULL JOIN declared USING (name)
 
 -- name: kind_counts
 -- Jobs by kind.  All but the total are counted now, each branch by one partial index:
--- claim_by_kind (in the words of its predicate; dequeue lacks the kind, so a million jobs took 158
--- ms instead of 31), running_by_queue, unsuccessful, completed_finalized, and the cold table.  The
--- total is the leader's cached one: completed jobs can be millions.
+-- claim_by_kind (by its own predicate; dequeue lacks the kind, and a million jobs took 158 ms
+-- instead of 31), running_by_queue, unsuccessful, completed_finalized, and the cold table.  The
+-- total is the leader's cached count: there can be millions of completed jobs.
 WITH jobs AS (
     SELECT kind, queue, 'available' AS state, count(*) AS jobs
     FROM awa.jobs_hot WHERE state BETWEEN 'available' AND 'available' GROUP BY kind, queue
@@ -70,7 +70,7 @@ FULL JOIN (SELECT kind, ref_count FROM awa.job_kind_catalog WHERE ref_count > 0)
 GROUP BY kind
 
 -- name: described
--- The descriptors of these queues and kinds; ``of`` says which of the two a name is.  Primary keys.
+-- The descriptors of these queues and kinds; of is queue or kind.  Primary keys.
 SELECT 'queue' AS of, queue AS name, display_name, description, owner, docs_url,
        coalesce(tags, '{}') AS tags, coalesce(extra, '{}')::text AS extra
 FROM awa.queue_descriptors

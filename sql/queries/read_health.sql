@@ -1,11 +1,11 @@
--- Health of the database as one process sees it.
+-- Read the health of the database, as this connection sees it.
 
 -- name: ping
--- Nothing but a round trip.
+-- One round trip.
 SELECT 1 AS alive
 
 -- name: available_counts
--- Jobs ready to run, by queue.  Index idx_awa_jobs_hot_dequeue.
+-- Available jobs by queue.  No lock; index idx_awa_jobs_hot_dequeue.
 SELECT queue, count(*) AS available
 FROM awa.jobs_hot
 WHERE state = 'available' AND queue = ANY(:queues::text[])
@@ -13,13 +13,13 @@ GROUP BY queue
 ORDER BY queue
 
 -- name: is_read_only
--- On a standby the first setting is on too.  default_transaction_read_only decides it elsewhere.
+-- Whether this session cannot write: on a standby, or by default_transaction_read_only.
 SELECT current_setting('transaction_read_only')::boolean
 
 -- name: is_at_work
--- Whether the session of this process works on a statement, or has done so a moment ago.  One that
--- is gone or idle never will: what was sent to it did not arrive, or its answer was lost.  A server
--- that does not say what its sessions do gives the benefit of the doubt.  No lock.
+-- Whether a session executes a statement, or did so less than two seconds ago.  If it is gone or
+-- idle, the statement did not arrive, or its result was lost.  True if the server does not show
+-- the state of its sessions.  No lock.
 SELECT EXISTS (
     SELECT FROM pg_stat_activity
     WHERE pid = :pid::int

@@ -1,9 +1,9 @@
--- Jobs as people and tools look at them: every column of the row.
+-- Read jobs: every column of the row.
 
 -- name: list_jobs
--- A page of jobs, newest id first, before a given id.  No lock; walks both primary keys backwards.
--- The states are of their own type, not text: planned with their values, as each first time, the
--- indexes on single states can take the place of the walk.
+-- A page of jobs, newest id first, before a given id.  No lock; scans both primary keys backwards.
+-- The states are enum values, not text: a plan for these values (the first plans are) can then use
+-- the indexes of single states instead.
 SELECT :job_row.*
 FROM awa.jobs
 WHERE (:before_id::bigint IS NULL OR id < :before_id::bigint)
@@ -39,7 +39,7 @@ ORDER BY id
 LIMIT :limit::bigint
 
 -- name: sort_jobs
--- Jobs in another order, nulls last.  No lock; reads and sorts all that fit.
+-- Jobs in another order, nulls last.  No lock; reads and sorts all matching jobs.
 SELECT :job_row.*
 FROM awa.jobs
 WHERE (:before_id::bigint IS NULL OR id < :before_id::bigint)
@@ -72,7 +72,7 @@ FROM awa.jobs
 WHERE id = :id::bigint
 
 -- name: get_jobs
--- Several jobs by id, from either table, by id.  No lock; both primary keys.
+-- Several jobs by id, from either table, in id order.  No lock; both primary keys.
 SELECT :job_row.*
 FROM awa.jobs
 WHERE id = ANY (:ids::bigint[])

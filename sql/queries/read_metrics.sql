@@ -1,9 +1,9 @@
--- What a monitoring system asks every few seconds.  No lock; what each costs is bounded.
+-- Read what a monitoring system scrapes every few seconds.  No lock; the cost of each is bounded.
 
 -- name: recent_ends
--- Jobs that ended lately: how many by queue, kind and state, and how long they waited and ran, in
--- buckets.  The last ``limit`` of each of the two indexes at most, so that a busy minute costs no
--- more than a quiet one; ``covered`` is how far back that reaches, in seconds.  Indexes:
+-- Jobs that ended recently: their number by queue, kind and state, and how long they waited and
+-- ran, in buckets.  Reads at most the last limit entries of each index, so that a busy minute
+-- costs no more than a quiet one; covered is how far back these reach, in seconds.  Indexes
 -- completed_finalized and unsuccessful_finalized, both from the newest on.
 WITH completed AS MATERIALIZED (
     SELECT queue, kind, state, run_at, attempted_at, finalized_at
@@ -48,8 +48,8 @@ FROM timed
 GROUP BY queue, 5
 
 -- name: database_health
--- The server as far as a queue depends on it.  A transaction that stays open keeps dead rows.  Who
--- may not see other sessions sees fewer.
+-- The state of the server that a queue depends on.  An open transaction keeps dead rows.  A role
+-- that may not see other sessions gets smaller numbers.
 SELECT pg_database_size(current_database()) AS size_bytes,
        (SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()) AS connections,
        current_setting('max_connections')::int AS max_connections,
@@ -60,7 +60,7 @@ SELECT pg_database_size(current_database()) AS size_bytes,
            AS oldest_transaction_seconds
 
 -- name: table_health
--- Live and dead rows and sizes of the tables that grow.
+-- Live rows, dead rows and sizes of the tables of jobs.
 SELECT relname::text AS name, n_live_tup AS live_rows, n_dead_tup AS dead_rows,
        pg_total_relation_size(relid) AS size_bytes,
        extract(epoch FROM greatest(last_vacuum, last_autovacuum))::float8 AS vacuumed_at

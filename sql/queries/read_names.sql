@@ -1,8 +1,8 @@
--- Names for completion and for hints after a typing error.  No lock; small tables, and the newest
--- jobs by primary key for what the counters have not seen yet.
+-- Read existing names, for completion and for hints after a typing error.  No lock; small tables,
+-- and the newest jobs by primary key for names that are not counted yet.
 
 -- name: queue_names
--- Queues that begin so, by name.
+-- Queues with a prefix, by name.
 SELECT queue AS name FROM (
     SELECT queue FROM awa.queue_state_counts
     UNION SELECT queue FROM awa.queue_meta
@@ -15,7 +15,7 @@ ORDER BY queue COLLATE "C"
 LIMIT :limit::int
 
 -- name: kind_names
--- Kinds that begin so, by name.
+-- Kinds with a prefix, by name.
 SELECT kind AS name FROM (
     SELECT kind FROM awa.job_kind_catalog
     UNION SELECT kind FROM awa.job_kind_descriptors
@@ -27,7 +27,7 @@ ORDER BY kind COLLATE "C"
 LIMIT :limit::int
 
 -- name: tag_names
--- Tags that begin so, of the newest jobs, by name.
+-- Tags of the newest jobs with a prefix, by name.
 SELECT DISTINCT tag COLLATE "C" AS name
 FROM (SELECT tags FROM awa.jobs ORDER BY id DESC LIMIT 5000) AS newest
 CROSS JOIN LATERAL unnest(tags) AS tag
@@ -36,13 +36,13 @@ ORDER BY name
 LIMIT :limit::int
 
 -- name: schedule_names
--- Schedules that begin so, by name.
+-- Schedules with a prefix, by name.
 SELECT name FROM awa.cron_jobs WHERE starts_with(name, :prefix::text)
 ORDER BY name COLLATE "C"
 LIMIT :limit::int
 
 -- name: recent_ids
--- Ids that begin so, of the newest jobs, with their kind and state.
+-- Ids of the newest jobs with a prefix, with kind and state.
 SELECT id, kind, state FROM (
     SELECT id, kind, state::text AS state FROM awa.jobs ORDER BY id DESC LIMIT 5000
 ) AS newest
@@ -51,7 +51,7 @@ ORDER BY id DESC
 LIMIT :limit::int
 
 -- name: dead_ids
--- Ids that begin so, of the newest dead letters, with their kind and reason.
+-- Ids of the newest dead letters with a prefix, with kind and reason.
 SELECT id, kind, reason FROM (
     SELECT id, kind, reason FROM awa.dead_letters ORDER BY id DESC LIMIT 5000
 ) AS newest
@@ -60,7 +60,7 @@ ORDER BY id DESC
 LIMIT :limit::int
 
 -- name: operation_ids
--- Ids of bulk operations that begin so, with what they do and their state.  The table is small.
+-- Ids of bulk operations with a prefix, with operation and state.  The table is small.
 SELECT id::text AS id, operation, state FROM awa.bulk_operations
 WHERE starts_with(id::text, :prefix::text)
 ORDER BY submitted_at DESC, id

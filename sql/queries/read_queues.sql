@@ -1,10 +1,9 @@
--- Queues as people and tools look at them.
+-- Read queues.
 
 -- name: queue_stats
--- One row a queue, by name.  Everything is counted now, from the jobs: the cached counters only
--- say that a queue exists.  No lock.  Each branch reads one partial index: dequeue, running,
--- unsuccessful, completed_finalized, and (queue, state) of the cold table; the state literals
--- must stay literals for that.
+-- One row per queue, by name.  All jobs are counted now; the cached counters only show that a queue
+-- exists.  No lock.  Each branch reads one partial index: dequeue, running_by_queue, unsuccessful,
+-- completed_finalized, and (queue, state) of the cold table; for this the states must be literals.
 WITH available AS (
     SELECT queue, count(*) AS jobs, min(run_at) AS oldest
     FROM awa.jobs_hot

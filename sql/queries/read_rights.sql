@@ -1,7 +1,7 @@
--- What a session may do.  No lock.
+-- Read the rights of this session.  No lock.
 
 -- name: rights
--- What this session may change, by noun; nothing on a standby.
+-- Whether this session may change each noun, and whether the server is a standby.
 SELECT pg_is_in_recovery() AS standby,
        coalesce(has_table_privilege(to_regclass('awa.jobs_hot'), 'UPDATE'), false) AS job,
        coalesce(has_table_privilege(to_regclass('awa.queue_meta'), 'INSERT'), false) AS queue,

@@ -1,7 +1,8 @@
--- The worker fleet as people and tools look at it.
+-- Read the worker fleet.
 
 -- name: runtime_instances
--- One row a worker process, newest heartbeat first; ``stale`` ones have missed three snapshots.
+-- One row per worker process, the most recently seen first.  A stale process has missed three
+-- snapshots.  No lock; the table is small.
 SELECT instance_id::text AS instance_id, hostname, pid, version, storage_capability, started_at,
        last_seen_at, snapshot_interval_ms,
        last_seen_at + make_interval(secs => greatest(

@@ -1,9 +1,9 @@
--- Jobs over time.  No lock.
+-- Read the number of jobs over time.  No lock.
 
 -- name: created_series
--- Jobs created in each of the last minutes, by the state they are in now.  Nothing is indexed by
--- created_at, but ids grow with it: rows a power of four behind the newest id show how far back to
--- go, each found by a primary key; the minute less is for transactions that were open for long.
+-- Jobs created in each of the last minutes, by their state now.  created_at has no index, but ids
+-- grow with it: rows at powers of four behind the newest id, each found by a primary key, show
+-- where to start; one minute more covers transactions that were open for long.
 WITH moment AS (
     SELECT now() - make_interval(mins => :minutes::int) AS since,
            greatest((SELECT max(id) FROM awa.jobs_hot), (SELECT max(id) FROM awa.scheduled_jobs), 0)

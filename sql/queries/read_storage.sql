@@ -1,8 +1,8 @@
--- The storage transition as people and tools look at it.
+-- Read the storage transition.
 
 -- name: storage_report
--- The record with what stands in the way of going on.  No lock.  Counts the live jobs of both
--- tables, by the partial indexes available, running and unsuccessful of the hot one.
+-- The record of the transition, with what blocks its next step.  No lock.  Counts the live jobs of
+-- both tables; in the hot table by the partial indexes dequeue, running_by_queue and unsuccessful.
 WITH status AS (
     SELECT * FROM awa.storage_status()
 ), prepared AS (

@@ -1,12 +1,12 @@
--- Roles with the least rights.  Templates: names in braces are quoted identifiers, or literals where
--- they end in _name.  GRANT and REVOKE lock no table; a change of owner does, for an instant.
+-- Roles with the least rights.  Templates: a name in braces is a quoted identifier, or a literal
+-- if it ends in _name.  GRANT and REVOKE lock no table; a change of owner does, for an instant.
 
 -- name: give_up_early
--- A lock that is waited for stops everybody who comes after.
+-- Limit the wait for a lock: a waiting statement blocks every later statement on the table.
 SET LOCAL lock_timeout = '2s'
 
 -- name: make_roles
--- Make the roles that are not there.  No password is set: \password does that.
+-- Create the roles that do not exist.  Sets no password; use \password.
 DO $block$
 DECLARE
     v_role record;
@@ -24,16 +24,16 @@ END
 $block$
 
 -- name: join_owner
--- The migrator is a member of the owner.
+-- Make the migrator a member of the owner.
 GRANT {owner} TO {migrator}
 
 -- name: act_as_owner
--- Its sessions start as the owner, so that what it makes belongs to the owner.
+-- Start the migrator's sessions as the owner, so that its objects belong to the owner.
 ALTER ROLE {migrator} SET role = {owner_name}
 
 -- name: take_over
--- Give the schema and all that is in it to the owner.  Who is no superuser joins it first: only so can
--- things be given to it.  Locks what changes hands: access exclusive, for an instant.
+-- Make the owner own the schema and its objects.  A role that is not a superuser first becomes a
+-- member of the owner, which a change of owner requires.  Access exclusive locks, for an instant.
 DO $block$
 DECLARE
     v_command text;
@@ -54,7 +54,7 @@ BEGIN
         FROM pg_catalog.pg_class
         WHERE relnamespace = to_regnamespace('awa') AND relkind IN ('r', 'p', 'v', 'S')
           AND pg_get_userbyid(relowner) <> {owner_name}
-          -- The sequence of a column goes with its table.
+          -- The sequence of a column changes its owner with the table.
           AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend AS d
                           WHERE d.objid = pg_class.oid AND d.classid = 'pg_class'::regclass
                             AND d.refclassid = 'pg_class'::regclass AND d.deptype IN ('a', 'i'))
@@ -74,7 +74,7 @@ END
 $block$
 
 -- name: enter_database
--- What roles may do with the database itself.  TEMPORARY: COPY of awa 0.5 goes by such a table.
+-- Grant the rights on the database.  TEMPORARY, because COPY of awa 0.5 uses a temporary table.
 DO $block$
 BEGIN
     EXECUTE format('GRANT CONNECT, TEMPORARY ON DATABASE %I TO %I, %I, %I, %I',
@@ -84,11 +84,11 @@ END
 $block$
 
 -- name: close_schema
--- Nobody gets in by being anybody.
+-- Revoke the rights of PUBLIC on the schema.
 REVOKE ALL ON SCHEMA awa FROM PUBLIC
 
 -- name: close_tables
--- Take back what was granted before; the grants that follow are all there is.
+-- Revoke earlier grants on tables; the grants that follow are complete.
 REVOKE ALL ON ALL TABLES IN SCHEMA awa
     FROM PUBLIC, {runtime}, {producer}, {readonly}
 
@@ -98,38 +98,38 @@ REVOKE ALL ON ALL SEQUENCES IN SCHEMA awa
     FROM PUBLIC, {runtime}, {producer}, {readonly}
 
 -- name: close_functions
--- The same for functions that act with the rights of the owner.
+-- The same for functions that run with the rights of the owner.
 REVOKE ALL ON FUNCTION awa.forget_audit, awa.tell_waiters
     FROM PUBLIC, {runtime}, {producer}, {readonly}
 
 -- name: enter_schema
--- The key to everything in it.
+-- Grant the use of the schema.
 GRANT USAGE ON SCHEMA awa TO {runtime}, {producer}, {readonly}
 
 -- name: grant_table
--- Rights on tables, or on columns of them.
+-- Grant rights on tables, or on columns.
 GRANT {privileges}
     ON {objects}
     TO {role}
 
 -- name: grant_sequence
--- Rights on a sequence.
+-- Grant rights on a sequence.
 GRANT {privileges} ON SEQUENCE {objects} TO {role}
 
 -- name: grant_function
--- The right to call functions, where PUBLIC has lost it.
+-- Grant the right to call functions that PUBLIC may not call.
 GRANT EXECUTE
     ON FUNCTION {objects}
     TO {role}
 
 -- name: later_tables
--- What migrations will make.
+-- Grant rights on tables that later migrations create.
 ALTER DEFAULT PRIVILEGES FOR ROLE {owner} IN SCHEMA awa
     GRANT {privileges} ON TABLES TO {role}
 
 -- name: missing
--- Of the rights that were asked for, those that the roles lack, by what they own, inherit, or have as
--- PUBLIC.  What does not exist is left out.
+-- Of the given rights, those that the roles lack; ownership, membership and PUBLIC count.  Objects
+-- that do not exist are left out.
 SELECT role, kind, object, privilege, column_name
 FROM unnest(:roles::text[], :kinds::text[], :objects::text[], :privileges::text[],
             :columns::text[]) AS asked (role, kind, object, privilege, column_name)
@@ -151,8 +151,8 @@ END
 ORDER BY role COLLATE "C", kind, object COLLATE "C", privilege
 
 -- name: held
--- What was granted to these roles, or to PUBLIC, on tables and columns of the schema, and on functions
--- that act with the rights of their owner.
+-- Rights granted to these roles, or to PUBLIC, on tables and columns of the schema, and on
+-- functions that run with the rights of their owner.
 SELECT CASE acl.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(acl.grantee)::text END AS role,
        CASE WHEN g.column_name IS NULL THEN 'function' WHEN g.column_name = '' THEN 'table'
             ELSE 'column' END AS kind,
@@ -178,8 +178,8 @@ WHERE acl.grantee <> g.relowner
 ORDER BY 1, 3, 4, 5
 
 -- name: standing
--- The roles that matter here: this session's, those of sessions that work jobs, and those that are
--- named as `awa roles` names them after the owner of the schema.
+-- The role of this session, the roles of worker sessions, and the roles with the names that awa
+-- roles derives from the owner of the schema.
 WITH owner AS (
     SELECT pg_get_userbyid(nspowner)::text AS name FROM pg_catalog.pg_namespace WHERE nspname = 'awa'
 ), working AS (

@@ -1,7 +1,7 @@
--- What a worker process publishes of itself, and leadership.
+-- What a worker process publishes about itself, and leader election.
 
 -- name: publish_instance
--- Upsert this process's row.  Readers of other versions decode it strictly.
+-- Insert or update the row of this process.  Other versions decode it strictly.
 INSERT INTO awa.runtime_instances (
     instance_id, hostname, pid, version, started_at, last_seen_at, snapshot_interval_ms, healthy,
     postgres_connected, poll_loop_alive, heartbeat_alive, maintenance_alive, shutting_down, leader,
@@ -25,7 +25,7 @@ SET last_seen_at = excluded.last_seen_at, healthy = excluded.healthy,
     job_kind_descriptor_hashes = excluded.job_kind_descriptor_hashes
 
 -- name: sync_queue_descriptors
--- Upsert the descriptors of this process's queues; updated_at moves only when the hash changed.
+-- Insert or update the descriptors of this process's queues; updated_at changes only with the hash.
 INSERT INTO awa.queue_descriptors AS d (
     queue, display_name, description, owner, docs_url, tags, extra, descriptor_hash,
     sync_interval_ms, last_seen_at
@@ -47,7 +47,7 @@ SET display_name = excluded.display_name, description = excluded.description,
                       ELSE now() END
 
 -- name: sync_kind_descriptors
--- The same for the kinds this process has handlers for.
+-- The same for the kinds that this process has handlers for.
 INSERT INTO awa.job_kind_descriptors AS d (
     kind, display_name, description, owner, docs_url, tags, extra, descriptor_hash,
     sync_interval_ms, last_seen_at
@@ -69,20 +69,20 @@ SET display_name = excluded.display_name, description = excluded.description,
                       ELSE now() END
 
 -- name: try_lead
--- Take the fleet's session lock, if nobody holds it.
+-- Take the leader lock for the session, if it is free.
 SELECT pg_try_advisory_lock(4708303813012965710) AS leads
 
 -- name: try_lead_in_transaction
--- The same for the length of a transaction: behind a pooler a session is not ours alone.  A
--- session that falls silent in it is ended, as idle_session_timeout does elsewhere.
+-- The same until the end of a transaction: behind a pooler a session is shared.  A session that is
+-- silent in it is ended, as idle_session_timeout does without a pooler.
 SELECT pg_try_advisory_xact_lock(4708303813012965710)
        AND set_config('idle_in_transaction_session_timeout', :silence_ms::text, true) IS NOT NULL
        AS leads
 
 -- name: step_down
--- Give the lock up.
+-- Release the leader lock.
 SELECT pg_advisory_unlock(4708303813012965710) AS released
 
 -- name: listening_channels
--- What this session really listens to; behind a transaction pooler it is nothing.
+-- The channels that this session listens on; none behind a transaction pooler.
 SELECT pg_listening_channels() AS channel

@@ -1,8 +1,7 @@
--- What the migrator asks and tells the database.  Its scripts are in sql/migrations.
+-- The statements of the migrator.  Its scripts are in sql/migrations.
 
 -- name: schema_presence
--- Which of the bookkeeping tables exist, whether there are job tables at all, and what text the
--- database can hold.  No lock.
+-- Which ledgers exist, whether there are job tables, and the encoding of the database.  No lock.
 SELECT to_regclass('awa.schema_version') IS NOT NULL AS canonical,
        to_regclass('awa.toolkit_migrations') IS NOT NULL AS ledger,
        to_regclass('awa.jobs_hot') IS NOT NULL OR to_regclass('awa.jobs') IS NOT NULL AS jobs,
@@ -13,22 +12,22 @@ SELECT to_regclass('awa.schema_version') IS NOT NULL AS canonical,
 SELECT version FROM awa.schema_version ORDER BY version
 
 -- name: toolkit_versions
--- Versions of the toolkit track, in order, and which of them are to be applied once more.
+-- Versions of the toolkit track, in order, and which of them must be applied again.
 SELECT version, name, breaking, applied_at = 'epoch' AS again
 FROM awa.toolkit_migrations ORDER BY version
 
 -- name: mark_toolkit
--- Note that all of the toolkit track but the ledger itself is to be applied once more.  The rows
--- stay, so that workers go on starting meanwhile: what the scripts made is there.  Locks the rows.
+-- Mark all of the toolkit track but the ledger itself to be applied again.  The rows stay, so that
+-- workers start meanwhile: the objects of the scripts exist.  Locks the rows.
 UPDATE awa.toolkit_migrations SET applied_at = 'epoch' WHERE version > 0
 
 -- name: forget_mark
--- Make room for the row that a script records itself by, in the transaction in which it does.
+-- Delete the marked row of a script, in the transaction in which the script inserts its row again.
 DELETE FROM awa.toolkit_migrations WHERE version = :version::int AND applied_at = 'epoch'
 
 -- name: index_definition
--- Whether an index can be used and how it is defined; the text does not depend on search_path.
--- Share lock on its table for the length of the statement.
+-- Whether an index can be used, and its definition, whose text does not depend on search_path.
+-- Share lock on its table until the end of the statement.
 SELECT x.indisvalid AND x.indisready AS usable,
        replace(pg_get_indexdef(x.indexrelid), 'awa.', '') AS definition
 FROM pg_catalog.pg_index AS x
@@ -36,25 +35,27 @@ JOIN pg_catalog.pg_class AS i ON i.oid = x.indexrelid
 WHERE i.relnamespace = to_regnamespace('awa') AND i.relname = :name::text
 
 -- name: drop_index
--- What is in braces here and below is an identifier.  Share update exclusive; waits for the
--- transactions that use the table.
+-- Drop an index.  A name in braces, here and below, is an identifier.  Share update exclusive lock;
+-- waits for the transactions that use the table.
 DROP INDEX CONCURRENTLY IF EXISTS {index}
 
 -- name: rename_index
--- Share update exclusive for a moment; statements go on using the index.
+-- Rename an index.  Share update exclusive lock for an instant; statements continue to use the
+-- index.
 ALTER INDEX {index} RENAME TO {to}
 
 -- name: try_migration_lock
--- A lock of the session.  Polled, never waited for: a session that waits inside a statement holds
--- a snapshot, and the lock's holder may be building an index concurrently, which waits for that.
+-- Take the migration lock for the session, if it is free.  Polled, never waited for: a session
+-- that waits in a statement holds a snapshot, and a concurrent index build of the lock's holder
+-- waits for that snapshot.
 SELECT pg_try_advisory_lock(:key::bigint) AS locked
 
 -- name: migration_unlock
--- Let the next migrator in.
+-- Release the migration lock.
 SELECT pg_advisory_unlock(:key::bigint) AS unlocked
 
 -- name: migration_lock_holder
--- Who holds a migration lock; the lock table shows the high and the low half of the key.
+-- The session that holds a migration lock; pg_locks shows the high and the low half of the key.
 SELECT a.pid, a.usename::text AS username, a.application_name, a.backend_start
 FROM pg_catalog.pg_locks AS l
 JOIN pg_catalog.pg_stat_activity AS a USING (pid)
@@ -63,8 +64,8 @@ WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
   AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
 
 -- name: oldest_transaction
--- The transaction most likely in the way of a migration: one that holds a lock on our tables
--- before one that does not, then the oldest.
+-- The transaction that most likely blocks a migration: first those with a lock on the schema's
+-- tables, then the oldest.
 SELECT a.pid, a.usename::text AS username, a.application_name,
        round(extract(epoch FROM clock_timestamp() - a.xact_start))::bigint AS age_seconds
 FROM pg_catalog.pg_stat_activity AS a
@@ -81,12 +82,12 @@ ORDER BY EXISTS (
 LIMIT 1
 
 -- name: read_timeouts
--- What to give back to the session afterwards.
+-- The timeouts of the session, to restore them afterwards.
 SELECT current_setting('lock_timeout') AS lock_timeout,
        current_setting('statement_timeout') AS statement_timeout
 
 -- name: set_timeouts
--- For the session.  A pooler may refuse start-up parameters, so they are set here.
+-- Set the timeouts of the session.  Not by start-up parameters, which a pooler may refuse.
 SELECT set_config('lock_timeout', :lock_timeout::text, false) AS lock_timeout,
        set_config('statement_timeout', :statement_timeout::text, false) AS statement_timeout
 

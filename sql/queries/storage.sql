@@ -1,9 +1,9 @@
--- The record of a storage transition.
+-- The storage transition.
 
 -- name: prepare
--- Note the engine to move to.  Routing stays as it is.
+-- Record the engine to move to.  Jobs are still stored as before.
 SELECT state FROM awa.storage_prepare(:engine::text, :details::jsonb)
 
 -- name: abort
--- Forget a prepared engine.  Harmless when none is.
+-- Abort a prepared transition.  Does nothing when none is prepared.
 SELECT state FROM awa.storage_abort()

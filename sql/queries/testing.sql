@@ -1,8 +1,8 @@
--- What awa_lib.testing asks of a test database.  Claims and ends of attempts go through the
--- worker's own blocks in claims.sql.
+-- The statements of awa_lib.testing.  Claims and ends of attempts use the worker's own blocks in
+-- claims.sql.
 
 -- name: next_job
--- Queue and kind of the job that comes next, over all queues.  No lock.
+-- Queue and kind of the next job, over all queues.  No lock.
 SELECT queue, kind FROM awa.jobs_hot AS j
 WHERE state = 'available' AND run_at <= now()
   AND kind = ANY(:kinds::text[])
@@ -12,7 +12,7 @@ ORDER BY priority, run_at, id
 LIMIT 1
 
 -- name: claim_job
--- Claim one job by id, as claim_kind does; none when it is not available.  Primary key.
+-- Claim one job by id, as claim_kind does, if it is available.  Primary key.
 UPDATE awa.jobs_hot
 SET state = 'running', attempt = attempt + 1, run_lease = :lease::bigint,
     attempted_at = now(), heartbeat_at = now(),
@@ -31,8 +31,8 @@ WHERE state IN ('scheduled', 'available', 'retryable')
 ORDER BY id
 
 -- name: shift_jobs
--- Bring the run of every waiting job nearer, as if that much time had passed.  Locks the whole
--- cold table's rows.
+-- Bring run_at of every scheduled and retryable job nearer, as if that time had passed.  Locks all
+-- rows of the cold table.
 UPDATE awa.scheduled_jobs
 SET run_at = run_at - make_interval(secs => :seconds::float8)
 
@@ -41,15 +41,15 @@ SET run_at = run_at - make_interval(secs => :seconds::float8)
 DELETE FROM awa.jobs
 
 -- name: delete_queues
--- Forget which queues are paused.
+-- Delete the pauses of queues.
 DELETE FROM awa.queue_meta
 
 -- name: lock_template
--- One process of a test run at a time builds the template.  Held until the connection closes.
+-- Let only one process of a test run build the template.  Held until the connection closes.
 SELECT pg_advisory_lock(hashtext(:name::text))
 
 -- name: unlock_template
--- Let the next process look.
+-- Let the next process continue.
 SELECT pg_advisory_unlock(hashtext(:name::text))
 
 -- name: databases
@@ -57,11 +57,11 @@ SELECT pg_advisory_unlock(hashtext(:name::text))
 SELECT datname FROM pg_database WHERE starts_with(datname, :prefix::text)
 
 -- name: create_database
--- What is in braces here and below is an identifier.
+-- Create a database.  A name in braces, here and below, is an identifier.
 CREATE DATABASE {name}
 
 -- name: clone_database
--- Copy a template, which must have no session.  PostgreSQL 14 copies files.
+-- Clone a template, which must have no sessions.  PostgreSQL 14 always copies files.
 CREATE DATABASE {name} TEMPLATE {template}
 
 -- name: clone_files
@@ -69,7 +69,7 @@ CREATE DATABASE {name} TEMPLATE {template}
 CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy
 
 -- name: rename_database
--- Publish the template under its name when it is complete.
+-- Give the template its name when it is complete.
 ALTER DATABASE {name} RENAME TO {new}
 
 -- name: vacuum_all

@@ -1,7 +1,8 @@
--- Waiting for jobs: who does is written down, so that whoever changes a job tells.
+-- Waits for jobs: sessions that wait are recorded, so that a trigger can notify them of changes.
 
 -- name: watch
--- Be told of changes of these jobs on awa_job_state for a while; drops what has run out.
+-- Ask for notifications of changes of these jobs on awa_job_state, for a number of seconds; deletes
+-- expired waits.
 WITH over AS (
     DELETE FROM awa.job_waits WHERE expires_at < now() RETURNING job_id
 )
@@ -11,11 +12,11 @@ SELECT DISTINCT unnest(:ids::bigint[]), pg_backend_pid(),
 ON CONFLICT (job_id, session) DO UPDATE SET expires_at = excluded.expires_at
 
 -- name: unwatch
--- Stop being told.
+-- Stop the notifications of this session.
 DELETE FROM awa.job_waits WHERE session = pg_backend_pid()
 
 -- name: states
--- States of these jobs; a job that is gone is left out.  No lock; both primary keys.
+-- States of these jobs; deleted jobs are left out.  No lock; both primary keys.
 SELECT id, state::text AS state, attempt,
        CASE WHEN state <> 'completed' THEN errors[cardinality(errors)] ->> 'error' END AS error
 FROM awa.jobs

@@ -24,7 +24,8 @@ SOURCES = [*ROOT.glob("awa_lib/**/*.py"), *ROOT.glob("awa_cli/**/*.py")]
 # Anywhere in a text, or at its beginning; a backslash makes it a pattern.
 SQL_TEXT = re.compile(
     r"\b(SELECT\s|INSERT INTO\s|UPDATE\s+awa|DELETE FROM\s|CREATE TABLE\s)"
-    r"|^\s*(CREATE|ALTER|DROP|VACUUM|ANALYZE|TRUNCATE|GRANT|REVOKE|LOCK|NOTIFY|SET|DO)\b[^\\]*$"
+    r"|^\s*((CREATE|ALTER|DROP)\s+(DATABASE|INDEX|ROLE|SCHEMA|TABLE)|VACUUM|ANALYZE|TRUNCATE|GRANT)"
+    r"\b[^\\]*$"
 )
 
 FIELDS = {

@@ -1,4 +1,4 @@
-"""Every sort of fault, one after the other, under load: each job ends as its handler said.
+"""Every kind of fault in turn, under load: each job ends as its handler decided.
 
 The short form is one round of chosen faults.  The long form (``-m soak``) plays all of them in
 random order: ``FAULTS_SEED`` and ``FAULTS_SECONDS`` say which order and how long.
@@ -96,7 +96,7 @@ def a_table_locked_for_long(fleet: Fleet) -> None:
 
 
 def an_open_unique_key(fleet: Fleet) -> None:
-    """A retry needs the key that somebody is about to take."""
+    """A retry needs the key that another job is about to take."""
     options = {"by_args": True, "states": 6}
     with fleet.admin() as conn:
         jobs = [
@@ -110,9 +110,11 @@ def an_open_unique_key(fleet: Fleet) -> None:
         with suppress(awa.AwaError, psycopg.Error), conn.transaction(force_rollback=True):
             for n in range(5):
                 awa.Client.on(conn).insert(
-                    {"n": -n, "sleep": 0, "fails": 1}, kind="flaky", queue="one",
+                    {"n": -n, "sleep": 0, "fails": 1},
+                    kind="flaky",
+                    queue="one",
                     unique_opts=options,
-                )  # fmt: skip
+                )
             time.sleep(2)
         eventually(lambda: _states(conn, jobs) == {"completed"}, 15)
 
@@ -196,7 +198,7 @@ def a_silent_network(fleet: Fleet) -> None:
     began = time.monotonic()
     fleet.proxy.hold()
     for member in fleet.living:
-        # Silent for longer than the staleness: nobody can know that it lives.
+        # Silent for longer than the staleness: no other process can know that it is alive.
         member.hurt = member.hurt or member.proxied
     try:
         fleet.expect_unhealthy([m for m in fleet.living if m.proxied], began)
@@ -219,7 +221,7 @@ def a_stopped_leader(fleet: Fleet) -> None:
             lambda: [m for m in fleet.living if m is not leader and m.last.get("leader")], 20
         )
     except BaseException as error:
-        fleet.problems.append(f"nobody else leads: {error!r}")
+        fleet.problems.append(f"no other process leads: {error!r}")
     finally:
         leader.kill(signal.SIGCONT)
 
@@ -255,11 +257,16 @@ def odd_rows(fleet: Fleet) -> None:
             " ('odd4', '* * * * *', 'UTC', '', '', 'null', '-infinity') ON CONFLICT DO NOTHING"
         )
         for column, value in (
-            ("max_rate", "'NaN'"), ("max_rate", "'infinity'"), ("deadline_seconds", "'NaN'"),
-            ("deadline_seconds", "1e300"), ("poll_interval_ms", "2147483647"),
-            ("claim_batch", "2147483647"), ("updated_at", "'infinity'"),
-            ("completed_retention_hours", "'infinity'"), ("failed_retention_hours", "1e300"),
-        ):  # fmt: skip
+            ("max_rate", "'NaN'"),
+            ("max_rate", "'infinity'"),
+            ("deadline_seconds", "'NaN'"),
+            ("deadline_seconds", "1e300"),
+            ("poll_interval_ms", "2147483647"),
+            ("claim_batch", "2147483647"),
+            ("updated_at", "'infinity'"),
+            ("completed_retention_hours", "'infinity'"),
+            ("failed_retention_hours", "1e300"),
+        ):
             with suppress(psycopg.Error):  # where a check of the table refuses it
                 conn.execute(
                     f"INSERT INTO awa.queue_policies (queue, {column}) VALUES ('one', {value}) "
@@ -292,18 +299,43 @@ def an_open_policy(fleet: Fleet) -> None:
 
 
 ALL: list[Fault] = [
-    cancels_in_a_storm, retries_of_waiting_jobs, sigterm_of_a_worker, kill_9_of_a_worker,
-    a_transaction_on_running_rows, a_locked_table, a_table_locked_for_long, an_open_unique_key,
-    time_outs_of_the_role, terminated_in_a_storm, cancelled_in_a_storm, immediate_restarts,
-    a_server_that_is_away, a_stopped_server, a_read_only_server, a_silent_network, a_cut_network,
-    a_stopped_leader, a_poison_job, odd_rows, moves_between_queues, an_open_policy,
-]  # fmt: skip
-SHORT: list[Fault] = [
-    cancels_in_a_storm, retries_of_waiting_jobs, odd_rows, sigterm_of_a_worker,
-    a_transaction_on_running_rows, an_open_unique_key, terminated_in_a_storm,
-    cancelled_in_a_storm, immediate_restarts, a_cut_network, kill_9_of_a_worker,
+    cancels_in_a_storm,
+    retries_of_waiting_jobs,
+    sigterm_of_a_worker,
+    kill_9_of_a_worker,
+    a_transaction_on_running_rows,
+    a_locked_table,
+    a_table_locked_for_long,
+    an_open_unique_key,
+    time_outs_of_the_role,
+    terminated_in_a_storm,
+    cancelled_in_a_storm,
+    immediate_restarts,
+    a_server_that_is_away,
+    a_stopped_server,
+    a_read_only_server,
+    a_silent_network,
+    a_cut_network,
+    a_stopped_leader,
+    a_poison_job,
+    odd_rows,
     moves_between_queues,
-]  # fmt: skip
+    an_open_policy,
+]
+SHORT: list[Fault] = [
+    cancels_in_a_storm,
+    retries_of_waiting_jobs,
+    odd_rows,
+    sigterm_of_a_worker,
+    a_transaction_on_running_rows,
+    an_open_unique_key,
+    terminated_in_a_storm,
+    cancelled_in_a_storm,
+    immediate_restarts,
+    a_cut_network,
+    kill_9_of_a_worker,
+    moves_between_queues,
+]
 
 
 @contextmanager
@@ -352,10 +384,12 @@ def finish(fleet: Fleet) -> list[str]:
         jobs = awa.Client.on(conn).insert_many(
             awa.NewJob(
                 {"room": room, "guests": guests},
-                kind="meeting", queue=QUEUES[n % 2], max_attempts=1,
+                kind="meeting",
+                queue=QUEUES[n % 2],
+                max_attempts=1,
             )
             for n in range(guests)
-        )  # fmt: skip
+        )
         # All of one room.
         try:
             eventually(lambda: _states(conn, jobs) == {"completed"}, 30)

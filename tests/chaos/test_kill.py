@@ -75,7 +75,7 @@ def test_kill_9_in_the_middle_loses_no_job(
 
 
 def test_rescue_never_exceeds_max_attempts(rows: Rows, database_url: str, spawn_worker) -> None:
-    """A job that kills its worker ends failed instead of crashing the fleet for ever."""
+    """A job that kills its worker ends failed instead of crashing the fleet forever."""
     source = f"""
 import os, signal
 import awa_lib as awa
@@ -100,8 +100,9 @@ awa.run(client, [("default", 1)], **{QUICK!r})
     dead = "heartbeat stale: worker presumed dead"
     assert row["attempt"] == 1
     assert [(e["attempt"], e["crash"], e["error"]) for e in row["errors"]] == [
-        (1, 1, dead), (1, 2, f"{dead}; its worker died 2 times while it ran"),
-    ]  # fmt: skip
+        (1, 1, dead),
+        (1, 2, f"{dead}; its worker died 2 times while it ran"),
+    ]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -52,7 +52,7 @@ class Mute(Exception):
 
 class NoText(Exception):
     def __str__(self) -> str:
-        return 7  # type: ignore[return-value]  # noqa: PLE0307 - the point
+        return 7  # noqa: PLE0307 - the point
 
 
 class Base(BaseException):
@@ -60,14 +60,22 @@ class Base(BaseException):
 
 
 ODD: list[Callable[[], BaseException]] = [
-    Mute, NoText, Base, GeneratorExit, KeyboardInterrupt, SystemExit, StopAsyncIteration,
+    Mute,
+    NoText,
+    Base,
+    GeneratorExit,
+    KeyboardInterrupt,
+    SystemExit,
+    StopAsyncIteration,
     lambda: ExceptionGroup("several", [ValueError("a"), Mute()]),
     lambda: BaseExceptionGroup("several", [KeyboardInterrupt(), Mute()]),
     lambda: ValueError("\x00\ud800 text no database takes"),
     asyncio.CancelledError,
-    MemoryError, RecursionError, lambda: awa.TerminalError("for good"),
+    MemoryError,
+    RecursionError,
+    lambda: awa.TerminalError("for good"),
     lambda: ValueError("x" * 2_000_000),
-]  # fmt: skip
+]
 
 
 def handler(kind: str, **options: Any) -> Callable[[Any], Any]:
@@ -109,10 +117,13 @@ async def flaky(job: awa.Job) -> None:
 async def progress(job: awa.Job) -> None:
     start(job)
     for odd in (
-        {"at": dt.datetime(2026, 1, 1)}, {"x": float("nan")}, {"s": "\x00"}, {1: object()},
-    ):  # fmt: skip
+        {"at": dt.datetime(2026, 1, 1)},
+        {"x": float("nan")},
+        {"s": "\x00"},
+        {1: object()},
+    ):
         try:
-            job.update_metadata(odd)  # type: ignore[arg-type]
+            job.update_metadata(odd)
         except (TypeError, ValueError, awa.AwaError):
             pass
     kept = {"deep": [1, {"n": job.args["n"]}]}
@@ -166,7 +177,7 @@ async def poison(job: awa.Job) -> None:
 
 @handler("meeting")
 async def meeting(job: awa.Job) -> None:
-    """Prove that so many run at once: all wait for all others."""
+    """Prove that all of them run at once: each waits for the others."""
     start(job)
     place = FOLDER / job.args["room"]
     place.mkdir(exist_ok=True)
@@ -183,10 +194,13 @@ async def report() -> None:
     while True:
         health = await client.health_check()
         write(
-            HEALTH, healthy=health.healthy, connected=health.postgres_connected,
-            troubled=health.troubled, leader=health.leader,
+            HEALTH,
+            healthy=health.healthy,
+            connected=health.postgres_connected,
+            troubled=health.troubled,
+            leader=health.leader,
             in_flight=sum(q.in_flight for q in health.queues.values()),
-        )  # fmt: skip
+        )
         await asyncio.sleep(0.2)
 
 
@@ -200,6 +214,10 @@ def on_ready() -> None:
 if __name__ == "__main__":
     random.seed()
     awa.run(
-        client, [("one", 20), ("two", 20)], drain_timeout=5, on_ready=on_ready, partial=True,
+        client,
+        [("one", 20), ("two", 20)],
+        drain_timeout=5,
+        on_ready=on_ready,
+        partial=True,
         **{"cancel_grace_ms": 200, **QUICK},
-    )  # fmt: skip
+    )

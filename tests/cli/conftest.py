@@ -1,4 +1,4 @@
-"""Fixtures of the golden files, the schemas, and worker processes in the database."""
+"""Fixtures of the golden files, the schemas, worker processes in the database, and the sound server."""
 
 from __future__ import annotations
 
@@ -87,3 +87,11 @@ def live_worker(fleet) -> None:
         queue_descriptor_hashes='{"email": "a"}',
         job_kind_descriptor_hashes='{"send_email": "a"}',
     )
+
+
+@pytest.fixture
+def ask(offline, monkeypatch, sound_url):
+    """Run the command on a database of the sound server."""
+    monkeypatch.setenv("DATABASE_URL", sound_url)
+    monkeypatch.setenv("COLUMNS", "80")
+    return offline

@@ -15,7 +15,7 @@ from fix_wait import eventually
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from awa_cli.errors import ExitCode
-from awa_cli.filters.values import STATES
+from awa_lib.states import STATES
 
 CLOSED = "postgresql://u@127.0.0.1:1/x"
 
@@ -100,7 +100,7 @@ def test_wrong_state_is_told_from_an_unknown_job(process, database_url, add, ver
     what, why, do = lines(ran.err)
     assert what == f"error: cannot {verb} job {job_id}: it is {state}"
     assert why.startswith("  why: only jobs in state ")
-    assert do == f"   do: look at it: awa job show {job_id}"
+    assert do == f"   do: show the job: awa job show {job_id}"
 
 
 def test_unknown_state(process, database_url) -> None:
@@ -108,7 +108,7 @@ def test_unknown_state(process, database_url) -> None:
 
     assert (ran.status, ran.out) == (ExitCode.USAGE, "")
     assert lines(ran.err) == [
-        "error: unknown job state: bogus",
+        "error: --state 'bogus' is not a state of jobs",
         f"  why: states are {', '.join(STATES)}",
     ]
 
@@ -211,7 +211,7 @@ def test_an_interval_too_short_is_refused(process, line, interval) -> None:
         (["pause", "email"], 2, "awa queue pause"),
         (["job", "list", "--kidn", "x"], 2, "--kind"),
         (["job", "list", "--state", "faild"], 2, "--state failed"),
-        (["job", "wait", 1, "--for", "complete"], 2, "--state completed"),
+        (["job", "wait", 1, "--for", "complete"], 2, "--for completed"),
         (["queue", "show", "emial"], 1, "awa queue show email"),
         (["queue", "pause", "emial"], 0, "email"),
         (["job", "list", "--queue", "emial"], 0, "--queue email"),

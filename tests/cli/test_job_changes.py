@@ -216,8 +216,14 @@ def test_nothing_fits(cli) -> None:
     [
         (["retry"], "no jobs were selected"),
         (["retry", "1", "--kind", "k"], "ids and filters cannot be used together"),
-        (["retry", "--state", "failed", "--state", "cancelled"], "one --state at a time"),
-        (["retry", "--where", "metadata.a=1"], "--where takes args.… here"),
+        (
+            ["retry", "--state", "failed", "--state", "cancelled"],
+            "--state 'failed,cancelled' names several states",
+        ),
+        (
+            ["retry", "--where", "metadata.a=1"],
+            "--where 'metadata.a=1' does not filter bulk operations",
+        ),
         (["retry", "--state", "faild"], "did you mean: --state failed"),
     ],
 )

@@ -13,7 +13,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from awa_cli.parser.job_options import read_query
+from awa_cli.parser.job_options import read_options
 from awa_cli.terminal.formats import Shape, read_shape, write_data
 from awa_lib.errors import InvalidInput
 
@@ -99,12 +99,20 @@ def test_all_goes_through_every_page(cli, db) -> None:
 @pytest.mark.parametrize(
     ("options", "says", "do"),
     [
-        (["--state", "faild"], "unknown job state: faild", "did you mean: --state failed"),
+        (
+            ["--state", "faild"],
+            "--state 'faild' is not a state of jobs",
+            "did you mean: --state failed",
+        ),
         (["--since", "soon"], "--since 'soon' is neither a duration nor a moment", "--since 2h"),
         (["--since", "99999999d"], "is neither a duration nor a moment", "--since 2h"),
         (["--where", "customer=1"], "--where 'customer=1' cannot be read", "args.customer=42"),
         (["--where", "args..a=1"], "--where 'args..a=1' cannot be read", "args.customer=42"),
-        (["--where", "args.a=1", "--where", "args.a.b=1"], "contradicts another one", ""),
+        (
+            ["--where", "args.a=1", "--where", "args.a.b=1"],
+            "contradicts another condition",
+            "leave one out",
+        ),
         (["--sort", "runat"], "jobs cannot be sorted by 'runat'", "did you mean: --sort run_at"),
         (["--sort", "id", "--all"], "--sort cannot be used with --all or --before-id", "leave"),
         (["-o", "jsn"], "unknown output format: jsn", "did you mean: -o json"),
@@ -215,9 +223,9 @@ def test_any_text_is_a_filter_or_a_clear_error(text) -> None:
     """Nothing but InvalidInput may come out."""
     for words in (
         {"since": text}, {"until": text}, {"where": [text]}, {"where": [f"args.{text}"]},
-        {"states": [text]},
+        {"state": [text]},
     ):  # fmt: skip
         with suppress(InvalidInput):
-            read_query(**words)
+            read_options(**words)
     with suppress(InvalidInput):
         read_shape(text)

@@ -30,14 +30,14 @@ async def test_conflict_names_the_holder(client, look, many: str) -> None:
         await getattr(client, many)(args, **UNIQUE)
 
     assert raised.value.job_id == holder.id
-    assert raised.value.hint == f"look at it: awa job show {holder.id}"
+    assert raised.value.hint == f"show that job: awa job show {holder.id}"
     assert [row["id"] for row in stored(look)] == [holder.id]
 
 
 @pytest.mark.parametrize("many", ["insert_many", "insert_many_copy"])
 async def test_jobs_of_one_call_conflict_with_each_other(client, look, many: str) -> None:
     """No holder is named: it went with the call."""
-    words = "two jobs of this call have the same unique key: the ones at 1 and 2"
+    words = "two jobs of this call have the same unique key: positions 1 and 2"
     with pytest.raises(awa.UniqueConflict, match=words) as raised:
         await getattr(client, many)([{"n": 0}, {"n": 1}, {"n": 1}], **UNIQUE)
 

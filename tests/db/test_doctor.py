@@ -71,7 +71,7 @@ def test_pending_migrations_and_nothing_about_drift(sick, examined) -> None:
 
 
 def test_a_schema_of_awa_0_5_is_examined(sound) -> None:
-    """What the toolkit adds is not there: those checks say that they cannot look."""
+    """What the toolkit adds is not there: those checks say that they cannot run."""
     with sound.database() as url, psycopg.connect(url, autocommit=True) as conn:
         for _, _, script in migrations():
             conn.execute(script)
@@ -79,7 +79,7 @@ def test_a_schema_of_awa_0_5_is_examined(sound) -> None:
 
     assert {one.check for one in findings if one.severity == "error"} == {"migrations"}
     (batches,) = [one for one in findings if one.check == "batches"]
-    assert batches.what.startswith("could not look: the awa schema is missing or not up to date")
+    assert batches.what.startswith("not checked: the awa schema is missing or not up to date")
     assert batches.do == "apply the migrations: awa migrate"
 
 
@@ -209,7 +209,7 @@ def test_a_move_to_another_engine_is_found(sick, examined, change, severity, say
 JOB = "INSERT INTO awa.jobs_hot (kind, queue, state, heartbeat_at, deadline_at, attempted_at"
 CAUSES = [
     ("stuck", f"{JOB}) VALUES ('k', 'q', 'running', now() - interval '5 min', now(), now())",
-     "1 job is said to run, and no worker has been heard of"),
+     "1 job is running without a recent heartbeat"),
     ("stuck", f"{JOB}) VALUES ('k', 'q', 'running', now(), now() - interval '5 min', now())",
      "1 job is running past the deadline"),
     ("orphans", (f"{JOB}) SELECT 'k', 'q', 'running', NULL, NULL, now()"
@@ -221,7 +221,7 @@ CAUSES = [
     ("promotion", ("INSERT INTO awa.scheduled_jobs (kind, state, run_at)"
      " SELECT 'k', 'scheduled'::awa.job_state, now() - interval '2 min' FROM generate_series(1, 2)"
      " UNION ALL SELECT 'k', 'retryable', now() - interval '3 min'"),
-     "3 jobs are due, and not made available"),
+     "3 jobs are due but not available"),
 ]  # fmt: skip
 
 
@@ -240,7 +240,7 @@ def test_jobs_that_nobody_sees_to_are_found(sick, examined, check, cause, says) 
         assert found.do.startswith("awa job cancel ")
         return
     assert (found.why, found.do) == (
-        "no worker runs, so nobody sees to them", "awa worker MODULE:CLIENT",
+        "no worker runs, so no leader handles them", "awa worker MODULE:CLIENT",
     )  # fmt: skip
     instance(sick)
     assert examined(check)[0].do == "awa doctor --check leader"
@@ -254,7 +254,7 @@ def test_few_ids_of_many_stuck_jobs_are_read(sick, examined) -> None:
 
     (found,) = examined("promotion")
 
-    assert found.what == "10,000 jobs or more are due, and not made available"
+    assert found.what == "10,000 jobs or more are due but not available"
 
 
 WAIT = "INSERT INTO awa.jobs_hot (kind, queue, priority, run_at) SELECT"
@@ -275,7 +275,7 @@ def test_queues_without_a_worker_are_found(sick, examined) -> None:
     assert (big.subject, big.severity) == ("big", ERROR)
     assert big.what == "no worker works the queue big, where 1,000 jobs or more wait"
     assert its.what == "no worker works the queue it's, where 40 jobs wait"
-    assert its.why == "the oldest for 5 min; no worker runs"
+    assert its.why == "the oldest has waited 5 min; no worker runs"
     assert its.do == """awa worker MODULE:CLIENT --queue 'it'"'"'s'"""
     assert (paused.subject, paused.severity) == ("paused", NOTE)
     assert paused.do == "awa queue resume paused"
@@ -343,9 +343,9 @@ def test_bulk_operations_that_hang_are_found(sick, examined) -> None:
     running, pending, failed = examined("batches")
 
     assert running.severity == pending.severity == WARNING
-    assert running.what.endswith("(cancel) is at work for 2 h, and is 3 of 5 jobs")
+    assert running.what.endswith("(cancel) has run for 2 h and processed 3 of 5 jobs")
     assert running.why == "boom"
-    assert pending.what.endswith("(retry) has not begun in 20 min")
+    assert pending.what.endswith("(retry) has not started in 20 min")
     assert (failed.severity, failed.why) == (NOTE, "bad")
     assert failed.do == f"awa batch show {failed.subject}"
     with awa.Client(sick.info.dsn) as client:
@@ -373,7 +373,7 @@ def test_no_leader_is_found(sick, examined, sound_url) -> None:
     instance(sick, leader="true")
     (found,) = examined("leader")
     assert (found.severity, found.what) == (
-        WARNING, "2 workers say that they lead: host:1, host:1",
+        WARNING, "2 workers report that they lead: host:1, host:1",
     )  # fmt: skip
     sick.execute(
         "UPDATE awa.runtime_instances SET last_seen_at = now() - interval '20 s' WHERE leader"
@@ -391,7 +391,7 @@ def test_a_lock_that_leads_nobody_is_found(sick, examined, sound_url) -> None:
         (found,) = examined("leader", limits={"settled_seconds": 0})
 
         assert found.severity == ERROR
-        assert "(gone, role postgres) keeps the leader's lock" in found.what
+        assert "(gone, role postgres) holds the leader lock" in found.what
         obey(sick, [found])
         eventually(lambda: [one.what for one in examined("leader")] == ["no worker leads"])
 
@@ -471,7 +471,7 @@ def test_a_caller_keeps_transaction_and_settings(sick, sound_url) -> None:
         conn.execute("SET LOCAL statement_timeout = '77s'")
         conn.execute("CREATE TABLE mine ()")
         findings = run(conn, doctor(["batches", "ids"]))
-        assert [one.what[:15] for one in findings] == ["could not look:"]
+        assert [one.what.partition(":")[0] for one in findings] == ["not checked"]
         assert conn.execute("SHOW statement_timeout").fetchone() == ("77s",)
         conn.commit()
     assert sick.execute("SELECT to_regclass('mine')").fetchone() == ("mine",)
@@ -489,14 +489,12 @@ def test_a_table_that_is_locked_stops_no_other_check(sick, sound_url) -> None:
         blocker.execute("LOCK TABLE awa.scheduled_jobs")
         findings = run(conn, doctor(limits=Limits(look_seconds=1)))
 
-    blind = [one for one in findings if one.what.startswith("could not look: ")]
+    blind = [one for one in findings if one.what.startswith("not checked: ")]
     assert {one.check for one in blind} == {
         "stuck", "orphans", "callbacks", "promotion", "failing",
     }  # fmt: skip
     assert {one.severity for one in blind} == {WARNING}
-    assert {one.what for one in blind} == {
-        "could not look: canceling statement due to lock timeout"
-    }
+    assert {one.what for one in blind} == {"not checked: canceling statement due to lock timeout"}
     assert brief([one for one in findings if one not in blind]) == [("workers", NOTE, None)]
 
 

@@ -148,7 +148,7 @@ def test_a_slot_that_is_behind_is_found(sick, examined) -> None:
     (found,) = examined("horizon", limits={"pinned_xids": 10})
 
     assert (found.severity, found.subject) == (WARNING, "idle")
-    assert found.do == "SELECT pg_drop_replication_slot('idle');  -- if nobody needs it any more"
+    assert found.do == "SELECT pg_drop_replication_slot('idle');  -- if it is no longer needed"
     obey(sick, [found])
     assert examined("horizon", limits={"pinned_xids": 10}) == []
 
@@ -250,7 +250,7 @@ def test_a_pooler_that_is_full_is_not_waited_for(sound_url) -> None:
     with psycopg.connect(sound_url, autocommit=True) as conn:
         (found,) = run(conn, doctor(["pooler"], beside=refused))
 
-    assert found.what == "could not look: no second connection: too many connections"
+    assert found.what == "not checked: cannot open a second connection: too many connections"
 
 
 @pytest.fixture
@@ -282,7 +282,7 @@ def test_what_everybody_may_do_is_found(sick, examined) -> None:
     (found,) = examined("public")
 
     assert (found.severity, found.subject) == (WARNING, "jobs_hot")
-    assert found.what == "everybody may INSERT and SELECT jobs_hot"
+    assert found.what == "PUBLIC has INSERT and SELECT on jobs_hot"
     obey(sick, [found])
     assert examined("public") == []
 
@@ -293,7 +293,7 @@ def test_functions_that_everybody_may_call_are_found(sick, examined) -> None:
     (found,) = examined("public")
 
     assert (found.severity, found.subject) == (WARNING, "forget_audit")
-    assert found.what == "everybody may EXECUTE forget_audit"
+    assert found.what == "PUBLIC has EXECUTE on forget_audit"
     obey(sick, [found])
     assert examined("public") == []
 
@@ -347,7 +347,7 @@ def test_who_may_not_look_is_told_check_by_check(sick, sound_url, prefix) -> Non
     ) as conn:
         findings = run(conn, doctor(everything=True))
 
-    blind = {one.check for one in findings if one.what.startswith("could not look: permission")}
+    blind = {one.check for one in findings if one.what.startswith("not checked: permission")}
     assert {"migrations", "stuck", "queues", "leader", "batches"} <= blind
     assert {one.severity for one in findings if one.check in blind} == {WARNING}
     assert all("awa roles" in str(one.do) for one in findings if one.check in blind)

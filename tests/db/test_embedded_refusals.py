@@ -97,7 +97,7 @@ except EmbeddedError as error:
 """
     run = run_script(script, place)
 
-    assert run.stdout.startswith("initdb could not make a database")
+    assert run.stdout.startswith("initdb could not create the data")
     assert "too large" in run.stdout
     assert list(place.glob("pg*")) == []
 
@@ -116,7 +116,7 @@ def test_directory_of_others_is_not_touched(place) -> None:
     place.mkdir()
     (place / "thesis.tex").write_text("…")
 
-    with pytest.raises(EmbeddedError, match="not one of an embedded server"):
+    with pytest.raises(EmbeddedError, match="does not belong to an embedded server"):
         acquire(place)
 
     assert [path.name for path in place.iterdir()] == ["thesis.tex"]

@@ -142,7 +142,7 @@ def test_a_socket_that_was_deleted_is_said(place, monkeypatch) -> None:
         with pytest.raises(EmbeddedError, match="cannot be reached") as caught:
             acquire(place)
 
-        assert str(caught.value.hint).startswith("start it anew: awa dev down --data-dir ")
+        assert str(caught.value.hint).startswith("stop it: awa dev down --data-dir ")
         assert stop(place)
         with acquire(place) as again:
             assert one(again.url, "SELECT 1") == 1
@@ -204,7 +204,7 @@ def test_a_full_disk_is_said(place, impatient) -> None:
         with pytest.raises(EmbeddedError) as caught:
             acquire(place)
 
-        assert "make room" in str(caught.value.hint)
+        assert "free space on" in str(caught.value.hint)
         (place / "pg" / "ballast").unlink()
         with acquire(place) as server:
             assert one(server.url, "SELECT 1") == 1

@@ -1,4 +1,4 @@
-"""The stream of transitions: nothing is lost, nothing is told twice."""
+"""The stream of transitions: nothing is lost or reported twice."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def look(conn):
     return look
 
 
-def told(found: list[Transition]) -> list[tuple]:
+def steps_of(found: list[Transition]) -> list[tuple]:
     return [(one.id, one.event, one.attempt) for one in found]
 
 
@@ -64,32 +64,44 @@ def test_the_present_is_not_told(conn, look) -> None:
 
 def test_a_job_is_told_from_its_start_to_its_end(conn, look) -> None:
     job = insert(conn)
-    assert told(look()) == [(job, "created", 0)]
+    assert steps_of(look()) == [(job, "created", 0)]
     assert look() == []
-    conn.execute("UPDATE awa.jobs_hot SET state = 'running', attempt = 1, run_lease = 1,"
-                 " attempted_at = now()")  # fmt: skip
-    assert told(look()) == [(job, "running", 1)]
+    conn.execute(
+        "UPDATE awa.jobs_hot SET state = 'running', attempt = 1, run_lease = 1,"
+        " attempted_at = now()"
+    )
+    assert steps_of(look()) == [(job, "running", 1)]
     conn.execute("UPDATE awa.jobs_hot SET heartbeat_at = now()")
     assert look() == []
     conn.execute("UPDATE awa.jobs_hot SET state = 'waiting_external'")
-    assert told(look()) == [(job, "waiting_external", 1)]
+    assert steps_of(look()) == [(job, "waiting_external", 1)]
     conn.execute("UPDATE awa.jobs_hot SET state = 'running'")
     conn.execute("UPDATE awa.jobs_hot SET state = 'completed', finalized_at = now()")
-    assert told(look()) == [(job, "completed", 1)]
+    assert steps_of(look()) == [(job, "completed", 1)]
     assert look() == []
 
 
 def test_all_that_happened_between_two_looks_is_told_in_order(conn, look) -> None:
     job = insert(
-        conn, "failed", attempt=2, run_lease=2, attempted_at="now", finalized_at="now",
-        errors=['{"error": "a\\nb", "attempt": 1, "at": "2100-01-01T00:00:00+00:00"}',
-                '{"error": "c", "attempt": 2, "at": "2100-01-02T00:00:00+00:00"}'],
-    )  # fmt: skip
+        conn,
+        "failed",
+        attempt=2,
+        run_lease=2,
+        attempted_at="now",
+        finalized_at="now",
+        errors=[
+            '{"error": "a\\nb", "attempt": 1, "at": "2100-01-01T00:00:00+00:00"}',
+            '{"error": "c", "attempt": 2, "at": "2100-01-02T00:00:00+00:00"}',
+        ],
+    )
     found = look()
-    assert sorted(told(found)) == [
-        (job, "created", 0), (job, "failed", 2), (job, "retryable", 1), (job, "running", 1),
+    assert sorted(steps_of(found)) == [
+        (job, "created", 0),
+        (job, "failed", 2),
+        (job, "retryable", 1),
+        (job, "running", 1),
         (job, "running", 2),
-    ]  # fmt: skip
+    ]
     errors = {one.event: one.error for one in found}
     assert errors == {"created": None, "running": None, "failed": "c", "retryable": "a"}
 
@@ -99,13 +111,13 @@ def test_a_job_that_is_committed_late_is_told_once(conn, look, database_url) -> 
         first = insert(late)
         insert(lost)
         second = insert(conn)
-        assert told(look()) == [(second, "created", 0)]
+        assert steps_of(look()) == [(second, "created", 0)]
         assert look() == []
         late.commit()
         lost.rollback()
-        assert told(look()) == [(first, "created", 0)]
+        assert steps_of(look()) == [(first, "created", 0)]
         third = insert(conn)
-        assert told(look()) == [(third, "created", 0)]
+        assert steps_of(look()) == [(third, "created", 0)]
         assert look() == []
 
 
@@ -116,11 +128,11 @@ def test_an_end_that_is_committed_late_is_told(conn, look, database_url) -> None
         end = "UPDATE awa.jobs_hot SET state = 'cancelled', finalized_at = now() WHERE id = %s"
         late.execute(end, [jobs[0]])
         conn.execute(end, [jobs[1]])
-        assert told(look()) == [(jobs[1], "cancelled", 0)]
+        assert steps_of(look()) == [(jobs[1], "cancelled", 0)]
         for _ in range(3):
             assert look() == []
         late.commit()
-        assert told(look()) == [(jobs[0], "cancelled", 0)]
+        assert steps_of(look()) == [(jobs[0], "cancelled", 0)]
     assert look() == []
 
 
@@ -132,12 +144,14 @@ def test_more_than_a_page(conn, look) -> None:
 
 def test_retried_by_hand_and_run_again(conn, look) -> None:
     job = insert(conn, "failed", attempt=1, run_lease=1, attempted_at="now", finalized_at="now")
-    assert told(look()) == [(job, "created", 0), (job, "running", 1), (job, "failed", 1)]
+    assert steps_of(look()) == [(job, "created", 0), (job, "running", 1), (job, "failed", 1)]
     conn.execute("UPDATE awa.jobs_hot SET state = 'available', attempt = 0, finalized_at = NULL")
     assert look() == []
-    conn.execute("UPDATE awa.jobs_hot SET state = 'completed', attempt = 1, run_lease = 2,"
-                 " attempted_at = now(), finalized_at = now()")  # fmt: skip
-    assert told(look()) == [(job, "running", 1), (job, "completed", 1)]
+    conn.execute(
+        "UPDATE awa.jobs_hot SET state = 'completed', attempt = 1, run_lease = 2,"
+        " attempted_at = now(), finalized_at = now()"
+    )
+    assert steps_of(look()) == [(job, "running", 1), (job, "completed", 1)]
 
 
 def entry(attempt: int, at: str = "2100-01-01T00:00:00+00:00", **more: object) -> str:
@@ -147,11 +161,16 @@ def entry(attempt: int, at: str = "2100-01-01T00:00:00+00:00", **more: object) -
 def test_an_attempt_that_began_and_failed_between_two_looks(conn, look) -> None:
     job = insert(conn)
     look()
-    conn.execute("UPDATE awa.jobs_hot SET state = 'running', attempt = 2, run_lease = 2,"
-                 " attempted_at = now(), errors = %s", [[entry(1)]])  # fmt: skip
-    assert sorted(told(look())) == [
-        (job, "retryable", 1), (job, "running", 1), (job, "running", 2),
-    ]  # fmt: skip
+    conn.execute(
+        "UPDATE awa.jobs_hot SET state = 'running', attempt = 2, run_lease = 2,"
+        " attempted_at = now(), errors = %s",
+        [[entry(1)]],
+    )
+    assert sorted(steps_of(look())) == [
+        (job, "retryable", 1),
+        (job, "running", 1),
+        (job, "running", 2),
+    ]
     assert look() == []
 
 
@@ -160,17 +179,19 @@ def test_a_failure_whose_wait_was_over_before_the_look(conn, look, more, retried
     job = insert(conn, "running", attempt=1, run_lease=1, attempted_at="now")
     look()
     conn.execute("UPDATE awa.jobs_hot SET state = 'available', errors = %s", [[entry(1, **more)]])
-    found = set(told(look()))
+    found = set(steps_of(look()))
     assert found == {(job, "available", 1)} | ({(job, "retryable", 1)} if retried else set())
 
 
 def test_a_retry_without_an_error_that_was_over_before_the_look(conn, look) -> None:
     job = insert(conn)
     look()
-    conn.execute("UPDATE awa.jobs_hot SET state = 'running', attempt = 2, run_lease = 2,"
-                 " finalized_at = now(), attempted_at = now() + interval '1 ms'")  # fmt: skip
+    conn.execute(
+        "UPDATE awa.jobs_hot SET state = 'running', attempt = 2, run_lease = 2,"
+        " finalized_at = now(), attempted_at = now() + interval '1 ms'"
+    )
     found = look()
-    assert told(found) == [(job, "running", 1), (job, "retryable", 1), (job, "running", 2)]
+    assert steps_of(found) == [(job, "running", 1), (job, "retryable", 1), (job, "running", 2)]
     assert [one.error for one in found] == [None] * 3
     assert look() == []
 
@@ -180,7 +201,7 @@ def test_a_snooze_tells_no_failure_again(conn, look) -> None:
     look()
     # Put back without counting the attempt, and claimed again: the lease counts, the attempt not.
     conn.execute("UPDATE awa.jobs_hot SET run_lease = 3, attempted_at = now()")
-    assert told(look()) == [(job, "running", 2)]
+    assert steps_of(look()) == [(job, "running", 2)]
 
 
 def test_cancelled_retried_and_cancelled_again(conn, look) -> None:
@@ -189,7 +210,7 @@ def test_cancelled_retried_and_cancelled_again(conn, look) -> None:
     cancel = "UPDATE awa.jobs_hot SET state = 'cancelled', finalized_at = now()"
     for _ in range(2):
         conn.execute(cancel)
-        assert told(look()) == [(job, "cancelled", 1)]
+        assert steps_of(look()) == [(job, "cancelled", 1)]
         conn.execute("UPDATE awa.jobs_hot SET state = 'available', finalized_at = NULL")
         assert look() == []
 
@@ -201,9 +222,12 @@ def test_a_job_that_became_a_dead_letter_before_the_look(conn, look) -> None:
     conn.execute("UPDATE awa.jobs_hot SET state = 'failed', finalized_at = now()")
     for job in (seen, unseen):
         run(conn, move_failed_to_dlq(job, "why"))
-    assert sorted(told(look())) == [
-        (seen, "failed", 1), (unseen, "created", 0), (unseen, "failed", 1), (unseen, "running", 1),
-    ]  # fmt: skip
+    assert sorted(steps_of(look())) == [
+        (seen, "failed", 1),
+        (unseen, "created", 0),
+        (unseen, "failed", 1),
+        (unseen, "running", 1),
+    ]
     assert look() == []
 
 
@@ -218,7 +242,7 @@ def test_what_was_under_way_at_the_begin(conn, database_url) -> None:
         late.commit()
     conn.execute("UPDATE awa.jobs_hot SET state = 'available' WHERE id = %s", [running])
 
-    found = told(run(conn, activity.step()))
+    found = steps_of(run(conn, activity.step()))
 
     assert sorted(found) == [(running, "available", 1), (committed_late, "created", 0)]
 
@@ -228,27 +252,39 @@ def test_recent_ones_and_steps_together_tell_each_thing_once(conn) -> None:
     activity = Activity()
     run(conn, activity.begin())
     conn.execute("UPDATE awa.jobs_hot SET state = 'completed', finalized_at = now()")
-    after = insert(conn, "completed", attempt=1, run_lease=1, attempted_at="now",
-                   finalized_at="now")  # fmt: skip
+    after = insert(
+        conn, "completed", attempt=1, run_lease=1, attempted_at="now", finalized_at="now"
+    )
 
-    recent = told(run(conn, activity.recent(100)))
-    found = told(run(conn, activity.step()))
+    recent = steps_of(run(conn, activity.recent(100)))
+    found = steps_of(run(conn, activity.step()))
 
     assert recent == [(before, "created", 0), (before, "running", 1)]
     assert found == [
-        (before, "completed", 1), (after, "created", 0), (after, "running", 1),
+        (before, "completed", 1),
+        (after, "created", 0),
+        (after, "running", 1),
         (after, "completed", 1),
-    ]  # fmt: skip
+    ]
 
 
 def test_recent_ones_come_from_the_rows(conn) -> None:
     jobs = [insert(conn, created_at=f"2026-01-01T00:00:0{n}Z") for n in range(5)]
-    done = insert(conn, "completed", attempt=1, attempted_at="2026-01-01T00:01Z",
-                  created_at="2026-01-01T00:00:30Z", finalized_at="2026-01-01T00:02Z")  # fmt: skip
-    found = told(run(conn, recent_transitions(4)))
+    done = insert(
+        conn,
+        "completed",
+        attempt=1,
+        attempted_at="2026-01-01T00:01Z",
+        created_at="2026-01-01T00:00:30Z",
+        finalized_at="2026-01-01T00:02Z",
+    )
+    found = steps_of(run(conn, recent_transitions(4)))
     assert found == [
-        (jobs[4], "created", 0), (done, "created", 0), (done, "running", 1), (done, "completed", 1),
-    ]  # fmt: skip
+        (jobs[4], "created", 0),
+        (done, "created", 0),
+        (done, "running", 1),
+        (done, "completed", 1),
+    ]
 
 
 async def test_a_busy_fleet_is_told_whole(database_url, conn) -> None:

@@ -1,4 +1,4 @@
-"""Whatever a handler does at its end: its slot comes back, and its job is what it should be."""
+"""Whatever a handler does at its end: its slot is released, and its job has the right state."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Unprintable(Exception):
     """An int where text belongs, as in some clients of HTTP APIs."""
 
     def __str__(self) -> str:
-        return 502  # type: ignore[return-value]  # noqa: PLE0307 - which is the point
+        return 502  # noqa: PLE0307 - which is the point
 
     __repr__ = __str__
 
@@ -116,7 +116,7 @@ RETURNED: dict[str, tuple[Callable[[], Any], str]] = {
     "generator": (lambda: (n for n in range(3)), "failed"),
     "async generator": (_agen, "failed"),
     "class": (lambda: awa.Snooze, "failed"),
-}  # fmt: skip
+}
 
 
 def _end(how: str) -> Any:
@@ -155,7 +155,7 @@ async def _later(how: str) -> Any:
 
 
 class Worker:
-    """A worker on an event loop of its own, which each example goes on with."""
+    """A worker on an event loop of its own, shared by all examples."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -179,7 +179,7 @@ class Worker:
             (job.id, kind, how): _state(how) for job, (kind, how, _) in zip(jobs, ends, strict=True)
         }
 
-        async def told() -> bool:
+        async def states_match() -> bool:
             async with await psycopg.AsyncConnection.connect(self.url) as conn:
                 found = await conn.execute(
                     "SELECT id, kind, args->>'how', state::text FROM awa.jobs WHERE id = ANY(%s)",
@@ -189,7 +189,7 @@ class Worker:
                 assert states.items() - wanted.items() == set()
                 return True
 
-        await aeventually(told)
+        await aeventually(states_match)
 
         async def free() -> bool:
             health = await self.client.health_check()
@@ -212,7 +212,7 @@ def test_random_ends_leave_every_slot_free_and_every_row_true(worker: Worker) ->
         max_examples=20,
         suppress_health_check=list(HealthCheck),
         database=None,
-        phases=[Phase.generate],  # what fails waits for long, and a shorter list says no more
+        phases=[Phase.generate],  # what fails waits for long, and a shorter list shows nothing new
     )
     @given(
         st.lists(
@@ -278,8 +278,9 @@ async def test_policies_and_functions_that_fail_in_every_way(
 
     jobs = [await aclient.insert({}, kind=kind) for kind in ("odd", "backoff", "long", "follow")]
     with psycopg.connect(rows.conn.info.dsn, autocommit=True) as conn:
-        conn.execute("UPDATE awa.jobs_hot SET attempt = 900, max_attempts = 1000 WHERE id = %s",
-                     [jobs[2].id])  # fmt: skip
+        conn.execute(
+            "UPDATE awa.jobs_hot SET attempt = 900, max_attempts = 1000 WHERE id = %s", [jobs[2].id]
+        )
     async with working(aclient, ("default", 2), promote_interval_ms=60_000):
         await aeventually(lambda: rows.states() == {"retryable": 4})
         health = await aclient.health_check()
@@ -303,7 +304,7 @@ async def test_rows_and_args_that_cannot_be_read(aclient: awa.AsyncClient, rows:
     update = "UPDATE awa.jobs_hot SET {} = %s WHERE id = %s"
     for column, job_id in (("args", args), ("progress", progress), ("metadata", metadata)):
         text = '{"_awa_crashes": 2, "deep": ' + deep + "}"
-        rows.conn.execute(update.format(column), (text, job_id))  # type: ignore[arg-type]
+        rows.conn.execute(update.format(column), (text, job_id))
     # Python 3.13 reads deeper than those before it.
     try:
         json.loads(text)
@@ -336,10 +337,10 @@ async def test_a_cancel_before_the_first_step_costs_no_slot(
             task = real(coro, **options)
             if coro.__qualname__ == "Executor._run":
                 task.cancel()
-                loop.create_task = real  # type: ignore[method-assign]
+                loop.create_task = real
             return task
 
-        loop.create_task = create  # type: ignore[method-assign]
+        loop.create_task = create
         first = await client.insert({}, kind="noop")
         await aeventually(lambda: rows.job(first.id)["state"] != "running")
         later = [await client.insert({}, kind="noop") for _ in range(3)]
@@ -353,7 +354,7 @@ async def test_a_cancel_before_the_first_step_costs_no_slot(
 async def test_a_job_twice_in_one_process(
     aclient: awa.AsyncClient, rows: Rows, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The old attempt hangs in its thread; the new one runs beside it, and each has its slot."""
+    """The old attempt hangs in its thread; the new attempt runs too, and each has its slot."""
     go, ran = threading.Event(), []
 
     @aclient.task(dict, kind="hangs")
@@ -362,8 +363,7 @@ async def test_a_job_twice_in_one_process(
         if job.attempt == 1:
             go.wait(20)
 
-    queue = {"name": "default", "max_workers": 2, "deadline_seconds": 0.3,
-             "backoff": awa.fixed(0)}  # fmt: skip
+    queue = {"name": "default", "max_workers": 2, "deadline_seconds": 0.3, "backoff": awa.fixed(0)}
     try:
         async with working(aclient, queue) as client:
             job = await client.insert({}, kind="hangs")
@@ -402,11 +402,17 @@ def _wrapper(job: awa.Job) -> Any:
 @pytest.mark.parametrize(
     "handler",
     [
-        _generator, _async_generator, functools.partial(_generator),
-        functools.partial(functools.partial(_async_generator)), _Yielding(), _Yielding().__call__,
-        _wrapper, functools.partial(_wrapper), functools.lru_cache(_generator),
+        _generator,
+        _async_generator,
+        functools.partial(_generator),
+        functools.partial(functools.partial(_async_generator)),
+        _Yielding(),
+        _Yielding().__call__,
+        _wrapper,
+        functools.partial(_wrapper),
+        functools.lru_cache(_generator),
     ],
-)  # fmt: skip
+)
 def test_generators_are_refused_at_registration(handler: Any) -> None:
     client = awa.AsyncClient("postgresql://nowhere/none")
     with pytest.raises(TypeError, match="a handler must not be a generator"):

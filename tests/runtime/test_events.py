@@ -157,8 +157,9 @@ async def test_rescue_and_admin_cancel_are_heard(aclient: awa.AsyncClient, rows:
     assert found[awa.Rescued].args == Noop(3)
     assert found[awa.Rescued].reason.startswith("heartbeat stale: worker presumed dead")
     assert (found[awa.Cancelled].job.id, found[awa.Cancelled].reason) == (
-        job.id, "cancelled by an operator",
-    )  # fmt: skip
+        job.id,
+        "cancelled by an operator",
+    )
     assert found[awa.Cancelled].job.state == awa.JobState.Cancelled
 
 

@@ -68,9 +68,13 @@ def worker(tmp_path: Path, database_url: str) -> Iterator[Callable[..., subproce
     def start(*args: object) -> subprocess.Popen[bytes]:
         with (tmp_path / "log").open("w") as log:
             process = subprocess.Popen(
-                argv("worker", "shop:client", *args), cwd=tmp_path, stdout=log, stderr=log,
-                env=environment(database_url), start_new_session=True,
-            )  # fmt: skip
+                argv("worker", "shop:client", *args),
+                cwd=tmp_path,
+                stdout=log,
+                stderr=log,
+                env=environment(database_url),
+                start_new_session=True,
+            )
         started.append(process)
         eventually(lambda: "worker started" in (tmp_path / "log").read_text(), timeout=20)
         return process

@@ -21,10 +21,16 @@ class _Odd(BaseException):
 
 @pytest.mark.parametrize(
     "error",
-    [SystemExit(3), KeyboardInterrupt(), GeneratorExit(), StopIteration(), asyncio.CancelledError(),
-     _Odd("odd")],
+    [
+        SystemExit(3),
+        KeyboardInterrupt(),
+        GeneratorExit(),
+        StopIteration(),
+        asyncio.CancelledError(),
+        _Odd("odd"),
+    ],
     ids=lambda e: type(e).__name__,
-)  # fmt: skip
+)
 @pytest.mark.parametrize("plain", [True, False], ids=["plain", "async"])
 async def test_hook_may_raise_anything(
     aclient: awa.AsyncClient, rows: Rows, caplog, error: BaseException, plain: bool
@@ -49,8 +55,10 @@ async def test_hook_may_raise_anything(
         second = await aclient.insert(Noop())
         await aeventually(lambda: heard == [first.id, second.id])
 
-    told = [r for r in caplog.records if r.getMessage() == "a hook failed; its job is not affected"]
-    assert [r.job_id for r in told] == [first.id, second.id]
+    logged = [
+        r for r in caplog.records if r.getMessage() == "a hook failed; its job is not affected"
+    ]
+    assert [r.job_id for r in logged] == [first.id, second.id]
 
 
 async def test_awaitable_of_a_plain_hook_is_awaited(aclient: awa.AsyncClient) -> None:
@@ -129,7 +137,7 @@ async def test_events_of_a_job_are_heard_in_order(aclient: awa.AsyncClient) -> N
 
 
 async def test_generator_is_no_hook(aclient: awa.AsyncClient) -> None:
-    def hook(event: awa.Event):  # type: ignore[no-untyped-def]
+    def hook(event: awa.Event):
         yield event
 
     with pytest.raises(TypeError, match="a hook must not be a generator"):

@@ -21,7 +21,7 @@ KEY = bytes([1]) * 32
 
 @dataclass
 class Function:
-    """A server that answers every POST with what it is told."""
+    """A server that answers every POST with a given answer."""
 
     answer: bytes = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
     requests: list[tuple[str, dict[str, str], bytes]] = field(default_factory=list)
@@ -82,9 +82,12 @@ async def test_sync_mode_completes_on_2xx(aclient, rows: Rows, function: Functio
     ((line, headers, body),) = function.requests
     assert line == "POST /run HTTP/1.1"
     assert json.loads(body) == {
-        "job_id": row["id"], "kind": "resize", "args": {"n": 1, "é": [1.5, None]}, "attempt": 1,
+        "job_id": row["id"],
+        "kind": "resize",
+        "args": {"n": 1, "é": [1.5, None]},
+        "attempt": 1,
         "max_attempts": 3,
-    }  # fmt: skip
+    }
     assert headers["content-type"] == "application/json"
     assert headers["x-team"] == "ops"
     assert headers["user-agent"].startswith("awa-toolkit/")
@@ -95,9 +98,12 @@ async def test_async_mode_parks_and_the_callback_completes(
     aclient, rows: Rows, function: Function
 ) -> None:
     aclient.http_worker(
-        "resize", function.url, secret=KEY.hex(), callback_base_url="https://awa.example/x/",
+        "resize",
+        function.url,
+        secret=KEY.hex(),
+        callback_base_url="https://awa.example/x/",
         callback_timeout_seconds=60,
-    )  # fmt: skip
+    )
 
     async with working(aclient):
         job = await aclient.insert({}, kind="resize")
@@ -218,7 +224,7 @@ async def test_worker_starts_again_after_shutdown(aclient, rows: Rows, function:
     ],
 )
 def test_bad_configuration(given: dict[str, Any], message: str) -> None:
-    call: Callable[[], Any] = lambda: HttpWorker(**{"url": "http://x/", **given})  # noqa: E731
+    call: Callable[[], Any] = lambda: HttpWorker(**{"url": "http://x/", **given})  # noqa: E731 - short, and used twice
     with pytest.raises(awa.ValidationError, match=message):
         call()
 
@@ -231,7 +237,7 @@ def test_secret_is_never_shown() -> None:
 
 
 async def test_resumed_job_does_not_call_again(aclient, rows: Rows, function: Function) -> None:
-    """The answer ends it: completed, with its payload, though nobody waited any more."""
+    """The answer ends it: completed, with its payload, although no handler waits."""
     aclient.http_worker("resize", function.url)
 
     async with working(aclient):
@@ -336,9 +342,14 @@ def test_bad_urls_are_refused_when_they_are_declared(name: str, url: str, messag
 
 @pytest.mark.parametrize(
     "url",
-    ["http://[::1]:8080/x", "http://bücher.example/", "https://a.b-c.example.:443/?q=1",
-     "http://user:word@localhost/", "http://under_score.internal/"],
-)  # fmt: skip
+    [
+        "http://[::1]:8080/x",
+        "http://bücher.example/",
+        "https://a.b-c.example.:443/?q=1",
+        "http://user:word@localhost/",
+        "http://under_score.internal/",
+    ],
+)
 def test_good_urls_are_taken(url: str) -> None:
     assert HttpWorker(url=url, callback_base_url=url).url == url
 

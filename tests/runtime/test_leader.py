@@ -76,9 +76,16 @@ async def test_fleet_row_has_the_published_shape(aclient: awa.AsyncClient, rows:
     (entry,) = row["queues"]
     assert set(entry) == {"queue", "in_flight", "overflow_held", "config"}
     assert set(entry["config"]) == {
-        "mode", "max_workers", "min_workers", "weight", "global_max_workers", "poll_interval_ms",
-        "deadline_duration_secs", "priority_aging_interval_secs", "rate_limit",
-    }  # fmt: skip
+        "mode",
+        "max_workers",
+        "min_workers",
+        "weight",
+        "global_max_workers",
+        "poll_interval_ms",
+        "deadline_duration_secs",
+        "priority_aging_interval_secs",
+        "rate_limit",
+    }
     assert entry["config"]["mode"] == "hard_reserved"
     assert _whole_numbers(row["queues"])
     assert row["storage_capability"] == "canonical"
@@ -112,7 +119,7 @@ async def test_unknown_descriptor_is_refused(aclient: awa.AsyncClient) -> None:
 
 
 async def test_duties_do_not_join_in_one_transaction(aclient: awa.AsyncClient, rows: Rows) -> None:
-    """Were one left open, now() would stand still in it and nothing would come due any more."""
+    """In a transaction that stays open, now() stands still and nothing becomes due."""
     often = {"promote_interval_ms": 1, "heartbeat_rescue_interval_ms": 1}
     async with working(nothing(aclient), **often):
         await aeventually(lambda: leads(aclient))
@@ -121,4 +128,4 @@ async def test_duties_do_not_join_in_one_transaction(aclient: awa.AsyncClient, r
                 "INSERT INTO awa.jobs (kind, state, attempt, heartbeat_at) "
                 "VALUES ('other', 'running', 1, now() - interval '1 day') RETURNING id"
             )["id"]
-            await aeventually(lambda: rows.job(stale)["state"] == "available")  # noqa: B023
+            await aeventually(lambda: rows.job(stale)["state"] == "available")  # noqa: B023 - awaited in the same turn of the loop

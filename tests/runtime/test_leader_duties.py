@@ -1,4 +1,4 @@
-"""What the leader does beside rescue: dead letters and bulk operations, with a real worker."""
+"""What the leader does besides rescues: dead letters and bulk operations, with a real worker."""
 
 from __future__ import annotations
 
@@ -96,8 +96,9 @@ async def test_the_leader_carries_out_bulk_operations(aclient: awa.AsyncClient, 
         await aeventually(lambda: rows.states() == {"completed": 1200})
 
     assert [(o.state, o.processed) for o in await aclient.list_bulk_operations()] == [
-        ("completed", 1200), ("completed", 700),
-    ]  # fmt: skip
+        ("completed", 1200),
+        ("completed", 700),
+    ]
 
 
 STALE = (

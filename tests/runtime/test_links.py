@@ -43,7 +43,7 @@ async def test_a_cancelled_task_leaves_the_statement_of_another_alone(
 
 
 async def test_a_transaction_that_was_not_rolled_back_is_left_behind(awa_database_url) -> None:
-    """Who cancels statements may cancel the ROLLBACK: the next op must not fail in its place."""
+    """A client that cancels statements may cancel the ROLLBACK: the next op must not fail for it."""
 
     def abandoned() -> Op[None]:
         yield Statement(compile_block("begin", "BEGIN"), ())

@@ -70,7 +70,7 @@ async def test_a_claim_without_an_answer_is_given_back_uncounted(
 async def test_a_lost_claim_is_given_back_though_somebody_has_one_of_its_jobs(
     database_url: str, proxied_url: str, proxy: Proxy, rows: Rows
 ) -> None:
-    """What is locked at the first look is found by a later one."""
+    """Jobs that are locked at the first search are found by a later search."""
     ran: set[int] = set()
     async with awa.AsyncClient(proxied_url) as client:
 

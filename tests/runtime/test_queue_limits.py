@@ -1,4 +1,4 @@
-"""Limits that hold across workers, and settings they follow without a restart."""
+"""Limits that hold across workers, and policies that workers follow without a restart."""
 
 from __future__ import annotations
 
@@ -117,13 +117,16 @@ async def test_deadline_changes_while_a_worker_runs(aclient, rows: Rows) -> None
         await aeventually(published(rows, deadline_duration_secs=1000))
         job = await aclient.insert(Noop())
         await aeventually(lambda: rows.job(job.id)["state"] == "completed")
-        kept = rows.one("SELECT extract(epoch FROM deadline_at - attempted_at)::int AS s"
-                        " FROM awa.jobs WHERE id = %s", job.id)  # fmt: skip
+        kept = rows.one(
+            "SELECT extract(epoch FROM deadline_at - attempted_at)::int AS s"
+            " FROM awa.jobs WHERE id = %s",
+            job.id,
+        )
         assert kept == {"s": 1000}
 
 
 def published(rows: Rows, **wanted):
-    """Return a check that the worker says it goes by these settings."""
+    """Return a check that the worker reports these settings."""
 
     def check() -> bool:
         config = rows.one("SELECT queues -> 0 -> 'config' AS c FROM awa.runtime_instances")["c"]
@@ -186,8 +189,9 @@ async def test_stored_retention_goes_over_the_leaders_own(aclient, rows: Rows) -
         rows.all(
             "INSERT INTO awa.jobs_hot (kind, queue, args, state, finalized_at) VALUES"
             " ('k', %s, '{}', 'completed', now() - make_interval(hours => %s)) RETURNING id",
-            queue, hours,
-        )  # fmt: skip
+            queue,
+            hours,
+        )
     kept = "SELECT queue FROM awa.jobs_hot ORDER BY id"
     async with working(aclient):
         await aeventually(lambda: [r["queue"] for r in rows.all(kept)] == ["default", "other"])

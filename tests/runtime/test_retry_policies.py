@@ -1,4 +1,4 @@
-"""What becomes of failed attempts, by kind and by queue."""
+"""Outcomes of failed attempts, by kind and by queue."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Busy(Exception):
 
 
 class Gone(Exception):
-    """Not worth one."""
+    """Not worth another try."""
 
 
 async def run(
@@ -56,9 +56,13 @@ async def test_backoff(aclient, rows: Rows, backoff, delay: int, place: str) -> 
 
 async def test_kind_comes_before_queue(aclient, rows: Rows) -> None:
     row = await run(
-        aclient, rows, Busy(), "retryable",
-        backoff=awa.fixed(100), queue_options={"backoff": awa.fixed(9)},
-    )  # fmt: skip
+        aclient,
+        rows,
+        Busy(),
+        "retryable",
+        backoff=awa.fixed(100),
+        queue_options={"backoff": awa.fixed(9)},
+    )
 
     assert row["delay"].total_seconds() == pytest.approx(100, abs=0.5)
 

@@ -78,7 +78,7 @@ def test_serve_works_in_a_thread_and_a_cancel_stops_it(database_url: str, rows: 
 async def test_a_start_cancelled_anywhere_leaves_nothing(
     database_url: str, rows: Rows, after: int
 ) -> None:
-    """The task is cancelled after so many turns of the event loop that waited for something."""
+    """The task is cancelled after a number of turns of the event loop."""
     async with awa.AsyncClient(database_url) as client:
 
         @client.task(Noop)

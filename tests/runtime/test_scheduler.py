@@ -108,8 +108,10 @@ async def test_one_bad_schedule_does_not_stop_the_others(
     client: awa.AsyncClient, rows: Rows, caplog
 ) -> None:
     for name, column, value in [
-        ("broken", "cron_expr", "'x'"), ("nowhere", "timezone", "'Mars'"), ("wild", "priority", "9"),
-    ]:  # fmt: skip
+        ("broken", "cron_expr", "'x'"),
+        ("nowhere", "timezone", "'Mars'"),
+        ("wild", "priority", "9"),
+    ]:
         rows.conn.execute(
             "INSERT INTO awa.cron_jobs (name, cron_expr, kind) VALUES (%s, '* * * * * *', 'k')",
             (name,),
@@ -126,14 +128,26 @@ async def test_one_bad_schedule_does_not_stop_the_others(
 
 
 ODD = (
-    "cron_expr = ''", "timezone = 'Mars'", "kind = repeat('k', 201)", "queue = ''", "priority = -1",
-    "max_attempts = 0", "created_at = 'infinity'", "created_at = '-infinity'",
-    "last_enqueued_at = 'infinity'", "last_enqueued_at = '20000-01-01'",
-    "last_enqueued_at = now() + interval '9 years'", "metadata = '[1, 2]'",
-    "tags = array_fill('t'::text, ARRAY[21])", "jitter_seconds = 'NaN'", "jitter_seconds = 1e300",
-    "jitter_seconds = -5", "catch_up_limit = 0", "catch_up_limit = -1",
+    "cron_expr = ''",
+    "timezone = 'Mars'",
+    "kind = repeat('k', 201)",
+    "queue = ''",
+    "priority = -1",
+    "max_attempts = 0",
+    "created_at = 'infinity'",
+    "created_at = '-infinity'",
+    "last_enqueued_at = 'infinity'",
+    "last_enqueued_at = '20000-01-01'",
+    "last_enqueued_at = now() + interval '9 years'",
+    "metadata = '[1, 2]'",
+    "tags = array_fill('t'::text, ARRAY[21])",
+    "jitter_seconds = 'NaN'",
+    "jitter_seconds = 1e300",
+    "jitter_seconds = -5",
+    "catch_up_limit = 0",
+    "catch_up_limit = -1",
     "missed_fire_policy = 'whatever'",
-)  # fmt: skip
+)
 
 
 async def test_odd_rows_are_named_once_each_and_stop_no_other(
@@ -227,7 +241,7 @@ async def test_a_worker_starts_while_somebody_has_a_schedule_locked(
 async def test_a_changed_expression_makes_nothing_up(
     client: awa.AsyncClient, rows: Rows, database_url: str
 ) -> None:
-    """Yearly before, every five minutes now: none of those of the year was ever due."""
+    """Yearly before, every five minutes now: no fire of the past year is due."""
     rows.conn.execute(
         "INSERT INTO awa.cron_jobs (name, cron_expr, kind, created_at, last_enqueued_at)"
         " VALUES ('report', '0 0 1 1 *', 'noop', '2020-01-01', now() - interval '300 days')"
@@ -275,7 +289,7 @@ async def test_many_missed_fires_are_made_up_for_in_parts_and_all(
 
 
 async def test_schedule_of_others_fires_too(client: awa.AsyncClient, rows: Rows) -> None:
-    """Rows that awa 0.5 wrote have no settings of ours."""
+    """Rows that awa 0.5 wrote lack the toolkit's settings."""
     rows.conn.execute(
         "INSERT INTO awa.cron_jobs (name, cron_expr, kind) VALUES ('theirs', '* * * * * *', 'noop')"
     )

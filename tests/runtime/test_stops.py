@@ -101,8 +101,11 @@ async def test_one_that_swallows_is_given_up_and_keeps_its_slot(
                 pass
 
     job = await aclient.insert({}, kind="swallows", max_attempts=1)
-    queue = {"name": "default", "max_workers": 2,
-             "deadline_seconds": 0.2 if reason == "deadline" else None}  # fmt: skip
+    queue = {
+        "name": "default",
+        "max_workers": 2,
+        "deadline_seconds": 0.2 if reason == "deadline" else None,
+    }
     with caplog.at_level(logging.WARNING, "awa_lib"):
         async with working(
             aclient, queue, deadline_rescue_interval_ms=60_000, cancel_grace_ms=50
@@ -118,8 +121,8 @@ async def test_one_that_swallows_is_given_up_and_keeps_its_slot(
             await aeventually(lambda: _is_free(client))
 
     assert rows.job(job.id)["state"] == state
-    (told,) = [r for r in caplog.records if GIVEN_UP in r.getMessage()]
-    assert (told.job_id, told.kind) == (job.id, "swallows")  # type: ignore[attr-defined]
+    (logged,) = [r for r in caplog.records if GIVEN_UP in r.getMessage()]
+    assert (logged.job_id, logged.kind) == (job.id, "swallows")
 
 
 async def _is_free(client: awa.AsyncClient) -> bool:
@@ -230,9 +233,11 @@ async def test_accepted_progress_is_what_is_written(aclient: awa.AsyncClient, ro
         assert job.progress is not None
         job.progress["metadata"]["later"] = object()
         for name, wrong in {
-            "updates.x": {"x": float("nan")}, "updates": {1: 2}, "updates.o": {"o": object()},
+            "updates.x": {"x": float("nan")},
+            "updates": {1: 2},
+            "updates.o": {"o": object()},
             "updates.t": {"t": "\x00"},
-        }.items():  # fmt: skip
+        }.items():
             try:
                 job.update_metadata(wrong)
             except awa.SerializationError as error:
@@ -245,9 +250,15 @@ async def test_accepted_progress_is_what_is_written(aclient: awa.AsyncClient, ro
         await aeventually(lambda: rows.job(job.id)["state"] == "retryable")
 
     assert rows.job(job.id)["progress"] == {
-        "percent": 3, "message": "three",
-        "metadata": {"at": moment.isoformat(), "d": "1.10", "u": str(number), "s": [1, 2],
-                     "later": {"n": 1}},
-    }  # fmt: skip
+        "percent": 3,
+        "message": "three",
+        "metadata": {
+            "at": moment.isoformat(),
+            "d": "1.10",
+            "u": str(number),
+            "s": [1, 2],
+            "later": {"n": 1},
+        },
+    }
     assert all(text.startswith(f"{name}:") for name, text in refused.items())
     assert len(refused) == 4

@@ -1,4 +1,4 @@
-"""Somebody else's open transaction: what it holds waits, and nothing else does."""
+"""Open transactions of other programs: only the rows that they lock wait."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ async def test_a_locked_job_holds_back_no_other_end(
 async def test_a_locked_job_and_a_refused_end_hold_back_no_other_end(
     aclient: awa.AsyncClient, rows: Rows, database_url: str, caplog
 ) -> None:
-    """All of one batch: a row that somebody holds, an end that breaks a unique key, others."""
+    """A batch with a locked row, an end that breaks a unique key, and others."""
     release = asyncio.Event()
 
     @aclient.task(dict, kind="a")

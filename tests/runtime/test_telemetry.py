@@ -77,8 +77,11 @@ def play(body: str, url: str) -> Any:
     """Run a program and return the JSON of its last line."""
     done = subprocess.run(
         [sys.executable, "-c", dedent(SET_UP) + dedent(body)],
-        env={**os.environ, "DATABASE_URL": url}, capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
+        env={**os.environ, "DATABASE_URL": url},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -232,8 +235,9 @@ def test_traces_lead_from_enqueue_to_execute(database_url: str, rows: Rows) -> N
     assert ok[4:8] == [
         "CONSUMER",
         {"job.id": ok[5]["job.id"], "job.kind": "work", "job.queue": "q", "job.attempt": 1},
-        "OK", None,
-    ]  # fmt: skip
+        "OK",
+        None,
+    ]
     assert (failed[6], failed[7]) == ("ERROR", "ValueError: no luck")
     ((name, event),) = failed[8]
     assert (name, event["exception.type"]) == ("exception", "builtins.ValueError")
@@ -339,9 +343,11 @@ def test_nothing_is_loaded_by_itself(database_url: str) -> None:
     """
     done = subprocess.run(
         [sys.executable, "-c", dedent(program)],
-        env={**os.environ, "DATABASE_URL": database_url}, capture_output=True, text=True,
+        env={**os.environ, "DATABASE_URL": database_url},
+        capture_output=True,
+        text=True,
         timeout=60,
-    )  # fmt: skip
+    )
 
     assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr
 
@@ -351,7 +357,7 @@ def test_nothing_is_loaded_by_itself(database_url: str) -> None:
 
 @pytest.fixture
 def log():
-    """A logger whose lines are JSON, and plain ones with the job's id."""
+    """A logger with JSON lines, and with plain lines that show the job's id."""
     made = logging.getLogger("test.jobs")
     streams = io.StringIO(), io.StringIO()
     handlers = [logging.StreamHandler(stream) for stream in streams]
@@ -391,8 +397,11 @@ async def test_lines_of_a_handler_say_which_job(aclient, rows: Rows, log, blocki
 
     assert first["message"] == "working"
     assert {key: first[key] for key in ("job_id", "job_kind", "job_queue", "job_attempt")} == {
-        "job_id": job.id, "job_kind": "noop", "job_queue": "default", "job_attempt": 1,
-    }  # fmt: skip
+        "job_id": job.id,
+        "job_kind": "noop",
+        "job_queue": "default",
+        "job_attempt": 1,
+    }
     assert (first["level"], first["logger"], first["part"]) == ("INFO", "test.jobs", 1)
     assert first["odd"] == "<class 'object'>"
     assert "job_id" not in second

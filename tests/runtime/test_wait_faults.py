@@ -37,7 +37,7 @@ async def ended(rows: Rows, job_id: int, state: str) -> dict[str, Any]:
 async def test_retried_job_that_is_claimed_here_again_leaks_no_slot(
     aclient: awa.AsyncClient, rows: Rows
 ) -> None:
-    """The handler of the first life hears of it; the second gets its own answer."""
+    """The handler of the first attempt gets an error; the second gets its own answer."""
     heard: list[str] = []
 
     @aclient.task(Noop)
@@ -161,7 +161,7 @@ async def test_shutdown_while_answers_come_costs_no_attempt(
 async def test_answer_unheard_before_the_shutdown_is_handed_back(
     aclient: awa.AsyncClient, rows: Rows
 ) -> None:
-    """The row runs again, with nobody there: as awa 0.5 resumes, without a notification."""
+    """The row runs again without a process: as awa 0.5 resumes, without a notification."""
     answers: list[Any] = []
 
     @aclient.task(Noop)
@@ -291,7 +291,7 @@ async def test_two_waits_at_once_and_an_early_answer(aclient: awa.AsyncClient, r
 
 
 async def test_answers_of_an_earlier_life_are_gone(aclient: awa.AsyncClient, rows: Rows) -> None:
-    """A dead letter that is retried asks anew."""
+    """A dead letter that is retried asks again."""
     asked: list[str] = []
 
     @aclient.task(Noop)

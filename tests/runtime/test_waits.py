@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from typing import Any
 
@@ -156,12 +157,12 @@ async def test_lease_and_deadline_rest_while_waiting_and_start_anew(
 async def test_heartbeat_that_overlaps_a_wait_does_not_stop_the_attempt(
     aclient: awa.AsyncClient, rows: Rows, database_url: str
 ) -> None:
-    """It saw the row as waiting, and tells of it when the handler has long got its answer."""
+    """It saw the row as waiting, and reports it after the handler has got its answer."""
     parts: list[str] = []
     park, go = asyncio.Event(), asyncio.Event()
 
     async def busy(job: awa.Job[Noop], until: asyncio.Event) -> None:
-        """Have news at each beat, which are written after the leases without any."""
+        """Change at each beat: written after the leases without changes."""
         while not until.is_set():
             job.set_progress(job.args.n)
             await asyncio.sleep(0.01)
@@ -387,3 +388,36 @@ awa.run(client, [("default", 1)], **{QUICK!r})
     eventually(lambda: rows.job(job.id)["state"] == "cancelled", timeout=20)
 
     assert rows.job(job.id)["progress"]["metadata"] == {"answer": "kept", "token": callback}
+
+
+async def test_a_job_that_was_answered_keeps_its_lease_until_its_handler_knows(
+    aclient: awa.AsyncClient, rows: Rows
+) -> None:
+    """The connection that looks for answers hangs for longer than a lease lasts."""
+
+    @aclient.task(Noop, max_attempts=1)
+    async def handler(job: awa.Job) -> None:
+        await job.wait_for_callback(await job.register_callback())
+
+    async with working(aclient, ("default", 1)):
+        job = await aclient.insert(Noop())
+        callback = await waiting(rows, job.id)
+        (backend,) = rows.all(
+            "SELECT pid FROM pg_stat_activity WHERE datname = current_database() "
+            "AND application_name = 'awa worker: callbacks'"
+        )
+        os.kill(backend["pid"], signal.SIGSTOP)
+        try:
+            await aclient.resume_external(callback, None)
+            beat = rows.job(job.id)["heartbeat_at"]
+            await aeventually(
+                lambda: (
+                    (now := rows.job(job.id)["heartbeat_at"]) is None
+                    or (now - beat).total_seconds() > 2 * QUICK["heartbeat_staleness_ms"] / 1000
+                )
+            )
+        finally:
+            os.kill(backend["pid"], signal.SIGCONT)
+        done = await ended(rows, job.id, "completed")
+
+    assert (done["attempt"], done["errors"]) == (1, [])

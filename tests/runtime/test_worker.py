@@ -1,4 +1,4 @@
-"""The worker through its public doors: outcomes, guards, cancel, deadline, shutdown."""
+"""The worker through its public interface: outcomes, guards, cancel, deadline, shutdown."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ async def test_decorator_needs_no_loop_and_keeps_the_handler(database_url: str) 
 
     handler = await asyncio.to_thread(register)
 
-    assert await handler(None) == 3  # type: ignore[operator]
+    assert await handler(None) == 3
 
 
 async def test_typed_args_survive(aclient: awa.AsyncClient, rows: Rows) -> None:
@@ -107,8 +107,10 @@ async def test_error_retries_with_backoff_and_keeps_progress(
         row = await ended(rows, job.id, "retryable")
 
     assert row["progress"] == {
-        "percent": 40, "message": "half way", "metadata": {"cursor": 17},
-    }  # fmt: skip
+        "percent": 40,
+        "message": "half way",
+        "metadata": {"cursor": 17},
+    }
     (error,) = row["errors"]
     assert error["error"].startswith("KeyError: 'q'\n")
     assert error["attempt"] == 1
@@ -257,12 +259,12 @@ async def test_a_cancel_that_overtakes_its_claim_is_kept(
         try:
             await asyncio.Event().wait()
         finally:
-            ended.append("cancelled" if job.is_cancelled() else "not told")
+            ended.append("cancelled" if job.is_cancelled() else "not cancelled")
 
     async with working(aclient):
         job_id = rows.one("SELECT nextval('awa.jobs_id_seq') + 1 AS id")["id"]
-        told = f'{{"job_id": {job_id}, "run_lease": 7}}'
-        rows.all("SELECT pg_notify('awa:cancel', %s)", told)
+        payload = f'{{"job_id": {job_id}, "run_lease": 7}}'
+        rows.all("SELECT pg_notify('awa:cancel', %s)", payload)
         job = await aclient.insert(Noop())
         assert job.id == job_id
         await aeventually(lambda: ended == ["cancelled"])
@@ -561,7 +563,7 @@ def _leads(client: awa.AsyncClient):
 
 @pytest.mark.parametrize("kinds", [["mine"], ["mine", "other", "third"]])
 def test_claims_look_only_at_their_own_kinds(rows: Rows, database_url: str, kinds: list) -> None:
-    """The plan holds whatever the statistics say: here they know nothing of the foreign head."""
+    """The plan holds whatever the statistics say: here they do not cover the jobs of other kinds."""
     import psycopg
 
     from awa_lib import _sql
@@ -655,8 +657,9 @@ async def test_weighted_queues_never_run_more_than_all_slots(aclient, rows: Rows
     for name in names:
         declare(name)
         await aclient.insert_many([{}] * 60, kind=name, queue=name)
-    queues = [{"name": name, "min_workers": 1, "weight": place + 1}
-              for place, name in enumerate(names)]  # fmt: skip
+    queues = [
+        {"name": name, "min_workers": 1, "weight": place + 1} for place, name in enumerate(names)
+    ]
     async with working(aclient, *queues, global_max_workers=7):
         await aeventually(lambda: rows.states() == {"completed": 180})
 

@@ -1,4 +1,4 @@
-"""Every screen and dialog as it looks, small and large, dark and light.
+"""Snapshots of pages and dialogs, small and large, dark and light.
 
 After a change that is meant to be seen: ``pytest tests/tui/test_snapshots.py --snapshot-update``,
 and look at what changed.
@@ -22,8 +22,13 @@ SIZES = [(80, 24), (160, 45)]
 THEMES = ["awa-dark", "awa-light"]
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 DIALOGS = {
-    "help": "?", "palette": ":", "sort": "s", "columns": "t", "themes": "ctrl+t", "mark": "m",
-}  # fmt: skip
+    "help": "?",
+    "palette": ":",
+    "sort": "s",
+    "columns": "t",
+    "themes": "ctrl+t",
+    "mark": "m",
+}
 
 
 async def settle(pilot) -> None:
@@ -60,7 +65,7 @@ def size(request) -> tuple[int, int]:
 
 @pytest.fixture
 def looks(snap_compare, still_monitor, theme, size, monkeypatch):
-    """Compare what ``before`` leads to with the picture that is kept."""
+    """Compare the screen after ``before`` with its snapshot."""
     # A cursor that blinks is there in every other picture.
     monkeypatch.setattr(Input, "cursor_blink", False)
 

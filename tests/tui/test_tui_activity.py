@@ -1,4 +1,4 @@
-"""The live tail: what happens is shown, filtered, held to be read, and never freezes the screen."""
+"""The activity page: transitions are shown, filtered and held, and never block the screen."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ async def test_what_happens_is_shown_from_its_beginning_to_its_end(monitor, acli
         assert failed.id == page.value.job.id
 
 
-async def test_past_transitions_are_there_at_once_and_told_once(monitor, put, look) -> None:
+async def test_past_transitions_are_shown_at_once_and_only_once(monitor, put, look) -> None:
     made = [put()["id"] for _ in range(5)]
     async with monitor(screen="activity") as driver:
         page = await driver.at("activity")
@@ -73,15 +73,13 @@ async def test_fields_that_no_transition_has_are_refused(monitor, put) -> None:
     async with monitor(screen="activity") as driver:
         page = await driver.at("activity")
         await driver.press("/", *"since:2h", "enter")
-        await driver.shows("'since:2h' does not filter here")
+        await driver.shows("since: '2h' does not filter activity")
         await driver.press("escape")
         await aeventually(lambda: page.grid.has_focus)
         assert "" == page.query_one(FilterBar).text
 
 
-async def test_every_one_of_two_thousand_transitions_a_second_is_told(
-    monitor, database_url
-) -> None:
+async def test_two_thousand_transitions_a_second_are_all_shown(monitor, database_url) -> None:
     """Each round writes 501 transitions."""
     seconds, rate = 4.0, 2_000
 

@@ -66,7 +66,7 @@ async def test_read_only_offers_no_change(monitor, queues) -> None:
         assert "Pause" not in text
 
 
-async def test_another_context_is_looked_at_and_its_name_asked_for(
+async def test_another_context_is_opened_and_its_name_asked_for(
     monitor, queues, config, database_url, empty_database_url, look
 ) -> None:
     from awa_cli.database.config import read_config

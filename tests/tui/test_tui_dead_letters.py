@@ -1,4 +1,4 @@
-"""Dead letters: the list, its filter, one of them, retry and purge of some and of all that fit."""
+"""Dead letters: the list, its filter, the page of a dead letter, retry and purge."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ async def test_dead_letters_are_filtered_by_what_they_can_be(monitor, bury) -> N
         await driver.press("/")
         page.query_one(Input).value = "state:failed"
         await driver.press("enter")
-        await driver.shows("'state:failed' does not filter here")
+        await driver.shows("state: 'failed' does not filter dead letters")
         await driver.press("escape", "backspace")
         await aeventually(lambda: len(page.grid.rows) == 2)
 
@@ -70,7 +70,7 @@ async def test_one_dead_letter_is_read_and_retried(monitor, bury, look) -> None:
         assert [{"id": job_id}] == look("SELECT id FROM awa.jobs WHERE state = 'available'")
 
 
-async def test_marked_ones_are_purged_after_a_yes_only(monitor, bury, look) -> None:
+async def test_marked_dead_letters_are_purged_after_a_yes_only(monitor, bury, look) -> None:
     bury(3)
     async with monitor(screen="dlq") as driver:
         page = await driver.at("dlq")
@@ -98,7 +98,9 @@ async def test_one_that_stays_takes_no_other_back(monitor, bury, look) -> None:
         assert [{"target": str(second)}] == entries
 
 
-async def test_all_that_fit_are_retried_and_what_stays_is_told(monitor, bury, look, put) -> None:
+async def test_all_that_match_are_retried_and_the_rest_is_reported(
+    monitor, bury, look, put
+) -> None:
     bury(3, kind="mail")
     bury(1, kind="other")
     async with monitor(screen="dlq") as driver:

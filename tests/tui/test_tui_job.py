@@ -1,4 +1,4 @@
-"""One job: what is shown of it, what can be done with it, how it is kept up to date."""
+"""The page of a job: what it shows, its actions, and how it is kept up to date."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ async def test_what_can_be_done_depends_on_the_state(monitor, put) -> None:
         assert page.check_action("discard", ())
 
 
-async def test_a_job_that_is_gone_is_said(monitor, put, look) -> None:
+async def test_a_deleted_job_is_reported(monitor, put, look) -> None:
     job_id = put()["id"]
     async with monitor(screen="jobs") as driver:
         await driver.at("jobs")

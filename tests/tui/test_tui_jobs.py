@@ -1,4 +1,4 @@
-"""The list of jobs: filter, following, changes of one, of some, of all that fit."""
+"""The list of jobs: filter, following, changes of selected jobs and of all that match."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ async def test_a_failed_job_is_retried(monitor, put, look) -> None:
         assert [{"state": "available"}] == look("SELECT state::text FROM awa.jobs")
 
 
-async def test_marked_jobs_are_cancelled_and_a_refusal_is_told(monitor, put, look) -> None:
+async def test_marked_jobs_are_cancelled_and_a_refusal_is_reported(monitor, put, look) -> None:
     put(state="completed")
     for _ in range(2):
         put()
@@ -146,7 +146,7 @@ async def test_priority_and_queue_can_be_undone(monitor, put, look) -> None:
         assert [{"priority": 1, "queue": "slow"}] == changed
 
 
-async def test_all_that_fit_are_retried_with_a_preview(monitor, put, look) -> None:
+async def test_all_that_match_are_retried_with_a_preview(monitor, put, look) -> None:
     put.look = look
     failed(put, 12)
     put(kind="other", state="failed")

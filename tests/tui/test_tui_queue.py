@@ -1,4 +1,4 @@
-"""One queue, and the way through the screens that an operator takes in an emergency."""
+"""The page of a queue, and the path of an operator through the screens in an incident."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ class Ping:
     n: int = 0
 
 
-async def test_schedules_are_said_in_words_and_lead_to_their_jobs(monitor, aclient, look) -> None:
+async def test_schedules_are_shown_in_words_and_lead_to_their_jobs(monitor, aclient, look) -> None:
     aclient.periodic("nightly", "0 2 * * mon-fri", Ping, Ping(7), timezone="Europe/Berlin")
     aclient.periodic("often", "* * * * * *", Ping, Ping(1))
 

@@ -23,7 +23,7 @@ async def test_the_reading_connection_cannot_write(monitor, queues) -> None:
             await driver.app.source.read(pause_queue("email"))
 
 
-async def test_a_lost_database_is_said_and_comes_back(monitor, queues, database_url) -> None:
+async def test_a_lost_database_is_reported_and_comes_back(monitor, queues, database_url) -> None:
     async with monitor(screen="queues") as driver:
         page = await driver.at("queues")
         name = psycopg.conninfo.conninfo_to_dict(database_url)["dbname"]
@@ -60,7 +60,7 @@ async def test_nothing_is_read_out_of_focus(monitor, queues) -> None:
 
 
 async def test_a_read_that_was_given_up_leaves_a_working_connection(monitor, queues) -> None:
-    """A slow query is replaced, not waited for."""
+    """A slow query is cancelled by the next read."""
     import asyncio
 
     from awa_lib._sql import Query, Statement

@@ -42,7 +42,7 @@ async def test_workers_show_loops_leader_and_what_is_in_flight(monitor, aclient,
         assert "email" == page.queue
 
 
-async def test_a_silent_worker_is_told_from_a_live_one(monitor, aclient, look) -> None:
+async def test_a_silent_worker_is_shown_as_stale(monitor, aclient, look) -> None:
     @aclient.task(Ping, queue="email")
     async def ping(job: awa.Job) -> None: ...
 

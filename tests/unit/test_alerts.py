@@ -20,12 +20,25 @@ def stat(queue: str, **counts) -> QueueStat:
 def worker(*queues: str, **more) -> RuntimeInstance:
     now = datetime.now(UTC)
     fields = {
-        "instance_id": "i", "hostname": "h", "pid": 7, "version": "1", "storage_capability": "c",
-        "started_at": now, "last_seen_at": now, "snapshot_interval_ms": 10_000, "stale": False,
-        "healthy": True, "postgres_connected": True, "poll_loop_alive": True,
-        "heartbeat_alive": True, "maintenance_alive": True, "shutting_down": False, "leader": True,
-        "global_max_workers": None, "queues": [{"queue": name} for name in queues],
-    }  # fmt: skip
+        "instance_id": "i",
+        "hostname": "h",
+        "pid": 7,
+        "version": "1",
+        "storage_capability": "c",
+        "started_at": now,
+        "last_seen_at": now,
+        "snapshot_interval_ms": 10_000,
+        "stale": False,
+        "healthy": True,
+        "postgres_connected": True,
+        "poll_loop_alive": True,
+        "heartbeat_alive": True,
+        "maintenance_alive": True,
+        "shutting_down": False,
+        "leader": True,
+        "global_max_workers": None,
+        "queues": [{"queue": name} for name in queues],
+    }
     return RuntimeInstance(**{**fields, **more})
 
 
@@ -37,9 +50,13 @@ def worker(*queues: str, **more) -> RuntimeInstance:
         ([], [worker(leader=False)], "no leader: nothing is promoted, rescued or cleaned up"),
         ([stat("a", available=3, paused=True)], [worker("a")], "a is paused, and 3 jobs could run"),
         ([], [worker(healthy=False)], "h:7 is degraded"),
-        ([stat("a", available=1, lag_seconds=900)], [worker("a")], "the oldest job of a has waited 15m"),
+        (
+            [stat("a", available=1, lag_seconds=900)],
+            [worker("a")],
+            "the oldest job of a has waited 15m",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_is_wrong_is_said(queues, fleet, text) -> None:
     assert [text] == [alert.text for alert in find_alerts(queues, fleet)]
 

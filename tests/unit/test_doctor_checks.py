@@ -9,7 +9,7 @@ import pytest
 from awa_cli.terminal.pages.doctor import doctor_page
 from awa_lib.doctor import CHECKS, Finding, Limits, Severity
 from awa_lib.doctor.catalog import definition, reference
-from awa_lib.doctor.collect import LOOKS
+from awa_lib.doctor.collect import COLLECTORS
 from awa_lib.doctor.facts import IndexSize, Pin, Server, Table
 from awa_lib.doctor.server import connections, wraparound
 from awa_lib.doctor.tables import bloat, horizon
@@ -25,8 +25,10 @@ TABLE = Table(
 )  # fmt: skip
 
 
-def test_every_need_of_a_check_is_a_look() -> None:
-    assert {need for one in CHECKS.values() for need in one.needs} <= LOOKS.keys() | {"limits"}
+def test_every_need_of_a_check_has_a_collector() -> None:
+    needs = {need for check in CHECKS.values() for need in check.needs}
+
+    assert needs <= COLLECTORS.keys() | {"limits"}
 
 
 def test_our_files_hold_the_definition_of_all_that_can_be_put_back() -> None:
@@ -43,7 +45,7 @@ def test_a_full_queue_of_notifications_is_an_error() -> None:
     (found,) = connections(replace(SERVER, notify_usage=0.6), Limits())
 
     assert (found.severity, found.what) == (
-        Severity.error, "the queue of notifications is 60% full",
+        Severity.error, "the notification queue is 60% full",
     )  # fmt: skip
 
 
@@ -83,12 +85,12 @@ def test_a_transaction_of_hours_is_an_error() -> None:
 
 def test_checks_that_are_blind_for_one_reason_share_a_line() -> None:
     blind = [
-        Finding(name, Severity.warning, "could not look: no right", "why", "awa roles")
+        Finding(name, Severity.warning, "not checked: no right", "why", "awa roles")
         for name in ("stuck", "orphans", "leader")
     ]
 
     page = doctor_page(blind, 28, width=80, color=False)
 
-    assert "  warn: could not look: no right  [stuck, orphans]\n" in page
-    assert "  warn: could not look: no right  [leader]\n" in page
+    assert "  warn: not checked: no right  [stuck, orphans]\n" in page
+    assert "  warn: not checked: no right  [leader]\n" in page
     assert page.endswith("3 warnings; 25 checks found nothing.\n")

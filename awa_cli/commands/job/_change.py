@@ -11,7 +11,7 @@ from awa_cli.commands._changed import each, report, tell
 from awa_cli.commands._session import open_session
 from awa_cli.errors import ExitCode, complain
 from awa_cli.invocation import common
-from awa_cli.parser.job_options import bulk_filters, hint_at
+from awa_cli.parser.job_options import hint_at
 from awa_cli.terminal.output import say
 from awa_cli.terminal.prompts import ask
 from awa_cli.views.words import counted
@@ -53,7 +53,7 @@ class Change:
         """Change the jobs.  Raises InvalidInput unless either ids or a filter are given."""
         from awa_lib.errors import InvalidInput
 
-        filters = bulk_filters(chosen.query)
+        filters: Any = chosen.bulk_filter
         if bool(chosen.ids) == bool(filters or chosen.everything):
             raise InvalidInput(
                 "ids and filters cannot be used together"

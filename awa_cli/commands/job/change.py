@@ -187,16 +187,16 @@ def discard(ctx: typer.Context, selection: Selection) -> int:
     from awa_lib.ops.jobs import discard as discard_job
     from awa_lib.ops.jobs import discard_failed
 
-    filters = selection.filters
+    filters = selection.query
     if list(filters) == ["kind"] and not (selection.ids or selection.dry_run):
         # As in awa 0.5: no question without a terminal, and the same output.
         with open_session(ctx, changing=True) as db:
-            confirm(ctx, "job.discard", filters["kind"])
-            kind = filters["kind"]
+            kind = str(filters["kind"])
+            confirm(ctx, "job.discard", kind)
             count = db.change(
                 "job.discard", kind, discard_failed(kind), lambda count: {"jobs": count}
             )
-        tell(selection, f"Discarded {count} failed jobs of kind '{filters['kind']}'")
+        tell(selection, f"Discarded {count} failed jobs of kind '{kind}'")
         report(selection, count)
         return ExitCode.NOTHING if selection.fail_empty and not count else ExitCode.OK
     if filters and "states" not in filters:

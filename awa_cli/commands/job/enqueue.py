@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from typing import TextIO
 
     from awa_cli.terminal.formats import Shape
-    from awa_lib.enqueue.new_jobs import NewJob
+    from awa_lib.enqueue.options import NewJob
 
 
 _Kind = Annotated[
@@ -290,7 +290,7 @@ def _args(lines: _Lines) -> Iterator[Any]:
 
 
 def _records(lines: _Lines) -> Iterator[NewJob]:
-    from awa_lib.enqueue.new_jobs import NewJob
+    from awa_lib.enqueue.options import NewJob
     from awa_lib.errors import InvalidInput
 
     known = [one.name for one in fields(NewJob)]

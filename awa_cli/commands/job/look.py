@@ -23,7 +23,7 @@ from awa_cli.parser.job_options import (
     Until,
     Where,
     hint_at,
-    read_query,
+    read_options,
 )
 from awa_cli.parser.options import TABLE, Columns, FailEmpty, Output, Redact, Report, ReportFormat
 from awa_cli.terminal.formats import read_columns
@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from awa_cli.database.session import Session
-    from awa_lib.reads.jobs import JobQuery, JobRow
+    from awa_lib.filters import JobQuery
+    from awa_lib.reads.jobs import JobRow
 
 _STREAM_PAGE: Final = 1_000
 BeforeId = Annotated[int | None, typer.Option(metavar="ID", help="Only jobs with an id below ID.")]
@@ -89,7 +90,7 @@ def list_(
     from awa_cli.views.columns import JOBS
 
     text = {"kind": kind, "queue": queue, "tag": tag, "since": since, "until": until}
-    query = read_query(states=state, where=where, error=error, **text)
+    query = read_options(state=state, where=where, error=error, **text)
     query["before_id"] = before_id
     redactor = read_redactor(redact)
     if redactor is not None:

@@ -93,7 +93,7 @@ def _matcher(
     from awa_cli.filters.values import read_state
 
     words = [word for text in events or () for word in text.split(",")]
-    wanted = {word if word == "created" else read_state(word) for word in words}
+    wanted = {word if word == "created" else read_state(word, "--event") for word in words}
 
     def fits(one: Transition) -> bool:
         return (

@@ -10,6 +10,7 @@ from textual.binding import Binding
 from textual.content import Content
 from textual.widgets import Static
 
+from awa_cli.filters.query import Read
 from awa_cli.tui.screens.filtered_page import FilteredPage
 from awa_cli.tui.widgets.charts import spark
 from awa_cli.views.columns import Column
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from textual.app import ComposeResult
 
     from awa_lib._sql import Op
-    from awa_lib.reads.jobs import JobQuery
+    from awa_lib.filters import JobQuery
 
 __all__ = ["ActivityPage"]
 
@@ -62,7 +63,7 @@ class ActivityPage(FilteredPage[Transition]):
 
     COLUMNS = _COLUMNS
     EMPTY = "No activity yet."
-    FIELDS = ("state", "kind", "queue", "tag", "error")
+    READ = Read.ACTIVITY
     BINDINGS: ClassVar = [
         Binding("f", "follow", "Follow", id="activity.follow"),
         Binding("o", "queue", "Open queue", show=False, id="activity.queue"),

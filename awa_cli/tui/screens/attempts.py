@@ -76,8 +76,8 @@ class AttemptsScreen(ModalScreen[None]):
 def _head(run: JobRun) -> Content:
     rows = [
         ("state", run.state),
-        ("started", None if run.started_at is None else age(run.started_at)),
-        ("finished", None if run.finished_at is None else encode(run.finished_at)),
+        ("began", None if run.started_at is None else age(run.started_at)),
+        ("ended", None if run.finished_at is None else encode(run.finished_at)),
         ("terminal", None if run.terminal is None else "yes" if run.terminal else "no"),
     ]
     lines = [Content.styled(f"Attempt {run.selected_attempt}", "bold $text-accent")]

@@ -10,7 +10,7 @@ from textual import work
 from textual.binding import Binding
 from textual.content import Content
 
-from awa_cli.filters.text import read_filter
+from awa_cli.filters.text import read_text
 from awa_cli.tui.changes.change import Change
 from awa_cli.tui.screens.detail_page import DetailPage
 from awa_cli.tui.widgets.dialogs import AskText
@@ -165,7 +165,7 @@ def _took(row: BulkOperation) -> str | None:
 def _check(text: str) -> str | None:
     """Return what is wrong with a filter, or None."""
     try:
-        read_filter("" if text == "all" else text)
+        read_text("" if text == "all" else text)
     except InvalidInput as error:
         return f"{error}; {error.hint}" if error.hint else str(error)
     return None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from textual import work
 from textual.binding import Binding
 
+from awa_cli.filters.query import Read
 from awa_cli.tui.changes import dead_letters as changes
 from awa_cli.tui.screens.filtered_page import FilteredPage
 from awa_cli.tui.widgets.dialogs import Pick
@@ -40,7 +41,7 @@ class DeadLettersPage(FilteredPage[DeadLetter]):
 
     COLUMNS = _COLUMNS
     EMPTY = "No dead letters.  To keep the failed jobs of a queue: awa dlq enable QUEUE"
-    FIELDS = ("kind", "queue", "tag")
+    READ = Read.DEAD_LETTERS
     ACTIONS: ClassVar = {"retry": "dlq.retry", "purge": "dlq.purge", "bulk": "dlq.retry-all"}
     BINDINGS: ClassVar = [
         Binding("r", "retry", "Retry", id="dlq.retry"),
@@ -55,10 +56,8 @@ class DeadLettersPage(FilteredPage[DeadLetter]):
 
     @property
     def where(self) -> Any:
-        """Return the filter as arguments, without those it does not set."""
-        wanted = self.wanted
-        found = {name: wanted.get(name) for name in self.FIELDS}
-        return {name: value for name, value in found.items() if value is not None}
+        """Return the filter."""
+        return self.wanted
 
     def query_op(self) -> Op[list[DeadLetter]]:
         """Read the newest that match."""

@@ -1,4 +1,4 @@
-"""A list with a filter that takes the fields of a filter of jobs, or some of them."""
+"""A list with a filter."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from textual import work
 from textual.binding import Binding
 
+from awa_cli.filters.query import Read
+from awa_cli.filters.text import read_text
 from awa_cli.tui.screens.list_page import ListPage
 from awa_cli.tui.widgets.filter_bar import FilterBar
 from awa_lib.errors import AwaError, InvalidInput
 from awa_lib.reads.names import kind_names, queue_names, tag_names
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from textual.app import ComposeResult
 
-    from awa_lib.reads.jobs import JobQuery
+    from awa_lib.filters import JobQuery
 
 __all__ = ["FilteredPage"]
 
@@ -25,22 +25,22 @@ T = TypeVar("T")
 
 
 class FilteredPage(ListPage[T]):
-    """A list.  A subclass gives what ``ListPage`` wants, ``FIELDS`` and ``filtered``."""
+    """A list with a filter.  A subclass defines what ``ListPage`` needs, and ``READ``."""
 
-    FIELDS: ClassVar[Sequence[str] | None] = None
-    """What may be filtered by; None for all that jobs can be."""
+    READ: ClassVar[Read] = Read.JOBS
+    """What the list shows; it decides which fields filter."""
     BINDINGS: ClassVar = [
         Binding("slash", "filter", "Filter", id="list.filter"),
         Binding("backspace", "clear_filter", "No filter", show=False, id="list.no-filter"),
     ]
 
     def filtered(self) -> None:
-        """Show what fits now; reads anew."""
+        """Read and show the rows that match."""
         self.reread()
 
     def body(self) -> ComposeResult:
         """Yield the filter and the grid."""
-        yield FilterBar(self._first_filter(), self.FIELDS, id="filter")
+        yield FilterBar(self._first_filter(), self.READ, id="filter")
         yield from super().body()
 
     def _first_filter(self) -> str:
@@ -48,15 +48,15 @@ class FilteredPage(ListPage[T]):
         if text is None:
             text = self.app.saved_state.get(f"filter.{self.entry.id}", "")
         try:
-            FilterBar("", self.FIELDS).read(text)
-        except InvalidInput:  # as of another version
+            read_text(text, self.READ)
+        except InvalidInput:  # saved by another version
             return ""
         return str(text)
 
     def on_mount(self) -> None:
-        """Give the keys to the grid."""
+        """Focus the grid."""
         self.grid.focus()
-        # Once it has its first rows: nobody waits for what he may not need.
+        # After the first rows: completion may never be needed.
         self.call_after_refresh(self._read_names)
 
     @work(group="names", exit_on_error=False)
@@ -69,32 +69,32 @@ class FilteredPage(ListPage[T]):
                 "tag": await self.app.source.read(tag_names()),
             }
         except AwaError:
-            return  # names are a convenience; the feed says what is wrong
+            return  # names only complete; the feed shows the error
 
     @property
     def filter(self) -> FilterBar:
-        """Return the filter."""
+        """Return the line that holds the filter."""
         return self.query_one(FilterBar)
 
     @property
     def wanted(self) -> JobQuery:
-        """Return the filter as it is read."""
-        return self.filter.read(self.filter.text)
+        """Return the filter; ages are relative to now."""
+        return read_text(self.filter.text, self.READ)
 
     def keep(self) -> dict[str, Any]:
         """Keep filter and cursor."""
         return {**super().keep(), "filter": self.filter.text}
 
     def action_filter(self) -> None:
-        """Take another filter."""
+        """Edit the filter."""
         self.filter.open()
 
     def action_clear_filter(self) -> None:
-        """Show everything."""
+        """Remove the filter."""
         self.filter.put("")
 
     def on_filter_bar_changed(self, event: FilterBar.Changed) -> None:
-        """Show what fits now."""
+        """Save the filter, and show the rows that match."""
         if self.visit.parent is None:
             self.app.saved_state.put(f"filter.{self.entry.id}", event.text or None)
         self.visit.state["filter"] = event.text
@@ -102,5 +102,5 @@ class FilteredPage(ListPage[T]):
         self.filtered()
 
     def on_filter_bar_closed(self) -> None:
-        """Give the keys back to the grid."""
+        """Focus the grid again."""
         self.grid.focus()

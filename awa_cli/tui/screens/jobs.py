@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from awa_cli.tui.changes.change import Change
     from awa_cli.tui.widgets.grid import Grid
     from awa_lib._sql import Op
-    from awa_lib.reads.jobs import JobQuery
+    from awa_lib.filters import JobQuery
 
 __all__ = ["JobsPage"]
 

@@ -1,4 +1,4 @@
-"""A line that says which jobs are shown, with completion."""
+"""The line of a list's filter, with completion."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from textual.containers import Vertical
 from textual.message import Message
 from textual.widgets import Input, Static
 
-from awa_cli.filters.text import complete_filter, read_filter, read_limited
+from awa_cli.filters.query import Read, fields_of
+from awa_cli.filters.text import complete_filter, read_text
 from awa_lib.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -19,17 +20,15 @@ if TYPE_CHECKING:
     from textual.app import ComposeResult
     from textual.timer import Timer
 
-    from awa_lib.reads.jobs import JobQuery
-
 __all__ = ["FilterBar"]
 
-# A filter is tried when nothing was typed for so long.
+# Seconds after the last key until the filter is read.
 _PAUSE: Final = 0.25
-_SHOWN: Final = 8
+_MAX_HINTS: Final = 8
 
 
 class FilterBar(Vertical):
-    """Shows the filter; open it takes another: Tab completes, Enter keeps, Esc undoes."""
+    """Shows the filter.  While it is open, Tab completes, Enter keeps and Esc undoes."""
 
     BINDINGS: ClassVar = [
         Binding("tab", "complete", "Complete", show=False, priority=True, id="filter.complete"),
@@ -37,47 +36,43 @@ class FilterBar(Vertical):
     ]
 
     class Changed(Message):
-        """The filter is another one, and can be read."""
+        """The filter has changed, and is valid."""
 
         def __init__(self, text: str) -> None:
             super().__init__()
             self.text = text
 
     class Closed(Message):
-        """Nothing more is typed."""
+        """The line was closed."""
 
-    def __init__(self, text: str, fields: Sequence[str] | None = None, **options: Any) -> None:
-        """Begin with a text; ``fields`` are those that may be used, all for None."""
+    def __init__(self, text: str, read: Read, **options: Any) -> None:
+        """Begin with a text; ``read`` decides which fields filter."""
         super().__init__(**options)
         self.text = text
-        self._fields = fields
+        self._read = read
         self.names: Mapping[str, Sequence[str]] = {}
         self._before = text
         self._timer: Timer | None = None
 
     def compose(self) -> ComposeResult:
-        """Yield the line, and what it may go on to."""
+        """Yield the line, and its completions."""
         like = "state:failed kind:email since:2h"
-        if self._fields is not None:
-            like = " ".join(f"{name}:…" for name in self._fields)
+        if self._read is not Read.JOBS:
+            like = " ".join(f"{name}:…" for name in fields_of(self._read))
         yield Input(self.text, placeholder=like, id="filter-input")
         yield Static("", id="filter-hint", markup=False)
 
     def on_mount(self) -> None:
-        """Begin closed."""
+        """Close the line."""
         self.close()
 
     @property
     def is_open(self) -> bool:
-        """Return True while something is typed."""
+        """Return True while the line has the focus."""
         return self.query_one(Input).has_focus
 
-    def read(self, text: str) -> JobQuery:
-        """Read a filter.  Raises InvalidInput."""
-        return read_filter(text) if self._fields is None else read_limited(text, self._fields)
-
     def open(self) -> None:
-        """Take another filter."""
+        """Edit the filter."""
         self._before = self.text
         self.display = True
         line = self.query_one(Input)
@@ -89,7 +84,7 @@ class FilterBar(Vertical):
         self._hint()
 
     def close(self) -> None:
-        """Show the filter, if there is one."""
+        """Stop editing; the line stays if there is a filter."""
         self.query_one(Input).can_focus = False
         self.query_one(Input).value = self.text
         self.query_one("#filter-hint", Static).display = False
@@ -97,14 +92,14 @@ class FilterBar(Vertical):
         self.post_message(self.Closed())
 
     def put(self, text: str) -> None:
-        """Take a filter that was not typed."""
+        """Set the filter."""
         self.text = text
         self.query_one(Input).value = text
         self.display = bool(text) or self.is_open
         self.post_message(self.Changed(text))
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """Try the filter after a pause."""
+        """Read the filter after a pause."""
         event.stop()
         if not self.is_open:
             return
@@ -114,20 +109,20 @@ class FilterBar(Vertical):
         self._timer = self.set_timer(_PAUSE, self._try)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Keep the filter, if it can be read."""
+        """Keep the filter, if it is valid."""
         event.stop()
         if self._try(last=True):
             self.close()
 
     def _try(self, *, last: bool = False) -> bool:
-        """Take what was typed, if it can be read; a word that may go on is not wrong yet."""
+        """Set the filter to the text, if it is valid; no error for a word that can be completed."""
         if not self.is_open:
             return False
         text = self.query_one(Input).value.strip()
         try:
-            self.read(text)
+            read_text(text, self._read)
         except InvalidInput as error:
-            if last or not complete_filter(text, self.names, self._fields):
+            if last or not complete_filter(text, self.names, self._read):
                 self._say(f"{error}; {error.hint}" if error.hint else str(error), wrong=True)
             return False
         if text != self.text:
@@ -136,15 +131,15 @@ class FilterBar(Vertical):
         return True
 
     def action_complete(self) -> None:
-        """Go on as far as there is one way."""
+        """Complete the text up to the next choice."""
         line = self.query_one(Input)
-        if found := complete_filter(line.value, self.names, self._fields):
+        if found := complete_filter(line.value, self.names, self._read):
             longest = commonprefix(found)  # noqa: RUF071 - of texts, not of paths
             line.value = longest if len(longest) > len(line.value) else found[0]
             line.cursor_position = len(line.value)
 
     def action_cancel(self) -> None:
-        """Go back to the filter before."""
+        """Restore the filter from before the edit."""
         if self.text != self._before:
             self.text = self._before
             self.post_message(self.Changed(self.text))
@@ -152,7 +147,7 @@ class FilterBar(Vertical):
 
     def _hint(self) -> None:
         value = self.query_one(Input).value
-        found = complete_filter(value, self.names, self._fields)[:_SHOWN]
+        found = complete_filter(value, self.names, self._read)[:_MAX_HINTS]
         start = value.rfind(" ") + 1
         self._say("  ".join(one[start:] for one in found))
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any
 
+from awa_cli.filters.query import Read, pairs
+from awa_cli.filters.spelling import QUERY_STRING
 from awa_cli.web.access import Identity
 from awa_cli.web.api._fields import (
     BeforeId,
@@ -147,8 +149,7 @@ def move_all(
 
 
 def _where(kind: str | None, queue: str | None, tag: str | None) -> dict[str, Any]:
-    given = {"kind": kind, "queue": queue, "tag": tag}
-    return {name: value for name, value in given.items() if value is not None}
+    return dict(QUERY_STRING.read(pairs(kind=kind, queue=queue, tag=tag), Read.DEAD_LETTERS))
 
 
 def _target(where: dict[str, Any]) -> str:

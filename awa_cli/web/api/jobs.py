@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import Annotated, Any, Literal
 
+from awa_cli.filters.query import pairs
+from awa_cli.filters.spelling import QUERY_STRING
 from awa_cli.web.access import Identity
 from awa_cli.web.api._fields import (
     BeforeId,
@@ -33,7 +35,7 @@ from awa_lib.reads.job_documents import (
     described_jobs,
     described_jobs_of,
 )
-from awa_lib.reads.jobs import JobDump, JobQuery, JobRun, dump_job, dump_run
+from awa_lib.reads.jobs import JobDump, JobRun, dump_job, dump_run
 
 __all__ = ["routes"]
 
@@ -87,8 +89,8 @@ def list_jobs(
 
     If the result has ``limit`` jobs, the Link header has the address of the next jobs.
     """
-    query = read_query(
-        states=state,
+    given = pairs(
+        state=state,
         kind=kind,
         queue=queue,
         tag=tag,
@@ -97,21 +99,11 @@ def list_jobs(
         where=where,
         error=error,
     )
+    query = QUERY_STRING.read(given)
     query["before_id"] = before_id
     if settings.redactor is not None:
         settings.redactor.check_query(query)
     return described_jobs(sort=sort, limit=limit, **query)
-
-
-def read_query(**given: Any) -> JobQuery:
-    """Read the filters as ``awa job list`` does.  Raises InvalidInput, in words of the API."""
-    from awa_cli.parser.job_options import read_query as read
-
-    try:
-        return read(**given)
-    except InvalidInput as error:
-        hint = None if error.hint is None else error.hint.replace("--", "")
-        raise InvalidInput(str(error).replace("--", ""), why=error.why, hint=hint) from None
 
 
 @routes.post("/jobs")

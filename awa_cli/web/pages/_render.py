@@ -20,7 +20,7 @@ from awa_cli.web.origins import COOKIE, is_csrf, new_csrf
 from awa_cli.web.pages._static import stamp
 from awa_cli.web.pages.navigation import NAVIGATION
 from awa_cli.web.path_names import step
-from awa_cli.web.query_string import read_pairs
+from awa_cli.web.query_string import read_params
 from awa_cli.web.scope import PATH, identity_of
 from awa_lib.errors import AwaError
 
@@ -219,10 +219,7 @@ def _hidden(value: Any, hide: Callable[[Any], Any]) -> Any:
 async def fields(request: Request) -> dict[str, list[str]]:
     """Return the fields of a submitted form without the empty fields.  Raises InvalidInput."""
     text = (await request.body()).decode("utf-8", "replace")
-    found: dict[str, list[str]] = {}
-    for name, value in read_pairs(text, "the form"):
-        found.setdefault(name, []).append(value)
-    return found
+    return read_params(text, "the form")
 
 
 async def act(

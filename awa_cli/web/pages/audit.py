@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from awa_cli.filters.query import Read
 from awa_cli.views.actions import ACTIONS
 from awa_cli.views.columns import AUDIT
-from awa_cli.web import api
-from awa_cli.web.api._fields import ActionId, BeforeId, Text, When
+from awa_cli.web.api._fields import ActionId, BeforeId, Text
+from awa_cli.web.pages._list_query import LIMIT, FormField, list_query, parameters, split_older
 from awa_cli.web.pages._render import at, read, render
-from awa_cli.web.pages._wanted import LIMIT, Field, Wanted, keyset, wanted_by
-from awa_lib.errors import InvalidInput
+from awa_lib.reads.audit import audit_entries
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -22,47 +22,46 @@ if TYPE_CHECKING:
 __all__ = ["listed"]
 
 _FIELDS: Final = (
-    Field("actor", Text, "alice"),
-    Field(
+    FormField("actor", "alice"),
+    FormField(
         "action",
-        ActionId,
         "job.retry, queue",
         sorted({*ACTIONS, *(name.partition(".")[0] for name in ACTIONS)}),
     ),
-    Field("target", Text, "42, or a queue"),
-    Field("since", When, "2h, 7d ago"),
-    Field("until", When, "1h"),
+    FormField("target", "42, or a queue"),
+    FormField("since", "2h, 7d ago"),
+    FormField("until", "1h"),
 )
-_KINDS: Final = {**{one.name: one.kind for one in _FIELDS}, "before_id": BeforeId}
+_PARAMETERS: Final = parameters(
+    {"actor": Text, "action": ActionId, "target": Text, "before_id": BeforeId}
+)
 _ID: Final = re.compile(r"[1-9][0-9]{0,17}")
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 async def listed(request: Request) -> Response:
     """List the entries that match the filter."""
-    wanted = wanted_by(request, "/audit", _KINDS)
+    listing = list_query(request, "/audit", _PARAMETERS, Read.AUDIT)
     entries: list[AuditEntry] = []
-    if wanted.problem is None:
-        try:
-            op = api.overview.audit(before_id=wanted.before_id, limit=LIMIT + 1, **wanted.filters)
-            entries = await read(request, op)
-        except InvalidInput as error:
-            wanted = Wanted(wanted.path, wanted.params, problem=error)
-    page, older = keyset(wanted, entries)
+    if listing.problem is None:
+        span: Any = listing.query
+        op = audit_entries(**{**listing.values, **span, "limit": LIMIT + 1})
+        entries = await read(request, op)
+    entries, older = split_older(listing, entries)
     return await render(
         request,
         "audit.html",
-        422 if wanted.problem else 200,
+        422 if listing.problem else 200,
         part="parts/audit.html",
-        wanted=wanted,
+        listing=listing,
         fields=_FIELDS,
-        entries=page,
+        entries=entries,
         older=older,
         columns=AUDIT,
         links={
-            "who": lambda one: wanted.link(actor=one.actor),
-            "action": lambda one: wanted.link(action=one.action),
-            "TARGET": _target,
+            "who": lambda one: listing.link(actor=one.actor),
+            "action": lambda one: listing.link(action=one.action),
+            "target": _target,
         },
     )
 

@@ -9,20 +9,21 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from awa_cli.parser.job_options import bulk_filters
+from awa_cli.filters.spelling import QUERY_STRING
 from awa_cli.views.actions import ACTIONS
 from awa_cli.views.words import counted
 from awa_cli.web import api
 from awa_cli.web.api._fields import Name, Priority
 from awa_cli.web.json_schema import Schemas, from_text
 from awa_cli.web.pages._change_each import change_each, ids_of
-from awa_cli.web.pages._list_query import FILTERS, asked_by, given_by
+from awa_cli.web.pages._list_query import filter_of
 from awa_cli.web.pages._render import fields, read, render, report
 from awa_cli.web.problems import Refused
+from awa_cli.web.query_string import read_params
 from awa_cli.web.scope import identity_of
 from awa_lib.errors import InvalidInput
-from awa_lib.ops.jobs import CANCELS, ENDED, RETRIES, WAITING
 from awa_lib.reads.jobs import job_rows_of
+from awa_lib.states import CAN_CANCEL, CAN_RETRY, ENDED, QUEUED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -52,19 +53,19 @@ class _Change:
 
 
 _CHANGES: Final = {
-    "retry": _Change("retry", "jobs.retry", RETRIES, api.jobs.retry),
-    "cancel": _Change("cancel", "jobs.cancel", CANCELS, api.jobs.cancel),
+    "retry": _Change("retry", "jobs.retry", CAN_RETRY, api.jobs.retry),
+    "cancel": _Change("cancel", "jobs.cancel", CAN_CANCEL, api.jobs.cancel),
     "discard": _Change("delete", "jobs.discard", ENDED, api.jobs.delete),
     "priority": _Change(
-        "set_priority", "jobs.priority", WAITING, api.jobs.priority, "priority", Priority
+        "set_priority", "jobs.priority", QUEUED, api.jobs.priority, "priority", Priority
     ),
-    "move": _Change("move_queue", "jobs.move", WAITING, api.jobs.move, "to_queue", Name),
+    "move": _Change("move_queue", "jobs.move", QUEUED, api.jobs.move, "to_queue", Name),
 }
 
 
 async def ask(request: Request) -> Response:
     """Show the dialog: how many jobs would change, and which."""
-    given = given_by(request)
+    given = read_params(request.url.query)
     name, change = _change(given.pop("action", [""])[0])
     if "ids" in given:
         ticked = ids_of(given["ids"])
@@ -164,15 +165,5 @@ def _argument(change: _Change, form: dict[str, list[str]]) -> dict[str, Any]:
 
 
 def _where(given: dict[str, list[str]]) -> dict[str, Any]:
-    """Return the filters as endpoints of bulk operations take them.  Raises InvalidInput."""
-    query = asked_by({name: values for name, values in given.items() if name in FILTERS}).query
-    try:
-        where = bulk_filters(query)
-    except InvalidInput as error:
-        raise InvalidInput(
-            str(error).replace("--", ""), hint="filter by one state, and not by metadata"
-        ) from None
-    for name in ("created_after", "created_before"):
-        if name in where:
-            where[name] = where[name].isoformat()
-    return where
+    """Return the filter as endpoints of bulk operations take it.  Raises InvalidInput."""
+    return dict(QUERY_STRING.bulk(filter_of(given)))

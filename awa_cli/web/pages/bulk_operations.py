@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
+from awa_cli.filters.query import pairs_of, query_of_bulk
+from awa_cli.filters.spelling import QUERY_STRING
 from awa_cli.views.bulk import done_words, filter_words, operation_words, share_of
 from awa_cli.views.columns import BATCHES
 from awa_cli.views.words import counted
 from awa_cli.web import api
 from awa_cli.web.api.bulk_operations import BulkOperationState
-from awa_cli.web.pages._list_query import address
+from awa_cli.web.pages._list_query import FormField, list_query, parameters
 from awa_cli.web.pages._render import act, at, read, render
-from awa_cli.web.pages._wanted import Field, wanted_by
 from awa_cli.web.scope import identity_of
 from awa_lib.reads.bulk import get_bulk_operation, list_bulk_operations
 from awa_lib.reads.runtime import runtime_instances
@@ -30,16 +31,7 @@ __all__ = ["cancel", "listed", "show"]
 
 _MAX_ROWS: Final = 100
 _STATES: Final = ("pending", "running", "completed", "cancelled", "failed")
-# What the list of jobs calls the filters of an operation; args may be nested too deep for it.
-_PARAMS: Final = {
-    "state": "state",
-    "kind": "kind",
-    "queue": "queue",
-    "tag": "tag",
-    "error": "error",
-    "created_after": "since",
-    "created_before": "until",
-}
+_PARAMETERS: Final = parameters({"state": BulkOperationState})
 
 
 def _in_words(column: Any) -> Any:
@@ -58,16 +50,16 @@ _COLUMNS: Final = tuple(_in_words(one) for one in BATCHES if one.key not in {"id
 
 async def listed(request: Request) -> Response:
     """List the latest bulk operations."""
-    wanted = wanted_by(request, "/batches", {"state": BulkOperationState})
-    limited = list_bulk_operations(state=wanted.values.get("state"), limit=_MAX_ROWS)
+    listing = list_query(request, "/batches", _PARAMETERS)
+    limited = list_bulk_operations(state=listing.values.get("state"), limit=_MAX_ROWS)
     return await render(
         request,
         "bulk_operations.html",
-        422 if wanted.problem else 200,
+        422 if listing.problem else 200,
         part="parts/bulk_operations.html",
-        wanted=wanted,
-        fields=[Field("state", BulkOperationState, "any", _STATES, closed=True)],
-        operations=[] if wanted.problem else await read(request, limited),
+        listing=listing,
+        fields=[FormField("state", "any", _STATES, closed=True)],
+        operations=[] if listing.problem else await read(request, limited),
         max_rows=_MAX_ROWS,
         columns=_COLUMNS,
         links={"operation": lambda one: at("batches", one.id)},
@@ -113,9 +105,11 @@ def _target(operation: BulkOperation) -> str:
 
 def _jobs(where: Mapping[str, Any]) -> str | None:
     """Return the address of the jobs that match now, if the list of jobs has these filters."""
-    if not set(where) <= set(_PARAMS):
+    try:
+        given = pairs_of(query_of_bulk(where))
+    except (KeyError, ValueError):
         return None
-    return address({_PARAMS[name]: [str(value)] for name, value in where.items()})
+    return f"/jobs?{QUERY_STRING.write(given)}" if given else "/jobs"
 
 
 def _took(operation: BulkOperation) -> float | None:

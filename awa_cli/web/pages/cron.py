@@ -6,6 +6,7 @@ import shlex
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
+from awa_cli.filters.query import pairs_of
 from awa_cli.views.columns import JOBS, SCHEDULES
 from awa_cli.views.cron import in_words
 from awa_cli.views.facts import schedule_facts
@@ -120,7 +121,8 @@ def _fires(schedule: CronJob) -> tuple[list[_Fire], str | None]:
 
 
 def _address(schedule: CronJob, **more: Any) -> str:
-    return address({**more, "where": [f"metadata.cron_name={schedule.name}"]})
+    where = pairs_of({"metadata": {"cron_name": schedule.name}})
+    return address({**more, "where": [text for _, text in where]})
 
 
 async def _jobs(request: Request, schedule: CronJob) -> Response:

@@ -6,12 +6,13 @@ from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from awa_cli.filters.query import Read
 from awa_cli.views.columns import DEAD_LETTERS
 from awa_cli.web import api
-from awa_cli.web.api._fields import BeforeId, JobId, Name
+from awa_cli.web.api._fields import BeforeId, JobId
 from awa_cli.web.json_schema import Schemas, from_text
+from awa_cli.web.pages._list_query import LIMIT, FormField, list_query, parameters, split_older
 from awa_cli.web.pages._render import act, at, read, render
-from awa_cli.web.pages._wanted import LIMIT, Field, keyset, wanted_by
 from awa_cli.web.scope import identity_of
 from awa_lib.reads.dead_letters import (
     DeadLetter,
@@ -26,31 +27,31 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from awa_cli.web.pages._wanted import Wanted
+    from awa_cli.web.pages._list_query import ListQuery
     from awa_lib._sql import Op
 
-__all__ = ["KINDS", "listed", "purge", "retry", "show"]
+__all__ = ["listed", "purge", "retry", "show"]
 
-KINDS: Final = {"kind": Name, "queue": Name, "tag": Name, "before_id": BeforeId}
+_PARAMETERS: Final = parameters({"before_id": BeforeId})
 _MAX_QUEUE_CHIPS: Final = 12
 
 
 async def listed(request: Request) -> Response:
     """List the dead letters that match the filter."""
-    wanted = wanted_by(request, "/dlq", KINDS)
-    found, depth = await read(request, _read_list(wanted))
-    rows, older = keyset(wanted, found)
+    listing = list_query(request, "/dlq", _PARAMETERS, Read.DEAD_LETTERS)
+    found, depth = await read(request, _read_list(listing))
+    rows, older = split_older(listing, found)
     queues = sorted(depth, key=lambda queue: (-depth[queue], queue))
     return await render(
         request,
         "dead_letters.html",
-        422 if wanted.problem else 200,
+        422 if listing.problem else 200,
         part="parts/dead_letters.html",
-        wanted=wanted,
+        listing=listing,
         fields=[
-            Field("kind", Name, "send_email", await _kinds(request)),
-            Field("queue", Name, "email", queues),
-            Field("tag", Name, "customer-42"),
+            FormField("kind", "send_email", await _kinds(request)),
+            FormField("queue", "email", queues),
+            FormField("tag", "customer-42"),
         ],
         dead_letters=rows,
         older=older,
@@ -59,18 +60,19 @@ async def listed(request: Request) -> Response:
         columns=DEAD_LETTERS,
         links={
             "id": lambda one: at("dlq", one.id),
-            "kind": lambda one: wanted.link(kind=one.kind),
-            "queue": lambda one: wanted.link(queue=one.queue),
+            "kind": lambda one: listing.link(kind=one.kind),
+            "queue": lambda one: listing.link(queue=one.queue),
         },
         key=lambda one: one.id,
     )
 
 
-def _read_list(wanted: Wanted) -> Op[tuple[list[DeadLetter], dict[str, int]]]:
+def _read_list(listing: ListQuery) -> Op[tuple[list[DeadLetter], dict[str, int]]]:
     depth = yield from dlq_depth_by_queue()
-    if wanted.problem is not None:
+    if listing.problem is not None:
         return [], depth
-    found = yield from dead_letters(before_id=wanted.before_id, limit=LIMIT + 1, **wanted.filters)
+    where: Any = listing.query
+    found = yield from dead_letters(before_id=listing.before_id, limit=LIMIT + 1, **where)
     return found, depth
 
 

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from awa_cli.filters.query import Read
 from awa_cli.views.actions import ACTIONS
 from awa_cli.views.words import counted
 from awa_cli.web import api
-from awa_cli.web.json_schema import Schemas, from_text, without_null
 from awa_cli.web.pages._change_each import change_each, ids_of
-from awa_cli.web.pages._list_query import given_by
+from awa_cli.web.pages._list_query import filter_of
 from awa_cli.web.pages._render import fields, read, render, report
-from awa_cli.web.pages.dead_letters import KINDS
 from awa_cli.web.problems import Refused
+from awa_cli.web.query_string import read_params
 from awa_cli.web.scope import identity_of
 from awa_lib.reads.dead_letters import DeadLetter, count_dead_letters, dead_letters
 
@@ -41,7 +41,7 @@ _CHANGES: Final[dict[str, tuple[Any, Any]]] = {
 
 async def ask(request: Request) -> Response:
     """Show the dialog: how many dead letters would change, and which."""
-    given = given_by(request)
+    given = read_params(request.url.query)
     name = _change(given)
     if "ids" in given:
         ids = ids_of(given["ids"], _NOUN)
@@ -103,10 +103,5 @@ def _change(given: Mapping[str, Sequence[str]]) -> str:
     return name
 
 
-def _where(given: Mapping[str, list[str]]) -> dict[str, str]:
-    schemas = Schemas()
-    return {
-        name: from_text(without_null(schemas.of(kind)), given[name], name)
-        for name, kind in KINDS.items()
-        if name in given and name != "before_id"
-    }
+def _where(given: Mapping[str, list[str]]) -> dict[str, Any]:
+    return dict(filter_of(given, Read.DEAD_LETTERS))

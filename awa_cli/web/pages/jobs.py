@@ -1,20 +1,25 @@
-"""The list of jobs: any number of them, by what the address filters."""
+"""The list of jobs, filtered by its address."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from starlette.responses import RedirectResponse
 
-from awa_cli.filters.text import complete_filter, filter_params, read_filter
-from awa_cli.filters.values import STATES
+from awa_cli.filters.query import Read
+from awa_cli.filters.spelling import QUERY_STRING
+from awa_cli.filters.text import complete_filter, read_text, text_pairs
 from awa_cli.views.columns import JOBS
+from awa_cli.web.api._fields import BeforeId, Text
+from awa_cli.web.api.jobs import Sort
 from awa_cli.web.api.overview import kinds, queues, stats
-from awa_cli.web.pages._list_query import FILTERS, Asked, address, asked_by, given_by
+from awa_cli.web.json_schema import Rule
+from awa_cli.web.pages._list_query import LIMIT, ListQuery, list_query, parameters
 from awa_cli.web.pages._render import at, read, render, root_of
 from awa_lib.errors import InvalidInput
 from awa_lib.reads.jobs import job_rows, job_rows_after
 from awa_lib.reads.names import tag_names
+from awa_lib.states import STATES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,11 +28,12 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from awa_cli.web.state import State
-    from awa_lib.reads.jobs import JobQuery, JobRow
+    from awa_lib.filters import JobQuery
+    from awa_lib.reads.jobs import JobRow
 
 __all__ = ["complete", "listed"]
 
-# What the server sorts by; other columns cannot be sorted by.
+# The columns that the server can sort by.
 _SORTS: Final = {
     "id": "id",
     "att": "attempt",
@@ -35,34 +41,48 @@ _SORTS: Final = {
     "created": "created_at",
     "when": "finalized_at",
 }
-_MOST_WORDS: Final = 12
+_MAX_COMPLETIONS: Final = 12
+_COLUMNS: Final = tuple(column.key for column in JOBS)
+_PARAMETERS: Final = parameters(
+    {
+        "before_id": BeforeId,
+        "after_id": BeforeId,
+        "sort": Sort,
+        "limit": Annotated[int, Rule(minimum=1, maximum=1000)],
+        "column": list[Literal[_COLUMNS]],  # type: ignore[valid-type] # made of the columns
+        "filter": Text,
+    }
+)
+# Parameters that stay when the filter changes.
+_KEPT: Final = ("sort", "limit", "column")
 
 
 async def listed(request: Request) -> Response:
-    """Answer with a page of jobs.
+    """List the jobs that match the filter.
 
-    A filter that was typed goes to the address of what it means; one that cannot be read is shown
-    with what is wrong.
+    A typed filter redirects to its address; an invalid filter is shown with its error.
     """
-    given = given_by(request)
+    listing = list_query(request, "/jobs", _PARAMETERS, Read.JOBS)
+    typed = listing.given("filter")
     try:
-        if (text := given.pop("filter", None)) is not None:
-            return _go_to(request, text[0], given)
-        asked = asked_by(given)
-        query = _checked(request, asked.query)
+        if typed:
+            return _go_to(request, typed, listing)
+        if listing.problem is not None:
+            raise listing.problem
+        query = _checked(request, listing.query)
     except InvalidInput as error:
-        kept = {name: values for name, values in given.items() if name not in FILTERS}
-        typed = request.query_params.get("filter", "")
-        return await _show(request, Asked(kept, {}), [], typed=typed, problem=error)
-    jobs, newer, older = await _page(request, asked, query)
-    return await _show(request, asked, jobs, newer=newer, older=older)
+        kept = {name: texts for name, texts in listing.params.items() if name in _KEPT}
+        typed = typed or listing.text
+        return await _show(request, ListQuery("/jobs", kept), [], typed=typed, problem=error)
+    jobs, newer, older = await _rows(request, listing, query)
+    return await _show(request, listing, jobs, newer=newer, older=older)
 
 
-def _go_to(request: Request, text: str, given: dict[str, list[str]]) -> Response:
-    read_filter(text)
-    kept = {name: given[name] for name in given if name in {"sort", "limit", "column"}}
-    to = address({**filter_params(text), **kept})
-    return RedirectResponse(root_of(request) + to, 303)
+def _go_to(request: Request, text: str, listing: ListQuery) -> Response:
+    read_text(text)
+    kept = [(name, one) for name in _KEPT for one in listing.params.get(name, ())]
+    query = QUERY_STRING.write([*text_pairs(text), *kept])
+    return RedirectResponse(f"{root_of(request)}/jobs?{query}", 303)
 
 
 def _checked(request: Request, query: JobQuery) -> JobQuery:
@@ -72,15 +92,15 @@ def _checked(request: Request, query: JobQuery) -> JobQuery:
     return query
 
 
-async def _page(
-    request: Request, asked: Asked, query: JobQuery
+async def _rows(
+    request: Request, listing: ListQuery, query: JobQuery
 ) -> tuple[list[JobRow], str | None, str | None]:
-    """Return the rows, and the addresses of the newer and the older ones."""
-    limit = asked.limit
-    after, before = asked.values.get("after_id"), asked.values.get("before_id")
-    if asked.sort != "-id":
-        return await read(request, job_rows(sort=asked.sort, limit=limit, **query)), None, None
-    # One more tells whether there are more.
+    """Return the rows, and the addresses of newer and of older rows."""
+    limit = listing.values.get("limit", LIMIT)
+    after, before = listing.values.get("after_id"), listing.values.get("before_id")
+    if (sort := _sort(listing)) != "-id":
+        return await read(request, job_rows(sort=sort, limit=limit, **query)), None, None
+    # An extra row shows whether there are more.
     if after is not None:
         jobs = await read(request, job_rows_after(after, limit=limit + 1, **query))
         more_new, more_old = len(jobs) > limit, True
@@ -90,15 +110,15 @@ async def _page(
         jobs = await read(request, job_rows(limit=limit + 1, **query))
         more_new, more_old = before is not None, len(jobs) > limit
         jobs = jobs[:limit]
-    newer = asked.link(after_id=[str(jobs[0].id)]) if more_new and jobs else None
-    older = asked.link(before_id=[str(jobs[-1].id)]) if more_old and jobs else None
-    # At the newest again: the address that follows them.
-    return jobs, newer or (asked.link() if before is not None and not jobs else None), older
+    newer = listing.link(after_id=[str(jobs[0].id)]) if more_new and jobs else None
+    older = listing.link(before_id=[str(jobs[-1].id)]) if more_old and jobs else None
+    # No jobs before this id: link to the newest.
+    return jobs, newer or (listing.link() if before is not None and not jobs else None), older
 
 
 async def _show(
     request: Request,
-    asked: Asked,
+    listing: ListQuery,
     jobs: list[JobRow],
     *,
     newer: str | None = None,
@@ -106,30 +126,32 @@ async def _show(
     typed: str = "",
     problem: InvalidInput | None = None,
 ) -> Response:
-    chosen = asked.params.get("column")
+    chosen = listing.params.get("column")
     columns = [one for one in JOBS if _shown(one.key, chosen, wide=one.wide)]
     return await render(
         request,
         "jobs.html",
         422 if problem else 200,
         part="parts/jobs.html",
-        asked=asked,
+        listing=listing,
         jobs=jobs,
         newer=newer,
         older=older,
         problem=problem,
-        typed=typed or asked.text,
+        typed=typed or listing.text,
         columns=columns,
         all_columns=JOBS,
         shown_columns=columns,
         links={
             "id": lambda job: at("jobs", job.id),
-            "kind": lambda job: asked.link(kind=[job.kind]),
-            "queue": lambda job: asked.link(queue=[job.queue]),
+            "kind": lambda job: listing.link(kind=[job.kind]),
+            "queue": lambda job: listing.link(queue=[job.queue]),
         },
-        sorts=_sorts(asked),
+        sort=_sort(listing),
+        limit=listing.values.get("limit", LIMIT),
+        sorts=_sorts(listing),
         key=lambda job: job.id,
-        chips=await _chips(request, asked),
+        chips=await _chips(request, listing),
     )
 
 
@@ -137,50 +159,54 @@ def _shown(key: str, chosen: Sequence[str] | None, *, wide: bool) -> bool:
     return not wide if chosen is None else key in chosen
 
 
-def _sorts(asked: Asked) -> dict[str, tuple[str, str]]:
-    """Return field and address for the columns that a click sorts by.
+def _sorts(listing: ListQuery) -> dict[str, tuple[str, str]]:
+    """Return (field, address) by the key of each column that a click sorts by.
 
-    The server reads and sorts all that fit; of ended jobs there may be millions, which takes
-    seconds, so other orders are offered where states are chosen, and completed is not one.
+    The server reads and sorts all matching jobs, which takes seconds for millions of ended jobs.
+    So orders other than the id need a filter by states other than completed.
     """
-    states = asked.params.get("state", [])
-    few = bool(states) and "completed" not in states
+    states = listing.query.get("states", ())
+    sortable = bool(states) and "completed" not in states
     return {
-        key: (field, _turned(asked, field))
+        key: (field, _turned(listing, field))
         for key, field in _SORTS.items()
-        if few or field in {"id", asked.sort.removeprefix("-")}
+        if sortable or field in {"id", _sort(listing).removeprefix("-")}
     }
 
 
-def _turned(asked: Asked, field: str) -> str:
-    """Return the address with this order, the largest first unless it is so already."""
-    order = field if asked.sort == f"-{field}" else f"-{field}"
-    return asked.link(sort=None if order == "-id" else [order])
+def _sort(listing: ListQuery) -> str:
+    return str(listing.values.get("sort", "-id"))
 
 
-async def _chips(request: Request, asked: Asked) -> list[tuple[str, str, bool, int | None]]:
-    """Return state, address, whether it is on, and how many there are where that is known.
+def _turned(listing: ListQuery, field: str) -> str:
+    """Return the address with this order, descending unless it is descending already."""
+    order = field if _sort(listing) == f"-{field}" else f"-{field}"
+    return listing.link(sort=None if order == "-id" else [order])
 
-    Jobs are counted by state alone: with another filter nobody knows.
+
+async def _chips(request: Request, listing: ListQuery) -> list[tuple[str, str, bool, int | None]]:
+    """Return (state, address, whether it is on, number of jobs) for each state.
+
+    The number is None if there is a filter by anything but the state: only states are counted.
     """
-    states = asked.params.get("state", [])
+    states = listing.query.get("states", ())
     counts: dict[str, int] = {}
-    if not set(asked.filters) - {"state"}:
+    if not set(listing.filters) - {"state"}:
         counts = await read(request, stats(), cached="stats")
     chips = []
     for state in STATES:
-        wanted = [one for one in STATES if (one in states) != (one == state)]
-        chips.append((state, asked.link(state=wanted), state in states, counts.get(state)))
+        toggled = [one for one in STATES if (one in states) != (one == state)]
+        chips.append((state, listing.link(state=toggled), state in states, counts.get(state)))
     return chips
 
 
 async def complete(request: Request) -> Response:
-    """Answer with what the text of the filter may go on to."""
+    """List the completions of a filter's text."""
     text = request.query_params.get("filter", "")[:1000]
     names: dict[str, Any] = {}
     reads = {"kind": kinds, "queue": queues, "tag": tag_names}
     for name, op in reads.items():
         if f"{name}:" in text:
             names[name] = await read(request, op(), cached=f"names of {name}")
-    words = complete_filter(text, names)[:_MOST_WORDS]
+    words = complete_filter(text, names)[:_MAX_COMPLETIONS]
     return await render(request, "parts/completions.html", words=words)

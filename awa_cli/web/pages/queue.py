@@ -52,7 +52,7 @@ async def show(request: Request) -> Response:
         settings=named_facts(details.policy),
         workers=workers,
         worker_columns=QUEUE_WORKERS,
-        worker_links={"WORKER": lambda one: at("workers", one[3])},
+        worker_links={"worker": lambda one: at("workers", one[3])},
         in_flight=sum(one[2].get("in_flight", 0) for one in workers),
         capacity=sum(one[2].get("config", {}).get("max_workers") or 0 for one in workers),
         failures=failures,

@@ -50,7 +50,7 @@ async def listed(request: Request) -> Response:
         stale=sum(one.stale for one in fleet),
         words=fleet_words(fleet) if fleet else [],
         columns=_COLUMNS,
-        links={"HOST": _address, "PID": _address},
+        links={"host": _address, "pid": _address},
     )
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import html
 import json
 import re
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from fix_web import web_client
 
+import awa_lib as awa
 from awa_cli.redact import Redactor
 from awa_cli.web.access import Access, hash_token
 
@@ -193,7 +195,7 @@ async def test_some_that_cannot_be_changed_do_not_stop_the_others(api, add) -> N
         "/jobs/bulk", headers=await token(api), data={"action": "retry", "ids": f"{job_id},9999"}
     )
 
-    said = json.loads(answer.headers["hx-trigger"])["said"]["text"]
+    said = json.loads(answer.headers["hx-trigger"])["notice"]["text"]
     assert said == "Retried 1 job; 1 not: job not found: 9999"
 
 
@@ -238,3 +240,87 @@ async def test_a_job_with_deep_and_long_data_is_shown(api, add) -> None:
 
     assert page.status_code == 200
     assert "and 4,800 more" in page.text
+
+
+# -- errors
+
+WRONG = {
+    "state": "faild",
+    "kind": "k" * 201,
+    "queue": "a\0b",
+    "tag": "t" * 201,
+    "since": "soon",
+    "until": "2030-13-01",
+    "where": "customer=1",
+    "error": "\0",
+}
+
+
+def problem_of(page) -> str:
+    found = re.search(r'<p[^>]*id="filter-problem"[^>]*>(.*?)</p>', page.text, re.DOTALL)
+    return html.unescape(found[1])
+
+
+@pytest.mark.parametrize(
+    ("path", "fields"),
+    [
+        ("/jobs", list(WRONG)),
+        ("/dlq", ["kind", "queue", "tag"]),
+        ("/audit", ["since", "until"]),
+        ("/jobs/bulk?action=retry", list(WRONG)),
+        ("/dlq/bulk?action=retry", ["kind", "queue", "tag"]),
+        ("/api/jobs", ["since", "until"]),
+        ("/api/audit", ["since", "until"]),
+    ],
+)
+async def test_an_error_names_the_parameter(api, path, fields) -> None:
+    for name in fields:
+        # A year that the schema of the API takes and Python does not.
+        value = "0001-01-01T00:00:00+10:00" if path.startswith("/api") else WRONG[name]
+        page = await api.get(path, params={**dict(parse_qsl(urlsplit(path).query)), name: value})
+
+        assert page.status_code == 422, page.text
+        if "bulk" in path:
+            said = html.unescape(page.text)
+        else:
+            said = page.json()["what"] if path.startswith("/api") else problem_of(page)
+        assert f"{name}='" in said
+        assert f"--{name}" not in said
+        assert f"{name}:" not in said
+
+
+async def test_an_error_of_a_typed_filter_names_its_words(api) -> None:
+    page = await api.get("/jobs", params={"filter": "since:soon"})
+
+    assert page.status_code == 422
+    assert "since: 'soon' is neither" in problem_of(page)
+    assert "write it like since:2h" in problem_of(page)
+
+
+async def test_a_wrong_filter_stays_in_its_line(api) -> None:
+    page = await api.get("/jobs?state=failed&since=soon")
+
+    assert 'value="state:failed since:soon"' in page.text
+
+
+async def test_a_change_of_all_names_what_it_does_not_take(api) -> None:
+    several = await api.get("/jobs/bulk?action=retry&state=failed,cancelled")
+    metadata = await api.get("/jobs/bulk?action=retry&where=metadata.a%3D1")
+
+    assert [422, 422] == [several.status_code, metadata.status_code]
+    assert "state='failed,cancelled' names several states" in html.unescape(several.text)
+    assert "where='metadata.a=1' does not filter bulk operations" in html.unescape(metadata.text)
+
+
+async def test_an_operation_leads_to_the_jobs_of_its_filter(api, database_url) -> None:
+    where = {"state": "failed", "created_before": "2030-01-01T00:00:00+00:00"}
+    with awa.Client(database_url) as client:
+        plain = client.submit_bulk_operation("retry", **where, args={"to": {"n": 1}}).id
+        dotted = client.submit_bulk_operation("retry", **where, args={"a.b": 1}).id
+
+    to = html.unescape((await api.get(f"/batches/{plain}")).text)
+    assert (
+        "/jobs?state=failed&until=2030-01-01T00%3A00%3A00%2B00%3A00"
+        "&where=args.to%3D%7B%22n%22%3A1%7D" in to
+    )
+    assert (await api.get(f"/batches/{dotted}")).text.count("/jobs?state=") == 0

@@ -1,9 +1,9 @@
--- The whole queue at a glance.  No lock.
+-- Read statistics of all jobs.  No lock.
 
 -- name: state_counts
--- Jobs by state.  All but completed are counted now, each branch by one partial index: dequeue,
--- running_by_queue, unsuccessful, and the cold table.  Completed jobs can be millions: their number
--- is the leader's cached one.
+-- Jobs by state.  All but completed jobs are counted now, each branch by one partial index:
+-- dequeue, running_by_queue, unsuccessful, and the cold table.  The number of completed jobs,
+-- which can be millions, is the leader's cached count.
 SELECT state, jobs FROM (
     SELECT 'available' AS state, count(*) AS jobs FROM awa.jobs_hot WHERE state = 'available'
     UNION ALL
@@ -20,8 +20,8 @@ SELECT state, jobs FROM (
 ) AS counted
 
 -- name: ended_series
--- Jobs that completed and failed in each bucket of so many seconds, from a moment on; buckets begin
--- at multiples of their width.  Indexes: completed_finalized alone, unsuccessful_finalized.
+-- Completed and failed jobs in buckets of a number of seconds; buckets begin at multiples of their
+-- width.  Indexes completed_finalized (index only) and unsuccessful_finalized.
 SELECT (extract(epoch FROM began) / :seconds::int)::bigint AS bucket,
        sum(completed)::bigint AS completed, sum(failed)::bigint AS failed
 FROM (
@@ -47,9 +47,9 @@ GROUP BY began
 ORDER BY began
 
 -- name: wait_series
--- How long jobs waited until they were claimed, by bucket of their completion: a sample of the last
--- ten of each bucket, so that the cost is the same for a thousand jobs and for millions.
--- Index: completed_finalized.
+-- How long jobs waited for their claim, by bucket of their completion: a sample of the last ten
+-- jobs of each bucket, so that a thousand jobs cost as much as millions.  Index
+-- completed_finalized.
 SELECT b.bucket, avg(greatest(s.waited, 0))::float8 AS waited
 FROM (
     SELECT generate_series(
@@ -72,8 +72,8 @@ GROUP BY b.bucket
 ORDER BY b.bucket
 
 -- name: latest_failures
--- The jobs that failed last, of all queues and kinds or of one.  Many that fail in one statement have
--- one time, and are told apart by id.  Index: unsuccessful_finalized, backwards.
+-- The jobs that failed last, of all jobs or of a queue or kind.  Jobs that fail in one statement
+-- have the same time, and are ordered by id.  Index unsuccessful_finalized, backwards.
 SELECT id, kind, queue, attempt, max_attempts, finalized_at,
        split_part(errors[cardinality(errors)] ->> 'error', E'\n', 1) AS error
 FROM awa.jobs_hot
