@@ -152,7 +152,7 @@ def test_an_option_of_one_value_is_refused_a_second_time(process, line, says) ->
     assert (ran.status, ran.out) == (ExitCode.USAGE, "")
     assert what == f"error: {says}"
     assert why == "  why: it takes one value"
-    assert do.startswith(f"   do: write {says.split()[0]} ")
+    assert do.startswith(f"   do: give {says.split()[0]} ")
 
 
 def test_an_option_of_many_values_is_taken_again(process, database_url) -> None:
