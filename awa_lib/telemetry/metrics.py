@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 
     from awa_lib.enqueue.new_jobs import NewJobs
     from awa_lib.reads.overviews import DeclaredKind, QueueOverview
-    from awa_lib.runtime.context import Attempt
-    from awa_lib.runtime.outcomes import Outcome
+    from awa_lib.runtime.context import Attempt, Outcome
 
 __all__ = [
     "claimed",
