@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import sys
 from datetime import UTC, datetime, timedelta
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
 
@@ -80,11 +79,12 @@ def read_state(text: str, option: str) -> str:
     """Check the name of a job state."""
     if text in STATES:
         return text
-    close = get_close_matches(text.lower(), STATES, n=1, cutoff=0.5)
+    from awa_lib.validation import did_you_mean
+
     raise InvalidInput(
         f"{option} {text!r} is not a state of jobs",
         why="states are " + ", ".join(STATES),
-        hint=f"did you mean: {option} {close[0]}" if close else None,
+        hint=did_you_mean(text.lower(), STATES, f"{option} ", cutoff=0.5),
     )
 
 

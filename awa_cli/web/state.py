@@ -16,7 +16,7 @@ from awa_lib.reads.health import is_read_only
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable
 
-    from awa_cli.web.access import Identity
+    from awa_cli.access import Identity
     from awa_cli.web.settings import Settings
     from awa_lib._sql import Op
     from awa_lib.embedded import Server

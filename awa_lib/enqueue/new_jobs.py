@@ -69,6 +69,12 @@ class NewJobs:
             else [one for part in parts for one in part.own or [part.options] * len(part.args)],
         )
 
+    def kinds_and_queues(self) -> Iterator[tuple[str, str]]:
+        """Return the kind and the queue of each job."""
+        if self.own is None:
+            return zip(self.kinds, repeat(self.options.queue))
+        return zip(self.kinds, (one.queue for one in self.own), strict=True)
+
     @property
     def immediate(self) -> bool:
         """Return True for jobs of one kind with shared options that are available at once."""

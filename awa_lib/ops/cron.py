@@ -87,10 +87,20 @@ class Schedule:
             metadata=metadata,
         )
         return cls(
-            name, cron_expr, timezone, job.kinds[0], job.options.queue, job.args[0],
-            job.options.priority, job.options.max_attempts, job.options.tags,
-            job.options.metadata, missed_fire_policy, catch_up_limit, float(jitter_seconds),
-        )  # fmt: skip
+            name=name,
+            cron_expr=cron_expr,
+            timezone=timezone,
+            kind=job.kinds[0],
+            queue=job.options.queue,
+            args=job.args[0],
+            priority=job.options.priority,
+            max_attempts=job.options.max_attempts,
+            tags=job.options.tags,
+            metadata=job.options.metadata,
+            missed_fire_policy=missed_fire_policy,
+            catch_up_limit=catch_up_limit,
+            jitter_seconds=float(jitter_seconds),
+        )
 
 
 @dataclass(frozen=True, slots=True)

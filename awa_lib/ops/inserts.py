@@ -204,7 +204,7 @@ def _chunk(new: NewJobs) -> Op[list[Job]]:
             rows = yield sql.jobs("insert_jobs_compat", **params)
     except UniqueConflict as error:
         raise _conflict(new, error) from error.__cause__
-    metrics.inserted(new)
+    metrics.inserted(new.kinds_and_queues())
     return new.jobs(*rows[0])
 
 
@@ -243,7 +243,7 @@ def _in_key_order(new: NewJobs, ids: Sequence[int], now: datetime) -> Op[list[Jo
             yield sql.jobs("insert_jobs", **params)
         except UniqueConflict as error:
             raise _conflict(new, error) from error.__cause__
-    metrics.inserted(new)
+    metrics.inserted(new.kinds_and_queues())
     return new.jobs(ids, now)
 
 
@@ -259,7 +259,7 @@ def _copy_rows(new: NewJobs) -> Op[list[Job]]:
     yield sql.jobs.copy(
         "copy_scheduled" if run_at > now else "copy_available", new.copy_text(ids, run_at)
     )
-    metrics.inserted(new)
+    metrics.inserted(new.kinds_and_queues())
     return new.jobs(ids, now)
 
 
@@ -322,7 +322,7 @@ def _insert_free(part: NewJobs, places: Sequence[int], jobs: dict[int, Job]) -> 
             )
         won = [row[0] for row in rows if row[1] is not None]
         free = chunk.pick(won)
-        metrics.inserted(free)
+        metrics.inserted(free.kinds_and_queues())
         made = free.jobs([row[1] for row in rows if row[1] is not None], rows[0][2])
         jobs.update({places[there[place]]: job for place, job in zip(won, made, strict=True)})
         taken += [places[there[row[0]]] for row in rows if row[1] is None]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from awa_lib.states import COUNTED
 from awa_lib.telemetry.tracing import Allowance
@@ -19,10 +19,7 @@ from awa_lib.telemetry.tracing import Allowance
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from awa_lib.enqueue.new_jobs import NewJobs
-    from awa_lib.reads.overviews import DeclaredKind, QueueOverview
-    from awa_lib.runtime.context import Attempt
-    from awa_lib.runtime.outcomes import Outcome
+    from awa_lib.telemetry.tracing import Attempt
 
 __all__ = [
     "claimed",
@@ -119,20 +116,58 @@ def _instruments() -> _Instruments | None:
     return _made
 
 
+class End(Protocol):
+    """What is counted of an attempt that did not complete."""
+
+    @property
+    def target(self) -> str:
+        """The state that the job gets."""
+        ...
+
+    @property
+    def terminal(self) -> bool:
+        """True when attempts were left."""
+        ...
+
+
+class Described(Protocol):
+    """The descriptor of a queue or a kind."""
+
+    @property
+    def docs_url(self) -> str | None: ...
+    @property
+    def tags(self) -> Sequence[str]: ...
+
+
+class Queue(Described, Protocol):
+    """A queue with a count for each state."""
+
+    @property
+    def queue(self) -> str: ...
+    @property
+    def lag_seconds(self) -> float | None: ...
+
+
+class Kind(Described, Protocol):
+    """A kind."""
+
+    @property
+    def kind(self) -> str: ...
+
+
 def measuring() -> bool:
     """Return True once the application has loaded the metrics of OpenTelemetry."""
     return _instruments() is not None
 
 
-def inserted(new: NewJobs) -> None:
-    """Count jobs that were inserted; the caller's transaction may still be rolled back."""
+def inserted(jobs: Iterable[tuple[str, str]]) -> None:
+    """Count inserted jobs by kind and queue; the caller's transaction may still be rolled back.
+
+    ``jobs`` is not read without metrics.
+    """
     if (made := _instruments()) is None:
         return
-    if new.own is None:
-        counts = Counter((kind, new.options.queue) for kind in new.kinds)
-    else:
-        counts = Counter((k, one.queue) for k, one in zip(new.kinds, new.own, strict=True))
-    for (kind, queue), count in counts.items():
+    for (kind, queue), count in Counter(jobs).items():
         made.add("awa.job.inserted", count, {_KIND: kind, _QUEUE: queue})
 
 
@@ -154,7 +189,7 @@ def claimed(queue: str, rows: Sequence[tuple[Any, ...]], seconds: float) -> None
         made.record("awa.job.wait_duration", max(0.0, waited), labels)
 
 
-def ended(ends: Sequence[tuple[Attempt, Outcome | None]], seconds: float) -> None:
+def ended(ends: Sequence[tuple[Attempt, End | None]], seconds: float) -> None:
     """Record a flush of ended attempts."""
     if (made := _instruments()) is None:
         return
@@ -209,7 +244,7 @@ def heartbeat() -> None:
         made.add("awa.heartbeat.batches", 1)
 
 
-def described(queues: Iterable[QueueOverview], kinds: Iterable[DeclaredKind]) -> None:
+def described(queues: Iterable[Queue], kinds: Iterable[Kind]) -> None:
     """Set the gauges of queues and kinds."""
     if (made := _instruments()) is None:
         return
@@ -223,7 +258,7 @@ def described(queues: Iterable[QueueOverview], kinds: Iterable[DeclaredKind]) ->
         made.gauge("awa.job_kind.info", 1, {_KIND: kind.kind, **_info("awa.job_kind.", kind)})
 
 
-def _info(prefix: str, one: QueueOverview | DeclaredKind) -> dict[str, str]:
+def _info(prefix: str, one: Described) -> dict[str, str]:
     found = {name: getattr(one, name) for name in ("display_name", "description", "owner")}
     found |= {"docs_url": one.docs_url, "tags": ",".join(one.tags)}
     return {prefix + name: value for name, value in found.items() if value}

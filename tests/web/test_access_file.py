@@ -9,7 +9,7 @@ import logging
 import pytest
 from fix_web import web_client
 
-from awa_cli.web.access import hash_password, read_access
+from awa_cli.access import hash_password, read_access
 from awa_cli.web.access_file import AccessFile
 from awa_lib.errors import InvalidInput
 

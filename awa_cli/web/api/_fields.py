@@ -13,7 +13,7 @@ from awa_lib.validation import INT64_MAX
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from awa_cli.web.access import Identity
+    from awa_cli.access import Identity
     from awa_lib._sql import Op
 
 __all__ = [

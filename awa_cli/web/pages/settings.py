@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from awa_cli.web.access import Identity
+    from awa_cli.access import Identity
     from awa_lib._sql import Op
     from awa_lib.policies import QueuePolicy
 
