@@ -233,8 +233,8 @@ def test_an_interval_too_short_is_refused(process, line, interval) -> None:
         (["job", "ls"], 2, "awa job list"),
         (["help"], 2, "awa --help"),
         (["ps"], 2, "awa workers"),
-        (["batch", "submit", "retyr", "--all"], 2, "'retry'"),
-        (["batch", "list", "--state", "complete"], 2, "'completed'"),
+        (["batch", "submit", "retyr", "--all"], 2, "retry"),
+        (["batch", "list", "--state", "complete"], 2, "completed"),
         (
             ["callback", "sign", "8feaec61-ea03-4e4c-ab3d-f63350329dc6", "--action", "compleet"],
             2, "--action complete",
@@ -251,7 +251,7 @@ def test_a_typing_error_gets_the_nearest_name(
     ran = offline(*line)
 
     assert ran.status == status
-    assert f"did you mean: {says}" in ran.err or f"did you mean {says}?" in ran.err
+    assert f"did you mean: {says}" in ran.err
 
 
 # Silence on the network.
