@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Final, Literal
 
 from awa_cli.access import Identity
-from awa_cli.web.api._fields import Everything, Limit, Name, Object, Priority, State, Uuid, change
+from awa_cli.web.api.fields import Everything, Limit, Name, Object, Priority, State, Uuid, change
 from awa_cli.web.endpoints import Routes
 from awa_cli.web.json_schema import Rule
 from awa_cli.web.settings import Settings

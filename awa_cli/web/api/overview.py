@@ -9,7 +9,7 @@ from awa_cli.access import Identity
 from awa_cli.filters.query import Read, pairs
 from awa_cli.filters.spelling import QUERY_STRING
 from awa_cli.version import version
-from awa_cli.web.api._fields import (
+from awa_cli.web.api.fields import (
     ActionId,
     BeforeId,
     Limit,

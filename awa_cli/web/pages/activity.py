@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from awa_cli.views.states import state_sign
 from awa_cli.web.api.overview import kinds, queues
-from awa_cli.web.pages._render import read, render
+from awa_cli.web.pages.render import read, render
 from awa_lib.reads.activity import recent_transitions
 from awa_lib.states import STATES
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 from awa_cli.filters.query import Read
 from awa_cli.views.actions import ACTIONS
 from awa_cli.views.columns import AUDIT
-from awa_cli.web.api._fields import ActionId, BeforeId, Text
+from awa_cli.web.api.fields import ActionId, BeforeId, Text
 from awa_cli.web.pages._list_query import LIMIT, FormField, list_query, parameters, split_older
-from awa_cli.web.pages._render import at, read, render
+from awa_cli.web.pages.render import at, read, render
 from awa_lib.reads.audit import audit_entries
 
 if TYPE_CHECKING:

@@ -13,11 +13,11 @@ from awa_cli.filters.spelling import QUERY_STRING
 from awa_cli.views.actions import ACTIONS
 from awa_cli.views.words import counted
 from awa_cli.web import api
-from awa_cli.web.api._fields import Name, Priority
+from awa_cli.web.api.fields import Name, Priority
 from awa_cli.web.json_schema import Schemas, from_text
 from awa_cli.web.pages._change_each import change_each, ids_of
 from awa_cli.web.pages._list_query import filter_of
-from awa_cli.web.pages._render import fields, read, render, report
+from awa_cli.web.pages.render import fields, read, render, report
 from awa_cli.web.problems import Refused
 from awa_cli.web.query_string import read_params
 from awa_cli.web.scope import identity_of

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 from awa_cli.filters.query import Read
 from awa_cli.views.columns import DEAD_LETTERS
 from awa_cli.web import api
-from awa_cli.web.api._fields import BeforeId, JobId
+from awa_cli.web.api.fields import BeforeId, JobId
 from awa_cli.web.json_schema import Schemas, from_text
 from awa_cli.web.pages._list_query import LIMIT, FormField, list_query, parameters, split_older
-from awa_cli.web.pages._render import act, at, read, render
+from awa_cli.web.pages.render import act, at, read, render
 from awa_cli.web.scope import identity_of
 from awa_lib.reads.dead_letters import (
     DeadLetter,

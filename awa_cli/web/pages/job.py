@@ -9,7 +9,7 @@ from awa_cli.documents.encoding import encode
 from awa_cli.views.attempts import latest_runs
 from awa_cli.views.facts import job_commands, job_facts
 from awa_cli.web import api
-from awa_cli.web.pages._render import act, at, read, render
+from awa_cli.web.pages.render import act, at, read, render
 from awa_cli.web.scope import identity_of
 from awa_lib.errors import JobNotFound
 from awa_lib.reads.jobs import JobDump, dump_job

@@ -10,12 +10,12 @@ from awa_cli.filters.query import Read
 from awa_cli.filters.spelling import QUERY_STRING
 from awa_cli.filters.text import complete_filter, read_text, text_pairs
 from awa_cli.views.columns import JOBS
-from awa_cli.web.api._fields import BeforeId, Text
+from awa_cli.web.api.fields import BeforeId, Text
 from awa_cli.web.api.jobs import Sort
 from awa_cli.web.api.overview import kinds, queues, stats
 from awa_cli.web.json_schema import Rule
 from awa_cli.web.pages._list_query import LIMIT, ListQuery, list_query, parameters
-from awa_cli.web.pages._render import at, read, render, root_of
+from awa_cli.web.pages.render import at, read, render, root_of
 from awa_lib.errors import InvalidInput
 from awa_lib.reads.jobs import job_rows, job_rows_after
 from awa_lib.reads.names import tag_names

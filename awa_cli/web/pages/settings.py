@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from awa_cli.filters.values import read_duration, read_rate
 from awa_cli.web import api
-from awa_cli.web.pages._render import act, at, fields, read, render
+from awa_cli.web.pages.render import act, at, fields, read, render
 from awa_cli.web.scope import identity_of
 from awa_lib.errors import InvalidInput
 from awa_lib.reads.policies import get_queue_policy
