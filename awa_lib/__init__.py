@@ -1,6 +1,10 @@
-"""awa: a Postgres-native job queue, sync and async.
+"""awa: a job queue in PostgreSQL, with blocking and async clients.
 
 >>> import awa_lib as awa
+
+The names in ``__all__`` are the public API.  A module with a leading underscore is not public: at
+the root of the package (``awa_lib._sql``) it is shared inside this project, in a folder it is used
+in that folder only.
 """
 
 from __future__ import annotations
@@ -19,7 +23,7 @@ if TYPE_CHECKING:
     from awa_lib.client.transaction import AsyncTransaction as Transaction
     from awa_lib.client.transaction import Transaction as SyncTransaction
     from awa_lib.enqueue.kinds import derive_kind
-    from awa_lib.enqueue.new_jobs import NewJob
+    from awa_lib.enqueue.options import NewJob
     from awa_lib.errors import (
         AccessDenied,
         AwaError,
@@ -61,6 +65,7 @@ if TYPE_CHECKING:
         DlqEntry,
         Job,
         JobState,
+        ResolveResult,
     )
     from awa_lib.ops.bulk import BulkPreview
     from awa_lib.policies import QueuePolicy
@@ -70,7 +75,6 @@ if TYPE_CHECKING:
     from awa_lib.results import (
         CallbackToken,
         Cancel,
-        ResolveResult,
         RetryAfter,
         Snooze,
         WaitForCallback,
@@ -155,18 +159,21 @@ __all__ = [
     "verify_callback_signature",
 ]
 
-# Names are loaded on first use: psycopg alone costs 177 ms, which the command line's help and a
-# producer's import should not pay.
+# Names are loaded on first use: psycopg alone costs 177 ms, which `awa --help` does not need.
 _HOMES: Final = {
     "awa_lib.client.clients": ("AsyncClient", "Client"),
     "awa_lib.enqueue.kinds": ("derive_kind",),
     "awa_lib.schema.scripts": ("current_migration_version", "migrations", "migrations_range"),
     "awa_lib.runtime.health": ("HealthCheck", "QueueHealth"),
-    "awa_lib.models": ("BulkOperation", "DlqEntry", "Job", "JobState"),
+    "awa_lib.models": ("BulkOperation", "DlqEntry", "Job", "JobState", "ResolveResult"),
     "awa_lib.results": (
-        "CallbackToken", "Cancel", "ResolveResult", "RetryAfter", "Snooze", "WaitForCallback",
+        "CallbackToken",
+        "Cancel",
+        "RetryAfter",
+        "Snooze",
+        "WaitForCallback",
     ),
-    "awa_lib.enqueue.new_jobs": ("NewJob",),
+    "awa_lib.enqueue.options": ("NewJob",),
     "awa_lib.ops.bulk": ("BulkPreview",),
     "awa_lib.policies": ("QueuePolicy",),
     "awa_lib.client.raw": ("RawClient",),
@@ -174,15 +181,24 @@ _HOMES: Final = {
     "awa_lib.reads.overviews": ("KindOverview", "QueueOverview"),
     "awa_lib.reads.queues": ("QueueStat",),
     "awa_lib.events": (
-        "Cancelled", "Completed", "Event", "Exhausted", "Failed", "Rescued", "Retried", "Started",
+        "Cancelled",
+        "Completed",
+        "Event",
+        "Exhausted",
+        "Failed",
+        "Rescued",
+        "Retried",
+        "Started",
         "Waiting",
     ),
     "awa_lib.retries": ("exponential", "fixed", "linear"),
     "awa_lib.runtime.run": ("run",),
     "awa_lib.callbacks.signatures": (
-        "sign_callback", "sign_callback_request", "verify_callback_signature",
+        "sign_callback",
+        "sign_callback_request",
+        "verify_callback_signature",
     ),
-}  # fmt: skip
+}
 _HOME_OF: Final = {name: module for module, names in _HOMES.items() for name in names}
 
 
@@ -199,7 +215,7 @@ def __getattr__(name: str) -> Any:
 
 
 async def migrate(database_url: str) -> None:
-    """Apply every pending migration to a database.  Safe when several do it at once.
+    """Apply every pending migration; several processes may call it at the same time.
 
     Raises SchemaUnsupported, ValidationError for a bad URL, Unavailable, DatabaseError.
     """

@@ -1,6 +1,6 @@
-"""JSON text: orjson for reading where it gives the same as the standard library.
+"""JSON text: reads with orjson where the result is that of the standard library.
 
-Writing stays with the standard library, because orjson turns NaN into null without a word.
+The standard library writes: orjson writes NaN as null without an error.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ except ImportError:
 
 __all__ = ["dumps", "loads", "orjson"]
 
-# One encoder for all texts: json.dumps builds one per call, a third of the time of a small text.
+# One encoder for all calls: json.dumps makes a new encoder, a third of the time of a small text.
 dumps: Final = json.JSONEncoder(
     separators=(",", ":"), ensure_ascii=False, allow_nan=False, check_circular=False
 ).encode
@@ -28,12 +28,12 @@ dumps: Final = json.JSONEncoder(
 Raises TypeError and ValueError as json.dumps, RecursionError for a cycle.
 """
 
-# From 19 digits on an integer may not fit 64 bits, and orjson reads such a one as a float.
+# An integer of 19 or more digits may not fit 64 bits, and orjson then reads a float.
 _LONG: Final = re.compile("[0-9]{19}")
-# Looking for them costs 7 ns a character: in longer texts more than orjson saves.
+# The search costs 7 ns per character, in longer texts more than orjson saves.
 _SHORT: Final = 128
-# Python refuses to read longer integers; jsonb can hold 131,072 digits.
-_MOST_DIGITS: Final = 4300
+# Python refuses to read longer integers; jsonb holds up to 131,072 digits.
+_MAX_DIGITS: Final = 4300
 
 
 def _loads_json(text: str) -> Any:
@@ -47,7 +47,7 @@ def _loads_json(text: str) -> Any:
 
 
 def _int(digits: str) -> int | float:
-    return int(digits) if len(digits) <= _MOST_DIGITS else float(digits)
+    return int(digits) if len(digits) <= _MAX_DIGITS else float(digits)
 
 
 def _loads_orjson(text: str) -> Any:

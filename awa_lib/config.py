@@ -1,4 +1,4 @@
-"""Worker options: what ``start()`` accepts, checked and with every default resolved."""
+"""The options of ``start()``: checked, and with every default filled in."""
 
 from __future__ import annotations
 
@@ -16,32 +16,37 @@ if TYPE_CHECKING:
     from awa_lib.retries import Backoff
 
 __all__ = [
-    "QueueOptions", "QueuesArgument", "RateLimit", "Retention", "StartOptions", "WorkerOptions",
-]  # fmt: skip
+    "QueueOptions",
+    "QueuesArgument",
+    "RateLimit",
+    "Retention",
+    "StartOptions",
+    "WorkerOptions",
+]
 
 QueuesArgument = Iterable[tuple[str, int] | Mapping[str, Any]]
 
 _DEFAULT_WORKERS: Final = 10
-# Seconds of the unit an option's name ends in.
+# The unit that the name of an option ends in, in seconds.
 _UNITS: Final = {"_ms": 0.001, "_seconds": 1, "_hours": 3600, "_days": 86_400}
 _COUNTS: Final = ("global_max_workers", "claim_batch", "cleanup_batch_size")
 
 
 @dataclass(frozen=True, slots=True)
 class RateLimit:
-    """Token bucket of one queue in one process; starts full."""
+    """The token bucket of a queue in one process; starts full."""
 
     max_rate: float
-    """Jobs a second."""
+    """Jobs per second."""
     burst: int
-    """Bucket size; 0 means ceil(max_rate), at least 1."""
+    """The size of the bucket; 0 means ceil(max_rate), at least 1."""
 
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """How long ended jobs are kept, in hours; None means the process-wide value.
+    """How long ended jobs are kept, in hours, at most a hundred years.
 
-    A hundred years at most.
+    None means the value of the process.
     """
 
     completed_hours: float | None = None
@@ -50,32 +55,32 @@ class Retention:
 
 @dataclass(frozen=True, slots=True)
 class QueueOptions:
-    """One queue this process works."""
+    """A queue that this process works."""
 
     name: str
     max_workers: int | None = None
-    """Slots of this queue; unset only in weighted mode."""
+    """The slots of this queue; None only in weighted mode."""
     min_workers: int = 0
-    """Guaranteed slots in weighted mode."""
+    """The guaranteed slots in weighted mode."""
     weight: int = 1
-    """Share of the overflow slots in weighted mode."""
+    """The share of the other slots in weighted mode."""
     rate_limit: RateLimit | None = None
     retention: Retention | None = None
     deadline_seconds: float | None = 300.0
-    """Longest run of one attempt; None for no limit."""
+    """The longest run of an attempt; None for no limit."""
     backoff: Backoff | Callable[[int, BaseException], float] | None = None
-    """Delay of a retry, for kinds without their own; None is the published backoff."""
+    """The delay of a retry, for kinds without their own; None is the backoff of awa 0.5."""
     dead_letters: bool | None = None
-    """Whether failed jobs are kept apart, published at start; None leaves it as it is."""
+    """Whether failed jobs become dead letters, set at start; None leaves the setting as it is."""
 
     @property
     def capacity(self) -> int:
-        """Return the hard limit of slots (hard-reserved mode)."""
+        """Return the limit of slots (hard-reserved mode)."""
         return self.max_workers if self.max_workers is not None else self.min_workers
 
 
 class StartOptions(TypedDict, total=False):
-    """Options of ``start()``; None means the default, which ``WorkerOptions`` tells."""
+    """Options of ``start()``; None means the default, which is in ``WorkerOptions``."""
 
     poll_interval_ms: float | None
     quiet_poll_interval_ms: float | None
@@ -100,35 +105,35 @@ class StartOptions(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class WorkerOptions:
-    """Everything a worker process needs to know, intervals in milliseconds."""
+    """The options of a worker process, with their defaults."""
 
     queues: tuple[QueueOptions, ...]
     poll_interval_ms: float = 200
-    """How often an idle queue is looked at when notifications do not arrive."""
+    """The interval of polling an idle queue when notifications do not arrive."""
     quiet_poll_interval_ms: float = 1_000
-    """The same while the listener is proven alive."""
+    """The same while the listener is known to be alive."""
     global_max_workers: int | None = None
-    """Turns on weighted mode: slots of all queues together."""
+    """The slots of all queues together; turns on weighted mode."""
     claim_batch: int = 500
-    """Most jobs one claim takes."""
+    """The maximum number of jobs of a claim."""
     heartbeat_interval_ms: float = 30_000
     heartbeat_staleness_ms: float = 90_000
     cancel_grace_ms: float = 2_000
-    """How long an async handler has to end by itself before it gets CancelledError; may be 0."""
+    """The time an async handler has to end by itself before CancelledError; may be 0."""
     promote_interval_ms: float = 250
     heartbeat_rescue_interval_ms: float = 30_000
     deadline_rescue_interval_ms: float = 30_000
     callback_rescue_interval_ms: float = 30_000
     leader_election_interval_ms: float = 10_000
     spans_per_second: float = 500
-    """Attempts that have an OpenTelemetry span of their own; those that fail always have."""
+    """The attempts per second with an OpenTelemetry span of their own; failures always have one."""
     leads: bool = True
-    """Whether this process may become the leader, which does the maintenance of the whole fleet."""
+    """Whether this process may become the leader, which maintains the whole fleet."""
     completed_retention_hours: float = 24
     failed_retention_hours: float = 72
     descriptor_retention_days: float = 30
     audit_retention_days: float = 365
-    """How long the audit log is kept; 90 days at least, 0 for ever."""
+    """How long the audit log is kept: at least 90 days, or 0 for ever."""
     cleanup_batch_size: int = 1_000
 
     @classmethod
@@ -143,9 +148,9 @@ class WorkerOptions:
         """Check and resolve the arguments of ``start()``.
 
         ``declared`` are the queues of the registered handlers: the default when ``queues`` is
-        None (10 slots each), and required to be among them otherwise unless ``partial``.  An
-        option that is None keeps its default.  Raises ValueError or TypeError as published,
-        naming the nearest valid key for an unknown one.
+        None (10 slots each), and otherwise required to be in it unless ``partial``.  An option
+        that is None keeps its default.  Raises ValueError or TypeError as awa 0.5 does; the error
+        for an unknown key names the nearest valid key.
         """
         for key in options:
             if key not in StartOptions.__annotations__:
@@ -192,7 +197,7 @@ def _check_options(given: Mapping[str, Any]) -> None:
 
 
 def _clamped(key: str, value: Any) -> Any:
-    """Return a length of time of at most a hundred years: "for ever" is no number."""
+    """Return a length of time of at most a hundred years."""
     unit = next((unit for end, unit in _UNITS.items() if key.endswith(end)), None)
     return value if unit is None else min(value, LONGEST_SECONDS / unit)
 

@@ -1,4 +1,4 @@
-"""What operators read about a queue or a kind."""
+"""The description of a queue or a kind, for operators."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 __all__ = ["Descriptor", "DescriptorFields"]
 
 _LIMITS: Final = {"display_name": 200, "description": 2000, "owner": 200, "docs_url": 2048}
-_MOST_TAGS: Final = 20
+_MAX_TAGS: Final = 20
 
 
 class DescriptorFields(TypedDict, total=False):
-    """What can be said of a queue or a kind; None means nothing."""
+    """The fields of a descriptor; None leaves a field empty."""
 
     display_name: str | None
     description: str | None
@@ -33,7 +33,7 @@ class DescriptorFields(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Descriptor:
-    """Description of a queue or a kind.  Raises ValidationError for a value out of bounds."""
+    """The description of a queue or a kind.  Raises ValidationError for a value out of bounds."""
 
     display_name: str | None = None
     description: str | None = None
@@ -48,8 +48,8 @@ class Descriptor:
             value = getattr(self, name)
             if value is not None:
                 _check_text(name, value, most)
-        if not isinstance(self.tags, list | tuple) or len(self.tags) > _MOST_TAGS:
-            raise ValidationError(f"tags must be a list of at most {_MOST_TAGS}: {self.tags!r}")
+        if not isinstance(self.tags, list | tuple) or len(self.tags) > _MAX_TAGS:
+            raise ValidationError(f"tags must be a list of at most {_MAX_TAGS}: {self.tags!r}")
         for i, tag in enumerate(self.tags):
             _check_text(f"tags[{i}]", tag, None)
         encode_object(self.extra, name="extra")
@@ -65,7 +65,7 @@ class Descriptor:
 
     @property
     def hash(self) -> str:
-        """Hex BLAKE3 of the compact, sorted JSON, as published: equal in every process."""
+        """The hex BLAKE3 hash of the compact, sorted JSON; equal to that of awa 0.5."""
         from blake3 import blake3  # 1 ms, and only workers need it
 
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}

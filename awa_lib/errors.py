@@ -1,4 +1,4 @@
-"""Every error the library raises, one tree.
+"""The errors of the library.
 
 AwaError
 ├── NotFound
@@ -24,9 +24,9 @@ AwaError
 ├── EmbeddedError
 └── TerminalError
 
-``str(error)`` says what happened, ``error.why`` the cause in one clause, ``error.hint`` what to
-do next, with the exact command where there is one; a traceback shows all three.  No message ever
-holds a password.
+``str(error)`` says what happened, ``error.why`` gives the cause, and ``error.hint`` says what to
+do next, with the exact command if there is one.  A traceback shows all three.  No message contains
+a password.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ __all__ = [
 
 
 class AwaError(Exception):
-    """Root of every error raised by this library."""
+    """Base class of all errors of this library."""
 
     def __init__(
         self, message: str = "", *, why: str | None = None, hint: str | None = None
@@ -79,7 +79,7 @@ class AwaError(Exception):
 
 
 class NotFound(AwaError):
-    """What was asked for does not exist."""
+    """The requested object does not exist."""
 
 
 class JobNotFound(NotFound, LookupError):
@@ -121,11 +121,11 @@ class CallbackNotFound(NotFound, LookupError):
 
 
 class ScheduleNotFound(NotFound, LookupError):
-    """No schedule has this name.  ``name`` holds it, ``removed_at`` when it was removed, if so."""
+    """No schedule has this name.  ``name`` holds it, ``removed_at`` the time of its removal."""
 
     def __init__(self, name: str, removed_at: datetime | None = None) -> None:
         if removed_at is None:
-            why = "no process that has started here declares it"
+            why = "no process that has started declares it"
         else:
             why = f"it was removed at {removed_at.isoformat(timespec='seconds')}"
         super().__init__(
@@ -136,11 +136,11 @@ class ScheduleNotFound(NotFound, LookupError):
 
 
 class Conflict(AwaError):
-    """The request collides with the present state of the database."""
+    """The request conflicts with the state of the database."""
 
 
 class UniqueConflict(Conflict):
-    """Another live job holds the same unique key; ``job_id`` is its id where it is known."""
+    """Another live job holds the same unique key.  ``job_id`` is its id, or None."""
 
     def __init__(
         self,
@@ -153,20 +153,20 @@ class UniqueConflict(Conflict):
     ) -> None:
         if job_id is not None:
             message = f"{message}: job {job_id}"
-            hint = hint or f"look at it: awa job show {job_id}"
+            hint = hint or f"show that job: awa job show {job_id}"
         super().__init__(message, why=why, hint=hint)
         self.constraint = constraint
         self.job_id = job_id
 
 
 class InvalidTransition(Conflict):
-    """The job exists, but its state does not allow the change."""
+    """The state of the job does not allow the change."""
 
     def __init__(self, job_id: int, state: str, verb: str, allowed: tuple[str, ...]) -> None:
         super().__init__(
             f"cannot {verb} job {job_id}: it is {state}",
-            why=f"only jobs in state {', '.join(allowed)} can take this",
-            hint=f"look at it: awa job show {job_id}",
+            why=f"only jobs in state {', '.join(allowed)} allow this",
+            hint=f"show the job: awa job show {job_id}",
         )
         self.job_id = job_id
         self.state = state
@@ -174,15 +174,15 @@ class InvalidTransition(Conflict):
 
 
 class InvalidInput(AwaError):
-    """A value given by the caller cannot be used."""
+    """A value given by the caller is not valid."""
 
 
 class ValidationError(InvalidInput, ValueError):
-    """A value is of the wrong shape or out of range."""
+    """A value has the wrong type or form, or is out of range."""
 
 
 class SerializationError(InvalidInput, ValueError):
-    """A value cannot be written as JSON, or JSON cannot be read into the declared type."""
+    """A value cannot be written as JSON, or JSON does not fit the declared type."""
 
 
 class UnknownJobKind(InvalidInput, LookupError):
@@ -190,19 +190,19 @@ class UnknownJobKind(InvalidInput, LookupError):
 
 
 class SchemaMismatch(AwaError):
-    """The database schema does not fit this version of the library."""
+    """The schema of the database does not match this version of the library."""
 
 
 class SchemaNotMigrated(SchemaMismatch):
-    """Tables are missing: migrations have not been applied, or not all of them."""
+    """Tables are missing: not all migrations have been applied."""
 
 
 class SchemaUnsupported(SchemaMismatch):
-    """The schema was made by a version this library does not work with."""
+    """The schema belongs to a version that this library does not support."""
 
 
 class DatabaseError(AwaError):
-    """The database refused a statement.  ``sqlstate`` and ``constraint`` are kept when known."""
+    """The database refused a statement.  ``sqlstate`` and ``constraint`` are None if unknown."""
 
     def __init__(
         self,
@@ -219,19 +219,19 @@ class DatabaseError(AwaError):
 
 
 class AccessDenied(DatabaseError):
-    """The role of this connection lacks a right that the statement needs."""
+    """The role of the connection lacks a privilege that the statement needs."""
 
 
 class Transient(DatabaseError):
-    """A passing trouble: nothing is wrong with the request, which may be sent again.
+    """A temporary error; the request is valid and may be sent again.
 
-    A lock or a statement that timed out, a deadlock, a serialization failure.  In a transaction
-    of the caller's, the whole transaction has to be repeated.
+    For example a lock or statement time-out, a deadlock or a serialization failure.  In a
+    transaction of the caller, repeat the whole transaction.
     """
 
 
 class Unavailable(Transient):
-    """The database cannot be reached, is read-only, or the connection was lost."""
+    """The database cannot be reached or is read-only, or the connection was lost."""
 
 
 class StaleAttempt(AwaError):
@@ -243,4 +243,4 @@ class EmbeddedError(AwaError):
 
 
 class TerminalError(AwaError):
-    """Raised by a handler: fail the job at once, without another attempt."""
+    """Raise this in a handler to fail the job at once, without another attempt."""

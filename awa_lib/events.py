@@ -1,4 +1,4 @@
-"""What happens to a job in this process, for hooks and follow-ups."""
+"""Events of jobs in this process, for hooks and follow-ups."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened to ``job``."""
+    """An event of ``job``."""
 
     job: Job
 
@@ -47,7 +47,7 @@ class Completed(Event):
 
 @dataclass(frozen=True, slots=True)
 class Retried(Event):
-    """The attempt failed, or asked for another; ``job.run_at`` is when (in a hook)."""
+    """The attempt failed, or asked for a retry, which runs at ``job.run_at`` (in a hook)."""
 
     error: str
     """Empty for RetryAfter."""
@@ -64,7 +64,7 @@ class Exhausted(Event):
 
 @dataclass(frozen=True, slots=True)
 class Failed(Event):
-    """The job failed for good, whatever attempts were left."""
+    """The job failed for good, although it had attempts left."""
 
     error: str
     attempt: int
@@ -84,7 +84,7 @@ class Waiting(Event):
 
 @dataclass(frozen=True, slots=True)
 class Rescued(Event):
-    """The leader, in this process, took the job from an attempt that could not end it."""
+    """The leader, in this process, took the job from an attempt that did not end it."""
 
     reason: str
     attempt: int

@@ -35,7 +35,7 @@ _LONGEST_TEXT: Final = 10_000
 
 
 class DlqFilter(TypedDict, total=False):
-    """Jobs that fit every key that is given."""
+    """Select dead letters that match every given key."""
 
     kind: str
     queue: str
@@ -43,10 +43,10 @@ class DlqFilter(TypedDict, total=False):
 
 
 class JobFilter(DlqFilter, total=False):
-    """Jobs that fit every key that is given.
+    """Select jobs that match every given key.
 
-    ``args`` holds what the arguments must contain, nested objects included; ``error`` is a part of
-    the latest error's text; ``created_after`` is inclusive, ``created_before`` is not.
+    ``args`` is what the arguments must contain, nested objects included.  ``error`` is a part of
+    the text of the latest error.  ``created_after`` is inclusive, ``created_before`` is exclusive.
     """
 
     state: str
@@ -108,7 +108,7 @@ def require_some(verb: str, where: Mapping[str, Any], *, everything: bool) -> No
         raise ValidationError(
             f"{verb} needs at least one of {', '.join(where)}",
             why="without a filter it would take every job",
-            hint="give all=True, or --all, if that is what you want",
+            hint="to change every job, give all=True or --all",
         )
 
 

@@ -1,4 +1,4 @@
-"""Logs that say which job they are about, in tasks and in threads."""
+"""Logging with the fields of the running job, in tasks and in threads."""
 
 from __future__ import annotations
 
@@ -23,23 +23,24 @@ _FIELDS: Final = {
     "job_queue": "queue",
     "job_attempt": "attempt",
 }
-# What every record has; all else came by ``extra=``.
+# The attributes of every record; the others came from ``extra=``.
 _OWN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
 def current_job() -> Job | None:
-    """Return the job whose handler is running here, in a task or a thread; None outside."""
+    """Return the job whose handler runs in this task or thread, or None."""
     return running.get()
 
 
 class JobFilter(logging.Filter):
-    """Gives records ``job_id``, ``job_kind``, ``job_queue`` and ``job_attempt``; None outside.
+    """Add ``job_id``, ``job_kind``, ``job_queue`` and ``job_attempt`` to each record.
 
-    Put it on a handler: ``handler.addFilter(JobFilter())``.  Values given by ``extra=`` stay.
+    They are None outside a job.  Add it to a handler: ``handler.addFilter(JobFilter())``.  Values
+    given with ``extra=`` stay.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Add the fields; lets every record pass."""
+        """Add the fields and let the record pass."""
         job = running.get()
         for field, attribute in _FIELDS.items():
             if not hasattr(record, field):
@@ -48,10 +49,10 @@ class JobFilter(logging.Filter):
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: time (RFC 3339, UTC), level, logger, message, the job, the extras."""
+    """Format a record as one line of JSON: time, level, logger, message, job fields and extras."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line, without its end."""
+        """Return the line, without a newline."""
         job = running.get()
         line: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),

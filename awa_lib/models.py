@@ -1,125 +1,33 @@
-"""What the library hands out: jobs, their states, and the health of a worker."""
+"""What the library returns: jobs, dead letters, bulk operations, and answers to callbacks."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import IntEnum
-from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar
 
 from awa_lib._json import loads
+from awa_lib.states import BY_NAME, JobState
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Mapping
+    from collections.abc import Mapping
 
-    from awa_lib.callbacks.cel import Expressions
-    from awa_lib.results import CallbackToken
+    from awa_lib.results import Attempt, CallbackToken
 
 __all__ = [
-    "TERMINAL_STATES",
-    "Attempt",
     "BulkOperation",
     "DlqEntry",
     "Job",
     "JobState",
-    "StateName",
+    "ResolveResult",
 ]
 
-R = TypeVar("R")
 if TYPE_CHECKING:
     from typing_extensions import TypeVar as TypeVarWithDefault
 
     A = TypeVarWithDefault("A", default=Any)
 else:
     A = TypeVar("A")
-
-
-class JobState(IntEnum):
-    """State of a job.  ``str()`` gives the name used in SQL, filters and JSON."""
-
-    Scheduled = 0
-    Available = 1
-    Running = 2
-    Completed = 3
-    Retryable = 4
-    Failed = 5
-    Cancelled = 6
-    WaitingExternal = 7
-
-    def __str__(self) -> str:
-        """Return the snake_case name."""
-        return _STATE_NAMES[self]
-
-    def __repr__(self) -> str:
-        """Return ``JobState.Failed``."""
-        return f"JobState.{self.name}"
-
-    @classmethod
-    def parse(cls, name: str) -> JobState:
-        """Return the state with this snake_case name.  Raises ValueError."""
-        try:
-            return _STATES[name]
-        except KeyError:
-            raise ValueError(f"unknown job state: {name}") from None
-
-
-StateName = Literal[
-    "scheduled", "available", "running", "completed", "retryable", "failed", "cancelled",
-    "waiting_external",
-]  # fmt: skip
-_STATE_NAMES: Final[dict[JobState, StateName]] = {
-    JobState.Scheduled: "scheduled",
-    JobState.Available: "available",
-    JobState.Running: "running",
-    JobState.Completed: "completed",
-    JobState.Retryable: "retryable",
-    JobState.Failed: "failed",
-    JobState.Cancelled: "cancelled",
-    JobState.WaitingExternal: "waiting_external",
-}
-_STATES: Final[dict[str, JobState]] = {name: state for state, name in _STATE_NAMES.items()}
-TERMINAL_STATES: Final = frozenset({JobState.Completed, JobState.Failed, JobState.Cancelled})
-
-
-class Attempt(Protocol):
-    """What the runtime gives a job while its handler runs."""
-
-    @property
-    def progress(self) -> dict[str, Any] | None:
-        """A copy of the progress as noted now."""
-
-    def set_progress(self, percent: int, message: str | None) -> None:
-        """Note progress in memory."""
-
-    def update_metadata(self, updates: Mapping[str, Any]) -> None:
-        """Merge into the checkpoint."""
-
-    async def flush_progress(self) -> None:
-        """Write progress now."""
-
-    def flush_progress_sync(self) -> None:
-        """Write progress now, from a thread."""
-
-    def is_cancelled(self) -> bool:
-        """Return True once the attempt should stop."""
-        ...
-
-    async def register_callback(
-        self, timeout_seconds: float, expressions: Expressions
-    ) -> CallbackToken:
-        """Give the job a callback."""
-        ...
-
-    async def wait_for_callback(self, token: CallbackToken) -> Any:
-        """Wait for the answer to a callback."""
-
-    async def cancel_callback(self, token: CallbackToken) -> bool:
-        """Withdraw a callback."""
-        ...
-
-    def from_thread(self, call: Coroutine[Any, Any, R], *, bounded: bool = True) -> R:
-        """Run a coroutine on the event loop, from a blocking handler."""
-        ...
 
 
 _UNREAD: Final = object()
@@ -131,20 +39,36 @@ def _iso(value: datetime | str) -> str:
 
 
 class Job(Generic[A]):
-    """One job, as it was when read.  Nothing refreshes it but reading it again.
+    """A job as it was when it was read; read it again for its present state.
 
-    JSON columns arrive as text and are decoded on first use, so that claiming a job costs nothing
-    for fields its handler never looks at.  Times are RFC 3339 strings in UTC, as published.
-    While its handler runs, ``progress`` is live and the progress methods work; elsewhere they
-    raise RuntimeError.
+    JSON columns are decoded on first use, so that a claim does not pay for fields that the
+    handler does not use.  Times are RFC 3339 strings in UTC.  While its handler runs, ``progress``
+    is live and the progress methods work; elsewhere the methods raise RuntimeError.
     """
 
     __slots__ = (
-        "_args", "_attempt", "_created_at", "_deadline_at", "_errors", "_finalized_at", "_metadata",
-        "_progress", "_raw_args", "_run_at", "_tags", "attempt", "id", "kind", "max_attempts",
-        "priority", "queue", "run_lease", "state",
-    )  # fmt: skip
+        "_args",
+        "_attempt",
+        "_created_at",
+        "_deadline_at",
+        "_errors",
+        "_finalized_at",
+        "_metadata",
+        "_progress",
+        "_raw_args",
+        "_run_at",
+        "_tags",
+        "attempt",
+        "id",
+        "kind",
+        "max_attempts",
+        "priority",
+        "queue",
+        "run_lease",
+        "state",
+    )
 
+    # Positional, in the order of a claimed row: by name it would take five times as long.
     def __init__(
         self,
         id: int,  # noqa: A002 - the column's name
@@ -168,7 +92,7 @@ class Job(Generic[A]):
         self.id = id
         self.kind = kind
         self.queue = queue
-        self.state = _STATES[state] if isinstance(state, str) else state
+        self.state = BY_NAME[state] if isinstance(state, str) else state
         self.priority = priority
         self.attempt = attempt
         self.max_attempts = max_attempts
@@ -190,7 +114,7 @@ class Job(Generic[A]):
         """The arguments: the declared type inside a handler, else plain JSON data."""
         if self._args is _UNREAD:
             self._args = loads(self._raw_args)
-        return self._args  # type: ignore[no-any-return]
+        return self._args  # type: ignore[no-any-return] # of the declared type by now
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -201,14 +125,14 @@ class Job(Generic[A]):
 
     @property
     def tags(self) -> list[str]:
-        """The job's tags, in the order they were given."""
+        """The job's tags, in the order given."""
         if not isinstance(self._tags, list):
             self._tags = loads(self._tags) if self._tags else []
         return self._tags
 
     @property
     def errors(self) -> list[dict[str, Any]]:
-        """Every recorded failure, oldest first: {error, attempt, at[, terminal]}."""
+        """The recorded failures, oldest first: {error, attempt, at[, terminal]}."""
         if not isinstance(self._errors, list):
             self._errors = loads(self._errors) if self._errors else []
         return self._errors
@@ -222,22 +146,22 @@ class Job(Generic[A]):
 
     @property
     def run_at(self) -> str:
-        """When the job may run, or ran."""
+        """The time from which the job may run."""
         return _iso(self._run_at)
 
     @property
     def created_at(self) -> str:
-        """When the job was inserted."""
+        """The time at which the job was inserted."""
         return _iso(self._created_at)
 
     @property
     def finalized_at(self) -> str | None:
-        """When an attempt last ended the job or put it back for a retry."""
+        """The time at which an attempt last ended the job or put it back for a retry."""
         return None if self._finalized_at is None else _iso(self._finalized_at)
 
     @property
     def deadline(self) -> str | None:
-        """When the running attempt must have ended, if it has a deadline."""
+        """The time by which the running attempt must end, or None."""
         return None if self._deadline_at is None else _iso(self._deadline_at)
 
     def _running(self, verb: str) -> Attempt:
@@ -246,9 +170,9 @@ class Job(Generic[A]):
         return self._attempt
 
     def set_progress(self, percent: int, message: str | None = None) -> None:
-        """Note progress in memory: percent 0..100 (more is clamped), message replaced.
+        """Set the progress in memory: ``percent`` is clamped to 0..100, ``message`` is replaced.
 
-        Written by the next heartbeat, by ``flush_progress`` and with the end of the attempt.
+        The next heartbeat, ``flush_progress`` and the end of the attempt write it to the database.
         Raises TypeError or ValueError for a bad percent, RuntimeError outside a run.
         """
         self._running("set_progress").set_progress(percent, message)
@@ -256,17 +180,17 @@ class Job(Generic[A]):
     def update_metadata(self, updates: Mapping[str, Any]) -> None:
         """Merge keys into ``progress["metadata"]``, the checkpoint of this job.
 
-        In memory, like ``set_progress``; the next attempt begins with it.  Values are kept as they
-        are at the call, encoded as args are.  Raises ValueError for anything but a dict,
-        SerializationError that names the key, RuntimeError outside a run.
+        The merge is in memory, as with ``set_progress``; the next attempt starts with the result.
+        Values are copied at the call and encoded as args are.  Raises ValueError for anything but
+        a dict, SerializationError that names the key, RuntimeError outside a run.
         """
         self._running("update_metadata").update_metadata(updates)
 
     async def flush_progress(self) -> None:
-        """Write progress now.  Does nothing when the attempt no longer owns the job.
+        """Write progress now, in one statement.
 
-        One statement, under the lease of the attempt.  Raises Unavailable, RuntimeError outside a
-        run.
+        Does nothing when the attempt no longer owns the job.  Raises Unavailable, RuntimeError
+        outside a run.
         """
         await self._running("flush_progress").flush_progress()
 
@@ -285,18 +209,20 @@ class Job(Generic[A]):
         on_fail: str | None = None,
         transform: str | None = None,
     ) -> CallbackToken:
-        """Give the job a callback id for an outside system, in place of one it may have.
+        """Register a callback, for an outside system to answer; replaces an earlier one.
 
-        Written at once; ``timeout_seconds`` run from now.  The expressions are CEL over
-        ``payload``, for ``resolve_callback``.
-        An attempt that takes the place of one whose worker died gets the same ids again, in the
-        order they were asked for.  Raises ValidationError for a bad time-out or expression, or
-        when the attempt does not own the job any more; RuntimeError outside a run.
+        Written at once; ``timeout_seconds`` counts from now.  The expressions are CEL over
+        ``payload`` and are used by ``resolve_callback``.
+        An attempt that replaces one whose worker died gets the same ids again, in the order of
+        the calls.  Raises ValidationError for a bad time-out or expression, or when the attempt no
+        longer owns the job; RuntimeError outside a run.
         """
-        from awa_lib.callbacks.cel import Expressions
-
         return await self._running("register_callback").register_callback(
-            timeout_seconds, Expressions(filter, on_complete, on_fail, transform)
+            timeout_seconds,
+            filter=filter,
+            on_complete=on_complete,
+            on_fail=on_fail,
+            transform=transform,
         )
 
     def register_callback_sync(
@@ -307,55 +233,94 @@ class Job(Generic[A]):
         on_fail: str | None = None,
         transform: str | None = None,
     ) -> CallbackToken:
-        """Do what ``register_callback`` does, from a blocking handler.
+        """Register a callback from a blocking handler.  See ``register_callback``.
 
-        Raises as it does, AwaError when it takes more than 30 s or on the event loop.
+        Also raises AwaError when it takes more than 30 s or is called on the event loop.
         """
         return self._running("register_callback_sync").from_thread(
             self.register_callback(timeout_seconds, filter, on_complete, on_fail, transform)
         )
 
     async def wait_for_callback(self, token: CallbackToken) -> Any:
-        """Wait until ``resume_external`` answers a callback and return its payload.
+        """Wait until ``resume_external`` answers a callback, and return its payload.
 
-        The job is waiting_external meanwhile, without heartbeat or deadline, and keeps its slot.
-        The deadline starts anew with the answer.  When the worker stops meanwhile, the answer
-        starts a new attempt, whose handler gets it here.  Raises ValidationError when the token
-        was replaced, or the job was resolved another way; RuntimeError outside a run.
+        The job is waiting_external during the wait, without heartbeat or deadline, and keeps its
+        slot.  The deadline starts again with the answer.  If the worker stops during the wait, the
+        answer starts a new attempt, whose handler gets it from this call.  Raises ValidationError
+        when the token was replaced or the job was resolved another way; RuntimeError outside a
+        run.
         """
         return await self._running("wait_for_callback").wait_for_callback(token)
 
     def wait_for_callback_sync(self, token: CallbackToken) -> Any:
-        """Do what ``wait_for_callback`` does, from a blocking handler; keeps its thread.
+        """Wait for a callback from a blocking handler, whose thread waits.
 
-        Raises as it does, AwaError on the event loop.
+        Raises as ``wait_for_callback``, and AwaError on the event loop.
         """
         return self._running("wait_for_callback_sync").from_thread(
             self.wait_for_callback(token), bounded=False
         )
 
     async def cancel_callback(self, token: CallbackToken) -> bool:
-        """Withdraw a callback before waiting for it; return False when it is gone already.
+        """Withdraw a callback before waiting for it; return False if it no longer exists.
 
         Raises Unavailable, RuntimeError outside a run.
         """
         return await self._running("cancel_callback").cancel_callback(token)
 
     def is_cancelled(self) -> bool:
-        """Return True once this attempt should stop: cancel, rescue, deadline or shutdown."""
+        """Return True once this attempt should stop: cancelled, rescued, late or shutting down."""
         return self._attempt is not None and self._attempt.is_cancelled()
 
     def __repr__(self) -> str:
-        """Show what identifies the job and where it stands."""
+        """Return id, kind, queue, state and attempt."""
         return (
             f"Job(id={self.id}, kind={self.kind!r}, queue={self.queue!r}, "
             f"state={self.state.name}, attempt={self.attempt})"
         )
 
 
+class ResolveResult:
+    """The result of ``resolve_callback``.
+
+    ``outcome`` is completed, failed or ignored; ``job`` is None when ignored; ``payload`` is the
+    transformed payload of a completion; ``reason`` says why it was ignored.
+    """
+
+    __slots__ = ("job", "outcome", "payload", "reason")
+
+    def __init__(
+        self,
+        outcome: str,
+        job: Job | None = None,
+        payload: Any = None,
+        reason: str | None = None,
+    ) -> None:
+        self.outcome = outcome
+        self.job = job
+        self.payload = payload
+        self.reason = reason
+
+    def is_completed(self) -> bool:
+        """Return True when the job ended completed."""
+        return self.outcome == "completed"
+
+    def is_failed(self) -> bool:
+        """Return True when the job ended failed."""
+        return self.outcome == "failed"
+
+    def is_ignored(self) -> bool:
+        """Return True when the job is still waiting."""
+        return self.outcome == "ignored"
+
+    def __repr__(self) -> str:
+        """Return the outcome."""
+        return f"ResolveResult(outcome={self.outcome!r})"
+
+
 @dataclass(frozen=True, slots=True)
 class DlqEntry:
-    """A dead letter: the job as it failed, why it is here and since when.
+    """A dead letter: a failed job, kept apart with the reason and the time of its failure.
 
     ``original_run_lease`` is the lease of the attempt that failed.
     """
@@ -368,19 +333,19 @@ class DlqEntry:
 
 @dataclass(frozen=True, slots=True)
 class BulkOperation:
-    """A bulk operation as it stood when read.
+    """A bulk operation as it was when it was read.
 
-    ``total_matched`` was counted when it was submitted.  Jobs it came to are ``processed``
-    (changed), ``skipped`` (held by somebody else to the end, or changed meanwhile) or ``errored``
-    (refused one by one; ``last_error`` names the last).  Jobs that stopped to fit before it came
-    to them are in none of the three.
+    ``total_matched`` was counted when the operation was submitted.  The jobs it has reached are
+    ``processed`` (changed), ``skipped`` (locked by another session, or changed in the meantime) or
+    ``errored`` (refused; ``last_error`` is the last error).  Jobs that no longer matched when it
+    reached them are in none of the three.
     """
 
     id: str
     operation: Literal["retry", "cancel", "delete", "set_priority", "move_queue"]
     filter: dict[str, Any]
     spec: dict[str, Any]
-    """What they get: priority or to_queue."""
+    """The new priority or to_queue."""
     state: Literal["pending", "running", "completed", "cancelled", "failed"]
     cursor: int
     total_matched: int
@@ -395,5 +360,5 @@ class BulkOperation:
 
     @property
     def finished(self) -> bool:
-        """Return True when nothing more will happen."""
+        """Return True when the operation has ended."""
         return self.finished_at is not None

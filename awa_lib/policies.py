@@ -1,4 +1,4 @@
-"""What is stored about a queue for the whole fleet: limits, and settings of its workers."""
+"""The policy of a queue: limits and settings that hold for the whole fleet."""
 
 from __future__ import annotations
 
@@ -16,14 +16,18 @@ if TYPE_CHECKING:
     from awa_lib.config import QueueOptions
 
 __all__ = [
-    "LONGEST_DEADLINE", "LONGEST_POLL_MS", "LONGEST_RETENTION", "RATES", "PolicyChanges",
+    "LONGEST_DEADLINE",
+    "LONGEST_POLL_MS",
+    "LONGEST_RETENTION",
+    "RATES",
+    "PolicyChanges",
     "QueuePolicy",
-]  # fmt: skip
+]
 
-# Beyond these a setting means nothing else, and intervals and waits cannot be computed.
+# Larger values mean the same, and intervals could not be computed.
 LONGEST_DEADLINE: Final = 10 * 366 * 86_400.0
 LONGEST_RETENTION: Final = LONGEST_HOURS
-"""Hours: a hundred years, which is for ever."""
+"""A hundred years, in hours."""
 LONGEST_POLL_MS: Final = 86_400_000
 RATES: Final = (1e-6, 1e9)
 
@@ -32,7 +36,7 @@ _N = TypeVar("_N", int, float)
 
 
 class PolicyChanges(TypedDict, total=False):
-    """Settings to change; one that is None is taken back, one that is left out stays."""
+    """Settings to change.  None resets a setting; a setting that is left out stays."""
 
     max_running: int | None
     max_running_per_key: int | None
@@ -46,39 +50,39 @@ class PolicyChanges(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class QueuePolicy:
-    """Settings of one queue in the database; None means what each worker was started with."""
+    """The policy of a queue.  None means the setting that each worker was started with."""
 
     queue: str
     dead_letters: bool = False
-    """Whether failed jobs are kept apart."""
+    """Whether failed jobs become dead letters."""
     max_running: int | None = None
-    """Most jobs that run at once in the whole fleet; 0 lets none start, None is no limit."""
+    """The maximum number of running jobs in the fleet; 0 lets none start, None is no limit."""
     max_running_per_key: int | None = None
-    """Most jobs with the same concurrency key that run at once in the whole fleet."""
+    """The maximum number of running jobs with the same concurrency key in the fleet."""
     max_rate: float | None = None
-    """Jobs a second that each process may start."""
+    """The maximum number of jobs that each process starts per second."""
     burst: int | None = None
-    """Size of the token bucket that goes with ``max_rate``."""
+    """The size of the token bucket of ``max_rate``."""
     poll_interval_ms: int | None = None
-    """How often an idle worker looks for jobs, also while notifications arrive."""
+    """The polling interval of an idle worker, also while notifications arrive."""
     claim_batch: int | None = None
-    """Most jobs one claim takes."""
+    """The maximum number of jobs of a claim."""
     deadline_seconds: float | None = None
-    """Longest run of one attempt; 0 for no limit."""
+    """The longest run of an attempt; 0 for no limit."""
     completed_retention_hours: float | None = None
     failed_retention_hours: float | None = None
     updated_at: datetime | None = None
-    """Last change; None for a queue nothing is stored about."""
+    """The last change; None for a queue without a policy."""
 
     @property
     def limited(self) -> bool:
-        """Return True when claims must be counted in the whole fleet."""
+        """Return True when claims are counted in the whole fleet."""
         return self.max_running is not None or self.max_running_per_key is not None
 
     def clamped(self) -> QueuePolicy:
-        """Return what can be followed of settings that a hand has written.
+        """Return the policy with each value put within its bounds.
 
-        Raises ValidationError for what is no number.
+        For rows that were written by hand.  Raises ValidationError for NaN.
         """
         return replace(
             self,
@@ -104,7 +108,7 @@ class QueuePolicy:
         return min(max(value, least), most)
 
     def over(self, options: QueueOptions) -> QueueOptions:
-        """Return what a worker of this queue goes by: these settings over its own."""
+        """Return the options of a worker, overridden by this policy."""
         rate, deadline = options.rate_limit, options.deadline_seconds
         if self.max_rate is not None and self.burst is not None:
             rate = RateLimit(_number(self.max_rate, *RATES), max(1, self.burst))
@@ -113,7 +117,7 @@ class QueuePolicy:
         return replace(options, rate_limit=rate, deadline_seconds=deadline)
 
     def kept(self, own: Retention) -> Retention:
-        """Return how long ended jobs are kept: these settings over a worker's own."""
+        """Return the retention of a worker, overridden by this policy."""
         return Retention(
             _kept(self.completed_retention_hours, own.completed_hours),
             _kept(self.failed_retention_hours, own.failed_hours),
@@ -127,5 +131,5 @@ def _kept(hours: float | None, own: float | None) -> float | None:
 
 
 def _number(value: float, least: float, most: float) -> float:
-    """Return a number within bounds; the largest for one that is none, which limits nothing."""
+    """Return a number within bounds; NaN gives the largest, which limits nothing."""
     return most if math.isnan(value) else min(max(value, least), most)

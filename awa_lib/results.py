@@ -1,49 +1,51 @@
-"""What a handler may return, and what resolving a callback gives."""
+"""What a handler may return, and the interface of a running attempt."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from awa_lib.models import Job
+    from collections.abc import Coroutine, Mapping
 
 __all__ = [
+    "Attempt",
     "CallbackToken",
     "Cancel",
-    "ResolveResult",
     "RetryAfter",
     "Snooze",
     "WaitForCallback",
 ]
 
+R = TypeVar("R")
+
 
 @dataclass(frozen=True, slots=True)
 class RetryAfter:
-    """Handler result: try again in ``seconds`` (fractions count); uses up an attempt."""
+    """Handler result: retry in ``seconds`` (may be a fraction); uses up an attempt."""
 
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class Snooze:
-    """Handler result: run again in ``seconds`` (fractions count) without using up an attempt."""
+    """Handler result: run again in ``seconds`` (may be a fraction); uses up no attempt."""
 
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class Cancel:
-    """Handler result: end the job as cancelled, with this reason in its errors."""
+    """Handler result: cancel the job, with this reason in its errors."""
 
     reason: str = "cancelled by handler"
 
 
 @dataclass(frozen=True, slots=True)
 class CallbackToken:
-    """A registered callback; ``id`` is the UUID an outside system sends back.
+    """A registered callback; ``id`` is the UUID that an outside system sends back.
 
-    ``answered`` is True when an attempt before this one asked, and the answer is there already.
+    ``answered`` is True when an earlier attempt registered it and the answer has arrived.
     """
 
     id: str
@@ -52,7 +54,7 @@ class CallbackToken:
 
 @dataclass(frozen=True, slots=True)
 class WaitForCallback:
-    """Handler result: park the job until its registered callback is resolved."""
+    """Handler result: wait until the registered callback is resolved."""
 
     token: CallbackToken
 
@@ -62,39 +64,42 @@ class WaitForCallback:
         return self.token.id
 
 
-class ResolveResult:
-    """What ``resolve_callback`` did.
+class Attempt(Protocol):
+    """What the runtime provides to a job while its handler runs."""
 
-    ``outcome`` is completed, failed or ignored; ``job`` is None when ignored; ``payload`` is the
-    transformed one of a completion; ``reason`` says why it was ignored.
-    """
+    @property
+    def progress(self) -> dict[str, Any] | None:
+        """A copy of the present progress."""
 
-    __slots__ = ("job", "outcome", "payload", "reason")
+    def set_progress(self, percent: int, message: str | None) -> None:
+        """Set the progress in memory."""
 
-    def __init__(
-        self,
-        outcome: str,
-        job: Job | None = None,
-        payload: Any = None,
-        reason: str | None = None,
-    ) -> None:
-        self.outcome = outcome
-        self.job = job
-        self.payload = payload
-        self.reason = reason
+    def update_metadata(self, updates: Mapping[str, Any]) -> None:
+        """Merge into the checkpoint."""
 
-    def is_completed(self) -> bool:
-        """Return True when the job ended completed."""
-        return self.outcome == "completed"
+    async def flush_progress(self) -> None:
+        """Write progress now."""
 
-    def is_failed(self) -> bool:
-        """Return True when the job ended failed."""
-        return self.outcome == "failed"
+    def flush_progress_sync(self) -> None:
+        """Write progress now, from a thread."""
 
-    def is_ignored(self) -> bool:
-        """Return True when the job goes on waiting."""
-        return self.outcome == "ignored"
+    def is_cancelled(self) -> bool:
+        """Return True once the attempt should stop."""
+        ...
 
-    def __repr__(self) -> str:
-        """Show the outcome."""
-        return f"ResolveResult(outcome={self.outcome!r})"
+    async def register_callback(
+        self, timeout_seconds: float, **expressions: str | None
+    ) -> CallbackToken:
+        """Register a callback."""
+        ...
+
+    async def wait_for_callback(self, token: CallbackToken) -> Any:
+        """Wait for the answer to a callback."""
+
+    async def cancel_callback(self, token: CallbackToken) -> bool:
+        """Withdraw a callback."""
+        ...
+
+    def from_thread(self, call: Coroutine[Any, Any, R], *, bounded: bool = True) -> R:
+        """Run a coroutine on the event loop, from a blocking handler."""
+        ...

@@ -1,4 +1,4 @@
-"""When a failed attempt is tried again, and whether."""
+"""Whether and when a failed attempt is retried."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Backoff:
 
     def seconds(self, attempt: int, source: random.Random) -> float:
         """Return the delay after attempt 1, 2, …, at most ``most``."""
-        # Beyond 2**63 a power means the limit anyway, and could overflow.
+        # A power beyond 2**63 is above the limit anyway, and could overflow.
         power = min(attempt - 1, 63 / max(math.log2(self.factor), 1e-9))
         base: float = self.first * self.factor**power + self.step * (attempt - 1)
         return bounded(min(base * (1 + self.jitter * source.random()), self.most))
@@ -46,7 +46,7 @@ def bounded(seconds: float) -> float:
 
 
 def fixed(seconds: float, *, jitter: float = 0) -> Backoff:
-    """Wait equally long after each attempt; up to ``jitter`` (a share, 0.1 is 10 %) longer.
+    """Wait ``seconds`` after each attempt, and up to ``jitter`` (a share: 0.1 is 10 %) longer.
 
     Raises ValidationError.
     """
@@ -56,9 +56,9 @@ def fixed(seconds: float, *, jitter: float = 0) -> Backoff:
 def linear(
     first: float, *, step: float | None = None, most: float = _DAY, jitter: float = 0
 ) -> Backoff:
-    """Wait ``first`` seconds, then each time ``step`` longer (``first`` unless given).
+    """Wait ``first`` seconds, then ``step`` seconds longer each time (by default ``first``).
 
-    Never longer than ``most`` seconds, a day unless given.  Raises ValidationError.
+    At most ``most`` seconds, by default a day.  Raises ValidationError.
     """
     return _backoff(first, 1, first if step is None else step, most, jitter)
 
@@ -66,30 +66,34 @@ def linear(
 def exponential(
     first: float = 2.0, *, factor: float = 2.0, most: float = _DAY, jitter: float = 0.25
 ) -> Backoff:
-    """Wait ``first`` seconds, then ``factor`` times as long each time; as published by default.
+    """Wait ``first`` seconds, then ``factor`` times as long each time.
 
-    Never longer than ``most`` seconds, a day unless given.  Raises ValidationError.
+    At most ``most`` seconds, by default a day.  The defaults are those of awa 0.5.  Raises
+    ValidationError.
     """
     return _backoff(first, factor, 0, most, jitter)
 
 
 def _backoff(first: float, factor: float, step: float, most: float, jitter: float) -> Backoff:
     for name, value, least in (
-        ("first", first, 0), ("factor", factor, 1), ("step", step, 0), ("most", most, 0),
+        ("first", first, 0),
+        ("factor", factor, 1),
+        ("step", step, 0),
+        ("most", most, 0),
         ("jitter", jitter, 0),
-    ):  # fmt: skip
+    ):
         number = isinstance(value, int | float) and not isinstance(value, bool)
         # NaN is neither less nor more.
         if not number or not value >= least:
             raise ValidationError(f"{name} of a backoff must be a number >= {least}, got {value!r}")
-    # Finite: inf times nought is NaN, and ints may be larger than any float.
+    # Finite: infinity times zero is NaN, and ints may be larger than any float.
     numbers = (float(min(value, _LONGEST)) for value in (first, factor, step, most, jitter))
     return Backoff(*numbers)
 
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """What ``client.task`` says of failures of its kind."""
+    """How failures of a kind are handled, as ``client.task`` was given."""
 
     backoff: Backoff | Callable[[int, BaseException], float] | None = None
     max_attempts: int | None = None
@@ -137,7 +141,7 @@ def _classes(name: str, value: Any) -> tuple[type[BaseException], ...]:
     classes = value if isinstance(value, tuple | list | set | frozenset) else (value,)
     if not value:
         return ()
-    for one in classes:
-        if not (isinstance(one, type) and issubclass(one, BaseException)):
-            raise ValidationError(f"{name} must be exception classes, got {one!r}")
+    for cls in classes:
+        if not (isinstance(cls, type) and issubclass(cls, BaseException)):
+            raise ValidationError(f"{name} must be exception classes, got {cls!r}")
     return tuple(classes)

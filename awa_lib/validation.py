@@ -1,6 +1,6 @@
-"""Checks of single values that every caller may pass: text, whole numbers, times.
+"""Checks of single values: text, whole numbers, times, and words that must be known.
 
-Light to import: the standard library and the errors only.
+Light to import: the standard library, the errors and the states only.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
 from awa_lib.errors import ValidationError
-from awa_lib.models import JobState
+from awa_lib.states import STATES, JobState
 
 __all__ = [
     "INT32_MAX",
@@ -68,26 +68,26 @@ def names_of(field: str, value: Iterable[object]) -> list[str]:
 
 
 def items_of(field: str, value: Iterable[T]) -> Iterable[T]:
-    """Return what can be read one by one, but no text and no dict.  Raises ValidationError."""
+    """Return an iterable that is neither text nor a dict.  Raises ValidationError."""
     if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
         raise ValidationError(f"{field} must be a list, or another iterable: {value!r}")
     return value
 
 
 def text_of(field: str, value: object, longest: int) -> str:
-    """Return a text that Postgres can store.  Raises ValidationError."""
+    """Return a text that PostgreSQL can store.  Raises ValidationError."""
     if not isinstance(value, str) or len(value) > longest:
         raise ValidationError(f"{field} must be text of at most {longest} characters: {value!r}")
     if not storable(value):
         raise ValidationError(
             f"{field} holds a character that Postgres cannot store: {value!r}",
-            why="NUL characters and lone surrogates are not text there",
+            why="PostgreSQL stores neither NUL characters nor lone surrogates",
         )
     return value
 
 
 def storable(text: str) -> bool:
-    """Return whether Postgres can keep the text."""
+    """Return whether PostgreSQL can store a text."""
     try:
         return b"\x00" not in text.encode()
     except UnicodeEncodeError:
@@ -95,44 +95,43 @@ def storable(text: str) -> bool:
 
 
 def number_of(field: str, value: object, least: int, most: int) -> int:
-    """Return a whole number within bounds, both inclusive.  Raises ValidationError."""
+    """Return a whole number from ``least`` to ``most``.  Raises ValidationError."""
     if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
         raise ValidationError(f"{field} must be a whole number from {least} to {most}: {value!r}")
     return int(value)
 
 
 def int64_of(field: str, value: object) -> int:
-    """Return a whole number that a bigint can hold, like an id.  Raises ValidationError."""
+    """Return a whole number that a bigint can hold, such as an id.  Raises ValidationError."""
     if not isinstance(value, int) or isinstance(value, bool) or not INT64_MIN <= value <= INT64_MAX:
         raise ValidationError(f"{field} must be a whole number of at most 64 bits: {value!r}")
     return int(value)
 
 
 def state_of(value: object) -> str:
-    """Return the snake_case name of a state of jobs.  Raises ValidationError."""
-    names = [str(state) for state in JobState]
+    """Return the snake_case name of a job state.  Raises ValidationError."""
     if isinstance(value, JobState):
         return str(value)
-    if not isinstance(value, str) or value not in names:
-        raise unknown_word(f"unknown job state: {value}", value, names)
+    if not isinstance(value, str) or value not in STATES:
+        raise unknown_word(f"unknown job state: {value}", value, STATES)
     return value
 
 
 def takes(call: Callable[..., Any], count: int) -> bool:
-    """Return False for what surely cannot be called with so many positional arguments."""
+    """Return whether a function may be called with ``count`` positional arguments."""
     try:
         inspect.signature(call).bind(*[None] * count)
     except TypeError:
         return False
-    except ValueError:  # a builtin may tell nothing of itself
+    except ValueError:  # a builtin may have no signature
         return True
     return True
 
 
 def nearest(word: object, known: Iterable[str], *, cutoff: float = 0.6) -> str | None:
-    """Return the known word that is most like an unknown word, None when none is like it.
+    """Return the known word that is most similar to ``word``, or None.
 
-    ``cutoff`` is how alike they must be, from 0 (anything) to 1 (equal).
+    ``cutoff`` is the least similarity, from 0 (any word) to 1 (equal).
     """
     from difflib import get_close_matches  # 3 ms, and only a mistake needs it
 
@@ -143,11 +142,11 @@ def nearest(word: object, known: Iterable[str], *, cutoff: float = 0.6) -> str |
 def did_you_mean(
     word: object, known: Iterable[str], prefix: str = "", *, cutoff: float = 0.6
 ) -> str | None:
-    """Return the hint that names the known word nearest to an unknown word, if one is near.
+    """Return the hint ``did you mean: …`` with the known word nearest to ``word``, or None.
 
-    ``prefix`` comes before the word, so that the hint can be typed as it is: ``"--state "`` gives
-    ``did you mean: --state failed``.  A caller with something else to say adds
-    ``or "see awa job list --help"``; ``nearest`` gives the word alone.
+    ``prefix`` stands before the word, so that the hint can be typed as it is.  For another hint
+    when no word is near, write ``did_you_mean(…) or "see awa job list --help"``.  ``nearest``
+    returns the word alone.
 
     >>> did_you_mean("faild", ["failed", "running"], "--state ")
     'did you mean: --state failed'
@@ -157,7 +156,7 @@ def did_you_mean(
 
 
 def unknown_word(message: str, word: object, known: Iterable[str]) -> ValidationError:
-    """Return the error for a word that is not known: it lists the known words and the nearest."""
+    """Return the error for an unknown word, with the known words and the nearest of them."""
     names = list(known)
     return ValidationError(
         message, why=f"valid: {', '.join(names)}", hint=did_you_mean(word, names)
@@ -171,12 +170,12 @@ def bounded(value: float, longest: float = LONGEST_SECONDS) -> float:
 
 
 def moment_of(value: object, field: str = "run_at") -> datetime:
-    """Return a time in UTC, of a datetime or RFC 3339 text.  Raises ValidationError."""
+    """Return a datetime, or RFC 3339 text, as a time in UTC.  Raises ValidationError."""
     moment = value
     if isinstance(value, str) and _MOMENT.fullmatch(value):
         try:
             moment = datetime.fromisoformat(value.upper())
-        except ValueError:  # the shape is right, the date does not exist
+        except ValueError:  # well-formed, but the date does not exist
             moment = value
     if isinstance(moment, datetime):
         try:

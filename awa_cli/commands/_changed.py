@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from awa_cli.database.session import Session
     from awa_lib._sql import Op
 
-__all__ = ["Chosen", "each", "report", "tell"]
+__all__ = ["Chosen", "each", "print_line", "report"]
 
 
 class Chosen(Protocol):
@@ -52,7 +52,7 @@ def each(
     for job_id in ids:
         if chosen.dry_run:
             changed.append(job_id)
-            tell(chosen, str(job_id))
+            print_line(chosen, str(job_id))
             continue
         try:
             db.change(action, job_id, op(job_id), **detail)
@@ -61,12 +61,12 @@ def each(
             code = exit_code_for(error)
         else:
             changed.append(job_id)
-            tell(chosen, f"{done} job {job_id}")
+            print_line(chosen, f"{done} job {job_id}")
     report(chosen, len(changed), errored=len(ids) - len(changed), ids=changed)
     return code
 
 
-def tell(chosen: Chosen, text: str) -> None:
+def print_line(chosen: Chosen, text: str) -> None:
     """Print a line of text, unless JSON was requested."""
     if chosen.output is ReportFormat.table:
         result(text)

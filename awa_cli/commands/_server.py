@@ -12,7 +12,7 @@ from awa_cli.invocation import common
 if TYPE_CHECKING:
     import socket
 
-    from awa_cli.web.settings import Settings
+    from awa_cli.web.launch import Settings
     from awa_lib.db.pool import PoolLimits
 
 __all__ = [
@@ -127,9 +127,7 @@ def run(
     from awa_cli.database.session import served
     from awa_cli.database.target import find_target
     from awa_cli.terminal.output import say
-    from awa_cli.web.app import callback_app, create_app
-    from awa_cli.web.health import readiness
-    from awa_cli.web.server import bind, serve
+    from awa_cli.web.launch import application, bind, serve
     from awa_cli.worker.logs import set_up
     from awa_cli.worker.supervised import stop_with_parent
 
@@ -139,18 +137,14 @@ def run(
     stop_with_parent()
     with served(target) as url:
         full = target.full_url if url == target.url else url
-        if callbacks is None:
-            application = create_app(full, settings)
-        else:
-            application = callback_app(full, settings, prefix=callbacks)
+        app = application(full, settings, callbacks=callbacks)
         # A part listens on the port that its parent holds, which may have been chosen freely.
         sock = bind(host, port if part is None else int(part), shared=part is not None)
         if part is None:
             say(f"database: {target.title(color=False)}")
             mode = " (forced read-only)" if settings.read_only else ""
             announce(f"AWA UI listening on {address_of(sock)}{mode}")
-        state = application.state
-        serve(application, sock, before_end=state.hub.close, ready=lambda: readiness(state.awa))
+        serve(app, sock)
     return 0
 
 

@@ -54,7 +54,7 @@ def user(name: Name, *, scope: May = Scope.read, file: File = FILE) -> None:
     Asks for the password; without a terminal it is read from the first line of stdin.  The file
     stores only a hash.
     """
-    from awa_cli.web.access import hash_password
+    from awa_cli.access import hash_password
     from awa_lib.errors import InvalidInput
 
     found = _read(file, name)
@@ -83,7 +83,7 @@ def token(name: Name, *, scope: May = Scope.read, file: File = FILE) -> None:
     The token cannot be shown again, because the file stores only a hash.  An existing token of this
     name becomes invalid.
     """
-    from awa_cli.web.access import hash_token, new_token
+    from awa_cli.access import hash_token, new_token
 
     found = _read(file, name)
     made = new_token()
@@ -135,7 +135,7 @@ def list_(ctx: typer.Context, *, file: File = FILE, output: Output = TABLE) -> N
 def _read(file: Path, name: str | None = None) -> dict[str, Any]:
     import tomllib
 
-    from awa_cli.web.access import NAME, read_access
+    from awa_cli.access import NAME, read_access
     from awa_lib.errors import InvalidInput
 
     if name is not None and not NAME.fullmatch(name):

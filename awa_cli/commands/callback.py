@@ -202,16 +202,14 @@ def _secret(reference: str) -> str:
 
 
 def _known(action: str) -> str:
-    from difflib import get_close_matches
-
     from awa_lib.errors import InvalidInput
+    from awa_lib.validation import did_you_mean
 
     actions = ("complete", "fail", "resume", "heartbeat")
     if action in actions:
         return action
-    close = get_close_matches(action, actions, n=1)
     raise InvalidInput(
         f"unknown action: {action}",
         why=f"actions are {', '.join(actions)}",
-        hint=f"did you mean: --action {close[0]}" if close else None,
+        hint=did_you_mean(action, actions, "--action "),
     )

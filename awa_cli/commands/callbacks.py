@@ -77,7 +77,7 @@ def serve(
     The secret that the workers sign with is required, unless --allow-unsigned is given.
     """
     need_serve("awa callbacks serve")
-    from awa_cli.web.settings import Settings
+    from awa_cli.web.launch import Settings
     from awa_lib.errors import InvalidInput
 
     secret = read_secret(callback_hmac_secret)

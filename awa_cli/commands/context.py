@@ -118,11 +118,10 @@ def add(
 
 def _check(name: str, url: str, password: str | None, color: str | None) -> None:
     """Raise InvalidInput for values that cannot be used, and for secrets."""
-    from difflib import get_close_matches
-
     from awa_cli.database.config import COLORS
     from awa_cli.database.target import describe
     from awa_lib.errors import InvalidInput
+    from awa_lib.validation import did_you_mean
 
     keep = f"awa context add {name} URL --password env:NAME (or cmd:COMMAND), or use ~/.pgpass"
     if not url.startswith(("env:", "cmd:", "service:")) and describe(url).secret:
@@ -138,11 +137,10 @@ def _check(name: str, url: str, password: str | None, color: str | None) -> None
             hint=keep,
         )
     if color is not None and color not in COLORS:
-        close = get_close_matches(color, COLORS, n=1)
         raise InvalidInput(
             f"unknown color: {color}",
             why=f"colors are {', '.join(COLORS)}",
-            hint=f"did you mean: --color {close[0]}" if close else None,
+            hint=did_you_mean(color, COLORS, "--color "),
         )
 
 

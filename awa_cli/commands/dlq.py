@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from awa_cli.commands._changed import each, report, tell
+from awa_cli.commands._changed import each, print_line, report
 from awa_cli.commands._options import BeforeId, DryRun, Everything, Limit
 from awa_cli.commands._session import open_session
 from awa_cli.errors import ExitCode
@@ -337,7 +337,9 @@ class _Chosen:
                 target = ", ".join(f"{name} {value}" for name, value in self.filters.items())
                 with Progress(common(ctx)):
                     found = db.change(f"dlq.{verb}-all", target or "all", many())
-        tell(self, counted(found, thing) if self.dry_run else f"{done} {counted(found, thing)}")
+        print_line(
+            self, counted(found, thing) if self.dry_run else f"{done} {counted(found, thing)}"
+        )
         report(self, found, ids=sample if self.dry_run else ())
         return ExitCode.NOTHING if self.fail_empty and not found else ExitCode.OK
 

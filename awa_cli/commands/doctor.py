@@ -91,8 +91,8 @@ def doctor(
         from awa_cli.terminal.pages.doctor import doctor_page
 
         width = get_terminal_size().columns
-        looked = len(set(names)) if names else len(CHECKS)
-        show_text(doctor_page(findings, looked, width=width, color=common(ctx).color()))
+        checked = len(set(names)) if names else len(CHECKS)
+        show_text(doctor_page(findings, checked, width=width, color=common(ctx).color()))
     else:
         from awa_cli.views.columns import FINDINGS
 

@@ -96,7 +96,7 @@ def serve(
     """
     need_serve("awa serve")
     from awa_cli.redact import read_redactor
-    from awa_cli.web.settings import Settings
+    from awa_cli.web.launch import Settings
 
     settings = Settings(
         pool=pool_limits(
@@ -118,8 +118,7 @@ def serve(
 
 def _access(path: Path | None, host: str) -> Any:
     """Return the access file.  Raises InvalidInput if there is none and others can connect."""
-    from awa_cli.web.access_file import AccessFile
-    from awa_cli.web.origins import is_loopback
+    from awa_cli.web.launch import AccessFile, is_loopback
     from awa_lib.errors import InvalidInput
 
     if path is not None:
@@ -153,7 +152,7 @@ def _supervise(ctx: typer.Context, host: str, port: int, workers: int) -> int:
     import sys
 
     from awa_cli.database.target import find_target
-    from awa_cli.web.server import bind
+    from awa_cli.web.launch import bind
     from awa_cli.worker.supervisor import Supervisor, child_argv
 
     target = find_target(common(ctx))

@@ -174,18 +174,16 @@ def _queues(
 
     Raises InvalidInput for a queue without a handler, which is probably a typing error.
     """
-    from difflib import get_close_matches
-
     from awa_lib.errors import InvalidInput
+    from awa_lib.validation import did_you_mean
 
     declared = client._handlers.queues  # noqa: SLF001 - awa 0.5 has no public name for it
     for name, _ in pairs:
         if name not in declared:
-            near = get_close_matches(name, declared, n=1)
             raise InvalidInput(
                 f"no handler declares the queue {name!r}",
                 why=f"the client's queues are {', '.join(declared)}",
-                hint=f"did you mean: --queue {near[0]}" if near else "use one of these queues",
+                hint=did_you_mean(name, declared, "--queue ") or "use one of these queues",
             )
     names = pairs or [(name, None) for name in declared]
     return [(name, number or concurrency) for name, number in names]

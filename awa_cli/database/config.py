@@ -28,7 +28,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from awa_lib.errors import InvalidInput
-from awa_lib.validation import did_you_mean
 
 __all__ = [
     "COLORS",
@@ -93,6 +92,8 @@ class Config:
         """Return a context.  Raises InvalidInput for an unknown name."""
         if name in self.contexts:
             return self.contexts[name]
+        from awa_lib.validation import did_you_mean
+
         raise InvalidInput(
             f"no context is named {name!r}",
             why=f"{self.path} has {', '.join(self.contexts) or 'none'}",
@@ -161,6 +162,8 @@ def _check(
             # The value may be a secret, so it is not shown.
             what = f"the value of {where}.{key} has the wrong type"
             if key not in keys:
+                from awa_lib.validation import did_you_mean
+
                 near = did_you_mean(key, keys)
                 what = f"there is no key {where}.{key}{f'; {near}' if near else ''}"
             raise _bad(path, what)

@@ -19,7 +19,7 @@ from awa_cli.demo import jobs, tables
 from awa_cli.worker.supervised import start_child
 from awa_lib.client.clients import Client
 from awa_lib.errors import AwaError
-from awa_lib.models import TERMINAL_STATES, JobState
+from awa_lib.states import ENDED, JobState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -35,7 +35,6 @@ _TICK_SECONDS: Final = 0.1
 _KILL_AT_PERCENT: Final = 45
 _ANNOUNCE_AFTER_SECONDS: Final = 3.0
 _MAX_SECONDS: Final = 300.0
-_ENDED: Final = frozenset(str(state) for state in TERMINAL_STATES)
 _URGENT: Final = frozenset({"Python", "C", "SQL"})
 
 
@@ -54,7 +53,7 @@ class Moment:
     @property
     def ended(self) -> int:
         """Return how many jobs have ended."""
-        return sum(count for state, count in self.states.items() if state in _ENDED)
+        return sum(count for state, count in self.states.items() if state in ENDED)
 
 
 class _Workers:

@@ -30,7 +30,8 @@ def encode(value: Any) -> Any:
         return {str(key): encode(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [encode(item) for item in value]
-    return str(value) if isinstance(value, PurePath) else value
+    # Of text only subclasses get here, such as enums, which YAML does not know.
+    return str(value) if isinstance(value, PurePath | str) else value
 
 
 def encode_shallow(value: Any) -> Any:

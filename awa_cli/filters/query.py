@@ -9,12 +9,12 @@ import json
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from difflib import get_close_matches
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
-from awa_cli.filters.values import STATES, parse_duration, parse_moment
+from awa_cli.filters.values import parse_duration, parse_moment
 from awa_lib.errors import AwaError
+from awa_lib.states import STATES
 from awa_lib.validation import LONGEST_NAME, storable
 
 if TYPE_CHECKING:
@@ -98,14 +98,16 @@ class _State:
         states = text.split(",")
         for state in states:
             if state not in STATES:
-                close = get_close_matches(state.lower(), STATES, n=1, cutoff=0.5)
+                from awa_lib.validation import nearest
+
+                near = nearest(state.lower(), STATES, cutoff=0.5)
                 raise InvalidFilter(
                     field,
                     state,
                     "is not a state of jobs",
                     why=f"states are {', '.join(STATES)}",
-                    do="did you mean:" if close else None,
-                    examples=tuple(close),
+                    do=None if near is None else "did you mean:",
+                    examples=() if near is None else (near,),
                 )
         return {"states": states}
 

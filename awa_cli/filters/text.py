@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 import shlex
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Final
 
 from awa_cli.filters.query import Read, fields_of
@@ -72,9 +71,11 @@ def _unquoted(value: str) -> str:
 
 
 def _unknown(word: str, name: str, read: Read) -> InvalidInput:
+    from awa_lib.validation import nearest
+
     known = fields_of(read)
-    near = get_close_matches(name, known, n=1)
-    field = near[0] if near else "error"
+    near = nearest(name, known)
+    field = near or "error"
     value = word.partition(":")[2] or (known[field].example if near else word)
     words = [f"{one}:" for one in known if one != "where"]
     words += [f"{root}NAME=" for root in _ROOTS if "where" in known]

@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 import sys
 from datetime import UTC, datetime, timedelta
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
 
 from awa_lib.errors import InvalidInput
+from awa_lib.states import STATES
 
 __all__ = [
-    "STATES",
     "parse_duration",
     "parse_moment",
     "read_duration",
@@ -26,16 +25,6 @@ __all__ = [
     "read_state",
 ]
 
-STATES: Final = (
-    "scheduled",
-    "available",
-    "running",
-    "completed",
-    "retryable",
-    "failed",
-    "cancelled",
-    "waiting_external",
-)
 _SECONDS: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _PIECE: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhdw])")
 _RATE: Final = re.compile(r"(\d+(?:\.\d+)?)(?:/([smh]))?(?::(\d{1,9}))?")
@@ -90,11 +79,12 @@ def read_state(text: str, option: str) -> str:
     """Check the name of a job state."""
     if text in STATES:
         return text
-    close = get_close_matches(text.lower(), STATES, n=1, cutoff=0.5)
+    from awa_lib.validation import did_you_mean
+
     raise InvalidInput(
         f"{option} {text!r} is not a state of jobs",
         why="states are " + ", ".join(STATES),
-        hint=f"did you mean: {option} {close[0]}" if close else None,
+        hint=did_you_mean(text.lower(), STATES, f"{option} ", cutoff=0.5),
     )
 
 

@@ -7,9 +7,9 @@ from typing import Any, Final
 
 import typer  # noqa: TC002 - typer reads the annotations at run time
 
-from awa_cli.filters.values import STATES
 from awa_cli.invocation import common
 from awa_cli.terminal.formats import Format
+from awa_lib.states import STATES
 
 __all__ = [
     "checks",

@@ -102,18 +102,17 @@ def read_options(**given: str | Iterable[str] | None) -> JobQuery:
 
 def hint_at(db: Session, query: JobQuery) -> None:
     """Say which known name is nearest to a name in a filter that nothing has."""
-    from difflib import get_close_matches
-
     from awa_cli.filters.spelling import OPTIONS
     from awa_cli.terminal.output import say
     from awa_lib.reads.names import kind_names, queue_names
+    from awa_lib.validation import nearest
 
     named = (("queue", query.get("queue"), queue_names), ("kind", query.get("kind"), kind_names))
     for noun, given, read in named:
         if given is not None and given not in (known := db.run(read())):
-            close = get_close_matches(given, known, n=1)
-            near = f"; did you mean: {OPTIONS.write([(noun, close[0])])}" if close else ""
-            say(f"no {noun} is known as '{given}'{near}")
+            near = nearest(given, known)
+            hint = f"; did you mean: {OPTIONS.write([(noun, near)])}" if near else ""
+            say(f"no {noun} is known as '{given}'{hint}")
 
 
 def read_ids(words: Iterable[str]) -> list[int]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Final
 
 from textual.binding import Binding
 
 from awa_cli.tui.navigation import PAGES
 from awa_lib.errors import InvalidInput
+from awa_lib.validation import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -50,11 +50,8 @@ def check_keys(keys: Mapping[str, str], known: Iterable[str]) -> None:
     for name, value in keys.items():
         if name in names and value.strip():
             continue
-        close = get_close_matches(name, names, n=1)
         raise InvalidInput(
             f"tui.keys.{name} in the config file sets no key",
             why="its value is empty" if name in names else "no binding has this id",
-            hint=f"did you mean {close[0]!r}?"
-            if close
-            else "press ? in awa tui for the ids of all bindings",
+            hint=did_you_mean(name, names) or "press ? in awa tui for the ids of all bindings",
         )

@@ -6,12 +6,12 @@ import asyncio
 import logging
 import re
 import shutil
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from awa_cli.tui.navigation import PAGES
 from awa_lib.errors import InvalidInput, Unavailable
+from awa_lib.validation import did_you_mean
 
 if TYPE_CHECKING:
     from textual.pilot import Pilot
@@ -35,11 +35,10 @@ def check_screen(name: str) -> str:
     names = [page.id for page in PAGES.values() if not page.needs_subject]
     if name in names:
         return name
-    close = get_close_matches(name, names, n=1)
     raise InvalidInput(
         f"no screen is named {name!r}",
         why=f"screens are {', '.join(names)}",
-        hint=f"did you mean: --screen {close[0]}" if close else None,
+        hint=did_you_mean(name, names, "--screen "),
     )
 
 
@@ -53,11 +52,10 @@ def make(target: Target, url: str | None, *, theme: str | None, **options: Any) 
     monitor = Monitor(target, url, theme=theme, **options)
     if theme is not None and theme not in monitor.available_themes:
         names = sorted(monitor.available_themes)
-        close = get_close_matches(theme, names, n=1)
         raise InvalidInput(
             f"no theme is named {theme!r}",
             why=f"themes are {', '.join(names)}",
-            hint=f"did you mean: --theme {close[0]}" if close else None,
+            hint=did_you_mean(theme, names, "--theme "),
         )
     return monitor
 

@@ -6,14 +6,14 @@ import logging
 import time
 from typing import TYPE_CHECKING, Final
 
-from awa_cli.web.access import parse_access, read_access
+from awa_cli.access import parse_access, read_access
 from awa_lib.errors import InvalidInput
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from awa_cli.web.access import Access
+    from awa_cli.access import Access
 
 __all__ = ["AccessFile"]
 

@@ -25,7 +25,7 @@ def answer(scope: Scope, refused: Refused) -> Response:
     """Return the answer to a request that was refused."""
     if _is_navigation(scope):
         # 100 ms of pages, which a server that only answers programs need not load.
-        from awa_cli.web.pages._render import error_page
+        from awa_cli.web.pages.render import error_page
 
         return error_page(scope, refused, HTTPStatus(refused.status).phrase)
     problem = Problem(refused.what, refused.what, refused.why, refused.do)

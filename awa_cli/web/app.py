@@ -13,7 +13,7 @@ from starlette.middleware import Middleware
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from awa_cli.web.access import Identity
+from awa_cli.access import Identity
 from awa_cli.web.answers import answer
 from awa_cli.web.events import Hub
 from awa_cli.web.guard import Guard

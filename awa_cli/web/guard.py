@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 from starlette.datastructures import Headers
 from starlette.requests import cookie_parser
 
+from awa_cli.access import Access, Identity
 from awa_cli.web import origins
-from awa_cli.web.access import Access, Identity
 from awa_cli.web.answers import answer
 from awa_cli.web.problems import Refused, problem_of
 from awa_cli.web.rate_limits import Buckets, bounded

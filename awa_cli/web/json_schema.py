@@ -11,13 +11,12 @@ import re
 import types
 from dataclasses import MISSING, fields, is_dataclass
 from datetime import datetime
-from difflib import get_close_matches
 from enum import Enum
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Union, get_args, get_origin
 
 from awa_cli.web import models
 from awa_lib.errors import InvalidInput
-from awa_lib.validation import INT64_MAX, storable
+from awa_lib.validation import INT64_MAX, did_you_mean, storable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -256,11 +255,10 @@ def check_object(schema: Schema, value: Any, name: str) -> dict[str, Any]:
 def unknown(what: str, name: str, known: Iterable[str]) -> InvalidInput:
     """Return the error for an unknown name, with a hint to the nearest known name."""
     names = list(known)
-    close = get_close_matches(name, names, n=1)
     return InvalidInput(
         what,
         why=f"valid names are {', '.join(names)}" if names else "no names are accepted here",
-        hint=f"did you mean {close[0]!r}?" if close else None,
+        hint=did_you_mean(name, names),
     )
 
 

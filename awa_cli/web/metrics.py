@@ -18,6 +18,7 @@ from awa_lib.reads.dead_letters import dlq_depth_by_queue
 from awa_lib.reads.metrics import BOUNDS, Durations, database_health, recent_ends, table_health
 from awa_lib.reads.overviews import declared_kinds, list_queues
 from awa_lib.reads.runtime import queue_runtimes, runtime_overview
+from awa_lib.states import COUNTED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -29,14 +30,6 @@ if TYPE_CHECKING:
 __all__ = ["CONTENT_TYPE", "Exposition", "exposition"]
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
-_STATES: Final = (
-    "scheduled",
-    "available",
-    "running",
-    "retryable",
-    "failed",
-    "waiting_external",
-)
 _QUEUE: Final = "awa_job_queue"
 
 
@@ -109,7 +102,7 @@ def _queues(out: Exposition, queues: list[QueueOverview]) -> None:
     info = out.gauge("awa_queue_info", "What workers declare about a queue.")
     for one in queues:
         label = {_QUEUE: one.queue}
-        for job_state in _STATES:
+        for job_state in COUNTED:
             depth(getattr(one, job_state), **label, awa_job_state=job_state)
         lag(one.lag_seconds or 0.0, **label)
         paused(one.paused, **label)

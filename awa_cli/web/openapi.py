@@ -8,7 +8,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from awa_cli.version import version
-from awa_cli.web.api._fields import KEEP
+from awa_cli.web.api.fields import KEEP
 from awa_cli.web.events import TOPICS
 from awa_cli.web.json_schema import Schemas, without_null
 from awa_cli.web.problems import Problem

@@ -16,7 +16,7 @@ from starlette.middleware import Middleware
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from awa_cli.web.access import Identity
+from awa_cli.access import Identity
 from awa_cli.web.guard import Guard
 from awa_cli.web.health import Readiness
 from awa_cli.web.metrics import CONTENT_TYPE, exposition

@@ -62,7 +62,7 @@ class ReadOnly(errors.DatabaseError):
 
 
 def problem_of(error: Exception) -> Refused:
-    """Return the answer to an exception; the details of an unexpected one go to the log only."""
+    """Return the answer to an exception; the details of an unexpected error are only logged."""
     if isinstance(error, Refused):
         return error
     if isinstance(error, errors.AwaError):

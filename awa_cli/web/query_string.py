@@ -1,4 +1,4 @@
-"""Names and values of a query string or a form."""
+"""Parse a query string or a form."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _MAX_PAIRS: Final = 2_000
 
 
 def read_pairs(text: str, what: str = "the query", *, blank: bool = False) -> list[tuple[str, str]]:
-    """Read ``a=1&b=2``, in order; names without a value are left out unless ``blank``.
+    """Parse ``a=1&b=2`` into pairs, in order; empty values are left out unless ``blank``.
 
-    Raises InvalidInput for text that is not UTF-8, or more than 2,000 pairs.
+    Raises InvalidInput for text that is not UTF-8, and for more than 2,000 pairs.
     """
     try:
         return parse_qsl(text, keep_blank_values=blank, errors="strict", max_num_fields=_MAX_PAIRS)
@@ -24,7 +24,7 @@ def read_pairs(text: str, what: str = "the query", *, blank: bool = False) -> li
 
 
 def read_params(text: str, what: str = "the query") -> dict[str, list[str]]:
-    """Read ``a=1&b=2&a=3`` by name; names without a value are left out.  Raises InvalidInput."""
+    """Parse ``a=1&b=2&a=3`` by name; empty values are left out.  Raises InvalidInput."""
     found: dict[str, list[str]] = {}
     for name, value in read_pairs(text, what):
         found.setdefault(name, []).append(value)

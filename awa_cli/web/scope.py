@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from starlette.types import Scope
 
-    from awa_cli.web.access import Identity
+    from awa_cli.access import Identity
 
 __all__ = ["IDENTITY", "PATH", "identity_of"]
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 from awa_lib.db.pool import PoolLimits
 
 if TYPE_CHECKING:
+    from awa_cli.access import Access
     from awa_cli.redact import Redactor
-    from awa_cli.web.access import Access
     from awa_cli.web.access_file import AccessFile
 
 __all__ = ["Settings"]

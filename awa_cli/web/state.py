@@ -16,7 +16,7 @@ from awa_lib.reads.health import is_read_only
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable
 
-    from awa_cli.web.access import Identity
+    from awa_cli.access import Identity
     from awa_cli.web.settings import Settings
     from awa_lib._sql import Op
     from awa_lib.embedded import Server
@@ -159,7 +159,7 @@ class _Cache:
             raise
 
     def clear(self) -> None:
-        """Forget every answer; one that is being computed still goes to the requests that wait."""
+        """Forget every answer; requests that wait for an answer still get it."""
         self._kept.clear()
 
 

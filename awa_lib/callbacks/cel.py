@@ -1,4 +1,4 @@
-"""CEL expressions of callbacks, through cel-expr-python (extra ``cel``)."""
+"""CEL expressions of callbacks, evaluated by cel-expr-python (extra ``cel``)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _UNDECLARED: Final = re.compile(r"undeclared reference to '([^']*)'")
 
 @dataclass(frozen=True, slots=True)
 class Expressions:
-    """What a callback was registered with; None where there is no expression."""
+    """The expressions of a callback; None for an expression that is not given."""
 
     filter: str | None = None
     on_complete: str | None = None
@@ -31,13 +31,13 @@ class Expressions:
 
     @property
     def any(self) -> bool:
-        """Return True when there is an expression at all."""
+        """Return True if there is an expression."""
         return any((self.filter, self.on_complete, self.on_fail, self.transform))
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What a payload means for its job."""
+    """The outcome of a payload for its job."""
 
     outcome: str
     """completed, failed or ignored."""
@@ -78,20 +78,21 @@ def _compile(name: str, source: str) -> None:
 
 
 def decide(expressions: Expressions, payload: Any, default_action: str) -> Decision:
-    """Evaluate the expressions of a callback.  Blocks, seconds at worst: not for an event loop.
+    """Evaluate the expressions of a callback.  Blocks for up to seconds: not for an event loop.
 
-    The order is filter, on_fail, on_complete, default.  An expression that fails, gives no
-    boolean, or takes more than a second of processor time or 256 MB, counts as not written; a
-    failing transform leaves the payload as it is.
+    The order is filter, on_fail, on_complete, default.  An expression is ignored if it fails,
+    returns no boolean, or takes more than a second of processor time or 256 MB.  If the transform
+    fails, the payload stays as it is.
     """
     given = _Payload(payload)
     if expressions.filter is not None and _boolean("filter", expressions.filter, given) is False:
         return Decision("ignored", reason="filter expression returned false")
     if expressions.on_fail is not None and _boolean("on_fail", expressions.on_fail, given) is True:
         return Decision(
-            "failed", reason="callback failed: on_fail expression matched",
+            "failed",
+            reason="callback failed: on_fail expression matched",
             expression=expressions.on_fail,
-        )  # fmt: skip
+        )
     if (
         expressions.on_complete is not None
         and _boolean("on_complete", expressions.on_complete, given) is True
@@ -109,16 +110,16 @@ def _ask(request: dict[str, Any]) -> dict[str, Any]:
     if find_spec("cel_expr_python") is None:
         raise ValidationError(
             "CEL expressions need the extra 'cel', which is not installed here",
-            hint="pip install 'awa-toolkit[cel]'",
+            hint="install it: pip install 'awa-toolkit[cel]'",
         )
     return ask(request)
 
 
 def _evaluate(name: str, source: str, payload: _Payload) -> Any:
-    """Return the plain value, or raise ValueError for an error of any kind."""
+    """Return the plain value.  Raises ValueError for any error."""
     if payload.size > LARGEST:
         logger.warning(
-            "a CEL expression counts as not written: the payload is nested too deep, or has more "
+            "a CEL expression is ignored: the payload is nested too deep, or has more "
             "than %d characters of JSON",
             LARGEST,
             extra={"expression": name},
@@ -128,7 +129,7 @@ def _evaluate(name: str, source: str, payload: _Payload) -> Any:
         answer = _ask({"source": source, "payload": payload.value})
     except OverBound as error:
         logger.warning(
-            "a CEL expression was given up, and counts as not written: %s",
+            "a CEL expression is ignored: %s",
             error,
             extra={"expression": name, "source": source},
         )

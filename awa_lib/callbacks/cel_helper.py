@@ -1,4 +1,4 @@
-"""One warm process that evaluates CEL expressions in bounds; started when it is first needed."""
+"""The process that evaluates CEL expressions within limits; started on first use."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ __all__ = ["LARGEST", "OverBound", "ask"]
 logger = logging.getLogger(__name__)
 
 LARGEST: Final = 1_048_576
-"""Characters of JSON that a payload and a result may have."""
+"""The maximum length of a payload and a result, in characters of JSON."""
 _CPU_SECONDS: Final = 1.0
 _MEMORY: Final = 256 * 1024 * 1024
-# By the clock: for a machine so busy that a second of processor time takes long.
+# By the clock: on a busy machine a second of processor time takes longer.
 _CLOCK_SECONDS: Final = 15.0
 _START_SECONDS: Final = 30.0
 _TRIES: Final = 3
-# Ends that somebody else brought about: the expression is tried again.
-_STRANGERS: Final = frozenset(
+# Signals from outside: the expression is tried again.
+_OUTSIDE: Final = frozenset(
     -getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGKILL") if hasattr(signal, name)
 )
 
 
 class OverBound(Exception):
-    """An expression took more time or memory than it may."""
+    """An expression exceeded its limit of time or memory."""
 
 
 class _Helper:
@@ -56,18 +56,21 @@ class _Helper:
                 if answer is not None:
                     return answer
                 self.stop()
-                if late.is_set() or process.returncode not in {*_STRANGERS, 0}:
+                if late.is_set() or process.returncode not in {*_OUTSIDE, 0}:
                     raise OverBound(f"it took more than {_CPU_SECONDS:g} s, or too much memory")
         raise AwaError(
             "a CEL expression could not be evaluated",
-            why="the process that evaluates it was ended from outside again and again",
+            why="the process that evaluates it was killed several times from outside",
         )
 
     def _start(self) -> subprocess.Popen[bytes]:
         script = str(Path(__file__).with_name("cel_process.py"))
         settings = {
-            "path": sys.path, "memory": _MEMORY, "seconds": _CPU_SECONDS, "largest": LARGEST,
-        }  # fmt: skip
+            "path": sys.path,
+            "memory": _MEMORY,
+            "seconds": _CPU_SECONDS,
+            "largest": LARGEST,
+        }
         try:
             process = subprocess.Popen(  # noqa: S603 - our own script
                 [sys.executable or "python3", "-P", script],
@@ -92,7 +95,7 @@ class _Helper:
         if process is not None:
             process.kill()
             for stream in (process.stdin, process.stdout):
-                with suppress(OSError):  # what was not written yet
+                with suppress(OSError):  # unwritten data
                     stream.close()  # type: ignore[union-attr] # both are pipes
             process.wait()
 
@@ -108,7 +111,7 @@ def _no_start(why: str) -> AwaError:
 def _exchange(
     process: subprocess.Popen[bytes], line: bytes, seconds: float, late: threading.Event
 ) -> dict[str, Any] | None:
-    """Return the answer; None when the process has ended, or was killed for being late."""
+    """Return the answer, or None when the process has ended or was killed for being late."""
 
     def kill() -> None:
         late.set()
@@ -128,7 +131,7 @@ def _exchange(
     finally:
         timer.cancel()
     if not answer.endswith(b"\n"):
-        process.kill()  # it has ended, but for a pipe that broke in another way
+        process.kill()  # it has ended, unless only the pipe broke
         process.wait()
         return None
     found: dict[str, Any] = json.loads(answer)
@@ -141,7 +144,7 @@ _helper = _Helper()
 def ask(request: Mapping[str, Any]) -> dict[str, Any]:
     """Return the answer to a request; see ``cel_process``.  Blocks, up to 15 s.
 
-    Raises OverBound, AwaError when there is no process to evaluate with.
+    Raises OverBound, and AwaError if the process cannot run.
     """
     answer = _helper.ask(request)
     if "over" in answer:
@@ -150,7 +153,7 @@ def ask(request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _forget() -> None:
-    """Leave the parent's process to the parent, in a forked child."""
+    """Forget the process of the parent, in a forked child."""
     global _helper
     inherited, _helper = _helper, _Helper()
     if inherited.process is not None:

@@ -1,8 +1,8 @@
-"""The process that evaluates CEL expressions: a script, so that it loads nothing else of awa.
+"""The process that evaluates CEL expressions: a script that imports nothing of awa.
 
-cel-cpp bounds neither time nor memory, so both are bounded here by the operating system: an
-expression that takes too much ends this process.  Each line of standard input is a JSON object
-(source, payload), each line of standard output its answer: ``value``, ``error``, or ``over``.
+cel-cpp limits neither time nor memory, so the operating system does: an expression that takes too
+much ends this process.  Each line of standard input is a JSON object (source, payload), each line
+of standard output its answer: ``value``, ``error`` or ``over``.
 """
 
 from __future__ import annotations
@@ -14,19 +14,20 @@ import sys
 from functools import lru_cache
 from typing import Any
 
-_MOST_INT = 2**63 - 1
+# awa_lib.validation.INT64_MAX, which a script that imports nothing of awa cannot name.
+_INT64_MAX = 2**63 - 1
 _DEEPEST = 200
 
 
 def _readable(value: Any, depth: int = 0) -> Any:
-    """Return the value with integers beyond CEL's 64 bits as doubles.  Raises ValueError."""
+    """Return the value with integers of more than 64 bits as doubles.  Raises ValueError."""
     if depth > _DEEPEST:
         raise ValueError(f"the payload is nested more than {_DEEPEST} deep")
     if isinstance(value, dict):
         return {key: _readable(item, depth + 1) for key, item in value.items()}
     if isinstance(value, list):
         return [_readable(item, depth + 1) for item in value]
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) > _MOST_INT:
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) > _INT64_MAX:
         return float(value) if abs(value) < 2**1023 else math.inf
     return value
 
@@ -66,11 +67,11 @@ def _bound_memory(most: int) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (used + most, used + most))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     except (ImportError, OSError, ValueError):
-        pass  # no Linux: the time-out alone is left
+        pass  # not Linux: the time-out is the only limit
 
 
 def _bound_time(seconds: float) -> None:
-    """Have the system end this process after so much processor time; 0 for no bound."""
+    """Let the system end this process after this processor time; 0 for no limit."""
     if hasattr(signal, "setitimer"):
         signal.signal(signal.SIGPROF, signal.SIG_DFL)
         signal.setitimer(signal.ITIMER_PROF, seconds)

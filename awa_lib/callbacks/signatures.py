@@ -1,8 +1,8 @@
-"""Signatures of callback requests: the published one, and one that covers the whole request.
+"""Signatures of callback requests: that of awa 0.5, and one of the whole request.
 
-The published signature (header ``X-Awa-Signature``) is the hex BLAKE3 keyed hash of the callback
-id as it stands in the URL, with a 32-byte key.  It proves that the sender was told the id, but
-covers neither body, action nor time, and can be sent again.
+The signature of awa 0.5 (header ``X-Awa-Signature``) is the hex BLAKE3 keyed hash of the callback
+id as it is in the URL, with a 32-byte key.  It proves that the sender was given the id, but covers
+neither body, action nor time, and can be sent again.
 
 A request signature (header ``X-Awa-Request-Signature``) is ``t=<unix seconds>,n=<32 hex>,s=<hex>``
 where s is the BLAKE3 keyed hash of these lines, joined by newlines, then the raw body::
@@ -47,7 +47,7 @@ _PARTS: Final = re.compile(r"t=(\d{1,12}),n=([0-9a-f]{32}),s=([0-9a-f]{64})")
 
 
 def secret_key(secret: bytes | str) -> bytes:
-    """Return the 32 bytes of a secret given as bytes or as 64 hex digits.
+    """Return the 32 bytes of a secret, given as bytes or as 64 hex digits.
 
     Raises ValidationError, without the secret in its text.
     """
@@ -67,7 +67,7 @@ def secret_key(secret: bytes | str) -> bytes:
 
 
 def sign_callback(secret: bytes | str, callback_id: str) -> str:
-    """Return the published signature: 64 hex digits over the id text as the URL has it.
+    """Return the signature of awa 0.5: 64 hex digits, over the id as it is in the URL.
 
     ``secret`` is 32 bytes, or 64 hex digits.  Raises ValidationError.
     """
@@ -75,9 +75,9 @@ def sign_callback(secret: bytes | str, callback_id: str) -> str:
 
 
 def verify_callback_signature(secret: bytes | str, callback_id: str, signature: str | None) -> bool:
-    """Return whether a published signature is right, in constant time; hex of either case.
+    """Return whether a signature of awa 0.5 is valid, in constant time; ignores case.
 
-    A missing header (None) is a wrong signature.  Raises ValidationError for a bad secret.
+    A missing header (None) is not valid.  Raises ValidationError for a bad secret.
     """
     expected = sign_callback(secret, callback_id)
     return isinstance(signature, str) and _equal(expected, signature.lower())
@@ -88,7 +88,7 @@ def sign_callback_request(
 ) -> str:
     """Return the value of the ``X-Awa-Request-Signature`` header for one request.
 
-    ``body`` is what will be sent, byte for byte; ``now`` is in epoch seconds.  Raises
+    ``body`` is exactly what will be sent; ``now`` is in epoch seconds.  Raises
     ValidationError.
     """
     stamp = str(int(time.time() if now is None else now))
@@ -100,11 +100,11 @@ def sign_callback_request(
 def verify_callback_request(
     secret: bytes | str, callback_id: str, action: str, body: bytes, signature: str | None
 ) -> Op[bool]:
-    """Return whether a request signature is right, in time, and was never used before.
+    """Return whether a request signature is valid, in time, and used for the first time.
 
-    A right one is remembered in awa.callback_signatures, so that it is valid once in the fleet.
-    ``body`` is the raw body as it came; a missing header (None) is a wrong signature.  Raises
-    ValidationError for a bad secret, or another type.
+    A valid signature is stored in awa.callback_signatures, so that the fleet accepts it once.
+    ``body`` is the raw body as received; a missing header (None) is not valid.  Raises
+    ValidationError for a bad secret, or a value of another type.
     """
     key = secret_key(secret)
     parts = _PARTS.fullmatch(signature) if isinstance(signature, str) else None
@@ -114,7 +114,7 @@ def verify_callback_request(
         return False
     if not _equal(expected, given) or abs(time.time() - int(stamp)) > _VALID_SECONDS:
         return False
-    # Kept twice as long as it is valid, for a clock ahead of ours.
+    # Kept for twice the time, for senders whose clock is ahead.
     rows = yield sql.callbacks(
         "use_signature", signature=bytes.fromhex(given), keep_seconds=2 * _VALID_SECONDS
     )
@@ -127,7 +127,7 @@ def _covered(stamp: str, nonce: str, action: str, callback_id: str, body: bytes)
     if not isinstance(body, bytes):
         raise ValidationError(
             f"body must be bytes, got {type(body).__name__}",
-            why="the signature covers the body byte for byte, as it was sent",
+            why="the signature covers the exact bytes of the body",
         )
     head = f"awa-request-v1\n{stamp}\n{nonce}\n{action}\n"
     return _bytes(head) + _id_bytes(callback_id) + b"\n" + body
@@ -140,12 +140,12 @@ def _id_bytes(callback_id: str) -> bytes:
 
 
 def _bytes(text: str) -> bytes:
-    # Text of a URL may hold lone surrogates: it is wrong then, but not an error.
+    # The text of a URL may contain lone surrogates: not valid, but no error.
     return text.encode(errors="surrogatepass")
 
 
 def _mac(key: bytes, message: bytes) -> str:
-    from blake3 import blake3  # 2 ms, which enqueueing without unique keys need not pay
+    from blake3 import blake3  # 2 ms, not needed to enqueue without unique keys
 
     mac: Any = blake3(message, key=key)
     return str(mac.hexdigest())

@@ -1,4 +1,4 @@
-"""Single inserts of many callers in shared statements and commits."""
+"""Batch the single inserts of many tasks into shared statements."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
 
 __all__ = ["Batcher"]
 
-_MOST: Final = 1_000
-# How long the jobs of a batch are tried apart while the database is in a passing trouble.
+_BATCH: Final = 1_000
+# How long the parts of a failed batch are retried while errors are transient.
 _APART_SECONDS: Final = 10.0
 _CLOSE_SECONDS: Final = 10.0
 
 
 class Batcher:
-    """Gathers jobs while a statement is under way; the next one takes all of them.
+    """Collects jobs while a statement runs; the next statement inserts all of them.
 
-    The first caller does not wait for others beyond one turn of the event loop, so a lone insert
-    costs no time, and batches grow with the load.  Whatever happens to the task that writes, each
-    caller gets its job or an error.
+    The first caller waits for others for one turn of the event loop only, so a single insert is
+    not delayed, and batches grow with the load.  Each caller gets its job or an error, even if the
+    writing task is cancelled.
     """
 
     def __init__(self, run: Callable[[Op[list[Job]]], Coroutine[Any, Any, list[Job]]]) -> None:
@@ -42,7 +42,7 @@ class Batcher:
         self._closed = False
 
     async def insert(self, new: NewJobs) -> Job:
-        """Insert one checked job and return it, or raise its own error."""
+        """Insert one checked job and return it.  Raises the error of this job only."""
         if self._closed:
             raise _closed()
         future: asyncio.Future[Job] = asyncio.get_running_loop().create_future()
@@ -56,18 +56,18 @@ class Batcher:
             self._task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        """Go on with those who wait after the task was cancelled from outside."""
+        """Start a new task for the remaining callers if this task was cancelled."""
         if not task.cancelled() and (error := task.exception()) is not None:
             _fail(self._waiting, error)
-        self._waiting = [one for one in self._waiting if not one[1].done()]
+        self._waiting = [item for item in self._waiting if not item[1].done()]
         if self._waiting and task is self._task:
             self._start()
 
     async def _flush(self) -> None:
         while self._waiting:
-            batch, self._waiting = self._waiting[:_MOST], self._waiting[_MOST:]
-            # A caller that went away before its job was sent does not want it any more.
-            batch = [one for one in batch if not one[1].done()]
+            batch, self._waiting = self._waiting[:_BATCH], self._waiting[_BATCH:]
+            # A caller that was cancelled before its job was sent does not need it.
+            batch = [item for item in batch if not item[1].done()]
             try:
                 if batch:
                     await self._send(batch, time.monotonic() + _APART_SECONDS)
@@ -79,12 +79,12 @@ class Batcher:
     async def _send(self, batch: list[Waiting], until: float) -> None:
         try:
             jobs = await self._run(insert_batch(NewJobs.merge([new for new, _ in batch])))
-        except Exception as error:  # noqa: BLE001 - of whatever class, it is its caller's
+        except Exception as error:  # noqa: BLE001 - any error goes to the caller
             late = isinstance(error, Transient) and time.monotonic() > until
             if len(batch) == 1 or late or isinstance(error, Unavailable):
                 _fail(batch, error)
             else:
-                # One job's error took all of them back: the halves go by themselves.
+                # The error of one job rolled back all of them: insert each half by itself.
                 middle = len(batch) // 2
                 await self._send(batch[:middle], until)
                 await self._send(batch[middle:], until)
@@ -94,10 +94,10 @@ class Batcher:
                     future.set_result(job)
 
     async def close(self) -> None:
-        """Write what was handed in, for a bounded time; refuse what comes from now on."""
+        """Write the jobs that wait, for a limited time, and refuse new jobs."""
         self._closed = True
         until = time.monotonic() + _CLOSE_SECONDS
-        # A cancelled task is followed by another, as long as callers wait.
+        # While callers wait, a cancelled task is followed by another.
         while (task := self._task) is not None and not task.done():
             _, late = await asyncio.wait({task}, timeout=max(until - time.monotonic(), 0))
             if late:
@@ -106,19 +106,19 @@ class Batcher:
                 task.cancel()
                 await asyncio.wait({task})
             else:
-                # Its callback comes before this task goes on, or with the next turn of the loop.
+                # Its callback runs before this task continues, or in the next turn of the loop.
                 await asyncio.sleep(0)
 
 
 def _closed() -> DatabaseError:
-    return DatabaseError("the client is closed", hint="make a new one")
+    return DatabaseError("the client is closed", hint="make a new client")
 
 
 def _cut_off() -> DatabaseError:
     return DatabaseError(
         "the insert was cut off",
         why="the task that writes the jobs of all callers was cancelled from outside",
-        hint="look whether the job is there before you insert it again: awa job list",
+        hint="check whether the job exists before you insert it again: awa job list",
     )
 
 

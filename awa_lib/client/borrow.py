@@ -1,8 +1,8 @@
-"""Run ops inside the transaction of somebody else's connection, whichever library it is of.
+"""Run ops in the transaction of the caller's connection, of any supported library.
 
-Libraries are recognised by the names of a class's modules, so none is imported here.  SQLAlchemy
-and Django wrap a connection of psycopg or asyncpg; it is looked up for each op, because sessions
-change theirs between transactions.
+Libraries are recognised by the module names of a class, so that none is imported here.  SQLAlchemy
+and Django wrap a connection of psycopg or asyncpg, which is looked up for each op: a session may
+change its connection between transactions.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ R = TypeVar("R")
 
 
 class Borrowed(Protocol):
-    """A blocking connection of the caller's."""
+    """A blocking connection of the caller."""
 
     conn: Any
 
@@ -36,7 +36,7 @@ class Borrowed(Protocol):
 
 
 class AsyncBorrowed(Protocol):
-    """An async connection of the caller's."""
+    """An async connection of the caller."""
 
     conn: Any
 
@@ -46,7 +46,7 @@ class AsyncBorrowed(Protocol):
 
 
 def borrow(conn: Any) -> Borrowed:
-    """Return how ops run on a blocking connection.
+    """Return the runner of ops for a blocking connection.
 
     Takes a psycopg Connection, a SQLAlchemy Connection or Session, or Django's connection.
     Raises TypeError for anything else.
@@ -71,9 +71,9 @@ def borrow(conn: Any) -> Borrowed:
 
 
 def borrow_async(conn: Any) -> AsyncBorrowed:
-    """Return how ops run on an async connection.
+    """Return the runner of ops for an async connection.
 
-    Takes a psycopg AsyncConnection, an asyncpg Connection, what an asyncpg pool lends, or a
+    Takes a psycopg AsyncConnection, an asyncpg Connection or pool connection, or a
     SQLAlchemy AsyncConnection or AsyncSession.  Raises TypeError for anything else.
     """
     library = _library(conn)
@@ -157,11 +157,11 @@ class _Asyncpg:
 
 def _is_session(conn: object) -> bool:
     # A session's connection is a method, a connection's own a property.
-    return callable(type(conn).connection)  # type: ignore[attr-defined]
+    return callable(type(conn).connection)  # type: ignore[attr-defined] # SQLAlchemy is not imported
 
 
 def _is_inactive(conn: Any) -> bool:
-    """Return True in a block of SQLAlchemy's that has ended and was not left yet."""
+    """Return True inside a block of SQLAlchemy whose transaction has ended."""
     if (inner := getattr(conn, "sync_connection", None)) is not None:
         conn = inner
     # The block that SQLAlchemy itself asks before each statement; no public name leads to it.
@@ -170,7 +170,7 @@ def _is_inactive(conn: Any) -> bool:
 
 
 class _SqlAlchemy:
-    """A Connection, a Session, or what proxies one."""
+    """A Connection, a Session, or a proxy of either."""
 
     def __init__(self, conn: Any) -> None:
         self.conn = conn
@@ -178,7 +178,7 @@ class _SqlAlchemy:
     def run(self, op: Op[R], /) -> R:
         conn = self.conn.connection() if _is_session(self.conn) else self.conn
         if _is_inactive(conn):
-            # Ours would be outside the block; SQLAlchemy refuses its own, in its own words.
+            # Our statement would run outside the block; SQLAlchemy raises for this one of its own.
             conn.exec_driver_sql(next(ping()).query.text)
         elif not conn.in_transaction():
             # As the first statement would; without it commit() would find nothing to commit.
@@ -191,13 +191,13 @@ class _SqlAlchemy:
             return run(raw, op)
         except BaseException as error:
             if raw.closed or not isinstance(error, Exception):
-                # Else its pool would go on lending it, and a commit would seem to work.
+                # Otherwise its pool would reuse the connection, and a commit would seem to work.
                 conn.invalidate()
             raise
 
 
 class _AsyncSqlAlchemy:
-    """An AsyncConnection, an AsyncSession, or what proxies one."""
+    """An AsyncConnection, an AsyncSession, or a proxy of either."""
 
     def __init__(self, conn: Any) -> None:
         self.conn = conn
@@ -228,7 +228,7 @@ class _AsyncSqlAlchemy:
 
 
 class _Django:
-    """``django.db.connection``, or one of ``connections``."""
+    """``django.db.connection``, or an item of ``connections``."""
 
     def __init__(self, conn: Any) -> None:
         self.conn = conn
@@ -243,21 +243,21 @@ class _Django:
         try:
             return run(raw, op)
         except BaseException as error:
-            self._tell(raw, error)
+            self._mark(raw, error)
             raise
 
-    def _tell(self, raw: psycopg.Connection[Any], error: BaseException) -> None:
-        """Tell Django of an error it has not seen, where the database has seen it.
+    def _mark(self, raw: psycopg.Connection[Any], error: BaseException) -> None:
+        """Mark Django's connection after an error that did not pass through Django.
 
-        It would commit a transaction that Postgres has given up, and keep a connection that is
-        lost.  The mark of a transaction is only ever set: the app may have set it.
+        Without it Django would commit a transaction that PostgreSQL has aborted, and keep a lost
+        connection.  needs_rollback is set and never cleared: the application may have set it.
         """
         usable = raw.pgconn.transaction_status in {
             TransactionStatus.IDLE,
             TransactionStatus.INTRANS,
         }
         if isinstance(error, DatabaseError) or not usable:
-            # The connection is looked at before the next request uses it.
+            # Django checks the connection before the next request uses it.
             self.conn.errors_occurred = True
         if self.conn.in_atomic_block and not usable:
             self.conn.needs_rollback = True

@@ -1,4 +1,4 @@
-"""The two clients: the same verbs, blocking and async."""
+"""The blocking and the async client, which have the same verbs."""
 
 from __future__ import annotations
 
@@ -20,17 +20,19 @@ from awa_lib.db.drive import arun, run
 from awa_lib.db.pool import AsyncPool, Pool, PoolLimits
 from awa_lib.db.urls import read_address
 from awa_lib.enqueue.new_jobs import check
+from awa_lib.enqueue.options import takes_options
 from awa_lib.errors import AwaError, DatabaseError, Unavailable, ValidationError
 from awa_lib.reads.health import ping
-from awa_lib.runtime.worker import Worker, idle_health
+from awa_lib.runtime.status import idle_health
+from awa_lib.runtime.worker import Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from datetime import datetime
     from types import TracebackType
+    from typing import Unpack
 
     from awa_lib._sql import Op
     from awa_lib.embedded import Server
+    from awa_lib.enqueue.options import InsertOptions
     from awa_lib.models import Job
     from awa_lib.runtime.health import HealthCheck
 
@@ -43,7 +45,7 @@ _BOUND: Final = "bound:"
 
 
 def _own(bound: Borrowed | AsyncBorrowed, kind: type[C]) -> C:
-    """Return the caller's connection where it is psycopg's own."""
+    """Return the caller's connection if it is a psycopg connection.  Raises AwaError."""
     if not isinstance(bound.conn, kind):
         raise AwaError(
             f"this does not work on {type(bound.conn).__qualname__}",
@@ -53,7 +55,7 @@ def _own(bound: Borrowed | AsyncBorrowed, kind: type[C]) -> C:
 
 
 class _Target:
-    """A database URL, or the caller's connection; starts an embedded server when asked for."""
+    """A database URL or the caller's connection; starts an embedded server if the URL asks."""
 
     def __init__(self, database_url: str, max_connections: int) -> None:
         if not isinstance(database_url, str) or not database_url:
@@ -71,14 +73,14 @@ class _Target:
         _targets.add(self)
 
     def _forked(self) -> None:
-        """Forget in a child what is its parent's; nothing is closed, and no lock is held."""
+        """Forget the connections of the parent process, without closing them."""
         self._starting = threading.Lock()
 
     def _resolve(self) -> str:
-        """Return a connection string psycopg takes.  Blocks while an embedded server starts."""
+        """Return a connection string for psycopg.  Blocks while an embedded server starts."""
         with self._starting:
             if self._closed:
-                raise DatabaseError("the client is closed", hint="make a new one")
+                raise DatabaseError("the client is closed", hint="make a new client")
             if self._database_url == _BOUND:
                 raise AwaError(
                     "a client bound to a connection cannot open others",
@@ -113,15 +115,16 @@ if hasattr(os, "register_at_fork"):
 
 
 class Client(_Target, Verbs):
-    """Blocking client; safe to share between threads.
+    """Blocking client; can be shared between threads.
 
-    Connects on first use, never in the constructor.  Connections are in autocommit mode, at most
-    ``max_connections`` of them, closed by ``close()`` or at the end of a ``with`` block.
+    The client connects on first use, never in the constructor.  It opens at most
+    ``max_connections`` connections, in autocommit mode.  ``close()``, or the end of a ``with``
+    block, closes them.
 
-    Beside what each verb names it raises Unavailable when the database cannot be reached,
-    SchemaNotMigrated when tables are missing, and DatabaseError for what else the server refuses.
-    A verb that changes jobs locks their rows, in the order of their ids and 500 at most in one
-    statement, until that statement (or the caller's transaction) ends; reads lock nothing.
+    Every verb can raise, besides the errors it names: Unavailable when the database cannot be
+    reached, SchemaNotMigrated when tables are missing, and DatabaseError for any other error of
+    the server.  A verb that changes jobs locks their rows in the order of their ids, at most 500
+    in a statement, until the statement or the caller's transaction ends.  Reads take no locks.
     """
 
     def __init__(self, database_url: str, max_connections: int = 10) -> None:
@@ -131,21 +134,21 @@ class Client(_Target, Verbs):
 
     @classmethod
     def on(cls, conn: Any) -> Self:
-        """Return a client bound to an open connection, which stays the caller's.
+        """Return a client that uses the caller's open connection.
 
-        A psycopg Connection, a SQLAlchemy Connection or Session, or Django's connection.  The
-        verbs run inside its open transaction, if there is one; nothing is committed or closed
-        here.  Raises TypeError for anything else.
+        ``conn`` is a psycopg Connection, a SQLAlchemy Connection or Session, or Django's
+        connection.  The verbs run in its transaction, if one is open.  The client neither commits
+        nor closes it.  Raises TypeError for any other object.
         """
         bound = borrow(conn)
         client = cls.__new__(cls)
         _Target.__init__(client, _BOUND, 1)
-        client._pool = None  # noqa: SLF001 - see below
+        client._pool = None  # noqa: SLF001 - an instance of this very class
         client._bound = bound  # noqa: SLF001 - an instance of this very class
         return client
 
     def using(self, conn: Any) -> Self:
-        """Return the same verbs on the caller's connection, in its transaction.  See ``on``."""
+        """Return a client that uses the caller's open connection.  See ``on``."""
         return type(self).on(conn)
 
     def _run(self, op: Op[R], /) -> R:
@@ -188,14 +191,15 @@ class Client(_Target, Verbs):
     def transaction(self) -> Transaction:
         """Begin a transaction: ``with client.transaction() as tx``.
 
-        Commits at the end of the block, rolls back on an exception.  A connection is taken with
-        the block, or the first statement.  Raises AwaError where the connection is not psycopg's.
+        The end of the block commits; an exception rolls back.  The transaction takes a connection
+        when the block or the first statement begins.  Raises AwaError if the client is bound to a
+        connection that is not psycopg's.
         """
         bound = None if self._bound is None else _own(self._bound, psycopg.Connection)
         return Transaction(self._open, bound)
 
     def close(self) -> None:
-        """Close every connection, and let go of an embedded server.  Idempotent."""
+        """Close every connection and release an embedded server.  May be called again."""
         pool, self._pool = self._pool, None
         if pool is not None:
             pool.close()
@@ -215,10 +219,10 @@ class Client(_Target, Verbs):
         self.close()
 
     def migrate(self) -> None:
-        """Apply every pending migration.  Safe when several do it at once.
+        """Apply every pending migration; several processes may call it at the same time.
 
-        Takes an advisory lock, and the locks of the DDL it runs.  Raises SchemaUnsupported,
-        Unavailable, DatabaseError.
+        Takes an advisory lock and the locks of its DDL.  Raises SchemaUnsupported, Unavailable,
+        DatabaseError.
         """
         from awa_lib.schema import migrate
 
@@ -231,7 +235,7 @@ class Client(_Target, Verbs):
     def health_check(self) -> HealthCheck:
         """Return whether the database answers; a blocking client runs no worker.
 
-        An unreachable database is an answer, not an error.
+        An unreachable database is part of the result, not an error.
         """
         try:
             self._run(ping())
@@ -241,10 +245,10 @@ class Client(_Target, Verbs):
 
 
 class AsyncClient(_Target, AsyncVerbs, Worker):
-    """Async client, and the worker; belongs to the event loop that first uses it.
+    """Async client and worker; belongs to the event loop that first uses it.
 
-    Connects on first use, never in the constructor, so it can be made, and handlers registered,
-    with no running loop.  Errors and locks are those of ``Client``.
+    The client connects on first use, never in the constructor: it can be made, and handlers can be
+    registered, without a running event loop.  Errors and locks are those of ``Client``.
     """
 
     def __init__(self, database_url: str, max_connections: int = 10) -> None:
@@ -258,9 +262,9 @@ class AsyncClient(_Target, AsyncVerbs, Worker):
 
     @classmethod
     def on(cls, conn: Any) -> Self:
-        """Return a client bound to an open connection.  See ``Client.on``.
+        """Return a client that uses the caller's open connection.  See ``Client.on``.
 
-        A psycopg AsyncConnection, an asyncpg Connection, what an asyncpg pool lends, or a
+        ``conn`` is a psycopg AsyncConnection, an asyncpg Connection or pool connection, or a
         SQLAlchemy AsyncConnection or AsyncSession.
         """
         bound = borrow_async(conn)
@@ -269,7 +273,7 @@ class AsyncClient(_Target, AsyncVerbs, Worker):
         return client
 
     def using(self, conn: Any) -> Self:
-        """Return the same verbs on the caller's connection, in its transaction.  See ``on``."""
+        """Return a client that uses the caller's open connection.  See ``on``."""
         return type(self).on(conn)
 
     async def _run(self, op: Op[R], /) -> R:
@@ -300,7 +304,7 @@ class AsyncClient(_Target, AsyncVerbs, Worker):
         self._loop = self._pool = self._opening = self._batcher = None
 
     def _belong(self) -> None:
-        """Start anew on a new event loop.  Raises AwaError while the old one lives."""
+        """Move to a new event loop.  Raises AwaError while the previous loop is open."""
         loop = asyncio.get_running_loop()
         if self._loop is not loop:
             if self._pool is not None and self._loop is not None and not self._loop.is_closed():
@@ -332,16 +336,16 @@ class AsyncClient(_Target, AsyncVerbs, Worker):
     def transaction(self) -> AsyncTransaction:
         """Begin a transaction: ``async with client.transaction() as tx``.
 
-        ``async with await client.transaction() as tx`` works too.  Commits at the end of the
-        block, rolls back on an exception.
+        ``async with await client.transaction() as tx`` works too.  The end of the block commits;
+        an exception rolls back.
         """
         bound = None if self._bound is None else _own(self._bound, psycopg.AsyncConnection)
         return AsyncTransaction(self._open, bound)
 
     async def close(self) -> None:
-        """Close every connection, and let go of an embedded server.  Idempotent.
+        """Close every connection and release an embedded server.  May be called again.
 
-        A running worker is shut down first, with its default time to drain.
+        A running worker is shut down first, with the default time to drain.
         """
         await self.shutdown()
         if self._batcher is not None:
@@ -364,31 +368,20 @@ class AsyncClient(_Target, AsyncVerbs, Worker):
         """Close the client."""
         await self.close()
 
+    @takes_options
     async def enqueue(
         self,
         args: Any,
-        *,
-        kind: str | None = None,
-        queue: str = "default",
-        priority: int = 2,
-        max_attempts: int = 25,
-        tags: Sequence[str] | None = None,
-        metadata: Mapping[str, Any] | None = None,
-        run_at: datetime | str | None = None,
-        unique_opts: Mapping[str, Any] | None = None,
-        concurrency_key: str | None = None,
+        **options: Unpack[InsertOptions],
     ) -> Job:
-        """Insert one job and return it, sharing a statement and a commit with other callers.
+        """Insert one job and return it, in a statement and a commit shared with other tasks.
 
-        For servers whose requests insert one job each: while one statement is under way, the jobs
-        of other tasks gather for the next.  Each caller gets its own job or its own error, after
-        the commit.  Raises as ``insert``.  On a client bound to a connection nothing is shared
-        with other connections.
+        For servers whose requests insert one job each: while a statement runs, the jobs of other
+        tasks are collected for the next statement.  Each caller gets its own job or its own error,
+        after the commit.  The options are those of ``insert``, except ``on_conflict``.  Raises as
+        ``insert``.
         """
-        new = check(
-            [args], kind, queue, priority, max_attempts, tags, metadata, run_at, unique_opts,
-            concurrency_key,
-        )  # fmt: skip
+        new = check([args], **options)
         if self._bound is None:
             self._belong()
         if self._batcher is None:
@@ -396,10 +389,10 @@ class AsyncClient(_Target, AsyncVerbs, Worker):
         return await self._batcher.insert(new)
 
     async def migrate(self) -> None:
-        """Apply every pending migration.  Safe when several do it at once.
+        """Apply every pending migration; several processes may call it at the same time.
 
-        Takes an advisory lock, and the locks of the DDL it runs.  Raises SchemaUnsupported,
-        Unavailable, DatabaseError.
+        Takes an advisory lock and the locks of its DDL.  Raises SchemaUnsupported, Unavailable,
+        DatabaseError.
         """
         with Client(await self._dsn(), 1) as client:
             await asyncio.to_thread(client.migrate)

@@ -1,4 +1,4 @@
-"""The client of awa 0.4 and of ``awa.RawClient``: async verbs, and blocking ones in ``_sync``."""
+"""RawClient, as awa 0.5 has it: async verbs, and blocking verbs that end in ``_sync``."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def _twin(method: Callable[Concatenate[Client, P], R]) -> Callable[Concatenate[R
 
 
 class RawClient(AsyncClient):
-    """An AsyncClient that has each published verb of Client too, under its name and ``_sync``.
+    """An AsyncClient with the blocking verbs of awa 0.5, whose names end in ``_sync``.
 
-    New code takes one of the two.  The blocking verbs have connections of their own, at most
-    ``max_connections`` of them, which ``close_sync()`` closes, and ``close()`` too.
+    New code uses AsyncClient or Client.  The blocking verbs use connections of their own, at most
+    ``max_connections``; ``close_sync()`` closes them, and so does ``close()``.
     """
 
     def __init__(self, database_url: str, max_connections: int = 10) -> None:
@@ -37,7 +37,7 @@ class RawClient(AsyncClient):
         self._blocking = Client(database_url, max_connections)
 
     async def close(self) -> None:
-        """Close every connection, and let go of an embedded server.  Idempotent."""
+        """Close every connection and release an embedded server.  May be called again."""
         await super().close()
         self._blocking.close()
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Mapping, Sequence
-    from datetime import datetime
+    from collections.abc import Coroutine
+    from typing import Unpack
 
+    from awa_lib.enqueue.options import InsertOptions
     from awa_lib.models import Job
 
 __all__ = ["AsyncInsert", "Insert"]
@@ -20,36 +21,12 @@ class Insert(Protocol):
 
     @overload
     def __call__(
-        self,
-        args: Any,
-        *,
-        kind: str | None = None,
-        queue: str = "default",
-        priority: int = 2,
-        max_attempts: int = 25,
-        tags: Sequence[str] | None = None,
-        metadata: Mapping[str, Any] | None = None,
-        run_at: datetime | str | None = None,
-        unique_opts: Mapping[str, Any] | None = None,
-        concurrency_key: str | None = None,
-        on_conflict: _Always = "raise",
+        self, args: Any, *, on_conflict: _Always = "raise", **options: Unpack[InsertOptions]
     ) -> Job: ...
 
     @overload
     def __call__(
-        self,
-        args: Any,
-        *,
-        kind: str | None = None,
-        queue: str = "default",
-        priority: int = 2,
-        max_attempts: int = 25,
-        tags: Sequence[str] | None = None,
-        metadata: Mapping[str, Any] | None = None,
-        run_at: datetime | str | None = None,
-        unique_opts: Mapping[str, Any] | None = None,
-        concurrency_key: str | None = None,
-        on_conflict: Literal["skip"],
+        self, args: Any, *, on_conflict: Literal["skip"], **options: Unpack[InsertOptions]
     ) -> Job | None: ...
 
 
@@ -58,34 +35,10 @@ class AsyncInsert(Protocol):
 
     @overload
     def __call__(
-        self,
-        args: Any,
-        *,
-        kind: str | None = None,
-        queue: str = "default",
-        priority: int = 2,
-        max_attempts: int = 25,
-        tags: Sequence[str] | None = None,
-        metadata: Mapping[str, Any] | None = None,
-        run_at: datetime | str | None = None,
-        unique_opts: Mapping[str, Any] | None = None,
-        concurrency_key: str | None = None,
-        on_conflict: _Always = "raise",
+        self, args: Any, *, on_conflict: _Always = "raise", **options: Unpack[InsertOptions]
     ) -> Coroutine[Any, Any, Job]: ...
 
     @overload
     def __call__(
-        self,
-        args: Any,
-        *,
-        kind: str | None = None,
-        queue: str = "default",
-        priority: int = 2,
-        max_attempts: int = 25,
-        tags: Sequence[str] | None = None,
-        metadata: Mapping[str, Any] | None = None,
-        run_at: datetime | str | None = None,
-        unique_opts: Mapping[str, Any] | None = None,
-        concurrency_key: str | None = None,
-        on_conflict: Literal["skip"],
+        self, args: Any, *, on_conflict: Literal["skip"], **options: Unpack[InsertOptions]
     ) -> Coroutine[Any, Any, Job | None]: ...

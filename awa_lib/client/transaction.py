@@ -1,4 +1,4 @@
-"""Transactions of a client: insert jobs and run the app's own statements, all or nothing."""
+"""Transactions of a client: insert jobs and run your own statements, all or nothing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from psycopg.pq import TransactionStatus
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-from awa_lib.db.drive import abegin, arun, averb, begin, run, translate, verb
+from awa_lib.client.methods import averb, verb
+from awa_lib.db.drive import abegin, arun, begin, run, translate
 from awa_lib.db.turns import thread_turn, turn
 from awa_lib.errors import AwaError, DatabaseError
 from awa_lib.ops import inserts
@@ -48,12 +49,12 @@ def _aborted(conn: AsyncConn | Conn | None) -> bool:
 def _inherited() -> AwaError:
     return AwaError(
         "the transaction belongs to the parent process",
-        hint="begin one of your own after the fork: with client.transaction() as tx",
+        hint="begin a new transaction after the fork: with client.transaction() as tx",
     )
 
 
 def _lost(*, cut: bool) -> DatabaseError:
-    # Postgres answers COMMIT with a rollback here, and would lose the work without a word.
+    # PostgreSQL answers COMMIT with a rollback here, without an error.
     how = "was cancelled" if cut else "failed"
     return DatabaseError(
         "the transaction was rolled back, not committed",
@@ -73,11 +74,11 @@ def _adapted(values: tuple[Any, ...]) -> list[Any]:
 
 
 class Transaction:
-    """A transaction on a connection of its own; begins with the block or the first statement.
+    """A transaction on its own connection; begins with the block or the first statement.
 
-    Jobs become visible, and workers are notified, at commit.  Statements take ``$1`` placeholders;
-    values go in and come out as psycopg's Python types, so that an array is a list and a dict is
-    jsonb, times are datetime, and numeric, uuid and date are what they are named after.
+    Jobs become visible, and workers are notified, at commit.  Statements use the placeholders
+    ``$1``, ``$2``, …; psycopg converts values between Python and PostgreSQL types, and a dict is
+    sent as jsonb.
     """
 
     def __init__(self, pool: Callable[[], Pool], bound: Conn | None) -> None:
@@ -91,7 +92,7 @@ class Transaction:
         self._turn = threading.RLock()
 
     def __enter__(self) -> Self:
-        """Begin; a savepoint when the client is bound to a connection in a transaction."""
+        """Begin; makes a savepoint if the client is bound to a connection in a transaction."""
         self._begin()
         return self
 
@@ -101,8 +102,8 @@ class Transaction:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Commit, or roll back on an exception; nothing after commit() or rollback()."""
-        # In a forked child it is still its parent's to end.
+        """Commit, or roll back on an exception; do nothing after commit() or rollback()."""
+        # In a forked child the transaction is the parent's.
         if not self._over and self._pid == os.getpid():
             self._end(exc)
 
@@ -151,16 +152,16 @@ class Transaction:
             self._conn = None
 
     def commit(self) -> None:
-        """Commit now.  Raises DatabaseError when an earlier statement failed: nothing is kept."""
+        """Commit.  Raises DatabaseError if an earlier statement failed; nothing is kept then."""
         self._end(None)
 
     def rollback(self) -> None:
-        """Roll back now."""
+        """Roll back."""
         self._end(psycopg.Rollback())
 
     @contextmanager
     def _statement(self) -> Iterator[Conn]:
-        """Take the turn of the threads that share the transaction, and begin."""
+        """Wait for other threads that use the transaction, then begin it."""
         with self._turn:
             conn = self._begin()
             try:
@@ -168,7 +169,7 @@ class Transaction:
             except psycopg.Error as error:
                 raise translate(error) from error
             except BaseException as error:
-                # Ctrl-C: nobody can tell whether the statement has run.
+                # Ctrl-C: it is unknown whether the statement has run.
                 self._cut = self._cut or not isinstance(error, Exception)
                 raise
 
@@ -187,20 +188,20 @@ class Transaction:
             return cursor.rowcount, rows
 
     def execute(self, query: str, *values: Any) -> int:
-        """Run a statement and return how many rows it touched.  Raises DatabaseError."""
+        """Run a statement and return the number of rows it affected.  Raises DatabaseError."""
         return self._fetch(query, values)[0]
 
     def fetch_all(self, query: str, *values: Any) -> list[dict[str, Any]]:
-        """Return every row.  Raises DatabaseError."""
+        """Run a statement and return every row.  Raises DatabaseError."""
         return self._fetch(query, values)[1]
 
     def fetch_optional(self, query: str, *values: Any) -> dict[str, Any] | None:
-        """Return the first row, or None.  Raises DatabaseError."""
+        """Run a statement and return the first row, or None.  Raises DatabaseError."""
         rows = self.fetch_all(query, *values)
         return rows[0] if rows else None
 
     def fetch_one(self, query: str, *values: Any) -> dict[str, Any]:
-        """Return the first row.  Raises DatabaseError when there is none."""
+        """Run a statement and return the first row.  Raises DatabaseError if there is none."""
         row = self.fetch_optional(query, *values)
         if row is None:
             raise _none()
@@ -211,7 +212,7 @@ class Transaction:
 
 
 class AsyncTransaction:
-    """The async form of ``Transaction``."""
+    """A transaction of the async client.  See ``Transaction``."""
 
     def __init__(
         self, pool: Callable[[], Coroutine[Any, Any, AsyncPool]], bound: AsyncConn | None
@@ -226,11 +227,11 @@ class AsyncTransaction:
         self._turn = asyncio.Lock()
 
     def __await__(self) -> Generator[Any, Any, Self]:
-        """Begin, for ``async with await client.transaction()`` and for use without a block."""
+        """Begin; for ``async with await client.transaction()`` and for use without a block."""
         return self.__aenter__().__await__()
 
     async def __aenter__(self) -> Self:
-        """Begin; a savepoint when the client is bound to a connection in a transaction."""
+        """Begin; makes a savepoint if the client is bound to a connection in a transaction."""
         await self._begin()
         return self
 
@@ -240,8 +241,8 @@ class AsyncTransaction:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Commit, or roll back on an exception; nothing after commit() or rollback()."""
-        # In a forked child it is still its parent's to end.
+        """Commit, or roll back on an exception; do nothing after commit() or rollback()."""
+        # In a forked child the transaction is the parent's.
         if not self._over and self._pid == os.getpid():
             await self._end(exc)
 
@@ -267,7 +268,7 @@ class AsyncTransaction:
         if self._pid != os.getpid():
             raise _inherited()
         if self._turn.locked():
-            # Cancelled while another task's statement is under way, this end goes on without us.
+            # The end goes on even if this task is cancelled while another task's statement runs.
             ending = asyncio.create_task(self._end_in_turn(exc))
             ending.add_done_callback(lambda task: task.cancelled() or task.exception())
             await asyncio.shield(ending)
@@ -301,16 +302,16 @@ class AsyncTransaction:
             self._conn = None
 
     async def commit(self) -> None:
-        """Commit now.  Raises DatabaseError when an earlier statement failed: nothing is kept."""
+        """Commit.  Raises DatabaseError if an earlier statement failed; nothing is kept then."""
         await self._end(None)
 
     async def rollback(self) -> None:
-        """Roll back now."""
+        """Roll back."""
         await self._end(psycopg.Rollback())
 
     @asynccontextmanager
     async def _statement(self) -> AsyncIterator[AsyncConn]:
-        """Take the turn of the tasks that share the transaction, and begin."""
+        """Wait for other tasks that use the transaction, then begin it."""
         async with self._turn:
             conn = await self._begin()
             try:
@@ -318,7 +319,7 @@ class AsyncTransaction:
             except psycopg.Error as error:
                 raise translate(error) from error
             except BaseException as error:
-                # Cancelled: nobody can tell whether the statement has run.
+                # Cancelled: it is unknown whether the statement has run.
                 self._cut = self._cut or not isinstance(error, Exception)
                 raise
 
@@ -337,20 +338,20 @@ class AsyncTransaction:
             return cursor.rowcount, rows
 
     async def execute(self, query: str, *values: Any) -> int:
-        """Run a statement and return how many rows it touched.  Raises DatabaseError."""
+        """Run a statement and return the number of rows it affected.  Raises DatabaseError."""
         return (await self._fetch(query, values))[0]
 
     async def fetch_all(self, query: str, *values: Any) -> list[dict[str, Any]]:
-        """Return every row.  Raises DatabaseError."""
+        """Run a statement and return every row.  Raises DatabaseError."""
         return (await self._fetch(query, values))[1]
 
     async def fetch_optional(self, query: str, *values: Any) -> dict[str, Any] | None:
-        """Return the first row, or None.  Raises DatabaseError."""
+        """Run a statement and return the first row, or None.  Raises DatabaseError."""
         rows = await self.fetch_all(query, *values)
         return rows[0] if rows else None
 
     async def fetch_one(self, query: str, *values: Any) -> dict[str, Any]:
-        """Return the first row.  Raises DatabaseError when there is none."""
+        """Run a statement and return the first row.  Raises DatabaseError if there is none."""
         row = await self.fetch_optional(query, *values)
         if row is None:
             raise _none()

@@ -1,11 +1,11 @@
-"""The verbs of the two clients: one line a verb in each table."""
+"""The verbs of the two clients: one line per verb in each table."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
 from awa_lib.callbacks.signatures import verify_callback_request
-from awa_lib.db.drive import averb, verb
+from awa_lib.client.methods import averb, verb
 from awa_lib.doctor import doctor
 from awa_lib.ops import bulk, callbacks, cron, dead_letters, inserts, jobs, policies, queues
 from awa_lib.reads import bulk as read_bulk

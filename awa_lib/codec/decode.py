@@ -1,4 +1,4 @@
-"""Job arguments back from JSON: one decoder closure per declared type, built once."""
+"""Decode job arguments from JSON: one decoder per declared type, built once."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def decoder(args_type: Any) -> Callable[[Any], Any]:
 _MISSING: Final = object()
 _JSON_TYPES: Final = frozenset({str, int, float, bool, type(None)})
 _WRAPPERS: Final = frozenset({typing.Annotated, typing.Required, typing.NotRequired, typing.Final})
-# What a declared container is made as.
+# The type that a declared container is built as.
 _MAKERS: Final[dict[Any, Callable[[Any], Any]]] = {
     list: list,
     tuple: tuple,
@@ -79,13 +79,13 @@ _MAPPINGS: Final = frozenset({dict, collections.abc.Mapping, collections.abc.Mut
 
 
 class _Builder:
-    """Builds the decoders of one type and of all it mentions; types may mention themselves."""
+    """Builds the decoders of a type and of the types it refers to; types may be recursive."""
 
     def __init__(self) -> None:
         self._objects: dict[Any, Decode] = {}
 
     def decoder(self, hint: Any) -> Decode:
-        """Return the decoder of any type hint; a hint that says nothing lets all pass."""
+        """Return the decoder of a type hint; Any accepts every value."""
         origin, inner = get_origin(hint), get_args(hint)
         if origin in _WRAPPERS:
             return self.decoder(inner[0])
@@ -97,7 +97,7 @@ class _Builder:
             return self._union(inner)
         base = origin or hint
         if not isinstance(base, type):
-            # The alias of a ``type`` statement knows its value; None for all else.
+            # The value of an alias made by a ``type`` statement; None for anything else.
             alias = getattr(hint, "__value__", None)
             return plain if alias is None else self.decoder(alias)
         return SCALARS.get(base) or self._class(hint, base, inner)
@@ -164,7 +164,7 @@ class _Builder:
             given, absent = value, 0
             for name, json_type, convert, required in rows:
                 item = value.get(name, _MISSING)
-                # Most fields hold JSON's own types: one comparison instead of a call.
+                # Most fields have JSON's own types: one comparison instead of a call.
                 if type(item) is json_type:
                     continue
                 if item is not _MISSING:
@@ -234,7 +234,7 @@ class _Builder:
         names = " or ".join(getattr(choice, "__name__", str(choice)) for choice in choices)
 
         def decode(value: Any) -> Any:
-            # Text would otherwise be parsed by whichever alternative takes it.
+            # Otherwise text would be parsed by the first alternative that accepts it.
             if type(value) in exact:
                 return value
             for each in decoders:

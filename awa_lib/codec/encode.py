@@ -1,4 +1,4 @@
-"""Job arguments as JSON text, refused where a reader could not get them back."""
+"""Encode job arguments as JSON; raise for values that a reader could not restore."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 __all__ = ["encode", "encode_object", "to_json"]
 
-# Objects and arrays inside each other, as published.
+# The nesting limit of awa 0.5.
 _DEEPEST: Final = 64
 _UINT64_MAX: Final = 2**64 - 1
-# jsonb spells large numbers out, and the published readers refuse the largest double when it comes
-# back as 309 digits; of 3,831 others probed all were read.  A refused number poisons the whole
-# batch that its row is claimed with, so the bound stays away from it.
+# jsonb writes large numbers out, and awa 0.5 refuses the largest double as 309 digits; all of 3,831
+# others that were tried were read.  A refused number fails the whole batch of its claim, so the
+# limit keeps a distance.
 _LARGEST_FLOAT: Final = 1.79e308
 
 
@@ -66,14 +66,14 @@ def to_json(value: Any, path: str = "args") -> Any:
 
 
 def _text(value: Any, name: str) -> str:
-    # Quick writers first, in C and with cheap checks; what they doubt is walked value by value
-    # (4 to 8 times slower), which finds the path to the culprit or shows that all is well.
+    # The C encoders with cheap checks first; a value they cannot judge is walked item by item
+    # (4 to 8 times slower), which finds the path of a bad value.
     text = _quick(value)
     return dumps(_walk(value, name, 0)) if text is None else text
 
 
 def _quick_json(value: Any) -> str | None:
-    """Return the text, or None when in doubt."""
+    """Return the text, or None if the value needs a walk."""
     try:
         if not _is_sound(value, 0):
             return None
@@ -86,12 +86,12 @@ def _quick_json(value: Any) -> str | None:
 
 
 def _quick_orjson(value: Any) -> str | None:
-    """Return the text, or None when in doubt; orjson itself checks keys, integers, surrogates."""
+    """Return the text, or None if the value needs a walk; orjson checks keys and integers."""
     try:
         text = orjson.dumps(value, _default, _ORJSON_OPTIONS).decode()
     except (TypeError, ValueError, RecursionError):
         return None
-    # NaN becomes null there, so a null is a reason to look again.
+    # orjson writes NaN as null, so a null needs a walk.
     if "null" in text or "\\u0000" in text or "e308" in text or "e+308" in text:
         return _quick_json(value)
     if text.count("{") + text.count("[") > _DEEPEST:
@@ -103,7 +103,7 @@ _quick: Callable[[Any], str | None] = _quick_json if orjson is None else _quick_
 
 
 def _is_sound(value: Any, depth: int) -> bool:
-    """Return True where keys are text, integers fit and nothing is too deep; False in doubt."""
+    """Return True if keys are text, integers fit and nesting is in bounds; else False."""
     items = _items(value)
     if items is None or depth == _DEEPEST:
         return False
@@ -118,7 +118,7 @@ def _is_sound(value: Any, depth: int) -> bool:
 
 
 def _items(value: Any) -> Iterable[Any] | None:
-    """Return what is inside a known container, or None."""
+    """Return the items of a known container, or None."""
     cls = type(value)
     if cls is dict:
         for key in value:  # json writes other keys as text without a word
@@ -143,7 +143,7 @@ def _is_unicode(text: str) -> bool:
 
 
 class _FieldNames(dict[type, "tuple[str, ...] | None"]):
-    """Field names by dataclass, None for another type; looked up once per type."""
+    """Field names by dataclass, None for any other type; computed once per type."""
 
     def __missing__(self, cls: type) -> tuple[str, ...] | None:
         # A dataclass that is also a list or a dict is written as that.
@@ -157,7 +157,7 @@ _FIELDS: Final = _FieldNames()
 
 
 def _default(value: Any) -> Any:
-    """Return JSON data of what a C encoder does not know, one level deep."""
+    """Return JSON data of a value that a C encoder does not know, one level deep."""
     convert = _SCALARS.get(type(value))
     if convert is not None:
         return convert(value)
@@ -237,13 +237,13 @@ def _check_text(text: str, path: str) -> str:
         raise _refuse(path, "text with a NUL character cannot be stored in Postgres")
     if not _is_unicode(text):
         raise _refuse(path, "text with a lone surrogate is not valid Unicode")
-    # Not str(text): an enum that is also a str would give its name.
+    # Not str(text), which returns the name of an enum that is also a str.
     return str.__str__(text)
 
 
 def _refuse(path: str, what: str, hint: str | None = None) -> SerializationError:
     return SerializationError(
-        f"{path}: {what}", why="the value would be lost or unreadable for a worker", hint=hint
+        f"{path}: {what}", why="a worker could not read the value back", hint=hint
     )
 
 
@@ -273,7 +273,7 @@ _SCALARS: Final[dict[type, Callable[[Any], Any]]] = {
     UUID: str,
     Decimal: _decimal,
 }
-# Integers are looked at one by one; floats out of range show in the text.
+# Integers are checked one by one; floats out of range appear in the text.
 _SAFE: Final = frozenset({str, float, bool, type(None), *_SCALARS})
 _NAMES: Final = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 _AS_TEXT: Final = "send it as text"
@@ -285,7 +285,7 @@ _ENCODE: Final = json.JSONEncoder(
     check_circular=False,
     default=_default,
 ).encode
-# Without these orjson writes dataclasses without their private fields, and dates by its own rules.
+# Without these options orjson omits private fields of dataclasses and formats dates itself.
 _ORJSON_OPTIONS: Final = (
     0 if orjson is None else orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
 )

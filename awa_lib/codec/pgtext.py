@@ -1,4 +1,4 @@
-"""Postgres text formats: array literals and COPY rows.
+"""PostgreSQL text formats: array literals and COPY rows.
 
 Hand-built, because one text parameter costs a third of what psycopg spends on a list, and a
 written COPY row a fifth of ``write_row``.

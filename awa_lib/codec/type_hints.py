@@ -1,4 +1,4 @@
-"""Type hints of a class as types, also where Python alone cannot look the names up."""
+"""Resolve the type hints of a class, also hints that refer to local names."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ __all__ = ["filled", "hints_of", "local_names", "loose_hints_of"]
 
 
 def hints_of(cls: type, local: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return the hints of a class by field name; None while some name is unknown.
+    """Return the hints of a class by field name, or None while a name is unknown.
 
-    A module may name a type before it defines it, so a later call can know more.
+    A module may refer to a type before it defines it, so a later call may succeed.
     """
     try:
         return typing.get_type_hints(cls, localns=dict(local) or None, include_extras=True)
-    except Exception:  # noqa: BLE001 - evaluates text written by others
+    except Exception:  # noqa: BLE001 - evaluates the text of annotations
         return None
 
 
@@ -30,7 +30,7 @@ def local_names(cls: type) -> dict[str, Any]:
     names: dict[str, Any] = {}
     if "<locals>" not in cls.__qualname__:
         return names
-    frame: types.FrameType | None = sys._getframe(1)  # noqa: SLF001 - the only way to them
+    frame: types.FrameType | None = sys._getframe(1)  # noqa: SLF001 - the only access to frames
     while frame is not None:
         inside = cls.__qualname__.startswith(f"{frame.f_code.co_qualname}.<locals>.")
         if inside and frame.f_globals.get("__name__") == cls.__module__:
@@ -40,7 +40,7 @@ def local_names(cls: type) -> dict[str, Any]:
 
 
 def loose_hints_of(cls: type, local: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the hints of a class by field name, ``Any`` for each that stays unknown."""
+    """Return the hints of a class by field name, with ``Any`` for unknown names."""
     hints: dict[str, Any] = {}
     for owner in reversed(cls.__mro__):
         module = sys.modules.get(owner.__module__)
@@ -57,7 +57,7 @@ def loose_hints_of(cls: type, local: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def filled(hint: Any, generic: Mapping[Any, Any]) -> Any:
-    """Return a hint with its type variables replaced; those not given become ``Any``."""
+    """Return a hint with its type variables replaced, by ``Any`` if not given."""
     if isinstance(hint, TypeVar):
         return generic.get(hint, Any)
     if isinstance(hint, type):

@@ -35,7 +35,7 @@ __all__ = [
 
 
 class Mismatch(Exception):
-    """A value does not fit; ``path`` holds the steps down to it, innermost first."""
+    """A value does not fit.  ``path`` holds the steps to it, innermost first."""
 
     def __init__(self, what: str, *path: str | int) -> None:
         super().__init__(what)
@@ -48,7 +48,7 @@ class Mismatch(Exception):
 
 
 def wrong(expected: str, value: Any) -> Mismatch:
-    """Return the mismatch of a value that is not what was expected."""
+    """Return the mismatch of a value of another type than expected."""
     return Mismatch(f"expected {expected}, got {value!r:.80}")
 
 
@@ -58,7 +58,7 @@ def plain(value: Any) -> Any:
 
 
 def at(step: str | int, convert: Decode, value: Any) -> Any:
-    """Decode a value found under a key or index, which a mismatch then names."""
+    """Decode the value of a key or index, which a mismatch names."""
     try:
         return convert(value)
     except Mismatch as error:
@@ -67,7 +67,7 @@ def at(step: str | int, convert: Decode, value: Any) -> Any:
 
 
 def or_none(convert: Decode) -> Decode:
-    """Let null pass as None."""
+    """Decode null as None."""
     return lambda value: None if value is None else convert(value)
 
 
@@ -81,7 +81,7 @@ def _exact(cls: type, name: str) -> Decode:
 
 
 def _int(value: Any) -> int:
-    # True is an int for type checkers, and writers in other languages may add a ".0".
+    # True is an int in Python, and writers in other languages may add ".0".
     if isinstance(value, int):
         return value
     if isinstance(value, float) and value.is_integer():
@@ -99,7 +99,7 @@ def _float(value: Any) -> float:
 
 
 def _date(value: Any) -> date:
-    # A datetime is a date for type checkers, and was then written as one.
+    # A datetime is a date for type checkers, and may have been written in its place.
     try:
         return date.fromisoformat(value)
     except ValueError:
@@ -127,7 +127,7 @@ def _parsed(parse: Callable[[Any], Any], name: str) -> Decode:
 
 
 def validated(validate: Decode) -> Decode:
-    """Let a model validate itself."""
+    """Decode with the validation of a model."""
 
     def decode(value: Any) -> Any:
         try:
@@ -139,7 +139,7 @@ def validated(validate: Decode) -> Decode:
 
 
 def _written(choices: Iterable[Any]) -> list[tuple[Any, Any]]:
-    """Pair choices with their JSON data, without those that have none."""
+    """Return choices with their JSON data; leaves out choices without any."""
     table = []
     for choice in choices:
         try:
@@ -150,7 +150,7 @@ def _written(choices: Iterable[Any]) -> list[tuple[Any, Any]]:
 
 
 def decode_literal(allowed: tuple[Any, ...]) -> Decode:
-    """Return the decoder of a Literal; 1 is neither 1.0 nor True there."""
+    """Return the decoder of a Literal; 1 equals neither 1.0 nor True."""
     table = _written(allowed)
 
     def decode(value: Any) -> Any:
@@ -179,7 +179,7 @@ def decode_enum(cls: type[Enum]) -> Decode:
 
 
 def decode_array(each: Decode, make: Callable[[list[Any]], Any]) -> Decode:
-    """Return the decoder of an array whose items are alike."""
+    """Return the decoder of an array with items of one type."""
 
     def decode(value: Any) -> Any:
         if type(value) is not list:

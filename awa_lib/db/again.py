@@ -1,14 +1,14 @@
-"""When a client sends a statement again by itself: the only place that decides it.
+"""Decide when a client sends a statement again by itself.
 
-Never inside a transaction, the caller's or one of ours: what came before is lost with the error.
-A statement on its own is sent again when
+Never inside a transaction: the error rolled back what came before.  Otherwise a statement is sent
+again when
 
 - no connection could be opened: it was never sent;
-- it failed with a passing error: the server has taken back whatever it did;
-- the connection was lost and it only reads.  A change may have been committed although its answer
-  never came, and a second insert would be a second job.
+- it failed with a transient error: the server has rolled it back;
+- the connection was lost and the statement only reads.  A change may have been committed without
+  an answer, and a second insert would be a second job.
 
-Tries and time are bounded, with pauses that grow and differ between callers.
+The number of tries and the time are limited; pauses grow and are random.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ _TRIES: Final = 3
 _SECONDS: Final = 10.0
 _FIRST_PAUSE: Final = 0.1
 _READS: Final = re.compile(r"\s*(SELECT|WITH)\b", re.IGNORECASE)
-# A function of the schema awa may write; of the server's own, these do more than read.
+# A function of the schema awa may write; these functions of the server do more than read.
 _CHANGES: Final = re.compile(
     r"\b(INSERT|UPDATE|DELETE|MERGE|SHARE|nextval|setval|set_config|pg_notify|pg_reload_conf"
     r"|pg_(terminate|cancel|drop|create)_\w+|pg_\w*advisory\w*)\b|\bawa\.\w+\s*\(",
     re.IGNORECASE,
 )
 
-# At this statement the driver stops with Renew: whoever drives the op takes another connection,
-# and goes on with the same op there.
+# At this statement the driver raises Renew: its caller takes another connection and continues the
+# same op there.
 RENEW: Final = Query("renew", "", ())
 
 
 class Renew(Exception):
-    """An op wants to go on after ``seconds``, on a connection taken anew."""
+    """An op continues after ``seconds``, on another connection."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(seconds)
@@ -53,7 +53,7 @@ class Renew(Exception):
 
 
 class Tries:
-    """How often one call of a client may try, and how long it waits between."""
+    """The tries of a call of a client, and the pauses between them."""
 
     __slots__ = ("_began", "_left", "_pause")
 
@@ -63,7 +63,7 @@ class Tries:
         self._pause = _FIRST_PAUSE
 
     def pause(self) -> float | None:
-        """Return how long to wait before the next try, or None: that was the last one."""
+        """Return the pause before the next try, or None after the last try."""
         if not self._left:
             return None
         self._left -= 1
@@ -73,7 +73,7 @@ class Tries:
 
 
 def again(op: Op[R], tries: Tries) -> Op[R]:
-    """Drive an op, sending a statement again where that is safe."""
+    """Run an op, and send a statement again where that is safe."""
     depth = 0
     try:
         statement = next(op)
@@ -89,13 +89,13 @@ def again(op: Op[R], tries: Tries) -> Op[R]:
                 else:
                     yield Statement(RENEW, (pause,))
                 continue
-            except BaseException as error:  # noqa: BLE001 - the op's to handle, whatever it is
+            except BaseException as error:  # noqa: BLE001 - any error goes to the op
                 statement = op.throw(error)
                 continue
             depth += (statement is BEGIN) - (statement is COMMIT or statement is ROLLBACK)
             statement = op.send(rows)
     except StopIteration as stop:
-        return stop.value  # type: ignore[no-any-return]
+        return stop.value  # type: ignore[no-any-return] # StopIteration.value is Any
 
 
 def _may_repeat(statement: Statement, error: Transient) -> bool:
@@ -105,6 +105,6 @@ def _may_repeat(statement: Statement, error: Transient) -> bool:
 
 
 def reads(query: Query) -> bool:
-    """Return True for a statement that changes nothing, however often it is sent."""
+    """Return True for a statement that only reads."""
     text = query.text
     return _READS.match(text) is not None and _CHANGES.search(text) is None

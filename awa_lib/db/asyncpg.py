@@ -1,8 +1,8 @@
-"""Run ops on asyncpg connections: the third driver beside ``run`` and ``arun``.
+"""Run ops on asyncpg connections.
 
-asyncpg encodes parameters in binary and wants the exact Python type of each, where ops send what
-Postgres reads as text.  Every parameter of ours is written ``$n::type``, so sending text and
-casting twice, ``$n::text::type``, needs no type of Python's at all.
+asyncpg encodes parameters in binary and needs the exact Python type of each; ops send text that
+PostgreSQL reads.  Every parameter of ours is written ``$n::type``, so it is sent as text and cast
+twice, ``$n::text::type``.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ R = TypeVar("R")
 
 _PARAM: Final = re.compile(r"\$(\d+)::")
 _COPY: Final = re.compile(r"COPY (\w+)\.(\w+) \(([^)]*)\)\s+FROM STDIN", re.IGNORECASE)
-# By connection, or what stands for it: tasks that share one take turns.
+# By connection: tasks that share a connection take turns.
 _turns: WeakKeyDictionary[Any, asyncio.Lock] = WeakKeyDictionary()
 
 
 async def run(conn: Any, op: Op[R]) -> R:
-    """Drive an op to its result on an asyncpg connection, or on what a pool lends.
+    """Run an op on an asyncpg connection or pool connection and return its result.
 
     Nothing is committed in the caller's transaction; atomic ops use savepoints.  Ops of several
-    tasks take turns; asyncpg itself refuses a statement of the caller's while one is under way.
+    tasks take turns; asyncpg refuses a statement of the caller while another runs.
     """
     async with _turn(conn):
         open_blocks: list[Any] = []
@@ -50,18 +50,18 @@ async def run(conn: Any, op: Op[R]) -> R:
 
 
 def _turn(conn: Any) -> asyncio.Lock:
-    # What a pool lends cannot be referred to weakly, but the connection inside can.
+    # A pool connection has no weak references, but the connection inside it has.
     inner = getattr(conn, "_con", conn)
-    # None: the pool has taken it back, which the first statement will say.
+    # None: it was given back to the pool, and the first statement will raise.
     return asyncio.Lock() if inner is None else _turns.setdefault(inner, asyncio.Lock())
 
 
 async def _undo(conn: Any, open_blocks: list[Any]) -> None:
-    """Roll back what an op has begun; half of it must not stay."""
+    """Roll back what an op has begun: no half of it must stay."""
     try:
         while open_blocks:
             block = open_blocks.pop()
-            # A lost connection has no transaction to roll back any more.
+            # A lost connection has no transaction to roll back.
             if not _lost(conn):
                 await block.rollback()
     except BaseException:
@@ -81,14 +81,12 @@ async def _steps(conn: Any, op: Op[R], open_blocks: list[Any]) -> R:
                     rows = await _execute(conn, statement, open_blocks)
                 else:
                     rows = Rows([(await asyncio.to_thread(statement.work),)])
-            except (
-                asyncpg.PostgresError, asyncpg.InterfaceError, OSError, UnicodeError
-            ) as error:  # fmt: skip
+            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, UnicodeError) as error:
                 statement = op.throw(_translate(error, conn).with_traceback(error.__traceback__))
             else:
                 statement = op.send(rows)
     except StopIteration as stop:
-        return stop.value  # type: ignore[no-any-return]
+        return stop.value  # type: ignore[no-any-return] # StopIteration.value is Any
 
 
 async def _execute(conn: Any, statement: Statement, open_blocks: list[Any]) -> Rows:
@@ -134,7 +132,7 @@ def _as_text(text: str) -> str:
 
 
 def _text(value: Any) -> str | None:
-    """Return a parameter as Postgres reads it."""
+    """Return a parameter as text for PostgreSQL."""
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, bool):
@@ -151,7 +149,7 @@ def _lost(conn: Any) -> bool:
 
     try:
         return bool(conn.is_closed())
-    except asyncpg.InterfaceError:  # a pool has taken it back
+    except asyncpg.InterfaceError:  # it was given back to its pool
         return True
 
 

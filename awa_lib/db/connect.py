@@ -1,13 +1,17 @@
-"""Open a connection: the only place of the project that does.
+"""Open connections; no other module of the project does.
 
-Every session speaks UTF-8, keeps UTC, writes times in ISO form and reads committed rows, whatever
-the environment (``PGCLIENTENCODING``, ``PGDATESTYLE`` …), the role or the database say.  Both ends
-notice a silent peer within half a minute.  Other settings of the URL's ``options`` win over those
-of the purpose.
+A setting may come from several places.  The first of these wins:
 
-Start-up parameters may not arrive: a pooler refuses them, or drops them without a word.  What
-arrived is asked for after connecting.  Behind a pooler (the serving process is not the one that
-greeted us) nothing is prepared and settings go with each transaction, see ``settings_for``.
+1. Required: UTF-8, time zone UTC, ISO dates, postgres intervals and standard strings.  Neither the
+   URL nor the environment (``PGCLIENTENCODING``, ``PGDATESTYLE`` …) nor the role changes them.
+2. The ``options`` of the URL.
+3. The settings of the purpose, then our defaults: read committed, and keepalives and time-outs
+   with which both ends notice a silent peer within half a minute.
+4. The role and the database.
+
+Start-up parameters may not arrive: a pooler refuses or drops them.  So the settings are read after
+connecting.  Behind a pooler (another process answers than the one that accepted the connection)
+nothing is prepared, and settings go with each transaction: see ``settings_for``.
 """
 
 from __future__ import annotations
@@ -35,8 +39,8 @@ __all__ = ["Purpose", "as_options", "connect", "connect_async", "cut", "opened",
 
 AnyConn = psycopg.Connection[Any] | psycopg.AsyncConnection[Any]
 
-# Reported by the server with each change, so looking at them costs nothing.  Environment variables
-# of libpq overrule the options of the same name.
+# The server reports these, so that checking them costs no round trip.  Environment variables of
+# libpq override the options of the same name.
 _MUST_BE: Final = {
     "client_encoding": "UTF8",
     "TimeZone": "UTC",
@@ -54,33 +58,33 @@ _OPTIONS: Final = (
     + " ".join(f"-c tcp_keepalives_{name}={value}" for name, value in _KEEPALIVES.items())
 )
 _CONNECT_SECONDS: Final = 10
-# With several hosts each is tried for so long.
+# With several hosts, for each of them.
 _CONNECT_SECONDS_EACH: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Purpose:
-    """What a connection is for."""
+    """The purpose of a connection, and its settings."""
 
     name: str = "awa"
-    """Shown as application_name, unless the URL gives one."""
+    """The application_name, unless the URL has one."""
     settings: tuple[tuple[str, str], ...] = field(default=())
-    """Server settings by name, in the server's own spelling, besides those of every connection."""
+    """Further server settings by name; values as the server writes them."""
     connect_seconds: float | None = None
-    """How long connecting may take; None for what the URL says, else 10 s."""
+    """The time-out of connecting; None for that of the URL, by default 10 s."""
     checked: bool = True
-    """Ask which settings arrived: one round trip."""
+    """Read which settings arrived, in one round trip."""
 
 
-# What a forked child of a worker must not hold: see awa_lib.runtime.forks.
+# A forked child of a worker must not keep these open: see awa_lib.runtime.forks.
 opened: WeakSet[AnyConn] = WeakSet()
 _pooled: WeakKeyDictionary[AnyConn, tuple[tuple[str, str], ...]] = WeakKeyDictionary()
 
 
 def settings_for(conn: AnyConn) -> tuple[tuple[str, str], ...]:
-    """Return the settings that each transaction on this connection has to make for itself.
+    """Return the settings that each transaction on this connection has to set.
 
-    Empty but for a connection behind a pooler, where the session's are lost or somebody else's.
+    Empty, except behind a pooler, where the session may be another one's.
     """
     return _pooled.get(conn, ())
 
@@ -88,7 +92,7 @@ def settings_for(conn: AnyConn) -> tuple[tuple[str, str], ...]:
 async def connect_async(
     dsn: str, purpose: Purpose, **arguments: Any
 ) -> psycopg.AsyncConnection[tuple[Any, ...]]:
-    """Open an async autocommit connection; further arguments are libpq's.
+    """Open an async autocommit connection; further arguments go to libpq.
 
     Raises psycopg.Error, ValidationError for an address that cannot be read.
     """
@@ -101,7 +105,7 @@ async def connect_async(
         del planned["options"]
         conn = await _dial(dsn, planned)
     opened.add(conn)
-    # A pooler greets although its server does not answer.
+    # A pooler accepts connections even if its server does not answer.
     late = asyncio.get_running_loop().call_later(_patience(dsn, planned), cut, conn)
     try:
         async with psycopg.AsyncRawCursor(conn) as cursor:
@@ -118,7 +122,7 @@ async def connect_async(
 
 
 async def _dial(dsn: str, planned: dict[str, Any]) -> psycopg.AsyncConnection[Any]:
-    """Connect; one that is cancelled half-way is closed as soon as it is there.
+    """Connect; after a cancellation, close the connection as soon as it is open.
 
     psycopg leaves it open until its memory is freed, which may be never.
     """
@@ -136,7 +140,7 @@ def _hang_up(dialling: asyncio.Future[psycopg.AsyncConnection[Any]]) -> None:
 
 
 def connect(dsn: str, purpose: Purpose, **arguments: Any) -> psycopg.Connection[tuple[Any, ...]]:
-    """Do what ``connect_async`` does, blocking."""
+    """Open a blocking autocommit connection.  See ``connect_async``."""
     planned = _plan(dsn, purpose) | arguments
     try:
         conn = psycopg.Connection.connect(dsn, **planned)
@@ -164,9 +168,9 @@ def connect(dsn: str, purpose: Purpose, **arguments: Any) -> psycopg.Connection[
 
 
 def cut(conn: AnyConn) -> None:
-    """Shut a connection's socket, from any thread: who waits for the server gets an error now.
+    """Shut down the socket of a connection, from any thread: a waiting caller gets an error.
 
-    To close a connection under a statement in progress would free memory that libpq still reads.
+    Closing the connection during a statement would free memory that libpq still reads.
     """
     try:
         twin = socket.socket(fileno=os.dup(conn.pgconn.socket))
@@ -175,7 +179,7 @@ def cut(conn: AnyConn) -> None:
     try:
         twin.shutdown(socket.SHUT_RDWR)
     except OSError:
-        pass  # the peer was faster
+        pass  # the peer has closed it already
     finally:
         twin.close()
 
@@ -206,13 +210,13 @@ def _plan(dsn: str, purpose: Purpose) -> dict[str, Any]:
 
 
 def _patience(dsn: str, planned: dict[str, Any]) -> float:
-    """Return how long the first answers may take: as long as connecting."""
+    """Return the time-out of the first answers: that of connecting."""
     seconds = float((_read(dsn) | planned).get("connect_timeout") or 0)
     return seconds if seconds > 0 else _CONNECT_SECONDS
 
 
 def as_options(settings: Iterable[tuple[str, str]]) -> str:
-    """Return settings as libpq's ``options`` takes them."""
+    """Return settings in the form of libpq's ``options``."""
     return " ".join(f"-c {name}={_quoted(value)}" for name, value in settings)
 
 
@@ -221,12 +225,12 @@ def _quoted(value: str) -> str:
 
 
 def _refused_options(error: psycopg.Error) -> bool:
-    # PgBouncer's own sentence, which no setting translates; errors of connecting have no code.
+    # The text of PgBouncer, which is never translated; errors of connecting have no code.
     return "startup parameter" in str(error)
 
 
 def _first_statements(conn: AnyConn, purpose: Purpose) -> list[Statement]:
-    """Return what to execute: settings that are not what we rely on, then what has arrived."""
+    """Return the statements that correct required settings and read what arrived."""
     bad = {
         name: value
         for name, value in _MUST_BE.items()
@@ -248,7 +252,7 @@ def _reported(conn: AnyConn, name: str) -> str | None:
 
 
 def _judge(conn: AnyConn, dsn: str, purpose: Purpose, row: tuple[Any, ...] | None) -> None:
-    """Note a pooler: another process answers than greeted us, or settings did not arrive."""
+    """Detect a pooler: another process answers, or settings did not arrive."""
     assert row is not None
     own = str(_read(dsn).get("options") or "")
     lost = [

@@ -1,19 +1,17 @@
-"""Run ops on psycopg connections: the only sync/async pair of the library.
+"""Run ops on psycopg connections, blocking and async.
 
-``run`` and ``arun`` send each statement an op yields and hand it the rows.  Errors of psycopg
-never leave this module: they are translated and thrown into the op, which may handle them.
+``run`` and ``arun`` execute each statement that an op yields and send it the rows.  Errors of
+psycopg do not leave this module: they are translated and thrown into the op, which may handle
+them.
 """
 
 from __future__ import annotations
 
 import asyncio
-import inspect
 import re
 import select
-from collections.abc import Callable, Coroutine
 from contextlib import contextmanager
-from functools import update_wrapper
-from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 import psycopg
 from psycopg.pq import TransactionStatus
@@ -43,9 +41,15 @@ if TYPE_CHECKING:
     from awa_lib._sql import Statement
 
 __all__ = [
-    "abegin", "arun", "averb", "begin", "check_socket", "explain", "run", "translate", "turn",
-    "verb",
-]  # fmt: skip
+    "abegin",
+    "arun",
+    "begin",
+    "check_socket",
+    "explain",
+    "run",
+    "translate",
+    "turn",
+]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -54,15 +58,15 @@ _UNIQUE: Final = "idx_awa_jobs_unique"
 _UNIQUE_VIOLATION: Final = "23505"
 _NO_RIGHT: Final = "42501"
 _READ_ONLY: Final = "25006"
-# A table, a schema, a function that is not there.
+# A table, a schema or a function does not exist.
 _UNDEFINED: Final = {"42P01", "3F000", "42883"}
-# A character that the server's encoding lacks, or bytes that are none.
+# A character that the encoding of the server lacks, or bytes that are no character.
 _UNKNOWN_TEXT: Final = {"22P05", "22021"}
 _HOLDER = re.compile(r"held by job (\d+)")
 
 
 def translate(error: psycopg.Error | UnicodeError) -> AwaError:
-    """Return the library's error for one of psycopg's, or of the writing of text."""
+    """Return the library's error for an error of psycopg or of encoding text."""
     if isinstance(error, UnicodeError):
         return _unwritable(error)
     diag = error.diag
@@ -85,9 +89,9 @@ def explain(
     hint: str | None,
     broken: bool,
 ) -> AwaError:
-    """Return the library's error for what a server or a driver said.
+    """Return the library's error for a message of the server or the driver.
 
-    ``broken`` tells that an error without a code, or with one of a lost connection, means that.
+    ``broken`` is True if an error without a code means a lost connection.
     """
     message = message.strip().replace("\n", " ")
     if sqlstate == _UNIQUE_VIOLATION and constraint == _UNIQUE:
@@ -103,8 +107,8 @@ def explain(
         return AccessDenied(
             message,
             sqlstate=sqlstate,
-            why="the role of this connection lacks the right to do this",
-            hint="use a role that has it; awa roles prints roles with the rights they need",
+            why="the role of this connection lacks the privilege",
+            hint="use a role that has it; awa roles prints the roles and their privileges",
         )
     if sqlstate in _UNKNOWN_TEXT:
         return _unstorable(sqlstate)
@@ -113,13 +117,13 @@ def explain(
         return _lost(message, sqlstate)
     kind = Transient if meaning is Meaning.AGAIN else DatabaseError
     if meaning is Meaning.AGAIN:
-        detail = detail or "other transactions hold what it needs, or it was cut off"
+        detail = detail or "other transactions hold the locks it needs, or it was cancelled"
         hint = hint or "try again"
     return kind(message, sqlstate=sqlstate, constraint=constraint, why=detail, hint=hint)
 
 
 def _unwritable(error: UnicodeError) -> SerializationError:
-    # The error itself holds the whole text.
+    # The error itself contains the whole text.
     encoding = getattr(error, "encoding", "its encoding")
     return SerializationError(
         f"text cannot be sent over this connection: {encoding} has no such character",
@@ -129,11 +133,11 @@ def _unwritable(error: UnicodeError) -> SerializationError:
 
 
 def _unstorable(sqlstate: str | None) -> DatabaseError:
-    # The server's own words show the bytes, which are the job's.
+    # The message of the server shows bytes of the job.
     return DatabaseError(
         "text cannot be stored in this database: its encoding has no such character",
         sqlstate=sqlstate,
-        why="the database was not made with ENCODING 'UTF8'",
+        why="the database was not created with ENCODING 'UTF8'",
         hint="leave the character out, or move to a database with the encoding UTF8",
     )
 
@@ -144,7 +148,7 @@ def _lost(message: str, sqlstate: str | None) -> Unavailable:
             f"the database takes no changes: {message}",
             sqlstate=sqlstate,
             why="the server is a standby or read-only, or the transaction is",
-            hint="connect to the primary; with several hosts in the URL it is found by itself",
+            hint="connect to the primary, or give all hosts in the URL: the primary is found then",
         )
     return Unavailable(
         f"the database is not available: {message}",
@@ -157,11 +161,11 @@ def _lost(message: str, sqlstate: str | None) -> Unavailable:
 def check_socket(conn: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> None:
     """Raise OperationalError when the server has closed an idle connection.
 
-    Looks at the socket only (about 2 µs), where a probe query would double the round trips.
+    Checks the socket only (about 2 µs); a probe query would double the round trips.
     """
     pgconn = conn.pgconn
     while _readable(pgconn.socket):
-        # The farewell of the server comes first and reads well; only then the stream has ended.
+        # The last message of the server is read without an error; only then the stream ends.
         pgconn.consume_input()
         if pgconn.status != psycopg.pq.ConnStatus.OK:
             raise psycopg.OperationalError("the server closed the connection")
@@ -170,7 +174,7 @@ def check_socket(conn: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -
 def _readable(socket: int) -> bool:
     if not hasattr(select, "poll"):  # Windows
         return bool(select.select([socket], [], [], 0)[0])
-    # Unlike select, poll takes file descriptors beyond 1024.
+    # Unlike select, poll works for file descriptors above 1023.
     poller = select.poll()
     poller.register(socket, select.POLLIN)
     return bool(poller.poll(0))
@@ -179,8 +183,8 @@ def _readable(socket: int) -> bool:
 def begin(conn: psycopg.Connection[Any]) -> AbstractContextManager[Any]:
     """Enter and return a transaction block, or a savepoint in the caller's transaction.
 
-    Outside autocommit a block opened first thing would be the transaction itself, and its end
-    would commit; an empty statement makes psycopg begin the caller's transaction before it.
+    Without autocommit, a block that is opened first is the transaction itself, and its end would
+    commit; an empty statement makes psycopg begin the caller's transaction before it.
     """
     if not conn.autocommit and conn.pgconn.transaction_status == TransactionStatus.IDLE:
         conn.execute(b"")
@@ -199,10 +203,10 @@ async def abegin(conn: psycopg.AsyncConnection[Any]) -> AbstractAsyncContextMana
 
 
 def run(conn: psycopg.Connection[Any], op: Op[R]) -> R:
-    """Drive an op to its result on a blocking connection.
+    """Run an op on a blocking connection and return its result.
 
-    On an autocommit connection each statement commits by itself, unless the op is atomic.  On a
-    connection inside a transaction nothing is committed here; atomic ops use savepoints.
+    On an autocommit connection each statement commits by itself, unless the op is atomic.  Inside
+    a transaction nothing is committed; atomic ops use savepoints.
     """
     with thread_turn(conn):
         open_blocks: list[AbstractContextManager[Any]] = []
@@ -217,7 +221,7 @@ def run(conn: psycopg.Connection[Any], op: Op[R]) -> R:
 
 @contextmanager
 def _undone(conn: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> Iterator[None]:
-    """Close a connection whose transaction could not be undone: half of an op must not stay."""
+    """Close a connection whose transaction cannot be rolled back: no half of an op must stay."""
     try:
         yield
     except BaseException:
@@ -242,7 +246,7 @@ def _steps(
             else:
                 statement = op.send(rows)
     except StopIteration as stop:
-        return stop.value  # type: ignore[no-any-return]
+        return stop.value  # type: ignore[no-any-return] # StopIteration.value is Any
 
 
 def _execute(
@@ -272,7 +276,7 @@ def _execute(
 
 
 async def arun(conn: psycopg.AsyncConnection[Any], op: Op[R]) -> R:
-    """Drive an op to its result on an async connection, one op at a time.  See ``run``."""
+    """Run an op on an async connection, one op at a time.  See ``run``."""
     async with turn(conn):
         open_blocks: list[AbstractAsyncContextManager[Any]] = []
         try:
@@ -302,7 +306,7 @@ async def _asteps(
             else:
                 statement = op.send(rows)
     except StopIteration as stop:
-        return stop.value  # type: ignore[no-any-return]
+        return stop.value  # type: ignore[no-any-return] # StopIteration.value is Any
 
 
 async def _aexecute(
@@ -341,7 +345,7 @@ def _rows(cursor: psycopg.RawCursor[Any]) -> Rows:
 
 
 class _Cursor(psycopg.RawCursor[Any]):
-    """Reads rows as psycopg does by itself, whatever types the caller's connection has."""
+    """Reads rows with psycopg's own types, whatever the caller's connection has registered."""
 
     @property
     def adapters(self) -> AdaptersMap:
@@ -352,44 +356,3 @@ class _AsyncCursor(psycopg.AsyncRawCursor[Any]):
     @property
     def adapters(self) -> AdaptersMap:
         return psycopg.adapters
-
-
-class _Runs(Protocol):
-    def _run(self, op: Op[R], /) -> R: ...
-
-
-class _RunsAsync(Protocol):
-    async def _run(self, op: Op[R], /) -> R: ...
-
-
-def verb(op: Callable[P, Op[R]]) -> Callable[Concatenate[_Runs, P], R]:
-    """Make a blocking client method of an op, with its signature and docstring."""
-
-    def method(self: _Runs, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        return self._run(op(*args, **kwargs))
-
-    return _dress(method, op)
-
-
-def averb(op: Callable[P, Op[R]]) -> Callable[Concatenate[_RunsAsync, P], Coroutine[Any, Any, R]]:
-    """Make an awaitable client method of an op, with its signature and docstring."""
-
-    async def method(self: _RunsAsync, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        return await self._run(op(*args, **kwargs))
-
-    return _dress(method, op)
-
-
-_M = TypeVar("_M", bound=Callable[..., Any])
-
-
-def _dress(method: _M, op: Callable[..., Any]) -> _M:
-    signature = inspect.signature(op)
-    update_wrapper(method, op)
-    owner = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
-    parameters = [owner, *signature.parameters.values()]
-    result = str(signature.return_annotation).removeprefix("Op[").removesuffix("]")
-    method.__signature__ = signature.replace(  # type: ignore[attr-defined]
-        parameters=parameters, return_annotation=result
-    )
-    return method

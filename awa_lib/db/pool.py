@@ -1,9 +1,9 @@
-"""The connections of a client: psycopg's pools, made to fail fast and to survive restarts.
+"""Connection pools of a client: psycopg's pools that fail fast and survive restarts.
 
-A psycopg pool connects in the background, so a wrong password would look like a time-out: the
-first connection is made here, in the caller, and handed to the pool.  Its own check of idle
-connections pauses longer after each dead one, which after a restart of the server is all of
-them: the check is done here, without pauses.
+A psycopg pool connects in the background, so a wrong password would look like a time-out.  Here
+the caller opens the first connection and hands it to the pool.  psycopg's check of idle connections
+pauses longer after each dead connection, and after a restart all are dead.  Here the check has no
+pauses.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ AsyncConn: TypeAlias = psycopg.AsyncConnection[tuple[Any, ...]]
 Conn: TypeAlias = psycopg.Connection[tuple[Any, ...]]
 
 WAIT_SECONDS: Final = 10.0
-# The pool retries at growing pauses.  After this long it gives up and the next caller makes it
-# begin anew, at once; with the default of minutes, a caller could wait long for a live server.
+# The pool retries at growing pauses.  After this time it gives up, and the next caller makes it
+# start again at once; with the default of minutes a caller could wait long for a live server.
 _RETRY_SECONDS: Final = WAIT_SECONDS
-# For the threads of a pool, of which one may be connecting to a server that does not answer.
+# For the threads of a pool; a thread may be connecting to a server that does not answer.
 _CLOSE_SECONDS: Final = 2.0
 _CLIENT: Final = Purpose()
 
 
 class _Connector:
-    """What both kinds of pool are told about connecting."""
+    """The connecting part of both kinds of pool."""
 
     def __init__(self, dsn: str, purpose: Purpose) -> None:
         given = read_address(dsn)
@@ -53,7 +53,7 @@ class _Connector:
         self.error: psycopg.Error | None = None
 
     def out_of_time(self, size: int, seconds: float = WAIT_SECONDS) -> Unavailable:
-        """Return the error for no connection in time."""
+        """Return the error when no connection became free in time."""
         if self.error is not None:
             return Unavailable(
                 f"no connection to the database at {self.address} within {seconds:.0f} s",
@@ -77,7 +77,7 @@ class _Connector:
 
 
 class _Connect(_Connector):
-    """Stands in for the connection class of a pool; gives out what was opened first."""
+    """Takes the place of a pool's connection class; returns the first connection once."""
 
     def __init__(self, dsn: str, purpose: Purpose) -> None:
         super().__init__(dsn, purpose)
@@ -117,7 +117,7 @@ class _AsyncConnect(_Connector):
 
 
 def _closed() -> DatabaseError:
-    return DatabaseError("the client is closed", hint="make a new one")
+    return DatabaseError("the client is closed", hint="make a new client")
 
 
 class Pool:
@@ -145,18 +145,18 @@ class Pool:
 
     @contextmanager
     def lease(self) -> Iterator[Conn]:
-        """Lend a live connection for the block."""
+        """Lease a live connection for the block."""
         conn = self.take()
         with self.given_back(conn):
             yield conn
 
     @contextmanager
     def given_back(self, conn: Conn) -> Iterator[None]:
-        """Take a connection back at the end of the block."""
+        """Return a connection to the pool at the end of the block."""
         try:
             yield
         except Unavailable:
-            # Open or not: a server that was demoted keeps its sessions.
+            # Even if it is open: a demoted server keeps its sessions.
             if self._pid == os.getpid():
                 conn.close()
             raise
@@ -164,7 +164,7 @@ class Pool:
             self.give(conn)
 
     def take(self) -> Conn:
-        """Lend a live connection until ``give``."""
+        """Return a live connection, which the caller gives back with ``give``."""
         until = time.monotonic() + WAIT_SECONDS
         while True:
             try:
@@ -183,7 +183,7 @@ class Pool:
                 return conn
 
     def give(self, conn: Conn) -> None:
-        """Take a connection back; one that is not fit for the next caller is closed."""
+        """Give a connection back; it is closed unless its transaction has ended."""
         if self._pid != os.getpid():
             return
         if conn.pgconn.transaction_status != TransactionStatus.IDLE:
@@ -191,10 +191,10 @@ class Pool:
         self._pool.putconn(conn)
 
     def forget(self) -> None:
-        """Keep a forked child from touching what is its parent's, at its end too."""
+        """Keep a forked child from using the connections of its parent, also when it exits."""
         _inherited.append(self)
-        # Else the pool's end would wait for threads that are not here.
-        self._pool._closed = True  # noqa: SLF001 - there is no other way to let go of one
+        # Otherwise the end of the pool would wait for threads that do not exist here.
+        self._pool._closed = True  # noqa: SLF001 - a pool has no public way to be dropped
 
     def close(self) -> None:
         """Close every connection."""
@@ -206,7 +206,7 @@ class Pool:
 
 
 _open: Final[WeakSet[Pool | AsyncPool]] = WeakSet()
-# Of a parent process; kept for ever, because a pool that is deleted says farewell to the server.
+# Of a parent process; kept for ever, because a deleted pool ends its sessions on the server.
 _inherited: Final[list[Pool | AsyncPool]] = []
 
 
@@ -218,10 +218,10 @@ def _forget_all() -> None:
 
 @atexit.register
 def _close_all() -> None:
-    """Close what a script has left open.
+    """Close the pools that a script has left open.
 
-    Later, while Python ends, the threads of a pool do not run any more, and its own end would wait
-    for them: in vain, and from Python 3.13 on with a warning after ten seconds.
+    Later, while Python exits, the threads of a pool no longer run, and the end of the pool would
+    wait for them in vain, from Python 3.13 on with a warning after ten seconds.
     """
     for pool in list(_open):
         if isinstance(pool, Pool):
@@ -234,22 +234,22 @@ if hasattr(os, "register_at_fork"):
 
 @dataclass(frozen=True, slots=True)
 class PoolLimits:
-    """Bounds of a pool."""
+    """The limits of a pool."""
 
     most: int = 10
-    """Connections at once."""
+    """The maximum number of connections."""
     least: int = 0
-    """Connections that are kept when idle."""
+    """The number of idle connections that are kept."""
     idle_seconds: float = 600.0
-    """How long a connection beyond ``least`` may be idle."""
+    """The idle time after which a connection beyond ``least`` is closed."""
     lifetime_seconds: float = 3600.0
-    """How long a connection may live."""
+    """The maximum age of a connection."""
     wait_seconds: float = WAIT_SECONDS
-    """How long a caller waits for a free connection."""
+    """The time a caller waits for a free connection."""
 
 
 class AsyncPool:
-    """Async connections of one event loop, all for one purpose.  See ``Pool``."""
+    """Async connections of an event loop, for one purpose.  See ``Pool``."""
 
     def __init__(self, dsn: str, limits: PoolLimits, purpose: Purpose | None = None) -> None:
         self._dsn = dsn
@@ -259,7 +259,7 @@ class AsyncPool:
         self._pid = os.getpid()
 
     async def open(self) -> None:
-        """Connect once.  Raises Unavailable."""
+        """Open the first connection and the pool.  Raises Unavailable."""
         try:
             self._connect.ready.append(await self._connect.connect(self._dsn))
         except psycopg.Error as error:
@@ -281,18 +281,18 @@ class AsyncPool:
 
     @asynccontextmanager
     async def lease(self) -> AsyncIterator[AsyncConn]:
-        """Lend a live connection for the block."""
+        """Lease a live connection for the block."""
         conn = await self.take()
         async with self.given_back(conn):
             yield conn
 
     @asynccontextmanager
     async def given_back(self, conn: AsyncConn) -> AsyncIterator[None]:
-        """Take a connection back at the end of the block."""
+        """Return a connection to the pool at the end of the block."""
         try:
             yield
         except Unavailable:
-            # Open or not: a server that was demoted keeps its sessions.
+            # Even if it is open: a demoted server keeps its sessions.
             if self._pid == os.getpid():
                 await conn.close()
             raise
@@ -300,7 +300,7 @@ class AsyncPool:
             await self.give(conn)
 
     async def take(self) -> AsyncConn:
-        """Lend a live connection until ``give``."""
+        """Return a live connection, which the caller gives back with ``give``."""
         until = time.monotonic() + self._limits.wait_seconds
         while True:
             try:
@@ -321,7 +321,7 @@ class AsyncPool:
                 return conn
 
     async def give(self, conn: AsyncConn) -> None:
-        """Take a connection back; one that is not fit for the next caller is closed."""
+        """Give a connection back; it is closed unless its transaction has ended."""
         if self._pid != os.getpid():
             return
         if conn.pgconn.transaction_status != TransactionStatus.IDLE:
@@ -329,12 +329,12 @@ class AsyncPool:
         await self._pool.putconn(conn)
 
     def forget(self) -> None:
-        """Keep a forked child from touching what is its parent's.  See ``Pool.forget``."""
+        """Keep a forked child from using the connections of its parent.  See ``Pool.forget``."""
         _inherited.append(self)
-        self._pool._closed = True  # noqa: SLF001 - there is no other way to let go of one
+        self._pool._closed = True  # noqa: SLF001 - a pool has no public way to be dropped
 
     async def close(self) -> None:
-        """Close every connection; nothing to do when their event loop has ended before them."""
+        """Close every connection; does nothing if the event loop is closed."""
         if self._pid != os.getpid() or self.loop.is_closed():
             return
         await self._pool.close(_CLOSE_SECONDS)

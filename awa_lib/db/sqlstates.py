@@ -1,7 +1,7 @@
-"""What an error of the database means: the only table of SQLSTATE codes.
+"""The meaning of SQLSTATE codes.
 
-Codes are those of Appendix A of the PostgreSQL manual.  Nothing reads the text of a message: a
-server may speak another language.
+The codes are those of Appendix A of the PostgreSQL manual.  The text of a message is not read: it
+may be in another language.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ __all__ = ["Meaning", "meaning_of"]
 
 
 class Meaning(Enum):
-    """What to do about an error."""
+    """What an error says about sending the statement again."""
 
     LOST = "lost"
-    """The connection or the server is gone, full or read-only: connect anew, later."""
+    """The connection or the server is gone, full or read-only: connect again later."""
     AGAIN = "again"
-    """The statement changed nothing and may succeed when it is sent again."""
+    """The statement changed nothing, and may succeed if it is sent again."""
     THEIRS = "theirs"
-    """The data is at fault: the same statement with the same values fails again."""
+    """The data is the cause: the same statement fails again with the same values."""
     OURS = "ours"
-    """The statement, the schema or the rights are at fault."""
+    """The statement, the schema or the privileges are the cause."""
 
 
 # The longest prefix decides.
@@ -51,7 +51,7 @@ _MEANINGS: Final = {
 
 
 def meaning_of(sqlstate: str | None, *, broken: bool) -> Meaning:
-    """Return what an error means; ``broken`` tells that one without a code is a lost connection."""
+    """Return the meaning of an error; without a code, ``broken`` means a lost connection."""
     if sqlstate is None:
         return Meaning.LOST if broken else Meaning.OURS
     for length in (5, 3, 2):

@@ -1,10 +1,10 @@
-"""Whose turn it is on a connection that tasks or threads share.
+"""Locks of a connection that tasks or threads share.
 
-psycopg's own lock lets one statement through at a time.  That is not enough for an op of several:
-what another task sends between them would join its transaction, or its savepoint, and be undone
-with it.  So psycopg's lock is put into a lock that its holder may enter again: an op holds it from
-its first statement to its last, and whoever else uses the connection, the caller's own code
-included, waits.
+psycopg's own lock admits one statement at a time.  That is not enough for an op of several
+statements: a statement of another task between them would join its transaction or savepoint and be
+rolled back with it.  So psycopg's lock is wrapped in a lock that its holder may take again.  An op
+holds it from its first statement to its last; other users of the connection, the caller's own code
+included, wait.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class _TaskTurn(asyncio.Lock):
 
     def __init__(self, inner: asyncio.Lock) -> None:
         super().__init__()
-        # Kept, not replaced: others may be waiting for it.
+        # Wrapped, not replaced: other tasks may be waiting for it.
         self._inner = inner
         self._owner: asyncio.Task[Any] | None = None
         self._depth = 0
@@ -89,7 +89,7 @@ class _ThreadTurn:
         self.release()
 
 
-# Guards the first turn on a connection.
+# Guards the first use of a connection.
 _making: Final[list[threading.Lock]] = [threading.Lock()]
 
 
@@ -102,10 +102,10 @@ if hasattr(os, "register_at_fork"):
 
 
 def turn(conn: psycopg.AsyncConnection[Any]) -> asyncio.Lock:
-    """Return the lock that the task using this connection holds.
+    """Return the lock that a task holds while it uses this connection.
 
-    Who closes a connection that others share takes it too: psycopg's generator of a statement
-    under way would go on reading memory that the close has freed (seen: segmentation fault).
+    Take it also to close a shared connection: psycopg's generator of a running statement would
+    read memory that the close has freed (a segmentation fault was seen).
     """
     lock = conn.lock
     if not isinstance(lock, _TaskTurn):
@@ -114,7 +114,7 @@ def turn(conn: psycopg.AsyncConnection[Any]) -> asyncio.Lock:
 
 
 def thread_turn(conn: psycopg.Connection[Any]) -> _ThreadTurn:
-    """Return the lock that the thread using this connection holds."""
+    """Return the lock that a thread holds while it uses this connection."""
     # psycopg enters its lock and does nothing else with it.
     owner: Any = conn
     if not isinstance(owner.lock, _ThreadTurn):

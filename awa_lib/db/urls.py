@@ -1,4 +1,4 @@
-"""Addresses of databases: read so that no part of a password is ever taken for something else."""
+"""Parse database URLs without taking a part of a password for something else."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ __all__ = ["read_address"]
 
 
 def read_address(address: str) -> dict[str, Any]:
-    """Return the parts of a URL or of key=value pairs, as libpq names them.
+    """Return the parts of a URL or of key=value pairs under the names of libpq.
 
-    Raises ValidationError, without a word of the address: libpq quotes what it cannot read, and
-    takes ``user:a/b@host`` for the host ``user`` with the port ``a``, which messages would show.
+    Raises ValidationError, which does not quote the address: libpq quotes what it cannot read, and
+    takes ``user:a/b@host`` for the host ``user`` with the port ``a``, so its messages could show a
+    password.
     """
     if (found := re.match(r"postgres(?:ql)?://([^?]*)", address)) is not None:
         place, _, name = found[1].partition("/")
@@ -26,8 +27,8 @@ def read_address(address: str) -> dict[str, Any]:
         if place.count("@") > 1 or "@" in name or not all(re.fullmatch(r"\d*", p) for p in ports):
             raise ValidationError(
                 "the database URL cannot be read",
-                why="a port is no number, or a password holds a character that separates parts",
-                hint="write @ as %40, / as %2F, : as %3A and ? as %3F in user, password and name",
+                why="a port is not a number, or the password contains one of the characters @/:?",
+                hint="in user, password and name write @ as %40, / as %2F, : as %3A and ? as %3F",
             )
     try:
         return conninfo_to_dict(address)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from awa_lib._sql import compute, sql
-from awa_lib.cron import CronExpression
+from awa_lib.cron import CronExpression, ahead, begin
 from awa_lib.doctor.catalog import Catalog, read_catalog
 from awa_lib.doctor.facts import (
     Clock,
@@ -34,7 +34,6 @@ from awa_lib.errors import AwaError
 from awa_lib.ops.schema import SchemaStatus, read_schema
 from awa_lib.reads.cron import list_cron_jobs
 from awa_lib.reads.runtime import live_instances
-from awa_lib.schedule_rows import ahead, begin
 from awa_lib.schema.roles import RIGHTS
 
 if TYPE_CHECKING:

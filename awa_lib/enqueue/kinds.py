@@ -29,14 +29,14 @@ def derive_kind(name: str) -> str:
             digit = before.isascii() and before.isdigit()
             if before.islower() or digit or (before.isupper() and after.islower()):
                 out.append("_")
-        # One letter for one, as published: the whole word's lower() turns a last sigma into
-        # another letter, and U+0130 into two.
+        # Letter by letter, as awa 0.5 does: lower() of a word turns a final sigma into another
+        # letter, and U+0130 into two.
         out.append(char.lower()[0])
     return "".join(out)
 
 
 def kind_of(args: Any, kind: str | None = None) -> str:
-    """Return the kind given, or the one of an args type or object.  Raises ValidationError."""
+    """Return the given kind, or that of an args type or object.  Raises ValidationError."""
     if kind is None:
         owner = args if isinstance(args, type) else type(args)
         kind = derive_kind(owner.__name__)
@@ -46,9 +46,9 @@ def kind_of(args: Any, kind: str | None = None) -> str:
 
 
 def kind_of_type(args_type: Any, kind: str | None = None) -> str:
-    """Return the kind given, or the one of an args type.
+    """Return the given kind, or that of an args type.
 
-    Raises ValidationError, or TypeError for a name in the place of the type.
+    Raises ValidationError, and TypeError if the argument is not a type.
     """
     if isinstance(args_type, str):
         raise TypeError(

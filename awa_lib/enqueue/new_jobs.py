@@ -1,4 +1,4 @@
-"""Jobs about to be inserted: checked, encoded, and written as Postgres takes them."""
+"""Jobs to be inserted: checked, encoded and written in the text formats of PostgreSQL."""
 
 from __future__ import annotations
 
@@ -6,70 +6,43 @@ from dataclasses import dataclass
 from itertools import repeat
 from typing import TYPE_CHECKING, Any, Final
 
-from awa_lib._json import dumps, loads
+from awa_lib._json import loads
 from awa_lib.codec import pgtext
-from awa_lib.codec.encode import encode, encode_object
+from awa_lib.codec.encode import encode
 from awa_lib.enqueue.kinds import kind_of
-from awa_lib.enqueue.unique import UniqueOptions, states_bits, unique_key
-from awa_lib.errors import ValidationError
+from awa_lib.enqueue.options import (
+    CONCURRENCY_KEY,
+    NewJob,
+    Options,
+    checked,
+    checked_of,
+    complete,
+)
+from awa_lib.enqueue.unique import states_bits, unique_key
 from awa_lib.models import Job, JobState
 from awa_lib.telemetry.tracing import TRACEPARENT, traceparent
 from awa_lib.validation import (
     LONGEST_NAME,
     items_of,
-    moment_of,
-    name_of,
-    number_of,
-    storable,
     text_of,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
+    from typing import Unpack
 
-__all__ = ["NewJob", "NewJobs", "Options", "check"]
+    from awa_lib.enqueue.options import InsertOptions
+
+__all__ = ["NewJobs", "check"]
 
 # Rows of one block of COPY text.
 _BLOCK: Final = 1000
-CONCURRENCY_KEY: Final = "_awa_concurrency_key"
-_MOST_TAGS: Final = 20
-_PRIORITIES: Final = (1, 4)
-_ATTEMPTS: Final = (1, 1000)
-
-
-@dataclass(frozen=True, slots=True)
-class NewJob:
-    """A job of a bulk insert with options of its own; those left out are the call's."""
-
-    args: Any
-    kind: str | None = None
-    queue: str | None = None
-    priority: int | None = None
-    max_attempts: int | None = None
-    tags: Sequence[str] | None = None
-    metadata: Mapping[str, Any] | None = None
-    run_at: datetime | str | None = None
-    unique_opts: Mapping[str, Any] | None = None
-    concurrency_key: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """Checked options of jobs, as they are sent."""
-
-    queue: str
-    priority: int
-    max_attempts: int
-    tags: list[str]
-    metadata: str
-    run_at: datetime | None
-    unique: UniqueOptions | None
 
 
 @dataclass(frozen=True, slots=True)
 class NewJobs:
-    """Checked jobs; they share their options, or each has its own."""
+    """Checked jobs, with shared options or options of their own."""
 
     args: list[str]
     kinds: list[str]
@@ -80,7 +53,7 @@ class NewJobs:
 
     @classmethod
     def merge(cls, parts: Sequence[NewJobs]) -> NewJobs:
-        """Put jobs together, in order."""
+        """Join jobs, in order."""
         first = parts[0]
         alike = all(part.own is None and part.options == first.options for part in parts)
         unique = any(part.unique_keys for part in parts)
@@ -96,9 +69,15 @@ class NewJobs:
             else [one for part in parts for one in part.own or [part.options] * len(part.args)],
         )
 
+    def kinds_and_queues(self) -> Iterator[tuple[str, str]]:
+        """Return the kind and the queue of each job."""
+        if self.own is None:
+            return zip(self.kinds, repeat(self.options.queue))
+        return zip(self.kinds, (one.queue for one in self.own), strict=True)
+
     @property
     def immediate(self) -> bool:
-        """Return True for jobs of one kind with shared options that may run now."""
+        """Return True for jobs of one kind with shared options that are available at once."""
         return (
             self.own is None
             and not self.unique_keys
@@ -127,9 +106,9 @@ class NewJobs:
         )
 
     def key_order(self) -> list[int]:
-        """Return the places in the order in which unique keys are claimed; jobs without one last.
+        """Return the places in the order in which unique keys are claimed.
 
-        Of jobs with the same key the first comes first.
+        Jobs without a key come last; jobs with the same key keep their order.
         """
         keys = self.unique_keys
         return sorted(range(len(keys)), key=lambda place: (keys[place] is None, keys[place] or b""))
@@ -151,9 +130,9 @@ class NewJobs:
         }
 
     def params(self, ids: Sequence[int] = ()) -> dict[str, Any]:
-        """Return the parameters of insert_jobs; what all share travels as a scalar.
+        """Return the parameters of insert_jobs; a value that all jobs share is sent once.
 
-        With ``ids`` that were reserved, else they are made in the order of the jobs.
+        ``ids`` are reserved ids; by default ids are made in the order of the jobs.
         """
         options, kind = self.options, self.kinds[0]
         mixed = any(other != kind for other in self.kinds)
@@ -168,7 +147,7 @@ class NewJobs:
             "ids": _ids(ids),
         }
         if self.own is not None:
-            # A job without a time of its own runs now, whatever the first one does.
+            # A job without a time of its own runs now, whatever the first job does.
             return self.columns(ids) | shared | {"run_at": None}
         bits = "" if options.unique is None else states_bits(options.unique.states)
         return shared | {
@@ -220,24 +199,45 @@ class NewJobs:
         state = JobState.Scheduled if run_at > now else JobState.Available
         return [
             Job(
-                job_id, kind, options.queue, state, options.priority, 0, options.max_attempts, 0,
-                args, options.metadata, options.tags.copy(), None, None, run_at, now,
+                job_id,
+                kind,
+                options.queue,
+                state,
+                options.priority,
+                0,
+                options.max_attempts,
+                0,
+                args,
+                options.metadata,
+                options.tags.copy(),
+                None,
+                None,
+                run_at,
+                now,
             )
             for job_id, kind, args in zip(ids, self.kinds, self.args, strict=True)
-        ]  # fmt: skip
+        ]
 
     def copy_text(self, ids: Sequence[int], run_at: datetime) -> Iterator[str]:
-        """Yield COPY rows of jobs that share their options, ``_BLOCK`` a block."""
+        """Yield COPY rows of jobs that share their options, in blocks of ``_BLOCK`` rows."""
         options = self.options
         before = {
             kind: f"\t{pgtext.copy_field(kind)}\t{pgtext.copy_field(options.queue)}\t"
             for kind in set(self.kinds)
         }
-        after = "\t".join((
-            "", str(options.priority), str(options.max_attempts), run_at.isoformat(),
-            pgtext.copy_json(options.metadata),
-            pgtext.copy_field(pgtext.text_array(options.tags)),
-        )) + "\n"  # fmt: skip
+        after = (
+            "\t".join(
+                (
+                    "",
+                    str(options.priority),
+                    str(options.max_attempts),
+                    run_at.isoformat(),
+                    pgtext.copy_json(options.metadata),
+                    pgtext.copy_field(pgtext.text_array(options.tags)),
+                )
+            )
+            + "\n"
+        )
         for start in range(0, len(ids), _BLOCK):
             end = start + _BLOCK
             yield "".join(
@@ -253,10 +253,22 @@ class NewJobs:
 def _job(job_id: int, kind: str, args: str, options: Options, now: datetime) -> Job:
     run_at = options.run_at or now
     return Job(
-        job_id, kind, options.queue, JobState.Scheduled if run_at > now else JobState.Available,
-        options.priority, 0, options.max_attempts, 0, args, options.metadata, options.tags.copy(),
-        None, None, run_at, now,
-    )  # fmt: skip
+        job_id,
+        kind,
+        options.queue,
+        JobState.Scheduled if run_at > now else JobState.Available,
+        options.priority,
+        0,
+        options.max_attempts,
+        0,
+        args,
+        options.metadata,
+        options.tags.copy(),
+        None,
+        None,
+        run_at,
+        now,
+    )
 
 
 def _ids(ids: Sequence[int]) -> str:
@@ -267,34 +279,18 @@ def _byte_array(keys: Sequence[bytes | None]) -> str:
     return pgtext.nullable_array(None if key is None else "\\x" + key.hex() for key in keys)
 
 
-def check(
-    jobs: Iterable[Any],
-    kind: str | None,
-    queue: str,
-    priority: int,
-    max_attempts: int,
-    tags: Sequence[str] | None,
-    metadata: Mapping[str, Any] | None,
-    run_at: datetime | str | None,
-    unique_opts: Mapping[str, Any] | None,
-    concurrency_key: str | None,
-    *,
-    traced: bool = True,
-) -> NewJobs:
-    """Check and encode jobs; ``traced`` ones remember the current span.
+def check(jobs: Iterable[Any], *, traced: bool = True, **options: Unpack[InsertOptions]) -> NewJobs:
+    """Check and encode jobs; ``traced`` jobs store the current span.
 
     Raises as ``ops.inserts.insert``.
     """
-    extra = {CONCURRENCY_KEY: concurrency_key, TRACEPARENT: traceparent() if traced else None}
-    options = Options(
-        queue=name_of("queue", queue),
-        priority=number_of("priority", priority, *_PRIORITIES),
-        max_attempts=number_of("max_attempts", max_attempts, *_ATTEMPTS),
-        tags=_tags(tags),
-        metadata=_metadata(metadata, extra),
-        run_at=None if run_at is None else moment_of(run_at),
-        unique=None if unique_opts is None else UniqueOptions.parse(unique_opts),
-    )
+    given = complete(options)
+    kind, metadata = given["kind"], given["metadata"]
+    extra = {
+        CONCURRENCY_KEY: given["concurrency_key"],
+        TRACEPARENT: traceparent() if traced else None,
+    }
+    shared = checked(given, extra)
     known: dict[type, str] = {}
     kinds: list[str] = []
     texts: list[str] = []
@@ -303,59 +299,21 @@ def check(
         args, owner = item, type(item)
         if owner is NewJob:
             args = item.args
-            own[len(texts)] = _own(item, options, metadata, extra)
+            own[len(texts)] = checked_of(item, shared, metadata, extra)
             kinds.append(text_of("kind", kind_of(args, item.kind or kind), LONGEST_NAME))
         else:
             if owner not in known:
                 known[owner] = text_of("kind", kind_of(args, kind), LONGEST_NAME)
             kinds.append(known[owner])
         texts.append(encode(args))
-    each = [own.get(place, options) for place in range(len(texts))] if own else None
+    each = [own.get(place, shared) for place in range(len(texts))] if own else None
     keys: list[bytes | None] = []
-    if options.unique is not None or any(one.unique for one in own.values()):
+    if shared.unique is not None or any(one.unique for one in own.values()):
         keys = [
             _key(one, kind_, text)
-            for one, kind_, text in zip(each or repeat(options), kinds, texts, strict=False)
+            for one, kind_, text in zip(each or repeat(shared), kinds, texts, strict=False)
         ]
-    return NewJobs(texts, kinds, keys, options, each)
-
-
-def _own(
-    job: NewJob,
-    shared: Options,
-    metadata: Mapping[str, Any] | None,
-    extra: Mapping[str, str | None],
-) -> Options:
-    """Return the options of one job: its own where given, else the shared ones."""
-    return Options(
-        queue=shared.queue if job.queue is None else name_of("queue", job.queue),
-        priority=shared.priority
-        if job.priority is None
-        else number_of("priority", job.priority, *_PRIORITIES),
-        max_attempts=shared.max_attempts
-        if job.max_attempts is None
-        else number_of("max_attempts", job.max_attempts, *_ATTEMPTS),
-        tags=shared.tags if job.tags is None else _tags(job.tags),
-        metadata=shared.metadata
-        if job.metadata is None and job.concurrency_key is None
-        else _metadata(
-            metadata if job.metadata is None else job.metadata,
-            extra
-            if job.concurrency_key is None
-            else {**extra, CONCURRENCY_KEY: job.concurrency_key},
-        ),
-        run_at=shared.run_at if job.run_at is None else moment_of(job.run_at),
-        unique=shared.unique if job.unique_opts is None else UniqueOptions.parse(job.unique_opts),
-    )
-
-
-def _metadata(metadata: Mapping[str, Any] | None, extra: Mapping[str, str | None]) -> str:
-    # Ours goes there too, so that the published layout holds and every writer can set it.
-    text = "{}" if metadata is None else encode_object(metadata, name="metadata")
-    ours = {key: value for key, value in extra.items() if value is not None}
-    if CONCURRENCY_KEY in ours:
-        name_of("concurrency_key", ours[CONCURRENCY_KEY])
-    return dumps({**loads(text), **ours}) if ours else text
+    return NewJobs(texts, kinds, keys, shared, each)
 
 
 def _key(options: Options, kind: str, text: str) -> bytes | None:
@@ -369,16 +327,3 @@ def _key(options: Options, kind: str, text: str) -> bytes | None:
         args=loads(text) if unique.by_args else ...,
         period=unique.by_period,
     )
-
-
-def _tags(tags: object) -> list[str]:
-    if tags is None:
-        return []
-    if not isinstance(tags, list | tuple | set | frozenset):
-        raise ValidationError(f"tags must be a list of texts: {tags!r}")
-    if len(tags) > _MOST_TAGS:
-        raise ValidationError(f"tags must be {_MOST_TAGS} at most, got {len(tags)}: {tags!r}")
-    for tag in tags:
-        if not isinstance(tag, str) or not storable(tag):
-            raise ValidationError(f"tags must be texts without NUL characters: {tag!r}")
-    return list(tags)

@@ -1,4 +1,4 @@
-"""Unique keys, byte for byte as awa 0.5 computes them."""
+"""Unique keys, computed as awa 0.5 computes them, byte for byte."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ __all__ = ["UniqueOptions", "canonical_json", "states_bits", "unique_key"]
 
 _KEY_BYTES: Final = 16
 _ALL_STATES: Final = 255
-# From this magnitude on, and below 1e-5, the published formatter uses an exponent.
+# From this magnitude on, and below 1e-5, awa 0.5 writes an exponent.
 _EXPONENT_FROM: Final = 1e16
 _FIXED_FROM: Final = 1e-5
 
 
 @dataclass(frozen=True, slots=True)
 class UniqueOptions:
-    """What makes two jobs the same, and in which states a job holds the key."""
+    """What a unique key consists of, and the states in which a job holds it."""
 
     by_queue: bool = False
     by_args: bool = True
     by_period: int | None = None
-    """The caller's bucket number (epoch seconds // period), not the length of a period."""
+    """The number of a period (epoch seconds // length), not its length."""
     states: int = 0b00011111
-    """Bit i is state i, scheduled first; the default is scheduled to retryable."""
+    """Bit i is state i of JobState; by default scheduled to retryable."""
 
     @classmethod
     def parse(cls, given: object) -> UniqueOptions:
@@ -60,10 +60,10 @@ def _is_int(value: object, bits: int) -> bool:
 def unique_key(
     kind: str, *, queue: str | None = None, args: Any = ..., period: int | None = None
 ) -> bytes:
-    """Return the 16-byte key; a component left out does not take part.
+    """Return the 16-byte key of the given components.
 
-    Source: first 16 bytes of BLAKE3 over kind, then NUL + queue, NUL + canonical args,
-    NUL + the period's int64 in little-endian order.
+    It is the first 16 bytes of BLAKE3 over the kind, NUL + queue, NUL + canonical args, and NUL +
+    the period as a little-endian int64; a component that is not given is left out.
     """
     from blake3 import blake3  # 1 ms, and only unique jobs need it
 
@@ -78,7 +78,7 @@ def unique_key(
 
 
 def states_bits(mask: int) -> str:
-    """Return the bit(8) text of a mask: scheduled leftmost.
+    """Return the bit(8) text of a mask, with scheduled as the first bit.
 
     >>> states_bits(31)
     '11111000'
@@ -87,7 +87,7 @@ def states_bits(mask: int) -> str:
 
 
 def canonical_json(value: Any) -> str:
-    """Return compact JSON with sorted keys and the published spelling of floats.
+    """Return compact JSON with sorted keys, and floats written as awa 0.5 does.
 
     >>> canonical_json({"b": [1e16, 1e-7, 0.00005], "a": None})
     '{"a":null,"b":[1e+16,1e-7,0.00005]}'
@@ -112,7 +112,7 @@ def _float(value: float) -> str:
     text = repr(value)
     size = abs(value)
     if size and _FIXED_FROM <= size < _EXPONENT_FROM:
-        if "e" in text:  # Python writes 1e-05 where the published form is 0.00001
+        if "e" in text:  # Python writes 1e-05, awa 0.5 writes 0.00001
             mantissa, exponent = text.split("e")
             sign = "-" if mantissa.startswith("-") else ""
             digits = mantissa.lstrip("-").replace(".", "")

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final
 from awa_lib._sql import atomic, sql
 from awa_lib.errors import AwaError, DatabaseError, Transient, Unavailable
 from awa_lib.filters import JobFilter
-from awa_lib.ops.jobs import CANCELS, ENDED, RETRIES, WAITING, id_array
+from awa_lib.ops.jobs import id_array
+from awa_lib.states import CAN_CANCEL, CAN_RETRY, ENDED, QUEUED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,11 +28,11 @@ _ROW_LOCK_MS: Final = 20
 # Rows are changed one by one for this long; the rest is deferred.
 _ROW_BY_ROW_SECONDS: Final = 2.0
 STATES: Final = {
-    "retry": RETRIES,
-    "cancel": CANCELS,
+    "retry": CAN_RETRY,
+    "cancel": CAN_CANCEL,
     "delete": ENDED,
-    "set_priority": WAITING,
-    "move_queue": WAITING,
+    "set_priority": QUEUED,
+    "move_queue": QUEUED,
 }
 """The states each operation may take a job from."""
 

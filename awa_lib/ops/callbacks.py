@@ -13,9 +13,8 @@ from awa_lib.callbacks import cel
 from awa_lib.callbacks.cel import Decision, Expressions
 from awa_lib.codec.encode import to_json
 from awa_lib.errors import CallbackNotFound, ValidationError
-from awa_lib.models import Job
+from awa_lib.models import Job, ResolveResult
 from awa_lib.ops.jobs import id_array
-from awa_lib.results import ResolveResult
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

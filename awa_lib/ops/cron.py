@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from awa_lib._json import dumps, loads
 from awa_lib._sql import atomic, sql
-from awa_lib.cron import CronExpression
+from awa_lib.cron import CronExpression, check_settings
 from awa_lib.enqueue.new_jobs import check
 from awa_lib.errors import ScheduleNotFound, Transient
 from awa_lib.models import Job
-from awa_lib.schedule_rows import check_settings
 from awa_lib.validation import LONGEST_NAME, name_of, text_of
 
 if TYPE_CHECKING:
@@ -77,14 +76,31 @@ class Schedule:
         name_of("name", name)
         CronExpression(cron_expr, timezone)
         check_settings(missed_fire_policy, catch_up_limit, jitter_seconds)
-        job = check([args], kind, queue, priority, max_attempts, tags, metadata, None, None, None,
+        job = check(
+            [args],
             traced=False,
-        )  # fmt: skip
+            kind=kind,
+            queue=queue,
+            priority=priority,
+            max_attempts=max_attempts,
+            tags=tags,
+            metadata=metadata,
+        )
         return cls(
-            name, cron_expr, timezone, job.kinds[0], job.options.queue, job.args[0],
-            job.options.priority, job.options.max_attempts, job.options.tags,
-            job.options.metadata, missed_fire_policy, catch_up_limit, float(jitter_seconds),
-        )  # fmt: skip
+            name=name,
+            cron_expr=cron_expr,
+            timezone=timezone,
+            kind=job.kinds[0],
+            queue=job.options.queue,
+            args=job.args[0],
+            priority=job.options.priority,
+            max_attempts=job.options.max_attempts,
+            tags=job.options.tags,
+            metadata=job.options.metadata,
+            missed_fire_policy=missed_fire_policy,
+            catch_up_limit=catch_up_limit,
+            jitter_seconds=float(jitter_seconds),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,16 +11,23 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from awa_lib._sql import atomic, sql
 from awa_lib.codec import pgtext
 from awa_lib.enqueue.new_jobs import NewJobs, check
-from awa_lib.errors import AwaError, UniqueConflict, ValidationError
+from awa_lib.enqueue.options import complete, takes_options
+from awa_lib.errors import (
+    AwaError,
+    UniqueConflict,
+    ValidationError,
+)
 from awa_lib.models import Job
 from awa_lib.telemetry import metrics
 from awa_lib.validation import items_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime
+    from typing import Unpack
 
     from awa_lib._sql import Op
+    from awa_lib.enqueue.options import InsertOptions
 
 __all__ = [
     "enqueue_many_copy",
@@ -42,126 +49,98 @@ _ROWS_PER_STATEMENT: Final = 1000
 _COPIED_FROM: Final = 1000
 
 
+@takes_options
 def insert(
     args: Any,
     *,
-    kind: str | None = None,
-    queue: str = "default",
-    priority: int = 2,
-    max_attempts: int = 25,
-    tags: Sequence[str] | None = None,
-    metadata: Mapping[str, Any] | None = None,
-    run_at: datetime | str | None = None,
-    unique_opts: Mapping[str, Any] | None = None,
-    concurrency_key: str | None = None,
     on_conflict: OnConflict = "raise",
+    **options: Unpack[InsertOptions],
 ) -> Op[Job]:
     """Insert a job and return it.
 
-    ``args`` is a dataclass instance, a pydantic model or a dict; the kind is derived from its
-    type unless given.  With a ``run_at`` in the future the job is scheduled, otherwise it is
-    available at once; a time without an offset is UTC.  ``unique_opts`` holds by_queue (False),
-    by_args (True), by_period (a bucket number) and states (mask, 31).  When another job holds the
-    unique key, ``on_conflict`` decides: raise UniqueConflict with its id; skip: return None;
-    return_existing: return it; replace: give it these args and this run_at, provided that it has
-    not started, and return it.  ``concurrency_key`` (1 to 200 characters) groups jobs for the
-    policy ``max_running_per_key`` of their queue; it is kept in the metadata.
+    ``args`` is a dataclass instance, a pydantic model or a dict.  The options:
+
+    - ``kind``: the kind of the job; by default derived from the type of ``args``.
+    - ``queue``: the queue.
+    - ``priority``: 1 (most urgent) to 4.
+    - ``max_attempts``: the maximum number of attempts, 1 to 1000.
+    - ``tags``: at most 20 texts.
+    - ``metadata``: a dict of JSON data.
+    - ``run_at``: when the job may run; a time without an offset is UTC.  A job with a time in the
+      future is scheduled, any other job is available at once.
+    - ``unique_opts``: makes the job unique.  A dict of by_queue (False), by_args (True), by_period
+      (the number of a period) and states (a bit mask, 31).
+    - ``concurrency_key``: 1 to 200 characters, stored in the metadata; the policy
+      ``max_running_per_key`` of the queue limits the running jobs with the same key.
+    - ``on_conflict``: what to do if another job holds the unique key.  ``raise`` UniqueConflict,
+      ``skip`` and return None, ``return_existing``, or ``replace``: give the other job these args
+      and this ``run_at``, if it has not started, and return it.
+
     Raises UniqueConflict, ValidationError, SerializationError.
     """
-    new = check(
-        [args], kind, queue, priority, max_attempts, tags, metadata, run_at, unique_opts,
-        concurrency_key,
-    )  # fmt: skip
+    new = check([args], **options)
     return _first(new) if _raises(on_conflict, new) else _first_unique(new, on_conflict)
 
 
+@takes_options
 def insert_many(
     jobs: Iterable[Any],
     *,
-    kind: str | None = None,
-    queue: str = "default",
-    priority: int = 2,
-    max_attempts: int = 25,
-    tags: Sequence[str] | None = None,
-    metadata: Mapping[str, Any] | None = None,
-    run_at: datetime | str | None = None,
-    unique_opts: Mapping[str, Any] | None = None,
-    concurrency_key: str | None = None,
     on_conflict: OnConflict = "raise",
+    **options: Unpack[InsertOptions],
 ) -> Op[list[Job]]:
-    """Insert all jobs or none and return them in the same order, ids ascending.
+    """Insert all jobs or none, and return them in the same order with ascending ids.
 
-    ``jobs`` are args as ``insert`` takes them, of one class or several, or ``NewJob`` objects
-    with options of their own; the options here apply to all others.  With
-    ``on_conflict="skip"`` jobs whose unique key is taken are left out of the result.  Raises as
+    ``jobs`` are args as for ``insert``, of any types, or ``NewJob`` objects with options of their
+    own.  The options are those of ``insert`` and hold for all other jobs.  With
+    ``on_conflict="skip"`` the result leaves out jobs whose unique key is taken.  Raises as
     ``insert``.
     """
-    new = check(
-        jobs, kind, queue, priority, max_attempts, tags, metadata, run_at, unique_opts,
-        concurrency_key,
-    )  # fmt: skip
+    new = check(jobs, **options)
     return _rows(new) if _raises(on_conflict, new) else _unique(new, on_conflict)
 
 
+@takes_options
 def insert_many_copy(
     jobs: Iterable[Any],
     *,
-    kind: str | None = None,
-    queue: str = "default",
-    priority: int = 2,
-    max_attempts: int = 25,
-    tags: Sequence[str] | None = None,
-    metadata: Mapping[str, Any] | None = None,
-    run_at: datetime | str | None = None,
-    unique_opts: Mapping[str, Any] | None = None,
-    concurrency_key: str | None = None,
     on_conflict: OnConflict = "raise",
+    **options: Unpack[InsertOptions],
 ) -> Op[list[Job]]:
-    """Insert all jobs or none through COPY, the fastest way for more than a thousand jobs.
+    """Insert all jobs or none with COPY, the fastest way for more than 1000 jobs.
 
-    Takes and returns what ``insert_many`` does.  Fewer jobs, and jobs with a unique key or options
-    of their own, are inserted as by ``insert_many``.  Raises as ``insert``.
+    Takes and returns what ``insert_many`` does, and inserts as it does at most 1000 jobs, for
+    which that is faster, and jobs with a unique key or options of their own.  Raises as
+    ``insert``.
     """
-    new = check(
-        jobs, kind, queue, priority, max_attempts, tags, metadata, run_at, unique_opts,
-        concurrency_key,
-    )  # fmt: skip
+    new = check(jobs, **options)
     if not _raises(on_conflict, new):
         return _unique(new, on_conflict)
     return _copy(new) if len(new.args) > _COPIED_FROM and _copies(new) else _rows(new)
 
 
 @atomic
+@takes_options
 def enqueue_many_copy(
     jobs: Iterable[Any],
     *,
-    kind: str | None = None,
-    queue: str = "default",
-    priority: int = 2,
-    max_attempts: int = 25,
-    tags: Sequence[str] | None = None,
-    metadata: Mapping[str, Any] | None = None,
-    run_at: datetime | str | None = None,
-    unique_opts: Mapping[str, Any] | None = None,
-    concurrency_key: str | None = None,
     on_progress: Callable[[int], None] | None = None,
+    **options: Unpack[InsertOptions],
 ) -> Op[int]:
-    """Insert all jobs or none from any iterable in flat memory; return how many.
+    """Insert all jobs or none from an iterable of any length, and return their number.
 
-    ``jobs`` are as ``insert_many`` takes them, and are read 5,000 at a time inside one
-    transaction; after each part ``on_progress`` is called with the count so far.  Unique keys are
-    claimed in order only within a part: two such streams may deadlock, and one of them then raises
-    Transient.  Raises as ``insert``.
+    ``jobs`` and the options are those of ``insert_many``, except ``on_conflict``.  Jobs are read
+    in batches of 5000 in one transaction; ``on_progress`` is called with the number of jobs after
+    each batch.  Unique keys are claimed in order in each batch only: two such streams may
+    deadlock, and one of them then raises Transient.  Raises as ``insert``.
     """
     if on_progress is not None and not callable(on_progress):
         raise ValidationError(f"on_progress must be a function, got {on_progress!r}")
+    complete(options)
     count = 0
     source = iter(items_of("jobs", jobs))
     while batch := list(islice(source, _STREAMED_JOBS)):
-        new = check(
-            batch, kind, queue, priority, max_attempts, tags, metadata, run_at, unique_opts,
-            concurrency_key,
-        )  # fmt: skip
+        new = check(batch, **options)
         if _copies(new):
             yield from _copy_rows(new)
         else:
@@ -225,7 +204,7 @@ def _chunk(new: NewJobs) -> Op[list[Job]]:
             rows = yield sql.jobs("insert_jobs_compat", **params)
     except UniqueConflict as error:
         raise _conflict(new, error) from error.__cause__
-    metrics.inserted(new)
+    metrics.inserted(new.kinds_and_queues())
     return new.jobs(*rows[0])
 
 
@@ -264,7 +243,7 @@ def _in_key_order(new: NewJobs, ids: Sequence[int], now: datetime) -> Op[list[Jo
             yield sql.jobs("insert_jobs", **params)
         except UniqueConflict as error:
             raise _conflict(new, error) from error.__cause__
-    metrics.inserted(new)
+    metrics.inserted(new.kinds_and_queues())
     return new.jobs(ids, now)
 
 
@@ -280,7 +259,7 @@ def _copy_rows(new: NewJobs) -> Op[list[Job]]:
     yield sql.jobs.copy(
         "copy_scheduled" if run_at > now else "copy_available", new.copy_text(ids, run_at)
     )
-    metrics.inserted(new)
+    metrics.inserted(new.kinds_and_queues())
     return new.jobs(ids, now)
 
 
@@ -343,7 +322,7 @@ def _insert_free(part: NewJobs, places: Sequence[int], jobs: dict[int, Job]) -> 
             )
         won = [row[0] for row in rows if row[1] is not None]
         free = chunk.pick(won)
-        metrics.inserted(free)
+        metrics.inserted(free.kinds_and_queues())
         made = free.jobs([row[1] for row in rows if row[1] is not None], rows[0][2])
         jobs.update({places[there[place]]: job for place, job in zip(won, made, strict=True)})
         taken += [places[there[row[0]]] for row in rows if row[1] is None]

@@ -12,6 +12,7 @@ from awa_lib.enqueue.unique import unique_key
 from awa_lib.errors import InvalidTransition, JobNotFound, UniqueConflict
 from awa_lib.filters import checked_limit
 from awa_lib.models import Job
+from awa_lib.states import CAN_CANCEL, CAN_RETRY, ENDED, QUEUED
 from awa_lib.validation import LONGEST_NAME, int64_of, name_of, number_of, state_of, text_of
 
 if TYPE_CHECKING:
@@ -20,10 +21,6 @@ if TYPE_CHECKING:
     from awa_lib._sql import Op
 
 __all__ = [
-    "CANCELS",
-    "ENDED",
-    "RETRIES",
-    "WAITING",
     "cancel",
     "cancel_by_unique_key",
     "cancel_in_pages",
@@ -41,11 +38,6 @@ __all__ = [
 
 # Rows locked by a statement of a bulk change.
 _ROWS_PER_STATEMENT: Final = 500
-# States from which a job can be retried or cancelled.
-RETRIES: Final = ("failed", "cancelled", "waiting_external", "retryable")
-CANCELS: Final = ("scheduled", "available", "running", "retryable", "waiting_external")
-ENDED: Final = ("completed", "failed", "cancelled")
-WAITING: Final = ("scheduled", "available", "retryable")
 Block = Literal["retry_jobs", "cancel_jobs"]
 
 
@@ -111,7 +103,7 @@ def retry(job_id: int) -> Op[Job]:
     the rest of its delay and keeps its attempts.  Raises JobNotFound, InvalidTransition,
     ValidationError, or UniqueConflict when another live job holds its unique key.
     """
-    return (yield from _change("retry_jobs", job_id, "retry", RETRIES))
+    return (yield from _change("retry_jobs", job_id, "retry", CAN_RETRY))
 
 
 def cancel(job_id: int) -> Op[Job]:
@@ -121,7 +113,7 @@ def cancel(job_id: int) -> Op[Job]:
     gets CancelledError; its result is dropped.  Raises JobNotFound, InvalidTransition or
     ValidationError.
     """
-    return (yield from _change("cancel_jobs", job_id, "cancel", CANCELS))
+    return (yield from _change("cancel_jobs", job_id, "cancel", CAN_CANCEL))
 
 
 def _change(block: Block, job_id: int, word: str, allowed: tuple[str, ...]) -> Op[Job]:
@@ -207,7 +199,7 @@ def discard(job_id: int) -> Op[None]:
 def _waiting(job_id: int, word: str, *, moved: bool) -> Op[Job]:
     job = yield from get_job(job_id)
     if not moved:
-        raise InvalidTransition(job_id, str(job.state), word, WAITING)
+        raise InvalidTransition(job_id, str(job.state), word, QUEUED)
     return job
 
 

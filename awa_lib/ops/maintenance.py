@@ -26,7 +26,6 @@ __all__ = [
     "age",
     "briefly",
     "check_writable",
-    "delete_finished",
     "delete_old",
     "expired_callback_ids",
     "forget",
@@ -36,9 +35,6 @@ __all__ = [
     "promote",
     "recount",
     "rescue",
-    "rescue_callbacks",
-    "rescue_deadline",
-    "rescue_stale",
     "stale_ids",
 ]
 
@@ -115,20 +111,15 @@ def check_writable() -> Op[None]:
         raise Unavailable("the server is read-only")
 
 
-def stale_ids(staleness_seconds: float, aside: Aside | None = None) -> Op[list[int]]:
+def stale_ids(staleness_seconds: float) -> Op[list[int]]:
     """Return the ids of running jobs whose last heartbeat is older."""
-    aside = Aside() if aside is None else aside
     staleness = bounded(staleness_seconds)
-    return (yield from _search("stale_ids", aside, _RUNNING_JOBS_PER_SEARCH, staleness=staleness))
+    return (yield from _search("stale_ids", Aside(), _RUNNING_JOBS_PER_SEARCH, staleness=staleness))
 
 
-def overdue_ids(aside: Aside | None = None) -> Op[list[int]]:
+def overdue_ids() -> Op[list[int]]:
     """Return the ids of running jobs past their deadline."""
-    return (
-        yield from _search(
-            "overdue_ids", Aside() if aside is None else aside, _RUNNING_JOBS_PER_SEARCH
-        )
-    )
+    return (yield from _search("overdue_ids", Aside(), _RUNNING_JOBS_PER_SEARCH))
 
 
 def expired_callback_ids(aside: Aside, limit: int = RESCUE_BATCH) -> Op[list[int]]:
@@ -140,30 +131,6 @@ def free_ids(ids: Sequence[int]) -> Op[set[int]]:
     """Return the ids of rows that are not locked now."""
     rows = yield sql.maintenance("free_ids", ids=id_array(sorted(ids)))
     return {row[0] for row in rows}
-
-
-def rescue_stale(
-    staleness_seconds: float, limit: int = RESCUE_BATCH, aside: Aside | None = None
-) -> Op[list[Rescued]]:
-    """Rescue running jobs whose last heartbeat is older; they run again at once.
-
-    The attempt does not count, the crash is counted instead; after several crashes the job fails.
-    """
-    ids = yield from stale_ids(staleness_seconds)
-    return (yield from rescue(ids[:limit], "heartbeat", staleness_seconds, aside=aside))
-
-
-def rescue_deadline(limit: int = RESCUE_BATCH, aside: Aside | None = None) -> Op[list[Rescued]]:
-    """Rescue running jobs past their deadline; they run again after the backoff."""
-    ids = yield from overdue_ids()
-    return (yield from rescue(ids[:limit], "deadline", aside=aside))
-
-
-def rescue_callbacks(limit: int = RESCUE_BATCH, aside: Aside | None = None) -> Op[list[Rescued]]:
-    """Rescue waiting jobs whose callback timed out; they run again after the backoff."""
-    aside = Aside() if aside is None else aside
-    ids = yield from expired_callback_ids(aside, limit)
-    return (yield from rescue(ids, "callback", aside=aside))
 
 
 def rescue(
@@ -218,24 +185,6 @@ def age(threshold_seconds: float = 60, limit: int = 1000) -> Op[int]:
 def _count(block: str, **params: object) -> Op[int]:
     yield sql.maintenance("settle", milliseconds=_LOCK_MS)
     return int((yield sql.maintenance(block, **params)).scalar())
-
-
-def delete_finished(
-    completed_seconds: float,
-    failed_seconds: float,
-    limit: int,
-    queue: str | None = None,
-    except_queues: Sequence[str] = (),
-) -> Op[int]:
-    """Delete old jobs, at most ``limit`` completed and as many others; return how many."""
-    deleted = 0
-    sorts: dict[Ended, float] = {"completed": completed_seconds, "unsuccessful": failed_seconds}
-    for ended, seconds in sorts.items():
-        _, gone = yield from delete_old(
-            ended, seconds, limit, queue=queue, except_queues=except_queues
-        )
-        deleted += gone
-    return deleted
 
 
 def delete_old(

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from awa_lib._sql import Op
-    from awa_lib.models import StateName
+    from awa_lib.states import StateName
 
 __all__ = ["CHANNEL", "JobStatus", "job_states", "unwatch_jobs", "watch_jobs"]
 

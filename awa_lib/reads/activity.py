@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from awa_lib._json import loads
 from awa_lib._sql import sql
+from awa_lib.states import ENDED
 from awa_lib.validation import INT64_MAX
 
 if TYPE_CHECKING:
@@ -37,7 +38,6 @@ _FRESH: Final = timedelta(seconds=2)
 _UNTIMED: Final = frozenset({"waiting_external", "available", "scheduled"})
 # A row in one of these states is retryable, or may have been retryable since the last poll.
 _RETRIED: Final = frozenset({"retryable", "cancelled", *_UNTIMED})
-_ENDED: Final = frozenset({"completed", "failed", "cancelled"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,7 +289,7 @@ def _events(
     if retried is not None and (at := _moment(retried)) is not None:
         error = _first_line(retried)
         yield _retryable(row.attempt, retried), at, "retryable", row.attempt, error
-    if row.state in _ENDED:
+    if row.state in ENDED:
         error = _first_line(entry) if row.state == "failed" else None
         yield (row.state, row.finalized_at), row.finalized_at or now, row.state, row.attempt, error
     elif row.state in _UNTIMED and row.attempted_at is not None:
@@ -303,7 +303,7 @@ def _latest_errors(row: _Row) -> dict[int, dict[str, Any]]:
     """
     entries = row.entries()
     found = {entry["attempt"]: entry for entry in entries if isinstance(entry.get("attempt"), int)}
-    if row.finalized_at is not None and row.attempted_at is not None and row.state not in _ENDED:
+    if row.finalized_at is not None and row.attempted_at is not None and row.state not in ENDED:
         last = row.attempt if row.finalized_at >= row.attempted_at else row.attempt - 1
         if last > 0:
             found.setdefault(last, {"at": row.finalized_at.isoformat()})

@@ -6,9 +6,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from awa_lib._sql import sql
-from awa_lib.cron import CronExpression
+from awa_lib.cron import CronExpression, ahead, begin, fault
 from awa_lib.errors import ScheduleNotFound
-from awa_lib.schedule_rows import ahead, begin, fault
 from awa_lib.validation import name_of
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from awa_lib._json import dumps, loads
 from awa_lib._sql import sql
 from awa_lib.errors import JobNotFound, ValidationError
 from awa_lib.filters import JobQuery
-from awa_lib.models import TERMINAL_STATES, JobState
+from awa_lib.states import CAN_RETRY_IN_AWA_05, ENDED, JobState
 from awa_lib.validation import int64_of
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from awa_lib._sql import Op
-    from awa_lib.models import StateName
+    from awa_lib.states import StateName
 
 __all__ = [
     "SORTS",
@@ -37,8 +37,6 @@ __all__ = [
 ]
 
 SORTS: Final = ("id", "run_at", "created_at", "attempted_at", "finalized_at", "priority", "attempt")
-_RETRIES: Final = frozenset({"failed", "cancelled", "waiting_external"})
-_ENDED: Final = frozenset(map(str, TERMINAL_STATES))
 # The current attempt of a job in one of these states has left no error.
 _FAULTLESS: Final = frozenset({"running", "waiting_external", "completed"})
 _NESTED: Final = frozenset({dict, list})
@@ -231,8 +229,8 @@ def dump_job(job_id: int) -> Op[JobDump]:
     job = yield from job_row(job_id)
     summary = JobSummary(
         original_priority=job.metadata.get("_awa_original_priority", job.priority),
-        can_retry=job.state in _RETRIES,
-        can_cancel=job.state not in _ENDED,
+        can_retry=job.state in CAN_RETRY_IN_AWA_05,
+        can_cancel=job.state not in ENDED,
         error_count=len(job.errors),
         latest_error=job.errors[-1] if job.errors else None,
     )
@@ -278,7 +276,7 @@ def _current_run(job: JobRow, entry: dict[str, Any] | None) -> JobRun:
         source="current_job_row",
         state=job.state,
         started_at=job.attempted_at,
-        finished_at=job.finalized_at if job.state in _ENDED else None,
+        finished_at=job.finalized_at if job.state in ENDED else None,
         error=entry["error"] if entry else None,
         terminal=bool(entry.get("terminal")) if entry else None,
         progress=job.progress,

@@ -17,6 +17,7 @@ from awa_lib.results import CallbackToken
 from awa_lib.runtime.context import LOST, OVER
 from awa_lib.runtime.links import pause
 from awa_lib.runtime.supervisor import Duty
+from awa_lib.states import IN_ATTEMPT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,7 +36,6 @@ R = TypeVar("R")
 _CHECK_SECONDS: Final = 1.0
 # A stopping process tries for this long to note that its handler no longer waits.
 _ABANDON_SECONDS: Final = 5.0
-_OWNED_STATES: Final = frozenset({"running", "waiting_external"})
 _ANSWER_KEY: Final = "_awa_callback_result"
 
 
@@ -295,7 +295,7 @@ def _goes_on(wait: _Wait, seen: WaitStatus | None) -> bool:
 
 
 def _owns(attempt: Attempt, seen: WaitStatus) -> bool:
-    return seen.lease == attempt.lease and seen.state in _OWNED_STATES
+    return seen.lease == attempt.lease and seen.state in IN_ATTEMPT
 
 
 def _problem(wait: _Wait, seen: WaitStatus | None) -> str | None:

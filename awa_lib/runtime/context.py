@@ -8,13 +8,13 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
+from awa_lib.callbacks.cel import Expressions
 from awa_lib.errors import AwaError
 from awa_lib.runtime.progress import EMPTY, Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
 
-    from awa_lib.callbacks.cel import Expressions
     from awa_lib.enqueue.new_jobs import NewJobs
     from awa_lib.models import Job
     from awa_lib.results import CallbackToken
@@ -289,10 +289,11 @@ class Attempt:
         return future.result()
 
     async def register_callback(
-        self, timeout_seconds: float, expressions: Expressions
+        self, timeout_seconds: float, **expressions: str | None
     ) -> CallbackToken:
         """Register a callback, or return the one that an earlier attempt registered."""
-        return await self._services.callbacks.register(self, timeout_seconds, expressions)
+        cel = Expressions(**expressions)
+        return await self._services.callbacks.register(self, timeout_seconds, cel)
 
     async def wait_for_callback(self, token: CallbackToken) -> Any:
         """Wait for the answer to a callback and return its payload."""

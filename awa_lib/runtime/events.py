@@ -143,7 +143,7 @@ class Events:
         if not wanted or event is None:
             return None
         parts = [
-            check(made if isinstance(made, list) else [made], **_DEFAULTS)
+            check(made if isinstance(made, list) else [made])
             for function in wanted
             if isinstance(event, function.classes) and (made := function.call(event)) is not None
         ]
@@ -202,19 +202,6 @@ def _not_read(error: AwaError) -> dict[int, Job]:
         extra={"error": str(error)},
     )
     return {}
-
-
-_DEFAULTS: Final[dict[str, Any]] = {
-    "kind": None,
-    "queue": "default",
-    "priority": 2,
-    "max_attempts": 25,
-    "tags": None,
-    "metadata": None,
-    "run_at": None,
-    "unique_opts": None,
-    "concurrency_key": None,
-}
 
 
 def _event(attempt: Attempt, outcome: Outcome | None) -> Event | None:

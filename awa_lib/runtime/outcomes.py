@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from awa_lib.runtime.context import Attempt
 
-__all__ = ["Outcome", "describe_briefly", "of_error", "of_failure", "of_result"]
+__all__ = ["describe_briefly", "of_error", "of_failure", "of_result"]
 
 logger = logging.getLogger(__name__)
 

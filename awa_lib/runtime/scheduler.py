@@ -12,11 +12,10 @@ from datetime import timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
-from awa_lib.cron import CronExpression
+from awa_lib.cron import CronExpression, ahead, begin, fault
 from awa_lib.errors import AwaError, Transient, Unavailable
 from awa_lib.ops import cron as ops
 from awa_lib.runtime.supervisor import Duty
-from awa_lib.schedule_rows import ahead, begin, fault
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

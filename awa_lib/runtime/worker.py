@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from awa_lib.runtime.context import Attempt
     from awa_lib.runtime.health import HealthCheck
 
-__all__ = ["Worker", "idle_health"]
+__all__ = ["Worker"]
 
 R = TypeVar("R")
 E = TypeVar("E", bound="Event")

@@ -1,7 +1,7 @@
 """Plan, apply and check migrations.
 
-Blocking only: a migration happens once a deployment, and ``AsyncClient.migrate`` runs this in a
-thread.  What workers ask at start are ops: see ``awa_lib.ops.schema``.
+Blocking only: a migration runs once per deployment, and ``AsyncClient.migrate`` runs it in a
+thread.  The checks of workers at start are ops: see ``awa_lib.ops.schema``.
 """
 
 from __future__ import annotations
@@ -54,23 +54,23 @@ __all__ = [
     "read_schema",
 ]
 
-# A lock request queues everybody who comes after it, so it is short and repeated.
+# Later requests wait behind a lock request, so it is short and repeated.
 _LOCK_TIMEOUT: Final = "2s"
 _LOCK_TRIES: Final = 10
-# Building or dropping an index concurrently blocks nobody while it waits.
+# Building or dropping an index concurrently blocks no session while it waits.
 _ONLINE_LOCK_TIMEOUT: Final = "30s"
 _ONLINE_LOCK_TRIES: Final = 3
 _REFRESH_TIMEOUT: Final = "5s"
-# The lock of awa 0.5 ("AWA_MIGR") and one among ourselves ("AWA_TOOL").  awa 0.5 waits for its
-# lock inside a statement, and building an index concurrently waits for that statement: so the
-# first is let go before our own track, where awa 0.5 has nothing to do.
+# The lock of awa 0.5 ("AWA_MIGR") and our own ("AWA_TOOL").  awa 0.5 waits for its lock inside a
+# statement, and building an index concurrently waits for that statement: so the first lock is
+# released before our own track, in which awa 0.5 takes no part.
 _PUBLISHED_LOCK: Final = 4708303813013489490
 _OWN_LOCK: Final = 4708303813131325260
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Progress of ``apply``, for whoever shows it.  ``note`` says what is waited for."""
+    """Progress of ``apply``.  ``note`` says what it waits for."""
 
     status: Literal["applying", "applied", "waiting"]
     migration: Migration | None = None
@@ -79,7 +79,7 @@ class Step:
 
 
 def plan(conn: Connection[Any], *, target: int | None = None) -> SchemaStatus:
-    """Return what is found and what ``apply(conn, to=target)`` would do.  Changes nothing."""
+    """Return the state of the schema and what ``apply(conn, to=target)`` would do."""
     return run(conn, read_schema(target))
 
 
@@ -90,13 +90,13 @@ def apply(
     on_step: Callable[[Step], None] | None = None,
     wait_seconds: float = 60.0,
 ) -> list[Migration]:
-    """Apply what is pending up to canonical version ``to`` and return what was applied.
+    """Apply pending migrations up to canonical version ``to``, and return them.
 
-    Holds migration locks of the session, so the connection must be a direct one, outside a
-    transaction.  Each script commits by itself; after an error the earlier ones stay applied and
-    a second call goes on from there.  The toolkit track follows a complete canonical one.
-    Raises: Conflict when another migrator keeps the lock for ``wait_seconds``, Unavailable when
-    a table stays locked, SchemaUnsupported as ``plan`` and for a database without an encoding.
+    Holds session locks, so the connection must be direct (no pooler) and outside a transaction.
+    Each script commits by itself: after an error the earlier scripts stay applied, and another
+    call continues.  The toolkit track follows a complete canonical track.
+    Raises Conflict when another migrator holds the lock for ``wait_seconds``, Unavailable when a
+    table stays locked, SchemaUnsupported as ``plan`` and for a database without an encoding.
     """
     tell = on_step or (lambda _step: None)
     applied: list[Migration] = []
@@ -135,7 +135,7 @@ def _session(conn: Connection[Any]) -> Iterator[None]:
         raise ValidationError(
             "migrations cannot run inside a transaction",
             why="each script commits by itself and some build indexes online",
-            hint="commit first, or give a connection of its own",
+            hint="commit first, or use another connection",
         )
     autocommit = conn.autocommit
     conn.autocommit = True
@@ -157,7 +157,7 @@ def _lock(
     conn: Connection[Any], key: int, tell: Callable[[Step], None], seconds: float
 ) -> Iterator[None]:
     until = time.monotonic() + seconds
-    told = False
+    reported = False
     while not run(conn, _one(sql.schema("try_migration_lock", key=key))).scalar():
         rows = run(conn, _one(sql.schema("migration_lock_holder", key=key)))
         holder = _describe(rows)
@@ -167,9 +167,9 @@ def _lock(
                 why=f"{holder} holds the migration lock",
                 hint="wait for it to end and run again; awa migrate can be repeated at any time",
             )
-        if not told:
+        if not reported:
             tell(Step("waiting", note=f"{holder} holds the migration lock"))
-            told = True
+            reported = True
         time.sleep(0.1)
     try:
         yield
@@ -200,7 +200,7 @@ def _apply_one(conn: Connection[Any], migration: Migration, tell: Callable[[Step
                 raise Unavailable(
                     f"migration {migration.label} could not lock its tables",
                     sqlstate=error.sqlstate,
-                    why=f"other transactions hold them; the first to ask is {blocker}",
+                    why=f"other transactions hold them; the oldest is {blocker}",
                     hint="end that transaction and run again: awa migrate",
                 ) from error
             tell(Step("waiting", migration, note=f"tables are locked: {blocker}"))
@@ -210,22 +210,22 @@ def _apply_one(conn: Connection[Any], migration: Migration, tell: Callable[[Step
                 f"migration {migration.label} ({migration.description}) failed: {translate(error)}",
                 sqlstate=error.sqlstate,
                 why="the role of this connection does not own what the migration changes",
-                hint="migrate as the owner, or as a role that acts as it: see awa roles",
+                hint="migrate as the owner or a member of that role: see awa roles",
             ) from error
         except PgError as error:
             raise DatabaseError(
                 f"migration {migration.label} ({migration.description}) failed: {translate(error)}",
                 sqlstate=error.sqlstate,
                 constraint=error.diag.constraint_name,
-                why="nothing of it was kept" if migration.transactional else None,
-                hint="mend the cause and run again: awa migrate",
+                why="it was rolled back" if migration.transactional else None,
+                hint="fix the cause and run again: awa migrate",
             ) from error
         else:
             return
 
 
 def _execute(conn: Connection[Any], migration: Migration) -> None:
-    # Bytes: the text is a file's, and without parameters a bare % and many statements are fine.
+    # Without parameters, a bare % and several statements are possible; bytes, as it is no literal.
     if migration.transactional:
         with conn.transaction():
             if migration.track == "toolkit" and migration.version:
@@ -236,7 +236,7 @@ def _execute(conn: Connection[Any], migration: Migration) -> None:
 
 
 def _refresh(conn: Connection[Any]) -> None:
-    # Best effort, as published: the next leader counts again.
+    # Best effort, as in awa 0.5: the next leader counts again.
     with suppress(DatabaseError, SchemaNotMigrated):
         _set_timeouts(conn, _LOCK_TIMEOUT, _REFRESH_TIMEOUT)
         run(conn, _one(sql.schema("refresh_counts")))

@@ -1,9 +1,9 @@
-"""Run the scripts that build indexes online, and never leave a table without a valid one.
+"""Run the scripts that build indexes online, without a time when a valid index is missing.
 
-A script drops what a cut-off build left and builds anew, which psql can repeat.  Where the index
-is in use already, as when the toolkit's scripts are applied once more, that would take it from the
-claims for as long as the build waits for old transactions.  So here it stays when it is what the
-script would make; otherwise it keeps its work under another name until the new one is complete.
+A script drops what an interrupted build left and builds the index again, so that psql can repeat
+it.  If the index is in use, as when the toolkit's scripts are applied again, claims would be
+without it while the build waits for old transactions.  So an index with the same definition stays;
+any other is renamed and kept until the new index is complete.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def run_online(conn: Connection[Any], migration: Migration) -> None:
 
 def _build(conn: Connection[Any], migration: Migration, name: str, text: str) -> None:
     if name in _dropped_after(migration):
-        # Another script gives its place to a better one: building it would be waiting for nothing.
+        # A later script replaces it: building it would be useless.
         return
     usable, definition = index_definition(conn, name) or (False, "")
     index, old = names.Identifier("awa", name), names.Identifier("awa", name + _OLD)
@@ -60,12 +60,12 @@ def _build(conn: Connection[Any], migration: Migration, name: str, text: str) ->
         else:
             _run_named(conn, sql.schema("drop_index"), index=index)
         conn.execute(text.encode())
-    # Also what a migrator left that was killed in between.
+    # Also the index that a killed migrator left.
     _run_named(conn, sql.schema("drop_index"), index=old)
 
 
 def _dropped_after(migration: Migration) -> set[str]:
-    """Return the indexes that later scripts drop without building them anew."""
+    """Return the indexes that later scripts drop and do not build again."""
     scripts = load()
     later = [item for item in scripts[scripts.index(migration) + 1 :] if not item.transactional]
     texts = [text for item in later for text in item.statements()]
@@ -74,7 +74,7 @@ def _dropped_after(migration: Migration) -> set[str]:
 
 
 def index_definition(conn: Connection[Any], name: str) -> tuple[bool, str] | None:
-    """Return whether an index can be used and how it is defined; None where there is none."""
+    """Return whether an index is valid and its definition, or None if it does not exist."""
     found: tuple[bool, str] | None = execute(
         conn, sql.schema("index_definition", name=name)
     ).fetchone()
@@ -82,7 +82,7 @@ def index_definition(conn: Connection[Any], name: str) -> tuple[bool, str] | Non
 
 
 def execute(conn: Connection[Any], statement: Statement) -> RawCursor[Any]:
-    """Run a named statement as the scripts are: psycopg's errors are the migrator's to judge."""
+    """Run a named statement; errors of psycopg are not translated, as for the scripts."""
     cursor = RawCursor(conn, row_factory=tuple_row)
     cursor.execute(statement.query.text, statement.values)
     return cursor
@@ -96,5 +96,5 @@ def _wanted() -> dict[str, str]:
 
 
 def _run_named(conn: Connection[Any], statement: Statement, **given: names.Composable) -> None:
-    # Names cannot be parameters; these are of our own scripts.
+    # Names cannot be parameters; these come from our own scripts.
     conn.execute(names.SQL(statement.query.text).format(**given))

@@ -1,6 +1,6 @@
-"""The roles of a database with the least rights, said once.
+"""The roles of a database and their least privileges.
 
-``awa roles`` makes them, and the doctor compares with what it finds.
+``awa roles`` creates them, and the doctor compares them with the database.
 """
 
 from __future__ import annotations
@@ -16,42 +16,67 @@ if TYPE_CHECKING:
 
 __all__ = ["LATER", "PURPOSES", "RIGHTS", "Right", "role_name"]
 
-# In the order of the script; what each is for.
+# In the order of the script.
 PURPOSES: Final = {
-    "owner": "owns the schema, and nobody logs in as it",
-    "migrator": "logs in for awa migrate, and acts as the owner",
+    "owner": "owns the schema; cannot log in",
+    "migrator": "logs in for awa migrate and acts as the owner",
     "runtime": "workers, dashboards and commands that change jobs",
-    "producer": "applications that insert jobs, and can read none",
-    "readonly": "people and monitors that look and change nothing",
+    "producer": "applications that insert jobs; cannot read jobs",
+    "readonly": "people and monitors; can only read",
 }
 _PREFIX: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*|")
 _LONGEST: Final = 63 - max(map(len, PURPOSES))
 
 _JOBS: Final = ("jobs", "jobs_hot", "scheduled_jobs")
 _WRITTEN: Final = (
-    *_JOBS, "admin_dirty_kinds", "admin_dirty_queues", "bulk_operations", "callback_signatures",
-    "cron_jobs", "cron_settings", "dead_letters", "job_kind_catalog", "job_kind_descriptors",
-    "job_queue_catalog", "job_unique_claims", "job_waits", "queue_descriptors", "queue_meta",
-    "queue_policies", "queue_state_counts", "runtime_instances", "toolkit_counts",
-)  # fmt: skip
-# Entries of the audit log are added, and neither changed nor taken back.  The server fills the rest
-# itself: when, as which user, from where.
+    *_JOBS,
+    "admin_dirty_kinds",
+    "admin_dirty_queues",
+    "bulk_operations",
+    "callback_signatures",
+    "cron_jobs",
+    "cron_settings",
+    "dead_letters",
+    "job_kind_catalog",
+    "job_kind_descriptors",
+    "job_queue_catalog",
+    "job_unique_claims",
+    "job_waits",
+    "queue_descriptors",
+    "queue_meta",
+    "queue_policies",
+    "queue_state_counts",
+    "runtime_instances",
+    "toolkit_counts",
+)
+# Entries of the audit log are inserted, never updated or deleted.  The server fills in the other
+# columns: the time, the user and the address.
 _ADDED: Final = "audit_log"
-_SAID: Final = ("actor", "via", "action", "target", "detail")
+_AUDIT_COLUMNS: Final = ("actor", "via", "action", "target", "detail")
 _LEDGERS: Final = ("schema_version", "storage_transition_state", "toolkit_migrations")
-_GIVEN: Final = (
-    "id", "kind", "queue", "args", "state", "priority", "max_attempts", "run_at", "metadata",
-    "tags", "unique_key", "unique_states",
-)  # fmt: skip
+_JOB_COLUMNS: Final = (
+    "id",
+    "kind",
+    "queue",
+    "args",
+    "state",
+    "priority",
+    "max_attempts",
+    "run_at",
+    "metadata",
+    "tags",
+    "unique_key",
+    "unique_states",
+)
 _CHANGES: Final = ("SELECT", "INSERT", "UPDATE", "DELETE")
 
-# What the owner's later tables are granted with: rights of the runtime and of readers.
+# The default privileges on tables that the owner creates later.
 LATER: Final = {"runtime": _CHANGES, "readonly": ("SELECT",)}
 
 
 @dataclass(frozen=True, slots=True)
 class Right:
-    """One privilege on one thing in the schema; ``column`` is empty but for rights on columns."""
+    """A privilege on an object of the schema; ``column`` is set for privileges on columns."""
 
     purpose: str
     kind: str
@@ -61,17 +86,26 @@ class Right:
     column: str = ""
 
 
-# By name: none of them has a namesake.  Triggers ask for no right to call.
+# By name: none is overloaded.  Triggers need no privilege to call their function.
 _CALLED: Final = {
     "runtime": (
-        "active_storage_engine", "assert_writable_canonical_storage", "backoff_duration",
-        "claim_limited", "claim_within_limits", "forget_audit", "insert_job_compat",
-        "job_state_in_bitmask", "recompute_dirty_admin_metadata", "refresh_admin_metadata",
-        "storage_status", "toolkit_recount", "toolkit_recount_if_due",
+        "active_storage_engine",
+        "assert_writable_canonical_storage",
+        "backoff_duration",
+        "claim_limited",
+        "claim_within_limits",
+        "forget_audit",
+        "insert_job_compat",
+        "job_state_in_bitmask",
+        "recompute_dirty_admin_metadata",
+        "refresh_admin_metadata",
+        "storage_status",
+        "toolkit_recount",
+        "toolkit_recount_if_due",
     ),
     "producer": ("active_storage_engine", "job_state_in_bitmask"),
     "readonly": ("active_storage_engine", "storage_status"),
-}  # fmt: skip
+}
 
 
 def _rights(purpose: str) -> Iterator[Right]:
@@ -95,16 +129,16 @@ def _runtime_tables() -> Iterator[Right]:
 
 
 def _producer_tables() -> Iterator[Right]:
-    # The trigger that keeps keys unique runs with the rights of whoever inserts.
+    # The trigger that keeps keys unique runs with the privileges of the inserting role.
     for privilege in ("SELECT", "INSERT"):
         yield Right("producer", "table", "job_unique_claims", privilege)
     yield Right("producer", "table", "storage_transition_state", "SELECT")
     yield from _entries("producer")  # of awa job enqueue
-    # By column: an insert gives back the id alone, so nothing of others can be read.  Migrations
-    # pass the rights on jobs_hot on to new tables, but not those on its columns.
+    # By column: an insert returns the id only, so the jobs of others cannot be read.  Migrations
+    # copy the privileges on jobs_hot to new tables, but not those on its columns.
     for table in ("jobs_hot", "scheduled_jobs"):
         yield Right("producer", "column", table, "SELECT", "id")
-        for column in _GIVEN:
+        for column in _JOB_COLUMNS:
             yield Right("producer", "column", table, "INSERT", column)
     yield from _gate("producer")
 
@@ -115,26 +149,28 @@ def _reader_tables() -> Iterator[Right]:
 
 
 def _entries(purpose: str) -> Iterator[Right]:
-    for column in _SAID:
+    for column in _AUDIT_COLUMNS:
         yield Right(purpose, "column", _ADDED, "INSERT", column)
 
 
 def _gate(purpose: str) -> Iterator[Right]:
-    # COPY locks this row in share mode, which takes a right to update: of a column that can hold
-    # one value only.
+    # COPY locks this row in share mode, which needs UPDATE: on a column that can hold one value
+    # only.
     yield Right(purpose, "column", "storage_transition_state", "UPDATE", "singleton")
 
 
 _TABLES: Final = {
-    "runtime": _runtime_tables, "producer": _producer_tables, "readonly": _reader_tables,
-}  # fmt: skip
+    "runtime": _runtime_tables,
+    "producer": _producer_tables,
+    "readonly": _reader_tables,
+}
 _NUMBERS: Final = {"runtime": ("USAGE", "SELECT"), "producer": ("USAGE",), "readonly": ("SELECT",)}
 
 RIGHTS: Final = tuple(right for purpose in _TABLES for right in _rights(purpose))
 
 
 def role_name(purpose: str, prefix: str) -> str:
-    """Return the name of a role.  Raises ValidationError for a prefix that no name begins with."""
+    """Return the name of a role.  Raises ValidationError for a prefix that is not valid."""
     if not _PREFIX.fullmatch(prefix) or len(prefix) > _LONGEST:
         raise ValidationError(
             f"the prefix {prefix!r} cannot begin the name of a role",

@@ -1,8 +1,7 @@
 """The migration scripts of ``sql/migrations``, read without a database.
 
-Two tracks.  *canonical* arrives at the layout of awa 0.5.7 and numbers its scripts as published
-(1-7, 9, 10, 11).  *toolkit* is our own, recorded in a ledger of its own; its script 0 is that
-ledger.
+There are two tracks.  *canonical* leads to the layout of awa 0.5.7 and has its version numbers:
+1-7, 9, 10, 11.  *toolkit* is our own and has its own ledger, which its script 0 creates.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ _HEADER: Final = re.compile(r"^-- (summary|description|breaking|transaction): (.
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """One script.  ``path`` is relative to ``sql/migrations``."""
+    """A migration script.  ``path`` is relative to ``sql/migrations``."""
 
     track: Track
     version: int
@@ -43,21 +42,21 @@ class Migration:
 
     @property
     def file_name(self) -> str:
-        """Return the name to extract the script under, the published one where there is one."""
+        """Return the file name of the extracted script, that of awa 0.5 if it has one."""
         title = self.description if self.track == "canonical" else self.name
         return f"{self.label}__{title.replace(' ', '_')}.sql"
 
     def statements(self) -> list[str]:
-        """Split a script that must run outside a transaction; it holds no function bodies."""
+        """Split a script that runs outside a transaction; it contains no function bodies."""
         code = "\n".join(line for line in self.sql.splitlines() if not line.startswith("--"))
         return [part.strip() for part in code.split(";\n") if part.strip()]
 
 
 @cache
 def load() -> tuple[Migration, ...]:
-    """Return every script in the order in which an empty database takes them.
+    """Return every script in the order of an empty database.
 
-    The ledger is first: a ledger beside an unfinished canonical track says that we began it.
+    The ledger is first: a ledger beside an unfinished canonical track shows that we began it.
     """
     root = folder() / "migrations"
     canonical = [
@@ -95,7 +94,7 @@ def migrations() -> list[tuple[int, str, str]]:
 
 
 def migrations_range(from_version: int, to_version: int) -> list[tuple[int, str, str]]:
-    """Return canonical migrations above ``from_version`` up to and with ``to_version``."""
+    """Return the canonical migrations after ``from_version`` up to ``to_version``."""
     return [
         (migration.version, migration.description, migration.sql)
         for migration in load()
@@ -104,5 +103,5 @@ def migrations_range(from_version: int, to_version: int) -> list[tuple[int, str,
 
 
 def current_migration_version() -> int:
-    """Return the newest canonical version this library knows."""
+    """Return the newest canonical version that this library knows."""
     return max(migration.version for migration in load() if migration.track == "canonical")

@@ -1,9 +1,9 @@
 """OpenTelemetry metrics under the names of awa 0.5; traces are in ``tracing``.
 
-Nothing is imported until the application has loaded OpenTelemetry itself; without that, a call here
-is one look into ``sys.modules``.  One measurement costs the SDK 5 to 15 µs, up to half of what the
-worker spends on a job, so counters are added once a batch, and durations are recorded up to so many
-a second, beyond that an even sample of each batch.
+Nothing is imported until the application has loaded OpenTelemetry; before that, a call here only
+checks ``sys.modules``.  A measurement takes the SDK 5 to 15 µs, up to half of the worker's own time
+for a job.  So counters are added once per batch, and durations are recorded up to a limit per
+second, and above it for an even sample of each batch.
 """
 
 from __future__ import annotations
@@ -11,60 +11,77 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from awa_lib.states import COUNTED
 from awa_lib.telemetry.tracing import Allowance
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from awa_lib.enqueue.new_jobs import NewJobs
-    from awa_lib.reads.overviews import DeclaredKind, QueueOverview
-    from awa_lib.runtime.context import Attempt
-    from awa_lib.runtime.outcomes import Outcome
+    from awa_lib.telemetry.tracing import Attempt
 
 __all__ = [
-    "claimed", "described", "dropped", "ended", "heartbeat", "inserted", "measuring", "promoted",
+    "claimed",
+    "described",
+    "dropped",
+    "ended",
+    "heartbeat",
+    "inserted",
+    "measuring",
+    "promoted",
     "rescued",
-]  # fmt: skip
+]
 
 _NAME: Final = "awa"
-# Where a claimed row holds it.
+# Its place in a claimed row.
 _CREATED_AT: Final = -3
 _SAMPLES_PER_SECOND: Final = 500
 _KIND: Final = "awa.job.kind"
 _QUEUE: Final = "awa.job.queue"
 _STATE: Final = "awa.job.state"
-_STATES: Final = (
-    "scheduled", "available", "running", "retryable", "failed", "waiting_external",
-)  # fmt: skip
 _COUNTERS: Final = {
-    "awa.job.inserted": "{job}", "awa.job.claimed": "{job}", "awa.job.completed": "{job}",
-    "awa.job.failed": "{job}", "awa.job.retried": "{job}", "awa.job.cancelled": "{job}",
-    "awa.job.waiting_external": "{job}", "awa.dispatch.claim_batches": "{batch}",
-    "awa.completion.flushes": "{batch}", "awa.maintenance.promote_batches": "{batch}",
-    "awa.maintenance.rescues": "{job}", "awa.heartbeat.batches": "{batch}",
-}  # fmt: skip
+    "awa.job.inserted": "{job}",
+    "awa.job.claimed": "{job}",
+    "awa.job.completed": "{job}",
+    "awa.job.failed": "{job}",
+    "awa.job.retried": "{job}",
+    "awa.job.cancelled": "{job}",
+    "awa.job.waiting_external": "{job}",
+    "awa.dispatch.claim_batches": "{batch}",
+    "awa.completion.flushes": "{batch}",
+    "awa.maintenance.promote_batches": "{batch}",
+    "awa.maintenance.rescues": "{job}",
+    "awa.heartbeat.batches": "{batch}",
+}
 _HISTOGRAMS: Final = {
-    "awa.job.duration": "s", "awa.job.wait_duration": "s", "awa.dispatch.claim_batch_size": "{job}",
-    "awa.dispatch.claim_duration": "s", "awa.completion.flush_batch_size": "{job}",
-    "awa.completion.flush_duration": "s", "awa.maintenance.promote_batch_size": "{job}",
+    "awa.job.duration": "s",
+    "awa.job.wait_duration": "s",
+    "awa.dispatch.claim_batch_size": "{job}",
+    "awa.dispatch.claim_duration": "s",
+    "awa.completion.flush_batch_size": "{job}",
+    "awa.completion.flush_duration": "s",
+    "awa.maintenance.promote_batch_size": "{job}",
     "awa.maintenance.promote_duration": "s",
-}  # fmt: skip
+}
 _GAUGES: Final = {
-    "awa.queue.depth": "{job}", "awa.queue.lag": "s", "awa.queue.info": "{queue}",
+    "awa.queue.depth": "{job}",
+    "awa.queue.lag": "s",
+    "awa.queue.info": "{queue}",
     "awa.job_kind.info": "{kind}",
-}  # fmt: skip
-# The counter of each target of an attempt; the others (snoozed, handed back) have none.
+}
+# The counter of each target state of an attempt; other targets have none.
 _ENDS: Final = {
-    "failed": "awa.job.failed", "retryable": "awa.job.retried", "cancelled": "awa.job.cancelled",
+    "failed": "awa.job.failed",
+    "retryable": "awa.job.retried",
+    "cancelled": "awa.job.cancelled",
     "waiting_external": "awa.job.waiting_external",
-}  # fmt: skip
+}
 _SHARD: Final = {"awa.completion.shard": 0}
 
 
 class _Instruments:
-    """Every instrument, by its published name."""
+    """The instruments, by the names of awa 0.5."""
 
     def __init__(self) -> None:
         from opentelemetry import metrics
@@ -93,31 +110,69 @@ _made: _Instruments | None = None
 
 
 def _instruments() -> _Instruments | None:
-    global _made  # noqa: PLW0603 - made once, when the application turns out to want it
+    global _made  # noqa: PLW0603 - made once, after the application loads OpenTelemetry
     if _made is None and "opentelemetry.metrics" in sys.modules:
         _made = _Instruments()
     return _made
 
 
+class End(Protocol):
+    """What is counted of an attempt that did not complete."""
+
+    @property
+    def target(self) -> str:
+        """The state that the job gets."""
+        ...
+
+    @property
+    def terminal(self) -> bool:
+        """True when attempts were left."""
+        ...
+
+
+class Described(Protocol):
+    """The descriptor of a queue or a kind."""
+
+    @property
+    def docs_url(self) -> str | None: ...
+    @property
+    def tags(self) -> Sequence[str]: ...
+
+
+class Queue(Described, Protocol):
+    """A queue with a count for each state."""
+
+    @property
+    def queue(self) -> str: ...
+    @property
+    def lag_seconds(self) -> float | None: ...
+
+
+class Kind(Described, Protocol):
+    """A kind."""
+
+    @property
+    def kind(self) -> str: ...
+
+
 def measuring() -> bool:
-    """Return True once the application has loaded OpenTelemetry's metrics."""
+    """Return True once the application has loaded the metrics of OpenTelemetry."""
     return _instruments() is not None
 
 
-def inserted(new: NewJobs) -> None:
-    """Count jobs that were inserted; the caller's transaction may still be rolled back."""
+def inserted(jobs: Iterable[tuple[str, str]]) -> None:
+    """Count inserted jobs by kind and queue; the caller's transaction may still be rolled back.
+
+    ``jobs`` is not read without metrics.
+    """
     if (made := _instruments()) is None:
         return
-    if new.own is None:
-        counts = Counter((kind, new.options.queue) for kind in new.kinds)
-    else:
-        counts = Counter((k, one.queue) for k, one in zip(new.kinds, new.own, strict=True))
-    for (kind, queue), count in counts.items():
+    for (kind, queue), count in Counter(jobs).items():
         made.add("awa.job.inserted", count, {_KIND: kind, _QUEUE: queue})
 
 
 def claimed(queue: str, rows: Sequence[tuple[Any, ...]], seconds: float) -> None:
-    """Record one claim, also an empty one."""
+    """Record a claim, also if it is empty."""
     if (made := _instruments()) is None:
         return
     labels = {_QUEUE: queue}
@@ -134,8 +189,8 @@ def claimed(queue: str, rows: Sequence[tuple[Any, ...]], seconds: float) -> None
         made.record("awa.job.wait_duration", max(0.0, waited), labels)
 
 
-def ended(ends: Sequence[tuple[Attempt, Outcome | None]], seconds: float) -> None:
-    """Record one flush of attempts that ended."""
+def ended(ends: Sequence[tuple[Attempt, End | None]], seconds: float) -> None:
+    """Record a flush of ended attempts."""
     if (made := _instruments()) is None:
         return
     made.add("awa.completion.flushes", 1, _SHARD)
@@ -163,13 +218,13 @@ def ended(ends: Sequence[tuple[Attempt, Outcome | None]], seconds: float) -> Non
 
 
 def dropped(queue: str) -> None:
-    """Count an attempt out whose job is not ours any more."""
+    """Count an attempt as ended that no longer owns its job."""
     if (made := _instruments()) is not None:
         made.add("awa.job.in_flight", -1, {_QUEUE: queue})
 
 
 def promoted(state: str, count: int, seconds: float) -> None:
-    """Record one batch of due jobs that became available."""
+    """Record a batch of due jobs that became available."""
     if count and (made := _instruments()) is not None:
         labels = {_STATE: state}
         made.add("awa.maintenance.promote_batches", 1, labels)
@@ -178,23 +233,23 @@ def promoted(state: str, count: int, seconds: float) -> None:
 
 
 def rescued(why: str, count: int) -> None:
-    """Count jobs taken from attempts: heartbeat, deadline or callback_timeout."""
+    """Count rescued jobs; ``why`` is heartbeat, deadline or callback_timeout."""
     if count and (made := _instruments()) is not None:
         made.add("awa.maintenance.rescues", count, {"awa.rescue.kind": why})
 
 
 def heartbeat() -> None:
-    """Count one renewal of leases."""
+    """Count a renewal of leases."""
     if (made := _instruments()) is not None:
         made.add("awa.heartbeat.batches", 1)
 
 
-def described(queues: Iterable[QueueOverview], kinds: Iterable[DeclaredKind]) -> None:
+def described(queues: Iterable[Queue], kinds: Iterable[Kind]) -> None:
     """Set the gauges of queues and kinds."""
     if (made := _instruments()) is None:
         return
     for queue in queues:
-        for state in _STATES:
+        for state in COUNTED:
             depth = getattr(queue, state)
             made.gauge("awa.queue.depth", depth, {_QUEUE: queue.queue, _STATE: state})
         made.gauge("awa.queue.lag", queue.lag_seconds or 0.0, {_QUEUE: queue.queue})
@@ -203,7 +258,7 @@ def described(queues: Iterable[QueueOverview], kinds: Iterable[DeclaredKind]) ->
         made.gauge("awa.job_kind.info", 1, {_KIND: kind.kind, **_info("awa.job_kind.", kind)})
 
 
-def _info(prefix: str, one: QueueOverview | DeclaredKind) -> dict[str, str]:
+def _info(prefix: str, one: Described) -> dict[str, str]:
     found = {name: getattr(one, name) for name in ("display_name", "description", "owner")}
     found |= {"docs_url": one.docs_url, "tags": ",".join(one.tags)}
     return {prefix + name: value for name, value in found.items() if value}

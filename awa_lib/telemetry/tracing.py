@@ -1,8 +1,9 @@
-"""OpenTelemetry traces from enqueue to execute; nothing is imported before the application does.
+"""OpenTelemetry traces from enqueue to execution.
 
-A span costs the SDK 20 µs at least, three times what the worker does for a job.  So each attempt
-has its own span up to so many a second; beyond them it has one only if it fails, and the rest of
-a flush shares one span per kind and queue.
+Nothing is imported until the application has loaded OpenTelemetry.  A span takes the SDK at least
+20 µs, three times the worker's own time for a job.  So attempts have a span of their own up to a
+limit per second; above it only failed attempts have one, and the rest of a flush shares one span
+per kind and queue.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import sys
 import time
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable
@@ -19,18 +20,55 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Span, TracerProvider
 
     from awa_lib.models import Job
-    from awa_lib.runtime.context import Attempt
-    from awa_lib.runtime.outcomes import Outcome
 
 __all__ = ["TRACEPARENT", "Allowance", "Tracing", "traceparent", "tracing"]
 
 TRACEPARENT: Final = "_awa_traceparent"
-"""The key in a job's metadata: the span it was enqueued in, in W3C form."""
+"""The key in a job's metadata of the span it was enqueued in, in W3C form."""
 _NAME: Final = "awa"
 
 
+class Attempt(Protocol):
+    """What a span records of an attempt."""
+
+    @property
+    def job(self) -> Job:
+        """The job as it was claimed."""
+        ...
+
+    @property
+    def began(self) -> float:
+        """When the handler was called, in seconds of ``time.perf_counter``."""
+        ...
+
+    @property
+    def ran(self) -> float:
+        """How long the handler ran, in seconds."""
+        ...
+
+    @property
+    def spanned(self) -> bool:
+        """True when the attempt has a span of its own."""
+        ...
+
+
+class Outcome(Protocol):
+    """What a span records of an attempt that did not complete."""
+
+    @property
+    def error(self) -> str | None:
+        """The error, with its traceback."""
+
+    @property
+    def error_type(self) -> str | None:
+        """The qualified name of the exception."""
+
+
+E = TypeVar("E", bound=Outcome)
+
+
 def traceparent() -> str | None:
-    """Return the current span for a job's metadata; None when nothing is being traced."""
+    """Return the current span for a job's metadata, or None without tracing."""
     if "opentelemetry.trace" not in sys.modules:
         return None
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
@@ -41,7 +79,7 @@ def traceparent() -> str | None:
 
 
 def tracing() -> Tracing | None:
-    """Return what makes spans once the application has set a tracer provider up, else None."""
+    """Return the maker of spans, or None until the application has set a tracer provider."""
     trace = sys.modules.get("opentelemetry.trace")
     if trace is None or isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
         return None
@@ -54,7 +92,7 @@ def _tracing(provider: TracerProvider) -> Tracing:
 
 
 class Allowance:
-    """Records a worker may still make: ``per_second`` of them, saved up for one second at most."""
+    """A limit of records per second; unused records are kept for one second."""
 
     def __init__(self, per_second: float) -> None:
         self._per_second = per_second
@@ -62,7 +100,7 @@ class Allowance:
         self._at = time.perf_counter()
 
     def take(self, wanted: int) -> int:
-        """Return how many of so many wanted may be recorded now."""
+        """Return how many of ``wanted`` records are allowed now."""
         now = time.perf_counter()
         saved = self._left + (now - self._at) * self._per_second
         self._left, self._at = min(max(1.0, self._per_second), saved), now
@@ -72,7 +110,7 @@ class Allowance:
 
 
 class Tracing:
-    """Spans of attempts and of batches of them."""
+    """Makes spans of attempts and of batches of attempts."""
 
     def __init__(self, provider: TracerProvider) -> None:
         from opentelemetry import context, trace
@@ -81,16 +119,14 @@ class Tracing:
         self._tracer = provider.get_tracer(_NAME)
         self._context, self._trace = context, trace
         self._origin = tracecontext.TraceContextTextMapPropagator()
-        # Else the parent would be whatever the worker was started in.
+        # Otherwise the parent would be the span in which the worker was started.
         self._nothing = context.Context()
 
-    async def run(
-        self, attempt: Attempt, work: Coroutine[Any, Any, Outcome | None]
-    ) -> Outcome | None:
-        """Run an attempt in a span whose parent is the one its job was enqueued in.
+    async def run(self, attempt: Attempt, work: Coroutine[Any, Any, E | None]) -> E | None:
+        """Run an attempt in a span whose parent is the span its job was enqueued in.
 
-        Parent and not link: a job has one origin, and people look for what became of a request.
-        Must be called in a task of its own, whose context the span stays in.
+        A parent, not a link: a job has one origin, and a trace should show the whole request.
+        Call it in a task of its own: the span stays in the context of the task.
         """
         parent = self._parent(attempt.job)
         span = self._start(attempt, parent)
@@ -103,17 +139,17 @@ class Tracing:
             span.end()
 
     def leave(self) -> None:
-        """Leave the trace the worker was started in; for the task that starts the attempts' own."""
+        """Leave the trace in which the worker was started; for the task that starts attempts."""
         self._context.attach(self._nothing)
 
     def enter(self, attempt: Attempt) -> None:
-        """Go on with the trace the job was enqueued in, in a task that has no span of its own."""
+        """Continue the trace of the enqueue in a task that has no span of its own."""
         # Attaching costs 2 µs, and few jobs have an origin.
         if (parent := self._parent(attempt.job)) is not self._nothing:
             self._context.attach(parent)
 
     def ended(self, ends: Iterable[tuple[Attempt, Outcome | None]]) -> None:
-        """Record what ran without a span: each failure, and the rest by kind and queue."""
+        """Record attempts without a span: each failure, and the others by kind and queue."""
         batches: dict[tuple[str, str], list[Attempt]] = {}
         for attempt, outcome in ends:
             if attempt.spanned:
@@ -135,8 +171,8 @@ class Tracing:
             ).end()
 
     def _parent(self, job: Job) -> Context:
-        # Undecoded for most jobs, which were enqueued in no span.
-        if not job._metadata or TRACEPARENT not in job._metadata:  # noqa: SLF001
+        # Not decoded for most jobs, which were enqueued without a span.
+        if not job._metadata or TRACEPARENT not in job._metadata:  # noqa: SLF001 - the text, undecoded
             return self._nothing
         origin = job.metadata.get(TRACEPARENT)
         if not isinstance(origin, str):
@@ -150,11 +186,13 @@ class Tracing:
             context=parent,
             kind=self._trace.SpanKind.CONSUMER,
             attributes={
-                "job.id": job.id, "job.kind": job.kind, "job.queue": job.queue,
+                "job.id": job.id,
+                "job.kind": job.kind,
+                "job.queue": job.queue,
                 "job.attempt": job.attempt,
             },
             start_time=start,
-        )  # fmt: skip
+        )
 
     def _finish(self, span: Span, outcome: Outcome | None) -> None:
         if outcome is None or outcome.error is None:

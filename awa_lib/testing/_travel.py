@@ -8,11 +8,10 @@ from weakref import WeakKeyDictionary
 
 from awa_lib._sql import atomic, sql
 from awa_lib.client.clients import AsyncClient, Client
-from awa_lib.cron import CronExpression
+from awa_lib.cron import CronExpression, fault
 from awa_lib.errors import ValidationError
 from awa_lib.ops import cron
 from awa_lib.ops.maintenance import promote
-from awa_lib.schedule_rows import fault
 from awa_lib.testing._clients import either, perform
 
 if TYPE_CHECKING:

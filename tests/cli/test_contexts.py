@@ -91,7 +91,7 @@ def test_adding_listing_showing_removing(cli, config) -> None:
     [
         (["a", f"postgresql://u:{SECRET}@h/x"], "the URL contains a password"),
         (["a", f"mysql://u:{SECRET}@h/x"], "cannot be read"),
-        (["a", "embedded:", "--password", SECRET], "--password takes a reference"),
+        (["a", "embedded:", "--password", SECRET], "--password takes env:NAME or cmd:COMMAND"),
         (["a", "embedded:", "--color", "rde"], "did you mean: --color red"),
         (["a b", "embedded:"], "cannot be the name of a context"),
         (["", "embedded:"], "cannot be the name of a context"),

@@ -80,7 +80,7 @@ def test_a_filter_changes_what_fits_and_nothing_else(
 
     dry = cli("job", *line, "--kind", "k", "--dry-run")
     assert (dry.status, dry.out.split()) == (0, [str(one) for one in fit])
-    assert f"2 jobs fit: {fit[0]}, {fit[1]}\n" in dry.err
+    assert f"2 jobs match: {fit[0]}, {fit[1]}\n" in dry.err
     assert "database:" not in dry.err
     asked = cli("job", *line, "--kind", "k")
     assert asked.status == 2
@@ -200,13 +200,13 @@ def test_a_preview_tells_states_apart(cli, add) -> None:
 
     ran = cli("job", "retry", "--kind", "k", "--dry-run")
 
-    assert f"3 jobs fit (2 failed, 1 cancelled): {last - 2}," in ran.err
+    assert f"3 jobs match (2 failed, 1 cancelled): {last - 2}," in ran.err
 
 
 def test_nothing_fits(cli) -> None:
     line = ["job", "retry", "--kind", "k"]
 
-    assert (cli(*line).status, cli(*line).out) == (0, "No jobs fit.\n")
+    assert (cli(*line).status, cli(*line).out) == (0, "No jobs match.\n")
     assert cli(*line, "--fail-empty").status == 5
     assert cli(*line, "--dry-run", "--fail-empty").status == 5
 
@@ -253,7 +253,7 @@ def test_a_person_is_asked(terminal, database_url, add, db, keys, status, after)
     ran = terminal("job", "retry", "--kind", "k", url=database_url, keys=keys)
 
     assert ran.status == status
-    assert f"1 job fits: {job}\n" in ran.out
+    assert f"1 job matches: {job}\n" in ran.out
     assert "Retry 1 job? [y/N]" in ran.out
     assert state(db, job) == after
 

@@ -73,8 +73,8 @@ def test_who_lacks_a_right_is_told_in_three_lines(ask, sick, sound_url, monkeypa
     assert (ran.status, ran.out) == (1, "")
     what, why, do = [one for one in ran.err.splitlines() if not one.startswith("database:")]
     assert what.startswith("error: permission denied ")
-    assert why == "  why: the role of this connection lacks the right to do this"
-    assert do == "   do: use a role that has it; awa roles prints roles with the rights they need"
+    assert why == "  why: the role of this connection lacks the privilege"
+    assert do == "   do: use a role that has it; awa roles prints the roles and their privileges"
 
 
 def test_a_producer_enqueues_and_a_reader_looks(ask, sick, sound_url, monkeypatch) -> None:

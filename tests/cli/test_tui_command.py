@@ -38,7 +38,7 @@ def test_a_key_for_nothing_is_said_with_the_nearest_name(cli, config) -> None:
     ran = cli("tui")
 
     assert 2 == ran.status
-    assert "did you mean 'queue.pause'?" in ran.err
+    assert "did you mean: queue.pause" in ran.err
 
 
 def test_a_frame_is_drawn_without_a_terminal(cli, add, tmp_path) -> None:

@@ -17,6 +17,7 @@ from fix_clients import make_client
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 import awa_lib as awa
+from awa_lib.db.connect import Purpose, connect, settings_for
 
 MINE = "pid <> pg_backend_pid() AND datname = current_database() AND application_name = 'awa'"
 
@@ -122,6 +123,21 @@ async def test_settings_of_the_url_are_kept(flavour, database_url) -> None:
         )
 
     assert shown == {"a": "mine", "m": "5MB", "z": "UTC"}
+
+
+def test_options_of_the_url_win_over_a_purpose_but_not_over_what_is_required(database_url) -> None:
+    ours = "work_mem=5MB", "timezone=Asia/Kolkata", "default_transaction_isolation=serializable"
+    url = make_conninfo(database_url, options=" ".join(f"-c {setting}" for setting in ours))
+    purpose = Purpose("test", (("work_mem", "6MB"), ("statement_timeout", "7s")))
+    with connect(url, purpose) as conn:
+        shown = conn.execute(
+            "SELECT current_setting('work_mem'), current_setting('statement_timeout'),"
+            " current_setting('timezone'), current_setting('transaction_isolation'),"
+            " current_setting('application_name')"
+        ).fetchone()
+
+        assert settings_for(conn) == ()
+    assert shown == ("5MB", "7s", "UTC", "serializable", "test")
 
 
 async def test_other_date_styles_and_zones_of_the_database(flavour, database_url, look) -> None:

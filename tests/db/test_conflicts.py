@@ -30,7 +30,7 @@ async def test_conflict_names_the_holder(client, look, many: str) -> None:
         await getattr(client, many)(args, **UNIQUE)
 
     assert raised.value.job_id == holder.id
-    assert raised.value.hint == f"look at it: awa job show {holder.id}"
+    assert raised.value.hint == f"show that job: awa job show {holder.id}"
     assert [row["id"] for row in stored(look)] == [holder.id]
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import psycopg
 import pytest
+from fix_leader import delete_finished
 
 import awa_lib as awa
 from awa_lib.db.drive import run
-from awa_lib.ops import maintenance
 from awa_lib.ops.dead_letters import move_failed
 
 ERRORS = ['{"error": "first", "attempt": 1}', '{"error": "no luck", "attempt": 2}']
@@ -76,7 +76,7 @@ async def test_moves_are_bounded_and_leave_out_locked_rows(
 async def test_retention_waits_for_the_move(client, failed, look) -> None:
     await client.set_dead_letters("q", True)
     failed(), failed(queue="other"), failed(state="cancelled")
-    deleted = run(look.conn, maintenance.delete_finished(60, 60, 100))
+    deleted = run(look.conn, delete_finished(60, 60, 100))
 
     assert deleted == 2
     assert look("SELECT queue, state::text FROM awa.jobs") == [{"queue": "q", "state": "failed"}]
@@ -84,7 +84,7 @@ async def test_retention_waits_for_the_move(client, failed, look) -> None:
 
 async def test_dead_letters_outlive_retention(client, failed, look) -> None:
     await client.move_failed_to_dlq(failed()["id"])
-    run(look.conn, maintenance.delete_finished(0, 0, 100))
+    run(look.conn, delete_finished(0, 0, 100))
 
     assert await client.dlq_depth() == 1
 

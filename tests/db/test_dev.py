@@ -55,7 +55,7 @@ def test_down_stops_it_and_keeps_the_data(dev, place) -> None:
     down, again, address = dev("down"), dev("down"), dev("url")
 
     assert (down.status, down.out) == (0, "Stopped.\n")
-    assert (again.status, again.out) == (0, "It was not up.\n")
+    assert (again.status, again.out) == (0, "It was not running.\n")
     assert is_gone(place)
     assert (place / "pg" / "PG_VERSION").exists()
     assert (address.status, address.out) == (3, "")
@@ -123,7 +123,7 @@ def test_another_kind_of_url_is_refused(process) -> None:
     ran = process("dev", "up", "--database-url", "postgresql://localhost/app")
 
     assert (ran.status, ran.out) == (2, "")
-    assert "embedded servers only" in ran.err
+    assert "only with embedded servers" in ran.err
 
 
 def test_refusal_of_a_directory_reaches_the_terminal(dev, place) -> None:

@@ -31,7 +31,7 @@ class Tick:
 def path(request, monkeypatch) -> str:
     """The way in; COPY is otherwise taken for more than a thousand jobs only."""
     if request.param == "insert_many_copy":
-        monkeypatch.setattr(inserts, "_FEW", 0)
+        monkeypatch.setattr(inserts, "_COPIED_FROM", 0)
     return request.param
 
 

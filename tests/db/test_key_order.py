@@ -82,6 +82,6 @@ async def test_ids_follow_the_jobs_and_not_their_keys(client) -> None:
 async def test_conflict_among_many_jobs_names_the_places(client, look, places) -> None:
     jobs = [{"n": n} for n in range(1500)]
     jobs[places[1]] = jobs[places[0]]
-    with pytest.raises(awa.UniqueConflict, match=f"at {places[0]} and {places[1]}"):
+    with pytest.raises(awa.UniqueConflict, match=f"positions {places[0]} and {places[1]}"):
         await client.insert_many(jobs, kind="u", unique_opts={})
     assert look("SELECT count(*) AS n FROM awa.jobs") == [{"n": 0}]

@@ -8,6 +8,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from fix_leader import delete_finished, rescue_callbacks, rescue_deadline, rescue_stale
 from fix_wait import eventually
 from fix_worker import Rows
 
@@ -140,9 +141,9 @@ def test_rescue(conn, rows: Rows, put, cause: str, attempt: int) -> None:
     before, untouched = rows.job(victim), rows.job(spared)
 
     op = {
-        "heartbeat": lambda: ops.rescue_stale(90),
-        "deadline": ops.rescue_deadline,
-        "callback": ops.rescue_callbacks,
+        "heartbeat": lambda: rescue_stale(90),
+        "deadline": rescue_deadline,
+        "callback": rescue_callbacks,
     }[cause]
     rescued = run(conn, op())
 
@@ -183,7 +184,7 @@ def test_rescue_of_a_job_whose_key_was_taken_ends_it(conn, rows: Rows, put) -> N
     bad = put(**stale, unique_key=key, unique_states=mask)
     good = [put(**stale) for _ in range(3)]
 
-    rescued = run(conn, ops.rescue_stale(90))
+    rescued = run(conn, rescue_stale(90))
 
     assert {r.id: r.state for r in rescued} == {bad: "failed"} | dict.fromkeys(good, "retryable")
     assert "unique key" in rows.job(bad)["errors"][0]["error"]
@@ -196,7 +197,7 @@ def test_a_job_fails_after_some_crashes_whatever_it_did_before(
     job = put(state="'running'", attempt="1", max_attempts=str(most), heartbeat_at="'2020-01-01'")
     seen = []
     for _ in range(bound):
-        (rescued,) = run(conn, ops.rescue_stale(90))
+        (rescued,) = run(conn, rescue_stale(90))
         seen.append((rescued.state, rows.job(job)["attempt"]))
         run(conn, ops.promote("promote_retryable"))
         rows.conn.execute(
@@ -217,7 +218,7 @@ def test_odd_metadata_stops_no_rescue(conn, rows: Rows, put, metadata: str) -> N
     stale = {"state": "'running'", "heartbeat_at": "now() - interval '91 s'", "attempt": "1"}
     odd, good = put(**stale, metadata=f"'{metadata}'"), put(**stale)
 
-    rescued = run(conn, ops.rescue_stale(90))
+    rescued = run(conn, rescue_stale(90))
 
     assert {r.id: r.state for r in rescued} == {odd: "retryable", good: "retryable"}
     assert rows.job(good)["metadata"] == {"_awa_crashes": 1}
@@ -324,9 +325,9 @@ def test_an_open_transaction_on_a_key_fails_no_rescue(
                      "callback_timeout_at": "now() - interval '1 s'"},
     }[cause]  # fmt: skip
     op = {
-        "heartbeat": lambda aside: ops.rescue_stale(90, aside=aside),
-        "deadline": lambda aside: ops.rescue_deadline(aside=aside),
-        "callback": lambda aside: ops.rescue_callbacks(aside=aside),
+        "heartbeat": lambda aside: rescue_stale(90, aside=aside),
+        "deadline": lambda aside: rescue_deadline(aside=aside),
+        "callback": lambda aside: rescue_callbacks(aside=aside),
     }[cause]
     blocked = put(**stale, attempt="1", unique_key="int8send(1)", unique_states="'00001000'")
     good = put(**stale, attempt="1")
@@ -346,13 +347,13 @@ def test_rescue_leaves_rows_that_others_hold(conn, rows: Rows, put, database_url
     with psycopg.connect(database_url) as other:
         other.execute("SELECT 1 FROM awa.jobs_hot WHERE id = %s FOR UPDATE", (held,))
 
-        assert [r.id for r in run(conn, ops.rescue_stale(90))] == [free]
+        assert [r.id for r in run(conn, rescue_stale(90))] == [free]
 
 
 def test_a_row_without_heartbeat_is_never_presumed_dead(conn, put) -> None:
     put(state="'running'")
 
-    assert run(conn, ops.rescue_stale(0)) == []
+    assert run(conn, rescue_stale(0)) == []
 
 
 def test_aging_raises_priority_a_level_and_remembers_the_first(conn, rows: Rows, put) -> None:
@@ -378,8 +379,8 @@ def test_retention_deletes_the_oldest_ended_jobs_by_queue(conn, rows: Rows, put)
     gone = [ended("completed", 25), ended("failed", 73), ended("cancelled", 73)]
     kept = [ended("completed", 23), ended("failed", 71), ended("completed", 25, "own"), put()]
 
-    deleted = run(conn, ops.delete_finished(24 * 3600, 72 * 3600, 100, None, ["own"]))
-    own = run(conn, ops.delete_finished(24 * 3600, 72 * 3600, 100, "own"))
+    deleted = run(conn, delete_finished(24 * 3600, 72 * 3600, 100, None, ("own",)))
+    own = run(conn, delete_finished(24 * 3600, 72 * 3600, 100, "own"))
 
     assert (deleted, own) == (3, 1)
     left = {row["id"] for row in rows.all("SELECT id FROM awa.jobs")}
@@ -391,7 +392,7 @@ def test_retention_is_bounded(conn, rows: Rows, put) -> None:
     for _ in range(5):
         put(state="'completed'", finalized_at="now() - interval '25 hours'")
 
-    assert run(conn, ops.delete_finished(24 * 3600, 72 * 3600, 2)) == 2
+    assert run(conn, delete_finished(24 * 3600, 72 * 3600, 2)) == 2
 
 
 @pytest.mark.parametrize("forever", [1e9 * 3600, 1e300, float("inf"), float("nan")])
@@ -401,7 +402,7 @@ def test_a_retention_for_ever_keeps_and_stops_nothing(
     kept = put(state="'completed'", finalized_at="now() - interval '10 years'")
     gone = put(state="'failed'", finalized_at="now() - interval '10 years'")
 
-    assert run(conn, ops.delete_finished(forever, 3600, 100)) == 1
+    assert run(conn, delete_finished(forever, 3600, 100)) == 1
     assert [row["id"] for row in rows.all("SELECT id FROM awa.jobs")] == [kept]
     assert gone != kept
 

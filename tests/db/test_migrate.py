@@ -233,7 +233,7 @@ def test_failed_script_keeps_nothing_of_itself(empty_database_url) -> None:
         with pytest.raises(DatabaseError, match=r"migration V4 .* already exists") as error:
             apply(conn)
 
-        assert error.value.why == "nothing of it was kept"
+        assert error.value.why == "it was rolled back"
         assert versions(conn) == [1, 2, 3]
         assert conn.execute("SELECT to_regclass('awa.queue_state_counts')").fetchone() == (None,)
 

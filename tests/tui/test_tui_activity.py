@@ -79,9 +79,7 @@ async def test_fields_that_no_transition_has_are_refused(monitor, put) -> None:
         assert "" == page.query_one(FilterBar).text
 
 
-async def test_two_thousand_transitions_a_second_are_all_shown(
-    monitor, database_url
-) -> None:
+async def test_two_thousand_transitions_a_second_are_all_shown(monitor, database_url) -> None:
     """Each round writes 501 transitions."""
     seconds, rate = 4.0, 2_000
 

@@ -98,7 +98,9 @@ async def test_one_that_stays_takes_no_other_back(monitor, bury, look) -> None:
         assert [{"target": str(second)}] == entries
 
 
-async def test_all_that_match_are_retried_and_the_rest_is_reported(monitor, bury, look, put) -> None:
+async def test_all_that_match_are_retried_and_the_rest_is_reported(
+    monitor, bury, look, put
+) -> None:
     bury(3, kind="mail")
     bury(1, kind="other")
     async with monitor(screen="dlq") as driver:

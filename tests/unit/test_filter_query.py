@@ -25,11 +25,11 @@ from awa_cli.filters.query import (
 )
 from awa_cli.filters.spelling import OPTIONS, QUERY_STRING, TEXT
 from awa_cli.filters.text import read_text, text_pairs
-from awa_cli.filters.values import STATES
 from awa_cli.parser.job_options import read_options
 from awa_cli.parser.tree import app
 from awa_lib.errors import InvalidInput
 from awa_lib.filters import DlqFilter, JobFilter, JobQuery, checked_filter
+from awa_lib.states import STATES
 
 NAMES = [field.name for field in FIELDS]
 

@@ -9,7 +9,7 @@ import logging
 import pytest
 from fix_web import web_client
 
-from awa_cli.web.access import hash_password, read_access
+from awa_cli.access import hash_password, read_access
 from awa_cli.web.access_file import AccessFile
 from awa_lib.errors import InvalidInput
 
@@ -102,7 +102,7 @@ def test_a_broken_file_changes_nothing_and_the_log_says_why(tokens, caplog) -> N
         assert access().by_token(ci) is not None
 
         assert [record.levelname for record in caplog.records] == ["WARNING"] * 3
-        assert "still holds" in caplog.text
+        assert "stay in effect" in caplog.text
         assert "hunter2" not in caplog.text
 
         path.write_text(good)

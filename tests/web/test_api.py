@@ -254,6 +254,6 @@ async def test_a_page_pauses_a_queue(api, add) -> None:
     row = await api.post("/queues/a%2Fb/pause", headers=headers)
 
     assert row.status_code == 204
-    assert json.loads(row.headers["hx-trigger"])["said"]["text"] == "Paused queue 'a/b'"
+    assert json.loads(row.headers["hx-trigger"])["notice"]["text"] == "Paused queue 'a/b'"
     assert 'hx-post="/queues/a%2Fb/resume"' in (await api.get("/queues")).text
     assert (await api.get("/api/audit")).json()[0]["action"] == "queue.pause"

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from fix_web import web_client
 
-from awa_cli.web.access import Access, Identity, Proxy, hash_password, hash_token
+from awa_cli.access import Access, Identity, Proxy, hash_password, hash_token
 from awa_cli.web.api import table
 from awa_cli.web.origins import COOKIE
 

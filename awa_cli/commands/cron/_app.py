@@ -33,14 +33,13 @@ Name = Annotated[
 
 def run_named(db: Session, op: Op[R], command: str) -> R:
     """Run an op on one schedule; for an unknown name, suggest the nearest known name."""
-    from difflib import get_close_matches
-
     from awa_lib.errors import ScheduleNotFound
     from awa_lib.reads.names import schedule_names
+    from awa_lib.validation import did_you_mean
 
     try:
         return db.run(op)
     except ScheduleNotFound as error:
-        if close := get_close_matches(error.name, db.run(schedule_names()), n=1):
-            error.hint = f"did you mean: {command} {close[0]}"
+        near = did_you_mean(error.name, db.run(schedule_names()), f"{command} ")
+        error.hint = near or error.hint
         raise

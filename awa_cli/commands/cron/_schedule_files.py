@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -107,11 +106,12 @@ def _wanted(number: int, record: Any) -> Wanted:
     where = f"schedule {record.get('name', number)!r}"
     for key in record:
         if key not in _FIELDS:
-            close = get_close_matches(str(key), _FIELDS, n=1)
+            from awa_lib.validation import did_you_mean
+
             raise InvalidInput(
                 f"{where} has an unknown field {key!r}",
                 why=f"fields are {', '.join(_FIELDS)}",
-                hint=f"did you mean: {close[0]}" if close else None,
+                hint=did_you_mean(key, _FIELDS),
             )
     for key in _REQUIRED:
         if key not in record:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from awa_cli.commands._bulk import carry_out
-from awa_cli.commands._changed import each, report, tell
+from awa_cli.commands._changed import each, print_line, report
 from awa_cli.commands._session import open_session
 from awa_cli.errors import ExitCode, complain
 from awa_cli.invocation import common
@@ -88,7 +88,7 @@ class Change:
         found = db.run(preview_bulk_operation(self.operation, all=chosen.everything, **filters))
         if found.total_matched and chosen.dry_run:
             for job_id in found.sample[:_IDS_SHOWN]:
-                tell(chosen, str(job_id))
+                print_line(chosen, str(job_id))
             report(chosen, found.total_matched, ids=found.sample)
             say(_found(found))
         elif found.total_matched:
@@ -100,13 +100,13 @@ class Change:
             operation = db.change("batch.submit", f"{self.operation} of jobs", submit, submitted)
             return self._report(ctx, chosen, carry_out(ctx, db, operation.id))
         else:
-            tell(chosen, "No jobs match.")
+            print_line(chosen, "No jobs match.")
             report(chosen, 0)
             hint_at(db, chosen.query)
         return ExitCode.NOTHING if chosen.fail_empty and not found.total_matched else ExitCode.OK
 
     def _report(self, ctx: typer.Context, chosen: Selection, ended: BulkOperation) -> int:
-        tell(chosen, f"{self.done} {counted(ended.processed)}")
+        print_line(chosen, f"{self.done} {counted(ended.processed)}")
         report(
             chosen, ended.processed, skipped=ended.skipped, errored=ended.errored, batch_id=ended.id
         )

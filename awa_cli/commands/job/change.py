@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from awa_cli.commands._changed import report, tell
+from awa_cli.commands._changed import print_line, report
 from awa_cli.commands._session import open_session
 from awa_cli.commands.job._app import app
 from awa_cli.commands.job._change import Change
@@ -196,7 +196,7 @@ def discard(ctx: typer.Context, selection: Selection) -> int:
             count = db.change(
                 "job.discard", kind, discard_failed(kind), lambda count: {"jobs": count}
             )
-        tell(selection, f"Discarded {count} failed jobs of kind '{kind}'")
+        print_line(selection, f"Discarded {count} failed jobs of kind '{kind}'")
         report(selection, count)
         return ExitCode.NOTHING if selection.fail_empty and not count else ExitCode.OK
     if filters and "states" not in filters:

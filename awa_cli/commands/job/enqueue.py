@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import fields
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from typing import TextIO
 
     from awa_cli.terminal.formats import Shape
-    from awa_lib.enqueue.new_jobs import NewJob
+    from awa_lib.enqueue.options import NewJob
 
 
 _Kind = Annotated[
@@ -291,7 +290,7 @@ def _args(lines: _Lines) -> Iterator[Any]:
 
 
 def _records(lines: _Lines) -> Iterator[NewJob]:
-    from awa_lib.enqueue.new_jobs import NewJob
+    from awa_lib.enqueue.options import NewJob
     from awa_lib.errors import InvalidInput
 
     known = [one.name for one in fields(NewJob)]
@@ -304,10 +303,11 @@ def _records(lines: _Lines) -> Iterator[NewJob]:
             )
         for name in value:
             if name not in known:
-                close = get_close_matches(name, known, n=1)
+                from awa_lib.validation import did_you_mean
+
                 raise InvalidInput(
                     f"line {number} has an unknown field {name!r}",
                     why=f"fields are {', '.join(known)}",
-                    hint=f"did you mean: {close[0]}" if close else "nothing was enqueued",
+                    hint=did_you_mean(name, known) or "nothing was enqueued",
                 )
         yield NewJob(**{"args": {}, **value})

@@ -19,6 +19,7 @@ from awa_cli.parser.job_options import read_ids
 from awa_cli.parser.options import TABLE, Output
 from awa_cli.terminal.output import result, show_rows
 from awa_cli.views.words import clean
+from awa_lib.states import ENDED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from awa_cli.invocation import Common
     from awa_lib.ops.waits import JobStatus
 
-_ENDED: Final = frozenset({"completed", "failed", "cancelled"})
 # Reads between notifications; without notifications four times as often.
 _POLL_SECONDS: Final = 2.0
 _WATCHED_SECONDS: Final = 60.0
@@ -90,7 +90,7 @@ def wait(
         outcome = ExitCode.TIMED_OUT
         for last in _polls(db, ids, seconds):
             missing = [job_id for job_id in ids if job_id not in last]
-            wrong = [one for one in last.values() if one.state in _ENDED - states]
+            wrong = [one for one in last.values() if one.state in ENDED and one.state not in states]
             if missing or wrong:
                 outcome = ExitCode.FAILED
                 break
@@ -168,7 +168,7 @@ def watch(
         with screen:
             for dump in poll(lambda: db.run(dump_job(job_id)), seconds):
                 screen.show(dump)
-                if dump.job.state in _ENDED:
+                if dump.job.state in ENDED:
                     return ExitCode.OK if dump.job.state == "completed" else ExitCode.FAILED
     raise AssertionError
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import operator
 import re
 from dataclasses import dataclass, fields
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final
 
 from awa_lib.errors import InvalidInput
@@ -66,11 +65,12 @@ def read_condition(text: str, row: type, key: str) -> Condition:
     known = [one.name for one in fields(row) if str(one.type) not in {"str", "<class 'str'>"}]
     names = {one.removesuffix("_seconds"): one for one in known} | {one: one for one in known}
     if word not in names:
-        close = get_close_matches(word, names, n=1)
+        from awa_lib.validation import did_you_mean
+
         raise InvalidInput(
             f"unknown field {word!r} in the condition {text!r}",
             why=f"fields are {', '.join(sorted(set(names) - {'lag_seconds'}))}",
-            hint=f"did you mean: {close[0]}" if close else hint,
+            hint=did_you_mean(word, names) or hint,
         )
     field = names[word]
     if field.endswith("_seconds"):

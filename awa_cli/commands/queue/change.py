@@ -100,12 +100,10 @@ def purge(
 
 def _warn_if_unknown(db: Session, queue: str) -> None:
     """Warn that no queue has this name, which may be a typing error."""
-    from difflib import get_close_matches
-
     from awa_lib.reads.names import queue_names
+    from awa_lib.validation import did_you_mean
 
     known = db.run(queue_names())
     if queue not in known:
-        close = get_close_matches(queue, known, n=1)
-        near = f"; did you mean: {close[0]}" if close else ""
-        say(f"there is no queue '{queue}' yet{near}")
+        near = did_you_mean(queue, known)
+        say(f"there is no queue '{queue}' yet{f'; {near}' if near else ''}")

@@ -159,18 +159,16 @@ def unset(
 
 def _setting(text: str) -> str:
     """Find a setting by its option or by its name in JSON.  Raises InvalidInput."""
-    from difflib import get_close_matches
-
     from awa_lib.errors import InvalidInput
+    from awa_lib.validation import did_you_mean
 
     option = text.removeprefix("--").replace("_", "-")
     name = _SETTINGS.get(option, option.replace("-", "_"))
     if name not in _SETTINGS.values():
-        close = get_close_matches(option, _SETTINGS, n=1)
         raise InvalidInput(
             f"unknown setting: {text}",
             why=f"settings are {', '.join(_SETTINGS)}",
-            hint=f"did you mean: {close[0]}" if close else "see awa queue unset --help",
+            hint=did_you_mean(option, _SETTINGS) or "see awa queue unset --help",
         )
     return name
 

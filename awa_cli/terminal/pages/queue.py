@@ -9,6 +9,7 @@ from awa_cli.terminal.colors import Paint
 from awa_cli.terminal.pages._layout import INDENT, fact_lines
 from awa_cli.views.facts import declared_facts, policy_facts
 from awa_cli.views.words import age, clean, counted, span
+from awa_lib.states import COUNTED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,8 +75,7 @@ def kind_page(kind: KindOverview, failed: Sequence[JobRow], *, color: bool) -> s
 
 
 def _job_counts(one: QueueOverview | KindOverview) -> list[tuple[str, Any]]:
-    names = ("available", "running", "scheduled", "retryable", "waiting_external", "failed")
-    counts = [f"{getattr(one, name):,} {name}" for name in names if getattr(one, name)]
+    counts = [f"{getattr(one, name):,} {name}" for name in COUNTED if getattr(one, name)]
     return [
         ("jobs", ", ".join(counts) or "none live"),
         ("last hour", f"{one.completed_last_hour:,} completed"),

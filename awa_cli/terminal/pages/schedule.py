@@ -46,7 +46,7 @@ def schedule_page(one: CronJob, *, color: bool) -> str:
 
 def _begin(one: CronJob) -> datetime:
     """Return the time after which the next run is computed."""
-    from awa_lib.schedule_rows import begin
+    from awa_lib.cron import begin
 
     now = datetime.now(UTC)
     return now if one.problem is None else max(now, begin(one))

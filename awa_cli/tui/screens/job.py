@@ -22,6 +22,7 @@ from awa_cli.views.facts import job_commands, job_facts
 from awa_cli.views.states import STATE_STYLES, state_sign
 from awa_cli.views.words import age, clean, now, span
 from awa_lib.reads.jobs import JobDump, dump_job
+from awa_lib.states import CAN_RETRY, IN_ATTEMPT, QUEUED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 
 __all__ = ["JobPage"]
 
-_LIVE_STATES: Final = {"running", "waiting_external"}
 _LIVE_INTERVAL: Final = 0.5
 _BAR_WIDTH: Final = 30
 _TENTHS_BELOW_SECONDS: Final = 10
@@ -73,7 +73,7 @@ class JobPage(Page[JobDump]):
     @property
     def read_interval(self) -> float:
         """Read more often while the job runs."""
-        live = self.value is not None and self.value.job.state in _LIVE_STATES
+        live = self.value is not None and self.value.job.state in IN_ATTEMPT
         return min(self.app.interval, _LIVE_INTERVAL) if live else self.app.interval
 
     def body(self) -> ComposeResult:
@@ -293,11 +293,11 @@ class JobPage(Page[JobDump]):
         if self.value is not None:
             summary, state = self.value.summary, self.value.job.state
             allowed = {
-                "retry": summary.can_retry or state == "retryable",
+                "retry": state in CAN_RETRY,
                 "cancel": summary.can_cancel,
                 "discard": not summary.can_cancel,
-                "priority": state in {"scheduled", "available", "retryable"},
-                "move": state in {"scheduled", "available", "retryable"},
+                "priority": state in QUEUED,
+                "move": state in QUEUED,
             }
             if not allowed.get(action, True):
                 return False

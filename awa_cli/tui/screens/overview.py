@@ -10,7 +10,6 @@ from textual.containers import Container, Horizontal, Vertical
 from textual.content import Content
 from textual.widgets import Static
 
-from awa_cli.filters.values import STATES
 from awa_cli.tui.screens.page import Page
 from awa_cli.tui.widgets.charts import SeriesCharts
 from awa_cli.tui.widgets.grid import Grid
@@ -23,6 +22,7 @@ from awa_cli.views.words import now
 from awa_lib.reads.queues import QueueStat, queue_stats
 from awa_lib.reads.runtime import runtime_instances
 from awa_lib.reads.statistics import latest_failures, state_counts
+from awa_lib.states import STATES
 
 if TYPE_CHECKING:
     from textual.app import ComposeResult

@@ -22,6 +22,7 @@ from awa_cli.views.series import WINDOWS, Series
 from awa_cli.views.words import clean, now, span
 from awa_lib.reads.overviews import QueueDetails, queue_details
 from awa_lib.reads.statistics import latest_failures
+from awa_lib.states import COUNTED
 
 if TYPE_CHECKING:
     from textual.app import ComposeResult
@@ -31,14 +32,6 @@ if TYPE_CHECKING:
 
 __all__ = ["QueueData", "QueuePage"]
 
-_STATES: Final = (
-    "available",
-    "running",
-    "scheduled",
-    "retryable",
-    "waiting_external",
-    "failed",
-)
 _MAX_FAILURES: Final = 20
 _NO_SETTINGS: Final = "the defaults of each worker"
 
@@ -94,7 +87,7 @@ class QueuePage(Page[QueueData]):
         """Yield tiles, charts, settings and tables."""
         yield Static(id="queue-head")
         with Container(id="tiles"):
-            for state in _STATES:
+            for state in COUNTED:
                 yield StateTile(state, id=f"tile-{state}")
         yield SeriesCharts(id="charts")
         yield Static(id="queue-settings")
@@ -111,7 +104,7 @@ class QueuePage(Page[QueueData]):
         if not self.series.begun and self.feed is not None:
             self.feed.hurry()
         stat = value.details.overview
-        for state in _STATES:
+        for state in COUNTED:
             self.query_one(f"#tile-{state}", StateTile).show(getattr(stat, state))
         self.series.note_lag(stat.lag_seconds or 0.0)
         self.query_one(SeriesCharts).show(self.series)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal
 
-from awa_cli.web.access import Identity
-from awa_cli.web.api._fields import Everything, Limit, Name, Object, Priority, State, Uuid, change
+from awa_cli.access import Identity
+from awa_cli.web.api.fields import Everything, Limit, Name, Object, Priority, State, Uuid, change
 from awa_cli.web.endpoints import Routes
 from awa_cli.web.json_schema import Rule
 from awa_cli.web.settings import Settings
@@ -13,8 +13,8 @@ from awa_lib._sql import Op
 from awa_lib.models import BulkOperation
 from awa_lib.ops import bulk
 from awa_lib.ops.bulk import BulkPreview
-from awa_lib.ops.jobs import CANCELS, ENDED, RETRIES, WAITING
 from awa_lib.reads.bulk import get_bulk_operation, list_bulk_operations
+from awa_lib.states import CAN_CANCEL, CAN_RETRY, ENDED, QUEUED
 
 __all__ = ["routes"]
 
@@ -25,11 +25,11 @@ Moment = Annotated[str, Rule(format="date-time", maxLength=64)]
 ErrorText = Annotated[str, Rule(minLength=1, maxLength=1000, pattern=r"^[^\u0000]*$")]
 # The argument of an operation, and the states of the jobs that it can change.
 _OPERATIONS: Final = {
-    "retry": (None, RETRIES),
-    "cancel": (None, CANCELS),
+    "retry": (None, CAN_RETRY),
+    "cancel": (None, CAN_CANCEL),
     "delete": (None, ENDED),
-    "set_priority": ("priority", WAITING),
-    "move_queue": ("to_queue", WAITING),
+    "set_priority": ("priority", QUEUED),
+    "move_queue": ("to_queue", QUEUED),
 }
 _FILTERS: Final = ("state", "kind", "queue", "tag", "created_after", "created_before", "error")
 # The body must have a filter that is not null, or all.

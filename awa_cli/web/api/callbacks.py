@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from awa_cli.web.access import Identity
-from awa_cli.web.api._fields import change
+from awa_cli.access import Identity
+from awa_cli.web.api.fields import change
 from awa_cli.web.endpoints import Routes
 from awa_cli.web.json_schema import Rule
 from awa_lib._sql import Op

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated
 
-from awa_cli.web.access import Identity
-from awa_cli.web.api._fields import Name, Ok, change
+from awa_cli.access import Identity
+from awa_cli.web.api.fields import Name, Ok, change
 from awa_cli.web.endpoints import Routes
 from awa_cli.web.json_schema import Rule
 from awa_lib._sql import Op

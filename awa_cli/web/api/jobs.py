@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from typing import Annotated, Any, Literal
 
+from awa_cli.access import Identity
 from awa_cli.filters.query import pairs
 from awa_cli.filters.spelling import QUERY_STRING
-from awa_cli.web.access import Identity
-from awa_cli.web.api._fields import (
+from awa_cli.web.api.fields import (
     BeforeId,
     Count,
     Ids,

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
+from awa_cli.access import Identity
 from awa_cli.filters.query import Read, pairs
 from awa_cli.filters.spelling import QUERY_STRING
 from awa_cli.version import version
-from awa_cli.web.access import Identity
-from awa_cli.web.api._fields import (
+from awa_cli.web.api.fields import (
     ActionId,
     BeforeId,
     Limit,
@@ -23,7 +23,6 @@ from awa_cli.web.endpoints import Routes
 from awa_cli.web.json_schema import Rule
 from awa_cli.web.settings import Settings
 from awa_lib._sql import Op
-from awa_lib.models import JobState
 from awa_lib.ops import storage
 from awa_lib.reads.audit import AuditEntry, audit_entries
 from awa_lib.reads.health import is_read_only
@@ -31,6 +30,7 @@ from awa_lib.reads.names import kind_names, queue_names
 from awa_lib.reads.series import CreatedJobs, created_series
 from awa_lib.reads.statistics import state_counts
 from awa_lib.reads.storage import StorageReport, storage_report
+from awa_lib.states import STATES
 
 __all__ = ["routes"]
 
@@ -68,7 +68,7 @@ def capabilities(who: Identity, settings: Settings) -> Op[Capabilities]:
 def stats() -> Op[dict[str, int]]:
     """Count the jobs by state; completed jobs as of the leader's last count."""
     counts = yield from state_counts()
-    return {str(state): counts.get(str(state), 0) for state in JobState}
+    return {state: counts.get(state, 0) for state in STATES}
 
 
 @routes.get("/stats/timeseries", cached=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from awa_cli.web.api._fields import Text
+from awa_cli.web.api.fields import Text
 from awa_cli.web.endpoints import Routes
 from awa_lib._sql import Op
 from awa_lib.errors import NotFound

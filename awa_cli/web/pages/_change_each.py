@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from awa_cli.views.actions import ACTIONS
-from awa_cli.web.pages._render import report
+from awa_cli.web.pages.render import report
 from awa_lib.errors import Conflict, InvalidInput, NotFound
 
 if TYPE_CHECKING:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from awa_cli.web.pages._list_query import address
+from awa_lib.states import COUNTED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,14 +19,6 @@ _COUNTED: Final = {
     "later": ("scheduled", "retryable"),
     "waiting": ("waiting_external",),
 }
-_TILE_STATES: Final = (
-    "available",
-    "running",
-    "scheduled",
-    "retryable",
-    "waiting_external",
-    "failed",
-)
 
 
 def counted_links(name: str) -> dict[str, Callable[[Any], str | None]]:
@@ -46,5 +39,5 @@ def tiles(name: str, row: Any) -> list[tuple[str, int, str]]:
     """Return (state, number of jobs, address of their list) for a queue or a kind."""
     return [
         (state, getattr(row, state), address({"state": [state], name: [getattr(row, name)]}))
-        for state in _TILE_STATES
+        for state in COUNTED
     ]

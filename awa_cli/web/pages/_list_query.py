@@ -1,4 +1,4 @@
-"""The query string of a list: its filter, the parameters of its page, and addresses with others."""
+"""The query string of a list: its filter, its other parameters, and addresses with changes."""
 
 from __future__ import annotations
 
@@ -24,72 +24,69 @@ __all__ = [
     "ListQuery",
     "address",
     "filter_of",
-    "keyset",
     "list_query",
     "parameters",
+    "split_older",
 ]
 
 LIMIT: Final = 50
-_PAGE: Final = frozenset({"before_id", "after_id"})
-# Parameters that are no options of the command.
+_POSITION: Final = frozenset({"before_id", "after_id"})
+# Parameters that are not options of the command.
 _NO_OPTIONS: Final = frozenset({"after_id", "column", "filter"})
 
 
 @dataclass(frozen=True, slots=True)
 class FormField:
-    """One field of the form above a list."""
+    """A field of the form above a list."""
 
     name: str
     hint: str = ""
     choices: Sequence[str] = ()
     closed: bool = False
-    """Whether there are no values but the choices."""
+    """Whether only the choices are allowed."""
 
     @property
     def label(self) -> str:
-        """Return the label of the field."""
+        """The label of the field."""
         return self.name.capitalize()
 
 
 @dataclass(frozen=True, slots=True)
 class ListQuery:
-    """The parameters of an address as they were given, and what they mean."""
+    """The parameters of an address: as text, and parsed."""
 
     path: str
     params: Params
     filters: Params = field(default_factory=dict)
-    """Those of the parameters that filter."""
+    """The parameters of the filter."""
     query: JobQuery = field(default_factory=JobQuery)
     values: Mapping[str, Any] = field(default_factory=dict)
-    """The other parameters, read."""
+    """The other parameters, parsed."""
     problem: InvalidInput | None = None
-    """Why the parameters cannot be used, for the page to show."""
+    """The error in the parameters, which the page shows."""
 
     @property
     def text(self) -> str:
-        """Return the filter as one line."""
+        """The filter as a line of text."""
         return TEXT.write(_pairs(self.filters))
 
     @property
     def before_id(self) -> int | None:
-        """Return the id that the page ends before."""
+        """The id that limits the rows to older rows."""
         return self.values.get("before_id")
 
     @property
-    def first(self) -> str | None:
-        """Return the address of the first page, from a later one."""
+    def newest(self) -> str | None:
+        """The address of the newest rows, if the list shows older rows."""
         return self.link() if self.before_id is not None else None
 
     def given(self, name: str) -> str:
-        """Return the text of a parameter, or an empty one."""
+        """Return the text of a parameter, or an empty text."""
         return self.params[name][-1] if self.params.get(name) else ""
 
     def link(self, **changes: object) -> str:
-        """Return the address of the first page with some parameters changed.
-
-        A parameter that is None is left out.
-        """
-        kept = {name: texts for name, texts in self.params.items() if name not in _PAGE}
+        """Return the address of the newest rows with these parameters; None removes a parameter."""
+        kept = {name: texts for name, texts in self.params.items() if name not in _POSITION}
         return address({**kept, **changes}, self.path)
 
     def command(self, words: str) -> str:
@@ -104,7 +101,7 @@ def _pairs(params: Params) -> list[tuple[str, str]]:
 
 
 def address(params: Mapping[str, object], path: str = "/jobs") -> str:
-    """Return the address of a list; a value is one text or a sequence of them, None is left out."""
+    """Return the address of a list; a value is a text or a sequence of texts, or None for none."""
     given = {
         name: [str(value)] if isinstance(value, str | int) else value
         for name, value in params.items()
@@ -115,21 +112,21 @@ def address(params: Mapping[str, object], path: str = "/jobs") -> str:
 
 
 def parameters(kinds: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return the JSON Schema of each parameter of a page, given its type."""
+    """Return the JSON Schema of each parameter, given its type."""
     schemas = Schemas()
     return {name: without_null(schemas.of(kind)) for name, kind in kinds.items()}
 
 
 def filter_of(params: Params, read: Read = Read.JOBS) -> JobQuery:
-    """Return the filter that some of the parameters make.  Raises InvalidInput."""
+    """Return the filter in the parameters, of which others are ignored.  Raises InvalidInput."""
     known = fields_of(read)
-    return QUERY_STRING.read([one for one in _pairs(params) if one[0] in known], read)
+    return QUERY_STRING.read([pair for pair in _pairs(params) if pair[0] in known], read)
 
 
 def list_query(
     request: Request, path: str, own: Mapping[str, dict[str, Any]], read: Read | None = None
 ) -> ListQuery:
-    """Read the address of a list with these parameters of its own, and the filter of ``read``.
+    """Parse the address of a list: the filter of ``read``, and its ``own`` parameters.
 
     Raises InvalidInput if the address is not a query string.
     """
@@ -150,9 +147,8 @@ def list_query(
     return ListQuery(path, params, filters, query, values)
 
 
-def keyset(asked: ListQuery, rows: list[Any]) -> tuple[list[Any], str | None]:
-    """Return a page of rows, of which one more was read, and the address of the older ones."""
+def split_older(listing: ListQuery, rows: list[Any]) -> tuple[list[Any], str | None]:
+    """Return the first LIMIT rows, and the address of older rows if more than LIMIT were read."""
     if len(rows) <= LIMIT:
         return rows, None
-    page = rows[:LIMIT]
-    return page, asked.link(before_id=page[-1].id)
+    return rows[:LIMIT], listing.link(before_id=rows[LIMIT - 1].id)

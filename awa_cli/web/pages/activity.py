@@ -5,11 +5,11 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING, Any, Final
 
-from awa_cli.filters.values import STATES
 from awa_cli.views.states import state_sign
 from awa_cli.web.api.overview import kinds, queues
-from awa_cli.web.pages._render import read, render
+from awa_cli.web.pages.render import read, render
 from awa_lib.reads.activity import recent_transitions
+from awa_lib.states import STATES
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -26,7 +26,7 @@ _EVENTS: Final = ("created", *STATES)
 
 
 async def show(request: Request) -> Response:
-    """Show the latest matching transitions, newest first; a script adds later ones."""
+    """Show the latest matching transitions, newest first; a script adds later transitions."""
     filters = {
         name: value
         for name in ("event", "kind", "queue")

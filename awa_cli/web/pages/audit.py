@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 from awa_cli.filters.query import Read
 from awa_cli.views.actions import ACTIONS
 from awa_cli.views.columns import AUDIT
-from awa_cli.web.api._fields import ActionId, BeforeId, Text
-from awa_cli.web.pages._list_query import LIMIT, FormField, keyset, list_query, parameters
-from awa_cli.web.pages._render import at, read, render
+from awa_cli.web.api.fields import ActionId, BeforeId, Text
+from awa_cli.web.pages._list_query import LIMIT, FormField, list_query, parameters, split_older
+from awa_cli.web.pages.render import at, read, render
 from awa_lib.reads.audit import audit_entries
 
 if TYPE_CHECKING:
@@ -41,27 +41,27 @@ _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 async def listed(request: Request) -> Response:
     """List the entries that match the filter."""
-    wanted = list_query(request, "/audit", _PARAMETERS, Read.AUDIT)
+    listing = list_query(request, "/audit", _PARAMETERS, Read.AUDIT)
     entries: list[AuditEntry] = []
-    if wanted.problem is None:
-        span: Any = wanted.query
-        op = audit_entries(**{**wanted.values, **span, "limit": LIMIT + 1})
+    if listing.problem is None:
+        span: Any = listing.query
+        op = audit_entries(**{**listing.values, **span, "limit": LIMIT + 1})
         entries = await read(request, op)
-    page, older = keyset(wanted, entries)
+    entries, older = split_older(listing, entries)
     return await render(
         request,
         "audit.html",
-        422 if wanted.problem else 200,
+        422 if listing.problem else 200,
         part="parts/audit.html",
-        wanted=wanted,
+        listing=listing,
         fields=_FIELDS,
-        entries=page,
+        entries=entries,
         older=older,
         columns=AUDIT,
         links={
-            "who": lambda one: wanted.link(actor=one.actor),
-            "action": lambda one: wanted.link(action=one.action),
-            "TARGET": _target,
+            "who": lambda one: listing.link(actor=one.actor),
+            "action": lambda one: listing.link(action=one.action),
+            "target": _target,
         },
     )
 

@@ -13,17 +13,17 @@ from awa_cli.filters.spelling import QUERY_STRING
 from awa_cli.views.actions import ACTIONS
 from awa_cli.views.words import counted
 from awa_cli.web import api
-from awa_cli.web.api._fields import Name, Priority
+from awa_cli.web.api.fields import Name, Priority
 from awa_cli.web.json_schema import Schemas, from_text
 from awa_cli.web.pages._change_each import change_each, ids_of
 from awa_cli.web.pages._list_query import filter_of
-from awa_cli.web.pages._render import fields, read, render, report
+from awa_cli.web.pages.render import fields, read, render, report
 from awa_cli.web.problems import Refused
 from awa_cli.web.query_string import read_params
 from awa_cli.web.scope import identity_of
 from awa_lib.errors import InvalidInput
-from awa_lib.ops.jobs import CANCELS, ENDED, RETRIES, WAITING
 from awa_lib.reads.jobs import job_rows_of
+from awa_lib.states import CAN_CANCEL, CAN_RETRY, ENDED, QUEUED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -53,13 +53,13 @@ class _Change:
 
 
 _CHANGES: Final = {
-    "retry": _Change("retry", "jobs.retry", RETRIES, api.jobs.retry),
-    "cancel": _Change("cancel", "jobs.cancel", CANCELS, api.jobs.cancel),
+    "retry": _Change("retry", "jobs.retry", CAN_RETRY, api.jobs.retry),
+    "cancel": _Change("cancel", "jobs.cancel", CAN_CANCEL, api.jobs.cancel),
     "discard": _Change("delete", "jobs.discard", ENDED, api.jobs.delete),
     "priority": _Change(
-        "set_priority", "jobs.priority", WAITING, api.jobs.priority, "priority", Priority
+        "set_priority", "jobs.priority", QUEUED, api.jobs.priority, "priority", Priority
     ),
-    "move": _Change("move_queue", "jobs.move", WAITING, api.jobs.move, "to_queue", Name),
+    "move": _Change("move_queue", "jobs.move", QUEUED, api.jobs.move, "to_queue", Name),
 }
 
 

@@ -13,7 +13,7 @@ from awa_cli.views.words import counted
 from awa_cli.web import api
 from awa_cli.web.api.bulk_operations import BulkOperationState
 from awa_cli.web.pages._list_query import FormField, list_query, parameters
-from awa_cli.web.pages._render import act, at, read, render
+from awa_cli.web.pages.render import act, at, read, render
 from awa_cli.web.scope import identity_of
 from awa_lib.reads.bulk import get_bulk_operation, list_bulk_operations
 from awa_lib.reads.runtime import runtime_instances
@@ -50,16 +50,16 @@ _COLUMNS: Final = tuple(_in_words(one) for one in BATCHES if one.key not in {"id
 
 async def listed(request: Request) -> Response:
     """List the latest bulk operations."""
-    wanted = list_query(request, "/batches", _PARAMETERS)
-    limited = list_bulk_operations(state=wanted.values.get("state"), limit=_MAX_ROWS)
+    listing = list_query(request, "/batches", _PARAMETERS)
+    limited = list_bulk_operations(state=listing.values.get("state"), limit=_MAX_ROWS)
     return await render(
         request,
         "bulk_operations.html",
-        422 if wanted.problem else 200,
+        422 if listing.problem else 200,
         part="parts/bulk_operations.html",
-        wanted=wanted,
+        listing=listing,
         fields=[FormField("state", "any", _STATES, closed=True)],
-        operations=[] if wanted.problem else await read(request, limited),
+        operations=[] if listing.problem else await read(request, limited),
         max_rows=_MAX_ROWS,
         columns=_COLUMNS,
         links={"operation": lambda one: at("batches", one.id)},

@@ -13,7 +13,7 @@ from awa_cli.views.facts import schedule_facts
 from awa_cli.views.words import age, counted, now
 from awa_cli.web import api
 from awa_cli.web.pages._list_query import address
-from awa_cli.web.pages._render import act, at, read, render
+from awa_cli.web.pages.render import act, at, read, render
 from awa_cli.web.scope import identity_of
 from awa_lib.cron import CronExpression
 from awa_lib.reads.cron import get_cron_job, list_cron_jobs

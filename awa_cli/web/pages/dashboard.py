@@ -12,7 +12,7 @@ from awa_cli.views.columns import FAILURES, SUMMARY_QUEUES
 from awa_cli.views.summary import busiest, fleet_words
 from awa_cli.web.api.overview import stats
 from awa_cli.web.pages._charts import charts, window_of
-from awa_cli.web.pages._render import at, read, render
+from awa_cli.web.pages.render import at, read, render
 from awa_lib.reads.queues import queue_stats
 from awa_lib.reads.runtime import runtime_instances
 from awa_lib.reads.statistics import latest_failures

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 from awa_cli.filters.query import Read
 from awa_cli.views.columns import DEAD_LETTERS
 from awa_cli.web import api
-from awa_cli.web.api._fields import BeforeId, JobId
+from awa_cli.web.api.fields import BeforeId, JobId
 from awa_cli.web.json_schema import Schemas, from_text
-from awa_cli.web.pages._list_query import LIMIT, FormField, keyset, list_query, parameters
-from awa_cli.web.pages._render import act, at, read, render
+from awa_cli.web.pages._list_query import LIMIT, FormField, list_query, parameters, split_older
+from awa_cli.web.pages.render import act, at, read, render
 from awa_cli.web.scope import identity_of
 from awa_lib.reads.dead_letters import (
     DeadLetter,
@@ -38,16 +38,16 @@ _MAX_QUEUE_CHIPS: Final = 12
 
 async def listed(request: Request) -> Response:
     """List the dead letters that match the filter."""
-    wanted = list_query(request, "/dlq", _PARAMETERS, Read.DEAD_LETTERS)
-    found, depth = await read(request, _read_list(wanted))
-    rows, older = keyset(wanted, found)
+    listing = list_query(request, "/dlq", _PARAMETERS, Read.DEAD_LETTERS)
+    found, depth = await read(request, _read_list(listing))
+    rows, older = split_older(listing, found)
     queues = sorted(depth, key=lambda queue: (-depth[queue], queue))
     return await render(
         request,
         "dead_letters.html",
-        422 if wanted.problem else 200,
+        422 if listing.problem else 200,
         part="parts/dead_letters.html",
-        wanted=wanted,
+        listing=listing,
         fields=[
             FormField("kind", "send_email", await _kinds(request)),
             FormField("queue", "email", queues),
@@ -60,19 +60,19 @@ async def listed(request: Request) -> Response:
         columns=DEAD_LETTERS,
         links={
             "id": lambda one: at("dlq", one.id),
-            "kind": lambda one: wanted.link(kind=one.kind),
-            "queue": lambda one: wanted.link(queue=one.queue),
+            "kind": lambda one: listing.link(kind=one.kind),
+            "queue": lambda one: listing.link(queue=one.queue),
         },
         key=lambda one: one.id,
     )
 
 
-def _read_list(wanted: ListQuery) -> Op[tuple[list[DeadLetter], dict[str, int]]]:
+def _read_list(listing: ListQuery) -> Op[tuple[list[DeadLetter], dict[str, int]]]:
     depth = yield from dlq_depth_by_queue()
-    if wanted.problem is not None:
+    if listing.problem is not None:
         return [], depth
-    where: Any = wanted.query
-    found = yield from dead_letters(before_id=wanted.before_id, limit=LIMIT + 1, **where)
+    where: Any = listing.query
+    found = yield from dead_letters(before_id=listing.before_id, limit=LIMIT + 1, **where)
     return found, depth
 
 

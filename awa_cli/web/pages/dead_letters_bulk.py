@@ -13,7 +13,7 @@ from awa_cli.views.words import counted
 from awa_cli.web import api
 from awa_cli.web.pages._change_each import change_each, ids_of
 from awa_cli.web.pages._list_query import filter_of
-from awa_cli.web.pages._render import fields, read, render, report
+from awa_cli.web.pages.render import fields, read, render, report
 from awa_cli.web.problems import Refused
 from awa_cli.web.query_string import read_params
 from awa_cli.web.scope import identity_of

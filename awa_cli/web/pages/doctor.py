@@ -7,7 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 from awa_cli.views.words import counted, now
-from awa_cli.web.pages._render import read, render
+from awa_cli.web.pages.render import read, render
 from awa_lib.doctor import CHECKS, Finding, Severity
 from awa_lib.doctor import doctor as examine
 

@@ -9,11 +9,11 @@ from awa_cli.documents.encoding import encode
 from awa_cli.views.attempts import latest_runs
 from awa_cli.views.facts import job_commands, job_facts
 from awa_cli.web import api
-from awa_cli.web.pages._render import act, at, read, render
+from awa_cli.web.pages.render import act, at, read, render
 from awa_cli.web.scope import identity_of
 from awa_lib.errors import JobNotFound
-from awa_lib.ops.jobs import WAITING
 from awa_lib.reads.jobs import JobDump, dump_job
+from awa_lib.states import CAN_RETRY, QUEUED
 from awa_lib.validation import INT64_MAX
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ async def show(request: Request) -> Response:
     dump, runs = await read(request, _dump(_id(request)))
     job, summary = dump.job, dump.summary
     progress = job.progress or {}
-    waiting = job.state in WAITING
+    waiting = job.state in QUEUED
     return await render(
         request,
         "job.html",
@@ -47,7 +47,7 @@ async def show(request: Request) -> Response:
         checkpoint=progress.get("metadata"),
         document=json.dumps(encode(job), indent=2, ensure_ascii=False),
         can={
-            "retry": summary.can_retry or job.state == "retryable",
+            "retry": job.state in CAN_RETRY,
             "cancel": summary.can_cancel,
             "discard": not summary.can_cancel,
             "priority": waiting,

@@ -9,17 +9,17 @@ from starlette.responses import RedirectResponse
 from awa_cli.filters.query import Read
 from awa_cli.filters.spelling import QUERY_STRING
 from awa_cli.filters.text import complete_filter, read_text, text_pairs
-from awa_cli.filters.values import STATES
 from awa_cli.views.columns import JOBS
-from awa_cli.web.api._fields import BeforeId, Text
+from awa_cli.web.api.fields import BeforeId, Text
 from awa_cli.web.api.jobs import Sort
 from awa_cli.web.api.overview import kinds, queues, stats
 from awa_cli.web.json_schema import Rule
 from awa_cli.web.pages._list_query import LIMIT, ListQuery, list_query, parameters
-from awa_cli.web.pages._render import at, read, render, root_of
+from awa_cli.web.pages.render import at, read, render, root_of
 from awa_lib.errors import InvalidInput
 from awa_lib.reads.jobs import job_rows, job_rows_after
 from awa_lib.reads.names import tag_names
+from awa_lib.states import STATES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,34 +53,34 @@ _PARAMETERS: Final = parameters(
         "filter": Text,
     }
 )
-# Parameters that stay when another filter is typed.
+# Parameters that stay when the filter changes.
 _KEPT: Final = ("sort", "limit", "column")
 
 
 async def listed(request: Request) -> Response:
     """List the jobs that match the filter.
 
-    A typed filter redirects to its address; an invalid filter is shown with the error.
+    A typed filter redirects to its address; an invalid filter is shown with its error.
     """
-    asked = list_query(request, "/jobs", _PARAMETERS, Read.JOBS)
-    typed = asked.given("filter")
+    listing = list_query(request, "/jobs", _PARAMETERS, Read.JOBS)
+    typed = listing.given("filter")
     try:
         if typed:
-            return _go_to(request, typed, asked)
-        if asked.problem is not None:
-            raise asked.problem
-        query = _checked(request, asked.query)
+            return _go_to(request, typed, listing)
+        if listing.problem is not None:
+            raise listing.problem
+        query = _checked(request, listing.query)
     except InvalidInput as error:
-        kept = {name: texts for name, texts in asked.params.items() if name in _KEPT}
-        typed = typed or asked.text
+        kept = {name: texts for name, texts in listing.params.items() if name in _KEPT}
+        typed = typed or listing.text
         return await _show(request, ListQuery("/jobs", kept), [], typed=typed, problem=error)
-    jobs, newer, older = await _page(request, asked, query)
-    return await _show(request, asked, jobs, newer=newer, older=older)
+    jobs, newer, older = await _rows(request, listing, query)
+    return await _show(request, listing, jobs, newer=newer, older=older)
 
 
-def _go_to(request: Request, text: str, asked: ListQuery) -> Response:
+def _go_to(request: Request, text: str, listing: ListQuery) -> Response:
     read_text(text)
-    kept = [(name, one) for name in _KEPT for one in asked.params.get(name, ())]
+    kept = [(name, one) for name in _KEPT for one in listing.params.get(name, ())]
     query = QUERY_STRING.write([*text_pairs(text), *kept])
     return RedirectResponse(f"{root_of(request)}/jobs?{query}", 303)
 
@@ -92,15 +92,15 @@ def _checked(request: Request, query: JobQuery) -> JobQuery:
     return query
 
 
-async def _page(
-    request: Request, asked: ListQuery, query: JobQuery
+async def _rows(
+    request: Request, listing: ListQuery, query: JobQuery
 ) -> tuple[list[JobRow], str | None, str | None]:
-    """Return the rows, and the addresses of the pages of newer and older rows."""
-    limit = asked.values.get("limit", LIMIT)
-    after, before = asked.values.get("after_id"), asked.values.get("before_id")
-    if (sort := _sort(asked)) != "-id":
+    """Return the rows, and the addresses of newer and of older rows."""
+    limit = listing.values.get("limit", LIMIT)
+    after, before = listing.values.get("after_id"), listing.values.get("before_id")
+    if (sort := _sort(listing)) != "-id":
         return await read(request, job_rows(sort=sort, limit=limit, **query)), None, None
-    # One row more shows whether there is another page.
+    # An extra row shows whether there are more.
     if after is not None:
         jobs = await read(request, job_rows_after(after, limit=limit + 1, **query))
         more_new, more_old = len(jobs) > limit, True
@@ -110,15 +110,15 @@ async def _page(
         jobs = await read(request, job_rows(limit=limit + 1, **query))
         more_new, more_old = before is not None, len(jobs) > limit
         jobs = jobs[:limit]
-    newer = asked.link(after_id=[str(jobs[0].id)]) if more_new and jobs else None
-    older = asked.link(before_id=[str(jobs[-1].id)]) if more_old and jobs else None
-    # No jobs before this id: back to the first page.
-    return jobs, newer or (asked.link() if before is not None and not jobs else None), older
+    newer = listing.link(after_id=[str(jobs[0].id)]) if more_new and jobs else None
+    older = listing.link(before_id=[str(jobs[-1].id)]) if more_old and jobs else None
+    # No jobs before this id: link to the newest.
+    return jobs, newer or (listing.link() if before is not None and not jobs else None), older
 
 
 async def _show(
     request: Request,
-    asked: ListQuery,
+    listing: ListQuery,
     jobs: list[JobRow],
     *,
     newer: str | None = None,
@@ -126,32 +126,32 @@ async def _show(
     typed: str = "",
     problem: InvalidInput | None = None,
 ) -> Response:
-    chosen = asked.params.get("column")
+    chosen = listing.params.get("column")
     columns = [one for one in JOBS if _shown(one.key, chosen, wide=one.wide)]
     return await render(
         request,
         "jobs.html",
         422 if problem else 200,
         part="parts/jobs.html",
-        asked=asked,
+        listing=listing,
         jobs=jobs,
         newer=newer,
         older=older,
         problem=problem,
-        typed=typed or asked.text,
+        typed=typed or listing.text,
         columns=columns,
         all_columns=JOBS,
         shown_columns=columns,
         links={
             "id": lambda job: at("jobs", job.id),
-            "kind": lambda job: asked.link(kind=[job.kind]),
-            "queue": lambda job: asked.link(queue=[job.queue]),
+            "kind": lambda job: listing.link(kind=[job.kind]),
+            "queue": lambda job: listing.link(queue=[job.queue]),
         },
-        sort=_sort(asked),
-        limit=asked.values.get("limit", LIMIT),
-        sorts=_sorts(asked),
+        sort=_sort(listing),
+        limit=listing.values.get("limit", LIMIT),
+        sorts=_sorts(listing),
         key=lambda job: job.id,
-        chips=await _chips(request, asked),
+        chips=await _chips(request, listing),
     )
 
 
@@ -159,44 +159,44 @@ def _shown(key: str, chosen: Sequence[str] | None, *, wide: bool) -> bool:
     return not wide if chosen is None else key in chosen
 
 
-def _sorts(asked: ListQuery) -> dict[str, tuple[str, str]]:
-    """Return field and address for the columns that a click sorts by.
+def _sorts(listing: ListQuery) -> dict[str, tuple[str, str]]:
+    """Return (field, address) by the key of each column that a click sorts by.
 
-    The server reads and sorts all jobs that match.  Millions of completed jobs take seconds, so
-    other orders than by id are offered only if the filter names states without completed.
+    The server reads and sorts all matching jobs, which takes seconds for millions of ended jobs.
+    So orders other than the id need a filter by states other than completed.
     """
-    states = asked.query.get("states", ())
-    few = bool(states) and "completed" not in states
+    states = listing.query.get("states", ())
+    sortable = bool(states) and "completed" not in states
     return {
-        key: (field, _turned(asked, field))
+        key: (field, _turned(listing, field))
         for key, field in _SORTS.items()
-        if few or field in {"id", _sort(asked).removeprefix("-")}
+        if sortable or field in {"id", _sort(listing).removeprefix("-")}
     }
 
 
-def _sort(asked: ListQuery) -> str:
-    return str(asked.values.get("sort", "-id"))
+def _sort(listing: ListQuery) -> str:
+    return str(listing.values.get("sort", "-id"))
 
 
-def _turned(asked: ListQuery, field: str) -> str:
-    """Return the address with this order: descending, or ascending if it is descending now."""
-    order = field if _sort(asked) == f"-{field}" else f"-{field}"
-    return asked.link(sort=None if order == "-id" else [order])
+def _turned(listing: ListQuery, field: str) -> str:
+    """Return the address with this order, descending unless it is descending already."""
+    order = field if _sort(listing) == f"-{field}" else f"-{field}"
+    return listing.link(sort=None if order == "-id" else [order])
 
 
-async def _chips(request: Request, asked: ListQuery) -> list[tuple[str, str, bool, int | None]]:
-    """Return state, address, whether it is on, and the number of jobs if it is known.
+async def _chips(request: Request, listing: ListQuery) -> list[tuple[str, str, bool, int | None]]:
+    """Return (state, address, whether it is on, number of jobs) for each state.
 
-    Jobs are counted by state alone, so other filters have no numbers.
+    The number is None if there is a filter by anything but the state: only states are counted.
     """
-    states = asked.query.get("states", ())
+    states = listing.query.get("states", ())
     counts: dict[str, int] = {}
-    if not set(asked.filters) - {"state"}:
+    if not set(listing.filters) - {"state"}:
         counts = await read(request, stats(), cached="stats")
     chips = []
     for state in STATES:
-        wanted = [one for one in STATES if (one in states) != (one == state)]
-        chips.append((state, asked.link(state=wanted), state in states, counts.get(state)))
+        toggled = [one for one in STATES if (one in states) != (one == state)]
+        chips.append((state, listing.link(state=toggled), state in states, counts.get(state)))
     return chips
 
 

@@ -12,7 +12,7 @@ from awa_cli.web import api
 from awa_cli.web.pages._charts import charts, window_of
 from awa_cli.web.pages._links import counted_links, tiles
 from awa_cli.web.pages._list_query import address
-from awa_cli.web.pages._render import act, at, read, render
+from awa_cli.web.pages.render import act, at, read, render
 from awa_cli.web.scope import identity_of
 from awa_lib.reads.overviews import kind_overview, list_kinds
 from awa_lib.reads.statistics import latest_failures

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from awa_cli.views.columns import QUEUES
 from awa_cli.views.summary import queue_words
 from awa_cli.web.pages._links import counted_links
-from awa_cli.web.pages._render import at, read, render
+from awa_cli.web.pages.render import at, read, render
 from awa_lib.reads.queues import queue_stats
 
 if TYPE_CHECKING:

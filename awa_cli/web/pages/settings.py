@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from awa_cli.filters.values import read_duration, read_rate
 from awa_cli.web import api
-from awa_cli.web.pages._render import act, at, fields, read, render
+from awa_cli.web.pages.render import act, at, fields, read, render
 from awa_cli.web.scope import identity_of
 from awa_lib.errors import InvalidInput
 from awa_lib.reads.policies import get_queue_policy
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from awa_cli.web.access import Identity
+    from awa_cli.access import Identity
     from awa_lib._sql import Op
     from awa_lib.policies import QueuePolicy
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Final
 from awa_cli.views.storage import REST, moving, steps_ahead
 from awa_cli.views.words import counted
 from awa_cli.web import api
-from awa_cli.web.api._fields import Name
+from awa_cli.web.api.fields import Name
 from awa_cli.web.json_schema import Schemas, from_text
-from awa_cli.web.pages._render import act, fields, read, render
+from awa_cli.web.pages.render import act, fields, read, render
 from awa_cli.web.scope import identity_of
 from awa_lib.errors import InvalidInput
 from awa_lib.reads.storage import storage_report

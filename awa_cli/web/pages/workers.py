@@ -9,7 +9,7 @@ from awa_cli.views.columns import WORKERS
 from awa_cli.views.summary import fleet_words
 from awa_cli.views.words import counted
 from awa_cli.web import api
-from awa_cli.web.pages._render import at, read, render
+from awa_cli.web.pages.render import at, read, render
 from awa_lib.reads.runtime import live_instances, runtime_instances
 
 if TYPE_CHECKING:

@@ -57,7 +57,7 @@ def test_one_says_in_words_what_it_does(submit, visit) -> None:
         "Move to queue cellar: jobs of kind sell"
     )
     expect(page.locator(".note")).to_contain_text(f"awa batch run {one}")
-    page.get_by_role("link", name="those that fit now").click()
+    page.get_by_role("link", name="list the matching jobs").click()
     page.wait_for_url("**/jobs?kind=sell")
 
 

@@ -188,7 +188,7 @@ def test_ticked_ones_are_changed(office, visit, verb, said) -> None:
     with awa.Client(office.url) as client:
         client.purge_dlq_job(ids[0])
 
-    assert agree(page, verb).startswith(f"{said} 1 dead letter; 1 not: ")
+    assert agree(page, verb).startswith(f"{said} 1 dead letter; 1 refused: ")
     expect(page.locator("tbody tr")).to_have_count(1)
     assert office.states(kind) == (["available"] if verb == "Retry" else [])
 
@@ -208,7 +208,7 @@ def test_all_that_fit_are_changed_after_a_look(office, visit, verb, said) -> Non
     check_access(page)
 
     assert agree(page, verb) == f"{said} 12 dead letters"
-    expect(page.locator("main")).to_contain_text("No dead letters fit.")
+    expect(page.locator("main")).to_contain_text("No dead letters match.")
     assert office.dead("old") == 120
     assert len(office.states(kind)) == (12 if verb == "Retry" else 0)
 
@@ -219,13 +219,13 @@ def test_nothing_that_fits_is_said_so(office, visit) -> None:
     page.get_by_text("All matching", exact=True).click()
     page.get_by_role("button", name="Retry all").click()
 
-    expect(page.get_by_role("dialog")).to_contain_text("no dead letter fits")
+    expect(page.get_by_role("dialog")).to_contain_text("no dead letter matches")
     expect(page.get_by_role("dialog").get_by_role("button")).to_have_count(1)
 
 
 def test_a_new_one_comes_by_itself(office, visit) -> None:
     page = visit("/dlq?kind=fresh")
-    expect(page.locator("main")).to_contain_text("No dead letters fit.")
+    expect(page.locator("main")).to_contain_text("No dead letters match.")
 
     (one,) = office.die("fresh")
     # What counts by state changed too, which is what the page listens to.

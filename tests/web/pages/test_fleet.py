@@ -136,7 +136,9 @@ def test_a_schedule_is_triggered_paused_and_removed(tower, visit) -> None:
     expect(fires.first).to_contain_text(re.compile(r"02:00:00 E[SD]T.*0[78]:00:00 (CE|GMT)"))
     expect(fires.first.locator(".num")).to_contain_text("in ")
     jobs = page.get_by_role("region", name="Jobs of this schedule")
-    expect(page.get_by_text("It has enqueued no job that is still kept.")).to_be_visible()
+    expect(
+        page.get_by_text("This schedule has no jobs, or they are no longer kept.")
+    ).to_be_visible()
     check_access(page)
 
     change(page, "Trigger")
@@ -145,7 +147,7 @@ def test_a_schedule_is_triggered_paused_and_removed(tower, visit) -> None:
     eventually(lambda: page.reload() and jobs.get_by_text("completed").is_visible())
     change(page, "Pause")
     expect(page.locator(".subject")).to_contain_text("paused")
-    expect(page.get_by_text("Not while it is paused.")).to_be_visible()
+    expect(page.get_by_text("It does not fire while it is paused.")).to_be_visible()
     change(page, "Resume")
     expect(page.locator(".subject .badge")).to_contain_text("on")
     change_of(page, "matins", "Remove", "Remove schedule matins?")

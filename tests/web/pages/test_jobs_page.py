@@ -150,7 +150,7 @@ def test_states_columns_and_orders_are_chosen(shelf, visit) -> None:
     page.get_by_text("Columns", exact=True).click()
     page.get_by_label("Args").check()
     page.get_by_label("Note").uncheck()
-    page.get_by_role("button", name="Show these").click()
+    page.get_by_role("button", name="Apply").click()
     titles = page.locator("main thead th").all_inner_texts()
     page.get_by_role("link", name="WHEN").click()
     page.get_by_role("link", name="WHEN").click()
@@ -172,7 +172,7 @@ def test_the_ticked_jobs_are_run_again(table, visit) -> None:
     bar(page).get_by_role("button", name="Retry").click()
     dialog = page.get_by_role("dialog")
     expect(dialog).to_contain_text("Retry 2 jobs?")
-    expect(dialog).to_contain_text("2 of 3 ticked jobs can be changed so.")
+    expect(dialog).to_contain_text("2 of 3 ticked jobs can be changed.")
     expect(dialog.locator(".by-state")).to_have_text(re.compile(r"^2 \S failed$"))
 
     assert agree(page, "Retry") == "Retried 2 jobs"
@@ -242,7 +242,7 @@ def test_all_that_fit_are_changed_as_a_batch(table, visit) -> None:
     page = visit("/jobs?tag=due&limit=3")
 
     page.get_by_text("All matching").click()
-    page.get_by_role("group", name="Change all jobs that fit").get_by_role(
+    page.get_by_role("group", name="Change all matching jobs").get_by_role(
         "button", name="Retry"
     ).click()
     dialog = page.get_by_role("dialog")
@@ -263,7 +263,7 @@ def test_jobs_that_are_well_are_named_before_all_that_fit_run_again(table, visit
     for state in ["waiting_external"] * 9 + ["cancelled"] * 3 + ["completed"]:
         table.add(state, tags=["mixed"])
     page = visit("/jobs?tag=mixed")
-    retry = page.get_by_role("group", name="Change all jobs that fit").get_by_role(
+    retry = page.get_by_role("group", name="Change all matching jobs").get_by_role(
         "button", name="Retry"
     )
     dialog = page.get_by_role("dialog")
@@ -300,7 +300,7 @@ def test_what_the_address_says_is_data(shelf, visit) -> None:
     page = visit("/jobs?" + "kind=%3Cscript%3Ealert(1)%3C/script%3E")
 
     assert page.locator("[data-filter]").input_value() == "kind:<script>alert(1)</script>"
-    expect(page.locator(".empty")).to_have_text("No jobs fit.")
+    expect(page.locator(".empty")).to_have_text("No jobs match.")
     assert json.loads(page.locator("[hx-vals]").first.get_attribute("hx-vals"))["kind"] == [
         "<script>alert(1)</script>"
     ]

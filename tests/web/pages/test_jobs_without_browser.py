@@ -11,8 +11,8 @@ import pytest
 from fix_web import web_client
 
 import awa_lib as awa
+from awa_cli.access import Access, hash_token
 from awa_cli.redact import Redactor
-from awa_cli.web.access import Access, hash_token
 
 
 def ids(page) -> list[int]:
@@ -195,8 +195,8 @@ async def test_some_that_cannot_be_changed_do_not_stop_the_others(api, add) -> N
         "/jobs/bulk", headers=await token(api), data={"action": "retry", "ids": f"{job_id},9999"}
     )
 
-    said = json.loads(answer.headers["hx-trigger"])["said"]["text"]
-    assert said == "Retried 1 job; 1 not: job not found: 9999"
+    said = json.loads(answer.headers["hx-trigger"])["notice"]["text"]
+    assert said == "Retried 1 job; 1 refused: job not found: 9999"
 
 
 @pytest.mark.parametrize("job_id", ["1", "0", "9223372036854775808", "99999999999999999999999"])

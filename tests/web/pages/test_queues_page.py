@@ -172,23 +172,25 @@ def field(page, label: str):
 
 def test_settings_are_set_and_unset(post, visit) -> None:
     page = visit("/queues/post")
-    expect(page.get_by_text("As each worker was started.")).to_be_visible()
+    expect(
+        page.get_by_text("None. Each worker uses the settings it was started with.")
+    ).to_be_visible()
     given = {
-        "Most that run at once in the fleet": "0",
-        "Starts of each process": "50/s:100",
-        "Longest run of an attempt": "90s",
-        "How often an idle worker looks": "250ms",
-        "How long completed jobs are kept": "90m",
-        "How long failed jobs are kept": "30d",
+        "Running jobs, at most": "0",
+        "Starts per worker process, at most": "50/s:100",
+        "Deadline of an attempt": "90s",
+        "Poll interval of an idle worker": "250ms",
+        "Retention of completed jobs": "90m",
+        "Retention of failed jobs": "30d",
     }
 
     page.get_by_role("button", name="Set …").click()
     for label, text in given.items():
         field(page, label).fill(text)
-    field(page, "Longest run of an attempt").fill("soon")
+    field(page, "Deadline of an attempt").fill("soon")
     page.get_by_role("dialog").get_by_role("button", name="Set").click()
     expect(page.locator("dialog .error")).to_contain_text("'soon' is not a duration")
-    field(page, "Longest run of an attempt").fill("90s")
+    field(page, "Deadline of an attempt").fill("90s")
     field(page, "Failed jobs become dead letters").check()
     check_access(page)
     page.get_by_role("dialog").get_by_role("button", name="Set").click()
@@ -207,7 +209,7 @@ def test_settings_are_set_and_unset(post, visit) -> None:
         expect(field(page, label)).to_have_value(text)
     page.get_by_role("dialog").get_by_role("button", name="Set").click()
     expect(page.locator("dialog .error")).to_contain_text("nothing was changed")
-    page.get_by_role("dialog").get_by_role("button", name="No").click()
+    page.get_by_role("dialog").get_by_role("button", name="Close").click()
     # The worker goes by it: nothing starts until the limit is taken back.
     ids = post.put("post")
     expect(page.locator(".tile.s-available .count")).to_have_text("1")

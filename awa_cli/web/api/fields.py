@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 from awa_cli.views.actions import recorded
 from awa_cli.web.json_schema import Rule
+from awa_lib.states import StateName
 from awa_lib.validation import INT64_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from awa_cli.web.access import Identity
+    from awa_cli.access import Identity
     from awa_lib._sql import Op
 
 __all__ = [
@@ -71,16 +72,7 @@ When = Annotated[
 Uuid = Annotated[str, Rule(pattern=_UUID, format="uuid")]
 Priority = Annotated[int, Rule(minimum=1, maximum=4, description="1 is the most urgent.")]
 Object = Annotated[dict[str, Any], Rule(description="A JSON object.")]
-State = Literal[
-    "scheduled",
-    "available",
-    "running",
-    "completed",
-    "retryable",
-    "failed",
-    "cancelled",
-    "waiting_external",
-]
+State = StateName
 Everything = Annotated[bool, Rule(description="Select everything; needed if there is no filter.")]
 ActionId = Annotated[str, Rule(maxLength=100, pattern=r"^[a-z][a-z-]*(\.[a-z-]+)?$")]
 # The default of an optional member where null has a meaning of its own.

@@ -113,18 +113,16 @@ def list_(
 
 
 def _check_order(sort: str, *, everything: bool, before_id: int | None) -> None:
-    from difflib import get_close_matches
-
     from awa_lib.errors import InvalidInput
     from awa_lib.reads.jobs import SORTS
+    from awa_lib.validation import did_you_mean
 
     field = sort.removeprefix("-")
     if field not in SORTS:
-        close = get_close_matches(field, SORTS, n=1)
         raise InvalidInput(
             f"jobs cannot be sorted by {field!r}",
             why=f"fields are {', '.join(SORTS)}",
-            hint=f"did you mean: --sort {close[0]}" if close else None,
+            hint=did_you_mean(field, SORTS, "--sort "),
         )
     if sort != "-id" and (everything or before_id is not None):
         raise InvalidInput(
