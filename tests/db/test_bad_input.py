@@ -116,7 +116,7 @@ NEW_JOB = {
     "priority": PRIORITIES,
     "max_attempts": [(0, "max_attempts must be a whole number from 1 to 1000: 0"),
                      (1001, "max_attempts must be"), ("3", "max_attempts must be")],
-    "tags": [("abc", "tags must be a list of texts: 'abc'"), (["x"] * 21, "tags must be 20 at most"),
+    "tags": [("abc", "tags must be a list of texts: 'abc'"), (["x"] * 21, "tags must be at most 20"),
              ([1], "tags must be texts"), (["a\x00"], "tags must be texts")],
     "metadata": [([1], "metadata must be"), ({"a": float("inf")}, "metadata.a: Infinity"),
                  ({1: 2}, "metadata")],

@@ -91,7 +91,7 @@ async def test_removed_is_told_from_missing_and_stays_removed(client, declare) -
         with pytest.raises(awa.ScheduleNotFound) as missing:
             await getattr(client, verb)("nonesuch")
         assert removed.value.why.startswith("it was removed at 2")
-        assert missing.value.why == "no process that has started here declares it"
+        assert missing.value.why == "no process that has started declares it"
 
     declare(schedule())
     assert [one.name for one in await client.list_cron_jobs()] == ["nightly"]
