@@ -57,7 +57,7 @@ def test_a_stream_and_a_tail_open_no_more(database_url, cli, db, add) -> None:
         argv(*ENDLESS), env=environment(database_url), stderr=subprocess.PIPE, text=True,
         stdout=subprocess.DEVNULL,
     )  # fmt: skip
-    assert "following" in running.stderr.readline()
+    assert "Following" in running.stderr.readline()
     running.send_signal(signal.SIGINT)
     running.communicate(timeout=20)
     assert opened(db) - before == 2
