@@ -189,7 +189,7 @@ def test_applied_schedules_fire_and_are_nobodys(cli, applied, db) -> None:
         ("schedules: [", "is not YAML"),
         ("just text", "has no schedules"),
         ("schedules: 3", "has no schedules"),
-        ("schedules: [3]", "schedule 1 is not a table"),
+        ("schedules: [3]", "schedule 1 is not a mapping of fields"),
         ("schedules: [{name: a, kind: k}]", "schedule 'a' has no cron_expr"),
         ("schedules: [{name: a, kind: k, cron_expr: '99 * * * *'}]", "invalid cron expression"),
         ("schedules: [{name: a, kind: k, cron_exp: '@daily'}]", "did you mean: cron_expr"),
@@ -198,7 +198,7 @@ def test_applied_schedules_fire_and_are_nobodys(cli, applied, db) -> None:
         ("schedules: [{name: a, kind: k, cron_expr: '@daily', priority: 9}]", "priority"),
         (
             "schedules: [&a {name: a, kind: k, cron_expr: '@daily'}, *a]",
-            "stands twice",
+            "appears twice",
         ),
     ],
 )

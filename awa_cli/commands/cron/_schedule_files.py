@@ -79,7 +79,7 @@ def read_file(name: str) -> list[Wanted]:
     names = [one.schedule.name for one in wanted]
     for one in names:
         if names.count(one) > 1:
-            raise InvalidInput(f"schedule {one!r} is twice in {name!r}")
+            raise InvalidInput(f"schedule {one!r} appears twice in {name!r}")
     return wanted
 
 
