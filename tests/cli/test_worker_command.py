@@ -210,7 +210,7 @@ def test_a_second_signal_kills_the_processes(start, log, project, database_url, 
     eventually(lambda: states(database_url) == {"running": 1})
 
     supervisor.send_signal(signal.SIGINT)
-    eventually(lambda: "once more to stop at once" in log())
+    eventually(lambda: "a second signal stops them at once" in log())
     started = time.monotonic()
     supervisor.send_signal(signal.SIGINT)
 
@@ -235,7 +235,7 @@ def test_reload_restarts_on_a_change_and_survives_a_broken_one(
     eventually(lambda: log().count("worker started") == 1)
 
     file.write_text(APP + "\nx = (\n")
-    eventually(lambda: "it starts again when a file changes" in log())
+    eventually(lambda: "it restarts when a file changes" in log())
     assert "SyntaxError" in log()
     assert worker.poll() is None
 
