@@ -159,4 +159,4 @@ def test_tail_of_what_was(cli, add) -> None:
     assert cli("job", "tail", "--event", "created,failed").out.count("\n") == 2
     for nothing in (["--queue", "x"], ["--kind", "x"], ["--tag", "x"], ["--event", "cancelled"]):
         assert cli("job", "tail", *nothing).out == ""
-    assert "did you mean: --state failed" in cli("job", "tail", "--event", "fail").err
+    assert "did you mean: --event failed" in cli("job", "tail", "--event", "fail").err
