@@ -118,7 +118,9 @@ def test_every_option_is_explained() -> None:
 def test_help_groups_the_commands(offline) -> None:
     out = offline("--help").out
 
-    assert out.index("Jobs and queues:") < out.index("Workers and servers:") < out.index("Database:")
+    assert (
+        out.index("Jobs and queues:") < out.index("Workers and servers:") < out.index("Database:")
+    )
 
 
 def test_version(offline, process) -> None:
