@@ -14,13 +14,19 @@ from fix_wait import eventually
 
 
 def completed(url: str | None, *words: str) -> list[str]:
-    """Return what bash would offer for the last word."""
-    done = subprocess.run(
-        [sys.executable, "-m", "awa_cli"], timeout=30, capture_output=True, text=True,
-        env=environment(url, _AWA_COMPLETE="complete_bash", COMP_WORDS=" ".join(words),
-                        COMP_CWORD=str(len(words) - 1)),
-    )  # fmt: skip
-    assert (done.returncode, done.stderr) == (0, "")
+    """Return what bash would offer for the last word.
+
+    On a busy machine the database may answer too late for the first Tab; the next finds its answer.
+    """
+    for _ in range(3):
+        done = subprocess.run(
+            [sys.executable, "-m", "awa_cli"], timeout=30, capture_output=True, text=True,
+            env=environment(url, _AWA_COMPLETE="complete_bash", COMP_WORDS=" ".join(words),
+                            COMP_CWORD=str(len(words) - 1)),
+        )  # fmt: skip
+        assert (done.returncode, done.stderr) == (0, "")
+        if done.stdout:
+            break
     return done.stdout.split()
 
 

@@ -166,7 +166,7 @@ def test_alert_on_lag(shell, add) -> None:
 
 
 def test_crontab(shell, add, db) -> None:
-    (table,) = blocks("Alert when jobs wait too long", "crontab")
+    (table,) = blocks("Alert when jobs wait too long", "text")
     add("cancelled", created_at="2020-01-01T00:00Z", finalized_at="2020-01-01T00:00Z")
     add("cancelled", finalized_at="now")
     variable, *entries = table.splitlines()

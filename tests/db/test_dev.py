@@ -59,7 +59,7 @@ def test_down_stops_it_and_keeps_the_data(dev, place) -> None:
     assert is_gone(place)
     assert (place / "pg" / "PG_VERSION").exists()
     assert (address.status, address.out) == (3, "")
-    assert "is not up" in address.err
+    assert "is not running" in address.err
     assert f"awa dev up --data-dir {place}" in address.err
 
 

@@ -157,7 +157,7 @@ def test_a_queue_is_followed(post, visit) -> None:
     agree(page, "Pause post", "Pause queue", "Pause")
     expect(page.locator(".subject .badge")).to_contain_text("paused")
     check_access(page)
-    agree(page, "Resume post", "again?", "Resume")
+    agree(page, "Resume post", "Resume queue", "Resume")
     expect(page.locator(".subject .badge")).to_contain_text("open")
     agree(page, "Drain post", "Cancel all waiting jobs", "Drain")
     expect(tile.locator(".count")).to_have_text("0")
