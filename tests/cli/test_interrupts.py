@@ -43,7 +43,7 @@ def test_a_bulk_change_stops_where_it_says(database_url, db, line, state) -> Non
     assert (running.returncode, out) == (130, "")
     assert "Traceback" not in err
     said = re.search(
-        r"Cancelled after ([\d,]+) of 60,000 jobs; the other jobs are unchanged\n$", err
+        r"Cancelled after ([\d,]+) of 60,000 jobs; the other jobs are unchanged\.\n$", err
     )
     assert said, err
     changed = int(said[1].replace(",", ""))

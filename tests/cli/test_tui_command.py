@@ -22,7 +22,7 @@ from fix_cli import argv, environment
         (["--filter", "sate:failed"], "did you mean: state:failed"),
         (["--theme", "awa-darc"], "did you mean: --theme awa-dark"),
         (["--interval", "soon"], "write it like 90s"),
-        (["--size", "wide"], "write it like --size 160x45"),
+        (["--size", "wide"], "--size 160x45"),
     ],
 )
 def test_a_mistake_is_said_before_anything_is_drawn(cli, words, said) -> None:

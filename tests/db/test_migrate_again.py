@@ -212,7 +212,7 @@ def test_an_encoding_of_one_language_is_accepted_and_said(encoded, process) -> N
     ran = process("migrate", url=url)
 
     assert ran.status == 0
-    assert "the database has the encoding LATIN1" in ran.err
+    assert "the encoding of the database is LATIN1" in ran.err
     with connection(url) as conn:
         assert run(conn, check()).current
         (found,) = run(conn, doctor(["encoding"]))

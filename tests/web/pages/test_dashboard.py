@@ -95,7 +95,7 @@ def test_keys_lead_on(busy, visit) -> None:
     page = visit("/")
 
     page.keyboard.press("?")
-    assert page.get_by_role("dialog").inner_text().startswith("Keys")
+    assert page.get_by_role("dialog").inner_text().startswith("Keyboard shortcuts")
     page.keyboard.press("Escape")
     page.keyboard.press("g")
     page.keyboard.press("q")
