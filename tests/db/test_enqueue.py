@@ -84,7 +84,7 @@ async def test_close_does_not_wait_for_ever_for_enqueue(database_url, look, monk
 
 
 async def test_error_of_any_class_is_its_callers_alone(database_url, monkeypatch) -> None:
-    from awa_lib.client.clients import batcher
+    from awa_lib.client import batcher
 
     insert_batch = batcher.insert_batch
 
