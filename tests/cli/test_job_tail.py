@@ -36,7 +36,7 @@ class Tail:
             argv("job", "tail", "-f", "-n", 0, "-o", "ndjson"), env=environment(url), text=True,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
-        assert "following" in self.process.stderr.readline()
+        assert "Following" in self.process.stderr.readline()
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
 

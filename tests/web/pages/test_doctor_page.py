@@ -47,7 +47,11 @@ def test_it_looks_again_and_says_that_it_does(lonely, visit) -> None:
     expect(page.get_by_text("Running the checks")).to_be_hidden()
     lonely("UPDATE awa.jobs_hot SET queue = 'crowded' WHERE queue = 'lonely'")
     held: list[Any] = []
-    page.route("**/doctor", held.append)
+
+    def hold(route: Any) -> None:
+        held.append(route)
+
+    page.route("**/doctor", hold)
 
     page.get_by_role("link", name="Run again").click()
     expect(page.get_by_text("Running the checks")).to_be_visible()
