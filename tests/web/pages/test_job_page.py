@@ -120,7 +120,7 @@ def test_attempts_stand_side_by_side(desk, visit) -> None:
     expect(first.locator(".trace")).to_contain_text("attempt 1 was wrong")
     expect(first.locator(".t-function").last).to_have_text("handler")
     check_access(page)
-    ask(page, "Delete", "Delete job", "No")
+    ask(page, "Delete", "Permanently delete job", "No")
     ask(page, "Delete", f"Permanently delete job {job_id}?", "Delete")
     page.wait_for_url("**/jobs")
     assert page.goto(f"/jobs/{job_id}").status == 404
