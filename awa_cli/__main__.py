@@ -7,4 +7,8 @@ import sys
 from awa_cli.main import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    # An interrupt inside exec() of a text, as dataclasses use it, leaves a mark with which
+    # `python -m` ends by the signal instead of the status.  This removes the mark.
+    exec("")  # noqa: S102
+    sys.exit(status)

@@ -117,3 +117,22 @@ def test_what_never_ends_by_itself(database_url, db, line) -> None:
     _, err = running.communicate(timeout=30)
     assert running.returncode == 130, err
     assert err in {"", "Following; press Ctrl-C to stop.\n"}
+
+
+def test_ctrl_c_while_a_dataclass_is_made(tmp_path, database_url) -> None:
+    """Python makes a dataclass by exec(); an interrupt there once became death by the signal."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys\n"
+        "class Interrupted:\n"
+        "    @staticmethod\n"
+        "    def find_spec(name, path, target=None):\n"
+        "        if name == 'awa_lib.reads':\n"
+        "            exec('raise KeyboardInterrupt')\n"
+        "sys.meta_path.insert(0, Interrupted)\n"
+    )
+    paths = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))
+    running = subprocess.run(
+        argv("queue", "stats"), env=environment(database_url, PYTHONPATH=paths),
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (running.returncode, running.stdout, running.stderr) == (130, "", "")

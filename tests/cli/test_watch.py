@@ -42,7 +42,7 @@ def test_watching_at_a_terminal_draws_in_place(database_url, add) -> None:
     )
     os.close(follower)
     shown = b""
-    while b"Ctrl-C ends" not in shown:
+    while b"Ctrl-C to stop" not in shown:
         shown += os.read(leader, 65536)
     running.send_signal(signal.SIGINT)
     while True:
