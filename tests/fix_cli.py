@@ -18,6 +18,7 @@ from typing import Any
 import psycopg
 import pytest
 import typer
+from fix_terminal import read_to_end
 from typer.core import TyperGroup
 from typer.main import get_command
 
@@ -143,28 +144,10 @@ def terminal() -> Callable[..., Ran]:
             argv(*args), env=environment(url, **{"TERM": "xterm-256color", **env}),
             stdin=follower, stdout=follower, stderr=follower,
         )  # fmt: skip
-        os.close(follower)
-        shown = b""
-        for block in _read(leader):
-            shown += block
-            if keys and shown.endswith(b": "):
-                os.write(leader, keys.encode())
-                keys = ""
-        os.close(leader)
+        shown = read_to_end(process.pid, leader, follower, keys)
         return Ran(process.wait(timeout=30), shown.decode().replace("\r\n", "\n"), "")
 
     return run
-
-
-def _read(leader: int) -> Iterator[bytes]:
-    while True:
-        try:
-            block = os.read(leader, 65536)
-        except OSError:  # Linux says EIO when the other side is closed
-            return
-        if not block:
-            return
-        yield block
 
 
 @pytest.fixture

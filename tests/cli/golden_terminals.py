@@ -18,8 +18,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import psycopg  # noqa: F401 - loaded once for all
+from fix_terminal import read_to_end
 
 from awa_cli.main import main
 from awa_cli.parser.tree import ROOMS, app  # noqa: F401 - as above
@@ -27,16 +29,13 @@ from awa_cli.parser.tree import ROOMS, app  # noqa: F401 - as above
 
 def run(request: dict[str, Any]) -> dict[str, Any]:
     """Run ``argv`` at a terminal of ``columns`` × 24; type ``keys`` when it asks."""
-    child, leader = pty.fork()
+    leader, follower = pty.openpty()
+    child = os.fork()
     if child == 0:
+        os.close(leader)
+        os.login_tty(follower)
         _be(request)
-    shown, keys = b"", request["keys"].encode()
-    while block := _read(leader):
-        shown += block
-        if keys and shown.endswith(b": "):
-            os.write(leader, keys)
-            keys = b""
-    os.close(leader)
+    shown = read_to_end(child, leader, follower, request["keys"])
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     return {"out": shown.decode().replace("\r\n", "\n"), "status": status}
 
@@ -56,13 +55,6 @@ def _be(request: dict[str, Any]) -> NoReturn:
         sys.stdout.flush()
     finally:
         os._exit(status)
-
-
-def _read(leader: int) -> bytes:
-    try:
-        return os.read(leader, 65536)
-    except OSError:  # Linux says EIO when the other side is closed
-        return b""
 
 
 if __name__ == "__main__":

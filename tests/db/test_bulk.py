@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
@@ -242,19 +243,22 @@ async def test_one_that_is_refused_does_not_stop_the_rest(client, fill, put, loo
 
 
 @pytest.fixture
-def impatient(database_url):
-    """The leader's session on a server with a short statement_timeout."""
-    options = "-c statement_timeout=150ms"
-    with psycopg.connect(database_url, autocommit=True, options=options) as conn:
-        yield conn
+def slow(fill, put):
+    """The filter of an operation whose look takes long: it decompresses 250 MB."""
+    fill(2500, kind="'slow'", errors="ARRAY[jsonb_build_object('error', repeat('z', 100000))]")
+    put(kind="slow", state="failed", errors=['{"error": "needle"}'])
+    return {"kind": "slow", "error": "needle"}
 
 
 @pytest.fixture
-def slow(fill, put):
-    """The filter of an operation whose look takes longer than that session allows."""
-    fill(1200, kind="'slow'", errors="ARRAY[jsonb_build_object('error', repeat('z', 100000))]")
-    put(kind="slow", state="failed", errors=['{"error": "needle"}'])
-    return {"kind": "slow", "error": "needle"}
+def impatient(database_url, slow, look):
+    """The leader's session on a server that allows a statement a third of that look's time."""
+    began = time.perf_counter()
+    look("SELECT FROM awa.jobs_hot WHERE errors::text LIKE '%%needle%%'")
+    third = int((time.perf_counter() - began) * 1000 / 3)
+    options = f"-c statement_timeout={third}ms"
+    with psycopg.connect(database_url, autocommit=True, options=options) as conn:
+        yield conn
 
 
 def test_one_that_times_out_lets_others_pass_and_takes_smaller_steps(
