@@ -58,6 +58,8 @@ _OPTIONS: Final = (
     + " ".join(f"-c tcp_keepalives_{name}={value}" for name, value in _KEEPALIVES.items())
 )
 _CONNECT_SECONDS: Final = 10
+# How long a cancelled task waits for the connection that it was making, so that it can close it.
+_HANG_UP_SECONDS: Final = 0.5
 # With several hosts, for each of them.
 _CONNECT_SECONDS_EACH: Final = 4
 
@@ -130,7 +132,11 @@ async def _dial(dsn: str, planned: dict[str, Any]) -> psycopg.AsyncConnection[An
     try:
         return await asyncio.shield(dialling)
     except asyncio.CancelledError:
-        dialling.add_done_callback(_hang_up)
+        try:
+            # The event loop may end next; it would cancel this task, and nobody would hang up.
+            await asyncio.wait([dialling], timeout=_HANG_UP_SECONDS)
+        finally:
+            dialling.add_done_callback(_hang_up)
         raise
 
 

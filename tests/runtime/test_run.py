@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import threading
 import time
@@ -166,3 +167,28 @@ async def test_a_connection_that_is_cancelled_half_way_is_closed_at_once(
         kept.append(task)
     sessions = "SELECT FROM pg_stat_activity WHERE application_name = 'awa worker: cut off'"
     await aeventually(lambda: not rows.all(sessions))
+
+
+def test_a_connection_cut_off_by_the_end_of_its_loop_is_closed(
+    database_url: str, rows: Rows
+) -> None:
+    purpose = Purpose("awa worker: cut off too")
+    kept = []
+
+    async def cut_off(turns: int) -> None:
+        task = asyncio.create_task(connect_async(database_url, purpose))
+        kept.append(task)
+        await asyncio.sleep(turns * 0.0003)
+        task.cancel()
+        await asyncio.wait({task})
+        if not task.cancelled():
+            await task.result().close()
+
+    gc.disable()
+    try:
+        for turns in range(40):
+            asyncio.run(cut_off(turns))
+        sessions = "SELECT FROM pg_stat_activity WHERE application_name LIKE '%% cut off too'"
+        eventually(lambda: not rows.all(sessions))
+    finally:
+        gc.enable()
