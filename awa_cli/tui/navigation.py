@@ -35,7 +35,7 @@ _ALL: Final = (
     PageEntry("cron", "Cron", "6,C", "cron:CronPage"),
     PageEntry("dlq", "Dead letters", "7,D", "dead_letters:DeadLettersPage"),
     PageEntry("dead_letter", "Dead letter", "", "dead_letter:DeadLetterPage"),
-    PageEntry("batches", "Batch operations", "8,B", "bulk_operations:BulkOperationsPage"),
+    PageEntry("batches", "Bulk operations", "8,B", "bulk_operations:BulkOperationsPage"),
     PageEntry("activity", "Activity", "9,A", "activity:ActivityPage"),
     PageEntry("doctor", "Doctor", "0,X", "doctor:DoctorPage"),
     PageEntry("storage", "Storage", "minus,S", "storage:StoragePage"),

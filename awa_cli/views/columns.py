@@ -175,7 +175,7 @@ QUEUE_WORKERS: Final[tuple[Column[tuple[str, str, dict[str, Any]]], ...]] = (
     Column("worker", "WORKER", lambda one: one[0], width=10),
     Column("version", "VERSION", lambda one: one[1], width=5),
     Column("in_flight", "IN FLIGHT", lambda one: one[2].get("in_flight", 0), right=True),
-    Column("limit", "MOST", lambda one: one[2].get("config", {}).get("max_workers"), right=True),
+    Column("limit", "LIMIT", lambda one: one[2].get("config", {}).get("max_workers"), right=True),
 )
 
 CONTEXTS: Final[tuple[Column[ContextRow], ...]] = (

@@ -49,8 +49,8 @@ class Confirm(ModalScreen[bool]):
         risky = action.danger >= Danger.DESTRUCTIVE
         with Vertical(id="confirm", classes="-risky" if risky else ""):
             yield Static(self.change.question, id="question", markup=False)
-            if self._note or self.change.undo or risky:
-                yield Static(self._note or self._consequence(), id="note", markup=False)
+            if notes := [text for text in (self._note, self._consequence()) if text]:
+                yield Static("\n".join(notes), id="note", markup=False)
             if self._protected is not None:
                 yield Static(
                     f"{self._protected} is protected: type its name to confirm",
@@ -63,7 +63,10 @@ class Confirm(ModalScreen[bool]):
                 yield Button("No", id="no")
 
     def _consequence(self) -> str:
-        return "Can be undone with u." if self.change.undo else "This cannot be undone."
+        if self.change.undo:
+            return "Can be undone with u."
+        risky = self.change.action.danger >= Danger.DESTRUCTIVE
+        return "This cannot be undone." if risky else ""
 
     def on_mount(self) -> None:
         """Focus the answer of Enter: No for a destructive change."""

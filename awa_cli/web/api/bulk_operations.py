@@ -18,7 +18,7 @@ from awa_lib.states import CAN_CANCEL, CAN_RETRY, ENDED, QUEUED
 
 __all__ = ["routes"]
 
-routes = Routes("batch operations")
+routes = Routes("bulk operations")
 
 Operation = Literal["retry", "cancel", "delete", "set_priority", "move_queue"]
 Moment = Annotated[str, Rule(format="date-time", maxLength=64)]

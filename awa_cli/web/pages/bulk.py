@@ -120,7 +120,7 @@ async def carry_out(request: Request) -> Response:
     state.cache.clear()
     total = counted(submitted.total_matched)
     verb = ACTIONS[change.action_id].verb
-    return report(f"{verb}: {total}, as a batch operation", to="/batches")
+    return report(f"{verb}: {total}, as a bulk operation", to="/batches")
 
 
 async def _change_each(

@@ -1,4 +1,4 @@
-"""The pages of the bulk operations, which the command calls batch operations."""
+"""The pages of the bulk operations, which the command calls `awa batch`."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ NAVIGATION: Final = (
     Entry("workers", "/workers", "Workers", "w"),
     Entry("cron", "/cron", "Cron", "c"),
     Entry("dlq", "/dlq", "Dead letters", "d"),
-    Entry("batches", "/batches", "Batch operations", "b"),
+    Entry("batches", "/batches", "Bulk operations", "b"),
     Entry("activity", "/activity", "Activity", "a"),
     Entry("doctor", "/doctor", "Doctor", "x"),
     Entry("storage", "/storage", "Storage", "s"),

@@ -1,4 +1,4 @@
-"""Batch operations in a browser: carried out by a real leader, stopped by a button."""
+"""Bulk operations in a browser: carried out by a real leader, stopped by a button."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ async def _noop(job) -> None: ...
 def test_states_filter(submit, visit) -> None:
     page = visit("/batches?state=failed")
 
-    expect(page.locator("main")).to_contain_text("No batch operations in this state.")
+    expect(page.locator("main")).to_contain_text("No bulk operations in this state.")
     page.get_by_role("combobox", name="State").select_option("cancelled")
     page.get_by_role("button", name="Filter").click()
     page.wait_for_url("**/batches?state=cancelled")

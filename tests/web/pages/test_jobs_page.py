@@ -250,7 +250,7 @@ def test_all_that_fit_are_changed_as_a_batch(table, visit) -> None:
     expect(dialog).to_contain_text("and 2 more.")
     check_access(page)
 
-    assert agree(page, "Retry") == "Retry: 12 jobs, as a batch operation Show"
+    assert agree(page, "Retry") == "Retry: 12 jobs, as a bulk operation Show"
     # The worker leads, and so carries it out; then it does the jobs.
     eventually(lambda: {table.state(one) for one in ids} == {"completed"}, timeout=20)
     submitted = table.ask(
