@@ -36,7 +36,7 @@ def test_text_is_that_of_the_merged_object(row, updates, message) -> None:
 
 
 def test_what_a_row_holds_is_read_when_something_is_noted_only() -> None:
-    deep = '{"metadata": ' + "[" * 3000 + "]" * 3000 + "}"
+    deep = '{"metadata": ' + "[" * 100_000 + "]" * 100_000 + "}"
     progress = Progress.of_text(deep)
     assert progress is not None
     assert progress.text == deep
