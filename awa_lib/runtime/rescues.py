@@ -123,6 +123,9 @@ class Rescues:
     async def _note_freed(self, stale: set[int]) -> None:
         """Note which rows that were locked are free now."""
         self._freed_at = {id_: freed for id_, freed in self._freed_at.items() if id_ in stale}
+        if new := stale - self._freed_at.keys():
+            # Also a lock that was gone before this look: its end may be a moment ago.
+            self._freed_at |= dict.fromkeys(await self._contact.run(ops.once_locked_ids(new)))
         locked = [job_id for job_id, freed in self._freed_at.items() if freed is None]
         if locked:
             now = self._clock()

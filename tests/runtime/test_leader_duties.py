@@ -299,6 +299,26 @@ async def test_a_row_that_was_locked_gets_its_grace_when_it_is_free(
     assert after == ["running", "running", "retryable"]
 
 
+async def test_a_row_that_was_locked_before_the_first_look_gets_its_grace_too(
+    rescues: Rescues, clock: Clock, rows: Rows, database_url: str
+) -> None:
+    """Its heartbeat may have waited for the lock until a moment ago."""
+    job_id = rows.one(STALE)["id"]
+    for _ in range(4):
+        clock.now += 10
+        await rescues.deadline()
+    with psycopg.connect(database_url) as other:
+        other.execute("SELECT FROM awa.jobs_hot WHERE id = %s FOR UPDATE", (job_id,))
+    states = []
+    for seconds in (0, 20, 20):
+        clock.now += seconds
+        await rescues.deadline()
+        await rescues.stale()
+        states.append(rows.job(job_id)["state"])
+
+    assert states == ["running", "running", "retryable"]
+
+
 async def test_long_work_that_is_held_up_delays_no_short_work(
     aclient: awa.AsyncClient, rows: Rows, database_url: str
 ) -> None:
