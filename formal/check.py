@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-DECLARATION = re.compile(r"^//! (check|twin): (.+)$", re.M)
+DECLARATION = re.compile(r"^//! (check|twin): (.+)$", re.MULTILINE)
 CHECK = re.compile(r"(assert|ltl) (\w+)\b")
 TWIN = re.compile(r"(NO_\w+) breaks (assert|ltl) (\w+)$")
-LTL = r"^ltl {name} \{{(.*?)^?\}}"
+LTL = r"^ltl {name} \{{(.*?)\}}"
 EVENTUALLY = re.compile(r"<>|\b(U|W|V|eventually|until)\b")
 # A search with one of these lines has not seen every state.
 INCOMPLETE = ("max search depth too small", "out of memory", "hit memory limit", "aborted")
@@ -61,19 +61,20 @@ class Model:
 
     @property
     def name(self) -> str:
+        """Return the name of the file without its ending."""
         return self.path.stem
 
     def is_liveness(self, prop: Property) -> bool:
         """Return True for a formula that only an endless run can break."""
         if prop.sort == "assert":
             return False
-        found = re.search(LTL.format(name=prop.name), self.text, re.M | re.S)
+        found = re.search(LTL.format(name=prop.name), self.text, re.MULTILINE | re.DOTALL)
         if found is None:
             raise SystemExit(f"{self.path}: there is no ltl block named {prop.name}")
         return EVENTUALLY.search(found[1]) is not None
 
 
-class Incorrect(Exception):  # noqa: N818 - it is about a model, not about this program
+class Incorrect(Exception):
     """A check whose result is not the declared one."""
 
 
@@ -96,7 +97,7 @@ def read(path: Path) -> Model:
     for twin in twins:
         if twin.breaks not in properties:
             raise SystemExit(f"{path}: {twin.switch} breaks {twin.breaks}, which is not declared")
-        if re.search(rf"^#ifn?def {twin.switch}$", text, re.M) is None:
+        if re.search(rf"^#ifn?def {twin.switch}$", text, re.MULTILINE) is None:
             raise SystemExit(f"{path}: no line is guarded by {twin.switch}")
     return model
 
@@ -107,26 +108,26 @@ class Pan:
     def __init__(self, folder: Path, model: Model, prop: Property, *switches: str) -> None:
         folder.mkdir()
         self._folder = folder
-        self._liveness = model.is_liveness(prop)
-        self._call("spin", "-a", *switches, str(model.path))
-        # NFAIR: bits for up to 22 processes.
-        flags = ["-DNFAIR=3"] if self._liveness else ["-DSAFETY"]
+        liveness = model.is_liveness(prop)
+        self._options = ["-N", prop.name] if prop.sort == "ltl" else []
+        if liveness:
+            self._options += ["-a", "-f", "-A"]
+        # Trails are written beside the model.
+        shutil.copy(model.path, folder)
+        self._call("spin", "-a", *switches, model.path.name)
+        # Weak fairness among up to 30 processes.
+        flags = ["-DNFAIR=4"] if liveness else ["-DSAFETY"]
         if prop.sort == "assert":
             flags.append("-DNOCLAIM")
         self._call("gcc", OPTIMIZE, "-w", *flags, "-o", "pan", "pan.c")
 
-    def search(self, prop: Property) -> str:
+    def search(self) -> str:
         """Search all states; return what pan prints."""
-        options = [f"-m{DEPTH}", "-E"]
-        if prop.sort == "ltl":
-            options += ["-N", prop.name]
-        if self._liveness:
-            options += ["-a", "-f", "-A"]
-        return self._call("./pan", *options)
+        return self._call("./pan", f"-m{DEPTH}", "-E", *self._options)
 
     def trail(self) -> str:
         """Return the steps of the counterexample."""
-        lines = self._call("./pan", "-r").splitlines()
+        lines = self._call("./pan", *self._options[:2], "-r").splitlines()
         return "\n".join(lines[-TRAIL_LINES:])
 
     def _call(self, *command: str) -> str:
@@ -142,7 +143,7 @@ def states_of(output: str) -> int:
     """Return the number of states of a complete search."""
     if any(line in output for line in INCOMPLETE):
         raise Incorrect("the search was not complete\n" + output)
-    found = re.search(r"^\s*([\d.e+]+) states, stored", output, re.M)
+    found = re.search(r"^\s*([\d.e+]+) states, stored", output, re.MULTILINE)
     if found is None:
         raise Incorrect("pan did not finish\n" + output)
     return int(float(found[1]))
@@ -168,10 +169,10 @@ def verify(folder: Path, model: Model, larger: list[str]) -> None:
         what = "asserts" if prop.sort == "assert" else str(prop)
         began = time.monotonic()
         pan = Pan(folder / f"{model.name}-{prop.name}", model, prop, *larger)
-        output = pan.search(prop)
+        output = pan.search()
         if "errors: 0" not in output:
-            raise Incorrect(f"{what} do not hold\n{output}\n{pan.trail()}")
-        report(model.name, f"{what} hold", states_of(output), began)
+            raise Incorrect(f"{what}: broken\n{output}\n{pan.trail()}")
+        report(model.name, what, states_of(output), began)
 
 
 def refute(folder: Path, model: Model, twin: Twin) -> None:
@@ -179,20 +180,23 @@ def refute(folder: Path, model: Model, twin: Twin) -> None:
     began = time.monotonic()
     name = f"{model.name}-{twin.switch}-{twin.breaks.name}"
     pan = Pan(folder / name, model, twin.breaks, f"-D{twin.switch}")
-    output = pan.search(twin.breaks)
+    output = pan.search()
     if "errors: 0" in output:
         raise Incorrect(f"{twin.switch} does not break {twin.breaks}")
     if not violated(output, twin.breaks):
-        raise Incorrect(f"{twin.switch} breaks something else than {twin.breaks}\n{pan.trail()}")
+        steps = f"{output}\n{pan.trail()}"
+        raise Incorrect(f"{twin.switch} breaks something else than {twin.breaks}\n{steps}")
     report(model.name, f"{twin.switch} breaks {twin.breaks}", states_of(output), began)
 
 
 def report(name: str, what: str, states: int, began: float) -> None:
+    """Print the line of a check."""
     seconds = time.monotonic() - began
     print(f"{name:<12} {what:<48} {states:>9} states {seconds:6.1f} s", flush=True)
 
 
 def main() -> int:
+    """Run the program; return its exit status."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--larger", action="store_true", help="larger bounds, without the twins")
     parser.add_argument("names", nargs="*", metavar="NAME", help="models; by default all")

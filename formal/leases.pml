@@ -103,7 +103,7 @@ byte living = WORKERS;
 #define is_renewed  (renews(0) || renews(1))
 #define runs_beside(w) ((w != 0 && runs_now(0)) || (w != 1 && runs_now(1)))
 #endif
-#define runs_now(w) (does[w] == runs && !excused[w])
+#define runs_now(w) ((does[w] == runs || does[w] == ended) && !excused[w])
 #define was_silent  (up[row.by] != alive)
 #define is_stale    (row.state == running && !row.fresh)
 

@@ -33,7 +33,7 @@
 //! check: ltl second - jobs of key b run again and again
 //! check: ltl third - jobs of key c run again and again
 //! check: ltl keyless - jobs without a key run again and again
-//! twin: NO_POLICY_LOCK breaks assert too_many
+//! twin: NO_POLICY_LOCK breaks assert key_twice
 //! twin: NO_FRESH_COUNT breaks assert too_many
 //! twin: NO_ROOM breaks assert too_many
 //! twin: NO_KEY_COUNT breaks assert key_twice

@@ -34,7 +34,7 @@
 //!        can interrupt, or because the database did not answer
 //! check: assert holds_lead - the lead is given up
 //! check: ltl ends - the shutdown ends, whatever hangs
-//! twin: NO_STOP_CLAIMS breaks assert unwatched
+//! twin: NO_STOP_CLAIMS breaks assert orphan
 //! twin: NO_LATE_ROWS breaks assert unwatched
 //! twin: NO_SEARCH breaks assert orphan
 //! twin: NO_INTERRUPT breaks assert orphan

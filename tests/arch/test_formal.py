@@ -11,27 +11,35 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 FORMAL = ROOT / "formal"
 MODELS = sorted(FORMAL.glob("*.pml"))
-PAGE = (FORMAL / "README.md").read_text()
-GUARD = re.compile(r"^ \*  guard (\w+):((?:.|\n \*   )*)", re.M)
-# awa_lib/ops/claims.py:new_lease, claims.sql:claim_kind
-PLACE = re.compile(r"([\w/.]+\.(?:py|sql)):(\w+)")
+PAGES = "\n".join(path.read_text() for path in sorted(FORMAL.glob("*.md")))
+SCHEMA = "\n".join(path.read_text() for path in sorted(ROOT.glob("sql/migrations/*/*.sql")))
+GUARD = re.compile(r"^ \*  guard (\w+):((?:.|\n \*   )*)", re.MULTILINE)
+# awa_lib/ops/claims.py:new_lease, claims.sql:claim_kind, claim_kinds, awa.sync_job_unique_claims
+PLACES = re.compile(r"([\w/.]+\.(?:py|sql)):(\w+(?:,\s+\w+\b(?![./:]))*)")
+OBJECT = re.compile(r"\b(?:awa\.|idx_)\w+")
 
 
 def guards(model: Path) -> dict[str, list[tuple[str, str]]]:
-    """Return the guards of a model, and the places of the code that each names."""
-    return {name: PLACE.findall(text) for name, text in GUARD.findall(model.read_text())}
+    """Return the guards of a model, and the places that each names: a file and a name in it."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    for guard, text in GUARD.findall(model.read_text().replace("\n *      ", " ")):
+        places = found.setdefault(guard, [])
+        for file, names in PLACES.findall(text):
+            places += [(file, name) for name in re.split(r",\s+", names)]
+        places += [("schema", name) for name in OBJECT.findall(text)]
+    return found
 
 
 def exists(file: str, name: str) -> bool:
-    """Return True when a Python file has a name, or an SQL file a block or a function."""
+    """Return True when a module has a name, an SQL file a block or function, the schema an object."""
+    if file == "schema":
+        return re.search(rf"\b{re.escape(name)}\b", SCHEMA) is not None
     if file.endswith(".py"):
         path = ROOT / file
-        return path.exists() and bool(
-            re.search(rf"\b{name}\b", path.read_text())
-        )
+        return path.exists() and re.search(rf"\b{name}\b", path.read_text()) is not None
     found = [path for path in ROOT.glob("sql/**/*.sql") if path.name == file]
     block = rf"^-- name: {name}$|FUNCTION awa\.{name}\("
-    return any(re.search(block, path.read_text(), re.M) for path in found)
+    return any(re.search(block, path.read_text(), re.MULTILINE) for path in found)
 
 
 def test_the_checker_reads_every_model() -> None:
@@ -62,10 +70,11 @@ def test_each_guard_has_a_switch_a_twin_and_a_line_of_the_page(model: Path) -> N
     text = model.read_text()
     switches = set(re.findall(r"^#ifn?def NO_(\w+)$", text, re.M))
     twins = set(re.findall(r"^//! twin: NO_(\w+) breaks", text, re.M))
-    section = PAGE.partition(f"\n### {model.stem}\n")[2].partition("\n### ")[0]
-    lines = set(re.findall(r"^\| `(\w+)` \|", section, re.M))
+    section = re.split(rf"^##+ {model.stem}(?:\.pml)?$", PAGES, flags=re.MULTILINE)[1:]
+    listed = set(re.findall(r"`(\w+)`", section[0].partition("\n##")[0])) if section else set()
 
-    assert switches == twins == set(guards(model)) == lines
+    assert switches == twins == set(guards(model))
+    assert switches - listed == set()
 
 
 def test_a_missing_place_would_be_found() -> None:
@@ -75,3 +84,5 @@ def test_a_missing_place_would_be_found() -> None:
     assert not exists("awa_lib/ops/claims.py", "old_lease")
     assert not exists("awa_lib/ops/nothing.py", "new_lease")
     assert not exists("claims.sql", "claim_any")
+    assert exists("schema", "awa.claim_limited")
+    assert not exists("schema", "awa.claim_unlimited")
