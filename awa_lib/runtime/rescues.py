@@ -111,6 +111,8 @@ class Rescues:
             for job_id, freed in self._freed_at.items()
             if freed is None or now - freed < self._grace
         }
+        # A row that was locked for a moment only is put aside, to be tried again without a grace.
+        self._aside["heartbeat"].drop(sorted(waiting))
         chosen = sorted(stale - waiting)
         await self._rescue(chosen, "heartbeat")
         await self._note_locked(chosen)
