@@ -119,7 +119,8 @@ inline mark(e) {
         fi
     fi;
     drop(e);
-    assert(!false_success && !false_refusal);
+    assert(!false_success);
+    assert(!false_refusal);
     answer[e] = 0
 }
 

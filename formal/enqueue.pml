@@ -86,7 +86,10 @@ inline set(c, what) {
     false_success = (what == success && inserted[c] == 0);
     false_failure = ((what == own_error || what == refused) && inserted[c] > 0);
     foreign_error = (what == own_error && c == 0);
-    assert(!second_answer && !false_success && !false_failure && !foreign_error);
+    assert(!second_answer);
+    assert(!false_success);
+    assert(!false_failure);
+    assert(!foreign_error);
     future[c] = what
 }
 

@@ -19,6 +19,8 @@
  *      (awa_lib/runtime/dispatcher.py:stop, claims.sql:hand_back_claim).
  *  guard INTERRUPT: async handlers are cancelled at the time-out and their jobs handed back
  *      (awa_lib/runtime/executor.py:drain, claims.sql:finish_attempts).
+ *  guard EXIT: a process that exits hands back what still runs at the time-out
+ *      (awa_lib/runtime/app.py:exiting, claims.sql:finish_attempts).
  *  guard DRAIN_BOUND: the wait for handlers has a bound (awa_lib/runtime/executor.py:drain).
  *  guard ENDS_FIRST: the completer stops only when all ends are written
  *      (awa_lib/runtime/app.py:_write_ends, awa_lib/runtime/completer.py:drain).
@@ -31,13 +33,14 @@
 //! check: assert lost_end - no end is left unwritten while the database answers
 //! check: assert silent - leases are renewed while a handler runs, or an end can be written
 //! check: assert orphan - no job of the process is left running, except under a handler that nothing
-//!        can interrupt, or because the database did not answer
+//!        can interrupt and that goes on, or because the database did not answer
 //! check: assert holds_lead - the lead is given up
 //! check: ltl ends - the shutdown ends, whatever hangs
 //! twin: NO_STOP_CLAIMS breaks assert orphan
 //! twin: NO_LATE_ROWS breaks assert unwatched
 //! twin: NO_SEARCH breaks assert orphan
 //! twin: NO_INTERRUPT breaks assert orphan
+//! twin: NO_EXIT breaks assert orphan
 //! twin: NO_DRAIN_BOUND breaks ltl ends
 //! twin: NO_ENDS_FIRST breaks assert lost_end
 //! twin: NO_ENDS_BOUND breaks ltl ends
@@ -57,7 +60,8 @@ mtype claims = idle;
 mtype stop = working;
 bool sealed;        /* rows that come now are handed back */
 bool taken;         /* the claim under way has made job 1 running */
-bool leaves_any;    /* a handler runs on after the time-out */
+bool exiting;       /* the process ends after the shutdown */
+bool leaves_any;    /* a handler runs on after the time-out, and its job with it */
 bool away;          /* the database does not answer, from now on */
 bool beats = true, writes = true, leads = true;
 bool unwatched, lost_end, silent, orphan, holds_lead;
@@ -144,7 +148,9 @@ proctype Completer() {
 
 /* Runtime.stop */
 proctype Stop() {
-    atomic { stop = waits_for_claims }
+    atomic {
+        stop = waits_for_claims;
+        if :: exiting = true :: exiting = false fi }
     /* the claims under way, for a second */
     atomic {
         if
@@ -161,6 +167,12 @@ proctype Stop() {
 #ifndef NO_INTERRUPT
         if
         :: attempt[0] == runs -> attempt[0] = hands_back
+        :: else
+        fi;
+#endif
+#ifndef NO_EXIT
+        if
+        :: exiting && attempt[1] == runs -> attempt[1] = hands_back
         :: else
         fi;
 #endif
@@ -197,8 +209,10 @@ proctype Stop() {
 #endif
     atomic {
         holds_lead = leads;
-        orphan = !away && (row[0] == running || (row[1] == running && !leaves_any));
-        assert(!holds_lead && !orphan);
+        orphan = !away && (row[0] == running ||
+                           (row[1] == running && (!leaves_any || exiting)));
+        assert(!holds_lead);
+        assert(!orphan);
         stop = stopped }
 }
 

@@ -69,12 +69,17 @@ def test_each_guard_names_code_that_exists(model: Path) -> None:
 def test_each_guard_has_a_switch_a_twin_and_a_line_of_the_page(model: Path) -> None:
     text = model.read_text()
     switches = set(re.findall(r"^#ifn?def NO_(\w+)$", text, re.M))
-    twins = set(re.findall(r"^//! twin: NO_(\w+) breaks", text, re.M))
-    section = re.split(rf"^##+ {model.stem}(?:\.pml)?$", PAGES, flags=re.MULTILINE)[1:]
-    listed = set(re.findall(r"`(\w+)`", section[0].partition("\n##")[0])) if section else set()
+    twins = dict(re.findall(r"^//! twin: NO_(\w+) breaks (\w+ \w+)$", text, re.M))
+    _, *rest = re.split(rf"^##+ {model.stem}(?:\.pml)?$", PAGES, flags=re.MULTILINE)
+    section = "".join(rest).partition("\n##")[0]
+    listed = set(re.findall(r"`(\w+)`", section))
 
-    assert switches == twins == set(guards(model))
+    assert switches == set(twins) == set(guards(model))
     assert switches - listed == set()
+    for guard, property_ in re.findall(
+        r"^\| `(\w+)` \|.*\| `(\w+ \w+)` \|$", section, re.MULTILINE
+    ):
+        assert (guard, property_) == (guard, twins[guard])
 
 
 def test_a_missing_place_would_be_found() -> None:
