@@ -27,7 +27,7 @@ EVENTUALLY = re.compile(r"<>|\b(U|W|V|eventually|until)\b")
 INCOMPLETE = ("max search depth too small", "out of memory", "hit memory limit", "aborted")
 DEPTH = 1_000_000
 # A twin fails after some hundred states: compiling it takes longer than searching.
-OPTIMIZE, OPTIMIZE_TWIN = "-O1", "-O0"
+OPTIMIZE_TWIN, OPTIMIZE, OPTIMIZE_LARGER = "-O0", "-O1", "-O2"
 TRAIL_LINES = 400
 
 
@@ -160,8 +160,10 @@ def violated(output: str, model: Model, prop: Property) -> bool:
     return "acceptance cycle" in output or "assertion violated !" in output
 
 
-def verify(folder: Path, model: Model, larger: list[str]) -> None:
+def verify(folder: Path, model: Model, *, larger: bool) -> None:
     """Check every property of a model; all asserts are one search."""
+    switches = ["-DLARGER"] if larger else []
+    optimize = OPTIMIZE_LARGER if larger else OPTIMIZE
     searched = False
     for prop in model.properties:
         if prop.sort == "assert" and searched:
@@ -169,7 +171,7 @@ def verify(folder: Path, model: Model, larger: list[str]) -> None:
         searched |= prop.sort == "assert"
         what = "asserts" if prop.sort == "assert" else str(prop)
         began = time.monotonic()
-        pan = Pan(folder / f"{model.name}-{prop.name}", model, prop, *larger, optimize=OPTIMIZE)
+        pan = Pan(folder / f"{model.name}-{prop.name}", model, prop, *switches, optimize=optimize)
         output = pan.search()
         if "errors: 0" not in output:
             raise Incorrect(f"{what}: broken\n{output}\n{pan.trail()}")
@@ -220,7 +222,7 @@ def check(folder: Path, model: Model, *, larger: bool) -> int:
     """Check a model and its twins; return how many checks are wrong."""
     wrong = 0
     try:
-        verify(folder, model, ["-DLARGER"] if larger else [])
+        verify(folder, model, larger=larger)
     except Incorrect as error:
         wrong += 1
         print(f"{model.name}: {error}")

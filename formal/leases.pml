@@ -54,7 +54,7 @@
 
 #ifdef LARGER
 #define WORKERS 3
-#define FAULTS 2
+#define FAULTS 3
 #else
 #define WORKERS 2
 #define FAULTS 2
