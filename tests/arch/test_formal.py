@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import re
-import sys
+import shutil
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -42,13 +44,13 @@ def exists(file: str, name: str) -> bool:
     return any(re.search(block, path.read_text(), re.MULTILINE) for path in found)
 
 
-def test_the_checker_reads_every_model() -> None:
-    sys.path.insert(0, str(FORMAL))
-    try:
-        import check
-    finally:
-        sys.path.remove(str(FORMAL))
+@pytest.fixture
+def check(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(FORMAL))
+    return importlib.import_module("check")
 
+
+def test_the_checker_reads_every_model(check: ModuleType) -> None:
     for path in MODELS:
         model = check.read(path)
         assert model.twins
@@ -80,6 +82,61 @@ def test_each_guard_has_a_switch_a_twin_and_a_line_of_the_page(model: Path) -> N
         r"^\| `(\w+)` \|.*\| `(\w+ \w+)` \|$", section, re.MULTILINE
     ):
         assert (guard, property_) == (guard, twins[guard])
+
+
+COUNT = """
+//! check: assert high - n stays low
+//! check: assert negative - n is not negative
+//! twin: NO_BOUND breaks assert high
+int n;
+bool high, negative;
+active proctype P() {
+    do
+#ifndef NO_BOUND
+    :: n < 3 -> n++
+    :: n == 3 -> break
+#else
+    :: n < 4 -> n++
+    :: n == 4 -> break
+#endif
+    od;
+    atomic { high = (n > 3); negative = (n < 0); assert(!high); assert(!negative) }
+}
+ltl ends { <> (n == 9) }
+"""
+WRONG = {
+    "a property": ("n > 3", "n > 2", "asserts: broken"),
+    "a liveness": (
+        "//! twin",
+        "//! check: ltl ends - n gets to its end\n//! twin",
+        "ltl ends: broken",
+    ),
+    "a twin that holds": ("n > 3", "n > 4", "does not break"),
+    "another property": ("(n > 3); negative = (n < 0)", "(n > 9); negative = (n > 3)", "else than"),
+    "a search that ends": ("", "", "not complete"),
+}
+
+
+@pytest.mark.skipif(not (shutil.which("spin") and shutil.which("gcc")), reason="needs spin and gcc")
+@pytest.mark.parametrize("what", ["nothing", *WRONG])
+def test_what_is_wrong_is_found(
+    check: ModuleType,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    what: str,
+) -> None:
+    old, new, message = WRONG.get(what, ("", "", "NO_BOUND breaks assert high"))
+    monkeypatch.setattr(check, "OPTIMIZE", "-O0")
+    if what == "a search that ends":
+        monkeypatch.setattr(check, "DEPTH", 3)
+    path = tmp_path / "count.pml"
+    path.write_text(COUNT.replace(old, new))
+
+    wrong = check.check(tmp_path, check.read(path), larger=False)
+
+    assert message in capsys.readouterr().out
+    assert (wrong > 0) == (what != "nothing")
 
 
 def test_a_missing_place_would_be_found() -> None:
