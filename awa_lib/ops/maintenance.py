@@ -17,7 +17,7 @@ from awa_lib.ops.jobs import id_array
 from awa_lib.validation import bounded
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from awa_lib._sql import Op
 
@@ -31,6 +31,7 @@ __all__ = [
     "forget",
     "forget_signatures",
     "free_ids",
+    "once_locked_ids",
     "overdue_ids",
     "promote",
     "recount",
@@ -125,6 +126,12 @@ def overdue_ids() -> Op[list[int]]:
 def expired_callback_ids(aside: Aside, limit: int = RESCUE_BATCH) -> Op[list[int]]:
     """Return the ids of waiting jobs whose callback timed out, oldest first."""
     return (yield from _search("expired_callback_ids", aside, limit))
+
+
+def once_locked_ids(ids: Iterable[int]) -> Op[set[int]]:
+    """Return the ids of rows that a transaction has locked since their last change."""
+    rows = yield sql.maintenance("once_locked_ids", ids=id_array(sorted(ids)))
+    return {row[0] for row in rows}
 
 
 def free_ids(ids: Sequence[int]) -> Op[set[int]]:

@@ -248,11 +248,13 @@ class Runtime:
         try:
             if claims:
                 await asyncio.wait(claims, timeout=seconds)
+            self._seal()
             left = await self._executor.drain(
                 max(0.0, min(timeout_seconds, until - _STOP_SECONDS - self.loop.time()))
             )
         except asyncio.CancelledError as error:
             cancelled, until = error, min(until, self.loop.time() + _STOP_SECONDS)
+            self._seal()
             left = await self._executor.drain(0.0)
         finally:
             self._guards.close()
@@ -275,6 +277,10 @@ class Runtime:
         if cancelled is not None:
             raise cancelled
         return left
+
+    def _seal(self) -> None:
+        for dispatcher in self._dispatchers.values():
+            dispatcher.seal()
 
     def _last_steps(
         self, claims: Sequence[asyncio.Task[None]], seconds: float

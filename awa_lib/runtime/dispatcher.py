@@ -77,6 +77,7 @@ class Dispatcher:
         self._wake = asyncio.Event()
         self._freed = asyncio.Event()
         self._stopping = False
+        self._sealed = False
         # Jobs that could not be claimed: until when they are skipped, and for how long.
         self._skipped: dict[int, tuple[float, float]] = {}
         # Leases of claims without an answer, with the times of the searches that are left.
@@ -115,6 +116,10 @@ class Dispatcher:
     async def start(self) -> None:
         """Start the loop."""
         await self.duty.start()
+
+    def seal(self) -> None:
+        """Start no job any longer: an answer that comes from now on counts as lost."""
+        self._sealed = True
 
     async def stop(self, seconds: float) -> None:
         """Stop claiming; a running claim may take ``seconds``, so that no claimed job is lost."""
@@ -195,12 +200,19 @@ class Dispatcher:
         """Run a claim with a lease of its own; keep the lease when the answer is lost."""
         lease, self._lease = self._lease or claims.new_lease(), None
         try:
-            return await self._link.run(make(lease))
+            answer = await self._link.run(make(lease))
         except BaseException as error:
             if not _is_refused(error):
-                now = time.monotonic()
-                self._unanswered[lease] = [now + seconds for seconds in _SEARCH_SECONDS]
+                self._search_for(lease)
             raise
+        if self._sealed:
+            self._search_for(lease)
+            raise Unavailable("the answer to a claim came after the wait for it")
+        return answer
+
+    def _search_for(self, lease: int) -> None:
+        now = time.monotonic()
+        self._unanswered[lease] = [now + seconds for seconds in _SEARCH_SECONDS]
 
     def _skipped_now(self) -> list[int]:
         if not self._skipped:

@@ -111,6 +111,8 @@ class Rescues:
             for job_id, freed in self._freed_at.items()
             if freed is None or now - freed < self._grace
         }
+        # A row that was locked for a moment only is put aside, to be tried again without a grace.
+        self._aside["heartbeat"].drop(sorted(waiting))
         chosen = sorted(stale - waiting)
         await self._rescue(chosen, "heartbeat")
         await self._note_locked(chosen)
@@ -123,6 +125,9 @@ class Rescues:
     async def _note_freed(self, stale: set[int]) -> None:
         """Note which rows that were locked are free now."""
         self._freed_at = {id_: freed for id_, freed in self._freed_at.items() if id_ in stale}
+        if new := stale - self._freed_at.keys():
+            # Also a lock that was gone before this look: its end may be a moment ago.
+            self._freed_at |= dict.fromkeys(await self._contact.run(ops.once_locked_ids(new)))
         locked = [job_id for job_id, freed in self._freed_at.items() if freed is None]
         if locked:
             now = self._clock()

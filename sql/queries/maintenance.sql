@@ -123,6 +123,13 @@ WHERE state = 'waiting_external' AND callback_timeout_at < now()
 ORDER BY callback_timeout_at
 LIMIT :limit::int
 
+-- name: once_locked_ids
+-- The jobs whose row another transaction has, or had, locked since its last change: that leaves its
+-- number in xmax.  A transaction that locks a row and changes it leaves the number of the change
+-- there.  No lock; primary key.
+SELECT id FROM awa.jobs_hot
+WHERE id = ANY(ARRAY(SELECT unnest(:ids::bigint[]))) AND xmax::text NOT IN ('0', xmin::text)
+
 -- name: free_ids
 -- The jobs that no other session has locked now.  Locks them until the end of the statement.
 SELECT id FROM awa.jobs_hot

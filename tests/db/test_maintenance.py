@@ -13,7 +13,9 @@ from fix_wait import eventually
 from fix_worker import Rows
 
 import awa_lib as awa
+from awa_lib._sql import Op
 from awa_lib.db.drive import run
+from awa_lib.ops import claims
 from awa_lib.ops import maintenance as ops
 from awa_lib.ops.apart import Aside
 
@@ -348,6 +350,29 @@ def test_rescue_leaves_rows_that_others_hold(conn, rows: Rows, put, database_url
         other.execute("SELECT 1 FROM awa.jobs_hot WHERE id = %s FOR UPDATE", (held,))
 
         assert [r.id for r in run(conn, rescue_stale(90))] == [free]
+
+
+@pytest.mark.parametrize("kinds", [["k"], ["k", "other"]])
+@pytest.mark.parametrize("limited", [False, True])
+def test_only_the_locks_of_others_are_remembered(
+    conn, put, database_url: str, kinds: list[str], limited: bool
+) -> None:
+    """A claim, and a heartbeat that passes over locked rows, lock what they change."""
+    awa.Client.on(conn).set_queue_policy("default", max_running=5)
+    job_id, lease = put(), claims.new_lease()
+
+    def found(op: Op[object]) -> set[int]:
+        run(conn, op)
+        return run(conn, ops.once_locked_ids([job_id]))
+
+    given = {"lease": lease, "limited": limited}
+    assert found(claims.claim("default", kinds, 1, None, **given)) == set()
+    assert found(claims.heartbeat([(job_id, lease)], skip_locked=True)) == set()
+    with psycopg.connect(database_url) as other:
+        other.execute("SELECT FROM awa.jobs_hot WHERE id = %s FOR UPDATE", (job_id,))
+        assert run(conn, ops.once_locked_ids([job_id])) == {job_id}
+    assert run(conn, ops.once_locked_ids([job_id])) == {job_id}
+    assert found(claims.heartbeat([(job_id, lease)])) == set()
 
 
 def test_a_row_without_heartbeat_is_never_presumed_dead(conn, put) -> None:

@@ -42,6 +42,7 @@ HOT_CHANGES = [
     ("maintenance", "delete_completed", {}),
     ("maintenance", "delete_unsuccessful", {}),
     ("maintenance", "free_ids", {}),
+    ("maintenance", "once_locked_ids", {}),
     ("maintenance", "rescue", {}),
     ("maintenance", "delete_old", {}),
     ("maintenance", "age", {}),

@@ -15,6 +15,7 @@ from fix_worker import Noop, Rows, working
 import awa_lib as awa
 from awa_lib._sql import Op, Statement, compile_block
 from awa_lib.config import WorkerOptions
+from awa_lib.ops.apart import Aside
 from awa_lib.reads.health import ping
 from awa_lib.runtime.links import Link, Outage
 from awa_lib.runtime.rescues import Contact, Rescues, longest_break
@@ -297,6 +298,64 @@ async def test_a_row_that_was_locked_gets_its_grace_when_it_is_free(
 
     assert locked == ["running"] * 2
     assert after == ["running", "running", "retryable"]
+
+
+async def test_a_row_that_was_locked_before_the_first_look_gets_its_grace_too(
+    rescues: Rescues, clock: Clock, rows: Rows, database_url: str
+) -> None:
+    """Its heartbeat may have waited for the lock until a moment ago."""
+    job_id = rows.one(STALE)["id"]
+    for _ in range(4):
+        clock.now += 10
+        await rescues.deadline()
+    with psycopg.connect(database_url) as other:
+        other.execute("SELECT FROM awa.jobs_hot WHERE id = %s FOR UPDATE", (job_id,))
+    states = []
+    for seconds in (0, 20, 20):
+        clock.now += seconds
+        await rescues.deadline()
+        await rescues.stale()
+        states.append(rows.job(job_id)["state"])
+
+    assert states == ["running", "running", "retryable"]
+
+
+async def test_a_row_that_was_locked_for_a_moment_gets_its_grace_too(
+    rescues: Rescues,
+    contact: Contact,
+    clock: Clock,
+    rows: Rows,
+    database_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The rescue meets the lock, the look at what is locked finds it gone."""
+    job_id = rows.one(STALE)["id"]
+    rescues._aside["heartbeat"] = Aside(clock)
+    for _ in range(4):
+        clock.now += 10
+        await rescues.deadline()
+    run = contact.run
+    with psycopg.connect(database_url) as other:
+
+        async def meddle(op: Op[object]) -> object:
+            if op.__name__ == "rescue":
+                other.execute("SELECT FROM awa.jobs_hot WHERE id = %s FOR UPDATE", (job_id,))
+            elif op.__name__ == "free_ids":
+                other.rollback()
+            return await run(op)
+
+        monkeypatch.setattr(contact, "run", meddle)
+        await rescues.stale()
+        monkeypatch.undo()
+    assert job_id in rescues._aside["heartbeat"]
+    states = []
+    for seconds in (2, 20, 20):
+        clock.now += seconds
+        await rescues.deadline()
+        await rescues.stale()
+        states.append(rows.job(job_id)["state"])
+
+    assert states == ["running", "running", "retryable"]
 
 
 async def test_long_work_that_is_held_up_delays_no_short_work(

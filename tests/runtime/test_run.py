@@ -151,6 +151,36 @@ async def test_a_shutdown_is_bounded_though_a_claim_is_not_answered(
     assert took < 2.5
 
 
+async def test_a_claim_that_is_answered_after_the_wait_for_it_starts_no_job(
+    aclient: awa.AsyncClient, rows: Rows
+) -> None:
+    """The loop is busy when the shutdown begins, so the claim is cut off later than that."""
+    began = asyncio.Event()
+
+    @aclient.task(Noop)
+    async def handler(job: awa.Job) -> None:
+        began.set()
+
+    rows.conn.execute(
+        "CREATE FUNCTION nap() RETURNS trigger LANGUAGE plpgsql"
+        " AS 'BEGIN PERFORM pg_sleep(1.3); RETURN NEW; END'"
+    )
+    rows.conn.execute(
+        "CREATE TRIGGER nap BEFORE UPDATE ON awa.jobs_hot FOR EACH ROW"
+        " WHEN (OLD.state = 'available' AND NEW.state = 'running') EXECUTE FUNCTION nap()"
+    )
+    await aclient.start([("default", 5)])
+    job = await aclient.insert(Noop())
+    napping = "SELECT FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+    await aeventually(lambda: rows.all(f"{napping} AND datname = current_database()"))
+    stopping = asyncio.create_task(aclient.shutdown(5000))
+    asyncio.get_running_loop().call_soon(time.sleep, 0.6)
+    await stopping
+
+    assert not began.is_set()
+    assert (rows.job(job.id)["state"], rows.job(job.id)["attempt"]) == ("available", 0)
+
+
 async def test_a_connection_that_is_cancelled_half_way_is_closed_at_once(
     database_url: str, rows: Rows
 ) -> None:
