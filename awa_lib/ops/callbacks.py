@@ -192,7 +192,10 @@ def enter_wait(job_id: int, lease: int, callback_id: str, progress: str | None) 
 def leave_wait(
     job_id: int, lease: int, callback_id: str, deadline_seconds: float | None
 ) -> Op[bool]:
-    """Make a waiting attempt running again without an answer; return False if it does not wait."""
+    """Let an attempt go on without an answer, with a new deadline; return False if it is lost.
+
+    May be repeated.
+    """
     rows = yield sql.callbacks(
         "leave_wait",
         id=job_id,
@@ -220,7 +223,7 @@ class WaitStatus:
     lease: int
     callback_id: str | None
     pending: bool
-    """There is an answer that was not taken."""
+    """There is an answer outside the journal."""
     answered: frozenset[str]
     """Callbacks with an answer in the journal."""
 

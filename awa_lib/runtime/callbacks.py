@@ -317,7 +317,7 @@ def _problem_of_running(wait: _Wait, seen: WaitStatus) -> str | None:
         return "the handler left another wait for it"
     if seen.callback_id is not None:
         return "another callback is registered"
-    return None if seen.pending else "the callback was withdrawn"
+    return None if seen.pending else "the callback was replaced or withdrawn"
 
 
 def _journal(attempt: Attempt) -> list[dict[str, Any]]:
@@ -329,9 +329,7 @@ def _journal(attempt: Attempt) -> list[dict[str, Any]]:
         if isinstance(kept, list) and all(isinstance(e, dict) and "id" in e for e in kept):
             journal = [dict(entry) for entry in kept]
         if _ANSWER_KEY in metadata and journal and "result" not in journal[-1]:
-            answer = metadata[_ANSWER_KEY]
-            if not any("result" in e and e["result"] == answer for e in journal):
-                journal[-1]["result"] = answer
+            journal[-1]["result"] = metadata[_ANSWER_KEY]
         attempt.journal = journal
     return attempt.journal
 

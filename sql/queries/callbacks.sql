@@ -11,7 +11,9 @@
 
 -- name: register_callback
 -- Give the running attempt a callback, in place of an earlier one; journals its id.  Can be sent
--- again: a callback that was answered meanwhile stays answered.  Locks the row; primary key.
+-- again: a callback that was answered meanwhile stays answered.  Unanswered callbacks behind it leave
+-- the journal, so that its last entry, if without an answer, is the latest callback.  Locks the row;
+-- primary key.
 WITH owned AS MATERIALIZED (
     SELECT id, callback_id, metadata,
            CASE WHEN jsonb_typeof(metadata -> '_awa_callbacks') = 'array'
@@ -24,18 +26,24 @@ WITH owned AS MATERIALIZED (
     SELECT id, metadata,
            CASE WHEN callback_id IS NULL AND metadata ? '_awa_callback_result'
                  AND journal <> '[]' AND NOT (journal -> -1) ? 'result'
-                 AND NOT journal @> jsonb_build_array(jsonb_build_object(
-                     'result', metadata -> '_awa_callback_result'))
                 THEN jsonb_set(journal, '{-1,result}', metadata -> '_awa_callback_result')
                 ELSE journal END AS journal,
            jsonb_build_object('id', :callback_id::uuid::text) AS entry
     FROM owned
 ), known AS (
-    SELECT id, metadata, jsonb_path_exists(
-               journal, '$[*] ? (@.id == $id && exists(@.result))', entry) AS answered,
-           CASE WHEN jsonb_path_exists(journal, '$[*] ? (@.id == $id)', entry)
-                THEN journal ELSE journal || jsonb_build_array(entry) END AS journal
+    SELECT id, metadata, answered,
+           CASE WHEN answered THEN journal
+                WHEN place IS NULL THEN journal || jsonb_build_array(entry)
+                ELSE to_jsonb(ARRAY(
+                    SELECT e.entry FROM jsonb_array_elements(journal) WITH ORDINALITY AS e(entry, at)
+                    WHERE e.at <= place OR e.entry ? 'result'
+                    ORDER BY e.at)) END AS journal
     FROM merged
+    CROSS JOIN LATERAL (
+        SELECT max(e.at) AS place, coalesce(bool_or(e.entry ? 'result'), false) AS answered
+        FROM jsonb_array_elements(journal) WITH ORDINALITY AS e(entry, at)
+        WHERE e.entry -> 'id' = merged.entry -> 'id'
+    ) AS own
 )
 UPDATE awa.jobs_hot AS j
 SET callback_id = CASE WHEN answered THEN j.callback_id ELSE :callback_id::uuid END,
@@ -75,13 +83,13 @@ WHERE id = :id::bigint AND run_lease = :lease::bigint
 RETURNING id
 
 -- name: leave_wait
--- The handler continues without its answer (a time-out of its own): the lease starts again.  Locks
--- the row; primary key.
+-- The handler continues without its answer (a time-out of its own): lease and deadline start again,
+-- also when the answer has just come.  Can be sent again.  Locks the row; primary key.
 UPDATE awa.jobs_hot
 SET state = 'running', heartbeat_at = clock_timestamp(),
     deadline_at = clock_timestamp() + make_interval(secs => :deadline_seconds::float8)
-WHERE id = :id::bigint AND run_lease = :lease::bigint AND state = 'waiting_external'
-  AND callback_id = :callback_id::uuid
+WHERE id = :id::bigint AND run_lease = :lease::bigint
+  AND (state = 'running' OR state = 'waiting_external' AND callback_id = :callback_id::uuid)
 RETURNING id
 
 -- name: abandon_wait
@@ -105,10 +113,14 @@ WITH left_alone AS (
 SELECT id FROM left_alone WHERE (SELECT count(*) FROM notified) >= 0
 
 -- name: look_at_waits
--- The state of jobs whose handlers wait in this process.  pending is true for an answer that was
--- not taken; answered has the ids whose answers are in the journal.  No lock; primary keys.
+-- The state of jobs whose handlers wait in this process.  pending is true for an answer outside the
+-- journal; answered has the ids whose answers are in the journal.  No lock; primary keys.
 SELECT id, state::text AS state, run_lease, callback_id::text AS callback_id,
-       state = 'running' AND metadata ? '_awa_callback_result' AS pending,
+       state = 'running' AND metadata ? '_awa_callback_result'
+       AND (NOT coalesce(metadata #> '{_awa_callbacks,-1}' ? 'result', false)
+            OR NOT EXISTS (
+                SELECT FROM jsonb_path_query(metadata, '$._awa_callbacks[*]') AS e(entry)
+                WHERE entry -> 'result' = metadata -> '_awa_callback_result')) AS pending,
        CASE WHEN state = 'running' THEN coalesce(jsonb_path_query_array(
            metadata, '$._awa_callbacks[*] ? (exists(@.result)).id')::text, '[]')
        ELSE '[]' END AS answered
@@ -130,7 +142,16 @@ WITH owned AS MATERIALIZED (
     SELECT id, metadata, journal, jsonb_path_query_first(
                journal, '$[*] ? (@.id == $id).result',
                jsonb_build_object('id', :callback_id::uuid::text)) AS kept,
-           CASE WHEN callback_id IS NULL THEN metadata -> '_awa_callback_result' END AS pending
+           -- An answer outside the journal belongs to the last entry, if that has none; else it may be
+           -- a copy of one that is journaled under another callback.
+           CASE WHEN callback_id IS NOT NULL THEN NULL
+                WHEN journal <> '[]' AND NOT (journal -> -1) ? 'result'
+                 AND journal -> -1 ->> 'id' <> :callback_id::uuid::text THEN NULL
+                WHEN (journal -> -1) ? 'result' AND EXISTS (
+                    SELECT FROM jsonb_array_elements(journal) AS e(entry)
+                    WHERE entry -> 'result' = metadata -> '_awa_callback_result'
+                      AND entry ->> 'id' <> :callback_id::uuid::text) THEN NULL
+                ELSE metadata -> '_awa_callback_result' END AS pending
     FROM owned
 ), found AS (
     SELECT id, coalesce(kept, pending) AS answer,

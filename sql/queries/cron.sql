@@ -5,11 +5,12 @@
 -- name: declare_schedules
 -- Write the schedules of a process, in name order.  Pause, creation time and last fire stay (a
 -- trigger sets the last fire to now if expression or time zone change).  A removed schedule comes
--- back only when a process starts (fresh).  Without living, no process is recorded as having them:
+-- back only when a process starts (fresh), and begins then: what it fired before is not fired again.  Without living, no process is recorded as having them:
 -- they came from a file.  Locks their rows; rows that are locked stay as they are, and their names
 -- are returned.
 WITH wanted AS MATERIALIZED (
-    SELECT d.*
+    SELECT d.*, CASE WHEN s.removed_at IS NOT NULL
+                     THEN date_trunc('second', clock_timestamp()) END AS begins_at
     FROM jsonb_to_recordset(:schedules::jsonb) AS d (
         name text, cron_expr text, timezone text, kind text, queue text, args jsonb,
         priority smallint, max_attempts smallint, tags text[], metadata jsonb,
@@ -43,16 +44,20 @@ WITH wanted AS MATERIALIZED (
         declared_at = coalesce(excluded.declared_at, s.declared_at), removed_at = NULL
 ), written AS (
     INSERT INTO awa.cron_jobs AS c (
-        name, cron_expr, timezone, kind, queue, args, priority, max_attempts, tags, metadata
+        name, cron_expr, timezone, kind, queue, args, priority, max_attempts, tags, metadata,
+        last_enqueued_at
     )
-    SELECT name, cron_expr, timezone, kind, queue, args, priority, max_attempts, tags, metadata
+    SELECT name, cron_expr, timezone, kind, queue, args, priority, max_attempts, tags, metadata,
+           begins_at
     FROM declared
     ON CONFLICT (name) DO UPDATE
     SET cron_expr = excluded.cron_expr, timezone = excluded.timezone, kind = excluded.kind,
         queue = excluded.queue, args = excluded.args, priority = excluded.priority,
         max_attempts = excluded.max_attempts, tags = excluded.tags, metadata = excluded.metadata,
+        last_enqueued_at = greatest(c.last_enqueued_at, excluded.last_enqueued_at),
         updated_at = now()
-    WHERE (c.cron_expr, c.timezone, c.kind, c.queue, c.args, c.priority, c.max_attempts, c.tags,
+    WHERE excluded.last_enqueued_at IS NOT NULL
+       OR (c.cron_expr, c.timezone, c.kind, c.queue, c.args, c.priority, c.max_attempts, c.tags,
            c.metadata)
         IS DISTINCT FROM (excluded.cron_expr, excluded.timezone, excluded.kind, excluded.queue,
            excluded.args, excluded.priority, excluded.max_attempts, excluded.tags, excluded.metadata)

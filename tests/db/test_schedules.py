@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 import awa_lib as awa
+from awa_lib.cron import begin
 from awa_lib.db.drive import run
 from awa_lib.ops import cron as ops
 
@@ -95,6 +98,31 @@ async def test_removed_is_told_from_missing_and_stays_removed(client, declare) -
 
     declare(schedule())
     assert [one.name for one in await client.list_cron_jobs()] == ["nightly"]
+
+
+@pytest.mark.parametrize("left", ["DELETE FROM awa.cron_jobs", "SELECT"], ids=["gone", "rewritten"])
+def test_a_removed_schedule_that_comes_back_repeats_no_fire(conn, declare, look, left) -> None:
+    """A leader of awa 0.5 may have written the row again meanwhile."""
+    declare(schedule(cron_expr="* * * * *"))
+    run(conn, ops.delete_cron_job("nightly"))
+    conn.execute(
+        "INSERT INTO awa.cron_jobs (name, cron_expr, kind) VALUES ('nightly', '* * * * *', 'k')"
+    )
+    conn.execute(left)
+
+    declare(schedule(cron_expr="* * * * *"))
+
+    (due,) = run(conn, ops.read_schedules())
+    assert begin(due) >= look("SELECT declared_at FROM awa.cron_settings")[0][
+        "declared_at"
+    ].replace(microsecond=0)
+
+
+def test_a_new_schedule_looks_back_a_minute(conn, declare) -> None:
+    declare(schedule())
+
+    (due,) = run(conn, ops.read_schedules())
+    assert begin(due) == due.created_at - timedelta(minutes=1)
 
 
 def test_declaring_again_keeps_what_happened_and_writes_only_changes(conn, declare, look) -> None:

@@ -15,6 +15,12 @@ from fix_worker import Noop, Rows, working
 import awa_lib as awa
 from awa_lib.ops import callbacks as ops
 
+# What resume_external of awa 0.5 does to the row, with an empty payload.
+_RESUMED_BY_05 = (
+    "UPDATE awa.jobs_hot SET state = 'running', callback_id = NULL, callback_timeout_at = NULL,"
+    " heartbeat_at = now(), metadata = metadata || '{\"_awa_callback_result\": null}' WHERE id = %s"
+)
+
 
 def callback_of(rows: Rows, job_id: int) -> str | None:
     row = rows.job(job_id)
@@ -288,6 +294,119 @@ async def test_two_waits_at_once_and_an_early_answer(aclient: awa.AsyncClient, r
         await ended(rows, job.id, "completed")
 
     assert answers == ["early", "second", "second"]
+
+
+async def test_answer_of_a_callback_is_not_that_of_one_it_replaced(
+    aclient: awa.AsyncClient, rows: Rows
+) -> None:
+    heard: list[str] = []
+
+    @aclient.task(Noop)
+    async def handler(job: awa.Job) -> None:
+        old, new = await job.register_callback(), await job.register_callback()
+        await aclient.resume_external(new.id, "new")
+        try:
+            heard.append(await job.wait_for_callback(old))
+        except awa.ValidationError as error:
+            heard.append(str(error))
+        heard.append(await job.wait_for_callback(new))
+
+    async with working(aclient):
+        job = await aclient.insert(Noop())
+        await ended(rows, job.id, "completed")
+
+    assert "the callback was replaced or withdrawn" in heard[0]
+    assert heard[1:] == ["new"]
+
+
+async def test_equal_answers_of_awa_05_are_told_apart(aclient: awa.AsyncClient, rows: Rows) -> None:
+    """It journals no answer; most answers are empty, so that an earlier one is likely equal."""
+    run: Callable[..., Any] = aclient._run
+    first, second = (f"6e7fd6d2-15b5-4b12-9dd5-2d5a41f8c00{n}" for n in (1, 2))
+    async with _running(aclient, rows) as (job_id, lease):
+        await run(ops.register_callback(job_id, lease, first, 60, awa_expressions()))
+        await aclient.resume_external(first)
+        assert await run(ops.take_answer(job_id, lease, first, None)) == "null"
+        await run(ops.register_callback(job_id, lease, second, 60, awa_expressions()))
+        rows.conn.execute(_RESUMED_BY_05, [job_id])
+        assert (await run(ops.look_at_waits([job_id])))[job_id].pending
+        # Its process ends before it has taken the answer, and the next attempt registers again.
+        assert await run(ops.register_callback(job_id, lease, second, 60, awa_expressions()))
+        assert rows.job(job_id)["callback_id"] is None
+        assert await run(ops.take_answer(job_id, lease, second, None)) == "null"
+
+
+async def test_the_last_entry_of_the_journal_is_the_latest_callback(
+    aclient: awa.AsyncClient, rows: Rows
+) -> None:
+    run: Callable[..., Any] = aclient._run
+    first, second = (f"6e7fd6d2-15b5-4b12-9dd5-2d5a41f8c00{n}" for n in (1, 2))
+    async with _running(aclient, rows) as (job_id, lease):
+        for callback in (first, second, first):
+            await run(ops.register_callback(job_id, lease, callback, 60, awa_expressions()))
+        rows.conn.execute(_RESUMED_BY_05, [job_id])
+        assert await run(ops.take_answer(job_id, lease, second, None)) is None
+        await run(ops.register_callback(job_id, lease, second, 60, awa_expressions()))
+
+    assert rows.job(job_id)["metadata"]["_awa_callbacks"] == [
+        {"id": first, "result": None},
+        {"id": second},
+    ]
+
+
+async def test_an_equal_answer_outside_the_journal_is_not_lost_with_the_process(
+    aclient: awa.AsyncClient, rows: Rows, database_url: str
+) -> None:
+    runs: list[str] = []
+
+    def register(client: awa.AsyncClient) -> None:
+        @client.task(Noop)
+        async def handler(job: awa.Job) -> None:
+            runs.append("began")
+            await job.wait_for_callback(await job.register_callback())
+            await job.wait_for_callback(await job.register_callback(timeout_seconds=60))
+
+    register(aclient)
+    async with working(aclient):
+        job = await aclient.insert(Noop())
+        first = await waiting(rows, job.id)
+        await aclient.resume_external(first)
+        await waiting(rows, job.id, other_than=first)
+        # Without a notification the process learns of it a second later.
+        rows.conn.execute(_RESUMED_BY_05, [job.id])
+    assert rows.job(job.id)["state"] == "available"
+
+    async with awa.AsyncClient(database_url) as other:
+        register(other)
+        async with working(other):
+            await ended(rows, job.id, "completed")
+
+    assert runs == ["began", "began"]
+
+
+async def test_deadline_starts_again_when_a_wait_is_left_as_its_answer_comes(
+    aclient: awa.AsyncClient, rows: Rows
+) -> None:
+    deadlines: list[Any] = []
+
+    @aclient.task(Noop)
+    async def handler(job: awa.Job) -> None:
+        token = await job.register_callback()
+        wait = asyncio.create_task(job.wait_for_callback(token))
+        await waiting(rows, job.id)
+        # Without a notification the process learns of it a second later.
+        rows.conn.execute(_RESUMED_BY_05, [job.id])
+        wait.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await wait
+        deadlines.append(rows.job(job.id)["deadline_at"])
+        assert await job.wait_for_callback(token) is None
+
+    async with working(aclient):
+        job = await aclient.insert(Noop())
+        await ended(rows, job.id, "completed")
+
+    assert deadlines != [None]
 
 
 async def test_answers_of_an_earlier_life_are_gone(aclient: awa.AsyncClient, rows: Rows) -> None:
