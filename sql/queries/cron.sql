@@ -5,9 +5,9 @@
 -- name: declare_schedules
 -- Write the schedules of a process, in name order.  Pause, creation time and last fire stay (a
 -- trigger sets the last fire to now if expression or time zone change).  A removed schedule comes
--- back only when a process starts (fresh), and begins then: what it fired before is not fired again.  Without living, no process is recorded as having them:
--- they came from a file.  Locks their rows; rows that are locked stay as they are, and their names
--- are returned.
+-- back only when a process starts (fresh), and begins then: what it fired before is not fired
+-- again.  Without living, no process is recorded as having them: they came from a file.  Locks
+-- their rows; rows that are locked stay as they are, and their names are returned.
 WITH wanted AS MATERIALIZED (
     SELECT d.*, CASE WHEN s.removed_at IS NOT NULL
                      THEN date_trunc('second', clock_timestamp()) END AS begins_at
