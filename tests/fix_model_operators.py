@@ -25,8 +25,8 @@ VERBS: dict[str, Callable[[int, Any], Op[Any]]] = {
     "retry": lambda job_id, value: jobs.retry(job_id),
     "cancel": lambda job_id, value: jobs.cancel(job_id),
     "delete": lambda job_id, value: jobs.discard(job_id),
-    "set_priority": lambda job_id, value: jobs.set_priority(job_id, value),
-    "move_queue": lambda job_id, value: jobs.move_queue(job_id, value),
+    "set_priority": jobs.set_priority,
+    "move_queue": jobs.move_queue,
 }
 ANSWERS: dict[str, Callable[[str, Any], Op[Any]]] = {
     "complete": callbacks.complete_external,
