@@ -8,15 +8,19 @@ rows that are left.
 
 from __future__ import annotations
 
+import json
+import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import psycopg
 
 ENDED = ("completed", "failed", "cancelled")
+OWNED = ("running", "waiting_external")
 PLACES = {"scheduled": "scheduled_jobs", "retryable": "scheduled_jobs"}
 RESCUES = ("heartbeat stale", "hard deadline exceeded", "callback timed out")
 # The name puts the trigger behind that of unique keys: a key is logged when it is held.
@@ -116,6 +120,8 @@ class History:
     """How many jobs of a queue may run at a time."""
     key_limits: dict[str, int] = field(default_factory=dict)
     """How many jobs with one concurrency key."""
+    cleans: bool = True
+    """Whether jobs that have ended may be deleted."""
 
     def lines(self, what: str) -> Iterator[dict[str, Any]]:
         return (line for line in self.ledger if line["what"] == what)
@@ -126,13 +132,23 @@ def keep(conn: psycopg.Connection[Any]) -> None:
     conn.execute(KEEP)
 
 
-def read(
-    conn: psycopg.Connection[Any], ledger: Iterable[dict[str, Any]], **limits: dict[str, int]
-) -> History:
+def read(conn: psycopg.Connection[Any], ledger: Iterable[dict[str, Any]], **known: Any) -> History:
     with conn.cursor(row_factory=psycopg.rows.tuple_row) as cursor:
         log = [Entry(*row) for row in cursor.execute(LOG)]
         rows = [Row(*row) for row in cursor.execute(ROWS)]
-    return History(log, rows, list(ledger), **limits)
+    return History(log, rows, list(ledger), **known)
+
+
+def lines_of(path: Path, last: int = 0) -> list[dict[str, Any]]:
+    """Return the lines of a ledger, or of its last bytes."""
+    if not path.exists():
+        return []
+    with path.open("rb") as file:
+        if last and path.stat().st_size > last:
+            file.seek(-last, os.SEEK_END)
+            file.readline()
+        # The last line of a process that was killed may be cut off.
+        return [json.loads(line) for line in file.read().split(b"\n")[:-1] if line]
 
 
 def problems(history: History) -> list[str]:
@@ -202,7 +218,7 @@ def _acknowledged(history: History, moves: dict[int, list[Move]]) -> Iterator[st
             yield f"job {job_id} was acknowledged and never existed"
     for job_id, changes in moves.items():
         last = changes[-1]
-        if last.new is None and last.old not in ENDED:
+        if last.new is None and not (history.cleans and last.old in ENDED):
             yield f"job {job_id} was deleted while it was {last.old}"
 
 
@@ -217,10 +233,12 @@ def _leases(moves: dict[int, list[Move]]) -> Iterator[str]:
                     yield f"job {job_id} was claimed twice under lease {move.lease}"
                 seen.add(move.lease)
                 current = move.lease
-            elif move.old in ("running", "waiting_external") and move.lease != current:
+            elif move.old in OWNED and move.lease != current:
                 yield f"job {job_id}: lease {move.lease} ended the attempt of {current}: {move}"
             elif move.new == "running" and move.old != "waiting_external":
                 yield f"job {job_id} runs after {move.old}"
+            elif move.old == "completed" and move.new is not None:
+                yield f"job {job_id} was completed and became {move.new}"
 
 
 PROMISED = {
@@ -241,7 +259,7 @@ def _ends(history: History, moves: dict[int, list[Move]]) -> Iterator[str]:
         asked[line["id"]].add(line["for"])
     for job_id, changes in moves.items():
         for move in changes:
-            if move.old != "running" or move.new in (None, "available", "waiting_external"):
+            if move.old not in OWNED or move.new in (None, "available", *OWNED):
                 continue
             said = promised.get((job_id, move.lease))
             if said in PROMISED.get(move.new or "", ()) or is_rescue(move):
@@ -275,9 +293,7 @@ def _overlaps(history: History, moves: dict[int, list[Move]]) -> Iterator[str]:
         for one, other in pairwise(leases):
             if over.get((job_id, one), float("inf")) <= begun[job_id, other]:
                 continue
-            exits = [
-                m for m in changes if m.lease == one and m.old in ("running", "waiting_external")
-            ]
+            exits = [m for m in changes if m.lease == one and m.old in OWNED]
             if not any(_is_taken(move) for move in exits):
                 yield f"two handlers have job {job_id} at a time: {one} and {other}"
 

@@ -112,6 +112,24 @@ def deleted_while_available(h: History) -> None:
     h.log += [entry(None, "available", id=4), entry("available", None, id=4)]
 
 
+def deleted_though_nothing_cleans(h: History) -> None:
+    h.cleans = False
+
+
+def completed_and_retried(h: History) -> None:
+    h.log.append(entry("completed", "available", 12))
+    h.rows[0] = Row(1, HOT, "available", 12)
+
+
+def completed_while_it_waits(h: History) -> None:
+    h.log += [
+        *_running(4, 14),
+        entry("running", "waiting_external", 14, id=4),
+        entry("waiting_external", "completed", 14, id=4),
+    ]
+    _left(h, Row(4, HOT, "completed", 14))
+
+
 def a_broken_chain(h: History) -> None:
     h.log.append(entry("running", "completed", 12))
 
@@ -192,6 +210,9 @@ FORGED: dict[Callable[[History], None], str] = {
     in_the_wrong_table: "in the wrong table",
     changed_without_a_trace: "was last changed by",
     deleted_while_available: "job 4 was deleted while it was available",
+    deleted_though_nothing_cleans: "job 3 was deleted while it was cancelled",
+    completed_and_retried: "job 1 was completed and became available",
+    completed_while_it_waits: "job 4 became completed under 14; its handler said None",
     a_broken_chain: "changed it",
     a_copy_in_the_other_table: "changed it",
     ended_by_a_stale_lease: "job 1: lease 11 ended the attempt of 12",
