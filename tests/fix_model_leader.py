@@ -12,12 +12,13 @@ from fix_model import HOUR, Change, Job, Session, Taken, Wait
 from fix_model_attempts import Limits, limits_of
 from fix_model_machine import Driven, World
 from hypothesis import strategies as st
-from hypothesis.stateful import rule
+from hypothesis.stateful import precondition, rule
 
 from awa_lib._sql import Op
 from awa_lib.config import WorkerOptions
 from awa_lib.db.drive import run
 from awa_lib.ops import dead_letters, maintenance
+from awa_lib.ops.apart import Aside
 from awa_lib.ops.maintenance import Rescued
 from awa_lib.reads.overviews import list_queues
 from awa_lib.runtime.rescues import Contact, Rescues
@@ -47,6 +48,7 @@ class LeaderRules(Driven):
         self.rescues = Rescues(
             contact, OPTIONS, on_rescued=self.found.extend, clock=self._monotonic
         )
+        self.seen: tuple[Any, list[int]] = ("heartbeat", [])
         # Jobs that a rescue has passed over: they may be left for a while.  A stale job whose row
         # was locked is left until its owner has had time for a heartbeat.
         self.doubts: dict[str, dict[int, str]] = {"heartbeat": {}, "deadline": {}, "callback": {}}
@@ -78,13 +80,55 @@ class LeaderRules(Driven):
             _finish(calls[cause]())
             return sorted((one.id, one.state) for one in self.found)
 
-        self.check(session, call, lambda change: self._rescued(change, session, cause))
+        doubts = self.doubts[cause]
+        self.check(
+            session, call, lambda change: self._rescued(change, session, cause, doubts=doubts)
+        )
 
-    def _rescued(self, change: Change, session: Session, cause: str) -> list[tuple[int, str]]:
+    @rule(n=SESSIONS, cause=st.sampled_from(["heartbeat", "deadline", "callback"]))
+    def look_for_lost(self, n: int, cause: str) -> None:
+        """A leader finds lost jobs, and is slow to rescue them."""
+        found: dict[str, Op[list[int]]] = {
+            "heartbeat": maintenance.stale_ids(STALENESS),
+            "deadline": maintenance.overdue_ids(),
+            "callback": maintenance.expired_callback_ids(Aside()),
+        }
+        session = self.sessions[n]
+        ids = run(session.conn, found[cause])
+        change = Change(self.model, session, self.now())
+        lost = [j.id for j in change.jobs() if changes.lost(change, j, cause, STALENESS)]
+        assert sorted(ids) == lost
+        self.seen = (cause, ids)
+
+    @precondition(lambda self: self.seen[1])
+    @rule(n=SESSIONS)
+    def rescue_late(self, n: int) -> None:
+        """What was found is looked at again: a job may have come back to life."""
+        session, (cause, ids) = self.sessions[n], self.seen
+        doubts: dict[int, str] = {}
+        self.do(
+            session,
+            maintenance.rescue(ids, cause, STALENESS),
+            lambda change: self._rescued(change, session, cause, ids=ids, doubts=doubts),
+            shape=lambda rescued: sorted((one.id, one.state) for one in rescued),
+        )
+
+    def _rescued(
+        self,
+        change: Change,
+        session: Session,
+        cause: str,
+        *,
+        doubts: dict[int, str],
+        ids: Sequence[int] | None = None,
+    ) -> list[tuple[int, str]]:
         """Follow a rescue: which of two jobs gets a key that both need is its choice."""
         where = self.places(session)
-        doubts = self.doubts[cause]
-        lost = [j for j in change.jobs() if changes.lost(change, j, cause, STALENESS)]
+        lost = [
+            job
+            for job in change.jobs()
+            if changes.lost(change, job, cause, STALENESS) and (ids is None or job.id in ids)
+        ]
         left = [job for job in lost if where[job.id] == (job.table, job.state)]
         taken = [job for job in lost if job not in left]
         assert all(change.free(job) for job in taken), f"locked jobs were rescued: {taken}"

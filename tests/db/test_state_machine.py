@@ -328,4 +328,7 @@ def test_every_transition_in_any_order(world: World) -> None:
         suppress_health_check=list(HealthCheck),
         print_blob=bool(examples),
     )
-    run_state_machine_as_test(lambda: Machine(world), settings=chosen)
+    try:
+        run_state_machine_as_test(lambda: Machine(world), settings=chosen)
+    finally:
+        print(f"{world.examples} examples")
