@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
@@ -43,7 +44,7 @@ class LeaderRules(Driven):
     def __init__(self, world: World) -> None:
         super().__init__(world)
         self.link = Direct()
-        contact = Contact(self.link, HOUR, self._monotonic)  # type: ignore[arg-type] # all it asks for
+        contact = Contact(self.link, math.inf, self._monotonic)  # type: ignore[arg-type] # all it asks for
         self.found: list[Rescued] = []
         self.rescues = Rescues(
             contact, OPTIONS, on_rescued=self.found.extend, clock=self._monotonic
@@ -144,6 +145,8 @@ class LeaderRules(Driven):
                 doubts[job.id] = "free"
             elif job.id not in doubts:
                 why = _conflicts(change, changes.rescued(job, cause))
+                if why == "taken":
+                    why = _conflicts(change, changes.rescued(job, cause, conflict=True))
                 assert why, f"not rescued: {job}"
                 doubts[job.id] = why
         for job in taken:
@@ -220,6 +223,8 @@ class LeaderRules(Driven):
             mine = states.get(queue.queue, Counter())
             assert told == {name: mine[name] for name in names}, queue
         if session.pending is None:
+            # A recount that is dear is left out for a while.
+            self.world.observer.execute("UPDATE awa.toolkit_counts SET cost_ms = 0")
             run(session.conn, maintenance.recount())
             self._check_cache(states)
 

@@ -188,10 +188,11 @@ class OperatorRules(Driven):
     )
     def answer(self, n: int, pick: int, verb: str, value: int) -> None:
         token, _ = self.callbacks[-1 - pick % len(self.callbacks)]
+        given = value * HOUR if verb == "heartbeat" else value
         self.do(
             self.sessions[n],
-            ANSWERS[verb](token, value),
-            lambda change: attempts.answer(change, verb, token, value),
+            ANSWERS[verb](token, given),
+            lambda change: attempts.answer(change, verb, token, given),
             shape=lambda job: job.id,
         )
 
