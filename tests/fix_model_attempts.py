@@ -383,6 +383,8 @@ def take_answer(
     job = change.owned(job_id, lease)
     if job is None or job.callback_id == callback_id:
         return None
+    if not change.free(job):
+        raise Wait(job)
     journal = _journal(job)
     mine = [entry for entry in journal if entry["id"] == callback_id]
     kept = [entry["result"] for entry in mine if "result" in entry]

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import fix_model_changes as changes
-from fix_model import HOUR, Change, Job, Session, Taken, Wait
+from fix_model import ENDED, HOUR, Change, Job, Session, Taken, Wait
 from fix_model_attempts import Limits, limits_of
 from fix_model_machine import Driven, World
 from hypothesis import strategies as st
@@ -66,6 +66,16 @@ class LeaderRules(Driven):
 
     # -- rescues -----------------------------------------------------------------------------
 
+    def any_lost(self) -> bool:
+        """Return whether a rescue has something to do."""
+        change = Change(self.model, self.sessions[0], self.now())
+        return any(
+            changes.lost(change, job, cause, STALENESS)
+            for job in change.jobs()
+            for cause in changes.REASONS
+        )
+
+    @precondition(any_lost)
     @rule(n=SESSIONS, cause=st.sampled_from(["heartbeat", "heartbeat", "deadline", "callback"]))
     def rescue(self, n: int, cause: str) -> None:
         session = self.sessions[n]
@@ -86,6 +96,7 @@ class LeaderRules(Driven):
             session, call, lambda change: self._rescued(change, session, cause, doubts=doubts)
         )
 
+    @precondition(any_lost)
     @rule(n=SESSIONS, cause=st.sampled_from(["heartbeat", "deadline", "callback"]))
     def look_for_lost(self, n: int, cause: str) -> None:
         """A leader finds lost jobs, and is slow to rescue them."""
@@ -160,6 +171,7 @@ class LeaderRules(Driven):
 
     # -- promotion ---------------------------------------------------------------------------
 
+    @precondition(lambda self: self.any_job("scheduled", "retryable"))
     @rule(n=SESSIONS, state=st.sampled_from(["scheduled", "retryable"]))
     def promote(self, n: int, state: Any) -> None:
         session = self.sessions[n]
@@ -188,10 +200,12 @@ class LeaderRules(Driven):
 
     # -- aging, retention, dead letters, counts ----------------------------------------------
 
+    @precondition(lambda self: self.any_job("available"))
     @rule(n=SESSIONS)
     def age(self, n: int) -> None:
         self.do(self.sessions[n], maintenance.age(60), lambda change: changes.age(change, 60))
 
+    @precondition(lambda self: self.any_job(*ENDED))
     @rule(
         n=SESSIONS,
         ended=st.sampled_from(["completed", "unsuccessful"]),
@@ -206,6 +220,7 @@ class LeaderRules(Driven):
             shape=lambda pair: pair[1],
         )
 
+    @precondition(lambda self: self.any_job("failed"))
     @rule(n=SESSIONS)
     def move_failed(self, n: int) -> None:
         self.do(self.sessions[n], dead_letters.move_failed(), changes.move_failed)

@@ -227,6 +227,16 @@ class Driven(RuleBasedStateMachine):
         seen = self.model.view(session)
         return [row for key, row in seen.items() if key[0] == "job" and row.reason is None]
 
+    def any_job(self, *states: str, dead: bool = False) -> bool:
+        """Return whether a job is in one of these states, in whoever's eyes."""
+        layers = [self.model.committed, *(one.pending or {} for one in self.sessions)]
+        return any(
+            row.state in states and (row.reason is not None) == dead
+            for layer in layers
+            for key, row in layer.items()
+            if key[0] == "job" and row is not None
+        )
+
     def some_job(self, session: Session, pick: int) -> int:
         """Return the id of a job that the session sees; of none when there is none."""
         jobs = self.jobs(session)

@@ -58,6 +58,7 @@ class OperatorRules(Driven):
             shape=lambda _: job_id,
         )
 
+    @precondition(lambda self: len(self.jobs(self.sessions[0])) > 5)
     @rule(n=SESSIONS, queue=QUEUE)
     def drain(self, n: int, queue: str) -> None:
         op = queues.drain_queue(queue)
@@ -73,6 +74,7 @@ class OperatorRules(Driven):
             lambda change: change.set(("paused", queue), True),
         )
 
+    @precondition(lambda self: any(key[0] == "paused" for key in self.model.view(None)))
     @rule(n=SESSIONS, queue=QUEUE)
     def resume(self, n: int, queue: str) -> None:
         def resumed(change: Change) -> None:
@@ -106,16 +108,19 @@ class OperatorRules(Driven):
 
     # -- dead letters ------------------------------------------------------------------------
 
+    @precondition(lambda self: self.any_job("failed"))
     @rule(n=SESSIONS, pick=PICK)
     def move_to_dead(self, n: int, pick: int) -> None:
         session = self.sessions[n]
-        job_id = self.some_job(session, pick)
+        failed = [job.id for job in self.jobs(session) if job.state == "failed"]
+        job_id = failed[pick % len(failed)] if failed else self.some_job(session, pick)
         self.do(
             session,
             dead_letters.move_failed_to_dlq(job_id),
             lambda change: changes.move_to_dead(change, job_id),
         )
 
+    @precondition(lambda self: self.any_job("failed", dead=True))
     @rule(n=SESSIONS, pick=PICK, purge=st.sampled_from([False, False, True]))
     def end_death(self, n: int, pick: int, purge: bool) -> None:
         session = self.sessions[n]
@@ -204,7 +209,10 @@ class OperatorRules(Driven):
         found = {key: row for layer in layers for key, row in layer.items() if key[0] == "bulk"}
         return list(found.values())
 
-    @precondition(lambda self: all(b.state not in ("pending", "running") for b in self._bulks()))
+    def _bulk_is_open(self) -> bool:
+        return any(one.state in ("pending", "running") for one in self._bulks())
+
+    @precondition(lambda self: not self._bulk_is_open())
     @rule(
         n=SESSIONS,
         verb=st.sampled_from(sorted(VERBS)),
@@ -227,7 +235,7 @@ class OperatorRules(Driven):
 
         self.do(self.sessions[n], op, submitted, shape=lambda made: made.total_matched)
 
-    @precondition(lambda self: self._bulks())
+    @precondition(_bulk_is_open)
     @rule(n=SESSIONS)
     def advance_bulk(self, n: int) -> None:
         last = self._bulks()[-1]
@@ -245,7 +253,7 @@ class OperatorRules(Driven):
         ways = [stepped, lambda change: False] if last.failures else [stepped]
         self.do(self.sessions[n], bulk.advance_next(), *ways)
 
-    @precondition(lambda self: self._bulks())
+    @precondition(_bulk_is_open)
     @rule(n=SESSIONS)
     def cancel_bulk(self, n: int) -> None:
         last = self._bulks()[-1]

@@ -38,8 +38,8 @@ def read(conn: psycopg.Connection[Any]) -> list[tuple[str, dict[str, Any]]]:
 
 def places(rows: list[tuple[str, dict[str, Any]]]) -> dict[int, tuple[str, str]]:
     """Return the table and the state of each job."""
-    found = [(row["id"], table, row["state"]) for table, row in rows if "unique_key" in row]
-    found = [one for one in found if one[1] in ("hot", "cold", "dead")]
+    jobs = [(table, row) for table, row in rows if table in ("hot", "cold", "dead")]
+    found = [(row["id"], table, row["state"]) for table, row in jobs]
     assert len({one[0] for one in found}) == len(found), f"a job is in two tables: {found}"
     return {job_id: (table, state) for job_id, table, state in found}
 

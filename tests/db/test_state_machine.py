@@ -78,9 +78,26 @@ class Machine(LeaderRules, OperatorRules):
 
     # -- producers ---------------------------------------------------------------------------
 
-    @initialize(count=st.integers(1, 3), limit_key=st.sampled_from([None, "x"]))
-    def first_jobs(self, count: int, limit_key: str | None) -> None:
-        self._insert(self.sessions[0], count, "one", "a", limit_key=limit_key)
+    @initialize(
+        limit_key=st.sampled_from([None, "x"]),
+        mask=st.sampled_from(MASKS),
+        max_attempts=st.integers(1, 3),
+        claimed=st.integers(0, 3),
+        deadline=st.sampled_from([None, 600.0]),
+    )
+    def first_jobs(
+        self,
+        limit_key: str | None,
+        mask: int,
+        max_attempts: int,
+        claimed: int,
+        deadline: float | None,
+    ) -> None:
+        session = self.sessions[0]
+        self._insert(session, 2, "one", "a", limit_key=limit_key, max_attempts=max_attempts)
+        self._insert(session, 1, "one", "a", unique=("a", 0), mask=mask)
+        if claimed:
+            self._claim(session, "one", ["a"], claimed, deadline)
 
     @precondition(lambda self: len(self.model.view(None)) < 40)
     @rule(
@@ -139,8 +156,7 @@ class Machine(LeaderRules, OperatorRules):
 
         def inserted(change: Change) -> list[int]:
             ids = [made.id for made in self.last.value or [job]]
-            known = {key[1] for key in self.model.committed} | {key[1] for key in change.all("job")}
-            new = [job_id for job_id in ids if job_id not in known] or [10**9]
+            new = [job_id for job_id in ids if change.get(("job", job_id)) is None] or [10**9]
             found = [changes.insert(change, replace(job, id=i), on_conflict) for i in new]
             return [job_id for job_id in found if job_id is not None]
 
@@ -148,6 +164,7 @@ class Machine(LeaderRules, OperatorRules):
 
     # -- claims ------------------------------------------------------------------------------
 
+    @precondition(lambda self: self.any_job("available"))
     @rule(
         n=SESSIONS,
         queue=st.sampled_from(("one", "one", "two")),
@@ -158,8 +175,18 @@ class Machine(LeaderRules, OperatorRules):
     def claim(
         self, n: int, queue: str, kinds: list[str], limit: int, deadline: float | None
     ) -> None:
+        self._claim(self.sessions[n], queue, kinds, limit, deadline)
+
+    @precondition(lambda self: self.any_job("available"))
+    @rule(n=SESSIONS, limit=st.integers(1, 3))
+    def claim_more(self, n: int, limit: int) -> None:
+        self._claim(self.sessions[n], "one", ["a", "b"], limit, 600.0)
+
+    def _claim(
+        self, session: Session, queue: str, kinds: list[str], limit: int, deadline: float | None
+    ) -> None:
         """Claim as a dispatcher does: a batch, and one by one when that fails."""
-        session, lease = self.sessions[n], next(self.leases)
+        lease = next(self.leases)
         ways = self.limits(session, queue)
         given = (queue, kinds, limit, deadline)
         limited = ways[0] is not None
@@ -298,7 +325,7 @@ def _outcome(handle: Handle, how: str) -> Outcome | None:
         "snooze": awa.Snooze(HOUR),
         "later": awa.RetryAfter(HOUR),
         "cancel": awa.Cancel("why"),
-        "wait": awa.WaitForCallback(),
+        "wait": awa.WaitForCallback("token"),
     }
     if how == "hand back":
         return Outcome("available", attempt_back=1)
