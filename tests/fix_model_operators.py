@@ -203,16 +203,13 @@ class OperatorRules(Driven):
 
     # -- bulk operations ---------------------------------------------------------------------
 
-    def _bulks(self) -> list[Bulk]:
-        """Return the bulk operations of all sessions, the latest version of each."""
-        layers = [self.model.committed, *(s.pending or {} for s in self.sessions)]
-        found = {key: row for layer in layers for key, row in layer.items() if key[0] == "bulk"}
-        return list(found.values())
+    def _open_bulks(self) -> list[Bulk]:
+        """Return the versions of the bulk operation that is open in anybody's eyes."""
+        layers = [self.model.committed, *(one.pending or {} for one in self.sessions)]
+        rows = [row for layer in layers for key, row in layer.items() if key[0] == "bulk"]
+        return [row for row in rows if row.state in ("pending", "running")]
 
-    def _bulk_is_open(self) -> bool:
-        return any(one.state in ("pending", "running") for one in self._bulks())
-
-    @precondition(lambda self: not self._bulk_is_open())
+    @precondition(lambda self: not self._open_bulks())
     @rule(
         n=SESSIONS,
         verb=st.sampled_from(sorted(VERBS)),
@@ -235,10 +232,10 @@ class OperatorRules(Driven):
 
         self.do(self.sessions[n], op, submitted, shape=lambda made: made.total_matched)
 
-    @precondition(_bulk_is_open)
+    @precondition(_open_bulks)
     @rule(n=SESSIONS)
     def advance_bulk(self, n: int) -> None:
-        last = self._bulks()[-1]
+        last = self._open_bulks()[-1]
 
         def stepped(change: Change) -> bool:
             mine: Bulk | None = change.get(("bulk", last.id))
@@ -250,13 +247,14 @@ class OperatorRules(Driven):
             return True
 
         # After a failure it is left alone for a second.
-        ways = [stepped, lambda change: False] if last.failures else [stepped]
+        failed = any(one.failures for one in self._open_bulks())
+        ways = [stepped, lambda change: False] if failed else [stepped]
         self.do(self.sessions[n], bulk.advance_next(), *ways)
 
-    @precondition(_bulk_is_open)
+    @precondition(_open_bulks)
     @rule(n=SESSIONS)
     def cancel_bulk(self, n: int) -> None:
-        last = self._bulks()[-1]
+        last = self._open_bulks()[-1]
         self.do(
             self.sessions[n],
             bulk.cancel_bulk_operation(last.id),
