@@ -243,8 +243,23 @@ class Driven(RuleBasedStateMachine):
         return jobs[pick % len(jobs)].id if jobs else 999_999
 
     def some_handle(self, pick: int) -> Handle:
-        """Return one of the attempts, the latest first, whether it still runs or not."""
-        return self.handles[-1 - pick % len(self.handles)]
+        """Return an attempt, the latest first: one that runs, or with an odd pick any one."""
+        jobs = {job.id: job for job in self.jobs(self.sessions[0])}
+        live = [
+            handle
+            for handle in self.handles
+            if (job := jobs.get(handle.id)) is not None
+            and (job.state, job.lease) == ("running", handle.attempt.lease)
+        ]
+        chosen = self.handles if pick % 2 or not live else live
+        return chosen[-1 - pick // 2 % len(chosen)]
+
+    def some_callback(self, pick: int) -> tuple[str, Handle]:
+        """Return a callback in the same way: one that a job has, or any one."""
+        open_now = {job.callback_id for job in self.jobs(self.sessions[0])}
+        live = [one for one in self.callbacks if one[0] in open_now]
+        chosen = self.callbacks if pick % 2 or not live else live
+        return chosen[-1 - pick // 2 % len(chosen)]
 
     def some_handles(self, picks: Sequence[int]) -> list[Handle]:
         """Return attempts of different jobs, by id."""

@@ -139,7 +139,7 @@ class OperatorRules(Driven):
     # -- callbacks of attempts ---------------------------------------------------------------
 
     @precondition(lambda self: self.handles)
-    @rule(n=SESSIONS, pick=st.integers(0, 5), again=st.booleans())
+    @rule(n=SESSIONS, pick=PICK, again=st.booleans())
     def register_callback(self, n: int, pick: int, again: bool) -> None:
         handle = self.some_handle(pick)
         mine = [token for token, owner in self.callbacks if owner is handle]
@@ -157,11 +157,11 @@ class OperatorRules(Driven):
     @precondition(lambda self: self.callbacks)
     @rule(
         n=SESSIONS,
-        pick=st.integers(0, 5),
+        pick=PICK,
         what=st.sampled_from(["enter", "enter", "leave", "abandon", "cancel", "take", "take"]),
     )
     def wait(self, n: int, pick: int, what: str) -> None:
-        token, handle = self.callbacks[-1 - pick % len(self.callbacks)]
+        token, handle = self.some_callback(pick)
         pair, noted = handle.pair, handle.noted
         text = handle.attempt.progress_text
         model: dict[str, Callable[[Change], Any]] = {
@@ -187,12 +187,12 @@ class OperatorRules(Driven):
     @precondition(lambda self: self.callbacks)
     @rule(
         n=SESSIONS,
-        pick=st.integers(0, 5),
+        pick=PICK,
         verb=st.sampled_from(["complete", "fail", "retry", "resume", "resume", "heartbeat"]),
         value=st.integers(1, 9),
     )
     def answer(self, n: int, pick: int, verb: str, value: int) -> None:
-        token, _ = self.callbacks[-1 - pick % len(self.callbacks)]
+        token, _ = self.some_callback(pick)
         given = value * HOUR if verb == "heartbeat" else value
         self.do(
             self.sessions[n],
