@@ -209,7 +209,7 @@ class LeaderRules(Driven):
     @rule(
         n=SESSIONS,
         ended=st.sampled_from(["completed", "unsuccessful"]),
-        hours=st.sampled_from([0.5, 2]),
+        hours=st.sampled_from([0.5, 1.5]),
         queue=st.sampled_from([None, "one"]),
     )
     def clean_up(self, n: int, ended: Any, hours: float, queue: str | None) -> None:
