@@ -66,6 +66,12 @@ class Machine(LeaderRules, OperatorRules):
         if self.sessions[n].pending is None:
             self.begin(self.sessions[n])
 
+    @precondition(lambda self: not self.open)
+    @rule(n=SESSIONS)
+    def begin_two_transactions(self, n: int) -> None:
+        self.begin(self.sessions[n])
+        self.begin(self.sessions[n - 1])
+
     @precondition(lambda self: self.open)
     @rule(n=SESSIONS, commit=st.sampled_from([True, True, False]))
     def end_transaction(self, n: int, commit: bool) -> None:
