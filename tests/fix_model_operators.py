@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import fix_model_attempts as attempts
+import fix_model_callbacks as answers
 import fix_model_changes as changes
 from fix_model import HOUR, Bulk, Change
 from fix_model_machine import Driven
@@ -151,7 +151,7 @@ class OperatorRules(Driven):
         self.do(
             self.sessions[n],
             callbacks.register_callback(*handle.pair, token, 2 * HOUR, Expressions()),
-            lambda change: attempts.register(change, *handle.pair, token, 2 * HOUR),
+            lambda change: answers.register(change, *handle.pair, token, 2 * HOUR),
         )
 
     @precondition(lambda self: self.callbacks)
@@ -165,11 +165,11 @@ class OperatorRules(Driven):
         pair, noted = handle.pair, handle.noted
         text = handle.attempt.progress_text
         model: dict[str, Callable[[Change], Any]] = {
-            "enter": lambda change: attempts.enter_wait(change, *pair, token, noted),
-            "leave": lambda change: attempts.leave_wait(change, *pair, token, 600),
-            "abandon": lambda change: attempts.abandon_wait(change, *pair),
-            "cancel": lambda change: attempts.cancel_callback(change, *pair, token),
-            "take": lambda change: attempts.take_answer(change, *pair, token, None),
+            "enter": lambda change: answers.enter_wait(change, *pair, token, noted),
+            "leave": lambda change: answers.leave_wait(change, *pair, token, 600),
+            "abandon": lambda change: answers.abandon_wait(change, *pair),
+            "cancel": lambda change: answers.cancel_callback(change, *pair, token),
+            "take": lambda change: answers.take_answer(change, *pair, token, None),
         }
         ops: dict[str, Callable[[], Op[Any]]] = {
             "enter": lambda: callbacks.enter_wait(*pair, token, text),
@@ -197,7 +197,7 @@ class OperatorRules(Driven):
         self.do(
             self.sessions[n],
             ANSWERS[verb](token, given),
-            lambda change: attempts.answer(change, verb, token, given),
+            lambda change: answers.answer(change, verb, token, given),
             shape=lambda job: job.id,
         )
 
