@@ -277,17 +277,21 @@ class Change:
         self.pending[key] = value
 
     def put(self, *jobs: Job, first: str = "rows") -> None:
-        """Write rows.  With first="releases" keys are freed before others are taken."""
+        """Write rows in their order; or free all keys first, or take all keys first.
+
+        In which order a statement does it is the choice of the planner.
+        """
         before = {job.id: self.get(("job", job.id)) for job in jobs}
         if any(not self.free(job) for job in jobs):
             raise Wait(jobs)
-        if first == "releases":
-            for job in jobs:
-                self._release(before[job.id], job)
+        steps = [(self._release, job) for job in jobs] + [(self._take, job) for job in jobs]
+        if first == "rows":
+            steps = [(step, job) for job in jobs for step in (self._release, self._take)]
+        elif first == "takes":
+            steps.reverse()
+        for step, job in steps:
+            step(before[job.id], job)
         for job in jobs:
-            if first != "releases":
-                self._release(before[job.id], job)
-            self._take(before[job.id], job)
             self.pending["job", job.id] = job
 
     def delete(self, jobs: Iterable[Job]) -> None:
@@ -302,7 +306,8 @@ class Change:
 
     def _release(self, old: Job | None, new: Job | None) -> None:
         if old is not None and old.holds is not None and not self._stays(old, new):
-            self.pending["claim", old.holds] = None
+            kept = new is not None and new.holds == old.holds
+            self.pending["claim", old.holds] = old.id if kept else None
 
     def _take(self, old: Job | None, new: Job) -> None:
         if new.holds is None or self._stays(old, new):

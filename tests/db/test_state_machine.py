@@ -48,6 +48,7 @@ MASKS = (0b00011111, 0b00000110, 0b00000100, 0b00010010, 0b10111111, 0b00100010)
 STEPS = 80
 SESSIONS = st.sampled_from(range(3))
 PICK = st.integers(0, 11)
+ORDERS = ("rows", "releases", "takes")
 PICKS = st.lists(PICK, min_size=1, max_size=3)
 
 
@@ -207,7 +208,7 @@ class Machine(LeaderRules, OperatorRules):
             session, op,
             *[
                 lambda change, w=way, f=first: attempts.claim(change, *given, lease, w, first=f)
-                for way in ways for first in ("rows", "releases")
+                for way in ways for first in ORDERS
             ],
             shape=lambda rows: [row[0] for row in rows],
         )  # fmt: skip
@@ -300,8 +301,10 @@ class Machine(LeaderRules, OperatorRules):
         found = self.do(
             session,
             finish_all(ends, skip_locked=skip),
-            lambda change: attempts.finish(change, given, skip=skip),
-            lambda change: attempts.finish(change, given, skip=skip, first="releases"),
+            *[
+                lambda change, f=first: attempts.finish(change, given, skip=skip, first=f)
+                for first in ORDERS
+            ],
             shape=missed,
         )
         if isinstance(found, UniqueConflict):
