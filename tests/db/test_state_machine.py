@@ -45,7 +45,7 @@ for _kind in KINDS:
     HANDLERS.add(dict, lambda job: None, _kind, "one")
 # The default; while it runs or may run; only while it runs; while it waits; until it has ended well.
 MASKS = (0b00011111, 0b00000110, 0b00000100, 0b00010010, 0b10111111, 0b00100010)
-STEPS = 80
+STEPS = 60
 SESSIONS = st.sampled_from(range(3))
 PICK = st.integers(0, 11)
 ORDERS = ("rows", "releases", "takes")
