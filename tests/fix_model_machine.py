@@ -254,16 +254,15 @@ class Driven(RuleBasedStateMachine):
         return jobs[pick % len(jobs)].id if jobs else 999_999
 
     def some_handle(self, pick: int) -> Handle:
-        """Return an attempt, the latest first: one that runs, or with an odd pick any one."""
-        jobs = {job.id: job for job in self.jobs(self.sessions[0])}
-        live = [
-            handle
-            for handle in self.handles
-            if (job := jobs.get(handle.id)) is not None
-            and (job.state, job.lease) == ("running", handle.attempt.lease)
-        ]
-        chosen = self.handles if pick % 2 or not live else live
-        return chosen[-1 - pick // 2 % len(chosen)]
+        """Return an attempt that runs, one whose job runs under another lease, or any; by pick.
+
+        The latest come first; where there is none of a sort it is any one.
+        """
+        leases = {j.id: j.lease for j in self.jobs(self.sessions[0]) if j.state == "running"}
+        live = [one for one in self.handles if leases.get(one.id) == one.pair[1]]
+        stale = [one for one in self.handles if one.id in leases and one not in live]
+        chosen = (live, stale, self.handles)[pick % 3] or self.handles
+        return chosen[-1 - pick // 3 % len(chosen)]
 
     def some_callback(self, pick: int) -> tuple[str, Handle]:
         """Return a callback in the same way: one that a job has, or any one."""
