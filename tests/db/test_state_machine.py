@@ -95,22 +95,29 @@ class Machine(LeaderRules, OperatorRules):
         limit_key=st.sampled_from([None, "x"]),
         mask=st.sampled_from(MASKS),
         max_attempts=st.integers(1, 3),
-        claimed=st.integers(0, 3),
-        deadline=st.sampled_from([None, 600.0]),
+        limits=st.sampled_from([None, None, (1, None), (2, None), (None, 1), (2, 1)]),
+        in_transaction=st.booleans(),
+        claimed=st.integers(0, 2),
     )
     def first_jobs(
         self,
         limit_key: str | None,
         mask: int,
         max_attempts: int,
+        limits: tuple[int | None, int | None] | None,
+        in_transaction: bool,
         claimed: int,
-        deadline: float | None,
     ) -> None:
+        """Begin with jobs of which some run, or are just being claimed."""
         session = self.sessions[0]
-        self._insert(session, 2, "one", "a", limit_key=limit_key, max_attempts=max_attempts)
+        self._insert(session, 3, "one", "a", limit_key=limit_key, max_attempts=max_attempts)
         self._insert(session, 1, "one", "a", unique=("a", 0), mask=mask)
+        if limits is not None:
+            self.limit(0, "one", *limits)
+        if in_transaction:
+            self.begin(session)
         if claimed:
-            self._claim(session, "one", ["a"], claimed, deadline)
+            self._claim(session, "one", ["a"], claimed, 600.0)
 
     @precondition(lambda self: len(self.model.view(None)) < 40)
     @rule(
@@ -193,7 +200,7 @@ class Machine(LeaderRules, OperatorRules):
     @precondition(lambda self: self.any_job("available"))
     @rule(n=SESSIONS, limit=st.integers(1, 3))
     def claim_more(self, n: int, limit: int) -> None:
-        self._claim(self.sessions[n], "one", ["a", "b"], limit, 600.0)
+        self._claim(self.sessions[n], "one", ["a"], limit, 600.0)
 
     def _claim(
         self, session: Session, queue: str, kinds: list[str], limit: int, deadline: float | None
