@@ -76,7 +76,7 @@ class LeaderRules(Driven):
         )
 
     @precondition(any_lost)
-    @rule(n=SESSIONS, cause=st.sampled_from(["heartbeat", "heartbeat", "deadline", "callback"]))
+    @rule(n=SESSIONS, cause=st.sampled_from(["heartbeat", "deadline", "deadline", "callback"]))
     def rescue(self, n: int, cause: str) -> None:
         session = self.sessions[n]
         self.link.session = session

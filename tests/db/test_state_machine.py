@@ -45,7 +45,7 @@ for _kind in KINDS:
     HANDLERS.add(dict, lambda job: None, _kind, "one")
 # The default; while it runs or may run; only while it runs; while it waits; until it has ended well.
 MASKS = (0b00011111, 0b00000110, 0b00000100, 0b00010010, 0b10111111, 0b00100010)
-STEPS = 60
+STEPS = 50
 SESSIONS = st.sampled_from(range(3))
 PICK = st.integers(0, 11)
 ORDERS = ("rows", "releases", "takes")
@@ -258,6 +258,15 @@ class Machine(LeaderRules, OperatorRules):
             lambda change: attempts.heartbeat(change, pairs, skip=skip),
             shape=missed,
         )
+
+    @precondition(lambda self: self.handles and self.any_lost())
+    @rule(n=SESSIONS, picks=PICKS)
+    def heartbeat_before_a_rescue(self, n: int, picks: list[int]) -> None:
+        """A worker that was thought dead comes back between the search and the rescue."""
+        self.look_for_lost(n, "heartbeat")
+        self.heartbeat(n, picks, skip=True)
+        if self.seen[1]:
+            self.rescue_late(n)
 
     @precondition(lambda self: self.handles)
     @rule(n=SESSIONS, picks=PICKS, percent=st.integers(0, 100), skip=st.booleans())
