@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import signal
@@ -10,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ import psycopg
 from fix_own_server import OwnServer
 from fix_proxy import Proxy
 from fix_wait import eventually
+from history import keep, lines_of, problems, read
 from psycopg.conninfo import make_conninfo
 
 import awa_lib as awa
@@ -56,7 +56,7 @@ class Member:
 
     def lines(self) -> list[dict[str, Any]]:
         """Return what its handlers wrote down."""
-        return _lines(self._ledger)
+        return lines_of(self._ledger)
 
     @property
     def written(self) -> int:
@@ -65,7 +65,7 @@ class Member:
 
     def health(self) -> list[dict[str, Any]]:
         """Return what it has said of its health of late."""
-        return _lines(self._health, 40_000)
+        return lines_of(self._health, 40_000)
 
     @property
     def last(self) -> dict[str, Any]:
@@ -81,17 +81,6 @@ class Member:
         self.hurt = self.hurt or number in (signal.SIGKILL, signal.SIGSTOP)
         with suppress(ProcessLookupError):
             os.kill(self.pid, number)
-
-
-def _lines(path: Path, last: int = 0) -> list[dict[str, Any]]:
-    if not path.exists():
-        return []
-    with path.open("rb") as file:
-        if last and path.stat().st_size > last:
-            file.seek(-last, os.SEEK_END)
-            file.readline()
-        # The last line of a process that was killed may be cut off.
-        return [json.loads(line) for line in file.read().split(b"\n")[:-1] if line]
 
 
 @dataclass
@@ -115,7 +104,7 @@ class Fleet:
         with awa.Client(self.server.url) as client:
             client.migrate()
         with self.admin() as conn:
-            conn.execute(ENDED)
+            keep(conn)
         self.proxy = Proxy(self.server.socket)
         self.members: list[Member] = []
         self.jobs: dict[int, Outcome] = {}
@@ -316,50 +305,38 @@ class Fleet:
                 "SELECT id, kind, state::text, attempt, max_attempts, run_lease, "
                 "coalesce(to_jsonb(errors), '[]'), metadata FROM awa.jobs"
             ).fetchall()
-            ended = conn.execute("SELECT id, lease FROM public.ended").fetchall()
-        return [*self.problems, *_judge(self, rows, ended)]
+            history = read(conn, self._ledger(), cleans=False)
+        safe = self._safe()
+        return [
+            *self.problems,
+            *problems(history),
+            *(problem for row in rows for problem in _judge_row(self, row, safe)),
+        ]
 
+    def _ledger(self) -> list[dict[str, Any]]:
+        """Return what handlers, the producer and operators did."""
+        return [
+            *(line for member in self.members for line in member.lines()),
+            *({"what": "inserted", "id": job_id} for job_id in self.jobs),
+            *(
+                {"what": "asked", "id": i, "for": what}
+                for i, asked in self.asked.items()
+                for what in asked
+            ),
+        ]
 
-ENDED = """
-CREATE TABLE public.ended (id bigint, lease bigint);
-CREATE FUNCTION public.note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-    INSERT INTO public.ended VALUES (new.id, new.run_lease); RETURN NULL; END $$;
-CREATE TRIGGER note AFTER UPDATE ON awa.jobs_hot FOR EACH ROW
-WHEN (old.state <> 'completed' AND new.state = 'completed') EXECUTE FUNCTION public.note();
-"""
-
-
-def _judge(fleet: Fleet, rows: list[tuple[Any, ...]], ended: list[tuple[int, int]]) -> list[str]:
-    problems: list[str] = []
-    starts: Counter[tuple[int, int]] = Counter()
-    promised: dict[tuple[int, int], str] = {}
-    safe: dict[int, list[float]] = defaultdict(list)
-    for member in fleet.members:
-        begun: dict[tuple[int, int], float] = {}
-        for line in member.lines():
-            key = (line["id"], line["lease"])
-            if line["what"] == "start":
-                starts[key] += 1
-                begun[key] = line["t"]
-            else:
-                promised[key] = line["promise"]
-        if not member.hurt:
-            for key, at in begun.items():
+    def _safe(self) -> dict[int, list[float]]:
+        """Return when attempts began that a rescue must not have taken from their worker."""
+        safe: dict[int, list[float]] = defaultdict(list)
+        for member in (one for one in self.members if not one.hurt):
+            lines = member.lines()
+            promised = {(n["id"], n["lease"]): n["promise"] for n in lines if "promise" in n}
+            for line in (line for line in lines if line["what"] == "start"):
                 # Without an end it may have been handed back by a process that has ended.
-                if promised.get(key, "completed" if member.alive else "") == "completed":
-                    safe[key[0]].append(at)
-    problems += [f"started twice: {key}" for key, count in starts.items() if count > 1]
-    twice = [job for job, count in Counter(job for job, _ in ended).items() if count > 1]
-    problems += [f"completed twice: {job}" for job in twice]
-    problems += [
-        f"job {job} completed under lease {lease} whose handler said {promised.get((job, lease))}"
-        for job, lease in ended if promised.get((job, lease)) != "completed"
-    ]  # fmt: skip
-    found = {row[0] for row in rows}
-    problems += [f"job {job} is gone" for job in fleet.jobs if job not in found]
-    for row in rows:
-        problems += _judge_row(fleet, row, safe)
-    return problems
+                default = "completed" if member.alive else ""
+                if promised.get((line["id"], line["lease"]), default) == "completed":
+                    safe[line["id"]].append(line["t"])
+        return safe
 
 
 def _judge_row(fleet: Fleet, row: tuple[Any, ...], safe: dict[int, list[float]]) -> list[str]:

@@ -83,9 +83,9 @@ class Rescues:
         # Since when every check of the leases has succeeded and heartbeats could be written.
         self._writable_since: float | None = clock()
         self._aside: dict[Cause, Aside] = {
-            "heartbeat": Aside(),
-            "deadline": Aside(),
-            "callback": Aside(),
+            "heartbeat": Aside(clock),
+            "deadline": Aside(clock),
+            "callback": Aside(clock),
         }
         # Stale jobs whose row was locked: since when it is free, None while it is locked.
         self._freed_at: dict[int, float | None] = {}
