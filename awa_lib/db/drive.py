@@ -19,6 +19,7 @@ from psycopg.rows import tuple_row
 
 from awa_lib._sql import BEGIN, COMMIT, ROLLBACK, Op, Rows
 from awa_lib.db.again import RENEW, Renew
+from awa_lib.db.refusals import advice
 from awa_lib.db.sqlstates import Meaning, meaning_of
 from awa_lib.db.turns import thread_turn, turn
 from awa_lib.errors import (
@@ -150,6 +151,8 @@ def _lost(message: str, sqlstate: str | None) -> Unavailable:
             why="the server is a standby or read-only, or the transaction is",
             hint="connect to the primary, or give all hosts in the URL: the primary is found then",
         )
+    if sqlstate is None and (known := advice(message)) is not None:
+        return Unavailable(f"cannot connect to the database: {message}", hint=known)
     return Unavailable(
         f"the database is not available: {message}",
         sqlstate=sqlstate,
