@@ -187,6 +187,29 @@ async def test_handlers_that_fail_in_every_way(database_url, db, logged) -> None
     assert MARK not in told
 
 
+async def test_an_end_that_the_database_refuses(database_url, db, logged) -> None:
+    """The server's DETAIL quotes the job whose end it refuses, and the worker logs the error."""
+    for table in ("jobs_hot", "scheduled_jobs"):
+        db.execute(f"ALTER TABLE awa.{table} ADD CONSTRAINT never CHECK (progress IS NULL)")
+    async with awa.AsyncClient(database_url) as client:
+
+        @client.task(dict, kind="ends")
+        async def ends(job: awa.Job) -> None:
+            job.set_progress(50, MARK)
+            raise RuntimeError("once")
+
+        job = await client.insert(ARGS, kind="ends", metadata=ARGS)
+        async with working(client):
+
+            async def written() -> bool:
+                return (await client.get_job(job.id)).state == awa.JobState.Retryable
+
+            await aeventually(written, timeout=20)
+    refused = [one for one in logged.records if "cannot be written" in one.getMessage()]
+    assert refused
+    assert 'violates check constraint "never"' in refused[0].getMessage()
+
+
 async def test_a_function_that_is_away_or_refuses(logged) -> None:
     """The worker of functions: the body of the request is in no error."""
 
@@ -246,10 +269,11 @@ def test_the_command(cli, constrained, add, verbose, tmp_path) -> None:
     path = tmp_path / "jobs.json"
     path.write_text(args)
     for words in (
+        ("job", "enqueue", "k", "--args", args),
         ("job", "enqueue", "k", "--args", f"@{path}"),
-        ("job", "retry", "1", "--as-if"),
         ("job", "list", "--state", "failed", "-o", "ids"),
         ("job", "retry-failed", "--kind", "held", "--yes"),
     ):
         ran = cli(*verbose, *words)
         assert MARK not in ran.err, ran.err
+        assert words[1] != "enqueue" or 'check constraint "small"' in ran.err
