@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 
 from awa_lib._sql import BEGIN, COMMIT, ROLLBACK, Op, Rows
 from awa_lib.codec import pgtext
-from awa_lib.db.drive import explain, translate, without_values
+from awa_lib.db.drive import explain, translate
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
@@ -156,17 +156,11 @@ def _lost(conn: Any) -> bool:
 def _translate(error: Exception, conn: Any) -> AwaError:
     if isinstance(error, UnicodeError):
         return translate(error)
-    detail, sqlstate = getattr(error, "detail", None), getattr(error, "sqlstate", None)
-    message = getattr(error, "message", None) or str(error)
-    if sqlstate is not None:
-        # A traceback shows them, and they quote rows.
-        error.args = (without_values(message, sqlstate),)
-        vars(error)["detail"] = None
     return explain(
-        message,
-        sqlstate,
+        getattr(error, "message", None) or str(error),
+        getattr(error, "sqlstate", None),
         constraint=getattr(error, "constraint_name", None),
-        detail=detail,
+        detail=getattr(error, "detail", None),
         hint=getattr(error, "hint", None),
         broken=_lost(conn) or isinstance(error, OSError),
     )

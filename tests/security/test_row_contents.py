@@ -88,13 +88,26 @@ async def test_an_index_of_the_applications_own(client, db) -> None:
     kept(wrong.value)
 
 
+async def test_a_statement_of_the_callers_own(client, constrained) -> None:
+    """Its error has that of psycopg as its cause, which a traceback shows; diag has the rest."""
+    with pytest.raises(awa.DatabaseError, match="small") as refused:
+        async with client.transaction() as tx:
+            await tx.execute("INSERT INTO awa.jobs_hot (kind, args) VALUES ('k', $1)", ARGS)
+    kept(refused.value)
+    assert MARK in refused.value.__cause__.diag.message_detail
+
+
 async def test_asyncpg(database_url, constrained) -> None:
     conn = await asyncpg.connect(database_url)
     client = awa.AsyncClient(database_url)
     try:
-        with pytest.raises(awa.DatabaseError, match="small") as refused:
-            await client.using(conn).insert(ARGS, kind="k")
-        kept(refused.value)
+        for act in (
+            lambda: client.using(conn).insert(ARGS, kind="k"),
+            lambda: client.using(conn).insert_many_copy([ARGS], kind="k"),
+        ):
+            with pytest.raises(awa.DatabaseError, match="small") as refused:
+                await act()
+            kept(refused.value)
     finally:
         await client.close()
         await conn.close()
