@@ -36,6 +36,7 @@ pytest_plugins = [
     "fix_worker",
     "fix_tui",
     "fix_server",
+    "fix_secure_server",
     "fix_doctor",
     "fix_web",
     "fix_browser",

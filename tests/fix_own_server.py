@@ -13,7 +13,7 @@ from pathlib import Path
 import psycopg
 
 from awa_lib.embedded.account import server_account
-from awa_lib.embedded.binaries import reachable_binaries
+from awa_lib.embedded.binaries import Binaries, reachable_binaries
 
 FAST = {
     "fsync": "off", "full_page_writes": "off", "autovacuum_naptime": "5s",
@@ -25,9 +25,9 @@ FAST = {
 class OwnServer:
     """A server that can be stopped in every way."""
 
-    def __init__(self, place: Path) -> None:
+    def __init__(self, place: Path, programs: Binaries | None = None) -> None:
         self._account = server_account()
-        self._programs = reachable_binaries(self._account)
+        self._programs = programs or reachable_binaries(self._account)
         self._data = place / "data"
         self.place = place
         place.mkdir(parents=True)

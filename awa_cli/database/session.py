@@ -22,6 +22,7 @@ __all__ = ["Session", "adial", "dial", "served"]
 R = TypeVar("R")
 
 _CONNECT_SECONDS: Final = 5.0
+_UNKNOWN: Final = "check that the server runs, and its host and port: pg_isready -h HOST -p PORT"
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,25 +159,15 @@ def _password(target: Target) -> dict[str, str]:
 
 
 def _unavailable(target: Target, error: Exception) -> Unavailable:
+    from awa_lib.db.refusals import advice
     from awa_lib.errors import Unavailable
 
     cause = target.scrub(_cause(str(error)))
-    return Unavailable(f"cannot connect to {target.label}", why=cause, hint=_advice(cause))
+    hint = advice(cause) or _UNKNOWN
+    return Unavailable(f"cannot connect to {target.label}", why=cause, hint=hint)
 
 
 def _cause(message: str) -> str:
     """Return the last clause of libpq's message, which names the cause."""
     first = message.strip().partition("\n")[0]
     return first.rpartition(" failed: ")[2].removeprefix("FATAL:").strip().rstrip(".")
-
-
-def _advice(cause: str) -> str:
-    if "does not exist" in cause and cause.startswith("database"):
-        return "create it with createdb NAME, or correct the name in the URL"
-    if "password" in cause or "role" in cause or "authentication" in cause:
-        return "check the user and password in the URL, PGPASSWORD or ~/.pgpass"
-    if "service" in cause and "not found" in cause:
-        return "define it in ~/.pg_service.conf, or set PGSERVICEFILE; see man awa-config"
-    if "too many" in cause or "slots" in cause:
-        return "wait, or close other connections listed in pg_stat_activity"
-    return "check that the server runs, and its host and port: pg_isready -h HOST -p PORT"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
@@ -130,7 +129,7 @@ async def _alive(_: Request) -> Response:
 
 async def _ready(request: Request) -> Response:
     status = await readiness(request.app.state.awa)
-    content: dict[str, Any] = asdict(status)
+    content: dict[str, Any] = status.document()
     return JSONResponse(content, 200 if status.ready else 503, {"Cache-Control": "no-store"})
 
 

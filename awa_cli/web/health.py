@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from awa_lib.errors import AwaError
 from awa_lib.ops.schema import read_schema
@@ -21,6 +21,12 @@ class Readiness:
 
     ready: bool
     reasons: list[str]
+    explained: str | None = field(default=None, kw_only=True)
+    """The reason with its cause and what to do, for the log alone: probes are not authenticated."""
+
+    def document(self) -> dict[str, Any]:
+        """Return the answer to a probe."""
+        return {"ready": self.ready, "reasons": self.reasons}
 
 
 async def readiness(state: State) -> Readiness:
@@ -28,7 +34,8 @@ async def readiness(state: State) -> Readiness:
     try:
         pending: int = await state.cache.get("pending", lambda: state.run(_pending()))
     except AwaError as error:
-        return Readiness(False, [str(error)])
+        parts = [part for part in (str(error), error.why, error.hint) if part]
+        return Readiness(False, [str(error)], explained="; ".join(parts))
     if pending:
         return Readiness(False, [f"{pending} migrations are pending: awa migrate"])
     return Readiness(True, [])

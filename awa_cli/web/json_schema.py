@@ -203,12 +203,18 @@ _FITS: Final[dict[str, Any]] = {
 }
 
 
+def _kind_of(value: Any) -> str:
+    return next((kind for kind, fits in _FITS.items() if fits(value)), "number")
+
+
 def _typed(kinds: str | list[str], value: Any, name: str) -> Any:
     kinds = [kinds] if isinstance(kinds, str) else kinds
     if "integer" in kinds and isinstance(value, float) and value.is_integer():
         value = int(value)
     if not any(_FITS[kind](value) for kind in kinds):
-        raise InvalidInput(f"{name} must be of type {' or '.join(kinds)}: {_shown(value)}")
+        # Arguments of a job are not shown.
+        got = f"it is {_kind_of(value)}" if "object" in kinds else _shown(value)
+        raise InvalidInput(f"{name} must be of type {' or '.join(kinds)}: {got}")
     return value
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import threading
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 from starlette.applications import Starlette
@@ -85,7 +84,7 @@ def _app(client: AsyncClient, database_url: str) -> Starlette:
 
     async def ready(_: Request) -> Response:
         status = await _readiness(client)
-        content: dict[str, Any] = asdict(status)
+        content: dict[str, Any] = status.document()
         return JSONResponse(content, 200 if status.ready else 503, {"Cache-Control": "no-store"})
 
     async def metrics(_: Request) -> Response:

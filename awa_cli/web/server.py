@@ -151,8 +151,9 @@ async def _serve(
     server: Server, sock: socket.socket, ready: Callable[[], Awaitable[Readiness]]
 ) -> None:
     async def log_reasons() -> None:
-        for reason in (await ready()).reasons:
-            logger.warning("not ready: %s", reason)
+        state = await ready()
+        for reason in state.reasons:
+            logger.warning("not ready: %s", state.explained or reason)
 
     check = asyncio.create_task(log_reasons())
     await server.serve(sockets=[sock])

@@ -48,8 +48,12 @@ class Mismatch(Exception):
 
 
 def wrong(expected: str, value: Any) -> Mismatch:
-    """Return the mismatch of a value of another type than expected."""
-    return Mismatch(f"expected {expected}, got {value!r:.80}")
+    """Return the mismatch of a value of another type than expected.
+
+    It does not show the value: it becomes the error of a job, in lists and logs.
+    """
+    got = "null" if value is None else type(value).__name__
+    return Mismatch(f"expected {expected}, got {got}")
 
 
 def plain(value: Any) -> Any:

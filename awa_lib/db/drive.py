@@ -19,6 +19,7 @@ from psycopg.rows import tuple_row
 
 from awa_lib._sql import BEGIN, COMMIT, ROLLBACK, Op, Rows
 from awa_lib.db.again import RENEW, Renew
+from awa_lib.db.refusals import advice
 from awa_lib.db.sqlstates import Meaning, meaning_of
 from awa_lib.db.turns import thread_turn, turn
 from awa_lib.errors import (
@@ -49,6 +50,7 @@ __all__ = [
     "run",
     "translate",
     "turn",
+    "without_values",
 ]
 
 P = ParamSpec("P")
@@ -62,6 +64,10 @@ _READ_ONLY: Final = "25006"
 _UNDEFINED: Final = {"42P01", "3F000", "42883"}
 # A character that the encoding of the server lacks, or bytes that are no character.
 _UNKNOWN_TEXT: Final = {"22P05", "22021"}
+# By a trigger or a function: the words of whoever wrote it.
+_RAISED: Final = "P0001"
+# In messages about a value (class 22), what is quoted is the value, in the quotes of any language.
+_QUOTED = re.compile('["«»„“”\u2018\u2019「『].*["«»„“”\u2018\u2019」』]', re.DOTALL)
 _HOLDER = re.compile(r"held by job (\d+)")
 
 
@@ -70,6 +76,10 @@ def translate(error: psycopg.Error | UnicodeError) -> AwaError:
     if isinstance(error, UnicodeError):
         return _unwritable(error)
     diag = error.diag
+    if error.sqlstate is not None:
+        # A traceback shows the whole text, of which DETAIL and CONTEXT quote rows; they stay in
+        # error.diag.
+        error.args = (without_values(diag.message_primary or "", error.sqlstate),)
     return explain(
         diag.message_primary or str(error),
         error.sqlstate,
@@ -93,7 +103,7 @@ def explain(
 
     ``broken`` is True if an error without a code means a lost connection.
     """
-    message = message.strip().replace("\n", " ")
+    message = without_values(message.strip().replace("\n", " "), sqlstate)
     if sqlstate == _UNIQUE_VIOLATION and constraint == _UNIQUE:
         holder = _HOLDER.fullmatch(detail or "")
         return UniqueConflict(constraint=_UNIQUE, job_id=int(holder[1]) if holder else None)
@@ -116,10 +126,19 @@ def explain(
     if meaning is Meaning.LOST:
         return _lost(message, sqlstate)
     kind = Transient if meaning is Meaning.AGAIN else DatabaseError
+    if meaning is Meaning.THEIRS and sqlstate != _RAISED:
+        detail = None  # the server quotes the row in it
     if meaning is Meaning.AGAIN:
         detail = detail or "other transactions hold the locks it needs, or it was cancelled"
         hint = hint or "try again"
     return kind(message, sqlstate=sqlstate, constraint=constraint, why=detail, hint=hint)
+
+
+def without_values(message: str, sqlstate: str | None) -> str:
+    """Return a message of the server without the value of a row that it quotes."""
+    if sqlstate is not None and sqlstate.startswith("22"):
+        return _QUOTED.sub('"…"', message)
+    return message
 
 
 def _unwritable(error: UnicodeError) -> SerializationError:
@@ -150,6 +169,8 @@ def _lost(message: str, sqlstate: str | None) -> Unavailable:
             why="the server is a standby or read-only, or the transaction is",
             hint="connect to the primary, or give all hosts in the URL: the primary is found then",
         )
+    if sqlstate is None and (known := advice(message)) is not None:
+        return Unavailable(f"cannot connect to the database: {message}", hint=known)
     return Unavailable(
         f"the database is not available: {message}",
         sqlstate=sqlstate,

@@ -23,6 +23,7 @@ from psycopg_pool import AsyncConnectionPool, ConnectionPool, PoolClosed, PoolTi
 
 from awa_lib.db.connect import Purpose, connect, connect_async
 from awa_lib.db.drive import check_socket, translate
+from awa_lib.db.refusals import advice
 from awa_lib.db.urls import read_address
 from awa_lib.errors import DatabaseError, Unavailable
 
@@ -72,7 +73,7 @@ class _Connector:
             f"cannot connect to the database at {self.address}",
             sqlstate=error.sqlstate,
             why=str(error).strip().replace("\n", " "),
-            hint="check that the server runs and the URL is right",
+            hint=advice(str(error)) or "check that the server runs and the URL is right",
         )
 
 

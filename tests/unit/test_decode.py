@@ -304,7 +304,7 @@ def test_plain_dict_and_typed_dict() -> None:
         decoder(Window)({"size": 1})
     with pytest.raises(ValidationError, match=r"args\.n: missing, Loose needs it"):
         decoder(Loose)({})
-    with pytest.raises(ValidationError, match=r"args\.ids\[0\]: expected a UUID, got 'x'"):
+    with pytest.raises(ValidationError, match=r"args\.ids\[0\]: expected a UUID, got str"):
         decoder(Loose)({"n": 1, "ids": ["x"]})
 
 
@@ -359,24 +359,24 @@ class Order:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ({"customer": {"id": "x"}}, "args.customer.id: expected int, got 'x'"),
-        ({"customer": {"id": True, "name": 1}}, "args.customer.name: expected str, got 1"),
+        ({"customer": {"id": "x"}}, "args.customer.id: expected int, got str"),
+        ({"customer": {"id": True, "name": 1}}, "args.customer.name: expected str, got int"),
         ({"customer": {}}, "args.customer.id: missing, Customer needs it"),
         ({}, "args.customer: missing, Order needs it"),
         ({"customer": {"id": 1, "nmae": ""}}, "args.customer.nmae: Customer has no such field"),
-        ({"customer": None}, "args.customer: expected an object (Customer), got None"),
-        ({"lines": [["a", "1"], ["b", "x"]]}, "args.lines[1][1]: expected a decimal, got 'x'"),
-        ({"lines": [["a"]]}, "args.lines[0]: expected an array of 2, got ['a']"),
-        ({"lines": {}}, "args.lines: expected an array, got {}"),
-        ({"by_day": {"mon": "x"}}, "args.by_day.mon: expected an ISO 8601 date, got 'x'"),
-        ({"by_day": []}, "args.by_day: expected an object, got []"),
-        ({"either": "x"}, "args.either: expected int or Customer or NoneType, got 'x'"),
-        ({"color": "blue"}, "args.color: expected a Color, got 'blue'"),
-        ({"color": ["red"]}, "args.color: expected a Color, got ['red']"),
-        ({"choice": True}, "args.choice: expected one of ['a', 1], got True"),
-        ({"ids": [{}]}, "args.ids: expected values that a set can hold, got [{}]"),
-        ([1], "args: expected an object (Order), got [1]"),
-        (None, "args: expected an object (Order), got None"),
+        ({"customer": None}, "args.customer: expected an object (Customer), got null"),
+        ({"lines": [["a", "1"], ["b", "x"]]}, "args.lines[1][1]: expected a decimal, got str"),
+        ({"lines": [["a"]]}, "args.lines[0]: expected an array of 2, got list"),
+        ({"lines": {}}, "args.lines: expected an array, got dict"),
+        ({"by_day": {"mon": "x"}}, "args.by_day.mon: expected an ISO 8601 date, got str"),
+        ({"by_day": []}, "args.by_day: expected an object, got list"),
+        ({"either": "x"}, "args.either: expected int or Customer or NoneType, got str"),
+        ({"color": "blue"}, "args.color: expected a Color, got str"),
+        ({"color": ["red"]}, "args.color: expected a Color, got list"),
+        ({"choice": True}, "args.choice: expected one of ['a', 1], got bool"),
+        ({"ids": [{}]}, "args.ids: expected values that a set can hold, got list"),
+        ([1], "args: expected an object (Order), got list"),
+        (None, "args: expected an object (Order), got null"),
     ],
 )
 def test_mismatch_names_its_path(data: Any, message: str) -> None:
