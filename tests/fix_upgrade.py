@@ -1,4 +1,4 @@
-"""Producers that insert while a schema is migrated, and a ledger of what handlers ran."""
+"""Rows of every kind, producers that insert during a migration, a ledger of what handlers ran."""
 
 from __future__ import annotations
 
@@ -15,11 +15,64 @@ import psycopg
 
 from awa_lib.db.drive import run
 from awa_lib.doctor import doctor
+from awa_lib.enqueue.unique import unique_key
 from awa_lib.errors import SchemaNotMigrated
 
 # What the doctor can say of a schema alone.
 OF_THE_SCHEMA = ("migrations", "drift", "storage", "rights", "public")
 PAUSE = 0.004
+EVERY_STATE = """
+    INSERT INTO awa.{table} (
+        kind, queue, state, args, attempt, run_at, unique_key, unique_states, heartbeat_at,
+        finalized_at, callback_id, callback_timeout_at, errors
+    )
+    SELECT 'ends', queue, state::awa.job_state, jsonb_build_object('how', how, 'n', n),
+           CASE WHEN state = 'running' THEN 1 ELSE 0 END, now() + run_in::interval,
+           CASE WHEN how = 'unique' THEN %(key)s::bytea END,
+           CASE WHEN how = 'unique' THEN B'11111000' END,
+           CASE WHEN state = 'running' THEN now() - interval '1 hour' END,
+           CASE WHEN state IN ('completed', 'failed', 'cancelled') THEN now() END,
+           CASE WHEN state = 'waiting_external' THEN gen_random_uuid() END,
+           CASE WHEN state = 'waiting_external' THEN now() + interval '1 hour' END,
+           CASE WHEN state = 'failed' THEN ARRAY['{{"error": "no", "attempt": 1}}'::jsonb] END
+    FROM (VALUES {rows}) AS given (how, queue, state, run_in), generate_series(1, 2) AS n
+    WHERE how <> 'unique' OR n = 1
+"""
+HOT = """
+    ('available', 'work', 'available', '0'), ('running', 'work', 'running', '0'),
+    ('completed', 'work', 'completed', '0'), ('failed', 'work', 'failed', '0'),
+    ('cancelled', 'work', 'cancelled', '0'), ('paused', 'paused', 'available', '0'),
+    ('waiting_external', 'work', 'waiting_external', '0'), ('unique', 'paused', 'available', '0')
+"""
+COLD = """
+    ('scheduled', 'work', 'scheduled', '1 year'), ('retryable', 'work', 'retryable', '1 hour'),
+    ('due', 'work', 'scheduled', '0'), ('due again', 'work', 'retryable', '0')
+"""
+ACTIVE = ("available", "running", "due", "due again")
+RESTING = (
+    "completed", "failed", "cancelled", "scheduled", "retryable", "waiting_external", "paused",
+    "unique",
+)  # fmt: skip
+# A row of each other table, if the version has the table.
+OTHERS = {
+    "queue_meta": "(queue, paused, paused_at, paused_by) VALUES ('paused', true, now(), 'me')",
+    "cron_jobs": "(name, cron_expr, kind, queue) VALUES ('yearly', '0 3 1 7 *', 'ends', 'work')",
+    "runtime_instances": """
+        (instance_id, hostname, pid, version, started_at, last_seen_at, snapshot_interval_ms,
+         healthy, postgres_connected, poll_loop_alive, heartbeat_alive, shutting_down, leader)
+        VALUES (gen_random_uuid(), 'gone', 1, '0', now(), now(), 10000, true, true, true, true,
+                false, false)""",
+    "queue_descriptors": """
+        (queue, display_name, descriptor_hash) VALUES ('work', 'Work', 'x')""",
+    "callback_signatures": "VALUES ('x', now() + interval '1 hour')",
+    "cron_settings": "(name, jitter_seconds) VALUES ('yearly', 3)",
+    "queue_policies": "(queue, dead_letters) VALUES ('other', true)",
+    "dead_letters": "SELECT j.*, 'old' FROM awa.jobs_hot AS j WHERE args ->> 'how' = 'failed'",
+    "bulk_operations": """
+        (operation, filter, state, last_id, total_matched) VALUES ('retry', '{}', 'completed', 1, 1)
+        """,
+    "audit_log": "(actor, via, action, target) VALUES ('me', 'cli', 'retry', '1')",
+}
 
 
 class Ledger:
@@ -121,3 +174,29 @@ def deadlocks(conn: psycopg.Connection[Any]) -> int:
 def schema_findings(conn: psycopg.Connection[Any]) -> list[Any]:
     """Return what the doctor says of the schema."""
     return run(conn, doctor(OF_THE_SCHEMA))
+
+
+def fill(conn: psycopg.Connection[Any]) -> dict[str, list[int]]:
+    """Write rows in every state and in every table; return the ids of the jobs by kind of row."""
+    key = unique_key("ends", args={"how": "unique", "n": 1})
+    for table, rows in (("jobs_hot", HOT), ("scheduled_jobs", COLD)):
+        conn.execute(EVERY_STATE.format(table=table, rows=rows), {"key": key})
+    present = "SELECT relname FROM pg_class WHERE relnamespace = 'awa'::regnamespace"
+    tables = {name for (name,) in conn.execute(present)}
+    for table, text in OTHERS.items():
+        if table in tables:
+            conn.execute(f"INSERT INTO awa.{table} {text}")
+    query = "SELECT args ->> 'how', array_agg(id ORDER BY id) FROM awa.jobs GROUP BY 1"
+    return dict(conn.execute(query).fetchall())
+
+
+def others(conn: psycopg.Connection[Any]) -> dict[str, list[dict[str, Any]]]:
+    """Return all rows of the tables beside those of the jobs, of those that there are."""
+    present = "SELECT relname FROM pg_class WHERE relnamespace = 'awa'::regnamespace"
+    tables = {name for (name,) in conn.execute(present)}
+    query = "SELECT to_jsonb(t) FROM awa.{} AS t"
+    return {
+        table: [row for (row,) in conn.execute(query.format(table))]
+        for table in OTHERS
+        if table in tables
+    }
