@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import psycopg
+from fix_wait import aeventually
 
 from awa_lib.db.drive import run
 from awa_lib.doctor import doctor
@@ -48,7 +49,7 @@ COLD = """
     ('scheduled', 'work', 'scheduled', '1 year'), ('retryable', 'work', 'retryable', '1 hour'),
     ('due', 'work', 'scheduled', '0'), ('due again', 'work', 'retryable', '0')
 """
-ACTIVE = ("available", "running", "due", "due again")
+ACTIVE = ("available", "due", "due again")
 RESTING = (
     "completed", "failed", "cancelled", "scheduled", "retryable", "waiting_external", "paused",
     "unique",
@@ -63,7 +64,7 @@ OTHERS = {
         VALUES (gen_random_uuid(), 'gone', 1, '0', now(), now(), 10000, true, true, true, true,
                 false, false)""",
     "queue_descriptors": """
-        (queue, display_name, descriptor_hash) VALUES ('work', 'Work', 'x')""",
+        (queue, display_name, descriptor_hash) VALUES ('other', 'Other', 'x')""",
     "callback_signatures": "VALUES ('x', now() + interval '1 hour')",
     "cron_settings": "(name, jitter_seconds) VALUES ('yearly', 3)",
     "queue_policies": "(queue, dead_letters) VALUES ('other', true)",
@@ -163,6 +164,12 @@ def snapshot(conn: psycopg.Connection[Any], ids: list[int]) -> list[dict[str, An
 def states(conn: psycopg.Connection[Any], ids: list[int]) -> dict[str, int]:
     query = "SELECT state::text, count(*) FROM awa.jobs WHERE id = ANY(%s) GROUP BY 1"
     return dict(conn.execute(query, (ids,)).fetchall())
+
+
+async def rescued(conn: psycopg.Connection[Any], ids: list[int]) -> None:
+    """Wait for the rescue of jobs whose worker is gone, and spare the pause before their retry."""
+    await aeventually(lambda: "running" not in states(conn, ids))
+    conn.execute("UPDATE awa.scheduled_jobs SET run_at = now() WHERE id = ANY(%s)", (ids,))
 
 
 def deadlocks(conn: psycopg.Connection[Any]) -> int:

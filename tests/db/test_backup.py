@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 import pytest
 from fix_own_server import OwnServer
-from fix_upgrade import OTHERS, fill, schema_findings, states
+from fix_upgrade import OTHERS, fill, rescued, schema_findings, states
 from fix_wait import aeventually
 from fix_worker import QUICK
 from psycopg.conninfo import make_conninfo
@@ -146,16 +146,14 @@ async def test_a_restored_database_is_whole_and_works(
             # They are part of the schema, which this dump leaves out.
             assert process("roles", "--prefix", roles, "--apply", url=target).status == 0
         assert schema_findings(conn) == []
-        examined = process("doctor", "--fail-on", "error", url=target)
-        assert examined.status == 0, examined.out
         grants(conn, roles)
-        await works(target, conn)
+        await works(target, conn, process)
 
 
 def grants(conn: psycopg.Connection[Any], roles: str) -> None:
     """A producer inserts and cannot read; a reader reads and cannot insert."""
     insert = "INSERT INTO awa.jobs_hot (kind, queue) VALUES ('granted', 'nobody')"
-    read = "SELECT count(*) FROM awa.jobs_hot"
+    read = "SELECT kind FROM awa.jobs_hot"
     for role, may, may_not in (("producer", insert, read), ("readonly", read, insert)):
         conn.execute(f"SET ROLE {roles}{role}")
         conn.execute(may)
@@ -164,7 +162,7 @@ def grants(conn: psycopg.Connection[Any], roles: str) -> None:
         conn.execute("RESET ROLE")
 
 
-async def works(url: str, conn: psycopg.Connection[Any]) -> None:
+async def works(url: str, conn: psycopg.Connection[Any], process) -> None:
     """Insert, be notified, claim, meet unique keys; ids go on after those of the dump."""
     highest = conn.execute("SELECT max(id) FROM awa.jobs").fetchone()[0]
     conn.execute('LISTEN "awa:new"')
@@ -183,9 +181,14 @@ async def works(url: str, conn: psycopg.Connection[Any]) -> None:
         held = conn.execute("SELECT count(*) FROM awa.job_unique_claims").fetchone()
         assert held == (2,)
         await client.start([("new", 2), ("work", 2)], **QUICK)
+        running = conn.execute("SELECT id FROM awa.jobs WHERE args ->> 'how' = 'running'")
+        await rescued(conn, [row[0] for row in running])
         ids = [row[0] for row in conn.execute(
             "SELECT id FROM awa.jobs WHERE queue = 'new' OR queue = 'work'"
             " AND args ->> 'how' IN ('available', 'running', 'due', 'due again')"
         )]  # fmt: skip
         await aeventually(lambda: states(conn, ids) == {"completed": 9}, timeout=30)
+        found = process("doctor", "-o", "json", url=url).data
+        # The server of a test does not sync to disk.
+        assert {one["check"] for one in found if one["severity"] == "error"} == {"durability"}
         await client.shutdown(2000)

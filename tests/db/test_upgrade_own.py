@@ -17,6 +17,7 @@ from fix_upgrade import (
     deadlocks,
     fill,
     others,
+    rescued,
     schema_findings,
     snapshot,
     start_when_it_may,
@@ -34,6 +35,8 @@ from awa_lib.schema.scripts import load
 # Every version but the newest.  T0000, the ledger, comes before V1 and holds no jobs.
 OLDER = [item.label for item in load()][1:-1]
 LONGEST_WAIT = 4.0
+# A leader rescues nothing in the first 5 s of its term, so only two of the versions wait for it.
+ABANDONED = (OLDER[0], OLDER[-1])
 CLAIM = """
     UPDATE awa.jobs_hot SET state = 'running', attempt = attempt + 1, run_lease = run_lease + 1,
            attempted_at = now(), heartbeat_at = now()
@@ -113,7 +116,11 @@ async def test_each_version_is_migrated_under_load(at_version, postgres, label) 
         connection(url) as worker,
     ):
         filled = fill(conn)
-        resting = [job_id for how in RESTING for job_id in filled[how]]
+        acts, rests = (*ACTIVE, "running"), RESTING
+        if label not in ABANDONED:
+            conn.execute("UPDATE awa.jobs_hot SET heartbeat_at = now() WHERE state = 'running'")
+            acts, rests = ACTIVE, (*RESTING, "running")
+        resting = [job_id for how in rests for job_id in filled[how]]
         before, kept = snapshot(conn, resting), others(conn)
         claims = Claims(worker)
         async with awa.AsyncClient(url) as client:
@@ -138,7 +145,9 @@ async def test_each_version_is_migrated_under_load(at_version, postgres, label) 
                 await starting
                 await aeventually(jobs.more(10))
                 jobs.stop()
-                active = [job_id for how in ACTIVE for job_id in filled[how]] + jobs.ids
+                if label in ABANDONED:
+                    await rescued(conn, filled["running"])
+                active = [job_id for how in acts for job_id in filled[how]] + jobs.ids
                 await aeventually(
                     lambda: states(conn, active) == {"completed": len(active)}, timeout=30
                 )
@@ -181,7 +190,8 @@ def test_writers_wait_for_a_migration_no_longer_than_its_lock_timeout(
     monkeypatch.setattr("awa_lib.schema.migrate._LOCK_TRIES", 100)
     waits: list[str] = []
     with (
-        postgres.database(at_version["T0002"]) as url,
+        # Before T0003, inserts into one queue wait for each other.
+        postgres.database(at_version["T0011"]) as url,
         connection(url) as conn,
         connection(url) as producer,
         connection(url) as holder,
@@ -209,7 +219,7 @@ def test_the_command_refuses_an_older_schema_in_a_sentence(
     at_version, postgres, process, tmp_path
 ) -> None:
     (tmp_path / "app.py").write_text(
-        "import awa_lib as awa\nclient = awa.AsyncClient()\n"
+        "import os\nimport awa_lib as awa\nclient = awa.AsyncClient(os.environ['DATABASE_URL'])\n"
         "@client.task(dict, kind='k')\nasync def handle(job): ...\n"
     )
     with postgres.database(at_version[OLDER[-1]]) as url:

@@ -285,4 +285,6 @@ def test_0_5_5_migrates_a_database_of_ours_and_ours_again(
         assert (schema_findings(conn), snapshot(conn, ids)) == ([], before)
         with pytest.raises(awa.UniqueConflict):
             client.insert(Ends("ours", 0), unique_opts=UNIQUE)
-        assert catalog(conn, *CATALOGS) == catalog(fresh, *CATALOGS)
+        # Those hold how many jobs there were.
+        names = CATALOGS.keys() - {"sequences"}
+        assert catalog(conn, *names) == catalog(fresh, *names)
