@@ -7,6 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -18,6 +19,7 @@ from awa_lib.db.drive import run
 from awa_lib.doctor import doctor
 from awa_lib.enqueue.unique import unique_key
 from awa_lib.errors import SchemaNotMigrated
+from awa_lib.schema.migrate import Step, apply
 
 # What the doctor can say of a schema alone.
 OF_THE_SCHEMA = ("migrations", "drift", "storage", "rights", "public")
@@ -74,6 +76,26 @@ OTHERS = {
         """,
     "audit_log": "(actor, via, action, target) VALUES ('me', 'cli', 'retry', '1')",
 }
+
+
+class Enough(Exception):
+    """The version that was wanted is there."""
+
+
+def migrate_until(url: str, label: str) -> None:
+    """Migrate up to a version of any track: as a migration that was stopped there leaves it."""
+
+    def stop(step: Step) -> None:
+        if (
+            step.status == "applied"
+            and step.migration is not None
+            and step.migration.label == label
+        ):
+            raise Enough
+
+    with psycopg.connect(url, autocommit=True) as conn, suppress(Enough):
+        apply(conn, on_step=stop)
+        raise AssertionError(f"{label} was not applied")
 
 
 class Ledger:

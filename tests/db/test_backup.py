@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 import pytest
 from fix_own_server import OwnServer
-from fix_upgrade import OTHERS, fill, rescued, schema_findings, states
+from fix_upgrade import OTHERS, fill, migrate_until, rescued, schema_findings, states
 from fix_wait import aeventually
 from fix_worker import QUICK
 from psycopg.conninfo import make_conninfo
@@ -75,7 +75,7 @@ def other(scratch: Path, origin: str, roles: str) -> Iterator[OwnServer]:
 @pytest.fixture
 def target(other: OwnServer, request: pytest.FixtureRequest) -> str:
     """An empty database there."""
-    name = "restored_" + str(getattr(request.node, "callspec", request.node).id)
+    name = f"restored_{len(request.node.name)}_{request.node.name[-12:]}"
     with connection(other.url) as conn:
         conn.execute(f'CREATE DATABASE "{name}"')
     return make_conninfo(other.url, dbname=name)
@@ -108,13 +108,17 @@ def parallel(origin: str, target: str, place: Path) -> None:
     custom(origin, target, place, "-j", 2)
 
 
-def data_only(origin: str, target: str, place: Path) -> None:
+def data_only(origin: str, target: str, place: Path, *words: str) -> None:
     with awa.Client(target) as client:
         client.migrate()
     without = [f"--exclude-table=awa.{table}" for table in LEDGERS]
-    program("pg_dump", "--data-only", "--disable-triggers", "--schema=awa", *without,
+    program("pg_dump", "--data-only", *words, "--schema=awa", *without,
             "--dbname", origin, "--file", place / "dump.sql")  # fmt: skip
     program("psql", "-v", "ON_ERROR_STOP=1", "--dbname", target, "--file", place / "dump.sql")
+
+
+def without_triggers(origin: str, target: str, place: Path) -> None:
+    data_only(origin, target, place, "--disable-triggers")
 
 
 def rows(url: str) -> dict[str, list[str]]:
@@ -133,7 +137,7 @@ def rows(url: str) -> dict[str, list[str]]:
 Restore = Callable[[str, str, Path], None]
 
 
-@pytest.mark.parametrize("restore", [plain, custom, parallel, data_only])
+@pytest.mark.parametrize("restore", [plain, custom, parallel, data_only, without_triggers])
 async def test_a_restored_database_is_whole_and_works(
     restore: Restore, origin: str, roles: str, target: str, tmp_path: Path, process
 ) -> None:
@@ -142,12 +146,31 @@ async def test_a_restored_database_is_whole_and_works(
     assert rows(target) == rows(origin)
     with connection(target) as conn:
         conn.execute("ANALYZE")
-        if restore is data_only:
+        if restore in (data_only, without_triggers):
             # They are part of the schema, which this dump leaves out.
             assert process("roles", "--prefix", roles, "--apply", url=target).status == 0
         assert schema_findings(conn) == []
         grants(conn, roles)
         await works(target, conn, process)
+
+
+def test_a_dump_of_an_older_schema_is_migrated_after_the_restore(
+    origin: str, target: str, tmp_path: Path, process
+) -> None:
+    with connection(origin) as conn:
+        conn.execute("CREATE DATABASE older")
+    older = make_conninfo(origin, dbname="older")
+    migrate_until(older, "T0008")
+    with connection(older) as conn:
+        fill(conn)
+
+    plain(older, target, tmp_path)
+    assert process("migrate", url=target).status == 0
+
+    with connection(target) as conn, connection(older) as before:
+        assert schema_findings(conn) == []
+        jobs = "SELECT to_jsonb(j)::text FROM awa.jobs AS j"
+        assert set(conn.execute(jobs)) == set(before.execute(jobs))
 
 
 def grants(conn: psycopg.Connection[Any], roles: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import uuid
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg
@@ -16,6 +16,7 @@ from fix_upgrade import (
     Load,
     deadlocks,
     fill,
+    migrate_until,
     others,
     rescued,
     schema_findings,
@@ -57,26 +58,10 @@ INSERT = """
 UNIQUE = {"by_args": True}
 
 
-class Enough(Exception):
-    """The version that was wanted is there."""
-
-
 @contextmanager
 def connection(url: str):
     with psycopg.connect(url, autocommit=True) as conn:
         yield conn
-
-
-def migrate_until(url: str, label: str) -> None:
-    """Migrate up to a version of any track: as a migration that was stopped there leaves it."""
-
-    def stop(step) -> None:
-        if step.status == "applied" and step.migration.label == label:
-            raise Enough
-
-    with connection(url) as conn, suppress(Enough):
-        apply(conn, on_step=stop)
-        raise AssertionError(f"{label} was not applied")
 
 
 @pytest.fixture(scope="module")

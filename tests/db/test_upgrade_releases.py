@@ -32,6 +32,11 @@ ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = "sql/migrations/toolkit"
 # The scripts that were once the newest of the main line; T0008 and T0010 came with the next one.
 NEWEST_ONCE = (4, 5, 6, 7, 9, 11, 12, 13, 14, 15, 16)
+SHORT = (4, 9, 13, 15)
+RELEASES = [
+    pytest.param(number, marks=() if number in SHORT else pytest.mark.soak)
+    for number in NEWEST_ONCE
+]
 CATALOG = """
     SELECT c.relname, c.relkind::text, c.reloptions::text, a.attnum, a.attname,
            format_type(a.atttypid, a.atttypmod)
@@ -147,7 +152,7 @@ async def no_more(process: subprocess.Popen[str]) -> None:
     assert await asyncio.to_thread(process.stdout.readline) == "no more\n"
 
 
-@pytest.mark.parametrize("number", NEWEST_ONCE)
+@pytest.mark.parametrize("number", RELEASES)
 async def test_an_earlier_worker_goes_on_through_the_migration_and_starts_after_it(
     number: int, release: Path, empty_database_url: str, database_url: str, tmp_path: Path
 ) -> None:
@@ -193,6 +198,21 @@ async def test_an_earlier_worker_goes_on_through_the_migration_and_starts_after_
 
         assert deadlocks(conn) == 0
         same_schema(conn, database_url)
+
+
+@pytest.mark.parametrize("number", RELEASES)
+def test_an_earlier_worker_refuses_a_breaking_script_in_a_sentence(
+    number: int, release: Path, database_url: str, tmp_path: Path
+) -> None:
+    with psycopg.connect(database_url, autocommit=True) as conn:
+        conn.execute("INSERT INTO awa.toolkit_migrations VALUES (900, 'break_all', true)")
+    words, environment = command(release, WORKER, tmp_path, tmp_path, tmp_path, url=database_url)
+    done = subprocess.run(
+        words, env=environment, cwd=release, text=True, capture_output=True, timeout=60
+    )
+
+    assert done.returncode == 1
+    assert "SchemaUnsupported: migration T0900 (break_all) was found" in done.stderr
 
 
 async def all_end(conn, ledger: Ledger, inserted: Ledger) -> None:
