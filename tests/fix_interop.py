@@ -1,7 +1,7 @@
-"""The published awa 0.5.7, in a virtual environment of its own.
+"""The published awa, each version in a virtual environment of its own.
 
 Both it and we install a command named ``awa``, so it never enters the environment under test.
-The environment is made once and kept in the user's cache directory.
+An environment is made once and kept in the user's cache directory.
 """
 
 from __future__ import annotations
@@ -19,11 +19,16 @@ from pathlib import Path
 import pytest
 
 VERSION = "0.5.7"
-REQUIREMENTS = (
-    f"awa-pg=={VERSION}", f"awa-cli=={VERSION}",
-    # What ``awa.bridge`` and ``awa.testing`` work with.
-    "asyncpg", "django>=5.0", "psycopg[binary]", "pytest-asyncio", "sqlalchemy[asyncio]>=2.0",
-)  # fmt: skip
+# Those whose databases and workers we promise to work with.
+VERSIONS = ("0.5.5", "0.5.6", VERSION)
+# What ``awa.bridge`` and ``awa.testing`` work with; only the newest is compared by them.
+PARTNERS = ("asyncpg", "django>=5.0", "psycopg[binary]", "pytest-asyncio",
+            "sqlalchemy[asyncio]>=2.0")  # fmt: skip
+
+
+def requirements(version: str) -> tuple[str, ...]:
+    """Return what is installed for a version."""
+    return (f"awa-pg=={version}", f"awa-cli=={version}", *(PARTNERS if version == VERSION else ()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,35 +72,40 @@ class Interop:
         return kept | {"DATABASE_URL": url, "RUST_LOG": "error", "NO_COLOR": "1"}
 
 
-def cache_folder() -> Path:
+def cache_folder(version: str) -> Path:
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     python = f"py{sys.version_info[0]}{sys.version_info[1]}"
-    content = hashlib.sha256(" ".join(REQUIREMENTS).encode()).hexdigest()[:8]
-    return Path(base) / "awa-toolkit" / f"interop-{VERSION}-{python}-{content}"
+    content = hashlib.sha256(" ".join(requirements(version)).encode()).hexdigest()[:8]
+    return Path(base) / "awa-toolkit" / f"interop-{version}-{python}-{content}"
 
 
-def build(folder: Path) -> None:
+def build(version: str, folder: Path) -> None:
     """Make the environment beside its final place, so that an interrupted one is never used."""
     unfinished = folder.with_name(folder.name + ".unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     venv.create(unfinished, with_pip=True, symlinks=True)
     done = subprocess.run(
         [str(unfinished / "bin" / "python"), "-m", "pip", "install", "--quiet",
-         "--disable-pip-version-check", "--only-binary", ":all:", *REQUIREMENTS],
+         "--disable-pip-version-check", "--only-binary", ":all:", *requirements(version)],
         text=True, capture_output=True,
     )  # fmt: skip
     if done.returncode:
-        pytest.skip(f"awa {VERSION} cannot be installed here: {done.stderr.strip()[-300:]}")
+        pytest.skip(f"awa {version} cannot be installed here: {done.stderr.strip()[-300:]}")
     unfinished.rename(folder)
 
 
-@pytest.fixture(scope="session")
-def interop() -> Interop:
-    """The published command and wheel, installed on first use."""
-    folder = cache_folder()
+def installed(version: str) -> Interop:
+    """Return a published version, which is installed on first use."""
+    folder = cache_folder(version)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with open(folder.with_name(folder.name + ".lock"), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (folder / "bin" / "awa").exists():
-            build(folder)
+            build(version, folder)
     return Interop(folder / "bin")
+
+
+@pytest.fixture(scope="session")
+def interop() -> Interop:
+    """The published command and wheel of the newest version that we work with."""
+    return installed(VERSION)
