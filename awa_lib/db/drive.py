@@ -76,10 +76,10 @@ def translate(error: psycopg.Error | UnicodeError) -> AwaError:
     if isinstance(error, UnicodeError):
         return _unwritable(error)
     diag = error.diag
-    if error.sqlstate is not None:
+    if diag.message_primary is not None:
         # A traceback shows the whole text, of which DETAIL and CONTEXT quote rows; they stay in
         # error.diag.
-        error.args = (without_values(diag.message_primary or "", error.sqlstate),)
+        error.args = (without_values(diag.message_primary, error.sqlstate),)
     return explain(
         diag.message_primary or str(error),
         error.sqlstate,
