@@ -18,10 +18,16 @@ def register(change: Change, job_id: int, lease: int, callback_id: str, seconds:
     if job is None:
         return False
     journal = _journal(job)
-    if any(entry["id"] == callback_id and "result" in entry for entry in journal):
-        change.put(replace(job, metadata=job.without("_awa_reenter")))
+    if _unjournaled(job) and journal and "result" not in journal[-1]:
+        journal[-1]["result"] = job.metadata["_awa_callback_result"]
+    mine = [at for at, entry in enumerate(journal) if entry["id"] == callback_id]
+    if any("result" in journal[at] for at in mine):
+        metadata = job.without("_awa_reenter") | {"_awa_callbacks": journal}
+        change.put(replace(job, metadata=metadata))
         return True
-    if all(entry["id"] != callback_id for entry in journal):
+    if mine:
+        journal = [e for at, e in enumerate(journal) if at <= max(mine) or "result" in e]
+    else:
         journal.append({"id": callback_id})
     metadata = job.without(*JOURNAL) | {"_awa_callbacks": journal}
     timeout = Near(seconds, seconds)
@@ -29,6 +35,10 @@ def register(change: Change, job_id: int, lease: int, callback_id: str, seconds:
         replace(job, callback_id=callback_id, callback_timeout_at=timeout, metadata=metadata)
     )
     return True
+
+
+def _unjournaled(job: Job) -> bool:
+    return job.callback_id is None and "_awa_callback_result" in job.metadata
 
 
 def _of_attempt(
@@ -58,6 +68,7 @@ def leave_wait(
     change: Change, job_id: int, lease: int, callback_id: str, deadline: float | None
 ) -> bool:
     job = _of_attempt(change, job_id, lease, ["waiting_external"], callback_id)
+    job = job or _of_attempt(change, job_id, lease, ["running"])
     if job is not None:
         end = None if deadline is None else Near(deadline, deadline)
         change.put(replace(job, state="running", heartbeat_at=NOW, deadline_at=end))
@@ -88,8 +99,15 @@ def take_answer(
     journal = _journal(job)
     mine = [entry for entry in journal if entry["id"] == callback_id]
     kept = [entry["result"] for entry in mine if "result" in entry]
-    waiting = job.callback_id is None and "_awa_callback_result" in job.metadata
-    pending = [job.metadata["_awa_callback_result"]] if waiting else []
+    pending = []
+    if _unjournaled(job):
+        found = job.metadata["_awa_callback_result"]
+        others = [entry for entry in journal if entry["id"] != callback_id]
+        if not journal or "result" in journal[-1]:
+            own = not journal or all(e.get("result", job) != found for e in others)
+        else:
+            own = journal[-1]["id"] == callback_id
+        pending = [found] if own else []
     if not kept and not pending:
         return None
     answer = (kept or pending)[0]

@@ -66,6 +66,8 @@ _UNDEFINED: Final = {"42P01", "3F000", "42883"}
 _UNKNOWN_TEXT: Final = {"22P05", "22021"}
 # By a trigger or a function: the words of whoever wrote it.
 _RAISED: Final = "P0001"
+# Of a parameter, not of a row; the storage functions raise it with words of their own.
+_PARAMETER: Final = "22023"
 # In messages about a value (class 22), what is quoted is the value, in the quotes of any language.
 _QUOTED = re.compile('["«»„“”\u2018\u2019「『].*["«»„“”\u2018\u2019」』]', re.DOTALL)
 _HOLDER = re.compile(r"held by job (\d+)")
@@ -136,7 +138,7 @@ def explain(
 
 def without_values(message: str, sqlstate: str | None) -> str:
     """Return a message of the server without the value of a row that it quotes."""
-    if sqlstate is not None and sqlstate.startswith("22"):
+    if sqlstate is not None and sqlstate.startswith("22") and sqlstate != _PARAMETER:
         return _QUOTED.sub('"…"', message)
     return message
 
