@@ -26,6 +26,9 @@ EVENTUALLY = re.compile(r"<>|\b(U|W|V|eventually|until)\b")
 # A search with one of these lines has not seen every state.
 INCOMPLETE = ("max search depth too small", "out of memory", "hit memory limit", "aborted")
 DEPTH = 1_000_000
+# A search that grows without end must not take the machine with it.
+MEGABYTES, MEGABYTES_LARGER = 4_000, 16_000
+SECONDS = 3_600
 # A twin fails after some hundred states: compiling it takes longer than searching.
 OPTIMIZE_TWIN, OPTIMIZE, OPTIMIZE_LARGER = "-O0", "-O1", "-O2"
 TRAIL_LINES = 400
@@ -119,6 +122,8 @@ class Pan:
         self._call("spin", "-a", *switches, model.path.name)
         # Weak fairness among up to 30 processes.
         flags = ["-DNFAIR=4"] if liveness else ["-DSAFETY"]
+        larger = optimize == OPTIMIZE_LARGER
+        flags.append(f"-DMEMLIM={MEGABYTES_LARGER if larger else MEGABYTES}")
         if prop.sort == "assert":
             flags.append("-DNOCLAIM")
         self._call("gcc", optimize, "-w", *flags, "-o", "pan", "pan.c")
@@ -133,9 +138,17 @@ class Pan:
         return "\n".join(lines[-TRAIL_LINES:])
 
     def _call(self, *command: str) -> str:
-        done = subprocess.run(
-            command, cwd=self._folder, capture_output=True, text=True, check=False
-        )
+        try:
+            done = subprocess.run(
+                command,
+                cwd=self._folder,
+                capture_output=True,
+                text=True,
+                timeout=SECONDS,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise SystemExit(f"{' '.join(command)}: no end after {SECONDS} s") from None
         if done.returncode and command[0] != "./pan":
             raise SystemExit(f"{' '.join(command)}\n{done.stdout}{done.stderr}")
         return done.stdout + done.stderr

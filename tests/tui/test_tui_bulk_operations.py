@@ -72,3 +72,20 @@ async def test_one_is_started_for_what_a_filter_finds(monitor, put, look) -> Non
                 look("SELECT kind FROM awa.jobs WHERE state = 'available'") == [{"kind": "other"}]
             )
         )
+
+
+async def test_a_deletion_shows_ids_and_that_it_is_final(monitor, put, look) -> None:
+    ids = [put(kind="mail", state="failed")["id"] for _ in range(2)]
+    async with monitor(screen="batches") as driver:
+        await driver.at("batches")
+        await driver.press("n")
+        await driver.shows("Change which jobs?")
+        await driver.press(*["backspace"] * 12, *"kind:mail", "enter")
+        await driver.shows("All jobs matching kind:mail")
+        await driver.press(*["down"] * 2, "enter")
+        await driver.shows(
+            "Permanently delete 2 jobs?", f"Ids: {ids[0]}, {ids[1]}", "This cannot be undone."
+        )
+        await driver.press("n")
+
+    assert len(look("SELECT id FROM awa.jobs")) == 2
