@@ -37,6 +37,7 @@ pytest_plugins = [
     "fix_tui",
     "fix_server",
     "fix_secure_server",
+    "fix_foreign_server",
     "fix_doctor",
     "fix_web",
     "fix_browser",

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from awa_cli.database.target import Target
     from awa_lib._sql import Op, Rows, Statement
-    from awa_lib.db.connect import Purpose
+    from awa_lib.db.connect import Purpose, Refusal
     from awa_lib.errors import Unavailable
 
 __all__ = ["Session", "adial", "dial", "served"]
@@ -103,12 +103,15 @@ def dial(
     """
     import psycopg
 
-    from awa_lib.db.connect import connect
+    from awa_lib.db.connect import ask_why, connect
 
+    dialled = url or target.url
+    purpose, password = _purpose(target, url, seconds), _password(target)
     try:
-        return connect(url or target.url, _purpose(target, url, seconds), **_password(target))
+        return connect(dialled, purpose, **password)
     except psycopg.Error as error:
-        raise _unavailable(target, error) from None
+        refusal = ask_why(error, dialled, purpose, **password)
+        raise _unavailable(target, error, refusal) from None
 
 
 async def adial(
@@ -119,23 +122,27 @@ async def adial(
     settings: tuple[tuple[str, str], ...] = (),
 ) -> psycopg.AsyncConnection[Any]:
     """Open an asynchronous connection as ``dial`` does, with more session settings."""
+    import asyncio
+
     import psycopg
 
-    from awa_lib.db.connect import connect_async
+    from awa_lib.db.connect import ask_why, connect_async
 
-    purpose = _purpose(target, url, seconds, settings)
+    dialled = url or target.url
+    purpose, password = _purpose(target, url, seconds, settings), _password(target)
     try:
         return await connect_async(
-            url or target.url,
+            dialled,
             purpose,
             # A person is watching: a dead peer is detected within about ten seconds.
             keepalives_idle=5,
             keepalives_interval=2,
             keepalives_count=3,
-            **_password(target),
+            **password,
         )
     except psycopg.Error as error:
-        raise _unavailable(target, error) from None
+        refusal = await asyncio.to_thread(ask_why, error, dialled, purpose, **password)
+        raise _unavailable(target, error, refusal) from None
 
 
 def _purpose(
@@ -158,16 +165,22 @@ def _password(target: Target) -> dict[str, str]:
     return {} if target.password is None else {"password": target.password}
 
 
-def _unavailable(target: Target, error: Exception) -> Unavailable:
+def _unavailable(target: Target, error: Exception, refusal: Refusal | None) -> Unavailable:
     from awa_lib.db.refusals import advice
     from awa_lib.errors import Unavailable
 
-    cause = target.scrub(_cause(str(error)))
-    hint = advice(cause) or _UNKNOWN
-    return Unavailable(f"cannot connect to {target.label}", why=cause, hint=hint)
+    cause = target.scrub(_cause(str(error), refused=refusal is not None))
+    hint = advice(cause, refusal) or _UNKNOWN
+    return Unavailable(
+        f"cannot connect to {target.label}",
+        sqlstate=refusal and refusal.sqlstate,
+        why=cause,
+        hint=hint,
+    )
 
 
-def _cause(message: str) -> str:
+def _cause(message: str, *, refused: bool) -> str:
     """Return the last clause of libpq's message, which names the cause."""
-    first = message.strip().partition("\n")[0]
-    return first.rpartition(" failed: ")[2].removeprefix("FATAL:").strip().rstrip(".")
+    cause = message.strip().partition("\n")[0].rpartition(" failed: ")[2].strip().rstrip(".")
+    # The severity, in the server's language.
+    return cause.partition(":")[2].strip() if refused else cause

@@ -64,6 +64,7 @@ _READ_ONLY: Final = "25006"
 _UNDEFINED: Final = {"42P01", "3F000", "42883"}
 # A character that the encoding of the server lacks, or bytes that are no character.
 _UNKNOWN_TEXT: Final = {"22P05", "22021"}
+_KEYS: Final = {_UNIQUE, "jobs_hot_pkey", "scheduled_jobs_pkey"}
 # By a trigger or a function: the words of whoever wrote it.
 _RAISED: Final = "P0001"
 # Of a parameter, not of a row; the storage functions raise it with words of their own.
@@ -106,9 +107,8 @@ def explain(
     ``broken`` is True if an error without a code means a lost connection.
     """
     message = without_values(message.strip().replace("\n", " "), sqlstate)
-    if sqlstate == _UNIQUE_VIOLATION and constraint == _UNIQUE:
-        holder = _HOLDER.fullmatch(detail or "")
-        return UniqueConflict(constraint=_UNIQUE, job_id=int(holder[1]) if holder else None)
+    if sqlstate == _UNIQUE_VIOLATION and constraint in _KEYS:
+        return _duplicate(constraint, detail)
     if sqlstate in _UNDEFINED and "awa" in message:
         return SchemaNotMigrated(
             "the awa schema is missing or not up to date in this database",
@@ -134,6 +134,19 @@ def explain(
         detail = detail or "other transactions hold the locks it needs, or it was cancelled"
         hint = hint or "try again"
     return kind(message, sqlstate=sqlstate, constraint=constraint, why=detail, hint=hint)
+
+
+def _duplicate(constraint: str, detail: str | None) -> AwaError:
+    if constraint == _UNIQUE:
+        holder = _HOLDER.fullmatch(detail or "")
+        return UniqueConflict(constraint=_UNIQUE, job_id=int(holder[1]) if holder else None)
+    return DatabaseError(
+        "the sequence of job ids gave out an id that is in use",
+        sqlstate=_UNIQUE_VIOLATION,
+        constraint=constraint,
+        why="jobs were copied here without their sequence",
+        hint="awa doctor --check ids prints the statement that sets it",
+    )
 
 
 def without_values(message: str, sqlstate: str | None) -> str:

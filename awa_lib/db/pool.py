@@ -21,7 +21,7 @@ import psycopg
 from psycopg.pq import TransactionStatus
 from psycopg_pool import AsyncConnectionPool, ConnectionPool, PoolClosed, PoolTimeout
 
-from awa_lib.db.connect import Purpose, connect, connect_async
+from awa_lib.db.connect import Purpose, ask_why, connect, connect_async
 from awa_lib.db.drive import check_socket, translate
 from awa_lib.db.refusals import advice
 from awa_lib.db.urls import read_address
@@ -50,6 +50,7 @@ class _Connector:
     def __init__(self, dsn: str, purpose: Purpose) -> None:
         given = read_address(dsn)
         self.address = f"{given.get('host') or 'the local socket'}:{given.get('port') or 5432}"
+        self.dsn = dsn
         self.purpose = purpose
         self.error: psycopg.Error | None = None
 
@@ -68,12 +69,13 @@ class _Connector:
         )
 
     def unreachable(self, error: psycopg.Error) -> Unavailable:
-        """Return the error for a first connection that failed."""
+        """Return the error for a first connection that failed.  Connects again: see ``ask_why``."""
+        refusal = ask_why(error, self.dsn, self.purpose)
         return Unavailable(
             f"cannot connect to the database at {self.address}",
-            sqlstate=error.sqlstate,
+            sqlstate=error.sqlstate or (refusal and refusal.sqlstate),
             why=str(error).strip().replace("\n", " "),
-            hint=advice(str(error)) or "check that the server runs and the URL is right",
+            hint=advice(str(error), refusal) or "check that the server runs and the URL is right",
         )
 
 
@@ -264,7 +266,7 @@ class AsyncPool:
         try:
             self._connect.ready.append(await self._connect.connect(self._dsn))
         except psycopg.Error as error:
-            raise self._connect.unreachable(error) from error
+            raise await asyncio.to_thread(self._connect.unreachable, error) from error
         self._pool = AsyncConnectionPool(
             self._dsn,
             connection_class=self._connect,  # type: ignore[arg-type]  # all it does is connect

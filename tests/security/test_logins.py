@@ -168,7 +168,7 @@ def test_the_owner_does_not_log_in(secure, offline) -> None:
 
     assert ran.status == 3
     assert 'role "awa_owner" is not permitted to log in' in ran.err
-    assert "log in as another role; awa roles prints" in ran.err
+    assert "log in as a role that exists and has LOGIN; awa roles prints" in ran.err
 
 
 @pytest.mark.parametrize("purpose", LOGINS)
