@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from psycopg import Error as PgError
 from psycopg import errors as pg
 from psycopg.pq import TransactionStatus
+from psycopg.sql import SQL, Identifier
 
 from awa_lib._sql import Op, Rows, Statement, sql
 from awa_lib.db.drive import run, translate
@@ -61,6 +62,7 @@ _LOCK_TRIES: Final = 10
 _ONLINE_LOCK_TIMEOUT: Final = "30s"
 _ONLINE_LOCK_TRIES: Final = 3
 _REFRESH_TIMEOUT: Final = "5s"
+_CREATE_SCHEMA: Final = "CREATE SCHEMA IF NOT EXISTS awa;"
 # The lock of awa 0.5 ("AWA_MIGR") and our own ("AWA_TOOL").  awa 0.5 waits for its lock inside a
 # statement, and building an index concurrently waits for that statement: so the first lock is
 # released before our own track, in which awa 0.5 takes no part.
@@ -80,7 +82,13 @@ class Step:
 
 def plan(conn: Connection[Any], *, target: int | None = None) -> SchemaStatus:
     """Return the state of the schema and what ``apply(conn, to=target)`` would do."""
-    return run(conn, read_schema(target))
+    try:
+        return run(conn, read_schema(target))
+    except AccessDenied as error:
+        if not error.sqlstate:
+            raise
+        why, hint = _missing_right(conn)
+        raise AccessDenied(str(error), sqlstate=error.sqlstate, why=why, hint=hint) from error
 
 
 def apply(
@@ -206,11 +214,12 @@ def _apply_one(conn: Connection[Any], migration: Migration, tell: Callable[[Step
             tell(Step("waiting", migration, note=f"tables are locked: {blocker}"))
             time.sleep(0.5)
         except pg.InsufficientPrivilege as error:
+            why, hint = _missing_right(conn)
             raise AccessDenied(
                 f"migration {migration.label} ({migration.description}) failed: {translate(error)}",
                 sqlstate=error.sqlstate,
-                why="the role of this connection does not own what the migration changes",
-                hint="migrate as the owner or a member of that role: see awa roles",
+                why=why,
+                hint=hint,
             ) from error
         except PgError as error:
             raise DatabaseError(
@@ -230,9 +239,42 @@ def _execute(conn: Connection[Any], migration: Migration) -> None:
         with conn.transaction():
             if migration.track == "toolkit" and migration.version:
                 execute(conn, sql.schema("forget_mark", version=migration.version))
-            conn.execute(migration.sql.encode())
+            conn.execute(_text(conn, migration).encode())
     else:
         run_online(conn, migration)
+
+
+def _text(conn: Connection[Any], migration: Migration) -> str:
+    """Return the script without the statement that makes the schema, if the schema is there.
+
+    The statement needs CREATE on the database even then, and a role that got its schema from an
+    administrator need not have it.
+    """
+    if _CREATE_SCHEMA in migration.sql and run(conn, _one(sql.schema("schema_exists"))).scalar():
+        return migration.sql.replace(_CREATE_SCHEMA, "", 1)
+    return migration.sql
+
+
+def _missing_right(conn: Connection[Any]) -> tuple[str, str]:
+    """Return which right is missing, and the statement with which an administrator gives it."""
+    role, database, no_schema, no_create, owner = run(conn, _one(sql.schema("missing_right")))[0]
+    name = Identifier(role)
+    if no_schema:
+        made = SQL("CREATE SCHEMA awa AUTHORIZATION {}").format(name)
+        return (
+            f"there is no schema awa, and {role} may not CREATE in the database {database}",
+            f"as an administrator: {made.as_string()};",
+        )
+    if no_create:
+        granted = SQL("GRANT USAGE, CREATE ON SCHEMA awa TO {}").format(name)
+        return (
+            f"the role {role} may not CREATE in the schema awa",
+            f"as its owner: {granted.as_string()};",
+        )
+    return (
+        f"the role {role} does not own what the migration changes; {owner or 'another role'} does",
+        "migrate as the owner or a member of that role: see awa roles",
+    )
 
 
 def _refresh(conn: Connection[Any]) -> None:

@@ -63,6 +63,25 @@ WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
   AND l.classid = (:key::bigint >> 32)::oid AND l.objid = (:key::bigint & 4294967295)::oid
   AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
 
+-- name: schema_exists
+-- Whether there is a schema, whoever made it.
+SELECT to_regnamespace('awa') IS NOT NULL
+
+-- name: missing_right
+-- What a role that migrates may lack: the schema and the right to make it, the right to create in
+-- it, and the owner of a table that is not the role's.
+SELECT current_user::text AS role, current_database()::text AS database,
+       to_regnamespace('awa') IS NULL
+           AND NOT has_database_privilege(current_database(), 'CREATE') AS no_schema,
+       coalesce(NOT has_schema_privilege(to_regnamespace('awa'), 'CREATE'), false) AS no_create,
+       (SELECT r.rolname::text
+        FROM pg_catalog.pg_class AS c
+        JOIN pg_catalog.pg_roles AS r ON r.oid = c.relowner
+        WHERE c.relnamespace = to_regnamespace('awa')
+          AND NOT pg_has_role(c.relowner, 'USAGE')
+        ORDER BY c.relname
+        LIMIT 1) AS owner
+
 -- name: oldest_transaction
 -- The transaction that most likely blocks a migration: first those with a lock on the schema's
 -- tables, then the oldest.

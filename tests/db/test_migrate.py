@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import threading
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from awa_lib.db.drive import run
 from awa_lib.errors import (
+    AccessDenied,
     Conflict,
     DatabaseError,
     SchemaNotMigrated,
@@ -395,3 +398,47 @@ def test_scripts_can_be_piped_into_psql_style_autocommit(empty_database_url) -> 
                     conn.execute(statement)
 
         assert run(conn, check()).current
+
+
+@contextmanager
+def a_role_of_an_administrator(sound):
+    """Yield an administrator's connection to an empty database, and one of a role without rights."""
+    role = f"dba_{uuid.uuid4().hex[:8]}"
+    with sound.database() as url, psycopg.connect(url, autocommit=True) as admin:
+        admin.execute(f"CREATE ROLE {role} LOGIN")
+        try:
+            with psycopg.connect(make_conninfo(url, user=role), autocommit=True) as conn:
+                yield admin, conn
+        finally:
+            admin.execute(f"DROP OWNED BY {role} CASCADE")
+            admin.execute(f"DROP ROLE {role}")
+
+
+def test_a_schema_made_by_an_administrator_needs_no_right_on_the_database(sound) -> None:
+    with a_role_of_an_administrator(sound) as (admin, conn):
+        with pytest.raises(AccessDenied) as refused:
+            apply(conn)
+        assert refused.value.why.startswith("there is no schema awa, and ")
+        _, _, statement = refused.value.hint.partition("as an administrator: ")
+
+        admin.execute(statement)
+
+        assert [one.label for one in apply(conn)] == LABELS
+        assert plan(conn).current
+
+
+def test_each_missing_right_is_named(sound) -> None:
+    with a_role_of_an_administrator(sound) as (admin, conn):
+        admin.execute("CREATE SCHEMA awa")
+        with pytest.raises(AccessDenied, match="permission denied for schema") as refused:
+            apply(conn)
+        assert refused.value.why.endswith("may not CREATE in the schema awa")
+        admin.execute(refused.value.hint.partition("as its owner: ")[2])
+        assert len(apply(conn)) == len(LABELS)
+
+        admin.execute("ALTER TABLE awa.jobs_hot OWNER TO CURRENT_USER")
+        admin.execute("DELETE FROM awa.toolkit_migrations WHERE version = 16")
+        admin.execute("ALTER TABLE awa.bulk_operations OWNER TO CURRENT_USER")
+        with pytest.raises(AccessDenied) as refused:
+            apply(conn)
+        assert "does not own what the migration changes; " in refused.value.why
