@@ -10,7 +10,7 @@ from awa_lib._json import dumps, loads
 from awa_lib._sql import sql
 from awa_lib.errors import JobNotFound, ValidationError
 from awa_lib.filters import JobQuery
-from awa_lib.states import CAN_RETRY_IN_AWA_05, ENDED, JobState
+from awa_lib.states import CAN_RETRY_IN_AWA_05, ENDED, STATES, JobState
 from awa_lib.validation import int64_of
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from awa_lib._sql import Op
+    from awa_lib.models import Job
     from awa_lib.states import StateName
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "job_rows",
     "job_rows_after",
     "job_rows_of",
+    "row_of_new",
 ]
 
 SORTS: Final = ("id", "run_at", "created_at", "attempted_at", "finalized_at", "priority", "attempt")
@@ -216,6 +218,43 @@ def job_row(job_id: int) -> Op[JobRow]:
             )
         raise JobNotFound(job_id)
     return rows.into(_row)[0]
+
+
+def row_of_new(job: Job, unique_key: bytes | None = None, unique_states: int = 0) -> JobRow:
+    """Return the row of a job that was just inserted, without reading it.
+
+    A role that inserts need not be allowed to read, and a worker may have changed the row.
+    """
+    states = [str(state) for state in JobState if unique_states >> state.value & 1]
+    return JobRow(
+        id=job.id,
+        kind=job.kind,
+        queue=job.queue,
+        args=_ordered(job.args),
+        state=STATES[job.state],  # type: ignore[arg-type]  # these are the names
+        priority=job.priority,
+        attempt=job.attempt,
+        run_lease=job.run_lease,
+        max_attempts=job.max_attempts,
+        run_at=datetime.fromisoformat(job.run_at),
+        heartbeat_at=None,
+        deadline_at=None,
+        attempted_at=None,
+        finalized_at=None,
+        created_at=datetime.fromisoformat(job.created_at),
+        errors=[],
+        metadata=_ordered(job.metadata),
+        tags=job.tags,
+        unique_key=None if unique_key is None else list(unique_key),
+        unique_states=None if unique_key is None else states,
+        callback_id=None,
+        callback_timeout_at=None,
+        callback_filter=None,
+        callback_on_complete=None,
+        callback_on_fail=None,
+        callback_transform=None,
+        progress=None,
+    )
 
 
 def job_rows_of(ids: Sequence[int]) -> Op[list[JobRow]]:

@@ -24,13 +24,12 @@ def trigger(ctx: typer.Context, name: Name, *, output: Output = TABLE) -> None:
     This works for a paused schedule too, and does not change when the schedule fires next.
     """
     from awa_lib.ops.cron import trigger_cron_job
-    from awa_lib.reads.jobs import job_row
+    from awa_lib.reads.jobs import row_of_new
 
     with open_session(ctx, changing=True) as db:
         op = db.noted("cron.trigger", name, trigger_cron_job(name), lambda job: {"job_id": job.id})
         job = run_named(db, op, ctx.command_path)
-        row = None if output.for_people else db.run(job_row(job.id))
-    show_one(row, f"Triggered schedule '{name}': job {job.id}", output, common(ctx))
+    show_one(row_of_new(job), f"Triggered schedule '{name}': job {job.id}", output, common(ctx))
 
 
 @app.command(epilog="awa cron pause nightly")

@@ -139,15 +139,21 @@ def enqueue(
 def _insert(
     ctx: typer.Context, kind: str, args: dict[str, Any], options: dict[str, Any], output: Shape
 ) -> None:
-    from awa_lib.ops.inserts import insert
-    from awa_lib.reads.jobs import job_row
+    from awa_lib.enqueue.new_jobs import check
+    from awa_lib.ops.inserts import insert_batch
+    from awa_lib.reads.jobs import row_of_new
 
-    op = insert(args, kind=kind, **options)
+    new = check([args], kind=kind, **options)
     with open_session(ctx, changing=True) as db:
-        job = db.change(
-            "job.enqueue", kind, op, lambda job: {"job_id": job.id}, queue=options["queue"]
+        (job,) = db.change(
+            "job.enqueue",
+            kind,
+            insert_batch(new),
+            lambda jobs: {"job_id": jobs[0].id},
+            queue=options["queue"],
         )
-        row = None if output.for_people else db.run(job_row(job.id))
+    unique = new.options.unique
+    row = row_of_new(job) if unique is None else row_of_new(job, new.unique_keys[0], unique.states)
     show_one(row, f"Enqueued job {job.id}", output, common(ctx))
 
 
