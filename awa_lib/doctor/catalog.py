@@ -16,7 +16,16 @@ if TYPE_CHECKING:
 
     from awa_lib._sql import Op
 
-__all__ = ["Catalog", "Column", "Index", "Trigger", "definition", "read_catalog", "reference"]
+__all__ = [
+    "Catalog",
+    "Column",
+    "Constraint",
+    "Index",
+    "Trigger",
+    "definition",
+    "read_catalog",
+    "reference",
+]
 
 # Written by .ci/schema from a freshly migrated database, and from one that awa 0.5.7 has migrated.
 _FILE: Final = "schema.json"
@@ -28,6 +37,15 @@ class Column:
 
     type: str
     not_null: bool
+    has_default: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Constraint:
+    """A check or a foreign key; ``definition`` is None for those of a database."""
+
+    valid: bool = True
+    definition: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +70,13 @@ class Trigger:
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """The objects of the schema: columns and triggers by table and name, indexes by name.
+    """The objects of the schema: indexes by name; columns, constraints, triggers by table and name.
 
     ``functions`` maps a signature to the digests of accepted sources.
     """
 
     columns: Mapping[tuple[str, str], Column]
+    constraints: Mapping[tuple[str, str], Constraint]
     indexes: Mapping[str, Index]
     functions: Mapping[str, frozenset[str]]
     triggers: Mapping[tuple[str, str], Trigger]
@@ -71,11 +90,13 @@ class Catalog:
 def read_catalog() -> Op[Catalog]:
     """Read the objects of the schema from the database."""
     columns = yield sql.doctor("columns")
+    constraints = yield sql.doctor("constraints")
     indexes = yield sql.doctor("indexes")
     functions = yield sql.doctor("functions")
     triggers = yield sql.doctor("triggers")
     return Catalog(
-        {(table, name): Column(kind, not_null) for table, name, kind, not_null in columns},
+        {(table, name): Column(*column) for table, name, *column in columns},
+        {(table, name): Constraint(valid) for table, name, valid in constraints},
         {
             name: Index(table, unique, partial, method, tuple(keys), usable)
             for name, table, unique, partial, method, keys, usable in indexes
@@ -91,9 +112,14 @@ def reference() -> Catalog:
     given: dict[str, Any] = json.loads((folder() / _FILE).read_text(encoding="utf-8"))
     return Catalog(
         {
-            (table, name): Column(kind, not_null)
+            (table, name): Column(*column)
             for table, columns in given["columns"].items()
-            for name, (kind, not_null) in columns.items()
+            for name, column in columns.items()
+        },
+        {
+            (table, name): Constraint(definition=definition)
+            for table, constraints in given["constraints"].items()
+            for name, definition in constraints.items()
         },
         {
             name: Index(table, unique, partial, method, tuple(keys))

@@ -52,6 +52,7 @@ _ALL: Final = (
         schema.drift,
         ("catalog", "schema"),
     ),
+    Check("extensions", "Schema", "no extension owns the schema", schema.extensions, ("owned",)),
     Check(
         "storage",
         "Schema",
@@ -90,7 +91,14 @@ _ALL: Final = (
         schedules.schedules,
         ("schedules", "fleet", "limits"),
     ),
-    Check("ids", "Jobs", "job ids are available", server.ids, ("ids", "limits")),
+    Check("ids", "Jobs", "ids are available", server.ids, ("ids", "limits")),
+    Check(
+        "subscriptions",
+        "Jobs",
+        "no subscription writes jobs",
+        server.subscriptions,
+        ("subscriptions",),
+    ),
     Check(
         "leader",
         "Fleet",

@@ -18,6 +18,7 @@ from awa_lib.doctor.facts import (
     Ids,
     IndexSize,
     OpenBulkOperation,
+    Owned,
     Pin,
     Role,
     RoleRight,
@@ -26,6 +27,7 @@ from awa_lib.doctor.facts import (
     Server,
     Storage,
     Stuck,
+    Subscription,
     Table,
     Waiting,
     WithoutIdentity,
@@ -150,9 +152,19 @@ def clock(given: Circumstances) -> Op[Clock]:
     return Clock(best[1], best[0], [(worker, seconds) for worker, seconds in fast])
 
 
-def ids(_: Circumstances) -> Op[Ids]:
-    """Read how many ids are left."""
-    return (yield sql.doctor("ids")).into(Ids)[0]
+def ids(_: Circumstances) -> Op[list[Ids]]:
+    """Read which ids the sequences give out, and which are in use."""
+    return (yield sql.doctor("ids")).into(Ids)
+
+
+def subscriptions(_: Circumstances) -> Op[list[Subscription]]:
+    """Read which subscriptions write jobs here."""
+    return (yield sql.doctor("subscriptions")).into(Subscription)
+
+
+def owned(_: Circumstances) -> Op[list[Owned]]:
+    """Read what belongs to an extension."""
+    return (yield sql.doctor("owned_by_extensions")).into(Owned)
 
 
 def bulk_operations(given: Circumstances) -> Op[list[OpenBulkOperation]]:
@@ -252,6 +264,8 @@ COLLECTORS: Final[dict[str, Callable[[Circumstances], Op[Any]]]] = {
         fleet,
         clock,
         ids,
+        subscriptions,
+        owned,
         bulk_operations,
         schedules,
         without_identity,

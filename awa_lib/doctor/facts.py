@@ -17,6 +17,7 @@ __all__ = [
     "Ids",
     "IndexSize",
     "OpenBulkOperation",
+    "Owned",
     "Pin",
     "Role",
     "RoleRight",
@@ -25,6 +26,7 @@ __all__ = [
     "Server",
     "Storage",
     "Stuck",
+    "Subscription",
     "Table",
     "Waiting",
     "WithoutIdentity",
@@ -177,10 +179,32 @@ class Clock:
 
 @dataclass(frozen=True, slots=True)
 class Ids:
-    """The last job id that was given out, and the largest possible."""
+    """A sequence: its last id, the largest possible, and the highest in use, 0 without rows.
 
-    last: int
+    ``last`` is None before the first id, and where the role may not read it.
+    """
+
+    sequence: str
+    last: int | None
     largest: int
+    highest: int
+    readable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """A subscription that writes tables of the schema."""
+
+    name: str
+    enabled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Owned:
+    """An object of the schema that belongs to an extension; ``object`` as in ``table awa.x``."""
+
+    extension: str
+    object: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,16 +8,16 @@ from psycopg import sql as names
 
 from awa_lib._sql import sql
 from awa_lib.doctor.catalog import definition, reference
-from awa_lib.doctor.finding import Finding, Severity, advise, identifier, relation
+from awa_lib.doctor.finding import Finding, Severity, advise, identifier, literal, relation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from awa_lib.doctor.catalog import Catalog, Index
-    from awa_lib.doctor.facts import Storage
+    from awa_lib.doctor.facts import Owned, Storage
     from awa_lib.ops.schema import SchemaStatus
 
-__all__ = ["drift", "migrations", "storage"]
+__all__ = ["drift", "extensions", "migrations", "storage"]
 
 _JOBS: Final = ("jobs_hot", "scheduled_jobs")
 # A comment, so that the remedies of all drift can be piped into psql.
@@ -56,6 +56,7 @@ def drift(found: Catalog, status: SchemaStatus) -> Iterator[Finding]:
     wanted = reference()
     yield from _missing_tables(found, wanted)
     yield from _columns(found, wanted)
+    yield from _constraints(found, wanted)
     yield from _functions(found, wanted)
     yield from _triggers(found, wanted)
     yield from _indexes(found, wanted)
@@ -83,7 +84,11 @@ def _columns(found: Catalog, wanted: Catalog) -> Iterator[Finding]:
         if there is None:
             what = f"the column {subject} is missing"
             yield _drift(Severity.error, what, "statements use it", _SEE, subject)
-        elif there != column:
+        elif there.has_default != column.has_default and column.has_default:
+            what = f"the column {subject} has no default"
+            why = "inserts leave it out"
+            yield _drift(Severity.error, what, why, _default(table, name), subject)
+        elif (there.type, there.not_null) != (column.type, column.not_null):
             what = f"the column {subject} is {_typed(there.type, there.not_null)}"
             why = f"the migrations create it as {_typed(column.type, column.not_null)}"
             yield _drift(Severity.error, what, why, _SEE, subject)
@@ -97,6 +102,43 @@ def _columns(found: Catalog, wanted: Catalog) -> Iterator[Finding]:
 
 def _typed(kind: str, not_null: bool) -> str:
     return f"{kind} NOT NULL" if not_null else kind
+
+
+def _default(table: str, name: str) -> str:
+    if table not in _JOBS or name != "id":
+        return _SEE
+    return advise(
+        sql.advice("set_default"),
+        table=relation(table),
+        column=identifier(name),
+        sequence=literal("awa.jobs_id_seq"),
+    )
+
+
+def _constraints(found: Catalog, wanted: Catalog) -> Iterator[Finding]:
+    for (table, name), constraint in wanted.constraints.items():
+        if table not in found.tables:
+            continue
+        there = found.constraints.get((table, name))
+        given = {"table": relation(table), "name": identifier(name)}
+        validate = advise(sql.advice("validate_constraint"), **given)
+        if there is None:
+            what = f"the constraint {name} of {table} is missing"
+            why = "rows that workers cannot read may come in"
+            assert constraint.definition is not None
+            rule = names.SQL(constraint.definition)
+            add = advise(sql.advice("add_constraint"), definition=rule, **given)
+            yield _drift(Severity.warning, what, why, f"{add}\n{validate}", name)
+        elif not there.valid:
+            what = f"the constraint {name} of {table} is not valid"
+            why = "rows from before it was added were not checked"
+            yield _drift(Severity.warning, what, why, validate, name)
+    for table, name in sorted(found.constraints.keys() - wanted.constraints.keys()):
+        if table in wanted.tables:
+            what = f"the constraint {name} of {table} is not part of awa"
+            why = "a change of a job that it forbids fails in a worker"
+            severity = Severity.warning if table in _JOBS else Severity.note
+            yield _drift(severity, what, why, None, name)
 
 
 def _functions(found: Catalog, wanted: Catalog) -> Iterator[Finding]:
@@ -188,6 +230,24 @@ def _build(name: str, index: Index) -> str | None:
         name=identifier(name),
         keys=names.SQL(", ").join(map(identifier, index.keys)),
     )
+
+
+def extensions(owned: list[Owned]) -> Iterator[Finding]:
+    """Find objects of the schema that belong to an extension."""
+    for one in owned:
+        leave = advise(
+            sql.advice("leave_extension"),
+            extension=identifier(one.extension),
+            object=names.SQL(one.object),  # as the server writes it
+        )
+        yield Finding(
+            "extensions",
+            Severity.error,
+            f"the {one.object} belongs to the extension {one.extension}",
+            "pg_dump leaves it out, and DROP EXTENSION drops it with its rows",
+            leave,
+            one.object,
+        )
 
 
 def storage(record: list[Storage]) -> Iterator[Finding]:

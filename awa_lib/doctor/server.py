@@ -5,17 +5,34 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from awa_lib._sql import sql
-from awa_lib.doctor.finding import Finding, Severity, advise, relation, set_server
+from awa_lib.doctor.finding import (
+    Finding,
+    Severity,
+    advise,
+    identifier,
+    literal,
+    relation,
+    set_server,
+)
 from awa_lib.ops.schema import move_to_utf8
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from awa_lib.doctor.facts import Clock, Ids, Server, Table
+    from awa_lib.doctor.facts import Clock, Ids, Server, Subscription, Table
     from awa_lib.doctor.limits import Limits
     from awa_lib.ops.schema import SchemaStatus
 
-__all__ = ["clock", "connections", "durability", "encoding", "ids", "pooler", "wraparound"]
+__all__ = [
+    "clock",
+    "connections",
+    "durability",
+    "encoding",
+    "ids",
+    "pooler",
+    "subscriptions",
+    "wraparound",
+]
 
 _FROZEN_ERROR: Final = 1_500_000_000
 _NEARLY_ALL: Final = 0.9
@@ -96,17 +113,63 @@ def wraparound(server: Server, tables: list[Table], limits: Limits) -> Iterator[
         )
 
 
-def ids(left: Ids, limits: Limits) -> Iterator[Finding]:
-    """Find that job ids run out."""
-    used = left.last / left.largest
-    if used > limits.ids_used:
+_SEQUENCES: Final = {
+    "jobs_id_seq": ("job", "no job can be inserted"),
+    "audit_log_id_seq": ("audit entry", "no change can be noted, so commands that change fail"),
+}
+
+
+def ids(sequences: list[Ids], limits: Limits) -> Iterator[Finding]:
+    """Find sequences that are missing, used up, or behind the rows."""
+    for name in _SEQUENCES.keys() - {one.sequence for one in sequences}:
+        what, harm = _SEQUENCES[name]
         yield Finding(
-            "ids",
-            Severity.error if used > _NEARLY_ALL else Severity.warning,
-            f"{used:.0%} of the job ids are used: {left.last:,} of {left.largest:,}",
-            "when they are used up, no job can be inserted",
-            advise(sql.advice("show_sequence")),
-            "jobs_id_seq",
+            "ids", Severity.error, f"the sequence {name} of {what} ids is missing", harm, None, name
+        )
+    for one in sequences:
+        what, harm = _SEQUENCES[one.sequence]
+        last = one.last or 0
+        used = last / one.largest
+        if one.highest > last and one.readable:
+            yield Finding(
+                "ids",
+                Severity.error,
+                f"the next {what} id is {last + 1:,}, but ids up to {one.highest:,} are in use",
+                f"{harm} until the sequence has passed them; rows were copied without it, by "
+                "logical replication or by a restore of data only",
+                advise(
+                    sql.advice("set_sequence"),
+                    sequence=literal(f"awa.{one.sequence}"),
+                    highest=literal(one.highest),
+                ),
+                one.sequence,
+            )
+        if used > limits.ids_used:
+            yield Finding(
+                "ids",
+                Severity.error if used > _NEARLY_ALL else Severity.warning,
+                f"{used:.0%} of the {what} ids are used: {last:,} of {one.largest:,}",
+                f"when they are used up, {harm}",
+                advise(sql.advice("show_sequence")),
+                one.sequence,
+            )
+
+
+def subscriptions(found: list[Subscription]) -> Iterator[Finding]:
+    """Find subscriptions that write jobs: workers here would run the publisher's jobs again."""
+    for one in found:
+        yield Finding(
+            "subscriptions",
+            Severity.warning if one.enabled else Severity.note,
+            f"the subscription {one.name} writes jobs here"
+            if one.enabled
+            else f"the subscription {one.name} wrote jobs here; it is disabled",
+            "workers here and at its publisher would run the same jobs; sequences do not follow",
+            advise(sql.advice("disable_subscription"), name=identifier(one.name))
+            + "  -- when no worker of the publisher runs any more; then awa doctor --check ids"
+            if one.enabled
+            else "awa doctor --check ids",
+            one.name,
         )
 
 

@@ -113,6 +113,8 @@ def _rights(purpose: str) -> Iterator[Right]:
     yield from _TABLES[purpose]()
     for privilege in _NUMBERS[purpose]:
         yield Right(purpose, "sequence", "jobs_id_seq", privilege)
+    if purpose == "readonly":  # pg_dump reads every sequence
+        yield Right(purpose, "sequence", "audit_log_id_seq", "SELECT")
     for function in _CALLED[purpose]:
         yield Right(purpose, "function", function, "EXECUTE")
 

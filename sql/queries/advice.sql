@@ -101,3 +101,27 @@ ALTER TABLE {table} ADD CONSTRAINT {name} PRIMARY KEY ({keys})
 -- name: show_sequence
 -- Show the sequence of job ids.
 SELECT * FROM pg_sequences WHERE schemaname = 'awa'
+
+-- name: set_sequence
+-- Make a sequence go on after the highest id in use.
+SELECT setval({sequence}, {highest})
+
+-- name: set_default
+-- Restore the default of a column of ids.
+ALTER TABLE {table} ALTER COLUMN {column} SET DEFAULT nextval({sequence})
+
+-- name: add_constraint
+-- Restore a constraint without reading the table.  Access exclusive lock, for an instant.
+ALTER TABLE {table} ADD CONSTRAINT {name} {definition} NOT VALID
+
+-- name: validate_constraint
+-- Check all rows against a constraint.  Takes a lock that lets changes pass.
+ALTER TABLE {table} VALIDATE CONSTRAINT {name}
+
+-- name: leave_extension
+-- Take an object out of an extension.
+ALTER EXTENSION {extension} DROP {object}
+
+-- name: disable_subscription
+-- Stop a subscription.
+ALTER SUBSCRIPTION {name} DISABLE

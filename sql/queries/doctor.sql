@@ -11,7 +11,8 @@ SELECT set_config('statement_timeout', :statement_ms::text, true),
 -- name: columns
 -- Columns of the tables and views of the schema.
 SELECT c.relname::text AS table_name, a.attname::text AS name,
-       format_type(a.atttypid, a.atttypmod) AS type, a.attnotnull AS not_null
+       format_type(a.atttypid, a.atttypmod) AS type, a.attnotnull AS not_null,
+       a.atthasdef OR a.attidentity <> '' AS has_default
 FROM pg_catalog.pg_class AS c
 JOIN pg_catalog.pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
 WHERE c.relnamespace = 'awa'::regnamespace AND c.relkind IN ('r', 'p', 'v')
@@ -31,6 +32,15 @@ JOIN pg_catalog.pg_class AS t ON t.oid = x.indrelid
 JOIN pg_catalog.pg_am AS am ON am.oid = i.relam
 WHERE t.relnamespace = 'awa'::regnamespace AND t.relkind IN ('r', 'p')
 ORDER BY i.relname COLLATE "C"
+
+-- name: constraints
+-- Checks and foreign keys of the schema's tables; indexes stand for keys, columns for NOT NULL.
+-- Printing a definition would wait for a lock.
+SELECT c.relname::text AS table_name, k.conname::text AS name, k.convalidated AS valid
+FROM pg_catalog.pg_constraint AS k
+JOIN pg_catalog.pg_class AS c ON c.oid = k.conrelid
+WHERE c.relnamespace = 'awa'::regnamespace AND k.contype IN ('c', 'f')
+ORDER BY c.relname COLLATE "C", k.conname COLLATE "C"
 
 -- name: functions
 -- Functions of the schema, with a digest of their source.
@@ -288,10 +298,43 @@ ORDER BY started_at - last_seen_at DESC
 LIMIT 10
 
 -- name: ids
--- The last job id that was given out, and the largest possible.
-SELECT coalesce(last_value, start_value) AS last, max_value AS largest
-FROM pg_catalog.pg_sequences
-WHERE schemaname = 'awa' AND sequencename = 'jobs_id_seq'
+-- For each sequence the last id that it gave out, the largest possible, and the highest in use.
+-- Before the first id and without the privilege SELECT last is NULL.
+SELECT s.sequencename::text AS sequence, s.last_value AS last, s.max_value AS largest,
+       coalesce(u.highest, 0) AS highest,
+       has_sequence_privilege(format('awa.%I', s.sequencename), 'SELECT') AS readable
+FROM pg_catalog.pg_sequences AS s
+JOIN (SELECT 'jobs_id_seq' AS name,
+             greatest((SELECT max(id) FROM awa.jobs_hot), (SELECT max(id) FROM awa.scheduled_jobs),
+                      (SELECT max(id) FROM awa.dead_letters)) AS highest
+      UNION ALL
+      SELECT 'audit_log_id_seq', (SELECT max(id) FROM awa.audit_log)) AS u
+  ON u.name = s.sequencename
+WHERE s.schemaname = 'awa'
+ORDER BY s.sequencename DESC
+
+-- name: subscriptions
+-- Subscriptions that write tables of the schema.
+SELECT s.subname::text AS name, s.subenabled AS enabled
+FROM pg_catalog.pg_subscription AS s
+WHERE s.oid IN (
+    SELECT r.srsubid
+    FROM pg_catalog.pg_subscription_rel AS r
+    JOIN pg_catalog.pg_class AS c ON c.oid = r.srrelid
+    WHERE c.relnamespace = 'awa'::regnamespace)
+ORDER BY s.subname
+
+-- name: owned_by_extensions
+-- The schema, its tables and its sequences as far as they belong to an extension.
+SELECT e.extname::text AS extension, pg_catalog.pg_describe_object(d.classid, d.objid, 0) AS object
+FROM pg_catalog.pg_depend AS d
+JOIN pg_catalog.pg_extension AS e ON e.oid = d.refobjid
+WHERE d.refclassid = 'pg_catalog.pg_extension'::regclass AND d.deptype = 'e'
+  AND (d.classid = 'pg_catalog.pg_namespace'::regclass AND d.objid = 'awa'::regnamespace
+       OR d.classid = 'pg_catalog.pg_class'::regclass
+          AND d.objid IN (SELECT oid FROM pg_catalog.pg_class
+                          WHERE relnamespace = 'awa'::regnamespace))
+ORDER BY 1, 2
 
 -- name: bulk_operations
 -- Bulk operations that have been open for long or failed recently.  The table is small.

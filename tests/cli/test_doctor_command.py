@@ -104,7 +104,7 @@ def test_checks_are_chosen_and_all_are_listed(ask) -> None:
     assert ran.out == (
         "Schema\n"
         "    ok: the schema is as the migrations create it  [drift]\n\n"
-        "Jobs\n    ok: job ids are available  [ids]\n\n"
+        "Jobs\n    ok: ids are available  [ids]\n\n"
         "Fleet\n    ok: the clocks agree  [clock]\n\n"
         "All is well: 3 checks found nothing.\n"
     )

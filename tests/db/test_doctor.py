@@ -52,6 +52,7 @@ def test_our_files_make_what_the_reference_says(sick) -> None:
     found, wanted = run(sick, read_catalog()), reference()
 
     assert found.columns == wanted.columns
+    assert found.constraints.keys() == wanted.constraints.keys()
     assert found.indexes == wanted.indexes
     assert found.triggers == wanted.triggers
     assert found.functions.keys() == wanted.functions.keys()
@@ -108,6 +109,11 @@ def test_every_missing_function_index_and_trigger_is_found_and_put_back(sick, ex
         (found,) = examined("drift")
         assert (found.subject, found.severity) == (name, ERROR if index.is_unique else WARNING)
         obey(sick, [found])
+    for table, name in wanted.constraints:
+        sick.execute(f"ALTER TABLE awa.{table} DROP CONSTRAINT {name}")
+        (found,) = examined("drift")
+        assert (found.subject, found.severity) == (name, WARNING)
+        obey(sick, [found])
     for table, name in wanted.triggers:
         sick.execute(f"DROP TRIGGER {name} ON awa.{table}")
         (found,) = examined("drift")
@@ -129,6 +135,12 @@ CHANGED = [
     ("ALTER TABLE awa.queue_meta DROP COLUMN paused_by", ERROR, "queue_meta.paused_by", False),
     ("ALTER TABLE awa.cron_jobs ALTER COLUMN kind TYPE varchar(9)", ERROR, "cron_jobs.kind", False),
     ("ALTER TABLE awa.jobs_hot ALTER COLUMN tags DROP NOT NULL", ERROR, "jobs_hot.tags", False),
+    ("ALTER TABLE awa.scheduled_jobs ALTER COLUMN id DROP DEFAULT", ERROR, "scheduled_jobs.id", True),
+    ("ALTER TABLE awa.jobs_hot ALTER COLUMN args DROP DEFAULT", ERROR, "jobs_hot.args", False),
+    ("ALTER TABLE awa.jobs_hot ADD CONSTRAINT mine CHECK (priority < 9)", WARNING, "mine", False),
+    (("ALTER TABLE awa.jobs_hot DROP CONSTRAINT jobs_hot_kind_length, ADD CONSTRAINT"
+      " jobs_hot_kind_length CHECK (length(kind) < 10) NOT VALID"),
+     WARNING, "jobs_hot_kind_length", True),
     ("ALTER TABLE awa.jobs_hot ADD COLUMN mine int", WARNING, "jobs_hot.mine", False),
     ("ALTER TABLE awa.queue_meta ADD COLUMN mine int", NOTE, "queue_meta.mine", False),
     ("CREATE TABLE awa.mine (id int PRIMARY KEY)", NOTE, "mine", False),
@@ -360,6 +372,85 @@ def test_ids_that_run_out_are_found(sick, examined) -> None:
         assert (found.severity, found.subject) == (severity, "jobs_id_seq")
 
 
+def test_a_sequence_behind_its_rows_is_found(sick, examined, sound_url) -> None:
+    with awa.Client(sound_url) as client:
+        last = [client.insert(Noop(n), run_at="2100-01-01T00:00:00Z").id for n in range(3)][-1]
+        assert examined("ids") == []
+        sick.execute("SELECT setval('awa.jobs_id_seq', 1, false)")
+        sick.execute("ALTER SEQUENCE awa.audit_log_id_seq RESTART")
+        sick.execute(
+            "INSERT INTO awa.audit_log (id, actor, via, action, target) OVERRIDING SYSTEM VALUE"
+            " VALUES (5, 'a', 'cli', 'b', 'c')"
+        )
+
+        with pytest.raises(awa.DatabaseError, match="an id that is in use") as refused:
+            client.insert(Noop(9), run_at="2100-01-01T00:00:00Z")
+        jobs, entries = examined("ids")
+        obey(sick, [jobs, entries])
+
+        assert refused.value.hint == "awa doctor --check ids prints the statement that sets it"
+        assert jobs.what == f"the next job id is 2, but ids up to {last} are in use"
+        assert (jobs.severity, jobs.subject) == (ERROR, "jobs_id_seq")
+        assert (entries.severity, entries.subject) == (ERROR, "audit_log_id_seq")
+        assert examined("ids") == []
+        assert client.insert(Noop(9)).id == last + 1
+
+
+def test_a_missing_sequence_is_found(sick, examined) -> None:
+    sick.execute("DROP SEQUENCE awa.jobs_id_seq CASCADE")
+
+    (found,) = examined("ids")
+
+    assert (found.what, found.subject) == (
+        "the sequence jobs_id_seq of job ids is missing", "jobs_id_seq",
+    )  # fmt: skip
+
+
+def test_what_an_extension_owns_is_found(sick, examined) -> None:
+    sick.execute("CREATE EXTENSION pg_trgm")
+    sick.execute("ALTER EXTENSION pg_trgm ADD SCHEMA awa")
+    sick.execute("ALTER EXTENSION pg_trgm ADD TABLE awa.jobs_hot")
+
+    found = examined("extensions")
+
+    assert [(one.severity, one.subject) for one in found] == [
+        (ERROR, "schema awa"), (ERROR, "table awa.jobs_hot"),
+    ]  # fmt: skip
+    obey(sick, found)
+    assert examined("extensions") == []
+
+
+def test_a_subscription_that_writes_jobs_is_found(sick, examined, sound, sound_url) -> None:
+    with (
+        sound.database(sound.template()) as publisher,
+        psycopg.connect(publisher, autocommit=True) as conn,
+    ):
+        tables = "awa.jobs_hot, awa.scheduled_jobs"
+        conn.execute(f"CREATE PUBLICATION jobs FOR TABLE {tables}")
+        conn.execute("SELECT pg_create_logical_replication_slot('jobs', 'pgoutput')")
+        sick.execute(
+            f"CREATE SUBSCRIPTION jobs CONNECTION '{make_conninfo(publisher)}' PUBLICATION jobs"
+            " WITH (create_slot = false, copy_data = false)"
+        )
+        try:
+            (found,) = examined("subscriptions")
+            assert (found.severity, found.subject) == (WARNING, "jobs")
+            sick.execute(found.do or "")
+            (rest,) = examined("subscriptions")
+            assert (rest.severity, rest.do) == (NOTE, "awa doctor --check ids")
+        finally:
+            sick.execute("ALTER SUBSCRIPTION jobs DISABLE")
+            sick.execute("ALTER SUBSCRIPTION jobs SET (slot_name = NONE)")
+            sick.execute("DROP SUBSCRIPTION jobs")
+            eventually(
+                lambda: conn.execute(
+                    "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots"
+                    " WHERE slot_name = 'jobs' AND NOT active"
+                ).fetchall()
+            )
+    assert examined("subscriptions") == []
+
+
 def test_no_leader_is_found(sick, examined, sound_url) -> None:
     instance(sick, started_at="now()")
     assert examined("leader") == []
@@ -491,7 +582,7 @@ def test_a_table_that_is_locked_stops_no_other_check(sick, sound_url) -> None:
 
     blind = [one for one in findings if one.what.startswith("not checked: ")]
     assert {one.check for one in blind} == {
-        "stuck", "orphans", "callbacks", "promotion", "failing",
+        "stuck", "orphans", "callbacks", "promotion", "failing", "ids",
     }  # fmt: skip
     assert {one.severity for one in blind} == {WARNING}
     assert {one.what for one in blind} == {"not checked: canceling statement due to lock timeout"}
