@@ -27,6 +27,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import TYPE_CHECKING, Any, Final
 
+from awa_cli.input import decoded
 from awa_lib.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ def parse_access(path: Path) -> Access:
     try:
         if path.stat().st_mode & _GROUP_OR_OTHERS_WRITE:
             raise _bad(path, "others may write to it", f"chmod 600 {path}")
-        found = tomllib.loads(path.read_text(encoding="utf-8"))
+        found = tomllib.loads(decoded(path.read_bytes()))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         why = str(getattr(error, "strerror", None) or error).lower()
         raise _bad(path, why) from None

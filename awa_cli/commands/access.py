@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from awa_cli.documents.reports import Entry
+from awa_cli.input import decoded, stdin
 from awa_cli.invocation import common
 from awa_cli.parser.options import TABLE, Output
 from awa_cli.terminal.output import result, say, show_rows
@@ -61,7 +62,7 @@ def user(name: Name, *, scope: May = Scope.read, file: File = FILE) -> None:
     if sys.stdin.isatty():
         password = typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
     else:
-        password = sys.stdin.readline().rstrip("\n")
+        password = stdin().readline().rstrip("\n")
     if len(password) < 8:  # noqa: PLR2004 - the usual minimum
         raise InvalidInput(
             "the password is too short",
@@ -148,7 +149,7 @@ def _read(file: Path, name: str | None = None) -> dict[str, Any]:
     if file.stat().st_size == 0:
         return {}
     read_access(file)
-    return tomllib.loads(file.read_text(encoding="utf-8"))
+    return tomllib.loads(decoded(file.read_bytes()))
 
 
 def _write(file: Path, found: dict[str, Any]) -> None:

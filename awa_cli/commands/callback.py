@@ -190,9 +190,9 @@ def _json(text: str | None) -> Any:
 
 
 def _text(body: str) -> bytes:
-    from awa_cli.filters.values import read_source
+    from awa_cli.filters.values import read_body
 
-    return read_source(body, "--body").encode()
+    return read_body(body, "--body")
 
 
 def _secret(reference: str) -> str:

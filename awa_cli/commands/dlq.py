@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from awa_cli.commands._changed import each, print_line, report
+from awa_cli.commands._changed import Change, each, print_line, report
 from awa_cli.commands._options import BeforeId, DryRun, Everything, Limit
 from awa_cli.commands._session import open_session
 from awa_cli.errors import ExitCode
@@ -186,7 +186,7 @@ def retry(
 
     With a filter, awa shows how many match and asks before it changes them.
     """
-    from awa_lib.ops.dead_letters import bulk_retry_from_dlq, retry_from_dlq
+    from awa_lib.ops import dead_letters as dead
 
     filters = _filters(kind, queue, tag)
     chosen = _Chosen(read_ids(jobs or ()), filters, everything, dry_run, fail_empty, output)
@@ -194,8 +194,9 @@ def retry(
         ctx,
         "retry",
         "Retried",
-        one=lambda job_id: retry_from_dlq(job_id, queue=to_queue),
-        many=lambda: bulk_retry_from_dlq(all=everything, **filters),
+        one=lambda job_id: dead.retry_from_dlq(job_id, queue=to_queue),
+        page=lambda ids: dead.retry_page(ids, to_queue),
+        many=lambda: dead.bulk_retry_from_dlq(all=everything, **filters),
     )
 
 
@@ -221,7 +222,7 @@ def purge(
 
     With a filter, awa shows how many match and asks before it deletes them.
     """
-    from awa_lib.ops.dead_letters import purge_dlq, purge_dlq_job
+    from awa_lib.ops import dead_letters as dead
 
     filters = _filters(kind, queue, tag)
     chosen = _Chosen(read_ids(jobs or ()), filters, everything, dry_run, fail_empty, output)
@@ -229,8 +230,9 @@ def purge(
         ctx,
         "purge",
         "Purged",
-        one=purge_dlq_job,
-        many=lambda: purge_dlq(all=everything, **filters),
+        one=dead.purge_dlq_job,
+        page=dead.purge_page,
+        many=lambda: dead.purge_dlq(all=everything, **filters),
     )
 
 
@@ -257,7 +259,7 @@ def move(
 
     With a filter, awa shows how many match and asks before it moves them.
     """
-    from awa_lib.ops.dead_letters import bulk_move_failed_to_dlq, move_failed_to_dlq
+    from awa_lib.ops import dead_letters as dead
 
     filters = _filters(kind, queue, tag)
     chosen = _Chosen(read_ids(jobs or ()), filters, everything, dry_run, fail_empty, output)
@@ -265,8 +267,9 @@ def move(
         ctx,
         "move",
         "Moved",
-        one=lambda job_id: move_failed_to_dlq(job_id, reason),
-        many=lambda: bulk_move_failed_to_dlq(reason=reason, all=everything, **filters),
+        one=lambda job_id: dead.move_failed_to_dlq(job_id, reason),
+        page=lambda ids: dead.move_page(ids, reason),
+        many=lambda: dead.bulk_move_failed_to_dlq(reason=reason, all=everything, **filters),
     )
 
 
@@ -317,6 +320,7 @@ class _Chosen:
         done: str,
         *,
         one: Callable[[int], Op[Any]],
+        page: Callable[[Sequence[int]], Op[Sequence[int]]],
         many: Callable[[], Op[int]],
     ) -> int:
         """Change the jobs given by id, or all that match after asking.  Raises InvalidInput."""
@@ -330,7 +334,7 @@ class _Chosen:
         thing = "failed job" if verb == "move" else "dead letter"
         with open_session(ctx, changing=not self.dry_run) as db:
             if self.ids:
-                return each(ctx, db, self, self.ids, action=f"dlq.{verb}", op=one, done=done)
+                return each(ctx, db, self, self.ids, Change(f"dlq.{verb}", done, one, page))
             found, sample = db.run(_matching(verb, self.filters))
             if found and not self.dry_run:
                 ask(ctx, f"{verb} {counted(found, thing)}")

@@ -27,6 +27,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from awa_cli.input import decoded
 from awa_lib.errors import InvalidInput
 
 __all__ = [
@@ -118,7 +119,7 @@ def read_config() -> Config:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return decoded(path.read_bytes())
     except FileNotFoundError:
         return ""
     except (OSError, UnicodeDecodeError) as error:

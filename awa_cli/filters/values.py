@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
-import sys
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from awa_cli.input import read_bytes, read_text
 from awa_lib.errors import InvalidInput
 from awa_lib.states import STATES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = [
     "parse_duration",
     "parse_moment",
+    "read_body",
     "read_duration",
     "read_interval",
     "read_json",
@@ -24,6 +27,8 @@ __all__ = [
     "read_source",
     "read_state",
 ]
+
+R = TypeVar("R")
 
 _SECONDS: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _PIECE: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhdw])")
@@ -60,19 +65,25 @@ def read_object(text: str, option: str) -> dict[str, Any]:
 
 def read_source(text: str, option: str) -> str:
     """Return a text given as itself, as ``@file``, or as ``-`` for stdin."""
-    source = text
-    if text == "-":
-        source = sys.stdin.read()
-    elif text.startswith("@"):
-        try:
-            source = Path(text[1:]).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise InvalidInput(
-                f"cannot read {text[1:]!r} for {option}",
-                why=str(getattr(error, "strerror", None) or error).lower(),
-                hint=f"{option} takes the text itself, @FILE, or - for stdin",
-            ) from None
-    return source
+    return _given(text, option, read_text, lambda given: given)
+
+
+def read_body(text: str, option: str) -> bytes:
+    """Return bytes given as text, as ``@file``, or as ``-`` for stdin."""
+    return _given(text, option, read_bytes, str.encode)
+
+
+def _given(text: str, option: str, read: Callable[[str], R], itself: Callable[[str], R]) -> R:
+    if text != "-" and not text.startswith("@"):
+        return itself(text)
+    try:
+        return read(text.removeprefix("@"))
+    except InvalidInput as error:
+        raise InvalidInput(
+            f"{error} for {option}",
+            why=error.why,
+            hint=error.hint or f"{option} takes the text itself, @FILE, or - for stdin",
+        ) from None
 
 
 def read_state(text: str, option: str) -> str:

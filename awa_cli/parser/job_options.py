@@ -117,13 +117,12 @@ def hint_at(db: Session, query: JobQuery) -> None:
 
 def read_ids(words: Iterable[str]) -> list[int]:
     """Read job ids; ``-`` stands for those on stdin, separated by white space."""
-    import sys
-
+    from awa_cli.input import read_text
     from awa_lib.errors import InvalidInput
 
     ids: list[int] = []
     for word in words:
-        for text in sys.stdin.read().split() if word == "-" else [word]:
+        for text in read_text("-").split() if word == "-" else [word]:
             if not text.isascii() or not text.isdecimal() or int(text) > INT64_MAX:
                 raise InvalidInput(
                     f"{text!r} is not a job id",

@@ -33,9 +33,12 @@ __all__ = [
     "bulk_retry_from_dlq",
     "move_failed",
     "move_failed_to_dlq",
+    "move_page",
     "purge_dlq",
     "purge_dlq_job",
+    "purge_page",
     "retry_from_dlq",
+    "retry_page",
     "set_dead_letters",
 ]
 
@@ -188,12 +191,12 @@ def bulk_retry_from_dlq(
     """
     filters = checked_filter(where, DlqFilter)
     require_some("bulk_retry_from_dlq", filters, everything=all)
-    return (yield from _in_pages(filters, _retry_page))
+    return (yield from _in_pages(filters, retry_page))
 
 
 def purge_dlq_job(job_id: int) -> Op[None]:
     """Delete a dead letter for good.  Raises JobNotFound or ValidationError."""
-    if not (yield from _purge_page([int64_of("job_id", job_id)])):
+    if not (yield from purge_page([int64_of("job_id", job_id)])):
         raise _no_dead_letter(job_id)
 
 
@@ -209,11 +212,11 @@ def purge_dlq(
     """
     filters = checked_filter(where, DlqFilter)
     require_some("purge_dlq", filters, everything=all)
-    return (yield from _in_pages(filters, _purge_page))
+    return (yield from _in_pages(filters, purge_page))
 
 
 def _in_pages(
-    filters: dict[str, str | None], change: Callable[[Sequence[int]], Op[int]]
+    filters: dict[str, str | None], change: Callable[[Sequence[int]], Op[list[int]]]
 ) -> Op[int]:
     # In id order, so that a job that fails again meanwhile is not changed twice.
     changed = after = 0
@@ -221,34 +224,41 @@ def _in_pages(
         rows = yield sql.dead_letters("ids", after=after, limit=MOVE_BATCH, **filters)
         if not rows:
             return changed
-        changed += yield from change([row[0] for row in rows])
+        changed += len((yield from change([row[0] for row in rows])))
         after = rows[-1][0]
 
 
-def _retry_page(ids: Sequence[int]) -> Op[int]:
+def retry_page(ids: Sequence[int], queue: str | None = None) -> Op[list[int]]:
+    """Make these dead letters jobs again; return the ids of those that no other job keeps out."""
     try:
-        return (yield from _retry_ids(ids))
+        return (yield from _retry_ids(ids, queue))
     except UniqueConflict:
-        retried = 0
+        retried = []
         for job_id in ids:
             try:
-                retried += yield from _retry_ids([job_id])
+                retried += yield from _retry_ids([job_id], queue)
             except UniqueConflict:
                 continue
         return retried
 
 
 @atomic
-def _retry_ids(ids: Sequence[int]) -> Op[int]:
+def _retry_ids(ids: Sequence[int], queue: str | None) -> Op[list[int]]:
     rows = yield sql.dead_letters(
-        "retry", ids=id_array(ids), run_at=None, priority=None, queue=None
+        "retry", ids=id_array(ids), run_at=None, priority=None, queue=queue
     )
-    return len(rows)
+    return [row[rows.columns.index("id")] for row in rows]
 
 
-def _purge_page(ids: Sequence[int]) -> Op[int]:
+def purge_page(ids: Sequence[int]) -> Op[list[int]]:
+    """Delete these dead letters for good; return the ids of those that there were."""
     rows = yield sql.dead_letters("purge", ids=id_array(ids))
-    return len(rows)
+    return [row[0] for row in rows]
+
+
+def move_page(ids: Sequence[int], reason: str) -> Op[list[int]]:
+    """Move those of these jobs that have failed to the dead letters; return their ids."""
+    return (yield from _move(ids, _reason(reason)))
 
 
 def _no_dead_letter(job_id: int) -> JobNotFound:

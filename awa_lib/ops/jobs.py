@@ -26,13 +26,17 @@ __all__ = [
     "cancel_in_pages",
     "discard",
     "discard_failed",
+    "discard_page",
     "get_job",
     "get_jobs",
     "list_jobs",
+    "move_page",
     "move_queue",
+    "prioritize_page",
     "retry",
     "retry_failed",
     "retry_in_pages",
+    "retry_page",
     "set_priority",
 ]
 
@@ -249,6 +253,31 @@ def cancel_in_pages(ids: Sequence[int]) -> Op[list[int]]:
         rows = yield sql.jobs("cancel_jobs", ids=id_array(ids[start : start + _ROWS_PER_STATEMENT]))
         cancelled += [row[rows.columns.index("id")] for row in rows]
     return cancelled
+
+
+def retry_page(ids: Sequence[int]) -> Op[list[int]]:
+    """Retry those of these jobs that may be; return their ids.  Jobs that conflict are skipped."""
+    return [job.id for job in (yield from retry_in_pages(ids))]
+
+
+def prioritize_page(ids: Sequence[int], priority: int) -> Op[list[int]]:
+    """Set the priority of those of these jobs that wait; return their ids.  One statement."""
+    number_of("priority", priority, 1, 4)
+    rows = yield sql.bulk("set_priority", ids=id_array(ids), priority=priority)
+    return [row[0] for row in rows]
+
+
+def move_page(ids: Sequence[int], to_queue: str) -> Op[list[int]]:
+    """Move those of these jobs that wait to another queue; return their ids.  One statement."""
+    name_of("to_queue", to_queue)
+    rows = yield sql.bulk("move_queue", ids=id_array(ids), to_queue=to_queue)
+    return [row[0] for row in rows]
+
+
+def discard_page(ids: Sequence[int]) -> Op[list[int]]:
+    """Delete those of these jobs that have ended; return their ids.  One statement."""
+    rows = yield sql.bulk("delete", ids=id_array(ids))
+    return [row[0] for row in rows]
 
 
 def discard_failed(kind: str) -> Op[int]:

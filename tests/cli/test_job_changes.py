@@ -266,3 +266,60 @@ def test_a_thousand_jobs_in_one_go(cli, database_url, rows: Rows) -> None:
 
     assert cli("job", "retry", "--kind", "k", "--yes").out == "Retried 1,200 jobs\n"
     assert rows.states() == {"available": 1200}
+
+
+def test_many_ids_are_changed_in_pages(cli, add, db, stdin) -> None:
+    failed = [add("failed") for _ in range(30)]
+    running = [add("running", attempt=1) for _ in range(13)]
+    stdin("\n".join(map(str, [*failed, *running, *failed, 10**12])))
+
+    ran = cli("job", "retry", "-")
+
+    assert ran.out == "Retried 30 jobs\n"
+    assert ran.err.count("error: cannot retry job ") == 10
+    assert "error: 4 jobs more could not be changed" in ran.err
+    assert ran.status == 1
+    assert db.execute("SELECT count(*) FROM awa.jobs WHERE state = 'available'").fetchone() == (30,)
+    ((action, target, detail),) = db.execute(
+        "SELECT action, target, detail FROM awa.audit_log"
+    ).fetchall()
+    assert (action, target, detail["jobs"]) == ("job.retry", "44 jobs", 30)
+    assert sorted(detail["ids"]) == failed
+
+
+@pytest.mark.parametrize(
+    ("words", "state", "left"),
+    [
+        (["job", "cancel"], "available", ("cancelled", "email", 2)),
+        (["job", "priority", "4"], "available", ("available", "email", 4)),
+        (["job", "move", "slow"], "available", ("available", "slow", 2)),
+        (["job", "discard"], "failed", None),
+        (["dlq", "move"], "failed", None),
+    ],
+    ids=lambda one: one[1] if isinstance(one, list) else None,
+)
+def test_each_change_of_many_ids(cli, add, db, stdin, words, state, left) -> None:
+    ids = [add(state) for _ in range(25)]
+    stdin(" ".join(map(str, ids)))
+
+    ran = cli(*words, "-")
+
+    assert (ran.status, ran.err.count("error")) == (0, 0)
+    assert "25 jobs" in ran.out
+    found = db.execute("SELECT DISTINCT state::text, queue, priority FROM awa.jobs").fetchall()
+    assert found == ([] if left is None else [left])
+
+
+def test_many_dead_letters_are_changed_in_pages(cli, add, db, stdin) -> None:
+    ids = [add("failed") for _ in range(50)]
+    stdin(" ".join(map(str, ids)))
+    assert cli("dlq", "move", "-").out == "Moved 50 jobs\n"
+    stdin(" ".join(map(str, ids[:25])))
+    assert cli("dlq", "retry", "-", "--to-queue", "again").status == 0
+    stdin(" ".join(map(str, ids)))
+    purged = cli("dlq", "purge", "-")
+
+    assert purged.out == "Purged 25 jobs\n"
+    assert purged.err.count("error: job not found") == 10
+    assert db.execute("SELECT count(*), min(queue) FROM awa.jobs").fetchone() == (25, "again")
+    assert db.execute("SELECT count(*) FROM awa.dead_letters").fetchone() == (0,)

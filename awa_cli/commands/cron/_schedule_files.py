@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from awa_cli.input import read_text
 from awa_lib.errors import AwaError, InvalidInput
 
 if TYPE_CHECKING:
@@ -61,13 +60,7 @@ class Change:
 
 def read_file(name: str) -> list[Wanted]:
     """Read a YAML or TOML file, or YAML on stdin for ``-``.  Raises InvalidInput."""
-    try:
-        text = sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(
-            f"cannot read {name!r}", why=str(getattr(error, "strerror", None) or error).lower()
-        ) from None
-    found = _parse(name, text)
+    found = _parse(name, read_text(name))
     records = found.get("schedules") if isinstance(found, dict) else None
     if not isinstance(records, list):
         raise InvalidInput(

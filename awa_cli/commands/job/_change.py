@@ -6,6 +6,7 @@ import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from awa_cli.commands import _changed
 from awa_cli.commands._bulk import carry_out
 from awa_cli.commands._changed import each, print_line, report
 from awa_cli.commands._session import open_session
@@ -17,7 +18,7 @@ from awa_cli.terminal.prompts import ask
 from awa_cli.views.words import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     import typer
 
@@ -42,11 +43,12 @@ _ACTIONS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A way to change jobs: one job by ``op``, many by the bulk operation of this name."""
+    """A way to change jobs: by id, or all that match by the bulk operation of this name."""
 
     operation: str
     done: str
-    op: Callable[[int], Op[Any]]
+    one: Callable[[int], Op[Any]]
+    page: Callable[[Sequence[int]], Op[Sequence[int]]]
     spec: dict[str, Any] = field(default_factory=dict)
 
     def carry_out(self, ctx: typer.Context, chosen: Selection) -> int:
@@ -66,16 +68,9 @@ class Change:
             )
         with open_session(ctx, changing=not chosen.dry_run) as db:
             if chosen.ids:
-                return each(
-                    ctx,
-                    db,
-                    chosen,
-                    chosen.ids,
-                    action=_ACTIONS[self.operation],
-                    op=self.op,
-                    done=self.done,
-                    **self.spec,
-                )
+                action = _ACTIONS[self.operation]
+                change = _changed.Change(action, self.done, self.one, self.page, self.spec)
+                return each(ctx, db, chosen, chosen.ids, change)
             return self._all(ctx, db, chosen, filters)
 
     def _all(

@@ -35,9 +35,9 @@ def retry(ctx: typer.Context, selection: Selection) -> int:
 
     With a filter, awa shows how many jobs match and asks before it changes them.
     """
-    from awa_lib.ops.jobs import retry as retry_job
+    from awa_lib.ops import jobs
 
-    return Change("retry", "Retried", retry_job).carry_out(ctx, selection)
+    return Change("retry", "Retried", jobs.retry, jobs.retry_page).carry_out(ctx, selection)
 
 
 @app.command(
@@ -54,9 +54,11 @@ def cancel(ctx: typer.Context, selection: Selection) -> int:
 
     With a filter, awa shows how many jobs match and asks before it changes them.
     """
-    from awa_lib.ops.jobs import cancel as cancel_job
+    from awa_lib.ops import jobs
 
-    return Change("cancel", "Cancelled", cancel_job).carry_out(ctx, selection)
+    return Change("cancel", "Cancelled", jobs.cancel, jobs.cancel_in_pages).carry_out(
+        ctx, selection
+    )
 
 
 @app.command(
@@ -80,12 +82,13 @@ def priority(
 
     With a filter, awa shows how many jobs match and asks before it changes them.
     """
-    from awa_lib.ops.jobs import set_priority
+    from awa_lib.ops import jobs
 
     change = Change(
         "set_priority",
         f"Set priority {urgency} for",
-        lambda job_id: set_priority(job_id, urgency),
+        lambda job_id: jobs.set_priority(job_id, urgency),
+        lambda ids: jobs.prioritize_page(ids, urgency),
         {"priority": urgency},
     )
     return change.carry_out(ctx, selection)
@@ -112,10 +115,14 @@ def move(
 
     With a filter, awa shows how many jobs match and asks before it changes them.
     """
-    from awa_lib.ops.jobs import move_queue
+    from awa_lib.ops import jobs
 
     change = Change(
-        "move_queue", "Moved", lambda job_id: move_queue(job_id, to_queue), {"to_queue": to_queue}
+        "move_queue",
+        "Moved",
+        lambda job_id: jobs.move_queue(job_id, to_queue),
+        lambda ids: jobs.move_page(ids, to_queue),
+        {"to_queue": to_queue},
     )
     return change.carry_out(ctx, selection)
 
@@ -184,8 +191,7 @@ def discard(ctx: typer.Context, selection: Selection) -> int:
     it does not need --yes, as in awa 0.5.
     """
     from awa_cli.terminal.prompts import confirm
-    from awa_lib.ops.jobs import discard as discard_job
-    from awa_lib.ops.jobs import discard_failed
+    from awa_lib.ops import jobs
 
     filters = selection.query
     if list(filters) == ["kind"] and not (selection.ids or selection.dry_run):
@@ -194,11 +200,11 @@ def discard(ctx: typer.Context, selection: Selection) -> int:
             kind = str(filters["kind"])
             confirm(ctx, "job.discard", kind)
             count = db.change(
-                "job.discard", kind, discard_failed(kind), lambda count: {"jobs": count}
+                "job.discard", kind, jobs.discard_failed(kind), lambda count: {"jobs": count}
             )
         print_line(selection, f"Discarded {count} failed jobs of kind '{kind}'")
         report(selection, count)
         return ExitCode.NOTHING if selection.fail_empty and not count else ExitCode.OK
     if filters and "states" not in filters:
         selection.query["states"] = ["failed"]
-    return Change("delete", "Discarded", discard_job).carry_out(ctx, selection)
+    return Change("delete", "Discarded", jobs.discard, jobs.discard_page).carry_out(ctx, selection)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import fields
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -209,11 +208,12 @@ def _stream(
     ctx: typer.Context, name: str, kind: str | None, options: dict[str, Any], output: Shape
 ) -> None:
     """Insert a job for each line, in one transaction and constant memory."""
+    from awa_cli.input import open_text
     from awa_cli.terminal.formats import Format
     from awa_lib.errors import InvalidInput
     from awa_lib.ops.inserts import enqueue_many_copy
 
-    with _opened(name) as file, open_session(ctx, changing=True) as db:
+    with open_text(name) as file, open_session(ctx, changing=True) as db:
         source = _Lines(file)
         jobs = _args(source) if kind is not None else _records(source)
         taken = 0
@@ -246,20 +246,6 @@ def _stream(
         show_document(Enqueued(count))
 
 
-def _opened(name: str) -> Any:
-    from contextlib import nullcontext
-    from pathlib import Path
-
-    from awa_lib.errors import InvalidInput
-
-    if name == "-":
-        return nullcontext(sys.stdin)
-    try:
-        return Path(name).open(encoding="utf-8")
-    except OSError as error:
-        raise InvalidInput(f"cannot read {name!r}", why=str(error.strerror).lower()) from None
-
-
 class _Lines:
     """The lines of a stream, parsed as JSON; ``number`` is the number of the last line read."""
 
@@ -275,9 +261,15 @@ class _Lines:
                 self.number += 1
                 if line.strip():
                     yield self.number, json.loads(line)
+        except UnicodeDecodeError as error:
+            raise InvalidInput(
+                f"line {self.number + 1} is not UTF-8",
+                why=f"it has the byte {error.object[error.start]:#04x}",
+                hint="nothing was enqueued; save the file as UTF-8 and run the command again",
+            ) from None
         except (ValueError, RecursionError) as error:
             raise InvalidInput(
-                f"line {self.number + isinstance(error, UnicodeDecodeError)} is not JSON",
+                f"line {self.number} is not JSON",
                 why=str(error).lower(),
                 hint="nothing was enqueued; correct the line and run the command again",
             ) from None

@@ -1,0 +1,86 @@
+"""Read files and stdin.
+
+Programs on Windows put a mark before UTF-8, or write UTF-16; both are read as the text they are.
+"""
+
+from __future__ import annotations
+
+import codecs
+import io
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TextIO
+
+from awa_lib.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["decoded", "open_text", "read_bytes", "read_text", "stdin"]
+
+_UTF16: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+
+@contextmanager
+def open_text(name: str) -> Iterator[TextIO]:
+    """Open a file, or stdin for ``-``.
+
+    Raises InvalidInput when it cannot be opened, and also in the block for bytes that are no text.
+    """
+    try:
+        if name == "-":
+            yield stdin()
+        else:
+            with Path(name).open("rb") as file:
+                yield _text_of(file)
+    except OSError as error:
+        raise _unreadable(name, str(error.strerror or error)) from None
+    except UnicodeDecodeError as error:
+        raise _no_text(name, error) from None
+
+
+def read_text(name: str) -> str:
+    """Return the text of a file, or of stdin for ``-``.  Raises InvalidInput."""
+    with open_text(name) as file:
+        return file.read()
+
+
+def read_bytes(name: str) -> bytes:
+    """Return what a file holds, or what comes on stdin for ``-``.  Raises InvalidInput."""
+    try:
+        return sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+    except OSError as error:
+        raise _unreadable(name, str(error.strerror or error)) from None
+
+
+def stdin() -> TextIO:
+    """Return stdin as text; nothing may have been read from it."""
+    buffer = getattr(sys.stdin, "buffer", None)
+    return sys.stdin if buffer is None else _text_of(buffer)
+
+
+def decoded(raw: bytes) -> str:
+    """Return bytes as text.  Raises UnicodeDecodeError."""
+    return raw.decode("utf-16" if raw.startswith(_UTF16) else "utf-8-sig")
+
+
+def _text_of(file: io.BufferedReader) -> TextIO:
+    marked = file.peek(2).startswith(_UTF16)
+    return io.TextIOWrapper(file, encoding="utf-16" if marked else "utf-8-sig")
+
+
+def _unreadable(name: str, reason: str) -> InvalidInput:
+    return InvalidInput(f"cannot read {_called(name)}", why=reason.lower())
+
+
+def _no_text(name: str, error: UnicodeDecodeError) -> InvalidInput:
+    return InvalidInput(
+        f"cannot read {_called(name)}",
+        why=f"it is not UTF-8: byte {error.object[error.start]:#04x} at {error.start}",
+        hint="save it as UTF-8; for example: iconv -f LATIN1 -t UTF-8 FILE",
+    )
+
+
+def _called(name: str) -> str:
+    return "stdin" if name == "-" else repr(name)
