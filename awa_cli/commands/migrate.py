@@ -153,7 +153,7 @@ def _range(
     if low >= high:
         say(f"No migrations in range ({low}, {high}].")
     else:
-        result("No migrations matched the selected range.")
+        say("No migrations matched the selected range.")
     return None
 
 
@@ -165,7 +165,7 @@ def _write_scripts(
 
         show_document([MigrationScript(*_facts(item), item.sql) for item in scripts])
     elif not scripts and pending:
-        _report_current(None)
+        say(_current(None))
     elif folder is None:
         for item in scripts:
             result(f"-- Migration {item.label}: {item.description}\n{_for_psql(item)}")
@@ -192,11 +192,11 @@ def _extract(scripts: Sequence[Migration], folder: Path, output: ReportFormat) -
         show_document(paths)
 
 
-def _report_current(status: SchemaStatus | None) -> None:
+def _current(status: SchemaStatus | None) -> str:
     from awa_lib.schema.migrate import current_migration_version
 
     version = status.version if status else current_migration_version()
-    result(f"Schema is up to date (version {version}).")
+    return f"Schema is up to date (version {version})."
 
 
 def _facts(item: Migration) -> tuple[str, str, int, str, bool]:
@@ -210,7 +210,7 @@ def _list_pending(status: SchemaStatus, output: ReportFormat) -> None:
         pending = [reports.Migration(*_facts(item)) for item in status.pending]
         show_document(reports.PendingMigrations(status.version, status.current, pending))
     elif status.current:
-        _report_current(status)
+        result(_current(status))
     else:
         for item in status.pending:
             warning = "  (breaking)" if item.breaking else ""
@@ -248,7 +248,7 @@ def _apply(ctx: typer.Context, to: int | None, output: ReportFormat) -> None:
     elif applied:
         result("Migrations applied successfully.")
     else:
-        _report_current(status)
+        result(_current(status))
 
 
 def _line(step: Step) -> str | None:

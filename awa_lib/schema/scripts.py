@@ -42,9 +42,10 @@ class Migration:
 
     @property
     def file_name(self) -> str:
-        """Return the file name of the extracted script, that of awa 0.5 if it has one."""
-        title = self.description if self.track == "canonical" else self.name
-        return f"{self.label}__{title.replace(' ', '_')}.sql"
+        """Return the file name of the extracted script; names sort in order of application."""
+        if self.track == "canonical":
+            return f"1_V{self.version:04}__{self.name}.sql"
+        return f"{'2' if self.version else '0'}_{self.label}__{self.name}.sql"
 
     def statements(self) -> list[str]:
         """Split a script that runs outside a transaction; it contains no function bodies."""

@@ -40,12 +40,12 @@ def test_ledger_is_first_and_toolkit_has_no_gap() -> None:
     assert toolkit == list(range(len(toolkit)))
 
 
-def test_extracted_names_are_the_published_ones() -> None:
-    names = {item.label: item.file_name for item in load()}
+def test_extracted_names_sort_in_order_of_application() -> None:
+    names = [item.file_name for item in load()]
 
-    assert names["V1"] == "V1__Canonical_schema_with_UI_indexes.sql"
-    assert names["V11"].startswith("V11__Storage_transition_self-heal:_NULL-safe")
-    assert names["T0002"] == "T0002__batch_notify.sql"
+    assert names == sorted(names)
+    assert names[:2] == ["0_T0000__create_ledger.sql", "1_V0001__create_job_tables.sql"]
+    assert "2_T0002__batch_notify.sql" in names
 
 
 @pytest.mark.parametrize("item", load(), ids=lambda item: item.label)

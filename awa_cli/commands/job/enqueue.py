@@ -109,6 +109,7 @@ def enqueue(
     Prints the id of the job, or with --ndjson the number of jobs.
     """
     from awa_cli.filters.values import read_object
+    from awa_cli.terminal.formats import Format
     from awa_lib.errors import InvalidInput
 
     options: dict[str, Any] = {
@@ -122,6 +123,12 @@ def enqueue(
         "concurrency_key": key,
     }
     if ndjson is not None:
+        if output.format not in {Format.table, Format.json}:
+            raise InvalidInput(
+                f"--ndjson cannot be used with -o {output.format}",
+                why="many jobs are counted, not listed",
+                hint="use -o table or -o json",
+            )
         if args != "{}":
             raise InvalidInput(
                 "--ndjson and --args cannot be used together", hint="use one of them"
