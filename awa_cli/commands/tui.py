@@ -106,9 +106,10 @@ def tui(
             launch.take_screenshot(monitor, screenshot, frame)
             result(f"Wrote {screenshot}")
             return 0
+        launch.require_terminal()
         if record is not None:
             launch.record(monitor, record)
-        monitor.run()
+        launch.run(monitor)
         return monitor.return_code or 0
 
 

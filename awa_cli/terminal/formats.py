@@ -13,7 +13,15 @@ from awa_cli.documents.encoding import encode, encode_shallow
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-__all__ = ["Format", "Shape", "field_of", "read_columns", "read_shape", "write_data"]
+__all__ = [
+    "Format",
+    "Shape",
+    "field_of",
+    "read_columns",
+    "read_shape",
+    "without_controls",
+    "write_data",
+]
 
 
 class Format(StrEnum):
@@ -43,6 +51,7 @@ class Shape:
 
 
 _ESCAPES: Final = {"\\n": "\n", "\\t": "\t", "\\\\": "\\", "{{": "{", "}}": "}"}
+_CONTROLS: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _TOKEN: Final = re.compile(r"\\[nt\\]|\{\{|\}\}|\{([^{}]*)\}")
 
 
@@ -106,18 +115,43 @@ def write_data(
     write: Callable[[str], None],
     *,
     ascii_only: bool,
+    at_terminal: bool,
 ) -> int:
-    """Write rows one by one, in constant memory; return their number."""
+    """Write rows one by one, in constant memory; return their number.
+
+    ``at_terminal`` escapes the control characters of the data; a template may have its own.
+    """
     count = 0
+    own = shape.format is Format.template
 
     def counted() -> Iterable[Any]:
         nonlocal count
         for row in rows:
             count += 1
-            yield row if shape.format is Format.ndjson else encode(row)
+            if at_terminal and own:
+                yield _tame(encode(row))
+            else:
+                yield row if shape.format is Format.ndjson else encode(row)
 
-    _WRITERS[shape.format](counted(), shape, columns, write, ascii_only)
+    def tamed(text: str) -> None:
+        write(without_controls(text))
+
+    put = tamed if at_terminal and not own else write
+    _WRITERS[shape.format](counted(), shape, columns, put, ascii_only)
     return count
+
+
+def without_controls(text: str) -> str:
+    """Escape control characters but line ends and tabs as JSON does."""
+    return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def _tame(value: Any) -> Any:
+    if isinstance(value, str):
+        return without_controls(value)
+    if isinstance(value, dict):
+        return {name: _tame(one) for name, one in value.items()}
+    return [_tame(one) for one in value] if isinstance(value, list) else value
 
 
 def _json(rows: Any, _: Shape, __: Any, write: Any, ascii_only: bool) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 from awa_cli.documents.encoding import encode
 from awa_cli.invocation import Common, common
-from awa_cli.terminal.formats import Format, Shape, field_of, write_data
+from awa_cli.terminal.formats import Format, Shape, field_of, without_controls, write_data
 from awa_cli.terminal.pager import page
 from awa_cli.terminal.tables import table_lines
 from awa_cli.views.words import span
@@ -86,7 +86,8 @@ def _options() -> Common:
 
 def show_document(value: Any) -> None:
     """Print a value as JSON, indented by two spaces."""
-    _write(json.dumps(encode(value), indent=2, ensure_ascii=_ascii_only()) + "\n")
+    text = json.dumps(encode(value), indent=2, ensure_ascii=_ascii_only()) + "\n"
+    _write(without_controls(text) if sys.stdout.isatty() else text)
 
 
 def show_one(row: Any, sentence: str, shape: Shape, options: Common) -> None:
@@ -118,7 +119,10 @@ def show_rows(
     ``empty`` is printed for a table without rows.  ``chosen`` fields replace the columns.
     """
     if not shape.for_people:
-        return write_data(rows, shape, chosen, _write, ascii_only=_ascii_only())
+        at_terminal = sys.stdout.isatty()
+        return write_data(
+            rows, shape, chosen, _write, ascii_only=_ascii_only(), at_terminal=at_terminal
+        )
     rows = list(rows)
     if not rows:
         result(empty)

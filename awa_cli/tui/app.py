@@ -65,6 +65,7 @@ class Monitor(Host):
             interval=interval,
             ascii_only=_ascii_terminal() if ascii_only is None else ascii_only,
         )
+        self._leaving = False
         self._pressed_at = time.monotonic()
         self._find_context = find_context
         self.register_theme(DARK)
@@ -121,6 +122,25 @@ class Monitor(Host):
         poll.register(sys.__stdin__.fileno() if sys.__stdin__ else 0, 0)
         if poll.poll(0):  # POLLHUP and POLLERR are reported whatever the mask
             self.exit()
+
+    def exit(self, *args: Any, **options: Any) -> None:
+        """Exit the app."""
+        self._leaving = True
+        super().exit(*args, **options)
+
+    def _handle_exception(self, error: Exception) -> None:
+        # A page that opens while the app exits may find itself half made.
+        if not self._leaving:
+            super()._handle_exception(error)
+
+    def _fatal_error(self) -> None:
+        # Textual would print a traceback with local variables: data of jobs.
+        self._close_messages_no_wait()
+
+    @property
+    def fault(self) -> Exception | None:
+        """Return the exception that ended the app."""
+        return self._exception
 
     async def on_event(self, event: events.Event) -> None:
         """Drop keys and clicks that were made before a confirmation appeared."""

@@ -32,6 +32,7 @@ APP_BINDINGS: Final[list[Binding]] = [
     Binding("ctrl+r,f5", "reread", "Refresh", show=False, id="app.reread"),
     Binding("ctrl+k", "contexts", "Switch database", show=False, id="app.contexts"),
     Binding("ctrl+t", "themes", "Theme", show=False, id="app.themes"),
+    Binding("ctrl+z", "suspend_process", "Suspend", show=False, priority=True, id="app.suspend"),
     Binding("q", "quit", "Quit", id="app.quit"),
     Binding("ctrl+q,ctrl+c", "quit", "Quit", show=False, priority=True),
 ]

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import re
 import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from awa_cli.tui.navigation import PAGES
+from awa_cli.tui.signals import restoring
 from awa_lib.errors import InvalidInput, Unavailable
 from awa_lib.validation import did_you_mean
 
@@ -20,7 +23,17 @@ if TYPE_CHECKING:
     from awa_cli.tui.app import Monitor
     from awa_lib.errors import AwaError
 
-__all__ = ["check_screen", "make", "read_size", "record", "take_screenshot"]
+__all__ = [
+    "check_screen",
+    "make",
+    "read_size",
+    "record",
+    "require_terminal",
+    "run",
+    "take_screenshot",
+]
+
+_DRIVER: Final = "TEXTUAL_DRIVER"
 
 # A screenshot waits for the database for at most this long.
 _SCREENSHOT_SECONDS: Final = 15.0
@@ -70,6 +83,37 @@ def read_size(text: str) -> tuple[int, int]:
             hint=f"use COLUMNSxLINES, at least {_MIN_COLUMNS}x{_MIN_LINES}: --size 160x45",
         )
     return columns, lines
+
+
+def require_terminal() -> None:
+    """Raise InvalidInput unless keys can be read and a screen be drawn."""
+    served = _DRIVER in os.environ  # by awa tui --web: its driver needs no terminal
+    for name, stream in (("stdin", sys.stdin), ("stdout", sys.stdout)):
+        if not (served or stream.isatty()):
+            raise InvalidInput(
+                "the monitor needs a terminal",
+                why=f"{name} is not one",
+                hint="for a picture: awa tui --screenshot FILE.svg; for text: "
+                "awa queue stats --watch",
+            )
+
+
+def run(monitor: Monitor) -> None:
+    """Run the monitor until it exits, and leave the terminal as it was.
+
+    Raises the exception that ended it.
+    """
+
+    async def attended() -> None:
+        with restoring(monitor, asyncio.get_running_loop()):
+            await monitor.run_async()
+
+    if _DRIVER in os.environ:
+        monitor.run()
+    else:
+        asyncio.run(attended())
+    if monitor.fault is not None:
+        raise monitor.fault
 
 
 def record(monitor: Monitor, path: str) -> None:

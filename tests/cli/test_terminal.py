@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 
 import psycopg
@@ -135,3 +136,28 @@ def test_progress_is_a_bar_a_count_or_the_time() -> None:
     assert progress.line(2) == "██████████░░░░░░░░░░░░░░  40%  480 of 1,200 jobs"
     progress.show(0, 0)
     assert progress.line(2).startswith("░░░░")
+
+
+@pytest.mark.parametrize("form", ["template={queue}", "csv", "yaml", "json", "ndjson"])
+def test_escapes_in_data_do_not_reach_a_terminal(
+    terminal, process, add, database_url, form
+) -> None:
+    name = "a\x1b]0;owned\x07\x9b2Jb"
+    add(queue=name, args=json.dumps({"deep": [name]}))
+    words = ("job", "list", "-o", form)
+
+    shown = terminal(*words, url=database_url).out
+    piped = process(*words, url=database_url).out
+
+    assert not set("\x1b\x07\x9b") & set(shown)
+    assert "owned" in shown
+    if form.startswith(("template", "csv")):
+        assert name in piped  # as it is: for programs
+
+
+def test_a_template_may_have_escapes_of_its_own(terminal, add, database_url) -> None:
+    add(queue="email")
+
+    shown = terminal("job", "list", "-o", "template=\x1b[1m{queue}\x1b[0m", url=database_url).out
+
+    assert "\x1b[1memail\x1b[0m" in shown
