@@ -52,8 +52,10 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def share_of(one: BulkOperation) -> int:
-    """Return the progress in percent: 100 only when it has completed."""
+def share_of(one: BulkOperation) -> int | None:
+    """Return the progress in percent: 100 only when it has completed, None of no jobs."""
+    if not one.total_matched:
+        return None
     if one.state == "completed":
         return 100
     done = one.processed + one.skipped + one.errored

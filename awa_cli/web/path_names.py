@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 from starlette.convertors import Convertor, register_url_convertor
+from starlette.routing import Mount, compile_path
 
-__all__ = ["step"]
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+__all__ = ["Below", "step"]
 
 _HEX: Final = re.compile(r"~((?:[0-9a-f]{2})+)")
 
@@ -38,4 +42,26 @@ class _Name(Convertor[str]):
         return step(value)
 
 
+class _Rest(Convertor[str]):
+    """``{path:rest}``: what follows, also with line ends, which ``{path:path}`` does not match."""
+
+    regex = r"[\s\S]*"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+class Below(Mount):
+    """An application below a path; paths may have line ends."""
+
+    def __init__(self, path: str, app: ASGIApp) -> None:
+        super().__init__(path, app)
+        compiled = compile_path(self.path + "/{path:rest}")
+        self.path_regex, self.path_format, self.param_convertors = compiled
+
+
 register_url_convertor("name", _Name())
+register_url_convertor("rest", _Rest())

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
-from starlette.routing import Mount, Route, Router
+from starlette.routing import Route, Router
 
 from awa_cli.web import api, pages
 from awa_cli.web.dispatch import Api, dumps
 from awa_cli.web.json_schema import unknown
+from awa_cli.web.path_names import Below
 from awa_cli.web.problems import Refused
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def all_routes(state: State, hub: Hub) -> Router:
         [
             Route("/api/openapi.json", _Document(table)),
             Route("/api/events", _Events(hub)),
-            Mount("/api", Api(state, table)),
+            Below("/api", Api(state, table)),
             Route("/metrics", _metrics),
             *pages.routes(),
         ],
@@ -45,7 +46,7 @@ def all_routes(state: State, hub: Hub) -> Router:
 def callback_routes(state: State, prefix: str) -> Router:
     """Return the endpoints of callbacks only."""
     callbacks = Api(state, api.callback_table(), below=("callbacks",))
-    return Router([Mount(prefix, callbacks)], redirect_slashes=False)
+    return Router([Below(prefix, callbacks)], redirect_slashes=False)
 
 
 class _Document:

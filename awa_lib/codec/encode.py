@@ -234,7 +234,7 @@ def _check_number(value: float, path: str) -> int | float:
 
 def _check_text(text: str, path: str) -> str:
     if "\x00" in text:
-        raise _refuse(path, "text with a NUL character cannot be stored in Postgres")
+        raise _refuse(path, "text with a NUL character: Postgres cannot store null bytes")
     if not _is_unicode(text):
         raise _refuse(path, "text with a lone surrogate is not valid Unicode")
     # Not str(text), which returns the name of an enum that is also a str.

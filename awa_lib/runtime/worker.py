@@ -103,7 +103,9 @@ class Worker:
         self, args_type: type[Any], *, kind: str | None = None, queue: str = "default"
     ) -> Callable[[H], H]:
         """Do as ``task``, under its old name.  Raises as ``task``."""
-        warnings.warn("worker() is called task() now", DeprecationWarning, stacklevel=2)
+        warnings.warn(
+            "client.worker() is deprecated; use client.task()", DeprecationWarning, stacklevel=2
+        )
         return self.task(args_type, kind=kind, queue=queue)
 
     def http_worker(

@@ -8,6 +8,7 @@ import pytest
 from fix_web import web_client
 
 from awa_cli.redact import Redactor
+from awa_cli.web.path_names import step
 
 
 async def test_a_job_is_enqueued_whole(api, db) -> None:
@@ -257,3 +258,13 @@ async def test_a_page_pauses_a_queue(api, add) -> None:
     assert json.loads(row.headers["hx-trigger"])["notice"]["text"] == "Paused queue 'a/b'"
     assert 'hx-post="/queues/a%2Fb/resume"' in (await api.get("/queues")).text
     assert (await api.get("/api/audit")).json()[0]["action"] == "queue.pause"
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a\n", "a/b", "a b", "."])
+async def test_every_name_of_a_queue_is_found(api, add, name) -> None:
+    add(queue=name)
+
+    for path in (f"/api/queues/{step(name)}", f"/api/queues/{step(name)}/details"):
+        answer = await api.get(path)
+        assert answer.status_code == 200, answer.text
+    assert (await api.get(f"/api/queues/{step(name)}")).json()["queue"] == name

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from awa_cli.terminal.colors import Paint
 from awa_cli.terminal.pages._layout import INDENT, fact_lines, json_lines, progress_lines
+from awa_cli.views.bulk import share_of
 from awa_cli.views.words import clean
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def dead_letter_page(one: DeadLetter, *, color: bool) -> str:
 def batch_page(one: BulkOperation, *, color: bool) -> str:
     """Return the page of a bulk operation."""
     paint = Paint(color=color)
-    share = 100 if one.finished else min(99, 100 * one.processed // max(one.total_matched, 1))
+    share = share_of(one)
     facts: list[tuple[str, Any]] = [
         ("operation", one.operation),
         ("with", json.dumps(one.spec) if one.spec else None),
@@ -65,7 +66,10 @@ def batch_page(one: BulkOperation, *, color: bool) -> str:
         "",
         *fact_lines(facts, paint),
     ]
-    lines += ["", *progress_lines({"percent": share}, paint)]
+    if share is None:
+        lines += ["", f"{INDENT}No job matched."]
+    else:
+        lines += ["", *progress_lines({"percent": share}, paint)]
     if not one.finished:
         lines += ["", paint("What can be done", "bold")]
         lines += [f"{INDENT}awa batch run {one.id}", f"{INDENT}awa batch cancel {one.id}"]

@@ -16,6 +16,7 @@ from awa_cli.tui.screens.detail_page import DetailPage
 from awa_cli.tui.widgets.dialogs import AskText
 from awa_cli.tui.widgets.facts import facts
 from awa_cli.views.actions import submitted
+from awa_cli.views.bulk import share_of
 from awa_cli.views.columns import BATCHES
 from awa_cli.views.states import BATCH_STYLES
 from awa_cli.views.words import counted, span
@@ -90,14 +91,15 @@ class BulkOperationsPage(DetailPage[BulkOperation]):
         return Content("\n").join([title, self._bar(row), lines])
 
     def _bar(self, row: BulkOperation) -> Content:
-        processed = row.processed + row.skipped + row.errored
-        share = 1.0 if row.state == "completed" else processed / max(row.total_matched, 1)
-        done = min(_BAR_WIDTH, int(_BAR_WIDTH * share))
+        share = share_of(row)
+        if share is None:
+            return Content.styled("No job matched.", "$quiet")
+        done = _BAR_WIDTH * share // 100
         full, rest = ("#", "-") if self.app.ascii_only else ("━", "─")
         return Content.assemble(
             (full * done, "$text-success"),
             (rest * (_BAR_WIDTH - done), "$faint"),
-            (f" {min(100, int(100 * share))}%", "bold"),
+            (f" {share}%", "bold"),
             f"  {row.processed:,} of {counted(row.total_matched)}",
         )
 
