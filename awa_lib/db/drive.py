@@ -19,6 +19,7 @@ from psycopg.rows import tuple_row
 
 from awa_lib._sql import BEGIN, COMMIT, ROLLBACK, Op, Rows
 from awa_lib.db.again import RENEW, Renew
+from awa_lib.db.far_times import read_again
 from awa_lib.db.refusals import advice
 from awa_lib.db.sqlstates import Meaning, meaning_of
 from awa_lib.db.turns import thread_turn, turn
@@ -359,16 +360,27 @@ async def _aexecute(
                     await copy.write(block_of_text)
             return Rows()
         await cursor.execute(statement.query.text, statement.values)
-        if cursor.description is None:
-            return Rows()
-        columns = tuple(column.name for column in cursor.description)
+        return await _arows(cursor)
+
+
+async def _arows(cursor: psycopg.AsyncRawCursor[Any]) -> Rows:
+    if cursor.description is None:
+        return Rows()
+    columns = tuple(column.name for column in cursor.description)
+    try:
         return Rows(await cursor.fetchall(), columns)
+    except psycopg.DataError:
+        return Rows(read_again(cursor), columns)
 
 
 def _rows(cursor: psycopg.RawCursor[Any]) -> Rows:
     if cursor.description is None:
         return Rows()
-    return Rows(cursor.fetchall(), tuple(column.name for column in cursor.description))
+    columns = tuple(column.name for column in cursor.description)
+    try:
+        return Rows(cursor.fetchall(), columns)
+    except psycopg.DataError:
+        return Rows(read_again(cursor), columns)
 
 
 class _Cursor(psycopg.RawCursor[Any]):
