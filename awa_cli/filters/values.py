@@ -23,6 +23,7 @@ __all__ = [
     "read_rate",
     "read_source",
     "read_state",
+    "read_stdin",
 ]
 
 _SECONDS: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
@@ -62,7 +63,7 @@ def read_source(text: str, option: str) -> str:
     """Return a text given as itself, as ``@file``, or as ``-`` for stdin."""
     source = text
     if text == "-":
-        source = sys.stdin.read()
+        source = read_stdin()
     elif text.startswith("@"):
         try:
             source = Path(text[1:]).read_text(encoding="utf-8")
@@ -73,6 +74,16 @@ def read_source(text: str, option: str) -> str:
                 hint=f"{option} takes the text itself, @FILE, or - for stdin",
             ) from None
     return source
+
+
+def read_stdin() -> str:
+    """Return the text on stdin.  Raises InvalidInput."""
+    try:
+        return sys.stdin.read()
+    except UnicodeDecodeError as error:
+        raise InvalidInput(
+            "stdin is not text", why=str(error).lower(), hint="write it in UTF-8"
+        ) from None
 
 
 def read_state(text: str, option: str) -> str:

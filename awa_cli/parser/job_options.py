@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -117,14 +118,14 @@ def hint_at(db: Session, query: JobQuery) -> None:
 
 def read_ids(words: Iterable[str]) -> list[int]:
     """Read job ids; ``-`` stands for those on stdin, separated by white space."""
-    import sys
-
+    from awa_cli.filters.values import read_stdin
     from awa_lib.errors import InvalidInput
 
     ids: list[int] = []
     for word in words:
-        for text in sys.stdin.read().split() if word == "-" else [word]:
-            if not text.isascii() or not text.isdecimal() or int(text) > INT64_MAX:
+        for text in read_stdin().split() if word == "-" else [word]:
+            # Python reads no number of more than 4,300 digits.
+            if not re.fullmatch(r"[0-9]{1,19}", text) or int(text) > INT64_MAX:
                 raise InvalidInput(
                     f"{text!r} is not a job id",
                     hint="ids are whole numbers: awa job list -o ids",
