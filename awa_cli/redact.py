@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from dataclasses import fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -27,8 +28,11 @@ class Redactor:
         from awa_lib.errors import InvalidInput
 
         try:
-            self._pattern = re.compile(pattern, re.IGNORECASE)
-        except re.error as error:
+            with warnings.catch_warnings():
+                # Of what a later Python may read differently: it would be printed with our path.
+                warnings.simplefilter("ignore")
+                self._pattern = re.compile(pattern, re.IGNORECASE)
+        except (re.error, OverflowError, RecursionError) as error:
             raise InvalidInput(
                 f"--redact {pattern!r} is not a regular expression",
                 why=str(error),

@@ -6,8 +6,11 @@ The standard library writes: orjson writes NaN as null without an error.
 from __future__ import annotations
 
 import json
+import math
 import re
 from typing import TYPE_CHECKING, Any, Final
+
+from awa_lib.errors import SerializationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,17 +40,28 @@ _MAX_DIGITS: Final = 4300
 
 
 def _loads_json(text: str) -> Any:
-    """Parse with the standard library; an integer too long for Python becomes a float."""
+    """Parse with the standard library; a number that Python cannot hold stays text."""
     try:
-        return json.loads(text)
-    except json.JSONDecodeError:
-        raise
-    except ValueError:
-        return json.loads(text, parse_int=_int)
+        try:
+            return _decode(text)
+        except json.JSONDecodeError:
+            raise
+        except ValueError:
+            return json.loads(text, parse_int=_int, parse_float=_float)
+    except RecursionError:
+        raise SerializationError("the JSON is nested too deep to be read") from None
 
 
-def _int(digits: str) -> int | float:
-    return int(digits) if len(digits) <= _MAX_DIGITS else float(digits)
+def _int(digits: str) -> int | str:
+    return int(digits) if len(digits) <= _MAX_DIGITS else digits
+
+
+def _float(digits: str) -> float | str:
+    value = float(digits)
+    return digits if math.isinf(value) else value
+
+
+_decode: Final = json.JSONDecoder(parse_float=_float).decode
 
 
 def _loads_orjson(text: str) -> Any:
@@ -61,4 +75,8 @@ def _loads_orjson(text: str) -> Any:
 
 
 loads: Final[Callable[[str], Any]] = _loads_json if orjson is None else _loads_orjson
-"""Return the value of JSON text.  Raises ValueError (json.JSONDecodeError) for other text."""
+"""Return the value of JSON text.
+
+Raises ValueError (json.JSONDecodeError) for other text, SerializationError, which is one too, for
+nesting that Python cannot read.
+"""

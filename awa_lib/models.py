@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar
 
 from awa_lib._json import loads
+from awa_lib._stored import as_entries, as_members
 from awa_lib.states import BY_NAME, JobState
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ class Job(Generic[A]):
     def metadata(self) -> dict[str, Any]:
         """The job's metadata object."""
         if not isinstance(self._metadata, dict):
-            self._metadata = loads(self._metadata) if self._metadata else {}
+            self._metadata = as_members(self._metadata) if self._metadata else {}
         return self._metadata
 
     @property
@@ -134,7 +135,7 @@ class Job(Generic[A]):
     def errors(self) -> list[dict[str, Any]]:
         """The recorded failures, oldest first: {error, attempt, at[, terminal]}."""
         if not isinstance(self._errors, list):
-            self._errors = loads(self._errors) if self._errors else []
+            self._errors = as_entries(self._errors) if self._errors else []
         return self._errors
 
     @property
@@ -142,7 +143,7 @@ class Job(Generic[A]):
         """The progress object {percent, message?, metadata?}, or None."""
         if self._attempt is not None:
             return self._attempt.progress
-        return loads(self._progress) if self._progress else None
+        return as_members(self._progress) if self._progress not in (None, "", "null") else None
 
     @property
     def run_at(self) -> str:

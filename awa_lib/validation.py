@@ -31,6 +31,7 @@ __all__ = [
     "names_of",
     "nearest",
     "number_of",
+    "one_line",
     "state_of",
     "storable",
     "takes",
@@ -84,6 +85,11 @@ def text_of(field: str, value: object, longest: int) -> str:
             why="PostgreSQL stores neither NUL characters nor lone surrogates",
         )
     return value
+
+
+def one_line(text: str) -> str:
+    """Return a text that fits a line of a message: what is not printable is escaped."""
+    return text if text.isprintable() else repr(text)[1:-1]
 
 
 def storable(text: str) -> bool:

@@ -339,6 +339,14 @@ class Fleet:
         return safe
 
 
+def states_of(conn: psycopg.Connection[Any], jobs: list[awa.Job]) -> set[str]:
+    """Return the states that these jobs are in."""
+    rows = conn.execute(
+        "SELECT state::text FROM awa.jobs WHERE id = ANY(%s)", ([job.id for job in jobs],)
+    )
+    return {state for (state,) in rows}
+
+
 def _judge_row(fleet: Fleet, row: tuple[Any, ...], safe: dict[int, list[float]]) -> list[str]:
     job_id, kind, state, attempt, most, _, errors, _ = row
     outcome = fleet.jobs.get(job_id)

@@ -138,7 +138,10 @@ def _origins(urls: list[str]) -> frozenset[str]:
     from awa_lib.errors import InvalidInput
 
     for url in urls:
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+        except ValueError:  # brackets that hold no address
+            parts = urlsplit("")
         if parts.scheme not in {"http", "https"} or url != f"{parts.scheme}://{parts.netloc}":
             raise InvalidInput(
                 f"--cors-origin {url!r} is not an origin",

@@ -77,7 +77,7 @@ def _read(path: Path) -> tuple[float, list[Any] | None]:
     try:
         age = time.time() - path.stat().st_mtime
         found = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return 0.0, None
     return age, found if isinstance(found, list) else None
 

@@ -58,7 +58,7 @@ _TOKEN: Final = re.compile(r"\\[nt\\]|\{\{|\}\}|\{([^{}]*)\}")
 def read_shape(text: Any) -> Shape:
     """Read ``-o``: a format, or ``template=TEXT`` with ``{field}`` in it."""
     from awa_lib.errors import InvalidInput
-    from awa_lib.validation import nearest
+    from awa_lib.validation import nearest, one_line
 
     if isinstance(text, Shape):
         return text
@@ -71,7 +71,7 @@ def read_shape(text: Any) -> Shape:
     forms = {item: item for item in known} | {"template": "template='{id}'"}
     near = nearest(name.lower(), forms, cutoff=0.5)
     raise InvalidInput(
-        f"unknown output format: {text}",
+        f"unknown output format: {one_line(str(text))}",
         why=f"formats are {', '.join(known)}, template=TEXT",
         hint=None if near is None else f"did you mean: -o {forms[near]}",
     )
@@ -101,7 +101,7 @@ def field_of(row: dict[str, Any], path: str) -> Any:
     for part in parts:
         if isinstance(value, dict):
             value = value.get(part)
-        elif isinstance(value, list) and part.isdecimal():
+        elif isinstance(value, list) and re.fullmatch(r"[0-9]{1,9}", part):
             value = value[int(part)] if int(part) < len(value) else None
         else:
             return None

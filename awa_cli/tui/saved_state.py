@@ -44,12 +44,12 @@ class SavedState:
             del known[key]
         everything[self._name] = known
         with suppress(OSError):
-            self._write(json.dumps(everything, ensure_ascii=False, indent=2))
+            self._write(json.dumps(everything, indent=2))
 
     def _all(self) -> dict[str, Any]:
         try:
             found = json.loads(self._path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return {}
         return found if isinstance(found, dict) else {}
 

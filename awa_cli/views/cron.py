@@ -40,6 +40,8 @@ _LEAP_DAY: Final = (29, 2)
 _MINUTES: Final = 60
 _HOURS: Final = 24
 _TIMES_LIMIT: Final = 4
+# No longer one is common, and Python reads no number of more than 4,300 digits.
+_LONGEST: Final = 200
 
 
 def in_words(expression: str) -> str:
@@ -49,7 +51,7 @@ def in_words(expression: str) -> str:
     ``Monday to Friday at 02:00``.
     """
     text = " ".join(expression.split())
-    if text.startswith("@"):
+    if text.startswith("@") or len(text) > _LONGEST:
         return _NAMED.get(text.lower(), text)
     fields = _ZEROS.sub("", text.lower().replace("?", "*")).split(" ")
     every_second = len(fields) == 6 and fields[0]  # noqa: PLR2004 - seconds come first of six

@@ -109,7 +109,10 @@ def check_origin(settings: Settings, scope: Scope, headers: Mapping[str, str]) -
 
 def _same(origin: str, headers: Mapping[str, str]) -> bool:
     """Compare with the Host header; the schemes may differ, since a proxy may terminate TLS."""
-    parts = urlsplit(origin)
+    try:
+        parts = urlsplit(origin)
+    except ValueError:  # brackets that hold no address
+        return False
     return parts.scheme in {"http", "https"} and parts.netloc == headers.get("host")
 
 

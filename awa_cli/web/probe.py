@@ -6,6 +6,7 @@ The thread also answers, and reports it, while a handler blocks the worker's eve
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, Final
@@ -44,7 +45,7 @@ _STOP_SECONDS: Final = 5.0
 def read_address(text: str) -> tuple[str, int]:
     """Parse ``PORT`` or ``ADDRESS:PORT``.  Raises InvalidInput."""
     host, _, port = text.rpartition(":")
-    if not port.isdecimal() or not int(port) < 2**16:
+    if not re.fullmatch(r"[0-9]{1,5}", port) or not int(port) < 2**16:
         raise InvalidInput(
             f"--health-port is not a port or an address: {text!r}",
             hint="use --health-port 8080, or --health-port 0.0.0.0:8080",

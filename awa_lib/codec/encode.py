@@ -14,7 +14,7 @@ from uuid import UUID
 
 from awa_lib._json import dumps, orjson
 from awa_lib.errors import SerializationError, ValidationError
-from awa_lib.validation import INT64_MIN
+from awa_lib.validation import INT64_MIN, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -243,7 +243,7 @@ def _check_text(text: str, path: str) -> str:
 
 def _refuse(path: str, what: str, hint: str | None = None) -> SerializationError:
     return SerializationError(
-        f"{path}: {what}", why="a worker could not read the value back", hint=hint
+        f"{one_line(path)}: {what}", why="a worker could not read the value back", hint=hint
     )
 
 

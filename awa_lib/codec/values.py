@@ -12,6 +12,7 @@ from uuid import UUID
 
 from awa_lib.codec.encode import to_json
 from awa_lib.errors import SerializationError
+from awa_lib.validation import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -44,7 +45,7 @@ class Mismatch(Exception):
 
     def __str__(self) -> str:
         steps = [f"[{step}]" if isinstance(step, int) else f".{step}" for step in self.path[::-1]]
-        return f"args{''.join(steps)}: {self.what}"
+        return f"args{one_line(''.join(steps))}: {self.what}"
 
 
 def wrong(expected: str, value: Any) -> Mismatch:

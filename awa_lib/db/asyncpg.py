@@ -162,5 +162,6 @@ def _translate(error: Exception, conn: Any) -> AwaError:
         constraint=getattr(error, "constraint_name", None),
         detail=getattr(error, "detail", None),
         hint=getattr(error, "hint", None),
+        context=getattr(error, "context", None),
         broken=_lost(conn) or isinstance(error, OSError),
     )

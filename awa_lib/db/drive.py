@@ -19,6 +19,7 @@ from psycopg.rows import tuple_row
 
 from awa_lib._sql import BEGIN, COMMIT, ROLLBACK, Op, Rows
 from awa_lib.db.again import RENEW, Renew
+from awa_lib.db.far_times import read_again
 from awa_lib.db.refusals import advice
 from awa_lib.db.sqlstates import Meaning, meaning_of
 from awa_lib.db.turns import thread_turn, turn
@@ -67,8 +68,9 @@ _UNKNOWN_TEXT: Final = {"22P05", "22021"}
 _KEYS: Final = {_UNIQUE, "jobs_hot_pkey", "scheduled_jobs_pkey"}
 # By a trigger or a function: the words of whoever wrote it.
 _RAISED: Final = "P0001"
-# Of a parameter, not of a row; the storage functions raise it with words of their own.
-_PARAMETER: Final = "22023"
+# The first line of the CONTEXT of a message in the words of a published function: what it quotes is
+# its own argument.  Names and keywords are in no language.
+_OWN_WORDS = re.compile(r'[^\n]*(?<![\w."])(?:awa\.)?storage_prepare\([^\n]*\bRAISE\b')
 # In messages about a value (class 22), what is quoted is the value, in the quotes of any language.
 _QUOTED = re.compile('["«»„“”\u2018\u2019「『].*["«»„“”\u2018\u2019」』]', re.DOTALL)
 _HOLDER = re.compile(r"held by job (\d+)")
@@ -82,13 +84,14 @@ def translate(error: psycopg.Error | UnicodeError) -> AwaError:
     if diag.message_primary is not None:
         # A traceback shows the whole text, of which DETAIL and CONTEXT quote rows; they stay in
         # error.diag.
-        error.args = (without_values(diag.message_primary, error.sqlstate),)
+        error.args = (without_values(diag.message_primary, error.sqlstate, diag.context),)
     return explain(
         diag.message_primary or str(error),
         error.sqlstate,
         constraint=diag.constraint_name,
         detail=diag.message_detail,
         hint=diag.message_hint,
+        context=diag.context,
         broken=isinstance(error, psycopg.OperationalError | psycopg.InterfaceError),
     )
 
@@ -100,13 +103,15 @@ def explain(
     constraint: str | None,
     detail: str | None,
     hint: str | None,
+    context: str | None,
     broken: bool,
 ) -> AwaError:
     """Return the library's error for a message of the server or the driver.
 
-    ``broken`` is True if an error without a code means a lost connection.
+    ``context`` is the server's CONTEXT.  ``broken`` is True if an error without a code means a lost
+    connection.
     """
-    message = without_values(message.strip().replace("\n", " "), sqlstate)
+    message = without_values(message.strip().replace("\n", " "), sqlstate, context)
     if sqlstate == _UNIQUE_VIOLATION and constraint in _KEYS:
         return _duplicate(constraint, detail)
     if sqlstate in _UNDEFINED and "awa" in message:
@@ -149,9 +154,9 @@ def _duplicate(constraint: str, detail: str | None) -> AwaError:
     )
 
 
-def without_values(message: str, sqlstate: str | None) -> str:
+def without_values(message: str, sqlstate: str | None, context: str | None) -> str:
     """Return a message of the server without the value of a row that it quotes."""
-    if sqlstate is not None and sqlstate.startswith("22") and sqlstate != _PARAMETER:
+    if (sqlstate or "").startswith("22") and not _OWN_WORDS.match(context or ""):
         return _QUOTED.sub('"…"', message)
     return message
 
@@ -368,16 +373,27 @@ async def _aexecute(
                     await copy.write(block_of_text)
             return Rows()
         await cursor.execute(statement.query.text, statement.values)
-        if cursor.description is None:
-            return Rows()
-        columns = tuple(column.name for column in cursor.description)
+        return await _arows(cursor)
+
+
+async def _arows(cursor: psycopg.AsyncRawCursor[Any]) -> Rows:
+    if cursor.description is None:
+        return Rows()
+    columns = tuple(column.name for column in cursor.description)
+    try:
         return Rows(await cursor.fetchall(), columns)
+    except psycopg.DataError:
+        return Rows(read_again(cursor), columns)
 
 
 def _rows(cursor: psycopg.RawCursor[Any]) -> Rows:
     if cursor.description is None:
         return Rows()
-    return Rows(cursor.fetchall(), tuple(column.name for column in cursor.description))
+    columns = tuple(column.name for column in cursor.description)
+    try:
+        return Rows(cursor.fetchall(), columns)
+    except psycopg.DataError:
+        return Rows(read_again(cursor), columns)
 
 
 class _Cursor(psycopg.RawCursor[Any]):

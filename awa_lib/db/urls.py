@@ -9,6 +9,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from awa_lib.errors import ValidationError
+from awa_lib.validation import storable
 
 __all__ = ["read_address"]
 
@@ -20,6 +21,12 @@ def read_address(address: str) -> dict[str, Any]:
     takes ``user:a/b@host`` for the host ``user`` with the port ``a``, so its messages could show a
     password.
     """
+    if not storable(address):
+        raise ValidationError(
+            "the database URL cannot be read",
+            why="it contains a NUL character or half a character (a lone surrogate)",
+            hint="write it like postgresql://USER:PASSWORD@HOST:5432/NAME",
+        )
     if (found := re.match(r"postgres(?:ql)?://([^?]*)", address)) is not None:
         place, _, name = found[1].partition("/")
         hosts = place.rpartition("@")[2]
@@ -32,7 +39,7 @@ def read_address(address: str) -> dict[str, Any]:
             )
     try:
         return conninfo_to_dict(address)
-    except psycopg.Error:
+    except (psycopg.Error, UnicodeError):  # %80 is no character
         raise ValidationError(
             "the database URL cannot be read",
             why="it is neither postgresql://… nor key=value pairs nor embedded:",

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from awa_lib._json import loads
 from awa_lib._sql import sql
+from awa_lib._stored import as_entries
 from awa_lib.states import ENDED
 from awa_lib.validation import INT64_MAX
 
@@ -75,7 +75,7 @@ class _Row:
     errors: str | None
 
     def entries(self) -> list[dict[str, Any]]:
-        return loads(self.errors) if self.errors else []
+        return as_entries(self.errors) if self.errors else []
 
     @property
     def mark(self) -> tuple[str, int, datetime | None]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from awa_lib._json import loads
 from awa_lib._sql import sql
+from awa_lib._stored import as_members
 from awa_lib.filters import checked_limit
 
 if TYPE_CHECKING:
@@ -62,4 +62,4 @@ def audit_entries(
 
 
 def _entry(*, detail: str, **columns: Any) -> AuditEntry:
-    return AuditEntry(detail=loads(detail), **columns)
+    return AuditEntry(detail=as_members(detail), **columns)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from awa_lib._json import loads
 from awa_lib._sql import sql
+from awa_lib._stored import as_members
 from awa_lib.reads.jobs import JobRow, job_row, job_rows, job_rows_of
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def _describe(rows: Sequence[JobRow]) -> Op[list[DescribedJob]]:
     declared = yield sql.read_descriptors("described", queues=sorted(queues), kinds=sorted(kinds))
     for noun, name, display_name, description, owner, docs_url, tags, extra in declared:
         found[noun][name] = Descriptor(
-            display_name, description, owner, docs_url, tags, loads(extra)
+            display_name, description, owner, docs_url, tags, as_members(extra)
         )
     return [
         DescribedJob(

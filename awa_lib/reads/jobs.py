@@ -6,8 +6,9 @@ from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from awa_lib._json import dumps, loads
+from awa_lib._json import dumps
 from awa_lib._sql import sql
+from awa_lib._stored import as_data, as_entries, as_members
 from awa_lib.errors import JobNotFound, ValidationError
 from awa_lib.filters import JobQuery
 from awa_lib.states import CAN_RETRY_IN_AWA_05, ENDED, STATES, JobState
@@ -316,7 +317,7 @@ def _current_run(job: JobRow, entry: dict[str, Any] | None) -> JobRun:
         state=job.state,
         started_at=job.attempted_at,
         finished_at=job.finalized_at if job.state in ENDED else None,
-        error=entry["error"] if entry else None,
+        error=entry.get("error") if entry else None,
         terminal=bool(entry.get("terminal")) if entry else None,
         progress=job.progress,
         metadata=job.metadata,
@@ -334,7 +335,7 @@ def _past_run(job: JobRow, attempt: int, entry: dict[str, Any]) -> JobRun:
         source="error_history",
         state="failed" if entry.get("terminal") else "retryable",
         started_at=None,
-        finished_at=_stamp(entry["at"]),
+        finished_at=_stamp(entry["at"]) if "at" in entry else None,
         error=entry.get("error"),
         terminal=bool(entry.get("terminal")),
         progress=None,
@@ -406,13 +407,13 @@ def _row(
     **columns: Any,
 ) -> JobRow:
     return JobRow(
-        args=_ordered(loads(args)) if args != "{}" else {},
-        errors=_ordered(loads(errors)) if errors else [],
-        metadata=_ordered(loads(metadata)) if metadata != "{}" else {},
+        args=_ordered(as_data(args)) if args != "{}" else {},
+        errors=_ordered(as_entries(errors)) if errors else [],
+        metadata=_ordered(as_members(metadata)) if metadata != "{}" else {},
         unique_key=list(bytes.fromhex(unique_key)) if unique_key is not None else None,
         unique_states=[str(JobState(bit)) for bit, set_ in enumerate(unique_states) if set_ == "1"]
         if unique_states is not None
         else None,
-        progress=_ordered(loads(progress)) if progress else None,
+        progress=_ordered(as_members(progress)) if progress and progress != "null" else None,
         **columns,
     )

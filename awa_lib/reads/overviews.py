@@ -6,8 +6,8 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from awa_lib._json import loads
 from awa_lib._sql import sql
+from awa_lib._stored import as_members
 from awa_lib.errors import NotFound
 from awa_lib.reads.dead_letters import dlq_depth
 from awa_lib.reads.policies import get_queue_policy
@@ -164,6 +164,6 @@ def _by_name(rows: Rows) -> dict[str, dict[str, Any]]:
     found = {}
     for row in rows:
         columns = dict(zip(rows.columns, row, strict=True))
-        columns["extra"] = loads(columns["extra"])
+        columns["extra"] = as_members(columns["extra"])
         found[columns.pop("name")] = columns
     return found

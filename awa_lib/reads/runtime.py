@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from awa_lib._json import loads
 from awa_lib._sql import sql
+from awa_lib._stored import as_queues
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -137,4 +137,4 @@ def live_instances() -> Op[list[RuntimeInstance]]:
 
 
 def _instance(*, queues: str, **columns: Any) -> RuntimeInstance:
-    return RuntimeInstance(queues=loads(queues), **columns)
+    return RuntimeInstance(queues=as_queues(queues), **columns)

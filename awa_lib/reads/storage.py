@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from awa_lib._json import dumps, loads
 from awa_lib._sql import sql
+from awa_lib._stored import as_members
 from awa_lib.errors import SchemaNotMigrated
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def _report(*, details: str, live_runtime_capability_counts: str, **columns: Any
     enter = _enter_blockers(columns, counts)
     finalize = _finalize_blockers(columns, counts)
     return StorageReport(
-        details=loads(details),
+        details=as_members(details),
         live_runtime_capability_counts=dict(sorted(counts.items())),
         can_enter_mixed_transition=not enter,
         enter_mixed_transition_blockers=enter,

@@ -20,6 +20,8 @@ from fix_web import web_client
 from fix_worker import working
 
 import awa_lib as awa
+from awa_lib.db.asyncpg import run as over_asyncpg
+from awa_lib.ops import storage
 from awa_lib.runtime.http_worker import HttpWorker
 
 MARK = "5ecret-0f-a-job"
@@ -86,6 +88,46 @@ async def test_an_index_of_the_applications_own(client, db) -> None:
     with pytest.raises(awa.DatabaseError, match='for type integer: "…"') as wrong:
         await client.insert(ARGS, kind="k")
     kept(wrong.value)
+
+
+ZONES = {
+    # The server's own words: time zone "…" not recognized.
+    "index": "CREATE INDEX mine ON awa.jobs_hot (timezone(args->>'a', created_at))",
+    # A trigger of the application, with the code and the name of a published function.
+    "trigger": """
+        CREATE SCHEMA shop;
+        CREATE FUNCTION shop.storage_prepare() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN RAISE EXCEPTION 'bad zone "%"', NEW.args->>'a' USING ERRCODE = '22023'; END $$;
+        CREATE TRIGGER zones BEFORE INSERT ON awa.jobs_hot FOR EACH ROW
+        EXECUTE FUNCTION shop.storage_prepare();
+    """,
+}
+
+
+@pytest.mark.parametrize("own", ZONES)
+async def test_a_time_zone_of_a_row(client, database_url, db, own) -> None:
+    db.execute(ZONES[own])
+    conn = await asyncpg.connect(database_url)
+    try:
+        async with awa.AsyncClient(database_url) as other:
+            for act in (client.insert, other.using(conn).insert):
+                with pytest.raises(awa.DatabaseError, match='zone "…"') as refused:
+                    await act(ARGS, kind="k")
+                assert refused.value.sqlstate == "22023"
+                kept(refused.value)
+    finally:
+        await conn.close()
+
+
+async def test_the_words_of_a_storage_function_stay(database_url) -> None:
+    """What it quotes is its own argument.  Psycopg: ``awa storage prepare`` in tests/cli."""
+    conn = await asyncpg.connect(database_url)
+    try:
+        with pytest.raises(awa.ValidationError) as refused:
+            await over_asyncpg(conn, storage.prepare("canonical"))
+        assert str(refused.value) == 'storage engine "canonical" is already active'
+    finally:
+        await conn.close()
 
 
 async def test_a_statement_of_the_callers_own(client, constrained) -> None:

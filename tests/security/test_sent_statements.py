@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
+from uuid import uuid4
 
 import pytest
+from fix_tui import Driver
 from fix_wait import aeventually
 from fix_web import web_client
 from fix_worker import Noop, working
 from psycopg import sql as names
+from textual.widgets import Input
 
 import awa_lib as awa
+from awa_cli.database.target import describe
+from awa_cli.tui.app import Monitor
+from awa_cli.tui.changes import cron as on_schedules
+from awa_cli.tui.changes import jobs as on_jobs
+from awa_cli.tui.changes import queues as on_queues
+from awa_cli.tui.widgets.filter_bar import FilterBar
 from awa_lib import _sql
 from awa_lib.runtime import listener
 
@@ -185,6 +195,169 @@ async def test_a_worker(secure, said) -> None:
     texts = said()
     check(texts, 15)
     assert any(text in LISTENS and MARK in text for text in texts)
+
+
+@pytest.fixture
+def waiting(secure) -> Callable[[], tuple[int, str]]:
+    """Make a job that waits for a callback; return its id and that of the callback."""
+
+    def make() -> tuple[int, str]:
+        callback_id = str(uuid4())
+        with secure.admin() as admin:
+            (job_id,) = admin.execute(
+                "INSERT INTO awa.jobs_hot (kind, queue, state, callback_id, callback_timeout_at,"
+                " callback_filter) VALUES (%s, %s, 'waiting_external', %s, now() + interval '1 h',"
+                " 'payload.a == 1') RETURNING id", [HOSTILE, QUEUE, callback_id],
+            ).fetchone()  # fmt: skip
+        return job_id, callback_id
+
+    return make
+
+
+async def test_changes_of_callbacks(secure, said, waiting) -> None:
+    """By the client, by the command and over HTTP, with hostile answers, errors and ids."""
+    payload = {HOSTILE: HOSTILE}
+    async with awa.AsyncClient(secure.url("runtime")) as client:
+        ended = [
+            await client.complete_external(waiting()[1], payload),
+            await client.fail_external(waiting()[1], HOSTILE),
+            await client.retry_external(waiting()[1]),
+        ]
+        await client.heartbeat_callback(waiting()[1], 60)
+        await client.resume_external(waiting()[1], payload)
+        await client.resolve_callback(waiting()[1], payload, default_action="fail")
+        for act in (client.complete_external, client.retry_external, client.heartbeat_callback):
+            with pytest.raises(awa.AwaError):
+                await act(HOSTILE)
+    assert [str(job.state) for job in ended] == ["completed", "failed", "available"]
+    async with web_client(secure.url("runtime")) as web:
+        for action, body in (
+            ("complete", {"payload": payload}), ("fail", {"error": HOSTILE}),
+            ("heartbeat", {"timeout_seconds": 60}), ("resume", {"payload": payload}),
+        ):  # fmt: skip
+            answer = await web.post(f"/api/callbacks/{waiting()[1]}/{action}", json=body)
+            assert answer.status_code == 200, answer.text
+        refused = await web.post(f"/api/callbacks/{MARK}%27%3B--/fail", json={"error": HOSTILE})
+        assert refused.status_code == 422
+    check(said(), 8)
+
+
+@pytest.mark.parametrize("action", ["complete", "fail", "resume", "retry"])
+def test_commands_of_callbacks(secure, offline, said, waiting, action) -> None:
+    words = {
+        "complete": ["--payload", '{"a": "' + MARK + "'; --" + '"}'],
+        "fail": ["--error", HOSTILE],
+    }
+    for callback_id in (waiting()[1], HOSTILE):
+        ran = offline(
+            "--database-url", secure.url("runtime"), "callback", action, callback_id,
+            *words.get(action, ()), "--yes",
+        )  # fmt: skip
+        assert "a bug in awa" not in ran.err
+        assert (ran.status == 0) == (callback_id != HOSTILE), ran.err
+    check(said(), 1)
+
+
+NAME = f"n {HOSTILE[:60]}"
+
+
+@pytest.fixture
+def schedule(secure) -> str:
+    """A schedule of a hostile name."""
+    with secure.admin() as admin:
+        admin.execute(
+            "INSERT INTO awa.cron_jobs (name, cron_expr, kind, queue, args) VALUES"
+            " (%s, '@daily', %s, %s, '{}') ON CONFLICT (name) DO NOTHING",
+            [NAME, HOSTILE, QUEUE],
+        )
+    return NAME
+
+
+async def test_changes_of_schedules(secure, said, schedule) -> None:
+    async with awa.AsyncClient(secure.url("runtime")) as client:
+        await client.pause_cron_job(NAME, paused_by=HOSTILE)
+        await client.resume_cron_job(NAME)
+        job = await client.trigger_cron_job(NAME)
+        assert [one.name for one in await client.list_cron_jobs(name=NAME)] == [NAME]
+        assert await client.delete_cron_job(NAME)
+        with pytest.raises(awa.ScheduleNotFound):
+            await client.pause_cron_job(NAME)
+    assert job.kind == HOSTILE
+    check(said(), 5)
+
+
+def test_commands_of_schedules(secure, offline, said, schedule, tmp_path) -> None:
+    """With a file whose schedule is hostile in every field, which is applied and exported."""
+    file = tmp_path / "cron.json"  # JSON is YAML
+    file.write_text(
+        json.dumps({"schedules": [{
+            "name": f"{NAME} 2", "cron_expr": "@daily", "kind": HOSTILE, "queue": QUEUE,
+            "args": {HOSTILE: HOSTILE}, "tags": [HOSTILE[:60]], "metadata": {HOSTILE: HOSTILE},
+        }]})
+    )  # fmt: skip
+    for words in (
+        ["pause", NAME, "--yes"], ["resume", NAME, "--yes"], ["trigger", NAME, "--yes"],
+        ["apply", "-f", file, "--yes"], ["export"], ["show", NAME],
+        ["remove", NAME, "--yes"], ["remove", f"{NAME} 2", "--yes"],
+    ):  # fmt: skip
+        ran = offline("--database-url", secure.url("runtime"), "cron", *words)
+        assert ran.status == 0, (words, ran.err)
+    check(said(), 6)
+
+
+async def test_the_monitor(secure, said, waiting, schedule) -> None:
+    """Its filter, its screens and each of its changes, on rows with hostile names."""
+    jobs = [waiting()[0] for _ in range(2)]
+    async with awa.AsyncClient(secure.url("runtime")) as client:
+        job = await client.insert({"a": HOSTILE}, kind=HOSTILE, queue=QUEUE)
+    with secure.admin() as admin:
+        admin.execute("UPDATE awa.jobs_hot SET state = 'failed', finalized_at = now() WHERE id = %s",
+                      [jobs[0]])  # fmt: skip
+    app = Monitor(describe(secure.url("runtime")), interval=0.1, ascii_only=False, screen="jobs")
+    async with app.run_test(size=(100, 30)) as pilot:
+        driver = Driver(app, pilot)
+        page = await driver.at("jobs")
+        for text in (
+            f'kind:"{MARK}\'; --"',
+            f"args.a={HOSTILE.split(maxsplit=1)[0]}",
+            f"error:{MARK}'",
+            "",
+        ):
+            await driver.press("/")
+            await aeventually(lambda: page.query_one(FilterBar).is_open)
+            page.query_one(Input).value = text
+            await driver.press("enter")
+            await aeventually(lambda: not page.query_one(FilterBar).is_open)
+        rows = {row.id: row for row in (await _rows(secure, job.id, *jobs))}
+        for change in (
+            on_jobs.retry([rows[jobs[0]]]), on_jobs.set_priority([rows[job.id]], 1),
+            on_jobs.move([rows[job.id]], f"{QUEUE} 2"), on_jobs.cancel([rows[job.id]]),
+            on_queues.pause(QUEUE), on_queues.resume(QUEUE), on_queues.drain(QUEUE),
+            on_schedules.pause(NAME), on_schedules.resume(NAME), on_schedules.trigger(NAME),
+            on_schedules.remove(NAME),
+        ):  # fmt: skip
+            app.apply(change)
+            await driver.answer("y")
+        for screen, subject in (
+            ("queue", QUEUE),
+            ("job", str(job.id)),
+            ("kinds", None),
+            ("cron", None),
+        ):
+            app.enter(screen, subject) if subject else app.action_go(screen)
+            await driver.at(screen)
+    check(said(), 20)
+    with secure.admin() as admin:
+        held = admin.execute(
+            "SELECT count(*) FROM awa.cron_jobs WHERE name = %s", [NAME]
+        ).fetchone()
+        state = admin.execute("SELECT state::text FROM awa.jobs WHERE id = %s", [job.id]).fetchone()
+    assert (held, state) == ((0,), ("cancelled",))
+
+
+async def _rows(secure, *ids: int) -> list:
+    async with awa.AsyncClient(secure.url("runtime")) as client:
+        return [await client.get_job(one) for one in ids]
 
 
 def test_a_statement_with_input_in_it_would_be_found(secure, said) -> None:

@@ -187,7 +187,10 @@ BAD: list[tuple[Any, str]] = [
     (2**64, "v: an int of 65 bits does not fit 64"),
     (-(2**63) - 1, "v: an int of 64 bits does not fit 64"),
     (10**5000, "v: an int of 16610 bits does not fit 64"),
-    ({"a": [{"b": "x\x00y"}]}, "v.a[0].b: text with a NUL character: Postgres cannot store null bytes"),
+    (
+        {"a": [{"b": "x\x00y"}]},
+        "v.a[0].b: text with a NUL character: Postgres cannot store null bytes",
+    ),
     ({"a\x00": 1}, "v key 'a\\x00': text with a NUL character"),
     ("\ud800", "v: text with a lone surrogate"),
     ({"\udfff": 1}, "v key '\\udfff': text with a lone surrogate"),

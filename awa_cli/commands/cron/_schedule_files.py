@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -31,6 +32,8 @@ _DEFAULTS: Final[dict[str, Any]] = {
     "paused": False,
 }
 _REQUIRED: Final = ("name", "cron_expr", "kind")
+# Ten aliases of ten aliases, ten times over, would fill the memory.
+_LONGEST: Final = 10_000_000
 _FIELDS: Final = (*_REQUIRED, *_DEFAULTS)
 
 
@@ -70,9 +73,9 @@ def read_file(name: str) -> list[Wanted]:
         )
     wanted = [_wanted(number, record) for number, record in enumerate(records, 1)]
     names = [one.schedule.name for one in wanted]
-    for one in names:
-        if names.count(one) > 1:
-            raise InvalidInput(f"schedule {one!r} appears twice in {name!r}")
+    twice = next((one for one, count in Counter(names).items() if count > 1), None)
+    if twice is not None:
+        raise InvalidInput(f"schedule {twice!r} appears twice in {name!r}")
     return wanted
 
 
@@ -84,10 +87,29 @@ def _parse(name: str, text: str) -> Any:
             return tomllib.loads(text)
         import yaml
 
-        return yaml.safe_load(text)
+        # The loader in Python takes the square of the depth of nesting.
+        found = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - both are safe
     except Exception as error:  # noqa: BLE001 - each parser has its own errors
         kind = "TOML" if name.endswith(".toml") else "YAML"
         raise InvalidInput(f"{name!r} is not {kind}", why=" ".join(str(error).split())) from None
+    if _length(found, {}) > _LONGEST:
+        raise InvalidInput(
+            f"{name!r} is too long",
+            why=f"written without its aliases it has more than {_LONGEST:,} characters",
+            hint="use fewer aliases, or several files",
+        )
+    return found
+
+
+def _length(value: Any, known: dict[int, int]) -> int:
+    """Return about how long a value of YAML is when its aliases are written out."""
+    if not isinstance(value, dict | list):
+        return 1 + (len(value) if isinstance(value, str | bytes) else 0)
+    if id(value) not in known:
+        known[id(value)] = _LONGEST  # if it contains itself
+        parts = [*value, *value.values()] if isinstance(value, dict) else value
+        known[id(value)] = 1 + sum(_length(part, known) for part in parts)
+    return known[id(value)]
 
 
 def _wanted(number: int, record: Any) -> Wanted:

@@ -1,0 +1,60 @@
+"""All faults: one function each, which plays it on a fleet under load."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import faults_of_operators as operators
+import faults_of_the_network as network
+import faults_of_the_server as server
+import faults_of_workers as workers
+from fix_fleet import Fleet
+
+Fault = Callable[[Fleet], None]
+
+OF_OPERATORS: list[Fault] = [
+    operators.cancels_in_a_storm,
+    operators.retries_of_waiting_jobs,
+    operators.moves_between_queues,
+    operators.an_open_policy,
+    operators.an_open_unique_key,
+    operators.odd_rows,
+]
+OF_WORKERS: list[Fault] = [
+    workers.sigterm_of_a_worker,
+    workers.kill_9_of_a_worker,
+    workers.a_stopped_leader,
+    workers.a_poison_job,
+]
+OF_THE_NETWORK: list[Fault] = [
+    network.a_silent_network,
+    network.a_cut_network,
+]
+OF_THE_SERVER: list[Fault] = [
+    server.a_transaction_on_running_rows,
+    server.a_locked_table,
+    server.a_table_locked_for_long,
+    server.time_outs_of_the_role,
+    server.terminated_in_a_storm,
+    server.cancelled_in_a_storm,
+    server.immediate_restarts,
+    server.a_server_that_is_away,
+    server.a_stopped_server,
+    server.a_read_only_server,
+]
+ALL: list[Fault] = [*OF_OPERATORS, *OF_WORKERS, *OF_THE_NETWORK, *OF_THE_SERVER]
+# Those of CI: well under two minutes together.
+SHORT: list[Fault] = [
+    operators.cancels_in_a_storm,
+    operators.retries_of_waiting_jobs,
+    operators.odd_rows,
+    workers.sigterm_of_a_worker,
+    server.a_transaction_on_running_rows,
+    operators.an_open_unique_key,
+    server.terminated_in_a_storm,
+    server.cancelled_in_a_storm,
+    server.immediate_restarts,
+    network.a_cut_network,
+    workers.kill_9_of_a_worker,
+    operators.moves_between_queues,
+]
