@@ -1,0 +1,312 @@
+#!/usr/bin/env python3
+"""Remove guards from the code, one by one: the test that guards.toml names must fail.
+
+python formal/remove.py [--jobs N] [MODEL | GUARD | MODEL.GUARD ...]
+python formal/remove.py --quick       # those that CI runs
+python formal/remove.py --table       # writes formal/guards.md
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import tomllib
+import xml.etree.ElementTree as ET
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+DATA = HERE / "guards.toml"
+PAGE = HERE / "guards.md"
+# What tests need of the checkout.
+COPIED = ("awa_lib", "awa_cli", "sql", "tests", "formal", "pyproject.toml")
+# Statements that are changed can be prepared.
+SOUND = "tests/db/test_prepares.py"
+# How an assertion and a bound fail.  Anything else would also come of a broken statement.
+ASSERTED = re.compile(r"assert\b|AssertionError|Failed: |TimeoutError")
+TEST_SECONDS, RUN_SECONDS = 60, 180
+KEYS = {"place", "old", "new", "also", "test", "raises", "note", "quick", "none"}
+TWIN = re.compile(r"^//! twin: NO_(\w+) breaks (\w+ \w+)$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Edit:
+    """A change of the text of a place: a module, or a block of an SQL file."""
+
+    place: str
+    old: str
+    new: str
+
+    @property
+    def path(self) -> Path:
+        """Return the file below the root of the checkout."""
+        file = self.place.partition(":")[0]
+        if file.endswith(".py"):
+            return Path(file)
+        (found,) = [path for path in ROOT.glob("sql/**/*.sql") if path.name == file]
+        return found.relative_to(ROOT)
+
+    @property
+    def block(self) -> str | None:
+        """Return the name of the block of ``sql/queries`` that is changed."""
+        return self.place.partition(":")[2] if self.path.parent.name == "queries" else None
+
+    def apply(self, root: Path) -> None:
+        """Change the file.  Raises ValueError unless the text is there once."""
+        path = root / self.path
+        before, text, after = "", path.read_text(), ""
+        if self.block is not None:
+            before, head, text = text.partition(f"-- name: {self.block}\n")
+            if not head:
+                raise ValueError(f"{self.place}: there is no such block")
+            text, head_of_next, after = text.partition("\n-- name: ")
+            before, after = before + head, head_of_next + after
+        found = text.count(self.old)
+        if found != 1:
+            raise ValueError(f"{self.place}: the text is there {found} times: {self.old!r}")
+        path.write_text(before + text.replace(self.old, self.new) + after)
+
+
+@dataclass(frozen=True)
+class Removal:
+    """A guard, or its part at one place, and what fails without it."""
+
+    model: str
+    guard: str
+    breaks: str
+    edits: list[Edit] = field(default_factory=list)
+    test: str = ""
+    raises: str | None = None
+    note: str = ""
+    quick: bool = False
+
+    @property
+    def name(self) -> str:
+        """Return the name of the guard with that of its model."""
+        return f"{self.model}.{self.guard}"
+
+    @property
+    def place(self) -> str:
+        """Return where the code is changed."""
+        return ", ".join(dict.fromkeys(edit.place for edit in self.edits))
+
+
+class Survived(Exception):
+    """A removal that the test does not notice, or that it fails for another reason."""
+
+
+def read(path: Path = DATA) -> list[Removal]:
+    """Read the removals of all guards, in the order of the file."""
+    removals = []
+    for model, guards in tomllib.loads(path.read_text()).items():
+        twins = dict(TWIN.findall((HERE / f"{model}.pml").read_text()))
+        for guard, entries in guards.items():
+            if guard not in twins:
+                raise SystemExit(f"{path.name}: {model}.pml has no twin NO_{guard}")
+            removals += [_removal(model, guard, twins[guard], entry) for entry in entries]
+    return removals
+
+
+def _removal(model: str, guard: str, breaks: str, entry: dict[str, Any]) -> Removal:
+    if unknown := set(entry) - KEYS:
+        raise SystemExit(f"{DATA.name}: {model}.{guard}: unknown {', '.join(sorted(unknown))}")
+    if "none" in entry:
+        return Removal(model, guard, breaks, note=entry["none"])
+    edits = [Edit(each["place"], each["old"], each.get("new", ""))
+             for each in (entry, *entry.get("also", ()))]  # fmt: skip
+    return Removal(
+        model,
+        guard,
+        breaks,
+        edits,
+        entry["test"],
+        entry.get("raises"),
+        entry.get("note", ""),
+        entry.get("quick", False),
+    )
+
+
+def table(removals: list[Removal]) -> str:
+    """Return the page that lists them."""
+    lines = [
+        "# Guards and tests",
+        "",
+        "Written by `python formal/remove.py --table` from `guards.toml`.",
+        "Each line is a change of the code that removes a guard at one place;"
+        " the test fails with it, and so does the property of the twin in the model.",
+        "",
+        "| guard | twin's property | removed in | test that fails |",
+        "|---|---|---|---|",
+    ]
+    lines += [
+        f"| `{each.name}` | `{each.breaks}` | {_place(each)} | {_test(each)} |" for each in removals
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _place(removal: Removal) -> str:
+    return ", ".join(f"`{place}`" for place in removal.place.split(", ") if place) or "nowhere"
+
+
+def _test(removal: Removal) -> str:
+    test = f"`{removal.test.removeprefix('tests/')}`" if removal.test else ""
+    return ": ".join(part for part in (test, removal.note) if part)
+
+
+def run(root: Path, tests: list[str], *options: str) -> dict[str, str]:
+    """Run tests in a copy; return how each ended: "", or the message of its failure."""
+    report = root / "report.xml"
+    report.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider",
+               f"--junitxml={report}", f"--timeout={TEST_SECONDS}", *options, *tests]  # fmt: skip
+    process = subprocess.Popen(
+        command,
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{root / 'tests'}"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        output, _ = process.communicate(timeout=RUN_SECONDS + TEST_SECONDS * len(tests))
+    except subprocess.TimeoutExpired:
+        raise Survived("the tests did not end") from None
+    finally:
+        _end(process)
+    if not report.exists():
+        raise Survived(f"no test was run\n{output}")
+    ended: dict[str, str] = {}
+    for case in ET.parse(report).iter("testcase"):
+        file = (case.get("file") or f"{(case.get('classname') or '').replace('.', '/')}.py")
+        ended[f"{file}::{case.get('name')}"] = _message(case)
+    if not ended:
+        raise Survived(f"no test was run\n{output}")
+    return ended
+
+
+def _message(case: ET.Element) -> str:
+    for kind in ("failure", "error", "skipped"):
+        if (found := case.find(kind)) is not None:
+            prefix = "" if kind == "failure" else f"{kind}: "
+            return prefix + (found.get("message") or "no message")
+    return ""
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    process.wait()
+
+
+def copy(source: Path, target: Path) -> Path:
+    """Copy what tests need."""
+    for name in COPIED:
+        if (source / name).is_dir():
+            shutil.copytree(source / name, target / name)
+        else:
+            target.mkdir(exist_ok=True)
+            shutil.copy2(source / name, target / name)
+    return target
+
+
+def attempt(removal: Removal, sound: Path, target: Path) -> str:
+    """Remove a guard in a copy of ``sound``; return how its test fails.  Raises Survived."""
+    copy(sound, target)
+    for edit in removal.edits:
+        edit.apply(target)
+    modules = {edit.path for edit in removal.edits if edit.path.suffix == ".py"}
+    for module in sorted(modules):
+        name = ".".join(module.with_suffix("").parts)
+        command = [sys.executable, "-W", "error", "-c", f"import {name}"]
+        done = subprocess.run(command, cwd=target, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise Survived(f"the change breaks the code: {done.stderr}")
+    nouns = {edit.path.stem for edit in removal.edits if edit.block}
+    blocks = [f"{SOUND}::test_file[{noun}]" for noun in sorted(nouns)]
+    ended = run(target, [*blocks, removal.test], "-n", "0")
+    for test in blocks:
+        if ended.get(test) != "":
+            raise Survived(f"the change breaks the code: {ended.get(test, 'not run')}")
+    failures = [text for test, text in ended.items() if test not in blocks and text]
+    if not failures:
+        raise Survived("its test passes")
+    wanted = re.compile(re.escape(removal.raises)) if removal.raises else ASSERTED
+    for text in failures:
+        if wanted.search(text.partition("\n")[0]) and not text.startswith("error: "):
+            return text.partition("\n")[0][:90]
+    raise Survived(f"its test fails for another reason: {failures[0]}")
+
+
+def main() -> int:
+    """Run the program; return its exit status."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--jobs", type=int, default=2, help="tests at a time; by default 2")
+    parser.add_argument("--quick", action="store_true", help="only those that CI runs")
+    parser.add_argument("--table", action="store_true", help="write formal/guards.md, run nothing")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="models, guards; by default all")
+    given = parser.parse_args()
+    removals = read()
+    if given.table:
+        PAGE.write_text(table(removals))
+        return 0
+    known = {name for each in removals for name in (each.model, each.guard, each.name)}
+    if unknown := set(given.names) - known:
+        parser.error(f"there is no model and no guard {', '.join(sorted(unknown))}")
+    chosen = [
+        each
+        for each in removals
+        if each.edits
+        and (each.quick or not given.quick)
+        and (not given.names or {each.model, each.guard, each.name} & set(given.names))
+    ]
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    with tempfile.TemporaryDirectory(prefix="awa-guards-") as folder:
+        return check(Path(folder), chosen, jobs=given.jobs)
+
+
+def check(folder: Path, removals: list[Removal], *, jobs: int) -> int:
+    """Check that all tests pass with the guards, and that each fails without its own."""
+    began = time.monotonic()
+    sound = copy(ROOT, folder / "sound")
+    tests = sorted({each.test for each in removals})
+    wrong = {name: text for name, text in run(sound, tests, "-n", str(jobs)).items() if text}
+    if wrong:
+        for name, text in wrong.items():
+            print(f"{name} fails with all guards: {text}")
+        return 1
+    print(f"{len(tests)} tests pass with all guards {time.monotonic() - began:6.1f} s", flush=True)
+
+    def one(number: int) -> bool:
+        removal, target = removals[number], folder / str(number)
+        start = time.monotonic()
+        try:
+            end, fine = attempt(removal, sound, target), True
+        except (Survived, ValueError) as error:
+            end, fine = f"SURVIVED: {error}", False
+        shutil.rmtree(target, ignore_errors=True)
+        seconds = time.monotonic() - start
+        print(f"{removal.name:<24} {removal.place}\n    {seconds:5.1f} s {end}", flush=True)
+        return fine
+
+    with ThreadPoolExecutor(jobs) as pool:
+        survived = list(pool.map(one, range(len(removals)))).count(False)
+    minutes = (time.monotonic() - began) / 60
+    print(f"{len(removals)} removals, {survived} survived, {minutes:.1f} minutes")
+    return int(survived > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
