@@ -201,7 +201,8 @@ def test_job_that_moves_while_it_is_claimed_stays_where_it_went(conn, look, jobs
     look("SELECT pg_advisory_lock(1)")
     conn.execute("SET lock_timeout = 0")
     conn.execute("SET application_name = 'claims'")
-    waiting = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'advisory'"
+    waiting += " AND datname = current_database()"
     with ThreadPoolExecutor() as threads:
         claiming = threads.submit(claim, conn, 9, kinds=kinds)
         eventually(lambda: bool(look(waiting)))

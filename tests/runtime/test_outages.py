@@ -141,7 +141,8 @@ async def test_an_end_that_was_overtaken_after_its_answer_was_lost_is_dropped(
             with psycopg.connect(database_url) as stranger:
                 stranger.execute("SELECT FROM awa.jobs_hot WHERE id = %s FOR UPDATE", [job.id])
                 begin.set()
-                waits = "SELECT FROM pg_locks WHERE NOT granted"
+                waits = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+                waits += " AND datname = current_database()"
                 await aeventually(lambda: rows.all(waits))
                 proxy.hold_new_connections = True
                 proxy.cut_all()
