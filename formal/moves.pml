@@ -117,7 +117,6 @@ inline check() {
 }
 bool single, orphan, claimed, twofold, nowhere, living = true, revived, restarted;
 bool spared = true, unread;
-bool letters;                /* failed jobs are to become dead letters */
 
 /* A job becomes a row in this state, in the hot or the cold table; ok is false after a conflict,
  * when nothing has changed. */
@@ -251,6 +250,8 @@ proctype Waits() {
 #else
 #define may_die(j)     hot[j]
 #endif
+/* Failed jobs become dead letters, or are deleted; a choice of its own would double the states. */
+#define letters        (mask != every)
 #ifndef NO_FOR_DEAD
 #define is_for_dead(j) (letters && state[j] == failed)
 #else
@@ -358,7 +359,6 @@ proctype Operator() {
 init {
     atomic {
         if :: mask = usual :: mask = brief :: mask = every fi;
-        if :: letters = true :: letters = false fi;
         run Producer(0); run Producer(1); run Producer(2);
         run Worker(); run Leader(); run Waits(); run Cleaner(); run Operator()
     }

@@ -9,6 +9,7 @@ python formal/remove.py --table       # writes formal/guards.md
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
 import re
 import shutil
@@ -22,10 +23,11 @@ import xml.etree.ElementTree as ET
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from awa_lib.embedded import acquire
-from awa_lib.testing._databases import SETTINGS
+if TYPE_CHECKING:
+    from multiprocessing.context import ForkServerContext
+    from multiprocessing.process import BaseProcess
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
@@ -151,8 +153,8 @@ def table(removals: list[Removal]) -> str:
         "# Guards and tests",
         "",
         "Written by `python formal/remove.py --table` from `guards.toml`.",
-        "Each line is a change of the code that removes a guard at one place;"
-        " the test fails with it, and so does the property of the twin in the model.",
+        "Each line is a change of the code that removes a guard at one place.",
+        "With it the test fails, as the twin's property does in the model.",
         "",
         "| guard | twin's property | removed in | test that fails |",
         "|---|---|---|---|",
@@ -172,36 +174,64 @@ def _test(removal: Removal) -> str:
     return ": ".join(part for part in (test, removal.note) if part)
 
 
-def run(root: Path, tests: list[str], *options: str) -> dict[str, str]:
-    """Run tests in a copy; return how each ended: "", or the message of its failure."""
-    report = root / "report.xml"
-    report.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider",
-               f"--junitxml={report}", f"--timeout={TEST_SECONDS}", *options, *tests]  # fmt: skip
-    process = subprocess.Popen(
-        command,
-        cwd=root,
-        env={**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{root / 'tests'}"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        output, _ = process.communicate(timeout=RUN_SECONDS + TEST_SECONDS * len(tests))
-    except subprocess.TimeoutExpired:
-        raise Survived("the tests did not end") from None
-    finally:
-        _end(process)
-    if not report.exists():
-        raise Survived(f"no test was run\n{output}")
-    ended: dict[str, str] = {}
-    for case in ET.parse(report).iter("testcase"):
-        file = (case.get("file") or f"{(case.get('classname') or '').replace('.', '/')}.py")
-        ended[f"{file}::{case.get('name')}"] = _message(case)
-    if not ended:
-        raise Survived(f"no test was run\n{output}")
-    return ended
+class Runner:
+    """Runs pytest in copies, each time in a process of its own.
+
+    Imports take longer than most tests.  The first run notes what it has imported of other
+    projects; the others begin in forks of a process that has imported it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._noted = folder / "modules.txt"
+        self._spawn = multiprocessing.get_context("spawn")
+        self._forks: ForkServerContext | None = None
+
+    def run(self, root: Path, tests: list[str]) -> dict[str, str]:
+        """Run tests in a copy; return how each ended: "", or the message of its failure."""
+        report, output = root / "report.xml", root / "output.txt"
+        arguments = ["-q", "-n", "0", "-p", "no:cacheprovider", "--assert=plain",
+                     f"--junitxml={report}", f"--timeout={TEST_SECONDS}", *tests]  # fmt: skip
+        context = self._forks or self._spawn
+        process = context.Process(target=pytest_in, args=(root, arguments, self._noted))
+        process.start()
+        try:
+            process.join(RUN_SECONDS + TEST_SECONDS * len(tests))
+            if process.exitcode is None:
+                raise Survived("the tests did not end")
+        finally:
+            _end(process)
+        if self._forks is None and self._noted.exists():
+            self._forks = multiprocessing.get_context("forkserver")
+            self._forks.set_forkserver_preload(self._noted.read_text().split())
+        ended: dict[str, str] = {}
+        for case in ET.parse(report).iter("testcase") if report.exists() else ():
+            file = f"{(case.get('classname') or '').replace('.', '/')}.py"
+            ended[f"{file}::{case.get('name')}"] = _message(case)
+        if not ended:
+            raise Survived(f"no test was run\n{output.read_text()}")
+        return ended
+
+
+def pytest_in(root: Path, arguments: list[str], noted: Path) -> None:
+    """Run pytest in a copy, in this process; note the modules of other projects."""
+    os.setsid()
+    os.chdir(root)
+    output = os.open("output.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    ours = [str(root), str(root / "tests")]
+    os.environ["PYTHONPATH"] = os.pathsep.join(ours)
+    sys.path[:0] = ours
+    import pytest
+
+    ended = pytest.main(arguments)
+    if not noted.exists():
+        files = {name: getattr(one, "__file__", None) for name, one in sys.modules.items()}
+        names = [name for name, file in files.items()
+                 if file and not Path(file).is_relative_to(root)
+                 and not Path(file).is_relative_to(ROOT)]  # fmt: skip
+        noted.write_text("\n".join(names))
+    sys.exit(int(ended))
 
 
 def _message(case: ET.Element) -> str:
@@ -212,12 +242,13 @@ def _message(case: ET.Element) -> str:
     return ""
 
 
-def _end(process: subprocess.Popen[str]) -> None:
+def _end(process: BaseProcess) -> None:
+    """Kill what is left of a run: the processes that its tests have started."""
     try:
-        os.killpg(process.pid, signal.SIGKILL)
+        os.killpg(process.pid or 0, signal.SIGKILL)
     except ProcessLookupError:
-        pass
-    process.wait()
+        process.kill()
+    process.join()
 
 
 def copy(source: Path, target: Path) -> Path:
@@ -231,7 +262,7 @@ def copy(source: Path, target: Path) -> Path:
     return target
 
 
-def attempt(removal: Removal, sound: Path, target: Path) -> str:
+def attempt(runner: Runner, removal: Removal, sound: Path, target: Path) -> str:
     """Remove a guard in a copy of ``sound``; return how its test fails.  Raises Survived."""
     copy(sound, target)
     for edit in removal.edits:
@@ -245,7 +276,7 @@ def attempt(removal: Removal, sound: Path, target: Path) -> str:
             raise Survived(f"the change breaks the code: {done.stderr}")
     nouns = {edit.path.stem for edit in removal.edits if edit.block}
     blocks = [f"{SOUND}::test_file[{noun}]" for noun in sorted(nouns)]
-    ended = run(target, [*blocks, removal.test], "-n", "0")
+    ended = runner.run(target, [*blocks, removal.test])
     for test in blocks:
         if ended.get(test) != "":
             raise Survived(f"the change breaks the code: {ended.get(test, 'not run')}")
@@ -289,6 +320,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="awa-guards-") as name:
         folder = Path(name)
         folder.chmod(0o755)  # an embedded server of root's runs as another user
+        from awa_lib.embedded import acquire
+        from awa_lib.testing._databases import SETTINGS
+
         with acquire(folder / "server", settings=SETTINGS) as server:
             os.environ[SERVER] = server.url_of("postgres")
             return check(folder, chosen, jobs=given.jobs)
@@ -299,7 +333,8 @@ def check(folder: Path, removals: list[Removal], *, jobs: int) -> int:
     began = time.monotonic()
     sound = copy(ROOT, folder / "sound")
     tests = sorted({each.test for each in removals})
-    wrong = {name: text for name, text in run(sound, tests, "-n", str(jobs)).items() if text}
+    runner = Runner(folder)
+    wrong = {name: text for name, text in runner.run(sound, tests).items() if text}
     if wrong:
         for name, text in wrong.items():
             print(f"{name} fails with all guards: {text}")
@@ -310,7 +345,7 @@ def check(folder: Path, removals: list[Removal], *, jobs: int) -> int:
         removal, target = removals[number], folder / str(number)
         start = time.monotonic()
         try:
-            end, fine = attempt(removal, sound, target), True
+            end, fine = attempt(runner, removal, sound, target), True
         except (Survived, ValueError) as error:
             end, fine = f"SURVIVED: {error}", False
         shutil.rmtree(target, ignore_errors=True)

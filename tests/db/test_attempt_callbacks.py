@@ -37,7 +37,7 @@ OPS: dict[str, tuple[Callable[[int, int], Any], dict[str, str]]] = {
         {"state": "'waiting_external'", **OPEN},
     ),
     "abandon_wait": (
-        lambda job_id, lease: ops.abandon_wait(job_id, lease),
+        ops.abandon_wait,
         {"state": "'waiting_external'", **OPEN},
     ),
     "take_answer": (

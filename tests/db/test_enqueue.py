@@ -157,8 +157,7 @@ async def test_a_batch_whose_connection_was_cut_is_not_sent_again(database_url, 
         " RETURN NULL; END $$"
     )
     look(
-        "CREATE TRIGGER cut BEFORE INSERT ON awa.jobs_hot"
-        " FOR EACH STATEMENT EXECUTE FUNCTION cut()"
+        "CREATE TRIGGER cut BEFORE INSERT ON awa.jobs_hot FOR EACH STATEMENT EXECUTE FUNCTION cut()"
     )
     async with awa.AsyncClient(database_url) as client:
         done = await asyncio.gather(*starts(client, 4), return_exceptions=True)

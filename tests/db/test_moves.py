@@ -42,7 +42,9 @@ def each(put: Callable[..., Any]) -> dict[str, int]:
 def test_only_failed_jobs_become_dead_letters(look, each) -> None:
     ids = array(list(each.values()))
 
-    assert changed(look.conn, "dead_letters", "move_failed", ids=ids, reason=None) == [each["failed"]]
+    assert changed(look.conn, "dead_letters", "move_failed", ids=ids, reason=None) == [
+        each["failed"]
+    ]
 
 
 def test_only_ended_jobs_are_deleted_by_retention(look, each) -> None:
@@ -96,9 +98,7 @@ def test_a_job_that_was_put_off_while_it_is_promoted_is_not(look, put, database_
         psycopg.connect(database_url, autocommit=True) as leader,
         ThreadPoolExecutor() as threads,
     ):
-        promoting = threads.submit(
-            changed, leader, "maintenance", "promote", ids=array([off, due])
-        )
+        promoting = threads.submit(changed, leader, "maintenance", "promote", ids=array([off, due]))
         eventually(lambda: look(waiting))
         look("UPDATE awa.scheduled_jobs SET run_at = '2050-01-01' WHERE id = %s", off)
         look("SELECT pg_advisory_unlock(1)")

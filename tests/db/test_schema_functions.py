@@ -309,6 +309,19 @@ def test_a_copy_holds_up_a_change_of_the_engine(database_url, conn) -> None:
             conn.execute("UPDATE awa.storage_transition_state SET state = 'canonical'")
 
 
+@pytest.mark.parametrize("table", ["jobs_hot", "scheduled_jobs"])
+def test_a_lock_of_the_tables_waits_for_inserts(database_url, conn, table) -> None:
+    """So a later release can wait for transactions that inserted before it changed the engine."""
+    run_at = "2050-01-01T00:00:00Z" if table == "scheduled_jobs" else None
+    conn.execute("SET lock_timeout = '50ms'")
+    with psycopg.connect(database_url) as producer:
+        awa.Client.on(producer).insert({}, kind="k", run_at=run_at)
+        with pytest.raises(pg.LockNotAvailable):
+            conn.execute(f"LOCK TABLE awa.{table} IN SHARE MODE")
+        producer.commit()
+    conn.execute(f"BEGIN; LOCK TABLE awa.{table} IN SHARE MODE; COMMIT")
+
+
 def test_storage_abort_from_active_changes_nothing(conn) -> None:
     conn.execute("UPDATE awa.storage_transition_state SET state = 'active', prepared_engine = 'y'")
     before = status(conn, "storage_status")
