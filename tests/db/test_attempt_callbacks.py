@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import psycopg
@@ -12,6 +13,7 @@ import awa_lib as awa
 from awa_lib.callbacks.cel import Expressions
 from awa_lib.db.drive import run
 from awa_lib.ops import callbacks as ops
+from awa_lib.ops import claims
 
 ID = "6e7fd6d2-15b5-4b12-9dd5-2d5a41f8c001"
 OTHER = "6e7fd6d2-15b5-4b12-9dd5-2d5a41f8c002"
@@ -138,3 +140,17 @@ def test_an_answer_outside_the_journal_stays_when_it_was_taken(conn, put) -> Non
     assert run(conn, ops.take_answer(job_id, 5, ID, 60)) == '{"n": 1}'
     found = conn.execute("SELECT callback_id FROM awa.jobs_hot WHERE id = %s", [job_id])
     assert found.fetchone() == (None,)
+
+
+def test_an_answer_to_a_job_that_its_worker_left_starts_an_attempt(conn, put) -> None:
+    """The handler has returned WaitForCallback."""
+    job_id = put(state="'running'", **OPEN)
+    attempt = SimpleNamespace(job=SimpleNamespace(id=job_id), lease=5, progress_text=None)
+    waits = SimpleNamespace(
+        target="waiting_external", error=None, terminal=True, error_type=None, delay=None,
+        attempt_back=0,
+    )  # fmt: skip
+    assert run(conn, claims.finish_attempts([(attempt, waits)])) == claims.Missed([], [])
+
+    job = awa.Client.on(conn).resume_external(ID)
+    assert (job.state, job.attempt) == (awa.JobState.Available, 0)

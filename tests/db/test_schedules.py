@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 
 import psycopg
@@ -263,6 +264,14 @@ def test_what_was_changed_since_it_was_read_does_not_fire(
     assert [
         job["name"] for job in look("SELECT metadata ->> 'cron_name' AS name FROM awa.jobs")
     ] == ["other"]
+
+
+def test_a_fire_is_made_once(conn, declare) -> None:
+    """Without a version too: the last fire is compared by itself."""
+    declare(schedule())
+    fire = replace(fire_of(conn), version=None)
+
+    assert [run(conn, ops.fire([fire])) for _ in range(2)] == [1, 0]
 
 
 def test_an_operator_is_told_that_a_schedule_is_locked(conn, declare, look, database_url) -> None:
