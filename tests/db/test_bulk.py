@@ -274,21 +274,28 @@ async def test_a_job_that_was_locked_is_matched_again(
     ]
 
 
-async def test_a_job_that_stays_locked_is_given_up(client, fill, look, database_url) -> None:
-    fill(2)
-    (held, _) = [row["id"] for row in look("SELECT id FROM awa.jobs ORDER BY id")]
-    submitted = await client.submit_bulk_operation("retry", kind="k")
-    with psycopg.connect(database_url) as other:
-        other.execute("SELECT FROM awa.jobs_hot WHERE id = %s FOR UPDATE", [held])
-        assert run(look.conn, advance_next())
+def test_a_job_whose_key_stays_locked_is_given_up(fill, put, look, database_url) -> None:
+    unique = {"unique_key": b"k" * 16, "unique_states": "01100000"}
+    fill(1)
+    put(state="failed", **unique)
+    with awa.Client(database_url) as client, psycopg.connect(database_url) as producer:
+        submitted = client.submit_bulk_operation("retry", kind="k")
+        producer.execute(
+            "INSERT INTO awa.jobs_hot (kind, unique_key, unique_states) VALUES ('o', %s, %s)",
+            list(unique.values()),
+        )
+        for _ in range(2):
+            assert run(look.conn, advance_next())
+        half = client.get_bulk_operation(submitted.id)
         look(
-            "UPDATE awa.bulk_operations SET failures = 20,"
+            "UPDATE awa.bulk_operations SET retry_at = NULL, failures = 20,"
             " failing_since = now() - interval '10 minutes'"
         )
         run(look.conn, advance_next())
-        done = await client.get_bulk_operation(submitted.id)
+        done = client.get_bulk_operation(submitted.id)
 
-    assert (done.state, done.processed, done.skipped + done.errored) == ("completed", 1, 1)
+    assert (half.state, half.processed, half.errored) == ("running", 1, 0)
+    assert (done.state, done.processed, done.errored) == ("completed", 1, 1)
 
 
 async def test_a_failing_callback_loses_no_batch(client, fill, look) -> None:
