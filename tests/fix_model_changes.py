@@ -44,21 +44,8 @@ def insert(change: Change, job: Job, on_conflict: str = "raise") -> int | None:
     except Taken:
         if on_conflict == "raise":
             raise
-        if on_conflict == "skip":
-            return None
-        holder = int(change.get(("claim", job.unique)))
-        if on_conflict == "replace":
-            change.put(replaced(change.job(holder), job))
-        return holder
+        return None if on_conflict == "skip" else int(change.get(("claim", job.unique)))
     return job.id
-
-
-def replaced(holder: Job | None, job: Job) -> Job:
-    """Return the holder of a key with what another insert wanted, if it has not started."""
-    if holder is None or holder.state not in ("available", *COLD):
-        raise Taken(holder)
-    moves = {} if (holder.state in COLD) == (job.state in COLD) else {**NO_LEASE, **NO_CALLBACK}
-    return replace(holder, args=job.args, state=job.state, run_at=job.run_at, **moves)
 
 
 def retried(job: Job) -> Job:

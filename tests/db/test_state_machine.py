@@ -140,7 +140,7 @@ class Machine(LeaderRules, OperatorRules):
         args=st.integers(0, 1),
         mask=st.sampled_from(MASKS),
         hours=st.sampled_from([None, None, 2]),
-        on_conflict=st.sampled_from(["raise", "skip", "return_existing", "replace"]),
+        on_conflict=st.sampled_from(["raise", "skip", "return_existing"]),
     )
     def insert_unique(self, n: int, kind: str, args: int, mask: int, **options: Any) -> None:
         self._insert(self.sessions[n], 1, "one", kind, unique=(kind, args), mask=mask, **options)
