@@ -20,7 +20,12 @@
  *
  * Guards:
  *  guard LEASE: what a worker does to its attempt matches the lease
+ *      (callbacks.sql:register_callback, enter_wait, leave_wait, abandon_wait, take_answer,
+ *      cancel_callback).
+ *  guard RUNS: and a job that runs, or waits
  *      (callbacks.sql:register_callback, enter_wait, leave_wait, abandon_wait, take_answer).
+ *  guard WAITS_FOR: a wait is entered and left for the callback of the row
+ *      (callbacks.sql:enter_wait, leave_wait).
  *  guard ID: an answer matches the id of the open callback (callbacks.sql:resume_external).
  *  guard OPEN: an answer matches only a job that has not ended
  *      (callbacks.sql:complete_external, fail_external, resume_external).
@@ -56,8 +61,12 @@
 //! check: assert reply - an answer whose reply was lost can be taken again
 //! check: assert crash - an answer to a job that a stopped process left is not counted as a crash
 //! check: assert early - a time-out ends only a wait
+//! check: assert ended - a worker changes no job that has ended
+//! check: assert replaced - a job waits for the callback that its handler waits for
 //! check: ltl ends - the job ends
 //! twin: NO_LEASE breaks assert mine
+//! twin: NO_RUNS breaks assert ended
+//! twin: NO_WAITS_FOR breaks assert replaced
 //! twin: NO_ID breaks assert current
 //! twin: NO_OPEN breaks assert twice
 //! twin: NO_RETRY_FORGETS breaks assert current
@@ -96,7 +105,19 @@ bool reenter, deadline;
 
 int accepted;                /* callbacks whose answer was accepted, as bits */
 bool own = true, once = true, current = true, twice, mine = true, kept = true, reply = true;
-bool crash, early;
+bool crash, early, ended = true, replaced = true;
+#ifndef NO_RUNS
+#define runs  (state == running)
+#define waits_or_runs (state == running || state == waiting)
+#else
+#define runs  true
+#define waits_or_runs true
+#endif
+#ifndef NO_WAITS_FOR
+#define is_for(id) (callback == id)
+#else
+#define is_for(id) true
+#endif
 byte owed;                   /* an accepted answer that no handler has got yet */
 byte left_by;                /* the lease of a wait that a stopped process has left in the row */
 byte has[2];                 /* the lease of the attempt that a worker runs */
@@ -130,7 +151,10 @@ inline end(as) {
     twice = over; assert(!twice);
     state = as; owed = 0
 }
-inline touch(w) { mine = (lease == has[w]); assert(mine) }
+inline touch(w) {
+    mine = (lease == has[w]); assert(mine);
+    ended = !over; assert(ended)
+}
 /* The handler gets an answer. */
 inline learn(id, what) {
     own = (what == id); assert(own);
@@ -165,7 +189,7 @@ proctype Worker(byte w) {
     :: atomic { (does == begun && used < PLACES && !known[used]) || does == registers ->
         tok = used;
         if
-        :: owns(w) && state == running ->
+        :: owns(w) && runs ->
             touch(w);
             if
             :: !callback && pending && made && !answer[last] -> answer[last] = pending
@@ -199,8 +223,9 @@ proctype Worker(byte w) {
         :: does == enters
         fi;
         if
-        :: owns(w) && (state == running || state == waiting) && callback == id_of(born, tok) ->
+        :: owns(w) && waits_or_runs && is_for(id_of(born, tok)) ->
             touch(w);
+            replaced = (callback == id_of(born, tok)); assert(replaced);
             state = waiting; deadline = false;
             if
             :: does = waits
@@ -212,7 +237,7 @@ proctype Worker(byte w) {
     /* take_answer */
     :: atomic { does == takes ->
         if
-        :: owns(w) && state == running && callback != id_of(born, tok) ->
+        :: owns(w) && runs && callback != id_of(born, tok) ->
 #ifndef NO_JOURNAL_READ
             journaled = answer[tok];
 #endif

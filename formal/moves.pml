@@ -33,6 +33,10 @@
  *      bulk.sql:delete).
  *  guard TEST_RETRY: a job is failed, cancelled, waiting or retryable when it is retried
  *      (jobs.sql:retry_jobs).
+ *  guard TEST_CANCEL: a job that has ended is not cancelled (jobs.sql:cancel_jobs).
+ *  guard TEST_DRAIN: a job that is drained still waits (queues.sql:drain).
+ *  guard FOR_DEAD: a failed job that is to become a dead letter is not deleted
+ *      (maintenance.sql:delete_unsuccessful, old_unsuccessful).
  *  guard APART: a job whose key is taken does not stop the promotion of others
  *      (awa_lib/ops/apart.py:change_apart).
  *  guard SPENT: a job whose key was taken while it waited for a callback fails at the time-out
@@ -46,6 +50,8 @@
 //! check: assert living - only jobs that have ended become dead letters or are deleted
 //! check: assert revived - a cancelled job does not become available by a promotion
 //! check: assert restarted - a running job is not retried
+//! check: assert spared - an ended job is not cancelled, and a running job is not drained
+//! check: assert unread - a failed job that is to become a dead letter is not deleted before
 //! check: ltl promoted - a due job without a key becomes available
 //! check: ltl over - a job that waits for a callback goes on although its key was taken
 //! check: ltl inserted - a job whose key is free is inserted
@@ -58,6 +64,9 @@
 //! twin: NO_TEST_FAILED breaks assert living
 //! twin: NO_TEST_ENDED breaks assert living
 //! twin: NO_TEST_RETRY breaks assert restarted
+//! twin: NO_TEST_CANCEL breaks assert spared
+//! twin: NO_TEST_DRAIN breaks assert spared
+//! twin: NO_FOR_DEAD breaks assert unread
 //! twin: NO_APART breaks ltl promoted
 //! twin: NO_SPENT breaks ltl over
 
@@ -107,6 +116,7 @@ inline check() {
     assert(!nowhere)
 }
 bool single, orphan, claimed, twofold, nowhere, living = true, revived, restarted;
+bool spared = true, unread;
 
 /* A job becomes a row in this state, in the hot or the cold table; ok is false after a conflict,
  * when nothing has changed. */
@@ -240,10 +250,27 @@ proctype Waits() {
 #else
 #define may_die(j)     hot[j]
 #endif
-#ifndef NO_TEST_ENDED
-#define may_go(j)      (hot[j] && has_ended(j))
+/* Failed jobs become dead letters, or are deleted; a choice of its own would double the states. */
+#define letters        (mask != every)
+#ifndef NO_FOR_DEAD
+#define is_for_dead(j) (letters && state[j] == failed)
 #else
-#define may_go(j)      hot[j]
+#define is_for_dead(j) false
+#endif
+#ifndef NO_TEST_ENDED
+#define may_go(j)      (hot[j] && has_ended(j) && !is_for_dead(j))
+#else
+#define may_go(j)      (hot[j] && !is_for_dead(j))
+#endif
+#ifndef NO_TEST_CANCEL
+#define may_cancel(j)  (is_in(j) && !has_ended(j))
+#else
+#define may_cancel(j)  is_in(j)
+#endif
+#ifndef NO_TEST_DRAIN
+#define may_drain(j)   (cold[j] || (hot[j] && (state[j] == available || state[j] == waiting)))
+#else
+#define may_drain(j)   (cold[j] || (hot[j] && !has_ended(j)))
 #endif
 #define is_retried(j)  (is_in(j) \
                         && (state[j] == failed || state[j] == cancelled || state[j] == retryable \
@@ -259,7 +286,8 @@ proctype Cleaner() {
     byte j;
     do
     /* failed_ids_of_policies, move_failed */
-    :: atomic { moves > 0 && (state[0] == failed || state[1] == failed || state[2] == failed) ->
+    :: atomic { letters && moves > 0 && (state[0] == failed || state[1] == failed
+                                         || state[2] == failed) ->
         moves--; select(j : 0 .. JOBS - 1) }
         atomic {
         if
@@ -281,6 +309,7 @@ proctype Cleaner() {
         if
         :: may_go(j) ->
             living = has_ended(j); assert(living);
+            unread = (letters && state[j] == failed); assert(!unread);
             drop(j); deleted[j] = true; check()
         :: else
         fi; j = 0 }
@@ -293,7 +322,19 @@ proctype Operator() {
     do
     /* cancel_jobs */
     :: atomic { changes > 0 -> changes--; select(j : 0 .. JOBS - 1);
-        if :: is_in(j) && !has_ended(j) -> put(j, cancelled) :: else fi; j = 0 }
+        if
+        :: may_cancel(j) -> spared = !has_ended(j); assert(spared); put(j, cancelled)
+        :: else
+        fi; j = 0 }
+    /* drainable_ids, drain */
+    :: atomic { changes > 0 && (cold[0] || cold[1] || cold[2] || state[0] == available
+                                || state[1] == available || state[2] == available) ->
+        changes--; select(j : 0 .. JOBS - 1) }
+        atomic {
+        if
+        :: may_drain(j) -> spared = (state[j] != running); assert(spared); put(j, cancelled)
+        :: else
+        fi; j = 0 }
     /* retry_jobs: the id was seen before */
     :: atomic { changes > 0 && (is_retried(0) || is_retried(1) || is_retried(2)) ->
         changes--; select(j : 0 .. JOBS - 1) }

@@ -188,6 +188,116 @@ def test_a_crash_inside_a_batch_takes_all_of_it_back(fill, put, look, database_u
     assert (done.state, done.processed, done.errored) == ("completed", 601, 0)
 
 
+def test_progress_is_committed_with_the_changes(fill, look, database_url) -> None:
+    """The leader's session ends where it records the batch."""
+    fill(3, state="'available'")
+    with awa.Client(database_url) as client:
+        submitted = client.submit_bulk_operation("set_priority", kind="k", priority=1)
+        look(
+            "CREATE FUNCTION cut() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+            " PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NEW; END $$"
+        )
+        look(
+            "CREATE TRIGGER cut BEFORE UPDATE ON awa.bulk_operations"
+            " FOR EACH ROW EXECUTE FUNCTION cut()"
+        )
+        with pytest.raises(awa.Unavailable):
+            client.run_bulk_operation(submitted.id)
+        left = look("SELECT count(*) AS n FROM awa.jobs WHERE priority = 1")
+        look("DROP TRIGGER cut ON awa.bulk_operations")
+        done = client.run_bulk_operation(submitted.id)
+
+    assert left == [{"n": 0}]
+    assert (done.state, done.processed) == ("completed", 3)
+
+
+async def test_each_job_is_changed_once(client, fill, look) -> None:
+    fill(3, state="'available'")
+    submitted = await client.submit_bulk_operation("set_priority", kind="k", priority=1)
+    look("UPDATE awa.bulk_operations SET batch = 2")
+    steps = [run(look.conn, advance_next()) for _ in range(3)]
+    done = await client.get_bulk_operation(submitted.id)
+
+    assert (steps, done.state, done.processed) == ([True, True, False], "completed", 3)
+
+
+@pytest.mark.parametrize("way", ["take_next", "take_one"])
+def test_two_leaders_do_no_batch_twice(fill, look, database_url, monkeypatch, way: str) -> None:
+    """The second comes while the batch of the first is not committed."""
+    monkeypatch.setattr("awa_lib.ops.batches._LOCK_MS", 10_000)
+    fill(3, state="'available'")
+    waits = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database()"
+    waits += " AND wait_event_type = 'Lock'"
+    with awa.Client(database_url) as client, psycopg.connect(database_url) as first:
+        submitted = client.submit_bulk_operation("set_priority", kind="k", priority=1)
+        assert run(first, advance_next())
+        with psycopg.connect(database_url, autocommit=True) as second, ThreadPoolExecutor() as pool:
+            if way == "take_next":
+                driver = pool.submit(run, second, advance_next())
+            else:
+                driver = pool.submit(client.run_bulk_operation, submitted.id)
+            eventually(lambda: driver.done() or look(waits))
+            first.commit()
+            driver.result(10)
+            look("UPDATE awa.bulk_operations SET retry_at = NULL")
+            run(second, advance_next())
+        done = client.get_bulk_operation(submitted.id)
+
+    assert (done.state, done.processed, done.last_error) == ("completed", 3, None)
+
+
+@pytest.mark.parametrize(
+    ("change", "where"),
+    [
+        ("queue = 'elsewhere'", {"queue": "q"}),
+        ("kind = 'foreign'", {"kind": "k"}),
+        ("tags = '{}'", {"tag": "t"}),
+        ("state = 'running'", {"state": "available", "queue": "q"}),
+    ],
+    ids=["queue", "kind", "tag", "state"],
+)
+async def test_a_job_that_was_locked_is_matched_again(
+    client, fill, look, database_url, change: str, where: dict
+) -> None:
+    fill(2, state="'available'", tags="ARRAY['t']")
+    (moved, _) = [row["id"] for row in look("SELECT id FROM awa.jobs ORDER BY id")]
+    submitted = await client.submit_bulk_operation("move_queue", to_queue="z", **where)
+    with psycopg.connect(database_url) as other:
+        other.execute(f"UPDATE awa.jobs_hot SET {change} WHERE id = %s", [moved])
+        assert run(look.conn, advance_next())
+        other.commit()
+    done = await client.run_bulk_operation(submitted.id)
+
+    assert (done.state, done.processed, done.skipped) == ("completed", 1, 1)
+    assert look("SELECT queue <> 'z' AS stays FROM awa.jobs WHERE id = %s", moved) == [
+        {"stays": True}
+    ]
+
+
+def test_a_job_whose_key_stays_locked_is_given_up(fill, put, look, database_url) -> None:
+    unique = {"unique_key": b"k" * 16, "unique_states": "01100000"}
+    fill(1)
+    put(state="failed", **unique)
+    with awa.Client(database_url) as client, psycopg.connect(database_url) as producer:
+        submitted = client.submit_bulk_operation("retry", kind="k")
+        producer.execute(
+            "INSERT INTO awa.jobs_hot (kind, unique_key, unique_states) VALUES ('o', %s, %s)",
+            list(unique.values()),
+        )
+        for _ in range(2):
+            assert run(look.conn, advance_next())
+        half = client.get_bulk_operation(submitted.id)
+        look(
+            "UPDATE awa.bulk_operations SET retry_at = NULL, failures = 20,"
+            " failing_since = now() - interval '10 minutes'"
+        )
+        run(look.conn, advance_next())
+        done = client.get_bulk_operation(submitted.id)
+
+    assert (half.state, half.processed, half.errored) == ("running", 1, 0)
+    assert (done.state, done.processed, done.errored) == ("completed", 1, 1)
+
+
 async def test_a_failing_callback_loses_no_batch(client, fill, look) -> None:
     fill(700)
     submitted = await client.submit_bulk_operation("delete", kind="k")

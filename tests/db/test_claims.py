@@ -188,7 +188,7 @@ def test_a_locked_flood_of_a_key_holds_up_neither_keys_nor_jobs_without(
 @pytest.mark.parametrize("kinds", [["k"], ["k", "other"]])
 def test_job_that_moves_while_it_is_claimed_stays_where_it_went(conn, look, jobs, kinds) -> None:
     """The claim has its snapshot, and waits; the move is committed; then it locks the job."""
-    moved, late, changed, stays = jobs(4)
+    moved, late, changed, ended, stays = jobs(5)
     look(
         "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
         " IF current_setting('application_name') = 'claims' THEN"
@@ -201,13 +201,15 @@ def test_job_that_moves_while_it_is_claimed_stays_where_it_went(conn, look, jobs
     look("SELECT pg_advisory_lock(1)")
     conn.execute("SET lock_timeout = 0")
     conn.execute("SET application_name = 'claims'")
-    waiting = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'advisory'"
+    waiting += " AND datname = current_database()"
     with ThreadPoolExecutor() as threads:
         claiming = threads.submit(claim, conn, 9, kinds=kinds)
         eventually(lambda: bool(look(waiting)))
         look("UPDATE awa.jobs_hot SET queue = 'elsewhere' WHERE id = %s", moved)
         look("UPDATE awa.jobs_hot SET run_at = now() + interval '1 h' WHERE id = %s", late)
         look("UPDATE awa.jobs_hot SET kind = 'foreign' WHERE id = %s", changed)
+        look("UPDATE awa.jobs_hot SET state = 'cancelled' WHERE id = %s", ended)
         look("SELECT pg_advisory_unlock(1)")
         claimed = claiming.result()
 
@@ -411,6 +413,29 @@ def test_what_is_locked_is_told_from_what_is_gone(conn, look, jobs, locked, touc
     assert missed == claims.Missed(stale=[ids[2], ids[4]], busy=[ids[0]])
     assert again == claims.Missed([], [])
     assert [row["id"] for row in touched] == [ids[0], ids[1], ids[3]]
+
+
+CHANGES = {
+    "another lease": "run_lease = 8",
+    "cancelled": "state = 'cancelled', finalized_at = now()",
+    "handed back": "state = 'available'",
+    "waiting": "state = 'waiting_external'",
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+@pytest.mark.parametrize("touch", TOUCHES.values(), ids=TOUCHES)
+def test_only_the_attempt_that_runs_touches_its_job(conn, look, jobs, touch, change) -> None:
+    """It was taken away; the lease that it had may still be in the row."""
+    first, lost, last = jobs(3)
+    claim(conn, 3, lease=7)
+    look(f"UPDATE awa.jobs_hot SET {change} WHERE id = %s", lost)
+    before = look("SELECT * FROM awa.jobs_hot WHERE id = %s", lost)
+    missed = run(conn, touch([(first, 7), (lost, 7), (last, 7)]))
+    held = run(conn, touch([(lost, 7)], skip_locked=True))
+
+    assert look("SELECT * FROM awa.jobs_hot WHERE id = %s", lost) == before
+    assert missed == held == claims.Missed([lost], [])
 
 
 def test_written_ends_are_found_wherever_they_are(conn, look, jobs) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import psycopg
+import pytest
 from fix_wait import aeventually
 
 import awa_lib as awa
@@ -75,6 +76,8 @@ async def test_close_does_not_wait_for_ever_for_enqueue(database_url, look, monk
     look("LOCK TABLE awa.jobs_hot IN SHARE MODE")
     callers = starts(client, 3)
     await aeventually(lambda: waits(database_url))
+    callers += starts(client, 2)
+    await asyncio.sleep(0)
     async with asyncio.timeout(5):
         await client.close()
         done = await asyncio.gather(*callers, return_exceptions=True)
@@ -116,3 +119,48 @@ async def test_a_key_that_waits_for_a_stranger_fails_its_own_caller_only(
             )
 
     assert [type(one) for one in done] == [awa.Transient if n == 3 else awa.Job for n in range(8)]
+
+
+@pytest.mark.parametrize("answer", [True, False], ids=["a job", "an error"])
+async def test_a_caller_that_went_away_costs_no_other_its_answer(
+    database_url, look, answer: bool
+) -> None:
+    """It is cancelled while the statement runs that inserts its job too."""
+    async with awa.AsyncClient(database_url) as client:
+        await client.enqueue({"n": -1}, kind="k")
+        look("BEGIN")
+        look("LOCK TABLE awa.jobs_hot IN SHARE MODE")
+        first, *others = starts(client, 3)
+        await aeventually(lambda: waits(database_url))
+        first.cancel()
+        await asyncio.wait({first})
+        if not answer:
+            look(
+                "SELECT pg_terminate_backend(pid) AS ended FROM pg_stat_activity"
+                " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            )
+        async with asyncio.timeout(10):
+            if answer:
+                look("ROLLBACK")
+            done = await asyncio.gather(*others, return_exceptions=True)
+        look("ROLLBACK")
+
+    assert {type(one) for one in done} == {awa.Job if answer else awa.Unavailable}
+
+
+async def test_a_batch_whose_connection_was_cut_is_not_sent_again(database_url, look) -> None:
+    """Its jobs may have been committed before the cut."""
+    look("CREATE SEQUENCE tries")
+    look(
+        "CREATE FUNCTION cut() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+        " IF nextval('tries') = 1 THEN PERFORM pg_terminate_backend(pg_backend_pid()); END IF;"
+        " RETURN NULL; END $$"
+    )
+    look(
+        "CREATE TRIGGER cut BEFORE INSERT ON awa.jobs_hot FOR EACH STATEMENT EXECUTE FUNCTION cut()"
+    )
+    async with awa.AsyncClient(database_url) as client:
+        done = await asyncio.gather(*starts(client, 4), return_exceptions=True)
+
+    assert {type(one) for one in done} == {awa.Unavailable}
+    assert look("SELECT last_value AS n FROM tries") == [{"n": 1}]

@@ -309,3 +309,11 @@ async def test_copy_falls_back_in_chunks(client, look) -> None:
 
     assert [job.args["n"] for job in jobs] == list(range(1200))
     assert [job.id for job in jobs] == sorted(job.id for job in jobs)
+
+
+async def test_another_engine_takes_copies_too(client, look) -> None:
+    look("UPDATE awa.storage_transition_state SET state = 'active', prepared_engine = 'other'")
+    with pytest.raises(awa.DatabaseError, match="is not writable"):
+        await client.insert_many_copy([Tick(n) for n in range(1200)])
+
+    assert look("SELECT id FROM awa.jobs") == []

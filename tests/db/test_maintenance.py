@@ -178,6 +178,31 @@ def test_rescue(conn, rows: Rows, put, cause: str, attempt: int) -> None:
     assert rows.job(spared) == untouched
 
 
+AGAIN = {
+    "heartbeat": {"state": "'running'", "heartbeat_at": "now()"},
+    "deadline": {"state": "'running'", "heartbeat_at": "now() - interval '91 s'",
+                 "deadline_at": "now() + interval '1 min'"},
+    "callback": {"state": "'waiting_external'", "callback_id": "gen_random_uuid()",
+                 "callback_timeout_at": "now() + interval '1 min'"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("cause", AGAIN)
+def test_a_rescue_tests_again_what_was_found(conn, rows: Rows, put, cause: str) -> None:
+    """Between the look and the change the job was renewed, answered, or it ended."""
+    over = "now() - interval '91 s'"
+    late = {"heartbeat_at": over, "deadline_at": over, "callback_timeout_at": over}
+    found = [
+        put(**AGAIN[cause]),
+        put(**late, state="'cancelled'"),
+        put(**late, state="'running'" if cause == "callback" else "'waiting_external'"),
+    ]
+    before = [rows.job(job_id) for job_id in found]
+
+    assert run(conn, ops.rescue(found, cause, 90)) == []
+    assert [rows.job(job_id) for job_id in found] == before
+
+
 def test_rescue_of_a_job_whose_key_was_taken_ends_it(conn, rows: Rows, put) -> None:
     """The retry cannot hold the key, so the job fails with the reason; the others are rescued."""
     key, mask = "'\\x02'::bytea", "'00001000'"

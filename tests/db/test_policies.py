@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 
 import psycopg
 import pytest
+from fix_wait import eventually
 
 import awa_lib as awa
 from awa_lib.config import QueueOptions, RateLimit, Retention
 from awa_lib.db.drive import run
-from awa_lib.ops import claims
+from awa_lib.ops import claims, maintenance
 from awa_lib.validation import LONGEST_HOURS
 
 SETTINGS = {
@@ -296,6 +298,49 @@ async def test_claims_of_one_queue_wait_for_each_other(client, put, claim, datab
         other.commit()
 
     assert claim() == []
+
+
+async def test_a_claim_that_waited_counts_what_the_other_took(
+    client, put, claim, database_url
+) -> None:
+    """It began before the other was committed."""
+    await client.set_queue_policy("q", max_running=1)
+    keyed(put, None, None)
+    with psycopg.connect(database_url) as other, ThreadPoolExecutor() as threads:
+        run(other, claims.claim("q", ["k"], 9, None, lease=1, limited=True))
+        waiting = threads.submit(claim)
+        waits = "wait_event_type = 'Lock' AND datname = current_database()"
+        eventually(lambda: other.execute(f"SELECT FROM pg_stat_activity WHERE {waits}").fetchall())
+        other.commit()
+
+        assert waiting.result() == []
+
+
+async def test_a_dead_process_keeps_no_slot(client, put, claim, look, database_url) -> None:
+    await client.set_queue_policy("q", max_running=1)
+    first, second = keyed(put, None, None)
+    assert (claim(), claim()) == ([first], [])
+    look("UPDATE awa.jobs_hot SET heartbeat_at = now() - interval '91 s' WHERE state = 'running'")
+    with psycopg.connect(database_url, autocommit=True) as leader:
+        run(leader, maintenance.rescue([first], "heartbeat", 90))
+
+    assert claim() == [second]
+
+
+async def test_a_flood_without_keys_does_not_starve_a_key(client, put, claim, look) -> None:
+    """Behind a busy head; they get all the room, or half of it, by chance."""
+    await client.set_queue_policy("q", max_running=3, max_running_per_key=1)
+    await client.insert_many([{}] * 60, kind="k", queue="q", priority=1, concurrency_key="flood")
+    keyed(put, *[None] * 100, priority=2)
+    key = keyed(put, "b", priority=4)
+    claim(1)
+    for _ in range(30):
+        if key[0] in claim(2):
+            break
+        look("UPDATE awa.jobs_hot SET state = 'completed', finalized_at = now()"
+             " WHERE state = 'running' AND NOT metadata ? '_awa_concurrency_key' RETURNING id")  # fmt: skip
+    else:
+        pytest.fail("the key got no turn")
 
 
 @pytest.mark.parametrize("index", ["awa_jobs_hot_running_by_queue", "awa_jobs_hot_claim_by_key"])

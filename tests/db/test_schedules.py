@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 
+import psycopg
 import pytest
+from fix_wait import eventually
+from psycopg.conninfo import make_conninfo
 
 import awa_lib as awa
 from awa_lib.cron import begin
@@ -31,8 +36,6 @@ def declare(conn):
 
 @pytest.fixture
 def conn(database_url: str):
-    import psycopg
-
     with psycopg.connect(database_url, autocommit=True) as connection:
         yield connection
 
@@ -249,8 +252,6 @@ def fire_of(conn, name: str = "nightly") -> ops.Fire:
 def test_what_was_changed_since_it_was_read_does_not_fire(
     conn, declare, look, database_url, change, open_
 ) -> None:
-    import psycopg
-
     declare(schedule(), schedule("other"))
     fires = [fire_of(conn), fire_of(conn, "other")]
 
@@ -265,9 +266,15 @@ def test_what_was_changed_since_it_was_read_does_not_fire(
     ] == ["other"]
 
 
-def test_an_operator_is_told_that_a_schedule_is_locked(conn, declare, look, database_url) -> None:
-    import psycopg
+def test_a_fire_is_made_once(conn, declare) -> None:
+    """Without a version too: the last fire is compared by itself."""
+    declare(schedule())
+    fire = replace(fire_of(conn), version=None)
 
+    assert [run(conn, ops.fire([fire])) for _ in range(2)] == [1, 0]
+
+
+def test_an_operator_is_told_that_a_schedule_is_locked(conn, declare, look, database_url) -> None:
     declare(schedule())
     changed = [schedule(priority=1), schedule("new")]
     with psycopg.connect(database_url) as somebody:
@@ -283,8 +290,6 @@ def test_an_operator_is_told_that_a_schedule_is_locked(conn, declare, look, data
 
 def test_a_pause_of_a_schedule_without_settings_is_seen_too(conn, declare, database_url) -> None:
     """A schedule of awa 0.5 has no row of ours: the pause writes the first."""
-    import psycopg
-
     declare(schedule())
     conn.execute("DELETE FROM awa.cron_settings")
     fire = fire_of(conn)
@@ -295,6 +300,35 @@ def test_a_pause_of_a_schedule_without_settings_is_seen_too(conn, declare, datab
     assert run(conn, ops.fire([fire])) == 0
     run(conn, ops.resume_cron_job("nightly"))
     assert run(conn, ops.fire([fire_of(conn)])) == 1
+
+
+def test_a_pause_between_the_look_of_a_fire_and_its_lock_is_seen(
+    conn, declare, look, database_url
+) -> None:
+    """The fire has its snapshot, in which there are no settings yet."""
+    declare(schedule())
+    conn.execute("DELETE FROM awa.cron_settings")
+    fire = fire_of(conn)
+    conn.execute(
+        "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+        " IF current_setting('application_name') = 'leader' THEN"
+        " PERFORM pg_advisory_xact_lock(1); END IF; RETURN NULL; END $$"
+    )
+    conn.execute(
+        "CREATE TRIGGER wait BEFORE UPDATE ON awa.cron_jobs"
+        " FOR EACH STATEMENT EXECUTE FUNCTION wait()"
+    )
+    conn.execute("SELECT pg_advisory_lock(1)")
+    waiting = "SELECT 1 FROM pg_stat_activity WHERE application_name = 'leader'"
+    waiting += " AND datname = current_database() AND wait_event_type = 'Lock'"
+    named = make_conninfo(database_url, application_name="leader")
+    with psycopg.connect(named, autocommit=True) as leader, ThreadPoolExecutor() as threads:
+        firing = threads.submit(run, leader, ops.fire([fire]))
+        eventually(lambda: look(waiting))
+        run(conn, ops.pause_cron_job("nightly"))
+        conn.execute("SELECT pg_advisory_unlock(1)")
+
+        assert firing.result(10) == 0
 
 
 @pytest.mark.parametrize(

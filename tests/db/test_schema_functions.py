@@ -6,8 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
+from fix_wait import eventually
 from psycopg import errors as pg
 from psycopg.rows import dict_row
+
+import awa_lib as awa
 
 STATES = [
     "scheduled", "available", "running", "completed",
@@ -278,6 +281,45 @@ def test_storage_refuses_with_published_codes(conn, call, args, state, sqlstate,
         status(conn, call, *args)
 
     assert (error.value.sqlstate, error.value.diag.message_primary) == (sqlstate, message)
+
+
+@pytest.mark.parametrize("call", ["storage_prepare('other')", "storage_abort()"])
+def test_a_change_of_the_engine_sees_what_it_waited_for(database_url, conn, call) -> None:
+    """A later release finishes the change at the same moment."""
+    conn.execute("SELECT awa.storage_prepare('queue_storage')")
+    with psycopg.connect(database_url) as later, ThreadPoolExecutor() as threads:
+        later.execute("UPDATE awa.storage_transition_state SET state = 'active'")
+        waiting = threads.submit(conn.execute, f"SELECT * FROM awa.{call}")
+        waits = "wait_event_type = 'Lock' AND datname = current_database()"
+        eventually(lambda: later.execute(f"SELECT FROM pg_stat_activity WHERE {waits}").fetchall())
+        later.commit()
+        error = waiting.exception(10)
+
+    assert (error is None) == (call == "storage_abort()")
+    assert conn.execute("SELECT state FROM awa.storage_transition_state").fetchone() == {
+        "state": "active"
+    }
+
+
+def test_a_copy_holds_up_a_change_of_the_engine(database_url, conn) -> None:
+    with psycopg.connect(database_url) as producer:
+        awa.Client.on(producer).insert_many_copy([{"n": n} for n in range(1001)], kind="k")
+        conn.execute("SET lock_timeout = '50ms'")
+        with pytest.raises(pg.LockNotAvailable):
+            conn.execute("UPDATE awa.storage_transition_state SET state = 'canonical'")
+
+
+@pytest.mark.parametrize("table", ["jobs_hot", "scheduled_jobs"])
+def test_a_lock_of_the_tables_waits_for_inserts(database_url, conn, table) -> None:
+    """So a later release can wait for transactions that inserted before it changed the engine."""
+    run_at = "2050-01-01T00:00:00Z" if table == "scheduled_jobs" else None
+    conn.execute("SET lock_timeout = '50ms'")
+    with psycopg.connect(database_url) as producer:
+        awa.Client.on(producer).insert({}, kind="k", run_at=run_at)
+        with pytest.raises(pg.LockNotAvailable):
+            conn.execute(f"LOCK TABLE awa.{table} IN SHARE MODE")
+        producer.commit()
+    conn.execute(f"BEGIN; LOCK TABLE awa.{table} IN SHARE MODE; COMMIT")
 
 
 def test_storage_abort_from_active_changes_nothing(conn) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import functools
 import json
 import logging
@@ -379,6 +380,49 @@ async def test_a_job_twice_in_one_process(
         go.set()
 
     assert ran == [1, 2]
+
+
+async def test_two_ends_of_a_job_do_not_share_a_statement(
+    aclient: awa.AsyncClient, rows: Rows
+) -> None:
+    """It would find one lease for both: here that of the attempt that has lost the job."""
+    begin = asyncio.Event()
+
+    @aclient.task(dict, kind="waits")
+    async def waits(job: awa.Job) -> None:
+        await begin.wait()
+
+    async with working(aclient, leads=False, heartbeat_interval_ms=60_000) as client:
+        job = await client.insert({}, kind="waits")
+        runtime = client._runtime
+        (attempt,) = await aeventually(lambda: list(runtime._executor.attempts.values()))
+        lost = copy.copy(attempt)
+        lost.lease = attempt.lease - 1
+        runtime._completer.complete(attempt)
+        runtime._completer.complete(lost)
+        await aeventually(lambda: runtime._completer.pending == 0)
+        state = rows.job(job.id)["state"]
+        begin.set()
+
+    assert state == "completed"
+
+
+async def test_text_that_the_database_refuses_is_left_out(
+    aclient: awa.AsyncClient, rows: Rows
+) -> None:
+    @aclient.task(dict, kind="fails")
+    async def fails(job: awa.Job) -> None:
+        raise awa.TerminalError("5 \N{EURO SIGN}")
+
+    rows.conn.execute(
+        "ALTER TABLE awa.jobs_hot ADD CONSTRAINT no_euro"
+        " CHECK (strpos(errors::text, '\N{EURO SIGN}') = 0)"
+    )
+    async with working(aclient) as client:
+        job = await client.insert({}, kind="fails")
+        await aeventually(lambda: rows.job(job.id)["state"] == "failed")
+
+    assert rows.job(job.id)["errors"][0]["error"].startswith("TerminalError: 5 \\u20ac")
 
 
 def _generator(job: awa.Job) -> Any:

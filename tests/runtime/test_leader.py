@@ -45,6 +45,19 @@ async def test_one_leads_and_the_other_takes_over(
                 assert len(rows.all(LOCK)) == 1
 
 
+async def test_who_stops_to_lead_gives_up_the_lock_at_once(
+    aclient: awa.AsyncClient, rows: Rows
+) -> None:
+    async with working(nothing(aclient)):
+        await aeventually(lambda: leads(aclient))
+        runtime = aclient._runtime  # its connections must not end as garbage
+        await aclient.shutdown()
+        held = rows.all(LOCK)
+
+    assert held == []
+    assert runtime.shutting_down
+
+
 async def _one_of(*clients: awa.AsyncClient) -> bool:
     return [await leads(client) for client in clients].count(True) == 1
 

@@ -12,6 +12,7 @@ from fix_worker import Noop, Rows, working
 import awa_lib as awa
 from awa_lib._sql import Op, Statement, compile_block
 from awa_lib.runtime.links import Link, Outage
+from awa_lib.runtime.sessions import Bounds, open_async
 
 SLOW = compile_block("slow", "SELECT pg_sleep(0.5), 'done'")
 
@@ -103,3 +104,12 @@ async def test_a_locked_row_holds_up_no_other_flush(
             go.set()
             await aeventually(lambda: rows.states() == {"running": 1, "completed": 4})
         await aeventually(lambda: rows.states() == {"completed": 5})
+
+
+async def test_a_session_that_is_silent_in_a_transaction_is_ended(database_url: str) -> None:
+    """A process that is stopped in the middle of a batch holds its locks for 30 seconds."""
+    conn = await open_async(database_url, Bounds().purpose("test"))
+    async with conn:
+        row = await (await conn.execute("SHOW idle_in_transaction_session_timeout")).fetchone()
+
+    assert row == ("30s",)

@@ -119,6 +119,45 @@ async def test_an_end_whose_answer_was_lost_is_not_taken_for_stale(
     assert not [r for r in caplog.records if "no longer own" in r.getMessage()]
 
 
+async def test_an_end_that_was_overtaken_after_its_answer_was_lost_is_dropped(
+    database_url: str, proxied_url: str, proxy: Proxy, rows: Rows, caplog
+) -> None:
+    """Its row holds the lease, and not what the end made of it."""
+    heard = []
+    begin = asyncio.Event()
+    async with awa.AsyncClient(proxied_url) as client:
+
+        @client.task(Noop)
+        async def handler(job: awa.Job) -> None:
+            await begin.wait()
+
+        @client.on_event(Noop, awa.Completed)
+        async def hook(event: awa.Completed) -> None:
+            heard.append(event.job.id)
+
+        async with working(client, leads=False, heartbeat_interval_ms=60_000):
+            job = await client.insert(Noop())
+            await aeventually(lambda: rows.job(job.id)["state"] == "running")
+            with psycopg.connect(database_url) as stranger:
+                stranger.execute("SELECT FROM awa.jobs_hot WHERE id = %s FOR UPDATE", [job.id])
+                begin.set()
+                waits = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+                waits += " AND datname = current_database()"
+                await aeventually(lambda: rows.all(waits))
+                proxy.hold_new_connections = True
+                proxy.cut_all()
+                stranger.execute(
+                    "UPDATE awa.jobs_hot SET state = 'cancelled', finalized_at = now()"
+                    " WHERE id = %s", [job.id],
+                )  # fmt: skip
+                stranger.commit()
+            proxy.hold_new_connections = False
+            await aeventually(lambda: client._runtime._completer.pending == 0)
+    assert rows.job(job.id)["state"] == "cancelled"
+    assert not heard
+    assert [r for r in caplog.records if "no longer own" in r.getMessage()]
+
+
 async def test_an_outage_is_quiet_and_over_at_once(
     database_url: str, proxied_url: str, proxy: Proxy, rows: Rows, caplog
 ) -> None:

@@ -258,6 +258,30 @@ async def test_a_changed_expression_makes_nothing_up(
     assert all(datetime.fromisoformat(at) >= begun for at in made)
 
 
+async def test_what_is_not_due_by_the_clock_of_the_database_does_not_fire(
+    client: awa.AsyncClient, rows: Rows
+) -> None:
+    (soon,) = rows.one("SELECT to_char(now() + interval '30 minutes', 'MI HH24')").values()
+    client.periodic("soon", f"{soon} * * *", Noop, Noop())
+    client.periodic("zebra", "* * * * * *", Noop, Noop())
+    async with working(client):
+        await aeventually(lambda: len(jobs_of(rows, "zebra")) >= 2)
+
+    assert jobs_of(rows, "soon") == []
+
+
+async def test_a_schedule_that_changes_while_it_is_known_fires_by_its_new_expression(
+    client: awa.AsyncClient, rows: Rows
+) -> None:
+    client.periodic("report", "0 0 1 1 *", Noop, Noop())
+    client.periodic("zebra", "* * * * * *", Noop, Noop())
+    async with working(client):
+        await aeventually(lambda: len(jobs_of(rows, "zebra")) >= 2)
+        assert jobs_of(rows, "report") == []
+        rows.conn.execute("UPDATE awa.cron_jobs SET cron_expr = '* * * * * *'")
+        await aeventually(lambda: jobs_of(rows, "report"))
+
+
 async def test_many_missed_fires_are_made_up_for_in_parts_and_all(
     client: awa.AsyncClient, rows: Rows
 ) -> None:
