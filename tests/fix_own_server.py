@@ -72,6 +72,15 @@ class OwnServer:
         """Stop it; an immediate stop forgets what was not yet flushed."""
         self._program("pg_ctl", "stop", "-w", "-m", mode, "-D", self._data)
 
+    def ensure_running(self) -> None:
+        """Start it if it does not run."""
+        try:
+            pid = self.pids()[0]
+        except (FileNotFoundError, IndexError):
+            pid = 0
+        if not pid or not Path(f"/proc/{pid}").exists():
+            self.start()
+
     def pids(self) -> list[int]:
         """Return all of its processes."""
         first = int((self._data / "postmaster.pid").read_text().split()[0])

@@ -58,3 +58,11 @@ SHORT: list[Fault] = [
     workers.kill_9_of_a_worker,
     operators.moves_between_queues,
 ]
+# What may overlap: one of the first list with one of the second.
+AWAY: list[Fault] = [*OF_THE_NETWORK, *OF_THE_SERVER]
+PAIRS: list[tuple[list[Fault], list[Fault]]] = [
+    (AWAY, OF_OPERATORS),
+    (AWAY, OF_WORKERS[:2]),
+    (OF_OPERATORS, OF_WORKERS[:3]),
+    (OF_THE_NETWORK, OF_THE_SERVER),
+] * 4

@@ -113,6 +113,6 @@ def odd_rows(fleet: Fleet) -> None:
                 )
         conn.execute("SELECT pg_notify('awa_policy', 'one')")
         time.sleep(2)
-        conn.execute("DELETE FROM awa.queue_policies")
-        conn.execute("DELETE FROM awa.cron_jobs")
+        conn.execute("DELETE FROM awa.queue_policies WHERE queue = 'one'")
+        conn.execute("DELETE FROM awa.cron_jobs WHERE name LIKE 'odd_'")
         conn.execute("SELECT pg_notify('awa_policy', 'one')")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import itertools
 import json
 import logging
 import os
@@ -24,7 +25,8 @@ import awa_lib as awa
 FOLDER = Path(os.environ["LEDGER"])
 NAME = os.environ["NAME"]
 APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-LEDGER = os.open(FOLDER / f"{NAME}.ledger", APPEND)
+FULL = 4_000_000
+LEDGER = os.open(FOLDER / f"{NAME}.ledger.0", APPEND)
 HEALTH = os.open(FOLDER / f"{NAME}.health", APPEND)
 
 logging.basicConfig(
@@ -33,16 +35,26 @@ logging.basicConfig(
 client = awa.AsyncClient(os.environ["DATABASE_URL"])
 
 
+numbers = itertools.count(1)
+
+
 def write(to: int, **line: Any) -> None:
     os.write(to, json.dumps({"t": time.monotonic(), **line}).encode() + b"\n")
 
 
 def start(job: awa.Job) -> None:
-    write(LEDGER, what="start", id=job.id, lease=job.run_lease, attempt=job.attempt, kind=job.kind)
+    write(LEDGER, what="start", id=job.id, lease=job.run_lease)
 
 
 def end(job: awa.Job, promise: str) -> None:
     write(LEDGER, what="end", id=job.id, lease=job.run_lease, promise=promise)
+
+
+def begin_a_ledger() -> None:
+    """Write to a new file from now on: the judge removes the full ones."""
+    new = os.open(FOLDER / f"{NAME}.ledger.{next(numbers)}", APPEND)
+    os.dup2(new, LEDGER)  # handlers in threads keep their file descriptor
+    os.close(new)
 
 
 class Mute(Exception):
@@ -169,6 +181,26 @@ async def long(job: awa.Job) -> None:
     end(job, "completed")
 
 
+@handler("unique")
+@handler("child")
+@handler("tick")
+@handler("parent")
+async def plain(job: awa.Job) -> None:
+    start(job)
+    end(job, "completed")
+
+
+@client.follow_up("parent", awa.Completed)
+def child(event: awa.Completed) -> awa.NewJob:
+    return awa.NewJob({"parent": event.job.id}, kind="child", queue="two")
+
+
+client.periodic(
+    "every-second", "* * * * * *", dict, {}, kind="tick", queue="one",
+    missed_fire_policy="catch_up", catch_up_limit=1000,
+)  # fmt: skip
+
+
 @handler("poison")
 async def poison(job: awa.Job) -> None:
     write(LEDGER, what="poison", id=job.id, lease=job.run_lease, promise="")
@@ -201,6 +233,8 @@ async def report() -> None:
             leader=health.leader,
             in_flight=sum(q.in_flight for q in health.queues.values()),
         )
+        if os.fstat(LEDGER).st_size > FULL:
+            begin_a_ledger()
         await asyncio.sleep(0.2)
 
 
@@ -215,7 +249,7 @@ if __name__ == "__main__":
     random.seed()
     awa.run(
         client,
-        [("one", 20), ("two", 20)],
+        [("one", 20), ("two", 20), ("few", 10)],
         drain_timeout=5,
         on_ready=on_ready,
         partial=True,
