@@ -27,7 +27,7 @@ from psycopg.conninfo import make_conninfo
 import awa_lib as awa
 
 WORKER = Path(__file__).parent / "chaos" / "worker_of_faults.py"
-SLOTS = 40
+SLOTS = 120
 QUEUES = ("one", "two")
 LIMITED = "few"
 MOST, MOST_PER_KEY = 8, 3
@@ -146,7 +146,7 @@ class Fleet:
         self.random = random.Random(seed)
         self.folder = place / "ledger"
         self.folder.mkdir()
-        self.server = OwnServer(place / "server")
+        self.server = OwnServer(place / "server", disks=True)
         with awa.Client(self.server.url) as client:
             client.migrate()
             client.set_queue_policy(LIMITED, max_running=MOST, max_running_per_key=MOST_PER_KEY)
@@ -224,6 +224,10 @@ class Fleet:
     def restore(self) -> None:
         """Undo what a fault may have left behind when another one interrupted it."""
         self.proxy.let_go()
+        self.proxy.delay = 0.0
+        for disk in (self.server.wal, self.server.rows):
+            if disk is not None:
+                disk.empty()
         for member in self.members:
             if member.alive:
                 member.kill(signal.SIGCONT)
@@ -234,6 +238,8 @@ class Fleet:
             conn.execute("ALTER ROLE postgres RESET ALL")
             conn.execute("ALTER SYSTEM RESET ALL")
             conn.execute("SELECT pg_reload_conf()")
+            for (name,) in conn.execute("SELECT gid FROM pg_prepared_xacts").fetchall():
+                conn.execute(f"ROLLBACK PREPARED '{name}'")
         self.replace_dead()
 
     def finish(self) -> list[str]:
@@ -259,6 +265,7 @@ class Fleet:
             self.server.signal(signal.SIGCONT)
         with suppress(subprocess.SubprocessError):
             self.server.stop()
+        self.server.remove_disks()
 
     # -- looking -----------------------------------------------------------------------------
 

@@ -29,6 +29,10 @@ OF_WORKERS: list[Fault] = [
 OF_THE_NETWORK: list[Fault] = [
     network.a_silent_network,
     network.a_cut_network,
+    network.half_open_connections,
+    network.a_latency_of_300_ms,
+    network.commits_whose_answer_is_cut,
+    network.claims_cut_from_their_rows,
 ]
 OF_THE_SERVER: list[Fault] = [
     server.a_transaction_on_running_rows,
@@ -41,6 +45,16 @@ OF_THE_SERVER: list[Fault] = [
     server.a_server_that_is_away,
     server.a_stopped_server,
     server.a_read_only_server,
+    server.a_minute_away,
+    server.a_crash_loop,
+    server.a_fast_restart,
+    server.an_immediate_restart,
+    server.a_full_disk_of_the_log,
+    server.a_full_disk_of_the_rows,
+    server.no_free_connections,
+    server.each_connection_is_terminated_in_turn,
+    server.a_prepared_transaction_on_rows,
+    server.a_pinned_snapshot,
 ]
 ALL: list[Fault] = [*OF_OPERATORS, *OF_WORKERS, *OF_THE_NETWORK, *OF_THE_SERVER]
 # Those of CI: well under two minutes together.

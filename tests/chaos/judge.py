@@ -252,6 +252,8 @@ class Judge:
                     del self._cases[job_id]
 
     def _judge_rows(self, rows: list[Ended]) -> None:
+        # Nine of ten: the long way takes 80 us.
+        rows = [row for row in rows if not _is_plain(row, self._cases[row.id])]
         log: list[Entry] = []
         ledger: list[dict[str, Any]] = []
         for row in rows:
@@ -363,6 +365,28 @@ class Judge:
             self.problems.append(f"ends and what follows them do not fit: {self._owed}")
         self.problems += missed(self.together.fires)
         return self.problems
+
+
+FOLLOWED = {"parent", "child"}
+
+
+def _is_plain(row: Ended, case: Case) -> bool:
+    """Return whether a job was inserted, claimed, run and completed once, and nothing else."""
+    if row.kind not in PLAIN or row.kind in FOLLOWED or len(case.log) != 3 or len(case.lines) != 2:
+        return False
+    (_, first), (_, second), (_, third) = sorted(case.log)
+    begun, end = case.lines
+    return (
+        (first.old, first.new) == (None, "available")
+        and (second.old, second.new) == ("available", "running")
+        and (third.old, third.new) == ("running", row.state)
+        and first.queue == second.queue == third.queue
+        and first.queue != "few"
+        and (row.state, row.errors, row.attempt) == ("completed", None, 1)
+        and first.place == second.place == third.place == row.place
+        and second.lease == third.lease == row.lease == begun["lease"] == end["lease"]
+        and (begun["what"], end["what"], end.get("promise")) == ("start", "end", "completed")
+    )
 
 
 PLAIN = {

@@ -24,6 +24,8 @@ _WEIGHTS = (1000 - sum(SHARES.values()), *SHARES.values())
 _QUEUES = ("one", "two")
 _KEYS = 40
 _BACKLOG = 4_000
+# A second: fewer and larger ones cost less.
+_BATCHES = 4
 
 
 class Load:
@@ -42,9 +44,9 @@ class Load:
         self._threads = [
             threading.Thread(target=self._repeat, args=work, daemon=True)
             for work in (
-                (self._insert_many, 0.1, self._over),
+                (self._insert_many, 1 / _BATCHES, self._over),
                 (self._insert_some, 0.25, self._over),
-                (self._answer, 0.1, self._answered),
+                (self._answer, 0.2, self._answered),
             )
         ]
 
@@ -97,7 +99,7 @@ class Load:
             # The machine is too slow for the rate: a backlog would outlast the run.
             self.waits += 1
             return
-        kinds = self._random.choices(_KINDS, _WEIGHTS, k=self.rate // 10)
+        kinds = self._random.choices(_KINDS, _WEIGHTS, k=self.rate // _BATCHES)
         jobs = awa.Client.on(conn).insert_many_copy([self._new(kind) for kind in kinds])
         self._judge.acknowledge(job.id for job in jobs)
 

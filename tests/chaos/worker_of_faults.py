@@ -35,6 +35,15 @@ logging.basicConfig(
 client = awa.AsyncClient(os.environ["DATABASE_URL"])
 
 
+# A busy machine may stop a process for a second.
+STALE_MS, SWEEP_MS = 3_000, 500
+SPEED = QUICK | {
+    "heartbeat_interval_ms": 500,
+    "heartbeat_staleness_ms": STALE_MS,
+    "heartbeat_rescue_interval_ms": SWEEP_MS,
+    "deadline_rescue_interval_ms": SWEEP_MS,
+    "callback_rescue_interval_ms": SWEEP_MS,
+}
 numbers = itertools.count(1)
 
 
@@ -218,7 +227,7 @@ async def meeting(job: awa.Job) -> None:
     while len(list(place.iterdir())) < job.args["guests"]:
         if time.monotonic() > until:
             raise awa.TerminalError(f"only {len(list(place.iterdir()))} came")
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.3)
     end(job, "completed")
 
 
@@ -249,9 +258,10 @@ if __name__ == "__main__":
     random.seed()
     awa.run(
         client,
-        [("one", 20), ("two", 20), ("few", 10)],
+        [("one", 60), ("two", 60), ("few", 10)],
         drain_timeout=5,
         on_ready=on_ready,
         partial=True,
-        **{"cancel_grace_ms": 200, **QUICK},
+        cancel_grace_ms=200,
+        **SPEED,
     )
