@@ -1,7 +1,8 @@
 """``python -m tests.chaos``: play faults under load for some minutes, and write down what happened.
 
 Each fault is played alone first, then two at a time.  The run ends with status 1 if a job was lost
-or anything else was wrong.
+or anything else was wrong.  Its figures become a section of docs/reliability.md, together with
+those of the runs before it that are in the file of ``--results``.
 """
 
 from __future__ import annotations
@@ -11,13 +12,17 @@ import json
 import random
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE)]
 
-from faults import ALL, PAIRS, Fault  # noqa: E402 - found in the folders above
+import report  # noqa: E402 - found in the folders above
+from faults import ALL, PAIRS, Fault  # noqa: E402
+from fix_fleet import Fleet  # noqa: E402
 from rounds import finish, play, running  # noqa: E402
 
 
@@ -27,51 +32,115 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--seed", type=int, default=random.randrange(10_000))
     parser.add_argument("--rate", type=int, default=2_000, help="jobs inserted a second")
-    parser.add_argument("--results", type=Path, help="append the figures of this run, as JSON")
-    parser.add_argument("--only", help="play only faults whose name contains this")
+    parser.add_argument("--results", type=Path, help="a file to which the figures are appended")
+    parser.add_argument("--only", default="", help="play only faults whose name contains this")
     options = parser.parse_args()
-    until = time.monotonic() + options.minutes * 60
     print(f"seed {options.seed}", flush=True)
+    result = _run(options)
+    print(json.dumps(result))
+    results = [result]
+    if options.results is not None:
+        with options.results.open("a") as file:
+            file.write(json.dumps(result) + "\n")
+        results = [json.loads(line) for line in options.results.read_text().splitlines()]
+    if not options.only:
+        report.write("chaos", _lines(results))
+    problems = result["problems"]
+    print(f"{result['faults']} faults, {result['jobs']} jobs, {len(problems)} problems")
+    print("\n".join(problems[:50]))
+    return bool(problems)
+
+
+def _run(options: argparse.Namespace) -> dict[str, Any]:
+    began = time.monotonic()
+    rng, played, seconds = random.Random(options.seed), 0, {}
+    chosen = [fault for fault in ALL if options.only in fault.__name__]
     with running(options.seed, options.rate, direct=2) as fleet:
         fleet.settled(30)
-        rng, played, seconds = random.Random(options.seed), 0, {}
-        chosen = [f for f in ALL if options.only is None or options.only in f.__name__]
+        with fleet.admin() as conn:
+            version = conn.info.parameter_status("server_version")
         for faults in _rounds(chosen, rng):
-            if time.monotonic() > until:
+            if time.monotonic() > began + options.minutes * 60:
                 break
             known = len(fleet.problems) + len(fleet.judge.problems)
             took = play(fleet, *faults)
             played += len(faults)
             if len(faults) == 1:
                 seconds.setdefault(faults[0].__name__, []).append(round(took, 2))
-            problems = [*fleet.problems, *fleet.judge.problems]
-            print(fleet.notes[-1], f"({fleet.judge.judged} jobs judged)", flush=True)
-            if len(problems) > known:
-                print("\n".join(problems[-10:]), flush=True)
+            _say(fleet, known)
         problems = finish(fleet)
-        result = {
-            "seed": options.seed, "minutes": options.minutes, "rate": options.rate,
-            "faults": played, "jobs": fleet.judge.judged, "states": dict(fleet.judge.states),
-            "fires": len(fleet.judge.together.fires), "seconds": seconds,
-            "outages": fleet.outages, "rescued_after": fleet.judge.rescued_after,
-            "problems": problems,
+        judge = fleet.judge
+        return {
+            "machine": f"{report.machine()}, PostgreSQL {version}", "seed": options.seed,
+            "command": f"python -m tests.chaos --minutes {options.minutes:g} --rate {options.rate} "
+            f"--seed {options.seed}",
+            "minutes": round((time.monotonic() - began) / 60, 1), "faults": played,
+            "jobs": judge.judged, "states": dict(judge.states), "fires": len(judge.together.fires),
+            "seconds": seconds, "outages": fleet.outages,
+            "rescued_after": [round(one, 2) for one in judge.rescued_after],
+            "problems": problems[:1_000],
         }  # fmt: skip
-    if options.results is not None:
-        with options.results.open("a") as file:
-            file.write(json.dumps(result) + "\n")
-    print(f"{played} faults, {result['jobs']} jobs, {len(problems)} problems")
+
+
+def _say(fleet: Fleet, known: int) -> None:
+    judge = fleet.judge
+    print(f"{fleet.notes[-1]} ({judge.judged} jobs judged, {judge.open} open)", flush=True)
+    problems = [*fleet.problems, *judge.problems]
+    if len(problems) > known:
+        print("\n".join(problems[-10:]), flush=True)
+
+
+def _lines(results: list[dict[str, Any]]) -> Iterator[str]:
+    """Yield the section of the page."""
+    seconds: dict[str, list[float]] = {}
+    for result in results:
+        for name, took in result["seconds"].items():
+            seconds.setdefault(name, []).extend(took)
+    outages = [outage for result in results for outage in result["outages"]]
+    rescued = sorted(one for result in results for one in result["rescued_after"])
+    yield f"Measured on {results[-1]['machine']}."
+    yield ""
+    yield "| command | minutes | faults | jobs | problems |"
+    yield "|---|---|---|---|---|"
+    for result in results:
+        yield (
+            f"| `{result['command']}` | {result['minutes']} | {result['faults']:,} | "
+            f"{result['jobs']:,} | {len(result['problems'])} |"
+        )
+    yield (
+        f"| together | {sum(r['minutes'] for r in results):.1f} | "
+        f"{sum(r['faults'] for r in results):,} | {sum(r['jobs'] for r in results):,} | "
+        f"{sum(len(r['problems']) for r in results)} |"
+    )
+    yield ""
+    yield f"Fires of a schedule that fires each second: {sum(r['fires'] for r in results):,}."
+    if outages:
+        yield (
+            f"Of a worker while the database is away for a minute, at most: "
+            f"{max(lines for _, lines, _ in outages):.1f} log lines a minute, "
+            f"{max(cpu for _, _, cpu in outages):.1%} of a processor."
+        )
+    if rescued:
+        yield (
+            f"Seconds from the death of a worker to the rescue of a job it ran: median "
+            f"{median(rescued):.1f}, worst {rescued[-1]:.1f} ({len(rescued):,} jobs)."
+        )
+    yield ""
+    yield "| fault | played alone | seconds until all work, median | worst |"
+    yield "|---|---|---|---|"
     for name, took in sorted(seconds.items()):
-        print(f"  {name}: median {median(took)} s, worst {max(took)} s")
-    print("\n".join(problems[:50]))
-    return bool(problems)
+        words = name.replace("_", " ")
+        yield f"| {words} | {len(took)} | {median(took):.1f} | {max(took):.1f} |"
 
 
-def _rounds(chosen: list[Fault], rng: random.Random):
+def _rounds(chosen: list[Fault], rng: random.Random) -> Iterator[list[Fault]]:
     """Yield each fault alone, in random order; then, again and again, pairs and all alone."""
     yield from ([fault] for fault in chosen)
     while True:
         pairs = [(rng.choice(one), rng.choice(other)) for one, other in PAIRS]
-        yield from rng.sample([*pairs, *([fault] for fault in chosen)], len(pairs) + len(chosen))
+        yield from rng.sample(
+            [*map(list, pairs), *([fault] for fault in chosen)], len(pairs) + len(chosen)
+        )
 
 
 if __name__ == "__main__":

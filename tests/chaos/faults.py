@@ -60,23 +60,27 @@ ALL: list[Fault] = [*OF_OPERATORS, *OF_WORKERS, *OF_THE_NETWORK, *OF_THE_SERVER]
 # Those of CI: well under two minutes together.
 SHORT: list[Fault] = [
     operators.cancels_in_a_storm,
-    operators.retries_of_waiting_jobs,
-    operators.odd_rows,
-    workers.sigterm_of_a_worker,
-    server.a_transaction_on_running_rows,
-    operators.an_open_unique_key,
-    server.terminated_in_a_storm,
-    server.cancelled_in_a_storm,
-    server.immediate_restarts,
-    network.a_cut_network,
-    workers.kill_9_of_a_worker,
     operators.moves_between_queues,
+    server.time_outs_of_the_role,
+    server.terminated_in_a_storm,
+    server.no_free_connections,
+    server.a_full_disk_of_the_rows,
+    server.a_full_disk_of_the_log,
+    server.an_immediate_restart,
+    network.commits_whose_answer_is_cut,
+    network.claims_cut_from_their_rows,
+    network.a_latency_of_300_ms,
+    workers.kill_9_of_a_worker,
 ]
 # What may overlap: one of the first list with one of the second.
 AWAY: list[Fault] = [*OF_THE_NETWORK, *OF_THE_SERVER]
 PAIRS: list[tuple[list[Fault], list[Fault]]] = [
     (AWAY, OF_OPERATORS),
-    (AWAY, OF_WORKERS[:2]),
+    # One that is told to stop while the database is silent ends with 1, as it should.
+    (AWAY, [workers.kill_9_of_a_worker]),
     (OF_OPERATORS, OF_WORKERS[:3]),
     (OF_THE_NETWORK, OF_THE_SERVER),
 ] * 4
+# Seconds until all must work again, where 10 are not enough: nothing shows at once that the
+# connections are dead.
+PATIENCE: dict[Fault, float] = {network.half_open_connections: 30}

@@ -144,11 +144,13 @@ def _full(fleet: Fleet, disk: Disk | None) -> None:
         return
     disk.fill()
     try:
-        eventually(lambda: _refused(fleet), 60)
+        eventually(lambda: _refused(fleet) and (disk is fleet.server.rows or fleet.server.full), 60)
         time.sleep(5)
     finally:
         disk.empty()
         fleet.server.ensure_running()
+        with fleet.admin() as conn:
+            conn.execute("DROP TABLE IF EXISTS public.ballast")
 
 
 def _refused(fleet: Fleet) -> bool:
@@ -161,11 +163,7 @@ def _refused(fleet: Fleet) -> bool:
                 "FROM generate_series(1, 3000) AS n"
             )
             conn.execute("DROP TABLE public.ballast")
-    except psycopg.errors.DiskFull:
-        with suppress(psycopg.Error), fleet.admin() as conn:
-            conn.execute("DROP TABLE public.ballast")
-        return True
-    except psycopg.OperationalError:
+    except (psycopg.errors.DiskFull, psycopg.OperationalError):
         return True
     return False
 

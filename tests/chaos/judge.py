@@ -29,8 +29,6 @@ from history import (
     problems_of_jobs,
 )
 
-# Longer than the server keeps a commit that did not wait for the disk.
-_FLUSHED_SECONDS = 2.0
 # How long a job that was judged is remembered, and a line of a job that nobody knows.
 _REMEMBERED_SECONDS = 60.0
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from faults import Fault
+from faults import PATIENCE, Fault
 from fix_fleet import QUEUES, SLOTS, Fleet, states_of
 from fix_wait import eventually
 
@@ -57,7 +57,8 @@ def play(fleet: Fleet, *faults: Fault) -> float:
     for thread in threads:
         thread.join()
     fleet.restore()
-    seconds = fleet.settled(of=members)
+    patience = max(PATIENCE.get(fault, 10) for fault in faults)
+    seconds = fleet.settled(patience, of=members)
     fleet.notes.append(f"{datetime.now(UTC):%H:%M:%S} {names}: worked after {seconds:.1f} s")
     if len(fleet.problems) > before:
         fleet.problems.append(f"... after {names}")
