@@ -298,7 +298,15 @@ class Fleet:
             # A new process begins by reading its modules.
             eventually(well, 30)
         except BaseException as error:
-            said = [(m.name, m.last.get("healthy"), m.last.get("troubled")) for m in self.living]
+            said = [
+                (
+                    m.name,
+                    f"{began - m.last_start:.1f}",
+                    m.last.get("healthy"),
+                    m.last.get("troubled"),
+                )
+                for m in self.living
+            ]
             self.problems.append(f"not settled: {error!r} {said}")
         return took
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -35,6 +36,9 @@ def main() -> int:
     parser.add_argument("--results", type=Path, help="a file to which the figures are appended")
     parser.add_argument("--only", default="", help="play only faults whose name contains this")
     options = parser.parse_args()
+    # Processes and disks must go also when it is ended early, in the background too.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: sys.exit(130))
     print(f"seed {options.seed}", flush=True)
     result = _run(options)
     print(json.dumps(result))

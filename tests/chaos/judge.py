@@ -29,8 +29,10 @@ from history import (
     problems_of_jobs,
 )
 
-# How long a job that was judged is remembered, and a line of a job that nobody knows.
+# How long a job that was judged is remembered.
 _REMEMBERED_SECONDS = 60.0
+# For how many windows a line waits for the log of its job: a claim that a crash undid has none.
+_KEPT_WINDOWS = 20
 
 _WINDOW = (
     LOG.replace("SELECT", "SELECT seq,", 1)
@@ -54,7 +56,8 @@ class Case:
 
     log: list[tuple[int, Entry]] = field(default_factory=list)
     lines: list[dict[str, Any]] = field(default_factory=list)
-    since: float = field(default_factory=time.monotonic)
+    window: int = 0
+    """The window that it was first seen in."""
 
 
 class Ended(NamedTuple):
@@ -95,6 +98,7 @@ class Judge:
         self._cases: dict[int, Case] = {}
         self._recent: dict[int, tuple[float, int]] = {}
         self._to_delete: list[int] = []
+        self._windows = 0
         self._owed: Counter[int] = Counter()
         self._in_limits: list[tuple[float, float, str]] = []
         self.together = Together(limits, key_limits)
@@ -156,6 +160,7 @@ class Judge:
         self._snapshots.append(row[0])
         if len(self._snapshots) > 1:
             until = self._snapshots.pop(0)
+            self._windows += 1
             rows = conn.execute(_WINDOW, [until, self._known]).fetchall()
             self._known = until
             self._take([(seq, Entry(*entry)) for seq, *entry in rows])
@@ -183,7 +188,7 @@ class Judge:
                 continue
             case = self._cases.get(entry.id)
             if case is None:
-                case = self._cases[entry.id] = Case()
+                case = self._cases[entry.id] = Case(window=self._windows)
             case.log.append((seq, entry))
 
     def _take_lines(self) -> None:
@@ -197,13 +202,13 @@ class Judge:
                 continue
             case = self._cases.get(job_id)
             if case is None:
-                case = self._cases[job_id] = Case()
+                case = self._cases[job_id] = Case(window=self._windows)
             case.lines.append(line)
         now = time.monotonic()
         for job_id in [
             job_id
             for job_id, case in self._cases.items()
-            if not case.log and now - case.since > _REMEMBERED_SECONDS
+            if not case.log and self._windows - case.window > _KEPT_WINDOWS
         ]:
             del self._cases[job_id]
         for job_id, (at, _) in list(self._recent.items()):
@@ -245,7 +250,7 @@ class Judge:
         for job_id, case in list(self._cases.items()):
             if case.log and len(case.log) > 1:
                 last = max(case.log)[1]
-                if last.new is None and time.monotonic() - case.since > _REMEMBERED_SECONDS:
+                if last.new is None and self._windows - case.window > _KEPT_WINDOWS:
                     self.problems.append(f"deleted: {last}")
                     del self._cases[job_id]
 

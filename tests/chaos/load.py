@@ -92,9 +92,11 @@ class Load:
             conn.close()
 
     def _insert_many(self, conn: psycopg.Connection[Any]) -> None:
+        count = self.rate // _BATCHES
         if len(self._judge.acknowledged) > _UNJUDGED:
+            # The judge is slower than the workers, who still need work.
             self.waits += 1
-            return
+            count //= 20
         row = conn.execute(
             "SELECT count(*) FROM (SELECT FROM awa.jobs_hot WHERE state = 'available' LIMIT %s) w",
             [_BACKLOG],
@@ -103,7 +105,7 @@ class Load:
             # The machine is too slow for the rate: a backlog would outlast the run.
             self.waits += 1
             return
-        kinds = self._random.choices(_KINDS, _WEIGHTS, k=self.rate // _BATCHES)
+        kinds = self._random.choices(_KINDS, _WEIGHTS, k=count)
         jobs = awa.Client.on(conn).insert_many_copy([self._new(kind) for kind in kinds])
         self._judge.acknowledge(job.id for job in jobs)
 
