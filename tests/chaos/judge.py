@@ -125,7 +125,8 @@ class Judge:
     @property
     def open(self) -> int:
         """Return how many jobs are known and have not been judged."""
-        return sum(bool(case.log) for case in self._cases.values())
+        # In one step: the judge has a thread of its own.
+        return sum(bool(case.log) for case in list(self._cases.values()))
 
     def acknowledge(self, job_ids: Iterable[int]) -> None:
         """Note jobs whose insertion was answered."""
