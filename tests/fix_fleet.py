@@ -11,13 +11,13 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import psycopg
 from fix_own_server import OwnServer
-from fix_proxy import Proxy
+from fix_proxy import remote_proxy
 from fix_wait import eventually
 from history import keep, lines_of
 from judge import Judge
@@ -153,7 +153,8 @@ class Fleet:
             client.set_queue_policy(LIMITED, max_running=MOST, max_running_per_key=MOST_PER_KEY)
         with self.admin() as conn:
             keep(conn)
-        self.proxy = Proxy(self.server.socket)
+        self._exits = ExitStack()
+        self.proxy = self._exits.enter_context(remote_proxy(self.server.socket))
         self.members: list[Member] = []
         self.problems: list[str] = []
         self.notes: list[str] = []
@@ -262,7 +263,7 @@ class Fleet:
         if self._judging.is_alive():
             self._judging.join(600)
         self.judge.close()
-        self.proxy.stop()
+        self._exits.close()
         with suppress(ProcessLookupError, FileNotFoundError):
             self.server.signal(signal.SIGCONT)
         with suppress(subprocess.SubprocessError):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from multiprocessing.managers import BaseManager, NamespaceProxy
 from pathlib import Path
 
 import pytest
@@ -154,6 +156,49 @@ class Proxy:
             if self._cut_after is not None and self._cut_after[0] in text:
                 wire.answer, wire.part = Answer(), self._cut_after[1]
                 self._cut_after = None
+
+
+class _Remote(NamespaceProxy):
+    """A proxy in another process."""
+
+    _exposed_ = (
+        "__getattribute__", "__setattr__", "__delattr__",
+        "hold", "let_go", "strand", "cut_all", "cut_after", "stop",
+    )  # fmt: skip
+
+    def hold(self) -> None:
+        self._callmethod("hold")
+
+    def let_go(self) -> None:
+        self._callmethod("let_go")
+
+    def strand(self) -> None:
+        self._callmethod("strand")
+
+    def cut_all(self) -> None:
+        self._callmethod("cut_all")
+
+    def cut_after(self, text: bytes, part: str) -> None:
+        self._callmethod("cut_after", (text, part))
+
+    def stop(self) -> None:
+        self._callmethod("stop")
+
+
+class _Manager(BaseManager):
+    pass
+
+
+_Manager.register("Proxy", Proxy, _Remote)
+
+
+@contextmanager
+def remote_proxy(target: str | Path) -> Iterator[Proxy]:
+    """A proxy that other threads of this process do not slow down."""
+    with _Manager(ctx=multiprocessing.get_context("spawn")) as manager:
+        proxy = manager.Proxy(str(target))
+        yield proxy
+        proxy.stop()
 
 
 class _Wire:

@@ -16,13 +16,15 @@ class Frames:
 
     def read(self, data: bytes) -> Iterator[tuple[bytes, bytes]]:
         """Yield the messages that are complete."""
-        self._rest += data
-        while len(self._rest) > 4:
-            size = 1 + int.from_bytes(self._rest[1:5], "big")
-            if len(self._rest) < size:
+        data = self._rest + data
+        begin = 0
+        while len(data) >= begin + 5:
+            end = begin + 1 + int.from_bytes(data[begin + 1 : begin + 5], "big")
+            if len(data) < end:
                 break
-            kind, body, self._rest = self._rest[:1], self._rest[5:size], self._rest[size:]
-            yield kind, body
+            yield data[begin : begin + 1], data[begin + 5 : end]
+            begin = end
+        self._rest = data[begin:]
 
 
 class Questions:

@@ -72,14 +72,16 @@ SHORT: list[Fault] = [
     network.a_latency_of_300_ms,
     workers.kill_9_of_a_worker,
 ]
+# Those that take minutes: one of them in a round is enough.
+LONG: list[Fault] = [server.a_minute_away, server.a_pinned_snapshot, workers.a_poison_job]
 # What may overlap: one of the first list with one of the second.
-AWAY: list[Fault] = [*OF_THE_NETWORK, *OF_THE_SERVER]
+AWAY: list[Fault] = [f for f in [*OF_THE_NETWORK, *OF_THE_SERVER] if f not in LONG]
 PAIRS: list[tuple[list[Fault], list[Fault]]] = [
     (AWAY, OF_OPERATORS),
     # One that is told to stop while the database is silent ends with 1, as it should.
     (AWAY, [workers.kill_9_of_a_worker]),
     (OF_OPERATORS, OF_WORKERS[:3]),
-    (OF_THE_NETWORK, OF_THE_SERVER),
+    (OF_THE_NETWORK, [f for f in OF_THE_SERVER if f not in LONG]),
 ] * 4
 # Seconds until all must work again, where 10 are not enough: nothing shows at once that the
 # connections are dead.
