@@ -219,7 +219,7 @@ class Runtime:
             self._publisher.poke()
         await asyncio.gather(
             *(self._reconnect(link) for link in self._outage.lost_links),
-            *(link.cut_if_dead(self._links.health) for link in self._outage.overdue_links),
+            self._links.cut_dead(),
         )
 
     async def _reconnect(self, link: Link) -> None:

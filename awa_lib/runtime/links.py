@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from psycopg.pq import TransactionStatus
 
 from awa_lib.db.connect import cut, settings_for
-from awa_lib.db.drive import arun, turn
+from awa_lib.db.drive import arun, readable, turn
 from awa_lib.errors import AwaError, Unavailable
 from awa_lib.reads.health import is_at_work
 from awa_lib.runtime.sessions import AnswerTimeout, Bounds, open_async, with_settings
@@ -34,6 +34,9 @@ _SAME_OUTAGE_SECONDS: Final = 10.0
 _LONGEST_PAUSE_SECONDS: Final = 3.0
 # An index look-up without an answer for this long counts as an outage.
 _LOOKUP_SECONDS: Final = 5.0
+# After this long without an answer the server is asked whether it works on it.
+_SILENT_SECONDS: Final = 2.0
+_ASK_SECONDS: Final = 3.0
 
 # Losing a claim in a server crash only leaves the job available, and the lease guard drops the
 # end of an attempt whose claim was lost, so claims need not wait for the disk.
@@ -78,6 +81,11 @@ class Outage:
     def overdue_links(self) -> list[Link]:
         """Return the links whose answer is overdue."""
         return [link for link in self._links if link.overdue]
+
+    @property
+    def silent_links(self) -> list[Link]:
+        """Return the links that have waited for an answer for two seconds."""
+        return [link for link in self._links if link.waiting_seconds > _SILENT_SECONDS]
 
     def cut(self) -> None:
         """Make every running op fail now: the process ends."""
@@ -250,7 +258,7 @@ class Link:
             await self.close()
 
     async def cut_if_dead(self, other: Link) -> None:
-        """Cut an overdue connection when the server, asked on ``other``, does not work for it.
+        """Cut a silent connection when the server, asked on ``other``, does not work for it.
 
         A proxy or a firewall may keep a dead connection open; nothing else shows that.
         """
@@ -261,7 +269,9 @@ class Link:
             at_work = await other.run(is_at_work(conn.info.backend_pid))
         except AwaError:
             return  # an outage; says nothing about this connection
-        if not at_work and self._conn is conn and self._asked_at == asked:
+        same = self._conn is conn and self._asked_at == asked and not conn.closed
+        # An answer that has arrived is read first: the event loop may be late.
+        if same and not at_work and not readable(conn.pgconn.socket):
             cut(conn)
 
     def cut(self) -> None:
@@ -303,3 +313,17 @@ class Links:
         self.callbacks = Link("callbacks", dsn=dsn, outage=outage, bounds=_CALLBACKS)
         self.health = Link("health", dsn=dsn, outage=outage, bounds=_HEALTH)
         self.publisher = Link("publisher", dsn=dsn, outage=outage)
+        self._probe = Link("probe", dsn=dsn, outage=outage, bounds=_HEALTH)
+
+    async def cut_dead(self) -> None:
+        """Cut silent connections that the server does not work for; takes at most three seconds.
+
+        If the connection for health checks is silent too, a new one asks.
+        """
+        silent = self.outage.silent_links
+        if not silent or not self._probe.idle:
+            return
+        asks = self.health if self.health.idle else self._probe
+        with suppress(TimeoutError):
+            await within(_ASK_SECONDS, asyncio.gather(*(link.cut_if_dead(asks) for link in silent)))
+        await self._probe.close()

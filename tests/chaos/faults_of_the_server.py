@@ -58,7 +58,8 @@ def terminated_in_a_storm(fleet: Fleet) -> None:
 
 def cancelled_in_a_storm(fleet: Fleet) -> None:
     with fleet.admin() as conn:
-        for _ in range(150):
+        until = time.monotonic() + 5
+        while time.monotonic() < until:
             conn.execute(
                 "SELECT pg_cancel_backend(pid) FROM pg_stat_activity "
                 f"WHERE {OURS} AND random() < 0.5"
@@ -170,9 +171,13 @@ def _refused(fleet: Fleet) -> bool:
 
 def no_free_connections(fleet: Fleet) -> None:
     """Others take every slot, those of the workers too."""
+    for member in fleet.living:
+        # One that has no connection cannot say to one that has that it is alive.
+        member.hurt = True
     with ExitStack() as stack:
         conn = stack.enter_context(fleet.admin())
-        for _ in range(40):
+        until = time.monotonic() + 6
+        while time.monotonic() < until:
             with suppress(psycopg.OperationalError):
                 for _ in range(100):
                     stack.enter_context(fleet.admin())

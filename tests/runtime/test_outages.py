@@ -171,6 +171,28 @@ async def test_connections_that_are_dead_and_open_are_found(
             await aeventually(lambda: rows.job(job.id)["state"] == "completed", timeout=15)
 
 
+async def test_when_all_connections_are_dead_and_open_a_new_one_tells(
+    database_url: str, proxied_url: str, proxy: Proxy, rows: Rows
+) -> None:
+    """The connection for health checks is dead too, and must not be waited for."""
+    async with awa.AsyncClient(proxied_url) as client:
+
+        @client.task(Noop)
+        async def handler(job: awa.Job) -> None: ...
+
+        async with working(client, heartbeat_staleness_ms=60_000):
+            await aeventually(client.health_check)
+            proxy.strand()
+            began = time.monotonic()
+            with awa.Client(database_url) as producer:
+                job = producer.insert(Noop())
+            await client.health_check()
+            await aeventually(lambda: rows.job(job.id)["state"] == "completed", timeout=20)
+            took = time.monotonic() - began
+    # The answer of a health check has a bound of nine seconds.
+    assert took < 9
+
+
 async def _health_if_overdue(client: awa.AsyncClient) -> awa.HealthCheck | None:
     overdue = client._runtime._outage.overdue_links
     health = await client.health_check()
