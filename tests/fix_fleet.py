@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -138,6 +138,8 @@ class Member:
             os.kill(self.pid, number)
             if number == signal.SIGKILL:
                 self._fleet.judge.died[self.name] = time.time()
+                if self.last.get("leader"):
+                    self._fleet.judge.led.add(self.name)
 
 
 class Fleet:
@@ -319,34 +321,23 @@ class Fleet:
             ).fetchone()  # fmt: skip
         return found is not None
 
-    @contextmanager
-    def away(self) -> Iterator[None]:
-        """Measure what workers write and use while the database is away, in this block."""
+    def away(self, seconds: float, take_away: Callable[[], None]) -> None:
+        """Take the database away, and measure what workers write and use without it.
+
+        Log lines from the beginning, processor time from two seconds later.
+        """
         began = time.monotonic()
-        before = [(m, m.logged, m.cpu_seconds) for m in self.living]
-        yield
-        seconds = time.monotonic() - began
-        for member, lines, cpu in before:
-            if member.alive:
-                self.outages.append(
-                    (
-                        member.name,
-                        (member.logged - lines) * 60 / seconds,
-                        (member.cpu_seconds - cpu) / seconds,
-                    )
-                )
-
-    def expect_unhealthy(self, members: list[Member], since: float, seconds: float = 10) -> None:
-        """Note who did not say in time that something is wrong."""
-        for member in members:
-
-            def told(member: Member = member) -> bool:
-                return any(not h["healthy"] for h in member.health() if h["t"] > since)
-
-            try:
-                eventually(told, max(0.1, since + seconds - time.monotonic()))
-            except BaseException:
-                self.problems.append(f"{member.name} said it was healthy during an outage")
+        logged = {member: member.logged for member in self.living}
+        take_away()
+        time.sleep(2)
+        quiet = time.monotonic()
+        used = {member: member.cpu_seconds for member in logged}
+        time.sleep(seconds - (quiet - began))
+        now = time.monotonic()
+        for member, lines in logged.items():
+            minutes = (now - began) / 60
+            share = (member.cpu_seconds - used[member]) / (now - quiet)
+            self.outages.append((member.name, (member.logged - lines) / minutes, share))
 
 
 def states_of(conn: psycopg.Connection[Any], jobs: list[awa.Job]) -> set[str]:

@@ -83,7 +83,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
             "minutes": round((time.monotonic() - began) / 60, 1), "faults": played,
             "jobs": judge.judged, "states": dict(judge.states), "fires": len(judge.together.fires),
             "seconds": seconds, "outages": fleet.outages,
-            "rescued_after": [round(one, 2) for one in judge.rescued_after],
+            "rescued_after": judge.rescued_after,
             "problems": problems[:1_000],
         }  # fmt: skip
 
@@ -103,7 +103,7 @@ def _lines(results: list[dict[str, Any]]) -> Iterator[str]:
         for name, took in result["seconds"].items():
             seconds.setdefault(name, []).extend(took)
     outages = [outage for result in results for outage in result["outages"]]
-    rescued = sorted(one for result in results for one in result["rescued_after"])
+    rescued = [one for result in results for one in result["rescued_after"]]
     yield f"Measured on {results[-1]['machine']}."
     yield ""
     yield "| command | minutes | faults | jobs | problems |"
@@ -126,11 +126,12 @@ def _lines(results: list[dict[str, Any]]) -> Iterator[str]:
             f"{max(lines for _, lines, _ in outages):.1f} log lines a minute, "
             f"{max(cpu for _, _, cpu in outages):.1%} of a processor."
         )
-    if rescued:
-        yield (
-            f"Seconds from the death of a worker to the rescue of a job it ran: median "
-            f"{median(rescued):.1f}, worst {rescued[-1]:.1f} ({len(rescued):,} jobs)."
-        )
+    for led, whom in ((False, "a worker"), (True, "the leader")):
+        if waits := [wait for wait, leads in rescued if leads is led]:
+            yield (
+                f"Seconds from the death of {whom} to the rescue of a job it ran: median "
+                f"{median(waits):.1f}, worst {max(waits):.1f} ({len(waits):,} jobs)."
+            )
     yield ""
     yield "| fault | played alone | seconds until all work, median | worst |"
     yield "|---|---|---|---|"

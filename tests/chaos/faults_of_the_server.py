@@ -105,10 +105,8 @@ def a_read_only_server(fleet: Fleet) -> None:
 
 
 def a_minute_away(fleet: Fleet) -> None:
-    fleet.server.stop("fast")
     try:
-        with fleet.away():
-            time.sleep(60)
+        fleet.away(60, lambda: fleet.server.stop("fast"))
     finally:
         fleet.server.start()
 

@@ -111,11 +111,13 @@ class Judge:
         """Processes that run."""
         self.died: dict[str, float] = {}
         """When processes were killed, in seconds since 1970."""
+        self.led: set[str] = set()
+        """Those of them that led the fleet: another one must first take over."""
         self.states: Counter[str] = Counter()
         self.seen: Counter[str] = Counter()
         """Lines by what they say."""
-        self.rescued_after: list[float] = []
-        """Seconds from the death of a process until a job that ran in it was rescued."""
+        self.rescued_after: list[tuple[float, bool]] = []
+        """Seconds from the death of a process to the rescue of a job it ran; whether it led."""
         self.problems: list[str] = []
 
     @property
@@ -336,7 +338,7 @@ class Judge:
             if died is None or line["what"] != "start" or line["lease"] in ended:
                 continue
             self.rescued_after += [
-                entry.at - died
+                (round(entry.at - died, 2), line["by"] in self.led)
                 for _, entry in case.log
                 if entry.lease == line["lease"] and (entry.error or "").startswith("heartbeat")
             ]
