@@ -64,6 +64,7 @@ class Member:
     def hurt(self, hurt: bool) -> None:
         if hurt:
             self._fleet.judge.hurt.add(self.name)
+            self._fleet.judge.hurt_at.append(time.time())
 
     @property
     def _ledgers(self) -> list[Path]:
@@ -338,6 +339,18 @@ class Fleet:
             minutes = (now - began) / 60
             share = (member.cpu_seconds - used[member]) / (now - quiet)
             self.outages.append((member.name, (member.logged - lines) / minutes, share))
+
+    def expect_unhealthy(self, members: list[Member], since: float, seconds: float = 10) -> None:
+        """Note who did not say in time that something is wrong."""
+        for member in members:
+
+            def told(member: Member = member) -> bool:
+                return any(not h["healthy"] for h in member.health() if h["t"] > since)
+
+            try:
+                eventually(told, max(0.1, since + seconds - time.monotonic()))
+            except BaseException:
+                self.problems.append(f"{member.name} said it was healthy during an outage")
 
 
 def states_of(conn: psycopg.Connection[Any], jobs: list[awa.Job]) -> set[str]:

@@ -31,6 +31,8 @@ from history import (
 
 # How long a job that was judged is remembered.
 _REMEMBERED_SECONDS = 60.0
+# How long after a process was hurt a rescue may be because of it.
+_FEARED_SECONDS = 180.0
 # For how many windows a line waits for the log of its job: a claim that a crash undid has none.
 _KEPT_WINDOWS = 20
 
@@ -107,6 +109,8 @@ class Judge:
         """What operators asked for, by job."""
         self.hurt: set[str] = set()
         """Processes that were killed, stopped or cut off: what they ran may be rescued."""
+        self.hurt_at: list[float] = []
+        """When that happened, in seconds since 1970."""
         self.living: set[str] = set()
         """Processes that run."""
         self.died: dict[str, float] = {}
@@ -289,6 +293,10 @@ class Judge:
         rescued = [datetime.fromisoformat(error["at"]).timestamp() for error in crashes]
         if any(start < at for start in self._safe(case) for at in rescued):
             return [f"rescued though its worker lived: {_said(row)}"]
+        if any(
+            not any(-10 < at - hurt < _FEARED_SECONDS for hurt in self.hurt_at) for at in rescued
+        ):
+            return [f"rescued though no worker had died: {_said(row)}"]
         if row.state == "failed" and crashes and len(crashes) >= min(row.max_attempts, 5):
             return []
         asked = self.asked.get(row.id, ())

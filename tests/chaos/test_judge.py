@@ -184,12 +184,22 @@ def too_few_attempts(r: Run) -> None:
     r.live("flaky", n=1, fails=2)
 
 
-def rescued_from_the_living(r: Run) -> None:
-    job = r.live()
+def _crash(r: Run, job: awa.Job) -> None:
     r.conn.execute(
         "UPDATE awa.jobs_hot SET errors = ARRAY[jsonb_build_object('crash', 1, 'error', "
         "'heartbeat stale', 'at', '2026-01-01T00:00:00+00:00')] WHERE id = %s", [job.id],
     )  # fmt: skip
+
+
+def rescued_from_the_living(r: Run) -> None:
+    _crash(r, r.live())
+
+
+def rescued_though_nobody_died(r: Run) -> None:
+    job = r.live()
+    r.judge.hurt.add("w0")
+    r.judge.hurt_at.append(1_000_000.0)
+    _crash(r, job)
 
 
 def more_than_the_limit(r: Run) -> None:
@@ -211,6 +221,7 @@ FORGED: dict[Callable[[Run], None], str] = {
     one_that_nothing_follows: "what follows them do not fit",
     one_that_follows_nothing: "what follows them do not fit",
     too_few_attempts: "attempts do not fit",
+    rescued_though_nobody_died: "rescued though no worker had died",
     rescued_from_the_living: "rescued though its worker lived",
     more_than_the_limit: "3 jobs of default run, 2 may",
 }
