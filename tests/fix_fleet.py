@@ -345,7 +345,8 @@ class Fleet:
         for member in members:
 
             def told(member: Member = member) -> bool:
-                return any(not h["healthy"] for h in member.health() if h["t"] > since)
+                said = (h["healthy"] for h in member.health() if h["t"] > since)
+                return not member.alive or not all(said)
 
             try:
                 eventually(told, max(0.1, since + seconds - time.monotonic()))
