@@ -174,7 +174,7 @@ def no_free_connections(fleet: Fleet) -> None:
         member.hurt = True
     with ExitStack() as stack:
         conn = stack.enter_context(fleet.admin())
-        until = time.monotonic() + 6
+        until = time.monotonic() + 4
         while time.monotonic() < until:
             with suppress(psycopg.OperationalError):
                 for _ in range(100):
