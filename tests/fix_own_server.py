@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import psycopg
+from fix_wait import eventually
 
 from awa_lib.embedded.account import server_account
 from awa_lib.embedded.binaries import Binaries, reachable_binaries
@@ -128,13 +129,18 @@ class OwnServer:
         return b"No space left on device" in (self.place / "log").read_bytes()[-100_000:]
 
     def ensure_running(self) -> None:
-        """Start it if it does not run."""
+        """Start it if it does not run, and wait until it answers: it may be recovering."""
+        eventually(self._answers, 60)
+
+    def _answers(self) -> bool:
         try:
             pid = self.pids()[0]
         except (FileNotFoundError, IndexError):
             pid = 0
         if not pid or not Path(f"/proc/{pid}").exists():
             self.start()
+        with psycopg.connect(self.url, connect_timeout=5):
+            return True
 
     def pids(self) -> list[int]:
         """Return all of its processes."""

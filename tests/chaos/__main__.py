@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import resource
 import signal
 import sys
 import time
@@ -78,6 +79,8 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
                 seconds.setdefault(faults[0].__name__, []).append(round(took, 2))
             _say(fleet, known)
         problems = finish(fleet)
+        with fleet.admin() as conn:
+            row = conn.execute("SELECT pg_database_size('awa')").fetchone()
         judge = fleet.judge
         return {
             "machine": f"{report.machine()}, PostgreSQL {version}", "seed": options.seed,
@@ -87,6 +90,8 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
             "jobs": judge.judged, "states": dict(judge.states), "fires": len(judge.together.fires),
             "seconds": seconds, "outages": fleet.outages,
             "rescued_after": judge.rescued_after,
+            "database_mb": (row[0] if row else 0) // 1_000_000,
+            "memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1_000,
             "problems": problems[:1_000],
         }  # fmt: skip
 
@@ -123,6 +128,11 @@ def _lines(results: list[dict[str, Any]]) -> Iterator[str]:
     )
     yield ""
     yield f"Fires of a schedule that fires each second: {sum(r['fires'] for r in results):,}."
+    yield (
+        f"At most, of a run: {max(r.get('memory_mb', 0) for r in results):,} MB of memory of the "
+        f"runner and its judge, {max(r.get('database_mb', 0) for r in results):,} MB of database "
+        "at the end."
+    )
     if outages:
         yield (
             f"Of a worker while the database is away for a minute, at most: "

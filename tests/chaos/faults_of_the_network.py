@@ -37,10 +37,10 @@ def half_open_connections(fleet: Fleet) -> None:
 def a_latency_of_300_ms(fleet: Fleet) -> None:
     fleet.proxy.delay = 0.3
     try:
-        time.sleep(8)
+        time.sleep(5)
         slow = [m for m in fleet.living if m.proxied]
         began = time.monotonic()
-        eventually(lambda: all(m.last_start > began for m in slow), 5)
+        eventually(lambda: all(m.last_start > began for m in slow), 15)
     finally:
         fleet.proxy.delay = 0.0
 
