@@ -34,13 +34,20 @@ class Disk:
         self._mount("-t", "tmpfs", "-o", f"size={megabytes}m,uid={owner},mode=700", "none")
 
     def _mount(self, *words: str) -> None:
-        subprocess.run(["mount", *words, str(self.place)], check=True, timeout=10)
+        subprocess.run(
+            ["mount", *words, str(self.place)], check=True, timeout=10, capture_output=True
+        )
 
     def fill(self) -> None:
         """Leave no space."""
+        eventually(self._fill)
+
+    def _fill(self) -> bool:
         found = os.statvfs(self.place)
         used = (found.f_blocks - found.f_bfree) * found.f_frsize
+        # Refused if more has been written meanwhile.
         self._mount("-o", f"remount,size={used}")
+        return True
 
     def empty(self) -> None:
         """Leave as much space as at first."""
