@@ -256,8 +256,8 @@ class Completer:
 
     async def _written_before(self, ends: Sequence[End]) -> set[int]:
         """Return the ids of ends that a statement without an answer has written."""
-        leases = sorted((end.id, end.attempt.lease) for end in ends)
-        rows = {row.id: row for row in await self._link.run(claims.written_ends(leases))}
+        ended = sorted((e.id, e.attempt.lease, len(e.attempt.job.errors)) for e in ends)
+        rows = {row.id: row for row in await self._link.run(claims.written_ends(ended))}
         return {end.id for end in ends if end.id in rows and is_written(end, rows[end.id])}
 
     def _settle(self, batch: list[End], began: float) -> None:

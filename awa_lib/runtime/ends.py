@@ -76,11 +76,16 @@ def _ascii(text: str) -> str:
 
 
 def is_written(end: End, row: claims.Written) -> bool:
-    """Return True when a row that no longer runs is what this end made of it."""
+    """Return True when a row that this attempt no longer runs is what this end made of it.
+
+    Of a job that was claimed again only an end with an error can be known.
+    """
+    if end.outcome is not None and end.outcome.error is not None:
+        return row.error == end.outcome.error
+    if row.lease != end.attempt.lease:
+        return False
     if end.outcome is None:
         return row.state == "completed"
-    if end.outcome.error is not None:
-        return row.error == end.outcome.error
     return row.state in {end.outcome.target, "available", "waiting_external"}
 
 

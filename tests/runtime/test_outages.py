@@ -119,6 +119,49 @@ async def test_an_end_whose_answer_was_lost_is_not_taken_for_stale(
     assert not [r for r in caplog.records if "no longer own" in r.getMessage()]
 
 
+async def test_a_retry_whose_answer_was_lost_is_known_after_another_claim(
+    database_url: str, proxied_url: str, proxy: Proxy, rows: Rows, caplog
+) -> None:
+    heard = []
+    begin, seen = asyncio.Event(), asyncio.Event()
+    async with awa.AsyncClient(proxied_url) as client, awa.AsyncClient(database_url) as other:
+
+        @client.task(Noop, backoff=awa.fixed(0.01))
+        async def first(job: awa.Job) -> None:
+            if job.attempt > 1:  # whichever of both claims it
+                await seen.wait()
+                return
+            await begin.wait()
+            raise ValueError("again")
+
+        @client.on_event(Noop, awa.Retried)
+        async def hook(event: awa.Retried) -> None:
+            heard.append(event.job.id)
+
+        @other.task(Noop)
+        async def second(job: awa.Job) -> None:
+            await seen.wait()
+
+        patient = {"heartbeat_interval_ms": 60_000, "heartbeat_staleness_ms": 180_000}
+        async with working(client, leads=False, **patient):
+            job = await client.insert(Noop())
+            await aeventually(lambda: rows.job(job.id)["state"] == "running")
+            async with working(other, **patient):
+                await client.pause_queue("default")
+                proxy.cut_answer(b"T\x00\x00\x00\x1b\x00\x01id\x00")
+                proxy.hold_new_connections = True
+                begin.set()
+                await aeventually(lambda: rows.job(job.id)["state"] == "available")
+                rows.conn.execute("UPDATE awa.queue_meta SET paused = false")
+                await aeventually(lambda: rows.job(job.id)["attempt"] == 2)
+                proxy.hold_new_connections = False
+                await aeventually(lambda: heard == [job.id])
+                seen.set()
+                await aeventually(lambda: rows.job(job.id)["state"] == "completed")
+    assert proxy.cuts == 1
+    assert not [r for r in caplog.records if "no longer own" in r.getMessage()]
+
+
 async def test_an_outage_is_quiet_and_over_at_once(
     database_url: str, proxied_url: str, proxy: Proxy, rows: Rows, caplog
 ) -> None:
