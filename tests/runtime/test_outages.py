@@ -20,6 +20,9 @@ from awa_lib.db.connect import Purpose, connect, connect_async
 from awa_lib.embedded import acquire
 from awa_lib.runtime import links, listener
 
+# No heartbeat writes to the row of a job.
+PATIENT = {"heartbeat_interval_ms": 60_000, "heartbeat_staleness_ms": 180_000}
+
 
 @pytest.mark.parametrize(
     ("name", "value"),
@@ -108,7 +111,7 @@ async def test_an_end_whose_answer_was_lost_is_not_taken_for_stale(
             heard.append(event.job.id)
 
         # Nobody else asks for one column of ids.
-        async with working(client, leads=False, heartbeat_interval_ms=60_000):
+        async with working(client, leads=False, **PATIENT):
             job = await client.insert(Noop())
             await aeventually(lambda: rows.job(job.id)["state"] == "running")
             proxy.cut_answer(b"T\x00\x00\x00\x1b\x00\x01id\x00")
@@ -142,11 +145,10 @@ async def test_a_retry_whose_answer_was_lost_is_known_after_another_claim(
         async def second(job: awa.Job) -> None:
             await seen.wait()
 
-        patient = {"heartbeat_interval_ms": 60_000, "heartbeat_staleness_ms": 180_000}
-        async with working(client, leads=False, **patient):
+        async with working(client, leads=False, **PATIENT):
             job = await client.insert(Noop())
             await aeventually(lambda: rows.job(job.id)["state"] == "running")
-            async with working(other, **patient):
+            async with working(other, **PATIENT):
                 await client.pause_queue("default")
                 proxy.cut_answer(b"T\x00\x00\x00\x1b\x00\x01id\x00")
                 proxy.hold_new_connections = True

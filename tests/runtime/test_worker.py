@@ -236,7 +236,7 @@ async def test_admin_cancel_reaches_the_running_handler(
             stopped.set()
 
     job = await aclient.insert(Noop())
-    async with working(aclient, heartbeat_interval_ms=60_000):
+    async with working(aclient, heartbeat_interval_ms=60_000, heartbeat_staleness_ms=180_000):
         await asyncio.wait_for(started.wait(), 10)
         await aclient.cancel(job.id)
         await asyncio.wait_for(stopped.wait(), 10)
@@ -316,7 +316,7 @@ async def test_stale_end_changes_nothing(aclient: awa.AsyncClient, rows: Rows) -
         await go.wait()
 
     job = await aclient.insert(Noop())
-    async with working(aclient, heartbeat_interval_ms=60_000):
+    async with working(aclient, heartbeat_interval_ms=60_000, heartbeat_staleness_ms=180_000):
         await asyncio.wait_for(started.wait(), 10)
         rows.conn.execute(
             "UPDATE awa.jobs_hot SET run_lease = 7, attempt = attempt + 1 WHERE id = %s",
