@@ -37,18 +37,27 @@ _CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 class Member:
     """A worker process with its ledger and what it says of its health."""
 
-    def __init__(self, fleet: Fleet, name: str, url: str, *, proxied: bool = False) -> None:
+    def __init__(
+        self,
+        fleet: Fleet,
+        name: str,
+        url: str,
+        *,
+        proxied: bool = False,
+        words: tuple[str, ...] = (sys.executable, str(WORKER)),
+        **environment: str,
+    ) -> None:
         self.name = name
         self.proxied = proxied
         self.log = fleet.folder / f"{name}.log"
         self._fleet = fleet
         self._read: dict[Path, int] = {}
         self._health = fleet.folder / f"{name}.health"
-        environment = os.environ | {"DATABASE_URL": url, "LEDGER": str(fleet.folder), "NAME": name}
+        given = {"DATABASE_URL": url, "LEDGER": str(fleet.folder), "NAME": name}
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, str(WORKER)], env=environment, start_new_session=True,
-                stdout=log, stderr=log,
+                words, env=os.environ | given | environment, start_new_session=True, stdout=log,
+                stderr=log,
             )  # fmt: skip
 
     @property
@@ -174,11 +183,12 @@ class Fleet:
 
     # -- processes ---------------------------------------------------------------------------
 
-    def spawn(self, *, proxied: bool = False) -> Member:
+    def spawn(self, *, proxied: bool = False, **given: Any) -> Member:
+        """Start a worker; ``given`` are its words and its environment."""
         url = self.server.url
         if proxied:
             url = make_conninfo(url, host="127.0.0.1", port=str(self.proxy.port))
-        member = Member(self, f"w{self._spawned}", url, proxied=proxied)
+        member = Member(self, f"w{self._spawned}", url, proxied=proxied, **given)
         self._spawned += 1
         self.members.append(member)
         return member

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import faults_of_clocks as clocks
+import faults_of_deploys as deploys
 import faults_of_operators as operators
+import faults_of_poison as poison
 import faults_of_the_network as network
 import faults_of_the_server as server
 import faults_of_workers as workers
@@ -24,7 +27,34 @@ OF_WORKERS: list[Fault] = [
     workers.sigterm_of_a_worker,
     workers.kill_9_of_a_worker,
     workers.a_stopped_leader,
-    workers.a_poison_job,
+    workers.kill_9_of_the_leader,
+    workers.a_worker_stopped_past_its_staleness,
+    workers.sigterm_amid_ends,
+    workers.kill_9_of_a_child,
+    workers.kill_9_of_a_supervisor,
+    workers.kill_9_of_a_process_group,
+    workers.a_second_signal_to_a_supervisor,
+]
+OF_POISON: list[Fault] = [
+    poison.a_poison_job,
+    poison.jobs_that_end_their_process,
+    poison.jobs_that_fail_badly,
+    poison.jobs_that_do_odd_things,
+    poison.jobs_that_break_their_process,
+    poison.a_worker_whose_log_raises,
+    poison.a_worker_without_streams,
+]
+OF_CLOCKS: list[Fault] = [
+    clocks.a_clock_an_hour_ahead,
+    clocks.a_clock_an_hour_behind,
+    clocks.a_clock_a_day_ahead,
+    clocks.a_monotonic_clock_a_day_ahead,
+    clocks.steps_of_a_clock,
+]
+OF_DEPLOYS: list[Fault] = [
+    deploys.a_rolling_restart,
+    deploys.a_rolling_deploy_with_a_new_kind,
+    deploys.a_rolling_deploy_of_an_older_release,
 ]
 OF_THE_NETWORK: list[Fault] = [
     network.a_silent_network,
@@ -56,7 +86,15 @@ OF_THE_SERVER: list[Fault] = [
     server.a_prepared_transaction_on_rows,
     server.a_pinned_snapshot,
 ]
-ALL: list[Fault] = [*OF_OPERATORS, *OF_WORKERS, *OF_THE_NETWORK, *OF_THE_SERVER]
+ALL: list[Fault] = [
+    *OF_OPERATORS,
+    *OF_WORKERS,
+    *OF_POISON,
+    *OF_CLOCKS,
+    *OF_DEPLOYS,
+    *OF_THE_NETWORK,
+    *OF_THE_SERVER,
+]
 # Those of CI: well under two minutes together.
 SHORT: list[Fault] = [
     operators.cancels_in_a_storm,

@@ -1,38 +1,68 @@
-"""A worker process of test_every_fault: handlers that write down what they do."""
+"""A worker process of the fleet: handlers that write down what they do.
+
+``ODDITY`` in the environment says what is odd about it: see ``become``.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import datetime as dt
+import fcntl
 import itertools
 import json
 import logging
 import os
 import random
-import signal
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+# Its own folder too: ``awa worker`` loads it as a module.
+sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parent)]
 
+import poisons
 from fix_worker import QUICK
 
 import awa_lib as awa
 
 FOLDER = Path(os.environ["LEDGER"])
+ODDITY = os.environ.get("ODDITY", "")
 NAME = os.environ["NAME"]
+if ODDITY == "supervised":
+    NAME += f"-{os.getpid()}"
 APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND
 FULL = 4_000_000
-LEDGER = os.open(FOLDER / f"{NAME}.ledger.0", APPEND)
-HEALTH = os.open(FOLDER / f"{NAME}.health", APPEND)
+
+
+def out_of_reach(path: Path) -> int:
+    """Open a file at a number that no poison closes."""
+    low = os.open(path, APPEND)
+    high = fcntl.fcntl(low, fcntl.F_DUPFD_CLOEXEC, 500)
+    os.close(low)
+    return high
+
+
+LEDGER = out_of_reach(FOLDER / f"{NAME}.ledger.0")
+HEALTH = out_of_reach(FOLDER / f"{NAME}.health")
 
 logging.basicConfig(
     level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s"
 )
-client = awa.AsyncClient(os.environ["DATABASE_URL"])
+
+
+class Client(awa.AsyncClient):
+    """A client that reports its health while it works."""
+
+    async def start(self, *args: Any, **options: Any) -> None:
+        await super().start(*args, **options)
+        tasks.append(asyncio.get_running_loop().create_task(report()))
+
+
+client = Client(os.environ["DATABASE_URL"])
+tasks: list[asyncio.Task[None]] = []
 
 
 # A busy machine may stop a process for a second.
@@ -47,8 +77,24 @@ SPEED = QUICK | {
 numbers = itertools.count(1)
 
 
+class Moment(ctypes.Structure):
+    _fields_ = (("seconds", ctypes.c_long), ("nanoseconds", ctypes.c_long))
+
+
+def monotonic() -> float:
+    """Ask the kernel: the clock of the C library may be faked."""
+    moment = Moment()
+    clock_gettime = 228  # of x86-64
+    ctypes.CDLL(None).syscall(clock_gettime, time.CLOCK_MONOTONIC, ctypes.byref(moment))
+    return moment.seconds + moment.nanoseconds / 1e9
+
+
+if "LD_PRELOAD" not in os.environ:
+    monotonic = time.monotonic
+
+
 def write(to: int, **line: Any) -> None:
-    os.write(to, json.dumps({"t": time.monotonic(), **line}).encode() + b"\n")
+    os.write(to, json.dumps({"t": monotonic(), **line}).encode() + b"\n")
 
 
 def start(job: awa.Job) -> None:
@@ -212,8 +258,28 @@ client.periodic(
 
 @handler("poison")
 async def poison(job: awa.Job) -> None:
-    write(LEDGER, what="poison", id=job.id, lease=job.run_lease, promise="")
-    os.kill(os.getpid(), signal.SIGKILL)
+    start(job)
+    how = job.args["how"]
+    write(LEDGER, what="poison", id=job.id, lease=job.run_lease, how=how)
+    if how in poisons.FAILING:
+        end(job, "failed")
+    await poisons.play(how)
+    end(job, "completed")
+
+
+@handler("poison in a thread")
+def poison_in_a_thread(job: awa.Job) -> None:
+    start(job)
+    end(job, "failed")
+    poisons.play_in_a_thread(job.args["how"])
+
+
+if ODDITY == "new":
+
+    @handler("novel")
+    async def novel(job: awa.Job) -> None:
+        start(job)
+        end(job, "completed")
 
 
 @handler("meeting")
@@ -247,20 +313,32 @@ async def report() -> None:
         await asyncio.sleep(0.2)
 
 
-tasks: list[asyncio.Task[None]] = []
+class Raising(logging.Handler):
+    def handle(self, record: logging.LogRecord) -> bool:
+        raise ValueError("a log handler that raises")
 
 
-def on_ready() -> None:
-    tasks.append(asyncio.get_running_loop().create_task(report()))
+def become() -> None:
+    """Be odd in the way that the environment names."""
+    if ODDITY == "raising logs":
+        logging.getLogger().handlers = [Raising()]
+    elif ODDITY == "closed streams":
+        sys.stdout.close()
+        sys.stderr.close()
 
 
 if __name__ == "__main__":
     random.seed()
+    become()
     awa.run(
         client,
-        [("one", 60), ("two", 60), ("few", 10)],
+        [
+            ("one", 60),
+            ("two", 60),
+            ("few", 10),
+            {"name": "bad", "max_workers": 4, "deadline_seconds": 3},
+        ],
         drain_timeout=5,
-        on_ready=on_ready,
         partial=True,
         cancel_grace_ms=200,
         **SPEED,
