@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections import deque
 from contextlib import suppress
@@ -12,6 +11,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from awa_lib.errors import AwaError, Transient, Unavailable
+from awa_lib.logs import Logger
 from awa_lib.ops import claims
 from awa_lib.runtime.ends import End, finish_all, finish_alone, is_of_data, is_written, reduce
 from awa_lib.runtime.supervisor import Duty
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Completer"]
 
-logger = logging.getLogger(__name__)
+logger = Logger(__name__)
 
 _ENDS_PER_ROUND: Final = 1_000
 # Ends that are not written; from here on the dispatchers stop claiming, so memory stays flat.

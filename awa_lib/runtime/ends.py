@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -10,6 +9,7 @@ from awa_lib._sql import atomic, sql
 from awa_lib.db.sqlstates import Meaning, meaning_of
 from awa_lib.enqueue.new_jobs import NewJobs
 from awa_lib.errors import AwaError, DatabaseError, SchemaMismatch, UniqueConflict
+from awa_lib.logs import Logger
 from awa_lib.ops import claims
 from awa_lib.ops.inserts import insert_free
 from awa_lib.runtime.context import Outcome
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["End", "finish", "finish_all", "finish_alone", "is_of_data", "is_written", "reduce"]
 
-logger = logging.getLogger(__name__)
+logger = Logger(__name__)
 
 _ALONE_LOCK_TIMEOUT: Final = "20ms"
 

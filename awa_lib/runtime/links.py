@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 import time
 from contextlib import suppress
@@ -14,6 +13,7 @@ from psycopg.pq import TransactionStatus
 from awa_lib.db.connect import cut, settings_for
 from awa_lib.db.drive import arun, readable, turn
 from awa_lib.errors import AwaError, Unavailable
+from awa_lib.logs import Logger
 from awa_lib.reads.health import is_at_work
 from awa_lib.runtime.sessions import AnswerTimeout, Bounds, open_async, with_settings
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["HEARTBEAT", "Link", "Links", "Outage", "pause", "within"]
 
-logger = logging.getLogger(__name__)
+logger = Logger(__name__)
 R = TypeVar("R")
 
 _CLOSE_SECONDS: Final = 1.0
@@ -107,13 +107,12 @@ class Outage:
         if not self._down and now - self._logged_at >= _SAME_OUTAGE_SECONDS:
             self._logged_at = now
             self._log_end = True
-            with suppress(Exception):  # of the program's own log handlers
-                logger.warning(
-                    "the database is unavailable (%s); the worker stops claiming and reconnects, "
-                    "running jobs go on",
-                    error or "the connection was closed",
-                    extra={"connection": name},
-                )
+            logger.warning(
+                "the database is unavailable (%s); the worker stops claiming and reconnects, "
+                "running jobs go on",
+                error or "the connection was closed",
+                extra={"connection": name},
+            )
         self._down[name] = now
         self._works.clear()
 
@@ -125,8 +124,7 @@ class Outage:
             self.ended_at = time.monotonic()
             if self._log_end:
                 self._log_end = False
-                with suppress(Exception):
-                    logger.info("the database is available again; the worker goes on claiming")
+                logger.info("the database is available again; the worker goes on claiming")
         with suppress(RuntimeError):  # the loop has ended: nothing waits
             self._loop.call_soon_threadsafe(self._works.set)
 

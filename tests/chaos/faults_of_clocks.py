@@ -39,7 +39,10 @@ def steps_of_a_clock(fleet: Fleet) -> None:
     file = fleet.folder / "clock"
     file.write_text("+0")
     member = _spawn(
-        fleet, FAKETIME_TIMESTAMP_FILE=str(file), FAKETIME_NO_CACHE="1", FAKETIME_UPDATE_TIMESTAMP_FILE="0"
+        fleet,
+        FAKETIME_TIMESTAMP_FILE=str(file),
+        FAKETIME_NO_CACHE="1",
+        FAKETIME_UPDATE_TIMESTAMP_FILE="0",
     )
     lead(fleet, member)
     for offset in (*OFFSETS, "+0"):

@@ -182,7 +182,9 @@ def _slots_come_back(fleet: Fleet, members: list[Member]) -> None:
     guests, room = 4 * len(members), f"bad-{time.monotonic()}"
     with fleet.admin() as conn:
         jobs = awa.Client.on(conn).insert_many(
-            awa.NewJob({"room": room, "guests": guests}, kind="meeting", queue="bad", max_attempts=1)
+            awa.NewJob(
+                {"room": room, "guests": guests}, kind="meeting", queue="bad", max_attempts=1
+            )
             for _ in range(guests)
         )
         ends_as(conn, {job.id for job in jobs}, {"completed"}, 20)

@@ -150,7 +150,7 @@ def kill_9_of_a_child(fleet: Fleet) -> None:
     """The supervisor starts another one."""
     with _group(fleet) as (supervisor, children):
         children[0].kill()
-        children += _adopted(fleet, supervisor, tuple(child.pid for child in children))
+        children.extend(_adopted(fleet, supervisor, tuple(child.pid for child in children)))
         if not children[1].alive:
             fleet.problems.append("the other child has ended too")
 

@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Any
 
 # Its own folder too: ``awa worker`` loads it as a module.
-sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parent)]
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import poisons
 from fix_worker import QUICK
