@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from awa_cli import clock
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -104,11 +106,15 @@ def dial(
     import psycopg
 
     from awa_lib.db.connect import connect
+    from awa_lib.db.drive import run
+    from awa_lib.reads.health import server_time
 
     try:
-        return connect(url or target.url, _purpose(target, url, seconds), **_password(target))
+        conn = connect(url or target.url, _purpose(target, url, seconds), **_password(target))
     except psycopg.Error as error:
         raise _unavailable(target, error) from None
+    clock.follow(run(conn, server_time()))
+    return conn
 
 
 async def adial(

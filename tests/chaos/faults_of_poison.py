@@ -23,7 +23,8 @@ def a_poison_job(fleet: Fleet) -> None:
     with _released(fleet):
         job = _insert(fleet, ["kill"], max_attempts=25)
         began = fleet.judge.seen["poison"]
-        _end(fleet, job, {"failed"}, 150)
+        # The jobs that ran beside it run alone before it, each in its turn.
+        _end(fleet, job, {"failed"}, 400)
         eventually(lambda: fleet.judge.seen["poison"] - began == 5, 10)
 
 
@@ -47,7 +48,7 @@ def jobs_that_do_odd_things(fleet: Fleet) -> None:
     """They leave a child behind with all sockets, and block the event loop past the staleness."""
     living = fleet.living
     with _released(fleet):
-        _end(fleet, _insert(fleet, poisons.PASSING), {"completed"}, 30)
+        _end(fleet, _insert(fleet, poisons.PASSING, queue="two"), {"completed"}, 30)
         _all_live(fleet, living)
         # The child outlives its worker, and must neither keep its sessions nor its leadership.
         for member in living:
@@ -130,11 +131,15 @@ def _released(fleet: Fleet) -> Iterator[None]:
 
 
 def _insert(
-    fleet: Fleet, hows: Iterable[str], kind: str = "poison", max_attempts: int = 1
+    fleet: Fleet,
+    hows: Iterable[str],
+    kind: str = "poison",
+    max_attempts: int = 1,
+    queue: str = "bad",
 ) -> set[int]:
     with fleet.admin() as conn:
         jobs = awa.Client.on(conn).insert_many(
-            awa.NewJob({"how": how}, kind=kind, queue="bad", max_attempts=max_attempts)
+            awa.NewJob({"how": how}, kind=kind, queue=queue, max_attempts=max_attempts)
             for how in hows
         )
     return {job.id for job in jobs}

@@ -146,8 +146,8 @@ ODD: list[Callable[[], BaseException]] = [
 ]
 
 
-def handler(kind: str, **options: Any) -> Callable[[Any], Any]:
-    return client.task(dict, kind=kind, **options)
+def handler(kind: str, queue: str = "one", **options: Any) -> Callable[[Any], Any]:
+    return client.task(dict, kind=kind, queue=queue, **options)
 
 
 @handler("ok")
@@ -157,7 +157,7 @@ async def ok(job: awa.Job) -> None:
     end(job, "completed")
 
 
-@handler("blocking")
+@handler("blocking", queue="two")
 def blocking(job: awa.Job) -> None:
     start(job)
     time.sleep(job.args["sleep"])
@@ -237,7 +237,7 @@ async def long(job: awa.Job) -> None:
     end(job, "completed")
 
 
-@handler("unique")
+@handler("unique", queue="few")
 @handler("child")
 @handler("tick")
 @handler("parent")
@@ -257,7 +257,7 @@ client.periodic(
 )  # fmt: skip
 
 
-@handler("poison")
+@handler("poison", queue="bad")
 async def poison(job: awa.Job) -> None:
     start(job)
     how = job.args["how"]
