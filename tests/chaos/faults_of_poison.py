@@ -158,10 +158,11 @@ def ends_as(conn, ids: set[int], states: set[str], seconds: float, meanwhile=Non
     def ended() -> bool:
         if meanwhile is not None:
             meanwhile()
-        found = conn.execute("SELECT id, state::text FROM awa.jobs WHERE id = ANY(%s)", [list(ids)])
-        # The judge deletes them some seconds after their end.
-        last.update(found.fetchall())
-        return len(last) == len(ids) and set(last.values()) <= _ENDED
+        query = "SELECT id, state::text FROM awa.jobs WHERE id = ANY(%s)"
+        found = dict(conn.execute(query, [list(ids)]).fetchall())
+        last.update(found)
+        # Those that are gone were judged, which nothing is before its end.
+        return set(found.values()) <= _ENDED
 
     try:
         eventually(ended, seconds)
