@@ -187,8 +187,8 @@ def main() -> None:
         ),
         "",
         f"From kill -9 until the last of its {JOBS} jobs began again in another process.",
-        f"Measured on {machine()}, with `python -m tests.chaos.rescues`; the load average of the "
-        f"machine was {os.getloadavg()[1]:.0f}.",
+        f"Measured on {machine()}, with `python -m tests.chaos.rescues`.",
+        f"The load average of the machine was {os.getloadavg()[1]:.0f}.",
     ]
     print("\n".join(lines))
     write("rescues", lines)
