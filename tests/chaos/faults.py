@@ -111,7 +111,7 @@ SHORT: list[Fault] = [
     workers.kill_9_of_a_worker,
 ]
 # Those that take minutes: one of them in a round is enough.
-LONG: list[Fault] = [server.a_minute_away, server.a_pinned_snapshot, workers.a_poison_job]
+LONG: list[Fault] = [server.a_minute_away, server.a_pinned_snapshot, poison.a_poison_job]
 # What may overlap: one of the first list with one of the second.
 AWAY: list[Fault] = [f for f in [*OF_THE_NETWORK, *OF_THE_SERVER] if f not in LONG]
 PAIRS: list[tuple[list[Fault], list[Fault]]] = [
