@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from faults_of_poison import lead
@@ -12,6 +13,7 @@ from fix_fleet import Fleet, Member
 from fix_wait import eventually
 
 LIBRARY = next(iter(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")), None)
+_RESCUED = "SELECT FROM public.history WHERE error LIKE 'heartbeat stale%' LIMIT 1"
 OFFSETS = ("+1h", "-1h", "+1d")
 # More often than this the library looks whether its file has changed.
 _NOTICED_SECONDS = 0.5
@@ -54,11 +56,14 @@ def steps_of_a_clock(fleet: Fleet) -> None:
 
 
 def _work_with(fleet: Fleet, **clock: str) -> None:
+    """Let a member lead; the rescue of another that was killed proves that it could rescue."""
     member = _spawn(fleet, **clock)
-    _observe(fleet, member, 2)
     lead(fleet, member)
-    # Longer than the staleness, a heartbeat, and a look for stale jobs.
-    _observe(fleet, member, 6)
+    other = fleet.random.choice([one for one in fleet.living if one is not member])
+    _observe(fleet, member, 2)
+    other.kill()
+    with fleet.admin() as conn:
+        _observe(fleet, member, 40, until=lambda: conn.execute(_RESCUED).fetchone() is not None)
     _end(fleet, member)
 
 
@@ -71,11 +76,16 @@ def _spawn(fleet: Fleet, **clock: str) -> Member:
     return member
 
 
-def _observe(fleet: Fleet, member: Member, seconds: float) -> None:
-    """Watch for what a wrong clock could cause; the judge sees rescues and doubled fires."""
-    until = time.monotonic() + seconds
+def _observe(
+    fleet: Fleet, member: Member, seconds: float, until: Callable[[], bool] | None = None
+) -> None:
+    """Watch for what a wrong clock could cause; the judge sees rescues and doubled fires.
+
+    With ``until`` it must come true within the seconds.
+    """
+    end = time.monotonic() + seconds
     with fleet.admin() as conn:
-        while time.monotonic() < until:
+        while time.monotonic() < end and not (until is not None and until()):
             early = conn.execute(
                 "SELECT fire, at FROM public.history WHERE fire IS NOT NULL "
                 "AND at < split_part(fire, ' ', 2)::timestamptz"
@@ -93,6 +103,8 @@ def _observe(fleet: Fleet, member: Member, seconds: float) -> None:
                 if rows:
                     fleet.problems.append(f"{what}: {rows[:3]}")
             time.sleep(0.5)
+    if until is not None and time.monotonic() >= end:
+        fleet.problems.append(f"{member.name} did not do its duty as the leader in {seconds} s")
     eventually(lambda: member.last.get("healthy"), 10)
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
+import re
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from fix_cli import argv, environment
 
 import awa_lib as awa
 
@@ -18,39 +21,40 @@ pytestmark = [
 
 
 @pytest.fixture
-def wrong(monkeypatch, offset: str) -> None:
-    monkeypatch.setenv("LD_PRELOAD", os.fspath(LIBRARY or ""))
-    monkeypatch.setenv("FAKETIME", offset)
-    monkeypatch.setenv("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+def command(offset: str, database_url: str) -> Callable[..., str]:
+    """Run a command on a host with a wrong clock; return what it prints."""
+    clock = {"FAKETIME": offset, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+    wrong = environment(database_url, LD_PRELOAD=str(LIBRARY), **clock)
+
+    def run(*words: str) -> str:
+        done = subprocess.run(argv(*words), env=wrong, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run
 
 
-def test_in_ten_minutes_is_meant_by_the_database(database_url, process, rows, wrong) -> None:
-    ran = process("job", "enqueue", "k", "--in", "10m", url=database_url)
-
-    assert ran.status == 0, ran.err
+def test_in_ten_minutes_is_meant_by_the_database(command, rows) -> None:
+    command("job", "enqueue", "k", "--in", "10m")
     row = rows.one("SELECT extract(epoch FROM run_at - now())::float8 AS seconds FROM awa.jobs")
-    assert 540 < row["seconds"] < 601
+
+    assert 500 < row["seconds"] < 601
 
 
-def test_since_is_meant_by_the_database(database_url, process, wrong) -> None:
+def test_since_is_meant_by_the_database(command, database_url) -> None:
     with awa.Client(database_url) as client:
         job = client.insert({}, kind="k")
     found = [
-        [one["id"] for one in json.loads(ran.out)]
-        for words in (["--since", "30m"], ["--until", "30m"])
-        if (ran := process("job", "list", *words, "-o", "json", url=database_url)).status == 0
+        [one["id"] for one in json.loads(command("job", "list", option, "30m", "-o", "json"))]
+        for option in ("--since", "--until")
     ]
 
     assert found == [[job.id], []]
 
 
-def test_an_age_is_that_of_the_database(database_url, process, wrong) -> None:
+def test_an_age_is_that_of_the_database(command, database_url) -> None:
     with awa.Client(database_url) as client:
         client.insert({}, kind="k")
-    ran = process("job", "list", url=database_url)
+    text = command("job", "list")
 
-    assert ran.status == 0, ran.err
-    assert "1h" not in ran.out
-    assert "1d" not in ran.out
-    assert "59m" not in ran.out
-    assert "23h" not in ran.out
+    assert re.search(r"\b\d{1,2}s ago|\bnow\b", text), text
