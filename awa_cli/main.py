@@ -98,11 +98,11 @@ def _run(args: list[str]) -> int:
 def _ask_for_the_time(state: Common) -> None:
     """Connect for a moment, which reads the clock of the database."""
     from awa_cli.database.session import dial, served
-    from awa_cli.database.target import named_target
+    from awa_cli.database.target import find_target
 
-    if (target := named_target(state)) is not None:
-        with served(target) as url:
-            dial(target, url, seconds=state.connect_timeout).close()
+    target = find_target(state)
+    with served(target) as url:
+        dial(target, url, seconds=state.connect_timeout).close()
 
 
 def _leave_quietly() -> None:

@@ -63,7 +63,7 @@ def _work_with(fleet: Fleet, **clock: str) -> None:
     _observe(fleet, member, 2)
     other.kill()
     with fleet.admin() as conn:
-        _observe(fleet, member, 40, until=lambda: conn.execute(_RESCUED).fetchone() is not None)
+        _observe(fleet, member, 120, until=lambda: conn.execute(_RESCUED).fetchone() is not None)
     _end(fleet, member)
 
 
