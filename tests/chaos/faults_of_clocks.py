@@ -12,6 +12,8 @@ from faults_of_poison import lead
 from fix_fleet import Fleet, Member
 from fix_wait import eventually
 
+import awa_lib as awa
+
 LIBRARY = next(iter(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")), None)
 _RESCUED = "SELECT FROM public.history WHERE error LIKE 'heartbeat stale%' LIMIT 1"
 OFFSETS = ("+1h", "-1h", "+1d")
@@ -61,9 +63,13 @@ def _work_with(fleet: Fleet, **clock: str) -> None:
     lead(fleet, member)
     other = fleet.random.choice([one for one in fleet.living if one is not member])
     _observe(fleet, member, 2)
-    other.kill()
     with fleet.admin() as conn:
-        _observe(fleet, member, 120, until=lambda: conn.execute(_RESCUED).fetchone() is not None)
+        awa.Client.on(conn).insert_many(
+            awa.NewJob({"sleep": 8}, kind="long", queue="one") for _ in range(100)
+        )
+        eventually(lambda: other.last.get("in_flight", 0) > 5, 20)
+        other.kill()
+        _observe(fleet, member, 60, until=lambda: conn.execute(_RESCUED).fetchone() is not None)
     _end(fleet, member)
 
 
