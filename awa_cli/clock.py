@@ -15,7 +15,7 @@ from awa_lib.errors import AwaError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["ask_with", "follow", "is_old", "now"]
+__all__ = ["ask_with", "asked", "follow", "is_old", "now"]
 
 # A smaller difference is as likely the way of the answer.
 _SAME: Final = timedelta(seconds=2)
@@ -29,12 +29,17 @@ class _Clock:
 
 
 def now() -> datetime:
-    """Return the present time; ask the database first if nothing else has."""
+    """Return the present time, from which ages are computed."""
+    return datetime.now(UTC) + _Clock.ahead
+
+
+def asked() -> datetime:
+    """Return the present time for the database; ask it first if nothing else has."""
     ask, _Clock.ask = _Clock.ask, None
     if ask is not None:
         with suppress(AwaError):  # the command itself will say it
             ask()
-    return datetime.now(UTC) + _Clock.ahead
+    return now()
 
 
 def ask_with(ask: Callable[[], object]) -> None:
