@@ -76,11 +76,13 @@ def _cannot_write(error: OSError, *, color: bool = False) -> int:
 def _run(args: list[str]) -> int:
     from typer.main import get_command
 
+    from awa_cli.clock import ask_with
     from awa_cli.invocation import Common
     from awa_cli.parser.tree import app
     from awa_cli.terminal.output import ReaderLeft
 
     state = Common()
+    ask_with(lambda: _ask_for_the_time(state))
     try:
         result = get_command(app).main(args, prog_name="awa", standalone_mode=False, obj=state)
     except (BrokenPipeError, ReaderLeft):
@@ -91,6 +93,16 @@ def _run(args: list[str]) -> int:
     except Exception as error:  # noqa: BLE001 - every error becomes a message and an exit code here
         return _fail(error, state)
     return int(result) if isinstance(result, int) else 0
+
+
+def _ask_for_the_time(state: Common) -> None:
+    """Connect for a moment, which reads the clock of the database."""
+    from awa_cli.database.session import dial, served
+    from awa_cli.database.target import find_target
+
+    target = find_target(state)
+    with served(target) as url:
+        dial(target, url, seconds=state.connect_timeout).close()
 
 
 def _leave_quietly() -> None:

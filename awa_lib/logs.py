@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -12,7 +13,7 @@ from awa_lib._json import dumps
 if TYPE_CHECKING:
     from awa_lib.models import Job
 
-__all__ = ["JobFilter", "JsonFormatter", "current_job", "running"]
+__all__ = ["JobFilter", "JsonFormatter", "Logger", "current_job", "running"]
 
 running: Final[ContextVar[Job | None]] = ContextVar("awa job", default=None)
 """The job whose handler runs in this context; the worker sets it."""
@@ -30,6 +31,24 @@ _OWN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"
 def current_job() -> Job | None:
     """Return the job whose handler runs in this task or thread, or None."""
     return running.get()
+
+
+class Logger(logging.LoggerAdapter[logging.Logger]):
+    """A logger of this library: what the program's log handlers and filters raise harms nothing.
+
+    A full disk or a closed stream must not end a duty of the worker.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(logging.getLogger(name), None)
+
+    def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
+        """Log, if anything can."""
+        if self.isEnabledFor(level):
+            with suppress(Exception):
+                # The place of the record is that of the caller.
+                kwargs["stacklevel"] = kwargs.get("stacklevel", 1) + 1
+                self.logger.log(level, msg, *args, **kwargs)
 
 
 class JobFilter(logging.Filter):

@@ -7,7 +7,8 @@
  * locked by a stranger, and the job may be rescued.  The connection may be lost before or after the
  * commit of any statement.
  *
- * Left out: outcomes other than completion (their statement has the same guards), follow-ups, the
+ * Left out: outcomes other than completion (their statement has the same guards; a written error is
+ * known by its place behind the errors of the claim, also after another claim), follow-ups, the
  * pauses before a retry, and the bound of pending ends.
  *
  * Guards:

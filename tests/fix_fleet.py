@@ -1,7 +1,8 @@
-"""A server, two worker processes, a load and a ledger of what handlers did: for faults in turn."""
+"""A server, worker processes, a load and a judge: for faults, each alone or two at a time."""
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -9,59 +10,111 @@ import subprocess
 import sys
 import threading
 import time
-from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import psycopg
 from fix_own_server import OwnServer
-from fix_proxy import Proxy
+from fix_proxy import remote_proxy
 from fix_wait import eventually
-from history import keep, lines_of, problems, read
+from history import keep, lines_of
+from judge import Judge
+from load import Load
 from psycopg.conninfo import make_conninfo
 
 import awa_lib as awa
 
 WORKER = Path(__file__).parent / "chaos" / "worker_of_faults.py"
-SLOTS = 40
-_MONOTONIC = time.time() - time.monotonic()
+SLOTS = 120
 QUEUES = ("one", "two")
+LIMITED = "few"
+MOST, MOST_PER_KEY = 8, 3
+_CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Member:
     """A worker process with its ledger and what it says of its health."""
 
-    def __init__(self, folder: Path, name: str, url: str, *, proxied: bool = False) -> None:
+    def __init__(
+        self,
+        fleet: Fleet,
+        name: str,
+        url: str,
+        *,
+        proxied: bool = False,
+        words: tuple[str, ...] = (sys.executable, str(WORKER)),
+        **environment: str,
+    ) -> None:
         self.name = name
         self.proxied = proxied
-        self.log = folder / f"{name}.log"
-        self._ledger = folder / f"{name}.ledger"
-        self._health = folder / f"{name}.health"
-        environment = os.environ | {"DATABASE_URL": url, "LEDGER": str(folder), "NAME": name}
+        self.log = fleet.folder / f"{name}.log"
+        self._fleet = fleet
+        self._read: dict[Path, int] = {}
+        self._health = fleet.folder / f"{name}.health"
+        given = {"DATABASE_URL": url, "LEDGER": str(fleet.folder), "NAME": name}
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, str(WORKER)], env=environment, start_new_session=True,
-                stdout=log, stderr=log,
+                words, env=os.environ | given | environment, start_new_session=True, stdout=log,
+                stderr=log,
             )  # fmt: skip
-        self.hurt = False
-        """Killed or stopped: what it ran may have been rescued."""
 
     @property
     def pid(self) -> int:
         return self.process.pid
 
-    def lines(self) -> list[dict[str, Any]]:
-        """Return what its handlers wrote down."""
-        return lines_of(self._ledger)
+    @property
+    def hurt(self) -> bool:
+        """Killed or stopped: what it ran may have been rescued."""
+        return self.name in self._fleet.judge.hurt
+
+    @hurt.setter
+    def hurt(self, hurt: bool) -> None:
+        if hurt:
+            self._fleet.judge.hurt.add(self.name)
+            self._fleet.judge.hurt_at.append(time.time())
 
     @property
-    def written(self) -> int:
-        """Return how large its ledger is."""
-        return self._ledger.stat().st_size if self._ledger.exists() else 0
+    def _ledgers(self) -> list[Path]:
+        """Return its ledgers, the oldest first: it begins a new one now and then."""
+        found = self._fleet.folder.glob(f"{self.name}.ledger.*")
+        return sorted(found, key=lambda path: int(path.suffix[1:]))
+
+    def lines(self) -> list[dict[str, Any]]:
+        """Return what its handlers wrote down of late."""
+        return [line for path in self._ledgers for line in lines_of(path)]
+
+    def new_lines(self) -> Iterator[dict[str, Any]]:
+        """Yield what was written since the last call, and remove ledgers that are full."""
+        alive, ledgers = self.alive, self._ledgers
+        offset = time.time() - time.monotonic()
+        for path in ledgers:
+            with path.open("rb") as file:
+                file.seek(self._read.get(path, 0))
+                text = file.read()
+            # The last line of a process that was killed may be cut off.
+            text = text[: text.rfind(b"\n") + 1]
+            self._read[path] = self._read.get(path, 0) + len(text)
+            for line in map(json.loads, text.splitlines()):
+                yield line | {"by": self.name, "at": line["t"] + offset}
+            # The one before the newest may still get a line of a thread.
+            if not alive or path not in ledgers[-2:]:
+                path.unlink()
+
+    @property
+    def has_lines(self) -> bool:
+        """Return whether some of its lines have not been read."""
+        return bool(self._ledgers)
+
+    @property
+    def last_start(self) -> float:
+        """Return when it last began a job, of those of its newest ledger's end."""
+        for path in reversed(self._ledgers):
+            starts = [line["t"] for line in lines_of(path, 4_000) if line["what"] == "start"]
+            if starts:
+                return max(starts)
+        return 0.0
 
     def health(self) -> list[dict[str, Any]]:
         """Return what it has said of its health of late."""
@@ -70,59 +123,73 @@ class Member:
     @property
     def last(self) -> dict[str, Any]:
         """Return what it said last, if that is not long ago."""
-        said = self.health()
+        said = lines_of(self._health, 2_000)
         return said[-1] if said and time.monotonic() - said[-1]["t"] < 3 else {}
 
     @property
     def alive(self) -> bool:
         return self.process.poll() is None
 
+    @property
+    def cpu_seconds(self) -> float:
+        """Return the processor time that it has used."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / _CLOCK_TICKS
+
+    @property
+    def logged(self) -> int:
+        """Return how many lines its log has."""
+        return self.log.read_bytes().count(b"\n")
+
     def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
-        self.hurt = self.hurt or number in (signal.SIGKILL, signal.SIGSTOP)
+        if number in (signal.SIGKILL, signal.SIGSTOP):
+            self.hurt = True
         with suppress(ProcessLookupError):
             os.kill(self.pid, number)
-
-
-@dataclass
-class Outcome:
-    """What a job must come to."""
-
-    kind: str
-    state: str
-    attempts: int = 1
+            if number == signal.SIGKILL:
+                self._fleet.judge.died[self.name] = time.time()
+                if self.last.get("leader"):
+                    self._fleet.judge.led.add(self.name)
 
 
 class Fleet:
     """Everything together."""
 
-    def __init__(self, place: Path, seed: int, rate: int = 300) -> None:
+    def __init__(self, place: Path, seed: int, rate: int = 300, direct: int = 1) -> None:
         self.random = random.Random(seed)
-        self.rate = rate
         self.folder = place / "ledger"
-        self.server = OwnServer(place / "server")
         self.folder.mkdir()
+        self.server = OwnServer(place / "server", disks=True)
         with awa.Client(self.server.url) as client:
             client.migrate()
+            client.set_queue_policy(LIMITED, max_running=MOST, max_running_per_key=MOST_PER_KEY)
         with self.admin() as conn:
             keep(conn)
-        self.proxy = Proxy(self.server.socket)
+        self._exits = ExitStack()
+        self.proxy = self._exits.enter_context(remote_proxy(self.server.socket))
         self.members: list[Member] = []
-        self.jobs: dict[int, Outcome] = {}
-        self.asked: dict[int, set[str]] = {}
         self.problems: list[str] = []
         self.notes: list[str] = []
-        self.answering = True
+        self.outages: list[tuple[str, float, float]] = []
+        """Of workers while the database was away: name, log lines a minute, share of a processor."""
+        self.judge = Judge(
+            self.server.url, self._lines, limits={LIMITED: MOST}, key_limits={LIMITED: MOST_PER_KEY}
+        )
+        self.load = Load(self.server.url, self.judge, seed, rate)
+        self._direct = direct
+        self._spawned = 0
         self._over = threading.Event()
-        self._number = 0
-        self._threads: list[threading.Thread] = []
+        self._judging = threading.Thread(target=self._judge, daemon=True)
 
     # -- processes ---------------------------------------------------------------------------
 
-    def spawn(self, *, proxied: bool = False) -> Member:
+    def spawn(self, *, proxied: bool = False, **given: Any) -> Member:
+        """Start a worker; ``given`` are its words and its environment."""
         url = self.server.url
         if proxied:
             url = make_conninfo(url, host="127.0.0.1", port=str(self.proxy.port))
-        member = Member(self.folder, f"w{len(self.members)}", url, proxied=proxied)
+        member = Member(self, f"w{self._spawned}", url, proxied=proxied, **given)
+        self._spawned += 1
         self.members.append(member)
         return member
 
@@ -132,9 +199,8 @@ class Fleet:
 
     def replace_dead(self) -> None:
         """Start anew what has ended: as systemd would."""
-        living = self.living
-        for proxied in (True, False):
-            if not any(m.proxied is proxied for m in living):
+        for proxied, wanted in ((True, 1), (False, self._direct)):
+            for _ in range(sum(m.proxied is proxied for m in self.living), wanted):
                 self.spawn(proxied=proxied)
 
     def leader(self) -> Member:
@@ -145,198 +211,157 @@ class Fleet:
         with psycopg.connect(self.server.url, autocommit=True, connect_timeout=5) as conn:
             yield conn
 
-    # -- load --------------------------------------------------------------------------------
+    @property
+    def asked(self) -> dict[int, set[str]]:
+        """What operators asked for, by job."""
+        return self.judge.asked
+
+    # -- running -----------------------------------------------------------------------------
 
     def start(self) -> None:
         self.replace_dead()
-        for work in (self._produce, self._answer):
-            thread = threading.Thread(target=work, daemon=True)
-            thread.start()
-            self._threads.append(thread)
+        self.load.start()
+        self._judging.start()
 
-    def stop_load(self) -> None:
+    def _lines(self) -> Iterator[dict[str, Any]]:
+        self.judge.living = {member.name for member in self.living}
+        for member in self.members:
+            yield from member.new_lines()
+        for member in [one for one in self.members if not one.alive]:
+            if not member.has_lines:
+                self.members.remove(member)
+
+    def _judge(self) -> None:
+        # Longer than the server keeps a commit that does not wait for the disk.
+        while not self._over.wait(3):
+            with suppress(psycopg.Error):
+                self.judge.window()
+
+    def restore(self) -> None:
+        """Undo what a fault may have left behind when another one interrupted it."""
+        self.proxy.let_go()
+        self.proxy.delay = 0.0
+        for disk in (self.server.wal, self.server.rows):
+            if disk is not None:
+                disk.empty()
+        for member in self.members:
+            if member.alive:
+                member.kill(signal.SIGCONT)
+        self.server.ensure_running()
+        with self.admin() as conn:
+            conn.execute("SET default_transaction_read_only = off")
+            conn.execute("SET statement_timeout = 0")
+            conn.execute("ALTER ROLE postgres RESET ALL")
+            conn.execute("ALTER SYSTEM RESET ALL")
+            conn.execute("SELECT pg_reload_conf()")
+            for (name,) in conn.execute("SELECT gid FROM pg_prepared_xacts").fetchall():
+                conn.execute(f"ROLLBACK PREPARED '{name}'")
+        self.replace_dead()
+
+    def finish(self) -> list[str]:
+        """Judge what is left, and return all that was wrong."""
         self._over.set()
-        self._threads[0].join(20)
+        self._judging.join(600)
+        with suppress(BaseException):
+            eventually(lambda: self.judge.window() or not self.judge.open, 60)
+        return [*self.problems, *self.judge.finish()]
 
     def close(self) -> None:
         self._over.set()
-        self.answering = False
-        for thread in self._threads:
-            thread.join(20)
+        self.load.close()
         for member in self.members:
             with suppress(ProcessLookupError):
                 os.killpg(member.pid, signal.SIGKILL)
             member.process.wait(20)
-        self.proxy.stop()
+        if self._judging.is_alive():
+            self._judging.join(600)
+        self.judge.close()
+        self._exits.close()
         with suppress(ProcessLookupError, FileNotFoundError):
             self.server.signal(signal.SIGCONT)
         with suppress(subprocess.SubprocessError):
             self.server.stop()
-
-    def _produce(self) -> None:
-        conn = self._produce_until_over()
-        if conn is not None:
-            conn.close()
-
-    def _produce_until_over(self) -> psycopg.Connection[Any] | None:
-        conn: psycopg.Connection[Any] | None = None
-        due = time.monotonic()
-        while not self._over.is_set():
-            batch = [self._new() for _ in range(self.rate // 10)]
-            try:
-                if conn is None:
-                    conn = psycopg.connect(
-                        self.server.url, autocommit=True, connect_timeout=2,
-                        options="-c statement_timeout=5000",
-                    )  # fmt: skip
-                if self._behind(conn):
-                    self._over.wait(0.2)
-                    continue
-                jobs = awa.Client.on(conn).insert_many([job for job, _ in batch])
-            except (psycopg.Error, awa.AwaError):
-                if conn is not None:
-                    conn.close()
-                conn = None
-                self._over.wait(0.2)
-                continue
-            for job, (_, outcome) in zip(jobs, batch, strict=True):
-                self.jobs[job.id] = outcome
-            due = max(due + 0.1, time.monotonic() - 1)
-            self._over.wait(max(0.0, due - time.monotonic()))
-        return conn
-
-    @staticmethod
-    def _behind(conn: psycopg.Connection[Any]) -> bool:
-        """Return whether the machine is too slow for the rate: a backlog would outlast the run."""
-        waiting = conn.execute(
-            "SELECT count(*) FROM (SELECT FROM awa.jobs_hot WHERE state = 'available' LIMIT 2001) w"
-        ).fetchone()
-        return waiting is not None and waiting[0] > 2_000
-
-    def _new(self) -> tuple[awa.NewJob, Outcome]:
-        self._number += 1
-        number = self._number
-        kind = self.random.choices(
-            ("ok", "blocking", "raising", "flaky", "progress", "asking", "snoozing", "long"),
-            (60, 6, 6, 8, 10, 4, 2, 2),
-        )[0]
-        outcome, options = Outcome(kind, "completed"), {}
-        args: dict[str, Any] = {"n": number, "sleep": self.random.expovariate(100)}
-        if kind == "raising":
-            outcome.state = "failed"
-            options = {"max_attempts": 1}
-        elif kind == "flaky":
-            args["fails"] = self.random.randint(1, 2)
-            outcome.attempts += args["fails"]
-        elif kind == "asking":
-            options = {"max_attempts": 1}
-        elif kind == "long":
-            args["sleep"] = self.random.uniform(0.5, 2.5)
-        queue = self.random.choice(QUEUES)
-        return awa.NewJob(args, kind=kind, queue=queue, **options), outcome
-
-    def _answer(self) -> None:
-        conn = None
-        while self.answering:
-            time.sleep(0.1)
-            try:
-                if conn is None:
-                    conn = psycopg.connect(
-                        self.server.url, autocommit=True, connect_timeout=2,
-                        options="-c statement_timeout=2000 -c lock_timeout=300",
-                    )  # fmt: skip
-                found = conn.execute(
-                    "SELECT id, callback_id::text FROM awa.jobs_hot WHERE callback_id IS NOT NULL "
-                    "AND state IN ('waiting_external', 'running', 'available')"
-                ).fetchall()
-                for job_id, callback in found:
-                    if self.random.random() < 0.3:
-                        with suppress(awa.CallbackNotFound):
-                            awa.Client.on(conn).resume_external(callback, {"job": job_id})
-            except (psycopg.Error, awa.AwaError):
-                if conn is not None:
-                    conn.close()
-                conn = None
-        if conn is not None:
-            conn.close()
+        self.server.remove_disks()
 
     # -- looking -----------------------------------------------------------------------------
 
-    def settled(self, seconds: float = 10) -> None:
-        """Wait until all living workers are healthy, one of them leads, and jobs flow."""
-        began = time.monotonic()
+    def settled(self, seconds: float = 10, of: list[Member] | None = None) -> float:
+        """Wait until jobs start in all living workers and one of them leads.
+
+        Return the seconds until jobs started in those of ``of`` that live, and one was completed.
+        """
+        began, now = time.monotonic(), time.time()
+        first = [m for m in of or self.living if m.alive]
+
+        def works() -> bool:
+            return all(m.last_start > began for m in first) and self._completed_since(now)
 
         def well() -> bool:
+            if any(m.last_start <= began for m in self.living):
+                return False
             last = [m.last for m in self.living]
             return (
                 all(said.get("healthy") for said in last)
                 and sum(bool(said.get("leader")) for said in last) == 1
             )
 
+        took = seconds
         try:
-            eventually(well, seconds)
-            before = self.ends()
-            eventually(lambda: self.ends() > before + 5_000, seconds)
+            eventually(works, seconds)
+            took = time.monotonic() - began
+            # A new process begins by reading its modules.
+            eventually(well, 30)
         except BaseException as error:
-            said = [(m.name, m.last.get("healthy"), m.last.get("troubled")) for m in self.living]
-            self.problems.append(f"not settled within {seconds} s: {error!r} {said}")
-        self.notes.append(f"settled after {time.monotonic() - began:.1f} s")
+            said = [
+                (
+                    m.name,
+                    f"{began - m.last_start:.1f}",
+                    m.last.get("healthy"),
+                    m.last.get("troubled"),
+                )
+                for m in self.living
+            ]
+            self.problems.append(f"not settled: {error!r} {said}")
+        return took
 
-    def ends(self) -> int:
-        """Return a number that grows with what handlers of the living do."""
-        return sum(m.written for m in self.living)
+    def _completed_since(self, now: float) -> bool:
+        with self.admin() as conn:
+            found = conn.execute(
+                "SELECT FROM awa.jobs_hot WHERE state = 'completed' AND finalized_at > to_timestamp(%s)"
+                " LIMIT 1", [now]
+            ).fetchone()  # fmt: skip
+        return found is not None
+
+    def away(self, seconds: float, take_away: Callable[[], None]) -> None:
+        """Take the database away, and measure what workers write and use without it.
+
+        Log lines from the beginning, processor time from two seconds later.
+        """
+        began = time.monotonic()
+        logged = {member: member.logged for member in self.living}
+        take_away()
+        time.sleep(2)
+        quiet = time.monotonic()
+        used = {member: member.cpu_seconds for member in logged}
+        time.sleep(seconds - (quiet - began))
+        now = time.monotonic()
+        for member, lines in logged.items():
+            minutes = (now - began) / 60
+            share = (member.cpu_seconds - used[member]) / (now - quiet)
+            self.outages.append((member.name, (member.logged - lines) / minutes, share))
 
     def expect_unhealthy(self, members: list[Member], since: float, seconds: float = 10) -> None:
         """Note who did not say in time that something is wrong."""
         for member in members:
 
             def told(member: Member = member) -> bool:
-                return any(not h["healthy"] for h in member.health() if h["t"] > since)
+                said = (h["healthy"] for h in member.health() if h["t"] > since)
+                return not member.alive or not all(said)
 
             try:
                 eventually(told, max(0.1, since + seconds - time.monotonic()))
             except BaseException:
                 self.problems.append(f"{member.name} said it was healthy during an outage")
-
-    def judge(self) -> list[str]:
-        """Compare every job with what its handlers did."""
-        with self.admin() as conn:
-            rows = conn.execute(
-                "SELECT id, kind, state::text, attempt, max_attempts, run_lease, "
-                "coalesce(to_jsonb(errors), '[]'), metadata FROM awa.jobs"
-            ).fetchall()
-            history = read(conn, self._ledger(), cleans=False)
-        safe = self._safe()
-        return [
-            *self.problems,
-            *problems(history),
-            *(problem for row in rows for problem in _judge_row(self, row, safe)),
-        ]
-
-    def _ledger(self) -> list[dict[str, Any]]:
-        """Return what handlers, the producer and operators did."""
-        return [
-            *(line for member in self.members for line in member.lines()),
-            *({"what": "inserted", "id": job_id} for job_id in self.jobs),
-            *(
-                {"what": "asked", "id": i, "for": what}
-                for i, asked in self.asked.items()
-                for what in asked
-            ),
-        ]
-
-    def _safe(self) -> dict[int, list[float]]:
-        """Return when attempts began that a rescue must not have taken from their worker."""
-        safe: dict[int, list[float]] = defaultdict(list)
-        for member in (one for one in self.members if not one.hurt):
-            lines = member.lines()
-            promised = {(n["id"], n["lease"]): n["promise"] for n in lines if "promise" in n}
-            for line in (line for line in lines if line["what"] == "start"):
-                # Without an end it may have been handed back by a process that has ended.
-                default = "completed" if member.alive else ""
-                if promised.get((line["id"], line["lease"]), default) == "completed":
-                    safe[line["id"]].append(line["t"])
-        return safe
 
 
 def states_of(conn: psycopg.Connection[Any], jobs: list[awa.Job]) -> set[str]:
@@ -345,29 +370,3 @@ def states_of(conn: psycopg.Connection[Any], jobs: list[awa.Job]) -> set[str]:
         "SELECT state::text FROM awa.jobs WHERE id = ANY(%s)", ([job.id for job in jobs],)
     )
     return {state for (state,) in rows}
-
-
-def _judge_row(fleet: Fleet, row: tuple[Any, ...], safe: dict[int, list[float]]) -> list[str]:
-    job_id, kind, state, attempt, most, _, errors, _ = row
-    outcome = fleet.jobs.get(job_id)
-    if outcome is None or kind != outcome.kind:
-        return []  # not acknowledged, or somebody else's
-    crashes = [e for e in errors if "crash" in e]
-    failures = [e for e in errors if "crash" not in e]
-    said = f"job {job_id} ({kind}) {state} attempt {attempt}/{most}: {errors}"
-    rescued = [datetime.fromisoformat(e["at"]).timestamp() - _MONOTONIC for e in crashes]
-    if any(start < at for start in safe[job_id] for at in rescued):
-        return [f"rescued though its worker lived: {said}"]
-    if state == "failed" and crashes and len(crashes) >= min(most, 5):
-        return []
-    asked = fleet.asked.get(job_id, ())
-    if "cancel" in asked and state == "cancelled":
-        return []
-    if state != outcome.state:
-        return [f"should be {outcome.state}: {said}"]
-    if "retry" in asked:
-        return []
-    spent = attempt if state == "failed" else attempt - 1
-    if spent != len(failures) or attempt != outcome.attempts:
-        return [f"attempts do not fit: {said}"]
-    return []

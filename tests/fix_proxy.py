@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from multiprocessing.managers import BaseManager, NamespaceProxy
 from pathlib import Path
 
 import pytest
+from fix_wire import Answer, Questions
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 
@@ -22,11 +25,14 @@ class Proxy:
         self._lost: bytes | None = None
         self._held = threading.Event()
         self._stranded = 0
+        self._cut_after: tuple[bytes, str] | None = None
         self._writers: set[asyncio.StreamWriter] = set()
         self._ready = threading.Event()
         self.cuts = 0
         self.losses = 0
         self.hold_new_connections = False
+        self.delay = 0.0
+        """Seconds by which each answer is late."""
         self.port = 0
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
         self._thread.start()
@@ -35,6 +41,13 @@ class Proxy:
     def cut_answer(self, marker: bytes) -> None:
         """Swallow the next answer of the server that holds these bytes, and cut its connection."""
         self._cut_on = marker
+
+    def cut_after(self, text: bytes, part: str) -> None:
+        """Let the server do the next statement with this text; cut it off in its answer.
+
+        Only a part of the answer is passed on: see ``Answer.head``.
+        """
+        self._cut_after = text, part
 
     def lose_question(self, marker: bytes | None) -> None:
         """Lose what a client sends with these bytes in it, until None, and close nothing."""
@@ -84,11 +97,12 @@ class Proxy:
             writer.transport.abort()
             return
         self._writers |= {writer, there[1]}
+        wire = _Wire()
         # Streams of Python 3.11 complain of a task that is cancelled at the end.
         with suppress(asyncio.CancelledError):
             await asyncio.gather(
-                self._pipe(reader, there[1], writer, answers=False),
-                self._pipe(there[0], writer, there[1], answers=True),
+                self._pipe(reader, there[1], writer, wire, answers=False),
+                self._pipe(there[0], writer, there[1], wire, answers=True),
             )
         self._writers -= {writer, there[1]}
         for one in (writer, there[1]):
@@ -99,6 +113,7 @@ class Proxy:
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
         back: asyncio.StreamWriter,
+        wire: _Wire,
         *,
         answers: bool,
     ) -> None:
@@ -114,6 +129,20 @@ class Proxy:
                     self._cut_on = None
                     self.cuts += 1
                     break
+                if answers and wire.answer is not None:
+                    wire.answer.read(data)
+                    if not wire.answer.complete:
+                        continue
+                    self.cuts += 1
+                    writer.write(wire.answer.head(wire.part))
+                    await writer.drain()
+                    for one in (writer, back):
+                        one.close()
+                    return
+                if answers and self.delay:
+                    await asyncio.sleep(self.delay)
+                if not answers:
+                    self._look(wire, data)
                 writer.write(data)
                 await writer.drain()
         except OSError:
@@ -121,6 +150,64 @@ class Proxy:
         if not self._held.is_set() and mine == self._stranded:
             for one in (writer, back):
                 one.transport.abort()
+
+    def _look(self, wire: _Wire, data: bytes) -> None:
+        for text in wire.questions.read(data):
+            if self._cut_after is not None and self._cut_after[0] in text:
+                wire.answer, wire.part = Answer(), self._cut_after[1]
+                self._cut_after = None
+
+
+class _Remote(NamespaceProxy):
+    """A proxy in another process."""
+
+    _exposed_ = (
+        "__getattribute__", "__setattr__", "__delattr__",
+        "hold", "let_go", "strand", "cut_all", "cut_after", "stop",
+    )  # fmt: skip
+
+    def hold(self) -> None:
+        self._callmethod("hold")
+
+    def let_go(self) -> None:
+        self._callmethod("let_go")
+
+    def strand(self) -> None:
+        self._callmethod("strand")
+
+    def cut_all(self) -> None:
+        self._callmethod("cut_all")
+
+    def cut_after(self, text: bytes, part: str) -> None:
+        self._callmethod("cut_after", (text, part))
+
+    def stop(self) -> None:
+        self._callmethod("stop")
+
+
+class _Manager(BaseManager):
+    pass
+
+
+_Manager.register("Proxy", Proxy, _Remote)
+
+
+@contextmanager
+def remote_proxy(target: str | Path) -> Iterator[Proxy]:
+    """A proxy that other threads of this process do not slow down."""
+    with _Manager(ctx=multiprocessing.get_context("spawn")) as manager:
+        proxy = manager.Proxy(str(target))
+        yield proxy
+        proxy.stop()
+
+
+class _Wire:
+    """What is known of a connection: what its client asks, and the answer that will be cut."""
+
+    def __init__(self) -> None:
+        self.questions = Questions()
+        self.answer: Answer | None = None
+        self.part = ""
 
 
 @pytest.fixture

@@ -24,9 +24,6 @@ from awa_lib.schema.migrate import Step, apply
 # What the doctor can say of a schema alone.
 OF_THE_SCHEMA = ("migrations", "drift", "storage", "rights", "public")
 PAUSE = 0.004
-# A script that locks both job tables can meet a session that moves a job from one to the other.
-# The server ends such a deadlock after 1 s, and either side tries again; seen in 1 of 12 runs.
-FEW_DEADLOCKS = 3
 EVERY_STATE = """
     INSERT INTO awa.{table} (
         kind, queue, state, args, attempt, run_at, unique_key, unique_states, heartbeat_at,

@@ -48,6 +48,15 @@ DrainTimeout = Annotated[
         metavar="SECONDS", min=0, help="Time that running jobs have to finish at the end."
     ),
 ]
+RescueAfter = Annotated[
+    float,
+    typer.Option(
+        metavar="SECONDS",
+        min=3,
+        help="Age of a worker's last heartbeat at which its jobs run again elsewhere; the same "
+        "for all workers.",
+    ),
+]
 HealthPort = Annotated[
     str | None,
     typer.Option(
@@ -75,6 +84,7 @@ def worker(
     processes: Processes = 1,
     reload: Reload = False,
     drain_timeout: DrainTimeout = 30.0,
+    rescue_after: RescueAfter = 90.0,
     health_port: HealthPort = None,
 ) -> int:
     """Run the job handlers of a client until SIGTERM or Ctrl-C.
@@ -95,13 +105,14 @@ def worker(
             concurrency=concurrency,
             processes=processes,
             drain_timeout=drain_timeout,
+            rescue_after=rescue_after,
             reload=reload,
         )
     # Before the module is imported, because its import may hang.
     stop_with_parent(drain_timeout)
     loaded = _load(ctx, client)
     with _probes(loaded, health_port):
-        _run(loaded, _queues(loaded, pairs, concurrency), drain_timeout)
+        _run(loaded, _queues(loaded, pairs, concurrency), drain_timeout, rescue_after)
     return 0
 
 
@@ -189,13 +200,22 @@ def _queues(
     return [(name, number or concurrency) for name, number in names]
 
 
-def _run(client: AsyncClient, queues: list[tuple[str, int]], drain_timeout: float) -> None:
+def _run(
+    client: AsyncClient, queues: list[tuple[str, int]], drain_timeout: float, rescue_after: float
+) -> None:
     from awa_cli.worker.supervised import tell_ready
     from awa_lib.errors import InvalidInput
     from awa_lib.runtime.run import run
 
     try:
-        run(client, queues or None, drain_timeout=drain_timeout, partial=True, on_ready=tell_ready)
+        run(
+            client,
+            queues or None,
+            drain_timeout=drain_timeout,
+            partial=True,
+            on_ready=tell_ready,
+            heartbeat_staleness_ms=rescue_after * 1000,
+        )
     except ValueError as error:
         # start() raises ValueError for its arguments, as in awa 0.5.
         if isinstance(error, InvalidInput):
@@ -211,6 +231,7 @@ def _supervise(
     concurrency: int,
     processes: int,
     drain_timeout: float,
+    rescue_after: float,
     reload: bool,
 ) -> int:
     from awa_cli.database.target import named_target
@@ -225,7 +246,7 @@ def _supervise(
         )
     said = common(ctx)
     arguments: list[Any] = ["worker", place, "--concurrency", concurrency]
-    arguments += ["--drain-timeout", drain_timeout]
+    arguments += ["--drain-timeout", drain_timeout, "--rescue-after", rescue_after]
     arguments += [f"--queue={name}" for name in queues]
     arguments += ["-v"] * said.verbose + ["--no-color"] * said.no_color
     if (target := named_target(common(ctx))) is not None:

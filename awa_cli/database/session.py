@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from awa_cli import clock
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -104,14 +106,22 @@ def dial(
     import psycopg
 
     from awa_lib.db.connect import ask_why, connect
+    from awa_lib.db.drive import run
+    from awa_lib.reads.health import server_time
 
     dialled = url or target.url
     purpose, password = _purpose(target, url, seconds), _password(target)
     try:
-        return connect(dialled, purpose, **password)
+        conn = connect(dialled, purpose, **password)
     except psycopg.Error as error:
         refusal = ask_why(error, dialled, purpose, **password)
         raise _unavailable(target, error, refusal) from None
+    try:
+        clock.follow(run(conn, server_time()))
+    except BaseException:
+        conn.close()
+        raise
+    return conn
 
 
 async def adial(

@@ -8,10 +8,11 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
+from awa_cli.clock import asked
 from awa_cli.filters.values import parse_duration, parse_moment
 from awa_lib.errors import AwaError
 from awa_lib.states import STATES
@@ -121,7 +122,7 @@ class _Moment:
         try:
             if re.match(r"\d{4}-", text):
                 return {field: parse_moment(text)}
-            return {field: datetime.now(UTC) - parse_duration(text.removesuffix(" ago"))}
+            return {field: asked() - parse_duration(text.removesuffix(" ago"))}
         except (ValueError, OverflowError):
             raise InvalidFilter(
                 field,

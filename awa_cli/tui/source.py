@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from psycopg.pq import TransactionStatus
 
+from awa_cli import clock
 from awa_cli.database.session import adial
 from awa_cli.views.words import now
 from awa_lib.db.drive import arun
 from awa_lib.errors import InvalidInput, Unavailable
+from awa_lib.reads.health import server_time
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -124,6 +126,8 @@ class Source:
             if self._conn is None or self._conn.closed:
                 self._conn = await adial(self.target, self._url, settings=_READING)
                 self.rights = await self._read_rights(self._conn)
+            if clock.is_old():
+                clock.follow(await arun(self._conn, server_time()))
             return self._conn
 
     async def _read_rights(self, conn: psycopg.AsyncConnection[Any]) -> Rights:

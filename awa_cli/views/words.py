@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from awa_cli.clock import now
 from awa_cli.errors import printable
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 __all__ = ["age", "clean", "counted", "now", "say_count", "say_rate", "say_seconds", "span"]
 
@@ -20,11 +23,6 @@ def clean(value: Any) -> str:
 def counted(number: int, thing: str = "job") -> str:
     """Write a number of things: ``1 job``, ``1,204 jobs``."""
     return f"{number:,} {thing}{'' if number == 1 else 's'}"
-
-
-def now() -> datetime:
-    """Return the present time, from which ages are computed."""
-    return datetime.now(UTC)
 
 
 def age(moment: datetime | None) -> str | None:

@@ -6,12 +6,13 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from awa_cli import clock
 from awa_cli.web.problems import ReadOnly, Refused
 from awa_lib.db.connect import Purpose
 from awa_lib.db.drive import arun
 from awa_lib.db.pool import AsyncPool
 from awa_lib.errors import Unavailable
-from awa_lib.reads.health import is_read_only
+from awa_lib.reads.health import is_read_only, server_time
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable
@@ -75,6 +76,8 @@ class State:
     async def _run(self, op: Op[R]) -> R:
         pool = await self._open()
         async with pool.lease() as conn:
+            if clock.is_old():
+                clock.follow(await arun(conn, server_time()))
             return await arun(conn, op)
 
     async def _open(self) -> AsyncPool:

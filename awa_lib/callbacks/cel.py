@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -11,10 +10,11 @@ from typing import Any, Final
 from awa_lib._json import dumps
 from awa_lib.callbacks.cel_helper import LARGEST, OverBound, ask
 from awa_lib.errors import ValidationError
+from awa_lib.logs import Logger
 
 __all__ = ["Decision", "Expressions", "check", "decide"]
 
-logger = logging.getLogger(__name__)
+logger = Logger(__name__)
 
 _LONGEST_SOURCE: Final = 2_048
 _UNDECLARED: Final = re.compile(r"undeclared reference to '([^']*)'")

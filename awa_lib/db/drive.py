@@ -48,6 +48,7 @@ __all__ = [
     "begin",
     "check_socket",
     "explain",
+    "readable",
     "run",
     "translate",
     "turn",
@@ -205,14 +206,15 @@ def check_socket(conn: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -
     Checks the socket only (about 2 µs); a probe query would double the round trips.
     """
     pgconn = conn.pgconn
-    while _readable(pgconn.socket):
+    while readable(pgconn.socket):
         # The last message of the server is read without an error; only then the stream ends.
         pgconn.consume_input()
         if pgconn.status != psycopg.pq.ConnStatus.OK:
             raise psycopg.OperationalError("the server closed the connection")
 
 
-def _readable(socket: int) -> bool:
+def readable(socket: int) -> bool:
+    """Return whether there is something to read; waits for nothing."""
     if not hasattr(select, "poll"):  # Windows
         return bool(select.select([socket], [], [], 0)[0])
     # Unlike select, poll works for file descriptors above 1023.

@@ -57,9 +57,9 @@ class Written:
 
     id: int
     state: str
-    attempt: int
+    lease: int
     error: str | None
-    """The text of its last error."""
+    """The text of the error that came first after the claim."""
 
 
 class OwnedJob(Protocol):
@@ -297,12 +297,16 @@ def _finish_attempts_held(ended: Sequence[tuple[OwnedAttempt, Ending]]) -> Op[Mi
     return missed
 
 
-def written_ends(leases: Sequence[tuple[int, int]]) -> Op[list[Written]]:
-    """Return the rows of (id, lease) pairs that are no longer running.
+def written_ends(ended: Sequence[tuple[int, int, int]]) -> Op[list[Written]]:
+    """Return the rows of (id, lease, number of errors at the claim) that this lease no longer runs.
 
-    For ends whose write got no answer: it may have been committed.
+    For ends whose write got no answer: it may have been committed, and the job claimed again.
     """
-    rows = yield sql.claims("written_ends", **_pairs(leases))
+    rows = yield sql.claims(
+        "written_ends",
+        **_pairs([(job_id, lease) for job_id, lease, _ in ended]),
+        known=id_array([known for *_, known in ended]),
+    )
     return rows.into(Written)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Final
 
 from awa_lib._sql import atomic, sql
@@ -14,6 +13,7 @@ from awa_lib.errors import (
     ValidationError,
 )
 from awa_lib.filters import DlqFilter, checked_filter, require_some
+from awa_lib.logs import Logger
 from awa_lib.models import Job, JobState
 from awa_lib.ops.apart import Aside, change_apart
 from awa_lib.ops.jobs import get_job, id_array
@@ -42,7 +42,7 @@ __all__ = [
     "set_dead_letters",
 ]
 
-logger = logging.getLogger(__name__)
+logger = Logger(__name__)
 
 # Rows locked by one statement.
 MOVE_BATCH: Final = 500

@@ -6,12 +6,12 @@ changed now are put aside, in the ``Aside`` that the caller keeps, and the other
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
 from awa_lib._sql import atomic, sql
 from awa_lib.errors import AwaError, Transient, Unavailable
+from awa_lib.logs import Logger
 from awa_lib.ops.apart import Aside, change_apart
 from awa_lib.ops.jobs import id_array
 from awa_lib.validation import bounded
@@ -39,7 +39,7 @@ __all__ = [
     "stale_ids",
 ]
 
-logger = logging.getLogger(__name__)
+logger = Logger(__name__)
 R = TypeVar("R")
 
 PROMOTE_BATCH: Final = 4096

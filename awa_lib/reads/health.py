@@ -8,15 +8,22 @@ from awa_lib._sql import sql
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from awa_lib._sql import Op
 
-__all__ = ["available_counts", "is_at_work", "is_read_only", "ping"]
+__all__ = ["available_counts", "is_at_work", "is_read_only", "ping", "server_time"]
 
 
 def ping() -> Op[None]:
     """Make one round trip.  Raises Unavailable."""
     yield sql.read_health("ping")
+
+
+def server_time() -> Op[datetime]:
+    """Return the time by the clock of the server."""
+    rows = yield sql.read_health("server_time")
+    return rows.scalar()  # type: ignore[no-any-return] # a column of the server
 
 
 def is_at_work(pid: int) -> Op[bool]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from awa_lib.errors import AwaError, Transient, Unavailable
+from awa_lib.logs import Logger
 from awa_lib.ops.runtime import InstanceSnapshot, described
 from awa_lib.reads.health import ping
 from awa_lib.runtime import forks
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Runtime"]
 
-logger = logging.getLogger(__name__)
+logger = Logger(__name__)
 
 _WATCH_SECONDS: Final = 1.0
 _START_SECONDS: Final = 10.0
@@ -219,7 +219,7 @@ class Runtime:
             self._publisher.poke()
         await asyncio.gather(
             *(self._reconnect(link) for link in self._outage.lost_links),
-            *(link.cut_if_dead(self._links.health) for link in self._outage.overdue_links),
+            self._links.cut_dead(),
         )
 
     async def _reconnect(self, link: Link) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import uuid
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 from awa_lib._json import loads
 from awa_lib.callbacks import cel
 from awa_lib.errors import AwaError, Transient, Unavailable, ValidationError
+from awa_lib.logs import Logger
 from awa_lib.ops import callbacks as ops
 from awa_lib.results import CallbackToken
 from awa_lib.runtime.context import LOST, OVER
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Callbacks", "OpRunner"]
 
-logger = logging.getLogger(__name__)
+logger = Logger(__name__)
 R = TypeVar("R")
 
 # Workers and commands of awa 0.5 resume without a notification; one query checks all waits.

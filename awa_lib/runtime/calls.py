@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import logging
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Final
 
 from awa_lib._json import loads
+from awa_lib.logs import Logger
 from awa_lib.models import Job
 from awa_lib.runtime.context import LOST, OVER, Attempt, Outcome
 from awa_lib.runtime.handlers import Handler, settle
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DROPPED", "HANDED_BACK", "attempt_of", "of_raised", "outcome_of", "stand_in"]
 
-logger = logging.getLogger(__name__)
+logger = Logger(__name__)
 
 DROPPED: Final = Outcome("dropped")
 """The job no longer belongs to this attempt: nothing is written."""

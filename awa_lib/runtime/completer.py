@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections import deque
 from contextlib import suppress
@@ -12,6 +11,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from awa_lib.errors import AwaError, Transient, Unavailable
+from awa_lib.logs import Logger
 from awa_lib.ops import claims
 from awa_lib.runtime.ends import End, finish_all, finish_alone, is_of_data, is_written, reduce
 from awa_lib.runtime.supervisor import Duty
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Completer"]
 
-logger = logging.getLogger(__name__)
+logger = Logger(__name__)
 
 _ENDS_PER_ROUND: Final = 1_000
 # Ends that are not written; from here on the dispatchers stop claiming, so memory stays flat.
@@ -256,8 +256,8 @@ class Completer:
 
     async def _written_before(self, ends: Sequence[End]) -> set[int]:
         """Return the ids of ends that a statement without an answer has written."""
-        leases = sorted((end.id, end.attempt.lease) for end in ends)
-        rows = {row.id: row for row in await self._link.run(claims.written_ends(leases))}
+        ended = sorted((e.id, e.attempt.lease, len(e.attempt.job.errors)) for e in ends)
+        rows = {row.id: row for row in await self._link.run(claims.written_ends(ended))}
         return {end.id for end in ends if end.id in rows and is_written(end, rows[end.id])}
 
     def _settle(self, batch: list[End], began: float) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import logging
 import threading
 from collections import deque
 from contextlib import suppress
@@ -12,6 +11,7 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final
 
+from awa_lib.logs import Logger
 from awa_lib.runtime.handlers import is_async_callable
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Deliveries"]
 
-logger = logging.getLogger(__name__)
+logger = Logger(__name__)
 
 # Events delivered concurrently; a hook that hangs occupies a place until its time is over.
 _CONCURRENT_EVENTS: Final = 256

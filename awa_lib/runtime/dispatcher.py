@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from awa_lib.errors import AwaError, DatabaseError, SerializationError, Transient, Unavailable
+from awa_lib.logs import Logger
 from awa_lib.ops import claims
 from awa_lib.policies import QueuePolicy
 from awa_lib.runtime.limits import Slots, TokenBucket
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Dispatcher"]
 
-logger = logging.getLogger(__name__)
+logger = Logger(__name__)
 R = TypeVar("R")
 
 # A job that could not be claimed is skipped for a second, then twice as long each time.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -10,6 +9,7 @@ from awa_lib._sql import atomic, sql
 from awa_lib.db.sqlstates import Meaning, meaning_of
 from awa_lib.enqueue.new_jobs import NewJobs
 from awa_lib.errors import AwaError, DatabaseError, SchemaMismatch, UniqueConflict
+from awa_lib.logs import Logger
 from awa_lib.ops import claims
 from awa_lib.ops.inserts import insert_free
 from awa_lib.runtime.context import Outcome
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["End", "finish", "finish_all", "finish_alone", "is_of_data", "is_written", "reduce"]
 
-logger = logging.getLogger(__name__)
+logger = Logger(__name__)
 
 _ALONE_LOCK_TIMEOUT: Final = "20ms"
 
@@ -76,11 +76,16 @@ def _ascii(text: str) -> str:
 
 
 def is_written(end: End, row: claims.Written) -> bool:
-    """Return True when a row that no longer runs is what this end made of it."""
+    """Return True when a row that this attempt no longer runs is what this end made of it.
+
+    Of a job that was claimed again only an end with an error can be known.
+    """
+    if end.outcome is not None and end.outcome.error is not None:
+        return row.error == end.outcome.error
+    if row.lease != end.attempt.lease:
+        return False
     if end.outcome is None:
         return row.state == "completed"
-    if end.outcome.error is not None:
-        return row.error == end.outcome.error
     return row.state in {end.outcome.target, "available", "waiting_external"}
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,6 +11,7 @@ from awa_lib._json import loads
 from awa_lib.enqueue.kinds import kind_of
 from awa_lib.enqueue.new_jobs import NewJobs, check
 from awa_lib.errors import AwaError, Transient, ValidationError
+from awa_lib.logs import Logger
 from awa_lib.ops.jobs import get_jobs
 from awa_lib.runtime.deliveries import Deliveries
 from awa_lib.runtime.handlers import is_async_callable
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Events", "Registry"]
 
-logger = logging.getLogger(__name__)
+logger = Logger(__name__)
 
 _STOP_SECONDS: Final = 5.0
 # After this many failed reads hooks get the jobs as the handlers had them.

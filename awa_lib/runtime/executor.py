@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Executor"]
 
-logger = logging.getLogger(__name__)
+logger = logs.Logger(__name__)
 
 # Cancels kept for attempts that are being claimed; every process gets those of the whole fleet.
 _EARLY_CANCELS: Final = 128

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import sys
 import threading
 import time
@@ -15,6 +14,7 @@ from psycopg.pq import TransactionStatus
 from awa_lib.db.connect import cut
 from awa_lib.db.drive import run
 from awa_lib.errors import AwaError, Transient, Unavailable
+from awa_lib.logs import Logger
 from awa_lib.ops import claims
 from awa_lib.reads.health import ping
 from awa_lib.runtime.sessions import open_sync, with_settings
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Heartbeat"]
 
-logger = logging.getLogger(__name__)
+logger = Logger(__name__)
 R = TypeVar("R")
 
 _ROWS_PER_STATEMENT: Final = 500

@@ -268,22 +268,33 @@ def _judge(response: httpx.Response, text: str) -> RetryAfter | None:
             hint="redirects are not followed: set url to the address of the function",
         )
     if status in _RETRIED_STATUSES or status >= _SERVER_ERROR:
-        delay = _delay(response.headers.get("retry-after", ""))
+        headers = response.headers
+        delay = _delay(headers.get("retry-after", ""), headers.get("date", ""))
         if delay is not None:
             return RetryAfter(delay)
         raise FunctionFailed(message)
     raise FunctionRefused(message)
 
 
-def _delay(text: str) -> float | None:
-    """Return the delay of a Retry-After, in seconds or a date; None when it is invalid."""
+def _delay(text: str, sent_at: str) -> float | None:
+    """Return the delay of a Retry-After, in seconds or a date; None when it is invalid.
+
+    A date is relative to that of the answer: the clock of this host may be wrong.
+    """
     if text.isascii() and text.isdecimal():
         return min(float(text[:_RETRY_AFTER_DIGITS]), _LONGEST_DELAY_SECONDS)
+    until = _seconds(text)
+    if until is None:
+        return None
+    now = _seconds(sent_at)
+    return min(max(until - (time.time() if now is None else now), 0.0), _LONGEST_DELAY_SECONDS)
+
+
+def _seconds(date: str) -> float | None:
     try:
-        seconds = parsedate_to_datetime(text).timestamp() - time.time()
+        return parsedate_to_datetime(date).timestamp()
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
-    return min(max(seconds, 0.0), _LONGEST_DELAY_SECONDS)
 
 
 async def _read_start(response: httpx.Response, body: bytearray) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from awa_lib.errors import AwaError
+from awa_lib.logs import Logger
 from awa_lib.ops import runtime as ops
 from awa_lib.reads.health import ping
 from awa_lib.runtime.links import Link
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Leader"]
 
-logger = logging.getLogger(__name__)
+logger = Logger(__name__)
 
 # A leader sends a query on the lock's session every 2 s.  The server ends a session that is silent
 # for 8 s (a stopped process, a blocked event loop, a child that outlived it, a host that is gone),

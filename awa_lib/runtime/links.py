@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 import time
 from contextlib import suppress
@@ -12,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from psycopg.pq import TransactionStatus
 
 from awa_lib.db.connect import cut, settings_for
-from awa_lib.db.drive import arun, turn
+from awa_lib.db.drive import arun, readable, turn
 from awa_lib.errors import AwaError, Unavailable
+from awa_lib.logs import Logger
 from awa_lib.reads.health import is_at_work
 from awa_lib.runtime.sessions import AnswerTimeout, Bounds, open_async, with_settings
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["HEARTBEAT", "Link", "Links", "Outage", "pause", "within"]
 
-logger = logging.getLogger(__name__)
+logger = Logger(__name__)
 R = TypeVar("R")
 
 _CLOSE_SECONDS: Final = 1.0
@@ -34,6 +34,9 @@ _SAME_OUTAGE_SECONDS: Final = 10.0
 _LONGEST_PAUSE_SECONDS: Final = 3.0
 # An index look-up without an answer for this long counts as an outage.
 _LOOKUP_SECONDS: Final = 5.0
+# After this long without an answer the server is asked whether it works on it.
+_SILENT_SECONDS: Final = 2.0
+_ASK_SECONDS: Final = 3.0
 
 # Losing a claim in a server crash only leaves the job available, and the lease guard drops the
 # end of an attempt whose claim was lost, so claims need not wait for the disk.
@@ -79,6 +82,11 @@ class Outage:
         """Return the links whose answer is overdue."""
         return [link for link in self._links if link.overdue]
 
+    @property
+    def silent_links(self) -> list[Link]:
+        """Return the links that have waited for an answer for two seconds."""
+        return [link for link in self._links if link.waiting_seconds > _SILENT_SECONDS]
+
     def cut(self) -> None:
         """Make every running op fail now: the process ends."""
         for link in self._links:
@@ -99,13 +107,12 @@ class Outage:
         if not self._down and now - self._logged_at >= _SAME_OUTAGE_SECONDS:
             self._logged_at = now
             self._log_end = True
-            with suppress(Exception):  # of the program's own log handlers
-                logger.warning(
-                    "the database is unavailable (%s); the worker stops claiming and reconnects, "
-                    "running jobs go on",
-                    error or "the connection was closed",
-                    extra={"connection": name},
-                )
+            logger.warning(
+                "the database is unavailable (%s); the worker stops claiming and reconnects, "
+                "running jobs go on",
+                error or "the connection was closed",
+                extra={"connection": name},
+            )
         self._down[name] = now
         self._works.clear()
 
@@ -117,8 +124,7 @@ class Outage:
             self.ended_at = time.monotonic()
             if self._log_end:
                 self._log_end = False
-                with suppress(Exception):
-                    logger.info("the database is available again; the worker goes on claiming")
+                logger.info("the database is available again; the worker goes on claiming")
         with suppress(RuntimeError):  # the loop has ended: nothing waits
             self._loop.call_soon_threadsafe(self._works.set)
 
@@ -250,7 +256,7 @@ class Link:
             await self.close()
 
     async def cut_if_dead(self, other: Link) -> None:
-        """Cut an overdue connection when the server, asked on ``other``, does not work for it.
+        """Cut a silent connection when the server, asked on ``other``, does not work for it.
 
         A proxy or a firewall may keep a dead connection open; nothing else shows that.
         """
@@ -261,7 +267,9 @@ class Link:
             at_work = await other.run(is_at_work(conn.info.backend_pid))
         except AwaError:
             return  # an outage; says nothing about this connection
-        if not at_work and self._conn is conn and self._asked_at == asked:
+        same = self._conn is conn and self._asked_at == asked and not conn.closed
+        # An answer that has arrived is read first: the event loop may be late.
+        if same and not at_work and not readable(conn.pgconn.socket):
             cut(conn)
 
     def cut(self) -> None:
@@ -303,3 +311,17 @@ class Links:
         self.callbacks = Link("callbacks", dsn=dsn, outage=outage, bounds=_CALLBACKS)
         self.health = Link("health", dsn=dsn, outage=outage, bounds=_HEALTH)
         self.publisher = Link("publisher", dsn=dsn, outage=outage)
+        self._probe = Link("probe", dsn=dsn, outage=outage, bounds=_HEALTH)
+
+    async def cut_dead(self) -> None:
+        """Cut silent connections that the server does not work for; takes at most three seconds.
+
+        If the connection for health checks is silent too, a new one asks.
+        """
+        silent = self.outage.silent_links
+        if not silent or not self._probe.idle:
+            return
+        asks = self.health if self.health.idle else self._probe
+        with suppress(TimeoutError):
+            await within(_ASK_SECONDS, asyncio.gather(*(link.cut_if_dead(asks) for link in silent)))
+        await self._probe.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,6 +12,7 @@ from psycopg import sql as compose
 
 from awa_lib.db.drive import arun, translate
 from awa_lib.errors import Transient, Unavailable
+from awa_lib.logs import Logger
 from awa_lib.ops.runtime import listening_channels
 from awa_lib.runtime.sessions import AnswerTimeout, Bounds, open_async
 from awa_lib.runtime.supervisor import Duty
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CANCEL_CHANNEL", "Listener"]
 
-logger = logging.getLogger(__name__)
+logger = Logger(__name__)
 
 CANCEL_CHANNEL: Final = "awa:cancel"
 # Not awa:callback, which would be the channel of a queue named callback.

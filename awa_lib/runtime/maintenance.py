@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections import defaultdict
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from awa_lib.config import Retention
 from awa_lib.errors import AwaError, Transient, Unavailable
+from awa_lib.logs import Logger
 from awa_lib.ops import bulk, dead_letters, queues
 from awa_lib.ops import maintenance as ops
 from awa_lib.ops.apart import Aside
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Maintenance"]
 
-logger = logging.getLogger(__name__)
+logger = Logger(__name__)
 R = TypeVar("R")
 
 _PROMOTE_BATCHES: Final = 32

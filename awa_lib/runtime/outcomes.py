@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import random
 import traceback
 from typing import TYPE_CHECKING, Any, Final
 
 from awa_lib.errors import AwaError, TerminalError
+from awa_lib.logs import Logger
 from awa_lib.results import Cancel, RetryAfter, Snooze, WaitForCallback
 from awa_lib.retries import Backoff, bounded
 from awa_lib.runtime.context import Outcome
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["describe_briefly", "of_error", "of_failure", "of_result"]
 
-logger = logging.getLogger(__name__)
+logger = Logger(__name__)
 
 _TRACE_LINES: Final = 10
 # Packages whose frames lie between the worker and a handler.

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Final
 
 from awa_lib.errors import ValidationError
+from awa_lib.logs import Logger
 from awa_lib.policies import QueuePolicy
 from awa_lib.reads.policies import list_queue_policies
 from awa_lib.runtime.supervisor import Duty
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Policies"]
 
-logger = logging.getLogger(__name__)
+logger = Logger(__name__)
 
 _INTERVAL_SECONDS: Final = 10.0
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
 from awa_lib.errors import AwaError
+from awa_lib.logs import Logger
 from awa_lib.ops import runtime as ops
 from awa_lib.runtime.supervisor import Duty
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Publisher"]
 
-logger = logging.getLogger(__name__)
+logger = Logger(__name__)
 
 
 class Publisher:

@@ -12,6 +12,7 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NoReturn
 
+from awa_lib.logs import Logger
 from awa_lib.runtime import forks
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["run", "serve"]
 
-logger = logging.getLogger(__name__)
+logger = Logger(__name__)
 
 # Two seconds to stop the runtime, and some time for the client's connections and the interpreter.
 _AFTER_DRAIN_SECONDS: Final = 2.5

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 import time
 from collections import deque
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from awa_lib.cron import CronExpression, ahead, begin, fault
 from awa_lib.errors import AwaError, Transient, Unavailable
+from awa_lib.logs import Logger
 from awa_lib.ops import cron as ops
 from awa_lib.runtime.supervisor import Duty
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Declarer", "Scheduler"]
 
-logger = logging.getLogger(__name__)
+logger = Logger(__name__)
 
 _DECLARE_SECONDS: Final = 60.0
 # Jobs of one statement, which takes well under a second.

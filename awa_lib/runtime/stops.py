@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import TYPE_CHECKING, Final
+
+from awa_lib.logs import Logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AFTER_CANCEL_SECONDS", "Stops", "log_survivor"]
 
-logger = logging.getLogger(__name__)
+logger = Logger(__name__)
 
 AFTER_CANCEL_SECONDS: Final = 1.0
 """How long an async handler may run after CancelledError."""

@@ -15,13 +15,14 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 from awa_lib.errors import AwaError, Transient, Unavailable
+from awa_lib.logs import Logger
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
 __all__ = ["Duty", "DutyState", "Supervisor"]
 
-logger = logging.getLogger(__name__)
+logger = Logger(__name__)
 
 _FIRST_PAUSE_SECONDS: Final = 0.1
 _LONGEST_PAUSE_SECONDS: Final = 5.0
@@ -99,9 +100,7 @@ class DutyState:
         error: BaseException | None = None,
         **extra: object,
     ) -> None:
-        # A log handler or filter of the program may raise anything; the loop goes on.
-        with suppress(Exception):
-            logger.log(level, message, *values, exc_info=error, extra={"duty": self.name, **extra})
+        logger.log(level, message, *values, exc_info=error, extra={"duty": self.name, **extra})
 
     @property
     def trouble_seconds(self) -> float:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+from awa_lib.logs import Logger
 from awa_lib.runtime.calls import DROPPED, HANDED_BACK
 from awa_lib.runtime.context import LOST, Outcome
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Suspects"]
 
-logger = logging.getLogger(__name__)
+logger = Logger(__name__)
 
 CRASHES: Final = "_awa_crashes"
 """The key in a job's metadata: how many processes died while they ran it."""

@@ -55,9 +55,10 @@ __all__ = [
     "read_schema",
 ]
 
-# Later requests wait behind a lock request, so it is short and repeated.
-_LOCK_TIMEOUT: Final = "2s"
-_LOCK_TRIES: Final = 10
+# Later requests wait behind a lock request, so it is short and repeated.  It is also shorter than
+# the server's wait before it looks for deadlocks: a worker is never the one that is ended.
+_LOCK_MS: Final = 500
+_LOCK_TRIES: Final = 25
 # Building or dropping an index concurrently blocks no session while it waits.
 _ONLINE_LOCK_TIMEOUT: Final = "30s"
 _ONLINE_LOCK_TRIES: Final = 3
@@ -160,6 +161,12 @@ def _set_timeouts(conn: Connection[Any], lock: str, statement: str) -> None:
     run(conn, _one(sql.schema("set_timeouts", lock_timeout=lock, statement_timeout=statement)))
 
 
+def _yielding(conn: Connection[Any]) -> str:
+    """Return how long to wait for a lock: less than until a deadlock is looked for."""
+    before_look = run(conn, _one(sql.schema("deadlock_timeout"))).scalar() // 2
+    return f"{max(1, min(_LOCK_MS, before_look))}ms"
+
+
 @contextmanager
 def _lock(
     conn: Connection[Any], key: int, tell: Callable[[Step], None], seconds: float
@@ -196,7 +203,7 @@ def _describe(rows: Rows) -> str:
 def _apply_one(conn: Connection[Any], migration: Migration, tell: Callable[[Step], None]) -> None:
     online = not migration.transactional
     tries = _ONLINE_LOCK_TRIES if online else _LOCK_TRIES
-    _set_timeouts(conn, _ONLINE_LOCK_TIMEOUT if online else _LOCK_TIMEOUT, "0")
+    _set_timeouts(conn, _ONLINE_LOCK_TIMEOUT if online else _yielding(conn), "0")
     for left in reversed(range(tries)):
         try:
             _execute(conn, migration)
@@ -280,5 +287,5 @@ def _missing_right(conn: Connection[Any]) -> tuple[str, str]:
 def _refresh(conn: Connection[Any]) -> None:
     # Best effort, as in awa 0.5: the next leader counts again.
     with suppress(DatabaseError, SchemaNotMigrated):
-        _set_timeouts(conn, _LOCK_TIMEOUT, _REFRESH_TIMEOUT)
+        _set_timeouts(conn, _yielding(conn), _REFRESH_TIMEOUT)
         run(conn, _one(sql.schema("refresh_counts")))

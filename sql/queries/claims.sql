@@ -194,23 +194,25 @@ WHERE j.id = ANY (ARRAY(SELECT unnest(:ids::bigint[])))
   AND j.state BETWEEN 'running' AND 'running'
 
 -- name: written_ends
--- Return the rows that these ended attempts left, in any of the tables.  No lock; primary keys.
--- Ids and leases are sorted by id.
-SELECT id, state::text AS state, attempt, errors[cardinality(errors)] ->> 'error' AS error
+-- Return the rows that these ended attempts left, in any of the tables, and those that were claimed
+-- again since.  The error is the one that came next to those of the claim (known of them): an end
+-- that was written put it there.  No lock; primary keys.  Ids, leases and counts are sorted by id.
+SELECT id, state::text AS state, run_lease AS lease,
+       errors[(:known::int[])[width_bucket(id, :ids::bigint[])] + 1] ->> 'error' AS error
 FROM awa.jobs_hot
 WHERE id = ANY (ARRAY(SELECT unnest(:ids::bigint[])))
-  AND run_lease = (:leases::bigint[])[width_bucket(id, :ids::bigint[])]
-  AND state::text <> 'running'
+  AND (state::text <> 'running'
+       OR run_lease <> (:leases::bigint[])[width_bucket(id, :ids::bigint[])])
 UNION ALL
-SELECT id, state::text, attempt, errors[cardinality(errors)] ->> 'error'
+SELECT id, state::text, run_lease,
+       errors[(:known::int[])[width_bucket(id, :ids::bigint[])] + 1] ->> 'error'
 FROM awa.scheduled_jobs
 WHERE id = ANY (ARRAY(SELECT unnest(:ids::bigint[])))
-  AND run_lease = (:leases::bigint[])[width_bucket(id, :ids::bigint[])]
 UNION ALL
-SELECT id, state::text, attempt, errors[cardinality(errors)] ->> 'error'
+SELECT id, state::text, run_lease,
+       errors[(:known::int[])[width_bucket(id, :ids::bigint[])] + 1] ->> 'error'
 FROM awa.dead_letters
 WHERE id = ANY (ARRAY(SELECT unnest(:ids::bigint[])))
-  AND run_lease = (:leases::bigint[])[width_bucket(id, :ids::bigint[])]
 
 -- name: heartbeat
 -- Renew the leases of running attempts; returns the ids that these attempts no longer own.  The row

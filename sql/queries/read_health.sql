@@ -1,5 +1,9 @@
 -- Read the health of the database, as this connection sees it.
 
+-- name: server_time
+-- The time by the clock of the server.
+SELECT clock_timestamp() AS now
+
 -- name: ping
 -- One round trip.
 SELECT 1 AS alive

@@ -110,6 +110,10 @@ SELECT current_setting('lock_timeout') AS lock_timeout,
 SELECT set_config('lock_timeout', :lock_timeout::text, false) AS lock_timeout,
        set_config('statement_timeout', :statement_timeout::text, false) AS statement_timeout
 
+-- name: deadlock_timeout
+-- How long a session waits for a lock before the server looks for a deadlock, in milliseconds.
+SELECT setting::int FROM pg_settings WHERE name = 'deadlock_timeout'
+
 -- name: refresh_counts
 -- Fill the cached counts after a migration.  Reads both job tables.
 SELECT awa.refresh_admin_metadata()

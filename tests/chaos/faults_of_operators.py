@@ -14,7 +14,8 @@ import awa_lib as awa
 
 def cancels_in_a_storm(fleet: Fleet) -> None:
     with fleet.admin() as conn:
-        for _ in range(20):
+        until = time.monotonic() + 3
+        while time.monotonic() < until:
             rows = conn.execute(
                 "SELECT id FROM awa.jobs_hot WHERE state IN ('running', 'available') LIMIT 10"
             ).fetchall()
@@ -45,7 +46,8 @@ def _asked(fleet: Fleet, job_id: int, what: str) -> None:
 
 def moves_between_queues(fleet: Fleet) -> None:
     with fleet.admin() as conn:
-        for _ in range(20):
+        until = time.monotonic() + 5
+        while time.monotonic() < until:
             rows = conn.execute(
                 "SELECT id, queue FROM awa.jobs WHERE state IN ('available', 'retryable', 'running') "
                 "LIMIT 20"
@@ -113,6 +115,6 @@ def odd_rows(fleet: Fleet) -> None:
                 )
         conn.execute("SELECT pg_notify('awa_policy', 'one')")
         time.sleep(2)
-        conn.execute("DELETE FROM awa.queue_policies")
-        conn.execute("DELETE FROM awa.cron_jobs")
+        conn.execute("DELETE FROM awa.queue_policies WHERE queue = 'one'")
+        conn.execute("DELETE FROM awa.cron_jobs WHERE name LIKE 'odd_'")
         conn.execute("SELECT pg_notify('awa_policy', 'one')")

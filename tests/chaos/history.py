@@ -23,44 +23,62 @@ ENDED = ("completed", "failed", "cancelled")
 OWNED = ("running", "waiting_external")
 PLACES = {"scheduled": "scheduled_jobs", "retryable": "scheduled_jobs"}
 RESCUES = ("heartbeat stale", "hard deadline exceeded", "callback timed out")
-# The name puts the trigger behind that of unique keys: a key is logged when it is held.
 KEEP = """
 CREATE TABLE public.history (
     seq bigint GENERATED ALWAYS AS IDENTITY, place text, id bigint, queue text, old text, new text,
-    lease bigint, attempt int, released bytea, taken bytea, error text, limit_key text, fire text
+    lease bigint, attempt int, released bytea, taken bytea, error text, limit_key text, fire text,
+    at timestamptz DEFAULT clock_timestamp(), xid xid8 DEFAULT pg_current_xact_id()
 );
-CREATE FUNCTION public.keep_history() RETURNS trigger LANGUAGE plpgsql AS $$
+"""
+# For each statement, with all of its rows: a trigger for each row costs 30 us of it.  The name puts
+# the triggers behind those of unique keys: a key is logged when it is held.
+TRIGGERS = """
+CREATE FUNCTION public.keep_{table}_{event}() RETURNS trigger LANGUAGE plpgsql
+-- Workers turn it off: see HOT_PLANS.
+SET enable_hashjoin = on AS $$
 BEGIN
-    IF TG_OP = 'UPDATE' THEN
-        IF (OLD.state, OLD.run_lease, OLD.queue) = (NEW.state, NEW.run_lease, NEW.queue) THEN
-            RETURN NULL;
-        END IF;
+    IF current_setting('application_name') <> '{judge}' THEN
+        INSERT INTO public.history (
+            place, id, queue, old, new, lease, attempt, released, taken, error, limit_key, fire)
+        SELECT TG_TABLE_NAME, {row}.id, {row}.queue, {old}, {new}, {row}.run_lease, {row}.attempt,
+               {released}, {taken}, {error}, {row}.metadata ->> '_awa_concurrency_key', {fire}
+        FROM {rows};
     END IF;
-    INSERT INTO public.history (
-        place, id, queue, old, new, lease, attempt, released, taken, error, limit_key, fire)
-    VALUES (
-        TG_TABLE_NAME, coalesce(NEW.id, OLD.id), coalesce(NEW.queue, OLD.queue), OLD.state,
-        NEW.state, coalesce(NEW.run_lease, OLD.run_lease), coalesce(NEW.attempt, OLD.attempt),
-        CASE WHEN TG_TABLE_NAME <> 'dead_letters'
-             AND awa.job_state_in_bitmask(OLD.unique_states, OLD.state) THEN OLD.unique_key END,
-        CASE WHEN TG_TABLE_NAME <> 'dead_letters'
-             AND awa.job_state_in_bitmask(NEW.unique_states, NEW.state) THEN NEW.unique_key END,
-        left(NEW.errors[cardinality(NEW.errors)] ->> 'error', 100),
-        coalesce(NEW.metadata, OLD.metadata) ->> '_awa_concurrency_key',
-        CASE WHEN TG_OP = 'INSERT' AND NOT NEW.metadata ? 'triggered_manually'
-             THEN NEW.metadata ->> 'cron_name' || ' ' || (NEW.metadata ->> 'cron_fire_time') END);
     RETURN NULL;
 END $$;
-CREATE TRIGGER zz_history AFTER INSERT OR UPDATE OR DELETE ON awa.jobs_hot
-    FOR EACH ROW EXECUTE FUNCTION public.keep_history();
-CREATE TRIGGER zz_history AFTER INSERT OR UPDATE OR DELETE ON awa.scheduled_jobs
-    FOR EACH ROW EXECUTE FUNCTION public.keep_history();
-CREATE TRIGGER zz_history AFTER INSERT OR UPDATE OR DELETE ON awa.dead_letters
-    FOR EACH ROW EXECUTE FUNCTION public.keep_history();
+CREATE TRIGGER zz_history_{event} AFTER {event} ON awa.{table}
+    REFERENCING {transition}
+    FOR EACH STATEMENT EXECUTE FUNCTION public.keep_{table}_{event}();
 """
+_KEY = "CASE WHEN awa.job_state_in_bitmask({0}.unique_states, {0}.state) THEN {0}.unique_key END"
+_ERROR = "left(n.errors[cardinality(n.errors)] ->> 'error', 100)"
+_FIRE = """CASE WHEN NOT n.metadata ? 'triggered_manually'
+    THEN n.metadata ->> 'cron_name' || ' ' || (n.metadata ->> 'cron_fire_time') END"""
+_NOTHING = dict.fromkeys(("old", "new", "released", "taken", "error", "fire"), "NULL")
+_OLD = {"old": "o.state", "released": _KEY.format("o")}
+_NEW = {"new": "n.state", "taken": _KEY.format("n"), "error": _ERROR}
+EVENTS: dict[str, dict[str, str]] = {
+    "insert": {
+        **_NOTHING, **_NEW, "row": "n", "rows": "new_rows AS n", "fire": _FIRE,
+        "transition": "NEW TABLE AS new_rows",
+    },
+    "update": {
+        **_NOTHING, **_OLD, **_NEW, "row": "n",
+        "rows": "new_rows AS n JOIN old_rows AS o USING (id) WHERE (o.state, o.run_lease, o.queue)"
+        " IS DISTINCT FROM (n.state, n.run_lease, n.queue)",
+        "transition": "OLD TABLE AS old_rows NEW TABLE AS new_rows",
+    },
+    "delete": {
+        **_NOTHING, **_OLD, "row": "o", "rows": "old_rows AS o",
+        "transition": "OLD TABLE AS old_rows",
+    },
+}  # fmt: skip
+JUDGE = "awa judge"
+"""The application_name whose changes are not logged: it deletes what it has judged."""
 LOG = """
-SELECT place, id, queue, old, new, lease, attempt, released, taken, error, limit_key, fire
-FROM public.history ORDER BY seq
+SELECT place, id, queue, old, new, lease, attempt, released, taken, error, limit_key, fire,
+       extract(epoch FROM at)::float8
+FROM public.history
 """
 ROWS = """
 SELECT id, 'jobs_hot', state::text, run_lease FROM awa.jobs_hot
@@ -88,6 +106,8 @@ class Entry(NamedTuple):
     limit_key: str | None = None
     fire: str | None = None
     """The schedule and the time that the job was inserted for."""
+    at: float = 0.0
+    """When, in seconds since 1970 by the server's clock."""
 
 
 class Row(NamedTuple):
@@ -130,11 +150,16 @@ class History:
 def keep(conn: psycopg.Connection[Any]) -> None:
     """Log all changes of jobs from now on."""
     conn.execute(KEEP)
+    for table in ("jobs_hot", "scheduled_jobs", "dead_letters"):
+        for event, parts in EVENTS.items():
+            without = {"released": "NULL", "taken": "NULL"} if table == "dead_letters" else {}
+            words = {"table": table, "event": event, "judge": JUDGE, **parts, **without}
+            conn.execute(TRIGGERS.format(**words))
 
 
 def read(conn: psycopg.Connection[Any], ledger: Iterable[dict[str, Any]], **known: Any) -> History:
     with conn.cursor(row_factory=psycopg.rows.tuple_row) as cursor:
-        log = [Entry(*row) for row in cursor.execute(LOG)]
+        log = [Entry(*row) for row in cursor.execute(LOG + "ORDER BY seq")]
         rows = [Row(*row) for row in cursor.execute(ROWS)]
     return History(log, rows, list(ledger), **known)
 
@@ -153,6 +178,16 @@ def lines_of(path: Path, last: int = 0) -> list[dict[str, Any]]:
 
 def problems(history: History) -> list[str]:
     """Return what was wrong; nothing when the run was right."""
+    together = Together(history.limits, history.key_limits)
+    return [
+        *problems_of_jobs(history),
+        *together.take(history.log),
+        *_handlers_within_limits(history),
+    ]
+
+
+def problems_of_jobs(history: History) -> list[str]:
+    """Return what was wrong with a job by itself: a history of some jobs is enough."""
     moves, found = follow(history.log)
     return [
         *found,
@@ -161,10 +196,6 @@ def problems(history: History) -> list[str]:
         *_leases(moves),
         *_ends(history, moves),
         *_overlaps(history, moves),
-        *_unique(history.log),
-        *_limits(history),
-        *_handlers_within_limits(history),
-        *_fires(history.log),
     ]
 
 
@@ -303,64 +334,82 @@ def _is_taken(move: Move) -> bool:
     return is_rescue(move) or move.new in ("available", "cancelled")
 
 
-def _unique(log: list[Entry]) -> Iterator[str]:
-    """At most one job holds a unique key."""
-    holders: dict[bytes, int] = {}
-    for entry in log:
-        if entry.released is not None and holders.get(bytes(entry.released)) == entry.id:
-            del holders[bytes(entry.released)]
+class Together:
+    """What holds for jobs together: keys, limits and schedules.  Takes the log piece by piece."""
+
+    def __init__(self, limits: dict[str, int], key_limits: dict[str, int]) -> None:
+        self._limits = limits
+        self._key_limits = key_limits
+        self._holders: dict[bytes, int] = {}
+        self._running: dict[tuple[str, str | None], set[int]] = defaultdict(set)
+        self.fires: dict[str, int] = {}
+        """The job of each schedule and time."""
+
+    def take(self, log: Iterable[Entry]) -> Iterator[str]:
+        """Yield what is wrong with the next piece of the log."""
+        for entry in log:
+            if entry.released is not None or entry.taken is not None:
+                yield from self._key(entry)
+            if entry.queue in self._limits or entry.queue in self._key_limits:
+                yield from self._limit(entry)
+            if entry.fire is not None:
+                job_id = self.fires.setdefault(entry.fire, entry.id)
+                if job_id != entry.id:
+                    yield f"{entry.fire} was fired as {job_id} and {entry.id}"
+
+    def _key(self, entry: Entry) -> Iterator[str]:
+        """At most one job holds a unique key."""
+        if entry.released is not None and self._holders.get(bytes(entry.released)) == entry.id:
+            del self._holders[bytes(entry.released)]
         if entry.taken is not None:
-            holder = holders.setdefault(bytes(entry.taken), entry.id)
+            holder = self._holders.setdefault(bytes(entry.taken), entry.id)
             if holder != entry.id:
                 yield f"jobs {holder} and {entry.id} hold one unique key"
 
+    def forget_keys_of(self, job_ids: set[int]) -> None:
+        """Release the keys of jobs that the judge deletes."""
+        self._holders = {key: one for key, one in self._holders.items() if one not in job_ids}
 
-def _limits(history: History) -> Iterator[str]:
-    """No claim exceeds a limit; a job that was resumed runs in addition."""
-    running: dict[tuple[str, str | None], set[int]] = defaultdict(set)
-    for entry in history.log:
-        scopes = [(entry.queue, None), (entry.queue, entry.limit_key)]
-        if (entry.old, entry.new) == ("available", "running"):
-            for scope in scopes:
-                running[scope].add(entry.id)
-            yield from _exceeded(history, entry.queue, entry.limit_key, running)
-        elif entry.old == "running":
-            for scope in scopes:
-                running[scope].discard(entry.id)
-
-
-def _exceeded(
-    history: History, queue: str, key: str | None, running: dict[Any, set[int]]
-) -> Iterator[str]:
-    most, per_key = history.limits.get(queue), history.key_limits.get(queue)
-    if most is not None and len(running[queue, None]) > most:
-        yield f"{len(running[queue, None])} jobs of {queue} run, {most} may: {running[queue, None]}"
-    if per_key is not None and key is not None and len(running[queue, key]) > per_key:
-        yield f"{len(running[queue, key])} jobs of {queue} with key {key} run, {per_key} may"
+    def _limit(self, entry: Entry) -> Iterator[str]:
+        """No claim exceeds a limit; a job that was resumed runs in addition."""
+        scopes = {(entry.queue, None), (entry.queue, entry.limit_key)}
+        for scope in scopes:
+            if (entry.old, entry.new) == ("available", "running"):
+                self._running[scope].add(entry.id)
+                most = (self._limits if scope[1] is None else self._key_limits).get(entry.queue)
+                running = self._running[scope]
+                if most is not None and len(running) > most:
+                    key = "" if scope[1] is None else f" with key {scope[1]}"
+                    yield f"{len(running)} jobs of {entry.queue}{key} run, {most} may: {running}"
+            elif entry.old == "running":
+                self._running[scope].discard(entry.id)
 
 
 def _handlers_within_limits(history: History) -> Iterator[str]:
-    """No more handlers have been in a queue at a time than may run, by their own words."""
     queues = {entry.id: entry.queue for entry in history.log}
     over = {(line["id"], line["lease"]): line["t"] for line in history.lines("end")}
+    return lines_within_limits(
+        (
+            (line["t"], over[line["id"], line["lease"]], queues[line["id"]])
+            for line in history.lines("start")
+            if line["id"] in queues and (line["id"], line["lease"]) in over
+        ),
+        history.limits,
+    )
+
+
+def lines_within_limits(
+    ran: Iterable[tuple[float, float, str]], limits: dict[str, int]
+) -> Iterator[str]:
+    """No more handlers have been in a queue at a time than may run, by their own words."""
     steps: dict[str, list[tuple[float, int]]] = defaultdict(list)
-    for line in history.lines("start"):
-        queue, end = queues.get(line["id"]), over.get((line["id"], line["lease"]))
-        if queue in history.limits and end is not None:
-            steps[queue] += [(line["t"], 1), (end, -1)]
+    for begun, end, queue in ran:
+        if queue in limits:
+            steps[queue] += [(begun, 1), (end, -1)]
     for queue, changes in steps.items():
         inside = 0
         for _, change in sorted(changes):
             inside += change
-            if inside > history.limits[queue]:
+            if inside > limits[queue]:
                 yield f"{inside} handlers of {queue} ran at a time"
                 break
-
-
-def _fires(log: list[Entry]) -> Iterator[str]:
-    """A schedule enqueues one job for a time."""
-    fires: dict[str, set[int]] = defaultdict(set)
-    for entry in log:
-        if entry.fire is not None:
-            fires[entry.fire].add(entry.id)
-    yield from (f"{fire} was fired as {ids}" for fire, ids in fires.items() if len(ids) > 1)

@@ -17,7 +17,8 @@ from fix_wait import eventually
 import awa_lib as awa
 from awa_lib._sql import BEGIN, COMMIT, ROLLBACK, Rows, folder
 from awa_lib.db.drive import run
-from awa_lib.ops import claims
+from awa_lib.ops import claims, maintenance
+from awa_lib.ops.apart import Aside
 
 ONE_RUNNING = {"by_args": True, "states": 0b100}
 WAYS = {
@@ -451,12 +452,28 @@ def test_written_ends_are_found_wherever_they_are(conn, look, jobs) -> None:
         " INSERT INTO awa.dead_letters SELECT *, 'poison' FROM gone",
         dead,
     )
-    found = run(conn, claims.written_ends([(job, 7) for job in ids]))
+    found = run(conn, claims.written_ends([(job, 7, 0) for job in ids]))
 
     assert sorted(found, key=lambda one: one.id) == [
-        claims.Written(failed, "failed", 1, "no"),
-        claims.Written(again, "retryable", 1, "no"),
-        claims.Written(done, "completed", 1, None),
-        claims.Written(dead, "failed", 1, "no"),
+        claims.Written(failed, "failed", 7, "no"),
+        claims.Written(again, "retryable", 7, "no"),
+        claims.Written(done, "completed", 7, None),
+        claims.Written(dead, "failed", 7, "no"),
     ]
-    assert run(conn, claims.written_ends([(done, 8), (runs, 7)])) == []
+    assert run(conn, claims.written_ends([(runs, 7, 0)])) == []
+
+
+def test_a_written_end_is_found_after_another_claim(conn, look, jobs) -> None:
+    """By the error next to those that the job had when it was claimed."""
+    (again,) = jobs(1)
+    retry = SimpleNamespace(**{**vars(ERROR), "target": "retryable", "terminal": False})
+    for lease in (6, 7):
+        claim(conn, 1, lease=lease)
+        run(conn, claims.finish_attempts([(attempt(again, lease), retry)]))
+        look("UPDATE awa.scheduled_jobs SET run_at = now()")
+        run(conn, maintenance.promote("promote_retryable", aside=Aside()))
+    claim(conn, 1, lease=8)
+
+    for lease, known, error in ((7, 1, "no"), (7, 2, None)):
+        found = run(conn, claims.written_ends([(again, lease, known)]))
+        assert found == [claims.Written(again, "running", 8, error)]

@@ -307,6 +307,21 @@ async def test_retry_after_may_be_a_date(aclient, rows: Rows, function: Function
     assert rows.job(job.id)["errors"] == []
 
 
+async def test_retry_after_is_a_date_by_the_clock_of_the_answer(
+    aclient, rows: Rows, function: Function
+) -> None:
+    """The clock of this host may be wrong: here by years."""
+    function.answer = answer(
+        503, date="Wed, 21 Oct 2015 07:28:00 GMT", retry_after="Wed, 21 Oct 2015 07:30:00 GMT"
+    )
+    aclient.http_worker("resize", function.url, mode="sync")
+
+    await ended(aclient, rows, "retryable")
+
+    (row,) = rows.all("SELECT run_at - finalized_at AS delay FROM awa.jobs")
+    assert row["delay"].total_seconds() == pytest.approx(120, abs=1)
+
+
 async def test_2xx_is_done_though_its_body_hangs(aclient, rows: Rows, function: Function) -> None:
     function.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nab"
     aclient.http_worker("resize", function.url, mode="sync", timeout_seconds=0.5)

@@ -20,6 +20,9 @@ from awa_lib.db.connect import Purpose, connect, connect_async
 from awa_lib.embedded import acquire
 from awa_lib.runtime import links, listener
 
+# No heartbeat writes to the row of a job.
+PATIENT = {"heartbeat_interval_ms": 60_000, "heartbeat_staleness_ms": 180_000}
+
 
 @pytest.mark.parametrize(
     ("name", "value"),
@@ -108,7 +111,7 @@ async def test_an_end_whose_answer_was_lost_is_not_taken_for_stale(
             heard.append(event.job.id)
 
         # Nobody else asks for one column of ids.
-        async with working(client, leads=False, heartbeat_interval_ms=60_000):
+        async with working(client, leads=False, **PATIENT):
             job = await client.insert(Noop())
             await aeventually(lambda: rows.job(job.id)["state"] == "running")
             proxy.cut_answer(b"T\x00\x00\x00\x1b\x00\x01id\x00")
@@ -156,6 +159,48 @@ async def test_an_end_that_was_overtaken_after_its_answer_was_lost_is_dropped(
     assert rows.job(job.id)["state"] == "cancelled"
     assert not heard
     assert [r for r in caplog.records if "no longer own" in r.getMessage()]
+
+
+async def test_a_retry_whose_answer_was_lost_is_known_after_another_claim(
+    database_url: str, proxied_url: str, proxy: Proxy, rows: Rows, caplog
+) -> None:
+    heard = []
+    begin, seen = asyncio.Event(), asyncio.Event()
+    async with awa.AsyncClient(proxied_url) as client, awa.AsyncClient(database_url) as other:
+
+        @client.task(Noop, backoff=awa.fixed(0.01))
+        async def first(job: awa.Job) -> None:
+            if job.attempt > 1:  # whichever of both claims it
+                await seen.wait()
+                return
+            await begin.wait()
+            raise ValueError("again")
+
+        @client.on_event(Noop, awa.Retried)
+        async def hook(event: awa.Retried) -> None:
+            heard.append(event.job.id)
+
+        @other.task(Noop)
+        async def second(job: awa.Job) -> None:
+            await seen.wait()
+
+        async with working(client, leads=False, **PATIENT):
+            job = await client.insert(Noop())
+            await aeventually(lambda: rows.job(job.id)["state"] == "running")
+            async with working(other, **PATIENT):
+                await client.pause_queue("default")
+                proxy.cut_answer(b"T\x00\x00\x00\x1b\x00\x01id\x00")
+                proxy.hold_new_connections = True
+                begin.set()
+                await aeventually(lambda: rows.job(job.id)["state"] == "available")
+                rows.conn.execute("UPDATE awa.queue_meta SET paused = false")
+                await aeventually(lambda: rows.job(job.id)["attempt"] == 2)
+                proxy.hold_new_connections = False
+                await aeventually(lambda: heard == [job.id])
+                seen.set()
+                await aeventually(lambda: rows.job(job.id)["state"] == "completed")
+    assert proxy.cuts == 1
+    assert not [r for r in caplog.records if "no longer own" in r.getMessage()]
 
 
 async def test_an_outage_is_quiet_and_over_at_once(
@@ -208,6 +253,28 @@ async def test_connections_that_are_dead_and_open_are_found(
             hung = await aeventually(lambda: _health_if_overdue(client), timeout=8)
             assert not hung.healthy
             await aeventually(lambda: rows.job(job.id)["state"] == "completed", timeout=15)
+
+
+async def test_when_all_connections_are_dead_and_open_a_new_one_tells(
+    database_url: str, proxied_url: str, proxy: Proxy, rows: Rows
+) -> None:
+    """The connection for health checks is dead too, and must not be waited for."""
+    async with awa.AsyncClient(proxied_url) as client:
+
+        @client.task(Noop)
+        async def handler(job: awa.Job) -> None: ...
+
+        async with working(client, heartbeat_staleness_ms=60_000):
+            await aeventually(client.health_check)
+            proxy.strand()
+            began = time.monotonic()
+            with awa.Client(database_url) as producer:
+                job = producer.insert(Noop())
+            await client.health_check()
+            await aeventually(lambda: rows.job(job.id)["state"] == "completed", timeout=20)
+            took = time.monotonic() - began
+    # The answer of a health check has a bound of nine seconds.
+    assert took < 9
 
 
 async def _health_if_overdue(client: awa.AsyncClient) -> awa.HealthCheck | None:

@@ -36,7 +36,9 @@ async def test_a_handler_that_polls_ends_in_order(aclient: awa.AsyncClient, rows
             raise
 
     job = await aclient.insert({}, kind="polls")
-    async with working(aclient, heartbeat_interval_ms=60_000) as client:
+    async with working(
+        aclient, heartbeat_interval_ms=60_000, heartbeat_staleness_ms=180_000
+    ) as client:
         await started.wait()
         await client.cancel(job.id)
         await aeventually(lambda: ends)
@@ -77,7 +79,9 @@ async def test_cancelled_error_comes_after_the_grace(aclient: awa.AsyncClient, r
             waited.append(time.monotonic() - began)
 
     job = await aclient.insert({}, kind="waits")
-    async with working(aclient, heartbeat_interval_ms=60_000, cancel_grace_ms=300) as client:
+    async with working(
+        aclient, heartbeat_interval_ms=60_000, heartbeat_staleness_ms=180_000, cancel_grace_ms=300
+    ) as client:
         await started.wait()
         await client.cancel(job.id)
         await aeventually(lambda: waited)

@@ -236,7 +236,7 @@ async def test_admin_cancel_reaches_the_running_handler(
             stopped.set()
 
     job = await aclient.insert(Noop())
-    async with working(aclient, heartbeat_interval_ms=60_000):
+    async with working(aclient, heartbeat_interval_ms=60_000, heartbeat_staleness_ms=180_000):
         await asyncio.wait_for(started.wait(), 10)
         await aclient.cancel(job.id)
         await asyncio.wait_for(stopped.wait(), 10)
@@ -316,7 +316,7 @@ async def test_stale_end_changes_nothing(aclient: awa.AsyncClient, rows: Rows) -
         await go.wait()
 
     job = await aclient.insert(Noop())
-    async with working(aclient, heartbeat_interval_ms=60_000):
+    async with working(aclient, heartbeat_interval_ms=60_000, heartbeat_staleness_ms=180_000):
         await asyncio.wait_for(started.wait(), 10)
         rows.conn.execute(
             "UPDATE awa.jobs_hot SET run_lease = 7, attempt = attempt + 1 WHERE id = %s",
@@ -664,3 +664,35 @@ async def test_weighted_queues_never_run_more_than_all_slots(aclient, rows: Rows
         await aeventually(lambda: rows.states() == {"completed": 180})
 
     assert most == 7
+
+
+async def test_log_handlers_that_raise_harm_nothing(
+    aclient: awa.AsyncClient, rows: Rows, monkeypatch
+) -> None:
+    """Each record of the library raises: the worker starts, leads, loses its sessions and stops."""
+
+    class Full(logging.Handler):
+        def handle(self, record: logging.LogRecord) -> bool:
+            raise OSError("no space left on device")
+
+    @aclient.task(Noop)
+    async def handler(job: awa.Job) -> None:
+        if job.args.n:
+            raise ValueError("a failure is logged too")
+
+    library = logging.getLogger("awa_lib")
+    monkeypatch.setattr(library, "handlers", [Full()])
+    monkeypatch.setattr(library, "level", logging.DEBUG)
+    async with working(aclient):
+        await aeventually(lambda: aclient._runtime.snapshot().leader)
+        for _ in range(2):
+            soon = datetime.now(UTC) + timedelta(seconds=0.2)
+            due = await aclient.insert(Noop(), run_at=soon)
+            failing = await aclient.insert(Noop(1), max_attempts=1)
+            await aeventually(lambda due=due: rows.job(due.id)["state"] == "completed")
+            await aeventually(lambda job=failing: rows.job(job.id)["state"] == "failed")
+            rows.conn.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND application_name LIKE 'awa worker%'"
+            )
+        await aeventually(lambda: aclient._runtime.snapshot().healthy)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import awa_lib as awa
+from awa_lib.config import WorkerOptions
 
 
 @dataclass
@@ -243,3 +244,36 @@ def test_every_option_is_in_the_table() -> None:
             if one.name != "self" and one.kind not in {one.VAR_KEYWORD, one.VAR_POSITIONAL}
         }
         assert known <= set(options), verb
+
+
+def test_a_short_staleness_shortens_what_it_needs() -> None:
+    quick = WorkerOptions.build([("q", 1)], (), heartbeat_staleness_ms=3_000)
+    usual = WorkerOptions.build([("q", 1)], ())
+    own = WorkerOptions.build(
+        [("q", 1)], (), heartbeat_staleness_ms=3_000, heartbeat_interval_ms=1_500
+    )
+
+    assert of_heartbeats(quick) == (1_000, 1_000, 1_000)
+    assert of_heartbeats(usual) == (30_000, 30_000, 10_000)
+    assert usual == WorkerOptions(usual.queues)
+    assert of_heartbeats(own) == (1_500, 1_000, 1_000)
+
+
+def of_heartbeats(options: WorkerOptions) -> tuple[float, float, float]:
+    return (
+        options.heartbeat_interval_ms,
+        options.heartbeat_rescue_interval_ms,
+        options.leader_election_interval_ms,
+    )
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"heartbeat_interval_ms": 60_000},
+        {"heartbeat_interval_ms": 1_501, "heartbeat_staleness_ms": 3_000},
+    ],
+)
+def test_one_late_heartbeat_must_not_cost_the_jobs(given: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="must be at least twice heartbeat_interval_ms, got"):
+        WorkerOptions.build([("q", 1)], (), **given)

@@ -16,7 +16,7 @@ from awa_cli.parser.completion import schedules
 from awa_cli.parser.options import TABLE, Columns, FailEmpty, Output, Report, ReportFormat
 from awa_cli.terminal.formats import read_columns
 from awa_cli.terminal.output import show_document, show_rows, show_text
-from awa_cli.views.words import counted
+from awa_cli.views.words import counted, now
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -108,16 +108,16 @@ def next_(
     from awa_cli.views.columns import FIRES
     from awa_lib.cron import CronExpression
 
-    text, timezone = what, zone or "UTC"
+    text, timezone, begin = what, zone or "UTC", datetime.now(UTC)
     if not (what.startswith("@") or len(what.split()) > 1):
         from awa_lib.reads.cron import get_cron_job
 
         with open_session(ctx) as db:
             found = run_named(db, get_cron_job(what), ctx.command_path)
-        text, timezone = found.cron_expr, zone or found.timezone
+        text, timezone, begin = found.cron_expr, zone or found.timezone, now()
     expression = CronExpression(text, timezone)
     fires = [
         Fire(moment.astimezone(expression.zone).isoformat(), moment)
-        for moment in expression.upcoming(datetime.now(UTC), number)
+        for moment in expression.upcoming(begin, number)
     ]
     show_rows(fires, FIRES, output, common(ctx), empty="This schedule never fires.")

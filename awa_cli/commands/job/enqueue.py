@@ -164,15 +164,14 @@ def _insert(
 
 
 def _start(run_at: str | None, in_: str | None) -> Any:
-    from datetime import UTC, datetime
-
+    from awa_cli.clock import asked
     from awa_cli.filters.values import read_duration, read_moment
     from awa_lib.errors import InvalidInput
 
     if run_at is not None and in_ is not None:
         raise InvalidInput("--run-at and --in cannot be used together", hint="use one of them")
     if in_ is not None:
-        return datetime.now(UTC) + read_duration(in_, "--in")
+        return asked() + read_duration(in_, "--in")
     return None if run_at is None else read_moment(run_at, "--run-at")
 
 
@@ -180,6 +179,7 @@ def _period(length: timedelta) -> int:
     """Return the number of the current period since 1970, which becomes part of the key."""
     from datetime import UTC, datetime, timedelta
 
+    from awa_cli.clock import asked
     from awa_lib.errors import InvalidInput
 
     if length < timedelta(seconds=1):
@@ -187,7 +187,7 @@ def _period(length: timedelta) -> int:
             "--unique period is shorter than 1 second",
             hint="write it like --unique period=1h",
         )
-    return (datetime.now(UTC) - datetime(1970, 1, 1, tzinfo=UTC)) // length
+    return (asked() - datetime(1970, 1, 1, tzinfo=UTC)) // length
 
 
 def _unique(words: list[str]) -> dict[str, Any] | None:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import shlex
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from awa_cli.terminal.colors import Paint
 from awa_cli.terminal.pages._layout import INDENT, fact_lines, json_lines
 from awa_cli.views.facts import schedule_facts
-from awa_cli.views.words import age, clean
+from awa_cli.views.words import age, clean, now
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from awa_lib.reads.cron import CronJob
 
 __all__ = ["schedule_page"]
@@ -48,5 +49,4 @@ def _begin(one: CronJob) -> datetime:
     """Return the time after which the next run is computed."""
     from awa_lib.cron import begin
 
-    now = datetime.now(UTC)
-    return now if one.problem is None else max(now, begin(one))
+    return now() if one.problem is None else max(now(), begin(one))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated
 
 from awa_cli.access import Identity
+from awa_cli.clock import now
 from awa_cli.web.api.fields import Name, Ok, change
 from awa_cli.web.endpoints import Routes
 from awa_cli.web.json_schema import Rule
@@ -56,7 +57,7 @@ def fires(
     shown = expression.zone if zone is None else CronExpression("* * * * *", zone).zone
     return [
         NextFire(moment.astimezone(shown).isoformat(), moment)
-        for moment in expression.upcoming(datetime.now(UTC), count)
+        for moment in expression.upcoming(now(), count)
     ]
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from typing import Annotated, Any, Literal
 
 from awa_cli.access import Identity
+from awa_cli.clock import now
 from awa_cli.filters.query import pairs
 from awa_cli.filters.spelling import QUERY_STRING
 from awa_cli.web.api.fields import (
@@ -131,9 +131,8 @@ def enqueue(
     if unique_by is not None or unique_seconds is not None:
         by = unique_by or []
         unique = {"by_args": "args" in by, "by_queue": "queue" in by}
-        unique |= (
-            {} if unique_seconds is None else {"by_period": int(time.time()) // unique_seconds}
-        )
+        if unique_seconds is not None:
+            unique["by_period"] = int(now().timestamp()) // unique_seconds
     op = inserts.insert(
         args or {},
         kind=kind,
