@@ -15,7 +15,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -64,6 +63,7 @@ class Host:
 
     def __init__(self, net: Net, name: str) -> None:
         self.name = name
+        self._processes = net.processes
         self.space = f"{net.bridge}-{name}"
         self.address = f"{net.prefix}.{STAND_FOR[name]}"
         self._outside = f"{net.bridge}v{STAND_FOR[name]}"
@@ -78,17 +78,17 @@ class Host:
         ):
             _ip("-n", self.space, *words)
 
-    def start(self, *words: object, log: Path, root: bool = False, **env: str) -> int:
-        """Start a program on this host and return its process id."""
-        user = [] if root else ["-S", str(_account().pw_uid), "-G", str(_account().pw_gid)]
+    def start(self, *words: object, log: Path, **env: str) -> subprocess.Popen[bytes]:
+        """Start a program on this host."""
+        user = ["-S", str(_account().pw_uid), "-G", str(_account().pw_gid)]
         with log.open("ab") as output:
             process = subprocess.Popen(
                 ["nsenter", f"--net=/run/netns/{self.space}", *user, *map(str, words)],
                 env={"PATH": PATH, "LC_ALL": "C.UTF-8", **env}, stdout=output, stderr=output,
                 stdin=subprocess.DEVNULL, start_new_session=True, cwd="/",
             )  # fmt: skip
-        _started.append(process)
-        return process.pid
+        self._processes.append(process)
+        return process
 
     def pids(self) -> list[int]:
         """Return all processes of this host."""
@@ -121,23 +121,34 @@ class Host:
         for other in others:
             _ip("-n", self.space, "route", "replace", "blackhole", f"{other.address}/32")
 
-    def remove(self) -> None:
-        """Remove the namespace; its processes must be gone."""
-        _ip("link", "del", self._outside, check=False)
-        _ip("netns", "del", self.space, check=False)
-
-
-_started: list[subprocess.Popen[bytes]] = []
-
 
 def _account() -> pwd.struct_passwd:
     return pwd.getpwnam("postgres")
 
 
+# Waits until the process of the tests closes its input or is gone, however it ended.
+SWEEP = """
+cat >/dev/null
+for file in "$2"/*/*.pid; do [ -f "$file" ] && kill -9 -- "-$(cat "$file")"; done
+for host in $(ip netns list | cut -d' ' -f1 | grep "^$1-"); do
+    for try in 1 2 3 4 5 6 7 8 9; do
+        pids=$(ip netns pids "$host")
+        [ -z "$pids" ] && break
+        kill -9 $pids
+        sleep 0.1
+    done
+    ip netns del "$host"
+done
+for outside in $(ls /sys/class/net | grep "^$1v"); do ip link del "$outside"; done
+ip link del "$1"
+rm -rf "$2"
+"""
+
+
 class Net:
     """A bridge of its own with the first free address range."""
 
-    def __init__(self) -> None:
+    def __init__(self, place: Path) -> None:
         for number in range(1, 255):
             # Creating it is what reserves the range: of two runs one succeeds.
             if _ip("link", "add", f"awaha{number}", "type", "bridge", check=False):
@@ -147,6 +158,12 @@ class Net:
         self.bridge = f"awaha{number}"
         self.prefix = f"10.213.{number}"
         self.hosts: dict[str, Host] = {}
+        self.processes: list[subprocess.Popen[bytes]] = []
+        self._sweeper = subprocess.Popen(
+            ["sh", "-c", SWEEP, "sweep", self.bridge, place], env={"PATH": PATH},
+            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )  # fmt: skip
         _ip("addr", "add", f"{self.prefix}.1/24", "dev", self.bridge)
         _ip("link", "set", self.bridge, "up")
 
@@ -155,14 +172,11 @@ class Net:
         return host
 
     def remove(self) -> None:
-        for host in self.hosts.values():
-            for _ in range(50):
-                host.kill()
-                if not host.pids():
-                    break
-                time.sleep(0.05)
-            host.remove()
-        _ip("link", "del", self.bridge, check=False)
+        """End all processes, and remove the hosts, the bridge and all files."""
+        assert self._sweeper.stdin is not None
+        self._sweeper.stdin.close()
+        for process in (self._sweeper, *self.processes):
+            process.wait(60)
 
 
 class Node:
@@ -188,6 +202,11 @@ class Node:
         return self._cluster.url_of(self.address)
 
     @property
+    def admin_url(self) -> str:
+        """Return the URL of the superuser."""
+        return self._cluster.url_of(self.address, "postgres", "superuser-password")
+
+    @property
     def is_primary(self) -> bool:
         """Return whether PostgreSQL here takes changes."""
         return self.ask("SELECT NOT pg_is_in_recovery()") is True
@@ -196,10 +215,7 @@ class Node:
         """Return the answer of the superuser's statement; None when there is none."""
         with (
             suppress(psycopg.Error),
-            psycopg.connect(
-                self._cluster.url_of(self.address, "postgres", "superuser-password"),
-                connect_timeout=2, autocommit=True,
-            ) as conn,
+            psycopg.connect(self.admin_url, connect_timeout=2, autocommit=True) as conn,
         ):  # fmt: skip
             cursor = conn.execute(statement)
             row = cursor.fetchone() if cursor.description else None
@@ -235,7 +251,7 @@ class Cluster:
     def __init__(self, place: Path, nodes: int, changes: dict[str, Any]) -> None:
         self.place = place
         self._changes = changes
-        self.net = Net()
+        self.net = Net(place)
         try:
             names = [f"pg{n}" for n in range(1, nodes + 1)]
             for name in ("proxy", "etcd1", *names):
@@ -294,12 +310,21 @@ class Cluster:
 
     def start_haproxy(self) -> None:
         file = self.write("haproxy.cfg", self.place / "haproxy.cfg")
-        self.haproxy = self.proxy.start("haproxy", "-db", "-f", file, log=self.place / "haproxy.log")
+        self.haproxy = self.proxy.start(
+            "haproxy", "-db", "-f", file, log=self.place / "haproxy.log"
+        )
 
     def start_pgbouncer(self) -> None:
         self.write("userlist.txt", self.place / "userlist.txt")
         file = self.write("pgbouncer.ini", self.place / "pgbouncer.ini")
         self.pgbouncer = self.proxy.start("pgbouncer", file, log=self.place / "pgbouncer.log")
+
+    def restart(self, name: str) -> None:
+        """Kill a program before the nodes, and start it again."""
+        process = getattr(self, name)
+        process.kill()
+        process.wait(10)
+        getattr(self, f"start_{name}")()
 
     # -- addresses ---------------------------------------------------------------------------
 
@@ -343,7 +368,9 @@ class Cluster:
                 member["role"] for member in members
                 if member["state"] in ("running", "streaming") and member.get("lag", 0) == 0
             )  # fmt: skip
-            second = "sync_standby" if self._changes.get("synchronous_mode") != "false" else "replica"
+            second = (
+                "sync_standby" if self._changes.get("synchronous_mode") != "false" else "replica"
+            )
             others = ["replica"] * (len(self.nodes) - 2)
             return roles == sorted(["leader", second, *others])
         return False
@@ -366,12 +393,8 @@ class Cluster:
         self.ctl("switchover", "--master", primary.name, *candidate, "--force", "app")
 
     def close(self) -> None:
-        """End every process and remove every namespace."""
+        """End every process; remove hosts and files."""
         self.net.remove()
-        for process in _started:
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(10)
-        _started.clear()
 
 
 @contextmanager
@@ -382,14 +405,11 @@ def cluster(nodes: int = 3, **changes: Any) -> Iterator[Cluster]:
         pytest.skip(reason)
     place = Path(tempfile.mkdtemp(prefix="awa-cluster-"))
     place.chmod(0o755)
+    running = Cluster(place, nodes, changes)
     try:
-        running = Cluster(place, nodes, changes)
-        try:
-            yield running
-        finally:
-            running.close()
+        yield running
     finally:
-        os.environ.get("KEEP") or shutil.rmtree(place, ignore_errors=True)
+        running.close()
 
 
 def now_primary(of: Cluster, other_than: Node | None = None) -> Callable[[], Node | None]:

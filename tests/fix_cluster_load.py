@@ -39,7 +39,7 @@ WHERE state NOT IN ('completed', 'failed', 'cancelled') AND kind <> 'tick'
 class Worker:
     """A worker process, its ledger and its log."""
 
-    def __init__(self, folder: Path, name: str, url: str, *, command: bool) -> None:
+    def __init__(self, folder: Path, name: str, url: str, *, command: bool, **env: str) -> None:
         self.name, self.url = name, url
         self._ledger, self.log = folder / f"{name}.ledger", folder / f"{name}.log"
         words = ["tests/ha/worker_of_cluster.py"]
@@ -49,9 +49,11 @@ class Worker:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, *words], cwd=ROOT, stdout=log, stderr=log, start_new_session=True,
-                env=os.environ | {"DATABASE_URL": url, "LEDGER": str(folder), "NAME": name,
+                env=os.environ | env | {"DATABASE_URL": url, "LEDGER": str(folder), "NAME": name,
                                   "PYTHONPATH": f"{ROOT}:{ROOT / 'tests' / 'ha'}"},
             )  # fmt: skip
+        # For the sweeper of the cluster.
+        (folder / f"{name}.pid").write_text(str(self.process.pid))
 
     def lines(self, last: int = 0) -> list[dict[str, Any]]:
         return lines_of(self._ledger, last)
@@ -184,8 +186,8 @@ class Load:
         self._answers = threading.Thread(target=self._answer, daemon=True)
         self._answers.start()
 
-    def work(self, name: str, url: str, *, command: bool = False) -> Worker:
-        worker = Worker(self.folder, name, url, command=command)
+    def work(self, name: str, url: str, *, command: bool = False, **env: str) -> Worker:
+        worker = Worker(self.folder, name, url, command=command, **env)
         self.workers.append(worker)
         return worker
 
@@ -242,7 +244,7 @@ class Load:
         try:
             self.flows(accepts, timeout)
         except BaseException:
-            print({n: t for n, t in self._again(accepts).items()})
+            print(self._again(accepts))
             raise
         again = {n: (t or 0.0) - accepts for n, t in self._again(accepts).items()}
         result = Result(

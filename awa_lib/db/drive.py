@@ -20,9 +20,10 @@ from psycopg.rows import tuple_row
 from awa_lib._sql import BEGIN, COMMIT, ROLLBACK, Op, Rows
 from awa_lib.db.again import RENEW, Renew
 from awa_lib.db.refusals import advice
-from awa_lib.db.sqlstates import Meaning, meaning_of
+from awa_lib.db.sqlstates import READ_ONLY, Meaning, meaning_of
 from awa_lib.db.turns import thread_turn, turn
 from awa_lib.errors import (
+    FIND_PRIMARY,
     AccessDenied,
     AwaError,
     DatabaseError,
@@ -59,7 +60,6 @@ R = TypeVar("R")
 _UNIQUE: Final = "idx_awa_jobs_unique"
 _UNIQUE_VIOLATION: Final = "23505"
 _NO_RIGHT: Final = "42501"
-_READ_ONLY: Final = "25006"
 # A table, a schema or a function does not exist.
 _UNDEFINED: Final = {"42P01", "3F000", "42883"}
 # A character that the encoding of the server lacks, or bytes that are no character.
@@ -167,12 +167,12 @@ def _unstorable(sqlstate: str | None) -> DatabaseError:
 
 
 def _lost(message: str, sqlstate: str | None) -> Unavailable:
-    if sqlstate == _READ_ONLY:
+    if sqlstate == READ_ONLY:
         return Unavailable(
             f"the database takes no changes: {message}",
             sqlstate=sqlstate,
             why="the server is a standby or read-only, or the transaction is",
-            hint="connect to the primary, or give all hosts in the URL: the primary is found then",
+            hint=FIND_PRIMARY,
         )
     if sqlstate is None and (known := advice(message)) is not None:
         return Unavailable(f"cannot connect to the database: {message}", hint=known)

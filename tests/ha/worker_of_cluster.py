@@ -43,4 +43,5 @@ client.task(dict, kind="own", queue=os.environ["NAME"])(work)
 
 if __name__ == "__main__":
     set_up(verbose=0)
-    awa.run(client, QUEUES, drain_timeout=5)
+    election = float(os.environ.get("AWA_TEST_ELECTION_MS", "10000"))
+    awa.run(client, QUEUES, drain_timeout=5, leader_election_interval_ms=election)
