@@ -93,7 +93,7 @@ def test_a_worker_waits_until_it_is_the_primary(standby_url, job, tmp_path: Path
         with psycopg.connect(standby_url, autocommit=True) as conn:
             conn.execute("SELECT pg_promote()")
         with awa.Client(standby_url) as client:
-            eventually(lambda: client.get_job(job).state == awa.JobState.COMPLETED, 30)
+            eventually(lambda: client.get_job(job).state == awa.JobState.Completed, 30)
         process.send_signal(signal.SIGTERM)
         status = process.wait(20)
     finally:
