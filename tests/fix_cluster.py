@@ -27,7 +27,7 @@ from fix_wait import eventually
 
 CONFIGURATION = Path(__file__).parents[1] / "examples" / "ha"
 PROGRAMS = ("patroni", "patronictl", "etcd", "haproxy", "pgbouncer", "ip", "nsenter")
-BIN = Path("/usr/lib/postgresql/15/bin")
+BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
 PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
 STAND_FOR = {"proxy": 5, "etcd1": 6, "pg1": 11, "pg2": 12, "pg3": 13}
 PASSWORD = "app-password"
@@ -38,8 +38,8 @@ def missing() -> str | None:
     if sys.platform != "linux" or os.geteuid() != 0:
         return "network namespaces need Linux and root"
     absent = [name for name in PROGRAMS if shutil.which(name, path=PATH) is None]
-    if not (BIN / "initdb").exists():
-        absent.append("postgresql-15")
+    if not BINARIES:
+        absent.append("postgresql of Debian")
     if absent:
         return f"not installed: {', '.join(absent)}"
     made = subprocess.run(
@@ -269,6 +269,7 @@ class Cluster:
         if node is not None:
             text = text.replace("name: pg1", f"name: {node.name}")
             text = text.replace("pg1.internal", f"{node.name}.internal")
+            text = text.replace("/usr/lib/postgresql/15/bin", str(BINARIES[-1].parent))
             text = text.replace("/var/lib/postgresql/15/app", str(node.place / "data"))
             text = text.replace("/var/lib/postgresql/pgpass", str(node.place / "pgpass"))
             text = text.replace("/var/run/postgresql", str(node.place))
