@@ -70,8 +70,8 @@ _RAISED: Final = "P0001"
 _PARAMETER: Final = "22023"
 # In messages about a value (class 22), what is quoted is the value, in the quotes of any language.
 _QUOTED = re.compile('["«»„“”\u2018\u2019「『].*["«»„“”\u2018\u2019」』]', re.DOTALL)
-# Of the driver, without a code: the connection is lost, or what it answers fits no question, as when
-# a pooler reports the loss of its server before a statement is sent.
+# Of the driver, without a code: the connection is lost, or its answers fit no question, as when a
+# pooler reports the loss of its server before a statement is sent.
 _BROKEN: Final = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError)
 _HOLDER = re.compile(r"held by job (\d+)")
 

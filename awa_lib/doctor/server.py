@@ -15,7 +15,16 @@ if TYPE_CHECKING:
     from awa_lib.doctor.limits import Limits
     from awa_lib.ops.schema import SchemaStatus
 
-__all__ = ["clock", "connections", "durability", "encoding", "ids", "pooler", "standby", "wraparound"]
+__all__ = [
+    "clock",
+    "connections",
+    "durability",
+    "encoding",
+    "ids",
+    "pooler",
+    "standby",
+    "wraparound",
+]
 
 _FROZEN_ERROR: Final = 1_500_000_000
 _NEARLY_ALL: Final = 0.9
@@ -161,8 +170,8 @@ def pooler(backends: set[int]) -> Iterator[Finding]:
             "pooler",
             Severity.warning,
             "this URL connects through a transaction pooler",
-            "LISTEN does not work there, so workers poll; the leader keeps one of its connections in "
-            "a transaction; awa migrate cannot lock",
+            "LISTEN does not work there, so workers poll; the leader keeps one of its connections "
+            "in a transaction; awa migrate cannot lock",
             "awa worker MODULE:CLIENT --database-url postgresql://USER@HOST:5432/NAME",
         )
 

@@ -6,6 +6,7 @@ import random
 import signal
 import time
 from collections import Counter
+from contextlib import suppress
 
 import psycopg
 from fix_cluster import Cluster
@@ -41,8 +42,10 @@ class Leaders:
         node = self._cluster.primary()
         if node is None:
             return None
-        with psycopg.connect(node.admin_url, connect_timeout=2) as conn:
+        # A busy machine, or a host that stops being the primary just now.
+        with suppress(psycopg.Error), psycopg.connect(node.admin_url, connect_timeout=5) as conn:
             return conn.execute(LEADER, (KEY,)).fetchone()
+        return None
 
     def change(self, *, switches: bool) -> None:
         """Force one change of the process that leads."""
