@@ -60,7 +60,7 @@ class Worker:
 
     def began_after(self, moment: float) -> float | None:
         """Return when it began its first job after a moment."""
-        began = (n["t"] for n in self.lines(20_000) if n["what"] == "start" and n["t"] > moment)
+        began = (n["t"] for n in self.lines(500_000) if n["what"] == "start" and n["t"] > moment)
         return next(began, None)
 
     def logged(self) -> list[str]:
@@ -244,7 +244,9 @@ class Load:
         try:
             self.flows(accepts, timeout)
         except BaseException:
-            print(self._again(accepts))
+            print(self._again(accepts), self.folder)
+            for worker in self.workers:
+                print(worker.name, *worker.logged()[-20:], sep="\n")
             raise
         again = {n: (t or 0.0) - accepts for n, t in self._again(accepts).items()}
         result = Result(
