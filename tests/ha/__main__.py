@@ -36,12 +36,17 @@ def main() -> int:
 
     with loaded() as load:
         began = time.monotonic()
+        wrong = []
         for number in range(asked.runs):
             for name in asked.faults or FAULTS:
-                result = play(load, name)
+                try:
+                    result = play(load, name)
+                except BaseException as error:
+                    wrong.append(f"{number + 1} {name}: {error!r}")
+                    break
                 print(f"{number + 1} {name}: {result}", flush=True)
         minutes = (time.monotonic() - began) / 60
-        wrong = load.judge()
+        wrong += load.judge()
     print("\n".join(wrong[:50]))
     acknowledged = sum(len(producer.acks) for producer in load.producers)
     by_name = defaultdict(list)

@@ -59,9 +59,7 @@ class Leaders:
         )[0]
         worker = self._workers[name]
         if how == "terminate":
-            node = self._cluster.primary()
-            if node is not None:
-                node.ask(f"SELECT pg_terminate_backend({pid})")
+            self._terminate(pid)
         elif how == "kill":
             worker.end()
             self._load.workers.remove(worker)
@@ -81,8 +79,15 @@ class Leaders:
                 self.done[how] += 1
                 self.done["of the process"] += now[1] != name
                 return
+            if now is not None and how == "terminate":
+                self._terminate(pid)
             time.sleep(0.02)
         raise AssertionError(f"nobody leads after {how}")
+
+    def _terminate(self, pid: int) -> None:
+        node = self._cluster.primary()
+        if node is not None:
+            node.ask(f"SELECT pg_terminate_backend({pid})")
 
     def _other_than(self, name: str) -> bool:
         found = self._leader()
