@@ -31,6 +31,8 @@ BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
 PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
 STAND_FOR = {"proxy": 5, "etcd1": 6, "pg1": 11, "pg2": 12, "pg3": 13}
 PASSWORD = "app-password"
+GUIDE = Path(__file__).parents[1] / "docs" / "guides" / "high-availability.md"
+TIME_OUTS = re.findall(r"pg3\.internal/app\?(connect_timeout\S*)`", GUIDE.read_text())[0]
 
 
 def missing() -> str | None:
@@ -334,8 +336,9 @@ class Cluster:
 
     @property
     def hosts_url(self) -> str:
-        """Return the URL that names every node."""
-        return self.url_of(",".join(node.address for node in self.nodes))
+        """Return the URL that names every node, with the time-outs of the guide."""
+        url = self.url_of(",".join(node.address for node in self.nodes))
+        return f"{url}?{TIME_OUTS}"
 
     @property
     def haproxy_url(self) -> str:
