@@ -60,6 +60,7 @@ _OPTIONS: Final = (
 _CONNECT_SECONDS: Final = 10
 # How long a cancelled task waits for the connection that it was making, so that it can close it.
 _HANG_UP_SECONDS: Final = 0.5
+_SOCKETS: Final = 4096
 # At most one host takes such sessions, whatever their order.
 _ONE_HOST: Final = ("read-write", "primary")
 # With several hosts, for each of them.
@@ -146,6 +147,25 @@ async def _dial(dsn: str, planned: dict[str, Any]) -> psycopg.AsyncConnection[An
         finally:
             dialling.add_done_callback(_hang_up)
         raise
+    except RuntimeError as error:
+        if "the handler is closed" not in str(error):
+            raise
+        _forget_polls(asyncio.get_running_loop())
+        raise psycopg.OperationalError("the event loop refused the socket") from error
+
+
+def _forget_polls(loop: asyncio.AbstractEventLoop) -> None:
+    """Make uvloop forget the polls of sockets that are closed.
+
+    It may keep that of a socket whose connection has failed, and then refuses each later socket
+    with the same number: a worker did not connect for a minute (uvloop 0.23, a host cut off).
+    """
+    for number in range(_SOCKETS):
+        try:
+            os.fstat(number)
+        except OSError:
+            loop.remove_reader(number)
+            loop.remove_writer(number)
 
 
 def _hang_up(dialling: asyncio.Future[psycopg.AsyncConnection[Any]]) -> None:

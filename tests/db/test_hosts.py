@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import shutil
 import socket
 import tempfile
@@ -10,11 +12,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 from fix_own_server import OwnServer
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 import awa_lib as awa
+from awa_lib.db.connect import Purpose, connect_async
 
 
 @pytest.fixture
@@ -74,3 +78,30 @@ def test_a_caller_that_waits_learns_soon_that_the_server_is_back(server: OwnServ
 
     assert ended
     assert ended[0] - back < 2.5
+
+
+def test_a_socket_that_uvloop_refuses_is_refused_once(database_url: str) -> None:
+    """It keeps the poll of a connection that failed, under the number of its socket."""
+    uvloop = pytest.importorskip("uvloop")
+
+    async def refused_then_connected() -> None:
+        loop = asyncio.get_running_loop()
+        with socket.create_server(("127.0.0.1", 0)) as closed:
+            port = closed.getsockname()[1]
+        failing = socket.socket()
+        failing.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            failing.connect(("127.0.0.1", port))
+        loop.set_exception_handler(lambda *_: None)
+        failed = asyncio.Event()
+        loop.add_writer(failing.fileno(), failed.set)
+        await asyncio.wait_for(failed.wait(), 10)
+        await asyncio.sleep(0.1)  # its poll is closed in a later turn of the loop
+        failing.close()
+        with pytest.raises(psycopg.OperationalError):
+            await connect_async(database_url, Purpose())
+        conn = await connect_async(database_url, Purpose())
+        await conn.close()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(refused_then_connected())
