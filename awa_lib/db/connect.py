@@ -61,6 +61,7 @@ _CONNECT_SECONDS: Final = 10
 # How long a cancelled task waits for the connection that it was making, so that it can close it.
 _HANG_UP_SECONDS: Final = 0.5
 _SOCKETS: Final = 4096
+_refusing: Final[WeakSet[asyncio.AbstractEventLoop]] = WeakSet()
 # At most one host takes such sessions, whatever their order.
 _ONE_HOST: Final = ("read-write", "primary")
 # With several hosts, for each of them.
@@ -137,6 +138,9 @@ async def _dial(dsn: str, planned: dict[str, Any]) -> psycopg.AsyncConnection[An
 
     psycopg leaves it open until its memory is freed, which may be never.
     """
+    if (loop := asyncio.get_running_loop()) in _refusing:
+        _refusing.discard(loop)
+        _forget_polls(loop)
     dialling = asyncio.ensure_future(psycopg.AsyncConnection.connect(dsn, **planned))
     try:
         return await asyncio.shield(dialling)
@@ -150,8 +154,10 @@ async def _dial(dsn: str, planned: dict[str, Any]) -> psycopg.AsyncConnection[An
     except RuntimeError as error:
         if "the handler is closed" not in str(error):
             raise
-        _forget_polls(asyncio.get_running_loop())
-        raise psycopg.OperationalError("the event loop refused the socket") from error
+        # The frames hold the socket, which must be closed before its poll can be forgotten.
+        error.__traceback__ = None
+        _refusing.add(asyncio.get_running_loop())
+        raise psycopg.OperationalError("the event loop refused the socket") from None
 
 
 def _forget_polls(loop: asyncio.AbstractEventLoop) -> None:
