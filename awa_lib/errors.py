@@ -36,6 +36,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from datetime import datetime
 
+# What to do about a standby.
+FIND_PRIMARY = (
+    "connect to the primary; a URL with all hosts finds it: postgresql://USER@HOST1,HOST2/NAME"
+)
+
 __all__ = [
     "AccessDenied",
     "AwaError",

@@ -77,6 +77,10 @@ _OPTIONS: Final = (
 _CONNECT_SECONDS: Final = 10
 # How long a cancelled task waits for the connection that it was making, so that it can close it.
 _HANG_UP_SECONDS: Final = 0.5
+_SOCKETS: Final = 4096
+_refusing: Final[WeakSet[asyncio.AbstractEventLoop]] = WeakSet()
+# At most one host takes such sessions, whatever their order.
+_ONE_HOST: Final = ("read-write", "primary")
 # With several hosts, for each of them.
 _CONNECT_SECONDS_EACH: Final = 4
 _ASK_SECONDS: Final = 3
@@ -101,6 +105,11 @@ class Purpose:
     checked: bool = True
     """Read which settings arrived, in one round trip."""
 
+
+# Which of several hosts took the last connection to an address; it is asked first.  A host that is
+# silent costs each connection its whole time-out when it comes before.
+_found: dict[str, int] = {}
+_OF_HOSTS: Final = ("host", "hostaddr", "port")
 
 # A forked child of a worker must not keep these open: see awa_lib.runtime.forks.
 opened: WeakSet[AnyConn] = WeakSet()
@@ -131,6 +140,7 @@ async def connect_async(
         del planned["options"]
         conn = await _dial(dsn, planned)
     opened.add(conn)
+    _remember(dsn, conn)
     # A pooler accepts connections even if its server does not answer.
     late = asyncio.get_running_loop().call_later(_patience(dsn, planned), cut, conn)
     try:
@@ -152,6 +162,9 @@ async def _dial(dsn: str, planned: dict[str, Any]) -> psycopg.AsyncConnection[An
 
     psycopg leaves it open until its memory is freed, which may be never.
     """
+    if (loop := asyncio.get_running_loop()) in _refusing:
+        _refusing.discard(loop)
+        _forget_polls(loop)
     dialling = asyncio.ensure_future(psycopg.AsyncConnection.connect(dsn, **planned))
     try:
         return await asyncio.shield(dialling)
@@ -162,6 +175,27 @@ async def _dial(dsn: str, planned: dict[str, Any]) -> psycopg.AsyncConnection[An
         finally:
             dialling.add_done_callback(_hang_up)
         raise
+    except RuntimeError as error:
+        if "the handler is closed" not in str(error):
+            raise
+        # The frames hold the socket, which must be closed before its poll can be forgotten.
+        error.__traceback__ = None
+        _refusing.add(asyncio.get_running_loop())
+        raise psycopg.OperationalError("the event loop refused the socket") from None
+
+
+def _forget_polls(loop: asyncio.AbstractEventLoop) -> None:
+    """Make uvloop forget the polls of sockets that are closed.
+
+    It may keep that of a socket whose connection has failed, and then refuses each later socket
+    with the same number: a worker did not connect for a minute (uvloop 0.23, a host cut off).
+    """
+    for number in range(_SOCKETS):
+        try:
+            os.fstat(number)
+        except OSError:
+            loop.remove_reader(number)
+            loop.remove_writer(number)
 
 
 def _hang_up(dialling: asyncio.Future[psycopg.AsyncConnection[Any]]) -> None:
@@ -180,6 +214,7 @@ def connect(dsn: str, purpose: Purpose, **arguments: Any) -> psycopg.Connection[
         del planned["options"]
         conn = psycopg.Connection.connect(dsn, **planned)
     opened.add(conn)
+    _remember(dsn, conn)
     late = threading.Timer(_patience(dsn, planned), cut, [conn])
     late.daemon = True
     late.start()
@@ -286,10 +321,32 @@ def _plan(dsn: str, purpose: Purpose) -> dict[str, Any]:
     if "PGAPPNAME" in os.environ:
         del ours["application_name"]
     planned = {key: value for key, value in ours.items() if key not in given}
+    if several and (given | planned).get("target_session_attrs") in _ONE_HOST:
+        planned |= _found_first(dsn, given)
     if purpose.connect_seconds is not None:
         planned["connect_timeout"] = max(1, round(purpose.connect_seconds))
     options = f"{_OPTIONS} {as_options(purpose.settings)} {given.get('options') or ''}".strip()
     return {**planned, "client_encoding": "UTF8", "autocommit": True, "options": options}
+
+
+def _split(given: dict[str, Any]) -> dict[str, list[str]]:
+    """Return what a URL gives for each of several hosts."""
+    return {key: str(given[key]).split(",") for key in _OF_HOSTS if "," in str(given.get(key))}
+
+
+def _found_first(dsn: str, given: dict[str, Any]) -> dict[str, str]:
+    """Return the hosts in their order, from the one on that took the last connection."""
+    at = _found.get(dsn, 0)
+    return {key: ",".join(words[at:] + words[:at]) for key, words in _split(given).items()}
+
+
+def _remember(dsn: str, conn: AnyConn) -> None:
+    took = {"host": conn.pgconn.host, "port": conn.pgconn.port, "hostaddr": conn.pgconn.hostaddr}
+    several = _split(_read(dsn))
+    for at, of_host in enumerate(zip(*several.values(), strict=False)):
+        if all(word.encode() == took[key] for key, word in zip(several, of_host, strict=True)):
+            _found[dsn] = at
+            return
 
 
 def _patience(dsn: str, planned: dict[str, Any]) -> float:

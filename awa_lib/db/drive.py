@@ -21,9 +21,10 @@ from awa_lib._sql import BEGIN, COMMIT, ROLLBACK, Op, Rows
 from awa_lib.db.again import RENEW, Renew
 from awa_lib.db.far_times import read_again
 from awa_lib.db.refusals import advice
-from awa_lib.db.sqlstates import Meaning, meaning_of
+from awa_lib.db.sqlstates import READ_ONLY, Meaning, meaning_of
 from awa_lib.db.turns import thread_turn, turn
 from awa_lib.errors import (
+    FIND_PRIMARY,
     AccessDenied,
     AwaError,
     DatabaseError,
@@ -61,7 +62,6 @@ R = TypeVar("R")
 _UNIQUE: Final = "idx_awa_jobs_unique"
 _UNIQUE_VIOLATION: Final = "23505"
 _NO_RIGHT: Final = "42501"
-_READ_ONLY: Final = "25006"
 # A table, a schema or a function does not exist.
 _UNDEFINED: Final = {"42P01", "3F000", "42883"}
 # A character that the encoding of the server lacks, or bytes that are no character.
@@ -74,6 +74,9 @@ _RAISED: Final = "P0001"
 _OWN_WORDS = re.compile(r'[^\n]*(?<![\w."])(?:awa\.)?storage_prepare\([^\n]*\bRAISE\b')
 # In messages about a value (class 22), what is quoted is the value, in the quotes of any language.
 _QUOTED = re.compile('["«»„“”\u2018\u2019「『].*["«»„“”\u2018\u2019」』]', re.DOTALL)
+# Of the driver, without a code: the connection is lost, or its answers fit no question, as when a
+# pooler reports the loss of its server before a statement is sent.
+_BROKEN: Final = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError)
 _HOLDER = re.compile(r"held by job (\d+)")
 
 
@@ -93,7 +96,7 @@ def translate(error: psycopg.Error | UnicodeError) -> AwaError:
         detail=diag.message_detail,
         hint=diag.message_hint,
         context=diag.context,
-        broken=isinstance(error, psycopg.OperationalError | psycopg.InterfaceError),
+        broken=isinstance(error, _BROKEN),
     )
 
 
@@ -183,12 +186,12 @@ def _unstorable(sqlstate: str | None) -> DatabaseError:
 
 
 def _lost(message: str, sqlstate: str | None) -> Unavailable:
-    if sqlstate == _READ_ONLY:
+    if sqlstate == READ_ONLY:
         return Unavailable(
             f"the database takes no changes: {message}",
             sqlstate=sqlstate,
             why="the server is a standby or read-only, or the transaction is",
-            hint="connect to the primary, or give all hosts in the URL: the primary is found then",
+            hint=FIND_PRIMARY,
         )
     if sqlstate is None and (known := advice(message)) is not None:
         return Unavailable(f"cannot connect to the database: {message}", hint=known)

@@ -2,8 +2,9 @@
 
 A psycopg pool connects in the background, so a wrong password would look like a time-out.  Here
 the caller opens the first connection and hands it to the pool.  psycopg's check of idle connections
-pauses longer after each dead connection, and after a restart all are dead.  Here the check has no
-pauses.
+pauses longer after each dead connection, and after a restart all are dead; a pool that cannot
+connect pauses for up to 8 s, while the callers wait.  Here the check has no pauses, and connecting
+pauses for a second at most.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ from __future__ import annotations
 import asyncio
 import atexit
 import os
+import random
+import threading
 import time
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from weakref import WeakSet
@@ -36,9 +39,12 @@ AsyncConn: TypeAlias = psycopg.AsyncConnection[tuple[Any, ...]]
 Conn: TypeAlias = psycopg.Connection[tuple[Any, ...]]
 
 WAIT_SECONDS: Final = 10.0
-# The pool retries at growing pauses.  After this time it gives up, and the next caller makes it
-# start again at once; with the default of minutes a caller could wait long for a live server.
+# After this time without a connection the next caller makes the pool start again.
 _RETRY_SECONDS: Final = WAIT_SECONDS
+_FIRST_PAUSE_SECONDS: Final = 0.1
+_LONGEST_PAUSE_SECONDS: Final = 1.0
+# The pool's own retries, at growing pauses, would come after ours.
+_NO_RETRY_SECONDS: Final = 0.001
 # For the threads of a pool; a thread may be connecting to a server that does not answer.
 _CLOSE_SECONDS: Final = 2.0
 _CLIENT: Final = Purpose()
@@ -53,6 +59,14 @@ class _Connector:
         self.dsn = dsn
         self.purpose = purpose
         self.error: psycopg.Error | None = None
+
+    def pauses(self) -> Iterator[float]:
+        """Yield the pauses before further tries, while there is time for one."""
+        until = time.monotonic() + _RETRY_SECONDS
+        pause = _FIRST_PAUSE_SECONDS
+        while time.monotonic() + pause < until:
+            yield pause * random.uniform(0.7, 1.0)
+            pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
 
     def out_of_time(self, size: int, seconds: float = WAIT_SECONDS) -> Unavailable:
         """Return the error when no connection became free in time."""
@@ -85,11 +99,23 @@ class _Connect(_Connector):
     def __init__(self, dsn: str, purpose: Purpose) -> None:
         super().__init__(dsn, purpose)
         self.ready: list[Conn] = []
+        self.closed = threading.Event()
 
     def connect(self, conninfo: str = "", **_: Any) -> Conn:
-        """Open a connection."""
+        """Open a connection for the pool; try for some seconds."""
         if self.ready:
             return self.ready.pop()
+        pauses = self.pauses()
+        while True:
+            try:
+                return self.dial(conninfo)
+            except psycopg.Error:
+                pause = next(pauses, None)
+                if pause is None or self.closed.wait(pause):
+                    raise
+
+    def dial(self, conninfo: str) -> Conn:
+        """Open a connection, or fail at once."""
         try:
             conn = connect(conninfo, self.purpose)
         except psycopg.Error as error:
@@ -105,11 +131,26 @@ class _AsyncConnect(_Connector):
     def __init__(self, dsn: str, purpose: Purpose) -> None:
         super().__init__(dsn, purpose)
         self.ready: list[AsyncConn] = []
+        self.closed = asyncio.Event()
 
     async def connect(self, conninfo: str = "", **_: Any) -> AsyncConn:
-        """Open a connection."""
+        """Open a connection for the pool; try for some seconds."""
         if self.ready:
             return self.ready.pop()
+        pauses = self.pauses()
+        while True:
+            try:
+                return await self.dial(conninfo)
+            except psycopg.Error:
+                pause = next(pauses, None)
+                if pause is not None:
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(self.closed.wait(), pause)
+                if pause is None or self.closed.is_set():
+                    raise
+
+    async def dial(self, conninfo: str) -> AsyncConn:
+        """Open a connection, or fail at once."""
         try:
             conn = await connect_async(conninfo, self.purpose)
         except psycopg.Error as error:
@@ -130,7 +171,7 @@ class Pool:
         self._size = size
         self._connect = _Connect(dsn, _CLIENT)
         try:
-            self._connect.ready.append(self._connect.connect(dsn))
+            self._connect.ready.append(self._connect.dial(dsn))
         except psycopg.Error as error:
             raise self._connect.unreachable(error) from error
         self._pool = ConnectionPool(
@@ -139,7 +180,7 @@ class Pool:
             min_size=0,
             max_size=size,
             timeout=WAIT_SECONDS,
-            reconnect_timeout=_RETRY_SECONDS,
+            reconnect_timeout=_NO_RETRY_SECONDS,
             num_workers=1,
             open=True,
         )
@@ -203,6 +244,7 @@ class Pool:
         """Close every connection."""
         if self._pid != os.getpid():
             return
+        self._connect.closed.set()
         self._pool.close(_CLOSE_SECONDS)
         while self._connect.ready:
             self._connect.ready.pop().close()
@@ -264,7 +306,7 @@ class AsyncPool:
     async def open(self) -> None:
         """Open the first connection and the pool.  Raises Unavailable."""
         try:
-            self._connect.ready.append(await self._connect.connect(self._dsn))
+            self._connect.ready.append(await self._connect.dial(self._dsn))
         except psycopg.Error as error:
             raise await asyncio.to_thread(self._connect.unreachable, error) from error
         self._pool = AsyncConnectionPool(
@@ -275,7 +317,7 @@ class AsyncPool:
             max_idle=self._limits.idle_seconds,
             max_lifetime=self._limits.lifetime_seconds,
             timeout=self._limits.wait_seconds,
-            reconnect_timeout=_RETRY_SECONDS,
+            reconnect_timeout=_NO_RETRY_SECONDS,
             num_workers=1,
             open=False,
         )
@@ -340,6 +382,7 @@ class AsyncPool:
         """Close every connection; does nothing if the event loop is closed."""
         if self._pid != os.getpid() or self.loop.is_closed():
             return
+        self._connect.closed.set()
         await self._pool.close(_CLOSE_SECONDS)
         while self._connect.ready:
             await self._connect.ready.pop().close()

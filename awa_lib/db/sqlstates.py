@@ -9,7 +9,10 @@ from __future__ import annotations
 from enum import Enum
 from typing import Final
 
-__all__ = ["Meaning", "meaning_of"]
+__all__ = ["READ_ONLY", "Meaning", "meaning_of"]
+
+# A standby, a primary that was demoted, or a setting.
+READ_ONLY: Final = "25006"
 
 
 class Meaning(Enum):
@@ -31,7 +34,7 @@ _MEANINGS: Final = {
     "53": Meaning.LOST,  # disk full, out of memory, too many connections
     "57P": Meaning.LOST,  # shutdown, crash, starting up, idle session ended
     "58": Meaning.LOST,  # the operating system under the server failed
-    "25006": Meaning.LOST,  # a read-only server: a standby, or a primary that was demoted
+    READ_ONLY: Meaning.LOST,
     "25P03": Meaning.LOST,  # idle in transaction for too long: the session was ended
     "25P04": Meaning.LOST,  # in transaction for too long: the session was ended
     "40": Meaning.AGAIN,  # serialization failure, deadlock

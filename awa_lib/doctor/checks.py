@@ -177,6 +177,7 @@ _ALL: Final = (
         server.pooler,
         ("backends",),
     ),
+    Check("standby", "Server", "the server is the primary", server.standby, ("server",)),
     Check(
         "superuser",
         "Rights",

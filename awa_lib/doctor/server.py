@@ -30,6 +30,7 @@ __all__ = [
     "encoding",
     "ids",
     "pooler",
+    "standby",
     "subscriptions",
     "wraparound",
 ]
@@ -224,7 +225,20 @@ def pooler(backends: set[int]) -> Iterator[Finding]:
             "pooler",
             Severity.warning,
             "this URL connects through a transaction pooler",
-            "LISTEN does not work there, so workers poll; the leader lock stays with the pooler's "
-            "connection, so none or several workers lead; awa migrate cannot lock",
+            "LISTEN does not work there, so workers poll; the leader keeps one of its connections "
+            "in a transaction; awa migrate cannot lock",
             "awa worker MODULE:CLIENT --database-url postgresql://USER@HOST:5432/NAME",
+        )
+
+
+def standby(server: Server) -> Iterator[Finding]:
+    """Find a standby: what it shows may be old, and it takes no changes."""
+    if server.standby:
+        yield Finding(
+            "standby",
+            Severity.note,
+            "this server is a standby",
+            "its rows may be older than those of the primary, and it refuses changes; a worker "
+            "waits until it is the primary",
+            "awa doctor --database-url postgresql://USER@HOST1,HOST2/NAME",
         )

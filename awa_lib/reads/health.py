@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from awa_lib._sql import sql
+from awa_lib.errors import FIND_PRIMARY, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -12,7 +13,14 @@ if TYPE_CHECKING:
 
     from awa_lib._sql import Op
 
-__all__ = ["available_counts", "is_at_work", "is_read_only", "ping", "server_time"]
+__all__ = [
+    "available_counts",
+    "is_at_work",
+    "is_read_only",
+    "ping",
+    "server_time",
+    "takes_changes",
+]
 
 
 def ping() -> Op[None]:
@@ -42,3 +50,14 @@ def is_read_only() -> Op[bool]:
     """Return whether this session cannot write: on a standby, or by a setting."""
     rows = yield sql.read_health("is_read_only")
     return bool(rows.scalar())
+
+
+def takes_changes() -> Op[None]:
+    """Raise Unavailable when this session cannot write, with the code of the server's refusal."""
+    if (yield from is_read_only()):
+        raise Unavailable(
+            "the database takes no changes",
+            sqlstate="25006",
+            why="the server is a standby, or read-only by a setting",
+            hint=FIND_PRIMARY,
+        )

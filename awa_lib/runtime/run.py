@@ -6,12 +6,15 @@ import asyncio
 import functools
 import logging
 import os
+import random
 import signal
 import sys
 import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NoReturn
 
+from awa_lib.db.sqlstates import READ_ONLY
+from awa_lib.errors import Unavailable
 from awa_lib.logs import Logger
 from awa_lib.runtime import forks
 
@@ -30,6 +33,7 @@ logger = Logger(__name__)
 # Two seconds to stop the runtime, and some time for the client's connections and the interpreter.
 _AFTER_DRAIN_SECONDS: Final = 2.5
 _CLOSE_SECONDS: Final = 1.0
+_STANDBY_SECONDS: Final = 1.0
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 # "Internal software error" of sysexits.h: systemd and Kubernetes restart the worker.
 _EX_SOFTWARE: Final = 70
@@ -50,8 +54,9 @@ def run(
     installed.  Two seconds after the drain the process ends, whatever hangs; a second signal ends
     it at once.  Jobs whose handlers outlive the drain are handed back, and the process ends
     without waiting for their threads.  When a duty of the worker fails for minutes although the
-    database answers, the worker stops itself the same way, with exit status 70.  ``on_ready`` is
-    called when the worker has started.  Closes the client.
+    database answers, the worker stops itself the same way, with exit status 70.  On a standby it
+    waits until that is the primary.  ``on_ready`` is called when the worker has started.  Closes
+    the client.
     """
     ending = _Ending(drain_timeout)
     try:
@@ -113,7 +118,7 @@ async def _work(
     ending.take_signals()
     try:
         with forks.guard(*ending.signals):
-            if not await _started(start, ending):
+            if not await _started(lambda: _start_on_primary(start), ending):
                 return []
             try:
                 if on_ready is not None:
@@ -128,6 +133,24 @@ async def _work(
             async with asyncio.timeout(_CLOSE_SECONDS):
                 await client.close()
         ending.stopped = True
+
+
+async def _start_on_primary(start: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Start the worker; on a standby, wait until the server at its address takes changes."""
+    told = False
+    while True:
+        try:
+            return await start()
+        except Unavailable as error:
+            if not told and error.sqlstate != READ_ONLY:
+                raise
+            if not told:
+                logger.warning(
+                    "%s (%s); the worker starts as soon as it does: %s",
+                    error, error.why, error.hint,
+                )  # fmt: skip
+            told = True
+        await asyncio.sleep(_STANDBY_SECONDS * random.uniform(0.7, 1.0))
 
 
 async def _started(start: Callable[[], Coroutine[Any, Any, None]], ending: _Ending) -> bool:

@@ -13,7 +13,7 @@ from awa_lib.errors import AwaError, ValidationError
 from awa_lib.ops.cron import Schedule
 from awa_lib.ops.dead_letters import set_dead_letters
 from awa_lib.ops.schema import check
-from awa_lib.reads.health import ping
+from awa_lib.reads.health import ping, takes_changes
 from awa_lib.retries import RetryPolicy
 from awa_lib.runtime.app import Runtime
 from awa_lib.runtime.events import Registry
@@ -265,7 +265,7 @@ class Worker:
         out, for fleets split by queue.  Options are the fields of
         ``awa_lib.config.WorkerOptions``; the name of each time ends in its unit.
         Raises AwaError (no handlers, already running, unknown descriptor), ValueError or TypeError
-        (bad options), SchemaNotMigrated or SchemaUnsupported, Unavailable.
+        (bad options), SchemaNotMigrated or SchemaUnsupported, Unavailable (also on a standby).
         """
         if self._runtime is not None:
             raise AwaError("worker runtime is already running")
@@ -277,6 +277,7 @@ class Worker:
             if name not in names:
                 raise AwaError(f"queue descriptor declared for unknown queue {name!r}")
         await self._run(check())
+        await self._run(takes_changes())
         for queue in resolved.queues:
             if queue.dead_letters is not None:
                 await self._run(set_dead_letters(queue.name, queue.dead_letters))

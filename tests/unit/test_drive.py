@@ -290,6 +290,9 @@ def test_verbs_refuse_what_the_op_does_not_take() -> None:
     [
         (psycopg.OperationalError("server closed the connection unexpectedly"), awa.Unavailable),
         (psycopg.InterfaceError("the connection is closed"), awa.Unavailable),
+        # Seen behind PgBouncer when its server was killed.
+        (psycopg.InternalError("received 2 results from command 'SAVEPOINT'"), awa.Unavailable),
+        (pg.InternalError_("an internal error of the server"), awa.DatabaseError),
         (pg.AdminShutdown("terminating connection"), awa.Unavailable),
         (pg.CannotConnectNow("the database system is starting up"), awa.Unavailable),
         (pg.TooManyConnections("sorry, too many clients already"), awa.Unavailable),
