@@ -106,11 +106,7 @@ def tui(
             launch.take_screenshot(monitor, screenshot, frame)
             result(f"Wrote {screenshot}")
             return 0
-        launch.require_terminal()
-        if record is not None:
-            launch.record(monitor, record)
-        launch.run(monitor)
-        return monitor.return_code or 0
+        return launch.run(monitor, record)
 
 
 def _first_screen(screen: str | None, filter_text: str | None) -> str | None:

@@ -27,8 +27,6 @@ __all__ = [
     "check_screen",
     "make",
     "read_size",
-    "record",
-    "require_terminal",
     "run",
     "take_screenshot",
 ]
@@ -85,7 +83,7 @@ def read_size(text: str) -> tuple[int, int]:
     return columns, lines
 
 
-def require_terminal() -> None:
+def _require_terminal() -> None:
     """Raise InvalidInput unless keys can be read and a screen be drawn."""
     served = _DRIVER in os.environ  # by awa tui --web: its driver needs no terminal
     for name, stream in (("stdin", sys.stdin), ("stdout", sys.stdout)):
@@ -98,11 +96,14 @@ def require_terminal() -> None:
             )
 
 
-def run(monitor: Monitor) -> None:
-    """Run the monitor until it exits, and leave the terminal as it was.
+def run(monitor: Monitor, record_to: str | None = None) -> int:
+    """Run the monitor until it exits, leave the terminal as it was, and return the exit status.
 
-    Raises the exception that ended it.
+    Raises InvalidInput without a terminal, and the exception that ended it.
     """
+    _require_terminal()
+    if record_to is not None:
+        _record(monitor, record_to)
 
     async def attended() -> None:
         with restoring(monitor, asyncio.get_running_loop()):
@@ -114,9 +115,10 @@ def run(monitor: Monitor) -> None:
         asyncio.run(attended())
     if monitor.fault is not None:
         raise monitor.fault
+    return monitor.return_code or 0
 
 
-def record(monitor: Monitor, path: str) -> None:
+def _record(monitor: Monitor, path: str) -> None:
     """Have the monitor record its output to a file.  Raises InvalidInput."""
     from awa_cli.tui.asciicast import recorder
 

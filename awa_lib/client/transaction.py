@@ -14,7 +14,8 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from awa_lib.client.methods import averb, verb
-from awa_lib.db.drive import abegin, arun, begin, run, translate
+from awa_lib.db.drive import abegin, arun, begin, run
+from awa_lib.db.translate import translate
 from awa_lib.db.turns import thread_turn, turn
 from awa_lib.errors import AwaError, DatabaseError
 from awa_lib.ops import inserts

@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 
 from awa_lib._sql import BEGIN, COMMIT, ROLLBACK, Op, Rows
 from awa_lib.codec import pgtext
-from awa_lib.db.drive import explain, translate
+from awa_lib.db.translate import explain, translate
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable

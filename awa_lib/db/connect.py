@@ -281,7 +281,7 @@ def _show_codes(pgconn: pq.abc.PGconn) -> bool:
         set_verbosity = libpq.PQsetErrorVerbosity
     except (OSError, AttributeError):
         return False
-    set_verbosity(ctypes.c_void_p(pgconn.pgconn_ptr), _VERBOSE)  # type: ignore[attr-defined]
+    set_verbosity(ctypes.c_void_p(pgconn.pgconn_ptr), _VERBOSE)  # type: ignore[attr-defined] # in both implementations
     return True
 
 

@@ -11,7 +11,7 @@ from awa_lib._sql import sql
 from awa_lib._stored import as_data, as_entries, as_members
 from awa_lib.errors import JobNotFound, ValidationError
 from awa_lib.filters import JobQuery
-from awa_lib.states import CAN_RETRY_IN_AWA_05, ENDED, STATES, JobState
+from awa_lib.states import CAN_RETRY_IN_AWA_05, ENDED, JobState
 from awa_lib.validation import int64_of
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from awa_lib._sql import Op
-    from awa_lib.models import Job
     from awa_lib.states import StateName
 
 __all__ = [
@@ -36,7 +35,7 @@ __all__ = [
     "job_rows",
     "job_rows_after",
     "job_rows_of",
-    "row_of_new",
+    "ordered",
 ]
 
 SORTS: Final = ("id", "run_at", "created_at", "attempted_at", "finalized_at", "priority", "attempt")
@@ -221,43 +220,6 @@ def job_row(job_id: int) -> Op[JobRow]:
     return rows.into(_row)[0]
 
 
-def row_of_new(job: Job, unique_key: bytes | None = None, unique_states: int = 0) -> JobRow:
-    """Return the row of a job that was just inserted, without reading it.
-
-    A role that inserts need not be allowed to read, and a worker may have changed the row.
-    """
-    states = [str(state) for state in JobState if unique_states >> state.value & 1]
-    return JobRow(
-        id=job.id,
-        kind=job.kind,
-        queue=job.queue,
-        args=_ordered(job.args),
-        state=STATES[job.state],  # type: ignore[arg-type]  # these are the names
-        priority=job.priority,
-        attempt=job.attempt,
-        run_lease=job.run_lease,
-        max_attempts=job.max_attempts,
-        run_at=datetime.fromisoformat(job.run_at),
-        heartbeat_at=None,
-        deadline_at=None,
-        attempted_at=None,
-        finalized_at=None,
-        created_at=datetime.fromisoformat(job.created_at),
-        errors=[],
-        metadata=_ordered(job.metadata),
-        tags=job.tags,
-        unique_key=None if unique_key is None else list(unique_key),
-        unique_states=None if unique_key is None else states,
-        callback_id=None,
-        callback_timeout_at=None,
-        callback_filter=None,
-        callback_on_complete=None,
-        callback_on_fail=None,
-        callback_transform=None,
-        progress=None,
-    )
-
-
 def job_rows_of(ids: Sequence[int]) -> Op[list[JobRow]]:
     """Return the jobs with these ids that exist, by id."""
     rows = yield sql.read_jobs("get_jobs", ids=list(ids))
@@ -386,14 +348,14 @@ def _stamp(moment: datetime | str) -> str:
     return f"{whole}.{decimals:0<{width}}Z" if decimals else f"{whole}Z"
 
 
-def _ordered(value: Any) -> Any:
+def ordered(value: Any) -> Any:
     """Sort the keys of objects at every depth: jsonb returns them by length."""
     if type(value) is dict:
         return {
-            key: _ordered(item) if type(item := value[key]) in _NESTED else item
+            key: ordered(item) if type(item := value[key]) in _NESTED else item
             for key in sorted(value)
         }
-    return [_ordered(item) for item in value] if type(value) is list else value
+    return [ordered(item) for item in value] if type(value) is list else value
 
 
 def _row(
@@ -407,13 +369,13 @@ def _row(
     **columns: Any,
 ) -> JobRow:
     return JobRow(
-        args=_ordered(as_data(args)) if args != "{}" else {},
-        errors=_ordered(as_entries(errors)) if errors else [],
-        metadata=_ordered(as_members(metadata)) if metadata != "{}" else {},
+        args=ordered(as_data(args)) if args != "{}" else {},
+        errors=ordered(as_entries(errors)) if errors else [],
+        metadata=ordered(as_members(metadata)) if metadata != "{}" else {},
         unique_key=list(bytes.fromhex(unique_key)) if unique_key is not None else None,
         unique_states=[str(JobState(bit)) for bit, set_ in enumerate(unique_states) if set_ == "1"]
         if unique_states is not None
         else None,
-        progress=_ordered(as_members(progress)) if progress and progress != "null" else None,
+        progress=ordered(as_members(progress)) if progress and progress != "null" else None,
         **columns,
     )

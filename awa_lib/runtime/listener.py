@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 import psycopg
 from psycopg import sql as compose
 
-from awa_lib.db.drive import arun, translate
+from awa_lib.db.drive import arun
+from awa_lib.db.translate import translate
 from awa_lib.errors import Transient, Unavailable
 from awa_lib.logs import Logger
 from awa_lib.ops.runtime import listening_channels

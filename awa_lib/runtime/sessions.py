@@ -10,7 +10,7 @@ import psycopg
 
 from awa_lib._sql import BEGIN, COMMIT, ROLLBACK, sql
 from awa_lib.db.connect import Purpose, connect, connect_async, cut, settings_for
-from awa_lib.db.drive import translate
+from awa_lib.db.translate import translate
 
 if TYPE_CHECKING:
     from awa_lib._sql import Op

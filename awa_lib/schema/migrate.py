@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from psycopg import Error as PgError
 from psycopg import errors as pg
 from psycopg.pq import TransactionStatus
-from psycopg.sql import SQL, Identifier
 
 from awa_lib._sql import Op, Rows, Statement, sql
-from awa_lib.db.drive import run, translate
+from awa_lib.db.drive import run
+from awa_lib.db.translate import translate
 from awa_lib.errors import (
     AccessDenied,
     Conflict,
@@ -264,19 +264,16 @@ def _text(conn: Connection[Any], migration: Migration) -> str:
 
 def _missing_right(conn: Connection[Any]) -> tuple[str, str]:
     """Return which right is missing, and the statement with which an administrator gives it."""
-    role, database, no_schema, no_create, owner = run(conn, _one(sql.schema("missing_right")))[0]
-    name = Identifier(role)
-    if no_schema:
-        made = SQL("CREATE SCHEMA awa AUTHORIZATION {}").format(name)
+    role, database, made, granted, owner = run(conn, _one(sql.schema("missing_right")))[0]
+    if made is not None:
         return (
             f"there is no schema awa, and {role} may not CREATE in the database {database}",
-            f"as an administrator: {made.as_string()};",
+            f"as an administrator: {made};",
         )
-    if no_create:
-        granted = SQL("GRANT USAGE, CREATE ON SCHEMA awa TO {}").format(name)
+    if granted is not None:
         return (
             f"the role {role} may not CREATE in the schema awa",
-            f"as its owner: {granted.as_string()};",
+            f"as its owner: {granted};",
         )
     return (
         f"the role {role} does not own what the migration changes; {owner or 'another role'} does",

@@ -20,7 +20,8 @@ from psycopg import sql as names
 
 from awa_lib._sql import Op, Rows, sql
 from awa_lib.db.connect import Purpose, connect
-from awa_lib.db.drive import run, translate
+from awa_lib.db.drive import run
+from awa_lib.db.translate import translate
 from awa_lib.errors import ValidationError
 from awa_lib.schema.migrate import apply
 from awa_lib.testing._paths import make

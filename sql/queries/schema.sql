@@ -68,12 +68,14 @@ WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
 SELECT to_regnamespace('awa') IS NOT NULL
 
 -- name: missing_right
--- What a role that migrates may lack: the schema and the right to make it, the right to create in
--- it, and the owner of a table that is not the role's.
+-- What a role that migrates may lack: the schema and the right to make it, or the right to create
+-- in it, each as the statement that gives it; and the owner of a table that is not the role's.
 SELECT current_user::text AS role, current_database()::text AS database,
-       to_regnamespace('awa') IS NULL
-           AND NOT has_database_privilege(current_database(), 'CREATE') AS no_schema,
-       coalesce(NOT has_schema_privilege(to_regnamespace('awa'), 'CREATE'), false) AS no_create,
+       CASE WHEN to_regnamespace('awa') IS NULL
+                 AND NOT has_database_privilege(current_database(), 'CREATE')
+            THEN format('CREATE SCHEMA awa AUTHORIZATION %I', current_user) END AS made,
+       CASE WHEN NOT has_schema_privilege(to_regnamespace('awa'), 'CREATE')
+            THEN format('GRANT USAGE, CREATE ON SCHEMA awa TO %I', current_user) END AS granted,
        (SELECT r.rolname::text
         FROM pg_catalog.pg_class AS c
         JOIN pg_catalog.pg_roles AS r ON r.oid = c.relowner

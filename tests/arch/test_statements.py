@@ -31,7 +31,7 @@ SENT = {
     # An empty statement begins a transaction.
     ("awa_lib/db/drive.py", "b''"),
     # The scripts of sql/migrations, and names in them that cannot be parameters.
-    ("awa_lib/schema/migrate.py", "migration.sql.encode()"),
+    ("awa_lib/schema/migrate.py", "_text(conn, migration).encode()"),
     ("awa_lib/schema/online.py", "text.encode()"),
     ("awa_lib/schema/online.py", "record.encode()"),
     ("awa_lib/schema/online.py", "names.SQL(statement.query.text).format(**given)"),

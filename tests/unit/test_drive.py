@@ -16,7 +16,8 @@ from psycopg import errors as pg
 import awa_lib as awa
 from awa_lib._sql import BEGIN, COMMIT, ROLLBACK, Op, Query, Rows, Statement, atomic
 from awa_lib.client.methods import averb, verb
-from awa_lib.db.drive import check_socket, translate
+from awa_lib.db.drive import check_socket
+from awa_lib.db.translate import translate
 from awa_lib.ops import inserts, jobs, queues
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

@@ -24,7 +24,7 @@ def trigger(ctx: typer.Context, name: Name, *, output: Output = TABLE) -> None:
     This works for a paused schedule too, and does not change when the schedule fires next.
     """
     from awa_lib.ops.cron import trigger_cron_job
-    from awa_lib.reads.jobs import row_of_new
+    from awa_lib.reads.new_job import row_of_new
 
     with open_session(ctx, changing=True) as db:
         op = db.noted("cron.trigger", name, trigger_cron_job(name), lambda job: {"job_id": job.id})

@@ -109,7 +109,6 @@ def enqueue(
     Prints the id of the job, or with --ndjson the number of jobs.
     """
     from awa_cli.filters.values import read_object
-    from awa_cli.terminal.formats import Format
     from awa_lib.errors import InvalidInput
 
     options: dict[str, Any] = {
@@ -123,12 +122,6 @@ def enqueue(
         "concurrency_key": key,
     }
     if ndjson is not None:
-        if output.format not in {Format.table, Format.json}:
-            raise InvalidInput(
-                f"--ndjson cannot be used with -o {output.format}",
-                why="many jobs are counted, not listed",
-                hint="use -o table or -o json",
-            )
         if args != "{}":
             raise InvalidInput(
                 "--ndjson and --args cannot be used together", hint="use one of them"
@@ -147,7 +140,7 @@ def _insert(
 ) -> None:
     from awa_lib.enqueue.new_jobs import check
     from awa_lib.ops.inserts import insert_batch
-    from awa_lib.reads.jobs import row_of_new
+    from awa_lib.reads.new_job import row_of_new
 
     new = check([args], kind=kind, **options)
     with open_session(ctx, changing=True) as db:
@@ -220,6 +213,12 @@ def _stream(
     from awa_lib.errors import InvalidInput
     from awa_lib.ops.inserts import enqueue_many_copy
 
+    if output.format not in {Format.table, Format.json}:
+        raise InvalidInput(
+            f"--ndjson cannot be used with -o {output.format}",
+            why="many jobs are counted, not listed",
+            hint="use -o table or -o json",
+        )
     with open_text(name) as file, open_session(ctx, changing=True) as db:
         source = _Lines(file)
         jobs = _args(source) if kind is not None else _records(source)
