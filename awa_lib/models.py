@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar
 
-from awa_lib._json import loads
-from awa_lib._stored import as_entries, as_members
+from awa_lib._json import as_entries, as_members, loads
 from awa_lib.states import BY_NAME, JobState
 
 if TYPE_CHECKING:

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
     from awa_cli.database.target import Target
     from awa_lib._sql import Op, Rows, Statement
-    from awa_lib.db.connect import Purpose, Refusal
+    from awa_lib.db.connect import Purpose
+    from awa_lib.db.refusals import Refusal
     from awa_lib.errors import Unavailable
 
 __all__ = ["Session", "adial", "dial", "served"]
@@ -105,8 +106,9 @@ def dial(
     """
     import psycopg
 
-    from awa_lib.db.connect import ask_why, connect
+    from awa_lib.db.connect import connect
     from awa_lib.db.drive import run
+    from awa_lib.db.refusals import ask_why
     from awa_lib.reads.health import server_time
 
     dialled = url or target.url
@@ -136,7 +138,8 @@ async def adial(
 
     import psycopg
 
-    from awa_lib.db.connect import ask_why, connect_async
+    from awa_lib.db.connect import connect_async
+    from awa_lib.db.refusals import ask_why
 
     dialled = url or target.url
     purpose, password = _purpose(target, url, seconds, settings), _password(target)

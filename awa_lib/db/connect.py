@@ -17,22 +17,15 @@ nothing is prepared, and settings go with each transaction: see ``settings_for``
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import os
-import re
-import select
 import socket
-import sys
 import threading
-import time
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary, WeakSet
 
 import psycopg
-from psycopg import pq
-from psycopg.conninfo import make_conninfo
 
 from awa_lib._sql import sql
 from awa_lib.db.urls import read_address
@@ -44,13 +37,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Purpose",
-    "Refusal",
     "as_options",
-    "ask_why",
     "connect",
     "connect_async",
     "cut",
     "opened",
+    "plan",
     "settings_for",
 ]
 
@@ -83,13 +75,6 @@ _refusing: Final[WeakSet[asyncio.AbstractEventLoop]] = WeakSet()
 _ONE_HOST: Final = ("read-write", "primary")
 # With several hosts, for each of them.
 _CONNECT_SECONDS_EACH: Final = 4
-_ASK_SECONDS: Final = 3
-# PQERRORS_VERBOSE of libpq-fe.h; the form of its messages is that of pqBuildErrorMessage3.
-_VERBOSE: Final = 2
-_CODE: Final = re.compile(
-    r": +(?P<sqlstate>(?=[A-Z]*[0-9])[0-9A-Z]{5}): .*?(?:\nLOCATION: +(?P<routine>\w+), |$)",
-    re.DOTALL,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +116,7 @@ async def connect_async(
 
     Raises psycopg.Error, ValidationError for an address that cannot be read.
     """
-    planned = _plan(dsn, purpose) | arguments
+    planned = plan(dsn, purpose) | arguments
     try:
         conn = await _dial(dsn, planned)
     except psycopg.OperationalError as error:
@@ -205,7 +190,7 @@ def _hang_up(dialling: asyncio.Future[psycopg.AsyncConnection[Any]]) -> None:
 
 def connect(dsn: str, purpose: Purpose, **arguments: Any) -> psycopg.Connection[tuple[Any, ...]]:
     """Open a blocking autocommit connection.  See ``connect_async``."""
-    planned = _plan(dsn, purpose) | arguments
+    planned = plan(dsn, purpose) | arguments
     try:
         conn = psycopg.Connection.connect(dsn, **planned)
     except psycopg.OperationalError as error:
@@ -232,59 +217,6 @@ def connect(dsn: str, purpose: Purpose, **arguments: Any) -> psycopg.Connection[
     return conn
 
 
-class Refusal(NamedTuple):
-    """Why a server or pooler refused a connection, in words that no language changes."""
-
-    sqlstate: str
-    routine: str
-    """The function of the server's source that refused; empty for a pooler."""
-    plain: bool
-    """The connection was not to be encrypted."""
-
-
-def ask_why(error: psycopg.Error, dsn: str, purpose: Purpose, **arguments: Any) -> Refusal | None:
-    """Connect once more, for at most 3 s, to learn the code of a refusal.
-
-    libpq's error of connecting has a text only, which may be in the server's language.  Returns
-    None when nobody answered, when the connection is made now, or where libpq cannot be told to
-    show codes.
-    """
-    if error.sqlstate is not None or isinstance(error, psycopg.errors.ConnectionTimeout):
-        return None
-    planned = _plan(dsn, purpose) | arguments
-    del planned["autocommit"]
-    pgconn = pq.PGconn.connect_start(make_conninfo(dsn, **planned).encode())
-    until = time.monotonic() + _ASK_SECONDS
-    try:
-        if not _show_codes(pgconn):
-            return None
-        while (left := until - time.monotonic()) > 0:
-            state = pgconn.connect_poll()
-            if state == pq.PollingStatus.READING:
-                select.select([pgconn.socket], [], [], left)
-            elif state == pq.PollingStatus.WRITING:
-                select.select([], [pgconn.socket], [], left)
-            else:
-                break
-        found = _CODE.search(pgconn.error_message.decode(errors="replace"))
-    finally:
-        pgconn.finish()
-    plain = (_read(dsn).get("sslmode") or os.environ.get("PGSSLMODE")) == "disable"
-    return found and Refusal(found["sqlstate"], found["routine"] or "", plain)
-
-
-def _show_codes(pgconn: pq.abc.PGconn) -> bool:
-    """Make libpq show codes in its messages; psycopg has no door to this setting."""
-    try:
-        # The library that this module of psycopg is linked to.
-        libpq = ctypes.CDLL(sys.modules[type(pgconn).__module__].__file__)
-        set_verbosity = libpq.PQsetErrorVerbosity
-    except (OSError, AttributeError):
-        return False
-    set_verbosity(ctypes.c_void_p(pgconn.pgconn_ptr), _VERBOSE)  # type: ignore[attr-defined] # in both implementations
-    return True
-
-
 def cut(conn: AnyConn) -> None:
     """Shut down the socket of a connection, from any thread: a waiting caller gets an error.
 
@@ -307,7 +239,8 @@ def _read(dsn: str) -> dict[str, Any]:
     return read_address(dsn)
 
 
-def _plan(dsn: str, purpose: Purpose) -> dict[str, Any]:
+def plan(dsn: str, purpose: Purpose) -> dict[str, Any]:
+    """Return the arguments with which a connection is opened, beside the address."""
     given = _read(dsn)
     several = "," in str(given.get("host") or given.get("hostaddr") or "")
     ours: dict[str, Any] = {

@@ -24,9 +24,9 @@ import psycopg
 from psycopg.pq import TransactionStatus
 from psycopg_pool import AsyncConnectionPool, ConnectionPool, PoolClosed, PoolTimeout
 
-from awa_lib.db.connect import Purpose, ask_why, connect, connect_async
+from awa_lib.db.connect import Purpose, connect, connect_async
 from awa_lib.db.drive import check_socket
-from awa_lib.db.refusals import advice
+from awa_lib.db.refusals import advice, ask_why
 from awa_lib.db.translate import translate
 from awa_lib.db.urls import read_address
 from awa_lib.errors import DatabaseError, Unavailable

@@ -7,12 +7,33 @@ not known gets no advice.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+import ctypes
+import os
+import re
+import select
+import sys
+import time
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import psycopg
+from psycopg import pq
+from psycopg.conninfo import make_conninfo
+
+from awa_lib.db.connect import plan
+from awa_lib.db.urls import read_address
 
 if TYPE_CHECKING:
-    from awa_lib.db.connect import Refusal
+    from awa_lib.db.connect import Purpose
 
-__all__ = ["advice"]
+__all__ = ["Refusal", "advice", "ask_why"]
+
+_ASK_SECONDS: Final = 3
+# PQERRORS_VERBOSE of libpq-fe.h; the form of its messages is that of pqBuildErrorMessage3.
+_VERBOSE: Final = 2
+_CODE: Final = re.compile(
+    r": +(?P<sqlstate>(?=[A-Z]*[0-9])[0-9A-Z]{5}): .*?(?:\nLOCATION: +(?P<routine>\w+), |$)",
+    re.DOTALL,
+)
 
 _LOG_IN: Final = "check the user and password in the URL, PGPASSWORD or ~/.pgpass"
 _WAIT: Final = "wait, or close other connections listed in pg_stat_activity"
@@ -58,6 +79,59 @@ _LIBPQ: Final = (
         "define it in ~/.pg_service.conf, or set PGSERVICEFILE; see man awa-config",
     ),
 )
+
+
+class Refusal(NamedTuple):
+    """Why a server or pooler refused a connection, in words that no language changes."""
+
+    sqlstate: str
+    routine: str
+    """The function of the server's source that refused; empty for a pooler."""
+    plain: bool
+    """The connection was not to be encrypted."""
+
+
+def ask_why(error: psycopg.Error, dsn: str, purpose: Purpose, **arguments: Any) -> Refusal | None:
+    """Connect once more, for at most 3 s, to learn the code of a refusal.
+
+    libpq's error of connecting has a text only, which may be in the server's language.  Returns
+    None when nobody answered, when the connection is made now, or where libpq cannot be told to
+    show codes.
+    """
+    if error.sqlstate is not None or isinstance(error, psycopg.errors.ConnectionTimeout):
+        return None
+    planned = plan(dsn, purpose) | arguments
+    del planned["autocommit"]
+    pgconn = pq.PGconn.connect_start(make_conninfo(dsn, **planned).encode())
+    until = time.monotonic() + _ASK_SECONDS
+    try:
+        if not _show_codes(pgconn):
+            return None
+        while (left := until - time.monotonic()) > 0:
+            state = pgconn.connect_poll()
+            if state == pq.PollingStatus.READING:
+                select.select([pgconn.socket], [], [], left)
+            elif state == pq.PollingStatus.WRITING:
+                select.select([], [pgconn.socket], [], left)
+            else:
+                break
+        found = _CODE.search(pgconn.error_message.decode(errors="replace"))
+    finally:
+        pgconn.finish()
+    plain = (read_address(dsn).get("sslmode") or os.environ.get("PGSSLMODE")) == "disable"
+    return found and Refusal(found["sqlstate"], found["routine"] or "", plain)
+
+
+def _show_codes(pgconn: pq.abc.PGconn) -> bool:
+    """Make libpq show codes in its messages; psycopg has no door to this setting."""
+    try:
+        # The library that this module of psycopg is linked to.
+        libpq = ctypes.CDLL(sys.modules[type(pgconn).__module__].__file__)
+        set_verbosity = libpq.PQsetErrorVerbosity
+    except (OSError, AttributeError):
+        return False
+    set_verbosity(ctypes.c_void_p(pgconn.pgconn_ptr), _VERBOSE)  # type: ignore[attr-defined] # in both implementations
+    return True
 
 
 def advice(message: str, refusal: Refusal | None = None) -> str | None:

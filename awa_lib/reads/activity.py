@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from awa_lib._json import as_entries
 from awa_lib._sql import sql
-from awa_lib._stored import as_entries
 from awa_lib.states import ENDED
 from awa_lib.validation import INT64_MAX
 

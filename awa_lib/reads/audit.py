@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from awa_lib._json import as_members
 from awa_lib._sql import sql
-from awa_lib._stored import as_members
 from awa_lib.filters import checked_limit
 
 if TYPE_CHECKING:

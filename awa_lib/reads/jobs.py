@@ -6,9 +6,8 @@ from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from awa_lib._json import dumps
+from awa_lib._json import as_data, as_entries, as_members, dumps
 from awa_lib._sql import sql
-from awa_lib._stored import as_data, as_entries, as_members
 from awa_lib.errors import JobNotFound, ValidationError
 from awa_lib.filters import JobQuery
 from awa_lib.states import CAN_RETRY_IN_AWA_05, ENDED, JobState

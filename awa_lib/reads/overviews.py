@@ -6,8 +6,8 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from awa_lib._json import as_members
 from awa_lib._sql import sql
-from awa_lib._stored import as_members
 from awa_lib.errors import NotFound
 from awa_lib.reads.dead_letters import dlq_depth
 from awa_lib.reads.policies import get_queue_policy

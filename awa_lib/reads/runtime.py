@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from awa_lib._json import as_queues
 from awa_lib._sql import sql
-from awa_lib._stored import as_queues
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from awa_lib._json import dumps, loads
+from awa_lib._json import as_members, dumps, loads
 from awa_lib._sql import sql
-from awa_lib._stored import as_members
 from awa_lib.errors import SchemaNotMigrated
 
 if TYPE_CHECKING:

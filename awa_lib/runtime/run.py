@@ -145,10 +145,8 @@ async def _start_on_primary(start: Callable[[], Coroutine[Any, Any, None]]) -> N
             if not told and error.sqlstate != READ_ONLY:
                 raise
             if not told:
-                logger.warning(
-                    "%s (%s); the worker starts as soon as it does: %s",
-                    error, error.why, error.hint,
-                )  # fmt: skip
+                said = "%s (%s); the worker starts as soon as it does: %s"
+                logger.warning(said, error, error.why, error.hint)
             told = True
         await asyncio.sleep(_STANDBY_SECONDS * random.uniform(0.7, 1.0))
 

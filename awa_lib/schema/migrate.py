@@ -63,7 +63,6 @@ _LOCK_TRIES: Final = 25
 _ONLINE_LOCK_TIMEOUT: Final = "30s"
 _ONLINE_LOCK_TRIES: Final = 3
 _REFRESH_TIMEOUT: Final = "5s"
-_CREATE_SCHEMA: Final = "CREATE SCHEMA IF NOT EXISTS awa;"
 # The lock of awa 0.5 ("AWA_MIGR") and our own ("AWA_TOOL").  awa 0.5 waits for its lock inside a
 # statement, and building an index concurrently waits for that statement: so the first lock is
 # released before our own track, in which awa 0.5 takes no part.
@@ -257,8 +256,9 @@ def _text(conn: Connection[Any], migration: Migration) -> str:
     The statement needs CREATE on the database even then, and a role that got its schema from an
     administrator need not have it.
     """
-    if _CREATE_SCHEMA in migration.sql and run(conn, _one(sql.schema("schema_exists"))).scalar():
-        return migration.sql.replace(_CREATE_SCHEMA, "", 1)
+    makes = f"{sql.advice('create_schema').query.text};"
+    if makes in migration.sql and run(conn, _one(sql.schema("schema_exists"))).scalar():
+        return migration.sql.replace(makes, "", 1)
     return migration.sql
 
 

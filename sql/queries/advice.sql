@@ -125,3 +125,7 @@ ALTER EXTENSION {extension} DROP {object}
 -- name: disable_subscription
 -- Stop a subscription.
 ALTER SUBSCRIPTION {name} DISABLE
+
+-- name: create_schema
+-- In the first scripts.  A role that got its schema from an administrator leaves it out.
+CREATE SCHEMA IF NOT EXISTS awa

@@ -53,7 +53,7 @@ from awa_cli.web.problems import Refused
 from awa_cli.web.query_string import read_pairs, read_params
 from awa_cli.worker.loader import load_client
 from awa_lib import _json
-from awa_lib._stored import as_data, as_entries, as_members, as_queues
+from awa_lib._json import as_data, as_entries, as_members, as_queues
 from awa_lib.callbacks import signatures
 from awa_lib.codec.decode import decoder
 from awa_lib.codec.encode import encode, encode_object
