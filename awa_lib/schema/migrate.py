@@ -256,7 +256,7 @@ def _text(conn: Connection[Any], migration: Migration) -> str:
     The statement needs CREATE on the database even then, and a role that got its schema from an
     administrator need not have it.
     """
-    makes = f"{sql.advice('create_schema').query.text};"
+    makes = sql.advice("create_schema").query.text
     if makes in migration.sql and run(conn, _one(sql.schema("schema_exists"))).scalar():
         return migration.sql.replace(makes, "", 1)
     return migration.sql

@@ -160,13 +160,13 @@ async def test_a_log_handler_that_raises_ends_no_duty() -> None:
             raise ValueError("odd")
 
     broken = Broken()
-    supervisor.logger.addFilter(broken)
+    supervisor.logger.logger.addFilter(broken)
     duty = Duty("odd", work, seconds=0.01)
     try:
         await duty.start()
         await aeventually(lambda: rounds > 3)
     finally:
-        supervisor.logger.removeFilter(broken)
+        supervisor.logger.logger.removeFilter(broken)
         await duty.stop()
 
 
