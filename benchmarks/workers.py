@@ -94,9 +94,7 @@ class Server:
         return {
             "seconds": seconds,
             "cpu_percent": round(100 * (now["cpu"] - before["cpu"]) / seconds, 1),
-            "statements_per_second": round(
-                (now["statements"] - before["statements"]) / seconds, 1
-            ),
+            "statements_per_second": round((now["statements"] - before["statements"]) / seconds, 1),
             "deadlocks": now["deadlocks"] - before["deadlocks"],
         }
 
@@ -168,9 +166,7 @@ def full(url: str, conn: psycopg.Connection, crowd: Crowd, server: Server, jobs:
         client.pause_queue(QUEUE)
         for at in range(0, jobs, 5_000):
             now = time.monotonic()
-            client.insert_many_copy(
-                [{"t": now}] * min(5_000, jobs - at), kind="bare", queue=QUEUE
-            )
+            client.insert_many_copy([{"t": now}] * min(5_000, jobs - at), kind="bare", queue=QUEUE)
         conn.execute("VACUUM ANALYZE awa.jobs_hot")
         crowd.say("reset")
         server.look()

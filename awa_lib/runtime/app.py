@@ -98,7 +98,9 @@ class Runtime:
             queues=described(self._dispatchers, queue_descriptors),
             kinds=described(handlers, kind_descriptors),
         )
-        self._policies = Policies(links.publisher, self._dispatchers, self._publisher.poke)
+        self._policies = Policies(
+            links.publisher, self._dispatchers, self._publisher.poke, kinds=handlers
+        )
         self._status = self._make_status()
         self._guards = ExitStack()
         self._watch = Duty("watch", self._check, seconds=_WATCH_SECONDS)
@@ -345,7 +347,7 @@ class Runtime:
     def _wake(self, queue: str) -> None:
         dispatcher = self._dispatchers.get(queue)
         if dispatcher is not None:
-            dispatcher.wake()
+            dispatcher.notice()
 
     def _ended(self, attempt: Attempt) -> None:
         self._executor.forget(attempt)
