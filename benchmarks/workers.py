@@ -34,12 +34,12 @@ ROUND_SECONDS = 12  # every duty of a worker has had its turn
 class Crowd:
     """The bare workers."""
 
-    def __init__(self, url: str, count: int) -> None:
+    def __init__(self, url: str, count: int, listening: int) -> None:
         sizes = [min(PER_PROCESS, count - at) for at in range(0, count, PER_PROCESS)]
         self.processes = [
             subprocess.Popen(
-                [sys.executable, "crowd.py", str(size), QUEUE], cwd=DRIVERS, text=True,
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                [sys.executable, "crowd.py", str(size), QUEUE, str(listening * size // count)],
+                cwd=DRIVERS, start_new_session=True, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                 env=os.environ | {"DATABASE_URL": url},
             )
             for size in sizes
@@ -189,7 +189,7 @@ def full(url: str, conn: psycopg.Connection, crowd: Crowd, server: Server, jobs:
     }  # fmt: skip
 
 
-def measure(server, count: int, jobs: int, seconds: float) -> dict:
+def measure(server, count: int, listening: int, jobs: int, rate: float, seconds: float) -> dict:
     url = fresh(server, "crowd")
     with awa.Client(url) as client:
         client.migrate()
@@ -201,20 +201,25 @@ def measure(server, count: int, jobs: int, seconds: float) -> dict:
         for number in range(2):
             argv = (sys.executable, "-m", "awa_cli", "worker", "mixed:client")
             stack.callback(Process(Path(folder), f"worker-{number}", url, *argv).stop)
-        crowd = Crowd(url, count)
+        crowd = Crowd(url, count, listening)
         stack.callback(crowd.stop)
         began = time.monotonic()
         crowd.answers()
         connected = time.monotonic() - began
         watched = Server(conn)
         time.sleep(ROUND_SECONDS)
-        found = {
-            "workers": count, "connected_seconds": round(connected, 1),
-            "starting": watched.look(),
-            "idle": idle(crowd, watched, seconds),
-            "trickle": trickled(url, crowd, watched, 50, seconds),
-            "full": full(url, conn, crowd, watched, jobs),
-        }  # fmt: skip
+        found = {"workers": count, "listening": listening,
+                 "connected_seconds": round(connected, 1)}  # fmt: skip
+        parts = {
+            "starting": watched.look,
+            "idle": lambda: idle(crowd, watched, seconds),
+            "trickle": lambda: trickled(url, crowd, watched, rate, seconds),
+            "full": lambda: full(url, conn, crowd, watched, jobs),
+        }
+        for name, part in parts.items():
+            found[name] = part()
+            print(json.dumps({"workers": count, "listening": listening, name: found[name]}),
+                  flush=True)  # fmt: skip
         found["leaders"] = conn.execute(
             "SELECT count(*) FROM awa.runtime_instances WHERE leader AND last_seen_at > now() -"
             " interval '30 s'"
@@ -226,12 +231,12 @@ def measure(server, count: int, jobs: int, seconds: float) -> dict:
 ROWS = {
     "idle: statements a second": ("idle", "statements_per_second"),
     "idle: CPU of the server, % of a core": ("idle", "cpu_percent"),
-    "50 jobs/s: statements a second": ("trickle", "statements_per_second"),
-    "50 jobs/s: CPU of the server, % of a core": ("trickle", "cpu_percent"),
-    "50 jobs/s: claims per job": ("trickle", "claims_per_job"),
-    "50 jobs/s: pickup p50, ms": ("trickle", "pickup_p50_ms"),
-    "50 jobs/s: pickup p95, ms": ("trickle", "pickup_p95_ms"),
-    "50 jobs/s: pickup p99, ms": ("trickle", "pickup_p99_ms"),
+    "trickle: statements a second": ("trickle", "statements_per_second"),
+    "trickle: CPU of the server, % of a core": ("trickle", "cpu_percent"),
+    "trickle: claims per job": ("trickle", "claims_per_job"),
+    "trickle: pickup p50, ms": ("trickle", "pickup_p50_ms"),
+    "trickle: pickup p95, ms": ("trickle", "pickup_p95_ms"),
+    "trickle: pickup p99, ms": ("trickle", "pickup_p99_ms"),
     "backlog: jobs a second": ("full", "jobs_per_second"),
     "backlog: claims a second": ("full", "claims_per_second"),
     "backlog: claims without a job": ("full", "empty"),
@@ -242,7 +247,9 @@ ROWS = {
 
 def table(found: list[dict]) -> str:
     lines = [
-        "| | " + " | ".join(f"{one['workers']:,} workers" for one in found) + " |",
+        "| | "
+        + " | ".join(f"{one['workers']:,} workers, {one['listening']:,} listen" for one in found)
+        + " |",
         "|---|" + "---|" * len(found),
     ]
     for name, (part, key) in ROWS.items():
@@ -252,16 +259,23 @@ def table(found: list[dict]) -> str:
 
 def main(words: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks workers", description=__doc__)
-    parser.add_argument("--workers", default="10,100,1000", help="comma-separated numbers")
+    parser.add_argument(
+        "--workers",
+        default="10,100,1000,1000:50",
+        help="comma-separated numbers; 1000:50 means that 50 of 1,000 listen",
+    )
     parser.add_argument("--jobs", type=int, default=40_000, help="jobs of the backlog")
+    parser.add_argument("--rate", type=float, default=50, help="jobs a second of the trickle")
     parser.add_argument("--seconds", type=float, default=20, help="length of a part")
     chosen = parser.parse_args(words)
-    counts = [int(one) for one in chosen.workers.split(",")]
+    given = [one.partition(":") for one in chosen.workers.split(",")]
+    counts = [(int(count), int(listening or count)) for count, _, listening in given]
     found = []
-    with private_server(max_connections=str(max(counts) + 200)) as server:
+    with private_server(max_connections=str(max(counts)[0] + 200)) as server:
         print(json.dumps({"machine": facts(server), "command": " ".join(words)}), flush=True)
-        for count in counts:
-            found.append(measure(server, count, chosen.jobs, chosen.seconds))
-            print(json.dumps(found[-1]), flush=True)
+        for count, listening in counts:
+            found.append(
+                measure(server, count, listening, chosen.jobs, chosen.rate, chosen.seconds)
+            )
     print(table(found))
     return 0 if all(one[part]["twice"] == 0 for one in found for part in ("trickle", "full")) else 1

@@ -175,7 +175,8 @@ class Runtime:
             await self._retry_locked(begin)
         await self._completer.start()
         self._heartbeat.start()
-        await self._listener.start()
+        if self._options.listens:
+            await self._listener.start()
         for dispatcher in self._dispatchers.values():
             await dispatcher.start()
         await self._leader.start()

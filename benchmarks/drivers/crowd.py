@@ -1,9 +1,9 @@
-"""Many worker identities in one process: ``python crowd.py COUNT QUEUE``.
+"""Many worker identities in one process: ``python crowd.py COUNT QUEUE LISTENING``.
 
-Each has one connection of its own, on which it listens, and the real claim loop, policies and
-published row; its handlers end at once.  Its lock, heartbeat and channel checks are the real
-statements at their real intervals.  Told by lines on stdin: ``reset`` forgets the figures, ``tell``
-prints them as JSON, ``stop`` ends the process.
+Each has one connection of its own, on which the first LISTENING of them listen, and the real claim
+loop, policies and published row; its handlers end at once.  Its lock, heartbeat and channel checks
+are the real statements at their real intervals.  Told by lines on stdin: ``reset`` forgets the
+figures, ``tell`` prints them as JSON, ``stop`` ends the process.
 """
 
 from __future__ import annotations
@@ -66,6 +66,7 @@ class ListeningLink(Link):
     """A link that also listens, as the listener of a worker does."""
 
     listens: list[str]
+    listening: bool
     dispatcher: Dispatcher
     _listening = None
 
@@ -74,7 +75,7 @@ class ListeningLink(Link):
         if conn is not self._listening:
             self._listening = conn
             conn.add_notify_handler(lambda notify: self._noticed(notify.channel))
-            for channel in self.listens:
+            for channel in self.listens if self.listening else ():
                 await conn.execute(compose.SQL("LISTEN {}").format(compose.Identifier(channel)))
         return conn
 
@@ -122,7 +123,7 @@ class Identity:
     has_room = True
     alive = True
 
-    def __init__(self, queue: str) -> None:
+    def __init__(self, queue: str, listening: bool) -> None:
         options = WorkerOptions.build([(queue, SLOTS)], [queue])
         outage = Outage()
         self.link = ListeningLink(
@@ -134,8 +135,9 @@ class Identity:
         self.ending: asyncio.Task | None = None
         self.dispatcher = self.link.dispatcher = Counted(
             options.queues[0], options=options, kinds=["bare"], link=self.link, executor=self,
-            completer=self, overflow=None, listening=lambda _: True,
+            completer=self, overflow=None, listening=lambda _: listening,
         )  # fmt: skip
+        self.link.listening = listening
         self.link.listens = [f"awa:{queue}", "awa:cancel", "awa_callback", "awa_policy"]
         self.publisher = Publisher(
             self.link, self.snapshot, queues=ops.described([queue], {}),
@@ -176,7 +178,8 @@ class Identity:
             await self.link.run(ops.step_down())
 
     async def check_channels(self) -> None:
-        await self.link.run(ops.listening_channels())
+        if self.link.listening:
+            await self.link.run(ops.listening_channels())
 
     async def beat(self) -> None:
         if running := sorted((one.job.id, one.lease) for one in self.ended):
@@ -222,8 +225,8 @@ async def told(identities: list[Identity]) -> None:
             return
 
 
-async def main(count: int, queue: str) -> None:
-    identities = [Identity(queue) for _ in range(count)]
+async def main(count: int, queue: str, listening: int) -> None:
+    identities = [Identity(queue, number < listening) for number in range(count)]
     gate = asyncio.Semaphore(CONNECTS_AT_ONCE)
 
     async def begin(one: Identity) -> None:
@@ -243,4 +246,4 @@ async def main(count: int, queue: str) -> None:
 
 if __name__ == "__main__":
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        runner.run(main(int(sys.argv[1]), sys.argv[2]))
+        runner.run(main(int(sys.argv[1]), sys.argv[2], int(sys.argv[3])))

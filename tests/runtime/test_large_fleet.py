@@ -102,6 +102,27 @@ async def test_a_job_that_nobody_else_takes_is_found_soon(
     await aeventually(lambda: rows.job(job.id)["state"] == "completed", timeout=6)
 
 
+async def test_a_worker_that_does_not_listen_polls(
+    aclient: awa.AsyncClient, rows: Rows, claimed: list[str]
+) -> None:
+    """Each notification costs the server a wake-up of each session that listens."""
+
+    @aclient.task(Noop)
+    async def noop(job: awa.Job) -> None: ...
+
+    await aclient.start([("default", 10)], listens=False)
+    await aeventually(lambda: claimed)
+    job = await aclient.insert(Noop())
+
+    await aeventually(lambda: rows.job(job.id)["state"] == "completed", timeout=5)
+
+    here = (
+        "SELECT application_name AS name FROM pg_stat_activity WHERE datname = current_database()"
+    )
+    assert "awa worker: listener" not in {row["name"] for row in rows.all(here)}
+    assert (await aclient.health_check()).healthy
+
+
 async def test_a_kind_that_few_workers_run_keeps_them_eager(
     aclient: awa.AsyncClient, rows: Rows
 ) -> None:
