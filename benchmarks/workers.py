@@ -39,7 +39,8 @@ class Crowd:
         self.processes = [
             subprocess.Popen(
                 [sys.executable, "crowd.py", str(size), QUEUE, str(listening * size // count)],
-                cwd=DRIVERS, start_new_session=True, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                cwd=DRIVERS, start_new_session=True, text=True, stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
                 env=os.environ | {"DATABASE_URL": url},
             )
             for size in sizes
