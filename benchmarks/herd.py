@@ -25,6 +25,7 @@ from awa_lib.runtime.sessions import HOT_PLANS
 from benchmarks import watch
 from benchmarks.server import facts, fresh, private_server
 from benchmarks.soak import QUEUE, Process
+from tests.chaos.report import machine, write
 
 KINDS = ["asking", "flaky", "holding", "plain", "probe", "progress", "tick", "unique"]
 CLAIM = 100
@@ -149,6 +150,39 @@ def rates(seen: list[dict]) -> list[float]:
     return found
 
 
+def section(found: dict) -> list[str]:
+    """Return the lines of the report."""
+    left, claims = found["none_left_after"], found["claims"]
+    thirds = " / ".join(f"{rate:,}" for rate in found["rates"])
+    pages = " / ".join(f"{claim['claim_pages']:,}" for claim in claims)
+    sizes = " / ".join(f"{claim['claim_index_mib']:.0f}" for claim in claims)
+    rows = {
+        "available jobs": f"{found['jobs']:,}",
+        "worker processes": found["workers"],
+        "start of the processes to the first completed job, s": found["first_job_seconds"],
+        "no due job left after, s": left["due"],
+        "no job of a dead worker left after, s": left["stale"],
+        "no job left after, s": left["available"],
+        "jobs a second, in the first, second and last third": thirds,
+        "jobs a second, in a small queue before": f"{found['small_rate']:,}",
+        "pages that a claim of 100 jobs reads, at the start, in the middle, at the end": pages,
+        "claim index, MiB, at the same times": sizes,
+        "most dead rows": f"{found['peak_dead_rows']:,}",
+        "most memory of a worker, MiB": found["worker_peak_mib"],
+        "statements that timed out": found["timeouts"]["statement"],
+        "waits for a lock that timed out": found["timeouts"]["lock"],
+        "waits for a lock of more than a second": found["lock_waits_over_1s"],
+        "jobs that did not complete": max(0, found["not_completed"]),
+    }
+    return [
+        f"{machine()}.",
+        "",
+        "| | |",
+        "|---|---|",
+        *(f"| {name} | {value} |" for name, value in rows.items()),
+    ]
+
+
 def main(words: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks herd", description=__doc__)
     parser.add_argument("--jobs", type=int, default=1_000_000, help="available jobs")
@@ -156,6 +190,7 @@ def main(words: list[str]) -> int:
     parser.add_argument("--small", type=int, default=20_000, help="jobs of the small queue")
     parser.add_argument("--every", type=float, default=5, help="seconds between two looks")
     parser.add_argument("--seconds", type=float, default=1800, help="longest drain")
+    parser.add_argument("--write", action="store_true", help="write docs/reliability.md")
     chosen = parser.parse_args(words)
     with (
         tempfile.TemporaryDirectory(prefix="awa-herd-") as folder,
@@ -208,4 +243,7 @@ def main(words: list[str]) -> int:
                 "SELECT count(*) FROM awa.jobs_hot WHERE kind = 'tick'").fetchone()[0],
         }  # fmt: skip
         print(json.dumps({"summary": summary}), flush=True)
+        print("\n".join(section(summary)))
+        if chosen.write:
+            write("herd", section(summary))
     return 0 if not summary["timeouts"]["statement"] and summary["not_completed"] <= 0 else 1

@@ -32,6 +32,7 @@ import psycopg
 import awa_lib as awa
 from benchmarks import watch
 from benchmarks.server import facts, fresh, private_server
+from tests.chaos.report import machine, write
 
 DRIVERS = Path(__file__).resolve().parent / "drivers"
 QUEUE = "mixed"
@@ -72,7 +73,9 @@ LIMITS = {
     "pickup p99, ms": Flat(2.0, 20.0),
     "worker CPU per 1,000 jobs, ms": Flat(1.2),
     "server CPU per 1,000 jobs, ms": Flat(1.2),
-    "log lines per minute": Flat(1.0, 5.0),
+    "log lines of the fleet per minute": Flat(1.0, 5.0),
+    "log lines of the server per minute": Flat(1.0, 20.0),
+    "CPU of others": Flat(math.inf),  # says what the rest is worth
 }
 
 
@@ -257,7 +260,15 @@ def series(samples: list[dict], folder: Path) -> list[dict[str, float]]:
     rows = []
     for i, (before, after) in enumerate(pairwise(samples), 1):
         seconds, count = after["t"] - before["t"], max(1, jobs[i])
-        counters = ("worker_cpu", "server_cpu", "producer_cpu", "busy", "wal")
+        counters = (
+            "worker_cpu",
+            "server_cpu",
+            "producer_cpu",
+            "busy",
+            "wal",
+            "log_lines",
+            "server_log_lines",
+        )
         used = {key: after[key] - before[key] for key in counters}
         large = ("jobs_hot", "scheduled_jobs", "job_unique_claims")
         small = [t for name, t in after["tables"].items() if name not in large]
@@ -282,9 +293,8 @@ def series(samples: list[dict], folder: Path) -> list[dict[str, float]]:
             "pickup p99, ms": watch.percentile(found, 0.99),
             "worker CPU per 1,000 jobs, ms": used["worker_cpu"] * 1e6 / count,
             "server CPU per 1,000 jobs, ms": used["server_cpu"] * 1e6 / count,
-            "log lines per minute": (after["log_lines"] + after["server_log_lines"]
-                                     - before["log_lines"] - before["server_log_lines"])
-                                    * 60 / seconds,
+            "log lines of the fleet per minute": 60 * used["log_lines"] / seconds,
+            "log lines of the server per minute": 60 * used["server_log_lines"] / seconds,
             "CPU of others": (used["busy"] - used["worker_cpu"] - used["server_cpu"]
                               - used["producer_cpu"]) / seconds,
         })  # fmt: skip
@@ -310,11 +320,12 @@ def judge(rows: list[dict[str, float]]) -> list[dict]:
         before = statistics.fmean(row[name] for row in second)
         after = statistics.fmean(row[name] for row in last)
         hourly = slope([(row["at"], row[name]) for row in warm]) * 3600
-        grown = after > before * limit.ratio and after - before > limit.floor
+        # A figure that is missing is not flat.
+        flat = after <= before * limit.ratio or after - before <= limit.floor
         verdicts.append({
             "figure": name, "second": before, "last": after,
             "ratio": after / before if before else None, "per_hour": hourly,
-            "highest": max(row[name] for row in warm), "flat": not grown,
+            "highest": max(row[name] for row in warm), "flat": flat,
         })  # fmt: skip
     return verdicts
 
@@ -354,6 +365,21 @@ def fleet_of(folder: Path, workers: int, retention: float) -> Iterator[tuple]:
             yield Fleet(url, folder, workers, stack), conn, server
 
 
+def section(samples: list[dict], folder: Path, rate: float, load: float) -> list[str]:
+    """Return the lines of the report."""
+    rows = series(samples, folder)
+    verdicts = judge(rows)
+    jobs = statistics.fmean(row["jobs a second"] for row in rows)
+    seconds = rows[-1]["at"]
+    return [
+        f"{machine()}.",
+        f"All that the machine could do beside its other load: {rate:,.0f} jobs a second.",
+        f"{load:.0%} of it for {seconds / 60:.0f} minutes: {jobs * seconds:,.0f} jobs.",
+        "",
+        table(verdicts),
+    ]
+
+
 def main(words: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks soak", description=__doc__)
     parser.add_argument("--minutes", type=float, default=60)
@@ -364,6 +390,7 @@ def main(words: list[str]) -> int:
     parser.add_argument("--every", type=float, default=10, help="seconds between samples")
     parser.add_argument("--retention", type=float, default=180, help="seconds; kept of ended jobs")
     parser.add_argument("--keep", type=Path, help="folder that keeps samples, notes and logs")
+    parser.add_argument("--write", action="store_true", help="write docs/reliability.md")
     chosen = parser.parse_args(words)
     with (
         nullcontext(chosen.keep)
@@ -371,8 +398,7 @@ def main(words: list[str]) -> int:
         else tempfile.TemporaryDirectory(prefix="awa-soak-") as folder,
         fleet_of(Path(folder), chosen.workers, chosen.retention) as (fleet, conn, server),
     ):
-        machine = facts(server)
-        print(json.dumps({"machine": machine, "command": " ".join(words)}), flush=True)
+        print(json.dumps({"machine": facts(server), "command": " ".join(words)}), flush=True)
         rates = [drain_rate(fleet, conn, chosen.jobs) for _ in range(DRAINS)]
         print(json.dumps({"drain_rates": rates}), flush=True)
         rate = full_rate(fleet, conn, chosen.full)
@@ -389,18 +415,9 @@ def main(words: list[str]) -> int:
                 print(json.dumps(samples[-1]), file=file)
         for producer in fleet.producers:
             producer.stop()
-        rows = series(samples, Path(folder))
-        verdicts = judge(rows)
-        result = {
-            "soak": {
-                "drain_rates": [round(one) for one in rates], "full_rate": round(rate),
-                "load": chosen.load,
-                "minutes": chosen.minutes, "workers": chosen.workers,
-                "others_cpu": round(statistics.fmean(row["CPU of others"] for row in rows), 2),
-                "jobs": round(sum(r["jobs a second"] * chosen.every for r in rows)),
-                "machine": machine, "verdicts": verdicts,
-            }
-        }  # fmt: skip
-        print(json.dumps(result))
-        print(table(verdicts))
+        verdicts = judge(series(samples, Path(folder)))
+        lines = section(samples, Path(folder), rate, chosen.load)
+        print("\n".join(lines))
+        if chosen.write:
+            write("soak", lines)
     return 0 if all(one["flat"] for one in verdicts) else 1

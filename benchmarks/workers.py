@@ -25,6 +25,7 @@ import awa_lib as awa
 from benchmarks import watch
 from benchmarks.server import facts, fresh, private_server
 from benchmarks.soak import DRIVERS, Process
+from tests.chaos.report import machine, write
 
 QUEUE = "crowd"
 PER_PROCESS = 250
@@ -268,6 +269,7 @@ def main(words: list[str]) -> int:
     parser.add_argument("--jobs", type=int, default=40_000, help="jobs of the backlog")
     parser.add_argument("--rate", type=float, default=50, help="jobs a second of the trickle")
     parser.add_argument("--seconds", type=float, default=20, help="length of a part")
+    parser.add_argument("--write", action="store_true", help="write docs/reliability.md")
     chosen = parser.parse_args(words)
     given = [one.partition(":") for one in chosen.workers.split(",")]
     counts = [(int(count), int(listening or count)) for count, _, listening in given]
@@ -279,4 +281,6 @@ def main(words: list[str]) -> int:
                 measure(server, count, listening, chosen.jobs, chosen.rate, chosen.seconds)
             )
     print(table(found))
+    if chosen.write:
+        write("workers", [f"{machine()}.", "", table(found)])
     return 0 if all(one[part]["twice"] == 0 for one in found for part in ("trickle", "full")) else 1
