@@ -150,6 +150,13 @@ def rates(seen: list[dict]) -> list[float]:
     return found
 
 
+def claims_of(seen: list[dict]) -> list[dict]:
+    """Return the first claim, the dearest, and one of the last from a queue that is not empty."""
+    full = [one for one in seen if one["available"] > 10 * CLAIM]
+    chosen = (full[0], max(full, key=lambda one: one["claim_pages"]), full[-1])
+    return [{k: s[k] for k in ("claim_ms", "claim_pages", "claim_index_mib")} for s in chosen]
+
+
 def section(found: dict) -> list[str]:
     """Return the lines of the report."""
     left, claims = found["none_left_after"], found["claims"]
@@ -165,7 +172,7 @@ def section(found: dict) -> list[str]:
         "no job left after, s": left["available"],
         "jobs a second, in the first, second and last third": thirds,
         "jobs a second, in a small queue before": f"{found['small_rate']:,}",
-        "pages that a claim of 100 jobs reads, at the start, in the middle, at the end": pages,
+        "pages that a claim of 100 jobs reads: at the start, at most, near the end": pages,
         "claim index, MiB, at the same times": sizes,
         "most dead rows": f"{found['peak_dead_rows']:,}",
         "most memory of a worker, MiB": found["worker_peak_mib"],
@@ -224,14 +231,12 @@ def main(words: list[str]) -> int:
             for key in ("stale", "due", "timed_out", "available")
         }
         expected = round(chosen.jobs * 1.25)
-        middle = seen[len(seen) // 2]
         summary = {
             "jobs": chosen.jobs, "workers": chosen.workers, "small_rate": round(rate),
             "first_job_seconds": round(first_at, 2), "none_left_after": done,
             "rates": rates(seen), "seconds": seen[-1]["t"],
             "rate": round((seen[-1]["completed"] - first) / (seen[-1]["t"] - first_at)),
-            "claims": [{k: s[k] for k in ("claim_ms", "claim_pages", "claim_index_mib")}
-                       for s in (seen[0], middle, seen[-2])],
+            "claims": claims_of(seen),
             "peak_dead_rows": max(s["dead"] for s in seen),
             "worker_peak_mib": max(peak_mib(one.pid) for one in workers),
             "timeouts": {
