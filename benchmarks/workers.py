@@ -157,6 +157,7 @@ def trickled(url: str, crowd: Crowd, server: Server, rate: float, seconds: float
     return {
         **looked, **claims_of(told), "jobs": jobs, "started": len(told["started"]),
         "twice": len(told["started"]) - len(set(told["started"])),
+        "rate": rate,
         "claims_per_job": round(told["claims"] / jobs, 2),
         **{f"pickup_p{p}_ms": round(1000 * watch.percentile(pickups, p / 100), 1)
            for p in (50, 95, 99)},
@@ -233,6 +234,7 @@ def measure(server, count: int, listening: int, jobs: int, rate: float, seconds:
 ROWS = {
     "idle: statements a second": ("idle", "statements_per_second"),
     "idle: CPU of the server, % of a core": ("idle", "cpu_percent"),
+    "trickle: jobs a second": ("trickle", "rate"),
     "trickle: statements a second": ("trickle", "statements_per_second"),
     "trickle: CPU of the server, % of a core": ("trickle", "cpu_percent"),
     "trickle: claims per job": ("trickle", "claims_per_job"),
