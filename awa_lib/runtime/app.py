@@ -98,8 +98,7 @@ class Runtime:
             queues=described(self._dispatchers, queue_descriptors),
             kinds=described(handlers, kind_descriptors),
         )
-        dispatchers, poke = self._dispatchers, self._publisher.poke
-        self._policies = Policies(links.publisher, dispatchers, poke, kinds=handlers)
+        self._policies = Policies(links.publisher, self._dispatchers, self._publisher.poke)
         self._status = self._make_status()
         self._guards = ExitStack()
         self._watch = Duty("watch", self._check, seconds=_WATCH_SECONDS)

@@ -76,7 +76,7 @@ class Dispatcher:
         self.policy = QueuePolicy(queue.name)
         self.slots = Slots(queue, overflow)
         self._options = options
-        self._kinds = kinds
+        self.kinds = kinds
         self._link = link
         self._executor = executor
         self._completer = completer
@@ -168,7 +168,7 @@ class Dispatcher:
             rows = await self._claim(wanted)
             # With several kinds another worker may have taken the same candidates, so a short
             # claim does not mean an empty queue.  Claims within limits wait for each other.
-            sure = len(self._kinds) == 1 or self.policy.limited
+            sure = len(self.kinds) == 1 or self.policy.limited
             if not rows or (rows < wanted and sure):
                 self.slots.clear_demand()
                 return False
@@ -198,7 +198,7 @@ class Dispatcher:
 
     async def _claimed_rows(self, wanted: int) -> Sequence[tuple[Any, ...]]:
         """Return claimed rows; when a job makes the claim fail, claim the jobs one by one."""
-        given = (self.queue.name, self._kinds, wanted, self.queue.deadline_seconds)
+        given = (self.queue.name, self.kinds, wanted, self.queue.deadline_seconds)
         limited, passing = self.policy.limited, self._skipped_now()
         try:
             return await self._leased(

@@ -14,7 +14,7 @@ from awa_lib.reads.runtime import count_workers
 from awa_lib.runtime.supervisor import Duty
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
     from awa_lib.runtime.dispatcher import Dispatcher
     from awa_lib.runtime.links import Link
@@ -40,11 +40,8 @@ class Policies:
         link: Link,
         dispatchers: Mapping[str, Dispatcher],
         on_change: Callable[[], None],
-        *,
-        kinds: Iterable[str],
     ) -> None:
         self._link = link
-        self._kinds = list(kinds)
         self._count_at = 0.0
         self._dispatchers = dispatchers
         self._on_change = on_change
@@ -78,7 +75,8 @@ class Policies:
             await self._count()
 
     async def _count(self) -> None:
-        found = await self._link.run(count_workers(list(self._dispatchers), self._kinds))
+        kinds = {kind for dispatcher in self._dispatchers.values() for kind in dispatcher.kinds}
+        found = await self._link.run(count_workers(list(self._dispatchers), sorted(kinds)))
         for name, dispatcher in self._dispatchers.items():
             dispatcher.workers = found.get(name, 1)
         seconds = _COUNT_SECONDS + _COUNT_SECONDS_PER_WORKER * max(found.values(), default=1)

@@ -143,7 +143,7 @@ class Identity:
             self.link, self.snapshot, queues=ops.described([queue], {}),
             kinds=ops.described(["bare"], {}),
         )  # fmt: skip
-        self.policies = Policies(self.link, {queue: self.dispatcher}, lambda: None, kinds=["bare"])
+        self.policies = Policies(self.link, {queue: self.dispatcher}, lambda: None)
         self.row = ops.InstanceSnapshot(
             instance_id=str(random.randbytes(16).hex()), hostname="crowd", pid=os.getpid(),
             version="0", started_at="2026-01-01T00:00:00Z", healthy=True, postgres_connected=True,
