@@ -104,6 +104,7 @@ class StartOptions(TypedDict, total=False):
     leader_election_interval_ms: float | None
     spans_per_second: float | None
     leads: bool | None
+    listens: bool | None
     completed_retention_hours: float | None
     failed_retention_hours: float | None
     descriptor_retention_days: float | None
@@ -138,6 +139,8 @@ class WorkerOptions:
     """The attempts per second with an OpenTelemetry span of their own; failures always have one."""
     leads: bool = True
     """Whether this process may become the leader, which maintains the whole fleet."""
+    listens: bool = True
+    """Whether this process listens for notifications; without them it polls."""
     completed_retention_hours: float = 24
     failed_retention_hours: float = 72
     descriptor_retention_days: float = 30
@@ -190,7 +193,7 @@ def _unknown(what: str, key: str, known: Iterable[str]) -> str:
 
 def _check_options(given: Mapping[str, Any]) -> None:
     for key, value in given.items():
-        if key == "leads":
+        if key in ("leads", "listens"):
             if not isinstance(value, bool):
                 raise ValueError(f"{key} must be True or False, got {value!r}")
             continue

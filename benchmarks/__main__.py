@@ -7,6 +7,7 @@ each repetition, so that a slow phase of the machine affects all of them.
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import statistics
@@ -98,5 +99,11 @@ def play_setup(peer, url: str) -> None:
     play(peer, url, "setup")
 
 
+# Runs of another kind, each with options of its own.
+LONG = ("soak", "workers", "herd")
+
 if __name__ == "__main__":
+    if len(sys.argv) > 1 and sys.argv[1] in LONG:
+        run = importlib.import_module(f"benchmarks.{sys.argv[1]}").main
+        raise SystemExit(run(sys.argv[2:]))
     main()

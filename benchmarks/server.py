@@ -24,12 +24,12 @@ SETTINGS = {
 
 
 @contextmanager
-def private_server() -> Iterator[Server]:
+def private_server(**settings: str) -> Iterator[Server]:
     """Start a server in a directory of its own on disk, and delete it afterwards."""
     base = Path(tempfile.mkdtemp(prefix="awa-bench-"))
     base.chmod(0o711)
     try:
-        with acquire(base / "pg", settings=SETTINGS) as server:
+        with acquire(base / "pg", settings=SETTINGS | settings) as server:
             yield server
         reset(base / "pg")
     finally:

@@ -167,6 +167,8 @@ def _raises(on_conflict: object, new: NewJobs) -> bool:
         return True
     if on_conflict not in _MODES:
         raise ValidationError(f"on_conflict must be one of {_MODES}, got {on_conflict!r}")
+    if not new.args:
+        return True  # no job is no mistake
     if not new.unique_keys:
         raise ValidationError(
             f"on_conflict={on_conflict!r} needs unique_opts",

@@ -46,6 +46,9 @@ PROMOTE_BATCH: Final = 4096
 RESCUE_BATCH: Final = 500
 _RUNNING_JOBS_PER_SEARCH: Final = 50_000
 _LOCK_MS: Final = 250
+# The server lets only one transaction at a time commit notifications.  That wait is for the disk,
+# not for somebody's lock: under many inserts it lasts for several flushes.
+_COMMIT_MS: Final = 10_000
 Block = Literal["promote_scheduled", "promote_retryable"]
 Cause = Literal["heartbeat", "deadline", "callback"]
 Ended = Literal["completed", "unsuccessful"]
@@ -91,6 +94,8 @@ def _search(block: str, aside: Aside, limit: int, **params: object) -> Op[list[i
 def _promote(ids: Sequence[int], milliseconds: int) -> Op[dict[int, None]]:
     yield sql.maintenance("settle", milliseconds=milliseconds)
     rows = yield sql.maintenance("promote", ids=id_array(ids))
+    if rows:
+        yield sql.maintenance("wait_at_most", milliseconds=_COMMIT_MS)
     return {row[0]: None for row in rows}
 
 

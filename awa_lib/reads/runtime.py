@@ -9,6 +9,7 @@ from awa_lib._json import as_queues
 from awa_lib._sql import sql
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from awa_lib._sql import Op
@@ -17,6 +18,7 @@ __all__ = [
     "QueueRuntime",
     "RuntimeInstance",
     "RuntimeOverview",
+    "count_workers",
     "live_instances",
     "queue_runtimes",
     "runtime_instances",
@@ -129,6 +131,12 @@ def runtime_instances() -> Op[list[RuntimeInstance]]:
     """Return every worker process of the last day, the most recently seen first."""
     rows = yield sql.read_runtime("runtime_instances")
     return rows.into(_instance)
+
+
+def count_workers(queues: Sequence[str], kinds: Sequence[str]) -> Op[dict[str, int]]:
+    """Return how many live workers of each queue could run the rarest of these kinds."""
+    rows = yield sql.read_runtime("count_workers", queues=list(queues), kinds=list(kinds))
+    return dict(rows)
 
 
 def live_instances() -> Op[list[RuntimeInstance]]:

@@ -173,7 +173,8 @@ class Runtime:
             await self._retry_locked(begin)
         await self._completer.start()
         self._heartbeat.start()
-        await self._listener.start()
+        if self._options.listens:
+            await self._listener.start()
         for dispatcher in self._dispatchers.values():
             await dispatcher.start()
         await self._leader.start()
@@ -345,7 +346,7 @@ class Runtime:
     def _wake(self, queue: str) -> None:
         dispatcher = self._dispatchers.get(queue)
         if dispatcher is not None:
-            dispatcher.wake()
+            dispatcher.notice()
 
     def _ended(self, attempt: Attempt) -> None:
         self._executor.forget(attempt)

@@ -35,6 +35,13 @@ R = TypeVar("R")
 # A job that could not be claimed is skipped for a second, then twice as long each time.
 _FIRST_SKIP_SECONDS: Final = 1.0
 _LONGEST_SKIP_SECONDS: Final = 60.0
+# In a large fleet a notification must not make every idle worker claim the same job: this many
+# claim at once, the others a little later, so that the fleet claims about 500 times a second.
+_EAGER_WORKERS: Final = 8
+_LOOKS_PER_SECOND: Final = 500.0
+# How often a large fleet polls an idle queue while notifications arrive, and how seldom a worker.
+_QUIET_LOOKS_PER_SECOND: Final = 50.0
+_LONGEST_POLL_SECONDS: Final = 30.0
 # A server that has not noticed the loss may still carry out a claim whose answer was lost.  Its
 # jobs are searched for at these seconds after the loss.
 _SEARCH_SECONDS: Final = (0.0, 1.0, 3.0, 10.0, 30.0, 60.0)
@@ -45,7 +52,8 @@ class Dispatcher:
 
     A slot is reserved before its job is claimed, so no row becomes running without a slot.  After
     a notification or a poll it claims until a claim returns fewer jobs than asked for.  The stored
-    policy of the queue overrides the options that the process was started with.
+    policy of the queue overrides the options that the process was started with.  The more workers
+    share the queue, the less of its polls and wake-ups is this one's part.
 
     Each claim has a lease of its own.  When its answer is lost, its rows are found by the lease and
     handed back; the attempts do not count.
@@ -68,13 +76,16 @@ class Dispatcher:
         self.policy = QueuePolicy(queue.name)
         self.slots = Slots(queue, overflow)
         self._options = options
-        self._kinds = kinds
+        self.kinds = kinds
         self._link = link
         self._executor = executor
         self._completer = completer
         self._listening = listening
         self._bucket = TokenBucket(queue.rate_limit) if queue.rate_limit else None
+        self.workers = 1
+        """How many live workers of the queue could run what this one can."""
         self._wake = asyncio.Event()
+        self._later: asyncio.TimerHandle | None = None
         self._freed = asyncio.Event()
         self._stopping = False
         self._sealed = False
@@ -95,6 +106,14 @@ class Dispatcher:
     def wake(self) -> None:
         """Claim now."""
         self._wake.set()
+
+    def notice(self) -> None:
+        """Claim soon: there may be new jobs, and other workers know of them too."""
+        if random.random() * self.workers < _EAGER_WORKERS:
+            self._wake.set()
+        elif self._later is None:
+            delay = random.uniform(0.0, self.workers / _LOOKS_PER_SECOND)
+            self._later = asyncio.get_running_loop().call_later(delay, self._wake.set)
 
     @property
     def poll_interval_ms(self) -> float:
@@ -133,6 +152,9 @@ class Dispatcher:
 
     async def _round(self) -> None:
         self._wake.clear()
+        if self._later is not None:
+            self._later.cancel()  # this round sees what it would have looked for
+            self._later = None
         if not await self._claim_all() and not self._stopping:
             with self.duty.resting():
                 await self._wait_for_work()
@@ -146,7 +168,7 @@ class Dispatcher:
             rows = await self._claim(wanted)
             # With several kinds another worker may have taken the same candidates, so a short
             # claim does not mean an empty queue.  Claims within limits wait for each other.
-            sure = len(self._kinds) == 1 or self.policy.limited
+            sure = len(self.kinds) == 1 or self.policy.limited
             if not rows or (rows < wanted and sure):
                 self.slots.clear_demand()
                 return False
@@ -176,7 +198,7 @@ class Dispatcher:
 
     async def _claimed_rows(self, wanted: int) -> Sequence[tuple[Any, ...]]:
         """Return claimed rows; when a job makes the claim fail, claim the jobs one by one."""
-        given = (self.queue.name, self._kinds, wanted, self.queue.deadline_seconds)
+        given = (self.queue.name, self.kinds, wanted, self.queue.deadline_seconds)
         limited, passing = self.policy.limited, self._skipped_now()
         try:
             return await self._leased(
@@ -285,18 +307,23 @@ class Dispatcher:
 
     async def _wait_for_work(self) -> None:
         self._lease = claims.new_lease()
-        milliseconds = self.poll_interval_ms
-        # Jobs that end in other processes and make room within a limit send no notification.
-        exact = self.policy.limited or self.policy.poll_interval_ms is not None
-        if not exact and self._listening(self.queue.name):
-            milliseconds = max(milliseconds, self._options.quiet_poll_interval_ms)
-        seconds = milliseconds / 1000 * random.uniform(0.9, 1.1)
+        seconds = self._poll_seconds() * random.uniform(0.9, 1.1)
         if self._unanswered:
             seconds = min(seconds, 1.0)
         with suppress(TimeoutError):
             # wait_for would make a task: another pass of the loop before every claim.
             async with asyncio.timeout(seconds):
                 await self._wake.wait()
+
+    def _poll_seconds(self) -> float:
+        seconds, looks = self.poll_interval_ms / 1000, _LOOKS_PER_SECOND
+        if self.policy.poll_interval_ms is not None:
+            return seconds
+        # Jobs that end in other processes and make room within a limit send no notification.
+        if not self.policy.limited and self._listening(self.queue.name):
+            seconds = max(seconds, self._options.quiet_poll_interval_ms / 1000)
+            looks = _QUIET_LOOKS_PER_SECOND
+        return max(seconds, min(self.workers / looks, _LONGEST_POLL_SECONDS))
 
 
 def _is_refused(error: BaseException) -> bool:

@@ -1,13 +1,16 @@
-"""Apply the stored policies of this process's queues."""
+"""Apply what the fleet says of this process's queues: stored policies, and who else works them."""
 
 from __future__ import annotations
 
+import random
+import time
 from typing import TYPE_CHECKING, Final
 
 from awa_lib.errors import ValidationError
 from awa_lib.logs import Logger
 from awa_lib.policies import QueuePolicy
 from awa_lib.reads.policies import list_queue_policies
+from awa_lib.reads.runtime import count_workers
 from awa_lib.runtime.supervisor import Duty
 
 if TYPE_CHECKING:
@@ -21,15 +24,25 @@ __all__ = ["Policies"]
 logger = Logger(__name__)
 
 _INTERVAL_SECONDS: Final = 10.0
+# A large fleet counts itself less often: a thousand workers once a minute each.
+_COUNT_SECONDS: Final = 10.0
+_COUNT_SECONDS_PER_WORKER: Final = 0.05
 
 
 class Policies:
-    """Read the policies at start, after a notification of a change, and every 10 s."""
+    """Read the policies at start, after a notification of a change, and every 10 s.
+
+    Workers are counted at start, then every ten seconds, in a fleet of a thousand once a minute.
+    """
 
     def __init__(
-        self, link: Link, dispatchers: Mapping[str, Dispatcher], on_change: Callable[[], None]
+        self,
+        link: Link,
+        dispatchers: Mapping[str, Dispatcher],
+        on_change: Callable[[], None],
     ) -> None:
         self._link = link
+        self._count_at = 0.0
         self._dispatchers = dispatchers
         self._on_change = on_change
         self._logged: dict[str, str] = {}
@@ -58,6 +71,16 @@ class Policies:
         ]
         if any(changed):
             self._on_change()
+        if time.monotonic() >= self._count_at:
+            await self._count()
+
+    async def _count(self) -> None:
+        kinds = {kind for dispatcher in self._dispatchers.values() for kind in dispatcher.kinds}
+        found = await self._link.run(count_workers(list(self._dispatchers), sorted(kinds)))
+        for name, dispatcher in self._dispatchers.items():
+            dispatcher.workers = found.get(name, 1)
+        seconds = _COUNT_SECONDS + _COUNT_SECONDS_PER_WORKER * max(found.values(), default=1)
+        self._count_at = time.monotonic() + seconds * random.uniform(0.9, 1.1)
 
     def _usable(self, policy: QueuePolicy) -> QueuePolicy | None:
         """Return a policy within its bounds; None, logged once, when it cannot be read."""

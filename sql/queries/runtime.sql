@@ -26,6 +26,8 @@ SET last_seen_at = excluded.last_seen_at, healthy = excluded.healthy,
 
 -- name: sync_queue_descriptors
 -- Insert or update the descriptors of this process's queues; updated_at changes only with the hash.
+-- All workers of a fleet share a row: one that was renewed within half an interval is not touched,
+-- or a thousand workers would wait for each other's commits.
 INSERT INTO awa.queue_descriptors AS d (
     queue, display_name, description, owner, docs_url, tags, extra, descriptor_hash,
     sync_interval_ms, last_seen_at
@@ -36,6 +38,11 @@ SELECT r.name, r.display_name, r.description, r.owner, r.docs_url,
 FROM jsonb_to_recordset(:descriptors::jsonb) AS r(
     name text, display_name text, description text, owner text, docs_url text, tags jsonb,
     extra jsonb, hash text
+)
+WHERE NOT EXISTS (
+    SELECT FROM awa.queue_descriptors AS fresh
+    WHERE fresh.queue = r.name AND fresh.descriptor_hash = r.hash
+      AND fresh.last_seen_at > now() - make_interval(secs => :interval_ms::bigint / 2000.0)
 )
 ORDER BY r.name
 ON CONFLICT (queue) DO UPDATE
@@ -58,6 +65,11 @@ SELECT r.name, r.display_name, r.description, r.owner, r.docs_url,
 FROM jsonb_to_recordset(:descriptors::jsonb) AS r(
     name text, display_name text, description text, owner text, docs_url text, tags jsonb,
     extra jsonb, hash text
+)
+WHERE NOT EXISTS (
+    SELECT FROM awa.job_kind_descriptors AS fresh
+    WHERE fresh.kind = r.name AND fresh.descriptor_hash = r.hash
+      AND fresh.last_seen_at > now() - make_interval(secs => :interval_ms::bigint / 2000.0)
 )
 ORDER BY r.name
 ON CONFLICT (kind) DO UPDATE

@@ -146,6 +146,12 @@ async def test_states_outside_the_mask_do_not_conflict(client, look) -> None:
     assert look("SELECT job_id FROM awa.job_unique_claims") == []
 
 
+@pytest.mark.parametrize("verb", ["insert_many", "insert_many_copy"])
+async def test_no_jobs_are_no_mistake(client, verb: str) -> None:
+    """A producer's batch may be empty."""
+    assert await getattr(client, verb)([], **UNIQUE, on_conflict="skip") == []
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [

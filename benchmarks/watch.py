@@ -1,0 +1,112 @@
+"""What processes and a server use: read from /proc and from the server's own statistics."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import psycopg
+
+TICKS = os.sysconf("SC_CLK_TCK")
+MIB = 2**20
+
+
+def cpu_of(pid: int, *, children: bool = False) -> float:
+    """Return the CPU seconds of a process, and of its children that have ended."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return sum(map(int, fields[11 : 15 if children else 13])) / TICKS
+
+
+def memory_of(pid: int) -> dict[str, float]:
+    """Return RSS, PSS and private memory in MiB."""
+    found = {}
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]:
+        name, _, size = line.partition(":")
+        found[name] = int(size.split()[0]) / 1024
+    return {
+        "rss_mib": round(found["Rss"], 2), "pss_mib": round(found["Pss"], 2),
+        "anonymous_mib": round(found["Pss_Anon"], 2),
+    }  # fmt: skip
+
+
+def children_of(pid: int) -> list[int]:
+    return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def busy_seconds() -> float:
+    """Return the CPU seconds that the whole machine has used."""
+    with open("/proc/stat") as stat:
+        fields = [int(one) for one in stat.readline().split()[1:9]]
+    return (sum(fields) - fields[3] - fields[4]) / TICKS
+
+
+class ServerProcesses:
+    """The processes of a PostgreSQL server."""
+
+    def __init__(self, conn: psycopg.Connection) -> None:
+        (directory,) = conn.execute("SHOW data_directory").fetchone()
+        self.pid = int((Path(directory) / "postmaster.pid").read_text().split()[0])
+
+    def cpu(self) -> float:
+        total = cpu_of(self.pid, children=True)
+        for child in children_of(self.pid):
+            try:
+                total += cpu_of(child)
+            except OSError:
+                continue  # it ended: the next call finds it in its parent
+        return total
+
+    def memory_mib(self) -> float:
+        """Return the private memory of all backends."""
+        total = 0.0
+        for child in children_of(self.pid):
+            try:
+                total += memory_of(child)["anonymous_mib"]
+            except OSError:
+                continue
+        return round(total, 1)
+
+
+def tables(conn: psycopg.Connection) -> dict[str, dict[str, float]]:
+    """Return the size of each table of awa with its indexes, and its dead rows."""
+    rows = conn.execute(
+        "SELECT relname, pg_relation_size(relid), pg_indexes_size(relid), n_live_tup, n_dead_tup"
+        " FROM pg_stat_user_tables WHERE schemaname = 'awa'"
+    ).fetchall()
+    return {
+        name: {"mib": round(heap / MIB, 2), "indexes_mib": round(indexes / MIB, 2),
+               "live": live, "dead": dead}
+        for name, heap, indexes, live, dead in rows
+    }  # fmt: skip
+
+
+def indexes(conn: psycopg.Connection) -> dict[str, float]:
+    """Return the size of each index of awa, in MiB."""
+    rows = conn.execute(
+        "SELECT indexrelname, pg_relation_size(indexrelid) FROM pg_stat_user_indexes"
+        " WHERE schemaname = 'awa'"
+    ).fetchall()
+    return {name: round(size / MIB, 3) for name, size in rows}
+
+
+def connections(conn: psycopg.Connection) -> dict[str, int]:
+    """Return the number of connections by application name."""
+    rows = conn.execute(
+        "SELECT application_name, count(*) FROM pg_stat_activity"
+        " WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() GROUP BY 1"
+    ).fetchall()
+    return dict(rows)
+
+
+def wal_bytes(conn: psycopg.Connection) -> int:
+    return int(conn.execute("SELECT pg_current_wal_lsn() - '0/0'").fetchone()[0])
+
+
+def lines_in(path: Path) -> int:
+    with open(path, "rb") as file:
+        return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
+
+
+def percentile(values: list[float], part: float) -> float:
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * part))]
