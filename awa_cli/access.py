@@ -134,6 +134,8 @@ def parse_access(path: Path) -> Access:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         why = str(getattr(error, "strerror", None) or error).lower()
         raise _bad(path, why) from None
+    except RecursionError:
+        raise _bad(path, "it is nested too deep") from None
     for key in found:
         if key not in {"users", "tokens", "proxy"}:
             raise _bad(path, f"{key!r} is not users, tokens or proxy")

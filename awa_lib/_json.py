@@ -153,14 +153,14 @@ def as_queues(text: str) -> list[dict[str, Any]]:
 
 
 def _queue(given: dict[str, Any]) -> dict[str, Any]:
-    queue = _fitting(given, {"in_flight": int, "overflow_held": int, "config": dict})
+    queue = _fitting(given, in_flight=(int,), overflow_held=(int, type(None)), config=(dict,))
     if "config" in queue:
-        queue["config"] = _fitting(queue["config"], {"max_workers": int})
+        queue["config"] = _fitting(queue["config"], max_workers=(int, type(None)))
     return queue
 
 
-def _fitting(given: dict[str, Any], types: dict[str, type]) -> dict[str, Any]:
+def _fitting(given: dict[str, Any], **types: tuple[type, ...]) -> dict[str, Any]:
     """Return the members that have one of these types, and those of other names."""
     return {
-        key: value for key, value in given.items() if type(value) is types.get(key, type(value))
+        key: value for key, value in given.items() if type(value) in types.get(key, (type(value),))
     }

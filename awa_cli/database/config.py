@@ -132,6 +132,8 @@ def _parse(path: Path, text: str) -> Config:
         found = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise _bad(path, f"it is not TOML: {error}") from None
+    except RecursionError:
+        raise _bad(path, "it is nested too deep") from None
     current, tables = found.get("current"), found.get("contexts", {})
     if not isinstance(tables, dict) or not (current is None or isinstance(current, str)):
         raise _bad(path, "current must be a name, contexts a table")

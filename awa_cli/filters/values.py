@@ -31,6 +31,7 @@ __all__ = [
 R = TypeVar("R")
 
 _SECONDS: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_LONGEST_DURATION: Final = 100
 _PIECE: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhdw])")
 _RATE: Final = re.compile(r"(\d+(?:\.\d+)?)(?:/([smh]))?(?::(\d{1,9}))?")
 _HIGHEST_CONCURRENCY: Final = 100_000
@@ -104,6 +105,8 @@ def parse_duration(text: str) -> timedelta:
 
     Raises ValueError or OverflowError.
     """
+    if len(text) > _LONGEST_DURATION:
+        raise ValueError("too long for a duration")
     if re.fullmatch(r"\d+(\.\d+)?", text):
         text += "s"
     pieces = _PIECE.findall(text)
@@ -161,7 +164,9 @@ def read_queue(text: str) -> tuple[str, int | None]:
     name, equals, number = text.rpartition("=")
     if not equals:
         return text, None
-    if not (name and number.isdecimal() and 0 < int(number) <= _HIGHEST_CONCURRENCY):
+    # Python reads no number of more than 4,300 digits.
+    short = number.isdecimal() and len(number) <= len(str(_HIGHEST_CONCURRENCY))
+    if not (name and short and 0 < int(number) <= _HIGHEST_CONCURRENCY):
         raise InvalidInput(
             f"--queue {text!r} cannot be read",
             why=f"N must be a number from 1 to {_HIGHEST_CONCURRENCY}",

@@ -92,21 +92,22 @@ def _steps(prefix: str) -> Iterator[tuple[str, str]]:
 def _grants(purpose: str) -> Iterator[tuple[str, names.Composable, names.Composable]]:
     """Yield the template of each GRANT with its privileges and objects."""
     rights = [right for right in RIGHTS if right.purpose == purpose]
-    by_privileges: dict[tuple[str, ...], list[str]] = {}
-    for table, group in groupby(_of(rights, "table"), key=lambda right: right.object):
-        by_privileges.setdefault(tuple(right.privilege for right in group), []).append(table)
-    for privileges, tables in by_privileges.items():
+    for privileges, tables in _alike(_of(rights, "table")):
         yield "grant_table", _list(privileges), _objects(tables)
     for table, group in groupby(_of(rights, "column"), key=lambda right: right.object):
         yield "grant_table", _by_column(list(group)), _objects([table])
-    sequences = _of(rights, "sequence")
-    yield (
-        "grant_sequence",
-        _list(one.privilege for one in sequences),
-        _objects(dict.fromkeys(one.object for one in sequences)),
-    )
+    for privileges, sequences in _alike(_of(rights, "sequence")):
+        yield "grant_sequence", _list(privileges), _objects(sequences)
     functions = [one.object for one in _of(rights, "function")]
     yield "grant_function", names.SQL(""), _objects(functions)
+
+
+def _alike(rights: Sequence[Right]) -> Iterable[tuple[tuple[str, ...], list[str]]]:
+    """Return the objects that share their privileges, by these."""
+    found: dict[tuple[str, ...], list[str]] = {}
+    for name, group in groupby(rights, key=lambda right: right.object):
+        found.setdefault(tuple(right.privilege for right in group), []).append(name)
+    return found.items()
 
 
 def _of(rights: Sequence[Right], kind: str) -> list[Right]:

@@ -270,7 +270,7 @@ def _missing_right(conn: Connection[Any]) -> tuple[str, str]:
             f"there is no schema awa, and {role} may not CREATE in the database {database}",
             f"as an administrator: {made};",
         )
-    if granted is not None:
+    if granted is not None and owner is None:
         return (
             f"the role {role} may not CREATE in the schema awa",
             f"as its owner: {granted};",

@@ -211,7 +211,14 @@ JSON = st.recursive(
 def test_json_forms_read_back(rows) -> None:
     def written(form: str) -> str:
         parts: list[str] = []
-        write_data(rows, Shape(read_shape(form).format), (), parts.append, ascii_only=True)
+        write_data(
+            rows,
+            Shape(read_shape(form).format),
+            (),
+            parts.append,
+            ascii_only=True,
+            at_terminal=False,
+        )
         return "".join(parts)
 
     assert json.loads(written("json")) == rows

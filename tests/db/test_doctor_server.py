@@ -155,7 +155,7 @@ def test_a_slot_that_is_behind_is_found(sick, examined) -> None:
 
 def test_a_standby_is_examined_and_one_that_pins_is_found(sick, examined, standby_url) -> None:
     with psycopg.connect(standby_url, autocommit=True) as conn:
-        assert brief(run(conn, doctor())) == [("workers", NOTE, None)]
+        assert brief(run(conn, doctor())) == [("workers", NOTE, None), ("standby", NOTE, None)]
         conn.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
         conn.execute("SELECT 1 FROM awa.jobs_hot")
         for _ in range(20):

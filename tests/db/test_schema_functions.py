@@ -316,7 +316,7 @@ def test_a_lock_of_the_tables_waits_for_inserts(database_url, conn, table) -> No
     conn.execute("SET lock_timeout = '50ms'")
     with psycopg.connect(database_url) as producer:
         awa.Client.on(producer).insert({}, kind="k", run_at=run_at)
-        with pytest.raises(pg.LockNotAvailable):
+        with pytest.raises(pg.LockNotAvailable), conn.transaction():
             conn.execute(f"LOCK TABLE awa.{table} IN SHARE MODE")
         producer.commit()
     conn.execute(f"BEGIN; LOCK TABLE awa.{table} IN SHARE MODE; COMMIT")

@@ -516,7 +516,7 @@ ROW = {"id": 7, "kind": "k", "args": {"a": [1, {"b": None}], "x.y": 2}, "tags": 
 def _(text: str) -> None:
     shape = read_shape(text)
     if not shape.for_people:
-        write_data([ROW], shape, [], lambda _: None, ascii_only=False)
+        write_data([ROW], shape, [], lambda _: None, ascii_only=False, at_terminal=True)
 
 
 @parser("columns", mutated("id,kind", "args.a.0,args.a.1.b", "tags.0", "tags.99999999999999999999"), grow=(

@@ -392,7 +392,9 @@ async def test_two_ends_of_a_job_do_not_share_a_statement(
     async def waits(job: awa.Job) -> None:
         await begin.wait()
 
-    async with working(aclient, leads=False, heartbeat_interval_ms=60_000) as client:
+    async with working(
+        aclient, leads=False, heartbeat_interval_ms=60_000, heartbeat_staleness_ms=180_000
+    ) as client:
         job = await client.insert({}, kind="waits")
         runtime = client._runtime
         (attempt,) = await aeventually(lambda: list(runtime._executor.attempts.values()))

@@ -138,7 +138,7 @@ async def test_an_end_that_was_overtaken_after_its_answer_was_lost_is_dropped(
         async def hook(event: awa.Completed) -> None:
             heard.append(event.job.id)
 
-        async with working(client, leads=False, heartbeat_interval_ms=60_000):
+        async with working(client, leads=False, **PATIENT):
             job = await client.insert(Noop())
             await aeventually(lambda: rows.job(job.id)["state"] == "running")
             with psycopg.connect(database_url) as stranger:

@@ -260,7 +260,7 @@ async def test_a_page_pauses_a_queue(api, add) -> None:
     assert (await api.get("/api/audit")).json()[0]["action"] == "queue.pause"
 
 
-@pytest.mark.parametrize("name", ["a\nb", "a\n", "a/b", "a b", "."])
+@pytest.mark.parametrize("name", ["a\nb", "a\n", "a/b", "a b"])
 async def test_every_name_of_a_queue_is_found(api, add, name) -> None:
     add(queue=name)
 

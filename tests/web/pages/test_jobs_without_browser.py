@@ -233,7 +233,7 @@ async def test_a_job_with_odd_data_is_shown(api, add) -> None:
 
 
 async def test_a_job_with_deep_and_long_data_is_shown(api, add) -> None:
-    deep = '{"a": ' * 300 + "1" + "}" * 300
+    deep = '{"a": ' * 100 + "1" + "}" * 100
     job_id = add(args=f'{{"deep": {deep}, "long": {list(range(5000))}}}')
 
     page = await api.get(f"/jobs/{job_id}")
