@@ -40,7 +40,7 @@ def a_latency_of_300_ms(fleet: Fleet) -> None:
         time.sleep(5)
         slow = [m for m in fleet.living if m.proxied]
         began = time.monotonic()
-        eventually(lambda: all(m.last_start > began for m in slow), 15)
+        eventually(lambda: all(m.last_start > began for m in slow), 30)
     finally:
         fleet.proxy.delay = 0.0
 
