@@ -52,8 +52,8 @@ SELECT known.queue,
        coalesce(unsuccessful.failed, 0) AS failed,
        coalesce(unsuccessful.waiting_external, 0) AS waiting_external,
        coalesce(completed.jobs, 0) AS completed_last_hour,
-       extract(epoch FROM now() - least(greatest(available.oldest, timestamptz '0001-01-01 00:00+00'),
-                                        now()))::float8 AS lag_seconds,
+       extract(epoch FROM now() - CASE WHEN isfinite(available.oldest) THEN available.oldest END
+       )::float8 AS lag_seconds,
        coalesce(meta.paused, false) AS paused
 FROM known
 LEFT JOIN available USING (queue)
