@@ -32,7 +32,7 @@ def main() -> int:
     if (why := missing()) is not None:
         print(f"cannot run: {why}", file=sys.stderr)
         return 1
-    from faults import FAULTS, loaded, play
+    from cluster_faults import FAULTS, loaded, play
 
     with loaded() as load:
         began = time.monotonic()

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import psycopg
 import pytest
-from faults import FAULTS, loaded, play
+from cluster_faults import FAULTS, loaded, play
 from fix_cli import argv, environment
 from fix_cluster import cluster
 from fix_cluster_load import Load, load
