@@ -8,7 +8,7 @@ from __future__ import annotations
 import codecs
 import io
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TextIO
 
@@ -55,9 +55,12 @@ def read_bytes(name: str) -> bytes:
 
 
 def stdin() -> TextIO:
-    """Return stdin as text; nothing may have been read from it."""
+    """Return stdin as text.  It stays open: a question may follow."""
     buffer = getattr(sys.stdin, "buffer", None)
-    return sys.stdin if buffer is None else _text_of(buffer)
+    if buffer is not None and isinstance(sys.stdin, io.TextIOWrapper):
+        with suppress(io.UnsupportedOperation):  # text has been read from it already
+            sys.stdin.reconfigure(encoding=_encoding_of(buffer), errors="strict")
+    return sys.stdin
 
 
 def decoded(raw: bytes) -> str:
@@ -66,8 +69,11 @@ def decoded(raw: bytes) -> str:
 
 
 def _text_of(file: io.BufferedReader) -> TextIO:
-    marked = file.peek(2).startswith(_UTF16)
-    return io.TextIOWrapper(file, encoding="utf-16" if marked else "utf-8-sig")
+    return io.TextIOWrapper(file, encoding=_encoding_of(file))
+
+
+def _encoding_of(file: io.BufferedReader) -> str:
+    return "utf-16" if file.peek(2).startswith(_UTF16) else "utf-8-sig"
 
 
 def _unreadable(name: str, reason: str) -> InvalidInput:

@@ -114,12 +114,13 @@ class _Made:
                 for start in range(0, len(ids), _PAGE):
                     self._page(ids[start : start + _PAGE])
                     progress.show(min(start + _PAGE, len(ids)), len(ids))
-        except KeyboardInterrupt:
+        except BaseException:
+            # Each page is committed: an error must not hide what is done.
             say(f"Stopped; {self.change.done.lower()} {counted(len(self.changed))}.")
             raise
         if (unsaid := self.refused - _COMPLAINTS) > 0:
             color = common(self.ctx).color(sys.stderr)
-            complain(f"{counted(unsaid)} more could not be changed", None, color=color)
+            complain(f"{counted(unsaid, 'more job')} could not be changed", None, color=color)
 
     def _page(self, ids: Sequence[int]) -> None:
         change = self.change

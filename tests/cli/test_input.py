@@ -70,6 +70,31 @@ def test_ids_and_schedules_and_the_config_are_read_with_a_mark(
     assert [one["name"] for one in json.loads(listed.stdout)] == ["n"]
 
 
+def test_stdin_stays_open_for_a_question(tmp_path: Path, database_url, add) -> None:
+    schedules = b'schedules:\n  - {name: n, cron_expr: "0 0 * * *", kind: k}\n'
+
+    asked = run(database_url, "cron", "apply", "--file", "-", given=schedules)
+    twice = run(database_url, "job", "retry", "-", "-", given=str(add("failed")).encode())
+
+    assert asked.returncode == 2
+    assert b"stdin is not a terminal" in asked.stderr
+    assert (twice.returncode, b"a bug in awa" in twice.stderr) == (0, False)
+
+
+def test_an_error_in_the_middle_says_what_is_done(database_url, add, db) -> None:
+    ids = [add("failed") for _ in range(600)]
+    db.execute(f"""
+        CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN RAISE EXCEPTION 'no' USING ERRCODE = '40001'; END $$;
+        CREATE TRIGGER refuse BEFORE UPDATE ON awa.jobs_hot FOR EACH ROW
+        WHEN (NEW.id = {ids[-1]} AND NEW.state = 'available') EXECUTE FUNCTION refuse()""")
+
+    done = run(database_url, "job", "retry", "-", given="\n".join(map(str, ids)).encode())
+
+    assert done.returncode != 0
+    assert b"Stopped; retried 500 jobs." in done.stderr
+
+
 def test_bytes_that_are_no_text_are_told_in_plain_words(tmp_path: Path, database_url) -> None:
     file = tmp_path / "latin1"
     file.write_bytes('{"to": "é"}'.encode("latin-1"))

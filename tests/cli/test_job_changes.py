@@ -277,7 +277,7 @@ def test_many_ids_are_changed_in_pages(cli, add, db, stdin) -> None:
 
     assert ran.out == "Retried 30 jobs\n"
     assert ran.err.count("error: cannot retry job ") == 10
-    assert "error: 4 jobs more could not be changed" in ran.err
+    assert "error: 4 more jobs could not be changed" in ran.err
     assert ran.status == 1
     assert db.execute("SELECT count(*) FROM awa.jobs WHERE state = 'available'").fetchone() == (30,)
     ((action, target, detail),) = db.execute(
