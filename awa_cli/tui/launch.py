@@ -129,7 +129,8 @@ def _record(monitor: Monitor, path: str) -> None:
 def take_screenshot(monitor: Monitor, path: str, size: tuple[int, int]) -> None:
     """Draw the first screen without a terminal and write it to an SVG file.
 
-    Raises the error of the first read, or InvalidInput if the file cannot be written.
+    Raises the error of the first read, the exception that ended the monitor, or InvalidInput if the
+    file cannot be written.
     """
     failed: list[AwaError] = []
     drawn: list[str] = []
@@ -149,6 +150,8 @@ def take_screenshot(monitor: Monitor, path: str, size: tuple[int, int]) -> None:
         monitor.exit()
 
     monitor.run(headless=True, size=size, auto_pilot=draw)
+    if monitor.fault is not None:
+        raise monitor.fault
     if failed:
         raise failed[0]
     try:

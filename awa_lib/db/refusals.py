@@ -10,7 +10,7 @@ from __future__ import annotations
 import ctypes
 import os
 import re
-import select
+import selectors
 import sys
 import time
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -28,6 +28,11 @@ if TYPE_CHECKING:
 __all__ = ["Refusal", "advice", "ask_why"]
 
 _ASK_SECONDS: Final = 3
+_UNRESOLVED: Final = ("failed to resolve host", "could not translate host name")
+_EVENTS: Final[dict[int, int]] = {
+    pq.PollingStatus.READING: selectors.EVENT_READ,
+    pq.PollingStatus.WRITING: selectors.EVENT_WRITE,
+}
 # PQERRORS_VERBOSE of libpq-fe.h; the form of its messages is that of pqBuildErrorMessage3.
 _VERBOSE: Final = 2
 _CODE: Final = re.compile(
@@ -100,6 +105,8 @@ def ask_why(error: psycopg.Error, dsn: str, purpose: Purpose, **arguments: Any) 
     """
     if error.sqlstate is not None or isinstance(error, psycopg.errors.ConnectionTimeout):
         return None
+    if any(words in str(error) for words in _UNRESOLVED):
+        return None  # nobody was asked, and a resolver may take its time again
     planned = plan(dsn, purpose) | arguments
     del planned["autocommit"]
     pgconn = pq.PGconn.connect_start(make_conninfo(dsn, **planned).encode())
@@ -108,13 +115,13 @@ def ask_why(error: psycopg.Error, dsn: str, purpose: Purpose, **arguments: Any) 
         if not _show_codes(pgconn):
             return None
         while (left := until - time.monotonic()) > 0:
-            state = pgconn.connect_poll()
-            if state == pq.PollingStatus.READING:
-                select.select([pgconn.socket], [], [], left)
-            elif state == pq.PollingStatus.WRITING:
-                select.select([], [pgconn.socket], [], left)
-            else:
+            event = _EVENTS.get(pgconn.connect_poll())
+            if event is None:
                 break
+            # Unlike select.select it works for file descriptors above 1023.
+            with selectors.DefaultSelector() as selector:
+                selector.register(pgconn.socket, event)
+                selector.select(left)
         found = _CODE.search(pgconn.error_message.decode(errors="replace"))
     finally:
         pgconn.finish()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 
@@ -93,6 +95,24 @@ async def test_an_async_client_is_told_the_same(refusing: OwnServer) -> None:
 
     assert refused.value.sqlstate == "3D000"
     assert "createdb NAME" in (refused.value.hint or "")
+
+
+def test_a_process_with_many_files_is_told_the_same(refusing: OwnServer) -> None:
+    """A socket with a number above 1023."""
+    code = (
+        "import os, sys, resource, awa_lib\n"
+        "most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))\n"
+        "held = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]\n"
+        "try: awa_lib.Client(sys.argv[1]).get_job(1)\n"
+        "except awa_lib.Unavailable as error: print(error.sqlstate)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, _url(refusing, dbname="nope")],
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+
+    assert (done.stdout, done.stderr) == ("3D000\n", "")
 
 
 def test_a_full_server_says_so(german: OwnServer, offline: Callable[..., Ran]) -> None:

@@ -40,9 +40,12 @@ def job(standby_url: str, sound_url: str) -> Iterator[int]:
         yield made
 
 
-def test_reads_work_and_changes_are_refused_in_a_sentence(process, standby_url, job) -> None:
+def test_reads_work_and_changes_are_refused_in_a_sentence(
+    process, standby_url, job, tmp_path
+) -> None:
     for words in (["job", "list"], ["job", "show", job], ["queue", "stats"], ["workers"],
-                  ["cron", "list"], ["dlq", "list"], ["kind", "list"]):  # fmt: skip
+                  ["cron", "list"], ["dlq", "list"], ["kind", "list"],
+                  ["tui", "--screen", "jobs", "--screenshot", tmp_path / "jobs.svg"]):  # fmt: skip
         ran = process(*words, url=standby_url)
 
         assert (ran.status, "Traceback" in ran.err) == (0, False), (words, ran)

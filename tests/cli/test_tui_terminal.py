@@ -91,6 +91,18 @@ def test_a_signal_leaves_the_terminal_as_it_was(
     assert termios.tcgetattr(terminal_of.follower) == terminal_of.first
 
 
+def test_a_picture_is_not_claimed_to_be_drawn_when_it_failed(database_url, tmp_path) -> None:
+    picture = tmp_path / "x.svg"
+    done = subprocess.run(
+        [sys.executable, "-c", BROKEN, "--screenshot", picture],
+        env=environment(database_url), capture_output=True, timeout=60,
+    )  # fmt: skip
+
+    assert done.returncode == 1
+    assert b"unexpected ValueError: no such place" in done.stderr
+    assert not picture.exists()
+
+
 HUNG = """
 import sys, time
 from awa_cli.tui import app
