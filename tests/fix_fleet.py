@@ -96,8 +96,10 @@ class Member:
             # The last line of a process that was killed may be cut off.
             text = text[: text.rfind(b"\n") + 1]
             self._read[path] = self._read.get(path, 0) + len(text)
-            for line in map(json.loads, text.splitlines()):
-                yield line | {"by": self.name, "at": line["t"] + offset}
+            # One text for all: a call for each line takes twice as long.
+            for line in json.loads(b"[%s]" % b",".join(text.splitlines())):
+                line["by"], line["at"] = self.name, line["t"] + offset
+                yield line
             # The one before the newest may still get a line of a thread.
             if not alive or path not in ledgers[-2:]:
                 path.unlink()

@@ -8,6 +8,7 @@ those of the runs before it that are in the file of ``--results``.
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import random
 import resource
@@ -40,6 +41,8 @@ def main() -> int:
     # Processes and disks must go also when it is ended early, in the background too.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: sys.exit(130))
+    # Two hundred thousand jobs are open at a time; to look at all of them again and again is slow.
+    gc.set_threshold(200_000, 50, 100)
     # The judge computes for long; faults must not wait for its thread.
     sys.setswitchinterval(0.0005)
     print(f"seed {options.seed}", flush=True)

@@ -154,7 +154,8 @@ def handler(kind: str, queue: str = "one", **options: Any) -> Callable[[Any], An
 @handler("ok")
 async def ok(job: awa.Job) -> None:
     start(job)
-    await asyncio.sleep(job.args["sleep"])
+    if job.args["sleep"]:
+        await asyncio.sleep(job.args["sleep"])
     end(job, "completed")
 
 
@@ -313,7 +314,8 @@ async def report() -> None:
         )
         if os.fstat(LEDGER).st_size > FULL:
             begin_a_ledger()
-        await asyncio.sleep(0.2)
+        # Not more often: it counts the jobs that wait.
+        await asyncio.sleep(0.5)
 
 
 class Raising(logging.Handler):
@@ -339,6 +341,7 @@ if __name__ == "__main__":
             ("one", 60),
             ("two", 60),
             ("few", 10),
+            ("many", 400),
             {"name": "bad", "max_workers": 4, "deadline_seconds": 3},
         ],
         drain_timeout=5,
