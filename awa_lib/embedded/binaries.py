@@ -104,8 +104,9 @@ def _first(candidates: Iterable[Binaries], major: int | None) -> Binaries:
         raise EmbeddedError(
             f"there is no PostgreSQL {major} to open data that PostgreSQL {major} made",
             why=f"found: {listed}" if listed else "no PostgreSQL was found at all",
-            hint=f"install PostgreSQL {major}, or dump the data with pg_dump where that is "
-            "installed, delete it with awa dev reset, and load the dump",
+            hint=f"install PostgreSQL {major}; to move to another version, dump the data with "
+            "pg_dump where that is installed, and load the dump into another directory: "
+            "embedded:PATH",
         )
     if seen:
         raise EmbeddedError(

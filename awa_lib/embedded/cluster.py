@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import shutil
 import stat
 import subprocess
@@ -30,7 +29,6 @@ __all__ = [
     "make_database",
     "make_directory",
     "make_sockets",
-    "reset_command",
     "tail",
 ]
 
@@ -145,13 +143,8 @@ def data_major(layout: Layout) -> int | None:
     raise EmbeddedError(
         f"the data in {str(layout.cluster)!r} is damaged",
         why="its PG_VERSION is missing or empty: a copy was interrupted, or files were deleted",
-        hint=f"restore it from a copy, or delete it: {reset_command(layout)}",
+        hint="restore it from a copy, or name another directory: embedded:PATH",
     )
-
-
-def reset_command(layout: Layout) -> str:
-    """Return the command that deletes this server's data."""
-    return f"awa dev reset --data-dir {shlex.quote(str(layout.root))}"
 
 
 def make_cluster(

@@ -16,7 +16,7 @@ from awa_lib.embedded import locks
 from awa_lib.embedded.account import require_posix
 from awa_lib.embedded.cluster import data_major
 from awa_lib.embedded.layout import layout_of
-from awa_lib.embedded.server import translating
+from awa_lib.embedded.server import refuse_other_server, translating
 from awa_lib.errors import EmbeddedError
 
 if TYPE_CHECKING:
@@ -128,6 +128,7 @@ def _stop(layout: Layout) -> bool:
     else:
         orphan = listener_pid(layout.socket)
         if orphan is None:
+            refuse_other_server(layout)
             # Processes of a killed server; reset is about to delete their files.
             clear_leftovers(layout.cluster)
             return False

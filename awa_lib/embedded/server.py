@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from awa_lib.embedded.binaries import Binaries
     from awa_lib.embedded.layout import Layout
 
-__all__ = ["Server", "acquire", "translating"]
+__all__ = ["Server", "acquire", "refuse_other_server", "translating"]
 
 _LOCK_SECONDS: Final = 120.0
 # Crash recovery of a busy database is slow.
@@ -180,8 +180,8 @@ def _failure(layout: Layout, log_start: int) -> EmbeddedError:
         why=cluster.tail(layout, log_start) or "it wrote nothing to its log",
         hint=f"the disk is full, free space on it: df -h {shlex.quote(str(layout.root))}"
         if full
-        else f"see the whole log: {layout.log}; or delete the data: "
-        + cluster.reset_command(layout),
+        else f"see the whole log: {layout.log}; the data stays as it is, and another directory "
+        "works meanwhile: embedded:PATH",
     )
 
 
@@ -242,12 +242,15 @@ def _prepare(
     from awa_lib.embedded import supervisor
 
     # A server that stopped normally leaves no pid file and no process.
-    if layout.postmaster_pid.exists() and not supervisor.clear_leftovers(layout.cluster):
-        raise EmbeddedError(
-            f"processes of an earlier server in {str(layout.root)!r} do not end",
-            why="the server was killed, and they hold its shared memory",
-            hint=f"end them: fuser -k {shlex.quote(str(layout.cluster))}",
-        )
+    if layout.postmaster_pid.exists():
+        refuse_other_server(layout)
+        left = supervisor.clear_leftovers(layout.cluster)
+        if left:
+            raise EmbeddedError(
+                f"processes of an earlier server in {str(layout.root)!r} do not end",
+                why="the server was killed, and they hold its shared memory",
+                hint=f"end them: kill -9 {' '.join(map(str, left))}",
+            )
     if cluster.data_major(layout) is None:
         cluster.make_cluster(layout, account, binaries, settings)
     cluster.make_sockets(layout, account)
@@ -257,6 +260,20 @@ def _prepare(
     layout.facts.write_text(json.dumps(facts) + "\n")
     if layout.log.exists() and layout.log.stat().st_size > _LOG_BYTES:
         layout.log.rename(layout.root / "server.log.1")
+
+
+def refuse_other_server(layout: Layout) -> None:
+    """Raise EmbeddedError if a server that awa did not start runs on this data."""
+    from awa_lib.embedded.supervisor import other_server
+
+    pid = other_server(layout.cluster, layout.sockets)
+    if pid is not None:
+        raise EmbeddedError(
+            f"the data in {str(layout.root)!r} is in use by another PostgreSQL",
+            why=f"process {pid} was not started by awa, and has its socket elsewhere",
+            hint=f"connect to that server by its own URL, or stop it: "
+            f"pg_ctl -D {shlex.quote(str(layout.cluster))} stop",
+        )
 
 
 def _command(layout: Layout, binaries: Binaries, settings: Mapping[str, str]) -> list[str]:

@@ -28,6 +28,7 @@ __all__ = [
     "is_ready",
     "listener_pid",
     "main",
+    "other_server",
 ]
 
 _TICK_SECONDS: Final = 0.1
@@ -83,13 +84,7 @@ def is_ours(pid: int, cluster: Path) -> bool | None:
     and all of them work in that directory.  A zombie, which a container may keep, does not count.
     """
     if not _sees_processes():
-        shown = subprocess.run(  # noqa: S603 - the system's own program, and a number
-            ["/bin/ps", "-o", "command=", "-p", str(pid)],
-            stdout=subprocess.PIPE,
-            text=True,
-            errors="replace",
-            check=False,
-        ).stdout
+        shown = _shown(pid)
         return "postgres" in shown.split(" ")[0] and str(cluster) in shown
     place = _PROC / str(pid)
     command = b""
@@ -107,14 +102,46 @@ def is_ours(pid: int, cluster: Path) -> bool | None:
         return False
 
 
-def clear_leftovers(cluster: Path) -> bool:
-    """Wait for the processes of a killed server, then end them; return False if some stay.
+def _shown(pid: int) -> str:
+    """Return the command line of a process by the system's own program; empty without one."""
+    return subprocess.run(  # noqa: S603 - the system's own program, and a number
+        ["/bin/ps", "-o", "command=", "-p", str(pid)],
+        stdout=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        check=False,
+    ).stdout
+
+
+def other_server(cluster: Path, sockets: Path) -> int | None:
+    """Return the pid of a living server of this data whose socket is elsewhere, or None.
+
+    Somebody else started it, so nobody here may end it.  Its first process keeps its command
+    line, while the others call themselves ``postgres: NAME``.
+    """
+    for pid in _processes(cluster):
+        if _sees_processes():
+            try:
+                words = (_PROC / str(pid) / "cmdline").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            first, ours = words[0], os.fsencode(sockets) in words
+        else:
+            shown = _shown(pid)
+            first, ours = os.fsencode(shown), str(sockets) in shown
+        if first and not first.startswith(b"postgres:") and not ours:
+            return pid
+    return None
+
+
+def clear_leftovers(cluster: Path) -> list[int]:
+    """Wait for the processes of a killed server, then end them; return those that stay.
 
     They hold its shared memory, and no server starts on the data before they end.  Committed data
     is safe: the next start recovers it.
     """
     if not _sees_processes():
-        return True
+        return []
     left = _processes(cluster)
     for number, seconds in _LEFTOVERS:
         for pid in left if number else ():
@@ -124,12 +151,23 @@ def clear_leftovers(cluster: Path) -> bool:
         while left and time.monotonic() < until:
             time.sleep(0.02)
             left = [pid for pid in left if is_ours(pid, cluster)] or _processes(cluster)
-    return not left
+    return left
 
 
 def _processes(cluster: Path) -> list[int]:
+    if not _sees_processes():
+        noted = _noted(cluster / "postmaster.pid")
+        return [noted] if noted > 0 and is_ours(noted, cluster) else []
     names = [path.name for path in _PROC.iterdir()]
     return [int(name) for name in names if name.isdigit() and is_ours(int(name), cluster)]
+
+
+def _noted(path: Path) -> int:
+    """Return the number in a lock file of PostgreSQL; 0 without one."""
+    try:
+        return int(path.read_text().split("\n", 1)[0])
+    except (OSError, ValueError):
+        return 0
 
 
 def forget_stale_locks(cluster: Path, sockets: Path) -> None:
@@ -139,10 +177,7 @@ def forget_stale_locks(cluster: Path, sockets: Path) -> None:
     same user has that pid, which is common in a restarted container.
     """
     for path in (cluster / "postmaster.pid", *sockets.glob(".s.PGSQL.*.lock")):
-        try:
-            pid = int(path.read_text().split("\n", 1)[0])
-        except (OSError, ValueError):
-            pid = 0
+        pid = _noted(path)
         if pid <= 0 or is_ours(pid, cluster) is False:
             path.unlink(missing_ok=True)
 
@@ -266,7 +301,7 @@ class Supervisor:
         # Where leftover processes are not visible, they get time to end.
         time.sleep(_RESTART_PAUSES[min(len(self._starts), len(_RESTART_PAUSES)) - 1])
         cluster = self._pid_file.parent
-        if not clear_leftovers(cluster):
+        if clear_leftovers(cluster):
             sys.stderr.write("awa: processes of the dead server do not end\n")
             return False
         forget_stale_locks(cluster, self._sockets())

@@ -79,6 +79,8 @@ class Rescues:
         self._on_rescued = on_rescued
         self._clock = clock
         self._staleness = options.heartbeat_staleness_ms / 1000
+        # Whoever has missed a heartbeat by so much does not run the job any more.
+        self._silence = min(self._staleness, 2 * options.heartbeat_interval_ms / 1000)
         self._grace = grace(options)
         # Since when every check of the leases has succeeded and heartbeats could be written.
         self._writable_since: float | None = clock()
@@ -114,7 +116,7 @@ class Rescues:
         # A row that was locked for a moment only is put aside, to be tried again without a grace.
         self._aside["heartbeat"].drop(sorted(waiting))
         chosen = sorted(stale - waiting)
-        await self._rescue(chosen, "heartbeat")
+        await self._rescue(chosen, "heartbeat", self._staleness, self._aside["heartbeat"])
         await self._note_locked(chosen)
 
     @property
@@ -146,33 +148,41 @@ class Rescues:
             self._aside["heartbeat"].drop(locked)
 
     async def deadline(self) -> None:
-        """Rescue jobs past their deadline; after an outage only once workers had time to write."""
+        """Rescue jobs past their deadline; after an outage only once workers had time to write.
+
+        A job whose worker also missed its heartbeats was not too slow: that counts as a crash.
+        """
         found = await self._contact.run(ops.overdue_ids())
         if min(self._contact.seconds, self._writable_seconds) >= min(
             self._grace, _SHORTEST_GRACE_SECONDS
         ):
-            await self._rescue(found, "deadline")
+            aside = self._aside["deadline"]
+            crashed = await self._rescue(found, "heartbeat", self._silence, aside) if found else ()
+            await self._rescue([i for i in found if i not in crashed], "deadline", 0, aside)
 
     async def callback(self) -> float | None:
         """Rescue waiting jobs whose callback timed out."""
         for _ in range(_BATCHES_PER_ROUND):
-            ids = await self._contact.run(ops.expired_callback_ids(self._aside["callback"]))
-            await self._rescue(ids, "callback")
+            aside = self._aside["callback"]
+            ids = await self._contact.run(ops.expired_callback_ids(aside))
+            await self._rescue(ids, "callback", 0, aside)
             if len(ids) < ops.RESCUE_BATCH:
                 return None
         return 0.0
 
-    async def _rescue(self, ids: Sequence[int], cause: Cause) -> None:
-        """Rescue in batches; other duties may use the connection between them."""
-        aside = self._aside[cause]
+    async def _rescue(
+        self, ids: Sequence[int], cause: Cause, staleness: float, aside: Aside
+    ) -> set[int]:
+        """Rescue in batches, and return which; other duties use the connection between them."""
+        all_rescued: set[int] = set()
         for start in range(0, max(len(ids), 1), ops.RESCUE_BATCH):
             batch = ids[start : start + ops.RESCUE_BATCH]
-            rescued = await self._contact.run(
-                ops.rescue(batch, cause, self._staleness, aside=aside)
-            )
+            rescued = await self._contact.run(ops.rescue(batch, cause, staleness, aside=aside))
             metrics.rescued("callback_timeout" if cause == "callback" else cause, len(rescued))
             if rescued:
+                all_rescued.update(job.id for job in rescued)
                 self._on_rescued(rescued)
+        return all_rescued
 
 
 def grace(options: WorkerOptions) -> float:

@@ -96,3 +96,30 @@ def test_every_command_of_a_hint_exists() -> None:
     wrong = {f"{where}: awa {line}": why for where, line in commands() if (why := problem(line))}
 
     assert wrong == {}
+
+
+# What cannot be undone: a hint leads out of trouble, and never deeper into it.
+DESTROYING = re.compile(
+    r"\bawa (dev reset|dlq purge|queue purge|job delete|callbacks forget)|\brm -|--force\b"
+    r"|\b(delete|drop|truncate) (the|all|its) (data|rows|schema|jobs|queue)|\bkill -9 X?%|fuser -k",
+    re.IGNORECASE,
+)
+
+
+# The queue is one that the benchmark made itself.
+ITS_OWN = "awa_cli/bench/measure.py"
+
+
+def test_no_hint_destroys() -> None:
+    assert [
+        (where, text)
+        for where, text in hints()
+        if DESTROYING.search(text) and not where.startswith(ITS_OWN)
+    ] == []
+
+
+@pytest.mark.parametrize("text", [
+    "or delete the data: awa dev reset", "end them: fuser -k X", "awa dlq purge X",
+])  # fmt: skip
+def test_one_that_destroys_would_be_found(text: str) -> None:
+    assert DESTROYING.search(text)

@@ -18,7 +18,8 @@ from fix_wait import eventually
 
 from awa_lib.embedded import acquire, locks, reset, status, stop
 from awa_lib.embedded.account import server_account
-from awa_lib.embedded.supervisor import is_ours
+from awa_lib.embedded.binaries import reachable_binaries
+from awa_lib.embedded.supervisor import is_ours, is_ready
 from awa_lib.errors import EmbeddedError
 
 # Commits survive the end of a process.
@@ -134,6 +135,40 @@ def test_what_a_killed_server_left_does_not_keep_the_next_from_starting(place) -
         assert time.monotonic() - started < 10
 
 
+@pytest.mark.parametrize("spelt", ["as it is", "through a link"])
+@pytest.mark.parametrize("use", [acquire, stop, reset])
+def test_a_server_that_somebody_else_started_on_the_data_is_left_alone(
+    place, stranger, impatient, use, spelt
+) -> None:
+    with acquire(place, settings=QUICK) as server:
+        do(server.url, "CREATE TABLE kept AS SELECT 7 AS n")
+    eventually(lambda: is_gone(place))
+    cluster, sockets = place / "pg", place / "elsewhere"
+    sockets.mkdir()
+    if os.geteuid() == 0:
+        shutil.chown(sockets, server_account().uid)
+    if spelt == "through a link":
+        cluster = place / "link"
+        cluster.symlink_to(place / "pg")
+    program = reachable_binaries(server_account()).program("postgres")
+    pid = stranger(str(program), "-D", str(cluster), "-k", str(sockets), "-h", "", "-p", "5432")
+    url = f"host={sockets} port=5432 user=postgres dbname=awa"
+    eventually(lambda: is_ready(place / "pg" / "postmaster.pid"))
+
+    with pytest.raises(EmbeddedError, match="in use by another PostgreSQL") as caught:
+        use(place)
+
+    assert str(pid) in str(caught.value.why)
+    assert f"pg_ctl -D {place / 'pg'} stop" in str(caught.value.hint)
+    assert one(url, "SELECT n FROM kept") == 7
+    os.kill(pid, signal.SIGINT)
+    eventually(lambda: not (place / "pg" / "postmaster.pid").exists())
+    with acquire(place) as again:
+        assert one(again.url, "SELECT n FROM kept") == 7
+    for path in (place / "link", sockets):
+        path.unlink() if path.is_symlink() else shutil.rmtree(path, ignore_errors=True)
+
+
 def test_a_socket_that_was_deleted_is_said(place, monkeypatch) -> None:
     monkeypatch.setattr("awa_lib.embedded.server._REACH_SECONDS", 0.2)
     with acquire(place, settings=FAST):
@@ -156,7 +191,7 @@ def test_data_without_its_beginning_is_said_and_can_be_reset(place, impatient) -
     with pytest.raises(EmbeddedError, match="is damaged") as caught:
         acquire(place)
 
-    assert f"awa dev reset --data-dir {place}" in str(caught.value.hint)
+    assert "reset" not in str(caught.value.hint)
     assert status(place).version == "unknown"
     assert reset(place)
 

@@ -257,6 +257,27 @@ async def test_a_deadline_that_passed_in_an_outage_waits_for_the_end(
     assert rows.job(job_id)["state"] == "retryable"
 
 
+@pytest.mark.parametrize(("silent", "counted"), [(70, 0), (50, 1)])
+async def test_a_deadline_that_passed_because_the_worker_died_costs_no_attempt(
+    rescues: Rescues, clock: Clock, rows: Rows, silent: int, counted: int
+) -> None:
+    """With a deadline shorter than the staleness, of 90 s; a heartbeat is due each 30 s."""
+    job_id = rows.one(STALE)["id"]
+    rows.conn.execute(
+        "UPDATE awa.jobs_hot SET deadline_at = now() - interval '1 s',"
+        " heartbeat_at = now() - make_interval(secs => %s)",
+        [silent],
+    )
+    await rescues.deadline()
+    clock.now += 6
+    await rescues.deadline()
+
+    row = rows.job(job_id)
+    assert (row["state"], row["attempt"]) == ("retryable", counted)
+    assert row["metadata"] == ({} if counted else {"_awa_crashes": 1})
+    assert [error.get("crash") for error in row["errors"]] == [None if counted else 1]
+
+
 async def test_the_grace_begins_anew_when_the_table_was_locked(
     rescues: Rescues, contact: Contact, clock: Clock, rows: Rows, database_url: str
 ) -> None:
