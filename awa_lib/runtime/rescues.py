@@ -156,9 +156,11 @@ class Rescues:
         if min(self._contact.seconds, self._writable_seconds) >= min(
             self._grace, _SHORTEST_GRACE_SECONDS
         ):
-            aside = self._aside["deadline"]
-            crashed = await self._rescue(found, "heartbeat", self._silence, aside) if found else ()
-            await self._rescue([i for i in found if i not in crashed], "deadline", 0, aside)
+            # Those whose worker lives stay, and must not be put aside for that.
+            passed_over = Aside(self._clock)
+            crashed = await self._rescue(found, "heartbeat", self._silence, passed_over)
+            left = [job_id for job_id in found if job_id not in crashed]
+            await self._rescue(left, "deadline", 0, self._aside["deadline"])
 
     async def callback(self) -> float | None:
         """Rescue waiting jobs whose callback timed out."""
@@ -175,7 +177,8 @@ class Rescues:
     ) -> set[int]:
         """Rescue in batches, and return which; other duties use the connection between them."""
         all_rescued: set[int] = set()
-        for start in range(0, max(len(ids), 1), ops.RESCUE_BATCH):
+        # Those aside are tried again also when no others are found.
+        for start in range(0, max(len(ids), bool(len(aside))), ops.RESCUE_BATCH):
             batch = ids[start : start + ops.RESCUE_BATCH]
             rescued = await self._contact.run(ops.rescue(batch, cause, staleness, aside=aside))
             metrics.rescued("callback_timeout" if cause == "callback" else cause, len(rescued))
