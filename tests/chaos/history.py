@@ -285,6 +285,7 @@ def _ends(history: History, moves: dict[int, list[Move]]) -> Iterator[str]:
     """Each attempt ended as its handler said, or was taken from it."""
     promised = _promises(history)
     answered = {line["id"] for line in history.lines("answered")}
+    begun = {(line["id"], line["lease"]) for line in history.lines("start")}
     asked: dict[int, set[str]] = defaultdict(set)
     for line in history.lines("asked"):
         asked[line["id"]].add(line["for"])
@@ -296,6 +297,9 @@ def _ends(history: History, moves: dict[int, list[Move]]) -> Iterator[str]:
             if said in PROMISED.get(move.new or "", ()) or is_rescue(move):
                 continue
             if move.new == "cancelled" and "cancel" in asked[job_id]:
+                continue
+            if move.new == "scheduled" and (job_id, move.lease) not in begun:
+                # A job of processes that died is left to an idle one before it begins.
                 continue
             if job_id not in answered:
                 yield f"job {job_id} became {move.new} under {move.lease}; its handler said {said}"

@@ -77,6 +77,24 @@ def test_a_true_history_passes() -> None:
     assert problems(true_history()) == []
 
 
+def test_a_job_may_be_left_to_an_idle_process_before_it_begins() -> None:
+    history = true_history()
+    handed_back(history)
+    history.ledger.pop()
+
+    assert problems(history) == []
+
+
+def handed_back(h: History) -> None:
+    h.log += [
+        *_running(4, 14),
+        entry("running", None, 14, id=4),
+        entry(None, "scheduled", 14, id=4, attempt=0),
+    ]
+    h.ledger.append({**line("start", 14, 7.0), "id": 4})
+    _left(h, Row(4, COLD, "scheduled", 14))
+
+
 def _running(job_id: int, lease: int, **given: Any) -> list[Entry]:
     return [
         entry(None, "available", id=job_id),
@@ -220,6 +238,7 @@ FORGED: dict[Callable[[History], None], str] = {
     runs_without_a_claim: "job 1 runs after completed",
     not_what_the_handler_said: "became completed under 12; its handler said failed",
     completed_without_a_handler: "became completed under 12; its handler said None",
+    handed_back: "job 4 became scheduled under 14; its handler said None",
     cancelled_unasked: "job 4 became cancelled under 14",
     overlapping_without_a_rescue: "two handlers have job 1 at a time: 11 and 12",
     started_twice: "started twice: (1, 12)",
