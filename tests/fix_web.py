@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 
 from awa_cli.web import create_app
@@ -87,3 +89,23 @@ def server(database_url: str) -> Iterator[Callable[..., Running]]:
             return stack.enter_context(running(app))
 
         yield start
+
+
+def big(size: int = 1_000) -> dict[str, Any]:
+    """Return a value with three times as many objects and lists."""
+    return {
+        "items": [{"sku": f"s-{n}", "tags": {"a": n, "b/c": [n]}} for n in range(size)],
+        "note": "x" * 5_000,
+        "last": {"~odd/key": {"deep": [1, {"end": "here"}]}},
+    }
+
+
+def put_big(url: str, args: object, **columns: object) -> int:
+    names = "".join(f", {name}" for name in columns)
+    with psycopg.connect(url, autocommit=True) as conn:
+        row = conn.execute(
+            f"INSERT INTO awa.jobs_hot (kind, queue, state, args{names}) "
+            f"VALUES ('big', 'big', 'failed', %s{', %s' * len(columns)}) RETURNING id",
+            [json.dumps(args), *columns.values()],
+        ).fetchone()
+    return row[0]

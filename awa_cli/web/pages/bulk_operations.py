@@ -14,6 +14,7 @@ from awa_cli.web import api
 from awa_cli.web.api.bulk_operations import BulkOperationState
 from awa_cli.web.pages._list_query import FormField, list_query, parameters
 from awa_cli.web.pages.render import act, at, read, render
+from awa_cli.web.pages.values import Source, answer
 from awa_cli.web.scope import identity_of
 from awa_lib.reads.bulk import get_bulk_operation, list_bulk_operations
 from awa_lib.reads.runtime import runtime_instances
@@ -72,6 +73,9 @@ async def listed(request: Request) -> Response:
 async def show(request: Request) -> Response:
     """Show a bulk operation."""
     operation, fleet = await read(request, _read_operation(request.path_params["operation_id"]))
+    source = Source(f"Batch {operation.id}", at("batches", operation.id))
+    if "value" in request.query_params:
+        return await answer(request, source, {"filter": operation.filter})
     commands = [f"awa batch show {operation.id}"]
     if not operation.finished:
         commands += [f"awa batch run {operation.id}", f"awa batch cancel {operation.id}"]
@@ -80,6 +84,8 @@ async def show(request: Request) -> Response:
         "bulk_operation.html",
         part="parts/bulk_operation.html",
         operation=operation,
+        source=source,
+        values={"filter": operation.filter},
         name=operation_words(operation),
         words=filter_words(operation.filter),
         jobs=_jobs(operation.filter),

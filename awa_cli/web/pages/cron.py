@@ -14,6 +14,7 @@ from awa_cli.views.words import age, counted, now
 from awa_cli.web import api
 from awa_cli.web.pages._list_query import address
 from awa_cli.web.pages.render import act, at, read, render
+from awa_cli.web.pages.values import Source, answer
 from awa_cli.web.scope import identity_of
 from awa_lib.cron import CronExpression
 from awa_lib.reads.cron import get_cron_job, list_cron_jobs
@@ -86,6 +87,9 @@ async def show(request: Request) -> Response:
     schedule: CronJob = await read(request, get_cron_job(name))
     if "jobs" in request.query_params:
         return await _jobs(request, schedule)
+    source = Source(f"Schedule {name}", at("cron", name))
+    if "value" in request.query_params:
+        return await answer(request, source, {"args": schedule.args})
     fires, problem = _fires(schedule)
     words = in_words(schedule.cron_expr)
     return await render(
@@ -93,7 +97,9 @@ async def show(request: Request) -> Response:
         "schedule.html",
         part="parts/schedule.html",
         schedule=schedule,
-        url=at("cron", name),
+        source=source,
+        values={"args": schedule.args},
+        url=source.address,
         command=f"awa cron show {shlex.quote(name)}",
         next_command=f"awa cron next {shlex.quote(name)} -n {_NEXT_FIRES}",
         words=words[:1].upper() + words[1:] if words != schedule.cron_expr else None,

@@ -13,6 +13,7 @@ from awa_cli.web.api.fields import BeforeId, JobId
 from awa_cli.web.json_schema import Schemas, from_text
 from awa_cli.web.pages._list_query import LIMIT, FormField, list_query, parameters, split_older
 from awa_cli.web.pages.render import act, at, read, render
+from awa_cli.web.pages.values import Source, answer
 from awa_cli.web.scope import identity_of
 from awa_lib.reads.dead_letters import (
     DeadLetter,
@@ -84,6 +85,14 @@ async def show(request: Request) -> Response:
     """Show a dead letter and its failed attempts."""
     found: DeadLetter = await read(request, dead_letter(_id(request)))
     progress = found.progress or {}
+    source = Source(f"Dead letter {found.id}", at("dlq", found.id))
+    values = {
+        "args": found.args,
+        "metadata": found.metadata,
+        "checkpoint": progress.get("metadata"),
+    }
+    if "value" in request.query_params:
+        return await answer(request, source, values)
     return await render(
         request,
         "dead_letter.html",
@@ -92,6 +101,8 @@ async def show(request: Request) -> Response:
         percent=progress.get("percent"),
         message=progress.get("message"),
         checkpoint=progress.get("metadata"),
+        source=source,
+        values=values,
         commands=[
             f"awa dlq show {found.id}",
             f"awa dlq retry {found.id}",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from awa_cli.documents.encoding import encode
 from awa_cli.views.attempts import latest_runs
 from awa_cli.views.facts import job_commands, job_facts
 from awa_cli.web import api
 from awa_cli.web.pages.render import act, at, read, render
+from awa_cli.web.pages.values import Source, answer
 from awa_cli.web.scope import identity_of
 from awa_lib.errors import JobNotFound
 from awa_lib.reads.jobs import JobDump, dump_job
@@ -21,7 +22,11 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from awa_lib._sql import Op
+    from awa_lib.models import Job
     from awa_lib.reads.jobs import JobRun
+
+# Longer ones are slow to draw, and nobody reads them on a page.
+_MAX_DOCUMENT: Final = 100_000
 
 __all__ = ["cancel", "delete", "retry", "show"]
 
@@ -32,6 +37,18 @@ async def show(request: Request) -> Response:
     job, summary = dump.job, dump.summary
     progress = job.progress or {}
     waiting = job.state in QUEUED
+    source = Source(f"Job {job.id}", at("jobs", job.id))
+    values = {
+        "args": job.args,
+        "metadata": job.metadata,
+        "checkpoint": progress.get("metadata"),
+        **{f"progress-{run.selected_attempt}": run.progress for run in runs},
+    }
+    if "value" in request.query_params:
+        whole = {"job": encode(job)} if request.query_params["value"] == "job" else {}
+        return await answer(request, source, values | whole)
+    if "document" in request.query_params:
+        return await _document(request, source, job)
     return await render(
         request,
         "job.html",
@@ -45,7 +62,8 @@ async def show(request: Request) -> Response:
         percent=progress.get("percent"),
         message=progress.get("message"),
         checkpoint=progress.get("metadata"),
-        document=json.dumps(encode(job), indent=2, ensure_ascii=False),
+        source=source,
+        values=values,
         can={
             "retry": job.state in CAN_RETRY,
             "cancel": summary.can_cancel,
@@ -53,6 +71,16 @@ async def show(request: Request) -> Response:
             "priority": waiting,
             "move": waiting,
         },
+    )
+
+
+async def _document(request: Request, source: Source, job: Job) -> Response:
+    text = json.dumps(encode(job), indent=2, ensure_ascii=False)
+    return await render(
+        request,
+        "parts/document.html",
+        source=source,
+        text=text if len(text) <= _MAX_DOCUMENT else None,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from datetime import UTC, datetime
 from functools import cache
@@ -15,6 +16,7 @@ from awa_cli.version import version
 from awa_cli.views.actions import ACTIONS
 from awa_cli.views.states import state_sign
 from awa_cli.views.tracebacks import read_trace
+from awa_cli.views.trees import grow
 from awa_cli.views.words import age, clean, counted, now, span
 from awa_cli.web.origins import COOKIE, is_csrf, new_csrf
 from awa_cli.web.pages._static import stamp
@@ -25,7 +27,7 @@ from awa_cli.web.scope import PATH, identity_of
 from awa_lib.errors import AwaError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Sequence
+    from collections.abc import Callable, Hashable
 
     from jinja2 import Environment
     from starlette.requests import Request
@@ -64,7 +66,8 @@ def _environment() -> Environment:
         json=_json,
         trace=read_trace,
         moment=_moment,
-        numbered=_numbered,
+        grow=grow,
+        fingerprint=_fingerprint,
     )
     environment.tests["moment"] = lambda value: isinstance(value, datetime)
     environment.globals.update(ACTIONS=ACTIONS, NAVIGATION=NAVIGATION, version=version(), now=now)
@@ -89,8 +92,9 @@ def _moment(value: datetime | str) -> datetime:
     return datetime.fromisoformat(value) if isinstance(value, str) else value
 
 
-def _numbered(items: Sequence[Any]) -> list[tuple[int, Any]]:
-    return list(enumerate(items))
+def _fingerprint(value: object) -> str:
+    text = json.dumps(value, default=str)
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def _utc(moment: datetime) -> str:

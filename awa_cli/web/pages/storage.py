@@ -10,7 +10,8 @@ from awa_cli.views.words import counted
 from awa_cli.web import api
 from awa_cli.web.api.fields import Name
 from awa_cli.web.json_schema import Schemas, from_text
-from awa_cli.web.pages.render import act, fields, read, render
+from awa_cli.web.pages.render import act, at, fields, read, render
+from awa_cli.web.pages.values import Source, answer
 from awa_cli.web.scope import identity_of
 from awa_lib.errors import InvalidInput
 from awa_lib.reads.storage import storage_report
@@ -55,6 +56,9 @@ STEPS: Final = (
 async def show(request: Request) -> Response:
     """Show the state of the move."""
     report = await read(request, storage_report())
+    source = Source("Storage", at("storage"))
+    if "value" in request.query_params:
+        return await answer(request, source, {"details": report.details})
     known = {step.state: step for step in STEPS}
     steps = [*STEPS]
     if report.state not in known:
@@ -66,6 +70,8 @@ async def show(request: Request) -> Response:
         "storage.html",
         part="parts/storage.html",
         report=report,
+        source=source,
+        values={"details": report.details},
         steps=steps,
         moving=moving(report),
         rest=REST,
