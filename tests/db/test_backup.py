@@ -94,6 +94,18 @@ def program(name: str, *words: object, stdin: str = "") -> str:
     return done.stdout
 
 
+def test_a_reader_dumps_what_the_owner_dumps(origin: str, roles: str) -> None:
+    def dump(url: str) -> list[str]:
+        text = program("pg_dump", "--schema=awa", "--dbname", url)
+        # A random word in each of both lines.
+        return [one for one in text.splitlines() if not one.startswith(("\\restrict", "\\unres"))]
+
+    reader = dump(make_conninfo(origin, user=f"{roles}readonly"))
+
+    assert any(line.startswith("COPY awa.jobs_hot ") for line in reader)
+    assert reader == dump(origin)
+
+
 def plain(origin: str, target: str, place: Path) -> None:
     program("pg_dump", "--dbname", origin, "--file", place / "dump.sql")
     program("psql", "-v", "ON_ERROR_STOP=1", "--dbname", target, "--file", place / "dump.sql")
