@@ -21,7 +21,8 @@ _ENDED = {"completed", "failed", "cancelled"}
 def a_poison_job(fleet: Fleet) -> None:
     """It kills its process at each attempt, and fails after five."""
     with _released(fleet):
-        job = _insert(fleet, ["kill"], max_attempts=25)
+        # In a queue without a deadline: one that passes soon after the death counts as a failure.
+        job = _insert(fleet, ["kill"], max_attempts=25, queue="one")
         began = fleet.judge.seen["poison"]
         # The jobs that ran beside it run alone before it, each in its turn.
         _end(fleet, job, {"failed"}, 400)

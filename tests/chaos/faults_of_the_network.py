@@ -61,4 +61,4 @@ def claims_cut_from_their_rows(fleet: Fleet) -> None:
 def _cut(fleet: Fleet, text: bytes, part: str) -> None:
     before = fleet.proxy.cuts
     fleet.proxy.cut_after(text, part)
-    eventually(lambda: fleet.proxy.cuts > before, 15)
+    eventually(lambda: fleet.proxy.cuts > before, 60)
