@@ -83,9 +83,9 @@ LINES: dict[str, tuple[list[str], Callable[[str], list[str]]]] = {
 }
 
 
-def offered(shell: str, name: str, keys: str) -> bool:
-    """Return whether the shell can be given this name at all; see parser.shells.fish."""
-    return shell != "fish" or (name != "" and name.isprintable())
+def offered(shell: str, name: str, start: str) -> bool:
+    """Return whether the shell offers this name at all; see parser.shells.fish."""
+    return shell != "fish" or (name != "" and name.isprintable() and "*" not in start)
 
 
 OTHERWISE = {
@@ -133,12 +133,12 @@ def known(shell, database_url, tmp_path) -> Callable[..., None]:
 def complete(shell: ShellAtTerminal, name: str, start: str, line: str, way: str) -> None:
     words, arrive = LINES[line]
     keys = typed(shell.shell, start, way)
-    if shell.shell == "fish" and (not offered("fish", name, keys) or name[-1] in "/=@:.,-"):
+    if shell.shell == "fish" and (not offered("fish", name, start) or name[-1] in "/=@:.,-"):
         keys = bare(start)
     before = " ".join(["awa", *words]).replace("  ", " ")
     given = shell.enter(f"{before}{keys}\t")
 
-    wanted = name if offered(shell.shell, name, keys) else start
+    wanted = name if offered(shell.shell, name, start) else start
     assert (given, before + keys) == (arrive(wanted), before + keys)
 
 
@@ -225,6 +225,7 @@ def test_files_are_offered_where_a_file_is_wanted(shell, known, tmp_path) -> Non
     (tmp_path / "jobs and more.json").touch()
     given = shell.enter(f"awa job enqueue --ndjson {tmp_path}/jo\t")
     assert given == ["job", "enqueue", "--ndjson", f"{tmp_path}/jobs and more.json"]
+    assert shell.enter(f"awa queue show {tmp_path}/jo\t") == ["queue", "show", f"{tmp_path}/jo"]
     assert shell.enter(f"awa job list >{tmp_path}/jo\t") == ["job", "list"]
     assert not (tmp_path / "jo").exists()
 

@@ -2,6 +2,7 @@ r"""fish.  It takes names as they are and quotes them itself, in the way the wor
 
 It has no way to take a tab.  It writes a control character raw into an open quote, and invisible
 ones always, so a name with any of these is not offered: it can be typed as ``\e`` or ``\u202e``.
+A ``*`` that is typed is a pattern to it, also in quotes, and completes nothing.
 """
 
 from __future__ import annotations
