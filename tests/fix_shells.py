@@ -80,7 +80,7 @@ class ShellAtTerminal:
         fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 250, 0, 0))
         self._process = subprocess.Popen(
             [sys.executable, "-c", TAKE_TERMINAL, *self._command("\n".join(more))],
-            stdin=follower, stdout=follower, stderr=follower, start_new_session=True,
+            stdin=follower, stdout=follower, stderr=follower, start_new_session=True, cwd=home,
             env={"PATH": f"{stub.parent}:{os.environ['PATH']}", "HOME": str(home), "TERM": "xterm",
                  "LC_ALL": "C.UTF-8", "AWA_HOME": str(home), "ZDOTDIR": str(home)},
         )  # fmt: skip
