@@ -43,6 +43,8 @@ def _main(argv: Sequence[str] | None) -> int:
         # Without building the tree this takes 25 ms instead of 60.
         sys.stdout.write(f"awa {version()}\n")
         return 0
+    if shell := os.environ.get("_AWA_COMPLETE"):
+        return _complete(shell)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             # A name that this locale cannot encode must not end in a traceback.
@@ -56,6 +58,26 @@ def _main(argv: Sequence[str] | None) -> int:
         _leave_quietly()
         return _cannot_write(error)
     return status
+
+
+def _complete(shell: str) -> int:
+    """Answer the script of a shell, which asks what completes the command line."""
+    from typer.main import get_command
+
+    from awa_cli.parser.shells import SHELLS
+    from awa_cli.parser.tab import answer
+    from awa_cli.parser.tree import app
+
+    if shell in SHELLS:
+        return answer(shell, get_command(app))
+    from awa_cli.errors import ExitCode, complain
+
+    complain(
+        f"_AWA_COMPLETE is {shell!r}",
+        f"completion scripts set it, to one of: {', '.join(SHELLS)}",
+        "install completion anew with awa --install-completion, or unset _AWA_COMPLETE",
+    )
+    return ExitCode.USAGE
 
 
 def _open_closed_streams() -> None:

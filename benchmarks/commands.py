@@ -73,8 +73,8 @@ def startup(url: str, reps: int = 20) -> dict:
             cpu[name].append(_run(line, url)["cpu"])
         with tempfile.TemporaryDirectory() as cache:
             for found in tabs.values():
-                tab = {"_AWA_COMPLETE": "complete_bash", "COMP_WORDS": "awa queue show ",
-                       "COMP_CWORD": "3", "XDG_CACHE_HOME": cache}  # fmt: skip
+                tab = {"_AWA_COMPLETE": "bash", "_AWA_LINE": "awa queue show ",
+                       "XDG_CACHE_HOME": cache}  # fmt: skip
                 found.append(_run(["-m", "awa_cli"], url, **tab)["seconds"])
     return {
         "measure": "startup",

@@ -1,1 +1,12 @@
-complete --command awa --no-files --arguments "(env _AWA_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=get-args _TYPER_COMPLETE_ARGS=(commandline -cp) awa)" --condition "env _AWA_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=is-args _TYPER_COMPLETE_ARGS=(commandline -cp) awa"
+function __awa_completion
+    set -l reply (env _AWA_COMPLETE=fish _AWA_LINE=(commandline -cp | string collect) awa \
+        2>/dev/null </dev/null)
+    switch "$reply[1]"
+        case =files
+            __fish_complete_path (commandline -ct)
+        case =space =open
+            printf '%s\n' $reply[2..-1]
+    end
+end
+
+complete --command awa --no-files --arguments '(__awa_completion)'

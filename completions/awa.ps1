@@ -1,19 +1,24 @@
-Import-Module PSReadLine
-Set-PSReadLineKeyHandler -Chord Tab -Function MenuComplete
-$scriptblock = {
+Register-ArgumentCompleter -Native -CommandName awa -ScriptBlock {
     param($wordToComplete, $commandAst, $cursorPosition)
-    $Env:_AWA_COMPLETE = "complete_powershell"
-    $Env:_TYPER_COMPLETE_ARGS = $commandAst.ToString()
-    $Env:_TYPER_COMPLETE_WORD_TO_COMPLETE = $wordToComplete
-    awa | ForEach-Object {
-        $commandArray = $_ -Split ":::"
-        $command = $commandArray[0]
-        $helpString = $commandArray[1]
-        [System.Management.Automation.CompletionResult]::new(
-            $command, $command, 'ParameterValue', $helpString)
+    $length = [Math]::Max(0, $cursorPosition - $commandAst.Extent.StartOffset)
+    $asked = @{
+        _AWA_COMPLETE = 'powershell'
+        _AWA_LINE = $commandAst.Extent.Text.PadRight($length).Substring(0, $length)
+        _AWA_PASSING = "$PSNativeCommandArgumentPassing"
     }
-    $Env:_AWA_COMPLETE = ""
-    $Env:_TYPER_COMPLETE_ARGS = ""
-    $Env:_TYPER_COMPLETE_WORD_TO_COMPLETE = ""
+    try {
+        foreach ($name in $asked.Keys) {
+            [Environment]::SetEnvironmentVariable($name, $asked[$name])
+        }
+        $reply = @(awa 2>$null)
+    } finally {
+        foreach ($name in $asked.Keys) { [Environment]::SetEnvironmentVariable($name, $null) }
+    }
+    foreach ($line in $reply) {
+        if (-not $line.StartsWith('=')) {
+            $one = ConvertFrom-Json $line
+            [System.Management.Automation.CompletionResult]::new(
+                $one.text, $one.shown, 'ParameterValue', $one.about)
+        }
+    }
 }
-Register-ArgumentCompleter -Native -CommandName awa -ScriptBlock $scriptblock

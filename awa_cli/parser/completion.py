@@ -8,6 +8,7 @@ from typing import Any, Final
 import typer  # noqa: TC002 - typer reads the annotations at run time
 
 from awa_cli.invocation import common
+from awa_cli.parser.shells.words import Unfinished
 from awa_cli.terminal.formats import Format
 from awa_lib.states import STATES
 
@@ -55,7 +56,7 @@ def events(incomplete: str) -> list[str]:
 
 def formats(incomplete: str) -> list[str]:
     """Complete an output format."""
-    names = [f"{one}=" if one is Format.template else str(one) for one in Format]
+    names = [Unfinished(f"{one}=") if one is Format.template else str(one) for one in Format]
     return [name for name in names if name.startswith(incomplete)]
 
 

@@ -253,7 +253,7 @@ def _verb(info: CommandInfo) -> str:
 app = typer.Typer(
     cls=Root,
     name="awa",
-    add_completion=True,
+    add_completion=False,  # parser.tab and parser.shells complete
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="""
     awa job list --state failed      # list failed jobs
@@ -276,10 +276,42 @@ def _version(value: bool) -> None:
         raise typer.Exit
 
 
+def _install(value: bool) -> None:
+    if value:
+        from awa_cli.parser.shells.install import install
+        from awa_cli.terminal.output import result
+
+        shell, path = install()
+        result(f"Completion for {shell} installed in {path}; it takes effect in a new shell.")
+        raise typer.Exit
+
+
+def _show(value: bool) -> None:
+    if value:
+        from awa_cli.parser.shells.install import current_shell, script
+
+        typer.echo(script(current_shell()), nl=False)
+        raise typer.Exit
+
+
 @app.callback()
 def root(
     version: bool = typer.Option(
         False, "--version", "-V", is_eager=True, callback=_version, help="Print the version."
+    ),
+    install_completion: bool = typer.Option(
+        False,
+        "--install-completion",
+        is_eager=True,
+        callback=_install,
+        help="Install completion for the current shell.",
+    ),
+    show_completion: bool = typer.Option(
+        False,
+        "--show-completion",
+        is_eager=True,
+        callback=_show,
+        help="Print the completion script of the current shell, to install it elsewhere.",
     ),
 ) -> None:
     """Operate a job queue that lives in PostgreSQL.

@@ -21,13 +21,15 @@ def completed(url: str | None, *words: str) -> list[str]:
     for _ in range(3):
         done = subprocess.run(
             [sys.executable, "-m", "awa_cli"], timeout=30, capture_output=True, text=True,
-            env=environment(url, _AWA_COMPLETE="complete_bash", COMP_WORDS=" ".join(words),
-                            COMP_CWORD=str(len(words) - 1)),
+            env=environment(url, _AWA_COMPLETE="bash", _AWA_LINE=" ".join(words),
+                            _AWA_WORD=words[-1]),
         )  # fmt: skip
         assert (done.returncode, done.stderr) == (0, "")
-        if done.stdout:
+        kind, *found = done.stdout.split()
+        assert kind.startswith("=")
+        if found:
             break
-    return done.stdout.split()
+    return found
 
 
 def test_names(database_url, add, cli) -> None:
@@ -69,6 +71,21 @@ def test_words_that_need_no_database() -> None:
     assert completed(None, "awa", "job", "list", "--sort", "run") == ["run_at"]
     assert completed(None, "awa", "job", "list", "-o", "t") == ["table", "template="]
     assert completed(None, "awa", "job", "show", "1", "-o", "") == ["table", "json"]
+    assert completed(None, "awa", "job", "list", "--so") == ["--sort"]
+
+
+def test_silent_after_a_mistake() -> None:
+    assert completed(None, "awa", "quee", "show", "") == []
+    assert completed(None, "awa", "--nonsense", "queue", "show", "") == []
+
+
+def test_a_script_that_asks_in_another_way_is_told_so() -> None:
+    env = environment(None, _AWA_COMPLETE="complete_bash")
+    done = subprocess.run(
+        [sys.executable, "-m", "awa_cli"], env=env, capture_output=True, text=True, timeout=30
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "awa --install-completion" in done.stderr
 
 
 @pytest.mark.parametrize("url", [None, "postgresql://127.0.0.1:1/x", "nonsense", "embedded:/no"])

@@ -150,11 +150,11 @@ def test_a_pooler_is_found_by_the_command(process, pooled_url) -> None:
 
 
 def test_completion_knows_the_checks(offline, monkeypatch) -> None:
-    env = environment(None, _AWA_COMPLETE="complete_bash", COMP_WORDS="awa doctor --check ho",
-                      COMP_CWORD="3")  # fmt: skip
+    env = environment(None, _AWA_COMPLETE="bash", _AWA_LINE="awa doctor --check ho",
+                      _AWA_WORD="ho")  # fmt: skip
     done = subprocess.run(argv(), env=env, capture_output=True, text=True, timeout=30)
 
-    assert done.stdout.split() == ["horizon"]
+    assert done.stdout.split() == ["=space", "horizon"]
 
 
 def test_an_unreachable_server_exits_3(offline) -> None:
