@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from awa_cli.version import version
 from awa_cli.views.actions import ACTIONS
@@ -21,7 +21,7 @@ from awa_cli.web.pages._static import stamp
 from awa_cli.web.pages.navigation import NAVIGATION
 from awa_cli.web.path_names import step
 from awa_cli.web.query_string import read_params
-from awa_cli.web.scope import PATH, identity_of
+from awa_cli.web.scope import PATH, identity_of, root_of
 from awa_lib.errors import AwaError
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from awa_cli.web.problems import Refused
     from awa_cli.web.state import State
 
-__all__ = ["act", "at", "error_page", "fields", "read", "render", "report", "root_of"]
+__all__ = ["act", "at", "error_page", "fields", "read", "redirect", "render", "report"]
 
 _TEMPLATES: Final = Path(__file__).parents[1] / "templates"
 
@@ -113,9 +113,9 @@ async def render(
     """
     if part is not None and _wants_part(request):
         template = part
-    root = root_of(request)
+    root = root_of(request.scope)
     # Not request.url: it drops line ends, and takes a "?" in a name for the query.
-    path = request.scope["path"].removeprefix(root)
+    path = request.scope[PATH]
     here = quote(path, safe="/!$&'()*+,;=:@")
     if query := request.scope["query_string"].decode("latin-1"):
         here += f"?{query}"
@@ -172,9 +172,9 @@ def error_page(scope: Scope, refused: Refused, phrase: str) -> Response:
         who = None
     text = _text(
         "error.html",
-        scope["path"].removesuffix(scope[PATH]),
+        root_of(scope),
         scope[PATH],
-        here=scope[PATH],
+        here=quote(scope[PATH]),
         csrf="",
         who=who,
         read_only=False,
@@ -237,7 +237,7 @@ async def act(
     finally:
         state.cache.clear()
     if go is not None:
-        return Response(status_code=204, headers={"HX-Redirect": root_of(request) + go})
+        return Response(status_code=204, headers={"HX-Redirect": root_of(request.scope) + go})
     return report(ACTIONS[action_id].done.format(target=target))
 
 
@@ -251,6 +251,6 @@ def report(text: str, *, to: str | None = None) -> Response:
     return Response(status_code=204, headers={"HX-Trigger": events})
 
 
-def root_of(request: Request) -> str:
-    """Return the prefix of each path, for a server that is mounted in an application."""
-    return str(request.scope.get("root_path", ""))
+def redirect(request: Request, to: str) -> Response:
+    """Lead a browser to the page at this path."""
+    return RedirectResponse(root_of(request.scope) + to, 303)
