@@ -10,7 +10,6 @@ import re
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
 
 from awa_lib.errors import InvalidInput
 
@@ -104,14 +103,11 @@ def parse_host(text: str) -> Host | None:
 
 def parse_origin(text: str) -> tuple[str, Host] | None:
     """Return (scheme, host with its port) of an origin of the web; None for another text."""
-    try:
-        parts = urlsplit(text)
-    except ValueError:  # brackets that hold no address
+    scheme, _, authority = text.partition("://")
+    scheme, host = scheme.lower(), parse_host(authority)
+    if scheme not in _DEFAULT_PORTS or host is None:
         return None
-    host = parse_host(parts.netloc)
-    if parts.scheme not in _DEFAULT_PORTS or host is None or parts[2:] != ("", "", ""):
-        return None
-    return parts.scheme, host.at(parts.scheme)
+    return scheme, host.at(scheme)
 
 
 def parse_networks(texts: Iterable[object]) -> Networks:

@@ -103,6 +103,16 @@ def at(*parts: object) -> str:
     return "/" + "/".join(map(step, parts))
 
 
+def _here(scope: Scope) -> str:
+    """Return the address of a request, without the root."""
+    # Not request.url: it drops line ends, and takes a "?" in a name for the query.
+    here = quote(scope[PATH], safe="/!$&'()*+,;=:@")
+    if here.startswith("//"):  # would name another host
+        here = f"/%2F{here[2:]}"
+    query = scope.get("query_string", b"").decode("latin-1")
+    return f"{here}?{query}" if query else here
+
+
 async def render(
     request: Request, template: str, status: int = 200, *, part: str | None = None, **context: Any
 ) -> Response:
@@ -113,21 +123,13 @@ async def render(
     """
     if part is not None and _wants_part(request):
         template = part
-    root = root_of(request.scope)
-    # Not request.url: it drops line ends, and takes a "?" in a name for the query.
-    path = request.scope[PATH]
-    here = quote(path, safe="/!$&'()*+,;=:@")
-    if query := request.scope["query_string"].decode("latin-1"):
-        here += f"?{query}"
     token = request.cookies.get(COOKIE, "")
     fresh = not is_csrf(token)
     if fresh:
         token = new_csrf()
     text = _text(
         template,
-        root,
-        path,
-        here=here,
+        request.scope,
         csrf=token,
         who=identity_of(request.scope),
         read_only=await _read_only(request),
@@ -138,7 +140,7 @@ async def render(
         response.set_cookie(
             COOKIE,
             token,
-            path=root or "/",
+            path=root_of(request.scope) or "/",
             httponly=True,
             samesite="strict",
             secure=request.url.scheme == "https",
@@ -146,13 +148,15 @@ async def render(
     return response
 
 
-def _text(template: str, root: str, path: str, **context: Any) -> str:
+def _text(template: str, scope: Scope, **context: Any) -> str:
+    root = root_of(scope)
     return (
         _environment()
         .get_template(template)
         .render(
             root=root,
-            path=path,
+            path=scope[PATH],
+            here=_here(scope),
             static=lambda name: f"{root}/static/{name}?v={stamp(name)}",
             **context,
         )
@@ -172,9 +176,7 @@ def error_page(scope: Scope, refused: Refused, phrase: str) -> Response:
         who = None
     text = _text(
         "error.html",
-        root_of(scope),
-        scope[PATH],
-        here=quote(scope[PATH]),
+        scope,
         csrf="",
         who=who,
         read_only=False,
