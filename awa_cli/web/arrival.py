@@ -115,7 +115,7 @@ class Arrivals:
         try:
             return read_prefix(text, "the header X-Forwarded-Prefix")
         except InvalidInput as error:
-            raise Refused(400, str(error), error.why, error.hint) from None
+            raise Refused(421, str(error), error.why, error.hint) from None
 
     def _trusted(self) -> Networks:
         access = self._settings.current_access()

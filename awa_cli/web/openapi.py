@@ -27,7 +27,7 @@ _REASONS: Final = {
     409: "The state of the object does not allow this.",
     413: "The body is too long.",
     415: "The content type of the body is not JSON.",
-    421: "The host name is not allowed.",
+    421: "The host name, or the prefix that a proxy tells, is not allowed.",
     422: "A value is not valid.",
     429: "Too many requests.",
     500: "A fault in the server.",

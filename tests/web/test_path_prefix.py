@@ -213,7 +213,7 @@ async def test_a_wicked_prefix_is_refused_with_its_reason(database_url, prefix) 
         told = prefix.encode("latin-1")
         for headers in ({b"Accept": b"text/html"}, {}):
             answer = await client.get("/jobs", headers={**headers, b"X-Forwarded-Prefix": told})
-            assert answer.status_code == 400
+            assert answer.status_code == 421
             assert not headers or "<script>" not in answer.text
             assert "location" not in answer.headers
             assert "the header X-Forwarded-Prefix" in html.unescape(answer.text)
