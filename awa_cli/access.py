@@ -24,14 +24,16 @@ import re
 import secrets
 import tomllib
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import TYPE_CHECKING, Any, Final
 
+from awa_cli.addresses import parse_ip, parse_networks
 from awa_cli.input import decoded
 from awa_lib.errors import InvalidInput
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from awa_cli.addresses import Networks
 
 __all__ = [
     "NAME",
@@ -77,16 +79,13 @@ class Proxy:
     """A proxy that authenticates its users and names them in a header."""
 
     header: str
-    networks: tuple[IPv4Network | IPv6Network, ...]
+    networks: Networks
     scope: str
 
     def trusts(self, peer: str) -> bool:
         """Return whether requests from this address come from the proxy."""
-        try:
-            address = ip_address(peer)
-        except ValueError:
-            return False
-        return any(address in network for network in self.networks)
+        address = parse_ip(peer)
+        return address is not None and any(address in network for network in self.networks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,12 +181,13 @@ def _proxy(path: Path, table: Any) -> Proxy:
         raise _bad(path, "proxy must have header, from and scope, and nothing else")
     if not isinstance(table["header"], str) or not re.fullmatch(r"[A-Za-z0-9-]+", table["header"]):
         raise _bad(path, "proxy.header must be a header name")
+    texts = table["from"] if isinstance(table["from"], list) else []
     try:
-        networks = tuple(ip_network(one) for one in table["from"])
-    except (ValueError, TypeError):
+        networks = parse_networks(texts)
+    except InvalidInput:  # its text has the value
         networks = ()
     if not networks:
-        raise _bad(path, 'proxy.from must list addresses, like ["10.0.0.5/32"]')
+        raise _bad(path, 'proxy.from must list addresses, like ["10.0.0.5", "10.0.0.0/24"]')
     return Proxy(table["header"].lower(), networks, _scope(path, "the proxy", table))
 
 

@@ -25,10 +25,12 @@ __all__ = [
     "Port",
     "Secret",
     "Strict",
+    "TrustedProxy",
     "address_of",
     "announce",
     "env_flag",
     "pool_limits",
+    "read_proxies",
     "read_secret",
     "run",
 ]
@@ -91,6 +93,14 @@ Strict = Annotated[
         "--strict-signatures", help="Accept only signatures that cover the whole callback request."
     ),
 ]
+TrustedProxy = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="ADDRESS",
+        envvar="AWA_TRUSTED_PROXY",
+        help="Address or network of a proxy whose X-Forwarded-* headers count; may be repeated.",
+    ),
+]
 
 
 def env_flag(name: str) -> bool:
@@ -120,6 +130,19 @@ def read_secret(text: str | None) -> bytes | None:
         ) from None
 
 
+def read_proxies(texts: list[str] | None) -> frozenset[str]:
+    """Return the addresses of trusted proxies.  Raises InvalidInput."""
+    from awa_cli.addresses import parse_networks
+    from awa_lib.errors import InvalidInput
+
+    found = frozenset(one for text in texts or () for one in text.replace(",", " ").split())
+    try:
+        parse_networks(found)
+    except InvalidInput as error:
+        raise InvalidInput(f"--trusted-proxy: {error}", why=error.why, hint=error.hint) from None
+    return found
+
+
 def run(
     ctx: typer.Context, settings: Settings, host: str, port: int, *, callbacks: str | None = None
 ) -> int:
@@ -143,7 +166,9 @@ def run(
         if part is None:
             say(f"database: {target.title(color=False)}")
             mode = " (forced read-only)" if settings.read_only else ""
-            announce(f"AWA UI listening on {address_of(sock)}{mode}")
+            announce(f"AWA UI listening on {address_of(sock)}{settings.path_prefix}{mode}")
+            if callbacks is not None:
+                say(f"callbacks: {address_of(sock)}{callbacks}/ID/complete|fail|resume|heartbeat")
         serve(app, sock)
     return 0
 
@@ -160,5 +185,7 @@ def announce(text: str) -> None:
 
 def address_of(sock: socket.socket) -> str:
     """Return the URL of a listening socket."""
+    from awa_cli.addresses import bracketed
+
     host, port = sock.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"http://{bracketed(host)}:{port}"

@@ -17,8 +17,10 @@ from awa_cli.commands._server import (
     Port,
     Secret,
     Strict,
+    TrustedProxy,
     env_flag,
     pool_limits,
+    read_proxies,
     read_secret,
     run,
 )
@@ -63,6 +65,7 @@ def serve(
     host: Host = "127.0.0.1",
     port: Port = 4000,
     path_prefix: PathPrefix = "/api/callbacks",
+    trusted_proxy: TrustedProxy = None,
     callback_hmac_secret: Secret = None,
     strict_signatures: Strict = False,
     allow_unsigned: AllowUnsigned = False,
@@ -77,7 +80,7 @@ def serve(
     The secret that the workers sign with is required, unless --allow-unsigned is given.
     """
     need_serve("awa callbacks serve")
-    from awa_cli.web.launch import Settings
+    from awa_cli.web.launch import Settings, read_callback_path
     from awa_lib.errors import InvalidInput
 
     secret = read_secret(callback_hmac_secret)
@@ -87,10 +90,6 @@ def serve(
             why="without signatures, anybody who knows the id of a callback can end its job",
             hint="set AWA_CALLBACK_HMAC_SECRET (openssl rand -hex 32), or add --allow-unsigned",
         )
-    if not path_prefix.startswith("/") or path_prefix != path_prefix.rstrip("/"):
-        raise InvalidInput(
-            f"--path-prefix {path_prefix!r} is not a path", hint="write it like /api/callbacks"
-        )
     settings = Settings(
         pool=pool_limits(
             pool_max, pool_min, pool_idle_timeout, pool_max_lifetime, pool_acquire_timeout
@@ -98,5 +97,8 @@ def serve(
         secret=secret,
         strict=strict_signatures,
         hosts=frozenset({"*"}),
+        trusted_proxies=read_proxies(trusted_proxy),
     )
-    return run(ctx, settings, host, port, callbacks=path_prefix)
+    return run(
+        ctx, settings, host, port, callbacks=read_callback_path(path_prefix, "--path-prefix")
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,15 +19,20 @@ from awa_cli.commands._server import (
     Port,
     Secret,
     Strict,
+    TrustedProxy,
     address_of,
     announce,
     env_flag,
     pool_limits,
+    read_proxies,
     read_secret,
     run,
 )
 from awa_cli.invocation import common
 from awa_cli.parser.options import Redact
+
+if TYPE_CHECKING:
+    from awa_cli.web.launch import Settings
 
 __all__ = ["app"]
 
@@ -50,6 +55,15 @@ CorsOrigin = Annotated[
     list[str] | None,
     typer.Option(metavar="URL", help="Origin whose pages may use the API; may be repeated."),
 ]
+PathPrefix = Annotated[
+    str,
+    typer.Option(
+        metavar="PATH",
+        envvar="AWA_PATH_PREFIX",
+        show_default=False,
+        help="URL path below which a proxy serves this server, like /awa.",
+    ),
+]
 Workers = Annotated[
     int, typer.Option(metavar="N", min=1, help="Number of processes that share the port.")
 ]
@@ -66,6 +80,7 @@ CacheTtl = Annotated[
     awa serve
     awa serve --context production --read-only
     awa serve --host 0.0.0.0 --auth access.toml --allowed-host jobs.example.org
+    awa serve --path-prefix /awa --trusted-proxy localhost
     awa serve --redact 'password|token|secret'
     """
 )
@@ -79,6 +94,8 @@ def serve(
     redact: Redact = None,
     allowed_host: AllowedHost = None,
     cors_origin: CorsOrigin = None,
+    path_prefix: PathPrefix = "",
+    trusted_proxy: TrustedProxy = None,
     callback_hmac_secret: Secret = None,
     strict_signatures: Strict = False,
     workers: Workers = 1,
@@ -96,7 +113,7 @@ def serve(
     """
     need_serve("awa serve")
     from awa_cli.redact import read_redactor
-    from awa_cli.web.launch import Settings
+    from awa_cli.web.launch import Settings, read_prefix
 
     settings = Settings(
         pool=pool_limits(
@@ -107,18 +124,21 @@ def serve(
         secret=read_secret(callback_hmac_secret),
         strict=strict_signatures,
         access=_access(auth, host),
-        hosts=frozenset(name.lower() for name in allowed_host or ()),
+        hosts=_hosts(allowed_host or []),
         origins=_origins(cors_origin or []),
+        path_prefix=read_prefix(path_prefix, "--path-prefix"),
+        trusted_proxies=read_proxies(trusted_proxy),
         redactor=read_redactor(redact),
     )
     if workers > 1 and "AWA_SERVE_PART" not in os.environ:
-        return _supervise(ctx, host, port, workers)
+        return _supervise(ctx, settings, host, port, workers)
     return run(ctx, settings, host, port)
 
 
 def _access(path: Path | None, host: str) -> Any:
     """Return the access file.  Raises InvalidInput if there is none and others can connect."""
-    from awa_cli.web.launch import AccessFile, is_loopback
+    from awa_cli.addresses import is_loopback
+    from awa_cli.web.launch import AccessFile
     from awa_lib.errors import InvalidInput
 
     if path is not None:
@@ -132,25 +152,40 @@ def _access(path: Path | None, host: str) -> Any:
     return None
 
 
-def _origins(urls: list[str]) -> frozenset[str]:
-    from urllib.parse import urlsplit
-
+def _hosts(names: list[str]) -> frozenset[str]:
+    from awa_cli.addresses import bracketed, parse_host
     from awa_lib.errors import InvalidInput
 
+    for name in names:
+        host = parse_host(bracketed(name))
+        if name != "*" and (host is None or host.port is not None):
+            raise InvalidInput(
+                f"--allowed-host {name!r} is not a host name",
+                why="it is a name or an address, without a scheme, a port or a path",
+                hint="write it like --allowed-host jobs.example.org",
+            )
+    return frozenset(names)
+
+
+def _origins(urls: list[str]) -> frozenset[str]:
+    """Return the origins as browsers write them: in lower case, without the default port."""
+    from awa_cli.addresses import parse_origin
+    from awa_lib.errors import InvalidInput
+
+    origins = set()
     for url in urls:
-        try:
-            parts = urlsplit(url)
-        except ValueError:  # brackets that hold no address
-            parts = urlsplit("")
-        if parts.scheme not in {"http", "https"} or url != f"{parts.scheme}://{parts.netloc}":
+        found = parse_origin(url)
+        if found is None:
             raise InvalidInput(
                 f"--cors-origin {url!r} is not an origin",
                 hint="write it like --cors-origin https://app.example.org",
             )
-    return frozenset(urls)
+        scheme, host = found
+        origins.add(host.origin(scheme))
+    return frozenset(origins)
 
 
-def _supervise(ctx: typer.Context, host: str, port: int, workers: int) -> int:
+def _supervise(ctx: typer.Context, settings: Settings, host: str, port: int, workers: int) -> int:
     """Run this command line in several processes that share the port."""
     import sys
 
@@ -164,5 +199,5 @@ def _supervise(ctx: typer.Context, host: str, port: int, workers: int) -> int:
     sock = bind(host, port, shared=True, listening=False)
     os.environ["DATABASE_URL"] = target.full_url
     os.environ["AWA_SERVE_PART"] = str(sock.getsockname()[1])
-    announce(f"AWA UI listening on {address_of(sock)}")
+    announce(f"AWA UI listening on {address_of(sock)}{settings.path_prefix}")
     return Supervisor(child_argv(sys.argv[1:]), workers).run()

@@ -149,6 +149,7 @@ def _probes(client: AsyncClient, health_port: str | None) -> Iterator[None]:
     if health_port is None:
         yield
         return
+    from awa_cli.addresses import bracketed
     from awa_cli.commands._extras import need_serve
     from awa_cli.terminal.output import say
 
@@ -158,7 +159,7 @@ def _probes(client: AsyncClient, health_port: str | None) -> Iterator[None]:
     host, port = read_address(health_port)
     url = client._database_url  # noqa: SLF001 - awa 0.5 has no public name for it
     with observed(client, url, host, port) as bound:
-        say(f"health: http://{host}:{bound}/readyz")
+        say(f"health: http://{bracketed(host)}:{bound}/readyz")
         yield
 
 

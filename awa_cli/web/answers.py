@@ -10,7 +10,7 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 
 from awa_cli.web.problems import Problem
-from awa_cli.web.scope import PATH
+from awa_cli.web.scope import PAGES, PATH
 
 if TYPE_CHECKING:
     from starlette.responses import Response
@@ -35,5 +35,7 @@ def answer(scope: Scope, refused: Refused) -> Response:
 
 def _is_navigation(scope: Scope) -> bool:
     """Return whether a browser opens a page, rather than a program or a script a document."""
+    if not scope[PAGES]:
+        return False
     accept = Headers(scope=scope).get("accept", "")
     return "text/html" in accept and not scope[PATH].startswith("/api/")

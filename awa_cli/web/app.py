@@ -64,7 +64,7 @@ def callback_app(
 
     # Without a secret, anyone who knows the id of a callback may answer it; the command warns.
     anybody = Identity("anybody", "operate", "signature")
-    return _build(database_url, settings, load, prefix, lambda _: anybody)
+    return _build(database_url, settings, load, prefix, lambda _: anybody, pages=False)
 
 
 def _build(
@@ -73,6 +73,8 @@ def _build(
     load: Callable[[State, Hub], ASGIApp],
     callbacks: str,
     user: Callable[[Scope], Identity | None] | None,
+    *,
+    pages: bool = True,
 ) -> Starlette:
     state = State(database_url, settings)
     hub = Hub(state)
@@ -91,7 +93,7 @@ def _build(
 
     app = Starlette(
         routes=[Route("/healthz", _alive), Route("/readyz", _ready)],
-        middleware=[Middleware(Guard, settings, signed=signed, user=user)],
+        middleware=[Middleware(Guard, settings, signed=signed, user=user, pages=pages)],
         exception_handlers={HTTPException: _refuse},
         lifespan=lifespan,
     )

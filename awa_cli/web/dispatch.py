@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import MISSING
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -15,7 +15,7 @@ from awa_cli.web.endpoints import path_parts
 from awa_cli.web.json_schema import check_object, from_text, unknown
 from awa_cli.web.problems import Refused
 from awa_cli.web.query_string import read_pairs
-from awa_cli.web.scope import identity_of
+from awa_cli.web.scope import PATH, identity_of, root_of
 from awa_cli.web.signing import SignatureCheck
 from awa_lib.errors import InvalidInput
 
@@ -206,4 +206,4 @@ def _next_link(
         return None
     pairs = [(name, text) for name, text in _pairs(request) if name != "before_id"]
     query = urlencode([*pairs, ("before_id", rows[-1]["id"])])
-    return f'<{request.url.path}?{query}>; rel="next"'
+    return f'<{root_of(request.scope)}{quote(request.scope[PATH])}?{query}>; rel="next"'

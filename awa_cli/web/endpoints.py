@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 from urllib.parse import unquote_to_bytes
 
 from awa_cli.web.json_schema import Schemas, without_null
+from awa_cli.web.place import raw_below
 from awa_lib.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -161,10 +162,7 @@ def path_parts(scope: Scope) -> list[str]:
 
     Raises InvalidInput for a path that is not UTF-8.
     """
-    full, root = scope["path"], scope.get("root_path", "")
-    above = root.count("/") if full.startswith(root) else 0
-    raw: bytes = scope.get("raw_path") or full.encode()
-    parts = raw.partition(b"?")[0].split(b"/")[1 + above :]
+    parts = raw_below(scope["raw_path"], scope["root_path"]).split(b"/")[1:]
     try:
         return [unquote_to_bytes(part).decode() for part in parts]
     except UnicodeDecodeError:

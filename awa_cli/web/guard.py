@@ -17,15 +17,17 @@ from starlette.requests import cookie_parser
 from awa_cli.access import Access, Identity
 from awa_cli.web import origins
 from awa_cli.web.answers import answer
+from awa_cli.web.arrival import Arrivals
 from awa_cli.web.problems import Refused, problem_of
 from awa_cli.web.rate_limits import Buckets, bounded
-from awa_cli.web.scope import IDENTITY, PATH
+from awa_cli.web.scope import IDENTITY, PAGES, PATH, ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+    from awa_cli.web.arrival import Arrival
     from awa_cli.web.settings import Settings
 
 __all__ = ["Guard"]
@@ -57,6 +59,7 @@ class Guard:
     """Admit requests, or answer them; add the security headers to every answer.
 
     ``signed(path)`` returns whether requests of a path carry a signature, which is checked later.
+    ``pages`` is whether the server has pages: without them no proxy needs to tell their prefix.
     ``user(scope)`` is the callable of an application that this server is mounted in: it returns
     the identity of the application's user, or None.
     """
@@ -68,9 +71,12 @@ class Guard:
         *,
         signed: Callable[[str], bool] = lambda _: False,
         user: Callable[[Scope], Identity | None] | None = None,
+        pages: bool = True,
     ) -> None:
         self._app = app
         self._settings = settings
+        self._arrivals = Arrivals(settings, prefixed=pages)
+        self._pages = pages
         self._signed = signed
         self._user = user
         self._reads = Buckets(*_READ_LIMIT)
@@ -82,9 +88,7 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        # Kept before routing, which adds mount points to root_path.
-        scope[PATH] = scope["path"].removeprefix(scope.get("root_path", ""))
-        headers = Headers(scope=scope)
+        arrived: Scope = {**scope, PATH: scope["path"], ROOT: "", PAGES: self._pages}
         started = False
         cors_origin: str | None = None
 
@@ -97,42 +101,46 @@ class Guard:
             await send(message)
 
         try:
-            if origins.check_origin(self._settings, scope, headers):
+            arrival = self._arrivals.of(scope)
+            arrived = self._arrivals.scope(arrived, arrival)
+            headers = Headers(scope=arrived)
+            if origins.check_origin(self._settings, arrival, scope["method"], headers):
                 cors_origin = headers["origin"]
             if cors_origin is not None and _is_preflight(scope, headers):
                 await _empty(out)
                 return
-            await self._admit(scope, headers)
-            limited = bounded(scope, receive, self._settings.body_bytes)
-            await self._app(scope, limited, out)
+            await self._admit(arrived, arrival, headers)
+            limited = bounded(arrived, receive, self._settings.body_bytes)
+            await self._app(arrived, limited, out)
         except Exception as error:
             refused = problem_of(error)
             if started:
                 raise
-            await answer(scope, refused)(scope, receive, out)
+            await answer(arrived, refused)(arrived, receive, out)
 
-    async def _admit(self, scope: Scope, headers: Headers) -> None:
+    async def _admit(self, scope: Scope, arrival: Arrival, headers: Headers) -> None:
         """Identify the caller of the request.  Raises Refused."""
         path = scope[PATH]
         safe = scope["method"] in origins.SAFE
         if path in _OPEN and safe:
             scope[IDENTITY] = Identity("anybody", "read", "none")
             return
-        origins.check_host(self._settings, headers)
-        peer = _peer(scope)
+        local_only = self._settings.access is None and self._user is None
+        origins.check_host(self._settings, arrival, local_only=local_only)
+        client = arrival.client
         if self._signed(path):
-            scope[IDENTITY] = Identity(peer, "read", "signature")
+            scope[IDENTITY] = Identity(client, "read", "signature")
             return
-        who = await self._identify(scope, headers, peer)
+        who = await self._identify(scope, arrival, headers)
         scope[IDENTITY] = who
         if safe:
-            self._reads.require(peer, "requests")
+            self._reads.require(client, "requests")
             return
-        self._changes.require(f"{peer} {who.name}", "changes")
+        self._changes.require(f"{client} {who.name}", "changes")
         if who.way != "token":
             origins.check_token(headers, cookie_parser(headers.get("cookie", "")))
 
-    async def _identify(self, scope: Scope, headers: Headers, peer: str) -> Identity:
+    async def _identify(self, scope: Scope, arrival: Arrival, headers: Headers) -> Identity:
         access = self._settings.current_access()
         if self._user is not None:
             found = self._user(scope)
@@ -140,7 +148,7 @@ class Guard:
                 raise Refused(401, "you are not logged in", do="log in to the application")
             return found
         if access is None:
-            if not origins.is_loopback(peer):
+            if not arrival.local:
                 raise Refused(
                     403,
                     "only requests from this machine are accepted",
@@ -148,12 +156,12 @@ class Guard:
                     "start it with awa serve --auth FILE; see awa access --help",
                 )
             return Identity("local", "operate", "local")
-        if access.proxy is not None and access.proxy.trusts(peer):
+        if access.proxy is not None and access.proxy.trusts(arrival.peer):
             name = headers.get(access.proxy.header, "").strip()
             if name:
                 return Identity(name[:64], access.proxy.scope, "proxy")
         self._passwords.follow(access)
-        return await self._passwords.identify(headers.get("authorization", ""), peer)
+        return await self._passwords.identify(headers.get("authorization", ""), arrival.client)
 
 
 class _Passwords:
@@ -224,12 +232,6 @@ class _Passwords:
             "log in as a user of the access file, or send a token: Authorization: Bearer TOKEN",
             {"WWW-Authenticate": ", ".join(ways)} if ways else {},
         )
-
-
-def _peer(scope: Scope) -> str:
-    """Return the address of the client; a client of a Unix socket has none and counts as local."""
-    client = scope.get("client")
-    return str(client[0]) if client and client[0] else "127.0.0.1"
 
 
 def _cors(origin: str | None, scope: Scope) -> list[tuple[bytes, bytes]]:

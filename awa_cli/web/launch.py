@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from awa_cli.web.access_file import AccessFile
-from awa_cli.web.origins import is_loopback
+from awa_cli.web.prefix import read_callback_path, read_prefix
 from awa_cli.web.server import bind
 from awa_cli.web.server import serve as _serve
 from awa_cli.web.settings import Settings
@@ -13,7 +13,15 @@ from awa_cli.web.settings import Settings
 if TYPE_CHECKING:
     import socket
 
-__all__ = ["AccessFile", "Settings", "application", "bind", "is_loopback", "serve"]
+__all__ = [
+    "AccessFile",
+    "Settings",
+    "application",
+    "bind",
+    "read_callback_path",
+    "read_prefix",
+    "serve",
+]
 
 
 def application(url: str, settings: Settings, *, callbacks: str | None = None) -> Any:

@@ -27,7 +27,7 @@ _REASONS: Final = {
     409: "The state of the object does not allow this.",
     413: "The body is too long.",
     415: "The content type of the body is not JSON.",
-    421: "The host name is not allowed.",
+    421: "The host name, or the prefix that a proxy tells, is not allowed.",
     422: "A value is not valid.",
     429: "Too many requests.",
     500: "A fault in the server.",
@@ -37,9 +37,14 @@ _READS: Final = (401, 403, 404, 421, 422, 429, 500, 503)
 _CHANGES: Final = (400, 401, 403, 404, 408, 409, 413, 415, 421, 422, 429, 500, 503)
 
 
+def document(table: Table, root: str = "") -> dict[str, Any]:
+    """Return the OpenAPI document of a table, whose server is below ``root``."""
+    found = _document(table)
+    return {**found, "servers": [{"url": root}]} if root else found
+
+
 @cache
-def document(table: Table) -> dict[str, Any]:
-    """Return the OpenAPI document of a table."""
+def _document(table: Table) -> dict[str, Any]:
     schemas = Schemas()
     paths: dict[str, dict[str, Any]] = {}
     for endpoint in table.endpoints:

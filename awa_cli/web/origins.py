@@ -11,17 +11,15 @@ from __future__ import annotations
 import hmac
 import re
 import secrets
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
 
+from awa_cli.addresses import Host, is_loopback, parse_host, parse_origin
 from awa_cli.web.problems import Refused
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from starlette.types import Scope
-
+    from awa_cli.web.arrival import Arrival
     from awa_cli.web.settings import Settings
 
 __all__ = [
@@ -32,7 +30,6 @@ __all__ = [
     "check_origin",
     "check_token",
     "is_csrf",
-    "is_loopback",
     "new_csrf",
 ]
 
@@ -40,10 +37,12 @@ COOKIE: Final = "awa_csrf"
 TOKEN_HEADER: Final = "x-csrf-token"  # noqa: S105 - the name of a header
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{43}")
-# A name or an IPv4 address, or an IPv6 address in brackets; a port may follow.
-_HOST: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::[0-9]{1,5})?")
 # A browser sends at least one of these headers with a change; programs send none.
 _BROWSER_HEADERS: Final = ("origin", "sec-fetch-site", "cookie", "referer")
+_HOST_ON: Final = "the proxy must pass Host; in nginx: proxy_set_header Host $http_host;"
+_SCHEME_ON: Final = (
+    "the proxy must tell the scheme; in nginx: proxy_set_header X-Forwarded-Proto $scheme;"
+)
 
 
 def new_csrf() -> str:
@@ -56,37 +55,55 @@ def is_csrf(token: str) -> bool:
     return _TOKEN.fullmatch(token) is not None
 
 
-def check_host(settings: Settings, headers: Mapping[str, str]) -> None:
-    """Raise Refused (421) if the Host header names another server."""
+def check_host(settings: Settings, arrival: Arrival, *, local_only: bool) -> None:
+    """Raise Refused (421) if the client asked for the name of another server.
+
+    ``local_only`` is whether everybody on this machine may do everything.
+    """
     if "*" in settings.hosts or (settings.access is not None and not settings.hosts):
         # Where callers log in, DNS rebinding gains nothing: the browser has no password to send.
         return
-    name = _name(headers.get("host", ""))
-    if name not in settings.hosts and not is_loopback(name):
-        raise Refused(
-            421,
-            "the host name is not allowed",
-            f"the Host header is {name[:100]!r}",
-            "use http://127.0.0.1, or start awa serve with --allowed-host NAME",
-        )
+    asked = [arrival.host]
+    if local_only:
+        # A page of a rebound name can send X-Forwarded-Host, but cannot choose Host.
+        asked.append(arrival.sent_host)
+    for text in asked:
+        if not _is_own(settings, text):
+            raise _wrong_host(settings, arrival, text)
 
 
-def _name(host: str) -> str:
-    found = _HOST.fullmatch(host)
-    return (found[1] or found[2]).lower() if found else ""
+def _is_own(settings: Settings, text: str) -> bool:
+    host = parse_host(text)
+    return host is not None and (host.name in settings.hosts or is_loopback(host.name))
 
 
-def is_loopback(name: str) -> bool:
-    """Return whether a name or an address is a loopback of this machine."""
-    if name == "localhost":
-        return True
-    try:
-        return ip_address(name).is_loopback
-    except ValueError:
-        return False
+def _wrong_host(settings: Settings, arrival: Arrival, text: str) -> Refused:
+    why = f"the Host header is {text[:100]!r}"
+    host = parse_host(text)
+    allow = f"start awa serve with --allowed-host {host.name[:100] if host else 'NAME'}"
+    if text == arrival.sent_host and arrival.told_host not in {"", text}:
+        what = f"{why}, and the proxy was asked for {arrival.told_host[:100]!r}"
+        trust = "" if arrival.trusted else f", or start awa serve with {_trust(arrival)}"
+        if _is_own(settings, arrival.told_host):
+            return Refused(
+                421, "the proxy does not pass the Host header on", what, _HOST_ON + trust
+            )
+    if text != arrival.sent_host:
+        why = f"X-Forwarded-Host is {text[:100]!r}"
+    if arrival.proxied:
+        do = f"if it is a name of this server, {allow}; else {_HOST_ON}"
+    else:
+        do = f"use http://127.0.0.1, or {allow}; behind a proxy, {_HOST_ON}"
+    return Refused(421, "the host name is not allowed", why, do)
 
 
-def check_origin(settings: Settings, scope: Scope, headers: Mapping[str, str]) -> bool:
+def _trust(arrival: Arrival) -> str:
+    return f"--trusted-proxy {arrival.peer}"
+
+
+def check_origin(
+    settings: Settings, arrival: Arrival, method: str, headers: Mapping[str, str]
+) -> bool:
     """Raise Refused (403) for a change sent by a page of another site.
 
     Return whether a page of a listed origin sends the request (CORS).
@@ -94,26 +111,57 @@ def check_origin(settings: Settings, scope: Scope, headers: Mapping[str, str]) -
     origin = headers.get("origin")
     if origin is not None and origin in settings.origins:
         return True
-    if scope["method"] in SAFE:
+    if method in SAFE:
         return False
     site = headers.get("sec-fetch-site")
-    if site not in {None, "same-origin"} or (origin is not None and not _same(origin, headers)):
-        raise Refused(
-            403,
-            "changes from pages of other sites are not allowed",
-            f"the request comes from {(origin or str(site))[:100]!r}",
-            "use the pages of this server, or a program with a token",
-        )
+    page = None if origin is None else parse_origin(origin)
+    if site not in {None, "same-origin"} or (origin is not None and page is None):
+        raise _other_site(f"the request comes from {(origin or str(site))[:100]!r}")
+    if page is not None:
+        _check_page(settings, arrival, page, f"the page is at {str(origin)[:100]!r}", site)
     return False
 
 
-def _same(origin: str, headers: Mapping[str, str]) -> bool:
-    """Compare with the Host header; the schemes may differ, since a proxy may terminate TLS."""
-    try:
-        parts = urlsplit(origin)
-    except ValueError:  # brackets that hold no address
-        return False
-    return parts.scheme in {"http", "https"} and parts.netloc == headers.get("host")
+def _check_page(
+    settings: Settings, arrival: Arrival, page: tuple[str, Host], where: str, site: str | None
+) -> None:
+    """Raise Refused (403) if a page is not at the address that the client asked for.
+
+    The schemes may differ unless a trusted proxy tells the scheme: a proxy may terminate TLS.
+    """
+    scheme, own = page
+    asked = parse_host(arrival.host)
+    if arrival.scheme not in {None, scheme}:
+        raise Refused(
+            403,
+            "the proxy tells another scheme than that of the page",
+            f"{where}, and X-Forwarded-Proto is {arrival.scheme!r}",
+            _SCHEME_ON,
+        )
+    if asked is not None and asked.at(scheme) == own:
+        return
+    why = f"{where}, and the Host header is {arrival.host[:100]!r}"
+    # The browser says that the page is ours, or only the port is lost, as by $host of nginx:
+    # something between changed Host.  Else a name that the server was started with shows that Host
+    # is passed on.
+    lost = asked is not None and asked == Host(own.name)
+    same = site == "same-origin" or lost
+    named = asked is not None and asked.name in settings.hosts
+    if same or (arrival.proxied and not named):
+        trust = ""
+        if not arrival.trusted and arrival.told_host not in {"", arrival.host}:
+            trust = f", or start awa serve with {_trust(arrival)}"
+        raise Refused(403, "the proxy does not pass the Host header on", why, _HOST_ON + trust)
+    raise _other_site(why, "" if named else f"; if this is its page, {_HOST_ON}")
+
+
+def _other_site(why: str, more: str = "") -> Refused:
+    return Refused(
+        403,
+        "changes from pages of other sites are not allowed",
+        why,
+        f"use the pages of this server, or a program with a token{more}",
+    )
 
 
 def check_token(headers: Mapping[str, str], cookies: Mapping[str, str]) -> None:

@@ -16,6 +16,7 @@ from awa_cli.web.dispatch import Api, dumps
 from awa_cli.web.json_schema import unknown
 from awa_cli.web.path_names import Below
 from awa_cli.web.problems import Refused
+from awa_cli.web.scope import root_of
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -50,18 +51,20 @@ def callback_routes(state: State, prefix: str) -> Router:
 
 
 class _Document:
-    """The OpenAPI document, encoded at its first request."""
+    """The OpenAPI document, encoded at the first request for each place of the server."""
 
     def __init__(self, table: Table) -> None:
         self._table = table
-        self._text = b""
+        self._root, self._text = "", b""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         _only_get(scope)
-        if not self._text:
+        root = root_of(scope)
+        if not self._text or root != self._root:
             from awa_cli.web.openapi import document
 
-            self._text = dumps(document(self._table)).encode()
+            # The last one is kept: a server is nearly always called at one place.
+            self._root, self._text = root, dumps(document(self._table, root)).encode()
         headers = {"Cache-Control": "no-cache"}
         await Response(self._text, 200, headers, "application/json")(scope, receive, send)
 

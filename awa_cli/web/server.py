@@ -12,6 +12,7 @@ import h11
 from uvicorn import Config, Server
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from awa_cli.addresses import bracketed
 from awa_lib.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def bind(host: str, port: int, *, shared: bool = False, listening: bool = True) 
     """
     try:
         family, kind, proto, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         sock = socket.socket(family, kind, proto)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -99,7 +100,7 @@ def bind(host: str, port: int, *, shared: bool = False, listening: bool = True) 
             sock.listen(_BACKLOG)
     except OSError as error:
         raise InvalidInput(
-            f"cannot listen on {host}:{port}",
+            f"cannot listen on {bracketed(host)}:{port}",
             why=str(error.strerror or error).lower(),
             hint="choose another port with --port, or stop the program that uses it",
         ) from None

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from awa_cli.addresses import canonical, parse_networks
+from awa_cli.web.prefix import read_prefix
 from awa_lib.db.pool import PoolLimits
 
 if TYPE_CHECKING:
@@ -36,6 +38,10 @@ class Settings:
     """Users, tokens and proxy.  None: only requests from this machine are accepted."""
     hosts: frozenset[str] = frozenset()
     """Accepted host names, in addition to those of this machine; ``*`` accepts any."""
+    path_prefix: str = ""
+    """The path below which a proxy serves this server, whether or not the proxy removes it."""
+    trusted_proxies: frozenset[str] = frozenset()
+    """Addresses and networks of proxies whose X-Forwarded-* headers count."""
     origins: frozenset[str] = frozenset()
     """Origins whose pages may use the API from a browser (CORS)."""
     redactor: Redactor | None = None
@@ -44,6 +50,16 @@ class Settings:
     """Size limit of a request's body."""
     event_seconds: float = 2.0
     """Interval at which live events read the database, while they have subscribers."""
+
+    def __post_init__(self) -> None:
+        """Bring names and prefix into one form.  Raises InvalidInput."""
+        parse_networks(self.trusted_proxies)
+        prefix = read_prefix(self.path_prefix, "path_prefix")
+        for name, value in (
+            ("hosts", frozenset(map(canonical, self.hosts))),
+            ("path_prefix", prefix),
+        ):
+            object.__setattr__(self, name, value)
 
     def current_access(self) -> Access | None:
         """Return the present access rules: the same object until the file changes."""

@@ -93,3 +93,19 @@ def test_a_health_port_goes_with_one_process(cli) -> None:
 
     assert ran.status == 2
     assert "--health-port cannot be used with several processes" in ran.err
+
+
+def test_the_address_of_probes_is_a_url(tmp_path, database_url) -> None:
+    (tmp_path / "prog.py").write_text(PROGRAM)
+    process = subprocess.Popen(
+        argv("worker", "prog:client", "--health-port", "[::1]:0"), cwd=tmp_path,
+        env=environment(database_url), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        line = next(one for one in process.stderr if "health:" in one)
+        address = re.search(r"http://\[::1\]:\d+", line)[0]
+        assert eventually(lambda: get(address, "/healthz")) == (200, "ok\n")
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=30)
+        process.stderr.close()

@@ -98,6 +98,14 @@ def test_without_the_extra_it_says_what_to_install(cli, monkeypatch) -> None:
         (["--cors-origin", "*"], "is not an origin"),
         (["--auth", "/nope.toml"], "cannot be used"),
         (["--port", "70000"], "70000"),
+        (["--path-prefix", "awa"], "--path-prefix is not a path prefix: 'awa'"),
+        (["--path-prefix", "//evil.example"], "write it like /awa"),
+        (["--path-prefix", "/jobs"], "/jobs is a path of the server itself"),
+        (["--trusted-proxy", "nginx"], "--trusted-proxy: 'nginx' is not an address or a network"),
+        (["--trusted-proxy", "10.0.0.5/24"], "host bits"),
+        (["--allowed-host", "https://jobs.example.org"], "is not a host name"),
+        (["--allowed-host", "jobs.example.org:8080"], "without a scheme, a port or a path"),
+        (["--host", "::ffff:192.0.2.1"], "needs --auth"),
     ],
 )
 def test_wrong_options_are_said(cli, line, what) -> None:
@@ -105,3 +113,45 @@ def test_wrong_options_are_said(cli, line, what) -> None:
 
     assert ran.status == 2
     assert what in ran.err
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_the_address_it_says_has_the_prefix(database_url, workers) -> None:
+    words = ["serve", "--port", "0", "--workers", workers]
+    with serving(*words, url=database_url, AWA_PATH_PREFIX="/awa/") as (_, address, line):
+        assert line == f"AWA UI listening on {address}\n"
+        assert address.endswith("/awa")
+        eventually(lambda: get(address, "/healthz")[0] == 200)
+        assert 'href="/awa/jobs"' in get(address, "")[1]
+
+
+def test_trusted_proxies_by_the_environment(database_url) -> None:
+    known = "10.0.0.0/24, 127.0.0.1 fd00::1"
+    told = {"X-Forwarded-Prefix": "/tools/awa", "Accept": "text/html"}
+    words = ["serve", "--port", "0"]
+    with serving(*words, url=database_url, AWA_TRUSTED_PROXY=known) as (_, address, _):
+        eventually(lambda: get(address, "/healthz")[0] == 200)
+        assert 'href="/tools/awa/jobs"' in get(address, "/jobs", **told)[1]
+
+
+@pytest.mark.parametrize("host", ["::1", "[::1]", "LOCALHOST", "::ffff:127.0.0.1"])
+def test_this_machine_needs_no_access_file_by_any_name(database_url, host) -> None:
+    with serving("serve", "--port", "0", "--host", host, url=database_url) as (_, address, _):
+        eventually(lambda: get(address, "/healthz")[0] == 200)
+        assert get(address, "/api/capabilities")[0] == 200
+
+
+def test_the_path_of_callbacks_is_said(database_url) -> None:
+    words = ["callbacks", "serve", "--port", "0", "--allow-unsigned", "--path-prefix", "/hooks/"]
+    with serving(*words, url=database_url) as (process, address, _):
+        said = next(line for line in process.stderr if line.startswith("callbacks:"))
+
+    assert said == f"callbacks: {address}/hooks/ID/complete|fail|resume|heartbeat\n"
+
+
+@pytest.mark.parametrize("path", ["hooks", "/hooks?x", "/{a}", "//x", "/healthz", "/a/../b"])
+def test_a_wrong_path_of_callbacks_is_said(cli, path) -> None:
+    ran = cli("callbacks", "serve", "--allow-unsigned", "--path-prefix", path)
+
+    assert ran.status == 2
+    assert "like /api/callbacks" in ran.err

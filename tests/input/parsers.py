@@ -29,6 +29,7 @@ from input.wild import JSON, JSON_TEXT, STORED, UTF8, WILD, mutated
 
 import awa_lib as awa
 from awa_cli.access import parse_access
+from awa_cli.addresses import is_loopback, parse_host, parse_networks, parse_origin
 from awa_cli.commands.cron._schedule_files import read_file
 from awa_cli.commands.queue._conditions import read_condition
 from awa_cli.database.config import Context, change_config, read_config
@@ -48,6 +49,7 @@ from awa_cli.web.api import table
 from awa_cli.web.dispatch import read_json as read_body
 from awa_cli.web.json_schema import check_object, from_text
 from awa_cli.web.path_names import step
+from awa_cli.web.prefix import read_prefix
 from awa_cli.web.probe import read_address as read_probe
 from awa_cli.web.problems import Refused
 from awa_cli.web.query_string import read_pairs, read_params
@@ -562,6 +564,29 @@ def _(text: str) -> None:
 def _(text: str) -> None:
     _, port = read_probe(text)
     assert 0 <= port < 2**16
+
+
+@parser("path prefix", mutated("/awa", "/tools/awa/", "/", "/a/../b", "//evil", "/%2f"), grow=(
+    lambda n: "/a" * n, lambda n: "/" * n, lambda n: "/." * n,
+))  # fmt: skip
+def _(text: str) -> None:
+    assert all(one < "\x7f" for one in read_prefix(text, "it"))
+
+
+@parser("host and origin", mutated("jobs.example.org:80", "[::1]:3000", "http://a:1", "[::ffff:1.2.3.4]"), refusals=(), grow=(
+    lambda n: "a" * n, lambda n: "." * n, lambda n: "[" + ":" * n + "]", lambda n: "a:" + "9" * n,
+))  # fmt: skip
+def _(text: str) -> None:
+    parse_host(text)
+    parse_origin(text)
+    is_loopback(text)
+
+
+@parser("network of a proxy", mutated("10.0.0.5", "10.0.0.0/24", "fd00::/64", "::ffff:10.0.0.0/120", "localhost"), grow=(
+    lambda n: "1" * n, lambda n: ":" * n, lambda n: "10.0.0.0/" + "9" * n,
+))  # fmt: skip
+def _(text: str) -> None:
+    parse_networks([text])
 
 
 # The web: parameters and bodies of every endpoint.

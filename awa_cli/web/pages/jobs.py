@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-from starlette.responses import RedirectResponse
-
 from awa_cli.filters.query import Read
 from awa_cli.filters.spelling import QUERY_STRING
 from awa_cli.filters.text import complete_filter, read_text, text_pairs
@@ -15,7 +13,7 @@ from awa_cli.web.api.jobs import Sort
 from awa_cli.web.api.overview import kinds, queues, stats
 from awa_cli.web.json_schema import Rule
 from awa_cli.web.pages._list_query import LIMIT, ListQuery, list_query, parameters
-from awa_cli.web.pages.render import at, read, render, root_of
+from awa_cli.web.pages.render import at, read, redirect, render
 from awa_lib.errors import InvalidInput
 from awa_lib.reads.jobs import job_rows, job_rows_after
 from awa_lib.reads.names import tag_names
@@ -82,7 +80,7 @@ def _go_to(request: Request, text: str, listing: ListQuery) -> Response:
     read_text(text)
     kept = [(name, one) for name in _KEPT for one in listing.params.get(name, ())]
     query = QUERY_STRING.write([*text_pairs(text), *kept])
-    return RedirectResponse(f"{root_of(request)}/jobs?{query}", 303)
+    return redirect(request, f"/jobs?{query}")
 
 
 def _checked(request: Request, query: JobQuery) -> JobQuery:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from awa_cli.version import version
 from awa_cli.views.actions import ACTIONS
@@ -23,7 +23,7 @@ from awa_cli.web.pages._static import stamp
 from awa_cli.web.pages.navigation import NAVIGATION
 from awa_cli.web.path_names import step
 from awa_cli.web.query_string import read_params
-from awa_cli.web.scope import PATH, identity_of
+from awa_cli.web.scope import PATH, identity_of, root_of
 from awa_lib.errors import AwaError
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from awa_cli.web.problems import Refused
     from awa_cli.web.state import State
 
-__all__ = ["act", "at", "error_page", "fields", "read", "render", "report", "root_of"]
+__all__ = ["act", "at", "error_page", "fields", "read", "redirect", "render", "report"]
 
 _TEMPLATES: Final = Path(__file__).parents[1] / "templates"
 
@@ -107,6 +107,16 @@ def at(*parts: object) -> str:
     return "/" + "/".join(map(step, parts))
 
 
+def _here(scope: Scope) -> str:
+    """Return the address of a request, without the root."""
+    # Not request.url: it drops line ends, and takes a "?" in a name for the query.
+    here = quote(scope[PATH], safe="/!$&'()*+,;=:@")
+    if here.startswith("//"):  # would name another host
+        here = f"/%2F{here[2:]}"
+    query = scope.get("query_string", b"").decode("latin-1")
+    return f"{here}?{query}" if query else here
+
+
 async def render(
     request: Request, template: str, status: int = 200, *, part: str | None = None, **context: Any
 ) -> Response:
@@ -117,21 +127,13 @@ async def render(
     """
     if part is not None and _wants_part(request):
         template = part
-    root = root_of(request)
-    # Not request.url: it drops line ends, and takes a "?" in a name for the query.
-    path = request.scope["path"].removeprefix(root)
-    here = quote(path, safe="/!$&'()*+,;=:@")
-    if query := request.scope["query_string"].decode("latin-1"):
-        here += f"?{query}"
     token = request.cookies.get(COOKIE, "")
     fresh = not is_csrf(token)
     if fresh:
         token = new_csrf()
     text = _text(
         template,
-        root,
-        path,
-        here=here,
+        request.scope,
         csrf=token,
         who=identity_of(request.scope),
         read_only=await _read_only(request),
@@ -142,7 +144,7 @@ async def render(
         response.set_cookie(
             COOKIE,
             token,
-            path=root or "/",
+            path=root_of(request.scope) or "/",
             httponly=True,
             samesite="strict",
             secure=request.url.scheme == "https",
@@ -150,13 +152,15 @@ async def render(
     return response
 
 
-def _text(template: str, root: str, path: str, **context: Any) -> str:
+def _text(template: str, scope: Scope, **context: Any) -> str:
+    root = root_of(scope)
     return (
         _environment()
         .get_template(template)
         .render(
             root=root,
-            path=path,
+            path=scope[PATH],
+            here=_here(scope),
             static=lambda name: f"{root}/static/{name}?v={stamp(name)}",
             **context,
         )
@@ -176,9 +180,7 @@ def error_page(scope: Scope, refused: Refused, phrase: str) -> Response:
         who = None
     text = _text(
         "error.html",
-        scope["path"].removesuffix(scope[PATH]),
-        scope[PATH],
-        here=scope[PATH],
+        scope,
         csrf="",
         who=who,
         read_only=False,
@@ -241,7 +243,7 @@ async def act(
     finally:
         state.cache.clear()
     if go is not None:
-        return Response(status_code=204, headers={"HX-Redirect": root_of(request) + go})
+        return Response(status_code=204, headers={"HX-Redirect": root_of(request.scope) + go})
     return report(ACTIONS[action_id].done.format(target=target))
 
 
@@ -255,6 +257,6 @@ def report(text: str, *, to: str | None = None) -> Response:
     return Response(status_code=204, headers={"HX-Trigger": events})
 
 
-def root_of(request: Request) -> str:
-    """Return the prefix of each path, for a server that is mounted in an application."""
-    return str(request.scope.get("root_path", ""))
+def redirect(request: Request, to: str) -> Response:
+    """Lead a browser to the page at this path."""
+    return RedirectResponse(root_of(request.scope) + to, 303)
