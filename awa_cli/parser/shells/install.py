@@ -29,7 +29,7 @@ def current_shell() -> str:
 
 def _parent() -> str:
     """Return the command of the shell that called this program, such as pwsh."""
-    import shellingham
+    import shellingham  # typer needs it, and brings it
 
     found = ""
     with suppress(shellingham.ShellDetectionFailure, RuntimeError):
