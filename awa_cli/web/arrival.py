@@ -85,7 +85,7 @@ class Arrivals:
         told = _last(headers, _HOST)
         sent = headers.get("host", "")
         scheme = _last(headers, _PROTO).lower()
-        if not trusted:
+        if self._prefixed and not trusted:
             self._warn(headers, peer)
         return Arrival(
             peer=peer,

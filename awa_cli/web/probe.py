@@ -104,7 +104,7 @@ def _app(client: AsyncClient, database_url: str) -> Starlette:
             Route("/readyz", ready),
             Route("/metrics", metrics),
         ],
-        middleware=[Middleware(Guard, settings, user=lambda _: anybody)],
+        middleware=[Middleware(Guard, settings, user=lambda _: anybody, pages=False)],
         lifespan=lifespan,
     )
 
