@@ -5,6 +5,7 @@ Pairs of id and lease, attempts and ends must be sorted by id, with each id at m
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from random import SystemRandom
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -37,6 +38,8 @@ __all__ = [
 _LARGEST_LEASE: Final = 2**53 - 2**20
 # Each error may follow a wait for a lock: keeps a call of claim_each short.
 _ERRORS_PER_CALL: Final = 16
+# Claimed jobs run, and renew their leases, only when the call has returned.
+_SECONDS_PER_CALL: Final = 0.5
 # Uses the system's random source, so forked processes get different numbers.
 _random: Final = SystemRandom()
 
@@ -145,8 +148,8 @@ def claim_each(
 ) -> Op[tuple[list[tuple[Any, ...]], dict[int, AwaError]]]:
     """Claim as ``claim`` does, each job with a statement of its own.
 
-    Return the rows, and the error of each job that could not become running.  Stops after 16
-    errors, as each may follow a wait for a lock.  Raises Unavailable; jobs claimed before it have
+    Return the rows, and the error of each job that could not become running.  Stops after half a
+    second, and after 16 errors, as each may follow a wait for a lock.  Raises Unavailable; jobs claimed before it have
     the same lease, so ``hand_back_claim`` finds them.
     """
     rows: list[tuple[Any, ...]] = []
@@ -160,7 +163,8 @@ def claim_each(
         "lease": lease,
         **({"limit": 1, "passing": "{}"} if limited else {}),
     }
-    while len(rows) < limit and len(errors) < _ERRORS_PER_CALL:
+    until, over = time.monotonic() + _SECONDS_PER_CALL, False
+    while len(rows) < limit and not over:
         try:
             found = yield from _candidates(queue, kinds, limit - len(rows), limited, tried)
         except Unavailable:
@@ -179,8 +183,9 @@ def claim_each(
                 raise
             except AwaError as error:
                 errors[job_id] = error
-                if len(errors) == _ERRORS_PER_CALL:
-                    break
+            over = len(errors) == _ERRORS_PER_CALL or time.monotonic() >= until
+            if over:
+                break
     return rows, errors
 
 

@@ -282,6 +282,27 @@ def test_one_by_one_a_refused_job_undoes_no_other_in_the_same_transaction(conn, 
     assert [(key, type(error)) for key, error in errors.items()] == [(twins[1], awa.UniqueConflict)]
 
 
+def test_one_by_one_ends_before_leases_are_old(conn, jobs, look, way) -> None:
+    """The jobs begin only when the call returns: hundreds of slow ones were rescued before."""
+    ids = jobs(40)
+    conn.execute(
+        "CREATE FUNCTION public.slow() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN PERFORM pg_sleep(0.1); RETURN NULL; END $$"
+    )
+    conn.execute(
+        "CREATE TRIGGER slow AFTER UPDATE ON awa.jobs_hot"
+        " FOR EACH STATEMENT EXECUTE FUNCTION public.slow()"
+    )
+
+    claimed, errors = each(conn, 40, **way)
+
+    assert claimed == ids[: len(claimed)]
+    assert 1 <= len(claimed) <= 5
+    assert errors == {}
+    (left,) = look("SELECT count(*) FROM awa.jobs_hot WHERE state = 'available'")
+    assert left["count"] == 40 - len(claimed)
+
+
 def test_one_by_one_what_is_claimed_is_returned_though_the_next_look_fails(jobs, conn) -> None:
     (first,) = jobs(1)
     op = claims.claim_each("q", ["k"], 9, None, lease=7)
