@@ -149,8 +149,8 @@ def claim_each(
     """Claim as ``claim`` does, each job with a statement of its own.
 
     Return the rows, and the error of each job that could not become running.  Stops after half a
-    second, and after 16 errors, as each may follow a wait for a lock.  Raises Unavailable; jobs claimed before it have
-    the same lease, so ``hand_back_claim`` finds them.
+    second, and after 16 errors, as each may follow a wait for a lock.  Raises Unavailable; jobs
+    claimed before it have the same lease, so ``hand_back_claim`` finds them.
     """
     rows: list[tuple[Any, ...]] = []
     errors: dict[int, AwaError] = {}
