@@ -30,7 +30,7 @@ def start(url: str, *line: object) -> subprocess.Popen[str]:
         ("failed", ["--for", "failed"], 0),
         ("cancelled", ["--for", "completed,cancelled"], 0),
         ("scheduled", ["--timeout", "0.1s"], 124),
-        ("available", ["--timeout", "0.1s", "--for", "running"], 124),
+        ("available", ["--timeout", "0.1", "--for", "running"], 124),
     ],
 )
 def test_the_exit_status_tells_the_outcome(cli, add, state, wanted, status) -> None:

@@ -108,8 +108,10 @@ def _explain(ctx: typer.Context, outcome: ExitCode, gone: list[int], timeout: st
     color = common(ctx).color(sys.stderr)
     for job_id in gone:
         complain(f"job not found: {job_id}", None, "list jobs: awa job list", color=color)
-    if outcome is ExitCode.TIMED_OUT:
-        complain(f"not all jobs reached the state within {timeout}", color=color)
+    if outcome is ExitCode.TIMED_OUT and timeout is not None:
+        # A number without a unit is one of seconds.
+        within = timeout if timeout[-1:].isalpha() else f"{timeout}s"
+        complain(f"not all jobs reached the state within {within}", color=color)
 
 
 def _polls(db: Session, ids: list[int], seconds: float | None) -> Iterator[dict[int, JobStatus]]:

@@ -91,8 +91,12 @@ def _profile(command: str) -> Path:
     try:
         done = subprocess.run(  # noqa: S603 - the shell that runs this program
             [command, "-NoProfile", "-NonInteractive", "-Command", "$PROFILE"],
-            stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True, timeout=60,
-        )  # fmt: skip
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        )
     except (OSError, subprocess.SubprocessError):
         raise InvalidInput(
             f"{command} does not say where its profile is",
