@@ -183,8 +183,7 @@ def claim_each(
                 raise
             except AwaError as error:
                 errors[job_id] = error
-            over = len(errors) == _ERRORS_PER_CALL or time.monotonic() >= until
-            if over:
+            if over := len(errors) == _ERRORS_PER_CALL or time.monotonic() >= until:
                 break
     return rows, errors
 

@@ -375,7 +375,9 @@ def world(postgres: Any, template: str) -> Iterator[World]:
         world.close()
 
 
-def test_every_transition_in_any_order(world: World) -> None:
+def test_every_transition_in_any_order(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The model has no time; a busy machine may take long for a few jobs.
+    monkeypatch.setattr(claims, "_SECONDS_PER_CALL", 60.0)
     examples = int(os.environ.get("MODEL_EXAMPLES") or 0)
     chosen = settings(
         max_examples=examples or 200,
