@@ -27,6 +27,8 @@ from awa_lib.runtime.rescues import Contact, Rescues
 SESSIONS = st.sampled_from(range(3))
 OPTIONS = WorkerOptions(queues=())
 STALENESS = OPTIONS.heartbeat_staleness_ms / 1000
+# Of a job past its deadline: two heartbeats are missing.
+SILENCE = 2 * OPTIONS.heartbeat_interval_ms / 1000
 
 
 class Direct:
@@ -136,6 +138,13 @@ class LeaderRules(Driven):
     ) -> list[tuple[int, str]]:
         """Follow a rescue: which of two jobs gets a key that both need is its choice."""
         where = self.places(session)
+
+        def why_of(job: Job) -> str:
+            died = cause == "deadline" and ids is None
+            return (
+                "heartbeat" if died and changes.lost(change, job, "heartbeat", SILENCE) else cause
+            )
+
         lost = [
             job
             for job in change.jobs()
@@ -144,20 +153,20 @@ class LeaderRules(Driven):
         left = [job for job in lost if where[job.id] == (job.table, job.state)]
         taken = [job for job in lost if job not in left]
         assert all(change.free(job) for job in taken), f"locked jobs were rescued: {taken}"
-        spent = [job for job in taken if self._is_conflict(job, cause, where)]
-        _put_all(change, [changes.rescued(job, cause) for job in taken if job not in spent])
+        spent = [job for job in taken if self._is_conflict(job, why_of(job), where)]
+        _put_all(change, [changes.rescued(job, why_of(job)) for job in taken if job not in spent])
         for job in spent:
-            assert _conflicts(change, changes.rescued(job, cause)) == "taken", job
-            change.put(changes.rescued(job, cause, conflict=True))
+            assert _conflicts(change, changes.rescued(job, why_of(job))) == "taken", job
+            change.put(changes.rescued(job, why_of(job), conflict=True))
         for job in left:
             if not change.free(job):
                 doubts[job.id] = "locked"
             elif doubts.get(job.id) == "locked":
                 doubts[job.id] = "free"
             elif job.id not in doubts:
-                why = _conflicts(change, changes.rescued(job, cause))
+                why = _conflicts(change, changes.rescued(job, why_of(job)))
                 if why == "taken":
-                    why = _conflicts(change, changes.rescued(job, cause, conflict=True))
+                    why = _conflicts(change, changes.rescued(job, why_of(job), conflict=True))
                 assert why, f"not rescued: {job}"
                 doubts[job.id] = why
         for job in taken:
