@@ -53,6 +53,8 @@ def _find(root: Command, line: Line) -> tuple[list[Candidate], bool]:
     """Return the candidates, and whether the word may be the name of a file."""
     typed = line.word.value
     ctx = _resolve_context(root, {"obj": Common()}, "awa", line.args)
+    if _is_mistaken(ctx, line.args):
+        return [], False
     ended = _options_ended(ctx, line.args)
     wanted, lead = _wanted(ctx, line, ended=ended)
     if wanted is None:
@@ -66,6 +68,22 @@ def _find(root: Command, line: Line) -> tuple[list[Candidate], bool]:
         found.append(_candidate(item, lead))
     own = getattr(wanted, "_custom_shell_complete", None) is not None
     return [one for one in found if one.text.startswith(typed)], files and not own and not found
+
+
+def _is_mistaken(ctx: Context, args: Sequence[str]) -> bool:
+    """Return whether a command or an option does not exist: what follows is not known then."""
+    if hasattr(ctx.command, "resolve_command") and (ctx._protected_args or ctx.args):  # noqa: SLF001 - as _resolve_context reads them
+        return True
+    known: set[str] = set()
+    above: Context | None = ctx
+    while above is not None:
+        for param in above.command.get_params(above):
+            known.update(param.opts, param.secondary_opts)
+        above = above.parent
+    until = args.index("--") if "--" in args else len(args)
+    return any(
+        word.startswith("--") and word.partition("=")[0] not in known for word in args[:until]
+    )
 
 
 def _candidate(item: CompletionItem, lead: str) -> Candidate:

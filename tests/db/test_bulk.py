@@ -363,9 +363,12 @@ def slow(fill, put):
 @pytest.fixture
 def impatient(database_url, slow, look):
     """The leader's session on a server that allows a statement a third of that look's time."""
-    began = time.perf_counter()
-    look("SELECT FROM awa.jobs_hot WHERE errors::text LIKE '%%needle%%'")
-    third = int((time.perf_counter() - began) * 1000 / 3)
+    looks = []
+    for _ in range(3):  # the first reads from the disk, and a busy machine makes one slow
+        began = time.perf_counter()
+        look("SELECT FROM awa.jobs_hot WHERE errors::text LIKE '%%needle%%'")
+        looks.append(time.perf_counter() - began)
+    third = int(min(looks) * 1000 / 3)
     options = f"-c statement_timeout={third}ms"
     with psycopg.connect(database_url, autocommit=True, options=options) as conn:
         yield conn
