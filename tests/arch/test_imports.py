@@ -8,7 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("awa_lib", "awa_cli")
 # Modules at a package's root are what many rooms share: few.
-MOST_LOOSE = {"awa_lib": 16, "awa_cli": 9}
+MOST_LOOSE = {"awa_lib": 16, "awa_cli": 10}
 
 
 def modules() -> dict[str, Path]:
