@@ -301,6 +301,9 @@ class Supervisor:
         # Where leftover processes are not visible, they get time to end.
         time.sleep(_RESTART_PAUSES[min(len(self._starts), len(_RESTART_PAUSES)) - 1])
         cluster = self._pid_file.parent
+        if other_server(cluster, self._sockets()) is not None:
+            sys.stderr.write("awa: another server runs on the data\n")
+            return False
         if clear_leftovers(cluster):
             sys.stderr.write("awa: processes of the dead server do not end\n")
             return False
