@@ -230,9 +230,8 @@ def test_files_are_offered_where_a_file_is_wanted(shell, known, tmp_path) -> Non
     assert not (tmp_path / "jo").exists()
 
 
+@pytest.mark.parametrize("shell", ["zsh"], indirect=True)
 def test_a_global_alias_of_zsh_is_not_expanded(known, shell) -> None:
-    if shell.shell != "zsh":
-        pytest.skip("only zsh has them")
     known("LL")
     os.write(shell._terminal, b"alias -g LL='; touch pwned'\r")
     assert shell._hear() == "prompt"
