@@ -41,6 +41,7 @@ __all__ = [
     "connect",
     "connect_async",
     "cut",
+    "hang_up",
     "opened",
     "plan",
     "settings_for",
@@ -158,7 +159,7 @@ async def _dial(dsn: str, planned: dict[str, Any]) -> psycopg.AsyncConnection[An
             # The event loop may end next; it would cancel this task, and nobody would hang up.
             await asyncio.wait([dialling], timeout=_HANG_UP_SECONDS)
         finally:
-            dialling.add_done_callback(_hang_up)
+            dialling.add_done_callback(hang_up)
         raise
     except RuntimeError as error:
         if "the handler is closed" not in str(error):
@@ -183,7 +184,8 @@ def _forget_polls(loop: asyncio.AbstractEventLoop) -> None:
             loop.remove_writer(number)
 
 
-def _hang_up(dialling: asyncio.Future[psycopg.AsyncConnection[Any]]) -> None:
+def hang_up(dialling: asyncio.Future[psycopg.AsyncConnection[Any]]) -> None:
+    """Close a connection that nobody waits for any more, if it was opened."""
     if not dialling.cancelled() and dialling.exception() is None:
         dialling.result().pgconn.finish()
 

@@ -6,19 +6,21 @@ import asyncio
 import random
 import time
 from contextlib import suppress
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from psycopg.pq import TransactionStatus
 
-from awa_lib.db.connect import cut, settings_for
+from awa_lib.db.connect import cut, hang_up, settings_for
 from awa_lib.db.drive import arun, readable, turn
 from awa_lib.errors import AwaError, Unavailable
 from awa_lib.logs import Logger
-from awa_lib.reads.health import is_at_work
+from awa_lib.reads.health import is_at_work, ping
 from awa_lib.runtime.sessions import AnswerTimeout, Bounds, open_async, with_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Callable
 
     import psycopg
 
@@ -48,6 +50,10 @@ _ENDS: Final = Bounds(lock_ms=250, statement_seconds=30, hot=True)
 _CALLBACKS: Final = Bounds(lock_ms=250, statement_seconds=10)
 _HEALTH: Final = Bounds(lock_ms=500, statement_seconds=2)
 HEARTBEAT: Final = Bounds(lock_ms=250, statement_seconds=10)
+# It asks anew each second, so a network that works again is soon noticed.
+_PROBE: Final = replace(_HEALTH.purpose("probe"), connect_seconds=2)
+# Connections that were given up while they were being opened; each ends within its time-out.
+_given_up: Final[set[asyncio.Task[Any]]] = set()
 
 
 class Outage:
@@ -175,15 +181,17 @@ class Link:
         self._outage = outage
         self._conn: psycopg.AsyncConnection[tuple[Any, ...]] | None = None
         self._opening = asyncio.Lock()
+        self._again: asyncio.Event | None = None
         self._turn = asyncio.Lock()
         self._asked_at: float | None = None
+        self._opened_at: float | None = None
         outage.watch(self)
 
     @property
     def waiting_seconds(self) -> float:
-        """Return how long the running op has waited for its answer."""
-        asked = self._asked_at
-        return 0.0 if asked is None else time.monotonic() - asked
+        """Return how long the running op has waited for its answer, or for the connection."""
+        since = self._asked_at or self._opened_at
+        return 0.0 if since is None else time.monotonic() - since
 
     @property
     def overdue(self) -> bool:
@@ -208,11 +216,35 @@ class Link:
         async with self._opening:
             if self._conn is None or self._conn.closed:
                 try:
-                    self._conn = await open_async(self._dsn, self._purpose)
+                    self._conn = await self._open()
                 except Unavailable as error:
                     self._outage.lost(self.name, error)
                     raise
             return self._conn
+
+    async def _open(self) -> psycopg.AsyncConnection[tuple[Any, ...]]:
+        """Open a connection; once more when the first may have been lost on the way."""
+        again = self._again = asyncio.Event()
+        self._opened_at = time.monotonic()
+        opening = asyncio.create_task(open_async(self._dsn, self._purpose))
+        told = asyncio.create_task(again.wait())
+        try:
+            await asyncio.wait({opening, told}, return_when=asyncio.FIRST_COMPLETED)
+            if not opening.done():
+                _give_up(opening)
+                opening = asyncio.create_task(open_async(self._dsn, self._purpose))
+            return await opening
+        except asyncio.CancelledError:
+            opening.cancel()
+            try:
+                # The event loop may end next: see connect_async.
+                await asyncio.wait({opening})
+            finally:
+                _give_up(opening)
+            raise
+        finally:
+            self._again = self._opened_at = None
+            told.cancel()
 
     async def run(self, op: Op[R]) -> R:
         """Drive an op.  Raises Unavailable after noting the loss; the next call reconnects."""
@@ -255,22 +287,23 @@ class Link:
         ):
             await self.close()
 
-    async def cut_if_dead(self, other: Link) -> None:
-        """Cut a silent connection when the server, asked on ``other``, does not work for it.
+    async def cut_if_dead(self, ask: Callable[[Op[Any]], Awaitable[Any]]) -> None:
+        """Cut a silent connection when the server, asked elsewhere, does not work for it.
 
-        A proxy or a firewall may keep a dead connection open; nothing else shows that.
+        A proxy or a firewall may keep a dead connection open; nothing else shows that.  A
+        connection that is still being opened is opened once more.
         """
         conn, asked = self._conn, self._asked_at
-        if conn is None or conn.closed or self.pooled or self is other:
-            return
-        try:
-            at_work = await other.run(is_at_work(conn.info.backend_pid))
-        except AwaError:
-            return  # an outage; says nothing about this connection
-        same = self._conn is conn and self._asked_at == asked and not conn.closed
-        # An answer that has arrived is read first: the event loop may be late.
-        if same and not at_work and not readable(conn.pgconn.socket):
-            cut(conn)
+        if self._again is not None:
+            again = self._again
+            await ask(ping())
+            again.set()
+        elif conn is not None and not conn.closed and not self.pooled:
+            at_work = await ask(is_at_work(conn.info.backend_pid))
+            same = self._conn is conn and self._asked_at == asked and not conn.closed
+            # An answer that has arrived is read first: the event loop may be late.
+            if same and not at_work and not readable(conn.pgconn.socket):
+                cut(conn)
 
     def cut(self) -> None:
         """Make the running op fail now."""
@@ -305,13 +338,13 @@ class Links:
 
     def __init__(self, dsn: str) -> None:
         outage = Outage()
+        self._dsn = dsn
         self.outage = outage
         self.claims = Link("claims", dsn=dsn, outage=outage, bounds=_CLAIMS)
         self.ends = Link("completions", dsn=dsn, outage=outage, bounds=_ENDS)
         self.callbacks = Link("callbacks", dsn=dsn, outage=outage, bounds=_CALLBACKS)
         self.health = Link("health", dsn=dsn, outage=outage, bounds=_HEALTH)
         self.publisher = Link("publisher", dsn=dsn, outage=outage)
-        self._probe = Link("probe", dsn=dsn, outage=outage, bounds=_HEALTH)
 
     async def cut_dead(self) -> None:
         """Cut silent connections that the server does not work for; takes at most three seconds.
@@ -319,9 +352,28 @@ class Links:
         If the connection for health checks is silent too, a new one asks.
         """
         silent = self.outage.silent_links
-        if not silent or not self._probe.idle:
+        if not silent:
             return
-        asks = self.health if self.health.idle else self._probe
-        with suppress(TimeoutError):
-            await within(_ASK_SECONDS, asyncio.gather(*(link.cut_if_dead(asks) for link in silent)))
-        await self._probe.close()
+        asking = _cut_dead(silent, self.health.run) if self.health.idle else self._probe(silent)
+        # An outage says nothing about these connections.
+        with suppress(AwaError, TimeoutError):
+            await within(_ASK_SECONDS, asking)
+
+    async def _probe(self, silent: list[Link]) -> None:
+        conn = await open_async(self._dsn, _PROBE)
+        try:
+            with AnswerTimeout(conn, _ASK_SECONDS):
+                await _cut_dead(silent, partial(arun, conn))
+        finally:
+            await conn.close()
+
+
+async def _cut_dead(silent: list[Link], ask: Callable[[Op[Any]], Awaitable[Any]]) -> None:
+    for link in silent:
+        await link.cut_if_dead(ask)
+
+
+def _give_up(opening: asyncio.Task[psycopg.AsyncConnection[tuple[Any, ...]]]) -> None:
+    _given_up.add(opening)
+    opening.add_done_callback(_given_up.discard)
+    opening.add_done_callback(hang_up)

@@ -345,6 +345,26 @@ async def test_health_is_told_in_time_though_the_database_is_silent(
     assert took < 3
 
 
+async def test_a_network_that_speaks_again_is_used_at_once(
+    database_url: str, proxied_url: str, proxy: Proxy, rows: Rows
+) -> None:
+    """What was said meanwhile is lost, of connections that were being opened too."""
+    async with awa.AsyncClient(proxied_url) as client:
+
+        @client.task(Noop)
+        async def handler(job: awa.Job) -> None: ...
+
+        async with working(client):
+            with awa.Client(database_url) as other:
+                first = other.insert(Noop())
+                await aeventually(lambda: rows.job(first.id)["state"] == "completed")
+                proxy.hold()
+                await asyncio.sleep(8)  # the point: shorter than the time-out of connecting
+                proxy.let_go()
+                job = other.insert(Noop())
+            await aeventually(lambda: rows.job(job.id)["state"] == "completed", 5)
+
+
 async def test_connecting_is_bounded_where_a_pooler_greets_and_then_waits(
     proxied_url: str, proxy: Proxy
 ) -> None:
