@@ -32,7 +32,10 @@ _NO_WAIT_SECONDS: Final = 270.0
 # Delay of a suspect that was handed back for an idle process.
 _HANDED_BACK_SECONDS: Final = 10.0
 # After this long other jobs run next to it: a job that kills its process does so sooner.
-_ALONE_SECONDS: Final = 300.0
+_ALONE_SECONDS: Final = 60.0
+# When suspects have run alone for this long, other jobs get as much time.  After two crashes of a
+# worker all that it ran are suspects; without this a hundred of them stop a fleet for minutes.
+_SERIES_SECONDS: Final = 5.0
 _CHECK_SECONDS: Final = 1.0
 
 
@@ -51,8 +54,8 @@ class Suspects:
     """The suspects of a process: those that wait, and the suspect that runs alone.
 
     While there is a suspect the process claims nothing.  It begins when nothing else runs; if that
-    takes too long it is handed back, for an idle process.  The bounds keep suspects from stopping
-    the work of a process for good.
+    takes too long it is handed back, for an idle process.  Suspects get at most about half of the
+    time of a process that has other jobs.
     """
 
     def __init__(self, *, is_quiet: Callable[[], bool], wake: Callable[[], None]) -> None:
@@ -63,6 +66,9 @@ class Suspects:
         self._alone: Attempt | None = None
         self._alone_until = 0.0
         self._no_wait_until = 0.0
+        self._rest_until = 0.0
+        self._spent = 0.0
+        """Seconds that suspects have run alone since the last rest."""
         self._checking = False
         self.held = 0
         """How many attempts count as running but have not begun."""
@@ -92,7 +98,7 @@ class Suspects:
         self.held += 1
         if not suspect:
             attempt.turn.set_result("stopped")
-        elif others and self._loop.time() < self._no_wait_until:
+        elif self._loop.time() < (self._no_wait_until if others else self._rest_until):
             attempt.turn.set_result("late")
         else:
             self._waiting.append(attempt)
@@ -124,13 +130,14 @@ class Suspects:
             return None
         if answer == "late":
             now = self._loop.time()
-            if now >= self._no_wait_until:
-                self._no_wait_until = now + _NO_WAIT_SECONDS
-            logger.info(
-                "a job that was running in processes that died is left to an idle worker: other "
-                "jobs of this worker did not end in time",
-                extra=_names(attempt),
-            )
+            if now >= self._rest_until:
+                if now >= self._no_wait_until:
+                    self._no_wait_until = now + _NO_WAIT_SECONDS
+                logger.info(
+                    "a job that was running in processes that died is left to an idle worker: "
+                    "other jobs of this worker did not end in time",
+                    extra=_names(attempt),
+                )
             delay = _HANDED_BACK_SECONDS * random.uniform(0.8, 1.2)
             return Outcome("scheduled", delay=delay, attempt_back=1)
         return DROPPED if attempt.stop_reason in LOST else HANDED_BACK
@@ -176,8 +183,21 @@ class Suspects:
         """Note that a suspect has ended."""
         if self._alone is attempt:
             self._alone = None
+            self._spent += min(self._loop.time() - self._alone_until, 0.0) + _ALONE_SECONDS
+            if self._spent >= _SERIES_SECONDS:
+                self._rest()
         if not self._waiting:
             self._wake()
+
+    def _rest(self) -> None:
+        """Hand suspects back for as long as they have run alone here, so that others can run."""
+        self._rest_until = self._loop.time() + self._spent
+        self._no_wait_until = max(self._no_wait_until, self._rest_until)
+        self._spent = 0.0
+        waiting, self._waiting = self._waiting, deque()
+        for attempt in waiting:
+            if attempt.turn is not None and not attempt.turn.done():
+                attempt.turn.set_result("late")
 
 
 def _names(attempt: Attempt) -> dict[str, object]:

@@ -92,6 +92,36 @@ async def test_others_that_take_long_send_it_away_uncounted(
     assert suspect.id not in begun
 
 
+async def test_many_suspects_leave_time_for_other_jobs(
+    aclient: awa.AsyncClient, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All that a worker ran when it was killed twice are suspects; the fleet works on."""
+    monkeypatch.setattr(suspects, "_SERIES_SECONDS", 0.3)
+    monkeypatch.setattr(suspects, "_HANDED_BACK_SECONDS", 0.1)
+    many, running, ended = 20, set[int](), list[bool]()
+
+    @aclient.task(dict, kind="job")
+    async def run(job: awa.Job) -> None:
+        running.add(job.id)
+        assert not job.args["suspect"] or len(running) == 1
+        if job.args["suspect"]:
+            await asyncio.sleep(0.2)  # the point: how long it runs alone
+        running.discard(job.id)
+        ended.append(job.args["suspect"])
+
+    await aclient.insert_many(
+        [{"suspect": True}] * many, kind="job", metadata={"_awa_crashes": 2}, max_attempts=1
+    )
+    async with working(aclient, ("default", 40)) as client:
+        await aeventually(lambda: running)
+        await client.insert({"suspect": False}, kind="job")
+        await aeventually(lambda: False in ended)
+        before = ended.index(False)
+        await aeventually(lambda: rows.states() == {"completed": many + 1}, 30)
+
+    assert before < many / 2
+
+
 async def test_a_suspect_that_waits_does_not_hold_up_a_shutdown(
     aclient: awa.AsyncClient, rows: Rows
 ) -> None:
