@@ -20,7 +20,7 @@ from awa_lib.db.drive import arun, run
 from awa_lib.db.pool import AsyncPool, Pool, PoolLimits
 from awa_lib.db.urls import read_address
 from awa_lib.enqueue.kinds import Kinds
-from awa_lib.enqueue.new_jobs import check
+from awa_lib.enqueue.new_jobs import check, hold
 from awa_lib.enqueue.options import takes_options
 from awa_lib.errors import AwaError, DatabaseError, Unavailable, ValidationError
 from awa_lib.reads.health import ping
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AsyncClient", "Client"]
 
+A = TypeVar("A")
 C = TypeVar("C")
 R = TypeVar("R")
 
@@ -408,9 +409,9 @@ class AsyncClient(_Target, AsyncVerbs, Worker):
     @takes_options
     async def enqueue(
         self,
-        args: Any,
+        args: A,
         **options: Unpack[InsertOptions],
-    ) -> Job:
+    ) -> Job[A]:
         """Insert one job and return it, in a statement and a commit shared with other tasks.
 
         For servers whose requests insert one job each: while a statement runs, the jobs of other
@@ -423,7 +424,9 @@ class AsyncClient(_Target, AsyncVerbs, Worker):
             self._belong()
         if self._batcher is None:
             self._batcher = Batcher(self._run)
-        return await self._batcher.insert(new)
+        job = await self._batcher.insert(new)
+        hold(job, args)
+        return job
 
     async def migrate(self) -> None:
         """Apply every pending migration; several processes may call it at the same time.

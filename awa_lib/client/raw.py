@@ -48,7 +48,7 @@ class RawClient(AsyncClient):
         self, args_type: type[Any], *, kind: str | None = None, queue: str = "default"
     ) -> Callable[[H], H]:
         """Register a handler.  Raises as ``task``."""
-        return self.task(args_type, kind=kind, queue=queue)
+        return self.task(args_type, kind=kind, queue=queue)  # type: ignore[return-value] # typed as awa 0.5 has it
 
     cancel_by_unique_key_sync = _twin(Client.cancel_by_unique_key)
     cancel_sync = _twin(Client.cancel)

@@ -6,7 +6,7 @@ import asyncio
 import os
 import threading
 from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar, cast
 
 import psycopg
 from psycopg.pq import TransactionStatus
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from awa_lib._sql import Op
+    from awa_lib.client.signatures import AsyncInsert, Insert
     from awa_lib.db.pool import AsyncPool, Pool
     from awa_lib.enqueue.kinds import Kinds
 
@@ -210,7 +211,7 @@ class Transaction:
             raise _none()
         return row
 
-    insert = inserting(inserts.insert)
+    insert = cast("Insert", inserting(inserts.insert))
     insert_many = inserting(inserts.insert_many)
 
 
@@ -364,5 +365,5 @@ class AsyncTransaction:
             raise _none()
         return row
 
-    insert = ainserting(inserts.insert)
+    insert = cast("AsyncInsert", ainserting(inserts.insert))
     insert_many = ainserting(inserts.insert_many)

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from awa_lib.enqueue.options import InsertOptions
 
-__all__ = ["NewJobs", "check"]
+__all__ = ["NewJobs", "check", "hold"]
 
 # Rows of one block of COPY text.
 _BLOCK: Final = 1000
@@ -343,6 +343,14 @@ def _assemble(names: list[str], texts: list[str], each: list[Options], shared: O
     if any(one.unique for one in ([shared] if alike else each)):
         keys = [_key(one, name, text) for one, name, text in zip(each, names, texts, strict=True)]
     return NewJobs(texts, names, keys, shared, None if alike else each)
+
+
+def hold(job: Job, args: Any) -> None:
+    """Let an inserted job hold the args that were given; a dict is read from what was sent."""
+    if isinstance(args, NewJob):
+        args = args.args
+    if not isinstance(args, dict):
+        job._args = args  # noqa: SLF001 - as a handler gets them
 
 
 def _key(options: Options, kind: str, text: str) -> bytes | None:

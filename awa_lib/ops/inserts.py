@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from awa_lib._sql import atomic, sql
 from awa_lib.enqueue.kinds import UNDECLARED, Kinds
-from awa_lib.enqueue.new_jobs import NewJobs, check
+from awa_lib.enqueue.new_jobs import NewJobs, check, hold
 from awa_lib.enqueue.options import complete, takes_options
 from awa_lib.enqueue.unique import Unique
 from awa_lib.errors import UniqueConflict, ValidationError
@@ -54,7 +54,7 @@ def insert(
     kinds: Kinds = UNDECLARED,
     **options: Unpack[InsertOptions],
 ) -> Op[Job]:
-    """Insert a job and return it.
+    """Insert a job and return it, with its args as they were given.
 
     ``args`` is a dataclass instance, a pydantic model or a dict.  An option that is not given is
     that which the client's ``task`` or ``kind`` declared for the kind.  The options:
@@ -76,8 +76,9 @@ def insert(
     - ``concurrency_key``: 1 to 200 characters, stored in the metadata; the policy
       ``max_running_per_key`` of the queue limits the running jobs with the same key.
     - ``on_conflict``: what to do if another job holds the unique key.  ``raise`` UniqueConflict,
-      ``skip`` and return None, ``return_existing``, or ``replace``: give the other job these args
-      and this ``run_at`` or ``delay``, if it has not started, and return it.
+      ``skip`` and return None, ``return_existing`` (its args are JSON data), or ``replace``: give
+      the other job these args and this ``run_at`` or ``delay``, if it has not started, and return
+      it.
     - ``debounce``: a time as for ``delay``.  The job runs when no further insert with its unique
       key came for that long, with the args of the last one, and at most ``max_wait`` after the
       first.  It holds its key until it starts; by default it is unique by its args.
@@ -85,9 +86,12 @@ def insert(
     Raises UniqueConflict, ValidationError, SerializationError.
     """
     if debounce is not None or max_wait is not None:
-        return _debounced(args, debounce, max_wait, on_conflict, kinds, options)
+        return _with(args, _debounced(args, debounce, max_wait, on_conflict, kinds, options))
     new = check([args], kinds=kinds, **options)
-    return _first(new) if _raises(on_conflict, new) else _first_unique(new, on_conflict)
+    if _raises(on_conflict, new):
+        return _with(args, _first(new))
+    found = _first_unique(new, on_conflict)
+    return found if on_conflict == "return_existing" else _with(args, found)
 
 
 @takes_options
@@ -218,6 +222,13 @@ def _raises(on_conflict: object, new: NewJobs) -> bool:
 
 def _copies(new: NewJobs) -> bool:
     return new.own is None and not new.unique_keys
+
+
+def _with(args: Any, op: Op[Job]) -> Op[Job]:
+    job = yield from op
+    if job is not None:  # skipped
+        hold(job, args)
+    return job
 
 
 def _first(new: NewJobs) -> Op[Job]:

@@ -37,10 +37,12 @@ if TYPE_CHECKING:
     from awa_lib.events import Event
     from awa_lib.retries import Backoff
     from awa_lib.runtime.context import Attempt
+    from awa_lib.runtime.handlers import Register
     from awa_lib.runtime.health import HealthCheck
 
 __all__ = ["Worker"]
 
+A = TypeVar("A")
 R = TypeVar("R")
 E = TypeVar("E", bound="Event")
 H = TypeVar("H", bound="Callable[..., Any]")
@@ -71,7 +73,7 @@ class Worker:
 
     def task(
         self,
-        args_type: type[Any],
+        args_type: type[A],
         *,
         kind: str | None = None,
         queue: str | None = None,
@@ -83,7 +85,7 @@ class Worker:
         backoff: Backoff | Callable[[int, BaseException], float] | None = None,
         retry_on: type[BaseException] | Collection[type[BaseException]] = (),
         discard_on: type[BaseException] | Collection[type[BaseException]] = (),
-    ) -> Callable[[H], H]:
+    ) -> Register[A]:
         """Register a handler for a kind and return it unchanged, callable and typed as before.
 
         ``async def`` handlers run on the event loop, plain functions in threads.  The kind is
@@ -111,7 +113,7 @@ class Worker:
         }
         Kinds().declare(args_type, kind, **options)  # a mistake shows here
 
-        def register(handler: H) -> H:
+        def register(handler: Any) -> Any:
             self._not_running("task")
             name = kind_of_type(args_type, kind)
             where = queue or self.kinds.options(name).get("queue", "default")
@@ -128,7 +130,7 @@ class Worker:
         warnings.warn(
             "client.worker() is deprecated; use client.task()", DeprecationWarning, stacklevel=2
         )
-        return self.task(args_type, kind=kind, queue=queue)
+        return self.task(args_type, kind=kind, queue=queue)  # type: ignore[return-value] # typed as awa 0.5 has it
 
     def http_worker(
         self,
