@@ -58,6 +58,14 @@ def _own(bound: Borrowed | AsyncBorrowed, kind: type[C]) -> C:
     return bound.conn
 
 
+def _no_migration(conn: object) -> AwaError:
+    return AwaError(
+        f"migrate() does not work on {type(conn).__module__}.{type(conn).__qualname__}",
+        why="migrations begin and end transactions of their own",
+        hint="use a client with a URL: awa_lib.Client(url).migrate(), or run: awa migrate",
+    )
+
+
 class _Target:
     """A database URL or the caller's connection; starts an embedded server if the URL asks."""
 
@@ -263,7 +271,9 @@ class Client(_Target, Verbs):
         from awa_lib.schema import migrate
 
         if self._bound is not None:
-            migrate.apply(_own(self._bound, psycopg.Connection))
+            if not isinstance(self._bound.conn, psycopg.Connection):
+                raise _no_migration(self._bound.conn)
+            migrate.apply(self._bound.conn)
             return
         with self._open().lease() as conn:
             migrate.apply(conn)
@@ -434,5 +444,7 @@ class AsyncClient(_Target, AsyncVerbs, Worker):
         Takes an advisory lock and the locks of its DDL.  Raises SchemaUnsupported, Unavailable,
         DatabaseError.
         """
+        if self._bound is not None:
+            raise _no_migration(self._bound.conn)
         with Client(await self._dsn(), 1) as client:
             await asyncio.to_thread(client.migrate)

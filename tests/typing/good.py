@@ -98,8 +98,12 @@ assert_type(awa.exponential(1, most=60), Backoff)
 
 async def newest(job: awa.Job) -> None:
     unique = {"by_args": True}
-    assert_type(await app.insert(Mail("a"), unique_opts=unique, on_conflict="replace"), awa.Job[Mail])
-    assert_type(await app.insert(Mail("a"), unique_opts=unique, on_conflict="skip"), awa.Job[Mail] | None)
+    assert_type(
+        await app.insert(Mail("a"), unique_opts=unique, on_conflict="replace"), awa.Job[Mail]
+    )
+    assert_type(
+        await app.insert(Mail("a"), unique_opts=unique, on_conflict="skip"), awa.Job[Mail] | None
+    )
     assert_type(await app.enqueue(Mail("a"), queue="q"), awa.Job[Mail])
     assert_type(await app.insert_many_copy([awa.NewJob(Mail("a"), tags=["t"])]), list[awa.Job])
     queues = [("a", 1), {"name": "b", "max_workers": 2}]
@@ -181,7 +185,9 @@ def through_sync(conn: psycopg.Connection[tuple[object, ...]]) -> None:
         assert_type(tx.insert(Mail("a")), awa.Job[Mail])
     assert_type(testing.work_one(blocking, worker=app), testing.WorkResult)
     assert_type(testing.assert_enqueued(blocking, Mail, count=1), list[awa.Job])
-    assert_type(blocking.insert(Mail("a"), unique_opts={}, on_conflict="skip"), awa.Job[Mail] | None)
+    assert_type(
+        blocking.insert(Mail("a"), unique_opts={}, on_conflict="skip"), awa.Job[Mail] | None
+    )
     assert_type(blocking.get_bulk_operation("id"), awa.BulkOperation)
     assert_type(blocking.resume_external("id", [1]), awa.Job)
     made = testing.HandlerJob(Mail("a"), 1, 1, 25, "q", 2, None, {}, [])
