@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import django
+import pytest
 from django.conf import settings
 from psycopg.conninfo import conninfo_to_dict
 
@@ -97,7 +98,7 @@ class JobsInTestCase(TestCase):
         self.jobs.insert(Count("a"))
         assert_enqueued(self.jobs, Count, count=1)
         assert [job.args for job in enqueued(self.jobs)] == [{"label": "a"}]
-        with self.assertRaises(AssertionError):
+        with pytest.raises(AssertionError):
             assert_not_enqueued(self.jobs, Count)
 
     def test_nothing_is_left_of_another_test(self) -> None:
@@ -122,7 +123,7 @@ class JobsInTestCase(TestCase):
         assert found == [1]
 
     def test_migrate_says_what_to_do(self) -> None:
-        with self.assertRaisesRegex(awa.AwaError, "migrate"):
+        with pytest.raises(awa.AwaError, match="migrate"):
             self.jobs.migrate()
 
 
