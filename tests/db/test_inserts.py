@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, is_dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -48,7 +48,9 @@ def seen(job: awa.Job) -> dict[str, Any]:
         "metadata", "tags", "errors", "progress", "run_at", "created_at", "finalized_at",
         "deadline",
     )  # fmt: skip
-    return {name: getattr(job, name) for name in names}
+    found = {name: getattr(job, name) for name in names}
+    # Read again, they are JSON data.
+    return found | {"args": asdict(job.args) if is_dataclass(job.args) else job.args}
 
 
 async def test_defaults_and_columns(client, path, look) -> None:
