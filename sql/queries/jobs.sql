@@ -423,6 +423,12 @@ WITH gone AS (
 )
 SELECT count(*) AS deleted FROM gone
 
+-- name: count_drainable
+-- How many jobs of a queue are neither running nor ended.
+SELECT (SELECT count(*) FROM awa.jobs_hot
+        WHERE queue = :queue::text AND state IN ('available', 'waiting_external'))
+       + (SELECT count(*) FROM awa.scheduled_jobs WHERE queue = :queue::text)
+
 -- name: drainable_ids
 -- Ids of the jobs of a queue that are neither running nor ended, ascending.
 SELECT id FROM awa.jobs_hot
