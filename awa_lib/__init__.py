@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from awa_lib.client.raw import RawClient
     from awa_lib.client.transaction import AsyncTransaction as Transaction
     from awa_lib.client.transaction import Transaction as SyncTransaction
-    from awa_lib.enqueue.kinds import derive_kind
+    from awa_lib.enqueue.kinds import Kinds, derive_kind
     from awa_lib.enqueue.options import NewJob
+    from awa_lib.enqueue.unique import Unique
     from awa_lib.errors import (
         AccessDenied,
         AwaError,
@@ -116,6 +117,7 @@ __all__ = [
     "JobNotFound",
     "JobState",
     "KindOverview",
+    "Kinds",
     "NewJob",
     "NotFound",
     "QueueHealth",
@@ -140,6 +142,7 @@ __all__ = [
     "Transaction",
     "Transient",
     "Unavailable",
+    "Unique",
     "UniqueConflict",
     "UnknownJobKind",
     "ValidationError",
@@ -162,7 +165,7 @@ __all__ = [
 # Names are loaded on first use: psycopg alone costs 177 ms, which `awa --help` does not need.
 _HOMES: Final = {
     "awa_lib.client.clients": ("AsyncClient", "Client"),
-    "awa_lib.enqueue.kinds": ("derive_kind",),
+    "awa_lib.enqueue.kinds": ("Kinds", "derive_kind"),
     "awa_lib.schema.scripts": ("current_migration_version", "migrations", "migrations_range"),
     "awa_lib.runtime.health": ("HealthCheck", "QueueHealth"),
     "awa_lib.models": ("BulkOperation", "DlqEntry", "Job", "JobState", "ResolveResult"),
@@ -174,6 +177,7 @@ _HOMES: Final = {
         "WaitForCallback",
     ),
     "awa_lib.enqueue.options": ("NewJob",),
+    "awa_lib.enqueue.unique": ("Unique",),
     "awa_lib.ops.bulk": ("BulkPreview",),
     "awa_lib.policies": ("QueuePolicy",),
     "awa_lib.client.raw": ("RawClient",),

@@ -8,6 +8,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from awa_lib._json import loads
 from awa_lib.client.borrow import borrow, borrow_async
 from awa_lib.enqueue.options import takes_options
 from awa_lib.ops.inserts import insert
@@ -77,7 +78,7 @@ def _row(job: Job) -> dict[str, Any]:
         "id": job.id,
         "kind": job.kind,
         "queue": job.queue,
-        "args": job.args,
+        "args": loads(job._raw_args),  # noqa: SLF001 - as JSON data, whatever was given
         "state": str(job.state),
         "priority": job.priority,
         "attempt": job.attempt,

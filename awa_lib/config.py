@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Final, TypedDict
 
@@ -24,7 +24,8 @@ __all__ = [
     "WorkerOptions",
 ]
 
-QueuesArgument = Iterable[tuple[str, int] | Mapping[str, Any]]
+# Tuples of a name and a number, or dicts; a list of both is one of collections to mypy.
+QueuesArgument = Iterable[Collection[Any]]
 
 _DEFAULT_WORKERS: Final = 10
 # The unit that the name of an option ends in, in seconds.
@@ -250,7 +251,7 @@ def _check_queues(
             )
 
 
-def parse_queue(item: tuple[str, int] | Mapping[str, Any], *, weighted: bool) -> QueueOptions:
+def parse_queue(item: object, *, weighted: bool) -> QueueOptions:
     """Read one entry of ``queues``: a (name, max_workers) tuple or a mapping."""
     if isinstance(item, tuple):
         return _pair(item, weighted=weighted)

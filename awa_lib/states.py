@@ -21,7 +21,10 @@ __all__ = [
 
 
 class JobState(IntEnum):
-    """The state of a job.  ``str()`` returns its name in SQL, filters and JSON."""
+    """The state of a job.  ``str()`` returns its name in SQL, filters and JSON.
+
+    It equals its name and its number; in a set or as a key it is found by its name.
+    """
 
     Scheduled = 0
     Available = 1
@@ -35,6 +38,18 @@ class JobState(IntEnum):
     def __str__(self) -> str:
         """Return the snake_case name."""
         return STATES[self]
+
+    def __eq__(self, other: object) -> bool:
+        """Return True for the same state, its name, or its number."""
+        return str(self) == other if isinstance(other, str) else int.__eq__(self, other)
+
+    def __ne__(self, other: object) -> bool:
+        """Return the opposite of ``==``; that of int knows no names."""
+        return not self == other
+
+    def __hash__(self) -> int:
+        """Return the hash of the name."""
+        return hash(str(self))
 
     def __repr__(self) -> str:
         """Return ``JobState.Failed``."""

@@ -9,7 +9,7 @@ import inspect
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeVar
 
 from awa_lib.errors import ValidationError
@@ -32,6 +32,8 @@ __all__ = [
     "nearest",
     "number_of",
     "one_line",
+    "parse_duration",
+    "seconds_of",
     "state_of",
     "storable",
     "takes",
@@ -51,6 +53,9 @@ INT64_MAX: Final = 2**63 - 1
 LONGEST_SECONDS: Final = 100 * 366 * 86_400.0
 """A hundred years: longer than any useful time, and well inside the range of timestamptz."""
 LONGEST_HOURS: Final = LONGEST_SECONDS / 3600
+_UNITS: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_LONGEST_DURATION: Final = 100
+_PIECE: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhdw])")
 _MOMENT: Final = re.compile(
     r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)?", re.IGNORECASE
 )
@@ -173,6 +178,40 @@ def bounded(value: float, longest: float = LONGEST_SECONDS) -> float:
     """Return a length of time within 0 and ``longest``; NaN gives the longest."""
     seconds = float(value)
     return longest if math.isnan(seconds) else min(max(seconds, 0.0), longest)
+
+
+def parse_duration(text: str) -> timedelta:
+    """Parse ``90``, ``1.5s``, ``10m``, ``2h30m`` or ``7d``; a bare number is seconds.
+
+    Raises ValueError or OverflowError.
+    """
+    if len(text) > _LONGEST_DURATION:
+        raise ValueError("too long for a duration")
+    if re.fullmatch(r"\d+(\.\d+)?", text):
+        text += "s"
+    pieces = _PIECE.findall(text)
+    if not pieces or "".join(number + unit for number, unit in pieces) != text:
+        raise ValueError(f"{text!r} is not a duration")
+    return timedelta(seconds=sum(float(number) * _UNITS[unit] for number, unit in pieces))
+
+
+def seconds_of(field: str, value: object, least: float = 0.0) -> float:
+    """Return seconds, a timedelta, or text like ``10m``, as seconds.  Raises ValidationError."""
+    try:
+        if isinstance(value, str):
+            value = parse_duration(value)
+        if isinstance(value, timedelta):
+            value = value.total_seconds()
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            seconds = float(value)
+            if least <= seconds <= LONGEST_SECONDS:
+                return seconds
+    except (ValueError, OverflowError):
+        pass
+    raise ValidationError(
+        f"{field} must be a time of {least:g} s to 100 years: {value!r}",
+        hint="write seconds, a timedelta, or text like '90s', '10m', '2h30m' or '7d'",
+    )
 
 
 def moment_of(value: object, field: str = "run_at") -> datetime:

@@ -132,7 +132,7 @@ class Demo:
         """Migrate, cancel jobs of an earlier run, and start the workers."""
         self._client.migrate()
         for queue in jobs.QUEUES:
-            self._client.drain_queue(queue)
+            self._client.cancel_waiting(queue)
         self.after = self._client._run(tables.prepare())  # noqa: SLF001 - ops of the demo
         for _ in range(_WORKERS):
             self._workers.start()

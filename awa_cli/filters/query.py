@@ -13,10 +13,10 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from awa_cli.clock import asked
-from awa_cli.filters.values import parse_duration, parse_moment
+from awa_cli.filters.values import parse_moment
 from awa_lib.errors import AwaError
 from awa_lib.states import STATES
-from awa_lib.validation import LONGEST_NAME, storable
+from awa_lib.validation import LONGEST_NAME, parse_duration, storable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

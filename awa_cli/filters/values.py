@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = [
-    "parse_duration",
     "parse_moment",
     "read_body",
     "read_duration",
@@ -30,9 +29,7 @@ __all__ = [
 
 R = TypeVar("R")
 
-_SECONDS: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-_LONGEST_DURATION: Final = 100
-_PIECE: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhdw])")
+_SECONDS: Final = {"s": 1, "m": 60, "h": 3600}
 _RATE: Final = re.compile(r"(\d+(?:\.\d+)?)(?:/([smh]))?(?::(\d{1,9}))?")
 _HIGHEST_CONCURRENCY: Final = 100_000
 # Nobody sees more frames than this, and each costs the database a query.
@@ -100,23 +97,10 @@ def read_state(text: str, option: str) -> str:
     )
 
 
-def parse_duration(text: str) -> timedelta:
-    """Parse ``90``, ``1.5s``, ``10m``, ``2h30m`` or ``7d``; a bare number is seconds.
-
-    Raises ValueError or OverflowError.
-    """
-    if len(text) > _LONGEST_DURATION:
-        raise ValueError("too long for a duration")
-    if re.fullmatch(r"\d+(\.\d+)?", text):
-        text += "s"
-    pieces = _PIECE.findall(text)
-    if not pieces or "".join(number + unit for number, unit in pieces) != text:
-        raise ValueError(f"{text!r} is not a duration")
-    return timedelta(seconds=sum(float(number) * _SECONDS[unit] for number, unit in pieces))
-
-
 def read_duration(text: str, option: str) -> timedelta:
     """Read a duration as ``parse_duration`` does.  Raises InvalidInput."""
+    from awa_lib.validation import parse_duration
+
     try:
         return parse_duration(text)
     except ValueError:

@@ -25,7 +25,7 @@ def confirm(ctx: typer.Context, action_id: str, target: str) -> None:
     action = ACTIONS[action_id]
     if action.danger < Danger.DESTRUCTIVE or common(ctx).yes:
         return
-    question = action.question.format(target=target)
+    question = f"{action.question.format(target=target)} {action.note}".rstrip()
     if sys.stdin.isatty():
         agree(question)
     elif action.danger is Danger.LOSS:

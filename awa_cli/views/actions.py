@@ -27,7 +27,7 @@ class Danger(IntEnum):
     DESTRUCTIVE = 2
     """Cannot be undone: needs confirmation at a terminal."""
     LOSS = 3
-    """Deletes work that was never done: without a terminal, --yes is required."""
+    """Ends work that was never done: without a terminal, --yes is required."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,8 @@ class Action:
     danger: Danger
     done: str = "Done: {target}"
     opposite: str | None = None
+    note: str = ""
+    """What else to know before, in place of a warning that it is final."""
 
 
 _ALL: Final = (
@@ -109,11 +111,12 @@ _ALL: Final = (
         opposite="queue.pause",
     ),
     Action(
-        "queue.drain",
-        "Drain",
-        "Cancel all waiting jobs in queue {target}?",
-        Danger.DESTRUCTIVE,
-        done="Drained queue '{target}'",
+        "queue.cancel-waiting",
+        "Cancel waiting",
+        "Cancel {target}?",
+        Danger.LOSS,
+        done="Cancelled {target}",
+        note="Running jobs go on; cancelled jobs can be retried.",
     ),
     Action(
         "queue.purge",
@@ -245,7 +248,7 @@ ACTIONS: Final = {action.id: action for action in _ALL}
 _PAGED: Final = frozenset(
     {
         "job.retry-failed",
-        "queue.drain",
+        "queue.cancel-waiting",
         "dlq.retry-all",
         "dlq.purge-all",
         "dlq.move-all",

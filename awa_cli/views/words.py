@@ -25,6 +25,11 @@ def counted(number: int, thing: str = "job") -> str:
     return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
+def waiting_of(count: int, queue: str) -> str:
+    """Write how many jobs of a queue wait: ``12 waiting jobs of queue 'email'``."""
+    return f"{counted(count, 'waiting job')} of queue '{clean(queue)}'"
+
+
 def age(moment: datetime | None) -> str | None:
     """Write a moment relative to now: ``3m ago``, ``in 2h``."""
     if moment is None:

@@ -19,7 +19,8 @@ from awa_lib.db.again import Renew, Tries, again
 from awa_lib.db.drive import arun, run
 from awa_lib.db.pool import AsyncPool, Pool, PoolLimits
 from awa_lib.db.urls import read_address
-from awa_lib.enqueue.new_jobs import check
+from awa_lib.enqueue.kinds import Kinds
+from awa_lib.enqueue.new_jobs import check, hold
 from awa_lib.enqueue.options import takes_options
 from awa_lib.errors import AwaError, DatabaseError, Unavailable, ValidationError
 from awa_lib.reads.health import ping
@@ -27,17 +28,20 @@ from awa_lib.runtime.status import idle_health
 from awa_lib.runtime.worker import Worker
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from types import TracebackType
     from typing import Unpack
 
     from awa_lib._sql import Op
     from awa_lib.embedded import Server
     from awa_lib.enqueue.options import InsertOptions
+    from awa_lib.enqueue.unique import Unique
     from awa_lib.models import Job
     from awa_lib.runtime.health import HealthCheck
 
 __all__ = ["AsyncClient", "Client"]
 
+A = TypeVar("A")
 C = TypeVar("C")
 R = TypeVar("R")
 
@@ -54,10 +58,18 @@ def _own(bound: Borrowed | AsyncBorrowed, kind: type[C]) -> C:
     return bound.conn
 
 
+def _no_migration(conn: object) -> AwaError:
+    return AwaError(
+        f"migrate() does not work on {type(conn).__module__}.{type(conn).__qualname__}",
+        why="migrations begin and end transactions of their own",
+        hint="use a client with a URL: awa_lib.Client(url).migrate(), or run: awa migrate",
+    )
+
+
 class _Target:
     """A database URL or the caller's connection; starts an embedded server if the URL asks."""
 
-    def __init__(self, database_url: str, max_connections: int) -> None:
+    def __init__(self, database_url: str, max_connections: int, kinds: Kinds | None) -> None:
         if not isinstance(database_url, str) or not database_url:
             raise ValidationError(
                 "a database URL is needed",
@@ -65,6 +77,7 @@ class _Target:
             )
         if not isinstance(max_connections, int) or max_connections < 1:
             raise ValidationError(f"max_connections must be 1 or more, got {max_connections!r}")
+        self.kinds = Kinds() if kinds is None else kinds
         self._database_url = database_url
         self._max_connections = max_connections
         self._server: Server | None = None
@@ -75,6 +88,35 @@ class _Target:
     def _forked(self) -> None:
         """Forget the connections of the parent process, without closing them."""
         self._starting = threading.Lock()
+
+    def kind(
+        self,
+        args_type: type[Any],
+        *,
+        kind: str | None = None,
+        queue: str | None = None,
+        priority: int | None = None,
+        max_attempts: int | None = None,
+        tags: Sequence[str] | None = None,
+        unique: Unique | None = None,
+        unique_opts: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Declare how jobs of a kind are inserted, for programs that do not handle them.
+
+        ``task`` declares the same where the handler is.  Insert options win over what is declared;
+        a later declaration is added to an earlier one.  The kind is derived from ``args_type``
+        unless given.  Raises ValidationError, TypeError.
+        """
+        self.kinds.declare(
+            args_type,
+            kind,
+            queue=queue,
+            priority=priority,
+            max_attempts=max_attempts,
+            tags=tags,
+            unique=unique,
+            unique_opts=unique_opts,
+        )
 
     def _resolve(self) -> str:
         """Return a connection string for psycopg.  Blocks while an embedded server starts."""
@@ -127,13 +169,15 @@ class Client(_Target, Verbs):
     in a statement, until the statement or the caller's transaction ends.  Reads take no locks.
     """
 
-    def __init__(self, database_url: str, max_connections: int = 10) -> None:
-        super().__init__(database_url, max_connections)
+    def __init__(
+        self, database_url: str, max_connections: int = 10, *, kinds: Kinds | None = None
+    ) -> None:
+        super().__init__(database_url, max_connections, kinds)
         self._pool: Pool | None = None
         self._bound: Borrowed | None = None
 
     @classmethod
-    def on(cls, conn: Any) -> Self:
+    def on(cls, conn: Any, *, kinds: Kinds | None = None) -> Self:
         """Return a client that uses the caller's open connection.
 
         ``conn`` is a psycopg Connection, a SQLAlchemy Connection or Session, or Django's
@@ -142,14 +186,14 @@ class Client(_Target, Verbs):
         """
         bound = borrow(conn)
         client = cls.__new__(cls)
-        _Target.__init__(client, _BOUND, 1)
+        _Target.__init__(client, _BOUND, 1, kinds)
         client._pool = None  # noqa: SLF001 - an instance of this very class
         client._bound = bound  # noqa: SLF001 - an instance of this very class
         return client
 
     def using(self, conn: Any) -> Self:
         """Return a client that uses the caller's open connection.  See ``on``."""
-        return type(self).on(conn)
+        return type(self).on(conn, kinds=self.kinds)
 
     def _run(self, op: Op[R], /) -> R:
         if self._bound is not None:
@@ -196,7 +240,7 @@ class Client(_Target, Verbs):
         connection that is not psycopg's.
         """
         bound = None if self._bound is None else _own(self._bound, psycopg.Connection)
-        return Transaction(self._open, bound)
+        return Transaction(self._open, bound, self.kinds)
 
     def close(self) -> None:
         """Close every connection and release an embedded server.  May be called again."""
@@ -227,7 +271,9 @@ class Client(_Target, Verbs):
         from awa_lib.schema import migrate
 
         if self._bound is not None:
-            migrate.apply(_own(self._bound, psycopg.Connection))
+            if not isinstance(self._bound.conn, psycopg.Connection):
+                raise _no_migration(self._bound.conn)
+            migrate.apply(self._bound.conn)
             return
         with self._open().lease() as conn:
             migrate.apply(conn)
@@ -251,8 +297,10 @@ class AsyncClient(_Target, AsyncVerbs, Worker):
     registered, without a running event loop.  Errors and locks are those of ``Client``.
     """
 
-    def __init__(self, database_url: str, max_connections: int = 10) -> None:
-        _Target.__init__(self, database_url, max_connections)
+    def __init__(
+        self, database_url: str, max_connections: int = 10, *, kinds: Kinds | None = None
+    ) -> None:
+        _Target.__init__(self, database_url, max_connections, kinds)
         Worker.__init__(self)
         self._pool: AsyncPool | None = None
         self._bound: AsyncBorrowed | None = None
@@ -261,20 +309,20 @@ class AsyncClient(_Target, AsyncVerbs, Worker):
         self._batcher: Batcher | None = None
 
     @classmethod
-    def on(cls, conn: Any) -> Self:
+    def on(cls, conn: Any, *, kinds: Kinds | None = None) -> Self:
         """Return a client that uses the caller's open connection.  See ``Client.on``.
 
         ``conn`` is a psycopg AsyncConnection, an asyncpg Connection or pool connection, or a
         SQLAlchemy AsyncConnection or AsyncSession.
         """
         bound = borrow_async(conn)
-        client = cls(_BOUND, 1)
+        client = cls(_BOUND, 1, kinds=kinds)
         client._bound = bound
         return client
 
     def using(self, conn: Any) -> Self:
         """Return a client that uses the caller's open connection.  See ``on``."""
-        return type(self).on(conn)
+        return type(self).on(conn, kinds=self.kinds)
 
     async def _run(self, op: Op[R], /) -> R:
         if self._bound is not None:
@@ -340,7 +388,7 @@ class AsyncClient(_Target, AsyncVerbs, Worker):
         an exception rolls back.
         """
         bound = None if self._bound is None else _own(self._bound, psycopg.AsyncConnection)
-        return AsyncTransaction(self._open, bound)
+        return AsyncTransaction(self._open, bound, self.kinds)
 
     async def close(self) -> None:
         """Close every connection and release an embedded server.  May be called again.
@@ -371,9 +419,9 @@ class AsyncClient(_Target, AsyncVerbs, Worker):
     @takes_options
     async def enqueue(
         self,
-        args: Any,
+        args: A,
         **options: Unpack[InsertOptions],
-    ) -> Job:
+    ) -> Job[A]:
         """Insert one job and return it, in a statement and a commit shared with other tasks.
 
         For servers whose requests insert one job each: while a statement runs, the jobs of other
@@ -381,12 +429,14 @@ class AsyncClient(_Target, AsyncVerbs, Worker):
         after the commit.  The options are those of ``insert``, except ``on_conflict``.  Raises as
         ``insert``.
         """
-        new = check([args], **options)
+        new = check([args], kinds=self.kinds, **options)
         if self._bound is None:
             self._belong()
         if self._batcher is None:
             self._batcher = Batcher(self._run)
-        return await self._batcher.insert(new)
+        job = await self._batcher.insert(new)
+        hold(job, args)
+        return job
 
     async def migrate(self) -> None:
         """Apply every pending migration; several processes may call it at the same time.
@@ -394,5 +444,7 @@ class AsyncClient(_Target, AsyncVerbs, Worker):
         Takes an advisory lock and the locks of its DDL.  Raises SchemaUnsupported, Unavailable,
         DatabaseError.
         """
+        if self._bound is not None:
+            raise _no_migration(self._bound.conn)
         with Client(await self._dsn(), 1) as client:
             await asyncio.to_thread(client.migrate)

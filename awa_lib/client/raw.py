@@ -10,6 +10,7 @@ from awa_lib.client.clients import AsyncClient, Client
 
 if TYPE_CHECKING:
     from awa_lib.client.signatures import Insert
+    from awa_lib.enqueue.kinds import Kinds
 
 __all__ = ["RawClient"]
 
@@ -32,9 +33,11 @@ class RawClient(AsyncClient):
     ``max_connections``; ``close_sync()`` closes them, and so does ``close()``.
     """
 
-    def __init__(self, database_url: str, max_connections: int = 10) -> None:
-        super().__init__(database_url, max_connections)
-        self._blocking = Client(database_url, max_connections)
+    def __init__(
+        self, database_url: str, max_connections: int = 10, *, kinds: Kinds | None = None
+    ) -> None:
+        super().__init__(database_url, max_connections, kinds=kinds)
+        self._blocking = Client(database_url, max_connections, kinds=self.kinds)
 
     async def close(self) -> None:
         """Close every connection and release an embedded server.  May be called again."""
@@ -45,7 +48,7 @@ class RawClient(AsyncClient):
         self, args_type: type[Any], *, kind: str | None = None, queue: str = "default"
     ) -> Callable[[H], H]:
         """Register a handler.  Raises as ``task``."""
-        return self.task(args_type, kind=kind, queue=queue)
+        return self.task(args_type, kind=kind, queue=queue)  # type: ignore[return-value] # typed as awa 0.5 has it
 
     cancel_by_unique_key_sync = _twin(Client.cancel_by_unique_key)
     cancel_sync = _twin(Client.cancel)

@@ -6,14 +6,14 @@ import asyncio
 import os
 import threading
 from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar, cast
 
 import psycopg
 from psycopg.pq import TransactionStatus
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-from awa_lib.client.methods import averb, verb
+from awa_lib.client.methods import ainserting, inserting
 from awa_lib.db.drive import abegin, arun, begin, run
 from awa_lib.db.translate import translate
 from awa_lib.db.turns import thread_turn, turn
@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from awa_lib._sql import Op
+    from awa_lib.client.signatures import AsyncInsert, Insert
     from awa_lib.db.pool import AsyncPool, Pool
+    from awa_lib.enqueue.kinds import Kinds
 
 __all__ = ["AsyncTransaction", "Transaction"]
 
@@ -82,7 +84,8 @@ class Transaction:
     sent as jsonb.
     """
 
-    def __init__(self, pool: Callable[[], Pool], bound: Conn | None) -> None:
+    def __init__(self, pool: Callable[[], Pool], bound: Conn | None, kinds: Kinds) -> None:
+        self.kinds = kinds
         self._open_pool = pool
         self._pool: Pool | None = None
         self._conn = bound
@@ -208,16 +211,20 @@ class Transaction:
             raise _none()
         return row
 
-    insert = verb(inserts.insert)
-    insert_many = verb(inserts.insert_many)
+    insert = cast("Insert", inserting(inserts.insert))
+    insert_many = inserting(inserts.insert_many)
 
 
 class AsyncTransaction:
     """A transaction of the async client.  See ``Transaction``."""
 
     def __init__(
-        self, pool: Callable[[], Coroutine[Any, Any, AsyncPool]], bound: AsyncConn | None
+        self,
+        pool: Callable[[], Coroutine[Any, Any, AsyncPool]],
+        bound: AsyncConn | None,
+        kinds: Kinds,
     ) -> None:
+        self.kinds = kinds
         self._open_pool = pool
         self._pool: AsyncPool | None = None
         self._conn = bound
@@ -358,5 +365,5 @@ class AsyncTransaction:
             raise _none()
         return row
 
-    insert = averb(inserts.insert)
-    insert_many = averb(inserts.insert_many)
+    insert = cast("AsyncInsert", ainserting(inserts.insert))
+    insert_many = ainserting(inserts.insert_many)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from awa_lib.callbacks.signatures import verify_callback_request
-from awa_lib.client.methods import averb, verb
+from awa_lib.client.methods import ainserting, averb, inserting, verb
 from awa_lib.doctor import doctor
 from awa_lib.ops import bulk, callbacks, cron, dead_letters, inserts, jobs, policies, queues
 from awa_lib.reads import bulk as read_bulk
@@ -22,12 +22,12 @@ __all__ = ["AsyncVerbs", "Verbs"]
 
 
 class Verbs:
-    """Blocking; needs ``_run(op)``."""
+    """Blocking; needs ``_run(op)`` and ``kinds``."""
 
-    insert = cast("Insert", verb(inserts.insert))
-    insert_many = verb(inserts.insert_many)
-    insert_many_copy = verb(inserts.insert_many_copy)
-    enqueue_many_copy = verb(inserts.enqueue_many_copy)
+    insert = cast("Insert", inserting(inserts.insert))
+    insert_many = inserting(inserts.insert_many)
+    insert_many_copy = inserting(inserts.insert_many_copy)
+    enqueue_many_copy = inserting(inserts.enqueue_many_copy)
     get_job = verb(jobs.get_job)
     list_jobs = verb(jobs.list_jobs)
     retry = verb(jobs.retry)
@@ -40,6 +40,7 @@ class Verbs:
     discard_failed = verb(jobs.discard_failed)
     pause_queue = verb(queues.pause_queue)
     resume_queue = verb(queues.resume_queue)
+    cancel_waiting = verb(queues.cancel_waiting)
     drain_queue = verb(queues.drain_queue)
     queue_stats = verb(queue_stats)
     list_queues = verb(list_queues)
@@ -81,12 +82,12 @@ class Verbs:
 
 
 class AsyncVerbs:
-    """Awaited; needs ``_run(op)``."""
+    """Awaited; needs ``_run(op)`` and ``kinds``."""
 
-    insert = cast("AsyncInsert", averb(inserts.insert))
-    insert_many = averb(inserts.insert_many)
-    insert_many_copy = averb(inserts.insert_many_copy)
-    enqueue_many_copy = averb(inserts.enqueue_many_copy)
+    insert = cast("AsyncInsert", ainserting(inserts.insert))
+    insert_many = ainserting(inserts.insert_many)
+    insert_many_copy = ainserting(inserts.insert_many_copy)
+    enqueue_many_copy = ainserting(inserts.enqueue_many_copy)
     get_job = averb(jobs.get_job)
     list_jobs = averb(jobs.list_jobs)
     retry = averb(jobs.retry)
@@ -99,6 +100,7 @@ class AsyncVerbs:
     discard_failed = averb(jobs.discard_failed)
     pause_queue = averb(queues.pause_queue)
     resume_queue = averb(queues.resume_queue)
+    cancel_waiting = averb(queues.cancel_waiting)
     drain_queue = averb(queues.drain_queue)
     queue_stats = averb(queue_stats)
     list_queues = averb(list_queues)

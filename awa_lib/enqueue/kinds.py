@@ -1,13 +1,17 @@
-"""The kind of a job: a name derived from the type of its arguments."""
+"""The kind of a job: a name derived from the type of its args, and what is declared for it."""
 
 from __future__ import annotations
 
 from types import FunctionType
-from typing import Any, Final, get_origin
+from typing import TYPE_CHECKING, Any, Final, get_origin
 
+from awa_lib.enqueue.options import InsertOptions, KindOptions, checked, complete, merged
 from awa_lib.errors import ValidationError
 
-__all__ = ["derive_kind", "kind_of", "kind_of_type"]
+if TYPE_CHECKING:
+    from typing import Unpack
+
+__all__ = ["Kinds", "derive_kind", "kind_of", "kind_of_type"]
 
 _LONGEST: Final = 200
 
@@ -64,3 +68,46 @@ def kind_of_type(args_type: Any, kind: str | None = None) -> str:
     if not isinstance(args_type, type) and get_origin(args_type) is None and not named:
         raise TypeError(f"the first argument is the type of the args, got {args_type!r}")
     return kind_of(args_type, kind)
+
+
+class Kinds:
+    """The options with which jobs are inserted, declared by kind.
+
+    Clients share one object when it is given to each of them: ``Client(url, kinds=kinds)``.
+    """
+
+    def __init__(self) -> None:
+        self._options: dict[str, InsertOptions] = {}
+        self._names: dict[type, set[str]] = {}
+
+    def declare(
+        self, args_type: type[Any], kind: str | None = None, **options: Unpack[KindOptions]
+    ) -> str:
+        """Declare options of a kind and return its name; later ones are added to earlier ones.
+
+        The kind is derived from ``args_type`` unless given.  Raises ValidationError, TypeError.
+        """
+        name = kind_of_type(args_type, kind)
+        given: Any = {key: value for key, value in options.items() if value is not None}
+        checked(complete(given), {})
+        self._options[name] = merged(self._options.get(name, {}), given)
+        if isinstance(args_type, type) and args_type is not dict:
+            self._names.setdefault(args_type, set()).add(name)
+        return name
+
+    def options(self, kind: str) -> InsertOptions:
+        """Return what is declared for a kind: nothing for an unknown one."""
+        return self._options.get(kind, {})
+
+    def name_of(self, args: Any, kind: str | None) -> str:
+        """Return the given kind, that declared for the type of the args, or the derived one.
+
+        A type that several kinds were declared with has none.  Raises ValidationError.
+        """
+        if kind is None and len(names := self._names.get(type(args), ())) == 1:
+            return next(iter(names))
+        return kind_of(args, kind)
+
+
+UNDECLARED: Final = Kinds()
+"""Of clients that know no kinds."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from awa_lib._json import loads
 from awa_lib.codec import pgtext
 from awa_lib.codec.encode import encode
-from awa_lib.enqueue.kinds import kind_of
+from awa_lib.enqueue.kinds import UNDECLARED, Kinds
 from awa_lib.enqueue.options import (
     CONCURRENCY_KEY,
     NewJob,
@@ -17,6 +17,7 @@ from awa_lib.enqueue.options import (
     checked,
     checked_of,
     complete,
+    merged,
 )
 from awa_lib.enqueue.unique import states_bits, unique_key
 from awa_lib.models import Job, JobState
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
     from awa_lib.enqueue.options import InsertOptions
 
-__all__ = ["NewJobs", "check"]
+__all__ = ["NewJobs", "check", "hold"]
 
 # Rows of one block of COPY text.
 _BLOCK: Final = 1000
@@ -82,6 +83,7 @@ class NewJobs:
             self.own is None
             and not self.unique_keys
             and self.options.run_at is None
+            and not self.options.delay
             and (len(self.kinds) == 1 or len(set(self.kinds)) == 1)
         )
 
@@ -142,13 +144,14 @@ class NewJobs:
             "priority": options.priority,
             "max_attempts": options.max_attempts,
             "run_at": options.run_at,
+            "delay": options.delay,
             "metadata": options.metadata,
             "tags": pgtext.text_array(options.tags),
             "ids": _ids(ids),
         }
         if self.own is not None:
             # A job without a time of its own runs now, whatever the first job does.
-            return self.columns(ids) | shared | {"run_at": None}
+            return self.columns(ids) | shared | {"run_at": None, "delay": None}
         bits = "" if options.unique is None else states_bits(options.unique.states)
         return shared | {
             "args": self._args(),
@@ -157,6 +160,7 @@ class NewJobs:
             "priorities": "{}",
             "max_attempts_each": "{}",
             "run_ats": "{}",
+            "delays": "{}",
             "metadata_each": "[]",
             "tags_each": "{}",
             "unique_keys": _byte_array(self.unique_keys),
@@ -175,6 +179,9 @@ class NewJobs:
             "max_attempts_each": pgtext.text_array(str(one.max_attempts) for one in own),
             "run_ats": pgtext.nullable_array(
                 None if one.run_at is None else one.run_at.isoformat() for one in own
+            ),
+            "delays": pgtext.nullable_array(
+                None if one.delay is None else repr(one.delay) for one in own
             ),
             "metadata_each": "[" + ",".join(one.metadata for one in own) + "]",
             "tags_each": pgtext.text_array(pgtext.text_array(one.tags) for one in own),
@@ -195,7 +202,7 @@ class NewJobs:
                 )
             ]
         options = self.options
-        run_at = options.run_at or now
+        run_at = options.starts(now)
         state = JobState.Scheduled if run_at > now else JobState.Available
         return [
             Job(
@@ -251,7 +258,7 @@ class NewJobs:
 
 
 def _job(job_id: int, kind: str, args: str, options: Options, now: datetime) -> Job:
-    run_at = options.run_at or now
+    run_at = options.starts(now)
     return Job(
         job_id,
         kind,
@@ -279,10 +286,16 @@ def _byte_array(keys: Sequence[bytes | None]) -> str:
     return pgtext.nullable_array(None if key is None else "\\x" + key.hex() for key in keys)
 
 
-def check(jobs: Iterable[Any], *, traced: bool = True, **options: Unpack[InsertOptions]) -> NewJobs:
+def check(
+    jobs: Iterable[Any],
+    *,
+    kinds: Kinds = UNDECLARED,
+    traced: bool = True,
+    **options: Unpack[InsertOptions],
+) -> NewJobs:
     """Check and encode jobs; ``traced`` jobs store the current span.
 
-    Raises as ``ops.inserts.insert``.
+    An option that is not given is that declared for the kind.  Raises as ``ops.inserts.insert``.
     """
     given = complete(options)
     kind, metadata = given["kind"], given["metadata"]
@@ -291,29 +304,53 @@ def check(jobs: Iterable[Any], *, traced: bool = True, **options: Unpack[InsertO
         TRACEPARENT: traceparent() if traced else None,
     }
     shared = checked(given, extra)
-    known: dict[type, str] = {}
-    kinds: list[str] = []
+    of_kind: dict[str, Options] = {}
+
+    def options_of(name: str) -> Options:
+        if name not in of_kind:
+            declared = kinds.options(name)
+            of_kind[name] = (
+                checked(complete(merged(declared, options)), extra) if declared else shared
+            )
+        return of_kind[name]
+
+    known: dict[type, tuple[str, Options]] = {}
+    names: list[str] = []
     texts: list[str] = []
-    own: dict[int, Options] = {}
+    each: list[Options] = []
     for item in items_of("jobs", jobs):
         args, owner = item, type(item)
         if owner is NewJob:
             args = item.args
-            own[len(texts)] = checked_of(item, shared, metadata, extra)
-            kinds.append(text_of("kind", kind_of(args, item.kind or kind), LONGEST_NAME))
+            name = text_of("kind", kinds.name_of(args, item.kind or kind), LONGEST_NAME)
+            each.append(checked_of(item, options_of(name), metadata, extra))
         else:
             if owner not in known:
-                known[owner] = text_of("kind", kind_of(args, kind), LONGEST_NAME)
-            kinds.append(known[owner])
+                name = text_of("kind", kinds.name_of(args, kind), LONGEST_NAME)
+                known[owner] = name, options_of(name)
+            name, own = known[owner]
+            each.append(own)
+        names.append(name)
         texts.append(encode(args))
-    each = [own.get(place, shared) for place in range(len(texts))] if own else None
+    return _assemble(names, texts, each, shared)
+
+
+def _assemble(names: list[str], texts: list[str], each: list[Options], shared: Options) -> NewJobs:
+    if each:
+        shared = each[0]
+    alike = len(set(map(id, each))) <= 1
     keys: list[bytes | None] = []
-    if shared.unique is not None or any(one.unique for one in own.values()):
-        keys = [
-            _key(one, kind_, text)
-            for one, kind_, text in zip(each or repeat(shared), kinds, texts, strict=False)
-        ]
-    return NewJobs(texts, kinds, keys, shared, each)
+    if any(one.unique for one in ([shared] if alike else each)):
+        keys = [_key(one, name, text) for one, name, text in zip(each, names, texts, strict=True)]
+    return NewJobs(texts, names, keys, shared, None if alike else each)
+
+
+def hold(job: Job, args: Any) -> None:
+    """Let an inserted job hold the args that were given; a dict is read from what was sent."""
+    if isinstance(args, NewJob):
+        args = args.args
+    if not isinstance(args, dict):
+        job._args = args  # noqa: SLF001 - as a handler gets them
 
 
 def _key(options: Options, kind: str, text: str) -> bytes | None:
@@ -324,6 +361,6 @@ def _key(options: Options, kind: str, text: str) -> bytes | None:
     return unique_key(
         kind,
         queue=options.queue if unique.by_queue else None,
-        args=loads(text) if unique.by_args else ...,
+        args=unique.args(loads(text)) if unique.by_args else ...,
         period=unique.by_period,
     )

@@ -4,26 +4,38 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, TypedDict, TypeVar
 
 from awa_lib._json import dumps, loads
 from awa_lib.codec.encode import encode_object
-from awa_lib.enqueue.unique import UniqueOptions
+from awa_lib.enqueue.unique import Unique, UniqueOptions
 from awa_lib.errors import ValidationError
-from awa_lib.validation import did_you_mean, moment_of, name_of, number_of, storable
+from awa_lib.validation import (
+    did_you_mean,
+    moment_of,
+    name_of,
+    number_of,
+    seconds_of,
+    storable,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
+    Delay = float | str | timedelta | None
+
 __all__ = [
     "CONCURRENCY_KEY",
     "InsertOptions",
+    "KindOptions",
     "NewJob",
     "Options",
     "checked",
     "checked_of",
     "complete",
+    "merged",
     "takes_options",
 ]
 
@@ -46,8 +58,21 @@ class InsertOptions(TypedDict, total=False):
     tags: Sequence[str] | None
     metadata: Mapping[str, Any] | None
     run_at: datetime | str | None
+    delay: Delay
+    unique: Unique | None
     unique_opts: Mapping[str, Any] | None
     concurrency_key: str | None
+
+
+class KindOptions(TypedDict, total=False):
+    """What can be declared for a kind; None is the same as not given."""
+
+    queue: str | None
+    priority: int | None
+    max_attempts: int | None
+    tags: Sequence[str] | None
+    unique: Unique | None
+    unique_opts: Mapping[str, Any] | None
 
 
 _DEFAULTS: Final[InsertOptions] = {
@@ -58,6 +83,8 @@ _DEFAULTS: Final[InsertOptions] = {
     "tags": None,
     "metadata": None,
     "run_at": None,
+    "delay": None,
+    "unique": None,
     "unique_opts": None,
     "concurrency_key": None,
 }
@@ -79,6 +106,14 @@ def complete(given: InsertOptions) -> InsertOptions:
     return options
 
 
+def merged(declared: InsertOptions, given: InsertOptions) -> InsertOptions:
+    """Return what is declared and given; what is given wins."""
+    one_of = ("unique", "unique_opts")
+    if any(given.get(name) is not None for name in one_of):
+        declared = {key: value for key, value in declared.items() if key not in one_of}  # type: ignore[assignment] # a part of it
+    return {**declared, **given}
+
+
 @dataclass(frozen=True, slots=True)
 class NewJob:
     """A job of a bulk insert with options of its own.
@@ -94,6 +129,8 @@ class NewJob:
     tags: Sequence[str] | None = None
     metadata: Mapping[str, Any] | None = None
     run_at: datetime | str | None = None
+    delay: float | str | timedelta | None = None
+    unique: Unique | None = None
     unique_opts: Mapping[str, Any] | None = None
     concurrency_key: str | None = None
 
@@ -108,20 +145,29 @@ class Options:
     tags: list[str]
     metadata: str
     run_at: datetime | None
+    delay: float | None
+    """Seconds after the insert, by the clock of the database; only without ``run_at``."""
     unique: UniqueOptions | None
+
+    def starts(self, now: datetime) -> datetime:
+        """Return when a job may run that is inserted now."""
+        if self.run_at is not None:
+            return self.run_at
+        return now if self.delay is None else now + timedelta(seconds=self.delay)
 
 
 def checked(given: InsertOptions, extra: Mapping[str, str | None]) -> Options:
     """Check complete options; ``extra`` goes into the metadata.  Raises ValidationError."""
-    run_at, unique = given["run_at"], given["unique_opts"]
+    run_at, delay = _start(given["run_at"], given["delay"])
     return Options(
         queue=name_of("queue", given["queue"]),
         priority=number_of("priority", given["priority"], *_PRIORITIES),
         max_attempts=number_of("max_attempts", given["max_attempts"], *_ATTEMPTS),
         tags=_tags(given["tags"]),
         metadata=_metadata(given["metadata"], extra),
-        run_at=None if run_at is None else moment_of(run_at),
-        unique=None if unique is None else UniqueOptions.parse(unique),
+        run_at=run_at,
+        delay=delay,
+        unique=_unique(given["unique"], given["unique_opts"]),
     )
 
 
@@ -132,6 +178,10 @@ def checked_of(
     extra: Mapping[str, str | None],
 ) -> Options:
     """Return the checked options of one job: its own if given, else the shared options."""
+    run_at, delay = _start(job.run_at, job.delay)
+    if run_at is None and delay is None:
+        run_at, delay = shared.run_at, shared.delay
+    unique = _unique(job.unique, job.unique_opts)
     return Options(
         queue=shared.queue if job.queue is None else name_of("queue", job.queue),
         priority=shared.priority
@@ -149,9 +199,36 @@ def checked_of(
             if job.concurrency_key is None
             else {**extra, CONCURRENCY_KEY: job.concurrency_key},
         ),
-        run_at=shared.run_at if job.run_at is None else moment_of(job.run_at),
-        unique=shared.unique if job.unique_opts is None else UniqueOptions.parse(job.unique_opts),
+        run_at=run_at,
+        delay=delay,
+        unique=shared.unique if unique is None else unique,
     )
+
+
+def _start(run_at: object, delay: object) -> tuple[datetime | None, float | None]:
+    if run_at is not None and delay is not None:
+        raise ValidationError(
+            "run_at and delay were both given", why="each of them says when the job may run"
+        )
+    return (
+        None if run_at is None else moment_of(run_at),
+        None if delay is None else seconds_of("delay", delay),
+    )
+
+
+def _unique(unique: object, numbers: object) -> UniqueOptions | None:
+    if unique is not None and numbers is not None:
+        raise ValidationError(
+            "unique and unique_opts were both given", why="each of them says the whole key"
+        )
+    if unique is None:
+        return None if numbers is None else UniqueOptions.parse(numbers)
+    if not isinstance(unique, Unique):
+        raise ValidationError(
+            f"unique must be an awa_lib.Unique, got {type(unique).__name__}",
+            hint="for example unique=awa.Unique(by='args', period='1h')",
+        )
+    return unique.options()
 
 
 def _metadata(metadata: Mapping[str, Any] | None, extra: Mapping[str, str | None]) -> str:

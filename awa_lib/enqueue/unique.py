@@ -3,20 +3,99 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any, Final
+import time
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, Final
 
 from awa_lib.errors import ValidationError
-from awa_lib.validation import int64_of, unknown_word
+from awa_lib.states import STATES
+from awa_lib.validation import int64_of, name_of, seconds_of, state_of, unknown_word
 
-__all__ = ["UniqueOptions", "canonical_json", "states_bits", "unique_key"]
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+__all__ = ["NOT_STARTED", "Unique", "UniqueOptions", "canonical_json", "states_bits", "unique_key"]
 
 _KEY_BYTES: Final = 16
 _ALL_STATES: Final = 255
 # From this magnitude on, and below 1e-5, awa 0.5 writes an exponent.
 _EXPONENT_FROM: Final = 1e16
 _FIXED_FROM: Final = 1e-5
+
+
+_PARTS: Final = ("kind", "args", "queue")
+
+
+def _mask(*states: str) -> int:
+    return sum(1 << STATES.index(state) for state in states)
+
+
+NOT_STARTED: Final = _mask("scheduled", "available", "retryable")
+"""The states of a job that waits for its next run."""
+_WORDS: Final = {
+    "not_started": NOT_STARTED,
+    "not_finished": NOT_STARTED | _mask("running", "waiting_external"),
+    "any": _ALL_STATES,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Unique:
+    """Which jobs exclude each other, in words; ``unique_opts`` says the same in numbers.
+
+    The key always holds the kind.  A job without a free key is refused; see ``insert`` for
+    ``on_conflict``.
+    """
+
+    by: str | Collection[str] = "args"
+    """What else it holds: ``args``, ``queue``, both in a tuple, or ``kind`` for nothing else."""
+    states: str | Collection[str] = "not_finished"
+    """In which states a job holds its key: ``not_started`` (scheduled, available, retryable),
+    ``not_finished`` (also running and waiting_external), ``any`` (until the job is deleted), or
+    names of states."""
+    period: float | str | timedelta | None = None
+    """A job excludes others of the same period only: seconds or text like ``1h``.  Periods are
+    counted from 1970 in UTC, by the clock of this host."""
+    fields: Collection[str] | None = None
+    """Of the args only these fields count."""
+
+    def options(self) -> UniqueOptions:
+        """Return what is sent, for the period of now.  Raises ValidationError."""
+        parts = (self.by,) if isinstance(self.by, str) else tuple(self.by)
+        for part in parts:
+            if part not in _PARTS:
+                raise unknown_word(f"a job is unique by {_PARTS}, not by {part!r}", part, _PARTS)
+        return UniqueOptions(
+            by_queue="queue" in parts,
+            by_args="args" in parts or self.fields is not None,
+            by_period=self._period(),
+            states=self._mask(),
+            fields=self._fields(),
+        )
+
+    def _period(self) -> int | None:
+        if self.period is None:
+            return None
+        return int(time.time() // seconds_of("period", self.period, least=1.0))
+
+    def _mask(self) -> int:
+        if isinstance(self.states, str):
+            if self.states not in _WORDS:
+                raise unknown_word(
+                    f"states must be one of these words or a list of states: {self.states!r}",
+                    self.states,
+                    _WORDS,
+                )
+            return _WORDS[self.states]
+        return _mask(*{state_of(state) for state in self.states})
+
+    def _fields(self) -> tuple[str, ...] | None:
+        if self.fields is None:
+            return None
+        if isinstance(self.fields, str) or not self.fields:
+            raise ValidationError(f"fields must be a list of names, got {self.fields!r}")
+        return tuple(sorted({name_of("fields", name) for name in self.fields}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +108,30 @@ class UniqueOptions:
     """The number of a period (epoch seconds // length), not its length."""
     states: int = 0b00011111
     """Bit i is state i of JobState; by default scheduled to retryable."""
+    fields: tuple[str, ...] | None = None
+    """The fields of the args that count, in order; None for all of them."""
+
+    def args(self, args: Any) -> Any:
+        """Return the part of the args that counts.  Raises ValidationError."""
+        if self.fields is None:
+            return args
+        try:
+            return {name: args[name] for name in self.fields}
+        except (KeyError, TypeError):
+            raise ValidationError(
+                f"a field of Unique(fields={list(self.fields)}) is not in the args"
+            ) from None
+
+    def while_waiting(self) -> UniqueOptions:
+        """Return the same for jobs that hold their key until they start."""
+        return replace(self, states=NOT_STARTED)
 
     @classmethod
     def parse(cls, given: object) -> UniqueOptions:
         """Check a ``unique_opts`` dict.  Raises ValidationError."""
         if not isinstance(given, Mapping):
             raise ValidationError(f"unique_opts must be a dict, got {type(given).__name__}")
-        known = [f.name for f in fields(cls)]
+        known = [f.name for f in fields(cls) if f.name != "fields"]
         for key in given:
             if key not in known:
                 raise unknown_word(f"unknown unique_opts key {key!r}", key, known)

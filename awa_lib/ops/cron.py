@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from awa_lib._json import dumps, loads
 from awa_lib._sql import atomic, sql
 from awa_lib.cron import CronExpression, check_settings
+from awa_lib.enqueue.kinds import UNDECLARED, Kinds
 from awa_lib.enqueue.new_jobs import check
+from awa_lib.enqueue.options import NewJob
 from awa_lib.errors import ScheduleNotFound, Transient
 from awa_lib.models import Job
 from awa_lib.validation import LONGEST_NAME, name_of, text_of
@@ -60,12 +62,13 @@ class Schedule:
         name: str,
         cron_expr: str,
         args: Any,
+        kinds: Kinds = UNDECLARED,
         *,
         kind: str,
         timezone: str,
-        queue: str,
-        priority: int,
-        max_attempts: int,
+        queue: str | None,
+        priority: int | None,
+        max_attempts: int | None,
         tags: Sequence[str] | None,
         metadata: Mapping[str, Any] | None,
         missed_fire_policy: str,
@@ -76,9 +79,8 @@ class Schedule:
         name_of("name", name)
         CronExpression(cron_expr, timezone)
         check_settings(missed_fire_policy, catch_up_limit, jitter_seconds)
-        job = check(
-            [args],
-            traced=False,
+        new = NewJob(
+            args,
             kind=kind,
             queue=queue,
             priority=priority,
@@ -86,6 +88,7 @@ class Schedule:
             tags=tags,
             metadata=metadata,
         )
+        job = check([new], kinds=kinds, traced=False)
         return cls(
             name=name,
             cron_expr=cron_expr,

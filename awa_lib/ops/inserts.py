@@ -5,29 +5,28 @@ Arguments are checked and encoded when an op is made, before a connection is use
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 from awa_lib._sql import atomic, sql
-from awa_lib.codec import pgtext
-from awa_lib.enqueue.new_jobs import NewJobs, check
+from awa_lib.enqueue.kinds import UNDECLARED, Kinds
+from awa_lib.enqueue.new_jobs import NewJobs, check, hold
 from awa_lib.enqueue.options import complete, takes_options
-from awa_lib.errors import (
-    AwaError,
-    UniqueConflict,
-    ValidationError,
-)
-from awa_lib.models import Job
+from awa_lib.enqueue.unique import Unique
+from awa_lib.errors import UniqueConflict, ValidationError
+from awa_lib.ops.conflicts import ROWS_PER_STATEMENT, OnConflict, insert_or
 from awa_lib.telemetry import metrics
-from awa_lib.validation import items_of
+from awa_lib.validation import items_of, seconds_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
-    from datetime import datetime
+    from datetime import datetime, timedelta
     from typing import Unpack
 
     from awa_lib._sql import Op
     from awa_lib.enqueue.options import InsertOptions
+    from awa_lib.models import Job
 
 __all__ = [
     "enqueue_many_copy",
@@ -38,13 +37,9 @@ __all__ = [
     "insert_many_copy",
 ]
 
-OnConflict = Literal["raise", "skip", "return_existing", "replace"]
 _MODES: Final = ("raise", "skip", "return_existing", "replace")
-# Tries of a unique key whose holder ends between two statements.
-_TRIES: Final = 5
 # Jobs of a stream that are in memory at a time.
 _STREAMED_JOBS: Final = 5_000
-_ROWS_PER_STATEMENT: Final = 1000
 # For this many jobs or fewer COPY's extra round trips cost more than they save.
 _COPIED_FROM: Final = 1000
 
@@ -54,13 +49,18 @@ def insert(
     args: Any,
     *,
     on_conflict: OnConflict = "raise",
+    debounce: float | str | timedelta | None = None,
+    max_wait: float | str | timedelta | None = None,
+    kinds: Kinds = UNDECLARED,
     **options: Unpack[InsertOptions],
 ) -> Op[Job]:
-    """Insert a job and return it.
+    """Insert a job and return it, with its args as they were given.
 
-    ``args`` is a dataclass instance, a pydantic model or a dict.  The options:
+    ``args`` is a dataclass instance, a pydantic model or a dict.  An option that is not given is
+    that which the client's ``task`` or ``kind`` declared for the kind.  The options:
 
-    - ``kind``: the kind of the job; by default derived from the type of ``args``.
+    - ``kind``: the kind of the job; by default that declared with the type of ``args``, otherwise
+      derived from its name.
     - ``queue``: the queue.
     - ``priority``: 1 (most urgent) to 4.
     - ``max_attempts``: the maximum number of attempts, 1 to 1000.
@@ -68,18 +68,30 @@ def insert(
     - ``metadata``: a dict of JSON data.
     - ``run_at``: when the job may run; a time without an offset is UTC.  A job with a time in the
       future is scheduled, any other job is available at once.
-    - ``unique_opts``: makes the job unique.  A dict of by_queue (False), by_args (True), by_period
-      (the number of a period) and states (a bit mask, 31).
+    - ``delay``: after how long the job may run, by the clock of the database: seconds, a timedelta
+      or text like ``10m``.
+    - ``unique``: makes the job unique; see ``Unique``.
+    - ``unique_opts``: the same as awa 0.5 writes it.  A dict of by_queue (False), by_args (True),
+      by_period (the number of a period) and states (a bit mask, 31).
     - ``concurrency_key``: 1 to 200 characters, stored in the metadata; the policy
       ``max_running_per_key`` of the queue limits the running jobs with the same key.
     - ``on_conflict``: what to do if another job holds the unique key.  ``raise`` UniqueConflict,
-      ``skip`` and return None, ``return_existing``, or ``replace``: give the other job these args
-      and this ``run_at``, if it has not started, and return it.
+      ``skip`` and return None, ``return_existing`` (its args are JSON data), or ``replace``: give
+      the other job these args and this ``run_at`` or ``delay``, if it has not started, and return
+      it.
+    - ``debounce``: a time as for ``delay``.  The job runs when no further insert with its unique
+      key came for that long, with the args of the last one, and at most ``max_wait`` after the
+      first.  It holds its key until it starts; by default it is unique by its args.
 
     Raises UniqueConflict, ValidationError, SerializationError.
     """
-    new = check([args], **options)
-    return _first(new) if _raises(on_conflict, new) else _first_unique(new, on_conflict)
+    if debounce is not None or max_wait is not None:
+        return _with(args, _debounced(args, debounce, max_wait, on_conflict, kinds, options))
+    new = check([args], kinds=kinds, **options)
+    if _raises(on_conflict, new):
+        return _with(args, _first(new))
+    found = _first_unique(new, on_conflict)
+    return found if on_conflict == "return_existing" else _with(args, found)
 
 
 @takes_options
@@ -87,6 +99,7 @@ def insert_many(
     jobs: Iterable[Any],
     *,
     on_conflict: OnConflict = "raise",
+    kinds: Kinds = UNDECLARED,
     **options: Unpack[InsertOptions],
 ) -> Op[list[Job]]:
     """Insert all jobs or none, and return them in the same order with ascending ids.
@@ -96,8 +109,8 @@ def insert_many(
     ``on_conflict="skip"`` the result leaves out jobs whose unique key is taken.  Raises as
     ``insert``.
     """
-    new = check(jobs, **options)
-    return _rows(new) if _raises(on_conflict, new) else _unique(new, on_conflict)
+    new = check(jobs, kinds=kinds, **options)
+    return _rows(new) if _raises(on_conflict, new) else insert_or(new, on_conflict)
 
 
 @takes_options
@@ -105,6 +118,7 @@ def insert_many_copy(
     jobs: Iterable[Any],
     *,
     on_conflict: OnConflict = "raise",
+    kinds: Kinds = UNDECLARED,
     **options: Unpack[InsertOptions],
 ) -> Op[list[Job]]:
     """Insert all jobs or none with COPY, the fastest way for more than 1000 jobs.
@@ -113,9 +127,9 @@ def insert_many_copy(
     which that is faster, and jobs with a unique key or options of their own.  Raises as
     ``insert``.
     """
-    new = check(jobs, **options)
+    new = check(jobs, kinds=kinds, **options)
     if not _raises(on_conflict, new):
-        return _unique(new, on_conflict)
+        return insert_or(new, on_conflict)
     return _copy(new) if len(new.args) > _COPIED_FROM and _copies(new) else _rows(new)
 
 
@@ -125,6 +139,7 @@ def enqueue_many_copy(
     jobs: Iterable[Any],
     *,
     on_progress: Callable[[int], None] | None = None,
+    kinds: Kinds = UNDECLARED,
     **options: Unpack[InsertOptions],
 ) -> Op[int]:
     """Insert all jobs or none from an iterable of any length, and return their number.
@@ -140,7 +155,7 @@ def enqueue_many_copy(
     count = 0
     source = iter(items_of("jobs", jobs))
     while batch := list(islice(source, _STREAMED_JOBS)):
-        new = check(batch, **options)
+        new = check(batch, kinds=kinds, **options)
         if _copies(new):
             yield from _copy_rows(new)
         else:
@@ -151,6 +166,33 @@ def enqueue_many_copy(
     return count
 
 
+def _debounced(
+    args: Any,
+    debounce: object,
+    max_wait: object,
+    on_conflict: OnConflict,
+    kinds: Kinds,
+    options: InsertOptions,
+) -> Op[Job]:
+    given = [name for name in ("run_at", "delay") if options.get(name) is not None]
+    given += [] if on_conflict == "raise" else ["on_conflict"]
+    if given:
+        raise ValidationError(
+            f"debounce and {given[0]} were both given",
+            why="debounce says when the job runs, and replaces a job that waits",
+        )
+    wait = seconds_of("debounce", debounce)
+    longest = None if max_wait is None else seconds_of("max_wait", max_wait, least=wait)
+    options["delay"] = wait
+    new = check([args], kinds=kinds, **options)
+    if new.options.unique is None:
+        options["unique"] = Unique()
+        new = check([args], kinds=kinds, **options)
+    assert new.options.unique is not None
+    new = replace(new, options=replace(new.options, unique=new.options.unique.while_waiting()))
+    return _first_unique(new, "replace", longest)
+
+
 def insert_batch(new: NewJobs) -> Op[list[Job]]:
     """Insert checked jobs in one statement and return them in order."""
     return _chunk(new)
@@ -158,7 +200,7 @@ def insert_batch(new: NewJobs) -> Op[list[Job]]:
 
 def insert_free(new: NewJobs) -> Op[list[Job]]:
     """Insert checked jobs, except those whose unique key is taken."""
-    return _unique(new, "skip") if new.unique_keys else _rows(new)
+    return insert_or(new, "skip") if new.unique_keys else _rows(new)
 
 
 def _raises(on_conflict: object, new: NewJobs) -> bool:
@@ -182,6 +224,13 @@ def _copies(new: NewJobs) -> bool:
     return new.own is None and not new.unique_keys
 
 
+def _with(args: Any, op: Op[Job]) -> Op[Job]:
+    job = yield from op
+    if job is not None:  # skipped
+        hold(job, args)
+    return job
+
+
 def _first(new: NewJobs) -> Op[Job]:
     return (yield from _chunk(new))[0]
 
@@ -190,7 +239,7 @@ def _rows(new: NewJobs) -> Op[list[Job]]:
     if not new.args:
         return []
     # A single statement is atomic by itself and saves two round trips.
-    return (yield from (_chunk(new) if len(new.args) <= _ROWS_PER_STATEMENT else _chunks(new)))
+    return (yield from (_chunk(new) if len(new.args) <= ROWS_PER_STATEMENT else _chunks(new)))
 
 
 def _chunk(new: NewJobs) -> Op[list[Job]]:
@@ -225,21 +274,21 @@ def _conflict(new: NewJobs, error: UniqueConflict) -> UniqueConflict:
 
 
 def _each_chunk(new: NewJobs) -> Op[list[Job]]:
-    if new.unique_keys and len(new.args) > _ROWS_PER_STATEMENT:
+    if new.unique_keys and len(new.args) > ROWS_PER_STATEMENT:
         reserved = yield sql.jobs("reserve_ids", count=len(new.args))
         if reserved:
             return (yield from _in_key_order(new, *reserved[0]))
     jobs: list[Job] = []
-    for start in range(0, len(new.args), _ROWS_PER_STATEMENT):
-        jobs += yield from _chunk(new.slice(start, start + _ROWS_PER_STATEMENT))
+    for start in range(0, len(new.args), ROWS_PER_STATEMENT):
+        jobs += yield from _chunk(new.slice(start, start + ROWS_PER_STATEMENT))
     return jobs
 
 
 def _in_key_order(new: NewJobs, ids: Sequence[int], now: datetime) -> Op[list[Job]]:
     """Insert jobs with unique keys in several statements, in the order of their keys."""
     order = new.key_order()
-    for start in range(0, len(order), _ROWS_PER_STATEMENT):
-        places = order[start : start + _ROWS_PER_STATEMENT]
+    for start in range(0, len(order), ROWS_PER_STATEMENT):
+        places = order[start : start + ROWS_PER_STATEMENT]
         params = new.pick(places).params([ids[place] for place in places])
         try:
             yield sql.jobs("insert_jobs", **params)
@@ -257,7 +306,7 @@ def _copy_rows(new: NewJobs) -> Op[list[Job]]:
     if not reserved:
         return (yield from _each_chunk(new))
     ids, now = reserved[0]
-    run_at = new.options.run_at or now
+    run_at = new.options.starts(now)
     yield sql.jobs.copy(
         "copy_scheduled" if run_at > now else "copy_available", new.copy_text(ids, run_at)
     )
@@ -268,76 +317,6 @@ def _copy_rows(new: NewJobs) -> Op[list[Job]]:
 _copy = atomic(_copy_rows)
 
 
-def _first_unique(new: NewJobs, on_conflict: OnConflict) -> Op[Job]:
-    jobs = yield from _unique(new, on_conflict)
+def _first_unique(new: NewJobs, on_conflict: OnConflict, longest: float | None = None) -> Op[Job]:
+    jobs = yield from insert_or(new, on_conflict, longest)
     return jobs[0] if jobs else None  # type: ignore[return-value] # None is declared by the overloads of insert
-
-
-@atomic
-def _unique(new: NewJobs, on_conflict: OnConflict) -> Op[list[Job]]:
-    """Insert jobs whose key is free; handle the others as ``on_conflict`` says."""
-    jobs: dict[int, Job] = {}
-    open_places = list(range(len(new.args)))
-    for _ in range(_TRIES):
-        part = new.pick(open_places)
-        taken = yield from _insert_free(part, open_places, jobs)
-        if not taken or on_conflict == "skip":
-            return [jobs[place] for place in sorted(jobs)]
-        keys = [key for place in taken if (key := new.unique_keys[place]) is not None]
-        rows = yield sql.jobs("unique_holders", keys=pgtext.bytea_array(keys))
-        holders = {bytes(row[0]): Job(*row[1:]) for row in rows}
-        held = [
-            (holder, place)
-            for place in taken
-            if (holder := holders.get(new.unique_keys[place] or b"")) is not None
-        ]
-        # Rows are locked in id order everywhere; of several jobs with a key the last wins.
-        for holder, place in sorted(held, key=lambda pair: pair[0].id):
-            replaced = on_conflict == "replace"
-            jobs[place] = (yield from _replace(new.pick([place]), holder)) if replaced else holder
-        # The key of a holder that ended meanwhile is free.
-        open_places = [place for place in taken if place not in jobs]
-        if not open_places:
-            return [jobs[place] for place in sorted(jobs)]
-    raise UniqueConflict(why="the jobs that hold the key change too quickly", hint="try again")
-
-
-def _insert_free(part: NewJobs, places: Sequence[int], jobs: dict[int, Job]) -> Op[list[int]]:
-    """Insert the jobs whose key is free and add them to ``jobs``; return the other places."""
-    taken: list[int] = []
-    order, ids = part.key_order(), []
-    if len(order) > _ROWS_PER_STATEMENT and (
-        reserved := (yield sql.jobs("reserve_ids", count=len(order)))
-    ):
-        ids = reserved[0][0]
-    elif len(order) <= _ROWS_PER_STATEMENT:
-        order.sort()  # a single statement keeps the order by itself
-    for start in range(0, len(order), _ROWS_PER_STATEMENT):
-        there = order[start : start + _ROWS_PER_STATEMENT]
-        chunk = part.pick(there)
-        given = [ids[place] for place in there] if ids else ()
-        rows = yield sql.jobs("insert_unique_jobs", **chunk.columns(given))
-        if not rows:
-            raise AwaError(
-                "on_conflict is not supported: another storage engine takes the writes",
-                hint="insert without on_conflict and handle UniqueConflict",
-            )
-        won = [row[0] for row in rows if row[1] is not None]
-        free = chunk.pick(won)
-        metrics.inserted(free.kinds_and_queues())
-        made = free.jobs([row[1] for row in rows if row[1] is not None], rows[0][2])
-        jobs.update({places[there[place]]: job for place, job in zip(won, made, strict=True)})
-        taken += [places[there[row[0]]] for row in rows if row[1] is None]
-    return sorted(taken)
-
-
-def _replace(new: NewJobs, holder: Job) -> Op[Job]:
-    options = (new.own or [new.options])[0]
-    rows = yield sql.jobs("replace_job", id=holder.id, args=new.args[0], run_at=options.run_at)
-    if not rows:
-        raise UniqueConflict(
-            job_id=holder.id,
-            why=f"it is {holder.state}: only a job that has not started can be replaced",
-            hint="leave running and completed out of the states of unique_opts",
-        )
-    return rows.into(Job)[0]

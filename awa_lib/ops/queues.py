@@ -11,7 +11,14 @@ from awa_lib.validation import LONGEST_NAME, name_of, text_of
 if TYPE_CHECKING:
     from awa_lib._sql import Op
 
-__all__ = ["drain_queue", "flush_admin_metadata", "pause_queue", "resume_queue"]
+__all__ = [
+    "cancel_waiting",
+    "count_waiting",
+    "drain_queue",
+    "flush_admin_metadata",
+    "pause_queue",
+    "resume_queue",
+]
 
 # Rows locked by a statement.
 _ROWS_PER_STATEMENT: Final = 500
@@ -32,7 +39,18 @@ def resume_queue(queue: str) -> Op[None]:
     yield sql.queues("resume_queue", queue=name_of("queue", queue))
 
 
+def count_waiting(queue: str) -> Op[int]:
+    """Return how many jobs ``cancel_waiting`` would cancel now.  Raises ValidationError."""
+    rows = yield sql.jobs("count_drainable", queue=name_of("queue", queue))
+    return int(rows[0][0])
+
+
 def drain_queue(queue: str) -> Op[int]:
+    """Do as ``cancel_waiting``, under the name of awa 0.5: elsewhere to drain is to finish."""
+    return (yield from cancel_waiting(queue))
+
+
+def cancel_waiting(queue: str) -> Op[int]:
     """Cancel every waiting job of a queue; running jobs are not cancelled.
 
     Neither are jobs that are claimed or moved meanwhile.  Returns the number cancelled.  Works in

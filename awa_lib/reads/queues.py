@@ -36,6 +36,11 @@ class QueueStat:
     paused: bool
     """No job of it is started."""
 
+    @property
+    def waiting(self) -> int:
+        """Return how many jobs ``cancel_waiting`` would cancel."""
+        return self.scheduled + self.available + self.retryable + self.waiting_external
+
 
 def queue_stats() -> Op[list[QueueStat]]:
     """Return one row per known queue, sorted by name; the counts are exact."""

@@ -14,6 +14,7 @@ from awa_lib.runtime import forks
 from awa_lib.runtime.callbacks import Callbacks
 from awa_lib.runtime.calls import HANDED_BACK
 from awa_lib.runtime.completer import Completer
+from awa_lib.runtime.context import wait_in_thread
 from awa_lib.runtime.dispatcher import Dispatcher
 from awa_lib.runtime.events import Events
 from awa_lib.runtime.executor import Executor
@@ -55,6 +56,8 @@ _STOP_SECONDS: Final = 2.0
 
 class Runtime:
     """Every duty of a process: claims, ends, callbacks, hooks, heartbeat, listener, maintenance."""
+
+    wait = staticmethod(wait_in_thread)
 
     def __init__(
         self,

@@ -17,7 +17,7 @@ from awa_lib.runtime.progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from concurrent.futures import ThreadPoolExecutor
+    from concurrent.futures import Executor
 
     from awa_lib.retries import Backoff
     from awa_lib.runtime.context import AttemptServices
@@ -76,7 +76,7 @@ def _nothing(_: Any) -> None: ...
 
 async def outcome_of(
     attempt: Attempt,
-    threads: ThreadPoolExecutor | None,
+    threads: Executor | None,
     errors: list[BaseException] | None = None,
 ) -> Outcome | None:
     """Decode the args, call the handler, and return the outcome; None means completed.
@@ -109,7 +109,7 @@ async def outcome_of(
         return of_raised(attempt, error)
 
 
-async def _in_thread(attempt: Attempt, threads: ThreadPoolExecutor | None) -> object:
+async def _in_thread(attempt: Attempt, threads: Executor | None) -> object:
     """Call a plain function in a thread; a coroutine that it returns is left to the caller."""
     context = contextvars.copy_context()
     attempt.blocking = True

@@ -21,7 +21,15 @@ if TYPE_CHECKING:
     from awa_lib.retries import Backoff
     from awa_lib.runtime.handlers import Handler
 
-__all__ = ["LOST", "OVER", "Attempt", "AttemptCallbacks", "AttemptServices", "Outcome"]
+__all__ = [
+    "LOST",
+    "OVER",
+    "Attempt",
+    "AttemptCallbacks",
+    "AttemptServices",
+    "Outcome",
+    "wait_in_thread",
+]
 
 R = TypeVar("R")
 
@@ -76,6 +84,10 @@ class AttemptServices(Protocol):
 
     async def flush(self, attempt: Attempt) -> None:
         """Write the attempt's progress."""
+
+    @property
+    def wait(self) -> Callable[[concurrent.futures.Future[Any], float], None]:
+        """Return what waits in a thread for a future of the loop, at most some seconds."""
 
 
 class Attempt:
@@ -275,10 +287,11 @@ class Attempt:
             call.close()
             raise _no_loop(verb) from None
         if bounded:
-            concurrent.futures.wait([future], _THREAD_SECONDS)
+            self._services.wait(future, _THREAD_SECONDS)
         else:
-            while not concurrent.futures.wait([future], _LOOP_CHECK_SECONDS).done:
-                if loop.is_closed():
+            while not future.done():
+                self._services.wait(future, _LOOP_CHECK_SECONDS)
+                if not future.done() and loop.is_closed():
                     raise _no_loop(verb)
         if not future.done():
             future.cancel()
@@ -302,6 +315,11 @@ class Attempt:
     async def cancel_callback(self, token: CallbackToken) -> bool:
         """Withdraw a callback."""
         return await self._services.callbacks.cancel(self, token)
+
+
+def wait_in_thread(future: concurrent.futures.Future[Any], seconds: float) -> None:
+    """Wait for a future of the event loop, at most ``seconds``."""
+    concurrent.futures.wait([future], seconds)
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:

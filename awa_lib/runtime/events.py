@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from awa_lib import events
 from awa_lib._json import loads
-from awa_lib.enqueue.kinds import kind_of
+from awa_lib.enqueue.kinds import Kinds, kind_of
 from awa_lib.enqueue.new_jobs import NewJobs, check
 from awa_lib.errors import AwaError, Transient, ValidationError
 from awa_lib.logs import Logger
@@ -41,6 +41,7 @@ _BEFORE_THE_END: Final = (events.Started, events.Rescued)
 class Registry:
     """Hooks and follow-ups by kind, each with the classes of events it is called for."""
 
+    kinds: Kinds = field(default_factory=Kinds)
     hooks: dict[str, list[_Registered]] = field(default_factory=dict)
     follow_ups: dict[str, list[_Registered]] = field(default_factory=dict)
 
@@ -93,6 +94,7 @@ class Events:
     def __init__(self, registry: Registry, handlers: Mapping[str, Handler], link: OpRunner) -> None:
         self._hooks = registry.hooks
         self._follow_ups = registry.follow_ups
+        self._kinds = registry.kinds
         self._handlers = handlers
         self._link = link
         self._deliveries = Deliveries(self._deliver)
@@ -143,7 +145,7 @@ class Events:
         if not wanted or event is None:
             return None
         parts = [
-            check(made if isinstance(made, list) else [made])
+            check(made if isinstance(made, list) else [made], kinds=self._kinds)
             for function in wanted
             if isinstance(event, function.classes) and (made := function.call(event)) is not None
         ]

@@ -6,7 +6,7 @@ import functools
 import inspect
 from dataclasses import dataclass
 from types import AsyncGeneratorType, GeneratorType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, overload
 
 from awa_lib.codec.decode import decoder
 from awa_lib.enqueue.kinds import kind_of_type
@@ -14,14 +14,34 @@ from awa_lib.errors import TerminalError
 from awa_lib.validation import takes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
+    from typing import TypeAlias
 
+    from awa_lib.models import Job
+    from awa_lib.results import Cancel, RetryAfter, Snooze, WaitForCallback
     from awa_lib.retries import RetryPolicy
 
-__all__ = ["Handler", "Handlers", "settle", "yields"]
+    Result: TypeAlias = RetryAfter | Snooze | Cancel | WaitForCallback | None
+
+__all__ = ["Handler", "Handlers", "Register", "settle", "yields"]
+
+T = TypeVar("T")
+R = TypeVar("R", bound="Result")
 
 # Awaitables that return awaitables, and nested wrappers, are followed to this depth.
 _DEEPEST_NESTING: Final = 32
+
+
+class Register(Protocol[T]):
+    """The decorator that ``task`` returns: it takes handlers of jobs with these args."""
+
+    @overload
+    def __call__(
+        self, handler: Callable[[Job[T]], Coroutine[Any, Any, R]], /
+    ) -> Callable[[Job[T]], Coroutine[Any, Any, R]]: ...
+
+    @overload
+    def __call__(self, handler: Callable[[Job[T]], R], /) -> Callable[[Job[T]], R]: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from awa_lib.config import WorkerOptions
 from awa_lib.descriptors import Descriptor
-from awa_lib.enqueue.kinds import kind_of_type
+from awa_lib.enqueue.kinds import Kinds, kind_of_type
 from awa_lib.errors import AwaError, ValidationError
 from awa_lib.ops.cron import Schedule
 from awa_lib.ops.dead_letters import set_dead_letters
@@ -31,27 +32,33 @@ if TYPE_CHECKING:
     from awa_lib._sql import Op
     from awa_lib.config import QueuesArgument, StartOptions
     from awa_lib.descriptors import DescriptorFields
+    from awa_lib.enqueue.options import KindOptions
+    from awa_lib.enqueue.unique import Unique
     from awa_lib.events import Event
     from awa_lib.retries import Backoff
     from awa_lib.runtime.context import Attempt
+    from awa_lib.runtime.handlers import Register
     from awa_lib.runtime.health import HealthCheck
 
 __all__ = ["Worker"]
 
+A = TypeVar("A")
 R = TypeVar("R")
 E = TypeVar("E", bound="Event")
 H = TypeVar("H", bound="Callable[..., Any]")
 
 
 class Worker:
-    """Base class of AsyncClient, which provides ``_dsn()``, ``_run(op)`` and ``close()``."""
+    """Base class of AsyncClient, which provides the names below."""
+
+    kinds: Kinds
 
     def __init__(self) -> None:
         self._handlers = Handlers()
         self._queue_descriptors: dict[str, Descriptor] = {}
         self._kind_descriptors: dict[str, Descriptor] = {}
-        self._schedules: dict[str, Schedule] = {}
-        self._registry = Registry()
+        self._schedules: dict[str, Callable[[], Schedule]] = {}
+        self._registry = Registry(self.kinds)
         self._runtime: Runtime | None = None
 
     async def _dsn(self) -> str:
@@ -66,20 +73,27 @@ class Worker:
 
     def task(
         self,
-        args_type: type[Any],
+        args_type: type[A],
         *,
         kind: str | None = None,
-        queue: str = "default",
-        backoff: Backoff | Callable[[int, BaseException], float] | None = None,
+        queue: str | None = None,
+        priority: int | None = None,
         max_attempts: int | None = None,
+        tags: Sequence[str] | None = None,
+        unique: Unique | None = None,
+        unique_opts: Mapping[str, Any] | None = None,
+        backoff: Backoff | Callable[[int, BaseException], float] | None = None,
         retry_on: type[BaseException] | Collection[type[BaseException]] = (),
         discard_on: type[BaseException] | Collection[type[BaseException]] = (),
-    ) -> Callable[[H], H]:
+    ) -> Register[A]:
         """Register a handler for a kind and return it unchanged, callable and typed as before.
 
         ``async def`` handlers run on the event loop, plain functions in threads.  The kind is
         derived from ``args_type`` unless given.  Needs no running event loop; a later
         registration of the same kind replaces the earlier one.
+
+        ``queue``, ``priority``, ``max_attempts``, ``tags``, ``unique`` and ``unique_opts`` are
+        options with which this client inserts jobs of the kind; see ``insert``.
 
         Exceptions of classes in ``discard_on`` cancel the job.  ``TerminalError`` and, when
         ``retry_on`` is given, all classes that are not in it fail the job for good.  All others are
@@ -88,13 +102,23 @@ class Worker:
         quarter.  ``max_attempts`` lowers the limit of the job.  Raises ValidationError, TypeError
         for a handler that cannot be called with a job, AwaError after start().
         """
-        name_of("queue", queue)
         policy = RetryPolicy.build(backoff, max_attempts, retry_on, discard_on)
-        kind_of_type(args_type, kind)
+        options: KindOptions = {
+            "queue": queue,
+            "priority": priority,
+            "max_attempts": max_attempts,
+            "tags": tags,
+            "unique": unique,
+            "unique_opts": unique_opts,
+        }
+        Kinds().declare(args_type, kind, **options)  # a mistake shows here
 
-        def register(handler: H) -> H:
+        def register(handler: Any) -> Any:
             self._not_running("task")
-            self._handlers.add(args_type, handler, kind, queue, policy)
+            name = kind_of_type(args_type, kind)
+            where = queue or self.kinds.options(name).get("queue", "default")
+            self._handlers.add(args_type, handler, name, where, policy)
+            self.kinds.declare(args_type, kind, **options)
             return handler
 
         return register
@@ -106,7 +130,7 @@ class Worker:
         warnings.warn(
             "client.worker() is deprecated; use client.task()", DeprecationWarning, stacklevel=2
         )
-        return self.task(args_type, kind=kind, queue=queue)
+        return self.task(args_type, kind=kind, queue=queue)  # type: ignore[return-value] # typed as awa 0.5 has it
 
     def http_worker(
         self,
@@ -196,9 +220,9 @@ class Worker:
         args: Any,
         *,
         timezone: str = "UTC",
-        queue: str = "default",
-        priority: int = 2,
-        max_attempts: int = 25,
+        queue: str | None = None,
+        priority: int | None = None,
+        max_attempts: int | None = None,
         tags: Sequence[str] | None = None,
         metadata: Mapping[str, Any] | None = None,
         kind: str | None = None,
@@ -213,14 +237,17 @@ class Worker:
         start() runs, and the leader of the fleet fires it, whichever worker handles the kind.  Of
         fires that were missed without a leader, coalesce enqueues the newest, catch_up the newest
         ``catch_up_limit``.  A job runs at most ``jitter_seconds`` (at random) after its fire.  The
-        kind is derived from ``args_type`` unless given.  A second declaration of a name replaces
-        the first.  Raises ValidationError, SerializationError, AwaError after start().
+        kind is derived from ``args_type`` unless given; queue, priority, max_attempts and tags that
+        are not given are those declared for the kind.  A second declaration of a name replaces the
+        first.  Raises ValidationError, SerializationError, AwaError after start().
         """
         self._not_running("periodic")
-        self._schedules[name] = Schedule.build(
+        build = partial(
+            Schedule.build,
             name,
             cron_expr,
             args,
+            self.kinds,
             kind=kind_of_type(args_type, kind),
             timezone=timezone,
             queue=queue,
@@ -232,6 +259,12 @@ class Worker:
             catch_up_limit=catch_up_limit,
             jitter_seconds=jitter_seconds,
         )
+        build()  # a mistake shows here
+        # Built again at the start, when the options of all kinds are declared.
+        self._schedules[name] = build
+
+    def _declared_schedules(self) -> list[Schedule]:
+        return [build() for build in self._schedules.values()]
 
     def queue_descriptor(self, queue: str, **fields: Unpack[DescriptorFields]) -> None:
         """Describe a queue for operators: display_name, description, owner, docs_url, tags, extra.
@@ -288,7 +321,7 @@ class Worker:
             options=resolved,
             queue_descriptors=self._queue_descriptors,
             kind_descriptors=self._kind_descriptors,
-            schedules=list(self._schedules.values()),
+            schedules=self._declared_schedules(),
             registry=self._registry,
         )
         self._runtime = runtime

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextvars
-import inspect
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from awa_lib.client.clients import AsyncClient, Client
 from awa_lib.client.transaction import AsyncTransaction, Transaction
 from awa_lib.errors import ValidationError
+from awa_lib.testing._home import Home, at_home
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -27,15 +24,16 @@ Door = Client | AsyncClient | Transaction | AsyncTransaction
 
 async def perform(door: Door, op: Op[R]) -> R:
     """Run an op on a client or a transaction of either kind."""
-    result: Any = door._run(op)  # noqa: SLF001 - what every verb calls
-    value: R = await result if inspect.isawaitable(result) else result
-    return value
+    if isinstance(door, Client | Transaction):
+        return await at_home(door._run, op)  # noqa: SLF001 - what every verb calls
+    return await door._run(op)  # noqa: SLF001 - as above
 
 
 def either(door: object, work: Coroutine[Any, Any, R]) -> Coroutine[Any, Any, R] | R:
     """Return the coroutine for an async client or transaction; run it for a blocking one.
 
-    It runs in a thread of its own, because the test's thread may have a running event loop.
+    Its event loop runs in a thread of its own, because the test's thread may have one; statements
+    and plain handlers run in the test's thread.
     """
     if isinstance(door, AsyncClient | AsyncTransaction):
         return work
@@ -45,8 +43,7 @@ def either(door: object, work: Coroutine[Any, Any, R]) -> Coroutine[Any, Any, R]
             f"expected a Client or an AsyncClient, got {type(door).__name__}",
             hint="pass the client as the first argument: work_one(client)",
         )
-    with ThreadPoolExecutor(1, thread_name_prefix="awa test") as thread:
-        return thread.submit(contextvars.copy_context().run, asyncio.run, work).result()
+    return Home().run(work)
 
 
 def handlers_of(door: object, worker: AsyncClient | None) -> Handlers:

@@ -73,8 +73,8 @@ async def _travel(
     ahead = _AHEAD.get(client, timedelta())
     way = _way(seconds, to, ahead)
     owner = worker or client
-    declared = owner._schedules.values() if isinstance(owner, AsyncClient) else ()  # noqa: SLF001 - ours
-    due = await perform(client, _pass(list(declared), ahead, way))
+    declared = owner._declared_schedules() if isinstance(owner, AsyncClient) else []  # noqa: SLF001 - ours
+    due = await perform(client, _pass(declared, ahead, way))
     _AHEAD[client] = ahead + way
     return due
 

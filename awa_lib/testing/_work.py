@@ -14,8 +14,10 @@ from awa_lib.ops import claims
 from awa_lib.ops.jobs import get_job
 from awa_lib.runtime.callbacks import Callbacks
 from awa_lib.runtime.calls import DROPPED, attempt_of, outcome_of
+from awa_lib.runtime.context import wait_in_thread
 from awa_lib.runtime.ends import finish
 from awa_lib.testing._clients import Door, check_name, either, handlers_of, perform
+from awa_lib.testing._home import home
 from awa_lib.testing._results import Drained, NoJob, WorkResult
 
 if TYPE_CHECKING:
@@ -61,8 +63,9 @@ def work_one(
 ) -> Coroutine[Any, Any, WorkResult] | WorkResult:
     """Claim the next available job, run its handler and record its end, as a worker would.
 
-    Handlers are those of the client, or of ``worker``.  With a blocking client they run in another
-    thread, async handlers on an event loop there.  The deadline is not enforced.
+    Handlers are those of the client, or of ``worker``.  Statements run on the client's connection;
+    with a blocking client they and plain handlers run in this thread, async handlers on an event
+    loop in another.  The deadline is not enforced.
     Raises ValidationError if there is no handler.
     """
     return either(client, _work_one(client, queue, kind, worker))
@@ -178,7 +181,7 @@ async def run_claimed(
     before = task.cancelling()
     bound = logs.running.set(attempt.job)
     try:
-        outcome = await outcome_of(attempt, None, errors)
+        outcome = await outcome_of(attempt, home.get(), errors)
     finally:
         logs.running.reset(bound)
         await desk.callbacks.stop()
@@ -198,6 +201,8 @@ class _Desk:
 
     def __init__(self, door: Door) -> None:
         self._door = door
+        there = home.get()
+        self.wait = wait_in_thread if there is None else there.wait
         self.loop = asyncio.get_running_loop()
         self.callbacks = Callbacks(
             self, deadline_of=lambda _: DEADLINE_SECONDS, on_waiting=_nothing, on_resumed=_nothing

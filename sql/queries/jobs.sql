@@ -17,7 +17,8 @@ WITH input AS MATERIALIZED (
            u.args,
            coalesce(u.priority, :priority::smallint) AS priority,
            coalesce(u.max_attempts, :max_attempts::smallint) AS max_attempts,
-           coalesce(u.run_at, :run_at::timestamptz) AS run_at,
+           coalesce(u.run_at, :run_at::timestamptz,
+                    now() + make_interval(secs => coalesce(u.delay, :delay::float8))) AS run_at,
            coalesce(u.metadata, :metadata::jsonb) AS metadata,
            coalesce(u.tags::text[], :tags::text[]) AS tags,
            u.unique_key,
@@ -29,13 +30,14 @@ WITH input AS MATERIALIZED (
         unnest(:priorities::smallint[]),
         unnest(:max_attempts_each::smallint[]),
         unnest(:run_ats::timestamptz[]),
+        unnest(:delays::float8[]),
         jsonb_array_elements(:metadata_each::jsonb),
         unnest(:tags_each::text[]),
         unnest(:unique_keys::bytea[]),
         unnest(:unique_states_each::text[]),
         unnest(:ids::bigint[])
     ) WITH ORDINALITY AS u (
-        args, kind, queue, priority, max_attempts, run_at, metadata, tags, unique_key,
+        args, kind, queue, priority, max_attempts, run_at, delay, metadata, tags, unique_key,
         unique_states, given_id, ord
     )
     WHERE awa.active_storage_engine() = 'canonical'
@@ -100,8 +102,10 @@ HAVING count(*) > 0
 -- first, in key order, so that two writers neither deadlock nor both insert; the trigger then finds
 -- the claim of the same job.  A job whose first state does not block its key needs no claim.
 WITH input AS MATERIALIZED (
-    SELECT coalesce(u.given_id, nextval('awa.jobs_id_seq')) AS id, u.*,
-           (CASE WHEN u.run_at > now() THEN 'scheduled' ELSE 'available' END)::awa.job_state AS state
+    SELECT coalesce(u.given_id, nextval('awa.jobs_id_seq')) AS id, u.args, u.kind, u.queue,
+           u.priority, u.max_attempts, t.run_at, u.metadata, u.tags, u.unique_key, u.unique_states,
+           u.ord,
+           (CASE WHEN t.run_at > now() THEN 'scheduled' ELSE 'available' END)::awa.job_state AS state
     FROM ROWS FROM (
         jsonb_array_elements(:args::jsonb),
         unnest(:kinds::text[]),
@@ -109,15 +113,19 @@ WITH input AS MATERIALIZED (
         unnest(:priorities::smallint[]),
         unnest(:max_attempts_each::smallint[]),
         unnest(:run_ats::timestamptz[]),
+        unnest(:delays::float8[]),
         jsonb_array_elements(:metadata_each::jsonb),
         unnest(:tags_each::text[]),
         unnest(:unique_keys::bytea[]),
         unnest(:unique_states_each::text[]),
         unnest(:ids::bigint[])
     ) WITH ORDINALITY AS u (
-        args, kind, queue, priority, max_attempts, run_at, metadata, tags, unique_key,
+        args, kind, queue, priority, max_attempts, run_at, delay, metadata, tags, unique_key,
         unique_states, given_id, ord
     )
+    CROSS JOIN LATERAL (
+        SELECT coalesce(u.run_at, now() + make_interval(secs => u.delay)) AS run_at
+    ) AS t
     WHERE awa.active_storage_engine() = 'canonical'
 ), claiming AS MATERIALIZED (
     SELECT DISTINCT ON (unique_key) unique_key, id
@@ -158,8 +166,8 @@ LEFT JOIN winner ON winner.id = input.id
 ORDER BY input.ord
 
 -- name: unique_holders
--- The jobs that hold unique keys.  No lock; index idx_awa_jobs_unique.
-SELECT c.unique_key, :job.*
+-- The jobs that hold unique keys, and the time.  No lock; index idx_awa_jobs_unique.
+SELECT c.unique_key, :job.*, now()
 FROM awa.job_unique_claims AS c
 JOIN awa.jobs AS j ON j.id = c.job_id
 WHERE c.unique_key = ANY(:keys::bytea[])
@@ -236,23 +244,28 @@ FROM ROWS FROM (
     unnest(:priorities::smallint[]),
     unnest(:max_attempts_each::smallint[]),
     unnest(:run_ats::timestamptz[]),
+    unnest(:delays::float8[]),
     jsonb_array_elements(:metadata_each::jsonb),
     unnest(:tags_each::text[]),
     unnest(:unique_keys::bytea[]),
     unnest(:unique_states_each::text[])
 ) WITH ORDINALITY AS u (
-    args, kind, queue, priority, max_attempts, run_at, metadata, tags, unique_key,
-    unique_states, ord
+    args, kind, queue, priority, max_attempts, run_at, delay, metadata, tags,
+    unique_key, unique_states, ord
 )
+CROSS JOIN LATERAL (
+    SELECT coalesce(u.run_at, :run_at::timestamptz,
+                    now() + make_interval(secs => coalesce(u.delay, :delay::float8))) AS run_at
+) AS t
 CROSS JOIN LATERAL awa.insert_job_compat(
     coalesce(u.kind, :kind::text),
     coalesce(u.queue, :queue::text),
     u.args,
-    (CASE WHEN coalesce(u.run_at, :run_at::timestamptz) > now()
+    (CASE WHEN t.run_at > now()
           THEN 'scheduled' ELSE 'available' END)::awa.job_state,
     coalesce(u.priority, :priority::smallint),
     coalesce(u.max_attempts, :max_attempts::smallint),
-    coalesce(u.run_at, :run_at::timestamptz),
+    t.run_at,
     coalesce(u.metadata, :metadata::jsonb),
     coalesce(u.tags::text[], :tags::text[]),
     u.unique_key,
@@ -409,6 +422,12 @@ WITH gone AS (
     DELETE FROM awa.jobs_hot WHERE state = 'failed' AND kind = :kind::text RETURNING id
 )
 SELECT count(*) AS deleted FROM gone
+
+-- name: count_drainable
+-- How many jobs of a queue are neither running nor ended.
+SELECT (SELECT count(*) FROM awa.jobs_hot
+        WHERE queue = :queue::text AND state IN ('available', 'waiting_external'))
+       + (SELECT count(*) FROM awa.scheduled_jobs WHERE queue = :queue::text)
 
 -- name: drainable_ids
 -- Ids of the jobs of a queue that are neither running nor ended, ascending.

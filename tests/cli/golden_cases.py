@@ -100,7 +100,9 @@ CASES = {
     "queue show": looks("queue show email", "queue show payments", "queue show emial"),
     "queue pause": changes("queue pause email", "queue pause emial"),
     "queue resume": changes("queue resume payments"),
-    "queue drain": changes("queue drain email <<< y", "queue drain email <<< n"),
+    "queue cancel-waiting": changes(
+        "queue cancel-waiting email <<< y", "queue cancel-waiting email <<< n"
+    ),
     "queue purge": changes(
         "queue purge email <<< y", "queue purge email --ended --yes", "queue purge email | cat"
     ),

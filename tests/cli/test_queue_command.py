@@ -76,14 +76,31 @@ def test_pause_and_resume(cli, db) -> None:
     assert cli("queue", "resume", "never-seen").out == "Resumed queue 'never-seen'\n"
 
 
-def test_drain_spares_running_jobs(cli, add, db) -> None:
+def test_drain_of_awa_05_runs_in_scripts_and_says_what_it_does(cli, add) -> None:
+    add()
+    add("running")
+
+    ran = cli("queue", "drain", "email")
+
+    assert (ran.status, ran.out) == (0, "Drained 1 jobs from queue 'email'\n")
+    assert "awa queue drain cancels 1 waiting job of queue 'email'" in ran.err
+    assert "awa queue cancel-waiting" in ran.err
+    assert "cancel-waiting" in cli("queue", "--help").out
+    assert "drain" not in cli("queue", "--help").out
+
+
+def test_what_waits_is_cancelled_and_running_jobs_are_spared(cli, add, db) -> None:
     for state in ("available", "scheduled", "retryable", "waiting_external", "running"):
         add(state)
     add(queue="other")
 
-    ran = cli("queue", "drain", "email")
+    refused = cli("queue", "cancel-waiting", "email")
+    assert refused.status == 2
+    assert "confirmation is required: Cancel 4 waiting jobs of queue 'email'?" in refused.err
+    assert "--yes" in refused.err
+    ran = cli("queue", "cancel-waiting", "email", "--yes")
 
-    assert (ran.status, ran.out) == (0, "Drained 4 jobs from queue 'email'\n")
+    assert (ran.status, ran.out) == (0, "Cancelled 4 waiting jobs of queue 'email'\n")
     counts = "SELECT state::text, count(*) FROM awa.jobs GROUP BY state"
     assert dict(db.execute(counts).fetchall()) == {"available": 1, "running": 1, "cancelled": 4}
 
@@ -94,7 +111,7 @@ def test_drain_asks_at_a_terminal(terminal, database_url, add, db) -> None:
     ran = terminal("queue", "drain", "email", url=database_url, keys="n\n")
 
     assert ran.status == 1
-    assert "Cancel all waiting jobs in queue email?" in ran.out
+    assert "Cancel 1 waiting job of queue 'email'? Running jobs go on" in ran.out
     assert "stopped; nothing was changed" in ran.out
     assert db.execute("SELECT state::text FROM awa.jobs").fetchone() == ("available",)
     ran = terminal("queue", "drain", "email", "-y", url=database_url)

@@ -36,6 +36,7 @@ CALLS: dict[str, dict[str, Any]] = {
     "discard_failed": {"kind": "k"},
     "pause_queue": {"queue": "q"},
     "resume_queue": {"queue": "q"},
+    "cancel_waiting": {"queue": "q"},
     "drain_queue": {"queue": "q"},
     "complete_external": {"callback_id": NOBODY},
     "fail_external": {"callback_id": NOBODY, "error": "e"},
@@ -164,6 +165,7 @@ TABLE: dict[str, dict[str, list[tuple[Any, str]]]] = {
     "discard_failed": {"kind": NAMES},
     "pause_queue": {"queue": NAMES, "paused_by": NAMES},
     "resume_queue": {"queue": NAMES},
+    "cancel_waiting": {"queue": NAMES},
     "drain_queue": {"queue": NAMES},
     "complete_external": {"callback_id": CALLBACK_IDS, "payload": PAYLOADS},
     "fail_external": {

@@ -47,6 +47,18 @@ DIFFERENT = {
     ":SyncTransaction class name": "Transaction is what it is called inside",
     ".testing:AwaTestClient.client is a member": "an attribute here, a property there",
     ".testing:AwaTestClient.insert kwargs": "passed on under another name",
+    **{
+        f"{module}:AsyncClient.{verb} {name} default {theirs} None": "what the kind declares, else that"
+        for module in ("", ".client")
+        for verb, name, theirs in (
+            ("task", "queue", "'default'"),
+            ("periodic", "queue", "'default'"),
+            ("periodic", "priority", "2"),
+            ("periodic", "max_attempts", "25"),
+        )
+    },
+    ":RawClient.periodic priority default 2 None": "as above",
+    ":RawClient.periodic max_attempts default 25 None": "as above",
     ".testing:awa_client is async": "a fixture, whose function pytest calls",
     ".testing:awa_client needs awa_async_client": "a fixture: pytest gives it the client",
 }

@@ -14,6 +14,8 @@ import pytest
 
 HERE = Path(__file__).parent
 BETTER = {
+    # The inserted job holds its args as they were given.
+    "program": {"insert"},
     "helpers": {
         # A datetime in args is RFC 3339 text.
         "stamped",

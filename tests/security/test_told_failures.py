@@ -25,7 +25,7 @@ CHANGES = (
     "job discard --kind told",
     "queue pause told",
     "queue resume told",
-    "queue drain told",
+    "queue cancel-waiting told --yes",
     "queue purge told",
     "queue set told --max-running 3",
     "queue unset told max-running",

@@ -30,8 +30,38 @@ async def typed(job: awa.Job[Mail]) -> None:
 
 
 @app.task(Mail)
-async def send(job: awa.Job) -> int:
+async def send(job: awa.Job) -> None: ...
+
+
+@app.task(Mail)  # wrong: a result of awa or None
+async def counts(job: awa.Job) -> int:
     return 1
+
+
+@app.task(Mail)  # wrong: a result of awa or None
+def counts_too(job: awa.Job) -> int:
+    return 1
+
+
+@dataclass
+class Other:
+    n: int
+
+
+@app.task(Mail)  # wrong: the handler of another type
+async def of_others(job: awa.Job[Other]) -> None: ...
+
+
+@app.on_event(Mail)
+async def typed_event(event: awa.Completed[Mail]) -> None:
+    print(event.args.too)  # wrong: no such field
+
+
+async def inserted() -> None:
+    print((await app.insert(Mail("a"))).args.too)  # wrong: no such field
+    print((await app.enqueue(Mail("a"))).args.too)  # wrong: no such field
+    app.kind(Mail, quue="q")  # wrong: no such option
+    await app.insert(Mail("a"), unique={"by_args": True})  # wrong: a Unique
 
 
 @app.task(Mail, backoff="slow")  # wrong: a backoff or a function

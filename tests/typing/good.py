@@ -21,11 +21,26 @@ class Mail:
     to: str
 
 
-@app.task(Mail, queue="mail")
-async def send(job: awa.Job) -> int:
+@dataclass
+class Other:
+    n: int
+
+
+@app.task(Mail, queue="mail", priority=1, tags=["a"], unique=awa.Unique(by="args", period="1h"))
+async def send(job: awa.Job) -> None:
     job.set_progress(10, "half")
     await job.flush_progress()
-    return 1
+
+
+@app.task(dict, kind="plain")
+async def of_dict(job: awa.Job[dict[str, Any]]) -> awa.Cancel | None:
+    return awa.Cancel() if job.args["n"] else None
+
+
+app.kind(Other, queue="others", max_attempts=3)
+kinds = awa.Kinds()
+kinds.declare(Other, queue="others")
+third = awa.Client("postgresql:///x", kinds=kinds)
 
 
 @app.task(Mail, kind="other")
@@ -57,6 +72,12 @@ async def heard(event: awa.Completed | awa.Failed) -> None:
     assert_type(event.job, awa.Job)
 
 
+@app.on_event(Mail, awa.Completed)
+async def typed_event(event: awa.Completed[Mail]) -> None:
+    assert_type(event.args, Mail)
+    assert_type(event.job, awa.Job[Mail])
+
+
 @app.on_event("mail", awa.Retried)
 def retried(event: awa.Retried) -> None:
     assert_type(event.attempt, int)
@@ -77,10 +98,17 @@ assert_type(awa.exponential(1, most=60), Backoff)
 
 async def newest(job: awa.Job) -> None:
     unique = {"by_args": True}
-    assert_type(await app.insert(Mail("a"), unique_opts=unique, on_conflict="replace"), awa.Job)
-    assert_type(await app.insert(Mail("a"), unique_opts=unique, on_conflict="skip"), awa.Job | None)
-    assert_type(await app.enqueue(Mail("a"), queue="q"), awa.Job)
+    assert_type(
+        await app.insert(Mail("a"), unique_opts=unique, on_conflict="replace"), awa.Job[Mail]
+    )
+    assert_type(
+        await app.insert(Mail("a"), unique_opts=unique, on_conflict="skip"), awa.Job[Mail] | None
+    )
+    assert_type(await app.enqueue(Mail("a"), queue="q"), awa.Job[Mail])
     assert_type(await app.insert_many_copy([awa.NewJob(Mail("a"), tags=["t"])]), list[awa.Job])
+    queues = [("a", 1), {"name": "b", "max_workers": 2}]
+    await app.start(queues)
+    await app.insert(Mail("a"), debounce=5, max_wait="1m", delay=None)
     many = (Mail(str(n)) for n in range(9))
     assert_type(await app.enqueue_many_copy(many, on_progress=print), int)
     assert_type(await app.cancel_by_unique_key("mail", args=Mail("a")), awa.Job | None)
@@ -111,19 +139,19 @@ async def through_bridges(
     row = await bridge.insert_job(conn, Mail("a"), queue="q", unique_opts={})
     assert_type(row, dict[str, Any])
     assert_type(bridge.insert_job_sync(sync, {"a": 1}, kind="k"), dict[str, Any])
-    assert_type(await awa.AsyncClient.on(conn).insert(Mail("a")), awa.Job)
+    assert_type(await awa.AsyncClient.on(conn).insert(Mail("a")), awa.Job[Mail])
     raw = awa.RawClient("postgresql:///x")
-    assert_type(raw.insert_sync(Mail("a")), awa.Job)
+    assert_type(raw.insert_sync(Mail("a")), awa.Job[Mail])
     assert_type(raw.list_jobs_sync(kind="k"), list[awa.Job])
     assert_type(raw.transaction_sync(), awa.SyncTransaction)
 
 
 async def through_async(job: awa.Job, conn: psycopg.AsyncConnection[tuple[object, ...]]) -> None:
     # A handler keeps its type.
-    assert_type(await send(job), int)
+    assert_type(await of_dict(job), awa.Cancel | None)
     assert_type(plain(job), awa.RetryAfter | None)
     inserted = await app.insert(Mail("a"), priority=1, run_at=datetime.now(UTC), tags=["t"])
-    assert_type(inserted, awa.Job)
+    assert_type(inserted, awa.Job[Mail])
     assert_type(await app.insert_many([Mail("a"), {"b": 1}]), list[awa.Job])
     assert_type(await app.list_jobs(state="failed", limit=5), list[awa.Job])
     assert_type(await app.get_job(7), awa.Job)
@@ -132,11 +160,11 @@ async def through_async(job: awa.Job, conn: psycopg.AsyncConnection[tuple[object
     assert_type(await app.set_queue_policy("q", max_running=None), awa.QueuePolicy)
     assert_type(await app.list_queues(), list[awa.QueueOverview])
     assert_type(await app.list_kinds(), list[awa.KindOverview])
-    assert_type(await app.insert(Mail("a"), concurrency_key="k"), awa.Job)
+    assert_type(await app.insert(Mail("a"), concurrency_key="k"), awa.Job[Mail])
     assert_type(app.using(conn), awa.AsyncClient)
     async with app.transaction() as tx:
         assert_type(tx, awa.Transaction)
-        assert_type(await tx.insert(Mail("a")), awa.Job)
+        assert_type(await tx.insert(Mail("a")), awa.Job[Mail])
         assert_type(await tx.execute("SELECT $1", 1), int)
     async with await app.transaction() as again:
         assert_type(again, awa.Transaction)
@@ -148,16 +176,18 @@ async def through_async(job: awa.Job, conn: psycopg.AsyncConnection[tuple[object
 
 
 def through_sync(conn: psycopg.Connection[tuple[object, ...]]) -> None:
-    assert_type(blocking.insert(Mail("a")), awa.Job)
+    assert_type(blocking.insert(Mail("a")), awa.Job[Mail])
     assert_type(blocking.insert_many([Mail("a")]), list[awa.Job])
     assert_type(blocking.using(conn), awa.Client)
     assert_type(blocking.health_check(), awa.HealthCheck)
     with blocking.transaction() as tx:
         assert_type(tx, awa.SyncTransaction)
-        assert_type(tx.insert(Mail("a")), awa.Job)
+        assert_type(tx.insert(Mail("a")), awa.Job[Mail])
     assert_type(testing.work_one(blocking, worker=app), testing.WorkResult)
     assert_type(testing.assert_enqueued(blocking, Mail, count=1), list[awa.Job])
-    assert_type(blocking.insert(Mail("a"), unique_opts={}, on_conflict="skip"), awa.Job | None)
+    assert_type(
+        blocking.insert(Mail("a"), unique_opts={}, on_conflict="skip"), awa.Job[Mail] | None
+    )
     assert_type(blocking.get_bulk_operation("id"), awa.BulkOperation)
     assert_type(blocking.resume_external("id", [1]), awa.Job)
     made = testing.HandlerJob(Mail("a"), 1, 1, 25, "q", 2, None, {}, [])

@@ -151,7 +151,7 @@ def test_uniform_columns_travel_as_scalars() -> None:
     assert parameters(statement) == {
         "args": '[{"n":1},{"n":2}]', "kind": 'a"b', "kinds": "{}", "queue": "q", "queues": "{}",
         "priority": 2, "priorities": "{}", "max_attempts": 25, "max_attempts_each": "{}",
-        "run_at": NOW, "run_ats": "{}", "metadata": "{}", "metadata_each": "[]",
+        "run_at": NOW, "run_ats": "{}", "delay": None, "delays": "{}", "metadata": "{}", "metadata_each": "[]",
         "tags": '{"x,y"}', "tags_each": "{}", "unique_keys": "{}", "unique_states_each": "{}",
         "ids": "{}",
     }  # fmt: skip

@@ -65,13 +65,18 @@ CALLS: dict[str, dict[str, Any]] = {
     "shutdown": {},
 }  # fmt: skip
 KINDS = [("", "kind must be 1 to 200 characters of text, got ''"), (7, "kind must be 1 to 200")]
+PRIORITIES = [(0, "priority must be a whole number from 1 to 4: 0")]
+TAGS = [("abc", "tags must be a list of texts")]
 TABLE: dict[str, dict[str, list[tuple[Any, str]]]] = {
     "task": {
         "args_type": [("mail", "the first argument is the type of the args, got 'mail'"),
                       ({}, "the first argument is the type of the args, got {}"),
                       (repr, "the first argument is the type of the args, got <built-in"),
                       (handler, "write @client.task(ArgsType) above handler")],
-        "kind": KINDS, "queue": [("", "queue must not be empty"), (7, "queue " + NAME + "7"), (None, "queue " + NAME)],
+        "kind": KINDS, "queue": [("", "queue must not be empty"), (7, "queue " + NAME + "7")],
+        "priority": PRIORITIES, "tags": TAGS,
+        "unique": [({"by_args": True}, "unique must be an awa_lib.Unique, got dict")],
+        "unique_opts": [({"by": "args"}, "unknown unique_opts key 'by'"), (7, "unique_opts")],
         "backoff": BACKOFFS, "max_attempts": ATTEMPTS,
         "retry_on": [("OSError", "retry_on must be exception classes, got 'OSError'")],
         "discard_on": [([7], "discard_on must be exception classes, got 7")],
@@ -98,8 +103,8 @@ TABLE: dict[str, dict[str, list[tuple[Any, str]]]] = {
         "args": [(7, "Job args must be a dataclass")],
         "timezone": [("Mars/X", "invalid timezone: "), (7, "invalid timezone: ")],
         "queue": [(7, "queue " + NAME + "7")],
-        "priority": [(0, "priority must be a whole number from 1 to 4: 0")],
-        "max_attempts": ATTEMPTS, "tags": [("abc", "tags must be a list of texts")],
+        "priority": PRIORITIES,
+        "max_attempts": ATTEMPTS, "tags": TAGS,
         "metadata": [([1], "metadata must be")], "kind": KINDS,
         "missed_fire_policy": [("never", "missed_fire_policy must be one of")],
         "catch_up_limit": [(0, "catch_up_limit must be a whole number from 1 to 10000: 0")],

@@ -1,4 +1,4 @@
-"""``awa queue``: list, pause, drain and configure queues."""
+"""``awa queue``: list, pause, empty and configure queues."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from awa_cli.parser.completion import queues
 __all__ = ["Name", "app"]
 
 app = typer.Typer(
-    help="List, show, pause, drain and configure queues.",
+    help="List, show, pause, empty and configure queues.",
     epilog="""
     awa queue stats
     awa queue show email

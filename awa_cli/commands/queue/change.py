@@ -1,7 +1,8 @@
-"""Pause, resume, drain and purge queues."""
+"""Pause and resume queues, cancel what waits in them, and purge them."""
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,7 +14,7 @@ from awa_cli.invocation import common
 from awa_cli.terminal.output import result, say
 from awa_cli.terminal.progress import Progress
 from awa_cli.views.actions import ACTIONS
-from awa_cli.views.words import counted
+from awa_cli.views.words import counted, waiting_of
 
 if TYPE_CHECKING:
     from awa_cli.database.session import Session
@@ -44,21 +45,52 @@ def resume(ctx: typer.Context, queue: Name) -> None:
     result(ACTIONS["queue.resume"].done.format(target=queue))
 
 
-@app.command(epilog="awa queue drain email --yes")
-def drain(ctx: typer.Context, queue: Name) -> None:
+@app.command("cancel-waiting", epilog="awa queue cancel-waiting email --yes")
+def cancel_waiting(ctx: typer.Context, queue: Name) -> None:
     """Cancel all waiting jobs of a queue.
 
-    Running jobs continue.  At a terminal it asks first.
+    Running jobs continue; cancelled jobs can be retried.  Asks first; without a terminal it needs
+    --yes.
     """
     from awa_cli.terminal.prompts import confirm
-    from awa_lib.ops.queues import drain_queue
 
     with open_session(ctx, changing=True) as db:
         _warn_if_unknown(db, queue)
-        confirm(ctx, "queue.drain", queue)
-        with Progress(common(ctx)):
-            count = db.change("queue.drain", queue, drain_queue(queue))
+        confirm(ctx, "queue.cancel-waiting", _waiting(db, queue))
+        count = _cancel(ctx, db, queue)
+    result(f"Cancelled {waiting_of(count, queue)}")
+
+
+@app.command(hidden=True, epilog="awa queue cancel-waiting email --yes")
+def drain(ctx: typer.Context, queue: Name) -> None:
+    """Cancel all waiting jobs of a queue.
+
+    The name of awa 0.5 for: awa queue cancel-waiting.  Without a terminal it does not ask.
+    """
+    from awa_cli.terminal.prompts import confirm
+
+    with open_session(ctx, changing=True) as db:
+        _warn_if_unknown(db, queue)
+        waiting = _waiting(db, queue)
+        if sys.stdin.isatty():
+            confirm(ctx, "queue.cancel-waiting", waiting)
+        else:
+            say(f"awa queue drain cancels {waiting}; its clear name is: awa queue cancel-waiting")
+        count = _cancel(ctx, db, queue)
     result(f"Drained {count} jobs from queue '{queue}'")
+
+
+def _waiting(db: Session, queue: str) -> str:
+    from awa_lib.ops.queues import count_waiting
+
+    return waiting_of(db.run(count_waiting(queue)), queue)
+
+
+def _cancel(ctx: typer.Context, db: Session, queue: str) -> int:
+    from awa_lib.ops.queues import cancel_waiting as op
+
+    with Progress(common(ctx)):
+        return db.change("queue.cancel-waiting", queue, op(queue))
 
 
 @app.command(
@@ -83,7 +115,6 @@ def purge(
     from awa_cli.terminal.prompts import confirm
     from awa_cli.views.actions import submitted
     from awa_lib.ops.bulk import submit_bulk_operation
-    from awa_lib.ops.queues import drain_queue
 
     with open_session(ctx, changing=True) as db:
         _warn_if_unknown(db, queue)
@@ -91,8 +122,7 @@ def purge(
         confirm(ctx, action, queue)
         submit = submit_bulk_operation("delete", submitted_by="awa", queue=queue)
         if not ended:
-            with Progress(common(ctx)):
-                db.change("queue.drain", queue, drain_queue(queue))
+            _cancel(ctx, db, queue)
         operation = db.change(action, queue, submit, submitted)
         done = carry_out(ctx, db, operation.id)
     result(f"Purged {counted(done.processed)} of queue '{queue}'")

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from awa_cli.tui.changes.change import Change
+from awa_cli.views.words import waiting_of
 from awa_lib.ops import queues as ops
 
-__all__ = ["drain", "pause", "resume"]
+if TYPE_CHECKING:
+    from awa_lib.reads.queues import QueueStat
+
+__all__ = ["cancel_waiting", "pause", "resume"]
 
 
 def pause(queue: str) -> Change:
@@ -23,6 +29,7 @@ def resume(queue: str) -> Change:
     return Change("queue.resume", queue, lambda: ops.resume_queue(queue), undo=lambda: pause(queue))
 
 
-def drain(queue: str) -> Change:
+def cancel_waiting(stat: QueueStat) -> Change:
     """Return the change that cancels the waiting jobs of a queue."""
-    return Change("queue.drain", queue, lambda: ops.drain_queue(queue))
+    words = waiting_of(stat.waiting, stat.queue)
+    return Change("queue.cancel-waiting", words, lambda: ops.cancel_waiting(stat.queue))

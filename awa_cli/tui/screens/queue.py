@@ -47,10 +47,10 @@ class QueueData:
 class QueuePage(Page[QueueData]):
     """A queue; the subject of the visit is its name."""
 
-    ACTIONS: ClassVar = {"pause": "queue.pause", "drain": "queue.drain"}
+    ACTIONS: ClassVar = {"pause": "queue.pause", "cancel_waiting": "queue.cancel-waiting"}
     BINDINGS: ClassVar = [
         Binding("p", "pause", "Pause or resume", id="queue.pause"),
-        Binding("x", "drain", "Drain", id="queue.drain"),
+        Binding("x", "cancel_waiting", "Cancel waiting", id="queue.cancel-waiting"),
         Binding("w", "window", "Time range", id="queue.window"),
         Binding("e", "jobs", "Show jobs", id="queue.jobs"),
     ]
@@ -163,9 +163,10 @@ class QueuePage(Page[QueueData]):
             make = changes.resume if paused else changes.pause
             self.app.apply(make(self.queue))
 
-    def action_drain(self) -> None:
+    def action_cancel_waiting(self) -> None:
         """Cancel the waiting jobs of the queue."""
-        self.app.apply(changes.drain(self.queue))
+        if self.value is not None:
+            self.app.apply(changes.cancel_waiting(self.value.details.overview))
 
     def action_window(self) -> None:
         """Show the next longer time range, or the shortest after the longest."""

@@ -22,10 +22,10 @@ class QueuesPage(ListPage[QueueStat]):
 
     COLUMNS = QUEUES
     EMPTY = "No queues yet.  Enqueue a job or start a worker."
-    ACTIONS: ClassVar = {"pause": "queue.pause", "drain": "queue.drain"}
+    ACTIONS: ClassVar = {"pause": "queue.pause", "cancel_waiting": "queue.cancel-waiting"}
     BINDINGS: ClassVar = [
         Binding("p", "pause", "Pause or resume", id="queue.pause"),
-        Binding("x", "drain", "Drain", show=False, id="queue.drain"),
+        Binding("x", "cancel_waiting", "Cancel waiting", show=False, id="queue.cancel-waiting"),
     ]
 
     def query_op(self) -> Op[list[QueueStat]]:
@@ -46,7 +46,7 @@ class QueuesPage(ListPage[QueueStat]):
             make = changes.resume if row.paused else changes.pause
             self.app.apply(make(row.queue))
 
-    def action_drain(self) -> None:
+    def action_cancel_waiting(self) -> None:
         """Cancel the waiting jobs of the queue."""
         if (row := self.grid.row) is not None:
-            self.app.apply(changes.drain(row.queue))
+            self.app.apply(changes.cancel_waiting(row))

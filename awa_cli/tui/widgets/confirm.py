@@ -66,7 +66,7 @@ class Confirm(ModalScreen[bool]):
         if self.change.undo:
             return "Can be undone with u."
         risky = self.change.action.danger >= Danger.DESTRUCTIVE
-        return "This cannot be undone." if risky else ""
+        return self.change.action.note or ("This cannot be undone." if risky else "")
 
     def on_mount(self) -> None:
         """Focus the answer of Enter: No for a destructive change."""

@@ -35,6 +35,13 @@ _HOURS: Any = Rule(minimum=0, maximum=1e9)
 
 
 @dataclass(frozen=True, slots=True)
+class Cancelled:
+    """The number of jobs that were cancelled."""
+
+    cancelled: int
+
+
+@dataclass(frozen=True, slots=True)
 class Drained:
     """The number of jobs that were cancelled."""
 
@@ -133,11 +140,17 @@ def resume(who: Identity, queue: Name) -> Op[Ok]:
     return Ok()
 
 
+@routes.post("/queues/{queue}/cancel-waiting")
+def cancel_waiting(who: Identity, queue: Name) -> Op[Cancelled]:
+    """Cancel every job of a queue that waits; running jobs go on."""
+    op = queues.cancel_waiting(queue)
+    return Cancelled((yield from change(who, "queue.cancel-waiting", queue, op)))
+
+
 @routes.post("/queues/{queue}/drain")
 def drain(who: Identity, queue: Name) -> Op[Drained]:
-    """Cancel every job of a queue that has not started; running jobs go on."""
-    count = yield from change(who, "queue.drain", queue, queues.drain_queue(queue))
-    return Drained(count)
+    """Do as cancel-waiting, under the name of awa 0.5."""
+    return Drained((yield from cancel_waiting(who, queue)).cancelled)
 
 
 @routes.get("/kinds")

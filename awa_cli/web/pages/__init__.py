@@ -58,7 +58,7 @@ def routes() -> list[BaseRoute]:
         _get("/queues/{queue:name}", queue.show),
         _post("/queues/{queue:name}/pause", queue.pause),
         _post("/queues/{queue:name}/resume", queue.resume),
-        _post("/queues/{queue:name}/drain", queue.drain),
+        _post("/queues/{queue:name}/cancel-waiting", queue.cancel_waiting),
         _post("/queues/{queue:name}/settings", settings.change),
         _post("/queues/{queue:name}/retry", queue.retry),
         _get("/kinds", kinds.listed),

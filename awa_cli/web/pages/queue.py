@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from awa_lib.reads.overviews import QueueDetails
     from awa_lib.reads.statistics import Failure
 
-__all__ = ["drain", "pause", "resume", "retry", "show"]
+__all__ = ["cancel_waiting", "pause", "resume", "retry", "show"]
 
 _FAILURES: Final = 20
 
@@ -96,11 +96,11 @@ async def resume(request: Request) -> Response:
     return await act(request, op, "queue.resume", queue)
 
 
-async def drain(request: Request) -> Response:
-    """Cancel the jobs of the queue that have not started."""
+async def cancel_waiting(request: Request) -> Response:
+    """Cancel the jobs of the queue that wait."""
     queue = request.path_params["queue"]
-    op = api.queues.drain(identity_of(request.scope), queue)
-    return await act(request, op, "queue.drain", queue)
+    op = api.queues.cancel_waiting(identity_of(request.scope), queue)
+    return await act(request, op, "queue.cancel-waiting", f"the waiting jobs of queue '{queue}'")
 
 
 async def retry(request: Request) -> Response:

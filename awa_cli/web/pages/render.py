@@ -17,7 +17,7 @@ from awa_cli.views.actions import ACTIONS
 from awa_cli.views.states import state_sign
 from awa_cli.views.tracebacks import read_trace
 from awa_cli.views.trees import grow
-from awa_cli.views.words import age, clean, counted, now, span
+from awa_cli.views.words import age, clean, counted, now, span, waiting_of
 from awa_cli.web.origins import COOKIE, is_csrf, new_csrf
 from awa_cli.web.pages._static import stamp
 from awa_cli.web.pages.navigation import NAVIGATION
@@ -57,6 +57,7 @@ def _environment() -> Environment:
         age=age,
         span=span,
         cell=clean,
+        waiting_of=waiting_of,
         counted=counted,
         quoted=_quoted,
         step=step,

@@ -131,11 +131,12 @@ def test_what_waits_is_drained_after_a_question(post, visit) -> None:
     page = visit("/queues")
     expect(page.locator("tr", has_text="shed")).to_contain_text("3")
 
-    agree(page, "Drain shed", "Cancel all waiting jobs in queue shed?", "No")
+    question = "waiting jobs of queue 'shed'?Running jobs go on; cancelled jobs can be retried."
+    agree(page, "Cancel waiting jobs of shed", question, "No")
     assert post.states(ids) == {"scheduled"}
-    agree(page, "Drain shed", "Cancel all waiting jobs in queue shed?", "Drain")
+    agree(page, "Cancel waiting jobs of shed", question, "Cancel waiting")
 
-    expect(page.locator("#notice")).to_have_text("Drained queue 'shed'")
+    expect(page.locator("#notice")).to_have_text("Cancelled the waiting jobs of queue 'shed'")
     assert post.states(ids) == {"cancelled"}
     page.wait_for_function("() => document.querySelector('#queues').innerText.includes('queue')")
 
@@ -159,7 +160,7 @@ def test_a_queue_is_followed(post, visit) -> None:
     check_access(page)
     agree(page, "Resume post", "Resume queue", "Resume")
     expect(page.locator(".subject .badge")).to_contain_text("open")
-    agree(page, "Drain post", "Cancel all waiting jobs", "Drain")
+    agree(page, "Cancel waiting jobs of post", "waiting job", "Cancel waiting")
     expect(tile.locator(".count")).to_have_text("0")
     page.get_by_role("link", name="1h", exact=True).click()
     expect(page.locator(".ch-completed .words")).to_contain_text("in the last 1h")
