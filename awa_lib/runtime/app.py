@@ -6,10 +6,9 @@ import asyncio
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from awa_lib.errors import AwaError, Transient, Unavailable
+from awa_lib.errors import Transient, Unavailable
 from awa_lib.logs import Logger
 from awa_lib.ops.runtime import InstanceSnapshot, described
-from awa_lib.reads.health import ping
 from awa_lib.runtime import forks
 from awa_lib.runtime.callbacks import Callbacks
 from awa_lib.runtime.calls import HANDED_BACK
@@ -42,7 +41,6 @@ if TYPE_CHECKING:
     from awa_lib.runtime.events import Registry
     from awa_lib.runtime.handlers import Handlers
     from awa_lib.runtime.health import HealthCheck
-    from awa_lib.runtime.links import Link
 
 __all__ = ["Runtime"]
 
@@ -221,15 +219,7 @@ class Runtime:
         if healthy != self._published_healthy:
             self._published_healthy = healthy
             self._publisher.poke()
-        await asyncio.gather(
-            *(self._reconnect(link) for link in self._outage.lost_links),
-            self._links.cut_dead(),
-        )
-
-    async def _reconnect(self, link: Link) -> None:
-        if link.idle:
-            with suppress(AwaError):
-                await link.run(ping())
+        await self._links.repair()
 
     async def stop(self, timeout_seconds: float, *, exiting: bool = False) -> list[Attempt]:
         """Stop claiming, let handlers end, write their ends, stop every duty.

@@ -310,6 +310,12 @@ class Link:
         if self._conn is not None and self._asked_at is not None:
             cut(self._conn)
 
+    async def reconnect(self) -> None:
+        """Connect again, if no op does it anyway; an outage may go on."""
+        if self.idle:
+            with suppress(AwaError):
+                await self.run(ping())
+
     async def pause_after(self, failures: int) -> None:
         """Wait before a retry after this number of losses in a row."""
         await self._outage.pause(failures)
@@ -346,7 +352,13 @@ class Links:
         self.health = Link("health", dsn=dsn, outage=outage, bounds=_HEALTH)
         self.publisher = Link("publisher", dsn=dsn, outage=outage)
 
-    async def cut_dead(self) -> None:
+    async def repair(self) -> None:
+        """Reconnect links that are down and idle, and cut dead ones; takes three seconds or so."""
+        await asyncio.gather(
+            *(link.reconnect() for link in self.outage.lost_links), self._cut_dead()
+        )
+
+    async def _cut_dead(self) -> None:
         """Cut silent connections that the server does not work for; takes at most three seconds.
 
         If the connection for health checks is silent too, a new one asks.
@@ -354,7 +366,7 @@ class Links:
         silent = self.outage.silent_links
         if not silent:
             return
-        asking = _cut_dead(silent, self.health.run) if self.health.idle else self._probe(silent)
+        asking = _cut_each(silent, self.health.run) if self.health.idle else self._probe(silent)
         # An outage says nothing about these connections.
         with suppress(AwaError, TimeoutError):
             await within(_ASK_SECONDS, asking)
@@ -363,12 +375,12 @@ class Links:
         conn = await open_async(self._dsn, _PROBE)
         try:
             with AnswerTimeout(conn, _ASK_SECONDS):
-                await _cut_dead(silent, partial(arun, conn))
+                await _cut_each(silent, partial(arun, conn))
         finally:
             await conn.close()
 
 
-async def _cut_dead(silent: list[Link], ask: Callable[[Op[Any]], Awaitable[Any]]) -> None:
+async def _cut_each(silent: list[Link], ask: Callable[[Op[Any]], Awaitable[Any]]) -> None:
     for link in silent:
         await link.cut_if_dead(ask)
 
