@@ -183,7 +183,6 @@ class Runtime:
         await self._watch.start()
         # The first snapshot was written before the loops ran and shows none as alive.
         self._publisher.poke()
-        logger.info("worker started", extra={"queues": list(self._dispatchers)})
 
     async def _retry_locked(self, begin: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run a step of the start, again while a lock blocks it, for ten seconds."""
@@ -262,7 +261,7 @@ class Runtime:
         if exiting:
             for attempt in left:
                 if not attempt.given_up:
-                    self._completer.end(attempt, HANDED_BACK)
+                    self._executor.end(attempt, HANDED_BACK)
         # Ends are written while all else stops, within what is left of the bound.
         seconds = max(0.1, until - self.loop.time() - 0.4)
         ending = [asyncio.create_task(step) for step in self._last_steps(claims, seconds)]
@@ -274,7 +273,8 @@ class Runtime:
             self._outage.cut()
             await asyncio.wait(late, timeout=0.1)
         self._executor.close()
-        logger.info("worker stopped", extra={"abandoned": [a.job.id for a in left]})
+        handed_back, extra = self._executor.handed_back, {"abandoned": [a.job.id for a in left]}
+        logger.info("worker stopped; jobs handed back: %d", handed_back, extra=extra)
         if cancelled is not None:
             raise cancelled
         return left
