@@ -89,8 +89,8 @@ class Worker:
         Raises ValueError, TypeError, AwaError after start().
         """
         self._not_running("queue")
-        self._queues[name_of("queue", name)] = declare_queue(
-            name,
+        self._queues[name] = declare_queue(
+            name_of("queue", name),
             concurrency,
             min_workers=min_workers,
             weight=weight,
