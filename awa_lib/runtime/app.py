@@ -374,6 +374,7 @@ class Runtime:
             attempt = self._executor.attempts.get((row.id, row.run_lease))
             if attempt is not None:
                 self._take_away(attempt, "lost")
+        self._executor.failures.rescued(rescued)
         self._events.rescued((row.id, row.kind) for row in rescued)
 
     def _take_away(self, attempt: Attempt, reason: str) -> None:

@@ -12,8 +12,9 @@ from awa_lib.logs import Logger
 from awa_lib.runtime.outcomes import from_the_handler
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
+    from awa_lib.ops.maintenance import Rescued
     from awa_lib.runtime.context import Attempt, Outcome
 
 __all__ = ["Failures"]
@@ -32,6 +33,12 @@ _RETRIED: Final = (
     "job %(job_id)s (kind %(job_kind)s, queue %(job_queue)s) failed in attempt %(attempt)s; "
     "it runs again in about %(retry_in)s: %(error)s"
 )
+# Of an attempt that the leader ended: its worker was gone, late, or no callback came.
+_RESCUED: Final = (
+    "job %(job_id)s (kind %(job_kind)s, queue %(job_queue)s) was taken from its worker and "
+    "%(became)s; awa job show %(job_id)s has the reason"
+)
+_BECAME: Final = {"retryable": "is retried", "failed": "failed for good"}
 _ENDED: Final = (
     "job %(job_id)s (kind %(job_kind)s, queue %(job_queue)s) failed for good in attempt "
     "%(attempt)s: %(error)s"
@@ -90,6 +97,19 @@ class Failures:
             fields,
             outcome.cause,
         )
+
+    def rescued(self, jobs: Iterable[Rescued]) -> None:
+        """Log the attempts that the leader ended, if they count as failures."""
+        for job in jobs:
+            failed = job.state == "failed"
+            if job.state in _BECAME and self._may_log(job.kind, ended=failed):
+                fields = {
+                    "job_id": job.id,
+                    "job_kind": _one_line(job.kind),
+                    "job_queue": _one_line(job.queue),
+                    "became": _BECAME[job.state],
+                }
+                _log(logging.ERROR if failed else logging.WARNING, _RESCUED, fields, None)
 
     def _may_log(self, kind: str, *, ended: bool) -> bool:
         """Count a failure of a kind; return False when it must be left out."""

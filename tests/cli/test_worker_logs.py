@@ -17,6 +17,7 @@ import psycopg
 import pytest
 from fix_cli import argv, environment
 from fix_wait import eventually
+from serving import get, serving
 
 from awa_cli.worker.logs import JsonLines
 from awa_lib.logs import configure
@@ -130,7 +131,8 @@ def test_stderr_is_only_json(start, log, add, database_url, processes) -> None:
     assert by_text["printed at import"]["logger"] == "stderr"
     said = [str(line["message"]) for line in lines]
     assert any("UserWarning: said at import" in text for text in said)
-    assert any("UserWarning: said in a job" in text for text in said)
+    (warned,) = [line for line in lines if "UserWarning: said in a job" in str(line["message"])]
+    assert (warned["logger"], warned["job_kind"]) == ("py.warnings", "noisy")
     assert any(text.startswith("health: http://") for text in said)
     (queue,) = [line for line in lines if line.get("slots") == 4][:1]
     assert queue["kinds"] == ["fails", "noisy"]
@@ -180,12 +182,14 @@ def test_text_names_each_queue_once(start, log, add, database_url) -> None:
     assert "ConnectionError: refused\nTraceback (most recent call last):\n" in text
 
 
-def test_a_server_writes_json(start, log) -> None:
-    server = start("serve", "--port", 0, "--log-format", "json")
-    eventually(log)
-    assert ended(server) == 0
+def test_a_server_writes_json(database_url) -> None:
+    words = ("serve", "--port", 0, "--log-format", "json")
+    with serving(*words, url=database_url) as (process, address, _):
+        assert eventually(lambda: get(address, "/healthz"))[0] == 200
+        assert ended(process) == 0
+        lines = objects(process.stderr.read())
 
-    assert [line for line in objects(log()) if str(line["message"]).startswith("database: ")]
+    assert [line for line in lines if str(line["message"]).startswith("database: ")]
 
 
 def test_lines_are_whole_whoever_writes_them() -> None:

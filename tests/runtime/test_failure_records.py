@@ -109,6 +109,34 @@ async def test_each_end_without_another_try_is_an_error(
     assert "in late\n" in logging.Formatter().formatException(said["late"].exc_info)
 
 
+async def test_a_rescue_that_counts_is_told_by_the_leader(
+    aclient: awa.AsyncClient, rows: Rows, caplog: pytest.LogCaptureFixture
+) -> None:
+    @aclient.task(dict, kind="waits", backoff=awa.fixed(600))
+    async def waits(job: awa.Job) -> None:
+        await job.wait_for_callback(await job.register_callback(timeout_seconds=0.2))
+
+    async with working(aclient):
+        last = await aclient.insert({}, kind="waits", max_attempts=1)
+        other = await aclient.insert({}, kind="waits", max_attempts=2)
+        await aeventually(lambda: rows.job(last.id)["state"] == "failed")
+        await aeventually(lambda: rows.job(other.id)["state"] == "retryable")
+        await aeventually(lambda: len(told(caplog)) == 2)
+
+    said = {record.job_id: (record.levelname, record.getMessage()) for record in told(caplog)}
+    head = "(kind waits, queue default) was taken from its worker and"
+    assert said == {
+        last.id: (
+            "ERROR",
+            f"job {last.id} {head} failed for good; awa job show {last.id} has the reason",
+        ),
+        other.id: (
+            "WARNING",
+            f"job {other.id} {head} is retried; awa job show {other.id} has the reason",
+        ),
+    }
+
+
 @dataclass
 class Quoting:
     a: str
@@ -160,7 +188,8 @@ async def test_a_storm_is_told_in_a_few_lines(
         for line in lines
         if not line.startswith("job ")
     ]
-    assert 0 < len(single) <= 5 * (seconds + 1)
+    # A span touches one second of the clock more than it lasts, and a part of another.
+    assert 0 < len(single) <= 5 * (seconds + 2)
     assert len(single) + sum(int(found[1].replace(",", "")) for found in summaries) == 400
 
 
