@@ -273,8 +273,9 @@ class Runtime:
             self._outage.cut()
             await asyncio.wait(late, timeout=0.1)
         self._executor.close()
-        handed_back, extra = self._executor.handed_back, {"abandoned": [a.job.id for a in left]}
-        logger.info("worker stopped; jobs handed back: %d", handed_back, extra=extra)
+        told: dict[str, Any] = {"handed_back": self._executor.handed_back}
+        extra = told | ({"abandoned": [a.job.id for a in left]} if left else {})
+        logger.info("worker stopped; jobs handed back: %(handed_back)d", told, extra=extra)
         if cancelled is not None:
             raise cancelled
         return left

@@ -164,6 +164,26 @@ async def test_args_that_cannot_be_read_are_not_quoted(
         assert MARK not in str(vars(one))
 
 
+async def test_a_kind_that_nobody_handles_is_told(
+    aclient: awa.AsyncClient, rows: Rows, caplog: pytest.LogCaptureFixture
+) -> None:
+    @aclient.task(dict, kind="gone")
+    async def gone(job: awa.Job) -> None: ...
+
+    async with working(aclient):
+        # Claims name the kinds that were there at the start.
+        del aclient._handlers["gone"]
+        job = await aclient.insert({}, kind="gone")
+        await aeventually(lambda: rows.job(job.id)["state"] == "failed")
+
+    (record,) = told(caplog)
+    assert record.levelname == "ERROR"
+    assert record.getMessage() == (
+        f"job {job.id} (kind gone, queue default) failed for good in attempt 1 of 25: "
+        "no handler is registered for its kind"
+    )
+
+
 async def test_a_storm_is_told_in_a_few_lines(
     aclient: awa.AsyncClient, rows: Rows, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -397,7 +417,9 @@ async def test_what_was_handed_back_is_counted(
             await aeventually(lambda: len(begun) == 3)
             await client.shutdown(50)
 
-    assert "worker stopped; jobs handed back: 3" in caplog.messages
+    (stopped,) = [r for r in caplog.records if r.getMessage().startswith("worker stopped")]
+    assert stopped.getMessage() == "worker stopped; jobs handed back: 3"
+    assert stopped.handed_back == 3
     assert rows.states() == {"available": 3}
     assert not told(caplog)
 
