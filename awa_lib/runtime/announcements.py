@@ -1,17 +1,20 @@
-"""What a worker logs about itself when it has started."""
+"""What a worker logs about itself when it starts and stops."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from awa_lib.db.urls import label_of
 from awa_lib.logs import Logger
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from awa_lib.config import QueueOptions, WorkerOptions
+    from awa_lib.runtime.context import Attempt
     from awa_lib.runtime.handlers import Handlers
 
-__all__ = ["log_start"]
+__all__ = ["log_start", "log_stop"]
 
 logger = Logger(__name__)
 
@@ -59,3 +62,10 @@ def _listed(kinds: list[str]) -> str:
     text = ", ".join(kinds[:_MOST_KINDS]) or "none declared for it"
     left = len(kinds) - _MOST_KINDS
     return f"{text} and {left} more" if left > 0 else text
+
+
+def log_stop(handed_back: int, left: Sequence[Attempt]) -> None:
+    """Log how many jobs were handed back, and the jobs of handlers that did not end."""
+    told: dict[str, Any] = {"handed_back": handed_back}
+    extra = told | ({"abandoned": [attempt.job.id for attempt in left]} if left else {})
+    logger.info("worker stopped; jobs handed back: %(handed_back)d", told, extra=extra)

@@ -11,6 +11,7 @@ from awa_lib.logs import Logger
 from awa_lib.ops.runtime import InstanceSnapshot, described
 from awa_lib.reads.health import ping
 from awa_lib.runtime import forks
+from awa_lib.runtime.announcements import log_stop
 from awa_lib.runtime.callbacks import Callbacks
 from awa_lib.runtime.calls import HANDED_BACK
 from awa_lib.runtime.completer import Completer
@@ -273,9 +274,7 @@ class Runtime:
             self._outage.cut()
             await asyncio.wait(late, timeout=0.1)
         self._executor.close()
-        told: dict[str, Any] = {"handed_back": self._executor.handed_back}
-        extra = told | ({"abandoned": [a.job.id for a in left]} if left else {})
-        logger.info("worker stopped; jobs handed back: %(handed_back)d", told, extra=extra)
+        log_stop(self._executor.handed_back, left)
         if cancelled is not None:
             raise cancelled
         return left

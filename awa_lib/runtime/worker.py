@@ -313,9 +313,8 @@ class Worker:
             queues, self._handlers.queues, declared=self._queues, partial=partial, **options
         )
         names = {queue.name for queue in resolved.queues}
-        for name in self._queue_descriptors:
-            if name not in names:
-                raise AwaError(f"queue descriptor declared for unknown queue {name!r}")
+        if unknown := [name for name in self._queue_descriptors if name not in names]:
+            raise AwaError(f"queue descriptor declared for unknown queue {unknown[0]!r}")
         await self._run(check())
         await self._run(takes_changes())
         for queue in resolved.queues:
