@@ -29,7 +29,8 @@ class JsonLines:
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
-        self._lock = threading.Lock()
+        # A signal handler may write while its thread writes.
+        self._lock = threading.RLock()
         # What print() writes in two parts must not be mixed with what another thread writes.
         self._local = threading.local()
 

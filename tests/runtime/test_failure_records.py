@@ -353,8 +353,9 @@ def test_a_program_that_configures_nothing_gets_readable_lines(
 ) -> None:
     with awa.Client(database_url) as client:
         client.insert({}, kind="send_email", queue="mail")
+    secret = database_url + ("&" if "?" in database_url else "?") + "password=hunter2"
     text = run_program(
-        database_url, tmp_path, "",
+        secret, tmp_path, "",
         lambda log: "failed in attempt" in log and "this process leads" in log,
     )  # fmt: skip
 
@@ -370,6 +371,7 @@ def test_a_program_that_configures_nothing_gets_readable_lines(
     )
     assert "this process no longer leads the fleet's maintenance" in text
     assert "worker stopped; jobs handed back: 0" in text
+    assert "hunter2" not in text
 
 
 def awa_database(url: str) -> str:
