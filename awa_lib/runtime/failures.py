@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import logging
 import time
+import traceback
 from typing import TYPE_CHECKING, Any, Final
 
 from awa_lib.logs import Logger
@@ -13,9 +14,12 @@ from awa_lib.runtime.outcomes import from_the_handler
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from types import TracebackType
 
     from awa_lib.ops.maintenance import Rescued
     from awa_lib.runtime.context import Attempt, Outcome
+
+    _Trace = tuple[type[BaseException], BaseException, TracebackType | None]
 
 __all__ = ["Failures"]
 
@@ -27,6 +31,7 @@ _SUMMARY_SECONDS: Final = 10.0
 # Kinds come from the database.  Beyond this many at once they share one entry.
 _MOST_KINDS: Final = 1_000
 _LONGEST_TEXT: Final = 200
+_LONGEST_TRACE: Final = 32_000
 _LONGEST_BACKOFF: Final = 86_400.0
 _UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"))
 _RETRIED: Final = (
@@ -173,9 +178,25 @@ def _log(level: int, message: str, fields: dict[str, Any], cause: BaseException 
     if cause is not None:
         trace = type(cause), cause, from_the_handler(cause.__traceback__)
     try:
+        if trace and (text := _readable(trace)) is not None:
+            message, trace = message + "\n%(exception)s", None
+            fields = {**fields, "exception": text}
         logger.log(level, message, fields, exc_info=trace, extra=fields)
-    except BaseException:  # noqa: BLE001 - a log handler may fail on the exception's own text
+    except BaseException:  # noqa: BLE001 - code of the exception's class, or a log handler, fails
         logger.log(level, message, fields, extra=fields)
+
+
+def _readable(trace: _Trace) -> str | None:
+    """Return the text of a traceback that no log should get as it is, else None.
+
+    The text of an exception may have megabytes, or half characters that a file cannot hold.
+    """
+    text = "".join(traceback.format_exception(*trace))
+    clean = text.encode("utf-8", "backslashreplace").decode()
+    if len(clean) <= _LONGEST_TRACE:
+        return None if clean == text else clean
+    half = _LONGEST_TRACE // 2
+    return f"{clean[:half]}\n… {len(clean) - 2 * half:,} characters …\n{clean[-half:]}"
 
 
 def _default_backoff(attempt: int) -> float:

@@ -302,6 +302,24 @@ async def test_the_next_try(caplog, seconds: float, words: str) -> None:
     assert f"it runs again in about {words}: " in told(caplog)[0].getMessage()
 
 
+@pytest.mark.parametrize("text", ["half \udc80 a character", "long " + "x" * 3_000_000])
+async def test_a_traceback_that_no_file_should_hold(caplog, text: str) -> None:
+    failures = Failures()
+    try:
+        raise ValueError(text)
+    except ValueError as error:
+        failures.report(attempt("a"), outcome(cause=error))
+    failures.close()
+
+    (record,) = told(caplog)
+    for formatter in (PlainFormatter(), JsonFormatter()):
+        line = formatter.format(record)
+        line.encode()
+        assert len(line) < 100_000
+        assert "Traceback (most recent call last):" in line
+        assert f"ValueError: {text[:4]}" in line
+
+
 async def test_names_of_the_database_stay_on_their_line(caplog) -> None:
     failures = Failures()
     failures.report(attempt("a\nERROR forged"), outcome())
