@@ -302,7 +302,11 @@ async def test_the_next_try(caplog, seconds: float, words: str) -> None:
     assert f"it runs again in about {words}: " in told(caplog)[0].getMessage()
 
 
-@pytest.mark.parametrize("text", ["half \udc80 a character", "long " + "x" * 3_000_000])
+@pytest.mark.parametrize(
+    "text",
+    ["half \udc80 a character", "long " + "x" * 3_000_000],
+    ids=["half a character", "long"],
+)
 async def test_a_traceback_that_no_file_should_hold(caplog, text: str) -> None:
     failures = Failures()
     try:
