@@ -151,7 +151,7 @@ def _fail(error: Exception, state: Common) -> int:
     if state.verbose > 1:
         import traceback
 
-        traceback.print_exception(error)
+        sys.stderr.write("".join(traceback.format_exception(error)))
     if isinstance(error, AwaError):
         complain(str(error), error.why, error.hint, color=color)
         return exit_code_for(error)

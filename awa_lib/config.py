@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, fields
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypedDict
 
 from awa_lib.retries import check_backoff
@@ -22,6 +23,8 @@ __all__ = [
     "Retention",
     "StartOptions",
     "WorkerOptions",
+    "declare_queue",
+    "parse_queue",
 ]
 
 # Tuples of a name and a number, or dicts; a list of both is one of collections to mypy.
@@ -153,17 +156,20 @@ class WorkerOptions:
     def build(
         cls,
         queues: QueuesArgument | None,
-        declared: Iterable[str],
+        used: Iterable[str],
         *,
+        declared: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
         partial: bool = False,
         **options: Any,
     ) -> WorkerOptions:
         """Check and resolve the arguments of ``start()``.
 
-        ``declared`` are the queues of the registered handlers: the default when ``queues`` is
-        None (10 slots each), and otherwise required to be in it unless ``partial``.  An option
-        that is None keeps its default.  Raises ValueError or TypeError as awa 0.5 does; the error
-        for an unknown key names the nearest valid key.
+        ``declared`` are the options of ``AsyncClient.queue`` by name, and ``used`` the queues of
+        the registered handlers.  When ``queues`` is None both are worked, those that are not
+        declared with 10 slots.  Otherwise an entry adds its options to the declared ones of its
+        queue, and the used queues must be in it unless ``partial``.  An option that is None keeps
+        its default.  Raises ValueError or TypeError as awa 0.5 does; the error for an unknown key
+        names the nearest valid key.
         """
         for key in options:
             if key not in StartOptions.__annotations__:
@@ -174,17 +180,54 @@ class WorkerOptions:
         given = _with_heartbeats(given)
         weighted = given.get("global_max_workers") is not None
         if queues is None:
-            if weighted:
+            if weighted and not declared:
                 raise ValueError(
                     "weighted mode requires explicit queue configs "
                     "(global_max_workers set but queues=None)"
                 )
-            queues = [(name, _DEFAULT_WORKERS) for name in dict.fromkeys(declared)]
+            default = {} if weighted else {"max_workers": _DEFAULT_WORKERS}
+            names = dict.fromkeys((*declared, *used))
+            queues = [{"name": name, **({} if name in declared else default)} for name in names]
         if isinstance(queues, str | bytes | Mapping) or not isinstance(queues, Iterable):
             raise TypeError(f"queues must be a list of tuples and dicts, got {queues!r}")
-        parsed = tuple(parse_queue(item, weighted=weighted) for item in queues)
-        _check_queues(parsed, () if partial else tuple(declared), given.get("global_max_workers"))
+        parsed = tuple(
+            parse_queue(_completed(item, declared, weighted=weighted), weighted=weighted)
+            for item in queues
+        )
+        _check_queues(parsed, () if partial else tuple(used), given.get("global_max_workers"))
         return cls(queues=parsed, **given)
+
+
+def declare_queue(name: str, concurrency: int, **options: Any) -> dict[str, Any]:
+    """Return the checked options of ``AsyncClient.queue``, under the names of a queue's dict.
+
+    Raises ValueError or TypeError.
+    """
+    _count("concurrency", concurrency, 1)
+    own = {"name": name, "max_workers": concurrency, **options}
+    for weighted in (False, True):
+        parse_queue(_of_mode(own, weighted=weighted), weighted=weighted)
+    return own
+
+
+def _of_mode(own: Mapping[str, Any], *, weighted: bool) -> dict[str, Any]:
+    """Return the options without those of the other mode, which must not be given there."""
+    others = ("max_workers",) if weighted else ("min_workers", "weight")
+    return {key: value for key, value in own.items() if key not in others}
+
+
+def _completed(item: Any, declared: Mapping[str, Mapping[str, Any]], *, weighted: bool) -> Any:
+    """Add to an entry of ``queues`` what is declared of its queue and not given in it."""
+    given: Mapping[str, Any]
+    if isinstance(item, tuple) and len(item) == 2 and not weighted:  # noqa: PLR2004 - a pair
+        name, given = item[0], {"max_workers": item[1]}
+    elif isinstance(item, Mapping):
+        name, given = item.get("name"), item
+    else:
+        return item
+    if not isinstance(name, str) or name not in declared:
+        return item
+    return {**_of_mode(declared[name], weighted=weighted), **given}
 
 
 def _unknown(what: str, key: str, known: Iterable[str]) -> str:

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import logging
+import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from awa_lib._json import dumps
 
 if TYPE_CHECKING:
     from awa_lib.models import Job
 
-__all__ = ["JobFilter", "JsonFormatter", "Logger", "current_job", "running"]
+__all__ = [
+    "JobFilter",
+    "JsonFormatter",
+    "Logger",
+    "PlainFormatter",
+    "configure",
+    "current_job",
+    "running",
+]
 
 running: Final[ContextVar[Job | None]] = ContextVar("awa job", default=None)
 """The job whose handler runs in this context; the worker sets it."""
@@ -88,7 +98,54 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return dumps(line)
+        if record.stack_info:
+            line["stack"] = self.formatStack(record.stack_info)
+        # A lone surrogate is no character: the stream could not write it.
+        return dumps(line).encode("utf-8", "backslashreplace").decode()
+
+
+class PlainFormatter(logging.Formatter):
+    """Format a record for people: time, level, logger, message, and the fields of ``extra=``.
+
+    Fields that the message names as ``%(field)s`` are not repeated.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line, followed by the traceback if there is one."""
+        line = super().format(record)
+        named = record.args if isinstance(record.args, Mapping) else ()
+        extra = [(k, v) for k, v in vars(record).items() if k not in _OWN and k not in named]
+        if not extra:
+            return line
+        first, newline, rest = line.partition("\n")
+        pairs = " ".join(f"{key}={value}" for key, value in extra)
+        return f"{first}  {pairs}{newline}{rest}"
+
+
+def configure(
+    level: int = logging.INFO,
+    *,
+    formatter: logging.Formatter | None = None,
+    stream: TextIO | None = None,
+) -> bool:
+    """Write records to stderr, unless the program has configured logging; return whether it did.
+
+    A program has configured logging when the root logger, or that of ``awa_lib``, has a handler.
+    Records of this library are written from ``level`` on, those of others from the level of the
+    root logger on, which is WARNING by default.  The form is ``PlainFormatter`` by default.
+    """
+    root, own = logging.getLogger(), logging.getLogger("awa_lib")
+    if root.handlers or own.handlers:
+        return False
+    handler = logging.StreamHandler(stream or sys.stderr)
+    handler.setFormatter(formatter or PlainFormatter())
+    root.addHandler(handler)
+    if own.level == logging.NOTSET:
+        own.setLevel(level)
+    return True
 
 
 def _plain(value: Any) -> Any:

@@ -24,6 +24,7 @@ from awa_cli.commands._server import (
     read_secret,
     run,
 )
+from awa_cli.parser.options import LogFormat, LogFormatOption
 
 __all__ = ["app"]
 
@@ -74,6 +75,7 @@ def serve(
     pool_idle_timeout: PoolIdle = 300,
     pool_max_lifetime: PoolLifetime = 1800,
     pool_acquire_timeout: PoolWait = 10,
+    log_format: LogFormatOption = LogFormat.text,  # noqa: ARG001 - its callback has acted on it
 ) -> int:
     """Serve callbacks only, without pages and API.
 

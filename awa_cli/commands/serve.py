@@ -29,7 +29,7 @@ from awa_cli.commands._server import (
     run,
 )
 from awa_cli.invocation import common
-from awa_cli.parser.options import Redact
+from awa_cli.parser.options import LogFormat, LogFormatOption, Redact
 
 if TYPE_CHECKING:
     from awa_cli.web.launch import Settings
@@ -105,6 +105,7 @@ def serve(
     pool_idle_timeout: PoolIdle = 300,
     pool_max_lifetime: PoolLifetime = 1800,
     pool_acquire_timeout: PoolWait = 10,
+    log_format: LogFormatOption = LogFormat.text,  # noqa: ARG001 - its callback has acted on it
 ) -> int:
     """Serve the web pages and the REST API.
 

@@ -175,18 +175,9 @@ def resolve(reference: str, what: str) -> str:
 
 def describe(url: str) -> Target:
     """Parse a database URL.  Raises InvalidInput, which does not quote the URL."""
-    from awa_lib.db.urls import read_address
+    from awa_lib.db.urls import label_of, read_address
 
     if url.startswith("embedded:"):
         return Target(url, url)
-    parts = read_address(url)
-    host = str(parts.get("host") or os.environ.get("PGHOST") or "local socket")
-    port = str(parts.get("port") or os.environ.get("PGPORT") or "5432")
-    user = str(parts.get("user") or os.environ.get("PGUSER") or "")
-    name = str(parts.get("dbname") or os.environ.get("PGDATABASE") or user)
-    where = f"{host}:{port}" if not host.startswith("/") and host != "local socket" else host
-    password = parts.get("password")
-    label = f"{user}@{where}/{name}" if user else f"{where}/{name}"
-    if parts.get("service") and not parts.get("host"):
-        label = f"service {parts['service']}"
-    return Target(url, label, str(password) if password else None)
+    password = read_address(url).get("password")
+    return Target(url, label_of(url), str(password) if password else None)

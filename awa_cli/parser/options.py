@@ -21,6 +21,8 @@ __all__ = [
     "TABLE",
     "Columns",
     "FailEmpty",
+    "LogFormat",
+    "LogFormatOption",
     "Output",
     "Redact",
     "Report",
@@ -69,6 +71,35 @@ Redact = Annotated[
     ),
 ]
 TABLE: Final = Shape()
+
+
+class LogFormat(StrEnum):
+    """The form of what a long-running command writes to stderr."""
+
+    text = "text"
+    json = "json"
+
+
+def _begin_logs(ctx: typer.Context, value: LogFormat) -> LogFormat:
+    """Start to write JSON before other options are read, so that their errors are JSON too."""
+    if value == LogFormat.json and not ctx.resilient_parsing:
+        from awa_cli.worker.logs import write_json
+
+        write_json()
+    return value
+
+
+LogFormatOption = Annotated[
+    LogFormat,
+    typer.Option(
+        "--log-format",
+        metavar="FORMAT",
+        envvar="AWA_LOG_FORMAT",
+        is_eager=True,
+        callback=_begin_logs,
+        help="Format of stderr: text, or json for one object per line.",
+    ),
+]
 FailEmpty = Annotated[
     bool, typer.Option("--fail-empty", help="Exit with status 5 if nothing matches.")
 ]

@@ -6,6 +6,7 @@ import importlib
 import os
 import sys
 import traceback
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,27 @@ def load_client(place: str) -> AsyncClient:
         )
     if os.getcwd() not in sys.path:  # noqa: PTH109 - a string, as in sys.path
         sys.path.insert(0, os.getcwd())  # noqa: PTH109 - as above
+    _set_up_django()
     return _pick(_import(module_name), module_name, path)
+
+
+def _set_up_django() -> None:
+    """Set up Django, if its settings are named and it is installed.  Raises InvalidInput."""
+    settings = os.environ.get("DJANGO_SETTINGS_MODULE")
+    if not settings or find_spec("django") is None:
+        return
+    import django
+
+    try:
+        django.setup()
+    except Exception as error:  # noqa: BLE001 - settings and apps may raise anything
+        _show(error)
+        raise InvalidInput(
+            f"Django cannot be set up with DJANGO_SETTINGS_MODULE={settings!r}",
+            why=f"{type(error).__name__}: {error}",
+            hint="fix it, or unset DJANGO_SETTINGS_MODULE; to reproduce it: "
+            "python -c 'import django; django.setup()'",
+        ) from None
 
 
 def _import(name: str) -> ModuleType:
@@ -75,7 +96,8 @@ def _show(error: Exception) -> None:
         if file not in mine and not file.startswith("<frozen importlib"):
             break
         frames = frames.tb_next
-    traceback.print_exception(error.with_traceback(frames))
+    # In one write, which is one object in JSON.
+    sys.stderr.write("".join(traceback.format_exception(error.with_traceback(frames))))
 
 
 def _pick(module: ModuleType, name: str, path: str) -> AsyncClient:

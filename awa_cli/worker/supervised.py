@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["READY_PIPE", "start_child", "stop_with_parent", "tell_ready"]
+__all__ = ["NUMBER", "READY_PIPE", "start_child", "stop_with_parent", "take_number", "tell_ready"]
 
 _PIPE: Final = "AWA_SUPERVISOR_PIPE"
 READY_PIPE: Final = "AWA_READY_PIPE"
+NUMBER: Final = "AWA_WORKER_NUMBER"
 # The time that the supervisor gives: the drain, 2 s, and 1 s for the interpreter.
 _END_SECONDS: Final = 3.0
 
@@ -72,6 +73,11 @@ def tell_ready() -> None:
         with suppress(OSError):
             os.write(pipe, b"1")
         os.close(pipe)
+
+
+def take_number() -> int:
+    """Return which of the supervisor's processes this is, from 1 on; 1 without a supervisor."""
+    return int(os.environ.pop(NUMBER, "1"))
 
 
 def _take(name: str) -> int | None:

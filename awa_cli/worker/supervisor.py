@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final
 
 from awa_cli.errors import ExitCode
 from awa_cli.terminal import output
-from awa_cli.worker.supervised import READY_PIPE, start_child
+from awa_cli.worker.supervised import NUMBER, READY_PIPE, start_child
 
 if TYPE_CHECKING:
     import subprocess
@@ -272,7 +272,7 @@ class Supervisor:
             slot.process = start_child(
                 self._argv,
                 self._read_end,
-                env={READY_PIPE: str(write_end)},
+                env={READY_PIPE: str(write_end), NUMBER: str(slot.number)},
                 pipes=[write_end],
             )
         except OSError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Any
 
@@ -11,7 +12,7 @@ from psycopg.conninfo import conninfo_to_dict
 from awa_lib.errors import ValidationError
 from awa_lib.validation import storable
 
-__all__ = ["read_address"]
+__all__ = ["label_of", "read_address"]
 
 
 def read_address(address: str) -> dict[str, Any]:
@@ -45,3 +46,18 @@ def read_address(address: str) -> dict[str, Any]:
             why="it is neither postgresql://… nor key=value pairs nor embedded:",
             hint="write it like postgresql://USER:PASSWORD@HOST:5432/NAME",
         ) from None
+
+
+def label_of(address: str) -> str:
+    """Return USER@HOST:PORT/NAME for people, without the password.  Raises ValidationError."""
+    if address.startswith("embedded:"):
+        return address
+    parts = read_address(address)
+    if parts.get("service") and not parts.get("host"):
+        return f"service {parts['service']}"
+    host = str(parts.get("host") or os.environ.get("PGHOST") or "local socket")
+    port = str(parts.get("port") or os.environ.get("PGPORT") or "5432")
+    user = str(parts.get("user") or os.environ.get("PGUSER") or "")
+    name = str(parts.get("dbname") or os.environ.get("PGDATABASE") or user)
+    where = f"{host}:{port}" if not host.startswith("/") and host != "local socket" else host
+    return f"{user}@{where}/{name}" if user else f"{where}/{name}"

@@ -10,6 +10,7 @@ from awa_lib.errors import Transient, Unavailable
 from awa_lib.logs import Logger
 from awa_lib.ops.runtime import InstanceSnapshot, described
 from awa_lib.runtime import forks
+from awa_lib.runtime.announcements import log_stop
 from awa_lib.runtime.callbacks import Callbacks
 from awa_lib.runtime.calls import HANDED_BACK
 from awa_lib.runtime.completer import Completer
@@ -184,7 +185,6 @@ class Runtime:
         await self._watch.start()
         # The first snapshot was written before the loops ran and shows none as alive.
         self._publisher.poke()
-        logger.info("worker started", extra={"queues": list(self._dispatchers)})
 
     async def _retry_locked(self, begin: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run a step of the start, again while a lock blocks it, for ten seconds."""
@@ -255,7 +255,7 @@ class Runtime:
         if exiting:
             for attempt in left:
                 if not attempt.given_up:
-                    self._completer.end(attempt, HANDED_BACK)
+                    self._executor.end(attempt, HANDED_BACK)
         # Ends are written while all else stops, within what is left of the bound.
         seconds = max(0.1, until - self.loop.time() - 0.4)
         ending = [asyncio.create_task(step) for step in self._last_steps(claims, seconds)]
@@ -267,7 +267,7 @@ class Runtime:
             self._outage.cut()
             await asyncio.wait(late, timeout=0.1)
         self._executor.close()
-        logger.info("worker stopped", extra={"abandoned": [a.job.id for a in left]})
+        log_stop(self._executor.handed_back, left)
         if cancelled is not None:
             raise cancelled
         return left
@@ -367,6 +367,7 @@ class Runtime:
             attempt = self._executor.attempts.get((row.id, row.run_lease))
             if attempt is not None:
                 self._take_away(attempt, "lost")
+        self._executor.failures.rescued(rescued)
         self._events.rescued((row.id, row.kind) for row in rescued)
 
     def _take_away(self, attempt: Attempt, reason: str) -> None:

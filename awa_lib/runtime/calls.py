@@ -8,7 +8,7 @@ from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Final
 
 from awa_lib._json import loads
-from awa_lib.logs import Logger
+from awa_lib.errors import AwaError
 from awa_lib.models import Job
 from awa_lib.runtime.context import LOST, OVER, Attempt, Outcome
 from awa_lib.runtime.handlers import Handler, settle
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from awa_lib.runtime.context import AttemptServices
 
 __all__ = ["DROPPED", "HANDED_BACK", "attempt_of", "of_raised", "outcome_of", "stand_in"]
-
-logger = Logger(__name__)
 
 DROPPED: Final = Outcome("dropped")
 """The job no longer belongs to this attempt: nothing is written."""
@@ -146,26 +144,26 @@ def _note(errors: list[BaseException] | None, error: BaseException) -> None:
         errors.append(error)
 
 
-def of_unreadable(error: BaseException) -> Outcome:
+def of_unreadable(error: BaseException, shown: str | None = None) -> Outcome:
     """Return the outcome of a row or args that cannot be read; a retry would not help."""
-    return Outcome("failed", describe_briefly(error), terminal=True)
+    text = describe_briefly(error)
+    if shown is None and not isinstance(error, AwaError):
+        # The text of a model's exception quotes the args, so the log has neither it nor its trace.
+        shown = f"its args cannot be read ({type(error).__qualname__}); awa job show has the error"
+    return Outcome("failed", text, terminal=True, shown=shown)
 
 
 def of_raised(attempt: Attempt, error: BaseException) -> Outcome:
     """Return the outcome of an exception that the handler or a stop raised."""
     if isinstance(error, asyncio.CancelledError) or attempt.stop_reason in OVER:
         return _of_stop(attempt, error)
-    try:
-        logger.debug("handler failed", exc_info=error, extra={"job_id": attempt.job.id})
-    except BaseException:  # noqa: BLE001 - a log handler may fail on the exception's own text
-        logger.debug("handler failed", extra={"job_id": attempt.job.id})
     return of_error(attempt, error)
 
 
 def _of_stop(attempt: Attempt, error: BaseException) -> Outcome:
     """Return the outcome of a stopped handler."""
     if attempt.stop_reason == "deadline":
-        return of_failure(attempt, "hard deadline exceeded")
+        return of_failure(attempt, "hard deadline exceeded", cause=error)
     if attempt.stop_reason in LOST:
         return DROPPED
     if attempt.stop_reason == "handed back":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from awa_lib.callbacks.cel import Expressions
@@ -56,6 +56,10 @@ class Outcome:
     """1 when the attempt does not count."""
     error_type: str | None = None
     """Qualified name of the exception."""
+    cause: BaseException | None = field(default=None, repr=False, compare=False)
+    """The exception, for the log; dropped before the end is queued."""
+    shown: str | None = field(default=None, compare=False)
+    """What the log says instead of an error that may quote the args."""
 
 
 class AttemptCallbacks(Protocol):

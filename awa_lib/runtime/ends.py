@@ -143,6 +143,11 @@ def _finish(attempt: Attempt, outcome: Outcome | None) -> Op[Missed]:
         return (yield from _end(attempt, outcome))
     except UniqueConflict as error:
         reason = f"the job ended, but {error}"
+        logger.error(  # noqa: TRY400 - the traceback is that of the statement
+            "job %(job_id)s (kind %(job_kind)s) failed for good: %(error)s",
+            fields := {"job_id": attempt.job.id, "job_kind": attempt.job.kind, "error": reason},
+            extra=fields,
+        )
         failed = [(attempt, Outcome("failed", reason))]
         return (yield from claims.finish_attempts(failed, skip_locked=True))
 

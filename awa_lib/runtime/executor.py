@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from awa_lib import logs
 from awa_lib.runtime.calls import (
     DROPPED,
+    HANDED_BACK,
     attempt_of,
     of_raised,
     of_unreadable,
@@ -17,6 +19,7 @@ from awa_lib.runtime.calls import (
     stand_in,
 )
 from awa_lib.runtime.context import LOST
+from awa_lib.runtime.failures import Failures
 from awa_lib.runtime.outcomes import of_error, of_failure
 from awa_lib.runtime.stops import AFTER_CANCEL_SECONDS, Stops, log_survivor
 from awa_lib.runtime.suspects import Suspects
@@ -79,6 +82,9 @@ class Executor:
         self._loop = asyncio.get_running_loop()
         self._stops = Stops(options.cancel_grace_ms / 1000, self._give_up)
         self._suspects = Suspects(is_quiet=self._quiet, wake=self._claimable)
+        self.failures = Failures()
+        self.handed_back = 0
+        """How many jobs were handed back since the stop began."""
         self._early: dict[tuple[int, int], Callable[[Attempt], None]] = {}
         self._tracing: tracing.Tracing | None = None
         self._spans = tracing.Allowance(options.spans_per_second)
@@ -182,13 +188,13 @@ class Executor:
         """End the attempt of a row that cannot be read."""
         slots.release()
         on_free()
-        logger.error(
-            "a claimed job cannot be read and fails", exc_info=error, extra={"job_id": row[0]}
-        )
+        shown = f"its row cannot be read ({type(error).__qualname__})"
+        if row[1] not in self._handlers:
+            shown = "no handler is registered for its kind"
         try:
             attempt = stand_in(row, self._services, began)
             self.attempts[attempt.job.id, attempt.lease] = attempt
-            self._completer.end(attempt, of_unreadable(error))
+            self.end(attempt, of_unreadable(error, shown))
         except Exception:
             logger.exception(
                 "a claimed job cannot be read and will be rescued", extra={"job_id": row[0]}
@@ -277,7 +283,7 @@ class Executor:
                 metrics.dropped(attempt.job.queue)
                 self.forget(attempt)
             else:
-                self._completer.end(attempt, outcome)
+                self.end(attempt, outcome)
         except BaseException:
             self.forget(attempt)
             if not self._loop.is_closed():
@@ -290,6 +296,18 @@ class Executor:
         if self._running <= self._suspects.held:
             self._emptied()
         on_free()
+
+    def end(self, attempt: Attempt, outcome: Outcome) -> None:
+        """Queue an end that is no completion, and log it if it is a failure."""
+        kept = outcome
+        if outcome.cause is not None:
+            # Ends wait for the database, and an exception keeps the frames of its handler alive.
+            kept = replace(outcome, cause=None)
+        self._completer.end(attempt, kept)
+        if outcome is HANDED_BACK:
+            self.handed_back += 1
+        else:
+            self.failures.report(attempt, outcome)
 
     def _emptied(self) -> None:
         self._suspects.next()
@@ -312,10 +330,11 @@ class Executor:
         if self._events.followed:
             outcome = self._follow(attempt, outcome)
         if outcome is not None:
-            self._completer.end(attempt, outcome)
+            self.end(attempt, outcome)
 
     def stop_attempts(self, reason: str) -> None:
         """Ask all attempts to stop; see ``Attempt.stop``."""
+        self.handed_back = 0
         for attempt in list(self.attempts.values()):
             attempt.stop(reason)
 
@@ -350,4 +369,6 @@ class Executor:
     def close(self) -> None:
         """Stop the threads; a blocking handler that still runs keeps its thread."""
         self._stops.close()
+        self.failures.summarize()
+        self.failures.close()
         self._threads.shutdown(wait=False, cancel_futures=True)

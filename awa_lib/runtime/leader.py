@@ -132,6 +132,7 @@ class Leader:
                 self.duty.state.succeed()
         finally:
             self._term = None
+            logger.info("this process no longer leads the fleet's maintenance")
             for duty in term.duties:
                 self._supervisor.forget(duty.state)
             await term.stop()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from awa_lib.runtime.context import Attempt
 
-__all__ = ["describe_briefly", "of_error", "of_failure", "of_result"]
+__all__ = ["describe_briefly", "from_the_handler", "of_error", "of_failure", "of_result"]
 
 logger = Logger(__name__)
 
@@ -79,16 +79,27 @@ def _of_error(attempt: Attempt, error: BaseException) -> Outcome:
         return Outcome("cancelled", clean(f"discarded: {text}"), error_type=name)
     unwanted = policy is not None and policy.retry_on and not isinstance(error, policy.retry_on)
     if isinstance(error, TerminalError) or unwanted:
-        return Outcome("failed", text, terminal=True, error_type=name)
+        return Outcome("failed", text, terminal=True, error_type=name, cause=error)
     return of_failure(attempt, text, error)
 
 
-def of_failure(attempt: Attempt, message: str, error: BaseException | None = None) -> Outcome:
-    """Return a retry after the backoff, or a failure when no attempt is left."""
+def of_failure(
+    attempt: Attempt,
+    message: str,
+    error: BaseException | None = None,
+    *,
+    cause: BaseException | None = None,
+) -> Outcome:
+    """Return a retry after the backoff, or a failure when no attempt is left.
+
+    ``cause`` is only logged: where a handler was when it was stopped.
+    """
     name = None if error is None else _name(error)
+    cause = error if cause is None else cause
     if attempt.is_last:
-        return Outcome("failed", message, error_type=name)
-    return Outcome("retryable", message, delay=_delay(attempt, error), error_type=name)
+        return Outcome("failed", message, error_type=name, cause=cause)
+    delay = _delay(attempt, error)
+    return Outcome("retryable", message, delay=delay, error_type=name, cause=cause)
 
 
 def _delay(attempt: Attempt, error: BaseException | None) -> float | None:
@@ -115,7 +126,7 @@ def describe(error: BaseException) -> str:
     """Return ``QualName: message`` and the end of the traceback, beginning at the handler."""
     head = f"{type(error).__qualname__}: {_text_of(error)}"
     try:
-        lines = traceback.format_tb(_from_the_handler(error.__traceback__))
+        lines = traceback.format_tb(from_the_handler(error.__traceback__))
     except BaseException:
         # Names in frames and the loaders of source lines are the user's.
         logger.debug("a traceback cannot be formatted", exc_info=True)
@@ -147,7 +158,7 @@ def describe_briefly(error: BaseException) -> str:
         return clean(f"{type(error).__qualname__}: {_text_of(error)}")
 
 
-def _from_the_handler(trace: TracebackType | None) -> TracebackType | None:
+def from_the_handler(trace: TracebackType | None) -> TracebackType | None:
     """Return the part that begins at the handler; all of it for an error of the worker itself."""
     first = trace
     while first is not None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 from awa_lib.db.sqlstates import READ_ONLY
 from awa_lib.errors import Unavailable
-from awa_lib.logs import Logger
+from awa_lib.logs import Logger, configure
 from awa_lib.runtime import forks
 
 if TYPE_CHECKING:
@@ -50,7 +50,8 @@ def run(
 ) -> None:
     """Work until SIGTERM or SIGINT, then drain for ``drain_timeout`` seconds and return.
 
-    Takes the options of ``AsyncClient.start`` and raises as it does.  Uses uvloop when it is
+    Takes the options of ``AsyncClient.start`` and raises as it does.  Logs to stderr unless the
+    program has configured logging: see ``awa_lib.logs.configure``.  Uses uvloop when it is
     installed.  Two seconds after the drain the process ends, whatever hangs; a second signal ends
     it at once.  Jobs whose handlers outlive the drain are handed back, and the process ends
     without waiting for their threads.  When a duty of the worker fails for minutes although the
@@ -58,6 +59,7 @@ def run(
     waits until that is the primary.  ``on_ready`` is called when the worker has started.  Closes
     the client.
     """
+    configure()
     ending = _Ending(drain_timeout)
     try:
         with asyncio.Runner(loop_factory=loop_factory()) as runner:

@@ -7,7 +7,7 @@ from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from awa_lib.config import WorkerOptions
+from awa_lib.config import WorkerOptions, declare_queue
 from awa_lib.descriptors import Descriptor
 from awa_lib.enqueue.kinds import Kinds, kind_of_type
 from awa_lib.errors import AwaError, ValidationError
@@ -16,6 +16,7 @@ from awa_lib.ops.dead_letters import set_dead_letters
 from awa_lib.ops.schema import check
 from awa_lib.reads.health import ping, takes_changes
 from awa_lib.retries import RetryPolicy
+from awa_lib.runtime.announcements import log_start
 from awa_lib.runtime.app import Runtime
 from awa_lib.runtime.events import Registry
 from awa_lib.runtime.handlers import Handlers
@@ -55,6 +56,7 @@ class Worker:
 
     def __init__(self) -> None:
         self._handlers = Handlers()
+        self._queues: dict[str, dict[str, Any]] = {}
         self._queue_descriptors: dict[str, Descriptor] = {}
         self._kind_descriptors: dict[str, Descriptor] = {}
         self._schedules: dict[str, Callable[[], Schedule]] = {}
@@ -70,6 +72,41 @@ class Worker:
     async def close(self) -> None:
         """Stop working and close the connections."""
         raise NotImplementedError
+
+    def queue(
+        self,
+        name: str,
+        *,
+        concurrency: int = 10,
+        min_workers: int = 0,
+        weight: int = 1,
+        rate_limit: tuple[float, int] | None = None,
+        backoff: Backoff | Callable[[int, BaseException], float] | None = None,
+        deadline_seconds: float | None = 300.0,
+        retention: Mapping[str, float | None] | None = None,
+        dead_letters: bool | None = None,
+    ) -> None:
+        """Declare how this client works a queue; ``start()`` and ``run()`` then need no list.
+
+        ``concurrency`` is the most jobs that this process runs at once (``max_workers`` in a
+        queue's dict); with ``global_max_workers``, ``min_workers`` and ``weight`` apply instead.
+        ``rate_limit`` is (jobs a second, burst) of this process.  ``retention`` has
+        ``completed_hours`` and ``failed_hours``.  ``dead_letters`` is stored for the whole fleet
+        by start(); None leaves it as it is.  A second declaration of a name replaces the first.
+        Raises ValueError, TypeError, AwaError after start().
+        """
+        self._not_running("queue")
+        self._queues[name] = declare_queue(
+            name_of("queue", name),
+            concurrency,
+            min_workers=min_workers,
+            weight=weight,
+            rate_limit=rate_limit,
+            backoff=backoff,
+            deadline_seconds=deadline_seconds,
+            retention=retention,
+            dead_letters=dead_letters,
+        )
 
     def task(
         self,
@@ -293,9 +330,10 @@ class Worker:
     ) -> None:
         """Start working; return when every loop runs.
 
-        ``queues`` are (name, max_workers) tuples or dicts; by default every queue that a handler
-        was registered for, with 10 slots each.  With ``partial`` queues of handlers may be left
-        out, for fleets split by queue.  Options are the fields of
+        By default the queues of ``queue()`` and those of handlers are worked, the latter with 10
+        slots each.  ``queues``, (name, max_workers) tuples or dicts, name those to work instead: a
+        declared queue keeps its options but for those given here.  With ``partial`` queues of
+        handlers may be left out, for fleets split by queue.  Options are the fields of
         ``awa_lib.config.WorkerOptions``; the name of each time ends in its unit.
         Raises AwaError (no handlers, already running, unknown descriptor), ValueError or TypeError
         (bad options), SchemaNotMigrated or SchemaUnsupported, Unavailable (also on a standby).
@@ -304,11 +342,12 @@ class Worker:
             raise AwaError("worker runtime is already running")
         if not self._handlers:
             raise AwaError("register at least one worker before starting the runtime")
-        resolved = WorkerOptions.build(queues, self._handlers.queues, partial=partial, **options)
+        resolved = WorkerOptions.build(
+            queues, self._handlers.queues, declared=self._queues, partial=partial, **options
+        )
         names = {queue.name for queue in resolved.queues}
-        for name in self._queue_descriptors:
-            if name not in names:
-                raise AwaError(f"queue descriptor declared for unknown queue {name!r}")
+        if unknown := [name for name in self._queue_descriptors if name not in names]:
+            raise AwaError(f"queue descriptor declared for unknown queue {unknown[0]!r}")
         await self._run(check())
         await self._run(takes_changes())
         for queue in resolved.queues:
@@ -331,6 +370,7 @@ class Worker:
             self._runtime = None
             await runtime.stop(0)
             raise
+        log_start(dsn, resolved, self._handlers)
 
     async def shutdown(self, timeout_ms: float = 2000) -> None:
         """Stop claiming, wait at most ``timeout_ms`` for handlers to end, write their ends.

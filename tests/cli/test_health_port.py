@@ -88,11 +88,27 @@ def test_all_tell_the_same_of_a_duty_in_trouble(tmp_path, database_url, look, cl
         process.stderr.close()
 
 
-def test_a_health_port_goes_with_one_process(cli) -> None:
-    ran = cli("worker", "x:y", "--health-port", "8080", "--processes", "2")
+def test_each_process_answers_on_a_port_of_its_own(tmp_path, database_url, free_port) -> None:
+    (tmp_path / "prog.py").write_text(PROGRAM)
+    process = subprocess.Popen(
+        argv("worker", "prog:client", "--health-port", free_port, "--processes", 2), cwd=tmp_path,
+        env=environment(database_url), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        for port in (free_port, free_port + 1):
+            ready = f"http://127.0.0.1:{port}"
+            eventually(lambda ready=ready: get(ready, "/readyz")[0] == 200, timeout=20)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=30)
+
+
+def test_there_must_be_a_port_for_each_process(cli) -> None:
+    ran = cli("worker", "x:y", "--health-port", "65534", "--processes", "3")
 
     assert ran.status == 2
-    assert "--health-port cannot be used with several processes" in ran.err
+    assert "--health-port 65534 leaves no port for each of 3 processes" in ran.err
+    assert "do: use a port up to 65533" in ran.err
 
 
 def test_the_address_of_probes_is_a_url(tmp_path, database_url) -> None:

@@ -275,7 +275,7 @@ async def test_registration_is_refused_while_running(aclient: awa.AsyncClient) -
 
 @pytest.mark.parametrize("followed", [False, True])
 async def test_an_end_whose_unique_key_is_taken_fails_the_job(
-    aclient: awa.AsyncClient, rows: Rows, followed: bool
+    aclient: awa.AsyncClient, rows: Rows, followed: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     """With a follow-up the end and the failure share one transaction."""
     unique = {"by_args": True, "states": 0b01010}  # available and completed
@@ -302,3 +302,4 @@ async def test_an_end_whose_unique_key_is_taken_fails_the_job(
         await aeventually(lambda: rows.job(job.id)["state"] == "failed")
 
     assert rows.job(job.id)["errors"][-1]["error"].startswith("the job ended, but another live job")
+    assert f"job {job.id} (kind noop) failed for good: the job ended, but another" in caplog.text

@@ -21,6 +21,11 @@ class Mail:
     to: str
 
 
+app.queue("plain")
+app.queue("mail", concurrency=5, rate_limit=(2.5, 0), backoff=awa.fixed(1), deadline_seconds=None,
+          retention={"failed_hours": 1}, dead_letters=True)  # fmt: skip
+
+
 @dataclass
 class Other:
     n: int

@@ -52,6 +52,7 @@ FIELDS = {
     "ownr": [("me", "unknown field of a descriptor 'ownr'")],
 }  # fmt: skip
 CALLS: dict[str, dict[str, Any]] = {
+    "queue": {"name": "mail"},
     "task": {"args_type": Mail},
     "worker": {"args_type": Mail},
     "http_worker": {"kind": "k", "url": "https://x.invalid/"},
@@ -68,6 +69,22 @@ KINDS = [("", "kind must be 1 to 200 characters of text, got ''"), (7, "kind mus
 PRIORITIES = [(0, "priority must be a whole number from 1 to 4: 0")]
 TAGS = [("abc", "tags must be a list of texts")]
 TABLE: dict[str, dict[str, list[tuple[Any, str]]]] = {
+    "queue": {
+        "name": [("", "queue must not be empty"), (7, "queue " + NAME + "7")],
+        "concurrency": [(0, "concurrency must be >= 1, got 0"),
+                        ("5", "concurrency must be an integer, got '5'"),
+                        (None, "concurrency must be an integer, got None")],
+        "min_workers": [(-1, "min_workers must be >= 0, got -1"),
+                        ("2", "min_workers must be an integer, got '2'")],
+        "weight": [(0, "weight must be > 0"), ("2", "weight must be an integer, got '2'")],
+        "rate_limit": [(5, "rate_limit must be a (max_rate, burst) tuple"),
+                       ((0, 1), "rate_limit max_rate must be > 0.0")],
+        "backoff": BACKOFFS,
+        "deadline_seconds": [(0, "deadline_seconds must be > 0 or None, got 0")],
+        "retention": [(5, "retention must be a dict"),
+                      ({"hours": 5}, "unknown retention key 'hours'")],
+        "dead_letters": [("yes", "dead_letters must be True, False or None, got 'yes'")],
+    },
     "task": {
         "args_type": [("mail", "the first argument is the type of the args, got 'mail'"),
                       ({}, "the first argument is the type of the args, got {}"),
