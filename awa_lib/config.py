@@ -27,7 +27,7 @@ __all__ = [
     "parse_queue",
 ]
 
-# Tuples of a name and a number, or dicts; a list of both is one of collections to mypy.
+# To mypy a list of tuples and dicts is one of collections.
 QueuesArgument = Iterable[Collection[Any]]
 
 _DEFAULT_WORKERS: Final = 10
