@@ -109,6 +109,7 @@ class StartOptions(TypedDict, total=False):
     failed_retention_hours: float | None
     descriptor_retention_days: float | None
     audit_retention_days: float | None
+    ends_retention_days: float | None
     cleanup_batch_size: int | None
 
 
@@ -146,6 +147,8 @@ class WorkerOptions:
     descriptor_retention_days: float = 30
     audit_retention_days: float = 365
     """How long the audit log is kept: at least 90 days, or 0 for ever."""
+    ends_retention_days: float = 30
+    """How long counts of ends and failures are kept: at least 2 days."""
     cleanup_batch_size: int = 1_000
 
     @classmethod
