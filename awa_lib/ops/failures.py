@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from awa_lib._json import dumps
 from awa_lib._sql import sql
-from awa_lib.errors import FailureNotFound, InvalidTransition
+from awa_lib.errors import Conflict, FailureNotFound
 from awa_lib.failures import OTHERS, RULE
 from awa_lib.ops.bulk import run_bulk_operation, submit_bulk_operation
 from awa_lib.ops.dead_letters import bulk_retry_from_dlq
@@ -137,10 +137,10 @@ def _mute(failure_id: str, until: datetime | None) -> Op[None]:
 
 
 def checked_failure(failure_id: str) -> Op[None]:
-    """Raise FailureNotFound, or InvalidTransition for the failures beyond the bounds."""
+    """Raise FailureNotFound, or Conflict for the failures beyond the bounds."""
     yield from get_failure(failure_id)
     if failure_id == OTHERS:
-        raise InvalidTransition(
+        raise Conflict(
             "'others' cannot be retried",
             why="it counts failures of many kinds beyond the number that is kept",
             hint="retry by kind or error: awa job retry --state failed --kind KIND",
@@ -151,7 +151,7 @@ def retry_failure(failure_id: str) -> Op[int]:
     """Retry the jobs and dead letters that failed so last; return how many.
 
     Jobs are retried by a bulk operation: after a crash the fleet's leader continues it.
-    Raises FailureNotFound, InvalidTransition for ``others``, Transient when locks stay in the way.
+    Raises FailureNotFound, Conflict for ``others``, Transient when locks stay in the way.
     """
     yield from checked_failure(failure_id)
     submitted = yield from submit_bulk_operation("retry", state="failed", failure=failure_id)

@@ -150,7 +150,10 @@ class EndCounts:
             return
         self._ends, self._seen = {}, {}
         now = _minute()
-        rows = [EndCount(now - minute, *rest, count) for (minute, *rest), count in ends.items()]
+        rows = [
+            EndCount(now - minute, queue, kind, outcome, failure, count)
+            for (minute, queue, kind, outcome, failure), count in ends.items()
+        ]
         try:
             await self._link.run(count_ends(rows, seen.values(), version=self._version))
         except BaseException:
