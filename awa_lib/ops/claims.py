@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from awa_lib._sql import Op, Rows, Statement
-    from awa_lib.failures import Group
+    from awa_lib.telemetry.failures import Group
 
 __all__ = [
     "Missed",

@@ -9,17 +9,16 @@ from typing import TYPE_CHECKING, Any, Final
 from awa_lib._json import dumps
 from awa_lib._sql import sql
 from awa_lib.errors import Conflict, FailureNotFound
-from awa_lib.failures import OTHERS, RULE
 from awa_lib.ops.bulk import run_bulk_operation, submit_bulk_operation
 from awa_lib.ops.dead_letters import bulk_retry_from_dlq
-from awa_lib.reads.failures import get_failure
+from awa_lib.telemetry.failures import OTHERS, RULE
 from awa_lib.validation import bounded, moment_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from awa_lib._sql import Op
-    from awa_lib.failures import Group
+    from awa_lib.telemetry.failures import Group
 
 __all__ = [
     "MOST_FAILURES",
@@ -138,7 +137,8 @@ def _mute(failure_id: str, until: datetime | None) -> Op[None]:
 
 def checked_failure(failure_id: str) -> Op[None]:
     """Raise FailureNotFound, or Conflict for the failures beyond the bounds."""
-    yield from get_failure(failure_id)
+    if not (yield sql.failures("find", id=failure_id)):
+        raise FailureNotFound(failure_id)
     if failure_id == OTHERS:
         raise Conflict(
             "'others' cannot be retried",

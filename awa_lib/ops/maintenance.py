@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
 from awa_lib._sql import atomic, sql
 from awa_lib.errors import AwaError, Transient, Unavailable
-from awa_lib.failures import group_of_text
 from awa_lib.logs import Logger
 from awa_lib.ops.apart import Aside, change_apart
 from awa_lib.ops.jobs import id_array
+from awa_lib.telemetry.failures import group_of_text
 from awa_lib.validation import bounded
 
 if TYPE_CHECKING:

@@ -74,8 +74,7 @@ class Runtime:
         links = Links(dsn)
         self._links, self._outage = links, links.outage
         self._events = events = Events(registry, handlers, links.publisher)
-        self._counts = EndCounts(links.publisher)
-        self._completer = Completer(links.ends, events, self._counts, self._ended)
+        self._completer = Completer(links.ends, events, EndCounts(links.publisher), self._ended)
         self._executor = Executor(
             options, handlers=handlers, completer=self._completer, services=self, events=events
         )
@@ -174,7 +173,7 @@ class Runtime:
         for begin in (self._publisher.start, self._declarer.start, self._policies.start):
             await self._retry_locked(begin)
         await self._completer.start()
-        await self._counts.start()
+        await self._completer.counts.start()
         self._heartbeat.start()
         if self._options.listens:
             await self._listener.start()
@@ -202,8 +201,9 @@ class Runtime:
                 await asyncio.sleep(0.1)
 
     def _duties(self) -> list[Duty]:
-        duties = [self._completer.duty, self._listener.duty, self._publisher.duty]
-        duties += [self._counts.duty, self._policies.duty, self._declarer.duty, self.callbacks.duty]
+        ends = self._completer
+        duties = [ends.duty, ends.counts.duty, self._listener.duty, self._publisher.duty]
+        duties += [self._policies.duty, self._declarer.duty, self.callbacks.duty]
         duties += [dispatcher.duty for dispatcher in self._dispatchers.values()]
         return [*duties, *self._leader.duties]
 
@@ -324,7 +324,7 @@ class Runtime:
         await self._declarer.stop()
         await self._policies.stop()
         await self._events.stop(seconds / 2)
-        await self._counts.stop(seconds / 2, after=self._completer.drain())
+        await self._completer.counts.stop(seconds / 2, after=self._completer.drain())
         with suppress(TimeoutError):
             await within(seconds, self._publisher.stop())
         await self._links.publisher.close()
@@ -375,7 +375,7 @@ class Runtime:
             attempt = self._executor.attempts.get((row.id, row.run_lease))
             if attempt is not None:
                 self._take_away(attempt, "lost")
-        self._counts.rescued(rescued)
+        self._completer.counts.rescued(rescued)
         self._events.rescued((row.id, row.kind) for row in rescued)
 
     def _take_away(self, attempt: Attempt, reason: str) -> None:

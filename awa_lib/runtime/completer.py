@@ -57,7 +57,7 @@ class Completer:
     ) -> None:
         self._link = link
         self._events = events
-        self._counts = counts
+        self.counts = counts
         self._on_done = on_done
         self._fresh: deque[End] = deque()
         self._later: list[End] = []
@@ -272,7 +272,7 @@ class Completer:
         on_done = self._on_done
         for end in done:
             on_done(end.attempt)
-        self._counts.ended(done)
+        self.counts.ended(done)
         if not self._fresh and not self._later:
             self._empty.set()
         if self.has_room:

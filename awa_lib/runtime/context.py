@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from awa_lib.callbacks.cel import Expressions
 from awa_lib.errors import AwaError
-from awa_lib.failures import group_of_text
 from awa_lib.runtime.progress import EMPTY, Progress
+from awa_lib.telemetry.failures import group_of_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
 
     from awa_lib.enqueue.new_jobs import NewJobs
-    from awa_lib.failures import Group
     from awa_lib.models import Job
     from awa_lib.results import CallbackToken
     from awa_lib.retries import Backoff
     from awa_lib.runtime.handlers import Handler
+    from awa_lib.telemetry.failures import Group
 
 __all__ = ["CANCELLED", "LOST", "OVER", "Attempt", "AttemptCallbacks", "AttemptServices", "Outcome"]
 

@@ -8,11 +8,11 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from awa_lib.errors import AwaError
-from awa_lib.failures import OTHERS, Group, group_of_text
 from awa_lib.logs import Logger
 from awa_lib.ops.failures import EndCount, Sighting, count_ends
 from awa_lib.runtime.links import within
 from awa_lib.runtime.supervisor import Duty
+from awa_lib.telemetry.failures import OTHERS, Group, group_of_text
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
@@ -73,7 +73,7 @@ class EndCounts:
                 key = (job.queue, job.kind)
                 completed[key] = completed.get(key, 0) + 1
             elif (name := _OUTCOMES.get(outcome.target)) is not None:
-                self._count(minute, job.queue, job.kind, name, outcome.failure, job.id)
+                self._count((minute, job.queue, job.kind, name), outcome.failure, job.id)
             # The text: most jobs have none, and to decode it costs more than the rest.
             if job._errors and job.attempt == 1 and (outcome is None or not outcome.attempt_back):  # noqa: SLF001 - as above
                 self._requeued(minute, job)
@@ -86,22 +86,19 @@ class EndCounts:
         for row in rescued:
             outcome = "failed" if row.state == "failed" else "retried"
             group = group_of_text(row.error)
-            self._count(minute, row.queue, row.kind, outcome, group, row.id)
+            self._count((minute, row.queue, row.kind, outcome), group, row.id)
 
-    def _count(
-        self, minute: int, queue: str, kind: str, outcome: str, group: Group | None, job_id: int
-    ) -> None:
+    def _count(self, end: tuple[int, str, str, str], group: Group | None, job_id: int) -> None:
+        """Count an end by minute, queue, kind and outcome, and its failure."""
         if group is None:
-            self._add((minute, queue, kind, outcome, ""), 1)
+            self._add((*end, ""), 1)
             return
-        if group.id not in self._seen and len(self._seen) >= _MOST_FAILURES:
-            group, kind_of_group = _OTHERS, OTHERS
-        else:
-            kind_of_group = kind
-        before = self._seen.get(group.id)
-        kind_of_group = kind_of_group if before is None else before.kind
-        self._seen[group.id] = Sighting(group, kind_of_group, job_id)
-        self._add((minute, queue, kind, outcome, group.id), 1)
+        seen = self._seen
+        if group.id not in seen and len(seen) >= _MOST_FAILURES:
+            group = _OTHERS
+        kind = OTHERS if group is _OTHERS else end[2]
+        seen[group.id] = Sighting(group, seen[group.id].kind if group.id in seen else kind, job_id)
+        self._add((*end, group.id), 1)
 
     def _requeued(self, minute: int, job: Job) -> None:
         """Count a job whose attempts someone set back after it had failed.

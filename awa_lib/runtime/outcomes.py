@@ -8,18 +8,18 @@ import traceback
 from typing import TYPE_CHECKING, Any, Final
 
 from awa_lib.errors import AwaError, TerminalError
-from awa_lib.failures import group_of
 from awa_lib.logs import Logger
 from awa_lib.results import Cancel, RetryAfter, Snooze, WaitForCallback
 from awa_lib.retries import Backoff, bounded
 from awa_lib.runtime.context import CANCELLED, Outcome
+from awa_lib.telemetry.failures import group_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-    from awa_lib.failures import Group
     from awa_lib.runtime.context import Attempt
+    from awa_lib.telemetry.failures import Group
 
 __all__ = ["describe_briefly", "of_error", "of_failure", "of_result"]
 

@@ -99,3 +99,7 @@ SELECT count(*) AS deleted FROM gone
 -- name: mute
 -- Mute a failure until a time, or end that with null.  Primary key.
 UPDATE awa.failures SET muted_until = :until::timestamptz WHERE id = :id::text RETURNING id
+
+-- name: find
+-- The id of a failure, if there is one.  No lock; primary key.
+SELECT id FROM awa.failures WHERE id = :id::text

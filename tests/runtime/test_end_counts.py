@@ -15,8 +15,8 @@ from fix_wait import aeventually
 from fix_worker import Noop, Rows, working
 
 import awa_lib as awa
-from awa_lib.failures import group_of_text
 from awa_lib.reads.failures import Ended, ended_since
+from awa_lib.telemetry.failures import group_of_text
 
 
 class MailDown(Exception):
@@ -109,8 +109,8 @@ async def test_the_last_counts_are_written_at_shutdown(
     aclient: awa.AsyncClient, rows: Rows, failing: Callable[[bool], None]
 ) -> None:
     await aclient.start([("mail", 5)])
-    aclient._runtime._counts.duty._seconds = 3_600.0  # type: ignore[union-attr]
-    await aeventually(lambda: aclient._runtime._counts.duty.state.healthy)  # type: ignore[union-attr]
+    aclient._runtime._completer.counts.duty._seconds = 3_600.0  # type: ignore[union-attr]
+    await aeventually(lambda: aclient._runtime._completer.counts.duty.state.healthy)  # type: ignore[union-attr]
     await asyncio.sleep(0)
     await aclient.insert_many([Mail(), Mail()], queue="mail", max_attempts=1)
     await aeventually(lambda: rows.states() == {"failed": 2})
@@ -153,7 +153,7 @@ async def test_counts_are_kept_while_the_tables_cannot_be_written(
     async with working(aclient, ("mail", 5)):
         await aclient.insert_many([Mail()] * 7, queue="mail", max_attempts=1)
         await aeventually(lambda: rows.states() == {"failed": 7})
-        counts = aclient._runtime._counts  # type: ignore[union-attr]
+        counts = aclient._runtime._completer.counts  # type: ignore[union-attr]
         await aeventually(lambda: counts.duty.state.trouble_seconds > 0)
         rows.conn.execute("ALTER TABLE awa.job_ends_away RENAME TO job_ends")
         counts.duty.poke()

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from awa_lib.failures import (
+from awa_lib.telemetry.failures import (
     FRAMES,
     MESSAGE_LENGTH,
     Group,
@@ -130,7 +130,7 @@ def test_groups_differ_by_type_message_and_frames() -> None:
 
 PROGRAM = """
 import json, pathlib, sys
-from awa_lib.failures import group_of
+from awa_lib.telemetry.failures import group_of
 {padding}
 def inner(n):
     json.loads("{{" * n)

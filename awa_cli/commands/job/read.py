@@ -92,8 +92,7 @@ def list_(
     from awa_cli.views.columns import JOBS
 
     text = {"kind": kind, "queue": queue, "tag": tag, "since": since, "until": until}
-    text |= {"error": error, "failure": failure}
-    query = read_options(state=state, where=where, **text)
+    query = read_options(state=state, where=where, error=error, failure=failure, **text)
     query["before_id"] = before_id
     redactor = read_redactor(redact)
     if redactor is not None:

@@ -8,7 +8,7 @@ VALUES (17, 'count_ends');
 -- Attempts that failed in the same way.  No more than about 1,000 rows: see failures.count_ends.
 CREATE TABLE IF NOT EXISTS awa.failures (
     id            text PRIMARY KEY CHECK (length(id) <= 20),
-    -- The version of the rule that made the id; awa_lib/failures.py.
+    -- The version of the rule that made the id; awa_lib/telemetry/failures.py.
     rule          smallint NOT NULL,
     -- The kind that brought it; others may have it too.
     kind          text NOT NULL CHECK (length(kind) <= 200),
