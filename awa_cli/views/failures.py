@@ -26,9 +26,9 @@ def title_of(one: Failure) -> str:
 FAILURE_GROUPS: Final[tuple[Column[Failure], ...]] = (
     Column("id", "ID", lambda one: one.id),
     Column("count", "COUNT", lambda one: one.total, right=True),
-    Column("failed", "FAILED", lambda one: one.failed, right=True),
+    Column("failed", "FAILED", lambda one: one.failed, right=True, wide=True),
     Column("retried", "RETRIED", lambda one: one.retried, right=True, wide=True),
-    Column("requeued", "REQUEUED", lambda one: one.requeued, right=True, wide=True),
+    Column("requeued", "REQUEUED", lambda one: one.requeued, right=True),
     Column("error", "ERROR", title_of, width=12, style=lambda _: "red"),
     Column("kind", "KIND", lambda one: ", ".join(one.kinds), width=6),
     Column("queue", "QUEUE", lambda one: ", ".join(one.queues), width=5, wide=True),

@@ -142,7 +142,6 @@ CASES = {
     "failure list": looks(
         "failure list", "failure list -o wide", "failure list --since 1h --kind nothing",
         "failure list --muted --since 7d --columns id,failed,muted_until",
-        "failure list --since yesterday",
         data="failure list --limit 1",
     ),
     "failure show": looks(

@@ -29,8 +29,8 @@ def failed(add, db) -> list[int]:
 def test_failures_are_listed_and_shown(cli, failed) -> None:
     ran = cli("failure", "list")
     header, line, *_ = ran.out.splitlines()
-    assert header.split() == ["ID", "COUNT", "FAILED", "ERROR", "KIND", "FIRST", "LAST"]
-    assert line.split()[:3] == [DOWN.id, "3", "3"]
+    assert header.split() == ["ID", "COUNT", "REQUEUED", "ERROR", "KIND", "FIRST", "LAST"]
+    assert line.split()[:3] == [DOWN.id, "3", "0"]
     assert "MailDown: mail server is down" in line
     assert f"awa failure show {DOWN.id}" in ran.err
     assert cli("failure", "list", "--queue", "other", "--fail-empty").status == 5

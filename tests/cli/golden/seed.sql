@@ -174,11 +174,13 @@ VALUES ('3f9a2c81d0e1', 1, 'send_email', 'shop.mail.MailDown', 'mail server <n> 
         pg_temp.ago('8d12h'), NULL, NULL);
 INSERT INTO awa.job_ends (minutes, bucket, queue, kind, outcome, failure, ends)
 SELECT unit.minutes,
-       date_trunc(unit.name, pg_temp.ago(age)), queue, kind, outcome, failure, ends
+       date_trunc(unit.name, pg_temp.ago(age::interval)), queue, kind, outcome, failure,
+       sum(ends)
 FROM (VALUES ('58m30s', 'email', 'send_email', 'failed', '3f9a2c81d0e1', 1200),
              ('50m30s', 'email', 'send_email', 'failed', '3f9a2c81d0e1', 800),
              ('40m30s', 'email', 'send_email', 'requeued', '3f9a2c81d0e1', 2000),
              ('40m30s', 'email', 'send_email', 'completed', '', 2000),
              ('2h30m', 'slow', 'report', 'retried', '0123456789ab', 3))
      AS ended (age, queue, kind, outcome, failure, ends)
-CROSS JOIN (VALUES (1::smallint, 'minute'), (60::smallint, 'hour')) AS unit (minutes, name);
+CROSS JOIN (VALUES (1::smallint, 'minute'), (60::smallint, 'hour')) AS unit (minutes, name)
+GROUP BY 1, 2, 3, 4, 5, 6;
