@@ -171,7 +171,7 @@ def retry(
         found = db.run(preview_bulk_operation("retry", state="failed", failure=failure_id))
         jobs, dead = found.total_matched, db.run(count_dead_letters(failure=failure_id))
         if dry_run or not jobs + dead:
-            print_line(chosen, _things(jobs, dead))
+            print_line(chosen, _things(jobs, dead) if jobs + dead else "No jobs match.")
             report(chosen, jobs + dead, ids=found.sample)
             return ExitCode.NOTHING if fail_empty and not jobs + dead else ExitCode.OK
         ask(ctx, f"retry {_things(jobs, dead)}")

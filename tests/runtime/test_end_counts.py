@@ -110,8 +110,6 @@ async def test_the_last_counts_are_written_at_shutdown(
 ) -> None:
     await aclient.start([("mail", 5)])
     aclient._runtime._completer.counts.duty._seconds = 3_600.0  # type: ignore[union-attr]
-    await aeventually(lambda: aclient._runtime._completer.counts.duty.state.healthy)  # type: ignore[union-attr]
-    await asyncio.sleep(0)
     await aclient.insert_many([Mail(), Mail()], queue="mail", max_attempts=1)
     await aeventually(lambda: rows.states() == {"failed": 2})
     await aclient.shutdown(2000)
