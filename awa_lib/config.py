@@ -113,6 +113,7 @@ class StartOptions(TypedDict, total=False):
     failed_retention_hours: float | None
     descriptor_retention_days: float | None
     audit_retention_days: float | None
+    ends_retention_days: float | None
     cleanup_batch_size: int | None
 
 
@@ -150,6 +151,8 @@ class WorkerOptions:
     descriptor_retention_days: float = 30
     audit_retention_days: float = 365
     """How long the audit log is kept: at least 90 days, or 0 for ever."""
+    ends_retention_days: float = 30
+    """How long counts of ends and failures are kept: at least 2 days."""
     cleanup_batch_size: int = 1_000
 
     @classmethod
@@ -286,12 +289,8 @@ def _check_queues(
     twice = {name for name in names if names.count(name) > 1}
     if twice:
         raise ValueError(f"queue {min(twice)!r} is configured twice")
-    if total is not None:
-        reserved = sum(queue.min_workers for queue in queues)
-        if reserved > total:
-            raise ValueError(
-                f"sum of min_workers ({reserved}) exceeds global_max_workers ({total})"
-            )
+    if total is not None and (reserved := sum(queue.min_workers for queue in queues)) > total:
+        raise ValueError(f"sum of min_workers ({reserved}) exceeds global_max_workers ({total})")
 
 
 def parse_queue(item: object, *, weighted: bool) -> QueueOptions:

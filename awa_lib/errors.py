@@ -5,6 +5,7 @@ AwaError
 │   ├── JobNotFound (also LookupError)
 │   ├── BulkOperationNotFound (also LookupError)
 │   ├── CallbackNotFound (also LookupError)
+│   ├── FailureNotFound (also LookupError)
 │   └── ScheduleNotFound (also LookupError)
 ├── Conflict
 │   ├── UniqueConflict
@@ -49,6 +50,7 @@ __all__ = [
     "Conflict",
     "DatabaseError",
     "EmbeddedError",
+    "FailureNotFound",
     "InvalidInput",
     "InvalidTransition",
     "JobNotFound",
@@ -123,6 +125,18 @@ class CallbackNotFound(NotFound, LookupError):
             hint="list waiting jobs: awa job list --state waiting_external",
         )
         self.callback_id = callback_id
+
+
+class FailureNotFound(NotFound, LookupError):
+    """No failure has this id.  ``failure_id`` holds it."""
+
+    def __init__(self, failure_id: str) -> None:
+        super().__init__(
+            f"failure not found: {failure_id!r}",
+            why="it never happened, or not for so long that retention deleted it",
+            hint="list failures: awa failure list --since 30d --muted",
+        )
+        self.failure_id = failure_id
 
 
 class ScheduleNotFound(NotFound, LookupError):

@@ -35,11 +35,15 @@ _LONGEST_TEXT: Final = 10_000
 
 
 class DlqFilter(TypedDict, total=False):
-    """Select dead letters that match every given key."""
+    """Select dead letters that match every given key.
+
+    ``failure`` is the id of a failure, as ``list_failures`` returns it: of the latest error.
+    """
 
     kind: str
     queue: str
     tag: str
+    failure: str
 
 
 class JobFilter(DlqFilter, total=False):
@@ -60,7 +64,8 @@ class JobQuery(TypedDict, total=False):
     """Jobs of a list that fit every key that is given.
 
     ``since`` and ``until`` bound created_at, the first inclusive.  ``args`` and ``metadata`` hold
-    what the job's must contain.  ``error`` is a part of the latest error's text, in any case.
+    what the job's must contain.  ``error`` is a part of the latest error's text, in any case, and
+    ``failure`` the id of its failure.
     """
 
     states: Sequence[str]
@@ -73,6 +78,7 @@ class JobQuery(TypedDict, total=False):
     args: Mapping[str, Any] | None
     metadata: Mapping[str, Any] | None
     error: str | None
+    failure: str | None
 
 
 def checked_filter(where: Mapping[str, Any], known: type) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from awa_cli.invocation import common
 from awa_cli.parser.completion import operation_ids
 from awa_cli.parser.job_options import (
     ErrorText,
+    FailureId,
     Kind,
     Queue,
     Since,
@@ -126,6 +127,7 @@ def submit(
     until: Until = None,
     where: Where = None,
     error: ErrorText = None,
+    failure: FailureId = None,
     everything: Everything = False,
     priority: Priority = None,
     to_queue: ToQueue = None,
@@ -142,7 +144,7 @@ def submit(
     from awa_lib.ops.bulk import preview_bulk_operation, submit_bulk_operation
 
     text = {"kind": kind, "queue": queue, "tag": tag, "since": since, "until": until}
-    query = read_options(state=state, where=where, error=error, **text)
+    query = read_options(state=state, where=where, error=error, failure=failure, **text)
     filters: dict[str, Any] = dict(OPTIONS.bulk(query))
     filters["all"] = everything
     preview = preview_bulk_operation(operation, **filters)

@@ -13,7 +13,7 @@ from awa_cli.commands._session import open_session
 from awa_cli.errors import ExitCode
 from awa_cli.invocation import common
 from awa_cli.parser.completion import dead_ids, job_ids, queues
-from awa_cli.parser.job_options import Kind, Queue, Tag, read_ids, read_options
+from awa_cli.parser.job_options import FailureId, Kind, Queue, Tag, read_ids, read_options
 from awa_cli.parser.options import TABLE, Columns, FailEmpty, Output, Redact, Report, ReportFormat
 from awa_cli.terminal.formats import read_columns
 from awa_cli.terminal.output import result, show_document, show_rows, show_text
@@ -81,6 +81,7 @@ def list_(
     kind: Kind = None,
     queue: Queue = None,
     tag: Tag = None,
+    failure: FailureId = None,
     before_id: BeforeId = None,
     limit: Limit = 20,
     columns: Columns = None,
@@ -99,7 +100,7 @@ def list_(
         return f"{counted(len(shown), 'dead letter')} listed.{more}{why}"
 
     with open_session(ctx) as db:
-        op = dead_letters(before_id=before_id, limit=limit, **_filters(kind, queue, tag))
+        op = dead_letters(before_id=before_id, limit=limit, **_filters(kind, queue, tag, failure))
         rows = hidden(db.run(op), redact)
     count = show_rows(
         rows,
@@ -173,6 +174,7 @@ def retry(
     kind: Kind = None,
     queue: Queue = None,
     tag: Tag = None,
+    failure: FailureId = None,
     everything: Everything = False,
     dry_run: DryRun = False,
     to_queue: RetryQueue = None,
@@ -188,7 +190,7 @@ def retry(
     """
     from awa_lib.ops import dead_letters as dead
 
-    filters = _filters(kind, queue, tag)
+    filters = _filters(kind, queue, tag, failure)
     chosen = _Chosen(read_ids(jobs or ()), filters, everything, dry_run, fail_empty, output)
     return chosen.carry_out(
         ctx,
@@ -213,6 +215,7 @@ def purge(
     kind: Kind = None,
     queue: Queue = None,
     tag: Tag = None,
+    failure: FailureId = None,
     everything: Everything = False,
     dry_run: DryRun = False,
     output: Report = ReportFormat.table,
@@ -224,7 +227,7 @@ def purge(
     """
     from awa_lib.ops import dead_letters as dead
 
-    filters = _filters(kind, queue, tag)
+    filters = _filters(kind, queue, tag, failure)
     chosen = _Chosen(read_ids(jobs or ()), filters, everything, dry_run, fail_empty, output)
     return chosen.carry_out(
         ctx,
@@ -249,6 +252,7 @@ def move(
     kind: Kind = None,
     queue: Queue = None,
     tag: Tag = None,
+    failure: FailureId = None,
     everything: Everything = False,
     dry_run: DryRun = False,
     reason: Reason = "moved by hand",
@@ -261,7 +265,7 @@ def move(
     """
     from awa_lib.ops import dead_letters as dead
 
-    filters = _filters(kind, queue, tag)
+    filters = _filters(kind, queue, tag, failure)
     chosen = _Chosen(read_ids(jobs or ()), filters, everything, dry_run, fail_empty, output)
     return chosen.carry_out(
         ctx,
@@ -298,8 +302,8 @@ def _set(ctx: typer.Context, queue: str, *, enabled: bool) -> None:
         db.change(action, queue, set_dead_letters(queue, enabled))
 
 
-def _filters(kind: str | None, queue: str | None, tag: str | None) -> Any:
-    return read_options(kind=kind, queue=queue, tag=tag)
+def _filters(kind: str | None, queue: str | None, tag: str | None, failure: str | None) -> Any:
+    return read_options(kind=kind, queue=queue, tag=tag, failure=failure)
 
 
 @dataclass(frozen=True, slots=True)

@@ -231,6 +231,7 @@ FIELDS: Final = (
     Field("until", _Moment(), _TIMED, "1h", choices=_AGES),
     Field("where", _Condition(), _JOBS, "args.customer=42", repeats=True),
     Field("error", _Text(_LONGEST_TEXT), _EVENTS, "timeout"),
+    Field("failure", _NAME, _JOBS | {Read.DEAD_LETTERS}, "3f9a2c81d0e1"),
 )
 # Keys of a query, and what bulk operations call them.
 _BULK_NAMES: Final = {
@@ -241,6 +242,7 @@ _BULK_NAMES: Final = {
     "until": "created_before",
     "args": "args",
     "error": "error",
+    "failure": "failure",
 }
 
 

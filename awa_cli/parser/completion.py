@@ -17,6 +17,7 @@ __all__ = [
     "contexts",
     "dead_ids",
     "events",
+    "failure_ids",
     "formats",
     "job_ids",
     "kinds",
@@ -100,6 +101,11 @@ def job_ids(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
 def dead_ids(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
     """Complete the id of a dead letter from the newest ones, with kind and reason."""
     return _ids(ctx, "dead_ids", incomplete)
+
+
+def failure_ids(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+    """Complete the id of a failure from the latest ones, with kind and message."""
+    return _ids(ctx, "failure_ids", incomplete)
 
 
 def operation_ids(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ErrorText",
+    "FailureId",
     "Kind",
     "Queue",
     "Selection",
@@ -72,6 +73,16 @@ ErrorText = Annotated[
     typer.Option("--error", metavar="TEXT", help="Only jobs whose latest error contains TEXT."),
 ]
 
+FailureId = Annotated[
+    str | None,
+    typer.Option(
+        "--failure",
+        metavar="ID",
+        help="Only jobs whose latest error belongs to this failure; see awa failure list.",
+        autocompletion=completion.failure_ids,
+    ),
+]
+
 _FILTERS: Final[dict[str, Any]] = {
     "state": States,
     "kind": Kind,
@@ -81,6 +92,7 @@ _FILTERS: Final[dict[str, Any]] = {
     "until": Until,
     "where": Where,
     "error": ErrorText,
+    "failure": FailureId,
 }
 _SWITCHES: Final[dict[str, Any]] = {
     "everything": Annotated[

@@ -45,6 +45,7 @@ ROOMS: Final = {
     "kind": Room("awa_cli.commands.kind", _JOBS),
     "cron": Room("awa_cli.commands.cron", _JOBS),
     "dlq": Room("awa_cli.commands.dlq", _JOBS),
+    "failure": Room("awa_cli.commands.failure", _JOBS),
     "batch": Room("awa_cli.commands.batch", _JOBS),
     "callback": Room("awa_cli.commands.callback", _JOBS),
     "workers": Room("awa_cli.commands.workers", _JOBS),

@@ -168,6 +168,23 @@ _ALL: Final = (
         "Stop keeping failed jobs of queue {target} as dead letters?",
         Danger.NONE,
     ),
+    Action("failure.retry", "Retry", "Retry the jobs of failure {target}?", Danger.SOME),
+    Action(
+        "failure.mute",
+        "Mute",
+        "Leave failure {target} out of lists?",
+        Danger.NONE,
+        done="Muted failure {target}",
+        opposite="failure.unmute",
+    ),
+    Action(
+        "failure.unmute",
+        "Unmute",
+        "Show failure {target} in lists again?",
+        Danger.NONE,
+        done="Unmuted failure {target}",
+        opposite="failure.mute",
+    ),
     Action("batch.submit", "Submit", "Submit {target}?", Danger.SOME),
     Action(
         "batch.run",

@@ -39,6 +39,7 @@ def filter_words(where: Mapping[str, Any]) -> str:
         "created_after": "created since {}",
         "created_before": "created before {}",
         "error": "whose error contains “{}”",
+        "failure": "of failure {}",
         "args": "whose args contain {}",
     }
     for name, form in parts.items():

@@ -7,9 +7,20 @@ from typing import TYPE_CHECKING, cast
 from awa_lib.callbacks.signatures import verify_callback_request
 from awa_lib.client.methods import ainserting, averb, inserting, verb
 from awa_lib.doctor import doctor
-from awa_lib.ops import bulk, callbacks, cron, dead_letters, inserts, jobs, policies, queues
+from awa_lib.ops import (
+    bulk,
+    callbacks,
+    cron,
+    dead_letters,
+    failures,
+    inserts,
+    jobs,
+    policies,
+    queues,
+)
 from awa_lib.reads import bulk as read_bulk
 from awa_lib.reads import dead_letters as read_dead_letters
+from awa_lib.reads import failures as read_failures
 from awa_lib.reads.cron import list_cron_jobs
 from awa_lib.reads.overviews import list_kinds, list_queues
 from awa_lib.reads.policies import get_queue_policy, list_queue_policies
@@ -61,6 +72,11 @@ class Verbs:
     set_queue_policy = verb(policies.set_queue_policy)
     get_queue_policy = verb(get_queue_policy)
     list_queue_policies = verb(list_queue_policies)
+    list_failures = verb(read_failures.list_failures)
+    get_failure = verb(read_failures.get_failure)
+    retry_failure = verb(failures.retry_failure)
+    mute_failure = verb(failures.mute_failure)
+    unmute_failure = verb(failures.unmute_failure)
     set_dead_letters = verb(dead_letters.set_dead_letters)
     list_dlq = verb(read_dead_letters.list_dlq)
     get_dlq_job = verb(read_dead_letters.get_dlq_job)
@@ -121,6 +137,11 @@ class AsyncVerbs:
     set_queue_policy = averb(policies.set_queue_policy)
     get_queue_policy = averb(get_queue_policy)
     list_queue_policies = averb(list_queue_policies)
+    list_failures = averb(read_failures.list_failures)
+    get_failure = averb(read_failures.get_failure)
+    retry_failure = averb(failures.retry_failure)
+    mute_failure = averb(failures.mute_failure)
+    unmute_failure = averb(failures.unmute_failure)
     set_dead_letters = averb(dead_letters.set_dead_letters)
     list_dlq = averb(read_dead_letters.list_dlq)
     get_dlq_job = averb(read_dead_letters.get_dlq_job)

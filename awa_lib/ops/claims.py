@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from awa_lib._sql import Op, Rows, Statement
+    from awa_lib.telemetry.failures import Group
 
 __all__ = [
     "Missed",
@@ -94,6 +95,8 @@ class Ending(Protocol):
     def terminal(self) -> bool: ...
     @property
     def error_type(self) -> str | None: ...
+    @property
+    def failure(self) -> Group | None: ...
     @property
     def delay(self) -> float | None: ...
     @property
@@ -344,4 +347,6 @@ def _error(ending: Ending) -> dict[str, Any] | None:
     if ending.error is None:
         return None
     kind = {} if ending.error_type is None else {"type": ending.error_type}
-    return {"error": ending.error} | kind | ({"terminal": True} if ending.terminal else {})
+    failure = {} if ending.failure is None else {"failure": ending.failure.id}
+    last = {"terminal": True} if ending.terminal else {}
+    return {"error": ending.error} | kind | failure | last

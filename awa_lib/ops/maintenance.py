@@ -14,6 +14,7 @@ from awa_lib.errors import AwaError, Transient, Unavailable
 from awa_lib.logs import Logger
 from awa_lib.ops.apart import Aside, change_apart
 from awa_lib.ops.jobs import id_array
+from awa_lib.telemetry.failures import group_of_text
 from awa_lib.validation import bounded
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ class Rescued:
     queue: str
     run_lease: int
     state: str
+    error: str
 
 
 def promote(block: Block, limit: int = PROMOTE_BATCH, aside: Aside | None = None) -> Op[int]:
@@ -159,12 +161,14 @@ def rescue(
     def change(
         chosen: Sequence[int], milliseconds: int, because: AwaError | None = None
     ) -> Op[dict[int, Rescued]]:
+        error = _REASONS[cause] if because is None else f"{_REASONS[cause]}; no retry: {because}"
         yield sql.maintenance("settle", milliseconds=milliseconds)
         rows = yield sql.maintenance(
             "rescue",
             ids=id_array(chosen),
             cause=cause,
-            error=_REASONS[cause] if because is None else f"{_REASONS[cause]}; no retry: {because}",
+            error=error,
+            failure=group_of_text(error).id,
             staleness=bounded(staleness),
             spent=because is not None,
         )

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "dead_ids",
+    "failure_ids",
     "kind_names",
     "operation_ids",
     "queue_names",
@@ -59,6 +60,12 @@ def dead_ids(prefix: str = "", limit: int = 50) -> Op[list[tuple[int, str, str]]
     """Return (id, kind, reason) of the newest dead letters whose id has a prefix, newest first."""
     rows = yield sql.read_names("dead_ids", prefix=prefix, limit=limit)
     return [(job_id, kind, reason) for job_id, kind, reason in rows]
+
+
+def failure_ids(prefix: str = "", limit: int = 50) -> Op[list[tuple[str, str, str]]]:
+    """Return (id, kind, message) of the failures whose id has a prefix, the latest first."""
+    rows = yield sql.read_names("failure_ids", prefix=prefix, limit=limit)
+    return [(failure_id, kind, message) for failure_id, kind, message in rows]
 
 
 def operation_ids(prefix: str = "", limit: int = 50) -> Op[list[tuple[str, str, str]]]:

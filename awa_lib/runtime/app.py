@@ -15,6 +15,7 @@ from awa_lib.runtime.callbacks import Callbacks
 from awa_lib.runtime.calls import HANDED_BACK
 from awa_lib.runtime.completer import Completer
 from awa_lib.runtime.context import wait_in_thread
+from awa_lib.runtime.counts import EndCounts
 from awa_lib.runtime.dispatcher import Dispatcher
 from awa_lib.runtime.events import Events
 from awa_lib.runtime.executor import Executor
@@ -75,7 +76,7 @@ class Runtime:
         links = Links(dsn)
         self._links, self._outage = links, links.outage
         self._events = events = Events(registry, handlers, links.publisher)
-        self._completer = Completer(links.ends, events, self._ended)
+        self._completer = Completer(links.ends, events, EndCounts(links.publisher), self._ended)
         self._executor = Executor(
             options, handlers=handlers, completer=self._completer, services=self, events=events
         )
@@ -117,7 +118,7 @@ class Runtime:
             on_wake=self._wake,
             on_cancel=self._cancelled,
             on_callback=self.callbacks.notice,
-            on_policy=self._policy_changed,
+            on_policy=lambda: self._policies.poke(),  # noqa: PLW0108 - not made yet
         )
 
     def _make_heartbeat(self, dsn: str) -> Heartbeat:
@@ -174,6 +175,7 @@ class Runtime:
         for begin in (self._publisher.start, self._declarer.start, self._policies.start):
             await self._retry_locked(begin)
         await self._completer.start()
+        await self._completer.counts.start()
         self._heartbeat.start()
         if self._options.listens:
             await self._listener.start()
@@ -200,7 +202,8 @@ class Runtime:
                 await asyncio.sleep(0.1)
 
     def _duties(self) -> list[Duty]:
-        duties = [self._completer.duty, self._listener.duty, self._publisher.duty]
+        ends = self._completer
+        duties = [ends.duty, ends.counts.duty, self._listener.duty, self._publisher.duty]
         duties += [self._policies.duty, self._declarer.duty, self.callbacks.duty]
         duties += [dispatcher.duty for dispatcher in self._dispatchers.values()]
         return [*duties, *self._leader.duties]
@@ -314,6 +317,7 @@ class Runtime:
         await self._declarer.stop()
         await self._policies.stop()
         await self._events.stop(seconds / 2)
+        await self._completer.counts.stop(seconds / 2, after=self._completer.drain())
         with suppress(TimeoutError):
             await within(seconds, self._publisher.stop())
         await self._links.publisher.close()
@@ -347,9 +351,6 @@ class Runtime:
         if dispatcher is not None and dispatcher.policy.limited:
             dispatcher.wake()
 
-    def _policy_changed(self) -> None:
-        self._policies.poke()
-
     def _cancelled(self, job_id: int, lease: int) -> None:
         self._executor.cancelled(job_id, lease, self._cancel)
 
@@ -368,6 +369,7 @@ class Runtime:
             if attempt is not None:
                 self._take_away(attempt, "lost")
         self._executor.failures.rescued(rescued)
+        self._completer.counts.rescued(rescued)
         self._events.rescued((row.id, row.kind) for row in rescued)
 
     def _take_away(self, attempt: Attempt, reason: str) -> None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from awa_lib._sql import Op
     from awa_lib.ops.claims import Missed
     from awa_lib.runtime.context import Attempt, Outcome
+    from awa_lib.runtime.counts import EndCounts
     from awa_lib.runtime.events import Events
     from awa_lib.runtime.links import Link
 
@@ -51,9 +52,12 @@ class Completer:
     stop the others and is retried.
     """
 
-    def __init__(self, link: Link, events: Events, on_done: Callable[[Attempt], None]) -> None:
+    def __init__(
+        self, link: Link, events: Events, counts: EndCounts, on_done: Callable[[Attempt], None]
+    ) -> None:
         self._link = link
         self._events = events
+        self.counts = counts
         self._on_done = on_done
         self._fresh: deque[End] = deque()
         self._later: list[End] = []
@@ -268,6 +272,7 @@ class Completer:
         on_done = self._on_done
         for end in done:
             on_done(end.attempt)
+        self.counts.ended(done)
         if not self._fresh and not self._later:
             self._empty.set()
         if self.has_room:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 from awa_lib.callbacks.cel import Expressions
 from awa_lib.errors import AwaError
 from awa_lib.runtime.progress import EMPTY, Progress
+from awa_lib.telemetry.failures import group_of_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
@@ -20,8 +21,10 @@ if TYPE_CHECKING:
     from awa_lib.results import CallbackToken
     from awa_lib.retries import Backoff
     from awa_lib.runtime.handlers import Handler
+    from awa_lib.telemetry.failures import Group
 
 __all__ = [
+    "CANCELLED",
     "LOST",
     "OVER",
     "Attempt",
@@ -37,6 +40,8 @@ LOST: Final = frozenset({"cancelled", "lost"})
 """Stop reasons of an attempt whose job belongs to it no longer."""
 OVER: Final = LOST | {"deadline", "handed back"}
 """Stop reasons of an attempt that is over, whatever its handler still does."""
+CANCELLED: Final = "cancelled: "
+"""What the text of a cancelled attempt begins with when its handler asked for that."""
 # Longest wait of a thread for the event loop and the database.
 _THREAD_SECONDS: Final = 30.0
 # A thread that waits without a bound checks at this interval whether the event loop is closed.
@@ -60,6 +65,15 @@ class Outcome:
     """The exception, for the log; dropped before the end is queued."""
     shown: str | None = field(default=None, compare=False)
     """What the log says instead of an error that may quote the args."""
+    group: Group | None = None
+    """The failure that its exception belongs to."""
+
+    @property
+    def failure(self) -> Group | None:
+        """Return the failure that an error belongs to; of an error without one, by its text."""
+        if self.group is not None or self.error is None or self.error.startswith(CANCELLED):
+            return self.group
+        return group_of_text(self.error)
 
 
 class AttemptCallbacks(Protocol):

@@ -13,6 +13,7 @@ from awa_lib.enqueue.new_jobs import NewJobs, check
 from awa_lib.errors import AwaError, Transient, ValidationError
 from awa_lib.logs import Logger
 from awa_lib.ops.jobs import get_jobs
+from awa_lib.runtime.context import CANCELLED
 from awa_lib.runtime.deliveries import Deliveries
 from awa_lib.runtime.handlers import is_async_callable
 from awa_lib.runtime.links import pause
@@ -33,7 +34,6 @@ logger = Logger(__name__)
 _STOP_SECONDS: Final = 5.0
 # After this many failed reads hooks get the jobs as the handlers had them.
 _READ_ATTEMPTS: Final = 4
-_CANCELLED_PREFIX: Final = "cancelled: "
 _BEFORE_THE_END: Final = (events.Started, events.Rescued)
 
 
@@ -218,7 +218,7 @@ def _event(attempt: Attempt, outcome: Outcome | None) -> Event | None:
         kind = events.Failed if outcome.terminal else events.Exhausted
         return kind(job, error, job.attempt)
     if outcome.target == "cancelled":
-        return events.Cancelled(job, error.removeprefix(_CANCELLED_PREFIX))
+        return events.Cancelled(job, error.removeprefix(CANCELLED))
     return events.Waiting(job) if outcome.target == "waiting_external" else None
 
 

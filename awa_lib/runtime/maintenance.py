@@ -15,6 +15,7 @@ from awa_lib.ops import bulk, dead_letters, queues
 from awa_lib.ops import maintenance as ops
 from awa_lib.ops.apart import Aside
 from awa_lib.ops.audit import forget_audit
+from awa_lib.ops.failures import FORGET_BATCH, forget_ends, forget_failures
 from awa_lib.reads.overviews import declared_kinds, list_queues
 from awa_lib.reads.policies import list_queue_policies
 from awa_lib.runtime.rescues import Contact, Rescues, longest_break
@@ -140,7 +141,17 @@ class Maintenance:
         if options.audit_retention_days:
             days = round(bounded(options.audit_retention_days * _DAY) / _DAY)
             await self._step("audit log", ops.briefly(forget_audit(days)))
-        return None
+        return 0.0 if await self._forget_ends() else None
+
+    async def _forget_ends(self) -> bool:
+        """Delete old counts of ends in batches; return True when time is up and more are left."""
+        days = self._options.ends_retention_days
+        until = time.monotonic() + _ROUND_SECONDS
+        while await self._step("counts of ends", ops.briefly(forget_ends(days))) == FORGET_BATCH:
+            if time.monotonic() >= until:
+                return True
+        await self._step("failures", ops.briefly(forget_failures(days)))
+        return False
 
     async def _retentions(self) -> list[_Retention]:
         """Return the retention of each queue that has its own, then that of all others."""

@@ -11,13 +11,15 @@ from awa_lib.errors import AwaError, TerminalError
 from awa_lib.logs import Logger
 from awa_lib.results import Cancel, RetryAfter, Snooze, WaitForCallback
 from awa_lib.retries import Backoff, bounded
-from awa_lib.runtime.context import Outcome
+from awa_lib.runtime.context import CANCELLED, Outcome
+from awa_lib.telemetry.failures import group_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
     from awa_lib.runtime.context import Attempt
+    from awa_lib.telemetry.failures import Group
 
 __all__ = ["describe_briefly", "from_the_handler", "of_error", "of_failure", "of_result"]
 
@@ -40,7 +42,7 @@ def of_result(attempt: Attempt, result: object) -> Outcome | None:
     if isinstance(result, Snooze):
         return Outcome("scheduled", delay=_seconds(result.seconds), attempt_back=1)
     if isinstance(result, Cancel):
-        return Outcome("cancelled", clean(f"cancelled: {_text_of(result.reason)}"))
+        return Outcome("cancelled", clean(f"{CANCELLED}{_text_of(result.reason)}"))
     if isinstance(result, WaitForCallback):
         # The error that it fails with when its row has no callback.
         return Outcome(
@@ -75,11 +77,12 @@ def of_error(attempt: Attempt, error: BaseException) -> Outcome:
 def _of_error(attempt: Attempt, error: BaseException) -> Outcome:
     policy = attempt.handler.policy
     text, name = describe(error), _name(error)
+    group = _group(error, name)
     if policy is not None and isinstance(error, policy.discard_on):
-        return Outcome("cancelled", clean(f"discarded: {text}"), error_type=name)
+        return Outcome("cancelled", clean(f"discarded: {text}"), error_type=name, group=group)
     unwanted = policy is not None and policy.retry_on and not isinstance(error, policy.retry_on)
     if isinstance(error, TerminalError) or unwanted:
-        return Outcome("failed", text, terminal=True, error_type=name, cause=error)
+        return Outcome("failed", text, terminal=True, error_type=name, group=group, cause=error)
     return of_failure(attempt, text, error)
 
 
@@ -96,10 +99,15 @@ def of_failure(
     """
     name = None if error is None else _name(error)
     cause = error if cause is None else cause
+    group = None if error is None or name is None else _group(error, name)
     if attempt.is_last:
-        return Outcome("failed", message, error_type=name, cause=cause)
+        return Outcome("failed", message, error_type=name, group=group, cause=cause)
     delay = _delay(attempt, error)
-    return Outcome("retryable", message, delay=delay, error_type=name, cause=cause)
+    return Outcome("retryable", message, delay=delay, error_type=name, group=group, cause=cause)
+
+
+def _group(error: BaseException, name: str) -> Group:
+    return group_of(error, name, _text_of(error))
 
 
 def _delay(attempt: Attempt, error: BaseException | None) -> float | None:

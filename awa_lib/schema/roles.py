@@ -37,6 +37,8 @@ _WRITTEN: Final = (
     "cron_jobs",
     "cron_settings",
     "dead_letters",
+    "failures",
+    "job_ends",
     "job_kind_catalog",
     "job_kind_descriptors",
     "job_queue_catalog",

@@ -1,1 +1,1 @@
-"""OpenTelemetry: metrics and traces."""
+"""OpenTelemetry metrics and traces, and groups of failures."""

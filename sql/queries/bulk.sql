@@ -19,6 +19,8 @@ WITH matching AS MATERIALIZED (
       AND (:args::jsonb IS NULL OR args @> :args::jsonb)
       AND (:error::text IS NULL
            OR strpos(errors[cardinality(errors)] ->> 'error', :error::text) > 0)
+      AND (:failure::text IS NULL
+           OR errors[cardinality(errors)] ->> 'failure' = :failure::text)
 )
 SELECT count(*) AS total_matched, coalesce(max(id), 0) AS last_id,
        ARRAY(SELECT id FROM matching ORDER BY id LIMIT 10) AS sample,
@@ -75,6 +77,8 @@ WHERE id > :after::bigint AND id <= :upto::bigint
   AND (:args::jsonb IS NULL OR args @> :args::jsonb)
   AND (:error::text IS NULL
        OR strpos(errors[cardinality(errors)] ->> 'error', :error::text) > 0)
+  AND (:failure::text IS NULL
+       OR errors[cardinality(errors)] ->> 'failure' = :failure::text)
 ORDER BY id
 LIMIT :limit::int
 
@@ -92,6 +96,8 @@ WHERE id = ANY(ARRAY(SELECT unnest(:ids::bigint[])))
   AND (:args::jsonb IS NULL OR args @> :args::jsonb)
   AND (:error::text IS NULL
        OR strpos(errors[cardinality(errors)] ->> 'error', :error::text) > 0)
+  AND (:failure::text IS NULL
+       OR errors[cardinality(errors)] ->> 'failure' = :failure::text)
 ORDER BY id
 
 -- name: lock_jobs

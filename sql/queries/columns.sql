@@ -44,7 +44,8 @@ id::text AS id, operation, cursor, last_id, deferred, batch, span,
 failures >= 20 AND failing_since <= now() - interval '10 minutes' AS worn_out,
 (spec ->> 'priority')::smallint AS priority, spec ->> 'to_queue' AS to_queue,
 filter ->> 'kind' AS kind, filter ->> 'queue' AS queue, filter ->> 'tag' AS tag,
-filter ->> 'state' AS state, filter ->> 'created_after' AS created_after,
+filter ->> 'failure' AS failure, filter ->> 'state' AS state,
+filter ->> 'created_after' AS created_after,
 filter ->> 'created_before' AS created_before, filter ->> 'args' AS args,
 filter ->> 'error' AS error
 

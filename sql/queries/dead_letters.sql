@@ -30,6 +30,8 @@ WHERE state = ANY('{failed,waiting_external}'::awa.job_state[]) AND state < 'can
   AND (:kind::text IS NULL OR kind = :kind::text)
   AND (:queue::text IS NULL OR queue = :queue::text)
   AND (:tag::text IS NULL OR tags @> ARRAY[:tag::text])
+  AND (:failure::text IS NULL
+       OR errors[cardinality(errors)] ->> 'failure' = :failure::text)
 ORDER BY state, id
 LIMIT :limit::int
 
@@ -70,6 +72,8 @@ WHERE id > :after::bigint
   AND (:kind::text IS NULL OR kind = :kind::text)
   AND (:queue::text IS NULL OR queue = :queue::text)
   AND (:tag::text IS NULL OR tags @> ARRAY[:tag::text])
+  AND (:failure::text IS NULL
+       OR errors[cardinality(errors)] ->> 'failure' = :failure::text)
 ORDER BY id
 LIMIT :limit::int
 

@@ -170,7 +170,7 @@ WITH locked AS MATERIALIZED (
            jsonb_strip_nulls(jsonb_build_object(
                'error', :error::text || CASE WHEN fatal AND crashes > 1
                    THEN '; its worker died ' || crashes || ' times while it ran' ELSE '' END,
-               'attempt', attempt, 'crash', crashes, 'at', to_char(
+               'failure', :failure::text, 'attempt', attempt, 'crash', crashes, 'at', to_char(
                    now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"'))) AS entry
     FROM counted
     CROSS JOIN LATERAL (
@@ -212,9 +212,9 @@ WITH locked AS MATERIALIZED (
     ORDER BY unique_key, gone.id
     RETURNING id, kind, queue, run_lease, state
 )
-SELECT id, kind, queue, run_lease, state::text AS state FROM ended
+SELECT id, kind, queue, run_lease, state::text AS state, :error::text AS error FROM ended
 UNION ALL
-SELECT id, kind, queue, run_lease, state::text FROM moved
+SELECT id, kind, queue, run_lease, state::text, :error::text FROM moved
 ORDER BY id
 
 -- name: age

@@ -15,6 +15,8 @@ WHERE (:before_id::bigint IS NULL OR id < :before_id::bigint)
   AND (:kind::text IS NULL OR kind = :kind::text)
   AND (:queue::text IS NULL OR queue = :queue::text)
   AND (:tag::text IS NULL OR tags @> ARRAY[:tag::text])
+  AND (:failure::text IS NULL
+       OR errors[cardinality(errors)] ->> 'failure' = :failure::text)
 ORDER BY id DESC
 LIMIT :limit::int
 
@@ -34,3 +36,5 @@ SELECT count(*) AS fit FROM awa.dead_letters
 WHERE (:kind::text IS NULL OR kind = :kind::text)
   AND (:queue::text IS NULL OR queue = :queue::text)
   AND (:tag::text IS NULL OR tags @> ARRAY[:tag::text])
+  AND (:failure::text IS NULL
+       OR errors[cardinality(errors)] ->> 'failure' = :failure::text)

@@ -17,6 +17,7 @@ WHERE (:before_id::bigint IS NULL OR id < :before_id::bigint)
   AND (:metadata::jsonb IS NULL OR metadata @> :metadata::jsonb)
   AND (:error::text IS NULL OR cardinality(errors) > 0 AND strpos(lower(errors[cardinality(errors)] ->> 'error'),
                            lower(:error::text)) > 0)
+  AND (:failure::text IS NULL OR errors[cardinality(errors)] ->> 'failure' = :failure::text)
 ORDER BY id DESC
 LIMIT :limit::bigint
 
@@ -35,6 +36,7 @@ WHERE id > :after_id::bigint
   AND (:metadata::jsonb IS NULL OR metadata @> :metadata::jsonb)
   AND (:error::text IS NULL OR cardinality(errors) > 0 AND strpos(lower(errors[cardinality(errors)] ->> 'error'),
                            lower(:error::text)) > 0)
+  AND (:failure::text IS NULL OR errors[cardinality(errors)] ->> 'failure' = :failure::text)
 ORDER BY id
 LIMIT :limit::bigint
 
@@ -53,6 +55,7 @@ WHERE (:before_id::bigint IS NULL OR id < :before_id::bigint)
   AND (:metadata::jsonb IS NULL OR metadata @> :metadata::jsonb)
   AND (:error::text IS NULL OR cardinality(errors) > 0 AND strpos(lower(errors[cardinality(errors)] ->> 'error'),
                            lower(:error::text)) > 0)
+  AND (:failure::text IS NULL OR errors[cardinality(errors)] ->> 'failure' = :failure::text)
 ORDER BY CASE WHEN NOT :descending::boolean THEN CASE :field::text
              WHEN 'run_at' THEN run_at WHEN 'created_at' THEN created_at
              WHEN 'attempted_at' THEN attempted_at WHEN 'finalized_at' THEN finalized_at END END,

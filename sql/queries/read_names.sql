@@ -59,6 +59,13 @@ WHERE starts_with(id::text, :prefix::text)
 ORDER BY id DESC
 LIMIT :limit::int
 
+-- name: failure_ids
+-- Ids of failures with a prefix, with kind and message, the latest first.  The table is small.
+SELECT id, kind, left(message, 60) AS message FROM awa.failures
+WHERE starts_with(id, :prefix::text)
+ORDER BY last_seen_at DESC, id
+LIMIT :limit::int
+
 -- name: operation_ids
 -- Ids of bulk operations with a prefix, with operation and state.  The table is small.
 SELECT id::text AS id, operation, state FROM awa.bulk_operations

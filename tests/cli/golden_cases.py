@@ -15,6 +15,7 @@ from dataclasses import dataclass
 CALLBACK = "8feaec61-ea03-4e4c-ab3d-f63350329dc6"
 PENDING = "4e0c2c1e-0f5e-4e5b-8f5a-000000000001"
 ENDED = "4e0c2c1e-0f5e-4e5b-8f5a-000000000002"
+FAILURE = "3f9a2c81d0e1"
 BIG = 9007199254740993
 
 
@@ -139,6 +140,23 @@ CASES = {
     "dlq move": changes("dlq move 102", "dlq move --queue email --reason 'bad template' --yes"),
     "dlq enable": changes("dlq enable email"),
     "dlq disable": changes("dlq disable payments"),
+    # Failures
+    "failure list": looks(
+        "failure list", "failure list -o wide", "failure list --since 1h --kind nothing",
+        "failure list --muted --since 7d --columns id,failed,muted_until",
+        data="failure list --limit 1",
+    ),
+    "failure show": looks(
+        f"failure show {FAILURE}", "failure show 0123456789ab", "failure show nothing"
+    ),
+    "failure retry": changes(
+        f"failure retry {FAILURE}", f"failure retry {FAILURE} --fail-empty", "failure retry others",
+        "failure retry nothing",
+    ),
+    "failure mute": changes(
+        f"failure mute {FAILURE}", f"failure mute {FAILURE} --for long", "failure mute nothing"
+    ),
+    "failure unmute": changes("failure unmute 0123456789ab", "failure unmute nothing"),
     "batch list": looks("batch list", "batch list -o wide", "batch list --state failed"),
     "batch show": looks(f"batch show {PENDING}", f"batch show {ENDED}"),
     "batch submit": changes(

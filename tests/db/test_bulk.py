@@ -520,7 +520,7 @@ async def test_list(client) -> None:
     [
         ("explode", {"kind": "k"}, "unknown bulk operation 'explode'"),
         (None, {"kind": "k"}, "unknown bulk operation None"),
-        ("retry", {}, "retry needs at least one of kind, queue, tag, state"),
+        ("retry", {}, "retry needs at least one of kind, queue, tag, failure, state"),
         ("retry", {"all": "yes"}, "all must be True or False, got 'yes'"),
         ("retry", {"sate": "failed"}, "unknown filter 'sate'"),
         ("retry", {"state": "dead"}, "unknown job state: dead"),

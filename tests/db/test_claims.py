@@ -394,8 +394,8 @@ def test_lost_claim_is_handed_back_and_does_not_count(conn, look, jobs, locked, 
 
 # -- beats and ends
 
-ERROR = SimpleNamespace(target="failed", error="no", terminal=True, error_type=None, delay=None,
-                        attempt_back=0)  # fmt: skip
+ERROR = SimpleNamespace(target="failed", error="no", terminal=True, error_type=None, failure=None,
+                        delay=None, attempt_back=0)  # fmt: skip
 
 
 def attempt(job_id: int, lease: int = 7) -> Any:

@@ -18,6 +18,7 @@ from awa_lib.db.drive import run
 from awa_lib.ops import claims
 from awa_lib.ops import maintenance as ops
 from awa_lib.ops.apart import Aside
+from awa_lib.telemetry.failures import group_of_text
 
 CALLBACK = "callback_id, callback_timeout_at, callback_filter, callback_on_complete"
 
@@ -151,7 +152,8 @@ def test_rescue(conn, rows: Rows, put, cause: str, attempt: int) -> None:
 
     crash = cause == "heartbeat"
     row, state = rows.job(victim), "retryable" if attempt < 3 or crash else "failed"
-    assert rescued == [ops.Rescued(victim, "k", "default", 5, state)]
+    assert rescued == [ops.Rescued(victim, "k", "default", 5, state, row["errors"][-1]["error"])]
+    assert row["errors"][-1]["failure"] == group_of_text(rescued[0].error).id
     assert row["state"] == state
     assert row["finalized_at"] is not None
     assert row["heartbeat_at"] is row["deadline_at"] is row["callback_id"] is None

@@ -104,7 +104,7 @@ def test_only_fields_of_the_list_are_completed_and_offered() -> None:
     with pytest.raises(InvalidInput) as caught:
         text_pairs("timeout", Read.DEAD_LETTERS)
 
-    assert "filters are kind:, queue:, tag:" == caught.value.why
+    assert "filters are kind:, queue:, tag:, failure:" == caught.value.why
     assert caught.value.hint is None
 
 

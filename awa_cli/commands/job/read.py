@@ -15,6 +15,7 @@ from awa_cli.invocation import common
 from awa_cli.parser import completion
 from awa_cli.parser.job_options import (
     ErrorText,
+    FailureId,
     Kind,
     Queue,
     Since,
@@ -72,6 +73,7 @@ def list_(
     until: Until = None,
     where: Where = None,
     error: ErrorText = None,
+    failure: FailureId = None,
     before_id: BeforeId = None,
     sort: Sort = "-id",
     limit: Limit = 20,
@@ -90,7 +92,7 @@ def list_(
     from awa_cli.views.columns import JOBS
 
     text = {"kind": kind, "queue": queue, "tag": tag, "since": since, "until": until}
-    query = read_options(state=state, where=where, error=error, **text)
+    query = read_options(state=state, where=where, error=error, failure=failure, **text)
     query["before_id"] = before_id
     redactor = read_redactor(redact)
     if redactor is not None:

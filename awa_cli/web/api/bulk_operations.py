@@ -31,7 +31,16 @@ _OPERATIONS: Final = {
     "set_priority": ("priority", QUEUED),
     "move_queue": ("to_queue", QUEUED),
 }
-_FILTERS: Final = ("state", "kind", "queue", "tag", "created_after", "created_before", "error")
+_FILTERS: Final = (
+    "state",
+    "kind",
+    "queue",
+    "tag",
+    "created_after",
+    "created_before",
+    "error",
+    "failure",
+)
 # The body must have a filter that is not null, or all.
 _FILTER_OR_ALL: Final = [
     *[{"required": [name], "properties": {name: {"type": "string"}}} for name in _FILTERS],
@@ -85,6 +94,7 @@ def preview(
     created_before: Moment | None = None,
     args: Object | None = None,
     error: ErrorText | None = None,
+    failure: Name | None = None,
     all: Everything = False,  # noqa: A002 - the name in the JSON document
 ) -> Op[BulkPreview]:
     """Preview a bulk operation: count and sample the jobs that it would change."""
@@ -97,6 +107,7 @@ def preview(
         created_before=created_before,
         args=args,
         error=error,
+        failure=failure,
     )
     _check_hidden(settings, where)
     return bulk.preview_bulk_operation(operation, all=all, **where)
@@ -121,6 +132,7 @@ def submit(
     created_before: Moment | None = None,
     args: Object | None = None,
     error: ErrorText | None = None,
+    failure: Name | None = None,
     all: Everything = False,  # noqa: A002 - the name in the JSON document
 ) -> Op[BulkOperation]:
     """Submit a change of all matching jobs, which the leader of the workers carries out."""
@@ -133,6 +145,7 @@ def submit(
         created_before=created_before,
         args=args,
         error=error,
+        failure=failure,
     )
     _check_hidden(settings, where)
     op = bulk.submit_bulk_operation(

@@ -53,11 +53,12 @@ def listed(
     kind: Name | None = None,
     queue: Name | None = None,
     tag: Name | None = None,
+    failure: Name | None = None,
     before_id: BeforeId = None,
     limit: Limit = 100,
 ) -> Op[list[DeadLetter]]:
     """List the dead letters that match every filter, newest first."""
-    return list_dead_letters(before_id=before_id, limit=limit, **_where(kind, queue, tag))
+    return list_dead_letters(before_id=before_id, limit=limit, **_where(kind, queue, tag, failure))
 
 
 @routes.get("/dlq/depth")
@@ -109,10 +110,11 @@ def retry_all(
     kind: Name | None = None,
     queue: Name | None = None,
     tag: Name | None = None,
+    failure: Name | None = None,
     all: Everything = False,  # noqa: A002 - the name in the JSON document
 ) -> Op[Count]:
     """Retry all matching dead letters."""
-    where = _where(kind, queue, tag)
+    where = _where(kind, queue, tag, failure)
     op = dead_letters.bulk_retry_from_dlq(all=all, **where)
     return Count((yield from change(who, "dlq.retry-all", _target(where), op)))
 
@@ -124,10 +126,11 @@ def purge_all(
     kind: Name | None = None,
     queue: Name | None = None,
     tag: Name | None = None,
+    failure: Name | None = None,
     all: Everything = False,  # noqa: A002 - the name in the JSON document
 ) -> Op[Count]:
     """Delete all matching dead letters."""
-    where = _where(kind, queue, tag)
+    where = _where(kind, queue, tag, failure)
     op = dead_letters.purge_dlq(all=all, **where)
     return Count((yield from change(who, "dlq.purge-all", _target(where), op)))
 
@@ -139,17 +142,21 @@ def move_all(
     kind: Name | None = None,
     queue: Name | None = None,
     tag: Name | None = None,
+    failure: Name | None = None,
     reason: Reason = "moved by hand",
     all: Everything = False,  # noqa: A002 - the name in the JSON document
 ) -> Op[Count]:
     """Move all matching failed jobs to the dead letters."""
-    where = _where(kind, queue, tag)
+    where = _where(kind, queue, tag, failure)
     op = dead_letters.bulk_move_failed_to_dlq(reason=reason, all=all, **where)
     return Count((yield from change(who, "dlq.move-all", _target(where), op)))
 
 
-def _where(kind: str | None, queue: str | None, tag: str | None) -> dict[str, Any]:
-    return dict(QUERY_STRING.read(pairs(kind=kind, queue=queue, tag=tag), Read.DEAD_LETTERS))
+def _where(
+    kind: str | None, queue: str | None, tag: str | None, failure: str | None
+) -> dict[str, Any]:
+    given = pairs(kind=kind, queue=queue, tag=tag, failure=failure)
+    return dict(QUERY_STRING.read(given, Read.DEAD_LETTERS))
 
 
 def _target(where: dict[str, Any]) -> str:

@@ -82,6 +82,7 @@ DeadLetterFilter: Final = [
     {"required": ["kind"], "properties": {"kind": {"type": "string"}}},
     {"required": ["queue"], "properties": {"queue": {"type": "string"}}},
     {"required": ["tag"], "properties": {"tag": {"type": "string"}}},
+    {"required": ["failure"], "properties": {"failure": {"type": "string"}}},
     {"required": ["all"], "properties": {"all": {"const": True}}},
 ]
 

@@ -81,6 +81,7 @@ def list_jobs(
     until: When | None = None,
     where: Where | None = None,
     error: Text | None = None,
+    failure: Name | None = None,
     before_id: BeforeId = None,
     sort: Sort = "-id",
     limit: Limit = 100,
@@ -98,6 +99,7 @@ def list_jobs(
         until=until,
         where=where,
         error=error,
+        failure=failure,
     )
     query = QUERY_STRING.read(given)
     query["before_id"] = before_id

@@ -157,3 +157,30 @@ UPDATE awa.storage_transition_state
 SET entered_at = pg_temp.ago('14d12h'), updated_at = pg_temp.ago('14d12h');
 
 SELECT awa.toolkit_recount();
+
+-- Failures, whose jobs are gone.
+INSERT INTO awa.failures (id, rule, kind, error_type, message, frames, job_id, first_seen_at,
+                          last_seen_at, first_version, muted_until)
+VALUES ('3f9a2c81d0e1', 1, 'send_email', 'shop.mail.MailDown', 'mail server <n> refused ''...''',
+        '{shop/jobs.py send_email,shop/mail.py deliver}', 90,
+        pg_temp.ago('58m30s'),
+        pg_temp.ago('50m30s'), '2.1', NULL),
+       ('0123456789ab', 1, 'report', '', 'hard deadline exceeded', '{}', 91,
+        pg_temp.ago('3h30m'),
+        pg_temp.ago('2h30m'), NULL,
+        pg_temp.soon('5d12h')),
+       ('others', 1, 'others', '', 'failures beyond the number that is kept', '{}', 92,
+        pg_temp.ago('9d12h'),
+        pg_temp.ago('8d12h'), NULL, NULL);
+INSERT INTO awa.job_ends (minutes, bucket, queue, kind, outcome, failure, ends)
+SELECT unit.minutes,
+       date_trunc(unit.name, pg_temp.ago(age::interval)), queue, kind, outcome, failure,
+       sum(ends)
+FROM (VALUES ('58m30s', 'email', 'send_email', 'failed', '3f9a2c81d0e1', 1200),
+             ('50m30s', 'email', 'send_email', 'failed', '3f9a2c81d0e1', 800),
+             ('40m30s', 'email', 'send_email', 'requeued', '3f9a2c81d0e1', 2000),
+             ('40m30s', 'email', 'send_email', 'completed', '', 2000),
+             ('2h30m', 'slow', 'report', 'retried', '0123456789ab', 3))
+     AS ended (age, queue, kind, outcome, failure, ends)
+CROSS JOIN (VALUES (1::smallint, 'minute'), (60::smallint, 'hour')) AS unit (minutes, name)
+GROUP BY 1, 2, 3, 4, 5, 6;

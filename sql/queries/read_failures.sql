@@ -1,0 +1,97 @@
+-- Read counts of ends, and failures.  No lock.  A time of less than two days is read by minute,
+-- a longer one by hour, both along the primary key.  The table is read by its key whatever the
+-- statistics say: minutes is compared with a value that the planner does not know.
+
+-- name: ended_since
+-- How attempts ended since a time, by outcome.
+SELECT outcome, sum(ends)::bigint AS ends
+FROM awa.job_ends
+WHERE minutes = :minutes::smallint
+  AND bucket >= date_trunc(:unit::text, :since::timestamptz, 'UTC')
+  AND (:queue::text IS NULL OR queue = :queue::text)
+  AND (:kind::text IS NULL OR kind = :kind::text)
+  AND (:failure::text IS NULL OR failure = :failure::text)
+GROUP BY outcome
+
+-- name: ends_over_time
+-- How attempts ended in buckets of some seconds, by outcome, the oldest first.
+SELECT to_timestamp(floor(extract(epoch FROM bucket) / :seconds::int) * :seconds::int) AS bucket,
+       outcome, sum(ends)::bigint AS ends
+FROM awa.job_ends
+WHERE minutes = :minutes::smallint
+  AND bucket >= date_trunc(:unit::text, :since::timestamptz, 'UTC')
+  AND bucket < :until::timestamptz
+  AND (:queue::text IS NULL OR queue = :queue::text)
+  AND (:kind::text IS NULL OR kind = :kind::text)
+  AND (:failure::text IS NULL OR failure = :failure::text)
+GROUP BY 1, 2
+ORDER BY 1, 2
+
+-- name: list_failures
+-- The failures since a time, the most frequent first.
+WITH counted AS MATERIALIZED (
+    SELECT failure, queue, kind,
+           sum(ends) FILTER (WHERE outcome = 'failed') AS failed,
+           sum(ends) FILTER (WHERE outcome = 'retried') AS retried,
+           sum(ends) FILTER (WHERE outcome = 'cancelled') AS cancelled,
+           sum(ends) FILTER (WHERE outcome = 'requeued') AS requeued
+    FROM awa.job_ends
+    WHERE minutes = :minutes::smallint
+      AND bucket >= date_trunc(:unit::text, :since::timestamptz, 'UTC')
+      AND failure <> ''
+      AND (:queue::text IS NULL OR queue = :queue::text)
+      AND (:kind::text IS NULL OR kind = :kind::text)
+      AND (:failure::text IS NULL OR failure = :failure::text)
+    GROUP BY failure, queue, kind
+), totals AS (
+    SELECT failure, coalesce(sum(failed), 0)::bigint AS failed,
+           coalesce(sum(retried), 0)::bigint AS retried,
+           coalesce(sum(cancelled), 0)::bigint AS cancelled,
+           coalesce(sum(requeued), 0)::bigint AS requeued,
+           array_agg(DISTINCT queue ORDER BY queue) AS queues,
+           array_agg(DISTINCT kind ORDER BY kind) AS kinds
+    FROM counted
+    GROUP BY failure
+)
+SELECT f.id, f.error_type, f.message, f.frames, f.first_seen_at, f.last_seen_at, f.first_version,
+       CASE WHEN f.muted_until > now() THEN f.muted_until END AS muted_until, f.job_id,
+       coalesce(t.failed, 0) AS failed, coalesce(t.retried, 0) AS retried,
+       coalesce(t.cancelled, 0) AS cancelled, coalesce(t.requeued, 0) AS requeued,
+       coalesce(t.queues, '{}') AS queues, coalesce(t.kinds, ARRAY[f.kind]) AS kinds
+FROM awa.failures AS f
+LEFT JOIN totals AS t ON t.failure = f.id
+WHERE (t.failure IS NOT NULL OR f.id = :failure::text)
+  AND (:failure::text IS NULL OR f.id = :failure::text)
+  AND (:muted::boolean OR f.muted_until IS NULL OR f.muted_until <= now())
+ORDER BY coalesce(t.failed, 0) + coalesce(t.retried, 0) + coalesce(t.cancelled, 0) DESC,
+         f.last_seen_at DESC, f.id
+LIMIT :limit::int
+
+-- name: failed_jobs
+-- The jobs whose last attempt failed so, the latest first: of the newest failed jobs, dead letters
+-- and jobs that wait for a retry, depth of each.  Index awa_jobs_hot_unsuccessful_finalized and
+-- primary keys, from the newest on.
+SELECT id, kind, queue, state, attempt, at
+FROM (
+    (SELECT id, kind, queue, state::text AS state, attempt, finalized_at AS at,
+            errors[cardinality(errors)] ->> 'failure' AS failure
+     FROM awa.jobs_hot
+     WHERE state IN ('failed', 'cancelled')
+     ORDER BY finalized_at DESC NULLS LAST
+     LIMIT :depth::int)
+    UNION ALL
+    (SELECT id, kind, queue, state::text, attempt, finalized_at,
+            errors[cardinality(errors)] ->> 'failure'
+     FROM awa.scheduled_jobs
+     WHERE state = 'retryable'
+     ORDER BY run_at DESC
+     LIMIT :depth::int)
+    UNION ALL
+    (SELECT id, kind, queue, 'dead', attempt, dead_at, errors[cardinality(errors)] ->> 'failure'
+     FROM awa.dead_letters
+     ORDER BY id DESC
+     LIMIT :depth::int)
+) AS newest
+WHERE failure = :failure::text
+ORDER BY at DESC NULLS LAST, id DESC
+LIMIT :limit::int
