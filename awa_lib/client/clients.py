@@ -3,160 +3,43 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import threading
 import time
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
-from weakref import WeakSet
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import psycopg
 
 from awa_lib.client.batcher import Batcher
 from awa_lib.client.borrow import AsyncBorrowed, Borrowed, borrow, borrow_async
+from awa_lib.client.target import BOUND, Target, no_migration, own
 from awa_lib.client.transaction import AsyncTransaction, Transaction
 from awa_lib.client.verbs import AsyncVerbs, Verbs
 from awa_lib.db.again import Renew, Tries, again
 from awa_lib.db.drive import arun, run
 from awa_lib.db.pool import AsyncPool, Pool, PoolLimits
-from awa_lib.db.urls import read_address
-from awa_lib.enqueue.kinds import Kinds
 from awa_lib.enqueue.new_jobs import check, hold
 from awa_lib.enqueue.options import takes_options
-from awa_lib.errors import AwaError, DatabaseError, Unavailable, ValidationError
+from awa_lib.errors import AwaError, Unavailable
 from awa_lib.reads.health import ping
 from awa_lib.runtime.status import idle_health
 from awa_lib.runtime.worker import Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
     from types import TracebackType
     from typing import Unpack
 
     from awa_lib._sql import Op
-    from awa_lib.embedded import Server
+    from awa_lib.enqueue.kinds import Kinds
     from awa_lib.enqueue.options import InsertOptions
-    from awa_lib.enqueue.unique import Unique
     from awa_lib.models import Job
     from awa_lib.runtime.health import HealthCheck
 
 __all__ = ["AsyncClient", "Client"]
 
 A = TypeVar("A")
-C = TypeVar("C")
 R = TypeVar("R")
 
-_BOUND: Final = "bound:"
 
-
-def _own(bound: Borrowed | AsyncBorrowed, kind: type[C]) -> C:
-    """Return the caller's connection if it is a psycopg connection.  Raises AwaError."""
-    if not isinstance(bound.conn, kind):
-        raise AwaError(
-            f"this does not work on {type(bound.conn).__qualname__}",
-            hint="begin and end transactions there, and use the verbs of client.using(conn) inside",
-        )
-    return bound.conn
-
-
-def _no_migration(conn: object) -> AwaError:
-    return AwaError(
-        f"migrate() does not work on {type(conn).__module__}.{type(conn).__qualname__}",
-        why="migrations begin and end transactions of their own",
-        hint="use a client with a URL: awa_lib.Client(url).migrate(), or run: awa migrate",
-    )
-
-
-class _Target:
-    """A database URL or the caller's connection; starts an embedded server if the URL asks."""
-
-    def __init__(self, database_url: str, max_connections: int, kinds: Kinds | None) -> None:
-        if not isinstance(database_url, str) or not database_url:
-            raise ValidationError(
-                "a database URL is needed",
-                hint="postgresql://user@host/database, or embedded: for a local server",
-            )
-        if not isinstance(max_connections, int) or max_connections < 1:
-            raise ValidationError(f"max_connections must be 1 or more, got {max_connections!r}")
-        self.kinds = Kinds() if kinds is None else kinds
-        self._database_url = database_url
-        self._max_connections = max_connections
-        self._server: Server | None = None
-        self._closed = False
-        self._starting = threading.Lock()
-        _targets.add(self)
-
-    def _forked(self) -> None:
-        """Forget the connections of the parent process, without closing them."""
-        self._starting = threading.Lock()
-
-    def kind(
-        self,
-        args_type: type[Any],
-        *,
-        kind: str | None = None,
-        queue: str | None = None,
-        priority: int | None = None,
-        max_attempts: int | None = None,
-        tags: Sequence[str] | None = None,
-        unique: Unique | None = None,
-        unique_opts: Mapping[str, Any] | None = None,
-    ) -> None:
-        """Declare how jobs of a kind are inserted, for programs that do not handle them.
-
-        ``task`` declares the same where the handler is.  Insert options win over what is declared;
-        a later declaration is added to an earlier one.  The kind is derived from ``args_type``
-        unless given.  Raises ValidationError, TypeError.
-        """
-        self.kinds.declare(
-            args_type,
-            kind,
-            queue=queue,
-            priority=priority,
-            max_attempts=max_attempts,
-            tags=tags,
-            unique=unique,
-            unique_opts=unique_opts,
-        )
-
-    def _resolve(self) -> str:
-        """Return a connection string for psycopg.  Blocks while an embedded server starts."""
-        with self._starting:
-            if self._closed:
-                raise DatabaseError("the client is closed", hint="make a new client")
-            if self._database_url == _BOUND:
-                raise AwaError(
-                    "a client bound to a connection cannot open others",
-                    hint="call this on the client itself, not on client.using(conn)",
-                )
-            if self._database_url.startswith("embedded:"):
-                if self._server is None:
-                    from awa_lib.embedded import acquire
-
-                    self._server = acquire(self._database_url)
-                return self._server.url
-        read_address(self._database_url)
-        return self._database_url
-
-    def _release(self) -> None:
-        server, self._server = self._server, None
-        self._closed = True
-        if server is not None:
-            server.release()
-
-
-_targets: Final[WeakSet[_Target]] = WeakSet()
-
-
-def _in_child() -> None:
-    for target in list(_targets):
-        target._forked()  # noqa: SLF001 - of this module
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_in_child)
-
-
-class Client(_Target, Verbs):
+class Client(Target, Verbs):
     """Blocking client; can be shared between threads.
 
     The client connects on first use, never in the constructor.  It opens at most
@@ -186,7 +69,7 @@ class Client(_Target, Verbs):
         """
         bound = borrow(conn)
         client = cls.__new__(cls)
-        _Target.__init__(client, _BOUND, 1, kinds)
+        Target.__init__(client, BOUND, 1, kinds)
         client._pool = None  # noqa: SLF001 - an instance of this very class
         client._bound = bound  # noqa: SLF001 - an instance of this very class
         return client
@@ -239,7 +122,7 @@ class Client(_Target, Verbs):
         when the block or the first statement begins.  Raises AwaError if the client is bound to a
         connection that is not psycopg's.
         """
-        bound = None if self._bound is None else _own(self._bound, psycopg.Connection)
+        bound = None if self._bound is None else own(self._bound, psycopg.Connection)
         return Transaction(self._open, bound, self.kinds)
 
     def close(self) -> None:
@@ -272,7 +155,7 @@ class Client(_Target, Verbs):
 
         if self._bound is not None:
             if not isinstance(self._bound.conn, psycopg.Connection):
-                raise _no_migration(self._bound.conn)
+                raise no_migration(self._bound.conn)
             migrate.apply(self._bound.conn)
             return
         with self._open().lease() as conn:
@@ -290,7 +173,7 @@ class Client(_Target, Verbs):
         return idle_health(connected=True)
 
 
-class AsyncClient(_Target, AsyncVerbs, Worker):
+class AsyncClient(Target, AsyncVerbs, Worker):
     """Async client and worker; belongs to the event loop that first uses it.
 
     The client connects on first use, never in the constructor: it can be made, and handlers can be
@@ -300,7 +183,7 @@ class AsyncClient(_Target, AsyncVerbs, Worker):
     def __init__(
         self, database_url: str, max_connections: int = 10, *, kinds: Kinds | None = None
     ) -> None:
-        _Target.__init__(self, database_url, max_connections, kinds)
+        Target.__init__(self, database_url, max_connections, kinds)
         Worker.__init__(self)
         self._pool: AsyncPool | None = None
         self._bound: AsyncBorrowed | None = None
@@ -316,7 +199,7 @@ class AsyncClient(_Target, AsyncVerbs, Worker):
         SQLAlchemy AsyncConnection or AsyncSession.
         """
         bound = borrow_async(conn)
-        client = cls(_BOUND, 1, kinds=kinds)
+        client = cls(BOUND, 1, kinds=kinds)
         client._bound = bound
         return client
 
@@ -387,7 +270,7 @@ class AsyncClient(_Target, AsyncVerbs, Worker):
         ``async with await client.transaction() as tx`` works too.  The end of the block commits;
         an exception rolls back.
         """
-        bound = None if self._bound is None else _own(self._bound, psycopg.AsyncConnection)
+        bound = None if self._bound is None else own(self._bound, psycopg.AsyncConnection)
         return AsyncTransaction(self._open, bound, self.kinds)
 
     async def close(self) -> None:
@@ -445,6 +328,6 @@ class AsyncClient(_Target, AsyncVerbs, Worker):
         DatabaseError.
         """
         if self._bound is not None:
-            raise _no_migration(self._bound.conn)
+            raise no_migration(self._bound.conn)
         with Client(await self._dsn(), 1) as client:
             await asyncio.to_thread(client.migrate)

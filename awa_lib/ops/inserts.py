@@ -76,9 +76,8 @@ def insert(
     - ``concurrency_key``: 1 to 200 characters, stored in the metadata; the policy
       ``max_running_per_key`` of the queue limits the running jobs with the same key.
     - ``on_conflict``: what to do if another job holds the unique key.  ``raise`` UniqueConflict,
-      ``skip`` and return None, ``return_existing`` (its args are JSON data), or ``replace``: give
-      the other job these args and this ``run_at`` or ``delay``, if it has not started, and return
-      it.
+      ``skip`` and return None, ``return_existing`` (its args are JSON data), or ``replace`` args
+      and ``run_at`` or ``delay`` of the other job, if it has not started, and return it.
     - ``debounce``: a time as for ``delay``.  The job runs when no further insert with its unique
       key came for that long, with the args of the last one, and at most ``max_wait`` after the
       first.  It holds its key until it starts; by default it is unique by its args.
@@ -86,12 +85,15 @@ def insert(
     Raises UniqueConflict, ValidationError, SerializationError.
     """
     if debounce is not None or max_wait is not None:
-        return _with(args, _debounced(args, debounce, max_wait, on_conflict, kinds, options))
+        return _with(
+            args,
+            _debounced(
+                args, options, kinds, debounce=debounce, max_wait=max_wait, on_conflict=on_conflict
+            ),
+        )
     new = check([args], kinds=kinds, **options)
-    if _raises(on_conflict, new):
-        return _with(args, _first(new))
-    found = _first_unique(new, on_conflict)
-    return found if on_conflict == "return_existing" else _with(args, found)
+    op = _first(new) if _raises(on_conflict, new) else _first_unique(new, on_conflict)
+    return op if on_conflict == "return_existing" else _with(args, op)
 
 
 @takes_options
@@ -168,11 +170,12 @@ def enqueue_many_copy(
 
 def _debounced(
     args: Any,
+    options: InsertOptions,
+    kinds: Kinds,
+    *,
     debounce: object,
     max_wait: object,
     on_conflict: OnConflict,
-    kinds: Kinds,
-    options: InsertOptions,
 ) -> Op[Job]:
     given = [name for name in ("run_at", "delay") if options.get(name) is not None]
     given += [] if on_conflict == "raise" else ["on_conflict"]

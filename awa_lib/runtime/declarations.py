@@ -107,7 +107,6 @@ class Declarations:
         ``async def`` handlers run on the event loop, plain functions in threads.  The kind is
         derived from ``args_type`` unless given.  Needs no running event loop; a later
         registration of the same kind replaces the earlier one.
-
         ``queue``, ``priority``, ``max_attempts``, ``tags``, ``unique`` and ``unique_opts`` are
         options with which this client inserts jobs of the kind; see ``insert``.
 
