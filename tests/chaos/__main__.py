@@ -15,6 +15,7 @@ import resource
 import signal
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
@@ -92,7 +93,7 @@ def _run(options: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
             "minutes": round((time.monotonic() - began) / 60, 1), "faults": played,
             "jobs": judge.judged, "states": dict(judge.states), "fires": len(judge.together.fires),
             "seconds": seconds, "outages": fleet.outages,
-            "rescued_after": judge.rescued_after,
+            "rescued_after": _counted(judge.rescued_after),
             "database_mb": (row[0] if row else 0) // 1_000_000,
             "memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1_000,
             "problems": len(problems),
@@ -115,7 +116,6 @@ def _lines(results: list[dict[str, Any]]) -> Iterator[str]:
         for name, took in result["seconds"].items():
             seconds.setdefault(name, []).extend(took)
     outages = [outage for result in results for outage in result["outages"]]
-    rescued = [one for result in results for one in result["rescued_after"]]
     yield f"Measured on {results[-1]['machine']}."
     yield ""
     yield "| command | minutes | faults | jobs | problems |"
@@ -143,10 +143,16 @@ def _lines(results: list[dict[str, Any]]) -> Iterator[str]:
             f"{max(lines for _, lines, _ in outages):.1f} log lines a minute, "
             f"{max(cpu for _, _, cpu in outages):.1%} of a processor."
         )
-    for led, whom in ((False, "a worker"), (True, "the leader")):
-        if waits := [wait for wait, leads in rescued if leads is led]:
+    for whom in ("worker", "leader"):
+        waits = [
+            float(seconds)
+            for result in results
+            for seconds, jobs in result["rescued_after"].get(whom, {}).items()
+            for _ in range(jobs)
+        ]
+        if waits:
             yield (
-                f"Seconds from the death of {whom} to the rescue of a job it ran: median "
+                f"Seconds from the death of a {whom} to the rescue of a job it ran: median "
                 f"{median(waits):.1f}, worst {max(waits):.1f} ({len(waits):,} jobs)."
             )
     yield ""
@@ -155,6 +161,17 @@ def _lines(results: list[dict[str, Any]]) -> Iterator[str]:
     for name, took in sorted(seconds.items()):
         words = name.replace("_", " ")
         yield f"| {words} | {len(took)} | {median(took):.1f} | {max(took):.1f} |"
+
+
+def _counted(rescued: list[tuple[float, bool]]) -> dict[str, dict[str, int]]:
+    """Return how many jobs were rescued after how many seconds, of a worker and of a leader."""
+    counts: dict[str, Counter[str]] = {"worker": Counter(), "leader": Counter()}
+    for seconds, led in rescued:
+        counts["leader" if led else "worker"][f"{seconds:.1f}"] += 1
+    return {
+        whom: dict(sorted(found.items(), key=lambda one: float(one[0])))
+        for whom, found in counts.items()
+    }
 
 
 def _rounds(chosen: list[Fault], rng: random.Random) -> Iterator[list[Fault]]:
