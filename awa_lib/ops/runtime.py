@@ -109,7 +109,7 @@ def try_lead_in_transaction(silence_ms: int) -> Op[bool]:
 
 
 def step_down() -> Op[None]:
-    """Release the leader lock."""
+    """Release the leader lock, and notify the candidates."""
     yield sql.runtime("step_down")
 
 

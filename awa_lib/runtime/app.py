@@ -119,6 +119,7 @@ class Runtime:
             on_cancel=self._cancelled,
             on_callback=self.callbacks.notice,
             on_policy=lambda: self._policies.poke(),  # noqa: PLW0108 - not made yet
+            on_lead=lambda: self._leader.duty.poke(),  # noqa: PLW0108 - as above
         )
 
     def _make_heartbeat(self, dsn: str) -> Heartbeat:

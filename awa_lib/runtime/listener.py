@@ -31,6 +31,8 @@ CANCEL_CHANNEL: Final = "awa:cancel"
 # Not awa:callback, which would be the channel of a queue named callback.
 CALLBACK_CHANNEL: Final = "awa_callback"
 POLICY_CHANNEL: Final = "awa_policy"
+LEAD_CHANNEL: Final = "awa_lead"
+_OF_THE_FLEET: Final = (CANCEL_CHANNEL, CALLBACK_CHANNEL, POLICY_CHANNEL, LEAD_CHANNEL)
 _PREFIX: Final = "awa:"
 # Postgres truncates channel names to 63 bytes; queues with longer names are only polled.
 _LONGEST_CHANNEL_BYTES: Final = 63
@@ -40,7 +42,7 @@ _BOUNDS: Final = Bounds(statement_seconds=5)
 
 
 class Listener:
-    """LISTEN for every queue, for cancels, answers to callbacks, and changed policies.
+    """LISTEN for queues, cancels, answers to callbacks, changed policies, and a lead that is free.
 
     The event loop reads notifications straight from the socket.  Every 20 s a query checks that
     the session still listens to all channels (a pooler answers queries but delivers nothing);
@@ -58,6 +60,7 @@ class Listener:
         on_cancel: Callable[[int, int], None],
         on_callback: Callable[[int], None],
         on_policy: Callable[[], None],
+        on_lead: Callable[[], None],
     ) -> None:
         self._dsn = dsn
         self._queues = list(queues)
@@ -71,6 +74,7 @@ class Listener:
         self._on_cancel = on_cancel
         self._on_callback = on_callback
         self._on_policy = on_policy
+        self._on_lead = on_lead
         self._active: set[str] = set()
         self._lost = asyncio.Event()
         self._first = asyncio.Event()
@@ -116,7 +120,7 @@ class Listener:
         loop = asyncio.get_running_loop()
         conn.add_notify_handler(self._on_notify)
         with AnswerTimeout(conn, _ANSWER_SECONDS + len(self._channels) / 10):
-            for channel in [*self._channels, CANCEL_CHANNEL, CALLBACK_CHANNEL, POLICY_CHANNEL]:
+            for channel in [*self._channels, *_OF_THE_FLEET]:
                 await conn.execute(compose.SQL("LISTEN {}").format(compose.Identifier(channel)))
         await self._check_channels(conn)
         self._outage.back("listener")
@@ -188,5 +192,7 @@ class Listener:
                 self._on_callback(int(payload))
         elif channel == POLICY_CHANNEL:
             self._on_policy()
+        elif channel == LEAD_CHANNEL:
+            self._on_lead()
         else:
             self._on_wake(channel.removeprefix(_PREFIX))

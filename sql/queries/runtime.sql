@@ -92,8 +92,8 @@ SELECT pg_try_advisory_xact_lock(4708303813012965710)
        AS leads
 
 -- name: step_down
--- Release the leader lock.
-SELECT pg_advisory_unlock(4708303813012965710) AS released
+-- Release the leader lock, and tell the candidates that it is free.
+SELECT pg_advisory_unlock(4708303813012965710) AS released, pg_notify('awa_lead', '')
 
 -- name: listening_channels
 -- The channels that this session listens on; none behind a transaction pooler.

@@ -45,6 +45,24 @@ async def test_one_leads_and_the_other_takes_over(
                 assert len(rows.all(LOCK)) == 1
 
 
+async def test_a_leader_that_stops_hands_over_at_once(database_url: str) -> None:
+    """Candidates try every five seconds at least; here they would not for most of the test."""
+    options = {"leader_election_interval_ms": 60_000}
+    clients = [nothing(awa.AsyncClient(database_url)) for _ in range(4)]
+    for client in clients:
+        await client.start([("default", 1)], **options)
+    try:
+        await aeventually(lambda: _one_of(*clients))
+        while len(clients) > 1:
+            (leader,) = [client for client in clients if await leads(client)]
+            clients.remove(leader)
+            await leader.close()
+            await aeventually(lambda: _one_of(*clients), 1)
+    finally:
+        for client in clients:
+            await client.close()
+
+
 async def test_who_stops_to_lead_gives_up_the_lock_at_once(
     aclient: awa.AsyncClient, rows: Rows
 ) -> None:
