@@ -77,7 +77,8 @@ async def _submit(app: Host, name: str, spec: dict[str, Any], where: dict[str, A
         ),
         outcome=submitted,
     )
-    note = "Ids: " + ", ".join(map(str, preview.sample[:_SAMPLE])) + more
+    states = ", ".join(f"{n:,} {state.replace('_', ' ')}" for state, n in preview.states.items())
+    note = f"{states}.  Ids: " + ", ".join(map(str, preview.sample[:_SAMPLE])) + more
     if not await app.confirmed(change, note=note):
         return
     operation: BulkOperation = await app.source.change(change.recorded())

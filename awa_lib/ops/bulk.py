@@ -80,7 +80,7 @@ def submit_bulk_operation(
 ) -> Op[BulkOperation]:
     """Record a change of all jobs that match and return it; the fleet's leader carries it out.
 
-    ``operation`` is ``retry``, ``cancel``, ``delete`` (ended jobs only), ``set_priority`` (needs
+    ``operation`` is ``retry`` (failed jobs, unless ``state`` names others), ``cancel``, ``delete`` (ended jobs only), ``set_priority`` (needs
     ``priority``, 1 to 4) or ``move_queue`` (needs ``to_queue``); the last two change waiting jobs.
     Filters are the keys of ``JobFilter``; without any, ``all=True`` is required.  Jobs inserted
     after this call are not changed.  A script without a worker calls ``run_bulk_operation``.
@@ -215,6 +215,9 @@ def _filters(operation: object, where: JobFilter, *, everything: bool) -> dict[s
             why=f"it applies to jobs that are {', '.join(STATES[operation])}",
         )
     require_some(operation, filters, everything=everything)
+    if operation == "retry" and state is None:
+        # Cancelled jobs were meant to end, and others still wait: they must be asked for.
+        filters["state"] = "failed"
     return filters
 
 

@@ -194,13 +194,22 @@ def test_retry_failed_of_an_unknown_kind_names_the_nearest(cli, add) -> None:
 
 
 def test_a_preview_tells_states_apart(cli, add) -> None:
-    add("failed", kind="k")
-    add("cancelled", kind="k")
-    last = add("failed", kind="k")
+    add("retryable", kind="k")
+    add("scheduled", kind="k")
+    last = add("retryable", kind="k")
 
-    ran = cli("job", "retry", "--kind", "k", "--dry-run")
+    ran = cli("job", "cancel", "--kind", "k", "--dry-run")
 
-    assert f"3 jobs match (2 failed, 1 cancelled): {last - 2}," in ran.err
+    assert f"3 jobs match (2 retryable, 1 scheduled): {last - 2}," in ran.err
+
+
+def test_a_retry_takes_failed_jobs_unless_others_are_asked_for(cli, add) -> None:
+    failed = add("failed", kind="k")
+    cancelled = add("cancelled", kind="k")
+    line = ["job", "retry", "--kind", "k", "--dry-run"]
+
+    assert f"1 job matches: {failed}\n" in cli(*line).err
+    assert f"1 job matches: {cancelled}\n" in cli(*line, "--state", "cancelled").err
 
 
 def test_nothing_fits(cli) -> None:
@@ -240,7 +249,9 @@ def test_refused_before_anything_is_done(cli, add, db, line, says) -> None:
 def test_everything_must_be_said(cli, add, db) -> None:
     ids = [add("failed"), add("cancelled")]
 
-    assert cli("job", "retry", "--all", "--yes").out == "Retried 2 jobs\n"
+    assert cli("job", "retry", "--all", "--yes").out == "Retried 1 job\n"
+    assert [state(db, one) for one in ids] == ["available", "cancelled"]
+    assert cli("job", "retry", "--state", "cancelled", "--yes").out == "Retried 1 job\n"
     assert [state(db, one) for one in ids] == ["available", "available"]
 
 

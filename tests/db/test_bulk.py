@@ -48,7 +48,11 @@ async def carried_out(client, operation: str, **options) -> awa.BulkOperation:
 @pytest.mark.parametrize(
     ("operation", "options", "taken", "column", "becomes"),
     [
-        ("retry", {}, {"failed", "cancelled", "waiting_external", "retryable"}, "state", "available"),
+        ("retry", {}, {"failed"}, "state", "available"),
+        *(
+            ("retry", {"state": state}, {state}, "state", "available")
+            for state in ("cancelled", "waiting_external", "retryable")
+        ),
         ("cancel", {}, {"scheduled", "available", "running", "retryable", "waiting_external"},
          "state", "cancelled"),
         ("delete", {}, {"completed", "failed", "cancelled"}, "state", None),
@@ -114,10 +118,12 @@ async def test_filters(client, put, where) -> None:
 
 async def test_a_preview_says_how_many_are_in_which_state(client, put) -> None:
     ids = [put(state=state)["id"] for state in ("failed", "cancelled", "cancelled", "completed")]
-    found = await client.preview_bulk_operation("retry", all=True)
+    found = await client.preview_bulk_operation("delete", all=True)
+    retried = await client.preview_bulk_operation("retry", all=True)
 
-    assert found == awa.BulkPreview(3, ids[:3], {"cancelled": 2, "failed": 1})
-    assert list(found.states) == ["cancelled", "failed"]
+    assert found == awa.BulkPreview(4, ids, {"cancelled": 2, "completed": 1, "failed": 1})
+    assert list(found.states) == ["cancelled", "completed", "failed"]
+    assert retried == awa.BulkPreview(1, ids[:1], {"failed": 1})
 
 
 async def test_filter_by_age_from_a_moment_on(client, put) -> None:

@@ -33,7 +33,8 @@ def retry(ctx: typer.Context, selection: Selection) -> int:
     Failed, cancelled and waiting_external jobs start over with all their attempts.  Retryable jobs
     run at once and keep their count of attempts.
 
-    With a filter, awa shows how many jobs match and asks before it changes them.
+    With a filter, awa takes failed jobs unless --state names others, shows how many match, and asks
+    before it changes them.
     """
     from awa_lib.ops import jobs
 
