@@ -80,8 +80,9 @@ def submit_bulk_operation(
 ) -> Op[BulkOperation]:
     """Record a change of all jobs that match and return it; the fleet's leader carries it out.
 
-    ``operation`` is ``retry`` (failed jobs, unless ``state`` names others), ``cancel``, ``delete`` (ended jobs only), ``set_priority`` (needs
-    ``priority``, 1 to 4) or ``move_queue`` (needs ``to_queue``); the last two change waiting jobs.
+    ``operation`` is ``retry`` (of failed jobs, unless ``state`` names others), ``cancel``,
+    ``delete`` (of ended jobs), ``set_priority`` (needs ``priority``, 1 to 4) or ``move_queue``
+    (needs ``to_queue``); the last two change waiting jobs.
     Filters are the keys of ``JobFilter``; without any, ``all=True`` is required.  Jobs inserted
     after this call are not changed.  A script without a worker calls ``run_bulk_operation``.
     Raises ValidationError.

@@ -12,7 +12,7 @@ from awa_lib.errors import Conflict, FailureNotFound
 from awa_lib.ops.bulk import run_bulk_operation, submit_bulk_operation
 from awa_lib.ops.dead_letters import bulk_retry_from_dlq
 from awa_lib.telemetry.failures import OTHERS, RULE
-from awa_lib.validation import bounded, moment_of
+from awa_lib.validation import LONGEST_NAME, bounded, moment_of, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -126,17 +126,19 @@ def mute_failure(failure_id: str, until: datetime | str | None = None) -> Op[Non
 
 
 def unmute_failure(failure_id: str) -> Op[None]:
-    """Show a muted failure in lists again.  Raises FailureNotFound."""
+    """Show a muted failure in lists again.  Raises FailureNotFound, ValidationError."""
     yield from _mute(failure_id, None)
 
 
 def _mute(failure_id: str, until: datetime | None) -> Op[None]:
+    text_of("failure_id", failure_id, LONGEST_NAME)
     if not (yield sql.failures("mute", id=failure_id, until=until)):
         raise FailureNotFound(failure_id)
 
 
 def checked_failure(failure_id: str) -> Op[None]:
-    """Raise FailureNotFound, or Conflict for the failures beyond the bounds."""
+    """Raise ValidationError, FailureNotFound, or Conflict for the failures beyond the bounds."""
+    text_of("failure_id", failure_id, LONGEST_NAME)
     if not (yield sql.failures("find", id=failure_id)):
         raise FailureNotFound(failure_id)
     if failure_id == OTHERS:
@@ -151,7 +153,8 @@ def retry_failure(failure_id: str) -> Op[int]:
     """Retry the jobs and dead letters that failed so last; return how many.
 
     Jobs are retried by a bulk operation: after a crash the fleet's leader continues it.
-    Raises FailureNotFound, Conflict for ``others``, Transient when locks stay in the way.
+    Raises ValidationError, FailureNotFound, Conflict for ``others``, Transient when locks stay in
+    the way.
     """
     yield from checked_failure(failure_id)
     submitted = yield from submit_bulk_operation("retry", state="failed", failure=failure_id)

@@ -46,7 +46,10 @@ def count_waiting(queue: str) -> Op[int]:
 
 
 def drain_queue(queue: str) -> Op[int]:
-    """Do as ``cancel_waiting``, under the name of awa 0.5: elsewhere to drain is to finish."""
+    """Do as ``cancel_waiting``, under the name of awa 0.5; raises as it does.
+
+    Elsewhere to drain is to finish what is there.
+    """
     return (yield from cancel_waiting(queue))
 
 

@@ -10,9 +10,9 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from awa_lib._sql import sql
-from awa_lib.errors import FailureNotFound
+from awa_lib.errors import FailureNotFound, ValidationError
 from awa_lib.filters import checked_limit
-from awa_lib.validation import moment_of, number_of
+from awa_lib.validation import LONGEST_NAME, moment_of, number_of, text_of
 
 if TYPE_CHECKING:
     from awa_lib._sql import Op
@@ -176,6 +176,11 @@ def list_failures(
     Muted failures are left out unless ``muted``.  Raises ValidationError.
     """
     begin = datetime.now(UTC) - _DEFAULT if since is None else moment_of(since, "since")
+    for name, value in (("queue", queue), ("kind", kind)):
+        if value is not None:
+            text_of(name, value, LONGEST_NAME)
+    if not isinstance(muted, bool):
+        raise ValidationError(f"muted must be True or False, got {muted!r}")
     return (yield from _failures(begin, queue, kind, None, muted=muted, limit=limit))
 
 
@@ -206,6 +211,7 @@ def get_failure(failure_id: str, *, since: datetime | str | None = None) -> Op[F
 
     Raises FailureNotFound, ValidationError.
     """
+    text_of("failure_id", failure_id, LONGEST_NAME)
     begin = datetime.now(UTC) - _MONTH if since is None else moment_of(since, "since")
     found = yield from _failures(begin, None, None, failure_id, muted=True, limit=1)
     if not found:

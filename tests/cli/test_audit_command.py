@@ -10,8 +10,12 @@ import pytest
 from fix_cli import LEAVES, ROOT
 
 from awa_cli.views.actions import ACTIONS
+from awa_lib.db.drive import run
+from awa_lib.ops.failures import EndCount, Sighting, count_ends
+from awa_lib.telemetry.failures import Group
 
 JOB = "JOB"
+DOWN = Group.build("shop.MailDown", "mail server is down", ("shop/mail.py send",))
 CALLBACK = "00000000-0000-4000-8000-000000000001"
 
 
@@ -28,8 +32,11 @@ def ready(add, db):
         "INSERT INTO awa.bulk_operations (operation, filter, spec, last_id, total_matched)"
         """ VALUES ('delete', '{"kind": "k"}', '{}', 9, 1) RETURNING id::text"""
     ).fetchone()
+    ends = [EndCount(0, "q", "k", "failed", DOWN.id, 1)]
+    failed = add("failed", kind="k", queue="q")
+    run(db, count_ends(ends, [Sighting(DOWN, "k", failed)], version=None))
     return {
-        "failed": add("failed", kind="k", queue="q"), "available": add(kind="k", queue="q"),
+        "failed": failed, "failure": DOWN.id, "available": add(kind="k", queue="q"),
         "batch": batch,
     }  # fmt: skip
 
@@ -57,6 +64,8 @@ WRITTEN_DOWN = [
     ("cron pause s", "cron.pause", "s"),
     ("cron resume s", "cron.resume", "s"),
     ("cron remove s", "cron.remove", "s"),
+    ("failure mute {failure}", "failure.mute", "{failure}"),
+    ("failure unmute {failure}", "failure.unmute", "{failure}"),
     ("dlq enable q", "dlq.enable", "q"),
     ("dlq disable q", "dlq.disable", "q"),
     ("dlq move {failed}", "dlq.move", "{failed}"),
@@ -119,11 +128,12 @@ def test_roles_are_written_down(cli, db) -> None:
 
 
 # Tested by functions of their own here.
-TESTED_APART = ("cron apply", "roles", "dlq retry", "dlq purge")
+TESTED_APART = ("cron apply", "failure retry", "roles", "dlq retry", "dlq purge")
 # Commands that change nothing of the queue.
 LOOKS = {
     "audit", "batch list", "batch show", "callback sign", "callback verify", "cron export",
-    "cron list", "cron next", "cron show", "dlq depth", "dlq list", "dlq show", "doctor", "health",
+    "cron list", "cron next", "cron show", "dlq depth", "dlq list", "dlq show", "doctor", "failure list",
+    "failure show", "health",
     "job dump", "job dump-run", "job list", "job logs", "job show", "job tail", "job wait",
     "job watch", "kind list", "kind show", "queue list", "queue show", "queue stats",
     "storage status", "version", "workers",

@@ -57,6 +57,11 @@ CALLS: dict[str, dict[str, Any]] = {
     "list_queue_policies": {},
     "set_dead_letters": {"queue": "q", "enabled": True},
     "list_dlq": {},
+    "list_failures": {},
+    "get_failure": {"failure_id": "f"},
+    "retry_failure": {"failure_id": "f"},
+    "mute_failure": {"failure_id": "f"},
+    "unmute_failure": {"failure_id": "f"},
     "get_dlq_job": {"job_id": 1},
     "dlq_depth": {},
     "retry_from_dlq": {"job_id": 1},
@@ -95,6 +100,9 @@ PRIORITIES = [(0, "priority must be a whole number from 1 to 4: 0"), (5, "priori
               (1.0, "priority must be")]  # fmt: skip
 MOMENTS = [("soon", "must be a datetime or RFC 3339 text: 'soon'"), (5, "must be a datetime"),
            ("2030-02-31T00:00:00Z", "must be a datetime")]  # fmt: skip
+SINCE = [("soon", "must be a datetime or RFC 3339 text: 'soon'"), (5, "must be a datetime")]
+DURATIONS = [("soon", "delay must be a time of 0 s to 100 years: 'soon'"), (-1, "delay must be"),
+             (True, "delay must be"), (float("nan"), "delay must be")]  # fmt: skip
 FILTERS = {
     "kind": NAMES,
     "queue": NAMES,
@@ -122,6 +130,10 @@ NEW_JOB = {
     "metadata": [([1], "metadata must be"), ({"a": float("inf")}, "metadata.a: Infinity"),
                  ({1: 2}, "metadata")],
     "run_at": MOMENTS,
+    "delay": DURATIONS,
+    "unique": [({"by_args": True}, "unique must be an awa_lib.Unique, got dict"),
+               (awa.Unique(by="arg"), "a job is unique by ('kind', 'args', 'queue'), not by 'arg'"),
+               (awa.Unique(period=0.5), "period must be a time of 1 s to 100 years")],
     "unique_opts": [(7, "unique_opts must be a dict, got int"),
                     ({"by_arg": True}, "unknown unique_opts key 'by_arg'"),
                     ({"by_period": 1.5}, "by_period " + INT64),
@@ -141,7 +153,9 @@ COUNTS = ("max_running", "max_running_per_key", "poll_interval_ms", "claim_batch
 SECONDS = ("deadline_seconds", "completed_retention_hours", "failed_retention_hours")
 
 TABLE: dict[str, dict[str, list[tuple[Any, str]]]] = {
-    "insert": {"args": ARGS, **NEW_JOB, "on_conflict": CONFLICTS},
+    "insert": {"args": ARGS, **NEW_JOB, "on_conflict": CONFLICTS,
+               "debounce": [(-1, "debounce must be a time of 0 s to 100 years")],
+               "max_wait": [(5, "debounce must be a time of 0 s to 100 years: None")]},
     "insert_many": {"jobs": JOBS, **NEW_JOB, "on_conflict": CONFLICTS},
     "insert_many_copy": {"jobs": JOBS, **NEW_JOB, "on_conflict": CONFLICTS},
     "enqueue_many_copy": {
@@ -216,6 +230,14 @@ TABLE: dict[str, dict[str, list[tuple[Any, str]]]] = {
     "set_dead_letters": {
         "queue": NAMES, "enabled": [("yes", "enabled must be True or False, got 'yes'")],
     },
+    "list_failures": {
+        "since": SINCE, "queue": NAMES, "kind": NAMES, "limit": LIMITS,
+        "muted": [(1, "muted must be True or False, got 1")],
+    },
+    "get_failure": {"failure_id": NAMES, "since": SINCE},
+    "retry_failure": {"failure_id": NAMES},
+    "mute_failure": {"failure_id": NAMES, "until": SINCE},
+    "unmute_failure": {"failure_id": NAMES},
     "list_dlq": {"before_id": IDS[:-1], "limit": LIMITS, **FILTERS},
     "get_dlq_job": {"job_id": IDS},
     "dlq_depth": {"queue": NAMES},
@@ -278,6 +300,7 @@ def verbs() -> Iterator[tuple[str, list[str]]]:
     """Yield each verb of the clients that takes something, with its named options."""
     no_verbs = {"on", "using", "close", "migrate", "transaction", "health_check"}
     worker = {"task", "worker", "http_worker", "on_event", "follow_up", "periodic", "start",
+              "queue", "kind",
               "shutdown", "queue_descriptor", "job_kind_descriptor"}  # fmt: skip
     for name, member in inspect.getmembers(awa.AsyncClient, inspect.isfunction):
         options = [

@@ -263,7 +263,8 @@ def test_debounce_of_a_declared_kind(client: awa.Client) -> None:
     client.kind(Index, queue="index", unique=awa.Unique(by="kind", states="any"))
     first = client.insert(Index(1), debounce=60)
     second = client.insert(Index(2), debounce=60)
-    assert (second.id, second.args, second.queue) == (first.id, {"doc": 2, "text": ""}, "index")
+    assert (second.id, second.args, second.queue) == (first.id, Index(2), "index")
+    assert client.get_job(first.id).args == {"doc": 2, "text": ""}
 
 
 def test_a_holder_that_starts_between_the_statements_is_no_error(

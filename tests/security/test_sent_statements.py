@@ -43,6 +43,7 @@ LISTENS = {
         listener.CANCEL_CHANNEL,
         listener.CALLBACK_CHANNEL,
         listener.POLICY_CHANNEL,
+        listener.LEAD_CHANNEL,
         f"awa:{QUEUE}",
     )
 }
@@ -329,10 +330,12 @@ async def test_the_monitor(secure, said, waiting, schedule) -> None:
             await driver.press("enter")
             await aeventually(lambda: not page.query_one(FilterBar).is_open)
         rows = {row.id: row for row in (await _rows(secure, job.id, *jobs))}
+        with awa.Client(secure.url("runtime")) as client:
+            stat = next(one for one in client.queue_stats() if one.queue == QUEUE)
         for change in (
             on_jobs.retry([rows[jobs[0]]]), on_jobs.set_priority([rows[job.id]], 1),
             on_jobs.move([rows[job.id]], f"{QUEUE} 2"), on_jobs.cancel([rows[job.id]]),
-            on_queues.pause(QUEUE), on_queues.resume(QUEUE), on_queues.drain(QUEUE),
+            on_queues.pause(QUEUE), on_queues.resume(QUEUE), on_queues.cancel_waiting(stat),
             on_schedules.pause(NAME), on_schedules.resume(NAME), on_schedules.trigger(NAME),
             on_schedules.remove(NAME),
         ):  # fmt: skip

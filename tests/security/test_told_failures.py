@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Callable, Iterator
 
@@ -12,7 +13,11 @@ from fix_secure_server import LOGINS, SecureServer
 from fix_worker import Noop
 
 import awa_lib as awa
+from awa_lib.db.drive import run
+from awa_lib.ops.failures import EndCount, Sighting, count_ends
+from awa_lib.telemetry.failures import Group
 
+DOWN = Group.build("shop.MailDown", "mail server is down", ("shop/mail.py send",))
 # A line for each way of changing something; JOB, FAILED, DEAD, BATCH and CALLBACK are filled in.
 CHANGES = (
     "job enqueue told --args {}",
@@ -34,6 +39,9 @@ CHANGES = (
     "cron resume told",
     "cron apply --file FILE",
     "cron remove told",
+    "failure mute FAILURE",
+    "failure unmute FAILURE",
+    "failure retry FAILURE",
     "dlq enable told",
     "dlq retry DEAD",
     "dlq move --kind told",
@@ -119,6 +127,12 @@ def words(secure: SecureServer, admin: psycopg.Connection, tmp_path) -> dict[str
         f" INSERT INTO awa.dead_letters ({names}, reason) SELECT {names}, 'failed' FROM one",
         [dead],
     )
+    ends = [EndCount(0, "told", "told", "failed", DOWN.id, 1)]
+    run(admin, count_ends(ends, [Sighting(DOWN, "told", failed)], version=None))
+    admin.execute(
+        "UPDATE awa.jobs_hot SET errors = ARRAY[%s::jsonb] WHERE id = %s",
+        [json.dumps({"error": "x", "attempt": 1, "failure": DOWN.id}), failed],
+    )
     (callback,) = admin.execute(
         "UPDATE awa.jobs_hot SET state = 'waiting_external', attempt = 1, attempted_at = now(),"
         " callback_id = gen_random_uuid(), callback_timeout_at = now() + interval '1 h'"
@@ -135,7 +149,7 @@ def words(secure: SecureServer, admin: psycopg.Connection, tmp_path) -> dict[str
     )
     return {
         "JOB": str(waiting), "FAILED": str(failed), "DEAD": str(dead), "BATCH": str(batch.id),
-        "CALLBACK": str(callback), "FILE": str(schedules),
+        "FAILURE": DOWN.id, "CALLBACK": str(callback), "FILE": str(schedules),
     }  # fmt: skip
 
 
