@@ -105,7 +105,7 @@ def test_attempts(looks) -> None:
     assert looks(before, screen="jobs", filter_text="state:failed")
 
 
-@pytest.mark.parametrize("key", ["p", "x"], ids=["pause", "drain"])
+@pytest.mark.parametrize("key", ["p", "x"], ids=["pause", "cancel-waiting"])
 def test_question(looks, key) -> None:
     async def before(pilot) -> None:
         await settle(pilot)
