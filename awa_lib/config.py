@@ -244,11 +244,9 @@ def _check_options(given: Mapping[str, Any]) -> None:
             if not isinstance(value, bool):
                 raise ValueError(f"{key} must be True or False, got {value!r}")
             continue
-        if (
-            isinstance(value, bool)
-            or not isinstance(value, int | float)
-            or not math.isfinite(value)
-        ):
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        # Compared, not converted: an int may be beyond every float.
+        if not number or not -math.inf < value < math.inf:
             raise ValueError(f"{key} must be a number, got {value!r}")
         if key in _COUNTS and not isinstance(value, int):
             raise ValueError(f"{key} must be a whole number, got {value!r}")

@@ -84,6 +84,11 @@ _DURATIONS: Final[dict[str, tuple[str, float, str]]] = {
         86_400,
         "Time to keep the audit log; 365d by default, 90d at least, 0 for ever.",
     ),
+    "keep_ends": (
+        "ends_retention_days",
+        86_400,
+        "Time to keep counts of ended attempts and failures; 30d by default, 2d at least.",
+    ),
 }
 _COUNTS: Final = {
     "global_max_workers": "Run at most N jobs of all queues at once, shared by their weights.",

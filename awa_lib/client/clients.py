@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -10,7 +11,7 @@ import psycopg
 
 from awa_lib.client.batcher import Batcher
 from awa_lib.client.borrow import AsyncBorrowed, Borrowed, borrow, borrow_async
-from awa_lib.client.target import BOUND, Target, no_migration, own
+from awa_lib.client.target import BOUND, Target, in_child, no_migration, own
 from awa_lib.client.transaction import AsyncTransaction, Transaction
 from awa_lib.client.verbs import AsyncVerbs, Verbs
 from awa_lib.db.again import Renew, Tries, again
@@ -37,6 +38,10 @@ __all__ = ["AsyncClient", "Client"]
 
 A = TypeVar("A")
 R = TypeVar("R")
+
+if hasattr(os, "register_at_fork"):
+    # Registered after awa_lib.runtime.forks, which closes the sockets of connections that it finds.
+    os.register_at_fork(after_in_child=in_child)
 
 
 class Client(Target, Verbs):

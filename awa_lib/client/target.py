@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from weakref import WeakSet
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from awa_lib.embedded import Server
     from awa_lib.enqueue.unique import Unique
 
-__all__ = ["BOUND", "Target", "no_migration", "own"]
+__all__ = ["BOUND", "Target", "in_child", "no_migration", "own"]
 
 C = TypeVar("C")
 
@@ -125,10 +124,7 @@ class Target:
 _targets: Final[WeakSet[Target]] = WeakSet()
 
 
-def _in_child() -> None:
+def in_child() -> None:
+    """Let every client forget the connections of the parent process."""
     for target in list(_targets):
         target._forked()  # noqa: SLF001 - of this module
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_in_child)

@@ -166,7 +166,7 @@ def test_a_program_that_configures_logging_keeps_its_form_inside_of_json(
     assert ended(worker) == 0
 
     own = [str(line["message"]) for line in objects(log()) if "OWN" in str(line["message"])]
-    assert any(one.startswith("OWN awa_lib.runtime.app worker stopped") for one in own)
+    assert any(one.startswith("OWN awa_lib.runtime.announcements worker stopped") for one in own)
     assert any("failed for good" in one and "Traceback" in one for one in own)
 
 

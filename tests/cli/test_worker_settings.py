@@ -96,7 +96,7 @@ def test_every_option_reaches_the_worker(given) -> None:
         --claim-batch 50 --heartbeat-interval 2s --rescue-after 9 --cancel-grace 0
         --promote-interval 400ms --heartbeat-rescue-interval 4s --deadline-rescue-interval 5s
         --callback-rescue-interval 6s --leader-election-interval 7s --spans-per-second 8 --no-lead
-        --no-listen --keep-completed 6h --keep-failed 2d --keep-descriptors 0 --keep-audit 100d
+        --no-listen --keep-completed 6h --keep-failed 2d --keep-descriptors 0 --keep-audit 100d --keep-ends 40d
         --cleanup-batch-size 10 --drain-timeout 4""".split()
     found = given(*words)
 
@@ -121,6 +121,7 @@ def test_every_option_reaches_the_worker(given) -> None:
         "failed_retention_hours": 48,
         "descriptor_retention_days": 0,
         "audit_retention_days": 100,
+        "ends_retention_days": 40,
         "cleanup_batch_size": 10,
         "drain_timeout": 4,
         "partial": True,

@@ -18,7 +18,8 @@ import awa_lib as awa
 def producers(postgres, template):
     """Two clients of a database that looks for deadlocks at once, with small statements."""
     with postgres.database(template) as url, pytest.MonkeyPatch.context() as patch:
-        patch.setattr("awa_lib.ops.inserts._ROWS_PER_STATEMENT", 3)
+        for module in ("inserts", "conflicts"):
+            patch.setattr(f"awa_lib.ops.{module}.ROWS_PER_STATEMENT", 3)
         name = psycopg.conninfo.conninfo_to_dict(url)["dbname"]
         with psycopg.connect(url, autocommit=True) as conn:
             conn.execute(f"ALTER DATABASE \"{name}\" SET deadlock_timeout = '5ms'")
