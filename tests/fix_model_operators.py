@@ -224,6 +224,8 @@ class OperatorRules(Driven):
         where = {"kind": kind, "queue": queue, "state": state}
         spec = {"set_priority": {"priority": 1}, "move_queue": {"to_queue": "two"}}.get(verb, {})
         op = bulk.submit_bulk_operation(verb, all=not any(where.values()), **where, **spec)  # type: ignore[arg-type] # as chosen
+        if verb == "retry" and state is None:
+            where["state"] = "failed"
         stored = {key: value for key, value in where.items() if value is not None}
 
         def submitted(change: Change) -> int:
