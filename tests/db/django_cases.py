@@ -136,4 +136,6 @@ if __name__ == "__main__":
     from django.core.management import call_command
 
     call_command("migrate", verbosity=0)
+    connection.ensure_connection()
+    awa.Client.on(connection.connection).migrate()  # as the guide to tests says
     sys.exit(not unittest.TextTestRunner(verbosity=2).run(suite).wasSuccessful())
