@@ -267,6 +267,12 @@ class Change:
         """Return whether another transaction has changed a row that is not a job."""
         return key in self._open
 
+    def moment(self, moment: Moment) -> datetime:
+        """Return a time, with what is near as if it were exact."""
+        assert moment is not None
+        near = isinstance(moment, Near)
+        return self.now + timedelta(seconds=moment.least) if near else moment
+
     def due(self, moment: Moment) -> bool:
         assert isinstance(moment, datetime)
         return moment <= self.now

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from fix_model import (
@@ -37,15 +37,39 @@ CAN = {
 # -- operators -------------------------------------------------------------------------------
 
 
-def insert(change: Change, job: Job, on_conflict: str = "raise") -> int | None:
+def insert(
+    change: Change, job: Job, on_conflict: str = "raise", longest: float | None = None
+) -> int | None:
     """Insert a job; return the id of who has the key, or None when it is left out."""
     try:
         change.put(job)
     except Taken:
         if on_conflict == "raise":
             raise
-        return None if on_conflict == "skip" else int(change.get(("claim", job.unique)))
+        if on_conflict == "skip":
+            return None
+        holder = change.get(("job", change.get(("claim", job.unique))))
+        if on_conflict == "replace":
+            change.put(replaced(change, holder, job, longest))
+        return int(holder.id)
     return job.id
+
+
+def replaced(change: Change, holder: Job, new: Job, longest: float | None) -> Job:
+    """Return a job that waits for a run with the args and the time of another."""
+    if holder.state not in ("scheduled", "available", "retryable"):
+        raise Taken(holder)
+    run_at = new.run_at
+    if longest is not None:
+        assert isinstance(run_at, Near)
+        assert isinstance(holder.created_at, datetime)
+        last = holder.created_at + timedelta(seconds=longest)
+        run_at = min(run_at, last, key=change.moment)
+    if change.moment(run_at) > change.now:
+        return replace(holder, args=new.args, state="scheduled", run_at=run_at)
+    # A job that comes back from the table of waiting jobs gets the time of its return.
+    late = run_at if holder.table == "hot" else NOW
+    return replace(holder, args=new.args, state="available", run_at=late)
 
 
 def retried(job: Job) -> Job:

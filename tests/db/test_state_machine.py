@@ -14,7 +14,7 @@ from typing import Any
 import fix_model_attempts as attempts
 import fix_model_changes as changes
 import pytest
-from fix_model import HOUR, NOW, Change, Job, Session
+from fix_model import HOUR, NOW, STATES, Change, Job, Near, Session
 from fix_model_leader import LeaderRules
 from fix_model_machine import Handle, World
 from fix_model_operators import OperatorRules
@@ -28,10 +28,12 @@ from hypothesis.stateful import (
 )
 
 import awa_lib as awa
+from awa_lib.enqueue.new_jobs import NewJobs, check
+from awa_lib.enqueue.unique import NOT_STARTED
 from awa_lib.errors import AwaError, TerminalError, UniqueConflict
 from awa_lib.ops import claims
 from awa_lib.ops.claims import Missed
-from awa_lib.ops.inserts import insert_many
+from awa_lib.ops.inserts import insert, insert_many
 from awa_lib.runtime.calls import attempt_of
 from awa_lib.runtime.context import Outcome
 from awa_lib.runtime.ends import End, finish_all, finish_alone
@@ -140,10 +142,33 @@ class Machine(LeaderRules, OperatorRules):
         args=st.integers(0, 1),
         mask=st.sampled_from(MASKS),
         hours=st.sampled_from([None, None, 2]),
-        on_conflict=st.sampled_from(["raise", "skip", "return_existing"]),
+        on_conflict=st.sampled_from(["raise", "skip", "return_existing", "replace"]),
     )
     def insert_unique(self, n: int, kind: str, args: int, mask: int, **options: Any) -> None:
         self._insert(self.sessions[n], 1, "one", kind, unique=(kind, args), mask=mask, **options)
+
+    @precondition(lambda self: len(self.model.view(None)) < 40)
+    @rule(n=SESSIONS, key=st.integers(5, 6), version=st.integers(0, 9), short=st.booleans())
+    def debounce(self, n: int, key: int, version: int, short: bool) -> None:
+        """Insert a job that runs two hours after the last of its key, four after the first."""
+        args, longest = {"n": key, "version": version}, 2 * HOUR if short else 4 * HOUR
+        op = insert(
+            args, kind="a", queue="one", max_attempts=3, debounce=2 * HOUR, max_wait=longest,
+            unique=awa.Unique(fields=["n"]),
+        )  # fmt: skip
+        job = Job(
+            0, "a", "one", args, "scheduled", 2, 3, Near(2 * HOUR, 2 * HOUR), unique=("a", key),
+            mask=NOT_STARTED,
+        )  # fmt: skip
+
+        def inserted(change: Change) -> list[int]:
+            made = self.last.value.id if self.last.value else 10**9
+            made = made if change.get(("job", made)) is None else 10**9
+            found = changes.insert(change, replace(job, id=made), "replace", longest)
+            assert found is not None
+            return [found]
+
+        self.do(self.sessions[n], op, inserted, shape=lambda made: [made.id])
 
     def _insert(
         self,
@@ -284,9 +309,20 @@ class Machine(LeaderRules, OperatorRules):
         )
 
     @precondition(lambda self: self.handles)
-    @rule(n=SESSIONS, picks=PICKS, skip=st.booleans())
-    def complete(self, n: int, picks: list[int], skip: bool) -> None:
-        self._finish(self.sessions[n], [(h, "complete") for h in self.some_handles(picks)], skip)
+    @rule(
+        n=SESSIONS,
+        picks=PICKS,
+        skip=st.booleans(),
+        follow_up=st.sampled_from([None, None, "plain", "unique"]),
+    )
+    def complete(self, n: int, picks: list[int], skip: bool, follow_up: str | None) -> None:
+        """Complete jobs; each end may insert a follow-up in its transaction."""
+        chosen = self.some_handles(picks)
+        for handle in chosen:
+            handle.attempt.follow_ups = None if follow_up is None else _follow_up(follow_up)
+        self._finish(self.sessions[n], [(h, "complete") for h in chosen], skip, follow_up)
+        for handle in chosen:
+            handle.attempt.follow_ups = None
 
     @precondition(lambda self: self.handles)
     @rule(
@@ -310,7 +346,13 @@ class Machine(LeaderRules, OperatorRules):
             handle.note(percent)
         self._finish(self.sessions[n], list(zip(chosen, hows, strict=False)), skip)
 
-    def _finish(self, session: Session, ended: list[tuple[Handle, str]], skip: bool) -> None:
+    def _finish(
+        self,
+        session: Session,
+        ended: list[tuple[Handle, str]],
+        skip: bool,
+        follow_up: str | None = None,
+    ) -> None:
         """Write ends as the completer does: a batch, and one by one when that fails."""
         given = [attempts.Ended(*h.pair, how, h.noted, HOUR) for h, how in ended]
         ends = [End(h.attempt, _outcome(h, how)) for h, how in ended]
@@ -318,7 +360,9 @@ class Machine(LeaderRules, OperatorRules):
             session,
             finish_all(ends, skip_locked=skip),
             *[
-                lambda change, f=first: attempts.finish(change, given, skip=skip, first=f)
+                lambda change, f=first: self._follow(
+                    change, attempts.finish(change, given, skip=skip, first=f), given, follow_up
+                )
                 for first in ORDERS
             ],
             shape=missed,
@@ -328,12 +372,36 @@ class Machine(LeaderRules, OperatorRules):
                 alone = self.do(
                     session,
                     finish_alone(end.attempt, end.outcome),
-                    lambda change, one=one: attempts.finish_alone(change, one),
+                    lambda change, one=one: self._follow(
+                        change, attempts.finish_alone(change, one), [one], follow_up
+                    ),
                     shape=missed,
                 )
                 self.note_ended(session, [one], alone)
         else:
             self.note_ended(session, given, found)
+
+    def _follow(
+        self,
+        change: Change,
+        found: tuple[list[int], list[int]],
+        ends: list[attempts.Ended],
+        follow_up: str | None,
+    ) -> tuple[list[int], list[int]]:
+        """Insert the follow-ups of the ends that were written."""
+        written = [end for end in ends if end.job_id not in (*found[0], *found[1])]
+        if follow_up is None or not written:
+            return found
+        seen = change.all("job")
+        # Without a new row the model inserts one that the database does not have.
+        new = [i for i in self.places(change.session) if i not in seen] or [10**9]
+        if follow_up == "unique":
+            made = replace(FOLLOW_UP, id=new[0], unique=("b", 7), mask=NOT_FINISHED)
+            changes.insert(change, made, "skip")
+        else:
+            for _, job_id in zip(written, sorted(new), strict=False):
+                changes.insert(change, replace(FOLLOW_UP, id=job_id))
+        return found
 
     def note_ended(self, session: Session, ends: list[attempts.Ended], found: Any) -> None:
         """Check that no lease ends twice: what the database accepted, whatever the model says."""
@@ -347,6 +415,17 @@ class Machine(LeaderRules, OperatorRules):
                 assert change.get(key) is None, f"two ends of {key}"
                 change.set(key, end.how)
         change.apply()
+
+
+NOT_FINISHED = NOT_STARTED | 1 << STATES.index("running") | 1 << STATES.index("waiting_external")
+FOLLOW_UP = Job(0, "b", "two", {"n": 7}, "available", 2, 3, NOW)
+
+
+def _follow_up(how: str) -> NewJobs:
+    options: dict[str, Any] = {"kind": "b", "queue": "two", "max_attempts": 3}
+    if how == "unique":
+        options["unique"] = awa.Unique()
+    return check([{"n": 7}], **options)
 
 
 def _outcome(handle: Handle, how: str) -> Outcome | None:
