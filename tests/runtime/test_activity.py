@@ -287,9 +287,9 @@ def test_recent_ones_come_from_the_rows(conn) -> None:
     ]
 
 
-async def test_a_busy_fleet_is_told_whole(database_url, conn) -> None:
+async def test_a_busy_fleet_is_told_whole(aclient, conn) -> None:
     """Jobs that come through several connections, fail, are retried and rolled back."""
-    client = awa.AsyncClient(database_url)
+    client = aclient
     activity = Activity()
     run(conn, activity.begin())
 
