@@ -92,7 +92,7 @@ def _run(options: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
             f"--seed {options.seed}",
             "minutes": round((time.monotonic() - began) / 60, 1), "faults": played,
             "jobs": judge.judged, "states": dict(judge.states), "fires": len(judge.together.fires),
-            "seconds": seconds, "outages": fleet.outages,
+            "seconds": seconds, "away": fleet.outages,
             "rescued_after": _counted(judge.rescued_after),
             "database_mb": (row[0] if row else 0) // 1_000_000,
             "memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1_000,
@@ -115,7 +115,7 @@ def _lines(results: list[dict[str, Any]]) -> Iterator[str]:
     for result in results:
         for name, took in result["seconds"].items():
             seconds.setdefault(name, []).extend(took)
-    outages = [outage for result in results for outage in result["outages"]]
+    outages = [outage for result in results for outage in result.get("away", [])]
     yield f"Measured on {results[-1]['machine']}."
     yield ""
     yield "| command | minutes | faults | jobs | problems |"
@@ -139,8 +139,8 @@ def _lines(results: list[dict[str, Any]]) -> Iterator[str]:
     )
     if outages:
         yield (
-            f"Of a worker while the database is away for a minute, at most: "
-            f"{max(lines for _, lines, _ in outages):.1f} log lines a minute, "
+            "Of a worker while the database is away for a minute, without lines about jobs that "
+            f"failed, at most: {max(lines for _, lines, _ in outages):.1f} log lines, "
             f"{max(cpu for _, _, cpu in outages):.1%} of a processor."
         )
     for whom in ("worker", "leader"):

@@ -143,7 +143,7 @@ def _full(fleet: Fleet, disk: Disk | None) -> None:
         return
     disk.fill()
     try:
-        eventually(lambda: _refused(fleet) and (disk is fleet.server.rows or fleet.server.full), 60)
+        eventually(lambda: _refused(fleet) and (disk is fleet.server.rows or fleet.server.full), 180)
         time.sleep(5)
     finally:
         disk.empty()
