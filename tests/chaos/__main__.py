@@ -156,11 +156,17 @@ def _lines(results: list[dict[str, Any]]) -> Iterator[str]:
                 f"{median(waits):.1f}, worst {max(waits):.1f} ({len(waits):,} jobs)."
             )
     yield ""
-    yield "| fault | played alone | seconds until all work, median | worst |"
-    yield "|---|---|---|---|"
+    whole = [result for result in results if len(result["seconds"]) == len(seconds)]
+    last = whole[-1]["seconds"] if whole else {}
+    yield "| fault | played alone | seconds until all work, median | worst | worst of the last |"
+    yield "|---|---|---|---|---|"
     for name, took in sorted(seconds.items()):
         words = name.replace("_", " ")
-        yield f"| {words} | {len(took)} | {median(took):.1f} | {max(took):.1f} |"
+        late = f"{max(last[name]):.1f}" if name in last else ""
+        yield f"| {words} | {len(took)} | {median(took):.1f} | {max(took):.1f} | {late} |"
+    if whole:
+        yield ""
+        yield f"The last run that played each of them is `{whole[-1]['command']}`."
 
 
 def _counted(rescued: list[tuple[float, bool]]) -> dict[str, dict[str, int]]:
