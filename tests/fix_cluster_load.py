@@ -283,7 +283,12 @@ class Load:
             status = worker.stop()
             if status:
                 wrong.append(f"{worker.name} ended with {status}")
-            wrong += [f"{worker.name} logged {n}" for n in worker.logged() if "Traceback" in n]
+            lines = worker.logged()
+            wrong += [
+                f"{worker.name} logged:\n" + "\n".join(lines[max(n - 1, 0) : n + 40])
+                for n, line in enumerate(lines)
+                if "Traceback" in line
+            ]
         ledger = [line for worker in self.workers for line in worker.lines()]
         ledger += [
             {"what": "inserted", "id": job_id}

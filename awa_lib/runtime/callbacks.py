@@ -106,8 +106,19 @@ class Callbacks:
             attempt.journal_used = min(attempt.journal_used, place)
             raise
         if not owned:
-            raise ValidationError("job is not in running state", why=_why(attempt))
+            raise ValidationError(
+                "job is not in running state", why=await self._why_refused(attempt)
+            )
         return CallbackToken(known["id"])
+
+    async def _why_refused(self, attempt: Attempt) -> str:
+        """Return why a callback was refused, and note when the attempt has lost its job."""
+        job_id = attempt.job.id
+        seen = await self._until_answered(attempt, lambda _: ops.look_at_waits([job_id]))
+        if (row := seen.get(job_id)) is not None and _owns(attempt, row):
+            return "its handler waits for a callback"
+        _lose(attempt)
+        return f"attempt {attempt.job.attempt} of job {job_id} no longer owns it"
 
     async def cancel(self, attempt: Attempt, token: CallbackToken) -> bool:
         """Withdraw a callback that has no answer."""
@@ -132,6 +143,7 @@ class Callbacks:
         finally:
             attempt.waiting = False
         if answer is None:
+            _lose(attempt)
             raise ValidationError("the job was taken away while its callback was answered")
         result = loads(answer)
         for entry in _journal(attempt):
@@ -278,11 +290,17 @@ def _settle(wait: _Wait, seen: WaitStatus | None) -> None:
     if problem is None:
         wait.answered.set_result(None)
         return
-    if (seen is None or not _owns(attempt, seen)) and attempt.stop_reason not in OVER:
-        attempt.stop_reason = "lost"
+    if seen is None or not _owns(attempt, seen):
+        _lose(attempt)
     wait.answered.set_exception(
         ValidationError(f"waiting for callback {wait.token.id} ended: {problem}")
     )
+
+
+def _lose(attempt: Attempt) -> None:
+    """Note that the job is another's: whatever its handler does now, it neither ends nor fails."""
+    if attempt.stop_reason not in OVER:
+        attempt.stop_reason = "lost"
 
 
 def _goes_on(wait: _Wait, seen: WaitStatus | None) -> bool:
@@ -332,7 +350,3 @@ def _journal(attempt: Attempt) -> list[dict[str, Any]]:
             journal[-1]["result"] = metadata[_ANSWER_KEY]
         attempt.journal = journal
     return attempt.journal
-
-
-def _why(attempt: Attempt) -> str:
-    return f"attempt {attempt.job.attempt} of job {attempt.job.id} no longer owns it"

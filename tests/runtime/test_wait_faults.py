@@ -251,6 +251,34 @@ async def test_answer_to_a_job_that_was_handed_back_waits_for_its_handler(
     assert runs == [runs[0], runs[0], {"n": 1}]
 
 
+async def test_who_has_lost_its_job_does_not_fail_when_it_registers(
+    aclient: awa.AsyncClient, rows: Rows, caplog: pytest.LogCaptureFixture
+) -> None:
+    """After a failover the claim may be gone: the job waits for a run, and nothing has failed."""
+    began, go, raised = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    @aclient.task(Noop)
+    async def handler(job: awa.Job) -> None:
+        began.set()
+        await go.wait()
+        try:
+            await job.register_callback()
+        finally:
+            raised.set()
+
+    job = await aclient.insert(Noop())
+    async with working(aclient, heartbeat_interval_ms=60_000, heartbeat_staleness_ms=180_000):
+        await asyncio.wait_for(began.wait(), 10)
+        rows.conn.execute("UPDATE awa.jobs_hot SET run_lease = 7 WHERE id = %s", (job.id,))
+        go.set()
+        await asyncio.wait_for(raised.wait(), 10)
+        await aeventually(lambda: not aclient._runtime._executor.attempts)
+        row = rows.job(job.id)
+
+    assert (row["state"], row["run_lease"], row["errors"]) == ("running", 7, [])
+    assert [r.getMessage() for r in caplog.records if "failed in attempt" in r.getMessage()] == []
+
+
 async def test_handlers_own_time_out_leaves_the_wait(aclient: awa.AsyncClient, rows: Rows) -> None:
     """It goes on with its lease, and may wait again."""
     answers: list[Any] = []
