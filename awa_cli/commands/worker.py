@@ -62,8 +62,8 @@ RescueAfter = Annotated[
     typer.Option(
         metavar="SECONDS",
         min=3,
-        help="Age of this worker's last heartbeat at which its jobs run again elsewhere; by default "
-        "10, or three times --heartbeat-interval.",
+        help="Age of this worker's last heartbeat at which its jobs run again elsewhere; 10 by "
+        "default, or three times --heartbeat-interval.",
     ),
 ]
 HealthPort = Annotated[

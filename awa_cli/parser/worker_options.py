@@ -46,13 +46,12 @@ _DURATIONS: Final[dict[str, tuple[str, float, str]]] = {
     "heartbeat_interval": (
         "heartbeat_interval_ms",
         0.001,
-        "Time between two heartbeats; by default a third of --rescue-after, at most 3s.",
+        "Time between two heartbeats; 3s by default, or a third of a short --rescue-after.",
     ),
     "heartbeat_rescue_interval": (
         "heartbeat_rescue_interval_ms",
         0.001,
-        "Time between two looks for stale heartbeats; by default a third of --rescue-after, at "
-        "most 2s.",
+        "Time between two looks for stale heartbeats; 2s by default, or a third of --rescue-after.",
     ),
     "deadline_rescue_interval": (
         "deadline_rescue_interval_ms",

@@ -96,6 +96,8 @@ class Ending(Protocol):
     def delay(self) -> float | None: ...
     @property
     def attempt_back(self) -> int: ...
+    @property
+    def limit(self) -> int | None: ...
 
 
 def claim(
@@ -345,4 +347,5 @@ def _error(ending: Ending, by: Mapping[str, str]) -> dict[str, Any] | None:
     kind = {} if ending.error_type is None else {"type": ending.error_type}
     failure = {} if ending.failure is None else {"failure": ending.failure.id}
     last = {"terminal": True} if ending.terminal else {}
-    return {"error": ending.error} | kind | failure | last | dict(by)
+    limit = {} if ending.limit is None else {"max_attempts": ending.limit}
+    return {"error": ending.error} | kind | failure | last | limit | dict(by)

@@ -196,8 +196,8 @@ def rescue(
     """Rescue the jobs of a set that still need it, and those put aside before.
 
     A heartbeat is stale by what the worker declares, else by ``undeclared``; with ``silent`` also
-    when two heartbeats are missing.  No limit of attempts is exceeded: a job on its last attempt fails, and so does a job that cannot
-    become retryable (its unique key is taken).
+    when two heartbeats are missing.  No limit of attempts is exceeded: a job on its last attempt
+    fails, and so does a job that cannot become retryable (its unique key is taken).
     """
     aside = Aside() if aside is None else aside
 

@@ -25,8 +25,8 @@ from awa_lib.runtime.http_worker import HttpWorker
 from awa_lib.runtime.leader import Leader
 from awa_lib.runtime.limits import Overflow
 from awa_lib.runtime.links import HEARTBEAT, Links, within
-from awa_lib.runtime.own_process import OwnProcess
 from awa_lib.runtime.listener import Listener
+from awa_lib.runtime.own_process import OwnProcess
 from awa_lib.runtime.policies import Policies
 from awa_lib.runtime.publisher import Publisher
 from awa_lib.runtime.scheduler import Declarer

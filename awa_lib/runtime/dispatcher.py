@@ -45,7 +45,7 @@ _QUIET_LOOKS_PER_SECOND: Final = 50.0
 _LONGEST_POLL_SECONDS: Final = 30.0
 # A server that has not noticed the loss may still carry out a claim whose answer was lost.  Its
 # jobs are searched for at these seconds after the loss.
-_SEARCH_SECONDS: Final = (0.0, 1.0, 3.0, 10.0, 30.0, 60.0)
+_SEARCH_SECONDS: Final = (0.0, 1.0, 3.0, 6.0, 10.0, 30.0, 60.0)
 
 
 class Dispatcher:

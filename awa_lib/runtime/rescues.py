@@ -215,4 +215,3 @@ class Rescues:
                 all_rescued.update(job.id for job in rescued)
                 self._on_rescued(rescued)
         return all_rescued
-

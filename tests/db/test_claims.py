@@ -417,7 +417,7 @@ def test_lost_claim_is_handed_back_and_does_not_count(conn, look, jobs, locked, 
 
 # -- beats and ends
 
-ERROR = SimpleNamespace(target="failed", error="no", terminal=True, error_type=None, failure=None,
+ERROR = SimpleNamespace(target="failed", error="no", terminal=True, error_type=None, failure=None, limit=None,
                         delay=None, attempt_back=0)  # fmt: skip
 
 
