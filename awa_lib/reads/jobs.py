@@ -65,7 +65,7 @@ class JobRow:
     attempt: int
     """Attempts that have begun."""
     run_lease: int
-    """Counts the claims; an attempt that lost its job cannot end it."""
+    """The number of the claim; an attempt that lost its job cannot end it."""
     max_attempts: int
     run_at: datetime
     """Not before this moment."""
