@@ -52,8 +52,9 @@ def _attempt(one: JobAttempt, paint: Paint) -> str:
     who = "" if one.worker is None else f"on {clean(one.worker)}"
     of_app = "" if one.app_version is None else f"  {clean(one.app_version)}"
     style = "red" if one.outcome in {"failed", "crashed"} else ""
-    line = f"{number:>3}  {paint(f'{one.outcome:<9}', style)}  {long:>6}  {who}{of_app}"
-    return INDENT + line.rstrip()
+    rest = f"  {long:>6}  {who}{of_app}".rstrip()
+    outcome = paint(f"{one.outcome:<9}" if rest else one.outcome, style)
+    return f"{INDENT}{number:>3}  {outcome}{rest}"
 
 
 def _event(event: JobEvent, paint: Paint) -> str:
