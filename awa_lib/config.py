@@ -8,9 +8,8 @@ from dataclasses import dataclass, fields
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypedDict
 
-from awa_lib.heartbeats import heartbeat_options
 from awa_lib.retries import check_backoff
-from awa_lib.validation import LONGEST_HOURS, LONGEST_SECONDS, did_you_mean
+from awa_lib.validation import LONGEST_HOURS, LONGEST_SECONDS, did_you_mean, heartbeat_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,7 +7,7 @@
  * together), deadlines and callbacks, priorities and kinds, batches of ends (ends.pml), and which
  * table a row is in.  A worker has one slot.
  * Time is left out too.  Two facts about it are assumed, and they are checked at start
- * (awa_lib/heartbeats.py): a living worker that can write to the row renews its lease before the
+ * (awa_lib/validation.py): a living worker that can write to the row renews its lease before the
  * lease is stale by what its process declares, and within every grace.  The rows of a lost claim
  * are found before their lease is stale (awa_lib/runtime/dispatcher.py:_search_for); one that
  * appears later is rescued, which counts a crash and does no other harm.

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from awa_lib._sql import sql
 
 if TYPE_CHECKING:
     from awa_lib._sql import Op
-    from awa_lib.reads.jobs import JobRow
+    from awa_lib.states import StateName
 
 __all__ = [
     "FAULTLESS",
@@ -24,6 +24,25 @@ __all__ = [
 
 FAULTLESS: Final = frozenset({"running", "waiting_external", "completed"})
 """The last attempt of a job in one of these states has left no error."""
+
+
+class Row(Protocol):
+    """The part of a job that its attempts are read from."""
+
+    @property
+    def state(self) -> StateName: ...
+    @property
+    def attempt(self) -> int: ...
+    @property
+    def max_attempts(self) -> int: ...
+    @property
+    def run_lease(self) -> int: ...
+    @property
+    def attempted_at(self) -> datetime | None: ...
+    @property
+    def finalized_at(self) -> datetime | None: ...
+    @property
+    def errors(self) -> list[dict[str, Any]]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +90,7 @@ class JobAttempt:
         return max(0.0, (self.ended_at - self.started_at).total_seconds())
 
 
-def worker_of(job: JobRow) -> Op[JobWorker | None]:
+def worker_of(job: Row) -> Op[JobWorker | None]:
     """Return the worker process that the lease of a job names; None when it names nobody."""
     if job.run_lease <= 0 or job.run_lease % 512 or job.attempted_at is None:
         return None
@@ -79,7 +98,7 @@ def worker_of(job: JobRow) -> Op[JobWorker | None]:
     return rows.into(JobWorker)[0] if rows else None
 
 
-def limit_of(job: JobRow) -> int:
+def limit_of(job: Row) -> int:
     """Return how many attempts a job has: its own limit, or the lower one of its kind.
 
     That of the kind is known from the last error.
@@ -90,7 +109,7 @@ def limit_of(job: JobRow) -> int:
     return min(limit, job.max_attempts)
 
 
-def attempts_of(job: JobRow, worker: JobWorker | None) -> list[JobAttempt]:
+def attempts_of(job: Row, worker: JobWorker | None) -> list[JobAttempt]:
     """Return the attempts of a job, oldest first: the failed ones, and the last one."""
     found = [failed_attempt(entry) for entry in job.errors]
     if job.attempted_at is None:
@@ -119,7 +138,7 @@ def attempts_of(job: JobRow, worker: JobWorker | None) -> list[JobAttempt]:
     return found
 
 
-def _is_last(job: JobRow, failed: JobAttempt) -> bool:
+def _is_last(job: Row, failed: JobAttempt) -> bool:
     if failed.started_at is not None:
         return failed.started_at == job.attempted_at
     return job.state not in FAULTLESS and failed.attempt == job.attempt

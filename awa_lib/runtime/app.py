@@ -71,8 +71,7 @@ class Runtime:
         schedules: Sequence[Schedule],
         registry: Registry,
     ) -> None:
-        self._options = options
-        self._handlers = handlers
+        self._options, self._handlers = options, handlers
         self._supervisor = Supervisor()
         links = Links(dsn)
         self._links, self._outage = links, links.outage
@@ -98,9 +97,8 @@ class Runtime:
         )
         self._declarer = Declarer(links.publisher, schedules)
         self._publisher = Publisher(
-            links.publisher,
+            self._process,
             self.snapshot,
-            process=self._process,
             queues=described(self._dispatchers, queue_descriptors),
             kinds=described(handlers, kind_descriptors),
         )

@@ -23,7 +23,7 @@ class OwnProcess:
     """A worker in this operating-system process: its row, and the leases of its claims."""
 
     def __init__(self, link: Link, options: WorkerOptions) -> None:
-        self._link = link
+        self.link = link
         self._said = Process(
             instance_id=str(uuid.uuid4()),
             hostname=identity.hostname(),
@@ -44,9 +44,9 @@ class OwnProcess:
     async def keep(self) -> None:
         """Insert the row, or keep it.  Before the first time leases name nobody."""
         kept = keep_process(self._said, self.leases.process, self._started_at)
-        self.leases.process, self._started_at = await self._link.run(kept)
+        self.leases.process, self._started_at = await self.link.run(kept)
 
     async def stop(self) -> None:
         """Note that the worker has ended as it should."""
         if self.leases.process is not None:
-            await self._link.run(stop_process(self._said, self.leases.process))
+            await self.link.run(stop_process(self._said, self.leases.process))

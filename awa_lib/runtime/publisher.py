@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     from awa_lib.descriptors import Descriptor
     from awa_lib.ops.runtime import InstanceSnapshot
-    from awa_lib.runtime.links import Link
     from awa_lib.runtime.own_process import OwnProcess
 
 __all__ = ["Publisher"]
@@ -27,14 +26,13 @@ class Publisher:
 
     def __init__(
         self,
-        link: Link,
+        process: OwnProcess,
         snapshot: Callable[[], InstanceSnapshot],
         *,
-        process: OwnProcess,
         queues: Mapping[str, Descriptor],
         kinds: Mapping[str, Descriptor],
     ) -> None:
-        self._link = link
+        self._link = process.link
         self._snapshot = snapshot
         self._process = process
         self._queues = queues

@@ -102,7 +102,7 @@ FROM walk AS j
 CROSS JOIN LATERAL (
     SELECT :pulse.*
     FROM awa.worker_processes AS p
-    WHERE p.number = j.run_lease >> 29 AND j.run_lease & 511 = 0
+    WHERE p.number = j.run_lease >> 29 AND j.run_lease & 511 = 0 AND j.run_lease > 0
       AND j.attempted_at BETWEEN p.started_at AND coalesce(p.stopped_at, 'infinity')
 ) AS pulse
 WHERE j.heartbeat_at < now() - make_interval(secs => pulse.staleness_seconds)
@@ -172,7 +172,7 @@ WITH locked AS MATERIALIZED (
                   FROM (
                       SELECT :pulse.*
                       FROM awa.worker_processes AS p
-                      WHERE p.number = j.run_lease >> 29 AND j.run_lease & 511 = 0
+                      WHERE p.number = j.run_lease >> 29 AND j.run_lease & 511 = 0 AND j.run_lease > 0
                         AND j.attempted_at
                             BETWEEN p.started_at AND coalesce(p.stopped_at, 'infinity')
                   ) AS pulse))
