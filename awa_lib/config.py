@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypedDict
 
 from awa_lib.retries import check_backoff
-from awa_lib.validation import LONGEST_HOURS, LONGEST_SECONDS, did_you_mean
+from awa_lib.validation import LONGEST_HOURS, LONGEST_SECONDS, did_you_mean, heartbeat_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,14 +34,6 @@ _DEFAULT_WORKERS: Final = 10
 # The unit that the name of an option ends in, in seconds.
 _UNITS: Final = {"_ms": 0.001, "_seconds": 1, "_hours": 3600, "_days": 86_400}
 _COUNTS: Final = ("global_max_workers", "claim_batch", "cleanup_batch_size")
-# By default these follow a shorter staleness: three heartbeats, three looks, three elections.
-_PARTS_OF_STALENESS: Final = (
-    "heartbeat_interval_ms",
-    "heartbeat_rescue_interval_ms",
-    "leader_election_interval_ms",
-)
-# A worker that misses a heartbeat must not lose its jobs.
-_BEATS_PER_STALENESS: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,16 +122,20 @@ class WorkerOptions:
     """The slots of all queues together; turns on weighted mode."""
     claim_batch: int = 500
     """The maximum number of jobs of a claim."""
-    heartbeat_interval_ms: float = 30_000
-    heartbeat_staleness_ms: float = 90_000
-    """The age of a heartbeat at which the leader takes a worker for dead and rescues its jobs."""
+    heartbeat_interval_ms: float = 3_000
+    heartbeat_staleness_ms: float = 10_000
+    """The age of its last heartbeat at which a leader takes this worker for dead."""
+    undeclared_interval_ms: float = 30_000
+    """The interval that a leader takes for that of workers that declare none, as of awa 0.5."""
+    undeclared_staleness_ms: float = 90_000
+    """Their staleness; ``heartbeat_staleness_ms`` when that is given."""
     cancel_grace_ms: float = 2_000
     """The time an async handler has to end by itself before CancelledError; may be 0."""
     promote_interval_ms: float = 250
-    heartbeat_rescue_interval_ms: float = 30_000
+    heartbeat_rescue_interval_ms: float = 2_000
     deadline_rescue_interval_ms: float = 30_000
     callback_rescue_interval_ms: float = 30_000
-    leader_election_interval_ms: float = 10_000
+    leader_election_interval_ms: float = 3_000
     spans_per_second: float = 500
     """The attempts per second with an OpenTelemetry span of their own; failures always have one."""
     leads: bool = True
@@ -180,7 +176,7 @@ class WorkerOptions:
         given = {key: value for key, value in options.items() if value is not None}
         _check_options(given)
         given = {key: _clamped(key, value) for key, value in given.items()}
-        given = _with_heartbeats(given)
+        given |= heartbeat_options(given, {one.name: one.default for one in fields(cls)})
         weighted = given.get("global_max_workers") is not None
         if queues is None:
             if weighted and not declared:
@@ -252,20 +248,6 @@ def _check_options(given: Mapping[str, Any]) -> None:
             raise ValueError(f"{key} must be a whole number, got {value!r}")
         if value < 0 or (value == 0 and not key.endswith(("_hours", "_days", "_grace_ms"))):
             raise ValueError(f"{key} must be > 0, got {value!r}")
-
-
-def _with_heartbeats(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Add what follows from the staleness; the class has the defaults."""
-    defaults: dict[str, Any] = {field.name: field.default for field in fields(WorkerOptions)}
-    staleness = given.get("heartbeat_staleness_ms", defaults["heartbeat_staleness_ms"])
-    follow = {key: min(defaults[key], staleness / 3) for key in _PARTS_OF_STALENESS}
-    filled: dict[str, Any] = {**follow, **given}
-    if staleness < _BEATS_PER_STALENESS * filled["heartbeat_interval_ms"]:
-        raise ValueError(
-            "heartbeat_staleness_ms must be at least twice heartbeat_interval_ms, got "
-            f"{staleness:g} and {filled['heartbeat_interval_ms']:g}"
-        )
-    return filled
 
 
 def _clamped(key: str, value: Any) -> Any:

@@ -70,14 +70,7 @@ def main(file: Path) -> None:
         unique_opts={"by_args": True},
         on_conflict="return_existing",
     )
-    # Short, so that a killed worker is noticed within seconds; the defaults are 30 and 90 s.
-    awa.run(
-        worker,
-        [("etl", 2)],
-        heartbeat_interval_ms=500,
-        heartbeat_staleness_ms=2_000,
-        heartbeat_rescue_interval_ms=500,
-    )
+    awa.run(worker, [("etl", 2)])
 
 
 if __name__ == "__main__":

@@ -76,13 +76,7 @@ def main(arguments: list[str]) -> None:
     match arguments:
         case ["work"]:
             set_up()
-            awa.run(
-                worker,
-                [("payments", 10)],
-                heartbeat_interval_ms=500,
-                heartbeat_staleness_ms=2_000,
-                heartbeat_rescue_interval_ms=500,
-            )
+            awa.run(worker, [("payments", 10)])
         case ["order", order, amount]:
             set_up()
             job = database.insert(Pay(int(order), amount), queue="payments")

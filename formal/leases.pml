@@ -7,12 +7,14 @@
  * together), deadlines and callbacks, priorities and kinds, batches of ends (ends.pml), and which
  * table a row is in.  A worker has one slot.
  * Time is left out too.  Two facts about it are assumed, and they are checked at start
- * (awa_lib/config.py): a living worker that can write to the row renews its lease before the lease
- * is stale, and within every grace.  The searches for a lost claim end before its lease is stale.
+ * (awa_lib/validation.py): a living worker that can write to the row renews its lease before the
+ * lease is stale by what its process declares, and within every grace.  The rows of a lost claim
+ * are found before their lease is stale (awa_lib/runtime/dispatcher.py:_search_for); one that
+ * appears later is rescued, which counts a crash and does no other harm.
  *
  * Guards:
  *  guard RANDOM_LEASE: each claim has a lease that no other claim ever has
- *      (awa_lib/ops/claims.py:new_lease, claims.sql:claim_kind).
+ *      (awa_lib/ops/leases.py:new_lease, awa_lib/ops/leases.py:Leases, claims.sql:claim_kind).
  *  guard LEASE: an end and a heartbeat match the lease
  *      (claims.sql:finish_completed, claims.sql:finish_attempts, claims.sql:heartbeat).
  *  guard RUNNING: an end matches the state running (claims.sql:finish_completed).
@@ -20,6 +22,8 @@
  *      (claims.sql:claim_kinds).
  *  guard RESCUE_TEST: a rescue tests again under the row's lock that the lease is stale
  *      (maintenance.sql:rescue).
+ *  guard DECLARED: a lease is judged by the staleness that its own process declares
+ *      (maintenance.sql:stale_ids, maintenance.sql:rescue).
  *  guard HAND_BACK_LEASE: only rows with the lease of the lost claim are handed back
  *      (claims.sql:hand_back_claim).
  *  guard HAND_BACK: a claim without an answer is searched for and handed back
@@ -44,6 +48,7 @@
 //! twin: NO_RUNNING breaks assert stale_end
 //! twin: NO_CLAIM_TEST breaks assert twice
 //! twin: NO_RESCUE_TEST breaks assert robbed
+//! twin: NO_DECLARED breaks assert robbed
 //! twin: NO_HAND_BACK_LEASE breaks assert twice
 //! twin: NO_HAND_BACK breaks assert robbed
 //! twin: NO_OUTAGE_GRACE breaks assert robbed
@@ -126,6 +131,11 @@ byte living = WORKERS;
 #define rescuable is_stale
 #else
 #define rescuable (row.state == running)
+#endif
+#ifndef NO_DECLARED
+#define goes_stale (!is_renewed)
+#else
+#define goes_stale true
 #endif
 #ifndef NO_RANDOM_LEASE
 #define next_lease (claims + 1)
@@ -248,7 +258,7 @@ proctype Database() {
     byte w;
     do
     /* no heartbeat for longer than the staleness */
-    :: atomic { row.state == running && row.fresh && !is_renewed ->
+    :: atomic { row.state == running && row.fresh && goes_stale ->
         row.fresh = false; row.abandoned = was_silent }
     /* the server flushes what was not flushed */
     :: atomic { flushed.claim != row.claim || flushed.state != row.state -> commit() }

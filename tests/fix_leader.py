@@ -5,13 +5,14 @@ from __future__ import annotations
 from awa_lib._sql import Op
 from awa_lib.ops import maintenance as ops
 from awa_lib.ops.apart import Aside
-from awa_lib.ops.maintenance import Rescued
+from awa_lib.ops.maintenance import Pulse, Rescued
 
 
 def rescue_stale(staleness_seconds: float, aside: Aside | None = None) -> Op[list[Rescued]]:
     """Rescue running jobs whose last heartbeat is older; they run again at once."""
-    ids = yield from ops.stale_ids(staleness_seconds)
-    return (yield from ops.rescue(ids, "heartbeat", staleness_seconds, aside=aside))
+    undeclared = Pulse(staleness_seconds / 3, staleness_seconds)
+    found = yield from ops.stale_ids(undeclared)
+    return (yield from ops.rescue(sorted(found), "heartbeat", undeclared, aside=aside))
 
 
 def rescue_deadline(aside: Aside | None = None) -> Op[list[Rescued]]:

@@ -20,15 +20,17 @@ from awa_lib.config import WorkerOptions
 from awa_lib.db.drive import run
 from awa_lib.ops import dead_letters, maintenance
 from awa_lib.ops.apart import Aside
-from awa_lib.ops.maintenance import Rescued
+from awa_lib.ops.maintenance import Pulse, Rescued
 from awa_lib.reads.overviews import list_queues
 from awa_lib.runtime.rescues import Contact, Rescues
 
 SESSIONS = st.sampled_from(range(3))
 OPTIONS = WorkerOptions(queues=())
-STALENESS = OPTIONS.heartbeat_staleness_ms / 1000
+# The claims of the machine declare nothing.
+STALENESS = OPTIONS.undeclared_staleness_ms / 1000
+PULSE = Pulse(OPTIONS.undeclared_interval_ms / 1000, STALENESS)
 # Of a job past its deadline: two heartbeats are missing.
-SILENCE = 2 * OPTIONS.heartbeat_interval_ms / 1000
+SILENCE = 2 * PULSE.interval_seconds
 
 
 class Direct:
@@ -42,11 +44,18 @@ class Direct:
         return run(self.session.conn, op)
 
 
+class Unbroken(Contact):
+    """The machine's time jumps; that is no silence of the database."""
+
+    def seconds(self, longest_break: float) -> float:
+        return super().seconds(math.inf)
+
+
 class LeaderRules(Driven):
     def __init__(self, world: World) -> None:
         super().__init__(world)
         self.link = Direct()
-        contact = Contact(self.link, math.inf, self._monotonic)  # type: ignore[arg-type] # all it asks for
+        contact = Unbroken(self.link, self._monotonic)  # type: ignore[arg-type] # all it asks for
         self.found: list[Rescued] = []
         self.rescues = Rescues(
             contact, OPTIONS, on_rescued=self.found.extend, clock=self._monotonic
@@ -102,16 +111,16 @@ class LeaderRules(Driven):
     @rule(n=SESSIONS, cause=st.sampled_from(["heartbeat", "deadline", "callback"]))
     def look_for_lost(self, n: int, cause: str) -> None:
         """A leader finds lost jobs, and is slow to rescue them."""
-        found: dict[str, Op[list[int]]] = {
-            "heartbeat": maintenance.stale_ids(STALENESS),
+        found: dict[str, Op[Any]] = {
+            "heartbeat": maintenance.stale_ids(PULSE),
             "deadline": maintenance.overdue_ids(),
             "callback": maintenance.expired_callback_ids(Aside()),
         }
         session = self.sessions[n]
-        ids = run(session.conn, found[cause])
+        ids = sorted(run(session.conn, found[cause]))
         change = Change(self.model, session, self.now())
         lost = [j.id for j in change.jobs() if changes.lost(change, j, cause, STALENESS)]
-        assert sorted(ids) == lost
+        assert ids == lost
         self.seen = (cause, ids)
 
     @precondition(lambda self: self.seen[1])
@@ -122,7 +131,7 @@ class LeaderRules(Driven):
         doubts: dict[int, str] = {}
         self.do(
             session,
-            maintenance.rescue(ids, cause, STALENESS),
+            maintenance.rescue(ids, cause, PULSE),
             lambda change: self._rescued(change, session, cause, ids=ids, doubts=doubts),
             shape=lambda rescued: sorted((one.id, one.state) for one in rescued),
         )

@@ -58,12 +58,12 @@ DrainTimeout = Annotated[
     ),
 ]
 RescueAfter = Annotated[
-    float,
+    float | None,
     typer.Option(
         metavar="SECONDS",
         min=3,
-        help="Age of a worker's last heartbeat at which its jobs run again elsewhere; the same "
-        "for all workers.",
+        help="Age of this worker's last heartbeat at which its jobs run again elsewhere; 10 by "
+        "default, or three times --heartbeat-interval.",
     ),
 ]
 HealthPort = Annotated[
@@ -95,7 +95,7 @@ def worker(
     processes: Processes = 1,
     reload: Reload = False,
     drain_timeout: DrainTimeout = 30.0,
-    rescue_after: RescueAfter = 90.0,
+    rescue_after: RescueAfter = None,
     health_port: HealthPort = None,
     log_format: LogFormatOption = LogFormat.text,  # noqa: ARG001 - its callback has acted on it
     options: dict[str, Any],
@@ -119,7 +119,8 @@ def worker(
     with _probes(loaded, health_port):
         weighted = "global_max_workers" in options
         queues = _queues(loaded, pairs, concurrency, weighted=weighted)
-        options["heartbeat_staleness_ms"] = rescue_after * 1000
+        if rescue_after is not None:
+            options["heartbeat_staleness_ms"] = rescue_after * 1000
         _run(loaded, queues, drain_timeout, options)
     return 0
 

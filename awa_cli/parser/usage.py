@@ -33,7 +33,7 @@ def complain_of_usage(error: Any, *, color: bool) -> int:
         what, near = str(error.message), ", ".join(error.nearest)
     elif kind == "NoSuchOption":
         what = f"{path} has no option {error.option_name!r}"
-        near = ", ".join(error.possibilities or ())
+        near = _as_argument(error.option_name, ctx) or ", ".join(error.possibilities or ())
     elif ctx and (extra := re.match(r"got unexpected extra arguments? \((.*)\)$", what)):
         if not any(param.param_type_name == "argument" for param in ctx.command.params):
             what, near = f"{path} has no subcommand {extra[1]!r}", path
@@ -44,6 +44,21 @@ def complain_of_usage(error: Any, *, color: bool) -> int:
     do = f"did you mean: {near}" if near else f"see {path} --help"
     complain(what, None, do, color=color)
     return ExitCode.USAGE
+
+
+def _as_argument(option: str, ctx: Any) -> str | None:
+    """Return the command that takes as an argument what was given as an option of its noun."""
+    group = ctx.parent.command if ctx and ctx.parent else None
+    if group is None or option != f"--{group.name}":
+        return None
+    for command, path in (
+        (ctx.command, ctx.command_path),
+        (group.get_command(ctx.parent, "show"), f"{ctx.parent.command_path} show"),
+    ):
+        for param in getattr(command, "params", ()):
+            if param.param_type_name == "argument":
+                return f"{path} {param.metavar or param.name.upper()}"
+    return None
 
 
 def _plain(error: Any) -> str:

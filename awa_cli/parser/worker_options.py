@@ -46,12 +46,12 @@ _DURATIONS: Final[dict[str, tuple[str, float, str]]] = {
     "heartbeat_interval": (
         "heartbeat_interval_ms",
         0.001,
-        "Time between two heartbeats; by default a third of --rescue-after, at most 30s.",
+        "Time between two heartbeats; 3s by default, or a third of a short --rescue-after.",
     ),
     "heartbeat_rescue_interval": (
         "heartbeat_rescue_interval_ms",
         0.001,
-        "Time between two looks for stale heartbeats; by default as --heartbeat-interval.",
+        "Time between two looks for stale heartbeats; 2s by default, or a third of --rescue-after.",
     ),
     "deadline_rescue_interval": (
         "deadline_rescue_interval_ms",
@@ -66,7 +66,7 @@ _DURATIONS: Final[dict[str, tuple[str, float, str]]] = {
     "leader_election_interval": (
         "leader_election_interval_ms",
         0.001,
-        "Time between two tries to lead; by default a third of --rescue-after, at most 10s.",
+        "Time between two tries to lead; by default a third of --rescue-after, at most 3s.",
     ),
     "keep_completed": (
         "completed_retention_hours",

@@ -40,6 +40,7 @@ def job_facts(dump: JobDump) -> list[tuple[str, Any]]:
         ("runs at" if job.state in {"scheduled", "retryable"} else "run at", job.run_at),
         ("began", job.attempted_at),
         ("ended", job.finalized_at if dump.summary.can_cancel is False else None),
+        ("worker", _worker(dump)),
         ("heartbeat", job.heartbeat_at if job.state == "running" else None),
         ("deadline", job.deadline_at if job.state == "running" else None),
         ("callback", job.callback_id),
@@ -50,6 +51,16 @@ def job_facts(dump: JobDump) -> list[tuple[str, Any]]:
         ("times out", job.callback_timeout_at),
         ("unique", None if job.unique_key is None else bytes(job.unique_key).hex()),
     ]
+
+
+def _worker(dump: JobDump) -> str | None:
+    """Return the process of the last attempt, with the versions of awa and of the application."""
+    if (worker := dump.worker) is None:
+        return None
+    versions = [f"awa {worker.version}"]
+    if worker.app_version is not None:
+        versions.append(f"application {worker.app_version}")
+    return clean(f"{worker.name}  {', '.join(versions)}")
 
 
 def job_commands(dump: JobDump) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -20,6 +21,7 @@ R = TypeVar("R")
 
 _LONGEST_NAME: Final = 200
 _LONGEST_TARGET: Final = 300
+_IDS: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +47,25 @@ def audited(op: Op[R], entry: Entry, outcome: Callable[[R], dict[str, Any]] | No
 
 
 def announced(op: Op[R], entry: Entry) -> Op[R]:
-    """Record an op of several transactions before the first: the entry says that it has begun."""
+    """Record an op of several transactions twice: when it begins, and when it has ended.
+
+    The second entry has ``ended``, the number of jobs and the first hundred ids, where the op
+    returns them; an op that fails leaves the first one alone.
+    """
     yield from _record(entry, {})
-    return (yield from op)
+    result = yield from op
+    yield from _record(entry, {"ended": True, **_counted(result)})
+    return result
+
+
+def _counted(result: object) -> dict[str, Any]:
+    if isinstance(result, int):
+        return {"jobs": result}
+    if isinstance(result, Sequence):
+        ids = [getattr(one, "id", one) for one in result[:_IDS]]
+        return {"jobs": len(result), "ids": ids}
+    processed = getattr(result, "processed", None)
+    return {} if processed is None else {"jobs": processed}
 
 
 def _record(entry: Entry, more: dict[str, Any]) -> Op[None]:

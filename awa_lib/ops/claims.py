@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from random import SystemRandom
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from awa_lib._json import dumps
@@ -16,7 +16,7 @@ from awa_lib.errors import AwaError, Unavailable
 from awa_lib.ops.jobs import id_array
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from awa_lib._sql import Op, Rows, Statement
     from awa_lib.telemetry.failures import Group
@@ -30,19 +30,14 @@ __all__ = [
     "finish_completed",
     "hand_back_claim",
     "heartbeat",
-    "new_lease",
     "write_progress",
     "written_ends",
 ]
 
-# Exact in JSON for every reader (below 2**53); workers of awa 0.5 count up from what they find.
-_LARGEST_LEASE: Final = 2**53 - 2**20
 # Each error may follow a wait for a lock: keeps a call of claim_each short.
 _ERRORS_PER_CALL: Final = 16
 # Claimed jobs run, and renew their leases, only when the call has returned.
 _SECONDS_PER_CALL: Final = 0.5
-# Uses the system's random source, so forked processes get different numbers.
-_random: Final = SystemRandom()
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,11 +96,8 @@ class Ending(Protocol):
     def delay(self) -> float | None: ...
     @property
     def attempt_back(self) -> int: ...
-
-
-def new_lease() -> int:
-    """Return a random number that serves as the lease of the rows of a claim."""
-    return _random.randint(1, _LARGEST_LEASE)
+    @property
+    def limit(self) -> int | None: ...
 
 
 def claim(
@@ -276,31 +268,37 @@ def _finish_completed_held(attempts: Sequence[OwnedAttempt]) -> Op[Missed]:
 
 
 def finish_attempts(
-    ended: Sequence[tuple[OwnedAttempt, Ending]], *, skip_locked: bool = False
+    ended: Sequence[tuple[OwnedAttempt, Ending]],
+    *,
+    by: Mapping[str, str] = MappingProxyType({}),
+    skip_locked: bool = False,
 ) -> Op[Missed]:
     """End attempts that did not complete.
 
-    Errors get their ``attempt`` from the row and ``at`` from the database's clock.
+    Errors get their ``attempt`` and ``started`` from the row, ``at`` from the database's clock, and
+    what ``by`` says of the worker.
     """
     if skip_locked:
-        return (yield from _finish_attempts_held(ended))
+        return (yield from _finish_attempts_held(ended, by))
     rows = yield sql.claims(
         "finish_attempts",
         **_pairs(_leases([attempt for attempt, _ in ended])),
         targets=[ending.target for _, ending in ended],
         delays=[ending.delay for _, ending in ended],
         attempts_back=[ending.attempt_back for _, ending in ended],
-        errors=dumps([_error(ending) for _, ending in ended]),
+        errors=dumps([_error(ending, by) for _, ending in ended]),
         progress=_array(attempt.progress_text for attempt, _ in ended),
     )
     return Missed([row[0] for row in rows], [])
 
 
 @atomic
-def _finish_attempts_held(ended: Sequence[tuple[OwnedAttempt, Ending]]) -> Op[Missed]:
+def _finish_attempts_held(
+    ended: Sequence[tuple[OwnedAttempt, Ending]], by: Mapping[str, str]
+) -> Op[Missed]:
     held, missed = yield from _hold(_leases([attempt for attempt, _ in ended]))
     if held:
-        yield from finish_attempts([end for end in ended if end[0].job.id in held])
+        yield from finish_attempts([end for end in ended if end[0].job.id in held], by=by)
     return missed
 
 
@@ -343,10 +341,11 @@ def _array(texts: Iterable[str | None]) -> str:
     return "[" + ",".join("null" if text is None else text for text in texts) + "]"
 
 
-def _error(ending: Ending) -> dict[str, Any] | None:
+def _error(ending: Ending, by: Mapping[str, str]) -> dict[str, Any] | None:
     if ending.error is None:
         return None
     kind = {} if ending.error_type is None else {"type": ending.error_type}
     failure = {} if ending.failure is None else {"failure": ending.failure.id}
     last = {"terminal": True} if ending.terminal else {}
-    return {"error": ending.error} | kind | failure | last
+    limit = {} if ending.limit is None else {"max_attempts": ending.limit}
+    return {"error": ending.error} | kind | failure | last | limit | dict(by)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from awa_lib._sql import Op
 
 __all__ = [
+    "Pulse",
     "Rescued",
     "age",
     "briefly",
@@ -46,6 +47,7 @@ R = TypeVar("R")
 PROMOTE_BATCH: Final = 4096
 RESCUE_BATCH: Final = 500
 _RUNNING_JOBS_PER_SEARCH: Final = 50_000
+_SHORTEST_GRACE_SECONDS: Final = 5.0
 _LOCK_MS: Final = 250
 # The server lets only one transaction at a time commit notifications.  That wait is for the disk,
 # not for somebody's lock: under many inserts it lasts for several flushes.
@@ -61,6 +63,32 @@ _REASONS: Final[dict[Cause, str]] = {
 
 
 @dataclass(frozen=True, slots=True)
+class Pulse:
+    """How often a worker process sends heartbeats, and how old the last one of a dead one is."""
+
+    interval_seconds: float
+    staleness_seconds: float
+
+    @property
+    def grace_seconds(self) -> float:
+        """Return the seconds in which a live worker renews its leases."""
+        return min(self.staleness_seconds, max(self.interval_seconds, _SHORTEST_GRACE_SECONDS))
+
+    @property
+    def longest_break_seconds(self) -> float:
+        """Return for how long the database may be silent before leases look stale because of it."""
+        staleness = self.staleness_seconds
+        return max(staleness - 2 * self.interval_seconds, staleness / 3)
+
+    def bounded(self) -> dict[str, float]:
+        """Return the parameters of a statement."""
+        return {
+            "interval_seconds": bounded(self.interval_seconds),
+            "staleness_seconds": bounded(self.staleness_seconds),
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class Rescued:
     """A job that was taken from an attempt."""
 
@@ -70,6 +98,9 @@ class Rescued:
     run_lease: int
     state: str
     error: str
+
+
+_NO_PULSE: Final = Pulse(0, 0)
 
 
 def promote(block: Block, limit: int = PROMOTE_BATCH, aside: Aside | None = None) -> Op[int]:
@@ -119,10 +150,17 @@ def check_writable() -> Op[None]:
         raise Unavailable("the server is read-only")
 
 
-def stale_ids(staleness_seconds: float) -> Op[list[int]]:
-    """Return the ids of running jobs whose last heartbeat is older."""
-    staleness = bounded(staleness_seconds)
-    return (yield from _search("stale_ids", Aside(), _RUNNING_JOBS_PER_SEARCH, staleness=staleness))
+@atomic
+def stale_ids(undeclared: Pulse) -> Op[dict[int, Pulse]]:
+    """Return the running jobs whose worker is presumed dead, by id, and the pulse of each worker.
+
+    A worker that declares none (of awa 0.5, or an older release) has the one that is given.
+    """
+    yield sql.maintenance("settle", milliseconds=_LOCK_MS)
+    rows = yield sql.maintenance(
+        "stale_ids", limit=_RUNNING_JOBS_PER_SEARCH, **undeclared.bounded()
+    )
+    return {job_id: Pulse(interval, staleness) for job_id, interval, staleness in rows}
 
 
 def overdue_ids() -> Op[list[int]]:
@@ -148,12 +186,18 @@ def free_ids(ids: Sequence[int]) -> Op[set[int]]:
 
 
 def rescue(
-    ids: Sequence[int], cause: Cause, staleness: float = 0, *, aside: Aside | None = None
+    ids: Sequence[int],
+    cause: Cause,
+    undeclared: Pulse = _NO_PULSE,
+    *,
+    silent: bool = False,
+    aside: Aside | None = None,
 ) -> Op[list[Rescued]]:
     """Rescue the jobs of a set that still need it, and those put aside before.
 
-    No limit of attempts is exceeded: a job on its last attempt fails, and so does a job that cannot
-    become retryable (its unique key is taken).
+    A heartbeat is stale by what the worker declares, else by ``undeclared``; with ``silent`` also
+    when two heartbeats are missing.  No limit of attempts is exceeded: a job on its last attempt
+    fails, and so does a job that cannot become retryable (its unique key is taken).
     """
     aside = Aside() if aside is None else aside
 
@@ -169,7 +213,8 @@ def rescue(
             cause=cause,
             error=error,
             failure=group_of_text(error).id,
-            staleness=bounded(staleness),
+            silent=silent,
+            **undeclared.bounded(),
             spent=because is not None,
         )
         return {row.id: row for row in rows.into(Rescued)}

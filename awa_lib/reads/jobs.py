@@ -10,6 +10,15 @@ from awa_lib._json import as_data, as_entries, as_members, dumps
 from awa_lib._sql import sql
 from awa_lib.errors import JobNotFound, ValidationError
 from awa_lib.filters import JobQuery
+from awa_lib.reads.attempts import (
+    FAULTLESS,
+    JobAttempt,
+    JobWorker,
+    attempts_of,
+    failed_attempt,
+    limit_of,
+    worker_of,
+)
 from awa_lib.states import CAN_RETRY_IN_AWA_05, ENDED, JobState
 from awa_lib.validation import int64_of
 
@@ -38,8 +47,6 @@ __all__ = [
 ]
 
 SORTS: Final = ("id", "run_at", "created_at", "attempted_at", "finalized_at", "priority", "attempt")
-# The current attempt of a job in one of these states has left no error.
-_FAULTLESS: Final = frozenset({"running", "waiting_external", "completed"})
 _NESTED: Final = frozenset({dict, list})
 
 
@@ -58,7 +65,7 @@ class JobRow:
     attempt: int
     """Attempts that have begun."""
     run_lease: int
-    """Counts the claims; an attempt that lost its job cannot end it."""
+    """The number of the claim; an attempt that lost its job cannot end it."""
     max_attempts: int
     run_at: datetime
     """Not before this moment."""
@@ -99,6 +106,8 @@ class JobSummary:
     can_cancel: bool
     error_count: int
     latest_error: dict[str, Any] | None
+    max_attempts: int
+    """The limit of the job, or the lower one of its kind, which is known from the last error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,11 +125,14 @@ class JobEvent:
 
 @dataclass(frozen=True, slots=True)
 class JobDump:
-    """A job with its summary and its events, oldest first."""
+    """A job with its summary, and its events and attempts, oldest first."""
 
     job: JobRow
     summary: JobSummary
     timeline: list[JobEvent]
+    attempts: list[JobAttempt]
+    worker: JobWorker | None
+    """The process that runs the job, or ran it last; None when that was not one of this release."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +173,8 @@ class JobRun:
     raw_error_entry: dict[str, Any] | None
     notes: list[str]
     """What is not known of it, in sentences."""
+    worker: str | None
+    """Host and process id; None when a worker of awa 0.5 or of an older release has run it."""
 
 
 def job_rows(*, sort: str = "-id", limit: int = 20, **query: Unpack[JobQuery]) -> Op[list[JobRow]]:
@@ -226,7 +240,7 @@ def job_rows_of(ids: Sequence[int]) -> Op[list[JobRow]]:
 
 
 def dump_job(job_id: int) -> Op[JobDump]:
-    """Return a job with its summary and its timeline.  Raises JobNotFound."""
+    """Return a job with its summary, timeline, attempts and worker.  Raises JobNotFound."""
     job = yield from job_row(job_id)
     summary = JobSummary(
         original_priority=job.metadata.get("_awa_original_priority", job.priority),
@@ -234,8 +248,10 @@ def dump_job(job_id: int) -> Op[JobDump]:
         can_cancel=job.state not in ENDED,
         error_count=len(job.errors),
         latest_error=job.errors[-1] if job.errors else None,
+        max_attempts=limit_of(job),
     )
-    return JobDump(job, summary, _timeline(job))
+    worker = yield from worker_of(job)
+    return JobDump(job, summary, _timeline(job), attempts_of(job, worker), worker)
 
 
 def dump_run(job_id: int, attempt: int | None = None) -> Op[JobRun]:
@@ -248,7 +264,9 @@ def dump_run(job_id: int, attempt: int | None = None) -> Op[JobRun]:
     entry = next((e for e in reversed(job.errors) if e.get("attempt") == chosen), None)
     if chosen == job.attempt:
         # A retry counts attempts from 1 again: an error of this number may be an older attempt's.
-        return _current_run(job, None if job.state in _FAULTLESS else entry)
+        worker = yield from worker_of(job)
+        entry = None if job.state in FAULTLESS else entry
+        return _current_run(job, entry, None if worker is None else worker.name)
     if not 0 < chosen < job.attempt:
         raise ValidationError(
             f"attempt {chosen} is not available for job {job_id}; current attempt is {job.attempt}",
@@ -264,7 +282,7 @@ def dump_run(job_id: int, attempt: int | None = None) -> Op[JobRun]:
     return _past_run(job, chosen, entry)
 
 
-def _current_run(job: JobRow, entry: dict[str, Any] | None) -> JobRun:
+def _current_run(job: JobRow, entry: dict[str, Any] | None, worker: str | None = None) -> JobRun:
     callback = Callback(*[getattr(job, field.name) for field in fields(Callback)])
     return JobRun(
         job_id=job.id,
@@ -285,17 +303,19 @@ def _current_run(job: JobRow, entry: dict[str, Any] | None) -> JobRun:
         callback=callback if callback != Callback(*[None] * 6) else None,
         raw_error_entry=entry,
         notes=[] if job.attempt else ["No attempt has begun; this is the job as it waits."],
+        worker=worker,
     )
 
 
 def _past_run(job: JobRow, attempt: int, entry: dict[str, Any]) -> JobRun:
+    known = failed_attempt(entry)
     return replace(
-        _current_run(job, entry),
+        _current_run(job, entry, known.worker),
         selected_attempt=attempt,
         selected_run_lease=None,
         source="error_history",
         state="failed" if entry.get("terminal") else "retryable",
-        started_at=None,
+        started_at=known.started_at,
         finished_at=_stamp(entry["at"]) if "at" in entry else None,
         error=entry.get("error"),
         terminal=bool(entry.get("terminal")),

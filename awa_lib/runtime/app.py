@@ -26,6 +26,7 @@ from awa_lib.runtime.leader import Leader
 from awa_lib.runtime.limits import Overflow
 from awa_lib.runtime.links import HEARTBEAT, Links, within
 from awa_lib.runtime.listener import Listener
+from awa_lib.runtime.own_process import OwnProcess
 from awa_lib.runtime.policies import Policies
 from awa_lib.runtime.publisher import Publisher
 from awa_lib.runtime.scheduler import Declarer
@@ -70,11 +71,11 @@ class Runtime:
         schedules: Sequence[Schedule],
         registry: Registry,
     ) -> None:
-        self._options = options
-        self._handlers = handlers
+        self._options, self._handlers = options, handlers
         self._supervisor = Supervisor()
         links = Links(dsn)
         self._links, self._outage = links, links.outage
+        self._process = OwnProcess(links.publisher, options)
         self._events = events = Events(registry, handlers, links.publisher)
         self._completer = Completer(links.ends, events, EndCounts(links.publisher), self._ended)
         self._executor = Executor(
@@ -96,7 +97,7 @@ class Runtime:
         )
         self._declarer = Declarer(links.publisher, schedules)
         self._publisher = Publisher(
-            links.publisher,
+            self._process,
             self.snapshot,
             queues=described(self._dispatchers, queue_descriptors),
             kinds=described(handlers, kind_descriptors),
@@ -134,6 +135,7 @@ class Runtime:
 
     def _make_status(self) -> Status:
         return Status(
+            instance_id=self._process.instance_id,
             options=self._options,
             kinds=sorted(self._handlers),
             outage=self._outage,
@@ -154,6 +156,7 @@ class Runtime:
             executor=self._executor,
             completer=self._completer,
             overflow=overflow,
+            leases=self._process.leases,
             listening=self._listener.listens,
         )
 

@@ -67,6 +67,8 @@ class Outcome:
     """What the log says instead of an error that may quote the args."""
     group: Group | None = None
     """The failure that its exception belongs to."""
+    limit: int | None = field(default=None, compare=False)
+    """The most attempts of its kind, where that is less than those of the job."""
 
     @property
     def failure(self) -> Group | None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from typing import TYPE_CHECKING, Final
 
 from awa_lib.errors import AwaError
 from awa_lib.logs import Logger
 from awa_lib.ops.failures import EndCount, Sighting, count_ends
+from awa_lib.runtime import identity
 from awa_lib.runtime.links import within
 from awa_lib.runtime.supervisor import Duty
 from awa_lib.telemetry.failures import OTHERS, Group, group_of_text
@@ -38,7 +38,6 @@ _OUTCOMES: Final = {
     "scheduled": "snoozed",
 }
 _OTHERS: Final = Group(OTHERS, "", "failures beyond the number that is kept")
-_VERSION_LENGTH: Final = 200
 
 # Minute (of the monotonic clock), queue, kind, outcome, failure.
 _Key = tuple[int, str, str, str, str]
@@ -57,7 +56,7 @@ class EndCounts:
         self._ends: dict[_Key, int] = {}
         self._seen: dict[str, Sighting] = {}
         self._dropped = 0
-        self._version = os.environ.get("AWA_APP_VERSION", "")[:_VERSION_LENGTH] or None
+        self._version = identity.app_version()
         self.duty = Duty("end counts", self._write, seconds=_SECONDS, pause=link.pause_after)
 
     def ended(self, done: Sequence[End]) -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from awa_lib._sql import Op
     from awa_lib.config import QueueOptions, WorkerOptions
+    from awa_lib.ops.leases import Leases
     from awa_lib.runtime.completer import Completer
     from awa_lib.runtime.executor import Executor
     from awa_lib.runtime.limits import Overflow
@@ -44,7 +45,7 @@ _QUIET_LOOKS_PER_SECOND: Final = 50.0
 _LONGEST_POLL_SECONDS: Final = 30.0
 # A server that has not noticed the loss may still carry out a claim whose answer was lost.  Its
 # jobs are searched for at these seconds after the loss.
-_SEARCH_SECONDS: Final = (0.0, 1.0, 3.0, 10.0, 30.0, 60.0)
+_SEARCH_SECONDS: Final = (0.0, 1.0, 3.0, 6.0, 10.0, 30.0, 60.0)
 
 
 class Dispatcher:
@@ -69,6 +70,7 @@ class Dispatcher:
         executor: Executor,
         completer: Completer,
         overflow: Overflow | None,
+        leases: Leases,
         listening: Callable[[str], bool],
     ) -> None:
         self.queue = queue
@@ -80,6 +82,7 @@ class Dispatcher:
         self._link = link
         self._executor = executor
         self._completer = completer
+        self._leases = leases
         self._listening = listening
         self._bucket = TokenBucket(queue.rate_limit) if queue.rate_limit else None
         self.workers = 1
@@ -220,7 +223,7 @@ class Dispatcher:
 
     async def _leased(self, make: Callable[[int], Op[R]]) -> R:
         """Run a claim with a lease of its own; keep the lease when the answer is lost."""
-        lease, self._lease = self._lease or claims.new_lease(), None
+        lease, self._lease = self._lease or self._leases.next(), None
         try:
             answer = await self._link.run(make(lease))
         except BaseException as error:
@@ -306,7 +309,7 @@ class Dispatcher:
         return 0
 
     async def _wait_for_work(self) -> None:
-        self._lease = claims.new_lease()
+        self._lease = self._leases.next()
         seconds = self._poll_seconds() * random.uniform(0.9, 1.1)
         if self._unanswered:
             seconds = min(seconds, 1.0)

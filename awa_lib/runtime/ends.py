@@ -12,6 +12,7 @@ from awa_lib.errors import AwaError, DatabaseError, SchemaMismatch, UniqueConfli
 from awa_lib.logs import Logger
 from awa_lib.ops import claims
 from awa_lib.ops.inserts import insert_free
+from awa_lib.runtime import identity
 from awa_lib.runtime.context import Outcome
 
 if TYPE_CHECKING:
@@ -98,6 +99,7 @@ def finish_all(part: Iterable[End], *, skip_locked: bool) -> Op[Missed]:
     else:
         op = claims.finish_attempts(
             [(end.attempt, end.outcome) for end in ends if end.outcome is not None],
+            by=identity.of_errors(),
             skip_locked=skip_locked,
         )
     return _with_follow_ups(op, attempts)
@@ -149,11 +151,14 @@ def _finish(attempt: Attempt, outcome: Outcome | None) -> Op[Missed]:
             extra=fields,
         )
         failed = [(attempt, Outcome("failed", reason))]
-        return (yield from claims.finish_attempts(failed, skip_locked=True))
+        return (
+            yield from claims.finish_attempts(failed, by=identity.of_errors(), skip_locked=True)
+        )
 
 
 @atomic  # a savepoint, so that a transaction with follow-ups goes on after a conflict
 def _end(attempt: Attempt, outcome: Outcome | None) -> Op[Missed]:
     if outcome is None:
         return (yield from claims.finish_completed([attempt], skip_locked=True))
-    return (yield from claims.finish_attempts([(attempt, outcome)], skip_locked=True))
+    ended = [(attempt, outcome)]
+    return (yield from claims.finish_attempts(ended, by=identity.of_errors(), skip_locked=True))

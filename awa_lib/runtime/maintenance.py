@@ -16,9 +16,10 @@ from awa_lib.ops import maintenance as ops
 from awa_lib.ops.apart import Aside
 from awa_lib.ops.audit import forget_audit
 from awa_lib.ops.failures import FORGET_BATCH, forget_ends, forget_failures
+from awa_lib.ops.processes import forget_processes
 from awa_lib.reads.overviews import declared_kinds, list_queues
 from awa_lib.reads.policies import list_queue_policies
-from awa_lib.runtime.rescues import Contact, Rescues, longest_break
+from awa_lib.runtime.rescues import Contact, Rescues
 from awa_lib.runtime.scheduler import Scheduler
 from awa_lib.runtime.supervisor import Duty
 from awa_lib.telemetry import metrics
@@ -83,7 +84,7 @@ class Maintenance:
         long: Link,
         on_rescued: Callable[[list[Rescued]], None],
     ) -> None:
-        self._contact = Contact(short, longest_break(options))
+        self._contact = Contact(short)
         self._long = long
         self._options = options
         self._aside: defaultdict[str, Aside] = defaultdict(Aside)
@@ -138,6 +139,7 @@ class Maintenance:
         unseen = options.descriptor_retention_days * _DAY
         await self._step("descriptors", ops.briefly(ops.forget(unseen)))
         await self._step("signatures", ops.briefly(ops.forget_signatures()))
+        await self._step("worker processes", ops.briefly(forget_processes()))
         if options.audit_retention_days:
             days = round(bounded(options.audit_retention_days * _DAY) / _DAY)
             await self._step("audit log", ops.briefly(forget_audit(days)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 import traceback
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypedDict
 
 from awa_lib.errors import AwaError, TerminalError
 from awa_lib.logs import Logger
@@ -31,6 +31,13 @@ _CALLERS: Final = frozenset({"awa_lib", "asyncio", "concurrent", "threading"})
 _TEXT_LIMIT: Final = 16_000
 _RANDOM: Final = random.Random()
 _RESULTS: Final = (RetryAfter, Snooze, Cancel, WaitForCallback)
+
+
+class _Said(TypedDict):
+    error_type: str | None
+    group: Group | None
+    cause: BaseException | None
+    limit: int | None
 
 
 def of_result(attempt: Attempt, result: object) -> Outcome | None:
@@ -100,10 +107,11 @@ def of_failure(
     name = None if error is None else _name(error)
     cause = error if cause is None else cause
     group = None if error is None or name is None else _group(error, name)
+    limit = attempt.max_attempts if attempt.max_attempts < attempt.job.max_attempts else None
+    said: _Said = {"error_type": name, "group": group, "cause": cause, "limit": limit}
     if attempt.is_last:
-        return Outcome("failed", message, error_type=name, group=group, cause=cause)
-    delay = _delay(attempt, error)
-    return Outcome("retryable", message, delay=delay, error_type=name, group=group, cause=cause)
+        return Outcome("failed", message, **said)
+    return Outcome("retryable", message, delay=_delay(attempt, error), **said)
 
 
 def _group(error: BaseException, name: str) -> Group:

@@ -1,4 +1,4 @@
-"""Publish this process: its row in the fleet's table and its descriptors."""
+"""Publish this process: its rows in the tables of the fleet, and its descriptors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from awa_lib.descriptors import Descriptor
     from awa_lib.ops.runtime import InstanceSnapshot
-    from awa_lib.runtime.links import Link
+    from awa_lib.runtime.own_process import OwnProcess
 
 __all__ = ["Publisher"]
 
@@ -26,14 +26,15 @@ class Publisher:
 
     def __init__(
         self,
-        link: Link,
+        process: OwnProcess,
         snapshot: Callable[[], InstanceSnapshot],
         *,
         queues: Mapping[str, Descriptor],
         kinds: Mapping[str, Descriptor],
     ) -> None:
-        self._link = link
+        self._link = process.link
         self._snapshot = snapshot
+        self._process = process
         self._queues = queues
         self._kinds = kinds
         self._queue_hashes = {name: d.hash for name, d in queues.items()}
@@ -57,12 +58,14 @@ class Publisher:
             return
         try:
             await self._publish_instance()
+            await self._process.stop()
         except AwaError as error:
             logger.debug(
                 "the last snapshot of this worker was not written", extra={"error": str(error)}
             )
 
     async def _publish(self) -> None:
+        await self._process.keep()
         await self._publish_instance()
         await self._link.run(ops.sync_descriptors(self._queues, self._kinds))
 

@@ -4,6 +4,8 @@ After an outage every lease looks stale although its worker is alive: it could n
 the start of a term, and whenever the database comes back, the first rescue waits until live workers
 had time to write; likewise after the server was read-only or the whole table locked.  The same
 holds for a row that was locked: the heartbeat of its owner waited for the same lock.
+
+How long that is, and when a lease is stale, each process declares for its own jobs.
 """
 
 from __future__ import annotations
@@ -14,34 +16,39 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from awa_lib.errors import AwaError, Unavailable
 from awa_lib.ops import maintenance as ops
 from awa_lib.ops.apart import Aside
+from awa_lib.ops.maintenance import Pulse
 from awa_lib.telemetry import metrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from collections.abc import Set as AbstractSet
 
     from awa_lib._sql import Op
     from awa_lib.config import WorkerOptions
     from awa_lib.ops.maintenance import Cause, Rescued
     from awa_lib.runtime.links import Link
 
-__all__ = ["Contact", "Rescues", "grace", "longest_break"]
+__all__ = ["Contact", "Rescues"]
 
 R = TypeVar("R")
 
-_SHORTEST_GRACE_SECONDS: Final = 5.0
+_DEADLINE_GRACE_SECONDS: Final = 5.0
+# Breaks that no staleness is short enough to notice.
+_SHORT_BREAK_SECONDS: Final = 0.1
+# A look reads every running job; of a huge fleet it takes at most a twentieth of the time.
+_REST_PER_LOOK: Final = 20
 _BATCHES_PER_ROUND: Final = 20
 
 
 class Contact:
-    """A connection, and since when it has answered without an interruption."""
+    """A connection, since when it has answered, and the breaks between its answers."""
 
-    def __init__(
-        self, link: Link, longest_break: float, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, link: Link, clock: Callable[[], float] = time.monotonic) -> None:
         self._link = link
-        self._longest_break = longest_break
         self._clock = clock
         self._since = self._answered = clock()
+        # When each ended and how long it was, each longer than all after it.
+        self._breaks: list[tuple[float, float]] = []
         self._lost = False
 
     async def run(self, op: Op[R]) -> R:
@@ -52,16 +59,23 @@ class Contact:
             self._lost = True
             raise
         now = self._clock()
-        # A server that was stopped and resumed answers late, without an error.
-        if self._lost or now - self._answered > self._longest_break:
+        if self._lost:
             self._since, self._lost = now, False
+            self._breaks.clear()
+        # A server that was stopped and resumed answers late, without an error.
+        elif (seconds := now - self._answered) > _SHORT_BREAK_SECONDS:
+            while self._breaks and self._breaks[-1][1] <= seconds:
+                self._breaks.pop()
+            self._breaks.append((now, seconds))
         self._answered = now
         return result
 
-    @property
-    def seconds(self) -> float:
-        """Return for how long the connection has answered."""
-        return 0.0 if self._lost else self._clock() - self._since
+    def seconds(self, longest_break: float) -> float:
+        """Return for how long it has answered without a longer break."""
+        if self._lost:
+            return 0.0
+        ended = (end for end, seconds in self._breaks if seconds > longest_break)
+        return self._clock() - max([self._since, *ended])
 
 
 class Rescues:
@@ -78,10 +92,14 @@ class Rescues:
         self._contact = contact
         self._on_rescued = on_rescued
         self._clock = clock
-        self._staleness = options.heartbeat_staleness_ms / 1000
-        # Whoever has missed a heartbeat by so much does not run the job any more.
-        self._silence = min(self._staleness, 2 * options.heartbeat_interval_ms / 1000)
-        self._grace = grace(options)
+        self._pulse = Pulse(
+            options.heartbeat_interval_ms / 1000, options.heartbeat_staleness_ms / 1000
+        )
+        # Of workers that declare none.
+        self._undeclared = Pulse(
+            options.undeclared_interval_ms / 1000, options.undeclared_staleness_ms / 1000
+        )
+        self._look_seconds = options.heartbeat_rescue_interval_ms / 1000
         # Since when every check of the leases has succeeded and heartbeats could be written.
         self._writable_since: float | None = clock()
         self._aside: dict[Cause, Aside] = {
@@ -92,39 +110,48 @@ class Rescues:
         # Stale jobs whose row was locked: since when it is free, None while it is locked.
         self._freed_at: dict[int, float | None] = {}
 
-    async def stale(self) -> None:
-        """Rescue jobs whose worker is presumed dead."""
+    async def stale(self) -> float | None:
+        """Rescue jobs whose worker is presumed dead; return the pause after a look that is dear."""
         try:
             await self._contact.run(ops.check_writable())
-            found = await self._contact.run(ops.stale_ids(self._staleness))
+            looked = self._clock()
+            found = await self._contact.run(ops.stale_ids(self._undeclared))
         except AwaError:
             self._writable_since = None
             raise
+        rest = (self._clock() - looked) * _REST_PER_LOOK
         # Only now: the queries themselves may have waited for the database.
         if self._writable_since is None:
             self._writable_since = self._clock()
-        if min(self._contact.seconds, self._writable_seconds) < self._grace:
-            return
-        stale = set(found)
-        await self._note_freed(stale)
+        stale = {
+            job_id: pulse.grace_seconds
+            for job_id, pulse in found.items()
+            if self._answered_for(pulse) >= pulse.grace_seconds
+        }
+        await self._note_freed(stale.keys())
         now = self._clock()
         waiting = {
             job_id
             for job_id, freed in self._freed_at.items()
-            if freed is None or now - freed < self._grace
+            if freed is None or now - freed < stale[job_id]
         }
         # A row that was locked for a moment only is put aside, to be tried again without a grace.
         self._aside["heartbeat"].drop(sorted(waiting))
-        chosen = sorted(stale - waiting)
-        await self._rescue(chosen, "heartbeat", self._staleness, self._aside["heartbeat"])
+        chosen = sorted(stale.keys() - waiting)
+        await self._rescue(chosen, "heartbeat", self._aside["heartbeat"])
         await self._note_locked(chosen)
+        return rest if rest > self._look_seconds else None
+
+    def _answered_for(self, pulse: Pulse) -> float:
+        """Return for how long workers with this pulse could write heartbeats in time."""
+        return min(self._contact.seconds(pulse.longest_break_seconds), self._writable_seconds)
 
     @property
     def _writable_seconds(self) -> float:
         since = self._writable_since
         return 0.0 if since is None else self._clock() - since
 
-    async def _note_freed(self, stale: set[int]) -> None:
+    async def _note_freed(self, stale: AbstractSet[int]) -> None:
         """Note which rows that were locked are free now."""
         self._freed_at = {id_: freed for id_, freed in self._freed_at.items() if id_ in stale}
         if new := stale - self._freed_at.keys():
@@ -153,48 +180,38 @@ class Rescues:
         A job whose worker also missed its heartbeats was not too slow: that counts as a crash.
         """
         found = await self._contact.run(ops.overdue_ids())
-        if min(self._contact.seconds, self._writable_seconds) >= min(
-            self._grace, _SHORTEST_GRACE_SECONDS
+        if self._answered_for(self._pulse) >= min(
+            self._pulse.grace_seconds, _DEADLINE_GRACE_SECONDS
         ):
             # Those whose worker lives stay, and must not be put aside for that.
             passed_over = Aside(self._clock)
-            crashed = await self._rescue(found, "heartbeat", self._silence, passed_over)
+            crashed = await self._rescue(found, "heartbeat", passed_over, silent=True)
             left = [job_id for job_id in found if job_id not in crashed]
-            await self._rescue(left, "deadline", 0, self._aside["deadline"])
+            await self._rescue(left, "deadline", self._aside["deadline"])
 
     async def callback(self) -> float | None:
         """Rescue waiting jobs whose callback timed out."""
         for _ in range(_BATCHES_PER_ROUND):
             aside = self._aside["callback"]
             ids = await self._contact.run(ops.expired_callback_ids(aside))
-            await self._rescue(ids, "callback", 0, aside)
+            await self._rescue(ids, "callback", aside)
             if len(ids) < ops.RESCUE_BATCH:
                 return None
         return 0.0
 
     async def _rescue(
-        self, ids: Sequence[int], cause: Cause, staleness: float, aside: Aside
+        self, ids: Sequence[int], cause: Cause, aside: Aside, *, silent: bool = False
     ) -> set[int]:
         """Rescue in batches, and return which; other duties use the connection between them."""
         all_rescued: set[int] = set()
         # Those aside are tried again also when no others are found.
         for start in range(0, max(len(ids), bool(len(aside))), ops.RESCUE_BATCH):
             batch = ids[start : start + ops.RESCUE_BATCH]
-            rescued = await self._contact.run(ops.rescue(batch, cause, staleness, aside=aside))
+            rescued = await self._contact.run(
+                ops.rescue(batch, cause, self._undeclared, silent=silent, aside=aside)
+            )
             metrics.rescued("callback_timeout" if cause == "callback" else cause, len(rescued))
             if rescued:
                 all_rescued.update(job.id for job in rescued)
                 self._on_rescued(rescued)
         return all_rescued
-
-
-def grace(options: WorkerOptions) -> float:
-    """Return the seconds in which every live worker renews its leases."""
-    staleness = options.heartbeat_staleness_ms / 1000
-    return min(staleness, max(options.heartbeat_interval_ms / 1000, _SHORTEST_GRACE_SECONDS))
-
-
-def longest_break(options: WorkerOptions) -> float:
-    """Return how long the database may be silent before leases can look stale because of it."""
-    staleness = options.heartbeat_staleness_ms / 1000
-    return max(staleness - 2 * options.heartbeat_interval_ms / 1000, staleness / 3)

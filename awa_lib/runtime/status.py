@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
-import uuid
 from datetime import UTC, datetime
-from functools import cache
-from importlib import metadata
 from typing import TYPE_CHECKING, Any, Final
 
 from awa_lib.errors import AwaError
 from awa_lib.ops.runtime import InstanceSnapshot
 from awa_lib.reads.health import available_counts
+from awa_lib.runtime import identity
 from awa_lib.runtime.health import HealthCheck, QueueHealth
 
 if TYPE_CHECKING:
@@ -30,15 +27,6 @@ if TYPE_CHECKING:
 __all__ = ["Status", "idle_health"]
 
 _HEALTH_SECONDS: Final = 2.0
-
-
-@cache
-def version() -> str:
-    """Return the version of this distribution, as the fleet's table shows it."""
-    try:
-        return metadata.version("awa-toolkit")
-    except metadata.PackageNotFoundError:
-        return "unknown"
 
 
 def idle_health(*, connected: bool) -> HealthCheck:
@@ -60,6 +48,7 @@ class Status:
     def __init__(
         self,
         *,
+        instance_id: str,
         options: WorkerOptions,
         kinds: Sequence[str],
         outage: Outage,
@@ -79,7 +68,7 @@ class Status:
         self._heartbeat = heartbeat
         self._leader = leader
         self._link = link
-        self._instance = str(uuid.uuid4())
+        self._instance = instance_id
         self._asked: asyncio.Task[dict[str, int] | None] | None = None
         self._started_at = datetime.now(UTC)
 
@@ -88,9 +77,9 @@ class Status:
         connected = not self._outage.any
         return InstanceSnapshot(
             instance_id=self._instance,
-            hostname=os.environ.get("HOSTNAME") or socket.gethostname(),
+            hostname=identity.hostname(),
             pid=os.getpid(),
-            version=version(),
+            version=identity.version(),
             started_at=self._started_at,
             healthy=connected and not self._supervisor.troubled and not shutting_down,
             postgres_connected=connected,

@@ -50,6 +50,7 @@ _WRITTEN: Final = (
     "queue_state_counts",
     "runtime_instances",
     "toolkit_counts",
+    "worker_processes",
 )
 # Entries of the audit log are inserted, never updated or deleted.  The server fills in the other
 # columns: the time, the user and the address.

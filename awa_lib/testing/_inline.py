@@ -7,8 +7,8 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any, Final
 
 from awa_lib._sql import sql
-from awa_lib.ops.claims import new_lease
 from awa_lib.ops.jobs import get_job
+from awa_lib.ops.leases import new_lease
 from awa_lib.testing._clients import Door, either, handlers_of, perform
 from awa_lib.testing._work import DEADLINE_SECONDS, run_claimed
 

@@ -12,6 +12,7 @@ from awa_lib._sql import sql
 from awa_lib.errors import ValidationError
 from awa_lib.ops import claims
 from awa_lib.ops.jobs import get_job
+from awa_lib.ops.leases import new_lease
 from awa_lib.runtime.callbacks import Callbacks
 from awa_lib.runtime.calls import DROPPED, attempt_of, outcome_of
 from awa_lib.runtime.context import wait_in_thread
@@ -144,7 +145,7 @@ def chosen(handlers: Mapping[str, Handler], kind: str | None) -> Mapping[str, Ha
 
 def _claim_next(kinds: Sequence[str], queue: str | None) -> Op[Rows]:
     """Find the next job over all queues, then claim in its queue and kind as a worker does."""
-    lease = claims.new_lease()
+    lease = new_lease()
     while found := (yield sql.testing("next_job", kinds=list(kinds), queue=queue)):
         name, kind = found[0]
         # No row if a worker or another test was quicker: try the next job.

@@ -14,7 +14,8 @@
 -- table (seen: planned while the table was empty, 4,800 jobs a second instead of 30,000).  The
 -- values of an id are found by its place among the sorted ids (width_bucket, a binary search).
 --
--- A lease is a number that no other claim has; all rows of a claim share it.
+-- A lease is a number that no other claim has; all rows of a claim share it.  It names the process
+-- that has claimed: awa_lib/ops/leases.py.
 
 -- name: claim_kind
 -- Claim jobs of one kind: most urgent first, oldest first.  Locks only what it takes
@@ -282,8 +283,11 @@ WITH owned AS MATERIALIZED (
                coalesce(j.errors, '{}') || CASE
                    WHEN given.error <> 'null'::jsonb
                     AND (given.target = goal.target OR goal.target = 'failed')
-                   THEN ARRAY[given.error || jsonb_build_object('attempt', j.attempt, 'at', to_char(
-                       now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"'))]
+                   THEN ARRAY[given.error || jsonb_build_object(
+                       'attempt', j.attempt, 'started', to_char(
+                           j.attempted_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"'),
+                       'at', to_char(
+                           now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"'))]
                    ELSE '{}' END,
                CASE WHEN goal.target <> 'completed'
                     THEN nullif(given.progress, 'null'::jsonb) END,
@@ -335,8 +339,11 @@ WITH owned AS MATERIALIZED (
            attempted_at, CASE WHEN given.target = 'retryable' THEN now() ELSE finalized_at END,
            created_at, coalesce(errors, '{}') || CASE
                WHEN given.error <> 'null'::jsonb
-               THEN ARRAY[given.error || jsonb_build_object('attempt', attempt, 'at', to_char(
-                   now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"'))]
+               THEN ARRAY[given.error || jsonb_build_object(
+                   'attempt', attempt, 'started', to_char(
+                       attempted_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"'),
+                   'at', to_char(
+                       now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"'))]
                ELSE '{}' END,
            metadata - '{_awa_callbacks,_awa_callback_result,_awa_reenter}'::text[],
            tags, unique_key, unique_states,

@@ -65,3 +65,9 @@ coalesce(d.last_seen_at + make_interval(secs => greatest(
     3 * d.sync_interval_ms / 1000.0, 30)) < now(), false) AS descriptor_stale,
 coalesce(declared.versions, 0) > 1 AS descriptor_mismatch,
 coalesce(declared.instances, 0) AS live_instances
+
+-- columns: pulse
+-- awa_lib.ops.maintenance.Pulse: what a row p of awa.worker_processes declares, or the leader's own
+-- where there is none.
+coalesce(max(p.heartbeat_interval_ms) / 1000, :interval_seconds::float8) AS interval_seconds,
+coalesce(max(p.heartbeat_staleness_ms) / 1000, :staleness_seconds::float8) AS staleness_seconds

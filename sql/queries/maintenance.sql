@@ -78,24 +78,36 @@ WHERE id = ANY(ARRAY(
 LOCK TABLE awa.jobs_hot IN ROW EXCLUSIVE MODE
 
 -- name: stale_ids
--- Running jobs whose worker is presumed dead.  There are no more running jobs than the fleet has
+-- Running jobs whose worker is presumed dead: each is judged by the staleness that the process of
+-- its lease declares, or by the given one.  There are no more running jobs than the fleet has
 -- slots; they are read from their own index, awa_jobs_hot_running_by_queue, one step per job, so
--- that no statistics make a bitmap, a sort or a scan of the table look cheaper.  No lock.
-WITH RECURSIVE walk (queue, id, found) AS (
-    (SELECT queue, id, heartbeat_at < now() - make_interval(secs => :staleness::float8)
+-- that no statistics make a bitmap, a sort or a scan of the table look cheaper.  No lock; processes
+-- by primary key.
+WITH RECURSIVE walk (queue, id, run_lease, attempted_at, heartbeat_at) AS (
+    (SELECT queue, id, run_lease, attempted_at, heartbeat_at
      FROM awa.jobs_hot
      WHERE state = 'running' ORDER BY queue, id LIMIT 1)
     UNION ALL
-    SELECT next.queue, next.id, next.found
+    SELECT next.*
     FROM walk
     CROSS JOIN LATERAL (
-        SELECT queue, id, heartbeat_at < now() - make_interval(secs => :staleness::float8) AS found
+        SELECT queue, id, run_lease, attempted_at, heartbeat_at
         FROM awa.jobs_hot
         WHERE state = 'running' AND (queue, id) > (walk.queue, walk.id)
         ORDER BY queue, id LIMIT 1
     ) AS next
 )
-SELECT id FROM walk WHERE found ORDER BY id LIMIT :limit::int
+SELECT j.id, pulse.interval_seconds, pulse.staleness_seconds
+FROM walk AS j
+CROSS JOIN LATERAL (
+    SELECT :pulse.*
+    FROM awa.worker_processes AS p
+    WHERE p.number = j.run_lease >> 29 AND j.run_lease & 511 = 0 AND j.run_lease > 0
+      AND j.attempted_at BETWEEN p.started_at AND coalesce(p.stopped_at, 'infinity')
+) AS pulse
+WHERE j.heartbeat_at < now() - make_interval(secs => pulse.staleness_seconds)
+ORDER BY j.id
+LIMIT :limit::int
 
 -- name: overdue_ids
 -- Running jobs past their deadline, read in the same way.
@@ -140,26 +152,37 @@ FOR UPDATE SKIP LOCKED
 -- name: rescue
 -- Take jobs away from attempts that cannot end them.  With attempts left they become retryable
 -- (at once after a stale heartbeat, otherwise after the backoff), else failed.  The condition is
--- tested again under the lock: a job with a new heartbeat stays.  spent fails all of them.
+-- tested again under the lock: a job with a new heartbeat stays.  spent fails all of them.  silent
+-- takes two missed heartbeats for a dead worker, instead of the staleness.
 --
 -- A dead worker is no failure of the job: the attempt is not counted, but the crash is, in the
 -- metadata.  After least(max_attempts, 5) crashes the job fails.  (Metadata that is not an object
 -- cannot hold the count: then the attempt counts.)  The journal of callbacks is kept only after a
 -- dead worker, for the next attempt.
 WITH locked AS MATERIALIZED (
-    SELECT id, attempt, max_attempts, metadata
-    FROM awa.jobs_hot
+    SELECT id, attempt, max_attempts, metadata, run_lease, attempted_at, heartbeat_at
+    FROM awa.jobs_hot AS j
     WHERE id = ANY(ARRAY(SELECT unnest(:ids::bigint[])))
       AND CASE :cause::text
           WHEN 'heartbeat' THEN state::text = 'running'
-              AND heartbeat_at < now() - make_interval(secs => :staleness::float8)
+              AND heartbeat_at < now() - make_interval(secs => (
+                  SELECT CASE WHEN :silent::boolean
+                      THEN least(pulse.staleness_seconds, 2 * pulse.interval_seconds)
+                      ELSE pulse.staleness_seconds END
+                  FROM (
+                      SELECT :pulse.*
+                      FROM awa.worker_processes AS p
+                      WHERE p.number = j.run_lease >> 29 AND j.run_lease & 511 = 0 AND j.run_lease > 0
+                        AND j.attempted_at
+                            BETWEEN p.started_at AND coalesce(p.stopped_at, 'infinity')
+                  ) AS pulse))
           WHEN 'deadline' THEN state::text = 'running' AND deadline_at < now()
           ELSE state::text = 'waiting_external' AND callback_timeout_at < now()
       END
     ORDER BY id
     FOR UPDATE SKIP LOCKED
 ), counted AS MATERIALIZED (
-    SELECT id, attempt, max_attempts,
+    SELECT id, attempt, max_attempts, run_lease, attempted_at, heartbeat_at,
            CASE WHEN :cause::text = 'heartbeat' AND jsonb_typeof(metadata) = 'object' THEN
                1 + CASE WHEN metadata ->> '_awa_crashes' ~ '^[0-9]{1,4}$'
                         THEN (metadata ->> '_awa_crashes')::int ELSE 0 END
@@ -170,9 +193,20 @@ WITH locked AS MATERIALIZED (
            jsonb_strip_nulls(jsonb_build_object(
                'error', :error::text || CASE WHEN fatal AND crashes > 1
                    THEN '; its worker died ' || crashes || ' times while it ran' ELSE '' END,
-               'failure', :failure::text, 'attempt', attempt, 'crash', crashes, 'at', to_char(
+               'failure', :failure::text, 'attempt', attempt, 'crash', crashes,
+               'worker', w.worker, 'app_version', w.app_version, 'started', to_char(
+                   attempted_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"'),
+               'heartbeat', CASE WHEN :cause::text = 'heartbeat' THEN to_char(
+                   heartbeat_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"') END,
+               'at', to_char(
                    now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"'))) AS entry
     FROM counted
+    LEFT JOIN LATERAL (
+        SELECT p.hostname || ':' || p.pid AS worker, p.app_version
+        FROM awa.worker_processes AS p
+        WHERE p.number = run_lease >> 29 AND run_lease & 511 = 0
+          AND attempted_at BETWEEN p.started_at AND coalesce(p.stopped_at, 'infinity')
+    ) AS w ON true
     CROSS JOIN LATERAL (
         SELECT CASE WHEN crashes IS NULL THEN attempt >= max_attempts
                     ELSE crashes >= least(max_attempts, 5) END
@@ -338,6 +372,20 @@ DELETE FROM awa.runtime_instances WHERE instance_id = ANY(ARRAY(
     SELECT instance_id FROM awa.runtime_instances
     WHERE last_seen_at < now() - interval '24 hours'
     FOR UPDATE SKIP LOCKED))
+
+-- name: forget_processes
+-- Delete worker processes not seen for 30 days, a batch at a time.  Index
+-- awa_worker_processes_seen.
+WITH gone AS (
+    DELETE FROM awa.worker_processes WHERE number = ANY(ARRAY(
+        SELECT number FROM awa.worker_processes
+        WHERE last_seen_at < now() - interval '30 days'
+        ORDER BY last_seen_at
+        LIMIT :limit::int
+        FOR UPDATE SKIP LOCKED))
+    RETURNING number
+)
+SELECT count(*) AS deleted FROM gone
 
 -- name: forget_bulk_operations
 -- Delete bulk operations that ended a month ago.

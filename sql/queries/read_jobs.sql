@@ -80,3 +80,10 @@ SELECT :job_row.*
 FROM awa.jobs
 WHERE id = ANY (:ids::bigint[])
 ORDER BY id
+
+-- name: get_worker
+-- The process that a lease names, if it ran when the attempt began.  No lock; primary key.
+SELECT hostname, pid, version, app_version, started_at, stopped_at
+FROM awa.worker_processes
+WHERE number = :lease::bigint >> 29 AND :lease::bigint & 511 = 0
+  AND :attempted_at::timestamptz BETWEEN started_at AND coalesce(stopped_at, 'infinity')

@@ -24,6 +24,34 @@ SET last_seen_at = excluded.last_seen_at, healthy = excluded.healthy,
     queues = excluded.queues, queue_descriptor_hashes = excluded.queue_descriptor_hashes,
     job_kind_descriptor_hashes = excluded.job_kind_descriptor_hashes
 
+-- name: keep_process
+-- Insert the row of this process, or write that it lives when that was written more than an hour
+-- ago; returns when the process started.  No row: the number is that of another process.
+WITH known AS (
+    SELECT started_at FROM awa.worker_processes
+    WHERE number = :number::int AND instance_id = :instance_id::uuid
+      AND last_seen_at > now() - interval '1 hour'
+), kept AS (
+    INSERT INTO awa.worker_processes AS p (
+        number, instance_id, hostname, pid, version, app_version, heartbeat_interval_ms,
+        heartbeat_staleness_ms, started_at, last_seen_at
+    )
+    SELECT :number::int, :instance_id::uuid, :hostname::text, :pid::int, :version::text,
+           :app_version::text, :heartbeat_interval_ms::float8, :heartbeat_staleness_ms::float8,
+           coalesce(:started_at::timestamptz, now()), now()
+    WHERE NOT EXISTS (SELECT FROM known)
+    ON CONFLICT (number) DO UPDATE SET last_seen_at = now()
+    WHERE p.instance_id = excluded.instance_id
+    RETURNING started_at
+)
+SELECT started_at FROM known UNION ALL SELECT started_at FROM kept
+
+-- name: stop_process
+-- Write that this process has ended as it should.
+UPDATE awa.worker_processes
+SET stopped_at = now(), last_seen_at = now()
+WHERE number = :number::int AND instance_id = :instance_id::uuid
+
 -- name: sync_queue_descriptors
 -- Insert or update the descriptors of this process's queues; updated_at changes only with the hash.
 -- All workers of a fleet share a row: one that was renewed within half an interval is not touched,

@@ -16,7 +16,7 @@ MODELS = sorted(FORMAL.glob("*.pml"))
 PAGES = "\n".join(path.read_text() for path in sorted(FORMAL.glob("*.md")))
 SCHEMA = "\n".join(path.read_text() for path in sorted(ROOT.glob("sql/migrations/*/*.sql")))
 GUARD = re.compile(r"^ \*  guard (\w+):((?:.|\n \*   )*)", re.MULTILINE)
-# awa_lib/ops/claims.py:new_lease, claims.sql:claim_kind, claim_kinds, awa.sync_job_unique_claims
+# awa_lib/ops/leases.py:new_lease, claims.sql:claim_kind, claim_kinds, awa.sync_job_unique_claims
 PLACES = re.compile(r"([\w/.]+\.(?:py|sql)):(\w+(?:,\s+\w+\b(?![./:]))*)")
 OBJECT = re.compile(r"\b(?:awa\.|idx_)\w+")
 
@@ -140,7 +140,7 @@ def test_what_is_wrong_is_found(
 
 
 def test_a_missing_place_would_be_found() -> None:
-    assert exists("awa_lib/ops/claims.py", "new_lease")
+    assert exists("awa_lib/ops/leases.py", "new_lease")
     assert exists("claims.sql", "claim_kind")
     assert exists("0014_claim_leases.sql", "claim_limited")
     assert not exists("awa_lib/ops/claims.py", "old_lease")

@@ -14,6 +14,7 @@ from awa_lib import _sql
 from awa_lib.filters import JobFilter
 from awa_lib.models import BulkOperation, Job
 from awa_lib.ops import batches
+from awa_lib.ops.maintenance import Pulse
 from awa_lib.policies import QueuePolicy
 from awa_lib.reads import activity, overviews
 from awa_lib.reads.jobs import JobRow
@@ -39,6 +40,7 @@ FIELDS = {
         *JobFilter.__annotations__,
     ],
     "queue_policy": [field.name for field in fields(QueuePolicy)],
+    "pulse": [field.name for field in fields(Pulse)],
     "declaration": [field.name for field in fields(overviews._Declared)],
 }
 

@@ -102,14 +102,28 @@ def test_an_entry_of_a_bulk_change_outlives_the_operation(cli, ready, db) -> Non
     cli("queue", "purge", "q", "--ended")
     db.execute("DELETE FROM awa.bulk_operations")
 
-    purge, cancel, ran, submit = cli("audit", "-o", "json").data
+    purge, cancel, ended, ran, submit = cli("audit", "-o", "json").data
     assert submit["detail"]["filter"] == {"kind": "k", "queue": "q"}
     assert (submit["detail"]["operation"], submit["detail"]["priority"]) == ("set_priority", 1)
     assert ran["detail"]["operation"] == "delete"
     assert ran["detail"]["filter"] == {"kind": "k"}
+    assert ended["detail"]["filter"] == {"kind": "k"}
+    assert ended["detail"]["ended"] is True
     assert ran["actor"].startswith(getpass.getuser() + "@")
     assert cancel["detail"]["filter"] == {"queue": "q"}
     assert purge["detail"]["filter"] == {"queue": "q"}
+
+
+def test_a_change_in_pages_says_at_its_end_which_jobs_it_was(cli, ready, add) -> None:
+    failed = sorted([ready["failed"], *(add("failed", kind="k", queue="q") for _ in range(120))])
+    cli("job", "retry-failed", "--kind", "k")
+    cli("queue", "cancel-waiting", "q", "--yes")
+
+    cancelled, _, ended, began = cli("audit", "-o", "json").data[:4]
+    assert (began["target"], began["detail"]) == ("kind k", {})
+    assert ended["detail"]["jobs"] == 121
+    assert sorted(ended["detail"]["ids"]) == failed[:100]
+    assert cancelled["detail"] == {"ended": True, "jobs": 122}
 
 
 def test_roles_are_written_down(cli, db) -> None:

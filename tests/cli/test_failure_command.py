@@ -57,7 +57,7 @@ def test_its_jobs_and_dead_letters_are_retried(cli, failed, db) -> None:
     again = cli("failure", "retry", DOWN.id, "--yes", "-o", "json", "--fail-empty")
     assert (again.status, again.data["changed"]) == (5, 0)
     actions = [one["action"] for one in cli("audit", "-o", "json").data]
-    assert actions[:2] == ["dlq.retry-all", "failure.retry"]
+    assert actions[:3] == ["dlq.retry-all", "dlq.retry-all", "failure.retry"]
 
 
 def test_a_muted_failure_is_not_listed(cli, failed) -> None:

@@ -64,7 +64,6 @@ DEFAULTS = {
     "partial": True,
     "listens": True,
     "leads": True,
-    "heartbeat_staleness_ms": 90_000.0,
 }
 
 

@@ -147,6 +147,7 @@ def test_an_answer_to_a_job_that_its_worker_left_starts_an_attempt(conn, put) ->
     job_id = put(state="'running'", **OPEN)
     attempt = SimpleNamespace(job=SimpleNamespace(id=job_id), lease=5, progress_text=None)
     waits = SimpleNamespace(
+        limit=None,
         target="waiting_external", error=None, terminal=True, error_type=None, delay=None,
         attempt_back=0,
     )  # fmt: skip

@@ -19,6 +19,7 @@ from awa_lib._sql import BEGIN, COMMIT, ROLLBACK, Rows, folder
 from awa_lib.db.drive import run
 from awa_lib.ops import claims, maintenance
 from awa_lib.ops.apart import Aside
+from awa_lib.ops.leases import LARGEST_PROCESS_NUMBER, Leases, new_lease
 
 ONE_RUNNING = {"by_args": True, "states": 0b100}
 WAYS = {
@@ -89,16 +90,38 @@ def keyed(jobs: Any, *keys: str, **columns: Any) -> list[int]:
 
 
 def test_leases_are_random_exact_in_json_and_of_each_process_its_own() -> None:
-    leases = {claims.new_lease() for _ in range(1000)}
+    leases = {new_lease() for _ in range(1000)}
     reader, writer = os.pipe()
     if (child := os.fork()) == 0:
-        os.write(writer, str(claims.new_lease()).encode())
+        os.write(writer, str(new_lease()).encode())
         os._exit(0)
     os.waitpid(child, 0)
 
     assert len(leases) == 1000
     assert 0 < min(leases) < max(leases) < 2**53
-    assert int(os.read(reader, 20)) != claims.new_lease()
+    assert int(os.read(reader, 20)) != new_lease()
+    assert all(lease % 512 for lease in leases)  # none names a process
+
+
+@pytest.mark.parametrize("number", [1, LARGEST_PROCESS_NUMBER])
+def test_leases_of_a_process_name_it_and_differ(number: int) -> None:
+    leases = Leases()
+    leases.process = number
+    found = {leases.next() for _ in range(1000)}
+
+    assert len(found) == 1000
+    assert {lease >> 29 for lease in found} == {number}
+    assert {lease % 512 for lease in found} == {0}
+    assert max(found) + 2**20 < 2**53
+
+
+def test_leases_come_again_after_a_million_claims() -> None:
+    leases = Leases()
+    leases.process = 7
+    first = leases.next()
+    later = [leases.next() for _ in range(2**20)]
+
+    assert later.index(first) == 2**20 - 1
 
 
 def test_all_rows_of_a_claim_have_its_lease(conn, look, jobs, way) -> None:
@@ -394,7 +417,7 @@ def test_lost_claim_is_handed_back_and_does_not_count(conn, look, jobs, locked, 
 
 # -- beats and ends
 
-ERROR = SimpleNamespace(target="failed", error="no", terminal=True, error_type=None, failure=None,
+ERROR = SimpleNamespace(target="failed", error="no", terminal=True, error_type=None, failure=None, limit=None,
                         delay=None, attempt_back=0)  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from awa_lib.db.drive import run
 from awa_lib.ops import claims
 from awa_lib.ops import maintenance as ops
 from awa_lib.ops.apart import Aside
+from awa_lib.ops.leases import new_lease
 from awa_lib.telemetry.failures import group_of_text
 
 CALLBACK = "callback_id, callback_timeout_at, callback_filter, callback_on_complete"
@@ -201,7 +202,7 @@ def test_a_rescue_tests_again_what_was_found(conn, rows: Rows, put, cause: str) 
     ]
     before = [rows.job(job_id) for job_id in found]
 
-    assert run(conn, ops.rescue(found, cause, 90)) == []
+    assert run(conn, ops.rescue(found, cause, ops.Pulse(30, 90))) == []
     assert [rows.job(job_id) for job_id in found] == before
 
 
@@ -386,7 +387,7 @@ def test_only_the_locks_of_others_are_remembered(
 ) -> None:
     """A claim, and a heartbeat that passes over locked rows, lock what they change."""
     awa.Client.on(conn).set_queue_policy("default", max_running=5)
-    job_id, lease = put(), claims.new_lease()
+    job_id, lease = put(), new_lease()
 
     def found(op: Op[object]) -> set[int]:
         run(conn, op)

@@ -25,7 +25,8 @@ LOOK = 1_500
 # A change visits each row, its indexes and its new place.
 CHANGE = 15_000
 VALUES: dict[str, Any] = {
-    "staleness": 90.0, "limit": 200, "page": 200, "after": 0, "seconds": 86_400.0, "queue": None,
+    "interval_seconds": 30.0, "staleness_seconds": 90.0, "silent": False,
+    "limit": 200, "page": 200, "after": 0, "seconds": 86_400.0, "queue": None,
     "except_queues": [], "threshold": 60.0, "apart": [], "cause": "heartbeat", "error": "e",
     "spent": False, "failure": None, "reason": None, "priority": 1, "to_queue": "z", "kind": None, "tag": None,
     "state": None, "created_after": None, "created_before": None, "args": None,
@@ -167,3 +168,20 @@ def test_statements_of_the_cold_table(conn, fill, pages, state: str, statistics:
     fill("scheduled_jobs", state, statistics, [other])
 
     assert beyond(conn, pages, "scheduled_jobs", COLD_LOOKS, COLD_CHANGES) == []
+
+
+@pytest.mark.parametrize("statistics", STATISTICS)
+def test_the_process_of_each_job_is_found_by_its_number(conn, fill, pages, statistics: str) -> None:
+    """Beside each step of the walk: down one more index, and to the row of the process."""
+    fill("jobs_hot", "running", statistics, ["completed"])
+    conn.execute(
+        "INSERT INTO awa.worker_processes (number, instance_id, hostname, pid, version,"
+        " heartbeat_interval_ms, heartbeat_staleness_ms, started_at, last_seen_at)"
+        " SELECT n, gen_random_uuid(), 'h', n, '1', 3000, 10000, '2000-01-01', now()"
+        " FROM generate_series(1, 5000) AS n"
+    )
+    conn.execute("UPDATE awa.jobs_hot SET run_lease = (1 + id % 5000) << 29, attempted_at = now()")
+    conn.execute("VACUUM awa.jobs_hot")
+    for generic in (True, False):
+        read = pages("maintenance", "stale_ids", generic=generic, settings=True, **VALUES)
+        assert read < WALK + 4 * ROWS

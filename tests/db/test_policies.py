@@ -322,7 +322,7 @@ async def test_a_dead_process_keeps_no_slot(client, put, claim, look, database_u
     assert (claim(), claim()) == ([first], [])
     look("UPDATE awa.jobs_hot SET heartbeat_at = now() - interval '91 s' WHERE state = 'running'")
     with psycopg.connect(database_url, autocommit=True) as leader:
-        run(leader, maintenance.rescue([first], "heartbeat", 90))
+        run(leader, maintenance.rescue([first], "heartbeat", maintenance.Pulse(30, 90)))
 
     assert claim() == [second]
 

@@ -251,7 +251,7 @@ async def test_a_cancel_that_overtakes_its_claim_is_kept(
     aclient: awa.AsyncClient, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A cancel between the claim's commit and its rows' arrival comes as this one does."""
-    monkeypatch.setattr("awa_lib.ops.claims.new_lease", lambda: 7)
+    monkeypatch.setattr("awa_lib.ops.leases.Leases.next", lambda self: 7)
     ended: list[str] = []
 
     @aclient.task(Noop)

@@ -268,31 +268,48 @@ def test_every_option_is_in_the_table() -> None:
         assert known <= set(options), verb
 
 
-def test_a_short_staleness_shortens_what_it_needs() -> None:
-    quick = WorkerOptions.build([("q", 1)], (), heartbeat_staleness_ms=3_000)
-    usual = WorkerOptions.build([("q", 1)], ())
-    own = WorkerOptions.build(
-        [("q", 1)], (), heartbeat_staleness_ms=3_000, heartbeat_interval_ms=1_500
+HEARTBEATS = [
+    # given: interval, staleness; interval, staleness, look, election; of those that declare none
+    (None, None, (3_000, 10_000, 2_000, 3_000), (30_000, 90_000)),
+    (None, 3_000, (1_000, 3_000, 1_000, 1_000), (1_000, 3_000)),
+    (1_500, 3_000, (1_500, 3_000, 1_000, 1_000), (1_000, 3_000)),
+    (None, 90_000, (3_000, 90_000, 2_000, 3_000), (30_000, 90_000)),
+    (1_000, None, (1_000, 10_000, 2_000, 3_000), (30_000, 90_000)),
+    (30_000, None, (30_000, 90_000, 2_000, 3_000), (30_000, 90_000)),
+    (60_000, None, (60_000, 180_000, 2_000, 3_000), (30_000, 90_000)),
+]
+
+
+@pytest.mark.parametrize(("interval", "staleness", "own", "of_others"), HEARTBEATS)
+def test_what_is_not_given_of_heartbeats_follows(
+    interval: float | None,
+    staleness: float | None,
+    own: tuple[float, ...],
+    of_others: tuple[float, ...],
+) -> None:
+    options = WorkerOptions.build(
+        [("q", 1)], (), heartbeat_interval_ms=interval, heartbeat_staleness_ms=staleness
     )
 
-    assert of_heartbeats(quick) == (1_000, 1_000, 1_000)
-    assert of_heartbeats(usual) == (30_000, 30_000, 10_000)
-    assert usual == WorkerOptions(usual.queues)
-    assert of_heartbeats(own) == (1_500, 1_000, 1_000)
-
-
-def of_heartbeats(options: WorkerOptions) -> tuple[float, float, float]:
-    return (
+    assert own == (
         options.heartbeat_interval_ms,
+        options.heartbeat_staleness_ms,
         options.heartbeat_rescue_interval_ms,
         options.leader_election_interval_ms,
     )
+    assert of_others == (options.undeclared_interval_ms, options.undeclared_staleness_ms)
+
+
+def test_the_defaults_are_those_of_the_class() -> None:
+    usual = WorkerOptions.build([("q", 1)], ())
+
+    assert usual == WorkerOptions(usual.queues)
 
 
 @pytest.mark.parametrize(
     "given",
     [
-        {"heartbeat_interval_ms": 60_000},
+        {"heartbeat_interval_ms": 60_000, "heartbeat_staleness_ms": 90_000},
         {"heartbeat_interval_ms": 1_501, "heartbeat_staleness_ms": 3_000},
     ],
 )

@@ -122,6 +122,13 @@ VALUES
      pg_temp.ago('15h30m'), pg_temp.ago('14h30m'), 10000, true, true, true, true, true, false, false,
      NULL, '[{"queue": "payments", "in_flight": 0}]', '{}', '{}');
 
+INSERT INTO awa.worker_processes (number, instance_id, hostname, pid, version, app_version,
+    heartbeat_interval_ms, heartbeat_staleness_ms, started_at, last_seen_at)
+VALUES
+    (1, '0b7a3c1e-0000-4000-8000-000000000001', 'worker-1.prod.example.org', 17, '0.1.0', '2026.4',
+     3000, 10000, pg_temp.ago('14h30m'), pg_temp.ago('11m30s'));
+UPDATE awa.jobs_hot SET run_lease = (1 << 29) | (5 << 9) WHERE id = 106;
+
 INSERT INTO awa.cron_jobs (name, cron_expr, timezone, kind, queue, args, priority, max_attempts,
     tags, metadata, last_enqueued_at, created_at, updated_at)
 VALUES
