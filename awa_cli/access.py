@@ -22,12 +22,11 @@ import hashlib
 import hmac
 import re
 import secrets
-import tomllib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from awa_cli.addresses import parse_ip, parse_networks
-from awa_cli.input import decoded
+from awa_cli.input import decoded, parse_toml
 from awa_lib.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -129,12 +128,10 @@ def parse_access(path: Path) -> Access:
     try:
         if path.stat().st_mode & _GROUP_OR_OTHERS_WRITE:
             raise _bad(path, "others may write to it", f"chmod 600 {path}")
-        found = tomllib.loads(decoded(path.read_bytes()))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        found = parse_toml(decoded(path.read_bytes()))
+    except (OSError, ValueError) as error:
         why = str(getattr(error, "strerror", None) or error).lower()
         raise _bad(path, why) from None
-    except RecursionError:
-        raise _bad(path, "it is nested too deep") from None
     for key in found:
         if key not in {"users", "tokens", "proxy"}:
             raise _bad(path, f"{key!r} is not users, tokens or proxy")

@@ -10,14 +10,14 @@ import io
 import sys
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TextIO
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from awa_lib.errors import InvalidInput
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["decoded", "open_text", "read_bytes", "read_text", "stdin"]
+__all__ = ["decoded", "open_text", "parse_toml", "read_bytes", "read_text", "stdin"]
 
 _UTF16: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
@@ -90,3 +90,18 @@ def _no_text(name: str, error: UnicodeDecodeError) -> InvalidInput:
 
 def _called(name: str) -> str:
     return "stdin" if name == "-" else repr(name)
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """Parse TOML.  Raises ValueError with a text for users, whatever is wrong with it."""
+    import tomllib
+
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        raise
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+    except ValueError:
+        # Python reads no number of more than 4,300 digits.
+        raise ValueError("a number is too long") from None

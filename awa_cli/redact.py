@@ -32,10 +32,12 @@ class Redactor:
                 # Of what a later Python may read differently: it would be printed with our path.
                 warnings.simplefilter("ignore")
                 self._pattern = re.compile(pattern, re.IGNORECASE)
-        except (re.error, OverflowError, RecursionError) as error:
+        except (re.error, ValueError, OverflowError, RecursionError) as error:
+            # Python reads no number of more than 4,300 digits, and its advice is none for a user.
+            long = type(error) is ValueError
             raise InvalidInput(
                 f"--redact {pattern!r} is not a regular expression",
-                why=str(error),
+                why="a number is too long" if long else str(error),
                 hint="write it like --redact 'password|token'",
             ) from None
 

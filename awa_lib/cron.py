@@ -168,8 +168,8 @@ class CronExpression:
         try:
             while True:
                 yield move(datetime)
-        except CroniterBadDateError:
-            return
+        except (CroniterBadDateError, ValueError, OverflowError):
+            return  # also where the calendar of Python ends
 
     def _offset(self, moment: datetime) -> timedelta:
         offset = moment.astimezone(self.zone).utcoffset()

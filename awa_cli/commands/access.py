@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from awa_cli.documents.reports import Entry
-from awa_cli.input import decoded, stdin
+from awa_cli.input import decoded, parse_toml, stdin
 from awa_cli.invocation import common
 from awa_cli.parser.options import TABLE, Output
 from awa_cli.terminal.output import result, say, show_rows
@@ -134,7 +134,6 @@ def list_(ctx: typer.Context, *, file: File = FILE, output: Output = TABLE) -> N
 
 
 def _read(file: Path, name: str | None = None) -> dict[str, Any]:
-    import tomllib
 
     from awa_cli.access import NAME, read_access
     from awa_lib.errors import InvalidInput
@@ -149,7 +148,7 @@ def _read(file: Path, name: str | None = None) -> dict[str, Any]:
     if file.stat().st_size == 0:
         return {}
     read_access(file)
-    return tomllib.loads(decoded(file.read_bytes()))
+    return parse_toml(decoded(file.read_bytes()))
 
 
 def _write(file: Path, found: dict[str, Any]) -> None:

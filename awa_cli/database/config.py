@@ -22,12 +22,11 @@ from __future__ import annotations
 
 import os
 import re
-import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from awa_cli.input import decoded
+from awa_cli.input import decoded, parse_toml
 from awa_lib.errors import InvalidInput
 
 __all__ = [
@@ -129,11 +128,9 @@ def _text(path: Path) -> str:
 
 def _parse(path: Path, text: str) -> Config:
     try:
-        found = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        found = parse_toml(text)
+    except ValueError as error:
         raise _bad(path, f"it is not TOML: {error}") from None
-    except RecursionError:
-        raise _bad(path, "it is nested too deep") from None
     current, tables = found.get("current"), found.get("contexts", {})
     if not isinstance(tables, dict) or not (current is None or isinstance(current, str)):
         raise _bad(path, "current must be a name, contexts a table")
@@ -186,7 +183,7 @@ def change_config(
     """
     path = config_path()
     text = _text(path)
-    before = tomllib.loads(text) if _parse(path, text) else {}
+    before = parse_toml(text) if _parse(path, text) else {}
     after = _changed(before, put, remove, use)
     new = _edited(text, put, remove, use, before.get("current"))
     if not _same(new, after):
@@ -220,8 +217,8 @@ def _table(context: Context) -> dict[str, Any]:
 
 def _same(text: str, wanted: dict[str, Any]) -> bool:
     try:
-        found = tomllib.loads(text)
-    except tomllib.TOMLDecodeError:
+        found = parse_toml(text)
+    except ValueError:
         return False
     return found | {"contexts": found.get("contexts", {})} == wanted
 

@@ -110,6 +110,8 @@ def test_refused_and_nothing_written(offline, config, line, says) -> None:
     ("text", "says"),
     [
         ("current = ", "it is not TOML"),
+        ("current = " + "[" * 5_000, "it is not TOML: it is nested too deep"),
+        ("current = " + "9" * 5_000, "it is not TOML: a number is too long"),
         ("contexts = 3", "current must be a name, contexts a table"),
         ("[contexts.a]\ncolor = 'red'", "contexts.a has no url"),
         (f"[contexts.a]\nurl = 'embedded:'\npasword = '{SECRET}'", "did you mean: password"),

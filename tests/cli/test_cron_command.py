@@ -215,6 +215,15 @@ def test_files_that_are_not_there(cli, file) -> None:
     assert "is not TOML" in cli("cron", "apply", "-f", file("= 3", "x.toml")).err
 
 
+@pytest.mark.parametrize(("name", "text"), [("x.toml", "a = {}"), ("x.yaml", "a: {}")])
+def test_a_number_that_python_does_not_read(cli, file, name, text) -> None:
+    ran = cli("cron", "apply", "-f", file(text.format("9" * 5_000), name))
+
+    assert (ran.status, ran.out) == (2, "")
+    assert "a number is too long" in ran.err
+    assert "sys." not in ran.err
+
+
 def test_file_on_stdin(process, database_url) -> None:
     ran = process("cron", "apply", "-f", "-", "--yes", url=database_url, stdin=FILE)
     assert ran.out == "+ nightly\n+ pulse\n"

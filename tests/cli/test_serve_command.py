@@ -94,6 +94,7 @@ def test_without_the_extra_it_says_what_to_install(cli, monkeypatch) -> None:
     ("line", "what"),
     [
         (["--redact", "("], "is not a regular expression"),
+        (["--redact", "a{1," + "9" * 5_000 + "}"], "a number is too long"),
         (["--cors-origin", "https://x/y"], "is not an origin"),
         (["--cors-origin", "*"], "is not an origin"),
         (["--auth", "/nope.toml"], "cannot be used"),

@@ -135,6 +135,16 @@ def test_latest_are_the_last_of_what_comes_forward(expression, zone, after, span
     assert cron.latest(after, until, limit) == forward[-limit:]
 
 
+@pytest.mark.parametrize(
+    ("moment", "step"),
+    [(datetime(4, 1, 1, tzinfo=UTC), -1), (datetime(9999, 12, 31, tzinfo=UTC), 1)],
+)
+def test_the_calendar_of_python_ends(moment, step) -> None:
+    cron = CronExpression("0 0 29 2 *", "UTC")
+
+    assert list(cron.back_from(moment) if step < 0 else cron.upcoming(moment, 3)) == []
+
+
 def test_a_long_outage_costs_nothing() -> None:
     """Every second for six years: walking forward would take minutes."""
     now = datetime(2026, 11, 24, tzinfo=UTC)

@@ -157,6 +157,7 @@ def test_a_file_that_others_may_write_is_refused(tmp_path) -> None:
     ("text", "why"),
     [
         ("", "it admits nobody"),
+        ("users = " + "9" * 5_000, "a number is too long"),
         ("x", "expected '='"),
         ("[user.alice]", "'user' is not users"),
         ('[users.alice]\npassword = "hunter2"\nscope = "read"', "is not a hash"),

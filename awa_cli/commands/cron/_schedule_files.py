@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from awa_cli.input import read_text
+from awa_cli.input import parse_toml, read_text
 from awa_lib.errors import AwaError, InvalidInput
 
 if TYPE_CHECKING:
@@ -82,16 +82,17 @@ def read_file(name: str) -> list[Wanted]:
 def _parse(name: str, text: str) -> Any:
     try:
         if name.endswith(".toml"):
-            import tomllib
-
-            return tomllib.loads(text)
+            return parse_toml(text)
         import yaml
 
         # The loader in Python takes the square of the depth of nesting.
         found = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - both are safe
     except Exception as error:  # noqa: BLE001 - each parser has its own errors
         kind = "TOML" if name.endswith(".toml") else "YAML"
-        raise InvalidInput(f"{name!r} is not {kind}", why=" ".join(str(error).split())) from None
+        why = " ".join(str(error).split())
+        if "int_max_str_digits" in why:
+            why = "a number is too long"
+        raise InvalidInput(f"{name!r} is not {kind}", why=why) from None
     if _length(found, {}) > _LONGEST:
         raise InvalidInput(
             f"{name!r} is too long",
