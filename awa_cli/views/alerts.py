@@ -80,6 +80,8 @@ class Alert:
     since: datetime | None = None
     jobs: int = 0
     """How many jobs it harms."""
+    queues: tuple[str, ...] = ()
+    """The queues that it concerns, none for all."""
 
     @property
     def severity(self) -> str:
@@ -168,7 +170,8 @@ def _failing(one: FailingKind) -> Alert:
     if not known:
         do = f"awa failure list --kind {shlex.quote(one.kind)}"
     page, subject = ("failure", one.failure) if known else ("failures", None)
-    return Alert("failing", text, do, page, subject, one.since, one.failed)
+    queues = tuple(one.queues)
+    return Alert("failing", text, do, page, subject, one.since, one.failed, queues=queues)
 
 
 def _of_queue(one: QueueStat, slots: QueueSlots | None, known: Incidents) -> Iterator[Alert]:
@@ -179,7 +182,10 @@ def _of_queue(one: QueueStat, slots: QueueSlots | None, known: Incidents) -> Ite
     since = now() - timedelta(seconds=lag)
 
     def alert(rule: str, text: str, do: str = show) -> Alert:
-        return Alert(rule, f"{one.queue} {text}", do, "queue", one.queue, since, one.available)
+        text = f"{one.queue} {text}"
+        return Alert(
+            rule, text, do, "queue", one.queue, since, one.available, queues=(one.queue,)
+        )
 
     if not one.available:
         return

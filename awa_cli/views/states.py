@@ -22,6 +22,7 @@ STATE_STYLES: Final = {
     "failed": "bold red",
     "cancelled": "bright_black",
     "waiting_external": "magenta",
+    "dead": "bold red",
 }
 BATCH_STYLES: Final = {
     "pending": "cyan",
@@ -33,8 +34,9 @@ BATCH_STYLES: Final = {
 WORKER_STYLES: Final = {
     "healthy": "green",
     "degraded": "bold red",
-    "stale": "bright_black",
+    "silent": "bold red",
     "stopping": "yellow",
+    "stopped": "bright_black",
 }
 SEVERITY_STYLES: Final = {
     "error": "bold red",
@@ -52,6 +54,7 @@ STATE_SIGNS: Final = {
     "failed": "✗x",
     "cancelled": "--",
     "waiting_external": "…:",
+    "dead": "†x",
     "created": "++",
     # Of bulk operations.
     "pending": "◷@",
