@@ -183,9 +183,7 @@ def _of_queue(one: QueueStat, slots: QueueSlots | None, known: Incidents) -> Ite
 
     def alert(rule: str, text: str, do: str = show) -> Alert:
         text = f"{one.queue} {text}"
-        return Alert(
-            rule, text, do, "queue", one.queue, since, one.available, queues=(one.queue,)
-        )
+        return Alert(rule, text, do, "queue", one.queue, since, one.available, queues=(one.queue,))
 
     if not one.available:
         return

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from awa_lib._sql import Op
 
-__all__ = ["FailingKind", "Incidents", "incidents"]
+__all__ = ["Badges", "FailingKind", "Incidents", "badges", "incidents"]
 
 # Long enough for a kind that runs once a minute to show ten failures.
 _FAILING_SECONDS: Final = 1_800.0
@@ -67,6 +67,19 @@ class Incidents:
         counts = self.ends.get(queue, {})
         ended = sum(counts.get(ago, 0) for ago in range(1, minutes + 1))
         return ended / (60 * minutes) if ended else None
+
+
+@dataclass(frozen=True, slots=True)
+class Badges:
+    """Numbers for a navigation: failures of the last hour, and dead letters, at most 10,000."""
+
+    failures: int = 0
+    dead_letters: int = 0
+
+
+def badges() -> Op[Badges]:
+    """Return the numbers for a navigation; muted failures do not count."""
+    return (yield sql.read_failures("badges")).into(Badges)[0]
 
 
 def incidents() -> Op[Incidents]:
