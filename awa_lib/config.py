@@ -253,7 +253,9 @@ def _check_options(given: Mapping[str, Any]) -> None:
             raise ValueError(f"{key} must be a number, got {value!r}")
         if key in _COUNTS and not isinstance(value, int):
             raise ValueError(f"{key} must be a whole number, got {value!r}")
-        if value < 0 or (value == 0 and not key.endswith(("_hours", "_days", "_grace_ms", "_hold_ms"))):
+        if value < 0 or (
+            value == 0 and not key.endswith(("_hours", "_days", "_grace_ms", "_hold_ms"))
+        ):
             raise ValueError(f"{key} must be > 0, got {value!r}")
 
 

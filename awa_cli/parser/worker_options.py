@@ -41,8 +41,7 @@ _DURATIONS: Final[dict[str, tuple[str, float, str]]] = {
     "callback_hold": (
         "callback_hold_ms",
         0.001,
-        "Time that a handler which waits for a callback keeps its slot, 0s for as long as it "
-        "waits; 60s by default.",
+        "Time for which a wait for a callback keeps its slot, 0s for ever; 60s by default.",
     ),
     "promote_interval": (
         "promote_interval_ms",

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from awa_lib.reads.runtime import RuntimeInstance
     from awa_lib.reads.slots import QueueSlots
 
-__all__ = ["ALERT_SIGNS", "ALERT_STYLES", "Alert", "find_alerts", "is_recent"]
+__all__ = ["ALERT_SIGNS", "ALERT_STYLES", "Alert", "find_alerts", "has_gone", "is_recent"]
 
 # Between the last worker of a release and the first of the next a deploy leaves a gap.
 _GAP_SECONDS: Final = 30.0
@@ -42,6 +42,8 @@ _GROWS_TIMES: Final = 2.0
 _RESCUED_SECONDS: Final = 300.0
 # A worker that fell silent before is history.
 _SILENT_SECONDS: Final = 3_600.0
+# A worker that has stopped cleanly is shown for a while, so that a deploy can be followed.
+_STOPPED_SECONDS: Final = 600.0
 # The harms, the worst first: jobs that nobody will run, jobs that fail, jobs that wait.
 _HARM: Final = (
     "no-workers",
@@ -115,6 +117,11 @@ def find_alerts(
 def is_recent(one: RuntimeInstance) -> bool:
     """Return True for a worker that reports, or that fell silent within the last hour."""
     return not one.stale or (one.silent and _ago(one.last_seen_at) < _SILENT_SECONDS)
+
+
+def has_gone(one: RuntimeInstance) -> bool:
+    """Return True for a worker that stopped cleanly some time ago: it is of no interest."""
+    return one.stopped and _ago(one.last_seen_at) > _STOPPED_SECONDS
 
 
 def _of_fleet(

@@ -82,12 +82,15 @@ def badges() -> Op[Badges]:
     return (yield sql.read_failures("badges")).into(Badges)[0]
 
 
-def incidents() -> Op[Incidents]:
-    """Return what goes wrong now.  Reads counts alone: the cost does not grow with the jobs."""
+def incidents(attempts: int = _FAILING_ATTEMPTS) -> Op[Incidents]:
+    """Return what goes wrong now; a kind with fewer than ``attempts`` failures is left out.
+
+    Reads counts alone: the cost does not grow with the jobs.
+    """
     failing = yield sql.read_failures(
         "failing_kinds",
         seconds=_FAILING_SECONDS,
-        attempts=_FAILING_ATTEMPTS,
+        attempts=attempts,
         share=_FAILING_SHARE,
         back=_BACK_SECONDS,
     )

@@ -106,7 +106,7 @@ GROUP BY 1, 2
 SELECT (SELECT count(*) FROM awa.failures
         WHERE last_seen_at > now() - interval '1 hour'
           AND (muted_until IS NULL OR muted_until <= now())) AS failures,
-       (SELECT count(*) FROM (SELECT FROM awa.dead_letters LIMIT 10000) AS some) AS dead_letters
+       (SELECT count(*) FROM (SELECT FROM awa.dead_letters LIMIT 10000) AS found) AS dead_letters
 
 -- name: list_failures
 -- The failures since a time, the most frequent first.
