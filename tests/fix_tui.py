@@ -15,10 +15,10 @@ from textual.pilot import Pilot
 from awa_cli.database.target import Target, describe
 from awa_cli.tui import source
 from awa_cli.tui.app import Monitor
-from awa_cli.tui.screens import job, overview, queue
+from awa_cli.tui.screens import failures, job, overview, queue
 from awa_cli.tui.screens.page import Page
 from awa_cli.tui.widgets.confirm import Confirm
-from awa_cli.views import words
+from awa_cli.views import alerts, words
 
 
 class Driver:
@@ -99,8 +99,11 @@ def still(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> da
     """
     seconds = datetime.now(UTC).timestamp() // 15 * 15
     moment = getattr(request, "param", None) or datetime.fromtimestamp(seconds, UTC)
-    for module in (words, source, job, overview, queue):
+    for module in (alerts, failures, words, source, job, overview, queue):
         monkeypatch.setattr(module, "now", lambda: moment)
+    # Times by the clock are those of a noon, whenever and wherever the test runs.
+    noon = datetime(2030, 1, 1, 12, tzinfo=UTC)
+    monkeypatch.setattr(words, "local", lambda then: noon + (then - moment))
     return moment
 
 

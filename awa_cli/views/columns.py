@@ -335,8 +335,10 @@ AUDIT: Final[tuple[Column[AuditEntry], ...]] = (
 
 
 def _worker_state(one: RuntimeInstance) -> str:
+    if one.stopped:
+        return "stopped"
     if one.stale:
-        return "stale"
+        return "silent"
     if one.shutting_down:
         return "stopping"
     return "healthy" if one.healthy else "degraded"

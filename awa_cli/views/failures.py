@@ -5,12 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from awa_cli.views.columns import Column
-from awa_cli.views.words import age
+from awa_cli.views.states import STATE_STYLES
+from awa_cli.views.words import age, clock
 
 if TYPE_CHECKING:
-    from awa_lib.reads.failures import Failure
+    from awa_lib.reads.failures import FailedJob, Failure
 
-__all__ = ["FAILURE_GROUPS", "short_type", "title_of"]
+__all__ = [
+    "FAILED_JOBS",
+    "FAILURE_GROUPS",
+    "FAILURE_ROWS",
+    "SUMMARY_FAILURES",
+    "short_type",
+    "title_of",
+]
 
 
 def short_type(one: Failure) -> str:
@@ -48,4 +56,44 @@ FAILURE_GROUPS: Final[tuple[Column[Failure], ...]] = (
     ),
     Column("version", "SINCE VERSION", lambda one: one.first_version, width=3, wide=True),
     Column("muted", "MUTED", lambda one: age(one.muted_until), width=3, wide=True),
+)
+
+# Of the monitor: the words first, and times by the clock, which are compared with those of a deploy.
+FAILURE_ROWS: Final[tuple[Column[Failure], ...]] = (
+    Column("count", "COUNT", lambda one: f"{one.total:,}", right=True, by=lambda one: one.total),
+    Column("error", "FAILURE", title_of, width=24, style=lambda _: "red"),
+    Column("kind", "KIND", lambda one: ", ".join(one.kinds), width=6),
+    Column("queue", "QUEUE", lambda one: ", ".join(one.queues), width=5, wide=True),
+    Column(
+        "failed",
+        "FOR GOOD",
+        lambda one: one.failed,
+        right=True,
+        wide=True,
+    ),
+    Column("retried", "RETRIED", lambda one: one.retried, right=True, wide=True),
+    Column("requeued", "REQUEUED", lambda one: one.requeued, right=True, wide=True),
+    Column("first", "FIRST", lambda one: clock(one.first_seen_at), by=lambda one: one.first_seen_at),
+    Column("last", "LAST", lambda one: clock(one.last_seen_at), by=lambda one: one.last_seen_at),
+    Column("version", "SINCE VERSION", lambda one: one.first_version, wide=True),
+    Column("muted", "MUTED UNTIL", lambda one: clock(one.muted_until), wide=True),
+)
+
+SUMMARY_FAILURES: Final = tuple(
+    one for one in FAILURE_ROWS if one.key in {"count", "error", "queue", "first", "last", "version"}
+)
+
+FAILED_JOBS: Final[tuple[Column[FailedJob], ...]] = (
+    Column("id", "JOB", lambda one: one.id),
+    Column("kind", "KIND", lambda one: one.kind, width=12),
+    Column("queue", "QUEUE", lambda one: one.queue, width=8),
+    Column(
+        "state",
+        "STATE",
+        lambda one: one.state,
+        style=lambda one: STATE_STYLES.get(one.state, ""),
+        state=lambda one: one.state,
+    ),
+    Column("att", "ATT", lambda one: one.attempt, right=True),
+    Column("when", "WHEN", lambda one: age(one.at), by=lambda one: one.at),
 )

@@ -23,6 +23,7 @@ STATE_STYLES: Final = {
     "failed": "bold red",
     "cancelled": "bright_black",
     "waiting_external": "magenta",
+    "dead": "bold red",
 }
 BATCH_STYLES: Final = {
     "pending": "cyan",
@@ -34,8 +35,9 @@ BATCH_STYLES: Final = {
 WORKER_STYLES: Final = {
     "healthy": "green",
     "degraded": "bold red",
-    "stale": "bright_black",
+    "silent": "bold red",
     "stopping": "yellow",
+    "stopped": "bright_black",
 }
 SEVERITY_STYLES: Final = {
     "error": "bold red",
@@ -54,6 +56,7 @@ STATE_SIGNS: Final = {
     "dead": "☒x",
     "cancelled": "--",
     "waiting_external": "…:",
+    "dead": "†x",
     "created": "++",
     # Of bulk operations.
     "pending": "◷@",

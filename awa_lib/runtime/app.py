@@ -105,7 +105,7 @@ class Runtime:
         self._status = self._make_status()
         self._guards = ExitStack()
         self._watch = Duty("watch", self._check, seconds=_WATCH_SECONDS)
-        self._published_healthy: bool | None = None
+        self._told: tuple[bool, bool] | None = None
         self._outage_ended_at = self._outage.ended_at
         self.loop = asyncio.get_running_loop()
         self.shutting_down = False
@@ -143,6 +143,7 @@ class Runtime:
             heartbeat=self._heartbeat,
             leader=self._leader,
             link=self._links.health,
+            waits=self.callbacks.count,
         )
 
     def _make_dispatcher(self, queue: QueueOptions, overflow: Overflow | None) -> Dispatcher:
@@ -219,9 +220,9 @@ class Runtime:
             for duty in self._duties():
                 if duty.state.trouble_seconds:
                     duty.poke()
-        healthy = self.snapshot().healthy
-        if healthy != self._published_healthy:
-            self._published_healthy = healthy
+        snapshot = self.snapshot()
+        if (told := (snapshot.healthy, snapshot.leader)) != self._told:
+            self._told = told
             self._publisher.poke()
         await self._links.repair()
 
@@ -257,6 +258,7 @@ class Runtime:
         finally:
             self._guards.close()
         if exiting:
+            self._status.exiting = True
             for attempt in left:
                 if not attempt.given_up:
                     self._executor.end(attempt, HANDED_BACK)

@@ -6,6 +6,7 @@ import asyncio
 import uuid
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from awa_lib._json import loads
@@ -238,6 +239,11 @@ class Callbacks:
         for waits in self._waits.values():
             for wait in waits:
                 _release(wait)
+
+    def count(self, queue: str) -> int:
+        """Return how many handlers of a queue wait."""
+        waits = chain.from_iterable(self._waits.values())
+        return sum(wait.attempt.job.queue == queue for wait in waits)
 
     def notice(self, job_id: int) -> None:
         """Check now when this job has a wait."""
