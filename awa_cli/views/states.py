@@ -53,7 +53,6 @@ STATE_SIGNS: Final = {
     "completed": "✓+",
     "retryable": "↻~",
     "failed": "✗x",
-    "dead": "☒x",
     "cancelled": "--",
     "waiting_external": "…:",
     "dead": "†x",

@@ -60,3 +60,15 @@ FROM (
 GROUP BY kind, text
 ORDER BY failed DESC, kind, text
 LIMIT :limit::int
+
+-- name: recent
+-- How attempts ended in the last seconds, by queue, kind and outcome, and the seconds that this
+-- covers: whole minutes.
+SELECT queue, kind, outcome, sum(ends)::bigint AS ends,
+       extract(epoch FROM now() - date_trunc(
+           'minute', now() - make_interval(secs => :seconds::float8), 'UTC'))::float8 AS covered
+FROM awa.job_ends
+WHERE minutes = :minutes::smallint
+  AND bucket >= date_trunc('minute', now() - make_interval(secs => :seconds::float8), 'UTC')
+  AND outcome IN ('completed', 'failed', 'cancelled', 'retried')
+GROUP BY 1, 2, 3

@@ -106,7 +106,7 @@ async def test_the_list_says_how_often_where_and_since_when(api, shop) -> None:
     assert "<b>MailDown</b> mail server &#39;...&#39; is down" in text
     assert "since version 2.1" in text
     assert f'href="/failures/{DOWN.id}"' in text
-    assert "Failed attempts: 2,000 in 1d" in text
+    assert "2,000 failed attempts in 1d" in text
     narrow = (await api.get("/failures?kind=charge&since=1h", headers=PAGE)).text
     assert "MailDown" not in narrow
     assert "awa failure list --kind charge --since 1h" in narrow

@@ -79,7 +79,7 @@ def failure_rows(
     bars = Bars.over(length)
     ids = [one.id for one in found]
     counts = yield from ends_by_failure(ids, bars.since, seconds=bars.seconds)
-    rows = [_group(one, spark(bars, counts.get(one.id, {}), "Failed attempts")) for one in found]
+    rows = [_group(one, spark(bars, counts.get(one.id, {}))) for one in found]
     loose = yield from ungrouped_failures(begin, queue=queue, kind=kind)
     rows += [_loose(one) for one in loose]
     return sorted(rows, key=lambda one: (one.count, one.last), reverse=True)[:limit]

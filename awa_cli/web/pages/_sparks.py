@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from awa_cli.views.words import now, span
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import timedelta
 
 __all__ = ["Bars", "Spark", "spark"]
@@ -49,25 +49,47 @@ class Bars:
 
 @dataclass(frozen=True, slots=True)
 class Spark:
-    """A small chart; ``words`` is its text alternative, ``path`` its bars in a box 20 high."""
+    """A small chart in a box 20 high; ``words`` is its text alternative.
+
+    ``bad`` draws what failed, ``good`` what was completed, on top of it.
+    """
 
     width: int
-    path: str
     words: str
+    bad: str
+    good: str = ""
 
 
-def spark(bars: Bars, counts: Mapping[int, int], what: str) -> Spark | None:
-    """Draw the counts by bucket; None if all are zero."""
-    values = [counts.get(bars.first + place, 0) for place in range(bars.count)]
-    most = max(values)
+def spark(
+    bars: Bars, failed: Mapping[int, int], completed: Mapping[int, int] | None = None
+) -> Spark | None:
+    """Draw the failed attempts by bucket, and the completed jobs on them; None if all are zero."""
+    lost = [failed.get(bars.first + place, 0) for place in range(bars.count)]
+    done = [(completed or {}).get(bars.first + place, 0) for place in range(bars.count)]
+    most = max(map(int.__add__, lost, done))
     if not most:
         return None
-    path = "".join(
-        # A value above zero always shows.
-        f"M{3 * place} {_HEIGHT}h2v-{max(_HEIGHT * value / most, 1.5):.4g}h-2z"
-        for place, value in enumerate(values)
-        if value
+    heights = [_height(value, most) for value in lost]
+    whole = span(bars.count * bars.seconds)
+    words = f"{sum(lost):,} failed attempts in {whole}"
+    if completed is not None:
+        words = f"{sum(done):,} completed jobs and {words}"
+    return Spark(
+        3 * bars.count - 1,
+        words,
+        _path(heights, [0.0] * bars.count),
+        _path([_height(value, most) for value in done], heights),
     )
-    whole, each = span(bars.count * bars.seconds), span(bars.seconds)
-    words = f"{what}: {sum(values):,} in {whole}, at most {most:,} in {each}"
-    return Spark(3 * bars.count - 1, path, words)
+
+
+def _height(value: int, most: int) -> float:
+    # A value above zero always shows.
+    return max((_HEIGHT - 2) * value / most, 1.5) if value else 0.0
+
+
+def _path(heights: Sequence[float], below: Sequence[float]) -> str:
+    return "".join(
+        f"M{3 * place} {_HEIGHT - base:.4g}h2v-{height:.3g}h-2z"
+        for place, (height, base) in enumerate(zip(heights, below, strict=True))
+        if height
+    )

@@ -20,6 +20,7 @@ from awa_cli.views.trees import grow
 from awa_cli.views.words import age, clean, counted, now, span, waiting_of
 from awa_cli.web.origins import COOKIE, is_csrf, new_csrf
 from awa_cli.web.pages._badges import badges, badges_data
+from awa_cli.web.pages._hints import linked
 from awa_cli.web.pages._static import stamp
 from awa_cli.web.pages.navigation import NAVIGATION
 from awa_cli.web.path_names import step
@@ -70,6 +71,7 @@ def _environment() -> Environment:
         moment=_moment,
         day=_day,
         label=state_label,
+        linked=linked,
         grow=grow,
         fingerprint=_fingerprint,
     )

@@ -111,7 +111,10 @@
     dialog.classList.toggle("risky", risky);
     find("#ask-question").textContent = question;
     find("#ask-note").textContent = elt.dataset.note || (risky ? "This cannot be undone." : "");
-    find("#ask-yes").textContent = elt.dataset.verb || "Yes";
+    const verb = elt.dataset.verb || "Yes";
+    find("#ask-yes").textContent = verb;
+    // Two buttons must not both say Cancel.
+    find("#ask-no").textContent = verb.startsWith("Cancel") ? "Close" : "Cancel";
     const answer = open(dialog);
     find(risky ? "#ask-no" : "#ask-yes").focus();
     if ((await answer) !== "yes") return;
