@@ -12,8 +12,7 @@ from awa_lib.db.connect import Purpose
 from awa_lib.db.drive import arun
 from awa_lib.db.pool import AsyncPool
 from awa_lib.errors import Unavailable
-from awa_lib.reads.health import server_time
-from awa_lib.reads.rights import MayChange, may_change
+from awa_lib.reads.health import MayChange, may_change, server_time
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable

@@ -10,7 +10,7 @@ from awa_lib._sql import sql
 if TYPE_CHECKING:
     from awa_lib._sql import Op
 
-__all__ = ["MayChange", "Rights", "may_change", "rights"]
+__all__ = ["Rights", "rights"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,25 +32,6 @@ class Rights:
         """
         name = "job" if noun in {"jobs", "callback", "failure"} else noun
         return not self.standby and bool(getattr(self, name))
-
-
-@dataclass(frozen=True, slots=True)
-class MayChange:
-    """Whether a session can write (not on a standby), and whether its role is allowed to."""
-
-    writable: bool
-    allowed: bool
-
-    @property
-    def read_only(self) -> bool:
-        """Return True for a session that can change nothing."""
-        return not (self.writable and self.allowed)
-
-
-def may_change() -> Op[MayChange]:
-    """Return whether this session can change anything."""
-    rows = yield sql.read_rights("may_change")
-    return rows.into(MayChange)[0]
 
 
 def rights() -> Op[Rights]:

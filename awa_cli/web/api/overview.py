@@ -25,8 +25,8 @@ from awa_cli.web.settings import Settings
 from awa_lib._sql import Op
 from awa_lib.ops import storage
 from awa_lib.reads.audit import AuditEntry, audit_entries
+from awa_lib.reads.health import may_change
 from awa_lib.reads.names import kind_names, queue_names
-from awa_lib.reads.rights import may_change
 from awa_lib.reads.series import CreatedJobs, created_series
 from awa_lib.reads.statistics import state_counts
 from awa_lib.reads.storage import StorageReport, storage_report

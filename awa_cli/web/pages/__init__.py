@@ -45,6 +45,10 @@ _COMPRESSED: Final = [Middleware(GZipMiddleware, minimum_size=500, compresslevel
 
 def routes() -> list[BaseRoute]:
     """Return the routes of every page."""
+    return [*_nouns(), *_operations(), Mount("/static", Files(), middleware=_COMPRESSED)]
+
+
+def _nouns() -> list[BaseRoute]:
     return [
         _get("/", dashboard.show),
         _get("/jobs", jobs.listed),
@@ -65,6 +69,11 @@ def routes() -> list[BaseRoute]:
         _get("/kinds", kinds.listed),
         _get("/kinds/{kind:name}", kinds.show),
         _post("/kinds/{kind:name}/retry", kinds.retry),
+    ]
+
+
+def _operations() -> list[BaseRoute]:
+    return [
         _get("/workers", workers.listed),
         _get("/workers/{instance_id}", workers.show),
         _get("/cron", cron.listed),
@@ -95,7 +104,6 @@ def routes() -> list[BaseRoute]:
         _post("/storage/prepare", storage.prepare),
         _post("/storage/abort", storage.abort),
         _get("/audit", audit.listed),
-        Mount("/static", Files(), middleware=_COMPRESSED),
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from awa_cli.views.columns import KINDS
@@ -29,6 +30,12 @@ if TYPE_CHECKING:
 __all__ = ["listed", "retry", "show"]
 
 _FAILURES: Final = 20
+# In full words, for which a page has room.
+_TITLES: Final = {"available": "AVAILABLE", "completed": "LAST HOUR"}
+_COLUMNS: Final = tuple(
+    replace(one, title=_TITLES.get(one.key, one.title), wide=one.wide and one.key != "dead")
+    for one in KINDS
+)
 
 
 async def listed(request: Request) -> Response:
@@ -45,10 +52,11 @@ async def listed(request: Request) -> Response:
         part="parts/kinds.html",
         kinds=kinds,
         words=words,
-        columns=KINDS,
+        columns=_COLUMNS,
         links={
             "kind": lambda one: at("kinds", one.kind),
             "jobs": lambda one: address({"kind": [one.kind]}),
+            "dead": _dead,
             **counted_links("kind"),
         },
     )
@@ -74,6 +82,10 @@ async def show(request: Request) -> Response:
         marks=marks(window, [], failures),
         window=window,
     )
+
+
+def _dead(one: KindOverview) -> str | None:
+    return address({"kind": [one.kind]}, "/dlq") if one.dead_letters else None
 
 
 def _read_kind(name: str, window: Window) -> Op[tuple[KindOverview, list[FailureRow]]]:
