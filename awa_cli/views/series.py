@@ -129,10 +129,11 @@ class Series:
     def completed(self) -> list[float | None]:
         """Return completed jobs per second by bucket; the last bucket counts its elapsed time.
 
-        A last bucket that has only begun is None: its rate would fluctuate widely.
+        A last bucket that has only begun counts together with the one before: its own rate would
+        fluctuate widely, and begin at zero.
         """
         counts = self._more("completed")
-        return [self._rate(number, counts.get(number, 0)) for number in self._numbers]
+        return [self._rate(number, counts) for number in self._numbers]
 
     def failed(self) -> list[float | None]:
         """Return how many jobs failed for good by bucket."""
@@ -158,12 +159,13 @@ class Series:
         ends = {n: int(getattr(one, name)) for n, one in self._ends.items() if n in self._numbers}
         return rows if sum(rows.values()) > sum(ends.values()) else ends
 
-    def _rate(self, number: int, count: int) -> float | None:
+    def _rate(self, number: int, counts: Mapping[int, int]) -> float:
         width = self.window.width
-        gone = width if self._until is None else self._until.timestamp() - number * width
-        if gone >= width:
-            return count / width
-        return count / gone if gone >= width / 3 else None
+        count = counts.get(number, 0)
+        gone = min(width, self.until.timestamp() - number * width)
+        if gone < width / 3:
+            return (counts.get(number - 1, 0) + count) / (width + gone)
+        return count / gone
 
 
 def _still_failed(now: Bucket, before: Bucket | None) -> Bucket:

@@ -96,7 +96,7 @@
       },
       axes: [
         { ...axis, size: 22, space: 60, grid: { show: false },
-          ...(long && { incrs: [86400] }), values: (_, marks) => marks.map((one) => (long ? day : clock).format(new Date(one * 1000))) },
+          ...(long && { incrs: [86400, 172800, 345600] }), values: (_, marks) => marks.map((one) => (long ? day : clock).format(new Date(one * 1000))) },
         { ...axis, size: 52, space: 30, incrs: steps(name, slow), values: (_, marks) => marks.map((one) => words(name, one, slow)) },
       ],
       series: [{}, ...lines(name, style)],

@@ -45,10 +45,10 @@ def test_it_says_how_things_are(busy, visit) -> None:
 
     assert "10" in page.locator(".tile.s-failed").inner_text()
     assert "no worker is running" in page.locator(".alerts").inner_text()
-    assert "smtp is away" in page.get_by_role("region", name="Failures").inner_text()
+    assert "smtp is away" in page.get_by_role("region", name="Failures", exact=True).inner_text()
     assert page.locator(".tile.s-failed").get_attribute("href") == "/jobs?state=failed"
     assert (
-        page.get_by_role("region", name="Queues").locator("tbody a").first.get_attribute("href")
+        page.get_by_role("region", name="Queues", exact=True).locator("tbody a").first.get_attribute("href")
         .startswith("/queues/")
     )
     assert "in the last 15m" in page.locator(".ch-failed .words").inner_text()

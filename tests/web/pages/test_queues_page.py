@@ -143,7 +143,6 @@ def test_what_waits_is_drained_after_a_question(post, visit) -> None:
 
 def test_a_queue_is_followed(post, visit) -> None:
     page = visit("/queues/post")
-    page.wait_for_selector(".ch-completed canvas")
     expect(page.locator("section", has_text="Workers").first).to_contain_text("of 4")
     expect(page.locator(".facts").first).to_contain_text("Grete")
     before = int(cells(visit("/queues"), "post")["completed"].split()[0])
@@ -152,6 +151,7 @@ def test_a_queue_is_followed(post, visit) -> None:
     post.put("post", 1, run_at="2100-01-01T00:00:00Z")
 
     expect(page.locator(".subject")).to_contain_text(f"{before + 3} completed in the last hour")
+    page.wait_for_selector(".ch-completed canvas")
     tile = page.locator(".tile.s-scheduled")
     expect(tile.locator(".count")).to_have_text("1")
     assert tile.get_attribute("href") == "/jobs?state=scheduled&queue=post"
@@ -241,7 +241,7 @@ def test_failed_jobs_of_a_kind_run_again(post, visit) -> None:
     check_access(page)
 
     page.get_by_role("link", name="parcel").click()
-    failures = page.get_by_role("region", name="Failures")
+    failures = page.get_by_role("region", name="Failures", exact=True)
     expect(failures.locator("tbody tr")).to_have_count(1)
     expect(failures).to_contain_text("2 ×")
     expect(failures).to_contain_text("ConnectionError the road is flooded")
