@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Palette"]
 
 # Bindings that are no commands: moves of the cursor, and pages, which are added below.
-_EXCLUDED_IDS: Final = ("go.", "grid.", "tile.", "app.palette")
+_EXCLUDED_IDS: Final = ("go.", "grid.", "tile.", "alerts.down", "alerts.up", "app.palette")
 _EXCLUDED_ACTIONS: Final = ("scroll(", "edge(")
 
 

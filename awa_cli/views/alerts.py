@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from awa_lib.reads.runtime import RuntimeInstance
     from awa_lib.reads.slots import QueueSlots
 
-__all__ = ["ALERT_SIGNS", "ALERT_STYLES", "Alert", "find_alerts", "is_recent"]
+__all__ = ["ALERT_SIGNS", "ALERT_STYLES", "Alert", "find_alerts", "has_gone", "is_recent"]
 
 # Between the last worker of a release and the first of the next a deploy leaves a gap.
 _GAP_SECONDS: Final = 30.0
@@ -42,6 +42,8 @@ _GROWS_TIMES: Final = 2.0
 _RESCUED_SECONDS: Final = 300.0
 # A worker that fell silent before is history.
 _SILENT_SECONDS: Final = 3_600.0
+# A worker that has stopped cleanly is shown for a while, so that a deploy can be followed.
+_STOPPED_SECONDS: Final = 600.0
 # The harms, the worst first: jobs that nobody will run, jobs that fail, jobs that wait.
 _HARM: Final = (
     "no-workers",
@@ -117,6 +119,11 @@ def is_recent(one: RuntimeInstance) -> bool:
     return not one.stale or (one.silent and _ago(one.last_seen_at) < _SILENT_SECONDS)
 
 
+def has_gone(one: RuntimeInstance) -> bool:
+    """Return True for a worker that stopped cleanly some time ago: it is of no interest."""
+    return one.stopped and _ago(one.last_seen_at) > _STOPPED_SECONDS
+
+
 def _of_fleet(
     queues: Sequence[QueueStat], fleet: Sequence[RuntimeInstance], live: list[RuntimeInstance]
 ) -> Iterator[Alert]:
@@ -183,9 +190,7 @@ def _of_queue(one: QueueStat, slots: QueueSlots | None, known: Incidents) -> Ite
 
     def alert(rule: str, text: str, do: str = show) -> Alert:
         text = f"{one.queue} {text}"
-        return Alert(
-            rule, text, do, "queue", one.queue, since, one.available, queues=(one.queue,)
-        )
+        return Alert(rule, text, do, "queue", one.queue, since, one.available, queues=(one.queue,))
 
     if not one.available:
         return

@@ -58,7 +58,7 @@ FAILURE_GROUPS: Final[tuple[Column[Failure], ...]] = (
     Column("muted", "MUTED", lambda one: age(one.muted_until), width=3, wide=True),
 )
 
-# Of the monitor: the words first, and times by the clock, which are compared with those of a deploy.
+# Of the monitor: times by the clock, to be compared with that of a deploy.
 FAILURE_ROWS: Final[tuple[Column[Failure], ...]] = (
     Column("count", "COUNT", lambda one: f"{one.total:,}", right=True, by=lambda one: one.total),
     Column("error", "FAILURE", title_of, width=24, style=lambda _: "red"),
@@ -73,14 +73,18 @@ FAILURE_ROWS: Final[tuple[Column[Failure], ...]] = (
     ),
     Column("retried", "RETRIED", lambda one: one.retried, right=True, wide=True),
     Column("requeued", "REQUEUED", lambda one: one.requeued, right=True, wide=True),
-    Column("first", "FIRST", lambda one: clock(one.first_seen_at), by=lambda one: one.first_seen_at),
+    Column(
+        "first", "FIRST", lambda one: clock(one.first_seen_at), by=lambda one: one.first_seen_at
+    ),
     Column("last", "LAST", lambda one: clock(one.last_seen_at), by=lambda one: one.last_seen_at),
     Column("version", "SINCE VERSION", lambda one: one.first_version, wide=True),
     Column("muted", "MUTED UNTIL", lambda one: clock(one.muted_until), wide=True),
 )
 
 SUMMARY_FAILURES: Final = tuple(
-    one for one in FAILURE_ROWS if one.key in {"count", "error", "queue", "first", "last", "version"}
+    one
+    for one in FAILURE_ROWS
+    if one.key in {"count", "error", "queue", "first", "last", "version"}
 )
 
 FAILED_JOBS: Final[tuple[Column[FailedJob], ...]] = (

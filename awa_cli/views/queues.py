@@ -62,7 +62,9 @@ def queue_rows(
             ranks.setdefault(queue, rank)
     slots = queue_slots(fleet)
     rows = [
-        QueueRow(one, slots.get(one.queue), alerts[ranks[one.queue]] if one.queue in ranks else None)
+        QueueRow(
+            one, slots.get(one.queue), alerts[ranks[one.queue]] if one.queue in ranks else None
+        )
         for one in queues
     ]
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from awa_lib._sql import Op
 
-__all__ = ["FailingKind", "Incidents", "incidents"]
+__all__ = ["Badges", "FailingKind", "Incidents", "badges", "incidents"]
 
 # Long enough for a kind that runs once a minute to show ten failures.
 _FAILING_SECONDS: Final = 1_800.0
@@ -69,12 +69,28 @@ class Incidents:
         return ended / (60 * minutes) if ended else None
 
 
-def incidents() -> Op[Incidents]:
-    """Return what goes wrong now.  Reads counts alone: the cost does not grow with the jobs."""
+@dataclass(frozen=True, slots=True)
+class Badges:
+    """Numbers for a navigation: failures of the last hour, and dead letters, at most 10,000."""
+
+    failures: int = 0
+    dead_letters: int = 0
+
+
+def badges() -> Op[Badges]:
+    """Return the numbers for a navigation; muted failures do not count."""
+    return (yield sql.read_failures("badges")).into(Badges)[0]
+
+
+def incidents(attempts: int = _FAILING_ATTEMPTS) -> Op[Incidents]:
+    """Return what goes wrong now; a kind with fewer than ``attempts`` failures is left out.
+
+    Reads counts alone: the cost does not grow with the jobs.
+    """
     failing = yield sql.read_failures(
         "failing_kinds",
         seconds=_FAILING_SECONDS,
-        attempts=_FAILING_ATTEMPTS,
+        attempts=attempts,
         share=_FAILING_SHARE,
         back=_BACK_SECONDS,
     )

@@ -86,6 +86,7 @@ class Runtime:
             deadline_of=self._deadline_of,
             on_waiting=events.waiting,
             on_resumed=self._resumed,
+            hold_seconds=options.callback_hold_ms / 1000,
         )
         self._listener = self._make_listener(dsn)
         overflow = Overflow(options) if options.global_max_workers is not None else None

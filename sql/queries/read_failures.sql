@@ -100,6 +100,14 @@ WHERE minutes = 1 AND outcome <> 'requeued'
   AND bucket >= date_trunc('minute', now() - make_interval(mins => :minutes::int), 'UTC')
 GROUP BY 1, 2
 
+-- name: badges
+-- How many failures were seen in the last hour and are not muted, and how many dead letters there
+-- are: at most 10,000, so that the cost does not grow with them.
+SELECT (SELECT count(*) FROM awa.failures
+        WHERE last_seen_at > now() - interval '1 hour'
+          AND (muted_until IS NULL OR muted_until <= now())) AS failures,
+       (SELECT count(*) FROM (SELECT FROM awa.dead_letters LIMIT 10000) AS found) AS dead_letters
+
 -- name: list_failures
 -- The failures since a time, the most frequent first.
 WITH counted AS MATERIALIZED (

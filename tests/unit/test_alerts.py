@@ -24,7 +24,9 @@ def stat(queue: str = "mail", **counts) -> QueueStat:
     return QueueStat(queue, **values)
 
 
-def worker(*queues: str, used: int = 0, waiting: int = 0, limit: int = 10, **more) -> RuntimeInstance:
+def worker(
+    *queues: str, used: int = 0, waiting: int = 0, limit: int = 10, **more
+) -> RuntimeInstance:
     fields = {
         "instance_id": "i",
         "hostname": "h",

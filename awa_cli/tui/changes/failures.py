@@ -54,8 +54,8 @@ async def retry(app: Host, failure: str) -> None:
     """Show how many jobs and dead letters failed so, ask, and retry them."""
     try:
         await app.source.read(ops.checked_failure(failure))
-        where = {"state": "failed", "failure": failure}
-        found = await app.source.read(preview_bulk_operation("retry", **where))
+        preview = preview_bulk_operation("retry", state="failed", failure=failure)
+        found = await app.source.read(preview)
         dead = await app.source.read(count_dead_letters(failure=failure))
         jobs = found.total_matched
         if not jobs + dead:
@@ -64,7 +64,9 @@ async def retry(app: Host, failure: str) -> None:
         change = Change(
             "failure.retry",
             failure,
-            lambda: submit_bulk_operation("retry", submitted_by="awa tui", **where),
+            lambda: submit_bulk_operation(
+                "retry", submitted_by="awa tui", state="failed", failure=failure
+            ),
             outcome=submitted,
         )
         note = f"{_things(jobs, dead)}."

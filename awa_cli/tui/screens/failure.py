@@ -29,8 +29,20 @@ class FailurePage(Page[FailureDetails]):
 
     ACTIONS: ClassVar = {"retry": "failure.retry", "mute": "failure.mute"}
     BINDINGS: ClassVar = [
-        Binding("r", "retry", "Retry", id="failure.retry"),
-        Binding("z", "mute", "Mute or unmute", id="failure.mute"),
+        Binding(
+            "r",
+            "retry",
+            "Retry",
+            id="failure.retry",
+            tooltip="Retry its failed jobs and dead letters",
+        ),
+        Binding(
+            "z",
+            "mute",
+            "Mute or unmute",
+            id="failure.mute",
+            tooltip="Mute it for a week, or show it again",
+        ),
         Binding("e", "jobs", "All its jobs", id="failure.jobs"),
     ]
 

@@ -38,8 +38,20 @@ class FailuresPage(DetailPage[Failure]):
     EMPTY = "No failures in this time."
     ACTIONS: ClassVar = {"retry": "failure.retry", "mute": "failure.mute"}
     BINDINGS: ClassVar = [
-        Binding("r", "retry", "Retry", id="failure.retry"),
-        Binding("z", "mute", "Mute or unmute", id="failure.mute"),
+        Binding(
+            "r",
+            "retry",
+            "Retry",
+            id="failure.retry",
+            tooltip="Retry its failed jobs and dead letters",
+        ),
+        Binding(
+            "z",
+            "mute",
+            "Mute or unmute",
+            id="failure.mute",
+            tooltip="Mute it for a week, or show it again",
+        ),
         Binding("w", "span", "Time range", id="failures.window"),
         Binding("a", "muted", "Show or hide muted", id="failures.muted"),
         Binding("e", "jobs", "Show jobs", show=False, id="failure.jobs"),

@@ -56,7 +56,15 @@ class OverviewData:
 class OverviewPage(Page[OverviewData]):
     """Alerts, tiles, charts, failures, the queues in trouble first, and the workers."""
 
-    BINDINGS: ClassVar = [Binding("w", "window", "Time range", id="overview.window")]
+    BINDINGS: ClassVar = [
+        Binding(
+            "w",
+            "window",
+            "Time range",
+            id="overview.window",
+            tooltip="Show a longer or shorter time in the charts",
+        )
+    ]
 
     def __init__(self, *given: Any) -> None:
         super().__init__(*given)

@@ -114,7 +114,9 @@ class Page(Screen[None], Generic[V]):
         self.reread()
 
     async def _read(self) -> V:
-        return await self.app.source.read(self.query_op())
+        value = await self.app.source.read(self.query_op())
+        await self.app.source.read_badges()
+        return value
 
     @work(exclusive=True, group="feed")
     async def _follow(self, feed: Feed[V]) -> None:
@@ -140,6 +142,7 @@ class Page(Screen[None], Generic[V]):
         self.error = reading.error
         self._show_error(reading.error)
         self.query_one(StatusBar).draw()
+        self.query_one(NavigationBar).draw()
         self.offer()
 
     def offer(self) -> None:
