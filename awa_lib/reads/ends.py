@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 __all__ = [
     "QueueEnds",
     "UngroupedFailure",
-    "count_failures",
     "ends_by_failure",
     "ends_by_queue",
     "ungrouped_failures",
@@ -54,11 +53,6 @@ class UngroupedFailure:
     last_seen_at: datetime
     job_id: int
     dead: bool
-
-
-def count_failures(since: datetime) -> Op[int]:
-    """Return how many failures were seen since a moment and are not muted."""
-    return int((yield sql.read_ends("count_failures", since=since)).scalar())
 
 
 def ends_by_queue(since: datetime, *, seconds: int) -> Op[dict[str, QueueEnds]]:

@@ -58,6 +58,8 @@ class Runtime:
     """Every duty of a process: claims, ends, callbacks, hooks, heartbeat, listener, maintenance."""
 
     wait = staticmethod(wait_in_thread)
+    _told: tuple[bool, bool] | None = None
+    _exiting = False
 
     def __init__(
         self,
@@ -106,7 +108,6 @@ class Runtime:
         self._status = self._make_status()
         self._guards = ExitStack()
         self._watch = Duty("watch", self._check, seconds=_WATCH_SECONDS)
-        self._told: tuple[bool, bool] | None = None
         self._outage_ended_at = self._outage.ended_at
         self.loop = asyncio.get_running_loop()
         self.shutting_down = False
@@ -238,7 +239,7 @@ class Runtime:
         within 2 s.
         """
         until = self.loop.time() + timeout_seconds + _STOP_SECONDS
-        self.shutting_down = True
+        self.shutting_down, self._exiting = True, exiting
         self._publisher.poke()
         self._executor.stop_attempts("shutdown")
         self.callbacks.release()
@@ -259,7 +260,6 @@ class Runtime:
         finally:
             self._guards.close()
         if exiting:
-            self._status.exiting = True
             for attempt in left:
                 if not attempt.given_up:
                     self._executor.end(attempt, HANDED_BACK)
@@ -318,6 +318,7 @@ class Runtime:
         )
 
     async def _publish_end(self, seconds: float) -> None:
+        self._status.exiting = self._exiting
         await self._declarer.stop()
         await self._policies.stop()
         await self._events.stop(seconds / 2)

@@ -2,12 +2,6 @@
 -- lock.  Counts are read along the primary key whatever the statistics say: minutes is compared
 -- with a value that the planner does not know.
 
--- name: count_failures
--- How many failures were seen since a time, without those that are muted.  A small table.
-SELECT count(*) AS failures
-FROM awa.failures
-WHERE last_seen_at >= :since::timestamptz AND (muted_until IS NULL OR muted_until <= now())
-
 -- name: ends_by_queue
 -- Completed jobs and failed attempts of each queue in buckets of some seconds.
 SELECT queue, floor(extract(epoch FROM bucket) / :seconds::int)::bigint AS number,

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from awa_cli.views.words import counted, now
+from awa_cli.views.words import counted
 from awa_lib.errors import AwaError
-from awa_lib.reads.dead_letters import dlq_depth
-from awa_lib.reads.ends import count_failures
+from awa_lib.reads.incidents import badges as read_badges
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -19,7 +17,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Badge", "badges", "badges_data"]
 
-_HOUR: Final = timedelta(hours=1)
 _LONG: Final = 10_000
 
 
@@ -48,17 +45,17 @@ def badges_data(found: dict[str, Badge]) -> dict[str, Any]:
 
 
 def _read() -> Op[dict[str, Badge]]:
-    failures = yield from count_failures(now() - _HOUR)
-    dead = yield from dlq_depth()
+    numbers = yield from read_badges()
     found = {}
-    if failures:
-        words = f"{counted(failures, 'failure')} in the last hour"
-        found["failures"] = Badge(_short(failures), words, bad=True)
-    if dead:
-        found["dlq"] = Badge(_short(dead), counted(dead, "dead letter"))
+    if numbers.failures:
+        words = f"{counted(numbers.failures, 'failure')} in the last hour"
+        found["failures"] = Badge(_short(numbers.failures), words, bad=True)
+    if numbers.dead_letters:
+        words = counted(numbers.dead_letters, "dead letter")
+        found["dlq"] = Badge(_short(numbers.dead_letters), words)
     return found
 
 
 def _short(number: int) -> str:
-    """Write a number in four characters: ``950``, ``2,079``, ``12k``."""
-    return f"{number:,}" if number < _LONG else f"{number // 1000:,}k"
+    """Write a number that is counted up to 10,000: ``950``, ``2,079``, ``10k+``."""
+    return f"{number:,}" if number < _LONG else "10k+"

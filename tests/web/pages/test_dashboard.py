@@ -48,13 +48,18 @@ def test_it_says_how_things_are(busy, visit) -> None:
     assert "smtp is away" in page.get_by_role("region", name="Failures", exact=True).inner_text()
     assert page.locator(".tile.s-failed").get_attribute("href") == "/jobs?state=failed"
     assert (
-        page.get_by_role("region", name="Queues", exact=True).locator("tbody a").first.get_attribute("href")
+        page.get_by_role("region", name="Queues", exact=True)
+        .locator("tbody a")
+        .first.get_attribute("href")
         .startswith("/queues/")
     )
     assert "in the last 15m" in page.locator(".ch-failed .words").inner_text()
     page.get_by_role("link", name="24h").click()
     page.wait_for_url("**/?window=24h")
-    assert "10 for good, 0 tried again, in the last 24h" in page.locator(".ch-failed .words").inner_text()
+    assert (
+        "10 for good, 0 tried again, in the last 24h"
+        in page.locator(".ch-failed .words").inner_text()
+    )
 
 
 def test_it_reads_well_without_scripts(busy, visit) -> None:

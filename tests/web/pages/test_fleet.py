@@ -105,7 +105,7 @@ def test_the_fleet(tower, visit) -> None:
     expect(rows.last).to_contain_text("clean-host")
     expect(rows.last).to_contain_text("stopped")
     rows.first.get_by_role("link").first.click()
-    expect(page.locator(".subject .c-red")).to_contain_text("silent since 10m")
+    expect(page.locator(".subject span.c-red").last).to_contain_text("silent since 10m")
     page.go_back()
     live.get_by_role("link").first.click()
     expect(page.locator(".loops li")).to_have_count(4)

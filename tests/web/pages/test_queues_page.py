@@ -248,7 +248,9 @@ def test_failed_jobs_of_a_kind_run_again(post, visit) -> None:
     expect(page.locator(".tile.s-failed")).to_have_attribute(
         "href", "/jobs?state=failed&kind=parcel"
     )
-    expect(page.locator(".ch-failed .words")).to_contain_text("2 for good, 0 tried again, in the last 15m")
+    expect(page.locator(".ch-failed .words")).to_contain_text(
+        "2 for good, 0 tried again, in the last 15m"
+    )
     expect(page.locator(".facts")).to_contain_text("Hans")
     check_access(page)
     post.rain = False
