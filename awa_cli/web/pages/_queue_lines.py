@@ -67,8 +67,15 @@ def queue_lines(
     alerts: Sequence[Alert],
     hour: HourOfQueues,
 ) -> list[QueueLine]:
-    """Return the queues, those with the worst trouble first, then the busiest."""
-    return [_line(row, hour) for row in queue_rows(queues, fleet, alerts)]
+    """Return the queues: with the worst trouble, with most failed jobs, then the busiest."""
+    rows = queue_rows(queues, fleet, alerts)
+    # Sorting is stable: within each of the two the order stays.
+    rows.sort(key=lambda row: (row.alert is None, _failed(row) if row.alert is None else 0))
+    return [_line(row, hour) for row in rows]
+
+
+def _failed(row: QueueRow) -> int:
+    return -(row.stat.failed + row.stat.dead_letters)
 
 
 def _line(row: QueueRow, hour: HourOfQueues) -> QueueLine:
