@@ -10,6 +10,7 @@ __all__ = [
     "STATE_SIGNS",
     "STATE_STYLES",
     "WORKER_STYLES",
+    "state_label",
     "state_sign",
 ]
 
@@ -59,6 +60,15 @@ STATE_SIGNS: Final = {
     # Of bulk operations.
     "pending": "◷@",
 }
+
+
+# Words that are plainer than the name.
+_LABELS: Final = {"waiting_external": "waiting", "dead": "dead letter"}
+
+
+def state_label(state: str) -> str:
+    """Return the words for a state on a page: ``waiting`` for ``waiting_external``."""
+    return _LABELS.get(state, state.replace("_", " "))
 
 
 def state_sign(state: str, *, ascii_only: bool = False) -> str:
