@@ -93,6 +93,7 @@ class StartOptions(TypedDict, total=False):
     heartbeat_interval_ms: float | None
     heartbeat_staleness_ms: float | None
     cancel_grace_ms: float | None
+    callback_hold_ms: float | None
     promote_interval_ms: float | None
     heartbeat_rescue_interval_ms: float | None
     deadline_rescue_interval_ms: float | None
@@ -131,6 +132,8 @@ class WorkerOptions:
     """Their staleness; ``heartbeat_staleness_ms`` when that is given."""
     cancel_grace_ms: float = 2_000
     """The time an async handler has to end by itself before CancelledError; may be 0."""
+    callback_hold_ms: float = 60_000
+    """How long a handler that waits for a callback keeps its slot; 0 for as long as it waits."""
     promote_interval_ms: float = 250
     heartbeat_rescue_interval_ms: float = 2_000
     deadline_rescue_interval_ms: float = 30_000
@@ -246,7 +249,9 @@ def _check_options(given: Mapping[str, Any]) -> None:
             raise ValueError(f"{key} must be a number, got {value!r}")
         if key in _COUNTS and not isinstance(value, int):
             raise ValueError(f"{key} must be a whole number, got {value!r}")
-        if value < 0 or (value == 0 and not key.endswith(("_hours", "_days", "_grace_ms"))):
+        if value < 0 or (
+            value == 0 and not key.endswith(("_hours", "_days", "_grace_ms", "_hold_ms"))
+        ):
             raise ValueError(f"{key} must be > 0, got {value!r}")
 
 
@@ -364,12 +369,8 @@ def _retention(value: object) -> Retention | None:
         number = isinstance(hours, int | float) and not isinstance(hours, bool)
         if hours is not None and not (number and 0 <= hours < math.inf):
             raise ValueError(f"retention {key} must be >= 0, got {hours!r}")
-    return Retention(
-        **{
-            key: hours if hours is None else min(hours, LONGEST_HOURS)
-            for key, hours in value.items()
-        }
-    )
+    capped = {key: hours and min(hours, LONGEST_HOURS) for key, hours in value.items()}
+    return Retention(**capped)
 
 
 def _deadline(value: object) -> float | None:

@@ -241,24 +241,26 @@ class Job(Generic[A]):
             self.register_callback(timeout_seconds, filter, on_complete, on_fail, transform)
         )
 
-    async def wait_for_callback(self, token: CallbackToken) -> Any:
+    async def wait_for_callback(self, token: CallbackToken, *, hold: bool = False) -> Any:
         """Wait until ``resume_external`` answers a callback, and return its payload.
 
-        The job is waiting_external during the wait, without heartbeat or deadline, and keeps its
-        slot.  The deadline starts again with the answer.  If the worker stops during the wait, the
-        answer starts a new attempt, whose handler gets it from this call.  Raises ValidationError
+        The job is waiting_external during the wait, without heartbeat or deadline.  The deadline
+        starts again with the answer.  If the worker stops during the wait, or it lasts for longer
+        than ``callback_hold_ms``, the handler ends with CancelledError and frees its slot, and the
+        answer starts a new attempt, whose handler gets it from this call.  ``hold`` keeps the slot
+        for the whole wait; so does a wait in a task of the handler's own.  Raises ValidationError
         when the token was replaced or the job was resolved another way; RuntimeError outside a
         run.
         """
-        return await self._running("wait_for_callback").wait_for_callback(token)
+        return await self._running("wait_for_callback").wait_for_callback(token, hold=hold)
 
-    def wait_for_callback_sync(self, token: CallbackToken) -> Any:
+    def wait_for_callback_sync(self, token: CallbackToken, *, hold: bool = False) -> Any:
         """Wait for a callback from a blocking handler, whose thread waits.
 
         Raises as ``wait_for_callback``, and AwaError on the event loop.
         """
         return self._running("wait_for_callback_sync").from_thread(
-            self.wait_for_callback(token), bounded=False
+            self.wait_for_callback(token, hold=hold), bounded=False
         )
 
     async def cancel_callback(self, token: CallbackToken) -> bool:

@@ -280,7 +280,8 @@ proctype Worker(byte w) {
         :: else
         fi;
         does = begun }
-    /* the process stops: abandon_wait, or the attempt is handed back */
+    /* the process stops, or the wait has kept its slot for long: abandon_wait, or the attempt is
+     * handed back */
     :: atomic { events > 0 && (does == waits || does == begun) -> events--;
         if
         :: owns(w) && state == waiting -> touch(w);

@@ -15,10 +15,10 @@ from textual.pilot import Pilot
 from awa_cli.database.target import Target, describe
 from awa_cli.tui import source
 from awa_cli.tui.app import Monitor
-from awa_cli.tui.screens import job, overview, queue
+from awa_cli.tui.screens import failures, job, overview, queue
 from awa_cli.tui.screens.page import Page
 from awa_cli.tui.widgets.confirm import Confirm
-from awa_cli.views import words
+from awa_cli.views import alerts, words
 
 
 class Driver:
@@ -99,9 +99,38 @@ def still(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> da
     """
     seconds = datetime.now(UTC).timestamp() // 15 * 15
     moment = getattr(request, "param", None) or datetime.fromtimestamp(seconds, UTC)
-    for module in (words, source, job, overview, queue):
+    for module in (alerts, failures, words, source, job, overview, queue):
         monkeypatch.setattr(module, "now", lambda: moment)
+    # Times by the clock are those of a noon, whenever and wherever the test runs.
+    noon = datetime(2030, 1, 1, 12, tzinfo=UTC)
+    monkeypatch.setattr(words, "local", lambda then: noon + (then - moment))
     return moment
+
+
+FAILURE = "3f9a2c81d0e1"
+
+
+def fail_often(look: Callable[..., Any], still: datetime) -> None:
+    """Seed the counts of attempts that fail for nine minutes, in one way."""
+    began, now = still - timedelta(minutes=9), still - timedelta(seconds=20)
+    frames = ["lib/smtp.py connect", "app/mail.py send_email"]
+    look(
+        "INSERT INTO awa.failures (id, rule, kind, error_type, message, frames, first_version,"
+        " first_seen_at, last_seen_at, job_id) VALUES (%s, 1, 'send_email', 'builtins.ConnectionError',"
+        " 'smtp.example.org refused', %s, '2.1', %s, %s, (SELECT max(id) FROM awa.jobs_hot))",
+        FAILURE,
+        frames,
+        began,
+        now,
+    )
+    for at, outcome, ends in ((began, "retried", 1_997), (now, "failed", 3)):
+        look(
+            "INSERT INTO awa.job_ends VALUES (1, %s, 'email', 'send_email', %s, %s, %s)",
+            at,
+            outcome,
+            FAILURE,
+            ends,
+        )
 
 
 @pytest.fixture
@@ -185,6 +214,7 @@ def seeded(put, look, still: datetime) -> datetime:
             "UPDATE awa.jobs_hot SET errors = %s::jsonb[] WHERE id = (SELECT max(id) FROM awa.jobs_hot)",
             [json.dumps(entry) for entry in entries],
         )
+    fail_often(look, still)
     config = {"max_workers": 20}
     queues = [
         {"queue": name, "in_flight": 1, "config": config}

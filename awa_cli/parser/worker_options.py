@@ -38,6 +38,11 @@ _DURATIONS: Final[dict[str, tuple[str, float, str]]] = {
         0.001,
         "Time that an async handler has to end by itself after a cancel; 2s by default.",
     ),
+    "callback_hold": (
+        "callback_hold_ms",
+        0.001,
+        "Time for which a wait for a callback keeps its slot, 0s for ever; 60s by default.",
+    ),
     "promote_interval": (
         "promote_interval_ms",
         0.001,

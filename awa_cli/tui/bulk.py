@@ -66,7 +66,10 @@ async def _submit(app: Host, name: str, spec: dict[str, Any], where: dict[str, A
     bulk, everything = BULK[name], not where
     preview = await app.source.read(preview_bulk_operation(bulk.operation, all=everything, **where))
     if not preview.total_matched:
-        app.notify("No matching job is in a state that allows this change.")
+        text = "No matching job is in a state that allows this change."
+        if name == "retry" and not where.get("state"):
+            text += "  Without a state in the filter, failed jobs are retried."
+        app.notify(text)
         return
     more = " …" if preview.total_matched > _SAMPLE else ""
     change = Change(

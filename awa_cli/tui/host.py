@@ -66,6 +66,10 @@ class Host(App[int]):
         """Open a page from the current one; Esc leads back."""
         raise NotImplementedError
 
+    def action_go(self, page_id: str) -> None:
+        """Open a page as it was left."""
+        raise NotImplementedError
+
     def action_out(self) -> None:
         """Go back to the page from which the current one was entered."""
         raise NotImplementedError

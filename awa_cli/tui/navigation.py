@@ -28,6 +28,8 @@ _ALL: Final = (
     PageEntry("overview", "Overview", "1,O", "overview:OverviewPage"),
     PageEntry("jobs", "Jobs", "2,J", "jobs:JobsPage"),
     PageEntry("job", "Job", "", "job:JobPage"),
+    PageEntry("failures", "Failures", "F", "failures:FailuresPage"),
+    PageEntry("failure", "Failure", "", "failure:FailurePage"),
     PageEntry("queues", "Queues", "3,Q", "queues:QueuesPage"),
     PageEntry("queue", "Queue", "", "queue:QueuePage"),
     PageEntry("kinds", "Kinds", "4,K", "kinds:KindsPage"),

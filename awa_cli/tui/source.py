@@ -7,6 +7,7 @@ neither waits for a slow read nor is cancelled with it.
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -17,8 +18,9 @@ from awa_cli import clock
 from awa_cli.database.session import adial
 from awa_cli.views.words import now
 from awa_lib.db.drive import arun
-from awa_lib.errors import InvalidInput, Unavailable
+from awa_lib.errors import AwaError, InvalidInput, Unavailable
 from awa_lib.reads.health import server_time
+from awa_lib.reads.incidents import Badges, badges
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -41,6 +43,7 @@ _READING: Final = (
     ("jit", "off"),
 )
 _CLOSE_SECONDS: Final = 2.0
+_BADGES_SECONDS: Final = 10.0
 _WATCH_SECONDS: Final = 30.0
 
 
@@ -56,6 +59,9 @@ class Source:
         self.rights: Rights | None = None
         self.read_at: datetime | None = None
         """The time of the last successful read."""
+        self.badges = Badges()
+        """Numbers for the navigation, at most ten seconds old while pages are read."""
+        self._badges_at: float | None = None
         self.lost: Unavailable | None = None
         """Why the database cannot be reached; None while it can."""
 
@@ -87,12 +93,24 @@ class Source:
         self.lost, self.read_at = None, now()
         return result
 
+    async def read_badges(self) -> None:
+        """Read the numbers for the navigation, unless they are fresh."""
+        began = time.monotonic()
+        if self._badges_at is not None and began - self._badges_at < _BADGES_SECONDS:
+            return
+        self._badges_at = began
+        # Without them the page is as good: a role may lack the right to read both tables.
+        with suppress(AwaError):
+            self.badges = await self.read(badges())
+
     async def change(self, op: Op[R]) -> R:
         """Run a change on its own connection.  Raises InvalidInput in read-only mode."""
         if not self.can_change:
             raise InvalidInput("cannot change the database", why="the monitor is read-only")
         async with await adial(self.target, self._url) as conn:
-            return await arun(conn, op)
+            result = await arun(conn, op)
+        self._badges_at = None
+        return result
 
     async def watch(self, ids: Sequence[int]) -> AsyncIterator[None]:
         """Yield when one of these jobs is claimed or ends, until the connection is lost.
@@ -100,7 +118,6 @@ class Source:
         To be notified, the monitor writes the ids to the database; in read-only mode it cannot,
         and the iterator ends at once.
         """
-        from awa_lib.errors import AwaError
         from awa_lib.ops.waits import CHANNEL, watch_jobs
 
         if not self.can_change:

@@ -43,7 +43,6 @@ __all__ = [
     "QUEUE_WORKERS",
     "SCHEDULES",
     "STATUSES",
-    "SUMMARY_QUEUES",
     "WORKERS",
     "Column",
 ]
@@ -136,6 +135,9 @@ _FAILED: Final[Column[Any]] = Column(
     style=lambda one: "bold red" if one.failed else "",
     right=True,
 )
+_DEAD: Final[Column[Any]] = Column(
+    "dead", "DEAD LETTERS", lambda one: one.dead_letters, right=True, wide=True
+)
 _PAUSED: Final[Column[Any]] = Column(
     "paused",
     "PAUSED",
@@ -148,6 +150,7 @@ QUEUES: Final[tuple[Column[QueueStat], ...]] = (
     Column("available", "AVAIL", lambda queue: queue.available, right=True),
     Column("running", "RUNNING", lambda queue: queue.running, right=True),
     _FAILED,
+    _DEAD,
     Column("later", "LATER", lambda queue: queue.scheduled + queue.retryable, right=True),
     Column("waiting", "WAITING", lambda queue: queue.waiting_external, right=True),
     Column("completed", "COMPLETED/1H", lambda queue: queue.completed_last_hour, right=True),
@@ -160,8 +163,6 @@ QUEUES: Final[tuple[Column[QueueStat], ...]] = (
     ),
     _PAUSED,
 )
-
-SUMMARY_QUEUES: Final = tuple(one for one in QUEUES if one.key not in {"later", "waiting"})
 
 FAILURES: Final[tuple[Column[Failure], ...]] = (
     Column("id", "ID", lambda one: one.id),
@@ -206,6 +207,7 @@ QUEUE_OVERVIEWS: Final[tuple[Column[QueueOverview], ...]] = (
     Column("queued", "QUEUED", lambda one: one.total_queued, right=True),
     Column("running", "RUNNING", lambda one: one.running, right=True),
     _FAILED,
+    _DEAD,
     Column("workers", "WORKERS", lambda one: one.live_instances, right=True),
     Column("declared", "DECLARED", _declared, style=_drift_style),
     _PAUSED,
@@ -222,6 +224,7 @@ KINDS: Final[tuple[Column[KindOverview], ...]] = (
     Column("available", "AVAIL", lambda one: one.available, right=True),
     Column("running", "RUNNING", lambda one: one.running, right=True),
     _FAILED,
+    _DEAD,
     Column("later", "LATER", lambda one: one.scheduled + one.retryable, right=True),
     Column("waiting", "WAITING", lambda one: one.waiting_external, right=True, wide=True),
     Column("completed", "COMPLETED/1H", lambda one: one.completed_last_hour, right=True),
@@ -335,8 +338,10 @@ AUDIT: Final[tuple[Column[AuditEntry], ...]] = (
 
 
 def _worker_state(one: RuntimeInstance) -> str:
+    if one.stopped:
+        return "stopped"
     if one.stale:
-        return "stale"
+        return "silent"
     if one.shutting_down:
         return "stopping"
     return "healthy" if one.healthy else "degraded"

@@ -10,6 +10,7 @@ __all__ = [
     "STATE_SIGNS",
     "STATE_STYLES",
     "WORKER_STYLES",
+    "state_label",
     "state_sign",
 ]
 
@@ -22,6 +23,7 @@ STATE_STYLES: Final = {
     "failed": "bold red",
     "cancelled": "bright_black",
     "waiting_external": "magenta",
+    "dead": "bold red",
 }
 BATCH_STYLES: Final = {
     "pending": "cyan",
@@ -33,8 +35,9 @@ BATCH_STYLES: Final = {
 WORKER_STYLES: Final = {
     "healthy": "green",
     "degraded": "bold red",
-    "stale": "bright_black",
+    "silent": "bold red",
     "stopping": "yellow",
+    "stopped": "bright_black",
 }
 SEVERITY_STYLES: Final = {
     "error": "bold red",
@@ -52,10 +55,20 @@ STATE_SIGNS: Final = {
     "failed": "✗x",
     "cancelled": "--",
     "waiting_external": "…:",
+    "dead": "†x",
     "created": "++",
     # Of bulk operations.
     "pending": "◷@",
 }
+
+
+# Words that are plainer than the name.
+_LABELS: Final = {"waiting_external": "waiting", "dead": "dead letter"}
+
+
+def state_label(state: str) -> str:
+    """Return the words for a state on a page: ``waiting`` for ``waiting_external``."""
+    return _LABELS.get(state, state.replace("_", " "))
 
 
 def state_sign(state: str, *, ascii_only: bool = False) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from awa_cli.views.alerts import is_recent
 from awa_cli.views.words import counted, span
 
 if TYPE_CHECKING:
@@ -23,15 +24,18 @@ def busiest(queues: Sequence[QueueStat]) -> list[QueueStat]:
 
 
 def fleet_words(fleet: Sequence[RuntimeInstance]) -> list[str]:
-    """Return the number of workers, their jobs in flight, leader and versions."""
-    live = [one for one in fleet if not one.stale]
+    """Return the number of workers, their jobs in flight, leader and versions.
+
+    Workers that have stopped are left out, and those that fell silent over an hour ago.
+    """
+    live = [one for one in fleet if not one.stale and not one.stopped]
     flying = sum(queue.get("in_flight", 0) for one in live for queue in one.queues)
     versions = sorted({one.version for one in live})
     leader = next((f"{one.hostname}:{one.pid}" for one in live if one.leader), None)
     parts = [counted(len(live), "worker"), f"{flying:,} in flight"]
     parts += [f"leader {leader}"] if leader else []
     parts += [f"version {', '.join(versions)}"] if versions else []
-    silent = len(fleet) - len(live)
+    silent = sum(one.silent and is_recent(one) for one in fleet)
     return parts + ([f"{silent} silent"] if silent else [])
 
 

@@ -10,7 +10,18 @@ from awa_cli.errors import printable
 if TYPE_CHECKING:
     from datetime import datetime
 
-__all__ = ["age", "clean", "counted", "now", "say_count", "say_rate", "say_seconds", "span"]
+__all__ = [
+    "age",
+    "clean",
+    "clock",
+    "counted",
+    "local",
+    "now",
+    "say_count",
+    "say_rate",
+    "say_seconds",
+    "span",
+]
 
 _UNITS: Final = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 
@@ -39,6 +50,21 @@ def age(moment: datetime | None) -> str | None:
     if text == "0s":
         return "now"
     return f"{text} ago" if seconds > 0 else f"in {text}"
+
+
+def local(moment: datetime) -> datetime:
+    """Return the moment in the time zone of this terminal."""
+    return moment.astimezone()
+
+
+def clock(moment: datetime | None) -> str | None:
+    """Write a moment by the clock: ``11:02``, or ``29 Nov`` when it was not today."""
+    if moment is None:
+        return None
+    here = local(moment)
+    if here.date() == local(now()).date():
+        return f"{here:%H:%M}"
+    return f"{here.day} {here:%b}"
 
 
 def span(seconds: float) -> str:

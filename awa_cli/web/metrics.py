@@ -126,7 +126,8 @@ def _declared(prefix: str, one: Any) -> dict[str, str]:
 def _ends(out: Exposition) -> Op[None]:
     ended = yield from recent_ends()
     rate = out.gauge(
-        "awa_job_ended_per_second", "Jobs a second that ended in a state, over the last 5 minutes."
+        "awa_job_ended_per_second",
+        "Jobs a second that ended in a state, over the last 5 minutes.",
     )
     for one in ended.rates:
         rate(
@@ -135,6 +136,12 @@ def _ends(out: Exposition) -> Op[None]:
             awa_job_kind=one.kind,
             awa_job_state=one.state,
         )
+    retried = out.gauge(
+        "awa_job_retried_per_second",
+        "Attempts a second that failed and are tried again, over the last 5 minutes.",
+    )
+    for one in ended.retried:
+        retried(one.per_second, awa_job_queue=one.queue, awa_job_kind=one.kind)
     _histogram(
         out,
         "awa_job_recent_wait_seconds",

@@ -13,8 +13,8 @@ _MAX_LENGTH: Final = 200
 # Characters that mean the same in a path, in a header, in a cookie and in markup.
 _STEPS: Final = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+)+")
 OWN: Final = frozenset(
-    {"activity", "api", "audit", "batches", "cron", "dlq", "doctor", "healthz", "jobs", "kinds"}
-    | {"metrics", "queues", "readyz", "static", "storage", "workers"}
+    {"activity", "api", "audit", "batches", "cron", "dlq", "doctor", "failures", "healthz", "jobs"}
+    | {"kinds", "metrics", "queues", "readyz", "static", "storage", "workers"}
 )
 """The first steps of this server's own paths.
 

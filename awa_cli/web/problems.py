@@ -19,6 +19,7 @@ logger = logging.getLogger(__name__)
 # SQLSTATEs of values that the database refuses: class 22, and a CHECK constraint.
 _BAD_VALUES: Final = ("22", "23514")
 _NO_PRIVILEGE: Final = "42501"
+_PRIMARY: Final = "send changes to a server that works on the primary"
 _BY_CLASS: Final = (
     (errors.NotFound, 404),
     (errors.Conflict, 409),
@@ -53,11 +54,11 @@ class Refused(Exception):
 class ReadOnly(errors.DatabaseError):
     """The server or its database takes no changes."""
 
-    def __init__(self, why: str) -> None:
+    def __init__(self, why: str, hint: str = _PRIMARY) -> None:
         super().__init__(
             "awa serve is connected to a read-only database; admin actions are disabled",
             why=why,
-            hint="send changes to a server that works on the primary",
+            hint=hint,
         )
 
 

@@ -12,7 +12,7 @@ from awa_lib.db.connect import Purpose
 from awa_lib.db.drive import arun
 from awa_lib.db.pool import AsyncPool
 from awa_lib.errors import Unavailable
-from awa_lib.reads.health import is_read_only, server_time
+from awa_lib.reads.health import MayChange, may_change, server_time
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable
@@ -116,14 +116,24 @@ class State:
         """Raise ReadOnly if the server takes no changes."""
         if self.settings.read_only:
             raise ReadOnly("it was started with --read-only")
-        if await self.read_only():
+        found = await self._may_change()
+        if not found.writable:
             raise ReadOnly("the database is a standby, or was made read-only")
+        if not found.allowed:
+            raise ReadOnly(
+                "the role that it logs in with may only read",
+                "start it with a role that may change jobs, as awa roles makes: runtime",
+            )
 
     async def read_only(self) -> bool:
         """Return whether the server takes no changes; the answer may be as old as the cache."""
         if self.settings.read_only:
             return True
-        return bool(await self.cache.get("read only", lambda: self.run(is_read_only())))
+        return (await self._may_change()).read_only
+
+    async def _may_change(self) -> MayChange:
+        found: MayChange = await self.cache.get("may change", lambda: self.run(may_change()))
+        return found
 
     async def close(self) -> None:
         """Close every connection, and release an embedded server."""

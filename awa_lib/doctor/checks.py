@@ -9,6 +9,7 @@ from awa_lib._sql import BEGIN, ROLLBACK, sql
 from awa_lib.doctor import fleet, jobs, rights, schedules, schema, server, tables
 from awa_lib.doctor.collect import COLLECTORS, Circumstances
 from awa_lib.doctor.finding import Finding, Severity
+from awa_lib.doctor.slots import slots
 from awa_lib.errors import (
     AwaError,
     DatabaseError,
@@ -80,7 +81,14 @@ _ALL: Final = (
         jobs.kinds,
         ("waiting", "fleet"),
     ),
-    Check("failing", "Jobs", "no kind fails in nearly all attempts", jobs.failing, ("failing",)),
+    Check("slots", "Jobs", "every queue with jobs has a free slot", slots, ("waiting", "fleet")),
+    Check(
+        "failing",
+        "Jobs",
+        "no kind fails in nearly all attempts",
+        jobs.failing,
+        ("failing", "incidents"),
+    ),
     Check(
         "batches", "Jobs", "no bulk operation is stuck", jobs.bulk_operations, ("bulk_operations",)
     ),

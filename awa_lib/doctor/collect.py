@@ -35,6 +35,8 @@ from awa_lib.doctor.facts import (
 from awa_lib.errors import AwaError
 from awa_lib.ops.schema import SchemaStatus, read_schema
 from awa_lib.reads.cron import list_cron_jobs
+from awa_lib.reads.incidents import Incidents
+from awa_lib.reads.incidents import incidents as read_incidents
 from awa_lib.reads.runtime import live_instances
 from awa_lib.schema.roles import RIGHTS
 
@@ -120,6 +122,11 @@ def failing(given: Circumstances) -> Op[list[Failing]]:
         share=limits.failing_share,
     )
     return rows.into(Failing)
+
+
+def incidents(given: Circumstances) -> Op[Incidents]:
+    """Read which kinds fail now, as workers count the ends of attempts."""
+    return read_incidents(given.limits.failing_attempts)
 
 
 def fleet(_: Circumstances) -> Op[Fleet]:
@@ -261,6 +268,7 @@ COLLECTORS: Final[dict[str, Callable[[Circumstances], Op[Any]]]] = {
         stuck,
         waiting,
         failing,
+        incidents,
         fleet,
         clock,
         ids,

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from awa_lib.doctor.facts import Failing, Fleet, OpenBulkOperation, Stuck, Waiting
+    from awa_lib.reads.incidents import Incidents
 
 __all__ = [
     "bulk_operations",
@@ -164,9 +165,26 @@ def _worked(fleet: Fleet) -> set[str]:
     return {given["queue"] for worker in fleet.live for given in worker.queues}
 
 
-def failing(found: list[Failing]) -> Iterator[Finding]:
-    """Find kinds whose attempts nearly all fail."""
+def failing(found: list[Failing], incidents: Incidents) -> Iterator[Finding]:
+    """Find kinds whose attempts nearly all fail: as counted, or as the newest rows say."""
+    counted = {one.kind for one in incidents.failing}
+    for one in incidents.failing:
+        error = (one.error_type or "").rpartition(".")[2]
+        words = ": ".join(part for part in (error, one.message) if part)
+        name = shlex.quote(one.kind)
+        yield Finding(
+            "failing",
+            Severity.error,
+            f"{one.failed:,} of {one.attempts:,} attempts of the kind {one.kind} have failed "
+            f"since {one.since:%H:%M} UTC",
+            f"most often: {words}" if words else None,
+            f"awa failure show {one.failure}" if words else f"awa failure list --kind {name}",
+            one.kind,
+        )
+    # Workers of awa 0.5 count no ends.
     for row in found:
+        if row.kind in counted:
+            continue
         name = shlex.quote(row.kind)
         yield Finding(
             "failing",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from awa_lib._sql import sql
@@ -14,13 +15,28 @@ if TYPE_CHECKING:
     from awa_lib._sql import Op
 
 __all__ = [
+    "MayChange",
     "available_counts",
     "is_at_work",
     "is_read_only",
+    "may_change",
     "ping",
     "server_time",
     "takes_changes",
 ]
+
+
+@dataclass(frozen=True, slots=True)
+class MayChange:
+    """Whether a session can write (not on a standby), and whether its role is allowed to."""
+
+    writable: bool
+    allowed: bool
+
+    @property
+    def read_only(self) -> bool:
+        """Return True for a session that can change nothing."""
+        return not (self.writable and self.allowed)
 
 
 def ping() -> Op[None]:
@@ -50,6 +66,12 @@ def is_read_only() -> Op[bool]:
     """Return whether this session cannot write: on a standby, or by a setting."""
     rows = yield sql.read_health("is_read_only")
     return bool(rows.scalar())
+
+
+def may_change() -> Op[MayChange]:
+    """Return whether this session can change anything."""
+    rows = yield sql.read_health("may_change")
+    return rows.into(MayChange)[0]
 
 
 def takes_changes() -> Op[None]:

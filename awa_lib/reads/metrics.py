@@ -47,7 +47,7 @@ _ENDS_LIMIT: Final = 10_000
 
 @dataclass(frozen=True, slots=True)
 class EndRate:
-    """Jobs of a queue and kind that ended in a state, per second."""
+    """Jobs of a queue and kind that ended in a state, or were ``retried``, per second."""
 
     queue: str
     kind: str
@@ -65,11 +65,15 @@ class Durations:
 
 @dataclass(frozen=True, slots=True)
 class RecentEnds:
-    """Jobs that ended recently; ``waited`` and ``ran`` cover completed jobs, by queue."""
+    """Jobs that ended recently; ``waited`` and ``ran`` cover completed jobs, by queue.
+
+    ``retried`` are attempts that failed and are tried again, which only workers count.
+    """
 
     rates: list[EndRate]
     waited: dict[str, Durations]
     ran: dict[str, Durations]
+    retried: list[EndRate] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,19 +99,32 @@ class TableHealth:
 
 
 def recent_ends(seconds: float = 300.0) -> Op[RecentEnds]:
-    """Return what ended in the last ``seconds``, or in a shorter time when many jobs ended."""
+    """Return what ended in the last ``seconds``, or in a shorter time when many jobs ended.
+
+    A rate is the larger of two: that of rows, and that of the counts of workers, which also know
+    of jobs that were retried or deleted since, but not of those that awa 0.5 ended.
+    """
     found = RecentEnds([], {}, {})
+    rates: dict[tuple[str, str, str], float] = {}
     durations = {"waited": found.waited, "ran": found.ran}
     rows = yield sql.read_metrics(
         "recent_ends", seconds=seconds, limit=_ENDS_LIMIT, bounds=list(BOUNDS)
     )
     for what, queue, kind, state, bucket, jobs, amount in rows:
         if what == "ended":
-            found.rates.append(EndRate(queue, kind, state, jobs / amount))
+            rates[queue, kind, state] = jobs / amount
         else:
             histogram = durations[what].setdefault(queue, Durations())
             histogram.counts[bucket] += jobs
             histogram.total += amount
+    counted = yield sql.read_ends("recent", seconds=seconds, minutes=1)
+    for queue, kind, outcome, ends, covered in counted:
+        if outcome == "retried":
+            found.retried.append(EndRate(queue, kind, outcome, ends / covered))
+            continue
+        key = (queue, kind, outcome)
+        rates[key] = max(rates.get(key, 0.0), ends / covered)
+    found.rates.extend(EndRate(*key, rate) for key, rate in sorted(rates.items()))
     return found
 
 

@@ -87,6 +87,7 @@ class KindOverview(DeclaredKind):
     failed: int = 0
     waiting_external: int = 0
     completed_last_hour: int = 0
+    dead_letters: int = 0
 
 
 def list_queues() -> Op[list[QueueOverview]]:

@@ -35,6 +35,7 @@ class QueueStat:
     lag_seconds: float | None
     paused: bool
     """No job of it is started."""
+    dead_letters: int = 0
 
     @property
     def waiting(self) -> int:

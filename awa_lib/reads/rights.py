@@ -26,8 +26,11 @@ class Rights:
     storage: bool
 
     def allow(self, noun: str) -> bool:
-        """Return whether the session may change a noun; callbacks change jobs."""
-        name = "job" if noun in {"jobs", "callback"} else noun
+        """Return whether the session may change a noun.
+
+        Callbacks change jobs, and who may change jobs may mute failures.
+        """
+        name = "job" if noun in {"jobs", "callback", "failure"} else noun
         return not self.standby and bool(getattr(self, name))
 
 

@@ -28,7 +28,10 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class RuntimeInstance:
-    """One worker process as it last described itself.  ``stale`` means it fell silent."""
+    """One worker process as it last described itself.
+
+    ``stale`` means that it no longer reports: it has stopped, or it fell silent.
+    """
 
     instance_id: str
     hostname: str | None
@@ -52,7 +55,22 @@ class RuntimeInstance:
     global_max_workers: int | None
     """Most jobs it runs at once over all queues; None is no limit."""
     queues: list[dict[str, Any]]
-    """One object for each queue it works: queue, in_flight and settings."""
+    """One object for each queue it works: queue, in_flight, waiting and settings."""
+
+    @property
+    def in_flight(self) -> int:
+        """Return how many jobs it ran when it last reported."""
+        return sum(int(queue.get("in_flight") or 0) for queue in self.queues)
+
+    @property
+    def stopped(self) -> bool:
+        """Return True after a clean stop: it left no job behind."""
+        return self.shutting_down and not self.in_flight
+
+    @property
+    def silent(self) -> bool:
+        """Return True when it fell silent without a clean stop: killed, hung or cut off."""
+        return self.stale and not self.stopped
 
 
 @dataclass(frozen=True, slots=True)

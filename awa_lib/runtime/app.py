@@ -59,6 +59,8 @@ class Runtime:
     """Every duty of a process: claims, ends, callbacks, hooks, heartbeat, listener, maintenance."""
 
     wait = staticmethod(wait_in_thread)
+    _told: tuple[bool, bool] | None = None
+    _exiting = False
 
     def __init__(
         self,
@@ -87,6 +89,7 @@ class Runtime:
             deadline_of=self._deadline_of,
             on_waiting=events.waiting,
             on_resumed=self._resumed,
+            hold_seconds=options.callback_hold_ms / 1000,
         )
         self._listener = self._make_listener(dsn)
         overflow = Overflow(options) if options.global_max_workers is not None else None
@@ -106,7 +109,6 @@ class Runtime:
         self._status = self._make_status()
         self._guards = ExitStack()
         self._watch = Duty("watch", self._check, seconds=_WATCH_SECONDS)
-        self._published_healthy: bool | None = None
         self._outage_ended_at = self._outage.ended_at
         self.loop = asyncio.get_running_loop()
         self.shutting_down = False
@@ -145,6 +147,7 @@ class Runtime:
             heartbeat=self._heartbeat,
             leader=self._leader,
             link=self._links.health,
+            waits=self.callbacks.count,
         )
 
     def _make_dispatcher(self, queue: QueueOptions, overflow: Overflow | None) -> Dispatcher:
@@ -222,9 +225,9 @@ class Runtime:
             for duty in self._duties():
                 if duty.state.trouble_seconds:
                     duty.poke()
-        healthy = self.snapshot().healthy
-        if healthy != self._published_healthy:
-            self._published_healthy = healthy
+        snapshot = self.snapshot()
+        if (told := (snapshot.healthy, snapshot.leader)) != self._told:
+            self._told = told
             self._publisher.poke()
         await self._links.repair()
 
@@ -239,7 +242,7 @@ class Runtime:
         within 2 s.
         """
         until = self.loop.time() + timeout_seconds + _STOP_SECONDS
-        self.shutting_down = True
+        self.shutting_down, self._exiting = True, exiting
         self._publisher.poke()
         self._executor.stop_attempts("shutdown")
         self.callbacks.release()
@@ -318,6 +321,7 @@ class Runtime:
         )
 
     async def _publish_end(self, seconds: float) -> None:
+        self._status.exiting = self._exiting
         await self._declarer.stop()
         await self._policies.stop()
         await self._events.stop(seconds / 2)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import uuid
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from awa_lib._json import loads
@@ -52,6 +54,8 @@ class _Wait:
     attempt: Attempt
     token: CallbackToken
     answered: asyncio.Future[None]
+    until: float
+    """When it gives up its slot, by the clock of the loop."""
 
 
 class Callbacks:
@@ -69,11 +73,13 @@ class Callbacks:
         deadline_of: Callable[[str], float | None],
         on_waiting: Callable[[Attempt], None],
         on_resumed: Callable[[Attempt], None],
+        hold_seconds: float,
     ) -> None:
         self._link = link
         self._deadline_of = deadline_of
         self._on_waiting = on_waiting
         self._on_resumed = on_resumed
+        self._hold_seconds = hold_seconds
         self._waits: dict[int, set[_Wait]] = {}
         self._wake = asyncio.Event()
         self._started = False
@@ -127,7 +133,7 @@ class Callbacks:
             attempt, lambda unsure: ops.cancel_callback(job_id, lease, token.id, again=unsure)
         )
 
-    async def wait(self, attempt: Attempt, token: CallbackToken) -> Any:
+    async def wait(self, attempt: Attempt, token: CallbackToken, *, hold: bool = False) -> Any:
         """Return the answer to a callback; see ``Job.wait_for_callback``."""
         for entry in _journal(attempt):
             if entry["id"] == token.id and "result" in entry:
@@ -136,7 +142,7 @@ class Callbacks:
         attempt.waiting = True
         attempt.waits += 1
         try:
-            answer = await self._wait(attempt, token)
+            answer = await self._wait(attempt, token, self._until(attempt, hold=hold))
         except (asyncio.CancelledError, Transient):
             await asyncio.shield(self._leave(attempt, token))
             raise
@@ -152,7 +158,18 @@ class Callbacks:
         self._on_resumed(attempt)
         return result
 
-    async def _wait(self, attempt: Attempt, token: CallbackToken) -> str | None:
+    def _until(self, attempt: Attempt, *, hold: bool) -> float:
+        """Return until when a wait keeps its slot.
+
+        A wait in a task of the handler's own keeps it: beside it the handler may do other work, or
+        have a time-out after which it goes on.
+        """
+        direct = attempt.blocking or asyncio.current_task() is attempt.task
+        if hold or not direct or not self._hold_seconds:
+            return math.inf
+        return asyncio.get_running_loop().time() + self._hold_seconds
+
+    async def _wait(self, attempt: Attempt, token: CallbackToken, until: float) -> str | None:
         job_id, lease = attempt.job.id, attempt.lease
         noted, text = attempt.noted, attempt.progress_text
         if await self._until_answered(
@@ -162,7 +179,7 @@ class Callbacks:
             self._on_waiting(attempt)
         elif (answer := await self._take(attempt, token)) is not None:
             return answer
-        wait = _Wait(attempt, token, asyncio.get_running_loop().create_future())
+        wait = _Wait(attempt, token, asyncio.get_running_loop().create_future(), until)
         self._waits.setdefault(job_id, set()).add(wait)
         if not self._started:
             self._started = True
@@ -251,6 +268,11 @@ class Callbacks:
             for wait in waits:
                 _release(wait)
 
+    def count(self, queue: str) -> int:
+        """Return how many handlers of a queue wait."""
+        waits = chain.from_iterable(self._waits.values())
+        return sum(wait.attempt.job.queue == queue for wait in waits)
+
     def notice(self, job_id: int) -> None:
         """Check now when this job has a wait."""
         if job_id in self._waits:
@@ -283,8 +305,12 @@ def _release(wait: _Wait) -> None:
 
 
 def _settle(wait: _Wait, seen: WaitStatus | None) -> None:
-    """End a wait when its row says that it is over."""
-    if wait.answered.done() or _goes_on(wait, seen):
+    """End a wait when its row says that it is over, or when it has kept its slot for long."""
+    if wait.answered.done():
+        return
+    if _goes_on(wait, seen):
+        if asyncio.get_running_loop().time() >= wait.until:
+            _release(wait)
         return
     attempt, problem = wait.attempt, _problem(wait, seen)
     if problem is None:

@@ -86,7 +86,7 @@ class AttemptCallbacks(Protocol):
     ) -> CallbackToken:
         """Register the next callback of an attempt."""
 
-    async def wait(self, attempt: Attempt, token: CallbackToken) -> Any:
+    async def wait(self, attempt: Attempt, token: CallbackToken, *, hold: bool = False) -> Any:
         """Return the answer to a callback."""
 
     async def cancel(self, attempt: Attempt, token: CallbackToken) -> bool:
@@ -328,9 +328,9 @@ class Attempt:
         cel = Expressions(**expressions)
         return await self._services.callbacks.register(self, timeout_seconds, cel)
 
-    async def wait_for_callback(self, token: CallbackToken) -> Any:
+    async def wait_for_callback(self, token: CallbackToken, *, hold: bool = False) -> Any:
         """Wait for the answer to a callback and return its payload."""
-        return await self._services.callbacks.wait(self, token)
+        return await self._services.callbacks.wait(self, token, hold=hold)
 
     async def cancel_callback(self, token: CallbackToken) -> bool:
         """Withdraw a callback."""

@@ -14,7 +14,7 @@ from awa_lib.runtime import identity
 from awa_lib.runtime.health import HealthCheck, QueueHealth
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from awa_lib.config import QueueOptions, WorkerOptions
     from awa_lib.runtime.completer import Completer
@@ -58,6 +58,7 @@ class Status:
         heartbeat: Heartbeat,
         leader: Leader,
         link: Link,
+        waits: Callable[[str], int],
     ) -> None:
         self._options = options
         self._kinds = kinds
@@ -68,6 +69,9 @@ class Status:
         self._heartbeat = heartbeat
         self._leader = leader
         self._link = link
+        self._waits = waits
+        self.exiting = False
+        """The jobs that still run were handed back: they are no longer in flight."""
         self._instance = instance_id
         self._asked: asyncio.Task[dict[str, int] | None] | None = None
         self._started_at = datetime.now(UTC)
@@ -102,7 +106,9 @@ class Status:
         limit = queue.rate_limit
         return {
             "queue": queue.name,
-            "in_flight": dispatcher.slots.used,
+            "in_flight": 0 if self.exiting else dispatcher.slots.used,
+            # Ours alone: slots held by handlers that wait for a callback.
+            "waiting": self._waits(queue.name),
             "overflow_held": self._overflow_held(dispatcher),
             "config": {
                 "mode": "weighted" if weighted else "hard_reserved",

@@ -93,7 +93,8 @@ WHERE id = :id::bigint AND run_lease = :lease::bigint
 RETURNING id
 
 -- name: abandon_wait
--- The process stops while the handler waits.  A job that still waits starts a new attempt with its
+-- The process stops while the handler waits, or the wait has kept its slot for long.  A job that
+-- still waits starts a new attempt with its
 -- answer; a job whose answer was not taken is handed back, the attempt not counted.  Locks the row;
 -- primary key.
 WITH left_alone AS (

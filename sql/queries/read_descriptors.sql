@@ -37,8 +37,9 @@ FULL JOIN declared USING (name)
 -- name: kind_counts
 -- Jobs by kind.  All but the total are counted now, each branch by one partial index:
 -- claim_by_kind (by its own predicate; dequeue lacks the kind, and a million jobs took 158 ms
--- instead of 31), running_by_queue, unsuccessful, completed_finalized, and the cold table.  The
--- total is the leader's cached count: there can be millions of completed jobs.
+-- instead of 31), running_by_queue, unsuccessful, completed_finalized, the cold table, and a scan
+-- of dead letters.  The total is the leader's cached count: there can be millions of completed
+-- jobs.
 WITH jobs AS (
     SELECT kind, queue, 'available' AS state, count(*) AS jobs
     FROM awa.jobs_hot WHERE state BETWEEN 'available' AND 'available' GROUP BY kind, queue
@@ -56,6 +57,8 @@ WITH jobs AS (
     UNION ALL
     SELECT kind, queue, state::text, count(*)
     FROM awa.scheduled_jobs GROUP BY kind, queue, state
+    UNION ALL
+    SELECT kind, queue, 'dead', count(*) FROM awa.dead_letters GROUP BY kind, queue
 )
 SELECT kind, coalesce(max(c.ref_count), 0) AS job_count, count(DISTINCT queue) AS queue_count,
        coalesce(sum(jobs) FILTER (WHERE state = 'scheduled'), 0)::bigint AS scheduled,
@@ -64,7 +67,8 @@ SELECT kind, coalesce(max(c.ref_count), 0) AS job_count, count(DISTINCT queue) A
        coalesce(sum(jobs) FILTER (WHERE state = 'running'), 0)::bigint AS running,
        coalesce(sum(jobs) FILTER (WHERE state = 'failed'), 0)::bigint AS failed,
        coalesce(sum(jobs) FILTER (WHERE state = 'waiting_external'), 0)::bigint AS waiting_external,
-       coalesce(sum(jobs) FILTER (WHERE state = 'completed'), 0)::bigint AS completed_last_hour
+       coalesce(sum(jobs) FILTER (WHERE state = 'completed'), 0)::bigint AS completed_last_hour,
+       coalesce(sum(jobs) FILTER (WHERE state = 'dead'), 0)::bigint AS dead_letters
 FROM jobs
 FULL JOIN (SELECT kind, ref_count FROM awa.job_kind_catalog WHERE ref_count > 0) AS c USING (kind)
 GROUP BY kind

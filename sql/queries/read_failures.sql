@@ -27,6 +27,87 @@ WHERE minutes = :minutes::smallint
 GROUP BY 1, 2
 ORDER BY 1, 2
 
+-- name: failing_kinds
+-- Kinds that fail now: how many attempts since the minute from which on nearly all failed, in which
+-- queues, and the most frequent failure.  A minute is good when less than a share of its attempts
+-- failed; muted failures do not count.  Only kinds that fail now are looked for further back.
+WITH muted AS MATERIALIZED (
+    SELECT id FROM awa.failures WHERE muted_until > now()
+), minute AS (
+    SELECT kind, bucket, coalesce(sum(ends) FILTER (WHERE outcome <> 'completed'), 0) AS failed,
+           coalesce(sum(ends) FILTER (WHERE outcome <> 'completed'), 0)
+           < :share::float8 * sum(ends) AS good
+    FROM awa.job_ends
+    WHERE minutes = 1
+      AND bucket >= date_trunc('minute', now() - make_interval(secs => :seconds::float8), 'UTC')
+      AND outcome IN ('completed', 'retried', 'failed')
+      AND failure <> ALL(ARRAY(SELECT id FROM muted))
+    GROUP BY kind, bucket
+), failing AS MATERIALIZED (
+    SELECT kind
+    FROM (SELECT kind, bucket, failed, max(bucket) FILTER (WHERE good) OVER (PARTITION BY kind) AS good
+          FROM minute) AS m
+    WHERE good IS NULL OR bucket > good
+    GROUP BY kind
+    HAVING sum(failed) >= :attempts::int
+    ORDER BY sum(failed) DESC, kind
+    LIMIT 20
+), back AS MATERIALIZED (
+    SELECT kind, bucket, queue, outcome, failure, ends
+    FROM awa.job_ends
+    WHERE minutes = 1
+      AND bucket >= date_trunc('minute', now() - make_interval(secs => :back::float8), 'UTC')
+      AND outcome IN ('completed', 'retried', 'failed')
+      AND failure <> ALL(ARRAY(SELECT id FROM muted))
+      AND kind = ANY(ARRAY(SELECT kind FROM failing))
+), turn AS (
+    SELECT kind, max(bucket) AS good
+    FROM (SELECT kind, bucket FROM back
+          GROUP BY kind, bucket
+          HAVING coalesce(sum(ends) FILTER (WHERE outcome <> 'completed'), 0)
+                 < :share::float8 * sum(ends)) AS m
+    GROUP BY kind
+), since AS MATERIALIZED (
+    SELECT back.* FROM back LEFT JOIN turn USING (kind)
+    WHERE back.bucket > coalesce(turn.good, '-infinity')
+), top AS (
+    SELECT DISTINCT ON (kind) kind, failure
+    FROM since
+    WHERE failure <> ''
+    GROUP BY kind, failure
+    ORDER BY kind, sum(ends) DESC, failure
+), total AS (
+    SELECT kind, sum(ends)::bigint AS attempts, min(bucket) AS since,
+           (sum(ends) FILTER (WHERE outcome <> 'completed'))::bigint AS failed,
+           array_agg(DISTINCT queue ORDER BY queue) AS queues
+    FROM since
+    GROUP BY kind
+)
+SELECT total.kind, total.queues, total.attempts, total.failed, total.since, top.failure,
+       f.error_type, f.message
+FROM total
+LEFT JOIN top USING (kind)
+LEFT JOIN awa.failures AS f ON f.id = top.failure
+ORDER BY total.failed DESC, total.kind COLLATE "C"
+
+-- name: ends_by_minute
+-- How many attempts ended in each queue, by minutes ago; the minute that is not over is 0.
+SELECT queue,
+       (extract(epoch FROM date_trunc('minute', now(), 'UTC') - bucket) / 60)::int AS ago,
+       sum(ends)::bigint AS ends
+FROM awa.job_ends
+WHERE minutes = 1 AND outcome <> 'requeued'
+  AND bucket >= date_trunc('minute', now() - make_interval(mins => :minutes::int), 'UTC')
+GROUP BY 1, 2
+
+-- name: badges
+-- How many failures were seen in the last hour and are not muted, and how many dead letters there
+-- are: at most 10,000, so that the cost does not grow with them.
+SELECT (SELECT count(*) FROM awa.failures
+        WHERE last_seen_at > now() - interval '1 hour'
+          AND (muted_until IS NULL OR muted_until <= now())) AS failures,
+       (SELECT count(*) FROM (SELECT FROM awa.dead_letters LIMIT 10000) AS found) AS dead_letters
+
 -- name: list_failures
 -- The failures since a time, the most frequent first.
 WITH counted AS MATERIALIZED (

@@ -29,3 +29,11 @@ SELECT EXISTS (
     WHERE pid = :pid::int
       AND (coalesce(state, '') NOT LIKE 'idle%' OR state_change > now() - interval '2 seconds')
 ) AS at_work
+
+-- name: may_change
+-- Whether this session can write at all, and its role may insert or change jobs or their queues.
+SELECT NOT current_setting('transaction_read_only')::boolean AS writable,
+       coalesce(has_any_column_privilege(to_regclass('awa.jobs_hot'), 'INSERT, UPDATE'), false)
+       OR coalesce(has_table_privilege(to_regclass('awa.queue_meta'), 'INSERT'), false)
+       OR coalesce(has_table_privilege(to_regclass('awa.dead_letters'), 'DELETE'), false)
+       OR coalesce(has_table_privilege(to_regclass('awa.cron_jobs'), 'UPDATE'), false) AS allowed

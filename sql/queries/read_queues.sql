@@ -3,7 +3,7 @@
 -- name: queue_stats
 -- One row per queue, by name.  All jobs are counted now; the cached counters only show that a queue
 -- exists.  No lock.  Each branch reads one partial index: dequeue, running_by_queue, unsuccessful,
--- completed_finalized, and (queue, state) of the cold table; for this the states must be literals.
+-- completed_finalized, (queue, state) of the cold table, and the queue of dead letters; for this the states must be literals.
 WITH available AS (
     SELECT queue, count(*) AS jobs, min(run_at) AS oldest
     FROM awa.jobs_hot
@@ -29,6 +29,8 @@ WITH available AS (
            count(*) FILTER (WHERE state = 'retryable') AS retryable
     FROM awa.scheduled_jobs
     GROUP BY queue
+), dead AS (
+    SELECT queue, count(*) AS jobs FROM awa.dead_letters GROUP BY queue
 ), known AS (
     SELECT queue FROM awa.queue_state_counts
     UNION SELECT queue FROM awa.queue_meta
@@ -40,6 +42,7 @@ WITH available AS (
     UNION SELECT queue FROM unsuccessful
     UNION SELECT queue FROM completed
     UNION SELECT queue FROM later
+    UNION SELECT queue FROM dead
 )
 SELECT known.queue,
        coalesce(later.scheduled, 0) + coalesce(available.jobs, 0) + coalesce(running.jobs, 0)
@@ -54,13 +57,15 @@ SELECT known.queue,
        coalesce(completed.jobs, 0) AS completed_last_hour,
        extract(epoch FROM now() - CASE WHEN isfinite(available.oldest) THEN available.oldest END
        )::float8 AS lag_seconds,
-       coalesce(meta.paused, false) AS paused
+       coalesce(meta.paused, false) AS paused,
+       coalesce(dead.jobs, 0) AS dead_letters
 FROM known
 LEFT JOIN available USING (queue)
 LEFT JOIN running USING (queue)
 LEFT JOIN unsuccessful USING (queue)
 LEFT JOIN completed USING (queue)
 LEFT JOIN later USING (queue)
+LEFT JOIN dead USING (queue)
 LEFT JOIN awa.queue_meta AS meta USING (queue)
 WHERE known.queue IS NOT NULL
 ORDER BY known.queue COLLATE "C"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import time
 
 import psycopg
@@ -327,15 +328,49 @@ async def test_kinds_that_nearly_always_fail_are_found(sick, examined, sound_url
                 return (stats.failed, stats.retryable, stats.completed_last_hour) == (9, 9, 2)
 
             await aeventually(ended)
+            await aeventually(lambda: examined("failing")[0].what.startswith("18 of 20"))
         assert examined("failing", limits={"failing_attempts": 19}) == []
+        (counted,) = examined("failing")
+        # As of workers that count no ends.
+        sick.execute("DELETE FROM awa.job_ends")
         (found,) = examined("failing")
 
+    (failure,) = sick.execute("SELECT id FROM awa.failures").fetchone()
+    assert (counted.subject, counted.severity) == ("noop", ERROR)
+    assert counted.what.startswith("18 of 20 attempts of the kind noop have failed since ")
+    assert counted.why == "most often: ConnectionError: refused by <n>"
+    assert counted.do == f"awa failure show {failure}"
     assert (found.subject, found.severity) == ("noop", WARNING)
     assert found.what == "18 of the last 20 attempts of the kind noop failed"
     assert found.why == "most often: ConnectionError: refused"
     assert found.do == "awa job list --kind noop --state failed,retryable -o wide"
     sick.execute("UPDATE awa.jobs_hot SET state = 'completed' WHERE state = 'failed'")
     assert examined("failing") == []
+
+
+def slots(name: str, used: int, waiting: int, limit: int = 10) -> str:
+    row = {"queue": name, "in_flight": used, "waiting": waiting, "config": {"max_workers": limit}}
+    return f"'{json.dumps([row])}'"
+
+
+def test_queues_without_a_free_slot_are_found(sick, examined) -> None:
+    instance(sick, leader=True, queues=slots("full", 10, 0))
+    instance(sick, pid=2, queues=slots("blocked", 10, 9))
+    instance(sick, pid=3, queues=slots("held", 10, 10))
+    instance(sick, pid=4, queues=slots("free", 9, 9))
+    instance(sick, pid=5, queues=slots("busy", 10, 0))
+    for queue in ("full", "blocked", "free"):
+        sick.execute(f"{WAIT} 'k', '{queue}', 1, now() - interval '5 min'")
+
+    blocked, full, held = examined("slots")
+
+    assert [one.severity for one in (blocked, full, held)] == [ERROR, WARNING, NOTE]
+    assert blocked.what == "waits for callbacks hold 9 of 10 slots of the queue blocked"
+    assert blocked.why is not None
+    assert blocked.why.endswith("; the oldest job has waited 5 min")
+    assert full.what == "all 10 slots of the queue full are taken"
+    assert full.do == "awa worker MODULE:CLIENT --queue full=20"
+    assert held.what == "waits for callbacks hold 10 of 10 slots of the queue held"
 
 
 def test_bulk_operations_that_hang_are_found(sick, examined) -> None:

@@ -36,10 +36,13 @@ async def test_back_forward_out_and_marks(monitor, queues) -> None:
         await driver.at("overview")
 
 
-async def test_help_names_what_the_config_file_binds(monitor, queues) -> None:
+async def test_help_says_what_keys_do_and_how_to_change_them(monitor, queues) -> None:
     async with monitor(screen="queues", keys={"queue.pause": "P"}) as driver:
         await driver.at("queues")
         await driver.press("?")
+        text = await driver.shows("This screen", "P              Pause or resume")
+        assert "queue.pause" not in text
+        await driver.press("i")
         await driver.shows("queue.pause")
         await driver.press("escape", "p")
         await driver.pilot.pause()

@@ -42,16 +42,24 @@ async def test_workers_show_loops_leader_and_what_is_in_flight(monitor, aclient,
         assert "email" == page.queue
 
 
-async def test_a_silent_worker_is_shown_as_stale(monitor, aclient, look) -> None:
+async def test_a_silent_worker_is_told_from_one_that_stopped(monitor, aclient, look) -> None:
     @aclient.task(Ping, queue="email")
     async def ping(job: awa.Job) -> None: ...
 
     async with working(aclient, ("email", 4)):
         await aeventually(lambda: look("SELECT 1 FROM awa.runtime_instances"))
-    look("UPDATE awa.runtime_instances SET last_seen_at = now() - interval '1 hour'")
     async with monitor(screen="workers", size=(120, 30)) as driver:
-        await driver.shows("0 workers", "leader  none", "1 stale", "stale", "· claims")
+        assert "silent" not in await driver.shows("0 workers", "1 stopped", "· claims")
+        # What a worker leaves that was killed.
+        look(
+            "UPDATE awa.runtime_instances"
+            " SET shutting_down = false, last_seen_at = now() - interval '1 hour'"
+        )
+        await driver.shows("0 workers", "leader  none", "1 silent", "silent since", "· claims")
         await driver.press("a")
         await driver.shows("No workers.")
         await driver.press("a")
-        await driver.shows("stale")
+        await driver.shows("silent")
+        # A clean stop is of no interest after a while.
+        look("UPDATE awa.runtime_instances SET shutting_down = true")
+        await driver.shows("No workers.")

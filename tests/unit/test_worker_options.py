@@ -35,7 +35,7 @@ POSITIVE = ("poll_interval_ms", "quiet_poll_interval_ms", "heartbeat_interval_ms
             "leader_election_interval_ms", "claim_batch", "cleanup_batch_size",
             "global_max_workers")  # fmt: skip
 FROM_ZERO = ("completed_retention_hours", "failed_retention_hours", "descriptor_retention_days",
-             "audit_retention_days", "ends_retention_days", "cancel_grace_ms")  # fmt: skip
+             "audit_retention_days", "ends_retention_days", "cancel_grace_ms", "callback_hold_ms")  # fmt: skip
 WHOLE = ("claim_batch", "cleanup_batch_size", "global_max_workers")
 URLS = [("ftp://x", "must be an http or https URL, got 'ftp://x'"), (7, "must be an http"),
         ("https://", "must be an http or https URL")]  # fmt: skip

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import uuid
+
+import psycopg
 from fix_web import web_client
+from psycopg.conninfo import make_conninfo
+
+from awa_lib.db.drive import run
+from awa_lib.ops.roles import apply_roles
 
 REFUSAL = "awa serve is connected to a read-only database; admin actions are disabled"
 
@@ -38,3 +45,32 @@ async def test_a_preview_is_no_change(database_url, add) -> None:
         )
 
     assert response.json() == {"total_matched": 1, "sample": [1], "states": {"failed": 1}}
+
+
+async def test_a_role_that_may_only_read_is_noticed(sound_url) -> None:
+    prefix = f"w{uuid.uuid4().hex[:8]}_"
+    with psycopg.connect(sound_url, autocommit=True) as admin:
+        run(admin, apply_roles(prefix))
+        (job_id,) = admin.execute(
+            "INSERT INTO awa.jobs_hot (kind, queue, state, args)"
+            " VALUES ('k', 'q', 'failed', '{}') RETURNING id"
+        ).fetchone()
+
+    def login(purpose: str) -> str:
+        return make_conninfo(sound_url, user=prefix + purpose)
+
+    async with web_client(login("readonly")) as client:
+        capabilities = (await client.get("/api/capabilities")).json()
+        refused = await client.post(f"/api/jobs/{job_id}/retry")
+        page = (await client.get(f"/jobs/{job_id}", headers={"Accept": "text/html"})).text
+    assert capabilities["read_only"] is True
+    assert refused.status_code == 503
+    assert refused.json()["why"] == "the role that it logs in with may only read"
+    assert "read-only" in page
+    assert 'hx-post="/jobs/' in page
+    assert page.count('hx-post="/jobs/') == page.count('title="Changes are not allowed here."')
+    async with web_client(login("runtime")) as client:
+        assert (await client.get("/api/capabilities")).json()["read_only"] is False
+        assert (await client.post(f"/api/jobs/{job_id}/retry")).status_code == 200
+    async with web_client(login("producer")) as client:
+        assert (await client.get("/api/capabilities")).json()["read_only"] is False

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from textual.binding import Binding
 from textual.content import Content
 
 from awa_cli.tui.screens.detail_page import DetailPage
-from awa_cli.views.columns import FINDINGS
+from awa_cli.views.columns import FINDINGS, Column
 from awa_cli.views.states import SEVERITY_STYLES
 from awa_cli.views.words import clean, counted
 from awa_lib.doctor import CHECKS, Finding, doctor
@@ -22,10 +21,17 @@ __all__ = ["DoctorPage"]
 
 # The checks read every table.
 _INTERVAL: Final = 60.0
-_COLUMNS: Final = tuple(
-    replace(one, width=1 if one.key == "what" else one.width)
-    for one in FINDINGS
-    if one.key not in {"why", "do"}
+_COLUMNS: Final = (
+    *(one for one in FINDINGS if one.key in {"severity", "check"}),
+    Column("what", "WHAT", lambda one: one.what, width=30),
+    Column("why", "WHY", lambda one: one.why or "", width=30, wide=True),
+    Column(
+        "do",
+        "DO",
+        lambda one: (one.do or "").partition("\n")[0],
+        width=12,
+        style=lambda _: "cyan",
+    ),
 )
 
 

@@ -30,8 +30,15 @@ class FilteredPage(ListPage[T]):
     READ: ClassVar[Read] = Read.JOBS
     """What the list shows; it decides which fields filter."""
     BINDINGS: ClassVar = [
-        Binding("slash", "filter", "Filter", id="list.filter"),
-        Binding("backspace", "clear_filter", "No filter", show=False, id="list.no-filter"),
+        Binding("slash", "filter", "Filter", id="list.filter", tooltip="Edit the filter"),
+        Binding(
+            "backspace",
+            "clear_filter",
+            "No filter",
+            show=False,
+            id="list.no-filter",
+            tooltip="Remove the filter",
+        ),
     ]
 
     def filtered(self) -> None:

@@ -27,9 +27,23 @@ class ListPage(Page[list[T]], Generic[T]):
     COLUMNS: ClassVar[Sequence[Column[Any]]] = ()
     EMPTY: ClassVar[str] = "Nothing here."
     BINDINGS: ClassVar = [
-        Binding("s", "sort", "Sort", id="list.sort"),
-        Binding("escape", "out", "Leave", show=False, id="app.out"),
-        Binding("t", "columns", "Columns", show=False, id="list.columns"),
+        Binding("s", "sort", "Sort", id="list.sort", tooltip="Sort by a column"),
+        Binding(
+            "escape",
+            "out",
+            "Leave",
+            show=False,
+            id="app.out",
+            tooltip="Unmark all rows, or go back",
+        ),
+        Binding(
+            "t",
+            "columns",
+            "Columns",
+            show=False,
+            id="list.columns",
+            tooltip="Choose the columns",
+        ),
     ]
 
     def key(self, row: T) -> Hashable:

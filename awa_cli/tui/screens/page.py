@@ -53,6 +53,7 @@ class Page(Screen[None], Generic[V]):
         self.feed: Feed[V] | None = None
         self._parts: list[DOMNode] = [self]
         self._offered: list[str] = []
+        self._counted = False
 
     # For subclasses
 
@@ -80,7 +81,7 @@ class Page(Screen[None], Generic[V]):
     @property
     def settled(self) -> bool:
         """Return True once everything that the first read brings is shown."""
-        return self.value is not None
+        return self.value is not None and self._counted
 
     # The frame
 
@@ -123,6 +124,10 @@ class Page(Screen[None], Generic[V]):
         try:
             async for reading in feed:
                 self._take(reading)
+                # Not a part of the read, whose cost sets the pause until the next.
+                await self.app.source.read_badges()
+                self.query_one(NavigationBar).draw()
+                self._counted = True
         except NoMatches:
             if not self.leaving:
                 raise

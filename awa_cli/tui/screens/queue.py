@@ -51,7 +51,13 @@ class QueuePage(Page[QueueData]):
     BINDINGS: ClassVar = [
         Binding("p", "pause", "Pause or resume", id="queue.pause"),
         Binding("x", "cancel_waiting", "Cancel waiting", id="queue.cancel-waiting"),
-        Binding("w", "window", "Time range", id="queue.window"),
+        Binding(
+            "w",
+            "window",
+            "Time range",
+            id="queue.window",
+            tooltip="Show a longer or shorter time in the charts",
+        ),
         Binding("e", "jobs", "Show jobs", id="queue.jobs"),
     ]
 

@@ -9,8 +9,9 @@ from textual.content import Content
 
 from awa_cli.tui.screens.detail_page import DetailPage
 from awa_cli.tui.widgets.facts import facts
+from awa_cli.views.alerts import has_gone
 from awa_cli.views.columns import WORKERS
-from awa_cli.views.words import clean, counted
+from awa_cli.views.words import clean, clock, counted
 from awa_lib.reads.runtime import RuntimeInstance, live_instances, runtime_instances
 
 if TYPE_CHECKING:
@@ -33,15 +34,25 @@ class WorkersPage(DetailPage[RuntimeInstance]):
 
     COLUMNS = WORKERS
     EMPTY = "No workers.  Start a worker: awa worker run"
-    BINDINGS: ClassVar = [Binding("a", "stale", "Show or hide stale", id="workers.silent")]
+    BINDINGS: ClassVar = [
+        Binding(
+            "a",
+            "stale",
+            "Show or hide ended",
+            id="workers.silent",
+            tooltip="Show or hide workers that stopped, or fell silent within a day",
+        )
+    ]
 
     @property
     def _all(self) -> bool:
         return bool(self.app.saved_state.get("workers.silent", True))
 
     def query_op(self) -> Op[list[RuntimeInstance]]:
-        """Read the live workers, and the stale workers of the last day if they are shown."""
-        return runtime_instances() if self._all else live_instances()
+        """Read the live workers, and if they are shown those that fell silent or stopped."""
+        if not self._all:
+            return (yield from live_instances())
+        return [one for one in (yield from runtime_instances()) if not has_gone(one)]
 
     def key(self, row: RuntimeInstance) -> str:
         """Return the id."""
@@ -49,12 +60,12 @@ class WorkersPage(DetailPage[RuntimeInstance]):
 
     def head(self, rows: list[RuntimeInstance]) -> Content:
         """Return the number of workers, the leader, and the versions."""
-        live = [one for one in rows if not one.stale]
+        live = [one for one in rows if not one.stale and not one.stopped]
         if not rows:
             return Content("")
         parts: list[Any] = [
             counted(len(live), "worker"),
-            f", {sum(map(_in_flight, live)):,} in flight",
+            f", {sum(one.in_flight for one in live):,} in flight",
         ]
         leaders = [f"{one.hostname or ''}:{one.pid}" for one in live if one.leader]
         parts += [("   leader  ", "$quiet")]
@@ -63,8 +74,10 @@ class WorkersPage(DetailPage[RuntimeInstance]):
         if versions:
             style = "$text-warning" if len(versions) > 1 else ""
             parts += [("   version  ", "$quiet"), (clean(", ".join(versions)), style)]
-        if stale := len(rows) - len(live):
-            parts += [(f"   {stale:,} stale", "$quiet")]
+        if silent := sum(one.silent for one in rows):
+            parts += [(f"   {silent:,} silent", "$text-error")]
+        if stopped := sum(one.stopped for one in rows):
+            parts += [(f"   {stopped:,} stopped", "$quiet")]
         return Content.assemble(*parts)
 
     def about(self, row: RuntimeInstance) -> Content:
@@ -85,13 +98,18 @@ class WorkersPage(DetailPage[RuntimeInstance]):
         title = Content.styled(clean(f"{row.hostname or ''}:{row.pid}"), "bold $text-accent")
         if row.leader and not row.stale:
             title = Content.assemble(title, ("  leader", "$text-success"))
-        if row.shutting_down:
-            title = Content.assemble(title, ("  shutting down", "$text-warning"))
+        if row.stopped:
+            title = Content.assemble(title, ("  stopped", "$quiet"))
+        elif row.silent:
+            words = f"  silent since {clock(row.last_seen_at)}: killed, hung or cut off"
+            title = Content.assemble(title, (words, "bold $text-error"))
+        elif row.shutting_down:
+            title = Content.assemble(title, ("  stopping", "$text-warning"))
         return Content("\n").join([title, lines, *queues])
 
     def _loop(self, row: RuntimeInstance, name: str) -> Content:
         up = bool(getattr(row, _LOOPS[name]))
-        if row.stale:
+        if row.stale or row.stopped:
             return Content.styled(f"{'?' if self.app.ascii_only else '·'} {name}", "$quiet")
         sign = ("+" if up else "x") if self.app.ascii_only else ("✓" if up else "✗")
         return Content.styled(f"{sign} {name}", "$text-success" if up else "bold $text-error")
@@ -100,15 +118,19 @@ class WorkersPage(DetailPage[RuntimeInstance]):
         """Draw the jobs in flight of a queue as a share of its limit."""
         running = int(queue.get("in_flight", 0))
         limit = queue.get("config", {}).get("max_workers") or 0
+        waiting = int(queue.get("waiting") or 0)
         done = min(_BAR_WIDTH, round(_BAR_WIDTH * running / limit)) if limit else 0
+        held = min(done, -(-_BAR_WIDTH * waiting // limit)) if limit else 0
         full, rest = ("#", "-") if self.app.ascii_only else ("━", "─")
         name = clean(queue.get("queue", ""))
         return Content.assemble(
             (f"{name[:_NAME_WIDTH]:<{_NAME_WIDTH}} ", ""),
-            (full * done, "$text-warning"),
+            (full * held, "$text-secondary"),
+            (full * (done - held), "$text-warning"),
             (rest * (_BAR_WIDTH - done), "$faint"),
             f" {running:,}",
             (f" of {limit:,}" if limit else "", "$quiet"),
+            (f", {waiting:,} wait for callbacks" if waiting else "", "$text-secondary"),
         )
 
     def opened(self, row: RuntimeInstance) -> None:
@@ -126,10 +148,6 @@ class WorkersPage(DetailPage[RuntimeInstance]):
             self.app.push_screen(Pick("Open which queue?", [(one, one) for one in queues]), chosen)
 
     def action_stale(self) -> None:
-        """Show or hide the stale workers of the last day."""
+        """Show or hide the workers that have ended."""
         self.app.saved_state.put("workers.silent", not self._all)
         self.reread()
-
-
-def _in_flight(one: RuntimeInstance) -> int:
-    return sum(queue.get("in_flight", 0) for queue in one.queues)

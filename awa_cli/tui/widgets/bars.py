@@ -96,27 +96,36 @@ class StatusBar(Static):
 
 
 class NavigationBar(Static):
-    """The pages with their keys."""
+    """The pages with their keys, and the numbers of failures and dead letters."""
 
     app: Host
 
     def __init__(self, current: str, **options: Any) -> None:
         super().__init__(**options)
         self._current = current
+        self._drawn = ""
 
     def on_resize(self) -> None:
-        """Fit the line: keys and titles, or titles whose first letter is the key, or a part."""
+        """Fit the line."""
+        self.draw()
+
+    def draw(self) -> None:
+        """Draw keys and titles, or titles whose first letter is the key, or a part of them."""
         room = self.size.width
         line = self._keyed()
         if line.cell_length > room:
             line = self._lettered()
-        self.update(line.truncate(room, ellipsis=True))
+        line = line.truncate(room, ellipsis=True)
+        if line.markup != self._drawn:
+            self._drawn = line.markup
+            self.update(line)
 
     def _keyed(self) -> Content:
         parts: list[tuple[str, str]] = []
         for page, click, style in self._pages():
             key = self.app.key_of(f"go.{page.id}")
-            parts += [(key, f"$quiet {click}"), (f" {page.title}  ", f"{style} {click}")]
+            parts += [(key, f"$quiet {click}"), (f" {page.title}", f"{style} {click}")]
+            parts += [*self._badge(page), ("  ", "")]
         return Content.assemble(*parts)
 
     def _lettered(self) -> Content:
@@ -126,8 +135,13 @@ class NavigationBar(Static):
             key = self.app.key_of(f"go.{page.id}", title[0])
             mark = f"bold underline {style} {click}"
             rest = title[1:] if key == title[0] else f" {title}"
-            parts += [(key, mark), (rest, f"{style} {click}"), (" ", "")]
+            parts += [(key, mark), (rest, f"{style} {click}"), *self._badge(page), (" ", "")]
         return Content.assemble(*parts)
+
+    def _badge(self, page: PageEntry) -> list[tuple[str, str]]:
+        badges = self.app.source.badges
+        number = {"failures": badges.failures, "dlq": badges.dead_letters}.get(page.id)
+        return [(f" {number:,}", "bold $text-error")] if number else []
 
     def _pages(self) -> Iterator[tuple[PageEntry, str, str]]:
         """Yield pages with the action of a click and their style."""

@@ -123,7 +123,9 @@ class SeriesCharts(Horizontal):
         yield Chart("lag", style="yellow", say=say_seconds, id="lags")
 
     def show(self, series: Series) -> None:
-        """Show the latest values, in place."""
+        """Show the latest values, in place; without any, only a line of titles."""
+        shown = (series.completed(), series.failed(), series.waited(), series.lags())
+        self.set_class(not any(one for values in shown for one in values), "-blank")
         for name in ("completed", "failed", "waited", "lags"):
             values = getattr(series, name)()
             self.query_one(f"#{name}", Chart).show(values, series.window.name)

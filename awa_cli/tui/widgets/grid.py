@@ -51,9 +51,23 @@ class Grid(ScrollView, Generic[T], can_focus=True):
         Binding("G,end", "edge('end')", "Last row", show=False, id="grid.last"),
         Binding("h,left", "sideways(-8)", "Left", show=False, id="grid.left"),
         Binding("l,right", "sideways(8)", "Right", show=False, id="grid.right"),
-        Binding("enter", "open", "Open", id="grid.open"),
-        Binding("space", "mark", "Mark", show=False, id="grid.mark"),
-        Binding("asterisk", "mark_all", "Mark all", show=False, id="grid.mark-all"),
+        Binding("enter", "open", "Open", id="grid.open", tooltip="Open the row"),
+        Binding(
+            "space",
+            "mark",
+            "Mark",
+            show=False,
+            id="grid.mark",
+            tooltip="Mark the row, to change several at once",
+        ),
+        Binding(
+            "asterisk",
+            "mark_all",
+            "Mark all",
+            show=False,
+            id="grid.mark-all",
+            tooltip="Mark all rows, or none",
+        ),
     ]
     COMPONENT_CLASSES: ClassVar = {"grid--header", "grid--cursor", "grid--mark", "grid--empty"}
 

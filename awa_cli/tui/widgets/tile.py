@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from textual.binding import Binding
 from textual.content import Content
@@ -14,7 +14,11 @@ from awa_cli.views.states import STATE_STYLES, state_sign
 if TYPE_CHECKING:
     from awa_cli.tui.host import Host
 
-__all__ = ["StateTile"]
+__all__ = ["DEAD", "StateTile"]
+
+DEAD: Final = "dead"
+"""Stands for the dead letters, among the states of jobs."""
+_NAMES: Final = {DEAD: "dead letters", "waiting_external": "waiting"}
 
 
 class StateTile(Static, can_focus=True):
@@ -53,9 +57,9 @@ class StateTile(Static, can_focus=True):
         number = self.number or 0
         sign = state_sign(self.state, ascii_only=self.app.ascii_only)
         style = self.app.paint.css(STATE_STYLES[self.state]) if number else ""
-        name = self.state.replace("_", " ")
+        name = _NAMES.get(self.state, self.state)
         self.set_class(number == 0, "-none")
-        loud = f"bold {style}" if self.state == "failed" else "bold"
+        loud = f"bold {style}" if self.state in {"failed", DEAD} else "bold"
         self.update(Content.assemble((f"{sign} ", style), (f"{number:,}", loud), "\n", name))
 
     def action_open(self) -> None:

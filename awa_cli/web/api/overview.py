@@ -25,7 +25,7 @@ from awa_cli.web.settings import Settings
 from awa_lib._sql import Op
 from awa_lib.ops import storage
 from awa_lib.reads.audit import AuditEntry, audit_entries
-from awa_lib.reads.health import is_read_only
+from awa_lib.reads.health import may_change
 from awa_lib.reads.names import kind_names, queue_names
 from awa_lib.reads.series import CreatedJobs, created_series
 from awa_lib.reads.statistics import state_counts
@@ -59,7 +59,7 @@ class Capabilities:
 @routes.get("/capabilities")
 def capabilities(who: Identity, settings: Settings) -> Op[Capabilities]:
     """Show what this server allows the caller to do."""
-    read_only = yield from is_read_only()
+    read_only = (yield from may_change()).read_only
     interval = max(_MIN_POLL_MS, round(settings.cache_seconds * 1000))
     return Capabilities(settings.read_only or read_only, interval, who.name, who.scope, version())
 

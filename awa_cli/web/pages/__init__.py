@@ -18,6 +18,7 @@ from awa_cli.web.pages import (
     dead_letters,
     dead_letters_bulk,
     doctor,
+    failures,
     job,
     jobs,
     kinds,
@@ -44,6 +45,10 @@ _COMPRESSED: Final = [Middleware(GZipMiddleware, minimum_size=500, compresslevel
 
 def routes() -> list[BaseRoute]:
     """Return the routes of every page."""
+    return [*_nouns(), *_operations(), Mount("/static", Files(), middleware=_COMPRESSED)]
+
+
+def _nouns() -> list[BaseRoute]:
     return [
         _get("/", dashboard.show),
         _get("/jobs", jobs.listed),
@@ -64,6 +69,11 @@ def routes() -> list[BaseRoute]:
         _get("/kinds", kinds.listed),
         _get("/kinds/{kind:name}", kinds.show),
         _post("/kinds/{kind:name}/retry", kinds.retry),
+    ]
+
+
+def _operations() -> list[BaseRoute]:
+    return [
         _get("/workers", workers.listed),
         _get("/workers/{instance_id}", workers.show),
         _get("/cron", cron.listed),
@@ -82,13 +92,18 @@ def routes() -> list[BaseRoute]:
         _get("/batches", bulk_operations.listed),
         _get("/batches/{operation_id}", bulk_operations.show),
         _post("/batches/{operation_id}/cancel", bulk_operations.cancel),
+        _get("/failures", failures.listed),
+        _get("/failures/{failure_id}", failures.show),
+        _get("/failures/{failure_id}/retry", failures.ask),
+        _post("/failures/{failure_id}/retry", failures.retry),
+        _post("/failures/{failure_id}/mute", failures.mute),
+        _post("/failures/{failure_id}/unmute", failures.unmute),
         _get("/doctor", doctor.show),
         _get("/storage", storage.show),
         _get("/storage/prepare", storage.ask),
         _post("/storage/prepare", storage.prepare),
         _post("/storage/abort", storage.abort),
         _get("/audit", audit.listed),
-        Mount("/static", Files(), middleware=_COMPRESSED),
     ]
 
 

@@ -37,7 +37,9 @@ def _to_jobs(name: str, states: tuple[str, ...]) -> Callable[[Any], str | None]:
 
 def tiles(name: str, row: Any) -> list[tuple[str, int, str]]:
     """Return (state, number of jobs, address of their list) for a queue or a kind."""
-    return [
+    found = [
         (state, getattr(row, state), address({"state": [state], name: [getattr(row, name)]}))
         for state in COUNTED
     ]
+    dead = address({name: [getattr(row, name)]}, "/dlq")
+    return [*found, ("dead", row.dead_letters, dead)]

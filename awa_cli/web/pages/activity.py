@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING, Any, Final
 
-from awa_cli.views.states import state_sign
+from awa_cli.views.states import state_label
 from awa_cli.web.api.overview import kinds, queues
 from awa_cli.web.pages.render import read, render
 from awa_lib.reads.activity import recent_transitions
@@ -43,7 +43,7 @@ async def show(request: Request) -> Response:
         max_rows=_MAX_ROWS,
         filters=filters,
         events=_EVENTS,
-        signs={event: state_sign(event) for event in _EVENTS},
+        labels={event: state_label(event) for event in _EVENTS},
         kinds=await read(request, kinds(), cached="names of kind"),
         queues=await read(request, queues(), cached="names of queue"),
         command=" ".join(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from awa_cli.filters.query import pairs_of
-from awa_cli.views.columns import JOBS, SCHEDULES
+from awa_cli.views.columns import JOBS, SCHEDULES, Column
 from awa_cli.views.cron import in_words
 from awa_cli.views.facts import schedule_facts
 from awa_cli.views.words import age, counted, now
@@ -36,6 +36,20 @@ _COLUMNS: Final = tuple(
     for one in SCHEDULES
     if one.key not in {"cron", "timezone"}
 )
+
+
+def _next_local(one: CronJob) -> str | None:
+    """Return the next fire by the clock of the schedule's zone: ``Tue 01 Dec, 03:00 CET``."""
+    if one.next_fire_at is None or one.problem is not None:
+        return None
+    zone = CronExpression.cached(one.cron_expr, one.timezone).zone
+    local = one.next_fire_at.astimezone(zone)
+    return f"{local:%a %d %b, %H:%M %Z}"
+
+
+_AT: Final[Column[CronJob]] = Column("at", "AT", _next_local)
+_PLACE: Final = 1 + next(number for number, one in enumerate(_COLUMNS) if one.key == "next")
+_LISTED: Final = (*_COLUMNS[:_PLACE], _AT, *_COLUMNS[_PLACE:])
 _JOBS: Final = tuple(one for one in JOBS if one.key in {"id", "state", "att", "when", "note"})
 _NEXT_FIRES: Final = 10
 _LATEST_JOBS: Final = 10
@@ -60,7 +74,7 @@ async def listed(request: Request) -> Response:
         part="parts/cron.html",
         schedules=schedules,
         words=_words(schedules),
-        columns=_COLUMNS,
+        columns=_LISTED,
         links={
             "name": lambda one: at("cron", one.name),
             "kind": lambda one: at("kinds", one.kind),
@@ -105,6 +119,7 @@ async def show(request: Request) -> Response:
         words=words[:1].upper() + words[1:] if words != schedule.cron_expr else None,
         facts=[one for one in schedule_facts(schedule) if one[0] not in {"in words", "paused"}],
         fires=fires,
+        next_local=_next_local(schedule),
         problem=problem,
         jobs=_address(schedule),
         failed=_address(schedule, state=["failed"]),

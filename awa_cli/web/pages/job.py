@@ -57,6 +57,7 @@ async def show(request: Request) -> Response:
         dump=dump,
         runs=runs,
         facts=job_facts(dump),
+        failure=_failure(job),
         timeline=_timeline(dump),
         commands=[f"awa job show {job.id}", *job_commands(dump)],
         percent=progress.get("percent"),
@@ -72,6 +73,12 @@ async def show(request: Request) -> Response:
             "move": waiting,
         },
     )
+
+
+def _failure(job: Job) -> str | None:
+    """Return the id of the failure that the latest error belongs to."""
+    failure = job.errors[-1].get("failure") if job.errors else None
+    return failure if isinstance(failure, str) else None
 
 
 async def _document(request: Request, source: Source, job: Job) -> Response:

@@ -3,31 +3,39 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from awa_cli.views.columns import FAILURES, KINDS
+from awa_cli.views.columns import KINDS
 from awa_cli.views.facts import declared_facts
 from awa_cli.views.words import counted
 from awa_cli.web import api
-from awa_cli.web.pages._charts import charts, window_of
+from awa_cli.web.pages._charts import charts, marks, window_of
+from awa_cli.web.pages._failures import failure_rows, failure_time
 from awa_cli.web.pages._links import counted_links, tiles
 from awa_cli.web.pages._list_query import address
 from awa_cli.web.pages.render import act, at, read, render
 from awa_cli.web.scope import identity_of
 from awa_lib.reads.overviews import kind_overview, list_kinds
-from awa_lib.reads.statistics import latest_failures
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
+    from awa_cli.views.series import Window
+    from awa_cli.web.pages._failures import FailureRow
     from awa_lib._sql import Op
     from awa_lib.reads.overviews import KindOverview
-    from awa_lib.reads.statistics import Failure
 
 __all__ = ["listed", "retry", "show"]
 
 _FAILURES: Final = 20
+# In full words, for which a page has room.
+_TITLES: Final = {"available": "AVAILABLE", "completed": "LAST HOUR"}
+_COLUMNS: Final = tuple(
+    replace(one, title=_TITLES.get(one.key, one.title), wide=one.wide and one.key != "dead")
+    for one in KINDS
+)
 
 
 async def listed(request: Request) -> Response:
@@ -44,10 +52,11 @@ async def listed(request: Request) -> Response:
         part="parts/kinds.html",
         kinds=kinds,
         words=words,
-        columns=KINDS,
+        columns=_COLUMNS,
         links={
             "kind": lambda one: at("kinds", one.kind),
             "jobs": lambda one: address({"kind": [one.kind]}),
+            "dead": _dead,
             **counted_links("kind"),
         },
     )
@@ -56,7 +65,8 @@ async def listed(request: Request) -> Response:
 async def show(request: Request) -> Response:
     """Show a kind."""
     name = request.path_params["kind"]
-    kind, failures = await read(request, _read_kind(name))
+    window = window_of(request)
+    kind, failures = await read(request, _read_kind(name, window))
     return await render(
         request,
         "kind.html",
@@ -67,16 +77,21 @@ async def show(request: Request) -> Response:
         tiles=tiles("kind", kind),
         jobs=address({"kind": [name]}),
         failures=failures,
-        failure_columns=FAILURES,
-        failure_links={"id": lambda one: at("jobs", one.id)},
+        failure_time=failure_time(window).words,
         charts=await charts(request, kind=name),
-        window=window_of(request),
+        marks=marks(window, [], failures),
+        window=window,
     )
 
 
-def _read_kind(name: str) -> Op[tuple[KindOverview, list[Failure]]]:
+def _dead(one: KindOverview) -> str | None:
+    return address({"kind": [one.kind]}, "/dlq") if one.dead_letters else None
+
+
+def _read_kind(name: str, window: Window) -> Op[tuple[KindOverview, list[FailureRow]]]:
     kind = yield from kind_overview(name)
-    failures = yield from latest_failures(_FAILURES, kind=name)
+    time = failure_time(window)
+    failures = yield from failure_rows(time.begin, time.length, kind=name, limit=_FAILURES)
     return kind, failures
 
 

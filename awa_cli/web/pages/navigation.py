@@ -26,6 +26,7 @@ NAVIGATION: Final = (
     Entry("jobs", "/jobs", "Jobs", "j"),
     Entry("queues", "/queues", "Queues", "q"),
     Entry("kinds", "/kinds", "Kinds", "k"),
+    Entry("failures", "/failures", "Failures", "f"),
     Entry("workers", "/workers", "Workers", "w"),
     Entry("cron", "/cron", "Cron", "c"),
     Entry("dlq", "/dlq", "Dead letters", "d"),

@@ -5,25 +5,26 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING, Any, Final
 
-from awa_cli.views.columns import FAILURES, QUEUE_WORKERS
+from awa_cli.views.columns import QUEUE_WORKERS
 from awa_cli.views.facts import declared_facts, named_facts
 from awa_cli.web import api
 from awa_cli.web.pages import settings
-from awa_cli.web.pages._charts import charts, window_of
+from awa_cli.web.pages._charts import charts, marks, window_of
+from awa_cli.web.pages._failures import failure_rows, failure_time
 from awa_cli.web.pages._links import tiles
 from awa_cli.web.pages._list_query import address
 from awa_cli.web.pages.render import act, at, read, render
 from awa_cli.web.scope import identity_of
 from awa_lib.reads.overviews import queue_details
-from awa_lib.reads.statistics import latest_failures
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
+    from awa_cli.views.series import Window
+    from awa_cli.web.pages._failures import FailureRow
     from awa_lib._sql import Op
     from awa_lib.reads.overviews import QueueDetails
-    from awa_lib.reads.statistics import Failure
 
 __all__ = ["cancel_waiting", "pause", "resume", "retry", "show"]
 
@@ -35,7 +36,8 @@ async def show(request: Request) -> Response:
     name = request.path_params["queue"]
     if "settings" in request.query_params:
         return await settings.ask(request)
-    details, failures = await read(request, _read_queue(name))
+    window = window_of(request)
+    details, failures = await read(request, _read_queue(name, window))
     queue = details.overview
     workers = _workers(details)
     return await render(
@@ -56,19 +58,17 @@ async def show(request: Request) -> Response:
         in_flight=sum(one[2].get("in_flight", 0) for one in workers),
         capacity=sum(one[2].get("config", {}).get("max_workers") or 0 for one in workers),
         failures=failures,
-        failure_columns=FAILURES,
-        failure_links={
-            "id": lambda one: at("jobs", one.id),
-            "kind": lambda one: at("kinds", one.kind),
-        },
+        failure_time=failure_time(window).words,
         charts=await charts(request, queue=name),
-        window=window_of(request),
+        marks=marks(window, details.workers, failures),
+        window=window,
     )
 
 
-def _read_queue(name: str) -> Op[tuple[QueueDetails, list[Failure]]]:
+def _read_queue(name: str, window: Window) -> Op[tuple[QueueDetails, list[FailureRow]]]:
     details = yield from queue_details(name)
-    failures = yield from latest_failures(_FAILURES, queue=name)
+    time = failure_time(window)
+    failures = yield from failure_rows(time.begin, time.length, queue=name, limit=_FAILURES)
     return details, failures
 
 

@@ -14,11 +14,13 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from awa_cli.version import version
 from awa_cli.views.actions import ACTIONS
-from awa_cli.views.states import state_sign
+from awa_cli.views.states import state_label, state_sign
 from awa_cli.views.tracebacks import read_trace
 from awa_cli.views.trees import grow
 from awa_cli.views.words import age, clean, counted, now, span, waiting_of
 from awa_cli.web.origins import COOKIE, is_csrf, new_csrf
+from awa_cli.web.pages._badges import badges, badges_data
+from awa_cli.web.pages._hints import linked
 from awa_cli.web.pages._static import stamp
 from awa_cli.web.pages.navigation import NAVIGATION
 from awa_cli.web.path_names import step
@@ -67,6 +69,9 @@ def _environment() -> Environment:
         json=_json,
         trace=read_trace,
         moment=_moment,
+        day=_day,
+        label=state_label,
+        linked=linked,
         grow=grow,
         fingerprint=_fingerprint,
     )
@@ -103,6 +108,11 @@ def _utc(moment: datetime) -> str:
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
+def _day(moment: datetime) -> str:
+    """Return the date of a moment, in UTC."""
+    return f"{moment.astimezone(UTC):%Y-%m-%d}"
+
+
 def at(*parts: object) -> str:
     """Return the path of a page: ``at("queues", name)``; templates prepend ``root``."""
     return "/" + "/".join(map(step, parts))
@@ -124,23 +134,28 @@ async def render(
     """Render a page, or only the template ``part`` if htmx requests an update.
 
     Every template has ``root`` (the prefix of each path), ``path``, ``here`` (the address without
-    the root), ``csrf``, ``who`` (the identity), ``read_only`` and ``static('app.css')``.
+    the root), ``csrf``, ``who`` (the identity), ``badges``, ``read_only`` and
+    ``static('app.css')``.
     """
-    if part is not None and _wants_part(request):
-        template = part
+    updates = part is not None and _wants_part(request)
+    known = await badges(request)
     token = request.cookies.get(COOKIE, "")
     fresh = not is_csrf(token)
     if fresh:
         token = new_csrf()
     text = _text(
-        template,
+        part if part is not None and updates else template,
         request.scope,
         csrf=token,
+        badges=known,
         who=identity_of(request.scope),
         read_only=await _read_only(request),
         **context,
     )
-    response = HTMLResponse(text, status, {"Cache-Control": "no-store", "Vary": "HX-Request"})
+    headers = {"Cache-Control": "no-store", "Vary": "HX-Request"}
+    if updates:
+        headers["HX-Trigger"] = json.dumps({"badges": badges_data(known)})
+    response = HTMLResponse(text, status, headers)
     if fresh:
         response.set_cookie(
             COOKIE,
@@ -183,6 +198,7 @@ def error_page(scope: Scope, refused: Refused, phrase: str) -> Response:
         "error.html",
         scope,
         csrf="",
+        badges={},
         who=who,
         read_only=False,
         problem=refused,

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from awa_cli.views.alerts import is_recent
 from awa_cli.views.columns import WORKERS
 from awa_cli.views.summary import fleet_words
 from awa_cli.views.words import counted
 from awa_cli.web import api
 from awa_cli.web.pages.render import at, read, render
-from awa_lib.reads.runtime import live_instances, runtime_instances
+from awa_lib.reads.runtime import runtime_instances
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -29,6 +30,7 @@ def _pid(one: RuntimeInstance) -> str:
 _COLUMNS: Final = tuple(
     replace(one, wide=one.key == "id", get=_pid if one.key == "pid" else one.get) for one in WORKERS
 )
+_STATE: Final = next(one for one in WORKERS if one.key == "state")
 _LOOPS: Final = {
     "database": "postgres_connected",
     "claims": "poll_loop_alive",
@@ -37,18 +39,27 @@ _LOOPS: Final = {
 }
 
 
+# What needs a look comes first.
+_ORDER: Final = ("silent", "degraded", "stopping", "healthy", "stopped")
+
+
 async def listed(request: Request) -> Response:
-    """List the worker processes of the last day; ``live=yes`` leaves out stale processes."""
-    live = request.query_params.get("live") == "yes"
-    fleet = await read(request, live_instances() if live else runtime_instances())
+    """List the worker processes, those in trouble first.
+
+    ``all=yes`` adds those of the last day that have stopped or fell silent over an hour ago.
+    """
+    everything = request.query_params.get("all") == "yes"
+    found: list[RuntimeInstance] = await read(request, runtime_instances())
+    shown = [one for one in found if everything or (is_recent(one) and not one.stopped)]
+    fleet = sorted(shown, key=lambda one: _ORDER.index(_STATE.get(one)))
     return await render(
         request,
         "workers.html",
         part="parts/workers.html",
         fleet=fleet,
-        live=live,
-        stale=sum(one.stale for one in fleet),
-        words=fleet_words(fleet) if fleet else [],
+        everything=everything,
+        left_out=len(found) - len(shown),
+        words=fleet_words(found) if found else [],
         columns=_COLUMNS,
         links={"host": _address, "pid": _address},
     )
@@ -69,7 +80,7 @@ async def show(request: Request) -> Response:
         part="parts/worker.html",
         worker=worker,
         name=f"{worker.hostname or ''}:{worker.pid}",
-        state=next(one for one in WORKERS if one.key == "state"),
+        state=_STATE,
         loops=[(name, getattr(worker, field)) for name, field in _LOOPS.items()],
         queues=[
             (str(one.get("queue")), one.get("in_flight", 0), one.get("config", {}))

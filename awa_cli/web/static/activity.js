@@ -7,7 +7,7 @@
   const body = find("tbody", box);
   const hold = find("#hold");
   const filters = Object.entries(JSON.parse(box.dataset.filters));
-  const signs = JSON.parse(box.dataset.signs);
+  const labels = JSON.parse(box.dataset.labels);
   const maxRows = Number(box.dataset.maxRows);
   // The rate is an average over this many seconds.
   const RATE_SECONDS = 5;
@@ -29,8 +29,9 @@
     const [at, event, id, kind, queue, attempt, error] = row.children;
     at.firstChild.dateTime = one.at;
     event.firstChild.classList.add(`s-${one.event}`);
-    event.firstChild.firstChild.textContent = signs[one.event] ?? " ";
-    event.firstChild.lastChild.textContent = one.event.replaceAll("_", " ");
+    const sign = find("use", event);
+    sign.setAttribute("href", sign.getAttribute("href").replace(/#.*/, `#st-${one.event}`));
+    event.firstChild.lastChild.textContent = labels[one.event] ?? one.event;
     for (const [cell, text, to] of [[id, one.id, "jobs"], [kind, one.kind, "kinds"], [queue, one.queue, "queues"]]) {
       cell.firstChild.textContent = text;
       cell.firstChild.href = `${root}/${to}/${step(String(text))}`;

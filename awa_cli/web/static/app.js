@@ -38,8 +38,10 @@
   // Ages go by the clock of the server, which is ahead of this clock by this many milliseconds.
   let ahead = 0;
 
-  function age(moment) {
-    const seconds = (Date.now() + ahead - moment) / 1000;
+  function age(moment, past) {
+    const exact = (Date.now() + ahead - moment) / 1000;
+    // What has been is not to come, whatever the clocks say.
+    const seconds = past ? Math.max(exact, 0) : exact;
     const text = span(Math.abs(seconds));
     if (text === "0s") return "now";
     return seconds > 0 ? `${text} ago` : `in ${text}`;
@@ -62,7 +64,7 @@
         time.dataset.localized = "1";
       }
       if ("age" in time.dataset) {
-        const text = age(moment);
+        const text = age(moment, time.dataset.age === "past");
         if (time.textContent !== text) time.textContent = text;
       }
     }
@@ -111,7 +113,10 @@
     dialog.classList.toggle("risky", risky);
     find("#ask-question").textContent = question;
     find("#ask-note").textContent = elt.dataset.note || (risky ? "This cannot be undone." : "");
-    find("#ask-yes").textContent = elt.dataset.verb || "Yes";
+    const verb = elt.dataset.verb || "Yes";
+    find("#ask-yes").textContent = verb;
+    // Two buttons must not both say Cancel.
+    find("#ask-no").textContent = verb.startsWith("Cancel") ? "Close" : "Cancel";
     const answer = open(dialog);
     find(risky ? "#ask-no" : "#ask-yes").focus();
     if ((await answer) !== "yes") return;

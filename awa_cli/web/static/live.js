@@ -122,6 +122,17 @@
     if ("withTicked" in event.detail.elt.dataset) event.detail.parameters.ids = [...ticked].join(",");
   });
 
+  // Numbers in the navigation come with each update of a part.
+  document.body.addEventListener("badges", (event) => {
+    for (const box of all("[data-badge]")) {
+      const badge = event.detail[box.dataset.badge];
+      box.hidden = !badge;
+      box.textContent = badge?.text ?? "";
+      box.title = badge?.words ?? "";
+      box.classList.toggle("bad", Boolean(badge?.bad));
+    }
+  });
+
   let updatedAt = 0;
 
   function showUpdated() {

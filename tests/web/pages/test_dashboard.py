@@ -27,7 +27,8 @@ def busy(site):
     with psycopg.connect(site.database_url, autocommit=True) as conn:
         conn.execute(TROUBLE)
         conn.execute(
-            "INSERT INTO awa.jobs_hot (kind, queue, args) VALUES ('noop', 'default', '{}')"
+            "INSERT INTO awa.jobs_hot (kind, queue, args, run_at)"
+            " VALUES ('noop', 'default', '{}', now() - interval '2 minutes')"
         )
     return site
 
@@ -44,23 +45,27 @@ def test_it_says_how_things_are(busy, visit) -> None:
 
     assert "10" in page.locator(".tile.s-failed").inner_text()
     assert "no worker is running" in page.locator(".alerts").inner_text()
-    assert "smtp is away" in page.locator("[aria-label='Latest failures']").inner_text()
+    assert "smtp is away" in page.get_by_role("region", name="Failures", exact=True).inner_text()
     assert page.locator(".tile.s-failed").get_attribute("href") == "/jobs?state=failed"
     assert (
-        page.locator("[aria-label='Busiest queues'] a")
+        page.get_by_role("region", name="Queues", exact=True)
+        .locator("tbody a")
         .first.get_attribute("href")
         .startswith("/queues/")
     )
     assert "in the last 15m" in page.locator(".ch-failed .words").inner_text()
     page.get_by_role("link", name="24h").click()
     page.wait_for_url("**/?window=24h")
-    assert "10 in the last 24h" in page.locator(".ch-failed .words").inner_text()
+    assert (
+        "10 for good, 0 tried again, in the last 24h"
+        in page.locator(".ch-failed .words").inner_text()
+    )
 
 
 def test_it_reads_well_without_scripts(busy, visit) -> None:
     page = visit("/", java_script_enabled=False)
 
-    assert page.locator(".tile").count() == 8
+    assert page.locator(".tile").count() == 9
     assert page.locator(".chart polyline").count() == 3
     assert page.locator("button:visible").count() == 0
 
@@ -153,7 +158,7 @@ def test_a_server_that_went_is_said(busy, contexts) -> None:
 
     page.locator("#lost", has_text="The connection to the server is lost.").wait_for()
     # What was shown is still there to be read.
-    assert page.locator(".tile").count() == 8
+    assert page.locator(".tile").count() == 9
     page.close()
 
 

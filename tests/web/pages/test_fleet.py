@@ -18,8 +18,9 @@ SILENT = """
 INSERT INTO awa.runtime_instances (instance_id, hostname, pid, version, started_at, last_seen_at,
     snapshot_interval_ms, healthy, postgres_connected, poll_loop_alive, heartbeat_alive,
     maintenance_alive, shutting_down, leader, queues)
-VALUES (gen_random_uuid(), 'old-host', 4242, '0.0.9', now() - interval '5 h',
-    now() - interval '1 h', 10000, true, true, true, true, true, false, false, '[]')
+SELECT gen_random_uuid(), host, 4242, '0.0.9', now() - interval '5 h',
+    now() - interval '10 min', 10000, true, true, true, true, true, stopping, false, '[]'
+FROM (VALUES ('old-host', false), ('clean-host', true)) AS of (host, stopping)
 """
 CRON_JOBS = """SELECT FROM awa.jobs WHERE metadata @> '{"cron_name": "leap"}'"""
 
@@ -92,16 +93,21 @@ def test_the_fleet(tower, visit) -> None:
     page = visit("/workers")
     rows = page.get_by_role("region", name="Workers").locator("tbody tr")
     expect(rows).to_have_count(2)
-    expect(rows.last).to_contain_text("stale")
+    expect(rows.first).to_contain_text("silent")
     live = rows.filter(has_text="healthy")
     expect(live.locator("[data-column=leader]")).to_have_text("yes", timeout=15_000)
     expect(page.locator(".words")).to_contain_text("1 worker · 0 in flight · leader ")
     check_access(page)
 
-    page.get_by_role("link", name="Hide stale workers").click()
-    expect(rows).to_have_count(1)
+    expect(page.get_by_text("clean-host")).to_have_count(0)
     expect(page.locator(".cli code")).to_have_text("awa workers")
-    rows.get_by_role("link").first.click()
+    page.get_by_role("link", name="Show 1 that stopped").click()
+    expect(rows.last).to_contain_text("clean-host")
+    expect(rows.last).to_contain_text("stopped")
+    rows.first.get_by_role("link").first.click()
+    expect(page.locator(".subject span.c-red").last).to_contain_text("silent since 10m")
+    page.go_back()
+    live.get_by_role("link").first.click()
     expect(page.locator(".loops li")).to_have_count(4)
     expect(page.locator(".loops .c-green")).to_have_count(4)
     expect(page.locator(".subject")).to_contain_text("leader")
@@ -122,7 +128,7 @@ def test_schedules_are_said_in_words(tower, visit) -> None:
     change_of(page, "leap", "Resume", "Resume schedule leap?")
     page.get_by_role("button", name="Pause leap").wait_for()
     page.get_by_role("button", name="Trigger leap").click()
-    page.get_by_role("dialog").get_by_role("button", name="No").click()
+    page.get_by_role("dialog").get_by_role("button", name="Cancel").click()
     assert not tower.ask(CRON_JOBS)
     change_of(page, "leap", "Trigger", "Enqueue the job of schedule leap now?")
     eventually(lambda: tower.ask(CRON_JOBS))

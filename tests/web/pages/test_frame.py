@@ -85,7 +85,7 @@ async def test_a_lost_database_is_a_page_too() -> None:
         page = await client.get("/", headers=PAGE)
 
     assert page.status_code == 503
-    assert "do: " in page.text
+    assert "check that the server runs" in page.text
 
 
 async def test_only_the_part_is_answered_where_htmx_asks(api) -> None:

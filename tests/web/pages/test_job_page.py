@@ -98,7 +98,7 @@ def test_a_running_job_is_cancelled(desk, visit) -> None:
     eventually(lambda: desk.go_on.get(job_id))
     page = visit(f"/jobs/{job_id}")
 
-    ask(page, "Cancel", f"Cancel job {job_id}?", "No")
+    ask(page, "Cancel", f"Cancel job {job_id}?", "Close")
     expect(page.locator(".job-head .badge")).to_contain_text("running")
     ask(page, "Cancel", f"Cancel job {job_id}?", "Cancel")
 
@@ -120,7 +120,7 @@ def test_attempts_stand_side_by_side(desk, visit) -> None:
     expect(first.locator(".trace")).to_contain_text("attempt 1 was wrong")
     expect(first.locator(".t-function").last).to_have_text("handler")
     check_access(page)
-    ask(page, "Delete", "Permanently delete job", "No")
+    ask(page, "Delete", "Permanently delete job", "Cancel")
     ask(page, "Delete", f"Permanently delete job {job_id}?", "Delete")
     page.wait_for_url("**/jobs")
     assert page.goto(f"/jobs/{job_id}").status == 404

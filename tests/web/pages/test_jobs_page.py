@@ -233,7 +233,7 @@ def test_a_refusal_is_said_in_the_dialog(table, visit) -> None:
 
     expect(dialog.locator(".error")).to_contain_text(f"job not found: {job_id}")
     check_access(page)
-    dialog.get_by_role("button", name="No").click()
+    dialog.get_by_role("button", name="Close", exact=True).click()
     expect(dialog).to_be_hidden()
 
 

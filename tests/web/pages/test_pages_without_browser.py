@@ -18,8 +18,8 @@ async def test_an_unknown_name_gets_the_nearest(database_url) -> None:
         kind = await client.get("/kinds/parcle", headers=PAGE)
 
     assert (queue.status_code, kind.status_code) == (404, 404)
-    assert "did you mean: awa queue show post" in queue.text
-    assert "did you mean: awa kind show parcel" in kind.text
+    assert 'did you mean: <a href="/queues/post">queue post</a>' in queue.text
+    assert 'did you mean: <a href="/kinds/parcel">kind parcel</a>' in kind.text
 
 
 async def test_nothing_can_be_clicked_where_nothing_may_be_changed(database_url) -> None:
