@@ -93,7 +93,7 @@ class Attempt(Protocol):
         """Register a callback."""
         ...
 
-    async def wait_for_callback(self, token: CallbackToken) -> Any:
+    async def wait_for_callback(self, token: CallbackToken, *, hold: bool = False) -> Any:
         """Wait for the answer to a callback."""
 
     async def cancel_callback(self, token: CallbackToken) -> bool:

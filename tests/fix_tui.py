@@ -107,6 +107,32 @@ def still(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> da
     return moment
 
 
+FAILURE = "3f9a2c81d0e1"
+
+
+def fail_often(look: Callable[..., Any], still: datetime) -> None:
+    """Seed the counts of attempts that fail for nine minutes, in one way."""
+    began, now = still - timedelta(minutes=9), still - timedelta(seconds=20)
+    frames = ["lib/smtp.py connect", "app/mail.py send_email"]
+    look(
+        "INSERT INTO awa.failures (id, rule, kind, error_type, message, frames, first_version,"
+        " first_seen_at, last_seen_at, job_id) VALUES (%s, 1, 'send_email', 'builtins.ConnectionError',"
+        " 'smtp.example.org refused', %s, '2.1', %s, %s, (SELECT max(id) FROM awa.jobs_hot))",
+        FAILURE,
+        frames,
+        began,
+        now,
+    )
+    for at, outcome, ends in ((began, "retried", 1_997), (now, "failed", 3)):
+        look(
+            "INSERT INTO awa.job_ends VALUES (1, %s, 'email', 'send_email', %s, %s, %s)",
+            at,
+            outcome,
+            FAILURE,
+            ends,
+        )
+
+
 @pytest.fixture
 def seeded(put, look, still: datetime) -> datetime:
     """Seed jobs in all states; their times are relative to the stopped clock."""
@@ -188,6 +214,7 @@ def seeded(put, look, still: datetime) -> datetime:
             "UPDATE awa.jobs_hot SET errors = %s::jsonb[] WHERE id = (SELECT max(id) FROM awa.jobs_hot)",
             [json.dumps(entry) for entry in entries],
         )
+    fail_often(look, still)
     config = {"max_workers": 20}
     queues = [
         {"queue": name, "in_flight": 1, "config": config}

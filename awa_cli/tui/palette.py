@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["Palette"]
 
 # Bindings that are no commands: moves of the cursor, and pages, which are added below.
-_EXCLUDED_IDS: Final = ("go.", "grid.", "tile.", "alerts.down", "alerts.up", "app.palette")
-_EXCLUDED_ACTIONS: Final = ("scroll(", "edge(")
+_EXCLUDED_IDS: Final = ("go.", "grid.", "tile.", "app.palette")
+_EXCLUDED_ACTIONS: Final = ("scroll(", "edge(", "move(", "app.focus_")
 
 
 class Palette(Provider):

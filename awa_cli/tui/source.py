@@ -101,7 +101,7 @@ class Source:
         self._badges_at = began
         # Without them the page is as good: a role may lack the right to read both tables.
         with suppress(AwaError):
-            self.badges = await arun(await self._reading(), badges())
+            self.badges = await self.read(badges())
 
     async def change(self, op: Op[R]) -> R:
         """Run a change on its own connection.  Raises InvalidInput in read-only mode."""

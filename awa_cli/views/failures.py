@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from awa_cli.views.columns import Column
 from awa_cli.views.states import STATE_STYLES
 from awa_cli.views.words import age, clock
+from awa_lib.reads.ends import ungrouped_failures
+from awa_lib.reads.failures import Failure, list_failures
 
 if TYPE_CHECKING:
-    from awa_lib.reads.failures import FailedJob, Failure
+    from datetime import datetime
+
+    from awa_lib._sql import Op
+    from awa_lib.reads.ends import UngroupedFailure
+    from awa_lib.reads.failures import FailedJob
 
 __all__ = [
     "FAILED_JOBS",
     "FAILURE_GROUPS",
     "FAILURE_ROWS",
     "SUMMARY_FAILURES",
+    "all_failures",
+    "job_of",
     "short_type",
     "title_of",
 ]
@@ -29,6 +38,49 @@ def short_type(one: Failure) -> str:
 def title_of(one: Failure) -> str:
     """Return ``MailDown: mail server <n> is down``."""
     return ": ".join(part for part in (short_type(one), one.message) if part)
+
+
+# The ids of failures that only rows show: those of their latest job.
+_JOB: Final = "job "
+_DEAD: Final = "dead letter "
+
+
+def all_failures(since: datetime, *, muted: bool = False, limit: int = 50) -> Op[list[Failure]]:
+    """Return the failures since a moment, the most frequent first, with those of rows alone.
+
+    Workers of awa 0.5 write no groups: their failed jobs are grouped by kind and text.
+    """
+    found = yield from list_failures(since=since, muted=muted, limit=limit)
+    loose = yield from ungrouped_failures(since)
+    rows = [*found, *map(_of_rows, loose)]
+    return sorted(rows, key=attrgetter("total", "last_seen_at"), reverse=True)[:limit]
+
+
+def _of_rows(one: UngroupedFailure) -> Failure:
+    return Failure(
+        id=f"{_DEAD if one.dead else _JOB}{one.job_id}",
+        error_type="",
+        message=one.message or "no error text",
+        frames=[],
+        queues=one.queues,
+        kinds=[one.kind],
+        failed=one.failed,
+        retried=0,
+        cancelled=0,
+        requeued=0,
+        first_seen_at=one.first_seen_at,
+        last_seen_at=one.last_seen_at,
+        first_version=None,
+        muted_until=None,
+        job_id=one.job_id,
+    )
+
+
+def job_of(one: Failure) -> str | None:
+    """Return the page of the job of a failure that only rows show, None for a group."""
+    if one.id.startswith(_DEAD):
+        return "dead_letter"
+    return "job" if one.id.startswith(_JOB) else None
 
 
 FAILURE_GROUPS: Final[tuple[Column[Failure], ...]] = (

@@ -69,11 +69,9 @@ def queue_rows(
     ]
 
     def order(row: QueueRow) -> tuple[int, int, int, str]:
-        stat = row.stat
+        stat, rank = row.stat, ranks.get(row.queue, len(alerts))
         busy = stat.running + stat.available
-        return (
-            ranks.get(row.queue, len(alerts)), -busy, -stat.completed_last_hour, row.queue
-        )  # fmt: skip
+        return rank, -busy, -stat.completed_last_hour, row.queue
 
     return sorted(rows, key=order)
 

@@ -30,7 +30,7 @@ __all__ = [
 class RuntimeInstance:
     """One worker process as it last described itself.
 
-    ``stale`` means that it no longer reports: it has ``stopped``, or is ``silent``.
+    ``stale`` means that it no longer reports: it has stopped, or it fell silent.
     """
 
     instance_id: str

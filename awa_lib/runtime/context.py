@@ -84,7 +84,7 @@ class AttemptCallbacks(Protocol):
     ) -> CallbackToken:
         """Register the next callback of an attempt."""
 
-    async def wait(self, attempt: Attempt, token: CallbackToken) -> Any:
+    async def wait(self, attempt: Attempt, token: CallbackToken, *, hold: bool = False) -> Any:
         """Return the answer to a callback."""
 
     async def cancel(self, attempt: Attempt, token: CallbackToken) -> bool:

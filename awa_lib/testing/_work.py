@@ -205,7 +205,12 @@ class _Desk:
         self.wait = wait_in_thread if there is None else there.wait
         self.loop = asyncio.get_running_loop()
         self.callbacks = Callbacks(
-            self, deadline_of=lambda _: DEADLINE_SECONDS, on_waiting=_nothing, on_resumed=_nothing
+            self,
+            deadline_of=lambda _: DEADLINE_SECONDS,
+            on_waiting=_nothing,
+            on_resumed=_nothing,
+            # A test waits for the end of the attempt that it began.
+            hold_seconds=0,
         )
 
     async def run(self, op: Op[R]) -> R:

@@ -93,7 +93,7 @@ def test_queues_of_the_command_line(given, words, queues) -> None:
 
 def test_every_option_reaches_the_worker(given) -> None:
     words = """--poll-interval 300ms --quiet-poll-interval 3s --global-max-workers 9
-        --claim-batch 50 --heartbeat-interval 2s --rescue-after 9 --cancel-grace 0
+        --claim-batch 50 --heartbeat-interval 2s --rescue-after 9 --cancel-grace 0 --callback-hold 20s
         --promote-interval 400ms --heartbeat-rescue-interval 4s --deadline-rescue-interval 5s
         --callback-rescue-interval 6s --leader-election-interval 7s --spans-per-second 8 --no-lead
         --no-listen --keep-completed 6h --keep-failed 2d --keep-descriptors 0 --keep-audit 100d --keep-ends 40d
@@ -109,6 +109,7 @@ def test_every_option_reaches_the_worker(given) -> None:
         "heartbeat_interval_ms": 2000,
         "heartbeat_staleness_ms": 9000,
         "cancel_grace_ms": 0,
+        "callback_hold_ms": 20_000,
         "promote_interval_ms": 400,
         "heartbeat_rescue_interval_ms": 4000,
         "deadline_rescue_interval_ms": 5000,

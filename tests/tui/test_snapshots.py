@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 import pytest
+from fix_tui import FAILURE
 from fix_wait import aeventually
 from textual.command import CommandList
 from textual.widgets import Input, LoadingIndicator
@@ -76,7 +77,7 @@ def looks(snap_compare, still_monitor, theme, size, monkeypatch):
     return looks
 
 
-@pytest.mark.parametrize("page_id", ["overview", "jobs", "queues"])
+@pytest.mark.parametrize("page_id", ["overview", "jobs", "failures", "queues"])
 def test_page(looks, page_id) -> None:
     assert looks(screen=page_id)
 
@@ -88,6 +89,10 @@ def test_job(looks, state) -> None:
         await job(pilot, state)
 
     assert looks(before, screen="jobs", filter_text=f"state:{state}")
+
+
+def test_failure(looks) -> None:
+    assert looks(at("failure", FAILURE), screen="failures")
 
 
 def test_queue(looks) -> None:

@@ -9,12 +9,13 @@ from textual import work
 from textual.binding import Binding
 from textual.content import Content
 
+from awa_cli.filters.text import add_word
 from awa_cli.tui.changes import failures as changes
 from awa_cli.tui.screens.detail_page import DetailPage
 from awa_cli.tui.widgets.facts import facts
-from awa_cli.views.failures import FAILURE_ROWS, title_of
+from awa_cli.views.failures import FAILURE_ROWS, all_failures, job_of, title_of
 from awa_cli.views.words import clean, counted, now
-from awa_lib.reads.failures import Failure, list_failures
+from awa_lib.reads.failures import Failure
 
 if TYPE_CHECKING:
     from awa_lib._sql import Op
@@ -69,7 +70,7 @@ class FailuresPage(DetailPage[Failure]):
     def query_op(self) -> Op[list[Failure]]:
         """Read the failures of the time range."""
         since = now() - _SPANS[self._span]
-        return list_failures(since=since, muted=self._muted, limit=_MAX_FAILURES)
+        return all_failures(since, muted=self._muted, limit=_MAX_FAILURES)
 
     def key(self, row: Failure) -> str:
         """Return the id."""
@@ -90,8 +91,9 @@ class FailuresPage(DetailPage[Failure]):
         return about_failure(row, frames=_FRAMES)
 
     def opened(self, row: Failure) -> None:
-        """Open the failure."""
-        self.app.enter("failure", row.id)
+        """Open the failure, or the job of one that only rows show."""
+        page = job_of(row)
+        self.app.enter(page or "failure", row.job_id if page else row.id)
 
     @work(group="change", exit_on_error=False)
     async def action_retry(self) -> None:
@@ -120,7 +122,14 @@ class FailuresPage(DetailPage[Failure]):
     def action_jobs(self) -> None:
         """Show the failed jobs."""
         if (row := self.grid.row) is not None:
-            self.app.enter("jobs", filter=f"state:failed failure:{row.id}")
+            field = ("kind", row.kinds[0]) if job_of(row) else ("failure", row.id)
+            self.app.enter("jobs", filter=add_word("state:failed", *field))
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Hide the changes of a failure that only rows show: it has no group."""
+        if action in self.ACTIONS and ((row := self.grid.row) is None or job_of(row)):
+            return False
+        return super().check_action(action, parameters)
 
 
 def about_failure(one: Failure, *, frames: int | None = None) -> Content:

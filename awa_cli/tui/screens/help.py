@@ -25,7 +25,7 @@ __all__ = ["HelpScreen"]
 _TWO_COLUMNS: Final = 140
 _KEYS_WIDTH: Final = 14
 # Moves of the cursor come last: who asks for help looks for what can be done.
-_MOVES: Final = ("grid.", "tile.", "alerts.down", "alerts.up")
+_MOVES: Final = ("grid.", "tile.", "alerts.down", "alerts.up", "alerts.left", "alerts.right")
 
 
 class HelpScreen(ModalScreen[None]):

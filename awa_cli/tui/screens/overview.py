@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from textual.binding import Binding
@@ -16,13 +17,12 @@ from awa_cli.tui.widgets.charts import SeriesCharts
 from awa_cli.tui.widgets.grid import Grid
 from awa_cli.tui.widgets.tile import DEAD, StateTile
 from awa_cli.views.alerts import find_alerts
-from awa_cli.views.failures import SUMMARY_FAILURES
+from awa_cli.views.failures import SUMMARY_FAILURES, all_failures, job_of
 from awa_cli.views.queues import SUMMARY_ROWS, QueueRow, queue_rows
 from awa_cli.views.series import WINDOWS, Series
 from awa_cli.views.summary import fleet_words
 from awa_cli.views.words import now
 from awa_lib.reads.dead_letters import dlq_depth
-from awa_lib.reads.failures import Failure, list_failures
 from awa_lib.reads.incidents import Incidents, incidents
 from awa_lib.reads.queues import QueueStat, queue_stats
 from awa_lib.reads.runtime import runtime_instances
@@ -34,11 +34,13 @@ if TYPE_CHECKING:
 
     from awa_cli.views.alerts import Alert
     from awa_lib._sql import Op
+    from awa_lib.reads.failures import Failure
     from awa_lib.reads.runtime import RuntimeInstance
 
 __all__ = ["OverviewData", "OverviewPage"]
 
 _MAX_FAILURES: Final = 20
+_FAILURE_TIME: Final = timedelta(hours=24)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,7 @@ class OverviewPage(Page[OverviewData]):
         counts = yield from state_counts()
         queues = yield from queue_stats()
         fleet = yield from runtime_instances()
-        failures = yield from list_failures(limit=_MAX_FAILURES)
+        failures = yield from all_failures(now() - _FAILURE_TIME, limit=_MAX_FAILURES)
         found = yield from incidents()
         dead = yield from dlq_depth()
         if self.value is not None:
@@ -171,7 +173,8 @@ class OverviewPage(Page[OverviewData]):
         if row is not None and event.grid.id == "queues":
             self.app.enter("queue", row.queue)
         elif row is not None:
-            self.app.enter("failure", row.id)
+            page = job_of(row)
+            self.app.enter(page or "failure", row.job_id if page else row.id)
 
 
 def _queue(one: QueueRow) -> str:

@@ -53,6 +53,7 @@ class Page(Screen[None], Generic[V]):
         self.feed: Feed[V] | None = None
         self._parts: list[DOMNode] = [self]
         self._offered: list[str] = []
+        self._counted = False
 
     # For subclasses
 
@@ -80,7 +81,7 @@ class Page(Screen[None], Generic[V]):
     @property
     def settled(self) -> bool:
         """Return True once everything that the first read brings is shown."""
-        return self.value is not None
+        return self.value is not None and self._counted
 
     # The frame
 
@@ -114,9 +115,7 @@ class Page(Screen[None], Generic[V]):
         self.reread()
 
     async def _read(self) -> V:
-        value = await self.app.source.read(self.query_op())
-        await self.app.source.read_badges()
-        return value
+        return await self.app.source.read(self.query_op())
 
     @work(exclusive=True, group="feed")
     async def _follow(self, feed: Feed[V]) -> None:
@@ -125,6 +124,10 @@ class Page(Screen[None], Generic[V]):
         try:
             async for reading in feed:
                 self._take(reading)
+                # Not a part of the read, whose cost sets the pause until the next.
+                await self.app.source.read_badges()
+                self.query_one(NavigationBar).draw()
+                self._counted = True
         except NoMatches:
             if not self.leaving:
                 raise
@@ -142,7 +145,6 @@ class Page(Screen[None], Generic[V]):
         self.error = reading.error
         self._show_error(reading.error)
         self.query_one(StatusBar).draw()
-        self.query_one(NavigationBar).draw()
         self.offer()
 
     def offer(self) -> None:

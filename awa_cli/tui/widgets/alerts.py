@@ -37,6 +37,8 @@ class AlertList(Widget, can_focus=True):
     BINDINGS: ClassVar = [
         Binding("j,down", "move(1)", "Down", show=False, id="alerts.down"),
         Binding("k,up", "move(-1)", "Up", show=False, id="alerts.up"),
+        Binding("left,h", "app.focus_previous", "Left", show=False, id="alerts.left"),
+        Binding("right,l", "app.focus_next", "Right", show=False, id="alerts.right"),
         Binding("enter", "open", "Open alert", id="alerts.open"),
         Binding("y", "copy", "Copy command", id="alerts.copy"),
     ]
