@@ -100,7 +100,7 @@ INSTANCE = {
     "global_max_workers",
     "queues",
 }
-WORKED = {"queue", "in_flight", "overflow_held", "config"}
+WORKED = {"queue", "in_flight", "waiting", "overflow_held", "config"}
 CONFIG = {
     "mode",
     "max_workers",
