@@ -144,6 +144,10 @@ class Series:
         """Return the attempts that failed and are tried again, by bucket; rows do not show them."""
         return [float(self._ends.get(number, _NONE).retried) for number in self._numbers]
 
+    def total(self, name: str) -> int:
+        """Return how many jobs were ``completed`` or ``failed``, or attempts ``retried``."""
+        return sum(self._more(name).values())
+
     def waited(self) -> list[float | None]:
         """Return the waiting time in seconds by bucket, None where no job completed."""
         known = self._rows
@@ -155,7 +159,9 @@ class Series:
 
     def _more(self, name: str) -> Mapping[int, int]:
         """Return the numbers of the count that found more: that of rows, or that of workers."""
-        rows = {n: int(getattr(one, name)) for n, one in self._rows.items() if n in self._numbers}
+        rows = {
+            n: int(getattr(one, name, 0)) for n, one in self._rows.items() if n in self._numbers
+        }
         ends = {n: int(getattr(one, name)) for n, one in self._ends.items() if n in self._numbers}
         return rows if sum(rows.values()) > sum(ends.values()) else ends
 

@@ -13,14 +13,7 @@ if TYPE_CHECKING:
     from awa_lib.reads.queues import QueueStat
     from awa_lib.reads.runtime import RuntimeInstance
 
-__all__ = ["busiest", "fleet_words", "queue_words"]
-
-
-def busiest(queues: Sequence[QueueStat]) -> list[QueueStat]:
-    """Return the queues, the busiest first."""
-    return sorted(
-        queues, key=lambda one: (one.running + one.available, one.completed_last_hour), reverse=True
-    )
+__all__ = ["fleet_words", "queue_words"]
 
 
 def fleet_words(fleet: Sequence[RuntimeInstance]) -> list[str]:

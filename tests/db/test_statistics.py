@@ -127,9 +127,9 @@ def test_a_chart_keeps_failures_that_it_has_shown(conn, put, look) -> None:
     run(conn, series.read(at(40)))
     assert series.failed()[-1] == 2.0
     look("DELETE FROM awa.jobs")  # as a retry leaves no trace in the rows either
-    put(state="failed", finalized_at=at(46))
+    put(state="failed", finalized_at=at(96))
 
-    run(conn, series.read(at(50)))
+    run(conn, series.read(at(100)))
     run(conn, series.read(at(300)))
 
     assert sum(series.failed()) == 3.0

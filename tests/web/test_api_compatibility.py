@@ -100,7 +100,7 @@ INSTANCE = {
     "global_max_workers",
     "queues",
 }
-WORKED = {"queue", "in_flight", "overflow_held", "config"}
+WORKED = {"queue", "in_flight", "waiting", "overflow_held", "config"}
 CONFIG = {
     "mode",
     "max_workers",
@@ -292,7 +292,7 @@ async def test_queues_have_every_field(api, add, fleet) -> None:
 
     assert [one["queue"] for one in listed] == ["email", "other"]
     assert QUEUE <= set(shown)
-    assert set(shown) - QUEUE == {"live_instances"}
+    assert set(shown) - QUEUE == {"dead_letters", "live_instances"}
     assert listed[0]["display_name"] == shown["display_name"] == "E-mail"
     missing = await api.get("/api/queues/emial")
     assert missing.status_code == 404

@@ -84,6 +84,8 @@ async def test_the_api_lists_shows_retries_and_mutes(api, shop, database_url) ->
     assert len((await api.get("/api/failures?muted=true")).json()) == 2
     assert (await api.post(f"/api/failures/{DOWN.id}/unmute")).json()["muted_until"] is None
     noted = shop.conn.execute("SELECT action FROM awa.audit_log ORDER BY id").fetchall()
+    log = (await api.get("/audit", headers=PAGE)).text
+    assert f'<a href="/failures/{DOWN.id}">' in log
     assert [one[0] for one in noted] == [
         "failure.retry", "dlq.retry-all", "failure.mute", "failure.unmute"
     ]  # fmt: skip

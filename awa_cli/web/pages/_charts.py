@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from awa_cli.web.state import State
     from awa_lib.reads.runtime import RuntimeInstance
 
-__all__ = ["Chart", "Mark", "charts", "failure_chart", "marks", "window_of"]
+__all__ = ["Chart", "Mark", "charts", "failure_chart", "last_hour", "marks", "window_of"]
 
 _MAX_SERIES: Final = 32
 _CHARTS: Final[tuple[tuple[str, str, Callable[[float], str]], ...]] = (
@@ -36,6 +36,7 @@ _NOTHING: Final = {
     "waited": "No job was claimed and completed",
 }
 _MOST_MARKS: Final = 6
+_HOUR: Final = next(one for one in WINDOWS if one.name == "1h")
 _NONE: Final = Ended()
 
 
@@ -119,8 +120,21 @@ async def charts(
     request: Request, *, queue: str | None = None, kind: str | None = None
 ) -> list[Chart]:
     """Return the charts of a queue, of a kind, or of everything; only new values are read."""
+    series = await _series(request, window_of(request), queue, kind)
+    return [_chart(series, name, title, say) for name, title, say in _CHARTS]
+
+
+async def last_hour(request: Request) -> dict[str, int]:
+    """Return how many jobs were completed and failed in the last hour, and attempts retried."""
+    series = await _series(request, _HOUR)
+    return {name: series.total(name) for name in ("completed", "failed", "retried")}
+
+
+async def _series(
+    request: Request, window: Window, queue: str | None = None, kind: str | None = None
+) -> Series:
+    """Return a series that is at most as old as cached answers."""
     state: State = request.app.state.awa
-    window = window_of(request)
     kept = _SHARED.setdefault(state, {})
     key = (window.name, queue, kind)
     if key not in kept and len(kept) >= _MAX_SERIES:
@@ -130,7 +144,7 @@ async def charts(
         age = state.settings.cache_seconds
         if not one.series.begun or (now() - one.series.until).total_seconds() >= age:
             await state.run(one.series.read(now()))
-        return [_chart(one.series, name, title, say) for name, title, say in _CHARTS]
+    return one.series
 
 
 def _chart(series: Series, name: str, title: str, say: Callable[[float], str]) -> Chart:

@@ -73,6 +73,7 @@ def _target(one: AuditEntry) -> str | None:
         return at("jobs", one.target)
     if noun == "batch" and _UUID.fullmatch(one.target):
         return at("batches", one.target)
-    if noun == "queue":
-        return at("queues", one.target)
+    pages = {"queue": "queues", "failure": "failures", "cron": "cron"}
+    if noun in pages and one.action not in {"cron.apply", "cron.remove"}:
+        return at(pages[noun], one.target)
     return None

@@ -12,7 +12,7 @@ from awa_cli.views.alerts import find_alerts
 from awa_cli.views.summary import fleet_words
 from awa_cli.views.words import now
 from awa_cli.web.api.overview import stats
-from awa_cli.web.pages._charts import charts, marks, window_of
+from awa_cli.web.pages._charts import charts, last_hour, marks, window_of
 from awa_cli.web.pages._failures import failure_rows, failure_time
 from awa_cli.web.pages._queue_lines import hour_of_queues, queue_lines
 from awa_cli.web.pages.render import at, read, render
@@ -42,7 +42,7 @@ async def show(request: Request) -> Response:
     window = window_of(request)
     op = _read_overview(window)
     found = await read(request, op, cached=("overview", window.name))
-    counts, queues, fleet, failures, dead, hour, known, ends = found
+    counts, queues, fleet, failures, dead, again, known, ends = found
     alerts = find_alerts(queues, fleet, known)
     return await render(
         request,
@@ -50,7 +50,8 @@ async def show(request: Request) -> Response:
         part="parts/dashboard.html",
         counts=counts,
         dead=dead,
-        hour=hour,
+        hour=await last_hour(request),
+        again=again,
         alerts=[(one, _page(one)) for one in alerts],
         lines=queue_lines(queues, fleet, alerts, ends)[:_QUEUES],
         failures=failures,
@@ -78,7 +79,7 @@ def _read_overview(window: Window) -> Op[tuple[Any, ...]]:
     time = failure_time(window)
     failures = yield from failure_rows(time.begin, time.length, limit=_FAILURES)
     dead = yield from dlq_depth()
-    hour = yield from ended_since(now() - _HOUR)
+    again = (yield from ended_since(now() - _HOUR)).requeued
     known = yield from incidents()
     ends = yield from hour_of_queues()
-    return counts, queues, fleet, failures, dead, hour, known, ends
+    return counts, queues, fleet, failures, dead, again, known, ends

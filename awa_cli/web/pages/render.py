@@ -14,7 +14,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from awa_cli.version import version
 from awa_cli.views.actions import ACTIONS
-from awa_cli.views.states import state_label, state_sign
+from awa_cli.views.states import state_label
 from awa_cli.views.tracebacks import read_trace
 from awa_cli.views.trees import grow
 from awa_cli.views.words import age, clean, counted, now, span, waiting_of
@@ -65,7 +65,6 @@ def _environment() -> Environment:
         step=step,
         css=_css,
         utc=_utc,
-        sign=state_sign,
         json=_json,
         trace=read_trace,
         moment=_moment,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import Any
 
 import psycopg
@@ -173,7 +172,7 @@ def test_the_ticked_jobs_are_run_again(table, visit) -> None:
     dialog = page.get_by_role("dialog")
     expect(dialog).to_contain_text("Retry 2 jobs?")
     expect(dialog).to_contain_text("2 of 3 ticked jobs can be changed.")
-    expect(dialog.locator(".by-state")).to_have_text(re.compile(r"^2 \S failed$"))
+    expect(dialog.locator(".by-state")).to_have_text("2 failed")
 
     assert agree(page, "Retry") == "Retried 2 jobs"
     eventually(lambda: [table.state(one) for one in ids] == ["completed"] * 3)
@@ -277,7 +276,7 @@ def test_jobs_that_are_well_are_named_before_all_that_fit_run_again(table, visit
     page.get_by_text("All matching").click()
     retry.click()
 
-    expect(dialog.locator(".by-state")).to_have_text(re.compile(r"^3 \S cancelled$"))
+    expect(dialog.locator(".by-state")).to_have_text("3 cancelled")
 
 
 def test_it_reads_well_without_scripts(shelf, visit) -> None:
