@@ -159,7 +159,7 @@ def enqueue(
         raise InvalidInput(
             "no kind was given", hint="write it like: awa job enqueue KIND --args JSON"
         )
-    _insert(ctx, kind, read_object(args, "--args"), options, waits, output)
+    _insert(ctx, kind, read_object(args, "--args"), options, waits=waits, output=output)
 
 
 def _insert(
@@ -167,6 +167,7 @@ def _insert(
     kind: str,
     args: dict[str, Any],
     options: dict[str, Any],
+    *,
     waits: dict[str, Any],
     output: Shape,
 ) -> None:
