@@ -30,7 +30,7 @@ BLOCK = re.compile(
     r"(?:\n+It prints:\n\n```\w*\n(?P<printed>.*?)^```$)?",
     re.S | re.M,
 )
-FILE = re.compile(r"# ([\w/.-]+\.\w+|Dockerfile)\n")
+FILE = re.compile(r"# ([\w][\w/.-]*\.\w+|Dockerfile)\n")
 PROGRAMS = {
     "pytest": "pytest", "uvicorn": "uvicorn", "python": "", "flask": "flask",
     "django-admin": "django",
@@ -69,6 +69,7 @@ class Reader:
         self.port = port
         self.state = folder / ".state"
         self.state.write_text(f"cd {shlex.quote(str(folder))}\n")
+        self.here = folder
         self.programs = folder / ".bin"
         self.programs.mkdir()
         for name, module in PROGRAMS.items():
@@ -99,19 +100,18 @@ class Reader:
             if block.mark.startswith("not run"):
                 continue
             if block.file is not None:
-                path = self.folder / block.file
+                path = self.here / block.file
                 path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(self.here(block.text), encoding="utf-8")
+                path.write_text(self.on_a_free_port(block.text), encoding="utf-8")
             elif block.language == "sh":
-                text = self.here(block.text)
+                text = self.on_a_free_port(block.text)
                 if block.mark == "in another terminal":
                     self.start(text, block.printed, where)
                 else:
                     status = int(block.mark.removeprefix("ends with") or 0)
                     self.type(text, block.printed, where, status)
 
-    def here(self, text: str) -> str:
-        """Return text with a port that is free on this machine."""
+    def on_a_free_port(self, text: str) -> str:
         return text.replace("8000", str(self.port))
 
     def shell(self, text: str, *, keep: bool) -> list[str]:
@@ -126,6 +126,7 @@ class Reader:
         assert done.returncode == status, (
             f"{where}\n{text}\n{done.stdout}{done.stderr}{self.said()}"
         )
+        self.here = Path(self.state.read_text().rsplit("\ncd ", 1)[1].strip())
         if printed is not None:
             shown = "\n".join(line.rstrip() for line in done.stdout.strip().splitlines())
             assert re.fullmatch(pattern(printed), shown), f"{where}\n{text}\n{shown}{self.said()}"
@@ -143,7 +144,9 @@ class Reader:
 
         def said() -> bool:
             assert process.poll() is None, f"{where}\n{text}\n{log.read_text()}"
-            return re.search(pattern(printed or ""), log.read_text()) is not None
+            shown = log.read_text()
+            assert re.search(pattern(printed or ""), shown), f"{where}\n{text}\n{shown}"
+            return True
 
         eventually(said, timeout=60)
 

@@ -11,7 +11,7 @@ from fix_examples import Site
 from fix_pages import Reader
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = ["start"]
+PAGES = ["start", "tutorial", "guides/fastapi", "guides/django"]
 
 
 @pytest.fixture
