@@ -17,8 +17,8 @@ from dataclasses import dataclass
 
 import awa_lib as awa
 
-database = awa.Client(os.environ["DATABASE_URL"])
 worker = awa.AsyncClient(os.environ["DATABASE_URL"])
+database = awa.Client(os.environ["DATABASE_URL"], kinds=worker.kinds)
 
 
 @dataclass
@@ -78,14 +78,13 @@ def main(arguments: list[str]) -> None:
             set_up()
             awa.run(
                 worker,
-                [("payments", 10)],
                 heartbeat_interval_ms=500,
                 heartbeat_staleness_ms=2_000,
                 heartbeat_rescue_interval_ms=500,
             )
         case ["order", order, amount]:
             set_up()
-            job = database.insert(Pay(int(order), amount), queue="payments")
+            job = database.insert(Pay(int(order), amount))
             print(f"order {order} is job {job.id}")
         case ["answer", order, ("authorised" | "captured") as step]:
             answer(int(order), step, ok=True)

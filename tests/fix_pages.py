@@ -20,7 +20,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fix_wait import eventually
@@ -95,24 +95,27 @@ class Reader:
         path.chmod(0o755)
 
     def read(self, page: Path) -> None:
-        for block in blocks(page):
+        for block in map(self.here_and_now, blocks(page)):
             where = f"{page.name}, line {block.line}"
             if block.mark.startswith("not run"):
                 continue
             if block.file is not None:
                 path = self.here / block.file
                 path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(self.on_a_free_port(block.text), encoding="utf-8")
+                path.write_text(block.text, encoding="utf-8")
             elif block.language == "sh":
-                text = self.on_a_free_port(block.text)
                 if block.mark == "in another terminal":
-                    self.start(text, block.printed, where)
+                    self.start(block.text, block.printed, where)
                 else:
                     status = int(block.mark.removeprefix("ends with") or 0)
-                    self.type(text, block.printed, where, status)
+                    self.type(block.text, block.printed, where, status)
 
-    def on_a_free_port(self, text: str) -> str:
-        return text.replace("8000", str(self.port))
+    def here_and_now(self, block: Block) -> Block:
+        """Return a block with a port that is free on this machine."""
+        printed, text = (
+            one and one.replace("8000", str(self.port)) for one in (block.printed, block.text)
+        )
+        return replace(block, text=text, printed=printed)
 
     def shell(self, text: str, *, keep: bool) -> list[str]:
         after = f"export -p > {self.state}; echo cd $(pwd) >> {self.state}" if keep else "true"
