@@ -75,7 +75,7 @@ class Reader:
         for name, module in PROGRAMS.items():
             self.program(name, f'exec {sys.executable} {"-m " + module if module else ""} "$@"')
         self.program("pip", "true")  # everything is installed
-        # The directory of the user is not that of a test.
+        # The directory of the user is not that of a test; the last of two is taken.
         awa = f"exec {sys.executable} -m awa_cli"
         self.program("awa", f'case $1 in dev) {awa} "$@" -D {data};; *) {awa} "$@";; esac')
         self.environment = {
