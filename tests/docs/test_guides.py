@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from fix_pages import FILE
 from test_pages import PAGES
@@ -101,6 +102,20 @@ def run(program: str, printed: str | None, database_url: str, folder: Path) -> N
 
     assert done.returncode == 0, done.stderr
     assert printed is None or done.stdout == printed
+
+
+SQL = re.compile(r"^ *```sql\n(.*?)^ *```$", re.S | re.M)
+STATEMENTS = [
+    pytest.param(match[1], id=path.stem)
+    for path in WRITTEN
+    for match in SQL.finditer(path.read_text(encoding="utf-8"))
+]
+
+
+@pytest.mark.parametrize("statement", STATEMENTS)
+def test_sql_of_a_guide(statement: str, database_url: str) -> None:
+    with psycopg.connect(database_url) as conn:
+        assert conn.execute(statement).fetchall() == [(1,)]
 
 
 @pytest.mark.parametrize("text", PARTS)
