@@ -75,9 +75,10 @@ class Reader:
         for name, module in PROGRAMS.items():
             self.program(name, f'exec {sys.executable} {"-m " + module if module else ""} "$@"')
         self.program("pip", "true")  # everything is installed
-        # The directory of the user is not that of a test; the last of two is taken.
+        # Neither the directory of the user nor one in a test's folder, which a server that runs as
+        # another user cannot enter.
         awa = f"exec {sys.executable} -m awa_cli"
-        self.program("awa", f'case $1 in dev) {awa} "$@" -D {data};; *) {awa} "$@";; esac')
+        self.program("awa", f'case $1 in dev) {awa} dev $2 -D {data};; *) {awa} "$@";; esac')
         self.environment = {
             "LANG": "C.UTF-8",
             "HOME": str(folder),

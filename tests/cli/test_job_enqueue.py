@@ -219,6 +219,14 @@ def test_a_debounced_job_waits_for_the_last_one(cli, rows) -> None:
     assert row == {"n": "1", "state": "scheduled", "unique_states": "11001000"}
 
 
+def test_a_line_of_ndjson_has_a_delay_of_its_own(cli, tmp_path, rows) -> None:
+    lines = tmp_path / "jobs.ndjson"
+    lines.write_text('{"kind": "a", "delay": "1h"}\n{"kind": "a", "delay": 0}\n')
+
+    assert cli("job", "enqueue", "--ndjson", lines, "--delay", "1d").status == 0
+    assert rows.states() == {"scheduled": 1, "available": 1}
+
+
 def test_a_debounced_job_is_compared_by_its_args(cli, rows) -> None:
     for n in (1, 1, 2):
         assert cli("job", "enqueue", "k", "--debounce", "1h", "--args", f'{{"n": {n}}}').status == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from typer.main import get_command
 from awa_cli.parser.tree import app
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-BLOCK = re.compile(r"^ *```(?:sh|text|console|bash)?\n(.*?)^ *```$", re.S | re.M)
+BLOCK = re.compile(r"^ *```(?:sh|text|ini|dockerfile)?\n(.*?)^ *```$", re.S | re.M)
 INLINE = re.compile(r"`awa ([a-z][^`]*)`")
 # Words in inline code that stand for any command.
 OPEN = {"COMMAND", "…"}
@@ -26,7 +27,9 @@ def lines() -> Iterator[tuple[str, str]]:
         text = path.read_text(encoding="utf-8")
         for block in BLOCK.finditer(text):
             for line in block[1].replace("\\\n", " ").splitlines():
-                for found in re.finditer(r"(?:^|[|(;&]|\$ )\s*awa ([^|)&;<>]*)", line):
+                if line.startswith("CMD ["):
+                    yield path.name, shlex.join(json.loads(line[4:])[1:])
+                for found in re.finditer(r"(?:^|[|(;&]|\$ |bin/)\s*awa ([^|)&;<>]*)", line):
                     yield path.name, found[1].split(" #")[0].strip()
         for found in INLINE.finditer(text):
             yield path.name, found[1]

@@ -6,13 +6,12 @@ from typing import Any
 
 from django.db import connection
 from django.test.runner import DiscoverRunner
-
-import awa_lib as awa
+from orders.jobs import jobs
 
 
 class Runner(DiscoverRunner):
     def setup_databases(self, **options: Any) -> Any:
         made = super().setup_databases(**options)
         connection.ensure_connection()
-        awa.Client.on(connection.connection).migrate()
+        jobs.using(connection.connection).migrate()
         return made
