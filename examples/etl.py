@@ -20,8 +20,9 @@ import awa_lib as awa
 
 CHUNK = 500
 
-database = awa.Client(os.environ["DATABASE_URL"])
 worker = awa.AsyncClient(os.environ["DATABASE_URL"])
+worker.queue("etl", concurrency=2)
+database = awa.Client(os.environ["DATABASE_URL"], kinds=worker.kinds)
 
 
 @dataclass
@@ -29,7 +30,7 @@ class Load:
     file: str
 
 
-@worker.task(Load, queue="etl")
+@worker.task(Load, queue="etl", unique=awa.Unique(by="args"))
 def load(job: awa.Job[Load]) -> awa.Snooze | None:
     path = Path(job.args.file)
     with path.open(encoding="utf-8") as file:
@@ -64,13 +65,8 @@ def main(file: Path) -> None:
             "file text, line int, sensor text, value float8, PRIMARY KEY (file, line))"
         )
     # Started again while the first load waits or runs, this finds its job and makes no other.
-    database.insert(
-        Load(str(file.resolve())),
-        queue="etl",
-        unique_opts={"by_args": True},
-        on_conflict="return_existing",
-    )
-    awa.run(worker, [("etl", 2)])
+    database.insert(Load(str(file.resolve())), on_conflict="return_existing")
+    awa.run(worker)
 
 
 if __name__ == "__main__":

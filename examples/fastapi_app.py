@@ -51,7 +51,7 @@ async def lifespan(_: FastAPI) -> AsyncIterator[None]:
                 "CREATE TABLE IF NOT EXISTS orders (id int GENERATED ALWAYS AS IDENTITY,"
                 " email text, item text, mailed bool NOT NULL DEFAULT false)"
             )
-        await jobs.start([("mail", 10)])
+        await jobs.start()
         yield
         await jobs.shutdown()
 
@@ -70,7 +70,7 @@ async def place_order(order: Order) -> dict[str, int]:
         (order_id,) = await cursor.fetchone() or (0,)
         if order.item == "sold out":
             raise HTTPException(409, "sold out")
-        job = await jobs.using(conn).insert(SendReceipt(order_id, order.email), queue="mail")
+        job = await jobs.using(conn).insert(SendReceipt(order_id, order.email))
     return {"order": order_id, "job": job.id}
 
 

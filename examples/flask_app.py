@@ -3,7 +3,8 @@
     DATABASE_URL=postgresql:///thumbs flask --app flask_app run
     DATABASE_URL=postgresql:///thumbs awa worker flask_app:worker --queue thumbs=4
 
-The requests use the blocking client, the handlers are registered on the async one.
+The requests use the blocking client, the handlers are registered on the async one; both know what
+is declared for a kind.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from flask import Flask, abort, request
 import awa_lib as awa
 
 app = Flask(__name__)
-jobs = awa.Client(os.environ["DATABASE_URL"])
 worker = awa.AsyncClient(os.environ["DATABASE_URL"])
+jobs = awa.Client(os.environ["DATABASE_URL"], kinds=worker.kinds)
 
 
 @dataclass
@@ -26,7 +27,7 @@ class Digest:
     text: str
 
 
-@worker.task(Digest, queue="thumbs")
+@worker.task(Digest, queue="thumbs", unique=awa.Unique(by="args"))
 def digest(job: awa.Job[Digest]) -> None:
     value = hashlib.sha256(job.args.text.encode()).hexdigest()
     with jobs.transaction() as tx:
@@ -45,9 +46,7 @@ def init_db() -> None:
 def enqueue():
     text = request.get_data(as_text=True)
     # The same text posted twice while the first still waits is one job.
-    job = jobs.insert(
-        Digest(text), queue="thumbs", unique_opts={"by_args": True}, on_conflict="return_existing"
-    )
+    job = jobs.insert(Digest(text), on_conflict="return_existing")
     return {"job": job.id}, 202
 
 

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 
 import awa_lib as awa
 
-database = awa.Client(os.environ["DATABASE_URL"])
 worker = awa.AsyncClient(os.environ["DATABASE_URL"])
+database = awa.Client(os.environ["DATABASE_URL"], kinds=worker.kinds)
 
 
 @dataclass
@@ -76,10 +76,10 @@ def main(arguments: list[str]) -> None:
     match arguments:
         case ["work"]:
             set_up()
-            awa.run(worker, [("payments", 10)])
+            awa.run(worker)
         case ["order", order, amount]:
             set_up()
-            job = database.insert(Pay(int(order), amount), queue="payments")
+            job = database.insert(Pay(int(order), amount))
             print(f"order {order} is job {job.id}")
         case ["answer", order, ("authorised" | "captured") as step]:
             answer(int(order), step, ok=True)

@@ -16,6 +16,7 @@ from pathlib import Path
 import awa_lib as awa
 
 client = awa.AsyncClient(os.environ["DATABASE_URL"])
+client.queue("words", concurrency=8)
 counted: dict[str, int] = {}
 
 
@@ -48,8 +49,8 @@ async def main(files: list[Path]) -> None:
                 all_done.set()
 
         jobs = [CountWords(str(path)) for path in files]
-        open_jobs = len(await client.insert_many_copy(jobs, queue="words"))
-        await client.start([("words", 8)])
+        open_jobs = len(await client.insert_many_copy(jobs))
+        await client.start()
         await all_done.wait()
     for path, words in sorted(counted.items(), key=lambda item: -item[1])[:10]:
         print(f"{words:8}  {path}")

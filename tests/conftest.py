@@ -41,6 +41,7 @@ pytest_plugins = [
     "fix_doctor",
     "fix_web",
     "fix_browser",
+    "fix_examples",
 ]
 
 

@@ -223,6 +223,8 @@ def _unique(unique: object, numbers: object) -> UniqueOptions | None:
         )
     if unique is None:
         return None if numbers is None else UniqueOptions.parse(numbers)
+    if isinstance(unique, UniqueOptions):  # a command has read words already
+        return unique
     if not isinstance(unique, Unique):
         raise ValidationError(
             f"unique must be an awa_lib.Unique, got {type(unique).__name__}",

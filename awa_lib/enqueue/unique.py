@@ -60,8 +60,11 @@ class Unique:
     fields: Collection[str] | None = None
     """Of the args only these fields count."""
 
-    def options(self) -> UniqueOptions:
-        """Return what is sent, for the period of now.  Raises ValidationError."""
+    def options(self, now: float | None = None) -> UniqueOptions:
+        """Return what is sent, for the period of now, in epoch seconds.  Raises ValidationError.
+
+        By default it is now by the clock of this host.
+        """
         parts = (self.by,) if isinstance(self.by, str) else tuple(self.by)
         for part in parts:
             if part not in _PARTS:
@@ -69,15 +72,15 @@ class Unique:
         return UniqueOptions(
             by_queue="queue" in parts,
             by_args="args" in parts or self.fields is not None,
-            by_period=self._period(),
+            by_period=self._period(time.time() if now is None else now),
             states=self._mask(),
             fields=self._fields(),
         )
 
-    def _period(self) -> int | None:
+    def _period(self, now: float) -> int | None:
         if self.period is None:
             return None
-        return int(time.time() // seconds_of("period", self.period, least=1.0))
+        return int(now // seconds_of("period", self.period, least=1.0))
 
     def _mask(self) -> int:
         if isinstance(self.states, str):

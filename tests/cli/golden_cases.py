@@ -87,7 +87,7 @@ CASES = {
     ),
     "job enqueue": changes(
         "job enqueue send_email",
-        """job enqueue report --args '{"to": "x"}' --queue slow --in 14h30m --unique args""",
+        """job enqueue report --args '{"to": "x"}' --queue slow --delay 14h30m --unique args,states=any""",
         """job enqueue --ndjson - <<< {"kind": "a"}\\n{"kind": "b", "queue": "slow"}""",
         """job enqueue --ndjson - <<< {"kind": "a"}\\n{"kin": "b"}""",
         "job enqueue report --args nonsense",

@@ -35,7 +35,7 @@ def command(offset: str, database_url: str) -> Callable[..., str]:
 
 
 def test_in_ten_minutes_is_meant_by_the_database(command, rows) -> None:
-    command("job", "enqueue", "k", "--in", "10m")
+    command("job", "enqueue", "k", "--delay", "10m")
     row = rows.one("SELECT extract(epoch FROM run_at - now())::float8 AS seconds FROM awa.jobs")
 
     assert 500 < row["seconds"] < 601

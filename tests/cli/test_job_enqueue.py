@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import time
@@ -9,6 +10,7 @@ import time
 import pytest
 from fix_cli import argv, environment
 
+import awa_lib as awa
 from awa_lib.enqueue.unique import unique_key
 
 
@@ -27,8 +29,9 @@ def test_enqueue_writes_every_option(cli, db) -> None:
     assert job["run_at"] == "2099-12-31T23:00:00Z"
 
 
-def test_enqueue_in_a_while(cli, db) -> None:
-    cli("job", "enqueue", "k", "--in", "1h30m")
+@pytest.mark.parametrize("option", ["--delay", "--in"])
+def test_enqueue_in_a_while(cli, db, option) -> None:
+    assert cli("job", "enqueue", "k", option, "1h30m").status == 0
 
     (seconds,) = db.execute("SELECT extract(epoch FROM run_at - now()) FROM awa.jobs").fetchone()
     assert 5390 < seconds <= 5400
@@ -53,9 +56,14 @@ def test_enqueue_reads_args_from_file_and_stdin(process, cli, database_url, tmp_
         (["--args", "[1]"], "--args is not a JSON object"),
         (["--args", '{"a": NaN}'], "args.a"),
         (["--metadata", "3"], "metadata"),
-        (["--in", "soon"], "--in 'soon' is not a duration"),
+        (["--in", "soon"], "--delay 'soon' is not a duration"),
         (["--run-at", "soon"], "--run-at 'soon' is not a moment"),
         (["--run-at", "2030-01-01", "--in", "3s"], "cannot be used together"),
+        (["--max-wait", "1m"], "--max-wait needs --debounce"),
+        (["--debounce", "soon"], "--debounce 'soon' is not a duration"),
+        (["--debounce", "5s", "--delay", "3s"], "--debounce and --delay cannot be used together"),
+        (["--debounce", "5s", "--max-wait", "1s"], "max_wait must be a time of 5 s"),
+        (["--debounce", "5s", "--ndjson", "-"], "--ndjson and --debounce cannot be used"),
         (["--priority", "5"], "not in the range"),
         (["--queue", "q" * 201], "queue"),
     ],
@@ -128,6 +136,13 @@ def test_a_bad_line_enqueues_nothing(cli, tmp_path, rows, kind, bad, says) -> No
         (["k", "--ndjson", "/no/such"], "cannot read '/no/such'"),
         (["k", "--ndjson", "-", "--args", "[]"], "cannot be used together"),
         (["k", "--unique", "args=1"], "--unique 'args=1' is not valid"),
+        (["k", "--unique", "by=arg"], "--unique 'by=arg' is not valid"),
+        (["k", "--unique", "args,"], "--unique '' is not valid"),
+        (["k", "--unique", "states=any"], "does not say by what"),
+        (["k", "--unique", "args,states=finished"], "states"),
+        (["k", "--unique", "args,states=any,states=running"], "unknown job state: any"),
+        (["k", "--unique", "fields=doc"], "not in the args"),
+        (["k", "--unique", "period=1h,period=2h"], "two periods"),
         (["k", "--unique", "period=x"], "is not a duration"),
         (["k", "--unique", "period=0s"], "shorter than 1 second"),
     ],
@@ -158,6 +173,65 @@ def test_unique_within_a_period(cli, rows) -> None:
 
     key = bytes(rows.one("SELECT unique_key FROM awa.jobs")["unique_key"])
     assert key in {unique_key("k", period=number) for number in (before, after)}
+
+
+STATES = {
+    "args": "11101001",  # bit by bit: scheduled, available, running, completed, retryable, ...
+    "args,states=not_started": "11001000",
+    "by=args,states=any": "11111111",
+    "args,states=running": "00100000",
+    "args,states=failed,states=cancelled": "00000110",
+}
+
+
+@pytest.mark.parametrize("words", STATES)
+def test_a_key_is_held_in_the_states_that_are_named(cli, rows, words) -> None:
+    shown = cli("job", "enqueue", "k", "--unique", words, "-o", "json").data["unique_states"]
+
+    held = rows.one("SELECT unique_states::text AS bits FROM awa.jobs")["bits"]
+    assert (held, len(shown)) == (STATES[words], held.count("1"))
+
+
+def test_the_library_and_the_command_hold_one_key(cli, database_url) -> None:
+    args = {"doc": 7, "text": "a"}
+    line = ["job", "enqueue", "index", "--args", json.dumps(args), "--unique"]
+    with awa.Client(database_url) as client:
+        for words, unique in (
+            ("by=queue,period=365d", awa.Unique(by="queue", period="365d")),
+            ("fields=doc", awa.Unique(fields=["doc"])),
+            ("by=args,by=queue", awa.Unique(by=("args", "queue"))),
+        ):
+            client.insert(args, kind="index", unique=unique)
+            assert cli(*line, words).status == 1
+            assert cli(*line, words, "--queue", "q").status == ("queue" not in words)
+
+
+def test_a_debounced_job_waits_for_the_last_one(cli, rows) -> None:
+    line = ["job", "enqueue", "index", "--unique", "fields=doc", "--debounce", "1h"]
+    shown = [
+        cli(*line, "--max-wait", "2h", "--args", f'{{"doc": 7, "n": {n}}}', "-o", "json").data
+        for n in range(2)
+    ]
+
+    assert shown[0]["id"] == shown[1]["id"]
+    assert shown[1]["unique_states"] == ["scheduled", "available", "retryable"]
+    row = rows.one("SELECT args ->> 'n' AS n, state::text, unique_states::text FROM awa.jobs")
+    assert row == {"n": "1", "state": "scheduled", "unique_states": "11001000"}
+
+
+def test_a_line_of_ndjson_has_a_delay_of_its_own(cli, tmp_path, rows) -> None:
+    lines = tmp_path / "jobs.ndjson"
+    lines.write_text('{"kind": "a", "delay": "1h"}\n{"kind": "a", "delay": 0}\n')
+
+    assert cli("job", "enqueue", "--ndjson", lines, "--delay", "1d").status == 0
+    assert rows.states() == {"scheduled": 1, "available": 1}
+
+
+def test_a_debounced_job_is_compared_by_its_args(cli, rows) -> None:
+    for n in (1, 1, 2):
+        assert cli("job", "enqueue", "k", "--debounce", "1h", "--args", f'{{"n": {n}}}').status == 0
+
+    assert rows.states() == {"scheduled": 2}
 
 
 def test_progress_of_a_long_stream_at_a_terminal(database_url) -> None:

@@ -21,11 +21,12 @@ def test_its_programs_run(database_url: str, tmp_path: Path) -> None:
     assert [name for name, _ in programs] == ["worker.py", "shop.py"]
     for name, text in programs:
         (tmp_path / name).write_text(text, encoding="utf-8")
-    with psycopg.connect(database_url, autocommit=True) as conn:
-        conn.execute("CREATE TABLE orders (item text)")
     environment = {**os.environ, "DATABASE_URL": database_url, "PYTHONUNBUFFERED": "1"}
     worker = subprocess.Popen(
-        [sys.executable, "worker.py"], cwd=tmp_path, env=environment, stdout=subprocess.PIPE
+        [sys.executable, "-m", "awa_cli", "worker", "worker:client"],
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.PIPE,
     )
     try:
         shop = subprocess.run(

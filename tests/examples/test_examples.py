@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import socket
 import subprocess
-import sys
-import urllib.error
-import urllib.parse
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
+from fix_examples import Examples, Site, stop
 from fix_wait import eventually
 from fix_worker import Rows
 
@@ -25,86 +19,20 @@ Start = Callable[..., subprocess.Popen[str]]
 
 
 @pytest.fixture
-def run(database_url: str) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run an example to its end."""
-
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, *arguments], cwd=EXAMPLES, timeout=60, capture_output=True, text=True,
-            env={**os.environ, "DATABASE_URL": database_url},
-        )  # fmt: skip
-
-    return run
+def files(examples: Callable[..., Examples]) -> Examples:
+    return examples(EXAMPLES)
 
 
 @pytest.fixture
-def start(database_url: str) -> Iterator[Start]:
+def run(files: Examples) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run an example to its end."""
+    return files.run
+
+
+@pytest.fixture
+def start(files: Examples) -> Start:
     """Start an example as a process; whatever still runs is killed at the end."""
-    started: list[subprocess.Popen[str]] = []
-
-    def start(*arguments: str) -> subprocess.Popen[str]:
-        process = subprocess.Popen(
-            [sys.executable, *arguments], cwd=EXAMPLES, text=True, start_new_session=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            env={**os.environ, "DATABASE_URL": database_url},
-        )  # fmt: skip
-        started.append(process)
-        return process
-
-    yield start
-    for process in started:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-        if process.stdout is not None and not process.stdout.closed:
-            process.communicate()
-
-
-def stop(process: subprocess.Popen[str]) -> None:
-    process.send_signal(signal.SIGTERM)
-    said, _ = process.communicate(timeout=30)
-    assert process.returncode in {0, -signal.SIGTERM}, said
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
-
-
-class Site:
-    """A server on this machine."""
-
-    def __init__(self) -> None:
-        self.port = free_port()
-
-    def ask(self, path: str, body: bytes | None = None, kind: str = "") -> tuple[int, Any]:
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{self.port}{path}", body, {"Content-Type": kind} if kind else {}
-        )
-        try:
-            with urllib.request.urlopen(request, timeout=10) as answer:
-                return answer.status, json.load(answer)
-        except urllib.error.HTTPError as error:
-            with error:
-                text = error.read()
-                return error.code, json.loads(text) if text.startswith(b"{") else text.decode()
-
-    def post(self, path: str, **fields: str) -> tuple[int, Any]:
-        kind = "application/x-www-form-urlencoded"
-        return self.ask(path, urllib.parse.urlencode(fields).encode(), kind)
-
-    def post_json(self, path: str, **fields: str) -> tuple[int, Any]:
-        return self.ask(path, json.dumps(fields).encode(), "application/json")
-
-    def wait(self, process: subprocess.Popen[str]) -> None:
-        """Wait until something answers, whatever it says."""
-
-        def up() -> bool:
-            assert process.poll() is None, process.communicate()[0]
-            with socket.create_connection(("127.0.0.1", self.port), timeout=1):
-                return True
-
-        eventually(up, timeout=30)
+    return files.start
 
 
 def test_plain_script(run, tmp_path: Path, rows: Rows) -> None:

@@ -10,6 +10,7 @@ import typer
 
 from awa_cli.commands._session import open_session
 from awa_cli.commands.job._app import app
+from awa_cli.commands.job._start import read_debounce, read_unique, start
 from awa_cli.invocation import common
 from awa_cli.parser import completion
 from awa_cli.parser.options import TABLE, Output
@@ -19,7 +20,6 @@ from awa_cli.views.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from datetime import timedelta
     from typing import TextIO
 
     from awa_cli.terminal.formats import Shape
@@ -43,7 +43,8 @@ _Ndjson = Annotated[
     typer.Option(
         metavar="FILE",
         help="File with one JSON object per line, or - for stdin: the args of a job, or without "
-        "KIND an object with kind, args, queue, priority, max_attempts, tags, metadata, run_at.  "
+        "KIND an object with kind, args, queue, priority, max_attempts, tags, metadata, run_at, "
+        "delay.  "
         "All jobs are enqueued in one transaction.",
     ),
 ]
@@ -61,16 +62,36 @@ _Metadata = Annotated[str, typer.Option(metavar="JSON", help="Metadata: a JSON o
 _RunAt = Annotated[
     str | None, typer.Option(metavar="TIME", help="Earliest start, as an RFC 3339 time.")
 ]
-_In = Annotated[
+_Delay = Annotated[
     str | None,
-    typer.Option("--in", metavar="DURATION", help="Earliest start from now: 90s, 10m, 2h30m, 7d."),
+    typer.Option(
+        "--delay",
+        "--in",
+        metavar="DURATION",
+        help="Earliest start from now: 90s, 10m, 2h30m, 7d.  Both names mean the same.",
+    ),
 ]
 _Unique = Annotated[
     list[str] | None,
     typer.Option(
         metavar="BY",
-        help="Refuse a duplicate of a live job, compared by kind and: args, queue, period=1h; "
-        "may be repeated.",
+        help="Refuse a second job of the kind with the same args, queue or fields=NAME, in the "
+        "same period=1h, while the first one is states=not_started, not_finished (the default), "
+        "any or a state; words are joined by commas, and the option may be repeated.",
+    ),
+]
+_Debounce = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DURATION",
+        help="Start when no further job with the same unique key came for that long, with the "
+        "args of the last one; by default jobs are compared by args.",
+    ),
+]
+_MaxWait = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DURATION", help="With --debounce: start at most that long after the first one."
     ),
 ]
 _Key = Annotated[
@@ -81,8 +102,10 @@ _Key = Annotated[
 @app.command(
     epilog="""
     awa job enqueue send_email --args '{"to": "a@example.org"}'
-    awa job enqueue report --args @report.json --queue slow --in 2h30m
+    awa job enqueue report --args @report.json --queue slow --delay 2h30m
     awa job enqueue sync --args '{"user": 7}' --unique args --key user-7
+    awa job enqueue digest --unique by=kind,states=any,period=1h
+    awa job enqueue index --args '{"doc": 7}' --unique fields=doc --debounce 5s --max-wait 1m
     jq -c .payload events.json | awa job enqueue ingest --ndjson -
     awa job list --all -o ndjson | jq -c '{kind, args}' | awa job enqueue --ndjson -
     """
@@ -99,8 +122,10 @@ def enqueue(
     tag: _Tag = None,
     metadata: _Metadata = "{}",
     run_at: _RunAt = None,
-    in_: _In = None,
+    delay: _Delay = None,
     unique: _Unique = None,
+    debounce: _Debounce = None,
+    max_wait: _MaxWait = None,
     key: _Key = None,
     output: Output = TABLE,
 ) -> None:
@@ -117,91 +142,57 @@ def enqueue(
         "max_attempts": max_attempts,
         "tags": tag or [],
         "metadata": read_object(metadata, "--metadata"),
-        "run_at": _start(run_at, in_),
-        "unique_opts": _unique(unique or []),
+        **start(run_at, delay),
+        "unique": read_unique(unique or []),
         "concurrency_key": key,
     }
+    waits = read_debounce(debounce, max_wait, {"--run-at": run_at, "--delay": delay})
     if ndjson is not None:
-        if args != "{}":
-            raise InvalidInput(
-                "--ndjson and --args cannot be used together", hint="use one of them"
-            )
+        for name, given in {"--args": args != "{}", "--debounce": waits}.items():
+            if given:
+                raise InvalidInput(
+                    f"--ndjson and {name} cannot be used together", hint="use one of them"
+                )
         _stream(ctx, ndjson, kind, options, output)
         return
     if kind is None:
         raise InvalidInput(
             "no kind was given", hint="write it like: awa job enqueue KIND --args JSON"
         )
-    _insert(ctx, kind, read_object(args, "--args"), options, output)
+    _insert(ctx, kind, read_object(args, "--args"), options, waits=waits, output=output)
 
 
 def _insert(
-    ctx: typer.Context, kind: str, args: dict[str, Any], options: dict[str, Any], output: Shape
+    ctx: typer.Context,
+    kind: str,
+    args: dict[str, Any],
+    options: dict[str, Any],
+    *,
+    waits: dict[str, Any],
+    output: Shape,
 ) -> None:
     from awa_lib.enqueue.new_jobs import check
-    from awa_lib.ops.inserts import insert_batch
+    from awa_lib.ops.inserts import insert
     from awa_lib.reads.new_job import row_of_new
 
+    if waits and options["unique"] is None:
+        options["unique"] = read_unique(["args"])
     new = check([args], kind=kind, **options)
     with open_session(ctx, changing=True) as db:
-        (job,) = db.change(
+        job = db.change(
             "job.enqueue",
             kind,
-            insert_batch(new),
-            lambda jobs: {"job_id": jobs[0].id},
+            insert(args, kind=kind, **options, **waits),
+            lambda job: {"job_id": job.id},
             queue=options["queue"],
         )
     unique = new.options.unique
-    row = row_of_new(job) if unique is None else row_of_new(job, new.unique_keys[0], unique.states)
+    if unique is None:
+        row = row_of_new(job)
+    else:
+        held = unique.while_waiting() if waits else unique
+        row = row_of_new(job, new.unique_keys[0], held.states)
     show_one(row, f"Enqueued job {job.id}", output, common(ctx))
-
-
-def _start(run_at: str | None, in_: str | None) -> Any:
-    from awa_cli.clock import asked
-    from awa_cli.filters.values import read_duration, read_moment
-    from awa_lib.errors import InvalidInput
-
-    if run_at is not None and in_ is not None:
-        raise InvalidInput("--run-at and --in cannot be used together", hint="use one of them")
-    if in_ is not None:
-        return asked() + read_duration(in_, "--in")
-    return None if run_at is None else read_moment(run_at, "--run-at")
-
-
-def _period(length: timedelta) -> int:
-    """Return the number of the current period since 1970, which becomes part of the key."""
-    from datetime import UTC, datetime, timedelta
-
-    from awa_cli.clock import asked
-    from awa_lib.errors import InvalidInput
-
-    if length < timedelta(seconds=1):
-        raise InvalidInput(
-            "--unique period is shorter than 1 second",
-            hint="write it like --unique period=1h",
-        )
-    return (asked() - datetime(1970, 1, 1, tzinfo=UTC)) // length
-
-
-def _unique(words: list[str]) -> dict[str, Any] | None:
-    from awa_cli.filters.values import read_duration
-    from awa_lib.errors import InvalidInput
-
-    if not words:
-        return None
-    options: dict[str, Any] = {"by_args": False}
-    for word in (one for text in words for one in text.split(",")):
-        name, _, value = word.partition("=")
-        if name == "period" and value:
-            options["by_period"] = _period(read_duration(value, "--unique period"))
-        elif word in {"args", "queue"}:
-            options[f"by_{word}"] = True
-        elif word != "kind":  # which is part of every key
-            raise InvalidInput(
-                f"--unique {word!r} is not valid",
-                hint="write --unique args, --unique queue or --unique period=1h",
-            )
-    return options
 
 
 def _stream(

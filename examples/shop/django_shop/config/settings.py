@@ -1,0 +1,28 @@
+"""Settings of the shop: the database is that of DATABASE_URL, which awa reads too."""
+
+from __future__ import annotations
+
+import os
+
+from psycopg.conninfo import conninfo_to_dict
+
+_url = conninfo_to_dict(os.environ["DATABASE_URL"])
+
+DATABASES = {
+    "default": {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": _url["dbname"],
+        "USER": _url.get("user", ""),
+        "PASSWORD": _url.get("password", ""),
+        "HOST": _url.get("host", ""),
+        "PORT": _url.get("port", ""),
+    }
+}
+INSTALLED_APPS = ["orders"]
+ROOT_URLCONF = "config.urls"
+SECRET_KEY = "only for this example"
+ALLOWED_HOSTS = ["127.0.0.1", "testserver"]
+DEBUG = False
+USE_TZ = True
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+TEST_RUNNER = "config.runner.Runner"

@@ -1,0 +1,18 @@
+"""The shop on Django.
+
+export DATABASE_URL=postgresql:///shop
+python manage.py migrate && awa migrate
+python manage.py runserver
+DJANGO_SETTINGS_MODULE=config.settings awa worker orders.jobs:worker
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from django.core.management import execute_from_command_line
+
+if __name__ == "__main__":
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+    execute_from_command_line(sys.argv)

@@ -1,0 +1,15 @@
+"""What customers have ordered."""
+
+from __future__ import annotations
+
+from django.db import models
+
+
+class Order(models.Model):
+    email = models.TextField()
+    item = models.TextField()
+    receipt_sent = models.BooleanField(default=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return f"{self.item} for {self.email}"
