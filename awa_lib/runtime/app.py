@@ -349,15 +349,14 @@ class Runtime:
         return await self._status.health(shutting_down=self.shutting_down)
 
     def _wake(self, queue: str) -> None:
-        dispatcher = self._dispatchers.get(queue)
-        if dispatcher is not None:
+        if (dispatcher := self._dispatchers.get(queue)) is not None:
             dispatcher.notice()
 
     def _ended(self, attempt: Attempt) -> None:
         self._executor.forget(attempt)
-        dispatcher = self._dispatchers.get(attempt.job.queue)
-        if dispatcher is not None and dispatcher.policy.limited:
-            dispatcher.wake()
+        found = self._dispatchers.get(attempt.job.queue)
+        if found is not None and found.policy.limited:
+            found.wake()
 
     def _cancelled(self, job_id: int, lease: int) -> None:
         self._executor.cancelled(job_id, lease, self._cancel)
@@ -373,8 +372,7 @@ class Runtime:
 
     def _rescued(self, rescued: list[Rescued]) -> None:
         for row in rescued:
-            attempt = self._executor.attempts.get((row.id, row.run_lease))
-            if attempt is not None:
+            if attempt := self._executor.attempts.get((row.id, row.run_lease)):
                 self._take_away(attempt, "lost")
         self._executor.failures.rescued(rescued)
         self._completer.counts.rescued(rescued)

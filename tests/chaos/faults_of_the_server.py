@@ -143,7 +143,9 @@ def _full(fleet: Fleet, disk: Disk | None) -> None:
         return
     disk.fill()
     try:
-        eventually(lambda: _refused(fleet) and (disk is fleet.server.rows or fleet.server.full), 180)
+        eventually(
+            lambda: _refused(fleet) and (disk is fleet.server.rows or fleet.server.full), 180
+        )
         time.sleep(5)
     finally:
         disk.empty()
