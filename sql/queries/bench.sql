@@ -44,6 +44,10 @@ WITH counts AS (DELETE FROM awa.queue_state_counts WHERE queue = :queue::text),
      dirty_kinds AS (DELETE FROM awa.admin_dirty_kinds WHERE kind = :queue::text),
      described_queues AS (DELETE FROM awa.queue_descriptors WHERE queue = :queue::text),
      described_kinds AS (DELETE FROM awa.job_kind_descriptors WHERE kind = :queue::text),
-     meta AS (DELETE FROM awa.queue_meta WHERE queue = :queue::text)
-DELETE FROM awa.runtime_instances
-WHERE jsonb_array_length(queues) = 1 AND queues -> 0 ->> 'queue' = :queue::text
+     meta AS (DELETE FROM awa.queue_meta WHERE queue = :queue::text),
+     workers AS (
+         DELETE FROM awa.runtime_instances
+         WHERE jsonb_array_length(queues) = 1 AND queues -> 0 ->> 'queue' = :queue::text
+         RETURNING instance_id
+     )
+DELETE FROM awa.worker_processes WHERE instance_id IN (SELECT instance_id FROM workers)

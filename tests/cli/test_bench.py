@@ -19,6 +19,7 @@ TRACES = """
         UNION ALL SELECT queue FROM awa.job_queue_catalog
         UNION ALL SELECT queue FROM awa.queue_state_counts
         UNION ALL SELECT queues::text FROM awa.runtime_instances
+        UNION ALL SELECT 'awa_bench' FROM awa.worker_processes
     ) AS named(queue) WHERE queue LIKE '%awa_bench%'"""
 
 BEGUN = "SELECT EXISTS (SELECT FROM awa.jobs WHERE queue LIKE 'awa_bench_%')"

@@ -99,3 +99,37 @@ def test_a_page_longer_than_the_terminal_goes_through_the_pager(
 
     assert ran.out.startswith("PAGED")
     assert "What can be done" in ran.out
+
+
+def test_a_job_that_runs_again_is_not_headed_by_an_old_error(cli, add) -> None:
+    again = add(
+        "running", attempt=2, errors=[ENTRY], attempted_at="2026-11-23T21:40Z",
+        progress='{"percent": 50, "message": "half"}',
+    )  # fmt: skip
+    out = cli("job", "show", again).out
+
+    assert "Latest error" not in out
+    assert "50%  half" in out
+    assert "Attempt 1 failed: SMTPError: 550 gone" in out
+    assert "Latest error" in cli("job", "show", add("retryable", errors=[ENTRY])).out
+
+
+def test_each_attempt_has_its_worker_its_time_and_the_limit_of_the_kind(cli, add) -> None:
+    entry = json.dumps({
+        "error": TRACE, "attempt": 1, "started": "2026-11-23T21:32:08Z", "worker": "web-1:42",
+        "app_version": "v7", "max_attempts": 2, "at": "2026-11-23T21:32:12Z",
+    })  # fmt: skip
+    crash = json.dumps({
+        "error": "heartbeat stale: worker presumed dead", "attempt": 1, "crash": 1,
+        "started": "2026-11-23T21:30:00Z", "heartbeat": "2026-11-23T21:31:30Z",
+        "at": "2026-11-23T21:31:41Z", "worker": "web-1:41",
+    })  # fmt: skip
+    job = add("retryable", attempt=1, errors=[crash, entry], attempted_at="2026-11-23T21:32:08Z")
+    out = cli("job", "show", job).out
+
+    assert "  attempt 1 of 2\n" in out
+    assert (
+        "Attempts\n"
+        "    1  crashed     1m30s  on web-1:41\n"
+        "    1  failed         4s  on web-1:42  v7\n"
+    ) in out
