@@ -12,6 +12,7 @@ import pytest
 from fix_cli import argv, environment
 
 import awa_lib as awa
+from awa_lib.enqueue.unique import unique_key
 
 LIBRARY = next(iter(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")), None)
 pytestmark = [
@@ -39,6 +40,18 @@ def test_in_ten_minutes_is_meant_by_the_database(command, rows) -> None:
     row = rows.one("SELECT extract(epoch FROM run_at - now())::float8 AS seconds FROM awa.jobs")
 
     assert 500 < row["seconds"] < 601
+
+
+def test_a_period_is_that_of_the_database(command, rows) -> None:
+    command("job", "enqueue", "k", "--unique", "period=10m")
+    row = rows.one(
+        "SELECT unique_key, floor(extract(epoch FROM created_at) / 600)::bigint AS number"
+        " FROM awa.jobs"
+    )
+
+    # The period may have ended between the question and the insert.
+    keys = {unique_key("k", period=row["number"] - ago) for ago in (0, 1)}
+    assert bytes(row["unique_key"]) in keys
 
 
 def test_since_is_meant_by_the_database(command, database_url) -> None:

@@ -28,6 +28,8 @@ def reader(place: Path, tmp_path: Path) -> Iterator[Callable[[], Reader]]:
         one.leave()
 
 
+# The tutorial types thirty commands, and some wait: a minute, and more on a busy machine.
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page_works_as_it_is_typed(page: str, reader: Callable[[], Reader]) -> None:
     reader().read(DOCS / f"{page}.md")
