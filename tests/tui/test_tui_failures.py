@@ -136,3 +136,21 @@ async def test_without_rights_nothing_is_offered(monitor, down) -> None:
         page = await driver.at("failures")
         for action in page.ACTIONS:
             assert not page.check_action(action, ())
+
+
+async def test_failures_without_a_group_are_listed_too(monitor, put, look) -> None:
+    """Workers of awa 0.5 write rows alone."""
+    job = put(kind="old", queue="mail", state="failed", attempt=1)
+    look(
+        "UPDATE awa.jobs_hot SET finalized_at = now(), errors = ARRAY[%s]::jsonb[]",
+        '{"attempt": 1, "error": "disk 7 is full"}',
+    )
+    async with monitor(screen="failures", size=(100, 30)) as driver:
+        page = await driver.at("failures")
+        await driver.shows("disk <n> is full", "old")
+        assert not page.check_action("retry", ())
+        assert not page.check_action("mute", ())
+        await driver.press("enter")
+        page = await driver.at("job")
+
+    assert job["id"] == page.visit.subject
