@@ -19,7 +19,7 @@ def test_workers(cli, fleet) -> None:
     assert "2 workers, 1 leader." in ran.err
     states = {one["hostname"]: one["stale"] for one in cli("workers", "--all", "-o", "json").data}
     assert states.get("a") is False
-    assert " stale " in cli("workers", "--all").out
+    assert " silent " in cli("workers", "--all").out
 
 
 def test_health(cli, offline, fleet, empty_database_url) -> None:

@@ -48,7 +48,7 @@ def test_pages_are_styled_and_their_links_lead_below_the_prefix(visit, site, db)
     assert all(one.startswith(f"{site.url}/awa/") for one in links if "#main" not in one), links
     page.get_by_role("navigation", name="Navigation").get_by_text("Queues").click()
     expect(page).to_have_url(f"{site.url}/awa/queues")
-    page.get_by_role("link", name="a/b").click()
+    page.get_by_role("link", name="a/b", exact=True).click()
     expect(page).to_have_url(f"{site.url}/awa/queues/a%2Fb")
     page.keyboard.press("g")
     page.keyboard.press("j")
