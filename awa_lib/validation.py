@@ -249,7 +249,8 @@ def heartbeat_options(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> 
     """Return the options about heartbeats, with those that follow from the given ones.
 
     A longer interval makes the staleness longer, and a shorter staleness the intervals shorter.
-    Workers that declare nothing are judged by a staleness that is given, else by that of awa 0.5.
+    Workers that declare nothing are judged by a staleness that is given, and by an interval that is
+    given with it, else by those of awa 0.5.
     Raises ValueError when a staleness that is given is shorter than two intervals.
     """
     interval = given.get("heartbeat_interval_ms", defaults["heartbeat_interval_ms"])
@@ -267,6 +268,8 @@ def heartbeat_options(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> 
         **follow,
         **{key: given[key] for key in follow if key in given},
     }
+    if {"heartbeat_interval_ms", "heartbeat_staleness_ms"} <= given.keys():
+        filled["undeclared_interval_ms"] = interval
     if staleness < _BEATS_PER_STALENESS * filled["heartbeat_interval_ms"]:
         raise ValueError(
             "heartbeat_staleness_ms must be at least twice heartbeat_interval_ms, got "
