@@ -97,7 +97,7 @@ def still(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> da
 
     A test of dates passes a moment as parameter; the clock of the database is not changed.
     """
-    seconds = datetime.now(UTC).timestamp() // 15 * 15
+    seconds = datetime.now(UTC).timestamp() // 60 * 60
     moment = getattr(request, "param", None) or datetime.fromtimestamp(seconds, UTC)
     for module in (alerts, failures, words, source, job, overview, queue):
         monkeypatch.setattr(module, "now", lambda: moment)
@@ -123,14 +123,16 @@ def fail_often(look: Callable[..., Any], still: datetime) -> None:
         began,
         now,
     )
-    for at, outcome, ends in ((began, "retried", 1_997), (now, "failed", 3)):
-        look(
-            "INSERT INTO awa.job_ends VALUES (1, %s, 'email', 'send_email', %s, %s, %s)",
-            at,
-            outcome,
-            FAILURE,
-            ends,
-        )
+    for minutes in (1, 60):
+        for at, outcome, ends in ((began, "retried", 1_997), (now, "failed", 3)):
+            look(
+                "INSERT INTO awa.job_ends VALUES (%s, %s, 'email', 'send_email', %s, %s, %s)",
+                minutes,
+                at,
+                outcome,
+                FAILURE,
+                ends,
+            )
 
 
 @pytest.fixture
@@ -156,7 +158,8 @@ def seeded(put, look, still: datetime) -> datetime:
                 created_at=at - timedelta(seconds=number % 7 + 1),
             )
     for number in range(4):
-        at = ago(minutes=12, seconds=number)
+        # The database's clock goes on: a lag of hours stays the same for a minute.
+        at = ago(hours=12, minutes=30, seconds=number)
         put(kind="resize", queue="images", run_at=at, created_at=at, priority=3)
     put(
         kind="import_orders",

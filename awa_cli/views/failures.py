@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
@@ -134,7 +135,7 @@ FAILURE_ROWS: Final[tuple[Column[Failure], ...]] = (
 )
 
 SUMMARY_FAILURES: Final = tuple(
-    one
+    replace(one, wide=False, width=16 if one.key == "error" else one.width)
     for one in FAILURE_ROWS
     if one.key in {"count", "error", "queue", "first", "last", "version"}
 )
