@@ -132,7 +132,7 @@ class WorkerOptions:
     """Their staleness; ``heartbeat_staleness_ms`` when that is given."""
     cancel_grace_ms: float = 2_000
     """The time an async handler has to end by itself before CancelledError; may be 0."""
-    callback_hold_ms: float = 60_000
+    callback_hold_ms: float = 0
     """How long a handler that waits for a callback keeps its slot; 0 for as long as it waits."""
     promote_interval_ms: float = 250
     heartbeat_rescue_interval_ms: float = 2_000

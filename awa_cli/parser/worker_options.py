@@ -41,7 +41,7 @@ _DURATIONS: Final[dict[str, tuple[str, float, str]]] = {
     "callback_hold": (
         "callback_hold_ms",
         0.001,
-        "Time for which a wait for a callback keeps its slot, 0s for ever; 60s by default.",
+        "Time for which a wait for a callback keeps its slot; by default for as long as it lasts.",
     ),
     "promote_interval": (
         "promote_interval_ms",

@@ -37,8 +37,8 @@ def _blocked(one: QueueSlots, severity: Severity, oldest: float | None) -> Findi
         "slots",
         severity,
         f"waits for callbacks hold {one.waiting:,} of {one.slots:,} slots of the queue {one.queue}",
-        f"a handler keeps its slot for callback_hold_ms while it waits{late}",
-        "awa worker MODULE:CLIENT --callback-hold 10s",
+        f"a handler keeps its slot while it waits, unless it may begin again{late}",
+        "awa worker MODULE:CLIENT --callback-hold 60s",
         one.queue,
     )
 
