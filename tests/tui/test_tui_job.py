@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from fix_wait import aeventually
 from fix_worker import working
+from psycopg.types.json import Jsonb
 
 import awa_lib as awa
 
@@ -36,6 +37,15 @@ async def test_a_job_is_live_from_its_start_to_its_traceback(monitor, aclient) -
         text = await driver.shows("failed", "ValueError: line 8 is no number", "test_tui_job.py")
 
         assert "attempt 1 of 1" in text
+
+
+async def test_attempts_are_counted_to_the_limit_of_the_kind(monitor, put) -> None:
+    entry = Jsonb({"error": "no", "attempt": 1, "max_attempts": 2})
+    put(state="retryable", attempt=1, errors=[entry])
+    async with monitor(screen="jobs") as driver:
+        await driver.at("jobs")
+        await driver.press("enter")
+        await driver.shows("attempt 1 of 2")
 
 
 async def test_what_can_be_done_depends_on_the_state(monitor, put) -> None:

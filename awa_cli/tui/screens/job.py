@@ -111,12 +111,12 @@ class JobPage(Page[JobDump]):
 
     def _tick(self) -> None:
         if self.value is not None:
-            self._show_head(self.value.job)
+            self._show_head(self.value)
             self._show_facts(self.value)
 
     def show(self, value: JobDump) -> None:
         """Show the job, in place."""
-        self._show_head(value.job)
+        self._show_head(value)
         self._show_facts(value)
         self._show_timeline(value)
         self._show_errors(value.job)
@@ -130,14 +130,14 @@ class JobPage(Page[JobDump]):
         if self.feed is not None:
             self.feed.pace.interval = self.read_interval
 
-    def _show_head(self, job: JobRow) -> None:
-        app = self.app
+    def _show_head(self, value: JobDump) -> None:
+        app, job = self.app, value.job
         sign = state_sign(job.state, ascii_only=app.ascii_only)
         style = app.paint.css(STATE_STYLES.get(job.state, ""))
         parts: list[Any] = [
             (f"{sign} {job.state}", style),
             f"  {clean(job.kind)}  ",
-            (f"attempt {job.attempt} of {job.max_attempts}", "$quiet"),
+            (f"attempt {job.attempt} of {value.summary.max_attempts}", "$quiet"),
         ]
         if job.state == "running" and job.attempted_at is not None:
             parts.append((f"  for {_since(job.attempted_at)}", "$quiet"))

@@ -151,6 +151,13 @@ async def test_who_may_read_is_offered_no_change(database_url, add) -> None:
     assert (refused.status_code, bulk.status_code) == (403, 403)
 
 
+async def test_attempts_are_counted_to_the_limit_of_the_kind(api, add) -> None:
+    entry = '{"error": "no", "attempt": 1, "max_attempts": 2}'
+    page = await api.get(f"/jobs/{add('retryable', attempt=1, errors=[entry])}")
+
+    assert "attempt 1 of 2" in page.text
+
+
 async def test_nothing_changes_without_the_token(api, add) -> None:
     job_id = add("failed", finalized_at="now")
 
