@@ -6,12 +6,20 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from awa_cli.views import alerts, words
 from awa_cli.views.alerts import ALERT_STYLES, Alert, find_alerts
 from awa_lib.reads.incidents import FailingKind, Incidents
 from awa_lib.reads.queues import QueueStat
 from awa_lib.reads.runtime import RuntimeInstance
 
 NOW = datetime.now(UTC)
+
+
+@pytest.fixture(autouse=True)
+def stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no time pass: the module may have been imported long before its tests run."""
+    for module in (alerts, words):
+        monkeypatch.setattr(module, "now", lambda: NOW)
 
 
 def ago(seconds: float) -> datetime:
