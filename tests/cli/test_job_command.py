@@ -111,7 +111,8 @@ def test_dump_has_the_published_shape(cli, add) -> None:
 
     dump = cli("job", "dump", job_id).data
 
-    assert list(dump) == ["job", "summary", "timeline"]
+    # What awa 0.5 does not have comes after what it has.
+    assert list(dump) == ["job", "summary", "timeline", "attempts", "worker"]
     assert list(dump["job"]) == KEYS
     assert dump["job"]["unique_key"] == list(range(16))
     assert dump["job"]["unique_states"] == [
@@ -125,6 +126,7 @@ def test_dump_has_the_published_shape(cli, add) -> None:
         "can_cancel": False,
         "error_count": 2,
         "latest_error": json.loads(ERROR % 2),
+        "max_attempts": 2,
     }
     assert [(e["timestamp"], e["label"], e["state"]) for e in dump["timeline"]] == [
         ("2026-11-23T00:00:00Z", "Created", None),
@@ -150,6 +152,7 @@ def test_dump_run_of_the_present_attempt(cli, add) -> None:
         "job_id", "kind", "queue", "selected_attempt", "current_attempt", "current_run_lease",
         "selected_run_lease", "source", "state", "started_at", "finished_at", "error", "terminal",
         "progress", "metadata", "callback", "raw_error_entry", "notes",
+        "worker",
     ]  # fmt: skip
     assert (run["error"], run["terminal"], run["notes"]) == ("Boom: x\ntrace", False, [])
 
