@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from awa_cli.web.problems import Refused
 from awa_cli.web.rate_limits import Buckets
@@ -10,9 +10,10 @@ from awa_lib._sql import atomic
 from awa_lib.callbacks.signatures import (
     REQUEST_HEADER,
     SIGNATURE_HEADER,
-    verify_callback_request,
+    check_callback_request,
     verify_callback_signature,
 )
+from awa_lib.ops.callbacks import find_answer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,14 +47,15 @@ class SignatureCheck:
         """Return the op if the signature is valid, or an op that checks it in the database first.
 
         The signature of a whole request can be used once.  It is marked as used in the
-        transaction of the change, so that a request that failed can be sent again.
+        transaction of the change, so that a request that failed can be sent again.  One that
+        answered its callback can be sent again too: nothing is changed then.
         Raises Refused (401, 429).
         """
         if self._secret is None:
             return op
         if (signature := headers.get(REQUEST_HEADER)) is not None:
-            check = verify_callback_request(self._secret, callback_id, action, body, signature)
-            return self._once(check, op, peer)
+            check = check_callback_request(self._secret, callback_id, action, body, signature)
+            return self._once(check, op, callback_id, peer)
         signature = headers.get(SIGNATURE_HEADER)
         if signature is None or self._strict:
             needed = REQUEST_HEADER if self._strict else SIGNATURE_HEADER
@@ -63,8 +65,13 @@ class SignatureCheck:
         return op
 
     @atomic
-    def _once(self, check: Op[bool], op: Op[R], peer: str) -> Op[R]:
-        if not (yield from check):
+    def _once(
+        self, check: Op[Literal["first", "used", "invalid"]], op: Op[R], callback_id: str, peer: str
+    ) -> Op[R]:
+        checked = yield from check
+        # An answered callback is never open again, so a replay can only learn of its answer.
+        again = checked == "used" and (yield from find_answer(callback_id)) is not None
+        if checked != "first" and not again:
             raise self._refusal("invalid callback signature", peer)
         return (yield from op)
 

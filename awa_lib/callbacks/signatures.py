@@ -22,7 +22,7 @@ import hmac
 import re
 import secrets
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from awa_lib._sql import sql
 from awa_lib.errors import ValidationError
@@ -106,19 +106,27 @@ def verify_callback_request(
     ``body`` is the raw body as received; a missing header (None) is not valid.  Raises
     ValidationError for a bad secret, or a value of another type.
     """
+    checked = yield from check_callback_request(secret, callback_id, action, body, signature)
+    return checked == "first"
+
+
+def check_callback_request(
+    secret: bytes | str, callback_id: str, action: str, body: bytes, signature: str | None
+) -> Op[Literal["first", "used", "invalid"]]:
+    """Check a request signature as ``verify_callback_request`` does; tell used from not valid."""
     key = secret_key(secret)
     parts = _PARTS.fullmatch(signature) if isinstance(signature, str) else None
     stamp, nonce, given = parts.groups() if parts else ("", "", "")
     expected = _mac(key, _covered(stamp, nonce, action, callback_id, body))
     if parts is None:
-        return False
+        return "invalid"
     if not _equal(expected, given) or abs(time.time() - int(stamp)) > _VALID_SECONDS:
-        return False
+        return "invalid"
     # Kept for twice the time, for senders whose clock is ahead.
     rows = yield sql.callbacks(
         "use_signature", signature=bytes.fromhex(given), keep_seconds=2 * _VALID_SECONDS
     )
-    return bool(rows)
+    return "first" if rows else "used"
 
 
 def _covered(stamp: str, nonce: str, action: str, callback_id: str, body: bytes) -> bytes:

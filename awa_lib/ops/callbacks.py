@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from awa_lib._sql import Op, Rows
 
 __all__ = [
+    "ANSWERS_BATCH",
+    "Answer",
     "WaitStatus",
     "abandon_wait",
     "cancel_callback",
@@ -29,6 +31,8 @@ __all__ = [
     "complete_external",
     "enter_wait",
     "fail_external",
+    "find_answer",
+    "forget_answers",
     "heartbeat_callback",
     "leave_wait",
     "look_at_waits",
@@ -39,6 +43,7 @@ __all__ = [
     "take_answer",
 ]
 
+ANSWERS_BATCH: Final = 1_000
 _ACTIONS: Final = ("complete", "fail", "ignore")
 _DEFAULT_TIMEOUT_SECONDS: Final = 3_600.0
 # A hundred years, well within timestamptz.
@@ -140,6 +145,32 @@ def _resolve(block: Block, callback_id: str, **given: Any) -> Op[Job]:
     if not rows:
         raise CallbackNotFound(callback_id)
     return rows.into(Job)[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the first answer of a callback did."""
+
+    job_id: int
+    action: str
+    """complete, fail or resume."""
+    state: str
+    """The state of the job just after it."""
+
+
+def find_answer(callback_id: str) -> Op[Answer | None]:
+    """Return what the answer of a callback did; None without one, or after its 30 days.
+
+    An answer by awa 0.5 is not kept.  Raises ValidationError for a malformed id.
+    """
+    rows = yield sql.callbacks("find_answer", callback_id=_uuid(callback_id))
+    return Answer(*rows[0]) if rows else None
+
+
+def forget_answers() -> Op[int]:
+    """Delete a batch of answers older than 30 days; return how many, at most ANSWERS_BATCH."""
+    rows = yield sql.callbacks("forget_answers", limit=ANSWERS_BATCH)
+    return int(rows.scalar())
 
 
 def register_callback(

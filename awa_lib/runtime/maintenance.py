@@ -15,6 +15,7 @@ from awa_lib.ops import bulk, dead_letters, queues
 from awa_lib.ops import maintenance as ops
 from awa_lib.ops.apart import Aside
 from awa_lib.ops.audit import forget_audit
+from awa_lib.ops.callbacks import ANSWERS_BATCH, forget_answers
 from awa_lib.ops.failures import FORGET_BATCH, forget_ends, forget_failures
 from awa_lib.ops.processes import forget_processes
 from awa_lib.reads.overviews import declared_kinds, list_queues
@@ -143,7 +144,16 @@ class Maintenance:
         if options.audit_retention_days:
             days = round(bounded(options.audit_retention_days * _DAY) / _DAY)
             await self._step("audit log", ops.briefly(forget_audit(days)))
-        return 0.0 if await self._forget_ends() else None
+        more = await self._forget_callbacks()
+        return 0.0 if await self._forget_ends() or more else None
+
+    async def _forget_callbacks(self) -> bool:
+        """Delete old answers in batches; return True when time is up and more are left."""
+        until = time.monotonic() + _ROUND_SECONDS
+        while await self._step("callbacks", ops.briefly(forget_answers())) == ANSWERS_BATCH:
+            if time.monotonic() >= until:
+                return True
+        return False
 
     async def _forget_ends(self) -> bool:
         """Delete old counts of ends in batches; return True when time is up and more are left."""

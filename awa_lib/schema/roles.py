@@ -32,6 +32,7 @@ _WRITTEN: Final = (
     *_JOBS,
     "admin_dirty_kinds",
     "admin_dirty_queues",
+    "answered_callbacks",
     "bulk_operations",
     "callback_signatures",
     "cron_jobs",

@@ -8,6 +8,9 @@
 -- reads it; an answer that awa 0.5 wrote is only there, and answers the latest callback.
 -- _awa_reenter marks a waiting job without a waiting handler in a live process: its answer makes
 -- the job available, where otherwise the job continues running.
+--
+-- Answers of ours are also kept in awa.answered_callbacks, written in the statement of the change:
+-- a delivery that finds no waiting callback is answered from there.
 
 -- name: register_callback
 -- Give the running attempt a callback, in place of an earlier one; journals its id.  Can be sent
@@ -196,6 +199,10 @@ WITH done AS (
     WHERE callback_id = :callback_id::uuid
       AND state IN ('waiting_external', 'running', 'available')
     RETURNING *
+), kept AS (
+    INSERT INTO awa.answered_callbacks (callback_id, job_id, action, state)
+    SELECT :callback_id::uuid, id, 'complete', state FROM done
+    ON CONFLICT (callback_id) DO NOTHING
 ), notified AS MATERIALIZED (
     SELECT pg_notify('awa_callback', id::text) FROM done
 )
@@ -217,6 +224,10 @@ WITH done AS (
     WHERE callback_id = :callback_id::uuid
       AND state IN ('waiting_external', 'running', 'available')
     RETURNING *
+), kept AS (
+    INSERT INTO awa.answered_callbacks (callback_id, job_id, action, state)
+    SELECT :callback_id::uuid, id, 'fail', state FROM done
+    ON CONFLICT (callback_id) DO NOTHING
 ), notified AS MATERIALIZED (
     SELECT pg_notify('awa_callback', id::text) FROM done
 )
@@ -278,6 +289,10 @@ WITH done AS (
     WHERE callback_id = :callback_id::uuid
       AND state IN ('waiting_external', 'running', 'available')
     RETURNING *
+), kept AS (
+    INSERT INTO awa.answered_callbacks (callback_id, job_id, action, state)
+    SELECT :callback_id::uuid, id, 'resume', state FROM done
+    ON CONFLICT (callback_id) DO NOTHING
 ), notified AS MATERIALIZED (
     SELECT pg_notify('awa_callback', id::text),
            CASE WHEN state = 'available' AND octet_length(queue) <= 59
@@ -294,6 +309,25 @@ UPDATE awa.jobs_hot
 SET callback_timeout_at = clock_timestamp() + make_interval(secs => :timeout_seconds::float8)
 WHERE callback_id = :callback_id::uuid AND state = 'waiting_external'
 RETURNING :job.*
+
+-- name: find_answer
+-- What the first answer of a callback did, for a repeated delivery.  No lock; primary key.
+SELECT job_id, action, state::text AS state
+FROM awa.answered_callbacks
+WHERE callback_id = :callback_id::uuid
+
+-- name: forget_answers
+-- Delete answers that are older than 30 days, a batch at a time.  Index awa_answered_callbacks_at.
+WITH gone AS (
+    DELETE FROM awa.answered_callbacks WHERE callback_id = ANY(ARRAY(
+        SELECT callback_id FROM awa.answered_callbacks
+        WHERE answered_at < now() - interval '30 days'
+        ORDER BY answered_at
+        LIMIT :limit::int
+        FOR UPDATE SKIP LOCKED))
+    RETURNING callback_id
+)
+SELECT count(*) AS deleted FROM gone
 
 -- name: use_signature
 -- Remember a signature until it could not be accepted any more; nothing when it was used before.

@@ -243,6 +243,33 @@ async def test_the_runtime_works_jobs_and_leads(as_role) -> None:
     )
 
 
+def test_who_changes_jobs_answers_callbacks(admin, as_role) -> None:
+    """The answer is kept by the same role; a reader can see it, a producer cannot."""
+    put = (
+        "INSERT INTO awa.jobs_hot (kind, queue, state, callback_id, callback_timeout_at)"
+        " VALUES ('k', 'q', 'waiting_external', gen_random_uuid(), now() + interval '1 h')"
+        " RETURNING id, callback_id::text"
+    )
+    answers = [
+        (awa.Client.complete_external, "complete", "completed"),
+        (awa.Client.resume_external, "resume", "running"),
+        (lambda client, key: client.fail_external(key, "no"), "fail", "failed"),
+    ]
+    told = []
+    with awa.Client(as_role("runtime")) as client:
+        for act, action, state in answers:
+            job_id, callback_id = admin.execute(put).fetchone()
+            act(client, callback_id)
+            told.append((job_id, action, state))
+    look = "SELECT job_id, action, state::text FROM awa.answered_callbacks ORDER BY job_id"
+
+    with psycopg.connect(as_role("readonly")) as conn:
+        assert conn.execute(look).fetchall() == told
+    refused(as_role("readonly"), "DELETE FROM awa.answered_callbacks")
+    refused(as_role("producer"), look)
+    refused(as_role("runtime"), "TRUNCATE awa.answered_callbacks")
+
+
 async def _ended(client, operation_id) -> bool:
     return (await client.get_bulk_operation(operation_id)).state == "completed"
 

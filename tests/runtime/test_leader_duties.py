@@ -405,6 +405,24 @@ def done(rows: Rows, job_id: int) -> Callable[[], bool]:
     return lambda: rows.job(job_id)["state"] == "completed"
 
 
+async def test_answers_of_callbacks_are_deleted_after_thirty_days(
+    aclient: awa.AsyncClient, rows: Rows
+) -> None:
+    """In batches of a thousand, one after the other."""
+
+    @aclient.task(Noop)
+    async def handler(job: awa.Job) -> None: ...
+
+    rows.conn.execute(
+        "INSERT INTO awa.answered_callbacks (callback_id, job_id, action, state, answered_at)"
+        " SELECT gen_random_uuid(), n, 'complete', 'completed', now() - interval '1 day' *"
+        " CASE WHEN n > 2500 THEN 29 ELSE 31 END FROM generate_series(1, 2501) AS n"
+    )
+    kept = "SELECT job_id FROM awa.answered_callbacks"
+    async with working(aclient):
+        await aeventually(lambda: rows.all(kept) == [{"job_id": 2501}], 20)
+
+
 async def test_cleaning_goes_on_while_there_is_more_and_past_a_bad_policy(
     aclient: awa.AsyncClient, rows: Rows
 ) -> None:

@@ -73,7 +73,7 @@ async def test_an_answer_is_taken_with_the_published_signature(
     assert response.status_code == 200, response.text
     assert response.json()["id"] == job_id
     if answer:
-        assert response.json() == {"id": job_id, "state": answer}
+        assert response.json() == {"id": job_id, "state": answer, "repeated": False}
         assert state_of(job_id) == state
 
 

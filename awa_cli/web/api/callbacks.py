@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from awa_cli.access import Identity
 from awa_cli.web.api.fields import change
 from awa_cli.web.endpoints import Routes
 from awa_cli.web.json_schema import Rule
+from awa_cli.web.problems import Refused
 from awa_lib._sql import Op
-from awa_lib.models import Job
+from awa_lib.errors import CallbackNotFound
+from awa_lib.models import Job, JobState
 from awa_lib.ops import callbacks
 
 __all__ = ["routes"]
@@ -18,6 +20,7 @@ __all__ = ["routes"]
 routes = Routes("callbacks", signed=True)
 
 Id = Annotated[str, Rule(format="uuid", maxLength=64, description="Id of the callback.")]
+Verb = Literal["complete", "fail", "resume", "heartbeat"]
 Payload = Annotated[Any, Rule(description="Any JSON value.")]
 
 
@@ -27,13 +30,15 @@ class Answered:
 
     id: int
     state: str
+    repeated: bool = False
+    """An earlier delivery did this: the state is that of then, and nothing was changed now."""
 
 
 @routes.post("/callbacks/{callback_id}/complete")
 def complete(who: Identity, callback_id: Id, *, payload: Payload = None) -> Op[Answered]:
     """Complete the job of a callback."""
     op = callbacks.complete_external(callback_id, payload)
-    return _answer(who, "callback.complete", callback_id, op)
+    return _answer(who, "complete", callback_id, op)
 
 
 @routes.post("/callbacks/{callback_id}/fail")
@@ -45,14 +50,14 @@ def fail(
 ) -> Op[Answered]:
     """Fail the job of a callback, even if attempts are left."""
     op = callbacks.fail_external(callback_id, error)
-    return _answer(who, "callback.fail", callback_id, op)
+    return _answer(who, "fail", callback_id, op)
 
 
 @routes.post("/callbacks/{callback_id}/resume")
 def resume(who: Identity, callback_id: Id, *, payload: Payload = None) -> Op[Answered]:
     """Resume the handler that waits for a callback, with a payload."""
     op = callbacks.resume_external(callback_id, payload)
-    return _answer(who, "callback.resume", callback_id, op)
+    return _answer(who, "resume", callback_id, op)
 
 
 @routes.post("/callbacks/{callback_id}/heartbeat")
@@ -64,11 +69,31 @@ def heartbeat(
 ) -> Op[Answered]:
     """Restart the timeout of a waiting job."""
     op = callbacks.heartbeat_callback(callback_id, timeout_seconds)
-    return _answer(who, "callback.heartbeat", callback_id, op)
+    return _answer(who, "heartbeat", callback_id, op)
 
 
-def _answer(who: Identity, action: str, callback_id: str, op: Op[Job]) -> Op[Answered]:
+def _answer(who: Identity, verb: Verb, callback_id: str, op: Op[Job]) -> Op[Answered]:
     # A signed answer is part of the job's normal course: only an operator's change is audited.
     by_hand = who.way != "signature"
-    job = yield from (change(who, action, callback_id, op) if by_hand else op)
+    try:
+        job = yield from (change(who, f"callback.{verb}", callback_id, op) if by_hand else op)
+    except CallbackNotFound:
+        # Read after the wait for the row's lock: of two deliveries at once the second finds it.
+        earlier = yield from callbacks.find_answer(callback_id)
+        if earlier is None:
+            raise
+        return _repeated(verb, callback_id, earlier)
     return Answered(job.id, job.state.name)
+
+
+def _repeated(verb: Verb, callback_id: str, earlier: callbacks.Answer) -> Answered:
+    state = JobState.parse(earlier.state).name
+    if earlier.action != verb:
+        raise Refused(
+            409,
+            f"callback already answered: {callback_id}",
+            f"an earlier {earlier.action} made job {earlier.job_id} {state}; a callback has one "
+            "answer",
+            f"look at the job: awa job show {earlier.job_id}",
+        )
+    return Answered(earlier.job_id, state, repeated=True)
