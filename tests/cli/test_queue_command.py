@@ -34,6 +34,7 @@ def test_stats_counts_are_true_at_once(cli, add) -> None:
         "retryable": 1,
         "running": 1,
         "failed": 1,
+        "dead_letters": 0,
         "waiting_external": 1,
         "completed_last_hour": 1,
         "lag_seconds": pytest.approx(0, abs=60),
