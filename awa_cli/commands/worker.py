@@ -82,6 +82,7 @@ HealthPort = Annotated[
     awa worker myapp.jobs:client --queue email=20 --queue default
     awa worker myapp.jobs:client --processes 4
     awa worker myapp.jobs:client --reload
+    AWA_APP_VERSION=1.4 awa worker myapp.jobs:client
     awa worker myapp.jobs:client --log-format json --health-port 8080
     """
 )

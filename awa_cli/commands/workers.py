@@ -55,7 +55,9 @@ def workers(
 
     def footer(shown: Sequence[RuntimeInstance]) -> str:
         leaders = sum(one.leader and not one.stale for one in shown)
-        return f"{counted(len(shown), 'worker')}, {counted(leaders, 'leader')}."
+        silent = sum(one.silent for one in found) - sum(one.silent for one in shown)
+        more = f"  {silent} more fell silent: awa workers --all -o wide" if silent else ""
+        return f"{counted(len(shown), 'worker')}, {counted(leaders, 'leader')}.{more}"
 
     with open_session(ctx) as db:
         if watch:
@@ -67,9 +69,9 @@ def workers(
                 seconds,
                 chosen=chosen,
             )
-        rows = _read(db, everything=everything)
+        found = _read(db, everything=True)
     count = show_rows(
-        rows,
+        [one for one in found if everything or not one.stale],
         WORKERS,
         output,
         common(ctx),

@@ -81,7 +81,7 @@ _ALL: Final = (
     Action(
         "job.retry-failed",
         "Retry failed",
-        "Retry all failed jobs of {target}?",
+        "Retry the failed jobs of {target}?",
         Danger.SOME,
         done="Retried the failed jobs of {target}",
     ),

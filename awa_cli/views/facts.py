@@ -14,11 +14,12 @@ from awa_cli.views.words import clean, span
 if TYPE_CHECKING:
     from awa_lib.policies import QueuePolicy
     from awa_lib.reads.cron import CronJob
-    from awa_lib.reads.jobs import JobDump
+    from awa_lib.reads.jobs import JobDump, JobRow
     from awa_lib.reads.overviews import KindOverview, QueueOverview
 
 __all__ = [
     "declared_facts",
+    "failure_of",
     "job_commands",
     "job_facts",
     "named_facts",
@@ -65,17 +66,29 @@ def _worker(dump: JobDump) -> str | None:
 
 def job_commands(dump: JobDump) -> list[str]:
     """Return the commands that apply to this job now."""
+    from awa_lib.telemetry.failures import OTHERS
+
     job, actions = dump.job, []
     if dump.summary.can_retry or job.state == "retryable":
         actions.append(f"awa job retry {job.id}")
     if job.state == "failed":
-        actions.append(f"awa job retry --state failed --kind {_quoted(job.kind)}")
+        failure = failure_of(job)
+        if failure is None or failure == OTHERS:
+            actions.append(f"awa job retry --state failed --kind {_quoted(job.kind)}")
+        else:
+            actions += [f"awa failure {verb} {_quoted(failure)}" for verb in ("show", "retry")]
         actions.append(f"awa queue pause {_quoted(job.queue)}")
     if job.state == "waiting_external" and job.callback_id is not None:
         actions.append(f"awa callback complete {job.callback_id} --payload '{{}}'")
     if dump.summary.can_cancel:
         actions.append(f"awa job cancel {job.id}")
     return actions
+
+
+def failure_of(job: JobRow) -> str | None:
+    """Return the id of the failure that the latest error belongs to, None without one."""
+    failure = job.errors[-1].get("failure") if job.errors else None
+    return failure if isinstance(failure, str) else None
 
 
 def _quoted(name: str) -> str:

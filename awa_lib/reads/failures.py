@@ -99,7 +99,10 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class FailedJob:
-    """A job whose last attempt failed so; ``state`` is ``dead`` for a dead letter."""
+    """A job whose last attempt failed so; ``state`` is ``dead`` for a dead letter.
+
+    ``error`` is the text of its error, with the numbers and names that the failure leaves out.
+    """
 
     id: int
     kind: str
@@ -107,6 +110,7 @@ class FailedJob:
     state: str
     attempt: int
     at: datetime | None
+    error: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +119,12 @@ class FailureDetails:
 
     failure: Failure
     jobs: list[FailedJob]
+
+    @property
+    def example(self) -> str | None:
+        """Return the first line of the latest job's error, None if no job is left."""
+        text = (self.jobs[0].error or "").strip() if self.jobs else ""
+        return text.splitlines()[0] if text else None
 
 
 def ended_since(

@@ -12,6 +12,7 @@ from awa_lib.ops.failures import EndCount, Sighting, count_ends
 from awa_lib.runtime import identity
 from awa_lib.runtime.links import within
 from awa_lib.runtime.supervisor import Duty
+from awa_lib.runtime.suspects import crashes_of
 from awa_lib.telemetry.failures import OTHERS, Group, group_of_text
 
 if TYPE_CHECKING:
@@ -102,10 +103,14 @@ class EndCounts:
     def _requeued(self, minute: int, job: Job) -> None:
         """Count a job whose attempts someone set back after it had failed.
 
-        A crash does not count as an attempt, and what kept a job from becoming available had none.
+        The crashes in its metadata are those since then: they did not count as attempts.  What kept
+        a job from becoming available had no attempt.
         """
+        crashes = crashes_of(job)
         for entry in reversed(job.errors):
-            if "crash" not in entry:
+            if "crash" in entry and crashes > 0:
+                crashes -= 1
+            else:
                 number, failure = entry.get("attempt"), entry.get("failure")
                 if isinstance(number, int) and number > 0:
                     known = failure if isinstance(failure, str) else ""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from awa_lib.models import Job
     from awa_lib.runtime.context import Attempt
 
-__all__ = ["Suspects"]
+__all__ = ["Suspects", "crashes_of"]
 
 logger = Logger(__name__)
 
@@ -41,13 +41,18 @@ _CHECK_SECONDS: Final = 1.0
 
 def is_suspect(job: Job) -> bool:
     """Return True when the job was running in two processes that died."""
+    return crashes_of(job) >= _CRASHES_OF_SUSPECT
+
+
+def crashes_of(job: Job) -> int:
+    """Return how many processes died while they ran the job, since the last retry by hand."""
     # Search the text first: few jobs have metadata, and fewer this key.
     if not job._metadata or CRASHES not in job._metadata:  # noqa: SLF001 - spares a decode
-        return False
+        return 0
     with suppress(Exception):
         crashes = job.metadata.get(CRASHES)
-        return isinstance(crashes, int) and crashes >= _CRASHES_OF_SUSPECT
-    return False
+        return crashes if isinstance(crashes, int) else 0
+    return 0
 
 
 class Suspects:

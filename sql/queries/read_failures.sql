@@ -152,23 +152,25 @@ LIMIT :limit::int
 -- The jobs whose last attempt failed so, the latest first: of the newest failed jobs, dead letters
 -- and jobs that wait for a retry, depth of each.  Index awa_jobs_hot_unsuccessful_finalized and
 -- primary keys, from the newest on.
-SELECT id, kind, queue, state, attempt, at
+SELECT id, kind, queue, state, attempt, at, error
 FROM (
     (SELECT id, kind, queue, state::text AS state, attempt, finalized_at AS at,
-            errors[cardinality(errors)] ->> 'failure' AS failure
+            errors[cardinality(errors)] ->> 'failure' AS failure,
+            errors[cardinality(errors)] ->> 'error' AS error
      FROM awa.jobs_hot
      WHERE state IN ('failed', 'cancelled')
      ORDER BY finalized_at DESC NULLS LAST
      LIMIT :depth::int)
     UNION ALL
     (SELECT id, kind, queue, state::text, attempt, finalized_at,
-            errors[cardinality(errors)] ->> 'failure'
+            errors[cardinality(errors)] ->> 'failure', errors[cardinality(errors)] ->> 'error'
      FROM awa.scheduled_jobs
      WHERE state = 'retryable'
      ORDER BY run_at DESC
      LIMIT :depth::int)
     UNION ALL
-    (SELECT id, kind, queue, 'dead', attempt, dead_at, errors[cardinality(errors)] ->> 'failure'
+    (SELECT id, kind, queue, 'dead', attempt, dead_at,
+            errors[cardinality(errors)] ->> 'failure', errors[cardinality(errors)] ->> 'error'
      FROM awa.dead_letters
      ORDER BY id DESC
      LIMIT :depth::int)

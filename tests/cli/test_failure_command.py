@@ -35,6 +35,7 @@ def test_failures_are_listed_and_shown(cli, failed) -> None:
     assert f"awa failure show {DOWN.id}" in ran.err
     assert cli("failure", "list", "--queue", "other", "--fail-empty").status == 5
     page = cli("failure", "show", DOWN.id).out
+    assert "  example    Boom: x\n" in page
     assert "\nWhere\n  shop/mail.py send\n" in page
     assert [str(job) in page for job in failed] == [True] * 3
     assert f"  awa failure retry {DOWN.id}\n" in page

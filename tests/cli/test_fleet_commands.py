@@ -16,7 +16,8 @@ def test_workers(cli, fleet) -> None:
     assert header.split()[:6] == ["ID", "HOST", "PID", "VERSION", "STATE", "LEADER"]
     assert sorted(row.split()[1] for row in rows) == ["a", "b"]
     assert any(" degraded " in row and " heartbeat " in row for row in rows)
-    assert "2 workers, 1 leader." in ran.err
+    assert "2 workers, 1 leader.  1 more fell silent: awa workers --all -o wide" in ran.err
+    assert "fell silent" not in cli("workers", "--all").err
     states = {one["hostname"]: one["stale"] for one in cli("workers", "--all", "-o", "json").data}
     assert states.get("a") is False
     assert " silent " in cli("workers", "--all").out

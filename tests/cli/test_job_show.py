@@ -42,6 +42,18 @@ def test_failed_job(cli, failed) -> None:
     assert created.endswith("ago  2026-11-23T21:30:00Z")
 
 
+def test_a_job_names_its_failure(cli, add) -> None:
+    error = '{"error": "MailDown: x", "attempt": 1, "failure": "%s"}'
+    mine = add("failed", kind="send", errors=[error % "3f9a2c81d0e1"])
+    of_others = add("failed", kind="send", errors=[error % "others"])
+
+    out = cli("job", "show", mine).out
+    assert "\n  awa failure show 3f9a2c81d0e1\n  awa failure retry 3f9a2c81d0e1\n" in out
+    assert "--state failed" not in out
+    out = cli("job", "show", of_others).out
+    assert "\n  awa job retry --state failed --kind send\n" in out
+
+
 def test_what_can_be_done_really_can(cli, failed, add) -> None:
     for job in (failed, add("scheduled"), add("retryable"), add("running"), add("cancelled")):
         commands = cli("job", "show", job).out.partition("What can be done\n")[2].splitlines()

@@ -169,6 +169,7 @@ def test_retry_takes_the_jobs_and_dead_letters_of_one_failure(conn: psycopg.Conn
     assert conn.execute("SELECT count(*) FROM awa.dead_letters").fetchone() == (1,)
     assert [one.state for one in details.jobs].count("dead") == 1
     assert {one.id for one in details.jobs} >= set(ours)
+    assert ({one.error for one in details.jobs}, details.example) == ({"x"}, "x")
     assert run(conn, ops.retry_failure(down.id)) == 0
 
 

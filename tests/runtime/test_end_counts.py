@@ -144,6 +144,30 @@ async def test_a_dead_worker_and_a_deadline_are_counted_by_the_leader(
     assert sorted(row["id"] for row in written) == sorted(one.id for one in found.values())
 
 
+async def test_a_retry_by_hand_after_a_dead_worker_is_counted_and_a_rescue_is_not(
+    aclient: awa.AsyncClient, rows: Rows
+) -> None:
+    @aclient.task(Noop)
+    async def handler(job: awa.Job) -> None: ...
+
+    for max_attempts in (1, 5):
+        await aclient.insert(Noop(max_attempts), max_attempts=max_attempts)
+    rows.conn.execute(
+        "UPDATE awa.jobs_hot SET state = 'running', attempt = 1, run_lease = 7,"
+        " heartbeat_at = now() - interval '1 h', deadline_at = now() + interval '1 h'"
+    )
+    async with working(aclient):
+        await aeventually(lambda: counted(rows) == {"failed": 1, "retried": 1, "completed": 1}, 30)
+        (failure,) = await aclient.list_failures()
+        retried = await aclient.retry_failure(failure.id)
+        await aeventually(lambda: counted(rows).get("completed") == 2)
+
+    assert retried == 1
+    assert counted(rows) == {"failed": 1, "retried": 1, "completed": 2, "requeued": 1}
+    (after,) = await aclient.list_failures()
+    assert (after.id, after.requeued) == (failure.id, 1)
+
+
 async def test_counts_are_kept_while_the_tables_cannot_be_written(
     aclient: awa.AsyncClient, rows: Rows, failing: Callable[[bool], None]
 ) -> None:

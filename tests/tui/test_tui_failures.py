@@ -102,7 +102,7 @@ async def test_a_failure_is_retried_after_a_preview(monitor, down, look) -> None
         "SELECT count(*) AS jobs FROM awa.jobs_hot WHERE state = 'available'"
     )
     assert [{"action": "dlq.retry-all"}, {"action": "failure.retry"}] == look(
-        "SELECT action FROM awa.audit_log WHERE via = 'tui' ORDER BY action"
+        "SELECT DISTINCT action FROM awa.audit_log WHERE via = 'tui' ORDER BY action"
     )
 
 
@@ -126,6 +126,7 @@ async def test_a_failure_shows_its_jobs(monitor, down) -> None:
         page = await driver.at("failure")
         states = {row.state for row in page.value.jobs}
         assert states in ({"failed", "dead"}, {"failed"})
+        await driver.shows(f"example    {page.value.example}")
         await driver.press("e")
         page = await driver.at("jobs")
         await aeventually(lambda: len(page.grid.rows) == JOBS - 1)

@@ -45,7 +45,7 @@ async def test_all_failures_of_a_kind_run_again_after_a_yes(monitor, put, look) 
         await driver.at("kinds")
         await driver.press("r")
         await driver.shows("2 jobs failed.")
-        assert "Retry all failed jobs of kind mail?" == await driver.answer("y")
+        assert "Retry the failed jobs of kind mail?" == await driver.answer("y")
         await driver.shows("Retried the failed jobs of kind mail")
 
         assert [{"kind": "other"}] == look("SELECT kind FROM awa.jobs WHERE state = 'failed'")

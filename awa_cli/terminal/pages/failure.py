@@ -29,6 +29,7 @@ def failure_page(details: FailureDetails, *, color: bool) -> str:
         ("first", one.first_seen_at),
         ("last", one.last_seen_at),
         ("version", one.first_version),
+        ("example", None if details.example is None else clean(details.example)),
         ("muted", one.muted_until),
     ]
     title = f"{paint(f'Failure {one.id}', 'bold')}  {paint(clean(title_of(one)), 'red')}"

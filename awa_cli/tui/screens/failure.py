@@ -67,7 +67,9 @@ class FailurePage(Page[FailureDetails]):
 
     def show(self, value: FailureDetails) -> None:
         """Show the failure."""
-        self.query_one("#failure-text", Static).update(about_failure(value.failure))
+        self.query_one("#failure-text", Static).update(
+            about_failure(value.failure, example=value.example)
+        )
         self.query_one(Grid).show(value.jobs)
 
     def on_grid_opened(self, event: Grid.Opened) -> None:

@@ -132,8 +132,13 @@ class FailuresPage(DetailPage[Failure]):
         return super().check_action(action, parameters)
 
 
-def about_failure(one: Failure, *, frames: int | None = None) -> Content:
-    """Return the message, the counts, and where it was raised: the last ``frames`` or all."""
+def about_failure(
+    one: Failure, *, frames: int | None = None, example: str | None = None
+) -> Content:
+    """Return the message, the counts, and where it was raised: the last ``frames`` or all.
+
+    ``example`` is the error of one of its jobs.
+    """
     counts = [f"{one.total:,} attempts failed"]
     counts += [f"{one.failed:,} for good"] if one.failed else []
     counts += [f"{one.retried:,} retried"] if one.retried else []
@@ -150,6 +155,7 @@ def about_failure(one: Failure, *, frames: int | None = None) -> Content:
             ("last", one.last_seen_at),
             ("since", None if one.first_version is None else f"version {one.first_version}"),
             ("muted", one.muted_until),
+            ("example", example),
             ("where", where or None),
         ]
     )

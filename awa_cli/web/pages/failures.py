@@ -99,6 +99,7 @@ async def show(request: Request) -> Response:
         "failure.html",
         part="parts/failure.html",
         failure=one,
+        example=details.example,
         title=title_of(one),
         jobs=details.jobs,
         url=at("failures", one.id),

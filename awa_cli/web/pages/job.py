@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from awa_cli.documents.encoding import encode
 from awa_cli.views.attempts import latest_runs
-from awa_cli.views.facts import job_commands, job_facts
+from awa_cli.views.facts import failure_of, job_commands, job_facts
 from awa_cli.web import api
 from awa_cli.web.pages.render import act, at, read, render
 from awa_cli.web.pages.values import Source, answer
@@ -57,7 +57,7 @@ async def show(request: Request) -> Response:
         dump=dump,
         runs=runs,
         facts=job_facts(dump),
-        failure=_failure(job),
+        failure=failure_of(job),
         timeline=_timeline(dump),
         commands=[f"awa job show {job.id}", *job_commands(dump)],
         percent=progress.get("percent"),
@@ -73,12 +73,6 @@ async def show(request: Request) -> Response:
             "move": waiting,
         },
     )
-
-
-def _failure(job: Job) -> str | None:
-    """Return the id of the failure that the latest error belongs to."""
-    failure = job.errors[-1].get("failure") if job.errors else None
-    return failure if isinstance(failure, str) else None
 
 
 async def _document(request: Request, source: Source, job: Job) -> Response:

@@ -20,7 +20,8 @@ RARE = Group.build("shop.Rare", "a rare thing", ("shop/rare.py do",))
 def failing(site):
     with psycopg.connect(site.database_url, autocommit=True) as conn:
         for group, count in ((DOWN, 40), (RARE, 1)):
-            error = Jsonb({"error": group.message, "attempt": 1, "failure": group.id})
+            text = group.message.replace("...", "mx1")
+            error = Jsonb({"error": text, "attempt": 1, "failure": group.id})
             conn.execute(
                 "INSERT INTO awa.jobs_hot (kind, queue, state, attempt, args, finalized_at, errors)"
                 " SELECT 'send', 'mail', 'failed', 1, '{}', now(), ARRAY[%s]::jsonb[]"
@@ -46,6 +47,7 @@ def test_a_failure_leads_to_its_jobs_and_is_retried(failing, visit) -> None:
     page.wait_for_url(f"**/failures/{DOWN.id}")
     expect(page.locator("h1")).to_have_text("MailDown: mail server '...' is down")
     expect(page.get_by_role("region", name="Latest jobs").locator("tbody tr")).to_have_count(10)
+    expect(page.locator(".facts")).to_contain_text("mail server 'mx1' is down")
 
     page.get_by_role("button", name="Retry the jobs of MailDown").click()
     dialog = page.get_by_role("dialog")

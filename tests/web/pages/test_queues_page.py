@@ -257,7 +257,7 @@ def test_failed_jobs_of_a_kind_run_again(post, visit) -> None:
     agree(
         page,
         "Retry 2 failed jobs of kind parcel",
-        "Retry all failed jobs of kind parcel?",
+        "Retry 2 failed jobs of kind parcel?",
         "Retry 2 failed jobs",
     )
 
