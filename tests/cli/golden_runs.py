@@ -87,7 +87,9 @@ class Place:
     """One seeded database and the files beside it; moves its moment to noon of a fixed day."""
 
     def __init__(self, url: str, empty: str, folder: Path) -> None:
-        self.now = datetime.now(UTC).replace(microsecond=0)
+        now = datetime.now(UTC)
+        # A schedule at second 0 is shown in words, at any other as it is.
+        self.now = now.replace(second=now.second or 1, microsecond=0)
         self.url, self.empty, self.folder = url, empty, folder
         with psycopg.connect(url, autocommit=True, options="-c timezone=UTC") as conn:
             conn.execute(f"SET golden.now = '{self.now.isoformat()}'")
