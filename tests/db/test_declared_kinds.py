@@ -133,7 +133,7 @@ async def test_the_example_of_the_readme_runs(database_url: str, rows: Rows) -> 
         async def send_email(job: awa.Job) -> None:
             ran.append(job.args.to)
 
-        client.periodic("each-minute", "* * * * *", Other, Other())
+        client.periodic("each-year", "0 0 1 1 *", Other, Other())
 
         @client.task(Other, queue="others", priority=3)
         async def other(job: awa.Job) -> None: ...
