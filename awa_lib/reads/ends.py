@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from awa_lib._sql import sql
+from awa_lib.reads.failures import minutes_back_to
 from awa_lib.telemetry.failures import normalised
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from awa_lib._sql import Op
 
@@ -22,8 +23,6 @@ __all__ = [
     "ungrouped_failures",
 ]
 
-# An hour less than counts of minutes are kept.
-_BY_MINUTE: Final = timedelta(hours=47)
 # Newest rows of each table that are read, so that a flood of failures costs no more.
 _DEPTH: Final = 2_000
 _MOST_TEXTS: Final = 500
@@ -62,7 +61,7 @@ def ends_by_queue(since: datetime, *, seconds: int) -> Op[dict[str, QueueEnds]]:
     """
     found: dict[str, QueueEnds] = {}
     rows = yield sql.read_ends(
-        "ends_by_queue", since=since, seconds=seconds, minutes=_minutes(since)
+        "ends_by_queue", since=since, seconds=seconds, minutes=minutes_back_to(since)
     )
     for queue, number, completed, failed in rows:
         one = found.setdefault(queue, QueueEnds({}, {}))
@@ -80,7 +79,7 @@ def ends_by_failure(
         failures=list(failures),
         since=since,
         seconds=seconds,
-        minutes=_minutes(since),
+        minutes=minutes_back_to(since),
     )
     for failure, number, failed in rows:
         found.setdefault(failure, {})[number] = failed
@@ -114,8 +113,3 @@ def _joined(one: UngroupedFailure, other: UngroupedFailure) -> UngroupedFailure:
         failed=one.failed + other.failed,
         first_seen_at=min(one.first_seen_at, other.first_seen_at),
     )
-
-
-def _minutes(since: datetime) -> int:
-    """Return the unit of the counts that reach back to a moment."""
-    return 1 if datetime.now(UTC) - since < _BY_MINUTE else 60

@@ -28,6 +28,7 @@ __all__ = [
     "failure_details",
     "get_failure",
     "list_failures",
+    "minutes_back_to",
 ]
 
 # An hour less than counts of minutes are kept.
@@ -243,6 +244,10 @@ def failure_details(failure_id: str, *, since: datetime | str | None = None) -> 
 
 def _unit(since: datetime) -> dict[str, Any]:
     """Return which counts reach back to a moment."""
-    if datetime.now(UTC) - since < _BY_MINUTE:
-        return {"minutes": 1, "unit": "minute"}
-    return {"minutes": 60, "unit": "hour"}
+    minutes = minutes_back_to(since)
+    return {"minutes": minutes, "unit": "minute" if minutes == 1 else "hour"}
+
+
+def minutes_back_to(since: datetime) -> int:
+    """Return the length of the counts that reach back to a time: 1 minute or 60."""
+    return 1 if datetime.now(UTC) - since < _BY_MINUTE else 60

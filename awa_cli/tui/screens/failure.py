@@ -10,7 +10,7 @@ from textual.containers import VerticalScroll
 from textual.widgets import Static
 
 from awa_cli.tui.changes import failures as changes
-from awa_cli.tui.screens.failures import about_failure
+from awa_cli.tui.screens.failures import CHANGES, about_failure
 from awa_cli.tui.screens.page import Page
 from awa_cli.tui.widgets.grid import Grid
 from awa_cli.views.failures import FAILED_JOBS
@@ -29,20 +29,7 @@ class FailurePage(Page[FailureDetails]):
 
     ACTIONS: ClassVar = {"retry": "failure.retry", "mute": "failure.mute"}
     BINDINGS: ClassVar = [
-        Binding(
-            "r",
-            "retry",
-            "Retry",
-            id="failure.retry",
-            tooltip="Retry its failed jobs and dead letters",
-        ),
-        Binding(
-            "z",
-            "mute",
-            "Mute or unmute",
-            id="failure.mute",
-            tooltip="Mute it for a week, or show it again",
-        ),
+        *CHANGES,
         Binding("e", "jobs", "All its jobs", id="failure.jobs"),
     ]
 

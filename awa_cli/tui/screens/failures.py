@@ -20,7 +20,7 @@ from awa_lib.reads.failures import Failure
 if TYPE_CHECKING:
     from awa_lib._sql import Op
 
-__all__ = ["FailuresPage", "about_failure"]
+__all__ = ["CHANGES", "FailuresPage", "about_failure"]
 
 _MAX_FAILURES: Final = 200
 _SPANS: Final = {
@@ -30,6 +30,19 @@ _SPANS: Final = {
     "30d": timedelta(days=30),
 }
 _FRAMES: Final = 4
+CHANGES: Final = (
+    Binding(
+        "r", "retry", "Retry", id="failure.retry", tooltip="Retry its failed jobs and dead letters"
+    ),
+    Binding(
+        "z",
+        "mute",
+        "Mute or unmute",
+        id="failure.mute",
+        tooltip="Mute it for a week, or show it again",
+    ),
+)
+"""What the list and the page of one failure do to a failure."""
 
 
 class FailuresPage(DetailPage[Failure]):
@@ -39,20 +52,7 @@ class FailuresPage(DetailPage[Failure]):
     EMPTY = "No failures in this time."
     ACTIONS: ClassVar = {"retry": "failure.retry", "mute": "failure.mute"}
     BINDINGS: ClassVar = [
-        Binding(
-            "r",
-            "retry",
-            "Retry",
-            id="failure.retry",
-            tooltip="Retry its failed jobs and dead letters",
-        ),
-        Binding(
-            "z",
-            "mute",
-            "Mute or unmute",
-            id="failure.mute",
-            tooltip="Mute it for a week, or show it again",
-        ),
+        *CHANGES,
         Binding("w", "span", "Time range", id="failures.window"),
         Binding("a", "muted", "Show or hide muted", id="failures.muted"),
         Binding("e", "jobs", "Show jobs", show=False, id="failure.jobs"),
