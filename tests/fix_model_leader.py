@@ -172,6 +172,9 @@ class LeaderRules(Driven):
                 doubts[job.id] = "locked"
             elif doubts.get(job.id) == "locked":
                 doubts[job.id] = "free"
+            elif cause == "heartbeat" and ids is None and job.id in self.probed:
+                self.probed.discard(job.id)
+                doubts[job.id] = "free"
             elif job.id not in doubts:
                 why = _conflicts(change, changes.rescued(job, why_of(job)))
                 if why == "taken":

@@ -117,6 +117,8 @@ class Driven(RuleBasedStateMachine):
         self.clock = 0.0
         """What monotonic clocks of the leader show."""
         self.last = Outcome()
+        self.probed: set[int] = set()
+        """Rows that the comparison has locked for a moment, which the rows still tell."""
 
     def teardown(self) -> None:
         for session in self.sessions:
@@ -147,6 +149,7 @@ class Driven(RuleBasedStateMachine):
         way = {"way": timedelta(seconds=seconds)}
         for statement in PASS_TIME:
             self.world.observer.execute(statement, way)
+        self.probed.clear()
         self.model.pass_time(seconds)
         self.clock += seconds
         self.look(None)
@@ -217,7 +220,7 @@ class Driven(RuleBasedStateMachine):
         self._put_off(session, conn)
         invariants(self.model)
         if session is not None:
-            lock_holders(self.model, self.world.observer, session)
+            self.probed |= lock_holders(self.model, self.world.observer, session)
 
     def _put_off(self, session: Session | None, conn: psycopg.Connection[Any]) -> None:
         """Let what is due in seconds be due in half an hour: no step takes that long."""

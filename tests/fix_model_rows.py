@@ -44,14 +44,18 @@ def places(rows: list[tuple[str, dict[str, Any]]]) -> dict[int, tuple[str, str]]
     return {job_id: (table, state) for job_id, table, state in found}
 
 
-def lock_holders(model: Model, conn: psycopg.Connection[Any], session: Session) -> None:
-    """Find out which rows the open transaction of a session has locked."""
+def lock_holders(model: Model, conn: psycopg.Connection[Any], session: Session) -> set[int]:
+    """Find out which rows the open transaction of a session has locked.
+
+    Returns the other rows: they have been locked for that for a moment.
+    """
     free = {row[0] for row in conn.execute(FREE)}
     rows = {key[1] for key, row in model.committed.items() if key[0] == "job" and row is not None}
     others = {job_id for one in model.others(session) for job_id in one.held}
     session.held = frozenset(rows - free - others)
     changed = {key[1] for key in session.pending or {} if key[0] == "job"}
     assert changed & rows <= session.held, "a changed row is not locked"
+    return free
 
 
 class Comparison:

@@ -142,8 +142,8 @@ def serve(
 
     server = make_server(app, before_end=before_end)
     for number in (signal.SIGTERM, signal.SIGINT):
-        # uvicorn raises the signal again after it has stopped; ignore it.
-        signal.signal(number, lambda *_: None)
+        # uvicorn takes signals only once it runs, and raises them again after it has stopped.
+        signal.signal(number, lambda *_: setattr(server, "should_exit", True))
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         runner.run(_serve(server, sock, ready))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -47,9 +48,9 @@ _Key = tuple[int, str, str, str, str]
 class EndCounts:
     """The ends of attempts that this process has counted and not yet written.
 
-    A statement adds them to the tables about once a second, and at the end of the worker.  A
-    process that dies loses what it has not written; a statement without an answer may be counted
-    twice.
+    A statement adds them to the tables about once a second, at the end of the worker, and at once
+    when an attempt fails after a second without a statement.  A process that dies loses what it has
+    not written; a statement without an answer may be counted twice.
     """
 
     def __init__(self, link: Link) -> None:
@@ -57,6 +58,7 @@ class EndCounts:
         self._ends: dict[_Key, int] = {}
         self._seen: dict[str, Sighting] = {}
         self._dropped = 0
+        self._written_at = -math.inf
         self._version = identity.app_version()
         self.duty = Duty("end counts", self._write, seconds=_SECONDS, pause=link.pause_after)
 
@@ -99,6 +101,8 @@ class EndCounts:
         kind = OTHERS if group is _OTHERS else end[2]
         seen[group.id] = Sighting(group, seen[group.id].kind if group.id in seen else kind, job_id)
         self._add((*end, group.id), 1)
+        if time.monotonic() - self._written_at > _SECONDS:
+            self.duty.poke()
 
     def _requeued(self, minute: int, job: Job) -> None:
         """Count a job whose attempts someone set back after it had failed.
@@ -150,6 +154,7 @@ class EndCounts:
         if not ends:
             return
         self._ends, self._seen = {}, {}
+        self._written_at = time.monotonic()
         now = _minute()
         rows = [
             EndCount(now - minute, queue, kind, outcome, failure, count)

@@ -6,10 +6,12 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import urllib.error
 import urllib.request
 
 import pytest
+from fix_cli import environment
 from fix_wait import eventually
 from serving import get, serving
 
@@ -140,6 +142,31 @@ def test_this_machine_needs_no_access_file_by_any_name(database_url, host) -> No
     with serving("serve", "--port", "0", "--host", host, url=database_url) as (_, address, _):
         eventually(lambda: get(address, "/healthz")[0] == 200)
         assert get(address, "/api/capabilities")[0] == 200
+
+
+SIGNALLED_EARLY = """
+import signal
+import awa_cli.web.server as server
+from awa_cli.main import main
+
+run = server._serve
+
+async def signalled(*args):
+    signal.raise_signal(signal.SIGTERM)
+    await run(*args)
+
+server._serve = signalled
+raise SystemExit(main(["serve", "--port", "0"]))
+"""
+
+
+def test_a_signal_before_it_runs_is_not_lost(database_url) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SIGNALLED_EARLY], env=environment(database_url), timeout=60,
+        capture_output=True, text=True,
+    )  # fmt: skip
+
+    assert (done.returncode, "AWA UI listening" in done.stdout) == (0, True), done.stderr
 
 
 def test_the_path_of_callbacks_is_said(database_url) -> None:

@@ -16,6 +16,7 @@ from fix_worker import Noop, Rows, working
 
 import awa_lib as awa
 from awa_lib.reads.failures import Ended, ended_since
+from awa_lib.runtime import counts
 from awa_lib.telemetry.failures import group_of_text
 
 
@@ -52,6 +53,18 @@ async def failing(aclient: awa.AsyncClient) -> Callable[[bool], None]:
         down = value
 
     return set_down
+
+
+async def test_a_first_failure_is_counted_at_once(
+    aclient: awa.AsyncClient,
+    rows: Rows,
+    failing: Callable[[bool], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(counts, "_SECONDS", 600.0)
+    async with working(aclient, ("mail", 10)):
+        await aclient.insert(Mail(), queue="mail", max_attempts=1)
+        await aeventually(lambda: counted(rows) == {"failed": 1})
 
 
 async def test_an_outage_stays_visible_after_its_jobs_were_retried_and_deleted(
