@@ -11,7 +11,7 @@
  * Left out: the details of a preparation, its epoch, and the tables of the later engine.
  *
  * Guards:
- *  guard GATE: inserts read the active engine (jobs.sql:insert_jobs, insert_available,
+ *  guard GATE: inserts read the active engine (jobs.sql:insert_jobs, insert_available, insert_one,
  *      insert_unique_jobs, reserve_ids; awa.insert_job_compat).
  *  guard SHARE: COPY locks the row of the transition until its transaction ends (FOR SHARE in
  *      jobs.sql:reserve_ids).
@@ -26,7 +26,7 @@
  *      (awa.storage_finalize of that release).
  *  guard OLD_TRANSACTIONS: assumed, not in the code: a transaction that inserted by a statement
  *      has ended before the later release finishes the change, because these statements take no
- *      lock of the row of the transition (jobs.sql:insert_jobs, insert_available,
+ *      lock of the row of the transition (jobs.sql:insert_jobs, insert_available, insert_one,
  *      insert_unique_jobs).
  */
 //! check: assert stranded - no job is in tables that nobody reads

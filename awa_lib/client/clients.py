@@ -17,7 +17,7 @@ from awa_lib.client.verbs import AsyncVerbs, Verbs
 from awa_lib.db.again import Renew, Tries, again
 from awa_lib.db.drive import arun, run
 from awa_lib.db.pool import AsyncPool, Pool, PoolLimits
-from awa_lib.enqueue.new_jobs import check, hold
+from awa_lib.enqueue.new_jobs import check_one, hold
 from awa_lib.enqueue.options import takes_options
 from awa_lib.errors import AwaError, Unavailable
 from awa_lib.reads.health import ping
@@ -91,10 +91,16 @@ class Client(Target, Verbs):
         while True:
             try:
                 pool, conn = self._take(tries)
-                with pool.given_back(conn):
-                    return run(conn, op)
+                try:
+                    result = run(conn, op)
+                except BaseException as error:
+                    pool.give(conn, error)
+                    raise
+                pool.give(conn)
             except Renew as more:
                 time.sleep(more.seconds)
+            else:
+                return result
 
     def _take(self, tries: Tries) -> tuple[Pool, psycopg.Connection[Any]]:
         while True:
@@ -220,10 +226,16 @@ class AsyncClient(Target, AsyncVerbs, Worker):
         while True:
             try:
                 pool, conn = await self._take(tries)
-                async with pool.given_back(conn):
-                    return await arun(conn, op)
+                try:
+                    result = await arun(conn, op)
+                except BaseException as error:
+                    await pool.give(conn, error)
+                    raise
+                await pool.give(conn)
             except Renew as more:
                 await asyncio.sleep(more.seconds)
+            else:
+                return result
 
     async def _take(self, tries: Tries) -> tuple[AsyncPool, psycopg.AsyncConnection[Any]]:
         while True:
@@ -317,7 +329,7 @@ class AsyncClient(Target, AsyncVerbs, Worker):
         after the commit.  The options are those of ``insert``, except ``on_conflict``.  Raises as
         ``insert``.
         """
-        new = check([args], kinds=self.kinds, **options)
+        new = check_one(args, kinds=self.kinds, **options)
         if self._bound is None:
             self._belong()
         if self._batcher is None:

@@ -28,6 +28,7 @@ from weakref import WeakKeyDictionary, WeakSet
 import psycopg
 
 from awa_lib._sql import sql
+from awa_lib.db.cursors import keep_cursor
 from awa_lib.db.urls import read_address
 
 if TYPE_CHECKING:
@@ -126,6 +127,7 @@ async def connect_async(
         del planned["options"]
         conn = await _dial(dsn, planned)
     opened.add(conn)
+    keep_cursor(conn)
     _remember(dsn, conn)
     # A pooler accepts connections even if its server does not answer.
     late = asyncio.get_running_loop().call_later(_patience(dsn, planned), cut, conn)
@@ -201,6 +203,7 @@ def connect(dsn: str, purpose: Purpose, **arguments: Any) -> psycopg.Connection[
         del planned["options"]
         conn = psycopg.Connection.connect(dsn, **planned)
     opened.add(conn)
+    keep_cursor(conn)
     _remember(dsn, conn)
     late = threading.Timer(_patience(dsn, planned), cut, [conn])
     late.daemon = True

@@ -14,19 +14,16 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import psycopg
 from psycopg.pq import TransactionStatus
-from psycopg.rows import tuple_row
 
 from awa_lib._sql import BEGIN, COMMIT, ROLLBACK, Op, Rows
 from awa_lib.db.again import RENEW, Renew
-from awa_lib.db.far_times import read_again
+from awa_lib.db.cursors import acursor_of, arows_of, cursor_of, rows_of
 from awa_lib.db.translate import translate
 from awa_lib.db.turns import thread_turn, turn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from contextlib import AbstractAsyncContextManager, AbstractContextManager
-
-    from psycopg.adapt import AdaptersMap
 
     from awa_lib._sql import Statement
 
@@ -152,14 +149,14 @@ def _execute(
         return Rows()
     if statement.query is RENEW:
         raise Renew(statement.values[0])
-    with _Cursor(conn, row_factory=tuple_row) as cursor:
-        if statement.data is not None:
-            with cursor.copy(statement.query.text) as copy:
-                for block_of_text in statement.data:
-                    copy.write(block_of_text)
-            return Rows()
-        cursor.execute(statement.query.text, statement.values)
-        return _rows(cursor)
+    cursor = cursor_of(conn)
+    if statement.data is not None:
+        with cursor.copy(statement.query.text) as copy:
+            for block_of_text in statement.data:
+                copy.write(block_of_text)
+        return Rows()
+    cursor.execute(statement.query.text, statement.values)
+    return rows_of(cursor)
 
 
 async def arun(conn: psycopg.AsyncConnection[Any], op: Op[R]) -> R:
@@ -212,45 +209,11 @@ async def _aexecute(
         return Rows()
     if statement.query is RENEW:
         raise Renew(statement.values[0])
-    async with _AsyncCursor(conn, row_factory=tuple_row) as cursor:
-        if statement.data is not None:
-            async with cursor.copy(statement.query.text) as copy:
-                for block_of_text in statement.data:
-                    await copy.write(block_of_text)
-            return Rows()
-        await cursor.execute(statement.query.text, statement.values)
-        return await _arows(cursor)
-
-
-async def _arows(cursor: psycopg.AsyncRawCursor[Any]) -> Rows:
-    if cursor.description is None:
+    cursor = acursor_of(conn)
+    if statement.data is not None:
+        async with cursor.copy(statement.query.text) as copy:
+            for block_of_text in statement.data:
+                await copy.write(block_of_text)
         return Rows()
-    columns = tuple(column.name for column in cursor.description)
-    try:
-        return Rows(await cursor.fetchall(), columns)
-    except psycopg.DataError:
-        return Rows(read_again(cursor), columns)
-
-
-def _rows(cursor: psycopg.RawCursor[Any]) -> Rows:
-    if cursor.description is None:
-        return Rows()
-    columns = tuple(column.name for column in cursor.description)
-    try:
-        return Rows(cursor.fetchall(), columns)
-    except psycopg.DataError:
-        return Rows(read_again(cursor), columns)
-
-
-class _Cursor(psycopg.RawCursor[Any]):
-    """Reads rows with psycopg's own types, whatever the caller's connection has registered."""
-
-    @property
-    def adapters(self) -> AdaptersMap:
-        return psycopg.adapters
-
-
-class _AsyncCursor(psycopg.AsyncRawCursor[Any]):
-    @property
-    def adapters(self) -> AdaptersMap:
-        return psycopg.adapters
+    await cursor.execute(statement.query.text, statement.values)
+    return await arows_of(cursor)

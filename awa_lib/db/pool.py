@@ -192,21 +192,12 @@ class Pool:
     def lease(self) -> Iterator[Conn]:
         """Lease a live connection for the block."""
         conn = self.take()
-        with self.given_back(conn):
-            yield conn
-
-    @contextmanager
-    def given_back(self, conn: Conn) -> Iterator[None]:
-        """Return a connection to the pool at the end of the block."""
         try:
-            yield
-        except Unavailable:
-            # Even if it is open: a demoted server keeps its sessions.
-            if self._pid == os.getpid():
-                conn.close()
+            yield conn
+        except BaseException as error:
+            self.give(conn, error)
             raise
-        finally:
-            self.give(conn)
+        self.give(conn)
 
     def take(self) -> Conn:
         """Return a live connection, which the caller gives back with ``give``."""
@@ -227,11 +218,17 @@ class Pool:
             else:
                 return conn
 
-    def give(self, conn: Conn) -> None:
-        """Give a connection back; it is closed unless its transaction has ended."""
+    def give(self, conn: Conn, error: BaseException | None = None) -> None:
+        """Give a connection back; it is closed unless its transaction has ended.
+
+        After ``Unavailable`` it is closed even if it is open: a demoted server keeps its sessions.
+        """
         if self._pid != os.getpid():
             return
-        if conn.pgconn.transaction_status != TransactionStatus.IDLE:
+        if (
+            isinstance(error, Unavailable)
+            or conn.pgconn.transaction_status != TransactionStatus.IDLE
+        ):
             conn.close()
         self._pool.putconn(conn)
 
@@ -329,21 +326,12 @@ class AsyncPool:
     async def lease(self) -> AsyncIterator[AsyncConn]:
         """Lease a live connection for the block."""
         conn = await self.take()
-        async with self.given_back(conn):
-            yield conn
-
-    @asynccontextmanager
-    async def given_back(self, conn: AsyncConn) -> AsyncIterator[None]:
-        """Return a connection to the pool at the end of the block."""
         try:
-            yield
-        except Unavailable:
-            # Even if it is open: a demoted server keeps its sessions.
-            if self._pid == os.getpid():
-                await conn.close()
+            yield conn
+        except BaseException as error:
+            await self.give(conn, error)
             raise
-        finally:
-            await self.give(conn)
+        await self.give(conn)
 
     async def take(self) -> AsyncConn:
         """Return a live connection, which the caller gives back with ``give``."""
@@ -366,11 +354,14 @@ class AsyncPool:
             else:
                 return conn
 
-    async def give(self, conn: AsyncConn) -> None:
-        """Give a connection back; it is closed unless its transaction has ended."""
+    async def give(self, conn: AsyncConn, error: BaseException | None = None) -> None:
+        """Give a connection back.  See ``Pool.give``."""
         if self._pid != os.getpid():
             return
-        if conn.pgconn.transaction_status != TransactionStatus.IDLE:
+        if (
+            isinstance(error, Unavailable)
+            or conn.pgconn.transaction_status != TransactionStatus.IDLE
+        ):
             await conn.close()
         await self._pool.putconn(conn)
 

@@ -49,6 +49,17 @@ class _TaskTurn(asyncio.Lock):
             self._owner = None
             self._inner.release()
 
+    async def __aenter__(self) -> None:
+        # Not by acquire(): psycopg enters it again for each statement, and a call costs.
+        task = asyncio.current_task()
+        if self._owner is None or self._owner is not task:
+            await self._inner.acquire()
+            self._owner = task
+        self._depth += 1
+
+    async def __aexit__(self, *_: object) -> None:
+        self.release()
+
 
 class _ThreadTurn:
     """psycopg's lock of a blocking connection, entered again by the thread that holds it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final, get_origin
 
@@ -16,6 +17,7 @@ __all__ = ["Kinds", "derive_kind", "kind_of", "kind_of_type"]
 _LONGEST: Final = 200
 
 
+@lru_cache(maxsize=1000)
 def derive_kind(name: str) -> str:
     """Return the snake_case kind of a CamelCase type name.
 
@@ -79,6 +81,8 @@ class Kinds:
     def __init__(self) -> None:
         self._options: dict[str, InsertOptions] = {}
         self._names: dict[type, set[str]] = {}
+        self.known: dict[tuple[Any, ...], Any] = {}
+        """What ``check_one`` remembers until the next declaration."""
 
     def declare(
         self, args_type: type[Any], kind: str | None = None, **options: Unpack[KindOptions]
@@ -93,6 +97,8 @@ class Kinds:
         self._options[name] = merged(self._options.get(name, {}), given)
         if isinstance(args_type, type) and args_type is not dict:
             self._names.setdefault(args_type, set()).add(name)
+        # A new dict, and last: a thread that still checks with the older options fills the old one.
+        self.known = {}
         return name
 
     def options(self, kind: str) -> InsertOptions:

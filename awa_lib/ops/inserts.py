@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from awa_lib._sql import atomic, sql
 from awa_lib.enqueue.kinds import UNDECLARED, Kinds
-from awa_lib.enqueue.new_jobs import NewJobs, check, hold
+from awa_lib.enqueue.new_jobs import NewJobs, check, check_one, hold
 from awa_lib.enqueue.options import complete, takes_options
 from awa_lib.enqueue.unique import Unique
 from awa_lib.errors import UniqueConflict, ValidationError
@@ -91,8 +91,10 @@ def insert(
                 args, options, kinds, debounce=debounce, max_wait=max_wait, on_conflict=on_conflict
             ),
         )
-    new = check([args], kinds=kinds, **options)
-    op = _first(new) if _raises(on_conflict, new) else _first_unique(new, on_conflict)
+    new = check_one(args, kinds=kinds, **options)
+    if _raises(on_conflict, new):
+        return _first(new, args)
+    op = _first_unique(new, on_conflict)
     return op if on_conflict == "return_existing" else _with(args, op)
 
 
@@ -234,8 +236,10 @@ def _with(args: Any, op: Op[Job]) -> Op[Job]:
     return job
 
 
-def _first(new: NewJobs) -> Op[Job]:
-    return (yield from _chunk(new))[0]
+def _first(new: NewJobs, args: Any) -> Op[Job]:
+    job = (yield from _chunk(new))[0]
+    hold(job, args)
+    return job
 
 
 def _rows(new: NewJobs) -> Op[list[Job]]:
@@ -248,7 +252,8 @@ def _rows(new: NewJobs) -> Op[list[Job]]:
 def _chunk(new: NewJobs) -> Op[list[Job]]:
     try:
         if new.immediate:
-            rows = yield sql.jobs("insert_available", **new.immediate_params())
+            name = "insert_one" if len(new.args) == 1 else "insert_available"
+            rows = yield sql.jobs(name, **new.immediate_params())
         else:
             rows = yield sql.jobs("insert_jobs", **new.params())
         if not rows:

@@ -40,7 +40,7 @@ WITH input AS MATERIALIZED (
         args, kind, queue, priority, max_attempts, run_at, delay, metadata, tags, unique_key,
         unique_states, given_id, ord
     )
-    WHERE awa.active_storage_engine() = 'canonical'
+    WHERE (SELECT :engine.*) = 'canonical'
 ), claimed AS (
     INSERT INTO awa.job_unique_claims (unique_key, job_id)
     SELECT unique_key, id
@@ -90,12 +90,20 @@ WITH hot AS (
     SELECT :kind::text, :queue::text, args, :priority::smallint, :max_attempts::smallint, now(),
            :metadata::jsonb, :tags::text[]
     FROM jsonb_array_elements(:args::jsonb) AS a(args)
-    WHERE awa.active_storage_engine() = 'canonical'
+    WHERE (SELECT :engine.*) = 'canonical'
     RETURNING id
 )
 SELECT array_agg(id ORDER BY id) AS ids, now() AS created_at
 FROM hot
 HAVING count(*) > 0
+
+-- name: insert_one
+-- The same for one job, without an array.
+INSERT INTO awa.jobs_hot (kind, queue, args, priority, max_attempts, run_at, metadata, tags)
+SELECT :kind::text, :queue::text, :args::jsonb, :priority::smallint, :max_attempts::smallint, now(),
+       :metadata::jsonb, :tags::text[]
+WHERE (SELECT :engine.*) = 'canonical'
+RETURNING ARRAY[id] AS ids, now() AS created_at
 
 -- name: insert_unique_jobs
 -- Insert the jobs whose unique key is free; the others are returned without an id.  Claims are made
@@ -126,7 +134,7 @@ WITH input AS MATERIALIZED (
     CROSS JOIN LATERAL (
         SELECT coalesce(u.run_at, now() + make_interval(secs => u.delay)) AS run_at
     ) AS t
-    WHERE awa.active_storage_engine() = 'canonical'
+    WHERE (SELECT :engine.*) = 'canonical'
 ), claiming AS MATERIALIZED (
     SELECT DISTINCT ON (unique_key) unique_key, id
     FROM input

@@ -40,6 +40,7 @@ FIELDS = {
         *JobFilter.__annotations__,
     ],
     "queue_policy": [field.name for field in fields(QueuePolicy)],
+    "engine": ["engine"],  # a value, not a class
     "pulse": [field.name for field in fields(Pulse)],
     "declaration": [field.name for field in fields(overviews._Declared)],
 }

@@ -46,6 +46,29 @@ def client(database_url: str) -> Iterator[awa.Client]:
         yield client
 
 
+def test_what_is_declared_later_counts_for_the_next_insert(client: awa.Client) -> None:
+    before = [of(client.insert(Other(n))) for n in range(2)]
+    client.kind(Other, queue="later", max_attempts=4)
+
+    assert before == [OF_OTHER, OF_OTHER]
+    assert of(client.insert(Other(2))) == ("other", "later", 2, 4, [])
+    assert of(client.insert(Other(3), queue="mine")) == ("other", "mine", 2, 4, [])
+
+
+def test_a_remembered_insert_is_checked_as_the_first(client: awa.Client) -> None:
+    for n in range(2):
+        assert client.insert(Other(n), priority=1).priority == 1
+        for wrong in (True, 1.0, 5, "1"):
+            with pytest.raises(awa.ValidationError, match="priority"):
+                client.insert(Other(n), priority=wrong)
+        with pytest.raises(awa.ValidationError):
+            client.insert(Other, priority=1)  # type: ignore[arg-type] # not args
+        with pytest.raises(TypeError, match="qeue"):
+            client.insert(Other(n), qeue="q")  # type: ignore[call-overload] # no such option
+        # An option that cannot be a key of a dict.
+        assert client.insert(Other(n), tags=["x"]).tags == ["x"]
+
+
 def test_every_insert_uses_what_is_declared(client: awa.Client, database_url: str) -> None:
     def emails(name: str) -> list[SendEmail]:
         return [SendEmail(f"{name} {n}") for n in range(2)]

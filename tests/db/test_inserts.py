@@ -301,6 +301,17 @@ async def test_another_engine_takes_the_writes(client, many, look) -> None:
     assert job.state is awa.JobState.Scheduled
 
 
+def test_another_engine_takes_each_way_of_writing(database_url, look) -> None:
+    later = datetime.now(UTC) + timedelta(days=1)
+    look("UPDATE awa.storage_transition_state SET state = 'active', prepared_engine = 'other'")
+    with awa.Client(database_url) as client:
+        for jobs, options in (([Tick(1)], {}), ([Tick(1)] * 2, {}), ([Tick(1)], {"run_at": later})):
+            with pytest.raises(awa.DatabaseError, match="is not writable"):
+                client.insert_many(jobs, **options)
+
+    assert look("SELECT id FROM awa.jobs") == []
+
+
 async def test_copy_falls_back_in_chunks(client, look) -> None:
     look("UPDATE awa.storage_transition_state SET state = 'active', prepared_engine = 'other'")
     look("""

@@ -11,6 +11,7 @@ from psycopg import errors as pg
 from psycopg.rows import dict_row
 
 import awa_lib as awa
+from awa_lib._sql import column_lists
 
 STATES = [
     "scheduled", "available", "running", "completed",
@@ -231,6 +232,24 @@ def test_missing_transition_row_means_canonical(conn) -> None:
 
     assert row == {"engine": "canonical", "writable": True}
     assert conn.execute("SELECT * FROM awa.storage_status()").fetchall() == []
+
+
+@pytest.mark.parametrize("state", [None, "canonical", "prepared", "mixed_transition", "active"])
+def test_the_engine_of_an_insert_is_that_of_the_function(conn, state) -> None:
+    """The statements of inserts have the body of the function written out."""
+    conn.execute(
+        "UPDATE awa.storage_transition_state SET state = coalesce(%s, state),"
+        " prepared_engine = nullif('other', CASE %s WHEN 'canonical' THEN 'other' END)",
+        [state, state],
+    )
+    if state is None:
+        conn.execute("DELETE FROM awa.storage_transition_state")
+    row = conn.execute(
+        f"SELECT {column_lists()['engine']}, awa.active_storage_engine() AS function"
+    ).fetchone()
+
+    assert row["engine"] == row["function"]
+    assert row["engine"] == ("other" if state in ("mixed_transition", "active") else "canonical")
 
 
 def status(conn, call, *args) -> dict:

@@ -140,7 +140,7 @@ def test_a_long_insert_is_one_transaction() -> None:
         inserts.insert_many([{"n": n} for n in range(1001)]), Rows(), full, rest, Rows()
     )
 
-    assert names(sent) == ["begin", "insert_available", "insert_available", "commit"]
+    assert names(sent) == ["begin", "insert_available", "insert_one", "commit"]
     assert len(made) == 1001
 
 
@@ -183,7 +183,7 @@ def test_copy_goes_another_way_when_no_ids_are_given() -> None:
     )  # fmt: skip
 
     assert names(sent) == [
-        "begin", "reserve_ids", "insert_available", "insert_jobs_compat", "insert_available",
+        "begin", "reserve_ids", "insert_available", "insert_jobs_compat", "insert_one",
         "insert_jobs_compat", "commit",
     ]  # fmt: skip
     assert parameters(sent[2]).items() <= parameters(sent[3]).items()
@@ -193,7 +193,7 @@ def test_copy_goes_another_way_when_no_ids_are_given() -> None:
 def test_few_jobs_are_not_copied() -> None:
     sent, _ = feed(inserts.insert_many_copy([{"n": 1}]), Rows([([1], NOW)]))
 
-    assert names(sent) == ["insert_available"]
+    assert names(sent) == ["insert_one"]
 
 
 def test_bad_input_is_refused_before_an_op_is_driven() -> None:
