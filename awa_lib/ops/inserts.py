@@ -91,11 +91,7 @@ def insert(
                 args, options, kinds, debounce=debounce, max_wait=max_wait, on_conflict=on_conflict
             ),
         )
-    new = check_one(args, kinds=kinds, **options)
-    if _raises(on_conflict, new):
-        return _first(new, args)
-    op = _first_unique(new, on_conflict)
-    return op if on_conflict == "return_existing" else _with(args, op)
+    return _one(check_one(args, kinds=kinds, **options), args, on_conflict)
 
 
 @takes_options
@@ -168,6 +164,13 @@ def enqueue_many_copy(
         if on_progress is not None:
             on_progress(count)
     return count
+
+
+def _one(new: NewJobs, args: Any, on_conflict: OnConflict) -> Op[Job]:
+    if _raises(on_conflict, new):
+        return _first(new, args)
+    op = _first_unique(new, on_conflict)
+    return op if on_conflict == "return_existing" else _with(args, op)
 
 
 def _debounced(
