@@ -14,6 +14,7 @@ from awa_lib.ops import claims
 from awa_lib.policies import QueuePolicy
 from awa_lib.runtime.limits import Slots, TokenBucket
 from awa_lib.runtime.links import within
+from awa_lib.runtime.marks import Marks
 from awa_lib.runtime.supervisor import Duty
 from awa_lib.telemetry import metrics
 
@@ -94,6 +95,7 @@ class Dispatcher:
         self._sealed = False
         # Jobs that could not be claimed: until when they are skipped, and for how long.
         self._skipped: dict[int, tuple[float, float]] = {}
+        self._marks = Marks(kinds)
         # Leases of claims without an answer, with the times of the searches that are left.
         self._unanswered: dict[int, list[float]] = {}
         # The lease of the next claim, made while the loop is idle.
@@ -186,6 +188,7 @@ class Dispatcher:
                 await self._hand_back()
             rows = await self._claimed_rows(wanted)
         except BaseException:
+            self._marks.forget()
             # A queue that cannot claim must not reduce the share of the others.
             self.slots.clear_demand()
             raise
@@ -203,9 +206,13 @@ class Dispatcher:
         """Return claimed rows; when a job makes the claim fail, claim the jobs one by one."""
         given = (self.queue.name, self.kinds, wanted, self.queue.deadline_seconds)
         limited, passing = self.policy.limited, self._skipped_now()
+        begins = None if limited else self._marks.begins()
+        asked = time.monotonic()
         try:
-            return await self._leased(
-                lambda lease: claims.claim(*given, lease=lease, limited=limited, passing=passing)
+            found = await self._leased(
+                lambda lease: claims.claim(
+                    *given, lease=lease, limited=limited, passing=passing, begins=begins
+                )
             )
         except Unavailable:
             raise
@@ -220,6 +227,14 @@ class Dispatcher:
                 raise
             self._skip(refused)
             return rows
+        if not limited:
+            self._marks.claimed(
+                found,
+                wanted=wanted,
+                seconds=time.monotonic() - asked,
+                marked=begins is not None,
+            )
+        return found
 
     async def _leased(self, make: Callable[[int], Op[R]]) -> R:
         """Run a claim with a lease of its own; keep the lease when the answer is lost."""
@@ -313,6 +328,8 @@ class Dispatcher:
         seconds = self._poll_seconds() * random.uniform(0.9, 1.1)
         if self._unanswered:
             seconds = min(seconds, 1.0)
+        if (until := self._marks.seconds) is not None:
+            seconds = min(seconds, until)
         with suppress(TimeoutError):
             # wait_for would make a task: another pass of the loop before every claim.
             async with asyncio.timeout(seconds):

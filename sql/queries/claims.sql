@@ -98,6 +98,76 @@ SELECT :claimed_job.*
 FROM claimed
 ORDER BY priority, claimed.run_at, id
 
+-- name: claim_kind_from
+-- The same for one kind, beginning where an earlier claim has ended (awa_lib/runtime/marks.py): the
+-- entries of claimed rows before that are not read.  A leg per priority, the most urgent first; the
+-- outer limit locks only what is taken.
+WITH picked AS MATERIALIZED (
+    SELECT f.id
+    FROM unnest(:priorities::smallint[], :ats::timestamptz[]) AS leg (priority, at)
+    CROSS JOIN LATERAL (
+        SELECT id FROM awa.jobs_hot
+        WHERE state BETWEEN 'available' AND 'available'
+          AND queue = :queue::text AND kind = :kind::text AND priority = leg.priority
+          AND run_at > leg.at - interval '100 milliseconds' AND run_at <= now()
+          AND id <> ALL (:passing::bigint[])
+        ORDER BY run_at, id
+        LIMIT :limit::int
+        FOR UPDATE SKIP LOCKED
+    ) AS f
+    WHERE NOT EXISTS (SELECT 1 FROM awa.queue_meta AS m WHERE m.queue = :queue::text AND m.paused)
+    LIMIT :limit::int
+), claimed AS (
+    UPDATE awa.jobs_hot AS j
+    SET state = 'running', attempt = attempt + 1, run_lease = :lease::bigint,
+        attempted_at = now(), heartbeat_at = now(),
+        deadline_at = now() + make_interval(secs => :deadline_seconds::float8)
+    WHERE j.id = ANY (ARRAY(SELECT id FROM picked))
+    RETURNING j.*
+)
+SELECT :claimed_job.*
+FROM claimed
+ORDER BY priority, claimed.run_at, id
+
+-- name: claim_kinds_from
+-- The same for several kinds: the legs give the heads of claim_kinds.
+WITH heads AS MATERIALIZED (
+    SELECT h.id, h.priority, h.run_at
+    FROM unnest(:each::text[], :priorities::smallint[], :ats::timestamptz[])
+        AS leg (kind, priority, at)
+    CROSS JOIN LATERAL (
+        SELECT id, leg.priority, run_at FROM awa.jobs_hot
+        WHERE state BETWEEN 'available' AND 'available'
+          AND queue = :queue::text AND kind = leg.kind AND priority = leg.priority
+          AND run_at > leg.at - interval '100 milliseconds' AND run_at <= now()
+          AND id <> ALL (:passing::bigint[])
+        ORDER BY run_at, id
+        LIMIT :limit::int * 2
+    ) AS h
+    WHERE NOT EXISTS (SELECT 1 FROM awa.queue_meta AS m WHERE m.queue = :queue::text AND m.paused)
+    ORDER BY h.priority, h.run_at, h.id
+    LIMIT :limit::int * 2
+), picked AS MATERIALIZED (
+    SELECT j.id FROM heads
+    CROSS JOIN LATERAL (
+        SELECT id FROM awa.jobs_hot
+        WHERE id = heads.id AND state::text = 'available'
+          AND queue = :queue::text AND kind = ANY (:kinds::text[]) AND run_at <= now()
+        FOR UPDATE SKIP LOCKED
+    ) AS j
+    LIMIT :limit::int
+), claimed AS (
+    UPDATE awa.jobs_hot AS j
+    SET state = 'running', attempt = attempt + 1, run_lease = :lease::bigint,
+        attempted_at = now(), heartbeat_at = now(),
+        deadline_at = now() + make_interval(secs => :deadline_seconds::float8)
+    WHERE j.id = ANY (ARRAY(SELECT id FROM picked))
+    RETURNING j.*
+)
+SELECT :claimed_job.*
+FROM claimed
+ORDER BY priority, claimed.run_at, id
+
 -- name: claim_limited
 -- The same for a queue with fleet-wide limits.  Locks the queue's row in awa.queue_policies until
 -- the commit, and what it takes.  Indexes awa_jobs_hot_running_by_queue, awa_jobs_hot_claim_by_kind

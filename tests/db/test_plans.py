@@ -11,6 +11,12 @@ from fix_plans import RUNNING, STATES, Case, Queue, check
 CASES = [
     Case("claims", "claim_kind"),
     Case("claims", "claim_kinds"),
+    Case("claims", "claim_kind_from", {"priorities": [1, 2, 3, 4], "ats": ["-infinity"] * 4}),
+    Case(
+        "claims",
+        "claim_kinds_from",
+        {"priorities": [1, 2, 3, 4], "ats": ["-infinity"] * 4, "each": ["k"] * 4},
+    ),
     Case("claims", "claim_limited", {"only": None}),
     Case("claims", "claim_one"),
     Case("claims", "candidates"),
