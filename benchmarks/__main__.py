@@ -25,6 +25,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--peers", default=",".join(PEERS), help="comma-separated names")
     parser.add_argument("--reps", type=int, default=3)
     parser.add_argument("--jobs", type=int, default=20_000, help="number of jobs of a drain")
+    parser.add_argument("--flow-seconds", type=float, default=600.0, help="length of a pinned run")
+    parser.add_argument(
+        "--flow-rate", type=int, default=3_000, help="jobs a second of a pinned run"
+    )
     parser.add_argument("--seconds", type=float, default=12.0, help="length of a steady run")
     parser.add_argument("--concurrency", type=int, help="jobs that run at once, for all peers")
     parser.add_argument("--profile", action="store_true", help="profile the worker of awa")
@@ -72,8 +76,9 @@ def main() -> None:
     for peer in peers:
         peer.install()
     sizes = Sizes(
-        drain_jobs=chosen.jobs, steady_seconds=chosen.seconds, concurrency=chosen.concurrency
-    )
+        drain_jobs=chosen.jobs, steady_seconds=chosen.seconds, concurrency=chosen.concurrency,
+        flow_seconds=chosen.flow_seconds, flow_rate=chosen.flow_rate,
+    )  # fmt: skip
     with private_server() as server:
         print(json.dumps({"machine": facts(server), "command": " ".join(sys.argv[1:])}))
         for measure in chosen.measures:

@@ -8,13 +8,16 @@ import signal
 import subprocess
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
 
 from benchmarks.peers import Peer
+from benchmarks.watch import ServerProcesses
 
+WINDOW = 30.0
 DRIVERS = Path(__file__).resolve().parent / "drivers"
 # A longer drain is stopped; its rate is that of the jobs done by then.
 LONGEST_DRAIN = 60.0
@@ -32,6 +35,8 @@ class Sizes:
     steady_seconds: float = 12.0
     batch: int = 1_000
     steady_batch: int = 500
+    flow_seconds: float = 600.0
+    flow_rate: int = 3_000
     concurrency: int | None = None
 
 
@@ -46,7 +51,7 @@ def play(peer: Peer, url: str, *role: object) -> dict:
         env=_environment(peer, url),
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
     )
     if done.returncode:
         raise RuntimeError(f"{peer.name} {role[0]} failed:\n{done.stderr[-2000:]}")
@@ -179,6 +184,34 @@ def latency(peer: Peer, url: str, sizes: Sizes) -> dict:
     }  # fmt: skip
 
 
+def pinned(peer: Peer, url: str, sizes: Sizes) -> dict:
+    """Work a steady flow while somebody holds an old snapshot: pickup and CPU at its two ends."""
+    with psycopg.connect(url) as old, psycopg.connect(url, autocommit=True) as conn:
+        old.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        old.execute("SELECT count(*) FROM pg_class")
+        server = ServerProcesses(conn)
+        worker = Worker(peer, url, sizes.concurrency or peer.concurrency)
+        time.sleep(2)
+        with ThreadPoolExecutor(1) as pool:
+            flow = pool.submit(play, peer, url, "flow", sizes.flow_seconds, sizes.flow_rate)
+            shares = []
+            for pause in (0.0, sizes.flow_seconds - 2 * WINDOW):
+                time.sleep(pause)
+                before, began = server.cpu(), time.time()
+                time.sleep(WINDOW)
+                shares.append((server.cpu() - before) / (time.time() - began))
+            told = flow.result()
+        time.sleep(2)
+        done = _count(conn, peer)
+        ends = worker.stop()["ends"]
+    return {
+        "jobs": done, "left": told["jobs"] - done,
+        **{f"first_{name}": value for name, value in ends[0].items()},
+        **{f"last_{name}": value for name, value in ends[1].items()},
+        "first_server_cpu": round(shares[0], 3), "last_server_cpu": round(shares[1], 3),
+    }  # fmt: skip
+
+
 def steady(peer: Peer, url: str, sizes: Sizes) -> dict:
     """Work while a producer inserts as fast as it can, on the same processors."""
     worker = Worker(peer, url, sizes.concurrency or peer.concurrency)
@@ -198,7 +231,7 @@ def steady(peer: Peer, url: str, sizes: Sizes) -> dict:
 
 MEASURES = {
     "drain": drain, "analysed": analysed, "analysed-empty": analysed_empty, "enqueue": enqueue,
-    "latency": latency, "steady": steady,
+    "latency": latency, "steady": steady, "pinned": pinned,
 }  # fmt: skip
 # The number that ranks the peers, and whether more is better.
 HEADLINES = {
@@ -208,4 +241,5 @@ HEADLINES = {
     "enqueue": ("bulk_jobs_per_second", True),
     "latency": ("p50_ms", False),
     "steady": ("jobs_per_second", True),
+    "pinned": ("last_p50_ms", False),
 }

@@ -32,9 +32,9 @@ class Driver:
     async def insert(self, i: int, t: float) -> None:
         await self.client.insert(Noop(i, t), queue="q")
 
-    async def insert_batch(self, numbers: range) -> None:
+    async def insert_batch(self, numbers: range, t: float = 0.0) -> None:
         insert = self.client.enqueue_many_copy if QUEUE_STORAGE else self.client.insert_many_copy
-        await insert([Noop(i) for i in numbers], queue="q")
+        await insert([Noop(i, t) for i in numbers], queue="q")
 
     async def close(self) -> None:
         await self.client.close()

@@ -28,8 +28,8 @@ class Driver:
     async def insert(self, i: int, t: float) -> None:
         await self.app.push(noop.job.with_kwargs(n=i, t=t))
 
-    async def insert_batch(self, numbers: range) -> None:
-        jobs = [noop.job.with_kwargs(n=i) for i in numbers]
+    async def insert_batch(self, numbers: range, t: float = 0.0) -> None:
+        jobs = [noop.job.with_kwargs(n=i, t=t) for i in numbers]
         async for _ in self.app.push_many(jobs, batch_size=len(jobs)):
             pass
 

@@ -46,12 +46,12 @@ class Driver:
     async def insert(self, i: int, t: float) -> None:
         await self.client.insert(Noop(i, t), queue="q")
 
-    async def insert_batch(self, numbers: range) -> None:
+    async def insert_batch(self, numbers: range, t: float = 0.0) -> None:
         keys = int(os.environ.get("BENCH_KEYS", "0"))
         if keys:
-            jobs = [awa.NewJob(Noop(i), concurrency_key=str(i % keys)) for i in numbers]
+            jobs = [awa.NewJob(Noop(i, t), concurrency_key=str(i % keys)) for i in numbers]
         else:
-            jobs = [Noop(i) for i in numbers]
+            jobs = [Noop(i, t) for i in numbers]
         await self.client.insert_many_copy(jobs, queue="q")
 
     async def close(self) -> None:

@@ -22,8 +22,8 @@ class Driver:
     async def insert(self, i: int, t: float) -> None:
         await self.queries.enqueue("noop", json.dumps({"n": i, "t": t}).encode())
 
-    async def insert_batch(self, numbers: range) -> None:
-        payloads = [json.dumps({"n": i}).encode() for i in numbers]
+    async def insert_batch(self, numbers: range, t: float = 0.0) -> None:
+        payloads = [json.dumps({"n": i, "t": t}).encode() for i in numbers]
         await self.queries.enqueue(["noop"] * len(payloads), payloads, [0] * len(payloads))
 
     async def close(self) -> None:

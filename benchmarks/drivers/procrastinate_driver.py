@@ -29,8 +29,8 @@ class Driver:
     async def insert(self, i: int, t: float) -> None:
         await app.configure_task("noop").defer_async(n=i, t=t)
 
-    async def insert_batch(self, numbers: range) -> None:
-        await app.configure_task("noop").batch_defer_async(*[{"n": i} for i in numbers])
+    async def insert_batch(self, numbers: range, t: float = 0.0) -> None:
+        await app.configure_task("noop").batch_defer_async(*[{"n": i, "t": t} for i in numbers])
 
     async def close(self) -> None:
         await app.close_async()

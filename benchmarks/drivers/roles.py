@@ -1,6 +1,6 @@
 """The roles that every driver has; runs in the environment of each queue, with the stdlib only.
 
-A driver is a class with coroutines setup, open, insert(i, t), insert_batch(numbers), close and
+A driver is a class with coroutines setup, open, insert(i, t), insert_batch(numbers, t), close and
 work(concurrency, ready).  Its handlers call ``note(t)``.  Roles print one JSON line.
 """
 
@@ -14,10 +14,14 @@ import resource
 import signal
 import sys
 import time
+from array import array
 
+WINDOW = 30.0
+FLOW_PAUSE = 0.02
 URL = os.environ["BENCH_URL"]
 handled = 0
-latencies: list[float] = []
+latencies = array("d")
+enqueued = array("d")
 
 
 def note(t: float) -> None:
@@ -26,6 +30,7 @@ def note(t: float) -> None:
     handled += 1
     if t:
         latencies.append(time.time() - t)
+        enqueued.append(t)
 
 
 def say(**fields: object) -> None:
@@ -35,6 +40,20 @@ def say(**fields: object) -> None:
 def cpu() -> float:
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return usage.ru_utime + usage.ru_stime
+
+
+def ends() -> list[dict[str, float]]:
+    """Return the pickup of the jobs of the first and of the last 30 s, in ms."""
+    found = []
+    first, last = min(enqueued), max(enqueued)
+    for begin in (first, last - WINDOW):
+        part = sorted(
+            seconds * 1000
+            for seconds, t in zip(latencies, enqueued, strict=True)
+            if begin <= t <= begin + WINDOW
+        )
+        found.append({f"p{p}_ms": round(part[len(part) * p // 100], 2) for p in (50, 95, 99)})
+    return found
 
 
 async def work(driver, concurrency: int) -> None:
@@ -55,8 +74,8 @@ async def work(driver, concurrency: int) -> None:
         raise SystemExit("the worker ended by itself")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     say(
-        cpu_seconds=round(cpu() - started, 3), handled=handled, latencies=latencies,
-        rss_mib=round(peak, 1),
+        cpu_seconds=round(cpu() - started, 3), handled=handled, rss_mib=round(peak, 1),
+        **({"latencies": latencies.tolist()} if len(latencies) < 10_000 else {"ends": ends()}),
     )  # fmt: skip
     os._exit(0)  # the rest is not measured
 
@@ -84,6 +103,14 @@ async def produce(driver, role: str, count: float, batch: float) -> None:
             await asyncio.sleep(max(0.0, due - time.time()))
             await driver.insert(i, time.time())
         done = int(count)
+    elif role == "flow":
+        due, size = time.time(), int(batch * FLOW_PAUSE)
+        until = due + count
+        while due < until:
+            await asyncio.sleep(max(0.0, due - time.time()))
+            await driver.insert_batch(range(done, done + size), time.time())
+            done += size
+            due += FLOW_PAUSE
     say(jobs=done, seconds=time.perf_counter() - begin)
     await driver.close()
 

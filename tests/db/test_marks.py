@@ -162,6 +162,52 @@ def test_nothing_stays_behind_a_mark(database: Database) -> None:
     run_state_machine_as_test(lambda: Machine(database), settings=chosen)
 
 
+class Queue:
+    """A queue with a worker that claims one job at a time."""
+
+    def __init__(self, conn: psycopg.Connection[Any]) -> None:
+        self.conn = conn
+        self.worker = Worker(conn, ["k"])
+
+    def insert(self, priority: int, age: float) -> int:
+        row = self.conn.execute(INSERT, ["k", priority, age]).fetchone()
+        return row[0]  # type: ignore[index,no-any-return] # RETURNING
+
+    def claim(self) -> list[int]:
+        return self.worker.claim(1)[0]
+
+
+@pytest.fixture
+def queue(database_url: str) -> Iterator[Queue]:
+    with psycopg.connect(database_url, autocommit=True) as conn:
+        yield Queue(conn)
+
+
+def test_what_comes_behind_a_mark_is_found_by_the_next_look(queue: Queue) -> None:
+    first = queue.insert(2, 0)
+    assert queue.claim() == [first]
+    late = queue.insert(2, 3600)
+    assert queue.claim() == []
+    queue.worker.now += queue.worker.marks.seconds or math.inf
+
+    assert queue.claim() == [late]
+
+
+def test_what_a_look_had_no_room_for_is_claimed_from_marks(queue: Queue) -> None:
+    ids = [queue.insert(2, age) for age in (30, 20, 10)]
+
+    assert [queue.claim() for _ in range(4)] == [[one] for one in ids] + [[]]
+
+
+def test_what_a_look_did_not_reach_is_claimed_from_the_start(queue: Queue) -> None:
+    first = queue.insert(2, 0)
+    assert queue.claim() == [first]
+    behind, urgent = queue.insert(2, 3600), queue.insert(1, 0)
+    queue.worker.now += queue.worker.marks.seconds or math.inf
+
+    assert [queue.claim() for _ in range(3)] == [[urgent], [behind], []]
+
+
 def test_cheap_looks_need_no_marks() -> None:
     marks = Marks(["k"], clock=lambda: 0.0)
     for seconds in (0.02, 0.021, 0.025):  # a slow network, not a long look
