@@ -33,8 +33,7 @@ __all__ = [
     "env_flag",
     "pool_limits",
     "read_proxies",
-    "read_secret",
-    "read_verify",
+    "read_signing",
     "run",
 ]
 
@@ -127,7 +126,12 @@ def pool_limits(most: int, least: int, idle: float, lifetime: float, wait: float
     return PoolLimits(most, min(least, most), idle, lifetime, wait)
 
 
-def read_secret(text: str | None) -> bytes | None:
+def read_signing(secret: str | None, verify: str | None, *, strict: bool) -> dict[str, Any]:
+    """Return the settings that say how callbacks are checked.  Raises InvalidInput."""
+    return {"secret": _secret(secret), "verify": _function(verify), "strict": strict}
+
+
+def _secret(text: str | None) -> bytes | None:
     """Return the key of callback signatures.  Raises InvalidInput, without the secret."""
     from awa_lib.callbacks.signatures import secret_key
     from awa_lib.errors import InvalidInput
@@ -142,7 +146,7 @@ def read_secret(text: str | None) -> bytes | None:
         ) from None
 
 
-def read_verify(place: str | None) -> Callable[..., Any] | None:
+def _function(place: str | None) -> Callable[..., Any] | None:
     """Import the function that checks raw callbacks.  Raises InvalidInput."""
     from awa_cli.worker.loader import load_function
     from awa_lib.validation import takes

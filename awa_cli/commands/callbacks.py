@@ -22,8 +22,7 @@ from awa_cli.commands._server import (
     env_flag,
     pool_limits,
     read_proxies,
-    read_secret,
-    read_verify,
+    read_signing,
     run,
 )
 from awa_cli.parser.options import LogFormat, LogFormatOption
@@ -90,10 +89,9 @@ def serve(
     from awa_cli.web.launch import Settings, read_callback_path
     from awa_lib.errors import InvalidInput
 
-    secret = read_secret(callback_hmac_secret)
-    check = read_verify(verify)
+    signing = read_signing(callback_hmac_secret, verify, strict=strict_signatures)
     unsigned = allow_unsigned or env_flag("AWA_CALLBACK_ALLOW_UNSIGNED")
-    if secret is None and check is None and not unsigned:
+    if signing["secret"] is None and signing["verify"] is None and not unsigned:
         raise InvalidInput(
             "no callback secret was given",
             why="without signatures, anybody who knows the id of a callback can end its job",
@@ -104,9 +102,7 @@ def serve(
         pool=pool_limits(
             pool_max, pool_min, pool_idle_timeout, pool_max_lifetime, pool_acquire_timeout
         ),
-        secret=secret,
-        strict=strict_signatures,
-        verify=check,
+        **signing,
         hosts=frozenset({"*"}),
         trusted_proxies=read_proxies(trusted_proxy),
     )

@@ -26,8 +26,7 @@ from awa_cli.commands._server import (
     env_flag,
     pool_limits,
     read_proxies,
-    read_secret,
-    read_verify,
+    read_signing,
     run,
 )
 from awa_cli.invocation import common
@@ -125,9 +124,7 @@ def serve(
         ),
         cache_seconds=cache_ttl,
         read_only=read_only or env_flag("AWA_READ_ONLY"),
-        secret=read_secret(callback_hmac_secret),
-        strict=strict_signatures,
-        verify=read_verify(verify),
+        **read_signing(callback_hmac_secret, verify, strict=strict_signatures),
         access=_access(auth, host),
         hosts=_hosts(allowed_host or []),
         origins=_origins(cors_origin or []),

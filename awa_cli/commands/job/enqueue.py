@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import fields
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from awa_cli.commands._session import open_session
 from awa_cli.commands.job._app import app
-from awa_cli.commands.job._start import read_debounce, read_unique, start
+from awa_cli.commands.job._ndjson import stream
+from awa_cli.commands.job._start import read_debounce, start
+from awa_cli.commands.job._unique import (
+    OnConflict,
+    OnConflictOption,
+    UniqueOption,
+    read_unique,
+)
 from awa_cli.invocation import common
 from awa_cli.parser import completion
 from awa_cli.parser.options import TABLE, Output
-from awa_cli.terminal.output import result, say, show_document, show_one
-from awa_cli.terminal.progress import Progress
-from awa_cli.views.words import counted
+from awa_cli.terminal.output import result, show_document, show_one
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from typing import TextIO
-
+    from awa_cli.database.session import Session
     from awa_cli.terminal.formats import Shape
-    from awa_lib.enqueue.options import NewJob
+    from awa_lib._sql import Op
+    from awa_lib.models import Job
 
 
 _Kind = Annotated[
@@ -44,7 +46,7 @@ _Ndjson = Annotated[
         metavar="FILE",
         help="File with one JSON object per line, or - for stdin: the args of a job, or without "
         "KIND an object with kind, args, queue, priority, max_attempts, tags, metadata, run_at, "
-        "delay.  "
+        "delay, unique.  "
         "All jobs are enqueued in one transaction.",
     ),
 ]
@@ -69,15 +71,6 @@ _Delay = Annotated[
         "--in",
         metavar="DURATION",
         help="Earliest start from now: 90s, 10m, 2h30m, 7d.  Both names mean the same.",
-    ),
-]
-_Unique = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="BY",
-        help="Refuse a second job of the kind with the same args, queue or fields=NAME, in the "
-        "same period=1h, while the first one is states=not_started, not_finished (the default), "
-        "any or a state; words are joined by commas, and the option may be repeated.",
     ),
 ]
 _Debounce = Annotated[
@@ -105,6 +98,7 @@ _Key = Annotated[
     awa job enqueue report --args @report.json --queue slow --delay 2h30m
     awa job enqueue sync --args '{"user": 7}' --unique args --key user-7
     awa job enqueue digest --unique by=kind,states=any,period=1h
+    awa job enqueue sync --args '{"user": 7}' --unique args --on-conflict skip
     awa job enqueue index --args '{"doc": 7}' --unique fields=doc --debounce 5s --max-wait 1m
     jq -c .payload events.json | awa job enqueue ingest --ndjson -
     awa job list --all -o ndjson | jq -c '{kind, args}' | awa job enqueue --ndjson -
@@ -123,7 +117,8 @@ def enqueue(
     metadata: _Metadata = "{}",
     run_at: _RunAt = None,
     delay: _Delay = None,
-    unique: _Unique = None,
+    unique: UniqueOption = None,
+    on_conflict: OnConflictOption = OnConflict.raise_,
     debounce: _Debounce = None,
     max_wait: _MaxWait = None,
     key: _Key = None,
@@ -146,20 +141,32 @@ def enqueue(
         "unique": read_unique(unique or []),
         "concurrency_key": key,
     }
-    waits = read_debounce(debounce, max_wait, {"--run-at": run_at, "--delay": delay})
+    conflict = None if on_conflict is OnConflict.raise_ else str(on_conflict)
+    others = {"--run-at": run_at, "--delay": delay, "--on-conflict": conflict}
+    waits = read_debounce(debounce, max_wait, others)
+    if conflict is not None and not unique and (ndjson is None or kind is not None):
+        raise InvalidInput(
+            f"--on-conflict {conflict} needs --unique",
+            why="jobs without a unique key never conflict",
+            hint=f"write it like --unique args --on-conflict {conflict}",
+        )
     if ndjson is not None:
         for name, given in {"--args": args != "{}", "--debounce": waits}.items():
             if given:
                 raise InvalidInput(
                     f"--ndjson and {name} cannot be used together", hint="use one of them"
                 )
-        _stream(ctx, ndjson, kind, options, output)
+        stream(ctx, ndjson, kind, options, on_conflict, output)
         return
     if kind is None:
         raise InvalidInput(
             "no kind was given", hint="write it like: awa job enqueue KIND --args JSON"
         )
-    _insert(ctx, kind, read_object(args, "--args"), options, waits=waits, output=output)
+    found = read_object(args, "--args")
+    if conflict is None:
+        _insert(ctx, kind, found, options, waits=waits, output=output)
+    else:
+        _insert_or(ctx, kind, found, options, on_conflict, output)
 
 
 def _insert(
@@ -195,114 +202,53 @@ def _insert(
     show_one(row, f"Enqueued job {job.id}", output, common(ctx))
 
 
-def _stream(
-    ctx: typer.Context, name: str, kind: str | None, options: dict[str, Any], output: Shape
+def _insert_or(
+    ctx: typer.Context,
+    kind: str,
+    args: dict[str, Any],
+    options: dict[str, Any],
+    on_conflict: OnConflict,
+    output: Shape,
 ) -> None:
-    """Insert a job for each line, in one transaction and constant memory."""
-    from awa_cli.input import open_text
+    """Insert a job whose unique key may be taken; what changes nothing is not logged."""
     from awa_cli.terminal.formats import Format
-    from awa_lib.errors import InvalidInput
-    from awa_lib.ops.inserts import enqueue_many_copy
+    from awa_lib.reads.jobs import job_row
 
-    if output.format not in {Format.table, Format.json}:
-        raise InvalidInput(
-            f"--ndjson cannot be used with -o {output.format}",
-            why="many jobs are counted, not listed",
-            hint="use -o table or -o json",
+    with open_session(ctx, changing=True) as db:
+        job, sentence = db.run(_insert_with(db, kind, args, options, on_conflict))
+        if output.for_people:
+            result(sentence)
+        elif job is not None:
+            show_one(db.run(job_row(job.id)), sentence, output, common(ctx))
+        elif output.format is Format.json:
+            from awa_cli.documents.reports import Enqueued
+
+            show_document(Enqueued(0, 1))
+
+
+def _insert_with(
+    db: Session, kind: str, args: dict[str, Any], options: dict[str, Any], on_conflict: OnConflict
+) -> Op[tuple[Job | None, str]]:
+    """Return the job, or None, and the sentence that says what happened."""
+    from awa_lib.ops.inserts import insert
+
+    def noted(mode: Literal["skip", "replace"]) -> Op[Job | None]:
+        op: Op[Job | None] = insert(args, kind=kind, on_conflict=mode, **options)
+        return db.noted(
+            "job.enqueue",
+            kind,
+            op,
+            lambda job: None if job is None else {"job_id": job.id},
+            queue=options["queue"],
         )
-    with open_text(name) as file, open_session(ctx, changing=True) as db:
-        source = _Lines(file)
-        jobs = _args(source) if kind is not None else _records(source)
-        taken = 0
 
-        def show(count: int) -> None:
-            nonlocal taken
-            taken = count
-            progress.show(count)
-
-        detail = {} if kind is None else {"queue": options["queue"]}
-        try:
-            op = enqueue_many_copy(jobs, kind=kind, on_progress=show, **options)
-            with Progress(common(ctx)) as progress:
-                count = db.change(
-                    "job.enqueue", kind or "jobs", op, lambda count: {"jobs": count}, **detail
-                )
-        except InvalidInput as error:
-            if str(error).startswith("line "):
-                raise
-            where = f"in lines {taken + 1} to {source.number}; nothing was enqueued"
-            raise InvalidInput(str(error), why=error.why, hint=where) from None
-        except KeyboardInterrupt:
-            say("Stopped; nothing was enqueued.")
-            raise
-    if output.format is Format.table:
-        result(f"Enqueued {counted(count)}")
-    else:
-        from awa_cli.documents.reports import Enqueued
-
-        show_document(Enqueued(count))
-
-
-class _Lines:
-    """The lines of a stream, parsed as JSON; ``number`` is the number of the last line read."""
-
-    def __init__(self, file: TextIO) -> None:
-        self._file = file
-        self.number = 0
-
-    def __iter__(self) -> Iterator[tuple[int, Any]]:
-        from awa_lib.errors import InvalidInput
-
-        try:
-            for line in self._file:
-                self.number += 1
-                if line.strip():
-                    yield self.number, json.loads(line)
-        except UnicodeDecodeError as error:
-            raise InvalidInput(
-                f"line {self.number + 1} is not UTF-8",
-                why=f"it has the byte {error.object[error.start]:#04x}",
-                hint="nothing was enqueued; save the file as UTF-8 and run the command again",
-            ) from None
-        except (ValueError, RecursionError) as error:
-            raise InvalidInput(
-                f"line {self.number} is not JSON",
-                why=str(error).lower(),
-                hint="nothing was enqueued; correct the line and run the command again",
-            ) from None
-
-
-def _args(lines: _Lines) -> Iterator[Any]:
-    from awa_lib.errors import InvalidInput
-
-    for number, value in lines:
-        if not isinstance(value, dict):
-            raise InvalidInput(
-                f"line {number} is not a JSON object",
-                hint='nothing was enqueued; write args like {"to": "a"}',
-            )
-        yield value
-
-
-def _records(lines: _Lines) -> Iterator[NewJob]:
-    from awa_lib.enqueue.options import NewJob
-    from awa_lib.errors import InvalidInput
-
-    known = [one.name for one in fields(NewJob)]
-    for number, value in lines:
-        if not isinstance(value, dict) or not isinstance(value.get("kind"), str):
-            raise InvalidInput(
-                f"line {number} has no kind",
-                hint="nothing was enqueued; name KIND on the command line, or write lines like "
-                '{"kind": "report", "args": {}}',
-            )
-        for name in value:
-            if name not in known:
-                from awa_lib.validation import did_you_mean
-
-                raise InvalidInput(
-                    f"line {number} has an unknown field {name!r}",
-                    why=f"fields are {', '.join(known)}",
-                    hint=did_you_mean(name, known) or "nothing was enqueued",
-                )
-        yield NewJob(**{"args": {}, **value})
+    job = yield from noted("skip")
+    if job is not None:
+        return job, f"Enqueued job {job.id}"
+    if on_conflict is OnConflict.skip:
+        return None, "Nothing was enqueued: another job holds the unique key"
+    if on_conflict is OnConflict.replace_:
+        job = yield from noted("replace")
+        return job, f"Replaced job {job.id}" if job else ""
+    job = yield from insert(args, kind=kind, on_conflict="return_existing", **options)
+    return job, f"Nothing was enqueued: job {job.id} holds the unique key"
