@@ -8,8 +8,9 @@ from dataclasses import dataclass, fields
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypedDict
 
+from awa_lib.heartbeats import heartbeat_options
 from awa_lib.retries import check_backoff
-from awa_lib.validation import LONGEST_HOURS, LONGEST_SECONDS, did_you_mean, heartbeat_options
+from awa_lib.validation import LONGEST_HOURS, LONGEST_SECONDS, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable
