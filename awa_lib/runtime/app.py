@@ -56,6 +56,7 @@ class Runtime:
     """Every duty of a process: claims, ends, callbacks, hooks, heartbeat, listener, maintenance."""
 
     wait = staticmethod(wait_in_thread)
+    shutting_down = False
     _told: tuple[bool, bool] | None = None
 
     def __init__(
@@ -108,7 +109,6 @@ class Runtime:
         self._ending = self._make_ending()
         self._outage_ended_at = self._outage.ended_at
         self.loop = asyncio.get_running_loop()
-        self.shutting_down = False
 
     def _make_listener(self, dsn: str) -> Listener:
         return Listener(

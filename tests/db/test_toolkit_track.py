@@ -283,7 +283,7 @@ def test_who_may_change_jobs_may_change_what_belongs_to_them(database_url, conn)
         apply(conn)
         for table in (
             "callback_signatures", "cron_settings", "queue_policies", "dead_letters",
-            "bulk_operations", "failures", "job_ends", "answered_callbacks",
+            "bulk_operations", "failures", "job_ends", "answered_callbacks", "uncounted_ends",
         ):  # fmt: skip
             row = conn.execute(
                 "SELECT has_table_privilege(%(r)s, %(t)s, 'SELECT'),"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from awa_cli.commands._session import open_session
 from awa_cli.commands.job._unique import OnConflict, unique_of
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from awa_cli.terminal.formats import Shape
     from awa_lib.enqueue.options import NewJob
     from awa_lib.errors import AwaError
-    from awa_lib.ops.conflicts import OnConflict as Mode
 
 __all__ = ["stream"]
 
@@ -32,14 +31,48 @@ def stream(
     name: str,
     kind: str | None,
     options: dict[str, Any],
+    *,
     on_conflict: OnConflict,
     output: Shape,
 ) -> None:
     """Insert a job for each line, and print how many."""
     from awa_cli.input import open_text
-    from awa_cli.terminal.formats import Format
-    from awa_lib.errors import Conflict, InvalidInput, UniqueConflict
+    from awa_lib.errors import InvalidInput, UniqueConflict
     from awa_lib.ops.inserts import enqueue_many_copy
+
+    _check(on_conflict, output)
+    with open_text(name) as file, open_session(ctx, changing=True) as db:
+        source = _Lines(file)
+        jobs = _args(source) if kind is not None else _records(source)
+        taken = 0
+
+        def show(count: int) -> None:
+            nonlocal taken
+            taken = source.number
+            progress.show(count)
+
+        detail = {} if kind is None else {"queue": options["queue"]}
+        try:
+            op = enqueue_many_copy(
+                jobs, kind=kind, on_conflict=on_conflict.value, on_progress=show, **options
+            )
+            with Progress(common(ctx)) as progress:
+                count = db.change(
+                    "job.enqueue", kind or "jobs", op, lambda count: {"jobs": count}, **detail
+                )
+        except (InvalidInput, UniqueConflict) as error:
+            if str(error).startswith("line "):
+                raise
+            raise _among(error, taken + 1, source.number) from None
+        except KeyboardInterrupt:
+            say("Stopped; nothing was enqueued.")
+            raise
+    _show(count, source.jobs - count, output)
+
+
+def _check(on_conflict: OnConflict, output: Shape) -> None:
+    from awa_cli.terminal.formats import Format
+    from awa_lib.errors import InvalidInput
 
     if output.format not in {Format.table, Format.json}:
         raise InvalidInput(
@@ -53,36 +86,22 @@ def stream(
             why="many jobs are counted, not listed",
             hint="use --on-conflict skip",
         )
-    with open_text(name) as file, open_session(ctx, changing=True) as db:
-        source = _Lines(file)
-        jobs = _args(source) if kind is not None else _records(source)
-        taken = 0
 
-        def show(count: int) -> None:
-            nonlocal taken
-            taken = source.number
-            progress.show(count)
 
-        detail = {} if kind is None else {"queue": options["queue"]}
-        try:
-            mode = cast("Mode", on_conflict.value)
-            op = enqueue_many_copy(jobs, kind=kind, on_conflict=mode, on_progress=show, **options)
-            with Progress(common(ctx)) as progress:
-                count = db.change(
-                    "job.enqueue", kind or "jobs", op, lambda count: {"jobs": count}, **detail
-                )
-        except (InvalidInput, UniqueConflict) as error:
-            if str(error).startswith("line "):
-                raise
-            where = f"in lines {taken + 1} to {source.number}; nothing was enqueued"
-            if isinstance(error, UniqueConflict):
-                where += "; leave out such jobs with --on-conflict skip"
-                raise Conflict(str(error), why=error.why, hint=where) from None
-            raise InvalidInput(str(error), why=error.why, hint=where) from None
-        except KeyboardInterrupt:
-            say("Stopped; nothing was enqueued.")
-            raise
-    skipped = source.jobs - count
+def _among(error: AwaError, first: int, last: int) -> AwaError:
+    """Return the error with the lines that it is about."""
+    from awa_lib.errors import Conflict, InvalidInput, UniqueConflict
+
+    where = f"in lines {first} to {last}; nothing was enqueued"
+    if isinstance(error, UniqueConflict):
+        hint = f"{where}; leave out such jobs with --on-conflict skip"
+        return Conflict(str(error), why=error.why, hint=hint)
+    return InvalidInput(str(error), why=error.why, hint=where)
+
+
+def _show(count: int, skipped: int, output: Shape) -> None:
+    from awa_cli.terminal.formats import Format
+
     if output.format is Format.table:
         more = f"; skipped {counted(skipped)} whose unique key is taken" if skipped else ""
         result(f"Enqueued {counted(count)}{more}")

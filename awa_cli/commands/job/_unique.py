@@ -14,7 +14,14 @@ if TYPE_CHECKING:
 
     from awa_lib.enqueue.unique import UniqueOptions
 
-__all__ = ["OnConflict", "OnConflictOption", "UniqueOption", "read_unique", "unique_of"]
+__all__ = [
+    "OnConflict",
+    "OnConflictOption",
+    "UniqueOption",
+    "mode_of",
+    "read_unique",
+    "unique_of",
+]
 
 _PARTS: Final = ("kind", "args", "queue")
 
@@ -47,6 +54,21 @@ OnConflictOption = Annotated[
         "it the new args and start while it waits.",
     ),
 ]
+
+
+def mode_of(on_conflict: OnConflict, *, keyed: bool) -> str | None:
+    """Return the mode, None by default.  Raises InvalidInput without a key that may be taken."""
+    from awa_lib.errors import InvalidInput
+
+    if on_conflict is OnConflict.raise_:
+        return None
+    if not keyed:
+        raise InvalidInput(
+            f"--on-conflict {on_conflict} needs --unique",
+            why="jobs without a unique key never conflict",
+            hint=f"write it like --unique args --on-conflict {on_conflict}",
+        )
+    return str(on_conflict)
 
 
 def read_unique(texts: list[str]) -> UniqueOptions | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -14,6 +15,7 @@ from awa_cli.commands.job._unique import (
     OnConflict,
     OnConflictOption,
     UniqueOption,
+    mode_of,
     read_unique,
 )
 from awa_cli.invocation import common
@@ -22,10 +24,22 @@ from awa_cli.parser.options import TABLE, Output
 from awa_cli.terminal.output import result, show_document, show_one
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from awa_cli.database.session import Session
     from awa_cli.terminal.formats import Shape
     from awa_lib._sql import Op
+    from awa_lib.errors import AwaError
     from awa_lib.models import Job
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """The job of the command line."""
+
+    kind: str
+    args: dict[str, Any]
+    options: dict[str, Any]
 
 
 _Kind = Annotated[
@@ -129,7 +143,6 @@ def enqueue(
     Prints the id of the job, or with --ndjson the number of jobs.
     """
     from awa_cli.filters.values import read_object
-    from awa_lib.errors import InvalidInput
 
     options: dict[str, Any] = {
         "queue": queue,
@@ -141,57 +154,53 @@ def enqueue(
         "unique": read_unique(unique or []),
         "concurrency_key": key,
     }
-    conflict = None if on_conflict is OnConflict.raise_ else str(on_conflict)
-    others = {"--run-at": run_at, "--delay": delay, "--on-conflict": conflict}
+    mode = mode_of(on_conflict, keyed=bool(unique) or (ndjson is not None and kind is None))
+    others = {"--run-at": run_at, "--delay": delay, "--on-conflict": mode}
     waits = read_debounce(debounce, max_wait, others)
-    if conflict is not None and not unique and (ndjson is None or kind is not None):
-        raise InvalidInput(
-            f"--on-conflict {conflict} needs --unique",
-            why="jobs without a unique key never conflict",
-            hint=f"write it like --unique args --on-conflict {conflict}",
-        )
     if ndjson is not None:
-        for name, given in {"--args": args != "{}", "--debounce": waits}.items():
-            if given:
-                raise InvalidInput(
-                    f"--ndjson and {name} cannot be used together", hint="use one of them"
-                )
-        stream(ctx, ndjson, kind, options, on_conflict, output)
+        _alone("--ndjson", {"--args": args != "{}", "--debounce": waits})
+        stream(ctx, ndjson, kind, options, on_conflict=on_conflict, output=output)
         return
     if kind is None:
-        raise InvalidInput(
-            "no kind was given", hint="write it like: awa job enqueue KIND --args JSON"
-        )
-    found = read_object(args, "--args")
-    if conflict is None:
-        _insert(ctx, kind, found, options, waits=waits, output=output)
+        raise _no_kind()
+    one = _Job(kind, read_object(args, "--args"), options)
+    if mode is None:
+        _insert(ctx, one, waits, output)
     else:
-        _insert_or(ctx, kind, found, options, on_conflict, output)
+        _insert_or(ctx, one, on_conflict, output)
 
 
-def _insert(
-    ctx: typer.Context,
-    kind: str,
-    args: dict[str, Any],
-    options: dict[str, Any],
-    *,
-    waits: dict[str, Any],
-    output: Shape,
-) -> None:
+def _no_kind() -> AwaError:
+    from awa_lib.errors import InvalidInput
+
+    return InvalidInput("no kind was given", hint="write it like: awa job enqueue KIND --args JSON")
+
+
+def _alone(option: str, others: Mapping[str, object]) -> None:
+    from awa_lib.errors import InvalidInput
+
+    for name, given in others.items():
+        if given:
+            raise InvalidInput(
+                f"{option} and {name} cannot be used together", hint="use one of them"
+            )
+
+
+def _insert(ctx: typer.Context, one: _Job, waits: dict[str, Any], output: Shape) -> None:
     from awa_lib.enqueue.new_jobs import check
     from awa_lib.ops.inserts import insert
     from awa_lib.reads.new_job import row_of_new
 
-    if waits and options["unique"] is None:
-        options["unique"] = read_unique(["args"])
-    new = check([args], kind=kind, **options)
+    if waits and one.options["unique"] is None:
+        one.options["unique"] = read_unique(["args"])
+    new = check([one.args], kind=one.kind, **one.options)
     with open_session(ctx, changing=True) as db:
         job = db.change(
             "job.enqueue",
-            kind,
-            insert(args, kind=kind, **options, **waits),
+            one.kind,
+            insert(one.args, kind=one.kind, **one.options, **waits),
             lambda job: {"job_id": job.id},
-            queue=options["queue"],
+            queue=one.options["queue"],
         )
     unique = new.options.unique
     if unique is None:
@@ -202,20 +211,13 @@ def _insert(
     show_one(row, f"Enqueued job {job.id}", output, common(ctx))
 
 
-def _insert_or(
-    ctx: typer.Context,
-    kind: str,
-    args: dict[str, Any],
-    options: dict[str, Any],
-    on_conflict: OnConflict,
-    output: Shape,
-) -> None:
+def _insert_or(ctx: typer.Context, one: _Job, on_conflict: OnConflict, output: Shape) -> None:
     """Insert a job whose unique key may be taken; what changes nothing is not logged."""
     from awa_cli.terminal.formats import Format
     from awa_lib.reads.jobs import job_row
 
     with open_session(ctx, changing=True) as db:
-        job, sentence = db.run(_insert_with(db, kind, args, options, on_conflict))
+        job, sentence = db.run(_insert_with(db, one, on_conflict))
         if output.for_people:
             result(sentence)
         elif job is not None:
@@ -226,20 +228,18 @@ def _insert_or(
             show_document(Enqueued(0, 1))
 
 
-def _insert_with(
-    db: Session, kind: str, args: dict[str, Any], options: dict[str, Any], on_conflict: OnConflict
-) -> Op[tuple[Job | None, str]]:
+def _insert_with(db: Session, one: _Job, on_conflict: OnConflict) -> Op[tuple[Job | None, str]]:
     """Return the job, or None, and the sentence that says what happened."""
     from awa_lib.ops.inserts import insert
 
     def noted(mode: Literal["skip", "replace"]) -> Op[Job | None]:
-        op: Op[Job | None] = insert(args, kind=kind, on_conflict=mode, **options)
+        op: Op[Job | None] = insert(one.args, kind=one.kind, on_conflict=mode, **one.options)
         return db.noted(
             "job.enqueue",
-            kind,
+            one.kind,
             op,
             lambda job: None if job is None else {"job_id": job.id},
-            queue=options["queue"],
+            queue=one.options["queue"],
         )
 
     job = yield from noted("skip")
@@ -250,5 +250,5 @@ def _insert_with(
     if on_conflict is OnConflict.replace_:
         job = yield from noted("replace")
         return job, f"Replaced job {job.id}" if job else ""
-    job = yield from insert(args, kind=kind, on_conflict="return_existing", **options)
+    job = yield from insert(one.args, kind=one.kind, on_conflict="return_existing", **one.options)
     return job, f"Nothing was enqueued: job {job.id} holds the unique key"
