@@ -35,7 +35,8 @@ from awa_lib.runtime.supervisor import Duty, Supervisor
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
 
-    from awa_lib.config import QueueOptions, WorkerOptions
+    from awa_lib.config.queues import QueueOptions
+    from awa_lib.config.workers import WorkerOptions
     from awa_lib.descriptors import Descriptor
     from awa_lib.ops.cron import Schedule
     from awa_lib.ops.maintenance import Rescued

@@ -8,7 +8,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from awa_lib.config import Retention
+from awa_lib.config.queues import Retention
 from awa_lib.errors import AwaError, Transient, Unavailable
 from awa_lib.logs import Logger
 from awa_lib.ops import bulk, dead_letters, queues
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from awa_lib._sql import Op
-    from awa_lib.config import WorkerOptions
+    from awa_lib.config.workers import WorkerOptions
     from awa_lib.ops.maintenance import Block, Ended, Rescued
     from awa_lib.runtime.links import Link
 

@@ -71,10 +71,10 @@ SELECT (SELECT count(*) FROM seen) AS failures, (SELECT count(*) FROM added) AS 
        set_config('synchronous_commit', 'off', true) AS durability
 
 -- name: take_outside_ends
--- Take a batch of ends that no worker has seen, the oldest first, added up by minute.  Skips locked
--- rows; primary key.
+-- Take a batch of ends that no worker has seen, added up by minute.  Skips locked rows.  The table
+-- holds those of the last seconds.
 WITH old AS MATERIALIZED (
-    SELECT ctid FROM awa.uncounted_ends ORDER BY id LIMIT :limit::int FOR UPDATE SKIP LOCKED
+    SELECT ctid FROM awa.uncounted_ends LIMIT :limit::int FOR UPDATE SKIP LOCKED
 ), gone AS (
     DELETE FROM awa.uncounted_ends WHERE ctid = ANY(ARRAY(SELECT ctid FROM old)) RETURNING *
 )

@@ -59,7 +59,7 @@ from awa_lib._json import as_data, as_entries, as_members, as_queues
 from awa_lib.callbacks import signatures
 from awa_lib.codec.decode import decoder
 from awa_lib.codec.encode import encode, encode_object
-from awa_lib.config import WorkerOptions
+from awa_lib.config.workers import WorkerOptions
 from awa_lib.cron import CronExpression
 from awa_lib.db.urls import read_address
 from awa_lib.enqueue import new_jobs

@@ -9,7 +9,7 @@ VALUES (20, 'count_outside_ends');
 -- awa.job_ends would lock rows that others wait for until the caller commits.  The leader moves the
 -- rows there about every two seconds.
 CREATE TABLE IF NOT EXISTS awa.uncounted_ends (
-    id      bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    id      uuid PRIMARY KEY DEFAULT gen_random_uuid(),
     at      timestamptz NOT NULL DEFAULT now(),
     queue   text NOT NULL CHECK (length(queue) <= 200),
     kind    text NOT NULL CHECK (length(kind) <= 200),
