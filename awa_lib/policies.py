@@ -6,14 +6,14 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, TypedDict, TypeVar
 
-from awa_lib.config import RateLimit, Retention
+from awa_lib.config.queues import RateLimit, Retention
 from awa_lib.errors import ValidationError
 from awa_lib.validation import INT32_MAX, LONGEST_HOURS
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from awa_lib.config import QueueOptions
+    from awa_lib.config.queues import QueueOptions
 
 __all__ = [
     "LONGEST_DEADLINE",

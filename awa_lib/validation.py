@@ -1,4 +1,4 @@
-"""Checks of values: text, whole numbers, times, words that must be known, heartbeats.
+"""Checks of values: text, whole numbers, times, words that must be known.
 
 Light to import: the standard library, the errors and the states only.
 """
@@ -24,7 +24,6 @@ __all__ = [
     "LONGEST_SECONDS",
     "bounded",
     "did_you_mean",
-    "heartbeat_options",
     "int64_of",
     "items_of",
     "moment_of",
@@ -60,17 +59,6 @@ _PIECE: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhdw])")
 _MOMENT: Final = re.compile(
     r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)?", re.IGNORECASE
 )
-
-# By default these are a third of a shorter staleness: three heartbeats, looks, elections.
-_PARTS_OF_STALENESS: Final = (
-    "heartbeat_interval_ms",
-    "heartbeat_rescue_interval_ms",
-    "leader_election_interval_ms",
-    "undeclared_interval_ms",
-)
-_PARTS: Final = 3
-# A worker that misses a heartbeat must not lose its jobs.
-_BEATS_PER_STALENESS: Final = 2
 
 
 def name_of(field: str, value: object) -> str:
@@ -243,36 +231,3 @@ def moment_of(value: object, field: str = "run_at") -> datetime:
         f"{field} must be a datetime or RFC 3339 text: {value!r}",
         hint="for example 2030-01-31T08:00:00Z; without an offset it is UTC",
     )
-
-
-def heartbeat_options(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options about heartbeats, with those that follow from the given ones.
-
-    A longer interval makes the staleness longer, and a shorter staleness the intervals shorter.
-    Workers that declare nothing are judged by a staleness that is given, and by an interval that is
-    given with it, else by those of awa 0.5.
-    Raises ValueError when a staleness that is given is shorter than two intervals.
-    """
-    interval = given.get("heartbeat_interval_ms", defaults["heartbeat_interval_ms"])
-    staleness = given.get(
-        "heartbeat_staleness_ms", max(defaults["heartbeat_staleness_ms"], _PARTS * interval)
-    )
-    undeclared = given.get("heartbeat_staleness_ms", defaults["undeclared_staleness_ms"])
-    whole = {"undeclared_interval_ms": undeclared}
-    follow = {
-        key: min(defaults[key], whole.get(key, staleness) / _PARTS) for key in _PARTS_OF_STALENESS
-    }
-    filled = {
-        "heartbeat_staleness_ms": staleness,
-        "undeclared_staleness_ms": undeclared,
-        **follow,
-        **{key: given[key] for key in follow if key in given},
-    }
-    if {"heartbeat_interval_ms", "heartbeat_staleness_ms"} <= given.keys():
-        filled["undeclared_interval_ms"] = interval
-    if staleness < _BEATS_PER_STALENESS * filled["heartbeat_interval_ms"]:
-        raise ValueError(
-            "heartbeat_staleness_ms must be at least twice heartbeat_interval_ms, got "
-            f"{staleness:g} and {filled['heartbeat_interval_ms']:g}"
-        )
-    return filled

@@ -23,10 +23,10 @@
  *      (awa_lib/runtime/app.py:exiting, claims.sql:finish_attempts).
  *  guard DRAIN_BOUND: the wait for handlers has a bound (awa_lib/runtime/executor.py:drain).
  *  guard ENDS_FIRST: the completer stops only when all ends are written
- *      (awa_lib/runtime/app.py:_write_ends, awa_lib/runtime/completer.py:drain).
- *  guard ENDS_BOUND: or when the bound is over (awa_lib/runtime/app.py:_write_ends).
+ *      (awa_lib/runtime/ending.py:_write_ends, awa_lib/runtime/completer.py:drain).
+ *  guard ENDS_BOUND: or when the bound is over (awa_lib/runtime/ending.py:_write_ends).
  *  guard BEATS_LAST: the heartbeat stops after the ends are written
- *      (awa_lib/runtime/app.py:_write_ends).
+ *      (awa_lib/runtime/ending.py:_write_ends).
  *  guard STEP_DOWN: the leader gives up its lock (awa_lib/runtime/leader.py:stop).
  */
 //! check: assert unwatched - no handler begins after the wait for handlers is over

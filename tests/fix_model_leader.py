@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
 from awa_lib._sql import Op
-from awa_lib.config import WorkerOptions
+from awa_lib.config.workers import WorkerOptions
 from awa_lib.db.drive import run
 from awa_lib.ops import dead_letters, maintenance
 from awa_lib.ops.apart import Aside

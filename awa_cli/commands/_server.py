@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -11,6 +11,7 @@ from awa_cli.invocation import common
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable
 
     from awa_cli.web.launch import Settings
     from awa_lib.db.pool import PoolLimits
@@ -26,12 +27,13 @@ __all__ = [
     "Secret",
     "Strict",
     "TrustedProxy",
+    "Verify",
     "address_of",
     "announce",
     "env_flag",
     "pool_limits",
     "read_proxies",
-    "read_secret",
+    "read_signing",
     "run",
 ]
 
@@ -93,6 +95,15 @@ Strict = Annotated[
         "--strict-signatures", help="Accept only signatures that cover the whole callback request."
     ),
 ]
+Verify = Annotated[
+    str | None,
+    typer.Option(
+        metavar="MODULE:FUNCTION",
+        envvar="AWA_CALLBACK_VERIFY",
+        show_default=False,
+        help="Function that checks the signature of raw callbacks, which are sent with ?raw=1.",
+    ),
+]
 TrustedProxy = Annotated[
     list[str] | None,
     typer.Option(
@@ -115,7 +126,12 @@ def pool_limits(most: int, least: int, idle: float, lifetime: float, wait: float
     return PoolLimits(most, min(least, most), idle, lifetime, wait)
 
 
-def read_secret(text: str | None) -> bytes | None:
+def read_signing(secret: str | None, verify: str | None, *, strict: bool) -> dict[str, Any]:
+    """Return the settings that say how callbacks are checked.  Raises InvalidInput."""
+    return {"secret": _secret(secret), "verify": _function(verify), "strict": strict}
+
+
+def _secret(text: str | None) -> bytes | None:
     """Return the key of callback signatures.  Raises InvalidInput, without the secret."""
     from awa_lib.callbacks.signatures import secret_key
     from awa_lib.errors import InvalidInput
@@ -128,6 +144,24 @@ def read_secret(text: str | None) -> bytes | None:
         raise InvalidInput(
             f"invalid callback HMAC secret: {error}", hint="create one: openssl rand -hex 32"
         ) from None
+
+
+def _function(place: str | None) -> Callable[..., Any] | None:
+    """Import the function that checks raw callbacks.  Raises InvalidInput."""
+    from awa_cli.worker.loader import load_function
+    from awa_lib.validation import takes
+
+    if not place:
+        return None
+    found = load_function(place, "--verify")
+    if not takes(found, 2):
+        from awa_lib.errors import InvalidInput
+
+        raise InvalidInput(
+            f"--verify {place} does not take the body and the headers",
+            hint="write it like: def check(body: bytes, headers) -> bool",
+        )
+    return found
 
 
 def read_proxies(texts: list[str] | None) -> frozenset[str]:

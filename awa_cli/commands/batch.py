@@ -82,7 +82,7 @@ def list_(
     fail_empty: FailEmpty = False,
 ) -> int:
     """List bulk operations, newest first."""
-    from awa_cli.views.columns import BATCHES
+    from awa_cli.views.job_columns import BATCHES
     from awa_lib.reads.bulk import list_bulk_operations
 
     op = list_bulk_operations(state=state, limit=limit)

@@ -18,10 +18,11 @@ from awa_cli.commands._server import (
     Secret,
     Strict,
     TrustedProxy,
+    Verify,
     env_flag,
     pool_limits,
     read_proxies,
-    read_secret,
+    read_signing,
     run,
 )
 from awa_cli.parser.options import LogFormat, LogFormatOption
@@ -58,6 +59,7 @@ def callbacks() -> None:
     epilog="""
     awa callbacks serve --host 0.0.0.0
     awa callbacks serve --path-prefix /hooks --strict-signatures
+    awa callbacks serve --host 0.0.0.0 --verify myapp.hooks:check
     """
 )
 def serve(
@@ -69,6 +71,7 @@ def serve(
     trusted_proxy: TrustedProxy = None,
     callback_hmac_secret: Secret = None,
     strict_signatures: Strict = False,
+    verify: Verify = None,
     allow_unsigned: AllowUnsigned = False,
     pool_max: PoolMax = 10,
     pool_min: PoolMin = 2,
@@ -79,25 +82,27 @@ def serve(
 ) -> int:
     """Serve callbacks only, without pages and API.
 
-    The secret that the workers sign with is required, unless --allow-unsigned is given.
+    The secret that the workers sign with is required, or a function that checks raw callbacks.
+    With --allow-unsigned, a server that has neither accepts all callbacks.
     """
     need_serve("awa callbacks serve")
     from awa_cli.web.launch import Settings, read_callback_path
     from awa_lib.errors import InvalidInput
 
-    secret = read_secret(callback_hmac_secret)
-    if secret is None and not (allow_unsigned or env_flag("AWA_CALLBACK_ALLOW_UNSIGNED")):
+    signing = read_signing(callback_hmac_secret, verify, strict=strict_signatures)
+    unsigned = allow_unsigned or env_flag("AWA_CALLBACK_ALLOW_UNSIGNED")
+    if signing["secret"] is None and signing["verify"] is None and not unsigned:
         raise InvalidInput(
             "no callback secret was given",
             why="without signatures, anybody who knows the id of a callback can end its job",
-            hint="set AWA_CALLBACK_HMAC_SECRET (openssl rand -hex 32), or add --allow-unsigned",
+            hint="set AWA_CALLBACK_HMAC_SECRET (openssl rand -hex 32), name a function with "
+            "--verify, or add --allow-unsigned",
         )
     settings = Settings(
         pool=pool_limits(
             pool_max, pool_min, pool_idle_timeout, pool_max_lifetime, pool_acquire_timeout
         ),
-        secret=secret,
-        strict=strict_signatures,
+        **signing,
         hosts=frozenset({"*"}),
         trusted_proxies=read_proxies(trusted_proxy),
     )

@@ -91,7 +91,7 @@ def list_(
 ) -> int:
     """List dead letters, highest job id first."""
     from awa_cli.redact import hidden
-    from awa_cli.views.columns import DEAD_LETTERS
+    from awa_cli.views.job_columns import DEAD_LETTERS
     from awa_lib.reads.dead_letters import dead_letters
 
     def footer(shown: Sequence[DeadLetter]) -> str:

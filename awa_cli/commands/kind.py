@@ -48,7 +48,7 @@ def list_(
     The column JOBS is read from counters that the leader maintains; the other columns are counted
     when the command runs.
     """
-    from awa_cli.views.columns import KINDS
+    from awa_cli.views.queue_columns import KINDS
     from awa_lib.reads.overviews import list_kinds
 
     with open_session(ctx) as db:

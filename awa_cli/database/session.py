@@ -46,7 +46,7 @@ class Session:
         action_id: str,
         target: object,
         op: Op[R],
-        outcome: Callable[[R], dict[str, Any]] | None = None,
+        outcome: Callable[[R], dict[str, Any] | None] | None = None,
         **detail: Any,
     ) -> Op[R]:
         """Return the op of a change together with its entry in the audit log."""
@@ -61,7 +61,7 @@ class Session:
         action_id: str,
         target: object,
         op: Op[R],
-        outcome: Callable[[R], dict[str, Any]] | None = None,
+        outcome: Callable[[R], dict[str, Any] | None] | None = None,
         **detail: Any,
     ) -> R:
         """Run a change together with its entry in the audit log."""

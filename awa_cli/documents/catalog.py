@@ -40,10 +40,10 @@ _STORAGE: Final = "awa_lib.reads.storage:StorageReport"
 
 DOCUMENTS: Final = {
     "job list": _many(_DESCRIBED),
-    "job show": _one("awa_lib.reads.jobs:JobDump"),
-    "job dump": _one("awa_lib.reads.jobs:JobDump"),
-    "job dump-run": _one("awa_lib.reads.jobs:JobRun"),
-    "job logs": _many("awa_lib.reads.jobs:JobEvent"),
+    "job show": _one("awa_lib.reads.job_dumps:JobDump"),
+    "job dump": _one("awa_lib.reads.job_dumps:JobDump"),
+    "job dump-run": _one("awa_lib.reads.job_dumps:JobRun"),
+    "job logs": _many("awa_lib.reads.job_dumps:JobEvent"),
     "job wait": _many("awa_lib.ops.waits:JobStatus"),
     "job tail": Document(("awa_lib.reads.activity:Transition",), lines=True),
     "job retry": _one(_CHANGED),

@@ -41,9 +41,11 @@ class Changed:
 
 @dataclass(frozen=True, slots=True)
 class Enqueued:
-    """What ``--ndjson`` put into the queue."""
+    """What ``--ndjson`` put into the queue, or ``--on-conflict skip`` did not."""
 
     enqueued: int
+    skipped: int = 0
+    """Jobs whose unique key is taken."""
 
 
 @dataclass(frozen=True, slots=True)

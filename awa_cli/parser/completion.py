@@ -26,8 +26,17 @@ __all__ = [
     "schedules",
     "sorts",
     "states",
+    "unique_words",
 ]
 
+_UNIQUE_BY: Final = ("args", "queue", "kind")
+# Names of fields and periods are free.
+_UNIQUE_WORDS: Final[dict[str, tuple[str, ...]]] = {
+    "by": _UNIQUE_BY,
+    "states": ("not_started", "not_finished", "any", *STATES),
+    "period": (),
+    "fields": (),
+}
 # How long the Tab key may take, loading the driver included.
 _WAIT_SECONDS: Final = 0.6
 _CONNECT_SECONDS: Final = 2
@@ -41,6 +50,18 @@ _KEEP_IDS: Final = 60
 def states(incomplete: str) -> list[str]:
     """Complete the state of a job."""
     return [state for state in STATES if state.startswith(incomplete)]
+
+
+def unique_words(incomplete: str) -> list[str]:
+    """Complete the last of the words of ``--unique``, which are joined by commas."""
+    before, comma, word = incomplete.rpartition(",")
+    name, equals, _ = word.partition("=")
+    if not equals:
+        found = [*_UNIQUE_BY, *(Unfinished(f"{one}=") for one in _UNIQUE_WORDS)]
+    else:
+        found = [f"{name}={value}" for value in _UNIQUE_WORDS.get(name, ())]
+    lead = before + comma
+    return [type(one)(lead + one) for one in found if one.startswith(word)]
 
 
 def checks(incomplete: str) -> list[tuple[str, str]]:

@@ -281,7 +281,7 @@ def recorded(
     *,
     via: str,
     actor: str,
-    outcome: Callable[[R], dict[str, Any]] | None = None,
+    outcome: Callable[[R], dict[str, Any] | None] | None = None,
     **detail: Any,
 ) -> Op[R]:
     """Return the op of a change together with its entry in the audit log, for any surface."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from awa_lib.reads.jobs import dump_run
+from awa_lib.reads.job_dumps import dump_run
 
 if TYPE_CHECKING:
     from awa_lib._sql import Op
-    from awa_lib.reads.jobs import JobRow, JobRun
+    from awa_lib.reads.job_dumps import JobRun
+    from awa_lib.reads.jobs import JobRow
 
 __all__ = ["latest_runs"]
 

@@ -14,7 +14,8 @@ from awa_cli.views.words import clean, span
 if TYPE_CHECKING:
     from awa_lib.policies import QueuePolicy
     from awa_lib.reads.cron import CronJob
-    from awa_lib.reads.jobs import JobDump, JobRow
+    from awa_lib.reads.job_dumps import JobDump
+    from awa_lib.reads.jobs import JobRow
     from awa_lib.reads.overviews import KindOverview, QueueOverview
 
 __all__ = [

@@ -1,9 +1,9 @@
 """Time series of ended jobs for charts, updated incrementally.
 
 Ends are counted in two ways.  Workers count them as they happen, which stays true when jobs are
-retried or deleted; workers of awa 0.5 do not, and neither does who ends a job from outside.  The
-rows of jobs show these.  A chart takes the count that found more in its time, so that it shows at
-least what either knows, and never an end twice.
+retried or deleted; workers of awa 0.5 do not.  The rows of jobs show these.  A chart takes the
+count that found more in its time, so that it shows at least what either knows, and never an end
+twice.
 """
 
 from __future__ import annotations

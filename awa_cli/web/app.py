@@ -18,6 +18,8 @@ from awa_cli.web.events import Hub
 from awa_cli.web.guard import Guard
 from awa_cli.web.health import readiness
 from awa_cli.web.problems import Refused
+from awa_cli.web.query_string import is_raw
+from awa_cli.web.scope import PATH
 from awa_cli.web.settings import Settings
 from awa_cli.web.state import State
 
@@ -62,9 +64,19 @@ def callback_app(
 
         return callback_routes(state, prefix)
 
-    # Without a secret, anyone who knows the id of a callback may answer it; the command warns.
-    anybody = Identity("anybody", "operate", "signature")
-    return _build(database_url, settings, load, prefix, lambda _: anybody, pages=False)
+    def anybody(_: Scope) -> Identity:
+        """Accept a request that has no signature to check."""
+        if settings.verify is not None:
+            raise Refused(
+                401,
+                "only raw callbacks are accepted",
+                "this server has no secret of callback signatures",
+                "send it with ?raw=1, or start the server with AWA_CALLBACK_HMAC_SECRET",
+            )
+        # Anyone who knows the id of a callback may answer it; the command warns.
+        return Identity("anybody", "operate", "signature")
+
+    return _build(database_url, settings, load, prefix, anybody, pages=False)
 
 
 def _build(
@@ -88,8 +100,10 @@ def _build(
         hub.close()
         await state.close()
 
-    def signed(path: str) -> bool:
-        return settings.secret is not None and path.startswith(f"{callbacks}/")
+    def signed(scope: Scope) -> bool:
+        if not scope[PATH].startswith(f"{callbacks}/"):
+            return False
+        return settings.checks_callbacks(raw=is_raw(scope))
 
     app = Starlette(
         routes=[Route("/healthz", _alive), Route("/readyz", _ready)],

@@ -11,10 +11,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from awa_cli.documents.encoding import encode
+from awa_cli.web.bodies import raw_of, read_body, read_raw
 from awa_cli.web.endpoints import path_parts
-from awa_cli.web.json_schema import check_object, from_text, unknown
+from awa_cli.web.json_schema import from_text, unknown
 from awa_cli.web.problems import Refused
-from awa_cli.web.query_string import read_pairs
+from awa_cli.web.query_string import query_pairs
 from awa_cli.web.scope import PATH, identity_of, root_of
 from awa_cli.web.signing import SignatureCheck
 from awa_lib.errors import InvalidInput
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from awa_cli.web.state import State
     from awa_lib._sql import Op
 
-__all__ = ["Api", "dumps", "read_json"]
+__all__ = ["Api", "dumps"]
 
 _JSON: Final = "application/json"
 _LIST_ENDPOINTS: Final = "list the endpoints: GET /api/openapi.json"
@@ -104,22 +105,27 @@ class Api:
     async def _change(
         self, endpoint: Endpoint, given: dict[str, Any], request: Request
     ) -> tuple[bytes, Any]:
-        _no_query(request)
-        if endpoint.signed and self._state.settings.secret is not None:
-            body = await request.body()
-            op = self._signatures.guarded(
-                self._deferred(endpoint, given, request, body),
-                given["callback_id"],
-                action=endpoint.segments[-1],
-                body=body,
-                headers=request.headers,
-                peer=identity_of(request.scope).name,
-            )
+        raw = raw_of(endpoint, request.scope)
+        if endpoint.signed and self._state.settings.checks_callbacks(raw=raw):
+            body, headers = await request.body(), request.headers
+            peer = identity_of(request.scope).name
+            op = self._deferred(endpoint, given, request, body, raw=raw)
+            if raw:
+                await self._signatures.require_raw(body, headers, peer)
+            else:
+                op = self._signatures.guarded(
+                    op,
+                    given["callback_id"],
+                    action=endpoint.segments[-1],
+                    body=body,
+                    headers=headers,
+                    peer=peer,
+                )
             await self._state.require_writable()
         else:
             if endpoint.changes:
                 await self._state.require_operate(identity_of(request.scope))
-            op = self._deferred(endpoint, given, request, await request.body())
+            op = self._deferred(endpoint, given, request, await request.body(), raw=raw)
         try:
             return self._encoded(await self._state.run(op))
         finally:
@@ -127,10 +133,10 @@ class Api:
                 self._state.cache.clear()
 
     def _deferred(
-        self, endpoint: Endpoint, given: dict[str, Any], request: Request, body: bytes
+        self, endpoint: Endpoint, given: dict[str, Any], request: Request, body: bytes, *, raw: bool
     ) -> Op[Any]:
         """Parse the body when the op runs: only after the signature is checked."""
-        given |= _body(endpoint, request, body)
+        given |= read_raw(endpoint, body) if raw else read_body(endpoint, request, body)
         return (yield from endpoint.call(**given, **self._provided(endpoint, request)))
 
     def _provided(self, endpoint: Endpoint, request: Request) -> dict[str, Any]:
@@ -148,7 +154,7 @@ class Api:
 def _query(endpoint: Endpoint, request: Request) -> dict[str, Any]:
     schemas = endpoint.query_schemas
     given: dict[str, list[str]] = {}
-    for name, text in _pairs(request):
+    for name, text in query_pairs(request.scope):
         if name not in schemas:
             raise unknown(f"there is no parameter {name!r}", name, schemas)
         given.setdefault(name, []).append(text)
@@ -156,43 +162,6 @@ def _query(endpoint: Endpoint, request: Request) -> dict[str, Any]:
         if default is MISSING and name not in given:
             raise InvalidInput(f"{name} is missing", hint=f"send it in the query: ?{name}=…")
     return {name: from_text(schemas[name], texts, name) for name, texts in given.items()}
-
-
-def _no_query(request: Request) -> None:
-    for name, _ in _pairs(request):
-        raise unknown(f"there is no parameter {name!r}", name, ())
-
-
-def _pairs(request: Request) -> list[tuple[str, str]]:
-    text = request.scope.get("query_string", b"").decode("latin-1")
-    return read_pairs(text, blank=True)
-
-
-def _body(endpoint: Endpoint, request: Request, body: bytes) -> dict[str, Any]:
-    if not body:
-        return check_object(endpoint.body_schema, {}, "the body")
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != _JSON:
-        raise Refused(
-            415,
-            "the body must be JSON",
-            f"its content type is {kind}" if kind else "it has no content type",
-            "send the header Content-Type: application/json",
-        )
-    return check_object(endpoint.body_schema, read_json(body), "the body")
-
-
-def read_json(body: bytes) -> Any:
-    """Parse a JSON body.  Raises Refused (400)."""
-    try:
-        return json.loads(body, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
-        why = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise Refused(400, "the body is not JSON", why.lower(), "send a JSON object") from None
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
 
 
 def _next_link(
@@ -204,6 +173,6 @@ def _next_link(
         return None
     if len(rows) < given.get("limit", endpoint.signature.parameters["limit"].default):
         return None
-    pairs = [(name, text) for name, text in _pairs(request) if name != "before_id"]
+    pairs = [(name, text) for name, text in query_pairs(request.scope) if name != "before_id"]
     query = urlencode([*pairs, ("before_id", rows[-1]["id"])])
     return f'<{root_of(request.scope)}{quote(request.scope[PATH])}?{query}>; rel="next"'

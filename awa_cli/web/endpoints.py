@@ -42,6 +42,8 @@ class Endpoint:
     """Keywords of JSON Schema for the body, in addition to its members."""
     signed: bool = False
     """Whether requests carry a signature, if a secret is set."""
+    raw: str | None = None
+    """The member that the whole body is with ``?raw=1``."""
 
     @property
     def changes(self) -> bool:
@@ -118,9 +120,9 @@ class Routes:
         """Declare a read."""
         return self._declare("GET", path, cached=cached)
 
-    def post(self, path: str, **rules: Any) -> Callable[[Any], Any]:
+    def post(self, path: str, *, raw: str | None = None, **rules: Any) -> Callable[[Any], Any]:
         """Declare an action; ``rules`` are keywords of JSON Schema for its body."""
-        return self._declare("POST", path, rules=rules)
+        return self._declare("POST", path, rules=rules, raw=raw)
 
     def _declare(self, method: str, path: str, **more: Any) -> Callable[[Any], Any]:
         def declare(call: Any) -> Any:

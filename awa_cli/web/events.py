@@ -205,7 +205,7 @@ class _Channel:
     def _maker(self) -> Callable[[], Awaitable[Any]]:
         run = self._state.run
         if found := _JOB.fullmatch(self._topic):
-            from awa_lib.reads.jobs import dump_job
+            from awa_lib.reads.job_dumps import dump_job
 
             job_id = int(found[1])
             return lambda: run(dump_job(job_id))

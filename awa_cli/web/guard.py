@@ -58,7 +58,7 @@ _SECURITY_RAW: Final = [(k.lower().encode(), v.encode()) for k, v in _SECURITY.i
 class Guard:
     """Admit requests, or answer them; add the security headers to every answer.
 
-    ``signed(path)`` returns whether requests of a path carry a signature, which is checked later.
+    ``signed(scope)`` returns whether a request carries a signature, which is checked later.
     ``pages`` is whether the server has pages: without them no proxy needs to tell their prefix.
     ``user(scope)`` is the callable of an application that this server is mounted in: it returns
     the identity of the application's user, or None.
@@ -69,7 +69,7 @@ class Guard:
         app: ASGIApp,
         settings: Settings,
         *,
-        signed: Callable[[str], bool] = lambda _: False,
+        signed: Callable[[Scope], bool] = lambda _: False,
         user: Callable[[Scope], Identity | None] | None = None,
         pages: bool = True,
     ) -> None:
@@ -128,7 +128,7 @@ class Guard:
         local_only = self._settings.access is None and self._user is None
         origins.check_host(self._settings, arrival, local_only=local_only)
         client = arrival.client
-        if self._signed(path):
+        if self._signed(scope):
             scope[IDENTITY] = Identity(client, "read", "signature")
             return
         who = await self._identify(scope, arrival, headers)

@@ -9,7 +9,8 @@ from typing import Any, get_type_hints
 from awa_lib.doctor import Severity
 from awa_lib.policies import QueuePolicy
 from awa_lib.reads.job_documents import Descriptor
-from awa_lib.reads.jobs import JobEvent, JobRow, JobSummary
+from awa_lib.reads.job_dumps import JobEvent, JobSummary
+from awa_lib.reads.jobs import JobRow
 from awa_lib.reads.overviews import QueueOverview
 from awa_lib.reads.runtime import RuntimeInstance
 from awa_lib.states import StateName

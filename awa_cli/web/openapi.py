@@ -105,6 +105,8 @@ def _operation(endpoint: Endpoint, schemas: Schemas) -> dict[str, Any]:
         operation["parameters"] += [_query_parameter(endpoint, *one) for one in endpoint.members]
     elif endpoint.members:
         operation["requestBody"] = _body(endpoint)
+    if endpoint.raw is not None:
+        operation["parameters"].append(_raw(endpoint.raw))
     return operation
 
 
@@ -147,6 +149,18 @@ def _body(endpoint: Endpoint) -> dict[str, Any]:
     return {
         "required": bool(schema.get("required") or endpoint.rules),
         "content": {"application/json": {"schema": {**schema, "properties": properties}}},
+    }
+
+
+def _raw(member: str) -> dict[str, Any]:
+    return {
+        "name": "raw",
+        "in": "query",
+        "required": False,
+        "schema": {"type": "integer", "enum": [1]},
+        # A media type beside JSON would be wrong for requests without it.
+        "description": f"The whole body, of any content type, is the {member}: JSON, or text if "
+        "it is not JSON. The function of --verify checks its signature.",
     }
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl
 
 from awa_lib.errors import InvalidInput
 
-__all__ = ["read_pairs", "read_params"]
+if TYPE_CHECKING:
+    from starlette.types import Scope
+
+__all__ = ["is_raw", "query_pairs", "read_pairs", "read_params"]
 
 _MAX_PAIRS: Final = 2_000
 
@@ -21,6 +24,16 @@ def read_pairs(text: str, what: str = "the query", *, blank: bool = False) -> li
         return parse_qsl(text, keep_blank_values=blank, errors="strict", max_num_fields=_MAX_PAIRS)
     except ValueError:
         raise InvalidInput(f"{what} cannot be read", why="it is not UTF-8, or too long") from None
+
+
+def query_pairs(scope: Scope) -> list[tuple[str, str]]:
+    """Return the pairs of the query of a request.  Raises InvalidInput."""
+    return read_pairs(scope.get("query_string", b"").decode("latin-1"), blank=True)
+
+
+def is_raw(scope: Scope) -> bool:
+    """Return whether a request has ``?raw=1``.  Raises InvalidInput."""
+    return ("raw", "1") in query_pairs(scope)
 
 
 def read_params(text: str, what: str = "the query") -> dict[str, list[str]]:

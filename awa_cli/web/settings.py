@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from awa_cli.addresses import canonical, parse_networks
 from awa_cli.web.prefix import read_prefix
 from awa_lib.db.pool import PoolLimits
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from awa_cli.access import Access
     from awa_cli.redact import Redactor
     from awa_cli.web.access_file import AccessFile
@@ -32,6 +34,8 @@ class Settings:
     """Refuse every change, whatever the database allows."""
     secret: bytes | None = field(default=None, repr=False)
     """The key of callback signatures, 32 bytes.  None: signatures are not checked."""
+    verify: Callable[[bytes, Mapping[str, str]], Any] | None = field(default=None, repr=False)
+    """Checks raw callbacks: takes body and headers, returns True or an awaitable of it."""
     strict: bool = False
     """Accept callbacks only with a signature of the whole request, not of the id."""
     access: Access | AccessFile | None = None
@@ -60,6 +64,10 @@ class Settings:
             ("path_prefix", prefix),
         ):
             object.__setattr__(self, name, value)
+
+    def checks_callbacks(self, *, raw: bool) -> bool:
+        """Return whether callbacks are checked by a signature, and not by who sends them."""
+        return self.secret is not None or (raw and self.verify is not None)
 
     def current_access(self) -> Access | None:
         """Return the present access rules: the same object until the file changes."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 from awa_cli.web.problems import Refused
 from awa_cli.web.rate_limits import Buckets
+from awa_cli.web.raw_check import RawCheck
 from awa_lib._sql import atomic
 from awa_lib.callbacks.signatures import (
     REQUEST_HEADER,
@@ -27,11 +28,12 @@ R = TypeVar("R")
 
 
 class SignatureCheck:
-    """Checks the signatures of callback requests, if a secret is set."""
+    """Checks the signatures of callback requests."""
 
     def __init__(self, settings: Settings) -> None:
         self._secret = settings.secret
         self._strict = settings.strict
+        self._raw = None if settings.verify is None else RawCheck(settings.verify)
         self._failures = Buckets(1, 20)
 
     def guarded(
@@ -64,6 +66,23 @@ class SignatureCheck:
             raise self._refusal("invalid callback signature", peer)
         return op
 
+    async def require_raw(self, body: bytes, headers: Mapping[str, str], peer: str) -> None:
+        """Check a raw callback.  Raises Refused (401, 403, 429, 503)."""
+        if self._raw is None:
+            raise Refused(
+                403,
+                "raw callbacks are not accepted",
+                "this server does not know how their sender signs them",
+                "start it with --verify MODULE:FUNCTION; see docs/guides/callbacks.md",
+            )
+        if not await self._raw.accepts(body, headers):
+            raise self._refusal(
+                "invalid signature of a raw callback",
+                peer,
+                "the function of --verify did not accept it",
+                "check the secrets of the sender and of the function; see the log of the server",
+            )
+
     @atomic
     def _once(
         self, check: Op[Literal["first", "used", "invalid"]], op: Op[R], callback_id: str, peer: str
@@ -75,7 +94,14 @@ class SignatureCheck:
             raise self._refusal("invalid callback signature", peer)
         return (yield from op)
 
-    def _refusal(self, what: str, peer: str) -> Refused:
+    def _refusal(
+        self,
+        what: str,
+        peer: str,
+        why: str = "the secret, the id or the body is not what was signed, or the signature is "
+        "too old",
+        do: str = "sign the request as docs/guides/callbacks.md describes: awa callback sign ID",
+    ) -> Refused:
         """Return 401, or 429 after many failures; valid signatures are never limited."""
         if not self._failures.take(peer):
             return Refused(
@@ -85,9 +111,4 @@ class SignatureCheck:
                 "check the secret that the sender uses",
                 {"Retry-After": "1"},
             )
-        return Refused(
-            401,
-            what,
-            "the secret, the id or the body is not what was signed, or the signature is too old",
-            "sign the request as docs/guides/callbacks.md describes: awa callback sign ID",
-        )
+        return Refused(401, what, why, do)

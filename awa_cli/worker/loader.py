@@ -1,8 +1,9 @@
-"""Import the client that ``awa worker MODULE:CLIENT`` names."""
+"""Import what a command line names by MODULE:NAME: the client of a worker, a function."""
 
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
 import sys
 import traceback
@@ -11,14 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from awa_lib.errors import InvalidInput
-from awa_lib.validation import nearest
+from awa_lib.validation import did_you_mean, nearest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import ModuleType
 
     from awa_lib.client.clients import AsyncClient
 
-__all__ = ["load_client"]
+__all__ = ["load_client", "load_function"]
 
 
 def load_client(place: str) -> AsyncClient:
@@ -27,17 +29,48 @@ def load_client(place: str) -> AsyncClient:
     Raises InvalidInput.  An error in the user's own code is printed first, with the traceback from
     the first line of that code.
     """
+    module, path = _load(
+        place,
+        "a client",
+        "MODULE:CLIENT",
+        hint="for myapp/jobs.py with client = AsyncClient(…): awa worker myapp.jobs:client",
+        unset="set DATABASE_URL, or pass --database-url, which sets it for the module",
+    )
+    return _pick(module, path)
+
+
+def load_function(place: str, option: str) -> Callable[..., Any]:
+    """Import MODULE:FUNCTION, which ``option`` names.  Raises InvalidInput as ``load_client``."""
+    module, path = _load(
+        place,
+        "a function",
+        "MODULE:FUNCTION",
+        hint=f"for def check(…) in myapp/hooks.py: {option} myapp.hooks:check",
+        unset="set DATABASE_URL",
+    )
+    names = [key for key, value in vars(module).items() if inspect.isfunction(value)]
+    found = _find(module, path, did_you_mean(path, names, f"{option} {module.__name__}:"))
+    if not callable(found):
+        raise InvalidInput(
+            f"{place} is a {type(found).__name__}, not a function",
+            hint=f"name a function: {option} {module.__name__}:FUNCTION",
+        )
+    return found  # type: ignore[no-any-return] # callable
+
+
+def _load(place: str, what: str, form: str, *, hint: str, unset: str) -> tuple[ModuleType, str]:
+    """Return the module, and the name in it; ``unset`` is the hint if it needs a database URL."""
     module_name, colon, path = place.partition(":")
     if not colon or not module_name or not path or "/" in place or module_name.endswith(".py"):
         raise InvalidInput(
-            f"{place!r} does not name a client",
-            why="the form is MODULE:CLIENT, with the dotted name of the module",
-            hint="for myapp/jobs.py with client = AsyncClient(…): awa worker myapp.jobs:client",
+            f"{place!r} does not name {what}",
+            why=f"the form is {form}, with the dotted name of the module",
+            hint=hint,
         )
     if os.getcwd() not in sys.path:  # noqa: PTH109 - a string, as in sys.path
         sys.path.insert(0, os.getcwd())  # noqa: PTH109 - as above
     _set_up_django()
-    return _pick(_import(module_name), module_name, path)
+    return _import(module_name, unset), path
 
 
 def _set_up_django() -> None:
@@ -59,7 +92,7 @@ def _set_up_django() -> None:
         ) from None
 
 
-def _import(name: str) -> ModuleType:
+def _import(name: str, hint_unset: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
@@ -81,9 +114,7 @@ def _import(name: str) -> ModuleType:
         raise InvalidInput(
             f"cannot import module {name!r}",
             why=f"{type(error).__name__}: {error}",
-            hint="set DATABASE_URL, or pass --database-url, which sets it for the module"
-            if unset
-            else f"fix it; to reproduce it: python -c 'import {name}'",
+            hint=hint_unset if unset else f"fix it; to reproduce it: python -c 'import {name}'",
         ) from None
 
 
@@ -100,25 +131,32 @@ def _show(error: Exception) -> None:
     sys.stderr.write("".join(traceback.format_exception(error.with_traceback(frames))))
 
 
-def _pick(module: ModuleType, name: str, path: str) -> AsyncClient:
-    from awa_lib.client.clients import AsyncClient, Client
-
+def _find(module: ModuleType, path: str, hint: str | None) -> Any:
     found: Any = module
     for part in path.split("."):
         if not hasattr(found, part):
             raise InvalidInput(
-                f"module {name!r} has no {path!r}",
+                f"module {module.__name__!r} has no {path!r}",
                 why=f"the module is {module.__file__}",
-                hint=_candidates(module, name, path, AsyncClient),
+                hint=hint,
             )
         found = getattr(found, part)
+    return found
+
+
+def _pick(module: ModuleType, path: str) -> AsyncClient:
+    from awa_lib.client.clients import AsyncClient, Client
+
+    name = module.__name__
+    hint = _candidates(module, name, path, AsyncClient)
+    found = _find(module, path, hint)
     if isinstance(found, AsyncClient):
         return found
     kind = "a blocking Client" if isinstance(found, Client) else f"a {type(found).__name__}"
     raise InvalidInput(
         f"{name}:{path} is {kind}, not an AsyncClient",
         why="a worker needs an AsyncClient; its handlers may be async or plain functions",
-        hint=_candidates(module, name, path, AsyncClient),
+        hint=hint,
     )
 
 

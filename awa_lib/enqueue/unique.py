@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from awa_lib.errors import ValidationError
 from awa_lib.states import STATES
-from awa_lib.validation import int64_of, name_of, seconds_of, state_of, unknown_word
+from awa_lib.validation import int64_of, items_of, name_of, seconds_of, state_of, unknown_word
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -65,7 +65,7 @@ class Unique:
 
         By default it is now by the clock of this host.
         """
-        parts = (self.by,) if isinstance(self.by, str) else tuple(self.by)
+        parts = (self.by,) if isinstance(self.by, str) else tuple(items_of("by", self.by))
         for part in parts:
             if part not in _PARTS:
                 raise unknown_word(f"a job is unique by {_PARTS}, not by {part!r}", part, _PARTS)
@@ -91,14 +91,14 @@ class Unique:
                     _WORDS,
                 )
             return _WORDS[self.states]
-        return _mask(*{state_of(state) for state in self.states})
+        return _mask(*{state_of(state) for state in items_of("states", self.states)})
 
     def _fields(self) -> tuple[str, ...] | None:
         if self.fields is None:
             return None
         if isinstance(self.fields, str) or not self.fields:
             raise ValidationError(f"fields must be a list of names, got {self.fields!r}")
-        return tuple(sorted({name_of("fields", name) for name in self.fields}))
+        return tuple(sorted({name_of("fields", name) for name in items_of("fields", self.fields)}))
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,13 +36,17 @@ class Entry:
 
 
 @atomic
-def audited(op: Op[R], entry: Entry, outcome: Callable[[R], dict[str, Any]] | None = None) -> Op[R]:
+def audited(
+    op: Op[R], entry: Entry, outcome: Callable[[R], dict[str, Any] | None] | None = None
+) -> Op[R]:
     """Run an op and record it in one transaction: a change that fails leaves no entry.
 
-    ``outcome`` makes further detail from the result.
+    ``outcome`` makes further detail from the result, or None if nothing was changed.
     """
     result = yield from op
-    yield from _record(entry, {} if outcome is None else outcome(result))
+    more = {} if outcome is None else outcome(result)
+    if more is not None:
+        yield from _record(entry, more)
     return result
 
 

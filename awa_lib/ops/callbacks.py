@@ -15,6 +15,7 @@ from awa_lib.codec.encode import to_json
 from awa_lib.errors import CallbackNotFound, ValidationError
 from awa_lib.models import Job, ResolveResult
 from awa_lib.ops.jobs import id_array
+from awa_lib.telemetry.failures import group_of_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -137,7 +138,17 @@ def resolve_callback(
 
 
 def _fail(callback_id: str, error: dict[str, Any]) -> Op[Job]:
-    return (yield from _resolve("fail_external", callback_id, error=dumps(error)))
+    group = group_of_text(error["error"])
+    return (
+        yield from _resolve(
+            "fail_external",
+            callback_id,
+            error=dumps({**error, "failure": group.id}),
+            failure=dumps(
+                {"id": group.id, "error_type": group.error_type, "message": group.message}
+            ),
+        )
+    )
 
 
 def _resolve(block: Block, callback_id: str, **given: Any) -> Op[Job]:

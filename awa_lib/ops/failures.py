@@ -6,26 +6,27 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from awa_lib._json import dumps
-from awa_lib._sql import sql
+from awa_lib._json import dumps, loads
+from awa_lib._sql import atomic, sql
 from awa_lib.errors import Conflict, FailureNotFound
 from awa_lib.ops.bulk import run_bulk_operation, submit_bulk_operation
 from awa_lib.ops.dead_letters import bulk_retry_from_dlq
-from awa_lib.telemetry.failures import OTHERS, RULE
+from awa_lib.telemetry.failures import OTHERS, RULE, Group
 from awa_lib.validation import LONGEST_NAME, bounded, moment_of, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from awa_lib._sql import Op
-    from awa_lib.telemetry.failures import Group
 
 __all__ = [
     "MOST_FAILURES",
+    "OUTSIDE_BATCH",
     "EndCount",
     "Sighting",
     "checked_failure",
     "count_ends",
+    "count_outside_ends",
     "forget_ends",
     "forget_failures",
     "mute_failure",
@@ -36,6 +37,7 @@ __all__ = [
 MOST_FAILURES: Final = 1_000
 _MOST_OF_KIND: Final = 200
 FORGET_BATCH: Final = 5_000
+OUTSIDE_BATCH: Final = 1_000
 # Longer than the two days that a read by minutes may reach back.
 _MINUTES_SECONDS: Final = 48 * 3600.0
 _DEFAULT_MUTE: Final = timedelta(days=7)
@@ -79,6 +81,25 @@ def count_ends(
         most=MOST_FAILURES,
         most_of_kind=_MOST_OF_KIND,
     )
+
+
+@atomic
+def count_outside_ends() -> Op[int]:
+    """Count a batch of ends by people and by callbacks; return how many rows told of them.
+
+    At most OUTSIDE_BATCH.  The rows are deleted in the same transaction: each counts once.
+    """
+    rows = yield sql.failures("take_outside_ends", limit=OUTSIDE_BATCH)
+    ends, seen, taken = [], {}, 0
+    for ago, queue, kind, outcome, count, job_id, failure, number in rows:
+        taken += number
+        group = None if failure is None else Group(**loads(failure))
+        if group is not None:
+            seen[group.id] = Sighting(group, kind, job_id)
+        ends.append(EndCount(ago, queue, kind, outcome, group.id if group else "", count))
+    if ends:
+        yield from count_ends(ends, seen.values())
+    return taken
 
 
 def _fields(one: EndCount) -> dict[str, Any]:

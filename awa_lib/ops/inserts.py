@@ -138,31 +138,37 @@ def insert_many_copy(
 def enqueue_many_copy(
     jobs: Iterable[Any],
     *,
+    on_conflict: OnConflict = "raise",
     on_progress: Callable[[int], None] | None = None,
     kinds: Kinds = UNDECLARED,
     **options: Unpack[InsertOptions],
 ) -> Op[int]:
     """Insert all jobs or none from an iterable of any length, and return their number.
 
-    ``jobs`` and the options are those of ``insert_many``, except ``on_conflict``.  Jobs are read
-    in batches of 5000 in one transaction; ``on_progress`` is called with the number of jobs after
-    each batch.  Unique keys are claimed in order in each batch only: two such streams may
-    deadlock, and one of them then raises Transient.  Raises as ``insert``.
+    ``jobs`` and the options are those of ``insert_many``; jobs that ``on_conflict="skip"`` leaves
+    out do not count.  Jobs are read in batches of 5000 in one transaction; ``on_progress`` is
+    called with the number of jobs after each batch.  Unique keys are claimed in order in each
+    batch only: two such streams may deadlock, and one of them then raises Transient.  Raises as
+    ``insert``.
     """
     if on_progress is not None and not callable(on_progress):
         raise ValidationError(f"on_progress must be a function, got {on_progress!r}")
     complete(options)
-    count = 0
+    _check_mode(on_conflict)
+    count, unique = 0, False
     source = iter(items_of("jobs", jobs))
     while batch := list(islice(source, _STREAMED_JOBS)):
         new = check(batch, kinds=kinds, **options)
-        if _copies(new):
-            yield from _copy_rows(new)
+        if on_conflict != "raise" and new.unique_keys:
+            unique = True
+            count += len((yield from insert_or(new, on_conflict)))
         else:
-            yield from _each_chunk(new)
-        count += len(batch)
+            yield from (_copy_rows(new) if _copies(new) else _each_chunk(new))
+            count += len(batch)
         if on_progress is not None:
             on_progress(count)
+    if count and on_conflict != "raise" and not unique:
+        raise _needs_key(on_conflict)
     return count
 
 
@@ -213,19 +219,25 @@ def insert_free(new: NewJobs) -> Op[list[Job]]:
 
 def _raises(on_conflict: object, new: NewJobs) -> bool:
     """Return True for the default mode.  Raises ValidationError for an unknown or useless mode."""
-    if on_conflict == "raise":
+    _check_mode(on_conflict)
+    if on_conflict == "raise" or not new.args:  # no job is no mistake
         return True
+    if not new.unique_keys:
+        raise _needs_key(on_conflict)
+    return False
+
+
+def _check_mode(on_conflict: object) -> None:
     if on_conflict not in _MODES:
         raise ValidationError(f"on_conflict must be one of {_MODES}, got {on_conflict!r}")
-    if not new.args:
-        return True  # no job is no mistake
-    if not new.unique_keys:
-        raise ValidationError(
-            f"on_conflict={on_conflict!r} needs unique_opts",
-            why="jobs without a unique key never conflict",
-            hint="for example unique_opts={'by_args': True}",
-        )
-    return False
+
+
+def _needs_key(on_conflict: object) -> ValidationError:
+    return ValidationError(
+        f"on_conflict={on_conflict!r} needs a unique key",
+        why="jobs without a unique key never conflict",
+        hint="for example unique=awa.Unique(by='args')",
+    )
 
 
 def _copies(new: NewJobs) -> bool:

@@ -40,8 +40,8 @@ class QueueEnds:
 class UngroupedFailure:
     """Jobs of a kind that failed with the same text and belong to no failure.
 
-    Workers of awa 0.5 write such, and so does who fails a job from outside.  ``job_id`` is the
-    newest; it is a dead letter if ``dead``.
+    Workers and programs of awa 0.5 write such.  ``job_id`` is the newest; it is a dead letter if
+    ``dead``.
     """
 
     kind: str

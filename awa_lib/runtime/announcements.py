@@ -10,7 +10,8 @@ from awa_lib.logs import Logger
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from awa_lib.config import QueueOptions, WorkerOptions
+    from awa_lib.config.queues import QueueOptions
+    from awa_lib.config.workers import WorkerOptions
     from awa_lib.runtime.context import Attempt
     from awa_lib.runtime.handlers import Handlers
 

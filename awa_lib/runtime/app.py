@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Final
 
 from awa_lib.errors import Transient, Unavailable
-from awa_lib.logs import Logger
 from awa_lib.ops.runtime import InstanceSnapshot, described
 from awa_lib.runtime import forks
 from awa_lib.runtime.announcements import log_stop
@@ -17,14 +16,14 @@ from awa_lib.runtime.completer import Completer
 from awa_lib.runtime.context import wait_in_thread
 from awa_lib.runtime.counts import EndCounts
 from awa_lib.runtime.dispatcher import Dispatcher
+from awa_lib.runtime.ending import Ending
 from awa_lib.runtime.events import Events
 from awa_lib.runtime.executor import Executor
 from awa_lib.runtime.flushes import Flushes
 from awa_lib.runtime.heartbeat import Heartbeat
-from awa_lib.runtime.http_worker import HttpWorker
 from awa_lib.runtime.leader import Leader
 from awa_lib.runtime.limits import Overflow
-from awa_lib.runtime.links import HEARTBEAT, Links, within
+from awa_lib.runtime.links import HEARTBEAT, Links
 from awa_lib.runtime.listener import Listener
 from awa_lib.runtime.own_process import OwnProcess
 from awa_lib.runtime.policies import Policies
@@ -36,7 +35,8 @@ from awa_lib.runtime.supervisor import Duty, Supervisor
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
 
-    from awa_lib.config import QueueOptions, WorkerOptions
+    from awa_lib.config.queues import QueueOptions
+    from awa_lib.config.workers import WorkerOptions
     from awa_lib.descriptors import Descriptor
     from awa_lib.ops.cron import Schedule
     from awa_lib.ops.maintenance import Rescued
@@ -46,8 +46,6 @@ if TYPE_CHECKING:
     from awa_lib.runtime.health import HealthCheck
 
 __all__ = ["Runtime"]
-
-logger = Logger(__name__)
 
 _WATCH_SECONDS: Final = 1.0
 _START_SECONDS: Final = 10.0
@@ -59,8 +57,8 @@ class Runtime:
     """Every duty of a process: claims, ends, callbacks, hooks, heartbeat, listener, maintenance."""
 
     wait = staticmethod(wait_in_thread)
+    shutting_down = False
     _told: tuple[bool, bool] | None = None
-    _exiting = False
 
     def __init__(
         self,
@@ -109,9 +107,9 @@ class Runtime:
         self._status = self._make_status()
         self._guards = ExitStack()
         self._watch = Duty("watch", self._check, seconds=_WATCH_SECONDS)
+        self._ending = self._make_ending()
         self._outage_ended_at = self._outage.ended_at
         self.loop = asyncio.get_running_loop()
-        self.shutting_down = False
 
     def _make_listener(self, dsn: str) -> Listener:
         return Listener(
@@ -161,6 +159,23 @@ class Runtime:
             overflow=overflow,
             leases=self._process.leases,
             listening=self._listener.listens,
+        )
+
+    def _make_ending(self) -> Ending:
+        return Ending(
+            links=self._links,
+            completer=self._completer,
+            heartbeat=self._heartbeat,
+            listener=self._listener,
+            leader=self._leader,
+            callbacks=self.callbacks,
+            events=self._events,
+            policies=self._policies,
+            declarer=self._declarer,
+            publisher=self._publisher,
+            status=self._status,
+            handlers=self._handlers,
+            watch=self._watch,
         )
 
     @property
@@ -242,7 +257,7 @@ class Runtime:
         within 2 s.
         """
         until = self.loop.time() + timeout_seconds + _STOP_SECONDS
-        self.shutting_down, self._exiting = True, exiting
+        self.shutting_down = True
         self._publisher.poke()
         self._executor.stop_attempts("shutdown")
         self.callbacks.release()
@@ -266,16 +281,8 @@ class Runtime:
             for attempt in left:
                 if not attempt.given_up:
                     self._executor.end(attempt, HANDED_BACK)
-        # Ends are written while all else stops, within what is left of the bound.
-        seconds = max(0.1, until - self.loop.time() - 0.4)
-        ending = [asyncio.create_task(step) for step in self._last_steps(claims, seconds)]
-        # Kept: a task that is still running after this must not be garbage.
-        self._ending = ending
-        _, late = await asyncio.wait(ending, timeout=max(0.1, until - self.loop.time() - 0.1))
-        if late:
-            # A cancelled statement waits for its server, and an ending loop for its tasks.
-            self._outage.cut()
-            await asyncio.wait(late, timeout=0.1)
+        self._status.exiting = exiting
+        await self._ending.run(claims, until)
         self._executor.close()
         log_stop(self._executor.handed_back, left)
         if cancelled is not None:
@@ -285,55 +292,6 @@ class Runtime:
     def _seal(self) -> None:
         for dispatcher in self._dispatchers.values():
             dispatcher.seal()
-
-    def _last_steps(
-        self, claims: Sequence[asyncio.Task[None]], seconds: float
-    ) -> list[Coroutine[Any, Any, None]]:
-        return [
-            self._write_ends(seconds),
-            self._end_claims(claims, seconds),
-            self._watch.stop(),
-            self._leader.stop(seconds),
-            self._listener.stop(),
-            self.callbacks.stop(),
-            self._links.health.close(),
-            self._publish_end(seconds),
-            self._close_http(),
-        ]
-
-    async def _end_claims(self, stopping: Sequence[asyncio.Task[None]], seconds: float) -> None:
-        if stopping:
-            await asyncio.wait(stopping, timeout=seconds)
-        await self._links.claims.close()
-
-    async def _write_ends(self, seconds: float) -> None:
-        try:
-            await asyncio.wait_for(self._completer.drain(), seconds)
-        except TimeoutError:
-            logger.error(  # noqa: TRY400 - the traceback of a time-out adds nothing
-                "the ends of %d jobs could not be written in time: the database does not answer, "
-                "or other transactions lock the rows; the jobs will be rescued and run again",
-                self._completer.pending,
-            )
-            self._outage.cut()
-        await asyncio.gather(
-            self._heartbeat.stop(0.2), self._completer.stop(), self._links.callbacks.close()
-        )
-
-    async def _publish_end(self, seconds: float) -> None:
-        self._status.exiting = self._exiting
-        await self._declarer.stop()
-        await self._policies.stop()
-        await self._events.stop(seconds / 2)
-        await self._completer.counts.stop(seconds / 2, after=self._completer.drain())
-        with suppress(TimeoutError):
-            await within(seconds, self._publisher.stop())
-        await self._links.publisher.close()
-
-    async def _close_http(self) -> None:
-        for handler in self._handlers.values():
-            if isinstance(handler.call, HttpWorker):
-                await handler.call.aclose()
 
     @property
     def broken(self) -> list[str]:

@@ -7,7 +7,7 @@ from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from awa_lib.config import declare_queue
+from awa_lib.config.queues import declare_queue
 from awa_lib.descriptors import Descriptor
 from awa_lib.enqueue.kinds import Kinds, kind_of_type
 from awa_lib.errors import AwaError, ValidationError

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from awa_lib._sql import Op
-    from awa_lib.config import QueueOptions, WorkerOptions
+    from awa_lib.config.queues import QueueOptions
+    from awa_lib.config.workers import WorkerOptions
     from awa_lib.ops.leases import Leases
     from awa_lib.runtime.completer import Completer
     from awa_lib.runtime.executor import Executor

@@ -28,7 +28,8 @@ from awa_lib.telemetry import metrics, tracing
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
-    from awa_lib.config import QueueOptions, WorkerOptions
+    from awa_lib.config.queues import QueueOptions
+    from awa_lib.config.workers import WorkerOptions
     from awa_lib.runtime.completer import Completer
     from awa_lib.runtime.context import Attempt, AttemptServices, Outcome
     from awa_lib.runtime.events import Events

@@ -19,7 +19,7 @@ from awa_lib.runtime.supervisor import Duty
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from awa_lib.config import WorkerOptions
+    from awa_lib.config.workers import WorkerOptions
     from awa_lib.ops.maintenance import Rescued
     from awa_lib.runtime.links import Outage
     from awa_lib.runtime.supervisor import Supervisor

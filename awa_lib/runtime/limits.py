@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from awa_lib.config import QueueOptions, RateLimit, WorkerOptions
+    from awa_lib.config.queues import QueueOptions, RateLimit
+    from awa_lib.config.workers import WorkerOptions
 
 __all__ = ["Overflow", "Slots", "TokenBucket"]
 

@@ -8,7 +8,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from awa_lib.config import Retention
+from awa_lib.config.queues import Retention
 from awa_lib.errors import AwaError, Transient, Unavailable
 from awa_lib.logs import Logger
 from awa_lib.ops import bulk, dead_letters, queues
@@ -16,7 +16,13 @@ from awa_lib.ops import maintenance as ops
 from awa_lib.ops.apart import Aside
 from awa_lib.ops.audit import forget_audit
 from awa_lib.ops.callbacks import ANSWERS_BATCH, forget_answers
-from awa_lib.ops.failures import FORGET_BATCH, forget_ends, forget_failures
+from awa_lib.ops.failures import (
+    FORGET_BATCH,
+    OUTSIDE_BATCH,
+    count_outside_ends,
+    forget_ends,
+    forget_failures,
+)
 from awa_lib.ops.processes import forget_processes
 from awa_lib.reads.overviews import declared_kinds, list_queues
 from awa_lib.reads.policies import list_queue_policies
@@ -30,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from awa_lib._sql import Op
-    from awa_lib.config import WorkerOptions
+    from awa_lib.config.workers import WorkerOptions
     from awa_lib.ops.maintenance import Block, Ended, Rescued
     from awa_lib.runtime.links import Link
 
@@ -254,6 +260,8 @@ class Maintenance:
 
     async def _count(self) -> None:
         await self._step("counters", ops.recount())
+        while await self._step("ends", ops.briefly(count_outside_ends())) == OUTSIDE_BATCH:
+            pass
 
     async def _measure(self) -> None:
         if metrics.measuring():

@@ -13,7 +13,7 @@ from awa_lib.runtime import identity
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from awa_lib.config import WorkerOptions
+    from awa_lib.config.workers import WorkerOptions
     from awa_lib.runtime.links import Link
 
 __all__ = ["OwnProcess"]

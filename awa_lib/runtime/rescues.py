@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
     from awa_lib._sql import Op
-    from awa_lib.config import WorkerOptions
+    from awa_lib.config.workers import WorkerOptions
     from awa_lib.ops.maintenance import Cause, Rescued
     from awa_lib.runtime.links import Link
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from typing import Any, Unpack
 
-    from awa_lib.config import QueuesArgument, StartOptions
+    from awa_lib.config.workers import QueuesArgument, StartOptions
     from awa_lib.runtime.context import Attempt
     from awa_lib.runtime.worker import Worker
 

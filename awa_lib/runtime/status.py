@@ -16,7 +16,8 @@ from awa_lib.runtime.health import HealthCheck, QueueHealth
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from awa_lib.config import QueueOptions, WorkerOptions
+    from awa_lib.config.queues import QueueOptions
+    from awa_lib.config.workers import WorkerOptions
     from awa_lib.runtime.completer import Completer
     from awa_lib.runtime.dispatcher import Dispatcher
     from awa_lib.runtime.heartbeat import Heartbeat

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from awa_lib.config import WorkerOptions
+from awa_lib.config.workers import WorkerOptions
 from awa_lib.errors import AwaError, ValidationError
 from awa_lib.ops.dead_letters import set_dead_letters
 from awa_lib.ops.schema import check
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from awa_lib._sql import Op
-    from awa_lib.config import QueuesArgument, StartOptions
+    from awa_lib.config.workers import QueuesArgument, StartOptions
     from awa_lib.runtime.context import Attempt
     from awa_lib.runtime.health import HealthCheck
 
@@ -54,7 +54,7 @@ class Worker(Declarations):
         slots each.  ``queues``, (name, max_workers) tuples or dicts, name those to work instead: a
         declared queue keeps its options but for those given here.  With ``partial`` queues of
         handlers may be left out, for fleets split by queue.  Options are the fields of
-        ``awa_lib.config.WorkerOptions``; the name of each time ends in its unit.
+        ``awa_lib.config.workers.WorkerOptions``; the name of each time ends in its unit.
         Raises AwaError (no handlers, already running, unknown descriptor), ValueError or TypeError
         (bad options), SchemaNotMigrated or SchemaUnsupported, Unavailable (also on a standby).
         """

@@ -51,6 +51,7 @@ _WRITTEN: Final = (
     "queue_state_counts",
     "runtime_instances",
     "toolkit_counts",
+    "uncounted_ends",
     "worker_processes",
 )
 # Entries of the audit log are inserted, never updated or deleted.  The server fills in the other

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from psycopg import sql as compose
 
-from awa_lib.config import WorkerOptions
+from awa_lib.config.workers import WorkerOptions
 from awa_lib.errors import AwaError
 from awa_lib.ops import claims
 from awa_lib.ops import runtime as ops

@@ -203,6 +203,8 @@ WITH done AS (
     INSERT INTO awa.answered_callbacks (callback_id, job_id, action, state)
     SELECT :callback_id::uuid, id, 'complete', state FROM done
     ON CONFLICT (callback_id) DO NOTHING
+), counted AS (
+    INSERT INTO awa.uncounted_ends (queue, kind, outcome) SELECT queue, kind, 'completed' FROM done
 ), notified AS MATERIALIZED (
     SELECT pg_notify('awa_callback', id::text) FROM done
 )
@@ -228,6 +230,9 @@ WITH done AS (
     INSERT INTO awa.answered_callbacks (callback_id, job_id, action, state)
     SELECT :callback_id::uuid, id, 'fail', state FROM done
     ON CONFLICT (callback_id) DO NOTHING
+), counted AS (
+    INSERT INTO awa.uncounted_ends (queue, kind, outcome, job_id, failure)
+    SELECT queue, kind, 'failed', id, :failure::jsonb FROM done
 ), notified AS MATERIALIZED (
     SELECT pg_notify('awa_callback', id::text) FROM done
 )

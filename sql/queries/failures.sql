@@ -70,6 +70,21 @@ WITH given AS MATERIALIZED (
 SELECT (SELECT count(*) FROM seen) AS failures, (SELECT count(*) FROM added) AS ends,
        set_config('synchronous_commit', 'off', true) AS durability
 
+-- name: take_outside_ends
+-- Take a batch of ends that no worker has seen, added up by minute.  Skips locked rows.  The table
+-- holds those of the last seconds.
+WITH old AS MATERIALIZED (
+    SELECT ctid FROM awa.uncounted_ends LIMIT :limit::int FOR UPDATE SKIP LOCKED
+), gone AS (
+    DELETE FROM awa.uncounted_ends WHERE ctid = ANY(ARRAY(SELECT ctid FROM old)) RETURNING *
+)
+SELECT (extract(epoch FROM date_trunc('minute', now(), 'UTC') - date_trunc('minute', at, 'UTC'))
+        / 60)::int AS ago,
+       queue, kind, outcome, sum(ends)::bigint AS ends, max(job_id) AS job_id,
+       failure::text AS failure, count(*) AS taken
+FROM gone
+GROUP BY 1, 2, 3, 4, failure
+
 -- name: forget_ends
 -- Delete counts of old minutes or hours, the oldest first.  Skips locked rows; primary key.
 WITH old AS MATERIALIZED (

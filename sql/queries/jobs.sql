@@ -405,6 +405,9 @@ WITH hot_target AS MATERIALIZED (
     RETURNING *
 ), changed AS (
     SELECT * FROM hot UNION ALL SELECT * FROM moved
+), counted AS (
+    INSERT INTO awa.uncounted_ends (queue, kind, outcome, ends)
+    SELECT queue, kind, 'cancelled', count(*) FROM changed GROUP BY queue, kind
 ), notified AS MATERIALIZED (
     SELECT pg_notify(
         'awa:cancel', json_build_object('job_id', id, 'run_lease', run_lease)::text)

@@ -31,7 +31,7 @@ WITH hot_target AS MATERIALIZED (
         callback_timeout_at = NULL, callback_filter = NULL, callback_on_complete = NULL,
         callback_on_fail = NULL, callback_transform = NULL
     WHERE id = ANY(ARRAY(SELECT id FROM hot_target))
-    RETURNING id
+    RETURNING id, kind
 ), cold_target AS MATERIALIZED (
     SELECT id FROM awa.scheduled_jobs
     WHERE id = ANY(ARRAY(SELECT unnest(:ids::bigint[]))) AND queue || '' = :queue::text
@@ -49,14 +49,19 @@ WITH hot_target AS MATERIALIZED (
            attempted_at, now(), created_at, errors, metadata, tags, unique_key, unique_states,
            run_lease, progress
     FROM gone
-    RETURNING id
+    RETURNING id, kind
+), cancelled AS (
+    SELECT id, kind FROM hot UNION ALL SELECT id, kind FROM moved
+), counted AS (
+    INSERT INTO awa.uncounted_ends (queue, kind, outcome, ends)
+    SELECT :queue::text, kind, 'cancelled', count(*) FROM cancelled GROUP BY kind
 ), notified AS MATERIALIZED (
     SELECT pg_notify(
         'awa:cancel', json_build_object('job_id', id, 'run_lease', run_lease)::text)
     FROM hot_target
     WHERE state = 'waiting_external'
 )
-SELECT id FROM (SELECT id FROM hot UNION ALL SELECT id FROM moved) AS cancelled
+SELECT id FROM cancelled
 WHERE (SELECT count(*) FROM notified) >= 0 -- a CTE that is not read does not run
 
 -- name: refresh_counts

@@ -98,7 +98,7 @@ def test_bulk_enqueue_of_records(cli, tmp_path, rows) -> None:
     file = tmp_path / "jobs.ndjson"
     file.write_text('{"kind": "a", "args": {"x": 1}, "queue": "z", "tags": ["t"]}\n{"kind": "b"}\n')
     ran = cli("job", "enqueue", "--ndjson", file, "-o", "json")
-    assert ran.data == {"enqueued": 2}
+    assert ran.data == {"enqueued": 2, "skipped": 0}
     found = rows.all("SELECT kind, args, queue, tags FROM awa.jobs ORDER BY id")
     assert found == [
         {"kind": "a", "args": {"x": 1}, "queue": "z", "tags": ["t"]},

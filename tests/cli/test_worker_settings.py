@@ -14,7 +14,7 @@ import typer
 from fix_cli import LEAVES, environment
 
 from awa_cli.commands import worker
-from awa_lib.config import StartOptions
+from awa_lib.config.workers import StartOptions
 
 APP = """
 import os

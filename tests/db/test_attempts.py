@@ -15,7 +15,7 @@ import awa_lib as awa
 from awa_lib.db.drive import run
 from awa_lib.ops.leases import Leases
 from awa_lib.ops.processes import Process, keep_process
-from awa_lib.reads.jobs import dump_job, dump_run
+from awa_lib.reads.job_dumps import dump_job, dump_run
 
 ENTRY = """'{"error": "no\\nline 2", "attempt": 1, "at": "2026-01-01T10:00:05+00:00"%s}'::jsonb"""
 

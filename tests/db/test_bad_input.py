@@ -148,7 +148,7 @@ JOBS = [(None, "jobs must be a list, or another iterable: None"), ("abc", "jobs 
         ({"a": 1}, "jobs must be a list"), ([7], "Job args must be"),
         ([{"a": 1}, awa.NewJob({"a": 1}, priority=9)], "priority must be")]  # fmt: skip
 CONFLICTS = [("ignore", "on_conflict must be one of"), (None, "on_conflict must be one of"),
-             ("skip", "on_conflict='skip' needs unique_opts")]  # fmt: skip
+             ("skip", "on_conflict='skip' needs a unique key")]  # fmt: skip
 COUNTS = ("max_running", "max_running_per_key", "poll_interval_ms", "claim_batch")
 SECONDS = ("deadline_seconds", "completed_retention_hours", "failed_retention_hours")
 
@@ -159,7 +159,8 @@ TABLE: dict[str, dict[str, list[tuple[Any, str]]]] = {
     "insert_many": {"jobs": JOBS, **NEW_JOB, "on_conflict": CONFLICTS},
     "insert_many_copy": {"jobs": JOBS, **NEW_JOB, "on_conflict": CONFLICTS},
     "enqueue_many_copy": {
-        "jobs": JOBS, **NEW_JOB, "on_progress": [(7, "on_progress must be a function, got 7")],
+        "jobs": JOBS, **NEW_JOB, "on_conflict": CONFLICTS,
+        "on_progress": [(7, "on_progress must be a function, got 7")],
     },
     "enqueue": {"args": ARGS, **NEW_JOB},
     "get_job": {"job_id": IDS},

@@ -178,3 +178,34 @@ async def test_enqueue_of_a_caller_that_went_away_is_not_sent(database_url, look
         await stays
 
     assert [row["args"] for row in stored(look)] == [{}, {"gone": False}]
+
+
+async def test_a_stream_leaves_out_or_replaces_jobs_whose_key_is_taken(client, look) -> None:
+    once = awa.Unique(fields=["n"])
+
+    def jobs(turn: int):
+        return ({"n": n % 5_500, "turn": turn} for n in range(6_000))
+
+    left = [
+        await client.enqueue_many_copy(jobs(turn), kind="k", unique=once, on_conflict="skip")
+        for turn in range(2)
+    ]
+    mixed = [awa.NewJob({"n": 0}, unique=once), awa.NewJob({"n": 0})]
+    left.append(await client.enqueue_many_copy(mixed, kind="k", on_conflict="skip"))
+    again = await client.enqueue_many_copy(
+        ({"n": n, "turn": 2} for n in range(3)), kind="k", unique=once, on_conflict="replace"
+    )
+
+    assert (left, again) == ([5_500, 0, 1], 3)
+    found = look(
+        "SELECT args ->> 'turn' AS turn, count(*) AS n FROM awa.jobs GROUP BY 1 ORDER BY 1"
+    )
+    assert [(row["turn"], row["n"]) for row in found] == [("0", 5_497), ("2", 3), (None, 1)]
+
+
+async def test_a_stream_without_a_key_has_no_conflict_to_handle(client, look) -> None:
+    with pytest.raises(awa.ValidationError, match="needs a unique key"):
+        await client.enqueue_many_copy([{"n": 1}], kind="k", on_conflict="skip")
+
+    assert stored(look) == []
+    assert await client.enqueue_many_copy([], kind="k", on_conflict="skip") == 0

@@ -156,7 +156,7 @@ async def test_no_jobs_are_no_mistake(client, verb: str) -> None:
     ("given", "message"),
     [
         ({"on_conflict": "ignore", **UNIQUE}, "on_conflict must be one of .*, got 'ignore'"),
-        ({"on_conflict": "skip"}, "on_conflict='skip' needs unique_opts"),
+        ({"on_conflict": "skip"}, "on_conflict='skip' needs a unique key"),
         ({"on_conflict": None, **UNIQUE}, "on_conflict must be one of"),
     ],
 )

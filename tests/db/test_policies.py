@@ -11,7 +11,7 @@ import pytest
 from fix_wait import eventually
 
 import awa_lib as awa
-from awa_lib.config import QueueOptions, RateLimit, Retention
+from awa_lib.config.queues import QueueOptions, RateLimit, Retention
 from awa_lib.db.drive import run
 from awa_lib.ops import claims, maintenance
 from awa_lib.validation import LONGEST_HOURS

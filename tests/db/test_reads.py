@@ -11,7 +11,8 @@ import pytest
 from awa_lib._sql import sql
 from awa_lib.db.drive import run
 from awa_lib.errors import JobNotFound, ValidationError
-from awa_lib.reads.jobs import dump_job, dump_run, job_row, job_rows
+from awa_lib.reads.job_dumps import dump_job, dump_run
+from awa_lib.reads.jobs import job_row, job_rows
 from awa_lib.reads.queues import queue_stats
 from awa_lib.reads.runtime import live_instances, runtime_instances
 

@@ -46,7 +46,7 @@ from awa_cli.tui.saved_state import SavedState
 from awa_cli.views.cron import in_words
 from awa_cli.views.tracebacks import read_trace
 from awa_cli.web.api import table
-from awa_cli.web.dispatch import read_json as read_body
+from awa_cli.web.bodies import read_json as read_body
 from awa_cli.web.json_schema import check_object, from_text
 from awa_cli.web.path_names import step
 from awa_cli.web.prefix import read_prefix
@@ -59,7 +59,7 @@ from awa_lib._json import as_data, as_entries, as_members, as_queues
 from awa_lib.callbacks import signatures
 from awa_lib.codec.decode import decoder
 from awa_lib.codec.encode import encode, encode_object
-from awa_lib.config import WorkerOptions
+from awa_lib.config.workers import WorkerOptions
 from awa_lib.cron import CronExpression
 from awa_lib.db.urls import read_address
 from awa_lib.enqueue import new_jobs

@@ -91,7 +91,7 @@ def test_their_command_reads_and_changes_our_jobs(
 
 def test_our_dump_is_theirs(interop: Interop, database_url: str) -> None:
     """The same job gives the same document, but for what they leave out."""
-    from awa_lib.reads.jobs import dump_job
+    from awa_lib.reads.job_dumps import dump_job
 
     with awa.Client(database_url) as client:
         job = client.insert({"b": 1, "a": [1.5, None]}, kind="k", metadata={"m": "é"}, tags=["t"])

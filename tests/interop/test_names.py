@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from awa_lib.config import StartOptions, WorkerOptions
+from awa_lib.config.workers import StartOptions, WorkerOptions
 from awa_lib.descriptors import DescriptorFields
 
 SCRIPT = Path(__file__).with_name("describe_names.py")

@@ -12,7 +12,7 @@ from fix_wait import aeventually, eventually
 from fix_worker import Noop, Rows, working
 
 import awa_lib as awa
-from awa_lib.config import WorkerOptions
+from awa_lib.config.workers import WorkerOptions
 from awa_lib.db.drive import run
 from awa_lib.ops import maintenance as ops
 from awa_lib.ops import processes

@@ -14,7 +14,7 @@ from fix_worker import Noop, Rows, working
 
 import awa_lib as awa
 from awa_lib._sql import Op, Statement, compile_block
-from awa_lib.config import WorkerOptions
+from awa_lib.config.workers import WorkerOptions
 from awa_lib.ops.apart import Aside
 from awa_lib.reads.health import ping
 from awa_lib.runtime.links import Link, Outage

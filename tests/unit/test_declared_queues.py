@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 import awa_lib as awa
-from awa_lib.config import QueueOptions, RateLimit, Retention, WorkerOptions
+from awa_lib.config.queues import QueueOptions, RateLimit, Retention
+from awa_lib.config.workers import WorkerOptions
 
 
 def client() -> awa.AsyncClient:

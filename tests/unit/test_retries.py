@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import awa_lib as awa
-from awa_lib.config import WorkerOptions
+from awa_lib.config.workers import WorkerOptions
 from awa_lib.retries import RetryPolicy
 
 SOURCE = random.Random(7)

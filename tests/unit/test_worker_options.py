@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import awa_lib as awa
-from awa_lib.config import WorkerOptions
+from awa_lib.config.workers import WorkerOptions
 
 
 @dataclass

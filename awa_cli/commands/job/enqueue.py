@@ -2,28 +2,44 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import fields
-from typing import TYPE_CHECKING, Annotated, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from awa_cli.commands._session import open_session
 from awa_cli.commands.job._app import app
-from awa_cli.commands.job._start import read_debounce, read_unique, start
+from awa_cli.commands.job._ndjson import stream
+from awa_cli.commands.job._start import read_debounce, start
+from awa_cli.commands.job._unique import (
+    OnConflict,
+    OnConflictOption,
+    UniqueOption,
+    mode_of,
+    read_unique,
+)
 from awa_cli.invocation import common
 from awa_cli.parser import completion
 from awa_cli.parser.options import TABLE, Output
-from awa_cli.terminal.output import result, say, show_document, show_one
-from awa_cli.terminal.progress import Progress
-from awa_cli.views.words import counted
+from awa_cli.terminal.output import result, show_document, show_one
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from typing import TextIO
+    from collections.abc import Mapping
 
+    from awa_cli.database.session import Session
     from awa_cli.terminal.formats import Shape
-    from awa_lib.enqueue.options import NewJob
+    from awa_lib._sql import Op
+    from awa_lib.errors import AwaError
+    from awa_lib.models import Job
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """The job of the command line."""
+
+    kind: str
+    args: dict[str, Any]
+    options: dict[str, Any]
 
 
 _Kind = Annotated[
@@ -44,7 +60,7 @@ _Ndjson = Annotated[
         metavar="FILE",
         help="File with one JSON object per line, or - for stdin: the args of a job, or without "
         "KIND an object with kind, args, queue, priority, max_attempts, tags, metadata, run_at, "
-        "delay.  "
+        "delay, unique.  "
         "All jobs are enqueued in one transaction.",
     ),
 ]
@@ -69,15 +85,6 @@ _Delay = Annotated[
         "--in",
         metavar="DURATION",
         help="Earliest start from now: 90s, 10m, 2h30m, 7d.  Both names mean the same.",
-    ),
-]
-_Unique = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="BY",
-        help="Refuse a second job of the kind with the same args, queue or fields=NAME, in the "
-        "same period=1h, while the first one is states=not_started, not_finished (the default), "
-        "any or a state; words are joined by commas, and the option may be repeated.",
     ),
 ]
 _Debounce = Annotated[
@@ -105,6 +112,7 @@ _Key = Annotated[
     awa job enqueue report --args @report.json --queue slow --delay 2h30m
     awa job enqueue sync --args '{"user": 7}' --unique args --key user-7
     awa job enqueue digest --unique by=kind,states=any,period=1h
+    awa job enqueue sync --args '{"user": 7}' --unique args --on-conflict skip
     awa job enqueue index --args '{"doc": 7}' --unique fields=doc --debounce 5s --max-wait 1m
     jq -c .payload events.json | awa job enqueue ingest --ndjson -
     awa job list --all -o ndjson | jq -c '{kind, args}' | awa job enqueue --ndjson -
@@ -123,7 +131,8 @@ def enqueue(
     metadata: _Metadata = "{}",
     run_at: _RunAt = None,
     delay: _Delay = None,
-    unique: _Unique = None,
+    unique: UniqueOption = None,
+    on_conflict: OnConflictOption = OnConflict.raise_,
     debounce: _Debounce = None,
     max_wait: _MaxWait = None,
     key: _Key = None,
@@ -134,7 +143,6 @@ def enqueue(
     Prints the id of the job, or with --ndjson the number of jobs.
     """
     from awa_cli.filters.values import read_object
-    from awa_lib.errors import InvalidInput
 
     options: dict[str, Any] = {
         "queue": queue,
@@ -146,45 +154,53 @@ def enqueue(
         "unique": read_unique(unique or []),
         "concurrency_key": key,
     }
-    waits = read_debounce(debounce, max_wait, {"--run-at": run_at, "--delay": delay})
+    mode = mode_of(on_conflict, keyed=bool(unique) or (ndjson is not None and kind is None))
+    others = {"--run-at": run_at, "--delay": delay, "--on-conflict": mode}
+    waits = read_debounce(debounce, max_wait, others)
     if ndjson is not None:
-        for name, given in {"--args": args != "{}", "--debounce": waits}.items():
-            if given:
-                raise InvalidInput(
-                    f"--ndjson and {name} cannot be used together", hint="use one of them"
-                )
-        _stream(ctx, ndjson, kind, options, output)
+        _alone("--ndjson", {"--args": args != "{}", "--debounce": waits})
+        stream(ctx, ndjson, kind, options, on_conflict=on_conflict, output=output)
         return
     if kind is None:
-        raise InvalidInput(
-            "no kind was given", hint="write it like: awa job enqueue KIND --args JSON"
-        )
-    _insert(ctx, kind, read_object(args, "--args"), options, waits=waits, output=output)
+        raise _no_kind()
+    one = _Job(kind, read_object(args, "--args"), options)
+    if mode is None:
+        _insert(ctx, one, waits, output)
+    else:
+        _insert_or(ctx, one, on_conflict, output)
 
 
-def _insert(
-    ctx: typer.Context,
-    kind: str,
-    args: dict[str, Any],
-    options: dict[str, Any],
-    *,
-    waits: dict[str, Any],
-    output: Shape,
-) -> None:
+def _no_kind() -> AwaError:
+    from awa_lib.errors import InvalidInput
+
+    return InvalidInput("no kind was given", hint="write it like: awa job enqueue KIND --args JSON")
+
+
+def _alone(option: str, others: Mapping[str, object]) -> None:
+    from awa_lib.errors import InvalidInput
+
+    for name, given in others.items():
+        if given:
+            raise InvalidInput(
+                f"{option} and {name} cannot be used together", hint="use one of them"
+            )
+
+
+def _insert(ctx: typer.Context, one: _Job, waits: dict[str, Any], output: Shape) -> None:
     from awa_lib.enqueue.new_jobs import check
     from awa_lib.ops.inserts import insert
     from awa_lib.reads.new_job import row_of_new
 
-    if waits and options["unique"] is None:
-        options["unique"] = read_unique(["args"])
-    new = check([args], kind=kind, **options)
+    if waits and one.options["unique"] is None:
+        one.options["unique"] = read_unique(["args"])
+    new = check([one.args], kind=one.kind, **one.options)
     with open_session(ctx, changing=True) as db:
         job = db.change(
             "job.enqueue",
-            kind,
-            insert(args, kind=kind, **options, **waits),
+            one.kind,
+            insert(one.args, kind=one.kind, **one.options, **waits),
             lambda job: {"job_id": job.id},
-            queue=options["queue"],
+            queue=one.options["queue"],
         )
     unique = new.options.unique
     if unique is None:
@@ -195,114 +211,44 @@ def _insert(
     show_one(row, f"Enqueued job {job.id}", output, common(ctx))
 
 
-def _stream(
-    ctx: typer.Context, name: str, kind: str | None, options: dict[str, Any], output: Shape
-) -> None:
-    """Insert a job for each line, in one transaction and constant memory."""
-    from awa_cli.input import open_text
+def _insert_or(ctx: typer.Context, one: _Job, on_conflict: OnConflict, output: Shape) -> None:
+    """Insert a job whose unique key may be taken; what changes nothing is not logged."""
     from awa_cli.terminal.formats import Format
-    from awa_lib.errors import InvalidInput
-    from awa_lib.ops.inserts import enqueue_many_copy
+    from awa_lib.reads.jobs import job_row
 
-    if output.format not in {Format.table, Format.json}:
-        raise InvalidInput(
-            f"--ndjson cannot be used with -o {output.format}",
-            why="many jobs are counted, not listed",
-            hint="use -o table or -o json",
+    with open_session(ctx, changing=True) as db:
+        job, sentence = db.run(_insert_with(db, one, on_conflict))
+        if output.for_people:
+            result(sentence)
+        elif job is not None:
+            show_one(db.run(job_row(job.id)), sentence, output, common(ctx))
+        elif output.format is Format.json:
+            from awa_cli.documents.reports import Enqueued
+
+            show_document(Enqueued(0, 1))
+
+
+def _insert_with(db: Session, one: _Job, on_conflict: OnConflict) -> Op[tuple[Job | None, str]]:
+    """Return the job, or None, and the sentence that says what happened."""
+    from awa_lib.ops.inserts import insert
+
+    def noted(mode: Literal["skip", "replace"]) -> Op[Job | None]:
+        op: Op[Job | None] = insert(one.args, kind=one.kind, on_conflict=mode, **one.options)
+        return db.noted(
+            "job.enqueue",
+            one.kind,
+            op,
+            lambda job: None if job is None else {"job_id": job.id},
+            queue=one.options["queue"],
         )
-    with open_text(name) as file, open_session(ctx, changing=True) as db:
-        source = _Lines(file)
-        jobs = _args(source) if kind is not None else _records(source)
-        taken = 0
 
-        def show(count: int) -> None:
-            nonlocal taken
-            taken = count
-            progress.show(count)
-
-        detail = {} if kind is None else {"queue": options["queue"]}
-        try:
-            op = enqueue_many_copy(jobs, kind=kind, on_progress=show, **options)
-            with Progress(common(ctx)) as progress:
-                count = db.change(
-                    "job.enqueue", kind or "jobs", op, lambda count: {"jobs": count}, **detail
-                )
-        except InvalidInput as error:
-            if str(error).startswith("line "):
-                raise
-            where = f"in lines {taken + 1} to {source.number}; nothing was enqueued"
-            raise InvalidInput(str(error), why=error.why, hint=where) from None
-        except KeyboardInterrupt:
-            say("Stopped; nothing was enqueued.")
-            raise
-    if output.format is Format.table:
-        result(f"Enqueued {counted(count)}")
-    else:
-        from awa_cli.documents.reports import Enqueued
-
-        show_document(Enqueued(count))
-
-
-class _Lines:
-    """The lines of a stream, parsed as JSON; ``number`` is the number of the last line read."""
-
-    def __init__(self, file: TextIO) -> None:
-        self._file = file
-        self.number = 0
-
-    def __iter__(self) -> Iterator[tuple[int, Any]]:
-        from awa_lib.errors import InvalidInput
-
-        try:
-            for line in self._file:
-                self.number += 1
-                if line.strip():
-                    yield self.number, json.loads(line)
-        except UnicodeDecodeError as error:
-            raise InvalidInput(
-                f"line {self.number + 1} is not UTF-8",
-                why=f"it has the byte {error.object[error.start]:#04x}",
-                hint="nothing was enqueued; save the file as UTF-8 and run the command again",
-            ) from None
-        except (ValueError, RecursionError) as error:
-            raise InvalidInput(
-                f"line {self.number} is not JSON",
-                why=str(error).lower(),
-                hint="nothing was enqueued; correct the line and run the command again",
-            ) from None
-
-
-def _args(lines: _Lines) -> Iterator[Any]:
-    from awa_lib.errors import InvalidInput
-
-    for number, value in lines:
-        if not isinstance(value, dict):
-            raise InvalidInput(
-                f"line {number} is not a JSON object",
-                hint='nothing was enqueued; write args like {"to": "a"}',
-            )
-        yield value
-
-
-def _records(lines: _Lines) -> Iterator[NewJob]:
-    from awa_lib.enqueue.options import NewJob
-    from awa_lib.errors import InvalidInput
-
-    known = [one.name for one in fields(NewJob)]
-    for number, value in lines:
-        if not isinstance(value, dict) or not isinstance(value.get("kind"), str):
-            raise InvalidInput(
-                f"line {number} has no kind",
-                hint="nothing was enqueued; name KIND on the command line, or write lines like "
-                '{"kind": "report", "args": {}}',
-            )
-        for name in value:
-            if name not in known:
-                from awa_lib.validation import did_you_mean
-
-                raise InvalidInput(
-                    f"line {number} has an unknown field {name!r}",
-                    why=f"fields are {', '.join(known)}",
-                    hint=did_you_mean(name, known) or "nothing was enqueued",
-                )
-        yield NewJob(**{"args": {}, **value})
+    job = yield from noted("skip")
+    if job is not None:
+        return job, f"Enqueued job {job.id}"
+    if on_conflict is OnConflict.skip:
+        return None, "Nothing was enqueued: another job holds the unique key"
+    if on_conflict is OnConflict.replace_:
+        job = yield from noted("replace")
+        return job, f"Replaced job {job.id}" if job else ""
+    job = yield from insert(one.args, kind=one.kind, on_conflict="return_existing", **one.options)
+    return job, f"Nothing was enqueued: job {job.id} holds the unique key"

@@ -78,7 +78,7 @@ def wait(
     or does not exist, and 124 when the timeout expires.
     """
     from awa_cli.filters.values import read_duration, read_state
-    from awa_cli.views.columns import STATUSES
+    from awa_cli.views.job_columns import STATUSES
 
     ids = read_ids(jobs)
     states = {
@@ -161,7 +161,7 @@ def watch(
     """
     from awa_cli.feed import watch as poll
     from awa_cli.filters.values import read_interval
-    from awa_lib.reads.jobs import dump_job
+    from awa_lib.reads.job_dumps import dump_job
 
     seconds = read_interval(interval)
     live = sys.stdout.isatty()

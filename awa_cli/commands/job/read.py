@@ -89,7 +89,7 @@ def list_(
     started or ended, or when its callback times out.
     """
     from awa_cli.redact import read_redactor
-    from awa_cli.views.columns import JOBS
+    from awa_cli.views.job_columns import JOBS
 
     text = {"kind": kind, "queue": queue, "tag": tag, "since": since, "until": until}
     query = read_options(state=state, where=where, error=error, failure=failure, **text)
@@ -170,7 +170,7 @@ def show(
     """Show a job: state, progress, history, errors, and commands that apply to it."""
     from awa_cli.redact import hidden
     from awa_cli.terminal.pages.job import job_page
-    from awa_lib.reads.jobs import dump_job
+    from awa_lib.reads.job_dumps import dump_job
 
     with open_session(ctx) as db:
         dump = hidden(db.run(dump_job(job_id)), redact)
@@ -184,7 +184,7 @@ def show(
 def dump(ctx: typer.Context, job_id: One, *, redact: Redact = None) -> None:
     """Print everything stored about a job as JSON: row, summary and timeline."""
     from awa_cli.redact import hidden
-    from awa_lib.reads.jobs import dump_job
+    from awa_lib.reads.job_dumps import dump_job
 
     with open_session(ctx) as db:
         show_document(hidden(db.run(dump_job(job_id)), redact))
@@ -212,7 +212,7 @@ def dump_run(
     An earlier attempt can be shown only if it left an error.
     """
     from awa_cli.redact import hidden
-    from awa_lib.reads.jobs import dump_run as read_run
+    from awa_lib.reads.job_dumps import dump_run as read_run
 
     with open_session(ctx) as db:
         show_document(hidden(db.run(read_run(job_id, attempt)), redact))

@@ -185,7 +185,7 @@ def logs(
     output: Output = TABLE,
 ) -> None:
     """Print the events and errors of one job, oldest first, with full tracebacks."""
-    from awa_lib.reads.jobs import dump_job
+    from awa_lib.reads.job_dumps import dump_job
 
     with open_session(ctx) as db:
         events = db.run(dump_job(job_id)).timeline

@@ -57,7 +57,7 @@ def stats(
     """
     from awa_cli.commands.queue._conditions import read_condition
     from awa_cli.filters.values import read_interval
-    from awa_cli.views.columns import QUEUES
+    from awa_cli.views.queue_columns import QUEUES
     from awa_lib.reads.queues import QueueStat, queue_stats
 
     conditions = [read_condition(text, QueueStat, "queue") for text in fail_if or ()]
@@ -116,7 +116,7 @@ def list_(
     fail_empty: FailEmpty = False,
 ) -> int:
     """List queues, with what workers declare about them."""
-    from awa_cli.views.columns import QUEUE_OVERVIEWS
+    from awa_cli.views.queue_columns import QUEUE_OVERVIEWS
     from awa_lib.reads.overviews import list_queues
 
     with open_session(ctx) as db:

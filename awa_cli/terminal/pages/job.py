@@ -13,7 +13,7 @@ from awa_lib.reads.attempts import FAULTLESS
 
 if TYPE_CHECKING:
     from awa_lib.reads.attempts import JobAttempt
-    from awa_lib.reads.jobs import JobDump, JobEvent
+    from awa_lib.reads.job_dumps import JobDump, JobEvent
 
 __all__ = ["job_page"]
 

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from textual.app import ComposeResult
 
     from awa_cli.tui.host import Host
-    from awa_lib.reads.jobs import JobRow, JobRun
+    from awa_lib.reads.job_dumps import JobRun
+    from awa_lib.reads.jobs import JobRow
 
 __all__ = ["AttemptsScreen"]
 

@@ -17,7 +17,7 @@ from awa_cli.tui.widgets.dialogs import AskText
 from awa_cli.tui.widgets.facts import facts
 from awa_cli.views.actions import submitted
 from awa_cli.views.bulk import share_of
-from awa_cli.views.columns import BATCHES
+from awa_cli.views.job_columns import BATCHES
 from awa_cli.views.states import BATCH_STYLES
 from awa_cli.views.words import counted, span
 from awa_lib.errors import InvalidInput

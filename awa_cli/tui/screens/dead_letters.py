@@ -13,7 +13,7 @@ from awa_cli.tui.changes import dead_letters as changes
 from awa_cli.tui.screens.filtered_page import FilteredPage
 from awa_cli.tui.widgets.dialogs import Pick
 from awa_cli.views.actions import ACTIONS
-from awa_cli.views.columns import DEAD_LETTERS
+from awa_cli.views.job_columns import DEAD_LETTERS
 from awa_cli.views.words import counted
 from awa_lib.errors import AwaError
 from awa_lib.reads.dead_letters import DeadLetter, count_dead_letters, dead_letters

@@ -21,7 +21,7 @@ from awa_cli.tui.widgets.trace import trace
 from awa_cli.views.facts import job_commands, job_facts
 from awa_cli.views.states import STATE_STYLES, state_sign
 from awa_cli.views.words import age, clean, now, span
-from awa_lib.reads.jobs import JobDump, dump_job
+from awa_lib.reads.job_dumps import JobDump, dump_job
 from awa_lib.states import CAN_RETRY, IN_ATTEMPT, QUEUED
 
 if TYPE_CHECKING:

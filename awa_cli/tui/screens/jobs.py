@@ -11,7 +11,7 @@ from awa_cli.tui.changes import jobs as changes
 from awa_cli.tui.job_window import JobWindow
 from awa_cli.tui.screens.filtered_page import FilteredPage
 from awa_cli.tui.widgets.dialogs import AskText, PickPriority
-from awa_cli.views.columns import JOBS
+from awa_cli.views.job_columns import JOBS
 from awa_lib.errors import AwaError
 from awa_lib.reads.jobs import JobRow, job_rows
 

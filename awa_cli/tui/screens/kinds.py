@@ -12,7 +12,7 @@ from awa_cli.filters.text import add_word
 from awa_cli.tui.changes.change import Change
 from awa_cli.tui.screens.detail_page import DetailPage
 from awa_cli.tui.widgets.facts import facts
-from awa_cli.views.columns import KINDS
+from awa_cli.views.queue_columns import KINDS
 from awa_cli.views.words import clean, counted
 from awa_lib.ops.jobs import retry_failed
 from awa_lib.reads.overviews import KindOverview, list_kinds

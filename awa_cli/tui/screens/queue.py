@@ -16,8 +16,9 @@ from awa_cli.tui.screens.page import Page
 from awa_cli.tui.widgets.charts import SeriesCharts
 from awa_cli.tui.widgets.grid import Grid
 from awa_cli.tui.widgets.tile import StateTile
-from awa_cli.views.columns import FAILURES, QUEUE_WORKERS
+from awa_cli.views.columns import QUEUE_WORKERS
 from awa_cli.views.facts import policy_facts
+from awa_cli.views.job_columns import FAILURES
 from awa_cli.views.series import WINDOWS, Series
 from awa_cli.views.words import clean, now, span
 from awa_lib.reads.overviews import QueueDetails, queue_details

@@ -34,14 +34,14 @@ class Answered:
     """An earlier delivery did this: the state is that of then, and nothing was changed now."""
 
 
-@routes.post("/callbacks/{callback_id}/complete")
+@routes.post("/callbacks/{callback_id}/complete", raw="payload")
 def complete(who: Identity, callback_id: Id, *, payload: Payload = None) -> Op[Answered]:
     """Complete the job of a callback."""
     op = callbacks.complete_external(callback_id, payload)
     return _answer(who, "complete", callback_id, op)
 
 
-@routes.post("/callbacks/{callback_id}/fail")
+@routes.post("/callbacks/{callback_id}/fail", raw="error")
 def fail(
     who: Identity,
     callback_id: Id,
@@ -53,7 +53,7 @@ def fail(
     return _answer(who, "fail", callback_id, op)
 
 
-@routes.post("/callbacks/{callback_id}/resume")
+@routes.post("/callbacks/{callback_id}/resume", raw="payload")
 def resume(who: Identity, callback_id: Id, *, payload: Payload = None) -> Op[Answered]:
     """Resume the handler that waits for a callback, with a payload."""
     op = callbacks.resume_external(callback_id, payload)

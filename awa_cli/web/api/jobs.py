@@ -35,7 +35,7 @@ from awa_lib.reads.job_documents import (
     described_jobs,
     described_jobs_of,
 )
-from awa_lib.reads.jobs import JobDump, JobRun, dump_job, dump_run
+from awa_lib.reads.job_dumps import JobDump, JobRun, dump_job, dump_run
 
 __all__ = ["routes"]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from awa_cli.filters.query import pairs_of, query_of_bulk
 from awa_cli.filters.spelling import QUERY_STRING
 from awa_cli.views.bulk import done_words, filter_words, operation_words, share_of
-from awa_cli.views.columns import BATCHES
+from awa_cli.views.job_columns import BATCHES
 from awa_cli.views.words import counted
 from awa_cli.web import api
 from awa_cli.web.api.bulk_operations import BulkOperationState

@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from awa_cli.filters.query import pairs_of
-from awa_cli.views.columns import JOBS, SCHEDULES, Column
+from awa_cli.views.columns import SCHEDULES, Column
 from awa_cli.views.cron import in_words
 from awa_cli.views.facts import schedule_facts
+from awa_cli.views.job_columns import JOBS
 from awa_cli.views.words import age, counted, now
 from awa_cli.web import api
 from awa_cli.web.pages._list_query import address

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from awa_cli.filters.query import Read
-from awa_cli.views.columns import DEAD_LETTERS
+from awa_cli.views.job_columns import DEAD_LETTERS
 from awa_cli.web import api
 from awa_cli.web.api.fields import BeforeId, JobId
 from awa_cli.web.json_schema import Schemas, from_text

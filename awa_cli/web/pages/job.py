@@ -13,7 +13,7 @@ from awa_cli.web.pages.render import act, at, read, render
 from awa_cli.web.pages.values import Source, answer
 from awa_cli.web.scope import identity_of
 from awa_lib.errors import JobNotFound
-from awa_lib.reads.jobs import JobDump, dump_job
+from awa_lib.reads.job_dumps import JobDump, dump_job
 from awa_lib.states import CAN_RETRY, QUEUED
 from awa_lib.validation import INT64_MAX
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from awa_lib._sql import Op
     from awa_lib.models import Job
-    from awa_lib.reads.jobs import JobRun
+    from awa_lib.reads.job_dumps import JobRun
 
 # Longer ones are slow to draw, and nobody reads them on a page.
 _MAX_DOCUMENT: Final = 100_000

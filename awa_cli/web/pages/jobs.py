@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from awa_cli.filters.query import Read
 from awa_cli.filters.spelling import QUERY_STRING
 from awa_cli.filters.text import complete_filter, read_text, text_pairs
-from awa_cli.views.columns import JOBS
+from awa_cli.views.job_columns import JOBS
 from awa_cli.web.api.fields import BeforeId, Text
 from awa_cli.web.api.jobs import Sort
 from awa_cli.web.api.overview import kinds, queues, stats

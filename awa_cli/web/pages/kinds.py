@@ -6,8 +6,8 @@ import shlex
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from awa_cli.views.columns import KINDS
 from awa_cli.views.facts import declared_facts
+from awa_cli.views.queue_columns import KINDS
 from awa_cli.views.words import counted
 from awa_cli.web import api
 from awa_cli.web.pages._charts import charts, marks, window_of
