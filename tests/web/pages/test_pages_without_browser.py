@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import psycopg
 import pytest
 from fix_web import web_client
@@ -32,6 +34,22 @@ async def test_nothing_can_be_clicked_where_nothing_may_be_changed(database_url)
             for button in text.split("<button")[1:]:
                 if "hx-post" in button.partition(">")[0] or "?settings" in button.partition(">")[0]:
                     assert " disabled" in button.partition(">")[0]
+
+
+async def test_each_attempt_says_whether_it_was_retried(database_url) -> None:
+    entry = """'{"error": "no", "attempt": %s}'"""
+    with psycopg.connect(database_url, autocommit=True) as conn:
+        (job,) = conn.execute(
+            "INSERT INTO awa.jobs_hot (kind, queue, args, state, attempt, max_attempts, errors)"
+            " VALUES ('parcel', 'post', '{}', 'failed', 2, 2,"
+            f" ARRAY[{entry % 1}, {entry % 2}]::jsonb[]) RETURNING id"
+        ).fetchone()
+    async with web_client(database_url) as client:
+        page = (await client.get(f"/jobs/{job}", headers=PAGE)).text
+
+    said = re.findall("<dt>retry</dt><dd>(.*?)</dd>", page)
+    last = "none: it was the last of 2 attempts"
+    assert [last, last, "yes"] == said
 
 
 @pytest.mark.parametrize("path", ["/queues", "/kinds", "/workers", "/cron", "/activity"])
