@@ -49,15 +49,19 @@ def workers(
     """List worker processes: health, leader, running jobs and queues."""
     from awa_cli.filters.values import read_interval
     from awa_cli.views.columns import WORKERS
+    from awa_cli.views.workers import is_recent, silence, worker_name
 
     seconds = read_interval(interval)
     chosen = read_columns(columns)
 
     def footer(shown: Sequence[RuntimeInstance]) -> str:
         leaders = sum(one.leader and not one.stale for one in shown)
-        silent = sum(one.silent for one in found) - sum(one.silent for one in shown)
-        more = f"  {silent} more fell silent: awa workers --all -o wide" if silent else ""
-        return f"{counted(len(shown), 'worker')}, {counted(leaders, 'leader')}.{more}"
+        gone = [one for one in found if one.silent and is_recent(one)]
+        more = f"{len(gone)} more fell silent: awa workers --all -o wide"
+        if len(gone) == 1:
+            more = f"{worker_name(gone[0])} is {silence(gone[0])}."
+        told = f"  {more}" if gone and not everything else ""
+        return f"{counted(len(shown), 'worker')}, {counted(leaders, 'leader')}.{told}"
 
     with open_session(ctx) as db:
         if watch:
