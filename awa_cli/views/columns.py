@@ -339,7 +339,7 @@ AUDIT: Final[tuple[Column[AuditEntry], ...]] = (
 
 WORKERS: Final[tuple[Column[RuntimeInstance], ...]] = (
     Column("id", "ID", lambda one: one.instance_id, wide=True),
-    Column("host", "HOST", lambda one: one.hostname, width=8),
+    Column("host", "HOST", lambda one: one.hostname, width=15),
     Column("pid", "PID", lambda one: one.pid, right=True),
     Column("version", "VERSION", lambda one: one.version, width=5),
     Column("app", "APP", lambda one: one.app_version or "", width=5),

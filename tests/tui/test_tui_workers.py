@@ -43,6 +43,19 @@ async def test_workers_show_loops_leader_and_what_is_in_flight(monitor, aclient,
         assert "email" == page.queue
 
 
+async def test_workers_show_the_version_of_the_application(monitor, aclient, monkeypatch) -> None:
+    monkeypatch.setenv("AWA_APP_VERSION", "2026.4")
+
+    @aclient.task(Ping, queue="email")
+    async def ping(job: awa.Job) -> None: ...
+
+    async with (
+        working(aclient, ("email", 4)),
+        monitor(screen="workers", size=(120, 30)) as driver,
+    ):
+        await driver.shows("  version  ", "   application  2026.4", "application2026.4")
+
+
 async def test_a_silent_worker_is_told_from_one_that_stopped(monitor, aclient, look) -> None:
     @aclient.task(Ping, queue="email")
     async def ping(job: awa.Job) -> None: ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from textual.binding import Binding
@@ -27,7 +28,8 @@ _BAR_WIDTH: Final = 16
 class WorkersPage(DetailPage[RuntimeInstance]):
     """A row for each process; the panel shows its loops and queues."""
 
-    COLUMNS = WORKERS
+    # The line above the list has the versions of the application too.
+    COLUMNS = tuple(replace(one, wide=one.wide or one.key == "app") for one in WORKERS)
     EMPTY = "No workers.  Start a worker: awa worker run"
     BINDINGS: ClassVar = [
         Binding(
