@@ -53,12 +53,6 @@ def workers(
     seconds = read_interval(interval)
     chosen = read_columns(columns)
 
-    def footer(shown: Sequence[RuntimeInstance]) -> str:
-        leaders = sum(one.leader and not one.stale for one in shown)
-        silent = sum(one.silent for one in found) - sum(one.silent for one in shown)
-        more = f"  {silent} more fell silent: awa workers --all -o wide" if silent else ""
-        return f"{counted(len(shown), 'worker')}, {counted(leaders, 'leader')}.{more}"
-
     with open_session(ctx) as db:
         if watch:
             show_live(
@@ -76,10 +70,24 @@ def workers(
         output,
         common(ctx),
         empty="No workers found.",
-        footer=footer,
+        footer=lambda shown: _footer(shown, [] if everything else found),
         chosen=chosen,
     )
     return ExitCode.NOTHING if fail_empty and not count else ExitCode.OK
+
+
+def _footer(shown: Sequence[RuntimeInstance], found: Sequence[RuntimeInstance]) -> str:
+    """Count the workers, and name those that fell silent and are not shown."""
+    from awa_cli.views.workers import is_recent, silence, worker_name
+
+    leaders = sum(one.leader and not one.stale for one in shown)
+    said = f"{counted(len(shown), 'worker')}, {counted(leaders, 'leader')}."
+    gone = [one for one in found if one.silent and is_recent(one)]
+    if len(gone) == 1:
+        said += f"  {worker_name(gone[0])} is {silence(gone[0])}."
+    elif gone:
+        said += f"  {len(gone)} more fell silent: awa workers --all -o wide"
+    return said
 
 
 def _read(db: Session, *, everything: bool) -> list[RuntimeInstance]:

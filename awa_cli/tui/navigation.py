@@ -8,6 +8,10 @@ from typing import Final
 __all__ = ["PAGES", "PageEntry"]
 
 
+# The upper row of a keyboard, from the left: the place of a tab is its key.
+_ROW: Final = (*"1234567890", "minus", "equals_sign")
+
+
 @dataclass(frozen=True, slots=True)
 class PageEntry:
     """A page: ``keys`` open it from anywhere, unless it needs a subject (a job, a queue)."""
@@ -24,22 +28,29 @@ class PageEntry:
         return not self.keys
 
 
+# Each with its letter.
+_TABS: Final = (
+    ("overview", "Overview", "O", "overview:OverviewPage"),
+    ("jobs", "Jobs", "J", "jobs:JobsPage"),
+    ("queues", "Queues", "Q", "queues:QueuesPage"),
+    ("kinds", "Kinds", "K", "kinds:KindsPage"),
+    ("failures", "Failures", "F", "failures:FailuresPage"),
+    ("workers", "Workers", "W", "workers:WorkersPage"),
+    ("cron", "Cron", "C", "cron:CronPage"),
+    ("dlq", "Dead letters", "D", "dead_letters:DeadLettersPage"),
+    ("batches", "Bulk operations", "B", "bulk_operations:BulkOperationsPage"),
+    ("activity", "Activity", "A", "activity:ActivityPage"),
+    ("doctor", "Doctor", "X", "doctor:DoctorPage"),
+    ("storage", "Storage", "S", "storage:StoragePage"),
+)
 _ALL: Final = (
-    PageEntry("overview", "Overview", "1,O", "overview:OverviewPage"),
-    PageEntry("jobs", "Jobs", "2,J", "jobs:JobsPage"),
+    *(
+        PageEntry(page_id, title, f"{key},{letter}", path)
+        for key, (page_id, title, letter, path) in zip(_ROW, _TABS, strict=True)
+    ),
     PageEntry("job", "Job", "", "job:JobPage"),
-    PageEntry("failures", "Failures", "F", "failures:FailuresPage"),
     PageEntry("failure", "Failure", "", "failure:FailurePage"),
-    PageEntry("queues", "Queues", "3,Q", "queues:QueuesPage"),
     PageEntry("queue", "Queue", "", "queue:QueuePage"),
-    PageEntry("kinds", "Kinds", "4,K", "kinds:KindsPage"),
-    PageEntry("workers", "Workers", "5,W", "workers:WorkersPage"),
-    PageEntry("cron", "Cron", "6,C", "cron:CronPage"),
-    PageEntry("dlq", "Dead letters", "7,D", "dead_letters:DeadLettersPage"),
     PageEntry("dead_letter", "Dead letter", "", "dead_letter:DeadLetterPage"),
-    PageEntry("batches", "Bulk operations", "8,B", "bulk_operations:BulkOperationsPage"),
-    PageEntry("activity", "Activity", "9,A", "activity:ActivityPage"),
-    PageEntry("doctor", "Doctor", "0,X", "doctor:DoctorPage"),
-    PageEntry("storage", "Storage", "minus,S", "storage:StoragePage"),
 )
 PAGES: Final = {page.id: page for page in _ALL}

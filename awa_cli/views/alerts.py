@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from awa_cli.views.words import clean, counted, now, span
+from awa_cli.views.words import counted, now, span
+from awa_cli.views.workers import is_recent, why_silent, worker_name, worker_trouble
 from awa_lib.reads.incidents import Incidents
 from awa_lib.reads.slots import queue_slots
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from awa_lib.reads.runtime import RuntimeInstance
     from awa_lib.reads.slots import QueueSlots
 
-__all__ = ["ALERT_SIGNS", "ALERT_STYLES", "Alert", "find_alerts", "has_gone", "is_recent"]
+__all__ = ["ALERT_SIGNS", "ALERT_STYLES", "Alert", "find_alerts", "has_gone"]
 
 # Between the last worker of a release and the first of the next a deploy leaves a gap.
 _GAP_SECONDS: Final = 30.0
@@ -40,8 +41,6 @@ _PACED_SECONDS: Final = 60.0
 _GROWS_TIMES: Final = 2.0
 # By then the leader has rescued the jobs of a worker that fell silent.
 _RESCUED_SECONDS: Final = 300.0
-# A worker that fell silent before is history.
-_SILENT_SECONDS: Final = 3_600.0
 # A worker that has stopped cleanly is shown for a while, so that a deploy can be followed.
 _STOPPED_SECONDS: Final = 600.0
 # The harms, the worst first: jobs that nobody will run, jobs that fail, jobs that wait.
@@ -114,11 +113,6 @@ def find_alerts(
     return sorted(found, key=lambda one: (_HARM.index(one.rule), -one.jobs, one.subject or ""))
 
 
-def is_recent(one: RuntimeInstance) -> bool:
-    """Return True for a worker that reports, or that fell silent within the last hour."""
-    return not one.stale or (one.silent and _ago(one.last_seen_at) < _SILENT_SECONDS)
-
-
 def has_gone(one: RuntimeInstance) -> bool:
     """Return True for a worker that stopped cleanly some time ago: it is of no interest."""
     return one.stopped and _ago(one.last_seen_at) > _STOPPED_SECONDS
@@ -141,29 +135,41 @@ def _of_fleet(
     for one in live:
         # The first report is written before the loops run.
         if not one.healthy and not one.shutting_down and _age(one) > _SETTLED_SECONDS:
-            text = f"{_name(one)} is degraded: {_down(one)}"
+            text = f"{worker_name(one)} is degraded: {_down(one)}"
             yield Alert("degraded", text, "awa workers -o wide", "workers")
 
 
 def _leaderless(fleet: Sequence[RuntimeInstance], live: list[RuntimeInstance]) -> bool:
     """Return True when no worker leads, and neither a start nor a stop explains it."""
     settled = any(not one.shutting_down and _age(one) > _SETTLED_SECONDS for one in live)
-    over = any(one.shutting_down and _ago(one.last_seen_at) < _SETTLED_SECONDS for one in fleet)
+    # So does the death of the leader: another one is elected within seconds.
+    over = any(
+        (one.shutting_down or (one.leader and one.silent))
+        and _ago(one.last_seen_at) < _SETTLED_SECONDS
+        for one in fleet
+    )
     return settled and not over and not any(one.leader for one in live)
 
 
 def _silent(silent: list[RuntimeInstance]) -> Iterator[Alert]:
     """Yield an alert for workers whose jobs wait for their rescue, and one for others."""
-    fresh = [one for one in silent if one.in_flight and _ago(one.last_seen_at) < _RESCUED_SECONDS]
+    fresh = [
+        one
+        for one in silent
+        if one.in_flight and one.rescued_at is None and _ago(one.last_seen_at) < _RESCUED_SECONDS
+    ]
     for rule, found in (("silent", fresh), ("gone", [one for one in silent if one not in fresh])):
         if not found:
             continue
         jobs = sum(one.in_flight for one in found)
-        who = _name(found[0]) if len(found) == 1 else counted(len(found), "worker")
-        held = f" with {counted(jobs)} in flight" if jobs else ""
-        why = "killed, hung or cut off" if rule == "gone" else "the leader rescues them"
+        one = found[0] if len(found) == 1 else None
+        who = counted(len(found), "worker") if one is None else worker_name(one)
+        text = f"{who} fell silent: killed, hung or cut off"
+        if rule == "silent":
+            text = f"{who} fell silent with {counted(jobs)} in flight: the leader rescues them"
+        elif one is not None:
+            text = f"{who} fell silent: {why_silent(one)}"
         since = min(one.last_seen_at for one in found)
-        text = f"{who} fell silent{held}: {why}"
         yield Alert(rule, text, "awa workers --all -o wide", "workers", since=since, jobs=jobs)
 
 
@@ -222,21 +228,10 @@ def _rest(one: QueueStat, lag: float, known: Incidents) -> float | None:
 
 
 _START: Final = "awa worker MODULE:CLIENT"
-_LOOPS: Final = {
-    "database": "postgres_connected",
-    "claims": "poll_loop_alive",
-    "heartbeat": "heartbeat_alive",
-    "maintenance": "maintenance_alive",
-}
 
 
 def _down(one: RuntimeInstance) -> str:
-    down = ", ".join(name for name, loop in _LOOPS.items() if not getattr(one, loop))
-    return f"stopped: {down}" if down else "its log says why"
-
-
-def _name(one: RuntimeInstance) -> str:
-    return clean(f"{one.hostname or 'worker'}:{one.pid}")
+    return worker_trouble(one) or "its log says why"
 
 
 def _age(one: RuntimeInstance) -> float:

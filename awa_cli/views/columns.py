@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 from awa_cli.views.cron import in_words
 from awa_cli.views.states import SEVERITY_STYLES, WORKER_STYLES
 from awa_cli.views.words import age
+from awa_cli.views.workers import worker_state, worker_trouble
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -129,34 +130,13 @@ AUDIT: Final[tuple[Column[AuditEntry], ...]] = (
     Column("detail", "DETAIL", lambda one: json.dumps(one.detail, ensure_ascii=False), width=1),
 )
 
-
-def _worker_state(one: RuntimeInstance) -> str:
-    if one.stopped:
-        return "stopped"
-    if one.stale:
-        return "silent"
-    if one.shutting_down:
-        return "stopping"
-    return "healthy" if one.healthy else "degraded"
-
-
-def _loops(one: RuntimeInstance) -> str:
-    """Return the names of the loops that have stopped."""
-    alive = {
-        "postgres": one.postgres_connected,
-        "poll": one.poll_loop_alive,
-        "heartbeat": one.heartbeat_alive,
-        "maintenance": one.maintenance_alive,
-    }
-    return ",".join(name for name, up in alive.items() if not up) or "-"
-
-
 WORKERS: Final[tuple[Column[RuntimeInstance], ...]] = (
     Column("id", "ID", lambda one: one.instance_id, wide=True),
-    Column("host", "HOST", lambda one: one.hostname, width=8),
+    Column("host", "HOST", lambda one: one.hostname, width=15),
     Column("pid", "PID", lambda one: one.pid, right=True),
     Column("version", "VERSION", lambda one: one.version, width=5),
-    Column("state", "STATE", _worker_state, style=lambda one: WORKER_STYLES[_worker_state(one)]),
+    Column("app", "APP", lambda one: one.app_version or "", width=5),
+    Column("state", "STATE", worker_state, style=lambda one: WORKER_STYLES[worker_state(one)]),
     Column("leader", "LEADER", lambda one: "yes" if one.leader and not one.stale else ""),
     Column(
         "in_flight",
@@ -165,10 +145,10 @@ WORKERS: Final[tuple[Column[RuntimeInstance], ...]] = (
         right=True,
     ),
     Column(
-        "down",
-        "DOWN",
-        _loops,
-        style=lambda one: "" if _loops(one) == "-" else "bold red",
+        "trouble",
+        "TROUBLE",
+        worker_trouble,
+        style=lambda one: "" if worker_trouble(one) is None else "bold red",
         wide=True,
     ),
     ago("up", "UP", lambda one: one.started_at),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING, Any
 
+from awa_cli.views.attempts import why_no_retry
 from awa_cli.views.cron import in_words
 from awa_cli.views.words import clean, span
 
@@ -42,6 +43,7 @@ def job_facts(dump: JobDump) -> list[tuple[str, Any]]:
         ("runs at" if job.state in {"scheduled", "retryable"} else "run at", job.run_at),
         ("began", job.attempted_at),
         ("ended", job.finalized_at if dump.summary.can_cancel is False else None),
+        ("retry", _retry(job)),
         ("worker", _worker(dump)),
         ("heartbeat", job.heartbeat_at if job.state == "running" else None),
         ("deadline", job.deadline_at if job.state == "running" else None),
@@ -53,6 +55,10 @@ def job_facts(dump: JobDump) -> list[tuple[str, Any]]:
         ("times out", job.callback_timeout_at),
         ("unique", None if job.unique_key is None else bytes(job.unique_key).hex()),
     ]
+
+
+def _retry(job: JobRow) -> str | None:
+    return why_no_retry(job, job.errors[-1]) if job.state == "failed" and job.errors else None
 
 
 def _worker(dump: JobDump) -> str | None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from awa_cli.views.alerts import is_recent
 from awa_cli.views.words import counted, span
+from awa_cli.views.workers import is_recent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +19,7 @@ __all__ = ["fleet_words", "queue_words"]
 def fleet_words(fleet: Sequence[RuntimeInstance]) -> list[str]:
     """Return the number of workers, their jobs in flight, leader and versions.
 
-    Workers that have stopped are left out, and those that fell silent over an hour ago.
+    Workers that have stopped are left out, and those whose silence is no news any more.
     """
     live = [one for one in fleet if not one.stale and not one.stopped]
     flying = sum(queue.get("in_flight", 0) for one in live for queue in one.queues)

@@ -35,9 +35,10 @@ from awa_lib.doctor.facts import (
 from awa_lib.errors import AwaError
 from awa_lib.ops.schema import SchemaStatus, read_schema
 from awa_lib.reads.cron import list_cron_jobs
+from awa_lib.reads.health import server_time
 from awa_lib.reads.incidents import Incidents
 from awa_lib.reads.incidents import incidents as read_incidents
-from awa_lib.reads.runtime import live_instances
+from awa_lib.reads.runtime import runtime_instances
 from awa_lib.schema.roles import RIGHTS
 
 if TYPE_CHECKING:
@@ -130,12 +131,15 @@ def incidents(given: Circumstances) -> Op[Incidents]:
 
 
 def fleet(_: Circumstances) -> Op[Fleet]:
-    """Read the live workers, the leader lock and the descriptors."""
-    live = yield from live_instances()
+    """Read the workers, the leader lock and the descriptors."""
+    now = yield from server_time()
+    found = yield from runtime_instances()
+    live = [worker for worker in found if not worker.stale]
+    silent = [worker for worker in found if worker.is_news(now)]
     lock = (yield sql.doctor("leader_lock")).into(Holder)
     queues = yield sql.read_descriptors("queue_declarations")
     kinds = yield sql.read_descriptors("kind_declarations")
-    return Fleet(live, lock, _declared(queues), _declared(kinds))
+    return Fleet(now, live, silent, lock, _declared(queues), _declared(kinds))
 
 
 def _declared(rows: Rows) -> list[Declared]:

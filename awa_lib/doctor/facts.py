@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from awa_lib.reads.runtime import RuntimeInstance
 
 __all__ = [
@@ -160,9 +162,13 @@ class Declared:
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """The live workers, the holder of the leader lock, and the declared queues and kinds."""
+    """The workers, the holder of the leader lock, and the declared queues and kinds."""
 
+    now: datetime
+    """By the clock of the server."""
     live: list[RuntimeInstance]
+    silent: list[RuntimeInstance]
+    """Those that fell silent lately."""
     lock: list[Holder]
     queues: list[Declared]
     kinds: list[Declared]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from awa_lib._sql import sql
@@ -10,6 +11,7 @@ from awa_lib.doctor.finding import Finding, Severity, advise, literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
 
     from awa_lib.doctor.facts import Declared, Fleet, Holder
     from awa_lib.doctor.limits import Limits
@@ -43,7 +45,10 @@ def leader(fleet: Fleet, limits: Limits) -> Iterator[Finding]:
             "two servers that both accept writes",
             "awa doctor --check pooler",
         )
-    if leading:
+    # Another leader is elected within seconds after the death of one.
+    dead = [worker for worker in fleet.silent if worker.leader]
+    electing = any((fleet.now - one.last_seen_at).total_seconds() < _FRESH_SECONDS for one in dead)
+    if leading or electing:
         return
     if fleet.lock:
         yield from _held(fleet.lock[0], limits, settled=settled)
@@ -77,7 +82,8 @@ def _held(holder: Holder, limits: Limits, *, settled: bool) -> Iterator[Finding]
 
 
 def workers(fleet: Fleet) -> Iterator[Finding]:
-    """Find unhealthy workers, or that no worker runs."""
+    """Find unhealthy and silent workers, or that no worker runs."""
+    yield from map(partial(_silent, now=fleet.now), fleet.silent)
     for worker in fleet.live:
         if worker.healthy or worker.shutting_down:
             continue
@@ -107,6 +113,29 @@ def workers(fleet: Fleet) -> Iterator[Finding]:
             "jobs are not run or rescued, and schedules do not fire",
             "awa worker MODULE:CLIENT",
         )
+
+
+def _silent(worker: RuntimeInstance, now: datetime) -> Finding:
+    silent = (now - worker.last_seen_at).total_seconds()
+    known = []
+    if worker.session_ended:
+        known.append("its session has ended")
+    elif worker.rescued_at is None:
+        known.append("it was killed, hangs, or is cut off from the database")
+    if worker.rescued_at is not None:
+        ago = (now - worker.rescued_at).total_seconds()
+        known.append(f"its jobs were rescued {ago:.0f} s ago")
+    elif worker.in_flight:
+        known.append(f"the leader rescues its jobs, {worker.in_flight:,} when it was last seen")
+    return Finding(
+        "workers",
+        Severity.warning,
+        f"the worker {_name(worker)} has been silent for {silent:.0f} s, since "
+        f"{worker.last_seen_at:%H:%M:%S} UTC",
+        f"{', '.join(known)}; its log and its host say why, and something must start it again",
+        "awa workers --all -o wide",
+        _name(worker),
+    )
 
 
 def versions(fleet: Fleet) -> Iterator[Finding]:

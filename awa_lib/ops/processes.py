@@ -37,18 +37,23 @@ class Process:
 
 
 def keep_process(
-    process: Process, number: int | None, started_at: datetime | None
+    process: Process, number: int | None, started_at: datetime | None, session: int | None = None
 ) -> Op[tuple[int, datetime]]:
     """Insert the row of a process, or keep it; return its number and when it started.
 
-    A process that has no number, or whose number another one has got meanwhile, gets another one.
-    Writes once an hour, and when an operator has deleted the row.  Raises Conflict when no free
-    number is found.
+    ``session`` is the server's process in which it reports, None behind a pooler.  A process that
+    has no number, or whose number another one has got meanwhile, gets another one.  Writes once an
+    hour, in another session, and when an operator has deleted the row.  Raises Conflict when no
+    free number is found.
     """
     for _ in range(_TRIES):
         asked = number or new_process_number()
         rows = yield sql.runtime(
-            "keep_process", number=asked, started_at=started_at, **asdict(process)
+            "keep_process",
+            number=asked,
+            started_at=started_at,
+            session=session,
+            **asdict(process),
         )
         if rows:
             return asked, rows.scalar()

@@ -104,7 +104,7 @@ class JobRun:
     finished_at: datetime | str | None
     error: str | None
     terminal: bool | None
-    """Whether its error was the last one."""
+    """Whether its error allows no retry.  The last attempt may fail without one that does."""
     progress: dict[str, Any] | None
     metadata: dict[str, Any] | None
     callback: Callback | None

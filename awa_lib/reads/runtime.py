@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
 
 from awa_lib._json import as_queues
 from awa_lib._sql import sql
@@ -26,24 +27,37 @@ __all__ = [
 ]
 
 
+_NEWS: Final = timedelta(minutes=5)
+_UNSETTLED: Final = timedelta(hours=1)
+
+
 @dataclass(frozen=True, slots=True)
 class RuntimeInstance:
     """One worker process as it last described itself.
 
-    ``stale`` means that it no longer reports: it has stopped, or it fell silent.
+    ``stale`` means that it no longer reports: it has stopped, or it fell silent.  It fell silent
+    when it missed three reports, when its session has ended, or when jobs were rescued from it.
     """
 
     instance_id: str
     hostname: str | None
     pid: int
     version: str
+    """The version of awa."""
+    app_version: str | None
+    """The version of the application, from ``AWA_APP_VERSION``."""
     storage_capability: str
     started_at: datetime
     last_seen_at: datetime
     snapshot_interval_ms: int
     """How often it reports."""
     stale: bool
+    session_ended: bool
+    """The session of its reports is gone, without a clean stop."""
+    rescued_at: datetime | None
+    """When jobs were rescued from it since its last report, because its heartbeats had stopped."""
     healthy: bool
+    """It says so, and still reports."""
     postgres_connected: bool
     poll_loop_alive: bool
     heartbeat_alive: bool
@@ -71,6 +85,17 @@ class RuntimeInstance:
     def silent(self) -> bool:
         """Return True when it fell silent without a clean stop: killed, hung or cut off."""
         return self.stale and not self.stopped
+
+    def is_news(self, now: datetime) -> bool:
+        """Return True while its silence is worth a word.
+
+        That is five minutes after the rescue of its jobs, or after its last report if it ran none
+        then; an hour while no rescue of its jobs is known.
+        """
+        settled = self.rescued_at or (None if self.in_flight else self.last_seen_at)
+        if settled is not None:
+            return self.silent and now - settled < _NEWS
+        return self.silent and now - self.last_seen_at < _UNSETTLED
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,7 +43,10 @@ class OwnProcess:
 
     async def keep(self) -> None:
         """Insert the row, or keep it.  Before the first time leases name nobody."""
-        kept = keep_process(self._said, self.leases.process, self._started_at)
+        conn = await self.link.connection()
+        # Behind a pooler the session is another one's, and its end says nothing.
+        session = None if self.link.pooled else conn.info.backend_pid
+        kept = keep_process(self._said, self.leases.process, self._started_at, session)
         self.leases.process, self._started_at = await self.link.run(kept)
 
     async def stop(self) -> None:

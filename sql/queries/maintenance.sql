@@ -158,7 +158,8 @@ FOR UPDATE SKIP LOCKED
 -- A dead worker is no failure of the job: the attempt is not counted, but the crash is, in the
 -- metadata.  After least(max_attempts, 5) crashes the job fails.  (Metadata that is not an object
 -- cannot hold the count: then the attempt counts.)  The journal of callbacks is kept only after a
--- dead worker, for the next attempt.
+-- dead worker, for the next attempt.  The row of the dead process says when it was taken for dead,
+-- unless that row is locked.
 WITH locked AS MATERIALIZED (
     SELECT id, attempt, max_attempts, metadata, run_lease, attempted_at, heartbeat_at
     FROM awa.jobs_hot AS j
@@ -211,6 +212,16 @@ WITH locked AS MATERIALIZED (
         SELECT CASE WHEN crashes IS NULL THEN attempt >= max_attempts
                     ELSE crashes >= least(max_attempts, 5) END
     ) AS f (fatal)
+), taken_for_dead AS (
+    UPDATE awa.worker_processes SET rescued_at = now()
+    WHERE number = ANY(ARRAY(
+        SELECT number FROM awa.worker_processes
+        WHERE number = ANY(ARRAY(
+                SELECT (run_lease >> 29)::int FROM counted
+                WHERE :cause::text = 'heartbeat' AND run_lease & 511 = 0 AND run_lease > 0))
+            AND stopped_at IS NULL
+        ORDER BY number
+        FOR UPDATE SKIP LOCKED))
 ), ended AS (
     UPDATE awa.jobs_hot AS j
     SET state = 'failed', finalized_at = now(), heartbeat_at = NULL, deadline_at = NULL,

@@ -1,16 +1,34 @@
 -- Read the worker fleet.
 
 -- name: runtime_instances
--- One row per worker process, the most recently seen first.  A stale process has missed three
--- snapshots.  No lock; the table is small.
-SELECT instance_id::text AS instance_id, hostname, pid, version, storage_capability, started_at,
-       last_seen_at, snapshot_interval_ms,
-       last_seen_at + make_interval(secs => greatest(
-           3 * greatest(snapshot_interval_ms, 1000) / 1000.0, 30)) < now() AS stale,
-       healthy, postgres_connected, poll_loop_alive, heartbeat_alive, maintenance_alive,
-       shutting_down, leader, global_max_workers, queues::text AS queues
-FROM awa.runtime_instances
-ORDER BY last_seen_at DESC, instance_id
+-- One row per worker process, the most recently seen first.  A process is stale that has missed
+-- three snapshots, and sooner one whose session has ended without a clean stop, or from which jobs
+-- were rescued since its last snapshot.  A standby does not know the sessions, and a pooler or a
+-- worker of awa 0.5 names none.  No lock; awa_worker_processes_instance.
+SELECT r.instance_id::text AS instance_id, r.hostname, r.pid, r.version, p.app_version,
+       r.storage_capability, r.started_at, r.last_seen_at, r.snapshot_interval_ms, dead.stale,
+       coalesce(p.session_ended, false) AS session_ended, p.rescued_at,
+       r.healthy AND NOT dead.stale AS healthy, r.postgres_connected, r.poll_loop_alive,
+       r.heartbeat_alive, r.maintenance_alive, r.shutting_down, r.leader, r.global_max_workers,
+       r.queues::text AS queues
+FROM awa.runtime_instances AS r
+LEFT JOIN LATERAL (
+    SELECT app_version,
+           stopped_at IS NULL AND session IS NOT NULL AND NOT pg_is_in_recovery()
+               AND session NOT IN (SELECT pid FROM pg_stat_activity)
+               AS session_ended,
+           CASE WHEN rescued_at > r.last_seen_at THEN rescued_at END AS rescued_at
+    FROM awa.worker_processes
+    WHERE instance_id = r.instance_id
+    ORDER BY last_seen_at DESC
+    LIMIT 1
+) AS p ON true
+CROSS JOIN LATERAL (
+    SELECT r.last_seen_at + make_interval(secs => greatest(
+               3 * greatest(r.snapshot_interval_ms, 1000) / 1000.0, 30)) < now()
+           OR p.session_ended IS TRUE OR p.rescued_at IS NOT NULL AS stale
+) AS dead
+ORDER BY r.last_seen_at DESC, r.instance_id
 
 -- name: count_workers
 -- For each of these queues, how many live workers could run the rarest of these kinds.  Workers of

@@ -26,21 +26,23 @@ SET last_seen_at = excluded.last_seen_at, healthy = excluded.healthy,
 
 -- name: keep_process
 -- Insert the row of this process, or write that it lives when that was written more than an hour
--- ago; returns when the process started.  No row: the number is that of another process.
+-- ago or in another session; returns when the process started.  No row: the number is that of
+-- another process.
 WITH known AS (
     SELECT started_at FROM awa.worker_processes
     WHERE number = :number::int AND instance_id = :instance_id::uuid
       AND last_seen_at > now() - interval '1 hour'
+      AND session IS NOT DISTINCT FROM :session::int
 ), kept AS (
     INSERT INTO awa.worker_processes AS p (
         number, instance_id, hostname, pid, version, app_version, heartbeat_interval_ms,
-        heartbeat_staleness_ms, started_at, last_seen_at
+        heartbeat_staleness_ms, started_at, last_seen_at, session
     )
     SELECT :number::int, :instance_id::uuid, :hostname::text, :pid::int, :version::text,
            :app_version::text, :heartbeat_interval_ms::float8, :heartbeat_staleness_ms::float8,
-           coalesce(:started_at::timestamptz, now()), now()
+           coalesce(:started_at::timestamptz, now()), now(), :session::int
     WHERE NOT EXISTS (SELECT FROM known)
-    ON CONFLICT (number) DO UPDATE SET last_seen_at = now()
+    ON CONFLICT (number) DO UPDATE SET last_seen_at = now(), session = excluded.session
     WHERE p.instance_id = excluded.instance_id
     RETURNING started_at
 )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from datetime import UTC, datetime, timedelta
+
 from awa_cli.version import version
 
 
@@ -13,14 +16,21 @@ def test_workers(cli, fleet) -> None:
     fleet(hostname="c", last_seen_at="2020-01-01T00:00Z")
     ran = cli("workers", "-o", "wide")
     header, *rows = ran.out.splitlines()
-    assert header.split()[:6] == ["ID", "HOST", "PID", "VERSION", "STATE", "LEADER"]
+    assert header.split()[:7] == ["ID", "HOST", "PID", "VERSION", "APP", "STATE", "LEADER"]
     assert sorted(row.split()[1] for row in rows) == ["a", "b"]
-    assert any(" degraded " in row and " heartbeat " in row for row in rows)
-    assert "2 workers, 1 leader.  1 more fell silent: awa workers --all -o wide" in ran.err
+    assert any(" degraded " in row and " stopped: heartbeat " in row for row in rows)
+    # What fell silent years ago is no news.
+    assert ran.err.endswith("2 workers, 1 leader.\n")
+    fleet(hostname="d", pid=7, last_seen_at=datetime.now(UTC) - timedelta(seconds=40))
+    said = r"2 workers, 1 leader\.  d:7 is silent 4\ds: killed, hung or cut off, with 3 jobs in flight\."
+    assert re.search(said, cli("workers").err)
+    fleet(hostname="e", last_seen_at=datetime.now(UTC) - timedelta(seconds=40))
+    assert "1 leader.  2 more fell silent: awa workers --all -o wide" in cli("workers").err
     assert "fell silent" not in cli("workers", "--all").err
     states = {one["hostname"]: one["stale"] for one in cli("workers", "--all", "-o", "json").data}
     assert states.get("a") is False
     assert " silent " in cli("workers", "--all").out
+    assert " silent 4" in cli("workers", "--all", "-o", "wide").out
 
 
 def test_health(cli, offline, fleet, empty_database_url) -> None:

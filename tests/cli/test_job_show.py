@@ -26,6 +26,7 @@ def test_failed_job(cli, failed) -> None:
     for line in (
         "  queue      email",
         "  tags       eu",
+        "  retry      none: it had one attempt",
         '    "to": "a@example.org"',
         '    "note": "\\u001b[31m",',
         '    "run": 7',
@@ -40,6 +41,25 @@ def test_failed_job(cli, failed) -> None:
     assert "\x1b" not in out
     created = next(line for line in out.splitlines() if line.startswith("  created "))
     assert created.endswith("ago  2026-11-23T21:30:00Z")
+
+
+@pytest.mark.parametrize(
+    ("attempt", "more", "said"),
+    [
+        (3, {}, "none: it was the last of 3 attempts"),
+        (2, {"max_attempts": 2}, "none: it was the last of 2 attempts"),
+        (1, {"terminal": True}, "none: its error allows none"),
+        (0, {"crash": 3}, "none: its worker died 3 times"),
+        (1, {}, "none"),
+    ],
+)
+def test_a_failed_job_says_why_it_is_not_retried(cli, add, attempt, more, said) -> None:
+    entry = json.dumps({"error": "no", "attempt": attempt, **more})
+    job = add("failed", attempt=attempt, max_attempts=3, errors=[entry])
+    waiting = add("retryable", attempt=attempt, max_attempts=3, errors=[entry])
+
+    assert f"\n  retry      {said}\n" in cli("job", "show", job).out
+    assert "\n  retry  " not in cli("job", "show", waiting).out
 
 
 def test_a_job_names_its_failure(cli, add) -> None:

@@ -531,7 +531,36 @@ def test_workers_that_are_not_well_are_found(sick, examined) -> None:
     assert (found.severity, found.subject) == (ERROR, "host:7")
     assert found.why == "stopped: heartbeat; its log says why"
     sick.execute("UPDATE awa.runtime_instances SET last_seen_at = now() - interval '2 min'")
+    silent, none = examined("workers")
+    assert (silent.severity, silent.subject) == (WARNING, "host:7")
+    assert silent.what.startswith("the worker host:7 has been silent for 12")
+    assert silent.why.startswith("it was killed, hangs, or is cut off from the database; its log")
+    assert silent.do == "awa workers --all -o wide"
+    assert (none.severity, none.what) == (NOTE, "no worker runs")
+    # That is history.
+    sick.execute("UPDATE awa.runtime_instances SET last_seen_at = now() - interval '6 min'")
     assert brief(examined("workers")) == [("workers", NOTE, None)]
+
+
+def test_a_dead_worker_is_found_at_once(sick, examined) -> None:
+    instance(sick, pid="7", leader="true", queues="""'[{"queue": "q", "in_flight": 3}]'""")
+    instance(sick, pid="8")
+    sick.execute(
+        "INSERT INTO awa.worker_processes (number, instance_id, hostname, pid, version, session,"
+        " heartbeat_interval_ms, heartbeat_staleness_ms, started_at, last_seen_at)"
+        " SELECT 1, instance_id, hostname, pid, version, 0, 3000, 10000, started_at, last_seen_at"
+        " FROM awa.runtime_instances WHERE pid = 7"
+    )
+
+    (found,) = examined("workers")
+    assert found.why.startswith(
+        "its session has ended, the leader rescues its jobs, 3 when it was last seen; "
+    )
+    # Another one is elected.
+    assert examined("leader") == []
+    sick.execute("UPDATE awa.worker_processes SET rescued_at = clock_timestamp()")
+    (found,) = examined("workers")
+    assert found.why.startswith("its session has ended, its jobs were rescued 0 s ago; ")
 
 
 def test_releases_side_by_side_are_found(sick, examined) -> None:

@@ -79,6 +79,37 @@ def test_a_snapshot_is_stale_after_three_intervals_and_30_seconds(db) -> None:
     assert [one.stale for one in run(db, runtime_instances())] == [False, True, False, True]
 
 
+@pytest.mark.parametrize(
+    ("columns", "stale"),
+    [
+        ({"session": "pg_backend_pid()"}, False),
+        ({"session": "0"}, True),
+        ({"session": "0", "stopped_at": "now()"}, False),
+        # Behind a pooler.
+        ({"session": "NULL"}, False),
+        ({"rescued_at": "now()"}, True),
+        # It has reported since: it was only late.
+        ({"rescued_at": "now() - interval '6 seconds'"}, False),
+    ],
+)
+def test_a_worker_is_dead_without_its_session_or_its_jobs(db, columns, stale) -> None:
+    instance(db, ago=5)
+    names, values = ", ".join(columns), ", ".join(columns.values())
+    db.execute(
+        "INSERT INTO awa.worker_processes (number, instance_id, hostname, pid, version, app_version,"
+        f" heartbeat_interval_ms, heartbeat_staleness_ms, started_at, last_seen_at, {names})"
+        " SELECT 1, instance_id, 'h', pid, 'x', '2.1', 3000, 10000, now() - interval '1 hour',"
+        f" now() - interval '1 hour', {values} FROM awa.runtime_instances"
+    )
+
+    (one,) = run(db, runtime_instances())
+
+    assert ("2.1", stale, not stale) == (one.app_version, one.stale, one.healthy)
+    assert ("0" in columns.values() and stale) == one.session_ended
+    assert ("rescued_at" in columns and stale) == (one.rescued_at is not None)
+    assert len(run(db, live_instances())) == (not stale)
+
+
 def test_instances_carry_their_queues(db) -> None:
     queues = [{"queue": "q", "in_flight": 3}]
     instance(db, queues=json.dumps(queues))

@@ -277,7 +277,7 @@ def test_who_may_change_jobs_may_change_what_belongs_to_them(database_url, conn)
     conn.execute(f'CREATE ROLE "{role}"')
     try:
         conn.execute(f'GRANT SELECT, DELETE ON awa.jobs_hot TO "{role}"')
-        conn.execute("DELETE FROM awa.toolkit_migrations WHERE version IN (5, 6, 8, 9, 17, 19, 20)")
+        conn.execute("DELETE FROM awa.toolkit_migrations WHERE version IN (5, 6, 8, 9, 17, 19, 21)")
         from awa_lib.schema.migrate import apply
 
         apply(conn)

@@ -17,6 +17,7 @@ from awa_lib.db.drive import run
 from awa_lib.ops import maintenance as ops
 from awa_lib.ops import processes
 from awa_lib.ops.leases import Leases
+from awa_lib.reads.runtime import RuntimeInstance, runtime_instances
 from awa_lib.runtime.links import Link, Outage
 from awa_lib.runtime.rescues import Contact, Rescues
 from awa_lib.runtime.sessions import Bounds
@@ -81,9 +82,39 @@ def test_a_job_is_judged_by_what_its_process_declares(
     with psycopg.connect(rows.conn.info.dsn, autocommit=True) as conn:
         found = run(conn, ops.stale_ids(ops.Pulse(1, 20)))
         rescued = run(conn, ops.rescue([job_id], "heartbeat", ops.Pulse(1, 20)))
+    process = rows.one("SELECT rescued_at FROM awa.worker_processes")
 
     assert found == ({job_id: ops.Pulse(interval, staleness)} if stale else {})
     assert [one.id for one in rescued] == ([job_id] if stale else [])
+    assert (process["rescued_at"] is not None) == stale
+
+
+def test_a_rescue_does_not_wait_for_the_row_of_the_process(
+    rows: Rows, declare: Declare, put: Put
+) -> None:
+    locked, free = declare(3, 10), declare(3, 10)
+    jobs = [put(leases.next(), 11) for leases in (locked, free)]
+    dsn = rows.conn.info.dsn
+    with psycopg.connect(dsn) as other, psycopg.connect(dsn, autocommit=True) as conn:
+        lock = "SELECT FROM awa.worker_processes WHERE number = %s FOR UPDATE"
+        other.execute(lock, [locked.process])
+        rescued = run(conn, ops.rescue(jobs, "heartbeat", ops.Pulse(1, 20)))
+    told = rows.all("SELECT number FROM awa.worker_processes WHERE rescued_at IS NOT NULL")
+
+    assert [one.id for one in rescued] == jobs
+    assert told == [{"number": free.process}]
+
+
+def test_a_job_past_its_deadline_says_nothing_of_its_process(
+    rows: Rows, declare: Declare, put: Put
+) -> None:
+    job_id = put(declare(3, 10).next(), 1)
+    rows.conn.execute("UPDATE awa.jobs_hot SET deadline_at = now() - interval '1 second'")
+    with psycopg.connect(rows.conn.info.dsn, autocommit=True) as conn:
+        rescued = run(conn, ops.rescue([job_id], "deadline"))
+
+    assert [one.id for one in rescued] == [job_id]
+    assert rows.one("SELECT rescued_at FROM awa.worker_processes") == {"rescued_at": None}
 
 
 @pytest.mark.parametrize("claims", [1, 2, 511])
@@ -291,6 +322,40 @@ def test_a_process_writes_that_it_lives_once_an_hour(rows: Rows, declare: Declar
     assert after["started_at"] == before["started_at"]
 
 
+def test_a_process_writes_in_which_session_it_reports(rows: Rows, declare: Declare) -> None:
+    number = declare(3, 10).process
+    row = "SELECT instance_id, started_at, session FROM awa.worker_processes WHERE number = %s"
+    before = rows.one(row, number)
+    mine = processes.Process(str(before["instance_id"]), "web-1", 4242, "9", "v7", 3000, 10000)
+    with psycopg.connect(rows.conn.info.dsn, autocommit=True) as conn:
+        for session in (7, 8, None):
+            run(conn, processes.keep_process(mine, number, before["started_at"], session))
+            assert {**before, "session": session} == rows.one(row, number)
+
+
+async def test_a_worker_that_lost_its_session_says_so_and_comes_back(
+    aclient: awa.AsyncClient, rows: Rows
+) -> None:
+    @aclient.task(Noop)
+    async def handler(job: awa.Job) -> None: ...
+
+    def fleet() -> list[tuple[bool, bool]]:
+        with psycopg.connect(rows.conn.info.dsn, autocommit=True) as conn:
+            return [(one.stale, one.session_ended) for one in run(conn, runtime_instances())]
+
+    session = "SELECT session FROM awa.worker_processes"
+    async with working(aclient):
+        await aeventually(lambda: fleet() == [(False, False)])
+        first = rows.one(session)["session"]
+        rows.conn.execute("SELECT pg_terminate_backend(%s)", [first])
+        await aeventually(lambda: fleet() == [(True, True)])
+        aclient._runtime._publisher.poke()  # type: ignore[union-attr] # every 10 s otherwise
+        await aeventually(lambda: fleet() == [(False, False)])
+        assert rows.one(session)["session"] != first
+    # A clean stop is no death.
+    assert fleet() == [(False, False)]
+
+
 def test_processes_are_forgotten_after_thirty_days(rows: Rows, declare: Declare) -> None:
     old = declare(3, 10, last_seen_at="now() - interval '31 days'")
     kept = declare(3, 10, last_seen_at="now() - interval '29 days'")
@@ -379,5 +444,11 @@ def test_the_jobs_of_a_killed_worker_run_again_within_15_seconds(
     eventually(lambda: rows.all("SELECT FROM awa.runtime_instances WHERE leader"), 30)
     victim.kill()
 
+    def dead() -> RuntimeInstance:
+        with psycopg.connect(database_url, autocommit=True) as conn:
+            return next(one for one in run(conn, runtime_instances()) if one.pid == victim.pid)
+
+    eventually(lambda: dead().session_ended and not dead().healthy, 5)
     eventually(lambda: rows.states() == {"completed": 5}, 15)
+    assert dead().rescued_at is not None
     assert {rows.job(job.id)["metadata"]["_awa_crashes"] for job in jobs} == {1}

@@ -575,6 +575,10 @@ async def test_one_leads_behind_a_transaction_pooler(pooled_url: str, sound_url:
         with awa.Client(sound_url) as producer:
             ids = [job.id for job in producer.insert_many([Noop(n) for n in range(200)])]
         await aeventually(lambda: sorted(done) == ids, timeout=30)
+        with psycopg.connect(sound_url) as conn:
+            found = conn.execute("SELECT session FROM awa.worker_processes").fetchall()
+        # The sessions are those of the pooler: their end would say nothing of a worker.
+        assert found == [(None,)] * 3
 
         async def leaders() -> int:
             return sum([(await client.health_check()).leader for client in clients])

@@ -83,6 +83,7 @@ async def test_attempts_stand_side_by_side(monitor, put, look) -> None:
         await driver.press("a")
 
         await driver.shows("Attempt 2", "Attempt 1", "OSError: first", "KeyError: second")
+        await driver.shows("retry     none: it was the last of 2 attempts", "retry     yes")
 
 
 async def test_a_callback_counts_down(monitor, put, look) -> None:

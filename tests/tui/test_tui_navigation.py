@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from awa_cli.tui.navigation import PAGES
+from awa_cli.tui.widgets.bars import NavigationBar
 from awa_cli.tui.widgets.confirm import Confirm
 
 
@@ -20,6 +22,20 @@ async def test_each_place_is_one_key_away(monitor, queues) -> None:
         page = await driver.at("queues")
 
         assert ["email", "images"] == [row.queue for row in page.grid.rows]
+
+
+async def test_the_place_of_a_tab_is_its_key(monitor, queues) -> None:
+    tabs = [page for page in PAGES.values() if not page.needs_subject]
+    async with monitor(size=(200, 30)) as driver:
+        await driver.at("overview")
+        bar = driver.app.screen.query_one(NavigationBar).content.plain
+
+        assert [f"{key} {page.title}" for key, page in zip("1234567890-=", tabs, strict=True)] == (
+            bar.split("  ")[: len(tabs)]
+        )
+        for key, page in zip("234567890-=", tabs[1:], strict=True):
+            await driver.press(key)
+            await driver.at(page.id)
 
 
 async def test_back_forward_out_and_marks(monitor, queues) -> None:

@@ -27,6 +27,7 @@ async def test_workers_show_loops_leader_and_what_is_in_flight(monitor, aclient,
         monitor(screen="workers", size=(120, 30)) as driver,
     ):
         await driver.shows("1 worker, 0 in flight", "✓ database", "✓ claims", "0 of 4", "0 of 2")
+        await aeventually(lambda: "leader  none" not in driver.text())
         # What it says ten seconds later, with three jobs running and its heartbeat stuck.
         look(
             "UPDATE awa.runtime_instances SET leader = true, heartbeat_alive = false, "
@@ -42,6 +43,19 @@ async def test_workers_show_loops_leader_and_what_is_in_flight(monitor, aclient,
         assert "email" == page.queue
 
 
+async def test_workers_show_the_version_of_the_application(monitor, aclient, monkeypatch) -> None:
+    monkeypatch.setenv("AWA_APP_VERSION", "2026.4")
+
+    @aclient.task(Ping, queue="email")
+    async def ping(job: awa.Job) -> None: ...
+
+    async with (
+        working(aclient, ("email", 4)),
+        monitor(screen="workers", size=(120, 30)) as driver,
+    ):
+        await driver.shows("  version  ", "   application  2026.4", "application2026.4")
+
+
 async def test_a_silent_worker_is_told_from_one_that_stopped(monitor, aclient, look) -> None:
     @aclient.task(Ping, queue="email")
     async def ping(job: awa.Job) -> None: ...
@@ -55,7 +69,7 @@ async def test_a_silent_worker_is_told_from_one_that_stopped(monitor, aclient, l
             "UPDATE awa.runtime_instances"
             " SET shutting_down = false, last_seen_at = now() - interval '1 hour'"
         )
-        await driver.shows("0 workers", "leader  none", "1 silent", "silent since", "· claims")
+        await driver.shows("0 workers", "leader  none", "1 silent", "silent 1h: killed", "· claims")
         await driver.press("a")
         await driver.shows("No workers.")
         await driver.press("a")

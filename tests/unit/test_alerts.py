@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from awa_cli.views import alerts, words
+from awa_cli.views import alerts, words, workers
 from awa_cli.views.alerts import ALERT_STYLES, Alert, find_alerts
 from awa_lib.reads.incidents import FailingKind, Incidents
 from awa_lib.reads.queues import QueueStat
@@ -18,7 +18,7 @@ NOW = datetime.now(UTC)
 @pytest.fixture(autouse=True)
 def stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no time pass: the module may have been imported long before its tests run."""
-    for module in (alerts, words):
+    for module in (alerts, words, workers):
         monkeypatch.setattr(module, "now", lambda: NOW)
 
 
@@ -40,11 +40,14 @@ def worker(
         "hostname": "h",
         "pid": 7,
         "version": "1",
+        "app_version": None,
         "storage_capability": "c",
         "started_at": ago(3600),
         "last_seen_at": ago(2),
         "snapshot_interval_ms": 10_000,
         "stale": False,
+        "session_ended": False,
+        "rescued_at": None,
         "healthy": True,
         "postgres_connected": True,
         "poll_loop_alive": True,
@@ -152,6 +155,22 @@ def rules(*given) -> list[str]:
             "h:7 fell silent: killed, hung or cut off",
             "awa workers --all -o wide",
         ),
+        (
+            [],
+            [
+                worker(),
+                worker(
+                    stale=True,
+                    session_ended=True,
+                    rescued_at=ago(3),
+                    last_seen_at=ago(14),
+                    used=4,
+                    instance_id="j",
+                ),
+            ],
+            "h:7 fell silent: its session has ended, its jobs were rescued 3s ago",
+            "awa workers --all -o wide",
+        ),
     ],
 )
 def test_what_is_wrong_is_said_with_what_to_do(queues, fleet, text, do) -> None:
@@ -212,6 +231,31 @@ def test_a_kill_during_a_stop_is_no_clean_stop() -> None:
     killed = worker(shutting_down=True, stale=True, used=2, last_seen_at=ago(60), leader=False)
 
     assert ["silent"] == rules([], [worker(instance_id="j"), killed])
+
+
+@pytest.mark.parametrize(
+    ("more", "rule"),
+    [
+        ({"used": 2, "last_seen_at": ago(20)}, "silent"),
+        ({"used": 2, "last_seen_at": ago(320), "rescued_at": ago(299)}, "gone"),
+        ({"used": 2, "last_seen_at": ago(320), "rescued_at": ago(301)}, None),
+        ({"last_seen_at": ago(299)}, "gone"),
+        ({"last_seen_at": ago(301)}, None),
+    ],
+)
+def test_a_dead_worker_is_history_once_its_jobs_run_again(more, rule) -> None:
+    dead = worker(stale=True, instance_id="j", **more)
+
+    assert ([] if rule is None else [rule]) == rules([], [worker(), dead])
+    assert (rule is not None) == workers.is_recent(dead)
+
+
+def test_the_death_of_the_leader_is_no_lack_of_one_while_another_is_elected() -> None:
+    dead = worker(stale=True, last_seen_at=ago(5), instance_id="j")
+    long_dead = worker(stale=True, last_seen_at=ago(40), instance_id="j")
+
+    assert ["gone"] == rules([], [worker(leader=False), dead])
+    assert ["no-leader", "gone"] == rules([], [worker(leader=False), long_dead])
 
 
 def test_a_silent_worker_is_history_after_an_hour() -> None:

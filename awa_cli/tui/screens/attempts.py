@@ -13,7 +13,7 @@ from textual.widgets import Static
 from awa_cli.documents.encoding import encode
 from awa_cli.tui.widgets.json_tree import JsonTree
 from awa_cli.tui.widgets.trace import trace
-from awa_cli.views.attempts import latest_runs
+from awa_cli.views.attempts import latest_runs, retry_of
 from awa_cli.views.words import age, clean
 from awa_lib.errors import AwaError
 
@@ -63,7 +63,7 @@ class AttemptsScreen(ModalScreen[None]):
         column = VerticalScroll(classes="attempt")
         column.styles.width = width
         await self.query_one("#attempts-row").mount(column)
-        await column.mount(Static(_head(run)))
+        await column.mount(Static(_head(self._job, run)))
         if run.error:
             await column.mount(Static(trace(run.error)))
         if run.progress:
@@ -74,12 +74,12 @@ class AttemptsScreen(ModalScreen[None]):
             await column.mount(Static(note, classes="attempt-note", markup=False))
 
 
-def _head(run: JobRun) -> Content:
+def _head(job: JobRow, run: JobRun) -> Content:
     rows = [
         ("state", run.state),
         ("began", None if run.started_at is None else age(run.started_at)),
         ("ended", None if run.finished_at is None else encode(run.finished_at)),
-        ("terminal", None if run.terminal is None else "yes" if run.terminal else "no"),
+        ("retry", retry_of(job, run)),
     ]
     lines = [Content.styled(f"Attempt {run.selected_attempt}", "bold $text-accent")]
     lines += [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from textual.binding import Binding
@@ -11,7 +12,8 @@ from awa_cli.tui.screens.detail_page import DetailPage
 from awa_cli.tui.widgets.facts import facts
 from awa_cli.views.alerts import has_gone
 from awa_cli.views.columns import WORKERS
-from awa_cli.views.words import clean, clock, counted
+from awa_cli.views.words import clean, counted
+from awa_cli.views.workers import LOOPS, silence, worker_name
 from awa_lib.reads.runtime import RuntimeInstance, live_instances, runtime_instances
 
 if TYPE_CHECKING:
@@ -19,12 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["WorkersPage"]
 
-_LOOPS: Final = {
-    "database": "postgres_connected",
-    "claims": "poll_loop_alive",
-    "heartbeat": "heartbeat_alive",
-    "maintenance": "maintenance_alive",
-}
 _NAME_WIDTH: Final = 20
 _BAR_WIDTH: Final = 16
 
@@ -32,7 +28,8 @@ _BAR_WIDTH: Final = 16
 class WorkersPage(DetailPage[RuntimeInstance]):
     """A row for each process; the panel shows its loops and queues."""
 
-    COLUMNS = WORKERS
+    # The line above the list has the versions of the application too.
+    COLUMNS = tuple(replace(one, wide=one.wide or one.key == "app") for one in WORKERS)
     EMPTY = "No workers.  Start a worker: awa worker run"
     BINDINGS: ClassVar = [
         Binding(
@@ -67,13 +64,17 @@ class WorkersPage(DetailPage[RuntimeInstance]):
             counted(len(live), "worker"),
             f", {sum(one.in_flight for one in live):,} in flight",
         ]
-        leaders = [f"{one.hostname or ''}:{one.pid}" for one in live if one.leader]
+        leaders = [worker_name(one) for one in live if one.leader]
         parts += [("   leader  ", "$quiet")]
-        parts += [clean(", ".join(leaders))] if leaders else [("none", "bold $text-error")]
+        parts += [", ".join(leaders)] if leaders else [("none", "bold $text-error")]
         versions = sorted({one.version for one in live})
         if versions:
             style = "$text-warning" if len(versions) > 1 else ""
             parts += [("   version  ", "$quiet"), (clean(", ".join(versions)), style)]
+        applications = sorted({one.app_version for one in live if one.app_version is not None})
+        if applications:
+            style = "$text-warning" if len(applications) > 1 else ""
+            parts += [("   application  ", "$quiet"), (clean(", ".join(applications)), style)]
         if silent := sum(one.silent for one in rows):
             parts += [(f"   {silent:,} silent", "$text-error")]
         if stopped := sum(one.stopped for one in rows):
@@ -82,7 +83,7 @@ class WorkersPage(DetailPage[RuntimeInstance]):
 
     def about(self, row: RuntimeInstance) -> Content:
         """Show its loops, and its jobs in flight by queue."""
-        loops = Content("  ").join(self._loop(row, name) for name in _LOOPS)
+        loops = Content("  ").join(self._loop(row, name) for name in LOOPS)
         limit = counted(row.global_max_workers) if row.global_max_workers else None
         lines = facts(
             [
@@ -90,25 +91,26 @@ class WorkersPage(DetailPage[RuntimeInstance]):
                 ("loops", loops),
                 ("seen", row.last_seen_at),
                 ("started", row.started_at),
+                ("awa", row.version),
+                ("application", row.app_version),
                 ("storage", row.storage_capability.replace("_", " ")),
                 ("at most", limit),
             ]
         )
         queues = [self._queue(one) for one in row.queues]
-        title = Content.styled(clean(f"{row.hostname or ''}:{row.pid}"), "bold $text-accent")
+        title = Content.styled(worker_name(row), "bold $text-accent")
         if row.leader and not row.stale:
             title = Content.assemble(title, ("  leader", "$text-success"))
         if row.stopped:
             title = Content.assemble(title, ("  stopped", "$quiet"))
         elif row.silent:
-            words = f"  silent since {clock(row.last_seen_at)}: killed, hung or cut off"
-            title = Content.assemble(title, (words, "bold $text-error"))
+            title = Content.assemble(title, (f"  {silence(row)}", "bold $text-error"))
         elif row.shutting_down:
             title = Content.assemble(title, ("  stopping", "$text-warning"))
         return Content("\n").join([title, lines, *queues])
 
     def _loop(self, row: RuntimeInstance, name: str) -> Content:
-        up = bool(getattr(row, _LOOPS[name]))
+        up = bool(getattr(row, LOOPS[name]))
         if row.stale or row.stopped:
             return Content.styled(f"{'?' if self.app.ascii_only else '·'} {name}", "$quiet")
         sign = ("+" if up else "x") if self.app.ascii_only else ("✓" if up else "✗")

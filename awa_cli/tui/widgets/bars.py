@@ -132,7 +132,7 @@ class NavigationBar(Static):
         parts: list[tuple[str, str]] = []
         for page, click, style in self._pages():
             title = page.title.partition(" ")[0]
-            key = self.app.key_of(f"go.{page.id}", title[0])
+            key = self.app.key_of(f"go.{page.id}", page.keys.rpartition(",")[2])
             mark = f"bold underline {style} {click}"
             rest = title[1:] if key == title[0] else f" {title}"
             parts += [(key, mark), (rest, f"{style} {click}"), *self._badge(page), (" ", "")]

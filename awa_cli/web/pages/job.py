@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from awa_cli.documents.encoding import encode
-from awa_cli.views.attempts import latest_runs
+from awa_cli.views.attempts import latest_runs, retry_of
 from awa_cli.views.facts import failure_of, job_commands, job_facts
 from awa_cli.web import api
 from awa_cli.web.pages.render import act, at, read, render
@@ -55,7 +55,7 @@ async def show(request: Request) -> Response:
         part="parts/job.html",
         job=job,
         dump=dump,
-        runs=runs,
+        runs=[(run, retry_of(job, run)) for run in runs],
         facts=job_facts(dump),
         failure=failure_of(job),
         timeline=_timeline(dump),

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from awa_cli.views.alerts import is_recent
 from awa_cli.views.columns import WORKERS
 from awa_cli.views.summary import fleet_words
 from awa_cli.views.words import counted
+from awa_cli.views.workers import LOOPS, is_recent, silence, worker_name
 from awa_cli.web import api
 from awa_cli.web.pages.render import at, read, render
 from awa_lib.reads.runtime import runtime_instances
@@ -26,19 +26,11 @@ def _pid(one: RuntimeInstance) -> str:
     return str(one.pid)
 
 
-# Shows stopped loops, but no id, which is in the link.  A pid takes no thousands separator.
+# Shows what is wrong, but no id, which is in the link.  A pid takes no thousands separator.
 _COLUMNS: Final = tuple(
     replace(one, wide=one.key == "id", get=_pid if one.key == "pid" else one.get) for one in WORKERS
 )
 _STATE: Final = next(one for one in WORKERS if one.key == "state")
-_LOOPS: Final = {
-    "database": "postgres_connected",
-    "claims": "poll_loop_alive",
-    "heartbeat": "heartbeat_alive",
-    "maintenance": "maintenance_alive",
-}
-
-
 # What needs a look comes first.
 _ORDER: Final = ("silent", "degraded", "stopping", "healthy", "stopped")
 
@@ -46,7 +38,7 @@ _ORDER: Final = ("silent", "degraded", "stopping", "healthy", "stopped")
 async def listed(request: Request) -> Response:
     """List the worker processes, those in trouble first.
 
-    ``all=yes`` adds those of the last day that have stopped or fell silent over an hour ago.
+    ``all=yes`` adds those of the last day that have stopped, and those whose silence is no news.
     """
     everything = request.query_params.get("all") == "yes"
     found: list[RuntimeInstance] = await read(request, runtime_instances())
@@ -79,16 +71,18 @@ async def show(request: Request) -> Response:
         "worker.html",
         part="parts/worker.html",
         worker=worker,
-        name=f"{worker.hostname or ''}:{worker.pid}",
+        name=worker_name(worker),
+        silence=silence(worker) if worker.silent else None,
         state=_STATE,
-        loops=[(name, getattr(worker, field)) for name, field in _LOOPS.items()],
+        loops=[(name, getattr(worker, field)) for name, field in LOOPS.items()],
         queues=[
             (str(one.get("queue")), one.get("in_flight", 0), one.get("config", {}))
             for one in worker.queues
         ],
         facts=[
             ("id", worker.instance_id),
-            ("version", worker.version),
+            ("awa", worker.version),
+            ("application", worker.app_version),
             ("seen", worker.last_seen_at),
             ("started", worker.started_at),
             ("storage", worker.storage_capability.replace("_", " ")),

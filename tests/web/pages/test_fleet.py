@@ -19,7 +19,7 @@ INSERT INTO awa.runtime_instances (instance_id, hostname, pid, version, started_
     snapshot_interval_ms, healthy, postgres_connected, poll_loop_alive, heartbeat_alive,
     maintenance_alive, shutting_down, leader, queues)
 SELECT gen_random_uuid(), host, 4242, '0.0.9', now() - interval '5 h',
-    now() - interval '10 min', 10000, true, true, true, true, true, stopping, false, '[]'
+    now() - interval '4 min', 10000, true, true, true, true, true, stopping, false, '[]'
 FROM (VALUES ('old-host', false), ('clean-host', true)) AS of (host, stopping)
 """
 CRON_JOBS = """SELECT FROM awa.jobs WHERE metadata @> '{"cron_name": "leap"}'"""
@@ -105,7 +105,7 @@ def test_the_fleet(tower, visit) -> None:
     expect(rows.last).to_contain_text("clean-host")
     expect(rows.last).to_contain_text("stopped")
     rows.first.get_by_role("link").first.click()
-    expect(page.locator(".subject span.c-red").last).to_contain_text("silent since 10m")
+    expect(page.locator(".subject span.c-red").last).to_contain_text("killed, hung or cut off")
     page.go_back()
     live.get_by_role("link").first.click()
     expect(page.locator(".loops li")).to_have_count(4)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import psycopg
 import pytest
+from fix_doctor import instance
 from fix_web import web_client
 
 PAGE = {"Accept": "text/html"}
@@ -32,6 +35,44 @@ async def test_nothing_can_be_clicked_where_nothing_may_be_changed(database_url)
             for button in text.split("<button")[1:]:
                 if "hx-post" in button.partition(">")[0] or "?settings" in button.partition(">")[0]:
                     assert " disabled" in button.partition(">")[0]
+
+
+async def test_each_attempt_says_whether_it_was_retried(database_url) -> None:
+    entry = """'{"error": "no", "attempt": %s}'"""
+    with psycopg.connect(database_url, autocommit=True) as conn:
+        (job,) = conn.execute(
+            "INSERT INTO awa.jobs_hot (kind, queue, args, state, attempt, max_attempts, errors)"
+            " VALUES ('parcel', 'post', '{}', 'failed', 2, 2,"
+            f" ARRAY[{entry % 1}, {entry % 2}]::jsonb[]) RETURNING id"
+        ).fetchone()
+    async with web_client(database_url) as client:
+        page = (await client.get(f"/jobs/{job}", headers=PAGE)).text
+
+    said = re.findall("<dt>retry</dt><dd>(.*?)</dd>", page)
+    last = "none: it was the last of 2 attempts"
+    assert [last, last, "yes"] == said
+
+
+async def test_a_dead_worker_is_told_with_what_became_of_its_jobs(database_url) -> None:
+    with psycopg.connect(database_url, autocommit=True) as conn:
+        instance(conn)
+        (dead,) = conn.execute(
+            "INSERT INTO awa.worker_processes (number, instance_id, hostname, pid, version, session,"
+            " app_version, heartbeat_interval_ms, heartbeat_staleness_ms, started_at, last_seen_at,"
+            " rescued_at) SELECT 1, instance_id, hostname, pid, version, 0, '2026.4', 3000, 10000,"
+            " started_at, last_seen_at, clock_timestamp() FROM awa.runtime_instances"
+            " RETURNING instance_id"
+        ).fetchone()
+    async with web_client(database_url) as client:
+        pages = [await client.get(path, headers=PAGE) for path in ("/workers", f"/workers/{dead}")]
+        shown = (await client.get(f"/api/runtime/{dead}")).json()
+
+    for page in pages:
+        assert re.search(r"silent \ds: its session has ended, its jobs were rescued", page.text)
+        assert "2026.4" in page.text
+    assert (shown["stale"], shown["session_ended"], shown["healthy"]) == (True, True, False)
+    assert shown["app_version"] == "2026.4"
+    assert shown["rescued_at"] is not None
 
 
 @pytest.mark.parametrize("path", ["/queues", "/kinds", "/workers", "/cron", "/activity"])

@@ -3,7 +3,7 @@
 -- Locks: none, everything is new.
 
 INSERT INTO awa.toolkit_migrations (version, name)
-VALUES (20, 'count_outside_ends');
+VALUES (21, 'count_outside_ends');
 
 -- An end that no worker sees is added here by the statement that makes it.  To count it in
 -- awa.job_ends would lock rows that others wait for until the caller commits.  The leader moves the
