@@ -38,8 +38,8 @@ def delete_finished(
     """Delete a batch of old completed jobs and a batch of old others; return how many."""
     deleted = 0
     for ended, seconds in (("completed", completed_seconds), ("unsuccessful", failed_seconds)):
-        _, gone = yield from ops.delete_old(
+        batch = yield from ops.delete_old(
             ended, seconds, limit, queue=queue, except_queues=except_queues
         )
-        deleted += gone
+        deleted += batch.deleted
     return deleted

@@ -7,7 +7,7 @@ changed now are put aside, in the ``Aside`` that the caller keeps, and the other
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeVar
 
 from awa_lib._sql import atomic, sql
 from awa_lib.errors import AwaError, Transient, Unavailable
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from awa_lib._sql import Op
 
 __all__ = [
+    "Deleted",
     "Pulse",
     "Rescued",
     "age",
@@ -49,6 +50,7 @@ RESCUE_BATCH: Final = 500
 _RUNNING_JOBS_PER_SEARCH: Final = 50_000
 _SHORTEST_GRACE_SECONDS: Final = 5.0
 _LOCK_MS: Final = 250
+_EVER: Final = "-infinity"
 # The server lets only one transaction at a time commit notifications.  That wait is for the disk,
 # not for somebody's lock: under many inserts it lasts for several flushes.
 _COMMIT_MS: Final = 10_000
@@ -248,6 +250,16 @@ def _count(block: str, **params: object) -> Op[int]:
     return int((yield sql.maintenance(block, **params)).scalar())
 
 
+class Deleted(NamedTuple):
+    """A batch of deleted jobs."""
+
+    found: int
+    """At most the limit of the batch."""
+    deleted: int
+    last: str = _EVER
+    """When the last of them ended: the next batch may begin there."""
+
+
 def delete_old(
     ended: Ended,
     seconds: float,
@@ -255,19 +267,25 @@ def delete_old(
     *,
     queue: str | None = None,
     except_queues: Sequence[str] = (),
+    ended_after: str = _EVER,
     aside: Aside | None = None,
-) -> Op[tuple[int, int]]:
+) -> Op[Deleted]:
     """Delete a batch of completed or unsuccessful jobs that ended longer ago.
 
-    Returns how many were found, at most ``limit``, and how many of them were deleted.
+    With ``ended_after``, only those that ended since then: jobs that were locked, and those that
+    have appeared before it, are left to a batch from the start.
     """
     aside = Aside() if aside is None else aside
     seconds = bounded(seconds)
     scope = {"seconds": seconds, "queue": queue, "except_queues": list(except_queues)}
     try:
         if not len(aside):
-            deleted = yield from _count(f"delete_{ended}", limit=limit, **scope)
-            return deleted, deleted
+            yield sql.maintenance("settle", milliseconds=_LOCK_MS)
+            rows = yield sql.maintenance(
+                f"delete_{ended}", limit=limit, ended_after=ended_after, **scope
+            )
+            deleted, last = rows[0]
+            return Deleted(deleted, deleted, last or ended_after)
     except Unavailable:
         raise
     except AwaError:
@@ -290,7 +308,7 @@ def delete_old(
         return {}
 
     gone = yield from change_apart(found, change, aside, blame)
-    return len(found), len(gone)
+    return Deleted(len(found), len(gone))
 
 
 @atomic

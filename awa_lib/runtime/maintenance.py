@@ -196,6 +196,7 @@ class Maintenance:
         Each batch commits and is followed by a rest for the database.
         """
         batch = self._options.cleanup_batch_size
+        last: dict[_Retention, str] = {}
         until = time.monotonic() + _ROUND_SECONDS
         while kept:
             for retention in list(kept):
@@ -208,14 +209,17 @@ class Maintenance:
                         batch,
                         queue=retention.queue,
                         except_queues=retention.except_queues,
+                        **({"ended_after": last[retention]} if retention in last else {}),
                         aside=self._aside[retention.ended],
                     ),
                 )
-                if found is None or found[0] < batch:
+                if found is None or found.found < batch:
                     kept.remove(retention)
+                else:
+                    last[retention] = found.last
                 if time.monotonic() >= until:
                     return bool(kept)
-                if found is not None and found[0]:
+                if found is not None and found.found:
                     await asyncio.sleep((time.perf_counter() - began) * _REST_PART)
         return False
 

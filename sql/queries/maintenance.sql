@@ -315,19 +315,21 @@ ORDER BY finalized_at, queue DESC
 LIMIT :limit::int
 
 -- name: delete_completed
--- Delete those jobs; skips locked rows.
+-- Delete those jobs, beginning after an earlier batch: an old snapshot keeps the index entries of
+-- what was deleted, and each batch from the start would read them again.  Skips locked rows.
 WITH old AS MATERIALIZED (
     SELECT id FROM awa.jobs_hot
-    WHERE state = 'completed' AND finalized_at < now() - make_interval(secs => :seconds::float8)
+    WHERE state = 'completed' AND finalized_at >= :ended_after::timestamptz
+      AND finalized_at < now() - make_interval(secs => :seconds::float8)
       AND (:queue::text IS NULL OR queue = :queue::text)
       AND queue <> ALL(:except_queues::text[])
     ORDER BY finalized_at, queue DESC
     LIMIT :limit::int
     FOR UPDATE SKIP LOCKED
 ), gone AS (
-    DELETE FROM awa.jobs_hot WHERE id = ANY(ARRAY(SELECT id FROM old)) RETURNING id
+    DELETE FROM awa.jobs_hot WHERE id = ANY(ARRAY(SELECT id FROM old)) RETURNING finalized_at
 )
-SELECT count(*) AS deleted FROM gone
+SELECT count(*) AS deleted, max(finalized_at)::text AS last FROM gone
 
 -- name: old_unsuccessful
 -- Failed and cancelled jobs past their retention, the oldest first, without failed jobs that are to
@@ -343,12 +345,13 @@ ORDER BY finalized_at, queue
 LIMIT :limit::int
 
 -- name: delete_unsuccessful
--- Delete those jobs; skips locked rows.
+-- Delete those jobs, beginning after an earlier batch.  Skips locked rows.
 WITH old AS MATERIALIZED (
     SELECT id FROM awa.jobs_hot
     WHERE state IN ('failed', 'cancelled')
       AND (state = 'cancelled' OR queue <> ALL (ARRAY(
           SELECT p.queue FROM awa.queue_policies AS p WHERE p.dead_letters)))
+      AND finalized_at >= :ended_after::timestamptz
       AND finalized_at < now() - make_interval(secs => :seconds::float8)
       AND (:queue::text IS NULL OR queue = :queue::text)
       AND queue <> ALL(:except_queues::text[])
@@ -356,9 +359,9 @@ WITH old AS MATERIALIZED (
     LIMIT :limit::int
     FOR UPDATE SKIP LOCKED
 ), gone AS (
-    DELETE FROM awa.jobs_hot WHERE id = ANY(ARRAY(SELECT id FROM old)) RETURNING id
+    DELETE FROM awa.jobs_hot WHERE id = ANY(ARRAY(SELECT id FROM old)) RETURNING finalized_at
 )
-SELECT count(*) AS deleted FROM gone
+SELECT count(*) AS deleted, max(finalized_at)::text AS last FROM gone
 
 -- name: delete_old
 -- Delete ended jobs past their retention; a job that was retried meanwhile stays.  Primary key.

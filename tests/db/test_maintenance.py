@@ -480,6 +480,21 @@ def test_rows_in_the_way_of_retention_stop_no_others(conn, rows: Rows, put, data
     assert {row["id"] for row in rows.all("SELECT id FROM awa.jobs")} == set(old[:2])
 
 
+def test_batches_of_a_round_go_on_where_the_last_one_ended(conn, rows: Rows, put) -> None:
+    def ended(hours: int) -> int:
+        return put(state="'completed'", finalized_at=f"now() - interval '{hours} hours'")
+
+    for hours in (9, 8, 7):
+        ended(hours)
+    done = run(conn, ops.delete_old("completed", 3600, 2))
+    late = ended(9)
+    rest = run(conn, ops.delete_old("completed", 3600, 2, ended_after=done.last))
+
+    assert (done.found, done.deleted, rest.found, rest.deleted) == (2, 2, 1, 1)
+    assert [row["id"] for row in rows.all("SELECT id FROM awa.jobs")] == [late]
+    assert run(conn, ops.delete_old("completed", 3600, 2)).deleted == 1
+
+
 def test_a_recount_waits_for_nobody(leader, rows: Rows, database_url) -> None:
     with psycopg.connect(database_url) as other:
         awa.Client.on(other).flush_admin_metadata()

@@ -59,7 +59,8 @@ def test_only_ended_jobs_are_deleted_by_retention(look, each) -> None:
     [("delete_completed", ["completed"]), ("delete_unsuccessful", ["failed", "cancelled"])],
 )
 def test_each_retention_deletes_its_own_states(look, each, name, states) -> None:
-    scope = {"seconds": 1.0, "queue": None, "except_queues": [], "limit": 9}
+    scope = {"seconds": 1.0, "queue": None, "except_queues": [], "limit": 9,
+             "ended_after": "-infinity"}  # fmt: skip
     assert changed(look.conn, "maintenance", name, **scope) == [len(states)]
 
     left = {row["id"] for row in look("SELECT id FROM awa.jobs")}
