@@ -31,6 +31,7 @@ __all__ = [
     "finish_completed",
     "hand_back_claim",
     "heartbeat",
+    "queues_with_jobs",
     "write_progress",
     "written_ends",
 ]
@@ -148,6 +149,18 @@ def claim(
     if len(kinds) == 1:
         return (yield sql.claims("claim_kind", kind=kinds[0], **given))
     return (yield sql.claims("claim_kinds", kinds=list(kinds), **given))
+
+
+def queues_with_jobs(kinds: Mapping[str, Sequence[str]]) -> Op[list[str]]:
+    """Return the queues that have a job to claim, of those with these kinds.
+
+    A paused queue has none.  Jobs that other transactions have locked count.
+    """
+    pairs = [(queue, kind) for queue, names in kinds.items() for kind in names]
+    rows = yield sql.claims(
+        "queues_with_jobs", queues=[pair[0] for pair in pairs], kinds=[pair[1] for pair in pairs]
+    )
+    return [row[0] for row in rows]
 
 
 def claim_each(

@@ -27,6 +27,7 @@ from awa_lib.runtime.links import HEARTBEAT, Links
 from awa_lib.runtime.listener import Listener
 from awa_lib.runtime.own_process import OwnProcess
 from awa_lib.runtime.policies import Policies
+from awa_lib.runtime.polls import Polls
 from awa_lib.runtime.publisher import Publisher
 from awa_lib.runtime.scheduler import Declarer
 from awa_lib.runtime.status import Status
@@ -104,6 +105,7 @@ class Runtime:
             kinds=described(handlers, kind_descriptors),
         )
         self._policies = Policies(links.publisher, self._dispatchers, self._publisher.poke)
+        self._polls = Polls(links.claims, self._dispatchers.values())
         self._status = self._make_status()
         self._guards = ExitStack()
         self._watch = Duty("watch", self._check, seconds=_WATCH_SECONDS)
@@ -203,6 +205,7 @@ class Runtime:
             await self._listener.start()
         for dispatcher in self._dispatchers.values():
             await dispatcher.start()
+        await self._polls.start()
         await self._leader.start()
         for state in (*(duty.state for duty in self._duties()), self._heartbeat.state):
             self._supervisor.watch(state)
@@ -227,7 +230,7 @@ class Runtime:
         ends = self._completer
         duties = [ends.duty, ends.counts.duty, self._listener.duty, self._publisher.duty]
         duties += [self._policies.duty, self._declarer.duty, self.callbacks.duty]
-        duties += [dispatcher.duty for dispatcher in self._dispatchers.values()]
+        duties += [self._polls.duty, *(one.duty for one in self._dispatchers.values())]
         return [*duties, *self._leader.duties]
 
     async def _check(self) -> None:
@@ -263,10 +266,10 @@ class Runtime:
         self.callbacks.release()
         seconds = _STOP_SECONDS / 2
         claims = [asyncio.create_task(d.stop(seconds)) for d in self._dispatchers.values()]
+        claims.append(asyncio.create_task(self._polls.stop(seconds)))
         cancelled: asyncio.CancelledError | None = None
         try:
-            if claims:
-                await asyncio.wait(claims, timeout=seconds)
+            await asyncio.wait(claims, timeout=seconds)
             self._seal()
             left = await self._executor.drain(
                 max(0.0, min(timeout_seconds, until - _STOP_SECONDS - self.loop.time()))

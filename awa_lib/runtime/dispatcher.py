@@ -97,6 +97,7 @@ class Dispatcher:
         # Jobs that could not be claimed: until when they are skipped, and for how long.
         self._skipped: dict[int, tuple[float, float]] = {}
         self._marks = Marks(kinds)
+        self._idle = self._shares_polls = False
         # Leases of claims without an answer, with the times of the searches that are left.
         self._unanswered: dict[int, list[float]] = {}
         # The lease of the next claim, made while the loop is idle.
@@ -326,17 +327,40 @@ class Dispatcher:
 
     async def _wait_for_work(self) -> None:
         self._lease = self._leases.next()
-        seconds = self._poll_seconds() * random.uniform(0.9, 1.1)
+        self._idle = True
+        longest = _LONGEST_POLL_SECONDS if self.polled_with_others else self.poll_seconds
+        seconds = longest * random.uniform(0.9, 1.1)
         if self._unanswered:
             seconds = min(seconds, 1.0)
         if (until := self._marks.seconds) is not None:
             seconds = min(seconds, until)
-        with suppress(TimeoutError):
+        try:
             # wait_for would make a task: another pass of the loop before every claim.
             async with asyncio.timeout(seconds):
                 await self._wake.wait()
+        except TimeoutError:
+            pass
+        finally:
+            self._idle = False
 
-    def _poll_seconds(self) -> float:
+    def share_polls(self) -> None:
+        """Let somebody else look for jobs while this queue is idle, and wake it."""
+        self._shares_polls = True
+
+    @property
+    def polled_with_others(self) -> bool:
+        """Return True while the queue is idle and looks for no jobs itself."""
+        return (
+            self._shares_polls
+            and self._idle
+            and self.policy.poll_interval_ms is None
+            and not self.policy.limited
+            and self._marks.seconds is None
+        )
+
+    @property
+    def poll_seconds(self) -> float:
+        """Return the interval of looks for jobs while the queue is idle."""
         seconds, looks = self.poll_interval_ms / 1000, _LOOKS_PER_SECOND
         if self.policy.poll_interval_ms is not None:
             return seconds

@@ -179,6 +179,20 @@ FROM awa.claim_limited(
     :passing::bigint[], :only::bigint) AS claimed
 ORDER BY priority, claimed.run_at, id
 
+-- name: queues_with_jobs
+-- The queues that have a job to claim.  No lock; awa_jobs_hot_claim_by_kind, whose order keeps the
+-- planner from any other index.
+SELECT DISTINCT w.queue
+FROM unnest(:queues::text[], :kinds::text[]) AS w (queue, kind)
+CROSS JOIN LATERAL (
+    SELECT FROM awa.jobs_hot
+    WHERE state BETWEEN 'available' AND 'available'
+      AND queue = w.queue AND kind = w.kind AND run_at <= now()
+    ORDER BY priority, run_at, id
+    LIMIT 1
+) AS j
+WHERE NOT EXISTS (SELECT 1 FROM awa.queue_meta AS m WHERE m.queue = w.queue AND m.paused)
+
 -- name: claim_one
 -- Claim one job by its id, if it is still available and no other session has locked it.  Primary
 -- key.
