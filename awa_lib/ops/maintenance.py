@@ -30,6 +30,7 @@ __all__ = [
     "briefly",
     "check_writable",
     "delete_old",
+    "due_states",
     "expired_callback_ids",
     "forget",
     "forget_signatures",
@@ -103,6 +104,13 @@ class Rescued:
 
 
 _NO_PULSE: Final = Pulse(0, 0)
+
+
+@atomic
+def due_states() -> Op[list[str]]:
+    """Return the states, scheduled or retryable, of which jobs are due."""
+    yield sql.maintenance("settle", milliseconds=_LOCK_MS)
+    return [row[0] for row in (yield sql.maintenance("due_states"))]
 
 
 def promote(block: Block, limit: int = PROMOTE_BATCH, aside: Aside | None = None) -> Op[int]:

@@ -125,8 +125,10 @@ class Maintenance:
         await asyncio.gather(*(duty.stop() for duty in self.duties))
 
     async def _promote(self) -> None:
+        # One look for both: mostly none is due.
+        due = await self._contact.run(ops.due_states())
         # Alternate: many jobs of one state never delay those of the other.
-        full = set(_BLOCKS)
+        full = {block for block in _BLOCKS if block.removeprefix("promote_") in due}
         for _ in range(_PROMOTE_BATCHES):
             for block in [block for block in _BLOCKS if block in full]:
                 began = time.perf_counter()

@@ -18,6 +18,14 @@ SELECT set_config('lock_timeout', :milliseconds::int::text, true),
 -- Set the lock timeout of this transaction.
 SELECT set_config('lock_timeout', :milliseconds::int::text, true)
 
+-- name: due_states
+-- The states of which jobs are due.  No lock; the indexes of the next two.
+(SELECT state::text FROM awa.scheduled_jobs
+ WHERE state = 'scheduled' AND run_at <= now() ORDER BY run_at, id LIMIT 1)
+UNION ALL
+(SELECT state::text FROM awa.scheduled_jobs
+ WHERE state = 'retryable' AND run_at <= now() ORDER BY run_at, id LIMIT 1)
+
 -- name: due_scheduled
 -- Due scheduled jobs, the oldest first.  No lock; index idx_awa_scheduled_jobs_run_at_scheduled.
 SELECT id FROM awa.scheduled_jobs

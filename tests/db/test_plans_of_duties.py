@@ -58,7 +58,11 @@ HOT_CHANGES = [
 # Each running job is visited once, down the index and to its row.
 WALK = 4 * ROWS
 WALKS = [("maintenance", "stale_ids", {}), ("maintenance", "overdue_ids", {})]
-COLD_LOOKS = [("maintenance", "due_scheduled", {}), ("maintenance", "due_retryable", {})]
+COLD_LOOKS = [
+    ("maintenance", "due_states", {}),
+    ("maintenance", "due_scheduled", {}),
+    ("maintenance", "due_retryable", {}),
+]
 COLD_CHANGES = [
     ("maintenance", "promote", {}),
     ("bulk", "lock_jobs", {}),
