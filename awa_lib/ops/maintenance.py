@@ -7,7 +7,7 @@ changed now are put aside, in the ``Aside`` that the caller keeps, and the other
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeVar
 
 from awa_lib._sql import atomic, sql
 from awa_lib.errors import AwaError, Transient, Unavailable
@@ -288,12 +288,7 @@ def delete_old(
     scope = {"seconds": seconds, "queue": queue, "except_queues": list(except_queues)}
     try:
         if not len(aside):
-            yield sql.maintenance("settle", milliseconds=_LOCK_MS)
-            rows = yield sql.maintenance(
-                f"delete_{ended}", limit=limit, ended_after=ended_after, **scope
-            )
-            deleted, last = rows[0]
-            return Deleted(deleted, deleted, last or ended_after)
+            return (yield from _delete_batch(ended, limit=limit, ended_after=ended_after, **scope))
     except Unavailable:
         raise
     except AwaError:
@@ -317,6 +312,14 @@ def delete_old(
 
     gone = yield from change_apart(found, change, aside, blame)
     return Deleted(len(found), len(gone))
+
+
+@atomic
+def _delete_batch(ended: Ended, *, ended_after: str, **scope: Any) -> Op[Deleted]:
+    yield sql.maintenance("settle", milliseconds=_LOCK_MS)
+    block = "delete_completed" if ended == "completed" else "delete_unsuccessful"
+    deleted, last = (yield sql.maintenance(block, ended_after=ended_after, **scope))[0]
+    return Deleted(deleted, deleted, last or ended_after)
 
 
 @atomic
