@@ -73,7 +73,7 @@ class Runtime:
         registry: Registry,
     ) -> None:
         self._options, self._handlers = options, handlers
-        self._supervisor = Supervisor()
+        self._supervisor, self._guards = Supervisor(), ExitStack()
         links = Links(dsn)
         self._links, self._outage = links, links.outage
         self._process = OwnProcess(links.publisher, options)
@@ -107,7 +107,6 @@ class Runtime:
         self._policies = Policies(links.publisher, self._dispatchers, self._publisher.poke)
         self._polls = Polls(links.claims, self._dispatchers.values())
         self._status = self._make_status()
-        self._guards = ExitStack()
         self._watch = Duty("watch", self._check, seconds=_WATCH_SECONDS)
         self._ending = self._make_ending()
         self._outage_ended_at = self._outage.ended_at
