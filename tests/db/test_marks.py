@@ -12,7 +12,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
@@ -157,6 +157,7 @@ def database(postgres: Any, template: str) -> Iterator[Database]:
 def test_nothing_stays_behind_a_mark(database: Database) -> None:
     chosen = settings(
         max_examples=80, stateful_step_count=30, derandomize=True, database=None, deadline=None,
+        phases=(Phase.explicit, Phase.generate),
         suppress_health_check=list(HealthCheck),
     )  # fmt: skip
     run_state_machine_as_test(lambda: Machine(database), settings=chosen)

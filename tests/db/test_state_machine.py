@@ -18,7 +18,7 @@ from fix_model import HOUR, NOW, STATES, Change, Job, Near, Session
 from fix_model_leader import LeaderRules
 from fix_model_machine import Handle, World
 from fix_model_operators import OperatorRules
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     initialize,
@@ -462,6 +462,8 @@ def test_every_transition_in_any_order(world: World, monkeypatch: pytest.MonkeyP
         max_examples=examples or 200,
         stateful_step_count=STEPS,
         derandomize=not examples,
+        # To shrink a failure takes minutes, longer than a test may take.
+        phases=tuple(Phase) if examples else (Phase.explicit, Phase.generate),
         database=None,
         deadline=None,
         suppress_health_check=list(HealthCheck),
