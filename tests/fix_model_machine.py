@@ -118,7 +118,7 @@ class Driven(RuleBasedStateMachine):
         """What monotonic clocks of the leader show."""
         self.last = Outcome()
         self.probed: set[int] = set()
-        """Rows that the comparison has locked for a moment, which the rows still tell."""
+        """Rows that the comparison or an ended transaction has locked, which the rows still tell."""
 
     def teardown(self) -> None:
         for session in self.sessions:
@@ -137,6 +137,7 @@ class Driven(RuleBasedStateMachine):
         self.model.begin(session, row[0])
 
     def end(self, session: Session, *, commit: bool) -> None:
+        self.probed |= session.held
         session.conn.execute("COMMIT" if commit else "ROLLBACK")
         self.model.end(session, commit=commit)
         self.look(None)
