@@ -73,9 +73,7 @@ def rows_of(cursor: psycopg.RawCursor[Any]) -> Rows:
             found = Rows(cursor.fetchall(), columns)
         except psycopg.DataError:
             found = Rows(read_again(cursor), columns)
-    own = vars(cursor.connection)
-    if _KEPT in own and len(found) <= _MOST_ROWS:
-        own[_KEPT] = cursor
+    _keep(cursor, found)
     return found
 
 
@@ -88,10 +86,14 @@ async def arows_of(cursor: psycopg.AsyncRawCursor[Any]) -> Rows:
             found = Rows(await cursor.fetchall(), columns)
         except psycopg.DataError:
             found = Rows(read_again(cursor), columns)
+    _keep(cursor, found)
+    return found
+
+
+def _keep(cursor: psycopg.RawCursor[Any] | psycopg.AsyncRawCursor[Any], found: Rows) -> None:
     own = vars(cursor.connection)
     if _KEPT in own and len(found) <= _MOST_ROWS:
         own[_KEPT] = cursor
-    return found
 
 
 def _columns(

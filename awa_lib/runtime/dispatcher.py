@@ -21,7 +21,7 @@ from awa_lib.telemetry import metrics
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from awa_lib._sql import Op
+    from awa_lib._sql import Op, Rows
     from awa_lib.config.queues import QueueOptions
     from awa_lib.config.workers import WorkerOptions
     from awa_lib.ops.leases import Leases
@@ -209,13 +209,17 @@ class Dispatcher:
         given = (self.queue.name, self.kinds, wanted, self.queue.deadline_seconds)
         limited, passing = self.policy.limited, self._skipped_now()
         begins = None if limited else self._marks.begins()
-        asked = time.monotonic()
-        try:
-            found = await self._leased(
-                lambda lease: claims.claim(
-                    *given, lease=lease, limited=limited, passing=passing, begins=begins
-                )
+
+        def timed(lease: int) -> Op[tuple[Rows, float]]:
+            # Begins when the connection is free of the claims of other queues.
+            asked = time.monotonic()
+            rows = yield from claims.claim(
+                *given, lease=lease, limited=limited, passing=passing, begins=begins
             )
+            return rows, time.monotonic() - asked
+
+        try:
+            found, seconds = await self._leased(timed)
         except Unavailable:
             raise
         except AwaError:
@@ -230,12 +234,7 @@ class Dispatcher:
             self._skip(refused)
             return rows
         if not limited:
-            self._marks.claimed(
-                found,
-                wanted=wanted,
-                seconds=time.monotonic() - asked,
-                marked=begins is not None,
-            )
+            self._marks.claimed(found, wanted=wanted, seconds=seconds, marked=begins is not None)
         return found
 
     async def _leased(self, make: Callable[[int], Op[R]]) -> R:
