@@ -29,7 +29,8 @@ def test_generated_files_are_up_to_date_in_any_environment() -> None:
 
 
 def test_check_sees_changes_and_writing_mends_them(tmp_path) -> None:
-    for part in ("awa_cli", "awa_lib", ".ci", "completions", "man", "docs/reference"):
+    pictures = ("tests/tui/__snapshots__", "docs/images")
+    for part in ("awa_cli", "awa_lib", ".ci", "completions", "man", "docs/reference", *pictures):
         shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     (tmp_path / "man" / "man1" / "awa-job.1").write_text("old")
