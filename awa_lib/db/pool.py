@@ -12,153 +12,38 @@ from __future__ import annotations
 import asyncio
 import atexit
 import os
-import random
-import threading
 import time
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Final
 from weakref import WeakSet
 
 import psycopg
 from psycopg.pq import TransactionStatus
 from psycopg_pool import AsyncConnectionPool, ConnectionPool, PoolClosed, PoolTimeout
 
-from awa_lib.db.connect import Purpose, connect, connect_async
+from awa_lib.db.connect import Purpose
+from awa_lib.db.connectors import WAIT_SECONDS, AsyncConnect, Connect
 from awa_lib.db.drive import check_socket
-from awa_lib.db.refusals import advice, ask_why
-from awa_lib.db.translate import translate
-from awa_lib.db.urls import read_address
 from awa_lib.errors import DatabaseError, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
+    from awa_lib.db.connectors import AsyncConn, Conn
+
 __all__ = ["AsyncPool", "Pool", "PoolLimits"]
 
-AsyncConn: TypeAlias = psycopg.AsyncConnection[tuple[Any, ...]]
-Conn: TypeAlias = psycopg.Connection[tuple[Any, ...]]
-
-WAIT_SECONDS: Final = 10.0
-# After this time without a connection the next caller makes the pool start again.
-_RETRY_SECONDS: Final = WAIT_SECONDS
-_FIRST_PAUSE_SECONDS: Final = 0.1
-_LONGEST_PAUSE_SECONDS: Final = 1.0
 # The pool's own retries, at growing pauses, would come after ours.
 _NO_RETRY_SECONDS: Final = 0.001
 # For the threads of a pool; a thread may be connecting to a server that does not answer.
 _CLOSE_SECONDS: Final = 2.0
 _CLIENT: Final = Purpose()
-
-
-class _Connector:
-    """The connecting part of both kinds of pool."""
-
-    def __init__(self, dsn: str, purpose: Purpose) -> None:
-        given = read_address(dsn)
-        self.address = f"{given.get('host') or 'the local socket'}:{given.get('port') or 5432}"
-        self.dsn = dsn
-        self.purpose = purpose
-        self.error: psycopg.Error | None = None
-
-    def pauses(self) -> Iterator[float]:
-        """Yield the pauses before further tries, while there is time for one."""
-        until = time.monotonic() + _RETRY_SECONDS
-        pause = _FIRST_PAUSE_SECONDS
-        while time.monotonic() + pause < until:
-            yield pause * random.uniform(0.7, 1.0)
-            pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
-
-    def out_of_time(self, size: int, seconds: float = WAIT_SECONDS) -> Unavailable:
-        """Return the error when no connection became free in time."""
-        if self.error is not None:
-            return Unavailable(
-                f"no connection to the database at {self.address} within {seconds:.0f} s",
-                why=str(translate(self.error)),
-                hint="check that the server runs and the URL is right",
-            )
-        return Unavailable(
-            f"no connection was free within {seconds:.0f} s",
-            why=f"all {size} connections of this client are in use",
-            hint="end transactions sooner, or give the client more max_connections",
-        )
-
-    def unreachable(self, error: psycopg.Error) -> Unavailable:
-        """Return the error for a first connection that failed.  Connects again: see ``ask_why``."""
-        refusal = ask_why(error, self.dsn, self.purpose)
-        return Unavailable(
-            f"cannot connect to the database at {self.address}",
-            sqlstate=error.sqlstate or (refusal and refusal.sqlstate),
-            why=str(error).strip().replace("\n", " "),
-            hint=advice(str(error), refusal) or "check that the server runs and the URL is right",
-        )
-
-
-class _Connect(_Connector):
-    """Takes the place of a pool's connection class; returns the first connection once."""
-
-    def __init__(self, dsn: str, purpose: Purpose) -> None:
-        super().__init__(dsn, purpose)
-        self.ready: list[Conn] = []
-        self.closed = threading.Event()
-
-    def connect(self, conninfo: str = "", **_: Any) -> Conn:
-        """Open a connection for the pool; try for some seconds."""
-        if self.ready:
-            return self.ready.pop()
-        pauses = self.pauses()
-        while True:
-            try:
-                return self.dial(conninfo)
-            except psycopg.Error:
-                pause = next(pauses, None)
-                if pause is None or self.closed.wait(pause):
-                    raise
-
-    def dial(self, conninfo: str) -> Conn:
-        """Open a connection, or fail at once."""
-        try:
-            conn = connect(conninfo, self.purpose)
-        except psycopg.Error as error:
-            self.error = error
-            raise
-        self.error = None
-        return conn
-
-
-class _AsyncConnect(_Connector):
-    """The async form of ``_Connect``."""
-
-    def __init__(self, dsn: str, purpose: Purpose) -> None:
-        super().__init__(dsn, purpose)
-        self.ready: list[AsyncConn] = []
-        self.closed = asyncio.Event()
-
-    async def connect(self, conninfo: str = "", **_: Any) -> AsyncConn:
-        """Open a connection for the pool; try for some seconds."""
-        if self.ready:
-            return self.ready.pop()
-        pauses = self.pauses()
-        while True:
-            try:
-                return await self.dial(conninfo)
-            except psycopg.Error:
-                pause = next(pauses, None)
-                if pause is not None:
-                    with suppress(TimeoutError):
-                        await asyncio.wait_for(self.closed.wait(), pause)
-                if pause is None or self.closed.is_set():
-                    raise
-
-    async def dial(self, conninfo: str) -> AsyncConn:
-        """Open a connection, or fail at once."""
-        try:
-            conn = await connect_async(conninfo, self.purpose)
-        except psycopg.Error as error:
-            self.error = error
-            raise
-        self.error = None
-        return conn
+# To ask psycopg's async pool takes a seventh of the client's time for the insert of one job, so a
+# connection is lent again without it for this long.  The pool's limits of age and idle time follow.
+_SPARE_SECONDS: Final = 1.0
+# In the namespace of a connection: until when it is lent again without the pool.
+_SPARE_UNTIL: Final = "_awa_spare_until"
 
 
 def _closed() -> DatabaseError:
@@ -170,7 +55,7 @@ class Pool:
 
     def __init__(self, dsn: str, size: int) -> None:
         self._size = size
-        self._connect = _Connect(dsn, _CLIENT)
+        self._connect = Connect(dsn, _CLIENT)
         try:
             self._connect.ready.append(self._connect.dial(dsn))
         except psycopg.Error as error:
@@ -297,9 +182,15 @@ class AsyncPool:
     def __init__(self, dsn: str, limits: PoolLimits, purpose: Purpose | None = None) -> None:
         self._dsn = dsn
         self._limits = limits
-        self._connect = _AsyncConnect(dsn, purpose or _CLIENT)
+        self._connect = AsyncConnect(dsn, purpose or _CLIENT)
         self.loop = asyncio.get_running_loop()
         self._pid = os.getpid()
+        # A connection that psycopg's pool has lent and nobody uses.
+        self._spare: AsyncConn | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._putting: asyncio.Task[None] | None = None
+        # How many callers wait for psycopg's pool.
+        self._asking = 0
 
     async def open(self) -> None:
         """Open the first connection and the pool.  Raises Unavailable."""
@@ -336,23 +227,31 @@ class AsyncPool:
     async def take(self) -> AsyncConn:
         """Return a live connection, which the caller gives back with ``give``."""
         until = time.monotonic() + self._limits.wait_seconds
+        conn, self._spare = self._spare, None
         while True:
-            try:
-                conn: AsyncConn = await self._pool.getconn(max(until - time.monotonic(), 0.001))
-            except PoolTimeout:
-                raise self._connect.out_of_time(
-                    self._limits.most, self._limits.wait_seconds
-                ) from None
-            except PoolClosed:
-                raise _closed() from None
+            conn = conn or await self._ask(until)
             try:
                 check_socket(conn)
             except psycopg.OperationalError as error:
                 self._connect.error = error
                 await conn.close()
                 await self._pool.putconn(conn)
+                conn = None
             else:
                 return conn
+
+    async def _ask(self, until: float) -> AsyncConn:
+        self._asking += 1
+        try:
+            conn: AsyncConn = await self._pool.getconn(max(until - time.monotonic(), 0.001))
+        except PoolTimeout:
+            raise self._connect.out_of_time(self._limits.most, self._limits.wait_seconds) from None
+        except PoolClosed:
+            raise _closed() from None
+        finally:
+            self._asking -= 1
+        vars(conn)[_SPARE_UNTIL] = time.monotonic() + _SPARE_SECONDS
+        return conn
 
     async def give(self, conn: AsyncConn, error: BaseException | None = None) -> None:
         """Give a connection back.  See ``Pool.give``."""
@@ -363,7 +262,24 @@ class AsyncPool:
             or conn.pgconn.transaction_status != TransactionStatus.IDLE
         ):
             await conn.close()
+        elif (
+            self._spare is None
+            and not self._asking
+            and not self._pool.closed
+            and time.monotonic() < vars(conn)[_SPARE_UNTIL]
+        ):
+            self._spare = conn
+            if self._timer is None:
+                self._timer = self.loop.call_later(_SPARE_SECONDS, self._put_back)
+            return
         await self._pool.putconn(conn)
+
+    def _put_back(self) -> None:
+        """Give psycopg's pool the spare connection."""
+        self._timer = None
+        if (conn := self._spare) is not None:
+            self._spare = None
+            self._putting = self.loop.create_task(self._pool.putconn(conn))
 
     def forget(self) -> None:
         """Keep a forked child from using the connections of its parent.  See ``Pool.forget``."""
@@ -375,6 +291,11 @@ class AsyncPool:
         if self._pid != os.getpid() or self.loop.is_closed():
             return
         self._connect.closed.set()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._put_back()
+        if self._putting is not None:
+            await asyncio.wait({self._putting}, timeout=_CLOSE_SECONDS)
         await self._pool.close(_CLOSE_SECONDS)
         while self._connect.ready:
             await self._connect.ready.pop().close()
