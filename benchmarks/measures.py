@@ -11,8 +11,9 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
 import psycopg
 
@@ -36,6 +37,7 @@ class Sizes:
     bulk_jobs: int = 50_000
     single_jobs: int = 2_000
     callers_jobs: int = 10_000
+    handler_jobs: int = 20_000
     paced_jobs: int = 300
     pace_seconds: float = 0.02
     steady_seconds: float = 12.0
@@ -45,7 +47,13 @@ class Sizes:
     flow_rate: int = 3_000
     window: float = WINDOW
     idle_seconds: float = 30.0
+    rows: int = 1_000_000
+    due_at_once: int = 200_000
     concurrency: int | None = None
+
+    def with_jobs(self, count: int) -> Sizes:
+        """Return the same with another number of jobs of a drain."""
+        return replace(self, drain_jobs=count)
 
     @staticmethod
     def of(most: int | None, count: int) -> int:
@@ -107,7 +115,7 @@ class Worker:
             guard.cancel()
         raise RuntimeError(f"{self._peer.name}'s worker did not start:\n{self.errors()}")
 
-    def __enter__(self) -> Worker:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

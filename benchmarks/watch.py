@@ -101,9 +101,7 @@ class Meter:
         """Return what the server did in a second since the beginning."""
         cpu = self._used() - self._cpu
         return {
-            "transactions_per_second": round(
-                (self._others_commits() - self._commits) / seconds, 2
-            ),
+            "transactions_per_second": round((self._others_commits() - self._commits) / seconds, 2),
             "server_percent": round(100 * cpu / seconds, 2),
         }
 

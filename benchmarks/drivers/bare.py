@@ -15,7 +15,6 @@ from datetime import datetime
 
 import psycopg
 import roles
-from psycopg import pq
 
 import awa_lib as awa
 from awa_lib._sql import Statement, sql
@@ -61,7 +60,7 @@ def loop(lease: int, stop: threading.Event) -> None:
         claims = claim(lease)
         while not stop.is_set():
             result = cursor.execute(claims.query.text, claims.values).pgresult
-            assert result is not None and result.status == pq.ExecStatus.TUPLES_OK
+            assert result is not None
             ids = sorted(int(result.get_value(row, 0)) for row in range(result.ntuples))
             if not ids:
                 stop.wait(0.005)

@@ -2,8 +2,8 @@
 
 A driver is a class with coroutines setup, open(connections), insert(i, t), insert_batch(numbers,
 t), close and work(concurrency, ready), and for a producer without an event loop open_sync and
-insert_sync(i, t).  Its handlers await ``handle(t)``, or call ``block(t)`` when ``BLOCKS``.  The jobs
-of a batch belong to ``place(numbers)``.  Roles print one JSON line.
+insert_sync(i, t).  Its handlers await ``handle(t)``, or call ``block(t)`` when ``BLOCKS``.  The
+jobs of a batch belong to ``place(numbers)``.  Roles print one JSON line.
 """
 
 from __future__ import annotations
@@ -30,16 +30,18 @@ HANDLER_SECONDS = 0.005
 QUEUES = int(os.environ.get("BENCH_QUEUES", "1"))
 KINDS = int(os.environ.get("BENCH_KINDS", "1"))
 handled = 0
+last = 0.0
 latencies = array("d")
 enqueued = array("d")
 
 
 def note(t: float) -> None:
     """Count a job; ``t`` is the wall clock at its enqueue, or 0."""
-    global handled
+    global handled, last
     handled += 1
+    last = time.time()
     if t:
-        latencies.append(time.time() - t)
+        latencies.append(last - t)
         enqueued.append(t)
 
 
@@ -122,7 +124,7 @@ async def work(driver, concurrency: int) -> None:
         raise SystemExit("the worker ended by itself")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     say(
-        cpu_seconds=round(cpu() - started, 3), handled=handled, rss_mib=round(peak, 1),
+        cpu_seconds=round(cpu() - started, 3), handled=handled, last=last, rss_mib=round(peak, 1),
         **pickups(),
     )  # fmt: skip
     os._exit(0)  # the rest is not measured
