@@ -137,7 +137,7 @@ BARS = (
     times_peer("blocking-handlers", 1.8),
     at_most("200 idle queues", "idle", "transactions_per_second", 10, "transactions/s"),
     at_most("200 idle queues, worker and server", "idle", "percent", 1.5, "% of a core"),
-    part_of(f"A drain of {ADVERSE['queues'].title}", "queues", 85, ("drain", US)),
+    part_of(f"A drain of {ADVERSE['many-queues'].title}", "many-queues", 85, ("drain", US)),
     flat("p50", "p50_ms", 2.0),
     flat("p99", "p99_ms", 2.0),
     flat("server CPU", "server_cpu", 1.5),

@@ -35,7 +35,7 @@ class Case:
     """Whom it is measured of; None for all."""
     reps: int | None = None
     """At most so many repetitions."""
-    seconds: Callable[[Sizes], float] = lambda sizes: 8 + sizes.drain_jobs / 12_000
+    seconds: Callable[[Sizes], float] = lambda sizes: 6 + sizes.drain_jobs / 12_000
     """About how long a run takes."""
     others: tuple[str, ...] = ()
     """Further figures of its table."""
@@ -67,11 +67,11 @@ def with_old_snapshot(peer: Peer, url: str, sizes: Sizes) -> dict:
 
 
 def _producing(sizes: Sizes) -> float:
-    return 7
+    return 6
 
 
 def _longer(sizes: Sizes) -> float:
-    return 14 + sizes.drain_jobs / 6_000
+    return 8 + sizes.drain_jobs / 6_000
 
 
 def _flow(sizes: Sizes) -> float:
@@ -159,7 +159,7 @@ ADVERSE = {
     "network": Case(
         "20 ms of network", "A drain with a round trip of 20 ms.", behind_network,
     ),
-    "queues": Case(
+    "many-queues": Case(
         f"{QUEUES} queues", f"The jobs of a drain are spread over {QUEUES} queues.",
         measures.drain, environment=MANY,
     ),

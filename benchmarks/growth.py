@@ -29,7 +29,7 @@ from benchmarks.peers import PEERS, Peer
 from benchmarks.results import Log
 from benchmarks.server import facts, fresh, private_server
 
-SHORT = 1_000_000
+MOST = 10_000_000
 BLOCK = 500_000
 CLAIM = 200
 LOOKS = 20
@@ -38,13 +38,13 @@ FLOW_RATE = 1_000
 WAITING = """
     INSERT INTO awa.jobs_hot (kind, queue, args, run_at)
     SELECT 'noop', 'q', jsonb_build_object('n', i), now() - interval '1 h'
-    FROM generate_series(%(first)s, %(last)s) AS i"""
+    FROM generate_series(%(first)s::bigint, %(last)s::bigint) AS i"""
 # Due one after another from a moment on; the handler learns when its job was due.
 DUE = """
     INSERT INTO awa.scheduled_jobs (kind, queue, args, run_at)
     SELECT 'noop', 'q',
            jsonb_build_object('n', i, 't', extract(epoch FROM at.due)), at.due
-    FROM generate_series(%(first)s, %(last)s) AS i
+    FROM generate_series(%(first)s::bigint, %(last)s::bigint) AS i
     CROSS JOIN LATERAL (
         SELECT to_timestamp(%(begin)s + (i - 1) * %(pause)s::float8) AS due
     ) AS at"""
@@ -61,13 +61,33 @@ ENDED = """
            CASE WHEN s.state = 'failed' THEN ARRAY[jsonb_build_object(
                'error', 'refused: ' || i %% 50, 'attempt', 1, 'at', t.at, 'terminal', true)]
            ELSE '{{}}' END
-    FROM generate_series(%(first)s, %(last)s) AS i
+    FROM generate_series(%(first)s::bigint, %(last)s::bigint) AS i
     CROSS JOIN LATERAL (SELECT {state} AS state) AS s
     CROSS JOIN LATERAL (SELECT now() - interval '{age}' + i * interval '1 us' AS at) AS t"""
 MIXED_STATE = (
     "CASE WHEN i % 20 < 14 THEN 'completed' WHEN i % 20 < 18 THEN 'available'"
     " WHEN i % 20 = 18 THEN 'failed' ELSE 'cancelled' END"
 )
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is measured."""
+
+    short: bool = False
+    most: int = MOST
+
+    @property
+    def sizes(self) -> Sizes:
+        if self.short:
+            return Sizes(
+                drain_jobs=min(self.most, 20_000), steady_seconds=4.0, idle_seconds=10.0,
+                flow_seconds=75.0, rows=min(self.most, 300_000), due_at_once=100_000,
+            )  # fmt: skip
+        return Sizes(
+            drain_jobs=min(self.most, 60_000), steady_seconds=10.0, idle_seconds=30.0,
+            flow_seconds=180.0, rows=min(self.most, 1_000_000),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -78,17 +98,20 @@ class Curve:
     what: str
     axis: str
     points: tuple[object, ...]
+    short: tuple[object, ...]
+    """The points with --short."""
     measure: Callable[[Peer, str, object, Sizes], dict]
     figures: tuple[str, ...]
     """The figures of its table; those of the plot come first."""
     plotted: int = 1
-    seconds: Callable[[object], float] = lambda point: 12.0
+    seconds: Callable[[object, Sizes], float] = lambda point, sizes: 12.0
     """About how long a point takes."""
 
-    def up_to(self, most: int) -> list[object]:
-        """Return the points, and the largest made as small as the most."""
-        kept = [point for point in self.points if not isinstance(point, int) or point <= most]
-        return kept or [most]
+    def chosen(self, size: Size) -> list[object]:
+        """Return the points that are no larger than the most; without such a point, the most."""
+        points = self.short if size.short else self.points
+        kept = [one for one in points if not isinstance(one, int) or one <= size.most]
+        return kept or [size.most]
 
 
 def fill(conn: psycopg.Connection, statement: str, count: int, **given: object) -> None:
@@ -150,8 +173,8 @@ def scheduled(peer: Peer, url: str, point: object, sizes: Sizes) -> dict:
     later = max(sizes.rows - due, 0)
     with psycopg.connect(url, autocommit=True) as conn:
         fill(conn, DUE, later, begin=time.time() + 86_400, pause=0.001)
-        # A worker must be there before the first, and needs a moment to lead.
-        begin = time.time() + 15
+        # The rows must be there before the first is due, and the worker needs a moment to lead.
+        begin = time.time() + 15 + due / 5_000
         fill(conn, DUE, due, begin=begin, pause=0 if at_once else 1 / DUE_PER_SECOND)
         with Worker(peer, url, peer.concurrency) as worker:
             if time.time() > begin:
@@ -264,71 +287,65 @@ CURVES = {
     "waiting": Curve(
         "Waiting jobs",
         "Claims and drains for some seconds with this many waiting jobs of one kind.",
-        "waiting jobs", (20_000, 100_000, 1_000_000, 3_000_000, 10_000_000), waiting,
+        "waiting jobs", (20_000, 100_000, 1_000_000, 3_000_000, 10_000_000),
+        (20_000, 1_000_000), waiting,
         ("jobs_per_second", "claim_ms", "worker_rss_mib"),
-        seconds=lambda point: 22 + int(point) / 45_000,
+        seconds=lambda point, sizes: 7 + sizes.steady_seconds + int(point) / 45_000,
     ),
     "processes": Curve(
         "Processes", "A drain by several worker processes on the same machine.",
-        "processes", (1, 2, 4, 8, 16), processes,
+        "processes", (1, 2, 4, 8, 16), (1, 2, 4), processes,
         ("jobs_per_second", "commits", "server_cpu_us", "worker_cpu_us"),
-        seconds=lambda point: 10 + int(point),
+        seconds=lambda point, sizes: 8 + int(point),
     ),
     "queues": Curve(
         "Queues", "A drain over this many queues, and the same worker idle afterwards.",
-        "queues", (1, 10, 100, 200, 1_000), queues,
+        "queues", (1, 10, 100, 200, 1_000), (1, 1_000), queues,
         ("jobs_per_second", "transactions_per_second", "worker_percent", "server_percent"),
-        seconds=lambda point: 50.0,
+        seconds=lambda point, sizes: 22 + sizes.idle_seconds,
     ),
     "scheduled": Curve(
         "Scheduled jobs",
-        "Jobs become due among a million that are not: 2,000 a second, and 200,000 at once. From"
-        " the time at which a job is due to the start of its handler.",
-        "due", (f"{DUE_PER_SECOND:,} a second", AT_ONCE), scheduled,
+        "Jobs become due at a rate, or all at once, among those of a million (300,000 with --short)"
+        " that are not yet. From the time at which a job is due to the start of its handler.",
+        "due", (f"{DUE_PER_SECOND:,} a second", AT_ONCE),
+        (f"{DUE_PER_SECOND:,} a second", AT_ONCE), scheduled,
         ("p50_ms", "p99_ms", "jobs", "left", "seconds"), plotted=2,
-        seconds=lambda point: 75.0,
+        seconds=lambda point, sizes: 40 + sizes.idle_seconds + sizes.rows / 40_000,
     ),
     "retention": Curve(
         "Retention",
         "The pickup of a flow of 1,000 jobs a second, while the rows of jobs that ended three"
         " days ago are deleted.",
-        "rows past their retention", (0, 1_000_000, 3_000_000), retention,
+        "rows past their retention", (0, 1_000_000, 3_000_000), (1_000_000,), retention,
         ("p50_ms", "p99_ms", "p95_ms", "deleted", "left"), plotted=2,
-        seconds=lambda point: 90 + int(point) / 30_000,
+        seconds=lambda point, sizes: 8 + sizes.flow_seconds + int(point) / 30_000,
     ),
     "pages": Curve(
         "Pages and lists",
         "What the pages and the lists read, of jobs most of which have ended. The indexes are"
         " those of the plans.",
-        "rows", (100_000, 1_000_000, 10_000_000), pages,
-        ("slowest_ms", "slowest"), seconds=lambda point: 10 + int(point) / 30_000,
+        "rows", (100_000, 1_000_000, 10_000_000), (1_000_000,), pages,
+        ("slowest_ms", "slowest"), seconds=lambda point, sizes: 10 + int(point) / 30_000,
     ),
 }  # fmt: skip
 
 
-def sizes_of(*, short: bool, most: int) -> Sizes:
-    return Sizes(
-        drain_jobs=min(most, 20_000 if short else 60_000),
-        steady_seconds=4.0 if short else 10.0,
-        idle_seconds=10.0 if short else 30.0,
-        flow_seconds=70.0 if short else 180.0,
-        rows=min(most, SHORT),
-    )
-
-
-def estimate(names: list[str], most: int, reps: int) -> float:
+def estimate(names: list[str], size: Size, reps: int) -> float:
     """Return about how many seconds it will take."""
     return reps * sum(
-        CURVES[name].seconds(point) for name in names for point in CURVES[name].up_to(most)
+        CURVES[name].seconds(point, size.sizes)
+        for name in names
+        for point in CURVES[name].chosen(size)
     )
 
 
-def measure(server, names: list[str], sizes: Sizes, most: int, reps: int, log: Log) -> None:
+def measure(server, names: list[str], size: Size, reps: int, log: Log) -> None:
     """Measure all points, in turns; what fails is a note."""
-    peer = PEERS["awa"]
+    peer, sizes = PEERS["awa"], size.sizes
     for rep in range(reps):
         for name in names:
-            for point in CURVES[name].up_to(most):
+            for point in CURVES[name].chosen(size):
                 line = {"curve": name, "point": point, "rep": rep,
                         "load": round(os.getloadavg()[0], 2)}  # fmt: skip
                 try:
@@ -342,7 +359,7 @@ def measure(server, names: list[str], sizes: Sizes, most: int, reps: int, log: L
 
 def main(words: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks growth", description=__doc__)
-    parser.add_argument("--short", action="store_true", help="up to a million rows")
+    parser.add_argument("--short", action="store_true", help="fewer points, up to a million rows")
     parser.add_argument("--only", default=",".join(CURVES), help=f"of {', '.join(CURVES)}")
     parser.add_argument("--reps", type=int, default=1)
     parser.add_argument("--most", type=int, help="leave out points with more rows")
@@ -351,12 +368,11 @@ def main(words: list[str]) -> int:
     names = chosen.only.split(",")
     if unknown := set(names) - set(CURVES):
         parser.error(f"unknown curve {min(unknown)!r}; there are {', '.join(CURVES)}")
-    most = chosen.most or (SHORT if chosen.short else 10 * SHORT)
-    about = estimate(names, most, chosen.reps) / 60
+    size = Size(short=chosen.short, most=chosen.most or MOST)
+    about = estimate(names, size, chosen.reps) / 60
     print(f"about {about:.0f} minutes", file=sys.stderr)
     with private_server() as server, Log(chosen.results, echo=True) as log:
         command = " ".join(["python -m benchmarks growth", *words])
         log.add({"machine": facts(server), "command": command, "at": round(time.time())})
-        sizes = sizes_of(short=chosen.short, most=most)
-        measure(server, names, sizes, most, chosen.reps, log)
+        measure(server, names, size, chosen.reps, log)
     return 0

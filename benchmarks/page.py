@@ -16,19 +16,17 @@ from benchmarks.words import cell, label, number, reach, table
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 PLOTS = Path("images") / "benchmarks"
 COSTS = ("wal_bytes", "commits", "worker_cpu_us", "server_cpu_us")
-INTRODUCTION = (
-    "# Benchmarks",
-    "",
-    "awa beside other queues on PostgreSQL, and beside its own statements without awa, which are"
-    " the limit of this layout of tables.",
-    "All take turns on one server, once in each repetition, so that a slow phase of the machine"
-    " meets all of them; each run has a fresh database.",
-    "Worker, producer and server share the machine.",
-    "A number is the median of the repetitions, with the smallest and the largest beside it.",
-    "Compare ratios within this page, not numbers across machines.",
-    "The settings of each queue are in `benchmarks/peers.py` and `benchmarks/drivers/`.",
-    "",
-)
+INTRODUCTION = """\
+# Benchmarks
+
+awa beside other queues on PostgreSQL, and beside its own statements alone: the bare statements.
+All take turns on one server, once in each repetition, and each run has a fresh database.
+So a slow phase of the machine meets all of them.
+Worker, producer and server share the machine.
+A number is the median of the repetitions, with the smallest and the largest beside it.
+Compare ratios within this page, not numbers across machines.
+The settings of each queue are in `benchmarks/peers.py` and `benchmarks/drivers/`.
+"""
 COST_WORDS = (
     "WAL, commits and CPU are per job."
     " The client is the worker, or the producer where there is no worker."
@@ -46,7 +44,7 @@ def write(results: Results, docs: Path = DOCS) -> Path:
 
 
 def lines_of(results: Results, docs: Path) -> list[str]:
-    lines = [*INTRODUCTION, *stamp(results), "", "## The bars", "", *bars(results)]
+    lines = [INTRODUCTION, *stamp(results), "", "## The bars", "", *bars(results)]
     found = set(results.cases())
     if found & set(MAIN):
         lines += ["", "## Side by side", "", COST_WORDS]

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from benchmarks import growth
-from benchmarks.cases import ADVERSE, CASES, LASTING, MAIN, Case
+from benchmarks.cases import ADVERSE, CASES, FEW, LASTING, MAIN
 from benchmarks.growth import CURVES
 from benchmarks.measures import WINDOW, Sizes, play
 from benchmarks.peers import BARE, PEERS, Peer
@@ -34,7 +34,7 @@ SLOW_SETUP = {"awa-pg-0.6": 9.0}
 
 def sizes_of(*, short: bool, jobs: int | None) -> Sizes:
     """Return the sizes of a report; all others follow the jobs of a drain."""
-    jobs = jobs or (40_000 if short else 100_000)
+    jobs = jobs or (20_000 if short else 100_000)
     return Sizes(
         drain_jobs=jobs, handler_jobs=max(jobs // 4, 1), bulk_jobs=jobs,
         single_jobs=max(jobs // 40, 1), callers_jobs=max(jobs // 5, 1),
@@ -45,40 +45,42 @@ def sizes_of(*, short: bool, jobs: int | None) -> Sizes:
     )  # fmt: skip
 
 
-def programs(case: Case, peers: list[str]) -> Iterator[Peer]:
+def programs(name: str, peers: list[str], *, short: bool) -> Iterator[Peer]:
     """Yield what takes turns in a case: us, the others, and the bare statements."""
+    case = CASES[name]
+    if short and name not in MAIN:
+        peers = [peer for peer in peers if peer in FEW]
     for peer in [PEERS[name] for name in peers] + [BARE[name] for name in case.bare]:
         if case.peers is None or peer.name in case.peers:
             yield replace(peer, environment={**peer.environment, **case.environment})
 
 
-def run(case: Case, name: str, peer: Peer, server, sizes: Sizes, rep: int) -> dict:
+def run(name: str, peer: Peer, server, sizes: Sizes, rep: int) -> dict:
     """Return the line of one run; what fails is a note in it."""
     line = {"case": name, "who": peer.name, "rep": rep, "load": round(os.getloadavg()[0], 2)}
     try:
         url = fresh(server, "bench")
         play(peer, url, "setup")
-        found = case.measure(peer, url, sizes)
+        found = CASES[name].measure(peer, url, sizes)
     except Exception as error:
         found = {"error": str(error)[-800:]}
     return {**line, "at": round(time.time()), **found}
 
 
-def estimate(names: list[str], peers: list[str], sizes: Sizes, reps: int) -> float:
+def turns(chosen: argparse.Namespace) -> Iterator[tuple[str, int, Peer]]:
+    """Yield the runs in their order: the case, the repetition and who it is measured of."""
+    for name in named(chosen.only, CASES):
+        for rep in range(min(chosen.reps, CASES[name].reps or chosen.reps)):
+            for peer in programs(name, chosen.peers, short=chosen.short):
+                yield name, rep, peer
+
+
+def estimate(chosen: argparse.Namespace, sizes: Sizes) -> float:
     """Return about how many seconds the cases take."""
     return sum(
-        min(reps, case.reps or reps) * (case.seconds(sizes) + SLOW_SETUP.get(peer.name, 0.0))
-        for case in (CASES[name] for name in names)
-        for peer in programs(case, peers)
+        CASES[name].seconds(sizes) + SLOW_SETUP.get(peer.name, 0.0)
+        for name, _, peer in turns(chosen)
     )
-
-
-def measure(names: list[str], peers: list[str], server, sizes: Sizes, reps: int, log: Log) -> None:
-    for name in names:
-        case = CASES[name]
-        for rep in range(min(reps, case.reps or reps)):
-            for peer in programs(case, peers):
-                log.add(run(case, name, peer, server, sizes, rep))
 
 
 def arguments(words: list[str]) -> argparse.Namespace:
@@ -105,8 +107,10 @@ def arguments(words: list[str]) -> argparse.Namespace:
     return chosen
 
 
-def named(only: list[str]) -> list[str]:
-    return list(dict.fromkeys(one for name in only for one in TABLES.get(name, (name,))))
+def named(only: list[str], known: dict) -> list[str]:
+    """Return the known names, with those of the tables."""
+    names = dict.fromkeys(one for name in only for one in TABLES.get(name, (name,)))
+    return [name for name in names if name in known]
 
 
 def main(words: list[str]) -> int:
@@ -129,21 +133,16 @@ def main(words: list[str]) -> int:
 
 def measured(chosen: argparse.Namespace, words: list[str]) -> list[dict]:
     """Measure what was asked for; return the lines."""
-    names = named(chosen.only)
-    cases = [name for name in names if name in CASES]
-    curves = [name for name in names if name in CURVES]
+    curves, size = named(chosen.only, CURVES), growth.Size(short=chosen.short)
     sizes = sizes_of(short=chosen.short, jobs=chosen.jobs)
-    most = growth.SHORT if chosen.short else 10 * growth.SHORT
-    seconds = estimate(cases, chosen.peers, sizes, chosen.reps)
-    seconds += growth.estimate(curves, most, 1)
+    seconds = estimate(chosen, sizes) + growth.estimate(curves, size, 1)
     print(f"about {seconds / 60:.0f} minutes", file=sys.stderr)
     for peer in chosen.peers:
         PEERS[peer].install()
     with private_server() as server, Log(chosen.results, echo=True) as log:
         command = " ".join(["python -m benchmarks report", *words])
         log.add({"machine": facts(server), "command": command, "at": round(time.time())})
-        measure(cases, chosen.peers, server, sizes, chosen.reps, log)
-        growth.measure(
-            server, curves, growth.sizes_of(short=chosen.short, most=most), most, 1, log
-        )  # fmt: skip
+        for name, rep, peer in turns(chosen):
+            log.add(run(name, peer, server, sizes, rep))
+        growth.measure(server, curves, size, 1, log)
     return log.lines
