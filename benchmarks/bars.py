@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from benchmarks.cases import ADVERSE, CASES, MAIN, STATEMENTS
 from benchmarks.peers import BARE, PEERS
 from benchmarks.results import US, Results
+from benchmarks.words import table
 
 MILLION = 1_000_000
 
@@ -145,3 +146,14 @@ BARS = (
     grown("2,000 jobs due a second, p99", "scheduled", rate_of_due, "p99_ms", 500, "ms"),
     grown("The slowest page or list", "pages", any_point, "slowest_ms", 300, "ms"),
 )
+
+
+def judged(results: Results) -> list[str]:
+    """Return the table of the bars."""
+    rows = []
+    for bar in BARS:
+        found = bar.find(results)
+        rows.append(
+            [bar.what, bar.bar, *((found.text, found.verdict) if found else ("", "not measured"))]
+        )
+    return table(["what", "bar", "measured", ""], rows)

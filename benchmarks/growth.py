@@ -82,7 +82,7 @@ class Size:
         if self.short:
             return Sizes(
                 drain_jobs=min(self.most, 20_000), steady_seconds=4.0, idle_seconds=10.0,
-                flow_seconds=75.0, rows=min(self.most, 300_000), due_at_once=100_000,
+                flow_seconds=45.0, rows=min(self.most, 300_000), due_at_once=100_000,
             )  # fmt: skip
         return Sizes(
             drain_jobs=min(self.most, 60_000), steady_seconds=10.0, idle_seconds=30.0,

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks import plots
-from benchmarks.bars import BARS
+from benchmarks.bars import judged
 from benchmarks.cases import ADVERSE, LASTING, MAIN, Case
 from benchmarks.growth import CURVES
 from benchmarks.peers import PEERS
@@ -44,7 +44,7 @@ def write(results: Results, docs: Path = DOCS) -> Path:
 
 
 def lines_of(results: Results, docs: Path) -> list[str]:
-    lines = [INTRODUCTION, *stamp(results), "", "## The bars", "", *bars(results)]
+    lines = [INTRODUCTION, *stamp(results), "", "## The bars", "", *judged(results)]
     found = set(results.cases())
     if found & set(MAIN):
         lines += ["", "## Side by side", "", COST_WORDS]
@@ -79,16 +79,6 @@ def stamp(results: Results) -> list[str]:
     ours = results.heads[-1]["machine"]["awa"] if results.heads else "?"
     names = [f"awa {ours}", *(f"{peer.name}: {', '.join(peer.requirements)}" for peer in peers)]
     return [*lines, f"Versions: {'; '.join(names)}."]
-
-
-def bars(results: Results) -> list[str]:
-    rows = []
-    for bar in BARS:
-        found = bar.find(results)
-        rows.append(
-            [bar.what, bar.bar, *((found.text, found.verdict) if found else ("", "not measured"))]
-        )
-    return table(["what", "bar", "measured", ""], rows)
 
 
 def section(results: Results, name: str, case: Case, docs: Path) -> list[str]:

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from benchmarks import growth
+from benchmarks.bars import judged
 from benchmarks.cases import ADVERSE, CASES, FEW, LASTING, MAIN
 from benchmarks.growth import CURVES
 from benchmarks.measures import WINDOW, Sizes, play
@@ -49,7 +50,7 @@ def programs(name: str, peers: list[str], *, short: bool) -> Iterator[Peer]:
     """Yield what takes turns in a case: us, the others, and the bare statements."""
     case = CASES[name]
     if short and name not in MAIN:
-        peers = [peer for peer in peers if peer in FEW]
+        peers = [peer for peer in peers if peer in (FEW if name in ADVERSE else (US,))]
     for peer in [PEERS[name] for name in peers] + [BARE[name] for name in case.bare]:
         if case.peers is None or peer.name in case.peers:
             yield replace(peer, environment={**peer.environment, **case.environment})
@@ -115,19 +116,17 @@ def named(only: list[str], known: dict) -> list[str]:
 
 def main(words: list[str]) -> int:
     chosen = arguments(words)
-    lines = []
-    for source in chosen.sources or ():
-        lines += Results.lines(source)
-    if not chosen.sources:
+    if chosen.write:
+        # Before anything is measured: without the library that draws there is no page.
+        from benchmarks import page
+    if chosen.sources:
+        lines = [line for source in chosen.sources for line in Results.lines(source)]
+    else:
         lines = measured(chosen, words)
     results = Results(lines)
-    # Here, because only the page needs the library that draws.
-    from benchmarks import page
-
+    print("\n".join(judged(results)))
     if chosen.write:
         print(page.write(results), file=sys.stderr)
-    else:
-        print("\n".join(page.bars(results)))
     return 0
 
 
