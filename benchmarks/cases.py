@@ -153,7 +153,8 @@ ADVERSE = {
         with_old_snapshot,
     ),
     "pooler": Case(
-        "a transaction pooler", "A drain through PgBouncer in transaction mode.",
+        "a transaction pooler",
+        "A drain through PgBouncer in transaction mode, which keeps no prepared statements.",
         behind_pooler, environment={"BENCH_POOLED": "1"},
     ),
     "network": Case(

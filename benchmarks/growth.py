@@ -65,8 +65,9 @@ ENDED = """
     CROSS JOIN LATERAL (SELECT {state} AS state) AS s
     CROSS JOIN LATERAL (SELECT now() - interval '{age}' + i * interval '1 us' AS at) AS t"""
 MIXED_STATE = (
-    "CASE WHEN i % 20 < 14 THEN 'completed' WHEN i % 20 < 18 THEN 'available'"
-    " WHEN i % 20 = 18 THEN 'failed' ELSE 'cancelled' END"
+    # Each kind and each queue has jobs of every state.
+    "CASE WHEN i / 70 %% 20 < 14 THEN 'completed' WHEN i / 70 %% 20 < 18 THEN 'available'"
+    " WHEN i / 70 %% 20 = 18 THEN 'failed' ELSE 'cancelled' END"
 )
 
 
@@ -234,8 +235,7 @@ PAGES: dict[str, Callable[[], Op[object]]] = {
 def pages(peer: Peer, url: str, point: object, sizes: Sizes) -> dict:
     """Read what the pages and the lists show, and name the indexes of their plans."""
     with psycopg.connect(url, autocommit=True, prepare_threshold=None) as conn:
-        fill(conn, ENDED.format(state=MIXED_STATE, age="1 h").replace("i % 20", "i %% 20"),
-             int(point))  # fmt: skip
+        fill(conn, ENDED.format(state=MIXED_STATE, age="1 h"), int(point))
         conn.execute("SET statement_timeout = '30s'")
         found = {name: look(conn, make) for name, make in PAGES.items()}
     return {
@@ -265,22 +265,26 @@ def look(conn: psycopg.Connection, make: Callable[[], Op[object]]) -> dict:
         run(conn, noting(make(), seen))
         times.append(1000 * (time.perf_counter() - began))
     used: set[str] = set()
+    large = {name for (name,) in conn.execute(LARGE)}
     for statement in seen:
         if statement.query.text:
             explain = "EXPLAIN (FORMAT JSON) " + statement.query.text
             ((plan,),) = psycopg.RawCursor(conn).execute(explain, statement.values).fetchall()
-            used |= set(indexes(plan[0]["Plan"]))
+            used |= set(indexes(plan[0]["Plan"], large))
     return {"ms": round(statistics.median(times), 1), "indexes": sorted(used)}
 
 
-def indexes(plan: dict) -> Iterator[str]:
-    """Yield the indexes of a plan; a table that is read from end to end has its own name."""
+LARGE = "SELECT relname FROM pg_class WHERE relkind = 'r' AND reltuples > 1000"
+
+
+def indexes(plan: dict, large: set[str]) -> Iterator[str]:
+    """Yield the indexes of a plan, and the large tables that it reads from end to end."""
     if "Index Name" in plan:
         yield plan["Index Name"]
-    elif plan["Node Type"] in ("Seq Scan", "Parallel Seq Scan"):
+    elif plan.get("Relation Name") in large and plan["Node Type"] == "Seq Scan":
         yield f"all of {plan['Relation Name']}"
     for part in plan.get("Plans", ()):
-        yield from indexes(part)
+        yield from indexes(part, large)
 
 
 CURVES = {

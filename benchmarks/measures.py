@@ -96,6 +96,10 @@ class Worker:
         else:
             self.ready = self._answer("ready")
 
+    @property
+    def lives(self) -> bool:
+        return self.process.poll() is None
+
     def let_go(self) -> None:
         self.process.stdin.write("\n")
         self.process.stdin.flush()
@@ -172,13 +176,15 @@ def drain(
             worker.wait_until_ready()
         began = min(worker.ready for worker in running)
         done, now = 0, began
-        while done < jobs and now - began < LONGEST_DRAIN:
+        while done < jobs and now - began < LONGEST_DRAIN and all(one.lives for one in running):
             looked = time.perf_counter()
             done, now = meter.count(peer.done), time.time()
             # The counting must not take more than a fifth of a core.
             time.sleep(max(0.01, 4 * (time.perf_counter() - looked)))
         told = [worker.stop() for worker in running]
         used = meter.used(done)
+    if not done:
+        raise RuntimeError(f"no job was done in {LONGEST_DRAIN:.0f} s")
     seconds = now - began
     cpu = sum(one["cpu_seconds"] for one in told)
     return {

@@ -21,7 +21,7 @@ SETTINGS = {
     "fsync": "on",
     "synchronous_commit": "on",
     "shared_buffers": "512MB",
-    "max_connections": "200",
+    "max_connections": "400",
     "max_wal_size": "4GB",
 }
 

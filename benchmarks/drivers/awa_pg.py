@@ -9,6 +9,8 @@ from dataclasses import dataclass, make_dataclass
 import awa
 import roles
 
+# A transaction pooler keeps no prepared statements.
+WORKER_URL = roles.URL + ("?statement-cache-capacity=0" if "BENCH_POOLED" in os.environ else "")
 QUEUE_STORAGE = "AWA_QUEUE_STORAGE" in os.environ
 
 
@@ -53,7 +55,8 @@ class Driver:
         await self.client.close()
 
     async def work(self, concurrency: int, ready) -> None:
-        client = awa.AsyncClient(roles.URL, max_connections=20)
+        # Each queue listens on a connection of its own.
+        client = awa.AsyncClient(WORKER_URL, max_connections=19 + roles.QUEUES)
 
         async def noop(job) -> None:
             await roles.handle(job.args.t)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import procrastinate
 import roles
 
 SIZE = 20 if "work" in sys.argv or "callers" in sys.argv else 1
+# A transaction pooler keeps no prepared statements.
+OPTIONS = {"prepare_threshold": None} if "BENCH_POOLED" in os.environ else {}
 NAMES = ["default", *(f"q{i}" for i in range(1, roles.QUEUES))]
 app = procrastinate.App(
-    connector=procrastinate.PsycopgConnector(conninfo=roles.URL, min_size=1, max_size=SIZE)
+    connector=procrastinate.PsycopgConnector(
+        conninfo=roles.URL, min_size=1, max_size=SIZE, kwargs=OPTIONS
+    )
 )
 
 
