@@ -65,39 +65,33 @@ def bars(results: Results, name: str, path: Path) -> bool:
         )  # fmt: skip
         axes.invert_yaxis()
         axes.set_xlabel(case.unit)
-        axes.xaxis.set_major_formatter(lambda value, _: f"{value:,g}")
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.9g}")
         _save(figure, path)
     return True
 
 
 def curve(results: Results, name: str, path: Path) -> bool:
     """Draw the first figures of a curve; return whether there is a point."""
-    one = CURVES[name]
+    one, points = CURVES[name], results.points(name)
+    numbers = all(isinstance(point, int) for point in points)
     with mpl.rc_context(SETTINGS):
         figure, axes = plt.subplots(figsize=(7, 2.6))
         drawn = 0
         for key, shade in zip(one.figures[: one.plotted], COLOURS, strict=False):
             found = [
-                (point, spread)
-                for point in results.points(name)
-                if (spread := results.at(name, point, key))
+                (point, spread) for point in points if (spread := results.at(name, point, key))
             ]
             drawn += len(found)
-            places = [point if isinstance(point, int) else str(point) for point, _ in found]
-            spreads = [spread for _, spread in found]
             axes.errorbar(
-                places, [spread.median for spread in spreads], yerr=around(spreads),
-                color=shade, marker="o", capsize=2, label=label(key),
+                [point for point, _ in found], [spread.median for _, spread in found],
+                yerr=around([spread for _, spread in found]), color=shade, marker="o", capsize=2,
+                linestyle="-" if numbers else "none", label=label(key),
             )  # fmt: skip
         if drawn:
-            if all(isinstance(point, int) and point > 0 for point in results.points(name)):
-                axes.set_xscale("log")
-            axes.xaxis.set_major_formatter(
-                (lambda value, _: f"{value:,g}")
-                if all(isinstance(point, int) for point in results.points(name))
-                else axes.xaxis.get_major_formatter()
-            )
-            axes.yaxis.set_major_formatter(lambda value, _: f"{value:,g}")
+            if numbers:
+                axes.set_xscale("log" if min(points) > 0 else "linear")
+                axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.9g}")
+            axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.9g}")
             axes.set_ylim(bottom=0)
             axes.set_xlabel(one.axis)
             axes.legend(frameon=False)
