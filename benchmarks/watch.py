@@ -49,13 +49,15 @@ class ServerProcesses:
         self.pid = int((Path(directory) / "postmaster.pid").read_text().split()[0])
 
     def cpu(self) -> float:
-        total = cpu_of(self.pid, children=True)
-        for child in children_of(self.pid):
+        while True:
+            before = cpu_of(self.pid, children=True)
             try:
-                total += cpu_of(child)
+                total = before + sum(map(cpu_of, children_of(self.pid)))
             except OSError:
-                continue  # it ended: the next call finds it in its parent
-        return total
+                continue
+            # A child that ended meanwhile is in its parent now, and would be in neither.
+            if cpu_of(self.pid, children=True) == before:
+                return total
 
     def memory_mib(self) -> float:
         """Return the private memory of all backends."""
@@ -88,8 +90,8 @@ class Meter:
 
     def used(self, jobs: int) -> dict[str, float]:
         """Return what a job has cost since the beginning."""
-        cpu, wal = self._used() - self._cpu, self.count(WAL) - self._wal
         self._wait_for_others()
+        cpu, wal = self._used() - self._cpu, self.count(WAL) - self._wal
         commits, jobs = self._others_commits() - self._commits, max(jobs, 1)
         return {
             "wal_bytes": round(wal / jobs),
@@ -116,7 +118,7 @@ class Meter:
         return self.server.cpu() - cpu_of(self.conn.info.backend_pid)
 
     def _wait_for_others(self) -> None:
-        """Wait until other sessions are gone: their commits are counted then."""
+        """Wait until other sessions are gone: their commits and CPU are counted then."""
         until = time.monotonic() + LONGEST_GOING
         while self.count(OTHERS) and time.monotonic() < until:
             time.sleep(0.02)
