@@ -8,6 +8,7 @@ tables and the curves of them.
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import statistics
 import sys
@@ -374,7 +375,7 @@ def main(words: list[str]) -> int:
         parser.error(f"unknown curve {min(unknown)!r}; there are {', '.join(CURVES)}")
     size = Size(short=chosen.short, most=chosen.most or MOST)
     about = estimate(names, size, chosen.reps) / 60
-    print(f"about {about:.0f} minutes", file=sys.stderr)
+    print(f"about {math.ceil(about)} min", file=sys.stderr)
     with private_server() as server, Log(chosen.results, echo=True) as log:
         command = " ".join(["python -m benchmarks growth", *words])
         log.add({"machine": facts(server), "command": command, "at": round(time.time())})

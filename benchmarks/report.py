@@ -7,6 +7,7 @@ grows.  Each run is a line in the file of --results at once; --from makes the pa
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 import time
@@ -135,7 +136,7 @@ def measured(chosen: argparse.Namespace, words: list[str]) -> list[dict]:
     curves, size = named(chosen.only, CURVES), growth.Size(short=chosen.short)
     sizes = sizes_of(short=chosen.short, jobs=chosen.jobs)
     seconds = estimate(chosen, sizes) + growth.estimate(curves, size, 1)
-    print(f"about {seconds / 60:.0f} minutes", file=sys.stderr)
+    print(f"about {math.ceil(seconds / 60)} min", file=sys.stderr)
     for peer in chosen.peers:
         PEERS[peer].install()
     with private_server() as server, Log(chosen.results, echo=True) as log:

@@ -9,8 +9,6 @@ from dataclasses import dataclass, make_dataclass
 import awa
 import roles
 
-# A transaction pooler keeps no prepared statements.
-WORKER_URL = roles.URL + ("?statement-cache-capacity=0" if "BENCH_POOLED" in os.environ else "")
 QUEUE_STORAGE = "AWA_QUEUE_STORAGE" in os.environ
 
 
@@ -56,7 +54,7 @@ class Driver:
 
     async def work(self, concurrency: int, ready) -> None:
         # Each queue listens on a connection of its own.
-        client = awa.AsyncClient(WORKER_URL, max_connections=19 + roles.QUEUES)
+        client = awa.AsyncClient(roles.URL, max_connections=19 + roles.QUEUES)
 
         async def noop(job) -> None:
             await roles.handle(job.args.t)
