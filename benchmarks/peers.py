@@ -77,7 +77,7 @@ PEERS = {
         Peer(
             "pgqueuer", "pgqueuer_driver.py",
             "SELECT count(*) FROM pgqueuer_log WHERE status = 'successful'",
-            ("pgqueuer==1.6.0", "asyncpg"),
+            ("pgqueuer==1.6.0", "asyncpg", "psycopg[binary]"),
         ),
         Peer(
             "chancy", "chancy_driver.py",
@@ -92,6 +92,15 @@ PEERS = {
         ),
     )
 }  # fmt: skip
+
+# The statements of awa without awa: what the layout of its tables allows.
+BARE = {
+    name: replace(PEERS["awa"], name=name, driver="bare.py", environment=environment)
+    for name, environment in {
+        "bare statements": {},
+        "bare INSERT … VALUES": {"BENCH_VALUES": "1"},
+    }.items()
+}
 
 # awa with features on; --peers names them.
 _OURS = PEERS["awa"]

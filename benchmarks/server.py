@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
+import platform
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -18,7 +21,7 @@ SETTINGS = {
     "fsync": "on",
     "synchronous_commit": "on",
     "shared_buffers": "512MB",
-    "max_connections": "200",
+    "max_connections": "400",
     "max_wal_size": "4GB",
 }
 
@@ -45,6 +48,12 @@ def fresh(server: Server, name: str) -> str:
     return server.url_of(name)
 
 
+def processor() -> str:
+    """Return the name of the processor."""
+    found = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    return found[1] if found else platform.machine()
+
+
 def facts(server: Server) -> dict[str, object]:
     """Return the machine and the server of the results."""
     with psycopg.connect(server.url_of("postgres"), autocommit=True) as conn:
@@ -52,8 +61,11 @@ def facts(server: Server) -> dict[str, object]:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return {
         "cpus": os.cpu_count(),
+        "cpu": processor(),
+        "system": f"{platform.system()} {platform.release()}",
+        "awa": importlib.metadata.version("awa-toolkit"),
         "memory_gib": round(memory / 2**30),
-        "python": ".".join(map(str, __import__("sys").version_info[:3])),
+        "python": platform.python_version(),
         "postgres": version,
         "settings": SETTINGS,
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import psycopg
@@ -48,13 +49,15 @@ class ServerProcesses:
         self.pid = int((Path(directory) / "postmaster.pid").read_text().split()[0])
 
     def cpu(self) -> float:
-        total = cpu_of(self.pid, children=True)
-        for child in children_of(self.pid):
+        while True:
+            before = cpu_of(self.pid, children=True)
             try:
-                total += cpu_of(child)
+                total = before + sum(map(cpu_of, children_of(self.pid)))
             except OSError:
-                continue  # it ended: the next call finds it in its parent
-        return total
+                continue
+            # A child that ended meanwhile is in its parent now, and would be in neither.
+            if cpu_of(self.pid, children=True) == before:
+                return total
 
     def memory_mib(self) -> float:
         """Return the private memory of all backends."""
@@ -65,6 +68,69 @@ class ServerProcesses:
             except OSError:
                 continue
         return round(total, 1)
+
+
+class Meter:
+    """What a part of a run costs the server: WAL, commits and CPU, less those of its own looks."""
+
+    def __init__(self, conn: psycopg.Connection) -> None:
+        self.conn, self.server = conn, ServerProcesses(conn)
+        self.looks = 0
+        self.begin()
+
+    def count(self, query: str) -> int:
+        """Return the only value of a query, as a look of its own."""
+        self.looks += 1
+        return int(self.conn.execute(query).fetchone()[0])
+
+    def begin(self) -> None:
+        self._commits = self._others_commits()
+        self._wal = self.count(WAL)
+        self._cpu = self._used()
+
+    def used(self, jobs: int) -> dict[str, float]:
+        """Return what a job has cost since the beginning."""
+        self._wait_for_others()
+        cpu, wal = self._used() - self._cpu, self.count(WAL) - self._wal
+        commits, jobs = self._others_commits() - self._commits, max(jobs, 1)
+        return {
+            "wal_bytes": round(wal / jobs),
+            "commits": round(commits / jobs, 5),
+            "server_cpu_us": round(1e6 * cpu / jobs, 1),
+        }
+
+    def rates(self, seconds: float) -> dict[str, float]:
+        """Return what the server did in a second since the beginning."""
+        cpu = self._used() - self._cpu
+        return {
+            "transactions_per_second": round((self._others_commits() - self._commits) / seconds, 2),
+            "server_percent": round(100 * cpu / seconds, 2),
+        }
+
+    def _others_commits(self) -> int:
+        # The session's own are counted at once then, up to this statement.
+        self.conn.execute("SELECT pg_stat_force_next_flush()")
+        self.looks += 1
+        own = self.looks
+        return self.count(COMMITS) - own
+
+    def _used(self) -> float:
+        return self.server.cpu() - cpu_of(self.conn.info.backend_pid)
+
+    def _wait_for_others(self) -> None:
+        """Wait until other sessions are gone: their commits and CPU are counted then."""
+        until = time.monotonic() + LONGEST_GOING
+        while self.count(OTHERS) and time.monotonic() < until:
+            time.sleep(0.02)
+
+
+COMMITS = "SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()"
+WAL = "SELECT pg_current_wal_insert_lsn() - '0/0'"
+OTHERS = (
+    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+    " AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
+)
+LONGEST_GOING = 3.0
 
 
 def tables(conn: psycopg.Connection) -> dict[str, dict[str, float]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, make_dataclass
 
 import awa
 import roles
@@ -18,6 +18,12 @@ class Noop:
     t: float = 0.0
 
 
+TYPES = [Noop, *(
+    make_dataclass(f"Noop{i}", [("n", int), ("t", float, 0.0)]) for i in range(1, roles.KINDS)
+)]  # fmt: skip
+NAMES = ["q", *(f"q{i}" for i in range(1, roles.QUEUES))]
+
+
 class Driver:
     async def setup(self) -> None:
         client = awa.AsyncClient(roles.URL, max_connections=5)
@@ -26,28 +32,42 @@ class Driver:
             await client.install_queue_storage(schema="awa")
         await client.close()
 
-    async def open(self) -> None:
-        self.client = awa.AsyncClient(roles.URL, max_connections=1)
+    async def open(self, connections: int = 1) -> None:
+        self.client = awa.AsyncClient(roles.URL, max_connections=connections)
+
+    def open_sync(self) -> None:
+        self.client = awa.Client(roles.URL, max_connections=1)
+
+    def insert_sync(self, i: int, t: float) -> None:
+        self.client.insert(Noop(i, t), queue="q")
 
     async def insert(self, i: int, t: float) -> None:
         await self.client.insert(Noop(i, t), queue="q")
 
     async def insert_batch(self, numbers: range, t: float = 0.0) -> None:
         insert = self.client.enqueue_many_copy if QUEUE_STORAGE else self.client.insert_many_copy
-        await insert([Noop(i, t) for i in numbers], queue="q")
+        queue, kind = roles.place(numbers)
+        await insert([TYPES[kind](i, t) for i in numbers], queue=NAMES[queue])
 
     async def close(self) -> None:
         await self.client.close()
 
     async def work(self, concurrency: int, ready) -> None:
-        client = awa.AsyncClient(roles.URL, max_connections=20)
+        # Each queue listens on a connection of its own.
+        client = awa.AsyncClient(roles.URL, max_connections=19 + roles.QUEUES)
 
-        @client.task(Noop, queue="q")
         async def noop(job) -> None:
-            roles.note(job.args.t)
+            await roles.handle(job.args.t)
 
+        async def blocking(job) -> None:
+            await asyncio.to_thread(roles.block, job.args.t)
+
+        roles.use_threads(concurrency)
+        for one in TYPES:
+            client.task(one, queue="q")(blocking if roles.BLOCKS else noop)
         ready()
-        await client.start([("q", concurrency)], poll_interval_ms=int(os.environ["AWA_POLL_MS"]))
+        queues = [(name, concurrency) for name in NAMES]
+        await client.start(queues, poll_interval_ms=int(os.environ["AWA_POLL_MS"]))
         await asyncio.Event().wait()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, make_dataclass
 
 import roles
 
@@ -16,6 +16,14 @@ import awa_lib as awa
 class Noop:
     n: int
     t: float = 0.0
+
+
+# A type for each kind.
+TYPES = [Noop, *(
+    make_dataclass(f"Noop{i}", [("n", int), ("t", float, 0.0)]) for i in range(1, roles.KINDS)
+)]  # fmt: skip
+OPTIONS = json.loads(os.environ.get("BENCH_OPTIONS", "{}"))
+NAMES = ["q", *(f"q{i}" for i in range(1, roles.QUEUES))]
 
 
 def observe(what: str) -> None:
@@ -40,19 +48,30 @@ class Driver:
             async with awa.AsyncClient(roles.URL) as client:
                 await client.set_queue_policy("q", **json.loads(policy))
 
-    async def open(self) -> None:
-        self.client = awa.AsyncClient(roles.URL, max_connections=1)
+    async def open(self, connections: int = 1) -> None:
+        self.client = awa.AsyncClient(roles.URL, max_connections=connections)
+
+    async def insert_beside(self, i: int, t: float) -> None:
+        """Insert beside other callers, whose jobs share a commit."""
+        await self.client.enqueue(Noop(i, t), queue="q")
+
+    def open_sync(self) -> None:
+        self.client = awa.Client(roles.URL, max_connections=1)
+
+    def insert_sync(self, i: int, t: float) -> None:
+        self.client.insert(Noop(i, t), queue="q")
 
     async def insert(self, i: int, t: float) -> None:
         await self.client.insert(Noop(i, t), queue="q")
 
     async def insert_batch(self, numbers: range, t: float = 0.0) -> None:
+        queue, kind = roles.place(numbers)
         keys = int(os.environ.get("BENCH_KEYS", "0"))
         if keys:
             jobs = [awa.NewJob(Noop(i, t), concurrency_key=str(i % keys)) for i in numbers]
         else:
-            jobs = [Noop(i, t) for i in numbers]
-        await self.client.insert_many_copy(jobs, queue="q")
+            jobs = [TYPES[kind](i, t) for i in numbers]
+        await self.client.insert_many_copy(jobs, queue=NAMES[queue])
 
     async def close(self) -> None:
         await self.client.close()
@@ -61,12 +80,16 @@ class Driver:
         observe(os.environ.get("BENCH_OTEL", ""))
         client = awa.AsyncClient(roles.URL)
 
-        @client.task(Noop, queue="q")
         async def noop(job: awa.Job) -> None:
-            roles.note(job.args.t)
+            await roles.handle(job.args.t)
 
+        def blocking(job: awa.Job) -> None:
+            roles.block(job.args.t)
+
+        for one in TYPES:
+            client.task(one, queue="q")(blocking if roles.BLOCKS else noop)
         ready()
-        await client.start([("q", concurrency)])
+        await client.start([(name, concurrency) for name in NAMES], **OPTIONS)
         await asyncio.Event().wait()
 
 

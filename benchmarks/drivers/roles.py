@@ -1,7 +1,9 @@
 """The roles that every driver has; runs in the environment of each queue, with the stdlib only.
 
-A driver is a class with coroutines setup, open, insert(i, t), insert_batch(numbers, t), close and
-work(concurrency, ready).  Its handlers call ``note(t)``.  Roles print one JSON line.
+A driver is a class with coroutines setup, open(connections), insert(i, t), insert_batch(numbers,
+t), close and work(concurrency, ready), and for a producer without an event loop open_sync and
+insert_sync(i, t).  Its handlers await ``handle(t)``, or call ``block(t)`` when ``BLOCKS``.  The
+jobs of a batch belong to ``place(numbers)``.  Roles print one JSON line.
 """
 
 from __future__ import annotations
@@ -15,22 +17,56 @@ import signal
 import sys
 import time
 from array import array
+from concurrent.futures import ThreadPoolExecutor
 
-WINDOW = 30.0
+WINDOW = float(os.environ.get("BENCH_WINDOW", "30"))
 FLOW_PAUSE = 0.02
+CALLERS = 50
 URL = os.environ["BENCH_URL"]
+# What a handler does: nothing, or it waits, or it blocks its thread.
+WAITS = os.environ.get("BENCH_HANDLER") == "waits"
+BLOCKS = os.environ.get("BENCH_HANDLER") == "blocks"
+HANDLER_SECONDS = 0.005
+QUEUES = int(os.environ.get("BENCH_QUEUES", "1"))
+KINDS = int(os.environ.get("BENCH_KINDS", "1"))
 handled = 0
+last = 0.0
 latencies = array("d")
 enqueued = array("d")
 
 
 def note(t: float) -> None:
     """Count a job; ``t`` is the wall clock at its enqueue, or 0."""
-    global handled
+    global handled, last
     handled += 1
+    last = time.time()
     if t:
-        latencies.append(time.time() - t)
+        latencies.append(last - t)
         enqueued.append(t)
+
+
+async def handle(t: float) -> None:
+    """Run a job."""
+    if WAITS:
+        await asyncio.sleep(HANDLER_SECONDS)
+    note(t)
+
+
+def block(t: float) -> None:
+    """Run a job that blocks its thread."""
+    time.sleep(HANDLER_SECONDS)
+    note(t)
+
+
+def use_threads(count: int) -> None:
+    """Give the event loop as many threads as the worker runs jobs."""
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(count))
+
+
+def place(numbers: range) -> tuple[int, int]:
+    """Return the queue and the kind of a batch of equal size: they take turns."""
+    turn = numbers.start // max(len(numbers), 1)
+    return turn % QUEUES, turn // QUEUES % KINDS
 
 
 def say(**fields: object) -> None:
@@ -56,7 +92,21 @@ def ends() -> list[dict[str, float]]:
     return found
 
 
+def pickups() -> dict[str, object]:
+    """Return the times from the enqueue to the handler: all of them, if they are few."""
+    if not latencies:
+        return {}
+    part = sorted(latencies)
+    found = {f"p{p}_ms": round(1000 * part[len(part) * p // 100], 2) for p in (50, 95, 99)}
+    few = {"latencies": latencies.tolist()} if len(part) < 10_000 else {}
+    return found | few | {"ends": ends()}
+
+
 async def work(driver, concurrency: int) -> None:
+    if "BENCH_HOLD" in os.environ:
+        # Several workers begin together, when all have been loaded.
+        say(loaded=True)
+        sys.stdin.readline()
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     started = 0.0
@@ -74,19 +124,28 @@ async def work(driver, concurrency: int) -> None:
         raise SystemExit("the worker ended by itself")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     say(
-        cpu_seconds=round(cpu() - started, 3), handled=handled, rss_mib=round(peak, 1),
-        **({"latencies": latencies.tolist()} if len(latencies) < 10_000 else {"ends": ends()}),
+        cpu_seconds=round(cpu() - started, 3), handled=handled, last=last, rss_mib=round(peak, 1),
+        **pickups(),
     )  # fmt: skip
     os._exit(0)  # the rest is not measured
 
 
 async def produce(driver, role: str, count: float, batch: float) -> None:
-    await driver.open()
-    begin = time.perf_counter()
+    await driver.open(*([int(batch)] if role == "callers" else []))
+    begin, used = time.perf_counter(), cpu()
     done = 0
     if role == "single":
         for i in range(int(count)):
             await driver.insert(i, 0.0)
+        done = int(count)
+    elif role == "callers":
+        insert = getattr(driver, "insert_beside", driver.insert)
+
+        async def call(first: int) -> None:
+            for i in range(first, int(count), CALLERS):
+                await insert(i, 0.0)
+
+        await asyncio.gather(*map(call, range(CALLERS)))
         done = int(count)
     elif role == "bulk":
         for start in range(0, int(count), int(batch)):
@@ -111,8 +170,20 @@ async def produce(driver, role: str, count: float, batch: float) -> None:
             await driver.insert_batch(range(done, done + size), time.time())
             done += size
             due += FLOW_PAUSE
-    say(jobs=done, seconds=time.perf_counter() - begin)
+    say(jobs=done, seconds=time.perf_counter() - begin, cpu_seconds=round(cpu() - used, 3))
     await driver.close()
+
+
+def produce_sync(driver, count: int) -> None:
+    """Insert one job per commit in a program without an event loop."""
+    driver.open_sync()
+    driver.insert_sync(0, 0.0)
+    begin, used = time.perf_counter(), cpu()
+    for i in range(count):
+        driver.insert_sync(i, 0.0)
+    say(jobs=count, seconds=time.perf_counter() - begin, cpu_seconds=round(cpu() - used, 3))
+    sys.stdout.flush()
+    os._exit(0)  # closing is not measured
 
 
 async def play(driver, role: str, *arguments: str) -> None:
@@ -126,6 +197,8 @@ async def play(driver, role: str, *arguments: str) -> None:
 
 def main(driver_class) -> None:
     logging.disable(logging.INFO)
+    if sys.argv[1] == "single-sync":
+        produce_sync(driver_class(), int(sys.argv[2]))
     import uvloop
 
     if os.environ.get("BENCH_PROFILE") and sys.argv[1] == "work":

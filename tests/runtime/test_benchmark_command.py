@@ -1,0 +1,47 @@
+"""The report of the benchmarks, from the command to the page."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.results import Results
+
+ROOT = Path(__file__).parents[2]
+
+
+def report(*words: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks", "report", *words],
+        cwd=ROOT, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_run_is_kept_and_its_page_written_again(tmp_path: Path) -> None:
+    """Two workers of awa alone."""
+    kept = tmp_path / "results.jsonl"
+
+    told = report(
+        "--only", "drain-two", "--jobs", "300", "--reps", "1", "--peers", "awa",
+        "--results", str(kept),
+    )  # fmt: skip
+
+    head, line = [json.loads(text) for text in kept.read_text().splitlines()]
+    assert head["command"].startswith("python -m benchmarks report --only drain-two --jobs 300")
+    assert (line["case"], line["who"], line["jobs"]) == ("drain-two", "awa", 300)
+    for figure in ("jobs_per_second", "wal_bytes", "commits", "worker_cpu_us", "server_cpu_us"):
+        assert line[figure] > 0, figure
+    # Many jobs share a commit; the looks of the measure are not counted.
+    assert line["commits"] < 1
+    assert "| Drain, one process | at least 2.3 × pgqueuer |  | not measured |" in told
+    again = report("--from", str(kept))
+    assert again == told[told.index("| what |") :]
+    page = pytest.importorskip("benchmarks.page", exc_type=ImportError)
+    text = page.write(Results(Results.lines(kept)), tmp_path).read_text()
+    assert f"| **awa** | {line['jobs_per_second']:,} |" in text
