@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import mmap
 import os
 import resource
 import signal
@@ -31,6 +32,17 @@ QUEUES = int(os.environ.get("BENCH_QUEUES", "1"))
 KINDS = int(os.environ.get("BENCH_KINDS", "1"))
 handled = 0
 last = 0.0
+
+
+def tally() -> memoryview:
+    """Return a number that the measure can read without a question to the database."""
+    if path := os.environ.get("BENCH_TALLY"):
+        with open(path, "r+b") as file:
+            return memoryview(mmap.mmap(file.fileno(), 8)).cast("q")
+    return memoryview(bytearray(8)).cast("q")
+
+
+shown = tally()
 latencies = array("d")
 enqueued = array("d")
 
@@ -39,6 +51,7 @@ def note(t: float) -> None:
     """Count a job; ``t`` is the wall clock at its enqueue, or 0."""
     global handled, last
     handled += 1
+    shown[0] = handled
     last = time.time()
     if t:
         latencies.append(last - t)
