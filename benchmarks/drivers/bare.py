@@ -23,6 +23,7 @@ from awa_lib.ops.jobs import id_array
 from awa_lib.runtime.sessions import HOT_PLANS
 
 CONNECTIONS = 2
+counting = threading.Lock()
 BATCH = 500
 VALUES = (
     "INSERT INTO awa.jobs_hot (kind, queue, args, priority, max_attempts)"
@@ -69,6 +70,8 @@ def loop(lease: int, stop: threading.Event) -> None:
                 "finish_completed", ids=id_array(ids), leases=id_array([lease] * len(ids))
             )
             cursor.execute(ends.query.text, ends.values)
+            with counting:
+                roles.shown[0] += len(ids)
 
 
 class Driver:
