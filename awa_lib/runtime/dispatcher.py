@@ -45,6 +45,8 @@ _LOOKS_PER_SECOND: Final = 500.0
 # How often a large fleet polls an idle queue while notifications arrive, and how seldom a worker.
 _QUIET_LOOKS_PER_SECOND: Final = 50.0
 _LONGEST_POLL_SECONDS: Final = 30.0
+# While the look for all queues of the worker works, and should it hang.
+_SHARED_POLL_SECONDS: Final = 300.0
 # A server that has not noticed the loss may still carry out a claim whose answer was lost.  Its
 # jobs are searched for at these seconds after the loss.
 _SEARCH_SECONDS: Final = (0.0, 1.0, 3.0, 6.0, 10.0, 30.0, 60.0)
@@ -327,7 +329,7 @@ class Dispatcher:
     async def _wait_for_work(self) -> None:
         self._lease = self._leases.next()
         self._idle = True
-        longest = _LONGEST_POLL_SECONDS if self.polled_with_others else self.poll_seconds
+        longest = _SHARED_POLL_SECONDS if self.polled_with_others else self.poll_seconds
         seconds = longest * random.uniform(0.9, 1.1)
         if self._unanswered:
             seconds = min(seconds, 1.0)

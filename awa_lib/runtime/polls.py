@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING, Final
 
+from awa_lib.errors import AwaError, Unavailable
 from awa_lib.ops.claims import queues_with_jobs
 from awa_lib.runtime.supervisor import Duty
 
@@ -47,7 +48,16 @@ class Polls:
         idle = {one.queue.name: one for one in self._dispatchers if one.polled_with_others}
         if idle:
             kinds = {name: one.kinds for name, one in idle.items()}
-            for name in await self._link.run(queues_with_jobs(kinds)):
+            try:
+                found = await self._link.run(queues_with_jobs(kinds))
+            except Unavailable:
+                raise
+            except AwaError:
+                # Not because the database is away: each of them looks by itself.
+                for one in idle.values():
+                    one.wake()
+                raise
+            for name in found:
                 idle[name].wake()
         seconds = min((one.poll_seconds for one in idle.values()), default=_SECONDS)
         return seconds * random.uniform(0.9, 1.1)

@@ -10,7 +10,10 @@ from fix_wait import aeventually
 from fix_worker import Noop, Rows
 
 import awa_lib as awa
+from awa_lib._sql import Op, compute
+from awa_lib.errors import DatabaseError
 from awa_lib.ops import claims
+from awa_lib.runtime import polls
 
 QUEUES = [(f"q{n}", 2) for n in range(20)]
 
@@ -51,6 +54,24 @@ async def test_idle_queues_are_not_claimed_from(
     # Each of the ten jobs was found by a look.
     assert claimed["q7"] >= 10
     assert max(claimed[name] for name, _ in QUEUES if name != "q7") <= 3
+
+
+async def test_queues_look_by_themselves_while_the_look_for_all_fails(
+    aclient: awa.AsyncClient, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def refused(kinds: object) -> Op[list[str]]:
+        asked.append(kinds)
+        yield compute(lambda: None)
+        raise DatabaseError("the statement is wrong", sqlstate="XX000")
+
+    monkeypatch.setattr(polls, "queues_with_jobs", refused)
+    await start(aclient)
+    for _ in range(3):
+        await work(aclient, rows, "q7")
+
+    assert asked
 
 
 async def test_queues_with_an_interval_of_their_own_or_limits_poll_by_themselves(
