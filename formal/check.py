@@ -14,8 +14,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 HERE = Path(__file__).resolve().parent
 DECLARATION = re.compile(r"^//! (check|twin): (.+)$", re.MULTILINE)
@@ -28,6 +34,7 @@ INCOMPLETE = ("max search depth too small", "out of memory", "hit memory limit",
 DEPTH = 1_000_000
 # A search that grows without end must not take the machine with it.
 MEGABYTES, MEGABYTES_LARGER = 4_000, 16_000
+JOBS, JOBS_LARGER = 2, 1
 SECONDS = 3_600
 # A twin fails after some hundred states: compiling it takes longer than searching.
 OPTIMIZE_TWIN, OPTIMIZE, OPTIMIZE_LARGER = "-O0", "-O1", "-O2"
@@ -173,26 +180,21 @@ def violated(output: str, model: Model, prop: Property) -> bool:
     return "acceptance cycle" in output or "assertion violated !" in output
 
 
-def verify(folder: Path, model: Model, *, larger: bool) -> None:
-    """Check every property of a model; all asserts are one search."""
+def verify(folder: Path, model: Model, prop: Property, *, larger: bool) -> str:
+    """Check a property of a model; all asserts are one search.  Return the line that says so."""
     switches = ["-DLARGER"] if larger else []
     optimize = OPTIMIZE_LARGER if larger else OPTIMIZE
-    searched = False
-    for prop in model.properties:
-        if prop.sort == "assert" and searched:
-            continue
-        searched |= prop.sort == "assert"
-        what = "asserts" if prop.sort == "assert" else str(prop)
-        began = time.monotonic()
-        pan = Pan(folder / f"{model.name}-{prop.name}", model, prop, *switches, optimize=optimize)
-        output = pan.search()
-        if "errors: 0" not in output:
-            raise Incorrect(f"{what}: broken\n{output}\n{pan.trail()}")
-        report(model.name, what, states_of(output), began)
+    what = "asserts" if prop.sort == "assert" else str(prop)
+    began = time.monotonic()
+    pan = Pan(folder / f"{model.name}-{prop.name}", model, prop, *switches, optimize=optimize)
+    output = pan.search()
+    if "errors: 0" not in output:
+        raise Incorrect(f"{what}: broken\n{output}\n{pan.trail()}")
+    return line(model.name, what, states_of(output), began)
 
 
-def refute(folder: Path, model: Model, twin: Twin) -> None:
-    """Check that a twin breaks its property."""
+def refute(folder: Path, model: Model, twin: Twin) -> str:
+    """Check that a twin breaks its property.  Return the line that says so."""
     began = time.monotonic()
     name = f"{model.name}-{twin.switch}-{twin.breaks.name}"
     pan = Pan(folder / name, model, twin.breaks, f"-D{twin.switch}", optimize=OPTIMIZE_TWIN)
@@ -202,13 +204,22 @@ def refute(folder: Path, model: Model, twin: Twin) -> None:
     if not violated(output, model, twin.breaks):
         steps = f"{output}\n{pan.trail()}"
         raise Incorrect(f"{twin.switch} breaks something else than {twin.breaks}\n{steps}")
-    report(model.name, f"{twin.switch} breaks {twin.breaks}", states_of(output), began)
+    return line(model.name, f"{twin.switch} breaks {twin.breaks}", states_of(output), began)
 
 
-def report(name: str, what: str, states: int, began: float) -> None:
-    """Print the line of a check."""
+def line(name: str, what: str, states: int, began: float) -> str:
+    """Return the line of a check."""
     seconds = time.monotonic() - began
-    print(f"{name:<12} {what:<48} {states:>9} states {seconds:6.1f} s", flush=True)
+    return f"{name:<12} {what:<48} {states:>9} states {seconds:6.1f} s"
+
+
+def checks(folder: Path, model: Model, *, larger: bool) -> Iterator[Callable[[], str]]:
+    """Yield the checks of a model and of its twins."""
+    asserts = [prop for prop in model.properties if prop.sort == "assert"]
+    for prop in [*asserts[:1], *(prop for prop in model.properties if prop.sort != "assert")]:
+        yield partial(verify, folder, model, prop, larger=larger)
+    for twin in [] if larger else model.twins:
+        yield partial(refute, folder, model, twin)
 
 
 def main() -> int:
@@ -227,24 +238,28 @@ def main() -> int:
         parser.error(f"there is no model {', '.join(sorted(unknown))}")
     models = [read(paths[name]) for name in given.names or paths]
     with tempfile.TemporaryDirectory() as name:
-        wrong = sum(check(Path(name), model, larger=given.larger) for model in models)
+        wrong = check(Path(name), models, larger=given.larger)
     return int(wrong > 0)
 
 
-def check(folder: Path, model: Model, *, larger: bool) -> int:
-    """Check a model and its twins; return how many checks are wrong."""
+def check(folder: Path, models: list[Model], *, larger: bool) -> int:
+    """Check models and their twins; return how many checks are wrong."""
     wrong = 0
-    try:
-        verify(folder, model, larger=larger)
-    except Incorrect as error:
-        wrong += 1
-        print(f"{model.name}: {error}")
-    for twin in [] if larger else model.twins:
+    with ThreadPoolExecutor(JOBS_LARGER if larger else JOBS) as pool:
+        found = [
+            (model, pool.submit(one))
+            for model in models
+            for one in checks(folder, model, larger=larger)
+        ]
         try:
-            refute(folder, model, twin)
-        except Incorrect as error:
-            wrong += 1
-            print(f"{model.name}: {error}")
+            for model, done in found:
+                try:
+                    print(done.result(), flush=True)
+                except Incorrect as error:
+                    wrong += 1
+                    print(f"{model.name}: {error}", flush=True)
+        finally:
+            pool.shutdown(cancel_futures=True)
     return wrong
 
 

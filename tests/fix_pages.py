@@ -147,12 +147,14 @@ class Reader:
         self.others[text] = process, log
 
         def said() -> bool:
-            assert process.poll() is None, f"{where}\n{text}\n{log.read_text()}"
+            ended = process.poll() is not None
             shown = log.read_text()
-            assert re.search(pattern(printed or ""), shown), f"{where}\n{text}\n{shown}"
+            found = re.search(pattern(printed or ""), shown)
+            assert ended or found, f"{where}\n{text}\n{shown}"
             return True
 
         eventually(said, timeout=60)
+        assert process.poll() is None, f"{where}\n{text}\n{log.read_text()}"
 
     def said(self) -> str:
         """Return what the other terminals show."""

@@ -143,20 +143,18 @@ def seeded(put, look, still: datetime) -> datetime:
         return still - timedelta(**span)
 
     args = '{"customer": 42, "to": {"name": "Ada", "address": "ada@example.org"}, "tries": [1, 2]}'
+    completed = []
     for number in range(60):
         at = ago(seconds=14 * number + 5)
-        for _ in range(number % 5 + 1):
-            put(
-                kind="send_email",
-                queue="email",
-                state="completed",
-                attempt=1,
-                args=args,
-                run_at=at - timedelta(seconds=number % 7 + 1),
-                attempted_at=at,
-                finalized_at=at,
-                created_at=at - timedelta(seconds=number % 7 + 1),
-            )
+        began = at - timedelta(seconds=number % 7 + 1)
+        completed += [(args, began, at, at, began)] * (number % 5 + 1)
+    # In one go: one at a time takes longer than all other rows.
+    look.conn.cursor().executemany(
+        "INSERT INTO awa.jobs (kind, queue, state, attempt, args, run_at, attempted_at,"
+        " finalized_at, created_at)"
+        " VALUES ('send_email', 'email', 'completed', 1, %s, %s, %s, %s, %s)",
+        completed,
+    )
     for number in range(4):
         # The database's clock goes on: a lag of hours stays the same for a minute.
         at = ago(hours=12, minutes=30, seconds=number)

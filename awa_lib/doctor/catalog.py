@@ -141,6 +141,8 @@ _FORMS: Final = {
 }
 
 
+# A search of all migrations takes a millisecond, for each object and in each examination.
+@cache
 def definition(kind: str, name: str) -> str | None:
     """Return the last statement of the migrations that creates a function, index or trigger.
 

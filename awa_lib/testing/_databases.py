@@ -108,6 +108,9 @@ class Postgres:
         with connect(self.url_of(unfinished), _TESTS) as conn:
             apply(conn)
             conn.execute(sql.testing("vacuum_all").query.text)
+        # The first connection caches the catalog in a file; clones that have it save 3 ms.
+        with connect(self.url_of(unfinished), _TESTS):
+            pass
         self.execute(sql.testing("rename_database").query.text, name=unfinished, new=name)
 
     def _drop(self, name: str) -> None:

@@ -133,7 +133,7 @@ def test_what_is_wrong_is_found(
     path = tmp_path / "count.pml"
     path.write_text(COUNT.replace(old, new))
 
-    wrong = check.check(tmp_path, check.read(path), larger=False)
+    wrong = check.check(tmp_path, [check.read(path)], larger=False)
 
     assert message in capsys.readouterr().out
     assert (wrong > 0) == (what != "nothing")

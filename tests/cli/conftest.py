@@ -10,7 +10,10 @@ import uuid
 
 import pytest
 from fix_cli import environment
-from golden_runs import ENVIRONMENT, GOLDEN, Place
+from golden_runs import ENVIRONMENT, GOLDEN, Place, seed
+
+# A place is as old as this at most; the golden files show the same for a minute.
+SEED_SECONDS = 10
 
 
 @pytest.fixture(scope="module")
@@ -30,8 +33,30 @@ def terminals():
         process.stdin.close()
 
 
+@pytest.fixture(scope="session")
+def seeded(postgres, template):
+    """Return a seeded database that places are cloned from, and its moment.
+
+    To seed each place would take twice as long as to clone it.
+    """
+    until, kept = 0.0, None
+
+    def get():
+        nonlocal until, kept
+        if time.monotonic() > until:
+            if kept is not None:
+                postgres.left.append(kept[0])
+            with postgres.database(template) as url:
+                until = time.monotonic() + SEED_SECONDS
+                # Out of those that wait for their drop.
+                kept = postgres.left.pop(), seed(url)
+        return kept
+
+    return get
+
+
 @pytest.fixture
-def place(postgres, template, tmp_path, monkeypatch):
+def place(postgres, seeded, tmp_path, monkeypatch):
     """Make places: databases with the seed in them."""
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
@@ -39,11 +64,16 @@ def place(postgres, template, tmp_path, monkeypatch):
     folder = tmp_path / "here"
     folder.mkdir()
 
+    def make_empty() -> str:
+        with postgres.database() as url:
+            return url
+
     def make() -> Place:
-        with postgres.database(template) as url, postgres.database() as empty:
+        source, now = seeded()
+        with postgres.database(source) as url:
             monkeypatch.setenv("DATABASE_URL", url)
             monkeypatch.setenv("HERE", url)
-            return Place(url, empty, folder)
+            return Place(url, now, make_empty, folder)
 
     return make
 

@@ -8,6 +8,7 @@ import os
 import re
 import shlex
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -83,23 +84,38 @@ scope = "read"
 """
 
 
+def seed(url: str) -> datetime:
+    """Seed a database, and return the moment that its rows are written for."""
+    now = datetime.now(UTC)
+    # A schedule at second 0 is shown in words, at any other as it is.
+    now = now.replace(second=now.second or 1, microsecond=0)
+    with psycopg.connect(url, autocommit=True, options="-c timezone=UTC") as conn:
+        conn.execute(f"SET golden.now = '{now.isoformat()}'")
+        conn.execute(SEED)
+    return now
+
+
 class Place:
     """One seeded database and the files beside it; moves its moment to noon of a fixed day."""
 
-    def __init__(self, url: str, empty: str, folder: Path) -> None:
-        now = datetime.now(UTC)
-        # A schedule at second 0 is shown in words, at any other as it is.
-        self.now = now.replace(second=now.second or 1, microsecond=0)
-        self.url, self.empty, self.folder = url, empty, folder
-        with psycopg.connect(url, autocommit=True, options="-c timezone=UTC") as conn:
-            conn.execute(f"SET golden.now = '{self.now.isoformat()}'")
-            conn.execute(SEED)
+    def __init__(self, url: str, now: datetime, make_empty: Callable[[], str], folder: Path):
+        self.url, self.now, self.folder = url, now, folder
+        self._make_empty, self._empty = make_empty, ""
         cron = self._cron(self.now)
-        self.words = {"dir": str(folder), "empty": empty, "cron": cron}
+        self.words = {"dir": str(folder), "cron": cron}
         (folder / "schedules.yaml").write_text(SCHEDULES.replace("{cron}", cron))
         (folder / "access.toml").write_text(ACCESS)
         Path(os.environ["AWA_CONFIG"]).parent.mkdir(exist_ok=True)
         Path(os.environ["AWA_CONFIG"]).write_text(CONFIG)
+
+    def fill(self, command: str) -> str:
+        """Put words in the place of names in braces."""
+        if "{empty}" in command:
+            self._empty = self._empty or self._make_empty()
+            command = command.replace("{empty}", self._empty)
+        for name, word in self.words.items():
+            command = command.replace(f"{{{name}}}", word)
+        return command
 
     @staticmethod
     def _cron(now: datetime, hours: int = 0) -> str:
@@ -113,8 +129,9 @@ class Place:
             text = text.replace(self._cron(self.now, hours), self._cron(NOON, hours))
         text = _CLOCK.sub(self._clock, _MOMENT.sub(self._moved, text))
         text = _UUID.sub(self._uuid, text)
-        for url, name in ((self.url, "app"), (self.empty, "empty")):
-            text = text.replace(describe(url).label, f"me@host/{name}")
+        for url, name in ((self.url, "app"), (self._empty, "empty")):
+            if url:
+                text = text.replace(describe(url).label, f"me@host/{name}")
         text = text.replace(os.environ["AWA_CONFIG"], "{config}")
         for path, shown in ((str(self.folder), "{dir}"), (os.getcwd(), "{cwd}")):
             text = text.replace(path, shown).replace(quote(path, safe=""), shown)
@@ -158,9 +175,7 @@ class Line:
 
     def argv(self, place: Place) -> list[str]:
         command = self.text.partition(" <<< ")[0].removesuffix("| cat")
-        for name, word in place.words.items():
-            command = command.replace(f"{{{name}}}", word)
-        return shlex.split(command)
+        return shlex.split(place.fill(command))
 
 
 def in_a_pipe(line: Line, place: Place, monkeypatch: Any, capsys: Any) -> tuple[str, str]:

@@ -288,7 +288,7 @@ async def test_status_tells_whatever_the_rest_is_like(
 ) -> None:
     function.answer = f"HTTP/1.1 {head}\r\n\r\nab".encode("latin-1")
     aclient.http_worker(
-        "resize", function.url, mode="sync", timeout_seconds=0.5, backoff=awa.fixed(60)
+        "resize", function.url, mode="sync", timeout_seconds=2, backoff=awa.fixed(60)
     )
 
     row = await ended(aclient, rows, state)
@@ -324,7 +324,7 @@ async def test_retry_after_is_a_date_by_the_clock_of_the_answer(
 
 async def test_2xx_is_done_though_its_body_hangs(aclient, rows: Rows, function: Function) -> None:
     function.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nab"
-    aclient.http_worker("resize", function.url, mode="sync", timeout_seconds=0.5)
+    aclient.http_worker("resize", function.url, mode="sync", timeout_seconds=2)
 
     await ended(aclient, rows, "completed")
 
