@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 __all__ = ["app"]
 
 app = typer.Typer()
+
+
+_ALONE: Final = "--retire and --restore can be used with --dry-run and --output only"
 
 
 class Retirable(StrEnum):
@@ -109,9 +112,7 @@ def migrate(
     if retire is not None or restore is not None:
         others = printing or pending or check or from_version or to_version or version
         if others or (retire and restore):
-            raise typer.BadParameter(
-                "--retire and --restore can be used with --dry-run and --output only"
-            )
+            raise typer.BadParameter(_ALONE)
         _change_index(ctx, dry_run=dry_run, retired=retire is not None, output=output)
         return ExitCode.OK
     _refuse_combinations(
@@ -122,11 +123,8 @@ def migrate(
         quiet=check or dry_run,
     )
     if printing:
-        scripts = (
-            _status(ctx, to_version).pending
-            if pending
-            else _range(from_version, to_version, version)
-        )
+        chosen = None if pending else _range(from_version, to_version, version)
+        scripts = _status(ctx, to_version).pending if pending else chosen
         if scripts is not None:
             _write_scripts(scripts, None if sql else extract_to, output, pending=pending)
         return ExitCode.OK

@@ -275,23 +275,19 @@ def check(
     shared = checked(given, extra)
     of_kind: dict[str, Options] = {}
 
-    def options_of(name: str) -> Options:
+    def of(args: Any, own: str | None = None) -> tuple[str, Options]:
+        name = text_of("kind", kinds.name_of(args, own or kind), LONGEST_NAME)
         if name not in of_kind:
             declared = kinds.options(name)
             of_kind[name] = (
                 checked(complete(merged(declared, options)), extra) if declared else shared
             )
-        return of_kind[name]
-
-    def of(args: Any, own: str | None = None) -> tuple[str, Options]:
-        name = text_of("kind", kinds.name_of(args, own or kind), LONGEST_NAME)
-        return name, options_of(name)
+        return name, of_kind[name]
 
     items = list(items_of("jobs", jobs))
     if alike(items):
         name, own = of(items[0])
-        count = len(items)
-        return _assemble([name] * count, [encode(item) for item in items], [own] * count, own)
+        return _assemble([name] * len(items), list(map(encode, items)), [own] * len(items), own)
     known: dict[type, tuple[str, Options]] = {}
     names: list[str] = []
     texts: list[str] = []
@@ -299,14 +295,13 @@ def check(
     for item in items:
         args, owner = item, type(item)
         if owner is NewJob:
-            args = item.args
-            name, own = of(args, item.kind)
-            each.append(checked_of(item, own, metadata, extra))
-        else:
-            if owner not in known:
-                known[owner] = of(args)
+            name, own = of(args := item.args, item.kind)
+            own = checked_of(item, own, metadata, extra)
+        elif owner in known:
             name, own = known[owner]
-            each.append(own)
+        else:
+            name, own = known[owner] = of(args)
+        each.append(own)
         names.append(name)
         texts.append(encode(args))
     return _assemble(names, texts, each, shared)

@@ -130,7 +130,10 @@ def insert_many_copy(
     kinds: Kinds = UNDECLARED,
     **options: Unpack[InsertOptions],
 ) -> Op[list[Job]]:
-    """Insert as ``insert_many``, which uses COPY by itself; the name is that of awa 0.5."""
+    """Insert as ``insert_many``, which uses COPY by itself.
+
+    The name is that of awa 0.5.  Raises as ``insert``.
+    """
     return insert_many(jobs, on_conflict=on_conflict, kinds=kinds, **options)
 
 

@@ -116,6 +116,11 @@ def _describe(rows: Rows) -> str:
     return f"process {pid} of {username!r} ({application or 'no application name'})"
 
 
+def _blocker(conn: Connection[Any]) -> str:
+    rows = run(conn, one(sql.schema("oldest_transaction")))
+    return _describe(rows) + (f", in a transaction for {rows[0][3]} s" if rows else "")
+
+
 def attempt(
     conn: Connection[Any],
     work: Callable[[], object],
@@ -137,9 +142,7 @@ def attempt(
         try:
             work()
         except (pg.LockNotAvailable, pg.DeadlockDetected) as error:
-            rows = run(conn, one(sql.schema("oldest_transaction")))
-            age = f", in a transaction for {rows[0][3]} s" if rows else ""
-            blocker = _describe(rows) + age
+            blocker = _blocker(conn)
             if not left:
                 raise Unavailable(
                     f"{subject} could not lock its tables",
