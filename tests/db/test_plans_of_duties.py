@@ -140,21 +140,6 @@ def pages(conn: psycopg.Connection) -> Callable[..., int]:
     return pages
 
 
-def test_ageing_reads_no_jobs_that_are_not_to_age(conn, pages) -> None:
-    """Neither the most urgent jobs nor those of other kinds, and without the dequeue index."""
-    conn.execute("DROP INDEX awa.idx_awa_jobs_hot_dequeue")
-    conn.execute(
-        "INSERT INTO awa.jobs_hot (kind, queue, priority, run_at) SELECT 'k' || n % 7, 'q' || n % 3,"
-        f" CASE WHEN n > {ROWS} THEN 2 ELSE 1 END, now() - interval '1 h'"
-        f" FROM generate_series(1, {ROWS + IDS}) AS n"
-    )
-    conn.execute("VACUUM ANALYZE awa.jobs_hot")
-
-    for generic in (True, False):
-        read = pages("maintenance", "age", generic=generic, settings=True, **VALUES)
-        assert read < LOOK + 20 * IDS
-
-
 def beyond(conn, pages, table: str, looks, changes) -> list[str]:
     """Return the statements that read more than they may."""
     (low,) = conn.execute(f"SELECT min(id) FROM awa.{table}").fetchone()
