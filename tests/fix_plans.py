@@ -58,12 +58,15 @@ INSERT INTO awa.jobs_hot (kind, queue, state) VALUES ('a', 'q', 'running'), ('b'
 """
 TABLES = ("jobs_hot", "scheduled_jobs", "dead_letters")
 
+RETIRE = "DROP INDEX awa.idx_awa_jobs_hot_dequeue"
+
 # Before the statistics, and whether there are any.
 STATES = {
     "never analysed": (None, False),
     "analysed empty": (None, True),
     "analysed with two jobs": (FEW, True),
     "analysed with other jobs": (OTHER, True),
+    "without the dequeue index": (RETIRE, True),
 }
 # Settings, and whether it plans before the table is filled.
 SESSIONS = {

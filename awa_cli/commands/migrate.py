@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -21,6 +22,15 @@ if TYPE_CHECKING:
 __all__ = ["app"]
 
 app = typer.Typer()
+
+
+_ALONE: Final = "--retire and --restore can be used with --dry-run and --output only"
+
+
+class Retirable(StrEnum):
+    """The indexes that can be retired."""
+
+    dequeue_index = "dequeue-index"
 
 
 Sql = Annotated[bool, typer.Option("--sql", help="Print the scripts; apply nothing.")]
@@ -41,7 +51,20 @@ Pending = Annotated[
         "--pending", help="With --sql or --extract-to: only scripts that this database needs."
     ),
 ]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="List the pending scripts; apply nothing.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="List what would be done, and change nothing.")
+]
+Retire = Annotated[
+    Retirable | None,
+    typer.Option(
+        metavar="INDEX",
+        help="Drop an index that only workers of awa 0.5 need, online: dequeue-index.",
+    ),
+]
+Restore = Annotated[
+    Retirable | None,
+    typer.Option(metavar="INDEX", help="Build it again, online, before such workers start."),
+]
 Check = Annotated[
     bool,
     typer.Option(
@@ -58,6 +81,7 @@ Check = Annotated[
     awa migrate --dry-run
     awa migrate --sql --pending | less
     awa migrate --extract-to db/awa
+    awa migrate --retire dequeue-index --dry-run
     """
 )
 def migrate(
@@ -71,6 +95,8 @@ def migrate(
     pending: Pending = False,
     dry_run: DryRun = False,
     check: Check = False,
+    retire: Retire = None,
+    restore: Restore = None,
     output: Report = ReportFormat.table,
 ) -> int:
     """Apply database migrations.
@@ -83,6 +109,12 @@ def migrate(
     refused and not changed.
     """
     printing = sql or extract_to is not None
+    if retire is not None or restore is not None:
+        others = printing or pending or check or from_version or to_version or version
+        if others or (retire and restore):
+            raise typer.BadParameter(_ALONE)
+        _change_index(ctx, dry_run=dry_run, retired=retire is not None, output=output)
+        return ExitCode.OK
     _refuse_combinations(
         printing=printing,
         pending=pending,
@@ -91,11 +123,8 @@ def migrate(
         quiet=check or dry_run,
     )
     if printing:
-        scripts = (
-            _status(ctx, to_version).pending
-            if pending
-            else _range(from_version, to_version, version)
-        )
+        chosen = None if pending else _range(from_version, to_version, version)
+        scripts = _status(ctx, to_version).pending if pending else chosen
         if scripts is not None:
             _write_scripts(scripts, None if sql else extract_to, output, pending=pending)
         return ExitCode.OK
@@ -105,6 +134,32 @@ def migrate(
         return ExitCode.SCHEMA if check and status.pending else ExitCode.OK
     _apply(ctx, to_version, output)
     return ExitCode.OK
+
+
+def _change_index(
+    ctx: typer.Context, *, dry_run: bool, retired: bool, output: ReportFormat
+) -> None:
+    from awa_cli.commands._session import open_session
+    from awa_cli.documents.reports import IndexChange
+    from awa_lib.schema import retire
+
+    name = Retirable.dequeue_index.value
+    with open_session(ctx, changing=not dry_run) as db:
+        found = [one.query.text for one in retire.steps(db.conn, retired=retired)]
+        if found and not dry_run:
+            change = retire.retire if retired else retire.restore
+            op = change(db.conn, lambda note: say(f"Waiting: {note}"))
+            db.change("index.retire" if retired else "index.restore", name, op)
+    if output is ReportFormat.json:
+        show_document(IndexChange(name, dry_run, bool(found) and not dry_run, found))
+    elif not found:
+        result(f"The {name} is {'retired' if retired else 'in place'} already.")
+    elif dry_run:
+        for text in found:
+            result(f"Pending: {' '.join(text.split())}")
+        say(f"To do it: awa migrate --{'retire' if retired else 'restore'} {name}")
+    else:
+        result(f"{'Retired' if retired else 'Restored'} the {name}.")
 
 
 def _refuse_combinations(

@@ -86,6 +86,7 @@ DOCUMENTS: Final = {
         "awa_cli.documents.reports:AppliedMigrations",
         "awa_cli.documents.reports:PendingMigrations",
         "awa_cli.documents.reports:MigrationScript[]",
+        "awa_cli.documents.reports:IndexChange",
         "builtins:str[]",
     ),
     "storage status": _one(_STORAGE),

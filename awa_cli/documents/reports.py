@@ -14,6 +14,7 @@ __all__ = [
     "Entry",
     "Fire",
     "Health",
+    "IndexChange",
     "Migration",
     "MigrationScript",
     "PendingMigrations",
@@ -128,6 +129,19 @@ class AppliedMigrations:
 
     version: int
     applied: list[Migration]
+
+
+@dataclass(frozen=True, slots=True)
+class IndexChange:
+    """What ``--retire`` or ``--restore`` did to an index."""
+
+    index: str
+    dry_run: bool
+    """With --dry-run nothing was changed."""
+    changed: bool
+    """False if it was as it should be."""
+    statements: list[str]
+    """What was run, or with --dry-run would be."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -257,11 +257,27 @@ _ALL: Final = (
         Danger.SOME,
         done="Roles are in place: {target}",
     ),
+    Action(
+        "index.retire",
+        "Retire",
+        "Drop the {target}, which only workers of awa 0.5 need?",
+        Danger.NONE,
+        done="Retired the {target}",
+        opposite="index.restore",
+    ),
+    Action(
+        "index.restore",
+        "Restore",
+        "Build the {target} for workers of awa 0.5?",
+        Danger.NONE,
+        done="Restored the {target}",
+        opposite="index.retire",
+    ),
 )
 ACTIONS: Final = {action.id: action for action in _ALL}
 
 
-# These run in many transactions, so that a large backlog is not locked at once.
+# These run in many transactions, so that a large backlog is not locked at once, or in none.
 _PAGED: Final = frozenset(
     {
         "job.retry-failed",
@@ -270,6 +286,8 @@ _PAGED: Final = frozenset(
         "dlq.purge-all",
         "dlq.move-all",
         "batch.run",
+        "index.retire",
+        "index.restore",
     }
 )
 

@@ -39,6 +39,11 @@ def encode(args: Any) -> str:
     Raises ValidationError for another type, SerializationError with the path to a value that
     Postgres or a Rust worker could not read back.
     """
+    names = _ARGS[type(args)]
+    if names is not None:
+        # A dict of the fields is encoded twice as fast as a dataclass that the encoder asks about.
+        text = _quick({name: getattr(args, name) for name in names})
+        return dumps(_walk(args, "args", 0)) if text is None else text
     if not isinstance(args, type):
         if isinstance(args, dict):
             return _text(args, "args")
@@ -154,6 +159,18 @@ class _FieldNames(dict[type, "tuple[str, ...] | None"]):
 
 
 _FIELDS: Final = _FieldNames()
+
+
+class _ArgsNames(dict[type, "tuple[str, ...] | None"]):
+    """Field names of dataclasses that are nothing else that an encoder knows."""
+
+    def __missing__(self, cls: type) -> tuple[str, ...] | None:
+        other = issubclass(cls, str | int | float | Enum | type) or hasattr(cls, "model_dump")
+        self[cls] = names = None if other else _FIELDS[cls]
+        return names
+
+
+_ARGS: Final = _ArgsNames()
 
 
 def _default(value: Any) -> Any:

@@ -53,6 +53,13 @@ _ALL: Final = (
         schema.drift,
         ("catalog", "schema"),
     ),
+    Check(
+        "dequeue-index",
+        "Schema",
+        "the dequeue index is there where it is needed",
+        schema.dequeue_index,
+        ("dequeue_index", "limits"),
+    ),
     Check("extensions", "Schema", "no extension owns the schema", schema.extensions, ("owned",)),
     Check(
         "storage",

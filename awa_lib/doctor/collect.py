@@ -12,6 +12,7 @@ from awa_lib.doctor.catalog import Catalog, read_catalog
 from awa_lib.doctor.facts import (
     Clock,
     Declared,
+    DequeueIndex,
     Failing,
     Fleet,
     Holder,
@@ -38,6 +39,7 @@ from awa_lib.reads.cron import list_cron_jobs
 from awa_lib.reads.health import server_time
 from awa_lib.reads.incidents import Incidents
 from awa_lib.reads.incidents import incidents as read_incidents
+from awa_lib.reads.published import published_workers
 from awa_lib.reads.runtime import runtime_instances
 from awa_lib.schema.roles import RIGHTS
 
@@ -74,6 +76,12 @@ def schema(_: Circumstances) -> Op[SchemaStatus]:
 def catalog(_: Circumstances) -> Op[Catalog]:
     """Read the objects of the schema."""
     return read_catalog()
+
+
+def dequeue_index(_: Circumstances) -> Op[DequeueIndex]:
+    """Read whether the dequeue index is there, and who needs it."""
+    ((there, inserted),) = yield sql.doctor("dequeue_index")
+    return DequeueIndex(there, inserted, (yield from published_workers()))
 
 
 def server(_: Circumstances) -> Op[Server]:
@@ -265,6 +273,7 @@ COLLECTORS: Final[dict[str, Callable[[Circumstances], Op[Any]]]] = {
     for collector in (
         schema,
         catalog,
+        dequeue_index,
         server,
         tables,
         index_sizes,

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from awa_lib.reads.published import PublishedWorker
     from awa_lib.reads.runtime import RuntimeInstance
 
 __all__ = [
     "Clock",
     "Declared",
+    "DequeueIndex",
     "Failing",
     "Fleet",
     "Holder",
@@ -69,6 +71,15 @@ class Table:
     frozen_age: int
     autovacuum: bool
     threshold: float
+
+
+@dataclass(frozen=True, slots=True)
+class DequeueIndex:
+    """Whether the dequeue index is there, the jobs it was written for, and who may need it."""
+
+    there: bool
+    inserted: int
+    workers: list[PublishedWorker]
 
 
 @dataclass(frozen=True, slots=True)

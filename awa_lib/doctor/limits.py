@@ -25,6 +25,8 @@ class Limits:
     """The leader promotes every 250 ms."""
     settled_seconds: float = 60
     """Workers try to lead every ten seconds, and report every ten seconds whether they do."""
+    dequeue_inserts: int = 1_000_000
+    """With fewer inserted jobs it is not reported that the dequeue index could be retired."""
     waiting_seconds: float = 60
     """A job that is available for longer may have no worker."""
     failing_seconds: float = 3600

@@ -9,15 +9,17 @@ from psycopg import sql as names
 from awa_lib._sql import sql
 from awa_lib.doctor.catalog import definition, reference
 from awa_lib.doctor.finding import Finding, Severity, advise, identifier, literal, relation
+from awa_lib.schema.scripts import RETIRABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from awa_lib.doctor.catalog import Catalog, Index
-    from awa_lib.doctor.facts import Owned, Storage
+    from awa_lib.doctor.facts import DequeueIndex, Owned, Storage
+    from awa_lib.doctor.limits import Limits
     from awa_lib.ops.schema import SchemaStatus
 
-__all__ = ["drift", "extensions", "migrations", "storage"]
+__all__ = ["dequeue_index", "drift", "extensions", "migrations", "storage"]
 
 _JOBS: Final = ("jobs_hot", "scheduled_jobs")
 # A comment, so that the remedies of all drift can be piped into psql.
@@ -196,6 +198,8 @@ def _indexes(found: Catalog, wanted: Catalog) -> Iterator[Finding]:
         build = _build(name, index)
         drop = advise(sql.advice("drop_index"), index=relation(name))
         severity = Severity.error if index.is_unique else Severity.warning
+        if there is None and name in RETIRABLE.values():
+            continue
         if there is None:
             what = f"the index {name} on {index.table_name} is missing"
             why = "it enforces uniqueness" if index.is_unique else "statements rely on it"
@@ -230,6 +234,27 @@ def _build(name: str, index: Index) -> str | None:
         name=identifier(name),
         keys=names.SQL(", ").join(map(identifier, index.keys)),
     )
+
+
+def dequeue_index(index: DequeueIndex, limits: Limits) -> Iterator[Finding]:
+    """Find that workers of awa 0.5 lack their index, or that it is written for none."""
+    live = [worker for worker in index.workers if worker.live]
+    if live and not index.there:
+        yield Finding(
+            "dequeue-index",
+            Severity.warning,
+            "workers of awa 0.5 run without the dequeue index",
+            f"each of their claims reads all available jobs of its queue; {live[0]}",
+            "awa migrate --restore dequeue-index",
+        )
+    elif index.there and not index.workers and index.inserted >= limits.dequeue_inserts:
+        yield Finding(
+            "dequeue-index",
+            Severity.note,
+            "no worker of awa 0.5 was seen for a day, and only such workers use the dequeue index",
+            f"it was written for each of {index.inserted:,} jobs",
+            "awa migrate --retire dequeue-index",
+        )
 
 
 def extensions(owned: list[Owned]) -> Iterator[Finding]:

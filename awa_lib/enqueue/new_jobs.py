@@ -35,10 +35,8 @@ if TYPE_CHECKING:
 
     from awa_lib.enqueue.options import InsertOptions
 
-__all__ = ["NewJobs", "check", "check_one", "hold"]
+__all__ = ["NewJobs", "alike", "check", "check_one", "hold"]
 
-# Rows of one block of COPY text.
-_BLOCK: Final = 1000
 _REMEMBERED: Final = {"kind", "queue", "priority", "max_attempts"}
 _MOST_REMEMBERED: Final = 1000
 
@@ -227,37 +225,6 @@ class NewJobs:
             for job_id, kind, args in zip(ids, self.kinds, self.args, strict=True)
         ]
 
-    def copy_text(self, ids: Sequence[int], run_at: datetime) -> Iterator[str]:
-        """Yield COPY rows of jobs that share their options, in blocks of ``_BLOCK`` rows."""
-        options = self.options
-        before = {
-            kind: f"\t{pgtext.copy_field(kind)}\t{pgtext.copy_field(options.queue)}\t"
-            for kind in set(self.kinds)
-        }
-        after = (
-            "\t".join(
-                (
-                    "",
-                    str(options.priority),
-                    str(options.max_attempts),
-                    run_at.isoformat(),
-                    pgtext.copy_json(options.metadata),
-                    pgtext.copy_field(pgtext.text_array(options.tags)),
-                )
-            )
-            + "\n"
-        )
-        for start in range(0, len(ids), _BLOCK):
-            end = start + _BLOCK
-            yield "".join(
-                [
-                    f"{job_id}{before[kind]}{pgtext.copy_json(args)}{after}"
-                    for job_id, kind, args in zip(
-                        ids[start:end], self.kinds[start:end], self.args[start:end], strict=True
-                    )
-                ]
-            )
-
 
 def _job(job_id: int, kind: str, args: str, options: Options, now: datetime) -> Job:
     run_at = options.starts(now)
@@ -308,33 +275,42 @@ def check(
     shared = checked(given, extra)
     of_kind: dict[str, Options] = {}
 
-    def options_of(name: str) -> Options:
+    def of(args: Any, own: str | None = None) -> tuple[str, Options]:
+        name = text_of("kind", kinds.name_of(args, own or kind), LONGEST_NAME)
         if name not in of_kind:
             declared = kinds.options(name)
             of_kind[name] = (
                 checked(complete(merged(declared, options)), extra) if declared else shared
             )
-        return of_kind[name]
+        return name, of_kind[name]
 
+    items = list(items_of("jobs", jobs))
+    if alike(items):
+        name, own = of(items[0])
+        return _assemble([name] * len(items), list(map(encode, items)), [own] * len(items), own)
     known: dict[type, tuple[str, Options]] = {}
     names: list[str] = []
     texts: list[str] = []
     each: list[Options] = []
-    for item in items_of("jobs", jobs):
+    for item in items:
         args, owner = item, type(item)
         if owner is NewJob:
-            args = item.args
-            name = text_of("kind", kinds.name_of(args, item.kind or kind), LONGEST_NAME)
-            each.append(checked_of(item, options_of(name), metadata, extra))
-        else:
-            if owner not in known:
-                name = text_of("kind", kinds.name_of(args, kind), LONGEST_NAME)
-                known[owner] = name, options_of(name)
+            name, own = of(args := item.args, item.kind)
+            own = checked_of(item, own, metadata, extra)
+        elif owner in known:
             name, own = known[owner]
-            each.append(own)
+        else:
+            name, own = known[owner] = of(args)
+        each.append(own)
         names.append(name)
         texts.append(encode(args))
     return _assemble(names, texts, each, shared)
+
+
+def alike(items: Sequence[Any]) -> bool:
+    """Return whether jobs have one type, and so one kind, and no options of their own."""
+    types = set(map(type, items))
+    return len(types) == 1 and NewJob not in types
 
 
 def check_one(args: Any, *, kinds: Kinds = UNDECLARED, **options: Unpack[InsertOptions]) -> NewJobs:

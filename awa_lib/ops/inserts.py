@@ -1,6 +1,6 @@
 """Insert jobs: a single job, many, or very many through COPY.
 
-Arguments are checked and encoded when an op is made, before a connection is used.
+Options and the first arguments are checked when an op is made, before a connection is used.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from awa_lib._sql import atomic, sql
+from awa_lib.enqueue.blocks import Blocks
 from awa_lib.enqueue.kinds import UNDECLARED, Kinds
 from awa_lib.enqueue.new_jobs import NewJobs, check, check_one, hold
 from awa_lib.enqueue.options import complete, takes_options
@@ -106,10 +107,18 @@ def insert_many(
 
     ``jobs`` are args as for ``insert``, of any types, or ``NewJob`` objects with options of their
     own.  The options are those of ``insert`` and hold for all other jobs.  With
-    ``on_conflict="skip"`` the result leaves out jobs whose unique key is taken.  Raises as
-    ``insert``.
+    ``on_conflict="skip"`` the result leaves out jobs whose unique key is taken.  More than 1000
+    jobs without a unique key or options of their own are inserted with COPY, and encoded while
+    the server works: do not change them meanwhile.  Raises as ``insert``.
     """
-    new = check(jobs, kinds=kinds, **options)
+    given = list(items_of("jobs", jobs))
+    if len(given) > _COPIED_FROM:
+        blocks = Blocks(given, kinds=kinds, **options)
+        if _raises(on_conflict, blocks.first) and blocks.copied:
+            return _copy(blocks)
+        new = blocks.all()
+    else:
+        new = check(given, kinds=kinds, **options)
     return _rows(new) if _raises(on_conflict, new) else insert_or(new, on_conflict)
 
 
@@ -121,16 +130,11 @@ def insert_many_copy(
     kinds: Kinds = UNDECLARED,
     **options: Unpack[InsertOptions],
 ) -> Op[list[Job]]:
-    """Insert all jobs or none with COPY, the fastest way for more than 1000 jobs.
+    """Insert as ``insert_many``, which uses COPY by itself.
 
-    Takes and returns what ``insert_many`` does, and inserts as it does at most 1000 jobs, for
-    which that is faster, and jobs with a unique key or options of their own.  Raises as
-    ``insert``.
+    The name is that of awa 0.5.  Raises as ``insert``.
     """
-    new = check(jobs, kinds=kinds, **options)
-    if not _raises(on_conflict, new):
-        return insert_or(new, on_conflict)
-    return _copy(new) if len(new.args) > _COPIED_FROM and _copies(new) else _rows(new)
+    return insert_many(jobs, on_conflict=on_conflict, kinds=kinds, **options)
 
 
 @atomic
@@ -158,12 +162,14 @@ def enqueue_many_copy(
     count, unique = 0, False
     source = iter(items_of("jobs", jobs))
     while batch := list(islice(source, _STREAMED_JOBS)):
-        new = check(batch, kinds=kinds, **options)
-        if on_conflict != "raise" and new.unique_keys:
+        blocks = Blocks(batch, kinds=kinds, **options)
+        if on_conflict != "raise" and blocks.first.unique_keys:
             unique = True
-            count += len((yield from insert_or(new, on_conflict)))
+            count += len((yield from insert_or(blocks.all(), on_conflict)))
         else:
-            yield from (_copy_rows(new) if _copies(new) else _each_chunk(new))
+            yield from (
+                _copy_rows(blocks, keep=False) if blocks.copied else _each_chunk(blocks.all())
+            )
             count += len(batch)
         if on_progress is not None:
             on_progress(count)
@@ -238,10 +244,6 @@ def _needs_key(on_conflict: object) -> ValidationError:
         why="jobs without a unique key never conflict",
         hint="for example unique=awa.Unique(by='args')",
     )
-
-
-def _copies(new: NewJobs) -> bool:
-    return new.own is None and not new.unique_keys
 
 
 def _with(args: Any, op: Op[Job]) -> Op[Job]:
@@ -324,17 +326,19 @@ def _in_key_order(new: NewJobs, ids: Sequence[int], now: datetime) -> Op[list[Jo
 _chunks = atomic(_each_chunk)
 
 
-def _copy_rows(new: NewJobs) -> Op[list[Job]]:
-    reserved = yield sql.jobs("reserve_ids", count=len(new.args))
+def _copy_rows(blocks: Blocks, *, keep: bool = True) -> Op[list[Job]]:
+    reserved = yield sql.jobs("reserve_ids", count=len(blocks))
     if not reserved:
-        return (yield from _each_chunk(new))
+        return (yield from _each_chunk(blocks.all()))
     ids, now = reserved[0]
-    run_at = new.options.starts(now)
+    later = blocks.first.options.starts(now) > now
     yield sql.jobs.copy(
-        "copy_scheduled" if run_at > now else "copy_available", new.copy_text(ids, run_at)
+        "copy_scheduled" if later else "copy_available", blocks.text(ids, now, keep=keep)
     )
-    metrics.inserted(new.kinds_and_queues())
-    return new.jobs(ids, now)
+    if blocks.error is not None:
+        raise blocks.error
+    metrics.inserted(blocks.first.kinds_and_queues())
+    return blocks.jobs
 
 
 _copy = atomic(_copy_rows)

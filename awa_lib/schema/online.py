@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from awa_lib.schema.scripts import Migration
 
-__all__ = ["execute", "index_definition", "run_online"]
+__all__ = ["execute", "index_definition", "run_online", "wanted_definition"]
 
 _DROP: Final = re.compile(r"DROP INDEX CONCURRENTLY IF EXISTS awa\.(\w+)")
 _CREATE: Final = re.compile(r"CREATE (?:UNIQUE )?INDEX CONCURRENTLY (\w+)\s")
@@ -52,7 +52,7 @@ def _build(conn: Connection[Any], migration: Migration, name: str, text: str) ->
         return
     usable, definition = index_definition(conn, name) or (False, "")
     index, old = names.Identifier("awa", name), names.Identifier("awa", name + _OLD)
-    if not (usable and definition == _wanted().get(name)):
+    if not (usable and definition == wanted_definition(name)):
         if usable:
             _run_named(conn, sql.schema("drop_index"), index=old)
             to = names.Identifier(name + _OLD)
@@ -86,6 +86,11 @@ def execute(conn: Connection[Any], statement: Statement) -> RawCursor[Any]:
     cursor = RawCursor(conn, row_factory=tuple_row)
     cursor.execute(statement.query.text, statement.values)
     return cursor
+
+
+def wanted_definition(name: str) -> str | None:
+    """Return the definition of an index as the migrations make it."""
+    return _wanted().get(name)
 
 
 @cache

@@ -13,7 +13,18 @@ from typing import Final, Literal
 
 from awa_lib._sql import folder
 
-__all__ = ["Migration", "current_migration_version", "load", "migrations", "migrations_range"]
+__all__ = [
+    "RETIRABLE",
+    "Migration",
+    "current_migration_version",
+    "load",
+    "migrations",
+    "migrations_range",
+]
+
+RETIRABLE: Final = {"dequeue-index": "idx_awa_jobs_hot_dequeue"}
+"""Indexes that may be missing, by the names that commands know."""
+
 
 Track = Literal["canonical", "toolkit"]
 

@@ -11,9 +11,10 @@ FROM unnest(:names::text[]) WITH ORDINALITY AS wanted(name, place)
 ORDER BY place
 
 -- name: unfinished
--- Whether the queue has available or running jobs.  Indexes idx_awa_jobs_hot_dequeue and
+-- Whether the queue has available or running jobs.  Indexes awa_jobs_hot_claim_by_kind and
 -- awa_jobs_hot_running_by_queue.
-SELECT EXISTS (SELECT FROM awa.jobs_hot WHERE state = 'available' AND queue = :queue::text)
+SELECT EXISTS (SELECT FROM awa.jobs_hot
+               WHERE state BETWEEN 'available' AND 'available' AND queue = :queue::text)
     OR EXISTS (SELECT FROM awa.jobs_hot WHERE state = 'running' AND queue = :queue::text)
 
 -- name: delete_jobs

@@ -33,6 +33,12 @@ JOIN pg_catalog.pg_am AS am ON am.oid = i.relam
 WHERE t.relnamespace = 'awa'::regnamespace AND t.relkind IN ('r', 'p')
 ORDER BY i.relname COLLATE "C"
 
+-- name: dequeue_index
+-- Whether the dequeue index can be used, and how many jobs were inserted since the statistics began.
+SELECT coalesce((SELECT x.indisvalid FROM pg_catalog.pg_index AS x
+                 WHERE x.indexrelid = to_regclass('awa.idx_awa_jobs_hot_dequeue')), false) AS there,
+       coalesce(pg_stat_get_tuples_inserted(to_regclass('awa.jobs_hot')), 0) AS inserted
+
 -- name: constraints
 -- Checks and foreign keys of the schema's tables; indexes stand for keys, columns for NOT NULL.
 -- Printing a definition would wait for a lock.

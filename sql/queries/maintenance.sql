@@ -272,25 +272,29 @@ ORDER BY id
 
 -- name: age
 -- Raise the priority of waiting jobs by one level per pass; the original priority is kept in the
--- metadata.  Queues are found by skipping along idx_awa_jobs_hot_dequeue, and the jobs of a queue
--- and priority are one range of it.
-WITH RECURSIVE queues (queue) AS (
-    (SELECT queue FROM awa.jobs_hot WHERE state = 'available' ORDER BY queue LIMIT 1)
+-- metadata.  Queues and kinds are found by skipping along awa_jobs_hot_claim_by_kind, and the jobs
+-- of a queue, kind and priority are one range of it.
+WITH RECURSIVE kinds (queue, kind) AS (
+    (SELECT queue, kind FROM awa.jobs_hot
+     WHERE state BETWEEN 'available' AND 'available'
+     ORDER BY queue, kind LIMIT 1)
     UNION ALL
-    SELECT next.queue
-    FROM queues
+    SELECT next.queue, next.kind
+    FROM kinds
     CROSS JOIN LATERAL (
-        SELECT j.queue FROM awa.jobs_hot AS j
-        WHERE j.state = 'available' AND j.queue > queues.queue
-        ORDER BY j.queue LIMIT 1
+        SELECT j.queue, j.kind FROM awa.jobs_hot AS j
+        WHERE j.state BETWEEN 'available' AND 'available'
+          AND (j.queue, j.kind) > (kinds.queue, kinds.kind)
+        ORDER BY j.queue, j.kind LIMIT 1
     ) AS next
 ), old AS MATERIALIZED (
     SELECT found.id
-    FROM queues
+    FROM kinds
     CROSS JOIN (VALUES (2::smallint), (3), (4)) AS p (priority)
     CROSS JOIN LATERAL (
         SELECT j.id FROM awa.jobs_hot AS j
-        WHERE j.state = 'available' AND j.queue = queues.queue AND j.priority = p.priority
+        WHERE j.state BETWEEN 'available' AND 'available'
+          AND j.queue = kinds.queue AND j.kind = kinds.kind AND j.priority = p.priority
           AND j.run_at <= now() - make_interval(secs => :threshold::float8)
         ORDER BY j.run_at, j.id
         LIMIT :limit::int

@@ -9,10 +9,10 @@ SELECT clock_timestamp() AS now
 SELECT 1 AS alive
 
 -- name: available_counts
--- Available jobs by queue.  No lock; index idx_awa_jobs_hot_dequeue.
+-- Available jobs by queue.  No lock; index awa_jobs_hot_claim_by_kind.
 SELECT queue, count(*) AS available
 FROM awa.jobs_hot
-WHERE state = 'available' AND queue = ANY(:queues::text[])
+WHERE state BETWEEN 'available' AND 'available' AND queue = ANY(:queues::text[])
 GROUP BY queue
 ORDER BY queue
 

@@ -2,12 +2,13 @@
 
 -- name: queue_stats
 -- One row per queue, by name.  All jobs are counted now; the cached counters only show that a queue
--- exists.  No lock.  Each branch reads one partial index: dequeue, running_by_queue, unsuccessful,
--- completed_finalized, (queue, state) of the cold table, and the queue of dead letters; for this the states must be literals.
+-- exists.  No lock.  Each branch reads one partial index: claim_by_kind, running_by_queue,
+-- unsuccessful, completed_finalized, (queue, state) of the cold table, and the queue of dead letters;
+-- for this the states must be literals.
 WITH available AS (
     SELECT queue, count(*) AS jobs, min(run_at) AS oldest
     FROM awa.jobs_hot
-    WHERE state = 'available'
+    WHERE state BETWEEN 'available' AND 'available'
     GROUP BY queue
 ), running AS (
     SELECT queue, count(*) AS jobs FROM awa.jobs_hot WHERE state = 'running' GROUP BY queue

@@ -30,6 +30,18 @@ CROSS JOIN LATERAL (
 ) AS dead
 ORDER BY r.last_seen_at DESC, r.instance_id
 
+-- name: published_workers
+-- Workers of awa 0.5 that were seen within a day: they have no row in worker_processes.  No lock;
+-- index awa_worker_processes_instance.
+SELECT coalesce(r.hostname, 'unknown host') || ':' || r.pid AS name, r.version,
+       r.last_seen_at,
+       r.last_seen_at + make_interval(secs => greatest(
+           3 * greatest(r.snapshot_interval_ms, 1000) / 1000.0, 30)) >= now() AS live
+FROM awa.runtime_instances AS r
+WHERE r.last_seen_at > now() - interval '1 day'
+  AND NOT EXISTS (SELECT FROM awa.worker_processes AS p WHERE p.instance_id = r.instance_id)
+ORDER BY r.last_seen_at DESC
+
 -- name: count_workers
 -- For each of these queues, how many live workers could run the rarest of these kinds.  Workers of
 -- one program are alike and counted together.  No lock; the table is small.

@@ -2,10 +2,11 @@
 
 -- name: state_counts
 -- Jobs by state.  All but completed jobs are counted now, each branch by one partial index:
--- dequeue, running_by_queue, unsuccessful, and the cold table.  The number of completed jobs,
+-- claim_by_kind, running_by_queue, unsuccessful, and the cold table.  The number of completed jobs,
 -- which can be millions, is the leader's cached count.
 SELECT state, jobs FROM (
-    SELECT 'available' AS state, count(*) AS jobs FROM awa.jobs_hot WHERE state = 'available'
+    SELECT 'available' AS state, count(*) AS jobs
+    FROM awa.jobs_hot WHERE state BETWEEN 'available' AND 'available'
     UNION ALL
     SELECT 'running', count(*) FROM awa.jobs_hot WHERE state = 'running'
     UNION ALL

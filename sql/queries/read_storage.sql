@@ -2,7 +2,8 @@
 
 -- name: storage_report
 -- The record of the transition, with what blocks its next step.  No lock.  Counts the live jobs of
--- both tables; in the hot table by the partial indexes dequeue, running_by_queue and unsuccessful.
+-- both tables; in the hot table by the partial indexes claim_by_kind, running_by_queue and
+-- unsuccessful.
 WITH status AS (
     SELECT * FROM awa.storage_status()
 ), prepared AS (
@@ -21,7 +22,8 @@ WITH status AS (
 SELECT status.current_engine, status.active_engine, status.prepared_engine, status.state,
        status.transition_epoch, status.details::text AS details, status.entered_at,
        status.updated_at, status.finalized_at,
-       (SELECT count(*) FROM awa.jobs_hot WHERE state = 'available')
+       (SELECT count(*) FROM awa.jobs_hot
+        WHERE state BETWEEN 'available' AND 'available')
            + (SELECT count(*) FROM awa.jobs_hot WHERE state = 'running')
            + (SELECT count(*) FROM awa.jobs_hot WHERE state = 'waiting_external')
            + (SELECT count(*) FROM awa.scheduled_jobs) AS canonical_live_backlog,

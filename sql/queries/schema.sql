@@ -44,6 +44,16 @@ DROP INDEX CONCURRENTLY IF EXISTS {index}
 -- index.
 ALTER INDEX {index} RENAME TO {to}
 
+-- name: drop_dequeue_index
+-- Drop the index by which workers of awa 0.5 claim.  Share update exclusive lock; waits for the
+-- transactions that use the table.
+DROP INDEX CONCURRENTLY IF EXISTS awa.idx_awa_jobs_hot_dequeue
+
+-- name: create_dequeue_index
+-- Make it again, as script V1 does.  Share update exclusive lock; waits for older transactions.
+CREATE INDEX CONCURRENTLY idx_awa_jobs_hot_dequeue
+    ON awa.jobs_hot (queue, priority, run_at, id) WHERE state = 'available'
+
 -- name: try_migration_lock
 -- Take the migration lock for the session, if it is free.  Polled, never waited for: a session
 -- that waits in a statement holds a snapshot, and a concurrent index build of the lock's holder

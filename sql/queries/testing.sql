@@ -4,7 +4,7 @@
 -- name: next_job
 -- Queue and kind of the next job, over all queues.  No lock.
 SELECT queue, kind FROM awa.jobs_hot AS j
-WHERE state = 'available' AND run_at <= now()
+WHERE state BETWEEN 'available' AND 'available' AND run_at <= now()
   AND kind = ANY(:kinds::text[])
   AND (:queue::text IS NULL OR queue = :queue::text)
   AND NOT EXISTS (SELECT 1 FROM awa.queue_meta AS m WHERE m.queue = j.queue AND m.paused)

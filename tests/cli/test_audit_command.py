@@ -78,6 +78,7 @@ WRITTEN_DOWN = [
     ("callback heartbeat " + CALLBACK, "callback.heartbeat", CALLBACK),
     ("storage prepare --engine queue_storage", "storage.prepare", "queue_storage"),
     ("storage abort", "storage.abort", "storage"),
+    ("migrate --retire dequeue-index", "index.retire", "dequeue-index"),
     ("batch run {batch}", "batch.run", "{batch}"),
     ("batch cancel {batch}", "batch.cancel", "{batch}"),
 ]
@@ -154,7 +155,6 @@ LOOKS = {
 }  # fmt: skip
 # Commands that leave no entry of their own, and why not.
 ELSEWHERE = {
-    "migrate": "its ledgers say which script was applied and when; before it there is no log",
     "worker": "works jobs, as applications do",
     "callbacks serve": "an outside system answers: the normal course of a job",
     "bench": "makes, works and removes jobs of its own",

@@ -26,6 +26,7 @@ MORE = {
     "migrate": [
         "migrate -o json --database-url {empty}", "migrate --check -o json --database-url {empty}",
         "migrate --sql -o json", "migrate --extract-to {dir}/scripts -o json",
+        "migrate --restore dequeue-index -o json",
     ],
     "version": ["version -o json", "version --check -o json --database-url {empty}"],
     "queue show": ["queue show payments -o json"],

@@ -93,6 +93,23 @@ async def test_many_and_very_many(lent: Lent, look) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("verb", ["insert_many", "enqueue_many_copy"])
+async def test_a_bad_value_in_a_late_block_undoes_its_call_alone(lent: Lent, look, verb) -> None:
+    """It is found while the server has the blocks before; the transaction goes on."""
+    await lent.client.insert({}, kind="kept")
+    jobs = [{"n": float("nan") if n == 1400 else n} for n in range(1500)]
+    with pytest.raises(awa.SerializationError, match=r"args\.n"):
+        await getattr(lent.client, verb)(jobs, kind="undone")
+    made = await lent.client.insert_many(({"n": n} for n in range(1200)), kind="many")
+    await settle(lent.commit())
+
+    assert [job.args["n"] for job in made] == list(range(1200))
+    assert look("SELECT id, kind, args FROM awa.jobs WHERE kind <> 'kept' ORDER BY id") == [
+        {"id": job.id, "kind": "many", "args": job.args} for job in made
+    ]
+    assert kinds(look)[0] == "kept"
+
+
 async def test_unique_jobs(lent: Lent, look) -> None:
     first = await lent.client.insert({"n": 1}, kind="k", unique_opts={})
     same = await lent.client.insert(

@@ -328,8 +328,8 @@ def test_locked_table_is_tried_again_until_it_is_free(empty_database_url) -> Non
 
 
 def test_locked_table_ends_in_a_sentence(empty_database_url, monkeypatch) -> None:
-    monkeypatch.setattr("awa_lib.schema.migrate._LOCK_MS", 50)
-    monkeypatch.setattr("awa_lib.schema.migrate._LOCK_TRIES", 2)
+    monkeypatch.setattr("awa_lib.schema.locks._LOCK_MS", 50)
+    monkeypatch.setattr("awa_lib.schema.locks._LOCK_TRIES", 2)
     with connection(empty_database_url) as conn, connection(empty_database_url) as other:
         migrated_but_for_notify(conn)
         other.execute("BEGIN")

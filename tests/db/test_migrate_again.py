@@ -47,8 +47,8 @@ def rewritten(conn) -> None:
 
 
 def test_indexes_that_are_right_stay_and_workers_start_meanwhile(database_url, monkeypatch) -> None:
-    monkeypatch.setattr("awa_lib.schema.migrate._LOCK_MS", 50)
-    monkeypatch.setattr("awa_lib.schema.migrate._LOCK_TRIES", 2)
+    monkeypatch.setattr("awa_lib.schema.locks._LOCK_MS", 50)
+    monkeypatch.setattr("awa_lib.schema.locks._LOCK_TRIES", 2)
     with connection(database_url) as conn, connection(database_url) as reader:
         before = oids(conn)
         conn.execute("DELETE FROM awa.schema_version WHERE version = 11")

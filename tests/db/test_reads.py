@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
+from psycopg import sql as compose
 
-from awa_lib._sql import sql
+from awa_lib._sql import query, sql
 from awa_lib.db.drive import run
 from awa_lib.errors import JobNotFound, ValidationError
 from awa_lib.reads.job_dumps import dump_job, dump_run
@@ -64,11 +65,39 @@ def test_counting_reads_partial_indexes_only(db) -> None:
     plan = "\n".join(row[0] for row in db.execute(f"EXPLAIN {text}"))
 
     assert "Seq Scan on jobs_hot" not in plan
-    # Two indexes hold the available jobs; which one is taken does not matter.
-    assert "idx_awa_jobs_hot_dequeue" in plan or "awa_jobs_hot_claim_by_kind" in plan
+    assert "awa_jobs_hot_claim_by_kind" in plan
     assert "awa_jobs_hot_running_by_queue" in plan
     assert "awa_jobs_hot_unsuccessful" in plan
     assert "idx_awa_jobs_hot_completed_finalized" in plan
+
+
+COUNTS = [
+    ("read_queues", "queue_stats", {}),
+    ("read_health", "available_counts", {"queues": ["q"]}),
+    ("read_statistics", "state_counts", {}),
+    ("read_descriptors", "kind_counts", {}),
+    ("read_storage", "storage_report", {}),
+    ("bench", "unfinished", {"queue": "q"}),
+    ("maintenance", "age", {"threshold": 60.0, "limit": 9}),
+]
+
+
+@pytest.mark.parametrize("retired", [False, True])
+@pytest.mark.parametrize(("noun", "name", "values"), COUNTS)
+def test_counting_available_jobs_needs_no_dequeue_index(db, noun, name, values, retired) -> None:
+    """It serves workers of awa 0.5 only."""
+    if retired:
+        db.execute("DROP INDEX awa.idx_awa_jobs_hot_dequeue")
+    db.execute("SET enable_seqscan = off")
+    db.execute("SET plan_cache_mode = force_generic_plan")
+    db.execute(f"PREPARE counted AS {query(noun, name).text}")
+    given = ", ".join(
+        compose.Literal(values[key]).as_string(db) for key in query(noun, name).params
+    )
+    plan = str(db.execute(f"EXPLAIN EXECUTE counted{f'({given})' if given else ''}").fetchall())
+
+    assert "Only Scan using awa_jobs_hot_claim_by_kind" in plan
+    assert "dequeue" not in plan
 
 
 def test_a_snapshot_is_stale_after_three_intervals_and_30_seconds(db) -> None:

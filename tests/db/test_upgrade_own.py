@@ -176,8 +176,8 @@ def test_writers_wait_for_a_migration_no_longer_than_its_lock_timeout(
     at_version, postgres, monkeypatch
 ) -> None:
     """A migration that cannot get its lock gives way and tries again; writers go on between."""
-    monkeypatch.setattr("awa_lib.schema.migrate._LOCK_MS", 300)
-    monkeypatch.setattr("awa_lib.schema.migrate._LOCK_TRIES", 100)
+    monkeypatch.setattr("awa_lib.schema.locks._LOCK_MS", 300)
+    monkeypatch.setattr("awa_lib.schema.locks._LOCK_TRIES", 100)
     waits: list[str] = []
     with (
         # Before T0003, inserts into one queue wait for each other.

@@ -134,14 +134,50 @@ def test_a_short_insert_is_one_statement() -> None:
     assert [job.id for job in made] == list(range(1000))
 
 
-def test_a_long_insert_is_one_transaction() -> None:
-    full, rest = Rows([(list(range(1000)), NOW)]), Rows([([1000], NOW)])
-    sent, made = feed(
-        inserts.insert_many([{"n": n} for n in range(1001)]), Rows(), full, rest, Rows()
-    )
+def test_a_long_insert_of_jobs_alike_is_copied() -> None:
+    sent, _ = feed(
+        inserts.insert_many([{"n": n} for n in range(1001)]),
+        Rows(), Rows([(list(range(1001)), NOW)]), Rows(), Rows(),
+    )  # fmt: skip
 
-    assert names(sent) == ["begin", "insert_available", "insert_one", "commit"]
+    assert names(sent) == ["begin", "reserve_ids", "copy_available", "commit"]
+
+
+def test_a_long_insert_of_different_jobs_is_one_transaction() -> None:
+    jobs = [awa.NewJob({"n": n}, priority=1 + n % 2) for n in range(1001)]
+    full, rest = Rows([(list(range(1000)), NOW)]), Rows([([1000], NOW)])
+    sent, made = feed(inserts.insert_many(jobs), Rows(), full, rest, Rows())
+
+    assert names(sent) == ["begin", "insert_jobs", "insert_jobs", "commit"]
     assert len(made) == 1001
+
+
+def test_a_block_is_encoded_when_the_one_before_was_sent() -> None:
+    encoded = []
+
+    class Told:
+        def __init__(self, n: int) -> None:
+            self.n = n
+
+        def model_dump(self, mode: str) -> dict:
+            encoded.append(self.n)
+            return {"n": self.n}
+
+    ids = list(range(1, 1102))
+    op = inserts.insert_many([Told(n) for n in range(1101)])
+    next(op)
+    op.send(Rows())
+    data = iter(op.send(Rows([(ids, NOW)])).data)
+    seen = [len(encoded)]
+    for block in data:
+        seen.append(len(encoded))
+        assert block.count("\n") <= 500
+
+    assert seen == [500, 500, 1000, 1101]
+    op.send(Rows())
+    with pytest.raises(StopIteration) as end:
+        op.send(Rows())
+    assert [job.args["n"] for job in end.value.value] == list(range(1101))
 
 
 def test_uniform_columns_travel_as_scalars() -> None:
