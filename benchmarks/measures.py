@@ -298,7 +298,7 @@ def callers(peer: Peer, url: str, sizes: Sizes) -> dict:
 
 def bulk(peer: Peer, url: str, sizes: Sizes) -> dict:
     """Insert 1,000 jobs per commit."""
-    return _produce(peer, url, "bulk", sizes.of(peer.bulk_jobs, sizes.bulk_jobs), sizes.batch)
+    return _produce(peer, url, "batches", sizes.of(peer.bulk_jobs, sizes.bulk_jobs), sizes.batch)
 
 
 def latency(peer: Peer, url: str, sizes: Sizes) -> dict:

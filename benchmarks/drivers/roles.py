@@ -145,6 +145,11 @@ async def work(driver, concurrency: int) -> None:
 
 async def produce(driver, role: str, count: float, batch: float) -> None:
     await driver.open(*([int(batch)] if role == "callers" else []))
+    if role in ("single", "callers"):
+        # Some connect at the first insert.
+        await driver.insert(0, 0.0)
+    elif role == "batches":
+        await driver.insert_batch(range(1))
     begin, used = time.perf_counter(), cpu()
     done = 0
     if role == "single":
@@ -160,7 +165,7 @@ async def produce(driver, role: str, count: float, batch: float) -> None:
 
         await asyncio.gather(*map(call, range(CALLERS)))
         done = int(count)
-    elif role == "bulk":
+    elif role in ("bulk", "batches"):
         for start in range(0, int(count), int(batch)):
             await driver.insert_batch(range(start, min(start + int(batch), int(count))))
         done = int(count)
