@@ -346,8 +346,9 @@ def forget_signatures() -> Op[None]:
 def forget(descriptor_seconds: float) -> Op[None]:
     """Delete rows of processes, and descriptors, that were not renewed; 0 keeps descriptors.
 
-    Bulk operations are deleted a month after they ended.
+    Waits are deleted when they have expired, bulk operations a month after they ended.
     """
+    yield sql.waits("forget_expired")
     yield sql.maintenance("forget_instances")
     yield sql.maintenance("forget_bulk_operations")
     if descriptor_seconds:
