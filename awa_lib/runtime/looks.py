@@ -66,8 +66,8 @@ def pause_after(look_seconds: float, interval_seconds: float) -> float | None:
     return rest if rest > interval_seconds else None
 
 
-def timed(op: Op[R]) -> Op[tuple[R, float]]:
+def timed(op: Op[R], clock: Callable[[], float] = time.monotonic) -> Op[tuple[R, float]]:
     """Run an op, and return also how long it took since its connection was free."""
-    began = time.monotonic()
+    began = clock()
     result = yield from op
-    return result, time.monotonic() - began
+    return result, clock() - began

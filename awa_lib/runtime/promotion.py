@@ -16,6 +16,8 @@ from awa_lib.runtime.looks import Looks, timed
 from awa_lib.telemetry import metrics
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from awa_lib.ops.maintenance import Block
     from awa_lib.runtime.rescues import Contact
 
@@ -31,10 +33,11 @@ _BLOCKS: Final[dict[str, Block]] = {
 class Promotion:
     """The promotion of the fleet's leader."""
 
-    def __init__(self, contact: Contact) -> None:
+    def __init__(self, contact: Contact, clock: Callable[[], float] = time.monotonic) -> None:
         self._contact = contact
-        self._aside = {state: Aside() for state in _BLOCKS}
-        self._looks = Looks()
+        self._aside = {state: Aside(clock) for state in _BLOCKS}
+        self._clock = clock
+        self._looks = Looks(clock)
         self._begins: dict[str, str] = {}
 
     async def round(self) -> None:
@@ -56,7 +59,7 @@ class Promotion:
         whole = self._looks.due
         apart = [job_id for aside in self._aside.values() for job_id in aside]
         look = ops.due_states({} if whole else self._begins, apart)
-        found, seconds = await self._contact.run(timed(look))
+        found, seconds = await self._contact.run(timed(look, self._clock))
         if whole and not self._looks.took(seconds):
             self._begins = {}
         else:

@@ -117,7 +117,8 @@ class Rescues:
         """Rescue jobs whose worker is presumed dead; return the pause after a look that is dear."""
         try:
             await self._contact.run(ops.check_writable())
-            found, seconds = await self._contact.run(timed(ops.stale_ids(self._undeclared)))
+            look = timed(ops.stale_ids(self._undeclared), self._clock)
+            found, seconds = await self._contact.run(look)
         except AwaError:
             self._writable_since = None
             raise
@@ -180,7 +181,7 @@ class Rescues:
 
         A job whose worker also missed its heartbeats was not too slow: that counts as a crash.
         """
-        found, seconds = await self._contact.run(timed(ops.overdue_ids()))
+        found, seconds = await self._contact.run(timed(ops.overdue_ids(), self._clock))
         if self._answered_for(self._pulse) >= min(
             self._pulse.grace_seconds, _DEADLINE_GRACE_SECONDS
         ):
@@ -195,7 +196,8 @@ class Rescues:
         """Rescue waiting jobs whose callback timed out."""
         for _ in range(_BATCHES_PER_ROUND):
             aside = self._aside["callback"]
-            ids, seconds = await self._contact.run(timed(ops.expired_callback_ids(aside)))
+            look = timed(ops.expired_callback_ids(aside), self._clock)
+            ids, seconds = await self._contact.run(look)
             await self._rescue(ids, "callback", aside)
             if len(ids) < ops.RESCUE_BATCH:
                 return pause_after(seconds, self._intervals["callback"])
