@@ -136,6 +136,26 @@ def test_a_claim_within_limits_reads_no_dead_entries(conn: Any, name: str) -> No
     assert marked < PAGES
 
 
+def test_a_claim_from_an_idle_queue_counts_no_dead_entries(conn: Any, queue: Queue) -> None:
+    claim = "SELECT count(*) FROM awa.claim_limited('q', '{k}', 5, NULL, 7, '{}', NULL)"
+    queue.mark()
+    conn.execute("UPDATE awa.jobs_hot SET state = 'running' WHERE state = 'completed' AND id % 2 = 0")
+    conn.execute("UPDATE awa.jobs_hot SET state = 'completed' WHERE state = 'running'")
+    conn.execute("UPDATE awa.queue_policies SET counted_at = '-infinity', count_from = 0")
+    whole, idle = pages(conn, claim), pages(conn, claim)
+    job_id = queue.insert(age=0.5)
+    queue.conn.execute("UPDATE awa.queue_policies SET max_running = 1 WHERE queue = 'q'")
+    try:
+        queue.insert(age=0.4)
+        taken = queue.claim() + queue.claim()
+    finally:
+        queue.conn.execute("UPDATE awa.queue_policies SET max_running = 100 WHERE queue = 'q'")
+
+    assert whole > 3 * PAGES
+    assert idle < PAGES
+    assert taken == [job_id]
+
+
 def test_an_end_reads_no_waits_that_are_over(conn: Any, queue: Queue) -> None:
     job_id = queue.insert()
     conn.execute(

@@ -21,7 +21,7 @@ ALTER TABLE awa.queue_policies ADD COLUMN IF NOT EXISTS marks jsonb NOT NULL DEF
 --
 -- The index of running jobs keeps an entry for each job that ran until a vacuum comes, so counting
 -- from its start would slow down as the queue is worked (a third of the speed lost after 200,000
--- jobs).  count_from skips those.  Every five seconds all are counted: jobs that were resumed, and
+-- jobs).  count_from skips those, and all entries when no job runs.  Every five seconds all are counted: jobs that were resumed, and
 -- those that workers without limits claimed.
 --
 -- While a transaction holds an old snapshot, the entries of claimed jobs stay in the index of
@@ -387,7 +387,8 @@ BEGIN
         OR v_marks <> v_policy.marks
     THEN
         UPDATE awa.queue_policies AS p
-        SET count_from = coalesce(v_low, p.count_from),
+        SET count_from = coalesce(
+                v_low, CASE WHEN v_from = 0 THEN 9000000000000000000 ELSE p.count_from END),
             counted_at = CASE WHEN v_from = 0 THEN v_now ELSE p.counted_at END,
             marks = v_marks
         WHERE p.queue = p_queue;
