@@ -12,20 +12,23 @@
  *
  * Guards:
  *  guard POLICY_LOCK: claims of a limited queue wait for each other
- *      (0014_claim_leases.sql:claim_limited, claims.sql:claim_limited).
+ *      (0023_pass_dead_entries.sql:claim_limited, claims.sql:claim_limited).
  *  guard FRESH_COUNT: the running jobs are counted by a statement that begins under that lock
- *      (0014_claim_leases.sql:claim_limited).
- *  guard ROOM: a claim takes what the limit leaves (0014_claim_leases.sql:claim_limited).
- *  guard KEY_COUNT: and of a key what its limit leaves (0014_claim_leases.sql:claim_limited).
+ *      (0023_pass_dead_entries.sql:claim_limited).
+ *  guard ROOM: a claim takes what the limit leaves (0023_pass_dead_entries.sql:claim_limited).
+ *  guard KEY_COUNT: and of a key what its limit leaves (0023_pass_dead_entries.sql:claim_limited).
  *  guard ROWS: the running rows are the count, so a dead process cannot keep a slot
- *      (0014_claim_leases.sql:claim_limited, maintenance.sql:rescue).
+ *      (0023_pass_dead_entries.sql:claim_limited, maintenance.sql:rescue).
  *  guard RESCUE: the jobs of a dead process are rescued (awa_lib/ops/maintenance.py:rescue).
  *  guard CURSOR: the walk over the keys goes on where the last one ended
- *      (0014_claim_leases.sql:claim_limited).
+ *      (0023_pass_dead_entries.sql:claim_limited).
  *  guard HALF: jobs without a key get half of the room behind the head at times
- *      (0014_claim_leases.sql:claim_limited).
+ *      (0023_pass_dead_entries.sql:claim_limited).
  *  guard SCAN: jobs without a key behind the head are looked for
- *      (0014_claim_leases.sql:claim_limited).
+ *      (0023_pass_dead_entries.sql:claim_limited).
+ *  guard WHOLE: while claims begin at marks (firsts.pml), which both looks behind the head do not
+ *      have, a claim from the start comes again and again
+ *      (0023_pass_dead_entries.sql:claim_limited).
  */
 //! check: assert too_many - never more than MAX_RUNNING jobs run
 //! check: assert key_twice - never more than one job of a key runs
@@ -42,6 +45,7 @@
 //! twin: NO_CURSOR breaks ltl third
 //! twin: NO_HALF breaks ltl second
 //! twin: NO_SCAN breaks ltl keyless
+//! twin: NO_WHOLE breaks ltl third
 
 #define KEY_A 0
 #define KEY_B 1
@@ -63,6 +67,7 @@ byte counter;            /* what a counter instead of the rows would hold */
 bool policy_locked;
 byte cursor = KEY_C;     /* the key of the last walk */
 bool keys_turn;
+bool marked;             /* the last claim began at marks */
 byte deaths = DEATHS;
 bool too_many, key_twice;
 
@@ -94,6 +99,7 @@ inline choose(c) {
 
 proctype Claimer() {
     byte busy[CLASSES], taken[CLASSES], running, room, c, walked;
+    bool whole;
     do
     :: true;
 #ifdef NO_FRESH_COUNT
@@ -120,11 +126,19 @@ proctype Claimer() {
             :: room > 0 && is_free(KEY_A) -> choose(KEY_A)
             :: else
             fi;
+            whole = false;
+#ifndef NO_WHOLE
+            if
+            :: whole = true
+            :: !marked
+            fi;
+#endif
+            marked = !whole;
             /* jobs without a key behind it: all the room, or half */
 #ifndef NO_SCAN
             walked = room;
             if
-            :: room > 0 ->
+            :: room > 0 && whole ->
 #ifndef NO_HALF
                 if
                 :: keys_turn -> walked = room / 2
@@ -146,7 +160,7 @@ proctype Claimer() {
 #endif
             walked = 0;
             do
-            :: room > 0 && walked < NO_KEY ->
+            :: room > 0 && whole && walked < NO_KEY ->
                 c = (c + 1) % NO_KEY; walked++;
                 if
                 :: is_free(c) -> choose(c); cursor = c
@@ -164,7 +178,7 @@ proctype Claimer() {
             key_twice = (rows_of(KEY_A) > 1 || rows_of(KEY_B) > 1 || rows_of(KEY_C) > 1);
             assert(!too_many);
             assert(!key_twice);
-            policy_locked = false; running = 0; room = 0; c = 0; walked = 0 }
+            policy_locked = false; running = 0; room = 0; c = 0; walked = 0; whole = false }
     od
 }
 

@@ -11,7 +11,7 @@
  * little late; how the length of a look is measured; the error that makes a worker forget its marks.
  *
  * Guards:
- *  guard LOOK: a look from the start comes again and again (awa_lib/runtime/marks.py:Marks).
+ *  guard LOOK: a look from the start comes again and again (awa_lib/runtime/looks.py:Looks).
  *  guard CLEAR: a look that has not reached every place drops the older marks
  *      (awa_lib/runtime/marks.py:Marks).
  *  guard TAKEN: a mark moves to a job that was taken, no further (awa_lib/runtime/marks.py:Marks).

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 from awa_lib.errors import AwaError, Transient, Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from awa_lib._sql import Op
 
@@ -58,6 +58,10 @@ class Aside:
     def __contains__(self, job_id: object) -> bool:
         """Return True for a row that is put aside."""
         return job_id in self._rows
+
+    def __iter__(self) -> Iterator[int]:
+        """Iterate over the ids."""
+        return iter(self._rows)
 
     def __len__(self) -> int:
         """Return how many are put aside."""

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from awa_lib._sql import Op
 
 __all__ = [
+    "EVER",
     "Deleted",
+    "Due",
     "Pulse",
     "Rescued",
     "age",
@@ -51,7 +53,7 @@ RESCUE_BATCH: Final = 500
 _RUNNING_JOBS_PER_SEARCH: Final = 50_000
 _SHORTEST_GRACE_SECONDS: Final = 5.0
 _LOCK_MS: Final = 250
-_EVER: Final = "-infinity"
+EVER: Final = "-infinity"
 # The server lets only one transaction at a time commit notifications.  That wait is for the disk,
 # not for somebody's lock: under many inserts it lasts for several flushes.
 _COMMIT_MS: Final = 10_000
@@ -106,21 +108,41 @@ class Rescued:
 _NO_PULSE: Final = Pulse(0, 0)
 
 
+class Due(NamedTuple):
+    """Whether jobs of a state are due."""
+
+    state: str
+    is_due: bool
+    begin: str
+    """Where a later look may begin: no job that is not aside is due before."""
+
+
 @atomic
-def due_states() -> Op[list[str]]:
-    """Return the states, scheduled or retryable, of which jobs are due."""
+def due_states(begins: Mapping[str, str], apart: Iterable[int] = ()) -> Op[list[Due]]:
+    """Return whether scheduled and retryable jobs are due, those apart left out.
+
+    Looks at those due since the time that is given for their state.
+    """
     yield sql.maintenance("settle", milliseconds=_LOCK_MS)
-    return [row[0] for row in (yield sql.maintenance("due_states"))]
+    rows = yield sql.maintenance(
+        "due_states",
+        scheduled_from=begins.get("scheduled", EVER),
+        retryable_from=begins.get("retryable", EVER),
+        apart=id_array(sorted(apart)),
+    )
+    return [Due(*row) for row in rows]
 
 
-def promote(block: Block, limit: int = PROMOTE_BATCH, aside: Aside | None = None) -> Op[int]:
-    """Make due scheduled or retryable jobs available; return how many.
+def promote(
+    block: Block, limit: int = PROMOTE_BATCH, aside: Aside | None = None, begin: str = EVER
+) -> Op[int]:
+    """Make scheduled or retryable jobs available that are due, since ``begin``; return how many.
 
     A row that cannot be promoted (its unique key is taken) is parked for a minute with the reason
     in its errors; a row that an open transaction locks is retried soon.
     """
     aside = Aside() if aside is None else aside
-    ids = yield from _search("due_" + block.removeprefix("promote_"), aside, limit)
+    ids = yield from _search("due_" + block.removeprefix("promote_"), aside, limit, begin=begin)
     promoted = yield from change_apart(ids, _promote, aside, _park)
     return len(promoted)
 
@@ -264,7 +286,7 @@ class Deleted(NamedTuple):
     found: int
     """At most the limit of the batch."""
     deleted: int
-    last: str = _EVER
+    last: str = EVER
     """When the last of them ended: the next batch may begin there."""
 
 
@@ -275,7 +297,7 @@ def delete_old(
     *,
     queue: str | None = None,
     except_queues: Sequence[str] = (),
-    ended_after: str = _EVER,
+    ended_after: str = EVER,
     aside: Aside | None = None,
 ) -> Op[Deleted]:
     """Delete a batch of completed or unsuccessful jobs that ended longer ago.
@@ -346,8 +368,9 @@ def forget_signatures() -> Op[None]:
 def forget(descriptor_seconds: float) -> Op[None]:
     """Delete rows of processes, and descriptors, that were not renewed; 0 keeps descriptors.
 
-    Bulk operations are deleted a month after they ended.
+    Waits are deleted when they have expired, bulk operations a month after they ended.
     """
+    yield sql.waits("forget_expired")
     yield sql.maintenance("forget_instances")
     yield sql.maintenance("forget_bulk_operations")
     if descriptor_seconds:

@@ -38,9 +38,9 @@ def watch_jobs(ids: Sequence[int], seconds: float) -> Op[None]:
     yield sql.waits("watch", ids=list(ids), seconds=seconds)
 
 
-def unwatch_jobs() -> Op[None]:
-    """Stop the notifications of this session."""
-    yield sql.waits("unwatch")
+def unwatch_jobs(ids: Sequence[int]) -> Op[None]:
+    """Stop the notifications of these jobs to this session."""
+    yield sql.waits("unwatch", ids=list(ids))
 
 
 def job_states(ids: Sequence[int]) -> Op[dict[int, JobStatus]]:

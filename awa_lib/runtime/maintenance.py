@@ -26,6 +26,8 @@ from awa_lib.ops.failures import (
 from awa_lib.ops.processes import forget_processes
 from awa_lib.reads.overviews import declared_kinds, list_queues
 from awa_lib.reads.policies import list_queue_policies
+from awa_lib.runtime.looks import pause_after, timed
+from awa_lib.runtime.promotion import Promotion
 from awa_lib.runtime.rescues import Contact, Rescues
 from awa_lib.runtime.scheduler import Scheduler
 from awa_lib.runtime.supervisor import Duty
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
 
     from awa_lib._sql import Op
     from awa_lib.config.workers import WorkerOptions
-    from awa_lib.ops.maintenance import Block, Ended, Rescued
+    from awa_lib.ops.maintenance import Ended, Rescued
     from awa_lib.runtime.links import Link
 
 __all__ = ["Maintenance"]
@@ -45,7 +47,6 @@ __all__ = ["Maintenance"]
 logger = Logger(__name__)
 R = TypeVar("R")
 
-_PROMOTE_BATCHES: Final = 32
 _MOVE_BATCHES: Final = 100
 _SCHEDULES_SECONDS: Final = 1.0
 _AGING_SECONDS: Final = 60.0
@@ -63,7 +64,6 @@ _ROUND_SECONDS: Final = 20.0
 _TRANSIENT_SECONDS: Final = 60.0
 # The cleanup rests for this part of the time that a batch took.
 _REST_PART: Final = 0.25
-_BLOCKS: Final[tuple[Block, ...]] = ("promote_scheduled", "promote_retryable")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ class Maintenance:
         self._logged: set[str] = set()
         rescues = Rescues(self._contact, options, on_rescued=on_rescued)
         work = {
-            "promotion": (self._promote, options.promote_interval_ms / 1000),
+            "promotion": (Promotion(self._contact).round, options.promote_interval_ms / 1000),
             "heartbeat rescue": (rescues.stale, options.heartbeat_rescue_interval_ms / 1000),
             "deadline rescue": (rescues.deadline, options.deadline_rescue_interval_ms / 1000),
             "callback rescue": (rescues.callback, options.callback_rescue_interval_ms / 1000),
@@ -123,20 +123,6 @@ class Maintenance:
     async def stop(self) -> None:
         """Stop every duty."""
         await asyncio.gather(*(duty.stop() for duty in self.duties))
-
-    async def _promote(self) -> None:
-        # One look for both: mostly none is due.
-        due = await self._contact.run(ops.due_states())
-        # Alternate: many jobs of one state never delay those of the other.
-        full = {block for block in _BLOCKS if block.removeprefix("promote_") in due}
-        for _ in range(_PROMOTE_BATCHES):
-            for block in [block for block in _BLOCKS if block in full]:
-                began = time.perf_counter()
-                count = await self._contact.run(ops.promote(block, aside=self._aside[block]))
-                seconds = time.perf_counter() - began
-                metrics.promoted(block.removeprefix("promote_"), count, seconds)
-                if count < ops.PROMOTE_BATCH:
-                    full.discard(block)
 
     async def _age(self) -> None:
         await self._long.run(ops.age(_AGING_SECONDS))
@@ -251,9 +237,10 @@ class Maintenance:
 
     async def _move_failed(self) -> float | None:
         for _ in range(_MOVE_BATCHES):
-            moved = await self._long.run(dead_letters.move_failed(self._aside["dead letters"]))
+            op = timed(dead_letters.move_failed(self._aside["dead letters"]))
+            moved, seconds = await self._long.run(op)
             if moved < dead_letters.MOVE_BATCH:
-                return None
+                return pause_after(seconds, _DEAD_LETTER_SECONDS)
         return 0.0
 
     async def _advance_bulk(self) -> float | None:
@@ -264,10 +251,13 @@ class Maintenance:
                 return 0.0
         return None
 
-    async def _count(self) -> None:
+    async def _count(self) -> float | None:
         await self._step("counters", ops.recount())
-        while await self._step("ends", ops.briefly(count_outside_ends())) == OUTSIDE_BATCH:
-            pass
+        while counted := await self._step("ends", timed(ops.briefly(count_outside_ends()))):
+            taken, seconds = counted
+            if taken < OUTSIDE_BATCH:
+                return pause_after(seconds, _COUNT_SECONDS)
+        return None
 
     async def _measure(self) -> None:
         if metrics.measuring():

@@ -17,14 +17,13 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from awa_lib.ops.claims import Begin
+from awa_lib.runtime.looks import Looks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 __all__ = ["Marks"]
 
-# A look that takes less longer than other claims than this needs no marks.
-_DEAR_SECONDS: Final = 0.01
 # What claiming a row takes, at most.
 _SECONDS_PER_ROW: Final = 0.00005
 # How fast the shortest time of a claim is forgotten, as the network may have become slower.
@@ -40,20 +39,18 @@ class Marks:
 
     def __init__(self, kinds: Sequence[str], clock: Callable[[], float] = time.monotonic) -> None:
         self._kinds = kinds
-        self._clock = clock
+        self._looks = Looks(clock)
         self._at: dict[tuple[str, int], str] = {}
         self._shortest = 0.0
-        self._due: float | None = None
-        """When the next look from the start is due; None while each claim is one."""
 
     @property
     def seconds(self) -> float | None:
         """Return the time until a look from the start is due; None while each claim is one."""
-        return None if self._due is None else max(self._due - self._clock(), 0.0)
+        return self._looks.seconds
 
     def begins(self) -> list[Begin] | None:
         """Return where the next claim begins, in the order of claims; None for the start."""
-        if self._due is None or self._clock() >= self._due:
+        if self._looks.due:
             return None
         return [
             Begin(kind, priority, self._at.get((kind, priority), _START))
@@ -64,7 +61,7 @@ class Marks:
     def forget(self) -> None:
         """Look from the start next: after an error nobody knows what became claimable."""
         self._at.clear()
-        self._due = None
+        self._looks.forget()
 
     def claimed(
         self, rows: Sequence[tuple[Any, ...]], *, wanted: int, seconds: float, marked: bool
@@ -74,11 +71,9 @@ class Marks:
         self._shortest = min(seconds, least)
         if not marked:
             look = seconds - self._shortest - len(rows) * _SECONDS_PER_ROW
-            if look < _DEAR_SECONDS:
-                self.forget()
+            if not self._looks.took(look):
+                self._at.clear()
                 return
-            # A sixteenth of the time; a fifth, if a look takes longer than a sixteenth of a second.
-            self._due = self._clock() + min(16 * look, max(1.0, 4 * look))
             if rows and (len(rows) >= wanted or len(self._kinds) > 1):
                 # It has not reached every place: behind an older mark there may be rows.
                 self._at.clear()

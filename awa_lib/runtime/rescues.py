@@ -17,6 +17,7 @@ from awa_lib.errors import AwaError, Unavailable
 from awa_lib.ops import maintenance as ops
 from awa_lib.ops.apart import Aside
 from awa_lib.ops.maintenance import Pulse
+from awa_lib.runtime.looks import pause_after, timed
 from awa_lib.telemetry import metrics
 
 if TYPE_CHECKING:
@@ -35,8 +36,6 @@ R = TypeVar("R")
 _DEADLINE_GRACE_SECONDS: Final = 5.0
 # Breaks that no staleness is short enough to notice.
 _SHORT_BREAK_SECONDS: Final = 0.1
-# A look reads every running job; of a huge fleet it takes at most a twentieth of the time.
-_REST_PER_LOOK: Final = 20
 _BATCHES_PER_ROUND: Final = 20
 
 
@@ -99,7 +98,11 @@ class Rescues:
         self._undeclared = Pulse(
             options.undeclared_interval_ms / 1000, options.undeclared_staleness_ms / 1000
         )
-        self._look_seconds = options.heartbeat_rescue_interval_ms / 1000
+        self._intervals: dict[Cause, float] = {
+            "heartbeat": options.heartbeat_rescue_interval_ms / 1000,
+            "deadline": options.deadline_rescue_interval_ms / 1000,
+            "callback": options.callback_rescue_interval_ms / 1000,
+        }
         # Since when every check of the leases has succeeded and heartbeats could be written.
         self._writable_since: float | None = clock()
         self._aside: dict[Cause, Aside] = {
@@ -114,12 +117,11 @@ class Rescues:
         """Rescue jobs whose worker is presumed dead; return the pause after a look that is dear."""
         try:
             await self._contact.run(ops.check_writable())
-            looked = self._clock()
-            found = await self._contact.run(ops.stale_ids(self._undeclared))
+            look = timed(ops.stale_ids(self._undeclared), self._clock)
+            found, seconds = await self._contact.run(look)
         except AwaError:
             self._writable_since = None
             raise
-        rest = (self._clock() - looked) * _REST_PER_LOOK
         # Only now: the queries themselves may have waited for the database.
         if self._writable_since is None:
             self._writable_since = self._clock()
@@ -140,7 +142,7 @@ class Rescues:
         chosen = sorted(stale.keys() - waiting)
         await self._rescue(chosen, "heartbeat", self._aside["heartbeat"])
         await self._note_locked(chosen)
-        return rest if rest > self._look_seconds else None
+        return pause_after(seconds, self._intervals["heartbeat"])
 
     def _answered_for(self, pulse: Pulse) -> float:
         """Return for how long workers with this pulse could write heartbeats in time."""
@@ -174,12 +176,12 @@ class Rescues:
             self._freed_at.update(dict.fromkeys(locked))
             self._aside["heartbeat"].drop(locked)
 
-    async def deadline(self) -> None:
+    async def deadline(self) -> float | None:
         """Rescue jobs past their deadline; after an outage only once workers had time to write.
 
         A job whose worker also missed its heartbeats was not too slow: that counts as a crash.
         """
-        found = await self._contact.run(ops.overdue_ids())
+        found, seconds = await self._contact.run(timed(ops.overdue_ids(), self._clock))
         if self._answered_for(self._pulse) >= min(
             self._pulse.grace_seconds, _DEADLINE_GRACE_SECONDS
         ):
@@ -188,15 +190,17 @@ class Rescues:
             crashed = await self._rescue(found, "heartbeat", passed_over, silent=True)
             left = [job_id for job_id in found if job_id not in crashed]
             await self._rescue(left, "deadline", self._aside["deadline"])
+        return pause_after(seconds, self._intervals["deadline"])
 
     async def callback(self) -> float | None:
         """Rescue waiting jobs whose callback timed out."""
         for _ in range(_BATCHES_PER_ROUND):
             aside = self._aside["callback"]
-            ids = await self._contact.run(ops.expired_callback_ids(aside))
+            look = timed(ops.expired_callback_ids(aside), self._clock)
+            ids, seconds = await self._contact.run(look)
             await self._rescue(ids, "callback", aside)
             if len(ids) < ops.RESCUE_BATCH:
-                return None
+                return pause_after(seconds, self._intervals["callback"])
         return 0.0
 
     async def _rescue(

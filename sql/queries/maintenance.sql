@@ -19,24 +19,36 @@ SELECT set_config('lock_timeout', :milliseconds::int::text, true),
 SELECT set_config('lock_timeout', :milliseconds::int::text, true)
 
 -- name: due_states
--- The states of which jobs are due.  No lock; the indexes of the next two.
-(SELECT state::text FROM awa.scheduled_jobs
- WHERE state = 'scheduled' AND run_at <= now() ORDER BY run_at, id LIMIT 1)
-UNION ALL
-(SELECT state::text FROM awa.scheduled_jobs
- WHERE state = 'retryable' AND run_at <= now() ORDER BY run_at, id LIMIT 1)
+-- Whether scheduled and retryable jobs are due, and where a later look may begin: at the first of
+-- them, and at least a second ago, for what is committed a little late.  Jobs of apart, which are
+-- tried again by their ids, do not count.  No lock; the indexes of the next two.
+SELECT due.state, due.first IS NOT NULL AS is_due,
+       least(due.first, now() - interval '1 second')::text AS begin
+FROM (
+    SELECT 'scheduled' AS state, (
+        SELECT run_at FROM awa.scheduled_jobs
+        WHERE state = 'scheduled' AND run_at >= :scheduled_from::timestamptz AND run_at <= now()
+          AND id <> ALL (:apart::bigint[])
+        ORDER BY run_at, id LIMIT 1) AS first
+    UNION ALL
+    SELECT 'retryable', (
+        SELECT run_at FROM awa.scheduled_jobs
+        WHERE state = 'retryable' AND run_at >= :retryable_from::timestamptz AND run_at <= now()
+          AND id <> ALL (:apart::bigint[])
+        ORDER BY run_at, id LIMIT 1)
+) AS due
 
 -- name: due_scheduled
 -- Due scheduled jobs, the oldest first.  No lock; index idx_awa_scheduled_jobs_run_at_scheduled.
 SELECT id FROM awa.scheduled_jobs
-WHERE state = 'scheduled' AND run_at <= now()
+WHERE state = 'scheduled' AND run_at >= :begin::timestamptz AND run_at <= now()
 ORDER BY run_at, id
 LIMIT :limit::int
 
 -- name: due_retryable
 -- The same for retryable jobs.  Index idx_awa_scheduled_jobs_run_at_retryable.
 SELECT id FROM awa.scheduled_jobs
-WHERE state = 'retryable' AND run_at <= now()
+WHERE state = 'retryable' AND run_at >= :begin::timestamptz AND run_at <= now()
 ORDER BY run_at, id
 LIMIT :limit::int
 

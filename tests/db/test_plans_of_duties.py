@@ -27,7 +27,8 @@ CHANGE = 15_000
 VALUES: dict[str, Any] = {
     "interval_seconds": 30.0, "staleness_seconds": 90.0, "silent": False,
     "limit": 200, "page": 200, "after": 0, "seconds": 86_400.0, "queue": None,
-    "except_queues": [], "ended_after": "-infinity", "threshold": 60.0, "apart": [], "cause": "heartbeat", "error": "e",
+    "except_queues": [], "ended_after": "-infinity", "begin": "-infinity", "scheduled_from": "-infinity",
+    "retryable_from": "-infinity", "threshold": 60.0, "apart": [], "cause": "heartbeat", "error": "e",
     "spent": False, "failure": None, "reason": None, "priority": 1, "to_queue": "z", "kind": None, "tag": None,
     "state": None, "created_after": None, "created_before": None, "args": None,
     "states": ["failed", "cancelled", "waiting_external", "retryable"],

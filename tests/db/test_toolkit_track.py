@@ -295,3 +295,23 @@ def test_who_may_change_jobs_may_change_what_belongs_to_them(database_url, conn)
     finally:
         conn.execute(f'DROP OWNED BY "{role}"')
         conn.execute(f'DROP ROLE "{role}"')
+
+
+def test_marks_come_to_policies_and_waits_that_are_there(conn) -> None:
+    """A worker of the release before goes on: the functions keep their names and arguments."""
+    conn.execute(
+        "ALTER TABLE awa.queue_policies DROP COLUMN marks;"
+        " DROP INDEX awa.awa_job_waits_expires_at;"
+        " INSERT INTO awa.queue_policies (queue, max_running) VALUES ('q', 1);"
+        " INSERT INTO awa.job_waits VALUES (1, 1, 'infinity');"
+        " INSERT INTO awa.jobs_hot (kind, queue) VALUES ('k', 'q'), ('k', 'q')"
+    )
+    conn.execute("DELETE FROM awa.toolkit_migrations WHERE version = 23")
+    from awa_lib.schema.migrate import apply
+
+    apply(conn)
+    claim = "SELECT state::text FROM awa.claim_within_limits('q', '{k}', 5, NULL)"
+
+    assert conn.execute("SELECT marks, max_running FROM awa.queue_policies").fetchall() == [({}, 1)]
+    assert conn.execute("SELECT job_id FROM awa.job_waits").fetchall() == [(1,)]
+    assert [conn.execute(claim).fetchall() for _ in range(2)] == [[("running",)], []]

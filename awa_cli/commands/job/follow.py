@@ -144,7 +144,7 @@ def _polls(db: Session, ids: list[int], seconds: float | None) -> Iterator[dict[
         # Registrations expire by themselves; after Ctrl-C the connection may be broken.
         if notified and not db.conn.broken:
             with suppress(DatabaseError):
-                db.run(unwatch_jobs())
+                db.run(unwatch_jobs(ids))
 
 
 @app.command(epilog="awa job watch 42")
