@@ -13,9 +13,9 @@
  *
  * Guards:
  *  guard LOOK: a look from the start comes again and again
- *      (0023_pass_dead_entries.sql:claim_limited, awa_lib/runtime/promotion.py:Promotion).
+ *      (0022_pass_dead_entries.sql:claim_limited, awa_lib/runtime/promotion.py:Promotion).
  *  guard FIRST: the mark moves to the first job that is there, taken or not, no further
- *      (0023_pass_dead_entries.sql:claim_limited, maintenance.sql:due_states).
+ *      (0022_pass_dead_entries.sql:claim_limited, maintenance.sql:due_states).
  */
 //! check: assert stranded - no job that the last look from the start saw is behind the mark
 //! check: ltl taken - every job that can be claimed is taken in the end

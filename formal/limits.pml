@@ -12,23 +12,23 @@
  *
  * Guards:
  *  guard POLICY_LOCK: claims of a limited queue wait for each other
- *      (0023_pass_dead_entries.sql:claim_limited, claims.sql:claim_limited).
+ *      (0022_pass_dead_entries.sql:claim_limited, claims.sql:claim_limited).
  *  guard FRESH_COUNT: the running jobs are counted by a statement that begins under that lock
- *      (0023_pass_dead_entries.sql:claim_limited).
- *  guard ROOM: a claim takes what the limit leaves (0023_pass_dead_entries.sql:claim_limited).
- *  guard KEY_COUNT: and of a key what its limit leaves (0023_pass_dead_entries.sql:claim_limited).
+ *      (0022_pass_dead_entries.sql:claim_limited).
+ *  guard ROOM: a claim takes what the limit leaves (0022_pass_dead_entries.sql:claim_limited).
+ *  guard KEY_COUNT: and of a key what its limit leaves (0022_pass_dead_entries.sql:claim_limited).
  *  guard ROWS: the running rows are the count, so a dead process cannot keep a slot
- *      (0023_pass_dead_entries.sql:claim_limited, maintenance.sql:rescue).
+ *      (0022_pass_dead_entries.sql:claim_limited, maintenance.sql:rescue).
  *  guard RESCUE: the jobs of a dead process are rescued (awa_lib/ops/maintenance.py:rescue).
  *  guard CURSOR: the walk over the keys goes on where the last one ended
- *      (0023_pass_dead_entries.sql:claim_limited).
+ *      (0022_pass_dead_entries.sql:claim_limited).
  *  guard HALF: jobs without a key get half of the room behind the head at times
- *      (0023_pass_dead_entries.sql:claim_limited).
+ *      (0022_pass_dead_entries.sql:claim_limited).
  *  guard SCAN: jobs without a key behind the head are looked for
- *      (0023_pass_dead_entries.sql:claim_limited).
+ *      (0022_pass_dead_entries.sql:claim_limited).
  *  guard WHOLE: while claims begin at marks (firsts.pml), which both looks behind the head do not
  *      have, a claim from the start comes again and again
- *      (0023_pass_dead_entries.sql:claim_limited).
+ *      (0022_pass_dead_entries.sql:claim_limited).
  */
 //! check: assert too_many - never more than MAX_RUNNING jobs run
 //! check: assert key_twice - never more than one job of a key runs

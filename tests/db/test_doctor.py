@@ -62,13 +62,13 @@ def test_our_files_make_what_the_reference_says(sick) -> None:
 
 
 def test_pending_migrations_and_nothing_about_drift(sick, examined) -> None:
-    sick.execute("DELETE FROM awa.toolkit_migrations WHERE version IN (12, 23)")
+    sick.execute("DELETE FROM awa.toolkit_migrations WHERE version IN (12, 22)")
     sick.execute("DROP TABLE awa.job_waits")
 
     (found,) = examined("migrations", "drift")
 
     assert (found.severity, found.do) == (ERROR, "awa migrate")
-    assert found.what == "migrations are pending: T0012, T0023"
+    assert found.what == "migrations are pending: T0012, T0022"
     apply(sick)
     assert examined("migrations", "drift") == []
 

@@ -306,7 +306,7 @@ def test_marks_come_to_policies_and_waits_that_are_there(conn) -> None:
         " INSERT INTO awa.job_waits VALUES (1, 1, 'infinity');"
         " INSERT INTO awa.jobs_hot (kind, queue) VALUES ('k', 'q'), ('k', 'q')"
     )
-    conn.execute("DELETE FROM awa.toolkit_migrations WHERE version = 23")
+    conn.execute("DELETE FROM awa.toolkit_migrations WHERE version = 22")
     from awa_lib.schema.migrate import apply
 
     apply(conn)

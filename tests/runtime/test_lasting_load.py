@@ -57,10 +57,10 @@ async def test_a_load_leaves_no_rows_connections_or_log_lines(
 
     # Each has a name of its own; some are opened at their first use.
     assert {one["n"] for one in seen[0] + seen[1]} == {1}
-    # Each attempt that fails is told, five of them in a second.
+    # Each of 25 attempts that fail may be told, and with each second how many were not.
     told = [record for record in caplog.records if "awa" in record.name]
     assert {record.name for record in told} <= {"awa_lib.runtime.failures"}
-    assert len(told) < 25
+    assert len(told) < 100
 
 
 async def test_what_an_outage_left_is_all_done(aclient: awa.AsyncClient, rows: Rows) -> None:

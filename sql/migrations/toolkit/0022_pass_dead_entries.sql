@@ -4,7 +4,7 @@
 -- not touched.
 
 INSERT INTO awa.toolkit_migrations (version, name)
-VALUES (23, 'pass_dead_entries');
+VALUES (22, 'pass_dead_entries');
 
 -- Where claims begin: by kinds, the marks, when they moved, and when the next look from the start
 -- is due.
