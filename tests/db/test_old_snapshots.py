@@ -139,7 +139,9 @@ def test_a_claim_within_limits_reads_no_dead_entries(conn: Any, name: str) -> No
 def test_a_claim_from_an_idle_queue_counts_no_dead_entries(conn: Any, queue: Queue) -> None:
     claim = "SELECT count(*) FROM awa.claim_limited('q', '{k}', 5, NULL, 7, '{}', NULL)"
     queue.mark()
-    conn.execute("UPDATE awa.jobs_hot SET state = 'running' WHERE state = 'completed' AND id % 2 = 0")
+    conn.execute(
+        "UPDATE awa.jobs_hot SET state = 'running' WHERE state = 'completed' AND id % 2 = 0"
+    )
     conn.execute("UPDATE awa.jobs_hot SET state = 'completed' WHERE state = 'running'")
     conn.execute("UPDATE awa.queue_policies SET counted_at = '-infinity', count_from = 0")
     whole, idle = pages(conn, claim), pages(conn, claim)
