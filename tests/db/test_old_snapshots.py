@@ -19,8 +19,9 @@ from awa_lib.ops import claims
 
 JOBS, WAITS = 30_000, 10_000
 DEAD = f"""
-INSERT INTO awa.jobs_hot (kind, queue, state)
-SELECT 'k', queue, 'available' FROM generate_series(1, {JOBS}), unnest('{{q,keys}}'::text[]) AS queue;
+INSERT INTO awa.jobs_hot (kind, queue, state, run_at)
+SELECT 'k', queue, 'available', now() - interval '1 hour'
+FROM generate_series(1, {JOBS}), unnest('{{q,keys}}'::text[]) AS queue;
 INSERT INTO awa.job_waits (job_id, session, expires_at)
 SELECT n, 1, now() - interval '1 s' FROM generate_series(1, {WAITS}) AS n
 """
