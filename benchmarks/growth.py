@@ -27,7 +27,7 @@ from awa_lib.runtime.sessions import HOT_PLANS
 from benchmarks import measures
 from benchmarks.measures import Sizes, Worker, play
 from benchmarks.peers import PEERS, Peer
-from benchmarks.results import Log
+from benchmarks.results import Log, command_of
 from benchmarks.server import facts, fresh, private_server
 
 MOST = 10_000_000
@@ -377,7 +377,7 @@ def main(words: list[str]) -> int:
     about = estimate(names, size, chosen.reps) / 60
     print(f"about {math.ceil(about)} min", file=sys.stderr)
     with private_server() as server, Log(chosen.results, echo=True) as log:
-        command = " ".join(["python -m benchmarks growth", *words])
+        command = command_of("growth", words)
         log.add({"machine": facts(server), "command": command, "at": round(time.time())})
         measure(server, names, size, chosen.reps, log)
     return 0

@@ -26,6 +26,7 @@ DRIVERS = Path(__file__).resolve().parent / "drivers"
 # A longer drain is stopped; its rate is that of the jobs done by then.
 LONGEST_DRAIN = 60.0
 LONGEST_START = 60.0
+IDLE_BEFORE = 15.0
 # The pool of 50 concurrent callers.
 CALLERS_CONNECTIONS = 10
 
@@ -371,7 +372,8 @@ def idle(peer: Peer, url: str, sizes: Sizes) -> dict:
         psycopg.connect(url, autocommit=True) as conn,
         Worker(peer, url, sizes.concurrency or peer.concurrency) as worker,
     ):
-        time.sleep(10)  # it has started, and what it did last is counted
+        # A session that has become idle adds its transactions to the statistics after ten seconds.
+        time.sleep(IDLE_BEFORE)
         meter, began, cpu = Meter(conn), time.time(), cpu_of(worker.process.pid)
         time.sleep(sizes.idle_seconds)
         found = meter.rates(time.time() - began)

@@ -20,7 +20,7 @@ from benchmarks.cases import ADVERSE, CASES, FEW, LASTING, MAIN
 from benchmarks.growth import CURVES
 from benchmarks.measures import WINDOW, Sizes, play
 from benchmarks.peers import BARE, PEERS, Peer
-from benchmarks.results import US, Log, Results
+from benchmarks.results import US, Log, Results, command_of
 from benchmarks.server import facts, fresh, private_server
 
 # The tables of --only: each stands for its cases or curves, which may also be named.
@@ -42,7 +42,7 @@ def sizes_of(*, short: bool, jobs: int | None) -> Sizes:
         single_jobs=max(jobs // 40, 1), callers_jobs=max(jobs // 5, 1),
         paced_jobs=max(min(jobs // 150, 300), 1),
         steady_seconds=6.0 if short else 12.0,
-        flow_seconds=WINDOW * 2 + 10 if short else 300.0,
+        flow_seconds=WINDOW * 2 + 10 if short else 600.0,
         idle_seconds=15.0 if short else 30.0,
     )  # fmt: skip
 
@@ -140,7 +140,7 @@ def measured(chosen: argparse.Namespace, words: list[str]) -> list[dict]:
     for peer in chosen.peers:
         PEERS[peer].install()
     with private_server() as server, Log(chosen.results, echo=True) as log:
-        command = " ".join(["python -m benchmarks report", *words])
+        command = command_of("report", words)
         log.add({"machine": facts(server), "command": command, "at": round(time.time())})
         for name, rep, peer in turns(chosen):
             log.add(run(name, peer, server, sizes, rep))

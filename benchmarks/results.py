@@ -129,3 +129,13 @@ class Results:
 def _spread(runs: list[dict], figure: str) -> Spread | None:
     values = [run[figure] for run in runs if isinstance(run.get(figure), int | float)]
     return Spread.of(values) if values else None
+
+
+def command_of(name: str, words: list[str]) -> str:
+    """Return the command for the page, without the file of its results: a place of this machine."""
+    kept = list(words)
+    if "--results" in kept:
+        at = kept.index("--results")
+        del kept[at : at + 2]
+    kept = [word for word in kept if not word.startswith("--results=")]
+    return " ".join([f"python -m benchmarks {name}", *kept])

@@ -19,6 +19,7 @@ import roles
 import awa_lib as awa
 from awa_lib._sql import Statement, sql
 from awa_lib.enqueue.blocks import Blocks
+from awa_lib.enqueue.kinds import UNDECLARED
 from awa_lib.enqueue.new_jobs import check_one
 from awa_lib.ops.jobs import id_array
 from awa_lib.runtime.sessions import HOT_PLANS
@@ -102,7 +103,7 @@ class Driver:
     def rows(self, ids: list[int], now: datetime) -> str:
         """Return the rows of a batch; all but their ids is made once."""
         if len(self.rests) < len(ids):
-            blocks = Blocks([Noop(i) for i in range(len(ids))], queue="q")
+            blocks = Blocks([Noop(i) for i in range(len(ids))], kinds=UNDECLARED, queue="q")
             lines = "".join(blocks.text(ids, now, keep=False)).splitlines(keepends=True)
             self.rests = [line[line.index("\t") :] for line in lines]
         return "".join([f"{one}{rest}" for one, rest in zip(ids, self.rests, strict=False)])

@@ -24,17 +24,24 @@ def report(*words: str) -> str:
 
 
 def test_a_run_is_kept_and_its_page_written_again(tmp_path: Path) -> None:
-    """Two workers of awa alone."""
+    """Two workers of awa alone, then one beside the bare statements."""
     kept = tmp_path / "results.jsonl"
 
     told = report(
-        "--only", "drain-two", "--jobs", "300", "--reps", "1", "--peers", "awa",
+        "--only", "drain-two,drain", "--jobs", "300", "--reps", "1", "--peers", "awa",
         "--results", str(kept),
     )  # fmt: skip
 
-    head, line = [json.loads(text) for text in kept.read_text().splitlines()]
-    assert head["command"].startswith("python -m benchmarks report --only drain-two --jobs 300")
-    assert (line["case"], line["who"], line["jobs"]) == ("drain-two", "awa", 300)
+    head, *lines = [json.loads(text) for text in kept.read_text().splitlines()]
+    assert head["command"] == (
+        "python -m benchmarks report --only drain-two,drain --jobs 300 --reps 1 --peers awa"
+    )
+    assert [(line["case"], line["who"], line.get("jobs"), line.get("error")) for line in lines] == [
+        ("drain", "awa", 300, None),
+        ("drain", "bare statements", 300, None),
+        ("drain-two", "awa", 300, None),
+    ]
+    line = lines[-1]
     for figure in ("jobs_per_second", "wal_bytes", "commits", "worker_cpu_us", "server_cpu_us"):
         assert line[figure] > 0, figure
     # Many jobs share a commit; the looks of the measure are not counted.
