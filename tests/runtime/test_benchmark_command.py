@@ -28,13 +28,13 @@ def test_a_run_is_kept_and_its_page_written_again(tmp_path: Path) -> None:
     kept = tmp_path / "results.jsonl"
 
     told = report(
-        "--only", "drain-two,drain", "--jobs", "300", "--reps", "1", "--peers", "awa",
+        "--only", "drain,drain-two", "--jobs", "300", "--reps", "1", "--peers", "awa",
         "--results", str(kept),
     )  # fmt: skip
 
     head, *lines = [json.loads(text) for text in kept.read_text().splitlines()]
     assert head["command"] == (
-        "python -m benchmarks report --only drain-two,drain --jobs 300 --reps 1 --peers awa"
+        "python -m benchmarks report --only drain,drain-two --jobs 300 --reps 1 --peers awa"
     )
     assert [(line["case"], line["who"], line.get("jobs"), line.get("error")) for line in lines] == [
         ("drain", "awa", 300, None),
