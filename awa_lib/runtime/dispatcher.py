@@ -14,6 +14,7 @@ from awa_lib.ops import claims
 from awa_lib.policies import QueuePolicy
 from awa_lib.runtime.limits import Slots, TokenBucket
 from awa_lib.runtime.links import within
+from awa_lib.runtime.looks import timed
 from awa_lib.runtime.marks import Marks
 from awa_lib.runtime.supervisor import Duty
 from awa_lib.telemetry import metrics
@@ -21,7 +22,7 @@ from awa_lib.telemetry import metrics
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from awa_lib._sql import Op, Rows
+    from awa_lib._sql import Op
     from awa_lib.config.queues import QueueOptions
     from awa_lib.config.workers import WorkerOptions
     from awa_lib.ops.leases import Leases
@@ -212,16 +213,14 @@ class Dispatcher:
         limited, passing = self.policy.limited, self._skipped_now()
         begins = None if limited else self._marks.begins()
 
-        def timed(lease: int) -> Op[tuple[Rows, float]]:
-            # Begins when the connection is free of the claims of other queues.
-            asked = time.monotonic()
-            rows = yield from claims.claim(
-                *given, lease=lease, limited=limited, passing=passing, begins=begins
-            )
-            return rows, time.monotonic() - asked
-
         try:
-            found, seconds = await self._leased(timed)
+            found, seconds = await self._leased(
+                lambda lease: timed(
+                    claims.claim(
+                        *given, lease=lease, limited=limited, passing=passing, begins=begins
+                    )
+                )
+            )
         except Unavailable:
             raise
         except AwaError:
