@@ -6,6 +6,8 @@ AwaError
 │   ├── BulkOperationNotFound (also LookupError)
 │   ├── CallbackNotFound (also LookupError)
 │   ├── FailureNotFound (also LookupError)
+│   ├── NoResult (also LookupError)
+│   ├── ResultExpired (also LookupError)
 │   └── ScheduleNotFound (also LookupError)
 ├── Conflict
 │   ├── UniqueConflict
@@ -22,8 +24,14 @@ AwaError
 │   └── Transient
 │       └── Unavailable
 ├── StaleAttempt
+├── JobFailed
+├── WaitTimeout (also TimeoutError)
+├── WouldDeadlock
 ├── EmbeddedError
 └── TerminalError
+    └── ResultError
+        ├── ResultNotStorable (also ValueError)
+        └── ResultTooLarge (also ValueError)
 
 ``str(error)`` says what happened, ``error.why`` gives the cause, and ``error.hint`` says what to
 do next, with the exact command if there is one.  A traceback shows all three.  No message contains
@@ -53,8 +61,14 @@ __all__ = [
     "FailureNotFound",
     "InvalidInput",
     "InvalidTransition",
+    "JobFailed",
     "JobNotFound",
+    "NoResult",
     "NotFound",
+    "ResultError",
+    "ResultExpired",
+    "ResultNotStorable",
+    "ResultTooLarge",
     "ScheduleNotFound",
     "SchemaMismatch",
     "SchemaNotMigrated",
@@ -67,6 +81,8 @@ __all__ = [
     "UniqueConflict",
     "UnknownJobKind",
     "ValidationError",
+    "WaitTimeout",
+    "WouldDeadlock",
 ]
 
 
@@ -137,6 +153,27 @@ class FailureNotFound(NotFound, LookupError):
             hint="list failures: awa failure list --since 30d --muted",
         )
         self.failure_id = failure_id
+
+
+class NoResult(NotFound, LookupError):
+    """The job completed without a result that was kept.  ``job_id`` holds its id."""
+
+    def __init__(self, job_id: int, *, why: str | None = None, hint: str | None = None) -> None:
+        super().__init__(f"job {job_id} completed without a result", why=why, hint=hint)
+        self.job_id = job_id
+
+
+class ResultExpired(NotFound, LookupError):
+    """The result of the job was kept until ``expired_at``.  ``job_id`` holds its id."""
+
+    def __init__(self, job_id: int, expired_at: datetime) -> None:
+        super().__init__(
+            f"the result of job {job_id} expired at {expired_at.isoformat(timespec='seconds')}",
+            why="results are kept for the result_ttl of their kind, by default 7 days",
+            hint="keep results for longer: @client.task(…, result=True, result_ttl='30d')",
+        )
+        self.job_id = job_id
+        self.expired_at = expired_at
 
 
 class ScheduleNotFound(NotFound, LookupError):
@@ -257,9 +294,67 @@ class StaleAttempt(AwaError):
     """The attempt no longer owns its job: it was rescued, cancelled or finished elsewhere."""
 
 
+class JobFailed(AwaError):
+    """The job whose result was asked for failed or was cancelled.
+
+    ``state`` is failed or cancelled, ``error_type`` the qualified name of the last exception, if
+    known, and ``error`` the text of the job's last error, with its traceback: it may contain data
+    of the job, so ``str()`` of this exception does not.
+    """
+
+    def __init__(self, job_id: int, state: str, error: str | None, error_type: str | None) -> None:
+        what = "was cancelled" if state == "cancelled" else "failed"
+        super().__init__(
+            f"job {job_id} {what}" + (f": {error_type}" if error_type else ""),
+            why="it has no result",
+            hint=f"show its errors: awa job show {job_id}",
+        )
+        self.job_id = job_id
+        self.state = state
+        self.error = error
+        self.error_type = error_type
+
+
+class WaitTimeout(AwaError, TimeoutError):
+    """A job did not end within the time that a caller gave.  ``job_id`` holds its id."""
+
+    def __init__(self, job_id: int, seconds: float, *, why: str | None = None) -> None:
+        super().__init__(
+            f"job {job_id} did not end within {seconds:g} s",
+            why=why,
+            hint=f"see what it does: awa job show {job_id}; or give a longer timeout",
+        )
+        self.job_id = job_id
+
+
+class WouldDeadlock(AwaError):
+    """A handler would wait for a job that may need the slot that the handler holds."""
+
+
 class EmbeddedError(AwaError):
     """The embedded PostgreSQL cannot be found, started or used."""
 
 
 class TerminalError(AwaError):
     """Raise this in a handler to fail the job at once, without another attempt."""
+
+
+class ResultError(TerminalError):
+    """What the handler returned cannot be kept as its result; the job fails at once."""
+
+
+class ResultNotStorable(ResultError, ValueError):
+    """The result holds a value that JSON, or jsonb, cannot hold."""
+
+
+class ResultTooLarge(ResultError, ValueError):
+    """The result is larger than its kind allows.  ``size_bytes`` and ``max_bytes`` say it."""
+
+    def __init__(self, size_bytes: int, max_bytes: int) -> None:
+        super().__init__(
+            f"the result has {size_bytes} bytes of JSON, and at most {max_bytes} are kept",
+            why="results are read whole, and a worker holds many of them in memory",
+            hint="store it elsewhere and return where it is, or set result_max_bytes of the task",
+        )
+        self.size_bytes = size_bytes
+        self.max_bytes = max_bytes

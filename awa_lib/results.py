@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping
+    from contextlib import AbstractContextManager
 
 __all__ = [
     "Attempt",
@@ -98,6 +99,14 @@ class Attempt(Protocol):
 
     async def cancel_callback(self, token: CallbackToken) -> bool:
         """Withdraw a callback."""
+        ...
+
+    @property
+    def stop_reason(self) -> str | None:
+        """Why the attempt should stop, or None."""
+
+    def waits_for(self, job_id: int, queue: str) -> AbstractContextManager[None]:
+        """Hold the slot while the handler waits for another job."""
         ...
 
     def from_thread(self, call: Coroutine[Any, Any, R], *, bounded: bool = True) -> R:

@@ -11,9 +11,11 @@ import psycopg
 
 from awa_lib.client.batcher import Batcher
 from awa_lib.client.borrow import AsyncBorrowed, Borrowed, borrow, borrow_async
+from awa_lib.client.results import AsyncResults, Results, bound
 from awa_lib.client.target import BOUND, Target, in_child, no_migration, own
 from awa_lib.client.transaction import AsyncTransaction, Transaction
 from awa_lib.client.verbs import AsyncVerbs, Verbs
+from awa_lib.client.waits import ThreadWaits, Waits
 from awa_lib.db.again import Renew, Tries, again
 from awa_lib.db.drive import arun, run
 from awa_lib.db.pool import AsyncPool, Pool, PoolLimits
@@ -44,7 +46,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=in_child)
 
 
-class Client(Target, Verbs):
+class Client(Target, Verbs, Results):
     """Blocking client; can be shared between threads.
 
     The client connects on first use, never in the constructor.  It opens at most
@@ -62,6 +64,7 @@ class Client(Target, Verbs):
     ) -> None:
         super().__init__(database_url, max_connections, kinds)
         self._pool: Pool | None = None
+        self._waits: ThreadWaits | None = None
         self._bound: Borrowed | None = None
 
     @classmethod
@@ -75,7 +78,7 @@ class Client(Target, Verbs):
         bound = borrow(conn)
         client = cls.__new__(cls)
         Target.__init__(client, BOUND, 1, kinds)
-        client._pool = None  # noqa: SLF001 - an instance of this very class
+        client._pool = client._waits = None  # noqa: SLF001 - an instance of this very class
         client._bound = bound  # noqa: SLF001 - an instance of this very class
         return client
 
@@ -122,9 +125,18 @@ class Client(Target, Verbs):
                 self._pool = Pool(url, self._max_connections)
             return self._pool
 
+    def _open_waits(self) -> ThreadWaits:
+        if self._bound is not None:
+            raise bound()
+        url = self._resolve()
+        with self._starting:
+            if self._waits is None:
+                self._waits = ThreadWaits(url)
+            return self._waits
+
     def _forked(self) -> None:
         super()._forked()
-        self._pool = None
+        self._pool = self._waits = None
 
     def transaction(self) -> Transaction:
         """Begin a transaction: ``with client.transaction() as tx``.
@@ -138,6 +150,9 @@ class Client(Target, Verbs):
 
     def close(self) -> None:
         """Close every connection and release an embedded server.  May be called again."""
+        waits, self._waits = self._waits, None
+        if waits is not None:
+            waits.close()
         pool, self._pool = self._pool, None
         if pool is not None:
             pool.close()
@@ -184,7 +199,7 @@ class Client(Target, Verbs):
         return idle_health(connected=True)
 
 
-class AsyncClient(Target, AsyncVerbs, Worker):
+class AsyncClient(Target, AsyncVerbs, AsyncResults, Worker):
     """Async client and worker; belongs to the event loop that first uses it.
 
     The client connects on first use, never in the constructor: it can be made, and handlers can be
@@ -200,6 +215,7 @@ class AsyncClient(Target, AsyncVerbs, Worker):
         self._bound: AsyncBorrowed | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._opening: asyncio.Lock | None = None
+        self._waits: Waits | None = None
         self._batcher: Batcher | None = None
 
     @classmethod
@@ -249,7 +265,7 @@ class AsyncClient(Target, AsyncVerbs, Worker):
 
     def _forked(self) -> None:
         super()._forked()
-        self._loop = self._pool = self._opening = self._batcher = None
+        self._loop = self._pool = self._opening = self._waits = self._batcher = None
 
     def _belong(self) -> None:
         """Move to a new event loop.  Raises AwaError while the previous loop is open."""
@@ -262,7 +278,7 @@ class AsyncClient(Target, AsyncVerbs, Worker):
                     hint="make one AsyncClient for each event loop",
                 )
             self._loop, self._pool, self._opening = loop, None, asyncio.Lock()
-            self._batcher = None
+            self._waits = self._batcher = None
 
     async def _open(self) -> AsyncPool:
         self._belong()
@@ -275,6 +291,15 @@ class AsyncClient(Target, AsyncVerbs, Worker):
                 await pool.open()
                 self._pool = pool
             return self._pool
+
+    async def _open_waits(self) -> Waits:
+        if self._bound is not None:
+            raise bound()
+        self._belong()
+        dsn = await self._dsn()
+        if self._waits is None:
+            self._waits = Waits(dsn)
+        return self._waits
 
     async def _dsn(self) -> str:
         if self._database_url.startswith("embedded:"):
@@ -298,6 +323,9 @@ class AsyncClient(Target, AsyncVerbs, Worker):
         await self.shutdown()
         if self._batcher is not None:
             await self._batcher.close()
+        waits, self._waits = self._waits, None
+        if waits is not None:
+            await waits.close()
         pool, self._pool = self._pool, None
         if pool is not None:
             await pool.close()

@@ -12,6 +12,7 @@ from awa_lib.errors import AwaError, DatabaseError, ValidationError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import timedelta
 
     from awa_lib.client.borrow import AsyncBorrowed, Borrowed
     from awa_lib.embedded import Server
@@ -77,12 +78,16 @@ class Target:
         tags: Sequence[str] | None = None,
         unique: Unique | None = None,
         unique_opts: Mapping[str, Any] | None = None,
+        result: Any = None,
+        result_ttl: float | str | timedelta | None = None,
+        result_max_bytes: int | None = None,
     ) -> None:
         """Declare how jobs of a kind are inserted, for programs that do not handle them.
 
         ``task`` declares the same where the handler is.  Insert options win over what is declared;
         a later declaration is added to an earlier one.  The kind is derived from ``args_type``
-        unless given.  Raises ValidationError, TypeError.
+        unless given.  ``result`` is True, or the type of the results, for a kind that keeps them;
+        see ``task``.  Raises ValidationError, TypeError.
         """
         self.kinds.declare(
             args_type,
@@ -93,6 +98,9 @@ class Target:
             tags=tags,
             unique=unique,
             unique_opts=unique_opts,
+            result=result,
+            result_ttl=result_ttl,
+            result_max_bytes=result_max_bytes,
         )
 
     def _resolve(self) -> str:

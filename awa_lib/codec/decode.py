@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     Decode = Callable[[Any], Any]
 
-__all__ = ["decoder"]
+__all__ = ["decoder", "value_decoder"]
 
 
 def decoder(args_type: Any) -> Callable[[Any], Any]:
@@ -47,14 +47,24 @@ def decoder(args_type: Any) -> Callable[[Any], Any]:
     if not dataclasses.is_dataclass(args_type) and not typing.is_typeddict(args_type):
         return plain
     build = _Builder().decoder(args_type)
+    return _raising(build, "args", "the stored arguments do not fit the handler's type")
 
+
+def value_decoder(hint: Any, noun: str) -> Callable[[Any], Any]:
+    """Return a function from JSON data to a value of any type hint, as of a field of args.
+
+    It raises ValidationError with the path of a value that does not fit.
+    """
+    build = _Builder().decoder(hint)
+    return _raising(build, noun, f"the stored {noun} does not fit the declared type")
+
+
+def _raising(build: Decode, noun: str, why: str) -> Decode:
     def decode(value: Any) -> Any:
         try:
             return build(value)
         except Mismatch as error:
-            raise ValidationError(
-                str(error), why="the stored arguments do not fit the handler's type"
-            ) from None
+            raise ValidationError(noun + str(error).removeprefix("args"), why=why) from None
 
     return decode
 

@@ -19,10 +19,10 @@ from awa_lib.validation import INT64_MIN, one_line
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-__all__ = ["encode", "encode_object", "to_json"]
+__all__ = ["DEEPEST", "encode", "encode_object", "encode_value", "to_json"]
 
 # The nesting limit of awa 0.5.
-_DEEPEST: Final = 64
+DEEPEST: Final = 64
 _UINT64_MAX: Final = 2**64 - 1
 # jsonb writes large numbers out, and awa 0.5 refuses the largest double as 309 digits; all of 3,831
 # others that were tried were read.  A refused number fails the whole batch of its claim, so the
@@ -65,6 +65,11 @@ def encode_object(value: Any, *, name: str) -> str:
     return _text(value, name)
 
 
+def encode_value(value: Any, name: str) -> str:
+    """Return the JSON text of any value that args may hold.  Raises SerializationError."""
+    return _text(value, name)
+
+
 def to_json(value: Any, path: str = "args") -> Any:
     """Return plain JSON data of a value.  Raises SerializationError with the path."""
     return _walk(value, path, 0)
@@ -99,7 +104,7 @@ def _quick_orjson(value: Any) -> str | None:
     # orjson writes NaN as null, so a null needs a walk.
     if "null" in text or "\\u0000" in text or "e308" in text or "e+308" in text:
         return _quick_json(value)
-    if text.count("{") + text.count("[") > _DEEPEST:
+    if text.count("{") + text.count("[") > DEEPEST:
         return text if _is_sound(value, 0) else None
     return text
 
@@ -110,7 +115,7 @@ _quick: Callable[[Any], str | None] = _quick_json if orjson is None else _quick_
 def _is_sound(value: Any, depth: int) -> bool:
     """Return True if keys are text, integers fit and nesting is in bounds; else False."""
     items = _items(value)
-    if items is None or depth == _DEEPEST:
+    if items is None or depth == DEEPEST:
         return False
     for item in items:
         kind = type(item)
@@ -207,8 +212,8 @@ def _walk(value: Any, path: str, depth: int) -> Any:
 
 
 def _walk_container(value: Any, path: str, depth: int) -> Any:
-    if depth == _DEEPEST:
-        raise _refuse(f"{path[:60]}...", f"nested deeper than {_DEEPEST} levels (a cycle?)")
+    if depth == DEEPEST:
+        raise _refuse(f"{path[:60]}...", f"nested deeper than {DEEPEST} levels (a cycle?)")
     names = _FIELDS[type(value)]
     if names is not None:
         return {name: _walk(getattr(value, name), f"{path}.{name}", depth + 1) for name in names}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["filled", "hints_of", "local_names", "loose_hints_of"]
+__all__ = ["filled", "hints_of", "local_names", "loose_hint", "loose_hints_of"]
 
 
 def hints_of(cls: type, local: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -25,8 +25,8 @@ def hints_of(cls: type, local: Mapping[str, Any]) -> dict[str, Any] | None:
         return None
 
 
-def local_names(cls: type) -> dict[str, Any]:
-    """Return the local names of the running functions that a class was defined in."""
+def local_names(cls: Any) -> dict[str, Any]:
+    """Return the local names of the running functions that a class or function was defined in."""
     names: dict[str, Any] = {}
     if "<locals>" not in cls.__qualname__:
         return names
@@ -43,17 +43,19 @@ def loose_hints_of(cls: type, local: Mapping[str, Any]) -> dict[str, Any]:
     """Return the hints of a class by field name, with ``Any`` for unknown names."""
     hints: dict[str, Any] = {}
     for owner in reversed(cls.__mro__):
-        module = sys.modules.get(owner.__module__)
+        names = getattr(sys.modules.get(owner.__module__), "__dict__", {})
         for name, annotation in inspect.get_annotations(owner).items():
-            alone = types.SimpleNamespace(__annotations__={name: annotation})
-            try:
-                found = typing.get_type_hints(
-                    alone, getattr(module, "__dict__", {}), dict(local), include_extras=True
-                )
-            except Exception:  # noqa: BLE001 - as above
-                found = {name: Any}
-            hints.update(found)
+            hints[name] = loose_hint(annotation, names, local)
     return hints
+
+
+def loose_hint(annotation: Any, names: Mapping[str, Any], local: Mapping[str, Any]) -> Any:
+    """Return an annotation as a type, ``Any`` if it has unknown names."""
+    alone = types.SimpleNamespace(__annotations__={"it": annotation})
+    try:
+        return typing.get_type_hints(alone, dict(names), dict(local), include_extras=True)["it"]
+    except Exception:  # noqa: BLE001 - evaluates the text of annotations
+        return Any
 
 
 def filled(hint: Any, generic: Mapping[Any, Any]) -> Any:

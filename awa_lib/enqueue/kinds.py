@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from types import FunctionType
+from types import FunctionType, MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, get_origin
 
+from awa_lib.codec.job_results import ResultOptions
 from awa_lib.enqueue.options import InsertOptions, KindOptions, checked, complete, merged
 from awa_lib.errors import ValidationError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import timedelta
     from typing import Unpack
 
 __all__ = ["Kinds", "derive_kind", "kind_of", "kind_of_type"]
@@ -78,9 +81,11 @@ class Kinds:
     Clients share one object when it is given to each of them: ``Client(url, kinds=kinds)``.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, results: Mapping[str, ResultOptions] = MappingProxyType({})) -> None:
         self._options: dict[str, InsertOptions] = {}
         self._names: dict[type, set[str]] = {}
+        self.results = dict(results)
+        """How results are kept, of kinds that keep them."""
         self.known: dict[tuple[Any, ...], Any] = {}
         """What ``check_one`` remembers until the next declaration."""
 
@@ -89,17 +94,43 @@ class Kinds:
     ) -> str:
         """Declare options of a kind and return its name; later ones are added to earlier ones.
 
-        The kind is derived from ``args_type`` unless given.  Raises ValidationError, TypeError.
+        The kind is derived from ``args_type`` unless given.  ``result`` is True, or the type of the
+        results, for a kind that keeps them: for ``result_ttl`` seconds (or a timedelta, or text
+        like ``'30d'``; by default 7 days) and up to ``result_max_bytes`` of JSON (by default
+        1,048,576).  False ends that.  Raises ValidationError, TypeError.
         """
         name = kind_of_type(args_type, kind)
+        kept = self._kept(
+            name,
+            options.pop("result", None),
+            options.pop("result_ttl", None),
+            options.pop("result_max_bytes", None),
+        )
         given: Any = {key: value for key, value in options.items() if value is not None}
         checked(complete(given), {})
         self._options[name] = merged(self._options.get(name, {}), given)
         if isinstance(args_type, type) and args_type is not dict:
             self._names.setdefault(args_type, set()).add(name)
+        if kept is None:
+            self.results.pop(name, None)
+        else:
+            self.results[name] = kept
         # A new dict, and last: a thread that still checks with the older options fills the old one.
         self.known = {}
         return name
+
+    def _kept(
+        self, name: str, result: Any, ttl: float | str | timedelta | None, max_bytes: int | None
+    ) -> ResultOptions | None:
+        known = self.results.get(name)
+        if result is False or (result is None and known is None):
+            if ttl is not None or max_bytes is not None:
+                raise ValidationError(
+                    "result_ttl and result_max_bytes need a kind that keeps results",
+                    hint="add result=True",
+                )
+            return None
+        return (known or ResultOptions()).merged(result, ttl, max_bytes)
 
     def options(self, kind: str) -> InsertOptions:
         """Return what is declared for a kind: nothing for an unknown one."""
@@ -113,6 +144,13 @@ class Kinds:
         if kind is None and len(names := self._names.get(type(args), ())) == 1:
             return next(iter(names))
         return kind_of(args, kind)
+
+    def decorator(self, kind: str) -> str:
+        """Return the decorator of a handler whose kind keeps results."""
+        for args_type, names in self._names.items():
+            if names == {kind} and derive_kind(args_type.__name__) == kind:
+                return f"@client.task({args_type.__name__}, result=True)"
+        return f"@client.task(…, kind={kind!r}, result=True)"
 
 
 UNDECLARED: Final = Kinds()

@@ -73,6 +73,10 @@ class KindOptions(TypedDict, total=False):
     tags: Sequence[str] | None
     unique: Unique | None
     unique_opts: Mapping[str, Any] | None
+    result: Any
+    """True or the type of the results, for a kind that keeps them."""
+    result_ttl: Delay
+    result_max_bytes: int | None
 
 
 _DEFAULTS: Final[InsertOptions] = {

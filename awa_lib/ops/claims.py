@@ -14,11 +14,13 @@ from awa_lib._json import dumps
 from awa_lib._sql import atomic, sql
 from awa_lib.errors import AwaError, Unavailable
 from awa_lib.ops.jobs import id_array
+from awa_lib.ops.results import values_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from awa_lib._sql import Op, Rows, Statement
+    from awa_lib.codec.job_results import KeptResult
     from awa_lib.telemetry.failures import Group
 
 __all__ = [
@@ -88,6 +90,8 @@ class OwnedAttempt(Protocol):
     def lease(self) -> int: ...
     @property
     def progress_text(self) -> str | None: ...
+    @property
+    def result(self) -> KeptResult | None: ...
 
 
 class Ending(Protocol):
@@ -284,10 +288,15 @@ def _write_progress_held(
 
 
 def finish_completed(attempts: Sequence[OwnedAttempt], *, skip_locked: bool = False) -> Op[Missed]:
-    """Complete attempts."""
+    """Complete attempts, and write their results."""
     if skip_locked:
         return (yield from _finish_completed_held(attempts))
-    rows = yield sql.claims("finish_completed", **_pairs(_leases(attempts)))
+    pairs = _pairs(_leases(attempts))
+    if any(attempt.result is not None for attempt in attempts):
+        kept = values_of(attempts)
+        rows = yield sql.claims("finish_completed_with_results", **pairs, **kept)
+    else:
+        rows = yield sql.claims("finish_completed", **pairs)
     return Missed([row[0] for row in rows], [])
 
 

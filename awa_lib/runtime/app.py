@@ -30,6 +30,7 @@ from awa_lib.runtime.policies import Policies
 from awa_lib.runtime.polls import Polls
 from awa_lib.runtime.publisher import Publisher
 from awa_lib.runtime.scheduler import Declarer
+from awa_lib.runtime.slot_waits import SlotWaits
 from awa_lib.runtime.status import Status
 from awa_lib.runtime.supervisor import Duty, Supervisor
 
@@ -83,6 +84,8 @@ class Runtime:
             options, handlers=handlers, completer=self._completer, services=self, events=events
         )
         self._flushes = Flushes(links.callbacks)
+        slots = {queue.name: queue.capacity for queue in options.queues}
+        self.slot_waits = SlotWaits(slots, options.global_max_workers)
         self.callbacks = Callbacks(
             links.callbacks,
             deadline_of=self._deadline_of,

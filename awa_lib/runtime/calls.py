@@ -101,7 +101,9 @@ async def outcome_of(
             result = await settle(result)
         if attempt.stop_reason == "cancelled":
             return DROPPED
-        return None if result is None else of_result(attempt, result)
+        if result is None and handler.keep is None:
+            return None
+        return of_result(attempt, result)
     except BaseException as error:  # noqa: BLE001 - see above
         _note(errors, error)
         return of_raised(attempt, error)

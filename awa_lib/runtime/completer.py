@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Final
 from awa_lib.errors import AwaError, Transient, Unavailable
 from awa_lib.logs import Logger
 from awa_lib.ops import claims
-from awa_lib.runtime.ends import End, finish_all, finish_alone, is_of_data, is_written, reduce
+from awa_lib.runtime.ends import (
+    End,
+    finish_all,
+    finish_alone,
+    is_of_data,
+    is_written,
+    portions,
+    reduce,
+)
 from awa_lib.runtime.supervisor import Duty
 from awa_lib.telemetry import metrics, tracing
 
@@ -34,6 +42,7 @@ logger = Logger(__name__)
 _ENDS_PER_ROUND: Final = 1_000
 # Ends that are not written; from here on the dispatchers stop claiming, so memory stays flat.
 _PENDING_ENDS: Final = 4_000
+_PENDING_RESULT_BYTES: Final = 64 << 20
 # An end whose row is locked is retried after 0.2 s, then after twice as long each time.
 _FIRST_PAUSE_SECONDS: Final = 0.2
 _LONGEST_PAUSE_SECONDS: Final = 1.0
@@ -69,6 +78,8 @@ class Completer:
         self._room.set()
         self.duty = Duty("completions", self._round, pause=link.pause_after)
         self.stale = 0
+        # Of the results that are not written.
+        self._result_bytes = 0
 
     @property
     def pending(self) -> int:
@@ -78,7 +89,8 @@ class Completer:
     @property
     def has_room(self) -> bool:
         """Return False while claims should wait for the database, or for hooks, to catch up."""
-        return self.pending < _PENDING_ENDS and self._events.has_room
+        roomy = self.pending < _PENDING_ENDS and self._result_bytes < _PENDING_RESULT_BYTES
+        return roomy and self._events.has_room
 
     @property
     def alive(self) -> bool:
@@ -87,12 +99,15 @@ class Completer:
 
     def complete(self, attempt: Attempt) -> None:
         """Queue an attempt as completed."""
+        if attempt.result is not None:
+            self._result_bytes += attempt.result.size_bytes
         self._fresh.append(End(attempt, None))
         self._empty.clear()
         self._wake.set()
 
     def end(self, attempt: Attempt, outcome: Outcome) -> None:
-        """Queue an attempt with another outcome."""
+        """Queue an attempt with another outcome, which keeps no result."""
+        attempt.result = None
         self._fresh.append(End(attempt, outcome))
         self._empty.clear()
         self._wake.set()
@@ -174,7 +189,8 @@ class Completer:
         ended = []
         if len(completed) < len(batch):
             ended = [end for end in batch if end.outcome is not None and not end.alone]
-        for part in (completed, ended):
+        parts = portions(completed) if self._result_bytes else (completed,)
+        for part in (*parts, ended):
             if part:
                 await self._write_part(part)
         if len(completed) + len(ended) == len(batch):
@@ -272,6 +288,8 @@ class Completer:
         on_done = self._on_done
         for end in done:
             on_done(end.attempt)
+            if end.attempt.result is not None:
+                self._result_bytes -= end.attempt.result.size_bytes
         self.counts.ended(done)
         if not self._fresh and not self._later:
             self._empty.set()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
@@ -15,12 +16,15 @@ from awa_lib.telemetry.failures import group_of_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
+    from contextlib import AbstractContextManager
 
+    from awa_lib.codec.job_results import KeptResult
     from awa_lib.enqueue.new_jobs import NewJobs
     from awa_lib.models import Job
     from awa_lib.results import CallbackToken
     from awa_lib.retries import Backoff
     from awa_lib.runtime.handlers import Handler
+    from awa_lib.runtime.slot_waits import SlotWaits
     from awa_lib.telemetry.failures import Group
 
 __all__ = [
@@ -102,6 +106,10 @@ class AttemptServices(Protocol):
     def callbacks(self) -> AttemptCallbacks:
         """Return what registers callbacks and waits for them."""
 
+    @property
+    def slot_waits(self) -> SlotWaits:
+        """Return what counts handlers that wait for other jobs."""
+
     async def flush(self, attempt: Attempt) -> None:
         """Write the attempt's progress."""
 
@@ -136,6 +144,7 @@ class Attempt:
         "on_stop",
         "queue_backoff",
         "ran",
+        "result",
         "spanned",
         "stop_reason",
         "task",
@@ -184,6 +193,8 @@ class Attempt:
         self.waits = 0
         # What its end enqueues in the same transaction.
         self.follow_ups: NewJobs | None = None
+        # What its completion keeps of the handler's return value.
+        self.result: KeptResult | None = None
         self.began = began
         # Seconds from the claim to the handler's return.
         self.ran = 0.0
@@ -331,6 +342,15 @@ class Attempt:
     async def wait_for_callback(self, token: CallbackToken, *, hold: bool = False) -> Any:
         """Wait for the answer to a callback and return its payload."""
         return await self._services.callbacks.wait(self, token, hold=hold)
+
+    def waits_for(self, job_id: int, queue: str) -> AbstractContextManager[None]:
+        """Hold the slot during a wait for another job.  Raises WouldDeadlock.
+
+        Does nothing in a task that outlives the handler.
+        """
+        if self.task is not None and self.task.done():
+            return nullcontext()
+        return self._services.slot_waits.hold(self, job_id, queue)
 
     async def cancel_callback(self, token: CallbackToken) -> bool:
         """Withdraw a callback."""

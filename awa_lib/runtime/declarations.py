@@ -5,8 +5,9 @@ from __future__ import annotations
 import warnings
 from functools import partial
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
+from awa_lib.codec.job_results import returned_type
 from awa_lib.config.queues import declare_queue
 from awa_lib.descriptors import Descriptor
 from awa_lib.enqueue.kinds import Kinds, kind_of_type
@@ -21,6 +22,7 @@ from awa_lib.validation import name_of
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Collection, Mapping, Sequence
+    from datetime import timedelta
     from typing import Unpack
 
     from awa_lib.descriptors import DescriptorFields
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from awa_lib.events import Event
     from awa_lib.retries import Backoff
     from awa_lib.runtime.app import Runtime
-    from awa_lib.runtime.handlers import Register
+    from awa_lib.runtime.handlers import Register, RegisterKept, TaskOptions
 
 __all__ = ["Declarations"]
 
@@ -87,6 +89,26 @@ class Declarations:
             dead_letters=dead_letters,
         )
 
+    @overload
+    def task(
+        self,
+        args_type: type[A],
+        *,
+        result: Literal[False] | None = None,
+        **options: Unpack[TaskOptions],
+    ) -> Register[A]: ...
+
+    @overload
+    def task(
+        self,
+        args_type: type[A],
+        *,
+        result: Literal[True] | type[Any],
+        result_ttl: float | str | timedelta | None = None,
+        result_max_bytes: int | None = None,
+        **options: Unpack[TaskOptions],
+    ) -> RegisterKept[A]: ...
+
     def task(
         self,
         args_type: type[A],
@@ -101,7 +123,10 @@ class Declarations:
         backoff: Backoff | Callable[[int, BaseException], float] | None = None,
         retry_on: type[BaseException] | Collection[type[BaseException]] = (),
         discard_on: type[BaseException] | Collection[type[BaseException]] = (),
-    ) -> Register[A]:
+        result: Any = None,
+        result_ttl: float | str | timedelta | None = None,
+        result_max_bytes: int | None = None,
+    ) -> Any:
         """Register a handler for a kind and return it unchanged, callable and typed as before.
 
         ``async def`` handlers run on the event loop, plain functions in threads.  The kind is
@@ -114,8 +139,15 @@ class Declarations:
         ``retry_on`` is given, all classes that are not in it fail the job for good.  All others are
         retried after ``backoff``: ``fixed``, ``linear``, ``exponential`` or a function of attempt
         and error that returns seconds; by default the queue's, otherwise 2, 4, 8, … s plus up to a
-        quarter.  ``max_attempts`` lowers the limit of the job.  Raises ValidationError, TypeError
-        for a handler that cannot be called with a job, AwaError after start().
+        quarter.  ``max_attempts`` lowers the limit of the job.
+
+        With ``result=True`` what the handler returns is kept, for ``client.result``: encoded as
+        args are, written in the transaction of the completion, for ``result_ttl`` seconds (or a
+        timedelta, or text like ``'30d'``; by default 7 days).  Its type is that of the handler's
+        annotation, or ``result`` itself.  A result of more than ``result_max_bytes`` of JSON (by
+        default 1,048,576, at most 64 MiB), or one that jsonb cannot hold, fails the job for good.
+        Raises ValidationError, TypeError for a handler that cannot be called with a job, AwaError
+        after start().
         """
         policy = RetryPolicy.build(backoff, max_attempts, retry_on, discard_on)
         options: KindOptions = {
@@ -125,15 +157,24 @@ class Declarations:
             "tags": tags,
             "unique": unique,
             "unique_opts": unique_opts,
+            "result": result,
+            "result_ttl": result_ttl,
+            "result_max_bytes": result_max_bytes,
         }
-        Kinds().declare(args_type, kind, **options)  # a mistake shows here
+        tried = Kinds(self.kinds.results)
+        name = tried.declare(args_type, kind, **options)  # a mistake shows here
+        keep = tried.results.get(name)
 
         def register(handler: Any) -> Any:
             self._not_running("task")
-            name = kind_of_type(args_type, kind)
             where = queue or self.kinds.options(name).get("queue", "default")
-            self._handlers.add(args_type, handler, name, where, policy)
+            typed = (
+                keep if keep is None or keep.result_type else keep.of_type(returned_type(handler))
+            )
+            self._handlers.add(args_type, handler, name, where, policy, typed)
             self.kinds.declare(args_type, kind, **options)
+            if typed is not None:
+                self.kinds.results[name] = typed
             return handler
 
         return register

@@ -16,17 +16,28 @@ from awa_lib.runtime import identity
 from awa_lib.runtime.context import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from awa_lib._sql import Op
     from awa_lib.ops.claims import Missed
     from awa_lib.runtime.context import Attempt
 
-__all__ = ["End", "finish", "finish_all", "finish_alone", "is_of_data", "is_written", "reduce"]
+__all__ = [
+    "End",
+    "finish",
+    "finish_all",
+    "finish_alone",
+    "is_of_data",
+    "is_written",
+    "portions",
+    "reduce",
+]
 
 logger = Logger(__name__)
 
 _ALONE_LOCK_TIMEOUT: Final = "20ms"
+# Of the results of a statement, unless it has a single one; the server holds them several times.
+_RESULT_BYTES: Final = 8 << 20
 
 
 class End:
@@ -55,7 +66,7 @@ def is_of_data(error: AwaError) -> bool:
 
 
 def reduce(end: End, error: AwaError) -> None:
-    """Remove from an end what the database rejects: follow-ups first, then text."""
+    """Remove from an end what the database rejects: follow-ups first, then result and text."""
     attempt, outcome = end.attempt, end.outcome
     logger.error(
         "the end of a job cannot be written (%s); the worker writes it without the rejected values",
@@ -68,6 +79,11 @@ def reduce(end: End, error: AwaError) -> None:
         end.outcome = Outcome("failed", _ascii(reason), terminal=True)
         return
     attempt.noted = None
+    if outcome is None and attempt.result is not None:
+        end.outcome = Outcome(
+            "failed", _ascii(f"its result could not be stored: {error}"), terminal=True
+        )
+        return
     if outcome is not None and outcome.error is not None:
         end.outcome = replace(outcome, error=_ascii(outcome.error))
 
@@ -88,6 +104,20 @@ def is_written(end: End, row: claims.Written) -> bool:
     if end.outcome is None:
         return row.state == "completed"
     return row.state in {end.outcome.target, "available", "waiting_external"}
+
+
+def portions(completed: list[End]) -> Iterator[list[End]]:
+    """Split completions so that the results of each part fit a statement; keeps their order."""
+    start = size = 0
+    for at, end in enumerate(completed):
+        result = end.attempt.result
+        if result is None:
+            continue
+        if size and size + result.size_bytes > _RESULT_BYTES:
+            yield completed[start:at]
+            start, size = at, 0
+        size += result.size_bytes
+    yield completed[start:]
 
 
 def finish_all(part: Iterable[End], *, skip_locked: bool) -> Op[Missed]:

@@ -6,7 +6,7 @@ import functools
 import inspect
 from dataclasses import dataclass
 from types import AsyncGeneratorType, GeneratorType
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypedDict, TypeVar, overload
 
 from awa_lib.codec.decode import decoder
 from awa_lib.enqueue.kinds import kind_of_type
@@ -14,22 +14,40 @@ from awa_lib.errors import TerminalError
 from awa_lib.validation import takes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
     from typing import TypeAlias
 
+    from awa_lib.codec.job_results import ResultOptions
+    from awa_lib.enqueue.unique import Unique
     from awa_lib.models import Job
     from awa_lib.results import Cancel, RetryAfter, Snooze, WaitForCallback
-    from awa_lib.retries import RetryPolicy
+    from awa_lib.retries import Backoff, RetryPolicy
 
     Result: TypeAlias = RetryAfter | Snooze | Cancel | WaitForCallback | None
 
-__all__ = ["Handler", "Handlers", "Register", "settle", "yields"]
+__all__ = ["Handler", "Handlers", "Register", "RegisterKept", "TaskOptions", "settle", "yields"]
 
 T = TypeVar("T")
 R = TypeVar("R", bound="Result")
+V = TypeVar("V")
 
 # Awaitables that return awaitables, and nested wrappers, are followed to this depth.
 _DEEPEST_NESTING: Final = 32
+
+
+class TaskOptions(TypedDict, total=False):
+    """The options of ``task`` that do not change what its handler may return."""
+
+    kind: str | None
+    queue: str | None
+    priority: int | None
+    max_attempts: int | None
+    tags: Sequence[str] | None
+    unique: Unique | None
+    unique_opts: Mapping[str, Any] | None
+    backoff: Backoff | Callable[[int, BaseException], float] | None
+    retry_on: type[BaseException] | Collection[type[BaseException]]
+    discard_on: type[BaseException] | Collection[type[BaseException]]
 
 
 class Register(Protocol[T]):
@@ -44,6 +62,18 @@ class Register(Protocol[T]):
     def __call__(self, handler: Callable[[Job[T]], R], /) -> Callable[[Job[T]], R]: ...
 
 
+class RegisterKept(Protocol[T]):
+    """The decorator of a kind that keeps results: handlers may return any value."""
+
+    @overload
+    def __call__(
+        self, handler: Callable[[Job[T]], Coroutine[Any, Any, V]], /
+    ) -> Callable[[Job[T]], Coroutine[Any, Any, V]]: ...
+
+    @overload
+    def __call__(self, handler: Callable[[Job[T]], V], /) -> Callable[[Job[T]], V]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Handler:
     """A registered handler."""
@@ -54,6 +84,8 @@ class Handler:
     is_async: bool
     decode: Callable[[Any], Any]
     policy: RetryPolicy | None = None
+    keep: ResultOptions | None = None
+    """How its results are kept; None if they are not."""
 
 
 def is_async_callable(call: Callable[..., Any]) -> bool:
@@ -111,6 +143,7 @@ class Handlers(dict[str, Handler]):
         kind: str | None,
         queue: str,
         policy: RetryPolicy | None = None,
+        keep: ResultOptions | None = None,
     ) -> None:
         """Register a handler.  Raises ValidationError for a bad kind, TypeError otherwise."""
         if not callable(call):
@@ -122,7 +155,7 @@ class Handlers(dict[str, Handler]):
             raise TypeError(f"a handler must take the job as its argument, which {call!r} does not")
         name = kind_of_type(args_type, kind)
         decode = decoder(args_type)
-        self[name] = Handler(name, queue, call, is_async_callable(call), decode, policy)
+        self[name] = Handler(name, queue, call, is_async_callable(call), decode, policy, keep)
 
     @property
     def queues(self) -> list[str]:

@@ -24,6 +24,8 @@ from awa_lib.ops.failures import (
     forget_failures,
 )
 from awa_lib.ops.processes import forget_processes
+from awa_lib.ops.results import FORGET_BATCH as RESULTS_BATCH
+from awa_lib.ops.results import forget_results
 from awa_lib.reads.overviews import declared_kinds, list_queues
 from awa_lib.reads.policies import list_queue_policies
 from awa_lib.runtime.looks import pause_after, timed
@@ -138,15 +140,22 @@ class Maintenance:
         if options.audit_retention_days:
             days = round(bounded(options.audit_retention_days * _DAY) / _DAY)
             await self._step("audit log", ops.briefly(forget_audit(days)))
-        more = await self._forget_callbacks()
+        more = await self._in_batches("callbacks", forget_answers, ANSWERS_BATCH)
+        more |= await self._in_batches("results", forget_results, RESULTS_BATCH)
         return 0.0 if await self._forget_ends() or more else None
 
-    async def _forget_callbacks(self) -> bool:
-        """Delete old answers in batches; return True when time is up and more are left."""
+    async def _in_batches(self, name: str, forget: Callable[[], Op[int]], batch: int) -> bool:
+        """Delete old rows in batches; return True when time is up and more are left.
+
+        Each batch commits, and is followed by a rest for the database.
+        """
         until = time.monotonic() + _ROUND_SECONDS
-        while await self._step("callbacks", ops.briefly(forget_answers())) == ANSWERS_BATCH:
+        began = time.perf_counter()
+        while await self._step(name, ops.briefly(forget())) == batch:
             if time.monotonic() >= until:
                 return True
+            await asyncio.sleep((time.perf_counter() - began) * _REST_PART)
+            began = time.perf_counter()
         return False
 
     async def _forget_ends(self) -> bool:

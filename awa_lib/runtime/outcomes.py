@@ -7,7 +7,7 @@ import random
 import traceback
 from typing import TYPE_CHECKING, Any, Final, TypedDict
 
-from awa_lib.errors import AwaError, TerminalError
+from awa_lib.errors import AwaError, ResultError, TerminalError
 from awa_lib.logs import Logger
 from awa_lib.results import Cancel, RetryAfter, Snooze, WaitForCallback
 from awa_lib.retries import Backoff, bounded
@@ -41,7 +41,10 @@ class _Said(TypedDict):
 
 
 def of_result(attempt: Attempt, result: object) -> Outcome | None:
-    """Return the outcome a handler asked for, or None for a plain completion."""
+    """Return the outcome a handler asked for, or None for a completion, which keeps the result.
+
+    Raises ResultError for a result that cannot be kept.
+    """
     if isinstance(result, RetryAfter):
         if attempt.is_last:
             return Outcome("failed", f"RetryAfter on the last of {attempt.max_attempts} attempts")
@@ -57,7 +60,10 @@ def of_result(attempt: Attempt, result: object) -> Outcome | None:
             "WaitForCallback returned without calling register_callback",
             terminal=True,
         )
-    return _of_class(result)
+    outcome = _of_class(result)
+    if outcome is None and attempt.handler.keep is not None:
+        attempt.result = attempt.handler.keep.encode(result)
+    return outcome
 
 
 def _of_class(result: object) -> Outcome | None:
@@ -141,6 +147,8 @@ def _custom_delay(
 def describe(error: BaseException) -> str:
     """Return ``QualName: message`` and the end of the traceback, beginning at the handler."""
     head = f"{type(error).__qualname__}: {_text_of(error)}"
+    if isinstance(error, ResultError):
+        return clean(head)  # the handler has returned: the frames are the worker's
     try:
         lines = traceback.format_tb(from_the_handler(error.__traceback__))
     except BaseException:

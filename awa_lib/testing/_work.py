@@ -17,6 +17,7 @@ from awa_lib.runtime.callbacks import Callbacks
 from awa_lib.runtime.calls import DROPPED, attempt_of, outcome_of
 from awa_lib.runtime.context import wait_in_thread
 from awa_lib.runtime.ends import finish
+from awa_lib.runtime.slot_waits import SlotWaits
 from awa_lib.testing._clients import Door, check_name, either, handlers_of, perform
 from awa_lib.testing._home import home
 from awa_lib.testing._results import Drained, NoJob, WorkResult
@@ -205,6 +206,8 @@ class _Desk:
         there = home.get()
         self.wait = wait_in_thread if there is None else there.wait
         self.loop = asyncio.get_running_loop()
+        # No other job runs while this one waits.
+        self.slot_waits = SlotWaits(None, 1)
         self.callbacks = Callbacks(
             self,
             deadline_of=lambda _: DEADLINE_SECONDS,

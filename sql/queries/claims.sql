@@ -339,6 +339,28 @@ WITH done AS (
 )
 SELECT i.id FROM unnest(:ids::bigint[]) AS i(id) EXCEPT SELECT id FROM done
 
+-- name: finish_completed_with_results
+-- The same, and the results of some of them, which the attempts that were stale do not write.
+-- Results arrive sorted by id; an earlier result of a job is replaced.
+WITH done AS (
+    UPDATE awa.jobs_hot AS j
+    SET state = 'completed', finalized_at = now(), progress = NULL
+    WHERE j.id = ANY (ARRAY(SELECT unnest(:ids::bigint[])))
+      AND j.run_lease = (:leases::bigint[])[width_bucket(j.id, :ids::bigint[])]
+      AND j.state BETWEEN 'running' AND 'running'
+    RETURNING j.id
+), kept AS (
+    INSERT INTO awa.job_results (job_id, value, size_bytes, expires_at, purge_at)
+    SELECT r.id, r.value::jsonb, octet_length(r.value), e.expires_at, e.expires_at
+    FROM unnest(:result_ids::bigint[], :results::text[], :ttls::float8[]) AS r (id, value, ttl)
+    CROSS JOIN LATERAL (SELECT now() + make_interval(secs => r.ttl)) AS e (expires_at)
+    WHERE r.id IN (SELECT id FROM done)
+    ON CONFLICT (job_id) DO UPDATE
+    SET value = excluded.value, size_bytes = excluded.size_bytes, written_at = now(),
+        expires_at = excluded.expires_at, purge_at = excluded.purge_at
+)
+SELECT i.id FROM unnest(:ids::bigint[]) AS i(id) EXCEPT SELECT id FROM done
+
 -- name: finish_attempts
 -- End attempts that did not succeed; returns the ids of stale attempts, which change nothing.
 -- target: retryable and scheduled move to the cold table; failed, cancelled and available
