@@ -18,7 +18,9 @@ T = TypeVar("T")
 
 HIDDEN: Final = "***"
 # The fields with data of the application.
-_USER_DATA: Final = frozenset({"args", "metadata", "progress", "extra", "payload", "filter"})
+_USER_DATA: Final = frozenset(
+    {"args", "metadata", "progress", "extra", "payload", "filter", "value"}
+)
 
 
 class Redactor:

@@ -67,7 +67,7 @@ Redact = Annotated[
     typer.Option(
         metavar="PATTERN",
         envvar="AWA_REDACT",
-        help="Hide values in args, metadata and progress whose key matches this regex.",
+        help="Hide values in args, results, metadata and progress whose key matches this regex.",
     ),
 ]
 TABLE: Final = Shape()

@@ -26,8 +26,10 @@ __all__ = [
     "result",
     "say",
     "show_document",
+    "show_line",
     "show_live",
     "show_one",
+    "show_raw",
     "show_rows",
     "show_text",
 ]
@@ -88,6 +90,22 @@ def show_document(value: Any) -> None:
     """Print a value as JSON, indented by two spaces."""
     text = json.dumps(encode(value), indent=2, ensure_ascii=_ascii_only()) + "\n"
     _write(without_controls(text) if sys.stdout.isatty() else text)
+
+
+def show_raw(value: Any) -> None:
+    """Print a JSON value on one line, or text without its quotes."""
+    text = value if isinstance(value, str) else _on_one_line(value)
+    _write((without_controls(text) if sys.stdout.isatty() else text) + "\n")
+
+
+def show_line(value: Any) -> None:
+    """Print a JSON value on one line."""
+    text = _on_one_line(value)
+    _write((without_controls(text) if sys.stdout.isatty() else text) + "\n")
+
+
+def _on_one_line(value: Any) -> str:
+    return json.dumps(encode(value), separators=(",", ":"), ensure_ascii=_ascii_only())
 
 
 def show_one(row: Any, sentence: str, shape: Shape, options: Common) -> None:

@@ -23,6 +23,7 @@ _PRIMARY: Final = "send changes to a server that works on the primary"
 _BY_CLASS: Final = (
     (errors.NotFound, 404),
     (errors.Conflict, 409),
+    (errors.JobFailed, 409),
     (errors.InvalidInput, 422),
     (errors.SchemaMismatch, 503),
     (errors.Transient, 503),

@@ -16,6 +16,7 @@ from awa_lib.reads.attempts import (
     limit_of,
     worker_of,
 )
+from awa_lib.reads.job_results import JobResult, kept_result
 from awa_lib.reads.jobs import JobRow, job_row
 from awa_lib.states import CAN_RETRY_IN_AWA_05, ENDED
 
@@ -71,6 +72,8 @@ class JobDump:
     attempts: list[JobAttempt]
     worker: JobWorker | None
     """The process that runs the job, or ran it last; None when that was not one of this release."""
+    result: JobResult | None
+    """What the handler of a completed job returned, of kinds that keep results."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +119,7 @@ class JobRun:
 
 
 def dump_job(job_id: int) -> Op[JobDump]:
-    """Return a job with its summary, timeline, attempts and worker.  Raises JobNotFound."""
+    """Return a job with its summary, timeline, attempts, worker and result.  Raises JobNotFound."""
     job = yield from job_row(job_id)
     summary = JobSummary(
         original_priority=job.metadata.get("_awa_original_priority", job.priority),
@@ -127,7 +130,8 @@ def dump_job(job_id: int) -> Op[JobDump]:
         max_attempts=limit_of(job),
     )
     worker = yield from worker_of(job)
-    return JobDump(job, summary, _timeline(job), attempts_of(job, worker), worker)
+    result = (yield from kept_result(job_id)) if job.state == "completed" else None
+    return JobDump(job, summary, _timeline(job), attempts_of(job, worker), worker, result)
 
 
 def dump_run(job_id: int, attempt: int | None = None) -> Op[JobRun]:

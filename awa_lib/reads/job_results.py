@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from awa_lib._json import as_data
 from awa_lib._sql import sql
 from awa_lib.enqueue.kinds import UNDECLARED
-from awa_lib.errors import JobFailed, JobNotFound, NoResult, ResultExpired
+from awa_lib.errors import Conflict, JobFailed, JobNotFound, NoResult, ResultExpired
 from awa_lib.states import ENDED
 from awa_lib.validation import int64_of
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from awa_lib._sql import Op
     from awa_lib.enqueue.kinds import Kinds
 
-__all__ = ["End", "JobResult", "job_result", "kept_result"]
+__all__ = ["End", "JobResult", "ended_result", "job_result", "kept_result"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +35,11 @@ class JobResult:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """A job that has not failed; its kind and queue are None when only its result is left."""
+    """A job that has not failed; the first three are None when only its result is left."""
 
     kind: str | None
     queue: str | None
+    state: str | None
     result: JobResult | None
     """None while the job has not ended."""
 
@@ -76,7 +77,7 @@ def job_result(job_id: int, *, kinds: Kinds = UNDECLARED) -> Op[End]:
     if row.state in _FAILED:
         raise JobFailed(job_id, row.state, row.error, row.error_type)
     if row.state is not None and row.state != "completed":
-        return End(row.kind, row.queue, None)
+        return End(row.kind, row.queue, row.state, None)
     if row.size_bytes is None or row.written_at is None or row.expires_at is None:
         raise _no_result(job_id, row.kind, kinds)
     if row.value is None:
@@ -85,7 +86,19 @@ def job_result(job_id: int, *, kinds: Kinds = UNDECLARED) -> Op[End]:
         raise ResultExpired(job_id, row.expires_at)
     value = as_data(row.value)
     result = JobResult(job_id, value, row.size_bytes, row.written_at, row.expires_at)
-    return End(row.kind, row.queue, result)
+    return End(row.kind, row.queue, row.state, result)
+
+
+def ended_result(job_id: int) -> Op[JobResult]:
+    """Return the result of a job that has ended.  Raises Conflict for another; as job_result."""
+    end = yield from job_result(job_id)
+    if end.result is None:
+        raise Conflict(
+            f"job {job_id} has no result yet",
+            why=f"it is {end.state}",
+            hint=f"wait for it: awa job wait {job_id} --result",
+        )
+    return end.result
 
 
 def _no_result(job_id: int, kind: str | None, kinds: Kinds) -> NoResult:

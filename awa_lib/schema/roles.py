@@ -43,6 +43,7 @@ _WRITTEN: Final = (
     "job_kind_catalog",
     "job_kind_descriptors",
     "job_queue_catalog",
+    "job_results",
     "job_unique_claims",
     "job_waits",
     "queue_descriptors",

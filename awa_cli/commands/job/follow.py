@@ -16,8 +16,8 @@ from awa_cli.errors import ExitCode, complain
 from awa_cli.invocation import common
 from awa_cli.parser import completion
 from awa_cli.parser.job_options import read_ids
-from awa_cli.parser.options import TABLE, Output
-from awa_cli.terminal.output import result, show_rows
+from awa_cli.parser.options import TABLE, Output, Redact
+from awa_cli.terminal.output import result, show_line, show_rows
 from awa_cli.views.words import clean
 from awa_lib.states import ENDED
 
@@ -56,10 +56,19 @@ Timeout = Annotated[
     ),
 ]
 
+Results = Annotated[
+    bool,
+    typer.Option(
+        "--result",
+        help="Print what the jobs returned, each as JSON on a line, instead of their states.",
+    ),
+]
+
 
 @app.command(
     epilog="""
     awa job wait 42 43 --timeout 10m
+    awa job wait 42 --result | jq .pages
     awa job wait $(awa job enqueue report -o ids) && echo done
     awa job list --kind import --all -o ids | awa job wait - --for completed --for cancelled
     """
@@ -70,20 +79,30 @@ def wait(
     *,
     wanted: States = None,
     timeout: Timeout = None,
+    results: Results = False,
+    redact: Redact = None,
     output: Output = TABLE,
 ) -> int:
     """Wait until jobs reach a state.
 
     Exits with status 0 when all jobs have reached it, 1 as soon as a job has ended in another state
-    or does not exist, and 124 when the timeout expires.
+    or does not exist, and 124 when the timeout expires.  With --result it prints the results in the
+    order of the ids, and exits with status 1 if a job has none.
     """
     from awa_cli.filters.values import read_duration, read_state
     from awa_cli.views.job_columns import STATUSES
+    from awa_lib.errors import InvalidInput
 
     ids = read_ids(jobs)
     states = {
         read_state(one, "--for") for text in wanted or ["completed"] for one in text.split(",")
     }
+    if results and (wanted or not output.for_people):
+        raise InvalidInput(
+            "--result cannot be used with --for or --output",
+            why="it prints the results of completed jobs, a line of JSON each",
+            hint=f"leave them out: awa job wait {ids[0]} --result",
+        )
     seconds = None if timeout is None else read_duration(timeout, "--timeout").total_seconds()
     with open_session(ctx) as db:
         last: dict[int, JobStatus] = {}
@@ -97,11 +116,22 @@ def wait(
             if all(one.state in states for one in last.values()):
                 outcome = ExitCode.OK
                 break
+        if results and outcome is ExitCode.OK:
+            _show_results(db, ids, redact)
+            return outcome
     rows = [last[job_id] for job_id in dict.fromkeys(ids) if job_id in last]
     if rows or not output.for_people:
         show_rows(rows, STATUSES, output, common(ctx), empty="")
     _explain(ctx, outcome, [one for one in ids if one not in last], timeout)
     return outcome
+
+
+def _show_results(db: Session, ids: list[int], redact: str | None) -> None:
+    from awa_cli.redact import hidden
+    from awa_lib.reads.job_results import ended_result
+
+    for job_id in ids:
+        show_line(hidden(db.run(ended_result(job_id)), redact).value)
 
 
 def _explain(ctx: typer.Context, outcome: ExitCode, gone: list[int], timeout: str | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from awa_cli.documents.encoding import encode
 from awa_cli.terminal.colors import Paint
 from awa_cli.terminal.pages._layout import INDENT, fact_lines, json_lines, progress_lines
 from awa_cli.views.facts import job_commands, job_facts
@@ -33,6 +34,10 @@ def job_page(dump: JobDump, *, color: bool) -> str:
     lines += ["", paint("Args", "bold"), *json_lines(job.args)]
     if job.metadata:
         lines += ["", paint("Metadata", "bold"), *json_lines(job.metadata)]
+    if (result := dump.result) is not None:
+        kept = f"{result.size_bytes} bytes, kept until {encode(result.expires_at)[:19]}Z"
+        lines += ["", f"{paint('Result', 'bold')}  {paint(kept, 'dim')}"]
+        lines += json_lines(result.value)
     lines += ["", paint("Timeline", "bold"), *[_event(event, paint) for event in dump.timeline]]
     if any(one.worker or one.seconds is not None for one in dump.attempts):
         lines += ["", paint("Attempts", "bold"), *[_attempt(one, paint) for one in dump.attempts]]

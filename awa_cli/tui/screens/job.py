@@ -86,6 +86,7 @@ class JobPage(Page[JobDump]):
                 yield Static(id="job-timeline")
             with Vertical(id="job-right"):
                 yield JsonTree("Args", id="args")
+                yield JsonTree("Result", id="result")
                 yield JsonTree("Metadata", id="metadata")
                 yield JsonTree("Checkpoint", id="checkpoint")
             yield Vertical(id="job-errors")
@@ -127,8 +128,14 @@ class JobPage(Page[JobDump]):
             ("checkpoint", progress.get("metadata")),
         ):
             self.query_one(f"#{name}", JsonTree).show(data)
+        self._show_result(value)
         if self.feed is not None:
             self.feed.pace.interval = self.read_interval
+
+    def _show_result(self, value: JobDump) -> None:
+        tree = self.query_one("#result", JsonTree)
+        tree.show(None if value.result is None else value.result.value)
+        tree.display = value.result is not None  # also one that is null or empty
 
     def _show_head(self, value: JobDump) -> None:
         app, job = self.app, value.job

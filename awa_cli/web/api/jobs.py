@@ -36,6 +36,7 @@ from awa_lib.reads.job_documents import (
     described_jobs_of,
 )
 from awa_lib.reads.job_dumps import JobDump, JobRun, dump_job, dump_run
+from awa_lib.reads.job_results import JobResult, ended_result
 
 __all__ = ["routes"]
 
@@ -157,6 +158,16 @@ def enqueue(
 def show(job_id: JobId) -> Op[DescribedJob]:
     """Show a job."""
     return described_job(job_id)
+
+
+@routes.get("/jobs/{job_id}/result")
+def result(job_id: JobId) -> Op[JobResult]:
+    """Show what the handler of a completed job returned.
+
+    409 if the job has not ended, failed or was cancelled; 404 if it keeps no result, or the result
+    has expired.
+    """
+    return ended_result(job_id)
 
 
 @routes.get("/jobs/{job_id}/dump")

@@ -41,6 +41,7 @@ async def show(request: Request) -> Response:
     values = {
         "args": job.args,
         "metadata": job.metadata,
+        "result": None if dump.result is None else dump.result.value,
         "checkpoint": progress.get("metadata"),
         **{f"progress-{run.selected_attempt}": run.progress for run in runs},
     }
