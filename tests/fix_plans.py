@@ -44,6 +44,10 @@ FROM generate_series(1000000, {1_000_000 + ROWS // 2}) AS g;
 INSERT INTO awa.scheduled_jobs (id, kind, queue, state, run_at, run_lease)
 SELECT g, 'a', 'q', 'scheduled', now() + interval '1 day', 7
 FROM generate_series(2000000, {2_000_000 + COLD}) AS g;
+INSERT INTO awa.job_results (job_id, value, size_bytes, expires_at, purge_at)
+SELECT g, '1', 1, now() + interval '1 day', now() + CASE WHEN g % 1000 = 0
+    THEN interval '-1 hour' ELSE interval '1 day' END
+FROM generate_series(1000000, {1_000_000 + ROWS // 2}) AS g;
 INSERT INTO awa.queue_policies (queue, max_running, max_running_per_key) VALUES ('q', 1000, 3)
 """
 OTHER = """
@@ -56,7 +60,7 @@ FROM generate_series(1, 30000) AS g
 FEW = """
 INSERT INTO awa.jobs_hot (kind, queue, state) VALUES ('a', 'q', 'running'), ('b', 'q', 'available')
 """
-TABLES = ("jobs_hot", "scheduled_jobs", "dead_letters")
+TABLES = ("jobs_hot", "scheduled_jobs", "dead_letters", "job_results")
 
 RETIRE = "DROP INDEX awa.idx_awa_jobs_hot_dequeue"
 
@@ -98,6 +102,7 @@ VALUES: dict[str, Any] = {
     "lease": 9, "passing": [], "keep": [], "only": ROWS + RUNNING + 5, "ids": IDS,
     "leases": [7] * len(IDS), "known": [0] * 10, "progress": "[1,2,3,4,5,6,7,8,9,10]",
     "targets": ["failed", "retryable", "scheduled", "available", "cancelled"] * 2,
+    "result_ids": IDS, "results": ["1"] * 10, "ttls": [60.0] * 10,
     "delays": [1.0] * 10, "attempts_back": [0] * 10, "errors": json.dumps([{"error": "x"}] * 10),
 }  # fmt: skip
 
@@ -119,7 +124,7 @@ class Queue:
             if before:
                 conn.execute(before)
             if analysed:
-                conn.execute("ANALYZE awa.jobs_hot, awa.scheduled_jobs, awa.dead_letters")
+                conn.execute(f"ANALYZE {', '.join('awa.' + table for table in TABLES)}")
             conn.execute("DELETE FROM awa.jobs_hot")
             self._prepare(cases, early=True)
             conn.execute(FILL)

@@ -100,12 +100,11 @@ def show_raw(value: Any) -> None:
 
 def show_line(value: Any) -> None:
     """Print a JSON value on one line."""
-    text = _on_one_line(value)
-    _write((without_controls(text) if sys.stdout.isatty() else text) + "\n")
+    show_raw(_on_one_line(value))
 
 
 def _on_one_line(value: Any) -> str:
-    return json.dumps(encode(value), separators=(",", ":"), ensure_ascii=_ascii_only())
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=_ascii_only())
 
 
 def show_one(row: Any, sentence: str, shape: Shape, options: Common) -> None:

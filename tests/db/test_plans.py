@@ -27,8 +27,12 @@ CASES = [
     Case("claims", "heartbeat"),
     Case("claims", "write_progress"),
     Case("claims", "finish_completed"),
+    Case("claims", "finish_completed_with_results"),
     Case("claims", "finish_attempts"),
     Case("claims", "written_ends"),
+    Case("results", "ends", {"ids": [50, *range(1_000_000, 1_000_010)]}),
+    Case("results", "of_job", {"id": 1_000_005}),
+    Case("results", "forget", {"limit": 10}),
 ]
 
 
