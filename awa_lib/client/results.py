@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from awa_lib import logs
 from awa_lib.codec.decode import value_decoder
+from awa_lib.codec.job_results import type_of
 from awa_lib.errors import AwaError, StaleAttempt, WaitTimeout
 from awa_lib.models import Job
 from awa_lib.reads.job_results import JobResult, job_result
@@ -66,7 +67,7 @@ class Results:
         ResultExpired, JobNotFound, and WouldDeadlock in a handler that would hold the last slot
         that the job needs; ValidationError for a result that does not fit the type.
         """
-        job_id, seconds = _given(job, timeout)
+        job_id, seconds = _given(job, timeout, into)
         end = self._run(job_result(job_id, kinds=self.kinds))
         if end.result is None:
             attempt = _attempt()
@@ -130,7 +131,7 @@ class AsyncResults:
 
         See ``Client.result``, also for what it raises.
         """
-        job_id, seconds = _given(job, timeout)
+        job_id, seconds = _given(job, timeout, into)
         end = await self._run(job_result(job_id, kinds=self.kinds))
         if end.result is None:
             with _slot(_attempt(), job_id, end):
@@ -167,7 +168,9 @@ def bound() -> AwaError:
     )
 
 
-def _given(job: int | Job[Any], timeout: Seconds) -> tuple[int, float | None]:
+def _given(job: int | Job[Any], timeout: Seconds, into: object) -> tuple[int, float | None]:
+    if into is not None:
+        type_of("into", into)
     job_id = job.id if isinstance(job, Job) else int64_of("job", job)
     return job_id, None if timeout is None else seconds_of("timeout", timeout)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Union, get_args, get_o
 from awa_lib.codec.decode import value_decoder
 from awa_lib.codec.encode import DEEPEST, encode_value
 from awa_lib.codec.type_hints import local_names, loose_hint
-from awa_lib.errors import ResultNotStorable, ResultTooLarge, SerializationError
+from awa_lib.errors import ResultNotStorable, ResultTooLarge, SerializationError, ValidationError
 from awa_lib.results import Cancel, RetryAfter, Snooze, WaitForCallback
 from awa_lib.validation import number_of, seconds_of
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
     from typing import Self
 
-__all__ = ["KeptResult", "ResultOptions", "returned_type"]
+__all__ = ["KeptResult", "ResultOptions", "returned_type", "type_of"]
 
 _WEEK: Final = 7 * 86_400.0
 _MAX_BYTES: Final = 1 << 20
@@ -58,6 +58,8 @@ class ResultOptions:
         self, result: object, ttl: float | str | timedelta | None, max_bytes: int | None
     ) -> Self:
         """Return the options with what is given, checked.  Raises ValidationError."""
+        if result is not None and result is not True:
+            type_of("result", result)
         options = dataclasses.replace(
             self,
             ttl_seconds=self.ttl_seconds
@@ -92,6 +94,15 @@ class ResultOptions:
         if size > self.max_bytes:
             raise ResultTooLarge(size, self.max_bytes)
         return KeptResult(text, size, self.ttl_seconds)
+
+
+def type_of(field: str, value: object) -> Any:
+    """Return a type, or a generic form of types.  Raises ValidationError."""
+    named = hasattr(value, "__supertype__") or hasattr(value, "__value__")
+    if not isinstance(value, type) and get_origin(value) is None and not named:
+        what = "True or a type" if field == "result" else "a type"
+        raise ValidationError(f"{field} must be {what}, got {value!r:.80}")
+    return value
 
 
 def _refuse(place: str, what: str) -> ResultNotStorable:

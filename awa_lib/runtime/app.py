@@ -83,9 +83,7 @@ class Runtime:
         self._executor = Executor(
             options, handlers=handlers, completer=self._completer, services=self, events=events
         )
-        self._flushes = Flushes(links.callbacks)
-        slots = {queue.name: queue.capacity for queue in options.queues}
-        self.slot_waits = SlotWaits(slots, options.global_max_workers)
+        self._flushes, self.slot_waits = Flushes(links.callbacks), SlotWaits.of(options)
         self.callbacks = Callbacks(
             links.callbacks,
             deadline_of=self._deadline_of,

@@ -141,13 +141,10 @@ class Declarations:
         and error that returns seconds; by default the queue's, otherwise 2, 4, 8, … s plus up to a
         quarter.  ``max_attempts`` lowers the limit of the job.
 
-        With ``result=True`` what the handler returns is kept, for ``client.result``: encoded as
-        args are, written in the transaction of the completion, for ``result_ttl`` seconds (or a
-        timedelta, or text like ``'30d'``; by default 7 days).  Its type is that of the handler's
-        annotation, or ``result`` itself.  A result of more than ``result_max_bytes`` of JSON (by
-        default 1,048,576, at most 64 MiB), or one that jsonb cannot hold, fails the job for good.
-        Raises ValidationError, TypeError for a handler that cannot be called with a job, AwaError
-        after start().
+        With ``result=True``, or the type of the results, what the handler returns is kept for
+        ``result_ttl`` (seconds, a timedelta, text; by default 7 days), at most ``result_max_bytes``
+        of JSON (by default 1,048,576); see ``result``.  Raises ValidationError, TypeError for a
+        handler that cannot be called with a job, AwaError after start().
         """
         policy = RetryPolicy.build(backoff, max_attempts, retry_on, discard_on)
         options: KindOptions = {
@@ -160,18 +157,27 @@ class Declarations:
             "result": result,
             "result_ttl": result_ttl,
             "result_max_bytes": result_max_bytes,
-        }
+        }  # fmt: skip - the signature lists them a line each
+        return self._registering(args_type, kind, policy, options)
+
+    def _registering(
+        self,
+        args_type: type[Any],
+        kind: str | None,
+        policy: RetryPolicy | None,
+        options: KindOptions,
+    ) -> Callable[[Any], Any]:
         tried = Kinds(self.kinds.results)
         name = tried.declare(args_type, kind, **options)  # a mistake shows here
         keep = tried.results.get(name)
 
         def register(handler: Any) -> Any:
             self._not_running("task")
-            where = queue or self.kinds.options(name).get("queue", "default")
-            typed = (
-                keep if keep is None or keep.result_type else keep.of_type(returned_type(handler))
-            )
-            self._handlers.add(args_type, handler, name, where, policy, typed)
+            queue = options.get("queue") or self.kinds.options(name).get("queue", "default")
+            typed = keep
+            if keep is not None and keep.result_type is None:
+                typed = keep.of_type(returned_type(handler))
+            self._handlers.add(args_type, handler, name, queue, policy=policy, keep=typed)
             self.kinds.declare(args_type, kind, **options)
             if typed is not None:
                 self.kinds.results[name] = typed

@@ -142,6 +142,7 @@ class Handlers(dict[str, Handler]):
         call: Callable[..., Any],
         kind: str | None,
         queue: str,
+        *,
         policy: RetryPolicy | None = None,
         keep: ResultOptions | None = None,
     ) -> None:

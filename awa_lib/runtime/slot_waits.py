@@ -5,16 +5,22 @@ from __future__ import annotations
 import threading
 from collections import Counter, defaultdict
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol, Self
 
 from awa_lib.errors import WouldDeadlock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from awa_lib.runtime.context import Attempt
+    from awa_lib.config.workers import WorkerOptions
+    from awa_lib.models import Job
 
 __all__ = ["SlotWaits"]
+
+
+class _Attempt(Protocol):
+    @property
+    def job(self) -> Job: ...
 
 
 class SlotWaits:
@@ -28,12 +34,18 @@ class SlotWaits:
     def __init__(self, slots: Mapping[str, int] | None, shared: int | None) -> None:
         self._slots = slots
         self._shared = shared
-        self._held: defaultdict[str, Counter[Attempt]] = defaultdict(Counter)
+        self._held: defaultdict[str, Counter[_Attempt]] = defaultdict(Counter)
         # Blocking handlers wait in threads.
         self._lock = threading.Lock()
 
+    @classmethod
+    def of(cls, options: WorkerOptions) -> Self:
+        """Return those of a worker."""
+        slots = {queue.name: queue.capacity for queue in options.queues}
+        return cls(slots, options.global_max_workers)
+
     @contextmanager
-    def hold(self, attempt: Attempt, job_id: int, queue: str) -> Iterator[None]:
+    def hold(self, attempt: _Attempt, job_id: int, queue: str) -> Iterator[None]:
         """Count a wait for a job of a queue.  Raises WouldDeadlock for the last slot."""
         own = attempt.job.queue
         here = self._slots is None or queue in self._slots
@@ -59,7 +71,7 @@ class SlotWaits:
                     del held[attempt]
 
 
-def _refusal(job: Any, job_id: int, queue: str, slots: int) -> WouldDeadlock:
+def _refusal(job: Job, job_id: int, queue: str, slots: int) -> WouldDeadlock:
     have = "slot of this worker" if slots == 1 else f"of the {slots} slots of this worker"
     return WouldDeadlock(
         f"job {job.id} must not wait for job {job_id} of the queue {queue!r}",

@@ -47,6 +47,7 @@ SENT = {
         "awa_lib/runtime/listener.py",
         "compose.SQL('LISTEN {}').format(compose.Identifier(channel))",
     ),
+    ("awa_lib/client/waits.py", "f'LISTEN {CHANNEL}'.encode()"),
     ("awa_cli/tui/source.py", "f'LISTEN {CHANNEL}'.encode()"),
     ("awa_cli/commands/job/follow.py", "f'LISTEN {CHANNEL}'"),
 }

@@ -51,15 +51,19 @@ CASES = {
         data="job list --state failed --limit 1",
     ),
     "job show": looks(
-        "job show 102", "job show 106", "job show 107", "job show 108", "job show 999",
+        "job show 101", "job show 102", "job show 106", "job show 107", "job show 108", "job show 999",
         data="job show 106",
     ),
     "job dump": looks("job dump 102 | cat"),
     "job dump-run": looks("job dump-run 102 --attempt 1 | cat", "job dump-run 106 --attempt 7"),
+    "job result": looks(
+        "job result 101", "job result 101 --raw", "job result 101 --redact secret",
+        "job result 102", "job result 104", "job result 999", data="job result 101",
+    ),
     "job logs": looks("job logs 102", "job logs 104 --attempt 1"),
     "job wait": looks(
         "job wait 101", "job wait 101 103", "job wait 104 --timeout 0.1s", "job wait 999",
-        data="job wait 103",
+        "job wait 101 --result", data="job wait 103",
     ),
     "job watch": looks("job watch 101", "job watch 102", "job watch 101 | cat"),
     "job tail": looks("job tail", "job tail --kind nothing", data="job tail -n 2"),

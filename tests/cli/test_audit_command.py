@@ -149,7 +149,8 @@ LOOKS = {
     "audit", "batch list", "batch show", "callback sign", "callback verify", "cron export",
     "cron list", "cron next", "cron show", "dlq depth", "dlq list", "dlq show", "doctor", "failure list",
     "failure show", "health",
-    "job dump", "job dump-run", "job list", "job logs", "job show", "job tail", "job wait",
+    "job dump", "job dump-run", "job list", "job logs", "job result", "job show", "job tail",
+    "job wait",
     "job watch", "kind list", "kind show", "queue list", "queue show", "queue stats",
     "storage status", "version", "workers",
 }  # fmt: skip

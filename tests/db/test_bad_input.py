@@ -26,6 +26,7 @@ CALLS: dict[str, dict[str, Any]] = {
     "enqueue": {"args": {"a": 1}, "kind": "k"},
     "get_job": {"job_id": 1},
     "list_jobs": {},
+    "result": {"job": 1},
     "retry": {"job_id": 1},
     "cancel": {"job_id": 1},
     "set_priority": {"job_id": 1, "priority": 1},
@@ -230,6 +231,11 @@ TABLE: dict[str, dict[str, list[tuple[Any, str]]]] = {
     },
     "set_dead_letters": {
         "queue": NAMES, "enabled": [("yes", "enabled must be True or False, got 'yes'")],
+    },
+    "result": {
+        "job": [("7", "job must be"), (2**63, "job must be")],
+        "into": [(7, "into must be a type, got 7"), ("int", "into must be a type, got 'int'")],
+        "timeout": [(-1, "timeout must be a time of 0 s to 100 years: -1"), ("x", "timeout must")],
     },
     "list_failures": {
         "since": SINCE, "queue": NAMES, "kind": NAMES, "limit": LIMITS,

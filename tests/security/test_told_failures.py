@@ -68,7 +68,7 @@ OTHERS = {
 # Made in pages: its audit entry announces it, and stays when the first page fails.
 ANNOUNCED = "job retry-failed"
 READS = {"list", "show", "dump", "dump-run", "wait", "watch", "tail", "logs", "stats", "next",
-         "export", "depth", "sign", "verify", "status"}  # fmt: skip
+         "export", "depth", "result", "sign", "verify", "status"}  # fmt: skip
 
 
 def test_every_changing_verb_is_tried() -> None:

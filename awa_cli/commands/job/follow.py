@@ -91,18 +91,13 @@ def wait(
     """
     from awa_cli.filters.values import read_duration, read_state
     from awa_cli.views.job_columns import STATUSES
-    from awa_lib.errors import InvalidInput
 
     ids = read_ids(jobs)
     states = {
         read_state(one, "--for") for text in wanted or ["completed"] for one in text.split(",")
     }
     if results and (wanted or not output.for_people):
-        raise InvalidInput(
-            "--result cannot be used with --for or --output",
-            why="it prints the results of completed jobs, a line of JSON each",
-            hint=f"leave them out: awa job wait {ids[0]} --result",
-        )
+        _refuse_forms(ids[0])
     seconds = None if timeout is None else read_duration(timeout, "--timeout").total_seconds()
     with open_session(ctx) as db:
         last: dict[int, JobStatus] = {}
@@ -124,6 +119,16 @@ def wait(
         show_rows(rows, STATUSES, output, common(ctx), empty="")
     _explain(ctx, outcome, [one for one in ids if one not in last], timeout)
     return outcome
+
+
+def _refuse_forms(job_id: int) -> None:
+    from awa_lib.errors import InvalidInput
+
+    raise InvalidInput(
+        "--result cannot be used with --for or --output",
+        why="it prints the results of completed jobs, a line of JSON each",
+        hint=f"leave them out: awa job wait {job_id} --result",
+    )
 
 
 def _show_results(db: Session, ids: list[int], redact: str | None) -> None:

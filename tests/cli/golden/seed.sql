@@ -43,6 +43,10 @@ VALUES
     (110, 'übersetzen', '翻訳', '{"text": "こんにちは世界", "to": "de"}', 'available',
      2, 0, 25, 0, pg_temp.ago('10m30s'), NULL, NULL, pg_temp.ago('10m30s'), '{}', '{}', '{}');
 
+INSERT INTO awa.job_results (job_id, value, size_bytes, written_at, expires_at, purge_at)
+VALUES (101, '{"message_id": "7f3a@example.org", "secret": "hunter2"}', 53, pg_temp.ago('30m30s'),
+        pg_temp.soon('6d12h'), pg_temp.soon('6d12h'));
+
 INSERT INTO awa.jobs_hot (id, kind, queue, args, state, attempt, run_lease, run_at, heartbeat_at,
     deadline_at, attempted_at, created_at, progress, tags)
 VALUES
