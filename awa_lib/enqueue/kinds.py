@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from types import FunctionType, MappingProxyType
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final, get_origin
 
 from awa_lib.codec.job_results import ResultOptions
@@ -11,7 +11,6 @@ from awa_lib.enqueue.options import InsertOptions, KindOptions, checked, complet
 from awa_lib.errors import ValidationError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from datetime import timedelta
     from typing import Unpack
 
@@ -81,10 +80,10 @@ class Kinds:
     Clients share one object when it is given to each of them: ``Client(url, kinds=kinds)``.
     """
 
-    def __init__(self, results: Mapping[str, ResultOptions] = MappingProxyType({})) -> None:
+    def __init__(self) -> None:
         self._options: dict[str, InsertOptions] = {}
         self._names: dict[type, set[str]] = {}
-        self.results = dict(results)
+        self.results: dict[str, ResultOptions] = {}
         """How results are kept, of kinds that keep them."""
         self.known: dict[tuple[Any, ...], Any] = {}
         """What ``check_one`` remembers until the next declaration."""

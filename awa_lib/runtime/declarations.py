@@ -167,7 +167,8 @@ class Declarations:
         policy: RetryPolicy | None,
         options: KindOptions,
     ) -> Callable[[Any], Any]:
-        tried = Kinds(self.kinds.results)
+        tried = Kinds()
+        tried.results.update(self.kinds.results)
         name = tried.declare(args_type, kind, **options)  # a mistake shows here
         keep = tried.results.get(name)
 

@@ -341,7 +341,8 @@ SELECT i.id FROM unnest(:ids::bigint[]) AS i(id) EXCEPT SELECT id FROM done
 
 -- name: finish_completed_with_results
 -- The same, and the results of some of them, which the attempts that were stale do not write.
--- Results arrive sorted by id; an earlier result of a job is replaced.
+-- An earlier result of a job is replaced.  An array instead of a join, which is a nested loop in a
+-- worker's session and would read the values again for each job (seen: 10 s for 900 of 9 kB).
 WITH done AS (
     UPDATE awa.jobs_hot AS j
     SET state = 'completed', finalized_at = now(), progress = NULL
@@ -354,7 +355,7 @@ WITH done AS (
     SELECT r.id, r.value::jsonb, octet_length(r.value), e.expires_at, e.expires_at
     FROM unnest(:result_ids::bigint[], :results::text[], :ttls::float8[]) AS r (id, value, ttl)
     CROSS JOIN LATERAL (SELECT now() + make_interval(secs => r.ttl)) AS e (expires_at)
-    WHERE r.id IN (SELECT id FROM done)
+    WHERE r.id = ANY (ARRAY(SELECT id FROM done))
     ON CONFLICT (job_id) DO UPDATE
     SET value = excluded.value, size_bytes = excluded.size_bytes, written_at = now(),
         expires_at = excluded.expires_at, purge_at = excluded.purge_at

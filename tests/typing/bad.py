@@ -64,6 +64,26 @@ async def inserted() -> None:
     await app.insert(Mail("a"), unique={"by_args": True})  # wrong: a Unique
 
 
+@app.task(Mail, result_ttl=5)  # wrong: only with result
+async def expires(job: awa.Job) -> None: ...
+
+
+@app.task(Mail, result="Other")  # wrong: True or a type
+async def named(job: awa.Job) -> None: ...
+
+
+@app.task(Mail, result=True)  # wrong: the handler of another type
+async def kept(job: awa.Job[Other]) -> int:
+    return 1
+
+
+async def waits(job: awa.Job) -> None:
+    number: int = await app.result(job, into=Other)  # wrong: an Other
+    await app.result("7")  # wrong: a job or its id
+    await app.result(job, into=7)  # wrong: a type
+    print(blocking.result(7, into=Other).m, number)  # wrong: no such field
+
+
 @app.task(Mail, backoff="slow")  # wrong: a backoff or a function
 async def slow(job: awa.Job) -> None: ...
 

@@ -42,6 +42,25 @@ async def of_dict(job: awa.Job[dict[str, Any]]) -> awa.Cancel | None:
     return awa.Cancel() if job.args["n"] else None
 
 
+@app.task(Mail, kind="kept", result=True, result_ttl="30d", result_max_bytes=100)
+async def kept(job: awa.Job[Mail]) -> int | awa.Snooze:
+    return len(job.args.to)
+
+
+@app.task(Mail, kind="kept too", queue="mail", result=Other)
+def kept_too(job: awa.Job[Mail]) -> Other:
+    return Other(1)
+
+
+async def results(job: awa.Job[Mail]) -> None:
+    assert_type(await app.result(await app.insert(Mail("a")), into=Other), Other)
+    assert_type(await app.result(7, timeout=5), Any)
+    assert_type(blocking.result(job, into=int, timeout=None), int)
+    assert_type(await kept(job), int | awa.Snooze)
+    assert_type(kept_too(job), Other)
+
+
+app.kind(Mail, result=Other, result_ttl=60)
 app.kind(Other, queue="others", max_attempts=3)
 kinds = awa.Kinds()
 kinds.declare(Other, queue="others")
