@@ -140,3 +140,17 @@ async def test_the_ends_of_a_long_job_are_a_key_away(monitor, put, look) -> None
         await driver.shows("line 59")
         await driver.press("g")
         await driver.shows("queue", "line 1")
+
+
+async def test_the_result_comes_with_the_end(monitor, aclient, put) -> None:
+    @aclient.task(Import, queue="default", result=True)
+    async def load(job: awa.Job) -> dict[str, int] | None:
+        return {"lines": 8} if job.args.path == "orders.csv" else None
+
+    for path, words in (("orders.csv", "lines: 8"), ("empty.csv", "null")):
+        async with working(aclient):
+            await aclient.result(await aclient.insert(Import(path)))
+        async with monitor(screen="jobs") as driver:
+            await driver.at("jobs")
+            await driver.press("enter")
+            await driver.shows("completed", "Result", words)
