@@ -29,6 +29,8 @@ async def main():
 
     @client.task(dict, kind="theirs", queue="theirs")
     async def theirs(job):
+        if job.args.get("return"):
+            return None
         if job.args.get("wait"):
             answer = await job.wait_for_callback(await job.register_callback())
             job.update_metadata({"answer": answer})
@@ -244,3 +246,17 @@ async def test_limits_hold_under_their_leader_and_dead_letters_wait_for_ours(
 
     assert most == 2
     assert "no luck" in entry.reason
+
+
+async def test_a_job_that_theirs_completes_has_no_result(
+    aclient: awa.AsyncClient, rows: Rows, start_theirs
+) -> None:
+    """The wait ends at once, with the reason."""
+    start_theirs()
+    aclient.kind(dict, kind="theirs", result=int)
+    job = await aclient.insert({"return": True}, kind="theirs", queue="theirs")
+    with pytest.raises(awa.NoResult) as none:
+        await aclient.result(job, timeout=20)
+
+    assert "completed by a worker that keeps no results: of awa 0.5, or" in none.value.why
+    assert rows.all("SELECT * FROM awa.job_results") == []

@@ -442,3 +442,21 @@ async def test_cleaning_goes_on_while_there_is_more_and_past_a_bad_policy(
         await aeventually(lambda: rows.states() == {"completed": 1000}, 20)
 
     assert rows.all("SELECT DISTINCT queue FROM awa.jobs") == [{"queue": "odd"}]
+
+
+async def test_results_are_deleted_when_they_have_expired(
+    aclient: awa.AsyncClient, rows: Rows
+) -> None:
+    """In batches of five hundred, one after the other."""
+
+    @aclient.task(Noop)
+    async def handler(job: awa.Job) -> None: ...
+
+    rows.conn.execute(
+        "INSERT INTO awa.job_results (job_id, value, size_bytes, expires_at, purge_at)"
+        " SELECT n, '1', 1, at, at FROM generate_series(1, 1201) AS n CROSS JOIN LATERAL"
+        " (SELECT now() + CASE WHEN n > 1200 THEN interval '1 hour' ELSE '-1 second' END) AS e(at)"
+    )
+    kept = "SELECT job_id FROM awa.job_results"
+    async with working(aclient):
+        await aeventually(lambda: rows.all(kept) == [{"job_id": 1201}], 20)

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypedDict
 
+import psycopg
 import pytest
 from fix_wait import aeventually
 from fix_worker import Noop, working
 from pydantic import BaseModel
 
 import awa_lib as awa
+from awa_lib import _sql
+from awa_lib.db.connect import as_options
+from awa_lib.runtime.sessions import HOT_PLANS
 
 OF = "SELECT value, size_bytes, expires_at - written_at AS kept FROM awa.job_results"
 
@@ -225,6 +230,28 @@ async def test_large_results_go_in_portions(aclient, rows) -> None:
         await aeventually(lambda: rows.states() == {"completed": 30}, timeout=60)
         assert len(await aclient.result(jobs[29], timeout=10)) == 3 << 20
         assert aclient._runtime._completer._result_bytes == 0
+
+
+async def test_many_large_results_are_read_once(database_url, put) -> None:
+    """As a worker's session plans it: a join would read all values again for each job."""
+    jobs = [put(state="running", run_lease=7)["id"] for _ in range(300)]
+    results = [json.dumps(["x" * 20_000])] * 300
+    given = {
+        "ids": jobs, "leases": [7] * 300, "result_ids": jobs, "results": results,
+        "ttls": [60.0] * 300,
+    }  # fmt: skip
+    query = _sql.query("claims", "finish_completed_with_results")
+    with psycopg.connect(database_url, options=as_options(HOT_PLANS)) as conn:
+        with psycopg.RawCursor(conn) as cursor:
+            cursor.execute(
+                "EXPLAIN (ANALYZE, BUFFERS, FORMAT json) " + query.text,
+                [given[name] for name in query.params],
+            )
+            ((plan,),) = cursor.fetchall()
+    read = plan[0]["Plan"].get("Temp Read Blocks", 0)
+
+    # 6 MB of values are 750 blocks.
+    assert read < 3000
 
 
 async def test_a_rejected_result_fails_the_job_and_no_other(aclient, rows) -> None:
