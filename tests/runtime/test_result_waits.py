@@ -334,3 +334,15 @@ async def test_a_blocking_handler_that_was_cancelled_stops_waiting(aclient, data
 
     assert str(stopped[0]) == f"the attempt was stopped while it waited for job {never.id}"
     inner.close()
+
+
+async def test_waits_behind_a_transaction_pooler(pooled_url, sound_url) -> None:
+    """Its sessions hear nothing for long: the jobs are looked at instead."""
+    async with awa.AsyncClient(sound_url) as worker, awa.AsyncClient(pooled_url) as waiter:
+        go = gated(worker)
+        async with working(worker):
+            job = await waiter.insert(Report(6))
+            waiting = asyncio.create_task(waiter.result(job, timeout=30))
+            await aeventually(lambda: waiter._waits is not None and not waiter._waits._young)
+            go.set()
+            assert await waiting == 6
