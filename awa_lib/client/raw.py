@@ -72,5 +72,6 @@ class RawClient(AsyncClient):
     resume_queue_sync = _twin(Client.resume_queue)
     retry_external_sync = _twin(Client.retry_external)
     retry_failed_sync = _twin(Client.retry_failed)
+    result_sync = _twin(Client.result)
     retry_sync = _twin(Client.retry)
     transaction_sync = _twin(Client.transaction)

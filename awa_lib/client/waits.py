@@ -12,6 +12,7 @@ import psycopg
 
 from awa_lib.db.connect import Purpose, connect_async, settings_for
 from awa_lib.db.drive import arun
+from awa_lib.db.sqlstates import READ_ONLY
 from awa_lib.db.translate import translate
 from awa_lib.errors import AwaError, DatabaseError, Transient
 from awa_lib.ops.waits import CHANNEL, job_states, unwatch_jobs, watch_jobs
@@ -133,9 +134,10 @@ class Waits:
             await conn.execute(f"LISTEN {CHANNEL}".encode())
             await arun(conn, watch_jobs([], _WATCHED_SECONDS))
         except (psycopg.Error, DatabaseError) as error:
-            if isinstance(error, psycopg.OperationalError | Transient):
+            passing = isinstance(error, psycopg.OperationalError | Transient)
+            if passing and error.sqlstate != READ_ONLY:
                 raise
-            return False  # a role that only reads, or a standby
+            return False  # a role or a session that only reads, or a standby
         return True
 
     async def _serve(self, conn: psycopg.AsyncConnection[Any], *, heard: bool) -> None:

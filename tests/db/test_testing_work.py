@@ -365,3 +365,26 @@ async def test_inline_raises_on_request(client, app, look) -> None:
         await client.insert(Mail("b"))
 
     assert [row["state"] for row in look("SELECT state FROM awa.jobs")] == ["retryable"] * 2
+
+
+async def test_results_are_kept_as_a_worker_keeps_them(client, app, call) -> None:
+    @app.task(Mail, result=True)
+    async def mail(job: awa.Job[Mail]) -> Mail:
+        if job.args.to == "waits":
+            # No other job runs while this one waits, so that the wait would never end.
+            other = await call_in_handler(Mail("other"))
+            await client.result(other, timeout=5)
+        return Mail(f"sent to {job.args.to}")
+
+    async def call_in_handler(args: Mail) -> int:
+        return (await client.insert(args, queue="later")).id
+
+    job = await client.insert(Mail("ann"))
+    await call(testing.work_one, worker=app)
+    assert await client.result(job, into=Mail, timeout=0) == Mail("sent to ann")
+
+    waiting = await client.insert(Mail("waits"), max_attempts=1)
+    await call(testing.work_one, worker=app, queue="default")
+    with pytest.raises(awa.JobFailed) as failed:
+        await client.result(waiting, timeout=0)
+    assert failed.value.error_type == "awa_lib.errors.WouldDeadlock"

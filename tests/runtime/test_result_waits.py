@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import threading
 import time
 from dataclasses import dataclass
@@ -205,6 +207,18 @@ async def test_who_may_only_read_waits_too(aclient, database_url, rows) -> None:
         rows.conn.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
 
 
+async def test_a_session_that_only_reads_waits_too(aclient, database_url) -> None:
+    options = "-c default_transaction_read_only=on"
+    url = psycopg.conninfo.make_conninfo(database_url, options=options)
+    go = gated(aclient)
+    async with working(aclient), awa.AsyncClient(url) as reader:
+        job = await aclient.insert(Report(4))
+        waiting = asyncio.create_task(reader.result(job.id, timeout=30))
+        await aeventually(lambda: reader._waits is not None and not reader._waits._young)
+        go.set()
+        assert await waiting == 4
+
+
 async def test_who_may_not_read_is_told(aclient, database_url, rows) -> None:
     role = f"nobody_{rows.one('SELECT pg_backend_pid() AS n')['n']}"
     rows.conn.execute(f"CREATE ROLE {role} LOGIN; GRANT USAGE ON SCHEMA awa TO {role}")
@@ -346,3 +360,16 @@ async def test_waits_behind_a_transaction_pooler(pooled_url, sound_url) -> None:
             await aeventually(lambda: waiter._waits is not None and not waiter._waits._young)
             go.set()
             assert await waiting == 6
+
+
+def test_a_script_that_closes_nothing_ends(database_url) -> None:
+    script = (
+        "import sys, awa_lib as awa\n"
+        "client = awa.Client(sys.argv[1])\n"
+        "try: client.result(client.insert({}, kind='k'), timeout=0.2)\n"
+        "except awa.WaitTimeout: print('late')\n"
+    )
+    line = [sys.executable, "-X", "dev", "-W", "error", "-c", script, database_url]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=30)
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "late\n", "")
