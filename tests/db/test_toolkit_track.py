@@ -277,13 +277,16 @@ def test_who_may_change_jobs_may_change_what_belongs_to_them(database_url, conn)
     conn.execute(f'CREATE ROLE "{role}"')
     try:
         conn.execute(f'GRANT SELECT, DELETE ON awa.jobs_hot TO "{role}"')
-        conn.execute("DELETE FROM awa.toolkit_migrations WHERE version IN (5, 6, 8, 9, 17, 19, 21)")
+        conn.execute(
+            "DELETE FROM awa.toolkit_migrations WHERE version IN (5, 6, 8, 9, 17, 19, 21, 23)"
+        )
         from awa_lib.schema.migrate import apply
 
         apply(conn)
         for table in (
             "callback_signatures", "cron_settings", "queue_policies", "dead_letters",
             "bulk_operations", "failures", "job_ends", "answered_callbacks", "uncounted_ends",
+            "job_results",
         ):  # fmt: skip
             row = conn.execute(
                 "SELECT has_table_privilege(%(r)s, %(t)s, 'SELECT'),"
