@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from awa_lib.enqueue.kinds import Kinds, derive_kind
     from awa_lib.enqueue.options import NewJob
     from awa_lib.enqueue.unique import Unique
+    from awa_lib.enqueue.workflows import Workflow
     from awa_lib.errors import (
         AccessDenied,
         AwaError,
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
         UniqueConflict,
         UnknownJobKind,
         ValidationError,
+        WorkflowNotFound,
     )
     from awa_lib.events import (
         Cancelled,
@@ -150,6 +152,8 @@ __all__ = [
     "ValidationError",
     "WaitForCallback",
     "Waiting",
+    "Workflow",
+    "WorkflowNotFound",
     "current_migration_version",
     "derive_kind",
     "exponential",
@@ -180,6 +184,7 @@ _HOMES: Final = {
     ),
     "awa_lib.enqueue.options": ("NewJob",),
     "awa_lib.enqueue.unique": ("Unique",),
+    "awa_lib.enqueue.workflows": ("Workflow",),
     "awa_lib.ops.bulk": ("BulkPreview",),
     "awa_lib.policies": ("QueuePolicy",),
     "awa_lib.client.raw": ("RawClient",),

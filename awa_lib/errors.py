@@ -67,6 +67,7 @@ __all__ = [
     "UniqueConflict",
     "UnknownJobKind",
     "ValidationError",
+    "WorkflowNotFound",
 ]
 
 
@@ -137,6 +138,18 @@ class FailureNotFound(NotFound, LookupError):
             hint="list failures: awa failure list --since 30d --muted",
         )
         self.failure_id = failure_id
+
+
+class WorkflowNotFound(NotFound, LookupError):
+    """No workflow has this id.  ``workflow_id`` holds it."""
+
+    def __init__(self, workflow_id: int) -> None:
+        super().__init__(
+            f"workflow not found: {workflow_id}",
+            why="it never existed, or it ended long ago and retention deleted it",
+            hint="list workflows: awa workflow list",
+        )
+        self.workflow_id = workflow_id
 
 
 class ScheduleNotFound(NotFound, LookupError):

@@ -32,6 +32,7 @@ from awa_lib.runtime.publisher import Publisher
 from awa_lib.runtime.scheduler import Declarer
 from awa_lib.runtime.status import Status
 from awa_lib.runtime.supervisor import Duty, Supervisor
+from awa_lib.runtime.workflows import Resolver
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -78,7 +79,10 @@ class Runtime:
         self._links, self._outage = links, links.outage
         self._process = OwnProcess(links.publisher, options)
         self._events = events = Events(registry, handlers, links.publisher)
-        self._completer = Completer(links.ends, events, EndCounts(links.publisher), self._ended)
+        self._resolver = Resolver(links.workflows)
+        self._completer = Completer(
+            links.ends, events, EndCounts(links.publisher), self._ended, self._resolver.ended
+        )
         self._executor = Executor(
             options, handlers=handlers, completer=self._completer, services=self, events=events
         )
@@ -166,6 +170,7 @@ class Runtime:
         return Ending(
             links=self._links,
             completer=self._completer,
+            resolver=self._resolver,
             heartbeat=self._heartbeat,
             listener=self._listener,
             leader=self._leader,
@@ -199,6 +204,7 @@ class Runtime:
             await self._retry_locked(begin)
         await self._completer.start()
         await self._completer.counts.start()
+        await self._resolver.duty.start()
         self._heartbeat.start()
         if self._options.listens:
             await self._listener.start()
@@ -227,7 +233,7 @@ class Runtime:
 
     def _duties(self) -> list[Duty]:
         ends = self._completer
-        duties = [ends.duty, ends.counts.duty, self._listener.duty, self._publisher.duty]
+        duties = [ends.duty, ends.counts.duty, self._resolver.duty, self._listener.duty, self._publisher.duty]
         duties += [self._policies.duty, self._declarer.duty, self.callbacks.duty]
         duties += [self._polls.duty, *(one.duty for one in self._dispatchers.values())]
         return [*duties, *self._leader.duties]

@@ -53,6 +53,10 @@ _WRITTEN: Final = (
     "toolkit_counts",
     "uncounted_ends",
     "worker_processes",
+    "workflow_edges",
+    "workflow_events",
+    "workflow_nodes",
+    "workflows",
 )
 # Entries of the audit log are inserted, never updated or deleted.  The server fills in the other
 # columns: the time, the user and the address.
@@ -104,6 +108,7 @@ _CALLED: Final = {
         "job_state_in_bitmask",
         "recompute_dirty_admin_metadata",
         "refresh_admin_metadata",
+        "resolve_workflow",
         "storage_status",
         "toolkit_recount",
         "toolkit_recount_if_due",

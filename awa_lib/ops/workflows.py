@@ -1,0 +1,336 @@
+"""Insert, extend, signal and cancel workflows, and move them on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import repeat
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from awa_lib._json import dumps
+from awa_lib._sql import atomic, sql
+from awa_lib.codec import pgtext
+from awa_lib.codec.encode import to_json
+from awa_lib.enqueue.workflows import Group, Task
+from awa_lib.errors import Conflict, ValidationError, WorkflowNotFound
+from awa_lib.ops.jobs import cancel_in_pages
+from awa_lib.telemetry import metrics
+from awa_lib.validation import LONGEST_NAME, int64_of, text_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from awa_lib._sql import Op
+    from awa_lib.enqueue.workflows import Node, Part, Workflow
+
+__all__ = [
+    "BEGIN",
+    "WORKFLOW",
+    "Page",
+    "cancel_workflow",
+    "extend_workflow",
+    "insert_workflow",
+    "note_ends",
+    "resolve",
+    "send_signal",
+    "sweep",
+]
+
+OnTaken = Literal["raise", "keep"]
+
+WORKFLOW: Final = "_awa_workflow"
+"""The key of a job's metadata that holds the id of its workflow."""
+BEGIN: Final = (0, 0)
+"""Where a sweep begins: a workflow and a node."""
+_ROWS_PER_STATEMENT: Final = 5000
+_SWEPT_TASKS: Final = 1000
+_LEFT_WORKFLOWS: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page of a sweep: the tasks that were read, the ends that it noted, where the next begins."""
+
+    read: int
+    noted: int
+    place: tuple[int, int]
+
+
+@atomic
+def insert_workflow(flow: Workflow, *, on_conflict: OnTaken = "raise") -> Op[int]:
+    """Insert a workflow with all its tasks and return its id; start the tasks that wait for nothing.
+
+    Everything is inserted in one transaction, or nothing.  When another workflow has its name and
+    key, raises Conflict, or, with ``on_conflict="keep"``, inserts nothing and returns the id of
+    the other.  Raises ValidationError.
+    """
+    if on_conflict not in ("raise", "keep"):
+        raise ValidationError(f"on_conflict must be 'raise' or 'keep', got {on_conflict!r}")
+    flow.check()
+    plan = _Plan(flow, 1, {})
+    rows = yield sql.workflows("insert_workflow", name=flow.name, key=flow.key, nodes=plan.size)
+    if not rows:
+        found = yield sql.workflows("find_workflow", name=flow.name, key=flow.key)
+        if on_conflict == "raise" or not found:
+            raise _taken(flow, found[0][0] if found else None)
+        flow.id, flow.created = int(found[0][0]), False
+        return flow.id
+    workflow = int(rows[0][0])
+    yield from _write(workflow, plan)
+    flow.id, flow.created = workflow, True
+    return workflow
+
+
+@atomic
+def extend_workflow(workflow_id: int, flow: Workflow) -> Op[int]:
+    """Add tasks to an open workflow and return its id.
+
+    Locks the workflow until the commit.  Names in ``after`` may be those of tasks that are there.
+    Raises WorkflowNotFound, Conflict when the workflow has ended, ValidationError.
+    """
+    found = yield from _lock(workflow_id)
+    if found["state"] != "open" or found["is_cancelled"]:
+        raise _over(workflow_id, found["state"])
+    rows = yield sql.workflows("named_nodes", workflow=workflow_id)
+    known = {name: number for name, number, _ in rows}
+    flow.check(known)
+    plan = _Plan(flow, int(found["nodes"]) + 1, known)
+    yield sql.workflows("add_nodes", workflow=workflow_id, nodes=plan.size)
+    yield from _write(workflow_id, plan)
+    flow.id, flow.created = workflow_id, False
+    return workflow_id
+
+
+@atomic
+def send_signal(workflow_id: int, name: str, payload: Any = None) -> Op[bool]:
+    """Send a signal to a workflow; return False if it was sent before.
+
+    Its tasks that wait for the signal may start.  A signal that no task waits for is kept for tasks
+    that are added later.  ``payload`` is JSON data.  Locks the workflow until the commit.  Raises
+    WorkflowNotFound, Conflict when the workflow has ended, ValidationError, SerializationError.
+    """
+    text_of("name of a signal", name, LONGEST_NAME)
+    text = dumps(to_json(payload, "payload"))
+    found = yield from _lock(workflow_id)
+    if found["state"] != "open":
+        raise _over(workflow_id, found["state"])
+    node = yield sql.workflows("signal_node", workflow=workflow_id, name=name)
+    if node and node[0][0] != "signal":
+        raise ValidationError(f"{name!r} is a {node[0][0]} of workflow {workflow_id}, no signal")
+    if node and node[0][1] != "waiting":
+        return False
+    yield sql.workflows("note_signal", workflow=workflow_id, name=name, payload=text)
+    yield from _resolve_now(workflow_id)
+    return True
+
+
+@atomic
+def cancel_workflow(workflow_id: int) -> Op[int]:
+    """Cancel a workflow: its waiting tasks and the jobs of those that have started.
+
+    Tasks with ``when="always"`` still run.  Running handlers are stopped as ``cancel`` stops them.
+    Returns the number of cancelled jobs.  Locks the workflow until the commit.  Raises
+    WorkflowNotFound, Conflict when it has ended.
+    """
+    found = yield from _lock(workflow_id)
+    if found["state"] != "open":
+        raise _over(workflow_id, found["state"])
+    yield sql.workflows("cancel_workflow", workflow=workflow_id)
+    count, number = 0, 0
+    while rows := (
+        yield sql.workflows(
+            "started_jobs", workflow=workflow_id, number=number, limit=_ROWS_PER_STATEMENT
+        )
+    ):
+        ids = [row[0] for row in rows]
+        number = int(rows[-1][1])
+        cancelled = yield from cancel_in_pages(ids)
+        count += len(cancelled)
+        yield from note_ends([(workflow_id, job_id) for job_id in cancelled])
+    yield from _resolve_now(workflow_id)
+    return count
+
+
+def note_ends(ended: Iterable[tuple[int, int]]) -> Op[None]:
+    """Note that jobs of workflows have ended: (workflow, job) each.  Takes no lock."""
+    pairs = list(ended)
+    if pairs:
+        yield sql.workflows(
+            "note_ends",
+            workflows=_ints(workflow for workflow, _ in pairs),
+            ids=_ints(job_id for _, job_id in pairs),
+        )
+
+
+def resolve(workflow_id: int) -> Op[bool]:
+    """Move a workflow on; return True when there is more to do.
+
+    Locks the workflow until the commit.  Raises Transient when it is locked for too long.
+    """
+    rows = yield sql.workflows("resolve", workflow=workflow_id)
+    return bool(rows.scalar())
+
+
+def sweep(place: tuple[int, int], left_seconds: float) -> Op[tuple[Page, list[int]]]:
+    """Note the ends of a page of tasks that nobody has noted; return the page and what is left.
+
+    That are workflows with notes of this page, or older than ``left_seconds``.  Takes no lock.
+    """
+    workflow, number = place
+    rows = yield sql.workflows(
+        "unseen_ends", workflow=workflow, number=number, limit=_SWEPT_TASKS
+    )
+    read, noted, last, at = rows[0]
+    page = Page(read, noted, (last, at) if read == _SWEPT_TASKS else BEGIN)
+    left = yield sql.workflows(
+        "left_events", seconds=0.0 if noted else left_seconds, limit=_LEFT_WORKFLOWS
+    )
+    return page, [int(row[0]) for row in left]
+
+
+def _resolve_now(workflow_id: int) -> Op[None]:
+    # What a very long cascade leaves is taken by the leader.
+    yield from resolve(workflow_id)
+
+
+def _lock(workflow_id: int) -> Op[dict[str, Any]]:
+    rows = yield sql.workflows("lock_workflow", workflow=int64_of("workflow_id", workflow_id))
+    if not rows:
+        raise WorkflowNotFound(workflow_id)
+    return dict(zip(rows.columns, rows[0], strict=True))
+
+
+def _write(workflow_id: int, plan: _Plan) -> Op[None]:
+    """Insert the nodes and edges, start what can start, and tell the nodes their jobs."""
+    for node, first, columns in plan.nodes():
+        ids = (yield sql.workflows("insert_nodes", workflow=workflow_id, first=first, **columns))[0][0]
+        if isinstance(node, Task):
+            node.job_id = int(ids[0])
+        elif isinstance(node, Group):
+            node.job_ids += [int(one) for one in ids if one is not None]
+    for start in range(0, len(plan.edges), _ROWS_PER_STATEMENT):
+        edges = plan.edges[start : start + _ROWS_PER_STATEMENT]
+        yield sql.workflows(
+            "insert_edges",
+            workflow=workflow_id,
+            parents=_ints(parent for parent, _ in edges),
+            children=_ints(child for _, child in edges),
+        )
+    yield sql.workflows(
+        "resolve_fresh", workflow=workflow_id, first=plan.first, parents=_ints(plan.older)
+    )
+    for part in plan.flow.parts:
+        metrics.inserted(part.jobs.kinds_and_queues())
+
+
+class _Plan:
+    """The rows of a workflow: nodes numbered from ``first`` on, and the edges between them."""
+
+    def __init__(self, flow: Workflow, first: int, known: dict[str, int]) -> None:
+        self.flow = flow
+        self.first = first
+        self._members = {id(node): (node, members) for node, members in flow.numbered(first, known)}
+        self.size = sum(1 + members for _, members in self._members.values())
+        self.edges: list[tuple[int, int]] = []
+        older: set[int] = set()
+        for part in flow.parts:
+            parents = flow.parents(part, known)
+            older.update(number for number in parents if number < first)
+            children = self._tasks(part.node)
+            self.edges += [(parent, child) for parent in parents for child in children]
+        self.edges.sort()
+        self.older = sorted(older)
+
+    def _tasks(self, node: Node) -> Sequence[int]:
+        """Return the numbers of the tasks of a part."""
+        assert node.number is not None
+        if isinstance(node, Task):
+            return [node.number]
+        members = self._members[id(node)][1]
+        return range(node.number + 1, node.number + 1 + members)
+
+    def nodes(self) -> Iterable[tuple[Node | None, int, dict[str, Any]]]:
+        """Return batches of rows: the node that gets their job ids, the first number, columns."""
+        for part in self.flow.parts:
+            number = part.node.number
+            assert number is not None
+            if isinstance(part.node, Group):
+                yield None, number, _bare("group", part.node.name)
+                number += 1
+            for start in range(0, len(part.jobs.args), _ROWS_PER_STATEMENT):
+                yield part.node, number + start, _columns(part, start)
+        for signal in self.flow.signals.values():
+            if id(signal) in self._members:
+                assert signal.number is not None
+                yield None, signal.number, _bare("signal", signal.name)
+
+
+def _columns(part: Part, start: int) -> dict[str, Any]:
+    jobs = part.jobs.slice(start, start + _ROWS_PER_STATEMENT)
+    count = len(jobs.args)
+    columns = jobs.columns()
+    grouped = isinstance(part.node, Group)
+    before = None if part.not_before is None else part.not_before.isoformat()
+    wait = None if part.wait is None else repr(part.wait)
+    return {
+        "types": pgtext.repeated_array("task", count),
+        "names": pgtext.nullable_array(repeat(None, count) if grouped else [part.node.name]),
+        "groups": _ints(repeat(part.node.number, count)) if grouped else "{NULL}",
+        "rules": pgtext.repeated_array(part.when, count),
+        "on_parent_failures": pgtext.repeated_array(part.on_parent_failure, count),
+        "not_befores": pgtext.nullable_array(repeat(before, count)),
+        "waits": pgtext.nullable_array(repeat(wait, count)),
+        **{name: columns[name] for name in _OF_JOBS},
+    }
+
+
+_OF_JOBS: Final = (
+    "kinds",
+    "queues",
+    "priorities",
+    "max_attempts_each",
+    "args",
+    "metadata_each",
+    "tags_each",
+)
+
+
+def _bare(kind: str, name: str) -> dict[str, Any]:
+    """Return the row of a group or a signal."""
+    return {
+        "types": pgtext.text_array([kind]),
+        "names": pgtext.text_array([name]),
+        "groups": "{NULL}",
+        "rules": pgtext.text_array(["all_succeeded"]),
+        "on_parent_failures": pgtext.text_array(["skip"]),
+        "not_befores": "{NULL}",
+        "waits": "{NULL}",
+        "kinds": "{NULL}",
+        "queues": "{NULL}",
+        "priorities": "{NULL}",
+        "max_attempts_each": "{NULL}",
+        "args": "[null]",
+        "metadata_each": "[null]",
+        "tags_each": "{NULL}",
+    }
+
+
+def _ints(values: Iterable[int]) -> str:
+    return "{" + ",".join(map(str, values)) + "}"
+
+
+def _taken(flow: Workflow, workflow_id: int | None) -> Conflict:
+    which = "" if workflow_id is None else f": workflow {workflow_id}"
+    return Conflict(
+        f"a workflow {flow.name!r} with key {flow.key!r} is there already{which}",
+        why="the key of a workflow is unique under its name until it is deleted",
+        hint="on_conflict='keep' keeps it and returns its id",
+    )
+
+
+def _over(workflow_id: int, state: str) -> Conflict:
+    how = "is being cancelled" if state == "open" else f"has ended: it {state}"
+    return Conflict(
+        f"workflow {workflow_id} {how if state != 'cancelled' else 'was cancelled'}",
+        why="only an open workflow can be changed",
+        hint=f"see its tasks: awa workflow show {workflow_id}",
+    )
