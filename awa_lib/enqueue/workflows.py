@@ -88,6 +88,7 @@ class Workflow:
         self.extends = False
         self._kinds = kinds
         self._names: dict[str, Node] = {}
+        self._unnamed: dict[str, int] = {}
         self._size = 0
 
     def add(
@@ -239,9 +240,9 @@ class Workflow:
 
     def _name(self, name: str | None, kind: str) -> str:
         if name is None:
-            name, count = kind, 1
+            name = kind
             while name in self._names:
-                count += 1
+                self._unnamed[kind] = count = self._unnamed.get(kind, 1) + 1
                 name = f"{kind}_{count}"
         elif text_of("name of a task", name, LONGEST_NAME) in self._names:
             raise _taken(name)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import repeat
-from typing import TYPE_CHECKING, Any, Final, Literal
+from itertools import islice, repeat
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from awa_lib._json import dumps
 from awa_lib._sql import atomic, sql
@@ -17,9 +17,10 @@ from awa_lib.telemetry import metrics
 from awa_lib.validation import LONGEST_NAME, int64_of, text_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from awa_lib._sql import Op
+    from awa_lib.enqueue.options import Options
     from awa_lib.enqueue.workflows import Node, Part, Workflow
 
 __all__ = [
@@ -201,12 +202,18 @@ def _lock(workflow_id: int) -> Op[dict[str, Any]]:
 
 def _write(workflow_id: int, plan: _Plan) -> Op[None]:
     """Insert the nodes and edges, start what can start, and tell the nodes their jobs."""
-    for node, first, columns in plan.nodes():
-        ids = (yield sql.workflows("insert_nodes", workflow=workflow_id, first=first, **columns))[0][0]
-        if isinstance(node, Task):
-            node.job_id = int(ids[0])
-        elif isinstance(node, Group):
-            node.job_ids += [int(one) for one in ids if one is not None]
+    rows = plan.rows()
+    number = plan.first
+    while batch := list(islice(rows, _ROWS_PER_STATEMENT)):
+        ids = yield sql.workflows(
+            "insert_nodes", workflow=workflow_id, first=number, **_columns(batch)
+        )
+        for row, job_id in zip(batch, ids[0][0], strict=True):
+            if isinstance(row.node, Task):
+                row.node.job_id = job_id
+            elif isinstance(row.node, Group) and job_id is not None:
+                row.node.job_ids.append(job_id)
+        number += len(batch)
     for start in range(0, len(plan.edges), _ROWS_PER_STATEMENT):
         edges = plan.edges[start : start + _ROWS_PER_STATEMENT]
         yield sql.workflows(
@@ -248,70 +255,65 @@ class _Plan:
         members = self._members[id(node)][1]
         return range(node.number + 1, node.number + 1 + members)
 
-    def nodes(self) -> Iterable[tuple[Node | None, int, dict[str, Any]]]:
-        """Return batches of rows: the node that gets their job ids, the first number, columns."""
+    def rows(self) -> Iterator[_Row]:
+        """Return the rows of all nodes, in the order of their numbers."""
         for part in self.flow.parts:
-            number = part.node.number
-            assert number is not None
-            if isinstance(part.node, Group):
-                yield None, number, _bare("group", part.node.name)
-                number += 1
-            for start in range(0, len(part.jobs.args), _ROWS_PER_STATEMENT):
-                yield part.node, number + start, _columns(part, start)
+            group = part.node.number if isinstance(part.node, Group) else None
+            if group is not None:
+                yield _Row("group", part.node.name)
+            jobs = part.jobs
+            each = jobs.own or repeat(jobs.options)
+            for args, kind, options in zip(jobs.args, jobs.kinds, each, strict=False):
+                name = part.node.name if group is None else None
+                yield _Row("task", name, part.node, group, part, kind, args, options)
         for signal in self.flow.signals.values():
             if id(signal) in self._members:
-                assert signal.number is not None
-                yield None, signal.number, _bare("signal", signal.name)
+                yield _Row("signal", signal.name)
 
 
-def _columns(part: Part, start: int) -> dict[str, Any]:
-    jobs = part.jobs.slice(start, start + _ROWS_PER_STATEMENT)
-    count = len(jobs.args)
-    columns = jobs.columns()
-    grouped = isinstance(part.node, Group)
-    before = None if part.not_before is None else part.not_before.isoformat()
-    wait = None if part.wait is None else repr(part.wait)
+class _Row(NamedTuple):
+    """A row of awa.workflow_nodes."""
+
+    type: str
+    name: str | None
+    node: Node | None = None
+    group: int | None = None
+    part: Part | None = None
+    kind: str | None = None
+    args: str = "null"
+    options: Options | None = None
+
+
+def _columns(rows: Sequence[_Row]) -> dict[str, Any]:
+    parts = [row.part for row in rows]
+    of_jobs = [row.options for row in rows]
+    null = "null"
     return {
-        "types": pgtext.repeated_array("task", count),
-        "names": pgtext.nullable_array(repeat(None, count) if grouped else [part.node.name]),
-        "groups": _ints(repeat(part.node.number, count)) if grouped else "{NULL}",
-        "rules": pgtext.repeated_array(part.when, count),
-        "on_parent_failures": pgtext.repeated_array(part.on_parent_failure, count),
-        "not_befores": pgtext.nullable_array(repeat(before, count)),
-        "waits": pgtext.nullable_array(repeat(wait, count)),
-        **{name: columns[name] for name in _OF_JOBS},
+        "types": pgtext.text_array(row.type for row in rows),
+        "names": pgtext.nullable_array(row.name for row in rows),
+        "groups": _numbers(row.group for row in rows),
+        "rules": pgtext.text_array("all_succeeded" if p is None else p.when for p in parts),
+        "on_parent_failures": pgtext.text_array(
+            "skip" if p is None else p.on_parent_failure for p in parts
+        ),
+        "not_befores": pgtext.nullable_array(
+            None if p is None or p.not_before is None else p.not_before.isoformat() for p in parts
+        ),
+        "waits": _numbers(None if p is None else p.wait for p in parts),
+        "kinds": pgtext.nullable_array(row.kind for row in rows),
+        "queues": pgtext.nullable_array(None if o is None else o.queue for o in of_jobs),
+        "priorities": _numbers(None if o is None else o.priority for o in of_jobs),
+        "max_attempts_each": _numbers(None if o is None else o.max_attempts for o in of_jobs),
+        "args": "[" + ",".join(row.args for row in rows) + "]",
+        "metadata_each": "[" + ",".join(null if o is None else o.metadata for o in of_jobs) + "]",
+        "tags_each": pgtext.nullable_array(
+            None if o is None else pgtext.text_array(o.tags) for o in of_jobs
+        ),
     }
 
 
-_OF_JOBS: Final = (
-    "kinds",
-    "queues",
-    "priorities",
-    "max_attempts_each",
-    "args",
-    "metadata_each",
-    "tags_each",
-)
-
-
-def _bare(kind: str, name: str) -> dict[str, Any]:
-    """Return the row of a group or a signal."""
-    return {
-        "types": pgtext.text_array([kind]),
-        "names": pgtext.text_array([name]),
-        "groups": "{NULL}",
-        "rules": pgtext.text_array(["all_succeeded"]),
-        "on_parent_failures": pgtext.text_array(["skip"]),
-        "not_befores": "{NULL}",
-        "waits": "{NULL}",
-        "kinds": "{NULL}",
-        "queues": "{NULL}",
-        "priorities": "{NULL}",
-        "max_attempts_each": "{NULL}",
-        "args": "[null]",
-        "metadata_each": "[null]",
-        "tags_each": "{NULL}",
-    }
+def _numbers(values: Iterable[float | None]) -> str:
+    return "{" + ",".join("NULL" if one is None else repr(one) for one in values) + "}"
 
 
 def _ints(values: Iterable[int]) -> str:

@@ -130,12 +130,17 @@ WITH page AS MATERIALIZED (
 ), differing AS MATERIALIZED (
     SELECT p.workflow_id, p.job_id
     FROM page AS p
-    LEFT JOIN LATERAL (SELECT state::text FROM awa.jobs_hot WHERE id = p.job_id) AS hot ON true
+    LEFT JOIN LATERAL (
+        SELECT state::text, finalized_at FROM awa.jobs_hot WHERE id = p.job_id
+    ) AS hot ON true
     LEFT JOIN LATERAL (SELECT state::text FROM awa.scheduled_jobs WHERE id = p.job_id) AS cold
       ON hot.state IS NULL
     CROSS JOIN LATERAL (SELECT coalesce(hot.state, cold.state) AS state) AS job
     WHERE CASE WHEN job.state IS NULL THEN p.state = 'started'
-               ELSE (job.state IN ('completed', 'failed', 'cancelled')) = (p.state = 'started') END
+               WHEN job.state NOT IN ('completed', 'failed', 'cancelled') THEN p.state <> 'started'
+               -- The process that has written the end is about to move the workflow on.
+               ELSE p.state = 'started'
+                   AND coalesce(hot.finalized_at < now() - interval '1 second', true) END
 ), noted AS (
     INSERT INTO awa.workflow_events (workflow_id, job_ids)
     SELECT workflow_id, array_agg(job_id) FROM differing GROUP BY workflow_id ORDER BY workflow_id

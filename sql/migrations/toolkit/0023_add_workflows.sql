@@ -112,6 +112,11 @@ CREATE INDEX IF NOT EXISTS awa_workflow_events_workflow ON awa.workflow_events (
 -- when a long cascade goes on with the next call.
 --
 -- The state of a job's row decides, not the event: an event may come late or twice.
+--
+-- Sets are arrays, sorted by number, and rows are found by number = ANY (array) or one by one: no
+-- join from which the planner could make a scan of the graph for each node.  The values of a node
+-- are found by its place in the array.  States are numbers there, because elements of one size are
+-- found at once.
 CREATE OR REPLACE FUNCTION awa.resolve_workflow(
     p_workflow bigint, p_fresh integer DEFAULT NULL, p_parents integer[] DEFAULT '{}'
 ) RETURNS boolean
@@ -125,20 +130,25 @@ SET jit = off
 SET plan_cache_mode = force_generic_plan
 AS $function$
 DECLARE
+    c_states CONSTANT text[] := '{waiting,started,succeeded,failed,cancelled,skipped}';
     v_flow    awa.workflows;
     v_events  awa.workflow_events[];
-    v_jobs    bigint[];
     v_decide  integer[] := '{}';
     v_start   integer[];
     v_hot     bigint;
     v_passes  integer := 0;
-    v_sum     integer[] := '{0,0,0,0,0,0}';
-    -- The nodes that the last pass changed.
-    v_number  integer[] := '{}';
-    v_group   integer[] := '{}';
-    v_signal  boolean[] := '{}';
-    v_old     text[] := '{}';
-    v_new     text[] := '{}';
+    v_counts  integer[];
+    v_ended   record;
+    v_event   awa.workflow_events;
+    v_number  integer;
+    v_group   record;
+    v_node    record;
+    v_flag    record;
+    -- What the last pass changed; the state of a new node was null.
+    v_changed record;
+    v_parent  record;
+    v_delta   record;
+    v_next    record;
 BEGIN
     SELECT * INTO v_flow FROM awa.workflows WHERE id = p_workflow FOR UPDATE;
     WITH taken AS (
@@ -148,91 +158,92 @@ BEGIN
     IF v_flow IS NULL OR (v_events IS NULL AND p_fresh IS NULL) THEN
         RETURN false;
     END IF;
+    v_counts := ARRAY[v_flow.waiting, v_flow.started, v_flow.succeeded, v_flow.failed,
+                      v_flow.cancelled, v_flow.skipped];
 
-    SELECT array_agg(DISTINCT job_id) INTO v_jobs
-    FROM unnest(v_events) AS e CROSS JOIN LATERAL unnest(e.job_ids) AS j (job_id);
-
-    WITH jobs AS MATERIALIZED (
-        SELECT i.id, coalesce(hot.state::text, cold.state::text, dead.state::text) AS state
-        FROM unnest(v_jobs) AS i (id)
-        LEFT JOIN LATERAL (SELECT state FROM awa.jobs_hot WHERE id = i.id) AS hot ON true
-        LEFT JOIN LATERAL (SELECT state FROM awa.scheduled_jobs WHERE id = i.id) AS cold ON true
-        LEFT JOIN LATERAL (SELECT state FROM awa.dead_letters WHERE id = i.id) AS dead ON true
-    ), seen AS MATERIALIZED (
+    -- Tasks whose job is in another state than they say.
+    SELECT array_agg(number ORDER BY number) AS number,
+           array_agg(array_position(c_states, old) ORDER BY number) AS old,
+           array_agg(array_position(c_states, new) ORDER BY number) AS new
+    INTO v_ended
+    FROM (
         SELECT n.number, n.state AS old, CASE
-            WHEN jobs.state = 'completed' THEN 'succeeded'
-            WHEN jobs.state IN ('failed', 'cancelled') THEN jobs.state
+            WHEN job.state = 'completed' THEN 'succeeded'
+            WHEN job.state IN ('failed', 'cancelled') THEN job.state
             -- Deleted before its end was seen.
-            WHEN jobs.state IS NULL THEN CASE n.state WHEN 'started' THEN 'cancelled' ELSE n.state END
+            WHEN job.state IS NULL THEN CASE n.state WHEN 'started' THEN 'cancelled' ELSE n.state END
             ELSE 'started' END AS new
-        FROM jobs
-        JOIN awa.workflow_nodes AS n ON n.job_id = jobs.id
-        WHERE n.workflow_id = p_workflow AND n.state NOT IN ('waiting', 'skipped')
-          AND (n.state <> 'cancelled' OR n.args IS NULL)
-    ), written AS (
-        UPDATE awa.workflow_nodes AS n
-        SET state = seen.new,
-            args = CASE seen.new WHEN 'started' THEN n.args END,
-            ended_at = CASE seen.new WHEN 'started' THEN NULL ELSE now() END
-        FROM seen
-        WHERE n.workflow_id = p_workflow AND n.number = seen.number AND seen.old <> seen.new
-        RETURNING n.number, n.group_number, seen.old, seen.new
-    ), arrived AS (
-        UPDATE awa.workflow_nodes AS n
-        SET state = 'succeeded', args = e.payload, ended_at = e.at
-        FROM unnest(v_events) AS e
-        WHERE n.workflow_id = p_workflow AND n.name = e.signal AND n.type = 'signal'
-          AND n.state = 'waiting'
-        RETURNING n.number
-    ), fresh AS (
-        SELECT n.number, n.group_number, n.type = 'signal' AS signal, n.state
-        FROM awa.workflow_nodes AS n
-        WHERE n.workflow_id = p_workflow AND n.number >= p_fresh AND n.type <> 'group'
-    ), changed AS (
-        SELECT number, group_number, false AS signal, old, new FROM written
-        UNION ALL
-        SELECT number, NULL, true, 'waiting', 'succeeded' FROM arrived
-        UNION ALL
-        SELECT number, group_number, signal, NULL, state FROM fresh
-        UNION ALL
-        SELECT c.* FROM unnest(v_events) AS e
-        CROSS JOIN LATERAL jsonb_to_recordset(e.changes)
-            AS c (number integer, group_number integer, signal boolean, old text, new text)
-    )
-    SELECT array_agg(number), array_agg(group_number), array_agg(signal), array_agg(old),
-           array_agg(new)
-    INTO v_number, v_group, v_signal, v_old, v_new
-    FROM changed;
-
-    -- Parents that were there before count as they are.
-    IF p_fresh IS NOT NULL THEN
-        UPDATE awa.workflow_nodes AS n
-        SET parents_open = c.open, parents_succeeded = c.succeeded, parents_failed = c.failed,
-            parents_skipped = c.skipped, signals_open = c.signals
         FROM (
-            SELECT e.child, sum(f.open)::int AS open, sum(f.succeeded)::int AS succeeded,
-                   sum(f.failed)::int AS failed, sum(f.skipped)::int AS skipped,
-                   sum(f.signals)::int AS signals
-            FROM unnest(p_parents) AS p (number)
-            JOIN awa.workflow_nodes AS n ON n.workflow_id = p_workflow AND n.number = p.number
-            CROSS JOIN LATERAL (
-                SELECT CASE n.type WHEN 'group' THEN n.parents_open > 0
-                           ELSE n.type = 'task' AND n.state IN ('waiting', 'started') END::int AS open,
-                       CASE n.type WHEN 'group' THEN n.parents_succeeded > 0
-                           ELSE n.type = 'task' AND n.state = 'succeeded' END::int AS succeeded,
-                       CASE n.type WHEN 'group' THEN n.parents_failed > 0
-                           ELSE n.state IN ('failed', 'cancelled') END::int AS failed,
-                       CASE n.type WHEN 'group' THEN n.parents_skipped > 0
-                           ELSE n.state = 'skipped' END::int AS skipped,
-                       (n.type = 'signal' AND n.state = 'waiting')::int AS signals
-            ) AS f
-            JOIN awa.workflow_edges AS e
-              ON e.workflow_id = p_workflow AND e.parent = p.number AND e.child >= p_fresh
-            GROUP BY e.child
-        ) AS c
-        WHERE n.workflow_id = p_workflow AND n.number = c.child;
-        SELECT array_agg(number) INTO v_decide FROM awa.workflow_nodes
-        WHERE workflow_id = p_workflow AND number >= p_fresh AND type = 'task';
+            SELECT DISTINCT job_id
+            FROM unnest(v_events) AS e CROSS JOIN LATERAL unnest(e.job_ids) AS j (job_id)
+        ) AS noted
+        CROSS JOIN LATERAL (
+            SELECT number, state FROM awa.workflow_nodes
+            WHERE job_id = noted.job_id AND workflow_id = p_workflow
+              AND (state IN ('started', 'succeeded', 'failed')
+                   OR (state = 'cancelled' AND args IS NULL))
+            LIMIT 1
+        ) AS n
+        CROSS JOIN LATERAL (
+            SELECT coalesce(
+                (SELECT state::text FROM awa.jobs_hot WHERE id = noted.job_id),
+                (SELECT state::text FROM awa.scheduled_jobs WHERE id = noted.job_id),
+                (SELECT state::text FROM awa.dead_letters WHERE id = noted.job_id)) AS state
+        ) AS job
+    ) AS seen
+    WHERE old <> new;
+
+    WITH written AS (
+        UPDATE awa.workflow_nodes
+        SET state = c_states[v_ended.new[width_bucket(number, v_ended.number)]],
+            args = NULL,
+            ended_at = CASE WHEN v_ended.new[width_bucket(number, v_ended.number)] > 2 THEN now() END
+        WHERE workflow_id = p_workflow AND number = ANY (v_ended.number)
+        RETURNING number, group_number, width_bucket(number, v_ended.number) AS place
+    )
+    SELECT array_agg(number) AS number, array_agg(group_number) AS group_number,
+           array_agg(false) AS signal, array_agg(v_ended.old[place]) AS old,
+           array_agg(v_ended.new[place]) AS new
+    INTO v_changed
+    FROM written;
+
+    FOREACH v_event IN ARRAY coalesce(v_events, '{}') LOOP
+        IF v_event.signal IS NOT NULL THEN
+            UPDATE awa.workflow_nodes
+            SET state = 'succeeded', args = v_event.payload, ended_at = v_event.at
+            WHERE workflow_id = p_workflow AND name = v_event.signal AND type = 'signal'
+              AND state = 'waiting'
+            RETURNING number INTO v_number;
+            IF FOUND THEN
+                v_changed.number := v_changed.number || v_number;
+                v_changed.group_number := v_changed.group_number || NULL::integer;
+                v_changed.signal := v_changed.signal || true;
+                v_changed.old := v_changed.old || 1;
+                v_changed.new := v_changed.new || 3;
+            END IF;
+        END IF;
+        IF v_event.changes IS NOT NULL THEN
+            SELECT v_changed.number || array_agg(c.number) AS number,
+                   v_changed.group_number || array_agg(c.group_number) AS group_number,
+                   v_changed.signal || array_agg(c.signal) AS signal,
+                   v_changed.old || array_agg(c.old) AS old, v_changed.new || array_agg(c.new) AS new
+            INTO v_changed
+            FROM jsonb_to_recordset(v_event.changes)
+                AS c (number integer, group_number integer, signal boolean, old integer, new integer);
+        END IF;
+    END LOOP;
+
+    IF p_fresh IS NOT NULL THEN
+        SELECT v_changed.number || array_agg(number) AS number,
+               v_changed.group_number || array_agg(group_number) AS group_number,
+               v_changed.signal || array_agg(type = 'signal') AS signal,
+               v_changed.old || array_agg(NULL::integer) AS old,
+               v_changed.new || array_agg(1) AS new,
+               array_agg(number) FILTER (WHERE type = 'task') AS fresh
+        INTO v_changed
+        FROM awa.workflow_nodes
+        WHERE workflow_id = p_workflow AND number >= p_fresh AND type <> 'group';
+        v_decide := coalesce(v_changed.fresh, '{}');
     END IF;
     IF v_flow.cancelled_at IS NOT NULL AND v_flow.waiting > 0 THEN
         SELECT v_decide || array_agg(number) INTO v_decide FROM awa.workflow_nodes
@@ -240,113 +251,182 @@ BEGIN
     END IF;
 
     LOOP
-        EXIT WHEN v_number IS NULL AND cardinality(v_decide) = 0;
+        EXIT WHEN v_changed.number IS NULL AND cardinality(v_decide) = 0;
         IF v_passes = 1000 THEN
             INSERT INTO awa.workflow_events (workflow_id, changes)
             SELECT p_workflow, jsonb_agg(c)
-            FROM unnest(v_number, v_group, v_signal, v_old, v_new)
-                AS c (number, group_number, signal, old, new);
+            FROM unnest(v_changed.number, v_changed.group_number, v_changed.signal, v_changed.old,
+                        v_changed.new) AS c (number, group_number, signal, old, new);
             EXIT;
         END IF;
         v_passes := v_passes + 1;
 
-        SELECT ARRAY[
-                v_sum[1] + coalesce(sum((new = 'waiting')::int - (old IS NOT DISTINCT FROM 'waiting')::int), 0),
-                v_sum[2] + coalesce(sum((new = 'started')::int - (old IS NOT DISTINCT FROM 'started')::int), 0),
-                v_sum[3] + coalesce(sum((new = 'succeeded')::int - (old IS NOT DISTINCT FROM 'succeeded')::int), 0),
-                v_sum[4] + coalesce(sum((new = 'failed')::int - (old IS NOT DISTINCT FROM 'failed')::int), 0),
-                v_sum[5] + coalesce(sum((new = 'cancelled')::int - (old IS NOT DISTINCT FROM 'cancelled')::int), 0),
-                v_sum[6] + coalesce(sum((new = 'skipped')::int - (old IS NOT DISTINCT FROM 'skipped')::int), 0)]
-        INTO v_sum
-        FROM unnest(v_signal, v_old, v_new) AS c (signal, old, new) WHERE NOT signal;
+        SELECT array_agg(coalesce(v_counts[s.state] + c.change, v_counts[s.state]) ORDER BY s.state)
+        INTO v_counts
+        FROM generate_series(1, 6) AS s (state)
+        LEFT JOIN (
+            SELECT state, sum(change)::int AS change
+            FROM unnest(v_changed.signal, v_changed.old, v_changed.new) AS c (signal, old, new)
+            CROSS JOIN LATERAL (VALUES (old, -1), (new, 1)) AS v (state, change)
+            WHERE NOT signal AND state IS NOT NULL
+            GROUP BY state
+        ) AS c ON c.state = s.state;
 
-        WITH changed AS MATERIALIZED (
-            SELECT number, group_number, signal,
-                   (new IN ('waiting', 'started'))::int
-                       - (old IS NOT NULL AND old IN ('waiting', 'started'))::int AS open,
-                   (new = 'succeeded')::int - (old IS NOT DISTINCT FROM 'succeeded')::int AS succeeded,
-                   (new IN ('failed', 'cancelled'))::int
-                       - (old IS NOT NULL AND old IN ('failed', 'cancelled'))::int AS failed,
-                   (new = 'skipped')::int - (old IS NOT DISTINCT FROM 'skipped')::int AS skipped
-            FROM unnest(v_number, v_group, v_signal, v_old, v_new)
-                AS c (number, group_number, signal, old, new)
-        ), groups AS (
-            UPDATE awa.workflow_nodes AS g
-            SET parents_open = g.parents_open + d.open,
-                parents_succeeded = g.parents_succeeded + d.succeeded,
-                parents_failed = g.parents_failed + d.failed,
-                parents_skipped = g.parents_skipped + d.skipped
+        -- What children see of them: whether they are over, and how.
+        SELECT array_agg(number) AS number, array_agg(open) AS open,
+               array_agg(succeeded) AS succeeded, array_agg(failed) AS failed,
+               array_agg(skipped) AS skipped, array_agg(signals) AS signals
+        INTO v_parent
+        FROM (
+            SELECT number, CASE WHEN signal THEN 0 ELSE open END AS open,
+                   CASE WHEN signal THEN 0 ELSE succeeded END AS succeeded, failed, skipped,
+                   CASE WHEN signal THEN open ELSE 0 END AS signals
             FROM (
-                SELECT group_number, sum(open)::int AS open, sum(succeeded)::int AS succeeded,
-                       sum(failed)::int AS failed, sum(skipped)::int AS skipped
-                FROM changed WHERE group_number IS NOT NULL GROUP BY group_number
+                SELECT number, signal, (new <= 2)::int - coalesce(old <= 2, false)::int AS open,
+                       (new = 3)::int - coalesce(old = 3, false)::int AS succeeded,
+                       (new IN (4, 5))::int - coalesce(old IN (4, 5), false)::int AS failed,
+                       (new = 6)::int - coalesce(old = 6, false)::int AS skipped
+                FROM unnest(v_changed.number, v_changed.signal, v_changed.old, v_changed.new)
+                    AS c (number, signal, old, new)
             ) AS d
-            WHERE g.workflow_id = p_workflow AND g.number = d.group_number
-            RETURNING g.number,
-                (g.parents_open > 0)::int - (g.parents_open - d.open > 0)::int AS open,
-                (g.parents_succeeded > 0)::int - (g.parents_succeeded - d.succeeded > 0)::int
-                    AS succeeded,
-                (g.parents_failed > 0)::int - (g.parents_failed - d.failed > 0)::int AS failed,
-                (g.parents_skipped > 0)::int - (g.parents_skipped - d.skipped > 0)::int AS skipped
-        ), parents AS MATERIALIZED (
-            SELECT number, open, succeeded, failed, skipped, 0 AS signals FROM changed
-            WHERE NOT signal AND (open <> 0 OR succeeded <> 0 OR failed <> 0 OR skipped <> 0)
+            WHERE open <> 0 OR succeeded <> 0 OR failed <> 0 OR skipped <> 0
             UNION ALL
-            SELECT number, 0, 0, 0, 0, open FROM changed WHERE signal
-            UNION ALL
-            SELECT *, 0 FROM groups WHERE open <> 0 OR succeeded <> 0 OR failed <> 0 OR skipped <> 0
-        ), delta AS MATERIALIZED (
+            -- Older parents of new nodes, which need no change to count.
+            SELECT -number, CASE type WHEN 'group' THEN parents_open > 0
+                    ELSE type = 'task' AND state IN ('waiting', 'started') END::int,
+                CASE type WHEN 'group' THEN parents_succeeded > 0
+                    ELSE type = 'task' AND state = 'succeeded' END::int,
+                CASE type WHEN 'group' THEN parents_failed > 0
+                    ELSE state IN ('failed', 'cancelled') END::int,
+                CASE type WHEN 'group' THEN parents_skipped > 0 ELSE state = 'skipped' END::int,
+                (type = 'signal' AND state = 'waiting')::int
+            FROM awa.workflow_nodes
+            WHERE workflow_id = p_workflow AND number = ANY (p_parents) AND v_passes = 1
+        ) AS seen;
+
+        FOR v_group IN
+            SELECT c.group_number AS number, sum((new <= 2)::int - coalesce(old <= 2, false)::int) AS open,
+                   sum((new = 3)::int - coalesce(old = 3, false)::int) AS succeeded,
+                   sum((new IN (4, 5))::int - coalesce(old IN (4, 5), false)::int) AS failed,
+                   sum((new = 6)::int - coalesce(old = 6, false)::int) AS skipped
+            FROM unnest(v_changed.group_number, v_changed.old, v_changed.new)
+                AS c (group_number, old, new)
+            WHERE c.group_number IS NOT NULL
+            GROUP BY c.group_number
+        LOOP
+            UPDATE awa.workflow_nodes AS g
+            SET parents_open = g.parents_open + v_group.open,
+                parents_succeeded = g.parents_succeeded + v_group.succeeded,
+                parents_failed = g.parents_failed + v_group.failed,
+                parents_skipped = g.parents_skipped + v_group.skipped
+            WHERE g.workflow_id = p_workflow AND g.number = v_group.number
+            RETURNING
+                (g.parents_open > 0)::int - (g.parents_open - v_group.open > 0)::int AS open,
+                (g.parents_succeeded > 0)::int
+                    - (g.parents_succeeded - v_group.succeeded > 0)::int AS succeeded,
+                (g.parents_failed > 0)::int - (g.parents_failed - v_group.failed > 0)::int AS failed,
+                (g.parents_skipped > 0)::int
+                    - (g.parents_skipped - v_group.skipped > 0)::int AS skipped
+            INTO v_flag;
+            IF v_flag.open <> 0 OR v_flag.succeeded <> 0 OR v_flag.failed <> 0
+                OR v_flag.skipped <> 0
+            THEN
+                v_parent.number := v_parent.number || v_group.number;
+                v_parent.open := v_parent.open || v_flag.open;
+                v_parent.succeeded := v_parent.succeeded || v_flag.succeeded;
+                v_parent.failed := v_parent.failed || v_flag.failed;
+                v_parent.skipped := v_parent.skipped || v_flag.skipped;
+                v_parent.signals := v_parent.signals || 0;
+            END IF;
+        END LOOP;
+
+        SELECT array_agg(child ORDER BY child) AS number, array_agg(open ORDER BY child) AS open,
+               array_agg(succeeded ORDER BY child) AS succeeded,
+               array_agg(failed ORDER BY child) AS failed,
+               array_agg(skipped ORDER BY child) AS skipped,
+               array_agg(signals ORDER BY child) AS signals
+        INTO v_delta
+        FROM (
             SELECT child, sum(open)::int AS open, sum(succeeded)::int AS succeeded,
                    sum(failed)::int AS failed, sum(skipped)::int AS skipped,
                    sum(signals)::int AS signals
             FROM (
                 SELECT e.child, p.open, p.succeeded, p.failed, p.skipped, p.signals
-                FROM parents AS p
-                JOIN awa.workflow_edges AS e
-                  ON e.workflow_id = p_workflow AND e.parent = p.number
+                FROM unnest(v_parent.number, v_parent.open, v_parent.succeeded, v_parent.failed,
+                            v_parent.skipped, v_parent.signals)
+                    AS p (number, open, succeeded, failed, skipped, signals)
+                CROSS JOIN LATERAL (
+                    SELECT child FROM awa.workflow_edges
+                    WHERE workflow_id = p_workflow AND parent = abs(p.number)
+                      AND child >= CASE WHEN p.number < 0 THEN p_fresh ELSE 0 END
+                    OFFSET 0
+                ) AS e
                 UNION ALL
                 SELECT number, 0, 0, 0, 0, 0 FROM unnest(v_decide) AS d (number)
             ) AS each
             GROUP BY child
-        ), counted AS MATERIALIZED (
-            SELECT n.number, n.state AS old, n.rule, n.on_parent_failure,
-                   n.parents_open + d.open AS open, n.parents_succeeded + d.succeeded AS succeeded,
-                   n.parents_failed + d.failed AS failed, n.parents_skipped + d.skipped AS skipped,
-                   n.signals_open + d.signals AS signals
-            FROM delta AS d
-            JOIN awa.workflow_nodes AS n ON n.workflow_id = p_workflow AND n.number = d.child
-        ), decided AS MATERIALIZED (
-            SELECT number, open, succeeded, failed, skipped, signals, old, CASE
+        ) AS children;
+        v_decide := '{}';
+
+        SELECT array_agg(new ORDER BY number) AS state,
+               array_agg(number ORDER BY number) FILTER (WHERE new <> old) AS number,
+               array_agg(group_number ORDER BY number) FILTER (WHERE new <> old) AS group_number,
+               array_agg(false) FILTER (WHERE new <> old) AS signal,
+               array_agg(old ORDER BY number) FILTER (WHERE new <> old) AS old,
+               array_agg(new ORDER BY number) FILTER (WHERE new <> old) AS new,
+               array_agg(number ORDER BY number) FILTER (WHERE new <> old AND new = 2) AS start
+        INTO v_next
+        FROM (
+            SELECT number, group_number, array_position(c_states, old) AS old,
+                array_position(c_states, CASE
                 WHEN old NOT IN ('waiting', 'skipped') THEN old
                 WHEN v_flow.cancelled_at IS NOT NULL AND rule <> 'always'
                     THEN CASE old WHEN 'waiting' THEN 'cancelled' ELSE old END
                 WHEN rule = 'all_succeeded' AND failed + skipped > 0
                     THEN CASE on_parent_failure WHEN 'wait' THEN 'waiting' ELSE 'skipped' END
                 WHEN rule = 'all_failed' AND succeeded + skipped > 0 THEN 'skipped'
+                WHEN rule IN ('any_failed', 'any_succeeded') AND open = 0
+                    AND CASE rule WHEN 'any_failed' THEN failed ELSE succeeded END = 0
+                    THEN 'skipped'
                 WHEN signals > 0 THEN 'waiting'
                 WHEN rule = 'any_failed' AND failed > 0 THEN 'started'
                 WHEN rule = 'any_succeeded' AND succeeded > 0 THEN 'started'
                 WHEN open > 0 THEN 'waiting'
-                WHEN rule IN ('any_failed', 'any_succeeded') THEN 'skipped'
-                ELSE 'started' END AS new
-            FROM counted
-        ), written AS (
-            UPDATE awa.workflow_nodes AS n
-            SET parents_open = d.open, parents_succeeded = d.succeeded, parents_failed = d.failed,
-                parents_skipped = d.skipped, signals_open = d.signals, state = d.new,
-                ended_at = CASE WHEN d.new = d.old THEN n.ended_at
-                                WHEN d.new IN ('skipped', 'cancelled') THEN now() END
-            FROM decided AS d
-            WHERE n.workflow_id = p_workflow AND n.number = d.number
-            RETURNING n.number, n.group_number, d.old, d.new
-        )
-        SELECT array_agg(number), array_agg(group_number), array_agg(false), array_agg(old),
-               array_agg(new), array_agg(number ORDER BY number) FILTER (WHERE new = 'started')
-        INTO v_number, v_group, v_signal, v_old, v_new, v_start
-        FROM written WHERE old <> new;
-        v_decide := '{}';
+                ELSE 'started' END) AS new
+            FROM (
+                SELECT n.number, n.group_number, n.state AS old, n.rule, n.on_parent_failure,
+                       n.parents_open + d.open AS open,
+                       n.parents_succeeded + d.succeeded AS succeeded,
+                       n.parents_failed + d.failed AS failed,
+                       n.parents_skipped + d.skipped AS skipped,
+                       n.signals_open + d.signals AS signals
+                FROM unnest(v_delta.number, v_delta.open, v_delta.succeeded, v_delta.failed,
+                            v_delta.skipped, v_delta.signals)
+                    AS d (number, open, succeeded, failed, skipped, signals)
+                CROSS JOIN LATERAL (
+                    SELECT * FROM awa.workflow_nodes
+                    WHERE workflow_id = p_workflow AND number = d.number
+                    LIMIT 1
+                ) AS n
+            ) AS counted
+        ) AS decided;
 
-        IF v_start IS NOT NULL THEN
+        UPDATE awa.workflow_nodes AS n
+        SET (parents_open, parents_succeeded, parents_failed, parents_skipped, signals_open, state,
+             ended_at) = (
+            SELECT n.parents_open + v_delta.open[i.place],
+                   n.parents_succeeded + v_delta.succeeded[i.place],
+                   n.parents_failed + v_delta.failed[i.place],
+                   n.parents_skipped + v_delta.skipped[i.place],
+                   n.signals_open + v_delta.signals[i.place],
+                   c_states[v_next.state[i.place]],
+                   CASE WHEN n.state = c_states[v_next.state[i.place]] THEN n.ended_at
+                        WHEN v_next.state[i.place] > 2 THEN now() END
+            FROM (SELECT width_bucket(n.number, v_delta.number) AS place) AS i
+        )
+        WHERE n.workflow_id = p_workflow AND n.number = ANY (v_delta.number);
+
+        IF v_next.start IS NOT NULL THEN
             PERFORM awa.assert_writable_canonical_storage();
             INSERT INTO awa.jobs_hot (
                 id, kind, queue, args, state, priority, max_attempts, run_at, metadata, tags
@@ -354,11 +434,11 @@ BEGIN
             SELECT job_id, kind, queue, args, 'available', priority, max_attempts, now(),
                    metadata || jsonb_build_object('_awa_workflow', p_workflow), tags
             FROM awa.workflow_nodes
-            WHERE workflow_id = p_workflow AND number = ANY (v_start)
+            WHERE workflow_id = p_workflow AND number = ANY (v_next.start)
               AND coalesce(not_before <= now(), true) AND coalesce(wait_seconds <= 0, true)
             ORDER BY number;
             GET DIAGNOSTICS v_hot = ROW_COUNT;
-            IF v_hot < cardinality(v_start) THEN
+            IF v_hot < cardinality(v_next.start) THEN
                 INSERT INTO awa.scheduled_jobs (
                     id, kind, queue, args, state, priority, max_attempts, run_at, metadata, tags
                 )
@@ -366,29 +446,26 @@ BEGIN
                        greatest(not_before, now() + make_interval(secs => wait_seconds)),
                        metadata || jsonb_build_object('_awa_workflow', p_workflow), tags
                 FROM awa.workflow_nodes
-                WHERE workflow_id = p_workflow AND number = ANY (v_start)
+                WHERE workflow_id = p_workflow AND number = ANY (v_next.start)
                   AND (not_before > now() OR wait_seconds > 0)
                 ORDER BY number;
             END IF;
         END IF;
+        v_changed := v_next;
     END LOOP;
 
     UPDATE awa.workflows AS w
-    SET waiting = s.waiting, started = s.started, succeeded = s.succeeded, failed = s.failed,
-        cancelled = s.cancelled, skipped = s.skipped,
+    SET waiting = v_counts[1], started = v_counts[2], succeeded = v_counts[3],
+        failed = v_counts[4], cancelled = v_counts[5], skipped = v_counts[6],
         state = CASE
-            WHEN s.waiting + s.started > 0 THEN 'open'
+            WHEN v_counts[1] + v_counts[2] > 0 THEN 'open'
             WHEN w.cancelled_at IS NOT NULL THEN 'cancelled'
-            WHEN s.failed + s.cancelled > 0 THEN 'failed'
+            WHEN v_counts[4] + v_counts[5] > 0 THEN 'failed'
             ELSE 'succeeded' END,
-        finished_at = CASE WHEN s.waiting + s.started = 0 THEN coalesce(w.finished_at, now()) END
-    FROM (
-        SELECT v_flow.waiting + v_sum[1] AS waiting, v_flow.started + v_sum[2] AS started,
-               v_flow.succeeded + v_sum[3] AS succeeded, v_flow.failed + v_sum[4] AS failed,
-               v_flow.cancelled + v_sum[5] AS cancelled, v_flow.skipped + v_sum[6] AS skipped
-    ) AS s
+        finished_at = CASE WHEN v_counts[1] + v_counts[2] = 0
+                           THEN coalesce(w.finished_at, now()) END
     WHERE w.id = p_workflow;
-    RETURN v_passes = 1000 AND v_number IS NOT NULL;
+    RETURN v_passes = 1000 AND v_changed.number IS NOT NULL;
 END
 $function$;
 
