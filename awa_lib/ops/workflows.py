@@ -29,6 +29,7 @@ __all__ = [
     "Page",
     "cancel_workflow",
     "extend_workflow",
+    "forget_workflow",
     "insert_workflow",
     "note_ends",
     "resolve",
@@ -186,6 +187,24 @@ def sweep(place: tuple[int, int], left_seconds: float) -> Op[tuple[Page, list[in
         "left_events", seconds=0.0 if noted else left_seconds, limit=_LEFT_WORKFLOWS
     )
     return page, [int(row[0]) for row in left]
+
+
+@atomic
+def forget_workflow(seconds: float) -> Op[bool]:
+    """Delete a batch of what is left of the workflow that ended first, longer ago than this.
+
+    Return True when there may be more.  Jobs have a retention of their own.
+    """
+    rows = yield sql.workflows("old_workflow", seconds=seconds)
+    if not rows:
+        return False
+    workflow = rows[0][0]
+    for block in ("forget_edges", "forget_nodes"):
+        gone = yield sql.workflows(block, workflow=workflow, limit=_ROWS_PER_STATEMENT)
+        if gone.scalar() == _ROWS_PER_STATEMENT:
+            return True
+    yield sql.workflows("forget_workflow", workflow=workflow)
+    return True
 
 
 def _resolve_now(workflow_id: int) -> Op[None]:

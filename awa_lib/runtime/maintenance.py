@@ -24,6 +24,7 @@ from awa_lib.ops.failures import (
     forget_failures,
 )
 from awa_lib.ops.processes import forget_processes
+from awa_lib.ops.workflows import forget_workflow
 from awa_lib.reads.overviews import declared_kinds, list_queues
 from awa_lib.reads.policies import list_queue_policies
 from awa_lib.runtime.looks import pause_after, timed
@@ -141,13 +142,27 @@ class Maintenance:
         if options.audit_retention_days:
             days = round(bounded(options.audit_retention_days * _DAY) / _DAY)
             await self._step("audit log", ops.briefly(forget_audit(days)))
-        more = await self._forget_callbacks()
+        more = await self._forget_callbacks() or await self._forget_workflows()
         return 0.0 if await self._forget_ends() or more else None
 
     async def _forget_callbacks(self) -> bool:
         """Delete old answers in batches; return True when time is up and more are left."""
         until = time.monotonic() + _ROUND_SECONDS
         while await self._step("callbacks", ops.briefly(forget_answers())) == ANSWERS_BATCH:
+            if time.monotonic() >= until:
+                return True
+        return False
+
+    async def _forget_workflows(self) -> bool:
+        """Delete what is left of old workflows; return True when time is up and more are left.
+
+        They are kept as long as the jobs that are kept longest.
+        """
+        options = self._options
+        hours = max(options.completed_retention_hours, options.failed_retention_hours)
+        seconds = bounded(hours, LONGEST_HOURS) * _HOUR
+        until = time.monotonic() + _ROUND_SECONDS
+        while await self._step("workflows", ops.briefly(forget_workflow(seconds))):
             if time.monotonic() >= until:
                 return True
         return False

@@ -174,3 +174,38 @@ WHERE workflow_id = :workflow::bigint AND type = 'task' AND state = 'started' AN
   AND number > :number::int
 ORDER BY number
 LIMIT :limit::int
+
+-- name: old_workflow
+-- The workflow that ended first, if that is long ago.  Index awa_workflows_finished.
+SELECT id FROM awa.workflows
+WHERE finished_at < now() - make_interval(secs => :seconds::float8)
+ORDER BY finished_at
+LIMIT 1
+FOR UPDATE SKIP LOCKED
+
+-- name: forget_edges
+-- Delete a batch of the edges of a workflow.  Primary key.
+WITH gone AS (
+    DELETE FROM awa.workflow_edges WHERE ctid = ANY (ARRAY(
+        SELECT ctid FROM awa.workflow_edges WHERE workflow_id = :workflow::bigint
+        LIMIT :limit::int))
+    RETURNING 1
+)
+SELECT count(*) FROM gone
+
+-- name: forget_nodes
+-- Delete a batch of its nodes.  Primary key.
+WITH gone AS (
+    DELETE FROM awa.workflow_nodes WHERE workflow_id = :workflow::bigint AND number = ANY (ARRAY(
+        SELECT number FROM awa.workflow_nodes WHERE workflow_id = :workflow::bigint
+        LIMIT :limit::int))
+    RETURNING 1
+)
+SELECT count(*) FROM gone
+
+-- name: forget_workflow
+-- Delete the row of a workflow and its events.
+WITH events AS (
+    DELETE FROM awa.workflow_events WHERE workflow_id = :workflow::bigint
+)
+DELETE FROM awa.workflows WHERE id = :workflow::bigint
