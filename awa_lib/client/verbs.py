@@ -98,6 +98,7 @@ class Verbs(Workflows):
     run_bulk_operation = verb(bulk.run_bulk_operation)
     signal = verb(workflows.send_signal)
     cancel_workflow = verb(workflows.cancel_workflow)
+    retry_workflow = verb(workflows.retry_workflow)
     doctor = verb(doctor)
 
 
@@ -165,4 +166,5 @@ class AsyncVerbs(AsyncWorkflows):
     run_bulk_operation = averb(bulk.run_bulk_operation)
     signal = averb(workflows.send_signal)
     cancel_workflow = averb(workflows.cancel_workflow)
+    retry_workflow = averb(workflows.retry_workflow)
     doctor = averb(doctor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from itertools import islice, repeat
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
@@ -12,9 +13,9 @@ from awa_lib.codec import pgtext
 from awa_lib.codec.encode import to_json
 from awa_lib.enqueue.workflows import Group, Task
 from awa_lib.errors import Conflict, ValidationError, WorkflowNotFound
-from awa_lib.ops.jobs import cancel_in_pages
+from awa_lib.ops.jobs import cancel_in_pages, retry_in_pages
 from awa_lib.telemetry import metrics
-from awa_lib.validation import LONGEST_NAME, int64_of, text_of
+from awa_lib.validation import LONGEST_NAME, int64_of, items_of, text_of, unknown_word
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -33,6 +34,7 @@ __all__ = [
     "insert_workflow",
     "note_ends",
     "resolve",
+    "retry_workflow",
     "send_signal",
     "sweep",
 ]
@@ -44,6 +46,7 @@ WORKFLOW: Final = "_awa_workflow"
 BEGIN: Final = (0, 0)
 """Where a sweep begins: a workflow and a node."""
 _ROWS_PER_STATEMENT: Final = 5000
+_MEMBER: Final = re.compile(r"(.+)\[(\d{1,6})\]")
 _SWEPT_TASKS: Final = 1000
 _LEFT_WORKFLOWS: Final = 100
 
@@ -150,6 +153,92 @@ def cancel_workflow(workflow_id: int) -> Op[int]:
         yield from note_ends([(workflow_id, job_id) for job_id in cancelled])
     yield from _resolve_now(workflow_id)
     return count
+
+
+@atomic
+def retry_workflow(
+    workflow_id: int,
+    *,
+    tasks: Sequence[str] | None = None,
+    downstream: bool = False,
+    dry_run: bool = False,
+) -> Op[list[str]]:
+    """Run tasks of a workflow again and return their names; members of a group are ``name[0]``, ….
+
+    By default all that failed or were cancelled; a failed job starts again with attempt 0, skipped
+    tasks behind it are decided anew.  ``tasks`` names some, in any way that they ended; of a group
+    the members that failed.  With ``downstream`` also every task behind them that has ended, each
+    with a new job.  With ``dry_run`` nothing is changed.  Locks the workflow until the commit.
+    Raises WorkflowNotFound, ValidationError for an unknown task, Conflict when nothing can be
+    retried, or when the args of a job are no longer there.
+    """
+    yield from _lock(workflow_id)
+    numbers = yield from _numbers_of(workflow_id, tasks)
+    rows = yield sql.workflows(
+        "retry_targets",
+        workflow=workflow_id,
+        all=tasks is None,
+        numbers=_ints(numbers),
+        downstream=downstream,
+    )
+    targets = [_Target(*row) for row in rows]
+    if not targets:
+        raise Conflict(
+            f"no task of workflow {workflow_id} can be retried",
+            why="tasks that failed, were cancelled or are named, and have ended, can be",
+            hint=f"see its tasks: awa workflow show {workflow_id}",
+        )
+    if not dry_run:
+        yield sql.workflows("reopen_workflow", workflow=workflow_id)
+        yield from _retry(workflow_id, targets)
+        yield from _resolve_now(workflow_id)
+    return [target.label for target in targets]
+
+
+class _Target(NamedTuple):
+    number: int
+    state: str
+    job_id: int
+    label: str
+    has_args: bool
+    is_behind: bool
+
+
+def _retry(workflow_id: int, targets: Sequence[_Target]) -> Op[None]:
+    """Retry the jobs of failed tasks in place; make all others wait for a new job."""
+    failed = [t for t in targets if t.state != "succeeded" and not (t.is_behind or t.has_args)]
+    retried = {job.id for job in (yield from retry_in_pages([t.job_id for t in failed]))}
+    again = [t for t in targets if t.job_id not in retried]
+    if not again:
+        return
+    rows = yield sql.workflows(
+        "reset_nodes", workflow=workflow_id, numbers=_ints(t.number for t in again)
+    )
+    if len(rows) < len(again):
+        done = {row[0] for row in rows}
+        lost = next(t for t in again if t.number not in done)
+        raise Conflict(
+            f"task {lost.label!r} of workflow {workflow_id} cannot run again",
+            why=f"its job {lost.job_id} was deleted, and its args with it",
+        )
+
+
+def _numbers_of(workflow_id: int, tasks: Sequence[str] | None) -> Op[list[int]]:
+    if tasks is None:
+        return []
+    rows = yield sql.workflows("named_nodes", workflow=workflow_id)
+    known = {name: number for name, number, type_ in rows if type_ != "signal"}
+    numbers = []
+    for task in items_of("tasks", tasks):
+        group, member = _MEMBER.fullmatch(str(task)), known.get(task)
+        if member is None and group is not None and group[1] in known:
+            member = known[group[1]] + 1 + int(group[2])
+        if member is None:
+            raise unknown_word(
+                f"workflow {workflow_id} has no task {task!r}", task, sorted(known)
+            )
+        numbers.append(member)
+    return numbers
 
 
 def note_ends(ended: Iterable[tuple[int, int]]) -> Op[None]:

@@ -166,6 +166,72 @@ WITH asked AS (
 )
 INSERT INTO awa.workflow_events (workflow_id) SELECT id FROM asked
 
+-- name: retry_targets
+-- The tasks that a retry of a workflow is about: the given nodes and members of the given groups, or
+-- all that failed or were cancelled; and, if asked, all tasks behind them that have ended.
+WITH RECURSIVE targets AS (
+    SELECT number, group_number FROM awa.workflow_nodes
+    WHERE workflow_id = :workflow::bigint AND type = 'task'
+      AND CASE WHEN :all::boolean THEN state IN ('failed', 'cancelled')
+          ELSE number = ANY (:numbers::int[])
+              OR (group_number = ANY (:numbers::int[]) AND state IN ('failed', 'cancelled')) END
+), behind AS (
+    SELECT number, group_number, false AS is_behind FROM targets
+    UNION
+    SELECT n.number, n.group_number, true
+    FROM behind AS b
+    CROSS JOIN LATERAL (
+        SELECT child FROM awa.workflow_edges
+        WHERE workflow_id = :workflow::bigint AND parent IN (b.number, b.group_number)
+    ) AS e
+    CROSS JOIN LATERAL (
+        SELECT number, group_number FROM awa.workflow_nodes
+        WHERE workflow_id = :workflow::bigint AND number = e.child
+    ) AS n
+    WHERE :downstream::boolean
+)
+SELECT n.number, n.state, n.job_id, coalesce(n.name, g.name || '[' || n.number - g.number - 1 || ']')
+           AS label, n.args IS NOT NULL AS has_args, bool_and(b.is_behind) AS is_behind
+FROM behind AS b
+JOIN awa.workflow_nodes AS n ON n.workflow_id = :workflow::bigint AND n.number = b.number
+LEFT JOIN awa.workflow_nodes AS g
+  ON g.workflow_id = :workflow::bigint AND g.number = n.group_number
+WHERE n.state IN ('succeeded', 'failed', 'cancelled')
+GROUP BY n.number, n.state, n.job_id, n.name, g.name, g.number, n.args
+ORDER BY n.number
+
+-- name: reset_nodes
+-- Make ended tasks wait again, for a new job with the args of the old one; returns the numbers of
+-- those whose args are there.  Leaves an event from which their children are decided anew.
+WITH targets AS MATERIALIZED (
+    SELECT n.number, n.group_number, n.state, n.job_id,
+           coalesce(n.args,
+                    (SELECT args FROM awa.jobs_hot WHERE id = n.job_id),
+                    (SELECT args FROM awa.dead_letters WHERE id = n.job_id)) AS args
+    FROM awa.workflow_nodes AS n
+    WHERE n.workflow_id = :workflow::bigint AND n.number = ANY (:numbers::int[])
+), reset AS (
+    UPDATE awa.workflow_nodes AS n
+    SET state = 'waiting', ended_at = NULL, args = t.args,
+        job_id = CASE WHEN n.args IS NULL THEN nextval('awa.jobs_id_seq') ELSE n.job_id END
+    FROM targets AS t
+    WHERE n.workflow_id = :workflow::bigint AND n.number = t.number AND t.args IS NOT NULL
+    RETURNING n.number
+), noted AS (
+    INSERT INTO awa.workflow_events (workflow_id, changes)
+    SELECT :workflow::bigint, jsonb_agg(jsonb_build_object(
+        'number', number, 'group_number', group_number, 'signal', false, 'new', 1, 'old',
+        CASE state WHEN 'succeeded' THEN 3 WHEN 'failed' THEN 4 ELSE 5 END))
+    FROM targets WHERE args IS NOT NULL
+    HAVING count(*) > 0
+)
+SELECT number FROM reset ORDER BY number
+
+-- name: reopen_workflow
+-- A cancelled workflow goes on.  Primary key.
+UPDATE awa.workflows SET cancelled_at = NULL
+WHERE id = :workflow::bigint AND cancelled_at IS NOT NULL
+
 -- name: started_jobs
 -- The jobs of started tasks that the cancel of a workflow ends: all but those that run always.
 -- Primary key.

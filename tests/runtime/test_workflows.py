@@ -266,3 +266,56 @@ async def test_random_graphs_keep_their_order(
 
     assert wrong == []
     assert len(ended) == len(set(ended)) == 240
+
+
+async def test_a_failed_part_is_retried_with_what_is_behind_it(
+    aclient: awa.AsyncClient, rows: Rows
+) -> None:
+    bad = {3}
+    ran: list[str] = []
+
+    @aclient.task(Part, max_attempts=1)
+    async def part(job: awa.Job) -> None:
+        if job.args.n in bad:
+            raise awa.TerminalError("bad part")
+
+    @aclient.task(Step)
+    async def step(job: awa.Job) -> None:
+        ran.append(job.args.name)
+
+    async with aclient.workflow("mend") as flow:
+        parts = flow.add_many((Part(n) for n in range(6)), name="parts")
+        summary = flow.add(Step("summary"), name="summary", after=parts, when="all_done")
+        flow.add(Step("mail"), name="mail", after=summary)
+        flow.add(Step("merge"), name="merge", after=parts)
+    async with working(aclient):
+        assert await over(rows, flow) == "failed"
+        assert tasks(rows, flow) == {
+            "summary": "succeeded", "mail": "succeeded", "merge": "skipped"
+        }
+        bad.clear()
+        planned = await aclient.retry_workflow(flow.id, downstream=True, dry_run=True)
+        assert planned == ["parts[3]", "summary", "mail"]
+        assert state(rows, flow) == "failed"
+        assert await aclient.retry_workflow(flow.id, downstream=True) == planned
+        assert state(rows, flow) == "open"
+        assert await over(rows, flow) == "succeeded"
+        with pytest.raises(awa.Conflict, match="no task of workflow"):
+            await aclient.retry_workflow(flow.id)
+
+    assert sorted(ran) == ["mail", "mail", "merge", "summary", "summary"]
+    assert rows.job(parts.job_ids[3])["attempt"] == 1
+
+
+async def test_a_cancelled_workflow_goes_on_after_a_retry(
+    aclient: awa.AsyncClient, rows: Rows, ran: list[str]
+) -> None:
+    async with aclient.workflow("resume") as flow:
+        first = flow.add(Step("first"), name="first")
+        flow.add(Step("second"), name="second", after=first)
+    await aclient.cancel_workflow(flow.id)
+    assert tasks(rows, flow) == {"first": "cancelled", "second": "cancelled"}
+    assert await aclient.retry_workflow(flow.id) == ["first", "second"]
+    async with working(aclient):
+        assert await over(rows, flow) == "succeeded"
+    assert ran == ["first", "second"]

@@ -238,12 +238,10 @@ BEGIN
                v_changed.group_number || array_agg(group_number) AS group_number,
                v_changed.signal || array_agg(type = 'signal') AS signal,
                v_changed.old || array_agg(NULL::integer) AS old,
-               v_changed.new || array_agg(1) AS new,
-               array_agg(number) FILTER (WHERE type = 'task') AS fresh
+               v_changed.new || array_agg(1) AS new
         INTO v_changed
         FROM awa.workflow_nodes
         WHERE workflow_id = p_workflow AND number >= p_fresh AND type <> 'group';
-        v_decide := coalesce(v_changed.fresh, '{}');
     END IF;
     IF v_flow.cancelled_at IS NOT NULL AND v_flow.waiting > 0 THEN
         SELECT v_decide || array_agg(number) INTO v_decide FROM awa.workflow_nodes
@@ -363,6 +361,12 @@ BEGIN
                 ) AS e
                 UNION ALL
                 SELECT number, 0, 0, 0, 0, 0 FROM unnest(v_decide) AS d (number)
+                UNION ALL
+                -- What has begun to wait.
+                SELECT number, 0, 0, 0, 0, 0
+                FROM unnest(v_changed.number, v_changed.signal, v_changed.new)
+                    AS c (number, signal, new)
+                WHERE new = 1 AND NOT signal
             ) AS each
             GROUP BY child
         ) AS children;
