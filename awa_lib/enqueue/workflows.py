@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
 
@@ -22,7 +21,7 @@ from awa_lib.validation import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from datetime import timedelta
+    from datetime import datetime, timedelta
     from typing import Unpack
 
     from awa_lib.enqueue.options import InsertOptions
@@ -130,7 +129,16 @@ class Workflow:
         """
         jobs = self._check([args], options)
         node = Task(self._name(name, jobs.kinds[0]))
-        self._add(node, jobs, after, when, on_parent_failure, signal, not_before, wait)
+        self._add(
+            node,
+            jobs,
+            after=after,
+            when=when,
+            on_parent_failure=on_parent_failure,
+            signal=signal,
+            not_before=not_before,
+            wait=wait,
+        )
         return node
 
     def add_many(
@@ -155,7 +163,16 @@ class Workflow:
         given = list(items_of("jobs", jobs))
         new = self._check(given, options)
         node = Group(self._name(name, new.kinds[0] if given else "group"))
-        self._add(node, new, after, when, on_parent_failure, signal, not_before, wait)
+        self._add(
+            node,
+            new,
+            after=after,
+            when=when,
+            on_parent_failure=on_parent_failure,
+            signal=signal,
+            not_before=not_before,
+            wait=wait,
+        )
         return node
 
     def __len__(self) -> int:
@@ -259,6 +276,7 @@ class Workflow:
         self,
         node: Task | Group,
         jobs: NewJobs,
+        *,
         after: After,
         when: When,
         on_parent_failure: OnParentFailure,

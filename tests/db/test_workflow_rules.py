@@ -7,6 +7,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from fix_wait import eventually
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,7 +16,6 @@ from awa_lib.db.drive import run
 from awa_lib.ops import workflows as ops
 
 RULES = ("all_succeeded", "all_done", "any_failed", "any_succeeded", "all_failed", "always")
-ENDS = {"completed": "succeeded", "failed": "failed", "cancelled": "cancelled"}
 
 
 def expected(rule: str, parents: list[str]) -> bool:
@@ -44,16 +44,22 @@ nodes = st.lists(
 )
 
 
+def settle(place: int, parents: list[int], rule: str) -> tuple[list[int], str]:
+    """Return the parents below a node, and a rule that is allowed for them."""
+    after = sorted({one % place for one in parents}) if place else []
+    return after, rule if after or rule in ("all_done", "always") else "all_succeeded"
+
+
 def build(client: awa.Client, drawn: list[Any]) -> tuple[awa.Workflow, list[Any]]:
     with client.workflow("drawn") as flow:
         handles: list[Any] = []
-        for place, (members, parents, rule, _) in enumerate(drawn):
-            after = sorted({one % place for one in parents}) if place else []
-            if not after and rule in ("any_failed", "any_succeeded", "all_failed"):
-                rule = "all_succeeded"
+        for place, (members, parents, drawn_rule, _) in enumerate(drawn):
+            after, rule = settle(place, parents, drawn_rule)
             chosen = {"after": [handles[one] for one in after], "when": rule, "name": f"n{place}"}
             if members:
-                handles.append(flow.add_many([{"n": n} for n in range(members)], kind="k", **chosen))
+                handles.append(
+                    flow.add_many([{"n": n} for n in range(members)], kind="k", **chosen)
+                )
             else:
                 handles.append(flow.add({"n": 0}, kind="k", **chosen))
     return flow, handles
@@ -77,10 +83,8 @@ def members(handle: Any, found: dict[int, str]) -> list[str]:
 
 def check(conn: Any, flow: awa.Workflow, handles: list[Any], drawn: list[Any]) -> None:
     found = states(conn, flow)
-    for place, (_, parents, rule, _) in enumerate(drawn):
-        after = sorted({one % place for one in parents}) if place else []
-        if not after and rule in ("any_failed", "any_succeeded", "all_failed"):
-            rule = "all_succeeded"
+    for place, (_, parents, drawn_rule, _) in enumerate(drawn):
+        after, rule = settle(place, parents, drawn_rule)
         of_parents = [one for n in after for one in members(handles[n], found)]
         for one in members(handles[place], found):
             assert (one != "skipped") == expected(rule, of_parents), (place, rule, of_parents, one)
@@ -209,7 +213,10 @@ def test_a_cascade_longer_than_a_transaction_goes_on(shared: Any) -> None:
     ("build_up", "said"),
     [
         (lambda flow: flow.add({}, kind="k", after="nobody"), "not in the workflow"),
-        (lambda flow: (flow.add({}, kind="k", name="a"), flow.add({}, kind="k", name="a")), "twice"),
+        (
+            lambda flow: (flow.add({}, kind="k", name="a"), flow.add({}, kind="k", name="a")),
+            "twice",
+        ),
         (
             lambda flow: (
                 flow.add({}, kind="k", name="a", after="b"),
@@ -295,3 +302,57 @@ def test_times_of_a_task(shared: Any) -> None:
     assert found[now.job_id] == "(available,0)"
     assert found[later.job_id] == "(scheduled,1)"
     assert found[far.job_id].startswith("(scheduled,6")
+
+
+def test_a_move_waits_for_the_one_before(shared: Any) -> None:
+    client, conn = shared
+    with client.workflow("two ends") as flow:
+        parents = [flow.add({}, kind="k") for _ in range(2)]
+        child = flow.add({}, kind="k", after=parents)
+
+    def complete(own: psycopg.Connection[Any], job_id: int) -> None:
+        own.execute(
+            "UPDATE awa.jobs_hot SET state = 'completed', finalized_at = now() WHERE id = %s",
+            (job_id,),
+        )
+        run(own, ops.note_ends([(flow.id, job_id)]))
+
+    dsn = f"{conn.info.dsn} password={conn.info.password or 'none'}"
+    with (
+        psycopg.connect(dsn) as first,
+        psycopg.connect(dsn, autocommit=True) as second,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        complete(first, parents[0].job_id)
+        run(first, ops.resolve(flow.id))
+        complete(second, parents[1].job_id)
+        moving = pool.submit(run, second, ops.resolve(flow.id))
+        eventually(
+            lambda: (
+                conn.execute(
+                    "SELECT cardinality(pg_blocking_pids(%s))", (second.info.backend_pid,)
+                ).fetchone()
+                == (1,)
+            )
+        )
+        first.commit()
+        moving.result(10)
+
+    assert states(conn, flow)[child.number] == "started"
+
+
+def test_a_task_starts_once(shared: Any) -> None:
+    client, conn = shared
+    with client.workflow("once") as flow:
+        parents = [flow.add({}, kind="k") for _ in range(2)]
+        alert = flow.add({}, kind="k", after=parents, when="any_failed")
+    for job_id, state in (
+        (parents[0].job_id, "failed"),
+        (alert.job_id, "completed"),
+        (parents[1].job_id, "failed"),
+    ):
+        conn.execute("UPDATE awa.jobs_hot SET state = %s WHERE id = %s", (state, job_id))
+        run(conn, ops.note_ends([(flow.id, job_id)]))
+        run(conn, ops.resolve(flow.id))
+
+    assert states(conn, flow)[alert.number] == "succeeded"
