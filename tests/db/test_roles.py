@@ -207,7 +207,7 @@ def test_a_producer_inserts_and_does_nothing_else(admin, as_role) -> None:
         "CREATE TABLE awa.x ()",
         "SELECT nextval('awa.jobs_id_seq'), setval('awa.jobs_id_seq', 1)",
     )
-    assert admin.execute("SELECT count(*) FROM awa.jobs").fetchone() == (36,)
+    assert admin.execute("SELECT count(*) FROM awa.jobs").fetchone() == (37,)
 
 
 async def test_the_runtime_works_jobs_and_leads(as_role) -> None:

@@ -492,3 +492,30 @@ END
 $function$;
 
 REVOKE ALL ON FUNCTION awa.resolve_workflow(bigint, integer, integer[]) FROM PUBLIC;
+
+-- Who may change the jobs may change what they become of.
+DO $block$
+DECLARE
+    v_grant record;
+BEGIN
+    FOR v_grant IN
+        SELECT new_table, acl.privilege_type,
+               CASE acl.grantee WHEN 0 THEN 'PUBLIC' ELSE acl.grantee::regrole::text END AS role
+        FROM unnest(ARRAY['awa.workflows', 'awa.workflow_nodes', 'awa.workflow_edges',
+                          'awa.workflow_events']::regclass[]) AS new_table
+        CROSS JOIN pg_catalog.pg_class AS c
+        CROSS JOIN LATERAL aclexplode(c.relacl) AS acl
+        WHERE c.oid = 'awa.jobs_hot'::regclass AND acl.grantee <> c.relowner
+    LOOP
+        EXECUTE format(
+            'GRANT %s ON %s TO %s', v_grant.privilege_type, v_grant.new_table, v_grant.role
+        );
+        IF v_grant.privilege_type = 'INSERT' THEN
+            EXECUTE format(
+                'GRANT EXECUTE ON FUNCTION awa.resolve_workflow(bigint, integer, integer[]) TO %s',
+                v_grant.role
+            );
+        END IF;
+    END LOOP;
+END
+$block$;
