@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from awa_lib.enqueue.kinds import Kinds, derive_kind
     from awa_lib.enqueue.options import NewJob
     from awa_lib.enqueue.unique import Unique
+    from awa_lib.enqueue.workflows import Workflow
     from awa_lib.errors import (
         AccessDenied,
         AwaError,
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
         UnknownJobKind,
         ValidationError,
         WaitTimeout,
+        WorkflowNotFound,
         WouldDeadlock,
     )
     from awa_lib.events import (
@@ -165,6 +167,8 @@ __all__ = [
     "WaitForCallback",
     "WaitTimeout",
     "Waiting",
+    "Workflow",
+    "WorkflowNotFound",
     "WouldDeadlock",
     "current_migration_version",
     "derive_kind",
@@ -196,6 +200,7 @@ _HOMES: Final = {
     ),
     "awa_lib.enqueue.options": ("NewJob",),
     "awa_lib.enqueue.unique": ("Unique",),
+    "awa_lib.enqueue.workflows": ("Workflow",),
     "awa_lib.ops.bulk": ("BulkPreview",),
     "awa_lib.policies": ("QueuePolicy",),
     "awa_lib.client.raw": ("RawClient",),

@@ -82,6 +82,7 @@ __all__ = [
     "UnknownJobKind",
     "ValidationError",
     "WaitTimeout",
+    "WorkflowNotFound",
     "WouldDeadlock",
 ]
 
@@ -174,6 +175,18 @@ class ResultExpired(NotFound, LookupError):
         )
         self.job_id = job_id
         self.expired_at = expired_at
+
+
+class WorkflowNotFound(NotFound, LookupError):
+    """No workflow has this id.  ``workflow_id`` holds it."""
+
+    def __init__(self, workflow_id: int) -> None:
+        super().__init__(
+            f"workflow not found: {workflow_id}",
+            why="it never existed, or it ended long ago and retention deleted it",
+            hint="list workflows: awa workflow list",
+        )
+        self.workflow_id = workflow_id
 
 
 class ScheduleNotFound(NotFound, LookupError):

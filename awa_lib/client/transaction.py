@@ -14,6 +14,7 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from awa_lib.client.methods import ainserting, inserting
+from awa_lib.client.workflows import AsyncWorkflows, Workflows
 from awa_lib.db.drive import abegin, arun, begin, run
 from awa_lib.db.translate import translate
 from awa_lib.db.turns import thread_turn, turn
@@ -76,7 +77,7 @@ def _adapted(values: tuple[Any, ...]) -> list[Any]:
     return [Jsonb(value) if isinstance(value, dict) else value for value in values]
 
 
-class Transaction:
+class Transaction(Workflows):
     """A transaction on its own connection; begins with the block or the first statement.
 
     Jobs become visible, and workers are notified, at commit.  Statements use the placeholders
@@ -215,7 +216,7 @@ class Transaction:
     insert_many = inserting(inserts.insert_many)
 
 
-class AsyncTransaction:
+class AsyncTransaction(AsyncWorkflows):
     """A transaction of the async client.  See ``Transaction``."""
 
     def __init__(

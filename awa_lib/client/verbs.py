@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 from awa_lib.callbacks.signatures import verify_callback_request
 from awa_lib.client.methods import ainserting, averb, inserting, verb
+from awa_lib.client.workflows import AsyncWorkflows, Workflows
 from awa_lib.doctor import doctor
 from awa_lib.ops import (
     bulk,
@@ -17,6 +18,7 @@ from awa_lib.ops import (
     jobs,
     policies,
     queues,
+    workflows,
 )
 from awa_lib.reads import bulk as read_bulk
 from awa_lib.reads import dead_letters as read_dead_letters
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["AsyncVerbs", "Verbs"]
 
 
-class Verbs:
+class Verbs(Workflows):
     """Blocking; needs ``_run(op)`` and ``kinds``."""
 
     insert = cast("Insert", inserting(inserts.insert))
@@ -94,10 +96,13 @@ class Verbs:
     list_bulk_operations = verb(read_bulk.list_bulk_operations)
     cancel_bulk_operation = verb(bulk.cancel_bulk_operation)
     run_bulk_operation = verb(bulk.run_bulk_operation)
+    signal = verb(workflows.send_signal)
+    cancel_workflow = verb(workflows.cancel_workflow)
+    retry_workflow = verb(workflows.retry_workflow)
     doctor = verb(doctor)
 
 
-class AsyncVerbs:
+class AsyncVerbs(AsyncWorkflows):
     """Awaited; needs ``_run(op)`` and ``kinds``."""
 
     insert = cast("AsyncInsert", ainserting(inserts.insert))
@@ -159,4 +164,7 @@ class AsyncVerbs:
     list_bulk_operations = averb(read_bulk.list_bulk_operations)
     cancel_bulk_operation = averb(bulk.cancel_bulk_operation)
     run_bulk_operation = averb(bulk.run_bulk_operation)
+    signal = averb(workflows.send_signal)
+    cancel_workflow = averb(workflows.cancel_workflow)
+    retry_workflow = averb(workflows.retry_workflow)
     doctor = averb(doctor)

@@ -33,6 +33,7 @@ from awa_lib.runtime.scheduler import Declarer
 from awa_lib.runtime.slot_waits import SlotWaits
 from awa_lib.runtime.status import Status
 from awa_lib.runtime.supervisor import Duty, Supervisor
+from awa_lib.runtime.workflows import Resolver, Sweep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -79,7 +80,8 @@ class Runtime:
         self._links, self._outage = links, links.outage
         self._process = OwnProcess(links.publisher, options)
         self._events = events = Events(registry, handlers, links.publisher)
-        self._completer = Completer(links.ends, events, EndCounts(links.publisher), self._ended)
+        self._resolver = Resolver(links.workflows)
+        self._completer = self._make_completer(links)
         self._executor = Executor(
             options, handlers=handlers, completer=self._completer, services=self, events=events
         )
@@ -98,6 +100,7 @@ class Runtime:
         self._leader = Leader(
             dsn, options, outage=links.outage, supervisor=self._supervisor, on_rescued=self._rescued
         )
+        self._sweep = Sweep(links.publisher, lambda: self._leader.is_leader)
         self._declarer = Declarer(links.publisher, schedules)
         self._publisher = Publisher(
             self._process,
@@ -112,6 +115,15 @@ class Runtime:
         self._ending = self._make_ending()
         self._outage_ended_at = self._outage.ended_at
         self.loop = asyncio.get_running_loop()
+
+    def _make_completer(self, links: Links) -> Completer:
+        return Completer(
+            links.ends,
+            self._events,
+            EndCounts(links.publisher),
+            on_done=self._ended,
+            on_written=self._resolver.ended,
+        )
 
     def _make_listener(self, dsn: str) -> Listener:
         return Listener(
@@ -167,6 +179,8 @@ class Runtime:
         return Ending(
             links=self._links,
             completer=self._completer,
+            resolver=self._resolver,
+            sweep=self._sweep,
             heartbeat=self._heartbeat,
             listener=self._listener,
             leader=self._leader,
@@ -200,12 +214,14 @@ class Runtime:
             await self._retry_locked(begin)
         await self._completer.start()
         await self._completer.counts.start()
+        await self._resolver.duty.start()
         self._heartbeat.start()
         if self._options.listens:
             await self._listener.start()
         for dispatcher in self._dispatchers.values():
             await dispatcher.start()
         await self._polls.start()
+        await self._sweep.duty.start()
         await self._leader.start()
         for state in (*(duty.state for duty in self._duties()), self._heartbeat.state):
             self._supervisor.watch(state)
@@ -228,7 +244,13 @@ class Runtime:
 
     def _duties(self) -> list[Duty]:
         ends = self._completer
-        duties = [ends.duty, ends.counts.duty, self._listener.duty, self._publisher.duty]
+        duties = [
+            ends.duty,
+            ends.counts.duty,
+            self._resolver.duty,
+            self._listener.duty,
+            self._publisher.duty,
+        ]
         duties += [self._policies.duty, self._declarer.duty, self.callbacks.duty]
         duties += [self._polls.duty, *(one.duty for one in self._dispatchers.values())]
         return [*duties, *self._leader.duties]

@@ -26,9 +26,10 @@ from awa_lib.runtime.supervisor import Duty
 from awa_lib.telemetry import metrics, tracing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from awa_lib._sql import Op
+    from awa_lib.models import Job
     from awa_lib.ops.claims import Missed
     from awa_lib.runtime.context import Attempt, Outcome
     from awa_lib.runtime.counts import EndCounts
@@ -62,12 +63,19 @@ class Completer:
     """
 
     def __init__(
-        self, link: Link, events: Events, counts: EndCounts, on_done: Callable[[Attempt], None]
+        self,
+        link: Link,
+        events: Events,
+        counts: EndCounts,
+        *,
+        on_done: Callable[[Attempt], None],
+        on_written: Callable[[Iterable[Job]], None],
     ) -> None:
         self._link = link
         self._events = events
         self.counts = counts
         self._on_done = on_done
+        self._on_written = on_written
         self._fresh: deque[End] = deque()
         self._later: list[End] = []
         self._writing: list[End] = []
@@ -290,6 +298,7 @@ class Completer:
             on_done(end.attempt)
             if end.attempt.result is not None:
                 self._result_bytes -= end.attempt.result.size_bytes
+        self._on_written(end.attempt.job for end in done)
         self.counts.ended(done)
         if not self._fresh and not self._later:
             self._empty.set()

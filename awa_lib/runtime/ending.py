@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from awa_lib.runtime.scheduler import Declarer
     from awa_lib.runtime.status import Status
     from awa_lib.runtime.supervisor import Duty
+    from awa_lib.runtime.workflows import Resolver, Sweep
 
 __all__ = ["Ending"]
 
@@ -39,6 +40,8 @@ class Ending:
 
     links: Links
     completer: Completer
+    resolver: Resolver
+    sweep: Sweep
     heartbeat: Heartbeat
     listener: Listener
     leader: Leader
@@ -72,6 +75,7 @@ class Ending:
     ) -> list[Coroutine[None, None, None]]:
         return [
             self._write_ends(seconds),
+            self._resolve(seconds),
             self._end_claims(claims, seconds),
             self.watch.stop(),
             self.leader.stop(seconds),
@@ -101,7 +105,16 @@ class Ending:
             self.heartbeat.stop(0.2), self.completer.stop(), self.links.callbacks.close()
         )
 
+    async def _resolve(self, seconds: float) -> None:
+        # A sweep of another process moves on what is left.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.completer.drain()
+                await self.resolver.drain()
+        await self.resolver.stop()
+
     async def _publish(self, seconds: float) -> None:
+        await self.sweep.duty.stop()
         await self.declarer.stop()
         await self.policies.stop()
         await self.events.stop(seconds / 2)

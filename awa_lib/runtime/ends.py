@@ -12,8 +12,10 @@ from awa_lib.errors import AwaError, DatabaseError, SchemaMismatch, UniqueConfli
 from awa_lib.logs import Logger
 from awa_lib.ops import claims
 from awa_lib.ops.inserts import insert_free
+from awa_lib.ops.workflows import note_ends
 from awa_lib.runtime import identity
 from awa_lib.runtime.context import Outcome
+from awa_lib.runtime.workflows import workflow_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -136,19 +138,26 @@ def finish_all(part: Iterable[End], *, skip_locked: bool) -> Op[Missed]:
 
 
 def _with_follow_ups(op: Op[Missed], attempts: Sequence[Attempt]) -> Op[Missed]:
-    """Enqueue the follow-ups of the ends that were written, in the same transaction."""
-    if not any(attempt.follow_ups for attempt in attempts):
+    """Enqueue the follow-ups of the ends that were written, in the same transaction.
+
+    An end of a workflow's task is noted there too.
+    """
+    flows = [(flow, one.job.id) for one in attempts if (flow := workflow_of(one.job)) is not None]
+    if not flows and not any(attempt.follow_ups for attempt in attempts):
         return op
-    return _follow(op, attempts)
+    return _follow(op, attempts, flows)
 
 
 @atomic
-def _follow(op: Op[Missed], attempts: Sequence[Attempt]) -> Op[Missed]:
+def _follow(
+    op: Op[Missed], attempts: Sequence[Attempt], flows: Sequence[tuple[int, int]]
+) -> Op[Missed]:
     missed = yield from op
     out = {*missed.stale, *missed.busy}
     new = [a.follow_ups for a in attempts if a.follow_ups is not None and a.job.id not in out]
     if new:
         yield from insert_free(NewJobs.merge(new))
+    yield from note_ends((flow, job_id) for flow, job_id in flows if job_id not in out)
     return missed
 
 

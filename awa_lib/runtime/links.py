@@ -48,6 +48,7 @@ _CLAIMS: Final = Bounds(
 _ENDS: Final = Bounds(lock_ms=250, statement_seconds=30, hot=True)
 # All waits of a process share this connection: a locked row must not hold up the other waits.
 _CALLBACKS: Final = Bounds(lock_ms=250, statement_seconds=10)
+_WORKFLOWS: Final = Bounds(lock_ms=1000, statement_seconds=60)
 _HEALTH: Final = Bounds(lock_ms=500, statement_seconds=2)
 HEARTBEAT: Final = Bounds(lock_ms=250, statement_seconds=10)
 # It asks anew each second, so a network that works again is soon noticed.
@@ -349,6 +350,7 @@ class Links:
         self.claims = Link("claims", dsn=dsn, outage=outage, bounds=_CLAIMS)
         self.ends = Link("completions", dsn=dsn, outage=outage, bounds=_ENDS)
         self.callbacks = Link("callbacks", dsn=dsn, outage=outage, bounds=_CALLBACKS)
+        self.workflows = Link("workflows", dsn=dsn, outage=outage, bounds=_WORKFLOWS)
         self.health = Link("health", dsn=dsn, outage=outage, bounds=_HEALTH)
         self.publisher = Link("publisher", dsn=dsn, outage=outage)
 

@@ -26,6 +26,7 @@ from awa_lib.ops.failures import (
 from awa_lib.ops.processes import forget_processes
 from awa_lib.ops.results import FORGET_BATCH as RESULTS_BATCH
 from awa_lib.ops.results import forget_results
+from awa_lib.ops.workflows import forget_workflow
 from awa_lib.reads.overviews import declared_kinds, list_queues
 from awa_lib.reads.policies import list_queue_policies
 from awa_lib.runtime.looks import pause_after, timed
@@ -142,6 +143,7 @@ class Maintenance:
             await self._step("audit log", ops.briefly(forget_audit(days)))
         more = await self._in_batches("callbacks", forget_answers, ANSWERS_BATCH)
         more |= await self._in_batches("results", forget_results, RESULTS_BATCH)
+        more |= await self._forget_workflows()
         return 0.0 if await self._forget_ends() or more else None
 
     async def _in_batches(self, name: str, forget: Callable[[], Op[int]], batch: int) -> bool:
@@ -156,6 +158,20 @@ class Maintenance:
                 return True
             await asyncio.sleep((time.perf_counter() - began) * _REST_PART)
             began = time.perf_counter()
+        return False
+
+    async def _forget_workflows(self) -> bool:
+        """Delete what is left of old workflows; return True when time is up and more are left.
+
+        They are kept as long as the jobs that are kept longest.
+        """
+        options = self._options
+        hours = max(options.completed_retention_hours, options.failed_retention_hours)
+        seconds = bounded(hours, LONGEST_HOURS) * _HOUR
+        until = time.monotonic() + _ROUND_SECONDS
+        while await self._step("workflows", ops.briefly(forget_workflow(seconds))):
+            if time.monotonic() >= until:
+                return True
         return False
 
     async def _forget_ends(self) -> bool:

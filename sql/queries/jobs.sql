@@ -332,7 +332,7 @@ LIMIT :limit::int
 -- Make jobs available now.  failed, cancelled and waiting_external start again with attempt 0;
 -- retryable jobs skip the rest of their delay and keep their attempts.  Errors and progress are
 -- kept, the journal of callbacks is not.  Locks rows in id order.  The update of a hot row fires no
--- insert trigger, so the notification is sent here.
+-- insert trigger, so the notification is sent here.  Jobs of workflows are noted there.
 WITH hot_target AS MATERIALIZED (
     SELECT id FROM awa.jobs_hot
     WHERE id = ANY(:ids::bigint[]) AND state IN ('failed', 'cancelled', 'waiting_external')
@@ -367,6 +367,12 @@ WITH hot_target AS MATERIALIZED (
 ), notified AS MATERIALIZED (
     SELECT pg_notify('awa:' || queue, '')
     FROM (SELECT DISTINCT queue FROM hot WHERE octet_length(queue) <= 59) AS queues
+), noted AS (
+    INSERT INTO awa.workflow_events (workflow_id, job_ids)
+    SELECT workflow_id, array_agg(id)
+    FROM (SELECT id, (metadata -> '_awa_workflow')::bigint AS workflow_id FROM changed
+          WHERE jsonb_typeof(metadata -> '_awa_workflow') = 'number') AS of_workflows
+    GROUP BY workflow_id
 )
 SELECT :job.*
 FROM changed

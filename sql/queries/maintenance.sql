@@ -329,12 +329,15 @@ WITH RECURSIVE kinds (queue, kind) AS (
 SELECT count(*) AS aged FROM aged
 
 -- name: old_completed
--- Completed jobs past their retention, the oldest first.  No lock; index
--- idx_awa_jobs_hot_completed_finalized, backwards.
+-- Completed jobs past their retention, the oldest first, without those of open workflows.  No lock;
+-- index idx_awa_jobs_hot_completed_finalized, backwards, and for each job awa_workflow_nodes_job.
 SELECT id FROM awa.jobs_hot
 WHERE state = 'completed' AND finalized_at < now() - make_interval(secs => :seconds::float8)
   AND (:queue::text IS NULL OR queue = :queue::text)
   AND queue <> ALL(:except_queues::text[])
+  AND coalesce((SELECT w.finished_at IS NOT NULL FROM awa.workflow_nodes AS n
+                JOIN awa.workflows AS w ON w.id = n.workflow_id
+                WHERE n.job_id = jobs_hot.id LIMIT 1), true)
 ORDER BY finalized_at, queue DESC
 LIMIT :limit::int
 
@@ -347,6 +350,9 @@ WITH old AS MATERIALIZED (
       AND finalized_at < now() - make_interval(secs => :seconds::float8)
       AND (:queue::text IS NULL OR queue = :queue::text)
       AND queue <> ALL(:except_queues::text[])
+      AND coalesce((SELECT w.finished_at IS NOT NULL FROM awa.workflow_nodes AS n
+                    JOIN awa.workflows AS w ON w.id = n.workflow_id
+                    WHERE n.job_id = jobs_hot.id LIMIT 1), true)
     ORDER BY finalized_at, queue DESC
     LIMIT :limit::int
     FOR UPDATE SKIP LOCKED
@@ -365,6 +371,9 @@ WHERE state IN ('failed', 'cancelled')
   AND finalized_at < now() - make_interval(secs => :seconds::float8)
   AND (:queue::text IS NULL OR queue = :queue::text)
   AND queue <> ALL(:except_queues::text[])
+  AND coalesce((SELECT w.finished_at IS NOT NULL FROM awa.workflow_nodes AS n
+                JOIN awa.workflows AS w ON w.id = n.workflow_id
+                WHERE n.job_id = jobs_hot.id LIMIT 1), true)
 ORDER BY finalized_at, queue
 LIMIT :limit::int
 
@@ -379,6 +388,9 @@ WITH old AS MATERIALIZED (
       AND finalized_at < now() - make_interval(secs => :seconds::float8)
       AND (:queue::text IS NULL OR queue = :queue::text)
       AND queue <> ALL(:except_queues::text[])
+      AND coalesce((SELECT w.finished_at IS NOT NULL FROM awa.workflow_nodes AS n
+                    JOIN awa.workflows AS w ON w.id = n.workflow_id
+                    WHERE n.job_id = jobs_hot.id LIMIT 1), true)
     ORDER BY finalized_at, queue
     LIMIT :limit::int
     FOR UPDATE SKIP LOCKED

@@ -1,0 +1,372 @@
+"""Insert, extend, signal and cancel workflows, and move them on."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+
+from awa_lib._json import dumps
+from awa_lib._sql import atomic, sql
+from awa_lib.codec.encode import to_json
+from awa_lib.enqueue.workflow_rows import Plan, columns, ints
+from awa_lib.enqueue.workflows import Group, Task
+from awa_lib.errors import Conflict, ValidationError, WorkflowNotFound
+from awa_lib.ops.jobs import cancel_in_pages, retry_in_pages
+from awa_lib.telemetry import metrics
+from awa_lib.validation import int64_of, name_of, names_of, unknown_word
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from awa_lib._sql import Op
+    from awa_lib.enqueue.workflows import Workflow
+
+__all__ = [
+    "BEGIN",
+    "WORKFLOW",
+    "Page",
+    "cancel_workflow",
+    "extend_workflow",
+    "forget_workflow",
+    "insert_workflow",
+    "note_ends",
+    "resolve",
+    "retry_workflow",
+    "send_signal",
+    "sweep",
+]
+
+OnTaken = Literal["raise", "keep"]
+
+WORKFLOW: Final = "_awa_workflow"
+"""The key of a job's metadata that holds the id of its workflow."""
+BEGIN: Final = (0, 0)
+"""Where a sweep begins: a workflow and a node."""
+_ROWS_PER_STATEMENT: Final = 5000
+_MEMBER: Final = re.compile(r"(.+)\[(\d{1,6})\]")
+_SWEPT_TASKS: Final = 1000
+_LEFT_WORKFLOWS: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page of a sweep: tasks that were read, ends that were noted, where the next begins."""
+
+    read: int
+    noted: int
+    place: tuple[int, int]
+
+
+@atomic
+def insert_workflow(flow: Workflow, *, on_conflict: OnTaken = "raise") -> Op[int]:
+    """Insert a workflow with all its tasks, start those that wait for nothing, return its id.
+
+    Everything is inserted in one transaction, or nothing.  When another workflow has its name and
+    key, raises Conflict, or, with ``on_conflict="keep"``, inserts nothing and returns the id of
+    the other.  Raises ValidationError.
+    """
+    if on_conflict not in ("raise", "keep"):
+        raise ValidationError(f"on_conflict must be 'raise' or 'keep', got {on_conflict!r}")
+    flow.check()
+    plan = Plan(flow, 1, {})
+    rows = yield sql.workflows("insert_workflow", name=flow.name, key=flow.key, nodes=plan.size)
+    if not rows:
+        found = yield sql.workflows("find_workflow", name=flow.name, key=flow.key)
+        if on_conflict == "raise" or not found:
+            raise _taken(flow, found[0][0] if found else None)
+        flow.id, flow.created = int(found[0][0]), False
+        return flow.id
+    workflow = int(rows[0][0])
+    yield from _write(workflow, plan)
+    flow.id, flow.created = workflow, True
+    return workflow
+
+
+@atomic
+def extend_workflow(workflow_id: int, flow: Workflow) -> Op[int]:
+    """Add tasks to an open workflow and return its id.
+
+    Locks the workflow until the commit.  Names in ``after`` may be those of tasks that are there.
+    Raises WorkflowNotFound, Conflict when the workflow has ended, ValidationError.
+    """
+    found = yield from _lock(int64_of("workflow_id", workflow_id))
+    if found["state"] != "open" or found["is_cancelled"]:
+        raise _over(workflow_id, found["state"])
+    rows = yield sql.workflows("named_nodes", workflow=workflow_id)
+    known = {name: number for name, number, _ in rows}
+    flow.check(known)
+    plan = Plan(flow, int(found["nodes"]) + 1, known)
+    yield sql.workflows("add_nodes", workflow=workflow_id, nodes=plan.size)
+    yield from _write(workflow_id, plan)
+    flow.id, flow.created = workflow_id, False
+    return workflow_id
+
+
+def send_signal(workflow_id: int, name: str, payload: Any = None) -> Op[bool]:
+    """Send a signal to a workflow; return False if it was sent before.
+
+    Its tasks that wait for the signal may start.  A signal that no task waits for is kept for tasks
+    that are added later.  ``payload`` is JSON data.  Locks the workflow until the commit.  Raises
+    WorkflowNotFound, Conflict when the workflow has ended, ValidationError, SerializationError.
+    """
+    return _send_signal(
+        int64_of("workflow_id", workflow_id),
+        name_of("name of a signal", name),
+        dumps(to_json(payload, "payload")),
+    )
+
+
+@atomic
+def _send_signal(workflow_id: int, name: str, text: str) -> Op[bool]:
+    found = yield from _lock(workflow_id)
+    if found["state"] != "open":
+        raise _over(workflow_id, found["state"])
+    node = yield sql.workflows("signal_node", workflow=workflow_id, name=name)
+    if node and node[0][0] != "signal":
+        raise ValidationError(f"{name!r} is a {node[0][0]} of workflow {workflow_id}, no signal")
+    if node and node[0][1] != "waiting":
+        return False
+    yield sql.workflows("note_signal", workflow=workflow_id, name=name, payload=text)
+    yield from _resolve_now(workflow_id)
+    return True
+
+
+def cancel_workflow(workflow_id: int) -> Op[int]:
+    """Cancel a workflow: its waiting tasks and the jobs of those that have started.
+
+    Tasks with ``when="always"`` still run.  Running handlers are stopped as ``cancel`` stops them.
+    Returns the number of cancelled jobs.  Locks the workflow until the commit.  Raises
+    WorkflowNotFound, Conflict when it has ended, ValidationError.
+    """
+    return _cancel_workflow(int64_of("workflow_id", workflow_id))
+
+
+@atomic
+def _cancel_workflow(workflow_id: int) -> Op[int]:
+    found = yield from _lock(workflow_id)
+    if found["state"] != "open":
+        raise _over(workflow_id, found["state"])
+    yield sql.workflows("cancel_workflow", workflow=workflow_id)
+    count, number = 0, 0
+    while rows := (
+        yield sql.workflows(
+            "started_jobs", workflow=workflow_id, number=number, limit=_ROWS_PER_STATEMENT
+        )
+    ):
+        ids = [row[0] for row in rows]
+        number = int(rows[-1][1])
+        cancelled = yield from cancel_in_pages(ids)
+        count += len(cancelled)
+        yield from note_ends([(workflow_id, job_id) for job_id in cancelled])
+    yield from _resolve_now(workflow_id)
+    return count
+
+
+def retry_workflow(
+    workflow_id: int,
+    *,
+    tasks: Sequence[str] | None = None,
+    downstream: bool = False,
+    dry_run: bool = False,
+) -> Op[list[str]]:
+    """Run tasks of a workflow again and return their names; members of a group are ``name[0]``, ….
+
+    By default all that failed or were cancelled; a failed job starts again with attempt 0, skipped
+    tasks behind it are decided anew.  ``tasks`` names some, in any way that they ended; of a group
+    the members that failed.  With ``downstream`` also every task behind them that has ended, each
+    with a new job.  With ``dry_run`` nothing is changed.  Locks the workflow until the commit.
+    Raises WorkflowNotFound, ValidationError for an unknown task, Conflict when nothing can be
+    retried, or when the args of a job are no longer there.
+    """
+    for field, value in (("downstream", downstream), ("dry_run", dry_run)):
+        if not isinstance(value, bool):
+            raise ValidationError(f"{field} must be True or False, got {value!r}")
+    names = None if tasks is None else names_of("tasks", tasks)
+    return _retry_workflow(
+        int64_of("workflow_id", workflow_id), names, downstream=downstream, dry_run=dry_run
+    )
+
+
+@atomic
+def _retry_workflow(
+    workflow_id: int, tasks: Sequence[str] | None, *, downstream: bool, dry_run: bool
+) -> Op[list[str]]:
+    yield from _lock(workflow_id)
+    numbers = yield from _numbers_of(workflow_id, tasks)
+    rows = yield sql.workflows(
+        "retry_targets",
+        workflow=workflow_id,
+        all=tasks is None,
+        numbers=ints(numbers),
+        downstream=downstream,
+    )
+    targets = [_Target(*row) for row in rows]
+    if not targets:
+        raise Conflict(
+            f"no task of workflow {workflow_id} can be retried",
+            why="tasks that failed, were cancelled or are named, and have ended, can be",
+            hint=f"see its tasks: awa workflow show {workflow_id}",
+        )
+    if not dry_run:
+        yield sql.workflows("reopen_workflow", workflow=workflow_id)
+        yield from _retry(workflow_id, targets)
+        yield from _resolve_now(workflow_id)
+    return [target.label for target in targets]
+
+
+class _Target(NamedTuple):
+    number: int
+    state: str
+    job_id: int
+    label: str
+    has_args: bool
+    is_behind: bool
+
+
+def _retry(workflow_id: int, targets: Sequence[_Target]) -> Op[None]:
+    """Retry the jobs of failed tasks in place; make all others wait for a new job."""
+    failed = [t for t in targets if t.state != "succeeded" and not (t.is_behind or t.has_args)]
+    retried = {job.id for job in (yield from retry_in_pages([t.job_id for t in failed]))}
+    again = [t for t in targets if t.job_id not in retried]
+    if not again:
+        return
+    rows = yield sql.workflows(
+        "reset_nodes", workflow=workflow_id, numbers=ints(t.number for t in again)
+    )
+    if len(rows) < len(again):
+        done = {row[0] for row in rows}
+        lost = next(t for t in again if t.number not in done)
+        raise Conflict(
+            f"task {lost.label!r} of workflow {workflow_id} cannot run again",
+            why=f"its job {lost.job_id} was deleted, and its args with it",
+        )
+
+
+def _numbers_of(workflow_id: int, tasks: Sequence[str] | None) -> Op[list[int]]:
+    if tasks is None:
+        return []
+    rows = yield sql.workflows("named_nodes", workflow=workflow_id)
+    known = {name: number for name, number, type_ in rows if type_ != "signal"}
+    numbers = []
+    for task in tasks:
+        group, member = _MEMBER.fullmatch(task), known.get(task)
+        if member is None and group is not None and group[1] in known:
+            member = known[group[1]] + 1 + int(group[2])
+        if member is None:
+            raise unknown_word(f"workflow {workflow_id} has no task {task!r}", task, sorted(known))
+        numbers.append(member)
+    return numbers
+
+
+def note_ends(ended: Iterable[tuple[int, int]]) -> Op[None]:
+    """Note that jobs of workflows have ended: (workflow, job) each.  Takes no lock."""
+    pairs = list(ended)
+    if pairs:
+        yield sql.workflows(
+            "note_ends",
+            workflows=ints(workflow for workflow, _ in pairs),
+            ids=ints(job_id for _, job_id in pairs),
+        )
+
+
+def resolve(workflow_id: int) -> Op[bool]:
+    """Move a workflow on; return True when there is more to do.
+
+    Locks the workflow until the commit.  Raises Transient when it is locked for too long.
+    """
+    rows = yield sql.workflows("resolve", workflow=workflow_id)
+    return bool(rows.scalar())
+
+
+def sweep(place: tuple[int, int], left_seconds: float) -> Op[tuple[Page, list[int]]]:
+    """Note the ends of a page of tasks that nobody has noted; return the page and what is left.
+
+    That are workflows with notes of this page, or older than ``left_seconds``.  Takes no lock.
+    """
+    workflow, number = place
+    rows = yield sql.workflows("unseen_ends", workflow=workflow, number=number, limit=_SWEPT_TASKS)
+    read, noted, last, at = rows[0]
+    page = Page(read, noted, (last, at) if read == _SWEPT_TASKS else BEGIN)
+    left = yield sql.workflows(
+        "left_events", seconds=0.0 if noted else left_seconds, limit=_LEFT_WORKFLOWS
+    )
+    return page, [int(row[0]) for row in left]
+
+
+@atomic
+def forget_workflow(seconds: float) -> Op[bool]:
+    """Delete a batch of what is left of the workflow that ended first, longer ago than this.
+
+    Return True when there may be more.  Jobs have a retention of their own.
+    """
+    rows = yield sql.workflows("old_workflow", seconds=seconds)
+    if not rows:
+        return False
+    workflow = rows[0][0]
+    for block in ("forget_edges", "forget_nodes"):
+        gone = yield sql.workflows(block, workflow=workflow, limit=_ROWS_PER_STATEMENT)
+        if gone.scalar() == _ROWS_PER_STATEMENT:
+            return True
+    yield sql.workflows("forget_workflow", workflow=workflow)
+    return True
+
+
+def _resolve_now(workflow_id: int) -> Op[None]:
+    # What a very long cascade leaves is taken by the leader.
+    yield from resolve(workflow_id)
+
+
+def _lock(workflow_id: int) -> Op[dict[str, Any]]:
+    rows = yield sql.workflows("lock_workflow", workflow=workflow_id)
+    if not rows:
+        raise WorkflowNotFound(workflow_id)
+    return dict(zip(rows.columns, rows[0], strict=True))
+
+
+def _write(workflow_id: int, plan: Plan) -> Op[None]:
+    """Insert the nodes and edges, start what can start, and tell the nodes their jobs."""
+    rows = plan.rows()
+    number = plan.first
+    while batch := list(islice(rows, _ROWS_PER_STATEMENT)):
+        ids = yield sql.workflows(
+            "insert_nodes", workflow=workflow_id, first=number, **columns(batch)
+        )
+        for row, job_id in zip(batch, ids[0][0], strict=True):
+            if isinstance(row.node, Task):
+                row.node.job_id = job_id
+            elif isinstance(row.node, Group) and job_id is not None:
+                row.node.job_ids.append(job_id)
+        number += len(batch)
+    for start in range(0, len(plan.edges), _ROWS_PER_STATEMENT):
+        edges = plan.edges[start : start + _ROWS_PER_STATEMENT]
+        yield sql.workflows(
+            "insert_edges",
+            workflow=workflow_id,
+            parents=ints(parent for parent, _ in edges),
+            children=ints(child for _, child in edges),
+        )
+    yield sql.workflows(
+        "resolve_fresh", workflow=workflow_id, first=plan.first, parents=ints(plan.older)
+    )
+    for part in plan.flow.parts:
+        metrics.inserted(part.jobs.kinds_and_queues())
+
+
+def _taken(flow: Workflow, workflow_id: int | None) -> Conflict:
+    which = "" if workflow_id is None else f": workflow {workflow_id}"
+    return Conflict(
+        f"a workflow {flow.name!r} with key {flow.key!r} is there already{which}",
+        why="the key of a workflow is unique under its name until it is deleted",
+        hint="on_conflict='keep' keeps it and returns its id",
+    )
+
+
+def _over(workflow_id: int, state: str) -> Conflict:
+    how = "is being cancelled" if state == "open" else f"has ended: it {state}"
+    return Conflict(
+        f"workflow {workflow_id} {how if state != 'cancelled' else 'was cancelled'}",
+        why="only an open workflow can be changed",
+        hint=f"see its tasks: awa workflow show {workflow_id}",
+    )

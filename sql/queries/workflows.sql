@@ -1,0 +1,277 @@
+-- Workflows: insert, extend, move on, signal, cancel, retry.
+-- The row of a workflow is the lock of its graph; whoever changes a node holds it.
+
+-- name: insert_workflow
+-- Insert the row of a workflow, unless its name and key are taken.
+INSERT INTO awa.workflows (name, key, nodes)
+VALUES (:name::text, :key::text, :nodes::int)
+ON CONFLICT DO NOTHING
+RETURNING id
+
+-- name: find_workflow
+-- The workflow with this name and key.  Index awa_workflows_key.
+SELECT id FROM awa.workflows WHERE name = :name::text AND key = :key::text
+
+-- name: insert_nodes
+-- Insert nodes in the order of their numbers, from first on; tasks get the ids of their jobs here.
+-- Returns those ids.  Columns that all nodes share arrive as one value.
+WITH input AS MATERIALIZED (
+    SELECT (:first::int + u.ord - 1)::int AS number,
+           CASE WHEN u.type = 'task' THEN nextval('awa.jobs_id_seq') END AS job_id, u.*
+    FROM ROWS FROM (
+        unnest(:types::text[]),
+        unnest(:names::text[]),
+        unnest(:groups::int[]),
+        unnest(:rules::text[]),
+        unnest(:on_parent_failures::text[]),
+        unnest(:not_befores::timestamptz[]),
+        unnest(:waits::float8[]),
+        unnest(:kinds::text[]),
+        unnest(:queues::text[]),
+        unnest(:priorities::smallint[]),
+        unnest(:max_attempts_each::smallint[]),
+        jsonb_array_elements(:args::jsonb),
+        jsonb_array_elements(:metadata_each::jsonb),
+        unnest(:tags_each::text[])
+    ) WITH ORDINALITY AS u (
+        type, name, group_number, rule, on_parent_failure, not_before, wait_seconds, kind, queue,
+        priority, max_attempts, args, metadata, tags, ord
+    )
+), written AS (
+    INSERT INTO awa.workflow_nodes (
+        workflow_id, number, type, name, group_number, rule, on_parent_failure, not_before,
+        wait_seconds, job_id, kind, queue, priority, max_attempts, args, metadata, tags
+    )
+    SELECT :workflow::bigint, number, type, name, group_number, rule, on_parent_failure, not_before,
+           wait_seconds, job_id, kind, queue, priority, max_attempts,
+           CASE WHEN type = 'task' THEN args END, CASE WHEN type = 'task' THEN metadata END,
+           CASE WHEN type = 'task' THEN tags::text[] END
+    FROM input
+    ORDER BY ord
+)
+SELECT array_agg(job_id ORDER BY ord) AS job_ids FROM input
+
+-- name: insert_edges
+-- Insert edges from parents to children.
+INSERT INTO awa.workflow_edges (workflow_id, parent, child)
+SELECT :workflow::bigint, parent, child
+FROM unnest(:parents::int[], :children::int[]) AS e (parent, child)
+ORDER BY parent, child
+
+-- name: resolve
+-- Move a workflow on; returns whether there is more to do.  Locks its row until the commit.
+SELECT awa.resolve_workflow(:workflow::bigint) AS more
+
+-- name: resolve_fresh
+-- The same with new nodes, from first on; parents are the older nodes that they wait for.
+SELECT awa.resolve_workflow(:workflow::bigint, :first::int, :parents::int[]) AS more
+
+-- name: lock_workflow
+-- Lock a workflow; returns its state and the number of its nodes.
+SELECT id, name, state, nodes, cancelled_at IS NOT NULL AS is_cancelled
+FROM awa.workflows WHERE id = :workflow::bigint
+FOR UPDATE
+
+-- name: named_nodes
+-- The numbers of the named nodes of a workflow.  Index awa_workflow_nodes_name.
+SELECT name, number, type FROM awa.workflow_nodes
+WHERE workflow_id = :workflow::bigint AND name IS NOT NULL
+
+-- name: add_nodes
+-- Count new nodes.  Primary key.
+UPDATE awa.workflows SET nodes = nodes + :nodes::int WHERE id = :workflow::bigint
+
+-- name: note_ends
+-- Note that these jobs have ended, in the transaction of their ends.
+INSERT INTO awa.workflow_events (workflow_id, job_ids)
+SELECT workflow_id, array_agg(job_id)
+FROM unnest(:workflows::bigint[], :ids::bigint[]) AS ended (workflow_id, job_id)
+GROUP BY workflow_id
+ORDER BY workflow_id
+
+-- name: note_signal
+-- Note a signal; the node is made if no task waits for it yet.
+WITH made AS (
+    INSERT INTO awa.workflow_nodes (workflow_id, number, type, name)
+    SELECT id, nodes + 1, 'signal', :name::text FROM awa.workflows
+    WHERE id = :workflow::bigint
+    ON CONFLICT DO NOTHING
+    RETURNING number
+), counted AS (
+    UPDATE awa.workflows SET nodes = nodes + 1
+    WHERE id = :workflow::bigint AND EXISTS (SELECT FROM made)
+)
+INSERT INTO awa.workflow_events (workflow_id, signal, payload)
+VALUES (:workflow::bigint, :name::text, :payload::jsonb)
+
+-- name: signal_node
+-- The node with this name.  Index awa_workflow_nodes_name.
+SELECT type, state FROM awa.workflow_nodes
+WHERE workflow_id = :workflow::bigint AND name = :name::text
+
+-- name: unseen_ends
+-- Note ends that nobody has noted: those by workers of awa 0.5, operators, rescues and deletions;
+-- and jobs that were retried.  Reads the tasks of open workflows from a place on, and returns the
+-- last place; each page is a range of the primary key.
+WITH page AS MATERIALIZED (
+    SELECT w.id AS workflow_id, n.number, n.job_id, n.state
+    FROM awa.workflows AS w
+    CROSS JOIN LATERAL (
+        SELECT number, job_id, state FROM awa.workflow_nodes
+        WHERE workflow_id = w.id AND type = 'task'
+          AND number > CASE WHEN w.id = :workflow::bigint THEN :number::int ELSE 0 END
+          AND (state IN ('started', 'succeeded', 'failed') OR (state = 'cancelled' AND args IS NULL))
+        ORDER BY number
+        LIMIT :limit::int
+    ) AS n
+    WHERE w.state = 'open' AND w.id >= :workflow::bigint
+    ORDER BY w.id, n.number
+    LIMIT :limit::int
+), differing AS MATERIALIZED (
+    SELECT p.workflow_id, p.job_id
+    FROM page AS p
+    LEFT JOIN LATERAL (
+        SELECT state::text, finalized_at FROM awa.jobs_hot WHERE id = p.job_id
+    ) AS hot ON true
+    LEFT JOIN LATERAL (SELECT state::text FROM awa.scheduled_jobs WHERE id = p.job_id) AS cold
+      ON hot.state IS NULL
+    CROSS JOIN LATERAL (SELECT coalesce(hot.state, cold.state) AS state) AS job
+    WHERE CASE WHEN job.state IS NULL THEN p.state = 'started'
+               WHEN job.state NOT IN ('completed', 'failed', 'cancelled') THEN p.state <> 'started'
+               -- The process that has written the end is about to move the workflow on.
+               ELSE p.state = 'started'
+                   AND coalesce(hot.finalized_at < now() - interval '1 second', true) END
+), noted AS (
+    INSERT INTO awa.workflow_events (workflow_id, job_ids)
+    SELECT workflow_id, array_agg(job_id) FROM differing GROUP BY workflow_id ORDER BY workflow_id
+)
+SELECT count(*) AS read, (SELECT count(*) FROM differing) AS noted,
+       (SELECT workflow_id FROM page ORDER BY workflow_id DESC, number DESC LIMIT 1) AS workflow_id,
+       (SELECT number FROM page ORDER BY workflow_id DESC, number DESC LIMIT 1) AS number
+FROM page
+
+-- name: left_events
+-- Workflows with events that nobody has taken for a while.
+SELECT DISTINCT workflow_id FROM awa.workflow_events
+WHERE at < now() - make_interval(secs => :seconds::float8)
+ORDER BY workflow_id
+LIMIT :limit::int
+
+-- name: cancel_workflow
+-- Say that a workflow is cancelled, and leave an event so that it is resolved.
+WITH asked AS (
+    UPDATE awa.workflows SET cancelled_at = coalesce(cancelled_at, now())
+    WHERE id = :workflow::bigint AND state = 'open'
+    RETURNING id
+)
+INSERT INTO awa.workflow_events (workflow_id) SELECT id FROM asked
+
+-- name: retry_targets
+-- The tasks that a retry of a workflow is about: the given nodes and members of the given groups, or
+-- all that failed or were cancelled; and, if asked, all tasks behind them that have ended.
+WITH RECURSIVE targets AS (
+    SELECT number, group_number FROM awa.workflow_nodes
+    WHERE workflow_id = :workflow::bigint AND type = 'task'
+      AND CASE WHEN :all::boolean THEN state IN ('failed', 'cancelled')
+          ELSE number = ANY (:numbers::int[])
+              OR (group_number = ANY (:numbers::int[]) AND state IN ('failed', 'cancelled')) END
+), behind AS (
+    SELECT number, group_number, false AS is_behind FROM targets
+    UNION
+    SELECT n.number, n.group_number, true
+    FROM behind AS b
+    CROSS JOIN LATERAL (
+        SELECT child FROM awa.workflow_edges
+        WHERE workflow_id = :workflow::bigint AND parent IN (b.number, b.group_number)
+    ) AS e
+    CROSS JOIN LATERAL (
+        SELECT number, group_number FROM awa.workflow_nodes
+        WHERE workflow_id = :workflow::bigint AND number = e.child
+    ) AS n
+    WHERE :downstream::boolean
+)
+SELECT n.number, n.state, n.job_id, coalesce(n.name, g.name || '[' || n.number - g.number - 1 || ']')
+           AS label, n.args IS NOT NULL AS has_args, bool_and(b.is_behind) AS is_behind
+FROM behind AS b
+JOIN awa.workflow_nodes AS n ON n.workflow_id = :workflow::bigint AND n.number = b.number
+LEFT JOIN awa.workflow_nodes AS g
+  ON g.workflow_id = :workflow::bigint AND g.number = n.group_number
+WHERE n.state IN ('succeeded', 'failed', 'cancelled')
+GROUP BY n.number, n.state, n.job_id, n.name, g.name, g.number, n.args
+ORDER BY n.number
+
+-- name: reset_nodes
+-- Make ended tasks wait again, for a new job with the args of the old one; returns the numbers of
+-- those whose args are there.  Leaves an event from which their children are decided anew.
+WITH targets AS MATERIALIZED (
+    SELECT n.number, n.group_number, n.state, n.job_id,
+           coalesce(n.args,
+                    (SELECT args FROM awa.jobs_hot WHERE id = n.job_id),
+                    (SELECT args FROM awa.dead_letters WHERE id = n.job_id)) AS args
+    FROM awa.workflow_nodes AS n
+    WHERE n.workflow_id = :workflow::bigint AND n.number = ANY (:numbers::int[])
+), reset AS (
+    UPDATE awa.workflow_nodes AS n
+    SET state = 'waiting', ended_at = NULL, args = t.args,
+        job_id = CASE WHEN n.args IS NULL THEN nextval('awa.jobs_id_seq') ELSE n.job_id END
+    FROM targets AS t
+    WHERE n.workflow_id = :workflow::bigint AND n.number = t.number AND t.args IS NOT NULL
+    RETURNING n.number
+), noted AS (
+    INSERT INTO awa.workflow_events (workflow_id, changes)
+    SELECT :workflow::bigint, jsonb_agg(jsonb_build_object(
+        'number', number, 'group_number', group_number, 'signal', false, 'new', 1, 'old',
+        CASE state WHEN 'succeeded' THEN 3 WHEN 'failed' THEN 4 ELSE 5 END))
+    FROM targets WHERE args IS NOT NULL
+    HAVING count(*) > 0
+)
+SELECT number FROM reset ORDER BY number
+
+-- name: reopen_workflow
+-- A cancelled workflow goes on.  Primary key.
+UPDATE awa.workflows SET cancelled_at = NULL
+WHERE id = :workflow::bigint AND cancelled_at IS NOT NULL
+
+-- name: started_jobs
+-- The jobs of started tasks that the cancel of a workflow ends: all but those that run always.
+-- Primary key.
+SELECT job_id, number FROM awa.workflow_nodes
+WHERE workflow_id = :workflow::bigint AND type = 'task' AND state = 'started' AND rule <> 'always'
+  AND number > :number::int
+ORDER BY number
+LIMIT :limit::int
+
+-- name: old_workflow
+-- The workflow that ended first, if that is long ago.  Index awa_workflows_finished.
+SELECT id FROM awa.workflows
+WHERE finished_at < now() - make_interval(secs => :seconds::float8)
+ORDER BY finished_at
+LIMIT 1
+FOR UPDATE SKIP LOCKED
+
+-- name: forget_edges
+-- Delete a batch of the edges of a workflow.  Primary key.
+WITH gone AS (
+    DELETE FROM awa.workflow_edges WHERE ctid = ANY (ARRAY(
+        SELECT ctid FROM awa.workflow_edges WHERE workflow_id = :workflow::bigint
+        LIMIT :limit::int))
+    RETURNING 1
+)
+SELECT count(*) FROM gone
+
+-- name: forget_nodes
+-- Delete a batch of its nodes.  Primary key.
+WITH gone AS (
+    DELETE FROM awa.workflow_nodes WHERE workflow_id = :workflow::bigint AND number = ANY (ARRAY(
+        SELECT number FROM awa.workflow_nodes WHERE workflow_id = :workflow::bigint
+        LIMIT :limit::int))
+    RETURNING 1
+)
+SELECT count(*) FROM gone
+
+-- name: forget_workflow
+-- Delete the row of a workflow and its events.
+WITH events AS (
+    DELETE FROM awa.workflow_events WHERE workflow_id = :workflow::bigint
+)
+DELETE FROM awa.workflows WHERE id = :workflow::bigint
