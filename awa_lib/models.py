@@ -31,6 +31,8 @@ else:
 
 
 _UNREAD: Final = object()
+# The key of a job's metadata that holds the id of its workflow.
+_WORKFLOW: Final = "_awa_workflow"
 
 
 def _iso(value: datetime | str) -> str:
@@ -122,6 +124,16 @@ class Job(Generic[A]):
         if not isinstance(self._metadata, dict):
             self._metadata = as_members(self._metadata) if self._metadata else {}
         return self._metadata
+
+    @property
+    def workflow_id(self) -> int | None:
+        """The id of the workflow that the job belongs to, or None."""
+        if not self._metadata or (
+            isinstance(self._metadata, str) and _WORKFLOW not in self._metadata
+        ):
+            return None  # spares a decode
+        found = self.metadata.get(_WORKFLOW)
+        return found if isinstance(found, int) else None
 
     @property
     def tags(self) -> list[str]:

@@ -27,6 +27,7 @@ from awa_lib.reads.cron import list_cron_jobs
 from awa_lib.reads.overviews import list_kinds, list_queues
 from awa_lib.reads.policies import get_queue_policy, list_queue_policies
 from awa_lib.reads.queues import queue_stats
+from awa_lib.reads.task_results import task_result
 
 if TYPE_CHECKING:
     from awa_lib.client.signatures import AsyncInsert, Insert
@@ -96,6 +97,7 @@ class Verbs(Workflows):
     list_bulk_operations = verb(read_bulk.list_bulk_operations)
     cancel_bulk_operation = verb(bulk.cancel_bulk_operation)
     run_bulk_operation = verb(bulk.run_bulk_operation)
+    task_result = verb(task_result)
     signal = verb(workflows.send_signal)
     cancel_workflow = verb(workflows.cancel_workflow)
     retry_workflow = verb(workflows.retry_workflow)
@@ -164,6 +166,7 @@ class AsyncVerbs(AsyncWorkflows):
     list_bulk_operations = averb(read_bulk.list_bulk_operations)
     cancel_bulk_operation = averb(bulk.cancel_bulk_operation)
     run_bulk_operation = averb(bulk.run_bulk_operation)
+    task_result = averb(task_result)
     signal = averb(workflows.send_signal)
     cancel_workflow = averb(workflows.cancel_workflow)
     retry_workflow = averb(workflows.retry_workflow)

@@ -11,6 +11,7 @@ from awa_lib.enqueue.options import InsertOptions, KindOptions, checked, complet
 from awa_lib.errors import ValidationError
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from datetime import timedelta
     from typing import Unpack
 
@@ -130,6 +131,11 @@ class Kinds:
                 )
             return None
         return (known or ResultOptions()).merged(result, ttl, max_bytes)
+
+    @property
+    def declared(self) -> Collection[str]:
+        """The kinds that are declared."""
+        return self._options.keys()
 
     def options(self, kind: str) -> InsertOptions:
         """Return what is declared for a kind: nothing for an unknown one."""

@@ -105,6 +105,7 @@ class Workflow:
         after: After = None,
         when: When = "all_succeeded",
         on_parent_failure: OnParentFailure = "skip",
+        result_of: After = None,
         signal: str | Iterable[str] | None = None,
         not_before: datetime | str | None = None,
         wait: float | str | timedelta | None = None,
@@ -120,6 +121,8 @@ class Workflow:
           cancelled task counts as failed.  A task whose condition can no longer be met is skipped.
         - ``on_parent_failure="wait"``: do not skip it when a parent fails, wait for a retry of
           that.  Only with ``all_succeeded``.
+        - ``result_of``: as ``after``, for tasks whose results its handler reads with
+          ``task_result``.  A task whose kind is declared without ``result=True`` is refused.
         - ``signal``: names of signals that it also waits for; see ``Client.signal``.
         - ``not_before``: it does not run before this time.
         - ``wait``: how long it waits after its condition is met: seconds, a timedelta, ``10m``.
@@ -129,10 +132,13 @@ class Workflow:
         """
         jobs = self._check([args], options)
         node = Task(self._name(name, jobs.kinds[0]))
+        read = self._parents(result_of, "result_of")
+        for parent in read:
+            self._check_result(parent)
         self._add(
             node,
             jobs,
-            after=after,
+            after=[*self._parents(after), *read],
             when=when,
             on_parent_failure=on_parent_failure,
             signal=signal,
@@ -324,16 +330,26 @@ class Workflow:
         self._names[node.name] = node
         self.parts.append(part)
 
-    def _parents(self, after: After) -> list[Node | str]:
+    def _check_result(self, parent: Node | str) -> None:
+        node = self._names.get(parent) if isinstance(parent, str) else parent
+        kinds = {kind for part in self.parts if part.node is node for kind in part.jobs.kinds}
+        for kind in kinds:
+            if kind in self._kinds.declared and kind not in self._kinds.results:
+                raise ValidationError(
+                    f"the results of the kind {kind} are not kept, and result_of asks for them",
+                    hint=f"declare it where its handler is: {self._kinds.decorator(kind)}",
+                )
+
+    def _parents(self, after: After, field: str = "after") -> list[Node | str]:
         if after is None:
             return []
-        given = [after] if isinstance(after, Node | str) else list(_items(after))
+        given = [after] if isinstance(after, Node | str) else list(_items(after, field))
         for parent in given:
             if isinstance(parent, str):
                 continue
             if not isinstance(parent, Node):
                 raise ValidationError(
-                    "after must be what add or add_many returned, or a name,"
+                    f"{field} must be what add or add_many returned, or a name,"
                     f" got {type(parent).__name__}"
                 )
             if self._names.get(parent.name) is not parent:
@@ -348,11 +364,11 @@ class Workflow:
         return number
 
 
-def _items(after: Iterable[Node | str]) -> Iterable[Node | str]:
+def _items(after: Iterable[Node | str], field: str) -> Iterable[Node | str]:
     if isinstance(after, Iterable):
         return after
     raise ValidationError(
-        f"after must be what add or add_many returned, or a name, got {type(after).__name__}"
+        f"{field} must be what add or add_many returned, or a name, got {type(after).__name__}"
     )
 
 

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BEGIN",
-    "WORKFLOW",
     "Page",
     "cancel_workflow",
     "extend_workflow",
@@ -40,8 +39,6 @@ __all__ = [
 
 OnTaken = Literal["raise", "keep"]
 
-WORKFLOW: Final = "_awa_workflow"
-"""The key of a job's metadata that holds the id of its workflow."""
 BEGIN: Final = (0, 0)
 """Where a sweep begins: a workflow and a node."""
 _ROWS_PER_STATEMENT: Final = 5000

@@ -15,7 +15,6 @@ from awa_lib.ops.inserts import insert_free
 from awa_lib.ops.workflows import note_ends
 from awa_lib.runtime import identity
 from awa_lib.runtime.context import Outcome
-from awa_lib.runtime.workflows import workflow_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -142,7 +141,7 @@ def _with_follow_ups(op: Op[Missed], attempts: Sequence[Attempt]) -> Op[Missed]:
 
     An end of a workflow's task is noted there too.
     """
-    flows = [(flow, one.job.id) for one in attempts if (flow := workflow_of(one.job)) is not None]
+    flows = [(flow, one.job.id) for one in attempts if (flow := one.job.workflow_id) is not None]
     if not flows and not any(attempt.follow_ups for attempt in attempts):
         return op
     return _follow(op, attempts, flows)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from awa_lib.models import Job
     from awa_lib.runtime.links import Link
 
-__all__ = ["Resolver", "Sweep", "workflow_of"]
+__all__ = ["Resolver", "Sweep"]
 
 _LOCKED_SECONDS: Final = 0.1
 _SWEEP_SECONDS: Final = 2.0
@@ -31,15 +31,6 @@ _OTHERS_SECONDS: Final = 10.0
 _IDLE_SWEEP_SECONDS: Final = 5.0
 # A note that is younger is left to the process that has written it.
 _LEFT_SECONDS: Final = 1.0
-
-
-def workflow_of(job: Job) -> int | None:
-    """Return the workflow that a job belongs to."""
-    text = job._metadata  # noqa: SLF001 - spares a decode of each job
-    if not text or (isinstance(text, str) and ops.WORKFLOW not in text):
-        return None
-    found = job.metadata.get(ops.WORKFLOW)
-    return found if isinstance(found, int) else None
 
 
 class Resolver:
@@ -55,7 +46,7 @@ class Resolver:
 
     def ended(self, jobs: Iterable[Job]) -> None:
         """Note that the ends of jobs are committed."""
-        found = {workflow for job in jobs if (workflow := workflow_of(job)) is not None}
+        found = {workflow for job in jobs if (workflow := job.workflow_id) is not None}
         if found:
             self._waiting |= found
             self._empty.clear()

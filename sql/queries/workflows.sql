@@ -77,6 +77,22 @@ FOR UPDATE
 SELECT name, number, type FROM awa.workflow_nodes
 WHERE workflow_id = :workflow::bigint AND name IS NOT NULL
 
+-- name: named_task
+-- The node with this name.  Index awa_workflow_nodes_name.
+SELECT type, number, state, job_id FROM awa.workflow_nodes
+WHERE workflow_id = :workflow::bigint AND name = :name::text
+
+-- name: group_results
+-- The results of the members of a group, in order.  Index awa_workflow_nodes_group, and the primary
+-- key of the results, row by row because of the limit.
+SELECT r.value::text AS value
+FROM awa.workflow_nodes AS n
+LEFT JOIN LATERAL (
+    SELECT value FROM awa.job_results WHERE job_id = n.job_id AND expires_at > now() LIMIT 1
+) AS r ON true
+WHERE n.workflow_id = :workflow::bigint AND n.group_number = :number::int
+ORDER BY n.number
+
 -- name: add_nodes
 -- Count new nodes.  Primary key.
 UPDATE awa.workflows SET nodes = nodes + :nodes::int WHERE id = :workflow::bigint

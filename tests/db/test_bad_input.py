@@ -77,6 +77,7 @@ CALLS: dict[str, dict[str, Any]] = {
     "list_bulk_operations": {},
     "cancel_bulk_operation": {"operation_id": NOBODY},
     "run_bulk_operation": {"operation_id": NOBODY},
+    "task_result": {"workflow_id": 1, "name": "n"},
     "signal": {"workflow_id": 1, "name": "n"},
     "cancel_workflow": {"workflow_id": 1},
     "retry_workflow": {"workflow_id": 1},
@@ -280,6 +281,7 @@ TABLE: dict[str, dict[str, list[tuple[Any, str]]]] = {
     "run_bulk_operation": {
         "operation_id": UUIDS, "on_progress": [(7, "on_progress must be a function, got 7")],
     },
+    "task_result": {"workflow_id": IDS, "name": [*NAMES, ("", "must not be empty")]},
     "signal": {"workflow_id": IDS, "name": [*NAMES, ("", "must not be empty")],
                "payload": PAYLOADS},
     "cancel_workflow": {"workflow_id": IDS},

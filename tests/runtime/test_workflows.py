@@ -323,3 +323,39 @@ async def test_a_cancelled_workflow_goes_on_after_a_retry(
     async with working(aclient):
         assert await over(rows, flow) == "succeeded"
     assert ran == ["first", "second"]
+
+
+async def test_tasks_read_the_results_of_their_parents(
+    aclient: awa.AsyncClient, rows: Rows
+) -> None:
+    @aclient.task(Part, result=True, max_attempts=1)
+    async def part(job: awa.Job) -> int | None:
+        if job.args.n == 2:
+            raise awa.TerminalError("no result")
+        return job.args.n * 10
+
+    @aclient.task(Step, result=True)
+    async def step(job: awa.Job) -> list[int]:
+        assert job.workflow_id is not None
+        found = await aclient.task_result(job.workflow_id, "parts")
+        return [one or 0 for one in found]
+
+    @aclient.task(dict, kind="keeps nothing")
+    async def nothing(job: awa.Job) -> None: ...
+
+    async with aclient.workflow("results") as flow:
+        parts = flow.add_many((Part(n) for n in range(4)), name="parts")
+        total = flow.add(Step("total"), name="total", result_of=parts, when="all_done")
+        flow.add(Step("never"), name="never", after=parts)
+    async with working(aclient):
+        assert await over(rows, flow) == "failed"
+        assert await aclient.result(total.job_id) == [0, 10, 0, 30]
+        assert await aclient.task_result(flow.id, "total") == [0, 10, 0, 30]
+        with pytest.raises(awa.NoResult, match="without a result"):
+            await aclient.task_result(flow.id, "never")
+        with pytest.raises(awa.ValidationError, match="has no task 'totl'"):
+            await aclient.task_result(flow.id, "totl")
+    with pytest.raises(awa.ValidationError, match="are not kept"):
+        async with aclient.workflow("no results") as other:
+            first = other.add({}, kind="keeps nothing")
+            other.add(Step("x"), result_of=first)
