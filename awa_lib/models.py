@@ -7,12 +7,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar
 
 from awa_lib._json import as_entries, as_members, loads
+from awa_lib.running import RunningJob
 from awa_lib.states import BY_NAME, JobState
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from awa_lib.results import Attempt, CallbackToken
+    from awa_lib.results import Attempt
 
 __all__ = [
     "BulkOperation",
@@ -40,7 +39,7 @@ def _iso(value: datetime | str) -> str:
     return moment.astimezone(UTC).isoformat()
 
 
-class Job(Generic[A]):
+class Job(RunningJob, Generic[A]):
     """A job as it was when it was read; read it again for its present state.
 
     JSON columns are decoded on first use, so that a claim does not pay for fields that the
@@ -175,116 +174,6 @@ class Job(Generic[A]):
     def deadline(self) -> str | None:
         """The time by which the running attempt must end, or None."""
         return None if self._deadline_at is None else _iso(self._deadline_at)
-
-    def _running(self, verb: str) -> Attempt:
-        if self._attempt is None:
-            raise RuntimeError(f"{verb} is only available during job execution")
-        return self._attempt
-
-    def set_progress(self, percent: int, message: str | None = None) -> None:
-        """Set the progress in memory: ``percent`` is clamped to 0..100, ``message`` is replaced.
-
-        The next heartbeat, ``flush_progress`` and the end of the attempt write it to the database.
-        Raises TypeError or ValueError for a bad percent, RuntimeError outside a run.
-        """
-        self._running("set_progress").set_progress(percent, message)
-
-    def update_metadata(self, updates: Mapping[str, Any]) -> None:
-        """Merge keys into ``progress["metadata"]``, the checkpoint of this job.
-
-        The merge is in memory, as with ``set_progress``; the next attempt starts with the result.
-        Values are copied at the call and encoded as args are.  Raises ValueError for anything but
-        a dict, SerializationError that names the key, RuntimeError outside a run.
-        """
-        self._running("update_metadata").update_metadata(updates)
-
-    async def flush_progress(self) -> None:
-        """Write progress now, in one statement.
-
-        Does nothing when the attempt no longer owns the job.  Raises Unavailable, RuntimeError
-        outside a run.
-        """
-        await self._running("flush_progress").flush_progress()
-
-    def flush_progress_sync(self) -> None:
-        """Write progress now, from a blocking handler.
-
-        Raises as ``flush_progress``, AwaError when it takes more than 30 s or on the event loop.
-        """
-        self._running("flush_progress_sync").flush_progress_sync()
-
-    async def register_callback(
-        self,
-        timeout_seconds: float = 3_600.0,
-        filter: str | None = None,  # noqa: A002 - the published name
-        on_complete: str | None = None,
-        on_fail: str | None = None,
-        transform: str | None = None,
-    ) -> CallbackToken:
-        """Register a callback, for an outside system to answer; replaces an earlier one.
-
-        Written at once; ``timeout_seconds`` counts from now.  The expressions are CEL over
-        ``payload`` and are used by ``resolve_callback``.
-        An attempt that replaces one whose worker died gets the same ids again, in the order of
-        the calls.  Raises ValidationError for a bad time-out or expression, or when the attempt no
-        longer owns the job; RuntimeError outside a run.
-        """
-        return await self._running("register_callback").register_callback(
-            timeout_seconds,
-            filter=filter,
-            on_complete=on_complete,
-            on_fail=on_fail,
-            transform=transform,
-        )
-
-    def register_callback_sync(
-        self,
-        timeout_seconds: float = 3_600.0,
-        filter: str | None = None,  # noqa: A002 - the published name
-        on_complete: str | None = None,
-        on_fail: str | None = None,
-        transform: str | None = None,
-    ) -> CallbackToken:
-        """Register a callback from a blocking handler.  See ``register_callback``.
-
-        Also raises AwaError when it takes more than 30 s or is called on the event loop.
-        """
-        return self._running("register_callback_sync").from_thread(
-            self.register_callback(timeout_seconds, filter, on_complete, on_fail, transform)
-        )
-
-    async def wait_for_callback(self, token: CallbackToken, *, hold: bool = False) -> Any:
-        """Wait until ``resume_external`` answers a callback, and return its payload.
-
-        The job is waiting_external during the wait, without heartbeat or deadline.  The deadline
-        starts again with the answer.  If the worker stops during the wait, or it lasts for longer
-        than ``callback_hold_ms``, the handler ends with CancelledError and frees its slot, and the
-        answer starts a new attempt, whose handler gets it from this call.  ``hold`` keeps the slot
-        for the whole wait; so does a wait in a task of the handler's own.  Raises ValidationError
-        when the token was replaced or the job was resolved another way; RuntimeError outside a
-        run.
-        """
-        return await self._running("wait_for_callback").wait_for_callback(token, hold=hold)
-
-    def wait_for_callback_sync(self, token: CallbackToken, *, hold: bool = False) -> Any:
-        """Wait for a callback from a blocking handler, whose thread waits.
-
-        Raises as ``wait_for_callback``, and AwaError on the event loop.
-        """
-        return self._running("wait_for_callback_sync").from_thread(
-            self.wait_for_callback(token, hold=hold), bounded=False
-        )
-
-    async def cancel_callback(self, token: CallbackToken) -> bool:
-        """Withdraw a callback before waiting for it; return False if it no longer exists.
-
-        Raises Unavailable, RuntimeError outside a run.
-        """
-        return await self._running("cancel_callback").cancel_callback(token)
-
-    def is_cancelled(self) -> bool:
-        """Return True once this attempt should stop: cancelled, rescued, late or shutting down."""
-        return self._attempt is not None and self._attempt.is_cancelled()
 
     def __repr__(self) -> str:
         """Return id, kind, queue, state and attempt."""

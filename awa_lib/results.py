@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping
     from contextlib import AbstractContextManager
+    from datetime import timedelta
+    from functools import partial
 
 __all__ = [
+    "Asleep",
     "Attempt",
     "CallbackToken",
     "Cancel",
@@ -33,6 +36,14 @@ class Snooze:
     """Handler result: run again in ``seconds`` (may be a fraction); uses up no attempt."""
 
     seconds: float
+
+
+class Asleep(BaseException):
+    """Raised by ``job.sleep`` to end the attempt; it does not count, and the job goes on later."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"the job sleeps for {seconds:.3f} s")
+        self.seconds = seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +111,20 @@ class Attempt(Protocol):
     async def cancel_callback(self, token: CallbackToken) -> bool:
         """Withdraw a callback."""
         ...
+
+    async def step(self, name: str, key: object, into: Any, call: partial[Any]) -> Any:
+        """Run a durable step."""
+
+    def step_sync(self, name: str, key: object, into: Any, call: partial[Any]) -> Any:
+        """Run a durable step in a thread."""
+
+    async def sleep(
+        self,
+        name: str,
+        duration: float | str | timedelta | None,
+        parts: dict[str, float | None],
+    ) -> None:
+        """Park the job."""
 
     @property
     def stop_reason(self) -> str | None:

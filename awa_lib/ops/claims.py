@@ -33,6 +33,7 @@ __all__ = [
     "finish_completed",
     "hand_back_claim",
     "heartbeat",
+    "hold",
     "queues_with_jobs",
     "write_progress",
     "written_ends",
@@ -257,7 +258,7 @@ def heartbeat(leases: Sequence[tuple[int, int]], *, skip_locked: bool = False) -
 
 @atomic
 def _heartbeat_held(leases: Sequence[tuple[int, int]]) -> Op[Missed]:
-    held, missed = yield from _hold(leases)
+    held, missed = yield from hold(leases)
     if held:
         yield from heartbeat([pair for pair in leases if pair[0] in held])
     return missed
@@ -280,7 +281,7 @@ def write_progress(
 def _write_progress_held(
     leases: Sequence[tuple[int, int]], progress: Sequence[str | None]
 ) -> Op[Missed]:
-    held, missed = yield from _hold(leases)
+    held, missed = yield from hold(leases)
     if held:
         kept = [pair for pair in zip(leases, progress, strict=True) if pair[0][0] in held]
         yield from write_progress([lease for lease, _ in kept], [value for _, value in kept])
@@ -302,7 +303,7 @@ def finish_completed(attempts: Sequence[OwnedAttempt], *, skip_locked: bool = Fa
 
 @atomic
 def _finish_completed_held(attempts: Sequence[OwnedAttempt]) -> Op[Missed]:
-    held, missed = yield from _hold(_leases(attempts))
+    held, missed = yield from hold(_leases(attempts))
     if held:
         yield from finish_completed([attempt for attempt in attempts if attempt.job.id in held])
     return missed
@@ -337,7 +338,7 @@ def finish_attempts(
 def _finish_attempts_held(
     ended: Sequence[tuple[OwnedAttempt, Ending]], by: Mapping[str, str]
 ) -> Op[Missed]:
-    held, missed = yield from _hold(_leases([attempt for attempt, _ in ended]))
+    held, missed = yield from hold(_leases([attempt for attempt, _ in ended]))
     if held:
         yield from finish_attempts([end for end in ended if end[0].job.id in held], by=by)
     return missed
@@ -356,7 +357,7 @@ def written_ends(ended: Sequence[tuple[int, int, int]]) -> Op[list[Written]]:
     return rows.into(Written)
 
 
-def _hold(leases: Sequence[tuple[int, int]]) -> Op[tuple[set[int], Missed]]:
+def hold(leases: Sequence[tuple[int, int]]) -> Op[tuple[set[int], Missed]]:
     """Lock the rows that are not locked, until the commit; return their ids, and the rest."""
     rows = yield sql.claims("hold_attempts", **_pairs(leases))
     owned: dict[int, bool] = dict(rows)

@@ -12,6 +12,7 @@ from awa_lib.enqueue.unique import unique_key
 from awa_lib.errors import InvalidTransition, JobNotFound, UniqueConflict
 from awa_lib.filters import checked_limit
 from awa_lib.models import Job
+from awa_lib.ops.job_steps import forget_from
 from awa_lib.states import CAN_CANCEL, CAN_RETRY, ENDED, QUEUED
 from awa_lib.validation import LONGEST_NAME, int64_of, name_of, number_of, state_of, text_of
 
@@ -100,14 +101,24 @@ def list_jobs(
     return rows.into(Job)
 
 
-def retry(job_id: int) -> Op[Job]:
+def retry(job_id: int, *, from_step: str | None = None) -> Op[Job]:
     """Make a job available now and return it.
 
+    With ``from_step`` its handler does that durable step again, and those that ended after it.
     A failed, cancelled or waiting_external job starts again with attempt 0; a retryable job skips
     the rest of its delay and keeps its attempts.  Raises JobNotFound, InvalidTransition,
     ValidationError, or UniqueConflict when another live job holds its unique key.
     """
-    return (yield from _change("retry_jobs", job_id, "retry", CAN_RETRY))
+    if from_step is None:
+        return _change("retry_jobs", job_id, "retry", CAN_RETRY)
+    return _retry_from(int64_of("job_id", job_id), name_of("from_step", from_step))
+
+
+@atomic
+def _retry_from(job_id: int, step: str) -> Op[Job]:
+    job = yield from _change("retry_jobs", job_id, "retry", CAN_RETRY)
+    yield from forget_from(job_id, step)
+    return job
 
 
 def cancel(job_id: int) -> Op[Job]:

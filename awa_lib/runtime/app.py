@@ -19,7 +19,7 @@ from awa_lib.runtime.dispatcher import Dispatcher
 from awa_lib.runtime.ending import Ending
 from awa_lib.runtime.events import Events
 from awa_lib.runtime.executor import Executor
-from awa_lib.runtime.flushes import Flushes
+from awa_lib.runtime.flushes import Flushes, StepWrites
 from awa_lib.runtime.heartbeat import Heartbeat
 from awa_lib.runtime.leader import Leader
 from awa_lib.runtime.limits import Overflow
@@ -32,6 +32,7 @@ from awa_lib.runtime.publisher import Publisher
 from awa_lib.runtime.scheduler import Declarer
 from awa_lib.runtime.slot_waits import SlotWaits
 from awa_lib.runtime.status import Status
+from awa_lib.runtime.steps import Steps
 from awa_lib.runtime.supervisor import Duty, Supervisor
 from awa_lib.runtime.workflows import Resolver, Sweep
 
@@ -86,6 +87,7 @@ class Runtime:
             options, handlers=handlers, completer=self._completer, services=self, events=events
         )
         self._flushes, self.slot_waits = Flushes(links.callbacks), SlotWaits.of(options)
+        self.steps = Steps(links.callbacks, StepWrites(links.callbacks))
         self.callbacks = Callbacks(
             links.callbacks,
             deadline_of=self._deadline_of,

@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 from awa_lib.callbacks.cel import Expressions
 from awa_lib.errors import AwaError
 from awa_lib.runtime.progress import EMPTY, Progress
+from awa_lib.runtime.steps import lasting, named
 from awa_lib.telemetry.failures import group_of_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
     from contextlib import AbstractContextManager
+    from datetime import timedelta
+    from functools import partial
 
     from awa_lib.codec.job_results import KeptResult
     from awa_lib.enqueue.new_jobs import NewJobs
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from awa_lib.retries import Backoff
     from awa_lib.runtime.handlers import Handler
     from awa_lib.runtime.slot_waits import SlotWaits
+    from awa_lib.runtime.steps import AttemptSteps, Steps
     from awa_lib.telemetry.failures import Group
 
 __all__ = [
@@ -110,6 +114,10 @@ class AttemptServices(Protocol):
     def slot_waits(self) -> SlotWaits:
         """Return what counts handlers that wait for other jobs."""
 
+    @property
+    def steps(self) -> Steps:
+        """Return what keeps durable steps."""
+
     async def flush(self, attempt: Attempt) -> None:
         """Write the attempt's progress."""
 
@@ -146,6 +154,7 @@ class Attempt:
         "ran",
         "result",
         "spanned",
+        "steps",
         "stop_reason",
         "task",
         "turn",
@@ -195,6 +204,8 @@ class Attempt:
         self.follow_ups: NewJobs | None = None
         # What its completion keeps of the handler's return value.
         self.result: KeptResult | None = None
+        # The durable steps, once the handler has asked for one.
+        self.steps: AttemptSteps | None = None
         self.began = began
         # Seconds from the claim to the handler's return.
         self.ran = 0.0
@@ -342,6 +353,20 @@ class Attempt:
     async def wait_for_callback(self, token: CallbackToken, *, hold: bool = False) -> Any:
         """Wait for the answer to a callback and return its payload."""
         return await self._services.callbacks.wait(self, token, hold=hold)
+
+    async def step(self, name: str, key: object, into: Any, call: partial[Any]) -> Any:
+        """Run a durable step, or return the value of one that an earlier attempt has run."""
+        return await self._services.steps.run(self, named(name, key), into, call)
+
+    def step_sync(self, name: str, key: object, into: Any, call: partial[Any]) -> Any:
+        """Do the same in the thread of a blocking handler."""
+        return self._services.steps.run_in_thread(self, named(name, key), into, call)
+
+    async def sleep(
+        self, name: str, duration: float | str | timedelta | None, parts: dict[str, float | None]
+    ) -> None:
+        """Park the job until a time has passed."""
+        await self._services.steps.sleep(self, named(name, None), lasting(duration, parts))
 
     def waits_for(self, job_id: int, queue: str) -> AbstractContextManager[None]:
         """Hold the slot during a wait for another job.  Raises WouldDeadlock.

@@ -1,27 +1,45 @@
-"""Write the progress that handlers flush, in batches."""
+"""Write what running handlers want durable at once, in batches: progress and steps."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from awa_lib.errors import AwaError, Transient, Unavailable
 from awa_lib.ops import claims
+from awa_lib.ops.steps import write_steps
 
 if TYPE_CHECKING:
+    from awa_lib._sql import Op
+    from awa_lib.ops.claims import Missed
+    from awa_lib.ops.steps import NewStep
     from awa_lib.runtime.context import Attempt
-    from awa_lib.runtime.links import Link
 
-__all__ = ["Flushes"]
+__all__ = ["Flushes", "Sender", "StepWrites"]
+
+R = TypeVar("R")
 
 _ROWS_PER_STATEMENT: Final = 500
+_BYTES_PER_STATEMENT: Final = 8 << 20
+
+
+class Sender(Protocol):
+    """What runs ops, and rests when they fail."""
+
+    async def run(self, op: Op[R], /) -> R:
+        """Run an op."""
+        ...
+
+    async def pause_after(self, failures: int, /) -> None:
+        """Rest after so many failures in a row."""
 
 
 class _Flush:
-    __slots__ = ("answer", "attempt")
+    __slots__ = ("answer", "attempt", "data")
 
-    def __init__(self, attempt: Attempt) -> None:
+    def __init__(self, attempt: Attempt, data: Any = None) -> None:
         self.attempt = attempt
+        self.data = data
         self.answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 
 
@@ -32,18 +50,32 @@ class Flushes:
     stops.
     """
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Sender) -> None:
         self._link = link
         self._waiting: list[_Flush] = []
         self._task: asyncio.Task[None] | None = None
 
-    async def write(self, attempt: Attempt) -> bool:
-        """Write an attempt's progress; return False when it no longer owns its job."""
-        flush = _Flush(attempt)
+    async def write(self, attempt: Attempt, data: Any = None) -> bool:
+        """Write an attempt's data; return False when it no longer owns its job."""
+        flush = _Flush(attempt, data)
         self._waiting.append(flush)
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run(), name="awa flushes")
         return await flush.answer
+
+    def _op(self, batch: list[_Flush], *, skip_locked: bool) -> Op[Missed]:
+        """Write the progress of each attempt as it is now."""
+        leases = [(flush.attempt.job.id, flush.attempt.lease) for flush in batch]
+        for flush in batch:
+            flush.data = flush.attempt.noted
+        texts = [flush.attempt.progress_text for flush in batch]
+        return claims.write_progress(leases, texts, skip_locked=skip_locked)
+
+    def _written(self, flush: _Flush) -> None:
+        flush.attempt.mark_written(flush.data)
+
+    def _bytes(self, _flush: _Flush) -> int:
+        return 0
 
     async def _run(self) -> None:
         failures = 0
@@ -70,27 +102,27 @@ class Flushes:
         """Take a batch, each job at most once."""
         batch: dict[int, _Flush] = {}
         rest = []
+        size = 0
         for flush in self._waiting:
             if flush.answer.done():
                 continue  # its handler was cancelled
-            if flush.attempt.job.id in batch or len(batch) == _ROWS_PER_STATEMENT:
+            full = len(batch) == _ROWS_PER_STATEMENT or size > _BYTES_PER_STATEMENT
+            if flush.attempt.job.id in batch or full:
                 rest.append(flush)
             else:
                 batch[flush.attempt.job.id] = flush
+                size += self._bytes(flush)
         self._waiting = rest
         return [batch[key] for key in sorted(batch)]
 
     async def _write(self, batch: list[_Flush]) -> None:
-        leases = [(flush.attempt.job.id, flush.attempt.lease) for flush in batch]
-        noted = [flush.attempt.noted for flush in batch]
-        texts = [flush.attempt.progress_text for flush in batch]
         try:
-            missed = await self._link.run(claims.write_progress(leases, texts))
+            missed = await self._link.run(self._op(batch, skip_locked=False))
         except Unavailable:
             raise
         except Transient:
             # A row is locked: write the others.
-            missed = await self._link.run(claims.write_progress(leases, texts, skip_locked=True))
+            missed = await self._link.run(self._op(batch, skip_locked=True))
         except AwaError as error:
             if len(batch) == 1:
                 _end(batch[0], error)
@@ -98,11 +130,25 @@ class Flushes:
             for flush in batch:
                 await self._write([flush])
             return
-        for flush, written in zip(batch, noted, strict=True):
+        for flush in batch:
             if flush.attempt.job.id not in missed.busy:
-                flush.attempt.mark_written(written)
+                self._written(flush)
                 if not flush.answer.done():
                     flush.answer.set_result(flush.attempt.job.id not in missed.stale)
+
+
+class StepWrites(Flushes):
+    """The same for the steps of handlers; the data of a flush is its step."""
+
+    def _op(self, batch: list[_Flush], *, skip_locked: bool) -> Op[Missed]:
+        steps: list[NewStep] = [flush.data for flush in batch]
+        return write_steps(steps, skip_locked=skip_locked)
+
+    def _written(self, flush: _Flush) -> None:
+        pass
+
+    def _bytes(self, flush: _Flush) -> int:
+        return len(flush.data.text)
 
 
 def _end_stopped(batch: list[_Flush], error: Transient) -> None:

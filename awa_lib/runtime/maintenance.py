@@ -26,6 +26,8 @@ from awa_lib.ops.failures import (
 from awa_lib.ops.processes import forget_processes
 from awa_lib.ops.results import FORGET_BATCH as RESULTS_BATCH
 from awa_lib.ops.results import forget_results
+from awa_lib.ops.steps import FORGET_BATCH as STEPS_BATCH
+from awa_lib.ops.steps import forget_steps
 from awa_lib.ops.workflows import forget_workflow
 from awa_lib.reads.overviews import declared_kinds, list_queues
 from awa_lib.reads.policies import list_queue_policies
@@ -143,6 +145,7 @@ class Maintenance:
             await self._step("audit log", ops.briefly(forget_audit(days)))
         more = await self._in_batches("callbacks", forget_answers, ANSWERS_BATCH)
         more |= await self._in_batches("results", forget_results, RESULTS_BATCH)
+        more |= await self._in_batches("steps", forget_steps, STEPS_BATCH)
         more |= await self._forget_workflows()
         return 0.0 if await self._forget_ends() or more else None
 

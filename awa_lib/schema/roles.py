@@ -44,6 +44,8 @@ _WRITTEN: Final = (
     "job_kind_descriptors",
     "job_queue_catalog",
     "job_results",
+    "job_steps",
+    "job_steps",
     "job_unique_claims",
     "job_waits",
     "queue_descriptors",

@@ -17,7 +17,9 @@ from awa_lib.runtime.callbacks import Callbacks
 from awa_lib.runtime.calls import DROPPED, attempt_of, outcome_of
 from awa_lib.runtime.context import wait_in_thread
 from awa_lib.runtime.ends import finish
+from awa_lib.runtime.flushes import StepWrites
 from awa_lib.runtime.slot_waits import SlotWaits
+from awa_lib.runtime.steps import Steps
 from awa_lib.testing._clients import Door, check_name, either, handlers_of, perform
 from awa_lib.testing._home import home
 from awa_lib.testing._results import Drained, NoJob, WorkResult
@@ -208,6 +210,7 @@ class _Desk:
         self.loop = asyncio.get_running_loop()
         # No other job runs while this one waits.
         self.slot_waits = SlotWaits(None, 1)
+        self.steps = Steps(self, StepWrites(self))
         self.callbacks = Callbacks(
             self,
             deadline_of=lambda _: DEADLINE_SECONDS,
@@ -220,6 +223,10 @@ class _Desk:
     async def run(self, op: Op[R]) -> R:
         """Drive an op on the client."""
         return await perform(self._door, op)
+
+    async def pause_after(self, failures: int) -> None:
+        """Rest before a step is read or written again."""
+        await asyncio.sleep(min(0.1 * failures, 1.0))
 
     async def flush(self, attempt: Attempt) -> None:
         """Write the attempt's progress."""

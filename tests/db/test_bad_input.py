@@ -173,7 +173,7 @@ TABLE: dict[str, dict[str, list[tuple[Any, str]]]] = {
         "state": JOB_FILTERS["state"], "kind": NAMES, "queue": NAMES, "tag": NAMES,
         "limit": LIMITS, "before_id": IDS[:-1],
     },
-    "retry": {"job_id": IDS},
+    "retry": {"job_id": IDS, "from_step": [(7, NAME + "7"), ("", "must not be empty")]},
     "cancel": {"job_id": IDS},
     "set_priority": {"job_id": IDS, "priority": PRIORITIES},
     "move_queue": {"job_id": IDS, "to_queue": [*NAMES, ("", "to_queue must not be empty")]},

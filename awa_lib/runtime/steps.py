@@ -1,0 +1,175 @@
+"""Durable steps: what a handler has done is kept, and later attempts do not do it again."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import suppress
+from inspect import iscoroutinefunction
+from typing import TYPE_CHECKING, Any, Final
+
+from awa_lib._json import as_data
+from awa_lib.codec.job_results import ResultOptions
+from awa_lib.errors import StaleAttempt, Transient, ValidationError
+from awa_lib.ops.job_steps import steps_of
+from awa_lib.ops.steps import NewStep
+from awa_lib.results import Asleep
+from awa_lib.validation import name_of, seconds_of
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+    from functools import partial
+
+    from awa_lib.ops.job_steps import Step
+    from awa_lib.runtime.context import Attempt
+    from awa_lib.runtime.flushes import Sender, StepWrites
+
+__all__ = ["AttemptSteps", "Steps", "Value", "lasting", "named"]
+
+_RESULTS: Final = ResultOptions()
+_SLEEP: Final = '{"sleep": true}'
+
+
+class Value:
+    """What a finished step has returned, as JSON text."""
+
+    __slots__ = ("text",)
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def decoded(self, into: Any) -> Any:
+        """Return the value, of the type ``into`` if that is given.  Raises ValidationError."""
+        data = as_data(self.text)
+        return data if into is None else _RESULTS.of_type(into).decode(data)
+
+
+class AttemptSteps:
+    """The steps of a job as an attempt knows them."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, Step] | None = None
+        self.asked: set[str] = set()
+        self.number = 0
+        self.reading = asyncio.Lock()
+
+
+class Steps:
+    """The steps of a process's attempts."""
+
+    def __init__(self, link: Sender, writes: StepWrites) -> None:
+        self._link = link
+        self._writes = writes
+
+    async def run(self, attempt: Attempt, name: str, into: Any, call: partial[Any]) -> Any:
+        """Run a step, or return the value of one that an earlier attempt has run."""
+        value = await self.begin(attempt, name)
+        if value is None:
+            began = time.perf_counter()
+            if iscoroutinefunction(call.func):
+                returned = await call()
+            else:
+                returned = await asyncio.to_thread(call)
+            value = await self.end(attempt, name, returned, began)
+        return value.decoded(into)
+
+    def run_in_thread(self, attempt: Attempt, name: str, into: Any, call: partial[Any]) -> Any:
+        """Do the same in the thread of a blocking handler."""
+        value = attempt.from_thread(self.begin(attempt, name), bounded=False)
+        if value is None:
+            began = time.perf_counter()
+            value = attempt.from_thread(self.end(attempt, name, call(), began), bounded=False)
+        return value.decoded(into)
+
+    async def begin(self, attempt: Attempt, name: str) -> Value | None:
+        """Return the value of a finished step, or None when it is to be run.
+
+        Raises ValidationError when the attempt has asked for it before.
+        """
+        steps = await self._known(attempt, name)
+        assert steps.known is not None
+        found = steps.known.get(name)
+        return None if found is None else Value(found.value)
+
+    async def end(self, attempt: Attempt, name: str, value: object, began: float) -> Value:
+        """Write a step that has ended, and return its value.
+
+        Raises StaleAttempt when the attempt no longer owns the job; ResultTooLarge,
+        ResultNotStorable.
+        """
+        text = _RESULTS.encode(value).text
+        await self._write(attempt, name, text, time.perf_counter() - began, 0.0)
+        return Value(text)
+
+    async def sleep(self, attempt: Attempt, name: str, seconds: float) -> None:
+        """Return when a sleep is over; otherwise end the attempt until then, by Asleep."""
+        steps = await self._known(attempt, name)
+        assert steps.known is not None
+        found = steps.known.get(name)
+        if found is None:
+            await self._write(attempt, name, _SLEEP, 0.0, seconds)
+            left = seconds
+        else:
+            left = found.seconds_left
+        if left > 0:
+            raise Asleep(left)
+
+    async def _known(self, attempt: Attempt, name: str) -> AttemptSteps:
+        """Read the steps of earlier attempts, once."""
+        if attempt.steps is None:
+            attempt.steps = AttemptSteps()
+        steps = attempt.steps
+        if name in steps.asked:
+            raise ValidationError(
+                f"the step {name!r} was asked for twice in an attempt",
+                why="its name is what a later attempt finds it by",
+                hint="tell repeated steps apart: job.step(name, function, key=...)",
+            )
+        steps.asked.add(name)
+        async with steps.reading:
+            failures = 0
+            while steps.known is None:
+                with suppress(Transient):
+                    found = await self._link.run(steps_of(attempt.job.id))
+                    steps.known = {step.name: step for step in found}
+                    steps.number = max((step.number for step in found), default=0)
+                    break
+                if attempt.is_cancelled():
+                    raise _stopped(name)
+                failures += 1
+                await self._link.pause_after(failures)
+        return steps
+
+    async def _write(
+        self, attempt: Attempt, name: str, text: str, lasted: float, left: float
+    ) -> None:
+        steps = attempt.steps
+        assert steps is not None
+        steps.number += 1
+        job = attempt.job
+        step = NewStep(job.id, attempt.lease, steps.number, name, text, lasted, left)
+        if not await self._writes.write(attempt, step):
+            attempt.stop("lost")
+            raise _stopped(name)
+
+
+def _stopped(name: str) -> StaleAttempt:
+    return StaleAttempt(f"the attempt no longer owns its job; its step {name!r} was not kept")
+
+
+def named(name: str, key: object) -> str:
+    """Return the name under which a step is kept.  Raises ValidationError."""
+    return name_of("name of a step", name if key is None else f"{name}:{key}")
+
+
+def lasting(duration: float | str | timedelta | None, parts: dict[str, float | None]) -> float:
+    """Return how long a sleep lasts, in seconds.  Raises ValidationError."""
+    units = {"seconds": 1.0, "minutes": 60.0, "hours": 3600.0, "days": 86_400.0}
+    given = {unit: value for unit, value in parts.items() if value is not None}
+    if (duration is None) == (not given):
+        raise ValidationError(
+            "say how long the sleep lasts, in one way", hint="job.sleep('cool-off', hours=1)"
+        )
+    if duration is not None:
+        return seconds_of("duration", duration)
+    return sum(seconds_of(unit, value) * units[unit] for unit, value in given.items())
