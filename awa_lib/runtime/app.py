@@ -21,6 +21,7 @@ from awa_lib.runtime.events import Events
 from awa_lib.runtime.executor import Executor
 from awa_lib.runtime.flushes import Flushes
 from awa_lib.runtime.heartbeat import Heartbeat
+from awa_lib.runtime.late_jobs import LateJobs
 from awa_lib.runtime.leader import Leader
 from awa_lib.runtime.limits import Overflow
 from awa_lib.runtime.links import HEARTBEAT, Links
@@ -106,6 +107,7 @@ class Runtime:
         )
         self._policies = Policies(links.publisher, self._dispatchers, self._publisher.poke)
         self._polls = Polls(links.claims, self._dispatchers.values())
+        self._late_jobs = LateJobs(links.looks, self._dispatchers.values())
         self._status = self._make_status()
         self._watch = Duty("watch", self._check, seconds=_WATCH_SECONDS)
         self._ending = self._make_ending()
@@ -205,6 +207,7 @@ class Runtime:
         for dispatcher in self._dispatchers.values():
             await dispatcher.start()
         await self._polls.start()
+        await self._late_jobs.start()
         await self._leader.start()
         for state in (*(duty.state for duty in self._duties()), self._heartbeat.state):
             self._supervisor.watch(state)
@@ -229,7 +232,11 @@ class Runtime:
         ends = self._completer
         duties = [ends.duty, ends.counts.duty, self._listener.duty, self._publisher.duty]
         duties += [self._policies.duty, self._declarer.duty, self.callbacks.duty]
-        duties += [self._polls.duty, *(one.duty for one in self._dispatchers.values())]
+        duties += [
+            self._polls.duty,
+            self._late_jobs.duty,
+            *(one.duty for one in self._dispatchers.values()),
+        ]
         return [*duties, *self._leader.duties]
 
     async def _check(self) -> None:
@@ -266,6 +273,7 @@ class Runtime:
         seconds = _STOP_SECONDS / 2
         claims = [asyncio.create_task(d.stop(seconds)) for d in self._dispatchers.values()]
         claims.append(asyncio.create_task(self._polls.stop(seconds)))
+        claims.append(asyncio.create_task(self._late_jobs.stop()))
         cancelled: asyncio.CancelledError | None = None
         try:
             await asyncio.wait(claims, timeout=seconds)
