@@ -236,7 +236,7 @@ class Dispatcher:
             self._skip(refused)
             return rows
         if not limited:
-            self.marks.claimed(found, seconds=seconds, begins=begins)
+            self.marks.claimed(found, wanted=wanted, seconds=seconds, begins=begins)
         return found
 
     async def _leased(self, make: Callable[[int], Op[R]]) -> R:

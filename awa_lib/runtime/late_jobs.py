@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -55,17 +56,17 @@ class LateJobs:
         await self._link.close()
 
     async def _round(self) -> float:
-        """Look where it has been due for longest; return the seconds until the next round."""
-        marked = [one for one in self._dispatchers if one.has_marks]
-        now = self._clock()
-        if not marked:
-            if now >= self._open_until:
-                await self._link.close()
-            return _SECONDS
-        queue = min(marked, key=lambda one: one.marks.due_at)
-        if (seconds := queue.marks.due_at - now) > 0:
-            return min(seconds, _SECONDS)
-        return await self._look(queue)
+        """Look where it has been due for longest; return the pause after it."""
+        while marked := [one for one in self._dispatchers if one.has_marks]:
+            queue = min(marked, key=lambda one: one.marks.due_at)
+            if (seconds := queue.marks.due_at - self._clock()) <= 0:
+                return await self._look(queue)
+            # Within the round: after an error, only a look that succeeds ends the trouble.
+            with self.duty.resting():
+                await asyncio.sleep(min(seconds, _SECONDS))
+        if self._clock() >= self._open_until:
+            await self._link.close()
+        return _SECONDS
 
     async def _look(self, queue: Dispatcher) -> float:
         look = late_jobs(queue.queue.name, queue.marks.ask(), queue.skipped_now())
@@ -73,6 +74,7 @@ class LateJobs:
             found, seconds = await self._link.run(timed(look, self._clock))
         except BaseException:
             queue.marks.forget()
+            queue.wake()
             raise
         self._open_until = self._clock() + _OPEN_SECONDS
         queue.marks.looked(found, seconds)

@@ -21,7 +21,7 @@ from awa_lib.ops.late_jobs import Begin
 from awa_lib.runtime.looks import Looks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from awa_lib.ops.late_jobs import Late
 
@@ -109,27 +109,33 @@ class Marks:
         self,
         rows: Sequence[tuple[Any, ...]],
         *,
+        wanted: int,
         seconds: float,
         begins: Sequence[Begin] | None,
     ) -> None:
         """Note the rows of a claim, in the order of claims, and how long it took."""
         least = self._shortest * _FORGOTTEN_PER_CLAIM if self._shortest else seconds
         self._shortest = min(seconds, least)
-        late = {one.id: one for one in begins or () if one.id is not None}
         if begins is None:
             look = seconds - self._shortest - len(rows) * _SECONDS_PER_ROW
             if not (self.guarded and self._looks.took(look)):
                 return
             self._at.clear()
-        if rows and self.used:
-            # More urgent jobs may have filled the claim before these.
-            last = rows[-1][_PRIORITY]
-            for priority in range(last + 1, _PRIORITIES.stop):
-                if kept := [one for one in late.values() if one.priority == priority]:
-                    self._late[priority] = [*kept, *self._late.get(priority, ())]
+        late = {one.id: one for one in begins or () if one.id is not None}
         for row in rows:
-            if row[_ID] not in late:
+            if not late.pop(row[_ID], None):
                 self._put(row[_KIND], row[_PRIORITY], row[_RUN_AT])
+        if self.used and late and len(rows) >= wanted:
+            self._put_back(late.values(), rows[-1][_PRIORITY])
+
+    def _put_back(self, late: Collection[Begin], last: int) -> None:
+        """Try these again: others up to this priority have filled the claim."""
+        for priority in range(last, _PRIORITIES.stop):
+            mine = [one for one in late if one.priority == priority]
+            rest = self._late.get(priority, [])
+            # Some of the last priority may be locked: the others come first.
+            if both := [*rest, *mine] if priority == last else [*mine, *rest]:
+                self._late[priority] = both
 
     def _put(self, kind: str, priority: int, at: str) -> None:
         # The margin before the earliest time of PostgreSQL is out of its range.

@@ -40,7 +40,7 @@ class Worker:
         self.marks = Marks(kinds, clock=lambda: self.now)
         self.marks.guarded = True
         # The shortest time of a claim is known.
-        self.marks.claimed([], seconds=0.001, begins=None)
+        self.marks.claimed([], wanted=1, seconds=0.001, begins=None)
         self._looking: list[Late] | None = None
 
     def claim(self, limit: int, *, look_ends: bool = False) -> tuple[list[int], bool]:
@@ -51,7 +51,7 @@ class Worker:
         if look_ends:
             self.end_look()
         seconds = DEAR if begins is None else 0.001
-        self.marks.claimed(rows, seconds=seconds, begins=begins)
+        self.marks.claimed(rows, wanted=limit, seconds=seconds, begins=begins)
         return [row[0] for row in rows], begins is None
 
     def begin_look(self) -> None:
@@ -257,6 +257,17 @@ def test_late_jobs_are_claimed_in_order(queue: Queue) -> None:
     assert found == [[one] for one in (urgent, first, second, fresh, last)] + [[]]
 
 
+def test_late_jobs_that_a_claim_had_no_room_for_are_tried_again(queue: Queue) -> None:
+    queue.begin_at_marks()
+    late = [queue.insert(2, 60 - n) for n in range(4)]
+    urgent = [queue.insert(1, 0) for _ in range(2)]
+    queue.worker.look()
+    found = [queue.worker.claim(3)[0] for _ in range(3)]
+
+    assert found[0] == [*urgent, late[0]]
+    assert sorted(found[1] + found[2]) == late[1:]
+
+
 def test_where_many_are_behind_claims_begin_at_the_first(queue: Queue) -> None:
     queue.begin_at_marks()
     behind = queue.insert_many_behind()
@@ -295,7 +306,7 @@ def test_a_look_finds_the_jobs_of_an_infinite_past(queue: Queue) -> None:
 def test_marks_in_the_future_are_moved_to_now(queue: Queue) -> None:
     """The clock of the server was set back."""
     queue.begin_at_marks()
-    queue.marks.claimed([row("k", 2, "3000-01-01 00:00:00+00")], seconds=0.001, begins=[])
+    queue.marks.claimed([row("k", 2, "3000-01-01 00:00:00+00")], wanted=1, seconds=0.001, begins=[])
     old, soon = queue.insert(2, 10), queue.insert(2, 0)
     queue.worker.look()
     found = [queue.claim(), queue.claim()]
@@ -316,6 +327,23 @@ def test_a_late_job_that_is_locked_waits_for_a_look(queue: Queue, database_url: 
     queue.worker.look()
 
     assert queue.claim() == [locked]
+
+
+@pytest.mark.parametrize("priority", [2, 3])
+def test_a_late_job_that_stays_locked_holds_back_no_other(
+    queue: Queue, database_url: str, priority: int
+) -> None:
+    """Also where a look ends between any two claims."""
+    queue.begin_at_marks()
+    locked, free = queue.insert(2, 60), queue.insert(priority, 30)
+    with psycopg.connect(database_url) as stranger:
+        stranger.execute("SELECT FROM awa.jobs_hot WHERE id = %s FOR UPDATE", [locked])
+        found = []
+        for _ in range(2):
+            queue.worker.look()
+            found += queue.claim()
+
+    assert found == [free]
 
 
 def test_a_look_leaves_out_what_cannot_be_claimed(queue: Queue) -> None:
@@ -339,13 +367,13 @@ def test_cheap_claims_need_no_marks() -> None:
     marks.guarded = True
     for seconds in (0.02, 0.021, 0.025):  # a slow network, not a long look
         assert (marks.begins(1), marks.used) == (None, False)
-        marks.claimed([row("k", 2)], seconds=seconds, begins=None)
+        marks.claimed([row("k", 2)], wanted=1, seconds=seconds, begins=None)
 
 
 def test_without_looks_beside_each_claim_is_one_from_the_start() -> None:
     marks = Marks(["k"], clock=lambda: 0.0)
-    marks.claimed([], seconds=0.001, begins=None)
-    marks.claimed([row("k", 2)], seconds=0.5, begins=None)
+    marks.claimed([], wanted=1, seconds=0.001, begins=None)
+    marks.claimed([row("k", 2)], wanted=1, seconds=0.5, begins=None)
     assert marks.begins(1) is None
 
 
@@ -353,8 +381,8 @@ def test_looks_take_a_part_of_the_time_and_a_cheap_one_ends_the_marks() -> None:
     now = 0.0
     marks = Marks(["k"], clock=lambda: now)
     marks.guarded = True
-    marks.claimed([], seconds=0.001, begins=None)
-    marks.claimed([row("k", 2)], seconds=0.04, begins=None)
+    marks.claimed([], wanted=1, seconds=0.001, begins=None)
+    marks.claimed([row("k", 2)], wanted=1, seconds=0.04, begins=None)
 
     assert [one.at for one in marks.begins(1) or ()] == ["-infinity", AT, "-infinity", "-infinity"]
     assert math.isclose(marks.due_at, 16 * 0.039 - 16 * 0.00005, rel_tol=0.01)
@@ -371,8 +399,8 @@ def test_looks_take_a_part_of_the_time_and_a_cheap_one_ends_the_marks() -> None:
 def test_an_error_while_a_look_is_under_way_voids_what_it_finds() -> None:
     marks = Marks(["k"], clock=lambda: 0.0)
     marks.guarded = True
-    marks.claimed([], seconds=0.001, begins=None)
-    marks.claimed([row("k", 2)], seconds=0.04, begins=None)
+    marks.claimed([], wanted=1, seconds=0.001, begins=None)
+    marks.claimed([row("k", 2)], wanted=1, seconds=0.04, begins=None)
     marks.ask()
     marks.forget()
     marks.looked([Late("k", 2, AT, [7])], 0.9)
