@@ -23,9 +23,10 @@ from awa_lib.ops.late_jobs import Begin
 from awa_lib.ops.late_jobs import late_jobs as really
 from awa_lib.runtime import late_jobs, looks, marks
 
+# Not older: the leader would make it more urgent.
 LATE = (
     "INSERT INTO awa.jobs_hot (kind, queue, run_at)"
-    " VALUES ('noop', %s, now() - interval '1 hour') RETURNING id"
+    " VALUES ('noop', %s, now() - interval '10 s') RETURNING id"
 )
 ENDLESS = compile_block("endless", "SELECT pg_sleep(600)")
 WRONG = compile_block("wrong", "SELECT 1 / 0")
