@@ -111,8 +111,7 @@ class Runtime:
         self._status = self._make_status()
         self._watch = Duty("watch", self._check, seconds=_WATCH_SECONDS)
         self._ending = self._make_ending()
-        self._outage_ended_at = self._outage.ended_at
-        self.loop = asyncio.get_running_loop()
+        self._outage_ended_at, self.loop = links.outage.ended_at, asyncio.get_running_loop()
 
     def _make_listener(self, dsn: str) -> Listener:
         return Listener(
