@@ -1,37 +1,49 @@
 /*
- * Claims that begin at marks (awa_lib/runtime/marks.py): nothing that can be claimed stays behind.
+ * Claims that begin at marks (awa_lib/runtime/marks.py) while looks from the start go on beside them
+ * (awa_lib/runtime/late_jobs.py): nothing that can be claimed stays behind.
  *
  * Jobs of two keys, an urgent one and a second, each with its places in the order of claims.  A job
  * appears at any place, also behind a mark: committed late, handed back, moved, made more urgent.
  * A stranger locks a job and lets it go, and another worker, whose marks are its own, takes one.  A
- * claim takes at most LIMIT jobs that nobody has locked, and is one step, because a row is locked and
- * tested again before it is taken (leases.pml).  A look from the start is due after one or two claims from marks.
+ * claim takes one job that nobody has locked, and is one step until its reply, because a row is
+ * locked and tested again before it is taken (leases.pml).  A look has three steps: it is asked with
+ * the marks of that moment, it reads, and its reply arrives; claims and their replies come between.
  *
- * Left out: the margin of a tenth of a second, which lets the next claim find what was committed a
- * little late; how the length of a look is measured; the error that makes a worker forget its marks.
+ * Left out: the margins, which let the next claim find what was committed a little late; how the
+ * length of a look is measured, and claims from the start while looks are cheap; the error that makes
+ * a worker forget its marks; claims of more than one job, and more late jobs of a key than one.
  *
  * Guards:
- *  guard LOOK: a look from the start comes again and again (awa_lib/runtime/looks.py:Looks).
- *  guard CLEAR: a look that has not reached every place drops the older marks
+ *  guard LOOK: a look from the start comes again and again (awa_lib/runtime/late_jobs.py:LateJobs).
+ *  guard BETWEEN: what a look has found moves the marks between claims, not while one is under way
  *      (awa_lib/runtime/marks.py:Marks).
- *  guard TAKEN: a mark moves to a job that was taken, no further (awa_lib/runtime/marks.py:Marks).
+ *  guard NAMED: the jobs behind a mark that a look has found are claimed by their ids
+ *      (awa_lib/runtime/marks.py:Marks).
+ *  guard BACK: where too many are behind a mark, it moves back to the first of them
+ *      (claims.sql:late_jobs).
+ *  guard FIRST: a look moves a mark on to the first job that is there, no further
+ *      (claims.sql:late_jobs).
+ *  guard TAKEN: a claim moves a mark to a job that was taken, no further
+ *      (awa_lib/runtime/marks.py:Marks).
  */
-//! check: assert left_out - a look from the start leaves out nothing that is more urgent
-//! check: assert stranded - after a look, and claims until one is short, nothing is left that the look could have taken
+//! check: assert stranded - once a look has ended, claims until one takes nothing leave no job that it could have found
 //! check: ltl taken - every job that can be claimed is taken in the end
 //! twin: NO_LOOK breaks ltl taken
-//! twin: NO_CLEAR breaks assert stranded
+//! twin: NO_BETWEEN breaks assert stranded
+//! twin: NO_NAMED breaks assert stranded
+//! twin: NO_BACK breaks assert stranded
+//! twin: NO_FIRST breaks assert stranded
 //! twin: NO_TAKEN breaks assert stranded
 
 #define PLACES 2
 #define JOBS 4              /* the urgent ones, then the others */
-#define LIMIT 1             /* of a claim */
-#define START 255           /* no mark: the place before the first */
+#define MANY 2              /* so many behind a mark are not named */
+#define START 0             /* a mark is the number of places that are passed */
 #ifdef LARGER
-#define APPEARANCES 6
+#define APPEARANCES 4
 #define LOCKS 2
 #else
-#define APPEARANCES 4
+#define APPEARANCES 3
 #define LOCKS 1             /* and takes */
 #endif
 
@@ -40,95 +52,153 @@ mtype = { none, free, locked }
 mtype job[JOBS] = none;
 byte appearances = APPEARANCES, locks = LOCKS, takes = LOCKS;
 
-bool seen[JOBS];            /* what the last look from the start saw and could have taken */
-bool left_out, stranded;
+byte mark[2];
+bool late[JOBS];            /* named by the last look, not tried yet */
+
+bool found;                 /* a reply that no claim has begun with */
+byte begin[2];
+bool named[JOBS];
+
+bool seen[JOBS];            /* what the look under way could have taken when it read */
+bool expected[JOBS];        /* the same of the last look whose reply the claims know */
+bool stranded;
 
 #define no_job_is_free (job[0] != free && job[1] != free && job[2] != free && job[3] != free)
 
-#define ahead(p) (mark[(p) / PLACES] == START || (p) % PLACES > mark[(p) / PLACES])
-
-inline look_at(whole) {
-    n = 0; count = 0; place = 0;
-    do
-    :: place < JOBS ->
-        if
-        :: whole -> seen[place] = (job[place] == free)
-        :: else
-        fi;
-        if
-        :: job[place] == free && count < LIMIT && (whole || ahead(place)) ->
-            took[count] = place; count++
-        :: else
-        fi;
-        place++
-    :: else -> break
-    od;
-    place = 0
+inline gone(p) {
+    seen[p] = false; expected[p] = false
 }
 
-active proctype Worker() {
-    byte mark[2], took[LIMIT], place, count, n, since;
-    bool whole, due = true;
-    mark[0] = START; mark[1] = START;
-    do
-    :: atomic {
-        whole = due; due = false;
-#ifndef NO_LOOK
-        /* after two claims from marks, or earlier */
-        since = (whole -> 0 : since + 1);
-        if
-        :: true -> due = true; since = 0
-        :: since < 2
-        fi;
+inline learn() {
+    mark[0] = begin[0]; mark[1] = begin[1];
+    for (n : 0 .. JOBS - 1) {
+#ifndef NO_NAMED
+        late[n] = named[n];
 #endif
-        d_step {
-        look_at(whole);
-        /* what a look from the start took is the head of all that was free */
-        do
-        :: whole && n < JOBS ->
-            if
-            :: job[n] == free && count == LIMIT && n < took[0] -> left_out = true
-            :: else
-            fi;
-            n++
-        :: else -> break
-        od;
-        assert(!left_out);
-#ifndef NO_CLEAR
+        expected[n] = seen[n]; seen[n] = false; named[n] = false
+    }
+    begin[0] = START; begin[1] = START; found = false
+}
+
+active proctype Claims() {
+    byte n, place, took, tried[2];
+    do
+    :: d_step {
         if
-        :: whole && count == LIMIT -> mark[0] = START; mark[1] = START
+        :: found -> learn()
         :: else
         fi;
-#endif
-        n = 0;
-        do
-        :: n < count ->
-            job[took[n]] = none;
-            seen[took[n]] = false;
-#ifndef NO_TAKEN
-            mark[took[n] / PLACES] = took[n] % PLACES;
-#else
-            mark[took[n] / PLACES] = PLACES - 1;
-#endif
-            n++
-        :: else -> break
-        od;
-        n = 0;
-        do
-        :: count < LIMIT && n < JOBS ->
+        /* a late job of each key, which comes before the others of its key */
+        took = JOBS; tried[0] = JOBS; tried[1] = JOBS;
+        for (place : 0 .. 1) {
+            for (n : place * PLACES .. place * PLACES + PLACES - 1) {
+                if
+                :: late[n] && tried[place] == JOBS -> tried[place] = n; late[n] = false
+                :: else
+                fi
+            }
             if
-            :: seen[n] && job[n] == free -> stranded = true
+            :: took == JOBS && tried[place] < JOBS && job[tried[place]] == free ->
+                took = tried[place]
             :: else
             fi;
-            n++
-        :: else -> break
-        od;
-        assert(!stranded);
-        count = 0; n = 0; took[0] = 0
+            for (n : place * PLACES .. place * PLACES + PLACES - 1) {
+                if
+                :: took == JOBS && n % PLACES >= mark[place] && job[n] == free -> took = n
+                :: else
+                fi
+            }
         }
-    }
+        if
+        :: took < JOBS ->
+            job[took] = none; gone(took);
+            /* a more urgent one has filled the claim */
+            if
+            :: took < PLACES && tried[1] < JOBS -> late[tried[1]] = true
+            :: else
+            fi
+        :: else
+        fi;
+        n = 0; place = 0
+        }
+        /* the reply */
+        d_step {
+        if
+        :: took < JOBS && took != tried[took / PLACES] ->
+#ifndef NO_TAKEN
+            mark[took / PLACES] = took % PLACES + 1
+#else
+            mark[took / PLACES] = PLACES
+#endif
+        :: else
+        fi;
+        for (n : 0 .. JOBS - 1) {
+            stranded = stranded || (
+                took == JOBS && !found && expected[n] && job[n] == free
+                && !late[0] && !late[1] && !late[2] && !late[3])
+        }
+        assert(!stranded);
+        n = 0; took = 0; tried[0] = 0; tried[1] = 0
+        }
     od
 }
+
+#ifndef NO_LOOK
+active proctype Looks() {
+    byte n, k, behind, asked[2], first[2];
+    bool ids[JOBS], could[JOBS];
+    do
+    :: d_step { !found -> asked[0] = mark[0]; asked[1] = mark[1] }
+        d_step {
+        for (n : 0 .. JOBS - 1) { could[n] = (job[n] == free) }
+        for (k : 0 .. 1) {
+            behind = 0;
+            for (n : 0 .. PLACES - 1) {
+                if
+                :: n < asked[k] && job[k * PLACES + n] != none -> behind++
+                :: else
+                fi
+            }
+#ifndef NO_FIRST
+            first[k] = asked[k];
+            do
+            :: first[k] < PLACES && job[k * PLACES + first[k]] == none -> first[k]++
+            :: else -> break
+            od;
+#else
+            first[k] = PLACES;
+#endif
+            for (n : 0 .. PLACES - 1) {
+                ids[k * PLACES + n] =
+                    (behind < MANY && n < asked[k] && job[k * PLACES + n] != none)
+            }
+#ifndef NO_BACK
+            if
+            :: behind >= MANY ->
+                first[k] = 0;
+                do
+                :: job[k * PLACES + first[k]] == none -> first[k]++
+                :: else -> break
+                od
+            :: else
+            fi;
+#endif
+        }
+        for (n : 0 .. JOBS - 1) { seen[n] = could[n]; could[n] = false }
+        n = 0; k = 0; behind = 0; asked[0] = 0; asked[1] = 0
+        }
+        d_step {
+        for (n : 0 .. JOBS - 1) { named[n] = ids[n]; ids[n] = false }
+        begin[0] = first[0]; begin[1] = first[1]; first[0] = 0; first[1] = 0;
+        found = true;
+#ifdef NO_BETWEEN
+        learn();
+#endif
+        n = 0
+        }
+    od
+}
+#endif
 
 active proctype World() {
     byte which;
@@ -145,9 +215,7 @@ end:
     :: atomic { locks > 0 && !no_job_is_free ->
         select(which : 0 .. JOBS - 1);
         if
-        :: job[which] == free ->
-            job[which] = locked; locks--;
-            seen[which] = false
+        :: job[which] == free -> job[which] = locked; locks--; gone(which)
         :: else
         fi;
         which = 0
@@ -155,7 +223,7 @@ end:
     :: atomic { takes > 0 && !no_job_is_free ->
         select(which : 0 .. JOBS - 1);
         if
-        :: job[which] == free -> job[which] = none; takes--; seen[which] = false
+        :: job[which] == free -> job[which] = none; takes--; gone(which)
         :: else
         fi;
         which = 0

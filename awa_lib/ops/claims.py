@@ -8,12 +8,13 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from awa_lib._json import dumps
 from awa_lib._sql import atomic, sql
 from awa_lib.errors import AwaError, Unavailable
 from awa_lib.ops.jobs import id_array
+from awa_lib.ops.late_jobs import legs
 from awa_lib.ops.results import values_of
 
 if TYPE_CHECKING:
@@ -21,10 +22,10 @@ if TYPE_CHECKING:
 
     from awa_lib._sql import Op, Rows, Statement
     from awa_lib.codec.job_results import KeptResult
+    from awa_lib.ops.late_jobs import Begin
     from awa_lib.telemetry.failures import Group
 
 __all__ = [
-    "Begin",
     "Missed",
     "Written",
     "claim",
@@ -43,15 +44,6 @@ __all__ = [
 _ERRORS_PER_CALL: Final = 16
 # Claimed jobs run, and renew their leases, only when the call has returned.
 _SECONDS_PER_CALL: Final = 0.5
-
-
-class Begin(NamedTuple):
-    """Where a claim begins: after the jobs of a kind and priority that may run since ``at``."""
-
-    kind: str
-    priority: int
-    at: str
-    """A time of a row as the claim has returned it, or ``-infinity``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,10 +123,10 @@ def claim(
 
     Each becomes running with ``lease`` and the next attempt number.  Jobs that another transaction
     has locked, and jobs whose id is in ``passing``, are skipped.  A paused queue returns none.
-    ``limited`` applies the limits of the queue's policy.  With ``begins``, for each kind and
-    priority in the order of claims, jobs before those times are left out, but for a tenth of a
-    second.  Fails as a whole when a job cannot become running; ``claim_each`` then claims the
-    others.
+    ``limited`` applies the limits of the queue's policy.  With ``begins``, in the order of claims,
+    jobs of their kinds and priorities before those times are left out, but for a tenth of a
+    second and for those that are given by their id.  Fails as a whole when a job cannot become
+    running; ``claim_each`` then claims the others.
     """
     given = {
         "queue": queue,
@@ -146,7 +138,7 @@ def claim(
     if limited:
         return (yield sql.claims("claim_limited", kinds=list(kinds), only=None, **given))
     if begins is not None:
-        given |= {"priorities": [one.priority for one in begins], "ats": [one.at for one in begins]}
+        given |= legs(begins) | {"late": [one.id for one in begins]}
         if len(kinds) == 1:
             return (yield sql.claims("claim_kind_from", kind=kinds[0], **given))
         each = [one.kind for one in begins]

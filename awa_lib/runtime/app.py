@@ -21,6 +21,7 @@ from awa_lib.runtime.events import Events
 from awa_lib.runtime.executor import Executor
 from awa_lib.runtime.flushes import Flushes, StepWrites
 from awa_lib.runtime.heartbeat import Heartbeat
+from awa_lib.runtime.late_jobs import LateJobs
 from awa_lib.runtime.leader import Leader
 from awa_lib.runtime.limits import Overflow
 from awa_lib.runtime.links import HEARTBEAT, Links
@@ -112,11 +113,11 @@ class Runtime:
         )
         self._policies = Policies(links.publisher, self._dispatchers, self._publisher.poke)
         self._polls = Polls(links.claims, self._dispatchers.values())
+        self._late_jobs = LateJobs(links.looks, self._dispatchers.values())
         self._status = self._make_status()
         self._watch = Duty("watch", self._check, seconds=_WATCH_SECONDS)
         self._ending = self._make_ending()
-        self._outage_ended_at = self._outage.ended_at
-        self.loop = asyncio.get_running_loop()
+        self._outage_ended_at, self.loop = links.outage.ended_at, asyncio.get_running_loop()
 
     def _make_completer(self, links: Links) -> Completer:
         return Completer(
@@ -224,6 +225,7 @@ class Runtime:
             await dispatcher.start()
         await self._polls.start()
         await self._sweep.duty.start()
+        await self._late_jobs.start()
         await self._leader.start()
         for state in (*(duty.state for duty in self._duties()), self._heartbeat.state):
             self._supervisor.watch(state)
@@ -245,17 +247,11 @@ class Runtime:
                 await asyncio.sleep(0.1)
 
     def _duties(self) -> list[Duty]:
-        ends = self._completer
-        duties = [
-            ends.duty,
-            ends.counts.duty,
-            self._resolver.duty,
-            self._listener.duty,
-            self._publisher.duty,
-        ]
-        duties += [self._policies.duty, self._declarer.duty, self.callbacks.duty]
-        duties += [self._polls.duty, *(one.duty for one in self._dispatchers.values())]
-        return [*duties, *self._leader.duties]
+        ends, started = self._completer, (self._listener, self._publisher, self._policies)
+        flows = (self._resolver, self._sweep)
+        claims = (self._polls, self._late_jobs, *self._dispatchers.values())
+        mine = (ends, ends.counts, *flows, *started, self._declarer, self.callbacks, *claims)
+        return [*(one.duty for one in mine), *self._leader.duties]
 
     async def _check(self) -> None:
         """Check duties, health, lost connections that are idle, and overdue answers."""
@@ -291,6 +287,7 @@ class Runtime:
         seconds = _STOP_SECONDS / 2
         claims = [asyncio.create_task(d.stop(seconds)) for d in self._dispatchers.values()]
         claims.append(asyncio.create_task(self._polls.stop(seconds)))
+        claims.append(asyncio.create_task(self._late_jobs.stop()))
         cancelled: asyncio.CancelledError | None = None
         try:
             await asyncio.wait(claims, timeout=seconds)

@@ -99,7 +99,7 @@ class Dispatcher:
         self._sealed = False
         # Jobs that could not be claimed: until when they are skipped, and for how long.
         self._skipped: dict[int, tuple[float, float]] = {}
-        self._marks = Marks(kinds)
+        self.marks = Marks(kinds)
         self._idle = self._shares_polls = False
         # Leases of claims without an answer, with the times of the searches that are left.
         self._unanswered: dict[int, list[float]] = {}
@@ -179,7 +179,8 @@ class Dispatcher:
             # With several kinds another worker may have taken the same candidates, so a short
             # claim does not mean an empty queue.  Claims within limits wait for each other.
             sure = len(self.kinds) == 1 or self.policy.limited
-            if not rows or (rows < wanted and sure):
+            late = self.has_marks and self.marks.has_late_jobs
+            if not late and (not rows or (rows < wanted and sure)):
                 self.slots.clear_demand()
                 return False
         return True
@@ -193,7 +194,7 @@ class Dispatcher:
                 await self._hand_back()
             rows = await self._claimed_rows(wanted)
         except BaseException:
-            self._marks.forget()
+            self.marks.forget()
             # A queue that cannot claim must not reduce the share of the others.
             self.slots.clear_demand()
             raise
@@ -210,8 +211,8 @@ class Dispatcher:
     async def _claimed_rows(self, wanted: int) -> Sequence[tuple[Any, ...]]:
         """Return claimed rows; when a job makes the claim fail, claim the jobs one by one."""
         given = (self.queue.name, self.kinds, wanted, self.queue.deadline_seconds)
-        limited, passing = self.policy.limited, self._skipped_now()
-        begins = None if limited else self._marks.begins()
+        limited, passing = self.policy.limited, self.skipped_now()
+        begins = None if limited else self.marks.begins(wanted)
 
         try:
             found, seconds = await self._leased(
@@ -235,7 +236,7 @@ class Dispatcher:
             self._skip(refused)
             return rows
         if not limited:
-            self._marks.claimed(found, wanted=wanted, seconds=seconds, marked=begins is not None)
+            self.marks.claimed(found, wanted=wanted, seconds=seconds, begins=begins)
         return found
 
     async def _leased(self, make: Callable[[int], Op[R]]) -> R:
@@ -256,7 +257,8 @@ class Dispatcher:
         now = time.monotonic()
         self._unanswered[lease] = [now + seconds for seconds in _SEARCH_SECONDS]
 
-    def _skipped_now(self) -> list[int]:
+    def skipped_now(self) -> list[int]:
+        """Return the jobs that are not tried now, because they could not be claimed."""
         if not self._skipped:
             return []
         now = time.monotonic()
@@ -332,8 +334,6 @@ class Dispatcher:
         seconds = longest * random.uniform(0.9, 1.1)
         if self._unanswered:
             seconds = min(seconds, 1.0)
-        if (until := self._marks.seconds) is not None:
-            seconds = min(seconds, until)
         try:
             # wait_for would make a task: another pass of the loop before every claim.
             async with asyncio.timeout(seconds):
@@ -348,6 +348,11 @@ class Dispatcher:
         self._shares_polls = True
 
     @property
+    def has_marks(self) -> bool:
+        """Return True while its claims begin at marks; those within limits have others."""
+        return self.marks.used and not self.policy.limited
+
+    @property
     def polled_with_others(self) -> bool:
         """Return True while the queue is idle and looks for no jobs itself."""
         return (
@@ -355,7 +360,7 @@ class Dispatcher:
             and self._idle
             and self.policy.poll_interval_ms is None
             and not self.policy.limited
-            and self._marks.seconds is None
+            and not self.has_marks
         )
 
     @property

@@ -17,7 +17,7 @@ from awa_lib.db.drive import arun, readable, turn
 from awa_lib.errors import AwaError, Unavailable
 from awa_lib.logs import Logger
 from awa_lib.reads.health import is_at_work, ping
-from awa_lib.runtime.sessions import AnswerTimeout, Bounds, open_async, with_settings
+from awa_lib.runtime.sessions import HOT_PLANS, AnswerTimeout, Bounds, open_async, with_settings
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -49,6 +49,8 @@ _ENDS: Final = Bounds(lock_ms=250, statement_seconds=30, hot=True)
 # All waits of a process share this connection: a locked row must not hold up the other waits.
 _CALLBACKS: Final = Bounds(lock_ms=250, statement_seconds=10)
 _WORKFLOWS: Final = Bounds(lock_ms=1000, statement_seconds=60)
+# A look may read millions of dead index entries; nothing waits for it.
+_LOOKS: Final = Bounds(lock_ms=250, statement_seconds=60, settings=HOT_PLANS)
 _HEALTH: Final = Bounds(lock_ms=500, statement_seconds=2)
 HEARTBEAT: Final = Bounds(lock_ms=250, statement_seconds=10)
 # It asks anew each second, so a network that works again is soon noticed.
@@ -340,7 +342,7 @@ class Link:
 class Links:
     """The links of a process; the listener, the heartbeat and the leader have their own.
 
-    Claims and ends have a link each, so that neither waits for the other.
+    Claims, their looks from the start, and ends have a link each: none waits for another.
     """
 
     def __init__(self, dsn: str) -> None:
@@ -348,6 +350,7 @@ class Links:
         self._dsn = dsn
         self.outage = outage
         self.claims = Link("claims", dsn=dsn, outage=outage, bounds=_CLAIMS)
+        self.looks = Link("late jobs", dsn=dsn, outage=outage, bounds=_LOOKS)
         self.ends = Link("completions", dsn=dsn, outage=outage, bounds=_ENDS)
         self.callbacks = Link("callbacks", dsn=dsn, outage=outage, bounds=_CALLBACKS)
         self.workflows = Link("workflows", dsn=dsn, outage=outage, bounds=_WORKFLOWS)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from awa_lib._sql import Op
 
-__all__ = ["Looks", "pause_after", "timed"]
+__all__ = ["Looks", "pause_after", "rest_after", "timed"]
 
 R = TypeVar("R")
 
@@ -31,30 +31,33 @@ class Looks:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._due: float | None = None
+        self.due_at: float | None = None
+        """When the next one is due, by the clock; None while each look is one."""
 
     @property
     def due(self) -> bool:
         """Return True when the next look must be one from the start."""
-        return self._due is None or self._clock() >= self._due
-
-    @property
-    def seconds(self) -> float | None:
-        """Return the time until one is due; None while each look is one."""
-        return None if self._due is None else max(self._due - self._clock(), 0.0)
+        return self.due_at is None or self._clock() >= self.due_at
 
     def took(self, seconds: float) -> bool:
         """Note how much longer than others one took; return True when others may begin at marks."""
         if seconds < _DEAR_SECONDS:
-            self._due = None
+            self.due_at = None
             return False
-        # A sixteenth of the time; a fifth, if a look takes longer than a sixteenth of a second.
-        self._due = self._clock() + min(16 * seconds, max(1.0, 4 * seconds))
+        self.due_at = self._clock() + rest_after(seconds)
         return True
 
     def forget(self) -> None:
         """Look from the start next."""
-        self._due = None
+        self.due_at = None
+
+
+def rest_after(seconds: float) -> float:
+    """Return the pause after a look from the start, so that all of them take a part of the time.
+
+    A sixteenth of it; a fifth, if a look takes longer than a sixteenth of a second.
+    """
+    return min(16 * seconds, max(1.0, 4 * seconds))
 
 
 def pause_after(look_seconds: float, interval_seconds: float) -> float | None:

@@ -100,20 +100,32 @@ ORDER BY priority, claimed.run_at, id
 
 -- name: claim_kind_from
 -- The same for one kind, beginning where an earlier claim has ended (awa_lib/runtime/marks.py): the
--- entries of claimed rows before that are not read.  A leg per priority, the most urgent first; the
--- outer limit locks only what is taken.
+-- entries of claimed rows before that are not read.  A leg is a priority from a time on, or a job
+-- before that time by its primary key; the most urgent come first, and the outer limit locks only
+-- what is taken.
 WITH picked AS MATERIALIZED (
     SELECT f.id
-    FROM unnest(:priorities::smallint[], :ats::timestamptz[]) AS leg (priority, at)
+    FROM unnest(:priorities::smallint[], :ats::timestamptz[], :late::bigint[])
+        AS leg (priority, at, id)
     CROSS JOIN LATERAL (
-        SELECT id FROM awa.jobs_hot
-        WHERE state BETWEEN 'available' AND 'available'
-          AND queue = :queue::text AND kind = :kind::text AND priority = leg.priority
-          AND run_at > leg.at - interval '100 milliseconds' AND run_at <= now()
-          AND id <> ALL (:passing::bigint[])
-        ORDER BY run_at, id
-        LIMIT :limit::int
-        FOR UPDATE SKIP LOCKED
+        SELECT late.id FROM (
+            SELECT id FROM awa.jobs_hot
+            WHERE id = leg.id AND state::text = 'available'
+              AND queue = :queue::text AND kind = :kind::text AND priority = leg.priority
+              AND run_at <= now() AND id <> ALL (:passing::bigint[])
+            FOR UPDATE SKIP LOCKED
+        ) AS late
+        UNION ALL
+        SELECT ahead.id FROM (
+            SELECT id FROM awa.jobs_hot
+            WHERE state BETWEEN 'available' AND 'available' AND leg.id IS NULL
+              AND queue = :queue::text AND kind = :kind::text AND priority = leg.priority
+              AND run_at > leg.at - interval '100 milliseconds' AND run_at <= now()
+              AND id <> ALL (:passing::bigint[])
+            ORDER BY run_at, id
+            LIMIT :limit::int
+            FOR UPDATE SKIP LOCKED
+        ) AS ahead
     ) AS f
     WHERE NOT EXISTS (SELECT 1 FROM awa.queue_meta AS m WHERE m.queue = :queue::text AND m.paused)
     LIMIT :limit::int
@@ -133,16 +145,23 @@ ORDER BY priority, claimed.run_at, id
 -- The same for several kinds: the legs give the heads of claim_kinds.
 WITH heads AS MATERIALIZED (
     SELECT h.id, h.priority, h.run_at
-    FROM unnest(:each::text[], :priorities::smallint[], :ats::timestamptz[])
-        AS leg (kind, priority, at)
+    FROM unnest(:each::text[], :priorities::smallint[], :ats::timestamptz[], :late::bigint[])
+        AS leg (kind, priority, at, id)
     CROSS JOIN LATERAL (
         SELECT id, leg.priority, run_at FROM awa.jobs_hot
-        WHERE state BETWEEN 'available' AND 'available'
+        WHERE id = leg.id AND state::text = 'available'
           AND queue = :queue::text AND kind = leg.kind AND priority = leg.priority
-          AND run_at > leg.at - interval '100 milliseconds' AND run_at <= now()
-          AND id <> ALL (:passing::bigint[])
-        ORDER BY run_at, id
-        LIMIT :limit::int * 2
+          AND run_at <= now() AND id <> ALL (:passing::bigint[])
+        UNION ALL
+        SELECT ahead.id, leg.priority, ahead.run_at FROM (
+            SELECT id, run_at FROM awa.jobs_hot
+            WHERE state BETWEEN 'available' AND 'available' AND leg.id IS NULL
+              AND queue = :queue::text AND kind = leg.kind AND priority = leg.priority
+              AND run_at > leg.at - interval '100 milliseconds' AND run_at <= now()
+              AND id <> ALL (:passing::bigint[])
+            ORDER BY run_at, id
+            LIMIT :limit::int * 2
+        ) AS ahead
     ) AS h
     WHERE NOT EXISTS (SELECT 1 FROM awa.queue_meta AS m WHERE m.queue = :queue::text AND m.paused)
     ORDER BY h.priority, h.run_at, h.id
@@ -167,6 +186,46 @@ WITH heads AS MATERIALIZED (
 SELECT :claimed_job.*
 FROM claimed
 ORDER BY priority, claimed.run_at, id
+
+-- name: late_jobs
+-- The jobs that can be claimed behind the beginnings of claim_kind_from and claim_kinds_from, the
+-- oldest first, and where those may begin from now on: nothing that can be claimed is passed, and
+-- nothing of the last second.  Where a thousand are behind, claims begin at the first of them.  A
+-- beginning in the future, after the clock was set back, is moved to now.  No lock: locked jobs
+-- count.  Index awa_jobs_hot_claim_by_kind, from its start.  A paused queue has no rows here.
+SELECT leg.kind, leg.priority,
+       CASE WHEN cardinality(late.ids) < 1000
+            THEN greatest(leg.at, least(ahead.first, now() - interval '1 second'))
+            ELSE late.first END::text AS begin,
+       CASE WHEN cardinality(late.ids) < 1000 THEN late.ids ELSE '{}' END AS ids
+FROM (
+    SELECT given.kind, given.priority, least(given.at, now()) AS at
+    FROM unnest(:kinds::text[], :priorities::smallint[], :ats::timestamptz[])
+        AS given (kind, priority, at)
+) AS leg
+CROSS JOIN LATERAL (
+    SELECT coalesce(array_agg(j.id), '{}') AS ids, min(j.run_at) AS first
+    FROM (
+        SELECT id, run_at FROM awa.jobs_hot
+        WHERE state BETWEEN 'available' AND 'available'
+          AND queue = :queue::text AND kind = leg.kind AND priority = leg.priority
+          AND run_at <= leg.at - interval '100 milliseconds' AND id <> ALL (:passing::bigint[])
+        ORDER BY run_at, id
+        LIMIT 1000
+    ) AS j
+) AS late
+CROSS JOIN LATERAL (
+    SELECT (
+        SELECT run_at FROM awa.jobs_hot
+        WHERE state BETWEEN 'available' AND 'available'
+          AND queue = :queue::text AND kind = leg.kind AND priority = leg.priority
+          AND run_at > leg.at - interval '100 milliseconds' AND run_at <= now()
+          AND id <> ALL (:passing::bigint[])
+        ORDER BY run_at, id
+        LIMIT 1
+    ) AS first
+) AS ahead
+WHERE NOT EXISTS (SELECT 1 FROM awa.queue_meta AS m WHERE m.queue = :queue::text AND m.paused)
 
 -- name: claim_limited
 -- The same for a queue with fleet-wide limits.  Locks the queue's row in awa.queue_policies until

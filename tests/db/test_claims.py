@@ -19,11 +19,12 @@ from awa_lib._sql import BEGIN, COMMIT, ROLLBACK, Rows, folder
 from awa_lib.db.drive import run
 from awa_lib.ops import claims, maintenance
 from awa_lib.ops.apart import Aside
+from awa_lib.ops.late_jobs import Begin
 from awa_lib.ops.leases import LARGEST_PROCESS_NUMBER, Leases, new_lease
 
 
-def begins(*kinds: str, at: str = "-infinity") -> list[claims.Begin]:
-    return [claims.Begin(kind, priority, at) for priority in range(1, 5) for kind in kinds]
+def begins(*kinds: str, at: str = "-infinity") -> list[Begin]:
+    return [Begin(kind, priority, at) for priority in range(1, 5) for kind in kinds]
 
 
 ONE_RUNNING = {"by_args": True, "states": 0b100}

@@ -8,15 +8,18 @@ from __future__ import annotations
 import pytest
 from fix_plans import RUNNING, STATES, Case, Queue, check
 
+LEGS = {
+    "priorities": [1, 1, 1, 2, 2, 4],
+    "ats": ["-infinity"] * 6,
+    "late": [300, 301, None, None, None, None],
+}
+TIMES = ["-infinity", "2000-01-01", "3000-01-01", "-infinity", "3000-01-01", "3000-01-01"]
 CASES = [
     Case("claims", "claim_kind"),
     Case("claims", "claim_kinds"),
-    Case("claims", "claim_kind_from", {"priorities": [1, 2, 3, 4], "ats": ["-infinity"] * 4}),
-    Case(
-        "claims",
-        "claim_kinds_from",
-        {"priorities": [1, 2, 3, 4], "ats": ["-infinity"] * 4, "each": ["k"] * 4},
-    ),
+    Case("claims", "claim_kind_from", LEGS),
+    Case("claims", "claim_kinds_from", LEGS | {"each": ["k"] * 6}),
+    Case("claims", "late_jobs", LEGS | {"kinds": ["a"] * 6, "ats": TIMES}),
     Case("claims", "claim_limited", {"only": None}),
     Case("claims", "claim_one"),
     Case("claims", "queues_with_jobs", {"queues": ["q", "other"], "kinds": ["k", "k"]}),
