@@ -14,7 +14,7 @@ from awa_lib import _sql
 from awa_lib.filters import JobFilter
 from awa_lib.models import BulkOperation, Job
 from awa_lib.ops import batches
-from awa_lib.ops.maintenance import Pulse
+from awa_lib.ops.maintenance import Due, Pulse
 from awa_lib.policies import QueuePolicy
 from awa_lib.reads import activity, overviews
 from awa_lib.reads.jobs import JobRow
@@ -42,6 +42,8 @@ FIELDS = {
     "queue_policy": [field.name for field in fields(QueuePolicy)],
     "engine": ["engine"],  # a value, not a class
     "pulse": [field.name for field in fields(Pulse)],
+    "first_due": ["scheduled", "retryable"],  # the states
+    "due": list(Due._fields),
     "declaration": [field.name for field in fields(overviews._Declared)],
 }
 

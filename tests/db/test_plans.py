@@ -19,7 +19,7 @@ CASES = [
     ),
     Case("claims", "claim_limited", {"only": None}),
     Case("claims", "claim_one"),
-    Case("claims", "queues_with_jobs", {"queues": ["q", "other"], "kinds": ["k", "k"]}),
+    Case("claims", "queues_with_jobs", {"queues": ["q", "other"], "kinds": ["k"]}),
     Case("claims", "candidates"),
     Case("claims", "candidates_limited"),
     Case("claims", "hand_back_claim", {"lease": 7, "keep": [*range(11, RUNNING + 1)]}),
