@@ -98,3 +98,16 @@ coalesce(max(p.heartbeat_staleness_ms) / 1000, :staleness_seconds::float8) AS st
 -- awa_lib.ops.maintenance.Due, of a state and when its first job became due.
 due.state, due.first IS NOT NULL AS is_due,
 least(due.first, now() - interval '1 second')::text AS begin
+
+-- columns: job_filter
+-- No columns: the conditions of awa_lib.filters.JobQuery, beside those on id and state.
+(:kind::text IS NULL OR kind = :kind::text)
+AND (:queue::text IS NULL OR queue = :queue::text)
+AND (:tag::text IS NULL OR (tags @> ARRAY[:tag::text] AND tags <> '{}'))
+AND (:since::timestamptz IS NULL OR created_at >= :since::timestamptz)
+AND (:until::timestamptz IS NULL OR created_at < :until::timestamptz)
+AND (:args::jsonb IS NULL OR args @> :args::jsonb)
+AND (:metadata::jsonb IS NULL OR metadata @> :metadata::jsonb)
+AND (:error::text IS NULL OR cardinality(errors) > 0 AND strpos(lower(errors[cardinality(errors)] ->> 'error'),
+                         lower(:error::text)) > 0)
+AND (:failure::text IS NULL OR errors[cardinality(errors)] ->> 'failure' = :failure::text)
