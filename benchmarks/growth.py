@@ -269,7 +269,7 @@ def look(conn: psycopg.Connection, make: Callable[[], Op[object]]) -> dict:
     large = {name for (name,) in conn.execute(LARGE)}
     for statement in seen:
         if statement.query.text:
-            explain = "EXPLAIN (FORMAT JSON) " + statement.query.text
+            explain = "EXPLAIN (ANALYZE, FORMAT JSON) " + statement.query.text
             ((plan,),) = psycopg.RawCursor(conn).execute(explain, statement.values).fetchall()
             used |= set(indexes(plan[0]["Plan"], large))
     return {"ms": round(statistics.median(times), 1), "indexes": sorted(used)}
@@ -280,6 +280,8 @@ LARGE = "SELECT relname FROM pg_class WHERE relkind = 'r' AND reltuples > 1000"
 
 def indexes(plan: dict, large: set[str]) -> Iterator[str]:
     """Yield the indexes of a plan, and the large tables that it reads from end to end."""
+    if not plan["Actual Loops"]:
+        return  # not executed
     if "Index Name" in plan:
         yield plan["Index Name"]
     elif plan.get("Relation Name") in large and plan["Node Type"] == "Seq Scan":

@@ -72,10 +72,11 @@ class Edit:
         """Change the text of the file.  Raises ValueError unless what is changed is there once."""
         before = after = ""
         if self.block is not None:
-            before, head, text = text.partition(f"-- name: {self.block}\n")
+            word = "columns" if self.path.name == "columns.sql" else "name"
+            before, head, text = text.partition(f"-- {word}: {self.block}\n")
             if not head:
                 raise ValueError(f"{self.place}: there is no such block")
-            text, next_head, after = text.partition("\n-- name: ")
+            text, next_head, after = text.partition(f"\n-- {word}: ")
             before, after = before + head, next_head + after
         found = text.count(self.old)
         if found != 1:

@@ -148,15 +148,12 @@ def claim(
     return (yield sql.claims("claim_kinds", kinds=list(kinds), **given))
 
 
-def queues_with_jobs(kinds: Mapping[str, Sequence[str]]) -> Op[list[str]]:
-    """Return the queues that have a job to claim, of those with these kinds.
+def queues_with_jobs(queues: Iterable[str], kinds: Iterable[str]) -> Op[list[str]]:
+    """Return those of these queues that have a job of these kinds to claim.
 
     A paused queue has none.  Jobs that other transactions have locked count.
     """
-    pairs = [(queue, kind) for queue, names in kinds.items() for kind in names]
-    rows = yield sql.claims(
-        "queues_with_jobs", queues=[pair[0] for pair in pairs], kinds=[pair[1] for pair in pairs]
-    )
+    rows = yield sql.claims("queues_with_jobs", queues=list(queues), kinds=list(kinds))
     return [row[0] for row in rows]
 
 

@@ -83,12 +83,19 @@ def count_ends(
     )
 
 
-@atomic
-def count_outside_ends() -> Op[int]:
+def count_outside_ends(lock_ms: int = 250) -> Op[int]:
     """Count a batch of ends by people and by callbacks; return how many rows told of them.
 
     At most OUTSIDE_BATCH.  The rows are deleted in the same transaction: each counts once.
     """
+    if not (yield sql.failures("are_outside_ends")).scalar():
+        return 0
+    return (yield from _count_batch(lock_ms))
+
+
+@atomic
+def _count_batch(lock_ms: int) -> Op[int]:
+    yield sql.maintenance("wait_at_most", milliseconds=lock_ms)
     rows = yield sql.failures("take_outside_ends", limit=OUTSIDE_BATCH)
     ends, seen, taken = [], {}, 0
     for ago, queue, kind, outcome, count, job_id, failure, number in rows:

@@ -19,18 +19,20 @@ from awa_lib.validation import bounded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
 
     from awa_lib._sql import Op
 
 __all__ = [
     "EVER",
+    "INDEXES_ONLY",
     "Deleted",
     "Due",
+    "Others",
     "Pulse",
     "Rescued",
     "age",
     "briefly",
-    "check_writable",
     "delete_old",
     "due_states",
     "expired_callback_ids",
@@ -43,6 +45,7 @@ __all__ = [
     "recount",
     "rescue",
     "stale_ids",
+    "while_writable",
 ]
 
 logger = Logger(__name__)
@@ -53,6 +56,8 @@ RESCUE_BATCH: Final = 500
 _RUNNING_JOBS_PER_SEARCH: Final = 50_000
 _SHORTEST_GRACE_SECONDS: Final = 5.0
 _LOCK_MS: Final = 250
+INDEXES_ONLY: Final = (("enable_seqscan", "off"), ("enable_bitmapscan", "off"))
+"""Settings of a connection for looks that are repeated often, as ``settle`` has them."""
 EVER: Final = "-infinity"
 # The server lets only one transaction at a time commit notifications.  That wait is for the disk,
 # not for somebody's lock: under many inserts it lasts for several flushes.
@@ -117,20 +122,34 @@ class Due(NamedTuple):
     """Where a later look may begin: no job that is not aside is due before."""
 
 
-@atomic
-def due_states(begins: Mapping[str, str], apart: Iterable[int] = ()) -> Op[list[Due]]:
+class Others(NamedTuple):
+    """What the duties of the leader look for, besides jobs that are due."""
+
+    bulk: bool
+    """A bulk operation is open."""
+    dead_letters: bool
+    """A queue keeps dead letters."""
+    schedules: str
+    """Another value now means that a schedule was changed."""
+    now: datetime
+    """The database's clock."""
+
+
+def due_states(
+    begins: Mapping[str, str], apart: Iterable[int] = (), *, others: bool = False
+) -> Op[tuple[list[Due], Others | None]]:
     """Return whether scheduled and retryable jobs are due, those apart left out.
 
-    Looks at those due since the time that is given for their state.
+    Looks at those due since the time that is given for their state.  ``others`` asks also for the
+    rest.  One statement without settings: the connection has those of ``INDEXES_ONLY``.
     """
-    yield sql.maintenance("settle", milliseconds=_LOCK_MS)
     rows = yield sql.maintenance(
-        "due_states",
+        "due_states_and_others" if others else "due_states",
         scheduled_from=begins.get("scheduled", EVER),
         retryable_from=begins.get("retryable", EVER),
         apart=id_array(sorted(apart)),
     )
-    return [Due(*row) for row in rows]
+    return [Due(*row[:3]) for row in rows], Others(*rows[0][3:]) if others else None
 
 
 def promote(
@@ -174,21 +193,20 @@ def _park(job_id: int, error: AwaError) -> Op[dict[int, None]]:
 
 
 @atomic
-def check_writable() -> Op[None]:
-    """Check that heartbeats can be written now.  Raises Transient when they cannot."""
+def while_writable(op: Op[R]) -> Op[R]:
+    """Run an op if heartbeats can be written now.  Raises Transient when they cannot."""
     yield sql.maintenance("settle", milliseconds=_LOCK_MS)
     yield sql.maintenance("intend_to_write")
     if (yield sql.read_health("is_read_only")).scalar():
         raise Unavailable("the server is read-only")
+    return (yield from op)
 
 
-@atomic
 def stale_ids(undeclared: Pulse) -> Op[dict[int, Pulse]]:
     """Return the running jobs whose worker is presumed dead, by id, and the pulse of each worker.
 
     A worker that declares none (of awa 0.5, or an older release) has the one that is given.
     """
-    yield sql.maintenance("settle", milliseconds=_LOCK_MS)
     rows = yield sql.maintenance(
         "stale_ids", limit=_RUNNING_JOBS_PER_SEARCH, **undeclared.bounded()
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Final
 
 from awa_lib._json import dumps
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from awa_lib._sql import Op
 
 __all__ = [
+    "Descriptors",
     "InstanceSnapshot",
     "described",
     "listening_channels",
@@ -50,42 +51,40 @@ class InstanceSnapshot:
     kinds: list[str]
 
 
+class Descriptors:
+    """Descriptors of queues or kinds as the statements take them, encoded once."""
+
+    def __init__(self, described: Mapping[str, Descriptor]) -> None:
+        hashes = {name: descriptor.hash for name, descriptor in described.items()}
+        self.hashes: Final = dumps(hashes)
+        self.records: Final = dumps(
+            [
+                {"name": name, "hash": hashes[name], **asdict(descriptor)}
+                for name, descriptor in described.items()
+            ]
+        )
+
+
 def publish_instance(
-    snapshot: InstanceSnapshot,
-    queue_hashes: Mapping[str, str],
-    kind_hashes: Mapping[str, str],
+    snapshot: InstanceSnapshot, queues: Descriptors, kinds: Descriptors
 ) -> Op[None]:
     """Upsert the process's row in awa.runtime_instances."""
-    columns = {key: value for key, value in asdict(snapshot).items() if key != "kinds"}
+    columns = {f.name: getattr(snapshot, f.name) for f in fields(snapshot) if f.name != "kinds"}
     columns["queues"] = dumps(snapshot.queues)
     yield sql.runtime(
         "publish_instance",
         **columns,
         snapshot_interval_ms=SNAPSHOT_INTERVAL_MS,
-        queue_hashes=dumps(dict(queue_hashes)),
-        kind_hashes=dumps(dict(kind_hashes)),
+        queue_hashes=queues.hashes,
+        kind_hashes=kinds.hashes,
     )
 
 
-def sync_descriptors(queues: Mapping[str, Descriptor], kinds: Mapping[str, Descriptor]) -> Op[None]:
+def sync_descriptors(queues: Descriptors, kinds: Descriptors) -> Op[None]:
     """Upsert the descriptors of these queues and kinds."""
-    yield sql.runtime(
-        "sync_queue_descriptors",
-        descriptors=dumps(_records(queues)),
-        interval_ms=SNAPSHOT_INTERVAL_MS,
-    )
-    yield sql.runtime(
-        "sync_kind_descriptors",
-        descriptors=dumps(_records(kinds)),
-        interval_ms=SNAPSHOT_INTERVAL_MS,
-    )
-
-
-def _records(described: Mapping[str, Descriptor]) -> list[dict[str, Any]]:
-    return [
-        {"name": name, "hash": descriptor.hash, **asdict(descriptor)}
-        for name, descriptor in described.items()
-    ]
+    interval = {"interval_ms": SNAPSHOT_INTERVAL_MS}
+    yield sql.runtime("sync_queue_descriptors", descriptors=queues.records, **interval)
+    yield sql.runtime("sync_kind_descriptors", descriptors=kinds.records, **interval)
 
 
 def described(names: Iterable[str], given: Mapping[str, Descriptor]) -> dict[str, Descriptor]:

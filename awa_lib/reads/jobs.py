@@ -31,6 +31,15 @@ __all__ = [
 ]
 
 SORTS: Final = ("id", "run_at", "created_at", "attempted_at", "finalized_at", "priority", "attempt")
+_INDEXED: Final = {
+    "-id": "list_jobs",
+    "-finalized_at": "last_ended_jobs",
+    "finalized_at": "first_ended_jobs",
+    "-run_at": "last_due_jobs",
+    "run_at": "first_due_jobs",
+}
+_WAITING: Final = frozenset({"scheduled", "retryable"})
+_LOWEST_ID: Final = -(2**63)
 _NESTED: Final = frozenset({dict, list})
 
 
@@ -83,22 +92,32 @@ class JobRow:
 def job_rows(*, sort: str = "-id", limit: int = 20, **query: Unpack[JobQuery]) -> Op[list[JobRow]]:
     """Return a page of jobs; in the default order the next page starts before the last id.
 
-    ``sort`` is a name of ``SORTS``, with ``-`` in front for the largest first.
+    ``sort`` is a name of ``SORTS``, with ``-`` in front for the largest first; jobs of the same
+    value are in the same order by id, and those without one are the last.  By ``finalized_at``,
+    jobs that have ended come first, then the others by the end of their last attempt.  An index is
+    read for the orders by ``id``, by ``finalized_at`` if enough jobs have ended, and by ``run_at``
+    if only scheduled and retryable jobs are asked for; all others read and sort every job that
+    matches.
     """
     if int64_of("limit", limit) < 0:
         raise ValidationError(f"limit must not be negative, got {limit}")
+    if sort == "id" and query.get("before_id") is None:
+        return (yield from job_rows_after(_LOWEST_ID, limit=limit, **query))[::-1]
     asked = _parameters(query)
-    if sort == "-id":
-        rows = yield sql.read_jobs("list_jobs", **asked, limit=limit)
-    else:
-        field = sort.removeprefix("-")
-        if field not in SORTS:
-            raise ValidationError(
-                f"jobs cannot be sorted by {field!r}", why=f"fields are {', '.join(SORTS)}"
-            )
-        rows = yield sql.read_jobs(
-            "sort_jobs", **asked, field=field, descending=sort.startswith("-"), limit=limit
+    field = sort.removeprefix("-")
+    if field not in SORTS:
+        raise ValidationError(
+            f"jobs cannot be sorted by {field!r}", why=f"fields are {', '.join(SORTS)}"
         )
+    block = _INDEXED.get(sort)
+    if block and (field != "run_at" or _WAITING.issuperset(query.get("states") or ("any",))):
+        rows = yield sql.read_jobs(block, **asked, limit=limit)
+        # When not enough have ended, the others are read with them, in one statement.
+        if field != "finalized_at" or len(rows) == limit:
+            return rows.into(_row)
+    rows = yield sql.read_jobs(
+        "sort_jobs", **asked, field=field, descending=sort.startswith("-"), limit=limit
+    )
     return rows.into(_row)
 
 

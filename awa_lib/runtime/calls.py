@@ -14,6 +14,7 @@ from awa_lib.runtime.context import LOST, OVER, Attempt, Outcome
 from awa_lib.runtime.handlers import Handler, settle
 from awa_lib.runtime.outcomes import describe_briefly, of_error, of_failure, of_result
 from awa_lib.runtime.progress import Progress
+from awa_lib.runtime.threads import HandlerThreads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -74,7 +75,7 @@ def _nothing(_: Any) -> None: ...
 
 async def outcome_of(
     attempt: Attempt,
-    threads: Executor | None,
+    threads: HandlerThreads | Executor | None,
     errors: list[BaseException] | None = None,
 ) -> Outcome | None:
     """Decode the args, call the handler, and return the outcome; None means completed.
@@ -109,14 +110,17 @@ async def outcome_of(
         return of_raised(attempt, error)
 
 
-async def _in_thread(attempt: Attempt, threads: Executor | None) -> object:
+async def _in_thread(attempt: Attempt, threads: HandlerThreads | Executor | None) -> object:
     """Call a plain function in a thread; a coroutine that it returns is left to the caller."""
-    context = contextvars.copy_context()
+    call = _call, attempt.handler, attempt.job
     attempt.blocking = True
     try:
-        result, error = await asyncio.get_running_loop().run_in_executor(
-            threads, context.run, _call, attempt.handler, attempt.job
-        )
+        if isinstance(threads, HandlerThreads):
+            result, error = await threads.run(*call)
+        else:
+            context = contextvars.copy_context()
+            loop = asyncio.get_running_loop()
+            result, error = await loop.run_in_executor(threads, context.run, *call)
     finally:
         attempt.blocking = False
     if error is not None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,6 +22,7 @@ from awa_lib.runtime.failures import Failures
 from awa_lib.runtime.outcomes import of_error, of_failure
 from awa_lib.runtime.stops import AFTER_CANCEL_SECONDS, Stops, log_survivor
 from awa_lib.runtime.suspects import Suspects
+from awa_lib.runtime.threads import HandlerThreads
 from awa_lib.telemetry import metrics, tracing
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class Executor:
         self._services = services
         self._events = events
         slots = options.global_max_workers or sum(queue.capacity for queue in options.queues)
-        self._threads = ThreadPoolExecutor(max(1, slots), thread_name_prefix="awa handler")
+        self._threads = HandlerThreads(max(1, slots))
         self._loop = asyncio.get_running_loop()
         self._stops = Stops(options.cancel_grace_ms / 1000, self._give_up)
         self._suspects = Suspects(is_quiet=self._quiet, wake=self._claimable)
@@ -372,4 +372,4 @@ class Executor:
         self._stops.close()
         self.failures.summarize()
         self.failures.close()
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._threads.close()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from awa_lib.errors import AwaError
 from awa_lib.logs import Logger
 from awa_lib.ops import runtime as ops
+from awa_lib.ops.maintenance import INDEXES_ONLY
 from awa_lib.reads.health import ping
 from awa_lib.runtime.links import Link
 from awa_lib.runtime.maintenance import Maintenance
@@ -28,16 +29,16 @@ __all__ = ["Leader"]
 
 logger = Logger(__name__)
 
-# A leader sends a query on the lock's session every 2 s.  The server ends a session that is silent
+# A leader sends a query on the lock's session every 3 s.  The server ends a session that is silent
 # for 8 s (a stopped process, a blocked event loop, a child that outlived it, a host that is gone),
 # and candidates try at least every 5 s: another process leads within 15 s.
-_PING_SECONDS: Final = 2.0
+_PING_SECONDS: Final = 3.0
 _SILENCE_MS: Final = 8_000
 _LONGEST_RETRY_SECONDS: Final = 5.0
 _LOCK: Final = Bounds(
     lock_ms=1_000, statement_seconds=3, settings=(("idle_session_timeout", "8s"),)
 )
-_SHORT: Final = Bounds(lock_ms=500, statement_seconds=30)
+_SHORT: Final = Bounds(lock_ms=250, statement_seconds=30, settings=INDEXES_ONLY)
 _LONG: Final = Bounds(lock_ms=1_000, statement_seconds=60)
 
 

@@ -32,9 +32,10 @@ from awa_lib.ops.workflows import forget_workflow
 from awa_lib.reads.overviews import declared_kinds, list_queues
 from awa_lib.reads.policies import list_queue_policies
 from awa_lib.runtime.looks import pause_after, timed
+from awa_lib.runtime.news import News
 from awa_lib.runtime.promotion import Promotion
 from awa_lib.runtime.rescues import Contact, Rescues
-from awa_lib.runtime.scheduler import Scheduler
+from awa_lib.runtime.scheduler import SCHEDULES_SECONDS, Scheduler
 from awa_lib.runtime.supervisor import Duty
 from awa_lib.telemetry import metrics
 from awa_lib.validation import LONGEST_HOURS, bounded
@@ -53,7 +54,6 @@ logger = Logger(__name__)
 R = TypeVar("R")
 
 _MOVE_BATCHES: Final = 100
-_SCHEDULES_SECONDS: Final = 1.0
 _AGING_SECONDS: Final = 60.0
 _CLEANUP_SECONDS: Final = 60.0
 _COUNT_SECONDS: Final = 2.0
@@ -103,13 +103,15 @@ class Maintenance:
         # Steps that fail: since when, and which of them were logged.
         self._failing: dict[str, float] = {}
         self._logged: set[str] = set()
+        self._news = news = News()
         rescues = Rescues(self._contact, options, on_rescued=on_rescued)
+        promotion = Promotion(self._contact, news)
         work = {
-            "promotion": (Promotion(self._contact).round, options.promote_interval_ms / 1000),
+            "promotion": (promotion.round, options.promote_interval_ms / 1000),
             "heartbeat rescue": (rescues.stale, options.heartbeat_rescue_interval_ms / 1000),
             "deadline rescue": (rescues.deadline, options.deadline_rescue_interval_ms / 1000),
             "callback rescue": (rescues.callback, options.callback_rescue_interval_ms / 1000),
-            "schedules": (Scheduler(short).evaluate, _SCHEDULES_SECONDS),
+            "schedules": (Scheduler(short, news).evaluate, SCHEDULES_SECONDS),
             "aging": (self._age, _AGING_SECONDS),
             "cleanup": (self._clean_up, _CLEANUP_SECONDS),
             "dead letters": (self._move_failed, _DEAD_LETTER_SECONDS),
@@ -118,7 +120,10 @@ class Maintenance:
             "telemetry": (self._measure, _TELEMETRY_SECONDS),
             "counter refresh": (self._refresh, _REFRESH_SECONDS),
         }
-        self.duties = [Duty(name, call, seconds=seconds) for name, (call, seconds) in work.items()]
+        duties = {name: Duty(name, call, seconds=each) for name, (call, each) in work.items()}
+        news.on_bulk = duties["bulk operations"].poke
+        news.on_schedules = duties["schedules"].poke
+        self.duties = list(duties.values())
 
     async def start(self) -> None:
         """Start every duty; the first rounds begin at once."""
@@ -264,6 +269,8 @@ class Maintenance:
         return result
 
     async def _move_failed(self) -> float | None:
+        if (seen := self._news.fresh) is not None and not seen.dead_letters:
+            return None
         for _ in range(_MOVE_BATCHES):
             op = timed(dead_letters.move_failed(self._aside["dead letters"]))
             moved, seconds = await self._long.run(op)
@@ -272,6 +279,8 @@ class Maintenance:
         return 0.0
 
     async def _advance_bulk(self) -> float | None:
+        if (seen := self._news.fresh) is not None and not seen.bulk:
+            return None
         # Between two batches other duties may use the connection.
         until = time.monotonic() + _ROUND_SECONDS
         while await self._long.run(bulk.advance_next()):
@@ -281,7 +290,7 @@ class Maintenance:
 
     async def _count(self) -> float | None:
         await self._step("counters", ops.recount())
-        while counted := await self._step("ends", timed(ops.briefly(count_outside_ends()))):
+        while counted := await self._step("ends", timed(count_outside_ends())):
             taken, seconds = counted
             if taken < OUTSIDE_BATCH:
                 return pause_after(seconds, _COUNT_SECONDS)

@@ -47,9 +47,9 @@ class Polls:
     async def _look(self) -> float:
         idle = {one.queue.name: one for one in self._dispatchers if one.polled_with_others}
         if idle:
-            kinds = {name: one.kinds for name, one in idle.items()}
+            kinds = next(iter(idle.values())).kinds  # the same for all
             try:
-                found = await self._link.run(queues_with_jobs(kinds))
+                found = await self._link.run(queues_with_jobs(idle, kinds))
             except Unavailable:
                 raise
             except AwaError:

@@ -8,8 +8,10 @@ second after its time, or was put aside and locked again, and the next look from
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from awa_lib.errors import AwaError, Unavailable
 from awa_lib.ops import maintenance as ops
 from awa_lib.ops.apart import Aside
 from awa_lib.runtime.looks import Looks, timed
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from awa_lib.ops.maintenance import Block
+    from awa_lib.runtime.news import News
     from awa_lib.runtime.rescues import Contact
 
 __all__ = ["Promotion"]
@@ -33,8 +36,11 @@ _BLOCKS: Final[dict[str, Block]] = {
 class Promotion:
     """The promotion of the fleet's leader."""
 
-    def __init__(self, contact: Contact, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, contact: Contact, news: News, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._contact = contact
+        self._news = news
         self._aside = {state: Aside(clock) for state in _BLOCKS}
         self._clock = clock
         self._looks = Looks(clock)
@@ -57,10 +63,24 @@ class Promotion:
     async def _due(self) -> list[str]:
         """Return the states of which jobs are due or aside: mostly none."""
         whole = self._looks.due
+        # The time of a look that asks for more than due jobs does not tell whether those are dear.
+        others = self._news.wanted and not (whole and self._begins)
         apart = [job_id for aside in self._aside.values() for job_id in aside]
-        look = ops.due_states({} if whole else self._begins, apart)
-        found, seconds = await self._contact.run(timed(look, self._clock))
-        if whole and not self._looks.took(seconds):
+        look = partial(ops.due_states, {} if whole else self._begins, apart)
+        try:
+            asked = look(others=others)
+            (found, more), seconds = await self._contact.run(timed(asked, self._clock))
+        except Unavailable:
+            raise
+        except AwaError:
+            if not others:
+                raise
+            # What is in the way of the rest delays no due job.
+            self._news.refused()
+            (found, more), seconds = await self._contact.run(timed(look(), self._clock))
+        if more is not None:
+            self._news.note(more)
+        if whole and (others or not self._looks.took(seconds)):
             self._begins = {}
         else:
             self._begins = {one.state: one.begin for one in found}

@@ -116,9 +116,8 @@ class Rescues:
     async def stale(self) -> float | None:
         """Rescue jobs whose worker is presumed dead; return the pause after a look that is dear."""
         try:
-            await self._contact.run(ops.check_writable())
             look = timed(ops.stale_ids(self._undeclared), self._clock)
-            found, seconds = await self._contact.run(look)
+            found, seconds = await self._contact.run(ops.while_writable(look))
         except AwaError:
             self._writable_since = None
             raise

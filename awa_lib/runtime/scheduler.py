@@ -23,11 +23,14 @@ if TYPE_CHECKING:
 
     from awa_lib.ops.cron import Due, Fire, Schedule
     from awa_lib.runtime.links import Link
+    from awa_lib.runtime.news import News
 
-__all__ = ["Declarer", "Scheduler"]
+__all__ = ["SCHEDULES_SECONDS", "Declarer", "Scheduler"]
 
 logger = Logger(__name__)
 
+SCHEDULES_SECONDS: Final = 1.0
+"""The longest pause between two rounds of the scheduler."""
 _DECLARE_SECONDS: Final = 60.0
 # Jobs of one statement, which takes well under a second.
 _JOBS_PER_STATEMENT: Final = 2_000
@@ -36,6 +39,7 @@ _FIRES_PER_TURN: Final = 200
 # A round ends after this many transient errors: each may have waited for a lock.
 _TRANSIENT_ERRORS_PER_ROUND: Final = 3
 _LONGEST_PAUSE_SECONDS: Final = 60.0
+_SHORTEST_PAUSE_SECONDS: Final = 0.01
 # Transient errors of a schedule are logged from this many in a row.
 _LOGGED_TRANSIENT_ERRORS: Final = 5
 
@@ -85,21 +89,46 @@ class _Known:
 
 
 class Scheduler:
-    """Fire all schedules that are due; due times are computed once for each row."""
+    """Fire all schedules that are due; due times are computed once for each row.
 
-    def __init__(self, link: Link) -> None:
+    Reads the schedules when one is due or was changed, and while nothing tells of changes.
+    """
+
+    def __init__(self, link: Link, news: News) -> None:
         self._link = link
+        self._news = news
+        # What the news said before the last read, and when the next schedule is due.
+        self._version: str | None = None
+        self._next_at: datetime | None = None
         self._known: dict[str, _Known] = {}
         self._logged: dict[str, str] = {}
         self._failed: dict[str, tuple[int, float]] = {}
 
-    async def evaluate(self) -> None:
-        """Enqueue every fire that is due."""
+    async def evaluate(self) -> float | None:
+        """Enqueue every fire that is due; return the pause when the next is due within a second."""
+        seen = self._news.fresh
+        if seen is not None and seen.schedules == self._version:
+            now = self._news.now(seen)
+            if self._next_at is None or self._next_at > now:
+                return self._pause(now)
+        self._version = None
         rows = await self._link.run(ops.read_schedules())
         self._forget({row.name for row in rows})
         due = [fire for row in rows if (fire := await self._due(row)) is not None]
         for batch in _batches(due):
             await self._fire(batch)
+        nexts = [one.next_at for one in self._known.values() if one.next_at is not None]
+        self._next_at = min(nexts, default=None)
+        # A change since then has made, or makes, another number.
+        self._version = None if seen is None else seen.schedules
+        return self._pause(rows[0].now) if rows else None
+
+    def _pause(self, now: datetime) -> float | None:
+        """Return the time until the next is due; None for the usual pause."""
+        if self._next_at is None:
+            return None
+        seconds = (self._next_at - now).total_seconds()
+        return max(seconds, _SHORTEST_PAUSE_SECONDS) if 0 < seconds < SCHEDULES_SECONDS else None
 
     async def _fire(self, due: Sequence[Fire]) -> None:
         try:

@@ -77,17 +77,20 @@ class Status:
         self._asked: asyncio.Task[dict[str, int] | None] | None = None
         self._started_at = datetime.now(UTC)
 
+    def is_healthy(self, *, shutting_down: bool) -> bool:
+        """Return whether the process publishes that it is healthy."""
+        return not (shutting_down or self._outage.any or self._supervisor.troubled)
+
     def snapshot(self, *, shutting_down: bool) -> InstanceSnapshot:
         """Return what this process publishes about itself."""
-        connected = not self._outage.any
         return InstanceSnapshot(
             instance_id=self._instance,
             hostname=identity.hostname(),
             pid=os.getpid(),
             version=identity.version(),
             started_at=self._started_at,
-            healthy=connected and not self._supervisor.troubled and not shutting_down,
-            postgres_connected=connected,
+            healthy=self.is_healthy(shutting_down=shutting_down),
+            postgres_connected=not self._outage.any,
             poll_loop_alive=self._claiming,
             heartbeat_alive=self._heartbeat.alive,
             maintenance_alive=self._leader.alive,

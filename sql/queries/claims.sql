@@ -242,11 +242,12 @@ ORDER BY priority, claimed.run_at, id
 -- The queues that have a job to claim.  No lock; awa_jobs_hot_claim_by_kind, whose order keeps the
 -- planner from any other index.
 SELECT DISTINCT w.queue
-FROM unnest(:queues::text[], :kinds::text[]) AS w (queue, kind)
+FROM unnest(:queues::text[]) AS w (queue)
+CROSS JOIN unnest(:kinds::text[]) AS k (kind)
 CROSS JOIN LATERAL (
     SELECT FROM awa.jobs_hot
     WHERE state BETWEEN 'available' AND 'available'
-      AND queue = w.queue AND kind = w.kind AND run_at <= now()
+      AND queue = w.queue AND kind = k.kind AND run_at <= now()
     ORDER BY priority, run_at, id
     LIMIT 1
 ) AS j

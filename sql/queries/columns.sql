@@ -82,3 +82,32 @@ coalesce((
 -- where there is none.
 coalesce(max(p.heartbeat_interval_ms) / 1000, :interval_seconds::float8) AS interval_seconds,
 coalesce(max(p.heartbeat_staleness_ms) / 1000, :staleness_seconds::float8) AS staleness_seconds
+
+-- columns: first_due
+-- When the first scheduled and the first retryable job became due, those of apart left out.
+(SELECT run_at FROM awa.scheduled_jobs
+ WHERE state = 'scheduled' AND run_at >= :scheduled_from::timestamptz AND run_at <= now()
+   AND id <> ALL (:apart::bigint[])
+ ORDER BY run_at, id LIMIT 1) AS scheduled,
+(SELECT run_at FROM awa.scheduled_jobs
+ WHERE state = 'retryable' AND run_at >= :retryable_from::timestamptz AND run_at <= now()
+   AND id <> ALL (:apart::bigint[])
+ ORDER BY run_at, id LIMIT 1) AS retryable
+
+-- columns: due
+-- awa_lib.ops.maintenance.Due, of a state and when its first job became due.
+due.state, due.first IS NOT NULL AS is_due,
+least(due.first, now() - interval '1 second')::text AS begin
+
+-- columns: job_filter
+-- No columns: the conditions of awa_lib.filters.JobQuery, beside those on id and state.
+(:kind::text IS NULL OR kind = :kind::text)
+AND (:queue::text IS NULL OR queue = :queue::text)
+AND (:tag::text IS NULL OR (tags @> ARRAY[:tag::text] AND tags <> '{}'))
+AND (:since::timestamptz IS NULL OR created_at >= :since::timestamptz)
+AND (:until::timestamptz IS NULL OR created_at < :until::timestamptz)
+AND (:args::jsonb IS NULL OR args @> :args::jsonb)
+AND (:metadata::jsonb IS NULL OR metadata @> :metadata::jsonb)
+AND (:error::text IS NULL OR cardinality(errors) > 0 AND strpos(lower(errors[cardinality(errors)] ->> 'error'),
+                         lower(:error::text)) > 0)
+AND (:failure::text IS NULL OR errors[cardinality(errors)] ->> 'failure' = :failure::text)

@@ -70,6 +70,10 @@ WITH given AS MATERIALIZED (
 SELECT (SELECT count(*) FROM seen) AS failures, (SELECT count(*) FROM added) AS ends,
        set_config('synchronous_commit', 'off', true) AS durability
 
+-- name: are_outside_ends
+-- Whether there are ends that no worker has seen.  No lock.
+SELECT EXISTS (SELECT FROM awa.uncounted_ends) AS found
+
 -- name: take_outside_ends
 -- Take a batch of ends that no worker has seen, added up by minute.  Skips locked rows.  The table
 -- holds those of the last seconds.

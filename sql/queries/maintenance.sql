@@ -22,21 +22,30 @@ SELECT set_config('lock_timeout', :milliseconds::int::text, true)
 -- Whether scheduled and retryable jobs are due, and where a later look may begin: at the first of
 -- them, and at least a second ago, for what is committed a little late.  Jobs of apart, which are
 -- tried again by their ids, do not count.  No lock; the indexes of the next two.
-SELECT due.state, due.first IS NOT NULL AS is_due,
-       least(due.first, now() - interval '1 second')::text AS begin
-FROM (
-    SELECT 'scheduled' AS state, (
-        SELECT run_at FROM awa.scheduled_jobs
-        WHERE state = 'scheduled' AND run_at >= :scheduled_from::timestamptz AND run_at <= now()
-          AND id <> ALL (:apart::bigint[])
-        ORDER BY run_at, id LIMIT 1) AS first
-    UNION ALL
-    SELECT 'retryable', (
-        SELECT run_at FROM awa.scheduled_jobs
-        WHERE state = 'retryable' AND run_at >= :retryable_from::timestamptz AND run_at <= now()
-          AND id <> ALL (:apart::bigint[])
-        ORDER BY run_at, id LIMIT 1)
-) AS due
+SELECT :due.*
+FROM (SELECT :first_due.*) AS f
+CROSS JOIN LATERAL (VALUES ('scheduled', f.scheduled), ('retryable', f.retryable))
+    AS due (state, first)
+
+-- name: due_states_and_others
+-- The same, and what other duties of the leader look for in small tables: an open bulk operation, a
+-- queue that keeps dead letters, and the rows of the schedules, of which each change makes another
+-- number.  No lock, but it waits for a lock of a whole table; awa_bulk_operations_open.
+SELECT :due.*,
+       EXISTS (
+           SELECT FROM awa.bulk_operations
+           WHERE state IN ('pending', 'running') AND (retry_at IS NULL OR retry_at <= now())
+       ) AS bulk,
+       EXISTS (SELECT FROM awa.queue_policies WHERE dead_letters) AS dead_letters,
+       (SELECT concat(count(*), ' ', sum(hashtextextended(c.xmin::text || c.ctid::text, 0)))
+        FROM awa.cron_jobs AS c)
+       || ' ' ||
+       (SELECT concat(count(*), ' ', sum(hashtextextended(s.xmin::text || s.ctid::text, 0)))
+        FROM awa.cron_settings AS s) AS schedules,
+       now() AS now
+FROM (SELECT :first_due.*) AS f
+CROSS JOIN LATERAL (VALUES ('scheduled', f.scheduled), ('retryable', f.retryable))
+    AS due (state, first)
 
 -- name: due_scheduled
 -- Due scheduled jobs, the oldest first.  No lock; index idx_awa_scheduled_jobs_run_at_scheduled.

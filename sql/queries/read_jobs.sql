@@ -8,16 +8,7 @@ SELECT :job_row.*
 FROM awa.jobs
 WHERE (:before_id::bigint IS NULL OR id < :before_id::bigint)
   AND (cardinality(:states::awa.job_state[]) = 0 OR state = ANY (:states::awa.job_state[]))
-  AND (:kind::text IS NULL OR kind = :kind::text)
-  AND (:queue::text IS NULL OR queue = :queue::text)
-  AND (:tag::text IS NULL OR (tags @> ARRAY[:tag::text] AND tags <> '{}'))
-  AND (:since::timestamptz IS NULL OR created_at >= :since::timestamptz)
-  AND (:until::timestamptz IS NULL OR created_at < :until::timestamptz)
-  AND (:args::jsonb IS NULL OR args @> :args::jsonb)
-  AND (:metadata::jsonb IS NULL OR metadata @> :metadata::jsonb)
-  AND (:error::text IS NULL OR cardinality(errors) > 0 AND strpos(lower(errors[cardinality(errors)] ->> 'error'),
-                           lower(:error::text)) > 0)
-  AND (:failure::text IS NULL OR errors[cardinality(errors)] ->> 'failure' = :failure::text)
+  AND :job_filter.*
 ORDER BY id DESC
 LIMIT :limit::bigint
 
@@ -27,36 +18,22 @@ SELECT :job_row.*
 FROM awa.jobs
 WHERE id > :after_id::bigint
   AND (cardinality(:states::awa.job_state[]) = 0 OR state = ANY (:states::awa.job_state[]))
-  AND (:kind::text IS NULL OR kind = :kind::text)
-  AND (:queue::text IS NULL OR queue = :queue::text)
-  AND (:tag::text IS NULL OR (tags @> ARRAY[:tag::text] AND tags <> '{}'))
-  AND (:since::timestamptz IS NULL OR created_at >= :since::timestamptz)
-  AND (:until::timestamptz IS NULL OR created_at < :until::timestamptz)
-  AND (:args::jsonb IS NULL OR args @> :args::jsonb)
-  AND (:metadata::jsonb IS NULL OR metadata @> :metadata::jsonb)
-  AND (:error::text IS NULL OR cardinality(errors) > 0 AND strpos(lower(errors[cardinality(errors)] ->> 'error'),
-                           lower(:error::text)) > 0)
-  AND (:failure::text IS NULL OR errors[cardinality(errors)] ->> 'failure' = :failure::text)
+  AND :job_filter.*
 ORDER BY id
 LIMIT :limit::bigint
 
 -- name: sort_jobs
--- Jobs in another order, nulls last.  No lock; reads and sorts all matching jobs.
+-- Jobs in another order, nulls last; by finalized_at those that have ended first.  No lock; reads
+-- and sorts all matching jobs.
 SELECT :job_row.*
 FROM awa.jobs
 WHERE (:before_id::bigint IS NULL OR id < :before_id::bigint)
   AND (cardinality(:states::awa.job_state[]) = 0 OR state = ANY (:states::awa.job_state[]))
-  AND (:kind::text IS NULL OR kind = :kind::text)
-  AND (:queue::text IS NULL OR queue = :queue::text)
-  AND (:tag::text IS NULL OR (tags @> ARRAY[:tag::text] AND tags <> '{}'))
-  AND (:since::timestamptz IS NULL OR created_at >= :since::timestamptz)
-  AND (:until::timestamptz IS NULL OR created_at < :until::timestamptz)
-  AND (:args::jsonb IS NULL OR args @> :args::jsonb)
-  AND (:metadata::jsonb IS NULL OR metadata @> :metadata::jsonb)
-  AND (:error::text IS NULL OR cardinality(errors) > 0 AND strpos(lower(errors[cardinality(errors)] ->> 'error'),
-                           lower(:error::text)) > 0)
-  AND (:failure::text IS NULL OR errors[cardinality(errors)] ->> 'failure' = :failure::text)
-ORDER BY CASE WHEN NOT :descending::boolean THEN CASE :field::text
+  AND :job_filter.*
+ORDER BY :field::text = 'finalized_at'
+             AND (state <> ALL ('{completed,failed,cancelled}'::awa.job_state[])
+                  OR finalized_at IS NULL),
+         CASE WHEN NOT :descending::boolean THEN CASE :field::text
              WHEN 'run_at' THEN run_at WHEN 'created_at' THEN created_at
              WHEN 'attempted_at' THEN attempted_at WHEN 'finalized_at' THEN finalized_at END END,
          CASE WHEN :descending::boolean THEN CASE :field::text
@@ -67,6 +44,121 @@ ORDER BY CASE WHEN NOT :descending::boolean THEN CASE :field::text
              * CASE :field::text WHEN 'priority' THEN priority WHEN 'attempt' THEN attempt END,
          CASE WHEN :descending::boolean THEN -id ELSE id END
 LIMIT :limit::bigint
+
+-- name: last_ended_jobs
+-- Jobs that have ended, the last first.  No lock.  Indexes idx_awa_jobs_hot_completed_finalized and
+-- awa_jobs_hot_unsuccessful_finalized: the states that are asked for are compared as text, which
+-- fits no other index, in a CASE, which the planner takes for true of every other row.
+WITH ended AS MATERIALIZED (
+    (SELECT id AS job_id, finalized_at AS at
+     FROM awa.jobs_hot
+     WHERE state = 'completed' AND finalized_at IS NOT NULL
+       AND (:before_id::bigint IS NULL OR id < :before_id::bigint)
+       AND (cardinality(:states::text[]) = 0 OR 'completed' = ANY (:states::text[]))
+       AND :job_filter.*
+     ORDER BY finalized_at DESC, id DESC
+     LIMIT :limit::bigint)
+    UNION ALL
+    (SELECT id, finalized_at
+     FROM awa.jobs_hot
+     WHERE state = ANY ('{failed,cancelled}'::awa.job_state[]) AND finalized_at IS NOT NULL
+       AND (:before_id::bigint IS NULL OR id < :before_id::bigint)
+       AND (cardinality(:states::text[]) = 0 OR :states::text[] && '{failed,cancelled}')
+       AND (cardinality(:states::text[]) = 0
+            OR CASE WHEN state::text = ANY (:states::text[]) THEN true END)
+       AND :job_filter.*
+     ORDER BY finalized_at DESC, id DESC
+     LIMIT :limit::bigint)
+    ORDER BY at DESC, job_id DESC
+    LIMIT :limit::bigint
+)
+SELECT :job_row.*
+FROM ended
+JOIN awa.jobs_hot ON id = ANY (ARRAY(SELECT job_id FROM ended)) AND id = job_id
+ORDER BY at DESC, job_id DESC
+
+-- name: first_ended_jobs
+-- The same, the first to end first.
+WITH ended AS MATERIALIZED (
+    (SELECT id AS job_id, finalized_at AS at
+     FROM awa.jobs_hot
+     WHERE state = 'completed' AND finalized_at IS NOT NULL
+       AND (:before_id::bigint IS NULL OR id < :before_id::bigint)
+       AND (cardinality(:states::text[]) = 0 OR 'completed' = ANY (:states::text[]))
+       AND :job_filter.*
+     ORDER BY finalized_at, id
+     LIMIT :limit::bigint)
+    UNION ALL
+    (SELECT id, finalized_at
+     FROM awa.jobs_hot
+     WHERE state = ANY ('{failed,cancelled}'::awa.job_state[]) AND finalized_at IS NOT NULL
+       AND (:before_id::bigint IS NULL OR id < :before_id::bigint)
+       AND (cardinality(:states::text[]) = 0 OR :states::text[] && '{failed,cancelled}')
+       AND (cardinality(:states::text[]) = 0
+            OR CASE WHEN state::text = ANY (:states::text[]) THEN true END)
+       AND :job_filter.*
+     ORDER BY finalized_at, id
+     LIMIT :limit::bigint)
+    ORDER BY at, job_id
+    LIMIT :limit::bigint
+)
+SELECT :job_row.*
+FROM ended
+JOIN awa.jobs_hot ON id = ANY (ARRAY(SELECT job_id FROM ended)) AND id = job_id
+ORDER BY at, job_id
+
+-- name: first_due_jobs
+-- Scheduled and retryable jobs, of the states that are asked for, the first due first.  No lock.
+-- Indexes idx_awa_scheduled_jobs_run_at_scheduled and idx_awa_scheduled_jobs_run_at_retryable.
+WITH due AS MATERIALIZED (
+    (SELECT id AS job_id, run_at AS at
+     FROM awa.scheduled_jobs
+     WHERE state = 'scheduled' AND 'scheduled' = ANY (:states::text[])
+       AND (:before_id::bigint IS NULL OR id < :before_id::bigint)
+       AND :job_filter.*
+     ORDER BY run_at, id
+     LIMIT :limit::bigint)
+    UNION ALL
+    (SELECT id, run_at
+     FROM awa.scheduled_jobs
+     WHERE state = 'retryable' AND 'retryable' = ANY (:states::text[])
+       AND (:before_id::bigint IS NULL OR id < :before_id::bigint)
+       AND :job_filter.*
+     ORDER BY run_at, id
+     LIMIT :limit::bigint)
+    ORDER BY at, job_id
+    LIMIT :limit::bigint
+)
+SELECT :job_row.*
+FROM due
+JOIN awa.jobs ON id = ANY (ARRAY(SELECT job_id FROM due)) AND id = job_id
+ORDER BY at, job_id
+
+-- name: last_due_jobs
+-- The same, the last due first.
+WITH due AS MATERIALIZED (
+    (SELECT id AS job_id, run_at AS at
+     FROM awa.scheduled_jobs
+     WHERE state = 'scheduled' AND 'scheduled' = ANY (:states::text[])
+       AND (:before_id::bigint IS NULL OR id < :before_id::bigint)
+       AND :job_filter.*
+     ORDER BY run_at DESC, id DESC
+     LIMIT :limit::bigint)
+    UNION ALL
+    (SELECT id, run_at
+     FROM awa.scheduled_jobs
+     WHERE state = 'retryable' AND 'retryable' = ANY (:states::text[])
+       AND (:before_id::bigint IS NULL OR id < :before_id::bigint)
+       AND :job_filter.*
+     ORDER BY run_at DESC, id DESC
+     LIMIT :limit::bigint)
+    ORDER BY at DESC, job_id DESC
+    LIMIT :limit::bigint
+)
+SELECT :job_row.*
+FROM due
+JOIN awa.jobs ON id = ANY (ARRAY(SELECT job_id FROM due)) AND id = job_id
+ORDER BY at DESC, job_id DESC
 
 -- name: get_job
 -- One job by id, from either table.  No lock; both primary keys.

@@ -8,7 +8,7 @@ import pytest
 
 from awa_lib.db.drive import run
 from awa_lib.descriptors import Descriptor
-from awa_lib.ops.runtime import sync_descriptors
+from awa_lib.ops.runtime import Descriptors, sync_descriptors
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def worker(look):
 
 async def test_a_declared_queue(client, look, put) -> None:
     mail = Descriptor("Mail", "sends it", "ops", "https://x.test", ["t"], {"a": 1})
-    run(look.conn, sync_descriptors({"mail": mail}, {}))
+    run(look.conn, sync_descriptors(Descriptors({"mail": mail}), Descriptors({})))
     put(queue="mail")
     put(queue="other", state="failed")
     found = {one.queue: one for one in await client.list_queues()}
@@ -48,7 +48,8 @@ async def test_a_declared_queue(client, look, put) -> None:
     [(29, 1, False), (31, 1, True), (58, 20_000, False), (61, 20_000, True)],
 )
 async def test_stale_after_three_intervals_and_30_seconds(client, look, ago, interval_ms, stale):
-    run(look.conn, sync_descriptors({"q": Descriptor()}, {"k": Descriptor()}))
+    queues, kinds = Descriptors({"q": Descriptor()}), Descriptors({"k": Descriptor()})
+    run(look.conn, sync_descriptors(queues, kinds))
     for table in ("queue_descriptors", "job_kind_descriptors"):
         look(
             f"UPDATE awa.{table} SET last_seen_at = now() - %s, sync_interval_ms = %s RETURNING 1",

@@ -22,7 +22,7 @@ CASES = [
     Case("claims", "late_jobs", LEGS | {"kinds": ["a"] * 6, "ats": TIMES}),
     Case("claims", "claim_limited", {"only": None}),
     Case("claims", "claim_one"),
-    Case("claims", "queues_with_jobs", {"queues": ["q", "other"], "kinds": ["k", "k"]}),
+    Case("claims", "queues_with_jobs", {"queues": ["q", "other"], "kinds": ["k"]}),
     Case("claims", "candidates"),
     Case("claims", "candidates_limited"),
     Case("claims", "hand_back_claim", {"lease": 7, "keep": [*range(11, RUNNING + 1)]}),

@@ -61,6 +61,7 @@ WALK = 4 * ROWS
 WALKS = [("maintenance", "stale_ids", {}), ("maintenance", "overdue_ids", {})]
 COLD_LOOKS = [
     ("maintenance", "due_states", {}),
+    ("maintenance", "due_states_and_others", {}),
     ("maintenance", "due_scheduled", {}),
     ("maintenance", "due_retryable", {}),
 ]

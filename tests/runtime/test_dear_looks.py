@@ -6,7 +6,7 @@ The clock of a duty goes on by a step with each look at it, so a look takes as l
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
@@ -17,6 +17,7 @@ from awa_lib._sql import Op
 from awa_lib.config.workers import WorkerOptions
 from awa_lib.db.drive import run
 from awa_lib.ops import maintenance as ops
+from awa_lib.runtime.news import News
 from awa_lib.runtime.promotion import Promotion
 from awa_lib.runtime.rescues import Rescues
 
@@ -54,6 +55,13 @@ def contact(database_url: str) -> Iterator[Contact]:
         yield Contact(conn)
 
 
+def told() -> News:
+    """Return news that are fresh: no look asks for more than due jobs."""
+    news = News(lambda: 0.0)
+    news.note(ops.Others(False, False, "", datetime.now(UTC)))
+    return news
+
+
 def put(rows: Rows, age: float, state: str = "scheduled") -> int:
     found = rows.conn.execute(INSERT, [state, age]).fetchone()
     return found["id"]  # type: ignore[index,no-any-return] # RETURNING
@@ -68,7 +76,7 @@ async def test_what_is_due_behind_a_mark_waits_for_the_next_look_from_the_start(
     contact: Contact, rows: Rows, state: str
 ) -> None:
     clock = Clock(step=0.02)
-    promotion = Promotion(contact, clock)  # type: ignore[arg-type] # as much of one as it needs
+    promotion = Promotion(contact, told(), clock)  # type: ignore[arg-type] # as much of one as it needs
     await promotion.round()
     late, soon = put(rows, 60, state), put(rows, 0.5, state)
     await promotion.round()
@@ -83,7 +91,7 @@ async def test_what_is_due_behind_a_mark_waits_for_the_next_look_from_the_start(
 async def test_a_job_that_was_locked_is_promoted_behind_marks(contact: Contact, rows: Rows) -> None:
     """It is aside: others pass it, and it is tried again also when no other is due."""
     clock = Clock(step=0.02)
-    promotion = Promotion(contact, clock)  # type: ignore[arg-type] # as above
+    promotion = Promotion(contact, told(), clock)  # type: ignore[arg-type] # as above
     locked = put(rows, 60)
     with psycopg.connect(rows.conn.info.dsn, password=rows.conn.info.password) as stranger:
         stranger.execute("SELECT FROM awa.scheduled_jobs WHERE id = %s FOR UPDATE", [locked])
@@ -102,19 +110,19 @@ async def test_a_job_that_was_locked_is_promoted_behind_marks(contact: Contact, 
 def test_a_mark_passes_no_job_that_is_due(contact: Contact, rows: Rows) -> None:
     first, second, _ = put(rows, 60), put(rows, 30), put(rows, 40, "retryable")
     later = put(rows, -60)
-    found = {one.state: one for one in run(contact.conn, ops.due_states({}, [first]))}
+    found = {one.state: one for one in run(contact.conn, ops.due_states({}, [first]))[0]}
     run_at = {one: rows.job(one)["run_at"] for one in (second, later)}
 
     assert [found[state].is_due for state in ("scheduled", "retryable")] == [True, True]
     assert datetime.fromisoformat(found["scheduled"].begin) == run_at[second]
     begins = {"scheduled": str(run_at[later])}
-    assert [one.is_due for one in run(contact.conn, ops.due_states(begins))] == [False, True]
+    assert [one.is_due for one in run(contact.conn, ops.due_states(begins))[0]] == [False, True]
 
 
 async def test_cheap_looks_for_due_jobs_all_begin_at_the_start(
     contact: Contact, rows: Rows
 ) -> None:
-    promotion = Promotion(contact, Clock(step=0.001))  # type: ignore[arg-type] # as above
+    promotion = Promotion(contact, told(), Clock(step=0.001))  # type: ignore[arg-type] # as above
     await promotion.round()
     late = put(rows, 60)
     await promotion.round()

@@ -12,7 +12,7 @@ from fix_worker import Noop, Rows
 import awa_lib as awa
 from awa_lib.descriptors import Descriptor
 from awa_lib.ops import claims
-from awa_lib.ops.runtime import described, sync_descriptors
+from awa_lib.ops.runtime import Descriptors, described, sync_descriptors
 from awa_lib.reads.runtime import count_workers
 
 CROWD = """
@@ -142,8 +142,8 @@ async def test_a_shared_row_is_renewed_by_one_of_many(aclient: awa.AsyncClient, 
     """A thousand workers must not wait for each other's commits of the same row."""
 
     async def publish(owner: str) -> list[tuple[str, str]]:
-        given = {"default": Descriptor(owner=owner)}
-        await aclient._run(sync_descriptors(given, described(["noop"], {})))
+        given = Descriptors({"default": Descriptor(owner=owner)})
+        await aclient._run(sync_descriptors(given, Descriptors(described(["noop"], {}))))
         return [
             tuple(rows.one(f"SELECT xmin::text, owner FROM awa.{table}").values())
             for table in ("queue_descriptors", "job_kind_descriptors")

@@ -61,8 +61,8 @@ async def test_queues_look_by_themselves_while_the_look_for_all_fails(
 ) -> None:
     asked = []
 
-    def refused(kinds: object) -> Op[list[str]]:
-        asked.append(kinds)
+    def refused(*given: object) -> Op[list[str]]:
+        asked.append(given)
         yield compute(lambda: None)
         raise DatabaseError("the statement is wrong", sqlstate="XX000")
 

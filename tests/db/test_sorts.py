@@ -1,0 +1,189 @@
+"""Lists of jobs in other orders than by id: exact, and from an index where there is one."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+
+from awa_lib import _sql
+from awa_lib.db.drive import run
+from awa_lib.reads.jobs import JobRow, job_rows
+
+ENDED = ("completed", "failed", "cancelled")
+# Few times for many jobs; some that ended have no time, and some that did not end have one.
+MIXED = """
+INSERT INTO awa.jobs_hot (id, kind, queue, state, tags, finalized_at)
+SELECT n, 'k' || n % 3, 'q' || n % 2, (ARRAY['completed', 'failed', 'cancelled', 'available',
+       'running', 'waiting_external'])[1 + n % 6]::awa.job_state,
+       CASE WHEN n % 5 = 0 THEN '{vip}'::text[] ELSE '{}' END,
+       CASE WHEN n % 7 < 5 THEN '2026-01-01'::timestamptz + n % 4 * interval '1 h' END
+FROM generate_series(1, 200) AS n;
+INSERT INTO awa.scheduled_jobs (id, kind, queue, state, run_at, finalized_at)
+SELECT n, 'k' || n % 3, 'q' || n % 2, (ARRAY['retryable', 'scheduled'])[1 + n % 2]::awa.job_state,
+       now() + n % 4 * interval '1 h', CASE WHEN n % 3 < 2 THEN '2026-01-01'::timestamptz + n % 4 * interval '1 h' END
+FROM generate_series(201, 240) AS n
+"""
+LARGE = """
+INSERT INTO awa.jobs_hot (kind, queue, state, finalized_at)
+SELECT 'k', 'q' || n % 5, (ARRAY['completed', 'failed', 'cancelled', 'available'])[
+       1 + n % 4]::awa.job_state, CASE WHEN n % 4 < 3 THEN now() - n * interval '1 s' END
+FROM generate_series(1, 60000) AS n;
+INSERT INTO awa.scheduled_jobs (kind, queue, state, run_at)
+SELECT 'k', 'q' || n % 5, (ARRAY['retryable', 'scheduled'])[1 + n % 2]::awa.job_state,
+       now() + n * interval '1 s'
+FROM generate_series(1, 30000) AS n
+"""
+# Of some 900 pages.
+MOST_PAGES = 200
+FILTERS: list[dict[str, Any]] = [
+    {},
+    {"states": ["failed"]},
+    {"states": ["completed", "available"]},
+    {"states": ["retryable"]},
+    {"kind": "k1", "queue": "q0"},
+    {"tag": "vip"},
+    {"before_id": 100},
+]
+
+
+@pytest.fixture
+def conn(database_url: str) -> Iterator[psycopg.Connection[Any]]:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        for table in ("jobs_hot", "scheduled_jobs"):
+            connection.execute(f"ALTER TABLE awa.{table} SET (autovacuum_enabled = off)")
+            connection.execute(f"ALTER TABLE awa.{table} DISABLE TRIGGER USER")
+        yield connection
+
+
+def in_order(jobs: list[JobRow], *, descending: bool) -> list[int]:
+    """Sort by the end as the list does, in Python."""
+    sign = -1 if descending else 1
+
+    def place(job: JobRow) -> tuple[bool, bool, float, int]:
+        at = job.finalized_at
+        return (
+            job.state not in ENDED or at is None,
+            at is None,
+            0.0 if at is None else sign * at.timestamp(),
+            sign * job.id,
+        )
+
+    return [job.id for job in sorted(jobs, key=place)]
+
+
+@pytest.mark.parametrize("sort", ["finalized_at", "-finalized_at"])
+@pytest.mark.parametrize("given", FILTERS, ids=str)
+def test_jobs_by_their_end(conn: psycopg.Connection[Any], sort: str, given: dict[str, Any]) -> None:
+    """Those that ended, then the others, those without a time last; ties by id."""
+    conn.execute(MIXED)
+    expected = in_order(run(conn, job_rows(limit=1000, **given)), descending=sort[0] == "-")
+
+    for limit in (0, 1, 7, 20, len(expected) - 1, len(expected), 1000):
+        found = [job.id for job in run(conn, job_rows(sort=sort, limit=limit, **given))]
+        assert found == expected[:limit]
+
+
+@pytest.mark.parametrize("sort", ["run_at", "-run_at"])
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"states": ["scheduled"]},
+        {"states": ["retryable", "scheduled"]},
+        {"states": ["retryable"], "kind": "k1", "before_id": 230},
+        {"states": ["retryable", "failed"]},
+        {},
+    ],
+    ids=str,
+)
+def test_jobs_by_their_time(
+    conn: psycopg.Connection[Any], sort: str, given: dict[str, Any]
+) -> None:
+    conn.execute(MIXED)
+    expected = sorted(
+        run(conn, job_rows(limit=1000, **given)),
+        key=lambda job: (job.run_at, job.id),
+        reverse=sort[0] == "-",
+    )
+
+    for limit in (0, 7, 1000):
+        found = run(conn, job_rows(sort=sort, limit=limit, **given))
+        assert found == expected[:limit]
+
+
+@pytest.mark.parametrize("given", FILTERS, ids=str)
+def test_jobs_by_id_ascending(conn: psycopg.Connection[Any], given: dict[str, Any]) -> None:
+    conn.execute(MIXED)
+    expected = [job.id for job in run(conn, job_rows(limit=1000, **given))][::-1]
+
+    assert [job.id for job in run(conn, job_rows(sort="id", limit=30, **given))] == expected[:30]
+
+
+@pytest.mark.parametrize("statistics", ["never", "empty", "same", "stale"])
+@pytest.mark.parametrize(
+    ("sort", "given"),
+    [
+        *itertools.product(
+            ["-finalized_at", "finalized_at"],
+            [{}, {"states": ["failed"]}, {"states": ["completed"]}, {"queue": "q3"}],
+        ),
+        ("id", {}),
+        ("run_at", {"states": ["scheduled"]}),
+        ("-run_at", {"states": ["scheduled"]}),
+        ("run_at", {"states": ["retryable"]}),
+    ],
+    ids=str,
+)
+def test_a_page_is_read_from_an_index(
+    conn: psycopg.Connection[Any], sort: str, given: dict[str, Any], statistics: str
+) -> None:
+    if "run_at" in sort and statistics in ("never", "empty"):
+        pytest.skip("a table without statistics seems to have few scheduled jobs")
+    tables = "awa.jobs_hot, awa.scheduled_jobs"
+    conn.execute(
+        "DELETE FROM pg_statistic WHERE starelid IN"
+        " ('awa.jobs_hot'::regclass, 'awa.scheduled_jobs'::regclass)"
+    )
+    if statistics == "empty":
+        conn.execute(f"ANALYZE {tables}")
+    if statistics == "stale":
+        conn.execute(LARGE.replace("n * interval", "100 * interval"))
+        conn.execute("UPDATE awa.jobs_hot SET state = 'available', queue = 'other'")
+        conn.execute("UPDATE awa.scheduled_jobs SET state = 'scheduled'")
+        conn.execute(f"ANALYZE {tables}")
+        conn.execute(f"TRUNCATE {tables}")
+    conn.execute(LARGE)
+    if statistics == "same":
+        conn.execute(f"ANALYZE {tables}")
+    for mode in ("force_custom_plan", "force_generic_plan"):
+        conn.execute(f"SET plan_cache_mode = {mode}")
+        for statement in statements(conn, job_rows(sort=sort, limit=50, **given)):
+            assert pages(conn, statement) < MOST_PAGES
+
+
+def statements(conn: psycopg.Connection[Any], op: _sql.Op[Any]) -> list[_sql.Statement]:
+    """Run an op and return what it sent."""
+    sent: list[_sql.Statement] = []
+
+    def noted() -> _sql.Op[None]:
+        try:
+            statement = next(op)
+            while True:
+                sent.append(statement)
+                statement = op.send((yield statement))
+        except StopIteration:
+            pass
+
+    run(conn, noted())
+    return sent
+
+
+def pages(conn: psycopg.Connection[Any], statement: _sql.Statement) -> int:
+    explain = "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + statement.query.text
+    cursor = psycopg.RawCursor(conn)
+    ((found,),) = cursor.execute(explain, statement.values, prepare=True).fetchall()
+    plan = found[0]["Plan"]
+    return int(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"])
