@@ -251,11 +251,10 @@ class Runtime:
                 await asyncio.sleep(0.1)
 
     def _duties(self) -> list[Duty]:
-        ends, started = self._completer, (self._listener, self._publisher, self._policies)
-        flows = (self._resolver, self._sweep)
-        claims = (self._polls, self._late_jobs, *self._dispatchers.values())
-        mine: list[_Dutiful] = [ends, ends.counts, *flows, *started, *claims]
-        mine += [self._declarer, self.callbacks]
+        ends = self._completer
+        mine: list[_Dutiful] = [ends, ends.counts, self._resolver, self._sweep, self._listener]
+        mine += [self._publisher, self._policies, self._declarer, self.callbacks]
+        mine += [self._polls, self._late_jobs, *self._dispatchers.values()]
         return [*(one.duty for one in mine), *self._leader.duties]
 
     async def _check(self) -> None:
