@@ -65,6 +65,21 @@ async def test_a_notification_ends_the_wait(aclient, client, rows, only_notified
         await aeventually(lambda: rows.one(WATCHED)["n"] == 0)
 
 
+async def test_an_end_that_commits_while_the_wait_begins_is_found(
+    aclient, rows, database_url, monkeypatch
+) -> None:
+    """Its trigger has run before anybody waited, so nothing is notified."""
+    monkeypatch.setattr(waits, "_FIRST_LOOKS", (3.0,))
+    monkeypatch.setattr(waits, "_LOOK_SECONDS", 3600.0)
+    job = await aclient.insert(Report())
+    async with await psycopg.AsyncConnection.connect(database_url) as ending:
+        await ending.execute("UPDATE awa.jobs_hot SET state = 'cancelled'")
+        waiting = asyncio.create_task(aclient.result(job, timeout=60))
+        await aeventually(lambda: rows.one(WATCHED)["n"] == 1)
+    with pytest.raises(awa.JobFailed):
+        await waiting
+
+
 async def test_many_wait_on_one_connection_without_polling(aclient, rows, monkeypatch) -> None:
     looks: list[int] = []
 
