@@ -65,6 +65,21 @@ async def test_a_notification_ends_the_wait(aclient, client, rows, only_notified
         await aeventually(lambda: rows.one(WATCHED)["n"] == 0)
 
 
+async def test_an_end_that_commits_while_the_wait_begins_is_found(
+    aclient, rows, database_url, monkeypatch
+) -> None:
+    """Its trigger has run before anybody waited, so nothing is notified."""
+    monkeypatch.setattr(waits, "_FIRST_LOOKS", (3.0,))
+    monkeypatch.setattr(waits, "_LOOK_SECONDS", 3600.0)
+    job = await aclient.insert(Report())
+    async with await psycopg.AsyncConnection.connect(database_url) as ending:
+        await ending.execute("UPDATE awa.jobs_hot SET state = 'cancelled'")
+        waiting = asyncio.create_task(aclient.result(job, timeout=60))
+        await aeventually(lambda: rows.one(WATCHED)["n"] == 1)
+    with pytest.raises(awa.JobFailed):
+        await waiting
+
+
 async def test_many_wait_on_one_connection_without_polling(aclient, rows, monkeypatch) -> None:
     looks: list[int] = []
 
@@ -133,6 +148,7 @@ async def test_a_cancelled_waiter_is_forgotten(aclient, rows) -> None:
     one.cancel()
     with pytest.raises(asyncio.CancelledError):
         await one
+    await aeventually(lambda: len(aclient._waits._waiting[job.id]) == 1)
     await aclient.cancel(job.id)
 
     with pytest.raises(awa.JobFailed):
@@ -140,8 +156,9 @@ async def test_a_cancelled_waiter_is_forgotten(aclient, rows) -> None:
     assert aclient._waits._waiting == {}
 
 
-async def test_what_is_not_notified_is_found(client, rows) -> None:
+async def test_what_is_not_notified_is_found(client, rows, monkeypatch) -> None:
     """A job that is cancelled before it was due moves between tables; a deleted one is gone."""
+    monkeypatch.setattr(waits, "_FIRST_LOOKS", ())
     later = datetime.now(UTC) + timedelta(hours=1)
     cancelled = await client.insert(Report(), run_at=later)
     deleted = await client.insert(Report(), run_at=later)
@@ -239,11 +256,16 @@ class Part:
     n: int = 1
 
 
-def parents(client: awa.AsyncClient, database_url: str, *, blocking: bool, queue: str) -> None:
-    """Register a handler that waits for another job, and that job's."""
+def parents(
+    client: awa.AsyncClient, database_url: str, *, blocking: bool, queue: str
+) -> asyncio.Event:
+    """Register a handler that waits for another job, and that job's, which waits if it is told."""
+    go = asyncio.Event()
+    go.set()
 
     @client.task(Part, queue=queue, result=True)
     async def part(job: awa.Job[Part]) -> int:
+        await go.wait()
         return job.args.n * 2
 
     if blocking:
@@ -259,6 +281,8 @@ def parents(client: awa.AsyncClient, database_url: str, *, blocking: bool, queue
         async def handler(job: awa.Job[Report]) -> int:
             child = await client.insert(Part(job.args.n), queue=queue)
             return await client.result(child, into=int, timeout=20)
+
+    return go
 
 
 @pytest.mark.parametrize("blocking", [False, True])
@@ -277,10 +301,13 @@ async def test_a_handler_never_waits_in_the_last_slot(
     )
 
 
-async def test_the_other_slots_may_wait(aclient, database_url) -> None:
-    parents(aclient, database_url, blocking=False, queue="default")
+async def test_the_other_slots_may_wait(aclient, database_url, rows) -> None:
+    go = parents(aclient, database_url, blocking=False, queue="default")
+    go.clear()
     async with working(aclient, ("default", 3)):
         jobs = await aclient.insert_many([Report(n) for n in range(1, 3)])
+        await aeventually(lambda: rows.one(WATCHED)["n"] == 2)
+        go.set()
         assert [await aclient.result(job, timeout=20) for job in jobs] == [2, 4]
 
 
