@@ -5,17 +5,18 @@ from __future__ import annotations
 import warnings
 from functools import partial
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from awa_lib.config.queues import declare_queue
 from awa_lib.descriptors import Descriptor
-from awa_lib.enqueue.kinds import Kinds, kind_of_type
+from awa_lib.enqueue.kinds import Kinds, is_args_type, kind_of, kind_of_type
 from awa_lib.errors import AwaError, ValidationError
 from awa_lib.ops.cron import Schedule
 from awa_lib.retries import RetryPolicy
 from awa_lib.runtime.events import Registry
 from awa_lib.runtime.handlers import Handlers
 from awa_lib.runtime.http_worker import HttpWorker
+from awa_lib.runtime.middleware import Middleware
 from awa_lib.validation import name_of
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from awa_lib.retries import Backoff
     from awa_lib.runtime.app import Runtime
     from awa_lib.runtime.handlers import Register
+    from awa_lib.runtime.middleware import Around
 
 __all__ = ["Declarations"]
 
@@ -137,6 +139,42 @@ class Declarations:
             return handler
 
         return register
+
+    @overload
+    def middleware(
+        self, kind: type[Any] | str, /, *kinds: type[Any] | str
+    ) -> Callable[[Around], Around]: ...
+
+    @overload
+    def middleware(self, function: Around, /) -> Around: ...
+
+    def middleware(self, first: Any, /, *kinds: type[Any] | str) -> Any:
+        """Register a function around handlers; the first declared is outermost.
+
+        ``@client.middleware`` is for every handler of its type: an ``async def`` function for
+        ``async def`` handlers, a plain function for plain handlers.  ``@client.middleware(Kind)``,
+        with names of kinds or types whose names give the kind, is for these kinds alone.
+
+        It takes the job and ``call_next``, a function without arguments that calls the next
+        middleware or the handler and returns, or raises, what that does.  What the middleware
+        returns or raises is the outcome of the attempt.  It runs in the handler's thread or task,
+        before the end of the attempt is written; a cancel or deadline reaches both.
+
+        Raises TypeError for a function of the other type than a handler of a kind that it names,
+        ValidationError for a bad kind, AwaError after start().
+        """
+
+        def register(function: Any) -> Any:
+            self._not_running("middleware")
+            self._handlers.surround(Middleware.of(function, frozenset(names)))
+            return function
+
+        named = isinstance(first, str) or is_args_type(first)
+        names = [
+            kind_of(None, one) if isinstance(one, str) else kind_of_type(one)
+            for one in ((first, *kinds) if named else kinds)
+        ]
+        return register if named else register(first)
 
     def worker(
         self, args_type: type[Any], *, kind: str | None = None, queue: str = "default"
