@@ -137,6 +137,10 @@ async def test_an_error_is_raised_translated_and_replaced(
             except LookupError as error:
                 raise translated(error) from error
 
+        @aclient.middleware
+        def inner(job: awa.Job, call_next: Callable[[], Any]) -> object:
+            return call_next()
+
         @aclient.task(Blocking)
         def handler(job: awa.Job) -> None:
             raise {2: LookupError, 3: KeyboardInterrupt}[job.args.n]("from the handler")
@@ -165,8 +169,8 @@ async def test_an_error_is_raised_translated_and_replaced(
     assert gone["errors"][0]["error"].startswith("TerminalError: no such thing")
     assert interrupted["state"] == "retryable"
     # From the handler on, and no frame of the worker between two functions.
-    assert "awa_lib" not in refused["errors"][0]["error"]
-    assert "awa_lib" not in gone["errors"][0]["error"]
+    for row in (refused, gone, interrupted):
+        assert "/awa_lib/" not in row["errors"][0]["error"]
 
 
 @pytest.mark.parametrize("how", ["deadline", "cancel"])
@@ -296,7 +300,7 @@ async def test_what_does_not_fit_is_refused(aclient: awa.AsyncClient) -> None:
         await aclient.start()
     with pytest.raises(TypeError, match="coroutine is async and the handler of kind 'blocking'"):
         aclient.task(Blocking)(lambda job: None)
-    assert [kind for kind in aclient._handlers] == ["noop"]
+    assert list(aclient._handlers) == ["noop"]
 
     aclient.task(Noop, kind="blocking")(handler)
     async with working(aclient):
@@ -363,7 +367,14 @@ def test_insert_middleware_of_a_blocking_client_may_refuse(database_url: str, ro
         with pytest.raises(TypeError, match="unexpected keyword argument 'queu'"):
             client.insert(Noop(1), queu="q")  # type: ignore[call-overload] # the mistake
 
-    assert rows.states() == {"available": 1}
+        @kinds.insert_middleware
+        def in_place(jobs: list[awa.NewJob]) -> list[awa.NewJob]:
+            jobs[0] = replace(jobs[0], queue="other")
+            return jobs
+
+        assert client.insert(Noop(1)).queue == "other"
+
+    assert rows.states() == {"available": 2}
 
 
 async def test_schedules_and_follow_ups_go_through_insert_middleware(
@@ -393,11 +404,14 @@ def test_what_insert_middleware_may_not_be_or_return(database_url: str) -> None:
     async def coroutine(jobs: list[awa.NewJob]) -> list[awa.NewJob]:
         return jobs
 
+    def print_nothing() -> list[awa.NewJob]:
+        return []
+
     with awa.Client(database_url) as client:
         with pytest.raises(TypeError, match="must be a plain function"):
             client.insert_middleware(coroutine)  # type: ignore[type-var] # the mistake
         with pytest.raises(TypeError, match="must take a list of jobs"):
-            client.insert_middleware(lambda: [])  # type: ignore[misc, arg-type] # the mistake
+            client.insert_middleware(print_nothing)  # type: ignore[type-var] # the mistake
         client.insert_middleware(lambda jobs: jobs[:1])
         with pytest.raises(awa.ValidationError, match=r"list of 2 NewJob(.|\n)*returned 1 items"):
             client.insert_many([Noop(1), Noop(2)])
