@@ -61,7 +61,7 @@ class Handlers(dict[str, Handler]):
 
     def __init__(self) -> None:
         super().__init__()
-        self._declared: dict[str, Handler] = {}
+        self.declared: dict[str, Handler] = {}
         self.middleware: list[Middleware] = []
         """In the order of declaration: the first is outermost."""
 
@@ -85,12 +85,12 @@ class Handlers(dict[str, Handler]):
         decode = decoder(args_type)
         handler = Handler(name, queue, call, is_async_callable(call), decode, policy)
         self[name] = self._within(handler, self.middleware)
-        self._declared[name] = handler
+        self.declared[name] = handler
 
     def surround(self, middleware: Middleware) -> None:
         """Register a middleware.  Raises TypeError if it names the kind of another type."""
         layers = [*self.middleware, middleware]
-        wrapped = {name: self._within(handler, layers) for name, handler in self._declared.items()}
+        wrapped = {name: self._within(handler, layers) for name, handler in self.declared.items()}
         self.update(wrapped)
         self.middleware = layers
 

@@ -415,3 +415,39 @@ def test_what_insert_middleware_may_not_be_or_return(database_url: str) -> None:
         client.insert_middleware(lambda jobs: jobs[:1])
         with pytest.raises(awa.ValidationError, match=r"list of 2 NewJob(.|\n)*returned 1 items"):
             client.insert_many([Noop(1), Noop(2)])
+
+
+async def test_a_function_behind_http_keeps_its_place(aclient: awa.AsyncClient, rows: Rows) -> None:
+    """Its connections are closed with the worker, although it is inside a middleware."""
+    closed = asyncio.Event()
+    seen: list[int] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        (length,) = [
+            int(line.split(b":")[1])
+            for line in head.splitlines()
+            if line.lower().startswith(b"content-length")
+        ]
+        await reader.readexactly(length)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        assert await reader.read() == b""
+        closed.set()
+        writer.close()
+
+    @aclient.middleware
+    async def around(job: awa.Job, call_next: Callable[[], Any]) -> object:
+        seen.append(job.id)
+        return await call_next()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        aclient.http_worker("remote", f"http://127.0.0.1:{port}/", mode="sync")
+        job = await aclient.insert({}, kind="remote")
+        async with working(aclient):
+            assert (await ended(rows, job))["state"] == "completed"
+            assert not closed.is_set()
+        async with asyncio.timeout(5):
+            await closed.wait()
+
+    assert seen == [job.id]
