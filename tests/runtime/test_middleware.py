@@ -430,7 +430,7 @@ async def test_a_function_behind_http_keeps_its_place(aclient: awa.AsyncClient, 
             if line.lower().startswith(b"content-length")
         ]
         await reader.readexactly(length)
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        writer.write(b"HTTP/1.1 500 No\r\nContent-Length: 2\r\n\r\n{}")
         assert await reader.read() == b""
         closed.set()
         writer.close()
@@ -445,7 +445,7 @@ async def test_a_function_behind_http_keeps_its_place(aclient: awa.AsyncClient, 
         aclient.http_worker("remote", f"http://127.0.0.1:{port}/", mode="sync")
         job = await aclient.insert({}, kind="remote")
         async with working(aclient):
-            assert (await ended(rows, job))["state"] == "completed"
+            assert (await ended(rows, job))["state"] == "retryable"
             assert not closed.is_set()
         async with asyncio.timeout(5):
             await closed.wait()
