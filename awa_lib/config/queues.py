@@ -67,6 +67,9 @@ class QueueOptions:
     dead_letters: bool | None = None
     """Whether failed jobs become dead letters, set at start; None leaves the setting as it is."""
 
+    capture_logs: bool = False
+    """Whether what its jobs log is kept, for kinds that do not say it themselves."""
+
     @property
     def capacity(self) -> int:
         """Return the limit of slots (hard-reserved mode)."""
@@ -140,6 +143,7 @@ def parse_queue(item: object, *, weighted: bool) -> QueueOptions:
         deadline_seconds=_deadline(item.get("deadline_seconds", 300.0)),
         backoff=check_backoff(item.get("backoff")),
         dead_letters=_flag("dead_letters", item.get("dead_letters")),
+        capture_logs=_flag("capture_logs", item.get("capture_logs")) or False,
     )
 
 

@@ -21,6 +21,7 @@ from awa_lib.runtime.events import Events
 from awa_lib.runtime.executor import Executor
 from awa_lib.runtime.flushes import Flushes
 from awa_lib.runtime.heartbeat import Heartbeat
+from awa_lib.runtime.job_logs import JobLogs
 from awa_lib.runtime.leader import Leader
 from awa_lib.runtime.limits import Overflow
 from awa_lib.runtime.links import HEARTBEAT, Links
@@ -78,9 +79,16 @@ class Runtime:
         self._links, self._outage = links, links.outage
         self._process = OwnProcess(links.publisher, options)
         self._events = events = Events(registry, handlers, links.publisher)
-        self._completer = Completer(links.ends, events, EndCounts(links.publisher), self._ended)
+        self._job_logs = JobLogs(handlers, options.queues)
+        counts = EndCounts(links.publisher)
+        self._completer = Completer(links.ends, events, counts, self._job_logs, self._ended)
         self._executor = Executor(
-            options, handlers=handlers, completer=self._completer, services=self, events=events
+            options,
+            handlers=handlers,
+            completer=self._completer,
+            services=self,
+            events=events,
+            job_logs=self._job_logs,
         )
         self._flushes = Flushes(links.callbacks)
         self.callbacks = Callbacks(
@@ -132,6 +140,7 @@ class Runtime:
             attempts=self._executor.attempts,
             outage=self._outage,
             on_lost=self._lost,
+            job_logs=self._job_logs,
         )
 
     def _make_status(self) -> Status:
@@ -187,6 +196,7 @@ class Runtime:
     async def start(self) -> None:
         """Start every duty.  Raises Unavailable when the database cannot be reached."""
         self._guards.enter_context(forks.guard())
+        self._job_logs.install()
         first = (self._links.claims, self._links.ends, self._links.publisher)
         opened = await asyncio.gather(
             *(link.connection() for link in first), return_exceptions=True
@@ -286,6 +296,7 @@ class Runtime:
         self._status.exiting = exiting
         await self._ending.run(claims, until)
         self._executor.close()
+        self._job_logs.remove()
         log_stop(self._executor.handed_back, left)
         if cancelled is not None:
             raise cancelled

@@ -66,6 +66,7 @@ class Declarations:
         deadline_seconds: float | None = 300.0,
         retention: Mapping[str, float | None] | None = None,
         dead_letters: bool | None = None,
+        capture_logs: bool = False,
     ) -> None:
         """Declare how this client works a queue; ``start()`` and ``run()`` then need no list.
 
@@ -73,7 +74,8 @@ class Declarations:
         queue's dict); with ``global_max_workers``, ``min_workers`` and ``weight`` apply instead.
         ``rate_limit`` is (jobs a second, burst) of this process.  ``retention`` has
         ``completed_hours`` and ``failed_hours``.  ``dead_letters`` is stored for the whole fleet
-        by start(); None leaves it as it is.  A second declaration of a name replaces the first.
+        by start(); None leaves it as it is.  With ``capture_logs`` the last 64 kB that a run of its
+        jobs logs are kept as long as the job.  A second declaration of a name replaces the first.
         Raises ValueError, TypeError, AwaError after start().
         """
         self._not_running("queue")
@@ -87,6 +89,7 @@ class Declarations:
             deadline_seconds=deadline_seconds,
             retention=retention,
             dead_letters=dead_letters,
+            capture_logs=capture_logs,
         )
 
     def task(
@@ -103,6 +106,7 @@ class Declarations:
         backoff: Backoff | Callable[[int, BaseException], float] | None = None,
         retry_on: type[BaseException] | Collection[type[BaseException]] = (),
         discard_on: type[BaseException] | Collection[type[BaseException]] = (),
+        capture_logs: bool | None = None,
     ) -> Register[A]:
         """Register a handler for a kind and return it unchanged, callable and typed as before.
 
@@ -116,9 +120,12 @@ class Declarations:
         ``retry_on`` is given, all classes that are not in it fail the job for good.  All others are
         retried after ``backoff``: ``fixed``, ``linear``, ``exponential`` or a function of attempt
         and error that returns seconds; by default the queue's, otherwise 2, 4, 8, … s plus up to a
-        quarter.  ``max_attempts`` lowers the limit of the job.  Raises ValidationError, TypeError
-        for a handler that cannot be called with a job, AwaError after start().
+        quarter.  ``max_attempts`` lowers the limit of the job.  ``capture_logs`` is that of
+        ``queue``, for this kind.  Raises ValidationError, TypeError for a handler that cannot be
+        called with a job, AwaError after start().
         """
+        if not isinstance(capture_logs, bool | None):
+            raise TypeError(f"capture_logs must be True, False or None, got {capture_logs!r}")
         policy = RetryPolicy.build(backoff, max_attempts, retry_on, discard_on)
         options: KindOptions = {
             "queue": queue,
@@ -134,7 +141,7 @@ class Declarations:
             self._not_running("task")
             name = kind_of_type(args_type, kind)
             where = queue or self.kinds.options(name).get("queue", "default")
-            self._handlers.add(args_type, handler, name, where, policy)
+            self._handlers.add(args_type, handler, name, where, policy, capture_logs)
             self.kinds.declare(args_type, kind, **options)
             return handler
 

@@ -51,6 +51,8 @@ class Handler:
     is_async: bool
     decode: Callable[[Any], Any]
     policy: RetryPolicy | None = None
+    capture_logs: bool | None = None
+    """Whether what it logs is kept; None is the setting of the queue."""
 
 
 class Handlers(dict[str, Handler]):
@@ -72,6 +74,7 @@ class Handlers(dict[str, Handler]):
         kind: str | None,
         queue: str,
         policy: RetryPolicy | None = None,
+        capture_logs: bool | None = None,
     ) -> None:
         """Register a handler.  Raises ValidationError for a bad kind, TypeError otherwise."""
         if not callable(call):
@@ -83,7 +86,8 @@ class Handlers(dict[str, Handler]):
             raise TypeError(f"a handler must take the job as its argument, which {call!r} does not")
         name = kind_of_type(args_type, kind)
         decode = decoder(args_type)
-        handler = Handler(name, queue, call, is_async_callable(call), decode, policy)
+        is_async = is_async_callable(call)
+        handler = Handler(name, queue, call, is_async, decode, policy, capture_logs)
         self[name] = self._within(handler, self.middleware)
         self.declared[name] = handler
 

@@ -23,6 +23,7 @@ from awa_lib.ops.failures import (
     forget_ends,
     forget_failures,
 )
+from awa_lib.ops.job_logs import FIRST, forget_job_logs
 from awa_lib.ops.processes import forget_processes
 from awa_lib.reads.overviews import declared_kinds, list_queues
 from awa_lib.reads.policies import list_queue_policies
@@ -95,6 +96,7 @@ class Maintenance:
         self._long = long
         self._options = options
         self._aside: defaultdict[str, Aside] = defaultdict(Aside)
+        self._logs_after = FIRST
         # Steps that fail: since when, and which of them were logged.
         self._failing: dict[str, float] = {}
         self._logged: set[str] = set()
@@ -139,6 +141,7 @@ class Maintenance:
             days = round(bounded(options.audit_retention_days * _DAY) / _DAY)
             await self._step("audit log", ops.briefly(forget_audit(days)))
         more = await self._forget_callbacks()
+        more = await self._forget_logs() or more
         return 0.0 if await self._forget_ends() or more else None
 
     async def _forget_callbacks(self) -> bool:
@@ -147,6 +150,20 @@ class Maintenance:
         while await self._step("callbacks", ops.briefly(forget_answers())) == ANSWERS_BATCH:
             if time.monotonic() >= until:
                 return True
+        return False
+
+    async def _forget_logs(self) -> bool:
+        """Delete logs of jobs that are gone; return True when time is up and more are left.
+
+        Most go with their jobs; these are of jobs that other programs have deleted.  Goes through
+        all logs in batches, and on where the last round ended.
+        """
+        until = time.monotonic() + _ROUND_SECONDS
+        while after := await self._step("logs", ops.briefly(forget_job_logs(self._logs_after))):
+            self._logs_after = after
+            if time.monotonic() >= until:
+                return True
+        self._logs_after = FIRST
         return False
 
     async def _forget_ends(self) -> bool:

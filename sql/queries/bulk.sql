@@ -114,10 +114,16 @@ WITH hot AS MATERIALIZED (
 SELECT id FROM hot UNION ALL SELECT id FROM cold
 
 -- name: delete
--- Delete ended jobs; their unique claims go with them (trigger).
-DELETE FROM awa.jobs_hot
-WHERE id = ANY(ARRAY(SELECT unnest(:ids::bigint[]))) AND state::text IN ('completed', 'failed', 'cancelled')
-RETURNING id
+-- Delete ended jobs, with their logs; their unique claims go with them (trigger).
+WITH gone AS (
+    DELETE FROM awa.jobs_hot
+    WHERE id = ANY(ARRAY(SELECT unnest(:ids::bigint[])))
+      AND state::text IN ('completed', 'failed', 'cancelled')
+    RETURNING id
+), logs AS (
+    DELETE FROM awa.job_logs WHERE job_id = ANY(ARRAY(SELECT id FROM gone))
+)
+SELECT id FROM gone
 
 -- name: set_priority
 -- Change the priority of waiting jobs; aging restarts from it.
