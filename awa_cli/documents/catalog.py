@@ -43,7 +43,7 @@ DOCUMENTS: Final = {
     "job show": _one("awa_lib.reads.job_dumps:JobDump"),
     "job dump": _one("awa_lib.reads.job_dumps:JobDump"),
     "job dump-run": _one("awa_lib.reads.job_dumps:JobRun"),
-    "job logs": _many("awa_lib.reads.job_dumps:JobEvent"),
+    "job logs": _many("awa_lib.reads.job_logs:HistoryEntry"),
     "job wait": _many("awa_lib.ops.waits:JobStatus"),
     "job tail": Document(("awa_lib.reads.activity:Transition",), lines=True),
     "job retry": _one(_CHANGED),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from awa_lib._sql import sql
+from awa_lib.codec import pgtext
 from awa_lib.ops.jobs import id_array
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def write_job_logs(logs: Sequence[RunLog]) -> Op[None]:
         ids=id_array([log.job_id for log in logs]),
         leases=id_array([log.run_lease for log in logs]),
         attempts=id_array([log.attempt for log in logs]),
-        lines=[log.lines for log in logs],
+        lines=pgtext.text_array(log.lines for log in logs),
         records=id_array([log.records for log in logs]),
         dropped=id_array([log.dropped for log in logs]),
     )

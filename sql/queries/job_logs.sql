@@ -35,6 +35,14 @@ FROM awa.job_logs
 WHERE job_id = :id::bigint AND (:attempt::int IS NULL OR attempt = :attempt::int)
 ORDER BY created_at, run_lease
 
+-- name: read_latest
+-- The log of the newest run of a job.  No lock; primary key.
+SELECT job_id, attempt, run_lease, created_at, updated_at, dropped, lines
+FROM awa.job_logs
+WHERE job_id = :id::bigint
+ORDER BY created_at DESC, run_lease DESC
+LIMIT 1
+
 -- name: forget
 -- Delete logs of jobs that are gone, of the next logs after one; returns how many were looked at,
 -- and the last of them.  Primary keys.  A job that moves between tables is in one of them for each
