@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from awa_lib.client.borrow import AsyncBorrowed, Borrowed
     from awa_lib.embedded import Server
-    from awa_lib.enqueue.middleware import InsertMiddleware
+    from awa_lib.enqueue.options import InsertMiddleware
     from awa_lib.enqueue.unique import Unique
 
 __all__ = ["BOUND", "Target", "in_child", "no_migration", "own"]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Unpack
 
-    from awa_lib.enqueue.middleware import InsertMiddleware
+    from awa_lib.enqueue.options import InsertMiddleware
 
 __all__ = ["Kinds", "derive_kind", "is_args_type", "kind_of", "kind_of_type"]
 

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import operator
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from awa_lib.enqueue.options import InsertOptions, NewJob, complete, merged
 from awa_lib.errors import ValidationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from awa_lib.enqueue.kinds import Kinds
+    from awa_lib.enqueue.options import InsertMiddleware
 
-__all__ = ["InsertMiddleware", "through_middleware"]
-
-InsertMiddleware: TypeAlias = "Callable[[list[NewJob]], list[NewJob]]"
+__all__ = ["through_middleware"]
 
 
 def through_middleware(

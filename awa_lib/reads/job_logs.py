@@ -121,8 +121,12 @@ def _entries(log: JobLog) -> Iterator[HistoryEntry]:
         yield HistoryEntry(
             stamp(log.records[0].time),
             f"… {log.dropped} earlier records dropped",
-            None, None, False, log.attempt, None,
-        )  # fmt: skip
+            None,
+            None,
+            False,
+            log.attempt,
+            None,
+        )
     for one in log.records:
         yield HistoryEntry(
             timestamp=stamp(one.time),

@@ -82,14 +82,7 @@ class Runtime:
         self._job_logs = JobLogs(handlers, options.queues)
         counts = EndCounts(links.publisher)
         self._completer = Completer(links.ends, events, counts, self._job_logs, self._ended)
-        self._executor = Executor(
-            options,
-            handlers=handlers,
-            completer=self._completer,
-            services=self,
-            events=events,
-            job_logs=self._job_logs,
-        )
+        self._executor = self._make_executor()
         self._flushes = Flushes(links.callbacks)
         self.callbacks = Callbacks(
             links.callbacks,
@@ -119,6 +112,16 @@ class Runtime:
         self._ending = self._make_ending()
         self._outage_ended_at = self._outage.ended_at
         self.loop = asyncio.get_running_loop()
+
+    def _make_executor(self) -> Executor:
+        return Executor(
+            self._options,
+            handlers=self._handlers,
+            completer=self._completer,
+            services=self,
+            events=self._events,
+            job_logs=self._job_logs,
+        )
 
     def _make_listener(self, dsn: str) -> Listener:
         return Listener(

@@ -7,7 +7,7 @@ from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from awa_lib.config.queues import declare_queue
+from awa_lib.config.queues import check_flag, declare_queue
 from awa_lib.descriptors import Descriptor
 from awa_lib.enqueue.kinds import Kinds, is_args_type, kind_of, kind_of_type
 from awa_lib.errors import AwaError, ValidationError
@@ -111,10 +111,10 @@ class Declarations:
         """Register a handler for a kind and return it unchanged, callable and typed as before.
 
         ``async def`` handlers run on the event loop, plain functions in threads.  The kind is
-        derived from ``args_type`` unless given.  Needs no running event loop; a later
-        registration of the same kind replaces the earlier one.
-        ``queue``, ``priority``, ``max_attempts``, ``tags``, ``unique`` and ``unique_opts`` are
-        options with which this client inserts jobs of the kind; see ``insert``.
+        derived from ``args_type`` unless given.  Needs no running event loop; a later registration
+        of the same kind replaces the earlier one.  ``queue``, ``priority``, ``max_attempts``,
+        ``tags``, ``unique`` and ``unique_opts`` are options with which this client inserts jobs of
+        the kind; see ``insert``.
 
         Exceptions of classes in ``discard_on`` cancel the job.  ``TerminalError`` and, when
         ``retry_on`` is given, all classes that are not in it fail the job for good.  All others are
@@ -124,8 +124,7 @@ class Declarations:
         ``queue``, for this kind.  Raises ValidationError, TypeError for a handler that cannot be
         called with a job, AwaError after start().
         """
-        if not isinstance(capture_logs, bool | None):
-            raise TypeError(f"capture_logs must be True, False or None, got {capture_logs!r}")
+        check_flag("capture_logs", capture_logs)
         policy = RetryPolicy.build(backoff, max_attempts, retry_on, discard_on)
         options: KindOptions = {
             "queue": queue,
@@ -137,15 +136,18 @@ class Declarations:
         }
         Kinds().declare(args_type, kind, **options)  # a mistake shows here
 
-        def register(handler: Any) -> Any:
-            self._not_running("task")
-            name = kind_of_type(args_type, kind)
-            where = queue or self.kinds.options(name).get("queue", "default")
-            self._handlers.add(args_type, handler, name, where, policy, capture_logs)
-            self.kinds.declare(args_type, kind, **options)
-            return handler
+        own = {"policy": policy, "capture_logs": capture_logs}
+        return partial(self._register, args_type, kind, options, own)
 
-        return register
+    def _register(
+        self, args_type: type[Any], kind: str | None, options: KindOptions, own: Any, handler: Any
+    ) -> Any:
+        self._not_running("task")
+        name = kind_of_type(args_type, kind)
+        where = options.get("queue") or self.kinds.options(name).get("queue", "default")
+        self._handlers.add(args_type, handler, name, where, **own)
+        self.kinds.declare(args_type, kind, **options)
+        return handler
 
     @overload
     def middleware(

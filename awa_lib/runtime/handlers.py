@@ -73,6 +73,7 @@ class Handlers(dict[str, Handler]):
         call: Callable[..., Any],
         kind: str | None,
         queue: str,
+        *,
         policy: RetryPolicy | None = None,
         capture_logs: bool | None = None,
     ) -> None:

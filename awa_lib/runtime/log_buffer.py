@@ -29,8 +29,17 @@ class LogBuffer:
     The log handler adds records under its lock, in any thread.
     """
 
-    __slots__ = ("_lines", "_size", "attempt", "closed", "dropped", "job_id", "lease", "records",
-                 "written")  # fmt: skip
+    __slots__ = (
+        "_lines",
+        "_size",
+        "attempt",
+        "closed",
+        "dropped",
+        "job_id",
+        "lease",
+        "records",
+        "written",
+    )
 
     def __init__(self, job_id: int, lease: int, attempt: int) -> None:
         self.job_id, self.lease, self.attempt = job_id, lease, attempt

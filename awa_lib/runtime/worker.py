@@ -66,10 +66,7 @@ class Worker(Declarations):
         resolved = WorkerOptions.build(
             queues, self._handlers.queues, declared=self._queues, partial=partial, **options
         )
-        self._handlers.check_middleware()
-        names = {queue.name for queue in resolved.queues}
-        if unknown := [name for name in self._queue_descriptors if name not in names]:
-            raise AwaError(f"queue descriptor declared for unknown queue {unknown[0]!r}")
+        self._check_declared({queue.name for queue in resolved.queues})
         await self._run(check())
         await self._run(takes_changes())
         for queue in resolved.queues:
@@ -93,6 +90,11 @@ class Worker(Declarations):
             await runtime.stop(0)
             raise
         log_start(dsn, resolved, self._handlers)
+
+    def _check_declared(self, queues: set[str]) -> None:
+        self._handlers.check_middleware()
+        if unknown := [name for name in self._queue_descriptors if name not in queues]:
+            raise AwaError(f"queue descriptor declared for unknown queue {unknown[0]!r}")
 
     async def shutdown(self, timeout_ms: float = 2000) -> None:
         """Stop claiming, wait at most ``timeout_ms`` for handlers to end, write their ends.

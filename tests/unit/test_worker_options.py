@@ -84,6 +84,7 @@ TABLE: dict[str, dict[str, list[tuple[Any, str]]]] = {
         "retention": [(5, "retention must be a dict"),
                       ({"hours": 5}, "unknown retention key 'hours'")],
         "dead_letters": [("yes", "dead_letters must be True, False or None, got 'yes'")],
+        "capture_logs": [("yes", "capture_logs must be True, False or None, got 'yes'")],
     },
     "task": {
         "args_type": [("mail", "the first argument is the type of the args, got 'mail'"),
@@ -97,6 +98,7 @@ TABLE: dict[str, dict[str, list[tuple[Any, str]]]] = {
         "backoff": BACKOFFS, "max_attempts": ATTEMPTS,
         "retry_on": [("OSError", "retry_on must be exception classes, got 'OSError'")],
         "discard_on": [([7], "discard_on must be exception classes, got 7")],
+        "capture_logs": [("yes", "capture_logs must be True, False or None, got 'yes'")],
     },
     "worker": {"args_type": [("mail", "the first argument is the type of the args")],
                "kind": KINDS, "queue": [(7, "queue " + NAME + "7")]},
