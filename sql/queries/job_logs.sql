@@ -45,8 +45,8 @@ LIMIT 1
 
 -- name: forget
 -- Delete logs of jobs that are gone, of the next logs after one; returns how many were looked at,
--- and the last of them.  Primary keys.  A job that moves between tables is in one of them for each
--- snapshot.
+-- and the last of them.  Primary keys: subqueries, because a NOT EXISTS may become a join that scans
+-- a whole table.  A job that moves between tables is in one of them for each snapshot.
 WITH page AS MATERIALIZED (
     SELECT job_id, run_lease, ctid FROM awa.job_logs
     WHERE (job_id, run_lease) > (:after_id::bigint, :after_lease::bigint)
@@ -56,9 +56,9 @@ WITH page AS MATERIALIZED (
     DELETE FROM awa.job_logs
     WHERE ctid = ANY (ARRAY(
         SELECT ctid FROM page
-        WHERE NOT EXISTS (SELECT FROM awa.jobs_hot AS j WHERE j.id = page.job_id)
-          AND NOT EXISTS (SELECT FROM awa.scheduled_jobs AS j WHERE j.id = page.job_id)
-          AND NOT EXISTS (SELECT FROM awa.dead_letters AS j WHERE j.id = page.job_id)))
+        WHERE (SELECT j.id FROM awa.jobs_hot AS j WHERE j.id = page.job_id) IS NULL
+          AND (SELECT j.id FROM awa.scheduled_jobs AS j WHERE j.id = page.job_id) IS NULL
+          AND (SELECT j.id FROM awa.dead_letters AS j WHERE j.id = page.job_id) IS NULL))
 )
 SELECT (SELECT count(*) FROM page)::int AS seen, last.job_id, last.run_lease
 FROM (SELECT job_id, run_lease FROM page ORDER BY job_id DESC, run_lease DESC LIMIT 1) AS last
