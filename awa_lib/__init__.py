@@ -82,6 +82,7 @@ if TYPE_CHECKING:
     from awa_lib.ops.bulk import BulkPreview
     from awa_lib.policies import QueuePolicy
     from awa_lib.reads.cron import CronJob
+    from awa_lib.reads.job_logs import JobLog, LogRecord
     from awa_lib.reads.overviews import KindOverview, QueueOverview
     from awa_lib.reads.queues import QueueStat
     from awa_lib.results import (
@@ -127,10 +128,12 @@ __all__ = [
     "InvalidTransition",
     "Job",
     "JobFailed",
+    "JobLog",
     "JobNotFound",
     "JobState",
     "KindOverview",
     "Kinds",
+    "LogRecord",
     "NewJob",
     "NoResult",
     "NotFound",
@@ -205,6 +208,7 @@ _HOMES: Final = {
     "awa_lib.policies": ("QueuePolicy",),
     "awa_lib.client.raw": ("RawClient",),
     "awa_lib.reads.cron": ("CronJob",),
+    "awa_lib.reads.job_logs": ("JobLog", "LogRecord"),
     "awa_lib.reads.overviews": ("KindOverview", "QueueOverview"),
     "awa_lib.reads.queues": ("QueueStat",),
     "awa_lib.events": (

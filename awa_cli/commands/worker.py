@@ -45,6 +45,13 @@ Concurrency = Annotated[
         "declares it, or 10.",
     ),
 ]
+CaptureLogs = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="QUEUE",
+        help="Keep what the jobs of this queue log, for awa job logs; may be repeated.",
+    ),
+]
 Processes = Annotated[
     int, typer.Option(metavar="N", min=1, help="Run N processes, and restart those that crash.")
 ]
@@ -93,6 +100,7 @@ def worker(
     *,
     queue: Queues = None,
     concurrency: Concurrency = None,
+    capture_logs: CaptureLogs = None,
     processes: Processes = 1,
     reload: Reload = False,
     drain_timeout: DrainTimeout = 30.0,
@@ -120,6 +128,7 @@ def worker(
     with _probes(loaded, health_port):
         weighted = "global_max_workers" in options
         queues = _queues(loaded, pairs, concurrency, weighted=weighted)
+        _capture(queues, capture_logs or [])
         if rescue_after is not None:
             options["heartbeat_staleness_ms"] = rescue_after * 1000
         _run(loaded, queues, drain_timeout, options)
@@ -233,6 +242,22 @@ def _queues(
         slots = number or concurrency or (None if name in declared or weighted else 10)
         queues.append({"name": name} | ({"max_workers": slots} if slots else {}))
     return queues
+
+
+def _capture(queues: list[dict[str, Any]], names: list[str]) -> None:
+    """Turn on the logs of queues.  Raises InvalidInput for a queue that is not worked."""
+    from awa_lib.errors import InvalidInput
+    from awa_lib.validation import did_you_mean
+
+    worked = {queue["name"]: queue for queue in queues}
+    for name in names:
+        if name not in worked:
+            raise InvalidInput(
+                f"--capture-logs {name!r} is no queue of this worker",
+                why=f"it works {', '.join(worked)}",
+                hint=did_you_mean(name, worked, "--capture-logs ") or "use one of these queues",
+            )
+        worked[name]["capture_logs"] = True
 
 
 def _run(

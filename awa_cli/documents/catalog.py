@@ -44,7 +44,7 @@ DOCUMENTS: Final = {
     "job dump": _one("awa_lib.reads.job_dumps:JobDump"),
     "job dump-run": _one("awa_lib.reads.job_dumps:JobRun"),
     "job result": _one("awa_lib.reads.job_results:JobResult"),
-    "job logs": _many("awa_lib.reads.job_dumps:JobEvent"),
+    "job logs": _many("awa_lib.reads.job_logs:HistoryEntry"),
     "job wait": _many("awa_lib.ops.waits:JobStatus"),
     "job tail": Document(("awa_lib.reads.activity:Transition",), lines=True),
     "job retry": _one(_CHANGED),

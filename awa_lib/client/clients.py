@@ -19,6 +19,7 @@ from awa_lib.client.waits import ThreadWaits, Waits
 from awa_lib.db.again import Renew, Tries, again
 from awa_lib.db.drive import arun, run
 from awa_lib.db.pool import AsyncPool, Pool, PoolLimits
+from awa_lib.enqueue.middleware import through_middleware
 from awa_lib.enqueue.new_jobs import check_one, hold
 from awa_lib.enqueue.options import takes_options
 from awa_lib.errors import AwaError, Unavailable
@@ -357,6 +358,8 @@ class AsyncClient(Target, AsyncVerbs, AsyncResults, Worker):
         after the commit.  The options are those of ``insert``, except ``on_conflict``.  Raises as
         ``insert``.
         """
+        if self.kinds.insert_functions:
+            (args,), options = through_middleware([args], self.kinds, options)
         new = check_one(args, kinds=self.kinds, **options)
         if self._bound is None:
             self._belong()

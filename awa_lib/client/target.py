@@ -16,11 +16,13 @@ if TYPE_CHECKING:
 
     from awa_lib.client.borrow import AsyncBorrowed, Borrowed
     from awa_lib.embedded import Server
+    from awa_lib.enqueue.options import InsertMiddleware
     from awa_lib.enqueue.unique import Unique
 
 __all__ = ["BOUND", "Target", "in_child", "no_migration", "own"]
 
 C = TypeVar("C")
+F = TypeVar("F", bound="InsertMiddleware")
 
 BOUND: Final = "bound:"
 
@@ -62,6 +64,13 @@ class Target:
         self._closed = False
         self._starting = threading.Lock()
         _targets.add(self)
+
+    def insert_middleware(self, function: F) -> F:
+        """Register a function that the jobs of each insert go through.
+
+        See ``Kinds.insert_middleware``: it holds for all clients that share these kinds.
+        """
+        return self.kinds.insert_middleware(function)
 
     def _forked(self) -> None:
         """Forget the connections of the parent process, without closing them."""

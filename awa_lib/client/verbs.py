@@ -24,6 +24,7 @@ from awa_lib.reads import bulk as read_bulk
 from awa_lib.reads import dead_letters as read_dead_letters
 from awa_lib.reads import failures as read_failures
 from awa_lib.reads.cron import list_cron_jobs
+from awa_lib.reads.job_logs import get_job_logs
 from awa_lib.reads.overviews import list_kinds, list_queues
 from awa_lib.reads.policies import get_queue_policy, list_queue_policies
 from awa_lib.reads.queues import queue_stats
@@ -44,6 +45,7 @@ class Verbs(Workflows):
     enqueue_many_copy = inserting(inserts.enqueue_many_copy)
     get_job = verb(jobs.get_job)
     list_jobs = verb(jobs.list_jobs)
+    get_job_logs = verb(get_job_logs)
     retry = verb(jobs.retry)
     cancel = verb(jobs.cancel)
     set_priority = verb(jobs.set_priority)
@@ -113,6 +115,7 @@ class AsyncVerbs(AsyncWorkflows):
     enqueue_many_copy = ainserting(inserts.enqueue_many_copy)
     get_job = averb(jobs.get_job)
     list_jobs = averb(jobs.list_jobs)
+    get_job_logs = averb(get_job_logs)
     retry = averb(jobs.retry)
     cancel = averb(jobs.cancel)
     set_priority = averb(jobs.set_priority)

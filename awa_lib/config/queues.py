@@ -19,6 +19,7 @@ __all__ = [
     "QueueOptions",
     "RateLimit",
     "Retention",
+    "check_flag",
     "declare_queue",
     "parse_queue",
     "unknown_key",
@@ -66,6 +67,9 @@ class QueueOptions:
     """The delay of a retry, for kinds without their own; None is the backoff of awa 0.5."""
     dead_letters: bool | None = None
     """Whether failed jobs become dead letters, set at start; None leaves the setting as it is."""
+
+    capture_logs: bool = False
+    """Whether what its jobs log is kept, for kinds that do not say it themselves."""
 
     @property
     def capacity(self) -> int:
@@ -139,7 +143,8 @@ def parse_queue(item: object, *, weighted: bool) -> QueueOptions:
         retention=_retention(item.get("retention")),
         deadline_seconds=_deadline(item.get("deadline_seconds", 300.0)),
         backoff=check_backoff(item.get("backoff")),
-        dead_letters=_flag("dead_letters", item.get("dead_letters")),
+        dead_letters=check_flag("dead_letters", item.get("dead_letters")),
+        capture_logs=check_flag("capture_logs", item.get("capture_logs")) or False,
     )
 
 
@@ -171,7 +176,8 @@ def _count(name: str, value: object, least: int | None) -> int:
     return value
 
 
-def _flag(name: str, value: object) -> bool | None:
+def check_flag(name: str, value: object) -> bool | None:
+    """Return True, False or None.  Raises TypeError."""
     if value is not None and not isinstance(value, bool):
         raise TypeError(f"{name} must be True, False or None, got {value!r}")
     return value

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
 from types import FunctionType
-from typing import TYPE_CHECKING, Any, Final, get_origin
+from typing import TYPE_CHECKING, Any, Final, TypeVar, get_origin
 
 from awa_lib.codec.job_results import ResultOptions
 from awa_lib.enqueue.options import InsertOptions, KindOptions, checked, complete, merged
 from awa_lib.errors import ValidationError
+from awa_lib.validation import takes
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
     from datetime import timedelta
     from typing import Unpack
 
-__all__ = ["Kinds", "derive_kind", "kind_of", "kind_of_type"]
+    from awa_lib.enqueue.options import InsertMiddleware
+
+__all__ = ["Kinds", "derive_kind", "is_args_type", "kind_of", "kind_of_type"]
+
+F = TypeVar("F", bound="InsertMiddleware")
 
 _LONGEST: Final = 200
 
@@ -69,14 +75,19 @@ def kind_of_type(args_type: Any, kind: str | None = None) -> str:
             "the first argument is the type of the args, got a function:"
             f" write @client.task(ArgsType) above {args_type.__name__}"
         )
-    named = hasattr(args_type, "__supertype__") or hasattr(args_type, "__value__")
-    if not isinstance(args_type, type) and get_origin(args_type) is None and not named:
+    if not is_args_type(args_type):
         raise TypeError(f"the first argument is the type of the args, got {args_type!r}")
     return kind_of(args_type, kind)
 
 
+def is_args_type(value: object) -> bool:
+    """Return whether a value is a type that args can have: a class, or an alias of a type."""
+    named = hasattr(value, "__supertype__") or hasattr(value, "__value__")
+    return isinstance(value, type) or get_origin(value) is not None or named
+
+
 class Kinds:
-    """The options with which jobs are inserted, declared by kind.
+    """The options with which jobs are inserted, declared by kind, and the insert middleware.
 
     Clients share one object when it is given to each of them: ``Client(url, kinds=kinds)``.
     """
@@ -86,6 +97,8 @@ class Kinds:
         self._names: dict[type, set[str]] = {}
         self.results: dict[str, ResultOptions] = {}
         """How results are kept, of kinds that keep them."""
+        self.insert_functions: tuple[InsertMiddleware, ...] = ()
+        """What ``insert_middleware`` registered, in order."""
         self.known: dict[tuple[Any, ...], Any] = {}
         """What ``check_one`` remembers until the next declaration."""
 
@@ -137,6 +150,27 @@ class Kinds:
         """The kinds that are declared."""
         return self._options.keys()
 
+    def insert_middleware(self, function: F) -> F:
+        """Register a function that the jobs of each insert go through, and return it.
+
+        It gets the jobs of a call as ``NewJob`` objects with every option set, and returns as
+        many: the same, or changed copies (``dataclasses.replace``).  An error that it raises
+        refuses the insert.  It is called once for each call of ``insert``, ``enqueue`` and
+        ``insert_many``, for 5000 jobs of ``enqueue_many_copy``, for a follow-up, and for a
+        schedule when that is declared and when the worker starts; not for retries.  It runs in the
+        caller's thread or event loop before a connection is used, so it must not wait.  Several
+        run in the order of their declaration.  Raises TypeError for a coroutine function.
+        """
+        if not callable(function) or not takes(function, 1):
+            raise TypeError(f"an insert middleware must take a list of jobs, got {function!r}")
+        if _waits(function):
+            raise TypeError(
+                f"an insert middleware must be a plain function, got {function!r}:"
+                " blocking clients call it too"
+            )
+        self.insert_functions = (*self.insert_functions, function)
+        return function
+
     def options(self, kind: str) -> InsertOptions:
         """Return what is declared for a kind: nothing for an unknown one."""
         return self._options.get(kind, {})
@@ -156,6 +190,12 @@ class Kinds:
             if names == {kind} and derive_kind(args_type.__name__) == kind:
                 return f"@client.task({args_type.__name__}, result=True)"
         return f"@client.task(…, kind={kind!r}, result=True)"
+
+
+def _waits(function: Callable[..., Any]) -> bool:
+    return any(
+        check(function) for check in (iscoroutinefunction, isgeneratorfunction, isasyncgenfunction)
+    )
 
 
 UNDECLARED: Final = Kinds()

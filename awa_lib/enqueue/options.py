@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     Delay = float | str | timedelta | None
+    InsertMiddleware = Callable[[list["NewJob"]], list["NewJob"]]
 
 __all__ = [
     "CONCURRENCY_KEY",

@@ -9,6 +9,7 @@ from awa_lib._json import dumps, loads
 from awa_lib._sql import atomic, sql
 from awa_lib.cron import CronExpression, check_settings
 from awa_lib.enqueue.kinds import UNDECLARED, Kinds
+from awa_lib.enqueue.middleware import through_middleware
 from awa_lib.enqueue.new_jobs import check
 from awa_lib.enqueue.options import NewJob
 from awa_lib.errors import ScheduleNotFound, Transient
@@ -88,7 +89,8 @@ class Schedule:
             tags=tags,
             metadata=metadata,
         )
-        job = check([new], kinds=kinds, traced=False)
+        jobs, _ = through_middleware([new], kinds, {})
+        job = check(jobs, kinds=kinds, traced=False)
         return cls(
             name=name,
             cron_expr=cron_expr,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from awa_lib._sql import atomic, sql
 from awa_lib.enqueue.blocks import Blocks
 from awa_lib.enqueue.kinds import UNDECLARED, Kinds
+from awa_lib.enqueue.middleware import through_middleware
 from awa_lib.enqueue.new_jobs import NewJobs, check, check_one, hold
 from awa_lib.enqueue.options import complete, takes_options
 from awa_lib.enqueue.unique import Unique
@@ -85,6 +86,8 @@ def insert(
 
     Raises UniqueConflict, ValidationError, SerializationError.
     """
+    if kinds.insert_functions:
+        (args,), options = through_middleware([args], kinds, options)
     if debounce is not None or max_wait is not None:
         return _with(
             args,
@@ -111,7 +114,7 @@ def insert_many(
     jobs without a unique key or options of their own are inserted with COPY, and encoded while
     the server works: do not change them meanwhile.  Raises as ``insert``.
     """
-    given = list(items_of("jobs", jobs))
+    given, options = through_middleware(list(items_of("jobs", jobs)), kinds, options)
     if len(given) > _COPIED_FROM:
         blocks = Blocks(given, kinds=kinds, **options)
         if _raises(on_conflict, blocks.first) and blocks.copied:
@@ -162,7 +165,8 @@ def enqueue_many_copy(
     count, unique = 0, False
     source = iter(items_of("jobs", jobs))
     while batch := list(islice(source, _STREAMED_JOBS)):
-        blocks = Blocks(batch, kinds=kinds, **options)
+        passed, own = through_middleware(batch, kinds, options)
+        blocks = Blocks(passed, kinds=kinds, **own)
         if on_conflict != "raise" and blocks.first.unique_keys:
             unique = True
             count += len((yield from insert_or(blocks.all(), on_conflict)))

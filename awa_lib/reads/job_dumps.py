@@ -32,6 +32,7 @@ __all__ = [
     "JobSummary",
     "dump_job",
     "dump_run",
+    "stamp",
 ]
 
 
@@ -196,7 +197,7 @@ def _past_run(job: JobRow, attempt: int, entry: dict[str, Any]) -> JobRun:
         source="error_history",
         state="failed" if entry.get("terminal") else "retryable",
         started_at=known.started_at,
-        finished_at=_stamp(entry["at"]) if "at" in entry else None,
+        finished_at=stamp(entry["at"]) if "at" in entry else None,
         error=entry.get("error"),
         terminal=bool(entry.get("terminal")),
         progress=None,
@@ -211,17 +212,17 @@ def _past_run(job: JobRow, attempt: int, entry: dict[str, Any]) -> JobRun:
 
 
 def _timeline(job: JobRow) -> list[JobEvent]:
-    events = [JobEvent(_stamp(job.created_at), "Created")]
+    events = [JobEvent(stamp(job.created_at), "Created")]
     for entry in job.errors:
         number = entry.get("attempt")
         label = f"Attempt {number} failed" if number is not None else "Error"
-        when = _stamp(entry.get("at") or job.created_at)
+        when = stamp(entry.get("at") or job.created_at)
         events.append(JobEvent(when, label, "failed", entry.get("error"), is_error=True))
     if job.attempted_at is not None and job.attempt:  # a retry sets attempt to 0, keeps the time
         state = job.state if job.state in {"running", "waiting_external"} else "running"
         words = {"waiting_external": " — waiting for callback", "running": " running"}
         doing = words.get(job.state, " started")
-        events.append(JobEvent(_stamp(job.attempted_at), f"Attempt {job.attempt}{doing}", state))
+        events.append(JobEvent(stamp(job.attempted_at), f"Attempt {job.attempt}{doing}", state))
     if job.finalized_at is not None:
         plural = "" if job.attempt == 1 else "s"
         labels = {
@@ -230,11 +231,11 @@ def _timeline(job: JobRow) -> list[JobEvent]:
             "cancelled": "Cancelled",
         }
         label = labels.get(job.state, "Finalized")
-        events.append(JobEvent(_stamp(job.finalized_at), label, job.state))
+        events.append(JobEvent(stamp(job.finalized_at), label, job.state))
     return sorted(events, key=lambda event: datetime.fromisoformat(event.timestamp))
 
 
-def _stamp(moment: datetime | str) -> str:
+def stamp(moment: datetime | str) -> str:
     """Format a time as RFC 3339 in UTC with 0, 3, 6 or 9 decimals, as awa 0.5 does."""
     if isinstance(moment, str) and moment.endswith("+00:00"):
         # Kept as text: a datetime has no nanoseconds.

@@ -21,6 +21,7 @@ from awa_lib.runtime.events import Events
 from awa_lib.runtime.executor import Executor
 from awa_lib.runtime.flushes import Flushes, StepWrites
 from awa_lib.runtime.heartbeat import Heartbeat
+from awa_lib.runtime.job_logs import JobLogs
 from awa_lib.runtime.late_jobs import LateJobs
 from awa_lib.runtime.leader import Leader
 from awa_lib.runtime.limits import Overflow
@@ -87,10 +88,9 @@ class Runtime:
         self._process = OwnProcess(links.publisher, options)
         self._events = events = Events(registry, handlers, links.publisher)
         self._resolver = Resolver(links.workflows)
+        self._job_logs = JobLogs(handlers, options.queues)
         self._completer = self._make_completer(links)
-        self._executor = Executor(
-            options, handlers=handlers, completer=self._completer, services=self, events=events
-        )
+        self._executor = self._make_executor()
         self._flushes, self.slot_waits = Flushes(links.callbacks), SlotWaits.of(options)
         self.steps = Steps(links.callbacks, StepWrites(links.callbacks))
         self.callbacks = Callbacks(
@@ -128,8 +128,19 @@ class Runtime:
             links.ends,
             self._events,
             EndCounts(links.publisher),
+            job_logs=self._job_logs,
             on_done=self._ended,
             on_written=self._resolver.ended,
+        )
+
+    def _make_executor(self) -> Executor:
+        return Executor(
+            self._options,
+            handlers=self._handlers,
+            completer=self._completer,
+            services=self,
+            events=self._events,
+            job_logs=self._job_logs,
         )
 
     def _make_listener(self, dsn: str) -> Listener:
@@ -152,6 +163,7 @@ class Runtime:
             attempts=self._executor.attempts,
             outage=self._outage,
             on_lost=self._lost,
+            job_logs=self._job_logs,
         )
 
     def _make_status(self) -> Status:
@@ -209,6 +221,7 @@ class Runtime:
     async def start(self) -> None:
         """Start every duty.  Raises Unavailable when the database cannot be reached."""
         self._guards.enter_context(forks.guard())
+        self._job_logs.install()
         first = (self._links.claims, self._links.ends, self._links.publisher)
         opened = await asyncio.gather(
             *(link.connection() for link in first), return_exceptions=True
@@ -313,6 +326,7 @@ class Runtime:
         self._status.exiting = exiting
         await self._ending.run(claims, until)
         self._executor.close()
+        self._job_logs.remove()
         log_stop(self._executor.handed_back, left)
         if cancelled is not None:
             raise cancelled

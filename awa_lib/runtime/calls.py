@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 from awa_lib._json import loads
 from awa_lib.errors import AwaError
 from awa_lib.models import Job
+from awa_lib.runtime.callables import settle
 from awa_lib.runtime.context import LOST, OVER, Attempt, Outcome
-from awa_lib.runtime.handlers import Handler, settle
+from awa_lib.runtime.handlers import Handler
 from awa_lib.runtime.outcomes import describe_briefly, of_error, of_failure, of_result
 from awa_lib.runtime.progress import Progress
 from awa_lib.runtime.threads import HandlerThreads

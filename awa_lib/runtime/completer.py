@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from awa_lib.runtime.context import Attempt, Outcome
     from awa_lib.runtime.counts import EndCounts
     from awa_lib.runtime.events import Events
+    from awa_lib.runtime.job_logs import JobLogs
     from awa_lib.runtime.links import Link
 
 __all__ = ["Completer"]
@@ -68,12 +69,14 @@ class Completer:
         events: Events,
         counts: EndCounts,
         *,
+        job_logs: JobLogs,
         on_done: Callable[[Attempt], None],
         on_written: Callable[[Iterable[Job]], None],
     ) -> None:
         self._link = link
         self._events = events
         self.counts = counts
+        self._job_logs = job_logs
         self._on_done = on_done
         self._on_written = on_written
         self._fresh: deque[End] = deque()
@@ -193,6 +196,9 @@ class Completer:
 
     async def _write(self, batch: list[End]) -> None:
         """Write a batch and mark each end that is done; the others are kept."""
+        if self._job_logs.active:
+            # Before the end: whoever sees it finds the whole log.
+            await self._job_logs.write([end.attempt for end in batch], self._link)
         completed = [end for end in batch if end.outcome is None and not end.alone]
         ended = []
         if len(completed) < len(batch):

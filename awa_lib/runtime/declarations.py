@@ -8,15 +8,16 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from awa_lib.codec.job_results import returned_type
-from awa_lib.config.queues import declare_queue
+from awa_lib.config.queues import check_flag, declare_queue
 from awa_lib.descriptors import Descriptor
-from awa_lib.enqueue.kinds import Kinds, kind_of_type
+from awa_lib.enqueue.kinds import Kinds, is_args_type, kind_of, kind_of_type
 from awa_lib.errors import AwaError, ValidationError
 from awa_lib.ops.cron import Schedule
 from awa_lib.retries import RetryPolicy
 from awa_lib.runtime.events import Registry
 from awa_lib.runtime.handlers import Handlers
 from awa_lib.runtime.http_worker import HttpWorker
+from awa_lib.runtime.middleware import Middleware
 from awa_lib.validation import name_of
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
     from typing import Unpack
 
+    from awa_lib.codec.job_results import ResultOptions
     from awa_lib.descriptors import DescriptorFields
     from awa_lib.enqueue.options import KindOptions
     from awa_lib.enqueue.unique import Unique
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from awa_lib.retries import Backoff
     from awa_lib.runtime.app import Runtime
     from awa_lib.runtime.handlers import Register, RegisterKept, TaskOptions
+    from awa_lib.runtime.middleware import Around
 
 __all__ = ["Declarations"]
 
@@ -66,6 +69,7 @@ class Declarations:
         deadline_seconds: float | None = 300.0,
         retention: Mapping[str, float | None] | None = None,
         dead_letters: bool | None = None,
+        capture_logs: bool = False,
     ) -> None:
         """Declare how this client works a queue; ``start()`` and ``run()`` then need no list.
 
@@ -73,7 +77,8 @@ class Declarations:
         queue's dict); with ``global_max_workers``, ``min_workers`` and ``weight`` apply instead.
         ``rate_limit`` is (jobs a second, burst) of this process.  ``retention`` has
         ``completed_hours`` and ``failed_hours``.  ``dead_letters`` is stored for the whole fleet
-        by start(); None leaves it as it is.  A second declaration of a name replaces the first.
+        by start(); None leaves it as it is.  With ``capture_logs`` the last 64 kB that a run of its
+        jobs logs are kept as long as the job.  A second declaration of a name replaces the first.
         Raises ValueError, TypeError, AwaError after start().
         """
         self._not_running("queue")
@@ -87,6 +92,7 @@ class Declarations:
             deadline_seconds=deadline_seconds,
             retention=retention,
             dead_letters=dead_letters,
+            capture_logs=capture_logs,
         )
 
     @overload
@@ -126,26 +132,29 @@ class Declarations:
         result: Any = None,
         result_ttl: float | str | timedelta | None = None,
         result_max_bytes: int | None = None,
+        capture_logs: bool | None = None,
     ) -> Any:
         """Register a handler for a kind and return it unchanged, callable and typed as before.
 
         ``async def`` handlers run on the event loop, plain functions in threads.  The kind is
-        derived from ``args_type`` unless given.  Needs no running event loop; a later
-        registration of the same kind replaces the earlier one.
-        ``queue``, ``priority``, ``max_attempts``, ``tags``, ``unique`` and ``unique_opts`` are
-        options with which this client inserts jobs of the kind; see ``insert``.
+        derived from ``args_type`` unless given.  Needs no running event loop; a later registration
+        of the same kind replaces the earlier one.  ``queue``, ``priority``, ``max_attempts``,
+        ``tags``, ``unique`` and ``unique_opts`` are options with which this client inserts jobs of
+        the kind; see ``insert``.
 
         Exceptions of classes in ``discard_on`` cancel the job.  ``TerminalError`` and, when
         ``retry_on`` is given, all classes that are not in it fail the job for good.  All others are
         retried after ``backoff``: ``fixed``, ``linear``, ``exponential`` or a function of attempt
         and error that returns seconds; by default the queue's, otherwise 2, 4, 8, … s plus up to a
-        quarter.  ``max_attempts`` lowers the limit of the job.
+        quarter.  ``max_attempts`` lowers the limit of the job.  ``capture_logs`` is that of
+        ``queue``, for this kind.
 
         With ``result=True``, or the type of the results, what the handler returns is kept for
         ``result_ttl`` (seconds, a timedelta, text; by default 7 days), at most ``result_max_bytes``
         of JSON (by default 1,048,576); see ``result``.  Raises ValidationError, TypeError for a
         handler that cannot be called with a job, AwaError after start().
         """
+        check_flag("capture_logs", capture_logs)
         policy = RetryPolicy.build(backoff, max_attempts, retry_on, discard_on)
         options: KindOptions = {
             "queue": queue,
@@ -158,33 +167,62 @@ class Declarations:
             "result_ttl": result_ttl,
             "result_max_bytes": result_max_bytes,
         }  # fmt: skip - the signature lists them a line each
-        return self._registering(args_type, kind, policy, options)
-
-    def _registering(
-        self,
-        args_type: type[Any],
-        kind: str | None,
-        policy: RetryPolicy | None,
-        options: KindOptions,
-    ) -> Callable[[Any], Any]:
         tried = Kinds()
         tried.results.update(self.kinds.results)
         name = tried.declare(args_type, kind, **options)  # a mistake shows here
-        keep = tried.results.get(name)
+        own = {"policy": policy, "capture_logs": capture_logs, "keep": tried.results.get(name)}
+        return partial(self._register, args_type, kind, options, own)
 
-        def register(handler: Any) -> Any:
-            self._not_running("task")
-            queue = options.get("queue") or self.kinds.options(name).get("queue", "default")
-            typed = keep
-            if keep is not None and keep.result_type is None:
-                typed = keep.of_type(returned_type(handler))
-            self._handlers.add(args_type, handler, name, queue, policy=policy, keep=typed)
-            self.kinds.declare(args_type, kind, **options)
-            if typed is not None:
-                self.kinds.results[name] = typed
-            return handler
+    def _register(
+        self, args_type: type[Any], kind: str | None, options: KindOptions, own: Any, handler: Any
+    ) -> Any:
+        self._not_running("task")
+        name = kind_of_type(args_type, kind)
+        where = options.get("queue") or self.kinds.options(name).get("queue", "default")
+        keep: ResultOptions | None = own["keep"]
+        if keep is not None and keep.result_type is None:
+            keep = keep.of_type(returned_type(handler))
+        self._handlers.add(args_type, handler, name, where, **{**own, "keep": keep})
+        self.kinds.declare(args_type, kind, **options)
+        if keep is not None:
+            self.kinds.results[name] = keep
+        return handler
 
-        return register
+    @overload
+    def middleware(
+        self, kind: type[Any] | str, /, *kinds: type[Any] | str
+    ) -> Callable[[Around], Around]: ...
+
+    @overload
+    def middleware(self, function: Around, /) -> Around: ...
+
+    def middleware(self, first: Any, /, *kinds: type[Any] | str) -> Any:
+        """Register a function around handlers; the first declared is outermost.
+
+        ``@client.middleware`` is for every handler of its type: an ``async def`` function for
+        ``async def`` handlers, a plain function for plain handlers.  ``@client.middleware(Kind)``,
+        with names of kinds or types whose names give the kind, is for these kinds alone.
+
+        It takes the job and ``call_next``, a function without arguments that calls the next
+        middleware or the handler and returns, or raises, what that does.  What the middleware
+        returns or raises is the outcome of the attempt.  It runs in the handler's thread or task,
+        before the end of the attempt is written; a cancel or deadline reaches both.
+
+        Raises TypeError for a function of the other type than a handler of a kind that it names,
+        ValidationError for a bad kind, AwaError after start().
+        """
+
+        def register(function: Any) -> Any:
+            self._not_running("middleware")
+            self._handlers.surround(Middleware.of(function, frozenset(names)))
+            return function
+
+        named = isinstance(first, str) or is_args_type(first)
+        names = [
+            kind_of(None, one) if isinstance(one, str) else kind_of_type(one)
+            for one in ((first, *kinds) if named else kinds)
+        ]
+        return register if named else register(first)
 
     def worker(
         self, args_type: type[Any], *, kind: str | None = None, queue: str = "default"

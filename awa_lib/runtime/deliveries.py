@@ -12,7 +12,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final
 
 from awa_lib.logs import Logger
-from awa_lib.runtime.handlers import is_async_callable
+from awa_lib.runtime.callables import is_async_callable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine

@@ -124,6 +124,6 @@ class Ending:
         await self.links.publisher.close()
 
     async def _close_http(self) -> None:
-        for handler in self.handlers.values():
+        for handler in self.handlers.declared.values():
             if isinstance(handler.call, HttpWorker):
                 await handler.call.aclose()

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any, Final
 from awa_lib import events
 from awa_lib._json import loads
 from awa_lib.enqueue.kinds import Kinds, kind_of
+from awa_lib.enqueue.middleware import through_middleware
 from awa_lib.enqueue.new_jobs import NewJobs, check
 from awa_lib.errors import AwaError, Transient, ValidationError
 from awa_lib.logs import Logger
 from awa_lib.ops.jobs import get_jobs
+from awa_lib.runtime.callables import is_async_callable
 from awa_lib.runtime.context import CANCELLED
 from awa_lib.runtime.deliveries import Deliveries
-from awa_lib.runtime.handlers import is_async_callable
 from awa_lib.runtime.links import pause
 
 if TYPE_CHECKING:
@@ -145,11 +146,15 @@ class Events:
         if not wanted or event is None:
             return None
         parts = [
-            check(made if isinstance(made, list) else [made], kinds=self._kinds)
+            self._new_jobs(made if isinstance(made, list) else [made])
             for function in wanted
             if isinstance(event, function.classes) and (made := function.call(event)) is not None
         ]
         return NewJobs.merge(parts) if parts else None
+
+    def _new_jobs(self, made: list[Any]) -> NewJobs:
+        jobs, options = through_middleware(made, self._kinds, {})
+        return check(jobs, kinds=self._kinds, **options)
 
     async def _reread(self, found: list[tuple[int, Event]]) -> None:
         """Deliver events with their jobs as they are after the commit."""

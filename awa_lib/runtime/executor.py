@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from awa_lib.runtime.context import Attempt, AttemptServices, Outcome
     from awa_lib.runtime.events import Events
     from awa_lib.runtime.handlers import Handlers
+    from awa_lib.runtime.job_logs import JobLogs
     from awa_lib.runtime.limits import Slots
 
 __all__ = ["Executor"]
@@ -73,11 +74,13 @@ class Executor:
         completer: Completer,
         services: AttemptServices,
         events: Events,
+        job_logs: JobLogs,
     ) -> None:
         self._handlers = handlers
         self._completer = completer
         self._services = services
         self._events = events
+        self._job_logs = job_logs
         slots = options.global_max_workers or sum(queue.capacity for queue in options.queues)
         self._threads = HandlerThreads(max(1, slots))
         self._loop = asyncio.get_running_loop()
@@ -90,7 +93,7 @@ class Executor:
         self._tracing: tracing.Tracing | None = None
         self._spans = tracing.Allowance(options.spans_per_second)
         self._measuring = False
-        # Handlers are called directly: there are no spans and no follow-ups.
+        # Handlers are called directly: there are no spans, no follow-ups and no kept logs.
         self._plain = False
         self._running = 0
         self._drained = asyncio.Event()
@@ -172,7 +175,7 @@ class Executor:
     def _allowance(self, count: int) -> int | None:
         """Return how many attempts may have a span of their own; None without tracing."""
         self._tracing, self._measuring = tracing.tracing(), metrics.measuring()
-        self._plain = self._tracing is None and not self._events.followed
+        self._plain = not (self._tracing or self._events.followed or self._job_logs.active)
         if self._tracing is None:
             return None
         self._tracing.leave()
@@ -242,6 +245,12 @@ class Executor:
                 return refused
         elif attempt.stop_reason in LOST:
             return DROPPED
+        if self._job_logs.active:
+            with self._job_logs.of(attempt):
+                return await self._traced(attempt)
+        return await self._traced(attempt)
+
+    async def _traced(self, attempt: Attempt) -> Outcome | None:
         spans = self._tracing
         if spans is not None and attempt.spanned:
             return await spans.run(attempt, self._outcome(attempt))

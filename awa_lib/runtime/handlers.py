@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
-from dataclasses import dataclass
-from types import AsyncGeneratorType, GeneratorType
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypedDict, TypeVar, overload
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict, TypeVar, overload
 
 from awa_lib.codec.decode import decoder
 from awa_lib.enqueue.kinds import kind_of_type
-from awa_lib.errors import TerminalError
-from awa_lib.validation import takes
+from awa_lib.errors import ValidationError
+from awa_lib.runtime.callables import is_async_callable, yields
+from awa_lib.runtime.middleware import within
+from awa_lib.validation import did_you_mean, takes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
@@ -22,17 +21,15 @@ if TYPE_CHECKING:
     from awa_lib.models import Job
     from awa_lib.results import Cancel, RetryAfter, Snooze, WaitForCallback
     from awa_lib.retries import Backoff, RetryPolicy
+    from awa_lib.runtime.middleware import Middleware
 
     Result: TypeAlias = RetryAfter | Snooze | Cancel | WaitForCallback | None
 
-__all__ = ["Handler", "Handlers", "Register", "RegisterKept", "TaskOptions", "settle", "yields"]
+__all__ = ["Handler", "Handlers", "Register", "RegisterKept", "TaskOptions"]
 
 T = TypeVar("T")
 R = TypeVar("R", bound="Result")
 V = TypeVar("V")
-
-# Awaitables that return awaitables, and nested wrappers, are followed to this depth.
-_DEEPEST_NESTING: Final = 32
 
 
 class TaskOptions(TypedDict, total=False):
@@ -48,6 +45,7 @@ class TaskOptions(TypedDict, total=False):
     backoff: Backoff | Callable[[int, BaseException], float] | None
     retry_on: type[BaseException] | Collection[type[BaseException]]
     discard_on: type[BaseException] | Collection[type[BaseException]]
+    capture_logs: bool | None
 
 
 class Register(Protocol[T]):
@@ -86,55 +84,21 @@ class Handler:
     policy: RetryPolicy | None = None
     keep: ResultOptions | None = None
     """How its results are kept; None if they are not."""
-
-
-def is_async_callable(call: Callable[..., Any]) -> bool:
-    """Return True for coroutine functions, also in partials and callable objects."""
-    while isinstance(call, functools.partial):
-        call = call.func
-    return inspect.iscoroutinefunction(call) or inspect.iscoroutinefunction(
-        getattr(call, "__call__", None)  # noqa: B004 - its kind matters, not that it is there
-    )
-
-
-async def settle(result: Any) -> Any:
-    """Return the result of a handler; await it while it is awaitable.
-
-    A plain function, a lambda or a wrapper may return a coroutine, which its signature does not
-    show.  Raises TerminalError for a generator, whose body has not run.
-    """
-    for _ in range(_DEEPEST_NESTING):
-        if not inspect.isawaitable(result):
-            break
-        result = await result
-    if isinstance(result, GeneratorType | AsyncGeneratorType):
-        raise TerminalError(
-            "the handler returned a generator, whose body did not run",
-            hint="use a plain or an async function without yield",
-        )
-    return result
-
-
-def yields(call: Any) -> bool:
-    """Return True for generator functions, also in partials, callable objects and wrappers."""
-    for _ in range(_DEEPEST_NESTING):
-        if isinstance(call, functools.partial):
-            call = call.func
-        elif inspect.isgeneratorfunction(call) or inspect.isasyncgenfunction(call):
-            return True
-        elif inspect.iscoroutinefunction(call):
-            return False  # it may wrap a generator, but runs it
-        elif callable(inner := getattr(call, "__wrapped__", None)):
-            call = inner
-        elif not inspect.isroutine(call) and not isinstance(call, type):
-            call = getattr(type(call), "__call__", None)  # noqa: B004 - its kind matters, not that it is there
-        else:
-            return False
-    return False
+    capture_logs: bool | None = None
+    """Whether what it logs is kept; None is the setting of the queue."""
 
 
 class Handlers(dict[str, Handler]):
-    """Kind to handler; a later registration of a kind replaces the earlier one."""
+    """Kind to handler; a later registration of a kind replaces the earlier one.
+
+    ``call`` of a handler is the function inside its middleware.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.declared: dict[str, Handler] = {}
+        self.middleware: list[Middleware] = []
+        """In the order of declaration: the first is outermost."""
 
     def add(
         self,
@@ -145,6 +109,7 @@ class Handlers(dict[str, Handler]):
         *,
         policy: RetryPolicy | None = None,
         keep: ResultOptions | None = None,
+        capture_logs: bool | None = None,
     ) -> None:
         """Register a handler.  Raises ValidationError for a bad kind, TypeError otherwise."""
         if not callable(call):
@@ -156,7 +121,31 @@ class Handlers(dict[str, Handler]):
             raise TypeError(f"a handler must take the job as its argument, which {call!r} does not")
         name = kind_of_type(args_type, kind)
         decode = decoder(args_type)
-        self[name] = Handler(name, queue, call, is_async_callable(call), decode, policy, keep)
+        is_async = is_async_callable(call)
+        handler = Handler(name, queue, call, is_async, decode, policy, keep, capture_logs)
+        self[name] = self._within(handler, self.middleware)
+        self.declared[name] = handler
+
+    def surround(self, middleware: Middleware) -> None:
+        """Register a middleware.  Raises TypeError if it names the kind of another type."""
+        layers = [*self.middleware, middleware]
+        wrapped = {name: self._within(handler, layers) for name, handler in self.declared.items()}
+        self.update(wrapped)
+        self.middleware = layers
+
+    def check_middleware(self) -> None:
+        """Raise ValidationError if a middleware names a kind that has no handler."""
+        for middleware in self.middleware:
+            for kind in sorted(middleware.kinds - self.keys()):
+                raise ValidationError(
+                    f"the middleware {middleware.name} is for kind {kind!r}, which has no handler",
+                    hint=did_you_mean(kind, self) or f"kinds with a handler: {', '.join(self)}",
+                )
+
+    def _within(self, handler: Handler, middleware: list[Middleware]) -> Handler:
+        kind, is_async = handler.kind, handler.is_async
+        layers = [one for one in middleware if one.surrounds(kind, is_async=is_async)]
+        return replace(handler, call=within(handler.call, layers)) if layers else handler
 
     @property
     def queues(self) -> list[str]:

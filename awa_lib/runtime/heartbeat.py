@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from awa_lib._sql import Op
     from awa_lib.ops.claims import Missed
     from awa_lib.runtime.context import Attempt
+    from awa_lib.runtime.job_logs import JobLogs
     from awa_lib.runtime.links import Outage
     from awa_lib.runtime.progress import Progress
     from awa_lib.runtime.sessions import Bounds
@@ -48,7 +49,8 @@ _LONGEST_LOCKED_PAUSE_SECONDS: Final = 0.5
 class Heartbeat:
     """A thread with a blocking connection that renews the leases of a process.
 
-    At each interval it renews the lease of every attempt, and writes progress that has changed.
+    At each interval it renews the lease of every attempt, and writes progress that has changed and
+    what handlers have logged.
     Rows that another transaction has locked are skipped and retried.  Attempts whose lease is gone
     (rescued, cancelled) are reported to the event loop, each with its count of waits when the beat
     began: while an attempt waits its row is in another state, and its lease is not lost.  In
@@ -64,6 +66,7 @@ class Heartbeat:
         attempts: Mapping[tuple[int, int], Attempt],
         outage: Outage,
         on_lost: Callable[[list[tuple[Attempt, int]]], None],
+        job_logs: JobLogs,
     ) -> None:
         self._dsn = dsn
         self._purpose = bounds.purpose("heartbeat")
@@ -72,6 +75,7 @@ class Heartbeat:
         self._attempts = attempts
         self._outage = outage
         self._on_lost = on_lost
+        self._job_logs = job_logs
         self._loop = asyncio.get_running_loop()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -136,6 +140,7 @@ class Heartbeat:
                 self._due = time.monotonic() + max(pause, 0.1)
         try:
             self._beat(list(self._attempts.values()))
+            self._job_logs.write_sync(self._ask)
         except BaseException as error:
             logger.debug("the last heartbeat failed", exc_info=error)
         self._close()
@@ -146,6 +151,8 @@ class Heartbeat:
         if time.monotonic() >= self._due:
             self._beat(list(self._attempts.values()))
             self._due = time.monotonic() + self._interval
+            # After the leases, which logs must not delay.
+            self._job_logs.write_sync(self._ask)
         elif self._busy:
             # Copied: the event loop changes the attempts meanwhile.
             running = list(self._attempts.values())

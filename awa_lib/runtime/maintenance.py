@@ -23,6 +23,7 @@ from awa_lib.ops.failures import (
     forget_ends,
     forget_failures,
 )
+from awa_lib.ops.job_logs import FIRST, forget_job_logs
 from awa_lib.ops.processes import forget_processes
 from awa_lib.ops.results import FORGET_BATCH as RESULTS_BATCH
 from awa_lib.ops.results import forget_results
@@ -100,6 +101,7 @@ class Maintenance:
         self._long = long
         self._options = options
         self._aside: defaultdict[str, Aside] = defaultdict(Aside)
+        self._logs_after = FIRST
         # Steps that fail: since when, and which of them were logged.
         self._failing: dict[str, float] = {}
         self._logged: set[str] = set()
@@ -152,6 +154,7 @@ class Maintenance:
         more |= await self._in_batches("results", forget_results, RESULTS_BATCH)
         more |= await self._in_batches("steps", forget_steps, STEPS_BATCH)
         more |= await self._forget_workflows()
+        more |= await self._forget_logs()
         return 0.0 if await self._forget_ends() or more else None
 
     async def _in_batches(self, name: str, forget: Callable[[], Op[int]], batch: int) -> bool:
@@ -180,6 +183,20 @@ class Maintenance:
         while await self._step("workflows", ops.briefly(forget_workflow(seconds))):
             if time.monotonic() >= until:
                 return True
+        return False
+
+    async def _forget_logs(self) -> bool:
+        """Delete logs of jobs that are gone; return True when time is up and more are left.
+
+        Most go with their jobs; these are of jobs that other programs have deleted.  Goes through
+        all logs in batches, and on where the last round ended.
+        """
+        until = time.monotonic() + _ROUND_SECONDS
+        while after := await self._step("logs", ops.briefly(forget_job_logs(self._logs_after))):
+            self._logs_after = after
+            if time.monotonic() >= until:
+                return True
+        self._logs_after = FIRST
         return False
 
     async def _forget_ends(self) -> bool:

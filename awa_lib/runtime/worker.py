@@ -55,8 +55,9 @@ class Worker(Declarations):
         declared queue keeps its options but for those given here.  With ``partial`` queues of
         handlers may be left out, for fleets split by queue.  Options are the fields of
         ``awa_lib.config.workers.WorkerOptions``; the name of each time ends in its unit.
-        Raises AwaError (no handlers, already running, unknown descriptor), ValueError or TypeError
-        (bad options), SchemaNotMigrated or SchemaUnsupported, Unavailable (also on a standby).
+        Raises AwaError (no handlers, already running, unknown descriptor), ValidationError (a
+        middleware for a kind without a handler), ValueError or TypeError (bad options),
+        SchemaNotMigrated or SchemaUnsupported, Unavailable (also on a standby).
         """
         if self._runtime is not None:
             raise AwaError("worker runtime is already running")
@@ -65,9 +66,7 @@ class Worker(Declarations):
         resolved = WorkerOptions.build(
             queues, self._handlers.queues, declared=self._queues, partial=partial, **options
         )
-        names = {queue.name for queue in resolved.queues}
-        if unknown := [name for name in self._queue_descriptors if name not in names]:
-            raise AwaError(f"queue descriptor declared for unknown queue {unknown[0]!r}")
+        self._check_declared({queue.name for queue in resolved.queues})
         await self._run(check())
         await self._run(takes_changes())
         for queue in resolved.queues:
@@ -91,6 +90,11 @@ class Worker(Declarations):
             await runtime.stop(0)
             raise
         log_start(dsn, resolved, self._handlers)
+
+    def _check_declared(self, queues: set[str]) -> None:
+        self._handlers.check_middleware()
+        if unknown := [name for name in self._queue_descriptors if name not in queues]:
+            raise AwaError(f"queue descriptor declared for unknown queue {unknown[0]!r}")
 
     async def shutdown(self, timeout_ms: float = 2000) -> None:
         """Stop claiming, wait at most ``timeout_ms`` for handlers to end, write their ends.

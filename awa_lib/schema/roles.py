@@ -42,6 +42,7 @@ _WRITTEN: Final = (
     "job_ends",
     "job_kind_catalog",
     "job_kind_descriptors",
+    "job_logs",
     "job_queue_catalog",
     "job_results",
     "job_steps",

@@ -114,13 +114,16 @@ WITH hot AS MATERIALIZED (
 SELECT id FROM hot UNION ALL SELECT id FROM cold
 
 -- name: delete
--- Delete ended jobs, and their results; their unique claims go with them (trigger).
+-- Delete ended jobs, with their results and logs; their unique claims go with them (trigger).
 WITH gone AS (
     DELETE FROM awa.jobs_hot
-    WHERE id = ANY(ARRAY(SELECT unnest(:ids::bigint[]))) AND state::text IN ('completed', 'failed', 'cancelled')
+    WHERE id = ANY(ARRAY(SELECT unnest(:ids::bigint[])))
+      AND state::text IN ('completed', 'failed', 'cancelled')
     RETURNING id
 ), results AS (
     DELETE FROM awa.job_results WHERE job_id = ANY(ARRAY(SELECT id FROM gone))
+), logs AS (
+    DELETE FROM awa.job_logs WHERE job_id = ANY(ARRAY(SELECT id FROM gone))
 )
 SELECT id FROM gone
 

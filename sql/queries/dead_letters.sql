@@ -123,7 +123,7 @@ FROM changed
 ORDER BY id
 
 -- name: purge
--- Delete dead letters.  Locks rows in id order.
+-- Delete dead letters, with their logs.  Locks rows in id order.
 WITH dead AS MATERIALIZED (
     SELECT id FROM awa.dead_letters
     WHERE id = ANY(ARRAY(SELECT unnest(:ids::bigint[])))
@@ -131,6 +131,8 @@ WITH dead AS MATERIALIZED (
     FOR UPDATE SKIP LOCKED
 ), gone AS (
     DELETE FROM awa.dead_letters WHERE id = ANY(ARRAY(SELECT id FROM dead)) RETURNING id
+), logs AS (
+    DELETE FROM awa.job_logs WHERE job_id = ANY(ARRAY(SELECT id FROM gone))
 )
 SELECT id FROM gone
 

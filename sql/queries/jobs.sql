@@ -434,9 +434,11 @@ WHERE state = 'failed'
 ORDER BY id
 
 -- name: discard_failed
--- Delete the failed jobs of a kind; their unique claims go with them (trigger).
+-- Delete the failed jobs of a kind, with their logs; their unique claims go with them (trigger).
 WITH gone AS (
     DELETE FROM awa.jobs_hot WHERE state = 'failed' AND kind = :kind::text RETURNING id
+), logs AS (
+    DELETE FROM awa.job_logs WHERE job_id = ANY(ARRAY(SELECT id FROM gone))
 )
 SELECT count(*) AS deleted FROM gone
 

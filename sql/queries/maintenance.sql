@@ -351,8 +351,9 @@ ORDER BY finalized_at, queue DESC
 LIMIT :limit::int
 
 -- name: delete_completed
--- Delete those jobs, beginning after an earlier batch: an old snapshot keeps the index entries of
--- what was deleted, and each batch from the start would read them again.  Skips locked rows.
+-- Delete those jobs and their logs, beginning after an earlier batch: an old snapshot keeps the
+-- index entries of what was deleted, and each batch from the start would read them again.  Skips
+-- locked rows.
 WITH old AS MATERIALIZED (
     SELECT id FROM awa.jobs_hot
     WHERE state = 'completed' AND finalized_at >= :ended_after::timestamptz
@@ -366,7 +367,9 @@ WITH old AS MATERIALIZED (
     LIMIT :limit::int
     FOR UPDATE SKIP LOCKED
 ), gone AS (
-    DELETE FROM awa.jobs_hot WHERE id = ANY(ARRAY(SELECT id FROM old)) RETURNING finalized_at
+    DELETE FROM awa.jobs_hot WHERE id = ANY(ARRAY(SELECT id FROM old)) RETURNING id, finalized_at
+), logs AS (
+    DELETE FROM awa.job_logs WHERE job_id = ANY(ARRAY(SELECT id FROM gone))
 )
 SELECT count(*) AS deleted, max(finalized_at)::text AS last FROM gone
 
@@ -387,7 +390,7 @@ ORDER BY finalized_at, queue
 LIMIT :limit::int
 
 -- name: delete_unsuccessful
--- Delete those jobs, beginning after an earlier batch.  Skips locked rows.
+-- Delete those jobs and their logs, beginning after an earlier batch.  Skips locked rows.
 WITH old AS MATERIALIZED (
     SELECT id FROM awa.jobs_hot
     WHERE state IN ('failed', 'cancelled')
@@ -404,7 +407,9 @@ WITH old AS MATERIALIZED (
     LIMIT :limit::int
     FOR UPDATE SKIP LOCKED
 ), gone AS (
-    DELETE FROM awa.jobs_hot WHERE id = ANY(ARRAY(SELECT id FROM old)) RETURNING finalized_at
+    DELETE FROM awa.jobs_hot WHERE id = ANY(ARRAY(SELECT id FROM old)) RETURNING id, finalized_at
+), logs AS (
+    DELETE FROM awa.job_logs WHERE job_id = ANY(ARRAY(SELECT id FROM gone))
 )
 SELECT count(*) AS deleted, max(finalized_at)::text AS last FROM gone
 
@@ -418,6 +423,8 @@ WITH old AS MATERIALIZED (
     FOR UPDATE SKIP LOCKED
 ), gone AS (
     DELETE FROM awa.jobs_hot WHERE id = ANY(ARRAY(SELECT id FROM old)) RETURNING id
+), logs AS (
+    DELETE FROM awa.job_logs WHERE job_id = ANY(ARRAY(SELECT id FROM gone))
 )
 SELECT id FROM gone
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+import threading
 
 import psycopg
 import pytest
 from fix_cli import argv, environment
 from fix_wait import eventually
+
+from awa_lib.db.drive import run
+from awa_lib.ops.job_logs import RunLog, write_job_logs
 
 ENTRY = json.dumps({"error": "Boom: x\n  at y", "attempt": 1, "at": "2026-11-23T21:32:12+00:00"})
 
@@ -137,10 +141,85 @@ def test_logs(cli, add) -> None:
         "2026-11-23T21:32:12Z  Failed after 1 attempt\n"
     )
     data = cli("job", "logs", job, "-o", "json").data
-    assert data == cli("job", "dump", job).data["timeline"]
+    events = cli("job", "dump", job).data["timeline"]
+    assert data == [one | {"attempt": None, "logger": None} for one in events]
     assert cli("job", "logs", job, "--attempt", 1).out.count("Attempt 1") == 2
     assert "No events found." in cli("job", "logs", job, "--attempt", 7).err
     assert cli("job", "logs", 999).status == 1
+
+
+def put_log(db, job: int, lease: int, attempt: int, *records: tuple[str, ...], dropped=0) -> None:
+    names = ("time", "level", "logger", "message", "exception")
+    lines = [json.dumps(dict(zip(names, one, strict=False))) for one in records]
+    count = len(lines) + dropped
+    log = RunLog(job, lease, attempt, "\n".join(lines), count, dropped)
+    run(db, write_job_logs([log]))
+
+
+def test_logs_have_what_handlers_logged(cli, add, db) -> None:
+    job = add("failed", attempt=2, run_lease=6, errors=[ENTRY], created_at="2026-11-23T21:30Z",
+              attempted_at="2026-11-23T21:33Z", finalized_at="2026-11-23T21:34Z")  # fmt: skip
+    put_log(db, job, 5, 1, ("2026-11-23T21:31:30+00:00", "INFO", "shop", "begun\x1b[0m"), dropped=3)
+    put_log(
+        db, job, 6, 2,
+        ("2026-11-23T21:33:30.250+00:00", "ERROR", "shop.mail", "lost\nfor good", "Trace:\n  x"),
+    )  # fmt: skip
+    assert cli("job", "logs", job).out == (
+        "2026-11-23T21:30:00Z  Created\n"
+        "2026-11-23T21:31:30Z  … 3 earlier records dropped\n"
+        "2026-11-23T21:31:30Z  INFO shop: begun\\x1b[0m\n"
+        "2026-11-23T21:32:12Z  Attempt 1 failed\n"
+        "    Boom: x\n"
+        "      at y\n"
+        "2026-11-23T21:33:00Z  Attempt 2 started\n"
+        "2026-11-23T21:33:30Z  ERROR shop.mail: lost\n"
+        "    for good\n"
+        "    Trace:\n"
+        "      x\n"
+        "2026-11-23T21:34:00Z  Failed after 2 attempts\n"
+    )
+    assert cli("job", "logs", job, "-o", "json").data[-2] == {
+        "timestamp": "2026-11-23T21:33:30.250Z", "label": "ERROR", "state": None,
+        "detail": "lost\nfor good\nTrace:\n  x", "is_error": True, "attempt": 2,
+        "logger": "shop.mail",
+    }  # fmt: skip
+    of_first = cli("job", "logs", job, "--attempt", 1).out.splitlines()
+    assert [line[22:] for line in of_first if line[0] != " "] == [
+        "… 3 earlier records dropped", "INFO shop: begun\\x1b[0m", "Attempt 1 failed",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("form", ["table", "json"])
+def test_logs_are_followed_until_the_job_has_ended(database_url, add, db, form) -> None:
+    job = add("running", attempt=1, run_lease=5, created_at="2026-11-23T21:30Z",
+              attempted_at="2026-11-23T21:31Z")  # fmt: skip
+    same = ("2026-11-23T21:32:00+00:00", "INFO", "shop", "again")
+    following = start(database_url, "job", "logs", job, "-f", "-o", form)
+    assert following.stdout is not None
+    bound = threading.Timer(30, following.kill)
+    bound.start()
+
+    def shown() -> str:
+        line = following.stdout.readline()
+        if form == "table":
+            return line.strip()[22:].removeprefix("INFO shop: ")
+        return json.loads(line)["detail"] or json.loads(line)["label"]
+
+    assert [shown(), shown()] == ["Created", "Attempt 1 running"]
+    put_log(db, job, 5, 1, same)
+    assert shown() == "again"
+    put_log(db, job, 5, 1, same, same)
+    assert shown() == "again"
+    put_log(db, job, 5, 1, same, same, ("2026-11-23T21:33:00+00:00", "INFO", "shop", "last"))
+    db.execute(
+        "UPDATE awa.jobs_hot SET state = 'completed', finalized_at = '2026-11-23T21:34Z'"
+        " WHERE id = %s",
+        (job,),
+    )
+    assert [shown(), shown()] == ["last", "Completed (attempt 1)"]
+    assert following.communicate(timeout=20) == ("", "")
+    assert following.returncode == 0
+    bound.cancel()
 
 
 def test_tail_of_what_was(cli, add) -> None:

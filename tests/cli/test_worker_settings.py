@@ -67,6 +67,17 @@ DEFAULTS = {
 }
 
 
+def test_logs_of_queues_are_captured(given) -> None:
+    got = given("--capture-logs", "mail", "--queue", "mail=5", "--queue", "default")
+    assert got["queues"] == [
+        {"name": "mail", "max_workers": 5, "capture_logs": True},
+        {"name": "default", "max_workers": 10},
+    ]
+    refused = given("--capture-logs", "mial")
+    assert "--capture-logs 'mial' is no queue of this worker" in refused
+    assert "did you mean: --capture-logs mail" in refused
+
+
 def test_without_options_the_client_says_how_it_works(given) -> None:
     assert given() == {
         **DEFAULTS,

@@ -25,6 +25,7 @@ CALLS: dict[str, dict[str, Any]] = {
     "enqueue_many_copy": {"jobs": [{"a": 1}], "kind": "k"},
     "enqueue": {"args": {"a": 1}, "kind": "k"},
     "get_job": {"job_id": 1},
+    "get_job_logs": {"job_id": 1},
     "list_jobs": {},
     "result": {"job": 1},
     "retry": {"job_id": 1},
@@ -169,6 +170,10 @@ TABLE: dict[str, dict[str, list[tuple[Any, str]]]] = {
     },
     "enqueue": {"args": ARGS, **NEW_JOB},
     "get_job": {"job_id": IDS},
+    "get_job_logs": {
+        "job_id": IDS,
+        "attempt": [(-1, "attempt must be a whole number from 0 to"), ("1", "attempt must be")],
+    },
     "list_jobs": {
         "state": JOB_FILTERS["state"], "kind": NAMES, "queue": NAMES, "tag": NAMES,
         "limit": LIMITS, "before_id": IDS[:-1],
@@ -320,9 +325,10 @@ EVERYTHING = """
 def verbs() -> Iterator[tuple[str, list[str]]]:
     """Yield each verb of the clients that takes something, with its named options."""
     no_verbs = {"on", "using", "close", "migrate", "transaction", "health_check",
+                "insert_middleware",
                 # Blocks: tests/db/test_workflow_rules.py.
                 "workflow", "extend_workflow"}  # fmt: skip
-    worker = {"task", "worker", "http_worker", "on_event", "follow_up", "periodic", "start",
+    worker = {"task", "middleware", "worker", "http_worker", "on_event", "follow_up", "periodic", "start",
               "queue", "kind",
               "shutdown", "queue_descriptor", "job_kind_descriptor"}  # fmt: skip
     for name, member in inspect.getmembers(awa.AsyncClient, inspect.isfunction):

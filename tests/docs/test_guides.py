@@ -67,6 +67,7 @@ PARTS = [pytest.param(one[1], id=one[0]) for one in ALONE if not is_program(one[
 def test_each_topic_has_a_program() -> None:
     topics = {
         "enqueueing", "handlers", "retries", "uniqueness", "callbacks", "cron", "concurrency",
+        "middleware",
         "testing", "transactions", "events", "dead-letters", "bulk-operations", "observability",
         "failures", "doctor", "embedded", "worker", "from-celery", "from-rq", "from-river",
     }  # fmt: skip

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from dataclasses import dataclass
 
+import psycopg
 from fix_wait import aeventually
 from fix_worker import working
 from psycopg.types.json import Jsonb
 
 import awa_lib as awa
+from awa_lib.db.drive import run
+from awa_lib.ops.job_logs import RunLog, write_job_logs
 
 
 @dataclass
@@ -84,6 +88,32 @@ async def test_attempts_stand_side_by_side(monitor, put, look) -> None:
 
         await driver.shows("Attempt 2", "Attempt 1", "OSError: first", "KeyError: second")
         await driver.shows("retry     none: it was the last of 2 attempts", "retry     yes")
+
+
+async def test_logs_are_shown_as_they_arrive(monitor, put, database_url) -> None:
+    job_id = put(state="running", attempt=2)["id"]
+
+    def log(*messages: str) -> None:
+        line = {"time": "2026-01-01T11:30:00+00:00", "level": "INFO", "logger": "shop"}
+        lines = "\n".join(json.dumps(line | {"message": text}) for text in messages)
+        with psycopg.connect(database_url, autocommit=True) as conn:
+            count = len(messages) + 4
+            run(conn, write_job_logs([RunLog(job_id, 9, 2, lines, count, 4)]))
+
+    async with monitor(screen="jobs", size=(120, 30)) as driver:
+        await driver.at("jobs")
+        await driver.press("enter")
+        await driver.at("job")
+        await driver.press("l")
+        await driver.shows("Nothing is kept. Logs are kept of kinds and queues with capture_logs.")
+        log("begun [b]x[/b]\x1b")
+        await driver.shows(
+            "Attempt 2", "… 4 earlier records dropped", "11:30:00 INFO    shop: begun [b]x[/b]\\x1b"
+        )
+        log("begun", *(f"line {n}" for n in range(60)))
+        await driver.shows("shop: line 59")
+        await driver.press("l")
+        await driver.at("job")
 
 
 async def test_a_callback_counts_down(monitor, put, look) -> None:

@@ -96,6 +96,19 @@ async def again(job: awa.Job) -> None: ...
 async def heard(event: awa.Completed) -> None: ...
 
 
+@app.middleware  # wrong: no call_next
+async def around(job: awa.Job) -> None: ...
+
+
+@app.middleware(Mail)  # wrong: a middleware takes the job first
+async def of_text(job: str, call_next: object) -> None: ...
+
+
+@app.insert_middleware  # wrong: a plain function
+async def tagged(jobs: list[awa.NewJob]) -> list[awa.NewJob]:
+    return jobs
+
+
 @app.on_event(Mail)  # wrong: what it takes is no event
 async def number(event: int) -> None: ...
 

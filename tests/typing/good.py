@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, assert_type
 
@@ -106,6 +107,32 @@ async def typed_event(event: awa.Completed[Mail]) -> None:
 def retried(event: awa.Retried) -> None:
     assert_type(event.attempt, int)
     assert_type(event.error, str)
+
+
+@app.middleware
+async def around(job: awa.Job, call_next: Callable[[], Awaitable[object]]) -> object:
+    return await call_next()
+
+
+@app.middleware(Mail, "plain")
+async def around_some(job: awa.Job[Mail], call_next: Callable[[], Awaitable[Any]]) -> Any:
+    assert_type(job.args.to, str)
+    return await call_next()
+
+
+@app.middleware
+def around_plain(job: awa.Job, call_next: Callable[[], object]) -> object:
+    return call_next()
+
+
+@kinds.insert_middleware
+@blocking.insert_middleware
+@app.insert_middleware
+def tagged(jobs: list[awa.NewJob]) -> list[awa.NewJob]:
+    return [replace(job, tags=["t"]) for job in jobs]
+
+
+assert_type(tagged([]), list[awa.NewJob])
 
 
 @app.follow_up(Mail, awa.Completed)

@@ -84,6 +84,7 @@ TABLE: dict[str, dict[str, list[tuple[Any, str]]]] = {
         "retention": [(5, "retention must be a dict"),
                       ({"hours": 5}, "unknown retention key 'hours'")],
         "dead_letters": [("yes", "dead_letters must be True, False or None, got 'yes'")],
+        "capture_logs": [("yes", "capture_logs must be True, False or None, got 'yes'")],
     },
     "task": {
         "args_type": [("mail", "the first argument is the type of the args, got 'mail'"),
@@ -100,6 +101,7 @@ TABLE: dict[str, dict[str, list[tuple[Any, str]]]] = {
         "result": [("Report", "result must be True or a type, got 'Report'")],
         "result_ttl": [("1h", "result_ttl and result_max_bytes need a kind that keeps results")],
         "result_max_bytes": [(5, "result_ttl and result_max_bytes need a kind that keeps")],
+        "capture_logs": [("yes", "capture_logs must be True, False or None, got 'yes'")],
     },
     "worker": {"args_type": [("mail", "the first argument is the type of the args")],
                "kind": KINDS, "queue": [(7, "queue " + NAME + "7")]},

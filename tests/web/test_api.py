@@ -9,6 +9,8 @@ from fix_web import web_client
 
 from awa_cli.redact import Redactor
 from awa_cli.web.path_names import step
+from awa_lib.db.drive import run
+from awa_lib.ops.job_logs import RunLog, write_job_logs
 
 
 async def test_a_job_is_enqueued_whole(api, db) -> None:
@@ -65,6 +67,27 @@ async def test_dump_and_run_are_those_of_the_command(api, add, cli) -> None:
         "job", "dump-run", job_id, "--attempt", "1"
     ).data
     assert (await api.get(f"/api/jobs/{job_id}/run?attempt=7")).status_code == 404
+
+
+async def test_logs_of_a_job_and_of_an_attempt(api, add, db) -> None:
+    line = {"time": "2026-01-01T00:00:00.250+00:00", "level": "INFO", "logger": "shop"}
+    job_id = add("failed", attempt=2)
+    for attempt in (1, 2):
+        text = json.dumps(line | {"message": f"attempt {attempt}"})
+        run(db, write_job_logs([RunLog(job_id, attempt * 10, attempt, text, 3, 2)]))
+
+    first, second = (await api.get(f"/api/jobs/{job_id}/logs")).json()
+    assert (first["attempt"], first["run_lease"], first["dropped"]) == (1, 10, 2)
+    assert first["records"] == [
+        {
+            "time": "2026-01-01T00:00:00.250Z", "level": "INFO", "logger": "shop",
+            "message": "attempt 1", "exception": None,
+        }
+    ]  # fmt: skip
+    assert (await api.get(f"/api/jobs/{job_id}/logs?attempt=2")).json() == [second]
+    assert (await api.get(f"/api/jobs/{job_id}/logs?attempt=7")).json() == []
+    assert (await api.get("/api/jobs/999/logs")).status_code == 404
+    assert (await api.get(f"/api/jobs/{job_id}/logs?attempt=x")).status_code == 422
 
 
 async def test_all_failed_jobs_of_a_kind_or_a_queue(api, add) -> None:

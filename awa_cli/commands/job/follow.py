@@ -102,7 +102,7 @@ def wait(
     with open_session(ctx) as db:
         last: dict[int, JobStatus] = {}
         outcome = ExitCode.TIMED_OUT
-        for last in _polls(db, ids, seconds):
+        for last in polls(db, ids, seconds):
             missing = [job_id for job_id in ids if job_id not in last]
             wrong = [one for one in last.values() if one.state in ENDED and one.state not in states]
             if missing or wrong:
@@ -149,7 +149,7 @@ def _explain(ctx: typer.Context, outcome: ExitCode, gone: list[int], timeout: st
         complain(f"not all jobs reached the state within {within}", color=color)
 
 
-def _polls(db: Session, ids: list[int], seconds: float | None) -> Iterator[dict[int, JobStatus]]:
+def polls(db: Session, ids: list[int], seconds: float | None) -> Iterator[dict[int, JobStatus]]:
     """Yield the states of the jobs: now, after each notification, and at intervals."""
     from awa_lib.errors import DatabaseError
     from awa_lib.ops.waits import CHANNEL, job_states, unwatch_jobs, watch_jobs

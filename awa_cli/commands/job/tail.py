@@ -1,4 +1,4 @@
-"""Print events: of all jobs as they happen, or of one job from its history."""
+"""Print events of all jobs as they happen."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 
 from awa_cli.commands._options import Interval
 from awa_cli.commands._session import open_session
-from awa_cli.commands.job._app import One, app
+from awa_cli.commands.job._app import app
 from awa_cli.invocation import common
 from awa_cli.parser import completion
 from awa_cli.parser.job_options import Kind, Queue, Tag
@@ -166,40 +166,3 @@ def _line(one: Transition, job: str, *, color: bool) -> str:
     error = f"  {clean(one.error)}" if one.error else ""
     moment = one.at.astimezone().strftime("%H:%M:%S.%f")[:-3]
     return f"{moment}  {event}  {job}{attempt}{error}".rstrip()
-
-
-@app.command(
-    epilog="""
-    awa job logs 42
-    awa job logs 42 --attempt 2
-    awa job logs 42 -o ndjson | jq -r .detail
-    """
-)
-def logs(
-    ctx: typer.Context,
-    job_id: One,
-    *,
-    attempt: Annotated[
-        int | None, typer.Option(metavar="N", help="Only events of this attempt.")
-    ] = None,
-    output: Output = TABLE,
-) -> None:
-    """Print the events and errors of one job, oldest first, with full tracebacks."""
-    from awa_lib.reads.job_dumps import dump_job
-
-    with open_session(ctx) as db:
-        events = db.run(dump_job(job_id)).timeline
-    if attempt is not None:
-        prefix = f"Attempt {attempt} "
-        events = [one for one in events if f"{one.label} ".startswith(prefix)]
-    if not output.for_people:
-        show_rows(events, (), output, common(ctx), empty="")
-        return
-    color = common(ctx).color()
-    for one in events:
-        line = f"{one.timestamp[:19]}Z  {one.label}"
-        result(f"\x1b[31m{line}\x1b[0m" if color and one.is_error else line)
-        for text in (one.detail or "").splitlines():
-            result(f"    {clean(text)}")
-    if not events:
-        say("No events found.")

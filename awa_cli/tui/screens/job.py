@@ -57,6 +57,7 @@ class JobPage(Page[JobDump]):
         Binding("v", "move", "Move", show=False, id="job.move"),
         Binding("d", "discard", "Discard", show=False, id="job.discard"),
         Binding("a", "attempts", "Attempts", id="job.attempts"),
+        Binding("l", "logs", "Logs", id="job.logs"),
         Binding("y", "copy", "Copy", id="job.copy"),
         Binding("e", "same_kind", "Failed of kind", id="job.same-kind"),
         Binding("o", "queue", "Open queue", id="job.queue"),
@@ -265,6 +266,13 @@ class JobPage(Page[JobDump]):
 
         if self.value is not None:
             self.app.push_screen(AttemptsScreen(self.value.job))
+
+    def action_logs(self) -> None:
+        """Show what the newest run has logged."""
+        from awa_cli.tui.screens.logs import LogsScreen
+
+        if self.value is not None:
+            self.app.push_screen(LogsScreen(self.value.job.id))
 
     def action_queue(self) -> None:
         """Open the queue of the job."""

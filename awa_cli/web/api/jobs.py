@@ -36,6 +36,7 @@ from awa_lib.reads.job_documents import (
     described_jobs_of,
 )
 from awa_lib.reads.job_dumps import JobDump, JobRun, dump_job, dump_run
+from awa_lib.reads.job_logs import JobLog, get_job_logs
 from awa_lib.reads.job_results import JobResult, ended_result
 
 __all__ = ["routes"]
@@ -185,6 +186,14 @@ def run(
         return (yield from dump_run(job_id, attempt))
     except ValidationError as error:
         raise NotFound(str(error), why=error.why, hint=error.hint) from None
+
+
+@routes.get("/jobs/{job_id}/logs")
+def logs(
+    job_id: JobId, *, attempt: Annotated[int, Rule(minimum=0, maximum=32767)] | None = None
+) -> Op[list[JobLog]]:
+    """Show what the runs of a job have logged, in their order; of one attempt if it is given."""
+    return get_job_logs(job_id, attempt=attempt)
 
 
 @routes.post("/jobs/{job_id}/retry")

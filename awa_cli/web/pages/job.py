@@ -14,6 +14,7 @@ from awa_cli.web.pages.values import Source, answer
 from awa_cli.web.scope import identity_of
 from awa_lib.errors import JobNotFound
 from awa_lib.reads.job_dumps import JobDump, dump_job
+from awa_lib.reads.job_logs import latest_job_log
 from awa_lib.states import CAN_RETRY, QUEUED
 from awa_lib.validation import INT64_MAX
 
@@ -24,16 +25,19 @@ if TYPE_CHECKING:
     from awa_lib._sql import Op
     from awa_lib.models import Job
     from awa_lib.reads.job_dumps import JobRun
+    from awa_lib.reads.job_logs import JobLog
 
 # Longer ones are slow to draw, and nobody reads them on a page.
 _MAX_DOCUMENT: Final = 100_000
+# The page is drawn again at each change of the job.
+_MAX_RECORDS: Final = 100
 
 __all__ = ["cancel", "delete", "retry", "show"]
 
 
 async def show(request: Request) -> Response:
     """Show a job."""
-    dump, runs = await read(request, _dump(_id(request)))
+    dump, runs, log = await read(request, _dump(_id(request)))
     job, summary = dump.job, dump.summary
     progress = job.progress or {}
     waiting = job.state in QUEUED
@@ -59,6 +63,8 @@ async def show(request: Request) -> Response:
         runs=[(run, retry_of(job, run)) for run in runs],
         facts=job_facts(dump),
         failure=failure_of(job),
+        log=log,
+        records=[] if log is None else log.records[-_MAX_RECORDS:],
         timeline=_timeline(dump),
         commands=[f"awa job show {job.id}", *job_commands(dump)],
         percent=progress.get("percent"),
@@ -86,10 +92,11 @@ async def _document(request: Request, source: Source, job: Job) -> Response:
     )
 
 
-def _dump(job_id: int) -> Op[tuple[JobDump, list[JobRun]]]:
+def _dump(job_id: int) -> Op[tuple[JobDump, list[JobRun], JobLog | None]]:
     dump = yield from dump_job(job_id)
     runs = yield from latest_runs(dump.job)
-    return dump, runs
+    log = yield from latest_job_log(job_id)
+    return dump, runs, log
 
 
 def _timeline(dump: JobDump) -> list[tuple[Any, Any, float | None]]:

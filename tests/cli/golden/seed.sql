@@ -169,6 +169,15 @@ SET entered_at = pg_temp.ago('14d12h'), updated_at = pg_temp.ago('14d12h');
 
 SELECT awa.toolkit_recount();
 
+-- What the last attempt of job 102 has logged.
+INSERT INTO awa.job_logs (job_id, run_lease, attempt, lines, records, dropped)
+SELECT 102, 3, 3, string_agg(jsonb_build_object(
+           'time', to_char(pg_temp.ago(distance) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"+00:00"'),
+           'level', level, 'logger', 'shop.mail', 'message', message)::text, E'\n'
+           ORDER BY distance DESC), 4, 2
+FROM (VALUES ('15m20s'::interval, 'INFO', 'connected to mail.example.org'),
+             ('14m40s', 'WARNING', '450 4.2.1 try again later')) AS r (distance, level, message);
+
 -- Failures, whose jobs are gone.
 INSERT INTO awa.failures (id, rule, kind, error_type, message, frames, job_id, first_seen_at,
                           last_seen_at, first_version, muted_until)

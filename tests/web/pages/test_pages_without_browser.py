@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import psycopg
 import pytest
 from fix_doctor import instance
 from fix_web import web_client
+
+from awa_lib.db.drive import run
+from awa_lib.ops.job_logs import RunLog, write_job_logs
 
 PAGE = {"Accept": "text/html"}
 PARCEL = "INSERT INTO awa.jobs_hot (kind, queue, args) VALUES ('parcel', 'post', '{}')"
@@ -51,6 +55,31 @@ async def test_each_attempt_says_whether_it_was_retried(database_url) -> None:
     said = re.findall("<dt>retry</dt><dd>(.*?)</dd>", page)
     last = "none: it was the last of 2 attempts"
     assert [last, last, "yes"] == said
+
+
+async def test_a_job_shows_what_its_newest_run_has_logged(database_url) -> None:
+    lines = "\n".join(
+        json.dumps({
+            "time": "2026-01-01T00:00:00.250+00:00", "level": "ERROR", "logger": "shop",
+            "message": f"<b>record {n}</b>\x1b[0m", "exception": "Trace:\n  <i>x</i>",
+        })
+        for n in range(150)
+    )  # fmt: skip
+    with psycopg.connect(database_url, autocommit=True) as conn:
+        conn.execute(PARCEL)
+        (job,) = conn.execute("SELECT id FROM awa.jobs").fetchone()
+        async with web_client(database_url) as client:
+            assert 'id="logs"' not in (await client.get(f"/jobs/{job}", headers=PAGE)).text
+        run(conn, write_job_logs([RunLog(job, 5, 1, "", 9, 9)]))
+        run(conn, write_job_logs([RunLog(job, 6, 2, lines, 153, 3)]))
+    async with web_client(database_url) as client:
+        page = (await client.get(f"/jobs/{job}", headers=PAGE)).text
+
+    assert "attempt 2, the last 100 of 153 records" in page
+    assert "&lt;b&gt;record 149&lt;/b&gt;\\x1b[0m\n    Trace:\n      &lt;i&gt;x&lt;/i&gt;\n" in page
+    assert "record 50&lt;" in page
+    assert "record 49&lt;" not in page
+    assert f"awa job logs {job}" in page
 
 
 async def test_a_dead_worker_is_told_with_what_became_of_its_jobs(database_url) -> None:

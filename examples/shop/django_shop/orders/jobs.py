@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,25 +21,22 @@ worker = awa.AsyncClient(os.environ["DATABASE_URL"], kinds=kinds)
 worker.queue("mail", concurrency=10)
 
 
-def with_orm(handler: Callable[[Any], Any]) -> Callable[[Any], Any]:
+def close() -> None:
+    if not connection.in_atomic_block:  # that of a TestCase
+        close_old_connections()
+
+
+@worker.middleware
+def with_orm(_job: awa.Job, call_next: Callable[[], Any]) -> Any:
     """Close connections as Django does around a request.
 
     Each thread of the worker has one of its own, which may have died since the last job.
     """
-
-    def close() -> None:
-        if not connection.in_atomic_block:  # that of a TestCase
-            close_old_connections()
-
-    @functools.wraps(handler)
-    def call(job: Any) -> Any:
+    close()
+    try:
+        return call_next()
+    finally:
         close()
-        try:
-            return handler(job)
-        finally:
-            close()
-
-    return call
 
 
 @dataclass
@@ -50,7 +46,6 @@ class SendReceipt:
 
 # A plain function runs in a thread, where Django's blocking ORM belongs.
 @worker.task(SendReceipt, queue="mail", max_attempts=5, discard_on=ValidationError)
-@with_orm
 def send_receipt(job: awa.Job[SendReceipt]) -> awa.Cancel | None:
     with transaction.atomic():
         order = Order.objects.select_for_update().filter(pk=job.args.order).first()
