@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 from awa_lib.errors import Transient, Unavailable
 from awa_lib.ops.runtime import InstanceSnapshot, described
@@ -57,10 +57,6 @@ _WATCH_SECONDS: Final = 1.0
 _START_SECONDS: Final = 10.0
 # What stop() may take beyond its argument.
 _STOP_SECONDS: Final = 2.0
-
-
-class _Dutiful(Protocol):
-    duty: Duty
 
 
 class Runtime:
@@ -265,7 +261,7 @@ class Runtime:
 
     def _duties(self) -> list[Duty]:
         ends = self._completer
-        mine: list[_Dutiful] = [ends, ends.counts, self._resolver, self._sweep, self._listener]
+        mine: list[Any] = [ends, ends.counts, self._resolver, self._sweep, self._listener]
         mine += [self._publisher, self._policies, self._declarer, self.callbacks]
         mine += [self._polls, self._late_jobs, *self._dispatchers.values()]
         return [*(one.duty for one in mine), *self._leader.duties]
