@@ -19,7 +19,7 @@
  *      (awa_lib/runtime/completer.py:_written_before, claims.sql:written_ends).
  *  guard STATE: and the row must hold what this end made of it (awa_lib/runtime/ends.py:is_written).
  *  guard BUSY: ends of locked rows are told apart from refused ends, and kept
- *      (awa_lib/ops/claims.py:_hold, claims.sql:hold_attempts).
+ *      (awa_lib/ops/claims.py:hold, claims.sql:hold_attempts).
  *  guard ALONE: the ends of a batch that fails because of a value are written one by one
  *      (awa_lib/runtime/completer.py:_write_part).
  *  guard REDUCE: the rejected values are left out (awa_lib/runtime/ends.py:reduce).

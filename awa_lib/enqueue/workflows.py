@@ -318,17 +318,10 @@ class Workflow:
             elif not isinstance(known, Signal):
                 raise _taken(name)
             parents.append(known)
-        part = Part(
-            node,
-            jobs,
-            parents,
-            when,
-            on_parent_failure,
-            None if not_before is None else moment_of(not_before, "not_before"),
-            None if wait is None else seconds_of("wait", wait),
-        )
+        before = None if not_before is None else moment_of(not_before, "not_before")
+        seconds = None if wait is None else seconds_of("wait", wait)
         self._names[node.name] = node
-        self.parts.append(part)
+        self.parts.append(Part(node, jobs, parents, when, on_parent_failure, before, seconds))
 
     def _check_result(self, parent: Node | str) -> None:
         node = self._names.get(parent) if isinstance(parent, str) else parent

@@ -55,8 +55,7 @@ __all__ = ["Runtime"]
 
 _WATCH_SECONDS: Final = 1.0
 _START_SECONDS: Final = 10.0
-# What stop() may take beyond its argument.
-_STOP_SECONDS: Final = 2.0
+_STOP_SECONDS: Final = 2.0  # What stop() may take beyond its argument.
 
 
 class Runtime:
@@ -82,24 +81,19 @@ class Runtime:
         links = Links(dsn)
         self._links, self._outage = links, links.outage
         self._process = OwnProcess(links.publisher, options)
-        self._events = events = Events(registry, handlers, links.publisher)
-        self._resolver = Resolver(links.workflows)
-        self._job_logs = JobLogs(handlers, options.queues)
+        self._events = Events(registry, handlers, links.publisher)
+        self._resolver, self._job_logs = (
+            Resolver(links.workflows),
+            JobLogs(handlers, options.queues),
+        )
         self._completer = self._make_completer(links)
         self._executor = self._make_executor()
         self._flushes, self.slot_waits = Flushes(links.callbacks), SlotWaits.of(options)
         self.steps = Steps(links.callbacks, StepWrites(links.callbacks))
-        self.callbacks = Callbacks(
-            links.callbacks,
-            deadline_of=self._deadline_of,
-            on_waiting=events.waiting,
-            on_resumed=self._resumed,
-            hold_seconds=options.callback_hold_ms / 1000,
-        )
-        self._listener = self._make_listener(dsn)
+        self.callbacks = self._make_callbacks(links)
+        self._listener, self._heartbeat = self._make_listener(dsn), self._make_heartbeat(dsn)
         overflow = Overflow(options) if options.global_max_workers is not None else None
         self._dispatchers = {q.name: self._make_dispatcher(q, overflow) for q in options.queues}
-        self._heartbeat = self._make_heartbeat(dsn)
         self._leader = Leader(
             dsn, options, outage=links.outage, supervisor=self._supervisor, on_rescued=self._rescued
         )
@@ -112,12 +106,21 @@ class Runtime:
             kinds=described(handlers, kind_descriptors),
         )
         self._policies = Policies(links.publisher, self._dispatchers, self._publisher.poke)
-        self._polls = Polls(links.claims, self._dispatchers.values())
-        self._late_jobs = LateJobs(links.looks, self._dispatchers.values())
+        queues = self._dispatchers.values()
+        self._polls, self._late_jobs = Polls(links.claims, queues), LateJobs(links.looks, queues)
         self._status = self._make_status()
         self._watch = Duty("watch", self._check, seconds=_WATCH_SECONDS)
         self._ending = self._make_ending()
         self._outage_ended_at, self.loop = links.outage.ended_at, asyncio.get_running_loop()
+
+    def _make_callbacks(self, links: Links) -> Callbacks:
+        return Callbacks(
+            links.callbacks,
+            deadline_of=self._deadline_of,
+            on_waiting=self._events.waiting,
+            on_resumed=self._resumed,
+            hold_seconds=self._options.callback_hold_ms / 1000,
+        )
 
     def _make_completer(self, links: Links) -> Completer:
         return Completer(

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from awa_lib.callbacks.cel import Expressions
 from awa_lib.errors import AwaError
+from awa_lib.runtime.attempt_steps import lasting, named
 from awa_lib.runtime.progress import EMPTY, Progress
-from awa_lib.runtime.steps import lasting, named
 from awa_lib.telemetry.failures import group_of_text
 
 if TYPE_CHECKING:
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from awa_lib.models import Job
     from awa_lib.results import CallbackToken
     from awa_lib.retries import Backoff
+    from awa_lib.runtime.attempt_steps import AttemptSteps, DurableSteps
     from awa_lib.runtime.handlers import Handler
     from awa_lib.runtime.slot_waits import SlotWaits
-    from awa_lib.runtime.steps import AttemptSteps, Steps
     from awa_lib.telemetry.failures import Group
 
 __all__ = [
@@ -115,7 +115,7 @@ class AttemptServices(Protocol):
         """Return what counts handlers that wait for other jobs."""
 
     @property
-    def steps(self) -> Steps:
+    def steps(self) -> DurableSteps:
         """Return what keeps durable steps."""
 
     async def flush(self, attempt: Attempt) -> None:

@@ -147,14 +147,11 @@ class Declarations:
         retried after ``backoff``: ``fixed``, ``linear``, ``exponential`` or a function of attempt
         and error that returns seconds; by default the queue's, otherwise 2, 4, 8, … s plus up to a
         quarter.  ``max_attempts`` lowers the limit of the job.  ``capture_logs`` is that of
-        ``queue``, for this kind.
-
-        With ``result=True``, or the type of the results, what the handler returns is kept for
-        ``result_ttl`` (seconds, a timedelta, text; by default 7 days), at most ``result_max_bytes``
-        of JSON (by default 1,048,576); see ``result``.  Raises ValidationError, TypeError for a
-        handler that cannot be called with a job, AwaError after start().
+        ``queue``, for this kind.  With ``result=True``, or the type of the results, what it returns
+        is kept for ``result_ttl`` (seconds, a timedelta, text; by default 7 days), up to
+        ``result_max_bytes`` of JSON (by default 1,048,576); see ``result``.  Raises
+        ValidationError, TypeError for a handler that takes no job, AwaError after start().
         """
-        check_flag("capture_logs", capture_logs)
         policy = RetryPolicy.build(backoff, max_attempts, retry_on, discard_on)
         options: KindOptions = {
             "queue": queue,
@@ -167,6 +164,17 @@ class Declarations:
             "result_ttl": result_ttl,
             "result_max_bytes": result_max_bytes,
         }  # fmt: skip - the signature lists them a line each
+        return self._registering(args_type, kind, options, capture_logs, policy)
+
+    def _registering(
+        self,
+        args_type: type[Any],
+        kind: str | None,
+        options: KindOptions,
+        capture_logs: bool | None,
+        policy: RetryPolicy | None,
+    ) -> Callable[[Any], Any]:
+        check_flag("capture_logs", capture_logs)
         tried = Kinds()
         tried.results.update(self.kinds.results)
         name = tried.declare(args_type, kind, **options)  # a mistake shows here

@@ -14,17 +14,15 @@ from awa_lib.errors import StaleAttempt, Transient, ValidationError
 from awa_lib.ops.job_steps import steps_of
 from awa_lib.ops.steps import NewStep
 from awa_lib.results import Asleep
-from awa_lib.validation import name_of, seconds_of
+from awa_lib.runtime.attempt_steps import AttemptSteps
 
 if TYPE_CHECKING:
-    from datetime import timedelta
     from functools import partial
 
-    from awa_lib.ops.job_steps import Step
     from awa_lib.runtime.context import Attempt
     from awa_lib.runtime.flushes import Sender, StepWrites
 
-__all__ = ["AttemptSteps", "Steps", "Value", "lasting", "named"]
+__all__ = ["Steps", "Value"]
 
 _RESULTS: Final = ResultOptions()
 _SLEEP: Final = '{"sleep": true}'
@@ -42,16 +40,6 @@ class Value:
         """Return the value, of the type ``into`` if that is given.  Raises ValidationError."""
         data = as_data(self.text)
         return data if into is None else _RESULTS.of_type(into).decode(data)
-
-
-class AttemptSteps:
-    """The steps of a job as an attempt knows them."""
-
-    def __init__(self) -> None:
-        self.known: dict[str, Step] | None = None
-        self.asked: set[str] = set()
-        self.number = 0
-        self.reading = asyncio.Lock()
 
 
 class Steps:
@@ -155,21 +143,3 @@ class Steps:
 
 def _stopped(name: str) -> StaleAttempt:
     return StaleAttempt(f"the attempt no longer owns its job; its step {name!r} was not kept")
-
-
-def named(name: str, key: object) -> str:
-    """Return the name under which a step is kept.  Raises ValidationError."""
-    return name_of("name of a step", name if key is None else f"{name}:{key}")
-
-
-def lasting(duration: float | str | timedelta | None, parts: dict[str, float | None]) -> float:
-    """Return how long a sleep lasts, in seconds.  Raises ValidationError."""
-    units = {"seconds": 1.0, "minutes": 60.0, "hours": 3600.0, "days": 86_400.0}
-    given = {unit: value for unit, value in parts.items() if value is not None}
-    if (duration is None) == (not given):
-        raise ValidationError(
-            "say how long the sleep lasts, in one way", hint="job.sleep('cool-off', hours=1)"
-        )
-    if duration is not None:
-        return seconds_of("duration", duration)
-    return sum(seconds_of(unit, value) * units[unit] for unit, value in given.items())
