@@ -31,6 +31,8 @@ class Desk:
     async def handler(self, job):
         if job.args.how == "fails":
             raise ValueError(f"attempt {job.attempt} was wrong")
+        if job.args.how == "returns":
+            return {"pages": 3, "note": job.args.note}
         if job.args.how == "waits":
             return awa.WaitForCallback(await job.register_callback(timeout_seconds=3600))
         word = self.go_on[job.id] = asyncio.Event()
@@ -55,7 +57,7 @@ class Desk:
 @pytest.fixture(scope="module")
 def desk(site):
     found = Desk(site.database_url)
-    register = lambda client: client.task(Work, queue="desk")(found.handler)  # noqa: E731 - short
+    register = lambda client: client.task(Work, queue="desk", result=True)(found.handler)  # noqa: E731 - short
     with working(site.database_url, register, ("desk", 4)) as loop:
         found.loop = loop
         yield found
@@ -91,6 +93,16 @@ def test_it_is_followed_from_begin_to_end(desk, visit) -> None:
     # What was opened stays open.
     assert json.loads(page.locator("#job-json").inner_text())["id"] == job_id
     assert page.locator("main b b").count() == 0
+
+
+def test_the_result_is_shown_with_its_end(desk, visit) -> None:
+    page = visit(f"/jobs/{desk.put('returns')}")
+
+    section = page.locator("section", has_text="bytes, kept until")
+    expect(section).to_contain_text("pages 3")
+    expect(section).to_contain_text("<b>plain</b>")
+    expect(section.locator("h2 time")).to_contain_text("in 6d")
+    check_access(page)
 
 
 def test_a_running_job_is_cancelled(desk, visit) -> None:
