@@ -27,11 +27,11 @@ AwaError
 ├── JobFailed
 ├── WaitTimeout (also TimeoutError)
 ├── WouldDeadlock
-├── EmbeddedError
-└── TerminalError
-    └── ResultError
-        ├── ResultNotStorable (also ValueError)
-        └── ResultTooLarge (also ValueError)
+├── TerminalError
+│   └── ResultError
+│       ├── ResultNotStorable (also ValueError)
+│       └── ResultTooLarge (also ValueError)
+└── EmbeddedError
 
 ``str(error)`` says what happened, ``error.why`` gives the cause, and ``error.hint`` says what to
 do next, with the exact command if there is one.  A traceback shows all three.  No message contains
