@@ -101,6 +101,8 @@ class Waits:
                 if isinstance(known, AwaError) and not isinstance(known, Transient):
                     self._fail(known)
                     return
+                if self.trouble is None:  # it has worked since the last loss
+                    pause = _FIRST_PAUSE_SECONDS
                 self.trouble = str(known)
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
@@ -112,7 +114,6 @@ class Waits:
             else:
                 if not self._waiting:
                     return
-                pause = _FIRST_PAUSE_SECONDS
 
     async def _session(self) -> None:
         conn = await connect_async(self._dsn, _PURPOSE)

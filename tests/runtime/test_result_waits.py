@@ -148,6 +148,7 @@ async def test_a_cancelled_waiter_is_forgotten(aclient, rows) -> None:
     one.cancel()
     with pytest.raises(asyncio.CancelledError):
         await one
+    await aeventually(lambda: len(aclient._waits._waiting[job.id]) == 1)
     await aclient.cancel(job.id)
 
     with pytest.raises(awa.JobFailed):
