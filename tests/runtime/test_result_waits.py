@@ -256,11 +256,16 @@ class Part:
     n: int = 1
 
 
-def parents(client: awa.AsyncClient, database_url: str, *, blocking: bool, queue: str) -> None:
-    """Register a handler that waits for another job, and that job's."""
+def parents(
+    client: awa.AsyncClient, database_url: str, *, blocking: bool, queue: str
+) -> asyncio.Event:
+    """Register a handler that waits for another job, and that job's, which waits if it is told."""
+    go = asyncio.Event()
+    go.set()
 
     @client.task(Part, queue=queue, result=True)
     async def part(job: awa.Job[Part]) -> int:
+        await go.wait()
         return job.args.n * 2
 
     if blocking:
@@ -276,6 +281,8 @@ def parents(client: awa.AsyncClient, database_url: str, *, blocking: bool, queue
         async def handler(job: awa.Job[Report]) -> int:
             child = await client.insert(Part(job.args.n), queue=queue)
             return await client.result(child, into=int, timeout=20)
+
+    return go
 
 
 @pytest.mark.parametrize("blocking", [False, True])
@@ -294,10 +301,13 @@ async def test_a_handler_never_waits_in_the_last_slot(
     )
 
 
-async def test_the_other_slots_may_wait(aclient, database_url) -> None:
-    parents(aclient, database_url, blocking=False, queue="default")
+async def test_the_other_slots_may_wait(aclient, database_url, rows) -> None:
+    go = parents(aclient, database_url, blocking=False, queue="default")
+    go.clear()
     async with working(aclient, ("default", 3)):
         jobs = await aclient.insert_many([Report(n) for n in range(1, 3)])
+        await aeventually(lambda: rows.one(WATCHED)["n"] == 2)
+        go.set()
         assert [await aclient.result(job, timeout=20) for job in jobs] == [2, 4]
 
 
