@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from awa_lib._sql import sql
-from awa_lib.errors import WorkflowNotFound
+from awa_lib.errors import ValidationError, WorkflowNotFound
 from awa_lib.filters import checked_limit
 from awa_lib.validation import INT32_MAX, LONGEST_NAME, int64_of, number_of, text_of, unknown_word
 
@@ -125,6 +125,8 @@ def workflow_edges(
     Raises WorkflowNotFound, ValidationError.
     """
     int64_of("workflow_id", workflow_id)
+    if not isinstance(after, tuple) or len(after) != 2:  # noqa: PLR2004 - parent and child
+        raise ValidationError(f"after must be two numbers, got {after!r}")
     parent, child = (number_of("after", number, 0, INT32_MAX) for number in after)
     rows = yield sql.read_workflows(
         "edges", workflow=workflow_id, parent=parent, child=child, limit=checked_limit(limit)
