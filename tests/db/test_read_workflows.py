@@ -84,7 +84,8 @@ async def test_a_workflow_from_insert_to_end(
 
 def members_open(rows: Rows, flow: int | None) -> int:
     found = rows.one(
-        "SELECT parents_open FROM awa.workflow_nodes WHERE workflow_id = %s AND type = 'group'", flow
+        "SELECT parents_open FROM awa.workflow_nodes WHERE workflow_id = %s AND type = 'group'",
+        flow,
     )
     return int(found["parents_open"])
 
