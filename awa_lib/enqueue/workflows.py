@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
 
 from awa_lib.enqueue.kinds import UNDECLARED, Kinds
 from awa_lib.enqueue.new_jobs import NewJobs, check
 from awa_lib.errors import ValidationError
-from awa_lib.validation import LONGEST_NAME, moment_of, seconds_of, text_of, unknown_word
+from awa_lib.validation import (
+    items_of,
+    moment_of,
+    name_of,
+    names_of,
+    seconds_of,
+    unknown_word,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from datetime import timedelta
+    from datetime import datetime, timedelta
     from typing import Unpack
 
     from awa_lib.enqueue.options import InsertOptions
@@ -77,8 +83,8 @@ class Workflow:
     """The tasks of a workflow, before they are inserted."""
 
     def __init__(self, name: str, *, key: str | None = None, kinds: Kinds = UNDECLARED) -> None:
-        self.name = text_of("name of a workflow", name, LONGEST_NAME)
-        self.key = None if key is None else text_of("key", key, LONGEST_NAME)
+        self.name = name_of("name of a workflow", name)
+        self.key = None if key is None else name_of("key", key)
         self.id: int | None = None
         """Set when the workflow is inserted."""
         self.created: bool | None = None
@@ -123,7 +129,16 @@ class Workflow:
         """
         jobs = self._check([args], options)
         node = Task(self._name(name, jobs.kinds[0]))
-        self._add(node, jobs, after, when, on_parent_failure, signal, not_before, wait)
+        self._add(
+            node,
+            jobs,
+            after=after,
+            when=when,
+            on_parent_failure=on_parent_failure,
+            signal=signal,
+            not_before=not_before,
+            wait=wait,
+        )
         return node
 
     def add_many(
@@ -145,10 +160,19 @@ class Workflow:
         them.  The options are those of ``add`` and hold for each task.  An empty group is one that
         has ended, and in which nothing failed.  Raises as ``add``.
         """
-        given = list(jobs)
+        given = list(items_of("jobs", jobs))
         new = self._check(given, options)
         node = Group(self._name(name, new.kinds[0] if given else "group"))
-        self._add(node, new, after, when, on_parent_failure, signal, not_before, wait)
+        self._add(
+            node,
+            new,
+            after=after,
+            when=when,
+            on_parent_failure=on_parent_failure,
+            signal=signal,
+            not_before=not_before,
+            wait=wait,
+        )
         return node
 
     def __len__(self) -> int:
@@ -244,7 +268,7 @@ class Workflow:
             while name in self._names:
                 self._unnamed[kind] = count = self._unnamed.get(kind, 1) + 1
                 name = f"{kind}_{count}"
-        elif text_of("name of a task", name, LONGEST_NAME) in self._names:
+        elif name_of("name of a task", name) in self._names:
             raise _taken(name)
         return name
 
@@ -252,6 +276,7 @@ class Workflow:
         self,
         node: Task | Group,
         jobs: NewJobs,
+        *,
         after: After,
         when: When,
         on_parent_failure: OnParentFailure,
@@ -279,9 +304,8 @@ class Workflow:
             raise ValidationError(
                 f"when={when!r} needs after=", why="without parents it is never true"
             )
-        names = [signal] if isinstance(signal, str) else list(signal or ())
-        for name in names:
-            text_of("signal", name, LONGEST_NAME)
+        names = [] if signal is None else [signal] if isinstance(signal, str) else signal
+        for name in names_of("signal", names):
             known = self._names.get(name)
             if known is None:
                 known = self._names[name] = self.signals[name] = Signal(name)
@@ -303,7 +327,7 @@ class Workflow:
     def _parents(self, after: After) -> list[Node | str]:
         if after is None:
             return []
-        given = [after] if isinstance(after, Node | str) else list(after)
+        given = [after] if isinstance(after, Node | str) else list(_items(after))
         for parent in given:
             if isinstance(parent, str):
                 continue
@@ -322,6 +346,14 @@ class Workflow:
         number = known.get(name) if node is None else node.number
         assert number is not None, child  # check() has looked
         return number
+
+
+def _items(after: Iterable[Node | str]) -> Iterable[Node | str]:
+    if isinstance(after, Iterable):
+        return after
+    raise ValidationError(
+        f"after must be what add or add_many returned, or a name, got {type(after).__name__}"
+    )
 
 
 def _taken(name: str) -> ValidationError:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from itertools import islice, repeat
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from awa_lib._json import dumps
 from awa_lib._sql import atomic, sql
-from awa_lib.codec import pgtext
 from awa_lib.codec.encode import to_json
+from awa_lib.enqueue.workflow_rows import Plan, columns, ints
 from awa_lib.enqueue.workflows import Group, Task
 from awa_lib.errors import Conflict, ValidationError, WorkflowNotFound
 from awa_lib.ops.jobs import cancel_in_pages, retry_in_pages
@@ -18,11 +18,10 @@ from awa_lib.telemetry import metrics
 from awa_lib.validation import LONGEST_NAME, int64_of, items_of, text_of, unknown_word
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
     from awa_lib._sql import Op
-    from awa_lib.enqueue.options import Options
-    from awa_lib.enqueue.workflows import Node, Part, Workflow
+    from awa_lib.enqueue.workflows import Workflow
 
 __all__ = [
     "BEGIN",
@@ -53,7 +52,7 @@ _LEFT_WORKFLOWS: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page of a sweep: the tasks that were read, the ends that it noted, where the next begins."""
+    """A page of a sweep: tasks that were read, ends that were noted, where the next begins."""
 
     read: int
     noted: int
@@ -62,7 +61,7 @@ class Page:
 
 @atomic
 def insert_workflow(flow: Workflow, *, on_conflict: OnTaken = "raise") -> Op[int]:
-    """Insert a workflow with all its tasks and return its id; start the tasks that wait for nothing.
+    """Insert a workflow with all its tasks, start those that wait for nothing, return its id.
 
     Everything is inserted in one transaction, or nothing.  When another workflow has its name and
     key, raises Conflict, or, with ``on_conflict="keep"``, inserts nothing and returns the id of
@@ -71,7 +70,7 @@ def insert_workflow(flow: Workflow, *, on_conflict: OnTaken = "raise") -> Op[int
     if on_conflict not in ("raise", "keep"):
         raise ValidationError(f"on_conflict must be 'raise' or 'keep', got {on_conflict!r}")
     flow.check()
-    plan = _Plan(flow, 1, {})
+    plan = Plan(flow, 1, {})
     rows = yield sql.workflows("insert_workflow", name=flow.name, key=flow.key, nodes=plan.size)
     if not rows:
         found = yield sql.workflows("find_workflow", name=flow.name, key=flow.key)
@@ -98,7 +97,7 @@ def extend_workflow(workflow_id: int, flow: Workflow) -> Op[int]:
     rows = yield sql.workflows("named_nodes", workflow=workflow_id)
     known = {name: number for name, number, _ in rows}
     flow.check(known)
-    plan = _Plan(flow, int(found["nodes"]) + 1, known)
+    plan = Plan(flow, int(found["nodes"]) + 1, known)
     yield sql.workflows("add_nodes", workflow=workflow_id, nodes=plan.size)
     yield from _write(workflow_id, plan)
     flow.id, flow.created = workflow_id, False
@@ -178,7 +177,7 @@ def retry_workflow(
         "retry_targets",
         workflow=workflow_id,
         all=tasks is None,
-        numbers=_ints(numbers),
+        numbers=ints(numbers),
         downstream=downstream,
     )
     targets = [_Target(*row) for row in rows]
@@ -212,7 +211,7 @@ def _retry(workflow_id: int, targets: Sequence[_Target]) -> Op[None]:
     if not again:
         return
     rows = yield sql.workflows(
-        "reset_nodes", workflow=workflow_id, numbers=_ints(t.number for t in again)
+        "reset_nodes", workflow=workflow_id, numbers=ints(t.number for t in again)
     )
     if len(rows) < len(again):
         done = {row[0] for row in rows}
@@ -234,9 +233,7 @@ def _numbers_of(workflow_id: int, tasks: Sequence[str] | None) -> Op[list[int]]:
         if member is None and group is not None and group[1] in known:
             member = known[group[1]] + 1 + int(group[2])
         if member is None:
-            raise unknown_word(
-                f"workflow {workflow_id} has no task {task!r}", task, sorted(known)
-            )
+            raise unknown_word(f"workflow {workflow_id} has no task {task!r}", task, sorted(known))
         numbers.append(member)
     return numbers
 
@@ -247,8 +244,8 @@ def note_ends(ended: Iterable[tuple[int, int]]) -> Op[None]:
     if pairs:
         yield sql.workflows(
             "note_ends",
-            workflows=_ints(workflow for workflow, _ in pairs),
-            ids=_ints(job_id for _, job_id in pairs),
+            workflows=ints(workflow for workflow, _ in pairs),
+            ids=ints(job_id for _, job_id in pairs),
         )
 
 
@@ -267,9 +264,7 @@ def sweep(place: tuple[int, int], left_seconds: float) -> Op[tuple[Page, list[in
     That are workflows with notes of this page, or older than ``left_seconds``.  Takes no lock.
     """
     workflow, number = place
-    rows = yield sql.workflows(
-        "unseen_ends", workflow=workflow, number=number, limit=_SWEPT_TASKS
-    )
+    rows = yield sql.workflows("unseen_ends", workflow=workflow, number=number, limit=_SWEPT_TASKS)
     read, noted, last, at = rows[0]
     page = Page(read, noted, (last, at) if read == _SWEPT_TASKS else BEGIN)
     left = yield sql.workflows(
@@ -308,13 +303,13 @@ def _lock(workflow_id: int) -> Op[dict[str, Any]]:
     return dict(zip(rows.columns, rows[0], strict=True))
 
 
-def _write(workflow_id: int, plan: _Plan) -> Op[None]:
+def _write(workflow_id: int, plan: Plan) -> Op[None]:
     """Insert the nodes and edges, start what can start, and tell the nodes their jobs."""
     rows = plan.rows()
     number = plan.first
     while batch := list(islice(rows, _ROWS_PER_STATEMENT)):
         ids = yield sql.workflows(
-            "insert_nodes", workflow=workflow_id, first=number, **_columns(batch)
+            "insert_nodes", workflow=workflow_id, first=number, **columns(batch)
         )
         for row, job_id in zip(batch, ids[0][0], strict=True):
             if isinstance(row.node, Task):
@@ -327,105 +322,14 @@ def _write(workflow_id: int, plan: _Plan) -> Op[None]:
         yield sql.workflows(
             "insert_edges",
             workflow=workflow_id,
-            parents=_ints(parent for parent, _ in edges),
-            children=_ints(child for _, child in edges),
+            parents=ints(parent for parent, _ in edges),
+            children=ints(child for _, child in edges),
         )
     yield sql.workflows(
-        "resolve_fresh", workflow=workflow_id, first=plan.first, parents=_ints(plan.older)
+        "resolve_fresh", workflow=workflow_id, first=plan.first, parents=ints(plan.older)
     )
     for part in plan.flow.parts:
         metrics.inserted(part.jobs.kinds_and_queues())
-
-
-class _Plan:
-    """The rows of a workflow: nodes numbered from ``first`` on, and the edges between them."""
-
-    def __init__(self, flow: Workflow, first: int, known: dict[str, int]) -> None:
-        self.flow = flow
-        self.first = first
-        self._members = {id(node): (node, members) for node, members in flow.numbered(first, known)}
-        self.size = sum(1 + members for _, members in self._members.values())
-        self.edges: list[tuple[int, int]] = []
-        older: set[int] = set()
-        for part in flow.parts:
-            parents = flow.parents(part, known)
-            older.update(number for number in parents if number < first)
-            children = self._tasks(part.node)
-            self.edges += [(parent, child) for parent in parents for child in children]
-        self.edges.sort()
-        self.older = sorted(older)
-
-    def _tasks(self, node: Node) -> Sequence[int]:
-        """Return the numbers of the tasks of a part."""
-        assert node.number is not None
-        if isinstance(node, Task):
-            return [node.number]
-        members = self._members[id(node)][1]
-        return range(node.number + 1, node.number + 1 + members)
-
-    def rows(self) -> Iterator[_Row]:
-        """Return the rows of all nodes, in the order of their numbers."""
-        for part in self.flow.parts:
-            group = part.node.number if isinstance(part.node, Group) else None
-            if group is not None:
-                yield _Row("group", part.node.name)
-            jobs = part.jobs
-            each = jobs.own or repeat(jobs.options)
-            for args, kind, options in zip(jobs.args, jobs.kinds, each, strict=False):
-                name = part.node.name if group is None else None
-                yield _Row("task", name, part.node, group, part, kind, args, options)
-        for signal in self.flow.signals.values():
-            if id(signal) in self._members:
-                yield _Row("signal", signal.name)
-
-
-class _Row(NamedTuple):
-    """A row of awa.workflow_nodes."""
-
-    type: str
-    name: str | None
-    node: Node | None = None
-    group: int | None = None
-    part: Part | None = None
-    kind: str | None = None
-    args: str = "null"
-    options: Options | None = None
-
-
-def _columns(rows: Sequence[_Row]) -> dict[str, Any]:
-    parts = [row.part for row in rows]
-    of_jobs = [row.options for row in rows]
-    null = "null"
-    return {
-        "types": pgtext.text_array(row.type for row in rows),
-        "names": pgtext.nullable_array(row.name for row in rows),
-        "groups": _numbers(row.group for row in rows),
-        "rules": pgtext.text_array("all_succeeded" if p is None else p.when for p in parts),
-        "on_parent_failures": pgtext.text_array(
-            "skip" if p is None else p.on_parent_failure for p in parts
-        ),
-        "not_befores": pgtext.nullable_array(
-            None if p is None or p.not_before is None else p.not_before.isoformat() for p in parts
-        ),
-        "waits": _numbers(None if p is None else p.wait for p in parts),
-        "kinds": pgtext.nullable_array(row.kind for row in rows),
-        "queues": pgtext.nullable_array(None if o is None else o.queue for o in of_jobs),
-        "priorities": _numbers(None if o is None else o.priority for o in of_jobs),
-        "max_attempts_each": _numbers(None if o is None else o.max_attempts for o in of_jobs),
-        "args": "[" + ",".join(row.args for row in rows) + "]",
-        "metadata_each": "[" + ",".join(null if o is None else o.metadata for o in of_jobs) + "]",
-        "tags_each": pgtext.nullable_array(
-            None if o is None else pgtext.text_array(o.tags) for o in of_jobs
-        ),
-    }
-
-
-def _numbers(values: Iterable[float | None]) -> str:
-    return "{" + ",".join("NULL" if one is None else repr(one) for one in values) + "}"
-
-
-def _ints(values: Iterable[int]) -> str:
-    return "{" + ",".join(map(str, values)) + "}"
 
 
 def _taken(flow: Workflow, workflow_id: int | None) -> Conflict:

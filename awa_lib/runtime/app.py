@@ -80,9 +80,7 @@ class Runtime:
         self._process = OwnProcess(links.publisher, options)
         self._events = events = Events(registry, handlers, links.publisher)
         self._resolver = Resolver(links.workflows)
-        self._completer = Completer(
-            links.ends, events, EndCounts(links.publisher), self._ended, self._resolver.ended
-        )
+        self._completer = self._make_completer(links)
         self._executor = Executor(
             options, handlers=handlers, completer=self._completer, services=self, events=events
         )
@@ -115,6 +113,15 @@ class Runtime:
         self._ending = self._make_ending()
         self._outage_ended_at = self._outage.ended_at
         self.loop = asyncio.get_running_loop()
+
+    def _make_completer(self, links: Links) -> Completer:
+        return Completer(
+            links.ends,
+            self._events,
+            EndCounts(links.publisher),
+            on_done=self._ended,
+            on_written=self._resolver.ended,
+        )
 
     def _make_listener(self, dsn: str) -> Listener:
         return Listener(
@@ -233,7 +240,13 @@ class Runtime:
 
     def _duties(self) -> list[Duty]:
         ends = self._completer
-        duties = [ends.duty, ends.counts.duty, self._resolver.duty, self._listener.duty, self._publisher.duty]
+        duties = [
+            ends.duty,
+            ends.counts.duty,
+            self._resolver.duty,
+            self._listener.duty,
+            self._publisher.duty,
+        ]
         duties += [self._policies.duty, self._declarer.duty, self.callbacks.duty]
         duties += [self._polls.duty, *(one.duty for one in self._dispatchers.values())]
         return [*duties, *self._leader.duties]

@@ -58,6 +58,7 @@ class Completer:
         link: Link,
         events: Events,
         counts: EndCounts,
+        *,
         on_done: Callable[[Attempt], None],
         on_written: Callable[[Iterable[Job]], None],
     ) -> None:

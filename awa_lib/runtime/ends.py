@@ -112,9 +112,7 @@ def _with_follow_ups(op: Op[Missed], attempts: Sequence[Attempt]) -> Op[Missed]:
 
     An end of a workflow's task is noted there too.
     """
-    flows = [
-        (flow, one.job.id) for one in attempts if (flow := workflow_of(one.job)) is not None
-    ]
+    flows = [(flow, one.job.id) for one in attempts if (flow := workflow_of(one.job)) is not None]
     if not flows and not any(attempt.follow_ups for attempt in attempts):
         return op
     return _follow(op, attempts, flows)

@@ -168,7 +168,10 @@ async def test_a_retry_of_a_parent_decides_skipped_children_anew(
     async with working(aclient):
         assert await over(rows, flow) == "failed"
         assert tasks(rows, flow) == {
-            "first": "failed", "second": "skipped", "third": "skipped", "alert": "succeeded"
+            "first": "failed",
+            "second": "skipped",
+            "third": "skipped",
+            "alert": "succeeded",
         }
         fails = False
         await aclient.retry(first.job_id)
@@ -178,9 +181,7 @@ async def test_a_retry_of_a_parent_decides_skipped_children_anew(
     assert ran == ["first", "alert", "first", "second", "third"]
 
 
-async def test_a_signal_starts_a_task(
-    aclient: awa.AsyncClient, rows: Rows, ran: list[str]
-) -> None:
+async def test_a_signal_starts_a_task(aclient: awa.AsyncClient, rows: Rows, ran: list[str]) -> None:
     async with aclient.workflow("approval") as flow:
         first = flow.add(Step("first"), name="first")
         flow.add(Step("ship"), name="ship", after=first, signal="approved")
@@ -208,7 +209,10 @@ async def test_cancel_runs_only_what_runs_always(
 
     assert ran == ["clean up"]
     assert tasks(rows, flow) == {
-        "first": "cancelled", "second": "cancelled", "alert": "cancelled", "clean up": "succeeded"
+        "first": "cancelled",
+        "second": "cancelled",
+        "alert": "cancelled",
+        "clean up": "succeeded",
     }
 
 
@@ -234,9 +238,7 @@ async def test_tasks_are_added_while_it_is_open(
     assert sorted(ran) == ["first", "hold", "second", "third"]
 
 
-async def test_random_graphs_keep_their_order(
-    aclient: awa.AsyncClient, rows: Rows
-) -> None:
+async def test_random_graphs_keep_their_order(aclient: awa.AsyncClient, rows: Rows) -> None:
     import random
 
     dice = random.Random(3)
@@ -291,7 +293,9 @@ async def test_a_failed_part_is_retried_with_what_is_behind_it(
     async with working(aclient):
         assert await over(rows, flow) == "failed"
         assert tasks(rows, flow) == {
-            "summary": "succeeded", "mail": "succeeded", "merge": "skipped"
+            "summary": "succeeded",
+            "mail": "succeeded",
+            "merge": "skipped",
         }
         bad.clear()
         planned = await aclient.retry_workflow(flow.id, downstream=True, dry_run=True)
