@@ -206,7 +206,7 @@ _ALL: Final = (
         "Cancel workflow {target}?",
         Danger.LOSS,
         done="Cancelled workflow {target}",
-        note="Tasks that run always still run; cancelled tasks can be retried.",
+        note="Tasks with when=always still run; cancelled tasks can be retried.",
     ),
     Action(
         "workflow.signal",

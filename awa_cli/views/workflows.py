@@ -130,11 +130,11 @@ def _task_note(task: WorkflowTask) -> str:
 WORKFLOW_TASKS: Final[tuple[Column[WorkflowTask], ...]] = (
     Column("number", "NUMBER", lambda one: one.number, right=True, wide=True),
     Column("name", "NAME", lambda one: one.name, width=12),
-    Column("type", "TYPE", lambda one: one.type),
+    Column("type", "TYPE", lambda one: one.type, wide=True),
     Column("state", "STATE", lambda one: one.state, style=lambda one: WORKFLOW_STYLES[one.state]),
     Column("job", "JOB", lambda one: one.job_id),
     Column("job_state", "JOB STATE", lambda one: one.job_state),
-    Column("att", "ATT", lambda one: one.attempt, right=True),
+    Column("att", "ATT", lambda one: one.attempt, right=True, wide=True),
     Column("kind", "KIND", lambda one: one.kind, width=8),
     Column("queue", "QUEUE", lambda one: one.queue, width=6, wide=True),
     Column("when", "WHEN", lambda one: one.when, wide=True),

@@ -16,8 +16,9 @@ from awa_lib.models import BulkOperation, Job
 from awa_lib.ops import batches
 from awa_lib.ops.maintenance import Pulse
 from awa_lib.policies import QueuePolicy
-from awa_lib.reads import activity, overviews
+from awa_lib.reads import activity, overviews, workflow_tasks
 from awa_lib.reads.jobs import JobRow
+from awa_lib.reads.workflows import WorkflowOverview
 
 ROOT = Path(__file__).resolve().parents[2]
 QUERIES = ROOT / "sql" / "queries"
@@ -42,6 +43,8 @@ FIELDS = {
     "queue_policy": [field.name for field in fields(QueuePolicy)],
     "engine": ["engine"],  # a value, not a class
     "pulse": [field.name for field in fields(Pulse)],
+    "workflow": [field.name for field in fields(WorkflowOverview)],
+    "workflow_node": list(workflow_tasks._Node._fields),
     "declaration": [field.name for field in fields(overviews._Declared)],
 }
 

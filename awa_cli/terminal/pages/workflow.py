@@ -29,8 +29,10 @@ def workflow_page(details: WorkflowDetails, *, color: bool) -> str:
     one, paint = details.workflow, Paint(color=color)
     state = paint(one.state, WORKFLOW_STYLES[one.state])
     lines = [f"{paint(f'Workflow {one.id}', 'bold')}  {title_of(one)}  {state}", ""]
-    lines += [*fact_lines(facts_of(one), paint), "", paint("Tasks", "bold")]
+    lines += fact_lines(facts_of(one), paint)
     items = [(_label(item), item) for item in outline(details)]
+    if items:
+        lines += ["", paint("Tasks", "bold")]
     width = max((cells(label) for label, _ in items), default=0)
     lines += [_line(label, item, width, paint) for label, item in items]
     if details.more:
