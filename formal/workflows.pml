@@ -14,7 +14,7 @@
  * Guards:
  *  guard LOCK: a workflow is moved on by one transaction at a time, which reads the jobs under the
  *      lock of its row (0023_add_workflows.sql:resolve_workflow).
- *  guard SWEEP: the leader compares the tasks with their jobs
+ *  guard SWEEP: a sweep compares the tasks with their jobs
  *      (workflows.sql:unseen_ends).
  *  guard AGAIN: a skipped task is decided anew when a parent is in another state
  *      (0023_add_workflows.sql:resolve_workflow).
@@ -151,7 +151,7 @@ more:   skip
     od
 }
 
-proctype Leader() {
+proctype Sweep() {
     byte n, o, b;
     bool change[2], any;
 end:
@@ -164,6 +164,6 @@ end:
     od
 }
 
-init { atomic { run Job(0); run Job(1); run Leader() } }
+init { atomic { run Job(0); run Job(1); run Sweep() } }
 
 ltl decided { [] (([] (job[0] == succeeded && job[1] == succeeded)) -> <> (child == started)) }

@@ -15,7 +15,7 @@ from awa_lib.enqueue.workflows import Group, Task
 from awa_lib.errors import Conflict, ValidationError, WorkflowNotFound
 from awa_lib.ops.jobs import cancel_in_pages, retry_in_pages
 from awa_lib.telemetry import metrics
-from awa_lib.validation import LONGEST_NAME, int64_of, items_of, text_of, unknown_word
+from awa_lib.validation import int64_of, name_of, names_of, unknown_word
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -91,7 +91,7 @@ def extend_workflow(workflow_id: int, flow: Workflow) -> Op[int]:
     Locks the workflow until the commit.  Names in ``after`` may be those of tasks that are there.
     Raises WorkflowNotFound, Conflict when the workflow has ended, ValidationError.
     """
-    found = yield from _lock(workflow_id)
+    found = yield from _lock(int64_of("workflow_id", workflow_id))
     if found["state"] != "open" or found["is_cancelled"]:
         raise _over(workflow_id, found["state"])
     rows = yield sql.workflows("named_nodes", workflow=workflow_id)
@@ -104,7 +104,6 @@ def extend_workflow(workflow_id: int, flow: Workflow) -> Op[int]:
     return workflow_id
 
 
-@atomic
 def send_signal(workflow_id: int, name: str, payload: Any = None) -> Op[bool]:
     """Send a signal to a workflow; return False if it was sent before.
 
@@ -112,8 +111,15 @@ def send_signal(workflow_id: int, name: str, payload: Any = None) -> Op[bool]:
     that are added later.  ``payload`` is JSON data.  Locks the workflow until the commit.  Raises
     WorkflowNotFound, Conflict when the workflow has ended, ValidationError, SerializationError.
     """
-    text_of("name of a signal", name, LONGEST_NAME)
-    text = dumps(to_json(payload, "payload"))
+    return _send_signal(
+        int64_of("workflow_id", workflow_id),
+        name_of("name of a signal", name),
+        dumps(to_json(payload, "payload")),
+    )
+
+
+@atomic
+def _send_signal(workflow_id: int, name: str, text: str) -> Op[bool]:
     found = yield from _lock(workflow_id)
     if found["state"] != "open":
         raise _over(workflow_id, found["state"])
@@ -127,14 +133,18 @@ def send_signal(workflow_id: int, name: str, payload: Any = None) -> Op[bool]:
     return True
 
 
-@atomic
 def cancel_workflow(workflow_id: int) -> Op[int]:
     """Cancel a workflow: its waiting tasks and the jobs of those that have started.
 
     Tasks with ``when="always"`` still run.  Running handlers are stopped as ``cancel`` stops them.
     Returns the number of cancelled jobs.  Locks the workflow until the commit.  Raises
-    WorkflowNotFound, Conflict when it has ended.
+    WorkflowNotFound, Conflict when it has ended, ValidationError.
     """
+    return _cancel_workflow(int64_of("workflow_id", workflow_id))
+
+
+@atomic
+def _cancel_workflow(workflow_id: int) -> Op[int]:
     found = yield from _lock(workflow_id)
     if found["state"] != "open":
         raise _over(workflow_id, found["state"])
@@ -154,7 +164,6 @@ def cancel_workflow(workflow_id: int) -> Op[int]:
     return count
 
 
-@atomic
 def retry_workflow(
     workflow_id: int,
     *,
@@ -171,6 +180,19 @@ def retry_workflow(
     Raises WorkflowNotFound, ValidationError for an unknown task, Conflict when nothing can be
     retried, or when the args of a job are no longer there.
     """
+    for field, value in (("downstream", downstream), ("dry_run", dry_run)):
+        if not isinstance(value, bool):
+            raise ValidationError(f"{field} must be True or False, got {value!r}")
+    names = None if tasks is None else names_of("tasks", tasks)
+    return _retry_workflow(
+        int64_of("workflow_id", workflow_id), names, downstream=downstream, dry_run=dry_run
+    )
+
+
+@atomic
+def _retry_workflow(
+    workflow_id: int, tasks: Sequence[str] | None, *, downstream: bool, dry_run: bool
+) -> Op[list[str]]:
     yield from _lock(workflow_id)
     numbers = yield from _numbers_of(workflow_id, tasks)
     rows = yield sql.workflows(
@@ -228,8 +250,8 @@ def _numbers_of(workflow_id: int, tasks: Sequence[str] | None) -> Op[list[int]]:
     rows = yield sql.workflows("named_nodes", workflow=workflow_id)
     known = {name: number for name, number, type_ in rows if type_ != "signal"}
     numbers = []
-    for task in items_of("tasks", tasks):
-        group, member = _MEMBER.fullmatch(str(task)), known.get(task)
+    for task in tasks:
+        group, member = _MEMBER.fullmatch(task), known.get(task)
         if member is None and group is not None and group[1] in known:
             member = known[group[1]] + 1 + int(group[2])
         if member is None:
@@ -297,7 +319,7 @@ def _resolve_now(workflow_id: int) -> Op[None]:
 
 
 def _lock(workflow_id: int) -> Op[dict[str, Any]]:
-    rows = yield sql.workflows("lock_workflow", workflow=int64_of("workflow_id", workflow_id))
+    rows = yield sql.workflows("lock_workflow", workflow=workflow_id)
     if not rows:
         raise WorkflowNotFound(workflow_id)
     return dict(zip(rows.columns, rows[0], strict=True))

@@ -32,7 +32,7 @@ from awa_lib.runtime.publisher import Publisher
 from awa_lib.runtime.scheduler import Declarer
 from awa_lib.runtime.status import Status
 from awa_lib.runtime.supervisor import Duty, Supervisor
-from awa_lib.runtime.workflows import Resolver
+from awa_lib.runtime.workflows import Resolver, Sweep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -99,6 +99,7 @@ class Runtime:
         self._leader = Leader(
             dsn, options, outage=links.outage, supervisor=self._supervisor, on_rescued=self._rescued
         )
+        self._sweep = Sweep(links.publisher, lambda: self._leader.is_leader)
         self._declarer = Declarer(links.publisher, schedules)
         self._publisher = Publisher(
             self._process,
@@ -178,6 +179,7 @@ class Runtime:
             links=self._links,
             completer=self._completer,
             resolver=self._resolver,
+            sweep=self._sweep,
             heartbeat=self._heartbeat,
             listener=self._listener,
             leader=self._leader,
@@ -218,6 +220,7 @@ class Runtime:
         for dispatcher in self._dispatchers.values():
             await dispatcher.start()
         await self._polls.start()
+        await self._sweep.duty.start()
         await self._leader.start()
         for state in (*(duty.state for duty in self._duties()), self._heartbeat.state):
             self._supervisor.watch(state)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from awa_lib.runtime.scheduler import Declarer
     from awa_lib.runtime.status import Status
     from awa_lib.runtime.supervisor import Duty
-    from awa_lib.runtime.workflows import Resolver
+    from awa_lib.runtime.workflows import Resolver, Sweep
 
 __all__ = ["Ending"]
 
@@ -41,6 +41,7 @@ class Ending:
     links: Links
     completer: Completer
     resolver: Resolver
+    sweep: Sweep
     heartbeat: Heartbeat
     listener: Listener
     leader: Leader
@@ -105,7 +106,7 @@ class Ending:
         )
 
     async def _resolve(self, seconds: float) -> None:
-        # The leader moves on what is left.
+        # A sweep of another process moves on what is left.
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self.completer.drain()
@@ -113,6 +114,7 @@ class Ending:
         await self.resolver.stop()
 
     async def _publish(self, seconds: float) -> None:
+        await self.sweep.duty.stop()
         await self.declarer.stop()
         await self.policies.stop()
         await self.events.stop(seconds / 2)

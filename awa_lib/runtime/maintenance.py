@@ -32,7 +32,6 @@ from awa_lib.runtime.promotion import Promotion
 from awa_lib.runtime.rescues import Contact, Rescues
 from awa_lib.runtime.scheduler import Scheduler
 from awa_lib.runtime.supervisor import Duty
-from awa_lib.runtime.workflows import Sweep
 from awa_lib.telemetry import metrics
 from awa_lib.validation import LONGEST_HOURS, bounded
 
@@ -52,7 +51,6 @@ R = TypeVar("R")
 _MOVE_BATCHES: Final = 100
 _SCHEDULES_SECONDS: Final = 1.0
 _AGING_SECONDS: Final = 60.0
-_SWEEP_SECONDS: Final = 2.0
 _CLEANUP_SECONDS: Final = 60.0
 _COUNT_SECONDS: Final = 2.0
 _REFRESH_SECONDS: Final = 60.0
@@ -107,7 +105,6 @@ class Maintenance:
             "heartbeat rescue": (rescues.stale, options.heartbeat_rescue_interval_ms / 1000),
             "deadline rescue": (rescues.deadline, options.deadline_rescue_interval_ms / 1000),
             "callback rescue": (rescues.callback, options.callback_rescue_interval_ms / 1000),
-            "workflow sweep": (Sweep(self._contact).round, _SWEEP_SECONDS),
             "schedules": (Scheduler(short).evaluate, _SCHEDULES_SECONDS),
             "aging": (self._age, _AGING_SECONDS),
             "cleanup": (self._clean_up, _CLEANUP_SECONDS),

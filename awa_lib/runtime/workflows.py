@@ -1,8 +1,8 @@
-"""Move workflows on: at once after an end of this process, and by the leader after any other.
+"""Move workflows on: at once after an end of this process, and by a sweep after any other.
 
 The transaction of an end notes it in ``awa.workflow_events``.  Whoever moves the workflow on takes
-the notes under the lock of its row, so a note is never lost: if this process dies in between, the
-leader finds it.
+the notes under the lock of its row, so a note is never lost: if this process dies in between, a
+sweep finds it.
 """
 
 from __future__ import annotations
@@ -16,16 +16,17 @@ from awa_lib.runtime.looks import pause_after, timed
 from awa_lib.runtime.supervisor import Duty
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from awa_lib.models import Job
     from awa_lib.runtime.links import Link
-    from awa_lib.runtime.rescues import Contact
 
 __all__ = ["Resolver", "Sweep", "workflow_of"]
 
 _LOCKED_SECONDS: Final = 0.1
 _SWEEP_SECONDS: Final = 2.0
+# Of a process that does not lead.
+_OTHERS_SECONDS: Final = 10.0
 # Without an open workflow.
 _IDLE_SWEEP_SECONDS: Final = 5.0
 # A note that is younger is left to the process that has written it.
@@ -65,7 +66,7 @@ class Resolver:
         await self._empty.wait()
 
     async def stop(self) -> None:
-        """Stop; the leader moves the rest on."""
+        """Stop; a sweep moves the rest on."""
         await self.duty.stop()
         await self._link.close()
 
@@ -92,23 +93,28 @@ class Resolver:
 
 
 class Sweep:
-    """What the leader does: note ends that nobody has noted, and take notes that were left."""
+    """A duty that notes ends that nobody has noted, and takes notes that were left.
 
-    def __init__(self, contact: Contact) -> None:
-        self._contact = contact
+    The leader does it for the fleet.  The others do it too, more seldom: a leader of awa 0.5 does
+    not, and to move a workflow on twice does no harm.
+    """
+
+    def __init__(self, link: Link, leads: Callable[[], bool]) -> None:
+        self._link = link
+        self._leads = leads
         self._place = ops.BEGIN
+        self.duty = Duty("workflow sweep", self._round, seconds=_SWEEP_SECONDS)
 
-    async def round(self) -> float | None:
+    async def _round(self) -> float | None:
         """Read a page of the tasks of open workflows; return the pause until the next."""
-        (found, left), seconds = await self._contact.run(
-            timed(ops.sweep(self._place, _LEFT_SECONDS))
-        )
+        (found, left), seconds = await self._link.run(timed(ops.sweep(self._place, _LEFT_SECONDS)))
         self._place = found.place
         for workflow in left:
-            while await self._contact.run(ops.resolve(workflow)):
+            while await self._link.run(ops.resolve(workflow)):
                 pass
+        rest = _SWEEP_SECONDS if self._leads() else _OTHERS_SECONDS
         if found.place != ops.BEGIN:
-            return pause_after(seconds, _SWEEP_SECONDS / 10) or _SWEEP_SECONDS / 10
-        return pause_after(seconds, _SWEEP_SECONDS) or (
-            _SWEEP_SECONDS if found.read else _IDLE_SWEEP_SECONDS
-        )
+            rest /= 10
+        elif not found.read:
+            rest = max(rest, _IDLE_SWEEP_SECONDS)
+        return pause_after(seconds, rest) or rest

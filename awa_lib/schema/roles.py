@@ -14,7 +14,7 @@ from awa_lib.errors import ValidationError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["LATER", "PURPOSES", "RIGHTS", "Right", "role_name"]
+__all__ = ["LATER", "OF_COLUMNS", "PURPOSES", "RIGHTS", "Right", "role_name"]
 
 # In the order of the script.
 PURPOSES: Final = {
@@ -77,6 +77,35 @@ _JOB_COLUMNS: Final = (
     "unique_key",
     "unique_states",
 )
+OF_COLUMNS: Final = ("audit_log_id_seq", "workflow_events_id_seq", "workflows_id_seq")
+"""Sequences of identity columns: who inserts needs no privilege on them."""
+# Of a producer: what an insert of a workflow writes, and what it reads back.
+_WORKFLOW_COLUMNS: Final = {
+    "workflows": (("name", "key", "nodes"), ("id", "name", "key")),
+    "workflow_nodes": (
+        (
+            "workflow_id",
+            "number",
+            "type",
+            "name",
+            "group_number",
+            "rule",
+            "on_parent_failure",
+            "not_before",
+            "wait_seconds",
+            "job_id",
+            "kind",
+            "queue",
+            "priority",
+            "max_attempts",
+            "args",
+            "metadata",
+            "tags",
+        ),
+        (),
+    ),
+    "workflow_edges": (("workflow_id", "parent", "child"), ()),
+}
 _CHANGES: Final = ("SELECT", "INSERT", "UPDATE", "DELETE")
 
 # The default privileges on tables that the owner creates later.
@@ -113,7 +142,7 @@ _CALLED: Final = {
         "toolkit_recount",
         "toolkit_recount_if_due",
     ),
-    "producer": ("active_storage_engine", "job_state_in_bitmask"),
+    "producer": ("active_storage_engine", "job_state_in_bitmask", "resolve_workflow"),
     "readonly": ("active_storage_engine", "storage_status"),
 }
 
@@ -124,7 +153,8 @@ def _rights(purpose: str) -> Iterator[Right]:
     for privilege in _NUMBERS[purpose]:
         yield Right(purpose, "sequence", "jobs_id_seq", privilege)
     if purpose == "readonly":  # pg_dump reads every sequence
-        yield Right(purpose, "sequence", "audit_log_id_seq", "SELECT")
+        for sequence in OF_COLUMNS:
+            yield Right(purpose, "sequence", sequence, "SELECT")
     for function in _CALLED[purpose]:
         yield Right(purpose, "function", function, "EXECUTE")
 
@@ -152,6 +182,11 @@ def _producer_tables() -> Iterator[Right]:
         yield Right("producer", "column", table, "SELECT", "id")
         for column in _JOB_COLUMNS:
             yield Right("producer", "column", table, "INSERT", column)
+    for table, (inserted, read) in _WORKFLOW_COLUMNS.items():
+        for column in inserted:
+            yield Right("producer", "column", table, "INSERT", column)
+        for column in read:
+            yield Right("producer", "column", table, "SELECT", column)
     yield from _gate("producer")
 
 

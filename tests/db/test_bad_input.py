@@ -76,6 +76,9 @@ CALLS: dict[str, dict[str, Any]] = {
     "list_bulk_operations": {},
     "cancel_bulk_operation": {"operation_id": NOBODY},
     "run_bulk_operation": {"operation_id": NOBODY},
+    "signal": {"workflow_id": 1, "name": "n"},
+    "cancel_workflow": {"workflow_id": 1},
+    "retry_workflow": {"workflow_id": 1},
     "doctor": {},
 }  # fmt: skip
 
@@ -271,6 +274,15 @@ TABLE: dict[str, dict[str, list[tuple[Any, str]]]] = {
     "run_bulk_operation": {
         "operation_id": UUIDS, "on_progress": [(7, "on_progress must be a function, got 7")],
     },
+    "signal": {"workflow_id": IDS, "name": [*NAMES, ("", "must not be empty")],
+               "payload": PAYLOADS},
+    "cancel_workflow": {"workflow_id": IDS},
+    "retry_workflow": {
+        "workflow_id": IDS,
+        "tasks": [("a", "tasks must be a list, or another iterable: 'a'"), ([7], NAME + "7")],
+        "downstream": [(1, "downstream must be True or False, got 1")],
+        "dry_run": [(1, "dry_run must be True or False, got 1")],
+    },
     "doctor": {
         "checks": [("horizon", "checks must be a list, or another iterable: 'horizon'"),
                    (["horizn"], "unknown check: horizn"), ([["ids"]], "unknown check: ['ids']")],
@@ -299,7 +311,9 @@ EVERYTHING = """
 
 def verbs() -> Iterator[tuple[str, list[str]]]:
     """Yield each verb of the clients that takes something, with its named options."""
-    no_verbs = {"on", "using", "close", "migrate", "transaction", "health_check"}
+    no_verbs = {"on", "using", "close", "migrate", "transaction", "health_check",
+                # Blocks: tests/db/test_workflow_rules.py.
+                "workflow", "extend_workflow"}  # fmt: skip
     worker = {"task", "worker", "http_worker", "on_event", "follow_up", "periodic", "start",
               "queue", "kind",
               "shutdown", "queue_descriptor", "job_kind_descriptor"}  # fmt: skip

@@ -17,7 +17,7 @@ from awa_lib.ops.audit import Entry, audited, forget_audit
 from awa_lib.ops.inserts import insert
 from awa_lib.ops.roles import apply_roles, role_script
 from awa_lib.schema.migrate import apply, plan
-from awa_lib.schema.roles import PURPOSES, RIGHTS, role_name
+from awa_lib.schema.roles import OF_COLUMNS, PURPOSES, RIGHTS, role_name
 
 UNIQUE = {"by_args": True}
 OLD_ENTRY = (
@@ -70,8 +70,8 @@ def test_the_definition_names_what_there_is(admin) -> None:
         named = {
             r.object for r in RIGHTS if r.purpose == purpose and r.kind in {"table", "sequence"}
         }
-        # That of an identity column: a reader needs it for pg_dump, who inserts does not.
-        assert named | {"audit_log_id_seq"} == found
+        # Those of identity columns: a reader needs it for pg_dump, who inserts does not.
+        assert named | set(OF_COLUMNS) == found
     assert {functions[r.object] for r in RIGHTS if r.kind == "function"} == {1}
 
 
@@ -177,6 +177,11 @@ def test_a_producer_inserts_and_does_nothing_else(admin, as_role) -> None:
         assert client.insert(Noop(1), unique_opts=UNIQUE, on_conflict="skip") is None
         with client.transaction() as tx:
             tx.insert(Noop(6))
+        for _ in range(2):
+            with client.workflow("flow", key="k", on_conflict="keep") as flow:
+                first_task = flow.add(Noop(7))
+                flow.add_many([Noop(8), Noop(9)], after=first_task)
+        assert flow.created is False
         for act in (
             lambda: client.get_job(first.id),
             client.list_jobs,
@@ -202,7 +207,7 @@ def test_a_producer_inserts_and_does_nothing_else(admin, as_role) -> None:
         "CREATE TABLE awa.x ()",
         "SELECT nextval('awa.jobs_id_seq'), setval('awa.jobs_id_seq', 1)",
     )
-    assert admin.execute("SELECT count(*) FROM awa.jobs").fetchone() == (36,)
+    assert admin.execute("SELECT count(*) FROM awa.jobs").fetchone() == (37,)
 
 
 async def test_the_runtime_works_jobs_and_leads(as_role) -> None:

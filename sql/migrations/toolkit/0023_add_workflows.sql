@@ -98,6 +98,8 @@ CREATE TABLE IF NOT EXISTS awa.workflow_events (
     payload     jsonb,
     -- Changes of nodes whose children a long cascade has not reached yet.
     changes     jsonb,
+    -- Tasks that are to be decided again.
+    decide      integer[],
     at          timestamptz NOT NULL DEFAULT now()
 );
 CREATE INDEX IF NOT EXISTS awa_workflow_events_workflow ON awa.workflow_events (workflow_id);
@@ -109,7 +111,8 @@ CREATE INDEX IF NOT EXISTS awa_workflow_events_workflow ON awa.workflow_events (
 -- calls this after its commit.
 --
 -- Nodes from p_fresh on are new; p_parents are the older nodes that they wait for.  Returns true
--- when a long cascade goes on with the next call.
+-- when there is more to do: a long cascade goes on with the next call, and of many tasks that start
+-- at once each call starts some, so that workers have them at once and the lock is free in between.
 --
 -- The state of a job's row decides, not the event: an event may come late or twice.
 --
@@ -137,6 +140,7 @@ DECLARE
     v_start   integer[];
     v_hot     bigint;
     v_passes  integer := 0;
+    v_later   integer[] := '{}';
     v_counts  integer[];
     v_ended   record;
     v_event   awa.workflow_events;
@@ -222,6 +226,7 @@ BEGIN
                 v_changed.new := v_changed.new || 3;
             END IF;
         END IF;
+        v_decide := v_decide || v_event.decide;
         IF v_event.changes IS NOT NULL THEN
             SELECT v_changed.number || array_agg(c.number) AS number,
                    v_changed.group_number || array_agg(c.group_number) AS group_number,
@@ -378,42 +383,52 @@ BEGIN
                array_agg(false) FILTER (WHERE new <> old) AS signal,
                array_agg(old ORDER BY number) FILTER (WHERE new <> old) AS old,
                array_agg(new ORDER BY number) FILTER (WHERE new <> old) AS new,
-               array_agg(number ORDER BY number) FILTER (WHERE new <> old AND new = 2) AS start
+               array_agg(number ORDER BY number) FILTER (WHERE new <> old AND new = 2) AS start,
+               array_agg(number ORDER BY number) FILTER (WHERE is_later) AS later
         INTO v_next
         FROM (
-            SELECT number, group_number, array_position(c_states, old) AS old,
-                array_position(c_states, CASE
-                WHEN old NOT IN ('waiting', 'skipped') THEN old
-                WHEN v_flow.cancelled_at IS NOT NULL AND rule <> 'always'
-                    THEN CASE old WHEN 'waiting' THEN 'cancelled' ELSE old END
-                WHEN rule = 'all_succeeded' AND failed + skipped > 0
-                    THEN CASE on_parent_failure WHEN 'wait' THEN 'waiting' ELSE 'skipped' END
-                WHEN rule = 'all_failed' AND succeeded + skipped > 0 THEN 'skipped'
-                WHEN rule IN ('any_failed', 'any_succeeded') AND open = 0
-                    AND CASE rule WHEN 'any_failed' THEN failed ELSE succeeded END = 0
-                    THEN 'skipped'
-                WHEN signals > 0 THEN 'waiting'
-                WHEN rule = 'any_failed' AND failed > 0 THEN 'started'
-                WHEN rule = 'any_succeeded' AND succeeded > 0 THEN 'started'
-                WHEN open > 0 THEN 'waiting'
-                ELSE 'started' END) AS new
+            SELECT number, group_number, old, is_later, CASE WHEN is_later THEN 1 ELSE new END AS new
             FROM (
-                SELECT n.number, n.group_number, n.state AS old, n.rule, n.on_parent_failure,
-                       n.parents_open + d.open AS open,
-                       n.parents_succeeded + d.succeeded AS succeeded,
-                       n.parents_failed + d.failed AS failed,
-                       n.parents_skipped + d.skipped AS skipped,
-                       n.signals_open + d.signals AS signals
-                FROM unnest(v_delta.number, v_delta.open, v_delta.succeeded, v_delta.failed,
-                            v_delta.skipped, v_delta.signals)
-                    AS d (number, open, succeeded, failed, skipped, signals)
-                CROSS JOIN LATERAL (
-                    SELECT * FROM awa.workflow_nodes
-                    WHERE workflow_id = p_workflow AND number = d.number
-                    LIMIT 1
-                ) AS n
-            ) AS counted
-        ) AS decided;
+                SELECT number, group_number, old, new, p_fresh IS NULL AND starts AND row_number()
+                    OVER (PARTITION BY starts ORDER BY number) > 2000 AS is_later
+                FROM (
+                    SELECT number, group_number, array_position(c_states, old) AS old,
+                        array_position(c_states, CASE
+                        WHEN old NOT IN ('waiting', 'skipped') THEN old
+                        WHEN v_flow.cancelled_at IS NOT NULL AND rule <> 'always'
+                            THEN CASE old WHEN 'waiting' THEN 'cancelled' ELSE old END
+                        WHEN rule = 'all_succeeded' AND failed + skipped > 0
+                            THEN CASE on_parent_failure WHEN 'wait' THEN 'waiting' ELSE 'skipped' END
+                        WHEN rule = 'all_failed' AND succeeded + skipped > 0 THEN 'skipped'
+                        WHEN rule IN ('any_failed', 'any_succeeded') AND open = 0
+                            AND CASE rule WHEN 'any_failed' THEN failed ELSE succeeded END = 0
+                            THEN 'skipped'
+                        WHEN signals > 0 THEN 'waiting'
+                        WHEN rule = 'any_failed' AND failed > 0 THEN 'started'
+                        WHEN rule = 'any_succeeded' AND succeeded > 0 THEN 'started'
+                        WHEN open > 0 THEN 'waiting'
+                        ELSE 'started' END) AS new
+                    FROM (
+                        SELECT n.number, n.group_number, n.state AS old, n.rule, n.on_parent_failure,
+                               n.parents_open + d.open AS open,
+                               n.parents_succeeded + d.succeeded AS succeeded,
+                               n.parents_failed + d.failed AS failed,
+                               n.parents_skipped + d.skipped AS skipped,
+                               n.signals_open + d.signals AS signals
+                        FROM unnest(v_delta.number, v_delta.open, v_delta.succeeded, v_delta.failed,
+                                    v_delta.skipped, v_delta.signals)
+                            AS d (number, open, succeeded, failed, skipped, signals)
+                        CROSS JOIN LATERAL (
+                            SELECT * FROM awa.workflow_nodes
+                            WHERE workflow_id = p_workflow AND number = d.number
+                            LIMIT 1
+                        ) AS n
+                    ) AS counted
+                ) AS decided
+                CROSS JOIN LATERAL (SELECT new = 2 AND old <> 2 AS starts) AS s
+            ) AS ranked
+        ) AS chosen;
+        v_later := v_later || v_next.later;
 
         UPDATE awa.workflow_nodes AS n
         SET (parents_open, parents_succeeded, parents_failed, parents_skipped, signals_open, state,
@@ -457,6 +472,9 @@ BEGIN
         END IF;
         v_changed := v_next;
     END LOOP;
+    IF cardinality(v_later) > 0 THEN
+        INSERT INTO awa.workflow_events (workflow_id, decide) VALUES (p_workflow, v_later);
+    END IF;
 
     UPDATE awa.workflows AS w
     SET waiting = v_counts[1], started = v_counts[2], succeeded = v_counts[3],
@@ -469,8 +487,35 @@ BEGIN
         finished_at = CASE WHEN v_counts[1] + v_counts[2] = 0
                            THEN coalesce(w.finished_at, now()) END
     WHERE w.id = p_workflow;
-    RETURN v_passes = 1000 AND v_changed.number IS NOT NULL;
+    RETURN cardinality(v_later) > 0 OR (v_passes = 1000 AND v_changed.number IS NOT NULL);
 END
 $function$;
 
 REVOKE ALL ON FUNCTION awa.resolve_workflow(bigint, integer, integer[]) FROM PUBLIC;
+
+-- Who may change the jobs may change what they become of.
+DO $block$
+DECLARE
+    v_grant record;
+BEGIN
+    FOR v_grant IN
+        SELECT new_table, acl.privilege_type,
+               CASE acl.grantee WHEN 0 THEN 'PUBLIC' ELSE acl.grantee::regrole::text END AS role
+        FROM unnest(ARRAY['awa.workflows', 'awa.workflow_nodes', 'awa.workflow_edges',
+                          'awa.workflow_events']::regclass[]) AS new_table
+        CROSS JOIN pg_catalog.pg_class AS c
+        CROSS JOIN LATERAL aclexplode(c.relacl) AS acl
+        WHERE c.oid = 'awa.jobs_hot'::regclass AND acl.grantee <> c.relowner
+    LOOP
+        EXECUTE format(
+            'GRANT %s ON %s TO %s', v_grant.privilege_type, v_grant.new_table, v_grant.role
+        );
+        IF v_grant.privilege_type = 'INSERT' THEN
+            EXECUTE format(
+                'GRANT EXECUTE ON FUNCTION awa.resolve_workflow(bigint, integer, integer[]) TO %s',
+                v_grant.role
+            );
+        END IF;
+    END LOOP;
+END
+$block$;
