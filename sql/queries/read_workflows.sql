@@ -91,14 +91,17 @@ FROM unnest(:ids::bigint[]) AS j (id)
 LEFT JOIN LATERAL (
     SELECT state::text AS state, attempt, run_at, errors[cardinality(errors)] ->> 'error' AS error
     FROM awa.jobs_hot WHERE id = j.id
+    LIMIT 1
 ) AS hot ON true
 LEFT JOIN LATERAL (
     SELECT state::text AS state, attempt, run_at, errors[cardinality(errors)] ->> 'error' AS error
     FROM awa.scheduled_jobs WHERE id = j.id AND hot.state IS NULL
+    LIMIT 1
 ) AS cold ON true
 LEFT JOIN LATERAL (
     SELECT 'dead' AS state, attempt, errors[cardinality(errors)] ->> 'error' AS error
     FROM awa.dead_letters WHERE id = j.id AND hot.state IS NULL AND cold.state IS NULL
+    LIMIT 1
 ) AS dead ON true
 WHERE coalesce(hot.state, cold.state, dead.state) IS NOT NULL
 
@@ -122,6 +125,7 @@ FROM (
                     WHEN parents_skipped > 0 THEN 'skipped'
                     ELSE 'succeeded' END AS state
         FROM awa.workflow_nodes WHERE workflow_id = :workflow::bigint AND number = e.parent
+        LIMIT 1
     ) AS p
     WHERE p.state IN ('waiting', 'started', 'open')
        OR (e.child = ANY (:failed::int[]) AND p.state IN ('failed', 'cancelled', 'skipped'))
@@ -131,16 +135,41 @@ ORDER BY child, place
 
 -- name: edges
 -- A page of the edges between the nodes of a graph, in order, behind one.  A group counts as one
--- node: of the edges to its members those to the first are read.
-SELECT e.parent, coalesce(n.group_number, n.number) AS child
-FROM awa.workflow_edges AS e
-JOIN awa.workflow_nodes AS n
-  ON n.workflow_id = e.workflow_id AND n.number = e.child
- AND (n.group_number IS NULL OR n.number = n.group_number + 1)
-WHERE e.workflow_id = :workflow::bigint AND e.parent >= :parent::int
-  AND (e.parent, coalesce(n.group_number, n.number)) > (:parent::int, :child::int)
-ORDER BY e.parent, e.child
-LIMIT :limit::int
+-- node: a page steps over the edges to its other members.  Each step is a look-up in primary keys.
+WITH RECURSIVE page AS (
+    SELECT 0 AS place, :parent::int AS parent, :child::int AS child,
+           -- The end of the group that the child is.
+           coalesce((
+               SELECT number + CASE type WHEN 'group'
+                               THEN parents_open + parents_succeeded + parents_failed
+                                    + parents_skipped ELSE 0 END
+               FROM awa.workflow_nodes
+               WHERE workflow_id = :workflow::bigint AND number = :child::int
+           ), :child::int) AS last
+    UNION ALL
+    SELECT page.place + 1, e.parent, coalesce(g.number, e.child), coalesce(g.last, e.child)
+    FROM page
+    CROSS JOIN LATERAL (
+        SELECT parent, child FROM awa.workflow_edges
+        WHERE workflow_id = :workflow::bigint AND (parent, child) > (page.parent, page.last)
+        ORDER BY parent, child
+        LIMIT 1
+    ) AS e
+    CROSS JOIN LATERAL (
+        SELECT group_number FROM awa.workflow_nodes
+        WHERE workflow_id = :workflow::bigint AND number = e.child
+        LIMIT 1
+    ) AS n
+    LEFT JOIN LATERAL (
+        SELECT number, number + parents_open + parents_succeeded + parents_failed + parents_skipped
+                       AS last
+        FROM awa.workflow_nodes
+        WHERE workflow_id = :workflow::bigint AND number = n.group_number
+        LIMIT 1
+    ) AS g ON true
+    WHERE page.place < :limit::int
+)
+SELECT parent, child FROM page WHERE place > 0 ORDER BY parent, child
 
 -- name: task_of_job
 -- The workflow of a job, and its task.  Index awa_workflow_nodes_job.

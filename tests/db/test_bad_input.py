@@ -76,6 +76,10 @@ CALLS: dict[str, dict[str, Any]] = {
     "list_bulk_operations": {},
     "cancel_bulk_operation": {"operation_id": NOBODY},
     "run_bulk_operation": {"operation_id": NOBODY},
+    "list_workflows": {},
+    "get_workflow": {"workflow_id": 1},
+    "list_workflow_tasks": {"workflow_id": 1},
+    "workflow_edges": {"workflow_id": 1},
     "signal": {"workflow_id": 1, "name": "n"},
     "cancel_workflow": {"workflow_id": 1},
     "retry_workflow": {"workflow_id": 1},
@@ -273,6 +277,22 @@ TABLE: dict[str, dict[str, list[tuple[Any, str]]]] = {
     "cancel_bulk_operation": {"operation_id": UUIDS},
     "run_bulk_operation": {
         "operation_id": UUIDS, "on_progress": [(7, "on_progress must be a function, got 7")],
+    },
+    "list_workflows": {
+        "state": [("zz", "unknown state of a workflow: 'zz'")], "name": NAMES, "key": NAMES,
+        "before_id": IDS[:-1], "limit": LIMITS,
+    },
+    "get_workflow": {"workflow_id": IDS},
+    "list_workflow_tasks": {
+        "workflow_id": IDS, "group": NAMES, "state": [("zz", "unknown state of a task: 'zz'")],
+        "after": [(-1, "after must be a whole number from 0 to 2147483647: -1"),
+                  ("5", "after must be")],
+        "limit": LIMITS,
+    },
+    "workflow_edges": {
+        "workflow_id": IDS, "limit": LIMITS,
+        "after": [(1, "after must be two numbers, got 1"), ((1,), "after must be two numbers"),
+                  (("1", 2), "after must be a whole number from 0 to 2147483647: '1'")],
     },
     "signal": {"workflow_id": IDS, "name": [*NAMES, ("", "must not be empty")],
                "payload": PAYLOADS},

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import psycopg
 import pytest
 from fix_wait import aeventually
 from fix_worker import Rows, working
@@ -236,3 +237,26 @@ async def test_a_task_is_no_group(aclient: awa.AsyncClient) -> None:
     with pytest.raises(awa.ValidationError, match="has no group 'x'") as caught:
         await aclient.list_workflow_tasks(flow.id or 0, group="x")
     assert caught.value.why == "it is a task"
+
+
+async def test_pages_of_a_large_workflow_are_looked_up(
+    aclient: awa.AsyncClient, database_url: str
+) -> None:
+    async with aclient.workflow("large") as flow:
+        first = flow.add({}, kind="a", name="first")
+        parts = flow.add_many(({} for _ in range(5_000)), kind="a", name="parts", after=first)
+        flow.add({}, kind="a", name="last", after=parts)
+    assert flow.id is not None
+    async with await psycopg.AsyncConnection.connect(database_url) as conn:
+        client = aclient.using(conn)
+        edges = await client.workflow_edges(flow.id)
+        page = await client.list_workflow_tasks(flow.id, after=1, limit=1)
+        members = await client.list_workflow_tasks(flow.id, group="parts", after=5_001)
+        read = await conn.execute(
+            "SELECT sum(coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0))"
+            " FROM pg_stat_xact_user_tables WHERE relname IN ('workflow_nodes', 'workflow_edges')"
+        )
+        rows = (await read.fetchone() or [None])[0]
+    assert (len(edges), len(page), members[-1].name) == (2, 1, "parts[4999]")
+    assert rows is not None
+    assert rows < 100
