@@ -178,7 +178,9 @@ def workflow_signals(ctx: typer.Context, incomplete: str) -> list[str]:
 
 
 def _workflow(ctx: typer.Context) -> list[int]:
-    return [ctx.params["workflow_id"] or 0]
+    # Before the value of an option the arguments are not parsed.
+    given = map(str, [ctx.params.get("workflow_id"), *ctx.args])
+    return [next((int(one) for one in given if one.isdecimal()), 0)]
 
 
 def _names(ctx: typer.Context, what: str, incomplete: str) -> list[str]:
