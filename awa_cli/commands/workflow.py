@@ -189,6 +189,8 @@ def show(
 
         if watch:
             show_live_text(read, seconds, screen=output is GraphFormat.table)
+        elif output is GraphFormat.json:
+            show_document(db.run(workflow_details(workflow_id, limit=limit)))
         else:
             show_text(read()[0])
 

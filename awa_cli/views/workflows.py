@@ -37,6 +37,8 @@ __all__ = [
 ]
 
 _MOST_NAMES: Final = 3
+# Cells of the branches before a task; those further left are cut off.
+_DEEPEST: Final = 64
 
 
 def title_of(one: WorkflowOverview) -> str:
@@ -80,8 +82,8 @@ def _wait(one: WorkflowWait) -> str:
     if one.reason == "time":
         return f"until {clock(one.until)}, {age(one.until)}"
     if one.reason == "retry":
-        verb = "was" if one.state in {"skipped", "cancelled"} else ""
-        return f"for a retry of {name}, which {verb} {one.state}".replace("  ", " ")
+        verb = "was " if one.state in {"skipped", "cancelled"} else ""
+        return f"for a retry of {name}, which {verb}{one.state}"
     return f"for signal {name}" if one.reason == "signal" else f"for {name}"
 
 
@@ -178,7 +180,11 @@ def outline(details: WorkflowDetails) -> list[Item]:
         items.append(Item(tasks[number], lead, others))
         children = below.get(number, [])
         left += [
-            (child, under + ("└ " if last else "├ "), under + ("  " if last else "│ "))
+            (
+                child,
+                under + ("└ " if last else "├ "),
+                (under + ("  " if last else "│ "))[-_DEEPEST:],
+            )
             for child in reversed(children)
             for last in (child == children[-1],)
         ]

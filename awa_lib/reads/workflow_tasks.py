@@ -38,6 +38,8 @@ TASK_STATES: Final = ("waiting", "started", "succeeded", "failed", "cancelled", 
 """The states of a task."""
 # Of a task that waits for more, the rest is a number.
 _MOST_WAITS: Final = 5
+# Read for a page, however few tasks it has.
+_LEAST_EDGES: Final = 2_000
 _OPEN: Final = ("waiting", "started", "open")
 
 
@@ -113,7 +115,7 @@ class WorkflowTask:
 
 @dataclass(frozen=True, slots=True)
 class WorkflowDetails:
-    """A workflow with its graph.  ``more`` says that it has more tasks than are here."""
+    """A workflow with its graph.  ``more`` says that it has more tasks or edges than are here."""
 
     workflow: WorkflowOverview
     tasks: list[WorkflowTask]
@@ -161,18 +163,20 @@ def list_workflow_tasks(
 def workflow_details(workflow_id: int, *, limit: int = 200) -> Op[WorkflowDetails]:
     """Return a workflow with its first ``limit`` tasks and the edges between them.
 
-    There are at most ten edges for each task.  Raises WorkflowNotFound, ValidationError.
+    Of a graph with more than ten edges for each task some edges are left out.
+    Raises WorkflowNotFound, ValidationError.
     """
     number_of("limit", limit, 1, INT32_MAX // 10)
     workflow = yield from get_workflow(workflow_id)
     tasks = yield from list_workflow_tasks(workflow_id, limit=limit + 1)
-    edges = yield from workflow_edges(workflow_id, limit=10 * limit)
+    most = max(10 * limit, _LEAST_EDGES)
+    edges = yield from workflow_edges(workflow_id, limit=most)
     shown = {task.number for task in tasks[:limit]}
     return WorkflowDetails(
         workflow,
         tasks[:limit],
         [edge for edge in edges if edge.parent in shown and edge.child in shown],
-        len(tasks) > limit,
+        len(tasks) > limit or len(edges) == most,
     )
 
 
