@@ -18,6 +18,7 @@ __all__ = [
     "Migration",
     "MigrationScript",
     "PendingMigrations",
+    "RetriedTasks",
     "VersionCheck",
     "Versions",
 ]
@@ -38,6 +39,16 @@ class Changed:
     """The jobs that were named and changed; of a filter only with --dry-run, the first that fit."""
     batch_id: str | None
     """The bulk operation that carried a filter out: awa batch show."""
+
+
+@dataclass(frozen=True, slots=True)
+class RetriedTasks:
+    """The tasks of a workflow that a retry runs again."""
+
+    dry_run: bool
+    """With --dry-run nothing was changed."""
+    tasks: list[str]
+    """Their names, in order; a member of a group has the name of the group and its place."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import typer  # noqa: TC002 - typer reads the annotations at run time
 
@@ -11,6 +11,9 @@ from awa_cli.invocation import common
 from awa_cli.parser.shells.words import Unfinished
 from awa_cli.terminal.formats import Format
 from awa_lib.states import STATES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = [
     "checks",
@@ -26,7 +29,13 @@ __all__ = [
     "schedules",
     "sorts",
     "states",
+    "task_names",
+    "task_states",
     "unique_words",
+    "workflow_ids",
+    "workflow_names",
+    "workflow_signals",
+    "workflow_states",
 ]
 
 _UNIQUE_BY: Final = ("args", "queue", "kind")
@@ -50,6 +59,20 @@ _KEEP_IDS: Final = 60
 def states(incomplete: str) -> list[str]:
     """Complete the state of a job."""
     return [state for state in STATES if state.startswith(incomplete)]
+
+
+def workflow_states(incomplete: str) -> list[str]:
+    """Complete the state of a workflow."""
+    from awa_lib.reads.workflows import STATES as KNOWN
+
+    return [state for state in KNOWN if state.startswith(incomplete)]
+
+
+def task_states(incomplete: str) -> list[str]:
+    """Complete the state of a task."""
+    from awa_lib.reads.workflow_tasks import TASK_STATES
+
+    return [state for state in TASK_STATES if state.startswith(incomplete)]
 
 
 def unique_words(incomplete: str) -> list[str]:
@@ -134,6 +157,32 @@ def operation_ids(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
     return _ids(ctx, "operation_ids", incomplete)
 
 
+def workflow_ids(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+    """Complete the id of a workflow from the newest ones, with name and state."""
+    return _ids(ctx, "workflow_ids", incomplete)
+
+
+def workflow_names(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Complete the name of a workflow."""
+    return _names(ctx, "workflow_names", incomplete)
+
+
+def task_names(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Complete the name of a task or a group of the workflow in the line."""
+    return _ask(ctx, "task_names", incomplete, _NAME_LIMIT, keep=_KEEP_IDS, of=_workflow(ctx))
+
+
+def workflow_signals(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Complete the name of a signal of the workflow in the line."""
+    return _ask(ctx, "signal_names", incomplete, _NAME_LIMIT, keep=_KEEP_IDS, of=_workflow(ctx))
+
+
+def _workflow(ctx: typer.Context) -> list[int]:
+    # Before the value of an option the arguments are not parsed.
+    given = map(str, [ctx.params.get("workflow_id"), *ctx.args])
+    return [next((int(one) for one in given if one.isdecimal()), 0)]
+
+
 def _names(ctx: typer.Context, what: str, incomplete: str) -> list[str]:
     """Ask for all names first, because one answer then serves every prefix."""
     for prefix in ("", incomplete):
@@ -148,20 +197,25 @@ def _ids(ctx: typer.Context, what: str, incomplete: str) -> list[tuple[str, str]
     return [(str(number), f"{name} {state}") for number, name, state in found]
 
 
-def _ask(ctx: typer.Context, what: str, prefix: str, limit: int, *, keep: int) -> list[Any]:
+def _ask(
+    ctx: typer.Context, what: str, prefix: str, limit: int, *, keep: int, of: Sequence[int] = ()
+) -> list[Any]:
     """Return the result of a read of ``awa_lib.reads.names``, perhaps from the cache."""
     from awa_cli.parser.completion_cache import recall
 
     options = common(ctx)
-    question = [what, prefix, options.database_url or "", options.context or ""]
+    question = [what, *map(str, of), prefix, options.database_url or "", options.context or ""]
     with suppress(Exception):  # a message would end up in the command line
         return recall(
-            question, lambda: _answer(ctx, what, prefix, limit), keep=keep, wait=_WAIT_SECONDS
+            question,
+            lambda: _answer(ctx, what, (*of, prefix, limit)),
+            keep=keep,
+            wait=_WAIT_SECONDS,
         )
     return []
 
 
-def _answer(ctx: typer.Context, what: str, prefix: str, limit: int) -> list[Any]:
+def _answer(ctx: typer.Context, what: str, asked: tuple[Any, ...]) -> list[Any]:
     from awa_cli.database.session import Session, dial
     from awa_cli.database.target import find_target
     from awa_lib.reads import names
@@ -169,7 +223,7 @@ def _answer(ctx: typer.Context, what: str, prefix: str, limit: int) -> list[Any]
     target = find_target(common(ctx))
     url = _running(target.url) if target.url.startswith("embedded:") else target.url
     with dial(target, url, seconds=_CONNECT_SECONDS) as conn:
-        found: list[Any] = Session(conn).run(getattr(names, what)(prefix, limit))
+        found: list[Any] = Session(conn).run(getattr(names, what)(*asked))
         return found
 
 

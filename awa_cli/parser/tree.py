@@ -47,6 +47,7 @@ ROOMS: Final = {
     "dlq": Room("awa_cli.commands.dlq", _JOBS),
     "failure": Room("awa_cli.commands.failure", _JOBS),
     "batch": Room("awa_cli.commands.batch", _JOBS),
+    "workflow": Room("awa_cli.commands.workflow", _JOBS),
     "callback": Room("awa_cli.commands.callback", _JOBS),
     "workers": Room("awa_cli.commands.workers", _JOBS),
     "audit": Room("awa_cli.commands.audit", _JOBS),

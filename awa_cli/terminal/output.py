@@ -17,17 +17,19 @@ from awa_cli.terminal.tables import table_lines
 from awa_cli.views.words import span
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from awa_cli.views.columns import Column
 
 __all__ = [
     "ReaderLeft",
+    "document_text",
     "result",
     "say",
     "show_document",
     "show_line",
     "show_live",
+    "show_live_text",
     "show_one",
     "show_raw",
     "show_rows",
@@ -88,8 +90,13 @@ def _options() -> Common:
 
 def show_document(value: Any) -> None:
     """Print a value as JSON, indented by two spaces."""
+    _write(document_text(value))
+
+
+def document_text(value: Any) -> str:
+    """Return a value as JSON for stdout, as ``show_document`` prints it."""
     text = json.dumps(encode(value), indent=2, ensure_ascii=_ascii_only()) + "\n"
-    _write(without_controls(text) if sys.stdout.isatty() else text)
+    return without_controls(text) if sys.stdout.isatty() else text
 
 
 def show_raw(value: Any) -> None:
@@ -197,16 +204,47 @@ def show_live(
         for rows in watch(read, seconds):
             show_rows(rows, columns, shape, options, empty="Nothing yet.", chosen=chosen)
             sys.stdout.flush()
+    _redraw(
+        (_table(rows, columns, shape, options, chosen) for rows in watch(read, seconds)), seconds
+    )
+    raise AssertionError
+
+
+def show_live_text(read: Callable[[], tuple[str, bool]], seconds: float, *, screen: bool) -> None:
+    """Print a text repeatedly until Ctrl-C, or until ``read`` says that it is the last.
+
+    With ``screen`` it is drawn in place at a terminal; the last one stays.
+    """
+    from awa_cli.feed import watch
+
+    if not (screen and sys.stdout.isatty()):
+        for text, last in watch(read, seconds):
+            _write(text)
+            sys.stdout.flush()
+            if last:
+                return
+    text = ""
+
+    def screens() -> Iterator[list[str]]:
+        nonlocal text
+        for text, last in watch(read, seconds):
+            if last:
+                return
+            yield text.splitlines()
+
+    _redraw(screens(), seconds)
+    _write(text)
+
+
+def _redraw(screens: Iterable[list[str]], seconds: float) -> None:
     from rich.console import Console
     from rich.live import Live
     from rich.text import Text
 
     console = Console(highlight=False)
     with Live(console=console, screen=True, auto_refresh=False) as live:
-        for rows in watch(read, seconds):
-            lines = _table(rows, columns, shape, options, chosen)
+        for lines in screens:
             clock = f"{datetime.now().astimezone():%H:%M:%S}"
-            lines += ["", f"{clock}, every {span(seconds)}; Ctrl-C to stop"]
-            screen = Text.from_ansi("\n".join(lines), no_wrap=True, overflow="ellipsis")
-            live.update(screen, refresh=True)
-    raise AssertionError
+            below = ["", f"{clock}, every {span(seconds)}; Ctrl-C to stop"]
+            drawn = "\n".join(lines + below)
+            live.update(Text.from_ansi(drawn, no_wrap=True, overflow="ellipsis"), refresh=True)

@@ -37,6 +37,7 @@ def job_facts(dump: JobDump) -> list[tuple[str, Any]]:
     priority = f"{job.priority}" if aged == job.priority else f"{job.priority} (aged from {aged})"
     return [
         ("queue", clean(job.queue)),
+        ("workflow", _workflow(dump)),
         ("priority", priority),
         ("tags", ", ".join(map(clean, job.tags)) or None),
         ("created", job.created_at),
@@ -55,6 +56,13 @@ def job_facts(dump: JobDump) -> list[tuple[str, Any]]:
         ("times out", job.callback_timeout_at),
         ("unique", None if job.unique_key is None else bytes(job.unique_key).hex()),
     ]
+
+
+def _workflow(dump: JobDump) -> str | None:
+    """Return the workflow of a job, and its task: ``7 import, task parts[3]``."""
+    if (one := dump.workflow) is None:
+        return None
+    return clean(f"{one.id} {one.name}, task {one.task}")
 
 
 def _retry(job: JobRow) -> str | None:
@@ -89,6 +97,8 @@ def job_commands(dump: JobDump) -> list[str]:
         actions.append(f"awa callback complete {job.callback_id} --payload '{{}}'")
     if dump.summary.can_cancel:
         actions.append(f"awa job cancel {job.id}")
+    if dump.workflow is not None:
+        actions.append(f"awa workflow show {dump.workflow.id}")
     return actions
 
 

@@ -10,6 +10,7 @@ __all__ = [
     "STATE_SIGNS",
     "STATE_STYLES",
     "WORKER_STYLES",
+    "WORKFLOW_STYLES",
     "state_label",
     "state_sign",
 ]
@@ -39,6 +40,16 @@ WORKER_STYLES: Final = {
     "stopping": "yellow",
     "stopped": "bright_black",
 }
+# Of workflows and their tasks.
+WORKFLOW_STYLES: Final = {
+    "open": "bold yellow",
+    "waiting": "cyan",
+    "started": "bold yellow",
+    "succeeded": "green",
+    "failed": "bold red",
+    "cancelled": "bright_black",
+    "skipped": "bright_black",
+}
 SEVERITY_STYLES: Final = {
     "error": "bold red",
     "warning": "bold yellow",
@@ -59,6 +70,12 @@ STATE_SIGNS: Final = {
     "created": "++",
     # Of bulk operations.
     "pending": "◷@",
+    # Of workflows and their tasks.
+    "open": "▶>",
+    "waiting": "·.",
+    "started": "▶>",
+    "succeeded": "✓+",
+    "skipped": "--",
 }
 
 

@@ -29,6 +29,8 @@ from awa_lib.reads.overviews import list_kinds, list_queues
 from awa_lib.reads.policies import get_queue_policy, list_queue_policies
 from awa_lib.reads.queues import queue_stats
 from awa_lib.reads.task_results import task_result
+from awa_lib.reads.workflow_tasks import list_workflow_tasks
+from awa_lib.reads.workflows import get_workflow, list_workflows, workflow_edges
 
 if TYPE_CHECKING:
     from awa_lib.client.signatures import AsyncInsert, Insert
@@ -102,6 +104,10 @@ class Verbs(Workflows):
     task_result = verb(task_result)
     signal = verb(workflows.send_signal)
     cancel_workflow = verb(workflows.cancel_workflow)
+    list_workflows = verb(list_workflows)
+    get_workflow = verb(get_workflow)
+    list_workflow_tasks = verb(list_workflow_tasks)
+    workflow_edges = verb(workflow_edges)
     retry_workflow = verb(workflows.retry_workflow)
     doctor = verb(doctor)
 
@@ -172,5 +178,9 @@ class AsyncVerbs(AsyncWorkflows):
     task_result = averb(task_result)
     signal = averb(workflows.send_signal)
     cancel_workflow = averb(workflows.cancel_workflow)
+    list_workflows = averb(list_workflows)
+    get_workflow = averb(get_workflow)
+    list_workflow_tasks = averb(list_workflow_tasks)
+    workflow_edges = averb(workflow_edges)
     retry_workflow = averb(workflows.retry_workflow)
     doctor = averb(doctor)

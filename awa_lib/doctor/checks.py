@@ -100,6 +100,13 @@ _ALL: Final = (
         "batches", "Jobs", "no bulk operation is stuck", jobs.bulk_operations, ("bulk_operations",)
     ),
     Check(
+        "workflows",
+        "Jobs",
+        "no workflow waits for a retry or a signal for long",
+        jobs.workflows,
+        ("waiting_workflows",),
+    ),
+    Check(
         "schedules",
         "Jobs",
         "every schedule fires",

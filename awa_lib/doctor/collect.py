@@ -31,6 +31,7 @@ from awa_lib.doctor.facts import (
     Subscription,
     Table,
     Waiting,
+    WaitingWorkflow,
     WithoutIdentity,
 )
 from awa_lib.errors import AwaError
@@ -186,6 +187,12 @@ def owned(_: Circumstances) -> Op[list[Owned]]:
     return (yield sql.doctor("owned_by_extensions")).into(Owned)
 
 
+def waiting_workflows(given: Circumstances) -> Op[list[WaitingWorkflow]]:
+    """Read which workflows wait without a task that runs."""
+    rows = yield sql.doctor("waiting_workflows", seconds=given.limits.workflow_seconds)
+    return rows.into(WaitingWorkflow)
+
+
 def bulk_operations(given: Circumstances) -> Op[list[OpenBulkOperation]]:
     """Read which bulk operations are stuck or failed."""
     limits = given.limits
@@ -288,6 +295,7 @@ COLLECTORS: Final[dict[str, Callable[[Circumstances], Op[Any]]]] = {
         subscriptions,
         owned,
         bulk_operations,
+        waiting_workflows,
         schedules,
         without_identity,
         storage,

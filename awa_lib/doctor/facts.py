@@ -33,6 +33,7 @@ __all__ = [
     "Subscription",
     "Table",
     "Waiting",
+    "WaitingWorkflow",
     "WithoutIdentity",
 ]
 
@@ -234,6 +235,19 @@ class OpenBulkOperation:
     processed: int
     total_matched: int
     last_error: str | None
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingWorkflow:
+    """An open workflow in which no task has run for long."""
+
+    id: int
+    name: str
+    blocked: int
+    """Tasks that wait for the retry of a task that failed or was skipped."""
+    signals: list[str]
+    """The first signals that were not sent."""
     seconds: float
 
 

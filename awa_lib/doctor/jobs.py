@@ -1,4 +1,4 @@
-"""Check jobs and bulk operations."""
+"""Check jobs, bulk operations and workflows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,14 @@ from awa_lib.doctor.finding import Finding, Severity
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from awa_lib.doctor.facts import Failing, Fleet, OpenBulkOperation, Stuck, Waiting
+    from awa_lib.doctor.facts import (
+        Failing,
+        Fleet,
+        OpenBulkOperation,
+        Stuck,
+        Waiting,
+        WaitingWorkflow,
+    )
     from awa_lib.reads.incidents import Incidents
 
 __all__ = [
@@ -22,6 +29,7 @@ __all__ = [
     "promotion",
     "queues",
     "stuck_jobs",
+    "workflows",
 ]
 
 # The statements count no further.
@@ -221,3 +229,29 @@ def bulk_operations(found: list[OpenBulkOperation]) -> Iterator[Finding]:
             f"awa batch run {row.id}",
             row.id,
         )
+
+
+def workflows(found: list[WaitingWorkflow]) -> Iterator[Finding]:
+    """Find workflows that go on only when someone retries a task or sends a signal."""
+    for row in found:
+        what = f"the workflow {row.id} ({row.name}) has waited for {row.seconds / 3600:.0f} h"
+        if row.blocked:
+            tasks = f"{row.blocked:,} task{' waits' if row.blocked == 1 else 's wait'}"
+            yield Finding(
+                "workflows",
+                Severity.warning,
+                f"{what} for a retry",
+                f"{tasks} for the retry of a task that failed (on_parent_failure='wait')",
+                f"awa workflow retry {row.id}",
+                f"workflow {row.id}",
+            )
+        elif row.signals:
+            names = ", ".join(row.signals)
+            yield Finding(
+                "workflows",
+                Severity.note,
+                f"{what} for a signal",
+                f"not sent: {names}",
+                f"awa workflow signal {row.id} {shlex.quote(row.signals[0])}",
+                f"workflow {row.id}",
+            )

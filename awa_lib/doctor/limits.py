@@ -53,5 +53,7 @@ class Limits:
     """A bulk operation should have started by then."""
     schedule_seconds: float = 120
     """A schedule may be this late; the leader reads schedules every second."""
+    workflow_seconds: float = 86_400
+    """A workflow in which no task has run for longer is reported."""
     running_seconds: float = 3600
     """A bulk operation should have ended by then."""

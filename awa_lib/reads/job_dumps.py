@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from awa_lib.errors import ValidationError
+from awa_lib.errors import JobNotFound, SchemaNotMigrated, ValidationError
 from awa_lib.reads.attempts import (
     FAULTLESS,
     JobAttempt,
@@ -18,6 +18,7 @@ from awa_lib.reads.attempts import (
 )
 from awa_lib.reads.job_results import JobResult, kept_result
 from awa_lib.reads.jobs import JobRow, job_row
+from awa_lib.reads.workflows import JobWorkflow, workflow_of_job
 from awa_lib.states import CAN_RETRY_IN_AWA_05, ENDED
 
 if TYPE_CHECKING:
@@ -75,6 +76,8 @@ class JobDump:
     """The process that runs the job, or ran it last; None when that was not one of this release."""
     result: JobResult | None
     """What the handler of a completed job returned, of kinds that keep results."""
+    workflow: JobWorkflow | None = None
+    """The workflow whose task the job is; None for other jobs, or when that was deleted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +123,14 @@ class JobRun:
 
 
 def dump_job(job_id: int) -> Op[JobDump]:
-    """Return a job with its summary, timeline, attempts, worker and result.  Raises JobNotFound."""
-    job = yield from job_row(job_id)
+    """Return a job with its summary, timeline, attempts, worker, result and workflow.
+
+    Raises JobNotFound, which says so when the job is that of a task that has not started.
+    """
+    try:
+        job = yield from job_row(job_id)
+    except JobNotFound as error:
+        raise (yield from _explained(error)) from None
     summary = JobSummary(
         original_priority=job.metadata.get("_awa_original_priority", job.priority),
         can_retry=job.state in CAN_RETRY_IN_AWA_05,
@@ -132,7 +141,24 @@ def dump_job(job_id: int) -> Op[JobDump]:
     )
     worker = yield from worker_of(job)
     result = (yield from kept_result(job_id)) if job.state == "completed" else None
-    return JobDump(job, summary, _timeline(job), attempts_of(job, worker), worker, result)
+    workflow = (yield from workflow_of_job(job_id)) if "_awa_workflow" in job.metadata else None
+    return JobDump(job, summary, _timeline(job), attempts_of(job, worker), worker, result, workflow)
+
+
+def _explained(error: JobNotFound) -> Op[JobNotFound]:
+    """Say in which workflow a job waits that is not there yet."""
+    try:
+        found = yield from workflow_of_job(error.job_id)
+    except SchemaNotMigrated:
+        return error
+    if found is None or found.state not in {"waiting", "skipped"}:
+        return error
+    state = "waits" if found.state == "waiting" else "was skipped"
+    return JobNotFound(
+        error.job_id,
+        why=f"it is the job of task {found.task!r} of workflow {found.id}, which {state}",
+        hint=f"see what the task waits for: awa workflow show {found.id}",
+    )
 
 
 def dump_run(job_id: int, attempt: int | None = None) -> Op[JobRun]:

@@ -17,7 +17,11 @@ __all__ = [
     "queue_names",
     "recent_ids",
     "schedule_names",
+    "signal_names",
     "tag_names",
+    "task_names",
+    "workflow_ids",
+    "workflow_names",
 ]
 
 _NAMES_LIMIT: Final = 1_000
@@ -72,3 +76,32 @@ def operation_ids(prefix: str = "", limit: int = 50) -> Op[list[tuple[str, str, 
     """Return (id, operation, state) of bulk operations whose id has a prefix, newest first."""
     rows = yield sql.read_names("operation_ids", prefix=prefix, limit=limit)
     return [(operation_id, name, state) for operation_id, name, state in rows]
+
+
+def workflow_ids(prefix: str = "", limit: int = 50) -> Op[list[tuple[int, str, str]]]:
+    """Return (id, name, state) of the newest workflows whose id has a prefix, newest first."""
+    rows = yield sql.read_names("workflow_ids", prefix=prefix, limit=limit)
+    return [(workflow_id, name, state) for workflow_id, name, state in rows]
+
+
+def workflow_names(prefix: str = "", limit: int = _NAMES_LIMIT) -> Op[list[str]]:
+    """Return the names of the newest workflows with a prefix, sorted."""
+    rows = yield sql.read_names("workflow_names", prefix=prefix, limit=limit)
+    return [name for (name,) in rows]
+
+
+def task_names(workflow_id: int, prefix: str = "", limit: int = _NAMES_LIMIT) -> Op[list[str]]:
+    """Return the names of tasks and groups of a workflow with a prefix, sorted."""
+    return (yield from _node_names(workflow_id, ["task", "group"], prefix, limit))
+
+
+def signal_names(workflow_id: int, prefix: str = "", limit: int = _NAMES_LIMIT) -> Op[list[str]]:
+    """Return the names of signals that tasks of a workflow wait for, with a prefix, sorted."""
+    return (yield from _node_names(workflow_id, ["signal"], prefix, limit))
+
+
+def _node_names(workflow_id: int, types: list[str], prefix: str, limit: int) -> Op[list[str]]:
+    rows = yield sql.read_names(
+        "node_names", workflow=workflow_id, types=types, prefix=prefix, limit=limit
+    )
+    return [name for (name,) in rows]

@@ -111,3 +111,19 @@ AND (:metadata::jsonb IS NULL OR metadata @> :metadata::jsonb)
 AND (:error::text IS NULL OR cardinality(errors) > 0 AND strpos(lower(errors[cardinality(errors)] ->> 'error'),
                          lower(:error::text)) > 0)
 AND (:failure::text IS NULL OR errors[cardinality(errors)] ->> 'failure' = :failure::text)
+
+-- columns: workflow
+-- awa_lib.reads.workflows.WorkflowOverview.  The time left is that of the open tasks at the rate of
+-- those that have run.
+id, name, key, state, waiting + started + succeeded + failed + cancelled + skipped AS tasks,
+waiting, started, succeeded, failed, cancelled, skipped, created_at, cancelled_at, finished_at,
+extract(epoch FROM coalesce(finished_at, now()) - created_at)::float8 AS seconds,
+CASE WHEN started > 0 AND succeeded + failed > 0
+     THEN extract(epoch FROM now() - created_at)::float8 * (waiting + started)
+          / (succeeded + failed) END AS seconds_left
+
+-- columns: workflow_node
+-- A row n of awa.workflow_nodes, for awa_lib.reads.workflows.
+n.number, n.name, n.type, n.group_number, n.state, n.rule, n.on_parent_failure, n.parents_open,
+n.parents_succeeded, n.parents_failed, n.parents_skipped, n.signals_open, n.job_id, n.kind, n.queue,
+n.priority, n.max_attempts, n.not_before, n.wait_seconds, n.ended_at

@@ -353,6 +353,30 @@ WHERE state = 'pending' AND submitted_at < now() - make_interval(secs => :pendin
 ORDER BY submitted_at
 LIMIT 10
 
+-- name: waiting_workflows
+-- Open workflows in which no task has run for long: how many tasks wait for a retry, and which
+-- signals were not sent.  Index awa_workflows_open; the nodes of ten by primary key.
+SELECT w.id, w.name, n.blocked, coalesce(n.signals, '{}') AS signals,
+       extract(epoch FROM now() - coalesce(n.last, w.created_at))::float8 AS seconds
+FROM (
+    SELECT id, name, created_at FROM awa.workflows
+    WHERE state = 'open' AND started = 0
+      AND created_at < now() - make_interval(secs => :seconds::float8)
+    ORDER BY id
+    LIMIT 10
+) AS w
+CROSS JOIN LATERAL (
+    SELECT max(ended_at) AS last,
+           count(*) FILTER (WHERE type = 'task' AND state = 'waiting' AND parents_open = 0
+                            AND on_parent_failure = 'wait'
+                            AND parents_failed + parents_skipped > 0) AS blocked,
+           (array_agg(name ORDER BY number)
+               FILTER (WHERE type = 'signal' AND state = 'waiting'))[1:3] AS signals
+    FROM awa.workflow_nodes WHERE workflow_id = w.id
+) AS n
+WHERE coalesce(n.last, w.created_at) < now() - make_interval(secs => :seconds::float8)
+ORDER BY w.id
+
 -- name: without_identity
 -- Tables without a replica identity, with a unique index that could serve as it, NULL without one.
 -- A publication makes UPDATE and DELETE of such a table fail.

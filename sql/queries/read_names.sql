@@ -72,3 +72,28 @@ SELECT id::text AS id, operation, state FROM awa.bulk_operations
 WHERE starts_with(id::text, :prefix::text)
 ORDER BY submitted_at DESC, id
 LIMIT :limit::int
+
+-- name: workflow_ids
+-- Ids of the newest workflows with a prefix, with name and state.
+SELECT id, name, state FROM (
+    SELECT id, name, state FROM awa.workflows ORDER BY id DESC LIMIT 5000
+) AS newest
+WHERE starts_with(id::text, :prefix::text)
+ORDER BY id DESC
+LIMIT :limit::int
+
+-- name: workflow_names
+-- Names of the newest workflows with a prefix.
+SELECT DISTINCT name COLLATE "C" AS name
+FROM (SELECT name FROM awa.workflows ORDER BY id DESC LIMIT 5000) AS newest
+WHERE starts_with(name, :prefix::text)
+ORDER BY name
+LIMIT :limit::int
+
+-- name: node_names
+-- Names of nodes of a workflow with a prefix.  Index awa_workflow_nodes_name.
+SELECT name FROM awa.workflow_nodes
+WHERE workflow_id = :workflow::bigint AND name IS NOT NULL AND type = ANY (:types::text[])
+  AND starts_with(name, :prefix::text)
+ORDER BY name COLLATE "C"
+LIMIT :limit::int

@@ -16,8 +16,9 @@ from awa_lib.models import BulkOperation, Job
 from awa_lib.ops import batches
 from awa_lib.ops.maintenance import Due, Pulse
 from awa_lib.policies import QueuePolicy
-from awa_lib.reads import activity, overviews
+from awa_lib.reads import activity, overviews, workflow_tasks
 from awa_lib.reads.jobs import JobRow
+from awa_lib.reads.workflows import WorkflowOverview
 
 ROOT = Path(__file__).resolve().parents[2]
 QUERIES = ROOT / "sql" / "queries"
@@ -44,6 +45,8 @@ FIELDS = {
     "pulse": [field.name for field in fields(Pulse)],
     "first_due": ["scheduled", "retryable"],  # the states
     "due": list(Due._fields),
+    "workflow": [field.name for field in fields(WorkflowOverview)],
+    "workflow_node": list(workflow_tasks._Node._fields),
     "declaration": [field.name for field in fields(overviews._Declared)],
 }
 

@@ -169,6 +169,34 @@ CASES = {
     ),
     "batch run": changes(f"batch run {PENDING}", f"batch run {CALLBACK}"),
     "batch cancel": changes(f"batch cancel {PENDING}", f"batch cancel {ENDED}"),
+    # Workflows
+    "workflow list": looks(
+        "workflow list", "workflow list -o wide", "workflow list --state opne",
+        "workflow list --name nothing --fail-empty",
+    ),
+    "workflow show": looks(
+        "workflow show 7", "workflow show 5", "workflow show 7 --limit 3",
+        "workflow show 7 -o mermaid | cat", "workflow show 7 -o dot | cat", "workflow show 99",
+        data="workflow show 7",
+    ),
+    "workflow tasks": looks(
+        "workflow tasks 7", "workflow tasks 7 --group parts -o wide",
+        "workflow tasks 7 --state failed", "workflow tasks 7 --group merge",
+        data="workflow tasks 7 --group parts",
+    ),
+    "workflow cancel": changes(
+        "workflow cancel 7 <<< y", "workflow cancel 7 <<< n", "workflow cancel 7 | cat",
+        "workflow cancel 7 --dry-run", "workflow cancel 6 --yes",
+    ),
+    "workflow signal": changes(
+        """workflow signal 7 approved --payload '{"by": "ann"}'""", "workflow signal 7 aproved",
+        "workflow signal 7 merge", "workflow signal 6 approved",
+    ),
+    "workflow retry": changes(
+        "workflow retry 7 <<< y", "workflow retry 7 --dry-run", "workflow retry 7 --task fetch",
+        "workflow retry 7 --task frtch", "workflow retry 6 --yes",
+        data="workflow retry 7 --yes",
+    ),
     # Callbacks
     "callback complete": changes(
         f"""callback complete {CALLBACK} --payload '{{"paid": true}}'""",

@@ -40,7 +40,8 @@ _VARYING = [
     (re.compile(r"\b(now|\d+s ago)  (2026-01-01T12:00:00Z)"), r"now  \2"),
     (re.compile(r"\(\d+ ms\)"), "(N ms)"),
     (re.compile(r"(lag_seconds['\"]?: ?)\d+\.\d+"), r"\1N"),
-    (re.compile(r"(?<=,)\d+\.\d{3,}(?=,)"), "N"),  # the same in csv
+    (re.compile(r"(\bseconds(?:_left)?['\"]?: ?)\d+\.\d{3,}"), r"\1N"),
+    (re.compile(r"(?m)(?<=,)\d+\.\d{3,}(?=,|$)"), "N"),  # the same in csv
     (re.compile(r"PostgreSQL \d+(\.\d+)?"), "PostgreSQL N"),
     (re.compile(r"(?m)^(awa|python|psycopg|libpq|server)( +)\d\S*$"), r"\1\2N"),
     (re.compile(r'"(awa|python|psycopg|libpq|server)": "\d[^"]*"'), r'"\1": "N"'),

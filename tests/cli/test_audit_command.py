@@ -9,6 +9,7 @@ import uuid
 import pytest
 from fix_cli import LEAVES, ROOT
 
+import awa_lib as awa
 from awa_cli.views.actions import ACTIONS
 from awa_lib.db.drive import run
 from awa_lib.ops.failures import EndCount, Sighting, count_ends
@@ -35,7 +36,15 @@ def ready(add, db):
     ends = [EndCount(0, "q", "k", "failed", DOWN.id, 1)]
     failed = add("failed", kind="k", queue="q")
     run(db, count_ends(ends, [Sighting(DOWN, "k", failed)], version=None))
+    with awa.Client(db.info.dsn) as client:
+        flows = []
+        for _ in range(2):
+            with client.workflow("w") as flow:
+                flow.add({}, kind="k", queue="w", name="task")
+            flows.append(flow.id)
+        client.cancel_workflow(flows[1])
     return {
+        "flow": flows[0], "ended": flows[1],
         "failed": failed, "failure": DOWN.id, "available": add(kind="k", queue="q"),
         "batch": batch,
     }  # fmt: skip
@@ -79,6 +88,9 @@ WRITTEN_DOWN = [
     ("storage prepare --engine queue_storage", "storage.prepare", "queue_storage"),
     ("storage abort", "storage.abort", "storage"),
     ("migrate --retire dequeue-index", "index.retire", "dequeue-index"),
+    ("workflow signal {flow} go", "workflow.signal", "{flow}"),
+    ("workflow cancel {flow} --yes", "workflow.cancel", "{flow}"),
+    ("workflow retry {ended} --yes", "workflow.retry", "{ended}"),
     ("batch run {batch}", "batch.run", "{batch}"),
     ("batch cancel {batch}", "batch.cancel", "{batch}"),
 ]
@@ -152,7 +164,7 @@ LOOKS = {
     "job dump", "job dump-run", "job list", "job logs", "job result", "job show", "job tail",
     "job wait",
     "job watch", "kind list", "kind show", "queue list", "queue show", "queue stats",
-    "storage status", "version", "workers",
+    "storage status", "version", "workers", "workflow list", "workflow show", "workflow tasks",
 }  # fmt: skip
 # Commands that leave no entry of their own, and why not.
 ELSEWHERE = {

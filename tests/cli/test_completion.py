@@ -12,6 +12,8 @@ import pytest
 from fix_cli import environment
 from fix_wait import eventually
 
+import awa_lib as awa
+
 
 def completed(url: str | None, *words: str) -> list[str]:
     """Return what bash would offer for the last word.
@@ -60,6 +62,19 @@ def test_ids_of_other_things(database_url, add, cli) -> None:
     assert str(job) in completed(database_url, "awa", "dlq", "show", "")
     assert str(job) not in completed(database_url, "awa", "dlq", "move", "")
     assert submitted in completed(database_url, "awa", "batch", "show", submitted[:4])
+
+
+def test_names_of_a_workflow(database_url) -> None:
+    with awa.Client(database_url) as client, client.workflow("import") as flow:
+        flow.add({}, kind="k", name="merge", signal="approved")
+        flow.add({}, kind="k", name="mail")
+    url, one = database_url, str(flow.id)
+    assert one in completed(url, "awa", "workflow", "show", "")
+    assert completed(url, "awa", "workflow", "list", "--name", "im") == ["import"]
+    assert completed(url, "awa", "workflow", "list", "--state", "su") == ["succeeded"]
+    assert completed(url, "awa", "workflow", "tasks", one, "--state", "sk") == ["skipped"]
+    assert completed(url, "awa", "workflow", "signal", one, "") == ["approved"]
+    assert completed(url, "awa", "workflow", "retry", one, "--task", "m") == ["mail", "merge"]
 
 
 def test_words_that_need_no_database() -> None:

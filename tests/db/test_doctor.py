@@ -403,6 +403,46 @@ def test_bulk_operations_that_hang_are_found(sick, examined) -> None:
     assert pending.subject not in [one.subject for one in examined("batches")]
 
 
+def test_workflows_that_wait_for_someone_are_found(sick, examined) -> None:
+    with awa.Client(sick.info.dsn) as client:
+        flows = {}
+        for name in ("signal", "retry", "runs", "young"):
+            with client.workflow(name) as flow:
+                first = flow.add(Noop(1), name="first")
+                held = {"signal": "it's ok"} if name in ("signal", "young") else {}
+                flow.add(Noop(2), name="second", after=first, on_parent_failure="wait", **held)
+            flows[name] = flow.id
+            state = {"retry": "failed", "runs": "running"}.get(name, "completed")
+            sick.execute(
+                "UPDATE awa.jobs_hot SET state = %s, finalized_at = now() WHERE id = %s",
+                (state, first.job_id),
+            )
+            sick.execute(
+                "INSERT INTO awa.workflow_events (workflow_id, job_ids) VALUES (%s, %s)",
+                (flow.id, [first.job_id]),
+            )
+            sick.execute("SELECT awa.resolve_workflow(%s)", (flow.id,))
+    old = [flows[name] for name in ("signal", "retry", "runs")]
+    long_ago = "now() - interval '26 hours'"
+    sick.execute(f"UPDATE awa.workflows SET created_at = {long_ago} WHERE id = ANY (%s)", (old,))
+    assert examined("workflows") == []
+    sick.execute(
+        f"UPDATE awa.workflow_nodes SET ended_at = {long_ago}"
+        " WHERE ended_at IS NOT NULL AND workflow_id = ANY (%s)",
+        (old,),
+    )
+
+    retry, signal = examined("workflows")
+
+    assert (retry.severity, signal.severity) == (WARNING, NOTE)
+    assert retry.what == f"the workflow {flows['retry']} (retry) has waited for 26 h for a retry"
+    assert retry.why is not None
+    assert retry.why.startswith("1 task waits for the retry of a task that failed")
+    assert retry.do == f"awa workflow retry {flows['retry']}"
+    assert signal.why == "not sent: it's ok"
+    assert signal.do == f"""awa workflow signal {flows["signal"]} 'it'"'"'s ok'"""
+
+
 def test_ids_that_run_out_are_found(sick, examined) -> None:
     for share, severity in ((6, WARNING), (9.5, ERROR)):
         sick.execute(f"SELECT setval('awa.jobs_id_seq', ({2**63 - 1} / 10 * {share})::bigint)")

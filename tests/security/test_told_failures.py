@@ -50,6 +50,9 @@ CHANGES = (
     "batch submit retry --kind told",
     "batch run BATCH",
     "batch cancel BATCH",
+    "workflow signal WORKFLOW go",
+    "workflow cancel WORKFLOW",
+    "workflow retry CANCELLED",
     "callback complete CALLBACK",
     "callback fail CALLBACK --error no",
     "callback retry CALLBACK",
@@ -68,7 +71,7 @@ OTHERS = {
 # Made in pages: its audit entry announces it, and stays when the first page fails.
 ANNOUNCED = "job retry-failed"
 READS = {"list", "show", "dump", "dump-run", "wait", "watch", "tail", "logs", "stats", "next",
-         "export", "depth", "result", "sign", "verify", "status"}  # fmt: skip
+         "export", "depth", "result", "sign", "verify", "status", "tasks"}  # fmt: skip
 
 
 def test_every_changing_verb_is_tried() -> None:
@@ -116,6 +119,14 @@ def words(secure: SecureServer, admin: psycopg.Connection, tmp_path) -> dict[str
         client.resume_queue("told")
         batch = client.submit_bulk_operation("retry", kind="told")
         called = client.insert(Noop(9), kind="told", queue="told").id
+        flows = []
+        for _ in range(2):
+            with client.workflow("told") as flow:
+                flow.add(Noop(10), kind="told", queue="elsewhere", name="first")
+                flow.add(Noop(11), kind="told", name="second", after="first", signal="go")
+            assert flow.id is not None
+            flows.append(flow.id)
+        client.cancel_workflow(flows[1])
     admin.execute(
         "UPDATE awa.jobs_hot SET state = 'failed', attempt = 1, finalized_at = now() WHERE id = %s",
         [failed],
@@ -155,7 +166,7 @@ def words(secure: SecureServer, admin: psycopg.Connection, tmp_path) -> dict[str
     )
     return {
         "JOB": str(waiting), "FAILED": str(failed), "DEAD": str(dead), "BATCH": str(batch.id),
-        "FAILURE": DOWN.id, "CALLBACK": str(callback), "FILE": str(schedules),
+        "WORKFLOW": str(flows[0]), "CANCELLED": str(flows[1]), "FAILURE": DOWN.id, "CALLBACK": str(callback), "FILE": str(schedules),
     }  # fmt: skip
 
 

@@ -45,6 +45,7 @@ def paths() -> list[tuple[str, str]]:
     """Every endpoint with plausible arguments."""
     values = {
         "job_id": "1",
+        "workflow_id": "1",
         "operation_id": "4e0c2c1e-0f5e-4e5b-8f5a-3f1f0c3f1a11",
         "callback_id": "4e0c2c1e-0f5e-4e5b-8f5a-3f1f0c3f1a11",
     }

@@ -12,7 +12,7 @@ from awa_cli.views.words import age, clean
 if TYPE_CHECKING:
     from awa_cli.terminal.colors import Paint
 
-__all__ = ["INDENT", "fact_lines", "json_lines", "progress_lines"]
+__all__ = ["INDENT", "bar", "fact_lines", "json_lines", "progress_lines"]
 
 _BAR_CELLS: Final = 24
 INDENT: Final = "  "
@@ -38,12 +38,17 @@ def progress_lines(progress: dict[str, Any], paint: Paint) -> list[str]:
     percent = progress.get("percent")
     lines = []
     if isinstance(percent, int):
-        done = round(_BAR_CELLS * min(max(percent, 0), 100) / 100)
-        bar = paint("█" * done, "green") + paint("░" * (_BAR_CELLS - done), "dim")
-        lines.append(f"{INDENT}{bar} {percent}%  {clean(progress.get('message') or '')}".rstrip())
+        drawn = bar(percent, _BAR_CELLS, paint)
+        lines.append(f"{INDENT}{drawn} {percent}%  {clean(progress.get('message') or '')}".rstrip())
     if progress.get("metadata"):
         lines += ["", paint("Checkpoint", "bold"), *json_lines(progress["metadata"])]
     return lines
+
+
+def bar(percent: int, width: int, paint: Paint) -> str:
+    """Draw a percentage as a bar of some cells."""
+    done = round(width * min(max(percent, 0), 100) / 100)
+    return paint("█" * done, "green") + paint("░" * (width - done), "dim")
 
 
 def json_lines(value: Any) -> list[str]:

@@ -13,6 +13,7 @@ from awa_cli.web.api import (
     overview,
     queues,
     workers,
+    workflows,
 )
 from awa_cli.web.endpoints import Table
 
@@ -30,6 +31,7 @@ def table() -> Table:
         dead_letters,
         failures,
         bulk_operations,
+        workflows,
         doctor,
         callbacks,
     )

@@ -107,7 +107,7 @@ def change(
     target: object,
     op: Op[R],
     *,
-    outcome: Callable[[R], dict[str, Any]] | None = None,
+    outcome: Callable[[R], dict[str, Any] | None] | None = None,
     **detail: Any,
 ) -> Op[R]:
     """Return the op of a change that also writes the audit entry of this caller."""

@@ -204,3 +204,37 @@ FROM (VALUES ('58m30s', 'email', 'send_email', 'failed', '3f9a2c81d0e1', 1200),
      AS ended (age, queue, kind, outcome, failure, ends)
 CROSS JOIN (VALUES (1::smallint, 'minute'), (60::smallint, 'hour')) AS unit (minutes, name)
 GROUP BY 1, 2, 3, 4, 5, 6;
+
+-- A workflow that runs, whose tasks are jobs of above, and two that have ended.
+INSERT INTO awa.workflows (id, name, key, state, nodes, waiting, started, succeeded, failed, cancelled,
+    skipped, created_at, cancelled_at, finished_at)
+OVERRIDING SYSTEM VALUE
+VALUES
+    (5, 'übersetzen', NULL, 'cancelled', 3, 0, 0, 1, 0, 2, 0, pg_temp.ago('2d12h'),
+     pg_temp.ago('2d11h30m'), pg_temp.ago('2d11h30m')),
+    (6, 'import', '2026-11-28', 'succeeded', 10008, 0, 0, 10003, 0, 0, 5, pg_temp.ago('1d12h'), NULL,
+     pg_temp.ago('1d10h30m')),
+    (7, 'import', '2026-11-29', 'open', 10, 2, 2, 3, 1, 0, 0, pg_temp.ago('40m30s'), NULL, NULL);
+INSERT INTO awa.workflow_nodes (workflow_id, number, type, name, group_number, state, rule,
+    on_parent_failure, parents_open, parents_succeeded, parents_failed, signals_open, job_id, kind,
+    queue, priority, max_attempts, args, metadata, tags, ended_at)
+SELECT 7, number, type, name, group_number, state, rule, on_failure, open, succeeded, failed, signals,
+       job_id, kind, CASE WHEN type = 'task' THEN 'import' END, CASE WHEN type = 'task' THEN 2 END,
+       CASE WHEN type = 'task' THEN 3 END,
+       CASE WHEN type = 'task' AND state = 'waiting' THEN '{}'::jsonb END, '{}', '{}', pg_temp.ago(ended::interval)
+FROM (VALUES
+    (1, 'task', 'fetch', NULL, 'succeeded', 'all_succeeded', 'skip', 0, 0, 0, 0, 101, 'fetch', '39m30s'),
+    (2, 'group', 'parts', NULL, 'waiting', 'all_succeeded', 'skip', 1, 2, 1, 0, NULL, NULL, NULL),
+    (3, 'task', NULL, 2, 'succeeded', 'all_succeeded', 'skip', 0, 1, 0, 0, 9001, 'part', '38m30s'),
+    (4, 'task', NULL, 2, 'failed', 'all_succeeded', 'skip', 0, 1, 0, 0, 102, 'part', '37m30s'),
+    (5, 'task', NULL, 2, 'started', 'all_succeeded', 'skip', 0, 1, 0, 0, 106, 'part', NULL),
+    (6, 'task', NULL, 2, 'succeeded', 'all_succeeded', 'skip', 0, 1, 0, 0, 9002, 'part', '36m30s'),
+    (7, 'task', 'merge', NULL, 'waiting', 'all_succeeded', 'wait', 1, 1, 1, 1, 9003, 'merge', NULL),
+    (8, 'task', 'report', NULL, 'waiting', 'all_succeeded', 'skip', 1, 1, 0, 0, 9004, 'report', NULL),
+    (9, 'task', 'alert', NULL, 'started', 'any_failed', 'skip', 1, 1, 1, 0, 104, 'alert', NULL),
+    (10, 'signal', 'approved', NULL, 'waiting', 'all_succeeded', 'skip', 0, 0, 0, 0, NULL, NULL, NULL)
+) AS n (number, type, name, group_number, state, rule, on_failure, open, succeeded, failed, signals,
+        job_id, kind, ended);
+INSERT INTO awa.workflow_edges (workflow_id, parent, child)
+VALUES (7, 1, 3), (7, 1, 4), (7, 1, 5), (7, 1, 6), (7, 2, 7), (7, 10, 7), (7, 1, 8), (7, 7, 8),
+       (7, 2, 9);

@@ -1,0 +1,346 @@
+"""Read the tasks of a workflow, and what they wait for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+
+from awa_lib._sql import sql
+from awa_lib.errors import ValidationError
+from awa_lib.filters import checked_limit
+from awa_lib.reads.workflows import (
+    WorkflowEdge,
+    WorkflowOverview,
+    check_state,
+    get_workflow,
+    label,
+    workflow_edges,
+)
+from awa_lib.validation import INT32_MAX, LONGEST_NAME, int64_of, number_of, text_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime
+
+    from awa_lib._sql import Op, Rows
+
+__all__ = [
+    "TASK_STATES",
+    "GroupMembers",
+    "WorkflowDetails",
+    "WorkflowTask",
+    "WorkflowWait",
+    "list_workflow_tasks",
+    "workflow_details",
+]
+
+TASK_STATES: Final = ("waiting", "started", "succeeded", "failed", "cancelled", "skipped")
+"""The states of a task."""
+# Of a task that waits for more, the rest is a number.
+_MOST_WAITS: Final = 5
+# Read for a page, however few tasks it has.
+_LEAST_EDGES: Final = 2_000
+_OPEN: Final = ("waiting", "started", "open")
+
+
+@dataclass(frozen=True, slots=True)
+class GroupMembers:
+    """How many tasks a group has: that have not ended, and that ended in each way.
+
+    ``failed`` counts those that were cancelled too.
+    """
+
+    total: int
+    open: int
+    succeeded: int
+    failed: int
+    skipped: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowWait:
+    """A reason why a task waits."""
+
+    reason: Literal["end", "signal", "retry", "time"]
+    """For the end of a task or group, for a signal that was not sent, for the retry of a task or
+    group that failed, was cancelled or skipped, or for a time."""
+    name: str | None = None
+    """Of the task, group or signal."""
+    state: str | None = None
+    """Of the task or group."""
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowTask:
+    """A task of a workflow, a group of tasks, or a signal."""
+
+    number: int
+    """Its place in the workflow.  The members of a group follow it."""
+    name: str
+    """A member of a group has the name of the group and its place: ``parts[0]``."""
+    type: Literal["task", "group", "signal"]
+    state: str
+    """``waiting``, ``started``, ``succeeded``, ``failed``, ``cancelled`` or ``skipped``.
+
+    A group fails with its last member, when one of them has failed.
+    """
+    group: str | None
+    """The name of the group that it is a member of."""
+    members: GroupMembers | None
+    """None for a task and a signal."""
+    when: str
+    on_parent_failure: str
+    job_id: int | None
+    """The id of its job, which is inserted when the task starts.  None for a group and a signal."""
+    kind: str | None
+    queue: str | None
+    priority: int | None
+    max_attempts: int | None
+    not_before: datetime | None
+    wait_seconds: float | None
+    ended_at: datetime | None
+    job_state: str | None = None
+    """The state of the job, ``dead`` for a dead letter; None before the start, or when retention
+    has deleted it."""
+    attempt: int | None = None
+    run_at: datetime | None = None
+    error: str | None = None
+    """The first 200 characters of the latest error of the job."""
+    waits: list[WorkflowWait] = field(default_factory=list)
+    """What it waits for: at most five, in the order of their numbers."""
+    more_waits: int = 0
+    """How many more tasks, groups and signals it waits for."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowDetails:
+    """A workflow with its graph.  ``more`` says that it has more tasks or edges than are here."""
+
+    workflow: WorkflowOverview
+    tasks: list[WorkflowTask]
+    edges: list[WorkflowEdge]
+    more: bool
+
+
+def list_workflow_tasks(
+    workflow_id: int,
+    *,
+    group: str | None = None,
+    state: str | None = None,
+    after: int = 0,
+    limit: int = 100,
+) -> Op[list[WorkflowTask]]:
+    """Return the tasks, groups and signals of a workflow behind the number ``after``, in order.
+
+    A group stands for its members.  With ``group`` its members are returned, and with ``state``
+    all tasks in this state, members too; a rare state reads every task.  Takes no lock.
+    Raises WorkflowNotFound, ValidationError for an unknown state or group.
+    """
+    int64_of("workflow_id", workflow_id)
+    check_state("a task", state, TASK_STATES)
+    number_of("after", after, 0, INT32_MAX)
+    checked_limit(limit)
+    if group is None and state is None:
+        rows = yield sql.read_workflows(
+            "list_nodes", workflow=workflow_id, after=after, limit=limit
+        )
+    else:
+        first, last = yield from _range(workflow_id, group)
+        rows = yield sql.read_workflows(
+            "list_tasks",
+            workflow=workflow_id,
+            state=state,
+            after=max(first, after),
+            until=last,
+            limit=limit,
+        )
+    if not rows:
+        yield from get_workflow(workflow_id)
+    return (yield from _tasks(workflow_id, _nodes(rows)))
+
+
+def workflow_details(workflow_id: int, *, limit: int = 200) -> Op[WorkflowDetails]:
+    """Return a workflow with its first ``limit`` tasks and the edges between them.
+
+    Of a graph with more than ten edges for each task some edges are left out.
+    Raises WorkflowNotFound, ValidationError.
+    """
+    number_of("limit", limit, 1, INT32_MAX // 10)
+    workflow = yield from get_workflow(workflow_id)
+    tasks = yield from list_workflow_tasks(workflow_id, limit=limit + 1)
+    most = max(10 * limit, _LEAST_EDGES)
+    edges = yield from workflow_edges(workflow_id, limit=most)
+    shown = {task.number for task in tasks[:limit]}
+    return WorkflowDetails(
+        workflow,
+        tasks[:limit],
+        [edge for edge in edges if edge.parent in shown and edge.child in shown],
+        len(tasks) > limit or len(edges) == most,
+    )
+
+
+class _Node(NamedTuple):
+    """A row of awa.workflow_nodes."""
+
+    number: int
+    name: str | None
+    type: Literal["task", "group", "signal"]
+    group_number: int | None
+    state: str
+    rule: str
+    on_parent_failure: str
+    parents_open: int
+    parents_succeeded: int
+    parents_failed: int
+    parents_skipped: int
+    signals_open: int
+    job_id: int | None
+    kind: str | None
+    queue: str | None
+    priority: int | None
+    max_attempts: int | None
+    not_before: datetime | None
+    wait_seconds: float | None
+    ended_at: datetime | None
+
+    @property
+    def members(self) -> GroupMembers:
+        """Those of a group, whose counts of parents are counts of members."""
+        ends = (self.parents_succeeded, self.parents_failed, self.parents_skipped)
+        return GroupMembers(self.parents_open + sum(ends), self.parents_open, *ends)
+
+
+def _nodes(rows: Rows) -> list[_Node]:
+    return [_Node(*row) for row in rows]
+
+
+def _range(workflow_id: int, group: str | None) -> Op[tuple[int, int]]:
+    """Return the numbers between which the members of a group are, or all tasks."""
+    if group is None:
+        return 0, INT32_MAX
+    text_of("group", group, LONGEST_NAME)
+    found = _nodes((yield sql.read_workflows("named_node", workflow=workflow_id, name=group)))
+    if not found or found[0].type != "group":
+        yield from get_workflow(workflow_id)
+        raise ValidationError(
+            f"workflow {workflow_id} has no group {group!r}",
+            why=f"it is a {found[0].type}" if found else "no group has this name",
+            hint=f"see its tasks: awa workflow show {workflow_id}",
+        )
+    return found[0].number, found[0].number + found[0].members.total
+
+
+def _tasks(workflow_id: int, nodes: Sequence[_Node]) -> Op[list[WorkflowTask]]:
+    """Return tasks with the states of their jobs and what they wait for."""
+    known = {node.number: node for node in nodes}
+    # All members of a group have the same parents: the first stands for the group.
+    missing = {n.number + 1 for n in nodes if n.type == "group" and n.members.total}
+    missing |= {n.group_number for n in nodes if n.group_number is not None}
+    if missing := missing - known.keys():
+        rows = yield sql.read_workflows("nodes", workflow=workflow_id, numbers=_ints(missing))
+        known |= {node.number: node for node in _nodes(rows)}
+    begun = [n.job_id for n in nodes if n.state != "waiting" and n.job_id is not None]
+    jobs = (yield sql.read_workflows("jobs_of_tasks", ids=_ints(begun))) if begun else []
+    by_id = {job[0]: job[1:] for job in jobs}
+    deciding = {n.number: _deciding(n, known) for n in nodes}
+    waits = yield from _waits(workflow_id, [n for n in deciding.values() if n.state == "waiting"])
+    return [
+        _task(
+            n,
+            known,
+            deciding[n.number],
+            by_id.get(n.job_id),
+            waits.get(deciding[n.number].number, []),
+        )
+        for n in nodes
+    ]
+
+
+def _deciding(node: _Node, known: dict[int, _Node]) -> _Node:
+    """Return the node whose parents are those of this: of a group its first member."""
+    return known.get(node.number + 1, node) if node.type == "group" and node.members.total else node
+
+
+def _waits(workflow_id: int, nodes: Sequence[_Node]) -> Op[dict[int, list[WorkflowWait]]]:
+    waiting = [n.number for n in nodes if n.type == "task"]
+    if not waiting:
+        return {}
+    rows = yield sql.read_workflows(
+        "waits",
+        workflow=workflow_id,
+        children=_ints(waiting),
+        failed=_ints(n.number for n in nodes if _is_blocked(n)),
+        most=_MOST_WAITS,
+    )
+    waits: dict[int, list[WorkflowWait]] = {}
+    for child, name, kind, state in rows:
+        if kind == "signal":
+            one = WorkflowWait("signal", name)
+        else:
+            one = WorkflowWait("end" if state in _OPEN else "retry", name, state)
+        waits.setdefault(child, []).append(one)
+    return waits
+
+
+def _is_blocked(node: _Node) -> bool:
+    """Return whether a parent must be retried before this can start."""
+    return node.on_parent_failure == "wait" and node.parents_failed + node.parents_skipped > 0
+
+
+def _task(
+    node: _Node,
+    known: dict[int, _Node],
+    deciding: _Node,
+    job: tuple[Any, ...] | None,
+    waits: list[WorkflowWait],
+) -> WorkflowTask:
+    state, attempt, run_at, error = job or (None, None, None, None)
+    total = 0
+    if deciding.state == "waiting" and deciding.type == "task":
+        blocked = deciding.parents_failed + deciding.parents_skipped if _is_blocked(deciding) else 0
+        total = deciding.parents_open + deciding.signals_open + blocked
+    if state == "scheduled":
+        waits = [WorkflowWait("time", until=run_at)]
+    elif node.state == "waiting" and not total and node.type != "signal" and node.not_before:
+        waits = [WorkflowWait("time", until=node.not_before)]
+    group = None if node.group_number is None else known[node.group_number]
+    place = None if group is None else node.number - group.number - 1
+    return WorkflowTask(
+        number=node.number,
+        name=label(node.name if group is None else group.name, place),
+        type=node.type,
+        state=_group_state(node, deciding) if node.type == "group" else node.state,
+        group=None if group is None else group.name,
+        members=node.members if node.type == "group" else None,
+        when=deciding.rule,
+        on_parent_failure=deciding.on_parent_failure,
+        job_id=node.job_id,
+        kind=node.kind,
+        queue=node.queue,
+        priority=node.priority,
+        max_attempts=node.max_attempts,
+        not_before=deciding.not_before,
+        wait_seconds=deciding.wait_seconds,
+        ended_at=node.ended_at,
+        job_state=state,
+        attempt=attempt,
+        run_at=run_at,
+        error=error,
+        waits=waits,
+        # A group that is open and has a failed member counts as both.
+        more_waits=total - _MOST_WAITS if len(waits) == _MOST_WAITS else 0,
+    )
+
+
+def _group_state(node: _Node, first: _Node) -> str:
+    counts = node.members
+    if counts.open:
+        return "waiting" if counts.open == counts.total and first.state == "waiting" else "started"
+    if counts.failed:
+        return "cancelled" if first.state == "cancelled" else "failed"
+    return "skipped" if counts.skipped and not counts.succeeded else "succeeded"
+
+
+def _ints(numbers: Iterable[int]) -> str:
+    return "{" + ",".join(map(str, sorted(numbers))) + "}"
