@@ -337,7 +337,7 @@ def _assemble(names: list[str], texts: list[str], each: list[Options], shared: O
     if each:
         shared = each[0]
     # Equal ones too: an insert middleware may give each job the same options.
-    alike = all(one is shared or one == shared for one in each)
+    alike = len(set(map(id, each))) <= 1 or all(one == shared for one in each)
     keys: list[bytes | None] = []
     if any(one.unique for one in ([shared] if alike else each)):
         keys = [_key(one, name, text) for one, name, text in zip(each, names, texts, strict=True)]
