@@ -54,6 +54,8 @@ class Redactor:
                 changed[field.name] = self._hide(value)
             elif is_dataclass(value):
                 changed[field.name] = self.row(value)
+            elif isinstance(value, list) and value and is_dataclass(value[0]):
+                changed[field.name] = list(map(self.row, value))
             elif isinstance(value, dict | list):
                 changed[field.name] = self.document(value)
         return replace(row, **changed) if changed else row

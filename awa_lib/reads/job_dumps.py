@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from awa_lib._json import as_data
 from awa_lib.errors import JobNotFound, SchemaNotMigrated, ValidationError
+from awa_lib.ops.job_steps import steps_of
 from awa_lib.reads.attempts import (
     FAULTLESS,
     JobAttempt,
@@ -23,6 +25,7 @@ from awa_lib.states import CAN_RETRY_IN_AWA_05, ENDED
 
 if TYPE_CHECKING:
     from awa_lib._sql import Op
+    from awa_lib.ops.job_steps import Step
     from awa_lib.states import StateName
 
 __all__ = [
@@ -30,6 +33,7 @@ __all__ = [
     "JobDump",
     "JobEvent",
     "JobRun",
+    "JobStep",
     "JobSummary",
     "dump_job",
     "dump_run",
@@ -65,6 +69,20 @@ class JobEvent:
 
 
 @dataclass(frozen=True, slots=True)
+class JobStep:
+    """A durable step of a job, or a sleep; a sleep ends when it is over, which may be later."""
+
+    name: str
+    value: Any
+    """What it returned."""
+    attempt: int
+    """In which it was done."""
+    started_at: datetime
+    ended_at: datetime
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class JobDump:
     """A job with its summary, and its events and attempts, oldest first."""
 
@@ -78,6 +96,8 @@ class JobDump:
     """What the handler of a completed job returned, of kinds that keep results."""
     workflow: JobWorkflow | None = None
     """The workflow whose task the job is; None for other jobs, or when that was deleted."""
+    steps: list[JobStep] = field(default_factory=list)
+    """Its durable steps, in the order in which they ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +162,15 @@ def dump_job(job_id: int) -> Op[JobDump]:
     worker = yield from worker_of(job)
     result = (yield from kept_result(job_id)) if job.state == "completed" else None
     workflow = (yield from workflow_of_job(job_id)) if "_awa_workflow" in job.metadata else None
-    return JobDump(job, summary, _timeline(job), attempts_of(job, worker), worker, result, workflow)
+    steps = [_step(step) for step in (yield from steps_of(job_id))]
+    attempts = attempts_of(job, worker)
+    return JobDump(job, summary, _timeline(job), attempts, worker, result, workflow, steps)
+
+
+def _step(step: Step) -> JobStep:
+    seconds = (step.ended_at - step.started_at).total_seconds()
+    value = as_data(step.value)
+    return JobStep(step.name, value, step.attempt, step.started_at, step.ended_at, seconds)
 
 
 def _explained(error: JobNotFound) -> Op[JobNotFound]:

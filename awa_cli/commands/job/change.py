@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -24,10 +26,21 @@ from awa_cli.terminal.progress import Progress
     awa job retry 42 43
     awa job retry --state failed --kind send_email --error timeout --dry-run
     awa job list --state failed -o ids | awa job retry -
+    awa job retry 42 --from-step charge
     """
 )
 @selecting
-def retry(ctx: typer.Context, selection: Selection) -> int:
+def retry(
+    ctx: typer.Context,
+    selection: Selection,
+    from_step: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Also do this durable step of the job again, and those that ended after it.",
+        ),
+    ] = None,
+) -> int:
     """Retry jobs.
 
     Failed, cancelled and waiting_external jobs start over with all their attempts.  Retryable jobs
@@ -36,9 +49,19 @@ def retry(ctx: typer.Context, selection: Selection) -> int:
     With a filter, awa takes failed jobs unless --state names others, shows how many match, and asks
     before it changes them.
     """
+    from awa_lib.errors import InvalidInput
     from awa_lib.ops import jobs
 
-    return Change("retry", "Retried", jobs.retry, jobs.retry_page).carry_out(ctx, selection)
+    if from_step is None:
+        return Change("retry", "Retried", jobs.retry, jobs.retry_page).carry_out(ctx, selection)
+    if len(selection.ids) != 1:
+        raise InvalidInput(
+            "--from-step takes one job",
+            why="a step belongs to a job",
+            hint=f"awa job retry ID --from-step {shlex.quote(from_step)}",
+        )
+    one, detail = partial(jobs.retry, from_step=from_step), {"from_step": from_step}
+    return Change("retry", "Retried", one, jobs.retry_page, detail).carry_out(ctx, selection)
 
 
 @app.command(

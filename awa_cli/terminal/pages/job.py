@@ -14,7 +14,7 @@ from awa_lib.reads.attempts import FAULTLESS
 
 if TYPE_CHECKING:
     from awa_lib.reads.attempts import JobAttempt
-    from awa_lib.reads.job_dumps import JobDump, JobEvent
+    from awa_lib.reads.job_dumps import JobDump, JobEvent, JobStep
 
 __all__ = ["job_page"]
 
@@ -41,6 +41,8 @@ def job_page(dump: JobDump, *, color: bool) -> str:
     lines += ["", paint("Timeline", "bold"), *[_event(event, paint) for event in dump.timeline]]
     if any(one.worker or one.seconds is not None for one in dump.attempts):
         lines += ["", paint("Attempts", "bold"), *[_attempt(one, paint) for one in dump.attempts]]
+    if dump.steps:
+        lines += ["", paint("Steps", "bold"), *[_step(one, paint) for one in dump.steps]]
     # An attempt that runs, or waits, is not told by the error of an earlier one.
     if dump.summary.latest_error is not None and job.state not in FAULTLESS:
         text = str(dump.summary.latest_error.get("error", ""))
@@ -60,6 +62,11 @@ def _attempt(one: JobAttempt, paint: Paint) -> str:
     rest = f"  {long:>6}  {who}{of_app}".rstrip()
     outcome = paint(f"{one.outcome:<9}" if rest else one.outcome, style)
     return f"{INDENT}{number:>3}  {outcome}{rest}"
+
+
+def _step(one: JobStep, paint: Paint) -> str:
+    moment = paint(encode(one.ended_at)[:19] + "Z", "dim")
+    return f"{INDENT}{moment}  {say_seconds(one.seconds):>6}  {clean(one.name)}"
 
 
 def _event(event: JobEvent, paint: Paint) -> str:
