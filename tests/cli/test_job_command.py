@@ -112,7 +112,16 @@ def test_dump_has_the_published_shape(cli, add) -> None:
     dump = cli("job", "dump", job_id).data
 
     # What awa 0.5 does not have comes after what it has.
-    assert list(dump) == ["job", "summary", "timeline", "attempts", "worker", "result", "workflow", "steps"]
+    assert list(dump) == [
+        "job",
+        "summary",
+        "timeline",
+        "attempts",
+        "worker",
+        "result",
+        "workflow",
+        "steps",
+    ]
     assert list(dump["job"]) == KEYS
     assert dump["job"]["unique_key"] == list(range(16))
     assert dump["job"]["unique_states"] == [
