@@ -434,7 +434,8 @@ ERROR = SimpleNamespace(target="failed", error="no", terminal=True, error_type=N
 
 
 def attempt(job_id: int, lease: int = 7) -> Any:
-    return SimpleNamespace(job=SimpleNamespace(id=job_id), lease=lease, progress_text='{"p": 1}')
+    job = SimpleNamespace(id=job_id)
+    return SimpleNamespace(job=job, lease=lease, progress_text='{"p": 1}', result=None)
 
 
 TOUCHES = {
