@@ -58,7 +58,10 @@ async def test_the_api_changes_workflows(api: httpx.AsyncClient, flow: awa.Workf
     assert retried.json() == {"tasks": ["parts[1]"]}
     entries = (await api.get("/api/audit")).json()
     assert [(one["action"], one["detail"]) for one in entries] == [
-        ("workflow.retry", {"way": "local", "downstream": False, "tasks": 1, "names": ["parts[1]"]}),
+        (
+            "workflow.retry",
+            {"way": "local", "downstream": False, "tasks": 1, "names": ["parts[1]"]},
+        ),
         ("workflow.cancel", {"way": "local", "jobs": 2}),
         ("workflow.signal", {"way": "local", "signal": "go"}),
     ]
