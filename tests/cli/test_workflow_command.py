@@ -125,8 +125,8 @@ def test_a_page_says_what_each_task_waits_for(cli, client, db, flow) -> None:
     assert plain(page)[2] == "  ├ · merge  waiting  waits for a retry of parts, which failed"
     assert f"  awa workflow tasks {flow.id} --group parts --state failed\n" in page
     failed = cli("workflow", "tasks", flow.id, "--group", "parts", "--state", "failed")
-    assert failed.out.splitlines()[1].split()[:6] == [
-        "parts[1]", "task", "failed", str(parts[1]), "failed", "1"
+    assert failed.out.splitlines()[1].split()[:5] == [
+        "parts[1]", "failed", str(parts[1]), "failed", "step"
     ]  # fmt: skip
     assert failed.out.rstrip().endswith("disk full")
     assert f"To see an error: awa job show {parts[1]}" in failed.err
