@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from awa_lib._json import as_data
 from awa_lib.errors import JobNotFound, SchemaNotMigrated, ValidationError
-from awa_lib.ops.job_steps import steps_of
 from awa_lib.reads.attempts import (
     FAULTLESS,
     JobAttempt,
@@ -19,13 +18,14 @@ from awa_lib.reads.attempts import (
     worker_of,
 )
 from awa_lib.reads.job_results import JobResult, kept_result
+from awa_lib.reads.job_steps import steps_of
 from awa_lib.reads.jobs import JobRow, job_row
 from awa_lib.reads.workflows import JobWorkflow, workflow_of_job
 from awa_lib.states import CAN_RETRY_IN_AWA_05, ENDED
 
 if TYPE_CHECKING:
     from awa_lib._sql import Op
-    from awa_lib.ops.job_steps import Step
+    from awa_lib.reads.job_steps import Step
     from awa_lib.states import StateName
 
 __all__ = [

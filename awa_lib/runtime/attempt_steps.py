@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
     from functools import partial
 
-    from awa_lib.ops.job_steps import Step
+    from awa_lib.reads.job_steps import Step
 
 __all__ = ["AttemptSteps", "DurableSteps", "lasting", "named"]
 

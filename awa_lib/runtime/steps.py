@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 from awa_lib._json import as_data
 from awa_lib.codec.job_results import ResultOptions
 from awa_lib.errors import StaleAttempt, Transient, ValidationError
-from awa_lib.ops.job_steps import steps_of
 from awa_lib.ops.steps import NewStep
+from awa_lib.reads.job_steps import steps_of
 from awa_lib.results import Asleep
 from awa_lib.runtime.attempt_steps import AttemptSteps
 
