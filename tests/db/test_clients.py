@@ -357,7 +357,8 @@ def test_only_the_async_client_is_awaited(cls) -> None:
     """The ``client`` fixture awaits what it can, and would hide a verb of the wrong flavour."""
     plain = {"on", "using", "transaction", "task", "worker", "queue_descriptor",
              "job_kind_descriptor", "periodic", "on_event", "follow_up",
-             "http_worker", "kind", "kinds", "queue", "middleware", "insert_middleware"}  # fmt: skip
+             "http_worker", "kind", "kinds", "queue", "middleware", "insert_middleware",
+             "workflow", "extend_workflow"}  # fmt: skip
     verbs = {name for name in dir(cls) if not name.startswith("_")} - plain
     awaited = {name for name in verbs if inspect.iscoroutinefunction(getattr(cls, name))}
 
