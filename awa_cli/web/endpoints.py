@@ -44,6 +44,8 @@ class Endpoint:
     """Whether requests carry a signature, if a secret is set."""
     raw: str | None = None
     """The member that the whole body is with ``?raw=1``."""
+    conflicts: bool = False
+    """Whether a read is refused for the state of the object."""
 
     @property
     def changes(self) -> bool:
@@ -116,9 +118,11 @@ class Routes:
         self._signed = signed
         self.endpoints: list[Endpoint] = []
 
-    def get(self, path: str, *, cached: bool = False) -> Callable[[Any], Any]:
+    def get(
+        self, path: str, *, cached: bool = False, conflicts: bool = False
+    ) -> Callable[[Any], Any]:
         """Declare a read."""
-        return self._declare("GET", path, cached=cached)
+        return self._declare("GET", path, cached=cached, conflicts=conflicts)
 
     def post(self, path: str, *, raw: str | None = None, **rules: Any) -> Callable[[Any], Any]:
         """Declare an action; ``rules`` are keywords of JSON Schema for its body."""

@@ -14,6 +14,8 @@ from awa_cli.web.json_schema import Schemas, without_null
 from awa_cli.web.problems import Problem
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from awa_cli.web.endpoints import Endpoint, Table
 
 __all__ = ["document"]
@@ -92,7 +94,7 @@ def _operation(endpoint: Endpoint, schemas: Schemas) -> dict[str, Any]:
                 "description": "Done." if changes else "Found.",
                 "content": {"application/json": {"schema": schemas.of(endpoint.result)}},
             },
-            **{str(code): _problem(code) for code in (_CHANGES if changes else _READS)},
+            **{str(code): _problem(code) for code in _codes(endpoint)},
         },
     }
     if description := " ".join(more.split()):
@@ -108,6 +110,12 @@ def _operation(endpoint: Endpoint, schemas: Schemas) -> dict[str, Any]:
     if endpoint.raw is not None:
         operation["parameters"].append(_raw(endpoint.raw))
     return operation
+
+
+def _codes(endpoint: Endpoint) -> Collection[int]:
+    if endpoint.method != "GET":
+        return _CHANGES
+    return sorted((*_READS, 409)) if endpoint.conflicts else _READS
 
 
 def _operation_id(endpoint: Endpoint) -> str:

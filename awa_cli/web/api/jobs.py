@@ -161,7 +161,7 @@ def show(job_id: JobId) -> Op[DescribedJob]:
     return described_job(job_id)
 
 
-@routes.get("/jobs/{job_id}/result")
+@routes.get("/jobs/{job_id}/result", conflicts=True)
 def result(job_id: JobId) -> Op[JobResult]:
     """Show what the handler of a completed job returned.
 
