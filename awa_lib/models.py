@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar
 from awa_lib._json import as_entries, as_members, loads
 from awa_lib.running import RunningJob
 from awa_lib.states import BY_NAME, JobState
+from awa_lib.validation import INT64_MAX
 
 if TYPE_CHECKING:
     from awa_lib.results import Attempt
@@ -132,7 +133,9 @@ class Job(RunningJob, Generic[A]):
         ):
             return None  # spares a decode
         found = self.metadata.get(_WORKFLOW)
-        return found if isinstance(found, int) else None
+        # The metadata is the application's: it may hold anything there.
+        is_id = type(found) is int and 0 < found <= INT64_MAX
+        return found if is_id else None
 
     @property
     def tags(self) -> list[str]:

@@ -370,8 +370,8 @@ WITH hot_target AS MATERIALIZED (
 ), noted AS (
     INSERT INTO awa.workflow_events (workflow_id, job_ids)
     SELECT workflow_id, array_agg(id)
-    FROM (SELECT id, (metadata -> '_awa_workflow')::bigint AS workflow_id FROM changed
-          WHERE jsonb_typeof(metadata -> '_awa_workflow') = 'number') AS of_workflows
+    FROM (SELECT id, (metadata ->> '_awa_workflow')::bigint AS workflow_id FROM changed
+          WHERE metadata ->> '_awa_workflow' ~ '^[1-9][0-9]{0,17}$') AS of_workflows
     GROUP BY workflow_id
 )
 SELECT :job.*

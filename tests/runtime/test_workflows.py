@@ -359,3 +359,19 @@ async def test_tasks_read_the_results_of_their_parents(
         async with aclient.workflow("no results") as other:
             first = other.add({}, kind="keeps nothing")
             other.add(Step("x"), result_of=first)
+
+
+@pytest.mark.parametrize("value", [2**64 - 1, -1, 0, True, 1.5, "7", None, [7], 2**63, 999_999])
+async def test_metadata_that_only_looks_like_a_workflow(
+    aclient: awa.AsyncClient, rows: Rows, ran: list[str], value: Any
+) -> None:
+    good = await aclient.insert(Step("good"), metadata={"_awa_workflow": value})
+    bad = await aclient.insert(Step("bad"), metadata={"_awa_workflow": value})
+    async with working(aclient):
+        await aeventually(
+            lambda: (rows.job(good.id)["state"], rows.job(bad.id)["state"])
+            == ("completed", "failed")
+        )
+    retried = await aclient.retry(bad.id)
+
+    assert str(retried.state) == "available"
