@@ -369,8 +369,9 @@ async def test_metadata_that_only_looks_like_a_workflow(
     bad = await aclient.insert(Step("bad"), metadata={"_awa_workflow": value})
     async with working(aclient):
         await aeventually(
-            lambda: (rows.job(good.id)["state"], rows.job(bad.id)["state"])
-            == ("completed", "failed")
+            lambda: (
+                (rows.job(good.id)["state"], rows.job(bad.id)["state"]) == ("completed", "failed")
+            )
         )
     retried = await aclient.retry(bad.id)
 
