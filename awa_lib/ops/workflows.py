@@ -120,10 +120,10 @@ def _send_signal(workflow_id: int, name: str, text: str) -> Op[bool]:
     found = yield from _lock(workflow_id)
     if found["state"] != "open":
         raise _over(workflow_id, found["state"])
-    node = yield sql.workflows("signal_node", workflow=workflow_id, name=name)
+    node = yield sql.workflows("named_node", workflow=workflow_id, name=name)
     if node and node[0][0] != "signal":
         raise ValidationError(f"{name!r} is a {node[0][0]} of workflow {workflow_id}, no signal")
-    if node and node[0][1] != "waiting":
+    if node and node[0][2] != "waiting":
         return False
     yield sql.workflows("note_signal", workflow=workflow_id, name=name, payload=text)
     yield from _resolve_now(workflow_id)
@@ -311,7 +311,7 @@ def forget_workflow(seconds: float) -> Op[bool]:
 
 
 def _resolve_now(workflow_id: int) -> Op[None]:
-    # What a very long cascade leaves is taken by the leader.
+    # What a very long cascade leaves is taken by a sweep.
     yield from resolve(workflow_id)
 
 

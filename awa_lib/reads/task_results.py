@@ -28,7 +28,7 @@ def task_result(workflow_id: int, name: str) -> Op[Any]:
 
 
 def _task_result(workflow_id: int, name: str) -> Op[Any]:
-    rows = yield sql.workflows("named_task", workflow=workflow_id, name=name)
+    rows = yield sql.workflows("named_node", workflow=workflow_id, name=name)
     if not rows:
         rows = yield sql.workflows("named_nodes", workflow=workflow_id)
         if not rows:

@@ -77,7 +77,7 @@ FOR UPDATE
 SELECT name, number, type FROM awa.workflow_nodes
 WHERE workflow_id = :workflow::bigint AND name IS NOT NULL
 
--- name: named_task
+-- name: named_node
 -- The node with this name.  Index awa_workflow_nodes_name.
 SELECT type, number, state, job_id FROM awa.workflow_nodes
 WHERE workflow_id = :workflow::bigint AND name = :name::text
@@ -119,11 +119,6 @@ WITH made AS (
 )
 INSERT INTO awa.workflow_events (workflow_id, signal, payload)
 VALUES (:workflow::bigint, :name::text, :payload::jsonb)
-
--- name: signal_node
--- The node with this name.  Index awa_workflow_nodes_name.
-SELECT type, state FROM awa.workflow_nodes
-WHERE workflow_id = :workflow::bigint AND name = :name::text
 
 -- name: unseen_ends
 -- Note ends that nobody has noted: those by workers of awa 0.5, operators, rescues and deletions;
