@@ -19,7 +19,7 @@ INSERT INTO awa.runtime_instances (instance_id, hostname, pid, version, started_
     snapshot_interval_ms, healthy, postgres_connected, poll_loop_alive, heartbeat_alive,
     maintenance_alive, shutting_down, leader, queues)
 SELECT gen_random_uuid(), host, 4242, '0.0.9', now() - interval '5 h',
-    now() - interval '4 min', 10000, true, true, true, true, true, stopping, false, '[]'
+    now() - interval '1 min', 10000, true, true, true, true, true, stopping, false, '[]'
 FROM (VALUES ('old-host', false), ('clean-host', true)) AS of (host, stopping)
 """
 CRON_JOBS = """SELECT FROM awa.jobs WHERE metadata @> '{"cron_name": "leap"}'"""
@@ -233,4 +233,5 @@ def test_activity_reads_well_without_scripts(tower, visit) -> None:
 
     expect(of(page, job_id)).to_have_count(3)
     assert page.get_by_role("button").all_inner_texts() == ["Filter"]
-    assert visit("/workers", java_script_enabled=False).locator("tbody tr").count() == 2
+    workers = visit("/workers", java_script_enabled=False).locator("tbody tr")
+    expect(workers.filter(has_text="healthy")).to_have_count(1)
