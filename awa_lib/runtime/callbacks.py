@@ -284,7 +284,8 @@ class Callbacks:
 
     async def _round(self) -> None:
         with self.duty.resting(), suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), _CHECK_SECONDS if self._waits else None)
+            async with asyncio.timeout(_CHECK_SECONDS if self._waits else None):
+                await self._wake.wait()
         self._wake.clear()
         await self._check()
 

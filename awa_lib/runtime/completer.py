@@ -132,7 +132,8 @@ class Completer:
         while not self.has_room:
             self._room.clear()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._room.wait(), 0.1)
+                async with asyncio.timeout(0.1):
+                    await self._room.wait()
 
     async def drain(self) -> None:
         """Wait until every queued end is durable."""
@@ -166,7 +167,8 @@ class Completer:
             await self._wake.wait()
             return
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), max(0.0, due - time.monotonic()))
+            async with asyncio.timeout(max(0.0, due - time.monotonic())):
+                await self._wake.wait()
 
     def _next_batch(self) -> list[End]:
         """Take the ends that are due; a second end of a job waits for the next round."""

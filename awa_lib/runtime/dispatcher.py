@@ -322,7 +322,8 @@ class Dispatcher:
         self._freed.clear()
         timeout = None if self._options.global_max_workers is None else 0.1
         with suppress(TimeoutError), self.duty.resting():
-            await asyncio.wait_for(self._freed.wait(), timeout)
+            async with asyncio.timeout(timeout):
+                await self._freed.wait()
         # Let every handler that is about to return do so: a single claim then fills their slots.
         await asyncio.sleep(0)
         return 0

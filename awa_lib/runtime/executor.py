@@ -352,7 +352,8 @@ class Executor:
         """Wait for handlers, then cancel async ones; return those still running a second later."""
         try:
             if not self._drained.is_set():
-                await asyncio.wait_for(self._drained.wait(), min(seconds, _LONGEST_DRAIN_SECONDS))
+                async with asyncio.timeout(min(seconds, _LONGEST_DRAIN_SECONDS)):
+                    await self._drained.wait()
         except TimeoutError:
             logger.warning(
                 "handlers did not end in time; async handlers are cancelled and their jobs are "

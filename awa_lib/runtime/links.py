@@ -141,7 +141,8 @@ class Outage:
         """Wait before a retry as ``pause`` does, or until another connection works."""
         self._works.clear()
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._works.wait(), _pause_seconds(failures))
+            async with asyncio.timeout(_pause_seconds(failures)):
+                await self._works.wait()
 
 
 async def pause(failures: int) -> None:

@@ -134,7 +134,8 @@ class Listener:
             loop.add_reader(conn.fileno(), self._read, conn)
             try:
                 with suppress(TimeoutError), self.duty.resting():
-                    await asyncio.wait_for(self._lost.wait(), _CHECK_SECONDS)
+                    async with asyncio.timeout(_CHECK_SECONDS):
+                        await self._lost.wait()
             finally:
                 loop.remove_reader(conn.pgconn.socket)
             if not self._lost.is_set():

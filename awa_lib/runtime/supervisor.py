@@ -105,7 +105,10 @@ class DutyState:
     @property
     def trouble_seconds(self) -> float:
         """Return for how long it has failed, or exceeded the bound of a round; otherwise 0."""
-        now, failing, busy = time.monotonic(), self._failing_since, self._busy_since
+        failing, busy = self._failing_since, self._busy_since
+        if failing is None and busy is None:
+            return 0.0  # nearly always, and asked of every queue each second
+        now = time.monotonic()
         late = 0.0 if busy is None else now - busy - self._round_seconds
         return max(0.0, late, 0.0 if failing is None else now - failing)
 
@@ -245,7 +248,8 @@ class Duty:
 
     async def _sleep(self, seconds: float) -> None:
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._poke.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._poke.wait()
 
 
 class Supervisor:
