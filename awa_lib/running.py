@@ -140,8 +140,9 @@ class RunningJob:
         The value is durable before the step returns: it is written as JSON, with the lease as the
         guard, and read back, so every attempt gets the same.  ``into`` is the type that it is
         decoded into; by default it stays JSON data.  A function that is no coroutine function runs
-        in a thread.  When it raises, nothing is kept, and a later attempt calls it again; so does
-        one after a crash between its return and the write.  ``key`` tells steps of one name apart.
+        in a thread, and what it returns is awaited if it can be.  When it raises, nothing is kept,
+        and a later attempt calls it again; so does one after a crash between its return and the
+        write.  ``key`` tells steps of one name apart.
 
         Raises what the function raises; ValidationError for a name that this attempt has used;
         ResultTooLarge (1 MiB), ResultNotStorable; StaleAttempt when the attempt no longer owns the

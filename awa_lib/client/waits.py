@@ -15,7 +15,7 @@ from awa_lib.db.drive import arun
 from awa_lib.db.sqlstates import READ_ONLY
 from awa_lib.db.translate import translate
 from awa_lib.errors import AwaError, DatabaseError, Transient
-from awa_lib.ops.waits import CHANNEL, job_states, unwatch_jobs, watch_jobs
+from awa_lib.ops.waits import CHANNEL, FIRST_LOOKS, job_states, unwatch_jobs, watch_jobs
 from awa_lib.states import ENDED
 
 if TYPE_CHECKING:
@@ -29,9 +29,6 @@ _WATCHED_SECONDS: Final = 60.0
 # its first attempt, or deleted), and a session may not be allowed to ask for notifications.
 _LOOK_SECONDS: Final = 2.0
 _LOOK_UNHEARD_SECONDS: Final = 0.5
-# A job that is ending while its wait begins does not notify: its transaction has begun before, and
-# commits within a flush or two.
-_FIRST_LOOKS: Final = (0.02, 0.1, 0.5)
 _SHORTEST_REST_SECONDS: Final = 0.02
 # How long the connection is kept when nobody waits.
 _IDLE_SECONDS: Final = 10.0
@@ -80,7 +77,7 @@ class Waits:
     def _add(self, job_id: int) -> None:
         now = time.monotonic()
         self._due.add(job_id)
-        self._young += [(now + seconds, job_id) for seconds in _FIRST_LOOKS]
+        self._young += [(now + seconds, job_id) for seconds in FIRST_LOOKS]
         self._wake.set()
 
     def _leave(self, job_id: int, future: asyncio.Future[None]) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
 
 from awa_lib.enqueue.kinds import UNDECLARED, Kinds
+from awa_lib.enqueue.middleware import through_middleware
 from awa_lib.enqueue.new_jobs import NewJobs, check
 from awa_lib.errors import ValidationError
 from awa_lib.validation import (
@@ -94,7 +95,9 @@ class Workflow:
         self.extends = False
         self._kinds = kinds
         self._names: dict[str, Node] = {}
-        self._unnamed: dict[str, int] = {}
+        # Kinds of tasks that were given no name, by the name that they have.
+        self._unnamed: dict[str, str] = {}
+        self._numbers: dict[str, int] = {}
         self._size = 0
 
     def add(
@@ -213,12 +216,19 @@ class Workflow:
         return sorted({self._number(part.node.name, parent, known) for parent in part.parents})
 
     def check(self, known: Iterable[str] = ()) -> None:
-        """Raise ValidationError if nothing was added, or for an unknown name or a cycle."""
+        """Raise ValidationError if nothing was added, or for an unknown name or a cycle.
+
+        Gives tasks that were given no name one that is not in ``known``.
+        """
         if not self.parts:
             raise ValidationError(
                 f"workflow {self.name!r} has no tasks", hint="flow.add(args) inside the block"
             )
         known = set(known)
+        for name in [one for one in self._unnamed if one in known and one in self._names]:
+            node = self._names.pop(name)
+            node.name = self._free_name(self._unnamed[name], known)
+            self._names[node.name] = node
         if taken := sorted(known & self._names.keys() - self.signals.keys()):
             raise _taken(taken[0])
         graph: dict[str, list[str]] = {}
@@ -251,6 +261,7 @@ class Workflow:
                     why="a task runs after those that it waits for",
                     hint=f"use {instead}=",
                 )
+        jobs, options = through_middleware(jobs, self._kinds, options)
         new = check(jobs, kinds=self._kinds, **options)
         own = new.own or [new.options]
         if any(one.unique is not None for one in own):
@@ -270,12 +281,17 @@ class Workflow:
 
     def _name(self, name: str | None, kind: str) -> str:
         if name is None:
-            name = kind
-            while name in self._names:
-                self._unnamed[kind] = count = self._unnamed.get(kind, 1) + 1
-                name = f"{kind}_{count}"
+            name = self._free_name(kind, ())
+            self._unnamed[name] = kind
         elif name_of("name of a task", name) in self._names:
             raise _taken(name)
+        return name
+
+    def _free_name(self, kind: str, known: Container[str]) -> str:
+        name = kind
+        while name in self._names or name in known:
+            self._numbers[kind] = number = self._numbers.get(kind, 1) + 1
+            name = f"{kind}_{number}"
         return name
 
     def _add(

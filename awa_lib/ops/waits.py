@@ -13,10 +13,13 @@ if TYPE_CHECKING:
     from awa_lib._sql import Op
     from awa_lib.states import StateName
 
-__all__ = ["CHANNEL", "JobStatus", "job_states", "unwatch_jobs", "watch_jobs"]
+__all__ = ["CHANNEL", "FIRST_LOOKS", "JobStatus", "job_states", "unwatch_jobs", "watch_jobs"]
 
 # Payload: id and state, separated by a space.
 CHANNEL: Final = "awa_job_state"
+# Seconds after which a new wait looks again.  A job that is ending while its wait begins does not
+# notify: its transaction has begun before, and commits within a flush or two.
+FIRST_LOOKS: Final = (0.02, 0.1, 0.5)
 
 
 @dataclass(frozen=True, slots=True)

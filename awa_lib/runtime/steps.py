@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import suppress
-from inspect import iscoroutinefunction
+from inspect import isawaitable, iscoroutine
 from typing import TYPE_CHECKING, Any, Final
 
 from awa_lib._json import as_data
@@ -15,6 +15,7 @@ from awa_lib.ops.steps import NewStep
 from awa_lib.reads.job_steps import steps_of
 from awa_lib.results import Asleep
 from awa_lib.runtime.attempt_steps import AttemptSteps
+from awa_lib.runtime.callables import is_async_callable
 
 if TYPE_CHECKING:
     from functools import partial
@@ -54,10 +55,12 @@ class Steps:
         value = await self.begin(attempt, name)
         if value is None:
             began = time.perf_counter()
-            if iscoroutinefunction(call.func):
+            if is_async_callable(call):
                 returned = await call()
             else:
                 returned = await asyncio.to_thread(call)
+                if isawaitable(returned):  # as of a lambda
+                    returned = await returned
             value = await self.end(attempt, name, returned, began)
         return value.decoded(into)
 
@@ -66,7 +69,10 @@ class Steps:
         value = attempt.from_thread(self.begin(attempt, name), bounded=False)
         if value is None:
             began = time.perf_counter()
-            value = attempt.from_thread(self.end(attempt, name, call(), began), bounded=False)
+            returned = call()
+            if isawaitable(returned):
+                raise _awaitable(name, returned)
+            value = attempt.from_thread(self.end(attempt, name, returned, began), bounded=False)
         return value.decoded(into)
 
     async def begin(self, attempt: Attempt, name: str) -> Value | None:
@@ -139,6 +145,16 @@ class Steps:
         if not await self._writes.write(attempt, step):
             attempt.stop("lost")
             raise _stopped(name)
+
+
+def _awaitable(name: str, returned: object) -> ValidationError:
+    if iscoroutine(returned):
+        returned.close()  # or it complains that nobody awaits it
+    return ValidationError(
+        f"the function of the step {name!r} is async",
+        why="a blocking handler has no event loop",
+        hint="make the handler async and use: await job.step(…)",
+    )
 
 
 def _stopped(name: str) -> StaleAttempt:

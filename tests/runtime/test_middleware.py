@@ -349,6 +349,27 @@ async def test_insert_middleware_changes_the_jobs_of_every_insert(
     assert found[3] == {"args": {"n": 104}, "tags": ["t", "noop/other"], "queue": "other"}
 
 
+async def test_tasks_of_a_workflow_go_through_insert_middleware(
+    aclient: awa.AsyncClient, rows: Rows
+) -> None:
+    @aclient.insert_middleware
+    def stamped(jobs: list[awa.NewJob]) -> list[awa.NewJob]:
+        return [replace(job, metadata={"tenant": "ada"}) for job in jobs]
+
+    async with aclient.workflow("w") as flow:
+        parts = flow.add_many([Noop(1), Noop(2)])
+        flow.add(Noop(3), after=parts)
+    async with aclient.extend_workflow(flow.id) as more:
+        more.add(Noop(4))
+
+    found = rows.all("SELECT args, metadata->>'tenant' AS tenant FROM awa.jobs ORDER BY id")
+    assert found == [{"args": {"n": n}, "tenant": "ada"} for n in (1, 2, 4)]
+    waiting = rows.all(
+        "SELECT metadata FROM awa.workflow_nodes WHERE type = 'task' AND state = 'waiting'"
+    )
+    assert waiting == [{"metadata": {"tenant": "ada"}}]
+
+
 def test_insert_middleware_of_a_blocking_client_may_refuse(database_url: str, rows: Rows) -> None:
     kinds = awa.Kinds()
 

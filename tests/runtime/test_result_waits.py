@@ -32,7 +32,7 @@ class Report:
 @pytest.fixture
 def only_notified(monkeypatch) -> None:
     """Without the looks that find what was not notified."""
-    monkeypatch.setattr(waits, "_FIRST_LOOKS", ())
+    monkeypatch.setattr(waits, "FIRST_LOOKS", ())
     monkeypatch.setattr(waits, "_LOOK_SECONDS", 3600.0)
 
 
@@ -69,7 +69,7 @@ async def test_an_end_that_commits_while_the_wait_begins_is_found(
     aclient, rows, database_url, monkeypatch
 ) -> None:
     """Its trigger has run before anybody waited, so nothing is notified."""
-    monkeypatch.setattr(waits, "_FIRST_LOOKS", (3.0,))
+    monkeypatch.setattr(waits, "FIRST_LOOKS", (3.0,))
     monkeypatch.setattr(waits, "_LOOK_SECONDS", 3600.0)
     job = await aclient.insert(Report())
     async with await psycopg.AsyncConnection.connect(database_url) as ending:
@@ -158,7 +158,7 @@ async def test_a_cancelled_waiter_is_forgotten(aclient, rows) -> None:
 
 async def test_what_is_not_notified_is_found(client, rows, monkeypatch) -> None:
     """A job that is cancelled before it was due moves between tables; a deleted one is gone."""
-    monkeypatch.setattr(waits, "_FIRST_LOOKS", ())
+    monkeypatch.setattr(waits, "FIRST_LOOKS", ())
     later = datetime.now(UTC) + timedelta(hours=1)
     cancelled = await client.insert(Report(), run_at=later)
     deleted = await client.insert(Report(), run_at=later)

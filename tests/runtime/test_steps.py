@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import signal
 import subprocess
@@ -221,6 +222,42 @@ async def test_a_plain_function_does_not_block_the_loop(
         await ended(rows, job.id)
 
     assert where != [threading.current_thread().name]
+
+
+async def test_what_a_function_returns_is_awaited(aclient: awa.AsyncClient, rows: Rows) -> None:
+    async def price(item: str) -> str:
+        return f"price of {item}"
+
+    values: list[Any] = []
+
+    @aclient.task(Noop)
+    async def handler(job: awa.Job) -> None:
+        values.append(await job.step("lambda", lambda: price("tea")))
+        values.append(await job.step("partial", functools.partial(price, "rum")))
+
+    async with working(aclient, ("default", 1)):
+        job = await aclient.insert(Noop())
+        assert (await ended(rows, job.id))["state"] == "completed"
+    assert values == ["price of tea", "price of rum"]
+    assert kept(rows, job.id) == [("lambda", "price of tea"), ("partial", "price of rum")]
+
+
+async def test_a_blocking_handler_is_told_that_its_step_is_async(
+    aclient: awa.AsyncClient, rows: Rows
+) -> None:
+    async def price() -> str:
+        return "price"
+
+    @aclient.task(Noop, max_attempts=1)
+    def handler(job: awa.Job) -> None:
+        job.step_sync("price", lambda: price())  # noqa: PLW0108 - a function that is not async
+
+    async with working(aclient, ("default", 1)):
+        job = await aclient.insert(Noop())
+        failed = await ended(rows, job.id)
+    assert failed["state"] == "failed"
+    assert "the function of the step 'price' is async" in failed["errors"][-1]["error"]
+    assert kept(rows, job.id) == []
 
 
 async def test_an_attempt_that_lost_its_job_keeps_no_step(

@@ -238,6 +238,21 @@ async def test_tasks_are_added_while_it_is_open(
     assert sorted(ran) == ["first", "hold", "second", "third"]
 
 
+async def test_tasks_without_a_name_are_added_beside_those_that_are_there(
+    aclient: awa.AsyncClient, rows: Rows
+) -> None:
+    async with aclient.workflow("grow") as flow:
+        flow.add(Step("a"), signal="go")
+        flow.add(Step("b"))
+    for _ in range(2):
+        async with aclient.extend_workflow(flow.id) as more:
+            first = more.add(Step("c"))
+            second = more.add(Step("d"), after=first)
+        assert second.name == f"step_{int(first.name[5:]) + 1}"
+
+    assert list(tasks(rows, flow)) == ["step", *(f"step_{n}" for n in range(2, 7))]
+
+
 async def test_random_graphs_keep_their_order(aclient: awa.AsyncClient, rows: Rows) -> None:
     import random
 

@@ -150,9 +150,9 @@ def _explain(ctx: typer.Context, outcome: ExitCode, gone: list[int], timeout: st
 
 
 def polls(db: Session, ids: list[int], seconds: float | None) -> Iterator[dict[int, JobStatus]]:
-    """Yield the states of the jobs: now, after each notification, and at intervals."""
+    """Yield the states of the jobs: now, soon again, after each notification, at intervals."""
     from awa_lib.errors import DatabaseError
-    from awa_lib.ops.waits import CHANNEL, job_states, unwatch_jobs, watch_jobs
+    from awa_lib.ops.waits import CHANNEL, FIRST_LOOKS, job_states, unwatch_jobs, watch_jobs
 
     until = None if seconds is None else time.monotonic() + seconds
     notified = True
@@ -163,9 +163,10 @@ def polls(db: Session, ids: list[int], seconds: float | None) -> Iterator[dict[i
         except DatabaseError:
             notified = False  # a read-only role or a standby cannot listen
         renew = time.monotonic() + _WATCHED_SECONDS / 2
+        first = iter(FIRST_LOOKS)
         while True:
             yield db.run(job_states(ids))
-            rest = _POLL_SECONDS if notified else _POLL_SECONDS / 4
+            rest = next(first, _POLL_SECONDS if notified else _POLL_SECONDS / 4)
             if until is not None:
                 rest = min(rest, until - time.monotonic())
                 if rest <= 0:
