@@ -23,7 +23,7 @@ def document(server):
 
 schema = schemathesis.pytest.from_fixture("document")
 quick = settings(
-    max_examples=15, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True
+    max_examples=6, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True
 )
 
 
