@@ -56,7 +56,9 @@ def build(alias: str | None = None) -> AsyncClient:
             name, concurrency=options.concurrency, deadline_seconds=options.deadline_seconds
         )
     for kind, task in sorted(known.items()):
-        client.task(dict, kind=kind, queue=queues[0], **options.of_results())(handler_of(task))
+        # Its kinds are worked in every queue; what a handler declares is shown at the start.
+        queue = task.queue_name if task.queue_name in queues else queues[0]
+        client.task(dict, kind=kind, queue=queue, **options.of_results())(handler_of(task))
     return client
 
 
