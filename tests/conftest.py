@@ -42,6 +42,7 @@ pytest_plugins = [
     "fix_web",
     "fix_browser",
     "fix_examples",
+    "fix_django",
 ]
 
 

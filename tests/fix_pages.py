@@ -21,6 +21,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 
 from fix_wait import eventually
@@ -112,10 +113,13 @@ class Reader:
                     self.type(block.text, block.printed, where, status)
 
     def here_and_now(self, block: Block) -> Block:
-        """Return a block with a port that is free on this machine."""
+        """Return a block with a port that is free on this machine, and tasks that Django has."""
         printed, text = (
             one and one.replace("8000", str(self.port)) for one in (block.printed, block.text)
         )
+        if find_spec("django.tasks") is None and block.language == "python":
+            # As the page tells users of Django 5.
+            text = text.replace("from django.tasks", "from django_tasks")
         return replace(block, text=text, printed=printed)
 
     def shell(self, text: str, *, keep: bool) -> list[str]:

@@ -84,6 +84,8 @@ class OwnedAttempt(Protocol):
     @property
     def progress_text(self) -> str | None: ...
     @property
+    def trace(self) -> str | None: ...
+    @property
     def result(self) -> KeptResult | None: ...
 
 
@@ -306,8 +308,8 @@ def finish_attempts(
 ) -> Op[Missed]:
     """End attempts that did not complete.
 
-    Errors get their ``attempt`` and ``started`` from the row, ``at`` from the database's clock, and
-    what ``by`` says of the worker.
+    Errors get their ``attempt`` and ``started`` from the row, ``at`` from the database's clock, the
+    ``traceback`` of the attempt if it keeps one, and what ``by`` says of the worker.
     """
     if skip_locked:
         return (yield from _finish_attempts_held(ended, by))
@@ -317,7 +319,7 @@ def finish_attempts(
         targets=[ending.target for _, ending in ended],
         delays=[ending.delay for _, ending in ended],
         attempts_back=[ending.attempt_back for _, ending in ended],
-        errors=dumps([_error(ending, by) for _, ending in ended]),
+        errors=dumps([_error(ending, by, attempt.trace) for attempt, ending in ended]),
         progress=_array(attempt.progress_text for attempt, _ in ended),
     )
     return Missed([row[0] for row in rows], [])
@@ -372,11 +374,12 @@ def _array(texts: Iterable[str | None]) -> str:
     return "[" + ",".join("null" if text is None else text for text in texts) + "]"
 
 
-def _error(ending: Ending, by: Mapping[str, str]) -> dict[str, Any] | None:
+def _error(ending: Ending, by: Mapping[str, str], trace: str | None) -> dict[str, Any] | None:
     if ending.error is None:
         return None
     kind = {} if ending.error_type is None else {"type": ending.error_type}
     failure = {} if ending.failure is None else {"failure": ending.failure.id}
     last = {"terminal": True} if ending.terminal else {}
     limit = {} if ending.limit is None else {"max_attempts": ending.limit}
-    return {"error": ending.error} | kind | failure | last | limit | dict(by)
+    whole = {} if trace is None else {"traceback": trace}
+    return {"error": ending.error} | kind | failure | last | limit | whole | dict(by)

@@ -139,9 +139,11 @@ def attempts_of(job: Row, worker: JobWorker | None) -> list[JobAttempt]:
 
 
 def _is_last(job: Row, failed: JobAttempt) -> bool:
+    if job.state in FAULTLESS:
+        return False  # by their begins, attempts in one transaction of a test are alike
     if failed.started_at is not None:
         return failed.started_at == job.attempted_at
-    return job.state not in FAULTLESS and failed.attempt == job.attempt
+    return failed.attempt == job.attempt
 
 
 def failed_attempt(entry: dict[str, Any]) -> JobAttempt:

@@ -157,6 +157,7 @@ class Attempt:
         "steps",
         "stop_reason",
         "task",
+        "trace",
         "turn",
         "waiting",
         "waits",
@@ -204,6 +205,7 @@ class Attempt:
         self.follow_ups: NewJobs | None = None
         # What its completion keeps of the handler's return value.
         self.result: KeptResult | None = None
+        self.trace: str | None = None  # The whole traceback, where a handler keeps it.
         # The durable steps, once the handler has asked for one.
         self.steps: AttemptSteps | None = None
         self.began = began

@@ -145,7 +145,9 @@ def test_an_answer_outside_the_journal_stays_when_it_was_taken(conn, put) -> Non
 def test_an_answer_to_a_job_that_its_worker_left_starts_an_attempt(conn, put) -> None:
     """The handler has returned WaitForCallback."""
     job_id = put(state="'running'", **OPEN)
-    attempt = SimpleNamespace(job=SimpleNamespace(id=job_id), lease=5, progress_text=None)
+    attempt = SimpleNamespace(
+        job=SimpleNamespace(id=job_id), lease=5, progress_text=None, trace=None
+    )
     waits = SimpleNamespace(
         limit=None,
         target="waiting_external", error=None, terminal=True, error_type=None, delay=None,

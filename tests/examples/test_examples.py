@@ -183,3 +183,37 @@ def test_django(start: Start, run, rows: Rows) -> None:
     assert rows.all("SELECT email, welcomed FROM members") == [
         {"email": "ada@example.com", "welcomed": True}
     ]
+
+
+def test_django_tasks(examples: Callable[..., Examples], rows: Rows) -> None:
+    shop = examples(EXAMPLES / "django_tasks")
+    for command in ("migrate", "check"):
+        done = shop.run("manage.py", command)
+        assert done.returncode == 0, done.stderr
+    site = Site()
+    site.wait(shop.start("manage.py", "runserver", "--noreload", f"127.0.0.1:{site.port}"))
+    placed = site.post("/orders", email="ada@example.com", item="tea")
+    refused = site.post("/orders", email="ada@example.com", item="sold out")
+    task = f"/tasks/{placed[1]['task']}"
+    waits = site.ask(task)
+    worker = shop.start("manage.py", "awa_worker")
+    eventually(lambda: site.ask(task)[1]["status"] == "SUCCESSFUL", timeout=30)
+    done = site.ask(task)
+    stop(worker)
+
+    assert (placed[0], refused[0]) == (201, 409)
+    assert waits == (200, {"status": "READY", "attempts": 0, "said": None})
+    said = "sent to ada@example.com in attempt 1"
+    assert done == (200, {"status": "SUCCESSFUL", "attempts": 1, "said": said})
+    assert site.ask("/tasks/99999")[0] == 404
+    assert rows.states() == {"completed": 1}
+
+
+def test_the_tests_of_django_tasks_pass(examples: Callable[..., Examples]) -> None:
+    shop = examples(EXAMPLES / "django_tasks")
+    tested = shop.run("manage.py", "test")
+    changed = shop.run("manage.py", "makemigrations", "--check", "--dry-run")
+
+    assert tested.returncode == 0, tested.stderr
+    assert "Ran 4 tests" in tested.stderr
+    assert changed.returncode == 0, changed.stdout

@@ -1,0 +1,1 @@
+"""``manage.py awa_worker`` and ``manage.py awa_migrate``."""
