@@ -11,7 +11,7 @@ from awa_cli.views.workflows import members_of, title_of
 if TYPE_CHECKING:
     from awa_lib.reads.workflow_tasks import WorkflowDetails, WorkflowTask
 
-__all__ = ["dot", "mermaid"]
+__all__ = ["dot", "mermaid", "state_words"]
 
 # Fill and outline.
 _COLORS: Final = {
@@ -56,12 +56,16 @@ def dot(details: WorkflowDetails) -> str:
     return "\n".join([*lines, "}"]) + "\n"
 
 
+def state_words(task: WorkflowTask) -> str:
+    """Return the state of a task or group, and of a signal ``sent`` or ``not sent``."""
+    if task.type != "signal":
+        return task.state
+    return "not sent" if task.state == "waiting" else "sent"
+
+
 def _label(task: WorkflowTask) -> list[str]:
-    state = "not sent" if task.type == "signal" and task.state == "waiting" else task.state
-    if task.type == "signal" and task.state != "waiting":
-        state = "sent"
     counts = [] if task.members is None else [members_of(task.members)]
-    return [clean(task.name), state, *counts]
+    return [clean(task.name), state_words(task), *counts]
 
 
 def _marks_as_codes(text: str) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from awa_cli.views.columns import Column, ago
 from awa_cli.views.states import WORKFLOW_STYLES
-from awa_cli.views.words import age, clean, clock, span
+from awa_cli.views.words import age, clean, clock, counted, span
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -24,6 +24,7 @@ __all__ = [
     "WORKFLOWS",
     "WORKFLOW_TASKS",
     "Item",
+    "called",
     "counts_of",
     "done_of",
     "facts_of",
@@ -31,6 +32,7 @@ __all__ = [
     "left_of",
     "members_of",
     "outline",
+    "share_of",
     "some_names",
     "title_of",
     "wait_words",
@@ -46,9 +48,21 @@ def title_of(one: WorkflowOverview) -> str:
     return " ".join(clean(part) for part in (one.name, one.key) if part is not None)
 
 
+def called(one: WorkflowOverview) -> str:
+    """Return a workflow as a question names it: ``7 (import 2026-11-29, 3 open tasks)``."""
+    open_tasks = counted(one.waiting + one.started, "open task")
+    return f"{one.id} ({title_of(one)}, {open_tasks})"
+
+
 def done_of(one: WorkflowOverview) -> str:
     """Return how many tasks have ended: ``8,217/10,003``."""
     return f"{one.tasks - one.waiting - one.started:,}/{one.tasks:,}"
+
+
+def share_of(one: WorkflowOverview) -> int:
+    """Return the share of tasks that have ended, in percent; 100 only when all have."""
+    ended = one.tasks - one.waiting - one.started
+    return 100 * ended // one.tasks if one.tasks else 100
 
 
 def left_of(one: WorkflowOverview) -> str | None:

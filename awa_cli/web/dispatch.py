@@ -30,6 +30,13 @@ if TYPE_CHECKING:
 __all__ = ["Api", "dumps"]
 
 _JSON: Final = "application/json"
+# Where a page of rows goes on: parameters, and the members of the last row that they take.
+_PLACES: Final = {
+    "before_id": "id",
+    "after": "number",
+    "after_parent": "parent",
+    "after_child": "child",
+}
 _LIST_ENDPOINTS: Final = "list the endpoints: GET /api/openapi.json"
 dumps: Final = json.JSONEncoder(
     separators=(",", ":"), ensure_ascii=False, allow_nan=False, check_circular=False
@@ -169,10 +176,11 @@ def _next_link(
 ) -> str | None:
     """Return the Link header that leads to the next rows, if the result is as long as its limit."""
     rows = content[1]
-    if "before_id" not in endpoint.query_schemas or not rows or given.get("sort", "-id") != "-id":
+    places = {name: key for name, key in _PLACES.items() if name in endpoint.query_schemas}
+    if not places or not rows or given.get("sort", "-id") != "-id":
         return None
     if len(rows) < given.get("limit", endpoint.signature.parameters["limit"].default):
         return None
-    pairs = [(name, text) for name, text in query_pairs(request.scope) if name != "before_id"]
-    query = urlencode([*pairs, ("before_id", rows[-1]["id"])])
+    pairs = [(name, text) for name, text in query_pairs(request.scope) if name not in places]
+    query = urlencode([*pairs, *((name, rows[-1][key]) for name, key in places.items())])
     return f'<{root_of(request.scope)}{quote(request.scope[PATH])}?{query}>; rel="next"'

@@ -17,17 +17,23 @@ from typing import TYPE_CHECKING, Any, Final
 from awa_cli.documents.encoding import encode
 from awa_cli.feed import Feed
 from awa_cli.web.problems import Problem, Refused
-from awa_lib.errors import JobNotFound
+from awa_lib.errors import NotFound
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
     from awa_cli.web.state import State
+    from awa_lib._sql import Op
+    from awa_lib.reads.workflows import WorkflowOverview
 
-__all__ = ["TOPICS", "Hub"]
+__all__ = ["ONE", "TOPICS", "Hub"]
 
-TOPICS: Final = ("stats", "queues", "runtime", "cron", "batches", "activity")
-_JOB: Final = re.compile(r"job:([1-9][0-9]{0,17})")
+TOPICS: Final = ("stats", "queues", "runtime", "cron", "batches", "workflows", "activity")
+ONE: Final = "(job|workflow):([1-9][0-9]{0,17})"
+"""The topics of one thing, as a pattern."""
+_ONE: Final = re.compile(ONE)
+# Of the topic of workflows: the newest, and the newest that are open.
+_MOST_WORKFLOWS: Final = 50
 _MAX_TOPICS: Final = 8
 _MAX_WATCHERS: Final = 1_000
 # Events of the activity kept for a slow watcher.
@@ -50,7 +56,18 @@ def _snapshots() -> dict[str, Callable[[], Any]]:
         "runtime": runtime_overview,
         "cron": list_cron_jobs,
         "batches": list_bulk_operations,
+        "workflows": _workflows,
     }
+
+
+def _workflows() -> Op[list[WorkflowOverview]]:
+    """Read the newest workflows, and the newest that are open, which may be older."""
+    from awa_lib.reads.workflows import list_workflows
+
+    newest = yield from list_workflows(limit=_MOST_WORKFLOWS)
+    known = {one.id for one in newest}
+    still_open = yield from list_workflows(state="open", limit=_MOST_WORKFLOWS)
+    return [*newest, *(one for one in still_open if one.id not in known)]
 
 
 class Hub:
@@ -65,11 +82,11 @@ class Hub:
     def check(self, topics: list[str]) -> list[str]:
         """Return the topics without duplicates.  Raises Refused (422, 503)."""
         for topic in topics:
-            if topic not in TOPICS and not _JOB.fullmatch(topic):
+            if topic not in TOPICS and not _ONE.fullmatch(topic):
                 raise Refused(
                     422,
                     f"there is no topic {topic[:40]!r}",
-                    f"topics are {', '.join(TOPICS)}, job:ID",
+                    f"topics are {', '.join(TOPICS)}, job:ID, workflow:ID",
                 )
         if len(set(topics)) > _MAX_TOPICS:
             raise Refused(422, f"more than {_MAX_TOPICS} topics", do="open a second stream")
@@ -176,7 +193,7 @@ class _Channel:
         snapshot = self._topic != "activity"
         read = self._reader()
         async for reading in Feed(read, self._state.settings.event_seconds):
-            if isinstance(error := reading.error, JobNotFound):
+            if isinstance(error := reading.error, NotFound):
                 text = _event("gone", {"topic": self._topic})
             elif error is not None:
                 what = str(error)
@@ -204,15 +221,20 @@ class _Channel:
 
     def _maker(self) -> Callable[[], Awaitable[Any]]:
         run = self._state.run
-        if found := _JOB.fullmatch(self._topic):
-            from awa_lib.reads.job_dumps import dump_job
-
-            job_id = int(found[1])
-            return lambda: run(dump_job(job_id))
+        if found := _ONE.fullmatch(self._topic):
+            return _reader_of_one(self._state, found[1], int(found[2]))
         if self._topic == "activity":
             return _ActivityReader(self._state).step
         read = _snapshots()[self._topic]
         return lambda: run(read())
+
+
+def _reader_of_one(state: State, noun: str, number: int) -> Callable[[], Awaitable[Any]]:
+    from awa_lib.reads.job_dumps import dump_job
+    from awa_lib.reads.workflows import get_workflow
+
+    read: Callable[[int], Any] = dump_job if noun == "job" else get_workflow
+    return lambda: state.run(read(number))
 
 
 class _ActivityReader:

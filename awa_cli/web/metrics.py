@@ -15,7 +15,14 @@ from awa_lib.errors import AwaError
 from awa_lib.ops.schema import read_schema
 from awa_lib.reads.cron import list_cron_jobs
 from awa_lib.reads.dead_letters import dlq_depth_by_queue
-from awa_lib.reads.metrics import BOUNDS, Durations, database_health, recent_ends, table_health
+from awa_lib.reads.metrics import (
+    BOUNDS,
+    Durations,
+    database_health,
+    recent_ends,
+    table_health,
+    workflow_counts,
+)
 from awa_lib.reads.overviews import declared_kinds, list_queues
 from awa_lib.reads.runtime import queue_runtimes, runtime_overview
 from awa_lib.states import COUNTED
@@ -92,6 +99,7 @@ def _read(out: Exposition) -> Op[None]:
     dead_letters = out.gauge("awa_dead_letters", "Dead letters of a queue.")
     for queue, depth in (yield from dlq_depth_by_queue()).items():
         dead_letters(depth, awa_job_queue=queue)
+    yield from _workflows(out)
     yield from _database(out)
 
 
@@ -199,6 +207,24 @@ def _schedules(out: Exposition) -> Op[None]:
         if one.next_fire_at is not None:
             following(one.next_fire_at.timestamp(), awa_cron_name=one.name)
         paused(one.paused_at is not None, awa_cron_name=one.name)
+
+
+def _workflows(out: Exposition) -> Op[None]:
+    found = yield from workflow_counts()
+    out.gauge("awa_workflow_open", "Open workflows, at most 10,000.")(found.open)
+    tasks = out.gauge("awa_workflow_tasks", "Tasks of open workflows in a state.")
+    for state, count in found.tasks.items():
+        tasks(count, awa_workflow_task_state=state)
+    ended = out.gauge(
+        "awa_workflow_ended_per_second",
+        "Workflows a second that ended in a state, over the last 5 minutes.",
+    )
+    for state, rate in found.ended.items():
+        ended(rate, awa_workflow_state=state)
+    out.gauge(
+        "awa_workflow_tasks_skipped_per_second",
+        "Skipped tasks a second of workflows that ended, over the last 5 minutes.",
+    )(found.skipped_per_second)
 
 
 def _database(out: Exposition) -> Op[None]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from awa_cli.version import version
 from awa_cli.web.api.fields import KEEP
-from awa_cli.web.events import TOPICS
+from awa_cli.web.events import ONE, TOPICS
 from awa_cli.web.json_schema import Schemas, without_null
 from awa_cli.web.problems import Problem
 
@@ -192,7 +192,7 @@ def _events() -> dict[str, Any]:
     topic = {
         "type": "array",
         "maxItems": 8,
-        "items": {"type": "string", "pattern": rf"^({topics}|job:[1-9][0-9]{{0,17}})$"},
+        "items": {"type": "string", "pattern": f"^({topics}|{ONE})$"},
     }
     return {
         "operationId": "events.watch",
@@ -200,7 +200,7 @@ def _events() -> dict[str, Any]:
         "summary": "Live events.",
         "description": (
             "Server-sent events, named like their topic: snapshots when they change, and the "
-            "activity. `lost`: the database is unreachable. `gone`: a followed job was deleted. "
+            "activity. `lost`: the database is unreachable. `gone`: what was followed was deleted. "
             "`missed`: the client was too slow, and events of the activity were dropped."
         ),
         "parameters": [

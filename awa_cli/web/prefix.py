@@ -14,7 +14,7 @@ _MAX_LENGTH: Final = 200
 _STEPS: Final = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+)+")
 OWN: Final = frozenset(
     {"activity", "api", "audit", "batches", "cron", "dlq", "doctor", "failures", "healthz", "jobs"}
-    | {"kinds", "metrics", "queues", "readyz", "static", "storage", "workers"}
+    | {"kinds", "metrics", "queues", "readyz", "static", "storage", "workers", "workflows"}
 )
 """The first steps of this server's own paths.
 

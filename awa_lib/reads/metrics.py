@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from awa_lib._sql import sql
+from awa_lib.reads.workflow_tasks import TASK_STATES
 
 if TYPE_CHECKING:
     from awa_lib._sql import Op
@@ -17,9 +18,11 @@ __all__ = [
     "EndRate",
     "RecentEnds",
     "TableHealth",
+    "WorkflowCounts",
     "database_health",
     "recent_ends",
     "table_health",
+    "workflow_counts",
 ]
 
 BOUNDS: Final = (
@@ -43,6 +46,8 @@ BOUNDS: Final = (
 # 10,000 rows take a quarter of a second on a slow disk.  With more ends in the interval, rates are
 # taken over the part of it that these rows cover.
 _ENDS_LIMIT: Final = 10_000
+_WORKFLOWS_LIMIT: Final = 10_000
+_WORKFLOW_ENDS: Final = ("succeeded", "failed", "cancelled")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +103,20 @@ class TableHealth:
     vacuumed_at: float | None
 
 
+@dataclass(slots=True)
+class WorkflowCounts:
+    """Open workflows, and those that ended recently: all states are there, also with 0."""
+
+    open: int = 0
+    """At most 10,000 are counted, the newest."""
+    tasks: dict[str, int] = field(default_factory=lambda: dict.fromkeys(TASK_STATES, 0))
+    """Tasks of these open workflows, by state."""
+    ended: dict[str, float] = field(default_factory=lambda: dict.fromkeys(_WORKFLOW_ENDS, 0.0))
+    """Workflows that ended in a state, per second."""
+    skipped_per_second: float = 0.0
+    """Skipped tasks of the workflows that ended."""
+
+
 def recent_ends(seconds: float = 300.0) -> Op[RecentEnds]:
     """Return what ended in the last ``seconds``, or in a shorter time when many jobs ended.
 
@@ -125,6 +144,23 @@ def recent_ends(seconds: float = 300.0) -> Op[RecentEnds]:
         key = (queue, kind, outcome)
         rates[key] = max(rates.get(key, 0.0), ends / covered)
     found.rates.extend(EndRate(*key, rate) for key, rate in sorted(rates.items()))
+    return found
+
+
+def workflow_counts(seconds: float = 300.0) -> Op[WorkflowCounts]:
+    """Return the open workflows, and the ends of the last ``seconds``, or of less with many ends.
+
+    Takes no lock; costs at most two reads of 10,000 rows by an index.
+    """
+    found = WorkflowCounts()
+    rows = yield sql.read_metrics("workflow_counts", seconds=seconds, limit=_WORKFLOWS_LIMIT)
+    for state, workflows, *tasks, covered in rows:
+        if state == "open":
+            found.open = int(workflows)
+            found.tasks = dict(zip(TASK_STATES, map(int, tasks), strict=True))
+        else:
+            found.ended[state] = workflows / covered
+            found.skipped_per_second += int(tasks[-1]) / covered
     return found
 
 

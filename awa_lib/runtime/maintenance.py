@@ -30,6 +30,7 @@ from awa_lib.ops.results import forget_results
 from awa_lib.ops.steps import FORGET_BATCH as STEPS_BATCH
 from awa_lib.ops.steps import forget_steps
 from awa_lib.ops.workflows import forget_workflow
+from awa_lib.reads.metrics import workflow_counts
 from awa_lib.reads.overviews import declared_kinds, list_queues
 from awa_lib.reads.policies import list_queue_policies
 from awa_lib.runtime.looks import pause_after, timed
@@ -318,6 +319,8 @@ class Maintenance:
             metrics.described(
                 await self._long.run(list_queues()), await self._long.run(declared_kinds())
             )
+            counts = await self._long.run(workflow_counts())
+            metrics.workflows(counts.open, counts.tasks)
 
     async def _refresh(self) -> None:
         await self._step("counters", ops.briefly(queues.flush_admin_metadata()))

@@ -17,7 +17,7 @@ from awa_lib.states import COUNTED
 from awa_lib.telemetry.tracing import Allowance
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from awa_lib.telemetry.tracing import Attempt
 
@@ -31,6 +31,7 @@ __all__ = [
     "measuring",
     "promoted",
     "rescued",
+    "workflows",
 ]
 
 _NAME: Final = "awa"
@@ -40,6 +41,7 @@ _SAMPLES_PER_SECOND: Final = 500
 _KIND: Final = "awa.job.kind"
 _QUEUE: Final = "awa.job.queue"
 _STATE: Final = "awa.job.state"
+_TASK_STATE: Final = "awa.workflow.task_state"
 _COUNTERS: Final = {
     "awa.job.inserted": "{job}",
     "awa.job.claimed": "{job}",
@@ -69,6 +71,8 @@ _GAUGES: Final = {
     "awa.queue.lag": "s",
     "awa.queue.info": "{queue}",
     "awa.job_kind.info": "{kind}",
+    "awa.workflow.open": "{workflow}",
+    "awa.workflow.tasks": "{task}",
 }
 # The counter of each target state of an attempt; other targets have none.
 _ENDS: Final = {
@@ -256,6 +260,15 @@ def described(queues: Iterable[Queue], kinds: Iterable[Kind]) -> None:
         made.gauge("awa.queue.info", 1, {_QUEUE: queue.queue, **_info("awa.queue.", queue)})
     for kind in kinds:
         made.gauge("awa.job_kind.info", 1, {_KIND: kind.kind, **_info("awa.job_kind.", kind)})
+
+
+def workflows(still_open: int, tasks: Mapping[str, int]) -> None:
+    """Set the gauges of open workflows and of their tasks by state."""
+    if (made := _instruments()) is None:
+        return
+    made.gauge("awa.workflow.open", still_open, {})
+    for state, count in tasks.items():
+        made.gauge("awa.workflow.tasks", count, {_TASK_STATE: state})
 
 
 def _info(prefix: str, one: Described) -> dict[str, str]:

@@ -47,6 +47,30 @@ SELECT 'ran', queue, NULL, NULL, width_bucket(ran, :bounds::float8[]), count(*),
 FROM timed
 GROUP BY queue, 5
 
+-- name: workflow_counts
+-- Workflows by state: those that are open, and those that ended recently, with their tasks by state.
+-- Reads at most limit rows of each, the newest first; covered is how far back these ends reach, in
+-- seconds.  Indexes awa_workflows_open and awa_workflows_finished.
+SELECT state, count(*) AS workflows, sum(waiting) AS waiting, sum(started) AS started,
+       sum(succeeded) AS succeeded, sum(failed) AS failed, sum(cancelled) AS cancelled,
+       sum(skipped) AS skipped, min(covered)::float8 AS covered
+FROM (
+    SELECT *, NULL::float8 AS covered
+    FROM (
+        SELECT * FROM awa.workflows WHERE state = 'open' ORDER BY id DESC LIMIT :limit::int
+    ) AS still_open
+    UNION ALL
+    SELECT *, CASE WHEN count(*) OVER () < :limit::int THEN :seconds::float8
+                   ELSE greatest(extract(epoch FROM now() - min(finished_at) OVER ()), 0.001) END
+    FROM (
+        SELECT * FROM awa.workflows
+        WHERE finished_at > now() - make_interval(secs => :seconds::float8) AND state <> 'open'
+        ORDER BY finished_at DESC
+        LIMIT :limit::int
+    ) AS ended
+) AS found
+GROUP BY state
+
 -- name: database_health
 -- The state of the server that a queue depends on.  An open transaction keeps dead rows.  A role
 -- that may not see other sessions gets smaller numbers.

@@ -113,10 +113,13 @@ def test_metrics_under_their_published_names(database_url: str, rows: Rows) -> N
                 await client.insert(Work("fail"), queue="q", max_attempts=1)
                 await client.insert_many_copy([{}] * 1500, kind="elsewhere", queue="other")
                 await client.insert({}, kind="u", queue="other", unique_opts={}, on_conflict="skip")
+                async with client.workflow("open") as flow:
+                    flow.add({}, kind="waits", queue="other", signal="never")
                 await client.start([("q", 9)], **QUICK)
                 await until(client, ["completed"] * 3 + ["cancelled"] + ["failed"] * 2
                             + ["retryable", "waiting_external"])
-                while not {"awa.queue.depth", "awa.maintenance.rescues"} <= set(points()):
+                last = {"awa.workflow.tasks", "awa.maintenance.rescues"}
+                while not last <= set(points()):
                     await asyncio.sleep(0.02)
             print(json.dumps(points()))
         asyncio.run(main())
@@ -157,6 +160,9 @@ def test_metrics_under_their_published_names(database_url: str, rows: Rows) -> N
     assert value("awa.queue.info", job_queue="q", queue_display_name="Quick") == ("{queue}", 1)
     assert value("awa.queue.info", job_queue="q", queue_tags="a,b") == ("{queue}", 1)
     assert value("awa.job_kind.info", job_kind="work") == ("{kind}", 1)
+    assert value("awa.workflow.open") == ("{workflow}", 1)
+    assert value("awa.workflow.tasks", workflow_task_state="waiting") == ("{task}", 1)
+    assert value("awa.workflow.tasks", workflow_task_state="failed") == ("{task}", 0)
 
 
 def test_promotions_are_measured_and_many_durations_sampled(database_url: str) -> None:

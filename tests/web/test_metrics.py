@@ -13,6 +13,7 @@ import yaml
 from fix_worker import QUICK
 
 import awa_lib as awa
+from awa_lib.db.drive import run
 
 GRAFANA = Path(__file__).resolve().parents[2] / "docs" / "grafana"
 SAMPLE = re.compile(
@@ -104,6 +105,41 @@ async def test_it_says_what_is_there(full) -> None:
     assert [l["awa_cron_name"] for l, _ in found["awa_cron_next_fire_timestamp_seconds"]] == [
         "nightly"
     ]
+
+
+async def test_workflows_are_counted_by_state(api, database_url, db) -> None:
+    with awa.Client(database_url) as client:
+        for name in ("open", "ended"):
+            with client.workflow(name) as flow:
+                parts = flow.add_many([{}, {}], kind="part")
+                flow.add({}, kind="merge", after=parts)
+                flow.add({}, kind="alert", after=parts, when="any_failed")
+        client.cancel_workflow(flow.id)
+    db.execute("UPDATE awa.workflows SET skipped = 3 WHERE id = %s", (flow.id,))
+
+    found = samples((await api.get("/metrics")).text)
+
+    assert found["awa_workflow_open"] == [({}, 1.0)]
+    tasks = {l["awa_workflow_task_state"]: v for l, v in found["awa_workflow_tasks"]}
+    assert (tasks["waiting"], tasks["started"], tasks["cancelled"]) == (2, 2, 0)
+    ended = {l["awa_workflow_state"]: v for l, v in found["awa_workflow_ended_per_second"]}
+    assert ended == {"succeeded": 0, "failed": 0, "cancelled": pytest.approx(1 / 300)}
+    assert found["awa_workflow_tasks_skipped_per_second"][0][1] == pytest.approx(3 / 300)
+
+
+async def test_many_ends_of_workflows_are_a_rate_over_less_time(database_url, db) -> None:
+    from awa_lib.reads.metrics import _WORKFLOWS_LIMIT, workflow_counts
+
+    db.execute(
+        "INSERT INTO awa.workflows (name, state, finished_at)"
+        " SELECT 'w', 'failed', now() - n * interval '1 ms' FROM generate_series(1, %s) AS n",
+        (_WORKFLOWS_LIMIT + 5_000,),
+    )
+
+    counts = run(db, workflow_counts())
+
+    assert counts.ended["failed"] == pytest.approx(1_000, rel=0.5)
+    assert counts.open == 0
 
 
 async def test_histograms_are_cumulative_and_end_at_infinity(full) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +45,47 @@ async def test_the_api_lists_and_shows(api: httpx.AsyncClient, flow: awa.Workflo
     assert (member["name"], member["job_state"]) == ("parts[1]", "available")
 
 
+def next_of(answer: httpx.Response) -> str:
+    return answer.headers["link"].partition(">")[0].removeprefix("<")
+
+
+async def test_the_api_lists_edges_in_pages(api: httpx.AsyncClient, flow: awa.Workflow) -> None:
+    at = f"/api/workflows/{flow.id}"
+    first = await api.get(f"{at}/edges", params={"limit": 1})
+    second = await api.get(next_of(first))
+    third = await api.get(next_of(second))
+
+    assert [one.json() for one in (first, second, third)] == [
+        [{"parent": 1, "child": 4}],
+        [{"parent": 5, "child": 4}],
+        [],
+    ]
+    assert "link" not in third.headers
+    tasks = await api.get(f"{at}/tasks", params={"limit": 1})
+    assert [one["name"] for one in (await api.get(next_of(tasks))).json()] == ["merge"]
+
+
+async def test_events_follow_workflows(server: Any, flow: awa.Workflow) -> None:
+    topics = {"topic": ["workflows", f"workflow:{flow.id}", "workflow:77"]}
+    seen: dict[str, Any] = {}
+    async with (
+        httpx.AsyncClient() as client,
+        client.stream("GET", f"{server().url}/api/events", params=topics) as stream,
+    ):
+        name = ""
+        async for line in stream.aiter_lines():
+            if line.startswith("event: "):
+                name = line.removeprefix("event: ")
+            elif line.startswith("data: "):
+                seen[name] = json.loads(line.removeprefix("data: "))
+            if seen.keys() >= {"workflows", "workflow", "gone"}:
+                break
+
+    assert [one["id"] for one in seen["workflows"]] == [flow.id]
+    assert (seen["workflow"]["id"], seen["workflow"]["waiting"]) == (flow.id, 1)
+    assert seen["gone"] == {"topic": "workflow:77"}
+
+
 async def test_the_api_changes_workflows(api: httpx.AsyncClient, flow: awa.Workflow) -> None:
     at = f"/api/workflows/{flow.id}"
     assert (await api.post(f"{at}/signal", json={"name": "go", "payload": [1]})).json() == {
@@ -67,7 +109,7 @@ async def test_the_api_changes_workflows(api: httpx.AsyncClient, flow: awa.Workf
     ]
 
 
-@pytest.mark.parametrize("path", ["", "/tasks"])
+@pytest.mark.parametrize("path", ["", "/tasks", "/edges"])
 async def test_a_workflow_that_is_not_there(api: httpx.AsyncClient, path: str) -> None:
     answer = await api.get(f"/api/workflows/7{path}")
     assert (answer.status_code, answer.json()["error"]) == (404, "workflow not found: 7")

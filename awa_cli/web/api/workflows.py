@@ -17,10 +17,15 @@ from awa_lib.reads.workflow_tasks import (
     list_workflow_tasks,
     workflow_details,
 )
-from awa_lib.reads.workflows import WorkflowOverview, list_workflows
+from awa_lib.reads.workflows import (
+    WorkflowEdge,
+    WorkflowOverview,
+    list_workflows,
+    workflow_edges,
+)
 from awa_lib.validation import INT32_MAX, INT64_MAX
 
-__all__ = ["routes"]
+__all__ = ["TaskState", "WorkflowState", "routes"]
 
 routes = Routes("workflows")
 
@@ -33,6 +38,15 @@ Most = Annotated[
 After = Annotated[
     int, Rule(minimum=0, maximum=INT32_MAX, description="Only tasks behind this number.")
 ]
+AfterParent = Annotated[
+    int,
+    Rule(
+        minimum=0,
+        maximum=INT32_MAX,
+        description="With after_child: only edges behind that from this parent to that child.",
+    ),
+]
+AfterChild = Annotated[int, Rule(minimum=0, maximum=INT32_MAX, description="See after_parent.")]
 Tasks = Annotated[
     list[Name],
     Rule(
@@ -95,6 +109,18 @@ def tasks(
 ) -> Op[list[WorkflowTask]]:
     """List the tasks, groups and signals of a workflow, or the members of a group, in order."""
     return list_workflow_tasks(workflow_id, group=group, state=state, after=after, limit=limit)
+
+
+@routes.get("/workflows/{workflow_id}/edges")
+def edges(
+    workflow_id: WorkflowId,
+    *,
+    after_parent: AfterParent = 0,
+    after_child: AfterChild = 0,
+    limit: Limit = 1000,
+) -> Op[list[WorkflowEdge]]:
+    """List the edges between the tasks, groups and signals of a workflow, in order."""
+    return workflow_edges(workflow_id, after=(after_parent, after_child), limit=limit)
 
 
 @routes.post("/workflows/{workflow_id}/cancel")

@@ -27,6 +27,9 @@ from awa_cli.web.pages import (
     settings,
     storage,
     workers,
+    workflow,
+    workflow_changes,
+    workflows,
 )
 from awa_cli.web.pages._static import Files
 
@@ -45,7 +48,8 @@ _COMPRESSED: Final = [Middleware(GZipMiddleware, minimum_size=500, compresslevel
 
 def routes() -> list[BaseRoute]:
     """Return the routes of every page."""
-    return [*_nouns(), *_operations(), Mount("/static", Files(), middleware=_COMPRESSED)]
+    static = Mount("/static", Files(), middleware=_COMPRESSED)
+    return [*_nouns(), *_workflows(), *_operations(), static]
 
 
 def _nouns() -> list[BaseRoute]:
@@ -69,6 +73,20 @@ def _nouns() -> list[BaseRoute]:
         _get("/kinds", kinds.listed),
         _get("/kinds/{kind:name}", kinds.show),
         _post("/kinds/{kind:name}/retry", kinds.retry),
+    ]
+
+
+def _workflows() -> list[BaseRoute]:
+    one = "/workflows/{workflow_id:int}"
+    return [
+        _get("/workflows", workflows.listed),
+        _get(one, workflow.show),
+        _get(f"{one}/graph", workflow.graph),
+        _post(f"{one}/cancel", workflow_changes.cancel),
+        _get(f"{one}/retry", workflow_changes.ask_retry),
+        _post(f"{one}/retry", workflow_changes.retry),
+        _get(f"{one}/signal", workflow_changes.ask_signal),
+        _post(f"{one}/signal", workflow_changes.signal),
     ]
 
 

@@ -19,9 +19,10 @@ _PAGES: Final = {
     "dlq": ("dlq", "dead letter"),
     "batch": ("batches", "bulk operation"),
     "failure": ("failures", "failure"),
+    "workflow": ("workflows", "workflow"),
 }
 _COMMAND: Final = re.compile(
-    r"awa (?P<noun>job|queue|kind|cron|dlq|batch|failure) (?:(?P<list>list)|show (?P<name>.+))\s*$"
+    rf"awa (?P<noun>{'|'.join(_PAGES)}) (?:(?P<list>list)|show (?P<name>.+))\s*$"
 )
 
 

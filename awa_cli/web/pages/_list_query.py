@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 LIMIT: Final = 50
-_POSITION: Final = frozenset({"before_id", "after_id"})
+_POSITION: Final = frozenset({"before_id", "after_id", "after"})
 # Parameters that are not options of the command.
 _NO_OPTIONS: Final = frozenset({"after_id", "column", "filter"})
 

@@ -33,6 +33,7 @@ NAVIGATION: Final = (
     Entry("batches", "/batches", "Bulk operations", "b"),
     Entry("activity", "/activity", "Activity", "a"),
     Entry("doctor", "/doctor", "Doctor", "x"),
+    Entry("workflows", "/workflows", "Workflows", "l"),
     Entry("storage", "/storage", "Storage", "s"),
     Entry("audit", "/audit", "Audit log", "u"),
 )

@@ -4,7 +4,7 @@
   const { find, all, span } = window.awa;
 
   // Ticks are kept by id: a row that leaves the page and comes back is still ticked.
-  const SCROLLS = ".table, .chips, .attempts, pre";
+  const SCROLLS = ".table, .chips, .attempts, .graph, pre";
   const ticked = new Set();
   let kept = null;
 

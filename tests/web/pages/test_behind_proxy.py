@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import psycopg
@@ -12,6 +13,7 @@ from fix_wait import eventually
 from fix_web import FRESH, running
 from playwright.sync_api import expect
 
+import awa_lib as awa
 from awa_cli.web import create_app
 from awa_cli.web.settings import Settings
 
@@ -82,3 +84,13 @@ def test_the_activity_links_below_the_prefix(visit, site, db) -> None:
     expect(link).to_have_attribute("href", "/awa/queues/a%2Fb")
     link.click()
     expect(page).to_have_url(f"{site.url}/awa/queues/a%2Fb")
+
+
+def test_the_graph_links_below_the_prefix(visit, site) -> None:
+    with awa.Client(site.database_url) as client, client.workflow("import") as flow:
+        flow.add_many([{}, {}], name="parts", kind="part")
+    page = visit(f"/awa/workflows/{flow.id}", **TLS)
+
+    page.locator("#graph a").click()
+    expect(page).to_have_url(f"{site.url}/awa/workflows/{flow.id}?group=parts#tasks")
+    expect(page.locator("#graph use")).to_have_attribute("href", re.compile("^/awa/static/icons"))
