@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import Annotated, Final
 
 import typer
 
@@ -14,9 +14,6 @@ from awa_cli.parser.options import Report, ReportFormat
 from awa_cli.terminal.output import result, say, show_document, show_text
 from awa_cli.terminal.prompts import ask, confirm
 from awa_cli.views.words import clean, counted
-
-if TYPE_CHECKING:
-    from awa_lib.reads.workflows import WorkflowOverview
 
 # In the audit log, of all that were retried.
 _NAMED: Final = 20
@@ -40,6 +37,7 @@ def cancel(
 
     Tasks with when="always" still run.  Asks first; without a terminal it needs --yes.
     """
+    from awa_cli.views.workflows import called
     from awa_lib.ops.workflows import cancel_workflow
     from awa_lib.reads.workflows import get_workflow
 
@@ -49,7 +47,7 @@ def cancel(
             result(f"{one.waiting:,} waiting and {one.started:,} started tasks")
             return
         if one.state == "open":
-            confirm(ctx, "workflow.cancel", _called(one))
+            confirm(ctx, "workflow.cancel", called(one))
         jobs = db.change(
             "workflow.cancel",
             workflow_id,
@@ -58,13 +56,6 @@ def cancel(
             name=one.name,
         )
     result(f"Cancelled workflow {workflow_id}, {counted(jobs)} of it")
-
-
-def _called(one: WorkflowOverview) -> str:
-    from awa_cli.views.workflows import title_of
-
-    open_tasks = counted(one.waiting + one.started, "open task")
-    return f"{one.id} ({title_of(one)}, {open_tasks})"
 
 
 @app.command(
