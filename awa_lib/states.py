@@ -1,4 +1,4 @@
-"""The states of a job, and the groups of states that allow a change."""
+"""The states of jobs, workflows and tasks, and the groups of states that allow a change."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ __all__ = [
     "IN_ATTEMPT",
     "QUEUED",
     "STATES",
+    "TASK_STATES",
+    "WORKFLOW_STATES",
     "JobState",
     "StateName",
 ]
@@ -99,3 +101,7 @@ COUNTED: Final = (
     "failed",
 )
 """The states that are counted per queue and kind, in the order of display."""
+WORKFLOW_STATES: Final = ("open", "succeeded", "failed", "cancelled")
+"""The states of a workflow."""
+TASK_STATES: Final = ("waiting", "started", "succeeded", "failed", "cancelled", "skipped")
+"""The states of a task of a workflow."""

@@ -27,7 +27,7 @@ Screen = Annotated[
 Filter = Annotated[
     str | None,
     typer.Option(
-        "--filter", metavar="FILTER", help="Filter of the job list: 'state:failed kind:email'."
+        "--filter", metavar="FILTER", help="Filter of the list: 'state:failed kind:email'."
     ),
 ]
 ReadOnly = Annotated[bool, typer.Option("--read-only", help="Refuse all changes.")]
@@ -111,11 +111,12 @@ def tui(
 
 def _first_screen(screen: str | None, filter_text: str | None) -> str | None:
     """Return the first screen, None for the overview.  Raises InvalidInput."""
+    from awa_cli.filters.query import Read
     from awa_cli.filters.text import read_text
     from awa_cli.tui import launch
 
     if filter_text:
-        read_text(filter_text)
+        read_text(filter_text, Read.WORKFLOWS if screen == "workflows" else Read.JOBS)
     if screen:
         return launch.check_screen(screen)
     return "jobs" if filter_text else None

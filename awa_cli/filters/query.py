@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 from awa_cli.clock import asked
 from awa_cli.filters.values import parse_moment
 from awa_lib.errors import AwaError
-from awa_lib.states import STATES
+from awa_lib.states import STATES, TASK_STATES, WORKFLOW_STATES
 from awa_lib.validation import LONGEST_NAME, parse_duration, storable
 
 if TYPE_CHECKING:
@@ -52,6 +52,8 @@ class Read(StrEnum):
     ACTIVITY = "activity"
     BULK = "bulk operations"
     AUDIT = "changes"
+    WORKFLOWS = "workflows"
+    TASKS = "tasks"
 
 
 @dataclass(slots=True)
@@ -114,6 +116,32 @@ class _State:
 
     def write(self, field: str, query: Mapping[str, Any]) -> Iterable[str]:  # noqa: ARG002 - _Type
         return query.get("states") or ()
+
+
+@dataclass(frozen=True, slots=True)
+class _OneState:
+    """One state of a workflow or of a task."""
+
+    of: str
+    known: tuple[str, ...]
+
+    def parse(self, field: str, text: str) -> dict[str, Any]:
+        if text in self.known:
+            return {field: text}
+        from awa_lib.validation import nearest
+
+        near = nearest(text.lower(), self.known, cutoff=0.5)
+        raise InvalidFilter(
+            field,
+            text,
+            f"is not a state of {self.of}",
+            why=f"states are {', '.join(self.known)}",
+            do=None if near is None else "did you mean:",
+            examples=() if near is None else (near,),
+        )
+
+    def write(self, field: str, query: Mapping[str, Any]) -> Iterable[str]:
+        return [] if query.get(field) is None else [query[field]]
 
 
 class _Moment:
@@ -233,6 +261,15 @@ FIELDS: Final = (
     Field("error", _Text(_LONGEST_TEXT), _EVENTS, "timeout"),
     Field("failure", _NAME, _JOBS | {Read.DEAD_LETTERS}, "3f9a2c81d0e1"),
 )
+_WORKFLOWS: Final = frozenset({Read.WORKFLOWS})
+_TASKS: Final = frozenset({Read.TASKS})
+_OF_WORKFLOWS: Final = (
+    Field("state", _OneState("workflows", WORKFLOW_STATES), _WORKFLOWS, "open", WORKFLOW_STATES),
+    Field("name", _NAME, _WORKFLOWS, "import"),
+    Field("key", _NAME, _WORKFLOWS, "2026-11-29"),
+    Field("state", _OneState("tasks", TASK_STATES), _TASKS, "failed", TASK_STATES),
+    Field("group", _NAME, _TASKS, "parts"),
+)
 # Keys of a query, and what bulk operations call them.
 _BULK_NAMES: Final = {
     "kind": "kind",
@@ -248,7 +285,7 @@ _BULK_NAMES: Final = {
 
 def fields_of(read: Read) -> dict[str, Field]:
     """Return the fields that this read takes, by name."""
-    return {field.name: field for field in FIELDS if read in field.reads}
+    return {field.name: field for field in (*FIELDS, *_OF_WORKFLOWS) if read in field.reads}
 
 
 def pairs(**given: str | Iterable[str] | None) -> list[Pair]:
@@ -274,7 +311,7 @@ def read_filter(given: Iterable[Pair], read: Read = Read.JOBS) -> JobQuery:
                 name,
                 text,
                 "is given twice",
-                why="a job must fit all of a filter",
+                why="all conditions of a filter must hold",
                 do="leave one out",
             )
         seen.add(name)

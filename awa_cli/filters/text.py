@@ -43,11 +43,13 @@ def text_pairs(text: str, read: Read = Read.JOBS) -> list[Pair]:
             found.append(("where", _condition(word)))
             continue
         name, colon, value = word.partition(":")
-        if not colon or name not in fields_of(Read.JOBS):
+        # A field of jobs is refused by what reads the pairs, which says why.
+        known = fields_of(Read.JOBS) | fields_of(read)
+        if not colon or name not in known:
             raise _unknown(word, name, read)
         value = _unquoted(value)
         if not value:
-            example = fields_of(Read.JOBS)[name].example
+            example = known[name].example
             raise InvalidInput(
                 f"{name}: has no value", hint=f"write it like {TEXT.write([(name, example)])}"
             )
@@ -75,7 +77,7 @@ def _unknown(word: str, name: str, read: Read) -> InvalidInput:
 
     known = fields_of(read)
     near = nearest(name, known)
-    field = near or "error"
+    field = near or ("error" if "error" in known else "name")
     value = word.partition(":")[2] or (known[field].example if near else word)
     words = [f"{one}:" for one in known if one != "where"]
     words += [f"{root}NAME=" for root in _ROOTS if "where" in known]

@@ -8,10 +8,6 @@ from typing import Final
 __all__ = ["PAGES", "PageEntry"]
 
 
-# The upper row of a keyboard, from the left: the place of a tab is its key.
-_ROW: Final = (*"1234567890", "minus", "equals_sign")
-
-
 @dataclass(frozen=True, slots=True)
 class PageEntry:
     """A page: ``keys`` open it from anywhere, unless it needs a subject (a job, a queue)."""
@@ -28,29 +24,27 @@ class PageEntry:
         return not self.keys
 
 
-# Each with its letter.
-_TABS: Final = (
-    ("overview", "Overview", "O", "overview:OverviewPage"),
-    ("jobs", "Jobs", "J", "jobs:JobsPage"),
-    ("queues", "Queues", "Q", "queues:QueuesPage"),
-    ("kinds", "Kinds", "K", "kinds:KindsPage"),
-    ("failures", "Failures", "F", "failures:FailuresPage"),
-    ("workers", "Workers", "W", "workers:WorkersPage"),
-    ("cron", "Cron", "C", "cron:CronPage"),
-    ("dlq", "Dead letters", "D", "dead_letters:DeadLettersPage"),
-    ("batches", "Bulk operations", "B", "bulk_operations:BulkOperationsPage"),
-    ("activity", "Activity", "A", "activity:ActivityPage"),
-    ("doctor", "Doctor", "X", "doctor:DoctorPage"),
-    ("storage", "Storage", "S", "storage:StoragePage"),
-)
+# The tabs come first, each with its key in the upper row of a keyboard, in the order of that row,
+# and its letter; the row has no place for the last.
 _ALL: Final = (
-    *(
-        PageEntry(page_id, title, f"{key},{letter}", path)
-        for key, (page_id, title, letter, path) in zip(_ROW, _TABS, strict=True)
-    ),
+    PageEntry("overview", "Overview", "1,O", "overview:OverviewPage"),
+    PageEntry("jobs", "Jobs", "2,J", "jobs:JobsPage"),
+    PageEntry("queues", "Queues", "3,Q", "queues:QueuesPage"),
+    PageEntry("kinds", "Kinds", "4,K", "kinds:KindsPage"),
+    PageEntry("failures", "Failures", "5,F", "failures:FailuresPage"),
+    PageEntry("workers", "Workers", "6,W", "workers:WorkersPage"),
+    PageEntry("cron", "Cron", "7,C", "cron:CronPage"),
+    PageEntry("dlq", "Dead letters", "8,D", "dead_letters:DeadLettersPage"),
+    PageEntry("batches", "Bulk operations", "9,B", "bulk_operations:BulkOperationsPage"),
+    PageEntry("activity", "Activity", "0,A", "activity:ActivityPage"),
+    PageEntry("doctor", "Doctor", "minus,X", "doctor:DoctorPage"),
+    PageEntry("workflows", "Workflows", "equals_sign,L", "workflows:WorkflowsPage"),
+    PageEntry("storage", "Storage", "S", "storage:StoragePage"),
     PageEntry("job", "Job", "", "job:JobPage"),
     PageEntry("failure", "Failure", "", "failure:FailurePage"),
     PageEntry("queue", "Queue", "", "queue:QueuePage"),
     PageEntry("dead_letter", "Dead letter", "", "dead_letter:DeadLetterPage"),
+    PageEntry("workflow", "Workflow", "", "workflow:WorkflowPage"),
+    PageEntry("tasks", "Tasks", "", "workflow_tasks:TasksPage"),
 )
 PAGES: Final = {page.id: page for page in _ALL}

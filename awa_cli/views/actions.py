@@ -222,6 +222,9 @@ _ALL: Final = (
         Danger.SOME,
         done="Retried the tasks of workflow {target} that failed",
     ),
+    Action(
+        "workflow.retry-tasks", "Retry", "Retry {target}?", Danger.SOME, done="Retried {target}"
+    ),
     Action("callback.complete", "Complete", "Complete the job of callback {target}?", Danger.SOME),
     Action("callback.fail", "Fail", "Fail the job of callback {target}?", Danger.SOME),
     Action("callback.resume", "Resume", "Resume the job of callback {target}?", Danger.SOME),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from awa_cli.views.columns import Column, ago
 from awa_cli.views.states import WORKFLOW_STYLES
-from awa_cli.views.words import age, clean, clock, counted, span
+from awa_cli.views.words import age, clean, clock, counted, say_seconds, span
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -35,12 +35,19 @@ __all__ = [
     "share_of",
     "some_names",
     "title_of",
+    "took_of",
     "wait_words",
 ]
 
 _MOST_NAMES: Final = 3
 # Cells of the branches before a task; those further left are cut off.
 _DEEPEST: Final = 64
+# Why a task of a rule was skipped, whichever its parents are.
+_SKIPPED: Final = {
+    "any_failed": "nothing failed",
+    "any_succeeded": "nothing succeeded",
+    "all_failed": "not all failed",
+}
 
 
 def title_of(one: WorkflowOverview) -> str:
@@ -81,6 +88,11 @@ def members_of(counts: GroupMembers) -> str:
     ends = (("failed", counts.failed), ("skipped", counts.skipped))
     parts = [f"{count:,} {word}" for word, count in ends if count]
     return " · ".join([f"{counts.total - counts.open:,}/{counts.total:,}", *parts])
+
+
+def took_of(task: WorkflowTask) -> str:
+    """Return how long a task took, or has taken so far; empty before it runs."""
+    return "" if task.seconds is None else say_seconds(task.seconds)
 
 
 def wait_words(task: WorkflowTask) -> str | None:
@@ -155,7 +167,14 @@ WORKFLOW_TASKS: Final[tuple[Column[WorkflowTask], ...]] = (
     Column("queue", "QUEUE", lambda one: one.queue, width=6, wide=True),
     Column("when", "WHEN", lambda one: one.when, wide=True),
     ago("ended", "ENDED", lambda one: one.ended_at),
-    Column("note", "NOTE", _task_note, width=1),
+    Column("took", "TOOK", took_of, right=True, by=lambda one: one.seconds),
+    Column(
+        "note",
+        "NOTE",
+        _task_note,
+        width=1,
+        style=lambda one: "red" if one.state == "failed" else "",
+    ),
 )
 
 
@@ -168,6 +187,8 @@ class Item:
     """The branches before it."""
     others: list[str]
     """The names of what it also waits for."""
+    cause: str | None = None
+    """Why it was skipped: ``parts failed``."""
 
 
 def outline(details: WorkflowDetails) -> list[Item]:
@@ -191,7 +212,8 @@ def outline(details: WorkflowDetails) -> list[Item]:
     while left:
         number, lead, under = left.pop()
         others = [tasks[one].name for one in parents[number] if one != above.get(number)]
-        items.append(Item(tasks[number], lead, others))
+        cause = _cause(tasks[number], [tasks[one] for one in parents[number]])
+        items.append(Item(tasks[number], lead, others, cause))
         children = below.get(number, [])
         left += [
             (
@@ -203,6 +225,20 @@ def outline(details: WorkflowDetails) -> list[Item]:
             for last in (child == children[-1],)
         ]
     return items
+
+
+def _cause(task: WorkflowTask, parents: Sequence[WorkflowTask]) -> str | None:
+    if task.state != "skipped":
+        return None
+    if task.when in _SKIPPED:
+        return _SKIPPED[task.when]
+    for one in parents:
+        name = clean(one.name)
+        if one.members is not None and one.members.failed:
+            return f"a task of {name} failed"
+        if one.state in {"failed", "cancelled", "skipped"}:
+            return f"{name} failed" if one.state == "failed" else f"{name} was {one.state}"
+    return None
 
 
 def layers_of(parents: dict[int, list[int]]) -> dict[int, int]:

@@ -173,9 +173,9 @@ def retry_workflow(
     By default all that failed or were cancelled; a failed job starts again with attempt 0, skipped
     tasks behind it are decided anew.  ``tasks`` names some, in any way that they ended; of a group
     the members that failed.  With ``downstream`` also every task behind them that has ended, each
-    with a new job.  With ``dry_run`` nothing is changed.  Locks the workflow until the commit.
-    Raises WorkflowNotFound, ValidationError for an unknown task, Conflict when nothing can be
-    retried, or when the args of a job are no longer there.
+    with a new job.  Locks the workflow until the commit; with ``dry_run`` nothing is locked or
+    changed.  Raises WorkflowNotFound, ValidationError for an unknown task, Conflict when nothing
+    can be retried, or when the args of a job are no longer there.
     """
     for field, value in (("downstream", downstream), ("dry_run", dry_run)):
         if not isinstance(value, bool):
@@ -190,7 +190,10 @@ def retry_workflow(
 def _retry_workflow(
     workflow_id: int, tasks: Sequence[str] | None, *, downstream: bool, dry_run: bool
 ) -> Op[list[str]]:
-    yield from _lock(workflow_id)
+    if not dry_run:
+        yield from _lock(workflow_id)
+    elif not (yield sql.workflows("has_workflow", workflow=workflow_id)):
+        raise WorkflowNotFound(workflow_id)
     numbers = yield from _numbers_of(workflow_id, tasks)
     rows = yield sql.workflows(
         "retry_targets",

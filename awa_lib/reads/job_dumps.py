@@ -24,6 +24,8 @@ from awa_lib.reads.workflows import JobWorkflow, workflow_of_job
 from awa_lib.states import CAN_RETRY_IN_AWA_05, ENDED
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from awa_lib._sql import Op
     from awa_lib.reads.job_steps import Step
     from awa_lib.states import StateName
@@ -38,6 +40,7 @@ __all__ = [
     "dump_job",
     "dump_run",
     "stamp",
+    "step_event",
 ]
 
 
@@ -162,15 +165,22 @@ def dump_job(job_id: int) -> Op[JobDump]:
     worker = yield from worker_of(job)
     result = (yield from kept_result(job_id)) if job.state == "completed" else None
     workflow = (yield from workflow_of_job(job_id)) if "_awa_workflow" in job.metadata else None
-    steps = [_step(step) for step in (yield from steps_of(job_id))]
+    read = yield from steps_of(job_id)
+    steps = [_step(step) for step in read]
+    timeline = _timeline(job, [one for one in read if not one.seconds_left])
     attempts = attempts_of(job, worker)
-    return JobDump(job, summary, _timeline(job), attempts, worker, result, workflow, steps)
+    return JobDump(job, summary, timeline, attempts, worker, result, workflow, steps)
 
 
 def _step(step: Step) -> JobStep:
     seconds = (step.ended_at - step.started_at).total_seconds()
     value = as_data(step.value)
     return JobStep(step.name, value, step.attempt, step.started_at, step.ended_at, seconds)
+
+
+def step_event(step: Step | JobStep) -> JobEvent:
+    """Return the end of a step as an event of the timeline."""
+    return JobEvent(stamp(step.ended_at), f"Step {step.name}")
 
 
 def _explained(error: JobNotFound) -> Op[JobNotFound]:
@@ -265,8 +275,8 @@ def _past_run(job: JobRow, attempt: int, entry: dict[str, Any]) -> JobRun:
     )
 
 
-def _timeline(job: JobRow) -> list[JobEvent]:
-    events = [JobEvent(stamp(job.created_at), "Created")]
+def _timeline(job: JobRow, steps: Sequence[Step]) -> list[JobEvent]:
+    events = [JobEvent(stamp(job.created_at), "Created"), *map(step_event, steps)]
     for entry in job.errors:
         number = entry.get("attempt")
         label = f"Attempt {number} failed" if number is not None else "Error"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from awa_lib._json import loads
 from awa_lib._sql import sql
-from awa_lib.reads.job_dumps import dump_job, stamp
+from awa_lib.reads.job_dumps import dump_job, stamp, step_event
 from awa_lib.reads.jobs import job_row
 from awa_lib.validation import INT32_MAX, int64_of, number_of
 
@@ -104,12 +104,13 @@ def job_history(job_id: int, *, attempt: int | None = None) -> Op[list[HistoryEn
 
     Raises JobNotFound, ValidationError.
     """
-    events = (yield from dump_job(job_id)).timeline
+    dump = yield from dump_job(job_id)
+    steps = {step_event(one) for one in dump.steps if one.attempt == attempt}
     logs = yield from get_job_logs(job_id, attempt=attempt)
     found = [
         HistoryEntry(one.timestamp, one.label, one.state, one.detail, one.is_error, None, None)
-        for one in events
-        if attempt is None or f"{one.label} ".startswith(f"Attempt {attempt} ")
+        for one in dump.timeline
+        if attempt is None or f"{one.label} ".startswith(f"Attempt {attempt} ") or one in steps
     ]
     for log in logs:
         found += _entries(log)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 __all__ = [
     "dead_ids",
     "failure_ids",
+    "group_names",
     "kind_names",
     "operation_ids",
     "queue_names",
@@ -93,6 +94,11 @@ def workflow_names(prefix: str = "", limit: int = _NAMES_LIMIT) -> Op[list[str]]
 def task_names(workflow_id: int, prefix: str = "", limit: int = _NAMES_LIMIT) -> Op[list[str]]:
     """Return the names of tasks and groups of a workflow with a prefix, sorted."""
     return (yield from _node_names(workflow_id, ["task", "group"], prefix, limit))
+
+
+def group_names(workflow_id: int, prefix: str = "", limit: int = _NAMES_LIMIT) -> Op[list[str]]:
+    """Return the names of groups of a workflow with a prefix, sorted."""
+    return (yield from _node_names(workflow_id, ["group"], prefix, limit))
 
 
 def signal_names(workflow_id: int, prefix: str = "", limit: int = _NAMES_LIMIT) -> Op[list[str]]:

@@ -24,6 +24,7 @@ class Rights:
     dlq: bool
     batch: bool
     storage: bool
+    workflow: bool
 
     def allow(self, noun: str) -> bool:
         """Return whether the session may change a noun.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from awa_lib._sql import sql
 from awa_lib.errors import ValidationError
@@ -16,6 +16,7 @@ from awa_lib.reads.workflows import (
     label,
     workflow_edges,
 )
+from awa_lib.states import TASK_STATES
 from awa_lib.validation import INT32_MAX, LONGEST_NAME, int64_of, number_of, text_of
 
 if TYPE_CHECKING:
@@ -34,13 +35,13 @@ __all__ = [
     "workflow_details",
 ]
 
-TASK_STATES: Final = ("waiting", "started", "succeeded", "failed", "cancelled", "skipped")
-"""The states of a task."""
 # Of a task that waits for more, the rest is a number.
 _MOST_WAITS: Final = 5
 # Read for a page, however few tasks it has.
 _LEAST_EDGES: Final = 2_000
 _OPEN: Final = ("waiting", "started", "open")
+# Of more failed tasks than a person reads there is a list.
+_MOST_FAILED: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +108,10 @@ class WorkflowTask:
     run_at: datetime | None = None
     error: str | None = None
     """The first 200 characters of the latest error of the job."""
+    started_at: datetime | None = None
+    """When the latest attempt of its job began; of a group, when its first task was started."""
+    seconds: float | None = None
+    """Of that attempt so far, or to its end; of a group to the end of its last task."""
     waits: list[WorkflowWait] = field(default_factory=list)
     """What it waits for: at most five, in the order of their numbers."""
     more_waits: int = 0
@@ -121,6 +126,8 @@ class WorkflowDetails:
     tasks: list[WorkflowTask]
     edges: list[WorkflowEdge]
     more: bool
+    failed: list[WorkflowTask] = field(default_factory=list)
+    """The first tasks that failed, at most three, with those of groups."""
 
 
 def list_workflow_tasks(
@@ -163,7 +170,8 @@ def list_workflow_tasks(
 def workflow_details(workflow_id: int, *, limit: int = 200) -> Op[WorkflowDetails]:
     """Return a workflow with its first ``limit`` tasks and the edges between them.
 
-    Of a graph with more than ten edges for each task some edges are left out.
+    Of a graph with more than ten edges for each task some edges are left out.  When a task failed,
+    the first of them are looked for in all tasks.  Takes no lock.
     Raises WorkflowNotFound, ValidationError.
     """
     number_of("limit", limit, 1, INT32_MAX // 10)
@@ -171,12 +179,16 @@ def workflow_details(workflow_id: int, *, limit: int = 200) -> Op[WorkflowDetail
     tasks = yield from list_workflow_tasks(workflow_id, limit=limit + 1)
     most = max(10 * limit, _LEAST_EDGES)
     edges = yield from workflow_edges(workflow_id, limit=most)
+    failed = []
+    if workflow.failed:
+        failed = yield from list_workflow_tasks(workflow_id, state="failed", limit=_MOST_FAILED)
     shown = {task.number for task in tasks[:limit]}
     return WorkflowDetails(
         workflow,
         tasks[:limit],
         [edge for edge in edges if edge.parent in shown and edge.child in shown],
         len(tasks) > limit or len(edges) == most,
+        failed,
     )
 
 
@@ -211,6 +223,22 @@ class _Node(NamedTuple):
         return GroupMembers(self.parents_open + sum(ends), self.parents_open, *ends)
 
 
+class _Job(NamedTuple):
+    """What a task shows of its job; ``age`` is in seconds."""
+
+    state: str | None = None
+    attempt: int | None = None
+    run_at: datetime | None = None
+    error: str | None = None
+    created_at: datetime | None = None
+    began: datetime | None = None
+    seconds: float | None = None
+    age: float | None = None
+
+
+_NO_JOB: Final = _Job()
+
+
 def _nodes(rows: Rows) -> list[_Node]:
     return [_Node(*row) for row in rows]
 
@@ -240,21 +268,40 @@ def _tasks(workflow_id: int, nodes: Sequence[_Node]) -> Op[list[WorkflowTask]]:
     if missing := missing - known.keys():
         rows = yield sql.read_workflows("nodes", workflow=workflow_id, numbers=_ints(missing))
         known |= {node.number: node for node in _nodes(rows)}
-    begun = [n.job_id for n in nodes if n.state != "waiting" and n.job_id is not None]
-    jobs = (yield sql.read_workflows("jobs_of_tasks", ids=_ints(begun))) if begun else []
-    by_id = {job[0]: job[1:] for job in jobs}
     deciding = {n.number: _deciding(n, known) for n in nodes}
+    begun = [n.job_id for n in deciding.values() if n.state != "waiting" and n.job_id is not None]
+    read = (yield sql.read_workflows("jobs_of_tasks", ids=_ints(begun))) if begun else []
+    jobs = {row[0]: _Job(*row[1:]) for row in read}
+    ends = yield from _group_ends(workflow_id, nodes)
     waits = yield from _waits(workflow_id, [n for n in deciding.values() if n.state == "waiting"])
-    return [
-        _task(
-            n,
-            known,
-            deciding[n.number],
-            by_id.get(n.job_id),
-            waits.get(deciding[n.number].number, []),
-        )
-        for n in nodes
-    ]
+    found = []
+    for n in nodes:
+        first = deciding[n.number]
+        job = _job_of(n, jobs.get(first.job_id or 0, _NO_JOB), ends.get(n.number))
+        found.append(_task(n, known, first, job, waits.get(first.number, [])))
+    return found
+
+
+def _group_ends(workflow_id: int, nodes: Sequence[_Node]) -> Op[dict[int, datetime]]:
+    over = [n.number for n in nodes if n.type == "group" and n.members.total and not n.members.open]
+    if not over:
+        return {}
+    rows = yield sql.read_workflows("group_ends", workflow=workflow_id, groups=_ints(over))
+    return {number: ended_at for number, ended_at in rows if ended_at is not None}
+
+
+def _job_of(node: _Node, job: _Job, ended_at: datetime | None) -> _Job:
+    """Return the job of a task; of a group the times alone, which begin with its first job."""
+    if node.type != "group":
+        return job
+    if (began := job.created_at) is None:
+        return _NO_JOB
+    if node.members.open:
+        return _Job(began=began, seconds=job.age)
+    # A retry may have given the first task a new job since.
+    if ended_at is None or ended_at < began:
+        return _NO_JOB
+    return _Job(began=began, seconds=(ended_at - began).total_seconds())
 
 
 def _deciding(node: _Node, known: dict[int, _Node]) -> _Node:
@@ -292,16 +339,15 @@ def _task(
     node: _Node,
     known: dict[int, _Node],
     deciding: _Node,
-    job: tuple[Any, ...] | None,
+    job: _Job,
     waits: list[WorkflowWait],
 ) -> WorkflowTask:
-    state, attempt, run_at, error = job or (None, None, None, None)
     total = 0
     if deciding.state == "waiting" and deciding.type == "task":
         blocked = deciding.parents_failed + deciding.parents_skipped if _is_blocked(deciding) else 0
         total = deciding.parents_open + deciding.signals_open + blocked
-    if state == "scheduled":
-        waits = [WorkflowWait("time", until=run_at)]
+    if job.state == "scheduled":
+        waits = [WorkflowWait("time", until=job.run_at)]
     elif node.state == "waiting" and not total and node.type != "signal" and node.not_before:
         waits = [WorkflowWait("time", until=node.not_before)]
     group = None if node.group_number is None else known[node.group_number]
@@ -323,10 +369,12 @@ def _task(
         not_before=deciding.not_before,
         wait_seconds=deciding.wait_seconds,
         ended_at=node.ended_at,
-        job_state=state,
-        attempt=attempt,
-        run_at=run_at,
-        error=error,
+        job_state=job.state,
+        attempt=job.attempt,
+        run_at=job.run_at,
+        error=job.error,
+        started_at=job.began,
+        seconds=job.seconds,
         waits=waits,
         # A group that is open and has a failed member counts as both.
         more_waits=total - _MOST_WAITS if len(waits) == _MOST_WAITS else 0,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from awa_lib._sql import sql
 from awa_lib.errors import ValidationError, WorkflowNotFound
 from awa_lib.filters import checked_limit
+from awa_lib.states import WORKFLOW_STATES as STATES
 from awa_lib.validation import INT32_MAX, LONGEST_NAME, int64_of, number_of, text_of, unknown_word
 
 if TYPE_CHECKING:
@@ -28,9 +29,6 @@ __all__ = [
     "workflow_edges",
     "workflow_of_job",
 ]
-
-STATES: Final = ("open", "succeeded", "failed", "cancelled")
-"""The states of a workflow."""
 
 
 @dataclass(frozen=True, slots=True)

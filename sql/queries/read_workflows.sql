@@ -82,28 +82,47 @@ FROM awa.workflow_nodes AS n
 WHERE n.workflow_id = :workflow::bigint AND n.name = :name::text
 
 -- name: jobs_of_tasks
--- State, attempt and time to run of jobs, and the beginning of the latest error.  Primary keys.
+-- State, attempt and times of jobs, and the beginning of the latest error.  A job that waits for its
+-- turn has no times of an attempt.  Primary keys.
 SELECT j.id, coalesce(hot.state, cold.state, dead.state) AS state,
        coalesce(hot.attempt, cold.attempt, dead.attempt) AS attempt,
        coalesce(hot.run_at, cold.run_at) AS run_at,
-       left(coalesce(hot.error, cold.error, dead.error), 200) AS error
+       left(coalesce(hot.error, cold.error, dead.error), 200) AS error,
+       coalesce(hot.created_at, cold.created_at, dead.created_at) AS created_at,
+       coalesce(hot.began, dead.began) AS began,
+       extract(epoch FROM coalesce(hot.ended, dead.ended, now()) - coalesce(hot.began, dead.began))
+           ::float8 AS seconds,
+       extract(epoch FROM now() - coalesce(hot.created_at, cold.created_at, dead.created_at))
+           ::float8 AS age
 FROM unnest(:ids::bigint[]) AS j (id)
 LEFT JOIN LATERAL (
-    SELECT state::text AS state, attempt, run_at, errors[cardinality(errors)] ->> 'error' AS error
+    SELECT state::text AS state, attempt, run_at, errors[cardinality(errors)] ->> 'error' AS error,
+           created_at, finalized_at AS ended,
+           CASE WHEN state <> 'available' AND attempt > 0 THEN attempted_at END AS began
     FROM awa.jobs_hot WHERE id = j.id
     LIMIT 1
 ) AS hot ON true
 LEFT JOIN LATERAL (
-    SELECT state::text AS state, attempt, run_at, errors[cardinality(errors)] ->> 'error' AS error
+    SELECT state::text AS state, attempt, run_at, errors[cardinality(errors)] ->> 'error' AS error,
+           created_at
     FROM awa.scheduled_jobs WHERE id = j.id AND hot.state IS NULL
     LIMIT 1
 ) AS cold ON true
 LEFT JOIN LATERAL (
-    SELECT 'dead' AS state, attempt, errors[cardinality(errors)] ->> 'error' AS error
+    SELECT 'dead' AS state, attempt, errors[cardinality(errors)] ->> 'error' AS error,
+           created_at, attempted_at AS began, finalized_at AS ended
     FROM awa.dead_letters WHERE id = j.id AND hot.state IS NULL AND cold.state IS NULL
     LIMIT 1
 ) AS dead ON true
 WHERE coalesce(hot.state, cold.state, dead.state) IS NOT NULL
+
+-- name: group_ends
+-- When the last task of each of these groups ended.  Index awa_workflow_nodes_group; reads all tasks
+-- of the groups.
+SELECT group_number, max(ended_at) AS ended_at
+FROM awa.workflow_nodes
+WHERE workflow_id = :workflow::bigint AND group_number = ANY (:groups::int[])
+GROUP BY group_number
 
 -- name: waits
 -- What tasks wait for: parents that are not over and signals that were not sent, and, with failed,

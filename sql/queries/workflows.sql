@@ -72,6 +72,10 @@ SELECT id, name, state, nodes, cancelled_at IS NOT NULL AS is_cancelled
 FROM awa.workflows WHERE id = :workflow::bigint
 FOR UPDATE
 
+-- name: has_workflow
+-- Whether a workflow is there.  No lock; primary key.
+SELECT id FROM awa.workflows WHERE id = :workflow::bigint
+
 -- name: named_nodes
 -- The numbers of the named nodes of a workflow.  Index awa_workflow_nodes_name.
 SELECT name, number, type FROM awa.workflow_nodes

@@ -20,6 +20,8 @@ from fix_cli import argv, environment
     [
         (["--screen", "job"], "did you mean: --screen jobs"),
         (["--filter", "sate:failed"], "did you mean: state:failed"),
+        (["--screen", "workflows", "--filter", "nmae:x"], "did you mean: name:x"),
+        (["--screen", "workflows", "--filter", "kind:x"], "workflows can be filtered by state"),
         (["--theme", "awa-darc"], "did you mean: --theme awa-dark"),
         (["--interval", "soon"], "write it like 90s"),
         (["--size", "wide"], "--size 160x45"),

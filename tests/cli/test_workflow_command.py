@@ -62,9 +62,10 @@ def end(db, client: awa.Client, state: str, *ids: int | None) -> None:
 
 
 def plain(text: str) -> list[str]:
-    """The lines of the tree, without the blanks that align them."""
+    """The lines of the tree, without durations and the blanks that align them."""
     body = text.partition("\nTasks\n")[2].partition("\n\n")[0]
-    return [re.sub(r"(?<=\w)  +", "  ", line.removeprefix("  ")) for line in body.splitlines()]
+    lines = [re.sub(r"(?<=\w)  +", "  ", line.removeprefix("  ")) for line in body.splitlines()]
+    return [re.sub(r"  \d+(ms|s)(?=  |$)", "", line) for line in lines]
 
 
 def test_a_list_of_workflows(cli, client, flow) -> None:
@@ -123,13 +124,85 @@ def test_a_page_says_what_each_task_waits_for(cli, client, db, flow) -> None:
     end(db, client, "completed", parts[2])
     page = cli("workflow", "show", flow.id).out
     assert plain(page)[2] == "  ├ · merge  waiting  waits for a retry of parts, which failed"
-    assert f"  awa workflow tasks {flow.id} --group parts --state failed\n" in page
+    assert f"\nFailed\n  parts[1]  job {parts[1]}  disk full\n\nTasks\n" in page
+    assert (
+        "\nWhat can be done\n"
+        f"  awa job show {parts[1]}\n"
+        f"  awa workflow tasks {flow.id} --group parts --state failed\n"
+        f"  awa workflow retry {flow.id}\n"
+    ) in page
     failed = cli("workflow", "tasks", flow.id, "--group", "parts", "--state", "failed")
     assert failed.out.splitlines()[1].split()[:5] == [
         "parts[1]", "failed", str(parts[1]), "failed", "step"
     ]  # fmt: skip
     assert failed.out.rstrip().endswith("disk full")
     assert f"To see an error: awa job show {parts[1]}" in failed.err
+
+
+def test_durations(cli, client, db, flow) -> None:
+    jobs = {one.name: one.job_id for one in client.list_workflow_tasks(flow.id)}
+    end(db, client, "completed", jobs["fetch"])
+    parts = [one.job_id for one in client.list_workflow_tasks(flow.id, group="parts")]
+    db.execute(
+        "UPDATE awa.jobs_hot SET created_at = now() - interval '90 minutes',"
+        " attempted_at = now() - interval '3 minutes' WHERE id = ANY (%s)",
+        [[jobs["fetch"], *parts]],
+    )
+    db.execute("UPDATE awa.jobs_hot SET finalized_at = now() WHERE finalized_at IS NOT NULL")
+    page = cli("workflow", "show", flow.id).out
+    assert f"✓ fetch         succeeded     3m  job {jobs['fetch']}\n" in page
+    assert "└ ▶ parts       started    1h30m  ░" in page
+    tasks = cli("workflow", "tasks", flow.id, "--group", "parts", "-o", "json").data
+    assert [(one["started_at"], one["seconds"]) for one in tasks] == [(None, None)] * 3
+
+    end(db, client, "completed", *parts)
+    db.execute("UPDATE awa.workflow_nodes SET ended_at = now() - interval '30 minutes'")
+    page = cli("workflow", "show", flow.id).out
+    assert "└ ✓ parts       succeeded  1h  █" in page
+    assert re.search(r"parts\[0\] .* 3m", cli("workflow", "tasks", flow.id, "--group", "parts").out)
+
+
+def test_of_many_that_failed_the_first_are_named(cli, client, db) -> None:
+    with client.workflow("wide") as flow:
+        for number in range(5):
+            flow.add_many([Step("x")] * 2, name=f"g{number}")
+    jobs = [one.job_id for one in client.list_workflow_tasks(flow.id, state="started")]
+    end(db, client, "failed", *jobs)
+    page = cli("workflow", "show", flow.id).out
+    failed = page.partition("\nFailed\n")[2].partition("\n\n")[0].splitlines()
+    assert failed == [
+        f"  g0[0]  job {jobs[0]}  disk full",
+        f"  g0[1]  job {jobs[1]}  disk full",
+        f"  g1[0]  job {jobs[2]}  disk full",
+        f"  … and 7 more: awa workflow tasks {flow.id} --state failed",
+    ]
+    done = page.partition("\nWhat can be done\n")[2].splitlines()
+    assert done == [
+        f"  awa job show {jobs[0]}",
+        f"  awa workflow tasks {flow.id} --state failed",
+        f"  awa workflow retry {flow.id}",
+    ]
+
+
+def test_what_was_skipped_says_why(cli, client, db) -> None:
+    with client.workflow("skips") as flow:
+        bad = flow.add(Step("x"), name="bad")
+        parts = flow.add_many([Step("x")] * 2, name="parts")
+        flow.add(Step("x"), name="a", after=bad)
+        flow.add(Step("x"), name="b", after=parts)
+        flow.add(Step("x"), name="c", after="a")
+        flow.add(Step("x"), name="d", after=bad, when="all_succeeded")
+        flow.add(Step("x"), name="e", after=bad, when="any_succeeded")
+    jobs = [one.job_id for one in client.list_workflow_tasks(flow.id, state="started")]
+    end(db, client, "failed", jobs[0], jobs[1])
+    page = cli("workflow", "show", flow.id).out
+    causes = {
+        re.findall(r"[✗▶-] (\w+)", line)[0]: line.partition("because ")[2] for line in plain(page)
+    }
+    assert causes == {
+        "bad": "", "a": "bad failed", "c": "a was skipped", "d": "bad failed",
+        "e": "nothing succeeded  when any_succeeded", "parts": "", "b": "a task of parts failed",
+    }  # fmt: skip
 
 
 def test_deep_and_wide_graphs_are_drawn(cli, client) -> None:

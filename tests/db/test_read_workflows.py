@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import psycopg
@@ -141,7 +141,11 @@ async def test_pages_of_tasks_step_over_members(aclient: awa.AsyncClient) -> Non
             flow.add_many([Step("x")] * (n * 3), name=f"group {n}")
             flow.add(Step("x"), name=f"task {n}", signal=f"signal {n}")
     assert flow.id is not None
-    whole = await aclient.list_workflow_tasks(flow.id)
+
+    def still(tasks: list[WorkflowTask]) -> list[WorkflowTask]:
+        return [replace(one, seconds=None) for one in tasks]
+
+    whole = still(await aclient.list_workflow_tasks(flow.id))
     assert len(whole) == 12
     assert whole[0].members == GroupMembers(0, 0, 0, 0, 0)
     assert whole[0].state == "succeeded"
@@ -149,7 +153,7 @@ async def test_pages_of_tasks_step_over_members(aclient: awa.AsyncClient) -> Non
         pages, after = [], 0
         while page := await aclient.list_workflow_tasks(flow.id, after=after, limit=size):
             assert len(page) <= size
-            pages += page
+            pages += still(page)
             after = page[-1].number
         assert pages == whole
     member = (await aclient.list_workflow_tasks(flow.id, group="group 3", limit=1))[0]
@@ -191,6 +195,53 @@ async def test_details_are_cut_at_the_limit(aclient: awa.AsyncClient, rows: Rows
         whole = await client._run(workflow_details(flow.id, limit=5))
     assert (len(found.tasks), len(found.edges), found.more) == (3, 2, True)
     assert (len(whole.tasks), len(whole.edges), whole.more) == (5, 4, False)
+    assert whole.failed == []
+
+
+async def test_durations_are_those_of_attempts_and_of_whole_groups(
+    aclient: awa.AsyncClient, steps: None, rows: Rows
+) -> None:
+    async with aclient.workflow("times") as flow:
+        parts = flow.add_many([Step("good"), Step("bad")], name="parts")
+        flow.add_many([Step("good")] * 2, name="later", after=parts)
+        flow.add(Step("waits"), name="waits", signal="go")
+    assert flow.id is not None
+    before = await tasks_of(aclient, flow.id)
+    assert before["parts"].started_at is not None
+    assert before["parts"].seconds is not None
+    assert (before["later"].started_at, before["waits"].seconds) == (None, None)
+    assert {one.seconds for one in (await tasks_of(aclient, flow.id, group="parts")).values()} == {
+        None
+    }
+    async with working(aclient):
+        await aeventually(lambda: counted(rows, flow.id)["skipped"] == 2)
+    rows.all(
+        "UPDATE awa.jobs_hot SET created_at = finalized_at - interval '1 hour',"
+        " attempted_at = finalized_at - interval '2 seconds' RETURNING id"
+    )
+    tasks = await tasks_of(aclient, flow.id)
+    members = await tasks_of(aclient, flow.id, group="parts")
+    assert [one.seconds for one in members.values()] == [2.0, 2.0]
+    assert tasks["parts"].seconds == pytest.approx(3600, abs=60)
+    assert (tasks["later"].state, tasks["later"].seconds) == ("skipped", None)
+    found = await aclient._run(workflow_details(flow.id))
+    assert [one.name for one in found.failed] == ["parts[1]"]
+
+
+async def test_a_preview_of_a_retry_takes_no_lock(
+    aclient: awa.AsyncClient, steps: None, rows: Rows, database_url: str
+) -> None:
+    async with aclient.workflow("preview") as flow:
+        flow.add(Step("bad"), name="bad")
+    assert flow.id is not None
+    async with working(aclient):
+        await aeventually(lambda: counted(rows, flow.id)["failed"] == 1)
+    options = "-c default_transaction_read_only=on"
+    async with await psycopg.AsyncConnection.connect(database_url, options=options) as conn:
+        assert await aclient.using(conn).retry_workflow(flow.id, dry_run=True) == ["bad"]
+        with pytest.raises(awa.WorkflowNotFound):
+            await aclient.using(conn).retry_workflow(flow.id + 1, dry_run=True)
+    assert counted(rows, flow.id)["failed"] == 1
 
 
 async def test_lists_of_workflows(aclient: awa.AsyncClient) -> None:

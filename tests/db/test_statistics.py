@@ -102,9 +102,9 @@ def test_a_role_that_only_reads_may_change_nothing(conn) -> None:
     nothing = run(conn, rights())
     conn.execute("RESET ROLE; DROP OWNED BY pulse_reader; DROP ROLE pulse_reader")
 
-    nouns = ("job", "jobs", "queue", "cron", "dlq", "batch", "callback", "storage")
-    assert [True] * 8 == [everything.allow(noun) for noun in nouns]
-    assert [False] * 8 == [nothing.allow(noun) for noun in nouns]
+    nouns = ("job", "jobs", "queue", "cron", "dlq", "batch", "callback", "storage", "workflow")
+    assert [True] * 9 == [everything.allow(noun) for noun in nouns]
+    assert [False] * 9 == [nothing.allow(noun) for noun in nouns]
 
 
 @pytest.mark.parametrize("state", ["failed", "running", "available"])

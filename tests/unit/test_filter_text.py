@@ -108,5 +108,21 @@ def test_only_fields_of_the_list_are_completed_and_offered() -> None:
     assert caught.value.hint is None
 
 
+def test_workflows_and_tasks_have_states_of_their_own() -> None:
+    assert {"state": "open", "name": "a b"} == read_text('state:open name:"a b"', Read.WORKFLOWS)
+    assert {"state": "skipped", "group": "x"} == read_text("group:x state:skipped", Read.TASKS)
+    assert ["state:open"] == complete_filter("state:o", {}, Read.WORKFLOWS)
+    assert ["state:skipped"] == complete_filter("state:sk", {}, Read.TASKS)
+    for text, read, hint in (
+        ("state:opne", Read.WORKFLOWS, "did you mean: state:open"),
+        ("state:open", Read.TASKS, None),
+        ("name:x", Read.JOBS, "did you mean: error:x"),
+        ("state:open,failed", Read.WORKFLOWS, "leave one out"),
+    ):
+        with pytest.raises(InvalidInput) as caught:
+            read_text(text, read)
+        assert caught.value.hint == hint
+
+
 def test_quotes_in_a_path_hold_a_name_together() -> None:
     assert {"args": {"a b": {"c": 1}}} == read_text('args."a b.c"=1')

@@ -1,16 +1,24 @@
-"""The page of a workflow: its graph as a tree, and what its tasks wait for."""
+"""The page of a workflow: its graph as a tree, what failed, and what its tasks wait for."""
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING, Final
 
 from awa_cli.terminal.colors import Paint
 from awa_cli.terminal.pages._layout import INDENT, bar, fact_lines
 from awa_cli.views.states import WORKFLOW_STYLES, state_sign
-from awa_cli.views.widths import cells, cut
+from awa_cli.views.widths import cells
 from awa_cli.views.words import age, clean
-from awa_cli.views.workflows import facts_of, members_of, outline, some_names, title_of, wait_words
+from awa_cli.views.workflow_tree import (
+    commands_of,
+    failed_of,
+    first_line,
+    job_words,
+    label_of,
+    notes_of,
+    state_of,
+)
+from awa_cli.views.workflows import facts_of, members_of, outline, title_of, took_of
 
 if TYPE_CHECKING:
     from awa_cli.views.workflows import Item
@@ -19,9 +27,6 @@ if TYPE_CHECKING:
 __all__ = ["workflow_page"]
 
 _BAR_CELLS: Final = 16
-_LONGEST_NAME: Final = 40
-# A deeper branch is drawn from the right end of its lead.
-_LONGEST_LEAD: Final = 24
 
 
 def workflow_page(details: WorkflowDetails, *, color: bool) -> str:
@@ -30,70 +35,60 @@ def workflow_page(details: WorkflowDetails, *, color: bool) -> str:
     state = paint(one.state, WORKFLOW_STYLES[one.state])
     lines = [f"{paint(f'Workflow {one.id}', 'bold')}  {title_of(one)}  {state}", ""]
     lines += fact_lines(facts_of(one), paint)
-    items = [(_label(item), item) for item in outline(details)]
-    if items:
-        lines += ["", paint("Tasks", "bold")]
-    width = max((cells(label) for label, _ in items), default=0)
-    lines += [_line(label, item, width, paint) for label, item in items]
+    if failed := failed_of(details):
+        lines += ["", paint("Failed", "bold"), *_failed(details, failed, paint)]
+    if items := outline(details):
+        lines += ["", paint("Tasks", "bold"), *_tree(items, paint)]
     if details.more:
         lines.append(f"{INDENT}… and more: awa workflow tasks {one.id}")
     if signals := [task for task in details.tasks if task.type == "signal"]:
         lines += ["", paint("Signals", "bold"), *[_signal(task, paint) for task in signals]]
-    if actions := _commands(details):
+    if actions := commands_of(details):
         lines += ["", paint("What can be done", "bold"), *[INDENT + line for line in actions]]
     return "\n".join(lines) + "\n"
 
 
-def _label(item: Item) -> str:
-    lead = item.lead
-    if len(lead) > _LONGEST_LEAD:
-        lead = "…" + lead[1 - _LONGEST_LEAD :]
-    return f"{lead}{state_sign(item.task.state)} {cut(clean(item.task.name), _LONGEST_NAME)}"
+def _failed(details: WorkflowDetails, failed: list[WorkflowTask], paint: Paint) -> list[str]:
+    width = max(cells(clean(task.name)) for task in failed)
+    lines = []
+    for task in failed:
+        name = clean(task.name)
+        parts = [
+            paint(name, "bold red") + " " * (width - cells(name)),
+            job_words(task) or "",
+            paint(first_line(task), "red"),
+        ]
+        lines.append(INDENT + "  ".join(part for part in parts if part))
+    if (more := details.workflow.failed - len(details.failed)) > 0:
+        lines.append(
+            f"{INDENT}… and {more:,} more: awa workflow tasks {details.workflow.id} --state failed"
+        )
+    return lines
 
 
-def _line(label: str, item: Item, width: int, paint: Paint) -> str:
-    task = item.task
-    style = WORKFLOW_STYLES[task.state]
-    parts = [paint(f"{task.state:<9}", style)]
-    if task.members is not None:
-        done = task.members.total - task.members.open
-        share = 100 * done // task.members.total if task.members.total else 100
-        parts.append(f"{bar(share, _BAR_CELLS, paint)} {members_of(task.members)}")
-    elif task.job_state is not None:
-        attempt = f", attempt {task.attempt}" if task.state == "started" and task.attempt else ""
-        state = f" {task.job_state}{attempt}" if task.state == "started" else ""
-        parts.append(f"job {task.job_id}{state}")
-    if words := wait_words(task):
-        parts.append(paint(words, "yellow"))
-    if task.error and task.state in {"failed", "started"}:
-        parts.append(paint(clean(task.error.partition("\n")[0]), "red"))
-    if item.others:
-        parts.append(paint(f"also after {some_names(item.others)}", "dim"))
-    if task.when != "all_succeeded":
-        parts.append(paint(f"when {task.when}", "dim"))
-    return f"{INDENT}{label}{' ' * (width - cells(label))}  {'  '.join(parts)}".rstrip()
+def _tree(items: list[Item], paint: Paint) -> list[str]:
+    labels = [label_of(item) for item in items]
+    width = max(map(cells, labels))
+    longest = max(len(took_of(item.task)) for item in items)
+    lines = []
+    for label, item in zip(labels, items, strict=True):
+        task = item.task
+        parts = [paint(f"{state_of(task):<9}", WORKFLOW_STYLES[task.state])]
+        if longest:
+            parts.append(f"{took_of(task):>{longest}}")
+        if task.members is not None:
+            done = task.members.total - task.members.open
+            share = 100 * done // task.members.total if task.members.total else 100
+            parts.append(f"{bar(share, _BAR_CELLS, paint)} {members_of(task.members)}")
+        elif words := job_words(task):
+            parts.append(words)
+        parts += [paint(text, style) for text, style in notes_of(item)]
+        gap = " " * (width - cells(label))
+        lines.append(f"{INDENT}{label}{gap}  {'  '.join(parts)}".rstrip())
+    return lines
 
 
 def _signal(task: WorkflowTask, paint: Paint) -> str:
     state = "not sent" if task.state == "waiting" else f"sent {age(task.ended_at)}"
     sign = paint(state_sign(task.state), WORKFLOW_STYLES[task.state])
     return f"{INDENT}{sign} {clean(task.name)}  {state}"
-
-
-def _commands(details: WorkflowDetails) -> list[str]:
-    one = details.workflow
-    commands = []
-    for task in details.tasks:
-        if task.members is not None and task.members.failed:
-            name = shlex.quote(clean(task.name))
-            commands.append(f"awa workflow tasks {one.id} --group {name} --state failed")
-    if one.failed or one.cancelled:
-        commands.append(f"awa workflow retry {one.id}")
-    if one.state == "open":
-        commands += [
-            f"awa workflow signal {one.id} {shlex.quote(clean(task.name))}"
-            for task in details.tasks
-            if task.type == "signal" and task.state == "waiting"
-        ]
-        commands.append(f"awa workflow cancel {one.id}")
-    return commands

@@ -17,6 +17,7 @@ from awa_lib.reads.names import kind_names, queue_names, tag_names
 if TYPE_CHECKING:
     from textual.app import ComposeResult
 
+    from awa_lib._sql import Op
     from awa_lib.filters import JobQuery
 
 __all__ = ["FilteredPage"]
@@ -40,6 +41,14 @@ class FilteredPage(ListPage[T]):
             tooltip="Remove the filter",
         ),
     ]
+
+    def names_op(self) -> Op[dict[str, list[str]]]:
+        """Read the names that complete a filter, by field."""
+        return {
+            "kind": (yield from kind_names()),
+            "queue": (yield from queue_names()),
+            "tag": (yield from tag_names()),
+        }
 
     def filtered(self) -> None:
         """Read and show the rows that match."""
@@ -70,11 +79,7 @@ class FilteredPage(ListPage[T]):
     async def _read_names(self) -> None:
         bar = self.query_one(FilterBar)
         try:
-            bar.names = {
-                "kind": await self.app.source.read(kind_names()),
-                "queue": await self.app.source.read(queue_names()),
-                "tag": await self.app.source.read(tag_names()),
-            }
+            bar.names = await self.app.source.read(self.names_op())
         except AwaError:
             return  # names only complete; the feed shows the error
 

@@ -20,7 +20,7 @@ from awa_cli.tui.widgets.json_tree import JsonTree
 from awa_cli.tui.widgets.trace import trace
 from awa_cli.views.facts import job_commands, job_facts
 from awa_cli.views.states import STATE_STYLES, state_sign
-from awa_cli.views.words import age, clean, now, span
+from awa_cli.views.words import age, clean, now, say_seconds, span
 from awa_lib.reads.job_dumps import JobDump, dump_job
 from awa_lib.states import CAN_RETRY, IN_ATTEMPT, QUEUED
 
@@ -38,6 +38,8 @@ __all__ = ["JobPage"]
 _LIVE_INTERVAL: Final = 0.5
 _BAR_WIDTH: Final = 30
 _TENTHS_BELOW_SECONDS: Final = 10
+# The page is drawn twice a second while the job runs; awa job show prints all.
+_MOST_LINES: Final = 100
 
 
 class JobPage(Page[JobDump]):
@@ -61,6 +63,7 @@ class JobPage(Page[JobDump]):
         Binding("y", "copy", "Copy", id="job.copy"),
         Binding("e", "same_kind", "Failed of kind", id="job.same-kind"),
         Binding("o", "queue", "Open queue", id="job.queue"),
+        Binding("w", "workflow", "Open workflow", id="job.workflow"),
         Binding("j", "scroll(1)", "Down", show=False, id="job.down"),
         Binding("k", "scroll(-1)", "Up", show=False, id="job.up"),
         Binding("g", "edge('start')", "Top", show=False, id="job.top"),
@@ -85,6 +88,8 @@ class JobPage(Page[JobDump]):
                 yield Static(id="job-facts")
                 yield Static("Timeline", classes="title")
                 yield Static(id="job-timeline")
+                yield Static("Steps", classes="title", id="job-steps-title")
+                yield Static(id="job-steps")
             with Vertical(id="job-right"):
                 yield JsonTree("Args", id="args")
                 yield JsonTree("Result", id="result")
@@ -121,6 +126,7 @@ class JobPage(Page[JobDump]):
         self._show_head(value)
         self._show_facts(value)
         self._show_timeline(value)
+        self._show_steps(value)
         self._show_errors(value.job)
         progress = value.job.progress or {}
         for name, data in (
@@ -182,7 +188,9 @@ class JobPage(Page[JobDump]):
     def _show_timeline(self, dump: JobDump) -> None:
         lines = []
         previous: datetime | None = None
-        for event in dump.timeline:
+        if (hidden := len(dump.timeline) - _MOST_LINES) > 0:
+            lines.append(Content.styled(f"{hidden:,} earlier events", "$quiet"))
+        for event in dump.timeline[-_MOST_LINES:]:
             at = datetime.fromisoformat(event.timestamp)
             gap = "" if previous is None else f"+{_short((at - previous).total_seconds())}"
             first = clean((event.detail or "").partition("\n")[0])
@@ -192,6 +200,21 @@ class JobPage(Page[JobDump]):
             lines.append(Content.assemble((moment, "$quiet"), (label, style)))
             previous = at
         self.query_one("#job-timeline", Static).update(Content("\n").join(lines))
+
+    def _show_steps(self, dump: JobDump) -> None:
+        lines = []
+        if (hidden := len(dump.steps) - _MOST_LINES) > 0:
+            lines.append(Content.styled(f"{hidden:,} earlier steps", "$quiet"))
+        for step in dump.steps[-_MOST_LINES:]:
+            ends = "" if step.ended_at <= now() else f"  over {age(step.ended_at)}"
+            attempt = f"  attempt {step.attempt}" if dump.job.attempt > 1 else ""
+            moment = f"{step.ended_at:%m-%d %H:%M:%S} {say_seconds(step.seconds):>7}  "
+            lines.append(
+                Content.assemble((moment, "$quiet"), clean(step.name), (attempt + ends, "$quiet"))
+            )
+        for part in ("#job-steps-title", "#job-steps"):
+            self.query_one(part).display = bool(lines)
+        self.query_one("#job-steps", Static).update(Content("\n").join(lines))
 
     def _show_errors(self, job: JobRow) -> None:
         box = self.query_one("#job-errors", Vertical)
@@ -279,6 +302,11 @@ class JobPage(Page[JobDump]):
         if self.value is not None:
             self.app.enter("queue", self.value.job.queue)
 
+    def action_workflow(self) -> None:
+        """Open the workflow of the job."""
+        if self.value is not None and self.value.workflow is not None:
+            self.app.enter("workflow", self.value.workflow.id)
+
     def action_same_kind(self) -> None:
         """Show the failed jobs of this kind."""
         if self.value is not None:
@@ -313,6 +341,7 @@ class JobPage(Page[JobDump]):
                 "discard": not summary.can_cancel,
                 "priority": state in QUEUED,
                 "move": state in QUEUED,
+                "workflow": self.value.workflow is not None,
             }
             if not allowed.get(action, True):
                 return False

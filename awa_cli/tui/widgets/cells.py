@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from rich.cells import cell_len, set_cell_size
 
@@ -15,11 +15,14 @@ __all__ = ["cell", "sort_rows"]
 
 T = TypeVar("T")
 
+# Signs and branches of a tree, for terminals without Unicode.
+_PLAIN: Final = str.maketrans("·▶✓✗◷↻†…└├│", ".>+x@~x~`||")
+
 
 def cell(text: str, width: int, *, right: bool = False, ascii_only: bool = False) -> str:
     """Return the text cut or padded to a width in terminal cells."""
     if ascii_only and not text.isascii():
-        text = text.encode("ascii", "replace").decode()
+        text = text.translate(_PLAIN).encode("ascii", "replace").decode()
     length = cell_len(text)
     if length > width:
         return (
