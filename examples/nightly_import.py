@@ -68,15 +68,15 @@ async def merge(job: awa.Job[Merge]) -> dict[str, float]:
 
 
 @worker.task(Report, queue="imports")
-async def report(job: awa.Job[Report]) -> None:
-    merged = await worker.task_result(job.workflow_id, "merge")
+def report(job: awa.Job[Report]) -> None:
+    merged = database.task_result(job.workflow_id, "merge")
     text = f"{merged['rows']} rows, {merged['total']} in all\n"
     Path(job.args.folder, "report.txt").write_text(text, encoding="utf-8")
 
 
 @worker.task(Alert, queue="imports")
-async def alert(job: awa.Job[Alert]) -> None:
-    failed = await worker.list_workflow_tasks(job.workflow_id, group="parts", state="failed")
+def alert(job: awa.Job[Alert]) -> None:
+    failed = database.list_workflow_tasks(job.workflow_id, group="parts", state="failed")
     text = f"{failed[0].name} of workflow {job.workflow_id} failed\n"
     Path(job.args.folder, "alert.txt").write_text(text, encoding="utf-8")
 
