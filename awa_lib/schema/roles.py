@@ -46,7 +46,6 @@ _WRITTEN: Final = (
     "job_queue_catalog",
     "job_results",
     "job_steps",
-    "job_steps",
     "job_unique_claims",
     "job_waits",
     "queue_descriptors",
