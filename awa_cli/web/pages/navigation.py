@@ -26,7 +26,6 @@ NAVIGATION: Final = (
     Entry("jobs", "/jobs", "Jobs", "j"),
     Entry("queues", "/queues", "Queues", "q"),
     Entry("kinds", "/kinds", "Kinds", "k"),
-    Entry("workflows", "/workflows", "Workflows", "l"),
     Entry("failures", "/failures", "Failures", "f"),
     Entry("workers", "/workers", "Workers", "w"),
     Entry("cron", "/cron", "Cron", "c"),
@@ -34,6 +33,7 @@ NAVIGATION: Final = (
     Entry("batches", "/batches", "Bulk operations", "b"),
     Entry("activity", "/activity", "Activity", "a"),
     Entry("doctor", "/doctor", "Doctor", "x"),
+    Entry("workflows", "/workflows", "Workflows", "l"),
     Entry("storage", "/storage", "Storage", "s"),
     Entry("audit", "/audit", "Audit log", "u"),
 )
