@@ -152,7 +152,7 @@ def test_django(examples: Callable[..., Examples], rows: Rows) -> None:
 
     assert (placed, refused[0]) == ((201, {"order": 1, "job": 1}), 409)
     assert waits == (200, {"item": "tea", "receipt_sent": False})
-    assert rows.states() == {"completed": 1}
+    eventually(lambda: rows.states() == {"completed": 1})
 
 
 def test_the_tests_of_the_django_shop_pass(examples: Callable[..., Examples]) -> None:
