@@ -6,12 +6,13 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from awa_cli.views.words import clean
+from awa_cli.views.workflow_tree import state_of
 from awa_cli.views.workflows import members_of, title_of
 
 if TYPE_CHECKING:
     from awa_lib.reads.workflow_tasks import WorkflowDetails, WorkflowTask
 
-__all__ = ["dot", "mermaid", "state_words"]
+__all__ = ["dot", "mermaid"]
 
 # Fill and outline.
 _COLORS: Final = {
@@ -56,16 +57,9 @@ def dot(details: WorkflowDetails) -> str:
     return "\n".join([*lines, "}"]) + "\n"
 
 
-def state_words(task: WorkflowTask) -> str:
-    """Return the state of a task or group, and of a signal ``sent`` or ``not sent``."""
-    if task.type != "signal":
-        return task.state
-    return "not sent" if task.state == "waiting" else "sent"
-
-
 def _label(task: WorkflowTask) -> list[str]:
     counts = [] if task.members is None else [members_of(task.members)]
-    return [clean(task.name), state_words(task), *counts]
+    return [clean(task.name), state_of(task), *counts]
 
 
 def _marks_as_codes(text: str) -> str:

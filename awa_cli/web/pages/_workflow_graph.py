@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from awa_cli.views.graphs import state_words
 from awa_cli.views.words import age, clean
+from awa_cli.views.workflow_tree import state_of
 from awa_cli.views.workflows import layers_of, members_of, wait_words
 from awa_cli.web.pages._list_query import address
 from awa_cli.web.pages.render import at
@@ -113,7 +113,7 @@ def _words(task: WorkflowTask) -> str:
     if task.members is not None:
         return members_of(task.members)
     if task.state != "started" or task.job_state is None:
-        return state_words(task)
+        return state_of(task)
     if task.job_state == "scheduled":
         return f"scheduled {age(task.run_at)}"
     attempt = f", attempt {task.attempt}" if task.attempt else ""
