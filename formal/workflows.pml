@@ -13,13 +13,13 @@
  *
  * Guards:
  *  guard LOCK: a workflow is moved on by one transaction at a time, which reads the jobs under the
- *      lock of its row (0025_add_workflows.sql:resolve_workflow).
+ *      lock of its row (0027_count_parents_once.sql:resolve_workflow).
  *  guard SWEEP: a sweep compares the tasks with their jobs
  *      (workflows.sql:unseen_ends).
  *  guard AGAIN: a skipped task is decided anew when a parent is in another state
- *      (0025_add_workflows.sql:resolve_workflow).
+ *      (0027_count_parents_once.sql:resolve_workflow).
  *  guard ONCE: a task that has started is not decided again
- *      (0025_add_workflows.sql:resolve_workflow).
+ *      (0027_count_parents_once.sql:resolve_workflow).
  */
 //! check: assert twice - the job of the alert is inserted once, whatever is retried
 //! check: assert early - the child starts when both parents have succeeded

@@ -50,19 +50,28 @@ def settle(place: int, parents: list[int], rule: str) -> tuple[list[int], str]:
     return after, rule if after or rule in ("all_done", "always") else "all_succeeded"
 
 
-def build(client: awa.Client, drawn: list[Any]) -> tuple[awa.Workflow, list[Any]]:
-    with client.workflow("drawn") as flow:
-        handles: list[Any] = []
-        for place, (members, parents, drawn_rule, _) in enumerate(drawn):
-            after, rule = settle(place, parents, drawn_rule)
-            chosen = {"after": [handles[one] for one in after], "when": rule, "name": f"n{place}"}
-            if members:
-                handles.append(
-                    flow.add_many([{"n": n} for n in range(members)], kind="k", **chosen)
-                )
-            else:
-                handles.append(flow.add({"n": 0}, kind="k", **chosen))
-    return flow, handles
+def build(flow: awa.Workflow, drawn: list[Any], first: int = 0) -> list[Any]:
+    """Add the nodes from first on; those before are there."""
+    handles: list[Any] = []
+    for place, (members, parents, drawn_rule, _) in enumerate(drawn[first:], first):
+        after, rule = settle(place, parents, drawn_rule)
+        chosen = {"after": [f"n{one}" for one in after], "when": rule, "name": f"n{place}"}
+        if members:
+            handles.append(flow.add_many([{"n": n} for n in range(members)], kind="k", **chosen))
+        else:
+            handles.append(flow.add({"n": 0}, kind="k", **chosen))
+    return handles
+
+
+def group_of(conn: psycopg.Connection[Any], flow: awa.Workflow) -> dict[int, int]:
+    """Return the number of the node, or of its group, of each job."""
+    return dict(
+        conn.execute(
+            "SELECT job_id, coalesce(group_number, number) FROM awa.workflow_nodes"
+            " WHERE workflow_id = %s AND type = 'task'",
+            (flow.id,),
+        ).fetchall()
+    )
 
 
 def states(conn: psycopg.Connection[Any], flow: awa.Workflow) -> dict[int, str]:
@@ -95,6 +104,19 @@ def check(conn: Any, flow: awa.Workflow, handles: list[Any], drawn: list[Any]) -
     assert row == (0, 0, "failed" if failed else "succeeded")
 
 
+def check_none_is_early(
+    conn: Any, flow: awa.Workflow, handles: list[Any], drawn: list[Any], started: list[int]
+) -> None:
+    """A task that waits for all its parents has not started before the last of them ended."""
+    found = states(conn, flow)
+    for place, handle in enumerate(handles):
+        _, parents, drawn_rule, _ = drawn[place]
+        after, rule = settle(place, parents, drawn_rule)
+        if handle.number in started and not rule.startswith("any"):
+            of_parents = [one for n in after for one in members(handles[n], found)]
+            assert not {"waiting", "started"} & set(of_parents), (place, rule, of_parents)
+
+
 @pytest.fixture(scope="module")
 def shared(awa_postgres: Any, awa_template: str) -> Any:
     with awa_postgres.database(awa_template) as url, awa.Client(url) as client:
@@ -103,18 +125,20 @@ def shared(awa_postgres: Any, awa_template: str) -> Any:
 
 
 @settings(max_examples=60, deadline=None)
-@given(drawn=nodes, order=st.randoms(use_true_random=False), batch=st.integers(1, 4))
-def test_tasks_run_by_their_rules(shared: Any, drawn: Any, order: Any, batch: int) -> None:
+@given(
+    drawn=nodes,
+    order=st.randoms(use_true_random=False),
+    batch=st.integers(1, 4),
+    later=st.integers(0, 8),
+)
+def test_tasks_run_by_their_rules(
+    shared: Any, drawn: Any, order: Any, batch: int, later: int
+) -> None:
+    """Some nodes are added later, while ends are noted that are not in the graph yet."""
     client, conn = shared
-    flow, handles = build(client, drawn)
-    outcome = {handle.number: drawn[place][3] for place, handle in enumerate(handles)}
-    group_of = dict(
-        conn.execute(
-            "SELECT job_id, coalesce(group_number, number) FROM awa.workflow_nodes"
-            " WHERE workflow_id = %s AND type = 'task'",
-            (flow.id,),
-        ).fetchall()
-    )
+    first = max(1, len(drawn) - later)
+    with client.workflow("drawn") as flow:
+        handles = build(flow, drawn[:first])
     while True:
         live = conn.execute(
             "SELECT id FROM awa.jobs_hot WHERE state = 'available'"
@@ -124,13 +148,20 @@ def test_tasks_run_by_their_rules(shared: Any, drawn: Any, order: Any, batch: in
         if not live:
             break
         picked = order.sample([row[0] for row in live], min(batch, len(live)))
+        outcome = {handle.number: drawn[place][3] for place, handle in enumerate(handles)}
+        groups = group_of(conn, flow)
+        early = [groups[row[0]] for row in live] if len(handles) == len(drawn) else []
+        check_none_is_early(conn, flow, handles, drawn, early)
         for job_id in picked:
             conn.execute(
                 "UPDATE awa.jobs_hot SET state = %s::awa.job_state, finalized_at = now()"
                 " WHERE id = %s",
-                (outcome[group_of[job_id]], job_id),
+                (outcome[groups[job_id]], job_id),
             )
         run(conn, ops.note_ends((flow.id, job_id) for job_id in picked))
+        if len(handles) < len(drawn):
+            with client.extend_workflow(flow.id) as more:
+                handles += build(more, drawn, first)
         while run(conn, ops.resolve(flow.id)):
             pass
     check(conn, flow, handles, drawn)
@@ -141,7 +172,8 @@ def test_tasks_run_by_their_rules(shared: Any, drawn: Any, order: Any, batch: in
 def test_ends_at_the_same_moment_lose_nothing(shared: Any, drawn: Any) -> None:
     """Each end commits on a connection of its own, and then moves the workflow on."""
     client, conn = shared
-    flow, handles = build(client, drawn)
+    with client.workflow("drawn") as flow:
+        handles = build(flow, drawn)
     outcome = {handle.number: drawn[place][3] for place, handle in enumerate(handles)}
 
     def end(job_id: int, number: int) -> None:
