@@ -32,6 +32,7 @@ __all__ = [
     "insert_workflow",
     "note_ends",
     "resolve",
+    "resolve_free",
     "retry_workflow",
     "send_signal",
     "sweep",
@@ -278,6 +279,16 @@ def resolve(workflow_id: int) -> Op[bool]:
     """
     rows = yield sql.workflows("resolve", workflow=workflow_id)
     return bool(rows.scalar())
+
+
+def resolve_free(workflow_ids: Sequence[int]) -> Op[list[int]]:
+    """Move workflows on, and return those that need another call.
+
+    Those are the ones with more to do, and those that another transaction has locked.  Locks the
+    others until the commit.
+    """
+    rows = yield sql.workflows("resolve_free", workflows=ints(workflow_ids))
+    return [int(row[0]) for row in rows]
 
 
 def sweep(place: tuple[int, int], left_seconds: float) -> Op[tuple[Page, list[int]]]:

@@ -66,6 +66,22 @@ SELECT awa.resolve_workflow(:workflow::bigint) AS more
 -- The same with new nodes, from first on; parents are the older nodes that they wait for.
 SELECT awa.resolve_workflow(:workflow::bigint, :first::int, :parents::int[]) AS more
 
+-- name: resolve_free
+-- Move workflows on, except those that another transaction has locked; returns the latter and those
+-- with more to do.  Locks the rows of the others until the commit.  Primary key.
+WITH free AS MATERIALIZED (
+    SELECT id FROM awa.workflows WHERE id = ANY (:workflows::bigint[])
+    ORDER BY id
+    FOR UPDATE SKIP LOCKED
+), moved AS MATERIALIZED (
+    SELECT id, awa.resolve_workflow(id) AS more FROM free
+)
+SELECT w.id
+FROM awa.workflows AS w
+LEFT JOIN moved AS m ON m.id = w.id
+WHERE w.id = ANY (:workflows::bigint[]) AND coalesce(m.more, true)
+ORDER BY w.id
+
 -- name: lock_workflow
 -- Lock a workflow; returns its state and the number of its nodes.
 SELECT id, name, state, nodes, cancelled_at IS NOT NULL AS is_cancelled
