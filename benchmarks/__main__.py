@@ -105,7 +105,7 @@ def play_setup(peer, url: str) -> None:
 
 
 # Runs of another kind, each with options of its own.
-LONG = ("soak", "workers", "herd", "report", "growth")
+LONG = ("soak", "workers", "herd", "report", "growth", "workflows")
 
 if __name__ == "__main__":
     if len(sys.argv) > 1 and sys.argv[1] in LONG:

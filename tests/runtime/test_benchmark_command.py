@@ -52,3 +52,18 @@ def test_a_run_is_kept_and_its_page_written_again(tmp_path: Path) -> None:
     page = pytest.importorskip("benchmarks.page", exc_type=ImportError)
     text = page.write(Results(Results.lines(kept)), tmp_path).read_text()
     assert f"| **awa** | {line['jobs_per_second']:,} |" in text
+
+
+def test_workflows_are_measured_beside_plain_jobs() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks", "workflows", "--tasks", "60", "--reps", "1",
+         "--only", "fan-out,many small"],
+        cwd=ROOT, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stderr
+    *_, last = [json.loads(text) for text in done.stdout.splitlines()]
+    assert {name: one["jobs"] for name, one in last["summary"].items()} == {
+        "plain": 60, "fan-out": 60, "many small": 60,
+    }  # fmt: skip
+    assert last["summary"]["fan-out"]["times_plain"] > 0
