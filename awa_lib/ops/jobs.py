@@ -89,15 +89,18 @@ def list_jobs(
     The next page starts at ``before_id=page[-1].id``.  Raises ValidationError, also for an unknown
     state or a negative limit.
     """
-    rows = yield sql.jobs(
-        "list_jobs",
-        before_id=None if before_id is None else int64_of("before_id", before_id),
-        state=None if state is None else state_of(state),
-        kind=None if kind is None else text_of("kind", kind, LONGEST_NAME),
-        queue=None if queue is None else text_of("queue", queue, LONGEST_NAME),
-        tag=None if tag is None else text_of("tag", tag, LONGEST_NAME),
-        limit=checked_limit(limit),
-    )
+    asked: dict[str, Any] = {
+        "before_id": None if before_id is None else int64_of("before_id", before_id),
+        "state": None if state is None else state_of(state),
+        "kind": None if kind is None else text_of("kind", kind, LONGEST_NAME),
+        "queue": None if queue is None else text_of("queue", queue, LONGEST_NAME),
+        "limit": checked_limit(limit),
+    }
+    if tag is None:
+        rows = yield sql.jobs("list_jobs", **asked)
+    else:
+        tag = text_of("tag", tag, LONGEST_NAME)
+        rows = yield sql.jobs("list_tagged_jobs", **asked, tag=tag)
     return rows.into(Job)
 
 

@@ -110,6 +110,8 @@ def job_rows(*, sort: str = "-id", limit: int = 20, **query: Unpack[JobQuery]) -
             f"jobs cannot be sorted by {field!r}", why=f"fields are {', '.join(SORTS)}"
         )
     block = _INDEXED.get(sort)
+    if block == "list_jobs" and asked["tag"] is not None:
+        block = "list_tagged_jobs"
     if block and (field != "run_at" or _WAITING.issuperset(query.get("states") or ("any",))):
         rows = yield sql.read_jobs(block, **asked, limit=limit)
         # When not enough have ended, the others are read with them, in one statement.
@@ -127,7 +129,8 @@ def job_rows_after(
     """Return the page that precedes an id in ``job_rows``: the next larger ids, newest first."""
     asked = _parameters(query)
     del asked["before_id"]
-    rows = yield sql.read_jobs("list_jobs_after", after_id=after_id, limit=limit, **asked)
+    block = "list_jobs_after" if asked["tag"] is None else "list_tagged_jobs_after"
+    rows = yield sql.read_jobs(block, after_id=after_id, limit=limit, **asked)
     return rows.into(_row)[::-1]
 
 

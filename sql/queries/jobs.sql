@@ -324,7 +324,42 @@ WHERE (:before_id::bigint IS NULL OR id < :before_id::bigint)
   AND (:state::text IS NULL OR state = :state::text::awa.job_state)
   AND (:kind::text IS NULL OR kind = :kind::text)
   AND (:queue::text IS NULL OR queue = :queue::text)
-  AND (:tag::text IS NULL OR tags @> ARRAY[:tag::text])
+ORDER BY id DESC
+LIMIT :limit::int
+
+-- name: list_tagged_jobs
+-- The same for one tag.  No lock.  Looks for a page among the last 100,000 ids, and else reads all
+-- jobs with the tag: index idx_awa_jobs_hot_tags.
+WITH top AS MATERIALIZED (
+    SELECT coalesce(:before_id::bigint,
+                    greatest((SELECT max(id) FROM awa.jobs_hot),
+                             (SELECT max(id) FROM awa.scheduled_jobs), 0) + 1) AS id
+), near AS MATERIALIZED (
+    SELECT *
+    FROM (
+        SELECT * FROM awa.jobs
+        WHERE id < (SELECT id FROM top) AND id >= (SELECT id FROM top) - 100000
+        ORDER BY id DESC
+        OFFSET 0
+    ) AS jobs
+    WHERE (:state::text IS NULL OR state = :state::text::awa.job_state)
+      AND (:kind::text IS NULL OR kind = :kind::text)
+      AND (:queue::text IS NULL OR queue = :queue::text)
+      AND tags @> ARRAY[:tag::text]
+    LIMIT :limit::int
+)
+SELECT :job.*
+FROM (
+    SELECT * FROM near WHERE (SELECT count(*) FROM near) = :limit::int
+    UNION ALL
+    SELECT * FROM awa.jobs
+    WHERE (SELECT count(*) FROM near) < :limit::int
+      AND id < (SELECT id FROM top)
+      AND (:state::text IS NULL OR state = :state::text::awa.job_state)
+      AND (:kind::text IS NULL OR kind = :kind::text)
+      AND (:queue::text IS NULL OR queue = :queue::text)
+      AND tags @> ARRAY[:tag::text] AND tags <> '{}'
+) AS jobs
 ORDER BY id DESC
 LIMIT :limit::int
 

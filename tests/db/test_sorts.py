@@ -11,7 +11,8 @@ import pytest
 
 from awa_lib import _sql
 from awa_lib.db.drive import run
-from awa_lib.reads.jobs import JobRow, job_rows
+from awa_lib.ops.jobs import list_jobs
+from awa_lib.reads.jobs import JobRow, job_rows, job_rows_after
 
 ENDED = ("completed", "failed", "cancelled")
 # Few times for many jobs; some that ended have no time, and some that did not end have one.
@@ -36,6 +37,15 @@ INSERT INTO awa.scheduled_jobs (kind, queue, state, run_at)
 SELECT 'k', 'q' || n % 5, (ARRAY['retryable', 'scheduled'])[1 + n % 2]::awa.job_state,
        now() + n * interval '1 s'
 FROM generate_series(1, 30000) AS n
+"""
+# Few among the last 100,000 ids, more far behind them.
+TAGGED = """
+INSERT INTO awa.jobs_hot (id, kind, tags)
+SELECT n, 'k', CASE WHEN n % 2 = 0 THEN '{vip,x}'::text[] ELSE '{}' END
+FROM (SELECT generate_series(1, 40) UNION ALL SELECT generate_series(300001, 300012)) AS g (n);
+INSERT INTO awa.scheduled_jobs (id, kind, tags, state, run_at)
+SELECT n, 'k', CASE WHEN n % 2 = 0 THEN '{vip}'::text[] ELSE '{}' END, 'scheduled', now()
+FROM (SELECT generate_series(600001, 600008)) AS g (n)
 """
 # Of some 900 pages.
 MOST_PAGES = 200
@@ -85,6 +95,29 @@ def test_jobs_by_their_end(conn: psycopg.Connection[Any], sort: str, given: dict
     for limit in (0, 1, 7, 20, len(expected) - 1, len(expected), 1000):
         found = [job.id for job in run(conn, job_rows(sort=sort, limit=limit, **given))]
         assert found == expected[:limit]
+
+
+def test_jobs_with_a_tag_wherever_their_ids_are(conn: psycopg.Connection[Any]) -> None:
+    """The next page is found among the nearest ids, or else among all jobs with the tag."""
+    conn.execute(TAGGED)
+    tagged = [job.id for job in run(conn, job_rows(limit=1000)) if "vip" in job.tags]
+    assert len(tagged) == 30
+
+    for limit in (0, 1, 5, 10, 29, 30, 31):
+        for edge in (0, 1, 9, 250_000, 300_003, 300_100, 650_000, 10**9):
+            older = [one for one in tagged if one < edge]
+            newer = [one for one in tagged if one > edge][::-1]
+            listed = run(conn, job_rows(tag="vip", limit=limit, before_id=edge))
+            assert [job.id for job in listed] == older[:limit]
+            after = run(conn, job_rows_after(edge, tag="vip", limit=limit))
+            assert [job.id for job in after] == newer[:limit][::-1]
+            kept = run(conn, list_jobs(tag="vip", limit=limit, before_id=edge, kind="k"))
+            assert [job.id for job in kept] == older[:limit]
+        listed = run(conn, job_rows(tag="vip", limit=limit))
+        assert [job.id for job in listed] == tagged[:limit]
+        oldest = run(conn, job_rows(sort="id", tag="vip", limit=limit))
+        assert [job.id for job in oldest] == tagged[::-1][:limit]
+    assert run(conn, job_rows(tag="vip", kind="other")) == []
 
 
 @pytest.mark.parametrize("sort", ["run_at", "-run_at"])
